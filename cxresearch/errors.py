@@ -1,0 +1,50 @@
+"""The ways a study or an analysis is refused.
+
+Every message says where (file, table, column, row), what was found, and what to do.
+"""
+
+import difflib
+
+
+class DataProblem(ValueError):
+    """The data cannot answer the question as asked."""
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython calls this: a researcher needs the sentence, not forty frames of ours.
+        return [f"{type(self).__name__}: {self}"]
+
+
+class StudyProblem(DataProblem):
+    """`study.yml`, or a table it names, is wrong."""
+
+
+class TooFewRespondents(DataProblem):
+    """Too few rows to fit, or to show."""
+
+
+def nearest(name: str, known) -> str:
+    """Return ``; did you mean 'a', 'b'?`` for the known names nearest to `name`, or nothing."""
+    by_folded = {str(k).strip().casefold(): str(k) for k in known}
+    found = difflib.get_close_matches(str(name).strip().casefold(), by_folded, n=3, cutoff=0.6)
+    return f"; did you mean {', '.join(repr(by_folded[f]) for f in found)}?" if found else ""
+
+
+def require_columns(table, *columns: str | None, where: str = "the table") -> None:
+    """Raise `DataProblem` for the first of `columns` that `table` lacks (None is not asked for)."""
+    if not len(table):
+        raise DataProblem(f"{where} has no rows")
+    for column in columns:
+        if column is not None and column not in table.columns:
+            raise DataProblem(f"{where} has no column {column!r}{nearest(column, table.columns)}")
+
+
+def require_choice(name: str, value, choices) -> None:
+    """Raise `DataProblem` unless option `name` has one of the `choices`."""
+    if value not in choices:
+        raise DataProblem(f"{name}={value!r} is not one of {', '.join(map(repr, choices))}")
+
+
+def require_share(name: str, value: float) -> None:
+    """Raise `DataProblem` unless `value` lies strictly between 0 and 1."""
+    if not 0 < value < 1:
+        raise DataProblem(f"{name}={value!r} must lie between 0 and 1, for example 0.95")

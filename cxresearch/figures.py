@@ -1,0 +1,63 @@
+"""The theme and the house figures. A figure draws what a table holds, nothing else."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+
+# Okabe & Ito's colours (distinct under colour blindness), ordered so that neighbours differ in lightness, too.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+QUIET = "#8A8A8A"
+
+
+def use_theme() -> None:
+    """Set the house style for matplotlib and seaborn in this process."""
+    sns.set_theme(
+        context="notebook",
+        style="whitegrid",
+        palette=list(PALETTE),
+        rc={
+            "figure.figsize": (7.2, 4.0),
+            "figure.dpi": 110,
+            "figure.constrained_layout.use": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlelocation": "left",
+            "axes.titlesize": 12,
+            "axes.labelsize": 10,
+            "xtick.labelsize": 9.5,
+            "ytick.labelsize": 9.5,
+            "legend.fontsize": 9.5,
+            "legend.frameon": False,
+            "grid.linewidth": 0.6,
+            "svg.hashsalt": "cxresearch",
+        },
+    )
+
+
+def axes_or_new(ax=None, *, rows: int | None = None):
+    """Return `ax`, or new axes tall enough for `rows` horizontal entries."""
+    if ax is not None:
+        return ax
+    height = 4.0 if rows is None else min(max(2.2, 0.9 + 0.34 * rows), 14)
+    return plt.subplots(figsize=(7.2, height), layout="constrained")[1]
+
+
+def intervals(ax, labels, estimate, low, high, *, colour: str = PALETTE[0], offset: float = 0.0, label: str | None = None):
+    """Draw one dot with its interval per label, first label on top, and return `ax`.
+
+    The dots are the last line added, the intervals the lines before it, so that a test can read the data back.
+    """
+    at = np.arange(len(labels)) + offset
+    ax.hlines(at, low, high, color=colour, linewidth=2)
+    ax.plot(estimate, at, "o", color=colour, markersize=6, label=label)
+    ax.set_yticks(np.arange(len(labels)), [wrap(text) for text in labels])
+    ax.set_ylim(len(labels) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+def wrap(text: str, width: int = 34) -> str:
+    """Return `text` on at most two lines, cut with an ellipsis where it is longer still."""
+    import textwrap
+
+    return textwrap.fill(str(text), width, max_lines=2, placeholder=" …").replace("$", r"\$")

@@ -1,0 +1,259 @@
+"""The contract of a result, the glossary of its columns, the words of its sentences.
+
+Every analysis returns a frozen `Finding`. It answers ``tidy() tables() glance() sentence() checks() plot()``;
+its `id` names the question (function, outcome, group) and holds no number, so that two runs can be compared.
+"""
+
+import json
+import math
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from cxresearch.errors import DataProblem
+
+RUN_FOLDER = "CXRESEARCH_RUN"  # set by a run for each notebook; unset when somebody explores
+
+
+class Column(NamedTuple):
+    """What a column of a finding's tables is called for a reader, and how many decimals it deserves."""
+
+    title: str
+    meaning: str
+    decimals: int | None = None
+
+
+# One glossary for every table of every finding. Units stand in the finding's docstring and on its axes.
+GLOSSARY: dict[str, Column] = {
+    "term": Column("Term", "part of a model, or a driver"),
+    "group": Column("Group", "value of the `by` column"),
+    "segment": Column("Segment", "S1 is the largest"),
+    "wave": Column("Wave", "round of the survey"),
+    "feature": Column("Feature", "behaviour that describes customers"),
+    "estimate": Column("Estimate", "the quantity asked for", 2),
+    "std_error": Column("Std. error", "standard error of the estimate", 2),
+    "conf_low": Column("Low", "lower end of the interval", 2),
+    "conf_high": Column("High", "upper end of the interval", 2),
+    "p_value": Column("p", "probability of a result at least as far from the null", 3),
+    "share": Column("Share", "part of the whole, 0-1", 3),
+    "n": Column("n", "rows behind the estimate", 0),
+    "n_effective": Column("Effective n", "rows of equal weight that would be as precise", 0),
+    "method": Column("Method", "how it was computed"),
+    "check": Column("Check", "what was asked of the data or the fit"),
+    "value": Column("Value", "what was found"),
+    "limit": Column("Limit", "what was required"),
+    "ok": Column("OK", "whether the check holds"),
+}
+
+
+def describe_columns(**columns: tuple) -> None:
+    """Add an analysis's own columns to the glossary; a name means one thing in the whole package."""
+    for name, entry in columns.items():
+        if GLOSSARY.setdefault(name, Column(*entry)) != Column(*entry):
+            raise ValueError(f"column {name!r} already means {GLOSSARY[name].meaning!r}")
+
+
+class Check(NamedTuple):
+    """One row of `Finding.checks()`."""
+
+    check: str
+    value: object
+    limit: str
+    ok: bool
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Finding(ABC):
+    """What an analysis found. Subclasses add `sentence` and `plot`.
+
+    Attributes
+    ----------
+    function, outcome, group
+        The question: the public function, what was measured, the column it was split by (or None).
+    table
+        One row per part; what `tidy` copies.
+    summary
+        The values of the one row of `glance`; always `n` and `method`.
+    tested
+        The checks, never empty.
+    labels
+        Item key -> words for sentences and plots.
+    further
+        Name -> table, for what one table cannot hold.
+    """
+
+    function: str
+    outcome: str
+    group: str | None
+    table: pd.DataFrame
+    summary: Mapping[str, object]
+    tested: tuple[Check, ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    further: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return f"{self.function} {self.outcome}" + (f" by {self.group}" if self.group else "")
+
+    def tidy(self) -> pd.DataFrame:
+        """Return one row per part, as a copy."""
+        return self.table.copy()
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return every table by name, `tidy` first."""
+        return {"tidy": self.tidy(), **{name: table.copy() for name, table in self.further.items()}}
+
+    def glance(self) -> pd.DataFrame:
+        """Return exactly one row about the whole."""
+        return pd.DataFrame([dict(self.summary)])
+
+    def checks(self) -> pd.DataFrame:
+        """Return check, value, limit, ok; never empty."""
+        return pd.DataFrame(self.tested, columns=list(Check._fields))
+
+    def label(self, key) -> str:
+        """Return the words for an item key, or the key itself."""
+        return str(self.labels.get(key, key))
+
+    @abstractmethod
+    def sentence(self) -> str:
+        """Return the finding in one or two sentences, every number computed."""
+
+    @abstractmethod
+    def plot(self, ax=None):
+        """Draw on `ax` (or a new one) and return it; never show, never save."""
+
+    def __repr__(self) -> str:
+        return self.sentence()
+
+    def _repr_markdown_(self) -> str:
+        return as_text(self.sentence())
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def number(value: float, decimals: int = 1) -> str:
+    """Return ``1,234.5``, never ``-0.0``; a missing value reads ``not available``."""
+    if value is None or not math.isfinite(value):
+        return "not available"
+    text = f"{value:,.{decimals}f}"
+    return text.lstrip("-") if float(text.replace(",", "")) == 0 else text
+
+
+def percent(share: float, decimals: int = 0) -> str:
+    """Return a share (0-1) as ``12 %``."""
+    return f"{number(100 * share, decimals)} %"
+
+
+def interval(low: float, high: float, confidence: float, decimals: int = 1) -> str:
+    """Return ``95 % interval 1.2 to 3.4``."""
+    return f"{percent(confidence, 0 if round(100 * confidence, 6) % 1 == 0 else 1)} interval {number(low, decimals)} to {number(high, decimals)}"
+
+
+def listing(words: Iterable[str]) -> str:
+    """Return ``a, b and c``."""
+    *first, last = [str(w) for w in words] or ["none"]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def as_text(text: str) -> str:
+    """Escape what Markdown and HTML would read as markup: labels come from data and are text."""
+    for mark in "\\`*_[]|$~#!":
+        text = text.replace(mark, "\\" + mark)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `table` as a reader wants it: titles from the glossary, sensible decimals, identifiers first.
+
+    The cells are text; use the table itself to compute.
+    """
+    shown = pd.DataFrame({name: [_cell(name, v) for v in table[name]] for name in table.columns}, dtype=object)
+    shown.columns = [_title(name) for name in table.columns]
+    keys = [_title(name) for name in table.columns if name in ("term", "group", "segment", "wave", "feature", "check")]
+    return shown.set_index(keys or list(shown.columns[:1]))
+
+
+def _title(name) -> str:
+    return GLOSSARY[name].title if name in GLOSSARY else str(name).replace("_", " ").capitalize()
+
+
+def _cell(name, value) -> str:
+    if isinstance(value, bool) or type(value).__name__ == "bool_":
+        return "yes" if value else "NO"
+    if not isinstance(value, (int, float)) and not hasattr(value, "dtype"):
+        return "–" if value is None or value is pd.NaT or value is pd.NA else str(value)
+    if not math.isfinite(value):
+        return "–"
+    decimals = GLOSSARY[name].decimals if name in GLOSSARY else None
+    if decimals is None:
+        decimals = 0 if float(value).is_integer() else 2
+    return number(float(value), decimals)
+
+
+# --- keeping ---------------------------------------------------------------------------------------------------------
+
+
+def save(finding: Finding, *, name: str) -> Path:
+    """Write a finding's tables (CSV) and its sentence, checks and summary (JSON).
+
+    Within a run they go to the run's folder; otherwise to ``reports/runs/interactive/`` of the project that holds
+    the working folder. The path is printed.
+
+    Raises
+    ------
+    DataProblem
+        If `name` is not made of letters, digits, ``-`` and ``_``.
+    """
+    if not name or not name.replace("-", "").replace("_", "").isalnum():
+        raise DataProblem(f"name={name!r} must be made of letters, digits, '-' and '_', since it names files")
+    folder = Path(os.environ.get(RUN_FOLDER) or _interactive_folder())
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for table_name, table in finding.tables().items():
+        files[table_name] = f"{name}.{table_name}.csv"
+        csv_safe(table).to_csv(folder / files[table_name], index=False, float_format="%.10g", lineterminator="\n")
+    record = {
+        "id": finding.id,
+        "sentence": finding.sentence(),
+        "glance": _plain(finding.glance())[0],
+        "checks": _plain(finding.checks()),
+        "tables": files,
+    }
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    shown = path if os.environ.get(RUN_FOLDER) is None else Path("findings", folder.name, path.name)
+    print(f"saved {finding.id}: {shown.as_posix()} and {len(files)} table(s)")
+    return path
+
+
+def csv_safe(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `table` with text that a spreadsheet would run as a formula made plain by a leading apostrophe."""
+    return table.rename(columns=_defuse).map(_defuse)
+
+
+def _defuse(value):
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def _plain(table: pd.DataFrame) -> list[dict]:
+    # Ten significant digits: beyond them BLAS kernels differ, and a record must be the same everywhere.
+    def value(v):
+        if v is None or v is pd.NA or (isinstance(v, float) and not math.isfinite(v)):
+            return None
+        v = v.item() if hasattr(v, "item") else v
+        return float(f"{v:.10g}") if isinstance(v, float) else v if isinstance(v, (bool, int, str)) else str(v)
+
+    return [{k: value(v) for k, v in row.items()} for row in table.astype(object).to_dict("records")]
+
+
+def _interactive_folder() -> Path:
+    here = Path.cwd()
+    root = next((p for p in (here, *here.parents) if (p / "notebooks").is_dir() and (p / "reports").is_dir()), here)
+    return Path(os.path.relpath(root / "reports" / "runs" / "interactive"))

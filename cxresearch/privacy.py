@@ -1,0 +1,44 @@
+"""Minimum base: a group too small to show is pooled with others, or hidden with its n."""
+
+import numpy as np
+import pandas as pd
+
+from cxresearch.errors import TooFewRespondents
+
+POOLED = "other (below base)"
+
+
+def pool_small_groups(groups: pd.Series, *, min_base: int) -> pd.Series:
+    """Return `groups` with those under `min_base` rows pooled into one.
+
+    The pool takes the next smallest group, too, until it is large enough: otherwise a single small group could be
+    read off the difference to the total. Call it on the full table, before complete cases are taken, so that the
+    same groups are pooled whatever is missing. A pool that cannot become large enough is hidden by `hide_small_bases`.
+    """
+    sizes = groups.value_counts()
+    order = sizes.rename_axis("g").reset_index(name="n").sort_values(["n", "g"], key=lambda c: c if c.name == "n" else c.astype(str))
+    pooled: list = []
+    total = 0
+    for group, n in zip(order["g"], order["n"]):
+        if n >= min_base and (not pooled or (total >= min_base and len(pooled) > 1)):
+            break
+        pooled.append(group)
+        total += n
+    return groups.where(~groups.isin(pooled), POOLED).where(groups.notna()) if pooled else groups
+
+
+def hide_small_bases(table: pd.DataFrame, *, min_base: int, base: str = "n", keys=("group", "wave", "segment", "term")) -> pd.DataFrame:
+    """Return `table` with every value, the base too, missing in rows whose base is under `min_base`."""
+    small = table[base] < min_base
+    values = [c for c in table.columns if c not in keys]
+    shown = table.copy()
+    for column in values:
+        if small.any():
+            shown[column] = shown[column].astype(object if shown[column].dtype == object else float).where(~small, np.nan)
+    return shown
+
+
+def require_base(n: int, *, min_base: int, what: str) -> None:
+    """Refuse a result that would rest on fewer than `min_base` rows."""
+    if n < min_base:
+        raise TooFewRespondents(f"{what} rests on fewer than the {min_base} rows that the study's minimum base asks for; nothing is shown")
