@@ -18,6 +18,7 @@ _HOME = {
     "open_study": "study",
     "behaviour": "transactions",
     "simulate_company": "simulate",
+    "response_quality": "quality",
     "nps": "metrics",
     "top_box": "metrics",
     "effort": "metrics",

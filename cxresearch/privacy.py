@@ -1,6 +1,5 @@
 """Minimum base: a group too small to show is pooled with others, or hidden with its n."""
 
-import numpy as np
 import pandas as pd
 
 from cxresearch.errors import TooFewRespondents
@@ -16,10 +15,9 @@ def pool_small_groups(groups: pd.Series, *, min_base: int) -> pd.Series:
     same groups are pooled whatever is missing. A pool that cannot become large enough is hidden by `hide_small_bases`.
     """
     sizes = groups.value_counts()
-    order = sizes.rename_axis("g").reset_index(name="n").sort_values(["n", "g"], key=lambda c: c if c.name == "n" else c.astype(str))
     pooled: list = []
     total = 0
-    for group, n in zip(order["g"], order["n"]):
+    for group, n in sorted(sizes.items(), key=lambda item: (item[1], str(item[0]))):
         if n >= min_base and (not pooled or (total >= min_base and len(pooled) > 1)):
             break
         pooled.append(group)
@@ -27,18 +25,20 @@ def pool_small_groups(groups: pd.Series, *, min_base: int) -> pd.Series:
     return groups.where(~groups.isin(pooled), POOLED).where(groups.notna()) if pooled else groups
 
 
-def hide_small_bases(table: pd.DataFrame, *, min_base: int, base: str = "n", keys=("group", "wave", "segment", "term")) -> pd.DataFrame:
+def hide_small_bases(
+    table: pd.DataFrame, *, min_base: int, base: str = "n", keys=("group", "wave", "segment", "term")
+) -> pd.DataFrame:
     """Return `table` with every value, the base too, missing in rows whose base is under `min_base`."""
     small = table[base] < min_base
-    values = [c for c in table.columns if c not in keys]
     shown = table.copy()
-    for column in values:
-        if small.any():
-            shown[column] = shown[column].astype(object if shown[column].dtype == object else float).where(~small, np.nan)
+    for column in table.columns.difference(list(keys), sort=False):
+        shown[column] = table[column].mask(small)  # integers become floats with a gap
     return shown
 
 
 def require_base(n: int, *, min_base: int, what: str) -> None:
     """Refuse a result that would rest on fewer than `min_base` rows."""
     if n < min_base:
-        raise TooFewRespondents(f"{what} rests on fewer than the {min_base} rows that the study's minimum base asks for; nothing is shown")
+        raise TooFewRespondents(
+            f"{what} rests on fewer than the {min_base} rows that the study's minimum base asks for; nothing is shown"
+        )

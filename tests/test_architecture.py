@@ -1,0 +1,103 @@
+"""The walls: which module may import which, how long a function or module may be, what an import costs."""
+
+import ast
+import re
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+from conftest import ROOT
+
+PACKAGE = ROOT / "cxresearch"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+FOUNDATION = {"errors", "findings", "inference", "weighting", "privacy", "figures"}
+ANALYSES = {"metrics", "segments", "loyalty", "drivers", "quality", "transactions"}
+
+
+def imports_of(path) -> set[str]:
+    """Return the top modules of ours that a file imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    named = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+    named |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    # `from cxresearch import figures` names the module as an alias
+    named |= {
+        f"cxresearch.{a.name}"
+        for n in ast.walk(tree)
+        if isinstance(n, ast.ImportFrom) and n.module == "cxresearch"
+        for a in n.names
+    }
+    return {m.split(".")[1] for m in named if m.startswith("cxresearch.")}
+
+
+def home(path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def functions():
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                yield f"{path.name}:{node.name}", body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if home(p) in ANALYSES], ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_an_analysis_imports_the_foundation_and_nothing_else_of_ours(path):
+    assert imports_of(path) - FOUNDATION - {home(path)} == set()
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if home(p) in FOUNDATION], ids=lambda p: p.stem)
+def test_the_foundation_rests_on_itself(path):
+    assert imports_of(path) - FOUNDATION == set()
+
+
+def test_no_circle_of_imports():
+    edges: dict[str, set[str]] = {}
+    for path in MODULES:
+        edges.setdefault(home(path), set()).update(imports_of(path) - {home(path)})
+
+    def reached(start, seen):
+        for other in edges.get(start, set()) - seen:
+            seen.add(other)
+            reached(other, seen)
+        return seen
+
+    assert [m for m in edges if m in reached(m, set())] == []
+
+
+def test_functions_are_short():
+    lengths = dict(functions())
+    assert {k: v for k, v in lengths.items() if v > 50} == {}
+    assert statistics.median(lengths.values()) <= 12
+
+
+def test_modules_are_small():
+    lengths = {str(p.relative_to(PACKAGE)): p.read_text(encoding="utf-8").count("\n") for p in MODULES}
+    assert {k: v for k, v in lengths.items() if v > 400} == {}
+
+
+def test_every_public_name_resolves_and_is_documented():
+    import cxresearch as cx
+
+    for name in cx.__all__:
+        assert (getattr(cx, name).__doc__ or "").strip(), name
+    with pytest.raises(AttributeError, match="has no attribute 'npss'"):
+        cx.npss  # noqa: B018
+
+
+def test_importing_the_package_loads_no_library():
+    code = "import sys; before = set(sys.modules); import cxresearch; print(sorted(set(sys.modules) - before))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"numpy|pandas|matplotlib|statsmodels|pydantic|yaml", loaded) == []
+
+
+def test_no_path_of_a_machine_and_no_registry_in_what_is_committed():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if not (ROOT / name).is_file():
+            continue
+        text = (ROOT / name).read_bytes().decode("utf-8", errors="ignore")
+        assert str(ROOT.parent) + "/" not in text, name
+        assert not re.search(r"/(root|home|Users)/\w", text), name

@@ -1,0 +1,173 @@
+"""The contract that every finding keeps, the words of sentences, and what `save` writes."""
+
+import dataclasses
+import json
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import cxresearch as cx
+from cxresearch import findings
+from cxresearch.findings import GLOSSARY, Check, Finding
+
+IDENTIFIERS = {"term", "group", "segment", "wave", "feature"}
+
+
+@pytest.fixture(scope="module")
+def survey() -> pd.DataFrame:
+    """Four hundred customers with scores, ratings, spend and behaviour in two clumps."""
+    rng = np.random.default_rng(7)
+    n = 400
+    latent = rng.normal(size=n)
+    ratings = {f"d{k}": np.clip(np.round(4 + latent + rng.normal(size=n)), 1, 7) for k in range(4)}
+    overall = np.clip(np.round(4 + 0.8 * (ratings["d0"] - 4) + 0.3 * (ratings["d1"] - 4) + rng.normal(size=n)), 1, 7)
+    clump = rng.integers(0, 2, n)
+    return pd.DataFrame(
+        {
+            **ratings,
+            "overall": overall,
+            "recommend": np.clip(np.round(7 + 1.5 * latent + rng.normal(size=n)), 0, 10),
+            "ease": np.clip(np.round(5 + latent), 1, 7),
+            "region": rng.choice(["North", "South"], n),
+            "wave": rng.choice(["2024Q1", "2024Q2"], n),
+            "weight": rng.uniform(0.5, 2, n),
+            "spend": rng.gamma(1.5, 60 * np.exp(0.1 * latent)) * (rng.random(n) > 0.3),
+            "frequency": np.exp(rng.normal(np.where(clump, 3, 1), 0.2)),
+            "basket": np.exp(rng.normal(np.where(clump, 2, 4), 0.2)),
+        }
+    )
+
+
+LABELS = {"recommend": "Would recommend", "d0": "Products", "overall": "Overall", "spend": "Spend"}
+MAKERS = {
+    "response_quality": lambda t: cx.response_quality(t, items=["d0", "overall"], wave="wave", labels=LABELS),
+    "nps": lambda t: cx.nps(t, score="recommend", by="region", wave="wave", weight="weight", labels=LABELS),
+    "top_box": lambda t: cx.top_box(t, item="overall", threshold=6, by="region", labels=LABELS),
+    "effort": lambda t: cx.effort(t, item="ease", version=2, wave="wave", labels=LABELS),
+    "driver_importance": lambda t: cx.driver_importance(
+        t, outcome="overall", drivers=["d0", "d1", "d2", "d3"], n_boot=50, seed=1, labels=LABELS
+    ),
+    "fit_loyalty_revenue": lambda t: cx.fit_loyalty_revenue(t, revenue="spend", loyalty="recommend", labels=LABELS),
+    "segment_customers": lambda t: cx.segment_customers(
+        t, features=["frequency", "basket"], n_segments=2, n_starts=5, n_boot=10, seed=1
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def finding(request, survey) -> Finding:
+    return MAKERS[request.param](survey)
+
+
+def test_a_finding_is_frozen(finding):
+    assert dataclasses.is_dataclass(finding)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        finding.table = None
+
+
+def test_tidy_is_a_copy_with_identifiers_as_columns(finding):
+    table = finding.tidy()
+    assert isinstance(table.index, pd.RangeIndex) and len(table) > 0
+    before = finding.tidy()
+    table.iloc[:, 0] = None
+    pd.testing.assert_frame_equal(finding.tidy(), before)
+    assert not table.columns.duplicated().any()
+
+
+def test_every_column_of_every_table_is_in_the_glossary(finding):
+    tables = {**finding.tables(), "glance": finding.glance(), "checks": finding.checks()}
+    unknown = {f"{name}.{column}" for name, t in tables.items() for column in t.columns if column not in GLOSSARY}
+    assert unknown == set()
+    assert list(finding.tables())[0] == "tidy"
+
+
+def test_glance_is_one_row_with_base_and_method(finding):
+    row = finding.glance()
+    assert len(row) == 1 and {"n", "method"} <= set(row.columns) and row["n"].item() > 0
+
+
+def test_checks_are_never_empty(finding):
+    checks = finding.checks()
+    assert list(checks.columns) == list(Check._fields) and len(checks) > 0
+    assert checks["ok"].map(lambda v: isinstance(v, (bool, np.bool_))).all()
+
+
+def test_the_sentence_is_short_prose_with_computed_numbers(finding):
+    sentence = finding.sentence()
+    assert sentence == repr(finding) and sentence.endswith(".")
+    assert re.search(r"\d", sentence) and "nan" not in sentence.lower().split()
+    assert not re.search(r"\d\.\d{4,}", sentence), "more than three decimals"
+    assert not re.search(r"\b(effect|impact|drives|leads to|causes)\b", sentence), "a causal word"
+    assert len(re.findall(r"\.(?:\s|$)", sentence)) <= 3
+
+
+def test_the_plot_returns_the_axes_it_was_given_with_words_on_them(finding):
+    before = plt.get_fignums()
+    ax = plt.subplots()[1]
+    assert finding.plot(ax) is ax
+    assert len(plt.get_fignums()) == len(before) + 1, "a plot on given axes opens no other figure"
+    assert ax.get_xlabel() or ax.get_ylabel() or ax.get_title(loc="left")
+    own = finding.plot()
+    assert own is not ax
+    plt.close("all")
+
+
+def test_the_id_names_the_question_and_holds_no_result(finding):
+    assert finding.id.startswith(f"{finding.function} {finding.outcome}")
+    assert not re.search(r"\d\.\d", finding.id)
+
+
+def test_the_same_call_gives_the_same_bytes(finding, survey, tmp_path, monkeypatch):
+    monkeypatch.setenv(findings.RUN_FOLDER, str(tmp_path / "a"))
+    first = cx.save(finding, name="f").parent
+    monkeypatch.setenv(findings.RUN_FOLDER, str(tmp_path / "b"))
+    second = cx.save(MAKERS[finding.function](survey), name="f").parent
+    assert {p.name: p.read_bytes() for p in first.iterdir()} == {p.name: p.read_bytes() for p in second.iterdir()}
+
+
+def test_markdown_shows_labels_as_text():
+    assert findings.as_text("a <b>*x*</b> [l](u) $y$") == r"a &lt;b&gt;\*x\*&lt;/b&gt; \[l\](u) \$y\$"
+
+
+def test_words():
+    assert findings.number(1234.56) == "1,234.6"
+    assert findings.number(-0.04) == "0.0"
+    assert findings.number(float("nan")) == "not available"
+    assert findings.interval(1, 2.25, 0.95) == "95 % interval 1.0 to 2.2"
+    assert findings.interval(1, 2, 0.995) == "99.5 % interval 1.0 to 2.0"
+    assert findings.listing(["a"]) == "a" and findings.listing("abc") == "a, b and c" and findings.listing([]) == "none"
+
+
+def test_a_readable_table_has_titles_and_decent_decimals():
+    table = pd.DataFrame({"term": ["a"], "estimate": [1 / 3], "n": [1234], "ok": [False], "p_value": [np.nan]})
+    shown = cx.readable(table)
+    assert shown.index.tolist() == ["a"] and shown.index.name == "Term"
+    assert shown.iloc[0].to_dict() == {"Estimate": "0.33", "n": "1,234", "OK": "NO", "p": "–"}
+
+
+def test_saved_text_cannot_run_as_a_formula(survey, tmp_path, monkeypatch):
+    monkeypatch.setenv(findings.RUN_FOLDER, str(tmp_path))
+    survey = survey.assign(region=np.where(survey["region"] == "North", "=cmd|'/c calc'!A1", "@South"))
+    cx.save(cx.nps(survey, score="recommend", by="region"), name="scores")
+    groups = pd.read_csv(tmp_path / "scores.tidy.csv")["group"]
+    assert set(groups) == {"'=cmd|'/c calc'!A1", "'@South"}
+
+
+def test_a_saved_record_says_what_was_found(survey, tmp_path, monkeypatch):
+    monkeypatch.setenv(findings.RUN_FOLDER, str(tmp_path))
+    finding = cx.nps(survey, score="recommend", labels=LABELS)
+    record = json.loads(cx.save(finding, name="scores").read_text(encoding="utf-8"))
+    assert record["id"] == finding.id and record["sentence"] == finding.sentence()
+    assert record["glance"]["n"] == len(survey) and record["tables"]["tidy"] == "scores.tidy.csv"
+    with pytest.raises(
+        cx.DataProblem, match=r"^name='a/b' must be made of letters, digits, '-' and '_', since it names files$"
+    ):
+        cx.save(finding, name="a/b")
+
+
+def test_a_column_name_means_one_thing():
+    with pytest.raises(ValueError, match=r"column 'n' already means 'rows behind the estimate'"):
+        findings.describe_columns(n=("N", "something else"))

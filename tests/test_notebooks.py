@@ -1,0 +1,144 @@
+"""The limits of a shipped notebook: a question, short cells, no logic, no result in prose, nothing stored, no rows shown."""
+
+import ast
+import copy
+import re
+
+import nbformat
+import pytest
+
+from conftest import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MOST_CELLS, MOST_LINES, MOST_PARAMETERS = 25, 6, 10
+ALLOWED_IMPORTS = {"cxresearch", "IPython.display"}
+ALLOWED_DIGITS = (
+    r"10\.\d{4,}/\S+",  # DOI
+    r"\b(19|20)\d\d\b",  # year
+    r"[−-]?\b\d{1,3}\s?[–…]\s?\d{1,3}\b",  # ends of a scale
+    r"^\s*\d+\.\s",  # list number
+)
+LOGIC = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef, ast.For, ast.While, ast.If, ast.IfExp, ast.Try)
+LOGIC += (ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp, ast.With)
+SHOWS_ROWS = {"head", "tail", "sample", "to_string"}
+
+
+def faults(nb) -> list[str]:
+    """Return every limit that a notebook breaks."""
+    found = [] if len(nb.cells) <= MOST_CELLS else [f"{len(nb.cells)} cells"]
+    first = nb.cells[0]
+    if first.cell_type != "markdown" or not re.match(r"# .+\?", first.source):
+        found.append("the title is not a question")
+    if "What this does not show" not in "".join(c.source for c in nb.cells if c.cell_type == "markdown"):
+        found.append("no section 'What this does not show'")
+    if len([c for c in nb.cells if "parameters" in c.metadata.get("tags", [])]) != 1:
+        found.append("not exactly one parameters cell")
+    for number, cell in enumerate(nb.cells, 1):
+        found += [f"cell {number}: {fault}" for fault in (_prose if cell.cell_type == "markdown" else _code)(cell)]
+    return found
+
+
+def _prose(cell) -> list[str]:
+    text = cell.source
+    for pattern in ALLOWED_DIGITS:
+        text = re.sub(pattern, "", text, flags=re.M)
+    return [f"a number typed into prose: {m.group()!r}" for m in re.finditer(r"\S*\d\S*", text)]
+
+
+def _code(cell) -> list[str]:
+    lines = [line for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")]
+    parameters = "parameters" in cell.metadata.get("tags", [])
+    found = [] if len(lines) <= (MOST_PARAMETERS if parameters else MOST_LINES) else [f"{len(lines)} lines of code"]
+    if any(len(line) > 110 for line in lines):
+        found.append("a line over 110 characters")
+    if parameters:
+        found += [f"parameter without a comment: {line}" for line in lines if not re.match(r"\w+ = .+  # .+", line)]
+    if cell.get("outputs") or cell.get("execution_count"):
+        found.append("a stored output")
+    return found + [fault for node in ast.walk(ast.parse(cell.source)) for fault in _node(node)]
+
+
+def _node(node) -> list[str]:
+    if isinstance(node, LOGIC):
+        return [f"{type(node).__name__} in a notebook"]
+    if isinstance(node, ast.Import):
+        return [f"imports {a.name}" for a in node.names if a.name not in ALLOWED_IMPORTS]
+    if isinstance(node, ast.ImportFrom) and node.module not in ALLOWED_IMPORTS:
+        return [f"imports {node.module}"]
+    if isinstance(node, ast.Attribute) and node.attr in SHOWS_ROWS:
+        return [f"shows rows with .{node.attr}"]
+    return []
+
+
+def analysis_calls(nb) -> list[ast.Call]:
+    """Return the calls ``cx.something(data.responses, ...)``."""
+    trees = [ast.parse(c.source) for c in nb.cells if c.cell_type == "code"]
+    calls = [n for t in trees for n in ast.walk(t) if isinstance(n, ast.Call)]
+    return [c for c in calls if ast.unparse(c.func).startswith("cx.") and c.args and ".responses" in ast.unparse(c.args[0])]
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda p: p.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def test_the_five_notebooks_are_there():
+    assert {"intake", "scorecard", "segmentation", "loyalty_revenue", "drivers"} <= {p.stem for p in NOTEBOOKS}
+
+
+def test_a_shipped_notebook_keeps_the_limits(notebook):
+    nbformat.validate(notebook)
+    assert faults(notebook) == []
+
+
+def test_a_shipped_notebook_says_what_it_needs_and_what_heads_it(notebook):
+    ours = notebook.metadata["cxresearch"]
+    saved = [c.source for c in notebook.cells if c.cell_type == "code" and "cx.save(" in c.source]
+    assert set(ours) == {"needs", "headline"} and ours["needs"]["tables"]
+    assert any(f'name="{ours["headline"]}"' in source for source in saved)
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_a_shipped_notebook_starts_from_the_bundled_study(notebook):
+    parameters = next(c.source for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
+    assert parameters.startswith('study = "../data/example/study.yml"  # ')
+
+
+def test_a_shipped_notebook_passes_the_minimum_base(notebook):
+    for call in analysis_calls(notebook):
+        starred = [ast.unparse(k.value) for k in call.keywords if k.arg is None]
+        named = [k.arg for k in call.keywords]
+        assert "data.survey_design" in starred or "min_base" in named, ast.unparse(call)
+
+
+@pytest.mark.parametrize(
+    ("plant", "fault"),
+    [
+        (("markdown", "The score rose to 41.6."), "a number typed into prose: '41.6.'"),
+        (("code", "def f():\n    return None"), "FunctionDef in a notebook"),
+        (("code", "a = [x for x in y]"), "ListComp in a notebook"),
+        (("code", "if a:\n    b = None"), "If in a notebook"),
+        (("code", "\n".join("abcdefg")), "7 lines of code"),
+        (("code", "import numpy as np"), "imports numpy"),
+        (("code", "from cxresearch.metrics import nps"), "imports cxresearch.metrics"),
+        (("code", "data.responses.head()"), "shows rows with .head"),
+    ],
+)
+def test_a_broken_limit_is_caught(plant, fault):
+    nb = copy.deepcopy(nbformat.read(NOTEBOOKS[0], as_version=4))
+    kind, source = plant
+    nb.cells[-1:] = [getattr(nbformat.v4, f"new_{kind}_cell")(source)]
+    assert [f for f in faults(nb) if f.endswith(fault)]
+
+
+def test_a_stored_output_is_caught():
+    nb = nbformat.read(NOTEBOOKS[0], as_version=4)
+    cell = next(c for c in nb.cells if c.cell_type == "code")
+    cell.outputs, cell.execution_count = [nbformat.v4.new_output("stream", text="41.6")], 1
+    assert [f for f in faults(nb) if f.endswith("a stored output")]
+
+
+def test_a_twenty_sixth_cell_is_caught():
+    nb = nbformat.read(NOTEBOOKS[0], as_version=4)
+    nb.cells += [nbformat.v4.new_markdown_cell("more")] * (MOST_CELLS + 1 - len(nb.cells))
+    assert "26 cells" in faults(nb)

@@ -1,0 +1,70 @@
+"""Response quality: shares that add up, what is skipped told apart from what is not applicable, straight-lining."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cxresearch as cx
+
+
+@pytest.fixture
+def answers() -> pd.DataFrame:
+    # Ten people; a is skipped by two, b never met by four and skipped by one of those who met it.
+    return pd.DataFrame(
+        {
+            "a": [1, 2, 3, 4, 5, 1, 2, 3, np.nan, np.nan],
+            "b": [np.nan] * 4 + [np.nan, 1, 2, 3, 4, 5],
+            "b_met": [False] * 4 + [True] * 6,
+            "c": [3, 3, 3, 3, 3, 1, 3, 3, 3, 3],
+            "wave": ["x"] * 5 + ["y"] * 5,
+        }
+    )
+
+
+def test_skipped_and_not_applicable_are_counted_apart(answers):
+    table = cx.response_quality(answers, items=["a", "b", "c"]).tidy().set_index("term")
+    assert table.loc["a", ["share_answered", "share_skipped", "share_not_met"]].tolist() == [0.8, 0.2, 0.0]
+    assert table.loc["b", ["share_answered", "share_skipped", "share_not_met"]].tolist() == [0.5, 0.1, 0.4]
+    assert table[["share_answered", "share_skipped", "share_not_met"]].sum(axis=1).tolist() == pytest.approx([1] * 3)
+
+
+def test_straight_lining_is_looked_for_among_those_who_rated_three():
+    rows = pd.DataFrame({"a": [4, 4, 1, 5.0], "b": [4, 4, 2, 5], "c": [4, np.nan, 3, 5], "d": [4, np.nan, 4, np.nan]})
+    finding = cx.response_quality(rows, items=list(rows), ratings=list(rows))
+    row = finding.glance().iloc[0]
+    assert (row["n_rated"], row["share_straight"]) == (3, pytest.approx(2 / 3))
+    assert not finding.checks().set_index("check").at["straight-lined ratings", "ok"]
+
+
+def test_the_sentence_is_computed(answers):
+    finding = cx.response_quality(answers, items=["a", "b", "c"], wave="wave", labels={"b": "Help desk"})
+    assert finding.sentence() == (
+        "10 responses in 2 waves: most often skipped was a (20 %), most often not applicable was Help desk (40 %)."
+    )
+
+
+def test_a_wave_under_the_minimum_base_is_hidden_with_its_n(answers):
+    answers["wave"] = ["x"] * 8 + ["y"] * 2
+    waves = cx.response_quality(answers, items=["a"], wave="wave", min_base=5).tables()["waves"].set_index("wave")
+    assert waves.loc["x", "n"] == 8 and waves.loc["y"].drop("term").isna().all()
+
+
+def test_refusals(answers):
+    with pytest.raises(cx.DataProblem, match=r"^response_quality needs at least one item; found none$"):
+        cx.response_quality(answers, items=[])
+    with pytest.raises(cx.DataProblem, match=r"^responses has no column 'wawe'; did you mean 'wave'\?$"):
+        cx.response_quality(answers, items=["a"], wave="wawe")
+    with pytest.raises(cx.DataProblem, match=r"^responses has no rows$"):
+        cx.response_quality(answers.iloc[:0], items=["a"])
+    with pytest.raises(
+        cx.TooFewRespondents,
+        match=r"^response quality rests on fewer than the 11 rows that the study's minimum base asks for; nothing is shown$",
+    ):
+        cx.response_quality(answers, items=["a"], min_base=11)
+
+
+def test_the_bars_draw_the_table(answers):
+    finding = cx.response_quality(answers, items=["a", "b", "c"])
+    drawn = [[p.get_width() for p in bars] for bars in finding.plot().containers]
+    expected = finding.tidy()[["share_answered", "share_skipped", "share_not_met"]].T.to_numpy() * 100
+    assert np.allclose(drawn, expected)
