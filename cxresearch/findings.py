@@ -20,6 +20,10 @@ from cxresearch.errors import DataProblem
 RUN_FOLDER = "CXRESEARCH_RUN"  # set by a run for each notebook; unset when somebody explores
 
 
+# What a row is about; these columns lead a table that is shown.
+IDENTIFIERS = ("term", "group", "segment", "wave", "feature", "check", "table", "item", "step")
+
+
 class Column(NamedTuple):
     """What a column of a finding's tables is called for a reader, and how many decimals it deserves."""
 
@@ -132,7 +136,7 @@ class Finding(ABC):
         return self.sentence()
 
     def _repr_markdown_(self) -> str:
-        return as_text(self.sentence())
+        return f"> {as_text(self.sentence())}"
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -176,7 +180,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     """
     shown = pd.DataFrame({name: [_cell(name, v) for v in table[name]] for name in table.columns}, dtype=object)
     shown.columns = [_title(name) for name in table.columns]
-    keys = [_title(name) for name in table.columns if name in ("term", "group", "segment", "wave", "feature", "check")]
+    keys = [_title(name) for name in table.columns if name in IDENTIFIERS]
     return shown.set_index(keys or list(shown.columns[:1]))
 
 

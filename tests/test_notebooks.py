@@ -49,8 +49,8 @@ def _code(cell) -> list[str]:
     lines = [line for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")]
     parameters = "parameters" in cell.metadata.get("tags", [])
     found = [] if len(lines) <= (MOST_PARAMETERS if parameters else MOST_LINES) else [f"{len(lines)} lines of code"]
-    if any(len(line) > 110 for line in lines):
-        found.append("a line over 110 characters")
+    if any(len(line) > 120 for line in lines):
+        found.append("a line over 120 characters")
     if parameters:
         found += [f"parameter without a comment: {line}" for line in lines if not re.match(r"\w+ = .+  # .+", line)]
     if cell.get("outputs") or cell.get("execution_count"):

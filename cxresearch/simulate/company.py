@@ -1,0 +1,212 @@
+"""A simulated company: six tables as they would arrive, and the truth behind them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+
+from cxresearch.errors import DataProblem
+from cxresearch.simulate import contacts as desk
+from cxresearch.simulate import money, people, survey
+from cxresearch.simulate.answers import SATISFACTION_MEAN, counted_recommend
+from cxresearch.simulate.truth import QUARTERS, Truth, planted_values
+
+EXAMPLE_SEED = 2029  # of the company in data/example
+ERASED = 5  # people who answered and whom customers.csv no longer holds
+REPEATED = 3  # responses delivered twice
+BLANK_WORDS = 4  # ratings of the products that read "Blank"
+SHOUTED = 6  # contacts whose channel is written in capitals
+MIN_CUSTOMERS = 200
+PROFIT_MEAN, PROFIT_NOISE = 100.0, 5.0  # thousands a branch and quarter
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Company:
+    """What `simulate_company` returns.
+
+    Attributes
+    ----------
+    tables
+        Name -> DataFrame: responses, customers, transactions, interactions, employees, costs, each exactly as
+        written to its file, dirty cells included.
+    truth
+        What was planted: `Truth`.
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    truth: Truth
+
+    def write(self, folder) -> None:
+        """Write each table to ``<folder>/<name>.csv`` (UTF-8, comma, newline ends); `folder` is made if absent."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, table in self.tables.items():
+            table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n", encoding="utf-8")
+
+    def __repr__(self) -> str:
+        return "simulated company: " + ", ".join(f"{len(table):,} {name}" for name, table in self.tables.items())
+
+
+def simulate_company(*, seed: int, n_customers: int = 2000, waves: int = 4, truth: Mapping | None = None) -> Company:
+    """Simulate Kestrel & Finch, a home and garden retailer with 40 branches and a web shop, for 2024 and 2025.
+
+    Parameters
+    ----------
+    seed : int
+        Same seed, same tables. Each part draws from a stream of its own, so that replacing a planted value leaves
+        the chance in the other parts as it was.
+    n_customers : int
+        Rows of the customers table, at least 200.
+    waves : int
+        How many of the quarterly surveys took place, 1-4; the last is always that of 2024Q4.
+    truth : mapping, optional
+        Planted values to replace. Per segment (digital, rare, bargain, fading): `segment_shares` (0-1, sum 1),
+        `segment_purchases` (a year), `segment_basket` (EUR), `segment_web`, `segment_returns`, `segment_discounted`
+        (shares of purchases), `segment_contacts` (a year), `segment_age` (standard deviations), `segment_response`
+        (share of the invited), `segment_spend` (EUR expected in 2025 at recommend 0 and average affluence).
+        Revenue: `revenue_per_point` (log, per point of recommend), `revenue_per_affluence` (log, per standard
+        deviation), `zero_share`, `gamma_shape`, `churn_rates` (share, per recommend group). Survey:
+        `sampling_fractions` and `region_shift` (points of satisfaction) per region, `skipped_share`,
+        `comment_share`. Answers: `driver_weights` (points of satisfaction per rating point), `halo_loading`,
+        `block_loading` (correlations), `halo_on_satisfaction`, `delivery_drop` (rating points, in 2024Q3),
+        `agent_sd`, `resolved_lift` (points of the support rating), `recommend_per_satisfaction`,
+        `recommend_per_affluence` (points). Branches: `staff_per_engagement` (rating points per point of engagement),
+        `profit_per_satisfaction` (thousand EUR a quarter per point of mean satisfaction).
+
+    Returns
+    -------
+    Company
+
+    Raises
+    ------
+    DataProblem
+        If an argument is out of range, or `truth` holds an unknown key or an impossible value.
+
+    Notes
+    -----
+    Affluence raises both recommend and revenue: without it, a regression of revenue on recommend finds about 1.6
+    times the planted `revenue_per_point`. Halo raises all ratings and satisfaction: in a regression, every driver
+    takes a part of it, even the magazine, whose weight is zero.
+    """
+    planted = planted_values(truth)
+    _require_whole("seed", seed, 0, None)
+    _require_whole("n_customers", n_customers, MIN_CUSTOMERS, None)
+    _require_whole("waves", waves, 1, len(QUARTERS))
+    streams = dict(zip(("people", "units", "bought", "contacts", "survey", "field", "revenue", "spent", "dirt"),
+                       np.random.default_rng(seed).spawn(9)))  # fmt: skip
+    everyone = people.invent_people(n_customers + ERASED, planted=planted, rng=streams["people"])
+    branches = people.measure_engagement(planted=planted, rng=streams["units"])
+    agents = desk.invent_agents(planted=planted, rng=streams["units"])
+    bought = money.purchases_2024(everyone, planted=planted, rng=streams["bought"])
+    contacts = desk.invent_contacts(everyone, agents, planted=planted, rng=streams["contacts"])
+    answers = survey.everybody(everyone, bought, contacts, agents, branches,
+                               waves=waves, planted=planted, rng=streams["survey"])  # fmt: skip
+    everyone = _with_outcomes(everyone, answers, planted=planted, rng=streams["revenue"])
+    everyone["listed"] = _listed(answers, rng=streams["dirt"])
+    spent = money.purchases_2025(everyone, planted=planted, rng=streams["spent"])
+    units = _with_profit(branches, everyone, answers, planted=planted, rng=streams["units"])
+    tables = {
+        "responses": survey.field_file(answers, everyone, planted=planted, rng=streams["field"]),
+        "customers": _customers(everyone),
+        "transactions": _transactions(pd.concat([bought, spent]), everyone),
+        "interactions": _interactions(contacts, everyone),
+        "employees": units[["branch", "quarter", "engagement", "profit"]],
+        "costs": money.monthly_costs(n_customers, rng=streams["units"]),
+    }
+    record = Truth(planted, _people_truth(everyone), answers.drop(columns="who"), agents, units.drop(columns="profit"))
+    return Company(MappingProxyType(_soiled(tables, rng=streams["dirt"])), record)
+
+
+def _require_whole(name: str, value, low: int, high: int | None) -> None:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
+        bounds = f"{low} or more" if high is None else f"{low} to {high}"
+        raise DataProblem(f"simulate_company: {name}={value!r} must be a whole number, {bounds}")
+
+
+def _with_outcomes(everyone: pd.DataFrame, answers: pd.DataFrame, *, planted, rng) -> pd.DataFrame:
+    """Add what follows from the last recommend answer: spending in 2025 and the end of the membership."""
+    shape = (len(everyone), len(QUARTERS))
+    given = (answers["answered"] & ~answers["recommend_skipped"]).to_numpy().reshape(shape)
+    counted = counted_recommend(answers["recommend"].to_numpy().reshape(shape), given)
+    group = np.select([counted <= 6, counted <= 8], ["detractor", "passive"], "promoter")
+    leaves = rng.random(len(everyone)) < pd.Series(group).map(planted["churn_rates"]).to_numpy()
+    day = np.datetime64("2025-04-01") + rng.integers(0, 270, size=len(everyone)).astype("timedelta64[D]")
+    spend = money.revenue_2025(everyone, counted, planted=planted, rng=rng)
+    until = np.where(leaves, day, np.datetime64("NaT"))
+    return everyone.assign(counted=counted, until=until, expected=spend["expected"], cents=spend["cents"])
+
+
+def _listed(answers: pd.DataFrame, *, rng) -> np.ndarray:
+    """Return who is in customers.csv: all but a few who answered and whose account was erased since."""
+    ever = answers.groupby("who")["answered"].any().to_numpy()
+    if ever.sum() < ERASED:
+        raise DataProblem(
+            f"simulate_company: only {ever.sum()} people answered, {ERASED} are needed; "
+            "raise n_customers, segment_response or sampling_fractions"
+        )
+    listed = np.ones(len(ever), dtype=bool)
+    listed[rng.choice(np.flatnonzero(ever), size=ERASED, replace=False)] = False
+    return listed
+
+
+def _with_profit(branches, everyone, answers, *, planted, rng) -> pd.DataFrame:
+    """Add each branch and quarter's mean satisfaction of all its customers, answered or not, and its profit."""
+    branch = everyone["branch"].to_numpy()[answers["who"]]
+    means = answers.groupby([branch, answers["wave"]])["satisfaction"].mean()
+    here = means.reindex(pd.MultiIndex.from_frame(branches[["branch", "quarter"]])).to_numpy()
+    here = np.where(np.isnan(here), SATISFACTION_MEAN, here)  # a branch nobody belongs to
+    profit = PROFIT_MEAN + planted["profit_per_satisfaction"] * (here - SATISFACTION_MEAN)
+    profit = np.round(profit + PROFIT_NOISE * rng.standard_normal(len(here)), 1)
+    return branches.assign(satisfaction=here, profit=profit)
+
+
+def _customers(everyone: pd.DataFrame) -> pd.DataFrame:
+    rows = everyone.loc[everyone["listed"]].reset_index(drop=True)
+    return pd.DataFrame({
+        "customer_id": rows["customer_id"],
+        "since": rows["since"].dt.strftime("%Y-%m-%d"),
+        "until": rows["until"].dt.strftime("%Y-%m-%d"),
+        "branch": rows["branch"],
+        "region": rows["region"],
+        "affluence": rows["affluence"],
+        "spend_2025": rows["cents"] / 100,
+    })
+
+
+def _transactions(paid: pd.DataFrame, everyone: pd.DataFrame) -> pd.DataFrame:
+    paid = paid.loc[everyone["listed"].to_numpy()[paid["who"]]]
+    paid = paid.sort_values(["paid_at", "who"], kind="stable", ignore_index=True)
+    named = paid.assign(customer_id=_ids(paid, everyone), paid_at=paid["paid_at"].dt.strftime("%Y-%m-%d"))
+    return named[["customer_id", "paid_at", "amount", "channel", "category", "discount"]]
+
+
+def _interactions(contacts: pd.DataFrame, everyone: pd.DataFrame) -> pd.DataFrame:
+    contacts = contacts.loc[everyone["listed"].to_numpy()[contacts["who"]]].reset_index(drop=True)
+    named = contacts.assign(customer_id=_ids(contacts, everyone), at=contacts["at"].dt.strftime("%Y-%m-%d"))
+    return named[["customer_id", "at", "channel", "topic", "agent", "resolved", "note"]]
+
+
+def _ids(rows: pd.DataFrame, everyone: pd.DataFrame) -> np.ndarray:
+    return everyone["customer_id"].to_numpy()[rows["who"]]
+
+
+def _people_truth(everyone: pd.DataFrame) -> pd.DataFrame:
+    shown = everyone.rename(columns={"counted": "counted_recommend", "expected": "expected_spend"})
+    return shown.drop(columns=["cents", "since", "until"])
+
+
+def _soiled(tables: dict[str, pd.DataFrame], *, rng) -> dict[str, pd.DataFrame]:
+    """Plant the dirty cells that data/README.md lists."""
+    responses = tables["responses"].copy()
+    said = responses.index[responses["products"].notna()]
+    responses.loc[rng.choice(said, size=min(BLANK_WORDS, len(said)), replace=False), "products"] = "Blank"
+    again = responses.iloc[np.sort(rng.choice(len(responses), size=REPEATED, replace=False))]
+    responses = pd.concat([responses, again], ignore_index=True)
+    contacts = tables["interactions"].copy()
+    calls = contacts.index[contacts["channel"] == "phone"]
+    contacts.loc[rng.choice(calls, size=min(SHOUTED, len(calls)), replace=False), "channel"] = "PHONE"
+    return tables | {"responses": responses.rename(columns={"recommend": "recommend  "}), "interactions": contacts}

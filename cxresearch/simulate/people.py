@@ -1,0 +1,72 @@
+"""The people behind the tables: who they are, where they shop, what they bring to every answer."""
+
+import numpy as np
+import pandas as pd
+
+from cxresearch.simulate.truth import QUARTERS, REGIONS, SEGMENTS
+
+REGION_SHARES = (0.4, 0.3, 0.2, 0.1)
+BRANCHES_IN_REGION = (16, 12, 8, 4)
+AGE_GROUPS = ("18-29", "30-44", "45-59", "60+")
+LANGUAGES = ("en", "pl", "ru")
+ENGAGEMENT_MEAN = 3.6
+
+
+def branch_names() -> np.ndarray:
+    """Return the 40 branches, those of the first region first."""
+    return np.array([f"B{i:02d}" for i in range(1, sum(BRANCHES_IN_REGION) + 1)])
+
+
+def invent_people(n: int, *, planted, rng) -> pd.DataFrame:
+    """Return `n` people, one a row, with their segment, region, branch and traits.
+
+    Affluence is standard normal in this very company (mean 0, standard deviation 1, before rounding) and, like the
+    region, independent of the segment: leaving the segment out of a regression of revenue biases nothing.
+    """
+    shares = np.array([planted["segment_shares"][s] for s in SEGMENTS])
+    segment = np.array(SEGMENTS)[rng.choice(len(SEGMENTS), size=n, p=shares / shares.sum())]
+    region = rng.choice(len(REGIONS), size=n, p=REGION_SHARES)
+    first = np.concatenate([[0], np.cumsum(BRANCHES_IN_REGION)])[region]
+    branch = first + rng.integers(0, np.array(BRANCHES_IN_REGION)[region])
+    age = pd.Series(segment).map(planted["segment_age"]).to_numpy() + rng.standard_normal(n)
+    since = np.datetime64("2016-01-01") + rng.integers(0, 2920, size=n).astype("timedelta64[D]")
+    return pd.DataFrame({
+        "customer_id": [f"C{i:0{max(4, len(str(n)))}d}" for i in range(1, n + 1)],
+        "segment": segment,
+        "region": np.array(REGIONS)[region],
+        "branch": branch_names()[branch],
+        "affluence": np.round(standardised(rng.standard_normal(n)), 2),
+        "since": since,
+        "age_group": np.array(AGE_GROUPS)[np.digitize(age, (-0.7, 0.1, 0.9))],
+        "language": np.array(LANGUAGES)[rng.choice(3, size=n, p=(0.5, 0.3, 0.2))],
+        "halo": standardised(rng.standard_normal(n)),
+    })
+
+
+def measure_engagement(*, planted, rng) -> pd.DataFrame:
+    """Return one row per branch and quarter: engagement (1-5) and how the branch shifts the ratings of its staff."""
+    branches, quarters = branch_names(), len(QUARTERS)
+    lasting = 0.45 * standardised(_within_regions(rng.standard_normal(len(branches))))[:, None]
+    service = 0.2 * _within_regions(rng.standard_normal(len(branches)))[:, None]
+    # What a branch owes to anything but engagement is unrelated to it, in this very company.
+    service = service - lasting * (lasting * service).sum() / (lasting**2).sum()
+    engagement = ENGAGEMENT_MEAN + lasting + 0.15 * rng.standard_normal((len(branches), quarters))
+    engagement = np.clip(np.round(engagement, 2), 1, 5)
+    shift = planted["staff_per_engagement"] * (engagement - ENGAGEMENT_MEAN) + service
+    return pd.DataFrame({
+        "branch": np.repeat(branches, quarters),
+        "quarter": np.tile(QUARTERS, len(branches)),
+        "engagement": engagement.ravel(),
+        "staff_shift": shift.ravel(),
+    })
+
+
+def _within_regions(draws: np.ndarray) -> np.ndarray:
+    """Return `draws`, one per branch, with mean 0 in every region: regions differ by `region_shift` alone."""
+    region = np.repeat(np.arange(len(REGIONS)), BRANCHES_IN_REGION)
+    return draws - (np.bincount(region, draws) / BRANCHES_IN_REGION)[region]
+
+
+def standardised(draws: np.ndarray) -> np.ndarray:
+    """Return `draws` with mean 0 and standard deviation 1 exactly, so that a planted spread is the spread found."""
+    return (draws - draws.mean()) / draws.std()
