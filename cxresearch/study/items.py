@@ -1,0 +1,144 @@
+"""What `study.yml` may say about one item, about a revenue, and in which form values are written."""
+
+import codecs
+import re
+from datetime import date
+from typing import Annotated, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from cxresearch.errors import nearest
+from cxresearch.study.document import Plain
+
+Role = Literal[
+    "nps", "csat", "ces", "outcome", "driver", "demographic", "control", "verbatim", "asked_at", "respondent"
+]
+ROLES: tuple[str, ...] = get_args(Role)
+Code = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def _listed(value):
+    return value if isinstance(value, list) or value is None else [value]
+
+
+def as_column(value):
+    return {"column": value} if isinstance(value, str) else {} if value is None else value
+
+
+def resolved(value):
+    """Give report parameters plain types: unquoted 0.9 and true; anything doubtful (NO, 010, 12:30) stays text."""
+    if isinstance(value, dict):
+        return {str(k): resolved(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [resolved(v) for v in value]
+    if not isinstance(value, Plain):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    if NUMBER.fullmatch(value) and not re.match(r"[+-]?0\d", value):
+        return int(value) if re.fullmatch(r"[+-]?\d+", value) else float(value)
+    return str(value)
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        raise ValueError(
+            "unknown encoding "
+            f"{name!r}{nearest(name, ('utf-8', 'utf-16', 'latin-1', 'cp1252', 'cp1250', 'cp1251', 'cp850'))}"
+        ) from None
+    return name
+
+
+def one_character(text: str) -> str:
+    text = {"\\t": "\t", "tab": "\t"}.get(text, text)
+    if len(text) != 1:
+        raise ValueError(f"separator {text!r} must be one character")
+    return text
+
+
+Codes = Annotated[tuple[Code, ...], BeforeValidator(_listed, json_schema_input_type=Code | list[Code])]
+Words = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
+Roles = Annotated[tuple[Role, ...], BeforeValidator(_listed, json_schema_input_type=Role | list[Role])]
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
+Encodings = Annotated[tuple[Encoding, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
+
+
+class Part(BaseModel):
+    """A part of the file; a key that it does not know is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Item(Part):
+    """One question on one scale, or any other column worth carrying."""
+
+    column: str | dict[str, str] | None = None
+    """Header in the file, or wave: header; without it the item's key."""
+    scale: tuple[float, float] | None = None
+    """Lowest and highest valid answer; makes the item a number."""
+    type: Literal["number", "text", "date"] | None = None
+    """What an item without a scale is; by default it stays as it is stored."""
+    missing: Codes = ()
+    """Codes of answers that were skipped."""
+    not_applicable: Codes = ()
+    """Codes of respondents who never met what is asked about."""
+    role: Roles = ()
+    """What analyses use the item for."""
+    label: str | None = None
+    """Words for figures and sentences."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Code: words. Turns an item without a scale into these words."""
+
+    @model_validator(mode="after")
+    def _agrees(self):
+        if self.scale and self.scale[0] >= self.scale[1]:
+            raise ValueError(f"scale must rise, found {self.scale[0]:g} to {self.scale[1]:g}")
+        if self.scale and self.type not in (None, "number"):
+            raise ValueError(f"an item with a scale is a number, not type: {self.type}")
+        if both := set(self.missing) & set(self.not_applicable):
+            raise ValueError(f"code {min(both)} is declared missing and not applicable; it can be one of the two")
+        if "nps" in self.role and self.scale != (0, 10):
+            found = f"{self.scale[0]:g} to {self.scale[1]:g}" if self.scale else "none"
+            raise ValueError(
+                f"role nps needs scale: [0, 10], found {found}; on another scale a net promoter score is not "
+                "defined: give the item role csat or outcome"
+            )
+        return self
+
+    @property
+    def is_number(self) -> bool:
+        return self.scale is not None or self.type == "number"
+
+    @property
+    def is_date(self) -> bool:
+        return self.type == "date" or "asked_at" in self.role
+
+    def header(self, key: str, wave: str | None) -> str | None:
+        """Return the header of item `key` in a wave; None where the item was not asked."""
+        return self.column.get(wave) if isinstance(self.column, dict) else self.column or key
+
+
+AnItem = Annotated[Item, BeforeValidator(as_column, json_schema_input_type=str | Item | None)]
+
+
+class Revenue(Part):
+    """Money per customer in a window, and what to do with amounts that are no revenue."""
+
+    column: str
+    from_: date | None = Field(None, alias="from")
+    """First day of the window."""
+    to: date | None = None
+    """Last day of the window."""
+    negative: Literal["keep", "zero", "drop", "error"] = "error"
+    missing: Literal["keep", "zero", "drop", "error"] = "error"
+    codes: Codes = ()
+    """Texts that stand for a missing amount, such as NA."""
+
+    @model_validator(mode="after")
+    def _agrees(self):
+        if self.from_ and self.to and self.from_ > self.to:
+            raise ValueError(f"from {self.from_} lies after to {self.to}")
+        return self

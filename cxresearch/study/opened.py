@@ -1,0 +1,318 @@
+"""An opened study: its tables, roles, labels and design, in the words that notebooks use."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from cxresearch.errors import StudyProblem, nearest
+from cxresearch.sources import GLOB, expand
+from cxresearch.study.document import Document
+from cxresearch.study.items import ROLES, Item
+from cxresearch.study.join import match
+from cxresearch.study.parse import read_study_file
+from cxresearch.study.schema import TABLES, Report, StudyFile, Table
+from cxresearch.study.tables import Loaded, load_table
+from cxresearch.study.waterfall import Waterfall
+
+DESIGN = {"weight": "weight", "strata": "stratum", "cluster": "cluster", "fpc": "fpc"}
+
+
+def open_study(path: str | Path) -> "Study":
+    """Open a study: validate `study.yml`, find its files; a table is read and checked when it is first asked for.
+
+    Parameters
+    ----------
+    path
+        The study file, or the folder in which it is called ``study.yml``. Sources are relative to it.
+
+    Raises
+    ------
+    StudyProblem
+        The file is absent or wrong (with line and nearest known key), or a source is absent.
+    """
+    path = Path(path)
+    path = path / "study.yml" if path.is_dir() else path
+    if not path.is_file():
+        raise StudyProblem(
+            f"there is no study file {str(path)!r}{nearest(path.name, _names_in(path.parent, '*.y*ml'))}"
+        )
+    declared, document = read_study_file(path)
+    return Study(path, declared, _find_files(path.parent, declared, document))
+
+
+class Study:
+    """Checked tables whose columns are named by item key; made by `open_study`.
+
+    Attributes
+    ----------
+    path, title, currency
+        The study file, and what it says of itself.
+    reports
+        Name -> the report it declares (notebooks, each, parameters).
+    """
+
+    def __init__(self, path: Path, declared: StudyFile, files: Mapping[str, Mapping[str | None, list[Path]]]):
+        self.path, self.title, self.currency = path, declared.title, declared.currency
+        self.reports: dict[str, Report] = dict(declared.reports)
+        self._declared: dict[str, Table] = {name: table for name in TABLES if (table := getattr(declared.tables, name))}
+        self._minimum_base = declared.privacy.minimum_base
+        self._files = files
+        self._loaded: dict[str, Loaded] = {}
+        self._matched: dict[str, Waterfall] = {}
+
+    def __repr__(self) -> str:
+        return f"Study {self.title!r}: {', '.join(self.table_names)}"
+
+    # -- tables ------------------------------------------------------------------------------------------------------
+
+    @property
+    def table_names(self) -> list[str]:
+        """Names of the tables that the study declares."""
+        return list(self._declared)
+
+    @property
+    def files(self) -> list[Path]:
+        """Every source file, each once, in the order of declaration."""
+        return list(dict.fromkeys(p for by_wave in self._files.values() for paths in by_wave.values() for p in paths))
+
+    @property
+    def responses(self) -> pd.DataFrame:
+        """One row per respondent and wave: respondent, wave, customer, weight, stratum, cluster, fpc, items."""
+        return self._table("responses")
+
+    @property
+    def customers(self) -> pd.DataFrame:
+        """One row per account: customer, since, until, revenue, items."""
+        return self._table("customers")
+
+    @property
+    def transactions(self) -> pd.DataFrame:
+        """One row per payment: customer, time, amount, items."""
+        return self._table("transactions")
+
+    @property
+    def interactions(self) -> pd.DataFrame:
+        """One row per contact: customer, time, channel, touchpoint, agent, resolved, text, items."""
+        return self._table("interactions")
+
+    @property
+    def employees(self) -> pd.DataFrame:
+        """One row per unit and period: unit, period, engagement, items."""
+        return self._table("employees")
+
+    @property
+    def costs(self) -> pd.DataFrame:
+        """One row per kind and period: period, kind, amount, items."""
+        return self._table("costs")
+
+    def load_all(self) -> None:
+        """Read and check every declared table now."""
+        for name in self.table_names:
+            self._load(name)
+
+    def waterfall(self, table: str) -> pd.DataFrame:
+        """Return step, rows, removed and reason of a table: received, valid, deduplicated, (matched,) used."""
+        loaded = self._load(table)
+        return self._matched.get(table, loaded.waterfall).table()
+
+    def matched(self, left: str, right: str, *, keep: str = "latest") -> pd.DataFrame:
+        """Return two tables joined on their customer (inner join), and count the rows in the waterfall of `left`.
+
+        Parameters
+        ----------
+        left, right
+            Tables with a customer; in `right` a customer stands once.
+        keep
+            "latest": of several responses of a customer the last in which an outcome (role nps, csat, ces or outcome)
+            was answered, by asked_at or else by wave. "all": every response.
+        """
+        for name, loaded in {left: self._load(left), right: self._load(right)}.items():
+            if "customer" not in loaded.table.columns:
+                raise StudyProblem(
+                    f"table {name} has no customer to match by; declare its column in tables.{name} of {self.path.name}"
+                )
+        outcomes = [key for role in ("nps", "csat", "ces", "outcome") for key in self._items(role, left)]
+        order = next(iter(self._items("asked_at", left)), "wave")
+        waves = list(self._files[left]) if None not in self._files[left] else None
+        joined, why = match(
+            self._table(left),
+            self._table(right),
+            keep=keep,
+            outcomes=outcomes,
+            order=order,
+            waves=waves,
+            names=(left, right),
+        )
+        self._matched[left] = self._load(left).waterfall.matched(len(joined), why)
+        return joined
+
+    def _table(self, name: str) -> pd.DataFrame:
+        return self._load(name).table.copy()  # a notebook may add columns to its own copy
+
+    def _load(self, name: str) -> Loaded:
+        if name not in self._declared:
+            raise StudyProblem(
+                f"{self.path.name} declares no table {name!r}; it declares "
+                f"{', '.join(self.table_names)}{nearest(name, self.table_names)}"
+            )
+        if name not in self._loaded:
+            self._loaded[name] = load_table(name, self._declared[name], self._files[name])
+        return self._loaded[name]
+
+    # -- columns -----------------------------------------------------------------------------------------------------
+
+    def column(self, role: str, *, table: str | None = None, optional: bool = False) -> str | None:
+        """Return the column with a role: the key of the first such item, or weight, wave, ... where declared.
+
+        Parameters
+        ----------
+        role
+            nps, csat, ces, outcome (without one: csat), driver, demographic, control, verbatim, asked_at, respondent;
+            or a named column of a table: wave, weight, stratum, cluster, fpc, customer, revenue, ...
+        table
+            Look in this table only; by default in all, responses first.
+        optional
+            Return None instead of raising `StudyProblem` where no column has the role.
+        """
+        found = self.columns(role, table=table)
+        if not found and role == "outcome":
+            found = self.columns("csat", table=table)
+        if not found and not optional:
+            remedy = (
+                f"give an item the role {role}"
+                if role in ROLES
+                else f"declare it in one of the tables {', '.join(self.table_names)}"
+            )
+            raise StudyProblem(f"{self.path.name} has no column for {role}; {remedy}")
+        return found[0] if found else None
+
+    def columns(self, *roles: str, table: str | None = None) -> list[str]:
+        """Return every column with one of `roles`, each once, role after role in the order of declaration."""
+        parts = {name: part for name, part in self._declared.items() if table in (None, name)}
+        named = {column for part in parts.values() for column in _declared_columns(part)}
+        found: dict[str, None] = {}
+        for role in roles:
+            if role not in ROLES and role not in ALL_COLUMNS:
+                raise StudyProblem(f"unknown role {role!r}{nearest(role, (*ROLES, *ALL_COLUMNS))}")
+            items = self._items(role, table)
+            found |= dict.fromkeys(items or ([role] if role in named else []))
+        return list(found)
+
+    def _items(self, role: str, table: str | None) -> list[str]:
+        return list(
+            dict.fromkeys(key for name, key, item in self._all_items() if role in item.role and table in (None, name))
+        )
+
+    def _all_items(self) -> Iterator[tuple[str, str, Item]]:
+        for name, table in self._declared.items():
+            for key, (field, kind) in type(table).columns.items():
+                if kind == "item":
+                    yield name, key, getattr(table, field)
+            for key, item in table.items.items():
+                yield name, key, item
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Item key -> words; the key itself where no label is declared."""
+        found: dict[str, str] = {}
+        for _, key, item in self._all_items():
+            if item.label or key not in found:
+                found[key] = item.label or key
+        return found
+
+    @property
+    def survey_design(self) -> dict[str, object]:
+        """The design of the responses as keyword arguments of every analysis: columns or None, labels, minimum base."""
+        responses = self._declared.get("responses")
+        named = set(_declared_columns(responses)) if responses else set()
+        design: dict[str, object] = {key: column if column in named else None for key, column in DESIGN.items()}
+        return design | {"labels": self.labels, "min_base": self._minimum_base}
+
+    @property
+    def codebook(self) -> pd.DataFrame:
+        """One row per item: where it comes from, its scale, codes, role and label."""
+        rows = [
+            {
+                "table": name,
+                "item": key,
+                "column": ", ".join(f"{w}: {h}" for w, h in item.column.items())
+                if isinstance(item.column, dict)
+                else item.column or key,
+                "label": item.label or key,
+                "role": ", ".join(item.role),
+                "scale": f"{item.scale[0]:g}-{item.scale[1]:g}" if item.scale else item.type or "",
+                "missing": ", ".join(item.missing),
+                "not_applicable": ", ".join(item.not_applicable),
+                "labels": ", ".join(f"{code}: {words}" for code, words in item.labels.items()),
+            }
+            for name, key, item in self._all_items()
+        ]
+        return pd.DataFrame(
+            rows, columns=["table", "item", "column", "label", "role", "scale", "missing", "not_applicable", "labels"]
+        )
+
+    def lacks(self, needs: Mapping[str, list[str]]) -> str | None:
+        """Return why a notebook with these `needs` (tables, roles) cannot run on this study, or None.
+
+        A role is looked for in the needed tables, and may offer a choice: ``nps|csat`` is met by either.
+        """
+        tables = needs.get("tables", ())
+        for name in tables:
+            if name not in self._declared:
+                return f"needs table {name}, which {self.path.name} does not declare"
+        for role in needs.get("roles", ()):
+            choices = role.split("|")
+            if not any(
+                self.column(choice, table=table, optional=True) for choice in choices for table in tables or (None,)
+            ):
+                return f"needs {_spoken(choices)}, which {self.path.name} does not declare"
+        return None
+
+
+ALL_COLUMNS = tuple(
+    dict.fromkeys(c for part in Table.__subclasses__() for kind in (part, *part.__subclasses__()) for c in kind.columns)
+)
+
+
+def _spoken(choices: list[str]) -> str:
+    return (
+        " or ".join(choices)
+        if set(choices) <= set(ALL_COLUMNS) - set(ROLES)
+        else f"an item with role {' or '.join(choices)}"
+    )
+
+
+def _declared_columns(table: Table) -> list[str]:
+    """Return the named columns that a table will have."""
+    declared = [column for column, (key, _) in type(table).columns.items() if getattr(table, key) is not None]
+    return declared + (["wave"] if getattr(table, "sources", None) else [])
+
+
+def _find_files(folder: Path, declared: StudyFile, document: Document) -> dict[str, dict[str | None, list[Path]]]:
+    """Return table -> wave -> files; every file that is absent is named with its line and its nearest neighbours."""
+    found: dict[str, dict[str | None, list[Path]]] = {}
+    problems: list[str] = []
+    for name in TABLES:
+        table = getattr(declared.tables, name)
+        for wave, written in table.files().items() if table else ():
+            files = expand(folder / written)
+            found.setdefault(name, {})[wave] = files
+            if not files:
+                at = ("tables", name, "source") if wave is None else ("tables", name, "sources", wave)
+                problems.append(document.problem(at, f"tables.{name} names {written!r}, {_absent(folder / written)}"))
+    if problems:
+        raise StudyProblem("\n".join(problems))
+    return found
+
+
+def _absent(path: Path) -> str:
+    if GLOB & set(path.name):
+        return "a pattern that no file matches"
+    if not path.parent.is_dir():
+        return f"but there is no folder {path.parent.name!r}"
+    return f"which does not exist{nearest(path.name, _names_in(path.parent, '*'))}"
+
+
+def _names_in(folder: Path, pattern: str) -> list[str]:
+    return sorted(p.name for p in folder.glob(pattern) if p.is_file()) if folder.is_dir() else []

@@ -1,0 +1,205 @@
+"""One file of a table while its columns are checked and take the study's names.
+
+A `Part` collects what is wrong (`problems`), which rows a declaration leaves out (`out`) and how many cells or rows
+a declaration touched (`counts`), so that one reading tells the researcher everything.
+"""
+
+from collections import Counter
+
+import pandas as pd
+
+from cxresearch.study.codes import Refused, answers, dates, flags, names, numbers
+from cxresearch.study.items import Item, Revenue
+from cxresearch.study.schema import Table
+
+ROWS_SHOWN = 5
+
+
+def row_numbers(where: pd.Series | pd.Index) -> str:
+    """Return 'rows 3, 8 and 4 more', counted as a spreadsheet does: the header is row 1."""
+    index = where.index[where.to_numpy(dtype=bool)] if isinstance(where, pd.Series) else where
+    shown = ", ".join(str(i + 2) for i in index[:ROWS_SHOWN])
+    more = f" and {len(index) - ROWS_SHOWN} more" if len(index) > ROWS_SHOWN else ""
+    return f"{'row' if len(index) == 1 else 'rows'} {shown}{more}"
+
+
+class Part:
+    """The rows of one file (or of one wave in it).
+
+    Parameters
+    ----------
+    file, wave
+        For messages, and for headers that differ between waves.
+    raw
+        The columns as stored; its index counts the file's rows from 0.
+    table, table_name
+        What the study declares.
+    """
+
+    def __init__(self, raw: pd.DataFrame, *, file: str, wave: str | None, table: Table, table_name: str):
+        self.raw, self.file, self.wave, self.table, self.name = raw, file, wave, table, table_name
+        self.problems: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self.out = pd.Series(False, index=raw.index)
+
+    def frame(self) -> pd.DataFrame:
+        """Return the checked columns under the study's names; what is wrong stands in `problems`."""
+        done: dict[str, pd.Series] = {}
+        for column, (key, kind) in type(self.table).columns.items():
+            declared = getattr(self.table, key)
+            if declared is not None:
+                self._try(done, column, declared, kind)
+            elif column == "wave" and self.wave is not None:
+                done[column] = pd.Series(self.wave, index=self.raw.index, dtype="str")
+        for key, item in self.table.items.items():
+            self._try(done, key, item, "item")
+        return pd.DataFrame(done, index=self.raw.index)[~self.out]
+
+    def _try(self, done: dict[str, pd.Series], key: str, declared: str | Item | Revenue, kind: str) -> None:
+        header = (
+            declared
+            if isinstance(declared, str)
+            else declared.header(key, self.wave)
+            if isinstance(declared, Item)
+            else declared.column
+        )
+        stored = self.raw[header] if header is not None else pd.Series(float("nan"), index=self.raw.index)
+        try:
+            if isinstance(declared, Item):
+                done |= self._item(stored, declared, key)
+            elif isinstance(declared, Revenue):
+                done[key] = self._revenue(stored, declared)
+            else:
+                done[key] = getattr(self, f"_{kind}")(stored, key)
+        except Refused as refused:
+            self.problems.append(f"{self.file}: {header} {refused}")
+
+    def _drop(self, where: pd.Series, why: str) -> None:
+        new = where & ~self.out
+        self.out |= where
+        self.counts[why] += int(new.sum())
+
+    @property
+    def _how_dates(self) -> dict:
+        return {"dayfirst": self.table.dayfirst, "time_format": self.table.time_format}
+
+    # -- one method for each way in which a column may be read (the kinds in schema.Table.columns) -------------------
+
+    def _item(self, stored: pd.Series, item: Item, key: str) -> dict[str, pd.Series]:
+        found = answers(stored, item, key=key, decimal=self.table.decimal, **self._how_dates)
+        return {key: found.values} if found.met is None else {key: found.values, f"{key}_met": found.met}
+
+    def _id(self, stored: pd.Series, key: str) -> pd.Series:
+        return self._complete(names(stored), key)
+
+    def _maybe_id(self, stored: pd.Series, key: str) -> pd.Series:
+        return names(stored)
+
+    def _name(self, stored: pd.Series, key: str) -> pd.Series:
+        return self._complete(names(stored), key)
+
+    def _complete(self, found: pd.Series, key: str) -> pd.Series:
+        blank = found.isna()
+        if blank.any():
+            raise Refused(
+                f"is blank in {_rows(blank)} ({row_numbers(blank)}), but every row needs its {key}; correct the file"
+            )
+        return found
+
+    _words = _maybe_id
+
+    def _flag(self, stored: pd.Series, key: str) -> pd.Series:
+        return flags(stored)
+
+    def _time(self, stored: pd.Series, key: str) -> pd.Series:
+        return dates(stored, **self._how_dates)
+
+    def _weight(self, stored: pd.Series, key: str) -> pd.Series:
+        found = self._numbers(stored, key)
+        blank, negative = found.isna(), found < 0
+        said = [
+            f"is {what} in {_rows(where)} ({row_numbers(where)})"
+            for what, where in (("missing", blank), ("negative", negative))
+            if where.any()
+        ]
+        if said:
+            raise Refused(
+                f"{' and '.join(said)}; a {key} is a number from 0 up: correct the file, or leave {key} out of "
+                "study.yml"
+            )
+        if not found.sum():
+            raise Refused(f"is 0 in every row; leave {key} out of study.yml")
+        return found
+
+    def _numbers(self, stored: pd.Series, what: str, codes: tuple[str, ...] = ()) -> pd.Series:
+        return numbers_or_refuse(stored, what, decimal=self.table.decimal, codes=codes)
+
+    def _money(self, stored: pd.Series, key: str) -> pd.Series:
+        return self._complete(self._numbers(stored, "amount"), key)
+
+    def _event_id(self, stored: pd.Series, key: str) -> pd.Series:
+        return self._present(names(stored), key)
+
+    def _event_time(self, stored: pd.Series, key: str) -> pd.Series:
+        return self._present(dates(stored, **self._how_dates), key)
+
+    def _present(self, found: pd.Series, key: str) -> pd.Series:
+        blank = found.isna()
+        if blank.any() and self.table.missing == "error":
+            raise Refused(
+                f"is blank in {_rows(blank)} ({row_numbers(blank)}); declare missing: drop in tables.{self.name} "
+                "of study.yml, or correct the file"
+            )
+        self._drop(blank, f"without {key} (missing: drop)")
+        return found
+
+    def _amount(self, stored: pd.Series, key: str) -> pd.Series:
+        found = self._present(self._numbers(stored, "amount"), key)
+        negative = found < 0
+        if negative.any() and self.table.negative == "error":
+            raise Refused(
+                f"is negative in {_rows(negative)} ({row_numbers(negative)}; lowest {found.min():g}); "
+                f"declare negative: returns or negative: drop in tables.{self.name} of study.yml"
+            )
+        if self.table.negative == "drop":
+            self._drop(negative, f"with negative {key} (negative: drop)")
+        else:
+            self.counts[f"with negative {key} kept as returns (negative: returns)"] += int(negative.sum())
+        return found
+
+    def _revenue(self, stored: pd.Series, declared: Revenue) -> pd.Series:
+        found = self._numbers(stored, "amount", declared.codes)
+        for what, where in (("missing", found.isna()), ("negative", found < 0)):
+            decision = getattr(declared, what)
+            if where.any() and decision == "error":
+                lowest = f"; lowest {found.min():g}" if what == "negative" else ""
+                raise Refused(
+                    f"is {what} in {_rows(where)} ({row_numbers(where)}{lowest}); "
+                    f"decide what that means: revenue: {{{what}: keep}}, zero or drop in tables.{self.name} of "
+                    "study.yml"
+                )
+            if decision == "drop":
+                self._drop(where, f"with {what} revenue ({what}: drop)")
+            else:
+                done = "set to 0" if decision == "zero" else "kept"
+                self.counts[f"with {what} revenue {done} ({what}: {decision})"] += int(where.sum())
+                found = found.mask(where, 0.0) if decision == "zero" else found
+        return found
+
+
+def numbers_or_refuse(stored: pd.Series, what: str, *, decimal: str, codes: tuple[str, ...] = ()) -> pd.Series:
+    """Return a column as numbers, or say which cells are none; `what` names one of them."""
+    found = numbers(stored, decimal=decimal, codes=codes)
+    if found.other.any():
+        n = int(found.other.sum())
+        examples = ", ".join(repr(str(v)) for v in stored[found.other].unique()[:3])
+        raise Refused(
+            f"holds {n} {what}{'s that are no numbers' if n > 1 else ' that is no number'} ({examples}; "
+            f"{row_numbers(found.other)}); write plain numbers, or declare decimal: ','"
+        )
+    return found.values
+
+
+def _rows(where: pd.Series) -> str:
+    n = int(where.sum())
+    return f"{n} row" + ("" if n == 1 else "s")

@@ -1,0 +1,225 @@
+"""What `study.yml` may say: one model per table, one for an item, one for the whole.
+
+The models refuse every key they do not know. `schema.json` beside this module is made from them, so that an editor
+completes a study file that starts with ``# yaml-language-server: $schema=.../schema.json``.
+Write it anew with ``python -c "from cxresearch.study.schema import write_json_schema as w; w()"``.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from cxresearch.errors import nearest
+from cxresearch.study.items import AnItem, Encodings, Part, Revenue, Words, as_column, one_character, resolved
+
+
+class Table(Part):
+    """What every table may say about its file."""
+
+    # canonical column -> (key in study.yml, how it is read); the order is the order in the table
+    columns: ClassVar[dict[str, tuple[str, str]]] = {}
+    unique: ClassVar[tuple[str, ...]] = ()
+
+    source: str | None = None
+    """The file, relative to this one; may be a pattern such as sales/*.parquet."""
+    encoding: Encodings = ()
+    """Of a text file, by default UTF-8. Two are a mixture: what the first does not know is read by the second."""
+    encoding_errors: Literal["strict", "replace"] = "strict"
+    """replace: put a mark for undecodable bytes, and count them."""
+    separator: Annotated[str, AfterValidator(one_character)] = ","
+    decimal: Literal[".", ","] = "."
+    sheet: str | None = None
+    """Of an Excel file with several."""
+    time_format: str | None = None
+    """How dates are written, in strptime's signs; by default ISO (2018-12-31)."""
+    dayfirst: bool = False
+    """Dates are written 31.12.2018 or 31/12/2018."""
+    items: dict[str, AnItem] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _agrees(self):
+        if (self.source is None) == (getattr(self, "sources", None) is None):
+            either = (
+                "'source' or 'sources', one of the two" if "sources" in type(self).model_fields else "the key 'source'"
+            )
+            raise ValueError(f"needs {either}")
+        taken = {*type(self).columns, *(f"{key}_met" for key, item in self.items.items() if item.not_applicable)}
+        for key in self.items:
+            if not key.isidentifier():
+                raise ValueError(f"item key {key!r} must be letters, digits and _, not starting with a digit")
+            if key in taken:
+                raise ValueError(f"item key {key!r} is the name of another column of this table; choose another key")
+        return self
+
+    def files(self) -> dict[str | None, str]:
+        """Return wave (None where the file does not say) -> file as written."""
+        return {None: self.source} if self.source is not None else dict(self.sources)
+
+
+class Responses(Table):
+    """One respondent in one wave."""
+
+    columns = {
+        "respondent": ("id", "id"),
+        "wave": ("wave", "name"),
+        "customer": ("customer", "maybe_id"),
+        "weight": ("weight", "weight"),
+        "stratum": ("strata", "name"),
+        "cluster": ("cluster", "name"),
+        "fpc": ("fpc", "weight"),
+    }
+    unique = ("respondent", "wave")
+    sources: dict[str, str] | None = None
+    """Wave: file."""
+    id: str | None = None
+    wave: str | None = None
+    customer: str | None = None
+    weight: str | None = None
+    strata: str | None = None
+    cluster: str | None = None
+    fpc: str | None = None
+
+    @model_validator(mode="after")
+    def _waves_agree(self):
+        if self.sources is not None and self.wave is not None:
+            raise ValueError("'sources' already says which wave a file is; leave out 'wave'")
+        for key, item in self.items.items():
+            for wave in item.column if isinstance(item.column, dict) else ():
+                if self.sources is None and self.wave is None:
+                    raise ValueError(
+                        f"item {key} has a column per wave, but the table has no waves; declare 'sources' or 'wave'"
+                    )
+                if self.sources is not None and wave not in self.sources:
+                    raise ValueError(
+                        f"item {key} names wave {wave!r}, which 'sources' does not have{nearest(wave, self.sources)}"
+                    )
+        return self
+
+
+class Customers(Table):
+    """One account."""
+
+    columns = {
+        "customer": ("id", "id"),
+        "since": ("since", "time"),
+        "until": ("until", "time"),
+        "revenue": ("revenue", "revenue"),
+    }
+    unique = ("customer",)
+    id: str
+    since: str | None = None
+    until: str | None = None
+    revenue: Annotated[Revenue, BeforeValidator(as_column, json_schema_input_type=str | Revenue)] | None = None
+
+
+class _Events(Table):
+    missing: Literal["drop", "error"] = "error"
+    """What to do with rows that lack the customer, the time or the amount."""
+
+
+class Transactions(_Events):
+    """One payment."""
+
+    columns = {"customer": ("customer", "event_id"), "time": ("time", "event_time"), "amount": ("amount", "amount")}
+    customer: str
+    time: str
+    amount: str
+    negative: Literal["returns", "error", "drop"] = "error"
+    """returns: negative amounts are money paid back, and stay."""
+
+
+class Interactions(_Events):
+    """One contact."""
+
+    columns = {
+        "customer": ("customer", "maybe_id"),
+        "time": ("time", "event_time"),
+        "channel": ("channel", "words"),
+        "touchpoint": ("touchpoint", "words"),
+        "agent": ("agent", "words"),
+        "resolved": ("resolved", "flag"),
+        "text": ("text", "words"),
+    }
+    customer: str
+    time: str
+    channel: str | None = None
+    touchpoint: str | None = None
+    agent: str | None = None
+    resolved: str | None = None
+    text: str | None = None
+
+
+class Employees(Table):
+    """One unit in one period."""
+
+    columns = {"unit": ("unit", "id"), "period": ("period", "name"), "engagement": ("engagement", "item")}
+    unique = ("unit", "period")
+    unit: str
+    period: str
+    engagement: AnItem
+
+
+class Costs(Table):
+    """One kind of cost in one period."""
+
+    columns = {"period": ("period", "name"), "kind": ("kind", "name"), "amount": ("amount", "money")}
+    unique = ("period", "kind")
+    period: str
+    kind: str
+    amount: str
+
+
+class Tables(Part):
+    """The tables that this study has; at least one."""
+
+    responses: Responses | None = None
+    customers: Customers | None = None
+    transactions: Transactions | None = None
+    interactions: Interactions | None = None
+    employees: Employees | None = None
+    costs: Costs | None = None
+
+    @model_validator(mode="after")
+    def _any(self):
+        if not any(getattr(self, name) for name in TABLES):
+            raise ValueError(f"needs at least one of {', '.join(TABLES)}")
+        return self
+
+
+TABLES = tuple(Tables.model_fields)
+
+
+class Privacy(Part):
+    minimum_base: int = Field(10, ge=1)
+    """A group with fewer rows is pooled or hidden."""
+
+
+class Report(Part):
+    """A named run: which notebooks, once for each value of which columns, with which parameters."""
+
+    notebooks: Words = ()
+    each: Words = ()
+    parameters: Annotated[dict[str, Any], BeforeValidator(resolved)] = Field(default_factory=dict)
+
+
+class StudyFile(Part):
+    """What the data of a study are."""
+
+    title: str
+    currency: str | None = None
+    privacy: Privacy = Privacy()
+    tables: Tables
+    reports: dict[str, Report] = Field(default_factory=dict)
+
+
+def json_schema() -> str:
+    """Return the JSON schema of a study file, as `schema.json` holds it."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyFile.model_json_schema(by_alias=True)}
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+def write_json_schema() -> None:
+    """Write `schema.json` anew, after the models changed."""
+    (Path(__file__).parent / "schema.json").write_text(json_schema(), encoding="utf-8")

@@ -1,0 +1,248 @@
+"""Files as they are stored: text stays text, headers are found, bytes are never silently replaced."""
+
+import datetime as dt
+
+import openpyxl
+import pandas as pd
+import pyreadstat
+import pytest
+
+from cxresearch.errors import StudyProblem
+from cxresearch.sources import Reading, expand, read_table
+
+
+def write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def refused(path, **how):
+    wanted = how.pop("wanted", None)
+    with pytest.raises(StudyProblem) as caught:
+        read_table(path, wanted=wanted, reading=Reading(**how))
+    return str(caught.value)
+
+
+def test_text_stays_text(tmp_path):
+    path = write(tmp_path / "a.csv", 'id,score,said\n007,"5",NA\n1_000,5.0,\n')
+    frame = read_table(path).frame
+    assert frame.to_dict("list") == {"id": ["007", "1_000"], "score": ["5", "5.0"], "said": ["NA", ""]}
+
+
+def test_exact_header_first_then_without_surrounding_whitespace(tmp_path):
+    path = write(tmp_path / "a.csv", "x ,x,NETPRO  \n1,2,3\n")
+    frame = read_table(path, wanted={"x": "item x", "NETPRO": "item recommend"}).frame
+    assert frame.to_dict("list") == {"x": ["2"], "NETPRO": ["3"]}
+
+
+def test_only_wanted_columns_are_read_in_the_order_asked(tmp_path):
+    path = write(tmp_path / "a.csv", "a,b,c\n1,2,3\n")
+    assert list(read_table(path, wanted={"c": "item c", "a": "item a"}).frame.columns) == ["c", "a"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xef\xbb\xbfid,x\n1,\xc3\xa9\n", "id,x\r\n1,é\r\n".encode(), 'id,x\n\n1,"é"'.encode()]
+)
+def test_byte_order_mark_line_ends_and_blank_lines_do_not_matter(tmp_path, content):
+    assert read_table(write(tmp_path / "a.csv", content)).frame.to_dict("list") == {"id": ["1"], "x": ["é"]}
+
+
+def test_a_quoted_cell_may_hold_separators_and_line_ends(tmp_path):
+    path = write(tmp_path / "a.csv", 'id,"how, or\nwhy"\n1,"a, b\nc"\n')
+    assert read_table(path).frame.to_dict("list") == {"id": ["1"], "how, or\nwhy": ["a, b\nc"]}
+
+
+def test_a_cell_of_ten_megabytes_is_read(tmp_path):
+    path = write(tmp_path / "a.csv", "id,x\n1," + "y" * 10_000_000 + "\n2,z\n")
+    assert read_table(path).frame["x"].str.len().tolist() == [10_000_000, 1]
+
+
+def test_a_declared_encoding_is_decoded(tmp_path):
+    path = write(tmp_path / "a.csv", "id,x\n1,zażółć\n".encode("cp1250"))
+    assert read_table(path, reading=Reading(encoding=("cp1250",))).frame["x"].tolist() == ["zażółć"]
+    path = write(tmp_path / "b.csv", "id,x\n1,да\n".encode("utf-16"))
+    assert read_table(path, reading=Reading(encoding=("utf-16",))).frame["x"].tolist() == ["да"]
+
+
+def test_a_mixture_of_two_encodings_is_decoded_and_counted(tmp_path):
+    path = write(tmp_path / "a.csv", "id,x\n1,tr".encode() + b"\xe8s d\x82velopp\x82\n")
+    raw = read_table(path, reading=Reading(encoding=("latin-1", "cp850")))
+    assert raw.frame["x"].tolist() == ["très développé"]
+    assert raw.notes == ("2 characters that are not latin-1 text decoded as cp850",)
+
+
+def test_control_characters_of_latin_1_are_counted(tmp_path):
+    raw = read_table(write(tmp_path / "a.csv", b"id,x\n1,d\x82\n"), reading=Reading(encoding=("latin-1",)))
+    assert raw.notes == ("1 control characters (0x80-0x9F) decoded as latin-1, which text does not hold",)
+
+
+def test_declared_replacement_is_counted_apart_from_marks_already_there(tmp_path):
+    path = write(tmp_path / "a.csv", "id,x\n1,\ufffd".encode() + b"\xe9t\xe9\n")
+    raw = read_table(path, reading=Reading(encoding_errors="replace"))
+    assert raw.frame["x"].tolist() == ["\ufffd\ufffdt\ufffd"]
+    assert raw.notes == ("2 undecodable characters replaced (encoding_errors: replace)",)
+
+
+def test_wrong_encoding_names_byte_position_line_and_remedy(tmp_path):
+    path = write(tmp_path / "garden.csv", b"id,x\n1,ok\n2,tr\xe8s\n")
+    assert refused(path) == (
+        "garden.csv is not UTF-8: byte 0xe8 at position 14 (line 3); declare its encoding in study.yml, for "
+        "example encoding: cp1252"
+    )
+    assert refused(path, encoding=("ascii",)) == (
+        "garden.csv is not ASCII: byte 0xe8 at position 14 (line 3); declare another encoding in study.yml, for "
+        "example encoding: cp1252"
+    )
+    assert refused(write(tmp_path / "b.csv", "id,x\n1,2\n".encode("utf-16")), wanted={"id": "id"}).endswith(
+        "for example encoding: utf-16"
+    )
+
+
+@pytest.mark.parametrize("at", [(1 << 20) - 1, 1 << 20, (1 << 20) + 7])
+def test_wrong_byte_is_found_across_chunks(tmp_path, at):
+    content = bytearray(b"id,x\n" + b"1,ab\n" * 300_000)
+    content[at - 1 : at + 1] = b"\xc3\x28"  # the first half of a character, split by the end of a chunk
+    line = bytes(content[: at - 1]).count(b"\n") + 1
+    assert f"byte 0xc3 at position {at - 1} (line {line})" in refused(write(tmp_path / "a.csv", bytes(content)))
+
+
+def test_a_zero_byte_is_no_text(tmp_path):
+    path = write(tmp_path / "a.csv", "id,x\n1,2\n".encode("utf-16-le"))
+    assert (
+        refused(path)
+        == "a.csv holds zero bytes and is no text; declare its encoding in study.yml, for example encoding: utf-16"
+    )
+
+
+def test_another_separator_is_offered(tmp_path):
+    path = write(tmp_path / "a.csv", "id;x;y\n1;2;3\n")
+    assert refused(path) == "a.csv: the header is one column 'id;x;y'; declare separator: ';' in study.yml"
+    assert read_table(path, reading=Reading(separator=";")).frame.shape == (1, 3)
+
+
+def test_ragged_rows_are_named(tmp_path):
+    path = write(tmp_path / "a.csv", "id,x\n1,2\n3,4,5\n6\n")
+    assert refused(path) == (
+        "a.csv: 2 rows do not have the 2 columns of the header (first: row 3 with 3); correct the file, or declare "
+        "its separator in study.yml"
+    )
+
+
+def test_empty_files(tmp_path):
+    assert refused(write(tmp_path / "a.csv", "")) == "a.csv is empty"
+    assert refused(write(tmp_path / "a.csv", "\n\n")) == "a.csv is empty"
+    assert refused(write(tmp_path / "a.csv", "id,x\n")) == "a.csv has a header but no rows"
+
+
+def test_a_header_that_stands_twice_is_refused_only_when_asked_for(tmp_path):
+    path = write(tmp_path / "a.csv", "id,x,x \n1,2,3\n")
+    assert read_table(path, wanted={"id": "id"}).frame.shape == (1, 1)
+    assert read_table(path, wanted={"x": "item x"}).frame["x"].tolist() == ["2"]
+    path = write(tmp_path / "a.csv", "id, x,x \n1,2,3\n")
+    assert refused(path, wanted={"x": "item x"}) == "a.csv has 2 columns 'x' (item x); rename them so that one is meant"
+
+
+def test_absent_column_offers_the_nearest(tmp_path):
+    path = write(tmp_path / "a.csv", "id,NETPRO  \n1,2\n")
+    assert refused(path, wanted={"NETPROO": "item recommend in study.yml"}) == (
+        "a.csv has no column 'NETPROO' (item recommend in study.yml); did you mean 'NETPRO'?"
+    )
+
+
+def workbook(path, **sheets):
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+def test_excel_keeps_numbers_text_and_dates(tmp_path):
+    path = workbook(
+        tmp_path / "a.xlsx",
+        Data=[["id ", "x", "on"], ["007", 5, dt.datetime(2018, 1, 2)], [None, None, None], ["8", "Blank", None]],
+    )
+    frame = read_table(path, wanted={"id": "id", "x": "item x", "on": "item on"}).frame
+    assert frame["id"].tolist() == ["007", "8"] and frame["x"].tolist() == [5.0, "Blank"]
+    assert frame["on"].iloc[0] == dt.date(2018, 1, 2) and pd.isna(frame["on"].iloc[1])
+    assert list(frame.index) == [0, 2]  # rows keep the numbers that a spreadsheet shows
+
+
+def test_one_of_several_sheets_must_be_declared(tmp_path):
+    path = workbook(tmp_path / "a.xlsx", Codes=[["a"], [1]], Data=[["b"], [2]])
+    assert (
+        refused(path)
+        == "a.xlsx has 2 sheets ('Codes', 'Data'); declare which one in study.yml, for example sheet: Codes"
+    )
+    assert refused(path, sheet="Dta") == "a.xlsx has no sheet 'Dta'; did you mean 'Data'?"
+    assert read_table(path, reading=Reading(sheet="Data")).frame.to_dict("list") == {"b": [2.0]}
+    assert (
+        refused(write(tmp_path / "a.csv", "x\n1\n"), sheet="Data")
+        == "a.csv is no Excel file and has no sheet 'Data'; leave sheet out of study.yml"
+    )
+
+
+def test_parquet_reads_wanted_columns_and_does_not_round_ids_beside_a_gap(tmp_path):
+    big = 2**60 + 1
+    table = pd.DataFrame({"id": pd.array([big, None], dtype="Int64"), "x": [1.5, 2.0], "g": pd.Categorical(["a", "b"])})
+    table.to_parquet(tmp_path / "a.parquet")
+    frame = read_table(tmp_path / "a.parquet", wanted={"g": "item g", "id": "id"}).frame
+    assert list(frame.columns) == ["g", "id"] and frame["id"].iloc[0] == big and frame["g"].tolist() == ["a", "b"]
+
+
+def test_parquet_with_lists_is_refused(tmp_path):
+    pd.DataFrame({"x": [[1, 2]]}).to_parquet(tmp_path / "a.parquet")
+    assert (
+        refused(tmp_path / "a.parquet")
+        == "a.parquet: column 'x' holds lists or records, not one value a row; flatten it first"
+    )
+
+
+def test_spss_keeps_stored_codes_and_honours_user_missing(tmp_path):
+    frame = pd.DataFrame({"id": [1.0, 2.0, 3.0], "x": [1.0, 5.0, -77.0]})
+    labels = {"x": {1: "bad", 5: "good", -77: "refused"}}
+    pyreadstat.write_sav(frame, str(tmp_path / "a.sav"), variable_value_labels=labels, missing_ranges={"x": [-77]})
+    read = read_table(tmp_path / "a.sav", wanted={"x": "item x"}).frame
+    assert read["x"].tolist()[:2] == [1.0, 5.0] and pd.isna(read["x"].iloc[2])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.xlsx", "Excel"), ("a.parquet", "Parquet"), ("a.sav", "SPSS")])
+def test_unreadable_files_are_named_without_a_foreign_traceback(tmp_path, name, kind):
+    assert refused(write(tmp_path / name, b"not what it says")).startswith(f"{name} cannot be read as {kind}: ")
+
+
+def test_unknown_ending(tmp_path):
+    assert refused(write(tmp_path / "a.docx", b"x")) == (
+        "a.docx: files ending in '.docx' are not read; known endings: .csv .tsv .txt .xlsx .xls .xlsm .xlsb .ods "
+        ".parquet .pq .sav .zsav"
+    )
+
+
+def test_a_pattern_names_its_files_in_order_and_a_bracketed_name_itself(tmp_path):
+    (tmp_path / "sales").mkdir()
+    for name in ("b.csv", "a.csv"):
+        write(tmp_path / "sales" / name, "x\n1\n")
+    odd = write(tmp_path / "final [2].csv", "x\n1\n")
+    assert [p.name for p in expand(tmp_path / "sales" / "*.csv")] == ["a.csv", "b.csv"]
+    assert expand(odd) == [odd] and expand(tmp_path / "absent.csv") == [] and expand(tmp_path / "sales" / "*.sav") == []
+
+
+def test_real_spss_file_of_hair_et_al(shared):
+    frame = read_table(shared / "data" / "textbook" / "HBAT.sav").frame
+    assert frame.shape == (100, 24) and frame["x19"].between(0, 10).all()
+
+
+def test_real_garden_centre_bytes_are_decoded(shared):
+    path = shared / "data" / "garden_centre" / "customers.csv"
+    wanted = {"explication": "item comment"}
+    assert refused(path) == (
+        "customers.csv is not UTF-8: byte 0xe8 at position 142 (line 3); declare its encoding in study.yml, for "
+        "example encoding: cp1252"
+    )
+    raw = read_table(path, wanted=wanted, reading=Reading(encoding=("latin-1", "cp850")))
+    assert raw.notes == ("2470 characters that are not latin-1 text decoded as cp850",)
+    words = raw.frame["explication"].str.lower().str.findall(r"\w+").explode()
+    assert (words == "étaient").sum() > 30 and (words == "très").sum() > 300

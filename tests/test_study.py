@@ -1,0 +1,544 @@
+"""A study file becomes checked tables: names, codes, roles, design, waterfall; and the three real studies."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from cxresearch import open_study
+from cxresearch.errors import StudyProblem
+from cxresearch.study.codes import code_key, dates, names
+from cxresearch.study.schema import json_schema
+
+AIRPORT = """
+title: Airport
+currency: USD
+tables:
+  responses:
+    sources: {"2017": a.csv, "2018": b.csv}
+    id: RESPNUM
+    weight: WEIGHT
+    strata: STRATA
+    customer: card
+    items:
+      recommend: {column: NETPRO, scale: [0, 10], missing: [11], role: nps, label: Would recommend}
+      overall: {column: Q7ALL, scale: [1, 5], missing: [0, Blank], role: csat}
+      walkways: {column: {"2017": Q7WALKWAYS, "2018": Q7WALKWAY}, scale: [1, 5], missing: [0],
+                 not_applicable: [6], role: driver}
+      time: {column: STRATA, labels: {1: AM, 2: MID}, role: [demographic, control], label: Time of day}
+  customers:
+    source: customers.csv
+    id: card
+    since: opened
+    revenue: {column: spend, from: 2018-01-01, to: 2018-12-31, negative: zero, missing: drop}
+    items:
+      tenure: {type: number, role: control}
+      home:
+"""
+A = "RESPNUM,NETPRO,Q7ALL,Q7WALKWAYS,STRATA,WEIGHT,card\n1,10,5,6,1,0.5,007\n2,11,Blank,4,2,1.5,17.0\n3,0,4.0,,1,1,\n"
+B = "RESPNUM,NETPRO  ,Q7ALL,Q7WALKWAY,STRATA,WEIGHT,card\n1, 9 ,0,0,1.0,2,007\n2,6,3,5,2,1,99\n"
+CUSTOMERS = "card,opened,spend,tenure,home\n007,2010-02-03,120.5,3,North\n17,2011-01-01,-4,2,\n18,,,1,South\n"
+
+
+def write(folder, text, **files):
+    for name, content in files.items():
+        (folder / f"{name}.csv").write_text(content, encoding="utf-8")
+    (folder / "study.yml").write_text(text, encoding="utf-8")
+    return folder / "study.yml"
+
+
+@pytest.fixture
+def airport(tmp_path):
+    return open_study(write(tmp_path, AIRPORT, a=A, b=B, customers=CUSTOMERS))
+
+
+def one_item(tmp_path, item, values, *, table=""):
+    """Open a study of one item whose column is `values`, and return the responses."""
+    text = f"title: T\ntables:\n  responses:\n    source: a.csv\n{table}    items:\n      x: {item}\n"
+    return open_study(write(tmp_path, text, a="x,y\n" + "".join(f'"{v}",\n' for v in values))).responses
+
+
+def test_columns_take_canonical_names_and_item_keys(airport):
+    expected = [
+        "respondent",
+        "wave",
+        "customer",
+        "weight",
+        "stratum",
+        "recommend",
+        "overall",
+        "walkways",
+        "walkways_met",
+        "time",
+    ]
+    assert list(airport.responses.columns) == expected
+    assert list(airport.customers.columns) == ["customer", "since", "revenue", "tenure", "home"]
+
+
+def test_missing_and_not_applicable_are_different(airport):
+    responses = airport.responses
+    np.testing.assert_array_equal(responses["recommend"], [10, np.nan, 0, 9, 6])
+    np.testing.assert_array_equal(responses["overall"], [5, np.nan, 4, np.nan, 3])
+    np.testing.assert_array_equal(responses["walkways"], [np.nan, 4, np.nan, np.nan, 5])
+    assert (
+        responses["walkways_met"].tolist() == [False, True, True, True, True]
+        and responses["walkways_met"].dtype == bool
+    )
+
+
+def test_waves_names_and_labels(airport):
+    responses = airport.responses
+    assert responses["wave"].tolist() == ["2017"] * 3 + ["2018"] * 2
+    assert responses["stratum"].tolist() == ["1", "2", "1", "1", "2"]
+    assert responses["time"].tolist() == ["AM", "MID", "AM", "AM", "MID"]
+
+
+def test_ids_keep_leading_zeros_and_whole_floats_equal_whole_numbers(airport):
+    assert airport.responses["customer"].tolist()[:2] == ["007", "17"] and pd.isna(
+        airport.responses["customer"].iloc[2]
+    )
+    assert names(pd.Series([17.0, np.nan])).tolist()[0] == "17" and names(pd.Series([2**60 + 1])).tolist() == [
+        str(2**60 + 1)
+    ]
+
+
+def test_revenue_follows_the_declared_decisions(airport):
+    customers = airport.customers
+    assert customers["customer"].tolist() == ["007", "17"] and customers["revenue"].tolist() == [120.5, 0.0]
+    valid = airport.waterfall("customers").set_index("step").loc["valid"]
+    assert (
+        valid["reason"]
+        == "1 row with missing revenue (missing: drop); 1 row with negative revenue set to 0 (negative: zero)"
+    )
+
+
+def test_waterfall_adds_up_and_names_what_was_received(airport):
+    airport.matched("responses", "customers")
+    for name in airport.table_names:
+        table = airport.waterfall(name)
+        assert (table["rows"].shift().fillna(table["rows"].iloc[0]) - table["removed"] == table["rows"]).all()
+        assert table["step"].tolist()[:3] == ["received", "valid", "deduplicated"] and table["step"].iloc[-1] == "used"
+    assert airport.waterfall("responses")["reason"].iloc[0] == "a.csv: 3 rows; b.csv: 2 rows"
+
+
+def test_matched_keeps_the_latest_answered_response_and_counts(airport):
+    joined = airport.matched("responses", "customers")
+    assert joined[["customer", "wave", "recommend", "revenue"]].values.tolist() == [["007", "2018", 9.0, 120.5]]
+    matched = airport.waterfall("responses").set_index("step").loc["matched"]
+    assert (matched["rows"], matched["removed"]) == (1, 4)
+    assert matched["reason"] == (
+        "1 row without a customer; 1 row whose customer is not in customers; 1 row without any answered outcome; 1 "
+        "row earlier than the customer's latest"
+    )
+
+
+def test_matched_all_keeps_every_response_and_replaces_the_step(airport):
+    airport.matched("responses", "customers")
+    joined = airport.matched("responses", "customers", keep="all")
+    assert joined["customer"].tolist() == ["007", "17", "007"]
+    waterfall = airport.waterfall("responses")
+    assert (
+        waterfall["step"].tolist() == ["received", "valid", "deduplicated", "matched", "used"]
+        and waterfall["rows"].iloc[-1] == 3
+    )
+
+
+def test_latest_by_asked_at_wins_over_row_order(tmp_path):
+    text = """
+title: T
+tables:
+  responses:
+    source: r.csv
+    customer: c
+    dayfirst: true
+    items: {score: {scale: [1, 5], role: csat}, on: {role: asked_at}}
+  customers: {source: c.csv, id: c, items: {on: }}
+"""
+    study = open_study(
+        write(tmp_path, text, r="c,score,on\n1,5,02.10.2020\n1,1,3/9/2020\n1,,4.10.2020\n", c="c,on\n1,x\n")
+    )
+    joined = study.matched("responses", "customers")
+    assert joined["score"].tolist() == [5.0] and joined["on"].tolist() == [pd.Timestamp(2020, 10, 2)]
+    assert study.waterfall("responses")["reason"].iloc[3].endswith("on as in responses, which customers have too")
+
+
+def test_numbered_waves_are_ordered_as_numbers(tmp_path):
+    text = (
+        "title: T\ntables:\n  responses: {source: r.csv, id: i, wave: w, customer: c, items: {s: {scale: [1, "
+        "5], role: csat}}}\n"
+    )
+    study = open_study(
+        write(tmp_path, text + "  customers: {source: c.csv, id: c}\n", r="i,w,c,s\n1,10,1,5\n1,9,1,2\n", c="c\n1\n")
+    )
+    assert study.matched("responses", "customers")["s"].tolist() == [5.0]
+
+
+def test_roles(airport):
+    assert airport.column("nps") == "recommend" and airport.column("csat") == "overall"
+    assert airport.column("outcome") == "overall"  # falls back to csat
+    assert airport.column("verbatim", optional=True) is None
+    assert airport.columns("control") == ["time", "tenure"] and airport.columns("control", table="customers") == [
+        "tenure"
+    ]
+    assert airport.columns("nps", "csat", "outcome", "driver") == ["recommend", "overall", "walkways"]
+    assert [airport.column(c) for c in ("wave", "weight", "stratum", "customer", "revenue")] == [
+        "wave",
+        "weight",
+        "stratum",
+        "customer",
+        "revenue",
+    ]
+    assert airport.column("cluster", optional=True) is None
+
+
+def test_a_declared_outcome_comes_before_the_csat_item(tmp_path):
+    text = (
+        "title: T\ntables: {responses: {source: a.csv, items: {s: {scale: [1, 5], role: csat}, o: {scale: [1, "
+        "5], role: outcome}}}}\n"
+    )
+    assert open_study(write(tmp_path, text, a="s,o\n1,2\n")).column("outcome") == "o"
+
+
+def test_survey_design_has_exactly_the_six_keywords(airport):
+    assert airport.survey_design == {
+        "weight": "weight",
+        "strata": "stratum",
+        "cluster": None,
+        "fpc": None,
+        "labels": {
+            "recommend": "Would recommend",
+            "overall": "overall",
+            "walkways": "walkways",
+            "time": "Time of day",
+            "tenure": "tenure",
+            "home": "home",
+        },
+        "min_base": 10,
+    }
+
+
+def test_minimum_base_travels_in_the_design(tmp_path):
+    text = AIRPORT + "privacy: {minimum_base: 25}\n"
+    assert open_study(write(tmp_path, text, a=A, b=B, customers=CUSTOMERS)).survey_design["min_base"] == 25
+
+
+def test_codebook_has_one_row_an_item(airport):
+    codebook = airport.codebook.set_index("item")
+    assert len(codebook) == 6
+    assert codebook.loc["walkways"].to_dict() == {
+        "table": "responses",
+        "column": "2017: Q7WALKWAYS, 2018: Q7WALKWAY",
+        "label": "walkways",
+        "role": "driver",
+        "scale": "1-5",
+        "missing": "0",
+        "not_applicable": "6",
+        "labels": "",
+    }
+    assert codebook.loc["time", "labels"] == "1: AM, 2: MID"
+
+
+def test_a_table_is_read_when_it_is_first_asked_for(tmp_path):
+    study = open_study(write(tmp_path, AIRPORT, a=A, b=B, customers="card,opened,spend,tenure,home\n"))
+    assert len(study.responses) == 5
+    with pytest.raises(StudyProblem, match="customers.csv has a header but no rows"):
+        study.load_all()
+    (tmp_path / "a.csv").unlink()
+    assert len(study.responses) == 5  # read once
+
+
+def test_a_notebook_that_adds_a_column_does_not_change_the_study(airport):
+    responses = airport.responses
+    responses["new"] = 1
+    responses.loc[0, "recommend"] = 3
+    assert "new" not in airport.responses.columns and airport.responses["recommend"].iloc[0] == 10
+
+
+def test_files_name_each_source_once(tmp_path):
+    text = (
+        "title: T\ntables:\n  responses: {source: a.csv, items: {x: }}\n  customers: {source: a.csv, id: x}\n  "
+        "transactions: {source: '?.csv', customer: x, time: x, amount: x}\n"
+    )
+    study = open_study(write(tmp_path, text, a="x\n1\n", b="x\n1\n"))
+    assert [p.name for p in study.files] == ["a.csv", "b.csv"] and all(p.is_file() for p in study.files)
+
+
+def test_a_folder_stands_for_its_study_file(tmp_path):
+    write(tmp_path, AIRPORT, a=A, b=B, customers=CUSTOMERS)
+    assert open_study(tmp_path).title == "Airport" and open_study(str(tmp_path)).currency == "USD"
+
+
+def test_exact_repetitions_are_dropped_and_counted(tmp_path):
+    text = "title: T\ntables: {responses: {source: a.csv, id: id, items: {x: {scale: [1, 5], missing: [NA]}}}}\n"
+    study = open_study(write(tmp_path, text, a="id,x,unused\n1,2,a\n1,2.0,b\n1, 2 ,c\n2,NA,d\n2,,e\n"))
+    assert study.responses["respondent"].tolist() == ["1", "2"]
+    row = study.waterfall("responses").set_index("step").loc["deduplicated"]
+    assert (row["removed"], row["reason"]) == (3, "3 rows equal to another in every declared column")
+
+
+def test_one_respondent_answers_once_per_wave_column(tmp_path):
+    text = (
+        "title: T\ntables: {responses: {source: a.csv, id: id, wave: w, items: {x: {column: {a: p, b: q}, "
+        "scale: [1, 5]}}}}\n"
+    )
+    study = open_study(write(tmp_path, text, a="id,w,p,q\n1,a,1,2\n1,b,3,4\n2,b,5,5\n"))
+    assert study.responses[["wave", "x"]].values.tolist() == [["a", 1.0], ["b", 4.0], ["b", 5.0]]
+
+
+# -- codes -----------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_in_text_are_read_as_numbers(tmp_path):
+    assert one_item(tmp_path, "{scale: [1, 5]}", ["5", "5.0", " 5 ", "05", "+5", "5."])["x"].tolist() == [5.0] * 6
+
+
+def test_codes_compare_by_value_and_text_codes_exactly(tmp_path):
+    values = ["0", "0.0", " 0 ", "00", "Blank", "", "3"]
+    found = one_item(tmp_path, "{scale: [1, 5], missing: [0.0, Blank]}", values)["x"]
+    assert found.isna().tolist() == [True] * 6 + [False]
+    with pytest.raises(StudyProblem, match=r"a.csv: x holds 1 value that is not a number \('BLANK': 1\); declare"):
+        one_item(tmp_path, "{scale: [1, 5], missing: [Blank]}", ["BLANK", "1"])
+
+
+def test_codes_keep_the_text_that_the_author_typed(tmp_path):
+    labels = (
+        "{labels: {NO: Norway, 010: ten, 1_000: many, 12:30: noon, on: switched, 0x1F: hex, null: void, 1e3: thousand}}"
+    )
+    values = ["NO", "010", "1_000", "12:30", "on", "0x1F", "null", "1e3"]
+    assert one_item(tmp_path, labels, values)["x"].tolist() == [
+        "Norway",
+        "ten",
+        "many",
+        "noon",
+        "switched",
+        "hex",
+        "void",
+        "thousand",
+    ]
+    with pytest.raises(StudyProblem, match="without a label"):
+        one_item(tmp_path, "{labels: {010: ten}}", ["10"])
+    with pytest.raises(StudyProblem, match="without a label"):
+        one_item(tmp_path, "{labels: {NO: Norway}}", ["False"])
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "same"),
+    [
+        ("0", 0.0, True),
+        ("-0", "0", True),
+        ("1.50", 1.5, True),
+        ("010", "10", False),
+        ("NO", "no", False),
+        ("1_0", "10", False),
+        ("9" * 17, "9" * 16 + "8", False),
+    ],
+)
+def test_code_key(left, right, same):
+    assert (code_key(left) == code_key(right)) is same
+
+
+def test_an_item_without_scale_stays_as_it_is(tmp_path):
+    found = one_item(tmp_path, "{missing: [NA]}", ["007", "NA", "", "1.0"])["x"]
+    assert found.tolist()[0] == "007" and found.isna().tolist() == [False, True, True, False] and found.iloc[3] == "1.0"
+
+
+def test_type_number_and_decimal_comma(tmp_path):
+    assert one_item(tmp_path, "{type: number}", ["1,5", "2", "-3"], table="    decimal: ','\n")["x"].tolist() == [
+        1.5,
+        2.0,
+        -3.0,
+    ]
+
+
+def test_dates_by_declaration(tmp_path):
+    assert one_item(tmp_path, "{role: asked_at}", ["2020-02-01", "", "2020-02-03T10:00:00+02:00"])["x"].tolist() == [
+        pd.Timestamp(2020, 2, 1),
+        pd.NaT,
+        pd.Timestamp(2020, 2, 3, 8),
+    ]
+    assert one_item(tmp_path, "{type: date}", ["1.2.2020 08:30"], table="    dayfirst: true\n")["x"].tolist() == [
+        pd.Timestamp(2020, 2, 1, 8, 30)
+    ]
+    assert dates(pd.Series([20200201]), time_format="%Y%m%d").tolist() == [pd.Timestamp(2020, 2, 1)]
+
+
+def test_resolved_is_yes_or_no(tmp_path):
+    text = "title: T\ntables: {interactions: {source: a.csv, customer: c, time: t, resolved: r}}\n"
+    study = open_study(write(tmp_path, text, a="c,t,r\n1,2020-01-01,yes\n,2020-01-01,False\n"))
+    assert study.interactions["resolved"].tolist() == [True, False] and pd.isna(study.interactions["customer"].iloc[1])
+
+
+def test_negative_amounts_and_blank_customers_follow_the_declaration(tmp_path):
+    text = (
+        "title: T\ntables: {{transactions: {{source: a.csv, customer: c, time: t, amount: v, negative: {}, "
+        "missing: drop}}}}\n"
+    )
+    rows = "c,t,v\n1,2020-01-01,5\n1,2020-01-02,-5\n,2020-01-02,1\n2,,1\n"
+    kept = open_study(write(tmp_path, text.format("returns"), a=rows))
+    assert kept.transactions["amount"].tolist() == [5.0, -5.0]
+    assert kept.waterfall("transactions")["reason"].iloc[1] == (
+        "1 row without customer (missing: drop); 1 row without time (missing: drop); 1 row with negative amount "
+        "kept as returns (negative: returns)"
+    )
+    dropped = open_study(write(tmp_path, text.format("drop"), a=rows))
+    assert (
+        dropped.transactions["amount"].tolist() == [5.0] and dropped.waterfall("transactions")["removed"].iloc[1] == 3
+    )
+
+
+def test_yaml_merge_keys_repeat_a_scale(tmp_path):
+    text = (
+        "title: T\ntables:\n  responses:\n    source: a.csv\n    items:\n      x: &rating {scale: [1, 5], "
+        "missing: [9]}\n      y: {<<: *rating, label: Why}\n"
+    )
+    assert open_study(write(tmp_path, text, a="x,y\n9,9\n1,5\n")).responses["y"].tolist()[1:] == [5.0]
+
+
+def test_reports_keep_plain_types_and_doubtful_text(tmp_path):
+    text = (
+        AIRPORT
+        + "reports:\n  monthly: {notebooks: [scorecard], each: terminal, parameters: {confidence: 0.9, n: 3, on: "
+        'true, market: NO, code: 010, quoted: "5"}}\n'
+    )
+    report = open_study(write(tmp_path, text, a=A, b=B, customers=CUSTOMERS)).reports["monthly"]
+    assert report.notebooks == ("scorecard",) and report.each == ("terminal",)
+    assert report.parameters == {"confidence": 0.9, "n": 3, "on": True, "market": "NO", "code": "010", "quoted": "5"}
+
+
+# -- what a notebook needs -------------------------------------------------------------------------------------------
+
+
+def test_lacks_gives_the_reason(airport):
+    assert airport.lacks({"tables": ["responses", "customers"], "roles": ["nps", "driver", "revenue"]}) is None
+    assert airport.lacks({"tables": ["transactions"]}) == "needs table transactions, which study.yml does not declare"
+    assert (
+        airport.lacks({"roles": ["verbatim"]}) == "needs an item with role verbatim, which study.yml does not declare"
+    )
+    assert (
+        airport.lacks({"tables": ["customers"], "roles": ["driver"]})
+        == "needs an item with role driver, which study.yml does not declare"
+    )
+    assert airport.lacks({"roles": ["ces|outcome"]}) is None and airport.lacks({}) is None
+    assert (
+        airport.lacks({"roles": ["ces|verbatim"]})
+        == "needs an item with role ces or verbatim, which study.yml does not declare"
+    )
+    assert airport.lacks({"roles": ["cluster"]}) == "needs cluster, which study.yml does not declare"
+
+
+# -- the schema for editors ------------------------------------------------------------------------------------------
+
+
+def test_schema_json_is_made_from_the_models(root):
+    stored = (root / "cxresearch" / "study" / "schema.json").read_text(encoding="utf-8")
+    assert stored == json_schema(), 'run: python -c "from cxresearch.study.schema import write_json_schema as w; w()"'
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tests/studies/airport.yml",
+        "tests/studies/garden_centre.yml",
+        "tests/studies/grocery.yml",
+        "data/example/study.yml",
+    ],
+)
+def test_schema_json_accepts_the_studies(root, name):
+    jsonschema = pytest.importorskip("jsonschema")
+    # An editor sees the types of YAML; only dates are text there.
+    document = json.loads(json.dumps(yaml.safe_load((root / name).read_text(encoding="utf-8")), default=str))
+    schema = json.loads(json_schema())
+    jsonschema.validate(document, schema)
+    document["tables"]["respones"] = {}
+    with pytest.raises(jsonschema.ValidationError, match="respones"):
+        jsonschema.validate(document, schema)
+
+
+# -- the bundled example and the real studies ------------------------------------------------------------------------
+
+
+def net_promoter(scores, weights=None):
+    scores = np.asarray(scores, dtype=float)
+    return np.average(np.where(scores >= 9, 100, np.where(scores <= 6, -100, 0)), weights=weights)
+
+
+def test_example_study_opens(root):
+    study = open_study(root / "data" / "example" / "study.yml")
+    study.load_all()
+    assert study.table_names == ["responses", "customers", "transactions", "interactions", "employees", "costs"]
+    assert study.responses.notna()["respondent"].all() and study.columns("driver")
+    joined = study.matched("responses", "customers")
+    assert joined["customer"].is_unique and study.waterfall("responses")["rows"].iloc[-1] == len(joined)
+
+
+@pytest.mark.parametrize(("wave", "n", "plain", "weighted"), [("2017", 2746, 39.8, 40.4), ("2018", 2650, 31.0, 35.1)])
+def test_airport_net_promoter_score_is_39_8_then_31_0_sfo_2017_2018(root, shared, wave, n, plain, weighted):
+    study = open_study(root / "tests" / "studies" / "airport.yml")
+    responses = study.responses
+    answered = responses[(responses["wave"] == wave) & responses["recommend"].notna()]
+    assert len(answered) == n
+    assert round(net_promoter(answered["recommend"]), 1) == plain
+    assert round(net_promoter(answered["recommend"], answered["weight"]), 1) == weighted
+
+
+def test_airport_touchpoints_keep_never_used_apart(root, shared):
+    study = open_study(root / "tests" / "studies" / "airport.yml")
+    responses = study.responses
+    assert len(study.columns("driver")) == 14 and study.column("outcome") == "overall"
+    # survey_2017.csv: Q7PARK holds 1410 sixes (never used) and 150 zeros (blank); survey_2018.csv: 1534 and 210
+    assert (~responses["parking_met"]).groupby(responses["wave"]).sum().to_dict() == {"2017": 1410, "2018": 1534}
+    assert responses["parking"].isna().groupby(responses["wave"]).sum().to_dict() == {"2017": 1560, "2018": 1744}
+    assert responses["overall"].isna().groupby(responses["wave"]).sum().to_dict() == {"2017": 143, "2018": 184}
+    assert responses[study.columns("driver")].stack().dropna().between(1, 5).all()
+    assert responses["time_of_day"].value_counts().to_dict() == {"MID": 2075, "PM": 1890, "AM": 1675}
+    assert responses["age"].isna().sum() == 96 + 175 and responses["gender"].isna().sum() == 168 + 170
+
+
+def test_airport_11_would_be_refused_where_it_is_not_declared(root, shared, tmp_path):
+    text = (root / "tests" / "studies" / "airport.yml").read_text(encoding="utf-8")
+    text = text.replace("../../../shared", str(shared)).replace("missing: [11], ", "")
+    with pytest.raises(StudyProblem) as caught:
+        open_study(write(tmp_path, text)).responses
+    assert str(caught.value) == (
+        "survey_2017.csv: NETPRO holds 84 values outside 0-10 (11: 84); declare them as missing codes of item "
+        "recommend in study.yml\n"
+        "survey_2018.csv: NETPRO holds 159 values outside 0-10 (11: 159); declare them as missing codes of item "
+        "recommend in study.yml"
+    )
+
+
+def test_garden_centre_counts_its_220_negative_revenues(root, shared):
+    study = open_study(root / "tests" / "studies" / "garden_centre.yml")
+    assert study.column("nps", optional=True) is None and study.column("csat") == "satisfaction"
+    assert len(study.responses) == len(study.customers) == 13954 and study.customers["revenue"].min() == 0
+    assert study.waterfall("customers")["reason"].tolist()[:2] == [
+        "customers.csv: 13954 rows, 2470 characters that are not latin-1 text decoded as cp850",
+        "220 rows with negative revenue set to 0 (negative: zero)",
+    ]
+    joined = study.matched("responses", "customers", keep="all")
+    # n of the published regression of recommend on visits, revenue and t
+    assert len(joined.dropna(subset=["recommend", "visits", "revenue", "elapsed"])) == 13594
+
+
+def test_garden_centre_demands_a_decision_on_negative_revenue(root, shared, tmp_path):
+    text = (root / "tests" / "studies" / "garden_centre.yml").read_text(encoding="utf-8")
+    text = text.replace("../../../shared", str(shared)).replace(", negative: zero}", "}")
+    with pytest.raises(StudyProblem) as caught:
+        open_study(write(tmp_path, text)).customers
+    message = str(caught.value)
+    assert message.startswith("customers.csv: CaTicket is negative in 220 rows (rows ") and message.endswith(
+        " and 215 more; lowest -991.9); decide what that means: revenue: {negative: keep}, zero or drop in "
+        "tables.customers of study.yml"
+    )
+
+
+def test_grocery_has_2469_households_and_sales_of_4596039_58(root, shared):
+    study = open_study(root / "tests" / "studies" / "grocery.yml")
+    transactions = study.transactions
+    assert len(transactions) == 1_469_307 and transactions["customer"].nunique() == 2469
+    assert transactions["amount"].sum() == pytest.approx(4_596_039.58, abs=0.005)
+    assert transactions["basket"].nunique() == 155_848
+    assert len(study.customers) == 801 and study.customers["customer"].isin(transactions["customer"].unique()).all()
+    assert study.lacks({"tables": ["responses"]}) == "needs table responses, which grocery.yml does not declare"
