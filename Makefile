@@ -9,7 +9,6 @@ PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 # One BLAS thread: small matrices run faster, and last digits do not depend on the load of the machine.
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
-export MPLBACKEND = agg
 
 .PHONY: run test soak reports lab lock clean
 run: $(READY)  ## execute and render the study; the last line is the path of the index page

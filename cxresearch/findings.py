@@ -7,6 +7,7 @@ its `id` names the question (function, outcome, group) and holds no number, so t
 import json
 import math
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -44,7 +45,9 @@ GLOSSARY: dict[str, Column] = {
     "conf_low": Column("Low", "lower end of the interval", 2),
     "conf_high": Column("High", "upper end of the interval", 2),
     "p_value": Column("p", "probability of a result at least as far from the null", 3),
+    "p_adjusted": Column("Adjusted p", "p-value corrected for the family of comparisons", 3),
     "share": Column("Share", "part of the whole, 0-1", 3),
+    "rank": Column("Rank", "place in the stated order; 1 comes first", 0),
     "n": Column("n", "rows behind the estimate", 0),
     "n_effective": Column("Effective n", "rows of equal weight that would be as precise", 0),
     "method": Column("Method", "how it was computed"),
@@ -170,7 +173,8 @@ def as_text(text: str) -> str:
     """Escape what Markdown and HTML would read as markup: labels come from data and are text."""
     for mark in "\\`*_[]|$~#!":
         text = text.replace(mark, "\\" + mark)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"(?<=\d) %", "\u00a0%", text)  # a line must not end between a number and its percent sign
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -190,7 +194,7 @@ def _title(name) -> str:
 
 def _cell(name, value) -> str:
     if isinstance(value, bool) or type(value).__name__ == "bool_":
-        return "yes" if value else "NO"
+        return "yes" if value else "NO" if name == "ok" else "no"  # a failed check must not be overlooked
     if not isinstance(value, (int, float)) and not hasattr(value, "dtype"):
         return "–" if value is None or value is pd.NaT or value is pd.NA else str(value)
     if not math.isfinite(value):

@@ -48,7 +48,7 @@ MAKERS = {
     "top_box": lambda t: cx.top_box(t, item="overall", threshold=6, by="region", labels=LABELS),
     "effort": lambda t: cx.effort(t, item="ease", version=2, wave="wave", labels=LABELS),
     "driver_importance": lambda t: cx.driver_importance(
-        t, outcome="overall", drivers=["d0", "d1", "d2", "d3"], n_boot=50, seed=1, labels=LABELS
+        t, outcome="overall", drivers=["d0", "d1", "d2", "d3"], n_boot=100, seed=1, labels=LABELS
     ),
     "fit_loyalty_revenue": lambda t: cx.fit_loyalty_revenue(t, revenue="spend", loyalty="recommend", labels=LABELS),
     "segment_customers": lambda t: cx.segment_customers(
@@ -109,7 +109,7 @@ def test_the_plot_returns_the_axes_it_was_given_with_words_on_them(finding):
     ax = plt.subplots()[1]
     assert finding.plot(ax) is ax
     assert len(plt.get_fignums()) == len(before) + 1, "a plot on given axes opens no other figure"
-    assert ax.get_xlabel() or ax.get_ylabel() or ax.get_title(loc="left")
+    assert any([ax.get_xlabel(), ax.get_ylabel(), *(ax.get_title(loc=side) for side in ("left", "center"))])
     own = finding.plot()
     assert own is not ax
     plt.close("all")
@@ -129,6 +129,7 @@ def test_the_same_call_gives_the_same_bytes(finding, survey, tmp_path, monkeypat
 
 
 def test_markdown_shows_labels_as_text():
+    assert findings.as_text("95 % of 7 %") == "95\u00a0% of 7\u00a0%"
     assert findings.as_text("a <b>*x*</b> [l](u) $y$") == r"a &lt;b&gt;\*x\*&lt;/b&gt; \[l\](u) \$y\$"
 
 

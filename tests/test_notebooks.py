@@ -53,6 +53,9 @@ def _code(cell) -> list[str]:
         found.append("a line over 120 characters")
     if parameters:
         found += [f"parameter without a comment: {line}" for line in lines if not re.match(r"\w+ = .+  # .+", line)]
+    if cell.source.rstrip().endswith(";") and "nbval-ignore-output" not in cell.metadata.get("tags", []):
+        # nbval executes cells in a way that does not honour it, and would see an output more
+        found.append("a trailing semicolon; give the result a name instead")
     if cell.get("outputs") or cell.get("execution_count"):
         found.append("a stored output")
     return found + [fault for node in ast.walk(ast.parse(cell.source)) for fault in _node(node)]

@@ -1,0 +1,78 @@
+"""Make a run: execute the plan, keep the record, render the pages, give the folder its name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxresearch.runs.execute import FAILED, Outcome, execute_plan
+from cxresearch.runs.folder import INDEX, building, require_free
+from cxresearch.runs.plan import Plan
+from cxresearch.runs.record import Clock, build_record, now, write_record
+from cxresearch.runs.render import write_index, write_page
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished run.
+
+    Attributes
+    ----------
+    folder, index
+        Where it is.
+    outcomes
+        One a notebook, in reading order.
+    """
+
+    folder: Path
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def index(self) -> Path:
+        return self.folder / INDEX
+
+    @property
+    def whole(self) -> bool:
+        return all(o.status != FAILED for o in self.outcomes)
+
+
+def make_run(
+    plan: Plan, final: Path, *, timeout=600.0, with_code=False, reproducible=False, jobs=None, tell=None
+) -> Made:
+    """Carry out a plan and return the run.
+
+    Parameters
+    ----------
+    plan
+        From `plan_run`.
+    final
+        Folder of the run. An earlier run in it is replaced if this one is whole; otherwise this one goes beside it.
+    timeout
+        Seconds a cell may take.
+    with_code
+        Show the code on the pages, which otherwise is one click away.
+    reproducible
+        Leave out clocks, seconds and the git commit, so that the same run gives the same bytes.
+    jobs
+        Notebooks at a time.
+    tell
+        Called with each `Outcome` as its notebook ends.
+
+    Raises
+    ------
+    StudyProblem
+        If `final` holds anything that no run wrote.
+    """
+    final = Path(final).resolve()
+    require_free(final)
+    with building(final) as place:
+        started, ended = now(), []
+        for outcome in execute_plan(plan, place.work, timeout=timeout, jobs=jobs):
+            ended.append(outcome)
+            if tell:
+                tell(outcome)
+        outcomes = sorted(ended, key=lambda o: plan.tasks.index(o.task))
+        record = build_record(plan, outcomes, place.work, None if reproducible else Clock(started, now()))
+        write_record(record, place.work)
+        for outcome in outcomes:
+            write_page(outcome, record, place.work, with_code=with_code)
+        write_index(outcomes, record, place.work)
+        return Made(place.publish(whole=record["exit_status"] == 0), tuple(outcomes))

@@ -1,0 +1,69 @@
+"""The notebooks of a project: where they are, in which order they are read, and whether a kernel can execute them."""
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from cxresearch.errors import StudyProblem
+
+ORDER = ("intake", "scorecard", "segmentation", "loyalty_revenue", "drivers")
+
+
+def notebooks_folder(given=None) -> Path:
+    """Return the folder that holds the notebooks: `given`, or ``notebooks/`` here or in the nearest parent."""
+    here = Path.cwd()
+    candidates = [Path(given)] if given else [p / "notebooks" for p in (here, *here.parents)]
+    found = next((p for p in candidates if p.is_dir()), None)
+    if found is None:
+        where = f"there is no folder {given}" if given else "there is no folder 'notebooks' here or in a parent folder"
+        raise StudyProblem(f"{where}; name the folder with --notebooks")
+    if not any(found.glob("*.ipynb")):
+        raise StudyProblem(f"folder {given or 'notebooks'} holds no notebook (*.ipynb)")
+    return found.resolve()
+
+
+def in_order(folder: Path) -> list[Path]:
+    """Return the notebooks as they are to be read: the five in their order, then by name."""
+
+    def place(path):
+        return (ORDER.index(path.stem) if path.stem in ORDER else len(ORDER), path.stem)
+
+    return sorted(folder.glob("*.ipynb"), key=place)
+
+
+def read_notebook(path: Path):
+    """Return the notebook without outputs; refuse one that no kernel here could execute."""
+    with without_slow_grammar():
+        import nbformat
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    try:
+        notebook = nbformat.v4.upgrade(nbformat.read(path, as_version=4))
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError, AttributeError) as error:
+        raise StudyProblem(f"{path.name} is not a notebook: {str(error).splitlines()[0]}") from None
+    kernel = notebook.metadata.get("kernelspec", {}).get("name")
+    if not kernel:
+        raise StudyProblem(f"{path.name} names no kernel; open it in JupyterLab, choose one and save it")
+    installed = sorted(KernelSpecManager().find_kernel_specs())
+    if kernel not in installed:
+        raise StudyProblem(
+            f"{path.name} asks for the kernel {kernel!r}, which is not installed; installed: {', '.join(installed)}"
+        )
+    return notebook
+
+
+@contextmanager
+def without_slow_grammar():
+    """Import what imports jsonschema without a grammar of 0.9 s, for a format that no notebook uses.
+
+    jsonschema does without when told that the package is absent.
+    """
+    slow = "rfc3987_syntax"
+    absent = slow not in sys.modules and "jsonschema._format" not in sys.modules
+    if absent:
+        sys.modules[slow] = None
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules[slow]

@@ -1,0 +1,134 @@
+"""An executed notebook as the blocks of a page: prose, figures, tables, text, code one click away."""
+
+import base64
+import re
+from dataclasses import dataclass, field, replace
+
+from cxresearch.runs.ledger import Failure
+from cxresearch.runs.markup import from_html, from_markdown, plain, without_colours
+
+SVG = "image/svg+xml"
+IMAGES = ("image/png", "image/jpeg", SVG)
+AXES = re.compile(r"<Axes: .*>|<Figure size .*>", re.S)  # what a plot returns; the figure itself is shown
+CAPTION = "<p><em>Figure.</em>"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of a page.
+
+    Attributes
+    ----------
+    kind
+        ``html``, ``finding``, ``figure``, ``text``, ``warning``, ``error``, ``code``, ``failing`` (code) or ``mark``.
+    content
+        Safe HTML for ``html`` and ``finding``; a data address for ``figure``; otherwise text, not escaped yet.
+    caption
+        Of a figure: safe HTML.
+    alt
+        Of a figure: text.
+    width
+        Of a figure: pixels on the page, or None for its own.
+    """
+
+    kind: str
+    content: str
+    caption: str = ""
+    alt: str = ""
+    width: int | None = None
+
+
+@dataclass
+class _Reader:
+    """Where the reading stands: the last heading, the last computed sentence under it, the code since then."""
+
+    failure: Failure | None
+    blocks: list[Block] = field(default_factory=list)
+    heading: str = ""
+    sentence: str = ""
+    code: list[str] = field(default_factory=list)
+
+    def add(self, kind: str, content: str) -> None:
+        self.blocks.append(Block(kind, content))
+
+    def flush(self) -> None:
+        if self.code:
+            self.add("code", "\n\n".join(self.code))
+            self.code = []
+
+
+def read_page(notebook, failure: Failure | None = None) -> tuple[str, list[Block]]:
+    """Return the title, which is the first heading, and the blocks of an executed notebook."""
+    reader = _Reader(failure)
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            _read_prose(reader, cell)
+        elif cell.cell_type == "code" and cell.source.strip():
+            _read_code(reader, cell, failed=failure is not None and failure.cell == index)
+    reader.flush()
+    return title_of(notebook), reader.blocks
+
+
+def title_of(notebook) -> str:
+    """Return the first Markdown heading as text, or nothing."""
+    prose = (c.source for c in notebook.cells if c.cell_type == "markdown")
+    lines = (line for source in prose for line in source.splitlines())
+    return next((plain(from_markdown(line)) for line in lines if line.startswith("#")), "")
+
+
+def _read_prose(reader: _Reader, cell) -> None:
+    markup = from_markdown(cell.source)
+    if markup.startswith(CAPTION) and reader.blocks and reader.blocks[-1].kind == "figure":
+        caption, _, markup = markup.partition("</p>")
+        alt = reader.sentence or plain(caption)
+        reader.blocks[-1] = replace(reader.blocks[-1], caption=f"{caption}</p>", alt=alt)
+    if not markup.strip():
+        return
+    headings = [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")]
+    if headings:
+        reader.flush()  # one place for the code of a section, below what it shows
+        reader.heading, reader.sentence = headings[-1], ""
+    reader.add("html", markup)
+
+
+def _read_code(reader: _Reader, cell, *, failed: bool) -> None:
+    if failed:
+        reader.flush()
+        reader.add("failing", cell.source)
+        reader.add("mark", reader.failure.reason)
+    else:
+        reader.code.append(cell.source)
+    for output in cell.outputs:
+        _read_output(reader, output)
+
+
+def _read_output(reader: _Reader, output) -> None:
+    if output.output_type == "stream":
+        reader.add("warning" if output.name == "stderr" else "text", without_colours(output.text).rstrip())
+    elif output.output_type == "error":
+        reader.add("error", without_colours("\n".join(output.traceback)) or f"{output.ename}: {output.evalue}")
+    else:
+        _read_data(reader, output.data, output.get("metadata", {}))
+
+
+def _read_data(reader: _Reader, data, metadata) -> None:
+    """Add the richest form that a page without scripts can show."""
+    image = next((kind for kind in IMAGES if kind in data), None)
+    if image:
+        width = metadata.get(image, {}).get("width")
+        alt = reader.sentence or reader.heading
+        reader.blocks.append(Block("figure", _address(image, data[image]), alt=alt, width=width))
+    elif "text/html" in data:
+        reader.add("html", from_html(data["text/html"]))
+    elif "text/markdown" in data:
+        markup = from_markdown(data["text/markdown"])
+        reader.sentence = plain(markup)
+        reader.add("finding", markup)
+    elif not AXES.fullmatch(data.get("text/plain", "")):
+        reader.add("text", data.get("text/plain", ""))
+
+
+def _address(kind: str, content: str) -> str:
+    if kind == SVG:
+        content = base64.b64encode(content.encode()).decode()
+    return f"data:{kind};base64,{''.join(content.split())}"

@@ -1,0 +1,147 @@
+"""The parameters of a notebook: what its parameters cell names, and whether a given value fits.
+
+papermill only warns about a parameter it does not know and says nothing about one of the wrong type; both are refused
+here before anything starts. The cell is read with `ast`: papermill's own inspection passes over a line that holds a
+second ``=``, even in its comment.
+"""
+
+import ast
+import math
+from dataclasses import dataclass
+
+from cxresearch.errors import StudyProblem
+
+STUDY = "study"  # the parameter every notebook has; set from the command's first argument
+TAG = "parameters"
+WORDS = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    dict: "a mapping",
+    type(None): "None",
+}
+NAMED_TYPES = {"str": str, "bool": bool, "int": int, "float": float, "list": list, "dict": dict}
+TRUE_FALSE = {"true": True, "yes": True, "false": False, "no": False}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One assignment of a parameters cell.
+
+    Attributes
+    ----------
+    name, default
+        As written; a default that is not a literal is kept as its source text.
+    type
+        Type that a value must have, or None where the cell leaves it open (``group = None``).
+    notebook
+        File name, for messages.
+    """
+
+    name: str
+    default: object
+    type: type | None
+    notebook: str
+
+
+def read_parameters(notebook, *, file_name: str) -> dict[str, Parameter]:
+    """Return the parameters of a notebook by name.
+
+    Raises
+    ------
+    StudyProblem
+        If no code cell is tagged ``parameters``, or it assigns no ``study``.
+    """
+    cells = [c for c in notebook.cells if c.cell_type == "code" and TAG in c.metadata.get("tags", [])]
+    if not cells:
+        raise StudyProblem(
+            f"{file_name} has no cell tagged 'parameters'; tag the cell that holds its parameters, "
+            "or a run could set none of them"
+        )
+    try:
+        tree = ast.parse(cells[0].source)
+    except SyntaxError as error:
+        at = f"{file_name}: line {error.lineno} of its parameters cell"
+        raise StudyProblem(f"{at} is not Python: {error.msg}") from None
+    found = dict(_assignments(tree, file_name))
+    if STUDY not in found:
+        line = 'study = "path of study.yml"'
+        raise StudyProblem(f"{file_name}: its parameters cell has no 'study'; add the line {line}")
+    return found
+
+
+def _assignments(tree, file_name):
+    for node in tree.body:
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
+            continue
+        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+        if isinstance(target, ast.Name):
+            default, known = _literal(node.value)
+            declared = getattr(getattr(node, "annotation", None), "id", None)
+            kind = NAMED_TYPES.get(declared) or (type(default) if known and default is not None else None)
+            yield target.id, Parameter(target.id, default, list if kind is tuple else kind, file_name)
+
+
+def _literal(node) -> tuple[object, bool]:
+    try:
+        return ast.literal_eval(node), True
+    except ValueError:
+        return ast.unparse(node), False
+
+
+def value_from_text(parameter: Parameter, text: str):
+    """Return the value that ``--set NAME=text`` means for `parameter`: read as the type of its default.
+
+    Where the default is text, the text is taken as it stands (``NO`` is Norway, ``010`` stays ``010``).
+    """
+    if parameter.type is str:
+        return text
+    if parameter.type is bool:
+        return TRUE_FALSE.get(text.strip().casefold(), text)
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        return text
+
+
+def fitting_value(parameter: Parameter, value, *, given_by: str):
+    """Return `value` as the notebook shall get it.
+
+    Raises
+    ------
+    StudyProblem
+        If its type is not that of the default (a whole number serves for a number; true is not 1), or if it cannot
+        be written into a notebook (a date, NaN).
+    """
+    value = list(value) if isinstance(value, tuple) else value
+    if parameter.type is float and type(value) is int:
+        value = float(value)
+    if not _plain(value):
+        raise StudyProblem(
+            f"{given_by}: {parameter.name} of {parameter.notebook} cannot be {_found(value)}; "
+            "give text, a finite number, true, false, None, or a list or mapping of these"
+        )
+    if parameter.type is not None and type(value) is not parameter.type:
+        raise StudyProblem(
+            f"{given_by}: {parameter.name} of {parameter.notebook} is {WORDS[parameter.type]} "
+            f"(default {parameter.default!r}); found {_found(value)}"
+            + ("; write it in quotation marks" if parameter.type is str and value is not None else "")
+        )
+    return value
+
+
+def _plain(value) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, list):
+        return all(map(_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _plain(v) for k, v in value.items())
+    return value is None or type(value) in (str, bool, int)
+
+
+def _found(value) -> str:
+    word = WORDS.get(type(value))
+    return "None" if value is None else f"{word} {value!r}" if word else f"{type(value).__name__} {value}"

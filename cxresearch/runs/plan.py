@@ -1,0 +1,157 @@
+"""What a run will do, settled before anything starts: the study, its notebooks, their parameters, what is skipped."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxresearch.errors import StudyProblem, nearest
+from cxresearch.runs.notebooks import in_order, notebooks_folder, read_notebook
+from cxresearch.runs.parameters import STUDY, Parameter, fitting_value, read_parameters, value_from_text
+
+
+@dataclass(frozen=True)
+class Task:
+    """One notebook of a run.
+
+    Attributes
+    ----------
+    name, path
+        File stem and file.
+    notebook
+        The notebook as read, without outputs.
+    given
+        Parameters to inject, besides ``study``.
+    parameters
+        All parameters, defaults included, besides ``study``.
+    headline
+        Name of the saved finding whose sentence heads the report, or None.
+    skip
+        Why the study cannot answer this notebook's question, or None.
+    """
+
+    name: str
+    path: Path
+    notebook: object
+    given: dict
+    parameters: dict
+    headline: str | None
+    skip: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that may start.
+
+    Attributes
+    ----------
+    study, files
+        ``study.yml`` and every file that it names.
+    title
+        The study's title.
+    report
+        Name of the entry under ``reports:``, or None for all notebooks.
+    project
+        Folder that holds the notebooks folder.
+    tasks
+        The notebooks, in reading order.
+    """
+
+    study: Path
+    files: tuple[Path, ...]
+    title: str
+    report: str | None
+    project: Path
+    tasks: tuple[Task, ...]
+
+
+def plan_run(study, *, report=None, only=(), settings=(), notebooks=None) -> Plan:
+    """Check everything that can be checked without executing, and return the plan.
+
+    Parameters
+    ----------
+    study : path
+        ``study.yml``. All of its tables are loaded and checked.
+    report : str, optional
+        Entry under ``reports:`` of the study; without it, every notebook of the folder.
+    only : sequence of str
+        Names of notebooks to keep.
+    settings : sequence of (name, text)
+        Parameters as given on the command line; they outrank those of the report.
+    notebooks : path, optional
+        Folder of the notebooks; without it, ``notebooks/`` in the working folder or the nearest parent that has one.
+
+    Raises
+    ------
+    StudyProblem, DataProblem
+        If the study, the report, a notebook or a parameter is wrong.
+    """
+    from cxresearch.study import open_study
+
+    folder = notebooks_folder(notebooks)
+    opened = open_study(study)
+    wanted, parameters = _report(opened, report)
+    paths = _selected(_selected(in_order(folder), wanted, f"report {report!r}"), only, "--only")
+    read = {path: read_notebook(path) for path in paths}
+    known = {path: read_parameters(notebook, file_name=path.name) for path, notebook in read.items()}
+    given = _given(known, parameters, settings, report)
+    opened.load_all()
+    tasks = tuple(_task(path, read[path], known[path], given[path], opened) for path in paths)
+    return Plan(Path(opened.path).resolve(), tuple(opened.files), opened.title, report, folder.parent, tasks)
+
+
+def _selected(paths: list[Path], names, asked_by: str) -> list[Path]:
+    """Return the notebooks named, in the order named; all of them if none is."""
+    known = {p.stem: p for p in paths}
+    stems = {Path(name).name.removesuffix(".ipynb"): name for name in names}
+    for stem, name in stems.items():
+        if stem not in known:
+            raise StudyProblem(
+                f"{asked_by}: there is no notebook {name!r}{nearest(stem, known)}; there are {', '.join(known)}"
+            )
+    return [known[stem] for stem in stems] or paths
+
+
+def _report(study, name: str | None) -> tuple[tuple[str, ...], dict]:
+    """Return the notebooks and parameters of an entry under ``reports:``; no notebooks stands for all."""
+    if name is None:
+        return (), {}
+    reports, file = study.reports, Path(study.path).name
+    if name not in reports:
+        listed = f"there are {', '.join(reports)}" if reports else "it names none under 'reports:'"
+        raise StudyProblem(f"{file} has no report {name!r}{nearest(name, reports)}; {listed}")
+    if reports[name].each:
+        columns = ", ".join(reports[name].each)
+        raise StudyProblem(
+            f"{file}: report {name!r} asks for one report each {columns}; that is not possible yet, take 'each' out"
+        )
+    return reports[name].notebooks, reports[name].parameters
+
+
+def _given(known: dict[Path, dict[str, Parameter]], parameters: dict, settings, report) -> dict[Path, dict]:
+    given: dict[Path, dict] = {path: {} for path in known}
+    for name, value in parameters.items():
+        _spread(given, known, name, lambda _, v=value: v, f"report {report!r}")
+    for name, text in settings:
+        _spread(given, known, name, lambda p, t=text: value_from_text(p, t), f"--set {name}={text}")
+    return given
+
+
+def _spread(given, known, name: str, value_for, given_by: str) -> None:
+    """Set parameter `name` in every notebook that has it."""
+    if name == STUDY:
+        raise StudyProblem(f"{given_by}: the study is the command's first argument, not a parameter")
+    holders = [path for path in known if name in known[path]]
+    if not holders:
+        every = sorted({n for names in known.values() for n in names} - {STUDY})
+        where = ", ".join(path.name for path in known)
+        listed = f"there are {', '.join(every)}" if every else "there are none"
+        raise StudyProblem(f"{given_by}: no parameter {name!r} in {where}{nearest(name, every)}; {listed}")
+    for path in holders:
+        parameter = known[path][name]
+        given[path][name] = fitting_value(parameter, value_for(parameter), given_by=given_by)
+
+
+def _task(path: Path, notebook, known: dict[str, Parameter], given: dict, study) -> Task:
+    ours = notebook.metadata.get("cxresearch", {})
+    defaults = {name: p.default for name, p in known.items() if name != STUDY}
+    reason = study.lacks(ours["needs"]) if ours.get("needs") else None
+    return Task(path.stem, path, notebook, given, {**defaults, **given}, ours.get("headline"), reason)

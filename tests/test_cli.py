@@ -1,0 +1,149 @@
+"""The command line: what it costs, what it prints, how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from tiny import write_notebook, write_study
+
+from cxresearch.cli import main
+
+HEAVY = ("numpy", "pandas", "matplotlib", "papermill", "nbformat", "jinja2", "yaml", "tqdm", "asyncio", "pydantic")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A folder with a study and one notebook, as working folder."""
+    write_study(tmp_path)
+    write_notebook(tmp_path / "notebooks", "answer", "print(times)")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def ended(*arguments: str) -> int:
+    """Return the exit status, whichever way the command ends."""
+    try:
+        return main(list(arguments))
+    except SystemExit as end:
+        return end.code
+
+
+def test_help_and_a_wrong_command_line_import_nothing_heavy():
+    code = (
+        "import sys\nfrom cxresearch.cli import main\n"
+        "for words in (['--help'], ['run', '--help'], ['fly']):\n"
+        "    try: main(words)\n    except SystemExit: pass\n"
+        f"print([m for m in {HEAVY} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_run_ends_with_the_path_of_its_index_page(project, capsys):
+    assert ended("run", "study.yml", "--set", "times=8") == 0
+    out, err = capsys.readouterr()
+    first, last = out.splitlines()
+    assert first.split() == ["ok", "answer", first.split()[2], "s"]
+    index = Path(last)
+    assert index.parts[:2] == ("reports", "runs") and index.parts[2] == project.name and index.name == "index.html"
+    assert index.is_file() and '"8\\n"' in (index.parent / "answer.ipynb").read_text(encoding="utf-8")
+    assert "1/1" in err
+
+
+def test_a_failed_notebook_ends_with_one_and_still_gives_a_page(project, capsys):
+    write_notebook(project / "notebooks", "broken", "1/0")
+    write_notebook(project / "notebooks", "costly", "1", needs={"tables": ["costs"], "roles": []})
+    assert ended("run", "study.yml", "--out", "out", "--only", "broken", "costly") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("skipped  costly") and "costs" in lines[0]
+    assert lines[1].startswith("failed   broken") and lines[1].endswith("cell 4: ZeroDivisionError: division by zero")
+    assert lines[2] == "out/index.html"
+
+
+def test_a_run_whose_notebooks_are_all_skipped_ends_well(project, capsys):
+    write_notebook(project / "notebooks", "costly", "1", needs={"tables": ["costs"], "roles": []})
+    assert ended("run", "study.yml", "--out", "out", "--only", "costly") == 0
+    assert "Skipped." in Path("out/index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "study.yml", "--set", "tmes=8"], "cxresearch: --set tmes=8: no parameter 'tmes' in answer.ipynb; did you mean 'times'?; there are group, quick, share, times, words\n"),
+        (["run", "study.yml", "--notebooks", "nowhere"], "cxresearch: there is no folder nowhere; name the folder with --notebooks\n"),
+        (["run", "study.yml", "--out", "notebooks"], "cxresearch: notebooks is not empty and holds no earlier run; name an empty or a new folder\n"),
+        (["run", "study.yml", "--out", "study.yml/run"], "cxresearch: cannot make a folder in {here}/study.yml: Not a directory; name another with --out\n"),
+    ],
+)  # fmt: skip
+def test_a_users_mistake_is_one_sentence_on_stderr_and_ends_with_two(project, capsys, arguments, message):
+    assert ended(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.endswith(message.format(here=project)) and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "end"),
+    [
+        (["run", "study.yml", "--set", "times"], "error: argument --set: 'times' is not NAME=VALUE\n"),
+        (["run", "study.yml", "--timeout", "0"], "error: argument --timeout: '0' is not a number of seconds above 0\n"),
+        (["run"], "error: the following arguments are required: STUDY\n"),
+        (["run", "absent.yml"], "absent.yml"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_two(project, capsys, arguments, end):
+    assert ended(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and end in err and "Traceback" not in err
+
+
+def test_the_notebooks_of_a_parent_folder_are_found(project, monkeypatch, capsys):
+    (project / "deep" / "er").mkdir(parents=True)
+    monkeypatch.chdir(project / "deep" / "er")
+    assert ended("run", "../../study.yml", "--only", "anser") == 2
+    assert capsys.readouterr().err == "cxresearch: --only: there is no notebook 'anser'; did you mean 'answer'?; there are answer\n"
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.soak)])
+def test_a_stopped_run_leaves_no_kernel_and_no_folder(project, how):
+    write_notebook(project / "notebooks", "answer", "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(90)")
+    command = [sys.executable, "-m", "cxresearch.cli", "run", "study.yml", "--out", "reports/now"]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    kernel = _kernel_of(project / "reports", run)
+    run.send_signal(how)
+    out, err = run.communicate(timeout=30)
+    assert run.returncode == 130 and "interrupted; nothing was kept of this run" in err and "Traceback" not in err
+    assert not psutil.pid_exists(kernel) or psutil.Process(kernel).status() == psutil.STATUS_ZOMBIE
+    assert list((project / "reports").iterdir()) == []
+
+
+def _kernel_of(folder: Path, run) -> int:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and run.poll() is None:
+        pids = [p.read_text() for p in folder.glob(".now-*/pid")]
+        if pids and pids[0]:
+            return int(pids[0])
+        time.sleep(0.05)
+    raise AssertionError(run.communicate())
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("study", "answered"),
+    [
+        ("airport", {"intake", "scorecard", "drivers"}),
+        ("garden_centre", {"intake", "loyalty_revenue"}),
+        ("grocery", {"segmentation"}),
+    ],
+)
+def test_a_published_study_runs_to_an_index_page(shared, root, tmp_path, monkeypatch, study, answered):
+    monkeypatch.chdir(root)
+    assert ended("run", f"tests/studies/{study}.yml", "--out", str(tmp_path / "run")) == 0
+    told = {n["name"]: n["status"] for n in json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["notebooks"]}
+    assert answered <= {name for name, status in told.items() if status == "ok"} and "failed" not in told.values()
+    assert (tmp_path / "run" / "index.html").is_file()

@@ -1,0 +1,80 @@
+"""Documents that list things are held to what stands; commands that they promise are run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import cxresearch as cx
+from conftest import ROOT
+from cxresearch.findings import GLOSSARY
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "reports/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def table_after(heading: str, text: str) -> list[list[str]]:
+    """Return the cells of the first table after a heading, without its head."""
+    rows = re.search(r"^\|.*\n\|[-| ]+\n((?:\|.*\n)+)", text.split(heading, 1)[1], flags=re.M).group(1)
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in rows.splitlines()]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def test_every_file_that_a_document_links_or_names_is_there(document):
+    text = document.read_text(encoding="utf-8")
+    linked = [t.split("#")[0] for t in re.findall(r"\]\(([^)\s]+)\)", text) if not t.startswith("http")]
+    named = re.findall(r"`((?:tests|docs|data|cxresearch|notebooks|reports|benchmarks)/[\w./-]+)`", text)
+    absent = [t for t in linked if not (document.parent / t).exists()] + [n for n in named if not (ROOT / n).exists()]
+    assert [a for a in absent if not a.startswith(("data/raw", "reports/runs"))] == []
+
+
+def test_the_readme_table_lists_the_notebooks_with_their_questions_and_needs():
+    listed = {row[0].strip("`"): row[1:] for row in table_after("## What each notebook answers", README)}
+    books = {p.stem: nbformat.read(p, as_version=4) for p in (ROOT / "notebooks").glob("*.ipynb")}
+    assert set(listed) == set(books)
+    for name, nb in books.items():
+        assert nb.cells[0].source.splitlines()[0] == f"# {listed[name][0]}"
+        assert all(table in listed[name][1] for table in nb.metadata["cxresearch"]["needs"]["tables"]), name
+
+
+def test_the_readme_shows_the_two_commands_first_and_make_knows_every_target():
+    first_block = README.split("```")[1]
+    assert "make run" in first_block and "make test" in first_block and README.index("make run") < 1200
+    targets = set(re.findall(r"\bmake ([a-z]+)", "".join(d.read_text(encoding="utf-8") for d in DOCUMENTS)))
+    known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M))
+    assert targets <= known
+
+
+def test_the_readme_is_at_most_two_screens():
+    assert len(README.splitlines()) <= 100
+
+
+def test_the_readme_library_example_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    exec(compile(README.split("```python")[1].split("```")[0], "README.md", "exec"), {})
+
+
+def test_the_readme_papermill_command_runs(tmp_path):
+    command = re.search(r"^\.venv/bin/(papermill .+)$", README, flags=re.M).group(1).split()
+    command[-1] = str(tmp_path / command[-1])
+    done = subprocess.run([Path(sys.executable).parent / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert nbformat.read(command[-1], as_version=4).cells[-1].execution_count
+
+
+def test_the_architecture_table_lists_the_modules():
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    listed = {row[0].strip("`") for row in table_after("## Modules", text)}
+    there = {p.name.removesuffix(".py") for p in (ROOT / "cxresearch").iterdir() if p.name[0] not in "_."}
+    assert listed == there
+
+
+def test_the_glossary_lists_every_column():
+    for name in cx.__all__:
+        getattr(cx, name)  # an analysis adds its columns when it is imported
+    text = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    listed = {row[0].strip("`"): row[1] for row in table_after("## Columns", text)}
+    assert listed == {name: column.meaning for name, column in GLOSSARY.items()}

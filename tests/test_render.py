@@ -1,0 +1,206 @@
+"""The pages: safe whatever the data hold, readable by everyone, self-contained."""
+
+import re
+from html.parser import HTMLParser
+
+import nbformat
+import pytest
+
+from cxresearch.runs.execute import Outcome
+from cxresearch.runs.ledger import Failure
+from cxresearch.runs.markup import from_html, from_markdown
+from cxresearch.runs.page import read_page
+from cxresearch.runs.plan import Task
+from cxresearch.runs.render import write_index, write_page
+
+v4 = nbformat.v4
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>x</a><iframe src='https://x.y'></iframe>"
+EVIL += "<svg onload=alert(4)><style>@import 'https://x.y'</style></svg><form action='https://x.y'><input autofocus onfocus=alert(5)></form>"
+TABLE = """<table border="1" class="dataframe"><thead><tr style="text-align: right;"><th></th><th>Estimate</th><th>Note</th></tr>
+<tr><th>Group</th><th></th><th></th></tr></thead>
+<tbody><tr><th>north</th><td>1,234.50</td><td>few</td></tr><tr><th>south</th><td>–</td><td>12</td></tr></tbody></table>"""
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.text, self.tags = text, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def all(self, tag: str) -> list[dict]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def result(**data):
+    return v4.new_output("display_data", {k.replace("_", "/"): v for k, v in data.items()})
+
+
+def notebook(*cells):
+    made = [v4.new_markdown_cell(c) if isinstance(c, str) else v4.new_code_cell(c[0], outputs=list(c[1:])) for c in cells]
+    return v4.new_notebook(cells=made)
+
+
+def page(tmp_path, nb, *, status="ok", failure=None, with_code=False, reason=None) -> Page:
+    task = Task("answer", tmp_path / "answer.ipynb", nb, {}, {"words": EVIL}, None, None)
+    write_page(Outcome(task, status, reason, nb, failure), record(status, reason, failure), tmp_path, with_code=with_code)
+    return Page((tmp_path / "answer.html").read_text(encoding="utf-8"))
+
+
+def record(status="ok", reason=None, failure=None, title="A <b>study</b>") -> dict:
+    cell = failure.cell + 1 if failure and failure.cell is not None else None
+    entry = {"name": "answer", "status": status, "reason": reason, "failed_cell": cell, "parameters": {"words": EVIL}, "failed_checks": 0}
+    return {
+        "title": title, "study": "../s.yml", "report": None, "versions": {"cxresearch": "0"}, "inputs": {EVIL: "0" * 64}, "notebooks": [entry],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def whole(tmp_path) -> Page:
+    nb = notebook(
+        "# Which *side* leads?\n\nFor anyone.",
+        ("x = 1",),
+        "## How far?",
+        ("far()", result(text_markdown="North leads by 12 points &lt;b&gt;.", text_plain="x")),
+        ("far.plot()", result(text_plain="<Axes: title={'left': 'x'}>"), v4.new_output("display_data", {"image/png": "iVBORw0K\nGgo="}, metadata={"image/png": {"width": 640}})),
+        "*Figure.* Points, 95 % interval.\n\nThe same as a table:",
+        ("far.tidy()", v4.new_output("stream", name="stderr", text="\x1b[31mWarning: few\x1b[0m\n"), result(text_html=TABLE)),
+        ("bad()", result(text_html=EVIL), result(text_markdown=EVIL), result(text_plain=EVIL)),
+        EVIL,
+    )
+    return page(tmp_path, nb)
+
+
+def test_no_markup_of_the_data_is_live(whole):
+    assert {t for t, _ in whole.tags} & {"script", "iframe", "svg", "form", "input", "link", "object"} == set()
+    assert [a for _, attributes in whole.tags for a in attributes if a.startswith("on")] == []
+    assert [a["href"] for a in whole.all("a") if "href" in a] == ["index.html", "answer.ipynb"]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in whole.text
+
+
+def test_a_page_asks_nothing_of_anyone(whole):
+    policy = next(m["content"] for m in whole.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    assert [i["src"][:22] for i in whole.all("img")] == ["data:image/png;base64,"]
+    style = re.search(r"<style>(.*?)</style>", whole.text, flags=re.S).group(1)
+    assert not re.search(r"url\(|@import|@font-face", style)
+    assert not [v for _, attributes in whole.tags for k, v in attributes.items() if k in ("src", "srcset", "style", "data") and "//" in v]
+
+
+def test_a_page_has_title_language_and_a_way_back(whole):
+    assert whole.all("html") == [{"lang": "en"}]
+    assert "<title>Which side leads? – A &lt;b&gt;study&lt;/b&gt;</title>" in whole.text
+    assert len(whole.all("h1")) == 1 and "width=device-width" in whole.all("meta")[2]["content"]
+
+
+def test_a_figure_is_described_by_the_computed_sentence_and_keeps_its_caption_and_size(whole):
+    (image,) = whole.all("img")
+    assert image["alt"] == "North leads by 12 points <b>." and image["width"] == "640"
+    assert "Axes" not in whole.text
+    assert "<figcaption><p><em>Figure.</em> Points, 95 % interval.</p></figcaption>" in whole.text
+    assert whole.text.index("</figure>") < whole.text.index("<p>The same as a table:</p>")
+
+
+def test_without_a_sentence_the_caption_describes_the_figure():
+    picture = v4.new_output("display_data", {"image/svg+xml": "<svg xmlns='http://www.w3.org/2000/svg'/>"})
+    nb = notebook("# What?", ("f()", result(text_markdown="Said.")), "## And then?", ("plot()", picture), "*Figure.* Over time.")
+    figure = next(b for b in read_page(nb)[1] if b.kind == "figure")
+    assert figure.alt == "Figure. Over time." and figure.content.startswith("data:image/svg+xml;base64,PHN2Zy")
+
+
+def test_a_table_has_scopes_one_header_row_and_its_numbers_marked(whole):
+    assert (
+        '<thead><tr><th scope="col">Group</th><th scope="col" class="number">Estimate</th><th scope="col">Note</th></tr></thead>'
+        '<tbody><tr><th scope="row">north</th><td class="number">1,234.50</td><td>few</td></tr>'
+        '<tr><th scope="row">south</th><td class="number">–</td><td>12</td></tr></tbody>'
+    ) in whole.text
+    assert whole.all("div")[1]["class"] == "scroll" and whole.all("div")[1]["tabindex"] == "0"
+
+
+def test_a_table_with_spans_keeps_them():
+    markup = (
+        '<table><thead><tr><th></th><th colspan="2">2018</th></tr><tr><th>Group</th><th>n</th><th>p</th></tr></thead>'
+        '<tbody><tr><th rowspan="2">a</th><td>1</td><td>2</td></tr><tr><td>3</td><td>x</td></tr></tbody></table>'
+    )
+    shown = from_html(markup)
+    assert '<th colspan="2" scope="colgroup">2018</th>' in shown and '<th rowspan="2" scope="rowgroup">a</th>' in shown
+    assert '<td class="number">1</td><td>2</td>' in shown and '<td class="number">3</td><td>x</td>' in shown
+
+
+def test_an_unmet_check_stands_out_and_an_answer_of_no_does_not():
+    markup = "<table><thead><tr><th>Market</th><th>OK</th></tr></thead><tbody><tr><td>NO</td><td>NO</td></tr></tbody></table>"
+    assert '<td>NO</td><td class="unmet">NO</td>' in from_html(markup)
+
+
+def test_code_is_one_click_away_or_shown(whole, tmp_path):
+    assert whole.all("details")[:-1] == [{"class": "code"}] * 2  # one for each section
+    nb = notebook("# What?", ("x = '<b>'",))
+    assert page(tmp_path, nb, with_code=True).all("details")[0] == {"class": "code", "open": None}
+    assert "x = &#39;&lt;b&gt;&#39;" in page(tmp_path, nb).text
+
+
+def test_warnings_stay_visible_without_terminal_colours(whole):
+    assert '<pre class="warning">Warning: few</pre>' in whole.text
+
+
+def test_a_failed_page_says_so_first_and_marks_the_cell(tmp_path):
+    error = v4.new_output("error", ename="ValueError", evalue="<b>no</b>", traceback=["\x1b[31mValueError\x1b[0m: <b>no</b>"])
+    nb = notebook("# What?", ("fine = 1",), ("fails()", error), ("after = 1",))
+    failed = page(tmp_path, nb, status="failed", failure=Failure(2, "ValueError: <b>no</b>"), reason="cell 3: ValueError: <b>no</b>")
+    at = [failed.text.index(words) for words in ('role="alert"', "cell 3: ValueError: &lt;b&gt;no", "<h1>What?", 'id="failed"', "<pre class=\"error\">ValueError")]
+    assert failed.all("details")[:2] == [{"class": "code"}, {"class": "code", "open": None}]
+    assert at == sorted(at) and '<a href="#failed">' in failed.text
+
+
+def test_markdown_of_a_notebook_is_rendered_as_in_jupyter():
+    assert from_markdown("a *b* [c](https://x.y)\n\n- d") == (
+        '<p>a <em>b</em> <a href="https://x.y" rel="noopener noreferrer">c</a></p>\n<ul>\n<li>d</li>\n</ul>\n'
+    )
+
+
+def card(tmp_path, status="ok", reason=None, checks=(), **more) -> Page:
+    task = Task("answer", tmp_path / "a.ipynb", notebook("# Why <i>so</i>?"), {}, {}, "main", None)
+    if checks:
+        import json
+
+        saved = {"id": "f", "sentence": "It is <b>12</b> & more.", "checks": list(checks), "tables": {"tidy": "main.tidy.csv"}}
+        (tmp_path / "findings" / "answer").mkdir(parents=True)
+        (tmp_path / "findings" / "answer" / "main.json").write_text(json.dumps(saved), encoding="utf-8")
+    known = record(status, reason) | more
+    known["notebooks"][0]["failed_checks"] = sum(not check["ok"] for check in checks)
+    write_index([Outcome(task, status, reason)], known, tmp_path)
+    return Page((tmp_path / "index.html").read_text(encoding="utf-8"))
+
+
+def test_the_index_shows_headline_failed_checks_and_links(tmp_path):
+    unmet = {"check": "rows <per> driver", "value": 3.14159, "limit": "at least 10", "ok": False}
+    index = card(tmp_path, checks=[unmet, {"check": "b", "value": True, "limit": "yes", "ok": True}], started="2026-11-21T22:46:05+00:00")
+    assert "It is &lt;b&gt;12&lt;/b&gt; &amp; more." in index.text and "Why so?" in index.text
+    assert "<strong>1 of 2 checks not met</strong>" in index.text
+    assert "rows &lt;per&gt; driver: 3.142, required: at least 10" in index.text
+    assert "1 notebook, 1 check not met. Run 2026-11-21 22:46 UTC." in index.text
+    links = [a["href"] for a in index.all("a")]
+    assert links == ["answer.html", "answer.html", "answer.ipynb", "findings/answer/main.tidy.csv", "run.json"]
+    assert {t for t, _ in index.tags} & {"script", "img", "iframe", "b", "i"} == set()
+
+
+def test_a_check_that_two_findings_fail_alike_is_told_once(tmp_path):
+    unmet = {"check": "rows", "value": 3, "limit": "at least 10", "ok": False}
+    index = card(tmp_path, checks=[unmet, unmet])
+    assert index.text.count("rows: 3, required") == 1 and "(main, main)" in index.text
+    assert "<strong>2 of 2 checks not met</strong>" in index.text
+
+
+def test_the_index_says_that_all_checks_hold(tmp_path):
+    assert "Its one check holds." in card(tmp_path, checks=[{"check": "b", "value": 1, "limit": "1", "ok": True}]).text
+
+
+def test_the_index_names_what_failed_and_what_was_skipped(tmp_path):
+    failed = card(tmp_path, "failed", "cell 3: <b>")
+    assert "<strong>Failed.</strong> cell 3: &lt;b&gt;" in failed.text and "1 notebook, 1 failed." in failed.text
+    skipped = card(tmp_path, "skipped", "no table 'costs'")
+    assert "<strong>Skipped.</strong> no table &#39;costs&#39;" in skipped.text and len(skipped.all("a")) == 1
