@@ -3,13 +3,15 @@
 References
 ----------
 Korn & Graubard (1999), *Analysis of Health Surveys*; Efron & Tibshirani (1993), *An Introduction to the Bootstrap*;
-Kish (1965), *Survey Sampling*.
+Kish (1965), *Survey Sampling*; Holm (1979), Scand. J. Statistics 6;
+Benjamini & Hochberg (1995), J. R. Statist. Soc. B 57.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import pandas as pd
+from scipy import sparse, stats
 
 from cxresearch.errors import DataProblem
 
@@ -62,23 +64,84 @@ def survey_mean(values, *, weights=None, strata=None, cluster=None, fpc=None) ->
     """
     values = np.asarray(values, dtype=float)
     values = values[:, None] if values.ndim == 1 else values
-    n = len(values)
-    w = checked_weights(weights, n)
+    w = checked_weights(weights, len(values))
     mean = w @ values / w.sum()
-    residuals = w[:, None] * (values - mean) / w.sum()
-    stratum = np.zeros(n, dtype=int) if strata is None else np.unique(np.asarray(strata), return_inverse=True)[1]
-    unit = np.arange(n) if cluster is None else np.unique(np.asarray(cluster), return_inverse=True)[1]
-    psu, psu_of_row = np.unique(stratum * (unit.max() + 1) + unit, return_inverse=True)
-    totals = np.stack([np.bincount(psu_of_row, r, minlength=len(psu)) for r in residuals.T], axis=1)  # (psu, k)
-    stratum_of_psu = psu // (unit.max() + 1)
+    units = sampling_units(len(values), strata=strata, cluster=cluster, fpc=fpc)
+    return MeanEstimate(mean, total_covariance(w[:, None] * (values - mean) / w.sum(), units), units.df)
+
+
+@dataclass(frozen=True)
+class SamplingUnits:
+    """Which rows were drawn together, and from which stratum."""
+
+    psu_of_row: np.ndarray | None  # (n,); None where every row is its own unit
+    stratum_of_psu: np.ndarray  # (m,)
+    size: np.ndarray  # (H,) units in each stratum
+    factor: np.ndarray  # (H,) (1 - f) m / (m - 1)
+
+    @property
+    def df(self) -> float:
+        return float(len(self.stratum_of_psu) - len(self.size))
+
+    def totals(self, rows):
+        """Return the unit totals, (m, k), of `rows`, (n, k) dense or sparse."""
+        if self.psu_of_row is None:
+            return rows
+        n, m = len(self.psu_of_row), len(self.stratum_of_psu)
+        return sparse.csr_array((np.ones(n), (self.psu_of_row, np.arange(n))), shape=(m, n)) @ rows
+
+
+def sampling_units(n: int, *, strata=None, cluster=None, fpc=None) -> SamplingUnits:
+    """Return the first-stage units of a design; clusters are nested in strata, `fpc` is a fraction (0-1)."""
+    stratum = np.zeros(n, dtype=np.int64) if strata is None else _codes(strata)
+    psu_of_row, stratum_of_psu = None, stratum
+    if cluster is not None:
+        unit = _codes(cluster)
+        psu_of_row, found = pd.factorize(stratum * (int(unit.max()) + 1) + unit)
+        stratum_of_psu = np.asarray(found) // (int(unit.max()) + 1)
     size = np.bincount(stratum_of_psu)
-    centre = np.stack([np.bincount(stratum_of_psu, t) for t in totals.T], axis=1) / size[:, None]
-    centre[size == 1] = 0.0
-    kept = np.ones(len(size)) if fpc is None else 1 - _first_per(stratum, np.asarray(fpc, dtype=float), len(size))
-    factor = kept * np.where(size > 1, size / np.maximum(size - 1, 1), 1.0)
-    spread = totals - centre[stratum_of_psu]
-    covariance = (spread * factor[stratum_of_psu][:, None]).T @ spread
-    return MeanEstimate(mean, covariance, float(len(psu) - len(size)))
+    kept = np.ones(len(size)) if fpc is None else 1 - _first_per(stratum, _checked_fractions(fpc), len(size))
+    return SamplingUnits(
+        psu_of_row, stratum_of_psu, size, kept * np.where(size > 1, size / np.maximum(size - 1, 1), 1.0)
+    )
+
+
+def total_covariance(influence, units: SamplingUnits) -> np.ndarray:
+    """Return the (k, k) covariance of the column sums of `influence`, (n, k) dense or sparse."""
+    totals = units.totals(influence)
+    weighted = sparse.diags_array(units.factor[units.stratum_of_psu]) @ totals
+    centre = _stratum_sums(totals, units)
+    pull = centre * (units.factor / units.size * (units.size > 1))[:, None]
+    inner = totals.T @ weighted
+    return (inner.toarray() if sparse.issparse(inner) else inner) - centre.T @ pull
+
+
+def total_variance(influence, units: SamplingUnits) -> np.ndarray:
+    """Return the (k,) diagonal of `total_covariance` without the rest of it."""
+    totals = units.totals(influence)
+    squares = totals.multiply(totals) if sparse.issparse(totals) else totals**2
+    centre = _stratum_sums(totals, units)
+    pull = (units.factor / units.size * (units.size > 1)) @ centre**2
+    return np.maximum(units.factor[units.stratum_of_psu] @ squares - pull, 0.0)
+
+
+def _stratum_sums(totals, units: SamplingUnits) -> np.ndarray:
+    m, h = len(units.stratum_of_psu), len(units.size)
+    sums = sparse.csr_array((np.ones(m), (units.stratum_of_psu, np.arange(m))), shape=(h, m)) @ totals
+    return sums.toarray() if sparse.issparse(sums) else sums
+
+
+def _codes(values) -> np.ndarray:
+    return pd.factorize(np.asarray(values), use_na_sentinel=False)[0]
+
+
+def _checked_fractions(fpc) -> np.ndarray:
+    fpc = np.asarray(fpc, dtype=float)
+    if not np.all((fpc >= 0) & (fpc <= 1)):
+        raise DataProblem(
+            "fpc: sampling fractions must lie between 0 and 1; divide the sample by the population of its stratum"
+        )
+    return fpc
 
 
 def _first_per(index: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
@@ -119,3 +182,24 @@ def wilson_interval(share, n, confidence: float, df: float = np.inf) -> tuple[np
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
     return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+
+
+def adjusted_p_values(p_values, *, correction: str) -> np.ndarray:
+    """Return p-values adjusted for the family they form (missing ones stay missing and do not count).
+
+    ``"holm"`` holds the chance of any false alarm (Holm 1979), ``"bh"`` the expected share of false ones among those
+    raised (Benjamini & Hochberg 1995), ``"none"`` changes nothing.
+    """
+    p = np.asarray(p_values, dtype=float)
+    adjusted = np.full(p.shape, np.nan)
+    order = np.argsort(p)[: int(np.isfinite(p).sum())]
+    m, rank = len(order), np.arange(len(order))
+    if correction == "holm":
+        adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * (m - rank)), 1.0)
+    elif correction == "bh":
+        adjusted[order] = np.minimum(np.minimum.accumulate((p[order] * m / (rank + 1))[::-1])[::-1], 1.0)
+    elif correction == "none":
+        adjusted[order] = p[order]
+    else:
+        raise DataProblem(f"correction={correction!r} is not one of 'holm', 'bh', 'none'")
+    return adjusted

@@ -1,0 +1,566 @@
+"""The scorecard against published numbers, on the airport survey, on bad input and at its edges."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cxresearch.errors import DataProblem, TooFewRespondents
+from cxresearch.findings import GLOSSARY
+from cxresearch.metrics import compare_waves, effort, nps, plan_sample, split_change, top_box
+from cxresearch.metrics.card import base_words
+from cxresearch.metrics.hiding import hidden_cells
+from cxresearch.metrics.intervals import (
+    adjusted_moments,
+    adjusted_wald_interval,
+    goodman_intervals,
+    newcombe_difference,
+    score_interval,
+    wald_interval,
+)
+from cxresearch.metrics.mix import kitagawa
+from cxresearch.metrics.trend import known_variance_trend
+
+TOY = pd.DataFrame(
+    {"s": [10, 9, 8, 7, 6, 3, 10, 9, 9, 5, 8, 10], "w": [1, 2, 1, 1, 3, 1, 0.5, 1, 1.5, 2, 1, 1], "g": list("AB") * 6}
+)
+
+
+def answers(detractors: int, passives: int, promoters: int) -> pd.DataFrame:
+    return pd.DataFrame({"s": [3] * detractors + [7] * passives + [10] * promoters})
+
+
+def row(finding) -> pd.Series:
+    return finding.tidy().iloc[0]
+
+
+# --- published numbers ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("counts", "score", "error"),
+    [
+        ((1, 2, 3), 100 / 3, 100 * np.sqrt(5 / 9 / 6)),
+        ((1, 1, 1), 0, 47.14),
+        ((0, 1, 1), 50, 100 * np.sqrt(0.25 / 2)),
+        ((20, 30, 50), 30, 7.81025),
+    ],
+)
+def test_score_and_error_of_the_small_counts_of_r_package_nps(counts, score, error):
+    found = row(nps(answers(*counts), score="s"))
+    assert found["estimate"] == pytest.approx(score) and found["std_error"] == pytest.approx(error, abs=5e-4)
+
+
+def test_four_in_ten_promoters_three_detractors_of_500_have_error_3_7148_displayr():
+    assert row(nps(answers(150, 150, 200), score="s"))["std_error"] == pytest.approx(3.7148, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("counts", "method", "low", "high"),
+    [
+        ((20, 30, 50), "score", 13.95514, 44.33931),
+        ((1, 2, 3), "score", -31.10737, 75.39567),
+        ((20, 30, 50), "adjusted_wald", 14.051, 44.201),
+        ((20, 30, 50), "wald", 14.692, 45.308),
+    ],
+)
+def test_nps_intervals_of_20_30_50_rocks_2016(counts, method, low, high):
+    found = row(nps(answers(*counts), score="s", method=method))
+    digits = 1e-5 if method == "score" else 5e-4
+    assert found["conf_low"] == pytest.approx(low, abs=digits) and found["conf_high"] == pytest.approx(high, abs=digits)
+    assert found["estimate"] == pytest.approx(100 * (counts[2] - counts[0]) / sum(counts)), (
+        "the point is the plain score"
+    )
+
+
+def test_adjusted_wald_of_20_30_50_is_centred_on_29_126_rocks_2016():
+    assert 100 * adjusted_moments(0.5, 0.2, 100)[0] == pytest.approx(29.126, abs=5e-4)
+
+
+def test_difference_of_20_30_50_and_30_35_35_is_24_2718_error_11_0278_p_02774_rocks_2016():
+    table = pd.concat([answers(30, 35, 35).assign(w="a"), answers(20, 30, 50).assign(w="b")])
+    found = row(compare_waves(table, score="s", wave="w"))
+    assert found["estimate"] == pytest.approx(25)
+    assert (found["conf_low"] + found["conf_high"]) / 2 == pytest.approx(24.2718, abs=5e-5)
+    assert found["std_error"] == pytest.approx(11.0278, abs=5e-5) and found["p_value"] == pytest.approx(
+        0.02774, abs=5e-6
+    )
+    assert found[["conf_low", "conf_high"]].tolist() == pytest.approx([2.658, 45.886], abs=5e-4)
+
+
+def test_weighted_score_of_the_toy_is_6_25_error_32_0905_kish_1_2421875_r_svymean():
+    finding = nps(TOY, score="s", weight="w")
+    assert row(finding)["estimate"] == pytest.approx(6.25) and row(finding)["std_error"] == pytest.approx(
+        32.0905, abs=5e-5
+    )
+    assert finding.glance()["kish_deff"].item() == pytest.approx(1.2421875)
+    assert row(finding)["n_effective"] == pytest.approx(10**4 * (0.4375 + 0.375 - 0.0625**2) / 32.0905**2, rel=1e-4)
+
+
+def test_weighted_groups_of_the_toy_are_0_46_159_and_12_5_43_178_r_svyby():
+    table = nps(TOY, score="s", weight="w", by="g").tidy()
+    assert table["estimate"].tolist() == pytest.approx([0, 12.5])
+    assert table["std_error"].tolist() == pytest.approx([46.159, 43.178], abs=5e-4)
+    assert np.hypot(*table["std_error"]) == pytest.approx(63.2062, abs=5e-5)
+
+
+def test_kitagawa_of_shares_5_5_to_7_3_and_scores_40_10_to_38_12_is_performance_minus_0_4_mix_5_6():
+    performance, mix = kitagawa([0.7, 0.3], [0.5, 0.5], [38, 12], [40, 10])
+    assert performance.sum() == pytest.approx(-0.4) and mix.sum() == pytest.approx(5.6)
+
+
+def test_goodman_intervals_of_seven_counts_begin_0852_1663_end_0888_1711_goodman_1965():
+    counts = np.array([56, 72, 73, 59, 62, 87, 58])
+    low, high = goodman_intervals(counts / counts.sum(), counts.sum(), 0.95)
+    assert np.round([low[0], high[0], low[-1], high[-1]], 4).tolist() == [0.0852, 0.1663, 0.0888, 0.1711]
+
+
+def test_difference_of_56_in_70_and_48_in_80_is_0524_to_3339_newcombe_1998():
+    assert np.round(newcombe_difference(56 / 70, 70, 48 / 80, 80, 0.95), 4).tolist() == [0.0524, 0.3339]
+
+
+def test_top_box_of_81_in_263_is_2553_to_3662_newcombe_1998():
+    found = row(top_box(pd.DataFrame({"q": [5] * 81 + [2] * 182}), item="q", threshold=4))
+    assert found[["conf_low", "conf_high"]].round(4).tolist() == [0.2553, 0.3662]
+
+
+@pytest.mark.parametrize(("asked", "needed"), [({"margin": 5}, 938), ({"margin": 10}, 235), ({"difference": 10}, 958)])
+def test_sample_for_half_promoters_a_fifth_detractors_is_938_235_958(asked, needed):
+    assert plan_sample(promoters=0.5, detractors=0.2, **asked).glance()["n"].item() == needed
+
+
+def test_worst_case_sample_for_5_points_is_1537():
+    assert plan_sample(promoters=0.5, detractors=0.5, margin=5).glance()["n"].item() == 1537
+
+
+# --- the airport ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def airport(shared) -> pd.DataFrame:
+    parts = []
+    for year in ("2017", "2018"):
+        part = pd.read_csv(shared / "data" / "airport" / f"survey_{year}.csv", low_memory=False)
+        part.columns = part.columns.str.strip()
+        keep = part[["NETPRO", "WEIGHT", "STRATA", "DESTGEO"]].apply(pd.to_numeric, errors="coerce")
+        parts.append(keep.assign(year=year))
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(recommend=table["NETPRO"].where(table["NETPRO"] != 11))
+
+
+def test_airport_2017_is_39_8_and_40_4_weighted_2018_is_31_0_and_35_1(airport):
+    plain, weighted = (
+        nps(airport, score="recommend", wave="year").tidy(),
+        nps(airport, score="recommend", wave="year", weight="WEIGHT").tidy(),
+    )
+    assert plain["n"].tolist() == [2746, 2650]
+    assert plain["estimate"].round(1).tolist() == [39.8, 31.0] and weighted["estimate"].round(1).tolist() == [
+        40.4,
+        35.1,
+    ]
+
+
+def test_airport_fell_5_3_weighted_points_mostly_within_destinations(airport):
+    moved = row(compare_waves(airport, score="recommend", wave="year", weight="WEIGHT"))
+    assert moved["verdict"] == "down"
+    assert moved[["estimate", "conf_low", "conf_high"]].astype(float).round(1).tolist() == [-5.3, -9.5, -1.1]
+    split = split_change(airport, score="recommend", wave="year", mix="DESTGEO", weight="WEIGHT")
+    parts = split.tidy().set_index("term")["estimate"]
+    assert parts["change"] == pytest.approx(moved["estimate"]) == pytest.approx(parts["performance"] + parts["mix"])
+    assert split.tables()["groups"]["n"].sum() == 2650
+
+
+def test_airport_blanks_coded_11_are_refused_with_their_count(airport):
+    message = (
+        "NETPRO holds 243 values outside 0-10 (11: 243); declare them as missing codes of item NETPRO in study.yml"
+    )
+    with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
+        nps(airport, score="NETPRO")
+
+
+def test_hbat_recommend_is_fractional_and_refused(shared):
+    pyreadstat = pytest.importorskip("pyreadstat")
+    table = pyreadstat.read_sav(shared / "data" / "textbook" / "HBAT.sav")[0]
+    with pytest.raises(
+        DataProblem,
+        match=r"^x20 holds \d+ fractional values .*a net promoter score is defined for whole answers on 0-10 only$",
+    ):
+        nps(table, score="x20")
+
+
+def test_garden_centre_scale_of_1_to_10_is_refused(shared):
+    table = pd.read_csv(
+        shared / "data" / "garden_centre" / "customers.csv", encoding="latin-1", sep=None, engine="python"
+    )
+    score = next(c for c in table if c.casefold() == "nps")
+    with pytest.raises(
+        DataProblem,
+        match=(
+            rf"^{score} holds \d+ answers of 1 and none of 0, as a 1-10 scale does; a net promoter score is "
+            rf"defined on 0-10 only"
+        ),
+    ):
+        nps(table, score=score)
+
+
+# --- bad input ------------------------------------------------------------------------------------------------------
+
+BAD_SCORES = [
+    (
+        [0, 10, 7.5],
+        "s holds 1 fractional values (7.5: 1); a net promoter score is defined for whole answers on 0-10 only",
+    ),
+    (
+        [0, 10, 11, 11, -1],
+        "s holds 3 values outside 0-10 (11: 2, -1: 1); declare them as missing codes of item s in study.yml",
+    ),
+    (
+        ["9", "ten"],
+        "s holds 1 values that are not numbers ('ten': 1); declare them as missing codes of item s in study.yml",
+    ),
+    ([True, False], "s holds yes/no values; an answer on a rating scale is needed"),
+    (
+        [1] * 12 + [10] * 50,
+        "s holds 12 answers of 1 and none of 0, as a 1-10 scale does; a net promoter score is defined on 0-10 only, "
+        "use top_box(item='s', threshold=9), or declare the scale [0, 10] of item s in study.yml",
+    ),
+]
+
+
+@pytest.mark.parametrize(("scores", "message"), BAD_SCORES)
+def test_answers_off_the_recommend_scale_are_refused(scores, message):
+    with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
+        nps(pd.DataFrame({"s": scores}), score="s")
+
+
+def test_a_declared_scale_decides():
+    table = pd.DataFrame({"s": [1] * 12 + [10] * 50})
+    table.attrs["scales"] = {"s": [0, 10]}
+    assert row(nps(table, score="s"))["n"] == 62
+    table.attrs["scales"] = {"s": [1, 10]}
+    message = (
+        "s is declared on a scale of 1-10; a net promoter score is defined on 0-10 only, use top_box(item='s', "
+        "threshold=...)"
+    )
+    with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
+        nps(table, score="s")
+
+
+def test_a_few_ones_and_no_zero_are_named_not_refused():
+    checks = nps(pd.DataFrame({"s": [1, 1, 9, 10, 7] * 4}), score="s").checks().set_index("check")
+    assert not checks.loc["scale is 0–10, not 1–10: answers of 0", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({}, {"method": "exact"}, "method='exact' is not one of 'adjusted_wald', 'score', 'wald'"),
+        ({}, {"confidence": 95}, "confidence=95 must lie between 0 and 1, for example 0.95"),
+        ({}, {"by": "G"}, "responses has no column 'G'; did you mean 'g'?"),
+        ({}, {"min_base": 0}, "min_base=0 must be a whole number of at least 1"),
+        (
+            {"w": [0, 1] * 6},
+            {"weight": "w", "by": "g"},
+            "w adds up to zero in group 'A' (6 answers); give them a weight, or drop the rows",
+        ),
+        (
+            {"w": 0},
+            {"weight": "w"},
+            "w adds up to zero in all responses (12 answers); give them a weight, or drop the rows",
+        ),
+        (
+            {"w": [np.nan, -1, *[1] * 10]},
+            {"weight": "w"},
+            "w is missing, negative or not a number in 2 of 12 answered rows (first: row 0); give every row "
+            "a weight of zero or more, or drop the row",
+        ),
+        (
+            {"c": [None, *"abcdefghijk"]},
+            {"cluster": "c"},
+            "c is missing in 1 of 12 answered rows; the design must be known for every row",
+        ),
+    ],
+)
+def test_designs_that_cannot_be_used_are_refused(changes, options, message):
+    with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
+        nps(TOY.assign(**changes), score="s", **options)
+
+
+def test_nobody_answered_is_refused():
+    with pytest.raises(TooFewRespondents, match="^responses: none of 2 rows holds an answer$"):
+        nps(pd.DataFrame({"s": [np.nan, np.nan]}), score="s")
+    with pytest.raises(DataProblem, match="^responses has no rows$"):
+        nps(pd.DataFrame({"s": []}), score="s")
+
+
+def test_one_wave_is_refused():
+    with pytest.raises(DataProblem, match=r"^w holds one wave only \('2024'\); a comparison needs two or more$"):
+        compare_waves(answers(3, 4, 5).assign(w="2024"), score="s", wave="w")
+
+
+def test_an_empty_group_keeps_its_row_without_a_number():
+    table = pd.DataFrame({"s": [10.0] * 40 + [np.nan] * 3, "g": ["a"] * 40 + ["b"] * 3})
+    finding = nps(table, score="s", by="g")
+    empty = finding.tidy().set_index("group").loc["b"]
+    assert empty["n"] == 0 and np.isnan(empty["estimate"]) and empty["base"] == "suppressed"
+    assert not finding.checks().set_index("check").loc["empty cells", "ok"]
+    assert "1 of 2 cells are not shown for their small base" in finding.sentence()
+    finding.plot()
+
+
+def test_one_respondent_has_a_number_and_no_headline():
+    for weight in (None, "w"):
+        finding = nps(pd.DataFrame({"s": [10], "w": [2.0]}), score="s", weight=weight)
+        assert (
+            row(finding)["estimate"] == 100
+            and -100 <= row(finding)["conf_low"] < 100
+            and row(finding)["conf_high"] <= 100
+        )
+        assert finding.sentence() == "s: net promoter score is not shown: its base is under 10 (n = 1)."
+
+
+@pytest.mark.parametrize("method", ["adjusted_wald", "score", "wald"])
+@pytest.mark.parametrize("weight", [None, "w"])
+def test_all_promoters_never_pass_100(method, weight):
+    table = pd.DataFrame({"s": [10] * 12, "w": np.linspace(1, 2, 12)})
+    found = row(nps(table, score="s", method=method, weight=weight))
+    assert found["estimate"] == 100 == found["conf_high"] and found["conf_low"] <= 100
+    assert found["n_effective"] == pytest.approx(12 if weight is None else 18**2 / np.sum(table["w"] ** 2)), (
+        "Kish where 0/0"
+    )
+
+
+def test_answers_without_a_group_are_a_group_and_counted():
+    table = TOY.assign(g=[None, "B"] * 6)
+    finding = nps(table, score="s", by="g")
+    assert finding.tidy()["group"].tolist() == ["B", "not stated"] and finding.tidy()["n"].sum() == 12
+    assert finding.checks().set_index("check").loc["answers without a group", "value"] == 6
+
+
+# --- weights and designs --------------------------------------------------------------------------------------------
+
+
+def test_equal_weights_change_nothing():
+    pd.testing.assert_frame_equal(
+        nps(TOY.assign(w=3.0), score="s", weight="w", by="g").tidy(), nps(TOY, score="s", by="g").tidy()
+    )
+
+
+def test_clusters_and_strata_widen_and_narrow_as_they_should():
+    rng = np.random.default_rng(0)
+    level = rng.normal(0, 2, 40)
+    table = pd.DataFrame({"c": np.repeat(np.arange(40), 15)})
+    table["s"] = np.clip(np.round(7 + level[table["c"]] + rng.normal(size=600)), 0, 10)
+    table["h"] = np.repeat(np.argsort(np.argsort(level)) // 10, 15)
+    plain, clustered, stratified = (
+        row(nps(table, score="s", **d))["std_error"] for d in ({}, {"cluster": "c"}, {"cluster": "c", "strata": "h"})
+    )
+    assert clustered > 2 * plain and stratified < 0.6 * clustered
+
+
+def test_a_million_weighted_responses_in_200_groups_keep_their_counts():
+    rng = np.random.default_rng(1)
+    n = 1_000_000
+    table = pd.DataFrame({"s": rng.integers(0, 11, n), "w": rng.uniform(0.5, 2, n), "g": rng.integers(0, 200, n)})
+    found = nps(table, score="s", weight="w", by="g").tidy()
+    assert len(found) == 200 and found["n"].sum() == n and found["estimate"].between(-60, -25).all()
+
+
+# --- small bases and disclosure -------------------------------------------------------------------------------------
+
+
+def test_base_words_follow_the_smaller_of_n_and_effective_n():
+    assert base_words([9, 10, 30, 100, 500], [9, 10, 30, 100, 29]).tolist() == [
+        "suppressed",
+        "very small",
+        "indicative",
+        "enough",
+        "very small",
+    ]
+
+
+def test_groups_under_the_minimum_base_are_pooled_and_cells_hidden_with_their_n():
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame(
+        {
+            "s": rng.integers(0, 11, 200),
+            "g": ["a"] * 100 + ["b"] * 60 + ["c"] * 36 + ["d"] * 4,
+            "w": [1, 2] * 98 + [1, 2, 2, 2],
+        }
+    )
+    found = nps(table, score="s", by="g", min_base=10).tidy()
+    assert set(found["group"]) == {"a", "b", "other (below base)"} and found["n"].min() >= 10
+    by_wave = nps(table, score="s", by="g", wave="w", min_base=21)
+    hidden = by_wave.tidy()[by_wave.tidy()["n"].isna()]
+    assert len(hidden) >= 2 and hidden.drop(columns=["group", "wave"]).isna().all(axis=None)
+    assert by_wave.tables()["distribution"]["share"].isna().sum() == len(hidden) * table["s"].nunique()
+
+
+def test_a_lone_hidden_cell_takes_the_next_smallest_with_it():
+    table = pd.DataFrame({"group": list("aabbcc"), "wave": [1, 2] * 3, "n": [5, 40, 30, 40, 50, 60]})
+    assert hidden_cells(table, min_base=10).tolist() == [True, True, True, True, False, False]
+    assert not hidden_cells(table, min_base=1).any()
+
+
+# --- top boxes and effort -------------------------------------------------------------------------------------------
+
+
+def test_a_top_box_names_its_threshold_and_refuses_one_off_the_scale():
+    table = pd.DataFrame({"q": [1, 2, 3, 4, 5] * 20})
+    finding = top_box(table, item="q", threshold=4, labels={"q": "Satisfaction"})
+    assert (
+        finding.sentence()
+        == "Satisfaction: share answering 4 or above on 1–5 40.0 % (95 % interval 30.9 to 49.8 %, Wilson; n = 100)."
+    )
+    assert finding.id == "top_box q >= 4"
+    with pytest.raises(
+        DataProblem,
+        match="^threshold=6 must lie above 1 and at most at 5, the ends of q; answers at or above it count$",
+    ):
+        top_box(table, item="q", threshold=6)
+
+
+@pytest.mark.parametrize(
+    ("version", "scoring", "expected", "words"),
+    [
+        (2, "mean", 4.0, "customer effort score 2.0, mean (1–7, high is good)"),
+        (2, "agree", 3 / 7, "customer effort score 2.0, share agreeing (5–7 on 1–7)"),
+        (2, "net", -100 / 7, "customer effort score 2.0, net (6–7 minus 1–3 on 1–7)"),
+        (1, "mean", 3.0, "customer effort score 1.0, mean (1–5, low is good)"),
+        (1, "agree", 0.4, "customer effort score 1.0, share of low effort (1–2 on 1–5)"),
+        (1, "net", 0.0, "customer effort score 1.0, net (1–2 minus 4–5 on 1–5)"),
+    ],
+)
+def test_effort_names_version_and_scoring(version, scoring, expected, words):
+    top = 5 if version == 1 else 7
+    finding = effort(pd.DataFrame({"q": list(range(1, top + 1)) * 20}), item="q", version=version, scoring=scoring)
+    assert row(finding)["estimate"] == pytest.approx(expected) and words in finding.sentence()
+    assert finding.id == f"effort q version {version} {scoring}"
+
+
+def test_mean_effort_has_the_t_interval_of_its_base():
+    from scipy import stats
+
+    values = np.array([1, 4, 5, 7, 7, 6, 2, 5, 5, 6, 7])
+    found = row(effort(pd.DataFrame({"q": values}), item="q", version=2))
+    low, high = stats.t.interval(0.95, 10, values.mean(), stats.sem(values))
+    assert found[["conf_low", "conf_high"]].tolist() == pytest.approx([low, high])
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "message"),
+    [
+        (
+            [1, 6, 7],
+            {"version": 1},
+            "q holds 2 values outside 1-5 (6: 1, 7: 1); declare them as missing codes of item q in study.yml",
+        ),
+        (
+            [1.5],
+            {"version": 2},
+            "q holds 1 fractional values (1.5: 1); customer effort 2.0 is answered in whole numbers on 1-7",
+        ),
+        ([1], {"version": 3}, "version=3 is not one of 1, 2"),
+        ([1], {"version": 2, "scoring": "top"}, "scoring='top' is not one of 'mean', 'agree', 'net'"),
+    ],
+)
+def test_effort_off_its_scale_is_refused(values, options, message):
+    with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
+        effort(pd.DataFrame({"q": values}), item="q", **options)
+
+
+# --- what every finding of the scorecard keeps ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def survey() -> pd.DataFrame:
+    rng = np.random.default_rng(5)
+    n = 900
+    return pd.DataFrame(
+        {
+            "s": np.clip(np.round(rng.normal(7.5, 2, n)), 0, 10),
+            "q": rng.integers(1, 8, n),
+            "g": rng.choice(list("abc"), n),
+            "wave": rng.choice(["2024 Q1", "2024 Q2", "2024 Q10"], n),
+            "w": rng.uniform(0.5, 2, n),
+            "c": rng.integers(0, 30, n),
+        }
+    )
+
+
+DESIGN = {"weight": "w", "cluster": "c", "min_base": 10, "labels": {"s": "Would recommend", "g": "Region"}}
+MAKERS = {
+    "nps": lambda t: nps(t, score="s", **DESIGN),
+    "nps by": lambda t: nps(t, score="s", by="g", **DESIGN),
+    "nps wave": lambda t: nps(t, score="s", wave="wave", **DESIGN),
+    "nps by wave": lambda t: nps(t, score="s", by="g", wave="wave", **DESIGN),
+    "top_box": lambda t: top_box(t, item="q", threshold=6, by="g", wave="wave", **DESIGN),
+    "effort": lambda t: effort(t, item="q", version=2, scoring="net", by="g", **DESIGN),
+    "compare_waves": lambda t: compare_waves(t, score="s", wave="wave", worth_acting_on=5, **DESIGN),
+    "compare_waves by": lambda t: compare_waves(
+        t, score="s", wave="wave", by="g", correction="bh", pairs="previous", **DESIGN
+    ),
+    "split_change": lambda t: split_change(t, score="s", wave="wave", mix="g", **DESIGN),
+    "plan_sample": lambda t: plan_sample(promoters=0.5, detractors=0.2, difference=5),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_finding_of_the_scorecard_keeps_the_contract(name, survey):
+    finding = MAKERS[name](survey)
+    tables = {**finding.tables(), "glance": finding.glance()}
+    assert {f"{k}.{c}" for k, t in tables.items() for c in t if c not in GLOSSARY} == set()
+    assert len(finding.glance()) == 1 and {"n", "method"} <= set(finding.glance()) and len(finding.checks())
+    assert finding.checks()["ok"].map(lambda v: isinstance(v, (bool, np.bool_))).all()
+    sentence = finding.sentence()
+    assert (
+        sentence.endswith(".")
+        and "nan" not in sentence.lower().split()
+        and len(re.findall(r"\.(?:\s|$)", sentence)) <= 3
+    )
+    assert not re.search(r"\d\.\d{4,}|\b(effect|impact|drives|leads to|causes)\b", sentence.replace("effective", ""))
+    ax = finding.plot()
+    assert ax.get_xlabel() or ax.get_ylabel()
+
+
+def test_waves_are_ordered_as_a_reader_sorts_them(survey):
+    assert nps(survey, score="s", wave="wave").tidy()["wave"].tolist() == ["2024 Q1", "2024 Q2", "2024 Q10"]
+
+
+def test_the_distribution_is_drawn_as_tabled(survey):
+    finding = nps(survey, score="s", weight="w")
+    heights = sorted(bar.get_height() for bar in finding.plot().patches)
+    assert heights == pytest.approx(sorted(100 * finding.tables()["distribution"]["share"]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 10), min_size=1, max_size=60), st.sampled_from(["adjusted_wald", "score", "wald"]))
+def test_the_point_is_promoters_less_detractors_and_the_interval_stays_on_the_scale(scores, method):
+    table = pd.DataFrame({"s": scores})
+    table.attrs["scales"] = {"s": (0, 10)}
+    found = row(nps(table, score="s", method=method))
+    assert found["estimate"] == pytest.approx(100 * (np.mean(np.array(scores) >= 9) - np.mean(np.array(scores) <= 6)))
+    assert -100 <= found["conf_low"] <= found["conf_high"] <= 100
+    assert found[["promoters", "passives", "detractors"]].sum() == pytest.approx(1)
+
+
+def test_score_interval_solves_its_equation_and_reaches_the_bounds():
+    low, high = score_interval(1.0, 0.0, 10, 0.95)
+    assert high == pytest.approx(1) and low == pytest.approx(0.4449, abs=5e-5)
+    assert score_interval(0.0, 1.0, 10, 0.95)[0] == pytest.approx(-1)
+    wide, narrow = (np.ptp(f(0.5, 0.2, 400, 0.95)) for f in (adjusted_wald_interval, wald_interval))
+    assert wide == pytest.approx(narrow, rel=0.01)
+
+
+def test_a_trend_with_known_variances_is_weighted_least_squares_with_scale_one():
+    y, v, t = np.array([1.0, 3.0, 2.0, 5.0]), np.array([1.0, 4.0, 1.0, 2.0]), np.arange(4.0)
+    x = np.column_stack([np.ones(4), t]) / np.sqrt(v)[:, None]
+    beta = np.linalg.lstsq(x, y / np.sqrt(v))[0]
+    intercept, slope, error, chi2 = known_variance_trend(y, np.diag(v), t)
+    assert [intercept, slope] == pytest.approx(beta.tolist()) and error == pytest.approx(
+        np.sqrt(np.linalg.inv(x.T @ x)[1, 1])
+    )
+    assert chi2 == pytest.approx(np.sum((y / np.sqrt(v) - x @ beta) ** 2))

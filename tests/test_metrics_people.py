@@ -1,0 +1,224 @@
+"""Who answered, how they were asked, and what promoters do."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+
+from cxresearch.errors import DataProblem, TooFewRespondents
+from cxresearch.findings import GLOSSARY
+from cxresearch.metrics import answer_spikes, nps, promoter_value, response_bias
+from cxresearch.metrics.bias import fit_response
+
+SHARES = np.array([1, 1, 1, 2, 3, 6, 7, 12, 22, 22, 20]) / 97
+
+
+def company(n: int, seed: int, *, slope: float = 1.0) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+    """Return customers, responses and the true score of all: those who spend more answer and recommend more."""
+    rng = np.random.default_rng(seed)
+    spend = rng.normal(size=n)
+    promoter = 1 / (1 + np.exp(-0.8 * spend))
+    u = rng.random(n)
+    scores = np.where(u < promoter, 10, np.where(u > 0.8, 3, 7))
+    answered = rng.random(n) < 1 / (1 + np.exp(0.3 - slope * spend))
+    customers = pd.DataFrame({"customer": np.arange(n), "spend": spend, "tenure": rng.gamma(2, 2, n)})
+    responses = pd.DataFrame({"customer": np.arange(n)[answered], "s": scores[answered]})
+    return customers, responses, 100 * ((scores >= 9).mean() - (scores <= 6).mean())
+
+
+def biased(customers, responses, **options):
+    return response_bias(customers, responses, score="s", customer="customer", behaviour=["spend", "tenure"], **options)
+
+
+def test_the_response_model_is_logistic_regression_statsmodels():
+    rng = np.random.default_rng(1)
+    x = sm.add_constant(rng.normal(size=(500, 2)))
+    y = rng.random(500) < 1 / (1 + np.exp(-x @ [0.2, 1.0, -0.5]))
+    assert fit_response(x, y) == pytest.approx(sm.Logit(y, x).fit(disp=0).predict(x), abs=1e-6)
+
+
+def test_reweighting_moves_the_score_to_that_of_all_customers():
+    customers, responses, truth = company(20_000, 2)
+    finding = biased(customers, responses)
+    plain, reweighted = finding.tables()["sensitivity"].itertuples(index=False)
+    assert plain.estimate == pytest.approx(nps(responses, score="s").tidy()["estimate"].item())
+    assert plain.conf_low > truth + 5 and abs(reweighted.estimate - truth) < 2 * reweighted.std_error
+    row = finding.tidy().set_index("term").loc["spend"]
+    assert row["estimate"] > 0.5 and row["p_corrected"] < 1e-6
+    assert "differ from the others in 1 of 2 behaviours, most in spend" in finding.sentence()
+    assert not finding.checks().set_index("check").loc["largest standardised difference", "ok"]
+
+
+def test_standardised_differences_are_welch_on_the_pooled_deviation():
+    customers, responses, _ = company(600, 3)
+    found = biased(customers, responses).tidy().set_index("term").loc["tenure"]
+    yes = customers["customer"].isin(responses["customer"])
+    a, b = customers.loc[yes, "tenure"], customers.loc[~yes, "tenure"]
+    assert found["estimate"] == pytest.approx((a.mean() - b.mean()) / np.sqrt((a.var() + b.var()) / 2))
+    assert found["p_value"] == pytest.approx(2 * stats.norm.sf(abs(stats.ttest_ind(a, b, equal_var=False).statistic)))
+
+
+def reweighted_coverage(replicates: int) -> float:
+    """Cover the expected score of the customers at hand, promoters drawn anew by each replicate."""
+    hits = 0
+    for seed in range(replicates):
+        customers, responses, _ = company(800, seed)
+        truth = (
+            100 * np.mean(1 / (1 + np.exp(-0.8 * np.random.default_rng(99).normal(size=200_000))))
+            - 100 * TRUE_DETRACTORS
+        )
+        row = biased(customers, responses).tables()["sensitivity"].iloc[1]
+        hits += row["conf_low"] <= truth <= row["conf_high"]
+    return hits / replicates
+
+
+# Detractors are those above 0.8 who are not promoters: E min(0.2, 1 - p), p = logistic(0.8 z).
+TRUE_DETRACTORS = float(
+    np.minimum(0.2, 1 - 1 / (1 + np.exp(-0.8 * np.random.default_rng(98).normal(size=400_000)))).mean()
+)
+
+
+def test_reweighted_intervals_cover():
+    assert reweighted_coverage(60) > 0.95 - 0.015 - 2 * np.sqrt(0.95 * 0.05 / 100)
+
+
+@pytest.mark.soak
+def test_reweighted_intervals_cover_whole():
+    assert abs(reweighted_coverage(2000) - 0.95) < 0.015 + 2 * np.sqrt(0.95 * 0.05 / 2000)
+
+
+def test_where_answering_has_nothing_to_do_with_behaviour_nothing_is_established():
+    customers, responses, _ = company(3000, 4, slope=0.0)
+    assert (
+        "no difference in behaviour between them and the others is established"
+        in biased(customers, responses).sentence()
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            lambda c, r: (pd.concat([c, c[:2]]), r),
+            DataProblem,
+            "customers: customer repeats 2 customers; give one row per customer",
+        ),
+        (
+            lambda c, r: (c.assign(spend=1), r),
+            DataProblem,
+            "spend is the same for all customers; leave it out of behaviour",
+        ),
+        (
+            lambda c, r: (c, r[:10]),
+            TooFewRespondents,
+            "response_bias needs at least 30 customers who answered and 30 who did not; found 10 and 490",
+        ),
+        (lambda c, r: (c.drop(columns="spend"), r), DataProblem, "customers has no column 'spend'"),
+    ],
+)
+def test_customers_that_cannot_be_compared_are_refused(change, error, message):
+    customers, responses, _ = company(500, 5)
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        biased(*change(customers, responses))
+
+
+def test_answers_of_strangers_are_left_out_and_counted():
+    customers, responses, _ = company(500, 6)
+    extra = pd.DataFrame({"customer": [10_000, 10_001], "s": [0, 0]})
+    finding = biased(customers, pd.concat([responses, extra]))
+    assert finding.glance()["n"].item() == len(responses)
+    assert finding.checks().set_index("check").loc["answers of customers that are not in the table", "value"] == 2
+
+
+# --- spikes ---------------------------------------------------------------------------------------------------------
+
+
+def asked(n: int, seed: int, *, begging: float = 0.0) -> pd.DataFrame:
+    """Ten agents; agent 3 turns a share of lower answers into 9s, agent 7 is simply better."""
+    rng = np.random.default_rng(seed)
+    agent = rng.integers(0, 10, n)
+    scores = rng.choice(11, n, p=SHARES)
+    scores = np.where((agent == 3) & (rng.random(n) < begging) & (scores < 9), 9, scores)
+    tilted = SHARES * np.exp(0.3 * np.arange(11))
+    better = rng.choice(11, n, p=tilted / tilted.sum())
+    return pd.DataFrame(
+        {"s": np.where((agent == 7) & (begging > 0), better, scores), "agent": [f"A{a}" for a in agent]}
+    )
+
+
+def test_a_begging_agent_spikes_at_9_and_a_better_one_does_not():
+    finding = answer_spikes(asked(5000, 1, begging=0.4), score="s", by="agent")
+    found = finding.tidy()
+    spikes = found[found["verdict"] == "spike"]
+    assert ("A3", 9) in set(zip(spikes["group"], spikes["term"])) and "A7" not in set(spikes["group"])
+    assert "A3 at 9 (" in finding.sentence() and not finding.checks().iloc[-1]["ok"]
+
+
+def test_agents_alike_spike_in_at_most_5_in_100_tables():
+    shown = [
+        answer_spikes(asked(2000, seed), score="s", by="agent").tidy()["verdict"].eq("spike").any()
+        for seed in range(100)
+    ]
+    assert np.mean(shown) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 60)
+
+
+# --- value ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def valued() -> pd.DataFrame:
+    rng = np.random.default_rng(7)
+    scores = rng.choice(11, 900, p=SHARES)
+    return pd.DataFrame(
+        {
+            "s": scores,
+            "revenue": rng.gamma(2, 30 + 3 * scores),
+            "w": rng.uniform(0.5, 2, 900),
+            "c": np.repeat(range(300), 3),
+        }
+    )
+
+
+def test_group_means_and_differences_are_those_of_their_customers(valued):
+    finding = promoter_value(valued, score="s", value="revenue", unit="EUR")
+    found = finding.tidy().set_index("group")
+    promoters, detractors = valued.loc[valued["s"] >= 9, "revenue"], valued.loc[valued["s"] <= 6, "revenue"]
+    assert found.loc["promoters", "estimate"] == pytest.approx(promoters.mean())
+    assert found.loc["promoters", ["conf_low", "conf_high"]].tolist() == pytest.approx(
+        stats.t.interval(0.95, len(promoters) - 1, promoters.mean(), promoters.sem())
+    )
+    step = finding.tables()["steps"].iloc[0]
+    assert step["std_error"] == pytest.approx(np.hypot(promoters.sem(), detractors.sem()), rel=0.01)
+    assert finding.sentence().endswith("an association only.") and "EUR" in finding.sentence()
+    assert finding.plot().get_xlabel() == "mean revenue, EUR; 95 % intervals"
+
+
+def test_groups_under_the_minimum_base_are_hidden(valued):
+    few = valued[(valued["s"] > 6) | (valued.index < 40)]
+    finding = promoter_value(few, score="s", value="revenue", min_base=60)
+    found = finding.tidy().set_index("group")
+    assert found["n"].isna().sum() >= 2 and np.isnan(found.loc["detractors", "estimate"].item())
+    assert finding.tables()["steps"]["estimate"].isna().any()
+
+
+def test_findings_about_people_keep_the_contract(valued):
+    customers, responses, _ = company(500, 8)
+    for finding in (
+        biased(customers, responses),
+        answer_spikes(asked(800, 2), score="s", by="agent", min_base=10),
+        promoter_value(valued, score="s", value="revenue", weight="w", cluster="c"),
+    ):
+        tables = {**finding.tables(), "glance": finding.glance()}
+        assert {f"{k}.{c}" for k, t in tables.items() for c in t if c not in GLOSSARY} == set()
+        assert len(finding.glance()) == 1 and {"n", "method"} <= set(finding.glance()) and len(finding.checks())
+        sentence = finding.sentence()
+        assert (
+            sentence.endswith(".")
+            and "nan" not in sentence.lower().split()
+            and len(re.findall(r"\.(?:\s|$)", sentence)) <= 3
+        )
+        assert not re.search(r"\d\.\d{4,}|\b(effect|impact|drives|leads to|causes)\b", sentence)
+        assert finding.plot().get_xlabel()

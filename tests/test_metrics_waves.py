@@ -1,0 +1,462 @@
+"""Did it move: panels, families, margins, mixes, leagues, charts and late answers."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from cxresearch.errors import DataProblem
+from cxresearch.findings import GLOSSARY
+from cxresearch.metrics import (
+    compare_waves,
+    control_chart,
+    league_table,
+    nps,
+    plan_sample,
+    restated_waves,
+    rolling_waves,
+    split_change,
+)
+from cxresearch.metrics.intervals import adjusted_moments
+from cxresearch.metrics.league import shrink
+
+
+def scores_of(rng, n, promoters, detractors) -> np.ndarray:
+    return rng.choice([10, 3, 7], n, p=[promoters, detractors, 1 - promoters - detractors])
+
+
+def codes(scores) -> np.ndarray:
+    return np.where(scores >= 9, 1.0, np.where(scores <= 6, -1.0, 0.0))
+
+
+@pytest.fixture(scope="module")
+def panel() -> pd.DataFrame:
+    """Two waves of 200, of whom 120 answer both and half of those keep their answer."""
+    rng = np.random.default_rng(1)
+    first, second = scores_of(rng, 200, 0.5, 0.2), scores_of(rng, 200, 0.45, 0.25)
+    second[:60] = first[:60]
+    who = [np.arange(200), np.r_[np.arange(120), np.arange(300, 380)]]
+    parts = [pd.DataFrame({"wave": w, "s": s, "person": p}) for w, s, p in zip(("a", "b"), (first, second), who)]
+    return pd.concat(parts, ignore_index=True)
+
+
+# --- overlap --------------------------------------------------------------------------------------------------------
+
+
+def test_partial_overlap_subtracts_twice_the_covariance_of_the_matched(panel):
+    found = compare_waves(panel, score="s", wave="wave", respondent="person").tidy().iloc[0]
+    a, b = (panel[panel["wave"] == w].set_index("person")["s"] for w in "ab")
+    both = a.index.intersection(b.index)
+    residuals = codes(a[both]) - codes(a).mean(), codes(b[both]) - codes(b).mean()
+    people = panel["person"].nunique()
+    covariance = people / (people - 1) * (residuals[0] @ residuals[1]) / (203 * 203)
+    variance = (
+        sum(adjusted_moments((codes(x) > 0).mean(), (codes(x) < 0).mean(), 200)[1] for x in (a, b)) - 2 * covariance
+    )
+    assert found["overlap"] == 120 and found["std_error"] == pytest.approx(100 * np.sqrt(variance))
+    independent = compare_waves(panel.rename(columns={"person": "x"}), score="s", wave="wave").tidy().iloc[0]
+    assert found["std_error"] < independent["std_error"]
+
+
+def test_a_full_panel_is_the_one_sample_t_test_of_its_differences(panel):
+    both = panel.groupby("person")["wave"].transform("size") == 2
+    found = compare_waves(panel[both], score="s", wave="wave", respondent="person").tidy().iloc[0]
+    wide = panel[both].pivot(index="person", columns="wave", values="s")
+    difference = codes(wide["b"]) - codes(wide["a"])
+    expected = stats.ttest_1samp(difference, 0)
+    low, high = expected.confidence_interval()
+    assert found["p_value"] == pytest.approx(expected.pvalue)
+    assert found[["estimate", "conf_low", "conf_high"]].tolist() == pytest.approx(
+        [100 * difference.mean(), 100 * low, 100 * high]
+    )
+
+
+def test_people_who_never_change_their_mind_leave_an_honest_interval():
+    table = pd.DataFrame({"s": [10, 7, 3] * 40, "who": range(120)})
+    found = (
+        compare_waves(pd.concat([table.assign(w=1), table.assign(w=2)]), score="s", wave="w", respondent="who")
+        .tidy()
+        .iloc[0]
+    )
+    assert found["estimate"] == 0 and 0 < found["std_error"] < 5 and found["p_value"] > 0.9
+
+
+def test_clusters_that_recur_count_as_overlap(panel):
+    by_cluster = compare_waves(panel, score="s", wave="wave", cluster="person").tidy().iloc[0]
+    by_person = compare_waves(panel, score="s", wave="wave", respondent="person").tidy().iloc[0]
+    assert by_cluster["overlap"] == 120 and by_cluster["std_error"] == pytest.approx(by_person["std_error"], rel=0.03)
+
+
+def test_overlapping_ids_without_a_respondent_column_are_said():
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame(
+        {
+            "respondent": [*range(100), *range(40, 140)],
+            "wave": ["a"] * 100 + ["b"] * 100,
+            "s": scores_of(rng, 200, 0.5, 0.2),
+        }
+    )
+    words = (
+        "The waves were treated as independent although 60 ids of 'respondent' overlap between waves: pass "
+        "respondent='respondent' if they are the same people."
+    )
+    with pytest.warns(UserWarning, match=f"^{re.escape(words)}$"):
+        finding = compare_waves(table, score="s", wave="wave")
+    assert finding.sentence().endswith(words)
+    assert not finding.checks().set_index("check").loc["ids recurring across waves without a respondent column", "ok"]
+
+
+def test_serial_numbers_taken_for_people_are_named():
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame(
+        {"id": [*range(500)] * 2, "wave": ["a"] * 500 + ["b"] * 500, "s": scores_of(rng, 1000, 0.5, 0.2)}
+    )
+    finding = compare_waves(table, score="s", wave="wave", respondent="id")
+    assert finding.sentence().endswith(
+        "The ids recur, but answers of the same id are unrelated, as with serial numbers."
+    )
+
+
+# --- families and margins -------------------------------------------------------------------------------------------
+
+
+def test_all_pairs_and_groups_are_one_family_corrected_together():
+    rng = np.random.default_rng(4)
+    table = pd.DataFrame(
+        {"wave": rng.integers(1, 5, 2000), "g": rng.integers(0, 3, 2000), "s": scores_of(rng, 2000, 0.5, 0.2)}
+    )
+    finding = compare_waves(table, score="s", wave="wave", by="g")
+    found = finding.tidy()
+    assert len(found) == 3 * 6 == finding.glance()["family"].item() and "family of 18" in finding.sentence()
+    assert found["p_corrected"].min() == pytest.approx(min(18 * found["p_value"].min(), 1))
+    bh = compare_waves(table, score="s", wave="wave", by="g", correction="bh").tidy()
+    assert (bh["p_corrected"] <= found["p_corrected"] + 1e-12).all()
+    previous = compare_waves(table, score="s", wave="wave", by="g", pairs="previous")
+    assert len(previous.tidy()) == 9 == previous.glance()["family"].item()
+
+
+def test_two_waves_jointly_are_the_pair():
+    rng = np.random.default_rng(5)
+    table = pd.DataFrame({"wave": rng.integers(1, 3, 500), "s": scores_of(rng, 500, 0.5, 0.2)})
+    finding = compare_waves(table, score="s", wave="wave")
+    assert finding.glance()["p_value"].item() == pytest.approx(finding.tidy()["p_value"].item())
+
+
+def test_small_bases_get_no_arrow_and_leave_the_family():
+    table = pd.DataFrame(
+        {"s": [10] * 20 + [3] * 20 + [10] * 60 + [3] * 60, "wave": [1] * 20 + [2] * 20 + [3] * 60 + [4] * 60}
+    )
+    finding = compare_waves(table, score="s", wave="wave")
+    found = finding.tidy().set_index(["wave_before", "wave"])
+    assert found.loc[(1, 2), "verdict"] == "base too small" and np.isnan(found.loc[(1, 2), "p_corrected"])
+    assert found.loc[(3, 4), "verdict"] == "down" and finding.glance()["family"].item() == 1
+
+
+@pytest.mark.parametrize(
+    ("now", "worth", "verdict"),
+    [
+        (0.50, 5, "no change that matters"),
+        (0.53, 5, "no change that matters"),
+        (0.53, 2, "up"),
+        (0.60, 5, "up"),
+        (0.505, None, "not established"),
+    ],
+)
+def test_arrows_need_significance_and_a_change_worth_acting_on(now, worth, verdict):
+    n = 20_000
+    parts = [[10] * int(n * p) + [3] * int(n * 0.2) + [7] * (n - int(n * p) - int(n * 0.2)) for p in (0.5, now)]
+    table = pd.DataFrame({"s": parts[0] + parts[1], "wave": [1] * n + [2] * n})
+    finding = compare_waves(table, score="s", wave="wave", worth_acting_on=worth)
+    assert finding.tidy()["verdict"].item() == verdict
+    said = {"up": "rose", "not established": "a change is not established"}.get(verdict, verdict)
+    assert said in finding.sentence()
+
+
+def test_a_change_beyond_chance_but_not_inside_nor_above_the_margin_is_too_small_to_act_on():
+    n = 5000
+    table = pd.DataFrame({"s": [10] * 2500 + [3] * 2500 + [10] * 2600 + [3] * 2400, "wave": [1] * n + [2] * n})
+    finding = compare_waves(table, score="s", wave="wave", worth_acting_on=6)
+    assert (
+        finding.tidy()["verdict"].item() == "too small to act on" and "declared worth acting on" in finding.sentence()
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"correction": "tukey"}, "correction='tukey' is not one of 'holm', 'bh', 'none'"),
+        ({"pairs": "last"}, "pairs='last' is not one of 'all', 'previous'"),
+        ({"worth_acting_on": -3}, "worth_acting_on=-3 must be a number of points above zero"),
+        ({"respondent": "who"}, "responses has no column 'who'"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(panel, options, message):
+    with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
+        compare_waves(panel, score="s", wave="wave", **options)
+
+
+def test_a_study_of_one_wave_gets_a_finding_that_says_so(panel):
+    moved = compare_waves(panel, score="s", wave=None)
+    assert moved.sentence() == "s: whether the score moved cannot be said, the study has one wave (n = 400)."
+    split = split_change(panel, score="s", wave="wave", mix=None)
+    assert split.sentence() == "s: the change cannot be split (none: without a column of groups; n = 400)."
+    for finding in (moved, split):
+        finding.plot()
+        assert set(finding.tidy()) <= set(GLOSSARY) and not finding.checks()["ok"].all()
+
+
+def test_the_trend_of_a_steady_rise_is_its_slope():
+    rng = np.random.default_rng(6)
+    parts = [pd.DataFrame({"wave": w, "s": scores_of(rng, 3000, 0.3 + 0.03 * w, 0.2)}) for w in range(8)]
+    trend = compare_waves(pd.concat(parts), score="s", wave="wave").tables()["trend"].iloc[0]
+    assert trend["conf_low"] < 3 < trend["conf_high"] and trend["p_value"] < 1e-6 and trend["lack_of_fit"] > 0.01
+    assert trend["term"] == "trend, points per wave"
+
+
+# --- mix ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_of_mix_alone_is_not_sold_as_performance():
+    blocks = {("a", 1): (150, 350), ("b", 1): (50, 450), ("a", 2): (240, 560), ("b", 2): (20, 180)}
+    table = pd.concat(
+        [pd.DataFrame({"s": [10] * p + [3] * d, "g": g, "wave": w}) for (g, w), (p, d) in blocks.items()],
+        ignore_index=True,
+    )
+    finding = split_change(table, score="s", wave="wave", mix="g")
+    parts = finding.tidy().set_index("term")["estimate"]
+    assert (
+        parts["performance"] == pytest.approx(0, abs=1e-9)
+        and parts["mix"] == pytest.approx(parts["change"])
+        and parts["mix"] > 5
+    )
+    assert (
+        "A change in performance is not established" in finding.sentence()
+        and "a change in mix is established" in finding.sentence()
+    )
+
+
+def test_split_errors_agree_with_the_bootstrap():
+    rng = np.random.default_rng(7)
+    parts = []
+    for wave, shares, promoters in ((1, [0.5, 0.5], [0.6, 0.3]), (2, [0.7, 0.3], [0.5, 0.35])):
+        g = rng.choice(2, 500, p=shares)
+        u = rng.random(500)
+        parts.append(
+            pd.DataFrame({"wave": wave, "g": g, "s": np.where(u < np.array(promoters)[g], 10, np.where(u > 0.8, 3, 7))})
+        )
+    table = pd.concat(parts, ignore_index=True)
+    errors = split_change(table, score="s", wave="wave", mix="g").tidy()["std_error"].to_numpy()
+    v, g, w = codes(table["s"]), table["g"].to_numpy(), table["wave"].to_numpy() - 1
+    draws = []
+    for _ in range(600):
+        rows = np.r_[rng.integers(0, 500, 500), 500 + rng.integers(0, 500, 500)]
+        n = np.bincount(2 * w[rows] + g[rows], minlength=4).reshape(2, 2)
+        m = np.bincount(2 * w[rows] + g[rows], v[rows], minlength=4).reshape(2, 2) / n
+        s = n / 500
+        draws.append([100 * (s.mean(0) @ (m[1] - m[0])), 100 * (m.mean(0) @ (s[1] - s[0]))])
+    assert errors[1:] == pytest.approx(np.std(draws, axis=0), rel=0.1)
+
+
+def test_a_group_seen_in_one_wave_only_is_mix():
+    table = pd.DataFrame(
+        {"s": [10] * 100 + [10] * 50 + [3] * 50, "g": ["a"] * 150 + ["b"] * 50, "wave": [1] * 100 + [2] * 100}
+    )
+    finding = split_change(table, score="s", wave="wave", mix="g")
+    parts = finding.tidy().set_index("term")["estimate"]
+    assert parts["performance"] == pytest.approx(0) and parts["mix"] == pytest.approx(-100)
+    assert not finding.checks().set_index("check").loc["groups without answers in some wave (all of them mix)", "ok"]
+
+
+def test_too_many_groups_to_split_by_are_refused():
+    rng = np.random.default_rng(8)
+    table = pd.DataFrame(
+        {"s": scores_of(rng, 400, 0.5, 0.2), "g": np.arange(400) % 80, "wave": rng.integers(1, 3, 400)}
+    )
+    message = "g has 80 groups; a split by more than 60 rests on too few answers a group, so merge groups"
+    with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
+        split_change(table, score="s", wave="wave", mix="g")
+
+
+# --- leagues, charts, rolling, late ---------------------------------------------------------------------------------
+
+
+def test_shrinkage_draws_small_groups_to_the_mean_and_large_ones_little():
+    estimate, error = shrink(np.array([0.5, 0.5, -0.1, 0.1, -0.3]), np.array([0.1, 0.001, 0.01, 0.01, 0.01]))
+    assert (
+        estimate[0] < 0.35
+        and 0.45 < estimate[1] < 0.5
+        and (error < np.sqrt([0.1, 0.001, 0.01, 0.01, 0.01]) + 0.01).all()
+    )
+    alike, _ = shrink(np.full(4, 0.2), np.full(4, 0.01))
+    assert alike == pytest.approx(0.2)
+
+
+def test_simultaneous_intervals_of_a_league_are_wider_and_equal_groups_get_no_mark():
+    rng = np.random.default_rng(9)
+    table = pd.DataFrame({"g": rng.integers(0, 20, 6000), "s": scores_of(rng, 6000, 0.5, 0.2)})
+    finding, plain = league_table(table, score="s", by="g"), nps(table, score="s", by="g").tidy()
+    found = finding.tidy()
+    assert ((found["conf_high"] - found["conf_low"]) > 1.4 * (plain["conf_high"] - plain["conf_low"])).all()
+    assert not found["verdict"].isin(["above", "below"]).any() and "no group is established" in finding.sentence()
+    assert found["shrunken"].std() < 0.6 * found["estimate"].std()
+
+
+def test_a_group_apart_is_marked_against_the_rest():
+    rng = np.random.default_rng(10)
+    group = rng.integers(0, 6, 3000)
+    table = pd.DataFrame({"g": group, "s": np.where(rng.random(3000) < np.where(group == 2, 0.8, 0.4), 10, 4)})
+    found = (
+        league_table(table, score="s", by="g", worth_acting_on=5)
+        .tidy()
+        .set_index("g" if "g" in table.index.names else "group")
+    )
+    assert found.loc[2, "verdict"] == "above"
+    rest = nps(table[table["g"] != 2], score="s").tidy()["estimate"].item()
+    assert found.loc[2, "against_rest"] == pytest.approx(found.loc[2, "estimate"] - rest, abs=1)
+
+
+def league_false_marks(replicates: int, seed: int) -> float:
+    rng = np.random.default_rng(seed)
+    tables = (
+        pd.DataFrame({"g": rng.integers(0, 12, 1200), "s": scores_of(rng, 1200, 0.5, 0.2)}) for _ in range(replicates)
+    )
+    return float(
+        np.mean([league_table(t, score="s", by="g").tidy()["verdict"].isin(["above", "below"]).any() for t in tables])
+    )
+
+
+def test_equal_groups_are_marked_in_at_most_5_in_100_leagues():
+    assert league_false_marks(100, 1) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 100)
+
+
+@pytest.mark.soak
+def test_equal_groups_are_marked_in_at_most_5_in_100_leagues_whole():
+    assert league_false_marks(3000, 2) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 3000)
+
+
+def test_a_control_chart_signals_the_shifted_wave_only():
+    rng = np.random.default_rng(11)
+    parts = [
+        pd.DataFrame({"wave": f"M{w}", "s": scores_of(rng, 400, 0.5 if w != 9 else 0.3, 0.2)}) for w in range(1, 13)
+    ]
+    finding = control_chart(pd.concat(parts), score="s", wave="wave", baseline=6)
+    assert finding.tidy().set_index("wave")["signal"].to_dict() == {
+        **{f"M{w}": "none" for w in range(1, 13)},
+        "M9": "beyond limits",
+    }
+    assert "M9" in finding.sentence() and "stands out from noise" in finding.sentence()
+    with pytest.raises(DataProblem, match=r"^baseline=1 must be 2 to 12 waves and limits=3\.0 above zero$"):
+        control_chart(pd.concat(parts), score="s", wave="wave", baseline=1)
+
+
+def test_control_limits_at_three_errors_signal_1_wave_in_370():
+    rng = np.random.default_rng(12)
+    parts = [pd.DataFrame({"wave": w, "s": scores_of(rng, 300, 0.4, 0.3)}) for w in range(1500)]
+    found = control_chart(pd.concat(parts), score="s", wave="wave").tidy()
+    assert (found["signal"] == "beyond limits").mean() == pytest.approx(1 / 370, abs=2.5 * np.sqrt(1 / 370 / 1500))
+
+
+def test_rolling_periods_share_answers_and_say_so():
+    rng = np.random.default_rng(13)
+    table = pd.DataFrame({"wave": np.repeat([f"M{w}" for w in range(1, 7)], 200), "s": scores_of(rng, 1200, 0.5, 0.2)})
+    rolled = rolling_waves(table, wave="wave", periods=3)
+    assert len(rolled) == 4 * 600 and rolled["rolling"].cat.categories.tolist() == [
+        "M1 to M3",
+        "M2 to M4",
+        "M3 to M5",
+        "M4 to M6",
+    ]
+    found = compare_waves(rolled, score="s", wave="rolling", respondent="response", pairs="previous").tidy()
+    assert found["overlap"].tolist() == [400] * 3
+    edges = compare_waves(table[table["wave"].isin(["M1", "M4"])], score="s", wave="wave").tidy()["std_error"].item()
+    assert found["std_error"].iloc[0] == pytest.approx(edges / 3, rel=0.1)
+    with pytest.raises(DataProblem, match="^periods=7 must be 1 to 6, the waves of wave$"):
+        rolling_waves(table, wave="wave", periods=7)
+
+
+def test_late_answers_are_counted_and_the_wave_they_restate_is_named():
+    rng = np.random.default_rng(14)
+    later = pd.DataFrame({"id": range(300), "wave": ["M1"] * 150 + ["M2"] * 150, "s": scores_of(rng, 300, 0.5, 0.2)})
+    earlier = later.drop(index=range(20)).copy()
+    earlier.loc[200, "s"] = 0 if earlier.loc[200, "s"] == 10 else 10
+    finding = restated_waves(earlier, later, score="s", wave="wave", respondent="id")
+    found = finding.tidy().set_index("wave")
+    assert found["late"].to_dict() == {"M1": 20, "M2": 0} and found.loc["M2", "revised"] == 1
+    assert found.loc["M1", "restated"] == pytest.approx(nps(later[:150], score="s").tidy()["estimate"].item())
+    assert finding.sentence().startswith("s: 20 late, 0 withdrawn and 1 revised answers restate M1 from ")
+    same = restated_waves(later, later, score="s", wave="wave", respondent="id")
+    assert "no reported wave is restated" in same.sentence() and same.checks()["ok"].all()
+
+
+# --- plans and the contract -----------------------------------------------------------------------------------------
+
+
+def test_a_plan_reaches_its_power():
+    rng = np.random.default_rng(15)
+    n = int(plan_sample(promoters=0.5, detractors=0.2, difference=10).glance()["n"].item())
+    first, second = (rng.multinomial(n, [p, 0.2, 0.8 - p], size=20_000) / n for p in (0.45, 0.55))
+    (a, va), (b, vb) = (adjusted_moments(x[:, 0], x[:, 1], n) for x in (first, second))
+    assert np.mean(np.abs(b - a) > 1.96 * np.sqrt(va + vb)) == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"promoters": 0.5, "detractors": 0.2}, "give either margin or difference, in points"),
+        (
+            {"promoters": 0.9, "detractors": 0.2, "margin": 5},
+            "promoters=0.9 and detractors=0.2 must be shares (0-1) that add up to more than 0 and at most 1",
+        ),
+        (
+            {"promoters": 0.5, "detractors": 0.2, "margin": 0},
+            "margin=0 must be a number of points above 0 and at most 200",
+        ),
+        (
+            {"promoters": 1.0, "detractors": 0.0, "margin": 5},
+            "everybody answers alike at these shares; there is no sampling error to plan for",
+        ),
+    ],
+)
+def test_plans_that_cannot_be_made_are_refused(options, message):
+    with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
+        plan_sample(**options)
+
+
+@pytest.fixture(scope="module")
+def survey() -> pd.DataFrame:
+    rng = np.random.default_rng(16)
+    return pd.DataFrame(
+        {
+            "s": scores_of(rng, 1500, 0.5, 0.2),
+            "g": rng.choice(list("abcd"), 1500, p=[0.4, 0.4, 0.19, 0.01]),
+            "wave": rng.integers(2015, 2019, 1500),
+            "w": rng.uniform(0.5, 2, 1500),
+            "id": range(1500),
+        }
+    )
+
+
+MAKERS = {
+    "league_table": lambda t: league_table(t, score="s", by="g", weight="w", min_base=10, labels={"g": "Region"}),
+    "control_chart": lambda t: control_chart(t, score="s", wave="wave", weight="w", min_base=10),
+    "restated_waves": lambda t: restated_waves(t[:1400], t, score="s", wave="wave", respondent="id", min_base=10),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_findings_about_movement_keep_the_contract(name, survey):
+    finding = MAKERS[name](survey)
+    tables = {**finding.tables(), "glance": finding.glance()}
+    assert {f"{k}.{c}" for k, t in tables.items() for c in t if c not in GLOSSARY} == set()
+    assert len(finding.glance()) == 1 and {"n", "method"} <= set(finding.glance()) and len(finding.checks())
+    sentence = finding.sentence()
+    assert (
+        sentence.endswith(".")
+        and "nan" not in sentence.lower().split()
+        and len(re.findall(r"\.(?:\s|$)", sentence)) <= 3
+    )
+    assert not re.search(r"\d\.\d{4,}|\b(effect|impact|drives|leads to|causes)\b", sentence)
+    ax = finding.plot()
+    assert ax.get_xlabel() or ax.get_ylabel()
