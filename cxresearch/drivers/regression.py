@@ -1,0 +1,57 @@
+"""Slopes of a linear model in the outcome's points, for the sample and its replicates."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cxresearch.drivers.missing import em_moments
+from cxresearch.drivers.moments import Moments, scaling
+from cxresearch.drivers.resampling import replicate_weights
+from cxresearch.drivers.subsets import unpacked
+from cxresearch.drivers.terms import Terms
+
+CELLS = 1 << 23
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Least-squares slopes of the outcome on (n, m) columns.
+
+    Attributes
+    ----------
+    estimate : (m,) array, outcome points per unit of the column
+    drawn : (B, m) array, the same in bootstrap replicates
+    """
+
+    estimate: np.ndarray
+    drawn: np.ndarray
+    moments: Moments
+
+
+def fit_slopes(columns: np.ndarray, terms: Terms, *, n_boot: int, seed) -> Slopes:
+    """Return slopes of the last of (n, m + 1) `columns` on the others, with the design of `terms`.
+
+    Skipped answers are handled by EM.
+    """
+    moments = em_moments(columns, terms.weights)
+    spread = scaling(columns, terms.weights)[1]
+    scale = spread[-1] / spread[:-1]
+    rng = np.random.default_rng(seed)
+    done, at_once = [np.empty((0, columns.shape[1] - 1))], max(50, CELLS // len(columns))
+    for start in range(0, n_boot, at_once):
+        weights = replicate_weights(
+            terms.weights,
+            n_boot=min(at_once, n_boot - start),
+            rng=rng,
+            strata=terms.strata,
+            cluster=terms.cluster,
+            fpc=terms.fpc,
+        )
+        done.append(_solve(moments.covariances(weights)) * scale)
+    return Slopes(_solve(moments.covariances())[0] * scale, np.concatenate(done), moments)
+
+
+def _solve(covariances) -> np.ndarray:
+    matrices = unpacked(covariances)
+    among = matrices[:, :-1, :-1] + 1e-10 * np.eye(matrices.shape[1] - 1)
+    return np.linalg.solve(among, matrices[:, :-1, -1:])[:, :, 0]

@@ -1,0 +1,59 @@
+"""Which model is fitted to which rows: the kind of outcome and the treatment of skipped answers."""
+
+import numpy as np
+import pandas as pd
+
+from cxresearch.drivers.imputation import fit_imputed
+from cxresearch.drivers.linear import fit_linear
+from cxresearch.drivers.nonlinear import fit_likelihood
+from cxresearch.drivers.terms import Terms
+from cxresearch.errors import DataProblem
+
+MISSING = ("em", "listwise", "imputed")
+
+
+def fit_terms(terms: Terms, *, kind: str, r2: str, method: str, missing: str, seed):
+    """Return the fit of `terms`; skipped answers are handled by EM or imputed (listwise rows are left out before)."""
+
+    def complete(rows: Terms):
+        return (
+            fit_linear(rows, method=method, seed=seed)
+            if kind == "linear"
+            else fit_likelihood(rows, kind=kind, r2=r2, method=method)
+        )
+
+    if not np.isnan(terms.columns).any():
+        return complete(terms)
+    if missing == "imputed":
+        if seed is None:
+            raise DataProblem("missing='imputed' is random: give a seed, for example seed=1")
+        return fit_imputed(terms, complete, seed=seed)
+    if kind != "linear":
+        skipped = int((~terms.complete()).sum())
+        raise DataProblem(
+            f"missing='em' is for kind='linear'; {skipped} of {len(terms)} rows skipped an answer: use "
+            f"missing='imputed' or 'listwise'"
+        )
+    return complete(terms)
+
+
+def compare_treatments(fit, everyone: Terms, *, missing: str, min_rows: int, **options) -> pd.DataFrame:
+    """Return parts and shares by each treatment of skipped answers: listwise, EM (linear only) and the one asked for.
+
+    Listwise is missing where fewer than `min_rows` rows are complete.
+    """
+    rows = everyone.rows(everyone.complete())
+    usable = len(rows) >= max(min_rows, rows.columns.shape[1] + 1) and np.ptp(rows.columns[:, -1]) > 0
+    parts = {missing: (len(fit.terms), fit.parts)}
+    if "listwise" not in parts:
+        found = fit_terms(rows, missing="listwise", **options).parts if usable else np.full(len(fit.parts), np.nan)
+        parts["listwise"] = len(rows), found
+    if "em" not in parts and options["kind"] == "linear":
+        parts["em"] = len(everyone), fit_terms(everyone, missing="em", **options).parts
+    return pd.concat(
+        [
+            pd.DataFrame({"term": list(fit.terms.names), "method": how, "estimate": p, "share": p / p.sum(), "n": n})
+            for how, (n, p) in parts.items()
+        ],
+        ignore_index=True,
+    )

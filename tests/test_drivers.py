@@ -1,0 +1,431 @@
+"""`driver_importance`: what it says, what it refuses, and that what it is sure of is so."""
+
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxresearch.drivers import driver_importance
+from cxresearch.drivers.parts import correlation_parts, noise_floor, parts_of
+from cxresearch.drivers.resampling import bca_interval, replicate_weights, simultaneous_differences
+from cxresearch.drivers.subsets import packed
+from cxresearch.errors import DataProblem, TooFewRespondents
+
+
+def survey(n=400, p=6, *, slopes=(), loading=0.6, seed=1, noise=1.0, halo=0.0):
+    """Return ratings 1-10 with a common factor, and an outcome; `slopes` for the first drivers, 0 for the rest."""
+    rng = np.random.default_rng(seed)
+    common = rng.normal(size=(n, 1))
+    x = loading * common + np.sqrt(1 - loading**2) * rng.normal(size=(n, p))
+    b = np.concatenate([slopes, np.zeros(p - len(slopes))])
+    y = x @ b + halo * common[:, 0] + noise * rng.normal(size=n)
+    rating = np.clip(np.round(6 + 2 * x), 1, 10)
+    return pd.DataFrame(rating, columns=[f"d{k}" for k in range(1, p + 1)]).assign(overall=y)
+
+
+DRIVERS = [f"d{k}" for k in range(1, 7)]
+ASK = dict(outcome="overall", drivers=DRIVERS, seed=1)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return driver_importance(
+        survey(1500, slopes=(1.0, 0.5, 0.5)), labels={"d1": "Speed & care", "overall": "Satisfaction"}, **ASK
+    )
+
+
+def refused(message, table=None, kind=DataProblem, **changes):
+    table = survey() if table is None else table
+    with pytest.raises(kind, match="^" + re.escape(message) + "$"):
+        driver_importance(table, **(ASK | changes))
+
+
+# --- what it says ----------------------------------------------------------------------------------------------------
+
+
+def test_the_finding_answers_every_question(found):
+    table = found.tidy()
+    assert table["term"].tolist() == DRIVERS
+    assert table["estimate"].sum() == pytest.approx(found.glance()["r2"].item())
+    assert table["share"].sum() == pytest.approx(1)
+    assert ((table["conf_low"] <= table["estimate"]) & (table["estimate"] <= table["conf_high"])).all()
+    assert found.glance()["n"].item() == 1500 and len(found.checks()) > 4
+    assert found.tables()["ranks"].groupby("term")["probability"].sum().to_numpy() == pytest.approx(1)
+    assert set(found.tables()) == {"tidy", "methods", "ranks", "differences", "dominance"}
+    assert found.id == "driver_importance overall"
+
+
+def test_sentence_names_the_first_driver_its_interval_and_base(found):
+    top = found.tidy().set_index("term").loc["d1"]
+    assert found.sentence().startswith("The 6 drivers together account for ")
+    assert "of the variance of Satisfaction (95 % interval " in found.sentence() and "n = 1,500" in found.sentence()
+    assert f"Speed & care goes with the largest share of that, {100 * top['share']:.1f} %" in found.sentence()
+    assert found.sentence().endswith("ahead of every other driver.")
+
+
+def test_equal_drivers_are_named_as_tied():
+    found = driver_importance(survey(800, slopes=(0.8, 0.8)), **ASK)
+    assert re.search(r"tied with d[12]\.$", found.sentence())
+    assert found.checks().set_index("check").loc["drivers tied with the first", "value"] == 1
+
+
+def test_nothing_there_is_not_established():
+    found = driver_importance(survey(400), **ASK)
+    assert found.sentence().startswith("Not established: with n = 400 the 6 drivers together account for ")
+    assert "no more than chance gives" in found.sentence()
+
+
+def test_a_halo_without_drivers_is_said_to_be_one():
+    found = driver_importance(survey(800, halo=1.0), **ASK)
+    assert (
+        "Not established which of them matters: what all ratings have in common accounts for it (halo;"
+        in found.sentence()
+    )
+
+
+def test_without_replicates_there_is_no_interval():
+    found = driver_importance(survey(400, slopes=(1,)), outcome="overall", drivers=DRIVERS, n_boot=0, seed=None)
+    assert found.sentence().endswith("no interval was asked for.")
+    assert found.tidy()[["conf_low", "share_high", "rank_low"]].isna().all(axis=None)
+    found.plot()
+    plt.close("all")
+
+
+def test_figures_draw_the_table(found):
+    use = found.tidy().sort_values("rank")
+    ax = found.plot()
+    assert ax.lines[-1].get_xdata() == pytest.approx(100 * use["share"].to_numpy())
+    assert [t.get_text() for t in ax.get_yticklabels()][0] == "Speed & care"
+    heat = found.plot_ranks()
+    assert heat.images[0].get_array().sum() == pytest.approx(6)
+    plt.close("all")
+
+
+def test_same_seed_same_table_other_seed_other_ends(found):
+    table = survey(1500, slopes=(1.0, 0.5, 0.5))
+    pd.testing.assert_frame_equal(found.tidy(), driver_importance(table, **ASK).tidy())
+    assert not found.tidy()["conf_low"].equals(driver_importance(table, **(ASK | {"seed": 2})).tidy()["conf_low"])
+
+
+def test_signs_in_conflict_are_flagged():
+    table = survey(2000, slopes=(1.2, 0, 0, 0, 0, -0.3), loading=0.9)
+    found = driver_importance(table, **ASK)
+    row = found.tidy().set_index("term").loc["d6"]
+    assert row["correlation"] > 0 > row["coefficient"] and row["direction"] == "conflict"
+    assert found.checks().set_index("check").loc["sign of coefficient against correlation", "value"] == "d6"
+
+
+def test_relative_weights_as_the_method_agree_with_their_column():
+    table = survey(300, slopes=(1, 0.5))
+    both = [driver_importance(table, **ASK, method=m, n_boot=200).tidy() for m in ("shapley", "relative_weights")]
+    np.testing.assert_allclose(both[1]["share"], both[0]["relative_weight"])
+    assert (both[1]["conf_low"] < both[1]["estimate"]).all()
+
+
+# --- dependent, constant, missing, never met -------------------------------------------------------------------------
+
+
+def test_constant_and_duplicate_drivers_give_the_right_parts_and_a_note():
+    table = survey(400, slopes=(1, 0.5))
+    plain = driver_importance(table, outcome="overall", drivers=["d1", "d2"], n_boot=0, seed=None).tidy()["estimate"]
+    more = driver_importance(
+        table.assign(d3=5.0, d4=table["d1"]), outcome="overall", drivers=["d1", "d2", "d3", "d4"], n_boot=100, seed=1
+    )
+    parts = more.tidy().set_index("term")["estimate"]
+    assert parts["d3"] == pytest.approx(0, abs=1e-12) and parts["d1"] == pytest.approx(parts["d4"])
+    assert parts.sum() == pytest.approx(plain.sum())
+    assert more.tables()["methods"]["relative_weights"].sum() == pytest.approx(1)
+    check = more.checks().set_index("check").loc["drivers constant or a sum of others"]
+    assert check["value"] == "d1, d3 and d4" and not check["ok"]
+
+
+def test_a_sum_of_two_others_is_divided_as_if_it_were_small_noise_away():
+    table = survey(500, slopes=(1, 0.5)).assign(d3=lambda t: t["d1"] + t["d2"])
+    near = table.assign(d3=table["d3"] + 1e-4 * np.random.default_rng(0).normal(size=500))
+    parts = [
+        driver_importance(t, outcome="overall", drivers=["d1", "d2", "d3"], n_boot=0, seed=None).tidy()["estimate"]
+        for t in (table, near)
+    ]
+    np.testing.assert_allclose(parts[0], parts[1], atol=0.01)
+
+
+def test_with_complete_data_the_treatment_of_missing_changes_nothing():
+    table = survey(300, slopes=(1, 0.5))
+    em, listwise = (driver_importance(table, **ASK, missing=m, n_boot=100).tidy() for m in ("em", "listwise"))
+    pd.testing.assert_frame_equal(em, listwise)
+
+
+def test_em_recovers_the_parts_that_listwise_loses_under_missing_at_random():
+    table = survey(20_000, slopes=(1, 0.5))
+    truth = driver_importance(table, **ASK | {"n_boot": 0}).tidy()["estimate"]
+    holes = table.copy()
+    holes.loc[(table["overall"] > 1) & (np.random.default_rng(1).random(len(table)) < 0.8), "d1"] = np.nan
+    em, listwise = (
+        driver_importance(holes, **ASK | {"n_boot": 0}, missing=m).tidy()["estimate"] for m in ("em", "listwise")
+    )
+    assert np.abs(em - truth).max() < 0.01 < 0.04 < np.abs(listwise - truth).max()
+    found = driver_importance(holes, **ASK | {"n_boot": 0}).tables()["missing"]
+    assert (
+        found.loc[found["method"] == "listwise", "n"].iloc[0]
+        < found.loc[found["method"] == "em", "n"].iloc[0]
+        == 20_000
+    )
+
+
+def test_never_met_recovers_the_slope_among_those_who_met():
+    table = survey(8000, slopes=(1, 0.5), noise=0.5)
+    met = np.random.default_rng(2).random(8000) < 0.4
+    table["overall"] -= np.where(met, 0, 0.5 * (table["d1"] - table["d1"].mean()))
+    table["d1"], table["d1_met"] = table["d1"].where(met), met
+    found = driver_importance(table, **ASK | {"n_boot": 0})
+    row = found.tables()["exposure"].set_index("term").loc["d1"]
+    assert row["exposed_slope"] == pytest.approx(0.5, abs=0.02)
+    assert row["share_exposed"] == pytest.approx(met.mean()) and row["aggregate_slope"] == pytest.approx(
+        row["exposed_slope"] * met.mean()
+    )
+    assert found.glance()["n"].item() == 8000
+    assert driver_importance(table, **ASK | {"n_boot": 0}, not_applicable="exclude").glance()["n"].item() == met.sum()
+
+
+def test_airport_2017_keeps_494_rows_if_never_used_is_missing_and_2387_if_only_skips_are(shared):
+    table, drivers = airport(shared, 2017)
+    ask = dict(outcome="overall", drivers=drivers, n_boot=0, seed=None, weight="w")
+    n = [
+        driver_importance(table, **ask, **o).glance()["n"].item()
+        for o in ({"missing": "listwise", "not_applicable": "exclude"}, {"missing": "listwise"}, {})
+    ]
+    assert n == [494, 2387, 2688]
+
+
+def airport(shared, year):
+    data = pd.read_csv(shared / f"data/airport/survey_{year}.csv", encoding="latin-1", low_memory=False)
+    data.columns = data.columns.str.strip()
+    drivers = [c for c in data if c.startswith("Q7") and c != "Q7ALL"]
+    table = pd.DataFrame(
+        {"overall": pd.to_numeric(data["Q7ALL"], errors="coerce").replace(0, np.nan), "w": data["WEIGHT"]}
+    )
+    for c in drivers:
+        table[c] = data[c].where(data[c].between(1, 5))
+        table[c + "_met"] = data[c] != 6
+    return table, drivers
+
+
+# --- what it refuses -------------------------------------------------------------------------------------------------
+
+
+def test_outcome_among_the_drivers():
+    refused(
+        "'overall' is the outcome and a driver at once; take it off drivers= and always=", drivers=[*DRIVERS, "overall"]
+    )
+
+
+def test_one_driver():
+    refused("drivers= names 1 column(s); at least 2 are needed to divide anything among them", drivers=["d1"])
+
+
+def test_two_drivers_are_enough():
+    found = driver_importance(survey(300, slopes=(1,)), outcome="overall", drivers=["d1", "d2"], seed=1, n_boot=100)
+    assert found.tidy()["rank"].tolist() == [1, 2]
+
+
+def test_a_driver_named_twice():
+    refused("'d1' is named twice among drivers= and always=; name each driver once", always=["d1"])
+
+
+def test_an_unknown_driver():
+    refused("responses has no column 'D1'; did you mean 'd1'?", drivers=["D1", "d2"])
+
+
+def test_all_answers_equal():
+    refused("all 400 answers to the outcome are 7; there is no variance to divide", survey().assign(overall=7))
+
+
+def test_a_driver_answered_by_nobody():
+    refused(
+        "'d2' is answered by nobody among the 400 rows that answered the outcome; leave it out",
+        survey().assign(d2=np.nan),
+    )
+    nobody = survey().assign(d2=np.nan, d2_met=True)
+    refused("'d2' is answered by nobody among the 400 rows that answered the outcome; leave it out", nobody)
+
+
+def test_text_in_a_rating_column():
+    words = survey().astype({"d2": object})
+    words.loc[[3, 5, 9], "d2"] = ["Blank", "Blank", "n/a"]
+    refused(
+        "'d2' holds 3 text value(s) ('Blank': 2, 'n/a': 1); declare them as missing codes in study.yml, or "
+        "convert the column to numbers",
+        words,
+    )
+    refused(
+        "'overall' holds numbers stored as text ('7'); declare them as missing codes in study.yml, or convert "
+        "the column to numbers",
+        survey().assign(overall="7"),
+    )
+
+
+def test_weights_of_zero_negative_or_missing():
+    refused("'w' as weight: all 400 are zero; nothing can be estimated", survey().assign(w=0), weight="w")
+    refused(
+        "'w' as weight: 1 of 400 are missing or negative (first at row 2: -1.0); give every row a weight of "
+        "zero or more, or drop the row",
+        survey().assign(w=np.where(np.arange(400) == 2, -1.0, 1.0)),
+        weight="w",
+    )
+
+
+def test_rows_of_weight_zero_are_no_respondents():
+    table = survey(400, slopes=(1,)).assign(w=np.repeat([1.0, 0.0], 200))
+    found = driver_importance(table, **ASK | {"n_boot": 0}, weight="w")
+    assert found.glance()["n"].item() == 200
+    np.testing.assert_allclose(
+        found.tidy()["estimate"], driver_importance(table[:200], **ASK | {"n_boot": 0}).tidy()["estimate"]
+    )
+
+
+def test_beyond_the_exact_range_without_a_seed():
+    wide = survey(400, p=60)
+    refused(
+        "60 drivers are more than the 22 whose subsets can all be computed; give a seed for sampled orders, or "
+        "group drivers into blocks",
+        wide,
+        drivers=list(wide.columns[:60]),
+        n_boot=0,
+        seed=None,
+    )
+
+
+def test_sixty_drivers_with_a_seed_and_in_blocks():
+    wide = survey(600, p=60, slopes=(1,) * 3)
+    names = list(wide.columns[:60])
+    found = driver_importance(wide, outcome="overall", drivers=names, n_boot=0, seed=1)
+    assert set(found.tidy().nlargest(3, "estimate")["term"]) == {"d1", "d2", "d3"}
+    blocks = {"service": names[:30], "product": names[30:]}
+    assert driver_importance(wide, outcome="overall", drivers=names, blocks=blocks, n_boot=0, seed=None).tidy()[
+        "rank"
+    ].tolist() == [1, 2]
+
+
+def test_chance_without_a_seed_and_too_few_replicates():
+    refused("the bootstrap is random: give a seed, for example seed=1, or n_boot=0 for no interval", seed=None)
+    refused("n_boot=20 replicates are too few for an interval; ask for at least 100, or 0 for none", n_boot=20)
+
+
+def test_too_few_rows():
+    refused("driver_importance needs at least 100 usable rows; found 60", survey(60), TooFewRespondents)
+    refused(
+        "driver_importance needs at least 100 complete rows; found 60",
+        survey(60),
+        TooFewRespondents,
+        missing="listwise",
+    )
+    refused(
+        "driver_importance has 6 driver columns and 6 rows; it needs more rows than columns",
+        survey(6),
+        TooFewRespondents,
+        min_rows=2,
+    )
+
+
+def test_under_the_minimum_base():
+    refused(
+        "driver_importance rests on fewer than the 500 rows that the study's minimum base asks for; nothing is shown",
+        kind=TooFewRespondents,
+        min_base=500,
+    )
+    rare = survey().assign(d2=lambda t: t["d2"].where(t.index < 4))
+    refused(
+        "'d2' is answered by fewer than the 10 rows that the study's minimum base asks for; leave it out",
+        rare,
+        TooFewRespondents,
+        min_base=10,
+    )
+
+
+def test_blocks_that_are_wrong():
+    refused("blocks['a'] holds 'x', which is not among drivers=", blocks={"a": ["x"]})
+    refused("'d1' is in blocks 'a' and 'b'; a driver belongs to one block", blocks={"a": ["d1"], "b": ["d1", "d2"]})
+    refused("blocks['a'] must be a list of drivers; found 'd1'", blocks={"a": "d1"})
+    refused("block 'd3' has the name of a driver that is not in it; rename the block", blocks={"d3": ["d1", "d2"]})
+
+
+def test_options_that_do_not_exist():
+    refused("method='lmg' is not one of 'shapley', 'relative_weights', 'first', 'last'", method="lmg")
+    refused("confidence=95 must lie between 0 and 1, for example 0.95", confidence=95)
+
+
+def test_many_texts_are_no_categories():
+    refused(
+        "'d1' holds 400 different texts, too many for a categorical driver (at most 30); group them first",
+        survey().assign(d1=[f"t{k}" for k in range(400)]),
+    )
+
+
+def test_a_matrix_that_is_no_correlation_matrix():
+    matrix = np.array([[1, 0.9, -0.9], [0.9, 1, 0.9], [-0.9, 0.9, 1]])
+    message = (
+        "the correlation matrix has a negative eigenvalue (-0.8), which no complete data have; compute it "
+        "from complete rows or with missing='em' instead of pair by pair"
+    )
+    with pytest.raises(DataProblem, match="^" + re.escape(message) + "$"):
+        correlation_parts(matrix)
+
+
+# --- how sure --------------------------------------------------------------------------------------------------------
+
+
+def test_noise_floor_is_what_a_random_driver_gets_in_simulation():
+    table = survey(200, slopes=(1, 0.5), p=4)
+    rng = np.random.default_rng(5)
+    columns = table.to_numpy()
+    matrices = np.stack([np.corrcoef(np.column_stack([rng.normal(size=200), columns]).T) for _ in range(4000)])
+    drawn = parts_of(packed(matrices), sizes=[1] * 5)[0]
+    from cxresearch.drivers.subsets import mean_by_size, residual_variances
+
+    mean, high = noise_floor(mean_by_size(residual_variances(packed(np.corrcoef(columns.T)), [1] * 4)[:, 0]), 200)
+    assert mean == pytest.approx(drawn.mean(), rel=0.06)
+    assert np.mean(drawn <= high) == pytest.approx(0.95, abs=0.015)
+
+
+def test_bootstrap_of_a_design_has_the_design_s_variance():
+    """Replicate means spread as the linearised error says, few clusters and fpc included (Rao & Wu 1988)."""
+    rng = np.random.default_rng(1)
+    strata, cluster = np.repeat([0, 1, 2], 40), np.repeat(np.arange(12), 10)
+    y, w = rng.normal(size=120) + rng.normal(size=12)[cluster], rng.uniform(1, 3, 120)
+    fpc = np.array([0.0, 0.2, 0.5])[strata]
+    drawn = replicate_weights(w, n_boot=40_000, rng=rng, strata=strata, cluster=cluster, fpc=fpc)
+    linear = drawn @ (w * 0 + (y - np.average(y, weights=w))) / w.sum()  # linearised, so no ratio bias
+    from cxresearch.inference import survey_mean
+
+    exact = survey_mean(y, weights=w, strata=strata, cluster=cluster, fpc=fpc).covariance[0, 0]
+    assert drawn.min() >= 0
+    assert linear.var() == pytest.approx(exact, rel=0.03)
+
+
+def test_bca_interval_of_a_variance_corrects_bias_and_skewness_efron_1987():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=40) ** 2
+    draws = np.array([np.var(x[rng.integers(40, size=40)]) for _ in range(4000)])[:, None]
+    deleted = np.array([np.var(np.delete(x, i)) for i in range(40)])[:, None]
+    from scipy.stats import bootstrap
+
+    theirs = bootstrap((x,), np.var, n_resamples=8000, method="BCa", rng=np.random.default_rng(3)).confidence_interval
+    low, high = bca_interval(np.array([np.var(x)]), draws, deleted, 0.95)
+    assert low[0] == pytest.approx(theirs.low, rel=0.06) and high[0] == pytest.approx(theirs.high, rel=0.06)
+
+
+def test_bca_is_available_for_shares():
+    found = driver_importance(survey(400, slopes=(1, 0.5)), **ASK, interval="bca", n_boot=300).tidy()
+    assert ((found["share_low"] < found["share"]) & (found["share"] < found["share_high"])).all()
+
+
+def test_simultaneous_differences_of_equal_terms_hold_together_95_times_in_100():
+    rng = np.random.default_rng(3)
+    inside = 0
+    for _ in range(400):
+        estimate = rng.normal(size=8)
+        low, high = simultaneous_differences(estimate, estimate + rng.normal(size=(300, 8)), 0.95)[3:]
+        inside += bool(np.all((low <= 0) & (high >= 0)))
+    assert inside / 400 == pytest.approx(0.95, abs=0.03)

@@ -1,0 +1,356 @@
+"""What to do about drivers: penalties and rewards, performance, halo, improvement, groups, reliability."""
+
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxresearch.drivers import (
+    compare_drivers,
+    halo_check,
+    importance_performance,
+    penalty_reward,
+    scale_reliability,
+    simulate_improvement,
+)
+from cxresearch.drivers.halo_check import marker_adjusted
+from cxresearch.drivers.improvement import net_promoter_points
+from cxresearch.drivers.performance import performance_index
+from cxresearch.drivers.reliability import cronbach_alpha, feldt_interval, omegas
+from cxresearch.errors import DataProblem, TooFewRespondents
+
+# Holzinger & Swineford (1939), 301 pupils, nine tests: covariances to three decimals as published with R's lavaan.
+PUPILS = """1.358 .407 .580 .505 .441 .455 .085 .264 .458 1.382 .451 .209 .211 .248 -.097 .110 .244
+1.275 .208 .112 .244 .088 .212 .374 1.351 1.098 .896 .220 .126 .243 1.660 1.015 .143 .181 .295 1.196 .144 .165 .236 1.183 .535 .373 1.022 .457 1.015"""
+
+
+def pupils() -> np.ndarray:
+    out = np.empty((9, 9))
+    rows, columns = np.triu_indices(9)
+    out[rows, columns] = out[columns, rows] = np.array(PUPILS.split(), dtype=float)
+    return out
+
+
+def survey(n=1500, seed=1, p=5, halo=0.6):
+    rng = np.random.default_rng(seed)
+    x = halo * rng.normal(size=(n, 1)) + np.sqrt(1 - halo**2) * rng.normal(size=(n, p))
+    ratings = pd.DataFrame(np.clip(np.round(3 + 1.1 * x), 1, 5), columns=[f"d{k}" for k in range(1, p + 1)])
+    return ratings.assign(noise=rng.normal(size=n))
+
+
+D = [f"d{k}" for k in range(1, 6)]
+ASK = dict(outcome="y", drivers=D, seed=1, n_boot=300)
+
+
+# --- penalty and reward ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def kano():
+    t = survey(4000)
+    return t.assign(
+        y=5
+        - 1.0 * (t["d1"] <= 2)
+        + 1.0 * (t["d2"] >= 4)
+        + 0.6 * (t["d3"] >= 4)
+        - 0.6 * (t["d3"] <= 2)
+        + 0.7 * t["noise"]
+    )
+
+
+def test_basic_excitement_and_performance_drivers_are_recovered(kano):
+    found = penalty_reward(kano, **ASK, low=2, high=4, labels={"d1": "Cleanliness"})
+    kinds = found.tidy().set_index("term")["asymmetry_kind"]
+    assert kinds["d1"] == "basic" and kinds["d2"] == "excitement" and kinds["d3"] == "performance"
+    assert (kinds[["d4", "d5"]] == "not established").all()
+    row = found.tidy().set_index("term").loc["d1"]
+    assert row["penalty_low"] < -1 < row["penalty_high"] and row["reward_low"] < 0 < row["reward_high"]
+    assert "basic: Cleanliness; performance: d3; excitement: d2" in found.sentence()
+    assert found.plot().get_xlabel() == "Points of y against a middle rating"
+    plt.close("all")
+
+
+def test_slopes_are_those_of_least_squares_in_statsmodels(kano):
+    import statsmodels.api as sm
+
+    found = penalty_reward(kano, **ASK, low=2, high=4).tidy()
+    dummies = np.column_stack([c for d in D for c in (kano[d] <= 2, kano[d] >= 4)]).astype(float)
+    fit = sm.OLS(kano["y"].to_numpy(), sm.add_constant(dummies)).fit()
+    np.testing.assert_allclose(found[["penalty", "reward"]].to_numpy().ravel(), fit.params[1:], atol=1e-8)
+    half = (found["penalty_high"] - found["penalty_low"]).to_numpy() / 3.92
+    np.testing.assert_allclose(half, fit.bse[1::2], rtol=0.2)
+
+
+def test_never_met_has_its_own_level(kano):
+    met = np.random.default_rng(3).random(len(kano)) < 0.5
+    table = kano.assign(d1=kano["d1"].where(met), d1_met=met, y=kano["y"].where(met, kano["y"] + (kano["d1"] <= 2) + 3))
+    row = penalty_reward(table, **ASK, low=2, high=4).tidy().set_index("term").loc["d1"]
+    assert row["penalty_low"] < -1 < row["penalty_high"]
+    assert row["n_low"] == ((kano["d1"] <= 2) & met).sum()
+
+
+def test_penalty_reward_refuses(kano):
+    with pytest.raises(
+        DataProblem, match="^low=4 must lie below high=2: ratings between them are what low and high are compared with$"
+    ):
+        penalty_reward(kano, **ASK, low=4, high=2)
+    with pytest.raises(
+        TooFewRespondents, match="^'d1' has none of its ratings among the low ones; move low=, or leave it out$"
+    ):
+        penalty_reward(kano, **ASK, low=0, high=4)
+    with pytest.raises(DataProblem, match="^penalty_reward needs drivers that are ratings; 'd1' is not a number$"):
+        penalty_reward(kano.assign(d1=np.where(kano["d1"] > 3, "a", "b")), **ASK, low=2, high=4)
+
+
+# --- importance and performance --------------------------------------------------------------------------------------
+
+
+def test_importance_and_performance_of_those_who_met_it():
+    t = survey()
+    met = np.random.default_rng(1).random(len(t)) < 0.6
+    t = t.assign(y=t["d1"] + 0.5 * t["d2"] + t["noise"], d3=t["d3"].where(met), d3_met=met)
+    found = importance_performance(t, **ASK, scale=(1, 5))
+    table = found.tidy().set_index("term")
+    assert table.loc["d3", "estimate"] == pytest.approx(100 * (t.loc[met, "d3"].mean() - 1) / 4)
+    some = t.assign(y=t["y"].where(t["d3"] != 5))  # who rated it best did not answer the outcome
+    less = importance_performance(some, **ASK, scale=(1, 5)).tidy().set_index("term")
+    assert less.loc["d3", "estimate"] == pytest.approx(100 * (t.loc[met & (t["d3"] != 5), "d3"].mean() - 1) / 4)
+    assert table.loc["d3", "n"] == met.sum() and table["share"].idxmax() == "d1"
+    assert ((table["conf_low"] < table["estimate"]) & (table["estimate"] < table["conf_high"])).all()
+    half = 1.96 * 25 * t["d1"].std() / np.sqrt(len(t))
+    assert (table.loc["d1", "conf_high"] - table.loc["d1", "conf_low"]) / 2 == pytest.approx(half, rel=0.2)
+    assert "d1 goes with the largest share of what the drivers explain of y" in found.sentence()
+
+
+def test_labels_of_the_map_do_not_overlap_each_other():
+    t = survey(600, p=12, halo=0.9)
+    names = [f"d{k}" for k in range(1, 13)]
+    t = t.assign(y=t[names].mean(axis=1) + t["noise"])
+    found = importance_performance(
+        t, outcome="y", drivers=names, seed=1, n_boot=100, scale=(1, 5), labels={n: f"Touchpoint {n}" for n in names}
+    )
+    ax = found.plot()
+    boxes = [a.get_window_extent() for a in ax.texts]
+    assert len(boxes) == 12
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+    plt.close("all")
+
+
+def test_scale_and_thresholds_not_given_are_those_found(kano):
+    given, found = (importance_performance(kano, **ASK, **o).tidy() for o in ({"scale": (1, 5)}, {}))
+    pd.testing.assert_frame_equal(given, found)
+    given, found = (penalty_reward(kano, **ASK, **o).tidy() for o in ({"low": 2, "high": 4}, {}))
+    pd.testing.assert_frame_equal(given, found)
+
+
+def test_performance_index_is_the_rescaled_mean():
+    assert performance_index([1, 5, np.nan, 3], 1, 5) == 50
+    assert performance_index([1, 5], 1, 5, weights=[1, 3]) == 75
+
+
+def test_ratings_outside_the_scale():
+    t = survey(300).assign(y=lambda t: t["d1"])
+    with pytest.raises(
+        DataProblem,
+        match=re.escape("'d1' holds ")
+        + r"\d+"
+        + re.escape(" ratings outside 1-4 (first: 5); correct scale= or declare them missing"),
+    ):
+        importance_performance(t, **ASK, scale=(1, 4))
+
+
+# --- halo ------------------------------------------------------------------------------------------------------------
+
+
+def test_marker_correction_r_30_marker_10_gives_2222_lindell_whitney_2001():
+    assert marker_adjusted(0.30, 0.10) == pytest.approx(0.2222, abs=5e-5)
+
+
+def test_halo_alone_is_said_and_a_driver_beyond_it_is_found():
+    t = survey(1500, halo=0.7)
+    common = t[D].mean(axis=1)
+    alone = halo_check(t.assign(y=common + t["noise"]), **ASK)
+    assert "Not established that any driver goes with y beyond what all ratings share" in alone.sentence()
+    beyond = halo_check(t.assign(y=common + 0.5 * t["d2"] + t["noise"]), **ASK)
+    table = beyond.tidy().set_index("term")
+    assert table["rank_held"].idxmin() == "d2" and table.loc["d2", "share_held"] > table.loc["d2", "share"]
+    assert table["estimate"].sum() == pytest.approx(beyond.glance()["r2_held"].item())
+    matrix = t[D].corr().to_numpy()
+    assert beyond.glance()["first_factor"].item() == pytest.approx(np.linalg.eigvalsh(matrix)[-1] / 5)
+
+
+def test_holding_the_first_component_equals_a_regression_on_it():
+    t = survey(500, halo=0.7)
+    t = t.assign(y=t["d1"] + 0.5 * t["d2"] + t["noise"])
+    z = (t[D] - t[D].mean()) / t[D].std()
+    first = z.to_numpy() @ np.linalg.eigh(t[D].corr())[1][:, -1]
+    r2 = 1 - np.linalg.lstsq(np.column_stack([np.ones(500), z]), t["y"], rcond=None)[1][0] / np.sum(
+        (t["y"] - t["y"].mean()) ** 2
+    )
+    found = halo_check(t, **ASK).glance()
+    assert found["r2_held"].item() == pytest.approx(r2 - np.corrcoef(first, t["y"])[0, 1] ** 2, abs=1e-9)
+
+
+def test_a_marker_lowers_correlations_and_must_vary():
+    t = survey(500).assign(
+        y=lambda t: t["d1"] + t["noise"],
+        m=lambda t: t["noise"] + 3 * np.random.default_rng(1).normal(size=500),
+        flat=1.0,
+    )
+    table = halo_check(t, **ASK, marker="m").tidy()
+    r_marker = np.corrcoef(t["m"], t["y"])[0, 1]
+    np.testing.assert_allclose(table["adjusted_correlation"], (table["correlation"] - r_marker) / (1 - r_marker))
+    with pytest.raises(DataProblem, match="^marker 'flat' has the same answer in all rows; a marker must vary$"):
+        halo_check(t, **ASK, marker="flat")
+
+
+# --- improvement -----------------------------------------------------------------------------------------------------
+
+
+def test_improvement_is_slope_times_the_room_to_rise():
+    t = survey(2000)
+    t = t.assign(y=np.clip(50 + 2 * t["d1"] + 1 * t["d2"] + t["noise"], 0, 100))
+    found = simulate_improvement(t, **ASK, improve={"d1": 1, "d2": 2}, scale=(1, 5), outcome_scale=(0, 100))
+    table = found.tidy().set_index("term")
+    room = (np.minimum(t["d1"] + 1, 5) - t["d1"]).mean()
+    assert table.loc["d1", "conf_low"] < 2 * room < table.loc["d1", "conf_high"]
+    assert table.loc["all together", "estimate"] == pytest.approx(table["estimate"].iloc[:2].sum())
+    assert table.loc["d1", "share_moved"] == pytest.approx((t["d1"] < 5).mean())
+    assert "nps_change" not in table and "not a tested change" in found.sentence()
+
+
+def test_nothing_moves_at_the_scale_s_end_and_the_outcome_stops_at_its_own():
+    t = survey(500).assign(
+        d1=lambda t: np.where(t.index < 250, 5.0, 1.0),
+        y=lambda t: np.where(t["d1"] == 5, 10.0, 9.9) + 0.01 * t["noise"].clip(-1, 0),
+    )
+    found = simulate_improvement(t, **ASK, improve={"d1": 4}, scale=(1, 5), outcome_scale=(0, 10)).tidy()
+    assert found["share_moved"].item() == 0.5
+    moved = np.clip(t["y"] + found["estimate"].item() * 2 * (t["d1"] == 1), 0, 10).mean() - t["y"].mean()
+    assert 0 < found["estimate"].item() <= moved + 0.01
+
+
+def test_net_promoter_points_of_scores_and_between_them():
+    assert net_promoter_points(np.array([10.0, 9, 8, 7, 6, 0]), np.ones(6)) == pytest.approx(0)
+    assert net_promoter_points(np.array([8.3]), np.ones(1)) == pytest.approx(30)
+    assert net_promoter_points(np.array([6.25]), np.ones(1)) == pytest.approx(-75)
+
+
+def test_simulate_improvement_refuses():
+    t = survey(300).assign(y=lambda t: t["d1"] + t["noise"])
+    ask = dict(**ASK, scale=(1, 5), outcome_scale=(-5, 10))
+    for improve, message in (
+        ({"x": 1}, "improve= names 'x', which is not among drivers="),
+        ({"d1": 0}, "improve= raises 'd1' by 0; give points above zero"),
+        ({}, "improve= is empty; name a driver and its points, for example {'staff': 1}"),
+    ):
+        with pytest.raises(DataProblem, match="^" + re.escape(message) + "$"):
+            simulate_improvement(t, improve=improve, **ask)
+
+
+# --- groups ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_driver_that_matters_in_one_group_only_is_found():
+    t = survey(2000).assign(wave=np.repeat(["2017", "2018"], 1000))
+    t["y"] = t["d2"] + np.where(t["wave"] == "2018", 1.0, 0.0) * t["d1"] + t["noise"]
+    found = compare_drivers(t, **ASK, by="wave")
+    differences = found.tables()["differences"].set_index("term")
+    assert differences.loc["d1", "told_apart"] and differences.loc["d1", "estimate"] < 0
+    assert found.tidy().groupby("group")["share"].sum().to_numpy() == pytest.approx(1)
+    assert re.search(r"The largest difference is d[12]: 2017 less 2018 ", found.sentence())
+    found.plot()
+    plt.close("all")
+
+
+def test_equal_groups_are_not_established_to_differ():
+    t = survey(2000).assign(wave=np.repeat(["2017", "2018"], 1000))
+    found = compare_drivers(t.assign(y=t["d2"] + t["noise"]), **ASK, by="wave")
+    assert found.sentence() == (
+        "Not established that the drivers of y differ between 2017 (n = 1,000) and 2018 (n = 1,000): no share's "
+        "difference "
+        "excludes zero when all 5 are looked at together."
+    )
+
+
+def test_compare_drivers_pools_small_groups_and_names_the_group_that_fails():
+    t = survey(900).assign(g=["a"] * 500 + ["b"] * 380 + ["c"] * 15 + ["d"] * 5, y=lambda t: t["d1"] + t["noise"])
+    with pytest.raises(TooFewRespondents, match="^g = 'c': compare_drivers needs at least 10 usable rows; found 9$"):
+        compare_drivers(t.assign(g=t["g"].where(t.index < 889, "d")), **ASK, by="g", min_rows=10)
+    with pytest.raises(DataProblem, match=r"^'g' has 1 group\(s\); at least two are needed to compare drivers$"):
+        compare_drivers(t.assign(g="a"), **ASK, by="g")
+    assert set(compare_drivers(t, **ASK, by="g", min_rows=10, min_base=10).tidy()["group"]) == {
+        "a",
+        "b",
+        "other (below base)",
+    }
+
+
+# --- reliability -----------------------------------------------------------------------------------------------------
+
+
+def test_alpha_of_holzinger_swineford_6261_8827_6885():
+    matrix = pupils()
+    alphas = [cronbach_alpha(matrix[k : k + 3, k : k + 3]) for k in (0, 3, 6)]
+    np.testing.assert_allclose(alphas, [0.6261, 0.8827, 0.6885], atol=6e-4)
+
+
+def test_omega_of_holzinger_swineford_6253_8852_6878_three_correlated_factors():
+    np.testing.assert_allclose(omegas(pupils(), [3, 3, 3]), [0.6253, 0.8852, 0.6878], atol=6e-4)
+
+
+def test_mobile_phone_loyalty_alpha_472_and_htmt_of_quality_and_satisfaction_954_ecsi(shared):
+    e = pd.read_csv(shared / "data/banks/ecsi_mobile_phone.csv")
+    scales = {
+        name: [c for c in e if c.startswith(key)]
+        for name, key in (("quality", "PERQ"), ("satisfaction", "CUSA"), ("loyalty", "CUSL"))
+    }
+    found = scale_reliability(e, scales=scales)
+    assert found.tidy().set_index("term").loc["loyalty", "standardised_alpha"] == pytest.approx(0.472, abs=5e-4)
+    htmt = found.tables()["htmt"].set_index(["term", "other"])["estimate"]
+    assert htmt["quality", "satisfaction"] == pytest.approx(0.954, abs=5e-4)
+    assert "Not established to reach 0.7: loyalty." in found.sentence()
+
+
+def test_feldt_interval_covers_95_times_in_100():
+    rng = np.random.default_rng(1)
+    inside = 0
+    truth = cronbach_alpha(0.4 * np.ones((4, 4)) + 0.6 * np.eye(4))
+    for _ in range(1000):
+        x = np.sqrt(0.4) * rng.normal(size=(60, 1)) + np.sqrt(0.6) * rng.normal(size=(60, 4))
+        low, high = feldt_interval(cronbach_alpha(np.cov(x.T)), 60, 4, 0.95)
+        inside += low <= truth <= high
+    assert inside / 1000 == pytest.approx(0.95, abs=0.02)
+
+
+def test_reliability_in_a_design_needs_a_seed_and_widens_with_clusters():
+    rng = np.random.default_rng(2)
+    x = (
+        np.repeat(rng.normal(size=(100, 1)), 10, axis=0)
+        + 0.5 * np.repeat(rng.normal(size=(100, 3)), 10, axis=0)
+        + rng.normal(size=(1000, 3))
+    )
+    t = pd.DataFrame(x, columns=list("abc")).assign(unit=np.repeat(np.arange(100), 10))
+    simple, clustered = (
+        scale_reliability(t, scales={"s": list("abc")}).tidy(),
+        scale_reliability(t, scales={"s": list("abc")}, cluster="unit", seed=1).tidy(),
+    )
+    assert (clustered["conf_high"] - clustered["conf_low"]).item() > 1.5 * (
+        simple["conf_high"] - simple["conf_low"]
+    ).item()
+    with pytest.raises(DataProblem, match="^the bootstrap is random: give a seed"):
+        scale_reliability(t, scales={"s": list("abc")}, cluster="unit")
+
+
+def test_scales_that_are_none():
+    t = survey(300).assign(flat=3.0)
+    for scales, message in (
+        ({"a": ["d1"]}, "scale 'a' has fewer than two items; reliability is about how items agree"),
+        ({"a": ["d1", "d2"], "b": ["d2", "d3"]}, "'d2' is in scales 'a' and 'b'; an item belongs to one scale"),
+        ({"a": ["d1", "flat"]}, "'flat' has the one answer 3 in all rows; leave it out of its scale"),
+        ({}, "scales= is empty; name a scale and its items, for example {'loyalty': ['l1', 'l2', 'l3']}"),
+    ):
+        with pytest.raises(DataProblem, match="^" + re.escape(message) + "$"):
+            scale_reliability(t, scales=scales)

@@ -1,0 +1,121 @@
+"""Intervals cover, orders are recovered, nothing is found where nothing is: samples here, the whole as soak."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxresearch.drivers import driver_importance
+from cxresearch.drivers.moments import complete_moments
+from cxresearch.drivers.parts import parts_of
+from cxresearch.drivers.resampling import ends, replicate_weights, share_draws
+from cxresearch.drivers.subsets import packed
+
+P = 5
+NAMES = [f"d{k}" for k in range(1, P + 1)]
+
+
+def population(slopes, *, r2: float, loading: float) -> np.ndarray:
+    """Return the covariance of drivers that share a factor, and of the outcome they explain to `r2`."""
+    among = loading**2 * np.ones((P, P)) + (1 - loading**2) * np.eye(P)
+    b = np.asarray(slopes, dtype=float)
+    explained = b @ among @ b
+    full = np.zeros((P + 1, P + 1))
+    full[:P, :P], full[:P, P], full[P, :P], full[P, P] = among, among @ b, among @ b, explained / r2
+    return full
+
+
+def coverage(n: int, replicates: int, *, r2: float, loading: float, seed: int) -> np.ndarray:
+    """Return how often the percentile intervals of the shares hold the population's shares, (p,)."""
+    full = population((0.6, 0.4, 0.2, 0, 0), r2=r2, loading=loading)
+    spread = np.sqrt(np.diag(full))
+    parts = parts_of(packed(full / np.outer(spread, spread)), sizes=[1] * P)[:, 0]
+    truth, root, rng, inside = parts / parts.sum(), np.linalg.cholesky(full), np.random.default_rng(seed), np.zeros(P)
+    for _ in range(replicates):
+        moments = complete_moments(rng.normal(size=(n, P + 1)) @ root.T, np.ones(n))
+        drawn = parts_of(moments.correlations(replicate_weights(np.ones(n), n_boot=400, rng=rng)), sizes=[1] * P).T
+        low, high = ends(None, share_draws(drawn), None, 0.95, "percentile")
+        inside += (low <= truth) & (truth <= high)
+    return inside / replicates
+
+
+def within_two_errors(share: float, replicates: int) -> float:
+    return 0.015 + 2 * np.sqrt(0.95 * 0.05 / replicates)
+
+
+def test_share_intervals_cover_the_population_s_shares_sample():
+    found = coverage(300, 120, r2=0.5, loading=0.6, seed=1)
+    assert np.abs(found.mean() - 0.95) <= within_two_errors(0.95, 120)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("n", [300, 1000])
+@pytest.mark.parametrize("r2, loading", [(0.5, 0.6), (0.3, 0.8)])
+def test_share_intervals_cover_95_times_in_100(n, r2, loading):
+    found = coverage(n, 2000, r2=r2, loading=loading, seed=2)
+    assert np.abs(found - 0.95).max() <= within_two_errors(0.95, 2000)
+
+
+def draw(n, rng, *, slopes=(), halo=0.0, loading=0.6):
+    common = rng.normal(size=(n, 1))
+    x = loading * common + np.sqrt(1 - loading**2) * rng.normal(size=(n, P))
+    b = np.concatenate([slopes, np.zeros(P - len(slopes))])
+    y = x @ b + halo * common[:, 0] + rng.normal(size=n)
+    return pd.DataFrame(np.clip(np.round(6 + 2 * x), 1, 10), columns=NAMES).assign(y=y)
+
+
+def headlines(replicates, seed, **world) -> list[str]:
+    rng = np.random.default_rng(seed)
+    return [
+        driver_importance(draw(400, rng, **world), outcome="y", drivers=NAMES, n_boot=200, seed=k).sentence()
+        for k in range(replicates)
+    ]
+
+
+def false_headlines(replicates, seed, **world) -> float:
+    """Return how often some driver is put ahead of another."""
+    return np.mean(
+        [
+            "Not established" not in h and "no driver can be told apart" not in h
+            for h in headlines(replicates, seed, **world)
+        ]
+    )
+
+
+def test_no_drivers_no_headline_sample():
+    assert false_headlines(40, 1) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 40)
+
+
+def test_halo_only_no_headline_sample():
+    assert false_headlines(40, 2, halo=1.0) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 40)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "world", [{}, {"halo": 1.0}, {"halo": 1.0, "loading": 0.8}, {"slopes": (0.5, 0.5, 0.5, 0.5, 0.5)}]
+)
+def test_false_headlines_at_most_5_in_100(world):
+    assert false_headlines(1000, 3, **world) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 1000)
+
+
+@pytest.mark.soak
+def test_without_any_association_that_is_what_the_headline_says_95_times_in_100():
+    said = np.mean([h.startswith("Not established: ") for h in headlines(2000, 4)])
+    assert said >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / 2000)
+
+
+def test_the_planted_order_is_recovered():
+    table = draw(4000, np.random.default_rng(5), slopes=(1.2, 0.9, 0.6, 0.3))
+    found = driver_importance(table, outcome="y", drivers=NAMES, seed=1, n_boot=300)
+    assert found.tidy()["rank"].tolist() == [1, 2, 3, 4, 5]
+    assert found.sentence().endswith("ahead of every other driver.")
+
+
+@pytest.mark.soak
+def test_the_set_tied_with_the_first_holds_the_truly_first_95_times_in_100():
+    rng = np.random.default_rng(6)
+    held = 0
+    for k in range(1000):
+        found = driver_importance(draw(400, rng, slopes=(0.6, 0.55)), outcome="y", drivers=NAMES, n_boot=300, seed=k)
+        first = found.tidy().set_index("term")["rank"].idxmin()
+        held += "d1" in (first, *found.tied)
+    assert held / 1000 >= 0.95 - 0.015 - 2 * np.sqrt(0.05 * 0.95 / 1000)
