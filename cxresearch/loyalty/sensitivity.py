@@ -1,0 +1,157 @@
+"""How strong a cause that was not measured would have to be to carry the finding away.
+
+References
+----------
+Cinelli & Hazlett (2020), J. R. Stat. Soc. B 82:39-67; VanderWeele & Ding (2017), Ann. Intern. Med. 167:268-274.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cxresearch.errors import DataProblem
+from cxresearch.findings import describe_columns
+from cxresearch.loyalty.design import Sample
+from cxresearch.loyalty.models import LEVELS, Fit, demean, fit_glm
+
+describe_columns(
+    times=("Times", "how many times as strong as the named control a hidden cause is taken to be", 1),
+    r2_score=("With the score", "partial R² of the hidden cause with the score (0-1)", 4),
+    r2_revenue=("With revenue", "partial R² of the hidden cause with revenue (0-1)", 4),
+)
+
+
+def partial_r2(t: float, df: float) -> float:
+    """Return t^2 / (t^2 + df): the share of what is left of the outcome that the term takes (0-1)."""
+    return float(t**2 / (t**2 + df))
+
+
+def robustness_value(t: float, df: float, *, q: float = 1.0, alpha: float | None = None) -> float:
+    """Return the partial R² (0-1) that a hidden cause needs with score and revenue alike to undo the estimate.
+
+    Parameters
+    ----------
+    t, df
+        t value and degrees of freedom of a least-squares coefficient with classical errors.
+    q
+        Share of the estimate to be explained away.
+    alpha
+        Given: enough to bring it within the two-sided critical value at this level.
+    """
+    f = q * abs(t) / np.sqrt(df)
+    if alpha is not None:
+        critical = stats.t.ppf(1 - alpha / 2, df - 1) / np.sqrt(df - 1)
+        if f <= critical:
+            return 0.0
+        if f > 1 / critical:
+            return float((f**2 - critical**2) / (1 + f**2))
+        f = f - critical
+    return float((np.sqrt(f**4 + 4 * f**2) - f**2) / 2)
+
+
+def bias_of(std_error: float, df: float, r2_revenue, r2_score):
+    """Return how far a hidden cause of that strength can move a least-squares coefficient."""
+    return std_error * np.sqrt(df * r2_revenue * r2_score / (1 - r2_score))
+
+
+def e_value(ratio: float) -> float:
+    """Return the risk ratio that a hidden cause needs with both sides to explain away a ratio of means."""
+    ratio = 1 / ratio if ratio < 1 else ratio
+    return float(ratio + np.sqrt(ratio * (ratio - 1)))
+
+
+def e_value_of_interval(low: float, high: float) -> float:
+    """Return the E-value of the end of an interval that lies nearer to 1; 1 when the interval holds 1."""
+    return 1.0 if low <= 1 <= high else e_value(low if low > 1 else high)
+
+
+def levels_model(s: Sample) -> tuple[float, float, float]:
+    """Return coefficient, classical error and df of the score in the unweighted linear model of revenue."""
+    X = np.column_stack([s.score, s.Z])
+    absorbed = 1
+    if s.effects:
+        absorbed = sum(len(np.unique(g)) for g in s.effects) - (len(s.effects) - 1)
+        within = demean(np.column_stack([s.y, X]), np.ones(s.n), list(s.effects))
+        y, X = within[:, 0], within[:, 1:]
+    else:
+        y, X = s.y, np.column_stack([X, np.ones(s.n)])
+        absorbed = 0
+    fit, df = _least_squares(X, y), float(s.n - X.shape[1] - absorbed)
+    if df < 2:
+        raise DataProblem(f"the linear model has {df:.0f} degrees of freedom; leave out controls or effects")
+    return float(fit.coef[0]), float(np.sqrt(fit.deviance / df * fit.bread[0, 0])), df
+
+
+def _least_squares(X, y) -> Fit:
+    return fit_glm(X, y, np.ones(len(y)), LEVELS)
+
+
+def _joint_partial_r2(X, y, block) -> float:
+    # share of the residual variation of y, given the other columns, that the columns in `block` take
+    others = np.delete(X, block, axis=1)
+    return 1 - _least_squares(X, y).deviance / _least_squares(others, y).deviance
+
+
+def benchmark_bounds(s: Sample, *, times=(1.0, 2.0, 3.0), confidence: float = 0.95) -> pd.DataFrame:
+    """Return what a hidden cause `times` as strong as each control would leave of the linear model in levels.
+
+    Returns
+    -------
+    DataFrame
+        term (the control), times, r2_score, r2_revenue (the bounds), estimate, std_error, conf_low, conf_high (adjusted, in
+        money per point). Empty without controls or with effects.
+    """
+    columns = ["term", "times", "r2_score", "r2_revenue", "estimate", "std_error", "conf_low", "conf_high"]
+    if not s.controls or s.effects:
+        return pd.DataFrame(columns=columns)
+    estimate, error, df = levels_model(s)
+    rows = []
+    for i, control in enumerate(s.controls):
+        strength = _strength(s, np.flatnonzero(s.of_control == i))
+        for k in times:
+            rows.append({"term": control, "times": k, **_adjusted(estimate, error, df, *strength, k, confidence)})
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _strength(s: Sample, block) -> tuple[float, float]:
+    ones = np.ones((s.n, 1))
+    with_score = _joint_partial_r2(np.column_stack([ones, s.Z]), s.score, block + 1)
+    with_revenue = _joint_partial_r2(np.column_stack([ones, s.score, s.Z]), s.y, block + 2)
+    return with_score, with_revenue
+
+
+def bounds(r2_score: float, r2_revenue: float, k: float) -> tuple[float, float]:
+    """Return partial R² with the score and with revenue of a hidden cause k times as strong as a control.
+
+    `r2_score` is the control's own with the score given the other controls, `r2_revenue` its own with revenue given
+    score and other controls. Missing where k is more than the data allow.
+    """
+    score = k * r2_score / (1 - r2_score)
+    if score >= 1:
+        return np.nan, np.nan
+    shared = k * r2_score**2 / ((1 - k * r2_score) * (1 - r2_score))
+    revenue = ((np.sqrt(k) + np.sqrt(shared)) / np.sqrt(1 - shared)) ** 2 * r2_revenue / (1 - r2_revenue)
+    return float(score), float(min(revenue, 1.0))
+
+
+def _adjusted(estimate, error, df, own_score, own_revenue, k, confidence) -> dict[str, float]:
+    score, revenue = bounds(own_score, own_revenue, k)
+    left = np.sign(estimate) * (abs(estimate) - bias_of(error, df, revenue, score))
+    spread = error * np.sqrt((1 - revenue) / (1 - score)) * np.sqrt(df / (df - 1))
+    half = stats.t.ppf((1 + confidence) / 2, df - 1) * spread
+    keys = ("r2_score", "r2_revenue", "estimate", "std_error", "conf_low", "conf_high")
+    return dict(zip(keys, (score, revenue, left, spread, left - half, left + half)))
+
+
+def contour(estimate: float, std_error: float, df: float, *, most: float, steps: int = 21) -> pd.DataFrame:
+    """Return what a hidden cause of each strength would leave of the linear model in levels.
+
+    Returns
+    -------
+    DataFrame
+        r2_score, r2_revenue from 0 to `most` in `steps`, and estimate (money per point).
+    """
+    strength = np.linspace(0, most, steps)
+    score, revenue = (g.ravel() for g in np.meshgrid(strength, strength))
+    left = np.sign(estimate) * (abs(estimate) - bias_of(std_error, df, revenue, score))
+    return pd.DataFrame({"r2_score": score, "r2_revenue": revenue, "estimate": left})

@@ -1,0 +1,682 @@
+"""Revenue against loyalty: published numbers, planted truths, refusals word for word."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cxresearch as cx
+from cxresearch.loyalty import fit_loyalty_revenue
+from cxresearch.loyalty.covariance import Sampling, cr2, influence_covariance, jackknife
+from cxresearch.loyalty.ladder import park, tweedie_log_density, tweedie_power
+from cxresearch.loyalty.models import LEVELS, Family, fit_glm, fit_within, log_link, power_deviance
+from cxresearch.loyalty.sensitivity import bounds, e_value, e_value_of_interval, partial_r2, robustness_value
+from cxresearch.loyalty.shape import natural_spline, scale_of
+
+
+def shop(seed=1, n=1500, slope=0.05, confounding=0.3, zeros=0.3):
+    """Customers whose revenue rises by exp(slope) a point, with a cause that also raises the score."""
+    rng = np.random.default_rng(seed)
+    affluence = rng.normal(size=n)
+    score = np.clip(np.round(7 + 1.2 * affluence + 2 * rng.normal(size=n)), 0, 10)
+    mean = np.exp(4 + slope * score + confounding * affluence)
+    revenue = np.where(rng.random(n) < zeros, 0, rng.gamma(1.2, mean / 1.2 / (1 - zeros)))
+    return pd.DataFrame({
+        "nps": score, "revenue": revenue, "affluence": affluence, "region": rng.choice(["east", "north", "west"], n),
+        "branch": rng.integers(0, 60, n), "month": rng.integers(0, 45, n), "w": rng.uniform(0.5, 2, n),
+    })
+
+
+@pytest.fixture(scope="module")
+def customers():
+    return shop()
+
+
+def fit(table, **options):
+    return fit_loyalty_revenue(table, **({"revenue": "revenue", "loyalty": "nps"} | options))
+
+
+@pytest.fixture(scope="module")
+def found(customers):
+    return fit(customers, controls=["affluence", "region"])
+
+
+# --- published numbers -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def petersen(oracles):
+    table = pd.read_csv(oracles / "petersen.csv")
+    X = np.column_stack([np.ones(len(table)), table["x"]])
+    fitted = fit_glm(X, table["y"].to_numpy(), np.ones(len(table)), LEVELS)
+    return fitted, table["firm"].to_numpy(), table["year"].to_numpy(), X, table["y"].to_numpy()
+
+
+def petersen_error(petersen, *clusters):
+    return float(np.sqrt(influence_covariance(petersen[0].influence, Sampling(clusters=clusters), 2)[1, 1]))
+
+
+def test_petersen_coefficients_are_029680_and_1034833(petersen):
+    assert petersen[0].coef == pytest.approx([0.029680, 1.034833], abs=5e-7)
+
+
+def test_petersen_hc1_error_of_x_is_028395(petersen):
+    assert petersen_error(petersen) == pytest.approx(0.028395, abs=5e-7)
+
+
+def test_petersen_classical_error_of_x_is_028583(petersen):
+    fitted = petersen[0]
+    assert np.sqrt(fitted.deviance / 4998 * fitted.bread[1, 1]) == pytest.approx(0.028583, abs=5e-7)
+
+
+def test_petersen_error_by_firm_is_050596_and_by_year_033389(petersen):
+    assert petersen_error(petersen, petersen[1]) == pytest.approx(0.050596, abs=5e-7)
+    assert petersen_error(petersen, petersen[2]) == pytest.approx(0.033389, abs=5e-7)
+
+
+def test_petersen_two_way_error_is_053558_cameron_gelbach_miller_2011(petersen):
+    assert petersen_error(petersen, petersen[1], petersen[2]) == pytest.approx(0.053558, abs=5e-7)
+
+
+def test_petersen_within_firm_equals_least_squares_with_a_dummy_a_firm(petersen):
+    _, firm, year, X, y = petersen
+    some = firm <= 40
+    dummies = (firm[some, None] == np.arange(1, 41)).astype(float)
+    whole = fit_glm(np.column_stack([X[some, 1], dummies]), y[some], np.ones(some.sum()), LEVELS)
+    codes = [np.unique(firm[some], return_inverse=True)[1]]
+    within = fit_within(X[some, 1:], y[some], np.ones(some.sum()), codes, LEVELS)
+    assert within.coef[0] == pytest.approx(whole.coef[0], abs=1e-10)
+    assert within.influence[:, 0] == pytest.approx(whole.influence[:, 0], abs=1e-10)
+
+
+CLOTTING_U = np.array([5, 10, 15, 20, 30, 40, 60, 80, 100])
+CLOTTING_LOT1 = np.array([118, 58, 42, 35, 27, 25, 21, 19, 18])
+
+
+def test_gamma_clotting_inverse_link_lot1_mccullagh_nelder_1989():
+    inverse = Family(
+        mean=lambda eta: 1 / eta,
+        weight=lambda eta: 1 / eta**2,
+        residual=lambda eta, y: -(y - 1 / eta) * eta**2,
+        deviance=lambda y, mu: power_deviance(y, mu, 2),
+        start=lambda y, centre: 1 / y,
+    )
+    X = np.column_stack([np.ones(9), np.log(CLOTTING_U)])
+    got = fit_glm(X, CLOTTING_LOT1, np.ones(9), inverse)
+    assert got.coef == pytest.approx([-0.01655438, 0.01534311], abs=5e-9)
+
+
+TWEEDIE_X = np.array([0.2, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5])
+TWEEDIE_Y = np.array([0, 1.2, 0, 2.5, 3.1, 0, 6.2, 4.4, 9.8, 0, 14.2, 20.1])
+
+
+def test_tweedie_power_1_5_log_link_is_minus_70007_64604_deviance_28_33782():
+    got = fit_glm(np.column_stack([np.ones(12), TWEEDIE_X]), TWEEDIE_Y, np.ones(12), log_link(1.5))
+    assert got.coef == pytest.approx([-0.70007, 0.64604], abs=5e-6)
+    assert got.deviance == pytest.approx(28.33782, abs=5e-6)
+
+
+def test_darfur_partial_r2_0218731_rv_1387764_and_0762580_cinelli_hazlett_2020():
+    t = 0.0973158 / 0.0232565
+    assert partial_r2(t, 783) == pytest.approx(0.0218731, abs=5e-7)
+    assert robustness_value(t, 783) == pytest.approx(0.1387764, abs=5e-7)
+    assert robustness_value(t, 783, alpha=0.05) == pytest.approx(0.0762580, abs=5e-7)
+
+
+def test_robustness_value_at_its_edges_is_0_and_the_extreme_form():
+    assert robustness_value(1.0, 783, alpha=0.05) == 0.0
+    t, df = 90.0, 4.0  # f > 1 / f*
+    f, critical = t / 2, 3.182446305284263 / np.sqrt(3)
+    assert robustness_value(t, df, alpha=0.05) == pytest.approx((f**2 - critical**2) / (1 + f**2))
+
+
+def test_e_value_of_rr_3_9_is_7_263_vanderweele_ding_2017():
+    assert e_value(3.9) == pytest.approx(7.263, abs=5e-4)
+    assert e_value(1 / 3.9) == pytest.approx(7.263, abs=5e-4)
+    assert (e_value_of_interval(0.9, 2.0), e_value_of_interval(1.8, 8.7)) == (1.0, pytest.approx(3.0))
+    assert e_value_of_interval(0.1, 0.5) == pytest.approx(e_value(2.0))
+
+
+def trap(n=4000, seed=3):
+    rng = np.random.default_rng(seed)
+    g = np.repeat([0, 1], n // 2)
+    noise = np.concatenate([rng.permutation(normal_quantiles(n // 2)) for _ in range(2)])
+    return pd.DataFrame({"nps": g, "revenue": np.exp(3 + 0.2 * g + np.where(g == 0, 1.2, 0.6) * noise)})
+
+
+def normal_quantiles(n):
+    from scipy import stats
+
+    return stats.norm.ppf((np.arange(n) + 0.5) / n)
+
+
+def test_log_ols_trap_says_22_percent_more_the_true_ratio_of_means_is_71177():
+    got = fit(trap(40000), model="log_ols")
+    assert got.tidy().set_index("term").loc["nps", "percent"] == pytest.approx(100 * np.expm1(0.2), abs=0.01)
+    assert 1 + got.glance()["percent"][0] / 100 == pytest.approx(0.71177, abs=0.002)
+    assert 1 + fit(trap(40000)).glance()["percent"][0] / 100 == pytest.approx(0.71177, abs=0.002)
+
+
+def test_log_ols_trap_is_named_where_the_coefficient_and_the_means_disagree():
+    got = fit(trap(), model="log_ols")
+    assert "The log-OLS trap: the coefficient alone reads 22.1 % more" in got.sentence()
+    assert not got.checks().set_index("check").loc["coefficient of log revenue agrees with the means", "ok"]
+    alike = fit(shop(), model="log_ols")
+    assert "trap" not in alike.sentence()
+
+
+# --- against other software ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("model", "power"), [("poisson", 1), ("gamma", 2)])
+def test_coefficients_and_hc1_errors_equal_statsmodels_to_1e_8(customers, model, power):
+    import statsmodels.api as sm
+
+    table = customers[customers["revenue"] > 0] if model == "gamma" else customers
+    X = sm.add_constant(table[["nps", "affluence"]].to_numpy())
+    family = sm.families.Poisson() if power == 1 else sm.families.Gamma(sm.families.links.Log())
+    reference = sm.GLM(table["revenue"].to_numpy(), X, family=family).fit(cov_type="HC1", tol=1e-12)
+    got = fit(table, controls=["affluence"], model=model).tidy()
+    assert got["estimate"].to_numpy() == pytest.approx(reference.params, abs=1e-8)
+    # statsmodels' HC1 of a GLM leaves out the factor n / (n - p) that defines HC1
+    assert got["std_error"].to_numpy() == pytest.approx(reference.bse * np.sqrt(len(table) / (len(table) - 3)), abs=1e-8)
+
+
+def test_clustered_errors_equal_statsmodels_to_1e_8_one_and_two_ways(customers):
+    import statsmodels.api as sm
+
+    X = sm.add_constant(customers[["nps", "affluence"]].to_numpy())
+    model = sm.GLM(customers["revenue"].to_numpy(), X, family=sm.families.Poisson())
+    one = model.fit(cov_type="cluster", cov_kwds={"groups": customers["branch"].to_numpy()}, tol=1e-12)
+    got = fit(customers, controls=["affluence"], cluster="branch").tidy()
+    assert got["std_error"].to_numpy() == pytest.approx(one.bse, abs=1e-8)
+    two = model.fit(cov_type="cluster", cov_kwds={"groups": customers[["branch", "month"]].to_numpy()}, tol=1e-12)
+    got = fit(customers, controls=["affluence"], cluster=["branch", "month"]).tidy()
+    assert got["std_error"].to_numpy() == pytest.approx(two.bse, abs=1e-8)
+
+
+def test_weights_give_linearised_errors_not_those_of_frequency_weights(customers):
+    import statsmodels.api as sm
+
+    X = sm.add_constant(customers["nps"].to_numpy())
+    as_counts = sm.GLM(customers["revenue"], X, family=sm.families.Poisson(), freq_weights=customers["w"]).fit()
+    got = fit(customers, weight="w")
+    assert got.tidy()["estimate"].to_numpy() == pytest.approx(as_counts.params.to_numpy(), abs=1e-8)
+    w, y = customers["w"].to_numpy(), customers["revenue"].to_numpy()
+    scores = (w * (y - as_counts.mu))[:, None] * X
+    bread = np.linalg.inv(X.T @ ((w * as_counts.mu)[:, None] * X))
+    by_hand = bread @ (scores.T @ scores) @ bread * len(w) / (len(w) - 1)
+    assert got.tidy()["std_error"].to_numpy() == pytest.approx(np.sqrt(np.diag(by_hand)), rel=1e-8)
+    assert got.tidy()["std_error"][1] > 5 * as_counts.bse.iloc[1]
+    assert got.glance()["n_effective"][0] == pytest.approx(w.sum() ** 2 / np.sum(w**2))
+
+
+def test_strata_and_clusters_enter_the_errors(customers):
+    plain = fit(customers, weight="w").glance()["percent_high"][0]
+    stratified = fit(customers, weight="w", strata="region").glance()["percent_high"][0]
+    clustered = fit(customers, weight="w", strata="region", cluster="branch").glance()
+    assert len({plain, stratified, clustered["percent_high"][0]}) == 3
+    whole = fit(customers.assign(f=0.75), weight="w", fpc="f").tidy()["std_error"]
+    assert whole.to_numpy() == pytest.approx(fit(customers, weight="w").tidy()["std_error"].to_numpy() / 2)
+
+
+def test_poisson_with_effects_equals_a_dummy_for_every_group(customers):
+    import statsmodels.api as sm
+
+    some = customers[customers["branch"] < 12]
+    dummies = pd.get_dummies(some["branch"]).to_numpy(dtype=float)
+    X = np.column_stack([some["nps"], dummies])
+    reference = sm.GLM(some["revenue"].to_numpy(), X, family=sm.families.Poisson()).fit(tol=1e-12)
+    got = fit(some, effects=["branch"])
+    assert got.tidy()["estimate"][0] == pytest.approx(reference.params[0], abs=1e-7)
+    assert got.glance()["errors"][0] == "cluster jackknife (CV3, 12 clusters)"
+
+
+def test_two_way_effects_equal_dummies_of_both(customers):
+    import statsmodels.api as sm
+
+    some = customers[(customers["branch"] < 50) & (customers["month"] < 8)]
+    dummies = np.column_stack([pd.get_dummies(some["branch"]), pd.get_dummies(some["month"]).iloc[:, 1:]]).astype(float)
+    some = some.assign(positive=some["revenue"] + 1)
+    reference = sm.OLS(np.log(some["positive"]), np.column_stack([some["nps"], dummies])).fit()
+    got = fit(some, revenue="positive", effects=["branch", "month"], model="log_ols")
+    assert got.tidy()["estimate"][0] == pytest.approx(reference.params.iloc[0], abs=1e-8)
+
+
+def test_cr2_equals_the_matrix_formula_bell_mccaffrey_2002():
+    rng = np.random.default_rng(0)
+    n, cluster = 60, np.repeat(np.arange(6), 10)
+    X = np.column_stack([np.ones(n), rng.normal(size=n) + cluster / 3])
+    y = rng.normal(size=n) + cluster
+    bread = np.linalg.inv(X.T @ X)
+    H, residual = X @ bread @ X.T, y - X @ bread @ X.T @ y
+    meat, columns = np.zeros((2, 2)), []
+    for g in range(6):
+        m = cluster == g
+        values, vectors = np.linalg.eigh(np.eye(10) - H[np.ix_(m, m)])
+        adjust = vectors @ np.diag(values**-0.5) @ vectors.T
+        score = X[m].T @ adjust @ residual[m]
+        meat += np.outer(score, score)
+        columns.append((np.eye(n) - H)[:, m] @ adjust @ X[m] @ bread[:, 1])
+    gram = np.stack(columns, axis=1)
+    values = np.linalg.eigvalsh(gram.T @ gram)
+    covariance, df = cr2(X, residual, cluster)
+    assert covariance == pytest.approx(bread @ meat @ bread, rel=1e-10)
+    assert df[1] == pytest.approx(values.sum() ** 2 / np.sum(values**2), rel=1e-10)
+
+
+def test_cluster_jackknife_of_a_mean_is_the_error_between_cluster_means():
+    y, cluster = np.arange(12.0), np.repeat(np.arange(4), 3)
+    _, covariance = jackknife(lambda w: np.array([w @ y / w.sum()]), cluster, np.ones(12))
+    means = y.reshape(4, 3).mean(axis=1)
+    assert covariance[0, 0] == pytest.approx(means.var(ddof=1) / 4)
+
+
+def test_few_clusters_take_cr2_in_log_ols_and_the_jackknife_in_poisson(customers):
+    few = customers.assign(site=customers["branch"] % 9)
+    assert fit(few, cluster="site", model="log_ols").glance()["errors"][0] == "CR2, 9 clusters"
+    got = fit(few, cluster="site")
+    assert got.glance()["errors"][0] == "cluster jackknife (CV3, 9 clusters)"
+    assert not got.checks().set_index("check").loc["clusters", "ok"]
+
+
+def test_tweedie_density_is_a_compound_poisson_of_gammas():
+    y, mu, power, phi = np.array([0.0, 0.7, 3.0]), 2.0, 1.4, 0.9
+    rate, shape, scale = mu**0.6 / (phi * 0.6), 0.6 / 0.4, phi * 0.4 * mu**0.4
+    from scipy import stats
+
+    counts = np.arange(1, 200)[:, None]
+    mixed = np.sum(stats.poisson.pmf(counts, rate) * stats.gamma.pdf(y, counts * shape, scale=scale), axis=0)
+    mixed[0] = np.exp(-rate)
+    assert tweedie_log_density(y, np.full(3, mu), power, phi) == pytest.approx(np.log(mixed), rel=1e-8)
+
+
+def test_tweedie_power_is_recovered():
+    rng = np.random.default_rng(5)
+    n, power, phi = 3000, 1.6, 2.0
+    x = rng.normal(size=n)
+    mu = np.exp(1 + 0.3 * x)
+    counts = rng.poisson(mu ** (2 - power) / (phi * (2 - power)))
+    y = rng.gamma(np.maximum(counts, 1e-9) * (2 - power) / (power - 1), phi * (power - 1) * mu ** (power - 1)) * (counts > 0)
+    assert tweedie_power(np.column_stack([np.ones(n), x]), y, np.ones(n)) == pytest.approx(1.6, abs=0.05)
+
+
+@pytest.mark.parametrize(("power", "draw"), [(1, lambda r, m: r.poisson(m)), (2, lambda r, m: r.gamma(2, m / 2))])
+def test_park_slope_is_1_for_poisson_and_2_for_gamma(power, draw):
+    rng = np.random.default_rng(6)
+    mu = np.exp(rng.uniform(0, 4, 20000))
+    assert park(draw(rng, mu).astype(float), mu, np.ones(20000)) == pytest.approx(power, abs=0.1)
+
+
+def test_natural_spline_is_straight_beyond_its_outer_knots():
+    x = np.array([-3.0, -2.0, -1.0, 11.0, 12.0, 13.0])
+    bends = natural_spline(x, np.array([0.0, 3.0, 6.0, 10.0]))
+    assert np.diff(bends[:3], n=2, axis=0) == pytest.approx(np.zeros((1, 3)), abs=1e-9)
+    assert np.diff(bends[3:], n=2, axis=0) == pytest.approx(np.zeros((1, 3)), abs=1e-9)
+
+
+# --- planted truth, shown and biased -------------------------------------------------------------------------------------
+
+
+def test_planted_5_percent_a_point_is_recovered_with_the_control_and_overstated_without(found):
+    got, sides = found.glance().iloc[0], found.tables()["with_and_without"]
+    truth = 100 * np.expm1(0.05)
+    assert got["percent_low"] < truth < got["percent_high"]
+    assert sides["percent_low"][0] > truth
+    assert list(sides["held"]) == ["nothing", "affluence, region"]
+    assert "Without controls it would read" in found.sentence()
+
+
+def test_the_bundled_company_shows_its_planted_5_percent_with_affluence_held_and_more_without(root):
+    data = cx.open_study(root / "data" / "example" / "study.yml")
+    table = data.matched("responses", "customers", keep="latest")
+    asked = {"revenue": "revenue", "loyalty": data.column("nps"), "time": (data.column("asked_at"), "2025-01-01"), **data.survey_design}
+    got = cx.fit_loyalty_revenue(table, controls=data.columns("control"), **asked)
+    g, bare = got.glance().iloc[0], got.tables()["with_and_without"].iloc[0]
+    assert g["established"] and g["percent_low"] < 5.0 < g["percent_high"]
+    assert bare["percent"] > 1.3 * g["percent"]
+
+
+@pytest.mark.parametrize("model", ["poisson", "gamma", "log_ols", "two_part", "tweedie"])
+@pytest.mark.parametrize("shape", ["linear", "spline", "groups"])
+def test_every_model_and_shape_answers_and_covers_the_planted_truth(model, shape):
+    got = fit(shop(n=4000, seed=11), controls=["affluence"], model=model, shape=shape)
+    g = got.glance().iloc[0]
+    assert g["percent_low"] < 100 * np.expm1(0.05) * (0.6 if shape == "groups" else 1) + 2 and g["percent_high"] > 2
+    assert g["established"] and g["ratio_low"] > 1
+    assert np.isfinite(got.tidy()["std_error"]).all()
+
+
+def test_the_headline_of_the_default_is_exactly_exp_b_minus_1(found):
+    row = found.tidy().set_index("term").loc["nps"]
+    g = found.glance().iloc[0]
+    assert [g["percent"], g["percent_low"], g["percent_high"]] == pytest.approx([row["percent"], row["percent_low"], row["percent_high"]])
+
+
+def test_money_per_point_is_the_predicted_difference_with_its_delta_error(customers):
+    got = fit(customers)
+    b = got.tidy()["estimate"].to_numpy()
+    rising = customers["nps"] <= 9
+    now = np.exp(b[0] + b[1] * customers["nps"])
+    assert got.glance()["money"][0] == pytest.approx((now * np.expm1(b[1]))[rising].mean())
+    rng = np.random.default_rng(2)
+    draws = [fit(customers.iloc[rng.integers(0, len(customers), len(customers))]).glance()["money"][0] for _ in range(60)]
+    width = got.glance()["money_high"][0] - got.glance()["money"][0]
+    assert width / 1.96 == pytest.approx(np.std(draws), rel=0.25)
+
+
+def test_nothing_planted_is_not_established():
+    got = fit(shop(slope=0.0, confounding=0.0, seed=4))
+    assert not got.glance()["established"][0]
+    assert got.sentence().startswith("What a point of nps goes with in revenue is not established: the interval holds zero.")
+
+
+def test_a_weak_link_is_told_as_weak(found):
+    assert found.glance()["explained"][0] < 0.02
+    assert "The link is weak: the score accounts for" in found.sentence()
+
+
+def test_group_means_have_bca_intervals_with_a_seed_and_t_intervals_without(customers, found):
+    groups = found.tables()["groups"]
+    assert list(groups["group"]) == ["detractor", "passive", "promoter"]
+    by_hand = customers[customers["nps"] >= 9]["revenue"]
+    top = groups.iloc[2]
+    assert [top["estimate"], top["median"], top["zeros"]] == pytest.approx([by_hand.mean(), by_hand.median(), (by_hand == 0).mean()])
+    half = 1.9605 * by_hand.std(ddof=1) / np.sqrt(len(by_hand))
+    assert top["conf_high"] - top["estimate"] == pytest.approx(half, rel=0.01)
+    drawn = fit(customers, seed=3).tables()["groups"].iloc[2]
+    assert drawn["conf_high"] - drawn["estimate"] > drawn["estimate"] - drawn["conf_low"]  # skewed, as revenue is
+    assert drawn["conf_high"] - drawn["conf_low"] == pytest.approx(2 * half, rel=0.1)
+
+
+def test_same_seed_same_bytes(customers):
+    one, two = (fit(customers, seed=3).tables()["groups"].to_csv() for _ in range(2))
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ("score", "names"),
+    [
+        ([0, 3, 7, 10], ("detractor", "passive", "promoter")),
+        ([1, 6, 8, 10], ("1-6", "7-8", "9-10")),
+        ([0, 1], ("0", "1")),
+        ([1, 2, 3, 4, 5], ("1-2", "3-4", "5")),
+    ],
+)
+def test_the_score_is_cut_into_recommend_groups_ranges_levels_or_thirds(score, names):
+    assert scale_of(np.array(score, dtype=float)).names == names
+
+
+def test_curvature_and_asymmetry_are_found_where_planted():
+    rng = np.random.default_rng(8)
+    score = rng.integers(0, 11, 4000)
+    mean = np.exp(3 + np.where(score >= 9, 0.8, 0.0))
+    got = fit(pd.DataFrame({"nps": score, "revenue": rng.gamma(2, mean / 2)}))
+    tests = got.tables()["shape"].set_index("test")["p_value"]
+    assert tests["curvature"] < 0.001 and tests["upper step = lower step"] < 0.001
+    checks = got.checks().set_index("check")["ok"]
+    assert not checks["curvature (p)"] and not checks["upper step = lower step (p)"]
+
+
+def test_benchmark_bounds_of_darfur_female_0092_and_1246_cinelli_hazlett_2020():
+    # partial R2 of female with treatment .0091, with the outcome .1097 (as printed, to four figures)
+    with_score, with_outcome = bounds(0.00908, 0.10974, 1)
+    assert with_score == pytest.approx(0.00916, abs=2e-5)
+    assert with_outcome == pytest.approx(0.1246, abs=2e-3)
+
+
+def test_a_cause_stronger_than_the_data_allow_has_no_bound():
+    assert np.isnan(bounds(0.4, 0.1, 2)).all()
+
+
+def test_the_robustness_value_in_the_table_is_that_of_least_squares(customers):
+    import statsmodels.api as sm
+
+    t = sm.OLS(customers["revenue"], sm.add_constant(customers[["nps", "affluence"]])).fit().tvalues["nps"]
+    got = fit(customers, controls=["affluence"])
+    assert got.glance()["robustness_value"][0] == pytest.approx(robustness_value(t, len(customers) - 3))
+    assert "linear model in levels" in got.tables()["sensitivity"]["method"][0]
+
+
+def test_the_contour_is_zero_where_both_strengths_are_the_robustness_value(found):
+    g, grid = found.glance().iloc[0], found.tables()["contour"]
+    from cxresearch.loyalty.sensitivity import bias_of
+
+    slope = grid.query("r2_score == 0 and r2_revenue == 0")["estimate"].iloc[0]
+    t = np.sqrt(g["partial_r2"] / (1 - g["partial_r2"]) * (g["n"] - 5))
+    assert bias_of(slope / t, g["n"] - 5, g["robustness_value"], g["robustness_value"]) == pytest.approx(slope, rel=1e-9)
+    ax = found.plot_sensitivity()
+    assert "as strong as affluence" in " ".join(text.get_text() for text in ax.get_legend().get_texts())
+
+
+def test_a_control_that_lies_after_the_score_is_warned_of(customers):
+    later = customers.assign(visits=customers["nps"] + customers["affluence"], visits_before=customers["branch"])
+    got = fit(later, controls=["visits", "visits_before"]).checks().set_index("check").loc["controls that may lie after the score"]
+    assert (got["value"], got["ok"]) == ("visits", False)
+    assert fit(later, controls=["affluence"]).checks().set_index("check").loc["controls that may lie after the score", "ok"]
+
+
+# --- what is left out, pooled, hidden --------------------------------------------------------------------------------------
+
+
+def test_rows_left_out_are_counted_with_the_reason(customers):
+    holed = customers.copy()
+    holed.loc[:9, "nps"] = np.nan
+    holed.loc[5:19, "affluence"] = np.nan
+    got = fit(holed, controls=["affluence"])
+    assert got.glance()[["n", "received", "dropped"]].iloc[0].tolist() == [1480, 1500, 20]
+    assert dict(got.tables()["dropped"].to_numpy()) == {"nps missing": 10, "affluence missing": 10}
+    assert got.checks()["value"][0] == "20 of 1500 (nps missing: 10, affluence missing: 10)"
+
+
+def test_categories_and_groups_under_the_minimum_base_are_pooled(customers):
+    rare = customers.copy()
+    rare.loc[:3, "region"] = "south"
+    got = fit(rare, controls=["region"], min_base=10)
+    assert "region[south]" not in set(got.tidy()["term"])
+    few = customers[(customers["nps"] < 9) | (customers.index < 15)]
+    table = fit(few, min_base=10).tables()["groups"]
+    assert table["n"].min() >= 10 and len(table) == 2
+    assert fit(few, min_base=10).tables()["curve"]["n"].min() >= 10
+
+
+def test_time_after_the_window_began_takes_the_headline_away(customers):
+    asked = pd.Timestamp("2024-12-01") + pd.to_timedelta(np.arange(1500) % 60, unit="D")
+    dated = customers.assign(asked=asked)
+    got = fit(dated, controls=["affluence"], time=["asked", "2025-01-01"])
+    assert not got.glance()["established"][0]
+    assert "not established: the score was measured after the revenue window began for 48 % of customers" in got.sentence()
+    clean = fit(dated, controls=["affluence"], time=["asked", "2025-02-01"])
+    assert clean.glance()["established"][0]
+    assert clean.checks().set_index("check").loc["score measured before the revenue window", "ok"]
+    assert fit(dated, time="asked").checks()["value"][2] == "start of the revenue window not stated"
+
+
+def test_a_score_made_of_the_revenue_is_named_as_a_leak(customers):
+    leak = customers.assign(nps=np.clip(np.round(customers["revenue"].rank(pct=True) * 10), 0, 10))
+    assert "the score gives the revenue away (its rank correlation with revenue is" in fit(leak).sentence()
+    told = customers.assign(nps=np.where(customers["revenue"] > 0, customers["nps"] % 3 + 6, customers["nps"] % 4))
+    assert "the score gives the revenue away (its rank correlation" in fit(told).sentence()
+    few = customers.assign(nps=np.where(np.arange(1500) < 20, 0, customers["nps"] % 5 + 6))
+    few["revenue"] = np.where(np.arange(1500) < 20, 0.0, few["revenue"] + 1)
+    assert "the score gives the revenue away (it alone tells who has no revenue)" in fit(few).sentence()
+
+
+# --- refusals, word for word -----------------------------------------------------------------------------------------------
+
+
+def refused(table, problem=cx.DataProblem, **options):
+    with pytest.raises(problem) as caught:
+        fit(table, **options)
+    return str(caught.value)
+
+
+def test_negative_revenue_is_named_with_the_decision(customers):
+    bad = customers.copy()
+    bad.loc[:2, "revenue"] = -5.5
+    assert refused(bad) == (
+        "revenue holds 3 negative values among 1500 (lowest -5.5); decide what they are: net returns off the purchases, "
+        "or leave these customers out"
+    )
+
+
+def test_missing_revenue_is_named_with_the_decision(customers):
+    bad = customers.copy()
+    bad.loc[:2, "revenue"] = np.nan
+    assert refused(bad) == (
+        "revenue is missing for 3 of 1500 customers; decide what that means: 0 where nothing was bought, or leave out the "
+        "customers whose revenue is unknown"
+    )
+
+
+def test_one_cluster(customers):
+    assert refused(customers.assign(site=1), cluster="site") == (
+        "cluster 'site' has one value in all 1500 rows; errors between clusters cannot be estimated: name a column with "
+        "several, or none"
+    )
+
+
+def test_constant_score(customers):
+    assert refused(customers.assign(nps=9)) == "nps has one value (9) in all 1500 rows used; nothing can go with it"
+
+
+def test_scales_mixed(customers):
+    mixed = customers["nps"].copy()
+    mixed[:30] = np.arange(11, 41)
+    assert refused(customers.assign(nps=mixed)) == (
+        "nps mixes two scales: 30 of 1500 values lie above 10 (highest 40) while the rest fit a scale that ends at 10; "
+        "split it, or declare the 30 as missing codes"
+    )
+
+
+def test_a_0_10_and_a_0_100_scale_in_one_column(customers):
+    mixed = customers["nps"].where(np.arange(1500) % 2 == 0, customers["nps"] * 10)
+    assert refused(customers.assign(nps=mixed)).startswith("nps mixes two scales: ")
+    wide = np.clip(np.round(60 + 25 * np.random.default_rng(1).normal(size=1500)), 0, 100)
+    assert fit(customers.assign(nps=wide)).glance()["n"][0] == 1500
+
+
+def test_scales_that_differ_between_waves(customers):
+    first = np.arange(1500) < 700
+    mixed = customers.assign(nps=np.where(first, 1 + customers["nps"] % 5, customers["nps"]), wave=np.where(first, "2023", "2024"))
+    assert refused(mixed) == (
+        "nps mixes two scales: it ends at 5 where wave is 2023 and at 10 where it is 2024; bring them to one scale, or fit them apart"
+    )
+
+
+def test_lounge_ratings_mix_a_1_5_and_a_1_10_scale_67_values_above_5(shared):
+    lounge = pd.read_csv(shared / "data" / "verbatims" / "lounge.csv")
+    table = pd.DataFrame({"nps": lounge["overall_rating"], "revenue": 1.0 + np.arange(len(lounge))})
+    assert "nps mixes two scales: 67 of" in refused(table)
+
+
+def test_currencies_mixed(customers):
+    mixed = customers.assign(currency=["EUR"] * 1000 + ["USD"] * 500)
+    assert refused(mixed) == (
+        "revenue is in 2 currencies (EUR: 1000, USD: 500); convert it to one before it is compared"
+    )
+    text = customers.assign(revenue=customers["revenue"].map("€ {:.0f}".format))
+    shown = ", ".join(repr(v) for v in text["revenue"].unique()[:3])
+    assert refused(text) == f"revenue is not a number ({shown}); strip signs of currency, keep one currency, and convert it"
+
+
+def test_a_control_that_equals_the_revenue(customers):
+    assert refused(customers.assign(spend=customers["revenue"] * 0.01), controls=["spend"]) == (
+        "control 'spend' equals 'revenue', the revenue, up to a factor; leave it out"
+    )
+    assert refused(customers, controls=["revenue"]) == "control 'revenue' is the revenue itself; leave it out"
+    assert refused(customers, controls=["nps"]) == "control 'nps' is the loyalty score itself; leave it out"
+
+
+def test_controls_that_repeat_each_other(customers):
+    twice = customers.assign(wealth=customers["affluence"] * 2)
+    assert refused(twice, controls=["affluence", "wealth"]) == (
+        "control wealth is constant, or repeats other controls, in the rows used; leave it out"
+    )
+
+
+def test_controls_that_are_dates_or_identifiers(customers):
+    dated = customers.assign(since=pd.Timestamp("2020-01-01"), key=[f"C{i}" for i in range(1500)])
+    assert refused(dated, controls=["since"]) == (
+        "control 'since' holds dates; turn it into a number, such as days of tenure, or into categories"
+    )
+    assert refused(dated, controls=["key"]) == "control 'key' has 1500 categories in 1500 rows; merge them, or leave it out"
+
+
+def test_dates_in_the_future(customers):
+    ahead = customers.assign(asked=pd.Timestamp("2024-12-01"))
+    ahead.loc[:4, "asked"] = pd.Timestamp("2199-01-01")
+    assert refused(ahead, time="asked") == (
+        "asked holds 5 dates in the future (latest 2199-01-01); correct them or leave the rows out"
+    )
+    assert refused(customers.assign(asked="soon"), time="asked") == "asked holds 1500 values that are no dates (first 'soon')"
+    assert refused(ahead.assign(asked="2024-01-01"), time=["asked", "spring"]) == (
+        "the start of the revenue window, 'spring', is neither a column nor a date such as 2025-01-01"
+    )
+
+
+def test_a_window_shorter_than_the_purchase_cycle_warns(customers):
+    quiet = customers.assign(revenue=customers["revenue"].where(np.arange(1500) % 3 == 0, 0))
+    with pytest.warns(UserWarning, match="no revenue: the window may be shorter than the purchase cycle"):
+        got = fit(quiet)
+    assert not got.checks()["ok"][1]
+
+
+def test_too_few_rows(customers):
+    assert refused(customers[:60], cx.TooFewRespondents) == "fit_loyalty_revenue needs at least 100 complete rows; found 60"
+
+
+def test_a_control_level_without_any_revenue_is_said_to_stop_the_fit(customers):
+    customers = customers.assign(closed=np.where(np.arange(1500) < 50, "yes", "no"))
+    customers.loc[:49, "revenue"] = 0.0
+    assert refused(customers, controls=["closed"]) == "the customers of control closed[yes] all have no revenue; merge it with another category or leave them out"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "probit"}, "model='probit' is not one of 'poisson', 'gamma', 'log_ols', 'two_part', 'tweedie'"),
+        ({"shape": "cubic"}, "shape='cubic' is not one of 'linear', 'spline', 'groups'"),
+        ({"confidence": 95}, "confidence=95 must lie between 0 and 1, for example 0.95"),
+        ({"effects": ["branch"], "model": "gamma"}, "effects are fitted with 'poisson' or 'log_ols'; model='gamma' has no such form"),
+        ({"effects": ["a", "b", "c"]}, "effects takes at most 2 columns; found 3: a, b, c"),
+        ({"loyalty": "npss"}, "the table of customers has no column 'npss'; did you mean 'nps'?"),
+        ({"loyalty": "revenue"}, "loyalty and revenue name the same column 'revenue'"),
+        ({"loyalty": "region"}, "region is not a number ("),
+        ({"controls": ["affluence", "affluence"]}, "controls names a column twice: affluence, affluence"),
+    ],
+)
+def test_wrong_options(customers, options, message):
+    assert refused(customers, **options).startswith(message)
+
+
+def test_perfect_separation_is_named(customers):
+    told = customers.assign(nps=np.where(customers["revenue"] > 0, 9, 2))
+    assert refused(told, model="two_part") == (
+        "nps alone tells who has no revenue (perfect separation): a score recorded after the outcome, or computed from it, "
+        "does this; find out when it was recorded"
+    )
+
+
+def test_two_part_needs_zeros(customers):
+    assert refused(customers.assign(revenue=customers["revenue"] + 1), model="two_part") == (
+        "two_part needs customers without revenue; all 1500 have some: take gamma"
+    )
+
+
+# --- the contract ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_sentence_uses_labels_and_the_tables_keys(customers):
+    got = fit(customers, controls=["affluence"], labels={"nps": "likelihood to recommend", "affluence": "Affluence index"})
+    assert "One point more of likelihood to recommend goes with" in got.sentence()
+    assert "with Affluence index held constant, 1,500 customers; an association, not a cause." in got.sentence()
+    assert {"nps", "affluence"} <= set(got.tidy()["term"])
+    assert got.id == "fit_loyalty_revenue revenue"
+
+
+def test_the_figure_draws_the_curve_of_the_table(found):
+    ax = found.plot()
+    curve = found.tables()["curve"]
+    assert list(ax.lines[0].get_ydata()) == pytest.approx(curve["estimate"].tolist())
+    assert list(ax.lines[1].get_ydata()) == pytest.approx(curve["observed"].tolist())
+    assert ax.get_ylabel() == "revenue\n(money per customer)"

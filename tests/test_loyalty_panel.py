@@ -1,0 +1,205 @@
+"""Panels and retention: what comes first, and who stays."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cxresearch as cx
+from cxresearch.loyalty import fit_loyalty_revenue, fit_retention, lead_lag, worth_of_a_point
+from cxresearch.loyalty.panel import shifted
+from cxresearch.loyalty.retention import kaplan_meier
+
+PANEL = {"revenue": "revenue", "loyalty": "nps", "customer": "customer", "period": "period"}
+
+
+def panel(seed=0, n=400, periods=6, slope=0.05, backwards=0.0):
+    """Customers whose level raises score and revenue; with `backwards` the score answers to the last revenue."""
+    rng = np.random.default_rng(seed)
+    level, before, parts = 0.7 * rng.normal(size=n), rng.normal(size=n), []
+    for t in range(periods):
+        score = np.clip(np.round(7 + 0.8 * level + backwards * before + 1.5 * rng.normal(size=n)), 0, 10)
+        mean = np.exp(4 + slope * score + level + 0.1 * t)
+        revenue = np.where(rng.random(n) < 0.2, 0, rng.gamma(1.2, mean / 1.2 / 0.8))
+        before = np.log1p(revenue) - np.log1p(revenue).mean()
+        parts.append(pd.DataFrame({"customer": np.arange(n), "period": f"2024Q{t + 1}", "nps": score, "revenue": revenue}))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def forward():
+    return lead_lag(panel(), **PANEL)
+
+
+@pytest.fixture(scope="module")
+def backward():
+    return lead_lag(panel(backwards=0.5), **PANEL)
+
+
+def test_effects_recover_the_planted_5_percent_that_pooling_overstates(forward):
+    t = forward.tables()["models"].set_index("term")
+    truth = 100 * np.expm1(0.05)
+    for name in ("customer means beside the score (Mundlak)", "customer and period effects"):
+        assert t.loc[name, "percent_low"] < truth < t.loc[name, "percent_high"]
+    assert t.loc["pooled, period effects", "percent_low"] > truth
+    assert forward.checks().set_index("check").loc["score's means add nothing (Mundlak, p)", "value"] < 0.001
+
+
+def test_a_placebo_lead_without_reverse_causation_lets_the_link_stand(forward):
+    assert forward.glance()["p_lead"][0] > 0.05
+    assert forward.sentence().startswith("The next period's score does not go with this period's revenue")
+
+
+def test_a_lead_that_explains_the_past_takes_the_headline_away(backward):
+    assert backward.glance()["p_lead"][0] < 0.001
+    assert backward.sentence().startswith("What a point goes with is not established: the next period's score already goes with")
+    got = worth_of_a_point(panel(backwards=0.5, n=200), **PANEL, seed=1, n_boot=100)
+    assert "the next period's score already goes with revenue (p 0.000)" in got.sentence()
+
+
+def test_lead_and_lag_are_the_neighbouring_periods_of_the_same_customer():
+    small = pd.DataFrame({"customer": ["a", "a", "a", "b"], "period": [1, 2, 4, 2], "nps": [1.0, 2.0, 3.0, 9.0]})
+    table, _, _ = shifted(small.assign(revenue=1.0), loyalty="nps", customer="customer", period="period")
+    assert table["nps after"].tolist()[:2] == [2.0, 3.0] and np.isnan(table["nps after"][3])
+    assert np.isnan(table["nps before"][0]) and table["nps before"].tolist()[1:3] == [1.0, 2.0]
+
+
+def test_the_lead_equals_poisson_with_dummies_of_customers_and_periods():
+    import statsmodels.api as sm
+
+    some = panel(n=30, seed=4)
+    table, terms, effects = shifted(some, loyalty="nps", customer="customer", period="period")
+    table = table.dropna()
+    alive = table.groupby("customer")["revenue"].transform("sum") > 0
+    table = table[alive]
+    dummies = np.column_stack([pd.get_dummies(table["customer"]), pd.get_dummies(table["period"]).iloc[:, 1:]]).astype(float)
+    X = np.column_stack([table[["nps", "nps before", "nps after"]], dummies])
+    reference = sm.GLM(table["revenue"].to_numpy(), X, family=sm.families.Poisson()).fit(tol=1e-12)
+    got = lead_lag(some, **PANEL, min_rows=50).tidy().set_index("term")["estimate"]
+    assert [got["now"], got["lag"], got["lead"]] == pytest.approx(list(reference.params[:3]), abs=1e-6)
+
+
+@pytest.mark.parametrize("periods", [2, 3])
+def test_short_panels_lose_the_lag_or_the_customer_effects_and_say_so(periods):
+    got = lead_lag(panel(periods=periods), **PANEL)
+    assert "lag" not in set(got.tidy()["term"])
+    assert got.glance()["method"][0] == ("Poisson with customer and period effects" if periods == 3 else "Poisson with period effects")
+
+
+def refused(function, *args, **options):
+    with pytest.raises(cx.DataProblem) as caught:
+        function(*args, **options)
+    return str(caught.value)
+
+
+def test_a_customer_twice_in_a_period():
+    twice = pd.concat([panel(n=120), panel(n=120)[:3]], ignore_index=True)
+    assert refused(lead_lag, twice, **PANEL) == (
+        "the panel holds 3 rows that repeat a customer in a period; keep one row for each"
+    )
+
+
+def test_one_period():
+    assert refused(lead_lag, panel(periods=1), **PANEL) == "period has one value; a lead needs a later period"
+
+
+def test_a_lagged_outcome_and_effects_are_never_combined():
+    table = panel(n=120)
+    table["last"] = table.groupby("customer")["revenue"].shift(1)
+    message = (
+        "control 'last' is the revenue of the period before; with customer effects it biases both (Nickell 1981): leave it out, "
+        "or leave the effects out"
+    )
+    assert refused(lead_lag, table, controls=["last"], **PANEL) == message
+    options = {"revenue": "revenue", "loyalty": "nps", "controls": ["last"], "effects": ["customer", "period"]}
+    assert refused(fit_loyalty_revenue, table.sample(frac=1, random_state=1), **options) == message
+
+
+def test_customers_without_any_revenue_are_left_out_of_effects_and_counted():
+    table = panel(n=120)
+    table.loc[table["customer"] < 5, "revenue"] = 0.0
+    got = fit_loyalty_revenue(table, revenue="revenue", loyalty="nps", effects=["customer", "period"])
+    assert dict(got.tables()["dropped"].to_numpy())["no revenue in any row of its customer"] >= 30
+
+
+# --- retention -----------------------------------------------------------------------------------------------------------------
+
+
+def leavers(seed=2, n=1500, slope=-0.15):
+    rng = np.random.default_rng(seed)
+    score = np.clip(np.round(7 + 2 * rng.normal(size=n)), 0, 10)
+    asked = pd.Timestamp("2023-01-15") + pd.to_timedelta(rng.integers(0, 60, n), unit="D")
+    chance = 1 / (1 + np.exp(3 - slope * (score - 7)))
+    months = rng.geometric(chance)
+    until = asked + pd.to_timedelta((months - 0.5) * 30.4375, unit="D").floor("D")
+    return pd.DataFrame({"nps": score, "asked": asked, "until": until.where(until <= pd.Timestamp("2024-06-30"))})
+
+
+RETENTION = {"loyalty": "nps", "asked": "asked", "until": "until", "observed_until": "2024-06-30"}
+
+
+def test_retention_recovers_the_planted_odds_and_the_margin():
+    got = fit_retention(leavers(), **RETENTION)
+    row = got.tidy().iloc[0]
+    assert row["conf_low"] < -0.15 < row["conf_high"]
+    g = got.glance().iloc[0]
+    assert g["marginal_low"] < g["marginal"] < g["marginal_high"] < 0
+    assert "percentage points lower" in got.sentence()
+
+
+def test_retention_without_a_link_is_not_established():
+    got = fit_retention(leavers(slope=0.0, seed=5), **RETENTION)
+    assert got.sentence().startswith("A link of nps and leaving is not established: the interval holds zero (1,500 customers,")
+
+
+def test_discrete_time_logit_equals_statsmodels_on_person_months():
+    import statsmodels.api as sm
+
+    rng = np.random.default_rng(3)
+    table = leavers(n=400)
+    table["until"] = table["asked"] + pd.Timedelta(days=10)
+    table.loc[rng.random(400) < 0.6, "until"] = pd.NaT
+    table["seen"] = table["asked"] + pd.Timedelta(days=20)  # one month each: an ordinary logit
+    got = fit_retention(table, **(RETENTION | {"observed_until": "seen"}))
+    reference = sm.Logit(table["until"].notna().astype(float), sm.add_constant(table["nps"])).fit(disp=0)
+    assert got.tidy()["estimate"][0] == pytest.approx(reference.params["nps"], abs=1e-8)
+    assert got.glance()["marginal"][0] == pytest.approx(100 * reference.get_margeff().margeff[0], abs=1e-6)
+
+
+def test_kaplan_meier_of_the_freireich_6_mp_group_is_857_807_753_690_627_538_448_freireich_1963():
+    weeks = np.array([6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35])
+    left = np.array([1, 1, 1, 0, 1, 0, 1, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0])
+    got = kaplan_meier(weeks, left, np.zeros(21, dtype=int), ("6-MP",), np.ones(21), 0.95).set_index("month")
+    assert got.loc[[6, 7, 10, 13, 16, 22, 23], "retained"].tolist() == pytest.approx(
+        [0.857, 0.807, 0.753, 0.690, 0.627, 0.538, 0.448], abs=5e-4
+    )
+
+
+def test_a_score_measured_after_the_customer_left_is_named():
+    table = leavers()
+    gone = table["until"].notna()
+    table.loc[gone[gone].index[:4], "asked"] = pd.Timestamp("2024-07-15")
+    assert refused(fit_retention, table, **RETENTION) == (
+        "nps was measured after the customer left in 4 of 1500 rows (asked later than until): such a score cannot foretell leaving; "
+        "leave these rows out, or correct the dates"
+    )
+
+
+def test_perfect_separation_is_named():
+    table = leavers()
+    told = table.assign(nps=np.where(table["until"].notna(), 2, 9))
+    assert refused(fit_retention, told, **RETENTION) == (
+        "nps alone tells who left (perfect separation): a score recorded after the customer left, or computed from it, does this; find "
+        "out when it was recorded"
+    )
+
+
+def test_nobody_left():
+    assert refused(fit_retention, leavers().assign(until=pd.NaT), **RETENTION) == (
+        "nobody left between the answer and 2024-06-30; leaving cannot be compared"
+    )
+
+
+def test_retention_curves_start_at_one_and_hide_small_bases():
+    curves = fit_retention(leavers(), **RETENTION, min_base=10).tables()["retained"]
+    assert (curves[curves["month"] == 0]["retained"] == 1).all()
+    assert curves["n"].min() >= 10
