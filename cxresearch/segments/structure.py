@@ -1,0 +1,200 @@
+"""Is there anything to name? Segments against one undivided cloud.
+
+References
+----------
+Tibshirani & Walther (2005), Cluster validation by prediction strength, *J. Comput. Graph. Stat.* 14; Rousseeuw
+(1987), Silhouettes, *J. Comput. Appl. Math.* 20; Prekopa (1973), projections of
+log-concave densities are log-concave.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import optimize, special
+from sklearn.metrics import silhouette_samples
+
+from cxresearch.segments.stability import in_threads
+
+BAND = 1 / 6  # half the width of a counting band, as part of the distance between two centres
+TUBE = 0.9  # quantile of the distance from the line between two centres, within which customers are counted
+CAP = 10_000  # customers used; more add cost, not insight
+ALPHA = 0.15  # score at which segments count as separated; see Notes of `halved_structure`
+
+
+class Structure(NamedTuple):
+    """Prediction strength (0-1), and the p-value against 'some two neighbouring segments are one' (NaN: not asked)."""
+
+    prediction_strength: float
+    p_value: float
+
+
+def subsample(n: int, cap: int, seed: int) -> np.ndarray:
+    """Return at most `cap` of `n` row numbers, in order."""
+    return np.arange(n) if n <= cap else np.sort(np.random.default_rng(seed).choice(n, cap, replace=False))
+
+
+def silhouette(x: np.ndarray, labels: np.ndarray, *, seed: int, cap: int = 3000) -> tuple[np.ndarray, np.ndarray]:
+    """Return the silhouette widths of at most `cap` customers, and their labels."""
+    rows = subsample(len(x), cap, seed)
+    found = labels[rows]
+    if len(np.unique(found)) < 2:
+        return np.zeros(len(rows)), found
+    return silhouette_samples(x[rows], found), found
+
+
+def halved_structure(x: np.ndarray, k: int, fit, *, n_splits: int, seed: int, bands: bool = True) -> Structure:
+    """Return prediction strength and separation from `n_splits` random halvings.
+
+    Parameters
+    ----------
+    x : (n, p) array
+    fit : callable
+        ``fit(rows, seed) -> assign`` with ``assign(rows) -> labels`` 0 … k - 1.
+    bands : bool
+        Whether to ask for separation, too: answers to items have no line between their centres.
+
+    Notes
+    -----
+    *Separation.* In one half two neighbouring segments are found; in the other, customers close to the line between
+    their centres are counted in three bands of equal width: around each centre, and at the emptiest place between.
+    In one cloud (any log-concave density: uniform, Gaussian, …) the middle is no emptier than the emptier end, so a
+    sign test of middle against each end keeps its level, and the larger p of the two, over all neighbouring pairs, is
+    taken. Halves swap roles, counts are pooled, and averaged over the halvings. The averages make the p-value a cautious
+    score rather than an exact level: on uniform, Gaussian and log-normal clouds fewer than one in a hundred reach
+    `ALPHA`.
+    """
+    x = x[subsample(len(x), CAP, seed)]
+
+    def one_split(sequence):
+        rng = np.random.default_rng(sequence)
+        rows = spread_ties(x, rng) if bands else x
+        order = rng.permutation(len(rows))
+        halves = rows[order[: len(x) // 2]], rows[order[len(x) // 2 :]]
+        assigns = [fit(half, int(rng.integers(2**31))) for half in halves]
+        strength = np.mean([prediction_strength(assigns[1 - i](halves[1 - i]), assigns[i](halves[1 - i]), k) for i in (0, 1)])
+        return float(strength), _band_counts_of_both(halves, assigns, k) if bands else None, assigns[0](x)
+
+    found = in_threads(one_split, np.random.SeedSequence(seed).spawn(n_splits))
+    strength = float(np.mean([f[0] for f in found]))
+    if not bands:
+        return Structure(strength, np.nan)
+    aligned = [_relabelled(counts, _matching(found[0][2], labels, k)) for _, counts, labels in found]
+    return Structure(strength, worst_pair(np.array(aligned)))
+
+
+def _band_counts_of_both(halves, assigns, k: int) -> np.ndarray:
+    whole = np.concatenate(halves)
+    matched = _matching(assigns[0](whole), assigns[1](whole), k)
+    first = band_counts(halves[0], assigns[0](halves[0]), halves[1], k)
+    return first + band_counts(halves[1], matched[assigns[1](halves[1])], halves[0], k)
+
+
+def _relabelled(counts: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Return (k, k, 3) counts with segment j called new[j], each pair still above the diagonal."""
+    out = np.zeros_like(counts)
+    for a, b in zip(*np.triu_indices(len(counts), 1)):
+        first, second = new[a], new[b]
+        out[min(first, second), max(first, second)] = counts[a, b] if first < second else counts[a, b, ::-1]
+    return out
+
+
+def spread_ties(x: np.ndarray, rng) -> np.ndarray:
+    """Return `x` with each value drawn uniformly from its own cell, half-way to the neighbouring values of the feature.
+
+    Between two counts lies nothing, which is no gap between customers. A cell is no wider than the spacing that three
+    quarters of the customers have, so that a true gap stays one; where values hardly repeat, hardly anything moves.
+    """
+    out = np.empty_like(x, dtype=float)
+    for i, column in enumerate(x.T):
+        values, where, counts = np.unique(column, return_inverse=True, return_counts=True)
+        spacing = np.diff(values)
+        if not len(spacing):
+            out[:, i] = column
+            continue
+        order = np.argsort(spacing)
+        mass = np.cumsum((counts[:-1] + counts[1:])[order])
+        spacing = np.minimum(spacing, spacing[order][np.searchsorted(mass, 0.75 * mass[-1])])
+        below, above = np.append(spacing[0], spacing)[where] / 2, np.append(spacing, spacing[-1])[where] / 2
+        out[:, i] = column + rng.uniform(-below, above)
+    return out
+
+
+def _matching(reference: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Return which reference label each of `labels` corresponds to best."""
+    table = np.zeros((k, k))
+    np.add.at(table, (labels, reference), 1)
+    return optimize.linear_sum_assignment(-table)[1]
+
+
+def prediction_strength(own: np.ndarray, predicted: np.ndarray, k: int) -> float:
+    """Return, for the worst of the `k` segments, the share of its pairs that the other half's fit keeps together."""
+    table = np.zeros((k, k))
+    np.add.at(table, (own, predicted), 1)
+    size = table.sum(axis=1)
+    together = (table * (table - 1)).sum(axis=1) / np.maximum(size * (size - 1), 1)
+    return float(np.where(size > 1, together, 0.0).min())
+
+
+def band_counts(train: np.ndarray, labels: np.ndarray, test: np.ndarray, k: int) -> np.ndarray:
+    """Return (k, k, 3) counts of `test` rows at the first centre, between, and at the second, for neighbours a < b.
+
+    Directions, the neighbours and the place between come from `train` alone. Pairs that are not neighbours (another
+    centre lies within the ball over the two, Gabriel & Sokal 1969) stay at zero; a segment that `train` lacks counts
+    as one that cannot be told apart.
+    """
+    counts = np.zeros((k, k, 3))
+    sizes = np.bincount(labels, minlength=k)
+    if sizes.min() < 2:
+        counts[0, 1:, 1] = 1
+        return counts
+    centres = np.stack([train[labels == j].mean(axis=0) for j in range(k)])
+    whiten = _whitening(train - centres[labels])
+    train, test, centres = train @ whiten, test @ whiten, centres @ whiten
+    for a in range(k):
+        for b in range(a + 1, k):
+            if _neighbours(centres, a, b):
+                counts[a, b] = _three_bands(train[(labels == a) | (labels == b)], test, centres[a], centres[b])
+    return counts
+
+
+def _whitening(residuals: np.ndarray) -> np.ndarray:
+    covariance = np.atleast_2d(np.cov(residuals, rowvar=False))
+    ridge = 1e-3 * np.trace(covariance) / len(covariance) + 1e-12
+    return np.linalg.inv(np.linalg.cholesky(covariance + ridge * np.eye(len(covariance)))).T
+
+
+def _neighbours(centres: np.ndarray, a: int, b: int) -> bool:
+    middle, radius2 = (centres[a] + centres[b]) / 2, np.square(centres[a] - centres[b]).sum() / 4
+    others = np.delete(centres, [a, b], axis=0)
+    return bool(np.all(np.square(others - middle).sum(axis=1) >= radius2 * (1 - 1e-9)))
+
+
+def _three_bands(members: np.ndarray, test: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    line = end - start
+    length2 = max(float(line @ line), 1e-12)
+
+    def along(rows):
+        t = (rows - start) @ line / length2
+        return t, np.square(rows - start).sum(axis=1) - t**2 * length2
+
+    t_members, off_members = along(members)
+    t, off = along(test)
+    tube = np.quantile(off_members, TUBE)
+    t_members, t = t_members[off_members <= tube], t[off <= tube]
+    places = np.linspace(2 * BAND, 1 - 2 * BAND, 9)
+    middle = places[np.argmin([(np.abs(t_members - place) <= BAND).sum() + 1e-6 * abs(place - 0.5) for place in places])]
+    return np.array([(np.abs(t - at) <= BAND).sum() for at in (0.0, middle, 1.0)])
+
+
+def worst_pair(counts: np.ndarray) -> float:
+    """Return the largest sign-test p over neighbours: is the middle emptier than the emptier end?
+
+    `counts` is (splits, k, k, 3); they are averaged over the splits in which two segments are neighbours, if these are at
+    least half, and P(Bin(m + e, 1/2) <= m) is taken at the averages, as an incomplete beta function.
+    """
+    neighbours = counts.sum(axis=3) > 0
+    often = neighbours.mean(axis=0) >= 0.5
+    if not often.any():
+        return 1.0
+    first, middle, second = np.moveaxis(counts.sum(axis=0)[often] / neighbours.sum(axis=0)[often][:, None], -1, 0)
+    return float(special.betainc(np.maximum(np.minimum(first, second), 1e-9), middle + 1, 0.5).max())

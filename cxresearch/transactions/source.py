@@ -1,0 +1,136 @@
+"""Open whatever holds the transactions as one DuckDB relation, and refuse what cannot be read as declared."""
+
+import glob
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+import pandas as pd
+
+from cxresearch.errors import DataProblem, nearest
+
+CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
+NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT", "DOUBLE")
+
+
+@contextmanager
+def opened(transactions, *, threads: int | None, memory_limit: str | None):
+    """Yield a relation over `transactions`; an engine of our own spills into a folder that is removed afterwards."""
+    if isinstance(transactions, (duckdb.DuckDBPyConnection, duckdb.DuckDBPyRelation)):
+        if threads is not None or memory_limit is not None:
+            raise DataProblem("threads and memory_limit belong to the connection that was passed; set them there")
+        yield transactions if isinstance(transactions, duckdb.DuckDBPyRelation) else _only_table(transactions)
+        return
+    with TemporaryDirectory(prefix="cxresearch-") as spill, _engine(spill, threads, memory_limit) as engine:
+        if isinstance(transactions, pd.DataFrame):
+            yield engine.from_df(transactions)
+        else:
+            yield _files(engine, os.fspath(transactions))
+
+
+def _engine(spill: str, threads: int | None, memory_limit: str | None):
+    settings = {"temp_directory": spill, "preserve_insertion_order": "false"}
+    settings |= {} if threads is None else {"threads": threads}
+    settings |= {} if memory_limit is None else {"memory_limit": memory_limit}
+    try:
+        return duckdb.connect(config=settings)
+    except duckdb.Error as problem:
+        raise DataProblem(f"threads={threads!r}, memory_limit={memory_limit!r}: {problem}") from None
+
+
+def _only_table(connection):
+    names = [row[0] for row in connection.execute("SELECT table_name FROM information_schema.tables ORDER BY 1").fetchall()]
+    if "transactions" in names or len(names) == 1:
+        return connection.table("transactions" if "transactions" in names else names[0])
+    raise DataProblem(
+        f"the connection holds {len(names)} tables ({', '.join(names) or 'none'}) and none is called transactions; "
+        "pass connection.table('NAME')"
+    )
+
+
+def _files(engine, path: str):
+    """Return the relation over a file, a glob or a folder of Parquet (partitioned or not) or CSV."""
+    pattern = path
+    if Path(path).is_dir():
+        pattern = next((p for p in (f"{path}/**/*.parquet", f"{path}/**/*.csv") if glob.glob(p, recursive=True)), "")
+    elif not glob.glob(path, recursive=True):
+        pattern = ""
+    if not pattern:
+        raise DataProblem(f"{path}: no Parquet or CSV file found")
+    try:
+        if pattern.lower().endswith(CSV):
+            return engine.read_csv(pattern)
+        return engine.read_parquet(pattern, hive_partitioning=Path(path).is_dir(), union_by_name=True)
+    except duckdb.Error as problem:
+        raise DataProblem(f"{path}: cannot be read as Parquet or CSV: {str(problem).splitlines()[0]}") from None
+
+
+def quoted(name: str) -> str:
+    """Return a column name as SQL reads it."""
+    return '"' + str(name).replace('"', '""') + '"'
+
+
+def require_fields(relation, *columns: str | None) -> None:
+    """Raise `DataProblem` for the first of `columns` that the relation lacks (None is not asked for)."""
+    for column in columns:
+        if column is not None and column not in relation.columns:
+            raise DataProblem(f"transactions has no column {column!r}{nearest(column, relation.columns)}")
+
+
+def kind(relation, column: str) -> str:
+    """Return the SQL type of a column."""
+    return str(dict(zip(relation.columns, relation.types))[column])
+
+
+def require_one_id_type(table, column: str) -> None:
+    """Raise `DataProblem` if a DataFrame's column mixes ids of several types: 7 and '7' would be two customers."""
+    if isinstance(table, pd.DataFrame) and column in table.columns and table[column].dtype == object:
+        types = table[column].dropna().map(lambda v: type(v).__name__).value_counts().sort_index()
+        if len(types) > 1:
+            found = ", ".join(f"{name}: {n}" for name, n in types.items())
+            raise DataProblem(f"{column} holds ids of {len(types)} types ({found}); make them all text, or all numbers")
+
+
+def amount_sql(relation, column: str) -> str:
+    """Return the SQL that reads an amount as a number; refuse text that is not one."""
+    found = kind(relation, column)
+    if found.startswith("DECIMAL") or found in NUMERIC:
+        return f"{quoted(column)}::DOUBLE"
+    cast = f"TRY_CAST({quoted(column)} AS DOUBLE)"
+    _refuse_unreadable(relation, column, cast, "are not plain numbers", "remove currency signs and thousands separators")
+    return cast
+
+
+def time_sql(relation, column: str, time_zone: str | None) -> str:
+    """Return the SQL that reads a time as a local timestamp; refuse text that is not one and an unnamed time zone."""
+    found = kind(relation, column)
+    if found == "TIMESTAMP WITH TIME ZONE":
+        if time_zone is None:
+            raise DataProblem(f"{column} carries a time zone; say where days begin, for example time_zone='Europe/Warsaw'")
+        return f"timezone('{_known_zone(time_zone)}', {quoted(column)})"
+    if time_zone is not None:
+        raise DataProblem(f"{column} carries no time zone, so time_zone={time_zone!r} cannot be used; leave it out")
+    if found == "DATE" or found.startswith("TIMESTAMP"):
+        return f"{quoted(column)}::TIMESTAMP"
+    cast = f"TRY_CAST({quoted(column)}::VARCHAR AS TIMESTAMP)"
+    _refuse_unreadable(relation, column, cast, "are not dates", "write them as 2024-12-31 or 2024-12-31 18:30:00")
+    return cast
+
+
+def _known_zone(name: str) -> str:
+    from zoneinfo import available_timezones
+
+    if name not in available_timezones():
+        raise DataProblem(f"time_zone={name!r} is not known{nearest(name, available_timezones())}")
+    return name
+
+
+def _refuse_unreadable(relation, column: str, cast: str, what: str, remedy: str) -> None:
+    q = quoted(column)
+    n, total, first = relation.query(
+        "source", f"SELECT count(*) FILTER ({q} IS NOT NULL AND {cast} IS NULL), count({q}), min({q}::VARCHAR) FILTER ({cast} IS NULL) FROM source"
+    ).fetchall()[0]
+    if n:
+        raise DataProblem(f"{column}: {n} of {total} values {what} (for example {first!r}); {remedy}")
