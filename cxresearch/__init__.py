@@ -7,25 +7,24 @@ import importlib
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "DataProblem": "errors",
-    "StudyProblem": "errors",
-    "TooFewRespondents": "errors",
-    "Finding": "findings",
-    "readable": "findings",
-    "save": "findings",
-    "use_theme": "figures",
-    "open_study": "study",
-    "behaviour": "transactions",
-    "simulate_company": "simulate",
-    "response_quality": "quality",
-    "nps": "metrics",
-    "top_box": "metrics",
-    "effort": "metrics",
-    "segment_customers": "segments",
-    "fit_loyalty_revenue": "loyalty",
-    "driver_importance": "drivers",
+_PUBLIC = {
+    "errors": "DataProblem StudyProblem TooFewRespondents",
+    "findings": "Finding readable save",
+    "figures": "use_theme",
+    "weighting": "rake",
+    "study": "open_study",
+    "simulate": "simulate_company",
+    "quality": "response_quality",
+    "transactions": "behaviour behaviour_features behaviour_waterfall transaction_columns",
+    "metrics": "nps top_box effort compare_waves split_change plan_sample control_chart rolling_waves league_table "
+    "restated_waves response_bias answer_spikes promoter_value",
+    "segments": "segment_customers compare_segment_counts",
+    "loyalty": "fit_loyalty_revenue compare_revenue_models worth_of_a_point lead_lag specification_curve fit_retention "
+    "loyalty_by_group compare_responders fit_loyalty_revenue_cells",
+    "drivers": "driver_importance compare_drivers penalty_reward halo_check importance_performance "
+    "simulate_improvement scale_reliability",
 }
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 __all__ = sorted(_HOME)
 
 

@@ -67,7 +67,7 @@ class Raking(Finding):
     def sentence(self) -> str:
         s = self.summary
         text = (
-            f"Raked to {listing(self.label(m) for m in self.margins)} in {s['rounds']} rounds: the largest "
+            f"Raked to {listing(self.label(m) for m in self.margins)} in {s['rounds']} round{'s' if s['rounds'] > 1 else ''}: the largest "
             "gap to a target went from "
             f"{number(100 * s['gap_before'])} to {number(100 * s['gap_after'])} percentage points (n = "
             f"{number(s['n'], 0)}). "

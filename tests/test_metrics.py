@@ -2,6 +2,7 @@
 
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,6 +28,12 @@ from cxresearch.metrics.trend import known_variance_trend
 TOY = pd.DataFrame(
     {"s": [10, 9, 8, 7, 6, 3, 10, 9, 9, 5, 8, 10], "w": [1, 2, 1, 1, 3, 1, 0.5, 1, 1.5, 2, 1, 1], "g": list("AB") * 6}
 )
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    plt.close("all")
 
 
 def answers(detractors: int, passives: int, promoters: int) -> pd.DataFrame:
@@ -536,7 +543,7 @@ def test_the_distribution_is_drawn_as_tabled(survey):
     assert heights == pytest.approx(sorted(100 * finding.tables()["distribution"]["share"]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 10), min_size=1, max_size=60), st.sampled_from(["adjusted_wald", "score", "wald"]))
 def test_the_point_is_promoters_less_detractors_and_the_interval_stays_on_the_scale(scores, method):
     table = pd.DataFrame({"s": scores})

@@ -2,6 +2,7 @@
 
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +15,12 @@ from cxresearch.metrics import answer_spikes, nps, promoter_value, response_bias
 from cxresearch.metrics.bias import fit_response
 
 SHARES = np.array([1, 1, 1, 2, 3, 6, 7, 12, 22, 22, 20]) / 97
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    plt.close("all")
 
 
 def company(n: int, seed: int, *, slope: float = 1.0) -> tuple[pd.DataFrame, pd.DataFrame, float]:
@@ -47,7 +54,7 @@ def test_reweighting_moves_the_score_to_that_of_all_customers():
     assert plain.estimate == pytest.approx(nps(responses, score="s").tidy()["estimate"].item())
     assert plain.conf_low > truth + 5 and abs(reweighted.estimate - truth) < 2 * reweighted.std_error
     row = finding.tidy().set_index("term").loc["spend"]
-    assert row["estimate"] > 0.5 and row["p_corrected"] < 1e-6
+    assert row["estimate"] > 0.5 and row["p_adjusted"] < 1e-6
     assert "differ from the others in 1 of 2 behaviours, most in spend" in finding.sentence()
     assert not finding.checks().set_index("check").loc["largest standardised difference", "ok"]
 

@@ -42,7 +42,7 @@ class ResponseBias(Finding):
     confidence: float = 0.95
 
     def sentence(self) -> str:
-        s, clear = self.summary, self.table[self.table["p_corrected"] < 1 - self.confidence]
+        s, clear = self.summary, self.table[self.table["p_adjusted"] < 1 - self.confidence]
         head = (
             f"{number(s['n'], 0)} of {number(s['n'] + s['n_others'], 0)} customers answered "
             f"({percent(s['response_rate'])})"
@@ -210,7 +210,7 @@ def _differences(values, answered, behaviour, confidence) -> pd.DataFrame:
             "conf_low": difference - half,
             "conf_high": difference + half,
             "p_value": p,
-            "p_corrected": adjusted_p_values(p, correction="holm"),
+            "p_adjusted": adjusted_p_values(p, correction="holm"),
             "responders": yes.mean(axis=0),
             "others": no.mean(axis=0),
             "n": len(yes),

@@ -67,7 +67,7 @@ def net_base(sample: Sample, p, d, std_error) -> np.ndarray:
 def joint_p_value(centre, covariance, df: float = np.inf, *, blocks: int = 1) -> float:
     """Return the p-value of "all are equal within each of `blocks` equal blocks".
 
-    Wald chi-square on k - blocks contrasts, with a design the adjusted F (Korn & Graubard 1990); NaN for over 300 cells.
+    Wald chi-square on k - blocks contrasts, with a design the adjusted F (Korn & Graubard 1990); NaN above 300 cells.
     """
     if len(centre) > MAX_JOINT:
         return np.nan

@@ -123,9 +123,9 @@ def league_table(
 
     Notes
     -----
-    Plain intervals hold for all k groups at once (z at 1 - alpha / 2k around the adjusted Wald centre). Between-group
-    variance t2 by Paule & Mandel (1982); shrunken = m + t2 / (t2 + v)(x - m), interval from
-    t2 v / (t2 + v) plus the error of m.
+    Plain intervals hold for all k groups at once (z at 1 - alpha / 2k around the adjusted Wald centre). P-values have t
+    tails on the group's base less one, since a family asks for the far tail. Between-group variance t2 by Paule &
+    Mandel (1982); shrunken = m + t2 / (t2 + v)(x - m), its interval from t2 v / (t2 + v) plus the error of m.
     """
     design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
     require_options(
@@ -171,7 +171,7 @@ def _table(sample, vector, full, correction, worth, confidence) -> pd.DataFrame:
     shrunken, error = shrink(np.where(full, vector.centre, np.nan), np.where(full, variance, np.nan))
     rest, rest_error = _against_rest(sample, vector, full)
     with np.errstate(invalid="ignore", divide="ignore"):
-        p = 2 * stats.t.sf(np.abs(rest / rest_error), vector.df)
+        p = 2 * stats.t.sf(np.abs(rest / rest_error), np.minimum(vector.df, np.maximum(vector.base - 1, 1)))
     words = base_words(n, vector.base)
     eligible = np.isin(words, ["indicative", "enough"])
     adjusted = adjusted_p_values(np.where(eligible, p, np.nan), correction=correction)
@@ -189,7 +189,7 @@ def _table(sample, vector, full, correction, worth, confidence) -> pd.DataFrame:
             "shrunken_high": 100 * (shrunken + half),
             "against_rest": 100 * rest,
             "p_value": p,
-            "p_corrected": adjusted,
+            "p_adjusted": adjusted,
             "verdict": np.where(
                 clear & (rest > 0),
                 "above",

@@ -40,7 +40,7 @@ describe_columns(
 class ChangeSplit(Finding):
     """Rows change, performance and mix (`term`) for each wave against the one before, in points.
 
-    ``p_corrected`` is Holm's over performance and mix of all pairs of waves.
+    ``p_adjusted`` is Holm's over performance and mix of all pairs of waves.
 
     ``further["groups"]`` has the shares, scores and contributions of each group.
     """
@@ -77,8 +77,8 @@ class ChangeSplit(Finding):
         alpha = 1 - self.confidence
         family = 2 * self.table["wave"].nunique()
         words = [
-            f"{name} {'is established' if row['p_corrected'] < alpha else 'is not established'} (adjusted "
-            f"{p_words(row['p_corrected'])})"
+            f"{name} {'is established' if row['p_adjusted'] < alpha else 'is not established'} (adjusted "
+            f"{p_words(row['p_adjusted'])})"
             for name, row in (("A change in performance", performance), ("a change in mix", mix))
         ]
         return f"{words[0]}, {words[1]}; Holm, family of {family}."
@@ -280,7 +280,7 @@ def _assembled(sample, waves, pairs, cells, score, mix, confidence, labels, min_
     table = hide(table, (table[["n_before", "n"]].min(axis=1) < min_base).to_numpy(), min_base)
     once = int(((n[cells] == 0).sum(axis=1) > 0).sum())
     parts = (table["term"] != "change").to_numpy()
-    table["p_corrected"] = adjusted_p_values(np.where(parts, table["p_value"].astype(float), np.nan), correction="holm")
+    table["p_adjusted"] = adjusted_p_values(np.where(parts, table["p_value"].astype(float), np.nan), correction="holm")
     gap = float(np.abs(table.loc[table["term"] == "change", "estimate"].to_numpy(float)).max())
     tested = (
         *sample.tested,

@@ -20,7 +20,6 @@ UP, DOWN, EQUIVALENT, SMALL, OPEN, NO_BASE = (
 
 describe_columns(
     wave_before=("Compared with", "the earlier wave"),
-    p_corrected=("Adjusted p", "p-value corrected for the family of comparisons", 3),
     verdict=("Verdict", "up, down, no change that matters, too small to act on, not established, base too small"),
     n_before=("n before", "rows behind the earlier wave", 0),
     overlap=("In both", "respondents, or clusters where they are declared, that answered in both waves", 0),
@@ -67,13 +66,13 @@ class WaveComparison(Finding):
         if moved:
             return (
                 f"the net promoter score {moved} {size} (difference {number(row['estimate'])}, {span}, {base}, "
-                f"adjusted {p_words(row['p_corrected'])})."
+                f"adjusted {p_words(row['p_adjusted'])})."
             )
         why = {
             EQUIVALENT: f"no change that matters: the interval lies within ±{number(self.worth_acting_on or 0)} points",
             SMALL: f"a change, but none above the {number(self.worth_acting_on or 0)} points declared worth acting on",
             NO_BASE: "the base is too small to say",
-        }.get(row["verdict"], f"a change is not established (adjusted {p_words(row['p_corrected'])})")
+        }.get(row["verdict"], f"a change is not established (adjusted {p_words(row['p_adjusted'])})")
         return (
             f"{why}; {self.label(row['wave_before'])} to {self.label(row['wave'])}: difference "
             f"{number(row['estimate'])} points ({span}, {base})."
@@ -83,7 +82,7 @@ class WaveComparison(Finding):
         moved = self.table[self.table["verdict"].isin([UP, DOWN])]
         if moved.empty:
             return "no change is established in any group."
-        rows = moved.loc[moved["p_corrected"].astype(float).sort_values().index[:3]]
+        rows = moved.loc[moved["p_adjusted"].astype(float).sort_values().index[:3]]
         words = [
             f"{self.label(r['group'])} {r['verdict']} {number(abs(r['estimate']))} points from "
             f"{self.label(r['wave_before'])} to {self.label(r['wave'])} "

@@ -46,7 +46,7 @@ class AnswerSpikes(Finding):
         words = [
             f"{self.label(r['group'])} at {r['term']} ({number(r['estimate'])} times, "
             f"{interval(r['conf_low'], r['conf_high'], self.confidence)}, "
-            f"n = {number(r['n'], 0)}, adjusted {p_words(r['p_corrected'])})"
+            f"n = {number(r['n'], 0)}, adjusted {p_words(r['p_adjusted'])})"
             for _, r in spikes.head(4).iterrows()
         ]
         return (
@@ -117,11 +117,11 @@ def answer_spikes(
     counts = np.bincount(sample.cell * 11 + scores[sample.rows].astype(int), minlength=11 * k).reshape(k, 11)
     table = pd.concat([_spikes(sample, counts, answer, confidence) for answer in NEIGHBOURS], ignore_index=True)
     eligible = (table["n"] >= VERY_SMALL).to_numpy()
-    table["p_corrected"] = adjusted_p_values(np.where(eligible, table["p_value"], np.nan), correction="holm")
+    table["p_adjusted"] = adjusted_p_values(np.where(eligible, table["p_value"], np.nan), correction="holm")
     table["verdict"] = np.where(
-        table["p_corrected"] < 1 - confidence, "spike", np.where(eligible, "not established", "base too small")
+        table["p_adjusted"] < 1 - confidence, "spike", np.where(eligible, "not established", "base too small")
     ).astype(object)
-    table = table.sort_values(["p_corrected", "p_value"], kind="stable").reset_index(drop=True)
+    table = table.sort_values(["p_adjusted", "p_value"], kind="stable").reset_index(drop=True)
     summary = {
         "n": int(sample.n.sum()),
         "family": int(eligible.sum()),

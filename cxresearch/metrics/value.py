@@ -34,12 +34,12 @@ class PromoterValue(Finding):
         parts = ", ".join(
             f"{g} {number(t.loc[g, 'estimate'])}{unit} (n = {number(t.loc[g, 'n'], 0)})" for g in NAMES[::-1]
         )
-        found = "differ" if step["p_corrected"] < 1 - self.confidence else "are not established to differ"
+        found = "differ" if step["p_adjusted"] < 1 - self.confidence else "are not established to differ"
         return (
             f"Mean {self.label(self.value)}: {parts}. Promoters and detractors {found}: difference "
             f"{number(step['estimate'])}{unit} "
             f"({interval(step['conf_low'], step['conf_high'], self.confidence)}, adjusted "
-            f"{p_words(step['p_corrected'])}), an association only."
+            f"{p_words(step['p_adjusted'])}), an association only."
         )
 
     def plot(self, ax=None):
@@ -155,5 +155,5 @@ def _steps(sample, values, table, confidence) -> pd.DataFrame:
         steps["estimate"] + t * steps["std_error"],
     )
     steps["p_value"] = 2 * stats.t.sf(np.abs(steps["estimate"] / steps["std_error"]), sample.units.df)
-    steps["p_corrected"] = adjusted_p_values(steps["p_value"], correction="holm")
+    steps["p_adjusted"] = adjusted_p_values(steps["p_value"], correction="holm")
     return steps

@@ -54,7 +54,8 @@ def compare_waves(
     respondent : str, optional
         Column that names the same person across waves. Without it waves count as independent; ids that recur are named.
     correction : {"holm", "bh", "none"}
-        Of all pairs and groups with a base of 30 or more, together.
+        Of all pairs and groups with a base of 30 or more, together. In a family of two or more the p-values that are
+        corrected have t tails on n1 + n0 - 2, since the far tail of the normal is too thin on small bases.
     worth_acting_on : float, optional
         Smallest change, in points, that anybody would act on: smaller ones get no arrow, and an interval within it
         means "no change that matters".
@@ -120,7 +121,7 @@ def _without_waves(responses, score, by, worth, confidence, labels, min_base) ->
         "conf_low",
         "conf_high",
         "p_value",
-        "p_corrected",
+        "p_adjusted",
         "verdict",
         "n_before",
         "n",
@@ -153,6 +154,10 @@ def _pairs_table(sample: Sample, codes, vector: ScoreVector, people, pairs, conf
     with np.errstate(invalid="ignore", divide="ignore"):
         half = stats.t.ppf((1 + confidence) / 2, df) * error
         p = 2 * stats.t.sf(np.abs(centre / error), df)
+        # A family asks for the far tail, where the normal is too thin for a difference of two shares on small bases.
+        tail = 2 * stats.t.sf(
+            np.abs(centre / error), np.minimum(df, np.maximum(vector.base[before] + vector.base[after] - 2, 1))
+        )
     n = sample.n
     table = {
         "estimate": 100 * (vector.raw[after] - vector.raw[before]),
@@ -175,6 +180,7 @@ def _pairs_table(sample: Sample, codes, vector: ScoreVector, people, pairs, conf
             "base": words,
             "_before": before,
             "_after": after,
+            "_tail": tail,
         }
     )
 
@@ -194,7 +200,10 @@ def _difference(sample, codes, vector, people, i, j) -> tuple[float, float, floa
 
 def _judged(table, correction, worth, confidence) -> pd.DataFrame:
     eligible = table["base"].isin(["indicative", "enough"]).to_numpy()
-    adjusted = adjusted_p_values(np.where(eligible, table["p_value"], np.nan), correction=correction)
+    alone = correction == "none" or eligible.sum() == 1
+    adjusted = adjusted_p_values(
+        np.where(eligible, table["p_value" if alone else "_tail"], np.nan), correction=correction
+    )
     least = worth or 0.0
     found = (adjusted < 1 - confidence) & eligible
     inside = (table["conf_low"] > -least) & (table["conf_high"] < least)
@@ -204,7 +213,7 @@ def _judged(table, correction, worth, confidence) -> pd.DataFrame:
         [NO_BASE, UP, DOWN, EQUIVALENT, SMALL],
         OPEN,
     )
-    return table.assign(p_corrected=adjusted, verdict=verdict.astype(object))
+    return table.assign(p_adjusted=adjusted, verdict=verdict.astype(object))
 
 
 def _assembled(
@@ -217,7 +226,7 @@ def _assembled(
         n_effective=vector.base,
     )
     hidden = hidden_cells(waves, min_base=min_base)
-    family = int(np.isfinite(table["p_corrected"]).sum())
+    family = int(np.isfinite(table["p_adjusted"]).sum())
     summary = {
         "p_value": _joint(sample, vector),
         "family": family,
@@ -234,7 +243,7 @@ def _assembled(
         *checks,
         Check("smallest base compared", "hidden" if gone.any() else least, "at least 30 for an arrow", least >= 30),
     )
-    shown = hide(table.drop(columns=["_before", "_after"]), gone, min_base)
+    shown = hide(table.drop(columns=["_before", "_after", "_tail"]), gone, min_base)
     trend = trend_table(sample, vector, confidence, hidden)
     return WaveComparison(
         "compare_waves",

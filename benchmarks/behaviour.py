@@ -1,0 +1,164 @@
+"""Behaviour of customers from simulated payments: CPU and memory of this package, of a bare scan, pandas and polars.
+
+``python -m benchmarks.behaviour [--rows 10000000] [--folder DIR]`` writes the payments (once), runs each task in a process
+of its own, prints a table, and last one line of JSON with the ratios. polars is measured where it is installed.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+UNTIL = "2018-01-01"
+COLUMNS = {"customer": "customer", "time": "time", "amount": "amount"}
+
+
+def generate(path: Path, rows: int) -> None:
+    """Write `rows` payments of `rows` / 22 customers over two years, one in forty a return; the same for the same rows."""
+    import duckdb
+
+    seconds = 2 * 365 * 86400
+    duckdb.connect(config={"threads": 2}).execute(
+        f"COPY (SELECT (hash(i * 7 + 1) % {rows // 22})::BIGINT AS customer, "
+        f"TIMESTAMP '2016-01-01' + INTERVAL 1 SECOND * (hash(i * 13 + 5) % {seconds})::BIGINT AS time, "
+        "round(CASE WHEN hash(i * 3) % 40 = 0 THEN -1 ELSE 1 END * (2 + (hash(i * 17 + 3) % 10000) / 100.0), 2)::DOUBLE AS amount "
+        f"FROM range({rows}) t(i)) TO '{path}' (FORMAT parquet)"
+    )
+
+
+def scan(path: str) -> int:
+    """Read the three columns and no more."""
+    import duckdb
+
+    return (
+        duckdb.connect(config={"threads": 1})
+        .execute(f"SELECT sum(customer), max(time), sum(amount) FROM '{path}'")
+        .fetchone()
+        is not None
+    )
+
+
+def core(path: str, memory_limit: str | None = None) -> int:
+    """Recency, frequency, monetary, tenure and twelve monthly counts."""
+    from cxresearch.transactions import behaviour
+
+    return len(behaviour(path, **COLUMNS, until=UNTIL, threads=1, memory_limit=memory_limit, parts=("value", "months")))
+
+
+def core_in_200_mb(path: str) -> int:
+    """The same, with a limit of 200 MB for DuckDB."""
+    return core(path, "200MB")
+
+
+def full(path: str) -> int:
+    """Every feature."""
+    from cxresearch.transactions import behaviour
+
+    return len(behaviour(path, **COLUMNS, until=UNTIL, threads=1))
+
+
+def with_pandas(path: str) -> int:
+    """Recency, frequency, monetary, tenure and twelve monthly counts by pandas."""
+    import pandas as pd
+
+    table, until = pd.read_parquet(path), pd.Timestamp(UNTIL)
+    table = table[table["time"] < until]
+    bought = table[table["amount"] >= 0]
+    out = bought.groupby("customer").agg(frequency=("time", "size"), first=("time", "min"), last=("time", "max"))
+    out["monetary"] = table.groupby("customer")["amount"].sum()
+    month = (until.year - bought["time"].dt.year) * 12 + until.month - bought["time"].dt.month
+    recent = bought.assign(month=month)[month <= 12]
+    return len(out.join(recent.groupby(["customer", "month"]).size().unstack(fill_value=0)))
+
+
+def with_polars(path: str) -> int:
+    """Recency, frequency, monetary, tenure and twelve monthly counts by polars, streaming."""
+    from datetime import datetime
+
+    import polars as pl
+
+    until, bought = datetime.fromisoformat(UNTIL), pl.col("amount") >= 0
+    month = (until.year - pl.col("time").dt.year()) * 12 + until.month - pl.col("time").dt.month()
+    counts = [(bought & (month == k)).sum().alias(f"month_{k}") for k in range(1, 13)]
+    wanted = [
+        bought.sum().alias("frequency"),
+        pl.col("amount").sum().alias("monetary"),
+        pl.col("time").filter(bought).min().alias("first"),
+        pl.col("time").filter(bought).max().alias("last"),
+    ]
+    return (
+        pl.scan_parquet(path)
+        .filter(pl.col("time") < until)
+        .group_by("customer")
+        .agg(*wanted, *counts)
+        .collect(engine="streaming")
+        .height
+    )
+
+
+TASKS = {t.__name__: t for t in (scan, core, core_in_200_mb, full, with_pandas, with_polars)}
+
+
+def measured(name: str, path: Path) -> dict[str, float]:
+    """Run one task in a process of its own; return CPU seconds less those of starting up, wall seconds and peak GB."""
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.behaviour", "--task", name, "--file", str(path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _one_task(name: str, path: str) -> None:
+    """Do the task and print what it took; imports and a first run on a small part are not counted."""
+    import duckdb
+
+    small = f"{path}.small.parquet"
+    if not Path(small).exists():
+        duckdb.execute(f"COPY (SELECT * FROM '{path}' LIMIT 1000) TO '{small}' (FORMAT parquet)")
+    TASKS[name](small)
+    before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    TASKS[name](path)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(json.dumps({"cpu": cpu, "wall": time.perf_counter() - start, "peak_gb": after.ru_maxrss / 1e6}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/cxresearch-benchmark"))
+    parser.add_argument("--task", help=argparse.SUPPRESS)
+    parser.add_argument("--file", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.task:
+        return _one_task(asked.task, asked.file)
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    path = asked.folder / f"payments_{asked.rows}.parquet"
+    if not path.exists():
+        generate(path, asked.rows)
+    names = [n for n in TASKS if n != "with_polars" or importlib.util.find_spec("polars")]
+    found = {name: measured(name, path) for name in names}
+    print(
+        f"{asked.rows:,} rows, {path.stat().st_size / 1e6:,.0f} MB of Parquet, one thread\n{'task':16}{'CPU s':>8}{'x scan':>8}{'peak GB':>9}"
+    )
+    for name, m in found.items():
+        print(f"{name:16}{m['cpu']:8.2f}{m['cpu'] / found['scan']['cpu']:8.1f}{m['peak_gb']:9.2f}")
+    ratios = {f"{n}_over_scan": round(m["cpu"] / found["scan"]["cpu"], 2) for n, m in found.items() if n != "scan"}
+    ratios |= {
+        "pandas_over_core_cpu": round(found["with_pandas"]["cpu"] / found["core"]["cpu"], 2),
+        "pandas_over_core_memory": round(found["with_pandas"]["peak_gb"] / found["core"]["peak_gb"], 2),
+    }
+    print(json.dumps({"rows": asked.rows, **ratios, "core_peak_gb": round(found["core"]["peak_gb"], 2)}))
+
+
+if __name__ == "__main__":
+    main()
