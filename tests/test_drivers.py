@@ -276,6 +276,13 @@ def test_weights_of_zero_negative_or_missing():
     )
 
 
+def test_a_design_with_holes_or_wrong_fractions():
+    holes = survey().assign(c=lambda t: t.index.to_series().where(t.index > 2), f=1.5)
+    refused("'c' as cluster: 3 of 400 are missing; give every row a value, or drop the row", holes, cluster="c")
+    message = "'f' as fpc must be the sampling fraction of the row's stratum, at least 0 and below 1"
+    refused(message, holes, fpc="f")
+
+
 def test_rows_of_weight_zero_are_no_respondents():
     table = survey(400, slopes=(1,)).assign(w=np.repeat([1.0, 0.0], 200))
     found = driver_importance(table, **ASK | {"n_boot": 0}, weight="w")

@@ -22,8 +22,9 @@ from cxresearch.drivers.reliability import cronbach_alpha, feldt_interval, omega
 from cxresearch.errors import DataProblem, TooFewRespondents
 
 # Holzinger & Swineford (1939), 301 pupils, nine tests: covariances to three decimals as published with R's lavaan.
-PUPILS = """1.358 .407 .580 .505 .441 .455 .085 .264 .458 1.382 .451 .209 .211 .248 -.097 .110 .244
-1.275 .208 .112 .244 .088 .212 .374 1.351 1.098 .896 .220 .126 .243 1.660 1.015 .143 .181 .295 1.196 .144 .165 .236 1.183 .535 .373 1.022 .457 1.015"""
+PUPILS = """1.358 .407 .580 .505 .441 .455 .085 .264 .458 1.382 .451 .209 .211 .248 -.097 .110 .244 1.275 .208
+.112 .244 .088 .212 .374 1.351 1.098 .896 .220 .126 .243 1.660 1.015 .143 .181 .295 1.196 .144 .165
+.236 1.183 .535 .373 1.022 .457 1.015"""
 
 
 def pupils() -> np.ndarray:

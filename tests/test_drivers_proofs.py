@@ -24,7 +24,7 @@ def population(slopes, *, r2: float, loading: float) -> np.ndarray:
     return full
 
 
-def coverage(n: int, replicates: int, *, r2: float, loading: float, seed: int) -> np.ndarray:
+def coverage(n: int, replicates: int, *, r2: float, loading: float, seed: int, n_boot: int = 1000) -> np.ndarray:
     """Return how often the percentile intervals of the shares hold the population's shares, (p,)."""
     full = population((0.6, 0.4, 0.2, 0, 0), r2=r2, loading=loading)
     spread = np.sqrt(np.diag(full))
@@ -32,7 +32,7 @@ def coverage(n: int, replicates: int, *, r2: float, loading: float, seed: int) -
     truth, root, rng, inside = parts / parts.sum(), np.linalg.cholesky(full), np.random.default_rng(seed), np.zeros(P)
     for _ in range(replicates):
         moments = complete_moments(rng.normal(size=(n, P + 1)) @ root.T, np.ones(n))
-        drawn = parts_of(moments.correlations(replicate_weights(np.ones(n), n_boot=400, rng=rng)), sizes=[1] * P).T
+        drawn = parts_of(moments.correlations(replicate_weights(np.ones(n), n_boot=n_boot, rng=rng)), sizes=[1] * P).T
         low, high = ends(None, share_draws(drawn), None, 0.95, "percentile")
         inside += (low <= truth) & (truth <= high)
     return inside / replicates
@@ -43,7 +43,7 @@ def within_two_errors(share: float, replicates: int) -> float:
 
 
 def test_share_intervals_cover_the_population_s_shares_sample():
-    found = coverage(300, 120, r2=0.5, loading=0.6, seed=1)
+    found = coverage(300, 120, r2=0.5, loading=0.6, seed=1, n_boot=400)
     assert np.abs(found.mean() - 0.95) <= within_two_errors(0.95, 120)
 
 

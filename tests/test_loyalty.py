@@ -7,7 +7,7 @@ import pytest
 import cxresearch as cx
 from cxresearch.loyalty import fit_loyalty_revenue
 from cxresearch.loyalty.covariance import Sampling, cr2, influence_covariance, jackknife
-from cxresearch.loyalty.ladder import park, tweedie_log_density, tweedie_power
+from cxresearch.loyalty.ladder import park, saddlepoint_log_density, tweedie_log_density, tweedie_power
 from cxresearch.loyalty.models import LEVELS, Family, fit_glm, fit_within, log_link, power_deviance
 from cxresearch.loyalty.sensitivity import bounds, e_value, e_value_of_interval, partial_r2, robustness_value
 from cxresearch.loyalty.shape import natural_spline, scale_of
@@ -288,6 +288,12 @@ def test_tweedie_density_is_a_compound_poisson_of_gammas():
     mixed = np.sum(stats.poisson.pmf(counts, rate) * stats.gamma.pdf(y, counts * shape, scale=scale), axis=0)
     mixed[0] = np.exp(-rate)
     assert tweedie_log_density(y, np.full(3, mu), power, phi) == pytest.approx(np.log(mixed), rel=1e-8)
+
+
+def test_the_saddlepoint_is_close_to_the_density_where_zeros_are_rare():
+    y, mu = np.array([5.0, 9.0, 14.0]), np.full(3, 9.0)
+    exact, close = (f(y, mu, 1.6, 0.2) for f in (tweedie_log_density, saddlepoint_log_density))
+    assert close == pytest.approx(exact, abs=0.02)
 
 
 def test_tweedie_power_is_recovered():

@@ -84,7 +84,7 @@ def test_garden_centre_weak_link_is_told_as_weak(garden_centre):
     folder, notebooks = garden_centre
     assert notebooks["loyalty_revenue"]["status"] == "ok"
     headline = json.loads((folder / "findings" / "loyalty_revenue" / "loyalty_revenue.json").read_text(encoding="utf-8"))
-    assert headline["glance"]["r2"] < 0.02
+    assert headline["glance"]["explained"] < 0.02
     assert re.search(r"weak|not established", headline["sentence"])
 
 

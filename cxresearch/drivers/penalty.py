@@ -56,12 +56,10 @@ class PenaltyReward(Finding):
         t = self.table.sort_values("estimate", ascending=False)
         ax = axes_or_new(ax, rows=len(t) + 2)
         at = np.arange(len(t))
-        for side, colour in (("penalty", PALETTE[1]), ("reward", PALETTE[0])):
-            ax.barh(
-                at, t[side], color=colour, height=0.6, label=f"{side} ({'low' if side == 'penalty' else 'high'} rating)"
-            )
-            apart = -0.12 if side == "penalty" else 0.12  # the two intervals of a driver may cross zero and each other
-            ax.hlines(at + apart, t[f"{side}_low"], t[f"{side}_high"], color="black", linewidth=1.2)
+        for side, colour, row in (("penalty", PALETTE[1], at - 0.16), ("reward", PALETTE[0], at + 0.16)):
+            rating = "low" if side == "penalty" else "high"
+            ax.barh(row, t[side], color=colour, height=0.32, label=f"{side} ({rating} rating)")
+            ax.hlines(row, t[f"{side}_low"], t[f"{side}_high"], color="black", linewidth=1.2)
         ax.axvline(0, color=QUIET, linewidth=1)
         ax.set_yticks(at, [wrap(self.label(x)) for x in t["term"]])
         ax.set_ylim(len(t) - 0.4, -0.6)

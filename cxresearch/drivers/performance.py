@@ -32,7 +32,8 @@ class ImportancePerformance(Finding):
         top = t.loc[t["share"].idxmax()]
         lower = int((t["estimate"] < top["estimate"]).sum())
         return (
-            f"{self.label(top['term'])} goes with the largest share of {self.label(self.outcome)}, "
+            f"{self.label(top['term'])} goes with the largest share of what the drivers explain of "
+            f"{self.label(self.outcome)}, "
             f"{percent(top['share'], 1)} "
             f"({interval(100 * top['share_low'], 100 * top['share_high'], s['confidence'])}), and is rated "
             f"{number(top['estimate'])} of 100 "

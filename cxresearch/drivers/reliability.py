@@ -18,7 +18,7 @@ from cxresearch.drivers.moments import scaling
 from cxresearch.drivers.question import check_chance, check_options, one_thread
 from cxresearch.drivers.resampling import replicate_weights
 from cxresearch.drivers.subsets import unpacked
-from cxresearch.drivers.terms import numeric
+from cxresearch.drivers.terms import design_arrays, numeric
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import axes_or_new, intervals
 from cxresearch.findings import Check, Finding, interval, listing, number, percent
@@ -201,7 +201,7 @@ def scale_reliability(
         raise TooFewRespondents(f"scale_reliability needs at least {min_rows} usable rows; found {len(table)}")
     require_base(len(table), min_base=min_base, what="scale_reliability")
     _refuse_constant(table, items)
-    design = {k: None if c is None else responses.loc[kept, c].to_numpy() for k, c in design.items()}
+    design = design_arrays(responses.loc[kept], **design)
     return _assemble(scales, table, weights, design, simple, n_boot, confidence, seed, weight, labels)
 
 

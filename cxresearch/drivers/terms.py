@@ -151,9 +151,7 @@ def build_terms(
         for t, n in members.items()
         if len(n) == 1 and n[0] + MET in table.columns and not_applicable == "exposure"
     }
-    design = {
-        k: None if c is None else rows[c].to_numpy() for k, c in dict(strata=strata, cluster=cluster, fpc=fpc).items()
-    }
+    design = design_arrays(rows, strata=strata, cluster=cluster, fpc=fpc)
     terms = Terms(
         tuple(members),
         np.column_stack([*columns, y[kept]]),
@@ -175,6 +173,21 @@ def _members(drivers, blocks) -> dict[str, list[str]]:
     for d in drivers:
         members.setdefault(str(block_of.get(d, d)), []).append(d)
     return members
+
+
+def design_arrays(rows, *, strata=None, cluster=None, fpc=None) -> dict[str, np.ndarray | None]:
+    """Return the design's columns by role; refuse missing values, and sampling fractions outside 0-1."""
+    design: dict[str, np.ndarray | None] = {}
+    for role, column in (("strata", strata), ("cluster", cluster), ("fpc", fpc)):
+        design[role] = None if column is None else rows[column].to_numpy()
+        missing = 0 if column is None else int(rows[column].isna().sum())
+        if missing:
+            raise DataProblem(
+                f"{column!r} as {role}: {missing} of {len(rows)} are missing; give every row a value, or drop the row"
+            )
+    if fpc is not None and not ((numeric(rows, fpc) >= 0) & (numeric(rows, fpc) < 1)).all():
+        raise DataProblem(f"{fpc!r} as fpc must be the sampling fraction of the row's stratum, at least 0 and below 1")
+    return design
 
 
 def _weights(table, weight) -> np.ndarray:
