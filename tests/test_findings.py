@@ -47,6 +47,13 @@ LABELS = {"recommend": "Would recommend", "d0": "Products", "overall": "Overall"
 DRIVERS = dict(outcome="overall", drivers=["d0", "d1", "d2", "d3"], labels=LABELS)
 REVENUE = dict(revenue="spend", loyalty="recommend", labels=LABELS)
 WAVES = dict(score="recommend", wave="wave", labels=LABELS)
+TWO = dict(features=["frequency", "basket"], n_segments=2, n_starts=5, n_boot=10, seed=1)
+
+
+def two_segments(table):
+    return cx.segment_customers(table, **TWO)
+
+
 MAKERS = {
     "response_quality": lambda t: cx.response_quality(t, items=["d0", "overall"], wave="wave", labels=LABELS),
     "nps": lambda t: cx.nps(t, score="recommend", by="region", wave="wave", weight="weight", labels=LABELS),
@@ -76,8 +83,17 @@ MAKERS = {
     "specification_curve": lambda t: cx.specification_curve(t, controls=["d0"], **REVENUE),
     "loyalty_by_group": lambda t: cx.loyalty_by_group(t, by="region", **REVENUE),
     "worth_of_a_point": lambda t: cx.worth_of_a_point(t, n_boot=100, seed=1, **REVENUE),
-    "segment_customers": lambda t: cx.segment_customers(
-        t, features=["frequency", "basket"], n_segments=2, n_starts=5, n_boot=10, seed=1
+    "segment_customers": two_segments,
+    "compare_segments": lambda t: cx.compare_segments(t, segmentation=two_segments(t), outcome="spend"),
+    "typing_tool": lambda t: cx.typing_tool(t, segmentation=two_segments(t), items=["d0", "frequency"], seed=1),
+    "segment_migration": lambda t: cx.segment_migration(
+        t, t.assign(basket=t["basket"][::-1].values), segmentation=two_segments(t), customer="person"
+    ),
+    "response_bias": lambda t: cx.response_bias(
+        t, t[:250], score="recommend", customer="person", behaviour=["frequency"], labels=LABELS
+    ),
+    "compare_responders": lambda t: cx.compare_responders(
+        t.assign(recommend=t["recommend"].where(t["person"] % 3 > 0)), behaviour=["frequency"], **REVENUE
     ),
     "compare_segment_counts": lambda t: cx.compare_segment_counts(
         t, features=["frequency", "basket"], counts=[1, 2, 3], n_starts=5, n_boot=10, seed=1
@@ -100,7 +116,7 @@ def test_tidy_is_a_copy_with_identifiers_as_columns(finding):
     table = finding.tidy()
     assert isinstance(table.index, pd.RangeIndex) and len(table) > 0
     before = finding.tidy()
-    table.iloc[:, 0] = None
+    table[table.columns[0]] = "changed"
     pd.testing.assert_frame_equal(finding.tidy(), before)
     assert not table.columns.duplicated().any()
 

@@ -7,7 +7,14 @@ import pandas as pd
 import pytest
 
 from cxresearch.errors import DataProblem, TooFewRespondents
-from cxresearch.segments import assign_segments, compare_segments, rfm_cells, segment_customers, segment_migration, typing_tool
+from cxresearch.segments import (
+    assign_segments,
+    compare_segments,
+    rfm_cells,
+    segment_customers,
+    segment_migration,
+    typing_tool,
+)
 from cxresearch.segments.migration import bowker, goodman_intervals, kappa, stuart_maxwell
 from cxresearch.segments.outcomes import classification, corrected_means
 from test_segments import planted
@@ -42,13 +49,18 @@ def test_customers_who_stay_are_not_said_to_move_and_movers_are_found(wave):
     table, truth, finding = wave
     centres = table.groupby(truth)[["f0", "f1", "f2", "f3"]].mean()
     rng = np.random.default_rng(3)
-    after = pd.DataFrame(centres.to_numpy()[truth] + rng.normal(size=(800, 4)), columns=centres.columns).assign(customer=range(800))
+    after = pd.DataFrame(centres.to_numpy()[truth] + rng.normal(size=(800, 4)), columns=centres.columns).assign(
+        customer=range(800)
+    )
     same = segment_migration(table, after, segmentation=finding, customer="customer")
     assert same.summary["stayed"] > 0.97 and "so real change is not established" in same.sentence()
     moved = np.where((truth == 0) & (rng.random(800) < 0.4), 1, truth)
     later = after.assign(**pd.DataFrame(centres.to_numpy()[moved] + rng.normal(size=(800, 4)), columns=centres.columns))
     found = segment_migration(table, later, segmentation=finding, customer="customer")
-    assert "more moved than that" in found.sentence() and "The sizes of segments changed (Stuart–Maxwell p = 0.000)" in found.sentence()
+    assert (
+        "more moved than that" in found.sentence()
+        and "The sizes of segments changed (Stuart–Maxwell p = 0.000)" in found.sentence()
+    )
     assert found.tidy().groupby("segment")["share"].sum().tolist() == pytest.approx([1, 1, 1, 1])
     assert found.plot().get_xlabel() == "later segment"
 
@@ -106,14 +118,26 @@ def test_intervals_of_corrected_means_cover_the_truth_95_times_in_100():
     assert abs(coverage(5000, 500) - 0.95) <= 0.015 + 2 * np.sqrt(0.05 * 0.95 / 10000)
 
 
-def test_a_planted_difference_in_revenue_is_found_none_is_claimed_where_there_is_none_and_small_segments_are_hidden(wave):
+def test_a_planted_difference_in_revenue_is_found_none_is_claimed_where_there_is_none_and_small_segments_are_hidden(
+    wave,
+):
     table, truth, finding = wave
     rng = np.random.default_rng(4)
-    table = table.assign(revenue=100.0 + 50 * (truth == 0) + rng.normal(0, 20, 800), noise=rng.normal(size=800), recommend=rng.integers(0, 11, 800))
+    table = table.assign(
+        revenue=100.0 + 50 * (truth == 0) + rng.normal(0, 20, 800),
+        noise=rng.normal(size=800),
+        recommend=rng.integers(0, 11, 800),
+    )
     found = compare_segments(table, segmentation=finding, outcome="revenue", labels={"revenue": "Spending"})
     top = found.tidy().set_index("segment")["estimate"]
-    assert top.max() == pytest.approx(150, abs=5) and found.sentence().startswith("Spending differs between segments (p = 0.000, 800 customers, corrected for misclassification): S1 ")
-    assert compare_segments(table, segmentation=finding, outcome="noise").sentence().startswith("No difference in noise between segments is established (p = ")
+    assert top.max() == pytest.approx(150, abs=5) and found.sentence().startswith(
+        "Spending differs between segments (p = 0.000, 800 customers, corrected for misclassification): S1 "
+    )
+    assert (
+        compare_segments(table, segmentation=finding, outcome="noise")
+        .sentence()
+        .startswith("No difference in noise between segments is established (p = ")
+    )
     points = compare_segments(table, segmentation=finding, outcome="recommend", measure="nps").tidy()
     assert points["estimate"].between(-80, 0).all()
     hidden = compare_segments(table, segmentation=finding, outcome="revenue", min_base=100).tidy()
@@ -123,9 +147,19 @@ def test_a_planted_difference_in_revenue_is_found_none_is_claimed_where_there_is
 def test_outcome_refusals(wave):
     table, _, finding = wave
     for changed, outcome, options, message in [
-        (table, "f0", {}, "f0 is a feature that the segments were made from; differences in it are no evidence, so compare another column"),
+        (
+            table,
+            "f0",
+            {},
+            "f0 is a feature that the segments were made from; differences in it are no evidence, so compare another column",
+        ),
         (table.assign(y="much"), "y", {}, "y is not numeric; give numbers"),
-        (table.assign(y=5.5), "y", {"measure": "nps"}, "y holds 800 values that are not whole numbers 0-10; declare them as missing, or use measure='mean'"),
+        (
+            table.assign(y=5.5),
+            "y",
+            {"measure": "nps"},
+            "y holds 800 values that are not whole numbers 0-10; declare them as missing, or use measure='mean'",
+        ),
     ]:
         with pytest.raises(DataProblem) as problem:
             compare_segments(changed, segmentation=finding, outcome=outcome, **options)
@@ -153,7 +187,9 @@ def test_a_tool_on_telling_items_beats_chance_and_one_on_noise_says_that_it_is_n
     assert good.summary["accuracy"] > 0.9 and good.sentence().startswith("From 4 items ")
     noise = table.assign(noise=np.random.default_rng(1).normal(size=800))
     bad = typing_tool(noise, segmentation=finding, items=["noise"], seed=1)
-    assert bad.sentence().startswith("The tool is not established: hardly better than always saying the largest segment. From 1 items ")
+    assert bad.sentence().startswith(
+        "The tool is not established: hardly better than always saying the largest segment. From 1 items "
+    )
 
 
 def test_tool_refusals(wave, tmp_path):
@@ -164,14 +200,19 @@ def test_tool_refusals(wave, tmp_path):
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(DataProblem) as problem:
         assign_segments(table, tmp_path / "x.json")
-    assert str(problem.value) == f"{tmp_path / 'x.json'} is not a typing tool that this version can read (KeyError); save it again with tool.save(path)"
+    assert (
+        str(problem.value)
+        == f"{tmp_path / 'x.json'} is not a typing tool that this version can read (KeyError); save it again with tool.save(path)"
+    )
 
 
 # --- cells -----------------------------------------------------------------------------------------------------------
 
 
 def test_rfm_cells_are_fifths_scored_best_high_and_frozen_cutoffs_give_the_next_wave_the_same_cells():
-    table = pd.DataFrame({"recency_days": np.arange(100.0), "frequency": np.arange(100.0), "monetary": np.arange(100.0)})
+    table = pd.DataFrame(
+        {"recency_days": np.arange(100.0), "frequency": np.arange(100.0), "monetary": np.arange(100.0)}
+    )
     cells = rfm_cells(table)
     assert cells["cell"].iloc[0] == "5-1-1" and cells["cell"].iloc[-1] == "1-5-5"
     assert cells["r"].value_counts().tolist() == [20] * 5
@@ -180,3 +221,22 @@ def test_rfm_cells_are_fifths_scored_best_high_and_frozen_cutoffs_give_the_next_
     with pytest.raises(DataProblem) as problem:
         rfm_cells(table, cutoffs={"r": [1.0]})
     assert str(problem.value) == "cutoffs lacks f, m; pass attrs['cutoffs'] of what rfm_cells returned"
+
+
+# --- the bundled company ---------------------------------------------------------------------------------------------
+
+
+def test_the_four_segments_planted_in_the_simulated_company_are_found_with_an_adjusted_rand_index_of_at_least_0_9():
+    from sklearn.metrics import adjusted_rand_score
+
+    from cxresearch.simulate import simulate_company
+    from cxresearch.transactions import behaviour, behaviour_features, transaction_columns
+
+    company = simulate_company(seed=2029)
+    paid = company.tables["transactions"].rename(columns={"customer_id": "customer", "paid_at": "time"})
+    columns = {"customer": "customer", "time": "time", "amount": "amount"} | transaction_columns(paid)
+    found = behaviour(paid, until="2025-01-01", window="12 months", **columns)
+    segments = segment_customers(found, features=behaviour_features(found), n_segments=4, n_boot=10, seed=1)
+    truth = company.truth.customers.set_index("customer_id")["segment"].reindex(found["customer"])
+    assert segments.established
+    assert adjusted_rand_score(truth, segments.augment(found)["segment"]) >= 0.9

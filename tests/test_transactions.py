@@ -14,7 +14,9 @@ COLUMNS = dict(customer="customer", time="time", amount="amount")
 def sales(n=4000, seed=1):
     rng = np.random.default_rng(seed)
     time = pd.Timestamp("2023-01-01") + pd.to_timedelta(rng.integers(0, 730 * 86400, n), unit="s")
-    table = pd.DataFrame({"customer": rng.integers(1, 151, n), "time": time, "amount": np.round(rng.gamma(2, 20, n), 2)})
+    table = pd.DataFrame(
+        {"customer": rng.integers(1, 151, n), "time": time, "amount": np.round(rng.gamma(2, 20, n), 2)}
+    )
     table.loc[rng.random(n) < 0.05, "amount"] *= -1
     table["channel"] = rng.choice(["web", "shop"], n, p=[0.3, 0.7])
     return table
@@ -27,7 +29,13 @@ def by_pandas(table, start, until):
     for customer, own in used.groupby("customer"):
         bought = own[own["amount"] >= 0].sort_values("time")
         gaps = bought["time"].diff().dt.total_seconds().dropna() / 86400
-        counts = [((bought["time"] >= until - pd.DateOffset(months=k)) & (bought["time"] < until - pd.DateOffset(months=k - 1))).sum() for k in range(1, 13)]
+        counts = [
+            (
+                (bought["time"] >= until - pd.DateOffset(months=k))
+                & (bought["time"] < until - pd.DateOffset(months=k - 1))
+            ).sum()
+            for k in range(1, 13)
+        ]
         rows.append(
             {
                 "customer": customer,
@@ -59,9 +67,15 @@ def test_every_feature_equals_a_row_by_row_computation_in_pandas():
 
 def test_grocery_holds_2469_households_155848_baskets_and_sales_of_4596039_58(shared):
     found = behaviour(
-        shared / "data/grocery/transactions.parquet", customer="household_id", time="transaction_timestamp",
-        amount="sales_value", basket="basket_id", category="product_id", discount="retail_disc", until="2018-01-02",
-    )  # fmt: skip
+        shared / "data/grocery/transactions.parquet",
+        customer="household_id",
+        time="transaction_timestamp",
+        amount="sales_value",
+        basket="basket_id",
+        category="product_id",
+        discount="retail_disc",
+        until="2018-01-02",
+    )
     assert len(found) == 2469 and found["household_id"].is_monotonic_increasing
     assert found["frequency"].sum() == 155848
     assert round(found["monetary"].sum(), 2) == 4596039.58
@@ -71,7 +85,9 @@ def test_grocery_holds_2469_households_155848_baskets_and_sales_of_4596039_58(sh
 def test_gift_shop_cancellations_are_returns_and_its_107927_rows_without_customer_are_counted(shared):
     table = pd.read_parquet(shared / "data/gift_shop/transactions_2009_2010.parquet")
     table["amount"] = table["Quantity"] * table["Price"]
-    found = behaviour(table, customer="Customer ID", time="InvoiceDate", amount="amount", until="2011-01-01", basket="Invoice")
+    found = behaviour(
+        table, customer="Customer ID", time="InvoiceDate", amount="amount", until="2011-01-01", basket="Invoice"
+    )
     complete = found.attrs["waterfall"][2]
     assert (complete["removed"], complete["reason"]) == (107927, "no customer, time or amount")
     known = table.dropna(subset="Customer ID")
@@ -87,7 +103,11 @@ def test_nothing_at_or_after_until_changes_any_feature():
     found = behaviour(leaky, **COLUMNS, until=until)
     pd.testing.assert_frame_equal(found, behaviour(table[table["time"] < until], **COLUMNS, until=until))
     step = found.attrs["waterfall"][3]
-    assert (step["step"], step["removed"], step["reason"]) == ("before until", 2 * len(later), "at or after 2024-07-01 00:00:00")
+    assert (step["step"], step["removed"], step["reason"]) == (
+        "before until",
+        2 * len(later),
+        "at or after 2024-07-01 00:00:00",
+    )
 
 
 def test_a_purchase_at_until_is_out_and_one_at_the_start_of_the_window_is_in():
@@ -109,7 +129,13 @@ def test_file_glob_folder_partitions_relation_connection_and_frame_agree(tmp_pat
     connection = duckdb.connect()
     connection.from_df(table).create("transactions")
     expected = behaviour(table, **COLUMNS, until="2024-12-01")
-    sources = [tmp_path / "all.parquet", tmp_path / "all.csv", f"{tmp_path}/parts/*.parquet", tmp_path / "parts", tmp_path / "hive"]
+    sources = [
+        tmp_path / "all.parquet",
+        tmp_path / "all.csv",
+        f"{tmp_path}/parts/*.parquet",
+        tmp_path / "parts",
+        tmp_path / "hive",
+    ]
     for source in [*sources, connection, connection.table("transactions")]:
         pd.testing.assert_frame_equal(behaviour(source, **COLUMNS, until="2024-12-01"), expected)
 
@@ -118,11 +144,15 @@ def test_order_of_rows_threads_and_a_small_memory_limit_change_nothing():
     table = sales(60_000)
     expected = behaviour(table, **COLUMNS, until="2024-12-01", threads=1)
     shuffled = table.sample(frac=1, random_state=3)
-    pd.testing.assert_frame_equal(behaviour(shuffled, **COLUMNS, until="2024-12-01", threads=2, memory_limit="100MB"), expected)
+    pd.testing.assert_frame_equal(
+        behaviour(shuffled, **COLUMNS, until="2024-12-01", threads=2, memory_limit="100MB"), expected
+    )
 
 
 def test_a_customer_with_one_purchase_has_no_gap_and_one_with_only_returns_no_recency():
-    table = pd.DataFrame({"customer": ["a", "b"], "time": pd.to_datetime(["2024-01-31", "2024-01-30"]), "amount": [5.0, -3.0]})
+    table = pd.DataFrame(
+        {"customer": ["a", "b"], "time": pd.to_datetime(["2024-01-31", "2024-01-30"]), "amount": [5.0, -3.0]}
+    )
     found = behaviour(table, **COLUMNS, until="2024-02-01").set_index("customer")
     assert found.loc["a", ["recency_days", "frequency", "tenure_days"]].tolist() == [1.0, 1, 1.0]
     assert found.loc[:, ["gap_mean_days", "gap_sd_days", "gap_cv"]].isna().all(axis=None)
@@ -136,9 +166,18 @@ def test_duplicated_rows_are_counted_dropped_or_refused_as_declared():
     kept = behaviour(doubled, **COLUMNS, until="2025-01-01")
     assert kept.attrs["duplicates"] == 7
     dropped = behaviour(doubled, **COLUMNS, until="2025-01-01", duplicates="drop")
-    assert dropped.attrs["waterfall"][1] == {"step": "deduplicated", "rows": 500, "removed": 7, "reason": "equal to another row in every column"}
+    assert dropped.attrs["waterfall"][1] == {
+        "step": "deduplicated",
+        "rows": 500,
+        "removed": 7,
+        "reason": "equal to another row in every column",
+    }
     pd.testing.assert_frame_equal(dropped, behaviour(table, **COLUMNS, until="2025-01-01"))
-    refused(doubled, "7 of 507 rows equal another in every column; remove them, or set duplicates='drop' or 'keep'", duplicates="error")
+    refused(
+        doubled,
+        "7 of 507 rows equal another in every column; remove them, or set duplicates='drop' or 'keep'",
+        duplicates="error",
+    )
 
 
 def test_parts_limit_what_is_computed():
@@ -150,11 +189,18 @@ def test_parts_limit_what_is_computed():
 
 
 def test_a_named_time_zone_decides_where_a_month_begins():
-    table = pd.DataFrame({"customer": [1], "time": pd.to_datetime(["2024-06-30 23:30"]).tz_localize("UTC"), "amount": [1.0]})
+    table = pd.DataFrame(
+        {"customer": [1], "time": pd.to_datetime(["2024-06-30 23:30"]).tz_localize("UTC"), "amount": [1.0]}
+    )
     assert behaviour(table, **COLUMNS, until="2024-08-01", time_zone="UTC")["month_1"].tolist() == [0]
     assert behaviour(table, **COLUMNS, until="2024-08-01", time_zone="Europe/Warsaw")["month_1"].tolist() == [1]
     refused(table, "time carries a time zone; say where days begin, for example time_zone='Europe/Warsaw'")
-    refused(table, "time_zone='Europe/Warsav' is not known; did you mean 'Europe/Warsaw'?", time_zone="Europe/Warsav", starts=True)
+    refused(
+        table,
+        "time_zone='Europe/Warsav' is not known; did you mean 'Europe/Warsaw'?",
+        time_zone="Europe/Warsav",
+        starts=True,
+    )
 
 
 def refused(table, message, starts=False, **options):
@@ -175,16 +221,24 @@ def test_amounts_with_currency_signs_are_refused():
 
 def test_amounts_as_plain_text_are_read_as_numbers():
     table = sales(300)
-    pd.testing.assert_frame_equal(behaviour(table.assign(amount=table["amount"].astype(str)), **COLUMNS, until="2025-01-01"), behaviour(table, **COLUMNS, until="2025-01-01"))
+    pd.testing.assert_frame_equal(
+        behaviour(table.assign(amount=table["amount"].astype(str)), **COLUMNS, until="2025-01-01"),
+        behaviour(table, **COLUMNS, until="2025-01-01"),
+    )
 
 
 def test_text_that_is_no_date_is_refused():
     table = pd.DataFrame({"customer": [1, 2], "time": ["2024-05-01", "yesterday"], "amount": [1.0, 2.0]})
-    refused(table, "time: 1 of 2 values are not dates (for example 'yesterday'); write them as 2024-12-31 or 2024-12-31 18:30:00")
+    refused(
+        table,
+        "time: 1 of 2 values are not dates (for example 'yesterday'); write them as 2024-12-31 or 2024-12-31 18:30:00",
+    )
 
 
 def test_ids_of_mixed_type_are_refused():
-    table = pd.DataFrame({"customer": pd.Series([7, "7", "8"], dtype=object), "time": pd.Timestamp("2024-01-01"), "amount": 1.0})
+    table = pd.DataFrame(
+        {"customer": pd.Series([7, "7", "8"], dtype=object), "time": pd.Timestamp("2024-01-01"), "amount": 1.0}
+    )
     refused(table, "customer holds ids of 2 types (int: 1, str: 2); make them all text, or all numbers")
 
 
@@ -198,7 +252,9 @@ def test_an_empty_window_says_where_the_rows_went():
 
 
 def test_future_dates_are_left_out_and_counted():
-    table = pd.concat([sales(300), pd.DataFrame({"customer": [1], "time": pd.Timestamp("2205-01-01"), "amount": [1e6]})])
+    table = pd.concat(
+        [sales(300), pd.DataFrame({"customer": [1], "time": pd.Timestamp("2205-01-01"), "amount": [1e6]})]
+    )
     step = behaviour(table, **COLUMNS, until="2025-01-01").attrs["waterfall"][3]
     assert (step["removed"], step["reason"]) == (1, "at or after 2025-01-01 00:00:00")
 
@@ -206,7 +262,9 @@ def test_future_dates_are_left_out_and_counted():
 def test_negative_amounts_can_be_declared_a_mistake_or_dropped():
     table = sales(300)
     n = int((table["amount"] < 0).sum())
-    refused(table, f"{n} of 300 amounts are below zero; correct them, or set negative='returns' or 'drop'", negative="error")
+    refused(
+        table, f"{n} of 300 amounts are below zero; correct them, or set negative='returns' or 'drop'", negative="error"
+    )
     dropped = behaviour(table, **COLUMNS, until="2025-01-01", negative="drop")
     assert dropped.attrs["waterfall"][-1]["removed"] == n
     pd.testing.assert_frame_equal(dropped, behaviour(table[table["amount"] >= 0], **COLUMNS, until="2025-01-01"))
@@ -215,11 +273,24 @@ def test_negative_amounts_can_be_declared_a_mistake_or_dropped():
 def test_other_refusals(tmp_path):
     refused(sales(9), "transactions has no column 'Amount'; did you mean 'amount'?", amount="Amount")
     refused(sales(9), "until='soon' is not a date without time zone, for example '2024-12-31'", until="soon")
-    refused(sales(9), "window='a while' is not a length of time; give days, or text such as '90 days' or '12 months'", window="a while")
+    refused(
+        sales(9),
+        "window='a while' is not a length of time; give days, or text such as '90 days' or '12 months'",
+        window="a while",
+    )
     refused(sales(9), "negative='refund' is not one of 'returns', 'drop', 'error'", negative="refund")
     refused(tmp_path / "none.parquet", f"{tmp_path / 'none.parquet'}: no Parquet or CSV file found")
     refused(sales(9), "time carries no time zone, so time_zone='UTC' cannot be used; leave it out", time_zone="UTC")
-    refused(duckdb.connect(), "the connection holds 0 tables (none) and none is called transactions; pass connection.table('NAME')")
-    refused(duckdb.connect(), "threads and memory_limit belong to the connection that was passed; set them there", threads=1)
+    refused(
+        duckdb.connect(),
+        "the connection holds 0 tables (none) and none is called transactions; pass connection.table('NAME')",
+    )
+    refused(
+        duckdb.connect(), "threads and memory_limit belong to the connection that was passed; set them there", threads=1
+    )
     many = sales(300).assign(channel=range(300))
-    refused(many, "channel holds 300 values; shares are given for at most 20 channels, so group them first", channel="channel")
+    refused(
+        many,
+        "channel holds 300 values; shares are given for at most 20 channels, so group them first",
+        channel="channel",
+    )

@@ -12,12 +12,22 @@ COLUMNS = dict(customer="customer", asked="asked", time="time", amount="amount",
 
 
 def answers(**columns):
-    base = {"customer": ["a", "a", "b", "c"], "asked": pd.to_datetime(["2024-04-01", "2024-06-01", "2024-06-01", "2024-06-01"]), "score": [9, 3, 7, 8]}
+    base = {
+        "customer": ["a", "a", "b", "c"],
+        "asked": pd.to_datetime(["2024-04-01", "2024-06-01", "2024-06-01", "2024-06-01"]),
+        "score": [9, 3, 7, 8],
+    }
     return pd.DataFrame(base | columns)
 
 
 def payments():
-    rows = [("a", "2024-01-02", 1.0), ("a", "2024-01-01", 2.0), ("a", "2024-04-01", 4.0), ("a", "2024-03-31", 8.0), ("a", "2024-05-01", 16.0)]
+    rows = [
+        ("a", "2024-01-02", 1.0),
+        ("a", "2024-01-01", 2.0),
+        ("a", "2024-04-01", 4.0),
+        ("a", "2024-03-31", 8.0),
+        ("a", "2024-05-01", 16.0),
+    ]
     rows += [("a", "2024-06-15", -32.0), ("b", "2020-01-01", 64.0), ("z", "2024-06-20", 128.0)]
     return pd.DataFrame(rows, columns=["customer", "time", "amount"]).assign(time=lambda t: pd.to_datetime(t["time"]))
 
@@ -32,7 +42,9 @@ def test_each_payment_counts_before_or_after_an_answer_by_its_moment_and_never_t
 
 def test_windows_that_reach_beyond_the_last_payment_are_marked_and_every_loss_is_counted():
     found = link_revenue(answers(customer=["a", "a", "b", None]), payments(), **COLUMNS)
-    assert found.table["after_complete"].tolist()[:3] == [True, False, False] and found.table["after_complete"].isna()[3]
+    assert (
+        found.table["after_complete"].tolist()[:3] == [True, False, False] and found.table["after_complete"].isna()[3]
+    )
     assert found.waterfall.to_dict("list") == {
         "step": ["received", "with customer and time", "matched", "window complete"],
         "rows": [4, 3, 3, 1],
@@ -43,8 +55,20 @@ def test_windows_that_reach_beyond_the_last_payment_are_marked_and_every_loss_is
 
 def test_a_file_and_a_connection_give_what_the_frame_gives_and_equal_a_loop_in_pandas(tmp_path):
     rng = np.random.default_rng(1)
-    paid = pd.DataFrame({"customer": rng.integers(1, 40, 3000), "time": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 500, 3000), "D"), "amount": rng.integers(1, 90, 3000) / 1.0})
-    asked = pd.DataFrame({"customer": rng.integers(1, 40, 60), "asked": pd.Timestamp("2024-06-01") + pd.to_timedelta(rng.integers(0, 90, 60), "D")}, index=range(100, 160))
+    paid = pd.DataFrame(
+        {
+            "customer": rng.integers(1, 40, 3000),
+            "time": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 500, 3000), "D"),
+            "amount": rng.integers(1, 90, 3000) / 1.0,
+        }
+    )
+    asked = pd.DataFrame(
+        {
+            "customer": rng.integers(1, 40, 60),
+            "asked": pd.Timestamp("2024-06-01") + pd.to_timedelta(rng.integers(0, 90, 60), "D"),
+        },
+        index=range(100, 160),
+    )
     found = link_revenue(asked, paid, **COLUMNS).table
     for row in asked.itertuples():
         own = paid[paid["customer"] == row.customer]
@@ -60,11 +84,23 @@ def test_a_file_and_a_connection_give_what_the_frame_gives_and_equal_a_loop_in_p
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"customer": ["q"] * 4}, "none of 4 responses meets a transaction of its customer; compare the ids in customer of the two tables"),
+        (
+            {"customer": ["q"] * 4},
+            "none of 4 responses meets a transaction of its customer; compare the ids in customer of the two tables",
+        ),
         ({"revenue_after": 1.0}, "responses already has revenue_after; rename or drop them first"),
-        ({"asked": "in May"}, "asked holds no dates; declare it with role asked_at in study.yml, or convert it with pandas.to_datetime"),
-        ({"customer": pd.Series(["a", 1, 2, 3], dtype=object)}, "customer holds ids of 2 types (int: 3, str: 1); make them all text, or all numbers"),
-        ({"asked": pd.Timestamp("2024-01-01", tz="UTC")}, "asked carries a time zone; convert it to local time without one"),
+        (
+            {"asked": "in May"},
+            "asked holds no dates; declare it with role asked_at in study.yml, or convert it with pandas.to_datetime",
+        ),
+        (
+            {"customer": pd.Series(["a", 1, 2, 3], dtype=object)},
+            "customer holds ids of 2 types (int: 3, str: 1); make them all text, or all numbers",
+        ),
+        (
+            {"asked": pd.Timestamp("2024-01-01", tz="UTC")},
+            "asked carries a time zone; convert it to local time without one",
+        ),
     ],
 )
 def test_refusals(change, message):

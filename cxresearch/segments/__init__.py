@@ -3,8 +3,9 @@
 from cxresearch.segments.counts import SegmentCounts, compare_segment_counts
 from cxresearch.segments.migration import SegmentMigration, segment_migration
 from cxresearch.segments.outcomes import SegmentOutcomes, compare_segments
+from cxresearch.segments.partition import segment_customers
 from cxresearch.segments.rfm import rfm_cells
-from cxresearch.segments.segmentation import Segmentation, segment_customers
+from cxresearch.segments.segmentation import Segmentation
 from cxresearch.segments.tool import TypingTool, assign_segments, typing_tool
 
 __all__ = [

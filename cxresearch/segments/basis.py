@@ -8,7 +8,16 @@ import pandas as pd
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_columns
 from cxresearch.segments.latent import indicators
 from cxresearch.segments.methods import KMeans, LatentClassModel, Method, Mixtures
-from cxresearch.segments.scaling import TRANSFORMS, Coding, Scaling, alike_pairs, complete_values, fit_coding, fit_scaling, require_variation
+from cxresearch.segments.scaling import (
+    TRANSFORMS,
+    Coding,
+    Scaling,
+    alike_pairs,
+    complete_values,
+    fit_coding,
+    fit_scaling,
+    require_variation,
+)
 from cxresearch.segments.structure import ALPHA, Structure, halved_structure
 
 METHODS = ("kmeans", "mixture", "latent_class")
@@ -46,10 +55,22 @@ class Basis:
 
     def structure(self, fit, *, seed: int) -> Structure:
         """Return prediction strength and, for numbers, separation of a fit's segments."""
-        return halved_structure(self.x, fit.k, self.method.quick(fit), n_splits=5, seed=seed, bands=not self.categorical)
+        return halved_structure(
+            self.x, fit.k, self.method.quick(fit), n_splits=5, seed=seed, bands=not self.categorical
+        )
 
 
-def prepared(customers: pd.DataFrame, features, *, method: str, transform: str, winsorise: float, min_rows: int, most: int, caller: str) -> Basis:
+def prepared(
+    customers: pd.DataFrame,
+    features,
+    *,
+    method: str,
+    transform: str,
+    winsorise: float,
+    min_rows: int,
+    most: int,
+    caller: str,
+) -> Basis:
     """Return the basis, or refuse it; `most` is the largest number of segments asked for."""
     features = tuple(features)
     require_columns(customers, *features)
@@ -58,13 +79,21 @@ def prepared(customers: pd.DataFrame, features, *, method: str, transform: str, 
     if not 0 <= winsorise < 0.5:
         raise DataProblem(f"winsorise={winsorise!r} must be a share from 0 to below 0.5, for example 0.005")
     categorical = method == "latent_class"
-    values, complete = (None, customers[list(features)].notna().all(axis=1)) if categorical else complete_values(customers, features)
+    values, complete = (
+        (None, customers[list(features)].notna().all(axis=1)) if categorical else complete_values(customers, features)
+    )
     if complete.sum() < min_rows:
         raise TooFewRespondents(f"{caller} needs at least {min_rows} complete rows; found {int(complete.sum())}")
-    basis = _categorical(customers, features) if categorical else _numeric(values, features, method, transform, winsorise, len(customers))
+    basis = (
+        _categorical(customers, features)
+        if categorical
+        else _numeric(values, features, method, transform, winsorise, len(customers))
+    )
     distinct = len(np.unique(basis.x, axis=0))
     if distinct < most:
-        raise TooFewRespondents(f"{caller}: {most} segments are more than the {distinct} distinct customers among {len(basis.x)} complete rows; ask for fewer")
+        raise TooFewRespondents(
+            f"{caller}: {most} segments are more than the {distinct} distinct customers among {len(basis.x)} complete rows; ask for fewer"
+        )
     return basis
 
 
@@ -81,7 +110,9 @@ def _categorical(customers: pd.DataFrame, features) -> Basis:
     ones = indicators(codes, coding.levels)
     share = ones.mean(axis=0)
     spread = np.sqrt(np.maximum(share * (1 - share), 1e-12))
-    return Basis(LatentClassModel(coding.levels), coding, codes, ones, (ones - share) / spread, coding.names, len(customers))
+    return Basis(
+        LatentClassModel(coding.levels), coding, codes, ones, (ones - share) / spread, coding.names, len(customers)
+    )
 
 
 def largest_supported(basis: Basis, fit, structure: Structure, *, n_starts: int, seed: int) -> int:

@@ -40,7 +40,11 @@ class SegmentCounts(Finding):
         return int(self.summary["n_segments"])
 
     def sentence(self) -> str:
-        n, least, most = number(self.summary["n"], 0), int(self.table["n_segments"].min()), int(self.table["n_segments"].max())
+        n, least, most = (
+            number(self.summary["n"], 0),
+            int(self.table["n_segments"].min()),
+            int(self.table["n_segments"].max()),
+        )
         others = listing(f"{name} {k}" for name, k in self.votes.items())
         tried = f"{least} to {most} tried on {n} customers"
         if self.chosen == 1:
@@ -51,13 +55,18 @@ class SegmentCounts(Finding):
     def plot(self, ax=None):
         """Draw the stability of the least stable segment and the prediction strength against the number of segments."""
         ax = axes_or_new(ax)
-        for column, colour, label in (("min_jaccard", PALETTE[0], "lowest Jaccard similarity"), ("prediction_strength", PALETTE[1], "prediction strength")):
+        for column, colour, label in (
+            ("min_jaccard", PALETTE[0], "lowest Jaccard similarity"),
+            ("prediction_strength", PALETTE[1], "prediction strength"),
+        ):
             ax.plot(self.table["n_segments"], self.table[column], "o-", color=colour, label=label)
         ax.axhline(STABLE, color=QUIET, linewidth=1, linestyle="--")
         if self.chosen > 1:
             ax.axvline(self.chosen, color=QUIET, linewidth=6, alpha=0.25, label="supported")
         verdict = f"{self.chosen} segments are supported" if self.chosen > 1 else "No number of segments is supported"
-        ax.set(xlabel="number of segments", ylabel="0–1", ylim=(0, 1.04), xticks=self.table["n_segments"], title=verdict)
+        ax.set(
+            xlabel="number of segments", ylabel="0–1", ylim=(0, 1.04), xticks=self.table["n_segments"], title=verdict
+        )
         ax.legend(loc="lower left")
         return ax
 
@@ -95,7 +104,7 @@ def compare_segment_counts(
         ``tidy``: n_segments, silhouette, gap, gap_error (numbers only; Tibshirani, Walther & Hastie 2001), bic, icl (of the
         best Gaussian mixture, or of the latent classes), prediction_strength (Tibshirani & Walther 2005), p_value
         (separation of neighbouring segments), min_jaccard (Hennig 2007), smallest, supported. ``glance`` has n_segments
-        (1: none): the largest number whose neighbouring segments are all separated (median p at most .05) and whose segments
+        (1: none): the largest number whose neighbouring segments are all separated (score p at most .15, see `structure`) and whose segments
         all have a Jaccard similarity of .75; for latent classes the largest BIC. What the other criteria would
         choose is in ``tables()['votes']``.
 
@@ -106,10 +115,19 @@ def compare_segment_counts(
     """
     wanted = sorted({1, *counts})
     if len(wanted) < 2 or any(not isinstance(k, (int, np.integer)) or k < 1 for k in wanted):
-        raise DataProblem(f"counts={list(counts)!r} must be whole numbers of at least 1, one of them at least 2, for example range(2, 8)")
+        raise DataProblem(
+            f"counts={list(counts)!r} must be whole numbers of at least 1, one of them at least 2, for example range(2, 8)"
+        )
     basis = prepared(
-        customers, features, method=method, transform=transform, winsorise=winsorise, min_rows=min_rows, most=max(wanted), caller="compare_segment_counts"
-    )  # fmt: skip
+        customers,
+        features,
+        method=method,
+        transform=transform,
+        winsorise=winsorise,
+        min_rows=min_rows,
+        most=max(wanted),
+        caller="compare_segment_counts",
+    )
     table = pd.DataFrame([_row(basis, k, n_starts, n_boot, seed) for k in wanted])
     if not basis.categorical:
         table["gap"], table["gap_error"] = gap_statistics(basis.x, wanted, n_reference=20, n_starts=n_starts, seed=seed)
@@ -118,31 +136,65 @@ def compare_segment_counts(
     votes = _votes(table, wanted)
     summary = {"n": len(basis.x), "n_segments": chosen, "method": method, "n_starts": n_starts, "n_boot": n_boot}
     tested = (
-        Check("customers with every feature", f"{len(basis.x)} of {basis.received}", "all", len(basis.x) == basis.received),
-        Check("criteria that agree", f"{sum(k == chosen for k in votes.values())} of {len(votes)}", "at least half", 2 * sum(k == chosen for k in votes.values()) >= len(votes)),
+        Check(
+            "customers with every feature", f"{len(basis.x)} of {basis.received}", "all", len(basis.x) == basis.received
+        ),
+        Check(
+            "criteria that agree",
+            f"{sum(k == chosen for k in votes.values())} of {len(votes)}",
+            "at least half",
+            2 * sum(k == chosen for k in votes.values()) >= len(votes),
+        ),
         Check("supported number below the largest tried", chosen, f"below {max(wanted)}", chosen < max(wanted)),
     )
     return SegmentCounts(
-        function="compare_segment_counts", outcome=f"{method} on {', '.join(basis.reader.features)}", group=None, table=table[[c for c in ORDER if c in table]],
-        summary=summary, tested=tested, labels=dict(labels or {}), further={"votes": pd.DataFrame({"check": list(votes), "n_segments": list(votes.values())})}, votes=votes,
-    )  # fmt: skip
+        function="compare_segment_counts",
+        outcome=f"{method} on {', '.join(basis.reader.features)}",
+        group=None,
+        table=table[[c for c in ORDER if c in table]],
+        summary=summary,
+        tested=tested,
+        labels=dict(labels or {}),
+        further={"votes": pd.DataFrame({"check": list(votes), "n_segments": list(votes.values())})},
+        votes=votes,
+    )
 
 
-ORDER = ("n_segments", "supported", "p_value", "min_jaccard", "prediction_strength", "silhouette", "gap", "gap_error", "bic", "icl", "smallest")
+ORDER = (
+    "n_segments",
+    "supported",
+    "p_value",
+    "min_jaccard",
+    "prediction_strength",
+    "silhouette",
+    "gap",
+    "gap_error",
+    "bic",
+    "icl",
+    "smallest",
+)
 
 
 def _row(basis: Basis, k: int, n_starts: int, n_boot: int, seed: int) -> dict:
     fit = basis.method.fit(basis.x, k, n_starts=n_starts, seed=seed)
-    row = {"n_segments": k, **_information(basis, fit, k, n_starts, seed), "smallest": float(np.bincount(fit.labels, minlength=k).min() / len(basis.x))}
+    row = {
+        "n_segments": k,
+        **_information(basis, fit, k, n_starts, seed),
+        "smallest": float(np.bincount(fit.labels, minlength=k).min() / len(basis.x)),
+    }
     if k == 1:
         return row | {"p_value": np.nan, "prediction_strength": 1.0, "min_jaccard": 1.0, "silhouette": np.nan}
     structure = basis.structure(fit, seed=seed + 2)
-    draws = bootstrap_jaccard(basis.x, fit.labels, k, lambda r, c, g: basis.method.refit(fit, r, c, g), n_boot=n_boot, seed=seed + 1)
+    draws = bootstrap_jaccard(
+        basis.x, fit.labels, k, lambda r, c, g: basis.method.refit(fit, r, c, g), n_boot=n_boot, seed=seed + 1
+    )
     widths = silhouette(basis.standard, fit.labels, seed=seed)[0]
     return row | {
-        "p_value": structure.p_value, "prediction_strength": structure.prediction_strength,
-        "min_jaccard": float(draws.mean(axis=0).min()), "silhouette": float(widths.mean()),
-    }  # fmt: skip
+        "p_value": structure.p_value,
+        "prediction_strength": structure.prediction_strength,
+        "min_jaccard": float(draws.mean(axis=0).min()),
+        "silhouette": float(widths.mean()),
+    }
 
 
 def _information(basis: Basis, fit: Fit, k: int, n_starts: int, seed: int) -> dict[str, float]:

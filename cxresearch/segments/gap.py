@@ -14,7 +14,9 @@ from cxresearch.segments.structure import subsample
 CAP = 3000
 
 
-def gap_statistics(x: np.ndarray, counts, *, n_reference: int, n_starts: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def gap_statistics(
+    x: np.ndarray, counts, *, n_reference: int, n_starts: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return gap(k) = E* log W*(k) - log W(k), and its standard error times sqrt(1 + 1/B), for each of `counts`."""
     x = x[subsample(len(x), CAP, seed)]
     own = np.array(in_threads(lambda k: _log_within(x, k, n_starts, seed), list(counts)))

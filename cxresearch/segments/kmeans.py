@@ -37,11 +37,15 @@ class Centres:
         return Mixture(self.shares, self.centres, covariances, "tied").posterior(x)
 
 
-def one_fit(x: np.ndarray, k: int, *, seed: int, n_starts: int = 1, weights=None, start=None) -> tuple[np.ndarray, np.ndarray, float]:
+def one_fit(
+    x: np.ndarray, k: int, *, seed: int, n_starts: int = 1, weights=None, start=None
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Return centres (k, p), labels (n,) and the within sum of squares of the best of `n_starts`, or from `start`."""
     init, n_init = ("k-means++", n_starts) if start is None else (start, 1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than k: seen as an empty segment later
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # fewer distinct rows than k: seen as an empty segment later
         centres, labels, within = k_means(x, k, sample_weight=weights, init=init, n_init=n_init, random_state=seed)
     return centres, labels, float(within)
 

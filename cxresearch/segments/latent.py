@@ -51,7 +51,9 @@ def indicators(codes: np.ndarray, levels: tuple[int, ...]) -> np.ndarray:
     return out
 
 
-def fit_latent(codes: np.ndarray, k: int, *, levels, rng, weights=None, start: LatentClasses | None = None) -> tuple[LatentClasses, float]:
+def fit_latent(
+    codes: np.ndarray, k: int, *, levels, rng, weights=None, start: LatentClasses | None = None
+) -> tuple[LatentClasses, float]:
     """Return classes and log-likelihood from one start: random class memberships, or `start`.
 
     Rows that answer alike are taken together, so that cost grows with the number of distinct patterns.

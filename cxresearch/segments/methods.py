@@ -90,12 +90,22 @@ class Mixtures:
         reached = sum(same_partition(labels, m.assign(x), k) for m in fits if m.family == best.family)
         order = _largest_first(labels, k)
         form = f"Gaussian mixture, {FAMILIES[best.family]}"
-        return Fit(best.reordered(order), np.argsort(order)[labels], reached, form, log_likelihood=best.log_likelihood(x), bic=max(scores))
+        return Fit(
+            best.reordered(order),
+            np.argsort(order)[labels],
+            reached,
+            form,
+            log_likelihood=best.log_likelihood(x),
+            bic=max(scores),
+        )
 
     def refit(self, fit, rows, counts, rng):
         drawn = np.repeat(rows, counts, axis=0)
         seed, family = int(rng.integers(2**31)), fit.rule.family
-        anew = [fit_mixture(drawn, fit.k, family=family, seed=seed), fit_mixture(drawn, fit.k, family=family, seed=seed, near=fit.rule)]
+        anew = [
+            fit_mixture(drawn, fit.k, family=family, seed=seed),
+            fit_mixture(drawn, fit.k, family=family, seed=seed, near=fit.rule),
+        ]
         return max(anew, key=lambda m: m.log_likelihood(drawn)).assign(rows)
 
     def quick(self, fit):
@@ -109,13 +119,22 @@ class LatentClassModel:
         self.levels = levels
 
     def fit(self, x, k, *, n_starts, seed) -> Fit:
-        fits = in_threads(lambda s: fit_latent(x, k, levels=self.levels, rng=np.random.default_rng(s)), list(_seeds(seed, n_starts)))
+        fits = in_threads(
+            lambda s: fit_latent(x, k, levels=self.levels, rng=np.random.default_rng(s)), list(_seeds(seed, n_starts))
+        )
         best, log_likelihood = max(fits, key=lambda f: f[1])
         reached = sum(abs(other - log_likelihood) < 1e-3 for _, other in fits)
         labels = best.assign(x)
         order = _largest_first(labels, k)
         criterion = bic(log_likelihood, best.n_parameters, len(x))
-        return Fit(best.reordered(order), np.argsort(order)[labels], reached, "latent classes", log_likelihood=log_likelihood, bic=criterion)
+        return Fit(
+            best.reordered(order),
+            np.argsort(order)[labels],
+            reached,
+            "latent classes",
+            log_likelihood=log_likelihood,
+            bic=criterion,
+        )
 
     def refit(self, fit, rows, counts, rng):
         starts: list[LatentClasses | None] = [fit.rule, None, None, None, None, None]
@@ -125,7 +144,9 @@ class LatentClassModel:
     def quick(self, fit):
         def fitted(rows, seed):
             rng = np.random.default_rng(seed)
-            return max((fit_latent(rows, fit.k, levels=self.levels, rng=rng) for _ in range(3)), key=lambda f: f[1])[0].assign
+            return max((fit_latent(rows, fit.k, levels=self.levels, rng=rng) for _ in range(3)), key=lambda f: f[1])[
+                0
+            ].assign
 
         return fitted
 

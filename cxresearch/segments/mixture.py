@@ -31,7 +31,11 @@ class Mixture:
         for j, (share, centre, covariance) in enumerate(zip(self.shares, self.centres, self.covariances)):
             root = np.linalg.cholesky(covariance)
             z = np.linalg.solve(root, (x - centre).T)
-            out[:, j] = np.log(share) - np.log(np.diag(root)).sum() - 0.5 * (np.square(z).sum(axis=0) + x.shape[1] * np.log(2 * np.pi))
+            out[:, j] = (
+                np.log(share)
+                - np.log(np.diag(root)).sum()
+                - 0.5 * (np.square(z).sum(axis=0) + x.shape[1] * np.log(2 * np.pi))
+            )
         return out
 
     def posterior(self, x: np.ndarray) -> np.ndarray:
@@ -56,14 +60,29 @@ def n_parameters(k: int, p: int, family: str) -> int:
     return k - 1 + k * p + covariance
 
 
-def fit_mixture(x: np.ndarray, k: int, *, family: str, seed: int, n_starts: int = 1, near: Mixture | None = None, floor: float = 1e-3) -> Mixture:
+def fit_mixture(
+    x: np.ndarray,
+    k: int,
+    *,
+    family: str,
+    seed: int,
+    n_starts: int = 1,
+    near: Mixture | None = None,
+    floor: float = 1e-3,
+) -> Mixture:
     """Return the best of `n_starts` EM fits (from k-means), or the one that starts at `near`; `floor` is added to variances.
 
     On the common scale the floor is a spread of 0.03: without it a component collapses onto customers who are all alike in
     a feature, such as those without returns, and BIC grows without bound.
     """
-    given = {} if near is None else {"weights_init": near.shares, "means_init": near.centres, "precisions_init": _precisions(near)}
-    model = GaussianMixture(k, covariance_type=family, n_init=n_starts, random_state=seed, reg_covar=floor, tol=1e-6, max_iter=500, **given)
+    given = (
+        {}
+        if near is None
+        else {"weights_init": near.shares, "means_init": near.centres, "precisions_init": _precisions(near)}
+    )
+    model = GaussianMixture(
+        k, covariance_type=family, n_init=n_starts, random_state=seed, reg_covar=floor, tol=1e-6, max_iter=500, **given
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x)
@@ -79,7 +98,9 @@ def fit_mixture(x: np.ndarray, k: int, *, family: str, seed: int, n_starts: int 
 
 def _precisions(near: Mixture) -> np.ndarray:
     inverse = np.linalg.inv(near.covariances)
-    return {"spherical": inverse[:, 0, 0], "diag": np.einsum("jii->ji", inverse), "tied": inverse[0], "full": inverse}[near.family]
+    return {"spherical": inverse[:, 0, 0], "diag": np.einsum("jii->ji", inverse), "tied": inverse[0], "full": inverse}[
+        near.family
+    ]
 
 
 def bic(log_likelihood: float, parameters: int, n: int) -> float:

@@ -23,6 +23,7 @@ from cxresearch.segments.segmentation import Segmentation
 
 describe_columns(
     uncorrected=("Uncorrected", "mean of the customers assigned to the segment", 2),
+    spread=("Spread", "largest less smallest mean of a segment", 2),
     classified=("Classified right", "share of the segment's members who are assigned to it, 0-1", 2),
 )
 MEASURES = ("mean", "nps")
@@ -41,7 +42,7 @@ class SegmentOutcomes(Finding):
         means = listing(
             f"{s} {number(e)} ({interval(lo, hi, self.confidence)})"
             for s, e, lo, hi in zip(shown["segment"], shown["estimate"], shown["conf_low"], shown["conf_high"])
-        )  # fmt: skip
+        )
         what, base = self.label(self.outcome), f"{number(self.summary['n'], 0)} customers"
         tail = "The segments themselves are not established." if not self.summary["established"] else ""
         if not self.summary["p_value"] <= 1 - self.confidence:
@@ -54,7 +55,10 @@ class SegmentOutcomes(Finding):
         ax.axvline(self.overall, color=QUIET, linewidth=1, linestyle="--")
         t = self.table
         intervals(ax, list(t["segment"]), t["estimate"], t["conf_low"], t["conf_high"])
-        ax.set(xlabel=f"{self.label(self.outcome)} (mean, {percent(self.confidence)} interval; dashed: all customers)", title=f"{self.label(self.outcome)} by segment")
+        ax.set(
+            xlabel=f"{self.label(self.outcome)} (mean, {percent(self.confidence)} interval; dashed: all customers)",
+            title=f"{self.label(self.outcome)} by segment",
+        )
         return ax
 
 
@@ -110,31 +114,55 @@ def compare_segments(
     error = classification(posterior, assigned)
     if np.linalg.svd(error, compute_uv=False).min() < WEAK:
         least = percent(error.diagonal().min())
-        raise DataProblem(f"the segments overlap too much to correct {outcome} for misclassification (smallest share classified right: {least}); use fewer segments")
+        raise DataProblem(
+            f"the segments overlap too much to correct {outcome} for misclassification (smallest share classified right: {least}); use fewer segments"
+        )
     means, covariance = corrected_means(y, assigned, error)
-    table = _table(y, assigned, means, covariance, error, confidence)
+    table = _hidden(_table(y, assigned, means, covariance, error, confidence), min_base)
+    least, real = float(error.diagonal().min()), segmentation.established
+    summary = {
+        "n": len(y),
+        "method": "BCH three-step",
+        "measure": measure,
+        "p_value": wald_p(means, covariance),
+        "spread": float(np.ptp(means)),
+        "established": real,
+    }
+    tested = (
+        Check(
+            "customers with every feature and the outcome",
+            f"{len(y)} of {len(customers)}",
+            "all",
+            len(y) == len(customers),
+        ),
+        Check("smallest share classified right", round(least, 3), "at least 0.8", least >= 0.8),
+        Check("segments established", "yes" if real else "no", "yes", real),
+    )
+    return SegmentOutcomes(
+        function="compare_segments",
+        outcome=outcome,
+        group="segment",
+        table=table,
+        summary=summary,
+        tested=tested,
+        labels=dict(labels or {}),
+        confidence=confidence,
+        overall=float(y.mean()),
+    )
+
+
+def _hidden(table: pd.DataFrame, min_base: int) -> pd.DataFrame:
     hidden = hidden_segments(table["n"].to_numpy(), min_base)
     for column in [c for c in table.columns if c != "segment"] if hidden.any() else []:
         table[column] = table[column].astype(float).where(~hidden, np.nan)
-    summary = {
-        "n": len(y), "method": "BCH three-step", "measure": measure, "p_value": wald_p(means, covariance),
-        "uncorrected_spread": float(np.ptp([y[assigned == t].mean() for t in np.unique(assigned)])), "spread": float(np.ptp(means)),
-        "established": segmentation.established,
-    }  # fmt: skip
-    tested = (
-        Check("customers with every feature and the outcome", f"{len(y)} of {len(customers)}", "all", len(y) == len(customers)),
-        Check("smallest share classified right", round(float(error.diagonal().min()), 3), "at least 0.8", bool(error.diagonal().min() >= 0.8)),
-        Check("segments established", "yes" if segmentation.established else "no", "yes", segmentation.established),
-    )
-    return SegmentOutcomes(
-        function="compare_segments", outcome=outcome, group="segment", table=table, summary=summary, tested=tested, labels=dict(labels or {}),
-        confidence=confidence, overall=float(y.mean()),
-    )  # fmt: skip
+    return table
 
 
 def _complete(customers, segmentation: Segmentation, outcome: str, measure: str, min_rows: int):
     if outcome in segmentation.features:
-        raise DataProblem(f"{outcome} is a feature that the segments were made from; differences in it are no evidence, so compare another column")
+        raise DataProblem(
+            f"{outcome} is a feature that the segments were made from; differences in it are no evidence, so compare another column"
+        )
     if not pd.api.types.is_numeric_dtype(customers[outcome]):
         raise DataProblem(f"{outcome} is not numeric; give numbers")
     rows = customers[customers[outcome].notna()]
@@ -145,11 +173,15 @@ def _complete(customers, segmentation: Segmentation, outcome: str, measure: str,
     if measure == "nps":
         bad = ~np.isin(y, np.arange(11))
         if bad.any():
-            raise DataProblem(f"{outcome} holds {int(bad.sum())} values that are not whole numbers 0-10; declare them as missing, or use measure='mean'")
+            raise DataProblem(
+                f"{outcome} holds {int(bad.sum())} values that are not whole numbers 0-10; declare them as missing, or use measure='mean'"
+            )
         y = 100.0 * ((y >= 9).astype(float) - (y <= 6))
     assigned = segmentation.rule.assign(segmentation.reader.read(rows)[0])
     if len(np.unique(assigned)) < segmentation.k:
-        raise TooFewRespondents(f"{segmentation.k - len(np.unique(assigned))} of {segmentation.k} segments have no customer with {outcome}; nothing can be compared")
+        raise TooFewRespondents(
+            f"{segmentation.k - len(np.unique(assigned))} of {segmentation.k} segments have no customer with {outcome}; nothing can be compared"
+        )
     return y, assigned, posterior
 
 
@@ -175,7 +207,11 @@ def wald_p(means: np.ndarray, covariance: np.ndarray) -> float:
     contrast = np.eye(len(means))[1:] - np.eye(len(means))[:1]
     difference = contrast @ means
     middle = contrast @ covariance @ contrast.T
-    return float(stats.chi2.sf(difference @ np.linalg.solve(middle, difference), len(difference))) if np.trace(middle) > 0 else 1.0
+    return (
+        float(stats.chi2.sf(difference @ np.linalg.solve(middle, difference), len(difference)))
+        if np.trace(middle) > 0
+        else 1.0
+    )
 
 
 def _table(y, assigned, means, covariance, error, confidence: float) -> pd.DataFrame:
@@ -183,6 +219,14 @@ def _table(y, assigned, means, covariance, error, confidence: float) -> pd.DataF
     half = critical_value(confidence) * error_of_mean
     k = len(means)
     return pd.DataFrame(
-        {"segment": segment_names(k), "estimate": means, "std_error": error_of_mean, "conf_low": means - half, "conf_high": means + half,
-         "uncorrected": [y[assigned == t].mean() for t in range(k)], "classified": error.diagonal(), "n": np.bincount(assigned, minlength=k)}
-    )  # fmt: skip
+        {
+            "segment": segment_names(k),
+            "estimate": means,
+            "std_error": error_of_mean,
+            "conf_low": means - half,
+            "conf_high": means + half,
+            "uncorrected": [y[assigned == t].mean() for t in range(k)],
+            "classified": error.diagonal(),
+            "n": np.bincount(assigned, minlength=k),
+        }
+    )

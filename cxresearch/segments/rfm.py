@@ -52,7 +52,10 @@ def rfm_cells(
     missing = [] if cutoffs is None else [name for name in columns if name not in cutoffs]
     if missing:
         raise DataProblem(f"cutoffs lacks {', '.join(missing)}; pass attrs['cutoffs'] of what rfm_cells returned")
-    inner = cutoffs or {name: [float(q) for q in np.quantile(column, np.arange(1, n_bins) / n_bins)] for name, column in zip(columns, values.T)}
+    inner = cutoffs or {
+        name: [float(q) for q in np.quantile(column, np.arange(1, n_bins) / n_bins)]
+        for name, column in zip(columns, values.T)
+    }
     scored = customers.copy()
     for name, column in zip(columns, values.T):
         score = np.searchsorted(inner[name], column, side="left") + 1

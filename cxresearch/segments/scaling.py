@@ -39,7 +39,14 @@ class Scaling:
     def table(self) -> pd.DataFrame:
         """Return one row a feature: what was done to it."""
         return pd.DataFrame(
-            {"feature": list(self.features), "transform": np.where(self.logged, "log(1 + x)", "none"), "low": self.low, "high": self.high, "centre": self.centre, "scale": self.scale}
+            {
+                "feature": list(self.features),
+                "transform": np.where(self.logged, "log(1 + x)", "none"),
+                "low": self.low,
+                "high": self.high,
+                "centre": self.centre,
+                "scale": self.scale,
+            }
         )
 
 
@@ -59,7 +66,9 @@ def complete_values(customers: pd.DataFrame, features) -> tuple[np.ndarray, np.n
     for feature in features:
         if not pd.api.types.is_numeric_dtype(customers[feature]):
             first = customers[feature].dropna().iloc[:1].tolist()
-            raise DataProblem(f"{feature} is not numeric (for example {first[0]!r}); give numbers, or leave it out of features")
+            raise DataProblem(
+                f"{feature} is not numeric (for example {first[0]!r}); give numbers, or leave it out of features"
+            )
     values = customers[list(features)].to_numpy(dtype=float, na_value=np.nan)
     complete = np.isfinite(values).all(axis=1)
     return values[complete], complete
@@ -69,10 +78,14 @@ def require_variation(values: np.ndarray, features) -> None:
     """Refuse features that are constant, and pairs that are the same but for unit and origin."""
     constant = [f for f, column in zip(features, values.T) if np.ptp(column) == 0]
     if constant:
-        raise DataProblem(f"{', '.join(constant)}: the same value in all {len(values)} complete rows; leave it out of features")
+        raise DataProblem(
+            f"{', '.join(constant)}: the same value in all {len(values)} complete rows; leave it out of features"
+        )
     r = np.atleast_2d(np.corrcoef(values, rowvar=False))
     for i, j in zip(*np.nonzero(np.triu(np.abs(r) > 1 - 1e-9, k=1))):
-        raise DataProblem(f"{features[i]} and {features[j]} hold the same information (correlation {r[i, j]:.0f}); keep one of them in features")
+        raise DataProblem(
+            f"{features[i]} and {features[j]} hold the same information (correlation {r[i, j]:.0f}); keep one of them in features"
+        )
 
 
 @dataclass(frozen=True)
@@ -93,13 +106,20 @@ class Coding:
 
     def read(self, customers: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return integer codes, (n, p), of the rows whose every answer is a known category, and which rows those are."""
-        codes = np.column_stack([pd.Categorical(customers[f], categories=list(c)).codes for f, c in zip(self.features, self.categories)])
+        codes = np.column_stack(
+            [pd.Categorical(customers[f], categories=list(c)).codes for f, c in zip(self.features, self.categories)]
+        )
         complete = (codes >= 0).all(axis=1)
         return codes[complete].astype(int), complete
 
     def table(self) -> pd.DataFrame:
         """Return one row an item: its categories."""
-        return pd.DataFrame({"feature": list(self.features), "transform": ["categories " + ", ".join(map(str, c)) for c in self.categories]})
+        return pd.DataFrame(
+            {
+                "feature": list(self.features),
+                "transform": ["categories " + ", ".join(map(str, c)) for c in self.categories],
+            }
+        )
 
 
 def fit_coding(customers: pd.DataFrame, features) -> Coding:
@@ -107,7 +127,9 @@ def fit_coding(customers: pd.DataFrame, features) -> Coding:
     categories = [tuple(sorted(customers[f].dropna().unique(), key=str)) for f in features]
     for feature, found in zip(features, categories):
         if not 2 <= len(found) <= MOST_CATEGORIES:
-            raise DataProblem(f"{feature} holds {len(found)} different values; latent classes need 2 to {MOST_CATEGORIES} categories, so group them or leave it out")
+            raise DataProblem(
+                f"{feature} holds {len(found)} different values; latent classes need 2 to {MOST_CATEGORIES} categories, so group them or leave it out"
+            )
     return Coding(tuple(features), tuple(categories))
 
 

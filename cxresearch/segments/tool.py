@@ -15,7 +15,6 @@ from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import axes_or_new
 from cxresearch.findings import Check, Finding, describe_columns, number, percent
 from cxresearch.segments.migration import kappa
-from cxresearch.segments.profiles import segment_names
 from cxresearch.segments.scaling import complete_values, require_variation
 from cxresearch.segments.segmentation import Segmentation
 
@@ -27,6 +26,11 @@ describe_columns(
     found_again=("Found again", "share of the segment's customers that the tool assigns to it, out of sample, 0-1", 2),
     right=("Right", "share of the customers assigned to the segment that belong to it, out of sample, 0-1", 2),
     assigned=("Assigned", "segment that the tool assigns, out of sample"),
+    accuracy=("Accuracy", "share assigned to their own segment, out of sample, 0-1", 3),
+    chance=("Largest", "accuracy of always saying the largest segment, 0-1", 3),
+    kappa=("Kappa", "Cohen's: agreement beyond chance, up to 1", 3),
+    unclassified=("Unclassified", "share for whom no segment is likely enough, 0-1", 3),
+    accuracy_classified=("Accuracy of the rest", "accuracy among those who are classified, 0-1", 3),
 )
 
 
@@ -71,7 +75,17 @@ class TypingTool(Finding):
 
         grid = self.further["confusion"].pivot(index="segment", columns="assigned", values="share").astype(float)
         ax = axes_or_new(ax, rows=len(grid) + 3)
-        sns.heatmap(grid, ax=ax, cmap="Blues", vmin=0, vmax=1, annot=grid.map(percent).to_numpy(), fmt="", linewidths=0.5, cbar_kws={"label": "share of the segment"})
+        sns.heatmap(
+            grid,
+            ax=ax,
+            cmap="Blues",
+            vmin=0,
+            vmax=1,
+            annot=grid.map(percent).to_numpy(),
+            fmt="",
+            linewidths=0.5,
+            cbar_kws={"label": "share of the segment"},
+        )
         ax.set(xlabel="assigned by the tool", ylabel="segment", title="What the tool assigns, out of sample")
         ax.tick_params(axis="y", rotation=0)
         return ax
@@ -132,13 +146,17 @@ def typing_tool(
     items = tuple(items)
     require_columns(customers, *items, *segmentation.features)
     if not 1 <= len(items) <= MOST_ITEMS:
-        raise DataProblem(f"items holds {len(items)} columns; a typing tool takes 1 to {MOST_ITEMS}, so choose the most telling")
+        raise DataProblem(
+            f"items holds {len(items)} columns; a typing tool takes 1 to {MOST_ITEMS}, so choose the most telling"
+        )
     known = segmentation.augment(customers)
     values, complete = complete_values(known[known["segment"].notna()], items)
     truth = known.loc[known["segment"].notna(), "segment"].to_numpy()[complete]
     sizes = pd.Series(truth).value_counts()
     if len(truth) < min_rows or sizes.min() < n_folds:
-        raise TooFewRespondents(f"typing_tool needs at least {min_rows} complete rows and {n_folds} a segment; found {len(truth)}, the smallest segment {int(sizes.min())}")
+        raise TooFewRespondents(
+            f"typing_tool needs at least {min_rows} complete rows and {n_folds} a segment; found {len(truth)}, the smallest segment {int(sizes.min())}"
+        )
     require_variation(values, items)
     with threadpool_limits(1):
         probability = _out_of_sample(values, truth, items, n_folds, floor, seed)
@@ -192,19 +210,35 @@ def _out_of_sample(values, truth, items, n_folds: int, floor: float, seed: int) 
     return probability
 
 
-def _assembled(scorer: Scorer, probability, truth, received: int, n_folds: int, segmentation: Segmentation, labels) -> TypingTool:
+def _assembled(
+    scorer: Scorer, probability, truth, received: int, n_folds: int, segmentation: Segmentation, labels
+) -> TypingTool:
     names = np.array(scorer.segments, dtype=object)
     guess, kept = names[probability.argmax(axis=1)], probability.max(axis=1) >= scorer.floor
     counts = pd.crosstab(truth, guess).reindex(index=names, columns=names, fill_value=0)
     table = pd.DataFrame(
-        {"segment": names, "n": counts.sum(axis=1).to_numpy(), "found_again": np.diag(counts) / counts.sum(axis=1).to_numpy(), "right": np.diag(counts) / np.maximum(counts.sum(axis=0).to_numpy(), 1)}
-    )  # fmt: skip
+        {
+            "segment": names,
+            "n": counts.sum(axis=1).to_numpy(),
+            "found_again": np.diag(counts) / counts.sum(axis=1).to_numpy(),
+            "right": np.diag(counts) / np.maximum(counts.sum(axis=0).to_numpy(), 1),
+        }
+    )
     summary = {
-        "n": len(truth), "method": f"multinomial logit, {n_folds}-fold cross-validation", "accuracy": float((guess == truth).mean()),
-        "chance": float(counts.sum(axis=1).max() / len(truth)), "kappa": kappa(counts.to_numpy()), "unclassified": float(1 - kept.mean()),
+        "n": len(truth),
+        "method": f"multinomial logit, {n_folds}-fold cross-validation",
+        "accuracy": float((guess == truth).mean()),
+        "chance": float(counts.sum(axis=1).max() / len(truth)),
+        "kappa": kappa(counts.to_numpy()),
+        "unclassified": float(1 - kept.mean()),
         "accuracy_classified": float((guess == truth)[kept].mean()) if kept.any() else np.nan,
-    }  # fmt: skip
-    shares = counts.div(counts.sum(axis=1), axis=0).rename_axis("segment").reset_index().melt("segment", var_name="assigned", value_name="share")
+    }
+    shares = (
+        counts.div(counts.sum(axis=1), axis=0)
+        .rename_axis("segment")
+        .reset_index()
+        .melt("segment", var_name="assigned", value_name="share")
+    )
     tested = (
         Check("customers with every item and feature", f"{len(truth)} of {received}", "all", len(truth) == received),
         Check("kappa out of sample", round(summary["kappa"], 3), "at least 0.4", summary["kappa"] >= 0.4),
@@ -212,9 +246,16 @@ def _assembled(scorer: Scorer, probability, truth, received: int, n_folds: int, 
         Check("segments established", "yes" if segmentation.established else "no", "yes", segmentation.established),
     )
     return TypingTool(
-        function="typing_tool", outcome=f"segment from {', '.join(scorer.items)}", group=None, table=table, summary=summary, tested=tested, labels=labels,
-        further={"confusion": shares}, scorer=scorer,
-    )  # fmt: skip
+        function="typing_tool",
+        outcome=f"segment from {', '.join(scorer.items)}",
+        group=None,
+        table=table,
+        summary=summary,
+        tested=tested,
+        labels=labels,
+        further={"confusion": shares},
+        scorer=scorer,
+    )
 
 
 def _read(path) -> Scorer:
@@ -225,4 +266,6 @@ def _read(path) -> Scorer:
         arrays = (np.array(record[name], dtype=float) for name in ("centre", "scale", "coefficients", "intercepts"))
         return Scorer(tuple(record["items"]), tuple(record["segments"]), *arrays, float(record["floor"]))
     except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise DataProblem(f"{path} is not a typing tool that this version can read ({type(problem).__name__}); save it again with tool.save(path)") from None
+        raise DataProblem(
+            f"{path} is not a typing tool that this version can read ({type(problem).__name__}); save it again with tool.save(path)"
+        ) from None

@@ -26,7 +26,11 @@ LABELS = {
 
 def behaviour_labels(behaviour: pd.DataFrame) -> dict[str, str]:
     """Return words for the columns of a table of behaviour, as `labels=` of an analysis."""
-    channels = {c: f"share bought by {c.removeprefix('channel_').removesuffix('_share')}" for c in behaviour.columns if c.startswith("channel_")}
+    channels = {
+        c: f"share bought by {c.removeprefix('channel_').removesuffix('_share')}"
+        for c in behaviour.columns
+        if c.startswith("channel_")
+    }
     return {c: LABELS[c] for c in behaviour.columns if c in LABELS} | channels
 
 
@@ -47,7 +51,9 @@ def behaviour_waterfall(behaviour: pd.DataFrame) -> pd.DataFrame:
         If the table has lost its record, which joins and files do not keep.
     """
     if "waterfall" not in behaviour.attrs:
-        raise DataProblem("the table carries no record of its transactions; pass what behaviour() returned, before joining or saving it")
+        raise DataProblem(
+            "the table carries no record of its transactions; pass what behaviour() returned, before joining or saving it"
+        )
     return pd.DataFrame(behaviour.attrs["waterfall"])
 
 

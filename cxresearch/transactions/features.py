@@ -91,7 +91,10 @@ def behaviour(
         For unknown columns or options, text that is not a number or a date, ids of mixed type, an unnamed time zone,
         an empty window, and negative or duplicated rows declared as errors.
     """
-    for name, value, choices in (("negative", negative, ("returns", "drop", "error")), ("duplicates", duplicates, ("keep", "drop", "error"))):
+    for name, value, choices in (
+        ("negative", negative, ("returns", "drop", "error")),
+        ("duplicates", duplicates, ("keep", "drop", "error")),
+    ):
         require_choice(name, value, choices)
     for part in parts:
         require_choice("parts", part, PARTS)
@@ -99,35 +102,57 @@ def behaviour(
     require_one_id_type(transactions, customer)
     with opened(transactions, threads=threads, memory_limit=memory_limit) as relation:
         require_fields(relation, customer, time, amount, basket, category, channel, discount)
-        columns = Columns(customer, time_sql(relation, time, time_zone), amount_sql(relation, amount), basket, category, channel, discount)
+        columns = Columns(
+            customer,
+            time_sql(relation, time, time_zone),
+            amount_sql(relation, amount),
+            basket,
+            category,
+            channel,
+            discount,
+        )
         return _computed(relation, columns, period, tuple(parts), period.months(months), negative, duplicates)
 
 
-def _computed(relation, columns: Columns, period: Window, parts, months: int, negative: str, duplicates: str) -> pd.DataFrame:
+def _computed(
+    relation, columns: Columns, period: Window, parts, months: int, negative: str, duplicates: str
+) -> pd.DataFrame:
     prepared = prepared_sql(relation.columns, columns, distinct=duplicates != "keep")
     channels = _channels(relation, prepared, columns.channel)
     counted = "rhythm" in parts and columns.basket is None
-    table = relation.query("source", behaviour_sql(prepared, columns, period, parts, months, channels, negative == "drop")).df()
+    table = relation.query(
+        "source", behaviour_sql(prepared, columns, period, parts, months, channels, negative == "drop")
+    ).df()
     received = relation.query("source", "SELECT count(*) FROM source").fetchall()[0][0]
-    steps = _waterfall(relation, prepared, period, negative, received, int(table["rows_used"].sum()) if len(table) else 0)
+    steps = _waterfall(
+        relation, prepared, period, negative, received, int(table["rows_used"].sum()) if len(table) else 0
+    )
     repeated = int(table["repeated"].sum()) if counted and len(table) else None
     repeated = repeated if duplicates == "keep" else steps[1]["removed"]
     _refuse(table, steps, period, negative, duplicates, repeated)
     table = table.drop(columns=["rows_used", "repeated"]).rename(columns={"customer": columns.customer})
     start = None if period.start is None else str(period.start)
     table.attrs = {
-        "waterfall": steps, "duplicates": repeated, "returns": int(table["returns"].sum()), "customers": len(table),
-        "window_start": start, "window_until": str(period.until),
-    }  # fmt: skip
+        "waterfall": steps,
+        "duplicates": repeated,
+        "returns": int(table["returns"].sum()),
+        "customers": len(table),
+        "window_start": start,
+        "window_until": str(period.until),
+    }
     return table if "value" in parts else table.drop(columns=["frequency", "returns"])
 
 
 def _channels(relation, prepared: str, channel: str | None) -> list[str]:
     if channel is None:
         return []
-    found = relation.query("source", f"WITH {prepared} SELECT DISTINCT channel::VARCHAR FROM prepared WHERE channel IS NOT NULL ORDER BY 1").fetchall()
+    found = relation.query(
+        "source", f"WITH {prepared} SELECT DISTINCT channel::VARCHAR FROM prepared WHERE channel IS NOT NULL ORDER BY 1"
+    ).fetchall()
     if len(found) > MOST_CHANNELS:
-        raise DataProblem(f"{channel} holds {len(found)} values; shares are given for at most {MOST_CHANNELS} channels, so group them first")
+        raise DataProblem(
+            f"{channel} holds {len(found)} values; shares are given for at most {MOST_CHANNELS} channels, so group them first"
+        )
     return [row[0] for row in found]
 
 
@@ -140,18 +165,33 @@ def _waterfall(relation, prepared: str, period: Window, negative: str, received:
     reasons = ("equal to another row in every column", "no customer, time or amount", f"at or after {period.until}")
     reasons += (f"before {period.start}", "amount below zero")
     for step, removed, reason in zip(("deduplicated", "complete", "before until", "in window", "used"), lost, reasons):
-        steps.append({"step": step, "rows": steps[-1]["rows"] - int(removed), "removed": int(removed), "reason": reason if removed else ""})
+        steps.append(
+            {
+                "step": step,
+                "rows": steps[-1]["rows"] - int(removed),
+                "removed": int(removed),
+                "reason": reason if removed else "",
+            }
+        )
     return steps
 
 
 def _refuse(table, steps, period: Window, negative: str, duplicates: str, repeated: int | None) -> None:
     if duplicates == "error" and repeated:
-        raise DataProblem(f"{repeated} of {steps[0]['rows']} rows equal another in every column; remove them, or set duplicates='drop' or 'keep'")
+        raise DataProblem(
+            f"{repeated} of {steps[0]['rows']} rows equal another in every column; remove them, or set duplicates='drop' or 'keep'"
+        )
     if len(table) and table["frequency"].max() > MOST_PACKED:
-        raise DataProblem(f"one customer has {table['frequency'].max()} purchases, more than the {MOST_PACKED} that can be counted; is it a till, or no customer at all?")
+        raise DataProblem(
+            f"one customer has {table['frequency'].max()} purchases, more than the {MOST_PACKED} that can be counted; is it a till, or no customer at all?"
+        )
     if not len(table):
         lost = "; ".join(f"{s['removed']}: {s['reason']}" for s in steps if s["removed"]) or "the table has no rows"
         start = "the beginning" if period.start is None else period.start
-        raise DataProblem(f"no transaction between {start} and {period.until} ({lost}); move until or lengthen the window")
+        raise DataProblem(
+            f"no transaction between {start} and {period.until} ({lost}); move until or lengthen the window"
+        )
     if negative == "error" and table["returns"].sum():
-        raise DataProblem(f"{int(table['returns'].sum())} of {steps[-1]['rows']} amounts are below zero; correct them, or set negative='returns' or 'drop'")
+        raise DataProblem(
+            f"{int(table['returns'].sum())} of {steps[-1]['rows']} amounts are below zero; correct them, or set negative='returns' or 'drop'"
+        )

@@ -82,16 +82,22 @@ def link_revenue(
     windows = _windows(responses, customer, asked, *lengths)
     with opened(transactions, threads=threads, memory_limit=memory_limit) as relation:
         require_fields(relation, customer, time, amount)
-        sums, last, known = _sums(relation, windows, customer, time_sql(relation, time, time_zone), amount_sql(relation, amount))
+        sums, last, known = _sums(
+            relation, windows, customer, time_sql(relation, time, time_zone), amount_sql(relation, amount)
+        )
     return _assembled(responses, windows, sums, last, known, customer, asked)
 
 
 def _windows(responses: pd.DataFrame, customer: str, asked: str, before, after) -> pd.DataFrame:
     if not pd.api.types.is_datetime64_any_dtype(responses[asked]):
-        raise DataProblem(f"{asked} holds no dates; declare it with role asked_at in study.yml, or convert it with pandas.to_datetime")
+        raise DataProblem(
+            f"{asked} holds no dates; declare it with role asked_at in study.yml, or convert it with pandas.to_datetime"
+        )
     if getattr(responses[asked].dtype, "tz", None) is not None:
         raise DataProblem(f"{asked} carries a time zone; convert it to local time without one")
-    table = pd.DataFrame({"row": range(len(responses)), "id": responses[customer].to_numpy(), "asked": responses[asked].to_numpy()})
+    table = pd.DataFrame(
+        {"row": range(len(responses)), "id": responses[customer].to_numpy(), "asked": responses[asked].to_numpy()}
+    )
     table = table.dropna()
     return table.assign(start=table["asked"] - before, finish=table["asked"] + after)
 
@@ -115,20 +121,31 @@ def _sums(relation, windows: pd.DataFrame, customer: str, time: str, amount: str
         "count(amount) FILTER (time >= asked AND amount >= 0) AS purchases_after "
         "FROM windows LEFT JOIN used ON windows.id = used.id AND time >= start AND time < finish GROUP BY row ORDER BY row",
     ).df()
-    known = relation.query("source", asking + "SELECT row FROM windows WHERE id IN (SELECT id FROM used) ORDER BY row").df()["row"]
+    known = relation.query(
+        "source", asking + "SELECT row FROM windows WHERE id IN (SELECT id FROM used) ORDER BY row"
+    ).df()["row"]
     return sums, last, known
 
 
 def _assembled(responses, windows, sums, last, known, customer: str, asked: str) -> Linked:
     if not len(known):
-        raise DataProblem(f"none of {len(responses)} responses meets a transaction of its customer; compare the ids in {customer} of the two tables")
+        raise DataProblem(
+            f"none of {len(responses)} responses meets a transaction of its customer; compare the ids in {customer} of the two tables"
+        )
     sums = sums[sums["row"].isin(known)].merge(windows[["row", "finish"]], on="row").set_index("row")
     complete = (sums.pop("finish") <= pd.Timestamp(last)).reindex(range(len(responses)))
     added = sums.reindex(range(len(responses))).assign(after_complete=complete.astype("boolean"))
-    table = responses.assign(**{name: added[name].to_numpy() if name != "after_complete" else added[name].array for name in ADDED})
+    table = responses.assign(
+        **{name: added[name].to_numpy() if name != "after_complete" else added[name].array for name in ADDED}
+    )
     steps = [("received", len(responses), ""), ("with customer and time", len(windows), f"no {customer} or {asked}")]
-    steps += [("matched", len(known), "the customer is in no transaction"), ("window complete", int(complete.fillna(False).sum()), f"transactions end {last}")]
+    steps += [
+        ("matched", len(known), "the customer is in no transaction"),
+        ("window complete", int(complete.fillna(False).sum()), f"transactions end {last}"),
+    ]
     rows = [s[1] for s in steps]
     removed = [0, *(a - b for a, b in zip(rows, rows[1:]))]
     reasons = [reason if lost else "" for (_, _, reason), lost in zip(steps, removed)]
-    return Linked(table, pd.DataFrame({"step": [s[0] for s in steps], "rows": rows, "removed": removed, "reason": reasons}))
+    return Linked(
+        table, pd.DataFrame({"step": [s[0] for s in steps], "rows": rows, "removed": removed, "reason": reasons})
+    )

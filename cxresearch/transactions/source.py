@@ -12,7 +12,19 @@ import pandas as pd
 from cxresearch.errors import DataProblem, nearest
 
 CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
-NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT", "DOUBLE")
+NUMERIC = (
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "FLOAT",
+    "DOUBLE",
+)
 
 
 @contextmanager
@@ -41,7 +53,9 @@ def _engine(spill: str, threads: int | None, memory_limit: str | None):
 
 
 def _only_table(connection):
-    names = [row[0] for row in connection.execute("SELECT table_name FROM information_schema.tables ORDER BY 1").fetchall()]
+    names = [
+        row[0] for row in connection.execute("SELECT table_name FROM information_schema.tables ORDER BY 1").fetchall()
+    ]
     if "transactions" in names or len(names) == 1:
         return connection.table("transactions" if "transactions" in names else names[0])
     raise DataProblem(
@@ -99,7 +113,9 @@ def amount_sql(relation, column: str) -> str:
     if found.startswith("DECIMAL") or found in NUMERIC:
         return f"{quoted(column)}::DOUBLE"
     cast = f"TRY_CAST({quoted(column)} AS DOUBLE)"
-    _refuse_unreadable(relation, column, cast, "are not plain numbers", "remove currency signs and thousands separators")
+    _refuse_unreadable(
+        relation, column, cast, "are not plain numbers", "remove currency signs and thousands separators"
+    )
     return cast
 
 
@@ -108,7 +124,9 @@ def time_sql(relation, column: str, time_zone: str | None) -> str:
     found = kind(relation, column)
     if found == "TIMESTAMP WITH TIME ZONE":
         if time_zone is None:
-            raise DataProblem(f"{column} carries a time zone; say where days begin, for example time_zone='Europe/Warsaw'")
+            raise DataProblem(
+                f"{column} carries a time zone; say where days begin, for example time_zone='Europe/Warsaw'"
+            )
         return f"timezone('{_known_zone(time_zone)}', {quoted(column)})"
     if time_zone is not None:
         raise DataProblem(f"{column} carries no time zone, so time_zone={time_zone!r} cannot be used; leave it out")
@@ -130,7 +148,8 @@ def _known_zone(name: str) -> str:
 def _refuse_unreadable(relation, column: str, cast: str, what: str, remedy: str) -> None:
     q = quoted(column)
     n, total, first = relation.query(
-        "source", f"SELECT count(*) FILTER ({q} IS NOT NULL AND {cast} IS NULL), count({q}), min({q}::VARCHAR) FILTER ({cast} IS NULL) FROM source"
+        "source",
+        f"SELECT count(*) FILTER ({q} IS NOT NULL AND {cast} IS NULL), count({q}), min({q}::VARCHAR) FILTER ({cast} IS NULL) FROM source",
     ).fetchall()[0]
     if n:
         raise DataProblem(f"{column}: {n} of {total} values {what} (for example {first!r}); {remedy}")

@@ -52,8 +52,13 @@ def as_length(name: str, value) -> pd.DateOffset:
         return value
     if hasattr(value, "total_seconds"):
         value = value.total_seconds() / 86400
-    text = re.fullmatch(r"\s*(\d+)\s*([a-zA-Z]*)\s*", str(int(value)) if isinstance(value, (int, float)) and value == int(value) else str(value))
+    text = re.fullmatch(
+        r"\s*(\d+)\s*([a-zA-Z]*)\s*",
+        str(int(value)) if isinstance(value, (int, float)) and value == int(value) else str(value),
+    )
     unit = UNITS.get((text[2] or "days").lower()) if text else None
     if unit is None or int(text[1]) == 0:
-        raise DataProblem(f"{name}={value!r} is not a length of time; give days, or text such as '90 days' or '12 months'")
+        raise DataProblem(
+            f"{name}={value!r} is not a length of time; give days, or text such as '90 days' or '12 months'"
+        )
     return pd.DateOffset(**{unit: int(text[1])})
