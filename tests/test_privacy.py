@@ -45,7 +45,9 @@ def test_a_row_under_the_base_is_hidden_with_its_n():
 
 def test_a_whole_result_under_the_base_is_refused():
     require_base(10, min_base=10, what="the score")
-    with pytest.raises(TooFewRespondents, match="^the score rests on fewer than the 10 rows that the study's minimum base"):
+    with pytest.raises(
+        TooFewRespondents, match="^the score rests on fewer than the 10 rows that the study's minimum base"
+    ):
         require_base(9, min_base=10, what="the score")
 
 

@@ -18,7 +18,7 @@ from cxresearch.loyalty.panel import refuse_lagged_revenue
 from cxresearch.loyalty.sensitivity import benchmark_bounds, contour, e_value, e_value_of_interval, levels_model, partial_r2, robustness_value
 from cxresearch.loyalty.shape import SHAPES, wald
 from cxresearch.loyalty.trouble import leaks, overlap
-from cxresearch.privacy import hide_small_bases
+from cxresearch.privacy import hide_cells
 
 
 def fit_loyalty_revenue(
@@ -263,7 +263,7 @@ def curve(s: Sample, plan: Plan, got: Estimates, confidence: float, min_base: in
         "score": levels, "n": np.bincount(code), "observed": np.bincount(code, s.weights * s.y) / np.where(mass > 0, mass, np.nan),
         "estimate": np.exp(logs), "conf_low": np.exp(logs - half), "conf_high": np.exp(logs + half),
     })
-    return hide_small_bases(table, min_base=min_base, keys=("score",))
+    return hide_cells(table, min_base=min_base, keys=("score",))
 
 
 def _coefficients(got: Estimates, confidence: float) -> pd.DataFrame:

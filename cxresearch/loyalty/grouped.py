@@ -25,7 +25,7 @@ from cxresearch.loyalty.finding import LoyaltyRevenue
 from cxresearch.loyalty.models import log_link, solve_glm
 from cxresearch.loyalty.sensitivity import e_value, e_value_of_interval
 from cxresearch.loyalty.shape import Scale, scale_of
-from cxresearch.privacy import hide_small_bases, pool_small_groups, require_base
+from cxresearch.privacy import hide_cells, pool_small_groups, require_base
 
 MOST_CELLS = 100_000
 
@@ -265,7 +265,7 @@ def _groups(cells, loyalty, scale: Scale, confidence, min_base) -> pd.DataFrame:
         "group": sums.index, "n": sums["n"].to_numpy(), "estimate": mean.to_numpy(), "conf_low": (mean - half).to_numpy(),
         "conf_high": (mean + half).to_numpy(), "zeros": (sums["zeros"] / sums["n"]).to_numpy(),
     })
-    return hide_small_bases(table, min_base=min_base)
+    return hide_cells(table, min_base=min_base)
 
 
 def _curve(cells, side, loyalty, confidence, min_base) -> pd.DataFrame:
@@ -281,4 +281,4 @@ def _curve(cells, side, loyalty, confidence, min_base) -> pd.DataFrame:
             "score": float(score), "n": int(part["n"].sum()), "observed": part["total"].sum() / part["n"].sum(), "estimate": mean,
             "conf_low": mean * np.exp(-half), "conf_high": mean * np.exp(half),
         })
-    return hide_small_bases(pd.DataFrame(rows), min_base=min_base, keys=("score",))
+    return hide_cells(pd.DataFrame(rows), min_base=min_base, keys=("score",))

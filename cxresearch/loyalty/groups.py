@@ -12,7 +12,7 @@ from scipy import stats
 from cxresearch.findings import describe_columns
 from cxresearch.inference import bootstrap_counts, critical_value, survey_mean
 from cxresearch.loyalty.design import Sample
-from cxresearch.privacy import hide_small_bases, pool_small_groups
+from cxresearch.privacy import hide_cells, pool_small_groups
 
 REPLICATES = 2000
 LARGE_GROUP = 20_000  # customers beyond which the t interval is as good and the bootstrap only slow
@@ -34,7 +34,7 @@ def revenue_by_group(s: Sample, *, confidence: float, min_base: int, seed: int |
     order = [g for g in (*s.scale.names, *pd.unique(shown)) if g in set(shown)]
     rng = None if seed is None else np.random.default_rng(seed)
     rows = [_row(s, shown == g, g, confidence, rng) for g in dict.fromkeys(order)]
-    return hide_small_bases(pd.DataFrame(rows), min_base=min_base)
+    return hide_cells(pd.DataFrame(rows), min_base=min_base)
 
 
 def _row(s: Sample, member, group, confidence, rng) -> dict:

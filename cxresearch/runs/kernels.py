@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 from cxresearch.findings import RUN_FOLDER
+from cxresearch.privacy import environment_of_run
 from cxresearch.runs.notebooks import without_slow_grammar
 
 ENGINE = "cxresearch"
@@ -34,6 +35,7 @@ def kernel_environment(findings: Path) -> dict[str, str]:
         "PYTHONHASHSEED": "0",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         **dict.fromkeys(ONE_THREAD, "1"),
+        **environment_of_run(),
     }
     return {**os.environ, **fixed}
 

@@ -8,6 +8,7 @@ from cxresearch.runs.folder import INDEX, building, require_free
 from cxresearch.runs.plan import Plan
 from cxresearch.runs.record import Clock, build_record, now, write_record
 from cxresearch.runs.render import write_index, write_page
+from cxresearch.runs.withhold import withhold
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def make_run(
     jobs
         Notebooks at a time.
     tell
-        Called with each `Outcome` as its notebook ends.
+        Called with each `Outcome` as its notebook ends, and once more if it is withheld.
 
     Raises
     ------
@@ -69,7 +70,11 @@ def make_run(
             ended.append(outcome)
             if tell:
                 tell(outcome)
-        outcomes = sorted(ended, key=lambda o: plan.tasks.index(o.task))
+        executed = sorted(ended, key=lambda o: plan.tasks.index(o.task))
+        outcomes = withhold(plan, executed, place.work)
+        for before, outcome in zip(executed, outcomes):
+            if tell and outcome is not before:
+                tell(outcome)
         record = build_record(plan, outcomes, place.work, None if reproducible else Clock(started, now()))
         write_record(record, place.work)
         for outcome in outcomes:

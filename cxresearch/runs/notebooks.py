@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cxresearch.errors import StudyProblem
 
-ORDER = ("intake", "scorecard", "segmentation", "loyalty_revenue", "drivers")
+ORDER = ("intake", "scorecard", "effort", "promoters", "segmentation", "loyalty_revenue", "drivers")
 
 
 def notebooks_folder(given=None) -> Path:

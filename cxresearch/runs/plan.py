@@ -53,6 +53,8 @@ class Plan:
         Folder that holds the notebooks folder.
     tasks
         The notebooks, in reading order.
+    minimum_base
+        The study's: no base under it is shown.
     """
 
     study: Path
@@ -61,9 +63,10 @@ class Plan:
     report: str | None
     project: Path
     tasks: tuple[Task, ...]
+    minimum_base: int
 
 
-def plan_run(study, *, report=None, only=(), settings=(), notebooks=None) -> Plan:
+def plan_run(study, *, report=None, only=(), settings=(), notebooks=None, today=None) -> Plan:
     """Check everything that can be checked without executing, and return the plan.
 
     Parameters
@@ -78,16 +81,19 @@ def plan_run(study, *, report=None, only=(), settings=(), notebooks=None) -> Pla
         Parameters as given on the command line; they outrank those of the report.
     notebooks : path, optional
         Folder of the notebooks; without it, ``notebooks/`` in the working folder or the nearest parent that has one.
+    today : date, optional
+        Held against the study's ``delete_after``; without it, the computer's date.
 
     Raises
     ------
     StudyProblem, DataProblem
-        If the study, the report, a notebook or a parameter is wrong.
+        If the study, the report, a notebook or a parameter is wrong, or the data were to be deleted by now.
     """
     from cxresearch.study import open_study
 
     folder = notebooks_folder(notebooks)
     opened = open_study(study)
+    opened.require_in_time(today=today)
     wanted, parameters = _report(opened, report)
     paths = _selected(_selected(in_order(folder), wanted, f"report {report!r}"), only, "--only")
     read = {path: read_notebook(path) for path in paths}
@@ -95,7 +101,8 @@ def plan_run(study, *, report=None, only=(), settings=(), notebooks=None) -> Pla
     given = _given(known, parameters, settings, report)
     opened.load_all()
     tasks = tuple(_task(path, read[path], known[path], given[path], opened) for path in paths)
-    return Plan(Path(opened.path).resolve(), tuple(opened.files), opened.title, report, folder.parent, tasks)
+    base = opened.survey_design["min_base"]
+    return Plan(Path(opened.path).resolve(), tuple(opened.files), opened.title, report, folder.parent, tasks, base)
 
 
 def _selected(paths: list[Path], names, asked_by: str) -> list[Path]:

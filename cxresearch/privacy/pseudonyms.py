@@ -1,0 +1,118 @@
+"""Keyed pseudonyms: the same id always gets the same pseudonym, and nobody without the key can go back or try ids out.
+
+A plain hash of an e-mail address or a phone number is undone by hashing a list of them; a keyed one is not. Each study
+has a key of its own, so that its pseudonyms cannot be linked with those of another. Pseudonymised data stay personal
+data.
+
+References
+----------
+Krawczyk, Bellare & Canetti (1997), RFC 2104 (HMAC); Article 29 Working Party (2014), Opinion 05/2014, 4.
+"""
+
+import hmac
+import os
+import re
+import secrets
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+import pandas as pd
+
+from cxresearch.errors import DataProblem
+
+KEY_VARIABLE = "CXRESEARCH_KEY"
+KEY_OF_RUN = "CXRESEARCH_KEY_OF_RUN"  # set by a run for its kernels where there is no key, so that its notebooks agree
+SHORTEST_KEY = 16
+LENGTH = 20  # hexadecimal digits, 80 bits; two of ten million ids collide with probability 4e-11
+WHOLE_AS_FLOAT = re.compile(r"([+-]?\d+)\.0+")
+
+
+@dataclass(frozen=True)
+class PseudonymKey:
+    """The secret of one study.
+
+    Attributes
+    ----------
+    secret
+        32 bytes; never shown.
+    lasting
+        Whether it comes from the environment; if not, the next process makes other pseudonyms.
+    """
+
+    secret: bytes = field(repr=False)
+    lasting: bool
+
+    def said(self) -> str:
+        """Return in a sentence where the key comes from and what follows from it."""
+        if self.lasting:
+            return f"Pseudonyms are keyed by {KEY_VARIABLE} and this study's title: they stay the same from run to run."
+        return (
+            f"{KEY_VARIABLE} is not set: pseudonyms are keyed at random and differ from run to run, so that people "
+            "cannot be followed from one to the next."
+        )
+
+
+def study_key(title: str, *, environ: Mapping[str, str] | None = None) -> PseudonymKey:
+    """Return the key of the study called `title`.
+
+    Parameters
+    ----------
+    title : str
+        Two titles have two keys; spaces around it do not count.
+    environ : mapping, optional
+        Where to look for ``CXRESEARCH_KEY``; by default the process's environment.
+
+    Raises
+    ------
+    DataProblem
+        If the variable holds fewer than 16 characters.
+    """
+    environ = os.environ if environ is None else environ
+    master = environ.get(KEY_VARIABLE, "")
+    if master and len(master) < SHORTEST_KEY:
+        raise DataProblem(
+            f"{KEY_VARIABLE} holds {len(master)} characters, which can be guessed; give it at least {SHORTEST_KEY}, "
+            'for example from: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+        )
+    secret = (master or environ.get(KEY_OF_RUN, "") or _random_secret()).encode()
+    return PseudonymKey(_hmac(secret, f"cxresearch study: {looks_like(title)}"), bool(master))
+
+
+def environment_of_run() -> dict[str, str]:
+    """Return what a run adds to the environment of its kernels: a random key, unless there is a lasting one."""
+    return {} if os.environ.get(KEY_VARIABLE) else {KEY_OF_RUN: _random_secret()}
+
+
+def pseudonymise(ids: pd.Series, *, key: PseudonymKey) -> pd.Series:
+    """Return the ids as pseudonyms: ``p`` and 20 digits (hexadecimal) of HMAC-SHA-256, missing where an id is missing.
+
+    Ids that look the same get the same one: text is stripped, ``17.0`` is ``17`` and accents may be composed or not,
+    while leading zeros and capitals stay.
+    """
+    positions, values = pd.factorize(ids)
+    made = pd.array([_pseudonym(looks_like(v), key.secret) for v in values], dtype="str")
+    taken = pd.api.extensions.take(made, positions, allow_fill=True)
+    return pd.Series(taken, index=ids.index, name=ids.name)
+
+
+def _pseudonym(text: str, secret: bytes) -> str | None:
+    return f"p{_hmac(secret, text).hex()[:LENGTH]}" if text else None
+
+
+def looks_like(value) -> str:
+    """Return the text by which ids are compared: stripped, accents composed, ``17.0`` as ``17``."""
+    text = str(value).strip()
+    text = text if text.isascii() else unicodedata.normalize("NFC", text)
+    whole = WHOLE_AS_FLOAT.fullmatch(text)
+    return whole.group(1) if whole else text
+
+
+def _hmac(secret: bytes, text: str) -> bytes:
+    return hmac.digest(secret, text.encode("utf-8", errors="surrogatepass"), "sha256")
+
+
+@cache
+def _random_secret() -> str:
+    return secrets.token_urlsafe(32)

@@ -1,0 +1,108 @@
+"""What a run has published of its counts: the saved findings, read as sums of unknown counts."""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+# column of a count -> the column that says its wave
+COUNTS = {"n": "wave", "n_before": "wave_before"}
+OF_PEOPLE = ("group", "segment", "wave")
+KEYS = (*OF_PEOPLE, "score", "term")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A finding as `cx.save` wrote it.
+
+    Attributes
+    ----------
+    name
+        Where: notebook and name of the finding.
+    outcome, by
+        What was measured, and the column of its groups (or None).
+    total
+        ``n`` of the finding as a whole, or NaN.
+    tables
+        File name -> table; every cell is text, empty where a value is hidden.
+    """
+
+    name: str
+    outcome: str
+    by: str | None
+    total: float
+    tables: Mapping[str, pd.DataFrame]
+
+
+class Counted(NamedTuple):
+    """The counts of one table, one per cell.
+
+    Attributes
+    ----------
+    table
+        Name of the file.
+    keys
+        Dimensions, sorted: ``group region``, ``wave``, ...
+    cells
+        Levels, in the order of `keys` -> n; NaN where it is hidden.
+    """
+
+    table: str
+    keys: tuple[str, ...]
+    cells: dict[tuple[str, ...], float]
+
+
+def read_findings(folder: Path) -> list[Saved]:
+    """Return the findings saved in the folder of a notebook, by name."""
+    found = []
+    for path in sorted(Path(folder).glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        tables = {f"{path.parent.name}/{file}": _read(path.parent / file) for file in record["tables"].values()}
+        function, _, rest = record["id"].partition(" ")
+        by = re.search(r" by (\S+)", rest)
+        total = float(pd.to_numeric(record["glance"].get("n"), errors="coerce") or math.nan)
+        name = f"{path.parent.name}/{path.stem}"
+        found.append(Saved(name, rest.split(" ")[0], by and by.group(1), total, tables))
+    return found
+
+
+def counted(saved: Saved) -> Iterator[Counted]:
+    """Yield the counts of a finding's tables, the finding's own n last."""
+    for file, table in saved.tables.items():
+        for n, wave in COUNTS.items():
+            if n in table.columns and (n == "n" or wave in table.columns):
+                yield from _cells(saved, file, table, n, wave)
+    if not math.isnan(saved.total):
+        yield Counted(saved.name, (), {(): float(saved.total)})
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except pd.errors.EmptyDataError:  # a table without columns
+        return pd.DataFrame()
+
+
+def _cells(saved: Saved, file: str, table: pd.DataFrame, n: str, wave: str) -> Iterator[Counted]:
+    columns = [wave if key == "wave" else key for key in KEYS if (wave if key == "wave" else key) in table.columns]
+    named = sorted(zip((_dimension(saved, file, c) for c in columns), columns))
+    values = pd.to_numeric(table[n], errors="coerce").replace([math.inf, -math.inf], math.nan)
+    levels = list(zip(*(table[c] for _, c in named))) if named else [()] * len(table)
+    cells: dict[tuple[str, ...], float] = {}
+    for level, value in zip(levels, values):
+        if cells.setdefault(level, value) != value and not (math.isnan(cells[level]) and math.isnan(value)):
+            return  # two counts under one key: the rows are told apart by something else
+    yield Counted(file, tuple(name for name, _ in named), cells)
+
+
+def _dimension(saved: Saved, file: str, column: str) -> str:
+    if column in ("wave", "wave_before"):
+        return "wave"
+    if column == "group":
+        return f"group {saved.by}" if saved.by else f"group of {saved.name}"
+    return column if column == "segment" else f"{column} of {file}"

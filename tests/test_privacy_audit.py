@@ -1,0 +1,239 @@
+"""The audit of a run: finds what an attacker with a linear programme finds, across tables and notebooks."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_privacy_suppression import cells, margin, publish, random_table, recovered
+
+import cxresearch as cx
+from cxresearch.privacy import audit_folder, audit_tables, hidden_cells
+from cxresearch.privacy.audit import Leak
+from cxresearch.privacy.published import Saved, counted, read_findings
+
+
+def finding(name: str, table: pd.DataFrame, *, total=np.nan, outcome="recommend", by="region", file="tidy") -> Saved:
+    """Make a finding as read from its files: text, with nothing where a value is hidden."""
+    shown = table.assign(
+        **{
+            c: [("" if pd.isna(v) else f"{v:.10g}") for v in table[c]]
+            for c in table.columns
+            if c.startswith(("n", "largest"))
+        }
+    ).astype(str)
+    return Saved(name, outcome, by if "group" in table else None, float(total), {f"{name}.{file}.csv": shown})
+
+
+def hide(table: pd.DataFrame, mask) -> pd.DataFrame:
+    return table.assign(n=table["n"].astype(float).mask(mask))
+
+
+def regions(*n, names="abcdefgh") -> pd.DataFrame:
+    return pd.DataFrame({"group": list(names[: len(n)]), "n": np.array(n, dtype=float)})
+
+
+def published(table: pd.DataFrame, *, secondary: bool) -> list[Saved]:
+    """Return three findings (both keys, by group, by wave), with the n of all in each."""
+    parts = {"both": table, "groups": margin(table, "group"), "waves": margin(table, "wave")}
+    total = table["n"].sum()
+    return [
+        finding(k, hide(t, hidden_cells(t, min_base=10, secondary=secondary)), total=total) for k, t in parts.items()
+    ]
+
+
+# --- against the attacker --------------------------------------------------------------------------------------------
+
+
+def test_the_audit_passes_what_suppression_protects_and_finds_what_the_attacker_finds_otherwise():
+    rng, found = np.random.default_rng(12), 0
+    for _ in range(40):
+        table = random_table(rng)
+        assert audit_tables(published(table, secondary=True)) == []
+        if found < 40:  # the attacker is slow; enough is enough
+            leaks = audit_tables(published(table, secondary=False))
+            assert len(leaks) == recovered(*publish(table, min_base=10, secondary=False))
+            found += len(leaks)
+    assert found >= 40
+
+
+# --- single traps ----------------------------------------------------------------------------------------------------
+
+
+def test_a_lone_hidden_group_is_the_whole_less_the_others():
+    (leak,) = audit_tables([finding("nb/score", regions(50, np.nan, 40), total=97)])
+    assert leak == Leak("nb/score.tidy.csv", "region=b", "its hidden base can be computed from the tables of this run")
+    assert leak.said() == "nb/score.tidy.csv, region=b: its hidden base can be computed from the tables of this run"
+
+
+def test_two_hidden_groups_cover_each_other_unless_together_they_are_none():
+    assert audit_tables([finding("nb/score", regions(50, np.nan, np.nan), total=97)]) == []
+    leaks = audit_tables([finding("nb/score", regions(50, np.nan, np.nan), total=50)])
+    assert [leak.cell for leak in leaks] == ["region=b", "region=c"]
+
+
+def test_a_group_hidden_in_one_table_and_shown_in_another_is_found():
+    first = finding("nb/score", regions(50, np.nan, np.nan), total=97)
+    second = finding(
+        "nb/agree", regions(50, 7, 40), total=97, outcome="overall"
+    )  # the same people: every number agrees
+    assert [leak.reason for leak in audit_tables([first, second])] == ["its hidden base is shown in another table"] * 2
+
+
+def test_tables_that_contradict_each_other_are_not_put_together():
+    first = finding("nb/score", regions(50, np.nan, np.nan), total=97)
+    second = finding("nb/agree", regions(49, 7, 41), total=97, outcome="overall")
+    assert audit_tables([first, second]) == []
+
+
+def test_another_outcome_with_another_n_is_about_other_people():
+    first = finding("nb/score", regions(50, np.nan, np.nan), total=97)
+    second = finding("nb/agree", regions(50, 7, 41), total=98, outcome="overall")
+    assert audit_tables([first, second]) == []
+
+
+def test_waves_of_one_table_and_groups_of_another_give_away_a_cell_of_a_third():
+    both = cells(np.array([[4, 30], [50, 60]]))
+    shown = finding("nb/both", hide(both, [True, False, False, False]))
+    waves = finding("nb/waves", margin(both, "wave"))
+    assert audit_tables([shown]) == []
+    assert [leak.cell for leak in audit_tables([shown, waves])] == ["region=g0, wave=0"]
+
+
+def test_the_wave_before_in_a_table_of_changes_counts_too():
+    change = pd.DataFrame(
+        {
+            "group": ["a", "b"],
+            "wave_before": ["1", "1"],
+            "wave": ["2", "2"],
+            "n_before": [20.0, np.nan],
+            "n": [30.0, 40.0],
+        }
+    )
+    waves = pd.DataFrame({"wave": ["1", "2"], "n": [24.0, 70.0]})
+    assert [leak.cell for leak in audit_tables([finding("nb/change", change), finding("nb/waves", waves)])] == [
+        "region=b, wave=1"
+    ]
+
+
+def test_a_finding_whose_n_is_that_of_its_last_wave_is_still_put_beside_the_others():
+    both = cells(np.array([[4, 30], [50, 60]]))
+    parts = [
+        finding("nb/waves", margin(both, "wave"), total=144),
+        finding("nb/both", hide(both, [True, False, False, False]), total=90),
+    ]
+    assert [leak.cell for leak in audit_tables(parts)] == ["region=g0, wave=0"]
+
+
+def test_a_table_that_does_not_add_up_is_left_out_and_the_others_still_count():
+    touchpoints = pd.DataFrame(
+        {"term": ["x", "y", "z"], "n": [90.0, np.nan, 95.0]}
+    )  # people meet several: no partition
+    groups = finding("nb/score", regions(50, np.nan, 40), total=97)
+    leaks = audit_tables([finding("nb/drivers", touchpoints, total=97), groups])
+    assert [leak.cell for leak in leaks] == ["region=b"]
+
+
+def test_a_count_repeated_on_several_rows_is_one_count():
+    answers = pd.DataFrame({"group": list("aabbcc"), "share": ["0.5"] * 6, "n": [50, 50, np.nan, np.nan, 40, 40.0]})
+    assert [leak.cell for leak in audit_tables([finding("nb/score", answers, total=97)])] == ["region=b"]
+
+
+def test_what_cannot_be_audited_is_a_leak():
+    (leak,) = audit_tables([finding("nb/score", regions(50, np.nan, np.nan), total=-97)])
+    assert leak.reason == "it cannot be audited, since some table counts less than nobody"
+
+
+def test_a_base_shown_under_the_minimum_is_reported_where_the_minimum_is_known():
+    saved = finding("nb/score", regions(50, 7, 40), total=97)
+    assert audit_tables([saved]) == []
+    (leak,) = audit_tables([saved], min_base=10)
+    assert leak.said() == "nb/score.tidy.csv, region=b: its base is shown and lies under the minimum base of 10"
+
+
+def test_a_sum_of_money_that_is_mostly_one_contributor_is_reported():
+    table = regions(50, 40).assign(largest_share=[0.2, 0.7])
+    (leak,) = audit_tables([finding("nb/worth", table, total=90)])
+    assert leak.said() == "nb/worth.tidy.csv, region=b: more than half of its money is one contributor's"
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
+
+
+def save(folder, notebook: str, name: str, table: pd.DataFrame, *, total, question="nps recommend by region"):
+    place = folder / notebook
+    place.mkdir(parents=True, exist_ok=True)
+    table.to_csv(place / f"{name}.tidy.csv", index=False)
+    record = {"id": question, "glance": {"n": total}, "tables": {"tidy": f"{name}.tidy.csv"}}
+    (place / f"{name}.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def test_the_notebook_that_gives_a_cell_away_is_withheld_and_not_the_one_that_hides_it(tmp_path):
+    both = cells(np.array([[4, 30], [50, 60]]))
+    save(
+        tmp_path,
+        "first",
+        "both",
+        hide(both, [True, False, False, False]),
+        total=None,
+        question="nps recommend by region over waves",
+    )
+    save(tmp_path, "second", "waves", margin(both, "wave"), total=144, question="nps recommend over waves")
+    save(tmp_path, "third", "other", regions(50, 40), total=90, question="top_box overall >= 4 by region")
+    names = ["first", "second", "third"]
+    withheld = audit_folder(tmp_path, notebooks=names)
+    assert {k: v.said() for k, v in withheld.items()} == {
+        "second": "first/both.tidy.csv, region=g0, wave=0: its hidden base can be computed from the tables of this run"
+    }
+    assert list(audit_folder(tmp_path, notebooks=["second", "first", "third"])) == ["first"]
+    assert audit_folder(tmp_path) == withheld
+
+
+def test_scorecards_of_thin_groups_pass_the_audit_together(tmp_path, monkeypatch):
+    rng, hidden = np.random.default_rng(4), 0
+    for i in range(6):
+        monkeypatch.setenv("CXRESEARCH_RUN", str(tmp_path / str(i) / "scorecard"))
+        n = int(rng.integers(60, 250))
+        people = pd.DataFrame({"recommend": rng.integers(0, 11, n), "satisfaction": rng.integers(1, 6, n)})
+        people["region"] = rng.choice(list("abcde"), n, p=rng.dirichlet(np.ones(5)))
+        people["wave"] = rng.choice(["1", "2", "3"], n, p=rng.dirichlet(np.full(3, 4.0)))
+        people.loc[rng.random(n) < 0.1, "satisfaction"] = np.nan
+        for name, keys in {
+            "all": {},
+            "groups": {"by": "region"},
+            "waves": {"wave": "wave"},
+            "both": {"by": "region", "wave": "wave"},
+        }.items():
+            found = cx.nps(people, score="recommend", min_base=10, **keys)
+            cx.save(found, name=name)
+            cx.save(cx.top_box(people, item="satisfaction", threshold=4, min_base=10, **keys), name=f"top_{name}")
+            hidden += int(found.tidy()["n"].isna().sum())
+        assert audit_folder(tmp_path / str(i), min_base=10) == {}
+    assert hidden > 10
+
+
+def test_an_empty_or_absent_folder_withholds_nothing(tmp_path):
+    assert audit_folder(tmp_path) == {} and audit_folder(tmp_path / "none") == {}
+    assert audit_folder(tmp_path, notebooks=["absent"]) == {}
+
+
+def test_a_table_without_columns_and_a_finding_without_n_are_read(tmp_path):
+    save(tmp_path, "nb", "empty", pd.DataFrame(), total=None)
+    assert audit_folder(tmp_path) == {}
+
+
+def test_findings_are_read_with_outcome_group_and_hidden_counts(tmp_path):
+    save(tmp_path, "nb", "score", regions(50, np.nan), total=97)
+    (saved,) = read_findings(tmp_path / "nb")
+    assert (saved.name, saved.outcome, saved.by, saved.total) == ("nb/score", "recommend", "region", 97)
+    table, whole = counted(saved)
+    assert table.keys == ("group region",) and table.cells[("a",)] == 50 and np.isnan(table.cells[("b",)])
+    assert whole.cells == {(): 97.0}
+
+
+@pytest.mark.parametrize(
+    "question", ["effort ease version 2 agree by region", "top_box ease >= 4 by region over waves"]
+)
+def test_the_group_is_read_from_the_id_of_a_finding(tmp_path, question):
+    save(tmp_path, "nb", "x", regions(50, 40), total=90, question=question)
+    assert [(s.outcome, s.by) for s in read_findings(tmp_path / "nb")] == [("ease", "region")]

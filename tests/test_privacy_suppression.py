@@ -1,0 +1,164 @@
+"""Suppression against an attacker who knows every margin: what is hidden cannot be computed, and would be otherwise."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import linprog
+
+from cxresearch.errors import DataProblem
+from cxresearch.privacy import dominated_groups, hidden_cells, hide_cells
+
+
+def cells(counts) -> pd.DataFrame:
+    counts = np.atleast_2d(counts)
+    g, w = counts.shape
+    return pd.DataFrame(
+        {"group": np.repeat([f"g{i}" for i in range(g)], w), "wave": np.tile(range(w), g), "n": counts.ravel()}
+    )
+
+
+def margin(table: pd.DataFrame, key: str) -> pd.DataFrame:
+    return table.groupby(key, sort=False, as_index=False)["n"].sum()
+
+
+def random_table(rng) -> pd.DataFrame:
+    """Draw up to 7 groups and 6 waves with counts from none to hundreds, some tables thin, some with empty cells.
+
+    Under ten in all, nothing is shown (`require_base`).
+    """
+    shape = rng.integers(1, 8), rng.integers(1, 7)
+    mean = (
+        rng.choice([3, 8, 15, 40])
+        * rng.lognormal(0, 0.8, size=(shape[0], 1))
+        * rng.lognormal(0, 0.5, size=(1, shape[1]))
+    )
+    table = cells(rng.poisson(mean) * rng.binomial(1, rng.choice([1, 0.8]), size=shape))
+    return table if table["n"].sum() >= 10 else random_table(rng)
+
+
+def publish(table: pd.DataFrame, *, min_base: int, secondary=True):
+    """Return the equations of everything published (cells, both margins, the whole), and those of the hidden sums."""
+    k = len(table)
+    known, values, hidden = [np.ones(k)], [table["n"].sum()], []
+    for keys in (["group", "wave"], ["group"], ["wave"]):
+        shown = table if len(keys) == 2 else margin(table, keys[0])
+        mask = hidden_cells(shown, min_base=min_base, secondary=secondary)
+        for (_, row), hide in zip(shown.iterrows(), mask):
+            equation = np.all([table[key] == row[key] for key in keys], axis=0).astype(float)
+            if hide:
+                hidden.append(equation)
+            else:
+                known.append(equation)
+                values.append(row["n"])
+    return np.array(known), np.array(values, dtype=float), hidden
+
+
+def recovered(known, values, hidden) -> int:
+    """Return how many hidden sums have the same minimum and maximum over all tables that fit what is published."""
+    found = 0
+    for equation in hidden:
+        low = linprog(equation, A_eq=known, b_eq=values, method="highs")
+        high = linprog(-equation, A_eq=known, b_eq=values, method="highs")
+        assert low.status == 0 and high.status in (0, 3)
+        found += high.status == 0 and abs(low.fun + high.fun) < 1e-6
+    return found
+
+
+def attack(tables: int, *, seed: int, secondary: bool) -> tuple[int, int]:
+    """Return how many sums were hidden and how many of them recovered."""
+    rng = np.random.default_rng(seed)
+    hid = got = 0
+    for _ in range(tables):
+        known, values, hidden = publish(random_table(rng), min_base=10, secondary=secondary)
+        hid += len(hidden)
+        got += recovered(known, values, hidden)
+    return hid, got
+
+
+def test_an_attacker_recovers_no_hidden_cell_of_60_random_tables():
+    hid, got = attack(60, seed=5, secondary=True)
+    assert hid > 300 and got == 0
+
+
+def test_the_attacker_recovers_cells_where_only_small_ones_are_hidden():
+    hid, got = attack(12, seed=5, secondary=False)
+    assert got > 0.05 * hid
+
+
+@pytest.mark.soak
+def test_an_attacker_recovers_no_hidden_cell_of_1000_random_tables():
+    hid, got = attack(1000, seed=2026, secondary=True)
+    assert hid > 5000 and got == 0
+
+
+def test_a_lone_small_cell_takes_the_next_smallest_of_its_row_and_its_column_with_it():
+    counts = np.array([[4, 30, 40], [50, 60, 70], [80, 90, 100]])
+    mask = hidden_cells(cells(counts), min_base=10).reshape(3, 3)
+    assert mask.tolist() == [[True, True, False], [True, True, False], [False, False, False]]
+
+
+def test_in_a_table_of_one_key_the_next_smallest_group_goes_with_a_lone_small_one():
+    table = pd.DataFrame({"group": list("abcd"), "n": [40, 3, 25, 60]})
+    assert hidden_cells(table, min_base=10).tolist() == [False, True, True, False]
+
+
+def test_hidden_cells_of_a_line_add_up_to_the_base_at_least():
+    table = pd.DataFrame({"group": list("abcd"), "n": [40, 3, 2, 60]})
+    assert hidden_cells(table, min_base=10).tolist() == [True, True, True, False]  # 3 and 2 would be a group of 5
+
+
+def test_an_empty_cell_is_not_taken_for_cover():
+    table = pd.DataFrame({"group": list("abc"), "n": [0, 9, 60]})
+    assert hidden_cells(table, min_base=10).tolist() == [True, True, True]
+
+
+def test_nothing_is_hidden_without_a_small_cell_or_with_a_base_of_one():
+    table = cells(np.array([[12, 30], [40, 11]]))
+    assert not hidden_cells(table, min_base=10).any()
+    assert not hidden_cells(cells(np.array([[0, 1], [2, 3]])), min_base=1).any()
+
+
+def test_hidden_rows_keep_their_keys_and_nothing_else():
+    table = pd.DataFrame({"score": [0, 1, 2], "n": [3, 12, 60], "estimate": [1.0, 2.0, 3.0], "method": ["x"] * 3})
+    shown = hide_cells(table, min_base=10, keys=("score",))
+    assert shown["score"].tolist() == [0, 1, 2] and shown.loc[2].tolist() == [2, 60, 3.0, "x"]
+    assert shown.loc[:1, ["n", "estimate", "method"]].isna().all(axis=None)
+    pd.testing.assert_frame_equal(hide_cells(table, min_base=2, keys=("score",)), table)
+
+
+def test_the_order_of_rows_does_not_matter():
+    rng = np.random.default_rng(8)
+    for _ in range(20):
+        table = random_table(rng).assign(n=lambda t: t["n"] + np.arange(len(t)) / 1000)  # no ties
+        shuffled = table.sample(frac=1, random_state=int(rng.integers(1000)))
+        mask = pd.Series(hidden_cells(shuffled, min_base=10), index=shuffled.index).sort_index()
+        assert mask.tolist() == hidden_cells(table, min_base=10).tolist()
+
+
+# --- money -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_sum_in_which_one_customer_has_more_than_half_is_dominated():
+    money = pd.DataFrame({"branch": ["a"] * 3 + ["b"] * 3 + ["c", None], "paid": [60.0, 20, 10, 30, 30, -30, 0, 5]})
+    found = dominated_groups(money["paid"], money["branch"])
+    assert found.to_dict("list") == {
+        "group": ["a", "b", "c"], "n": [3, 3, 0], "largest_share": [60 / 90, 30 / 90, 0.0],
+        "dominated": [True, False, False],
+    }  # fmt: skip
+    assert dominated_groups(money["paid"], money["branch"], top=2, share=0.6)["dominated"].tolist() == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_dominance_is_refused_on_missing_money_and_odd_limits():
+    paid, branch = pd.Series([1.0, None], name="paid"), pd.Series(["a", "b"])
+    for options, message in [
+        ({}, "paid is missing in 1 of 2 rows; drop them or give them a zero"),
+        ({"share": 1.5}, "share=1.5 must lie between 0 and 1, for example 0.95"),
+        ({"top": 0}, "top=0 must be at least 1"),
+    ]:
+        with pytest.raises(DataProblem) as refused:
+            dominated_groups(paid, branch, **options)
+        assert str(refused.value) == message
