@@ -35,7 +35,9 @@ def write_study(folder: Path, rows: int, seed: int) -> Path:
         "id": np.arange(rows).astype(str),
         "weight": np.round(draw.uniform(0.5, 1.5, rows), 3).astype(str),
         "recommend": draw.choice([*range(11), 99], rows).astype(str),
-        "asked": np.array([f"2024-{m:02d}-{d:02d}" for m in range(1, 13) for d in range(1, 29)])[draw.integers(0, 336, rows)],
+        "asked": np.array([f"2024-{m:02d}-{d:02d}" for m in range(1, 13) for d in range(1, 29)])[
+            draw.integers(0, 336, rows)
+        ],
         "region": np.array(["north", "south", "east", "west"])[draw.integers(0, 4, rows)],
     } | {f"q{i}": draw.choice([1, 2, 3, 4, 5, 6, 0], rows).astype(str) for i in range(RATINGS)}
     lines = columns["id"]

@@ -35,9 +35,14 @@ def write_customers(path: Path, rows: int) -> None:
         region, plan = rng.integers(0, 8, n), rng.integers(0, 3, n)
         mean = np.exp(4 + 0.03 * score + 0.05 * region - 0.1 * plan)
         revenue = np.where(rng.random(n) < 0.3, 0, np.round(rng.gamma(1.2, mean / 0.84), 2))
-        table = pa.table({
-            "score": score, "region": pa.array(region).cast("int8"), "plan": pa.array(plan).cast("int8"), "revenue": revenue,
-        })
+        table = pa.table(
+            {
+                "score": score,
+                "region": pa.array(region).cast("int8"),
+                "plan": pa.array(plan).cast("int8"),
+                "revenue": revenue,
+            }
+        )
         writer = writer or pq.ParquetWriter(path, table.schema)
         writer.write_table(table)
     writer.close()
@@ -98,7 +103,10 @@ def compare(rows: int) -> dict:
     at = {term: i for i, term in enumerate(theirs["terms"])}
     gaps = [abs(ours[k][i] - theirs[k][at[t]]) for k in ("coef", "error") for i, t in enumerate(ours["terms"])]
     return {
-        "rows": rows, "cpu": theirs["cpu"] / ours["cpu"], "memory": theirs["memory"] / ours["memory"], "largest_difference": max(gaps),
+        "rows": rows,
+        "cpu": theirs["cpu"] / ours["cpu"],
+        "memory": theirs["memory"] / ours["memory"],
+        "largest_difference": max(gaps),
     }
 
 

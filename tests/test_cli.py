@@ -106,12 +106,17 @@ def test_the_notebooks_of_a_parent_folder_are_found(project, monkeypatch, capsys
     (project / "deep" / "er").mkdir(parents=True)
     monkeypatch.chdir(project / "deep" / "er")
     assert ended("run", "../../study.yml", "--only", "anser") == 2
-    assert capsys.readouterr().err == "cxresearch: --only: there is no notebook 'anser'; did you mean 'answer'?; there are answer\n"
+    assert (
+        capsys.readouterr().err
+        == "cxresearch: --only: there is no notebook 'anser'; did you mean 'answer'?; there are answer\n"
+    )
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.soak)])
 def test_a_stopped_run_leaves_no_kernel_and_no_folder(project, how):
-    write_notebook(project / "notebooks", "answer", "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(90)")
+    write_notebook(
+        project / "notebooks", "answer", "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(90)"
+    )
     command = [sys.executable, "-m", "cxresearch.cli", "run", "study.yml", "--out", "reports/now"]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
     kernel = _kernel_of(project / "reports", run)
@@ -144,6 +149,9 @@ def _kernel_of(folder: Path, run) -> int:
 def test_a_published_study_runs_to_an_index_page(shared, root, tmp_path, monkeypatch, study, answered):
     monkeypatch.chdir(root)
     assert ended("run", f"tests/studies/{study}.yml", "--out", str(tmp_path / "run")) == 0
-    told = {n["name"]: n["status"] for n in json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["notebooks"]}
+    told = {
+        n["name"]: n["status"]
+        for n in json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["notebooks"]
+    }
     assert answered <= {name for name, status in told.items() if status == "ok"} and "failed" not in told.values()
     assert (tmp_path / "run" / "index.html").is_file()

@@ -12,7 +12,12 @@ import cxresearch as cx
 from conftest import ROOT
 from cxresearch.findings import GLOSSARY
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "reports/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "reports/README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -60,7 +65,9 @@ def test_the_readme_library_example_runs(monkeypatch):
 def test_the_readme_papermill_command_runs(tmp_path):
     command = re.search(r"^\.venv/bin/(papermill .+)$", README, flags=re.M).group(1).split()
     command[-1] = str(tmp_path / command[-1])
-    done = subprocess.run([Path(sys.executable).parent / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [Path(sys.executable).parent / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert nbformat.read(command[-1], as_version=4).cells[-1].execution_count
 

@@ -20,10 +20,17 @@ def shop(seed=1, n=1500, slope=0.05, confounding=0.3, zeros=0.3):
     score = np.clip(np.round(7 + 1.2 * affluence + 2 * rng.normal(size=n)), 0, 10)
     mean = np.exp(4 + slope * score + confounding * affluence)
     revenue = np.where(rng.random(n) < zeros, 0, rng.gamma(1.2, mean / 1.2 / (1 - zeros)))
-    return pd.DataFrame({
-        "nps": score, "revenue": revenue, "affluence": affluence, "region": rng.choice(["east", "north", "west"], n),
-        "branch": rng.integers(0, 60, n), "month": rng.integers(0, 45, n), "w": rng.uniform(0.5, 2, n),
-    })
+    return pd.DataFrame(
+        {
+            "nps": score,
+            "revenue": revenue,
+            "affluence": affluence,
+            "region": rng.choice(["east", "north", "west"], n),
+            "branch": rng.integers(0, 60, n),
+            "month": rng.integers(0, 45, n),
+            "w": rng.uniform(0.5, 2, n),
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +185,9 @@ def test_coefficients_and_hc1_errors_equal_statsmodels_to_1e_8(customers, model,
     got = fit(table, controls=["affluence"], model=model).tidy()
     assert got["estimate"].to_numpy() == pytest.approx(reference.params, abs=1e-8)
     # statsmodels' HC1 of a GLM leaves out the factor n / (n - p) that defines HC1
-    assert got["std_error"].to_numpy() == pytest.approx(reference.bse * np.sqrt(len(table) / (len(table) - 3)), abs=1e-8)
+    assert got["std_error"].to_numpy() == pytest.approx(
+        reference.bse * np.sqrt(len(table) / (len(table) - 3)), abs=1e-8
+    )
 
 
 def test_clustered_errors_equal_statsmodels_to_1e_8_one_and_two_ways(customers):
@@ -302,7 +311,9 @@ def test_tweedie_power_is_recovered():
     x = rng.normal(size=n)
     mu = np.exp(1 + 0.3 * x)
     counts = rng.poisson(mu ** (2 - power) / (phi * (2 - power)))
-    y = rng.gamma(np.maximum(counts, 1e-9) * (2 - power) / (power - 1), phi * (power - 1) * mu ** (power - 1)) * (counts > 0)
+    y = rng.gamma(np.maximum(counts, 1e-9) * (2 - power) / (power - 1), phi * (power - 1) * mu ** (power - 1)) * (
+        counts > 0
+    )
     assert tweedie_power(np.column_stack([np.ones(n), x]), y, np.ones(n)) == pytest.approx(1.6, abs=0.05)
 
 
@@ -335,7 +346,12 @@ def test_planted_5_percent_a_point_is_recovered_with_the_control_and_overstated_
 def test_the_bundled_company_shows_its_planted_5_percent_with_affluence_held_and_more_without(root):
     data = cx.open_study(root / "data" / "example" / "study.yml")
     table = data.matched("responses", "customers", keep="latest")
-    asked = {"revenue": "revenue", "loyalty": data.column("nps"), "time": (data.column("asked_at"), "2025-01-01"), **data.survey_design}
+    asked = {
+        "revenue": "revenue",
+        "loyalty": data.column("nps"),
+        "time": (data.column("asked_at"), "2025-01-01"),
+        **data.survey_design,
+    }
     got = cx.fit_loyalty_revenue(table, controls=data.columns("control"), **asked)
     g, bare = got.glance().iloc[0], got.tables()["with_and_without"].iloc[0]
     assert g["established"] and g["percent_low"] < 5.0 < g["percent_high"]
@@ -355,7 +371,9 @@ def test_every_model_and_shape_answers_and_covers_the_planted_truth(model, shape
 def test_the_headline_of_the_default_is_exactly_exp_b_minus_1(found):
     row = found.tidy().set_index("term").loc["nps"]
     g = found.glance().iloc[0]
-    assert [g["percent"], g["percent_low"], g["percent_high"]] == pytest.approx([row["percent"], row["percent_low"], row["percent_high"]])
+    assert [g["percent"], g["percent_low"], g["percent_high"]] == pytest.approx(
+        [row["percent"], row["percent_low"], row["percent_high"]]
+    )
 
 
 def test_money_per_point_is_the_predicted_difference_with_its_delta_error(customers):
@@ -365,7 +383,9 @@ def test_money_per_point_is_the_predicted_difference_with_its_delta_error(custom
     now = np.exp(b[0] + b[1] * customers["nps"])
     assert got.glance()["money"][0] == pytest.approx((now * np.expm1(b[1]))[rising].mean())
     rng = np.random.default_rng(2)
-    draws = [fit(customers.iloc[rng.integers(0, len(customers), len(customers))]).glance()["money"][0] for _ in range(60)]
+    draws = [
+        fit(customers.iloc[rng.integers(0, len(customers), len(customers))]).glance()["money"][0] for _ in range(60)
+    ]
     width = got.glance()["money_high"][0] - got.glance()["money"][0]
     assert width / 1.96 == pytest.approx(np.std(draws), rel=0.25)
 
@@ -373,7 +393,9 @@ def test_money_per_point_is_the_predicted_difference_with_its_delta_error(custom
 def test_nothing_planted_is_not_established():
     got = fit(shop(slope=0.0, confounding=0.0, seed=4))
     assert not got.glance()["established"][0]
-    assert got.sentence().startswith("What a point of nps goes with in revenue is not established: the interval holds zero.")
+    assert got.sentence().startswith(
+        "What a point of nps goes with in revenue is not established: the interval holds zero."
+    )
 
 
 def test_a_weak_link_is_told_as_weak(found):
@@ -386,7 +408,9 @@ def test_group_means_have_bca_intervals_with_a_seed_and_t_intervals_without(cust
     assert list(groups["group"]) == ["detractor", "passive", "promoter"]
     by_hand = customers[customers["nps"] >= 9]["revenue"]
     top = groups.iloc[2]
-    assert [top["estimate"], top["median"], top["zeros"]] == pytest.approx([by_hand.mean(), by_hand.median(), (by_hand == 0).mean()])
+    assert [top["estimate"], top["median"], top["zeros"]] == pytest.approx(
+        [by_hand.mean(), by_hand.median(), (by_hand == 0).mean()]
+    )
     half = 1.9605 * by_hand.std(ddof=1) / np.sqrt(len(by_hand))
     assert top["conf_high"] - top["estimate"] == pytest.approx(half, rel=0.01)
     drawn = fit(customers, seed=3).tables()["groups"].iloc[2]
@@ -449,16 +473,28 @@ def test_the_contour_is_zero_where_both_strengths_are_the_robustness_value(found
 
     slope = grid.query("r2_score == 0 and r2_revenue == 0")["estimate"].iloc[0]
     t = np.sqrt(g["partial_r2"] / (1 - g["partial_r2"]) * (g["n"] - 5))
-    assert bias_of(slope / t, g["n"] - 5, g["robustness_value"], g["robustness_value"]) == pytest.approx(slope, rel=1e-9)
+    assert bias_of(slope / t, g["n"] - 5, g["robustness_value"], g["robustness_value"]) == pytest.approx(
+        slope, rel=1e-9
+    )
     ax = found.plot_sensitivity()
     assert "as strong as affluence" in " ".join(text.get_text() for text in ax.get_legend().get_texts())
 
 
 def test_a_control_that_lies_after_the_score_is_warned_of(customers):
     later = customers.assign(visits=customers["nps"] + customers["affluence"], visits_before=customers["branch"])
-    got = fit(later, controls=["visits", "visits_before"]).checks().set_index("check").loc["controls that may lie after the score"]
+    got = (
+        fit(later, controls=["visits", "visits_before"])
+        .checks()
+        .set_index("check")
+        .loc["controls that may lie after the score"]
+    )
     assert (got["value"], got["ok"]) == ("visits", False)
-    assert fit(later, controls=["affluence"]).checks().set_index("check").loc["controls that may lie after the score", "ok"]
+    assert (
+        fit(later, controls=["affluence"])
+        .checks()
+        .set_index("check")
+        .loc["controls that may lie after the score", "ok"]
+    )
 
 
 # --- what is left out, pooled, hidden --------------------------------------------------------------------------------------
@@ -490,7 +526,9 @@ def test_time_after_the_window_began_takes_the_headline_away(customers):
     dated = customers.assign(asked=asked)
     got = fit(dated, controls=["affluence"], time=["asked", "2025-01-01"])
     assert not got.glance()["established"][0]
-    assert "not established: the score was measured after the revenue window began for 48 % of customers" in got.sentence()
+    assert (
+        "not established: the score was measured after the revenue window began for 48 % of customers" in got.sentence()
+    )
     clean = fit(dated, controls=["affluence"], time=["asked", "2025-02-01"])
     assert clean.glance()["established"][0]
     assert clean.checks().set_index("check").loc["score measured before the revenue window", "ok"]
@@ -563,7 +601,9 @@ def test_a_0_10_and_a_0_100_scale_in_one_column(customers):
 
 def test_scales_that_differ_between_waves(customers):
     first = np.arange(1500) < 700
-    mixed = customers.assign(nps=np.where(first, 1 + customers["nps"] % 5, customers["nps"]), wave=np.where(first, "2023", "2024"))
+    mixed = customers.assign(
+        nps=np.where(first, 1 + customers["nps"] % 5, customers["nps"]), wave=np.where(first, "2023", "2024")
+    )
     assert refused(mixed) == (
         "nps mixes two scales: it ends at 5 where wave is 2023 and at 10 where it is 2024; bring them to one scale, or fit them apart"
     )
@@ -582,7 +622,10 @@ def test_currencies_mixed(customers):
     )
     text = customers.assign(revenue=customers["revenue"].map("€ {:.0f}".format))
     shown = ", ".join(repr(v) for v in text["revenue"].unique()[:3])
-    assert refused(text) == f"revenue is not a number ({shown}); strip signs of currency, keep one currency, and convert it"
+    assert (
+        refused(text)
+        == f"revenue is not a number ({shown}); strip signs of currency, keep one currency, and convert it"
+    )
 
 
 def test_a_control_that_equals_the_revenue(customers):
@@ -605,7 +648,10 @@ def test_controls_that_are_dates_or_identifiers(customers):
     assert refused(dated, controls=["since"]) == (
         "control 'since' holds dates; turn it into a number, such as days of tenure, or into categories"
     )
-    assert refused(dated, controls=["key"]) == "control 'key' has 1500 categories in 1500 rows; merge them, or leave it out"
+    assert (
+        refused(dated, controls=["key"])
+        == "control 'key' has 1500 categories in 1500 rows; merge them, or leave it out"
+    )
 
 
 def test_dates_in_the_future(customers):
@@ -614,7 +660,10 @@ def test_dates_in_the_future(customers):
     assert refused(ahead, time="asked") == (
         "asked holds 5 dates in the future (latest 2199-01-01); correct them or leave the rows out"
     )
-    assert refused(customers.assign(asked="soon"), time="asked") == "asked holds 1500 values that are no dates (first 'soon')"
+    assert (
+        refused(customers.assign(asked="soon"), time="asked")
+        == "asked holds 1500 values that are no dates (first 'soon')"
+    )
     assert refused(ahead.assign(asked="2024-01-01"), time=["asked", "spring"]) == (
         "the start of the revenue window, 'spring', is neither a column nor a date such as 2025-01-01"
     )
@@ -628,13 +677,19 @@ def test_a_window_shorter_than_the_purchase_cycle_warns(customers):
 
 
 def test_too_few_rows(customers):
-    assert refused(customers[:60], cx.TooFewRespondents) == "fit_loyalty_revenue needs at least 100 complete rows; found 60"
+    assert (
+        refused(customers[:60], cx.TooFewRespondents)
+        == "fit_loyalty_revenue needs at least 100 complete rows; found 60"
+    )
 
 
 def test_a_control_level_without_any_revenue_is_said_to_stop_the_fit(customers):
     customers = customers.assign(closed=np.where(np.arange(1500) < 50, "yes", "no"))
     customers.loc[:49, "revenue"] = 0.0
-    assert refused(customers, controls=["closed"]) == "the customers of control closed[yes] all have no revenue; merge it with another category or leave them out"
+    assert (
+        refused(customers, controls=["closed"])
+        == "the customers of control closed[yes] all have no revenue; merge it with another category or leave them out"
+    )
 
 
 @pytest.mark.parametrize(
@@ -643,7 +698,10 @@ def test_a_control_level_without_any_revenue_is_said_to_stop_the_fit(customers):
         ({"model": "probit"}, "model='probit' is not one of 'poisson', 'gamma', 'log_ols', 'two_part', 'tweedie'"),
         ({"shape": "cubic"}, "shape='cubic' is not one of 'linear', 'spline', 'groups'"),
         ({"confidence": 95}, "confidence=95 must lie between 0 and 1, for example 0.95"),
-        ({"effects": ["branch"], "model": "gamma"}, "effects are fitted with 'poisson' or 'log_ols'; model='gamma' has no such form"),
+        (
+            {"effects": ["branch"], "model": "gamma"},
+            "effects are fitted with 'poisson' or 'log_ols'; model='gamma' has no such form",
+        ),
         ({"effects": ["a", "b", "c"]}, "effects takes at most 2 columns; found 3: a, b, c"),
         ({"loyalty": "npss"}, "the table of customers has no column 'npss'; did you mean 'nps'?"),
         ({"loyalty": "revenue"}, "loyalty and revenue name the same column 'revenue'"),
@@ -673,7 +731,9 @@ def test_two_part_needs_zeros(customers):
 
 
 def test_the_sentence_uses_labels_and_the_tables_keys(customers):
-    got = fit(customers, controls=["affluence"], labels={"nps": "likelihood to recommend", "affluence": "Affluence index"})
+    got = fit(
+        customers, controls=["affluence"], labels={"nps": "likelihood to recommend", "affluence": "Affluence index"}
+    )
     assert "One point more of likelihood to recommend goes with" in got.sentence()
     assert "with Affluence index held constant, 1,500 customers; an association, not a cause." in got.sentence()
     assert {"nps", "affluence"} <= set(got.tidy()["term"])

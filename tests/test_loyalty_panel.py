@@ -21,7 +21,9 @@ def panel(seed=0, n=400, periods=6, slope=0.05, backwards=0.0):
         mean = np.exp(4 + slope * score + level + 0.1 * t)
         revenue = np.where(rng.random(n) < 0.2, 0, rng.gamma(1.2, mean / 1.2 / 0.8))
         before = np.log1p(revenue) - np.log1p(revenue).mean()
-        parts.append(pd.DataFrame({"customer": np.arange(n), "period": f"2024Q{t + 1}", "nps": score, "revenue": revenue}))
+        parts.append(
+            pd.DataFrame({"customer": np.arange(n), "period": f"2024Q{t + 1}", "nps": score, "revenue": revenue})
+        )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -51,7 +53,9 @@ def test_a_placebo_lead_without_reverse_causation_lets_the_link_stand(forward):
 
 def test_a_lead_that_explains_the_past_takes_the_headline_away(backward):
     assert backward.glance()["p_lead"][0] < 0.001
-    assert backward.sentence().startswith("What a point goes with is not established: the next period's score already goes with")
+    assert backward.sentence().startswith(
+        "What a point goes with is not established: the next period's score already goes with"
+    )
     got = worth_of_a_point(panel(backwards=0.5, n=200), **PANEL, seed=1, n_boot=100)
     assert "the next period's score already goes with revenue (p 0.000)" in got.sentence()
 
@@ -71,7 +75,9 @@ def test_the_lead_equals_poisson_with_dummies_of_customers_and_periods():
     table = table.dropna()
     alive = table.groupby("customer")["revenue"].transform("sum") > 0
     table = table[alive]
-    dummies = np.column_stack([pd.get_dummies(table["customer"]), pd.get_dummies(table["period"]).iloc[:, 1:]]).astype(float)
+    dummies = np.column_stack([pd.get_dummies(table["customer"]), pd.get_dummies(table["period"]).iloc[:, 1:]]).astype(
+        float
+    )
     X = np.column_stack([table[["nps", "nps before", "nps after"]], dummies])
     reference = sm.GLM(table["revenue"].to_numpy(), X, family=sm.families.Poisson()).fit(tol=1e-12)
     got = lead_lag(some, **PANEL, min_rows=50).tidy().set_index("term")["estimate"]
@@ -82,7 +88,9 @@ def test_the_lead_equals_poisson_with_dummies_of_customers_and_periods():
 def test_short_panels_lose_the_lag_or_the_customer_effects_and_say_so(periods):
     got = lead_lag(panel(periods=periods), **PANEL)
     assert "lag" not in set(got.tidy()["term"])
-    assert got.glance()["method"][0] == ("Poisson with customer and period effects" if periods == 3 else "Poisson with period effects")
+    assert got.glance()["method"][0] == (
+        "Poisson with customer and period effects" if periods == 3 else "Poisson with period effects"
+    )
 
 
 def refused(function, *args, **options):
@@ -148,7 +156,9 @@ def test_retention_recovers_the_planted_odds_and_the_margin():
 
 def test_retention_without_a_link_is_not_established():
     got = fit_retention(leavers(slope=0.0, seed=5), **RETENTION)
-    assert got.sentence().startswith("A link of nps and leaving is not established: the interval holds zero (1,500 customers,")
+    assert got.sentence().startswith(
+        "A link of nps and leaving is not established: the interval holds zero (1,500 customers,"
+    )
 
 
 def test_discrete_time_logit_equals_statsmodels_on_person_months():

@@ -27,12 +27,19 @@ def ceosal2():
 
 
 def test_ceosal2_log_salary_is_4_5038_1629_1092_0117_wooldridge(ceosal2):
-    assert ceosal2[["(intercept)", "lsales", "lmktval", "ceoten"]].tolist() == pytest.approx([4.5038, 0.1629, 0.1092, 0.0117], abs=5e-5)
+    assert ceosal2[["(intercept)", "lsales", "lmktval", "ceoten"]].tolist() == pytest.approx(
+        [4.5038, 0.1629, 0.1092, 0.0117], abs=5e-5
+    )
 
 
 def test_ceosal2_smearing_factor_1_13566_takes_1112_18_to_1263_06_duan_1983(ceosal2):
     assert np.exp(ceosal2["log smear"]) == pytest.approx(1.13566, abs=5e-6)
-    plain = np.exp(ceosal2["(intercept)"] + ceosal2["lsales"] * np.log(5000) + ceosal2["lmktval"] * np.log(10000) + ceosal2["ceoten"] * 10)
+    plain = np.exp(
+        ceosal2["(intercept)"]
+        + ceosal2["lsales"] * np.log(5000)
+        + ceosal2["lmktval"] * np.log(10000)
+        + ceosal2["ceoten"] * 10
+    )
     assert plain == pytest.approx(1112.18, abs=5e-3)
     assert plain * np.exp(ceosal2["log smear"]) == pytest.approx(1263.06, abs=5e-3)
 

@@ -75,13 +75,18 @@ def test_bca_of_a_mean_follows_the_skew():
 
 def test_refused_when_the_interval_holds_zero():
     got = worth(shop(slope=0.0, confounding=0.0, seed=4))
-    assert got.sentence().startswith("What one point more on nps is worth in revenue is not established: the interval holds zero (")
+    assert got.sentence().startswith(
+        "What one point more on nps is worth in revenue is not established: the interval holds zero ("
+    )
     assert not got.glance()["established"][0] and len(got.tidy()) == 2
 
 
 def test_refused_when_the_score_came_after_the_window_began(customers):
     got = worth(customers.assign(asked="2025-03-01"), asked="asked", revenue_from="2025-01-01")
-    assert "not established: the score was measured after the revenue window began for 100 % of customers" in got.sentence()
+    assert (
+        "not established: the score was measured after the revenue window began for 100 % of customers"
+        in got.sentence()
+    )
 
 
 def test_refused_under_30_clusters(customers):
@@ -133,7 +138,11 @@ def coverage(replicates, n, slope, clusters, n_boot, seed=0):
     rng, hits = np.random.default_rng(seed), 0
     truth = true_worth(slope, 0.0625 if clusters else 0.0)
     for i in range(replicates):
-        g = worth(simulated(rng, n, slope, clusters), cluster="branch" if clusters else None, n_boot=n_boot, seed=i).glance().iloc[0]
+        g = (
+            worth(simulated(rng, n, slope, clusters), cluster="branch" if clusters else None, n_boot=n_boot, seed=i)
+            .glance()
+            .iloc[0]
+        )
         hits += g["money_low"] <= truth <= g["money_high"]
     return hits / replicates
 
@@ -148,7 +157,9 @@ def test_worth_interval_covers_95_in_100_sample(n, slope, clusters):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("n", "slope", "clusters"), [(500, 0.05, None), (2000, 0.02, None), (1200, 0.05, 60), (2000, 0.0, 40)])
+@pytest.mark.parametrize(
+    ("n", "slope", "clusters"), [(500, 0.05, None), (2000, 0.02, None), (1200, 0.05, 60), (2000, 0.0, 40)]
+)
 def test_worth_interval_covers_95_in_100(n, slope, clusters):
     assert coverage(2000, n, slope, clusters, 1000, seed=3) == pytest.approx(0.95, abs=allowed(2000))
 
@@ -235,7 +246,9 @@ def wald_power(n, slope, zeros=0.3, shape=1.2):
 
 def headlines(n, slope, replicates, n_boot, seed=0):
     rng = np.random.default_rng(seed)
-    return np.mean([worth(simulated(rng, n, slope), n_boot=n_boot, seed=i).glance()["established"][0] for i in range(replicates)])
+    return np.mean(
+        [worth(simulated(rng, n, slope), n_boot=n_boot, seed=i).glance()["established"][0] for i in range(replicates)]
+    )
 
 
 def test_a_planted_8_percent_is_given_wherever_a_wald_test_has_90_percent_power_sample():
@@ -247,7 +260,10 @@ def test_a_planted_8_percent_is_given_wherever_a_wald_test_has_90_percent_power_
 @pytest.mark.parametrize("n", [1000, 3000, 10000])
 @pytest.mark.parametrize("percent", [2, 4, 8])
 def test_power_table(n, percent, capsys):
-    power, share = wald_power(n, np.log1p(percent / 100)), headlines(n, np.log1p(percent / 100), 400, 400, seed=n + percent)
+    power, share = (
+        wald_power(n, np.log1p(percent / 100)),
+        headlines(n, np.log1p(percent / 100), 400, 400, seed=n + percent),
+    )
     with capsys.disabled():
         print(f"\n+{percent} % a point, n = {n}: headlines {share:.3f}, Wald power {power:.3f}")
     assert share >= 0.9 - 2 * np.sqrt(0.09 / 400) or power < 0.9
@@ -260,7 +276,9 @@ def test_the_ladder_holds_five_models_and_the_same_question(customers):
     got = compare_revenue_models(customers, revenue="revenue", loyalty="nps", controls=["affluence"], seed=1)
     t = got.tidy().set_index("term")
     assert list(t.index) == ["poisson", "gamma", "log_ols", "two_part", "tweedie"]
-    one = cx.fit_loyalty_revenue(customers, revenue="revenue", loyalty="nps", controls=["affluence"], model="gamma").glance()
+    one = cx.fit_loyalty_revenue(
+        customers, revenue="revenue", loyalty="nps", controls=["affluence"], model="gamma"
+    ).glance()
     assert t.loc["gamma", "percent"] == one["percent"][0]
     assert t.loc["log_ols", "n"] == (customers["revenue"] > 0).sum()
     assert got.glance()["suits"][0] == "gamma"
@@ -269,7 +287,9 @@ def test_the_ladder_holds_five_models_and_the_same_question(customers):
 def test_the_ladder_names_the_log_ols_trap():
     got = compare_revenue_models(trap(), revenue="revenue", loyalty="nps")
     assert "The log-OLS trap is here: its coefficient reads 22.1 %, the means -28.7 %" in got.sentence()
-    assert got.tables()["left_out"]["why"][0] == "two_part needs customers without revenue; all 4000 have some: take gamma"
+    assert (
+        got.tables()["left_out"]["why"][0] == "two_part needs customers without revenue; all 4000 have some: take gamma"
+    )
 
 
 def test_the_specification_curve_takes_every_subset_and_marks_the_default(customers):

@@ -18,7 +18,17 @@ ALLOWED_DIGITS = (
     r"[−-]?\b\d{1,3}\s?[–…]\s?\d{1,3}\b",  # ends of a scale
     r"^\s*\d+\.\s",  # list number
 )
-LOGIC = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef, ast.For, ast.While, ast.If, ast.IfExp, ast.Try)
+LOGIC = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.Lambda,
+    ast.ClassDef,
+    ast.For,
+    ast.While,
+    ast.If,
+    ast.IfExp,
+    ast.Try,
+)
 LOGIC += (ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp, ast.With)
 SHOWS_ROWS = {"head", "tail", "sample", "to_string"}
 
@@ -77,7 +87,9 @@ def analysis_calls(nb) -> list[ast.Call]:
     """Return the calls ``cx.something(data.responses, ...)``."""
     trees = [ast.parse(c.source) for c in nb.cells if c.cell_type == "code"]
     calls = [n for t in trees for n in ast.walk(t) if isinstance(n, ast.Call)]
-    return [c for c in calls if ast.unparse(c.func).startswith("cx.") and c.args and ".responses" in ast.unparse(c.args[0])]
+    return [
+        c for c in calls if ast.unparse(c.func).startswith("cx.") and c.args and ".responses" in ast.unparse(c.args[0])
+    ]
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda p: p.stem)

@@ -83,7 +83,9 @@ def test_airport_notebooks_without_their_table_are_skipped_with_the_reason(airpo
 def test_garden_centre_weak_link_is_told_as_weak(garden_centre):
     folder, notebooks = garden_centre
     assert notebooks["loyalty_revenue"]["status"] == "ok"
-    headline = json.loads((folder / "findings" / "loyalty_revenue" / "loyalty_revenue.json").read_text(encoding="utf-8"))
+    headline = json.loads(
+        (folder / "findings" / "loyalty_revenue" / "loyalty_revenue.json").read_text(encoding="utf-8")
+    )
     assert headline["glance"]["explained"] < 0.02
     assert re.search(r"weak|not established", headline["sentence"])
 

@@ -41,19 +41,30 @@ def result(**data):
 
 
 def notebook(*cells):
-    made = [v4.new_markdown_cell(c) if isinstance(c, str) else v4.new_code_cell(c[0], outputs=list(c[1:])) for c in cells]
+    made = [
+        v4.new_markdown_cell(c) if isinstance(c, str) else v4.new_code_cell(c[0], outputs=list(c[1:])) for c in cells
+    ]
     return v4.new_notebook(cells=made)
 
 
 def page(tmp_path, nb, *, status="ok", failure=None, with_code=False, reason=None) -> Page:
     task = Task("answer", tmp_path / "answer.ipynb", nb, {}, {"words": EVIL}, None, None)
-    write_page(Outcome(task, status, reason, nb, failure), record(status, reason, failure), tmp_path, with_code=with_code)
+    write_page(
+        Outcome(task, status, reason, nb, failure), record(status, reason, failure), tmp_path, with_code=with_code
+    )
     return Page((tmp_path / "answer.html").read_text(encoding="utf-8"))
 
 
 def record(status="ok", reason=None, failure=None, title="A <b>study</b>") -> dict:
     cell = failure.cell + 1 if failure and failure.cell is not None else None
-    entry = {"name": "answer", "status": status, "reason": reason, "failed_cell": cell, "parameters": {"words": EVIL}, "failed_checks": 0}
+    entry = {
+        "name": "answer",
+        "status": status,
+        "reason": reason,
+        "failed_cell": cell,
+        "parameters": {"words": EVIL},
+        "failed_checks": 0,
+    }
     return {
         "title": title, "study": "../s.yml", "report": None, "versions": {"cxresearch": "0"}, "inputs": {EVIL: "0" * 64}, "notebooks": [entry],
     }  # fmt: skip
@@ -66,9 +77,17 @@ def whole(tmp_path) -> Page:
         ("x = 1",),
         "## How far?",
         ("far()", result(text_markdown="North leads by 12 points &lt;b&gt;.", text_plain="x")),
-        ("far.plot()", result(text_plain="<Axes: title={'left': 'x'}>"), v4.new_output("display_data", {"image/png": "iVBORw0K\nGgo="}, metadata={"image/png": {"width": 640}})),
+        (
+            "far.plot()",
+            result(text_plain="<Axes: title={'left': 'x'}>"),
+            v4.new_output("display_data", {"image/png": "iVBORw0K\nGgo="}, metadata={"image/png": {"width": 640}}),
+        ),
         "*Figure.* Points, 95 % interval.\n\nThe same as a table:",
-        ("far.tidy()", v4.new_output("stream", name="stderr", text="\x1b[31mWarning: few\x1b[0m\n"), result(text_html=TABLE)),
+        (
+            "far.tidy()",
+            v4.new_output("stream", name="stderr", text="\x1b[31mWarning: few\x1b[0m\n"),
+            result(text_html=TABLE),
+        ),
         ("bad()", result(text_html=EVIL), result(text_markdown=EVIL), result(text_plain=EVIL)),
         EVIL,
     )
@@ -88,7 +107,12 @@ def test_a_page_asks_nothing_of_anyone(whole):
     assert [i["src"][:22] for i in whole.all("img")] == ["data:image/png;base64,"]
     style = re.search(r"<style>(.*?)</style>", whole.text, flags=re.S).group(1)
     assert not re.search(r"url\(|@import|@font-face", style)
-    assert not [v for _, attributes in whole.tags for k, v in attributes.items() if k in ("src", "srcset", "style", "data") and "//" in v]
+    assert not [
+        v
+        for _, attributes in whole.tags
+        for k, v in attributes.items()
+        if k in ("src", "srcset", "style", "data") and "//" in v
+    ]
 
 
 def test_a_page_has_title_language_and_a_way_back(whole):
@@ -107,7 +131,9 @@ def test_a_figure_is_described_by_the_computed_sentence_and_keeps_its_caption_an
 
 def test_without_a_sentence_the_caption_describes_the_figure():
     picture = v4.new_output("display_data", {"image/svg+xml": "<svg xmlns='http://www.w3.org/2000/svg'/>"})
-    nb = notebook("# What?", ("f()", result(text_markdown="Said.")), "## And then?", ("plot()", picture), "*Figure.* Over time.")
+    nb = notebook(
+        "# What?", ("f()", result(text_markdown="Said.")), "## And then?", ("plot()", picture), "*Figure.* Over time."
+    )
     figure = next(b for b in read_page(nb)[1] if b.kind == "figure")
     assert figure.alt == "Figure. Over time." and figure.content.startswith("data:image/svg+xml;base64,PHN2Zy")
 
@@ -148,10 +174,27 @@ def test_warnings_stay_visible_without_terminal_colours(whole):
 
 
 def test_a_failed_page_says_so_first_and_marks_the_cell(tmp_path):
-    error = v4.new_output("error", ename="ValueError", evalue="<b>no</b>", traceback=["\x1b[31mValueError\x1b[0m: <b>no</b>"])
+    error = v4.new_output(
+        "error", ename="ValueError", evalue="<b>no</b>", traceback=["\x1b[31mValueError\x1b[0m: <b>no</b>"]
+    )
     nb = notebook("# What?", ("fine = 1",), ("fails()", error), ("after = 1",))
-    failed = page(tmp_path, nb, status="failed", failure=Failure(2, "ValueError: <b>no</b>"), reason="cell 3: ValueError: <b>no</b>")
-    at = [failed.text.index(words) for words in ('role="alert"', "cell 3: ValueError: &lt;b&gt;no", "<h1>What?", 'id="failed"', "<pre class=\"error\">ValueError")]
+    failed = page(
+        tmp_path,
+        nb,
+        status="failed",
+        failure=Failure(2, "ValueError: <b>no</b>"),
+        reason="cell 3: ValueError: <b>no</b>",
+    )
+    at = [
+        failed.text.index(words)
+        for words in (
+            'role="alert"',
+            "cell 3: ValueError: &lt;b&gt;no",
+            "<h1>What?",
+            'id="failed"',
+            '<pre class="error">ValueError',
+        )
+    ]
     assert failed.all("details")[:2] == [{"class": "code"}, {"class": "code", "open": None}]
     assert at == sorted(at) and '<a href="#failed">' in failed.text
 
@@ -167,7 +210,12 @@ def card(tmp_path, status="ok", reason=None, checks=(), **more) -> Page:
     if checks:
         import json
 
-        saved = {"id": "f", "sentence": "It is <b>12</b> & more.", "checks": list(checks), "tables": {"tidy": "main.tidy.csv"}}
+        saved = {
+            "id": "f",
+            "sentence": "It is <b>12</b> & more.",
+            "checks": list(checks),
+            "tables": {"tidy": "main.tidy.csv"},
+        }
         (tmp_path / "findings" / "answer").mkdir(parents=True)
         (tmp_path / "findings" / "answer" / "main.json").write_text(json.dumps(saved), encoding="utf-8")
     known = record(status, reason) | more
@@ -178,7 +226,11 @@ def card(tmp_path, status="ok", reason=None, checks=(), **more) -> Page:
 
 def test_the_index_shows_headline_failed_checks_and_links(tmp_path):
     unmet = {"check": "rows <per> driver", "value": 3.14159, "limit": "at least 10", "ok": False}
-    index = card(tmp_path, checks=[unmet, {"check": "b", "value": True, "limit": "yes", "ok": True}], started="2026-11-21T22:46:05+00:00")
+    index = card(
+        tmp_path,
+        checks=[unmet, {"check": "b", "value": True, "limit": "yes", "ok": True}],
+        started="2026-11-21T22:46:05+00:00",
+    )
     assert "It is &lt;b&gt;12&lt;/b&gt; &amp; more." in index.text and "Why so?" in index.text
     assert "<strong>1 of 2 checks not met</strong>" in index.text
     assert "rows &lt;per&gt; driver: 3.142, required: at least 10" in index.text

@@ -49,7 +49,9 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("a project")
     write_study(folder)
     for name in ("zebra", "drivers", "answer", "intake"):
-        write_notebook(folder / "notebooks", name, "1", parameters=PARAMETERS if name == "answer" else 'study = "x"  # y')
+        write_notebook(
+            folder / "notebooks", name, "1", parameters=PARAMETERS if name == "answer" else 'study = "x"  # y'
+        )
     return folder
 
 
@@ -93,9 +95,18 @@ def test_a_setting_is_read_as_the_type_of_its_default(project, setting, value):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"report": "shrt"}, "study.yml has no report 'shrt'; did you mean 'short'?; there are short, misspelt, mistyped, elsewhere"),
-        ({"report": "elsewhere"}, "report 'elsewhere': there is no notebook 'anwser'; did you mean 'answer'?; there are intake, drivers, answer, zebra"),
-        ({"only": ["zebar.ipynb"]}, "--only: there is no notebook 'zebar.ipynb'; did you mean 'zebra'?; there are intake, drivers, answer, zebra"),
+        (
+            {"report": "shrt"},
+            "study.yml has no report 'shrt'; did you mean 'short'?; there are short, misspelt, mistyped, elsewhere",
+        ),
+        (
+            {"report": "elsewhere"},
+            "report 'elsewhere': there is no notebook 'anwser'; did you mean 'answer'?; there are intake, drivers, answer, zebra",
+        ),
+        (
+            {"only": ["zebar.ipynb"]},
+            "--only: there is no notebook 'zebar.ipynb'; did you mean 'zebra'?; there are intake, drivers, answer, zebra",
+        ),
         (
             {"report": "misspelt"},
             "report 'misspelt': no parameter 'tmes' in intake.ipynb, drivers.ipynb, answer.ipynb, zebra.ipynb; "
@@ -105,11 +116,26 @@ def test_a_setting_is_read_as_the_type_of_its_default(project, setting, value):
             {"report": "mistyped"},
             "report 'mistyped': words of answer.ipynb is text (default 'as planned'); found a whole number 2018; write it in quotation marks",
         ),
-        ({"settings": [("times", "many")]}, "--set times=many: times of answer.ipynb is a whole number (default 3); found text 'many'"),
-        ({"settings": [("times", "2.5")]}, "--set times=2.5: times of answer.ipynb is a whole number (default 3); found a number 2.5"),
-        ({"settings": [("times", "True")]}, "--set times=True: times of answer.ipynb is a whole number (default 3); found true or false True"),
-        ({"settings": [("quick", "1")]}, "--set quick=1: quick of answer.ipynb is true or false (default True); found text '1'"),
-        ({"settings": [("share", "None")]}, "--set share=None: share of answer.ipynb is a number (default 0.95); found None"),
+        (
+            {"settings": [("times", "many")]},
+            "--set times=many: times of answer.ipynb is a whole number (default 3); found text 'many'",
+        ),
+        (
+            {"settings": [("times", "2.5")]},
+            "--set times=2.5: times of answer.ipynb is a whole number (default 3); found a number 2.5",
+        ),
+        (
+            {"settings": [("times", "True")]},
+            "--set times=True: times of answer.ipynb is a whole number (default 3); found true or false True",
+        ),
+        (
+            {"settings": [("quick", "1")]},
+            "--set quick=1: quick of answer.ipynb is true or false (default True); found text '1'",
+        ),
+        (
+            {"settings": [("share", "None")]},
+            "--set share=None: share of answer.ipynb is a number (default 0.95); found None",
+        ),
         (
             {"settings": [("share", "1e999")]},
             "--set share=1e999: share of answer.ipynb cannot be a number inf; "
@@ -137,8 +163,14 @@ def test_what_a_run_refuses_word_for_word(project, options, message):
             lambda nb: nb.cells[1].update(source="times = 3"),
             "n.ipynb: its parameters cell has no 'study'; add the line study = \"path of study.yml\"",
         ),
-        (lambda nb: nb.cells[1].update(source="study = 'x'\ntimes = ="), "n.ipynb: line 2 of its parameters cell is not Python: invalid syntax"),
-        (lambda nb: nb.metadata.pop("kernelspec"), "n.ipynb names no kernel; open it in JupyterLab, choose one and save it"),
+        (
+            lambda nb: nb.cells[1].update(source="study = 'x'\ntimes = ="),
+            "n.ipynb: line 2 of its parameters cell is not Python: invalid syntax",
+        ),
+        (
+            lambda nb: nb.metadata.pop("kernelspec"),
+            "n.ipynb names no kernel; open it in JupyterLab, choose one and save it",
+        ),
         (
             lambda nb: nb.metadata.kernelspec.update(name="julia-9"),
             "n.ipynb asks for the kernel 'julia-9', which is not installed; installed: python3",
@@ -225,7 +257,13 @@ def faulty(tmp_path_factory):
     write_answer(shelf)
     write_notebook(shelf, "killed", "saved = 1", KILL, 'print("after")')
     write_notebook(shelf, "leaves", "import sys\nsys.exit(0)", 'print("after")')
-    write_notebook(shelf, "raises", "%%md ## Then?", "import nbformat, os\nnbformat.read(os.path.abspath('absent'), 4)", 'print("after")')
+    write_notebook(
+        shelf,
+        "raises",
+        "%%md ## Then?",
+        "import nbformat, os\nnbformat.read(os.path.abspath('absent'), 4)",
+        'print("after")',
+    )
     write_notebook(shelf, ODD, SHOW_ENVIRONMENT, headline="promised")
     write_notebook(shelf, "costly", "1/0", needs={"tables": ["costs"], "roles": []})
     made = make_run(plan_of(folder), folder / "reports" / "run")
@@ -296,7 +334,9 @@ def test_no_kernel_and_no_half_folder_outlives_the_run(faulty):
 def test_the_record_says_what_was_run_on_what_with_what(faulty):
     folder, made, record = faulty
     answer = record["notebooks"][0]
-    sha = subprocess.run(["sha256sum", folder / "answers.csv"], capture_output=True, text=True, check=True).stdout.split()[0]
+    sha = subprocess.run(
+        ["sha256sum", folder / "answers.csv"], capture_output=True, text=True, check=True
+    ).stdout.split()[0]
     assert record["study"] == "../../study.yml" and record["title"] == "Tiny <company> & sons"
     assert record["inputs"].keys() == {"answers.csv", "study.yml"} and record["inputs"]["answers.csv"] == sha
     assert answer["path"] == "notebooks/answer.ipynb" and len(answer["sha256"]) == 64
@@ -342,7 +382,11 @@ def test_a_kernel_that_cannot_start_says_why(tmp_path, monkeypatch):
     write_notebook(tmp_path / "notebooks", "n", "1")
     kernel = tmp_path / "jupyter" / "kernels" / "python3"
     kernel.mkdir(parents=True)
-    spec = {"argv": [sys.executable, "-c", "raise SystemExit('no such engine')", "{connection_file}"], "display_name": "x", "language": "python"}
+    spec = {
+        "argv": [sys.executable, "-c", "raise SystemExit('no such engine')", "{connection_file}"],
+        "display_name": "x",
+        "language": "python",
+    }
     (kernel / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
@@ -361,7 +405,9 @@ def test_a_cell_without_a_reply_fails_whatever_its_metadata_says():
     assert (failure.cell, failure.reason) == (2, "did not run")
     ledger.note_reply(None, 2, {"content": {"status": "ok"}})
     assert ledger.failure(notebook, None, timeout=1, last_words="") is None
-    assert ledger.failure(notebook, OSError("pipe\nbroke"), timeout=1, last_words="").reason == "after the last cell: pipe"
+    assert (
+        ledger.failure(notebook, OSError("pipe\nbroke"), timeout=1, last_words="").reason == "after the last cell: pipe"
+    )
 
 
 def test_machine_paths_in_outputs_are_hidden_and_other_text_stays():

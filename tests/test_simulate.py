@@ -62,14 +62,16 @@ def behaviour_features(transactions: pd.DataFrame) -> pd.DataFrame:
     """Return standardised logarithms of behaviour in 2024, one row a customer."""
     paid = transactions.assign(day=pd.to_datetime(transactions["paid_at"])).query("day < '2025-01-01'")
     bought = paid[paid["amount"] > 0].groupby("customer_id")
-    features = pd.DataFrame({
-        "recency": (pd.Timestamp("2025-01-01") - bought["day"].max()).dt.days,
-        "frequency": bought.size(),
-        "monetary": paid.groupby("customer_id")["amount"].sum(),
-        "basket": bought["amount"].mean(),
-        "returns": paid.groupby("customer_id")["amount"].agg(lambda a: (a < 0).mean()),
-        "web": bought["channel"].agg(lambda c: (c == "web").mean()),
-    })
+    features = pd.DataFrame(
+        {
+            "recency": (pd.Timestamp("2025-01-01") - bought["day"].max()).dt.days,
+            "frequency": bought.size(),
+            "monetary": paid.groupby("customer_id")["amount"].sum(),
+            "basket": bought["amount"].mean(),
+            "returns": paid.groupby("customer_id")["amount"].agg(lambda a: (a < 0).mean()),
+            "web": bought["channel"].agg(lambda c: (c == "web").mean()),
+        }
+    )
     logs = np.log1p(features)
     return (logs - logs.mean()) / logs.std()
 

@@ -28,7 +28,7 @@ reports:
   elsewhere: {notebooks: [anwser]}
 """
 
-DEFINE = '''
+DEFINE = """
 from dataclasses import dataclass
 from cxresearch.findings import Check, Finding
 import pandas as pd
@@ -43,7 +43,7 @@ class Answer(Finding):
         ax = ax or plt.subplots(figsize=(5, 2))[1]
         ax.plot([0, self.summary["n"]])
         return ax
-'''
+"""
 FIND = """
 table = pd.DataFrame({"term": ["a", "b"], "estimate": [1.25, times * 2.0], "note": ["<script>alert(1)</script>", "x"]})
 checks = (Check("rows <enough>", 3, "at least 10", False), Check("seen", True, "yes", True))
@@ -52,7 +52,9 @@ finding
 """
 
 
-def write_notebook(folder: Path, name: str, *cells: str, parameters: str | None = PARAMETERS, needs=None, headline=None) -> Path:
+def write_notebook(
+    folder: Path, name: str, *cells: str, parameters: str | None = PARAMETERS, needs=None, headline=None
+) -> Path:
     """Write a notebook of a title, a parameters cell and `cells`.
 
     A cell is code, or Markdown where it starts with ``%%md``; nbval passes over what ``%%ignore`` marks.

@@ -93,10 +93,10 @@ def parallel_lines(model: CumulativeLogit) -> tuple[float, float, int]:
     fitted = np.stack([logit.fitted(fit.parameters[0]) for logit, fit in zip(logits, fits)])
     covariance = np.empty((cuts * m, cuts * m))
     for j in range(cuts):
-        for l in range(cuts):
-            shared = model.weights * (fitted[max(j, l)] * (1 - fitted[min(j, l)]))
-            block = fits[j].inverse[0] @ ((x * shared[:, None]).T @ x) @ fits[l].inverse[0]
-            covariance[j * m : j * m + m, l * m : l * m + m] = block[1:, 1:]
+        for k in range(cuts):
+            shared = model.weights * (fitted[max(j, k)] * (1 - fitted[min(j, k)]))
+            block = fits[j].inverse[0] @ ((x * shared[:, None]).T @ x) @ fits[k].inverse[0]
+            covariance[j * m : j * m + m, k * m : k * m + m] = block[1:, 1:]
     slopes = np.concatenate([fit.parameters[0][1:] for fit in fits])
     contrast = np.hstack([np.tile(np.eye(m), (cuts - 1, 1)), -np.eye((cuts - 1) * m)])
     difference = contrast @ slopes

@@ -48,14 +48,27 @@ class LoyaltyByGroup(Finding):
             f"{r.group} ({number(r.percent)} %, {interval(r.percent_low, r.percent_high, self.confidence)})"
             for r in t[t["group"].isin(apart)].itertuples()
         )
-        return f"In {self.label(self.group)}, {what} departs from the mean in {named}: {mean}; associations, not causes."
+        return (
+            f"In {self.label(self.group)}, {what} departs from the mean in {named}: {mean}; associations, not causes."
+        )
 
     def plot(self, ax=None):
         """Draw percent per point by group: own (grey) and drawn towards the mean, with intervals."""
         ax = axes_or_new(ax, rows=2 * len(self.table))
         t = self.table
-        intervals(ax, t["group"], t["own"], t["own_low"], t["own_high"], colour=QUIET, offset=0.16, label="the group alone")
-        intervals(ax, t["group"], t["percent"], t["percent_low"], t["percent_high"], colour=PALETTE[0], offset=-0.16, label="drawn towards the mean")
+        intervals(
+            ax, t["group"], t["own"], t["own_low"], t["own_high"], colour=QUIET, offset=0.16, label="the group alone"
+        )
+        intervals(
+            ax,
+            t["group"],
+            t["percent"],
+            t["percent_low"],
+            t["percent_high"],
+            colour=PALETTE[0],
+            offset=-0.16,
+            label="drawn towards the mean",
+        )
         ax.axvline(0, color=QUIET, linewidth=1)
         ax.set_xlabel(wrap(f"% more {self.label(self.outcome)} per point of {self.label(self.loyalty)}", 90))
         ax.legend(loc="lower right")
@@ -94,19 +107,36 @@ def loyalty_by_group(
     held = tuple(c for c in as_columns("controls", controls) if c != by)
     options = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc, "min_base": min_base}
     groups = pool_small_groups(customers[by].astype(object), min_base=max(min_base, 2))
-    rows, left_out = _each(customers, groups, {"revenue": revenue, "loyalty": loyalty, "controls": held, **options}, min_rows)
+    rows, left_out = _each(
+        customers, groups, {"revenue": revenue, "loyalty": loyalty, "controls": held, **options}, min_rows
+    )
     if len(rows) < 2:
-        raise TooFewRespondents(f"loyalty_by_group needs two groups of at least {min_rows} complete rows in {by}; found {len(rows)}")
+        raise TooFewRespondents(
+            f"loyalty_by_group needs two groups of at least {min_rows} complete rows in {by}; found {len(rows)}"
+        )
     own = pd.DataFrame(rows)
     table, summary = _shrunken(own, confidence)
     tested = (
         Check("groups left out", len(left_out), "0", not left_out),
-        Check("groups differ (Cochran's Q, p)", summary["p_value"], "below 0.05 to read differences", summary["p_value"] < 0.05),
+        Check(
+            "groups differ (Cochran's Q, p)",
+            summary["p_value"],
+            "below 0.05 to read differences",
+            summary["p_value"] < 0.05,
+        ),
         Check("smallest group", int(own["n"].min()), f"at least {min_rows}", True),
     )
     return LoyaltyByGroup(
-        function="loyalty_by_group", outcome=revenue, group=by, table=table, summary=summary, tested=tested, labels=labels or {},
-        further={"left_out": pd.DataFrame(left_out, columns=["group", "why"])}, loyalty=loyalty, confidence=confidence,
+        function="loyalty_by_group",
+        outcome=revenue,
+        group=by,
+        table=table,
+        summary=summary,
+        tested=tested,
+        labels=labels or {},
+        further={"left_out": pd.DataFrame(left_out, columns=["group", "why"])},
+        loyalty=loyalty,
+        confidence=confidence,
     )
 
 
@@ -121,7 +151,16 @@ def _each(customers, groups, options, min_rows) -> tuple[list[dict], list[dict]]
             continue
         at = got.fit.terms.index(s.loyalty)
         error = float(np.sqrt(got.covariance[at, at]))
-        rows.append({"group": str(name), "b": float(got.values[at]), "error": error, "df": float(got.df[at]), "n": s.n, "kish": s.n_effective})
+        rows.append(
+            {
+                "group": str(name),
+                "b": float(got.values[at]),
+                "error": error,
+                "df": float(got.df[at]),
+                "n": s.n,
+                "kish": s.n_effective,
+            }
+        )
     return rows, left_out
 
 
@@ -157,12 +196,21 @@ def _shrunken(own: pd.DataFrame, confidence: float) -> tuple[pd.DataFrame, dict]
     values = {"percent": drawn, "percent_low": drawn - z * error, "percent_high": drawn + z * error}
     half = np.array([critical_value(confidence, d) for d in own["df"]]) * own["error"].to_numpy()
     values |= {"own": b, "own_low": b - half, "own_high": b + half}
-    table = pd.DataFrame({"group": own["group"], **{key: 100 * np.expm1(v) for key, v in values.items()}, "n": own["n"]})
+    table = pd.DataFrame(
+        {"group": own["group"], **{key: 100 * np.expm1(v) for key, v in values.items()}, "n": own["n"]}
+    )
     table["p_adjusted"] = stats.false_discovery_control(p)
-    ends = {"percent": mean, "percent_low": mean - z * np.sqrt(mean_variance), "percent_high": mean + z * np.sqrt(mean_variance)}
+    ends = {
+        "percent": mean,
+        "percent_low": mean - z * np.sqrt(mean_variance),
+        "percent_high": mean + z * np.sqrt(mean_variance),
+    }
     summary = {
-        "n": int(own["n"].sum()), "n_effective": float(own["kish"].sum()), "method": f"Poisson quasi-likelihood in each of {k} groups, drawn towards their mean",
-        **{key: float(100 * np.expm1(v)) for key, v in ends.items()}, "std_between": float(np.sqrt(tau2)),
+        "n": int(own["n"].sum()),
+        "n_effective": float(own["kish"].sum()),
+        "method": f"Poisson quasi-likelihood in each of {k} groups, drawn towards their mean",
+        **{key: float(100 * np.expm1(v)) for key, v in ends.items()},
+        "std_between": float(np.sqrt(tau2)),
         "p_value": float(stats.chi2.sf(_q(b, variance, 0.0), k - 1)),
     }
     return table, summary

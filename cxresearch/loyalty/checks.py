@@ -16,7 +16,9 @@ from cxresearch.loyalty.trouble import LEAK_CORRELATION
 POWER = {"poisson": 1.0, "gamma": 2.0}
 MOST_ZEROS, MOST_DROPPED = 0.5, 0.2
 # What a satisfied customer goes on to do; a name that dates it before the answer clears it.
-LATER = re.compile(r"repurchas|renew|referr|retain|retention|churn|visit|order|purchas|frequen|upsell|spend|spent|basket", re.I)
+LATER = re.compile(
+    r"repurchas|renew|referr|retain|retention|churn|visit|order|purchas|frequen|upsell|spend|spent|basket", re.I
+)
 EARLIER = re.compile(r"before|prior|past|previous|earlier|last|baseline", re.I)
 
 describe_columns(
@@ -25,7 +27,9 @@ describe_columns(
 )
 
 
-def all_checks(s: Sample, plan: Plan, got: Estimates, *, late, timed: bool, leak, sides, shape_tests, received: int, trap=None) -> tuple[Check, ...]:
+def all_checks(
+    s: Sample, plan: Plan, got: Estimates, *, late, timed: bool, leak, sides, shape_tests, received: int, trap=None
+) -> tuple[Check, ...]:
     """Return the checks of a fit."""
     return (
         _left_out(s, received),
@@ -96,7 +100,14 @@ def _mediators(s: Sample) -> list[Check]:
     if not s.controls:
         return []
     value = ", ".join(later) or "none by name"
-    return [Check("controls that may lie after the score", value, "none: holding them constant hides part of the link", not later)]
+    return [
+        Check(
+            "controls that may lie after the score",
+            value,
+            "none: holding them constant hides part of the link",
+            not later,
+        )
+    ]
 
 
 def _controls_move(sides: pd.DataFrame) -> list[Check]:
@@ -120,11 +131,18 @@ def _trap(trap, got: Estimates) -> list[Check]:
         return []
     honest = 100 * np.expm1(got.interval("log_ratio", 0.95)[0])
     value = f"{trap[0]:.1f} % against {honest:.1f} %"
-    return [Check("coefficient of log revenue agrees with the means", value, "same sign, within the interval", not trap[1])]
+    return [
+        Check("coefficient of log revenue agrees with the means", value, "same sign, within the interval", not trap[1])
+    ]
 
 
 def _shapes(tests: pd.DataFrame, plan: Plan) -> list[Check]:
     return [
-        Check(f"{row.test} (p)", row.p_value, "at least 0.05 for a straight line", plan.shape != "linear" or bool(row.p_value >= 0.05))
+        Check(
+            f"{row.test} (p)",
+            row.p_value,
+            "at least 0.05 for a straight line",
+            plan.shape != "linear" or bool(row.p_value >= 0.05),
+        )
         for row in tests.itertuples()
     ]

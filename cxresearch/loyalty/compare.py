@@ -13,11 +13,22 @@ from cxresearch.loyalty.contrast import estimate, explained, log_trap
 from cxresearch.loyalty.design import Sample, sample
 from cxresearch.loyalty.fit import headline, reasons_against, timing
 from cxresearch.loyalty.groups import revenue_by_group
-from cxresearch.loyalty.ladder import MODELS, NAMES, WITH_EFFECTS, park, plan_for
+from cxresearch.loyalty.ladder import MODELS, NAMES, park, plan_for
 from cxresearch.loyalty.shape import SHAPES
 from cxresearch.loyalty.trouble import leaks
 
-KEYS = ("percent", "percent_low", "percent_high", "p_value", "money", "money_low", "money_high", "ratio", "ratio_low", "ratio_high")
+KEYS = (
+    "percent",
+    "percent_low",
+    "percent_high",
+    "p_value",
+    "money",
+    "money_low",
+    "money_high",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -97,24 +108,47 @@ def compare_revenue_models(
     require_choice("shape", shape, SHAPES)
     require_share("confidence", confidence)
     s = sample(
-        customers, revenue=revenue, loyalty=loyalty, controls=controls, effects=effects, weight=weight, strata=strata,
-        cluster=cluster, fpc=fpc, min_rows=min_rows, min_base=min_base, what="compare_revenue_models",
+        customers,
+        revenue=revenue,
+        loyalty=loyalty,
+        controls=controls,
+        effects=effects,
+        weight=weight,
+        strata=strata,
+        cluster=cluster,
+        fpc=fpc,
+        min_rows=min_rows,
+        min_base=min_base,
+        what="compare_revenue_models",
     )
     rows, left_out, trap, slope = _climb(s, shape, confidence)
     late, leak = timing(customers, time, s.rows)[0], leaks(s.score, s.y)
     reasons = reasons_against(rows[0], late, leak)
     summary = {
-        "n": s.n, "n_effective": s.n_effective, "method": f"{len(rows)} models; score {shape}", "park": slope,
-        "suits": suits(slope), "established": not reasons,
+        "n": s.n,
+        "n_effective": s.n_effective,
+        "method": f"{len(rows)} models; score {shape}",
+        "park": slope,
+        "suits": suits(slope),
+        "established": not reasons,
     }
     further = {
         "groups": revenue_by_group(s, confidence=confidence, min_base=min_base, seed=seed),
         "left_out": pd.DataFrame(left_out, columns=["term", "why"]),
     }
     return RevenueModels(
-        function="compare_revenue_models", outcome=revenue, group=None, table=pd.DataFrame(rows), summary=summary,
-        tested=_checks(rows, trap, late, leak), labels=labels or {}, further=further, loyalty=loyalty,
-        confidence=confidence, reasons=reasons, trap=trap,
+        function="compare_revenue_models",
+        outcome=revenue,
+        group=None,
+        table=pd.DataFrame(rows),
+        summary=summary,
+        tested=_checks(rows, trap, late, leak),
+        labels=labels or {},
+        further=further,
+        loyalty=loyalty,
+        confidence=confidence,
+        reasons=reasons,
+        trap=trap,
     )
 
 
@@ -151,8 +185,15 @@ def _checks(rows, trap, late, leak) -> tuple[Check, ...]:
     value = "differs" if trap and trap[1] else "agrees"
     return (
         Check("models agree in sign", len(signs), "one sign", len(signs) == 1),
-        Check("intervals of all models share a value", f"{low:.1f} to {high:.1f} %", "low end under high end", low <= high),
+        Check(
+            "intervals of all models share a value", f"{low:.1f} to {high:.1f} %", "low end under high end", low <= high
+        ),
         Check("coefficient of log revenue agrees with the means", value, "agrees", value == "agrees"),
-        Check("score measured before the revenue window", "not stated" if late is None else f"{100 * late:.0f} % later", "every score", late == 0),
+        Check(
+            "score measured before the revenue window",
+            "not stated" if late is None else f"{100 * late:.0f} % later",
+            "every score",
+            late == 0,
+        ),
         Check("score does not give the revenue away", leak or "no sign of it", "no sign of it", leak is None),
     )

@@ -49,7 +49,11 @@ class Sampling:
         kind = "survey-linearised" if self.is_survey else "robust (HC1)"
         if len(self.clusters) == 2:
             return f"clustered two ways ({', '.join(str(len(np.unique(c))) for c in self.clusters)} clusters)"
-        return f"{'survey-linearised, ' if self.is_survey else ''}clustered ({self.n_clusters} clusters)" if self.clusters else kind
+        return (
+            f"{'survey-linearised, ' if self.is_survey else ''}clustered ({self.n_clusters} clusters)"
+            if self.clusters
+            else kind
+        )
 
 
 def influence_covariance(influence, sampling: Sampling, p: int) -> np.ndarray:

@@ -90,38 +90,66 @@ def specification_curve(
     """
     require_share("confidence", confidence)
     controls = as_columns("controls", controls)
-    options = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc, "min_rows": min_rows, "min_base": min_base}
-    whole = sample(customers, revenue=revenue, loyalty=loyalty, controls=controls, what="specification_curve", **options)
+    options = {
+        "weight": weight,
+        "strata": strata,
+        "cluster": cluster,
+        "fpc": fpc,
+        "min_rows": min_rows,
+        "min_base": min_base,
+    }
+    whole = sample(
+        customers, revenue=revenue, loyalty=loyalty, controls=controls, what="specification_curve", **options
+    )
     used = customers.iloc[whole.rows]
     cap = float(np.quantile(whole.y, 0.99))
     tables = {0.0: used, 0.01: used.assign(**{revenue: np.minimum(whole.y, cap)})}
-    rows, failed = [], 0
+    rows = []
     for (capped, table), held in product(tables.items(), subsets(controls)):
         s = sample(table, revenue=revenue, loyalty=loyalty, controls=held, what="specification_curve", **options)
-        for model in MODELS:
-            try:
-                head = headline(estimate(s, plan_for(s, model, "linear")), confidence)
-            except DataProblem:
-                failed += 1
-                continue
-            keys = ("percent", "percent_low", "percent_high", "p_value")
-            rows.append({"model": model, "held": ", ".join(held) or "nothing", "capped": capped, **{k: head[k] for k in keys}, "n": s.n})
-    table = pd.DataFrame(rows).sort_values(["percent", "model", "held", "capped"], ignore_index=True)
-    default = (table["model"] == "poisson") & (table["held"] == (", ".join(controls) or "nothing")) & (table["capped"] == 0)
+        rows += [_specification(s, model, held, capped, confidence) for model in MODELS]
+    fitted = [row for row in rows if row is not None]
+    table = pd.DataFrame(fitted).sort_values(["percent", "model", "held", "capped"], ignore_index=True)
+    default = (
+        (table["model"] == "poisson") & (table["held"] == (", ".join(controls) or "nothing")) & (table["capped"] == 0)
+    )
     above, below = float((table["percent_low"] > 0).mean()), float((table["percent_high"] < 0).mean())
     summary = {
-        "n": whole.n, "n_effective": whole.n_effective, "method": f"{len(table)} specifications", "share": above, "share_below": below,
+        "n": whole.n,
+        "n_effective": whole.n_effective,
+        "method": f"{len(table)} specifications",
+        "share": above,
+        "share_below": below,
         "rank": int(np.flatnonzero(default)[0]) + 1,
     }
-    tested = (
-        Check("estimates share one sign", float(max((table["percent"] > 0).mean(), (table["percent"] < 0).mean())), "1", bool((table["percent"] > 0).all() or (table["percent"] < 0).all())),
-        Check("intervals that exclude zero on one side", max(above, below), "at least 0.95", max(above, below) >= 0.95),
-        Check("specifications that could not be fitted", failed, "0", failed == 0),
-    )
     return SpecificationCurve(
-        function="specification_curve", outcome=revenue, group=None, table=table, summary=summary, tested=tested, labels=labels or {},
-        loyalty=loyalty, confidence=confidence,
+        function="specification_curve",
+        outcome=revenue,
+        group=None,
+        table=table,
+        summary=summary,
+        tested=tuple(_checks(table, max(above, below), len(rows) - len(fitted))),
+        labels=labels or {},
+        loyalty=loyalty,
+        confidence=confidence,
     )
+
+
+def _specification(s, model: str, held, capped: float, confidence: float) -> dict | None:
+    """Return a row of the curve, or None where the model cannot be fitted."""
+    try:
+        head = headline(estimate(s, plan_for(s, model, "linear")), confidence)
+    except DataProblem:
+        return None
+    numbers = {k: head[k] for k in ("percent", "percent_low", "percent_high", "p_value")}
+    return {"model": model, "held": ", ".join(held) or "nothing", "capped": capped, **numbers, "n": s.n}
+
+
+def _checks(table: pd.DataFrame, one_side: float, failed: int):
+    sign = float(max((table["percent"] > 0).mean(), (table["percent"] < 0).mean()))
+    yield Check("estimates share one sign", sign, "1", sign == 1)
+    yield Check("intervals that exclude zero on one side", one_side, "at least 0.95", one_side >= 0.95)
+    yield Check("specifications that could not be fitted", failed, "0", failed == 0)
 
 
 def subsets(controls: Sequence[str]) -> list[tuple[str, ...]]:

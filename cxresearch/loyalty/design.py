@@ -100,7 +100,9 @@ def sample(
     Z, terms, of_control = _controls({c: v.to_numpy()[kept] for c, v in pooled.items()}, len(kept), bool(effects))
     codes = [pd.factorize(table[c].to_numpy()[kept])[0] for c in clusters]
     if len(np.unique(score[kept])) < 2:
-        raise DataProblem(f"{loyalty} has one value ({score[kept][0]:g}) in all {len(kept)} rows used; nothing can go with it")
+        raise DataProblem(
+            f"{loyalty} has one value ({score[kept][0]:g}) in all {len(kept)} rows used; nothing can go with it"
+        )
     check_clusters(clusters, codes)
     codes = [] if len(codes) == 1 and len(np.unique(codes[0])) == len(kept) else codes  # a row each: no clusters
     weights = checked_weights(None if weight is None else table[weight].to_numpy()[kept], len(kept))

@@ -82,7 +82,11 @@ class LoyaltyRevenue(Finding):
         )
 
     def _held_and_base(self) -> str:
-        held = f"with {listing(self.label(c) for c in self.controls)} held constant" if self.controls else "with nothing held constant"
+        held = (
+            f"with {listing(self.label(c) for c in self.controls)} held constant"
+            if self.controls
+            else "with nothing held constant"
+        )
         return f"{held}, {number(self.summary['n'], 0)} customers; an association, not a cause."
 
     def _without(self) -> str:
@@ -124,7 +128,9 @@ class LoyaltyRevenue(Finding):
         once = self.further["bounds"].query("times == 1").dropna(subset=["r2_score"])
         seen = once[(once["r2_score"] <= grid.columns.max()) & (once["r2_revenue"] <= grid.index.max())]
         for row in seen.itertuples():
-            ax.plot(row.r2_score, row.r2_revenue, "D", color=PALETTE[0], label=f"as strong as {wrap(self.label(row.term))}")
+            ax.plot(
+                row.r2_score, row.r2_revenue, "D", color=PALETTE[0], label=f"as strong as {wrap(self.label(row.term))}"
+            )
         for row in once.drop(seen.index).itertuples():
             ax.plot([], [], "D", color=QUIET, label=f"beyond the figure: as strong as {wrap(self.label(row.term))}")
         ax.set_xlabel(f"partial R² of a hidden cause with {wrap(self.label(self.loyalty), 40)}")

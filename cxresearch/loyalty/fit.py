@@ -15,7 +15,15 @@ from cxresearch.loyalty.finding import LoyaltyRevenue
 from cxresearch.loyalty.groups import revenue_by_group
 from cxresearch.loyalty.ladder import MODELS, NAMES, Plan, plan_for
 from cxresearch.loyalty.panel import refuse_lagged_revenue
-from cxresearch.loyalty.sensitivity import benchmark_bounds, contour, e_value, e_value_of_interval, levels_model, partial_r2, robustness_value
+from cxresearch.loyalty.sensitivity import (
+    benchmark_bounds,
+    contour,
+    e_value,
+    e_value_of_interval,
+    levels_model,
+    partial_r2,
+    robustness_value,
+)
 from cxresearch.loyalty.shape import SHAPES, wald
 from cxresearch.loyalty.trouble import leaks, overlap
 from cxresearch.privacy import hide_cells
@@ -96,8 +104,17 @@ def fit_loyalty_revenue(
     require_choice("shape", shape, SHAPES)
     require_share("confidence", confidence)
     s = sample(
-        customers, revenue=revenue, loyalty=loyalty, controls=controls, effects=effects, weight=weight, strata=strata,
-        cluster=cluster, fpc=fpc, min_rows=min_rows, min_base=min_base,
+        customers,
+        revenue=revenue,
+        loyalty=loyalty,
+        controls=controls,
+        effects=effects,
+        weight=weight,
+        strata=strata,
+        cluster=cluster,
+        fpc=fpc,
+        min_rows=min_rows,
+        min_base=min_base,
     )
     if len(s.effects) == 2:
         refuse_lagged_revenue(customers.reset_index(drop=True), revenue, s.controls, *effects)
@@ -111,7 +128,9 @@ def timing(table: pd.DataFrame, time, rows) -> tuple[float | None, bool]:
     """Return the share of scores later than the start of the revenue window (None: not known), and if they are dated."""
     given = (time,) if isinstance(time, str) else tuple(time or ())
     if len(given) > 2:
-        raise DataProblem(f"time takes the column that dates the score and the start of the revenue window; found {len(given)} names")
+        raise DataProblem(
+            f"time takes the column that dates the score and the start of the revenue window; found {len(given)} names"
+        )
     if not given or given[0] is None:
         return None, False
     return overlap(table, given[0] if len(given) == 1 or given[1] is None else given, rows), True
@@ -134,21 +153,42 @@ def _finding(s, plan, got, late, timed, confidence, min_base, seed, labels, rece
         "curve": curve(s, plan, got, confidence, min_base),
         "dropped": pd.DataFrame({"why": list(s.dropped), "n": list(s.dropped.values())}),
     }
-    share = explained(s, plan, got.fit)
     summary = {
-        "n": s.n, "n_effective": s.n_effective, "received": received, "dropped": received - s.n,
-        "method": f"{NAMES[plan.model]}; score {plan.shape}", "errors": got.errors,
-        **{k: v for k, v in head.items()}, "established": not reasons, "explained": share, **strength,
+        **_summary(s, plan, got, received),
+        **head,
+        "established": not reasons,
+        "explained": explained(s, plan, got.fit),
+        **strength,
     }
     trap = log_trap(s, plan, got, confidence)
-    tested = all_checks(
-        s, plan, got, late=late, timed=timed, leak=leak, sides=sides, shape_tests=shape_tests, received=received, trap=trap
-    )
+    known = {"late": late, "timed": timed, "leak": leak, "sides": sides, "received": received}
+    tested = all_checks(s, plan, got, **known, shape_tests=shape_tests, trap=trap)
     return LoyaltyRevenue(
-        function="fit_loyalty_revenue", outcome=s.revenue, group=None, table=_coefficients(got, confidence),
-        summary=summary, tested=tested, labels=labels or {}, further=further, loyalty=s.loyalty,
-        controls=s.controls, confidence=confidence, reasons=reasons, notes=_trap_words(trap),
+        function="fit_loyalty_revenue",
+        outcome=s.revenue,
+        group=None,
+        table=_coefficients(got, confidence),
+        summary=summary,
+        tested=tested,
+        labels=labels or {},
+        further=further,
+        loyalty=s.loyalty,
+        controls=s.controls,
+        confidence=confidence,
+        reasons=reasons,
+        notes=_trap_words(trap),
     )
+
+
+def _summary(s, plan, got, received: int) -> dict:
+    return {
+        "n": s.n,
+        "n_effective": s.n_effective,
+        "received": received,
+        "dropped": received - s.n,
+        "method": f"{NAMES[plan.model]}; score {plan.shape}",
+        "errors": got.errors,
+    }
 
 
 def _trap_words(trap) -> str:
@@ -257,12 +297,20 @@ def curve(s: Sample, plan: Plan, got: Estimates, confidence: float, min_base: in
     share, k = s.weights / s.weights.sum(), len(got.fit.coef)
     means = lambda coef: np.log([share @ got.fit.mean(coef, *case) for case in cases])  # noqa: E731
     logs, slopes = means(got.fit.coef), gradient(means, got.fit.coef)
-    half = critical_value(confidence, float(got.df[0])) * np.sqrt(np.maximum(np.diag(slopes @ got.covariance[:k, :k] @ slopes.T), 0))
+    half = critical_value(confidence, float(got.df[0])) * np.sqrt(
+        np.maximum(np.diag(slopes @ got.covariance[:k, :k] @ slopes.T), 0)
+    )
     mass = np.bincount(code, s.weights)
-    table = pd.DataFrame({
-        "score": levels, "n": np.bincount(code), "observed": np.bincount(code, s.weights * s.y) / np.where(mass > 0, mass, np.nan),
-        "estimate": np.exp(logs), "conf_low": np.exp(logs - half), "conf_high": np.exp(logs + half),
-    })
+    table = pd.DataFrame(
+        {
+            "score": levels,
+            "n": np.bincount(code),
+            "observed": np.bincount(code, s.weights * s.y) / np.where(mass > 0, mass, np.nan),
+            "estimate": np.exp(logs),
+            "conf_low": np.exp(logs - half),
+            "conf_high": np.exp(logs + half),
+        }
+    )
     return hide_cells(table, min_base=min_base, keys=("score",))
 
 
@@ -270,7 +318,12 @@ def _coefficients(got: Estimates, confidence: float) -> pd.DataFrame:
     rows = []
     for i, (part, term) in enumerate(zip(got.fit.parts, got.fit.terms)):
         value, low, high, p = got.interval_at(i, confidence)
-        numbers = {"estimate": value, "std_error": float(np.sqrt(max(got.covariance[i, i], 0.0))), "conf_low": low, "conf_high": high}
+        numbers = {
+            "estimate": value,
+            "std_error": float(np.sqrt(max(got.covariance[i, i], 0.0))),
+            "conf_low": low,
+            "conf_high": high,
+        }
         ends = {"percent": value, "percent_low": low, "percent_high": high}
         shown = part != "smear" and term != "(intercept)"
         percents = {k: 100 * np.expm1(v) if shown else np.nan for k, v in ends.items()}
@@ -280,8 +333,14 @@ def _coefficients(got: Estimates, confidence: float) -> pd.DataFrame:
 
 def _headline_table(head: dict, s: Sample) -> pd.DataFrame:
     top, bottom = s.scale.names[-1], s.scale.names[0]
-    terms = {"percent": "percent per point", "money": "money per point", "ratio": f"{top} over {bottom}, ratio of means"}
-    return pd.DataFrame([
-        {"term": words, "estimate": head[k], "conf_low": head[f"{k}_low"], "conf_high": head[f"{k}_high"], "n": s.n}
-        for k, words in terms.items()
-    ])
+    terms = {
+        "percent": "percent per point",
+        "money": "money per point",
+        "ratio": f"{top} over {bottom}, ratio of means",
+    }
+    return pd.DataFrame(
+        [
+            {"term": words, "estimate": head[k], "conf_low": head[f"{k}_low"], "conf_high": head[f"{k}_high"], "n": s.n}
+            for k, words in terms.items()
+        ]
+    )

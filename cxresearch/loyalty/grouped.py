@@ -93,16 +93,28 @@ def read_cells(customers, *, revenue, loyalty, controls, threads=None, memory_li
             engine.execute("SET memory_limit = ?", [memory_limit])
         source = _source(engine, customers)
         source.create_view("customers")
-        require_columns(pd.DataFrame([dict.fromkeys(source.columns, 0)]), revenue, loyalty, *controls, where="the table of customers")
+        require_columns(
+            pd.DataFrame([dict.fromkeys(source.columns, 0)]),
+            revenue,
+            loyalty,
+            *controls,
+            where="the table of customers",
+        )
         received = _refuse(engine, revenue, loyalty)
         keys = ", ".join(_quoted(c) for c in (loyalty, *controls))
         complete = " AND ".join(f"{_quoted(c)} IS NOT NULL" for c in (loyalty, *controls))
         y = _quoted(revenue)
-        sums = f'count(*) AS "n", fsum({y}) AS "total", fsum({y} * {y}) AS "squares", count(*) FILTER ({y} = 0) AS "zeros"'
+        sums = (
+            f'count(*) AS "n", fsum({y}) AS "total", fsum({y} * {y}) AS "squares", count(*) FILTER ({y} = 0) AS "zeros"'
+        )
         sums += f', coalesce(fsum({y} * ln({y})) FILTER ({y} > 0), 0) AS "logs"'
-        cells = engine.execute(f"SELECT {keys}, {sums} FROM customers WHERE {complete} GROUP BY {keys} LIMIT {MOST_CELLS + 1}").df()
+        cells = engine.execute(
+            f"SELECT {keys}, {sums} FROM customers WHERE {complete} GROUP BY {keys} LIMIT {MOST_CELLS + 1}"
+        ).df()
     if len(cells) > MOST_CELLS:
-        raise DataProblem(f"score and controls make more than {MOST_CELLS} cells; leave out the control with the most values, or band it")
+        raise DataProblem(
+            f"score and controls make more than {MOST_CELLS} cells; leave out the control with the most values, or band it"
+        )
     return cells.sort_values([loyalty, *controls], ignore_index=True), received
 
 
@@ -125,7 +137,9 @@ def _refuse(engine, revenue: str, loyalty: str) -> int:
     try:
         n, negative, missing, fractions, lowest, highest = engine.execute(f"SELECT {wanted} FROM customers").fetchone()
     except duckdb.Error:
-        raise DataProblem(f"{revenue} and {loyalty} must be numbers; the engine reads at least one of them as text") from None
+        raise DataProblem(
+            f"{revenue} and {loyalty} must be numbers; the engine reads at least one of them as text"
+        ) from None
     if negative:
         raise DataProblem(
             f"{revenue} holds {negative} negative values among {n} (lowest {lowest:g}); decide what they are: "
@@ -137,7 +151,9 @@ def _refuse(engine, revenue: str, loyalty: str) -> int:
             "0 where nothing was bought, or leave out the customers whose revenue is unknown"
         )
     if fractions:
-        raise DataProblem(f"{loyalty} holds {fractions} values that are not whole numbers; take fit_loyalty_revenue, or round it")
+        raise DataProblem(
+            f"{loyalty} holds {fractions} values that are not whole numbers; take fit_loyalty_revenue, or round it"
+        )
     if not highest:
         raise DataProblem(f"{revenue} is 0 for all {n} customers; nothing can be learned from it")
     return int(n)
@@ -152,7 +168,11 @@ def _fit(cells: pd.DataFrame, loyalty: str, controls, confidence: float, min_bas
         for level in sorted((v for v in sizes.index if v != first), key=str):
             blocks, terms = [*blocks, (values == level).to_numpy(dtype=float)], [*terms, f"{control}[{level}]"]
     X, n = np.column_stack(blocks), cells["n"].to_numpy(dtype=float)
-    return {"controls": controls, "terms": terms, **poisson_from_cells(X, n, cells["total"].to_numpy(), cells["squares"].to_numpy())}
+    return {
+        "controls": controls,
+        "terms": terms,
+        **poisson_from_cells(X, n, cells["total"].to_numpy(), cells["squares"].to_numpy()),
+    }
 
 
 def _pooled(cells: pd.DataFrame, control: str, min_base: int) -> pd.Series:
@@ -185,14 +205,24 @@ def poisson_from_cells(X, n, total, squares) -> dict:
 def _finding(cells, sides, revenue, loyalty, controls, received, confidence, min_base, labels) -> LoyaltyRevenue:
     scale, n = scale_of(cells[loyalty].to_numpy(dtype=float)), int(cells["n"].sum())
     heads = [_headline(cells, side, loyalty, scale, n, confidence) for side in sides]
-    head, reasons = heads[-1], () if heads[-1]["percent_low"] * heads[-1]["percent_high"] > 0 else ("the interval holds zero",)
+    head, reasons = (
+        heads[-1],
+        () if heads[-1]["percent_low"] * heads[-1]["percent_high"] > 0 else ("the interval holds zero",),
+    )
     keys = ("percent", "percent_low", "percent_high", "money", "money_low", "money_high")
     held = [", ".join(side["controls"]) or "nothing" for side in sides]
     zeros = float(cells["zeros"].sum() / n)
     summary = {
-        "n": n, "n_effective": float(n), "received": received, "dropped": received - n, "errors": "robust (HC1)",
-        "method": f"Poisson quasi-likelihood, log link; score linear; {len(cells)} cells", **head, "established": not reasons,
-        "e_value": e_value(head["ratio"]), "e_value_limit": e_value_of_interval(head["ratio_low"], head["ratio_high"]),
+        "n": n,
+        "n_effective": float(n),
+        "received": received,
+        "dropped": received - n,
+        "errors": "robust (HC1)",
+        "method": f"Poisson quasi-likelihood, log link; score linear; {len(cells)} cells",
+        **head,
+        "established": not reasons,
+        "e_value": e_value(head["ratio"]),
+        "e_value_limit": e_value_of_interval(head["ratio_low"], head["ratio_high"]),
         "explained": _explained(cells, sides[-1]),
     }
     further = {
@@ -200,24 +230,43 @@ def _finding(cells, sides, revenue, loyalty, controls, received, confidence, min
         "groups": _groups(cells, loyalty, scale, confidence, min_base),
         "curve": _curve(cells, sides[-1], loyalty, confidence, min_base),
     }
-    tested = (
-        Check("customers left out", f"{received - n} of {received}", "at most 20 %", received - n <= 0.2 * received),
-        Check("share of customers without revenue", zeros, "at most 0.5; beyond it the window may be shorter than the purchase cycle", zeros <= 0.5),
-        Check("score measured before the revenue window", "not stated", "every score", False),
-    )
     return LoyaltyRevenue(
-        function="fit_loyalty_revenue_cells", outcome=revenue, group=None, table=_coefficients(sides[-1], n, confidence), summary=summary,
-        tested=tested, labels=labels or {}, further=further, loyalty=loyalty, controls=controls, confidence=confidence, reasons=reasons,
+        function="fit_loyalty_revenue_cells",
+        outcome=revenue,
+        group=None,
+        table=_coefficients(sides[-1], n, confidence),
+        summary=summary,
+        tested=tuple(_checks(n, received, zeros)),
+        labels=labels or {},
+        further=further,
+        loyalty=loyalty,
+        controls=controls,
+        confidence=confidence,
+        reasons=reasons,
     )
+
+
+def _checks(n: int, received: int, zeros: float):
+    lost, cycle = received - n, "at most 0.5; beyond it the window may be shorter than the purchase cycle"
+    yield Check("customers left out", f"{lost} of {received}", "at most 20 %", lost <= 0.2 * received)
+    yield Check("share of customers without revenue", zeros, cycle, zeros <= 0.5)
+    yield Check("score measured before the revenue window", "not stated", "every score", False)
 
 
 def _coefficients(side: dict, n: int, confidence: float) -> pd.DataFrame:
     error = np.sqrt(np.diag(side["covariance"]))
     half = critical_value(confidence, n - len(error)) * error
-    table = pd.DataFrame({
-        "part": "mean", "term": side["terms"], "estimate": side["coef"], "std_error": error, "conf_low": side["coef"] - half,
-        "conf_high": side["coef"] + half, "p_value": 2 * stats.t.sf(np.abs(side["coef"]) / error, n - len(error)),
-    })
+    table = pd.DataFrame(
+        {
+            "part": "mean",
+            "term": side["terms"],
+            "estimate": side["coef"],
+            "std_error": error,
+            "conf_low": side["coef"] - half,
+            "conf_high": side["coef"] + half,
+            "p_value": 2 * stats.t.sf(np.abs(side["coef"]) / error, n - len(error)),
+        }
+    )
     for new, old in (("percent", "estimate"), ("percent_low", "conf_low"), ("percent_high", "conf_high")):
         table[new] = np.where(table["term"] == "(intercept)", np.nan, 100 * np.expm1(table[old]))
     return table
@@ -233,7 +282,11 @@ def _headline(cells, side, loyalty, scale: Scale, n: int, confidence: float) -> 
     means = [float(np.average(score[code == g], weights=weight[code == g])) for g in (code.min(), code.max())]
     ends = {"": b, "_low": b - half, "_high": b + half}
     out = {f"percent{k}": float(100 * np.expm1(v)) for k, v in ends.items()} | _money(side, rising, base, half, error)
-    return out | {f"ratio{k}": float(np.exp(v * (means[1] - means[0]))) for k, v in ends.items()} | {"mean_revenue": float(weight @ side["mu"] / n)}
+    return (
+        out
+        | {f"ratio{k}": float(np.exp(v * (means[1] - means[0]))) for k, v in ends.items()}
+        | {"mean_revenue": float(weight @ side["mu"] / n)}
+    )
 
 
 def _money(side, rising, base, half, error) -> dict[str, float]:
@@ -257,14 +310,24 @@ def _explained(cells, side) -> float:
 
 def _groups(cells, loyalty, scale: Scale, confidence, min_base) -> pd.DataFrame:
     name = np.array(scale.names, dtype=object)[scale.group(cells[loyalty].to_numpy(dtype=float))]
-    sums = cells.groupby(name)[["n", "total", "squares", "zeros"]].sum().reindex([g for g in scale.names if g in set(name)])
+    sums = (
+        cells.groupby(name)[["n", "total", "squares", "zeros"]]
+        .sum()
+        .reindex([g for g in scale.names if g in set(name)])
+    )
     mean = sums["total"] / sums["n"]
     error = np.sqrt((sums["squares"] / sums["n"] - mean**2) / (sums["n"] - 1))
     half = critical_value(confidence) * error
-    table = pd.DataFrame({
-        "group": sums.index, "n": sums["n"].to_numpy(), "estimate": mean.to_numpy(), "conf_low": (mean - half).to_numpy(),
-        "conf_high": (mean + half).to_numpy(), "zeros": (sums["zeros"] / sums["n"]).to_numpy(),
-    })
+    table = pd.DataFrame(
+        {
+            "group": sums.index,
+            "n": sums["n"].to_numpy(),
+            "estimate": mean.to_numpy(),
+            "conf_low": (mean - half).to_numpy(),
+            "conf_high": (mean + half).to_numpy(),
+            "zeros": (sums["zeros"] / sums["n"]).to_numpy(),
+        }
+    )
     return hide_cells(table, min_base=min_base)
 
 
@@ -277,8 +340,14 @@ def _curve(cells, side, loyalty, confidence, min_base) -> pd.DataFrame:
         mean = share @ np.exp(X @ side["coef"])
         slope = (share * np.exp(X @ side["coef"])) @ X / mean
         half = critical_value(confidence) * np.sqrt(slope @ side["covariance"] @ slope)
-        rows.append({
-            "score": float(score), "n": int(part["n"].sum()), "observed": part["total"].sum() / part["n"].sum(), "estimate": mean,
-            "conf_low": mean * np.exp(-half), "conf_high": mean * np.exp(half),
-        })
+        rows.append(
+            {
+                "score": float(score),
+                "n": int(part["n"].sum()),
+                "observed": part["total"].sum() / part["n"].sum(),
+                "estimate": mean,
+                "conf_low": mean * np.exp(-half),
+                "conf_high": mean * np.exp(half),
+            }
+        )
     return hide_cells(pd.DataFrame(rows), min_base=min_base, keys=("score",))

@@ -39,7 +39,9 @@ def revenue_by_group(s: Sample, *, confidence: float, min_base: int, seed: int |
 
 def _row(s: Sample, member, group, confidence, rng) -> dict:
     y, w = s.y[member], s.weights[member]
-    low, high = _linearised(s, member, confidence) if rng is None or len(y) > LARGE_GROUP else _bca(s, member, confidence, rng)
+    low, high = (
+        _linearised(s, member, confidence) if rng is None or len(y) > LARGE_GROUP else _bca(s, member, confidence, rng)
+    )
     return {
         "group": group,
         "n": int(member.sum()),

@@ -63,7 +63,9 @@ def plan_for(s: Sample, model: str, shape: str, *, controls: bool = True) -> Pla
         If the model cannot answer: effects in a model without a within form, no zeros for two parts.
     """
     if s.effects and model not in WITH_EFFECTS:
-        raise DataProblem(f"effects are fitted with {' or '.join(map(repr, WITH_EFFECTS))}; model={model!r} has no such form")
+        raise DataProblem(
+            f"effects are fitted with {' or '.join(map(repr, WITH_EFFECTS))}; model={model!r} has no such form"
+        )
     plan = Plan(model, shape, controls)
     if model == "two_part" and np.all(s.y > 0):
         raise DataProblem(f"two_part needs customers without {s.revenue}; all {s.n} have some: take gamma")
@@ -183,7 +185,9 @@ def tweedie_power(X, y, weights) -> float:
         mu = fit_glm(X, y, weights, log_link(power)).mu
         inner = lambda log_phi: -weights @ density(y, mu, power, np.exp(log_phi))  # noqa: E731
         guess = np.log(weights @ power_deviance(y, mu, power) / weights.sum())
-        return optimize.minimize_scalar(inner, bounds=(guess - 2, guess + 2), method="bounded", options={"xatol": 1e-3}).fun
+        return optimize.minimize_scalar(
+            inner, bounds=(guess - 2, guess + 2), method="bounded", options={"xatol": 1e-3}
+        ).fun
 
     return float(optimize.minimize_scalar(loss, bounds=(1.05, 1.95), method="bounded", options={"xatol": 5e-3}).x)
 

@@ -118,8 +118,18 @@ def lead_lag(
     table, terms, effects = shifted(panel, loyalty=loyalty, customer=customer, period=period)
     refuse_lagged_revenue(table, revenue, controls, customer, period)
     s = sample(
-        table, revenue=revenue, loyalty=loyalty, controls=(*controls, *terms.values()), effects=effects, weight=weight, strata=strata,
-        cluster=cluster or customer, fpc=fpc, min_rows=min_rows, min_base=min_base, what="lead_lag",
+        table,
+        revenue=revenue,
+        loyalty=loyalty,
+        controls=(*controls, *terms.values()),
+        effects=effects,
+        weight=weight,
+        strata=strata,
+        cluster=cluster or customer,
+        fpc=fpc,
+        min_rows=min_rows,
+        min_base=min_base,
+        what="lead_lag",
     )
     got = estimate(s, Plan("poisson", "linear"))
     rows = _rows(got, {**terms, "now": loyalty}, s.n, confidence)
@@ -127,22 +137,38 @@ def lead_lag(
     people = int(table[customer].iloc[s.rows].nunique())
     models = _models(panel, revenue, loyalty, customer, period, controls, cluster, confidence, min_rows)
     summary = {
-        "n": s.n, "n_effective": s.n_effective, "customers": people, "errors": got.errors, "p_lead": p_lead,
+        "n": s.n,
+        "n_effective": s.n_effective,
+        "customers": people,
+        "errors": got.errors,
+        "p_lead": p_lead,
         "method": f"Poisson with {' and '.join('customer' if e == customer else 'period' for e in effects)} effects",
     }
-    tested = (
-        Check("the lead does not go with revenue (p)", p_lead, f"at least {LEAD_LIMIT}", p_lead >= LEAD_LIMIT),
-        Check("clusters", s.sampling.n_clusters or s.n, "at least 40", (s.sampling.n_clusters or s.n) >= 40),
-        Check("score's means add nothing (Mundlak, p)", models.attrs["mundlak_p"], "below 0.05: customers differ, use effects", True),
-    )
-    models.attrs.clear()
+    tested = tuple(_checks(p_lead, s.sampling.n_clusters or s.n, models.attrs.pop("mundlak_p")))
     return LeadLag(
-        function="lead_lag", outcome=revenue, group=None, table=rows, summary=summary, tested=tested, labels=labels or {},
-        further={"models": models}, loyalty=loyalty, confidence=confidence,
+        function="lead_lag",
+        outcome=revenue,
+        group=None,
+        table=rows,
+        summary=summary,
+        tested=tested,
+        labels=labels or {},
+        further={"models": models},
+        loyalty=loyalty,
+        confidence=confidence,
     )
 
 
-def shifted(panel: pd.DataFrame, *, loyalty: str, customer: str, period: str) -> tuple[pd.DataFrame, dict[str, str], tuple[str, ...]]:
+def _checks(p_lead: float, clusters: int, mundlak_p: float):
+    yield Check("the lead does not go with revenue (p)", p_lead, f"at least {LEAD_LIMIT}", p_lead >= LEAD_LIMIT)
+    yield Check("clusters", clusters, "at least 40", clusters >= 40)
+    # told, not required: where customers differ the effects, which are fitted anyway, are what protects
+    yield Check("score's means add nothing (Mundlak, p)", mundlak_p, "below 0.05: customers differ, use effects", True)
+
+
+def shifted(
+    panel: pd.DataFrame, *, loyalty: str, customer: str, period: str
+) -> tuple[pd.DataFrame, dict[str, str], tuple[str, ...]]:
     """Return the panel with the score a period before and after, the names of these columns, and the effects to fit."""
     require_columns(panel, loyalty, customer, period, where="the panel")
     twice = int(panel.duplicated([customer, period]).sum())
@@ -173,7 +199,11 @@ def refuse_lagged_revenue(table: pd.DataFrame, revenue: str, controls, customer:
     """Refuse a control that is the revenue of the row before of the same customer."""
     before = table.sort_values(period).groupby(customer)[revenue].shift(1).reindex(table.index).to_numpy(dtype=float)
     for column in controls:
-        if column in table.columns and pd.api.types.is_numeric_dtype(table[column]) and _same(table[column].to_numpy(dtype=float), before):
+        if (
+            column in table.columns
+            and pd.api.types.is_numeric_dtype(table[column])
+            and _same(table[column].to_numpy(dtype=float), before)
+        ):
             raise DataProblem(
                 f"control {column!r} is the {revenue} of the period before; with customer effects it biases both (Nickell 1981): "
                 "leave it out, or leave the effects out"
@@ -186,7 +216,15 @@ def lead_p_value(panel: pd.DataFrame, *, revenue, loyalty, customer, period, con
     lead = f"{loyalty} after"
     usable = table[table[[lead, loyalty]].notna().all(axis=1)]
     effects = (customer, period) if _kept(usable, customer) else (period,)
-    s = sample(table, revenue=revenue, loyalty=loyalty, controls=(*controls, lead), effects=effects, cluster=cluster or customer, min_rows=1)
+    s = sample(
+        table,
+        revenue=revenue,
+        loyalty=loyalty,
+        controls=(*controls, lead),
+        effects=effects,
+        cluster=cluster or customer,
+        min_rows=1,
+    )
     got = estimate(s, Plan("poisson", "linear"))
     return got.interval_at(got.fit.terms.index(lead), 0.95)[3]
 
@@ -195,8 +233,12 @@ def _rows(got: Estimates, terms: dict[str, str], n: int, confidence: float) -> p
     rows = []
     for term in [t for t in ("lag", "now", "lead") if t in terms]:
         value, low, high, p = got.interval_at(got.fit.terms.index(terms[term]), confidence)
-        percents = {k: 100 * np.expm1(v) for k, v in zip(("percent", "percent_low", "percent_high"), (value, low, high))}
-        rows.append({"term": term, "estimate": value, "conf_low": low, "conf_high": high, "p_value": p, **percents, "n": n})
+        percents = {
+            k: 100 * np.expm1(v) for k, v in zip(("percent", "percent_low", "percent_high"), (value, low, high))
+        }
+        rows.append(
+            {"term": term, "estimate": value, "conf_low": low, "conf_high": high, "p_value": p, **percents, "n": n}
+        )
     return pd.DataFrame(rows)
 
 
@@ -207,13 +249,25 @@ def _models(panel, revenue, loyalty, customer, period, controls, cluster, confid
     common = {"revenue": revenue, "loyalty": loyalty, "cluster": cluster or customer, "min_rows": min_rows}
     pooled = sample(panel, controls=controls, effects=(period,), **common)
     own = panel.groupby(customer)[loyalty].transform("mean")
-    means = sample(panel.assign(**{"customer mean": own}), controls=(*controls, "customer mean"), effects=(period,), **common)
-    rows = [_model("pooled, period effects", estimate(pooled, Plan("poisson", "linear")), loyalty, pooled.n, confidence)]
+    means = sample(
+        panel.assign(**{"customer mean": own}), controls=(*controls, "customer mean"), effects=(period,), **common
+    )
+    rows = [
+        _model("pooled, period effects", estimate(pooled, Plan("poisson", "linear")), loyalty, pooled.n, confidence)
+    ]
     mundlak = estimate(means, Plan("poisson", "linear"))
     rows.append(_model("customer means beside the score (Mundlak)", mundlak, loyalty, means.n, confidence))
     if _kept(panel.dropna(subset=[loyalty]), customer):
         within = sample(panel, controls=controls, effects=(customer, period), **common)
-        rows.append(_model("customer and period effects", estimate(within, Plan("poisson", "linear")), loyalty, within.n, confidence))
+        rows.append(
+            _model(
+                "customer and period effects",
+                estimate(within, Plan("poisson", "linear")),
+                loyalty,
+                within.n,
+                confidence,
+            )
+        )
         rows.append(_differences(within, panel, customer, period, loyalty, confidence))
     table = pd.DataFrame(rows)
     at = mundlak.fit.terms.index("customer mean")

@@ -103,32 +103,64 @@ def compare_responders(
     require_columns(customers, revenue, loyalty, *behaviour, where="the table of customers")
     answered = customers[loyalty].notna().to_numpy()
     if answered.all() or not answered.any():
-        raise DataProblem(f"{'everybody' if answered.all() else 'nobody'} has a {loyalty}; those who answered cannot be compared with the others")
+        raise DataProblem(
+            f"{'everybody' if answered.all() else 'nobody'} has a {loyalty}; those who answered cannot be compared with the others"
+        )
     require_base(int(min(answered.sum(), (~answered).sum())), min_base=min_base, what="compare_responders")
     chance, s_all, fit = _chance(customers, answered, loyalty, behaviour, min_rows, min_base)
     weighted = customers.iloc[s_all.rows].assign(**{"inverse chance": 1 / chance})
-    options = {"revenue": revenue, "loyalty": loyalty, "controls": controls, "cluster": cluster, "min_rows": min_rows, "min_base": min_base}
+    options = {
+        "revenue": revenue,
+        "loyalty": loyalty,
+        "controls": controls,
+        "cluster": cluster,
+        "min_rows": min_rows,
+        "min_base": min_base,
+    }
     fits = {w or "unweighted": _headline(weighted, w, options, confidence) for w in (None, "inverse chance")}
     (plain, n, _), (ours, _, kish) = fits["unweighted"], fits["inverse chance"]
     table = _means(customers[revenue].to_numpy(dtype=float), answered, confidence)
     summary = {
-        "n": n, "n_effective": kish, "received": len(customers), "share": float(answered.mean()), "method": "inverse-probability weights (logit)",
-        **{k: ours[k] for k in ("percent", "percent_low", "percent_high")}, "unweighted": plain["percent"],
+        "n": n,
+        "n_effective": kish,
+        "received": len(customers),
+        "share": float(answered.mean()),
+        "method": "inverse-probability weights (logit)",
+        **{k: ours[k] for k in ("percent", "percent_low", "percent_high")},
+        "unweighted": plain["percent"],
     }
     keys = ("percent", "percent_low", "percent_high")
     further = {
-        "headline": pd.DataFrame([{"term": name, **{k: head[k] for k in keys}, "n": size} for name, (head, size, _) in fits.items()]),
+        "headline": pd.DataFrame(
+            [{"term": name, **{k: head[k] for k in keys}, "n": size} for name, (head, size, _) in fits.items()]
+        ),
         "answering": _answering(fit, s_all, confidence),
     }
     return Responders(
-        function="compare_responders", outcome=revenue, group=None, table=table, summary=summary, tested=_checks(chance[s_all.y == 1], plain, ours),
-        labels=labels or {}, further=further, loyalty=loyalty, confidence=confidence,
+        function="compare_responders",
+        outcome=revenue,
+        group=None,
+        table=table,
+        summary=summary,
+        tested=_checks(chance[s_all.y == 1], plain, ours),
+        labels=labels or {},
+        further=further,
+        loyalty=loyalty,
+        confidence=confidence,
     )
 
 
 def _chance(customers, answered, loyalty, behaviour, min_rows, min_base):
     frame = customers.assign(**{ANSWERED: answered.astype(float), "all": np.arange(len(customers)) % 2})
-    s = sample(frame, revenue=ANSWERED, loyalty="all", controls=behaviour, min_rows=min_rows, min_base=min_base, what="compare_responders")
+    s = sample(
+        frame,
+        revenue=ANSWERED,
+        loyalty="all",
+        controls=behaviour,
+        min_rows=min_rows,
+        min_base=min_base,
+        what="compare_responders",
+    )
     fit = fit_glm(np.column_stack([np.ones(s.n), s.Z]), s.y, s.weights, LOGIT)
     return fit.mu, s, fit
 
@@ -140,7 +172,10 @@ def _headline(table, weight, options, confidence):
 
 def _means(y, answered, confidence: float) -> pd.DataFrame:
     parts = {"answered": y[answered], "did not answer": y[~answered], "all customers": y}
-    rows = [_row(name, v.mean(), v.std(ddof=1) / np.sqrt(len(v)), len(v) - 1, len(v), confidence) for name, v in parts.items()]
+    rows = [
+        _row(name, v.mean(), v.std(ddof=1) / np.sqrt(len(v)), len(v) - 1, len(v), confidence)
+        for name, v in parts.items()
+    ]
     a, b = parts["answered"], parts["did not answer"]
     errors = [a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)]
     df = sum(errors) ** 2 / (errors[0] ** 2 / (len(a) - 1) + errors[1] ** 2 / (len(b) - 1))  # Welch
@@ -150,15 +185,27 @@ def _means(y, answered, confidence: float) -> pd.DataFrame:
 
 def _row(term, value, error, df, n, confidence) -> dict:
     half = critical_value(confidence, df) * error
-    return {"term": term, "estimate": float(value), "conf_low": float(value - half), "conf_high": float(value + half), "n": int(n)}
+    return {
+        "term": term,
+        "estimate": float(value),
+        "conf_low": float(value - half),
+        "conf_high": float(value + half),
+        "n": int(n),
+    }
 
 
 def _answering(fit, s, confidence) -> pd.DataFrame:
     error = np.sqrt(np.diag(influence_covariance(fit.influence, Sampling(), len(fit.coef))))
     half = critical_value(confidence) * error
-    return pd.DataFrame({
-        "term": ["(intercept)", *s.terms], "estimate": fit.coef, "std_error": error, "conf_low": fit.coef - half, "conf_high": fit.coef + half,
-    })
+    return pd.DataFrame(
+        {
+            "term": ["(intercept)", *s.terms],
+            "estimate": fit.coef,
+            "std_error": error,
+            "conf_low": fit.coef - half,
+            "conf_high": fit.coef + half,
+        }
+    )
 
 
 def _checks(chance, plain, ours) -> tuple[Check, ...]:
@@ -166,5 +213,10 @@ def _checks(chance, plain, ours) -> tuple[Check, ...]:
     inside = bool(plain["percent_low"] <= ours["percent"] <= plain["percent_high"])
     return (
         Check("largest over smallest weight", ratio, f"at most {MOST_WEIGHT:g}", ratio <= MOST_WEIGHT),
-        Check("weighted estimate lies in the unweighted interval", f"{ours['percent']:.1f} % in {plain['percent_low']:.1f} to {plain['percent_high']:.1f} %", "inside", inside),
+        Check(
+            "weighted estimate lies in the unweighted interval",
+            f"{ours['percent']:.1f} % in {plain['percent_low']:.1f} to {plain['percent_high']:.1f} %",
+            "inside",
+            inside,
+        ),
     )

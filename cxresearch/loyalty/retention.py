@@ -32,7 +32,11 @@ describe_columns(
     month=("Month", "months since the answer", 0),
     retained=("Retained", "share still a customer (Kaplan-Meier, 0-1)", 3),
     leaving=("Leaving", "customers who left in the time seen", 0),
-    marginal=("Points a month", "change of the chance to leave in a month per point of the score, in percentage points", 3),
+    marginal=(
+        "Points a month",
+        "change of the chance to leave in a month per point of the score, in percentage points",
+        3,
+    ),
     marginal_low=("Points low", "lower end of its interval", 3),
     marginal_high=("Points high", "upper end of its interval", 3),
 )
@@ -63,7 +67,9 @@ class Retention(Finding):
         ax = axes_or_new(ax)
         curves = self.further["retained"].dropna(subset=["retained"])
         for colour, (group, c) in zip(PALETTE, curves.groupby("group", sort=False)):
-            ax.fill_between(c["month"], c["conf_low"], c["conf_high"], step="post", color=colour, alpha=0.15, linewidth=0)
+            ax.fill_between(
+                c["month"], c["conf_low"], c["conf_high"], step="post", color=colour, alpha=0.15, linewidth=0
+            )
             ax.step(c["month"], c["retained"], where="post", color=colour, label=wrap(group))
         ax.set(xlabel="months since the answer", ylabel="share still a customer", ylim=(None, 1.005))
         ax.legend(title=wrap(self.label(self.loyalty)), loc="lower left")
@@ -114,8 +120,17 @@ def fit_retention(
     require_share("confidence", confidence)
     frame = durations(customers, asked=asked, until=until, observed_until=observed_until, loyalty=loyalty)
     s = sample(
-        frame, revenue=LEFT, loyalty=loyalty, controls=as_columns("controls", controls), weight=weight, strata=strata, cluster=cluster,
-        fpc=fpc, min_rows=min_rows, min_base=min_base, what="fit_retention",
+        frame,
+        revenue=LEFT,
+        loyalty=loyalty,
+        controls=as_columns("controls", controls),
+        weight=weight,
+        strata=strata,
+        cluster=cluster,
+        fpc=fpc,
+        min_rows=min_rows,
+        min_base=min_base,
+        what="fit_retention",
     )
     months = frame["months"].to_numpy()[s.rows]
     if separated(s.score, s.y == 1):
@@ -126,14 +141,29 @@ def fit_retention(
     table, margin, tested = _logit(s, months, confidence)
     reasons = ("the interval holds zero",) if not margin[1] * margin[2] > 0 else ()
     summary = {
-        "n": s.n, "n_effective": s.n_effective, "leaving": int(s.y.sum()), "months": int(months.max()), "method": "discrete-time logit by month",
-        "marginal": margin[0], "marginal_low": margin[1], "marginal_high": margin[2], "established": not reasons,
+        "n": s.n,
+        "n_effective": s.n_effective,
+        "leaving": int(s.y.sum()),
+        "months": int(months.max()),
+        "method": "discrete-time logit by month",
+        "marginal": margin[0],
+        "marginal_low": margin[1],
+        "marginal_high": margin[2],
+        "established": not reasons,
     }
     retained = kaplan_meier(months, s.y, s.scale.group(s.score), s.scale.names, s.weights, confidence)
     return Retention(
-        function="fit_retention", outcome=until, group=None, table=table, summary=summary, tested=tested, labels=labels or {},
-        further={"retained": hide_small_bases(retained, min_base=min_base, keys=("group", "month"))}, loyalty=loyalty,
-        confidence=confidence, reasons=reasons,
+        function="fit_retention",
+        outcome=until,
+        group=None,
+        table=table,
+        summary=summary,
+        tested=tested,
+        labels=labels or {},
+        further={"retained": hide_small_bases(retained, min_base=min_base, keys=("group", "month"))},
+        loyalty=loyalty,
+        confidence=confidence,
+        reasons=reasons,
     )
 
 
@@ -147,11 +177,17 @@ def durations(table: pd.DataFrame, *, asked: str, until: str, observed_until: st
             f"{loyalty} was measured after the customer left in {late} of {len(table)} rows ({asked} later than {until}): such a score "
             "cannot foretell leaving; leave these rows out, or correct the dates"
         )
-    end = dates(table, observed_until) if observed_until in table.columns else pd.Series(pd.Timestamp(observed_until), index=table.index)
+    end = (
+        dates(table, observed_until)
+        if observed_until in table.columns
+        else pd.Series(pd.Timestamp(observed_until), index=table.index)
+    )
     gone = left.notna() & (left <= end)
     seen = (left.where(gone, end) - start).dt.days
     if gone.sum() in (0, len(table)):
-        raise DataProblem(f"{'nobody' if not gone.any() else 'everybody'} left between the answer and {observed_until}; leaving cannot be compared")
+        raise DataProblem(
+            f"{'nobody' if not gone.any() else 'everybody'} left between the answer and {observed_until}; leaving cannot be compared"
+        )
     kept = (seen >= 0).to_numpy()
     months = np.floor(seen.clip(lower=0) / DAYS).astype(int) + 1
     return table.assign(**{LEFT: gone.astype(float), "months": months})[kept].reset_index(drop=True)
@@ -164,7 +200,9 @@ def _logit(s: Sample, months, confidence):
     X = np.column_stack([_baseline(month, event), s.score[who], s.Z[who]])
     fit = fit_glm(X, event, s.weights[who], LOGIT)
     at, p = X.shape[1] - s.Z.shape[1] - 1, X.shape[1]
-    rows = np.stack([np.bincount(who, c, minlength=s.n) for c in fit.influence.T], axis=1)  # months of a customer together
+    rows = np.stack(
+        [np.bincount(who, c, minlength=s.n) for c in fit.influence.T], axis=1
+    )  # months of a customer together
     sampling = Sampling(s.sampling.clusters, s.sampling.strata, s.sampling.fpc, s.sampling.weighted)
     V = influence_covariance(rows, sampling, p)
     df = sampling.degrees_of_freedom(s.n, p)
@@ -175,9 +213,16 @@ def _logit(s: Sample, months, confidence):
     error = np.sqrt(np.diag(V))[at:]
     wide = critical_value(confidence, df) * error
     coef = fit.coef[at:]
-    table = pd.DataFrame({
-        "term": [s.loyalty, *s.terms], "estimate": coef, "std_error": error, "conf_low": coef - wide, "conf_high": coef + wide, "n": s.n,
-    })
+    table = pd.DataFrame(
+        {
+            "term": [s.loyalty, *s.terms],
+            "estimate": coef,
+            "std_error": error,
+            "conf_low": coef - wide,
+            "conf_high": coef + wide,
+            "n": s.n,
+        }
+    )
     return table, (value, value - half, value + half), _checks(s, fit.mu, event, share)
 
 
@@ -202,7 +247,12 @@ def _checks(s: Sample, mu, event, share) -> tuple[Check, ...]:
     return (
         Check("scores measured before leaving", "all", "all", True),
         Check("leavers per term", float(per_term), "at least 10", bool(per_term >= 10)),
-        Check("largest gap of predicted and observed chance, by fifths", float(gap), "at most half the mean chance", bool(gap <= 0.5 * share @ event)),
+        Check(
+            "largest gap of predicted and observed chance, by fifths",
+            float(gap),
+            "at most half the mean chance",
+            bool(gap <= 0.5 * share @ event),
+        ),
     )
 
 
@@ -214,13 +264,17 @@ def kaplan_meier(months, left, group, names, weights, confidence: float) -> pd.D
         if not member.any():
             continue
         alive, spread = 1.0, 0.0
-        rows.append({"group": name, "month": 0, "n": int(member.sum()), "retained": 1.0, "conf_low": 1.0, "conf_high": 1.0})
+        rows.append(
+            {"group": name, "month": 0, "n": int(member.sum()), "retained": 1.0, "conf_low": 1.0, "conf_high": 1.0}
+        )
         for m in range(1, int(months[member].max()) + 1):
             at_risk, gone = member & (months >= m), member & (months == m) & (left == 1)
             risk, lost = weights[at_risk].sum(), weights[gone].sum()
             alive *= 1 - lost / risk
             spread += lost / (risk * max(risk - lost, 1e-12)) if lost < risk else np.inf
-            rows.append({"group": name, "month": m, "n": int(at_risk.sum()), "retained": alive, **_log_log(alive, spread, z)})
+            rows.append(
+                {"group": name, "month": m, "n": int(at_risk.sum()), "retained": alive, **_log_log(alive, spread, z)}
+            )
     return pd.DataFrame(rows)
 
 

@@ -73,9 +73,7 @@ def natural_spline(x, knots) -> np.ndarray:
         return x[:, None]
     cube = lambda k: np.maximum(x - k, 0) ** 3  # noqa: E731
     last, gap, size = t[-1], t[-1] - t[-2], (t[-1] - t[0]) ** 2
-    bends = [
-        (cube(k) - cube(t[-2]) * (last - k) / gap + cube(last) * (t[-2] - k) / gap) / size for k in t[:-2]
-    ]
+    bends = [(cube(k) - cube(t[-2]) * (last - k) / gap + cube(last) * (t[-2] - k) / gap) / size for k in t[:-2]]
     return np.column_stack([x, *bends])
 
 

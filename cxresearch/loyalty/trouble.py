@@ -15,10 +15,14 @@ def check_revenue(table: pd.DataFrame, revenue: str) -> np.ndarray:
     if "currency" in table.columns and table["currency"].nunique() > 1:
         counts = table["currency"].value_counts()
         found = ", ".join(f"{name}: {n}" for name, n in counts.items())
-        raise DataProblem(f"{revenue} is in {len(counts)} currencies ({found}); convert it to one before it is compared")
+        raise DataProblem(
+            f"{revenue} is in {len(counts)} currencies ({found}); convert it to one before it is compared"
+        )
     if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         shown = ", ".join(repr(v) for v in column.dropna().astype(str).unique()[:3])
-        raise DataProblem(f"{revenue} is not a number ({shown}); strip signs of currency, keep one currency, and convert it")
+        raise DataProblem(
+            f"{revenue} is not a number ({shown}); strip signs of currency, keep one currency, and convert it"
+        )
     y = column.to_numpy(dtype=float, na_value=np.nan)
     negative = int(np.sum(y < 0))
     if negative:
@@ -95,12 +99,18 @@ def _piled_up(known, end: int) -> bool:
 def check_control(column: pd.Series, name: str, *, revenue: str, y, loyalty: str, score) -> None:
     """Refuse a control that is the revenue or the score under another name."""
     if name in (revenue, loyalty):
-        raise DataProblem(f"control {name!r} is the {'revenue' if name == revenue else 'loyalty score'} itself; leave it out")
+        raise DataProblem(
+            f"control {name!r} is the {'revenue' if name == revenue else 'loyalty score'} itself; leave it out"
+        )
     if pd.api.types.is_datetime64_any_dtype(column):
-        raise DataProblem(f"control {name!r} holds dates; turn it into a number, such as days of tenure, or into categories")
+        raise DataProblem(
+            f"control {name!r} holds dates; turn it into a number, such as days of tenure, or into categories"
+        )
     if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         if column.nunique() > len(column) / 5:
-            raise DataProblem(f"control {name!r} has {column.nunique()} categories in {len(column)} rows; merge them, or leave it out")
+            raise DataProblem(
+                f"control {name!r} has {column.nunique()} categories in {len(column)} rows; merge them, or leave it out"
+            )
         return
     for key, values, kind in ((revenue, y, "revenue"), (loyalty, score, "loyalty score")):
         if _same(column.to_numpy(dtype=float, na_value=np.nan), values):
@@ -121,7 +131,9 @@ def check_level(name: str, values, y, revenue: str) -> None:
     totals = pd.Series(y).groupby(values).sum()
     if (totals == 0).any():
         level = totals.index[totals == 0][0]
-        raise DataProblem(f"the customers of control {name}[{level}] all have no {revenue}; merge it with another category or leave them out")
+        raise DataProblem(
+            f"the customers of control {name}[{level}] all have no {revenue}; merge it with another category or leave them out"
+        )
 
 
 def check_clusters(names, codes) -> None:
@@ -139,7 +151,9 @@ def dates(table: pd.DataFrame, column: str) -> pd.Series:
     values = pd.to_datetime(table[column], errors="coerce")
     bad = table[column].notna() & values.isna()
     if bad.any():
-        raise DataProblem(f"{column} holds {int(bad.sum())} values that are no dates (first {table[column][bad].iloc[0]!r})")
+        raise DataProblem(
+            f"{column} holds {int(bad.sum())} values that are no dates (first {table[column][bad].iloc[0]!r})"
+        )
     late = values > pd.Timestamp.now()
     if late.any():
         raise DataProblem(
@@ -171,7 +185,9 @@ def _day(text) -> pd.Timestamp:
     try:
         return pd.Timestamp(text)
     except (ValueError, TypeError):
-        raise DataProblem(f"the start of the revenue window, {text!r}, is neither a column nor a date such as 2025-01-01") from None
+        raise DataProblem(
+            f"the start of the revenue window, {text!r}, is neither a column nor a date such as 2025-01-01"
+        ) from None
 
 
 def leaks(score, y) -> str | None:

@@ -163,8 +163,18 @@ def worth_of_a_point(
     _require_sensible(points, n_boot, cost)
     effects = tuple(e for e in (customer if period else None, period) if e)
     s = sample(
-        customers, revenue=revenue, loyalty=loyalty, controls=controls, effects=effects, weight=weight, strata=strata,
-        cluster=cluster or customer, fpc=fpc, min_rows=min_rows, min_base=min_base, what="worth_of_a_point",
+        customers,
+        revenue=revenue,
+        loyalty=loyalty,
+        controls=controls,
+        effects=effects,
+        weight=weight,
+        strata=strata,
+        cluster=cluster or customer,
+        fpc=fpc,
+        min_rows=min_rows,
+        min_base=min_base,
+        what="worth_of_a_point",
     )
     got = resample(s, points=points, n_boot=n_boot, seed=seed)
     low, high = got.interval(confidence)
@@ -173,10 +183,27 @@ def worth_of_a_point(
     p_lead = None
     if customer and period:
         names = as_columns("controls", controls)
-        p_lead = lead_p_value(panel, revenue=revenue, loyalty=loyalty, customer=customer, period=period, controls=names, cluster=cluster)
+        p_lead = lead_p_value(
+            panel, revenue=revenue, loyalty=loyalty, customer=customer, period=period, controls=names, cluster=cluster
+        )
     late, leak = timing(customers, (asked, revenue_from), s.rows)[0], leaks(s.score, s.y)
     reasons = _reasons(low, high, p_lead, late, leak, s)
-    return _finding(s, got.estimate, low, high, len(got.draws) / n_boot, people, points, cost, p_lead, late, leak, reasons, confidence, labels)
+    return _finding(
+        s,
+        got.estimate,
+        low,
+        high,
+        len(got.draws) / n_boot,
+        people,
+        points,
+        cost,
+        p_lead,
+        late,
+        leak,
+        reasons,
+        confidence,
+        labels,
+    )
 
 
 def _require_sensible(points, n_boot, cost) -> None:
@@ -192,28 +219,53 @@ def _reasons(low, high, p_lead, late, leak, s: Sample) -> tuple[str, ...]:
     count = s.sampling.n_clusters
     found = [
         ("the interval holds zero", not low * high > 0),
-        (f"the next period's score already goes with revenue (p {p_lead or 0:.3f})", p_lead is not None and p_lead < LEAD_LIMIT),
-        (f"the score was measured after the revenue window began for {100 * (late or 0):.0f} % of customers", bool(late)),
+        (
+            f"the next period's score already goes with revenue (p {p_lead or 0:.3f})",
+            p_lead is not None and p_lead < LEAD_LIMIT,
+        ),
+        (
+            f"the score was measured after the revenue window began for {100 * (late or 0):.0f} % of customers",
+            bool(late),
+        ),
         (f"the score gives the revenue away ({leak})", leak is not None),
         (f"there are {count} clusters, fewer than {FEWEST_CLUSTERS}", count is not None and count < FEWEST_CLUSTERS),
     ]
     return tuple(words for words, holds in found if holds)
 
 
-def _finding(s, per_row, low, high, fitted, people, points, cost, p_lead, late, leak, reasons, confidence, labels) -> Worth:
+def _finding(
+    s, per_row, low, high, fitted, people, points, cost, p_lead, late, leak, reasons, confidence, labels
+) -> Worth:
     table = _scenarios(s, people * per_row, people * low, people * high, cost, confidence)
     worth = people * per_row
     summary = {
-        "n": s.n, "n_effective": s.n_effective, "customers": int(people), "points": float(points),
+        "n": s.n,
+        "n_effective": s.n_effective,
+        "customers": int(people),
+        "points": float(points),
         "method": "Poisson quasi-likelihood, refitted in each resample; bootstrap-t interval",
-        "money": per_row, "money_low": low, "money_high": high, "worth": worth, "worth_low": people * low,
-        "worth_high": people * high, "established": not reasons, "p_lead": p_lead, "cost": cost,
+        "money": per_row,
+        "money_low": low,
+        "money_high": high,
+        "worth": worth,
+        "worth_low": people * low,
+        "worth_high": people * high,
+        "established": not reasons,
+        "p_lead": p_lead,
+        "cost": cost,
         "break_even": None if cost is None else cost / worth if worth > 0 else np.inf,
     }
     return Worth(
-        function="worth_of_a_point", outcome=s.revenue, group=None, table=table, summary=summary,
-        tested=_checks(s, low, high, p_lead, late, leak, fitted), labels=labels or {}, loyalty=s.loyalty,
-        confidence=confidence, reasons=reasons,
+        function="worth_of_a_point",
+        outcome=s.revenue,
+        group=None,
+        table=table,
+        summary=summary,
+        tested=_checks(s, low, high, p_lead, late, leak, fitted),
+        labels=labels or {},
+        loyalty=s.loyalty,
+        confidence=confidence,
+        reasons=reasons,
     )
 
 
@@ -223,7 +275,10 @@ def _scenarios(s: Sample, worth, low, high, cost, confidence) -> pd.DataFrame:
     for row in bounds.itertuples():
         if np.isfinite(row.estimate):
             shares[f"hidden cause as strong as {row.term}"] = float(np.clip(row.estimate / slope, 0, 1))
-    rows = [{"term": term, "causal_share": k, "estimate": k * worth, "conf_low": k * low, "conf_high": k * high} for term, k in shares.items()]
+    rows = [
+        {"term": term, "causal_share": k, "estimate": k * worth, "conf_low": k * low, "conf_high": k * high}
+        for term, k in shares.items()
+    ]
     table = pd.DataFrame(rows)
     return table if cost is None else table.assign(net=table["estimate"] - cost)
 
@@ -234,9 +289,24 @@ def _checks(s: Sample, low, high, p_lead, late, leak, fitted) -> tuple[Check, ..
     return (
         zeros_check(s, depth=5),
         Check("interval excludes zero", f"{low:.2f} to {high:.2f} a customer", "zero outside", bool(low * high > 0)),
-        Check("score measured before the revenue window", "not stated" if late is None else f"{100 * late:.0f} % later", "every score", late == 0),
-        Check("the lead does not go with revenue (p)", said, f"at least {LEAD_LIMIT}", p_lead is None or p_lead >= LEAD_LIMIT),
+        Check(
+            "score measured before the revenue window",
+            "not stated" if late is None else f"{100 * late:.0f} % later",
+            "every score",
+            late == 0,
+        ),
+        Check(
+            "the lead does not go with revenue (p)",
+            said,
+            f"at least {LEAD_LIMIT}",
+            p_lead is None or p_lead >= LEAD_LIMIT,
+        ),
         Check("score does not give the revenue away", leak or "no sign of it", "no sign of it", leak is None),
-        Check("clusters", "none" if count is None else count, f"none, or at least {FEWEST_CLUSTERS}", count is None or count >= FEWEST_CLUSTERS),
+        Check(
+            "clusters",
+            "none" if count is None else count,
+            f"none, or at least {FEWEST_CLUSTERS}",
+            count is None or count >= FEWEST_CLUSTERS,
+        ),
         Check("resamples that could be fitted", float(fitted), "at least 0.95 of them", fitted >= 0.95),
     )

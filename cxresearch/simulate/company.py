@@ -166,15 +166,17 @@ def _with_profit(branches, everyone, answers, *, planted, rng) -> pd.DataFrame:
 
 def _customers(everyone: pd.DataFrame) -> pd.DataFrame:
     rows = everyone.loc[everyone["listed"]].reset_index(drop=True)
-    return pd.DataFrame({
-        "customer_id": rows["customer_id"],
-        "since": rows["since"].dt.strftime("%Y-%m-%d"),
-        "until": rows["until"].dt.strftime("%Y-%m-%d"),
-        "branch": rows["branch"],
-        "region": rows["region"],
-        "affluence": rows["affluence"],
-        "spend_2025": rows["cents"] / 100,
-    })
+    return pd.DataFrame(
+        {
+            "customer_id": rows["customer_id"],
+            "since": rows["since"].dt.strftime("%Y-%m-%d"),
+            "until": rows["until"].dt.strftime("%Y-%m-%d"),
+            "branch": rows["branch"],
+            "region": rows["region"],
+            "affluence": rows["affluence"],
+            "spend_2025": rows["cents"] / 100,
+        }
+    )
 
 
 def _transactions(paid: pd.DataFrame, everyone: pd.DataFrame) -> pd.DataFrame:

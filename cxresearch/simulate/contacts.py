@@ -21,10 +21,12 @@ DAYS = 731  # 2024 and 2025
 
 def invent_agents(*, planted, rng) -> pd.DataFrame:
     """Return the agents with the shift that each gives to support ratings: spread `agent_sd`, mean 0, exactly."""
-    return pd.DataFrame({
-        "agent": [f"A{i:02d}" for i in range(1, N_AGENTS + 1)],
-        "shift": planted["agent_sd"] * standardised(rng.standard_normal(N_AGENTS)),
-    })
+    return pd.DataFrame(
+        {
+            "agent": [f"A{i:02d}" for i in range(1, N_AGENTS + 1)],
+            "shift": planted["agent_sd"] * standardised(rng.standard_normal(N_AGENTS)),
+        }
+    )
 
 
 def invent_contacts(people: pd.DataFrame, agents: pd.DataFrame, *, planted, rng) -> pd.DataFrame:
@@ -33,15 +35,17 @@ def invent_contacts(people: pd.DataFrame, agents: pd.DataFrame, *, planted, rng)
     n = len(who)
     topic = np.array(list(TOPIC_SHARES))[rng.choice(len(TOPIC_SHARES), size=n, p=list(TOPIC_SHARES.values()))]
     note = rng.integers(0, 3, size=n)
-    drawn = pd.DataFrame({
-        "who": who,
-        "at": np.datetime64("2024-01-01") + rng.integers(0, DAYS, size=n).astype("timedelta64[D]"),
-        "channel": np.array(CHANNELS)[rng.choice(len(CHANNELS), size=n, p=CHANNEL_SHARES)],
-        "topic": topic,
-        "agent": agents["agent"].to_numpy()[rng.integers(0, len(agents), size=n)],
-        "resolved": np.where(rng.random(n) < RESOLVED_SHARE, "yes", "no"),
-        "note": [NOTES[t][i] for t, i in zip(topic, note)],
-    })
+    drawn = pd.DataFrame(
+        {
+            "who": who,
+            "at": np.datetime64("2024-01-01") + rng.integers(0, DAYS, size=n).astype("timedelta64[D]"),
+            "channel": np.array(CHANNELS)[rng.choice(len(CHANNELS), size=n, p=CHANNEL_SHARES)],
+            "topic": topic,
+            "agent": agents["agent"].to_numpy()[rng.integers(0, len(agents), size=n)],
+            "resolved": np.where(rng.random(n) < RESOLVED_SHARE, "yes", "no"),
+            "note": [NOTES[t][i] for t, i in zip(topic, note)],
+        }
+    )
     return drawn.sort_values(["at", "who"], kind="stable", ignore_index=True)
 
 

@@ -88,14 +88,16 @@ def _described(who, paid_at, amount, *, habit: pd.DataFrame, rng) -> pd.DataFram
     n = len(who)
     web = habit["web"].to_numpy()[who]
     channel = np.where(rng.random(n) < web, "web", np.where(rng.random(n) < 0.75, "shop", "collect"))
-    return pd.DataFrame({
-        "who": who,
-        "paid_at": paid_at,
-        "amount": amount,
-        "channel": channel,
-        "category": np.array(CATEGORIES)[rng.choice(len(CATEGORIES), size=n, p=CATEGORY_SHARES)],
-        "discount": _money_off(amount, rng.random(n) < habit["discounted"].to_numpy()[who], rng=rng),
-    })
+    return pd.DataFrame(
+        {
+            "who": who,
+            "paid_at": paid_at,
+            "amount": amount,
+            "channel": channel,
+            "category": np.array(CATEGORIES)[rng.choice(len(CATEGORIES), size=n, p=CATEGORY_SHARES)],
+            "discount": _money_off(amount, rng.random(n) < habit["discounted"].to_numpy()[who], rng=rng),
+        }
+    )
 
 
 def _money_off(amount: np.ndarray, reduced: np.ndarray, *, rng) -> np.ndarray:

@@ -30,17 +30,19 @@ def invent_people(n: int, *, planted, rng) -> pd.DataFrame:
     branch = first + rng.integers(0, np.array(BRANCHES_IN_REGION)[region])
     age = pd.Series(segment).map(planted["segment_age"]).to_numpy() + rng.standard_normal(n)
     since = np.datetime64("2016-01-01") + rng.integers(0, 2920, size=n).astype("timedelta64[D]")
-    return pd.DataFrame({
-        "customer_id": [f"C{i:0{max(4, len(str(n)))}d}" for i in range(1, n + 1)],
-        "segment": segment,
-        "region": np.array(REGIONS)[region],
-        "branch": branch_names()[branch],
-        "affluence": np.round(standardised(rng.standard_normal(n)), 2),
-        "since": since,
-        "age_group": np.array(AGE_GROUPS)[np.digitize(age, (-0.7, 0.1, 0.9))],
-        "language": np.array(LANGUAGES)[rng.choice(3, size=n, p=(0.5, 0.3, 0.2))],
-        "halo": standardised(rng.standard_normal(n)),
-    })
+    return pd.DataFrame(
+        {
+            "customer_id": [f"C{i:0{max(4, len(str(n)))}d}" for i in range(1, n + 1)],
+            "segment": segment,
+            "region": np.array(REGIONS)[region],
+            "branch": branch_names()[branch],
+            "affluence": np.round(standardised(rng.standard_normal(n)), 2),
+            "since": since,
+            "age_group": np.array(AGE_GROUPS)[np.digitize(age, (-0.7, 0.1, 0.9))],
+            "language": np.array(LANGUAGES)[rng.choice(3, size=n, p=(0.5, 0.3, 0.2))],
+            "halo": standardised(rng.standard_normal(n)),
+        }
+    )
 
 
 def measure_engagement(*, planted, rng) -> pd.DataFrame:
@@ -53,12 +55,14 @@ def measure_engagement(*, planted, rng) -> pd.DataFrame:
     engagement = ENGAGEMENT_MEAN + lasting + 0.15 * rng.standard_normal((len(branches), quarters))
     engagement = np.clip(np.round(engagement, 2), 1, 5)
     shift = planted["staff_per_engagement"] * (engagement - ENGAGEMENT_MEAN) + service
-    return pd.DataFrame({
-        "branch": np.repeat(branches, quarters),
-        "quarter": np.tile(QUARTERS, len(branches)),
-        "engagement": engagement.ravel(),
-        "staff_shift": shift.ravel(),
-    })
+    return pd.DataFrame(
+        {
+            "branch": np.repeat(branches, quarters),
+            "quarter": np.tile(QUARTERS, len(branches)),
+            "engagement": engagement.ravel(),
+            "staff_shift": shift.ravel(),
+        }
+    )
 
 
 def _within_regions(draws: np.ndarray) -> np.ndarray:

@@ -53,18 +53,20 @@ def field_file(everyone: pd.DataFrame, people: pd.DataFrame, *, planted, rng) ->
     rows = everyone.loc[everyone["answered"]].sort_values(["wave", "asked_on", "who"], ignore_index=True)
     person = people.iloc[rows["who"]].reset_index(drop=True)
     coded = {item: _coded(rows[item], rows[f"{item}_skipped"], rng=rng) for item in ITEMS}
-    return pd.DataFrame({
-        "response_id": [f"R{i:05d}" for i in range(1, len(rows) + 1)],
-        "wave": rows["wave"],
-        "customer_id": rows["customer_id"],
-        "asked_on": rows["asked_on"].dt.strftime("%Y-%m-%d"),
-        "region": person["region"],
-        "age_group": person["age_group"],
-        "weight": _weights(rows["wave"], person["region"], planted),
-        **coded,
-        "language": person["language"],
-        "comment": _comments(rows, person["language"], rng=rng),
-    })
+    return pd.DataFrame(
+        {
+            "response_id": [f"R{i:05d}" for i in range(1, len(rows) + 1)],
+            "wave": rows["wave"],
+            "customer_id": rows["customer_id"],
+            "asked_on": rows["asked_on"].dt.strftime("%Y-%m-%d"),
+            "region": person["region"],
+            "age_group": person["age_group"],
+            "weight": _weights(rows["wave"], person["region"], planted),
+            **coded,
+            "language": person["language"],
+            "comment": _comments(rows, person["language"], rng=rng),
+        }
+    )
 
 
 def _coded(values: pd.Series, skipped: pd.Series, *, rng) -> pd.Series:

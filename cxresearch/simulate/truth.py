@@ -12,52 +12,54 @@ from cxresearch.errors import DataProblem, nearest
 QUARTERS = ("2024Q1", "2024Q2", "2024Q3", "2024Q4")
 
 # One name, one planted number (or one number a segment, region, driver or answer group). `truth=` replaces them.
-PLANTED: Mapping[str, object] = MappingProxyType({
-    # behaviour in 2024, by segment
-    "segment_shares": {"digital": 0.28, "rare": 0.24, "bargain": 0.26, "fading": 0.22},
-    "segment_purchases": {"digital": 12.0, "rare": 3.0, "bargain": 8.0, "fading": 4.0},
-    "segment_basket": {"digital": 17.0, "rare": 240.0, "bargain": 55.0, "fading": 30.0},
-    "segment_web": {"digital": 0.85, "rare": 0.1, "bargain": 0.45, "fading": 0.15},
-    "segment_returns": {"digital": 0.01, "rare": 0.01, "bargain": 0.45, "fading": 0.01},
-    "segment_discounted": {"digital": 0.15, "rare": 0.1, "bargain": 0.75, "fading": 0.2},
-    "segment_contacts": {"digital": 0.5, "rare": 0.3, "bargain": 0.8, "fading": 0.3},
-    "segment_age": {"digital": -0.6, "rare": 0.5, "bargain": 0.0, "fading": 0.3},
-    # revenue in 2025
-    "segment_spend": {"digital": 110.0, "rare": 150.0, "bargain": 120.0, "fading": 60.0},
-    "revenue_per_point": math.log(1.05),
-    "revenue_per_affluence": 0.25,
-    "zero_share": 0.3,
-    "gamma_shape": 1.2,
-    "churn_rates": {"detractor": 0.16, "passive": 0.07, "promoter": 0.04},
-    # who answers
-    "segment_response": {"digital": 0.42, "rare": 0.3, "bargain": 0.36, "fading": 0.18},
-    "sampling_fractions": {"North": 0.7, "South": 0.9, "East": 1.0, "Coast": 1.0},
-    "skipped_share": 0.02,
-    "comment_share": 0.4,
-    # what they answer
-    "driver_weights": {
-        "products": 0.2,
-        "prices": 0.12,
-        "magazine": 0.0,
-        "staff": 0.25,
-        "website": 0.09,
-        "delivery": 0.3,
-        "returns_service": 0.05,
-        "support": 0.16,
-    },
-    "halo_loading": 0.5,
-    "halo_on_satisfaction": 0.3,
-    "block_loading": 0.4,
-    "region_shift": {"North": -0.25, "South": 0.0, "East": 0.25, "Coast": 0.5},
-    "delivery_drop": 1.0,
-    "agent_sd": 0.5,
-    "resolved_lift": 0.8,
-    "recommend_per_satisfaction": 1.6,
-    "recommend_per_affluence": 0.7,
-    # employee -> customer -> profit, by branch and quarter
-    "staff_per_engagement": 1.0,
-    "profit_per_satisfaction": 40.0,
-})
+PLANTED: Mapping[str, object] = MappingProxyType(
+    {
+        # behaviour in 2024, by segment
+        "segment_shares": {"digital": 0.28, "rare": 0.24, "bargain": 0.26, "fading": 0.22},
+        "segment_purchases": {"digital": 12.0, "rare": 3.0, "bargain": 8.0, "fading": 4.0},
+        "segment_basket": {"digital": 17.0, "rare": 240.0, "bargain": 55.0, "fading": 30.0},
+        "segment_web": {"digital": 0.85, "rare": 0.1, "bargain": 0.45, "fading": 0.15},
+        "segment_returns": {"digital": 0.01, "rare": 0.01, "bargain": 0.45, "fading": 0.01},
+        "segment_discounted": {"digital": 0.15, "rare": 0.1, "bargain": 0.75, "fading": 0.2},
+        "segment_contacts": {"digital": 0.5, "rare": 0.3, "bargain": 0.8, "fading": 0.3},
+        "segment_age": {"digital": -0.6, "rare": 0.5, "bargain": 0.0, "fading": 0.3},
+        # revenue in 2025
+        "segment_spend": {"digital": 110.0, "rare": 150.0, "bargain": 120.0, "fading": 60.0},
+        "revenue_per_point": math.log(1.05),
+        "revenue_per_affluence": 0.25,
+        "zero_share": 0.3,
+        "gamma_shape": 1.2,
+        "churn_rates": {"detractor": 0.16, "passive": 0.07, "promoter": 0.04},
+        # who answers
+        "segment_response": {"digital": 0.42, "rare": 0.3, "bargain": 0.36, "fading": 0.18},
+        "sampling_fractions": {"North": 0.7, "South": 0.9, "East": 1.0, "Coast": 1.0},
+        "skipped_share": 0.02,
+        "comment_share": 0.4,
+        # what they answer
+        "driver_weights": {
+            "products": 0.2,
+            "prices": 0.12,
+            "magazine": 0.0,
+            "staff": 0.25,
+            "website": 0.09,
+            "delivery": 0.3,
+            "returns_service": 0.05,
+            "support": 0.16,
+        },
+        "halo_loading": 0.5,
+        "halo_on_satisfaction": 0.3,
+        "block_loading": 0.4,
+        "region_shift": {"North": -0.25, "South": 0.0, "East": 0.25, "Coast": 0.5},
+        "delivery_drop": 1.0,
+        "agent_sd": 0.5,
+        "resolved_lift": 0.8,
+        "recommend_per_satisfaction": 1.6,
+        "recommend_per_affluence": 0.7,
+        # employee -> customer -> profit, by branch and quarter
+        "staff_per_engagement": 1.0,
+        "profit_per_satisfaction": 40.0,
+    }
+)
 DRIVERS = tuple(PLANTED["driver_weights"])
 SEGMENTS = tuple(PLANTED["segment_shares"])
 REGIONS = tuple(PLANTED["sampling_fractions"])
