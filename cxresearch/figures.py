@@ -50,7 +50,9 @@ def axes_or_new(ax=None, *, rows: int | None = None):
     return plt.subplots(figsize=(7.2, height), layout="constrained")[1]
 
 
-def intervals(ax, labels, estimate, low, high, *, colour: str = PALETTE[0], offset: float = 0.0, label: str | None = None):
+def intervals(
+    ax, labels, estimate, low, high, *, colour: str = PALETTE[0], offset: float = 0.0, label: str | None = None
+):
     """Draw one dot with its interval per label, first label on top, and return `ax`.
 
     The dots are the last line added, the intervals the lines before it, so that a test can read the data back.

@@ -38,7 +38,7 @@ describe_columns(
     reward=("Reward", "outcome points of a high rating against a middle one", 2),
     reward_low=("Reward low", "lower end of the reward's interval", 2),
     reward_high=("Reward high", "upper end of the reward's interval", 2),
-    asymmetry=("Asymmetry", "(reward - |penalty|) / (reward + |penalty|), -1 to 1", 2),
+    asymmetry=("Asymmetry", "reward less size of penalty, over the sum of both, -1 to 1", 2),
     asymmetry_low=("Asymmetry low", "lower end of the asymmetry's interval", 2),
     asymmetry_high=("Asymmetry high", "upper end of the asymmetry's interval", 2),
     asymmetry_kind=("Kind", "basic, performance or excitement, where the interval allows to say so"),
