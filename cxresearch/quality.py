@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from cxresearch import figures
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent
 from cxresearch.privacy import hide_small_bases, require_base
@@ -24,6 +23,11 @@ describe_columns(
     share_answered=("Answered share", "valid answers among all rows, 0-1", 3),
     share_skipped=("Skipped share", "met the question, gave no valid answer, 0-1", 3),
     share_not_met=("Not applicable share", "never met what the item asks about, 0-1", 3),
+    n_waves=("Waves", "rounds of the survey", 0),
+    n_ratings=("Ratings", "items on one scale, asked together", 0),
+    n_rated=("Rated", "rows that gave at least three of the ratings", 0),
+    n_unanswered=("Unanswered", "rows without any valid answer", 0),
+    share_straight=("Straight-lined", "one answer to all ratings, among those who gave at least three, 0-1", 3),
 )
 
 
@@ -53,6 +57,8 @@ class ResponseQuality(Finding):
 
     def plot(self, ax=None):
         """Draw answered, skipped and not applicable per item as parts of one bar (percent of responses)."""
+        from cxresearch import figures  # `cxresearch check` counts without drawing, and drawing costs seconds to import
+
         ax = figures.axes_or_new(ax, rows=len(self.table) + 2)
         at, left = np.arange(len(self.table)), np.zeros(len(self.table))
         for column, word, colour in (
@@ -153,7 +159,8 @@ def _straight_lined(ratings: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         none = np.zeros(len(ratings), dtype=bool)
         return none, none
     rated = (ratings.notna().sum(axis=1) >= 3).to_numpy()
-    return rated, rated & (ratings.nunique(axis=1) == 1).to_numpy()
+    # Not nunique, which looks at a million rows one by one.
+    return rated, rated & (ratings.min(axis=1) == ratings.max(axis=1)).to_numpy()
 
 
 def _by_wave(responses: pd.DataFrame, items: Sequence[str], wave: str, min_base: int) -> pd.DataFrame:

@@ -139,7 +139,11 @@ def test_a_header_that_stands_twice_is_refused_only_when_asked_for(tmp_path):
     assert read_table(path, wanted={"id": "id"}).frame.shape == (1, 1)
     assert read_table(path, wanted={"x": "item x"}).frame["x"].tolist() == ["2"]
     path = write(tmp_path / "a.csv", "id, x,x \n1,2,3\n")
-    assert refused(path, wanted={"x": "item x"}) == "a.csv has 2 columns 'x' (item x); rename them so that one is meant"
+    assert refused(path, wanted={"x": "item x"}) == (
+        "a.csv has 2 columns 'x' (item x); say which one is meant: 'x#1' is the first"
+    )
+    assert read_table(path, wanted={"x#2": "item x", "id": "id"}).frame.to_dict("list") == {"x#2": ["3"], "id": ["1"]}
+    assert "has no column 'x#3'" in refused(path, wanted={"x#3": "item x"})
 
 
 def test_absent_column_offers_the_nearest(tmp_path):
@@ -201,12 +205,13 @@ def test_parquet_with_lists_is_refused(tmp_path):
     )
 
 
-def test_spss_keeps_stored_codes_and_honours_user_missing(tmp_path):
+def test_spss_keeps_stored_codes_and_says_what_is_user_missing(tmp_path):
     frame = pd.DataFrame({"id": [1.0, 2.0, 3.0], "x": [1.0, 5.0, -77.0]})
     labels = {"x": {1: "bad", 5: "good", -77: "refused"}}
     pyreadstat.write_sav(frame, str(tmp_path / "a.sav"), variable_value_labels=labels, missing_ranges={"x": [-77]})
-    read = read_table(tmp_path / "a.sav", wanted={"x": "item x"}).frame
-    assert read["x"].tolist()[:2] == [1.0, 5.0] and pd.isna(read["x"].iloc[2])
+    read = read_table(tmp_path / "a.sav", wanted={"x ": "item x"})
+    assert read.frame["x "].tolist() == [1.0, 5.0, -77.0]
+    assert read.meanings.codes == {"x ": labels["x"]} and read.meanings.missing == {"x ": [(-77, -77)]}
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.xlsx", "Excel"), ("a.parquet", "Parquet"), ("a.sav", "SPSS")])
@@ -217,7 +222,7 @@ def test_unreadable_files_are_named_without_a_foreign_traceback(tmp_path, name, 
 def test_unknown_ending(tmp_path):
     assert refused(write(tmp_path / "a.docx", b"x")) == (
         "a.docx: files ending in '.docx' are not read; known endings: .csv .tsv .txt .xlsx .xls .xlsm .xlsb .ods "
-        ".parquet .pq .sav .zsav"
+        ".parquet .pq .sav .zsav .json"
     )
 
 

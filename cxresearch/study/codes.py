@@ -5,7 +5,7 @@ Work is done on the distinct values, so that a million answers on eleven points 
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,15 +13,21 @@ import pandas as pd
 
 from cxresearch.study.items import Item
 
-NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-COMMA_NUMBER = r"[+-]?(?:\d+,?\d*|,\d+)(?:[eE][+-]?\d+)?"
+# [0-9] and not \d, which in Python means the digits of every script.
+NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+COMMA_NUMBER = r"[+-]?(?:[0-9]+,?[0-9]*|,[0-9]+)(?:[eE][+-]?[0-9]+)?"
 # A code with a leading zero, or with more digits than a float holds, is a name and not a number.
-PLAIN_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,14})(?:\.\d*)?")
+PLAIN_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?")
 WHOLE_AS_FLOAT = r"^([+-]?\d+)\.0+$"
 YES, NO = {"1", "1.0", "true", "yes", "y", "t"}, {"0", "0.0", "false", "no", "n", "f"}
 DAY_FIRST = r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})((?:[ T].*)?)"
 ISO_DATE = r"\d{4}-\d{2}(?:-\d{2}.*)?"
 EXAMPLES = 5
+ENOUGH = 20  # answers among which a missing 0 says something about the coding
+# "0", "10 - very likely", "7 = good": a number that is the answer, not "10 mi or less"
+LABEL_NUMBER = re.compile(r"\s*([+-]?\d{1,3})\s*(?:$|[-–—=:.,(/)](?!\d))")
+LEADING_NUMBER = re.compile(r"\s*([+-]?\d{1,3})(?![\d%])")  # on 0-10 also "0 not at all likely"
+RANGE_0_10 = range(11)
 
 
 class Refused(Exception):
@@ -115,10 +121,10 @@ def code_key(value) -> str:
 
 
 class Answers(NamedTuple):
-    """An item as the analyses see it; `met` is None unless the item declares not-applicable codes."""
+    """An item as the analyses see it: `values` (NaN where there is no answer) and `absent` (not applicable)."""
 
     values: pd.Series
-    met: pd.Series | None
+    absent: pd.Series
 
 
 def answers(
@@ -132,17 +138,20 @@ def answers(
 ) -> Answers:
     """Return the answers to item `key`: missing and not-applicable codes as NaN, numbers checked against the scale."""
     if item.is_number:
-        values, absent = _scaled(column, item, key, decimal)
-    else:
-        values, absent = _category(column, item, key)
-        if item.is_date:
-            values = dates(values, dayfirst=dayfirst, time_format=time_format)
-    return Answers(values, ~absent if item.not_applicable else None)
+        return Answers(*_scaled(column, item, key, decimal))
+    values, absent = _category(column, item, key)
+    if item.is_date:
+        values = dates(values, dayfirst=dayfirst, time_format=time_format)
+    return Answers(values, absent)
 
 
 def _scaled(column: pd.Series, item: Item, key: str, decimal: str) -> tuple[pd.Series, pd.Series]:
     found = numbers(column, decimal=decimal, codes=(*item.missing, *item.not_applicable))
     remedy = f"declare them as missing codes of item {key} in study.yml"
+    if "nps" in item.role:
+        _require_a_zero(column, found, item, key)
+    if item.values:
+        found = _mapped(column, found, item, key)
     if found.other.any():
         n = int(found.other.sum())
         raise Refused(
@@ -168,6 +177,90 @@ def _scaled(column: pd.Series, item: Item, key: str, decimal: str) -> tuple[pd.S
     return found.values, coded(column, item.not_applicable, decimal=decimal)
 
 
+def _mapped(column: pd.Series, found: Numbers, item: Item, key: str) -> Numbers:
+    """Return what the stored codes stand for, where the study says so."""
+    meant = {float(code): value for code, value in item.values.items() if re.fullmatch(NUMBER, code.strip())}
+    words = {code.strip(): value for code, value in item.values.items() if not re.fullmatch(NUMBER, code.strip())}
+    values = found.values.map(meant)
+    if words:
+        values = values.where(values.notna(), column.map(lambda v: words.get(str(v).strip(), np.nan)).astype(float))
+    unknown = (found.values.notna() | found.other) & values.isna() & ~found.blank
+    if unknown.any():
+        raise Refused(
+            f"holds {_count(unknown.sum(), 'code')} that 'values' of item {key} in study.yml does not explain "
+            f"({_listing(column[unknown])}); add them there, or to its missing codes"
+        )
+    return Numbers(values, found.blank, found.other & values.isna())
+
+
+def _require_a_zero(column: pd.Series, found: Numbers, item: Item, key: str) -> None:
+    """Refuse a declared blank 11 where no 0 is stored: 1-11 may stand for 0-10, and 11 for 0."""
+    eleven = coded(column, ["11"])
+    if item.values or item.confirmed or not eleven.any() or found.values.count() < ENOUGH:
+        return
+    if not coded(column, ["0"]).any():
+        raise Refused(
+            f"holds 11 {_count(eleven.sum(), 'time')} and never 0: is 11 a blank, or do 1-11 stand for 0-10, or 11 for "
+            f"0? Declare values: {{1: 0, ..., 11: 10}} or {{11: 0, 1: 1, ..., 10: 10}} of item {key} in study.yml, or "
+            "confirmed: true if it is a blank"
+        )
+
+
+def contradiction(said: Mapping[float | str, str], item: Item, key: str) -> str | None:
+    """Return what is wrong if the labels of a file give the codes of a scale other numbers than the codes are.
+
+    Parameters
+    ----------
+    said
+        Stored code -> its words, as the file has them.
+    """
+    if not item.scale or item.values:
+        return None
+    absent = {code_key(code) for code in (*item.missing, *item.not_applicable)}
+    pattern = LEADING_NUMBER if item.scale == (0, 10) else LABEL_NUMBER
+    numbered = {code: int(m[1]) for code, words in said.items() if (m := pattern.match(str(words)))}
+    other = {
+        code: number
+        for code, number in numbered.items()
+        if isinstance(code, (int, float)) and code != number and (code_key(code) not in absent or number in RANGE_0_10)
+    }
+    if not other:
+        return None
+    shown = ", ".join(f"{code:g}: {said[code]!r}" for code in list(other)[:EXAMPLES])
+    meant = ", ".join(f"{code:g}: {number}" for code, number in list(numbered.items())[:3])
+    return (
+        f"stores codes whose labels say other numbers ({shown}); declare which answer each code stands for: "
+        f"values: {{{meant}, ...}} of item {key} in study.yml"
+    )
+
+
+def choices(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Series], pd.Series]:
+    """Return the columns of a multiple choice (words joined, then 1 or 0 for each choice), and what is not applicable.
+
+    A cell that holds nothing but missing codes, or nothing, is NaN throughout.
+    """
+    positions, stored = distinct(column)
+    cells = [[code for part in text.split(item.multiple) if (code := part.strip())] for text in as_text(stored)]
+    gone, never = ({code_key(c) for c in codes} for codes in (item.missing, item.not_applicable))
+    labels = {code_key(code): words for code, words in item.labels.items()}
+    keys = [[code_key(code) for code in cell] for cell in cells]
+    unknown = [any(k not in labels and k not in gone | never for k in cell) for cell in keys]
+    if any(unknown):
+        rows = spread(pd.Series(unknown), positions, column.index, False)
+        raise Refused(
+            f"holds {_count(rows.sum(), 'cell')} with a code that has no label ({_listing(column[rows])}); add to "
+            f"labels or missing codes of item {key} in study.yml"
+        )
+    chosen = [[k for k in cell if k in labels] for cell in keys]
+    words = pd.Series(["; ".join(labels[k] for k in cell) if cell else None for cell in chosen], dtype="str")
+    found = {key: spread(words, positions, column.index)}
+    for suffix, code in item.companions.items():
+        marks = pd.Series([float(code_key(code) in cell) if cell else np.nan for cell in chosen], dtype=float)
+        found[key + suffix] = spread(marks, positions, column.index)
+    absent = pd.Series([not c and any(k in never for k in cell) for c, cell in zip(chosen, keys, strict=True)], dtype=bool)
+    return found, spread(absent, positions, column.index, False)
+
+
 def _or_decimal(found: pd.Series, decimal: str) -> str:
     """Return the remedy for numbers that are written with the other decimal sign, if all of `found` are."""
     other, pattern = (".", NUMBER) if decimal == "," else (",", COMMA_NUMBER)
@@ -182,7 +275,7 @@ def _category(column: pd.Series, item: Item, key: str) -> tuple[pd.Series, pd.Se
     positions, values = distinct(column)
     text = as_names(values) if item.type == "text" or item.labels else pd.Series(values)
     declared = item.missing or item.not_applicable or item.labels
-    keys = pd.Series([code_key(v) for v in values] if declared else text.map(str).str.strip(), dtype=object)
+    keys = pd.Series([code_key(v) if declared else str(v).strip() for v in (values if declared else text)], dtype=object)
     absent = keys.isin([code_key(c) for c in item.not_applicable])
     gone = absent | keys.isin([code_key(c) for c in item.missing]) | (keys == "")
     if item.labels:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from cxresearch.errors import nearest
+from cxresearch.sources import WHITESPACE
 from cxresearch.study.document import Plain
 
 Role = Literal[
@@ -18,7 +19,7 @@ Code = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-def _listed(value):
+def listed(value):
     return value if isinstance(value, list) or value is None else [value]
 
 
@@ -54,16 +55,22 @@ def _known_encoding(name: str) -> str:
 
 def one_character(text: str) -> str:
     text = {"\\t": "\t", "tab": "\t"}.get(text, text)
-    if len(text) != 1:
-        raise ValueError(f"separator {text!r} must be one character")
+    if len(text) != 1 and text != WHITESPACE:
+        raise ValueError(f"separator {text!r} must be one character, or {WHITESPACE}")
     return text
 
 
-Codes = Annotated[tuple[Code, ...], BeforeValidator(_listed, json_schema_input_type=Code | list[Code])]
-Words = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
-Roles = Annotated[tuple[Role, ...], BeforeValidator(_listed, json_schema_input_type=Role | list[Role])]
+def one_separator(text: str) -> str:
+    if len(text.strip() or text) != 1:
+        raise ValueError(f"separator {text!r} must be one character")
+    return text.strip() or text
+
+
+Codes = Annotated[tuple[Code, ...], BeforeValidator(listed, json_schema_input_type=Code | list[Code])]
+Words = Annotated[tuple[str, ...], BeforeValidator(listed, json_schema_input_type=str | list[str])]
+Roles = Annotated[tuple[Role, ...], BeforeValidator(listed, json_schema_input_type=Role | list[Role])]
 Encoding = Annotated[str, AfterValidator(_known_encoding)]
-Encodings = Annotated[tuple[Encoding, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
+Encodings = Annotated[tuple[Encoding, ...], BeforeValidator(listed, json_schema_input_type=str | list[str])]
 
 
 class Part(BaseModel):
@@ -85,12 +92,22 @@ class Item(Part):
     """Codes of answers that were skipped."""
     not_applicable: Codes = ()
     """Codes of respondents who never met what is asked about."""
+    values: dict[str, float] = Field(default_factory=dict)
+    """Stored code: the answer it stands for, where the two differ ({1: 0, ..., 11: 10}); then no other code is valid."""
+    multiple: Annotated[str, AfterValidator(one_separator)] | None = None
+    """What separates the codes of a multiple choice (1;3;); gives a column <item>_<code> of 1 and 0 for each label."""
     role: Roles = ()
     """What analyses use the item for."""
     label: str | None = None
     """Words for figures and sentences."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Code: words. Turns an item without a scale into these words."""
+    time_format: str | None = None
+    """How this date is written, where it differs from the table's."""
+    dayfirst: bool | None = None
+    """Whether this date is written day first, where it differs from the table."""
+    confirmed: bool | None = None
+    """false: a guess; no analysis starts until somebody has looked at it and set this to true."""
 
     @model_validator(mode="after")
     def _agrees(self):
@@ -98,6 +115,10 @@ class Item(Part):
             raise ValueError(f"scale must rise, found {self.scale[0]:g} to {self.scale[1]:g}")
         if self.scale and self.type not in (None, "number"):
             raise ValueError(f"an item with a scale is a number, not type: {self.type}")
+        if self.values and not self.is_number:
+            raise ValueError("values are the numbers that stored codes stand for; the item needs a scale, too")
+        if self.multiple and (self.is_number or not self.labels):
+            raise ValueError("a multiple choice has no scale and needs labels: {code: words}, one for each choice")
         if both := set(self.missing) & set(self.not_applicable):
             raise ValueError(f"code {min(both)} is declared missing and not applicable; it can be one of the two")
         if "nps" in self.role and self.scale != (0, 10):
@@ -107,6 +128,16 @@ class Item(Part):
                 "defined: give the item role csat or outcome"
             )
         return self
+
+    def further(self, key: str) -> list[str]:
+        """Return the names of the columns that item `key` has beside its own."""
+        return [*([f"{key}_met"] if self.not_applicable else ()), *(key + suffix for suffix in self.companions)]
+
+    @property
+    def companions(self) -> dict[str, str]:
+        """Suffix of each further column of the item -> the code that it is about."""
+        codes = self.labels if self.multiple else ()
+        return {"_" + re.sub(r"\W", "_", code.strip()): code for code in codes}
 
     @property
     def is_number(self) -> bool:

@@ -1,16 +1,19 @@
 """An opened study: its tables, roles, labels and design, in the words that notebooks use."""
 
 from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
 
 from cxresearch.errors import StudyProblem, nearest
-from cxresearch.sources import GLOB, expand
+from cxresearch.sources import GLOB, database_file, expand
+from cxresearch.study.decisions import Guess, guesses
 from cxresearch.study.document import Document
 from cxresearch.study.items import ROLES, Item
 from cxresearch.study.join import match
 from cxresearch.study.parse import read_study_file
+from cxresearch.study.retention import overdue
 from cxresearch.study.schema import TABLES, Report, StudyFile, Table
 from cxresearch.study.tables import Loaded, load_table
 from cxresearch.study.waterfall import Waterfall
@@ -38,7 +41,7 @@ def open_study(path: str | Path) -> "Study":
             f"there is no study file {str(path)!r}{nearest(path.name, _names_in(path.parent, '*.y*ml'))}"
         )
     declared, document = read_study_file(path)
-    return Study(path, declared, _find_files(path.parent, declared, document))
+    return Study(path, declared, _find_files(path.parent, declared, document), document)
 
 
 class Study:
@@ -50,19 +53,34 @@ class Study:
         The study file, and what it says of itself.
     reports
         Name -> the report it declares (notebooks, each, parameters).
+    purpose, delete_after
+        What the data are kept for, and the last day on which they may be used; None where the study does not say.
     """
 
-    def __init__(self, path: Path, declared: StudyFile, files: Mapping[str, Mapping[str | None, list[Path]]]):
+    def __init__(
+        self,
+        path: Path,
+        declared: StudyFile,
+        files: Mapping[str, Mapping[str | None, list[Path]]],
+        document: Document,
+    ):
+        self._document = document
         self.path, self.title, self.currency = path, declared.title, declared.currency
         self.reports: dict[str, Report] = dict(declared.reports)
         self._declared: dict[str, Table] = {name: table for name in TABLES if (table := getattr(declared.tables, name))}
         self._minimum_base = declared.privacy.minimum_base
+        self.purpose, self.delete_after = declared.privacy.purpose, declared.privacy.delete_after
         self._files = files
         self._loaded: dict[str, Loaded] = {}
         self._matched: dict[str, Waterfall] = {}
 
     def __repr__(self) -> str:
         return f"Study {self.title!r}: {', '.join(self.table_names)}"
+
+    def require_in_time(self, *, today: date | None = None) -> None:
+        """Raise `StudyProblem` if `today` (by default the computer's date) lies past ``privacy.delete_after``."""
+        if why := overdue(self.delete_after, self.purpose, today):
+            raise StudyProblem(self._document.problem(("privacy", "delete_after"), why))
 
     # -- tables ------------------------------------------------------------------------------------------------------
 
@@ -74,7 +92,9 @@ class Study:
     @property
     def files(self) -> list[Path]:
         """Every source file, each once, in the order of declaration."""
-        return list(dict.fromkeys(p for by_wave in self._files.values() for paths in by_wave.values() for p in paths))
+        found = [p for by_wave in self._files.values() for paths in by_wave.values() for p in paths]
+        bases = [database_file(t.database, self.path.parent) for t in self._declared.values() if t.database is not None]
+        return list(dict.fromkeys([*found, *filter(None, bases)]))
 
     @property
     def responses(self) -> pd.DataFrame:
@@ -109,7 +129,8 @@ class Study:
     def load_all(self) -> None:
         """Read and check every declared table now."""
         for name in self.table_names:
-            self._load(name)
+            self.read(name)
+        self._require_decided(self.table_names)
 
     def waterfall(self, table: str) -> pd.DataFrame:
         """Return step, rows, removed and reason of a table: received, valid, deduplicated, (matched,) used."""
@@ -134,7 +155,7 @@ class Study:
                 )
         outcomes = [key for role in ("nps", "csat", "ces", "outcome") for key in self._items(role, left)]
         order = next(iter(self._items("asked_at", left)), "wave")
-        waves = list(self._files[left]) if None not in self._files[left] else None
+        waves = [wave for wave in self._files[left] if wave is not None] or None
         joined, why = match(
             self._table(left),
             self._table(right),
@@ -148,7 +169,10 @@ class Study:
         return joined
 
     def _table(self, name: str) -> pd.DataFrame:
-        return self._load(name).table.copy()  # a notebook may add columns to its own copy
+        table = self._load(name).table.copy()  # a notebook may add columns to its own copy
+        # An analysis refuses or names a scale it is not made for; 1-10 and 0-10 cannot be told apart by the answers.
+        table.attrs["scales"] = {key: tuple(item.scale) for key, item in self._declared[name].items.items() if item.scale}
+        return table
 
     def _load(self, name: str) -> Loaded:
         if name not in self._declared:
@@ -156,9 +180,36 @@ class Study:
                 f"{self.path.name} declares no table {name!r}; it declares "
                 f"{', '.join(self.table_names)}{nearest(name, self.table_names)}"
             )
+        loaded = self.read(name)
+        self._require_decided([name])
+        return loaded
+
+    def read(self, name: str) -> Loaded:
+        """Return a declared table with its waterfall although guesses may be left in it: what `check` looks at."""
         if name not in self._loaded:
-            self._loaded[name] = load_table(name, self._declared[name], self._files[name])
+            self._loaded[name] = load_table(
+                name, self._declared[name], self._files.get(name, {}), folder=self.path.parent
+            )
         return self._loaded[name]
+
+    def declaration(self, name: str) -> Table:
+        """Return what the study file says about a table."""
+        return self._declared[name]
+
+    def guesses(self, name: str) -> list[Guess]:
+        """Return what the study file says of a table with ``confirmed: false``."""
+        return guesses(name, self._declared[name], self.read(name), self._document)
+
+    def _require_decided(self, names: list[str]) -> None:
+        waiting = [guess for name in names for guess in self.guesses(name) if guess.counts]
+        if waiting:
+            many = "a guess that changes" if len(waiting) == 1 else f"{len(waiting)} guesses that change"
+            lines = [f"{guess.place}: {guess.what} {guess.says}" for guess in waiting]
+            raise StudyProblem(
+                "\n".join(
+                    [f"{self.path.name} holds {many} a number; look at each and set confirmed: true:", *lines]
+                )
+            )
 
     # -- columns -----------------------------------------------------------------------------------------------------
 
@@ -220,6 +271,20 @@ class Study:
             if item.label or key not in found:
                 found[key] = item.label or key
         return found
+
+    @property
+    def revenue_window(self) -> tuple[str | None, str | None]:
+        """First and last day (ISO) that the customers' revenue covers; None where the study does not say."""
+        revenue = getattr(self._declared.get("customers"), "revenue", None)
+        days = (revenue.from_, revenue.to) if revenue else (None, None)
+        return tuple(day and str(day) for day in days)
+
+    @property
+    def observed_until(self) -> str:
+        """First day (ISO) that behaviour must not reach into: the start of the revenue window, which behaviour may be
+        compared on, or else the day after the last payment."""
+        start = self.revenue_window[0]
+        return start or str((self.transactions["time"].max() + pd.Timedelta(days=1)).date())
 
     @property
     def survey_design(self) -> dict[str, object]:
@@ -295,6 +360,12 @@ def _find_files(folder: Path, declared: StudyFile, document: Document) -> dict[s
     problems: list[str] = []
     for name in TABLES:
         table = getattr(declared.tables, name)
+        if table and table.database is not None:
+            file = database_file(table.database, folder)
+            found[name] = {}
+            if file and not file.is_file():
+                at = ("tables", name, "database")
+                problems.append(document.problem(at, f"tables.{name} names {table.database!r}, {_absent(file)}"))
         for wave, written in table.files().items() if table else ():
             files = expand(folder / written)
             found.setdefault(name, {})[wave] = files

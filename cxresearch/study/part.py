@@ -8,7 +8,18 @@ from collections import Counter
 
 import pandas as pd
 
-from cxresearch.study.codes import Refused, answers, dates, flags, names, numbers
+from cxresearch.sources import Meanings
+from cxresearch.study.codes import (
+    Refused,
+    answers,
+    choices,
+    coded,
+    contradiction,
+    dates,
+    flags,
+    names,
+    numbers,
+)
 from cxresearch.study.items import Item, Revenue
 from cxresearch.study.schema import Table
 
@@ -36,14 +47,26 @@ class Part:
         What the study declares.
     """
 
-    def __init__(self, raw: pd.DataFrame, *, file: str, wave: str | None, table: Table, table_name: str):
+    def __init__(
+        self,
+        raw: pd.DataFrame,
+        *,
+        file: str,
+        wave: str | None,
+        table: Table,
+        table_name: str,
+        meanings: Meanings = Meanings(),
+    ):
         self.raw, self.file, self.wave, self.table, self.name = raw, file, wave, table, table_name
+        self.meanings = meanings
         self.problems: list[str] = []
+        self.coded: dict[str, Counter[str]] = {}  # item -> how often a stored code was set aside
         self.counts: Counter[str] = Counter()
         self.out = pd.Series(False, index=raw.index)
 
     def frame(self) -> pd.DataFrame:
         """Return the checked columns under the study's names; what is wrong stands in `problems`."""
+        self._exclude()
         done: dict[str, pd.Series] = {}
         for column, (key, kind) in type(self.table).columns.items():
             declared = getattr(self.table, key)
@@ -54,6 +77,14 @@ class Part:
         for key, item in self.table.items.items():
             self._try(done, key, item, "item")
         return pd.DataFrame(done, index=self.raw.index)[~self.out]
+
+    def _exclude(self) -> None:
+        """Leave out the rows that the study declares to be no data, before anything else is asked of them."""
+        for header, codes in self.table.exclude.items():
+            for code in codes:
+                self._drop(coded(self.raw[header], [code]), f"with {header} {code} (exclude)")
+        self.received, self.raw = len(self.raw), self.raw[~self.out]
+        self.out = self.out[~self.out]
 
     def _try(self, done: dict[str, pd.Series], key: str, declared: str | Item | Revenue, kind: str) -> None:
         header = (
@@ -86,8 +117,30 @@ class Part:
     # -- one method for each way in which a column may be read (the kinds in schema.Table.columns) -------------------
 
     def _item(self, stored: pd.Series, item: Item, key: str) -> dict[str, pd.Series]:
-        found = answers(stored, item, key=key, decimal=self.table.decimal, **self._how_dates)
-        return {key: found.values} if found.met is None else {key: found.values, f"{key}_met": found.met}
+        header = item.header(key, self.wave)
+        if problem := contradiction(self.meanings.codes.get(header, {}), item, key):
+            raise Refused(problem)
+        stored = self._without_user_missing(stored, header, item)
+        self._count_codes(stored, item, key)
+        if item.multiple:
+            columns, absent = choices(stored, item, key)
+        else:
+            how = {k: v for k in ("dayfirst", "time_format") if (v := getattr(item, k)) is not None}
+            values, absent = answers(stored, item, key=key, decimal=self.table.decimal, **(self._how_dates | how))
+            columns = {key: values}
+        return columns | ({f"{key}_met": ~absent} if item.not_applicable else {})
+
+    def _without_user_missing(self, stored: pd.Series, header: str | None, item: Item) -> pd.Series:
+        """Return the column without what its file declares as missing; a code declared not applicable stays."""
+        for low, high in self.meanings.missing.get(header, ()):
+            gone = stored == low if low == high else stored.between(low, high)
+            stored = stored.mask(gone & ~coded(stored, item.not_applicable))
+        return stored
+
+    def _count_codes(self, stored: pd.Series, item: Item, key: str) -> None:
+        counts = self.coded.setdefault(key, Counter())
+        for code in (*item.missing, *item.not_applicable):
+            counts[code] += int(coded(stored, [code], decimal=self.table.decimal).sum())
 
     def _id(self, stored: pd.Series, key: str) -> pd.Series:
         return self._complete(names(stored), key)
@@ -130,6 +183,9 @@ class Part:
         if not found.sum():
             raise Refused(f"is 0 in every row; leave {key} out of study.yml")
         return found
+
+    def _duration(self, stored: pd.Series, key: str) -> pd.Series:
+        return self._numbers(stored, "duration")
 
     def _numbers(self, stored: pd.Series, what: str, codes: tuple[str, ...] = ()) -> pd.Series:
         return numbers_or_refuse(stored, what, decimal=self.table.decimal, codes=codes)

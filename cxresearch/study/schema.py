@@ -6,13 +6,44 @@ Write it anew with ``python -c "from cxresearch.study.schema import write_json_s
 """
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from cxresearch.errors import nearest
-from cxresearch.study.items import AnItem, Encodings, Part, Revenue, Words, as_column, one_character, resolved
+from cxresearch.sources import require_no_password
+from cxresearch.sources.columns import HEADERS
+from cxresearch.study.items import (
+    AnItem,
+    Codes,
+    Encodings,
+    Part,
+    Revenue,
+    Words,
+    as_column,
+    listed,
+    one_character,
+    resolved,
+)
+
+HeaderRow = Literal["name", "label", "question", "option", "ignore"]
+
+
+def header_rows(value):
+    """Return the header rows as a list; ``none`` is no row."""
+    rows = [] if value == "none" else listed(value)
+    if isinstance(rows, list) and "option" in rows and "question" not in rows:
+        raise ValueError("a header row of options needs one of questions above it")
+    if isinstance(rows, list) and any(rows.count(row) > 1 for row in HEADERS if row != "ignore"):
+        raise ValueError(f"found {', '.join(rows)}; each but 'ignore' may stand once")
+    return rows
+
+
+def no_password(database: str) -> str:
+    require_no_password(database)
+    return database
 
 
 class Table(Part):
@@ -32,6 +63,20 @@ class Table(Part):
     decimal: Literal[".", ","] = "."
     sheet: str | None = None
     """Of an Excel file with several."""
+    header: Annotated[tuple[HeaderRow, ...], BeforeValidator(header_rows, json_schema_input_type=str | list[str])] = (
+        "name",
+    )
+    """What each header row holds: name, label, ignore, or question and option; none where the file has no header."""
+    records: str | None = None
+    """Of a JSON file with several lists: the one to read."""
+    database: Annotated[str, AfterValidator(no_password)] | None = None
+    """A DuckDB or SQLite file, or an SQLAlchemy address with ${NAME} for what the environment holds."""
+    query: str | None = None
+    """What to select from the database."""
+    exclude: dict[str, Codes] = Field(default_factory=dict)
+    """Header: values of rows that are no data (previews, tests, unfinished answers)."""
+    confirmed: dict[str, bool] = Field(default_factory=dict)
+    """Key of this table: false where it is a guess; no analysis starts until it is true."""
     time_format: str | None = None
     """How dates are written, in strptime's signs; by default ISO (2018-12-31)."""
     dayfirst: bool = False
@@ -40,12 +85,11 @@ class Table(Part):
 
     @model_validator(mode="after")
     def _agrees(self):
-        if (self.source is None) == (getattr(self, "sources", None) is None):
-            either = (
-                "'source' or 'sources', one of the two" if "sources" in type(self).model_fields else "the key 'source'"
-            )
-            raise ValueError(f"needs {either}")
-        taken = {*type(self).columns, *(f"{key}_met" for key, item in self.items.items() if item.not_applicable)}
+        self._one_source()
+        for key in self.confirmed:
+            if key not in type(self).model_fields:
+                raise ValueError(f"confirmed names {key!r}, no key of this table{nearest(key, type(self).model_fields)}")
+        taken = {*type(self).columns, *(c for key, item in self.items.items() for c in item.further(key))}
         for key in self.items:
             if not key.isidentifier():
                 raise ValueError(f"item key {key!r} must be letters, digits and _, not starting with a digit")
@@ -53,8 +97,20 @@ class Table(Part):
                 raise ValueError(f"item key {key!r} is the name of another column of this table; choose another key")
         return self
 
+    def _one_source(self) -> None:
+        given = [key for key in ("source", "sources", "database") if getattr(self, key, None) is not None]
+        if not given or given == ["source", "sources"]:
+            waves = "sources" in type(self).model_fields
+            raise ValueError("needs " + ("'source' or 'sources', one of the two" if waves else "the key 'source'"))
+        if len(given) > 1:
+            raise ValueError(f"has {' and '.join(given)}; the rows come from one of them")
+        if (self.database is None) != (self.query is None):
+            raise ValueError("a database needs a query, and a query a database")
+
     def files(self) -> dict[str | None, str]:
-        """Return wave (None where the file does not say) -> file as written."""
+        """Return wave (None where the file does not say) -> file as written; a database is no file here."""
+        if self.database is not None:
+            return {}
         return {None: self.source} if self.source is not None else dict(self.sources)
 
 
@@ -69,6 +125,7 @@ class Responses(Table):
         "stratum": ("strata", "name"),
         "cluster": ("cluster", "name"),
         "fpc": ("fpc", "weight"),
+        "duration": ("duration", "duration"),
     }
     unique = ("respondent", "wave")
     sources: dict[str, str] | None = None
@@ -80,6 +137,8 @@ class Responses(Table):
     strata: str | None = None
     cluster: str | None = None
     fpc: str | None = None
+    duration: str | None = None
+    """Seconds that the answer took."""
 
     @model_validator(mode="after")
     def _waves_agree(self):
@@ -194,6 +253,10 @@ TABLES = tuple(Tables.model_fields)
 class Privacy(Part):
     minimum_base: int = Field(10, ge=1)
     """A group with fewer rows is pooled or hidden."""
+    purpose: str | None = None
+    """What the data are kept for."""
+    delete_after: date | None = None
+    """Last day on which they may be used; past it the study is refused."""
 
 
 class Report(Part):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from cxresearch.errors import StudyProblem
-from cxresearch.sources import Reading, read_table
+from cxresearch.sources import RawTable, Reading, database_file, read_query, read_table
 from cxresearch.study.codes import names
 from cxresearch.study.items import Item, Revenue
 from cxresearch.study.part import Part, row_numbers
@@ -25,9 +25,11 @@ class Loaded(NamedTuple):
 
     table: pd.DataFrame
     waterfall: Waterfall
+    coded: dict[str, Counter]
+    """Item -> how often each declared code was set aside."""
 
 
-def load_table(name: str, table: Table, files: Mapping[str | None, Sequence[Path]]) -> Loaded:
+def load_table(name: str, table: Table, files: Mapping[str | None, Sequence[Path]], *, folder: Path) -> Loaded:
     """Read, check and name the columns of one table.
 
     Parameters
@@ -37,7 +39,9 @@ def load_table(name: str, table: Table, files: Mapping[str | None, Sequence[Path
     table
         What `study.yml` declares.
     files
-        Wave (None without one) -> its files.
+        Wave (None without one) -> its files; none for a database.
+    folder
+        Where a database file is looked for.
 
     Raises
     ------
@@ -46,7 +50,7 @@ def load_table(name: str, table: Table, files: Mapping[str | None, Sequence[Path
     """
     parts: list[Part] = []
     received: dict[str, str] = {}
-    for part, came in _parts(name, table, files):
+    for part, came in _parts(name, table, files, folder):
         parts.append(part)
         received |= came
     frames = [part.frame() for part in parts]
@@ -57,7 +61,7 @@ def load_table(name: str, table: Table, files: Mapping[str | None, Sequence[Path
         else frames[0].set_axis(pd.MultiIndex.from_product([[0], frames[0].index]))
     )
     waterfall = Waterfall()
-    waterfall.add("received", sum(len(part.raw) for part in parts), _listed(received))
+    waterfall.add("received", sum(part.received for part in parts), _listed(received))
     counts = sum((part.counts for part in parts), Counter())
     waterfall.add("valid", len(whole), reasons(counts))
     whole, why = _deduplicated(whole, table, parts)
@@ -65,7 +69,8 @@ def load_table(name: str, table: Table, files: Mapping[str | None, Sequence[Path
     if not len(whole):
         raise StudyProblem(f"tables.{name} has no rows left: {reasons(counts)}")
     waterfall.add("used", len(whole))
-    return Loaded(whole.reset_index(drop=True), waterfall)
+    coded = {key: sum((part.coded.get(key, Counter()) for part in parts), Counter()) for key in table.items}
+    return Loaded(whole.reset_index(drop=True), waterfall, coded)
 
 
 def wanted_columns(table: Table, wave: str | None) -> dict[str, str]:
@@ -79,6 +84,8 @@ def wanted_columns(table: Table, wave: str | None) -> dict[str, str]:
             wanted.setdefault(declared.column, "revenue in study.yml")
         elif isinstance(declared, Item):
             wanted.setdefault(declared.header(key, wave), f"{key} in study.yml")
+    for header in table.exclude:
+        wanted.setdefault(header, "exclude in study.yml")
     for key, item in table.items.items():
         by_wave = isinstance(item.column, dict) and wave is None
         for header in item.column.values() if by_wave else [item.header(key, wave)]:
@@ -88,16 +95,33 @@ def wanted_columns(table: Table, wave: str | None) -> dict[str, str]:
 
 
 def _parts(
-    name: str, table: Table, files: Mapping[str | None, Sequence[Path]]
+    name: str, table: Table, files: Mapping[str | None, Sequence[Path]], folder: Path
 ) -> Iterator[tuple[Part, dict[str, str]]]:
     """Yield each part, with file -> what was received."""
-    reading = Reading(table.encoding, table.encoding_errors, table.separator, table.sheet)
+    for wave, file, raw in _raw_tables(name, table, files, folder):
+        came = {file: ", ".join([f"{len(raw.frame)} rows", *raw.notes])}
+        for label, rows in _waves(raw.frame, table, wave, file):
+            yield Part(rows, file=file, wave=label, table=table, table_name=name, meanings=raw.meanings), came
+
+
+def _raw_tables(
+    name: str, table: Table, files: Mapping[str | None, Sequence[Path]], folder: Path
+) -> Iterator[tuple[str | None, str, RawTable]]:
+    """Yield wave, file (or what stands for it in messages) and cells."""
+    if table.database is not None:
+        found = read_query(table.database, table.query, folder=folder, name=name, wanted=wanted_columns(table, None))
+        file = database_file(table.database, folder)
+        yield None, file.name if file else f"the query of tables.{name}", found
     for wave, paths in files.items():
         for path in paths:
-            raw = read_table(path, wanted=wanted_columns(table, wave), reading=reading)
-            came = {path.name: ", ".join([f"{len(raw.frame)} rows", *raw.notes])}
-            for label, rows in _waves(raw.frame, table, wave, path.name):
-                yield Part(rows, file=path.name, wave=label, table=table, table_name=name), came
+            yield wave, path.name, read_table(path, wanted=wanted_columns(table, wave), reading=reading_of(table))
+
+
+def reading_of(table: Table) -> Reading:
+    """Return how the files of a table are to be read."""
+    return Reading(
+        table.encoding, table.encoding_errors, table.separator, table.sheet, table.header, table.records
+    )
 
 
 def _listed(received: Mapping[str, str]) -> str:

@@ -1,0 +1,205 @@
+"""A first `study.yml` from files that nobody has described."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from cxresearch.errors import StudyProblem
+from cxresearch.intake.emit import study_text
+from cxresearch.intake.guess import Guess
+from cxresearch.intake.kinds import TableGuess
+from cxresearch.intake.roles import RESPONDENT, guess_table
+from cxresearch.intake.shape import Shape, read_unknown
+from cxresearch.sources import Meanings, RawTable, expand
+
+ALIKE = 0.5
+
+
+class Written(NamedTuple):
+    """What was written: the text of the study file, and a summary in words."""
+
+    text: str
+    summary: str
+
+
+class _File(NamedTuple):
+    path: Path
+    shape: Shape
+    raw: RawTable
+
+
+def new_study(files: Sequence[Path], *, out: Path) -> Written:
+    """Read files and write a first study file.
+
+    Files with mostly the same columns become waves of one table. Guesses carry their reason as a comment and, where
+    they are doubtful, ``confirmed: false``.
+
+    Parameters
+    ----------
+    files
+        What to read; a pattern such as ``sales/*.csv`` names many.
+    out
+        Where to write; an existing file is never overwritten.
+
+    Raises
+    ------
+    StudyProblem
+        A file is absent or cannot be read, or `out` exists.
+    """
+    if out.exists():
+        raise StudyProblem(f"{out} exists and is not overwritten; give another name with --out")
+    if not out.parent.is_dir():
+        raise StudyProblem(f"there is no folder {str(out.parent)!r} to write {out.name} into")
+    paths = list(dict.fromkeys(path for file in files for path in (expand(file) or [_absent(file)])))
+    groups = _waves([_File(path, *read_unknown(path)) for path in paths])
+    tables = [_table(group, out.parent) for group in groups]
+    _require_different([table for table, _ in tables], groups)
+    text = study_text(_title(paths), tables)
+    with out.open("x", encoding="utf-8") as file:
+        file.write(text)
+    return Written(text, "\n".join(_summary(table, source) for table, source in tables))
+
+
+def _absent(path: Path) -> Path:
+    raise StudyProblem(f"there is no file {str(path)!r}")
+
+
+def _title(paths: Sequence[Path]) -> str:
+    return re.sub(r"[\W_]+", " ", paths[0].stem).strip() or "Study"
+
+
+def _summary(table: TableGuess, source) -> str:
+    doubtful = sum(bool(item.doubts) for item in table.items) + len(table.doubtful)
+    files = ", ".join(source.values()) if isinstance(source, dict) else source
+    return f"{table.name} from {files}: {len(table.items)} items, {doubtful} guesses to confirm, {len(table.left)} columns left out"
+
+
+def _waves(files: list[_File]) -> list[list[_File]]:
+    """Return files with mostly the same columns together."""
+    groups: list[list[_File]] = []
+    for file in files:
+        mine = _headers(file)
+        for group in groups:
+            theirs = _headers(group[0])
+            if len(mine & theirs) >= ALIKE * min(len(mine), len(theirs)) and len(mine & theirs) > 1:
+                group.append(file)
+                break
+        else:
+            groups.append([file])
+    return groups
+
+
+def _headers(file: _File) -> set[str]:
+    return {name.strip() for name in file.raw.frame.columns}
+
+
+def _require_different(tables: list[TableGuess], groups: list[list[_File]]) -> None:
+    by_name: dict[str, str] = {}
+    for table, group in zip(tables, groups, strict=True):
+        if table.name in by_name:
+            raise StudyProblem(
+                f"{by_name[table.name]} and {group[0].path.name} both look like {table.name} but have different columns; "
+                "write a study file for each and bring them together"
+            )
+        by_name[table.name] = group[0].path.name
+
+
+def _table(group: list[_File], folder: Path) -> tuple[TableGuess, dict | str]:
+    shapes = [file.shape for file in group]
+    table = guess_table(_together(group), file=group[0].path.name)
+    _put_shape(table, shapes[0])
+    if any(shape.reading != shapes[0].reading for shape in shapes[1:]):
+        raise StudyProblem(
+            f"{group[0].path.name} and {group[1].path.name} have the same columns but are written differently "
+            "(encoding, separator or header rows); write a study file for each"
+        )
+    if len(group) == 1:
+        return table, _relative(group[0].path, folder)
+    if table.name != "responses":
+        raise StudyProblem(
+            f"{', '.join(f.path.name for f in group)} look like parts of one table {table.name}; name them by a pattern "
+            "in a study file, for example source: 'sales/*.csv'"
+        )
+    labels = _wave_labels([file.path for file in group])
+    table.say("id", *_wave_id(table, group)) if not any(key == "id" for key, *_ in table.keys) else None
+    _where_asked(table.items, dict(zip(labels, group, strict=True)))
+    return table, {label: _relative(file.path, folder) for label, file in zip(labels, group, strict=True)}
+
+
+def _put_shape(table: TableGuess, shape: Shape) -> None:
+    table.keys = [*shape.said, *table.keys]
+    table.doubtful = shape.doubtful | table.doubtful
+
+
+def _together(group: list[_File]) -> RawTable:
+    """Return the rows of all waves under stripped headers."""
+    if len(group) == 1:
+        return group[0].raw
+    frames = [file.raw.frame.rename(columns=str.strip) for file in group]
+    meanings = [{k.strip(): v for k, v in by.items()} for file in reversed(group) for by in file.raw.meanings]
+    merged = [{k: v for by in meanings[i::3] for k, v in by.items()} for i in range(3)]
+    return RawTable(pd.concat(frames, ignore_index=True), meanings=Meanings(*merged))
+
+
+def _wave_id(table: TableGuess, group: list[_File]) -> tuple[str | None, str]:
+    """Return the column that names a respondent in every wave, which may repeat between waves."""
+    for name in _together(group).frame.columns:
+        in_all = all(name in _headers(file) for file in group)
+        if in_all and RESPONDENT.match(re.sub(r"[\W_]+", " ", name).lower().strip()):
+            columns = [file.raw.frame.rename(columns=str.strip)[name] for file in group]
+            if all(column.notna().all() and not column.duplicated().any() for column in columns):
+                table.items = [item for item in table.items if item.column != name]
+                return name, "fills every row, never twice in a wave"
+    return None, "no column names a respondent"
+
+
+def _wave_labels(paths: Sequence[Path]) -> list[str]:
+    """Return the number in which the names of the files differ, or else the names."""
+    numbers = [re.findall(r"\d+", path.stem) for path in paths]
+    for parts in zip(*numbers, strict=False):
+        if len(set(parts)) == len(paths):
+            return list(parts)
+    return [path.stem for path in paths]
+
+
+def _where_asked(items: list[Guess], waves: dict[str, _File]) -> None:
+    """Name the waves of a column that not all have; two columns whose names differ in their number become one item."""
+    held = {label: _headers(file) for label, file in waves.items()}
+    for item in items:
+        labels = [label for label, headers in held.items() if item.column in headers]
+        if len(labels) < len(held):
+            item.column = dict.fromkeys(labels, item.column)
+    partial = [item for item in items if isinstance(item.column, dict)]
+    for item in partial:
+        twins = [
+            other
+            for other in partial
+            if other is not item and not set(other.column) & set(item.column) and _core(other) == _core(item)
+        ]
+        if len(twins) == 1 and item in items and twins[0] in items:
+            item.column = {**item.column, **twins[0].column}
+            item.doubts.append(f"{' and '.join(item.column.values())} are taken for the same question in different waves")
+            _merge(item, twins[0])
+            items.remove(twins[0])
+
+
+def _core(item: Guess) -> str:
+    """Return the name of a column without the number of its question."""
+    return re.sub(r"^[a-z]*\d+", "", next(iter(item.column.values())).lower())
+
+
+def _merge(item: Guess, other: Guess) -> None:
+    item.doubts += [doubt for doubt in other.doubts if doubt not in item.doubts]
+    for key in ("missing", "not_applicable"):
+        both = [*item.given.get(key, ()), *other.given.get(key, ())]
+        if both:
+            item.given[key] = list(dict.fromkeys(both))
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """Return the path as a study file in `folder` names it."""
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()

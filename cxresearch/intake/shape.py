@@ -1,0 +1,171 @@
+"""How a file is to be read: encoding, separator, header rows, sheet; each guess with its reason."""
+
+import csv
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cxresearch.errors import StudyProblem
+from cxresearch.sources import WHITESPACE, RawTable, Reading, kind_of, read_table
+from cxresearch.sources.columns import NO_OPTION
+from cxresearch.sources.encoding import detect, utf8
+from cxresearch.sources.excel import cells, sheets
+from cxresearch.sources.files import naming
+
+SEPARATORS = (",", ";", "\t", "|")
+LOOKED_AT = 60
+NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?%?")
+
+
+@dataclass
+class Shape:
+    """How to read a file; `said` holds the keys for the study file with the reason for each."""
+
+    reading: Reading = Reading()
+    said: list[tuple[str, object, str]] = field(default_factory=list)
+    doubtful: dict[str, str] = field(default_factory=dict)
+
+    def say(self, key: str, value, reason: str, *, doubtful: bool = False) -> None:
+        self.said.append((key, value, reason))
+        if doubtful:
+            self.doubtful[key] = reason
+
+
+def read_unknown(path: Path) -> tuple[Shape, RawTable]:
+    """Find out how a file is to be read, and read it; `StudyProblem` says what cannot be read."""
+    shape = Shape()
+    kind = kind_of(path)
+    with naming(path, kind):
+        {"text": _text, "Excel": _excel, "JSON": _json}.get(kind, lambda *_: None)(path, shape)
+    return shape, read_table(path, reading=shape.reading)
+
+
+# -- text ------------------------------------------------------------------------------------------------------------
+
+
+def _text(path: Path, shape: Shape) -> None:
+    if not path.stat().st_size:
+        raise StudyProblem(f"{path.name} is empty")
+    found = detect(path)
+    reading = Reading(encoding=found.encoding)
+    if found.encoding:
+        written = found.encoding[0] if len(found.encoding) == 1 else list(found.encoding)
+        shape.say("encoding", written, found.doubt or "the byte-order mark says so", doubtful=bool(found.doubt))
+    lines = _first_lines(path, reading)
+    separator, why = _separator(lines, path)
+    if separator != ("\t" if path.suffix.lower() == ".tsv" else ","):
+        shape.say("separator", separator, why)
+    rows = [line.split() for line in lines] if separator == WHITESPACE else list(csv.reader(lines, delimiter=separator))
+    header, why, doubtful = header_of([row for row in rows if row])
+    if header != ("name",):
+        shape.say("header", list(header) or "none", why, doubtful=doubtful)
+    shape.reading = reading._replace(separator=separator, header=header)
+
+
+def _first_lines(path: Path, reading: Reading) -> list[str]:
+    content, _ = utf8(path, reading)
+    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as stream:
+        text = stream.read(1 << 20).decode("utf-8-sig", "ignore")
+    if "\0" in text[:1000]:
+        raise StudyProblem(f"{path.name} holds zero bytes and is no text file")
+    lines = [line for line in text.splitlines(keepends=True) if line.strip()]
+    return lines[:2000]
+
+
+def _separator(lines: list[str], path: Path) -> tuple[str, str]:
+    """Return the separator that cuts the rows into the same number of cells, more than one."""
+    scores = {}
+    for separator in SEPARATORS:
+        try:
+            widths = [len(row) for row in csv.reader(lines, delimiter=separator) if row][:LOOKED_AT]
+        except csv.Error:
+            continue
+        width, times = Counter(widths).most_common(1)[0] if widths else (1, 0)
+        if width > 1 and times >= 0.8 * len(widths):
+            scores[separator] = (widths[0] == width, times / len(widths), width)
+    if scores:
+        best = max(scores, key=scores.get)
+        return best, f"it cuts every row into {scores[best][2]} cells"
+    widths = Counter(len(line.split()) for line in lines[:LOOKED_AT])
+    width, times = widths.most_common(1)[0]
+    if width > 1 and times >= 0.95 * sum(widths.values()):
+        return WHITESPACE, f"runs of spaces cut every row into {width} cells"
+    if not any(separator in line for line in lines for separator in SEPARATORS):
+        return ",", "there is one column"
+    raise StudyProblem(
+        f"{path.name} holds no table that can be recognised: no separator (comma, semicolon, tab, bar, spaces) cuts its "
+        "lines into the same number of cells"
+    )
+
+
+def header_of(rows: list[list[str]]) -> tuple[tuple[str, ...], str, bool]:
+    """Return what the first rows of a table hold, why, and whether that is doubtful."""
+    first = [cell.strip() for cell in rows[0]]
+    if len(rows) > 2 and sum("ImportId" in cell for cell in rows[2]) > len(rows[2]) / 2:
+        return ("name", "label", "ignore"), "the third row holds the import ids of Qualtrics", False
+    if len(rows) > 1 and first and all(NUMBER.fullmatch(cell) for cell in first):
+        return (), "the first row holds nothing but numbers", True
+    if len(rows) > 2 and sum(cell.strip().lower() in NO_OPTION for cell in rows[1]) > 0.3 * len(rows[1]):
+        return ("question", "option"), "the second row holds what SurveyMonkey writes under questions without options", False
+    if len(rows) > 2 and _continued(first, rows[1]):
+        return ("question", "option"), "the first row is blank where the second goes on naming columns", False
+    if len(rows) > 2 and _described(first, rows[1], rows[2:LOOKED_AT]):
+        doubtful = not first[0].startswith("V1")
+        return ("name", "label"), "the second row holds words where the rows below hold numbers", doubtful
+    return ("name",), "", False
+
+
+def _continued(first: list[str], second: list[str]) -> bool:
+    inner = [i for i, cell in enumerate(first) if not cell and i < len(second) and i > 0]
+    named = [i for i in inner if second[i].strip() and not NUMBER.fullmatch(second[i].strip())]
+    return len(inner) >= 2 and len(named) >= 0.8 * len(inner)
+
+
+def _described(first: list[str], second: list[str], below: list[list[str]]) -> bool:
+    """Return whether the second row describes the columns: words over columns that hold only numbers."""
+    over = 0
+    numeric = 0
+    for i, cell in enumerate(second):
+        filled = [row[i].strip() for row in below if i < len(row) and row[i].strip()]
+        if filled and all(NUMBER.fullmatch(value) for value in filled):
+            numeric += 1
+            over += bool(cell.strip()) and not NUMBER.fullmatch(cell.strip())
+    return numeric > 0 and over == numeric and over >= min(2, numeric) and len(set(first)) == len(first)
+
+
+# -- Excel, JSON -----------------------------------------------------------------------------------------------------
+
+
+def _excel(path: Path, shape: Shape) -> None:
+    names = sheets(path)
+    sheet = None
+    if len(names) > 1:
+        sizes = {name: len(cells(path, name)) for name in names}
+        sheet = max(sizes, key=sizes.get)
+        shape.say("sheet", sheet, f"of {len(names)} sheets it has the most rows ({sizes[sheet]})", doubtful=True)
+    rows = [[str(c) for c in row] for row in cells(path, sheet)[:LOOKED_AT]]
+    if not rows:
+        raise StudyProblem(f"{path.name} is empty")
+    skipped = 0
+    wide = max(sum(bool(c.strip()) for c in row) for row in rows)
+    while skipped < len(rows) - 2 and sum(bool(c.strip()) for c in rows[skipped]) < max(2, wide / 4):
+        skipped += 1
+    header, why, doubtful = header_of(rows[skipped:])
+    header = ("ignore",) * skipped + header
+    if header != ("name",):
+        why = " and ".join(filter(None, (f"a title stands over the first {skipped} rows" if skipped else "", why)))
+        shape.say("header", list(header) or "none", why, doubtful=doubtful)
+    shape.reading = Reading(sheet=sheet, header=header)
+
+
+def _json(path: Path, shape: Shape) -> None:
+    """Let the reader find the only list; of several, take the first it offers."""
+    try:
+        read_table(path)
+    except StudyProblem as problem:
+        if not (offered := re.search(r"for example records: (.+)$", str(problem))):
+            raise
+        shape.say("records", offered[1], "the file holds several lists, and this is the first", doubtful=True)
+        shape.reading = Reading(records=offered[1])

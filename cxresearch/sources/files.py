@@ -1,0 +1,122 @@
+"""One file, of whatever kind its ending says, as a table of stored cells."""
+
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from cxresearch.errors import StudyProblem
+from cxresearch.sources.columns import compose, numbered, position
+from cxresearch.sources.delimited import read_delimited
+from cxresearch.sources.excel import read_excel
+from cxresearch.sources.parquet import read_parquet
+from cxresearch.sources.reading import Choose, Header, RawTable, Reading
+from cxresearch.sources.records import read_records
+from cxresearch.sources.spss import read_spss
+
+GLOB = frozenset("*?[")
+READERS = (
+    ("text", (".csv", ".tsv", ".txt"), read_delimited),
+    ("Excel", (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"), read_excel),
+    ("Parquet", (".parquet", ".pq"), read_parquet),
+    ("SPSS", (".sav", ".zsav"), read_spss),
+    ("JSON", (".json",), read_records),
+)
+HEADED = ("text", "Excel")  # kinds whose header is rows of cells
+
+
+def read_table(path: Path, *, wanted: Mapping[str, str] | None = None, reading: Reading | None = None) -> RawTable:
+    """Return the wanted columns of one file.
+
+    Parameters
+    ----------
+    path
+        The file; its ending says what it is (.csv .tsv .txt, .xlsx .xls .xlsm .xlsb .ods, .parquet .pq, .sav .zsav,
+        .json).
+    wanted
+        Header -> what asks for it (for the message when it is absent). None reads every column; of columns with one
+        name the first is then called ``name#1``.
+    reading
+        Encoding, separator, sheet, header rows; by default UTF-8, comma, the only sheet, one row of names.
+
+    Raises
+    ------
+    StudyProblem
+        The file is absent, unreadable, empty or wrongly encoded, or lacks a wanted column.
+    """
+    reading = reading or Reading()
+    kind, reader = _reader(path)
+    _require_fitting(path, kind, reading)
+    found, labels = [], {}
+
+    def choose(rows: Header, n_columns: int) -> list[int]:
+        header = reading.header if kind in HEADED else ("name",)
+        names, said = compose(rows, header, n_columns)
+        labels.update(said)
+        found[:] = numbered(names)
+        if wanted is None:
+            return list(range(len(names)))
+        return [position(names, w, why, path.name) for w, why in wanted.items()]
+
+    raw = _read(path, kind, reader, choose, reading)
+    if not len(raw.frame):
+        raise StudyProblem(f"{path.name} has a header but no rows")
+    raw.frame.columns = pd.Index(found if wanted is None else list(wanted), dtype=object)
+    meanings = raw.meanings._replace(labels={**raw.meanings.labels, **labels})
+    return raw._replace(meanings=meanings if wanted is None else meanings.named(wanted))
+
+
+def _read(path: Path, kind: str, reader: Callable, choose: Choose, reading: Reading) -> RawTable:
+    with naming(path, kind):
+        return reader(path, choose, reading)
+
+
+@contextmanager
+def naming(path: Path, kind: str):
+    """Turn whatever a reading library raises into a sentence that names the file."""
+    try:
+        yield
+    except StudyProblem:
+        raise
+    except MemoryError:
+        raise StudyProblem(f"{path.name} does not fit into memory; read fewer columns or rows") from None
+    except Exception as error:
+        # The researcher needs the file's name, not a library's traceback.
+        raise StudyProblem(f"{path.name} cannot be read as {kind}: {first_line(error)}") from error
+
+
+def _require_fitting(path: Path, kind: str, reading: Reading) -> None:
+    for key, kinds, value in (("sheet", ("Excel",), reading.sheet), ("records", ("JSON",), reading.records)):
+        if value is not None and kind not in kinds:
+            raise StudyProblem(
+                f"{path.name} is no {kinds[0]} file and has no {key} {value!r}; leave {key} out of study.yml"
+            )
+    if reading.header != ("name",) and kind not in HEADED:
+        raise StudyProblem(f"{path.name} is {kind} and names its columns itself; leave header out of study.yml")
+
+
+def expand(path: Path) -> list[Path]:
+    """Return the files that `path` names: itself, or what its pattern (``sales/*.parquet``) matches, sorted."""
+    pattern = [i for i, part in enumerate(path.parts) if GLOB & set(part)]
+    if path.exists() or not pattern:
+        return [path] if path.is_file() else []
+    return sorted(p for p in Path(*path.parts[: pattern[0]]).glob(str(Path(*path.parts[pattern[0] :]))) if p.is_file())
+
+
+def kind_of(path: Path) -> str:
+    """Return what a file is by its ending: text, Excel, Parquet, SPSS or JSON."""
+    return _reader(path)[0]
+
+
+def _reader(path: Path) -> tuple[str, Callable[[Path, Choose, Reading], RawTable]]:
+    for kind, endings, reader in READERS:
+        if path.suffix.lower() in endings:
+            return kind, reader
+    known = " ".join(e for _, endings, _ in READERS for e in endings)
+    raise StudyProblem(f"{path.name}: files ending in {path.suffix!r} are not read; known endings: {known}")
+
+
+def first_line(error: Exception) -> str:
+    """Return what a library says first, or the name of its complaint."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

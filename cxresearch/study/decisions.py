@@ -1,0 +1,76 @@
+"""Decisions that a study file takes, and those that it leaves to somebody: ``confirmed: false``."""
+
+from typing import NamedTuple
+
+from cxresearch.study.document import Document
+from cxresearch.study.items import Item, Part
+from cxresearch.study.schema import Table
+
+# Roles that decide what is computed, or from whom.
+COUNTING = {"nps", "csat", "ces", "outcome", "driver", "control", "asked_at"}
+# Keys of a table whose guess changes at most how text looks.
+HARMLESS = {"encoding", "encoding_errors"}
+
+
+class Guess(NamedTuple):
+    """Something that nobody has confirmed yet."""
+
+    place: str
+    """File and line."""
+    what: str
+    """``item recommend``, or ``tables.responses.weight``."""
+    says: str
+    """What it says, with counts."""
+    counts: bool
+    """Whether it changes a number."""
+
+
+def guesses(name: str, table: Table, loaded, document: Document) -> list[Guess]:
+    """Return every guess of one table, and for each whether it changes a number."""
+    path = ("tables", name)
+    found = []
+    for key, confirmed in table.confirmed.items():
+        if not confirmed:
+            place = _place(document, (*path, "confirmed", key))
+            what = f"tables.{name}.{key}"
+            found.append(Guess(place, what, f"({_said(getattr(table, key))})", key not in HARMLESS))
+    for key, item in table.items.items():
+        if item.confirmed is False:
+            says = decisions(item, loaded.coded.get(key, {}))
+            place = _place(document, (*path, "items", key))
+            found.append(Guess(place, f"item {key}", f"({'; '.join(says) or 'label'})", _counts(item, loaded, key)))
+    return found
+
+
+def _place(document: Document, path: tuple) -> str:
+    return f"{document.name}, line {document.line(path)}"
+
+
+def _counts(item: Item, loaded, key: str) -> bool:
+    return bool(COUNTING & set(item.role) or item.values or item.multiple or sum(loaded.coded.get(key, {}).values()))
+
+
+def decisions(item: Item, coded) -> list[str]:
+    """Return in words what an item decides: scale, codes set aside with their counts, values, role."""
+    said = []
+    if item.role:
+        said.append(f"role {', '.join(item.role)}")
+    if item.scale:
+        said.append(f"scale {item.scale[0]:g} to {item.scale[1]:g}")
+    for word, codes in (("missing", item.missing), ("not applicable", item.not_applicable)):
+        if codes:
+            said.append(f"{word} " + ", ".join(f"{code} ({coded.get(code, 0)} rows)" for code in codes))
+    if item.values:
+        pairs = [f"{code} is {value:g}" for code, value in item.values.items()]
+        said.append("stored " + ", ".join(pairs[:3]) + (", ..." if len(pairs) > 3 else ""))
+    if item.multiple:
+        said.append(f"multiple choice separated by {item.multiple!r}")
+    return said
+
+
+def _said(value) -> str:
+    if isinstance(value, Part):
+        value = value.model_dump(exclude_unset=True, by_alias=True)
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {_said(v)}" for k, v in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)

@@ -1,0 +1,379 @@
+"""A first study file from files that nobody has described: every shape, every guess with its reason, none silent."""
+
+import json
+
+import openpyxl
+import pandas as pd
+import pytest
+
+from cxresearch import open_study
+from cxresearch.cli import main
+from cxresearch.errors import StudyProblem
+from cxresearch.intake import check_study, new_study
+from cxresearch.study.document import read_document
+
+
+def new(folder, content, name="export.csv"):
+    """Write a file, guess its study, and return (study text, check)."""
+    path = folder / name
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    out = folder / "study.yml"
+    out.unlink(missing_ok=True)
+    text = new_study([path], out=out).text
+    assert out.read_text(encoding="utf-8") == text
+    return text, check_study(out)
+
+
+def items(folder):
+    """Return item -> what the study file says, values as text."""
+    return read_document(folder / "study.yml").data["tables"]["responses"]["items"]
+
+
+def confirmed(folder):
+    """Set every guess to confirmed and open the study."""
+    path = folder / "study.yml"
+    text = path.read_text(encoding="utf-8").replace("confirmed: false", "confirmed: true").replace(": false", ": true")
+    path.write_text(text, encoding="utf-8")
+    return open_study(path)
+
+
+def net_promoter(scores):
+    scores = scores.dropna()
+    return 100 * ((scores >= 9).mean() - (scores <= 6).mean())
+
+
+# -- every published file --------------------------------------------------------------------------------------------
+
+NO_TABLE = {
+    "codes_2017.txt": "codes_2017.txt holds no table that can be recognised: no separator (comma, semicolon, tab, bar, "
+    "spaces) cuts its lines into the same number of cells",
+    "panel_multiselect_labels.json": "panel_multiselect_labels.json holds no list of records",
+}
+
+
+@pytest.mark.parametrize("folder", ["exports", "airport", "textbook", "verbatims", "banks", "garden_centre", "employees", "journeys", "cdnow"])
+def test_every_published_file_goes_through_new_and_check(shared, tmp_path, folder):
+    for path in sorted((shared / "data" / folder).iterdir()):
+        out = tmp_path / f"{path.name}.yml"
+        if path.name in NO_TABLE:
+            with pytest.raises(StudyProblem) as caught:
+                new_study([path], out=out)
+            assert str(caught.value) == NO_TABLE[path.name]
+            continue
+        text = new_study([path], out=out).text
+        found = check_study(out)
+        assert found["problems"] == [], path.name  # decisions may be missing, but nothing is wrong
+        assert found["ok"] == (not found["waiting"])
+        for line in text.splitlines():  # every doubt is marked for a decision
+            assert not line.strip().startswith("confirmed:") or "false" in line
+
+
+def test_airport_waves_give_40_of_2017_and_31_of_2018_once_confirmed_never_41_6(shared, tmp_path):
+    files = [shared / "data" / "airport" / f"survey_{year}.csv" for year in (2017, 2018)]
+    new_study(files, out=tmp_path / "study.yml")
+    waiting = check_study(tmp_path / "study.yml")["waiting"]
+    netpro = [line for line in waiting if "item netpro" in line]
+    assert netpro and netpro[0].endswith("item netpro (role nps; scale 0 to 10; missing 11 (243 rows))")
+    asked = items(tmp_path)
+    assert asked["q7sign"]["missing"] == ["0"] and asked["q7sign"]["not_applicable"] == ["6"]
+    assert asked["q7all"]["missing"] == ["Blank", "BLANK"] and asked["q7all"]["role"] == ["csat"]
+    assert asked["q20gender"]["column"] == {"2017": "Q20GENDER", "2018": "Q21Gender"}
+    responses = confirmed(tmp_path).responses
+    scores = responses.groupby("wave")["netpro"].apply(net_promoter).round(1).to_dict()
+    assert scores == {"2017": 39.8, "2018": 31.0}
+
+
+def test_google_forms_net_promoter_score_is_minus_35_9(shared, tmp_path):
+    text, found = new(tmp_path, (shared / "data" / "exports" / "google_forms.csv").read_bytes())
+    # 11/1/2019 may be the first of November or the eleventh of January
+    assert found["waiting"] == ["study.yml, line 14: item timestamp (role asked_at)"]
+    key = "on_a_scale_of_0_10_how_would_y"
+    assert items(tmp_path)[key] == {"column": "On a scale of 0-10, how would you rate Sudzilla?", "scale": ["0", "10"]}
+    assert "# if it asks whether to recommend, give it role: nps\n" in text
+    scores = confirmed(tmp_path).responses[key]
+    assert (len(scores), round(net_promoter(scores), 1)) == (39, -35.9)
+
+
+def test_garden_centre_two_encodings_and_a_scale_from_one(shared, tmp_path):
+    text, found = new(tmp_path, (shared / "data" / "garden_centre" / "customers.csv").read_bytes())
+    assert "    encoding: [latin-1, cp850]\n" in text and "two systems wrote here" in text
+    assert found["unconfirmed"][0] == "study.yml, line 15: tables.responses.encoding (latin-1, cp850)"
+    asked = items(tmp_path)
+    assert asked["nps"]["scale"] == ["1", "10"] and asked["nps"]["role"] == ["outcome"]
+
+
+def test_hbat_recommend_is_fractional_and_has_no_net_promoter_score(shared, tmp_path):
+    new_study([shared / "data" / "textbook" / "HBAT.sav"], out=tmp_path / "study.yml")
+    assert items(tmp_path)["x20"]["role"] == ["outcome"] and items(tmp_path)["x20"]["confirmed"] == "false"
+    assert open_study(tmp_path / "study.yml").column("nps", optional=True) is None
+
+
+def test_soccer_fans_off_scale_zero_and_user_missing_codes(shared, tmp_path):
+    text = new_study([shared / "data" / "exports" / "soccer_fan_satisfaction.sav"], out=tmp_path / "study.yml").text
+    assert "# the file itself declares 8 (don't know) missing: 12 rows\n" in text
+    assert "# ? 1 is the good end, so that more is worse: turn it round with values if it is an outcome\n" in text
+    study = confirmed(tmp_path)
+    assert study.responses["x5"].dropna().between(1, 7).all()
+    assert study.responses["x5"].notna().sum() == 251 - 12 - 1  # 8 is user-missing, 0 lies off the scale
+
+
+def test_lounge_two_scales_in_one_column_are_suspected(shared, tmp_path):
+    text = new_study([shared / "data" / "verbatims" / "lounge.csv"], out=tmp_path / "study.yml").text
+    assert "# ? only 67 of 2259 values lie above 5: two scales may be mixed in this column\n" in text
+    assert any("item overall_rating" in line for line in check_study(tmp_path / "study.yml")["waiting"])
+
+
+def test_bank_reviews_zero_is_no_score(shared, tmp_path):
+    new_study([shared / "data" / "verbatims" / "bank_reviews_ru.json"], out=tmp_path / "study.yml")
+    assert items(tmp_path)["rating"]["missing"] == ["0"] and items(tmp_path)["rating"]["confirmed"] == "false"
+
+
+def test_panel_multiple_choice_becomes_columns_of_one_and_zero(shared, tmp_path):
+    new_study([shared / "data" / "exports" / "panel_multiselect.csv"], out=tmp_path / "study.yml")
+    assert items(tmp_path)["q3"]["multiple"] == ";" and "97" in items(tmp_path)["q3"]["missing"]
+    responses = confirmed(tmp_path).responses
+    raw = pd.read_csv(shared / "data" / "exports" / "panel_multiselect.csv", usecols=["q3"], low_memory=False)["q3"]
+    sets = raw.dropna().astype(str).map(lambda cell: set(filter(None, cell.split(";"))))
+    assert responses["q3_2"].sum() == sum("2" in cell for cell in sets)
+    assert responses["q3_2"].notna().sum() == sum(bool(cell - {"97"}) for cell in sets)
+
+
+# -- Qualtrics and its neighbours ------------------------------------------------------------------------------------
+
+QUALTRICS = """StartDate,EndDate,Status,IPAddress,Finished,ResponseId,RecipientEmail,Q1,Q2
+Start Date,End Date,Response Type,IP Address,Finished,Response ID,Recipient Email,How likely are you to recommend us?,Why?
+"{""ImportId"":""startDate""}","{""ImportId"":""endDate""}","{""ImportId"":""status""}","{""ImportId"":""ipAddress""}","{""ImportId"":""finished""}","{""ImportId"":""_recordId""}","{""ImportId"":""recipientEmail""}","{""ImportId"":""QID1""}","{""ImportId"":""QID2""}"
+"""
+
+
+def qualtrics_rows():
+    rows = [f"2024-01-{i:02d} 10:00:00,2024-01-{i:02d} 10:05:00,0,10.0.0.{i},1,R_{i},p{i}@example.org,{i % 11},fine {i}" for i in range(1, 12)]
+    preview = "2024-01-20 10:00:00,2024-01-20 10:05:00,1,10.0.0.1,1,R_90,a@example.org,10,"
+    unfinished = "2024-01-21 10:00:00,2024-01-21 10:05:00,0,10.0.0.1,0,R_91,b@example.org,10,"
+    return QUALTRICS + "\n".join([*rows, preview, unfinished]) + "\n"
+
+
+def test_qualtrics_previews_and_unfinished_answers_are_excluded_and_counted(tmp_path):
+    text, found = new(tmp_path, qualtrics_rows())
+    assert "header: [name, label, ignore]" in text and "exclude: {Status: [1], Finished: [0]}" in text
+    assert "study.yml, line 17: tables.responses.exclude (Status: 1, Finished: 0)" in found["waiting"]
+    assert [s["rows"] for s in found["tables"][0]["waterfall"]] == [13, 11, 11, 11]
+    assert items(tmp_path)["q1"]["label"] == "How likely are you to recommend us?"
+    assert items(tmp_path)["q1"]["role"] == ["nps"]
+    study = confirmed(tmp_path)
+    assert sorted(study.responses["q1"]) == list(range(11)) and study.responses["respondent"].iloc[0] == "R_1"
+
+
+def test_direct_identifiers_are_left_at_the_door(tmp_path):
+    text, _ = new(tmp_path, qualtrics_rows())
+    assert "# left out: IPAddress: names a person, IP address" in text
+    assert "# left out: RecipientEmail: names a person, e-mail" in text
+    assert "example.org" not in text and "10.0.0" not in text
+
+
+def test_surveymonkey_question_and_option_rows_with_blank_continuations(tmp_path):
+    content = (
+        "Respondent ID,How satisfied are you with …?,,,Wie zufrieden – insgesamt?\n"
+        ",Staff,Prices,Opening hours,Response\n" + "".join(f"{100 + i},{1 + i % 5},{1 + i // 2 % 5},{5 - i % 5},{1 + i % 5}\n" for i in range(20))
+    ).encode("cp1252")
+    text, found = new(tmp_path, content)
+    assert "encoding: cp1252" in text and "header: [question, option]" in text and found["problems"] == []
+    columns = [item["column"] for item in items(tmp_path).values()]
+    assert columns == [
+        "How satisfied are you with …?: Staff",
+        "How satisfied are you with …?: Prices",
+        "How satisfied are you with …?: Opening hours",
+        "Wie zufrieden – insgesamt?",
+    ]
+    assert len(confirmed(tmp_path).responses) == 20
+
+
+def test_cells_that_spell_out_the_ends_of_a_scale(tmp_path):
+    words = {0: "0 - Not at all likely", 10: "10 - Extremely likely"}
+    rows = "".join(f"{i},{words.get(i % 11, i % 11)},fine\n" for i in range(44))
+    text, found = new(tmp_path, "id,How likely are you to recommend us?,why\n" + rows)
+    assert "# ? cells such as '0 - Not at all likely' are taken for their number\n" in text
+    assert len(found["waiting"]) == 1 and found["problems"] == []
+    study = confirmed(tmp_path)
+    assert sorted(study.responses[study.column("nps")].unique()) == list(range(11))
+
+
+def test_spss_ends_labelled_in_words_on_eleven_points_wait_for_a_decision(tmp_path):
+    import pyreadstat
+
+    frame = pd.DataFrame({"q": [float(1 + i % 11) for i in range(55)]})
+    labels = {"q": {1.0: "Not at all likely", 11.0: "Extremely likely"}}
+    pyreadstat.write_sav(frame, str(tmp_path / "a.sav"), column_labels=["Would you recommend us?"], variable_value_labels=labels)
+    _, found = new(tmp_path, None, "a.sav")
+    assert found["waiting"] == ["study.yml, line 15: item q (role nps; scale 0 to 10; stored 1 is 0, 2 is 1, 3 is 2, ...)"]
+
+
+def test_decimal_comma_semicolon_and_day_first_dates(tmp_path):
+    rows = "".join(f"{i};{i},5;{i + 10:02d}.03.2024;{1 + i % 5}\n" for i in range(1, 15))
+    text, found = new(tmp_path, "Nummer;Betrag;Datum;Zufriedenheit insgesamt\n" + rows)
+    assert 'separator: ";"' in text and 'decimal: ","' in text and found["problems"] == []
+    responses = confirmed(tmp_path).responses
+    assert responses["betrag"].tolist()[:2] == [1.5, 2.5]
+    assert responses["datum"].tolist()[0] == pd.Timestamp(2024, 3, 11)
+
+
+def test_excel_with_title_merged_header_and_two_sheets(tmp_path):
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.title = "Data"
+    sheet.append(["Customer survey, spring"])
+    sheet.append(["id", "How do you rate", None, None, "region"])
+    sheet.append([None, "staff", "price", "speed", None])
+    sheet.merge_cells("B2:D2")
+    for i in range(30):
+        sheet.append([i, 1 + i % 5, 1 + (i // 2) % 5, 5 - i % 5, "north" if i % 2 else "south"])
+    book.create_sheet("Notes").append(["x"])
+    book.save(tmp_path / "survey.xlsx")
+    text, found = new(tmp_path, None, "survey.xlsx")
+    assert "sheet: Data" in text and "header: [ignore, question, option]" in text and found["problems"] == []
+    assert [item["column"] for item in items(tmp_path).values()] == [
+        "How do you rate: staff",
+        "How do you rate: price",
+        "How do you rate: speed",
+        "region",
+    ]
+    assert confirmed(tmp_path).responses["how_do_you_rate_staff"].mean() == 3.0
+
+
+def test_nested_json_records(tmp_path):
+    records = [{"id": i, "who": {"region": "n" if i % 2 else "s"}, "scores": {"overall rating": 1 + i % 5}, "picked": ["a", "b"][: 1 + i % 2]} for i in range(30)]
+    text, found = new(tmp_path, json.dumps({"answers": records, "columns": ["x"]}), "a.json")
+    assert "records: answers" in text and found["problems"] == []
+    assert items(tmp_path)["who_region"]["column"] == "who.region"
+    assert confirmed(tmp_path).responses["scores_overall_rating"].max() == 5
+
+
+def test_parquet(tmp_path):
+    frame = pd.DataFrame({"id": range(40), "overall": [1 + i % 5 for i in range(40)], "when": pd.Timestamp("2024-01-01")})
+    frame.to_parquet(tmp_path / "a.parquet")
+    _, found = new(tmp_path, None, "a.parquet")
+    assert found["problems"] == [] and items(tmp_path)["overall"]["role"] == ["csat"]
+    assert len(confirmed(tmp_path).responses) == 40
+
+
+# -- what a guess must not do ----------------------------------------------------------------------------------------
+
+
+def test_suspicious_codes_are_named_with_their_rows_and_wait(tmp_path):
+    rows = "".join(f"{i},{i % 11},{1 + i % 5},{i % 7}\n" for i in range(66))
+    text, found = new(tmp_path, f"id,recommend,overall rating,staff rating\n{rows}90,11,99,-99\n91,11,FEWER THAN 50,3\n")
+    assert "# ? 11 (2 rows) is taken for a blank\n" in text
+    assert "# ? 99 (1 rows) lies off the scale\n" in text and "# ? -99 (1 rows) lies off the scale\n" in text
+    assert "# ? the word 'FEWER THAN 50' (1 rows) is taken for no answer\n" in text
+    assert "# ? 0 (10 rows) is taken for a blank; it may be an answer\n" in text
+    assert "# ? 6 (9 rows) is taken for not applicable; it may be an answer\n" in text
+    assert len(found["waiting"]) == 3
+
+
+def test_an_existing_file_is_never_overwritten(tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    (tmp_path / "study.yml").write_text("mine")
+    assert main(["new", str(tmp_path / "a.csv"), "--out", str(tmp_path / "study.yml")]) == 2
+    assert "study.yml exists and is not overwritten; give another name with --out" in capsys.readouterr().err
+    assert (tmp_path / "study.yml").read_text() == "mine"
+
+
+def test_the_command_says_what_comes_next(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("id,overall rating\n" + "".join(f"{i},{1 + i % 5}\n" for i in range(20)))
+    assert main(["new", "a.csv"]) == 0
+    assert capsys.readouterr().out == (
+        "responses from a.csv: 1 items, 1 guesses to confirm, 0 columns left out\n"
+        "wrote study.yml; look at it, then run: cxresearch check study.yml\n"
+    )
+    assert main(["check", "study.yml"]) == 2
+
+
+def test_names_that_yaml_or_python_would_trip_over(tmp_path):
+    header = 'NO,yes,"a: b","# c","{d}",class,weight,"é à",12:30,"x\ty","q\"\"q",\n'
+    text, found = new(tmp_path, header + "".join("NO,yes,010,x,y,1,red,ü,12:30,t,u,\n" for _ in range(5)))
+    assert found["problems"] == []
+    study = confirmed(tmp_path)
+    assert study.responses["no"].tolist() == ["NO"] * 5 and study.responses["a_b"].tolist() == ["010"] * 5
+
+
+def test_a_slip_in_one_number_is_no_decimal_comma_and_is_not_taken_for_a_blank(tmp_path):
+    rows = "".join(f"{i},{1 + i % 5},0.5\n" for i in range(40))
+    text, found = new(tmp_path, f'id,overall rating,share\n{rows}90,"5,5",0.5\n')
+    assert "# ? '5,5' (1 rows) is no number as it is written: correct the file\n" in text
+    assert found["problems"] == [
+        "export.csv: overall rating holds 1 value that is not a number ('5,5': 1); declare decimal: ',' for the table, "
+        "or declare them as missing codes of item overall_rating in study.yml"
+    ]
+
+
+def test_headers_that_stand_twice_are_told_apart(tmp_path):
+    text, found = new(tmp_path, "id,x,x\n" + "".join(f"{i},a{i % 2},b{i % 3}\n" for i in range(12)))
+    assert found["problems"] == [] and "column: x#1" in text.replace('"', "") and "column: x#2" in text.replace('"', "")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "", "a.csv is empty"),
+        ("a.csv", "x,y\n", "a.csv has a header but no rows"),
+        ("a.xlsx", "", "a.xlsx is empty"),
+        ("a.json", "", "a.json is empty"),
+        ("a.json", "{", "a.json is not valid JSON: line 1, column 2: Expecting property name enclosed in double quotes"),
+        ("a.sav", "", "a.sav is empty"),
+    ],
+)
+def test_files_without_a_table(tmp_path, name, content, said):
+    with pytest.raises(StudyProblem) as caught:
+        new(tmp_path, content, name)
+    assert str(caught.value) == said and not (tmp_path / "study.yml").exists()
+
+
+def test_six_files_become_the_six_tables(root, tmp_path):
+    names = ("responses", "customers", "transactions", "interactions", "employees", "costs")
+    text = new_study([root / "data" / "example" / f"{name}.csv" for name in names], out=tmp_path / "study.yml").text
+    found = check_study(tmp_path / "study.yml")
+    assert [table["name"] for table in found["tables"]] == list(names) and found["problems"] == []
+    assert "    customer: customer_id\n" in text and "    negative: returns\n" in text
+    study = confirmed(tmp_path)
+    assert study.column("nps") == "recommend" and len(study.columns("driver")) == 8
+    declared = open_study(root / "data" / "example")
+    assert study.responses["recommend"].sum() == declared.responses["recommend"].sum()
+    assert study.matched("responses", "customers")["customer"].is_unique
+
+
+def test_two_different_surveys_are_not_thrown_together(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "b.csv").write_text("p,q\n1,2\n")
+    with pytest.raises(StudyProblem) as caught:
+        new_study([tmp_path / "a.csv", tmp_path / "b.csv"], out=tmp_path / "study.yml")
+    assert str(caught.value) == (
+        "a.csv and b.csv both look like responses but have different columns; write a study file for each and bring them "
+        "together"
+    )
+
+
+def test_a_sentence_in_a_number_column_never_reaches_the_study_file(tmp_path):
+    secret = "please call Ann Smith on 555 0199 tomorrow afternoon"
+    rows = "".join(f"{i},{1 + i % 5}\n" for i in range(30))
+    text, _ = new(tmp_path, f"id,overall rating\n{rows}31,{secret}\n")
+    assert "Smith" not in text and "555" not in text
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words", "said"),
+    [
+        ("cp1250", "Zażółć gęślą jaźń, więc świetnie", "cp1250"),
+        ("cp1251", "Очень хорошее обслуживание", "cp1251"),
+        ("cp1252", "très bien, größer, señor", "cp1252"),
+        ("utf-16", "очень хорошо", "utf-16"),
+        ("utf-8-sig", "zażółć", None),
+    ],
+)
+def test_an_encoding_is_detected_and_doubtful_detections_are_said(tmp_path, encoding, words, said):
+    rows = "".join(f"{i}\t{1 + i % 5}\t{words} {i}\n" for i in range(30))
+    text, found = new(tmp_path, f"id\toverall rating\tsaid\n{rows}".encode(encoding), "a.tsv")
+    assert (f"    encoding: {said}\n" in text) == (said is not None)
+    assert ("not UTF-8; read as" in text) == (said in ("cp1250", "cp1251", "cp1252"))
+    assert found["problems"] == [] and confirmed(tmp_path).responses["said"].iloc[3] == f"{words} 3"

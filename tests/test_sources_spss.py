@@ -1,0 +1,137 @@
+"""SPSS files whose codes are not the answers: the net promoter score comes out right, or is refused."""
+
+import numpy as np
+import pandas as pd
+import pyreadstat
+import pytest
+
+from cxresearch import nps, open_study
+from cxresearch.errors import StudyProblem
+from cxresearch.intake import check_study, new_study
+
+# Of 71 answers on 0-10 25 are promoters and 19 detractors: 100 (25 - 19) / 71 = 8.45. Stored as 1-11 without a
+# decision, the score of the codes would be 36 or 13.
+ANSWERS = np.repeat(np.arange(11), [4, 1, 1, 2, 2, 4, 5, 12, 15, 13, 12])
+TRUTH = round(100 * (25 - 19) / 71, 2)
+ENDS = {0: "0 - not at all likely", 10: "10 - extremely likely"}
+NUMBERED = {i: ENDS.get(i, str(i)) for i in range(11)}
+
+SHIFTED = {i: i + 1 for i in range(11)}  # 0-10 stored as 1-11
+MOVED = {0: 11} | {i: i for i in range(1, 11)}  # 0 stored as 11
+
+
+def survey(folder, stored, labels, *, missing=None, name="survey.sav"):
+    """Write the answers as `stored` (answer -> code) with the labels of these answers."""
+    codes = [float(stored[a]) for a in ANSWERS]
+    frame = pd.DataFrame({"id": np.arange(len(codes), dtype=float), "q1": codes})
+    words = {"q1": {float(stored[a]): text for a, text in labels.items()}} if labels else {}
+    pyreadstat.write_sav(
+        frame,
+        str(folder / name),
+        column_labels=["Respondent", "How likely are you to recommend us?"],
+        variable_value_labels=words,
+        missing_ranges=missing or {},
+    )
+    return folder / name
+
+
+def study(folder, item):
+    text = f"title: T\ntables:\n  responses:\n    source: survey.sav\n    items:\n      q1: {item}\n"
+    (folder / "study.yml").write_text(text)
+    return open_study(folder / "study.yml")
+
+
+def score(opened):
+    return round(nps(opened.responses, score=opened.column("nps"), **opened.survey_design).tidy()["estimate"].iloc[0], 2)
+
+
+def test_the_truth_is_8_45():
+    assert len(ANSWERS) == 71 and (ANSWERS >= 9).sum() == 25 and (ANSWERS <= 6).sum() == 19 and TRUTH == 8.45
+
+
+@pytest.mark.parametrize("labels", [NUMBERED, ENDS])
+@pytest.mark.parametrize("stored", [SHIFTED, MOVED], ids=["1-11", "0-as-11"])
+def test_new_reads_the_labels_and_the_score_is_8_45(tmp_path, stored, labels):
+    survey(tmp_path, stored, labels)
+    text = new_study([tmp_path / "survey.sav"], out=tmp_path / "study.yml").text
+    assert "# stored codes are not the answers: " in text
+    assert len(check_study(tmp_path / "study.yml")["waiting"]) == 1
+    with pytest.raises(StudyProblem, match="item q1"):
+        open_study(tmp_path / "study.yml").responses
+    (tmp_path / "study.yml").write_text(text.replace("confirmed: false", "confirmed: true"))
+    assert score(open_study(tmp_path / "study.yml")) == TRUTH
+
+
+@pytest.mark.parametrize("stored", [SHIFTED, MOVED], ids=["1-11", "0-as-11"])
+def test_without_labels_new_waits_for_a_decision(tmp_path, stored):
+    survey(tmp_path, stored, None)
+    text = new_study([tmp_path / "survey.sav"], out=tmp_path / "study.yml").text
+    assert "# ? 1-11 are taken for 0-10; it may be that 11 alone stands for 0" in text
+    assert len(check_study(tmp_path / "study.yml")["waiting"]) == 1
+    decided = {id(SHIFTED): "1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 5, 7: 6, 8: 7, 9: 8, 10: 9, 11: 10"}.get(
+        id(stored), "11: 0, " + ", ".join(f"{i}: {i}" for i in range(1, 11))
+    )
+    assert score(study(tmp_path, f"{{scale: [0, 10], role: nps, values: {{{decided}}}}}")) == TRUTH
+
+
+@pytest.mark.parametrize("stored", [SHIFTED, MOVED], ids=["1-11", "0-as-11"])
+@pytest.mark.parametrize("labels", [NUMBERED, ENDS, None], ids=["all-labels", "end-labels", "no-labels"])
+@pytest.mark.parametrize("codes", ["", ", missing: [11]", ", not_applicable: [11]"])
+def test_a_hand_written_study_that_ignores_the_coding_is_refused(tmp_path, stored, labels, codes):
+    survey(tmp_path, stored, labels)
+    with pytest.raises(StudyProblem) as caught:
+        study(tmp_path, f"{{scale: [0, 10], role: nps{codes}}}").responses
+    assert str(caught.value).startswith("survey.sav: q1 ")
+
+
+def test_the_refusals_word_for_word(tmp_path):
+    survey(tmp_path, SHIFTED, ENDS)
+    with pytest.raises(StudyProblem) as caught:
+        study(tmp_path, "{scale: [0, 10], missing: [11], role: nps}").responses
+    assert str(caught.value) == (
+        "survey.sav: q1 stores codes whose labels say other numbers (1: '0 - not at all likely', 11: '10 - extremely "
+        "likely'); declare which answer each code stands for: values: {1: 0, 11: 10, ...} of item q1 in study.yml"
+    )
+    survey(tmp_path, MOVED, None)
+    with pytest.raises(StudyProblem) as caught:
+        study(tmp_path, "{scale: [0, 10], missing: [11], role: nps}").responses
+    assert str(caught.value) == (
+        "survey.sav: q1 holds 11 4 times and never 0: is 11 a blank, or do 1-11 stand for 0-10, or 11 for 0? Declare "
+        "values: {1: 0, ..., 11: 10} or {11: 0, 1: 1, ..., 10: 10} of item q1 in study.yml, or confirmed: true if it is "
+        "a blank"
+    )
+    with pytest.raises(StudyProblem) as caught:
+        study(tmp_path, "{scale: [0, 10], role: nps, values: {1: 0, 2: 1}}").responses
+    assert str(caught.value) == (
+        "survey.sav: q1 holds 69 codes that 'values' of item q1 in study.yml does not explain (8: 15, 9: 13, 10: 12, 7: "
+        "12, 6: 5, ...); add them there, or to its missing codes"
+    )
+
+
+def test_a_blank_11_beside_a_stored_0_is_no_doubt(tmp_path):
+    stored = {i: i for i in range(11)}
+    survey(tmp_path, stored, {0: "not at all", 10: "extremely"})
+    assert score(study(tmp_path, "{scale: [0, 10], missing: [11], role: nps}")) == TRUTH
+
+
+def test_user_missing_values_and_ranges_are_missing_and_a_declared_not_applicable_stays_apart(tmp_path):
+    frame = pd.DataFrame({"a": [1.0, 5.0, 8.0, -77.0, -3.0], "b": [1.0, 2.0, 3.0, 8.0, 9.0]})
+    ranges = {"a": [{"lo": -99.0, "hi": -1.0}, {"lo": 8.0, "hi": 8.0}], "b": [8.0, 9.0]}
+    pyreadstat.write_sav(frame, str(tmp_path / "survey.sav"), missing_ranges=ranges)
+    (tmp_path / "study.yml").write_text(
+        "title: T\ntables: {responses: {source: survey.sav, items: {a: {scale: [1, 5]}, b: {scale: [1, 5], "
+        "not_applicable: [9]}}}}\n"
+    )
+    responses = open_study(tmp_path / "study.yml").responses
+    assert responses["a"].isna().tolist() == [False, False, True, True, True]
+    assert responses["b"].isna().tolist() == [False, False, False, True, True]
+    assert responses["b_met"].tolist() == [True, True, True, True, False]
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    path = survey(tmp_path, SHIFTED, NUMBERED)
+    whole = path.read_bytes()
+    for keep in (len(whole) - 40, len(whole) // 2, 100, 10):
+        path.write_bytes(whole[:keep])
+        with pytest.raises(StudyProblem, match=r"^survey.sav "):
+            study(tmp_path, "{scale: [0, 10], role: nps, values: {1: 0, 2: 1}}").responses
