@@ -57,7 +57,9 @@ def command(capsys):
 def test_rows_that_are_no_data_are_excluded_by_declaration_and_counted(tmp_path):
     found = check_study(write(tmp_path))
     assert [s["rows"] for s in found["tables"][0]["waterfall"]] == [6, 4, 4, 4]
-    assert found["tables"][0]["waterfall"][1]["reason"] == "1 row with Status 1 (exclude); 1 row with Finished 0 (exclude)"
+    assert (
+        found["tables"][0]["waterfall"][1]["reason"] == "1 row with Status 1 (exclude); 1 row with Finished 0 (exclude)"
+    )
 
 
 def test_the_page_counts_items_codes_quality_and_joins(tmp_path):
@@ -126,9 +128,7 @@ def test_a_guess_of_the_table_itself_waits_too(tmp_path):
         "    items:", "    encoding: utf-8\n    confirmed: {exclude: false, encoding: false, id: true}\n    items:"
     )
     found = check_study(write(tmp_path, study))
-    assert found["waiting"] == [
-        "study.yml, line 10: tables.responses.exclude (Status: 1, Survey Preview, Finished: 0)"
-    ]
+    assert found["waiting"] == ["study.yml, line 10: tables.responses.exclude (Status: 1, Survey Preview, Finished: 0)"]
     assert found["unconfirmed"] == ["study.yml, line 10: tables.responses.encoding (utf-8)"]
     with pytest.raises(StudyProblem, match="confirmed names 'wieght', no key of this table; did you mean 'weight'?"):
         open_study(write(tmp_path, study.replace("{exclude: false", "{wieght: false")))
@@ -138,7 +138,9 @@ def test_the_command_exits_2_with_the_page_and_0_when_all_is_decided(tmp_path, c
     path = write(tmp_path)
     code, page, _ = command("check", path)
     assert code == 2
-    assert page.rstrip().endswith("study.yml is not ready: 1 decision to take (set confirmed: true, or change the guess).")
+    assert page.rstrip().endswith(
+        "study.yml is not ready: 1 decision to take (set confirmed: true, or change the guess)."
+    )
     assert "Decisions missing: each of these guesses changes a number\n  study.yml, line 10: item recommend" in page
     assert "speeders: 1 of 4 took less than a third of the median (295 s)" in page
     write(tmp_path, STUDY.replace("confirmed: false", "confirmed: true"))

@@ -10,7 +10,9 @@ from cxresearch.errors import StudyProblem
 from cxresearch.findings import csv_safe
 from cxresearch.intake import check_study, new_study
 
-STUDY = "title: T\ntables:\n  responses:\n    source: {file}\n{keys}    items:\n      x: {{scale: [0, 10], role: nps}}\n"
+STUDY = (
+    "title: T\ntables:\n  responses:\n    source: {file}\n{keys}    items:\n      x: {{scale: [0, 10], role: nps}}\n"
+)
 
 
 def study(folder, file, keys=""):
@@ -89,7 +91,9 @@ def test_formulas_stay_text_and_are_never_written_as_formulas(tmp_path):
     path = study(tmp_path, "a.csv")
     path.write_text(path.read_text() + "      said: {role: verbatim}\n")
     responses = open_study(path).responses
-    assert responses["said"].tolist() == [formula.strip() for formula in FORMULAS] or responses["said"].tolist() == list(FORMULAS)
+    assert responses["said"].tolist() == [formula.strip() for formula in FORMULAS] or responses[
+        "said"
+    ].tolist() == list(FORMULAS)
     written = csv_safe(responses).to_csv(index=False)
     assert all(line.split(",", 1)[1].lstrip('"')[:1] == "'" for line in written.splitlines()[1:])
 
@@ -119,7 +123,10 @@ def test_unknown_keys_with_the_nearest(tmp_path):
     (tmp_path / "a.csv").write_text("x,y\n1,1\n")
     for keys, said in (
         ("    sheat: Data\n", "study.yml, line 5: unknown key 'sheat' in tables.responses; did you mean 'sheet'?"),
-        ("    exlude: {y: [1]}\n", "study.yml, line 5: unknown key 'exlude' in tables.responses; did you mean 'exclude'?"),
+        (
+            "    exlude: {y: [1]}\n",
+            "study.yml, line 5: unknown key 'exlude' in tables.responses; did you mean 'exclude'?",
+        ),
         ("    qury: select\n", "study.yml, line 5: unknown key 'qury' in tables.responses; did you mean 'query'?"),
         (
             "    header: [names]\n",
@@ -169,7 +176,9 @@ def test_rows_are_numbered_as_in_the_file_under_several_header_rows(tmp_path):
     (tmp_path / "a.csv").write_text("id,x\nThe id,The score\nskip,skip\n1,5\n,7\n")
     with pytest.raises(StudyProblem) as caught:
         open_study(study(tmp_path, "a.csv", "    header: [name, label, ignore]\n    id: id\n")).load_all()
-    assert str(caught.value) == "a.csv: id is blank in 1 row (row 5), but every row needs its respondent; correct the file"
+    assert (
+        str(caught.value) == "a.csv: id is blank in 1 row (row 5), but every row needs its respondent; correct the file"
+    )
 
 
 def test_multiple_choice_by_declaration(tmp_path):
@@ -193,8 +202,14 @@ def test_multiple_choice_by_declaration(tmp_path):
 def test_json_that_is_no_table(tmp_path):
     for content, said in (
         ("[1, 2]", "a.json: record 1 is no object with names and values; found int"),
-        ('{"a": [{"x": 1}], "b": [{"x": 2}]}', "a.json holds 2 lists ('a', 'b'); declare which one in study.yml, for example records: a"),
-        ('[{"x": 1, "y": [{"z": 1}]}]', "a.json: y of record 1 holds a list of records, not one value; flatten it first"),
+        (
+            '{"a": [{"x": 1}], "b": [{"x": 2}]}',
+            "a.json holds 2 lists ('a', 'b'); declare which one in study.yml, for example records: a",
+        ),
+        (
+            '[{"x": 1, "y": [{"z": 1}]}]',
+            "a.json: y of record 1 holds a list of records, not one value; flatten it first",
+        ),
         ("[" * 100_000, "a.json is nested too deeply to be a table"),
     ):
         (tmp_path / "a.json").write_text(content)

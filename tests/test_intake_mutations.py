@@ -29,7 +29,9 @@ def run(numbers, shared, folder):
             if kind == "harmless":
                 wrong.append(f"{name}: refused although nothing is wrong: {said}")
         elif kind == "fatal" or found != (known[base] if kind == "harmless" else base.read(base, content)):
-            wrong.append(f"{name}: gives {found}, not {known[base] if kind == 'harmless' else base.read(base, content)}")
+            wrong.append(
+                f"{name}: gives {found}, not {known[base] if kind == 'harmless' else base.read(base, content)}"
+            )
     return wrong
 
 

@@ -52,7 +52,10 @@ NO_TABLE = {
 }
 
 
-@pytest.mark.parametrize("folder", ["exports", "airport", "textbook", "verbatims", "banks", "garden_centre", "employees", "journeys", "cdnow"])
+@pytest.mark.parametrize(
+    "folder",
+    ["exports", "airport", "textbook", "verbatims", "banks", "garden_centre", "employees", "journeys", "cdnow"],
+)
 def test_every_published_file_goes_through_new_and_check(shared, tmp_path, folder):
     for path in sorted((shared / "data" / folder).iterdir()):
         out = tmp_path / f"{path.name}.yml"
@@ -148,7 +151,10 @@ Start Date,End Date,Response Type,IP Address,Finished,Response ID,Recipient Emai
 
 
 def qualtrics_rows():
-    rows = [f"2024-01-{i:02d} 10:00:00,2024-01-{i:02d} 10:05:00,0,10.0.0.{i},1,R_{i},p{i}@example.org,{i % 11},fine {i}" for i in range(1, 12)]
+    rows = [
+        f"2024-01-{i:02d} 10:00:00,2024-01-{i:02d} 10:05:00,0,10.0.0.{i},1,R_{i},p{i}@example.org,{i % 11},fine {i}"
+        for i in range(1, 12)
+    ]
     preview = "2024-01-20 10:00:00,2024-01-20 10:05:00,1,10.0.0.1,1,R_90,a@example.org,10,"
     unfinished = "2024-01-21 10:00:00,2024-01-21 10:05:00,0,10.0.0.1,0,R_91,b@example.org,10,"
     return QUALTRICS + "\n".join([*rows, preview, unfinished]) + "\n"
@@ -175,7 +181,8 @@ def test_direct_identifiers_are_left_at_the_door(tmp_path):
 def test_surveymonkey_question_and_option_rows_with_blank_continuations(tmp_path):
     content = (
         "Respondent ID,How satisfied are you with …?,,,Wie zufrieden – insgesamt?\n"
-        ",Staff,Prices,Opening hours,Response\n" + "".join(f"{100 + i},{1 + i % 5},{1 + i // 2 % 5},{5 - i % 5},{1 + i % 5}\n" for i in range(20))
+        ",Staff,Prices,Opening hours,Response\n"
+        + "".join(f"{100 + i},{1 + i % 5},{1 + i // 2 % 5},{5 - i % 5},{1 + i % 5}\n" for i in range(20))
     ).encode("cp1252")
     text, found = new(tmp_path, content)
     assert "encoding: cp1252" in text and "header: [question, option]" in text and found["problems"] == []
@@ -204,9 +211,13 @@ def test_spss_ends_labelled_in_words_on_eleven_points_wait_for_a_decision(tmp_pa
 
     frame = pd.DataFrame({"q": [float(1 + i % 11) for i in range(55)]})
     labels = {"q": {1.0: "Not at all likely", 11.0: "Extremely likely"}}
-    pyreadstat.write_sav(frame, str(tmp_path / "a.sav"), column_labels=["Would you recommend us?"], variable_value_labels=labels)
+    pyreadstat.write_sav(
+        frame, str(tmp_path / "a.sav"), column_labels=["Would you recommend us?"], variable_value_labels=labels
+    )
     _, found = new(tmp_path, None, "a.sav")
-    assert found["waiting"] == ["study.yml, line 15: item q (role nps; scale 0 to 10; stored 1 is 0, 2 is 1, 3 is 2, ...)"]
+    assert found["waiting"] == [
+        "study.yml, line 15: item q (role nps; scale 0 to 10; stored 1 is 0, 2 is 1, 3 is 2, ...)"
+    ]
 
 
 def test_decimal_comma_semicolon_and_day_first_dates(tmp_path):
@@ -242,7 +253,15 @@ def test_excel_with_title_merged_header_and_two_sheets(tmp_path):
 
 
 def test_nested_json_records(tmp_path):
-    records = [{"id": i, "who": {"region": "n" if i % 2 else "s"}, "scores": {"overall rating": 1 + i % 5}, "picked": ["a", "b"][: 1 + i % 2]} for i in range(30)]
+    records = [
+        {
+            "id": i,
+            "who": {"region": "n" if i % 2 else "s"},
+            "scores": {"overall rating": 1 + i % 5},
+            "picked": ["a", "b"][: 1 + i % 2],
+        }
+        for i in range(30)
+    ]
     text, found = new(tmp_path, json.dumps({"answers": records, "columns": ["x"]}), "a.json")
     assert "records: answers" in text and found["problems"] == []
     assert items(tmp_path)["who_region"]["column"] == "who.region"
@@ -250,7 +269,9 @@ def test_nested_json_records(tmp_path):
 
 
 def test_parquet(tmp_path):
-    frame = pd.DataFrame({"id": range(40), "overall": [1 + i % 5 for i in range(40)], "when": pd.Timestamp("2024-01-01")})
+    frame = pd.DataFrame(
+        {"id": range(40), "overall": [1 + i % 5 for i in range(40)], "when": pd.Timestamp("2024-01-01")}
+    )
     frame.to_parquet(tmp_path / "a.parquet")
     _, found = new(tmp_path, None, "a.parquet")
     assert found["problems"] == [] and items(tmp_path)["overall"]["role"] == ["csat"]
@@ -262,7 +283,9 @@ def test_parquet(tmp_path):
 
 def test_suspicious_codes_are_named_with_their_rows_and_wait(tmp_path):
     rows = "".join(f"{i},{i % 11},{1 + i % 5},{i % 7}\n" for i in range(66))
-    text, found = new(tmp_path, f"id,recommend,overall rating,staff rating\n{rows}90,11,99,-99\n91,11,FEWER THAN 50,3\n")
+    text, found = new(
+        tmp_path, f"id,recommend,overall rating,staff rating\n{rows}90,11,99,-99\n91,11,FEWER THAN 50,3\n"
+    )
     assert "# ? 11 (2 rows) is taken for a blank\n" in text
     assert "# ? 99 (1 rows) lies off the scale\n" in text and "# ? -99 (1 rows) lies off the scale\n" in text
     assert "# ? the word 'FEWER THAN 50' (1 rows) is taken for no answer\n" in text
@@ -291,7 +314,7 @@ def test_the_command_says_what_comes_next(tmp_path, capsys, monkeypatch):
 
 
 def test_names_that_yaml_or_python_would_trip_over(tmp_path):
-    header = 'NO,yes,"a: b","# c","{d}",class,weight,"é à",12:30,"x\ty","q\"\"q",\n'
+    header = 'NO,yes,"a: b","# c","{d}",class,weight,"é à",12:30,"x\ty","q""q",\n'
     text, found = new(tmp_path, header + "".join("NO,yes,010,x,y,1,red,ü,12:30,t,u,\n" for _ in range(5)))
     assert found["problems"] == []
     study = confirmed(tmp_path)
@@ -320,7 +343,11 @@ def test_headers_that_stand_twice_are_told_apart(tmp_path):
         ("a.csv", "x,y\n", "a.csv has a header but no rows"),
         ("a.xlsx", "", "a.xlsx is empty"),
         ("a.json", "", "a.json is empty"),
-        ("a.json", "{", "a.json is not valid JSON: line 1, column 2: Expecting property name enclosed in double quotes"),
+        (
+            "a.json",
+            "{",
+            "a.json is not valid JSON: line 1, column 2: Expecting property name enclosed in double quotes",
+        ),
         ("a.sav", "", "a.sav is empty"),
     ],
 )

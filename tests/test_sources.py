@@ -65,7 +65,7 @@ def test_a_declared_encoding_is_decoded(tmp_path):
 
 
 def test_a_mixture_of_two_encodings_is_decoded_and_counted(tmp_path):
-    path = write(tmp_path / "a.csv", "id,x\n1,tr".encode() + b"\xe8s d\x82velopp\x82\n")
+    path = write(tmp_path / "a.csv", b"id,x\n1,tr" + b"\xe8s d\x82velopp\x82\n")
     raw = read_table(path, reading=Reading(encoding=("latin-1", "cp850")))
     assert raw.frame["x"].tolist() == ["très développé"]
     assert raw.notes == ("2 characters that are not latin-1 text decoded as cp850",)

@@ -119,7 +119,9 @@ def test_a_database_and_its_query_belong_together(tmp_path):
     path.write_text(whole.replace("    query: select * from answers\n", ""))
     assert refused(path) == "study.yml, line 3: tables.responses: a database needs a query, and a query a database"
     path.write_text(whole.replace("    query:", "    source: a.csv\n    query:"))
-    assert refused(path) == "study.yml, line 3: tables.responses: has source and database; the rows come from one of them"
+    assert (
+        refused(path) == "study.yml, line 3: tables.responses: has source and database; the rows come from one of them"
+    )
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,9 @@ def postgres(tmp_path_factory):
     run = {"check": True, "capture_output": True, "cwd": folder, **_owner()}
     try:
         secret.chmod(0o644)
-        subprocess.run([programs / "initdb", "-D", data, "-U", "ann", "-A", "scram-sha-256", f"--pwfile={secret}", "-N"], **run)
+        subprocess.run(
+            [programs / "initdb", "-D", data, "-U", "ann", "-A", "scram-sha-256", f"--pwfile={secret}", "-N"], **run
+        )
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
         subprocess.run([programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start"], **run)
         yield port
@@ -195,7 +199,9 @@ def test_a_real_postgresql_is_a_source_and_its_password_stands_nowhere(postgres,
     import psycopg
 
     password = "s3cr3t/@:word"
-    with psycopg.connect(host="127.0.0.1", port=postgres, user="ann", password=password, dbname="postgres") as connection:
+    with psycopg.connect(
+        host="127.0.0.1", port=postgres, user="ann", password=password, dbname="postgres"
+    ) as connection:
         connection.execute(TABLE.replace("integer", "bigint"))
         connection.cursor().executemany("insert into answers values (%s, %s, %s, %s, %s)", ROWS)
     monkeypatch.setenv("CRM_USER", "ann")
@@ -204,7 +210,10 @@ def test_a_real_postgresql_is_a_source_and_its_password_stands_nowhere(postgres,
     path = study(tmp_path, address, "\"select * from answers where account like '%' or id > 5 and 'a:b' = 'a:b'\"")
     opened = open_study(path)
     holds_the_rows(opened)
-    assert opened.files == [] and opened.waterfall("responses")["reason"].iloc[0] == "the query of tables.responses: 3 rows"
+    assert (
+        opened.files == []
+        and opened.waterfall("responses")["reason"].iloc[0] == "the query of tables.responses: 3 rows"
+    )
     assert password not in str(check_study(path))
     said = refused(study(tmp_path, address, "delete from answers"))
     assert said.startswith("tables.responses: the database refused the query: ") and "read-only" in said

@@ -42,7 +42,9 @@ def study(folder, item):
 
 
 def score(opened):
-    return round(nps(opened.responses, score=opened.column("nps"), **opened.survey_design).tidy()["estimate"].iloc[0], 2)
+    return round(
+        nps(opened.responses, score=opened.column("nps"), **opened.survey_design).tidy()["estimate"].iloc[0], 2
+    )
 
 
 def test_the_truth_is_8_45():

@@ -43,7 +43,9 @@ def _slashed(guess, found: list[re.Match], texts: list[str]) -> bool:
         guess.doubts.append("no number above 12 tells the day from the month: day first is a guess")
         guess.doubts.append("dates decide which answer of a customer is the latest")
     else:
-        guess.reasons.append(f"dates written {'month' if month_first else 'day'} first: a number up to {max(first, second)}")
+        guess.reasons.append(
+            f"dates written {'month' if month_first else 'day'} first: a number up to {max(first, second)}"
+        )
     return True
 
 
@@ -61,4 +63,6 @@ def _clock(found: re.Match) -> str:
     if not found[5]:
         return ""
     hours = "%I:%M" if found[7] else "%H:%M"
-    return found[5][0] + hours + (":%S" if found[6] else "") + ((" %p" if " " in found[7] else "%p") if found[7] else "")
+    return (
+        found[5][0] + hours + (":%S" if found[6] else "") + ((" %p" if " " in found[7] else "%p") if found[7] else "")
+    )

@@ -9,7 +9,19 @@ from cxresearch.intake.kinds import TableGuess
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_ ./%()-]*[A-Za-z0-9_)]|[A-Za-z]|-?\d{1,15}(\.\d{1,15})?")
 WORDS_OF_YAML = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "none"}
 WIDE = 112
-ORDER = ("column", "scale", "type", "missing", "not_applicable", "values", "multiple", "labels", "time_format", "role", "label")
+ORDER = (
+    "column",
+    "scale",
+    "type",
+    "missing",
+    "not_applicable",
+    "values",
+    "multiple",
+    "labels",
+    "time_format",
+    "role",
+    "label",
+)
 
 
 def study_text(title: str, tables: list[tuple[TableGuess, dict | str]]) -> str:
@@ -32,7 +44,10 @@ def _table(table: TableGuess, source) -> list[str]:
     for key, value, reason in table.keys:
         lines += _comment(reason, 4) + [f"    {key}: {flow(value)}"]
     if table.doubtful:
-        lines += ["    # Look at each of these, then set it to true.", f"    confirmed: {flow(dict.fromkeys(table.doubtful, False))}"]
+        lines += [
+            "    # Look at each of these, then set it to true.",
+            f"    confirmed: {flow(dict.fromkeys(table.doubtful, False))}",
+        ]
     if table.items:
         lines.append("    items:")
         for item in table.items:
@@ -84,4 +99,6 @@ def scalar(value) -> str:
 
 def _quoted(text: str) -> str:
     """Return text in double quotation marks; what is not printable is written as its code."""
-    return "".join(c if c.isprintable() or c == " " else f"\\u{ord(c):04x}" for c in json.dumps(text, ensure_ascii=False))
+    return "".join(
+        c if c.isprintable() or c == " " else f"\\u{ord(c):04x}" for c in json.dumps(text, ensure_ascii=False)
+    )

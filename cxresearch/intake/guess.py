@@ -67,7 +67,9 @@ def _rename_choices(guesses: list[Guess]) -> None:
     """Give a multiple choice another key where its columns (q2_1, q2_2) would take those of other items."""
     keys = {guess.key for guess in guesses}
     for guess in guesses:
-        if "multiple" in guess.given and any(f"{guess.key}_{re.sub(r'[^0-9A-Za-z_]', '_', c)}" in keys for c in guess.given["labels"]):
+        if "multiple" in guess.given and any(
+            f"{guess.key}_{re.sub(r'[^0-9A-Za-z_]', '_', c)}" in keys for c in guess.given["labels"]
+        ):
             guess.key = f"{guess.key}_choices"
 
 
@@ -144,7 +146,9 @@ def _fill(guess: Guess, column: Column, top: Battery | None) -> None:
         numbers = {v: v for v in sorted(column.numbers) if low <= v <= high}
         guess.given["values"] = words | numbers
         guess.doubts.append(f"cells such as {next(iter(words))!r} are taken for their number")
-    elif is_ratinglike(column) and (top or RATING.search(column.words) or RECOMMEND.search(column.words) or _ends_only(column)):
+    elif is_ratinglike(column) and (
+        top or RATING.search(column.words) or RECOMMEND.search(column.words) or _ends_only(column)
+    ):
         _rating(guess, column, top)
     elif column.labels:
         _labelled(guess, column)
@@ -252,7 +256,9 @@ def _number(guess: Guess, column: Column) -> None:
         guess.doubts.append(f"{value:g} ({column.numbers[value]} rows) looks like a code, not a number")
     for text, n in column.texts.items():
         what = f"the word {text!r} ({n} rows) is taken for no answer"
-        guess.doubts.append(what if is_word(text) else f"{text!r} ({n} rows) is no number as it is written: correct the file")
+        guess.doubts.append(
+            what if is_word(text) else f"{text!r} ({n} rows) is no number as it is written: correct the file"
+        )
 
 
 def _apart(value: float, plain: list[float], column: Column) -> bool:

@@ -130,14 +130,19 @@ def _blanks(table: TableGuess, needed: tuple[Column, ...]) -> None:
     blank = {c.name: c.rows - c.filled for c in needed if c.filled < c.rows}
     if blank:
         rows = ", ".join(f"{name} {n}" for name, n in blank.items())
-        table.say("missing", "drop", f"rows are blank in what every row needs ({rows}); dropped and counted (or: error)")
+        table.say(
+            "missing", "drop", f"rows are blank in what every row needs ({rows}); dropped and counted (or: error)"
+        )
 
 
 def _accounts(who: Column, columns: list[Column], used: set[str]) -> TableGuess:
     table = TableGuess("customers", f"{who.name} stands once in each row")
     table.say("id", who.name, table.why)
     used.add(who.name)
-    for key, words in (("since", r"^(since|opened|joined|start date|created)$"), ("until", r"^(until|closed|ended|churned at)$")):
+    for key, words in (
+        ("since", r"^(since|opened|joined|start date|created)$"),
+        ("until", r"^(until|closed|ended|churned at)$"),
+    ):
         if found := next((c for c in columns if re.match(words, c.words) and _is_time(c)), None):
             date = Guess(key, found.name)
             guess_dates(date, found)

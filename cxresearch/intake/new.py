@@ -182,7 +182,9 @@ def _where_asked(items: list[Guess], waves: dict[str, _File]) -> None:
         ]
         if len(twins) == 1 and item in items and twins[0] in items:
             item.column = {**item.column, **twins[0].column}
-            item.doubts.append(f"{' and '.join(item.column.values())} are taken for the same question in different waves")
+            item.doubts.append(
+                f"{' and '.join(item.column.values())} are taken for the same question in different waves"
+            )
             _merge(item, twins[0])
             items.remove(twins[0])
 

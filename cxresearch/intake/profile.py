@@ -9,7 +9,33 @@ import pandas as pd
 from cxresearch.study.codes import COMMA_NUMBER, NUMBER, as_text, distinct
 
 # A number that marks something else than an answer, by the habit of survey platforms.
-CODES = {97, 98, 99, 96, 95, 77, 88, 66, 997, 998, 999, 9998, 9999, -1, -2, -7, -8, -9, -66, -77, -88, -97, -98, -99, -999}
+CODES = {
+    97,
+    98,
+    99,
+    96,
+    95,
+    77,
+    88,
+    66,
+    997,
+    998,
+    999,
+    9998,
+    9999,
+    -1,
+    -2,
+    -7,
+    -8,
+    -9,
+    -66,
+    -77,
+    -88,
+    -97,
+    -98,
+    -99,
+    -999,
+}
 LONGEST_CODE = 40
 NOT_MET = re.compile(
     r"\b(n/a|not applicable|never used|have not used|did not use|no experience|nie dotyczy|trifft nicht zu|keine erfahrung|"
@@ -85,7 +111,10 @@ def profile(name: str, stored: pd.Series, *, label: str = "", labels=None, range
     plain = text.str.fullmatch(NUMBER).astype(bool)
     commas = text.str.fullmatch(COMMA_NUMBER).astype(bool) & ~plain
     # A slip in one cell makes no decimal comma; a tenth of the numbers does.
-    comma = 10 * counts[commas].sum() >= counts[plain | commas].sum() > 0 and not (text[plain].str.contains(".", regex=False)).any()
+    comma = (
+        10 * counts[commas].sum() >= counts[plain | commas].sum() > 0
+        and not (text[plain].str.contains(".", regex=False)).any()
+    )
     numbers: dict[float, int] = {}
     texts: dict[str, int] = {}
     for value, is_number, with_comma, n in zip(text, plain, commas, counts, strict=True):

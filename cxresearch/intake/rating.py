@@ -50,11 +50,7 @@ def _set_aside(column: Column, value: float) -> bool:
 def is_ratinglike(column: Column) -> bool:
     """Return whether a column could be a rating: at least three whole answers between 0 and 11."""
     found = answers_of(column)
-    return (
-        column.numeric
-        and 3 <= len(found) <= FEW
-        and all(0 <= v <= 11 and float(v).is_integer() for v in found)
-    )
+    return column.numeric and 3 <= len(found) <= FEW and all(0 <= v <= 11 and float(v).is_integer() for v in found)
 
 
 def guess_scale(column: Column, *, top: int | None = None) -> Scale:
@@ -89,7 +85,9 @@ def _from_labels(column: Column, found: dict[float, int]) -> Scale | None:
         return _eleven_points(f"the file labels 1 {labelled[1.0]!r} and 11 {labelled[11.0]!r}")
     scale = Scale(low, high, reasons=[f"the file labels {low:g} {labelled[low]!r} and {high:g} {labelled[high]!r}"])
     if GOOD.search(labelled[low]):
-        scale.doubts.append(f"{low:g} is the good end, so that more is worse: turn it round with values if it is an outcome")
+        scale.doubts.append(
+            f"{low:g} is the good end, so that more is worse: turn it round with values if it is an outcome"
+        )
     return scale
 
 
@@ -105,7 +103,9 @@ def _relabelled(found: dict[float, int], said: dict[float, int]) -> Scale:
         values |= {code: code for code in unlabelled if code not in said.values() and ends[0] < code < ends[1]}
     low, high = min(values.values()), max(values.values())
     examples = ", ".join(f"{code:g} is labelled {number}" for code, number in list(said.items())[:3])
-    scale = Scale(low, high, values=dict(sorted(values.items())), reasons=[f"stored codes are not the answers: {examples}"])
+    scale = Scale(
+        low, high, values=dict(sorted(values.items())), reasons=[f"stored codes are not the answers: {examples}"]
+    )
     scale.doubts.append("look whether each code stands for the answer given here")
     if unknown := sorted(set(found) - set(values)):
         scale.doubts.append(f"{_codes_words(unknown)} stored without a label: add to values, or to missing")
@@ -168,11 +168,15 @@ def _codes(column: Column, scale: Scale) -> None:
     answers = set(scale.values) if scale.values else {v for v in column.numbers if scale.low <= v <= scale.high}
     known = {*scale.missing, *scale.not_applicable}
     if scale.values:
-        known |= set(answers_of(column))  # what no label explains is left for somebody to decide, and refused until then
+        known |= set(
+            answers_of(column)
+        )  # what no label explains is left for somebody to decide, and refused until then
     for value, n in sorted(column.numbers.items()):
         if column.in_ranges(value):
             words = column.labels.get(value)
-            scale.reasons.append(f"the file itself declares {value:g}{f' ({words})' if words else ''} missing: {n} rows")
+            scale.reasons.append(
+                f"the file itself declares {value:g}{f' ({words})' if words else ''} missing: {n} rows"
+            )
         elif value not in answers | known:
             words = str(column.labels.get(value, ""))
             (scale.not_applicable if NOT_MET.search(words) else scale.missing).append(value)

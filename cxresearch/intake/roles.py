@@ -39,7 +39,9 @@ def guess_table(raw: RawTable, *, file: str) -> TableGuess:
     if table.name == "responses":
         _responses(table, raw.frame, [c for c in columns if c.name not in used], used)
     table.keys = [*decimal, *table.keys]
-    if decimal and all(re.search(r",\d{3}$", text) for column in columns if column.comma for text in _commas(raw, column)):
+    if decimal and all(
+        re.search(r",\d{3}$", text) for column in columns if column.comma for text in _commas(raw, column)
+    ):
         table.doubtful["decimal"] = "three digits after each comma: thousands?"
     table.left += [f"{name}: names a person, {why}" for name, why in personal.items()]
     for name in [n for n in named if n not in used and table.name == "responses"]:
@@ -87,7 +89,9 @@ def _personal(raw: RawTable) -> dict[str, str]:
         {name: label for name, label in raw.meanings.labels.items() if len(label) <= 60},
     ):
         names = [name for name in other if name in raw.frame.columns and name not in found]
-        table = raw.frame[names].set_axis(range(len(names)), axis=1).rename(columns=dict(enumerate(map(other.get, names))))
+        table = (
+            raw.frame[names].set_axis(range(len(names)), axis=1).rename(columns=dict(enumerate(map(other.get, names))))
+        )
         for i, name in enumerate(names):
             for identifier in find_identifiers(table.iloc[:, [i]]):
                 found[name] = f"{identifier.kind} ({identifier.reason})"
@@ -108,7 +112,12 @@ def _plain(text: str) -> str:
 
 def _responses(table: TableGuess, frame: pd.DataFrame, columns: list[Column], used: set[str]) -> None:
     for key, pattern, fits, why in (
-        ("id", RESPONDENT, lambda c: c.filled == c.rows and _once(frame, c.name), "fills every row, and no two answers share one"),
+        (
+            "id",
+            RESPONDENT,
+            lambda c: c.filled == c.rows and _once(frame, c.name),
+            "fills every row, and no two answers share one",
+        ),
         ("customer", PERSON, lambda c: c.distinct > FEW_WORDS, "the name says so; links to the other tables"),
         ("wave", WAVE, lambda c: c.filled == c.rows and 1 < c.distinct <= 60, "the name says so"),
         ("weight", WEIGHT, _is_weight, "the name says so; positive numbers with mean about 1"),
@@ -149,7 +158,9 @@ def _exclude(table: TableGuess, columns: list[Column]) -> None:
             found |= {column.name: codes or ["1", "2", "8"]} if {"0", "IP Address", *STATUS} & stored.keys() else {}
         elif column.name == "Finished" or name == "finished":
             codes = [code for code in stored if code in UNFINISHED]
-            found |= {column.name: codes or ["0"]} if {"0", "1", "True", "False", "TRUE", "FALSE"} & stored.keys() else {}
+            found |= (
+                {column.name: codes or ["0"]} if {"0", "1", "True", "False", "TRUE", "FALSE"} & stored.keys() else {}
+            )
         else:
             continue
         n = sum(stored[code] for code in codes)

@@ -108,7 +108,11 @@ def header_of(rows: list[list[str]]) -> tuple[tuple[str, ...], str, bool]:
     if len(rows) > 1 and first and all(NUMBER.fullmatch(cell) for cell in first):
         return (), "the first row holds nothing but numbers", True
     if len(rows) > 2 and sum(cell.strip().lower() in NO_OPTION for cell in rows[1]) > 0.3 * len(rows[1]):
-        return ("question", "option"), "the second row holds what SurveyMonkey writes under questions without options", False
+        return (
+            ("question", "option"),
+            "the second row holds what SurveyMonkey writes under questions without options",
+            False,
+        )
     if len(rows) > 2 and _continued(first, rows[1]):
         return ("question", "option"), "the first row is blank where the second goes on naming columns", False
     if len(rows) > 2 and _described(first, rows[1], rows[2:LOOKED_AT]):

@@ -25,7 +25,9 @@ def arrow_frame(table, name: str) -> pd.DataFrame:
     whole = {t: pd.Int64Dtype() for t in (pa.int8(), pa.int16(), pa.int32(), pa.int64())}
     nested = [field.name for field in table.schema if pa.types.is_nested(field.type)]
     if nested:
-        raise StudyProblem(f"{name}: column {nested[0]!r} holds lists or records, not one value a row; flatten it first")
+        raise StudyProblem(
+            f"{name}: column {nested[0]!r} holds lists or records, not one value a row; flatten it first"
+        )
     simple = [_simple(field, pa) for field in table.schema]
     return table.cast(pa.schema(simple)).to_pandas(types_mapper=whole.get)
 

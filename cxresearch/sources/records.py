@@ -20,7 +20,9 @@ def read_records(path: Path, choose: Choose, reading: Reading) -> RawTable:
     rows = [_flat(record, path.name, i) for i, record in enumerate(_records(_parsed(text, path.name), reading, path))]
     names = list(dict.fromkeys(key for row in rows for key in row))
     positions = choose([names], len(names))
-    frame = pd.DataFrame({i: pd.Series([row.get(names[p]) for row in rows], dtype=object) for i, p in enumerate(positions)})
+    frame = pd.DataFrame(
+        {i: pd.Series([row.get(names[p]) for row in rows], dtype=object) for i, p in enumerate(positions)}
+    )
     return RawTable(frame, notes)
 
 
@@ -46,7 +48,9 @@ def _records(found, reading: Reading, path: Path) -> list[dict]:
     lists = {None: found} if isinstance(found, list) else _lists(found) if isinstance(found, dict) else {}
     if reading.records is not None:
         if reading.records not in lists:
-            raise StudyProblem(f"{path.name} has no list {reading.records!r}{nearest(reading.records, filter(None, lists))}")
+            raise StudyProblem(
+                f"{path.name} has no list {reading.records!r}{nearest(reading.records, filter(None, lists))}"
+            )
         return _checked(lists[reading.records], path.name)
     if len(lists) > 1:
         names = ", ".join(map(repr, lists))

@@ -257,7 +257,9 @@ def choices(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Serie
     for suffix, code in item.companions.items():
         marks = pd.Series([float(code_key(code) in cell) if cell else np.nan for cell in chosen], dtype=float)
         found[key + suffix] = spread(marks, positions, column.index)
-    absent = pd.Series([not c and any(k in never for k in cell) for c, cell in zip(chosen, keys, strict=True)], dtype=bool)
+    absent = pd.Series(
+        [not c and any(k in never for k in cell) for c, cell in zip(chosen, keys, strict=True)], dtype=bool
+    )
     return found, spread(absent, positions, column.index, False)
 
 
@@ -275,7 +277,9 @@ def _category(column: pd.Series, item: Item, key: str) -> tuple[pd.Series, pd.Se
     positions, values = distinct(column)
     text = as_names(values) if item.type == "text" or item.labels else pd.Series(values)
     declared = item.missing or item.not_applicable or item.labels
-    keys = pd.Series([code_key(v) if declared else str(v).strip() for v in (values if declared else text)], dtype=object)
+    keys = pd.Series(
+        [code_key(v) if declared else str(v).strip() for v in (values if declared else text)], dtype=object
+    )
     absent = keys.isin([code_key(c) for c in item.not_applicable])
     gone = absent | keys.isin([code_key(c) for c in item.missing]) | (keys == "")
     if item.labels:

@@ -171,7 +171,9 @@ class Study:
     def _table(self, name: str) -> pd.DataFrame:
         table = self._load(name).table.copy()  # a notebook may add columns to its own copy
         # An analysis refuses or names a scale it is not made for; 1-10 and 0-10 cannot be told apart by the answers.
-        table.attrs["scales"] = {key: tuple(item.scale) for key, item in self._declared[name].items.items() if item.scale}
+        table.attrs["scales"] = {
+            key: tuple(item.scale) for key, item in self._declared[name].items.items() if item.scale
+        }
         return table
 
     def _load(self, name: str) -> Loaded:
@@ -206,9 +208,7 @@ class Study:
             many = "a guess that changes" if len(waiting) == 1 else f"{len(waiting)} guesses that change"
             lines = [f"{guess.place}: {guess.what} {guess.says}" for guess in waiting]
             raise StudyProblem(
-                "\n".join(
-                    [f"{self.path.name} holds {many} a number; look at each and set confirmed: true:", *lines]
-                )
+                "\n".join([f"{self.path.name} holds {many} a number; look at each and set confirmed: true:", *lines])
             )
 
     # -- columns -----------------------------------------------------------------------------------------------------

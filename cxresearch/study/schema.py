@@ -88,7 +88,9 @@ class Table(Part):
         self._one_source()
         for key in self.confirmed:
             if key not in type(self).model_fields:
-                raise ValueError(f"confirmed names {key!r}, no key of this table{nearest(key, type(self).model_fields)}")
+                raise ValueError(
+                    f"confirmed names {key!r}, no key of this table{nearest(key, type(self).model_fields)}"
+                )
         taken = {*type(self).columns, *(c for key, item in self.items.items() for c in item.further(key))}
         for key in self.items:
             if not key.isidentifier():

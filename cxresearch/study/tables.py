@@ -119,9 +119,7 @@ def _raw_tables(
 
 def reading_of(table: Table) -> Reading:
     """Return how the files of a table are to be read."""
-    return Reading(
-        table.encoding, table.encoding_errors, table.separator, table.sheet, table.header, table.records
-    )
+    return Reading(table.encoding, table.encoding_errors, table.separator, table.sheet, table.header, table.records)
 
 
 def _listed(received: Mapping[str, str]) -> str:
