@@ -170,6 +170,29 @@ def percentile_interval(draws, confidence: float) -> tuple[np.ndarray, np.ndarra
     return low, high
 
 
+def bca_interval(estimate, draws, deleted, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bias-corrected and accelerated interval (Efron 1987) per column of `draws` (B, k).
+
+    `deleted` (G, k) are the estimates without one group each: they give the acceleration.
+    """
+    below = np.mean(draws < estimate, axis=0) + np.mean(draws == estimate, axis=0) / 2
+    limit = 0.5 / len(draws)
+    bias = stats.norm.ppf(np.clip(below, limit, 1 - limit))
+    influence = deleted.mean(axis=0) - deleted
+    spread = np.sum(influence**2, axis=0) ** 1.5
+    acceleration = np.divide(np.sum(influence**3, axis=0), 6 * spread, out=np.zeros_like(spread), where=spread > 0)
+    ordered = np.sort(draws, axis=0)
+    ends = []
+    for z in stats.norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2]):
+        at = stats.norm.cdf(bias + (bias + z) / (1 - acceleration * (bias + z))) * (len(draws) - 1)
+        low = np.floor(at).astype(int)
+        low_value, high_value = (
+            np.take_along_axis(ordered, np.minimum(low + k, len(draws) - 1)[None], axis=0)[0] for k in (0, 1)
+        )
+        ends.append(low_value + (at - low) * (high_value - low_value))
+    return ends[0], ends[1]
+
+
 def critical_value(confidence: float, df: float = np.inf) -> float:
     """Return the two-sided t quantile (z for infinite `df`)."""
     return float(stats.t.ppf((1 + confidence) / 2, df)) if df > 0 else np.inf
@@ -182,6 +205,16 @@ def wilson_interval(share, n, confidence: float, df: float = np.inf) -> tuple[np
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
     return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+
+
+def goodman_intervals(shares, n, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return simultaneous intervals for the shares of one multinomial, last axis the categories (Goodman 1965).
+
+    Roots of the Wilson quadratic at the chi-square(1) quantile of 1 - alpha / categories.
+    """
+    shares = np.asarray(shares, dtype=float)
+    each = 1 - (1 - confidence) / shares.shape[-1]
+    return wilson_interval(shares, np.asarray(n, dtype=float)[..., None], each)
 
 
 def adjusted_p_values(p_values, *, correction: str) -> np.ndarray:

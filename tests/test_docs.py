@@ -7,9 +7,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import ROOT
 
 import cxresearch as cx
-from conftest import ROOT
 from cxresearch.findings import GLOSSARY
 
 DOCUMENTS = [

@@ -5,10 +5,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
+from test_findings import MAKERS, survey  # noqa: F401  (a fixture)
 
 import cxresearch as cx
 from cxresearch import figures
-from test_findings import MAKERS, survey  # noqa: F401  (a fixture)
 
 
 def drawn(ax) -> np.ndarray:

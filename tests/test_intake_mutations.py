@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mutations import BASES, KINDS, REFUSED, number_of
 
 from cxresearch.errors import StudyProblem
 from cxresearch.intake import check_study, new_study
-from mutations import BASES, KINDS, REFUSED, number_of
 
 WHOLE = 2000
 SAMPLE = len(KINDS)  # each kind once on each file

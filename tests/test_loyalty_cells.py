@@ -4,12 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from test_loyalty import shop
 
 import cxresearch as cx
-from cxresearch.loyalty import fit_loyalty_revenue, fit_loyalty_revenue_cells
-from cxresearch.loyalty import resample
+from cxresearch.loyalty import fit_loyalty_revenue, fit_loyalty_revenue_cells, resample
 from cxresearch.loyalty.design import sample
-from test_loyalty import shop
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +124,10 @@ def test_the_error_of_the_difference_is_its_delta_error(customers):
 
 
 def test_the_benchmark_compares_the_same_fit():
-    from benchmarks.loyalty import by_cells, by_rows, write_customers
-
     import tempfile
     from pathlib import Path
+
+    from benchmarks.loyalty import by_cells, by_rows, write_customers
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "customers.parquet"

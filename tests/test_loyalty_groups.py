@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from test_loyalty import shop
 
 import cxresearch as cx
 from cxresearch.loyalty import compare_responders, loyalty_by_group
 from cxresearch.loyalty.by_group import between_variance
-from test_loyalty import shop
 
 ASKED = {"revenue": "revenue", "loyalty": "nps"}
 

@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from test_loyalty import shop, trap
 
 import cxresearch as cx
+from cxresearch.inference import bca_interval
 from cxresearch.loyalty import compare_revenue_models, specification_curve, worth_of_a_point
 from cxresearch.loyalty.contrast import estimate
 from cxresearch.loyalty.design import sample
-from cxresearch.loyalty.groups import bca_interval
 from cxresearch.loyalty.ladder import Plan
-from test_loyalty import shop, trap
 
 
 def worth(table, **options):
@@ -64,7 +64,7 @@ def test_bca_of_a_mean_follows_the_skew():
     rng = np.random.default_rng(0)
     y = rng.exponential(size=60)
     draws = rng.choice(y, (4000, 60)).mean(axis=1)
-    low, high = bca_interval(draws, y.mean(), (y.sum() - y) / 59, 0.95)
+    low, high = bca_interval(y.mean(), draws[:, None], ((y.sum() - y) / 59)[:, None], 0.95)
     assert high - y.mean() > y.mean() - low
     # R 4.2 boot::boot.ci(type = "bca") agrees with the formula's shift: above the plain percentiles at both ends
     assert low > np.quantile(draws, 0.025) and high > np.quantile(draws, 0.975)

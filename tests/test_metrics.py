@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.findings import GLOSSARY
+from cxresearch.inference import goodman_intervals
 from cxresearch.metrics import compare_waves, effort, nps, plan_sample, split_change, top_box
 from cxresearch.metrics.card import base_words
 from cxresearch.metrics.hiding import hidden_cells
 from cxresearch.metrics.intervals import (
     adjusted_moments,
     adjusted_wald_interval,
-    goodman_intervals,
     newcombe_difference,
     score_interval,
     wald_interval,

@@ -5,8 +5,8 @@ import re
 
 import nbformat
 import pytest
-
 from conftest import ROOT
+
 from cxresearch.study.schema import TABLES
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
 from conftest import ROOT
 
 COMMAND = Path(sys.executable).parent / "cxresearch"

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
+from test_segments import CLOUDS, cloud, planted, separation
 
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.segments import compare_segment_counts, segment_customers
@@ -11,7 +12,6 @@ from cxresearch.segments.latent import fit_latent
 from cxresearch.segments.methods import LatentClassModel
 from cxresearch.segments.mixture import bic, fit_mixture, icl, n_parameters
 from cxresearch.segments.structure import ALPHA
-from test_segments import CLOUDS, cloud, planted, separation
 
 # Carcinoma in situ, 118 slides rated by seven pathologists (Landis & Koch 1977; Agresti 2002, table 13.1): pattern, count.
 CARCINOMA = (

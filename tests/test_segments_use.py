@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from test_segments import planted
 
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.segments import (
@@ -15,9 +16,8 @@ from cxresearch.segments import (
     segment_migration,
     typing_tool,
 )
-from cxresearch.segments.migration import bowker, goodman_intervals, kappa, stuart_maxwell
+from cxresearch.segments.migration import bowker, kappa, stuart_maxwell
 from cxresearch.segments.outcomes import classification, corrected_means
-from test_segments import planted
 
 # Unaided distance vision of 7,477 women (Stuart 1955)
 VISION = np.array([[1520, 266, 124, 66], [234, 1512, 432, 78], [117, 362, 1772, 205], [36, 82, 179, 492]])
@@ -30,11 +30,6 @@ def test_stuart_s_vision_table_bowker_19_1066_stuart_maxwell_11_9566_kappa_0_595
     assert bowker(VISION) == (pytest.approx(19.1066, abs=1e-4), 6, pytest.approx(0.00399, abs=1e-5))
     assert stuart_maxwell(VISION)[:2] == (pytest.approx(11.9566, abs=1e-4), 3)
     assert kappa(VISION) == pytest.approx(0.59539, abs=1e-5)
-
-
-def test_goodman_1965_first_interval_0_0852_to_0_1663_and_last_0_0888_to_0_1711():
-    low, high = goodman_intervals(np.array([56, 72, 73, 59, 62, 87, 58]), 0.95)
-    assert [low[0], high[0], low[-1], high[-1]] == pytest.approx([0.0852, 0.1663, 0.0888, 0.1711], abs=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from conftest import ROOT
 
 import cxresearch as cx
-from conftest import ROOT
 from cxresearch import DataProblem, simulate_company
 from cxresearch.simulate.company import EXAMPLE_SEED
 from cxresearch.simulate.truth import PLANTED, Truth

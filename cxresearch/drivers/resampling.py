@@ -6,9 +6,8 @@ Rao & Wu (1988), JASA 83, 231 (rescaled bootstrap); Efron & Tibshirani (1993), c
 """
 
 import numpy as np
-from scipy import stats
 
-from cxresearch.inference import bootstrap_counts, percentile_interval
+from cxresearch.inference import bca_interval, bootstrap_counts, percentile_interval
 
 
 def replicate_weights(weights: np.ndarray, *, n_boot: int, rng, strata=None, cluster=None, fpc=None) -> np.ndarray:
@@ -46,29 +45,6 @@ def deleted_weights(weights: np.ndarray, *, strata=None, cluster=None, most: int
     unit = design_units(len(weights), strata, cluster)[1]
     group = unit % min(most, unit.max() + 1)
     return weights * (group[None, :] != np.arange(group.max() + 1)[:, None])
-
-
-def bca_interval(estimate, draws, deleted, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bias-corrected and accelerated interval (Efron 1987) per column of `draws` (B, k).
-
-    `deleted` (G, k) are the estimates without one group each: they give the acceleration.
-    """
-    below = np.mean(draws < estimate, axis=0) + np.mean(draws == estimate, axis=0) / 2
-    limit = 0.5 / len(draws)
-    bias = stats.norm.ppf(np.clip(below, limit, 1 - limit))
-    influence = deleted.mean(axis=0) - deleted
-    spread = np.sum(influence**2, axis=0) ** 1.5
-    acceleration = np.divide(np.sum(influence**3, axis=0), 6 * spread, out=np.zeros_like(spread), where=spread > 0)
-    ordered = np.sort(draws, axis=0)
-    ends = []
-    for z in stats.norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2]):
-        at = stats.norm.cdf(bias + (bias + z) / (1 - acceleration * (bias + z))) * (len(draws) - 1)
-        low = np.floor(at).astype(int)
-        low_value, high_value = (
-            np.take_along_axis(ordered, np.minimum(low + k, len(draws) - 1)[None], axis=0)[0] for k in (0, 1)
-        )
-        ends.append(low_value + (at - low) * (high_value - low_value))
-    return ends[0], ends[1]
 
 
 def ranks(values: np.ndarray) -> np.ndarray:

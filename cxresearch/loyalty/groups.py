@@ -7,10 +7,9 @@ Efron (1987), JASA 82:171-185 (BCa).
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from cxresearch.findings import describe_columns
-from cxresearch.inference import bootstrap_counts, critical_value, survey_mean
+from cxresearch.inference import bca_interval, bootstrap_counts, critical_value, survey_mean
 from cxresearch.loyalty.design import Sample
 from cxresearch.privacy import hide_cells, pool_small_groups
 
@@ -77,7 +76,8 @@ def _bca(s: Sample, member, confidence, rng) -> tuple[float, float]:
         counts = bootstrap_counts(len(masses[0]), n_boot=REPLICATES // 10, rng=rng, strata=masses[1])
         draws.append(counts @ sums / np.maximum(counts @ masses[0], 1e-300))
     left_out = (sums.sum() - sums) / (masses[0].sum() - masses[0] + 1e-300)
-    return bca_interval(np.concatenate(draws), y @ w / w.sum(), left_out, confidence)
+    low, high = bca_interval(y @ w / w.sum(), np.concatenate(draws)[:, None], left_out[:, None], confidence)
+    return float(low[0]), float(high[0])
 
 
 def _unit_totals(yw, w, strata, cluster):
@@ -86,19 +86,6 @@ def _unit_totals(yw, w, strata, cluster):
     code = np.unique(np.asarray(cluster), return_inverse=True)[1]
     first = np.unique(code, return_index=True)[1]
     return np.bincount(code, yw), (np.bincount(code, w), None if strata is None else strata[first])
-
-
-def bca_interval(draws, estimate: float, left_out, confidence: float) -> tuple[float, float]:
-    """Return the bias-corrected, accelerated interval from bootstrap draws and leave-one-out estimates."""
-    below = np.clip(np.mean(draws < estimate) + np.mean(draws == estimate) / 2, 1e-6, 1 - 1e-6)
-    z0 = stats.norm.ppf(below)
-    gap = left_out.mean() - left_out
-    total = np.sum(np.square(gap))
-    a = np.sum(gap**3) / (6 * total**1.5) if total > 0 else 0.0
-    z = stats.norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
-    at = stats.norm.cdf(z0 + (z0 + z) / (1 - a * (z0 + z)))
-    low, high = np.quantile(draws, at)
-    return float(low), float(high)
 
 
 def weighted_median(values, weights) -> float:

@@ -83,16 +83,6 @@ def _score_statistic(p, d, n, delta):
 INTERVALS = {"adjusted_wald": adjusted_wald_interval, "score": score_interval, "wald": wald_interval}
 
 
-def goodman_intervals(shares, n, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return simultaneous intervals for the shares of one multinomial, last axis the categories (Goodman 1965).
-
-    Roots of the Wilson quadratic at the chi-square(1) quantile of 1 - alpha / categories.
-    """
-    shares = np.asarray(shares, dtype=float)
-    each = 1 - (1 - confidence) / shares.shape[-1]
-    return wilson_interval(shares, np.asarray(n, dtype=float)[..., None], each)
-
-
 def newcombe_difference(share_1, n_1, share_0, n_0, confidence: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the hybrid score interval of share_1 - share_0, independent bases (Newcombe 1998, method 10)."""
     low_1, high_1 = wilson_interval(share_1, n_1, confidence)

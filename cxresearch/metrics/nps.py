@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.findings import Check
+from cxresearch.inference import goodman_intervals
 from cxresearch.metrics.card import Measure, Scorecard, assemble
 from cxresearch.metrics.cells import Sample, draw_sample, require_options
 from cxresearch.metrics.contrasts import cells_p_value, net_base
-from cxresearch.metrics.intervals import INTERVALS, METHODS, code_variance, goodman_intervals, t_adjusted_base
+from cxresearch.metrics.intervals import INTERVALS, METHODS, code_variance, t_adjusted_base
 from cxresearch.metrics.scores import declared_scale, recommend_answers, recommend_codes
 
 GROUP_OF = {

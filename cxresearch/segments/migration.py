@@ -15,7 +15,7 @@ from scipy import stats
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import axes_or_new
 from cxresearch.findings import Check, Finding, describe_columns, number, percent
-from cxresearch.inference import wilson_interval
+from cxresearch.inference import goodman_intervals, wilson_interval
 from cxresearch.segments.outcomes import classification
 from cxresearch.segments.profiles import segment_names
 from cxresearch.segments.segmentation import Segmentation
@@ -175,7 +175,9 @@ def _stayed_if_nobody_moved(table: pd.DataFrame, segmentation: Segmentation) -> 
 def _table(counts: np.ndarray, names: list[str], confidence: float, min_base: int) -> pd.DataFrame:
     rows = []
     for name, row in zip(names, counts):
-        low, high = goodman_intervals(row, confidence) if row.sum() else (np.full(len(row), np.nan),) * 2
+        low, high = (
+            goodman_intervals(row / row.sum(), row.sum(), confidence) if row.sum() else (np.full(len(row), np.nan),) * 2
+        )
         shown = row.sum() >= min_base
         for j, to in enumerate(names):
             rows.append(
@@ -213,8 +215,3 @@ def kappa(counts: np.ndarray) -> float:
     p = counts / counts.sum()
     chance = float(p.sum(axis=0) @ p.sum(axis=1))
     return (float(np.trace(p)) - chance) / (1 - chance) if chance < 1 else 1.0
-
-
-def goodman_intervals(counts: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return simultaneous intervals for the shares of (k,) `counts`: Wilson's at 1 - alpha / k (Goodman 1965)."""
-    return wilson_interval(counts / counts.sum(), counts.sum(), 1 - (1 - confidence) / len(counts))
