@@ -238,10 +238,10 @@ def _draw_distribution(card: Scorecard, ax):
         f"{card.measure.words[:1].upper()}{card.measure.words[1:]}: {card.value(card.summary['estimate'])}, n = "
         f"{number(card.summary['n'], 0)}"
     )
-    ax.set_title(wrap(head, 70), fontsize=10.5)
+    ax.set_title(wrap(head, 70), fontsize=10.5, pad=24)
     ax.grid(axis="x", visible=False)
-    ax.set_ylim(0, max(100 * table["share"].max() * 1.25, 1))
-    ax.legend(loc="upper left", ncols=len(colours))
+    ax.set_ylim(0, max(100 * table["share"].max() * 1.08, 1))
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(colours), borderaxespad=0.2)
     return ax
 
 
