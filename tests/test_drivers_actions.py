@@ -355,3 +355,18 @@ def test_scales_that_are_none():
     ):
         with pytest.raises(DataProblem, match="^" + re.escape(message) + "$"):
             scale_reliability(t, scales=scales)
+
+
+def test_airport_drivers_of_2017_and_2018_are_not_established_to_differ(shared):
+    from conftest import ROOT
+
+    from cxresearch import open_study
+
+    study = open_study(ROOT / "tests" / "studies" / "airport.yml")
+    options = {"by": "wave", "n_boot": 100, "seed": 1, **study.survey_design}
+    found = compare_drivers(study.responses, outcome="overall", drivers=study.columns("driver"), **options)
+    table = found.tidy()
+    # never-used kept out of the ratings keeps the rows: complete cases on all 14 would leave 494 of 2017
+    assert table.groupby("group")["n"].first().to_dict() == {"2017": 2688, "2018": 2625}
+    assert table.groupby("group")["share"].sum().tolist() == pytest.approx([1, 1])
+    assert found.sentence().startswith("Not established that the drivers of The airport as a whole differ")
