@@ -1,6 +1,8 @@
 """The theme and the house figures. A figure draws what a table holds, nothing else."""
 
+import re
 import sys
+import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -68,6 +70,5 @@ def intervals(
 
 def wrap(text: str, width: int = 34) -> str:
     """Return `text` on at most two lines, cut with an ellipsis where it is longer still."""
-    import textwrap
-
-    return textwrap.fill(str(text), width, max_lines=2, placeholder=" …").replace("$", r"\$")
+    kept = re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?==)|(?<==) (?=\d)", "\u00a0", str(text))  # "95 %" and "n = 12" stay whole
+    return textwrap.fill(kept, width, max_lines=2, placeholder=" …").replace("$", r"\$")

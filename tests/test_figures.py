@@ -3,6 +3,7 @@
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from test_findings import MAKERS, survey  # noqa: F401  (a fixture)
@@ -75,3 +76,20 @@ def test_intervals_are_drawn_first_label_on_top():
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
     plt.close("all")
+
+
+@pytest.mark.parametrize(("version", "scoring"), [(1, "agree"), (2, "agree"), (1, "net"), (2, "net"), (2, "mean")])
+def test_the_bars_of_effort_are_coloured_by_the_scoring_that_is_reported(version, scoring):
+    answers = np.repeat(
+        np.arange(1, 8 if version == 2 else 6), [5, 4, 3, 6, 7] if version == 1 else [3, 2, 4, 5, 6, 8, 7]
+    )
+    card = cx.effort(pd.DataFrame({"ease": answers}), item="ease", version=version, scoring=scoring)
+    ax = card.plot()
+    drawn_share = {bars.get_label().rsplit(",", 1)[0]: sum(p.get_height() for p in bars) for bars in ax.containers}
+    expected = {
+        "agree": lambda d: d["counted as easy"] - 100 * card.glance()["estimate"].item(),
+        "net": lambda d: d["easy"] - d["hard"] - card.glance()["estimate"].item(),
+        "mean": lambda d: d["answers"] - 100,
+    }[scoring]
+    assert expected(drawn_share) == pytest.approx(0, abs=1e-9)
+    plt.close(ax.figure)

@@ -91,7 +91,7 @@ def effort(
     unit = {"mean": "mean", "agree": "share", "net": "points"}[scoring]
     method = method_words({"mean": "t", "agree": "Wilson", "net": "adjusted Wald"}[scoring], sample)
     axis = words + {"mean": ", scale points", "agree": ", %", "net": ", points"}[scoring]
-    measure = Measure(words, unit, axis, _classes(version), method)
+    measure = Measure(words, unit, axis, _classes(version, scoring), method)
     return measured(
         sample,
         lambda s: _effort_columns(s, answers, version, scoring, confidence),
@@ -146,10 +146,12 @@ def _effort_codes(answers, version, scoring):
     )
 
 
-def _classes(version: int) -> dict[float, str]:
+def _classes(version: int, scoring: str) -> dict[float, str]:
+    """Return what the scoring makes of each answer, from hard to easy; the figure must not show another scoring."""
     low, high = EFFORT_SCALES[version]
-    good, bad = EFFORT_BOXES[version]["net"]
-    return {
-        float(v): "easy" if v in good else "hard" if v in bad else "neither"
-        for v in (range(low, high + 1) if version == 2 else range(high, low - 1, -1))
-    }
+    from_hard = range(low, high + 1) if version == 2 else range(high, low - 1, -1)
+    if scoring == "mean":
+        return dict.fromkeys(map(float, from_hard), "answers")
+    good, bad = EFFORT_BOXES[version][scoring]
+    words = ("easy", "hard", "neither") if scoring == "net" else ("counted as easy", "", "other")
+    return {float(v): words[0] if v in good else words[1] if v in bad else words[2] for v in from_hard}

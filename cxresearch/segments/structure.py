@@ -60,8 +60,7 @@ def halved_structure(x: np.ndarray, k: int, fit, *, n_splits: int, seed: int, ba
     In one cloud (any log-concave density: uniform, Gaussian, …) the middle is no emptier than the emptier end, so a
     sign test of middle against each end keeps its level, and the larger p of the two, over all neighbouring pairs, is
     taken. Halves swap roles and their counts are pooled; the median p over the halvings is returned. It is a cautious
-    score rather than an exact level: on uniform, Gaussian and log-normal clouds about one in five hundred reaches
-    `ALPHA`.
+    score rather than an exact level: how often one cloud reaches `ALPHA` is simulated in the tests.
     """
     x = x[subsample(len(x), CAP, seed)]
 
