@@ -1,0 +1,274 @@
+"""Two runs side by side: which inputs, parameters, versions and findings changed, and by how much.
+
+The interval of a difference is put together from the two intervals (method of variance estimates recovery: Zou and
+Donner 2008, Statistics in Medicine 27:1693). It takes the answers behind the two as independent; where some people
+are in both runs it is too wide, not too narrow.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+
+import pandas as pd
+
+from cxresearch.errors import StudyProblem
+from cxresearch.findings import number
+from cxresearch.runs.folder import FORMAT, RECORD
+
+KEYS = ("part", "wave_before", "wave", "group", "segment", "feature", "item", "step", "term", "causal_share")
+NEW, GONE, CHANGED = "new", "gone", "changed"
+CONFIDENCE = "confidence"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that is not the same in both runs; None where a run does not have it."""
+
+    what: str
+    before: object
+    after: object
+
+    @property
+    def kind(self) -> str:
+        return NEW if self.before is None else GONE if self.after is None else CHANGED
+
+
+@dataclass(frozen=True)
+class Movement:
+    """One estimate in both runs; the interval is of the difference, None where none can be given."""
+
+    row: str
+    before: float
+    after: float
+    difference: float
+    conf_low: float | None = None
+    conf_high: float | None = None
+
+
+@dataclass(frozen=True)
+class FindingChange:
+    """What became of one finding.
+
+    Attributes
+    ----------
+    notebook, name, id
+        Where it was saved, and which question it answers.
+    kind
+        ``new``, ``gone`` or ``changed``.
+    headline
+        Whether it heads its notebook.
+    before, after
+        Its sentences, None where a run does not have it.
+    movements
+        The estimates that moved.
+    checks
+        The checks that turned: what they said before and say now.
+    tables
+        Names of the tables that differ in any byte.
+    """
+
+    notebook: str
+    name: str
+    id: str
+    kind: str
+    headline: bool
+    before: str | None
+    after: str | None
+    movements: tuple[Movement, ...] = ()
+    checks: tuple[Change, ...] = ()
+    tables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that differs between two runs; `unchanged` counts the findings that are the same to the last byte."""
+
+    inputs: tuple[Change, ...]
+    parameters: tuple[Change, ...]
+    versions: tuple[Change, ...]
+    notebooks: tuple[Change, ...]
+    findings: tuple[FindingChange, ...]
+    unchanged: int
+
+    def as_dict(self) -> dict:
+        """Return it for JSON."""
+        return asdict(self)
+
+
+def read_run(folder) -> tuple[Path, dict]:
+    """Return the folder and the record of a run, named by its folder or by a file in it.
+
+    Raises
+    ------
+    StudyProblem
+        If there is no run.
+    """
+    place = Path(folder)
+    place = place.parent if place.is_file() else place
+    try:
+        record = json.loads((place / RECORD).read_text(encoding="utf-8"))
+    except OSError:
+        raise StudyProblem(f"{folder} is not the folder of a run: it has no {RECORD}") from None
+    except ValueError:
+        raise StudyProblem(f"{place / RECORD} is not JSON; the run cannot be read") from None
+    if record.get("format") != FORMAT:
+        raise StudyProblem(f"{place / RECORD} is not the record of a run of this format ({FORMAT})")
+    return place, record
+
+
+def compare_runs(before, after) -> Comparison:
+    """Return what differs between two runs.
+
+    Parameters
+    ----------
+    before, after : path
+        Folders of runs, or files in them.
+
+    Raises
+    ------
+    StudyProblem
+        If one of them is not a run, or they are of two studies.
+    """
+    (old, was), (new, now) = read_run(before), read_run(after)
+    if was["title"] != now["title"] and not set(was["inputs"]) & set(now["inputs"]):
+        raise StudyProblem(f"{old} is of the study {was['title']!r}, {new} of {now['title']!r}: nothing to compare")
+    inputs = changes(was["inputs"], now["inputs"])
+    findings, unchanged = _findings(old, was, new, now, same_data=not inputs)
+    return Comparison(
+        inputs,
+        changes(*_parameters(was, now)),
+        changes(was["versions"], now["versions"]),
+        changes(_notebooks(was), _notebooks(now)),
+        findings,
+        unchanged,
+    )
+
+
+def difference_interval(before, after) -> tuple[float, float]:
+    """Return the interval of ``after - before`` from (estimate, low, high) of two independent estimates.
+
+    With estimates a, b and limits l, u: low ``d - sqrt((a - l_a)^2 + (u_b - b)^2)``, high
+    ``d + sqrt((u_a - a)^2 + (b - l_b)^2)`` for ``d = a - b`` (Zou and Donner 2008, eq. 3).
+    """
+    (b, low_b, high_b), (a, low_a, high_a) = before, after
+    return a - b - math.hypot(a - low_a, high_b - b), a - b + math.hypot(high_a - a, b - low_b)
+
+
+def changes(was: dict, now: dict) -> tuple[Change, ...]:
+    """Return what is not the same in two mappings, in the order of the first."""
+    names = [*was, *(n for n in now if n not in was)]
+    return tuple(Change(n, was.get(n), now.get(n)) for n in names if was.get(n) != now.get(n))
+
+
+def movement_words(movement: Movement) -> str:
+    """Return ``North: 16.3 -> 18.0 (+1.7, interval -2.1 to 5.5)``, to three significant digits."""
+    scale = max(map(abs, (movement.before, movement.after)))
+    decimals = min(6, max(0, 2 - math.floor(math.log10(scale)))) if scale else 1
+    before, after, difference = (number(v, decimals) for v in (movement.before, movement.after, movement.difference))
+    sign = "+" if movement.difference > 0 else ""
+    limits = f", interval {number(movement.conf_low, decimals)} to {number(movement.conf_high, decimals)}"
+    within = "" if movement.conf_low is None else limits
+    return f"{movement.row}{': ' * bool(movement.row)}{before} -> {after} ({sign}{difference}{within})"
+
+
+def _parameters(*records: dict) -> list[dict]:
+    """Return the parameters of each record, of the notebooks that all have."""
+    given = [{n["name"]: n["parameters"] for n in record["notebooks"]} for record in records]
+    shared = [name for name in given[0] if all(name in g for g in given)]
+    return [{f"{name}.{k}": v for name in shared for k, v in g[name].items() if k != "study"} for g in given]
+
+
+def _notebooks(record: dict) -> dict:
+    """Return what became of each notebook, and its text as a digest."""
+    said = {n["name"]: n["status"] + (f": {n['reason']}" if n["reason"] else "") for n in record["notebooks"]}
+    return said | {f"text of {n['name']}": n["sha256"][:12] for n in record["notebooks"]}
+
+
+def _findings(old: Path, was: dict, new: Path, now: dict, *, same_data: bool):
+    """Return the findings that differ, in reading order, and how many are the same."""
+    before, after = _saved(old, was), _saved(new, now)
+    changed, unchanged = [], 0
+    for key in [*after, *(k for k in before if k not in after)]:
+        change = _finding(key, before.get(key), after.get(key), same_data)
+        changed += [change] if change else []
+        unchanged += change is None
+    return tuple(changed), unchanged
+
+
+@dataclass(frozen=True)
+class _Saved:
+    folder: Path
+    record: dict
+    headline: bool
+    confidence: object
+
+    def text(self, table: str) -> bytes | None:
+        file = self.record["tables"].get(table)
+        return (self.folder / file).read_bytes() if file else None
+
+
+def _saved(folder: Path, record: dict) -> dict[tuple[str, str], _Saved]:
+    found = {}
+    for entry in record["notebooks"]:
+        place, level = folder / "findings" / entry["name"], entry["parameters"].get(CONFIDENCE)
+        for name in sorted(entry["findings"], key=lambda n: (n != entry["headline"], n)):
+            saved = json.loads((place / f"{name}.json").read_text(encoding="utf-8"))
+            found[entry["name"], name] = _Saved(place, saved, name == entry["headline"], level)
+    return found
+
+
+def _finding(key, was: _Saved | None, now: _Saved | None, same_data: bool) -> FindingChange | None:
+    one = now or was
+    where = (*key, one.record["id"])
+    if was is None or now is None or was.record["id"] != now.record["id"]:
+        kind = NEW if was is None else GONE if now is None else CHANGED
+        return FindingChange(*where, kind, one.headline, *(s and s.record["sentence"] for s in (was, now)))
+    names = [*now.record["tables"], *(n for n in was.record["tables"] if n not in now.record["tables"])]
+    tables = tuple(n for n in names if was.text(n) != now.text(n))
+    if was.record == now.record and not tables:
+        return None
+    movements = _movements(was, now, same_data) if "tidy" in tables else ()
+    sentences = (was.record["sentence"], now.record["sentence"])
+    return FindingChange(*where, CHANGED, one.headline, *sentences, movements, _turned(was, now), tables)
+
+
+def _turned(was: _Saved, now: _Saved) -> tuple[Change, ...]:
+    """Return the checks whose verdict changed; a finding may ask the same thing several times."""
+
+    def verdicts(saved: _Saved) -> dict:
+        seen: dict[str, count] = {}
+        rows = [(c["check"], next(seen.setdefault(c["check"], count())), c["ok"]) for c in saved.record["checks"]]
+        return {(name if k == 0 else f"{name} ({k + 1})"): "holds" if ok else "not met" for name, k, ok in rows}
+
+    before, after = verdicts(was), verdicts(now)
+    return tuple(c for c in changes(before, after) if c.kind == CHANGED)
+
+
+def _movements(was: _Saved, now: _Saved, same_data: bool) -> tuple[Movement, ...]:
+    """Return the estimates that moved, of the rows that both tables have once."""
+    before, after = _estimates(was), _estimates(now)
+    with_interval = not same_data and was.confidence == now.confidence
+    rows = [(row, before[row], after[row]) for row in after if row in before]
+    return tuple(_movement(row, b, a, with_interval) for row, b, a in rows if a[0] != b[0] and _given(a[0], b[0]))
+
+
+def _movement(row: str, before, after, with_interval: bool) -> Movement:
+    limits = difference_interval(before, after) if with_interval and _given(*before, *after) else (None, None)
+    return Movement(row, before[0], after[0], after[0] - before[0], *limits)
+
+
+def _given(*values) -> bool:
+    return all(map(math.isfinite, values))
+
+
+def _estimates(saved: _Saved) -> dict[str, tuple[float, float, float]]:
+    """Return the words for a row -> its estimate and limits; nothing where rows cannot be told apart."""
+    table = pd.read_csv(saved.folder / saved.record["tables"]["tidy"], dtype=str, keep_default_na=False)
+    if "estimate" not in table:
+        return {}
+    keys = [k for k in KEYS if k in table.columns]
+    rows = [", ".join(v for v in row if v) for row in table[keys].itertuples(index=False)] if keys else [""] * len(table)
+    numbers = table.reindex(columns=["estimate", "conf_low", "conf_high"]).apply(pd.to_numeric, errors="coerce")
+    return dict(zip(rows, numbers.itertuples(index=False, name=None))) if len(set(rows)) == len(rows) else {}

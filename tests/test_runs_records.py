@@ -1,0 +1,180 @@
+"""Finished runs: what changed between two, whether one repeats, who signed it."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tiny import DEFINE, write_notebook, write_study
+
+from cxresearch.cli import main
+from cxresearch.errors import StudyProblem
+from cxresearch.inference import wilson_interval
+from cxresearch.runs import make_run, plan_run
+from cxresearch.runs.compare import Movement, compare_runs, difference_interval, movement_words
+from cxresearch.runs.signoff import changed_since, sign_offs, sign_run
+from cxresearch.runs.verify import verify_run
+
+FIND = """
+import cxresearch as cx
+answers = cx.open_study(study).responses["recommend"]
+mean, error = answers.mean(), answers.std() / len(answers) ** 0.5
+table = pd.DataFrame({"group": ["=all", "none"], "estimate": [mean, float("nan")]})
+table["conf_low"], table["conf_high"] = table["estimate"] - 2 * error, table["estimate"] + 2 * error
+finding = Answer("answer", "everything", None, table, {"n": len(answers), "method": "mean"},
+                 (Check("mean above", mean, f"at least {times}", bool(mean >= times)),))
+cx.save(finding, name="answer")
+"""
+NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
+
+
+def a_run(home: Path, name: str, **settings) -> Path:
+    plan = plan_run(home / "study.yml", settings=tuple(settings.items()), notebooks=home / "notebooks")
+    made = make_run(plan, home / "runs" / name)
+    assert made.whole, made.outcomes
+    return made.folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The project and four of its runs: first, again, with a parameter changed, with more answers."""
+    home = tmp_path_factory.mktemp("project")
+    write_study(home)
+    write_notebook(home / "notebooks", "mean", DEFINE, FIND, headline="answer")
+    first, again = a_run(home, "first"), a_run(home, "again")
+    parameter = a_run(home, "parameter", times="11")
+    kept = (home / "answers.csv").read_text(encoding="utf-8")
+    (home / "answers.csv").write_text(kept + "p98,9\np99,3\n", encoding="utf-8")
+    more = a_run(home, "more")
+    (home / "answers.csv").write_text(kept, encoding="utf-8")
+    return home, first, again, parameter, more
+
+
+def test_two_runs_of_the_same_thing_differ_in_nothing(runs, capsys):
+    _, first, again, *_ = runs
+    found = compare_runs(first, again)
+    assert found.unchanged == 1 and not any((found.inputs, found.parameters, found.versions, found.findings))
+    assert main(["compare", str(first), str(again)]) == 0
+    assert capsys.readouterr().out == "nothing changed: 1 finding the same to the last byte\n"
+
+
+def test_a_changed_parameter_turns_a_check_and_moves_no_estimate(runs, capsys):
+    _, first, _, parameter, _ = runs
+    found = compare_runs(first, parameter)
+    assert [(c.what, c.before, c.after) for c in found.parameters] == [("mean.times", 3, 11)]
+    (finding,) = found.findings
+    assert finding.headline and not finding.movements and not finding.tables and not found.inputs
+    assert [(c.what, c.before, c.after) for c in finding.checks] == [("mean above", "holds", "not met")]
+    assert main(["compare", str(first), str(parameter), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["findings"][0]["checks"][0]["after"] == "not met"
+
+
+def test_more_answers_move_an_estimate_and_the_difference_has_an_interval(runs, capsys):
+    home, first, _, _, more = runs
+    found = compare_runs(first, more / "index.html")
+    (moved,) = found.findings[0].movements
+    table = [next(x for x in p.read_text().splitlines() if "all" in x).split(",")[1:] for p in
+             (r / "findings/mean/answer.tidy.csv" for r in (first, more))]  # fmt: skip
+    b, a = ([float(x) for x in row] for row in table)
+    assert moved.difference == pytest.approx(a[0] - b[0])
+    assert moved.conf_high - moved.conf_low == pytest.approx(2 * ((a[2] - a[0]) ** 2 + (b[2] - b[0]) ** 2) ** 0.5)
+    assert main(["compare", str(first), str(more)]) == 0
+    out = capsys.readouterr().out
+    assert "Inputs\n  answers.csv: changed\n" in out and movement_words(moved) in out
+
+
+def test_square_and_add_of_two_wilson_intervals_is_0_0524_to_0_3339_newcombe_1998_table_2_method_10():
+    estimates = [(k / n, *map(float, wilson_interval(k / n, n, 0.95))) for k, n in ((48, 80), (56, 70))]
+    assert difference_interval(*estimates) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    "movement, words",
+    [
+        (Movement("North", 16.34, 18.02, 1.68, -2.1, 5.46), "North: 16.3 -> 18.0 (+1.7, interval -2.1 to 5.5)"),
+        (Movement("", 0.4123, 0.3911, -0.0212), "0.412 -> 0.391 (-0.021)"),
+        (Movement("a", 0.0, 0.0004, 0.0004), "a: 0.000000 -> 0.000400 (+0.000400)"),
+        (Movement("money", 4596039.6, 4500000.2, -96039.4), "money: 4,596,040 -> 4,500,000 (-96,039)"),
+    ],
+)
+def test_a_movement_has_three_significant_digits(movement, words):
+    assert movement_words(movement) == words
+
+
+def test_what_is_not_a_run_is_not_compared(runs, tmp_path, capsys):
+    _, first, *_ = runs
+    assert main(["compare", str(first), str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"cxresearch: {tmp_path} is not the folder of a run: it has no run.json\n"
+    (tmp_path / "run.json").write_text("{", encoding="utf-8")
+    with pytest.raises(StudyProblem, match="run.json is not JSON; the run cannot be read"):
+        compare_runs(first, tmp_path)
+    other = json.loads((first / "run.json").read_text()) | {"title": "Else", "inputs": {"else.csv": "0"}}
+    (tmp_path / "run.json").write_text(json.dumps(other), encoding="utf-8")
+    with pytest.raises(StudyProblem, match="of 'Else': nothing to compare"):
+        compare_runs(first, tmp_path)
+
+
+def test_a_run_repeats_to_the_last_byte_and_a_tampered_table_does_not(runs, tmp_path, capsys):
+    home, _, _, parameter, _ = runs
+    found = verify_run(parameter, notebooks=home / "notebooks")
+    assert found.identical and len(found.same) == 2 and not found.versions
+    copy = shutil.copytree(parameter, home / "runs" / "tampered")
+    table = copy / "findings" / "mean" / "answer.tidy.csv"
+    table.write_text(table.read_text().replace("none", "None"), encoding="utf-8")
+    assert main(["verify", str(copy), "--notebooks", str(home / "notebooks")]) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert out == [
+        "differs  mean/answer.tidy.csv: not the same bytes",
+        "1 of 2 files of findings are byte-identical",
+    ]
+
+
+def test_a_run_of_other_inputs_cannot_be_repeated(runs, capsys):
+    home, *_, more = runs
+    assert main(["verify", str(more), "--notebooks", str(home / "notebooks")]) == 2
+    assert capsys.readouterr().err == (
+        f"cxresearch: {more} cannot be repeated: answers.csv changed since it was made; "
+        "put the earlier state back, or make a new run and compare the two\n"
+    )
+
+
+def test_a_sign_off_is_shown_and_void_once_anything_changes(runs, capsys):
+    home, first, *_ = runs
+    run = shutil.copytree(first, home / "runs" / "signed")
+    assert main(["sign", str(run)]) == 1
+    assert capsys.readouterr().out == "nobody has signed this run\n"
+    signed = sign_run(run, name="Ada <b>L</b>", note="read it", now=NOW)
+    words = "Signed by Ada <b>L</b> on 2026-11-22 03:04 UTC: read it."
+    assert changed_since(signed, run) == [] and sign_offs(run) == [signed]
+    for page in ("index.html", "mean.html"):
+        text = (run / page).read_text(encoding="utf-8")
+        assert text.count("Signed by Ada &lt;b&gt;L&lt;/b&gt; on 2026-11-22 03:04 UTC: read it.") == 1
+    assert main(["sign", str(run)]) == 0 and capsys.readouterr().out == f"{words}\n"
+
+    page = run / "index.html"
+    page.write_text(page.read_text(encoding="utf-8").replace("</main>", "more</main>"), encoding="utf-8")
+    assert main(["sign", str(run)]) == 1
+    assert capsys.readouterr().out == f"{words} Void: since then index.html changed.\n"
+    assert "<strong>Signed by Ada" in page.read_text(encoding="utf-8")
+    (run / "findings" / "mean" / "answer.tidy.csv").unlink()
+    assert changed_since(signed, run) == ["findings/mean/answer.tidy.csv", "index.html"]
+
+
+def test_a_signed_run_is_not_replaced_by_the_next_into_the_same_folder(runs, capsys):
+    home, first, *_ = runs
+    run = shutil.copytree(first, home / "runs" / "kept")
+    sign_run(run, name="Ada", note="", now=NOW)
+    assert main(["run", str(home / "study.yml"), "--notebooks", str(home / "notebooks"), "--out", str(run)]) == 2
+    assert "sign-offs.json, which replacing the run would delete" in capsys.readouterr().err
+
+
+def test_a_failed_run_and_a_nameless_reviewer_do_not_sign(runs, tmp_path):
+    home, first, *_ = runs
+    with pytest.raises(StudyProblem, match="a sign-off needs a name; give --name"):
+        sign_run(first, name=" ", note="", now=NOW)
+    write_study(tmp_path)
+    write_notebook(tmp_path / "notebooks", "broken", "1/0")
+    failed = make_run(plan_run(tmp_path / "study.yml", notebooks=tmp_path / "notebooks"), tmp_path / "run").folder
+    with pytest.raises(StudyProblem, match=r"failed: broken: cell \d: ZeroDivisionError: division by zero; a failed run is not"):
+        sign_run(failed, name="Ada", note="", now=NOW)
