@@ -123,6 +123,11 @@ class Finding(ABC):
         """Return check, value, limit, ok; never empty."""
         return pd.DataFrame(self.tested, columns=list(Check._fields))
 
+    @property
+    def chart(self) -> Mapping[str, str]:
+        """What a deck's chart shows: table, value, low, high, title; nothing where the tables speak for themselves."""
+        return {}
+
     def label(self, key) -> str:
         """Return the words for an item key, or the key itself."""
         return str(self.labels.get(key, key))
@@ -183,12 +188,13 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     The cells are text; use the table itself to compute.
     """
     shown = pd.DataFrame({name: [_cell(name, v) for v in table[name]] for name in table.columns}, dtype=object)
-    shown.columns = [_title(name) for name in table.columns]
-    keys = [_title(name) for name in table.columns if name in IDENTIFIERS]
+    shown.columns = [title_of_column(name) for name in table.columns]
+    keys = [title_of_column(name) for name in table.columns if name in IDENTIFIERS]
     return shown.set_index(keys or list(shown.columns[:1]))
 
 
-def _title(name) -> str:
+def title_of_column(name) -> str:
+    """Return what a column is called for a reader."""
     return GLOSSARY[name].title if name in GLOSSARY else str(name).replace("_", " ").capitalize()
 
 
@@ -233,12 +239,21 @@ def save(finding: Finding, *, name: str) -> Path:
         "glance": _plain(finding.glance())[0],
         "checks": _plain(finding.checks()),
         "tables": files,
+        "labels": _labels_used(finding),
+        **({"chart": dict(finding.chart)} if finding.chart else {}),
     }
     path = folder / f"{name}.json"
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     shown = path if os.environ.get(RUN_FOLDER) is None else Path("findings", folder.name, path.name)
     print(f"saved {finding.id}: {shown.as_posix()} and {len(files)} table(s)")
     return path
+
+
+def _labels_used(finding: Finding) -> dict[str, str]:
+    """Return the words for the item keys that stand in the finding's tables."""
+    texts = (t.select_dtypes(["object", "string"]) for t in finding.tables().values())
+    seen = {v for text in texts for column in text for v in text[column] if isinstance(v, str)}
+    return {str(key): str(words) for key, words in finding.labels.items() if key in seen}
 
 
 def csv_safe(table: pd.DataFrame) -> pd.DataFrame:

@@ -108,3 +108,22 @@ def _sign(given) -> int:
     show_sign_offs(Path(place))
     print("\n".join(said(*state) for state in states) or "nobody has signed this run")
     return int(not states or any(changed for _, changed in states))
+
+
+def add_deck(commands) -> None:
+    deck = commands.add_parser(
+        "deck",
+        help="write a run's headlines as PowerPoint slides",
+        description="Write the headlines of a run as a PowerPoint deck with native charts; notes carry base and method.",
+    )
+    deck.add_argument("run", metavar="RUN", help="folder of the run")
+    deck.add_argument("--out", metavar="FILE", help="where to write it; default: the run's name with .pptx, here")
+    deck.set_defaults(command=_deck)
+
+
+def _deck(given) -> int:
+    from cxresearch.runs.compare import read_run
+    from cxresearch.runs.deck import write_deck
+
+    print(write_deck(given.run, given.out or f"{read_run(given.run)[0].resolve().name}.pptx"))
+    return 0

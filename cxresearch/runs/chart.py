@@ -1,0 +1,89 @@
+"""What one chart of a saved finding shows: which rows of which table, with which interval."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from cxresearch.findings import IDENTIFIERS, title_of_column
+
+ROWS = range(2, 31)  # one bar says no more than the sentence; more than thirty cannot be read
+# value and the ends of its interval, the most telling first
+VALUES = (
+    ("share", "share_low", "share_high"),
+    ("estimate", "conf_low", "conf_high"),
+    ("share", "conf_low", "conf_high"),
+    ("percent", "percent_low", "percent_high"),
+    ("share", "", ""),
+    ("share_answered", "", ""),
+)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Bars with intervals.
+
+    Attributes
+    ----------
+    labels, values
+        One a bar, in the order in which they are shown.
+    low, high
+        Ends of the intervals, or None where the table has none.
+    title
+        Of the value axis.
+    as_percent
+        Whether the values are shares (0-1).
+    """
+
+    labels: list[str]
+    values: list[float]
+    low: list[float] | None
+    high: list[float] | None
+    title: str
+    as_percent: bool
+
+
+def chart_of(saved: dict, folder: Path) -> Chart | None:
+    """Return the chart of a finding as `cx.save` wrote it, or None where no table of it makes one.
+
+    Parameters
+    ----------
+    saved
+        Content of the finding's JSON file; its ``chart`` names table, value, low, high and title where the finding knows.
+    folder
+        Where its tables are.
+    """
+    wanted = saved.get("chart", {})
+    files = saved["tables"]
+    for name in [wanted["table"]] if wanted else files:
+        table = pd.read_csv(folder / files[name], keep_default_na=False, na_values=[""])
+        columns = (wanted["value"], wanted.get("low", ""), wanted.get("high", "")) if wanted else _columns(table)
+        key = next((k for k in IDENTIFIERS if k in table and table[k].is_unique), None)
+        if key and columns and len(table) in ROWS:
+            return _chart(table, key, columns, wanted.get("title", ""), saved.get("labels", {}))
+    return None
+
+
+def _columns(table: pd.DataFrame) -> tuple[str, str, str] | None:
+    return next((names for names in VALUES if all(n in table for n in names if n)), None)
+
+
+def _chart(table: pd.DataFrame, key: str, columns, title: str, labels: dict) -> Chart | None:
+    value, low, high = columns
+    shown = table[pd.to_numeric(table[value], errors="coerce").notna()]
+    if len(shown) not in ROWS:
+        return None
+    if low and not pd.api.types.is_numeric_dtype(shown[key]) and not _ordered(key):
+        shown = shown.sort_values(value, ascending=False, kind="stable")
+    keys = [re.sub(r"^'(?=[=+@\t\r-])", "", str(k)) for k in shown[key]]  # as it was before it was kept from acting
+    words = [labels.get(k, k) for k in keys]
+    ends = [shown[e].astype(float).fillna(shown[value]).tolist() if e else None for e in (low, high)]
+    values = shown[value].astype(float).tolist()
+    as_percent = value.startswith("share")
+    return Chart(words, values, *ends, title or title_of_column(value), as_percent)
+
+
+def _ordered(key: str) -> bool:
+    """Waves come in time; groups and segments in the order of the table."""
+    return key != "term"

@@ -1,0 +1,114 @@
+"""The deck of a run: native charts, base and method in the notes, nothing from the data that acts."""
+
+import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import openpyxl
+import pandas as pd
+import pytest
+from pptx import Presentation
+from pptx.oxml.ns import qn
+from tiny import DEFINE, write_notebook, write_study
+
+from cxresearch.cli import main
+from cxresearch.runs import make_run, plan_run
+from cxresearch.runs.chart import Chart, chart_of
+
+EXAMPLE = Path(__file__).parents[1] / "reports" / "example"
+FIND = """
+import cxresearch as cx
+terms = ["=cmd|' /C calc'!A0", "a<b>c</b>", "plain"]
+table = pd.DataFrame({"term": terms, "estimate": [1.5, -0.5, 0.25]})
+table["conf_low"], table["conf_high"] = table["estimate"] - 1, table["estimate"] + 2
+checks = (Check("enough", 3, "at least 10", False),)
+finding = Answer("answer", "<i>x</i>", None, table, {"n": 1234, "n_effective": 1000.4, "method": "count"}, checks,
+                 labels={"plain": "=1+1", "unused": "?"})
+cx.save(finding, name="answer")
+"""
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    out = tmp_path_factory.mktemp("deck") / "example.pptx"
+    assert main(["deck", str(EXAMPLE), "--out", str(out)]) == 0
+    return out
+
+
+def charts(deck):
+    return [shape.chart for slide in deck.slides for shape in slide.shapes if shape.has_chart]
+
+
+def test_each_headline_of_the_example_has_a_slide_with_its_sentence_base_method_and_a_native_chart(example):
+    deck = Presentation(example)
+    record = json.loads((EXAMPLE / "run.json").read_text(encoding="utf-8"))
+    noted = [s for s in deck.slides if s.has_notes_slide]
+    assert len(noted) == len(record["notebooks"]) == len(charts(deck))
+    for slide, entry in zip(noted, record["notebooks"]):
+        saved = json.loads((EXAMPLE / "findings" / entry["name"] / f"{entry['headline']}.json").read_text("utf-8"))
+        assert any(saved["sentence"] in s.text_frame.text for s in slide.shapes if s.has_text_frame)
+        notes = slide.notes_slide.notes_text_frame.text
+        assert f"Base: n = {saved['glance']['n']:,.0f}" in notes and f"Method: {saved['glance']['method']}." in notes
+        frame = next(s for s in slide.shapes if s.has_chart)
+        assert frame._element.nvGraphicFramePr.cNvPr.get("descr") == saved["sentence"]
+    assert not [s for slide in deck.slides for s in slide.shapes if s.shape_type == 13]  # no picture
+
+
+def test_the_chart_of_drivers_holds_the_table_s_shares_and_intervals(example):
+    table = pd.read_csv(EXAMPLE / "findings" / "drivers" / "driver_importance.tidy.csv")
+    table = table.sort_values("share", ascending=False)
+    drawn = charts(Presentation(example))[-1]
+    assert list(drawn.plots[0].series[0].values) == pytest.approx(table["share"].tolist())
+    bars = drawn.plots[0].series[0]._element.find(qn("c:errBars"))
+    ends = {tag: [float(v.text) for v in bars.find(qn(f"c:{tag}")).iter(qn("c:v"))] for tag in ("plus", "minus")}
+    assert ends["plus"] == pytest.approx((table["share_high"] - table["share"]).tolist())
+    assert ends["minus"] == pytest.approx((table["share"] - table["share_low"]).tolist())
+
+
+def test_libreoffice_opens_the_deck_with_every_slide(example, tmp_path):
+    profile = f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}"
+    words = ["soffice", profile, "--headless", "--convert-to", "pdf", "--outdir", str(tmp_path), str(example)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    info = subprocess.run(["pdfinfo", str(tmp_path / "example.pdf")], capture_output=True, text=True, check=True).stdout
+    pages = int(next(line.split()[1] for line in info.splitlines() if line.startswith("Pages")))
+    assert pages == len(Presentation(example).slides)
+    words = subprocess.run(["pdftotext", str(tmp_path / "example.pdf"), "-"], capture_output=True, text=True).stdout
+    assert "Delivery" in words and "net promoter score" in words
+
+
+def test_a_chart_can_be_edited_and_its_workbook_holds_no_formula(tmp_path, capsys):
+    write_study(tmp_path)
+    write_notebook(tmp_path / "notebooks", "count", DEFINE, FIND, headline="answer")
+    write_notebook(tmp_path / "notebooks", "more", "1", needs={"tables": ["costs"]})
+    run = make_run(plan_run(tmp_path / "study.yml", notebooks=tmp_path / "notebooks"), tmp_path / "run").folder
+    assert main(["deck", str(run), "--out", str(tmp_path / "d.pptx")]) == 0
+    deck = Presentation(tmp_path / "d.pptx")
+    (drawn,) = charts(deck)
+    book = openpyxl.load_workbook(io.BytesIO(drawn.part.chart_workbook.xlsx_part.blob))
+    cells = [cell for row in book.active.iter_rows() for cell in row]
+    assert [c.data_type for c in cells if c.value is not None].count("f") == 0
+    assert list(drawn.plots[0].categories) == ["'=cmd|' /C calc'!A0", "'=1+1", "a<b>c</b>"]
+    texts = [s.text_frame.text for slide in deck.slides for s in slide.shapes if s.has_text_frame]
+    assert any("The answer to <b><i>x</i></b> is 1234." in t for t in texts)
+    assert deck.core_properties.title == "Tiny <company> & sons"
+    assert "enough: 3, required: at least 10" in texts[-1] and "What does more say? " in texts[-1]
+
+    capsys.readouterr()
+    assert main(["deck", str(run), "--out", str(tmp_path / "d.pptx")]) == 2
+    assert capsys.readouterr().err.endswith("d.pptx exists; remove it, or name another file with --out\n")
+    shutil.rmtree(run / "findings")
+    assert main(["deck", str(run), "--out", str(tmp_path / "e.pptx")]) == 2
+    assert capsys.readouterr().err.endswith("has no headline: no notebook of it saved one\n")
+
+
+def test_a_table_of_one_row_or_of_two_keys_makes_no_chart(tmp_path):
+    pd.DataFrame({"term": ["a"], "estimate": [1]}).to_csv(tmp_path / "one.csv", index=False)
+    pd.DataFrame({"term": ["a", "a"], "share": [0.1, 0.2]}).to_csv(tmp_path / "two.csv", index=False)
+    saved = {"tables": {"tidy": "one.csv", "two": "two.csv"}}
+    assert chart_of(saved, tmp_path) is None
+    pd.DataFrame({"wave": ["b", "a"], "share": [0.1, 0.2]}).to_csv(tmp_path / "three.csv", index=False)
+    saved["tables"]["three"] = "three.csv"
+    assert chart_of(saved, tmp_path) == Chart(["b", "a"], [0.1, 0.2], None, None, "Share", True)
