@@ -94,7 +94,7 @@ def test_a_chart_can_be_edited_and_its_workbook_holds_no_formula(tmp_path, capsy
     texts = [s.text_frame.text for slide in deck.slides for s in slide.shapes if s.has_text_frame]
     assert any("The answer to <b><i>x</i></b> is 1234." in t for t in texts)
     assert deck.core_properties.title == "Tiny <company> & sons"
-    assert "enough: 3, required: at least 10" in texts[-1] and "What does more say? " in texts[-1]
+    assert "enough: 3, required: at least 10" in texts[-1] and "What does more say? needs table costs" in texts[-1]
 
     capsys.readouterr()
     assert main(["deck", str(run), "--out", str(tmp_path / "d.pptx")]) == 2

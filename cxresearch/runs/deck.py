@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import nbformat
 import pandas as pd
 
 from cxresearch.errors import StudyProblem
@@ -14,7 +13,6 @@ from cxresearch.findings import csv_safe, number
 from cxresearch.runs.chart import Chart, chart_of
 from cxresearch.runs.compare import read_run
 from cxresearch.runs.execute import OK
-from cxresearch.runs.page import title_of
 
 INK, SOFT, ALARM, BAR, LINE = "1C1E21", "5C6168", "A3260F", "A9CFE8", PALETTE[0].lstrip("#")
 WIDE, HIGH, MARGIN = 13.333, 7.5, 0.6  # inches
@@ -86,8 +84,7 @@ def write_deck(run, out) -> Path:
 
 
 def _headline(folder: Path, record: dict, entry: dict) -> Headline:
-    place = folder / f"{entry['name']}.ipynb"
-    question = title_of(nbformat.read(place, as_version=4)) if place.is_file() else entry["name"]
+    question = entry.get("title", entry["name"])
     file = folder / "findings" / entry["name"] / f"{entry['headline']}.json"
     if entry["status"] != OK or not file.is_file():
         return Headline(question, entry["reason"] or "It saves no headline.", False, None, (), "")

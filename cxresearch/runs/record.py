@@ -13,6 +13,7 @@ from pathlib import Path
 import cxresearch
 from cxresearch.runs.execute import FAILED, OK, Outcome, study_from
 from cxresearch.runs.folder import FORMAT, RECORD
+from cxresearch.runs.page import title_of
 from cxresearch.runs.parameters import STUDY
 from cxresearch.runs.plan import Plan
 
@@ -67,9 +68,12 @@ def build_record(plan: Plan, outcomes: list[Outcome], folder: Path, clock: Clock
         "title": plan.title,
         "study": study_from(folder, plan.study),
         "report": plan.report,
+        **({"digest": plan.digest} if plan.digest and clock else {}),
         **(_timed(plan, clock) if clock else {}),
         "versions": versions(),
-        "inputs": _inputs(plan),
+        "inputs": input_digests(plan),
+        **({"queries": dict(plan.queries)} if plan.queries else {}),
+        **({"privacy": list(plan.privacy)} if plan.privacy else {}),
         "notebooks": [_notebook(plan, o, folder, clock) for o in outcomes],
     }
 
@@ -112,11 +116,18 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _inputs(plan: Plan) -> dict[str, str]:
+def input_digests(plan: Plan) -> dict[str, str]:
     """Return the digest of the study and of each of its files, by path relative to the study's folder."""
+    if plan.inputs is not None:
+        return dict(plan.inputs)
     home = plan.study.parent
-    files = sorted({plan.study, *(Path(f).resolve() for f in plan.files)})
+    files = sorted({plan.file, *(Path(f).resolve() for f in plan.files)})
     return {Path(os.path.relpath(f, home)).as_posix(): sha256(f) for f in files}
+
+
+def everything_read(record: dict) -> dict[str, str]:
+    """Return the digests of a record's files, and of its queries, by name."""
+    return record["inputs"] | {f"query of tables.{t}": digest for t, digest in record.get("queries", {}).items()}
 
 
 def _notebook(plan: Plan, outcome: Outcome, folder: Path, clock: Clock | None) -> dict:
@@ -125,6 +136,7 @@ def _notebook(plan: Plan, outcome: Outcome, folder: Path, clock: Clock | None) -
     cell = outcome.failure.cell if outcome.failure else None
     return {
         "name": task.name,
+        "title": title_of(task.notebook) or task.name,
         "path": Path(os.path.relpath(task.path, plan.project)).as_posix(),
         "sha256": sha256(task.path),
         "status": outcome.status,
