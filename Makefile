@@ -25,7 +25,7 @@ reports: $(READY)  ## execute the example study into reports/example, byte for b
 	@$(BIN)/cxresearch run $(STUDY) --out reports/example --reproducible
 
 lab: $(READY)  ## JupyterLab on the notebooks
-	cd notebooks && ../$(BIN)/jupyter lab
+	@$(BIN)/cxresearch lab
 
 lock: $(READY)  ## write requirements.lock from pyproject.toml (uv.lock records addresses and stays uncommitted)
 	$(BIN)/uv lock --upgrade --python $(BIN)/python

@@ -1,5 +1,6 @@
 """The notebooks of a project: where they are, in which order they are read, and whether a kernel can execute them."""
 
+import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +24,21 @@ def notebooks_folder(given=None) -> Path:
 
 
 def in_order(folder: Path) -> list[Path]:
-    """Return the notebooks as they are to be read: the five in their order, then by name."""
+    """Return the notebooks as they are to be read: those of `ORDER`, then by name; without those that ask somebody."""
 
     def place(path):
         return (ORDER.index(path.stem) if path.stem in ORDER else len(ORDER), path.stem)
 
-    return sorted(folder.glob("*.ipynb"), key=place)
+    return sorted((path for path in folder.glob("*.ipynb") if not is_interactive(path)), key=place)
+
+
+def is_interactive(path: Path) -> bool:
+    """Return whether a notebook's metadata say that it waits for somebody's choices, so that no run can execute it."""
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
+        return bool(metadata.get("cxresearch", {}).get("interactive", False))
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        return False  # not a notebook: reading it says so
 
 
 def read_notebook(path: Path):

@@ -1,0 +1,191 @@
+"""Choose outcome, drivers, group and wave with widgets; see the finding, its checks, a what-if, and the code for it.
+
+The code on display is the code that was run: a choice is turned into lines of Python, and these are executed.
+"""
+
+from dataclasses import dataclass
+
+from cxresearch.errors import DataProblem, StudyProblem
+from cxresearch.findings import as_text, readable
+from cxresearch.study import open_study
+
+ALL = "(all)"
+SCORE, DRIVERS, WHAT_IF = "How is it scored?", "What goes with it?", "What if one were better?"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is asked.
+
+    Attributes
+    ----------
+    question
+        One of ``SCORE``, ``DRIVERS``, ``WHAT_IF``.
+    outcome
+        Item key.
+    drivers
+        Item keys; for `DRIVERS` and `WHAT_IF`.
+    group
+        Column to compare groups of, or None; for `SCORE`.
+    wave
+        Value of the column ``wave`` to keep, or None for all.
+    better, points
+        The driver that is raised, and by how much; for `WHAT_IF`.
+    """
+
+    question: str
+    outcome: str
+    drivers: tuple[str, ...] = ()
+    group: str | None = None
+    wave: object = None
+    better: str | None = None
+    points: float = 1.0
+
+
+def code_for(study, choice: Choice, *, path: str, seed: int, n_boot: int) -> str:
+    """Return the lines of Python that answer a choice; they end with the finding in ``finding``.
+
+    Raises
+    ------
+    StudyProblem
+        If drivers are asked for and none is chosen, or the outcome is among them.
+    """
+    narrowed = "study.responses" if choice.wave is None else f"study.responses[study.responses['wave'] == {choice.wave!r}]"
+    lines = ["import cxresearch as cx", "", f"study = cx.open_study({path!r})", f"responses = {narrowed}"]
+    return "\n".join([*lines, f"finding = {_call(study, choice, seed, n_boot)}"])
+
+
+def _call(study, choice: Choice, seed: int, n_boot: int) -> str:
+    if choice.question == SCORE:
+        by = f", by={choice.group!r}" if choice.group else ""
+        if choice.outcome in study.columns("nps"):
+            return f"cx.nps(responses, score={choice.outcome!r}{by}, **study.survey_design)"
+        top = scales_of(study)[choice.outcome][1] - 1  # two highest answers
+        return f"cx.top_box(responses, item={choice.outcome!r}, threshold={top:g}{by}, **study.survey_design)"
+    if not choice.drivers or choice.outcome in choice.drivers:
+        raise StudyProblem("choose two drivers or more, and none of them the outcome itself")
+    asked = f"responses, outcome={choice.outcome!r}, drivers={list(choice.drivers)!r}"
+    chance = f"n_boot={n_boot}, seed={seed}, **study.survey_design"
+    if choice.question == DRIVERS:
+        return f"cx.driver_importance({asked}, {chance})"
+    scales = scales_of(study)
+    known = f"scale={scales[choice.better]!r}, outcome_scale={scales[choice.outcome]!r}"
+    return f"cx.simulate_improvement({asked}, improve={{{choice.better!r}: {choice.points:g}}}, {known}, {chance})"
+
+
+def scales_of(study) -> dict[str, tuple[float, float]]:
+    """Return the rated items of the responses and the ends of their scales."""
+    return study.responses.attrs.get("scales", {})
+
+
+def explore(study, *, seed: int, n_boot: int = 200):
+    """Return widgets that ask a study questions; for JupyterLab.
+
+    Parameters
+    ----------
+    study : path
+        ``study.yml``.
+    seed : int
+        For the bootstrap.
+    n_boot : int
+        Bootstrap replicates; few, so that an answer comes while one waits. The notebooks of the project take more.
+
+    Returns
+    -------
+    ipywidgets.VBox
+
+    Raises
+    ------
+    StudyProblem
+        If the study has no responses or no rated item.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> board = cx.explore("data/example/study.yml", seed=1)
+    >>> type(board).__name__
+    'VBox'
+    """
+    opened = open_study(study)
+    if "responses" not in opened.table_names or len(scales_of(opened)) < 2:
+        raise StudyProblem(f"{opened.path.name} has no table 'responses' with two rated items: nothing to explore")
+    return _Board(opened, str(study), seed, n_boot).box
+
+
+class _Board:
+    """The widgets, and what they show."""
+
+    def __init__(self, study, path: str, seed: int, n_boot: int):
+        import ipywidgets as w
+
+        self.study, self.path, self.seed, self.n_boot = study, path, seed, n_boot
+        wide = {"layout": w.Layout(width="28rem"), "style": {"description_width": "6rem"}}
+        names = {key: study.labels.get(key, key) for key in scales_of(study)}
+        drivers = study.columns("driver") or list(names)[1:]
+        outcome = next(iter(study.columns("nps", "csat", "outcome")), next(iter(names)))
+        self.question = w.ToggleButtons(options=[SCORE, DRIVERS, WHAT_IF], style={"button_width": "14rem"})
+        self.outcome = w.Dropdown(options=_pairs(names), value=outcome, description="Outcome", **wide)
+        self.group = w.Dropdown(options=[(ALL, None), *self._groups()], description="Groups by", **wide)
+        self.wave = w.Dropdown(options=[(ALL, None), *self._waves()], description="Wave", **wide)
+        self.drivers = w.SelectMultiple(
+            options=_pairs(names), value=drivers, rows=min(10, len(names)), description="Drivers", **wide
+        )
+        self.better = w.Dropdown(options=_pairs(names), value=drivers[0], description="Raise", **wide)
+        self.points = w.FloatSlider(value=1, min=0.5, max=3, step=0.5, description="by points", **wide)
+        self.show = w.Button(description="Show", button_style="primary")
+        self.out = w.Output()
+        self.code = w.Textarea(description="Code", rows=8, disabled=False, layout=w.Layout(width="60rem"))
+        self.asked = w.VBox()
+        self.box = w.VBox([self.question, self.asked, self.show, self.out, self.code])
+        self.question.observe(lambda _: self.arrange(), "value")
+        self.show.on_click(lambda _: self.answer())
+        self.arrange()
+
+    def _groups(self):
+        return _pairs({key: self.study.labels.get(key, key) for key in self.study.columns("demographic")})
+
+    def _waves(self):
+        responses = self.study.responses
+        return [(str(v), v) for v in sorted(responses["wave"].dropna().unique())] if "wave" in responses else []
+
+    def arrange(self) -> None:
+        """Show the widgets that the question needs."""
+        more = {SCORE: [self.group], DRIVERS: [self.drivers], WHAT_IF: [self.drivers, self.better, self.points]}
+        self.asked.children = [self.outcome, self.wave, *more[self.question.value]]
+
+    def choice(self) -> Choice:
+        """Return what the widgets ask."""
+        return Choice(
+            self.question.value,
+            self.outcome.value,
+            tuple(k for k in self.drivers.value if k != self.outcome.value),
+            self.group.value,
+            self.wave.value,
+            self.better.value,
+            self.points.value,
+        )
+
+    def answer(self) -> None:
+        """Run the code of the choice and show finding, figure, table and checks, or why there is none."""
+        import matplotlib.pyplot as plt
+        from IPython.display import Markdown, display
+
+        self.out.clear_output(wait=True)
+        with self.out:
+            try:
+                self.code.value = code_for(
+                    self.study, self.choice(), path=self.path, seed=self.seed, n_boot=self.n_boot
+                )
+                names: dict = {}
+                exec(self.code.value, names)
+            except DataProblem as problem:
+                display(Markdown(f"**Refused.** {as_text(str(problem))}"))
+                return
+            finding = names["finding"]
+            figure = finding.plot().get_figure()
+            display(finding, figure, readable(finding.tidy()), readable(finding.checks()))
+            plt.close(figure)
+
+
+def _pairs(names: dict[str, str]) -> list[tuple[str, str]]:
+    return [(label, key) for key, label in names.items()]

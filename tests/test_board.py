@@ -1,0 +1,124 @@
+"""Widgets that ask a study questions: what is on screen is what the code on screen gives."""
+
+import doctest
+from pathlib import Path
+
+import nbformat
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from tiny import write_study
+
+import cxresearch as cx
+import cxresearch.board as board
+from cxresearch.board import DRIVERS, SCORE, WHAT_IF, Choice, code_for
+from cxresearch.errors import StudyProblem
+from cxresearch.runs.lab import notebooks_for
+from cxresearch.runs.notebooks import in_order
+
+ROOT = Path(__file__).parents[1]
+STUDY = ROOT / "data" / "example" / "study.yml"
+RATED = ("products", "staff", "delivery")
+
+
+@pytest.fixture(scope="module")
+def example():
+    return cx.open_study(STUDY)
+
+
+def found(study, choice: Choice):
+    """Execute the code of a choice as somebody who pastes it would."""
+    names: dict = {}
+    exec(code_for(study, choice, path=str(STUDY), seed=7, n_boot=100), names)
+    return names["finding"]
+
+
+def test_the_score_of_a_wave_by_group_is_that_of_nps(example):
+    choice = Choice(SCORE, "recommend", group="region", wave="2024Q4")
+    rows = example.responses[example.responses["wave"] == "2024Q4"]
+    expected = cx.nps(rows, score="recommend", by="region", **example.survey_design)
+    assert found(example, choice).sentence() == expected.sentence() and expected.glance()["n"].item() == 567
+
+
+def test_another_outcome_is_scored_by_its_two_highest_answers(example):
+    expected = cx.top_box(example.responses, item="satisfaction", threshold=6, **example.survey_design)
+    assert found(example, Choice(SCORE, "satisfaction")).sentence() == expected.sentence()
+
+
+def test_drivers_and_what_if_are_those_of_the_analyses(example):
+    importance = found(example, Choice(DRIVERS, "satisfaction", drivers=RATED))
+    assert list(importance.tidy()["term"]) == list(RATED)
+    better = found(example, Choice(WHAT_IF, "satisfaction", drivers=RATED, better="delivery", points=0.5))
+    expected = cx.simulate_improvement(
+        example.responses, outcome="satisfaction", drivers=list(RATED), improve={"delivery": 0.5}, scale=(1, 7),
+        outcome_scale=(1, 7), n_boot=100, seed=7, **example.survey_design,
+    )  # fmt: skip
+    assert better.sentence() == expected.sentence()
+
+
+def test_a_choice_without_drivers_is_refused(example):
+    with pytest.raises(StudyProblem, match="^choose two drivers or more, and none of them the outcome itself$"):
+        code_for(example, Choice(DRIVERS, "satisfaction"), path="s", seed=1, n_boot=100)
+
+
+def test_what_stands_in_the_data_is_text_in_the_code(example):
+    choice = Choice(SCORE, "recommend", wave="'] or __import__('os').abort() #")
+    with pytest.raises(ValueError, match="no rows"):
+        found(example, choice)
+
+
+@pytest.mark.parametrize("question", [SCORE, DRIVERS, WHAT_IF])
+def test_the_board_shows_finding_checks_and_the_code_that_gave_them(question, capsys):
+    shown = board._Board(cx.open_study(STUDY), str(STUDY), 7, 100)
+    shown.question.value = question
+    shown.answer()
+    names: dict = {}
+    exec(shown.code.value, names)
+    assert names["finding"].sentence() in capsys.readouterr().out
+    assert {SCORE: shown.group, DRIVERS: shown.drivers, WHAT_IF: shown.points}[question] in shown.asked.children
+
+
+def test_a_study_without_two_rated_items_has_nothing_to_explore(tmp_path):
+    with pytest.raises(StudyProblem, match="^study.yml has no table 'responses' with two rated items: nothing to explore$"):
+        cx.explore(write_study(tmp_path), seed=1)
+
+
+def test_the_examples_in_the_help_run(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert doctest.testmod(board).failed == 0
+
+
+def test_no_run_executes_the_notebook_that_asks_somebody():
+    names = [path.stem for path in in_order(ROOT / "notebooks")]
+    assert "explore" not in names and "drivers" in names
+
+
+def test_lab_opens_the_notebooks_themselves_without_a_study_and_with_the_one_they_name():
+    assert notebooks_for(notebooks=ROOT / "notebooks") == ROOT / "notebooks"
+    assert notebooks_for(STUDY, notebooks=ROOT / "notebooks") == ROOT / "notebooks"
+
+
+def test_lab_copies_the_notebooks_beside_another_study_and_keeps_the_copies_that_are_there(tmp_path):
+    study = write_study(tmp_path / 'my "own" data')
+    folder = notebooks_for(study, notebooks=ROOT / "notebooks")
+    assert folder == study.parent / "notebooks"
+    assert {p.name for p in folder.glob("*")} == {p.name for p in (ROOT / "notebooks").glob("*.ipynb")}
+    for path in folder.glob("*.ipynb"):
+        cell = next(c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", []))
+        assert cell.source.splitlines()[0].startswith('study = "../study.yml"  # ')
+        assert len(cell.source.splitlines()) > 1 or path.stem in ("intake",)
+    (folder / "drivers.ipynb").write_text("mine", encoding="utf-8")
+    (folder / "effort.ipynb").unlink()
+    notebooks_for(study, notebooks=ROOT / "notebooks")
+    assert (folder / "drivers.ipynb").read_text(encoding="utf-8") == "mine" and (folder / "effort.ipynb").exists()
+
+
+def test_a_refusal_in_a_notebook_is_one_line():
+    shell = InteractiveShell.instance()
+    try:
+        study = str(STUDY)
+        result = shell.run_cell(f"import cxresearch as cx\ncx.nps(cx.open_study({study!r}).responses, score='recomend')")
+        assert isinstance(result.error_in_exec, cx.DataProblem if hasattr(cx, "DataProblem") else ValueError)
+        lines = result.error_in_exec._render_traceback_()
+        assert len(lines) == 1 and "did you mean 'recommend'" in lines[0]
+    finally:
+        InteractiveShell.clear_instance()
