@@ -21,6 +21,9 @@ from cxresearch.errors import DataProblem
 RUN_FOLDER = "CXRESEARCH_RUN"  # set by a run for each notebook; unset when somebody explores
 
 
+LINE_BREAKS = re.compile(r"\s*[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]\s*")
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # a cell that starts so is run by some spreadsheet
+
 # What a row is about; these columns lead a table that is shown.
 IDENTIFIERS = ("term", "group", "segment", "wave", "feature", "check", "table", "item", "step")
 
@@ -175,10 +178,16 @@ def listing(words: Iterable[str]) -> str:
 
 
 def as_text(text: str) -> str:
-    """Escape what Markdown and HTML would read as markup: labels come from data and are text."""
-    for mark in "\\`*_[]|$~#!":
+    """Escape what Markdown, HTML and MathJax would read as markup: labels come from data and are text, on one line."""
+    text = LINE_BREAKS.sub(" ", text).strip()
+    text = re.sub(r"^([-+=]|\d+[.)])", lambda m: f"{m[0][:-1]}\\{m[0][-1]}", text.replace("\\", "\\\\"))
+    for mark in "`*_[]|~#!":
         text = text.replace(mark, "\\" + mark)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = text.replace("://", "&#58;//").replace("@", "&#64;")  # else an address in a label becomes a link
+    text = re.sub(r"(?i)\b(www|mailto)([.:])", lambda m: f"{m[1]}&#{ord(m[2])};", text)
+    # MathJax looks for its marks in the finished page, but never across the end of an element.
+    text = text.replace("$", "<span>&#36;</span>").replace("\\\\", "<span>&#92;</span>")
     return re.sub(r"(?<=\d) %", "\u00a0%", text)  # a line must not end between a number and its percent sign
 
 
@@ -262,7 +271,7 @@ def csv_safe(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _defuse(value):
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _plain(table: pd.DataFrame) -> list[dict]:
@@ -278,5 +287,6 @@ def _plain(table: pd.DataFrame) -> list[dict]:
 
 def _interactive_folder() -> Path:
     here = Path.cwd()
-    root = next((p for p in (here, *here.parents) if (p / "notebooks").is_dir() and (p / "reports").is_dir()), here)
+    home = here.parent if here.name == "notebooks" else here
+    root = next((p for p in (here, *here.parents) if (p / "notebooks").is_dir() and (p / "reports").is_dir()), home)
     return Path(os.path.relpath(root / "reports" / "runs" / "interactive"))
