@@ -30,12 +30,16 @@ def nearest(name: str, known) -> str:
 
 
 def require_columns(table, *columns: str | None, where: str = "the table") -> None:
-    """Raise `DataProblem` for the first of `columns` that `table` lacks (None is not asked for)."""
+    """Raise `DataProblem` for the first of `columns` that `table` lacks or has twice (None is not asked for)."""
+    if not hasattr(table, "columns"):
+        raise DataProblem(f"{where} must be a table with named columns; found {type(table).__name__}")
     if not len(table):
         raise DataProblem(f"{where} has no rows")
     for column in columns:
         if column is not None and column not in table.columns:
             raise DataProblem(f"{where} has no column {column!r}{nearest(column, table.columns)}")
+        if column is not None and (same := list(table.columns).count(column)) > 1:
+            raise DataProblem(f"{where} has {same} columns named {column!r}; rename or drop all but one")
 
 
 def require_choice(name: str, value, choices) -> None:

@@ -271,7 +271,10 @@ def csv_safe(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _defuse(value):
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    whole = re.sub(r"\r\n?", "\n", value)  # pandas does not quote a carriage return, after which a new row would begin
+    return f"'{whole}" if value.startswith(FORMULA) else whole
 
 
 def _plain(table: pd.DataFrame) -> list[dict]:

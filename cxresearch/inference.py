@@ -152,7 +152,8 @@ def _first_per(index: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
 
 def bootstrap_counts(n: int, *, n_boot: int, rng, strata=None, cluster=None) -> np.ndarray:
     """Return how often each row is drawn in each replicate, (n_boot, n), resampling clusters within strata."""
-    unit = np.arange(n) if cluster is None else np.unique(np.asarray(cluster), return_inverse=True)[1]
+    # Clusters are numbered as they come: they may be pseudonyms, whose order differs from key to key.
+    unit = np.arange(n) if cluster is None else _codes(cluster)
     stratum = np.zeros(n, dtype=int) if strata is None else np.unique(np.asarray(strata), return_inverse=True)[1]
     psu, psu_of_row = np.unique(stratum * (unit.max() + 1) + unit, return_inverse=True)
     stratum_of_psu = psu // (unit.max() + 1)

@@ -54,7 +54,7 @@ def test_the_finding_answers_every_question(found):
     assert ((table["conf_low"] <= table["estimate"]) & (table["estimate"] <= table["conf_high"])).all()
     assert found.glance()["n"].item() == 1500 and len(found.checks()) > 4
     assert found.tables()["ranks"].groupby("term")["probability"].sum().to_numpy() == pytest.approx(1)
-    assert set(found.tables()) == {"tidy", "methods", "ranks", "differences", "dominance"}
+    assert set(found.tables()) == {"tidy", "methods", "ranks", "differences", "dominance", "diagnostics"}
     assert found.id == "driver_importance overall"
 
 
@@ -356,6 +356,8 @@ def test_blocks_that_are_wrong():
     refused("blocks['a'] holds 'x', which is not among drivers=", blocks={"a": ["x"]})
     refused("'d1' is in blocks 'a' and 'b'; a driver belongs to one block", blocks={"a": ["d1"], "b": ["d1", "d2"]})
     refused("blocks['a'] must be a list of drivers; found 'd1'", blocks={"a": "d1"})
+    whole = "blocks= puts all drivers into one block; at least 2 terms are needed to divide anything"
+    refused(whole, blocks={"all": DRIVERS})
     refused("block 'd3' has the name of a driver that is not in it; rename the block", blocks={"d3": ["d1", "d2"]})
 
 

@@ -92,6 +92,26 @@ def test_never_met_has_its_own_level(kano):
     assert row["n_low"] == ((kano["d1"] <= 2) & met).sum()
 
 
+def test_nothing_in_low_and_high_ratings_is_not_established():
+    t = survey(600).assign(y=lambda t: t["noise"])
+    assert re.match(
+        r"Not established: low and high ratings of the 5 drivers go with y no more than chance gives \(p = 0\.\d+; n = 600\)\.$",
+        penalty_reward(t, **ASK, low=2, high=4).sentence(),
+    )
+    one = penalty_reward(t.assign(y=t["d1"] + t["noise"]), outcome="y", drivers="d1", n_boot=0, seed=None)
+    assert re.match(
+        r"Between low and high ratings of d1 lie [\d.]+ points of y; n = 600\. By asymmetry", one.sentence()
+    )
+
+
+def test_a_driver_without_low_ratings_is_left_out_and_named(kano):
+    good = kano.assign(d4=kano["d4"].clip(lower=3))
+    found = penalty_reward(good, **ASK, low=2, high=4, labels={"d4": "Parking"})
+    assert found.tidy()["term"].tolist() == ["d1", "d2", "d3", "d5"]
+    assert found.sentence().endswith(" Too few low or high ratings: Parking.")
+    assert found.checks().set_index("check").loc["drivers with too few low or high ratings", "value"] == "d4"
+
+
 def test_penalty_reward_refuses(kano):
     with pytest.raises(
         DataProblem, match="^low=4 must lie below high=2: ratings between them are what low and high are compared with$"
@@ -125,6 +145,20 @@ def test_importance_and_performance_of_those_who_met_it():
     assert "d1 goes with the largest share of what the drivers explain of y" in found.sentence()
 
 
+def test_the_map_says_what_ties_and_what_chance_gives():
+    t = survey(800)
+    tie = importance_performance(t.assign(y=t["d1"] + t["d2"] + t["noise"]), **ASK).sentence()
+    assert re.search(r"\), a tie with d[12], and is rated [\d.]+ of 100 \(95 % interval", tie)
+    none = importance_performance(t.assign(y=t["noise"]), **ASK).sentence()
+    assert none.startswith(
+        "Not established which driver matters: the 5 drivers go with y no more than chance gives (p = "
+    )
+    two = importance_performance(
+        t.assign(y=2 * t["d1"] + t["noise"]), outcome="y", drivers=["d1", "d2"], n_boot=0, seed=1
+    )
+    assert re.search(r"%, and is rated [\d.]+ of 100; the other driver is rated (no )?lower\.", two.sentence())
+
+
 def test_labels_of_the_map_do_not_overlap_each_other():
     t = survey(600, p=12, halo=0.9)
     names = [f"d{k}" for k in range(1, 13)]
@@ -149,6 +183,36 @@ def test_scale_and_thresholds_not_given_are_those_found(kano):
 def test_performance_index_is_the_rescaled_mean():
     assert performance_index([1, 5, np.nan, 3], 1, 5) == 50
     assert performance_index([1, 5], 1, 5, weights=[1, 3]) == 75
+
+
+def test_mobile_phone_performance_73_528_72_474_74_977_62_347_72_454_ecsi(shared):
+    """Scores are the items by their unstandardised partial-least-squares weights (path scheme, mode A)."""
+    e = pd.read_csv(shared / "data/banks/ecsi_mobile_phone.csv")
+    scores = pls_scores(e, dict(zip(("IMAG", "CUEX", "PERQ", "PERV", "CUSA", "CUSCO", "CUSL"), range(7))))
+    expected = [73.528, 72.474, 74.977, 62.347, 72.454]
+    np.testing.assert_allclose([performance_index(s, 1, 10) for s in scores.T[:5]], expected, atol=6e-4)
+    table = pd.DataFrame(scores[:, :5], columns=["image", "expectation", "quality", "value", "satisfaction"])
+    found = importance_performance(
+        table, outcome="satisfaction", drivers=list(table)[:4], scale=(1, 10), seed=1, n_boot=100
+    )
+    np.testing.assert_allclose(found.tidy()["estimate"], expected[:4], atol=6e-4)
+
+
+def pls_scores(e, blocks) -> np.ndarray:
+    """Return the scores (n, 7) of the ECSI model on the items' scale; each construct depends on earlier ones."""
+    on = {1: [0], 2: [1], 3: [1, 2], 4: [0, 1, 2, 3], 5: [4], 6: [0, 4, 5]}
+    items = [e[[c for c in e if c.startswith(key)]].to_numpy(float) for key in blocks]
+    z = [(x - x.mean(axis=0)) / x.std(axis=0) for x in items]
+    weights = [np.ones(x.shape[1]) for x in z]
+    for _ in range(30):
+        y = np.column_stack([x @ w / np.std(x @ w) for x, w in zip(z, weights)])
+        inner = np.zeros((7, 7))
+        for k, causes in on.items():
+            inner[causes, k] = np.linalg.lstsq(y[:, causes], y[:, k], rcond=None)[0]
+            inner[k, causes] = y[:, causes].T @ y[:, k] / len(y)
+        weights = [x.T @ (y @ inner[:, k]) / len(y) for k, x in enumerate(z)]
+    raw = [w / x.std(axis=0) for w, x in zip(weights, items)]
+    return np.column_stack([x @ w / w.sum() for x, w in zip(items, raw)])
 
 
 def test_ratings_outside_the_scale():
@@ -180,6 +244,17 @@ def test_halo_alone_is_said_and_a_driver_beyond_it_is_found():
     assert table["estimate"].sum() == pytest.approx(beyond.glance()["r2_held"].item())
     matrix = t[D].corr().to_numpy()
     assert beyond.glance()["first_factor"].item() == pytest.approx(np.linalg.eigvalsh(matrix)[-1] / 5)
+
+
+@pytest.mark.parametrize("p", [2, 3])
+def test_two_or_three_ratings_have_a_first_component_but_no_test(p):
+    t = survey(500).assign(y=lambda t: t["d1"] + t["noise"])
+    found = halo_check(t, **(ASK | {"drivers": D[:p]}))
+    assert found.sentence().endswith("; whether that is beyond chance is not tested with fewer than 4 ratings.")
+    assert found.tidy()["estimate"].sum() == pytest.approx(found.glance()["r2_held"].item())
+    assert not found.checks().set_index("check").loc["more than a common factor (p)", "ok"]
+    found.plot()
+    plt.close("all")
 
 
 def test_holding_the_first_component_equals_a_regression_on_it():
@@ -276,17 +351,57 @@ def test_equal_groups_are_not_established_to_differ():
     )
 
 
-def test_compare_drivers_pools_small_groups_and_names_the_group_that_fails():
+def test_compare_drivers_pools_small_groups_and_leaves_out_those_with_too_few_answers():
     t = survey(900).assign(g=["a"] * 500 + ["b"] * 380 + ["c"] * 15 + ["d"] * 5, y=lambda t: t["d1"] + t["noise"])
-    with pytest.raises(TooFewRespondents, match="^g = 'c': compare_drivers needs at least 10 usable rows; found 9$"):
-        compare_drivers(t.assign(g=t["g"].where(t.index < 889, "d")), **ASK, by="g", min_rows=10)
-    with pytest.raises(DataProblem, match=r"^'g' has 1 group\(s\); at least two are needed to compare drivers$"):
-        compare_drivers(t.assign(g="a"), **ASK, by="g")
-    assert set(compare_drivers(t, **ASK, by="g", min_rows=10, min_base=10).tidy()["group"]) == {
-        "a",
-        "b",
-        "other (below base)",
-    }
+    pooled = compare_drivers(t, **ASK, by="g", min_rows=10, min_base=10)
+    assert set(pooled.tidy()["group"]) == {"a", "b", "other (below base)"}
+    left = compare_drivers(t, **ASK, by="g", min_rows=100)
+    assert set(left.tidy()["group"]) == {"a", "b"}
+    assert left.sentence().endswith(" Left out for want of answers: c and d.")
+    check = left.checks().set_index("check").loc["groups left out for want of answers"]
+    assert check["value"] == "c and d" and not check["ok"]
+    new = t.assign(d5=t["d5"].where(t["g"] != "b"))  # asked of some groups only
+    assert compare_drivers(new, **ASK, by="g", min_rows=10).sentence().endswith("want of answers: b and d.")
+
+
+def test_without_two_groups_nothing_is_compared_and_why_is_said():
+    t = survey(300).assign(g="a", y=lambda t: t["d1"] + t["noise"])
+    none = compare_drivers(t, **ASK, by=None, labels={"y": "Satisfaction"})
+    assert none.sentence() == "The drivers of Satisfaction are not compared: there is no column of groups; n = 300."
+    one = compare_drivers(t, **ASK, by="g")
+    assert one.sentence() == (
+        "The drivers of y are not compared: of 1 group(s) of g, 1 can be analysed, and two are needed; n = 300."
+    )
+    assert one.tidy().empty and not one.checks()["ok"].any()
+    assert one.plot().get_title() == "no two groups to compare"
+    plt.close("all")
+    with pytest.raises(TooFewRespondents, match="^compare_drivers rests on fewer than the 500 rows"):
+        compare_drivers(t, **ASK, by="g", min_base=500)
+
+
+def test_groups_whose_drivers_are_noise_are_not_told_apart():
+    """With nothing there, shares swing from one driver to the other: that is no difference between groups."""
+    rng = np.random.default_rng(4)
+    for seed in range(30):
+        t = survey(400, seed=seed).assign(y=lambda t: t["noise"], g=np.arange(400) % 2)
+        found = compare_drivers(t, outcome="y", drivers=["d1", "d2"], by="g", n_boot=100, seed=1)
+        chance = found.checks().set_index("check").loc["groups whose drivers are not beyond chance", "value"]
+        apart = found.tables()["differences"]["told_apart"].any()
+        assert not apart or chance == "none"
+    t = survey(1000).assign(g=np.repeat(["a", "b"], 500))
+    t["y"] = np.where(t["g"] == "a", t["d1"], 0) + rng.normal(size=1000)
+    assert compare_drivers(t, **ASK, by="g").sentence() == (
+        "Not established that the drivers of y differ between a (n = 500) and b (n = 500): in b they go with it no more "
+        "than chance gives."
+    )
+
+
+def test_compare_drivers_names_the_group_that_cannot_be_asked():
+    t = survey(600).assign(g=np.repeat(["a", "b"], 300), y=lambda t: np.where(t["g"] == "a", t["d1"] + t["noise"], 7))
+    with pytest.raises(
+        DataProblem, match="^g = 'b': all 300 answers to the outcome are 7; there is no variance to divide$"
+    ):
+        compare_drivers(t, **ASK, by="g")
 
 
 # --- reliability -----------------------------------------------------------------------------------------------------

@@ -48,6 +48,31 @@ def test_swiss_lmg_first_last_genizi_relaimpo(swiss, oracles):
     np.testing.assert_allclose(ours, theirs, **TIGHT)
 
 
+def test_swiss_betasq_pratt_car_relaimpo(swiss, oracles):
+    reference = read(oracles, "swiss_relaimpo")
+    ask = dict(outcome="Fertility", drivers=list(reference.index), n_boot=0, seed=None, min_rows=10)
+    found = driver_importance(swiss, **ask).tables()["diagnostics"].set_index("term")
+    theirs = reference[["betasq", "pratt", "car"]]
+    np.testing.assert_allclose(found[["squared_coefficient", "pratt", "car"]], theirs, **TIGHT)
+    weighted = driver_importance(swiss.assign(w=np.arange(1, 48)), **ask, weight="w").tables()["diagnostics"]
+    assert weighted["pratt"].sum() == pytest.approx(weighted["car"].sum(), abs=1e-9)
+
+
+def test_swiss_commonality_of_31_sets_yhat(swiss, oracles):
+    """The part common to a set is an alternating sum of the R² of what is outside it (Nimon & Reio 2011)."""
+    drivers = ["Agriculture", "Examination", "Education", "Catholic", "Infant.Mortality"]
+    residuals = residual_variances(packed(swiss[[*drivers, "Fertility"]].corr().to_numpy()), [1] * 5)[:, 0]
+    reference = pd.read_csv(oracles / "drivers/swiss_yhat_commonality.csv", index_col=0)["Coefficient"]
+    for s in range(1, 32):
+        rest = 31 & ~s
+        subsets = [m for m in range(32) if m & ~s == 0]
+        common = sum((-1) ** (m.bit_count() + 1) * (residuals[rest] - residuals[rest | m]) for m in subsets if m)
+        inside = [d for k, d in enumerate(drivers) if s >> k & 1]
+        name = ", ".join(inside[:-1]) + f", and {inside[-1]}" if len(inside) > 1 else inside[0]
+        named = [v for key, v in reference.items() if key.split(" to ")[-1].strip() == name]
+        assert common == pytest.approx(named[0], abs=5.1e-5), name
+
+
 def test_swiss_lmg_is_0571_1712_2601_1056_1128_and_sums_to_7067_lindeman_1980(swiss):
     drivers = ["Agriculture", "Examination", "Education", "Catholic", "Infant.Mortality"]
     ours = lmg(swiss[drivers], swiss["Fertility"])

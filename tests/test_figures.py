@@ -1,5 +1,7 @@
 """A figure draws what the table holds: nbval does not look at images, so the drawn data are held here."""
 
+import re
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -67,6 +69,76 @@ def test_the_theme_is_set_once_for_all_and_text_is_never_mathematics():
         assert cycle == list(figures.PALETTE)
     assert figures.wrap("costs $5 to $7") == r"costs \$5 to \$7"
     assert figures.wrap("word " * 40).count("\n") == 1 and figures.wrap("word " * 40).endswith("…")
+
+
+def linear(colour: str) -> np.ndarray:
+    """Return red, green, blue as light (IEC 61966-2-1)."""
+    rgb = np.array(matplotlib.colors.to_rgb(colour))
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def lab(light: np.ndarray) -> np.ndarray:
+    """Return lightness and the two opponent axes (CIE 1976, D65)."""
+    rows = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    xyz = np.array(rows) @ np.clip(light, 0, 1) / [0.95047, 1.0, 1.08883]
+    x, y, z = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+# Machado, Oliveira and Fernandes (2009), table 1: the whole loss of one kind of cone, on linear light.
+SEEN = {
+    "all": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+HOUSE = (*figures.PALETTE, figures.QUIET)
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted(linear(c) @ [0.2126, 0.7152, 0.0722] for c in (one, other))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def nearest(colours, matrix) -> float:
+    seen = [lab(np.array(matrix) @ linear(c)) for c in colours]
+    return min(np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i])
+
+
+def test_every_colour_stands_out_from_white_paper_by_three_to_one_wcag_1_4_11():
+    assert contrast("black", "white") == pytest.approx(21)
+    assert {c: contrast(c, "white") for c in HOUSE if contrast(c, "white") < 3} == {}
+
+
+@pytest.mark.parametrize("sight", SEEN)
+def test_no_two_colours_look_alike_to_any_eye_machado_2009(sight):
+    assert nearest(HOUSE, SEEN[sight]) >= 10  # CIE 1976; 2.3 is just noticeable
+
+
+def test_the_simulation_sees_a_red_and_a_green_that_deuteranopes_confuse():
+    pair = ("#b06a00", "#708c00")
+    assert nearest(pair, SEEN["all"]) > 30 > 10 > nearest(pair, SEEN["deuteranopia"])
+
+
+def test_neighbours_and_the_three_colours_of_a_scorecard_differ_in_grey():
+    lightness = {c: lab(linear(c))[0] for c in HOUSE}
+    steps = [abs(lightness[a] - lightness[b]) for a, b in zip(figures.PALETTE, figures.PALETTE[1:])]
+    trio = (figures.PALETTE[1], figures.QUIET, figures.PALETTE[0])  # detractors, passives, promoters
+    steps += [abs(lightness[a] - lightness[b]) for a, b in zip(trio, trio[1:])]
+    assert min(steps) >= 10
+
+
+def test_pages_and_figures_share_colours_and_steps_of_one_type_scale(root):
+    style = (root / "cxresearch/runs/templates/style.css").read_text(encoding="utf-8")
+    light = dict(re.findall(r"--([\w-]+): (#\w+)", style.split("@media", 1)[0]))
+    assert {light["link"], light["finding"]} == {figures.PALETTE[0].lower()} and light["ink"] == figures.PALETTE[
+        6
+    ].lower()
+    assert f"--finding: {figures.PALETTE[5].lower()}" in style.split("prefers-color-scheme: dark")[1]
+    scale = {round(1.2**k, 3) for k in (-1, 0, 0.5, 1, 3)}
+    sizes = [s for s in re.findall(r"(?:font-size: |--(?:small|section|title): )([\d.]+)rem", style)]
+    assert {round(float(s), 3) for s in sizes} <= scale
+    assert figures.TITLE / figures.TEXT == 1.2
 
 
 def test_intervals_are_drawn_first_label_on_top():

@@ -84,6 +84,7 @@ MAKERS = {
     "loyalty_by_group": lambda t: cx.loyalty_by_group(t, by="region", **REVENUE),
     "worth_of_a_point": lambda t: cx.worth_of_a_point(t, n_boot=100, seed=1, **REVENUE),
     "segment_customers": two_segments,
+    "profile_segments": lambda t: cx.profile_segments(t, segmentation=two_segments(t), variables=["region", "spend"]),
     "compare_segments": lambda t: cx.compare_segments(t, segmentation=two_segments(t), outcome="spend"),
     "typing_tool": lambda t: cx.typing_tool(t, segmentation=two_segments(t), items=["d0", "frequency"], seed=1),
     "segment_migration": lambda t: cx.segment_migration(
@@ -175,7 +176,10 @@ def test_the_same_call_gives_the_same_bytes(finding, survey, tmp_path, monkeypat
 
 def test_markdown_shows_labels_as_text():
     assert findings.as_text("95 % of 7 %") == "95\u00a0% of 7\u00a0%"
-    assert findings.as_text("a <b>*x*</b> [l](u) $y$") == r"a &lt;b&gt;\*x\*&lt;/b&gt; \[l\](u) \$y\$"
+    assert findings.as_text("a <b>*x*</b> [l](u)") == r"a &lt;b&gt;\*x\*&lt;/b&gt; \[l\](u)"
+    assert findings.as_text("$y$ \\(z") == "<span>&#36;</span>y<span>&#36;</span> <span>&#92;</span>(z"
+    assert findings.as_text("http://x.y www.x.y a@x.y") == "http&#58;//x.y www&#46;x.y a&#64;x.y"
+    assert [findings.as_text(t) for t in ("- a", "1. b", "c\n# d")] == [r"\- a", r"1\. b", r"c \# d"]
 
 
 def test_words():

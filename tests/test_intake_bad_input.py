@@ -168,7 +168,7 @@ def test_whitespace_no_header_and_labels(tmp_path):
     (tmp_path / "a.txt").write_text(" 1  10 \n 2\t9\n\n3 0\n")
     path = study(tmp_path, "a.txt", "    separator: whitespace\n    header: none\n    id: column 1\n")
     path.write_text(path.read_text().replace("x: {", "x: {column: column 2, "))
-    responses = open_study(path).responses
+    responses = open_study(path).read("responses").table
     assert responses["x"].tolist() == [10.0, 9.0, 0.0] and responses["respondent"].tolist() == ["1", "2", "3"]
 
 

@@ -168,7 +168,7 @@ def test_qualtrics_previews_and_unfinished_answers_are_excluded_and_counted(tmp_
     assert items(tmp_path)["q1"]["label"] == "How likely are you to recommend us?"
     assert items(tmp_path)["q1"]["role"] == ["nps"]
     study = confirmed(tmp_path)
-    assert sorted(study.responses["q1"]) == list(range(11)) and study.responses["respondent"].iloc[0] == "R_1"
+    assert sorted(study.responses["q1"]) == list(range(11)) and study.read("responses").table["respondent"].iloc[0] == "R_1"
 
 
 def test_direct_identifiers_are_left_at_the_door(tmp_path):
@@ -404,3 +404,57 @@ def test_an_encoding_is_detected_and_doubtful_detections_are_said(tmp_path, enco
     assert (f"    encoding: {said}\n" in text) == (said is not None)
     assert ("not UTF-8; read as" in text) == (said in ("cp1250", "cp1251", "cp1252"))
     assert found["problems"] == [] and confirmed(tmp_path).responses["said"].iloc[3] == f"{words} 3"
+
+
+# -- shapes as they come in ------------------------------------------------------------------------------------------
+
+
+def rows_of(*rows, separator=","):
+    return "\r\n".join(separator.join(f'"{cell}"' for cell in row) for row in rows) + "\r\n"
+
+
+def test_a_labelled_end_of_a_battery_is_its_end(tmp_path):
+    cells = [[k, *("5 - Very satisfied" if (k + j) % 5 == 4 else (k + j) % 5 + 1 for j in range(3))] for k in range(60)]
+    _, found = new(tmp_path, rows_of(["id", "q2_1", "q2_2", "q2_3"], *cells))
+    assert {key: item["scale"] for key, item in items(tmp_path).items()} == dict.fromkeys(
+        ["q2_1", "q2_2", "q2_3"], ["1", "5"]
+    )
+    assert found["problems"] == [] and confirmed(tmp_path).responses["q2_1"].mean() == 3.0
+
+
+def test_ids_that_start_with_zeros_are_names(tmp_path):
+    new(tmp_path, rows_of(["id", "branch", "score"], *[[k, f"{k % 30:04d}", k % 11] for k in range(60)]))
+    assert items(tmp_path)["branch"] == {"column": "branch", "type": "text"}
+    assert open_study(tmp_path / "study.yml").responses["branch"].iloc[0] == "0000"
+
+
+def test_payments_under_polish_headers_are_payments(tmp_path):
+    paid = [[f"{k % 20:05d}", f"{k % 28 + 1:02d}.{k % 12 + 1:02d}.2024", f"{k + 10},50"] for k in range(100)]
+    text, found = new(tmp_path, rows_of(["nr klienta", "data", "kwota"], *paid, separator=";"))
+    assert "transactions:" in text and 'decimal: ","' in text and 'time_format: "%d.%m.%Y"' in text
+    assert len(found["waiting"]) == 3 and confirmed(tmp_path).transactions["amount"].sum() == 6000.0
+
+
+def test_lines_in_utf_8_and_in_cp1252_in_one_file_are_told_apart(tmp_path):
+    lines = [b"id,score,note"] + [f"{k},{k % 11},caf\u00e9 {k}".encode("cp1252" if k % 2 else "utf-8") for k in range(40)]
+    text, found = new(tmp_path, b"\n".join(lines))
+    assert "# 20 lines with other letters than a-z are UTF-8, 20 look like cp1252" in text
+    assert "encoding: [utf-8, cp1252]" in text and found["tables"][0]["rows"] == 40
+    assert open_study(tmp_path / "study.yml").responses["note"].str.startswith("caf\u00e9 ").all()
+
+
+def test_a_time_with_the_name_of_a_zone_is_no_free_text_and_a_year_first_is_a_date(tmp_path):
+    new(tmp_path, rows_of(["id", "Timestamp", "asked"], *[
+        [k, f"2024/03/{k % 28 + 1:02d} 10:00:00 AM GMT+1", f"2024/03/{k % 28 + 1:02d} 10:00:00"] for k in range(60)
+    ]))  # fmt: skip
+    assert items(tmp_path)["timestamp"] == {"column": "Timestamp", "type": "text"}
+    assert items(tmp_path)["asked"]["time_format"] == "%Y/%m/%d %H:%M:%S"
+    assert str(confirmed(tmp_path).responses["asked"].iloc[1].date()) == "2024-03-02"
+
+
+def test_drivers_are_one_decision_and_the_codes_of_a_multiple_choice_are_counted(tmp_path):
+    header = ["id", "satisfied_overall", "staff_rating", "price_rating", "range_rating", "used"]
+    answers = [[k, *((k * j) % 5 + 1 for j in (1, 2, 3, 4)), "1;99;" if k % 3 == 0 else "1;2;"] for k in range(60)]
+    text, found = new(tmp_path, rows_of(header, *answers))
+    assert text.count("? the role driver is a guess, and that of 2 items below") == 1 == text.count("the role driver is")
+    assert any("item used (missing 99 (20 rows); multiple choice" in line for line in found["waiting"])

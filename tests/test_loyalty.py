@@ -11,6 +11,7 @@ from cxresearch.loyalty.ladder import park, saddlepoint_log_density, tweedie_log
 from cxresearch.loyalty.models import LEVELS, Family, fit_glm, fit_within, log_link, power_deviance
 from cxresearch.loyalty.sensitivity import bounds, e_value, e_value_of_interval, partial_r2, robustness_value
 from cxresearch.loyalty.shape import natural_spline, scale_of
+from cxresearch.loyalty.trouble import gives_away, leaks
 
 
 def shop(seed=1, n=1500, slope=0.05, confounding=0.3, zeros=0.3):
@@ -203,6 +204,84 @@ def test_clustered_errors_equal_statsmodels_to_1e_8_one_and_two_ways(customers):
     assert got["std_error"].to_numpy() == pytest.approx(two.bse, abs=1e-8)
 
 
+@pytest.mark.parametrize("model", ["gamma", "tweedie"])
+def test_gamma_and_tweedie_equal_statsmodels_with_weights_and_with_clusters(customers, model):
+    import statsmodels.api as sm
+
+    table = customers[customers["revenue"] > 0] if model == "gamma" else customers
+    X, y = sm.add_constant(table[["nps", "affluence"]].to_numpy()), table["revenue"].to_numpy()
+    power = 2.0 if model == "gamma" else tweedie_power(X, y, np.ones(len(y)))
+    link = sm.families.links.Log()
+    family = sm.families.Gamma(link) if model == "gamma" else sm.families.Tweedie(link, var_power=power)
+    groups = {"groups": table["branch"].to_numpy()}
+    clustered = sm.GLM(y, X, family=family).fit(cov_type="cluster", cov_kwds=groups, tol=1e-12)
+    got = fit(table, controls=["affluence"], model=model, cluster="branch").tidy()
+    assert got["estimate"].to_numpy() == pytest.approx(clustered.params, abs=1e-7)
+    assert got["std_error"].to_numpy() == pytest.approx(clustered.bse, abs=1e-7)
+    if model == "gamma":  # the Tweedie power is profiled with the weights, too
+        weighted = sm.GLM(y, X, family=family, freq_weights=table["w"].to_numpy()).fit(tol=1e-12)
+        got = fit(table, controls=["affluence"], model=model, weight="w").tidy()
+        assert got["estimate"].to_numpy() == pytest.approx(weighted.params, abs=1e-7)
+
+
+def test_two_part_equals_statsmodels_logit_and_gamma_with_weights_and_clusters(customers):
+    import statsmodels.api as sm
+
+    X, y = sm.add_constant(customers[["nps", "affluence"]].to_numpy()), customers["revenue"].to_numpy()
+    bought, link = y > 0, sm.families.links.Log()
+    parts = {"any": (X, bought.astype(float), sm.families.Binomial()), "amount": (X, y, sm.families.Gamma(link))}
+    got = fit(customers, controls=["affluence"], model="two_part", cluster="branch").tidy()
+    weighted = fit(customers, controls=["affluence"], model="two_part", weight="w").tidy()
+    for part, (A, b, family) in parts.items():
+        rows = np.ones(len(y), dtype=bool) if part == "any" else bought
+        model = sm.GLM(b[rows], A[rows], family=family)
+        groups = {"groups": customers["branch"].to_numpy()[rows]}
+        reference = model.fit(cov_type="cluster", cov_kwds=groups, tol=1e-12)
+        ours = got[got["part"] == part]
+        assert ours["estimate"].to_numpy() == pytest.approx(reference.params, abs=1e-7)
+        # the correction for clusters counts all customers and both parts; statsmodels' one part alone
+        n, m = len(y), rows.sum()
+        factor = np.sqrt((n - 1) / (n - 6) / ((m - 1) / (m - 3)))
+        assert ours["std_error"].to_numpy() == pytest.approx(reference.bse * factor, rel=1e-6)
+        w = customers["w"].to_numpy()[rows]
+        plain = sm.GLM(b[rows], A[rows], family=family, freq_weights=w).fit(tol=1e-12)
+        assert weighted[weighted["part"] == part]["estimate"].to_numpy() == pytest.approx(plain.params, abs=1e-7)
+
+
+def test_duan_by_group_with_weights_equals_the_weighted_mean_of_exp_residuals_and_clusters_those_of_statsmodels():
+    import statsmodels.api as sm
+
+    table = trap(800).assign(w=np.random.default_rng(4).uniform(0.5, 2, 800), branch=np.arange(800) % 50)
+    X, logs, w = sm.add_constant(table["nps"].to_numpy(dtype=float)), np.log(table["revenue"]), table["w"].to_numpy()
+    reference = sm.WLS(logs, X, weights=w).fit()
+    got = fit(table, model="log_ols", weight="w").tidy().set_index("term")["estimate"]
+    assert got[["(intercept)", "nps"]].to_numpy() == pytest.approx(reference.params.to_numpy(), abs=1e-9)
+    for g in (0, 1):
+        member = table["nps"].to_numpy() == g
+        smear = np.average(np.exp(reference.resid[member]), weights=w[member])
+        assert np.exp(got[f"log smear[{g}]"]) == pytest.approx(smear, rel=1e-9)
+    clustered = sm.OLS(logs, X).fit(cov_type="cluster", cov_kwds={"groups": table["branch"].to_numpy()})
+    ours = fit(table, model="log_ols", cluster="branch").tidy().set_index("term")
+    n = len(table)
+    factor = np.sqrt((n - 1) / (n - 4) / ((n - 1) / (n - 2)))  # four coefficients with the two factors
+    assert ours.loc[["(intercept)", "nps"], "std_error"].to_numpy() == pytest.approx(clustered.bse * factor, rel=1e-8)
+
+
+def test_the_cluster_jackknife_is_statsmodels_without_each_cluster_in_turn(customers):
+    import statsmodels.api as sm
+
+    few = customers.assign(site=customers["branch"] % 9)
+    X, y = sm.add_constant(few["nps"].to_numpy()), few["revenue"].to_numpy()
+    whole = sm.GLM(y, X, family=sm.families.Poisson()).fit(tol=1e-12).params
+    kept = [few["site"].to_numpy() != g for g in range(9)]
+    without = np.array([sm.GLM(y[k], X[k], family=sm.families.Poisson()).fit(tol=1e-12).params for k in kept])
+    error = np.sqrt(8 / 9 * np.sum(np.square(without - whole), axis=0))
+    got = fit(few, cluster="site").tidy()
+    assert got["std_error"].to_numpy() == pytest.approx(error, rel=1e-7)
+    half = 2.306004 * error[1]  # t on 8 degrees of freedom
+    assert got["conf_high"][1] - got["estimate"][1] == pytest.approx(half, rel=1e-6)
+
+
 def test_weights_give_linearised_errors_not_those_of_frequency_weights(customers):
     import statsmodels.api as sm
 
@@ -356,6 +435,22 @@ def test_the_bundled_company_shows_its_planted_5_percent_with_affluence_held_and
     g, bare = got.glance().iloc[0], got.tables()["with_and_without"].iloc[0]
     assert g["established"] and g["percent_low"] < 5.0 < g["percent_high"]
     assert bare["percent"] > 1.3 * g["percent"]
+
+
+def test_what_is_known_is_held_against_both_readings_and_the_move_has_an_interval(customers):
+    got = fit(customers, controls=["affluence"], known=100 * np.expm1(0.05))
+    g, sides = got.glance().iloc[0], got.tables()["with_and_without"]["percent"]
+    assert g["moved"] == pytest.approx(sides[0] - sides[1])
+    assert "Here 5.1 % is known to be right: the interval holds it; without controls the reading is" in got.sentence()
+    assert ", a bias." in got.sentence() and g["moved_low"] > 0
+    draws = []
+    for seed in range(60):
+        some = customers.sample(len(customers), replace=True, random_state=seed, ignore_index=True)
+        both = fit(some, controls=["affluence"]).tables()["with_and_without"]["percent"]
+        draws.append(both[0] - both[1])
+    assert g["moved_high"] - g["moved"] == pytest.approx(1.96 * np.std(draws), rel=0.25)
+    alone = fit(customers, known=50.0)
+    assert "Here 50.0 % is known to be right: the interval does not hold it." in alone.sentence()
 
 
 @pytest.mark.parametrize("model", ["poisson", "gamma", "log_ols", "two_part", "tweedie"])
@@ -531,6 +626,10 @@ def test_time_after_the_window_began_takes_the_headline_away(customers):
     )
     clean = fit(dated, controls=["affluence"], time=["asked", "2025-02-01"])
     assert clean.glance()["established"][0]
+    assert "Scores were given 2024-12-01 to 2025-01-29; revenue counts from 2025-02-01 on." in clean.sentence()
+    assert "When score and revenue were measured is not stated." in fit(dated).sentence()
+    yearly = fit(dated, time=[None, "2025-01-01"])
+    assert "Scores were given on days that are not stated; revenue counts from 2025-01-01 on." in yearly.sentence()
     assert clean.checks().set_index("check").loc["score measured before the revenue window", "ok"]
     assert fit(dated, time="asked").checks()["value"][2] == "start of the revenue window not stated"
 
@@ -543,6 +642,51 @@ def test_a_score_made_of_the_revenue_is_named_as_a_leak(customers):
     few = customers.assign(nps=np.where(np.arange(1500) < 20, 0, customers["nps"] % 5 + 6))
     few["revenue"] = np.where(np.arange(1500) < 20, 0.0, few["revenue"] + 1)
     assert "the score gives the revenue away (it alone tells who has no revenue)" in fit(few).sentence()
+
+
+def telephone(seed=0):
+    """The shape of the public telephone tables: scores 1-2 all left, 4-5 all stayed, 3 holds both."""
+    rng = np.random.default_rng(seed)
+    score = np.repeat([1, 2, 3, 4, 5], [92, 52, 267, 179, 115]).astype(float)
+    left = (score <= 2) | ((score == 3) & (rng.random(705) < 0.16))
+    return pd.DataFrame({"nps": score, "revenue": np.where(left, 0.0, rng.gamma(4, 48, 705)), "left": left})
+
+
+def test_a_score_that_tells_but_for_one_level_who_stopped_buying_is_named_as_a_leak():
+    told = telephone()
+    assert "not established: the score gives the revenue away (its rank correlation" in fit(told).sentence()
+    score, left = told["nps"].to_numpy(), told["left"].to_numpy()
+    assert gives_away(score, left, "left", "left") == "it alone tells who left"
+    assert gives_away(np.where(left, score + 1, score), left, "left", "left") == "all 92 customers at 2 or less left"
+    assert gives_away(score, np.arange(705) % 3 == 0, "left", "left") is None
+    assert "perfect separation" in refused(told, model="two_part")
+
+
+def test_a_score_whose_lowest_answers_all_stopped_buying_is_named_as_a_leak(customers):
+    low = customers["nps"] <= 3
+    told = customers.assign(revenue=customers["revenue"].where(~low, 0.0))
+    words = f"the score gives the revenue away (all {low.sum()} customers at 3 or less have no revenue)"
+    assert words in fit(told).sentence()
+
+
+def test_a_score_made_of_the_revenue_of_those_who_bought_is_named_as_a_leak(customers):
+    rng, bought = np.random.default_rng(3), customers["revenue"] > 0
+    rank = customers["revenue"].where(bought).rank(pct=True)
+    score = np.where(bought, np.round(10 * rank + rng.normal(size=1500)), rng.integers(0, 11, 1500)).clip(0, 10)
+    assert (
+        "its rank correlation with revenue among those with revenue is 0.9"
+        in fit(customers.assign(nps=score)).sentence()
+    )
+
+
+@pytest.mark.parametrize(("noise", "share"), [(1, 1.0), (3, 1.0), (4, 1.0), (7, 0.0)])
+def test_a_leak_is_found_until_its_noise_hides_it_as_the_assumptions_say(noise, share):
+    rng, found = np.random.default_rng(5), []
+    for _ in range(20):
+        y = np.where(rng.random(2000) < 0.3, 0, rng.gamma(1.2, 80, 2000))
+        score = np.clip(np.round(10 * pd.Series(y).rank(pct=True) + noise * rng.normal(size=2000)), 0, 10)
+        found.append(leaks(score.to_numpy(), y) is not None)
+    assert np.mean(found) == share
 
 
 # --- refusals, word for word -----------------------------------------------------------------------------------------------
@@ -636,6 +780,16 @@ def test_a_control_that_equals_the_revenue(customers):
     assert refused(customers, controls=["nps"]) == "control 'nps' is the loyalty score itself; leave it out"
 
 
+def test_a_control_that_is_the_revenue_rounded_or_on_another_scale(customers):
+    rounded = customers.assign(net=(customers["revenue"] / 1.23).round(2))
+    assert refused(rounded, controls=["net"]) == (
+        "control 'net' equals 'revenue', the revenue, up to a factor; leave it out"
+    )
+    assert refused(customers.assign(log=np.log1p(customers["revenue"])), controls=["log"]) == (
+        "control 'log' orders customers exactly as 'revenue', the revenue, does; leave it out"
+    )
+
+
 def test_controls_that_repeat_each_other(customers):
     twice = customers.assign(wealth=customers["affluence"] * 2)
     assert refused(twice, controls=["affluence", "wealth"]) == (
@@ -663,6 +817,9 @@ def test_dates_in_the_future(customers):
     assert (
         refused(customers.assign(asked="soon"), time="asked")
         == "asked holds 1500 values that are no dates (first 'soon')"
+    )
+    assert refused(customers.assign(asked="2024-01-01"), time=["asked", "2199-03-01"]) == (
+        "the revenue window starts in the future (2199-03-01); correct the day"
     )
     assert refused(ahead.assign(asked="2024-01-01"), time=["asked", "spring"]) == (
         "the start of the revenue window, 'spring', is neither a column nor a date such as 2025-01-01"

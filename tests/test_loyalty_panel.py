@@ -6,7 +6,10 @@ import pytest
 
 import cxresearch as cx
 from cxresearch.loyalty import fit_loyalty_revenue, fit_retention, lead_lag, worth_of_a_point
+from cxresearch.loyalty.design import sample
+from cxresearch.loyalty.four_ways import with_means
 from cxresearch.loyalty.panel import shifted
+from cxresearch.loyalty.resample import draw, resample
 from cxresearch.loyalty.retention import kaplan_meier
 
 PANEL = {"revenue": "revenue", "loyalty": "nps", "customer": "customer", "period": "period"}
@@ -43,7 +46,7 @@ def test_effects_recover_the_planted_5_percent_that_pooling_overstates(forward):
     for name in ("customer means beside the score (Mundlak)", "customer and period effects"):
         assert t.loc[name, "percent_low"] < truth < t.loc[name, "percent_high"]
     assert t.loc["pooled, period effects", "percent_low"] > truth
-    assert forward.checks().set_index("check").loc["score's means add nothing (Mundlak, p)", "value"] < 0.001
+    assert forward.checks().set_index("check").loc["customers' means add nothing (Mundlak, Wald p)", "value"] < 0.001
 
 
 def test_a_placebo_lead_without_reverse_causation_lets_the_link_stand(forward):
@@ -129,6 +132,68 @@ def test_customers_without_any_revenue_are_left_out_of_effects_and_counted():
     assert dict(got.tables()["dropped"].to_numpy())["no revenue in any row of its customer"] >= 30
 
 
+def test_customer_means_that_go_with_revenue_say_that_effects_are_needed():
+    got = lead_lag(panel(periods=2), **PANEL)  # too short for customer effects
+    row = got.checks().set_index("check").loc["customers' means add nothing (Mundlak, Wald p)"]
+    assert row["value"] < 0.05 and not row["ok"]
+    assert row["limit"] == "at least 0.05, or customer effects in the model: below it they are needed"
+    assert "customers differ, and there are too few periods of each to hold that constant" in got.sentence()
+    shuffled = panel(periods=2, slope=0.0)
+    shuffled["nps"] = np.random.default_rng(1).permutation(shuffled["nps"])
+    alike = lead_lag(shuffled, **PANEL)
+    assert alike.checks().set_index("check").loc["customers' means add nothing (Mundlak, Wald p)", "ok"]
+    assert "Mundlak" not in alike.sentence()
+
+
+def test_the_mundlak_test_takes_the_means_of_controls_that_vary_too():
+    table, means = with_means(
+        panel(n=20).assign(visits=np.arange(120) % 7, size=1.5), "customer", ("nps", "visits", "size")
+    )
+    assert means == ["customer mean of nps", "customer mean of visits"]
+    assert table.loc[table["customer"] == 3, means[0]].tolist() == [table.loc[table["customer"] == 3, "nps"].mean()] * 6
+
+
+def test_first_differences_take_cr2_where_clusters_are_few():
+    table = panel(n=240).assign(branch=lambda t: t["customer"] % 12)
+    few = (
+        lead_lag(table, **PANEL, cluster="branch").tables()["models"].set_index("term").loc["first differences, linear"]
+    )
+    many = lead_lag(table, **PANEL).tables()["models"].set_index("term").loc["first differences, linear"]
+    assert few["percent"] == pytest.approx(many["percent"])
+    assert few["percent_high"] != pytest.approx(many["percent_high"])
+
+
+def test_without_a_panel_the_finding_says_why_and_draws_nothing():
+    got = lead_lag(pd.DataFrame(), **PANEL, lacks="there is 1 wave, and a lead needs a later one")
+    assert got.sentence() == (
+        "There is no lead to look at: there is 1 wave, and a lead needs a later one. Whether nps or revenue came first rests on "
+        "their dates alone."
+    )
+    assert not got.checks()["ok"].any() and got.glance()["n"][0] == 0 and not got.plot().lines
+    short = lead_lag(panel(n=20), **PANEL, lacks="")
+    assert "lead_lag needs at least 100 complete rows; found 80" in short.sentence()
+    with pytest.raises(cx.TooFewRespondents):
+        lead_lag(panel(n=20), **PANEL)
+
+
+def test_the_worth_in_a_panel_equals_refits_with_a_dummy_for_every_customer():
+    import statsmodels.api as sm
+
+    table = panel(n=40, periods=4)
+    s = sample(table, revenue="revenue", loyalty="nps", effects=("customer", "period"), cluster="customer", min_rows=1)
+    got = resample(s, points=1, n_boot=100, seed=3)
+    drawn = draw([np.unique(s.effects[0])], 100, np.random.default_rng(3))[7]
+    rows = np.concatenate([np.flatnonzero(s.effects[0] == c) for c in drawn])
+    copy = np.repeat(np.arange(len(drawn)), [np.sum(s.effects[0] == c) for c in drawn])
+    dummies = [pd.get_dummies(copy), pd.get_dummies(s.effects[1][rows]).iloc[:, 1:]]
+    X = np.column_stack([s.score[rows], *dummies]).astype(float)
+    fitted = sm.GLM(s.y[rows], X, family=sm.families.Poisson()).fit(tol=1e-12)
+    up = X.copy()
+    up[:, 0] = np.minimum(up[:, 0] + 1, 10)
+    assert got.draws[7] == pytest.approx(np.mean(fitted.predict(up) - fitted.predict(X)), rel=1e-6)
+    assert got.error == pytest.approx(got.draws.std(), rel=0.3)
+
+
 # --- retention -----------------------------------------------------------------------------------------------------------------
 
 
@@ -201,6 +266,27 @@ def test_perfect_separation_is_named():
         "nps alone tells who left (perfect separation): a score recorded after the customer left, or computed from it, does this; find "
         "out when it was recorded"
     )
+
+
+def test_a_score_that_but_for_one_level_tells_who_left_is_perfect_separation():
+    table = leavers()
+    gone = table["until"].notna()
+    told = np.where(gone, 2, np.where(np.arange(1500) % 2, 3, 9))
+    told[np.flatnonzero(gone)[:30]] = 3  # as in the public telephone tables, the middle score holds both
+    assert "nps alone tells who left (perfect separation)" in refused(
+        fit_retention, table.assign(nps=told), **RETENTION
+    )
+
+
+def test_scores_at_which_everybody_left_take_the_headline_away():
+    table = leavers()
+    gone = np.flatnonzero(table["until"].notna())[:60]
+    table["nps"] = np.clip(table["nps"], 1, 10)
+    table.loc[gone, "nps"] = 0
+    got = fit_retention(table, **RETENTION)
+    assert "the score gives the leaving away (all 63 customers at 1 or less left)" in got.sentence()
+    assert not got.glance()["established"][0]
+    assert not got.checks().set_index("check").loc["score does not give the leaving away", "ok"]
 
 
 def test_nobody_left():

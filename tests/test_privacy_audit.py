@@ -155,6 +155,8 @@ def test_a_sum_of_money_that_is_mostly_one_contributor_is_reported():
     table = regions(50, 40).assign(largest_share=[0.2, 0.7])
     (leak,) = audit_tables([finding("nb/worth", table, total=90)])
     assert leak.said() == "nb/worth.tidy.csv, region=b: more than half of its money is one contributor's"
+    assert audit_tables([finding("nb/worth", table, total=90)], min_base=10) == [leak]
+    assert audit_tables([finding("nb/worth", table, total=90)], min_base=1) == [], "the study hides nobody"
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------

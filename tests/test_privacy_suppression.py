@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import linprog
 
+import cxresearch as cx
 from cxresearch.errors import DataProblem
 from cxresearch.privacy import dominated_groups, hidden_cells, hide_cells
 
@@ -162,3 +163,34 @@ def test_dominance_is_refused_on_missing_money_and_odd_limits():
         with pytest.raises(DataProblem) as refused:
             dominated_groups(paid, branch, **options)
         assert str(refused.value) == message
+
+
+def customers(*, richest: float) -> pd.DataFrame:
+    """40 customers to each of 11 answers; one detractor may have most of the detractors' money."""
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame({"recommend": np.repeat(np.arange(11), 40), "paid": rng.gamma(2, 50, 440).round(2)})
+    table["f"] = np.repeat([0.0, 8.0], 220) + rng.normal(size=440)
+    table.loc[0, "paid"] = richest
+    return table
+
+
+@pytest.mark.parametrize("richest, dominated", [(80.0, False), (1e6, True)])
+def test_groups_in_which_one_customer_has_most_of_the_money_are_hidden_with_a_second_one(richest, dominated):
+    table = customers(richest=richest)
+    value = cx.promoter_value(table, score="recommend", value="paid", min_base=10)
+    fitted = cx.fit_loyalty_revenue(table, revenue="paid", loyalty="recommend", min_base=10)
+    segments = cx.segment_customers(table, features=["f"], n_segments=2, n_starts=3, n_boot=5, seed=1)
+    worth = cx.compare_segments(table, segmentation=segments, outcome="paid", min_base=10)
+    shown = {
+        "value": value.tidy(), "groups": fitted.tables()["groups"], "curve": fitted.tables()["curve"], "worth": worth.tidy()
+    }  # fmt: skip
+    hidden = {name: int(t["largest_share"].isna().sum()) for name, t in shown.items()}
+    assert hidden == (dict.fromkeys(shown, 2) if dominated else dict.fromkeys(shown, 0))
+    assert all((t["largest_share"].dropna() <= 0.5).all() for t in shown.values())
+    assert all(t.loc[t["largest_share"].isna(), "n"].isna().all() for t in shown.values())
+
+
+def test_without_a_minimum_base_no_money_is_hidden_and_the_share_is_said():
+    table = customers(richest=1e6)
+    shown = cx.promoter_value(table, score="recommend", value="paid").tidy()
+    assert shown["n"].tolist() == [280, 80, 80] and shown["largest_share"].iloc[0] > 0.9

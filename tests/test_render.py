@@ -1,5 +1,6 @@
 """The pages: safe whatever the data hold, readable by everyone, self-contained."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -12,6 +13,7 @@ from cxresearch.runs.markup import from_html, from_markdown
 from cxresearch.runs.page import read_page
 from cxresearch.runs.plan import Task
 from cxresearch.runs.render import write_index, write_page
+from cxresearch.runs.summary import movement, not_established, previous_run, suppressed
 
 v4 = nbformat.v4
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>x</a><iframe src='https://x.y'></iframe>"
@@ -97,7 +99,7 @@ def whole(tmp_path) -> Page:
 def test_no_markup_of_the_data_is_live(whole):
     assert {t for t, _ in whole.tags} & {"script", "iframe", "svg", "form", "input", "link", "object"} == set()
     assert [a for _, attributes in whole.tags for a in attributes if a.startswith("on")] == []
-    assert [a["href"] for a in whole.all("a") if "href" in a] == ["index.html", "answer.ipynb"]
+    assert [a["href"] for a in whole.all("a") if "href" in a] == ["index.html", "answer.ipynb", "run.json"]
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in whole.text
 
 
@@ -129,13 +131,13 @@ def test_a_figure_is_described_by_the_computed_sentence_and_keeps_its_caption_an
     assert whole.text.index("</figure>") < whole.text.index("<p>The same as a table:</p>")
 
 
-def test_without_a_sentence_the_caption_describes_the_figure():
+def test_without_a_sentence_the_caption_and_the_one_before_describe_the_figure():
     picture = v4.new_output("display_data", {"image/svg+xml": "<svg xmlns='http://www.w3.org/2000/svg'/>"})
     nb = notebook(
         "# What?", ("f()", result(text_markdown="Said.")), "## And then?", ("plot()", picture), "*Figure.* Over time."
     )
     figure = next(b for b in read_page(nb)[1] if b.kind == "figure")
-    assert figure.alt == "Figure. Over time." and figure.content.startswith("data:image/svg+xml;base64,PHN2Zy")
+    assert figure.alt == "Figure. Over time. Said." and figure.content.startswith("data:image/svg+xml;base64,PHN2Zy")
 
 
 def test_a_table_has_scopes_one_header_row_and_its_numbers_marked(whole):
@@ -163,7 +165,7 @@ def test_an_unmet_check_stands_out_and_an_answer_of_no_does_not():
 
 
 def test_code_is_one_click_away_or_shown(whole, tmp_path):
-    assert whole.all("details")[:-1] == [{"class": "code"}] * 2  # one for each section
+    assert whole.all("details") == [{"class": "code"}] * 2  # one for each section
     nb = notebook("# What?", ("x = '<b>'",))
     assert page(tmp_path, nb, with_code=True).all("details")[0] == {"class": "code", "open": None}
     assert "x = &#39;&lt;b&gt;&#39;" in page(tmp_path, nb).text
@@ -192,7 +194,7 @@ def test_a_failed_page_says_so_first_and_marks_the_cell(tmp_path):
             "cell 3: ValueError: &lt;b&gt;no",
             "<h1>What?",
             'id="failed"',
-            '<pre class="error">ValueError',
+            '<pre class="error" tabindex="0">ValueError',
         )
     ]
     assert failed.all("details")[:2] == [{"class": "code"}, {"class": "code", "open": None}]
@@ -208,8 +210,6 @@ def test_markdown_of_a_notebook_is_rendered_as_in_jupyter():
 def card(tmp_path, status="ok", reason=None, checks=(), **more) -> Page:
     task = Task("answer", tmp_path / "a.ipynb", notebook("# Why <i>so</i>?"), {}, {}, "main", None)
     if checks:
-        import json
-
         saved = {
             "id": "f",
             "sentence": "It is <b>12</b> & more.",
@@ -236,7 +236,8 @@ def test_the_index_shows_headline_failed_checks_and_links(tmp_path):
     assert "rows &lt;per&gt; driver: 3.142, required: at least 10" in index.text
     assert "1 notebook, 1 check not met. Run 2026-11-21 22:46 UTC." in index.text
     links = [a["href"] for a in index.all("a")]
-    assert links == ["answer.html", "answer.html", "answer.ipynb", "findings/answer/main.tidy.csv", "run.json"]
+    assert links[:4] == ["#answers", "#movement", "#open", "#suppressed"]
+    assert links[4:] == ["answer.html", "answer.html", "answer.ipynb", "findings/answer/main.tidy.csv", "run.json"]
     assert {t for t, _ in index.tags} & {"script", "img", "iframe", "b", "i"} == set()
 
 
@@ -255,4 +256,69 @@ def test_the_index_names_what_failed_and_what_was_skipped(tmp_path):
     failed = card(tmp_path, "failed", "cell 3: <b>")
     assert "<strong>Failed.</strong> cell 3: &lt;b&gt;" in failed.text and "1 notebook, 1 failed." in failed.text
     skipped = card(tmp_path, "skipped", "no table 'costs'")
-    assert "<strong>Skipped.</strong> no table &#39;costs&#39;" in skipped.text and len(skipped.all("a")) == 1
+    assert "<strong>Skipped.</strong> no table &#39;costs&#39;" in skipped.text
+    assert [a["href"] for a in skipped.all("a")][4:] == ["run.json"]  # it has no page
+    assert "skipped: no table &#39;costs&#39;" in skipped.text.split('id="open"')[1]
+
+
+def finding(name, sentence, *, checks=(), pooled=False) -> dict:
+    card = {"name": "answer", "title": "Why?", "status": "ok", "reason": None, "pooled": {name: pooled}}
+    return card | {"findings_read": [{"name": name, "sentence": sentence, "checks": list(checks)}]}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "told"),
+    [
+        ("A is 3 (n = 12). A change is not established (p = 0.3).", ["A change is not established (p = 0.3)."]),
+        ("Staff leads, tied with Prices.", ["Staff leads, tied with Prices."]),
+        ("By Region: no spike at 5 is established.", ["By Region: no spike at 5 is established."]),
+        ("The groups differ (joint test, p = 0.002).", []),
+    ],
+)
+def test_the_index_collects_the_sentences_that_say_not_established(sentence, told):
+    assert [t.said for t in not_established([finding("f", sentence)])] == told
+
+
+def test_the_index_collects_what_was_suppressed():
+    check = {"check": "cells hidden by the minimum base", "value": 2, "limit": "0", "ok": False}
+    held = check | {"value": 0, "ok": True}
+    said = "A is 3. 2 of 5 cells are not shown for their small base."
+    assert [t.said for t in suppressed([finding("f", said, checks=[check], pooled=True)])] == [
+        "2 of 5 cells are not shown for their small base.",
+        "cells hidden by the minimum base: 2",
+        "small groups are pooled as “other (below base)”",
+    ]
+    assert suppressed([finding("f", "With a hidden cause as strong, half is left.", checks=[held])]) == []
+
+
+def kept_run(folder, started, score) -> dict:
+    entry = {"name": "answer", "status": "ok", "headline": "main", "parameters": {}, "findings": {"main": "x"}, "reason": None, "sha256": "0"}
+    known = {"format": "cxresearch run 1", "status": "ok", "title": "T", "report": None, "study": "s.yml"}
+    known |= {
+        "started": started,
+        "finished": started,
+        "versions": {},
+        "inputs": {"a.csv": started},
+        "notebooks": [entry],
+    }
+    at = folder / "findings" / "answer"
+    at.mkdir(parents=True)
+    saved = {"id": "nps recommend", "sentence": f"It is {score}.", "checks": [], "tables": {"tidy": "main.tidy.csv"}}
+    saved |= {"glance": {"estimate": score, "n": 100, "confidence": 0.95}}
+    (at / "main.json").write_text(json.dumps(saved), encoding="utf-8")
+    (at / "main.tidy.csv").write_text(f"estimate,conf_low,conf_high,n\n{score},{score - 3},{score + 3},100\n", "utf-8")
+    (folder / "run.json").write_text(json.dumps(known), encoding="utf-8")
+    return known
+
+
+def test_movement_is_told_against_the_newest_earlier_run_of_the_same_study(tmp_path):
+    kept_run(tmp_path / "first", "2026-01-01T00:00:00+00:00", 5.0)
+    kept_run(tmp_path / "second", "2026-02-01T09:30:00+00:00", 10.0)
+    now = kept_run(tmp_path / "third", "2026-03-01T00:00:00+00:00", 16.0)
+    assert previous_run(tmp_path / "fourth", now) == tmp_path / "second"
+    assert previous_run(tmp_path / "fourth", now | {"title": "another"}) is None
+    assert previous_run(tmp_path / "fourth", {k: v for k, v in now.items() if k != "started"}) is None
+    moved = movement(tmp_path / "second", tmp_path / "third")
+    assert moved.said.startswith("Against the run of 2026-02-01 09:30 UTC, on other data: a.csv.")
+    assert moved.lines == ("nps recommend: 10.0 → 16.0 (+6.0, interval 1.8 to 10.2)",)
+    assert movement(None, tmp_path / "third").lines == ()

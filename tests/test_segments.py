@@ -121,10 +121,10 @@ def test_scaling_takes_logs_of_skewed_amounts_only_and_can_draw_in_outliers():
     rng = np.random.default_rng(1)
     values = np.column_stack([np.exp(rng.normal(size=500)), rng.normal(size=500), rng.random(500)])
     scaling = fit_scaling(values, ["money", "trend", "share"], transform="log_skewed", winsorise=0.0)
-    assert scaling.logged.tolist() == [True, False, False]
+    assert scaling.curves == ("log", "none", "none")
     assert scaling.apply(values).mean(axis=0) == pytest.approx([0, 0, 0], abs=1e-12)
     assert scaling.apply(values).std(axis=0) == pytest.approx([1, 1, 1])
-    assert not fit_scaling(values, ["a", "b", "c"], transform="none", winsorise=0.0).logged.any()
+    assert fit_scaling(values, ["a", "b", "c"], transform="none", winsorise=0.0).curves == ("none",) * 3
     bounded = fit_scaling(values, ["a", "b", "c"], transform="none", winsorise=0.05)
     assert bounded.apply(values * 100)[:, 0].max() == pytest.approx(bounded.apply(values)[:, 0].max())
 

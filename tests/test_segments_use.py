@@ -53,7 +53,7 @@ def test_customers_who_stay_are_not_said_to_move_and_movers_are_found(wave):
     later = after.assign(**pd.DataFrame(centres.to_numpy()[moved] + rng.normal(size=(800, 4)), columns=centres.columns))
     found = segment_migration(table, later, segmentation=finding, customer="customer")
     assert (
-        "more moved than that" in found.sentence()
+        "so customers did move: corrected for it, " in found.sentence()
         and "The sizes of segments changed (Stuart–Maxwell p = 0.000)" in found.sentence()
     )
     assert found.tidy().groupby("segment")["share"].sum().tolist() == pytest.approx([1, 1, 1, 1])

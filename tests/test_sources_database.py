@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import socket
 import sqlite3
@@ -57,7 +58,7 @@ def duckdb_file(tmp_path):
 
 
 def holds_the_rows(opened):
-    responses = opened.responses
+    responses = opened.read("responses").table
     assert responses["respondent"].tolist() == ["1", "2", str(2**53 + 1)]  # no id is rounded beside a gap
     assert responses["customer"].tolist()[:2] == ["007", "008"]
     assert responses["score"].tolist()[::2] == [10, 0] and responses["score"].isna().sum() == 1
@@ -214,9 +215,16 @@ def test_a_real_postgresql_is_a_source_and_its_password_stands_nowhere(postgres,
         opened.files == []
         and opened.waterfall("responses")["reason"].iloc[0] == "the query of tables.responses: 3 rows"
     )
+    before = opened.queries["responses"]
+    assert re.fullmatch("[0-9a-f]{64}", before) and open_study(path).queries == {"responses": before}
     assert password not in str(check_study(path))
+    with psycopg.connect(
+        host="127.0.0.1", port=postgres, user="ann", password=password, dbname="postgres"
+    ) as connection:
+        connection.execute("update answers set score = 9 where score = 10")
+    assert open_study(path).queries != {"responses": before}
     said = refused(study(tmp_path, address, "delete from answers"))
-    assert said.startswith("tables.responses: the database refused the query: ") and "read-only" in said
+    assert said.startswith("tables.responses: the database refused the query: ") and "cannot execute DELETE in a read-only" in said
     monkeypatch.setenv("CRM_PASSWORD", "wr0ng-word")
     with pytest.raises(StudyProblem) as caught:
         open_study(study(tmp_path, address)).responses

@@ -64,12 +64,38 @@ def test_new_reads_the_labels_and_the_score_is_8_45(tmp_path, stored, labels):
     assert score(open_study(tmp_path / "study.yml")) == TRUTH
 
 
+REVERSED = {i: 11 - i for i in range(11)}
+WORDS = {0: "Not at all likely", 10: "Extremely likely"}
+
+
+@pytest.mark.parametrize(
+    "stored, labels",
+    [
+        (SHIFTED, WORDS), (SHIFTED, WORDS | {5: "Neutral"}), (SHIFTED, {i: f"{i:02d} points" for i in range(11)}),
+        (SHIFTED, {i: f"[{i}]" for i in range(11)}), (SHIFTED, {0: "0 Detractor", 6: "6 Detractor", 9: "9 Promoter", 10: "10"}),
+        (MOVED, WORDS), (MOVED, {0: "0"}), (MOVED, {0: "Not at all likely (0)", 10: "Extremely likely (10)"}),
+        (MOVED, {0: "Zdecydowanie nie polecę", 10: "Zdecydowanie polecę"}),
+        (REVERSED, NUMBERED), (REVERSED, WORDS),
+    ],
+)  # fmt: skip
+def test_whatever_the_labels_look_like_the_score_is_8_45(tmp_path, stored, labels):
+    survey(tmp_path, stored, labels)
+    text = new_study([tmp_path / "survey.sav"], out=tmp_path / "study.yml").text
+    assert len(check_study(tmp_path / "study.yml")["waiting"]) == 1
+    (tmp_path / "study.yml").write_text(text.replace("confirmed: false", "confirmed: true"))
+    assert score(open_study(tmp_path / "study.yml")) == TRUTH
+
+
 @pytest.mark.parametrize("stored", [SHIFTED, MOVED], ids=["1-11", "0-as-11"])
 def test_without_labels_new_waits_for_a_decision(tmp_path, stored):
     survey(tmp_path, stored, None)
     text = new_study([tmp_path / "survey.sav"], out=tmp_path / "study.yml").text
-    assert "# ? 1-11 are taken for 0-10; it may be that 11 alone stands for 0" in text
-    assert len(check_study(tmp_path / "study.yml")["waiting"]) == 1
+    assert "# ? decide: 1-11 for 0-10 (values: {1: 0, 2: 1, ..., 11: 10}), 11 for 0 (values: " in text
+    found = check_study(tmp_path / "study.yml")
+    assert len(found["waiting"]) == len(found["problems"]) == 1 and "and never 0: is 11 a blank" in found["problems"][0]
+    (tmp_path / "study.yml").write_text(text.replace("confirmed: false", "confirmed: true"))
+    with pytest.raises(StudyProblem, match="and never 0: is 11 a blank, or do 1-11 stand for 0-10, or 11 for 0"):
+        open_study(tmp_path / "study.yml").responses
     decided = {id(SHIFTED): "1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 5, 7: 6, 8: 7, 9: 8, 10: 9, 11: 10"}.get(
         id(stored), "11: 0, " + ", ".join(f"{i}: {i}" for i in range(1, 11))
     )
@@ -99,8 +125,8 @@ def test_the_refusals_word_for_word(tmp_path):
         study(tmp_path, "{scale: [0, 10], missing: [11], role: nps}").responses
     assert str(caught.value) == (
         "survey.sav: q1 holds 11 4 times and never 0: is 11 a blank, or do 1-11 stand for 0-10, or 11 for 0? Declare "
-        "values: {1: 0, ..., 11: 10} or {11: 0, 1: 1, ..., 10: 10} of item q1 in study.yml, or confirmed: true if it is "
-        "a blank"
+        "values: {1: 0, ..., 11: 10} or {11: 0, 1: 1, ..., 10: 10} of item q1 in study.yml, or missing: [11] with "
+        "confirmed: true if it is a blank"
     )
     with pytest.raises(StudyProblem) as caught:
         study(tmp_path, "{scale: [0, 10], role: nps, values: {1: 0, 2: 1}}").responses

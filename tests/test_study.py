@@ -9,6 +9,7 @@ import yaml
 
 from cxresearch import open_study
 from cxresearch.errors import StudyProblem
+from cxresearch.privacy import pseudonymise, study_key
 from cxresearch.study.codes import code_key, dates, names
 from cxresearch.study.schema import json_schema
 
@@ -40,6 +41,10 @@ tables:
 A = "RESPNUM,NETPRO,Q7ALL,Q7WALKWAYS,STRATA,WEIGHT,card\n1,10,5,6,1,0.5,007\n2,11,Blank,4,2,1.5,17.0\n3,0,4.0,,1,1,\n"
 B = "RESPNUM,NETPRO  ,Q7ALL,Q7WALKWAY,STRATA,WEIGHT,card\n1, 9 ,0,0,1.0,2,007\n2,6,3,5,2,1,99\n"
 CUSTOMERS = "card,opened,spend,tenure,home\n007,2010-02-03,120.5,3,North\n17,2011-01-01,-4,2,\n18,,,1,South\n"
+
+
+def pseudonyms(study, *ids):
+    return pseudonymise(pd.Series(ids), key=study_key(study.title)).tolist()
 
 
 def write(folder, text, **files):
@@ -96,9 +101,8 @@ def test_waves_names_and_labels(airport):
 
 
 def test_ids_keep_leading_zeros_and_whole_floats_equal_whole_numbers(airport):
-    assert airport.responses["customer"].tolist()[:2] == ["007", "17"] and pd.isna(
-        airport.responses["customer"].iloc[2]
-    )
+    ids = airport.read("responses").table["customer"]
+    assert ids.tolist()[:2] == ["007", "17"] and pd.isna(ids.iloc[2])
     assert names(pd.Series([17.0, np.nan])).tolist()[0] == "17" and names(pd.Series([2**60 + 1])).tolist() == [
         str(2**60 + 1)
     ]
@@ -106,7 +110,7 @@ def test_ids_keep_leading_zeros_and_whole_floats_equal_whole_numbers(airport):
 
 def test_revenue_follows_the_declared_decisions(airport):
     customers = airport.customers
-    assert customers["customer"].tolist() == ["007", "17"] and customers["revenue"].tolist() == [120.5, 0.0]
+    assert customers["customer"].tolist() == pseudonyms(airport, "007", "17") and customers["revenue"].tolist() == [120.5, 0.0]
     valid = airport.waterfall("customers").set_index("step").loc["valid"]
     assert (
         valid["reason"]
@@ -125,7 +129,9 @@ def test_waterfall_adds_up_and_names_what_was_received(airport):
 
 def test_matched_keeps_the_latest_answered_response_and_counts(airport):
     joined = airport.matched("responses", "customers")
-    assert joined[["customer", "wave", "recommend", "revenue"]].values.tolist() == [["007", "2018", 9.0, 120.5]]
+    assert joined[["customer", "wave", "recommend", "revenue"]].values.tolist() == [
+        [*pseudonyms(airport, "007"), "2018", 9.0, 120.5]
+    ]
     matched = airport.waterfall("responses").set_index("step").loc["matched"]
     assert (matched["rows"], matched["removed"]) == (1, 4)
     assert matched["reason"] == (
@@ -137,7 +143,7 @@ def test_matched_keeps_the_latest_answered_response_and_counts(airport):
 def test_matched_all_keeps_every_response_and_replaces_the_step(airport):
     airport.matched("responses", "customers")
     joined = airport.matched("responses", "customers", keep="all")
-    assert joined["customer"].tolist() == ["007", "17", "007"]
+    assert joined["customer"].tolist() == pseudonyms(airport, "007", "17", "007")
     waterfall = airport.waterfall("responses")
     assert (
         waterfall["step"].tolist() == ["received", "valid", "deduplicated", "matched", "used"]
@@ -273,7 +279,7 @@ def test_a_folder_stands_for_its_study_file(tmp_path):
 def test_exact_repetitions_are_dropped_and_counted(tmp_path):
     text = "title: T\ntables: {responses: {source: a.csv, id: id, items: {x: {scale: [1, 5], missing: [NA]}}}}\n"
     study = open_study(write(tmp_path, text, a="id,x,unused\n1,2,a\n1,2.0,b\n1, 2 ,c\n2,NA,d\n2,,e\n"))
-    assert study.responses["respondent"].tolist() == ["1", "2"]
+    assert study.responses["respondent"].tolist() == pseudonyms(study, "1", "2")
     row = study.waterfall("responses").set_index("step").loc["deduplicated"]
     assert (row["removed"], row["reason"]) == (3, "3 rows equal to another in every declared column")
 

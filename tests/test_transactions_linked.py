@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from cxresearch.errors import DataProblem
-from cxresearch.transactions import link_revenue
+from cxresearch.study import open_study
+from cxresearch.transactions import link_revenue, link_waves
+from cxresearch.transactions.waves import between, followed
 
 COLUMNS = dict(customer="customer", asked="asked", time="time", amount="amount", before="90 days", after=30)
 
@@ -81,6 +83,84 @@ def test_a_file_and_a_connection_give_what_the_frame_gives_and_equal_a_loop_in_p
         pd.testing.assert_frame_equal(link_revenue(asked, source, **COLUMNS).table, found)
 
 
+def test_a_window_shorter_than_the_purchase_cycle_warns_and_the_cycle_is_kept():
+    with pytest.warns(UserWarning) as caught:
+        found = link_revenue(answers(), payments(), **(COLUMNS | {"after": 15}))
+    assert str(caught[0].message) == (
+        "the window of 15 days after an answer is shorter than the purchase cycle: half of the times between a customer's purchases "
+        "are 16 days or longer"
+    )
+    assert found.purchase_cycle == 15.5  # gaps of 1, 89, 1 and 30 days
+
+
+def test_payments_in_the_future_or_in_two_currencies_are_refused():
+    ahead = pd.concat([payments(), payments()[:1].assign(time=pd.Timestamp("2199-01-01"))])
+    with pytest.raises(DataProblem) as problem:
+        link_revenue(answers(), ahead, **COLUMNS)
+    assert (
+        str(problem.value) == "time holds dates in the future (latest 2199-01-01); correct them or leave the rows out"
+    )
+    with pytest.raises(DataProblem) as problem:
+        link_revenue(answers(), payments().assign(currency=["EUR"] * 5 + ["USD"] * 3), **COLUMNS)
+    assert str(problem.value) == ("amount is in 2 currencies (EUR: 5, USD: 3); convert it to one before it is added up")
+
+
+# --- waves as a panel ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def example(root):
+    return open_study(root / "data" / "example" / "study.yml")
+
+
+def test_the_bundled_waves_make_a_panel_whose_windows_end_before_the_next_answer(example):
+    found = link_waves(example)
+    table = found.table
+    assert found.lacks == "" and sorted(table["period"].unique()) == [0, 1, 2, 3]
+    assert found.waterfall["step"].tolist()[-2:] == ["one a customer and wave", "used"]
+    assert found.waterfall["reason"].iloc[-1].endswith("with more returned than bought: revenue set to 0")
+    assert table["revenue_after"].min() == 0 and "affluence" in table.columns
+    days = between(table, "asked_on")
+    later = table.assign(period=table["period"] - 1)[["customer", "period", "asked_on"]]
+    both = table.merge(later, on=["customer", "period"], suffixes=("", "_next"))
+    inside = both["asked_on"] + pd.Timedelta(days, "D") <= both["asked_on_next"]
+    assert len(both) == followed(table) > 400 and inside.mean() > 0.9
+
+
+def test_a_payment_counts_in_the_panel_as_in_link_revenue(example):
+    found, days = link_waves(example, days=20).table, 20
+    row = found[found["revenue_after"] > 0].iloc[0]
+    paid = example.transactions
+    own = paid[(paid["customer"] == row["customer"]) & (paid["time"] >= row["asked_on"])]
+    assert row["revenue_after"] == pytest.approx(
+        own[own["time"] < row["asked_on"] + pd.Timedelta(days, "D")]["amount"].sum()
+    )
+
+
+@pytest.mark.parametrize(
+    ("gone", "why"),
+    [
+        ("    wave: wave ", "a lead needs wave, which study.yml does not declare"),
+        ("    customer: customer_id             # the link", "a lead needs customer, which study.yml does not declare"),
+    ],
+)
+def test_a_study_without_waves_or_customers_says_what_a_lead_needs(root, tmp_path, gone, why):
+    text = (root / "data" / "example" / "study.yml").read_text(encoding="utf-8")
+    assert gone in text
+    for file in (root / "data" / "example").glob("*.csv"):
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "study.yml").write_text(text.replace(gone, f"#{gone}"), encoding="utf-8")
+    found = link_waves(open_study(tmp_path / "study.yml"))
+    assert found.lacks == why and not len(found.table)
+
+
+def test_too_few_who_answer_twice_running_make_no_panel(example):
+    found = link_waves(example, min_rows=5000)
+    pairs = followed(link_waves(example).table)
+    assert found.lacks == f"{pairs} answers are followed by one of the same customer in the next wave, fewer than 5000"
+    assert not len(found.table) and len(found.waterfall) == 6
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -96,6 +176,10 @@ def test_a_file_and_a_connection_give_what_the_frame_gives_and_equal_a_loop_in_p
         (
             {"customer": pd.Series(["a", 1, 2, 3], dtype=object)},
             "customer holds ids of 2 types (int: 3, str: 1); make them all text, or all numbers",
+        ),
+        (
+            {"asked": pd.Timestamp("2199-01-01")},
+            "asked holds 4 dates in the future (latest 2199-01-01); correct them or leave the rows out",
         ),
         (
             {"asked": pd.Timestamp("2024-01-01", tz="UTC")},

@@ -9,12 +9,11 @@ import sys
 from cxresearch import __version__
 from cxresearch.cli.lab import add_lab
 from cxresearch.cli.records import add_compare, add_deck, add_sign, add_verify
-from cxresearch.cli.run import add_run
+from cxresearch.cli.run import INTERRUPTED, add_run
 from cxresearch.cli.schedule import add_schedule
 from cxresearch.cli.study import add_check, add_forget, add_new
 from cxresearch.errors import DataProblem
 
-INTERRUPTED = 130
 COMMANDS = (add_new, add_check, add_run, add_lab, add_compare, add_verify, add_sign, add_deck, add_schedule, add_forget)  # in the order of the help
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 OVERLAPS = ("allow", "skip", "wait", "kill")
+INTERRUPTED = 130
 
 
 def add_run(commands) -> None:
@@ -99,13 +100,13 @@ def _run(given) -> int:
     from cxresearch.study import open_study
 
     help_by, home = operate.as_words(given.on_failure) if given.on_failure else (), Path.cwd()
-    folder, reason = None, ""
+    folder, reason, progress = None, "", _Progress()
     try:
         opened = open_study(given.study)
         declared = opened.reports.get(given.report)
         if not help_by and declared and declared.on_failure:
             help_by, home = declared.on_failure, Path(opened.path).parent
-        with _stopped_like_interrupted(), _pool(given, opened) as pool, _Progress() as progress:
+        with _stopped_like_interrupted(), _pool(given, opened) as pool, progress:
             ended = operate.carry_out(opened, _start(given, pool), planned=progress.expect, tell=progress.tell)
         folder, reason = ended.index.parent, "" if ended.whole else "some notebook failed"
     except Overlap as other:
@@ -114,6 +115,11 @@ def _run(given) -> int:
     except (DataProblem, OSError) as problem:
         reason = str(problem)
         raise
+    except KeyboardInterrupt:
+        if not progress.reports:
+            raise
+        print(f"cxresearch: interrupted; reports kept for the next start: {progress.reports}", file=sys.stderr)
+        return INTERRUPTED
     finally:
         if reason and help_by:
             _call(operate, help_by, folder, reason, home)
@@ -190,7 +196,7 @@ class _Progress:
     """A bar on stderr with the time left, over notebooks or reports; a line on stdout for each."""
 
     def __init__(self):
-        self.bar, self.width = None, 0
+        self.bar, self.width, self.reports = None, 0, 0
 
     def __enter__(self):
         return self
@@ -215,6 +221,7 @@ class _Progress:
         return f"{outcome.status:<7}  {outcome.task.name:<{self.width}}  {seconds}  {outcome.reason or ''}".rstrip()
 
     def _report(self, entry: dict) -> str:
+        self.reports += entry["status"] == "ok"
         status = "unchanged" if entry["unchanged"] else entry["status"]
         seconds = f"{entry['seconds']:5.1f} s" if entry.get("seconds") else " " * 7
         said = entry["reason"] or entry.get("headline") or ""

@@ -7,8 +7,8 @@ from scipy import stats
 from cxresearch.drivers.certainty import Certainty
 from cxresearch.drivers.linear import LinearFit, dependent_columns
 from cxresearch.drivers.parts import METHODS
-from cxresearch.drivers.resampling import ranks
-from cxresearch.drivers.subsets import conditional_dominance
+from cxresearch.drivers.resampling import design_units, ranks
+from cxresearch.drivers.subsets import TOLERANCE, conditional_dominance
 from cxresearch.findings import Check, listing, number
 
 DOMINANCE = 15  # terms up to which the dominance table is written
@@ -108,6 +108,8 @@ def further_tables(fit: LinearFit, read: Certainty) -> dict[str, pd.DataFrame]:
                 "estimate": gains.ravel(),
             }
         )
+    if isinstance(fit, LinearFit) and set(fit.terms.sizes) == {1} and not fit.terms.n_always:
+        tables["diagnostics"] = _diagnostics(fit)
     if read.pooled is not None:
         tables["imputation"] = read.pooled
     if fit.terms.share_exposed:
@@ -119,6 +121,21 @@ def _methods(fit) -> pd.DataFrame:
     shares = {m: _shares(fit.methods[m]) for m in METHODS}
     return pd.DataFrame(
         {"term": list(fit.terms.names), **shares, **{f"rank_{m}": ranks(fit.methods[m]) for m in METHODS}}
+    )
+
+
+def _diagnostics(fit) -> pd.DataFrame:
+    """Return squared coefficients, Pratt's b r and CAR scores (Zuber & Strimmer 2011): parts of R² by other rules."""
+    among, r, b = fit.correlation[:-1, :-1], fit.correlation[:-1, -1], fit.coefficients
+    values, vectors = np.linalg.eigh(among)
+    root = (vectors / np.sqrt(np.maximum(values, TOLERANCE))) * (values > TOLERANCE)
+    return pd.DataFrame(
+        {
+            "term": list(fit.terms.names),
+            "squared_coefficient": b**2,
+            "pratt": b * r,
+            "car": (root @ vectors.T @ r) ** 2,
+        }
     )
 
 
@@ -162,6 +179,10 @@ def importance_checks(fit: LinearFit, read: Certainty, table, summary, everyone,
             summary["p_value"] <= alpha,
         ),
     ]
+    if terms.cluster is not None:
+        stratum, unit = design_units(len(terms), terms.strata, terms.cluster)
+        df = int(unit.max() - stratum.max())
+        checks.append(Check("clusters less strata", df, "at least 20, else intervals are too narrow", df >= 20))
     if np.isnan(everyone.columns).any():
         share = float(everyone.complete().mean())
         checks.append(

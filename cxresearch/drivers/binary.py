@@ -28,35 +28,42 @@ class Logit:
         ).T.copy()
         self._target = (weights * y) @ self.x
 
+    def like(self, columns: np.ndarray, at, weights) -> "Logit":
+        """Return the model of respondents `at` with other columns and weights."""
+        return Logit(columns, self.y[at], weights)
+
     def start(self) -> np.ndarray:
         """Return the parameters of the model without columns."""
         share = np.average(self.y, weights=self.weights)
         return np.concatenate([[np.log(share / (1 - share))], np.zeros(self.n_parameters - 1)])
 
-    def evaluate(self, parameters: np.ndarray):
-        """Return log-likelihoods (G,), scores (G, k) and informations (G, k, k) at (G, k) parameters."""
+    def evaluate(self, parameters: np.ndarray, *, curvature: bool = True):
+        """Return log-likelihoods (G,), scores (G, k) and informations (G, k, k; or None) at (G, k) parameters."""
         total, k = len(parameters), self.n_parameters
-        softplus, sums = np.empty(total), np.empty((len(self._sides), total))
+        softplus, sums = np.empty(total), np.empty((len(self._sides) if curvature else k, total))
         at_once = max(1, CHUNK // len(self.y))
         for start in range(0, total, at_once):
             part = slice(start, start + at_once)
-            softplus[part], sums[:, part] = self._sums(parameters[part])
-        i, j = self._places
-        information = np.empty((total, k, k))
-        information[:, i, j] = information[:, j, i] = sums[k:].T
+            softplus[part], sums[:, part] = self._sums(parameters[part], len(sums))
+        information = None
+        if curvature:
+            i, j = self._places
+            information = np.empty((total, k, k))
+            information[:, i, j] = information[:, j, i] = sums[k:].T
         return parameters @ self._target - softplus, self._target - sums[:k].T, information
 
-    def _sums(self, parameters):
+    def _sums(self, parameters, n_sides: int):
         odds = np.minimum(self.x @ parameters.T, HIGHEST)
         np.exp(odds, out=odds)
         one_more = 1 + odds
         softplus = self._sum_of_logs(one_more)
         odds /= one_more
         k = self.n_parameters
-        sums = np.empty((len(self._sides), len(parameters)))
+        sums = np.empty((n_sides, len(parameters)))
         sums[:k] = self._sides[:k] @ odds
-        odds /= one_more
-        sums[k:] = self._sides[k:] @ odds
+        if n_sides > k:
+            odds /= one_more
+            sums[k:] = self._sides[k:] @ odds
         return softplus, sums
 
     def _sum_of_logs(self, values) -> np.ndarray:

@@ -14,13 +14,13 @@ from cxresearch.drivers.resampling import (
     ends,
     rank_probabilities,
     ranks,
-    replicate_weights,
     share_draws,
     simultaneous_differences,
+    weight_batches,
 )
 from cxresearch.inference import percentile_interval
 
-CELLS = 1 << 23  # of the weight matrix held at once
+TWICE = 200  # replicates whose skipped answers are imputed a second time
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ def read_draws(fit: LinearFit, *, n_boot: int, seed, confidence: float, kind: st
             np.nan,
         )
     draws = draw_all(fit, n_boot=n_boot, seed=seed)
-    deleted = fit.draw(_deleted(fit)).parts if kind == "bca" else None
+    # The acceleration is of one completed copy: noise of new imputations would swamp the deletion of a few rows.
+    whole = fit.each[0] if isinstance(fit, ImputedFit) else fit
+    deleted = whole.draw(_deleted(fit)).parts if kind == "bca" else None
     shares, drawn = fit.parts / fit.parts.sum(), share_draws(draws.parts)
     tail = np.nanquantile(ranks(draws.parts), [(1 - confidence) / 2, (1 + confidence) / 2], axis=0, method="nearest")
     pairs = simultaneous_differences(shares, drawn, confidence)
@@ -86,29 +88,21 @@ def read_draws(fit: LinearFit, *, n_boot: int, seed, confidence: float, kind: st
         _tied(fit, shares, drawn, pairs, confidence),
         tuple(float(e) for e in percentile_interval(draws.joint, confidence)),
         _halo(fit, draws, df),
-        fit.pooled(draws) if isinstance(fit, ImputedFit) else None,
+        fit.pooled(seed) if isinstance(fit, ImputedFit) else None,
     )
 
 
 def draw_all(fit: LinearFit, *, n_boot: int, seed) -> Draws:
-    """Return `n_boot` bootstrap replicates of the fit, a bounded number of weights at a time."""
-    rng = np.random.default_rng(seed)
-    terms = fit.terms
-    at_once = max(50, CELLS // max(len(terms), 1))
-    done = []
-    for start in range(0, n_boot, at_once):
-        weights = replicate_weights(
-            terms.weights,
-            n_boot=min(at_once, n_boot - start),
-            rng=rng,
-            strata=terms.strata,
-            cluster=terms.cluster,
-            fpc=terms.fpc,
-        )
+    """Return `n_boot` bootstrap replicates of the fit, a bounded number of weights at a time.
+
+    Where answers are imputed, the first replicates are imputed a second time, to take one imputation's noise out.
+    """
+    terms, done, again = fit.terms, [], None
+    for weights in weight_batches(terms.weights, n_boot=n_boot, seed=seed, **terms.design):
         done.append(fit.draw(weights))
-    return Draws(
-        *(np.concatenate([getattr(d, k) for d in done]) for k in ("parts", "joint", "coefficients", "correlations"))
-    )
+        if isinstance(fit, ImputedFit) and again is None:
+            again = fit.draw(weights[:TWICE])
+    return Draws.joined(done) if again is None else fit.settled(Draws.joined(done), again)
 
 
 def _deleted(fit) -> np.ndarray:

@@ -9,16 +9,18 @@ import pandas as pd
 
 from cxresearch.drivers.certainty import draw_all
 from cxresearch.drivers.figures import legend_below
+from cxresearch.drivers.likelihood import R2
 from cxresearch.drivers.linear import model_test
 from cxresearch.drivers.parts import METHODS
 from cxresearch.drivers.question import ask, check_chance, check_options, names_of, one_thread
 from cxresearch.drivers.resampling import ranks, share_draws
-from cxresearch.drivers.treatments import MISSING, fit_terms
-from cxresearch.errors import DataProblem, require_columns
+from cxresearch.drivers.terms import check_question, numeric
+from cxresearch.drivers.treatments import KINDS, MISSING, NOT_APPLICABLE, fit_terms
+from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import PALETTE, axes_or_new, intervals, wrap
 from cxresearch.findings import Check, Finding, interval, listing, number, percent
 from cxresearch.inference import kish_effective_n, percentile_interval
-from cxresearch.privacy import pool_small_groups
+from cxresearch.privacy import pool_small_groups, require_base
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -29,31 +31,48 @@ class DriverComparison(Finding):
     and driver the difference of shares (0-1), group less other group, with intervals that hold for all rows together.
     """
 
+    left_out: tuple[str, ...] = ()
+    by_chance: tuple[str, ...] = ()
+
     def sentence(self) -> str:
         d, s = self.further["differences"], self.summary
+        if d.empty:
+            return (
+                f"The drivers of {self.label(self.outcome)} are not compared: {s['method'].removeprefix('none: ')}; "
+                f"n = {number(s['n'], 0)}."
+            )
+        return self._found(d, s) + (
+            f" Left out for want of answers: {listing(self.left_out)}." if self.left_out else ""
+        )
+
+    def _found(self, d, s) -> str:
         bases = listing(
             f"{g} (n = {number(n, 0)})" for g, n in self.table.groupby("group", sort=False)["n"].first().items()
         )
         apart = d[d["told_apart"]]
+        chance = f"in {listing(self.by_chance)} they go with it no more than chance gives" if self.by_chance else ""
         if apart.empty:
-            return (
-                f"Not established that the drivers of {self.label(self.outcome)} differ between {bases}: no "
-                f"share's difference excludes zero "
-                f"when all {len(d)} are looked at together."
-            )
+            why = chance or f"no share's difference excludes zero when all {len(d)} are looked at together"
+            return f"Not established that the drivers of {self.label(self.outcome)} differ between {bases}: {why}."
         most = apart.loc[apart["estimate"].abs().idxmax()]
+        verb = "differs" if len(apart) == 1 else "differ"
         return (
-            f"Between {bases}, {len(apart)} of {len(d)} shares differ. The largest difference is "
+            f"Between {bases}, {len(apart)} of {len(d)} shares {verb}. The largest difference is "
             f"{self.label(most['term'])}: {most['group']} less "
             f"{most['other_group']} {number(100 * most['estimate'])} points of share "
             f"({interval(100 * most['conf_low'], 100 * most['conf_high'], s['confidence'])}, "
-            "all comparisons together)."
+            f"all comparisons together){'; ' if chance else ''}{chance}."
         )
 
     def plot(self, ax=None):
         order = self.table.groupby("term")["share"].mean().sort_values(ascending=False).index
         groups = list(self.table["group"].unique())
-        ax = axes_or_new(ax, rows=len(order) * (1 + len(groups) // 2) + 2)
+        if not groups:
+            ax = axes_or_new(ax, rows=1)
+            ax.set_axis_off()
+            ax.set_title("no two groups to compare")
+            return ax
+        ax = axes_or_new(ax, rows=round(len(order) * (0.6 + 0.3 * len(groups))) + 2)
         for k, g in enumerate(groups):
             t = self.table[self.table["group"] == g].set_index("term").loc[order]
             intervals(
@@ -63,7 +82,7 @@ class DriverComparison(Finding):
                 100 * t["share_low"],
                 100 * t["share_high"],
                 colour=PALETTE[k % len(PALETTE)],
-                offset=0.5 * (k - (len(groups) - 1) / 2) / len(groups),
+                offset=0.7 * (k - (len(groups) - 1) / 2) / len(groups),
                 label=wrap(str(g)),
             )
         ax.set_xlim(left=0)
@@ -79,7 +98,7 @@ def compare_drivers(
     *,
     outcome: str,
     drivers,
-    by: str,
+    by: str | None,
     kind: str = "linear",
     r2: str = "mcfadden",
     method: str = "shapley",
@@ -102,44 +121,59 @@ def compare_drivers(
 
     Each group is analysed as `driver_importance` does (see there for the parameters). Differences are drawn by
     independent bootstraps of the groups; their intervals are the bootstrap standard error times one critical value
-    for all pairs and drivers. Respondents who answered in several groups make them too wide, not too narrow, when
-    they answer alike. Groups under `min_base` are pooled first.
+    for all pairs and drivers. Where the drivers of a group are not beyond chance, its shares are noise and none of
+    them is told apart. Respondents who answered in several groups make them too wide, not too narrow, when
+    they answer alike. Groups under `min_base` are pooled first; those with too few answers are left out and named.
+
+    Parameters
+    ----------
+    by : column, or None where a study has none
+        With fewer than two groups that can be analysed the finding says that nothing is compared.
 
     Raises
     ------
     DataProblem
-        As `driver_importance`, naming the group; also where `by` has fewer than two groups.
+        As `driver_importance`, naming the group.
     """
-    require_columns(responses, by, where="responses")
-    check_options(confidence=confidence, method=(method, METHODS), missing=(missing, MISSING))
+    require_columns(responses, by, weight, strata, cluster, fpc, where="responses")
+    check_options(
+        confidence=confidence,
+        kind=(kind, KINDS),
+        r2=(r2, R2),
+        method=(method, METHODS),
+        missing=(missing, MISSING),
+        not_applicable=(not_applicable, NOT_APPLICABLE),
+    )
     check_chance(n_boot, seed)
     if not n_boot:
         raise DataProblem("compare_drivers needs replicates to say whether shares differ; give n_boot of at least 100")
-    groups = pool_small_groups(responses[by], min_base=min_base)
-    names = sorted(groups.dropna().unique(), key=str)
-    if len(names) < 2:
-        raise DataProblem(f"{by!r} has {len(names)} group(s); at least two are needed to compare drivers")
+    drivers, always = names_of(drivers), names_of(always)
+    check_question(responses, outcome=outcome, drivers=drivers, blocks=blocks, always=always)
     options = dict(
         outcome=outcome,
-        drivers=names_of(drivers),
+        drivers=drivers,
         blocks=blocks,
-        always=names_of(always),
+        always=always,
         not_applicable=not_applicable,
         missing=missing,
         min_rows=min_rows,
         min_base=min_base,
         design=dict(weight=weight, strata=strata, cluster=cluster, fpc=fpc),
     )
-    found = {
-        g: _one(responses[groups == g], g, by, options, dict(kind=kind, r2=r2, method=method), n_boot, (seed, k))
-        for k, g in enumerate(names)
-    }
-    table = pd.concat([_rows(g, fit, draws, confidence) for g, (fit, draws) in found.items()], ignore_index=True)
-    n = sum(len(fit.terms) for fit, _ in found.values())
+    model = dict(kind=kind, r2=r2, method=method)
+    found, left_out = _each_group(responses, by, options, model, n_boot, seed)
+    shown = (outcome, by, confidence, n_boot, labels)
+    if len(found) < 2:
+        return _not_compared(responses, found, left_out, min_base, *shown)
+    return _compared(found, left_out, method, weight is not None, *shown)
+
+
+def _compared(found, left_out, method, weighted, outcome, by, confidence, n_boot, labels) -> DriverComparison:
+    chance = [g for g, (fit, _) in found.items() if model_test(fit.terms, fit.moments)[0] > 1 - confidence]
     weights = np.concatenate([fit.terms.weights for fit, _ in found.values()])
     summary = {
-        "n": n,
-        **({"n_effective": kish_effective_n(weights)} if weight else {}),
+        "n": len(weights),
+        **({"n_effective": kish_effective_n(weights)} if weighted else {}),
         "method": f"{method} in each group, independent bootstraps",
         "confidence": confidence,
         "n_boot": n_boot,
@@ -148,11 +182,55 @@ def compare_drivers(
         "compare_drivers",
         outcome,
         by,
-        table,
+        pd.concat([_rows(g, fit, draws, confidence) for g, (fit, draws) in found.items()], ignore_index=True),
         summary,
-        _checks(found, confidence),
+        _checks(found, left_out, chance),
         dict(labels or {}),
-        {"differences": _differences(found, confidence)},
+        {"differences": _differences(found, chance, confidence)},
+        tuple(map(str, left_out)),
+        tuple(map(str, chance)),
+    )
+
+
+def _each_group(responses, by, options, model, n_boot, seed) -> tuple[dict, dict]:
+    """Return fit and draws by group, and what is wrong with the groups that have too few answers."""
+    if by is None:
+        return {}, {}
+    groups = pool_small_groups(responses[by], min_base=options["min_base"])
+    found, left_out = {}, {}
+    for k, g in enumerate(sorted(groups.dropna().unique(), key=str)):
+        try:
+            found[g] = _one(responses[groups == g], g, by, options, model, n_boot, (seed, k))
+        except TooFewRespondents as problem:
+            left_out[g] = str(problem)
+    return found, left_out
+
+
+def _not_compared(responses, found, left_out, min_base, outcome, by, confidence, n_boot, labels) -> DriverComparison:
+    answered = int((~np.isnan(numeric(responses, outcome))).sum())
+    if not answered:
+        raise TooFewRespondents(f"no row of {len(responses)} answered {outcome!r} and can be used")
+    require_base(answered, min_base=min_base, what="compare_drivers")
+    have = f"of {len(found) + len(left_out)} group(s) of {by}, {len(found)} can be analysed, and two are needed"
+    have += f" ({next(iter(left_out.values()))})" if left_out else ""
+    why = "there is no column of groups" if by is None else have
+    columns = ["group", "term", "estimate", "conf_low", "conf_high", "share", "share_low", "share_high", "rank", "n"]
+    summary = {
+        "n": answered,
+        "method": f"none: {why}",
+        "confidence": confidence,
+        "n_boot": n_boot,
+    }
+    return DriverComparison(
+        "compare_drivers",
+        outcome,
+        by,
+        pd.DataFrame(columns=columns),
+        summary,
+        (Check("groups that can be analysed", len(found), "at least 2", False),),
+        dict(labels or {}),
+        {"differences": pd.DataFrame(columns=["group", "other_group", *columns[1:5], "std_error", "told_apart"])},
+        tuple(map(str, left_out)),
     )
 
 
@@ -161,7 +239,7 @@ def _one(rows, group, by, options, model, n_boot, seed):
         terms, _ = ask(rows, function="compare_drivers", **options)
         fit = fit_terms(terms, missing=options["missing"], seed=seed[0], **model)
     except DataProblem as problem:
-        raise type(problem)(f"{by} = {group!r}: {problem}") from None
+        raise type(problem)(f"{by} = {getattr(group, 'item', lambda: group)()!r}: {problem}") from None
     return fit, draw_all(fit, n_boot=n_boot, seed=seed)
 
 
@@ -184,7 +262,7 @@ def _rows(group, fit, draws, confidence) -> pd.DataFrame:
     )
 
 
-def _differences(found, confidence) -> pd.DataFrame:
+def _differences(found, chance, confidence) -> pd.DataFrame:
     rows, centred = [], []
     for a, b in combinations(found, 2):
         drawn = share_draws(found[a][1].parts) - share_draws(found[b][1].parts)
@@ -197,13 +275,14 @@ def _differences(found, confidence) -> pd.DataFrame:
     error = np.maximum(centred.std(axis=0, ddof=1), 1e-12)
     half = np.quantile(np.abs(centred / error).max(axis=1), confidence) * error
     low, high = table["estimate"] - half, table["estimate"] + half
-    return table.assign(std_error=error, conf_low=low, conf_high=high, told_apart=(low > 0) | (high < 0))
+    sure = ~table[["group", "other_group"]].isin(chance).any(axis=1)
+    return table.assign(std_error=error, conf_low=low, conf_high=high, told_apart=((low > 0) | (high < 0)) & sure)
 
 
-def _checks(found, confidence) -> tuple[Check, ...]:
+def _checks(found, left_out, chance) -> tuple[Check, ...]:
     fewest = min(len(fit.terms) for fit, _ in found.values())
-    unsure = [g for g, (fit, _) in found.items() if model_test(fit)[0] > 1 - confidence]
     return (
         Check("rows of the smallest group", fewest, "at least 200", fewest >= 200),
-        Check("groups whose drivers are not beyond chance", listing(unsure), "none", not unsure),
+        Check("groups left out for want of answers", listing(map(str, left_out)), "none", not left_out),
+        Check("groups whose drivers are not beyond chance", listing(map(str, chance)), "none", not chance),
     )

@@ -16,7 +16,7 @@ from cxresearch.drivers.halo import common_only_test
 from cxresearch.drivers.missing import em_moments
 from cxresearch.drivers.parts import parts_of
 from cxresearch.drivers.question import ask, check_chance, check_options, names_of, one_thread, ratings_only
-from cxresearch.drivers.resampling import design_units, ranks, replicate_weights, share_draws
+from cxresearch.drivers.resampling import design_units, ranks, share_draws, weight_batches
 from cxresearch.drivers.subsets import packed, unpacked
 from cxresearch.drivers.terms import numeric
 from cxresearch.errors import DataProblem, require_columns
@@ -25,6 +25,7 @@ from cxresearch.findings import Check, Finding, interval, number, percent
 from cxresearch.inference import kish_effective_n, percentile_interval
 
 MISSING = ("em", "listwise")
+LEAST = 4  # ratings whose departures from one factor can be tested
 HALF = 0.5  # of the ratings' variance: above it one factor is most of what they say
 
 
@@ -42,20 +43,23 @@ class HaloCheck(Finding):
             f"The first factor of the {len(self.table)} ratings holds {percent(s['first_factor'])} of their variance "
             f"({interval(100 * s['first_low'], 100 * s['first_high'], s['confidence'], 0)}; n = {number(s['n'], 0)}). "
         )
-        if not s["p_value"] <= 1 - s["confidence"]:
+        if s["p_value"] > 1 - s["confidence"]:
             return base + (
                 f"Not established that any driver goes with {self.label(self.outcome)} beyond what all ratings share "
                 f"(p = {number(s['p_value'], 3)})."
             )
+        held = (
+            f"With it held, the drivers account for {percent(s['r2_held'], 1)} of the variance of "
+            f"{self.label(self.outcome)} instead of {percent(s['r2'], 1)}"
+        )
+        if np.isnan(s["p_value"]):
+            return base + f"{held}; whether that is beyond chance is not tested with fewer than {LEAST} ratings."
         moved = int((self.table["rank"] != self.table["rank_held"]).sum())
         top = self.table.loc[self.table["rank_held"].idxmin()]
         return base + (
-            f"With it held, the drivers account for {percent(s['r2_held'], 1)} of the variance of "
-            f"{self.label(self.outcome)} instead of "
-            f"{percent(s['r2'], 1)}; {self.label(top['term'])} has the largest share of that, "
-            f"{percent(top['share_held'])} "
+            f"{held}; {self.label(top['term'])} has the largest share of that, {percent(top['share_held'])} "
             f"({interval(100 * top['share_held_low'], 100 * top['share_held_high'], s['confidence'], 0)}), and "
-            f"{moved} of {len(self.table)} ranks change. "
+            f"{moved} of {len(self.table)} ranks {'changes' if moved == 1 else 'change'}. "
             "The common part may be halo or may be meant."
         )
 
@@ -103,13 +107,13 @@ def halo_check(
 
     The first principal component of the ratings' correlations enters as a control in every subset; the drivers' parts
     then sum to R² less what it explains alone. The test asks whether cov(driver, outcome) is proportional to the
-    drivers' loadings on one factor. With a `marker`, an item that should go with nothing, r is adjusted to
+    drivers' loadings on one factor; it needs four drivers. With a `marker`, an item that should go with nothing, r is adjusted to
     (r - r_M) / (1 - r_M), r_M the marker's correlation with the outcome (Lindell & Whitney 2001).
 
     Raises
     ------
     DataProblem, TooFewRespondents
-        As `driver_importance`; also under four drivers, or where one is no rating.
+        As `driver_importance`; also where a driver is no rating.
     """
     check_options(
         confidence=confidence, missing=(missing, MISSING), not_applicable=(not_applicable, ("exposure", "exclude"))
@@ -129,15 +133,12 @@ def halo_check(
         min_base=min_base,
         design=design,
         not_applicable=not_applicable,
-        least=4,
     )
     moments = em_moments(ratings_only(terms, "halo_check"), terms.weights)
-    rng = np.random.default_rng(seed)
-    weights = replicate_weights(
-        terms.weights, n_boot=n_boot, rng=rng, strata=terms.strata, cluster=terms.cluster, fpc=terms.fpc
-    )
-    point, drawn = unpacked(moments.correlations()), unpacked(moments.correlations(weights))
-    value, p_value = common_only_test(point, drawn, _df(terms))
+    batches = weight_batches(terms.weights, n_boot=n_boot, seed=seed, **terms.design)
+    point = unpacked(moments.correlations())
+    drawn = np.concatenate([unpacked(moments.correlations(weights)) for weights in batches])
+    p_value = common_only_test(point, drawn, _df(terms))[1] if len(terms.names) >= LEAST else np.nan
     table, joint = _table(terms.names, point, drawn, confidence)
     if marker is not None:
         table["adjusted_correlation"] = _adjusted(table["correlation"], responses, marker, outcome, weight)
@@ -229,9 +230,9 @@ def _checks(table, summary) -> tuple[Check, ...]:
         ),
         Check(
             "more than a common factor (p)",
-            round(summary["p_value"], 4),
+            f"not tested: fewer than {LEAST} ratings" if np.isnan(summary["p_value"]) else round(summary["p_value"], 4),
             f"at most {number(alpha, 2)}",
-            summary["p_value"] <= alpha,
+            bool(summary["p_value"] <= alpha),
         ),
         Check("largest change of a rank", moved, "at most 2", moved <= 2),
     )

@@ -13,15 +13,14 @@ from cxresearch.drivers.likelihood import R2
 from cxresearch.drivers.linear import LinearFit, model_test
 from cxresearch.drivers.parts import METHODS
 from cxresearch.drivers.question import ask, check_chance, check_options, names_of, one_thread
-from cxresearch.drivers.treatments import MISSING, compare_treatments, fit_terms
+from cxresearch.drivers.treatments import KINDS, MISSING, NOT_APPLICABLE, compare_treatments, fit_terms
 from cxresearch.findings import Finding, interval, listing, number, percent
 from cxresearch.inference import kish_effective_n
 
-KINDS = ("linear", "binary", "ordered")
-NOT_APPLICABLE = ("exposure", "exclude")
 MODEL_WORDS = {"linear": "", "binary": "; logistic, {}", "ordered": "; cumulative logit, {}"}
 PSEUDO = {"mcfadden": "a McFadden R²", "nagelkerke": "a Nagelkerke R²", "tjur": "a Tjur R²"}
 INTERVALS = ("percentile", "bca")
+TREATED = {"em": "em", "imputed": "imputation"}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -32,10 +31,15 @@ class DriverImportance(Finding):
     `share` (of the terms' joint R², 0-1) with `share_low`, `share_high`; `rank` with the interval of its bootstrap
     draws; Johnson's relative weight as a share; correlation and standardised coefficient; `direction`; the share
     that met the touchpoint. ``tables()`` adds ranks (probability of each), differences (all pairs, intervals that
-    hold together), methods, and where they apply missing, exposure and dominance.
+    hold together), methods, and where they apply missing, exposure, dominance and diagnostics (Pratt, CAR).
     """
 
     tied: tuple[str, ...] = field(default=())
+
+    @property
+    def chart(self):
+        names = ("table", "value", "low", "high", "title")
+        return dict(zip(names, ("tidy", "share", "share_low", "share_high", "Share of explained variance")))
 
     def sentence(self) -> str:
         s = self.summary
@@ -150,7 +154,8 @@ def driver_importance(
         What a never-met touchpoint becomes; "exclude" leaves out rows that never met one of them.
     missing : {"em", "listwise", "imputed"}
         Skipped answers: maximum likelihood under joint normality (every row that answered the outcome and at least
-        one driver is used; kind "linear"), complete rows only, or 20 imputations pooled by Rubin's rules.
+        one driver is used; kind "linear"), complete rows only, or the mean of 20 imputations, with one imputation
+        inside each replicate of the bootstrap.
     n_boot : int
         Bootstrap replicates (clusters within strata); 0 gives no interval.
     interval : {"percentile", "bca"}
@@ -196,7 +201,7 @@ def driver_importance(
     )
     options = dict(kind=kind, r2=r2, method=method, seed=seed)
     fit = fit_terms(terms, missing=missing, **options)
-    p_value, df = model_test(fit)
+    p_value, df = model_test(fit.terms, fit.moments)
     read = read_draws(fit, n_boot=n_boot, seed=seed, confidence=confidence, kind=interval, df=df)
     table = importance_table(fit, read)
     further = further_tables(fit, read)
@@ -230,7 +235,7 @@ def _summary(fit: LinearFit, read, p_value, confidence, n_boot, missing, interva
         **({"n_effective": kish_effective_n(fit.terms.weights)} if weighted else {}),
         "method": how
         + MODEL_WORDS[kind].format(PSEUDO[r2][2:])
-        + (f"; skipped answers by {missing}" if skipped else "")
+        + (f"; skipped answers by {TREATED[missing]}" if skipped else "")
         + (f"; {interval} bootstrap" if n_boot else ""),
         "measure": "R²" if kind == "linear" else PSEUDO[r2],
         "r2": fit.joint,

@@ -10,9 +10,10 @@ from cxresearch.drivers.performance import check_scale
 from cxresearch.drivers.question import ask, check_chance, check_options, names_of, one_thread, ratings_only
 from cxresearch.drivers.regression import fit_slopes
 from cxresearch.drivers.terms import met, numeric
+from cxresearch.drivers.words import bracketed
 from cxresearch.errors import DataProblem
 from cxresearch.figures import axes_or_new, intervals, wrap
-from cxresearch.findings import Check, Finding, interval, number, percent
+from cxresearch.findings import Check, Finding, number, percent
 from cxresearch.inference import kish_effective_n, percentile_interval
 
 MISSING = ("em", "listwise")
@@ -35,16 +36,15 @@ class SimulatedImprovement(Finding):
         else:
             verdict = ""
         nps = (
-            f", and {number(row['nps_change'])} NPS points "
-            f"({interval(row['nps_low'], row['nps_high'], s['confidence'])})"
+            f", and {number(row['nps_change'])} NPS points{bracketed(row['nps_low'], row['nps_high'], s['confidence'])}"
             if "nps_change" in row
             else ""
         )
         return (
             f"If {what} were rated higher as asked, up to the scale's end, the fitted model predicts "
             f"{verdict}{number(row['estimate'], 2)} points of "
-            f"{self.label(self.outcome)} "
-            f"({interval(row['conf_low'], row['conf_high'], s['confidence'], 2)}){nps}; n = {number(s['n'], 0)}. "
+            f"{self.label(self.outcome)}"
+            f"{bracketed(row['conf_low'], row['conf_high'], s['confidence'], 2)}{nps}; n = {number(s['n'], 0)}. "
             "That is the association carried over, not a tested change."
         )
 
@@ -120,7 +120,7 @@ def simulate_improvement(
     slopes = fit_slopes(terms.columns, terms, n_boot=n_boot, seed=seed)
     rises = {d: _rise(responses, d, points, scale[1]) for d, points in improve.items()}
     y, w = numeric(responses, outcome), np.ones(len(responses)) if weight is None else numeric(responses, weight)
-    at = [terms.rating[d] for d in improve]
+    at = [terms.rating[str(d)] for d in improve]
     moves = np.stack(list(rises.values()), axis=1)
     table = _table(
         list(improve.items()), moves, y, w, slopes.estimate[at], slopes.drawn[:, at], outcome_scale, confidence

@@ -20,7 +20,9 @@ from cxresearch.errors import DataProblem
 R2 = ("mcfadden", "nagelkerke", "tjur")
 STEPS = 60
 TOGETHER = 32  # subsets in one product with the replicates' weights
-NEAR = 1e-3  # of the Newton decrement: adding it to the log-likelihood then leaves an error of third order, below 1e-6
+# Of the Newton decrement: adding it to the log-likelihood then leaves an error of third order, below 1e-6; where the
+# parameters themselves are read, the last step leaves none.
+NEAR, EXACTLY = 1e-3, 1e-10
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class SubsetFits:
     inverse: np.ndarray
 
 
-def fit_subsets(model, members) -> SubsetFits:
-    """Fit every subset of terms, the largest first.
+def fit_subsets(model, members, *, near: float = NEAR) -> SubsetFits:
+    """Fit every subset of terms, the largest first and exactly.
 
     Parameters
     ----------
@@ -48,6 +50,7 @@ def fit_subsets(model, members) -> SubsetFits:
         Parameters that belong to no term (intercept, thresholds, controls) are in every subset.
     members : list of p index arrays
         Which parameters belong to each term.
+    near : Newton decrement at which a subset's last step is taken.
     """
     p, k = len(members), model.n_parameters
     holds = np.ones((1 << p, k), dtype=bool)
@@ -55,10 +58,10 @@ def fit_subsets(model, members) -> SubsetFits:
         holds[np.ix_(np.arange(1 << p) >> i & 1 == 0, columns)] = False
     fits = SubsetFits(np.zeros((1 << p, k)), np.zeros(1 << p), np.zeros((1 << p, k, k)))
     full = np.array([(1 << p) - 1])
-    _newton(model, fits, full, np.tile(model.start(), (1, 1)), holds)
+    _newton(model, fits, full, model.start()[None], holds, EXACTLY)
     for size in range(p - 1, -1, -1):
         subsets = np.flatnonzero(subset_sizes(p) == size)
-        _newton(model, fits, subsets, _start(fits, subsets, members), holds)
+        _newton(model, fits, subsets, _start(fits, subsets, members), holds, near)
     return fits
 
 
@@ -79,7 +82,7 @@ def _start(fits, subsets, members) -> np.ndarray:
     return start
 
 
-def _newton(model, fits, subsets, parameters, holds) -> None:
+def _newton(model, fits, subsets, parameters, holds, near) -> None:
     """Fill in the fits of `subsets`, from `parameters`; a step that lowers the likelihood is halved."""
     inside = holds[subsets]
     parameters = parameters * inside
@@ -89,7 +92,7 @@ def _newton(model, fits, subsets, parameters, holds) -> None:
         inverse = _inverse(information, inside[open_])
         step = (inverse @ (score * inside[open_])[:, :, None])[:, :, 0]
         decrement = np.sum(step * score * inside[open_], axis=1) / 2
-        done = decrement < NEAR
+        done = decrement < near
         at = subsets[open_[done]]
         fits.parameters[at] = parameters[open_[done]] + step[done]
         fits.loglik[at] = loglik[open_[done]] + decrement[done]
@@ -133,14 +136,13 @@ def null_loglik(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return weights.shape[1] * np.sum(shares * np.log(np.maximum(shares, 1e-300)), axis=0)
 
 
-def replicate_logliks(model, fits: SubsetFits, weights: np.ndarray) -> np.ndarray:
+def replicate_logliks(model, fits: SubsetFits, weights: np.ndarray, more=None) -> np.ndarray:
     """Return every subset's maximised log-likelihood under each row of `weights` (B, n), as (2^p, B).
 
     One Newton step from the sample's fit with the sample's information I: l_w(b) + u_w' I^-1 u_w / 2, u_w the
-    replicate's score. The error is of order n^(-1/2) in a log-likelihood of order n.
+    replicate's score. The error is of order n^(-1/2) in a log-likelihood of order n. Weights sum to the model's;
+    `more` adds what `filled_totals` returns, of rows whose weight is then zero here.
     """
-    scale = model.weights.sum() / weights.sum(axis=1, keepdims=True)
-    weights = np.ascontiguousarray(weights * scale)
     out = np.empty((len(fits.loglik), len(weights)))
     for start in range(0, len(out), TOGETHER):
         subsets = range(start, min(start + TOGETHER, len(out)))
@@ -149,13 +151,31 @@ def replicate_logliks(model, fits: SubsetFits, weights: np.ndarray) -> np.ndarra
         at = 0
         for s, (columns, inverse) in zip(subsets, rows):
             width = columns.shape[1]
-            score = totals[:, at + 1 : at + width]
-            out[s] = totals[:, at] + np.sum((score @ inverse) * score, axis=1) / 2
+            loglik, score = totals[:, at], totals[:, at + 1 : at + width]
+            if more is not None:
+                loglik, score = loglik + more[0][:, s], score + more[1][:, s][:, _free(fits, s)]
+            out[s] = loglik + np.sum((score @ inverse) * score, axis=1) / 2
             at += width
     return out
 
 
+def filled_totals(model, fits: SubsetFits, weights: np.ndarray, at, columns) -> tuple[np.ndarray, np.ndarray]:
+    """Return log-likelihoods (B, 2^p) and scores (B, 2^p, k) of rows `at` with their own (B, len(at), m) columns."""
+    loglik = np.zeros((len(weights), len(fits.loglik)))
+    score = np.zeros((*loglik.shape, model.n_parameters))
+    for b, w in enumerate(weights[:, at]):
+        drawn = w > 0
+        if drawn.any():
+            mine = model.like(columns[b][drawn], at[drawn], w[drawn])
+            loglik[b], score[b] = mine.evaluate(fits.parameters, curvature=False)[:2]
+    return loglik, score
+
+
+def _free(fits, s) -> np.ndarray:
+    return np.flatnonzero(np.diagonal(fits.inverse[s]))
+
+
 def _free_rows(model, fits, s):
-    free = np.flatnonzero(np.diagonal(fits.inverse[s]))
+    free = _free(fits, s)
     loglik, score = model.rows(fits.parameters[s])
     return np.column_stack([loglik, score[:, free]]), fits.inverse[s][np.ix_(free, free)]

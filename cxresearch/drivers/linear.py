@@ -35,6 +35,19 @@ class Draws:
     coefficients: np.ndarray
     correlations: np.ndarray
 
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Return the four arrays in order."""
+        return self.parts, self.joint, self.coefficients, self.correlations
+
+    @classmethod
+    def joined(cls, draws: list["Draws"]) -> "Draws":
+        """Return the replicates of several draws one after another."""
+        return cls(*(np.concatenate(arrays) for arrays in zip(*(d.arrays() for d in draws))))
+
+    def rows(self, at) -> "Draws":
+        """Return the replicates `at`."""
+        return Draws(*(array[at] for array in self.arrays()))
+
 
 @dataclass(frozen=True)
 class LinearFit:
@@ -74,7 +87,13 @@ class LinearFit:
 
     def draw(self, weights: np.ndarray) -> Draws:
         """Return parts, coefficients and correlations for each row of `weights` (B, n)."""
-        correlations = self.moments.correlations(weights)
+        return self._of(self.moments.correlations(weights))
+
+    def draw_filled(self, weights, filled, correlations) -> Draws:
+        """Return the same for rows completed in each replicate, from their packed `correlations`."""
+        return self._of(correlations)
+
+    def _of(self, correlations: np.ndarray) -> Draws:
         options = dict(sizes=self.terms.sizes, n_always=self.terms.n_always, method=self.method)
         parts = parts_of(correlations, orders=self.orders, **options)
         if self.orders is not None and self.method == "shapley":
@@ -142,8 +161,10 @@ def _sampled(left, correlations, options, seed):
 
 def standardised_coefficients(matrices: np.ndarray) -> np.ndarray:
     """Return the coefficients (batch, m) of all columns from (batch, m + 1, m + 1) correlations, outcome last."""
-    among = matrices[:, :-1, :-1] + 1e-9 * np.eye(matrices.shape[1] - 1)
-    return np.linalg.solve(among, matrices[:, :-1, -1:])[:, :, 0]
+    among, target = matrices[:, :-1, :-1], matrices[:, :-1, -1:]
+    near = among + 1e-9 * np.eye(among.shape[1])  # dependent drivers share; one refinement takes the ridge out again
+    first = np.linalg.solve(near, target)
+    return (first + np.linalg.solve(near, target - among @ first))[:, :, 0]
 
 
 def dependent_columns(correlation: np.ndarray) -> np.ndarray:
@@ -153,15 +174,14 @@ def dependent_columns(correlation: np.ndarray) -> np.ndarray:
     return left < 1e-8
 
 
-def model_test(fit: LinearFit) -> tuple[float, float]:
+def model_test(terms: Terms, moments: Moments) -> tuple[float, float]:
     """Return the p-value of "no term goes with the outcome beyond the controls", and the design's degrees of freedom.
 
     Rao's score test with the design's own covariance: under the null the mean products of term and outcome, both
     less what the controls explain, are zero. Their linearised covariance C gives (df - k + 1) / (k df) u' C^-1 u,
     compared with F(k, df - k + 1) (Korn & Graubard 1990, American Statistician 44, 270).
     """
-    terms = fit.terms
-    scores = _scores(fit.moments, terms.n_always)
+    scores = _scores(moments, terms.n_always)
     found = survey_mean(scores, weights=terms.weights, strata=terms.strata, cluster=terms.cluster, fpc=terms.fpc)
     rank = np.linalg.matrix_rank(found.covariance, hermitian=True, rtol=1e-9)
     value = found.mean @ np.linalg.pinv(found.covariance, hermitian=True, rcond=1e-9) @ found.mean

@@ -1,13 +1,22 @@
 """Binary and ordered outcomes: the fit of all subsets behind the same interface as the linear model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cxresearch.drivers.binary import Logit, logistic_relative_weights, tjur_unexplained
-from cxresearch.drivers.likelihood import SubsetFits, fit_subsets, null_loglik, replicate_logliks, unexplained
+from cxresearch.drivers.likelihood import (
+    EXACTLY,
+    NEAR,
+    SubsetFits,
+    filled_totals,
+    fit_subsets,
+    null_loglik,
+    replicate_logliks,
+    unexplained,
+)
 from cxresearch.drivers.linear import Draws, dependent_columns
-from cxresearch.drivers.moments import Moments, complete_moments, standardised
+from cxresearch.drivers.moments import Moments, complete_moments, scaling, standardised
 from cxresearch.drivers.ordered import CumulativeLogit, parallel_lines
 from cxresearch.drivers.parts import FROM_SUBSETS, METHODS, noise_floor, parts_of
 from cxresearch.drivers.subsets import mean_by_size, unpacked
@@ -49,8 +58,45 @@ class LikelihoodFit:
 
     def draw(self, weights: np.ndarray) -> Draws:
         """Return parts, joint pseudo-R², coefficients and correlations for each row of `weights` (B, n)."""
-        correlations = self.moments.correlations(weights)
-        left = self._replicate_residuals(weights)
+        weights = self._scaled(weights)
+        if self.r2 == "tjur":
+            left = tjur_unexplained(self.model, self.fits.parameters, self.fits.inverse, weights)
+        else:
+            left = self._unexplained(weights, replicate_logliks(self.model, self.fits, weights))
+        score = weights @ self.model.rows(self.fits.parameters[-1])[1]
+        return self._of(weights, left, score, self.moments.correlations(weights))
+
+    def draw_filled(self, weights, filled, correlations) -> Draws:
+        """Return the same for rows completed in each replicate, with their packed `correlations`."""
+        if self.r2 == "tjur" or self.method == "relative_weights":
+            return Draws.joined([self._with(c, filled.at, w).draw(w[None]) for c, w in zip(filled.columns, weights)])
+        weights = self._scaled(weights)
+        mean, spread = scaling(self.terms.columns, self.terms.weights)
+        columns = ((filled.columns - mean) / spread)[:, :, :-1]
+        more = filled_totals(self.model, self.fits, weights, filled.at, columns)
+        rest = weights.copy()
+        rest[:, filled.at] = 0.0
+        left = self._unexplained(weights, replicate_logliks(self.model, self.fits, rest, more))
+        score = rest @ self.model.rows(self.fits.parameters[-1])[1] + more[1][:, -1]
+        return self._of(weights, left, score, correlations)
+
+    def _scaled(self, weights) -> np.ndarray:
+        return np.ascontiguousarray(weights * (self.model.weights.sum() / weights.sum(axis=1, keepdims=True)))
+
+    def _unexplained(self, weights, loglik) -> np.ndarray:
+        return unexplained(loglik, null_loglik(self.terms.columns[:, -1], weights), len(self.terms), self.r2)
+
+    def _with(self, columns, at, weights) -> "LikelihoodFit":
+        """Return the fit with other rows `at`, whose subsets still stand where this one's do."""
+        whole = self.terms.columns.copy()
+        whole[at] = columns
+        mean, spread = scaling(self.terms.columns, self.terms.weights)
+        x = ((whole - mean) / spread)[:, :-1]
+        model = self.model.like(x, np.arange(len(x)), self.model.weights)
+        terms = replace(self.terms, columns=whole)
+        return replace(self, terms=terms, model=model, moments=complete_moments(whole, self.terms.weights))
+
+    def _of(self, weights, left, score, correlations) -> Draws:
         if self.method == "relative_weights":
             parts = np.stack(
                 [_relative_weights(self.terms, self.model, w, c[:, None]) for w, c in zip(weights, correlations.T)],
@@ -58,18 +104,9 @@ class LikelihoodFit:
             )
         else:
             parts = FROM_SUBSETS[self.method](left)
-        return Draws(parts.T, left[0] - left[-1], self._replicate_coefficients(weights), unpacked(correlations))
-
-    def _replicate_residuals(self, weights) -> np.ndarray:
-        if self.r2 == "tjur":
-            return tjur_unexplained(self.model, self.fits.parameters, self.fits.inverse, weights)
-        null = null_loglik(self.terms.columns[:, -1], weights)
-        return unexplained(replicate_logliks(self.model, self.fits, weights), null, len(self.terms), self.r2)
-
-    def _replicate_coefficients(self, weights) -> np.ndarray:
-        full, inverse = self.fits.parameters[-1], self.fits.inverse[-1]
-        score = weights @ self.model.rows(full)[1] * (self.model.weights.sum() / weights.sum(axis=1, keepdims=True))
-        return (full + score @ inverse)[:, -(self.terms.columns.shape[1] - 1) :]
+        full = self.fits.parameters[-1] + score @ self.fits.inverse[-1]
+        coefficients = full[:, -(self.terms.columns.shape[1] - 1) :]
+        return Draws(parts.T, left[0] - left[-1], coefficients, unpacked(correlations))
 
 
 def fit_likelihood(terms: Terms, *, kind: str, r2: str, method: str) -> LikelihoodFit:
@@ -82,7 +119,8 @@ def fit_likelihood(terms: Terms, *, kind: str, r2: str, method: str) -> Likeliho
     weights = terms.weights * (len(terms) / terms.weights.sum())
     columns = standardised(terms.columns, weights)[:, :-1]
     model = MODELS[kind](columns, y, weights)
-    fits = fit_subsets(model, _members(terms, model.n_parameters - columns.shape[1]))
+    members = _members(terms, model.n_parameters - columns.shape[1])
+    fits = fit_subsets(model, members, near=EXACTLY if r2 == "tjur" else NEAR)
     null = float(null_loglik(y, weights[None])[0])
     residuals = (
         tjur_unexplained(model, fits.parameters)[:, 0]

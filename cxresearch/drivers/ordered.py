@@ -22,8 +22,9 @@ class CumulativeLogit:
         "leave out the driver that does, or use kind='linear'"
     )
 
-    def __init__(self, columns: np.ndarray, y: np.ndarray, weights: np.ndarray):
-        self.levels, code = np.unique(y, return_inverse=True)
+    def __init__(self, columns: np.ndarray, y: np.ndarray, weights: np.ndarray, levels=None):
+        self.levels = np.unique(y) if levels is None else levels
+        code = np.searchsorted(self.levels, y)
         cuts = len(self.levels) - 1
         above = np.concatenate([np.eye(cuts), np.zeros((1, cuts))])[code]  # the cut above the answer
         below = np.concatenate([np.zeros((1, cuts)), np.eye(cuts)])[code]
@@ -34,6 +35,10 @@ class CumulativeLogit:
         u, v, w = self.upper, self.lower, weights[:, None]
         crossed = u[:, i] * v[:, j] + v[:, i] * u[:, j]
         self._pairs = [(m * w).T.copy() for m in (u[:, i] * u[:, j], crossed, v[:, i] * v[:, j])]
+
+    def like(self, columns: np.ndarray, at, weights) -> "CumulativeLogit":
+        """Return the model of respondents `at` with other columns and weights, on the same answers."""
+        return CumulativeLogit(columns, self.levels[self.code[at]], weights, self.levels)
 
     def start(self) -> np.ndarray:
         """Return the parameters of the model without columns."""
@@ -58,8 +63,8 @@ class CumulativeLogit:
             slope_b * (1 - 2 * fb) - slope_b**2,
         )
 
-    def evaluate(self, parameters: np.ndarray):
-        """Return log-likelihoods (G,), scores (G, k) and informations (G, k, k) at (G, k) parameters."""
+    def evaluate(self, parameters: np.ndarray, *, curvature: bool = True):
+        """Return log-likelihoods (G,), scores (G, k) and informations (G, k, k; or None) at (G, k) parameters."""
         total, k, w = len(parameters), self.n_parameters, self.weights
         loglik, score, packed = np.empty(total), np.empty((total, k)), np.empty((total, len(self._pairs[0])))
         at_once = max(1, CHUNK // len(w))
@@ -68,7 +73,10 @@ class CumulativeLogit:
             value, da, db, daa, dab, dbb = self._derivatives(parameters[part])
             loglik[part] = w @ value
             score[part] = (da * w[:, None]).T @ self.upper + (db * w[:, None]).T @ self.lower
-            packed[part] = -sum(pair @ d for pair, d in zip(self._pairs, (daa, dab, dbb))).T
+            if curvature:
+                packed[part] = -sum(pair @ d for pair, d in zip(self._pairs, (daa, dab, dbb))).T
+        if not curvature:
+            return loglik, score, None
         information = np.empty((total, k, k))
         i, j = self._places
         information[:, i, j] = information[:, j, i] = packed

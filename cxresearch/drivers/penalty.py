@@ -13,13 +13,15 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.drivers.figures import legend_below
+from cxresearch.drivers.linear import model_test
 from cxresearch.drivers.performance import found_scale
 from cxresearch.drivers.question import ask, check_chance, check_options, names_of, one_thread, ratings_only
 from cxresearch.drivers.regression import fit_slopes
 from cxresearch.drivers.terms import Terms, build_terms, met, numeric
+from cxresearch.drivers.words import bracketed
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, wrap
-from cxresearch.findings import Check, Finding, interval, listing, number
+from cxresearch.findings import Check, Finding, listing, number
 from cxresearch.inference import kish_effective_n, percentile_interval
 
 MISSING = ("em", "listwise")
@@ -33,6 +35,8 @@ class PenaltyReward(Finding):
     ``tidy()``: one row per driver; `estimate` is the range reward - penalty with its interval.
     """
 
+    left_out: tuple[str, ...] = ()
+
     def sentence(self) -> str:
         s, t = self.summary, self.table
         widest = t.loc[t["estimate"].idxmax()]
@@ -44,12 +48,19 @@ class PenaltyReward(Finding):
             "; ".join(f"{k}: {listing(v)}" for k, v in sure.items() if v)
             or "for no driver does the interval allow a kind"
         )
+        left_out = f" Too few low or high ratings: {listing(map(self.label, self.left_out))}." if self.left_out else ""
+        among = f"the widest of {len(t)} drivers with the others held; " if len(t) > 1 else ""
+        if s["p_value"] > 1 - s["confidence"]:
+            drivers = f"the {len(t)} drivers" if len(t) > 1 else self.label(widest["term"])
+            return (
+                f"Not established: low and high ratings of {drivers} go with {self.label(self.outcome)} no more than "
+                f"chance gives (p = {number(s['p_value'], 3)}; n = {number(s['n'], 0)}).{left_out}"
+            )
         return (
             f"Between low and high ratings of {self.label(widest['term'])} lie {number(widest['estimate'], 2)} "
-            f"points of {self.label(self.outcome)} "
-            f"({interval(widest['conf_low'], widest['conf_high'], s['confidence'], 2)}), the widest of {len(t)} "
-            f"drivers with the others held; "
-            f"n = {number(s['n'], 0)}. By asymmetry, {said}; an association."
+            f"points of {self.label(self.outcome)}"
+            f"{bracketed(widest['conf_low'], widest['conf_high'], s['confidence'], 2)}{', ' if among else '; '}{among}"
+            f"n = {number(s['n'], 0)}. By asymmetry, {said}; an association.{left_out}"
         )
 
     def plot(self, ax=None):
@@ -95,7 +106,7 @@ def penalty_reward(
     Y = a + sum(penalty_k low_k + reward_k high_k); asymmetry = (reward - |penalty|) / (reward + |penalty|), Mikulić
     & Prebežac (2008), negative parts taken as zero. A driver is called *basic* when the asymmetry's whole interval is
     below zero, *excitement* when above, *performance* when it lies within a third of zero; otherwise *not established*.
-    A touchpoint never met has its own dummy. Rows that skipped an answer are left out, or handled by EM, which is
+    A touchpoint never met has its own dummy. A driver without low or high ratings is left out and named. Rows that skipped an answer are left out, or handled by EM, which is
     slow here: there are two or three columns per driver.
 
     Parameters
@@ -106,7 +117,7 @@ def penalty_reward(
     Raises
     ------
     DataProblem, TooFewRespondents
-        As `driver_importance`; also where a driver has no low or no high ratings.
+        As `driver_importance`; also where no driver has both low and high ratings.
     """
     check_options(confidence=confidence, missing=(missing, MISSING))
     check_chance(n_boot, seed)
@@ -125,21 +136,34 @@ def penalty_reward(
     )
     ratings_only(asked, "penalty_reward")
     low, high = _thirds(responses, drivers, low, high)
-    dummies = _dummies(responses, drivers, low, high)
     kept = [c for c in (outcome, *design.values()) if c is not None]
-    terms = build_terms(pd.concat([dummies, responses[kept]], axis=1), outcome=outcome, drivers=list(dummies), **design)
-    terms = terms.rows(terms.complete()) if missing == "listwise" else terms
-    counts = _counts(terms, drivers, min_base)
+
+    def terms_of(names) -> Terms:
+        dummies = _dummies(responses, names, low, high)
+        terms = build_terms(
+            pd.concat([dummies, responses[kept]], axis=1), outcome=outcome, drivers=list(dummies), **design
+        )
+        return terms.rows(terms.complete()) if missing == "listwise" else terms
+
+    lacking = _lacking(terms_of(drivers), drivers, min_base)
+    if len(lacking) == len(drivers):
+        raise TooFewRespondents(next(iter(lacking.values())))
+    drivers = [d for d in drivers if d not in lacking]
+    terms = terms_of(drivers)
     slopes = fit_slopes(terms.columns, terms, n_boot=n_boot, seed=seed)
-    table = _table(drivers, terms, slopes, counts, confidence)
+    table = _table(drivers, terms, slopes, confidence)
     summary = {
         "n": len(terms),
         **({"n_effective": kish_effective_n(terms.weights)} if weight else {}),
         "method": f"least squares on low (<= {low:.3g}) and high (>= {high:.3g}) ratings, bootstrap",
+        "p_value": model_test(terms, slopes.moments)[0],
         "confidence": confidence,
         "n_boot": n_boot,
     }
-    return PenaltyReward("penalty_reward", outcome, None, table, summary, _checks(table), dict(labels or {}))
+    checks = _checks(table, lacking)
+    return PenaltyReward(
+        "penalty_reward", outcome, None, table, summary, checks, dict(labels or {}), left_out=tuple(lacking)
+    )
 
 
 def _thirds(responses, drivers, low, high) -> tuple[float, float]:
@@ -167,22 +191,25 @@ def _dummies(responses, drivers, low, high) -> pd.DataFrame:
     return pd.DataFrame(columns, index=responses.index)
 
 
-def _counts(terms: Terms, drivers, min_base: int) -> dict[str, tuple[int, int]]:
-    counts = {
-        d: tuple(int(np.nansum(terms.columns[:, terms.columns_of(f"{d} {side}")])) for side in ("low", "high"))
-        for d in drivers
-    }
-    for d, sides in counts.items():
-        for side, n in zip(("low", "high"), sides):
-            if n < max(min_base, 2):
-                found = "none" if not n else f"fewer than {max(min_base, 2)}"
-                raise TooFewRespondents(
-                    f"{d!r} has {found} of its ratings among the {side} ones; move {side}=, or leave it out"
+def _count(terms: Terms, driver: str, side: str) -> int:
+    return int(np.nansum(terms.columns[:, terms.columns_of(f"{driver} {side}")]))
+
+
+def _lacking(terms: Terms, drivers, min_base: int) -> dict[str, str]:
+    """Return driver -> what is wrong, for those whose low or high ratings are too few to compare with."""
+    least, found = max(min_base, 2), {}
+    for d in drivers:
+        for side in ("low", "high"):
+            n = _count(terms, d, side)
+            if n < least:
+                few = "none" if not n else f"fewer than {least}"
+                found.setdefault(
+                    d, f"{d!r} has {few} of its ratings among the {side} ones; move {side}=, or leave it out"
                 )
-    return counts
+    return found
 
 
-def _table(drivers, terms: Terms, slopes, counts, confidence) -> pd.DataFrame:
+def _table(drivers, terms: Terms, slopes, confidence) -> pd.DataFrame:
     rows = []
     for d in drivers:
         at = [terms.columns_of(f"{d} {side}").start for side in ("low", "high")]
@@ -205,8 +232,8 @@ def _table(drivers, terms: Terms, slopes, counts, confidence) -> pd.DataFrame:
                 "asymmetry_low": skew[0],
                 "asymmetry_high": skew[1],
                 "asymmetry_kind": _kind(wide, skew),
-                "n_low": counts[d][0],
-                "n_high": counts[d][1],
+                "n_low": _count(terms, d, "low"),
+                "n_high": _count(terms, d, "high"),
             }
         )
     return pd.DataFrame(rows)
@@ -231,12 +258,13 @@ def _kind(wide, skew) -> str:
     return "performance" if -ALIKE < skew[0] and skew[1] < ALIKE else "not established"
 
 
-def _checks(table) -> tuple[Check, ...]:
+def _checks(table, lacking) -> tuple[Check, ...]:
     fewest = int(table[["n_low", "n_high"]].min(axis=None))
     open_ = list(table["term"][table["asymmetry_kind"] == "not established"])
     backwards = list(table["term"][(table["penalty_low"] > 0) | (table["reward_high"] < 0)])
     return (
         Check("fewest low or high ratings of a driver", fewest, "at least 30", fewest >= 30),
+        Check("drivers with too few low or high ratings", listing(lacking), "none", not lacking),
         Check("drivers whose kind is not established", listing(open_), "none", not open_),
         Check("low ratings that go with more, or high with less", listing(backwards), "none", not backwards),
     )

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cxresearch.drivers.certainty import draw_all
+from cxresearch.drivers.certainty import read_draws
 from cxresearch.drivers.figures import place_labels
+from cxresearch.drivers.linear import model_test
 from cxresearch.drivers.parts import METHODS
 from cxresearch.drivers.question import ask, check_chance, check_options, names_of, one_thread, ratings_only
-from cxresearch.drivers.resampling import replicate_weights, share_draws
+from cxresearch.drivers.resampling import weight_batches
 from cxresearch.drivers.terms import met, numeric
 from cxresearch.drivers.treatments import MISSING, fit_terms
+from cxresearch.drivers.words import bracketed
 from cxresearch.errors import DataProblem
 from cxresearch.figures import PALETTE, axes_or_new, wrap
-from cxresearch.findings import Check, Finding, interval, number, percent
+from cxresearch.findings import Check, Finding, listing, number, percent
 from cxresearch.inference import kish_effective_n, percentile_interval
 
 
@@ -27,18 +29,33 @@ class ImportancePerformance(Finding):
     `share` is importance (0-1). Where the lines of a quadrant would be drawn is a choice, so none is.
     """
 
+    tied: tuple[str, ...] = ()
+
     def sentence(self) -> str:
         s, t = self.summary, self.table
         top = t.loc[t["share"].idxmax()]
-        lower = int((t["estimate"] < top["estimate"]).sum())
+        lower, others = int((t["estimate"] < top["estimate"]).sum()), len(t) - 1
+        rated = (
+            f"{lower} of the other {others} drivers {'is' if lower == 1 else 'are'} rated lower"
+            if others > 1
+            else f"the other driver is rated {'lower' if lower else 'no lower'}"
+        )
+        if s["p_value"] > 1 - s["confidence"]:
+            return (
+                f"Not established which driver matters: the {len(t)} drivers go with {self.label(self.outcome)} no more "
+                f"than chance gives (p = {number(s['p_value'], 3)}; n = {number(s['n'], 0)}). {self.label(top['term'])}, "
+                f"with the largest share, is rated {number(top['estimate'])} of 100"
+                f"{bracketed(top['conf_low'], top['conf_high'], s['confidence'])}."
+            )
+        tie = f", a tie with {listing(map(self.label, self.tied))}" if 0 < len(self.tied) <= 4 else ""
+        tie = f", a tie with {len(self.tied)} others" if len(self.tied) > 4 else tie
         return (
             f"{self.label(top['term'])} goes with the largest share of what the drivers explain of "
             f"{self.label(self.outcome)}, "
-            f"{percent(top['share'], 1)} "
-            f"({interval(100 * top['share_low'], 100 * top['share_high'], s['confidence'])}), and is rated "
-            f"{number(top['estimate'])} of 100 "
-            f"({interval(top['conf_low'], top['conf_high'], s['confidence'])}); {lower} of the other "
-            f"{len(t) - 1} drivers are rated lower. "
+            f"{percent(top['share'], 1)}"
+            f"{bracketed(100 * top['share_low'], 100 * top['share_high'], s['confidence'])}{tie}, and is rated "
+            f"{number(top['estimate'])} of 100"
+            f"{bracketed(top['conf_low'], top['conf_high'], s['confidence'])}; {rated}. "
             f"n = {number(s['n'], 0)}; no quadrants are drawn, since where to draw them is a choice."
         )
 
@@ -119,16 +136,27 @@ def importance_performance(
     scale = scale or found_scale(responses, drivers)
     check_scale(responses, drivers, scale)
     fit = fit_terms(terms, kind="linear", r2="mcfadden", method=method, missing=missing, seed=seed)
-    table = _table(terms, fit, scale, n_boot, seed, confidence, _raw_means(responses, outcome, drivers, weight))
+    p_value, df = model_test(terms, fit.moments)
+    read = read_draws(fit, n_boot=n_boot, seed=seed, confidence=confidence, kind="percentile", df=df)
+    index = _indices(terms, scale, n_boot, seed, _raw_means(responses, outcome, drivers, weight))
+    table = _table(terms, fit, read, index, confidence)
     summary = {
         "n": len(terms),
         **({"n_effective": kish_effective_n(terms.weights)} if weight else {}),
         "method": f"{method}; mean ratings, bootstrap",
+        "p_value": p_value,
         "confidence": confidence,
         "n_boot": n_boot,
     }
     return ImportancePerformance(
-        "importance_performance", outcome, None, table, summary, _checks(table), dict(labels or {})
+        "importance_performance",
+        outcome,
+        None,
+        table,
+        summary,
+        _checks(table, summary, read),
+        dict(labels or {}),
+        tied=read.tied,
     )
 
 
@@ -165,44 +193,50 @@ def _raw_means(responses, outcome, drivers, weight) -> dict[str, float]:
     return means
 
 
-def _table(terms, fit, scale, n_boot, seed, confidence, means) -> pd.DataFrame:
-    shares = fit.parts / fit.parts.sum()
-    draws = draw_all(fit, n_boot=n_boot, seed=seed).parts if n_boot else np.full((1, len(shares)), np.nan)
-    share_low, share_high = percentile_interval(share_draws(draws), confidence) if n_boot else (np.nan, np.nan)
-    rng = np.random.default_rng(seed)
-    weights = [terms.weights[None]]
-    if n_boot:
-        weights.append(
-            replicate_weights(
-                terms.weights, n_boot=n_boot, rng=rng, strata=terms.strata, cluster=terms.cluster, fpc=terms.fpc
-            )
-        )
-    weights = np.concatenate(weights)
-    rows = []
-    for k, d in enumerate(terms.names):
-        columns = terms.columns[:, terms.columns_of(d)]
-        rated = ~np.isnan(columns[:, 0]) & (columns[:, 1] == 1 if columns.shape[1] == 2 else True)
-        x = columns[rated, 0] + (means[d] if d in terms.share_exposed else 0.0)
-        index = 100 * (weights[:, rated] @ x / weights[:, rated].sum(axis=1) - scale[0]) / (scale[1] - scale[0])
-        low, high = percentile_interval(index[1:], confidence) if n_boot else (np.nan, np.nan)
-        rows.append(
-            {
-                "term": d,
-                "estimate": index[0],
-                "conf_low": low,
-                "conf_high": high,
-                "share": shares[k],
-                "n": int(rated.sum()),
-            }
-        )
-    return pd.DataFrame(rows).assign(share_low=share_low, share_high=share_high)
+def _rated(terms, term) -> np.ndarray:
+    columns = terms.columns[:, terms.columns_of(term)]
+    return ~np.isnan(columns[:, 0]) & (columns[:, 1] == 1 if columns.shape[1] == 2 else True)
 
 
-def _checks(table) -> tuple[Check, ...]:
+def _indices(terms, scale, n_boot, seed, means) -> np.ndarray:
+    """Return performance (1 + n_boot, p), 0-100: of the sample, then of each replicate."""
+    rated = np.stack([_rated(terms, t) for t in terms.names], axis=1)
+    starts = [terms.columns_of(t).start for t in terms.names]
+    x = terms.columns[:, starts] + [means[t] if t in terms.share_exposed else 0.0 for t in terms.names]
+    x = np.where(rated, 100 * (x - scale[0]) / (scale[1] - scale[0]), 0.0)
+    batches = weight_batches(terms.weights, n_boot=n_boot, seed=seed, **terms.design)
+    return np.concatenate([w @ x / (w @ rated) for w in (terms.weights[None], *batches)])
+
+
+def _table(terms, fit, read, index, confidence) -> pd.DataFrame:
+    low, high = percentile_interval(index[1:], confidence) if len(index) > 1 else (np.nan, np.nan)
+    return pd.DataFrame(
+        {
+            "term": list(terms.names),
+            "estimate": index[0],
+            "conf_low": low,
+            "conf_high": high,
+            "share": fit.parts / fit.parts.sum(),
+            "n": [int(_rated(terms, t).sum()) for t in terms.names],
+            "share_low": read.share[0],
+            "share_high": read.share[1],
+        }
+    )
+
+
+def _checks(table, summary, read) -> tuple[Check, ...]:
+    alpha = 1 - summary["confidence"]
     fewest = int(table["n"].min())
     spread = float(table["estimate"].max() - table["estimate"].min())
     wide = float((table["conf_high"] - table["conf_low"]).max())
     return (
+        Check(
+            "model beyond chance (p)",
+            round(summary["p_value"], 4),
+            f"at most {number(alpha, 2)}",
+            summary["p_value"] <= alpha,
+        ),
+        Check("drivers tied with the first", len(read.tied), "0", not read.tied),
         Check("fewest ratings of a driver", fewest, "at least 100", fewest >= 100),
         Check(
             "widest interval against the spread of performance",

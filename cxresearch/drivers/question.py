@@ -5,8 +5,9 @@ from functools import lru_cache, wraps
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from cxresearch.drivers.resampling import design_units
 from cxresearch.drivers.terms import Terms, build_terms, check_base, check_question
-from cxresearch.errors import DataProblem, require_choice, require_share
+from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_share
 
 
 @lru_cache(maxsize=1)
@@ -32,6 +33,8 @@ def names_of(columns) -> list[str]:
 
 def check_chance(n_boot: int, seed) -> None:
     """Refuse a bootstrap without a seed or with too few replicates."""
+    if n_boot != int(n_boot):
+        raise DataProblem(f"n_boot={n_boot} must be a whole number of replicates")
     if n_boot and n_boot < 100:
         raise DataProblem(
             f"n_boot={n_boot} replicates are too few for an interval; ask for at least 100, or 0 for none"
@@ -69,7 +72,19 @@ def ask(
     )
     terms = everyone.rows(everyone.complete()) if missing == "listwise" else everyone
     check_base(terms, min_rows=min_rows, min_base=min_base, function=function, complete=missing == "listwise")
+    check_clusters(design["cluster"], len(terms), strata=terms.strata, cluster=terms.cluster)
     return terms, everyone
+
+
+def check_clusters(name, n: int, *, strata, cluster) -> None:
+    """Refuse clusters that leave nothing to compare: how they vary is what intervals rest on."""
+    stratum, unit = design_units(n, strata, cluster)
+    if cluster is not None and unit.max() == stratum.max():
+        found = "one cluster" if stratum.max() == 0 else "one cluster in each stratum"
+        raise TooFewRespondents(
+            f"{name!r} as cluster: the {n} rows are {found}, so nothing says how clusters vary; "
+            "take a finer cluster, or leave cluster= out"
+        )
 
 
 def ratings_only(terms: Terms, function: str) -> np.ndarray:

@@ -6,11 +6,9 @@ import numpy as np
 
 from cxresearch.drivers.missing import em_moments
 from cxresearch.drivers.moments import Moments, scaling
-from cxresearch.drivers.resampling import replicate_weights
+from cxresearch.drivers.resampling import weight_batches
 from cxresearch.drivers.subsets import unpacked
 from cxresearch.drivers.terms import Terms
-
-CELLS = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -36,17 +34,8 @@ def fit_slopes(columns: np.ndarray, terms: Terms, *, n_boot: int, seed) -> Slope
     moments = em_moments(columns, terms.weights)
     spread = scaling(columns, terms.weights)[1]
     scale = spread[-1] / spread[:-1]
-    rng = np.random.default_rng(seed)
-    done, at_once = [np.empty((0, columns.shape[1] - 1))], max(50, CELLS // len(columns))
-    for start in range(0, n_boot, at_once):
-        weights = replicate_weights(
-            terms.weights,
-            n_boot=min(at_once, n_boot - start),
-            rng=rng,
-            strata=terms.strata,
-            cluster=terms.cluster,
-            fpc=terms.fpc,
-        )
+    done = [np.empty((0, columns.shape[1] - 1))]
+    for weights in weight_batches(terms.weights, n_boot=n_boot, seed=seed, **terms.design):
         done.append(_solve(moments.covariances(weights)) * scale)
     return Slopes(_solve(moments.covariances())[0] * scale, np.concatenate(done), moments)
 

@@ -15,8 +15,8 @@ from scipy import optimize, stats
 
 from cxresearch.drivers.missing import em_moments
 from cxresearch.drivers.moments import scaling
-from cxresearch.drivers.question import check_chance, check_options, one_thread
-from cxresearch.drivers.resampling import replicate_weights
+from cxresearch.drivers.question import check_chance, check_clusters, check_options, one_thread
+from cxresearch.drivers.resampling import weight_batches
 from cxresearch.drivers.subsets import unpacked
 from cxresearch.drivers.terms import design_arrays, numeric
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
@@ -202,6 +202,7 @@ def scale_reliability(
     require_base(len(table), min_base=min_base, what="scale_reliability")
     _refuse_constant(table, items)
     design = design_arrays(responses.loc[kept], **design)
+    check_clusters(cluster, len(table), strata=design["strata"], cluster=design["cluster"])
     return _assemble(scales, table, weights, design, simple, n_boot, confidence, seed, weight, labels)
 
 
@@ -232,8 +233,8 @@ def _assemble(scales, table, weights, design, simple, n_boot, confidence, seed, 
     covariance = unpacked(moments.covariances())[0] * np.outer(spread, spread)
     drawn = None
     if not simple and n_boot:
-        replicates = replicate_weights(weights, n_boot=n_boot, rng=np.random.default_rng(seed), **design)
-        drawn = unpacked(moments.covariances(replicates)) * np.outer(spread, spread)
+        batches = weight_batches(weights, n_boot=n_boot, seed=seed, **design)
+        drawn = np.concatenate([unpacked(moments.covariances(w)) for w in batches]) * np.outer(spread, spread)
     sizes = [len(members) for members in scales.values()]
     ends = np.cumsum((0, *sizes))
     places = {name: np.arange(a, b) for name, a, b in zip(scales, ends[:-1], ends[1:])}

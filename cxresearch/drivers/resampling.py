@@ -6,8 +6,11 @@ Rao & Wu (1988), JASA 83, 231 (rescaled bootstrap); Efron & Tibshirani (1993), c
 """
 
 import numpy as np
+import pandas as pd
 
 from cxresearch.inference import bca_interval, bootstrap_counts, percentile_interval
+
+CELLS = 1 << 23  # of the weight matrix held at once
 
 
 def replicate_weights(weights: np.ndarray, *, n_boot: int, rng, strata=None, cluster=None, fpc=None) -> np.ndarray:
@@ -33,10 +36,18 @@ def replicate_weights(weights: np.ndarray, *, n_boot: int, rng, strata=None, clu
     return multipliers * weights
 
 
+def weight_batches(weights: np.ndarray, *, n_boot: int, seed, strata=None, cluster=None, fpc=None):
+    """Yield the rows of `replicate_weights` a bounded number at a time."""
+    design = dict(strata=strata, cluster=cluster, fpc=fpc)
+    rng, at_once = np.random.default_rng(seed), max(50, CELLS // max(len(weights), 1))
+    for start in range(0, n_boot, at_once):
+        yield replicate_weights(weights, n_boot=min(at_once, n_boot - start), rng=rng, **design)
+
+
 def design_units(n: int, strata, cluster) -> tuple[np.ndarray, np.ndarray]:
-    """Return the number of each row's stratum and of its cluster within all strata."""
+    """Return the number of each row's stratum and of its cluster within all strata, clusters numbered as they come."""
     stratum = np.zeros(n, dtype=int) if strata is None else np.unique(strata, return_inverse=True)[1]
-    unit = np.arange(n) if cluster is None else np.unique(cluster, return_inverse=True)[1]
+    unit = np.arange(n) if cluster is None else pd.factorize(np.asarray(cluster), use_na_sentinel=False)[0]
     return stratum, np.unique(stratum * (unit.max() + 1) + unit, return_inverse=True)[1]
 
 

@@ -1,7 +1,7 @@
 """From a table of responses to the columns of a model: ratings, dummies, blocks, exposure; every refusal is here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from cxresearch.privacy import require_base
 
 MET = "_met"  # suffix of the companion column that says who met the touchpoint
 MOST_LEVELS = 30
+NUMBERS = ("integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty")  # as pandas infers of objects
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,15 @@ class Terms:
     def __len__(self) -> int:
         return len(self.columns)
 
+    @property
+    def design(self) -> dict[str, np.ndarray | None]:
+        """Strata, clusters and sampling fractions, by name."""
+        return dict(strata=self.strata, cluster=self.cluster, fpc=self.fpc)
+
     def rows(self, kept) -> "Terms":
         """Return the terms of the rows where `kept` holds."""
-        design = {
-            k: None if getattr(self, k) is None else getattr(self, k)[kept]
-            for k in ("weights", "strata", "cluster", "fpc")
-        }
-        return Terms(
-            self.names,
-            self.columns[kept],
-            self.sizes,
-            self.n_always,
-            self.rating,
-            self.share_exposed,
-            received=self.received,
-            **design,
-        )
+        design = {k: None if v is None else v[kept] for k, v in self.design.items()}
+        return replace(self, columns=self.columns[kept], weights=self.weights[kept], **design)
 
     def complete(self) -> np.ndarray:
         """Return which rows skipped nothing."""
@@ -84,11 +78,15 @@ def check_question(table, *, outcome, drivers, blocks, always, least: int = 2) -
     twice = sorted({d for d in (*drivers, *always) if (*drivers, *always).count(d) > 1})
     if twice:
         raise DataProblem(f"{twice[0]!r} is named twice among drivers= and always=; name each driver once")
+    if not len(drivers):
+        raise DataProblem("drivers= is empty; name the columns whose part is asked for")
     if len(drivers) < least:
         raise DataProblem(
             f"drivers= names {len(drivers)} column(s); at least {least} are needed to divide anything among them"
         )
     _check_blocks(blocks or {}, drivers)
+    if least > 1 and any(set(members) >= set(drivers) for members in (blocks or {}).values()):
+        raise DataProblem("blocks= puts all drivers into one block; at least 2 terms are needed to divide anything")
 
 
 def _check_blocks(blocks, drivers) -> None:
@@ -149,7 +147,7 @@ def build_terms(
     exposed = {
         t: float(np.average(met(rows, n[0]), weights=weights))
         for t, n in members.items()
-        if len(n) == 1 and n[0] + MET in table.columns and not_applicable == "exposure"
+        if len(n) == 1 and f"{n[0]}{MET}" in table.columns and not_applicable == "exposure"
     }
     design = design_arrays(rows, strata=strata, cluster=cluster, fpc=fpc)
     terms = Terms(
@@ -199,34 +197,42 @@ def _weights(table, weight) -> np.ndarray:
 
 def met(table, driver: str) -> np.ndarray:
     """Return who met the touchpoint: everybody where no companion column says otherwise."""
-    if driver + MET not in table.columns:
+    if f"{driver}{MET}" not in table.columns:
         return np.ones(len(table), dtype=bool)
-    return table[driver + MET].to_numpy() != False  # noqa: E712  (a missing companion is no "never met")
+    return table[f"{driver}{MET}"].to_numpy() != False  # noqa: E712  (a missing companion is no "never met")
 
 
 def is_rating(table, driver: str) -> bool:
-    """Return whether the driver is a number (not categories)."""
-    return pd.api.types.is_numeric_dtype(table[driver].dtype) or pd.api.types.is_bool_dtype(table[driver].dtype)
+    """Return whether the driver is numbers, as they are or as objects or in ordered categories; not categories."""
+    values = table[driver]
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return values.cat.ordered and pd.api.types.is_numeric_dtype(values.cat.categories.dtype)
+    if values.dtype == object:
+        return pd.api.types.infer_dtype(values, skipna=True) in NUMBERS
+    return pd.api.types.is_numeric_dtype(values.dtype)
 
 
 def numeric(table: pd.DataFrame, column: str) -> np.ndarray:
-    """Return the column as floats; refuse text, naming it."""
+    """Return the column as floats; refuse text and dates, naming it."""
     values = table[column]
     if not is_rating(table, column):
-        asked = pd.to_numeric(values, errors="coerce")
-        text = values[asked.isna() & values.notna()]
-        found = (
-            f"{len(text)} text value(s) ({_counted(text)})"
-            if len(text)
-            else f"numbers stored as text ({values.dropna().iloc[0]!r})"
-        )
-        raise DataProblem(
-            f"{column!r} holds {found}; declare them as missing codes in study.yml, or convert the column to numbers"
-        )
-    out = values.to_numpy(dtype=float, na_value=np.nan)
+        raise DataProblem(f"{column!r} holds {_not_numbers(values)}, or convert the column to numbers")
+    out = pd.to_numeric(values.astype(object)) if isinstance(values.dtype, pd.CategoricalDtype) else values
+    out = out.to_numpy(dtype=float, na_value=np.nan)
     if np.isinf(out).any():
         raise DataProblem(f"{column!r} holds {int(np.isinf(out).sum())} infinite value(s); make them missing")
     return out
+
+
+def _not_numbers(values: pd.Series) -> str:
+    if pd.api.types.is_datetime64_any_dtype(values.dtype):
+        return "dates; take the column off"
+    text = values[pd.to_numeric(values.astype(object), errors="coerce").isna() & values.notna()]
+    if len(text):
+        return f"{len(text)} text value(s) ({_counted(text)}); declare them as missing codes in study.yml"
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return "numbers as categories without an order; give the categories an order"
+    return f"numbers stored as text ({values.dropna().iloc[0]!r}); declare them as missing codes in study.yml"
 
 
 def _counted(text: pd.Series) -> str:
@@ -238,21 +244,30 @@ def driver_columns(rows, driver: str, weights, not_applicable: str) -> np.ndarra
     """Return the model's columns of one driver, (n, k)."""
     answered = rows[driver].notna()
     if not answered.any():
-        raise DataProblem(
+        raise TooFewRespondents(
             f"{driver!r} is answered by nobody among the {len(rows)} rows that answered the outcome; leave it out"
         )
-    if not is_rating(rows, driver) and pd.to_numeric(rows[driver], errors="coerce").isna().all():
+    if is_categorical(rows[driver]):
         return _dummies(rows[driver])
     x = numeric(rows, driver)
     exposed = met(rows, driver)
-    if not_applicable != "exposure" or driver + MET not in rows.columns:
+    if not_applicable != "exposure" or f"{driver}{MET}" not in rows.columns:
         return x[:, None]
     x = np.where(exposed, x, np.nan)
     base = exposed & ~np.isnan(x)
     if not base.any():
-        raise DataProblem(f"{driver!r} is answered by nobody who met it; leave it out")
+        raise TooFewRespondents(f"{driver!r} is answered by nobody who met it; leave it out")
     centred = np.where(exposed, x - np.average(x[base], weights=weights[base]), 0.0)
     return centred[:, None] if exposed.all() else np.column_stack([centred, exposed.astype(float)])
+
+
+def is_categorical(values: pd.Series) -> bool:
+    """Return whether the answers are categories: declared so, without numbers in order, or text throughout."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return not (values.cat.ordered and pd.api.types.is_numeric_dtype(values.cat.categories.dtype))
+    if pd.api.types.is_datetime64_any_dtype(values.dtype) or pd.api.types.is_numeric_dtype(values.dtype):
+        return False
+    return bool(pd.to_numeric(values, errors="coerce").isna().all())
 
 
 def _dummies(values: pd.Series) -> np.ndarray:
@@ -271,11 +286,11 @@ def _dummies(values: pd.Series) -> np.ndarray:
 def check_base(terms: Terms, *, min_rows: int, min_base: int, function: str, complete: bool) -> None:
     """Refuse too few rows, an outcome without variance, and as many columns as rows."""
     n, m = terms.columns.shape
+    require_base(n, min_base=min_base, what=function)
     if n < min_rows:
         raise TooFewRespondents(
             f"{function} needs at least {min_rows} {'complete' if complete else 'usable'} rows; found {n}"
         )
-    require_base(n, min_base=min_base, what=f"{function} of {n} rows" if min_base <= n else function)
     if n <= m:
         raise TooFewRespondents(f"{function} has {m - 1} driver columns and {n} rows; it needs more rows than columns")
     if np.ptp(terms.columns[:, -1]) == 0:

@@ -1,6 +1,14 @@
-"""What the columns of driver findings are called."""
+"""What the columns of driver findings are called, and words that their sentences share."""
 
-from cxresearch.findings import describe_columns
+import math
+
+from cxresearch.findings import describe_columns, interval
+
+
+def bracketed(low: float, high: float, confidence: float, decimals: int = 1) -> str:
+    """Return `` (95 % interval 1.2 to 3.4)``, or nothing where no interval was asked for."""
+    return f" ({interval(low, high, confidence, decimals)})" if math.isfinite(low) else ""
+
 
 describe_columns(
     share_low=("Share low", "lower end of the share's interval", 3),
@@ -61,6 +69,9 @@ describe_columns(
     first_high=("First factor high", "upper end of its interval", 3),
     shapley=("Shapley", "share by the average over all orders, 0-1", 3),
     relative_weights=("Relative weights", "share by Johnson's relative weights, 0-1", 3),
+    squared_coefficient=("Squared coefficient", "of the standardised model of all drivers, 0-1", 3),
+    pratt=("Pratt", "coefficient times correlation; sums to R², may be negative", 3),
+    car=("CAR", "squared correlation with the drivers' nearest uncorrelated stand-in; sums to R²", 3),
     first=("Alone", "share by what each explains alone, 0-1", 3),
     last=("Added last", "share by what each adds to all others, 0-1", 3),
     rank_shapley=("Rank, Shapley", "place by the average over all orders", 0),

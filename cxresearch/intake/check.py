@@ -31,8 +31,8 @@ def check_study(path: str | Path, *, today: date | None = None) -> dict:
     -------
     dict
         ``title``, ``file``, ``tables`` (name, files, rows, waterfall, items), ``quality`` (of responses, or None),
-        ``joins`` (what finds no partner), ``taken`` (decisions declared), ``waiting`` (unconfirmed guesses that change
-        a number), ``unconfirmed`` (those that change none), ``problems`` and ``ok``.
+        ``joins`` (what finds no partner), ``privacy`` (what is done), ``taken`` (decisions declared), ``waiting``
+        (unconfirmed guesses that change a number), ``unconfirmed`` (those that change none), ``problems`` and ``ok``.
 
     Raises
     ------
@@ -43,13 +43,14 @@ def check_study(path: str | Path, *, today: date | None = None) -> dict:
     study.require_in_time(today=today)
     problems: list[str] = []
     loaded = {name: found for name in study.table_names if (found := _read(study, name, problems))}
-    guesses = [guess for name in loaded for guess in study.guesses(name)]
+    guesses = [guess for name in study.table_names for guess in study.guesses(name)]
     return {
         "title": study.title,
         "file": study.path.name,
         "tables": [_table(study, name, found) for name, found in loaded.items()],
         "quality": _quality(study, loaded) if "responses" in loaded else None,
         "joins": _joins(loaded),
+        "privacy": study.privacy,
         "taken": [line for name, found in loaded.items() for line in _taken(study, name, found)],
         "waiting": [f"{g.place}: {g.what} {g.says}" for g in guesses if g.counts],
         "unconfirmed": [f"{g.place}: {g.what} {g.says}" for g in guesses if not g.counts],
@@ -119,7 +120,7 @@ def _quality(study: Study, loaded: dict[str, Loaded]) -> dict:
     items = [key for key, item in declared.items.items() if "verbatim" not in item.role]
     found: dict = {"responses": len(responses), "ratings": 0}
     if items:
-        ratings = _battery(declared.items)
+        ratings = study.ratings
         quality = response_quality(responses, items=items, ratings=ratings)
         table = quality.tidy().sort_values("share_skipped", ascending=False, kind="stable")
         skipped = {row.term: round(float(row.share_skipped), 4) for row in table.itertuples() if row.share_skipped > 0}
@@ -131,15 +132,6 @@ def _quality(study: Study, loaded: dict[str, Loaded]) -> dict:
             "skipped": skipped,
         }
     return found | _speeders(responses) | _repeated(responses) | _response_rate(loaded)
-
-
-def _battery(items: dict[str, Item]) -> list[str]:
-    """Return the rating items that share the commonest scale: straight-lining is looked for among them."""
-    by_scale: dict[tuple, list[str]] = {}
-    for key, item in items.items():
-        if item.scale and not {"nps", "demographic"} & set(item.role):
-            by_scale.setdefault(item.scale, []).append(key)
-    return max(by_scale.values(), key=len, default=[])
 
 
 def _rounded(share) -> float | None:

@@ -8,6 +8,8 @@ from cxresearch.study.codes import ISO_DATE
 
 SLASHED = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})([ T]\d{1,2}:\d{2}(:\d{2})?( ?[AP]M)?)?", re.I)
 
+YEAR_FIRST = re.compile(r"\d{4}/\d{1,2}/\d{1,2}(?: \d{1,2}:\d{2}(?::\d{2})?)?")
+
 
 def guess_dates(guess, column) -> bool:
     """Recognise a column of dates and write its format into the guess; False if it is none."""
@@ -20,6 +22,8 @@ def guess_dates(guess, column) -> bool:
         guess.given["type"] = "date"
         guess.reasons.append("dates written as 2018-12-31")
         return True
+    if all(YEAR_FIRST.fullmatch(t) for t in texts):
+        return _year_first(guess, texts)
     found = [SLASHED.fullmatch(t) for t in texts]
     if not all(found):
         return False
@@ -28,6 +32,17 @@ def guess_dates(guess, column) -> bool:
         guess.reasons.append("dates before 1950: a spreadsheet's way to write a time of day")
         return True
     return _slashed(guess, found, texts)
+
+
+def _year_first(guess, texts: list[str]) -> bool:
+    """Recognise 2018/12/31, with or without a time of day."""
+    clocks = {t.count(":") if ":" in t else -1 for t in texts}
+    format_ = "%Y/%m/%d" + {-1: "", 1: " %H:%M", 2: " %H:%M:%S"}[max(clocks)]
+    if len(clocks) > 1 or pd.to_datetime(pd.Series(texts), format=format_, errors="coerce").isna().any():
+        return False
+    guess.given |= {"type": "date", "time_format": format_}
+    guess.reasons.append("dates written year first")
+    return True
 
 
 def _slashed(guess, found: list[re.Match], texts: list[str]) -> bool:

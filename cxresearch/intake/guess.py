@@ -105,6 +105,7 @@ def _stems(name: str) -> list[str]:
 def _tops(columns: list[Column]) -> dict[str, Battery]:
     """Return, for each rating-like column that stands in a row of at least three, the scale of these."""
     groups: dict[str, list[Column]] = {}
+    columns = [spell(column)[0] for column in columns]
     for column in columns:
         if is_ratinglike(column) and not RECOMMEND.search(column.words):
             for stem in _stems(column.name):
@@ -152,6 +153,9 @@ def _fill(guess: Guess, column: Column, top: Battery | None) -> None:
         _rating(guess, column, top)
     elif column.labels:
         _labelled(guess, column)
+    elif column.padded and column.numeric:
+        guess.given["type"] = "text"
+        guess.reasons.append("digits that start with zeros: a name, not a number")
     elif column.numeric:
         _number(guess, column)
     elif not (_choices(guess, column) or guess_dates(guess, column)):
@@ -297,14 +301,15 @@ def _choices(guess: Guess, column: Column) -> bool:
 def _text(guess: Guess, column: Column) -> None:
     texts = column.texts
     if column.distinct <= FEW_WORDS and column.distinct <= max(2, column.filled / 2):
-        guess.reasons.append(f"{column.distinct} different words")
+        guess.reasons.append(f"{column.distinct} different word{'s' * (column.distinct != 1)}")
         gone = [t for t in texts if NO_ANSWER.search(t) and len(t) < 25]
         if gone:
             guess.given["missing"] = gone
             guess.doubts.append(", ".join(f"{t!r} ({texts[t]} rows)" for t in gone) + " is taken for no answer")
         return
     words = sum(len(t.split()) * n for t, n in texts.items()) / max(sum(texts.values()), 1)
-    if words >= 4:
+    letters = sum(c.isalpha() for t in texts for c in t) / max(sum(map(len, texts)), 1)
+    if words >= 4 and letters > 0.5:
         guess.given["role"] = ["verbatim"]
         guess.reasons.append(f"free text, {words:.0f} words on average")
     else:
@@ -324,15 +329,23 @@ def _roles(guesses: list[Guess], columns: dict[str, Column], tops: dict[str, Bat
     _first(satisfied, "csat", lambda g: True)
     _first(rated, "ces", lambda g: bool(EASE.search(columns[g.column].words)))
     if any("role" in g.given for g in rated):
-        for guess in rated:
-            if "role" not in guess.given and guess.column in tops:
-                _give(guess, "driver", "a rating in a row with others")
+        _drivers([g for g in rated if "role" not in g.given and g.column in tops])
     for guess in guesses:
         if "role" not in guess.given and not guess.given.keys() & {"scale", "multiple"}:
             if columns[guess.column].distinct <= FEW_WORDS and WHO.search(columns[guess.column].words):
                 guess.given["role"] = ["demographic"]
     dated = [g for g in guesses if g.given.get("type") == "date" and ASKED.search(columns[g.column].words)]
     _first(dated, "asked_at", lambda g: True)
+
+
+def _drivers(guesses: list[Guess]) -> None:
+    """Give the role driver; that all of them are is one decision, and stands with the first."""
+    for guess in guesses:
+        guess.given["role"] = ["driver"]
+        guess.reasons.append("role driver: a rating in a row with others")
+    if guesses:
+        others = f", and that of {len(guesses) - 1} items below" if len(guesses) > 1 else ""
+        guesses[0].doubts.append(f"the role driver is a guess{others}")
 
 
 def _recommends(guess: Guess, column: Column) -> bool:

@@ -19,6 +19,7 @@ def render(found: dict) -> str:
     if found["joins"]:
         lines += ["", *_section("Joins on the customer", [_join(join) for join in found["joins"]])]
     for key, title in (
+        ("privacy", "Privacy"),
         ("taken", "Decisions taken"),
         ("unconfirmed", "Guesses that change no number (look when you can)"),
         ("waiting", "Decisions missing: each of these guesses changes a number"),

@@ -52,7 +52,8 @@ NO_ANSWER = re.compile(
 class Column(NamedTuple):
     """A column as stored.
 
-    `numbers` and `texts` are value -> rows; `labels` code -> words; `ranges` the user-missing codes of the file.
+    `numbers` and `texts` are value -> rows; `labels` code -> words; `ranges` the user-missing codes of the file;
+    `padded` says that whole numbers start with zeros, as names do.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Column(NamedTuple):
     labels: dict
     ranges: list[tuple]
     comma: bool
+    padded: bool = False
 
     @property
     def filled(self) -> int:
@@ -123,4 +125,5 @@ def profile(name: str, stored: pd.Series, *, label: str = "", labels=None, range
             numbers[number] = numbers.get(number, 0) + int(n)
         elif value:
             texts[value] = texts.get(value, 0) + int(n)
-    return Column(name, label, len(stored), numbers, texts, dict(labels or {}), list(ranges), comma)
+    padded = bool(text.str.fullmatch(r"0[0-9]+").any())
+    return Column(name, label, len(stored), numbers, texts, dict(labels or {}), list(ranges), comma, padded)

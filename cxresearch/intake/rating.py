@@ -15,7 +15,13 @@ RATING = re.compile(
     r"\b(rat(?:e|ing|ings|ed)|scores?|satisf\w*|zufrieden\w*|zadowol\w*|удовлетвор\w*|оцен\w*|ocen\w*|quality|"
     r"easy|ease|effort|agree\w*|likely|likelihood|scale|overall|nps|stars?|grade|note|bewert\w*)\b"
 )
-GOOD = re.compile(r"\b(very satisfied|excellent|strongly agree|very good|extremely likely|sehr zufrieden|best)\b", re.I)
+GOOD = re.compile(r"\b(very satisfied|excellent|strongly agree|very good|extremely likely|sehr zufrieden|best|äußerst wahrscheinlich|zdecydowanie tak)\b", re.I)
+BAD = re.compile(
+    r"\b(not at all|unlikely|not likely|never|very dissatisfied|strongly disagree|überhaupt nicht|keinesfalls|"
+    r"zdecydowanie nie|na pewno nie|pas du tout|точно не|ни в коем)\b",
+    re.I,
+)
+RECOMMENDED = (0, 10)
 TOPS = (3, 4, 5, 7, 10)
 FEW = 13
 
@@ -31,6 +37,7 @@ class Scale:
     values: dict = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    undecided: tuple[float, ...] = ()  # codes that stay refused until somebody says what they are
 
 
 def answers_of(column: Column) -> dict[float, int]:
@@ -75,15 +82,18 @@ def _from_labels(column: Column, found: dict[float, int]) -> Scale | None:
     """Return the scale that value labels speak for: labelled ends, or labels that are numbers themselves."""
     labelled = {float(c): str(w) for c, w in column.labels.items() if isinstance(c, (int, float))}
     labelled = {c: w for c, w in labelled.items() if not _set_aside(column, c) and not column.in_ranges(c)}
+    said = {c: int(m[1]) for c, w in labelled.items() if (m := LEADING_NUMBER.match(w))}
+    if (len(said) >= 2 and any(c != number for c, number in said.items())) or said == {11.0: 0}:
+        return _relabelled(found, said)
     if len(labelled) < 2:
         return None
-    said = {c: int(m[1]) for c, w in labelled.items() if (m := LEADING_NUMBER.match(w))}
-    if len(said) >= 2 and any(c != number for c, number in said.items()):
-        return _relabelled(found, said)
     low, high = min(labelled), max(labelled)
+    why = f"the file labels {low:g} {labelled[low]!r} and {high:g} {labelled[high]!r}"
     if (low, high) == (1, 11):
-        return _eleven_points(f"the file labels 1 {labelled[1.0]!r} and 11 {labelled[11.0]!r}")
-    scale = Scale(low, high, reasons=[f"the file labels {low:g} {labelled[low]!r} and {high:g} {labelled[high]!r}"])
+        return _eleven_points(why, turned=bool(GOOD.search(labelled[1.0]) or BAD.search(labelled[11.0])))
+    if (low, high) == (10, 11) and min(found) >= 1:
+        return _zero_as_eleven(why)
+    scale = Scale(low, high, reasons=[why])
     if GOOD.search(labelled[low]):
         scale.doubts.append(
             f"{low:g} is the good end, so that more is worse: turn it round with values if it is an outcome"
@@ -96,11 +106,11 @@ def _relabelled(found: dict[float, int], said: dict[float, int]) -> Scale:
     shifts = {number - code for code, number in said.items()}
     values = {code: float(number) for code, number in said.items()}
     unlabelled = [code for code in found if code not in values]
-    if len(shifts) == 1:
+    if len(shifts) == 1 and len(said) > 1:
         values |= {code: code + next(iter(shifts)) for code in unlabelled}
     else:  # only some codes were moved: the others stay unless a label already gives their number away
-        ends = min(said.values()), max(said.values())
-        values |= {code: code for code in unlabelled if code not in said.values() and ends[0] < code < ends[1]}
+        ends = (min(said.values()), max(said.values())) if len(said) > 1 else RECOMMENDED
+        values |= {code: code for code in unlabelled if code not in said.values() and ends[0] <= code <= ends[1]}
     low, high = min(values.values()), max(values.values())
     examples = ", ".join(f"{code:g} is labelled {number}" for code, number in list(said.items())[:3])
     scale = Scale(
@@ -121,7 +131,13 @@ def _recommended(column: Column, found: dict[float, int]) -> Scale:
         scale.doubts.append(f"11 ({found[11]} rows) is taken for a blank")
         return scale
     if high == 11:
-        return _eleven_points("stored are 1 to 11, never 0")
+        reason = "stored are 1 to 11, never 0, and nothing in the file says what they stand for"
+        scale = Scale(0, 10, reasons=[reason], undecided=(11,))
+        scale.doubts.append(
+            "decide: 1-11 for 0-10 (values: {1: 0, 2: 1, ..., 11: 10}), 11 for 0 (values: {11: 0, 1: 1, ..., 10: 10}), or "
+            "11 for a blank (missing: [11])"
+        )
+        return scale
     if named or low == 0 and high > 7:
         return Scale(0, 10, reasons=["the question names 0 to 10" if named else "0 and values up to 10 are stored"])
     if high > 7:
@@ -131,12 +147,16 @@ def _recommended(column: Column, found: dict[float, int]) -> Scale:
     return _rated(found, None)
 
 
-def _eleven_points(why: str) -> Scale:
-    scale = Scale(0, 10, values={float(v): v - 1.0 for v in range(1, 12)}, reasons=[why])
-    scale.doubts.append(
-        "1-11 are taken for 0-10; it may be that 11 alone stands for 0 (values: {11: 0, 1: 1, ..., 10: 10}) or is a "
-        "blank (no values, missing: [11])"
-    )
+def _eleven_points(why: str, *, turned: bool) -> Scale:
+    meant = {float(v): 11.0 - v if turned else v - 1.0 for v in range(1, 12)}
+    scale = Scale(0, 10, values=meant, reasons=[why])
+    scale.doubts.append(f"1-11 are taken for {'10-0' if turned else '0-10'}: look at the words of both ends")
+    return scale
+
+
+def _zero_as_eleven(why: str) -> Scale:
+    scale = Scale(0, 10, values={11.0: 0.0} | {float(v): float(v) for v in range(1, 11)}, reasons=[why])
+    scale.doubts.append("11 is taken for 0, and 1-10 for themselves: look at the words of both ends")
     return scale
 
 
@@ -166,7 +186,7 @@ def _rated(found: dict[float, int], top: int | None) -> Scale:
 def _codes(column: Column, scale: Scale) -> None:
     """Add the codes that lie apart, and words that stand for no answer."""
     answers = set(scale.values) if scale.values else {v for v in column.numbers if scale.low <= v <= scale.high}
-    known = {*scale.missing, *scale.not_applicable}
+    known = {*scale.missing, *scale.not_applicable, *scale.undecided}
     if scale.values:
         known |= set(
             answers_of(column)

@@ -13,7 +13,7 @@ from cxresearch.sources import RawTable
 
 RESPONDENT = re.compile(
     r"^(response ?id|resp(ondent)? ?(num|id|no|number)?|resp ?num|unique ?id|record ?(no|number|id)|recordno|id|uuid|uid|case ?id|"
-    r"v1|token|submission ?id|респондент)$"
+    r"v1|token|submission ?id|antwort ?id|id odpowiedzi|id ответа|респондент)$"
 )
 WEIGHT = re.compile(r"^(weight|wgt|wt|gewicht|waga|poids|weight [ab]|вес)$")
 WAVE = re.compile(r"^(wave|welle|fala|волна|round)$")
@@ -24,7 +24,8 @@ UNFINISHED = ("0", "False", "FALSE")
 # What platforms note about the answering itself; no question.
 BOOKKEEPING = re.compile(
     r"^(start ?date|status|progress|finished|distribution ?channel|user ?language|external ?reference|"
-    r"external ?data ?reference|response ?set|location ?accuracy|unnamed \d+|last ?page|start ?language|seed)$"
+    r"external ?data ?reference|response ?set|location ?accuracy|unnamed \d+|last ?page|start ?language|letzte ?seite|"
+    r"start ?sprache|collector ?id|seed)$"
 )
 
 

@@ -11,11 +11,11 @@ from cxresearch.figures import QUIET, axes_or_new, intervals, wrap
 from cxresearch.findings import Check, Finding, interval, listing, number
 from cxresearch.loyalty.contrast import estimate, explained, log_trap
 from cxresearch.loyalty.design import Sample, sample
-from cxresearch.loyalty.fit import headline, reasons_against, timing
+from cxresearch.loyalty.fit import headline, reasons_against
 from cxresearch.loyalty.groups import revenue_by_group
 from cxresearch.loyalty.ladder import MODELS, NAMES, park, plan_for
 from cxresearch.loyalty.shape import SHAPES
-from cxresearch.loyalty.trouble import leaks
+from cxresearch.loyalty.trouble import leaks, timed
 
 KEYS = (
     "percent",
@@ -122,7 +122,7 @@ def compare_revenue_models(
         what="compare_revenue_models",
     )
     rows, left_out, trap, slope = _climb(s, shape, confidence)
-    late, leak = timing(customers, time, s.rows)[0], leaks(s.score, s.y)
+    late, leak = timed(customers, time, s.rows).late, leaks(s.score, s.y)
     reasons = reasons_against(rows[0], late, leak)
     summary = {
         "n": s.n,

@@ -23,6 +23,7 @@ class Estimates:
     covariance: np.ndarray  # (P + 4, P + 4)
     df: np.ndarray  # (P + 4,)
     errors: str  # how the errors were computed
+    influence: np.ndarray | None = None  # (n, P + 4) of rows on the values; None under the jackknife
 
     def interval(self, name: str, confidence: float) -> tuple[float, float, float, float]:
         """Return estimate, low, high and p of one of STATISTICS."""
@@ -97,7 +98,7 @@ def estimate(s: Sample, plan: Plan) -> Estimates:
         return _by_jackknife(s, plan, fit, cases, df)
     slopes = gradient(lambda coef: answers(fit, coef, cases, s.weights)[0], fit.coef)  # (4, p)
     influence = np.column_stack([fit.influence, own + fit.influence @ slopes.T])
-    return Estimates(fit, whole, influence_covariance(influence, s.sampling, p), df, s.sampling.words())
+    return Estimates(fit, whole, influence_covariance(influence, s.sampling, p), df, s.sampling.words(), influence)
 
 
 def _by_jackknife(s: Sample, plan: Plan, fit: RevenueFit, cases: Scenarios, df) -> Estimates:
@@ -123,6 +124,23 @@ def _with_cr2(s: Sample, plan: Plan, fit: RevenueFit, covariance, df):
         slope, ratio = 1, len(fit.coef)
         covariance[ratio, ratio], df[ratio] = block[slope, slope], freedom[slope]
     return covariance, df
+
+
+def percent_moved(s: Sample, bare: Estimates, held: Estimates, confidence: float) -> tuple[float, float, float]:
+    """Return by how many percentage points `bare` reads more per point than `held`, and the interval of that.
+
+    Both come from the same customers, so the error is that of the difference of their influences (stacked estimating
+    equations); missing ends under the jackknife.
+    """
+    at = [len(e.fit.coef) + STATISTICS.index("log_ratio") for e in (bare, held)]
+    growth = [np.exp(e.values[i]) for e, i in zip((bare, held), at)]
+    value = 100 * (growth[0] - growth[1])
+    if bare.influence is None or held.influence is None:
+        return value, np.nan, np.nan
+    influence = 100 * (growth[0] * bare.influence[:, at[0]] - growth[1] * held.influence[:, at[1]])
+    error = np.sqrt(influence_covariance(influence[:, None], s.sampling, len(held.fit.coef))[0, 0])
+    half = critical_value(confidence, float(held.df[at[1]])) * error
+    return float(value), float(value - half), float(value + half)
 
 
 def gradient(function, at) -> np.ndarray:

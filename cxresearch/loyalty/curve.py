@@ -53,13 +53,22 @@ class SpecificationCurve(Finding):
         ax = axes_or_new(ax)
         t, at = self.table, np.arange(1, len(self.table) + 1)
         ax.vlines(at, t["percent_low"], t["percent_high"], color=QUIET, linewidth=1)
-        ax.plot(at, t["percent"], ".", color=PALETTE[0])
+        counts = t["held"].map(lambda held: 0 if held == "nothing" else 1 + held.count(", "))
+        for colour, words, which in (
+            (QUIET, "no control", counts == 0),
+            (PALETTE[2], "some controls", (counts > 0) & (counts < counts.max())),
+            (PALETTE[0], "all controls", (counts > 0) & (counts == counts.max())),
+        ):
+            if which.any() and counts.max() > 0:
+                ax.plot(at[which], t["percent"][which], "o", markersize=4, color=colour, label=words)
+        if counts.max() == 0:
+            ax.plot(at, t["percent"], "o", markersize=4, color=PALETTE[0])
         i = int(self.summary["rank"])
         ax.plot([i], [t["percent"].iloc[i - 1]], "o", color=PALETTE[1], label="the default: Poisson, all controls")
         ax.axhline(0, color="black", linewidth=0.8)
         ax.set(xlabel="choices, lowest estimate first", ylabel="% more revenue per point")
         ax.set_ylabel(f"% more {wrap(self.label(self.outcome), 30)} per point")
-        ax.legend(loc="upper left")
+        ax.legend(loc="lower right")
         return ax
 
 

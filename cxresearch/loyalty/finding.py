@@ -7,6 +7,7 @@ import pandas as pd
 
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, wrap
 from cxresearch.findings import Finding, describe_columns, interval, listing, number, percent
+from cxresearch.loyalty.trouble import Timing
 
 WEAK = 0.02  # of the deviance: below it the score hardly tells customers' revenue apart
 
@@ -39,6 +40,10 @@ describe_columns(
     suits=("Suits", "model whose variance grows alike"),
     why=("Why", "reason why rows, groups or models were left out"),
     test=("Test", "hypothesis tested"),
+    known=("Known", "percent per point known beforehand, from a simulation or an experiment", 1),
+    moved=("Moved", "percentage points by which the reading without controls exceeds the one with them", 1),
+    moved_low=("Moved low", "lower end of its interval", 1),
+    moved_high=("Moved high", "upper end of its interval", 1),
     statistic=("Statistic", "F value of the test", 2),
 )
 
@@ -55,12 +60,19 @@ class LoyaltyRevenue(Finding):
     controls: tuple[str, ...] = ()
     confidence: float = 0.95
     reasons: tuple[str, ...] = ()
+    timing: str = Timing().words()  # when each was measured
     notes: str = ""  # sentences that the reader must not miss
+
+    @property
+    def chart(self):
+        names = ("table", "value", "low", "high", "title")
+        return dict(zip(names, ("groups", "estimate", "conf_low", "conf_high", "Mean revenue per customer")))
 
     def sentence(self) -> str:
         if self.reasons:
-            return f"{self._not_established()} {self._held_and_base()}{self._without()}{self.notes}"
-        return f"{self._headline()} {self._held_and_base()}{self._without()}{self._strength()}{self.notes}"
+            return f"{self._not_established()} {self._held_and_base()}{self._without()}{self._known()}{self.timing}{self.notes}"
+        told = f"{self._headline()} {self._held_and_base()}{self._without()}{self._strength()}"
+        return f"{told}{self._known()}{self.timing}{self.notes}"
 
     def _between(self, scale: str, decimals: int = 1) -> str:
         low, high = self.summary[f"{scale}_low"], self.summary[f"{scale}_high"]
@@ -95,6 +107,24 @@ class LoyaltyRevenue(Finding):
             return ""
         bare = sides.iloc[0]
         return f" Without controls it would read {number(bare['percent'])} % ({interval(bare['percent_low'], bare['percent_high'], self.confidence)})."
+
+    def _known(self) -> str:
+        g = self.summary
+        if "known" not in g:
+            return ""
+        truth = g["known"]
+        holds = "holds" if g["percent_low"] <= truth <= g["percent_high"] else "does not hold"
+        text = f" Here {number(truth)} % is known to be right: the interval {holds} it"
+        if len(self.further["with_and_without"]) < 2:
+            return f"{text}."
+        bare = self.further["with_and_without"].iloc[0]["percent"]
+        off = "too high" if bare > truth else "too low"
+        moved = interval(g["moved_low"], g["moved_high"], self.confidence)
+        clear = g["moved_low"] * g["moved_high"] > 0
+        return (
+            f"{text}; without controls the reading is {number(abs(bare - truth))} points {off}, and leaving them out moves it by "
+            f"{number(g['moved'])} points ({moved}), {'a bias' if clear else 'which chance could do'}."
+        )
 
     def _strength(self) -> str:
         share = self.summary["explained"]

@@ -9,24 +9,16 @@ import pandas as pd
 from cxresearch.errors import DataProblem, require_choice, require_share
 from cxresearch.inference import critical_value
 from cxresearch.loyalty.checks import all_checks
-from cxresearch.loyalty.contrast import Estimates, estimate, explained, gradient, log_trap
+from cxresearch.loyalty.contrast import Estimates, estimate, explained, gradient, log_trap, percent_moved
 from cxresearch.loyalty.design import Sample, sample
 from cxresearch.loyalty.finding import LoyaltyRevenue
 from cxresearch.loyalty.groups import revenue_by_group
 from cxresearch.loyalty.ladder import MODELS, NAMES, Plan, plan_for
 from cxresearch.loyalty.panel import refuse_lagged_revenue
-from cxresearch.loyalty.sensitivity import (
-    benchmark_bounds,
-    contour,
-    e_value,
-    e_value_of_interval,
-    levels_model,
-    partial_r2,
-    robustness_value,
-)
+from cxresearch.loyalty.sensitivity import benchmark_bounds, contour, hidden_cause, levels_model, strength_table
 from cxresearch.loyalty.shape import SHAPES, wald
-from cxresearch.loyalty.trouble import leaks, overlap
-from cxresearch.privacy import hide_cells
+from cxresearch.loyalty.trouble import Timing, leaks, timed
+from cxresearch.privacy import hide_cells, largest_share
 
 
 def fit_loyalty_revenue(
@@ -39,6 +31,7 @@ def fit_loyalty_revenue(
     shape: str = "linear",
     effects: Sequence[str] = (),
     time: str | Sequence[str] | None = None,
+    known: float | None = None,
     confidence: float = 0.95,
     min_rows: int = 100,
     seed: int | None = None,
@@ -74,6 +67,9 @@ def fit_loyalty_revenue(
     time
         Column that dates the score; or that column and the first day of the revenue window, a column or a date. A
         score measured on or after that day takes the headline away. None, also in place of the column: not known.
+    known
+        Percent per point where it is known: planted in a simulation, or found by an experiment. The sentence then says
+        whether the intervals hold it, with and without the controls.
     seed
         Given: intervals of the group means are bootstrapped (BCa). None: they are t intervals.
     weight, strata, fpc
@@ -118,28 +114,17 @@ def fit_loyalty_revenue(
     )
     if len(s.effects) == 2:
         refuse_lagged_revenue(customers.reset_index(drop=True), revenue, s.controls, *effects)
-    late, timed = timing(customers, time, s.rows)
+    when = timed(customers, time, s.rows)
     plan = plan_for(s, model, shape)
     got = estimate(s, plan)
-    return _finding(s, plan, got, late, timed, confidence, min_base, seed, labels, len(customers))
+    return _finding(s, plan, got, when, known, confidence, min_base, seed, labels, len(customers))
 
 
-def timing(table: pd.DataFrame, time, rows) -> tuple[float | None, bool]:
-    """Return the share of scores later than the start of the revenue window (None: not known), and if they are dated."""
-    given = (time,) if isinstance(time, str) else tuple(time or ())
-    if len(given) > 2:
-        raise DataProblem(
-            f"time takes the column that dates the score and the start of the revenue window; found {len(given)} names"
-        )
-    if not given or given[0] is None:
-        return None, False
-    return overlap(table, given[0] if len(given) == 1 or given[1] is None else given, rows), True
-
-
-def _finding(s, plan, got, late, timed, confidence, min_base, seed, labels, received) -> LoyaltyRevenue:
+def _finding(s, plan, got, when: Timing, known, confidence, min_base, seed, labels, received) -> LoyaltyRevenue:
     head, leak = headline(got, confidence), leaks(s.score, s.y)
-    reasons = reasons_against(head, late, leak)
-    sides = with_and_without(s, plan, got, confidence)
+    reasons = reasons_against(head, when.late, leak)
+    bare = estimate(s, plan_for(s, plan.model, plan.shape, controls=False)) if s.controls else None
+    sides = with_and_without(s, bare, got, confidence)
     shape_tests = tests_of_shape(s, plan)
     strength = hidden_cause(s, head, confidence)
     further = {
@@ -147,7 +132,7 @@ def _finding(s, plan, got, late, timed, confidence, min_base, seed, labels, rece
         "groups": revenue_by_group(s, confidence=confidence, min_base=min_base, seed=seed),
         "with_and_without": sides,
         "shape": shape_tests,
-        "sensitivity": _sensitivity_table(strength),
+        "sensitivity": strength_table(strength),
         "bounds": benchmark_bounds(s, confidence=confidence),
         "contour": contour(*levels_model(s), most=min(0.9, max(0.05, 2.5 * strength["robustness_value"]))),
         "curve": curve(s, plan, got, confidence, min_base),
@@ -159,10 +144,11 @@ def _finding(s, plan, got, late, timed, confidence, min_base, seed, labels, rece
         "established": not reasons,
         "explained": explained(s, plan, got.fit),
         **strength,
+        **_known(s, bare, got, known, confidence),
     }
     trap = log_trap(s, plan, got, confidence)
-    known = {"late": late, "timed": timed, "leak": leak, "sides": sides, "received": received}
-    tested = all_checks(s, plan, got, **known, shape_tests=shape_tests, trap=trap)
+    found = {"late": when.late, "timed": when.asked is not None, "leak": leak, "sides": sides, "received": received}
+    tested = all_checks(s, plan, got, **found, shape_tests=shape_tests, trap=trap)
     return LoyaltyRevenue(
         function="fit_loyalty_revenue",
         outcome=s.revenue,
@@ -176,8 +162,17 @@ def _finding(s, plan, got, late, timed, confidence, min_base, seed, labels, rece
         controls=s.controls,
         confidence=confidence,
         reasons=reasons,
+        timing=when.words(),
         notes=_trap_words(trap),
     )
+
+
+def _known(s, bare, got, known, confidence: float) -> dict:
+    """Return what is known beforehand and how far leaving the controls out moves the estimate; nothing if nothing is."""
+    if known is None:
+        return {}
+    moved = (np.nan, np.nan, np.nan) if bare is None else percent_moved(s, bare, got, confidence)
+    return {"known": float(known), **dict(zip(("moved", "moved_low", "moved_high"), moved))}
 
 
 def _summary(s, plan, got, received: int) -> dict:
@@ -219,11 +214,11 @@ def reasons_against(head: dict, late: float | None, leak: str | None) -> tuple[s
     return tuple(reasons)
 
 
-def with_and_without(s: Sample, plan: Plan, got: Estimates, confidence: float) -> pd.DataFrame:
+def with_and_without(s: Sample, bare: Estimates | None, got: Estimates, confidence: float) -> pd.DataFrame:
     """Return the headline without and with the controls, side by side (one row when there are none)."""
     sides = [(", ".join(s.controls) or "nothing", got)]
-    if s.controls:
-        sides.insert(0, ("nothing", estimate(s, plan_for(s, plan.model, plan.shape, controls=False))))
+    if bare is not None:
+        sides.insert(0, ("nothing", bare))
     keys = ("percent", "percent_low", "percent_high", "p_value", "money", "money_low", "money_high")
     heads = [(held, headline(e, confidence)) for held, e in sides]
     return pd.DataFrame([{"held": held, **{k: h[k] for k in keys}, "n": s.n} for held, h in heads])
@@ -262,29 +257,6 @@ def _steps(got: Estimates, s: Sample) -> np.ndarray:
     return R
 
 
-def hidden_cause(s: Sample, head: dict, confidence: float) -> dict[str, float]:
-    """Return robustness values of the linear model in levels and E-values of the ratio of groups."""
-    slope, error, df = levels_model(s)
-    return {
-        "robustness_value": robustness_value(slope / error, df),
-        "robustness_value_limit": robustness_value(slope / error, df, alpha=1 - confidence),
-        "partial_r2": partial_r2(slope / error, df),
-        "e_value": e_value(head["ratio"]),
-        "e_value_limit": e_value_of_interval(head["ratio_low"], head["ratio_high"]),
-    }
-
-
-def _sensitivity_table(strength: dict) -> pd.DataFrame:
-    of = {
-        "robustness_value": "linear model in levels, classical errors",
-        "robustness_value_limit": "the same, to bring its interval to zero",
-        "partial_r2": "of the score with revenue, linear model in levels",
-        "e_value": "ratio of the highest to the lowest score group",
-        "e_value_limit": "the end of that ratio's interval nearer 1",
-    }
-    return pd.DataFrame([{"term": k, "strength": strength[k], "method": words} for k, words in of.items()])
-
-
 def curve(s: Sample, plan: Plan, got: Estimates, confidence: float, min_base: int) -> pd.DataFrame:
     """Return observed and fitted mean revenue at up to eleven values of the score, bases under `min_base` hidden."""
     levels, code = np.unique(s.score, return_inverse=True)
@@ -309,6 +281,7 @@ def curve(s: Sample, plan: Plan, got: Estimates, confidence: float, min_base: in
             "estimate": np.exp(logs),
             "conf_low": np.exp(logs - half),
             "conf_high": np.exp(logs + half),
+            "largest_share": [largest_share((s.weights * s.y)[code == i]) for i in range(len(levels))],
         }
     )
     return hide_cells(table, min_base=min_base, keys=("score",))

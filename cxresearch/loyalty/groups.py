@@ -11,7 +11,7 @@ import pandas as pd
 from cxresearch.findings import describe_columns
 from cxresearch.inference import bca_interval, bootstrap_counts, critical_value, survey_mean
 from cxresearch.loyalty.design import Sample
-from cxresearch.privacy import hide_cells, pool_small_groups
+from cxresearch.privacy import hide_cells, largest_share, pool_small_groups
 
 REPLICATES = 2000
 LARGE_GROUP = 20_000  # customers beyond which the t interval is as good and the bootstrap only slow
@@ -23,7 +23,7 @@ describe_columns(
 
 
 def revenue_by_group(s: Sample, *, confidence: float, min_base: int, seed: int | None) -> pd.DataFrame:
-    """Return group, n, estimate (mean money per customer), conf_low, conf_high, median, zeros; lowest group first.
+    """Return group, n, estimate (mean money), conf_low, conf_high, median, zeros, largest_share; lowest group first.
 
     With a seed the interval is the bootstrap's (BCa, 2,000 resamples of customers or clusters), without one it is
     the linearised t interval (as in groups over 20,000). Groups under `min_base` are pooled.
@@ -49,6 +49,7 @@ def _row(s: Sample, member, group, confidence, rng) -> dict:
         "conf_high": high,
         "median": weighted_median(y, w),
         "zeros": float(w @ (y == 0) / w.sum()),
+        "largest_share": largest_share(w * y),
     }
 
 

@@ -16,7 +16,7 @@ from scipy import optimize, special, stats
 from cxresearch.errors import DataProblem
 from cxresearch.loyalty.design import Sample
 from cxresearch.loyalty.models import LEVELS, LOGIT, Fit, fit_glm, fit_within, log_link, power_deviance
-from cxresearch.loyalty.trouble import separated
+from cxresearch.loyalty.trouble import has_no_finite_slope
 
 MODELS = ("poisson", "gamma", "log_ols", "two_part", "tweedie")
 WITH_EFFECTS = ("poisson", "log_ols")
@@ -69,7 +69,7 @@ def plan_for(s: Sample, model: str, shape: str, *, controls: bool = True) -> Pla
     plan = Plan(model, shape, controls)
     if model == "two_part" and np.all(s.y > 0):
         raise DataProblem(f"two_part needs customers without {s.revenue}; all {s.n} have some: take gamma")
-    if model == "two_part" and separated(s.score, s.y == 0):
+    if model == "two_part" and has_no_finite_slope(s.score, s.y == 0):
         raise DataProblem(
             f"{s.loyalty} alone tells who has no {s.revenue} (perfect separation): a score recorded after the outcome, or "
             "computed from it, does this; find out when it was recorded"

@@ -166,12 +166,23 @@ def solve_poisson_cells(X, weights, totals, start, *, tolerance: float = 1e-9, m
         for _ in range(most):
             mu = weights * np.exp(np.clip(coef @ X.T, -LARGEST, LARGEST))
             H = (mu @ products).reshape(len(coef), X.shape[1], X.shape[1])
-            step = (np.linalg.pinv(H, hermitian=True) @ ((totals - mu) @ X)[:, :, None])[:, :, 0]
+            step = solve_many(H, (totals - mu) @ X)
             coef = coef + step
             if np.nanmax(np.abs(step @ X.T)) < tolerance:
                 break
     coef[np.abs(step @ X.T).max(axis=1) > 1e-5] = np.nan
     return coef
+
+
+def solve_many(H, right) -> np.ndarray:
+    """Return the solutions (b, p) of b symmetric systems H (b, p, p); missing where H is not finite."""
+    finite = np.isfinite(H).all(axis=(1, 2)) & np.isfinite(right).all(axis=1)
+    H, right = np.where(finite[:, None, None], H, np.eye(H.shape[1])), right[:, :, None]
+    try:
+        out = np.linalg.solve(H, right)[:, :, 0]
+    except np.linalg.LinAlgError:
+        out = (np.linalg.pinv(H, hermitian=True) @ right)[:, :, 0]
+    return np.where(finite[:, None], out, np.nan)
 
 
 # --- fixed effects -----------------------------------------------------------------------------------------------

@@ -11,21 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from cxresearch.errors import DataProblem, require_columns, require_share
+from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.figures import QUIET, axes_or_new, intervals, wrap
 from cxresearch.findings import Check, Finding, interval, number
-from cxresearch.inference import critical_value
 from cxresearch.loyalty.contrast import Estimates, estimate
-from cxresearch.loyalty.covariance import Sampling, influence_covariance
-from cxresearch.loyalty.design import Sample, as_columns, sample
+from cxresearch.loyalty.design import as_columns, sample
+from cxresearch.loyalty.four_ways import four_ways, keeps_two_rows
 from cxresearch.loyalty.ladder import Plan
-from cxresearch.loyalty.models import LEVELS, fit_glm
-from cxresearch.loyalty.shape import wald
 from cxresearch.loyalty.trouble import _same
 
-LEAD_LIMIT = 0.05
+LABELS = {"revenue_after": "revenue after the answer", "revenue_before": "revenue before the answer"}  # of `link_waves`
+LEAD_LIMIT = MUNDLAK_LIMIT = 0.05
+ROW = ("term", "estimate", "conf_low", "conf_high", "p_value", "percent", "percent_low", "percent_high", "n")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -33,12 +31,28 @@ class LeadLag(Finding):
     """Percent more revenue per point of the score a period before (lag), in (now) and after (lead) the revenue.
 
     `tables` adds models: the coefficient of the score pooled, with Mundlak's means, with effects, in differences.
+    Where there is no panel the table is empty and the sentence says why.
     """
 
     loyalty: str = ""
     confidence: float = 0.95
+    lacks: str = ""
+    needs_effects: bool = False  # customers differ, and the model has no intercepts for them
 
     def sentence(self) -> str:
+        if self.lacks:
+            return (
+                f"There is no lead to look at: {self.lacks}. Whether {self.label(self.loyalty)} or {self.label(self.outcome)} "
+                "came first rests on their dates alone."
+            )
+        return self._verdict() + (
+            " Customers' mean scores go with revenue beside the score itself (Mundlak), so customers differ, and there "
+            "are too few periods of each to hold that constant."
+            if self.needs_effects
+            else ""
+        )
+
+    def _verdict(self) -> str:
         g = self.summary
         what = f"{self.label(self.outcome)} and {self.label(self.loyalty)}"
         base = f"{number(g['n'], 0)} rows of {number(g['customers'], 0)} customers; {g['method']}"
@@ -69,7 +83,11 @@ class LeadLag(Finding):
     def plot(self, ax=None):
         """Draw percent per point by lag, now and lead, with zero marked."""
         ax = axes_or_new(ax, rows=len(self.table) + 2)
-        words = {"lag": "score a period before", "now": "score in the period", "lead": "score a period after"}
+        if self.lacks:
+            ax.set_axis_off()
+            ax.set_title("No lead to look at")
+            return ax
+        words = {"lag": "score a period before", "now": "score in the period", "lead": "score a period after (placebo)"}
         t = self.table
         intervals(ax, [words[k] for k in t["term"]], t["percent"], t["percent_low"], t["percent_high"])
         ax.axvline(0, color=QUIET, linewidth=1)
@@ -93,6 +111,7 @@ def lead_lag(
     fpc: str | None = None,
     labels=None,
     min_base: int = 1,
+    lacks: str | None = None,
 ) -> LeadLag:
     """Regress revenue on the score of the period before, of the period, and of the period after.
 
@@ -106,15 +125,48 @@ def lead_lag(
         One row per customer and period; periods are those that occur, in order.
     period
         Column that sorts: dates, numbers or text such as 2024Q1.
+    lacks
+        Of `link_waves`: why there is no panel. Given, also empty, a finding that says so is returned where there is
+        none, or where too few rows remain.
 
     Raises
     ------
     DataProblem
         A customer twice in a period, one period, or a control that is last period's revenue (a lagged outcome and
         effects are never combined: Nickell 1981).
+    TooFewRespondents
+        Fewer than `min_rows` rows with a score in the next period, unless `lacks` is given.
     """
     require_share("confidence", confidence)
     controls = as_columns("controls", controls)
+    asked = {"revenue": revenue, "loyalty": loyalty, "customer": customer, "period": period, "controls": controls}
+    design = {"weight": weight, "strata": strata, "cluster": cluster or customer, "fpc": fpc}
+    labels = LABELS | dict(labels or {})
+    absent = {"outcome": revenue, "loyalty": loyalty, "confidence": confidence, "labels": labels}
+    if lacks:
+        return _absent(lacks, **absent)
+    try:
+        return _found(panel, asked, design, confidence, min_rows, min_base, labels)
+    except TooFewRespondents as problem:
+        if lacks is None:
+            raise
+        return _absent(str(problem), **absent)
+
+
+def _absent(why: str, **known) -> LeadLag:
+    return LeadLag(
+        function="lead_lag",
+        group=None,
+        table=pd.DataFrame(columns=ROW),
+        summary={"n": 0, "n_effective": 0.0, "customers": 0, "p_lead": None, "method": "none: no panel"},
+        tested=(Check("customers seen in several periods", why, "enough for a lead", False),),
+        lacks=why,
+        **known,
+    )
+
+
+def _found(panel, asked: dict, design: dict, confidence: float, min_rows: int, min_base: int, labels) -> LeadLag:
+    revenue, loyalty, customer, period, controls = asked.values()
     table, terms, effects = shifted(panel, loyalty=loyalty, customer=customer, period=period)
     refuse_lagged_revenue(table, revenue, controls, customer, period)
     s = sample(
@@ -123,19 +175,16 @@ def lead_lag(
         loyalty=loyalty,
         controls=(*controls, *terms.values()),
         effects=effects,
-        weight=weight,
-        strata=strata,
-        cluster=cluster or customer,
-        fpc=fpc,
         min_rows=min_rows,
         min_base=min_base,
         what="lead_lag",
+        **design,
     )
     got = estimate(s, Plan("poisson", "linear"))
     rows = _rows(got, {**terms, "now": loyalty}, s.n, confidence)
     p_lead = float(rows.set_index("term").loc["lead", "p_value"])
     people = int(table[customer].iloc[s.rows].nunique())
-    models = _models(panel, revenue, loyalty, customer, period, controls, cluster, confidence, min_rows)
+    models, p_means = four_ways(panel, asked, design["cluster"], confidence, min_rows)
     summary = {
         "n": s.n,
         "n_effective": s.n_effective,
@@ -144,7 +193,7 @@ def lead_lag(
         "p_lead": p_lead,
         "method": f"Poisson with {' and '.join('customer' if e == customer else 'period' for e in effects)} effects",
     }
-    tested = tuple(_checks(p_lead, s.sampling.n_clusters or s.n, models.attrs.pop("mundlak_p")))
+    tested = tuple(_checks(p_lead, s.sampling.n_clusters or s.n, p_means, customer in effects))
     return LeadLag(
         function="lead_lag",
         outcome=revenue,
@@ -152,18 +201,19 @@ def lead_lag(
         table=rows,
         summary=summary,
         tested=tested,
-        labels=labels or {},
+        labels=labels,
         further={"models": models},
         loyalty=loyalty,
         confidence=confidence,
+        needs_effects=p_means < MUNDLAK_LIMIT and customer not in effects,
     )
 
 
-def _checks(p_lead: float, clusters: int, mundlak_p: float):
+def _checks(p_lead: float, clusters: int, p_means: float, within: bool):
     yield Check("the lead does not go with revenue (p)", p_lead, f"at least {LEAD_LIMIT}", p_lead >= LEAD_LIMIT)
     yield Check("clusters", clusters, "at least 40", clusters >= 40)
-    # told, not required: where customers differ the effects, which are fitted anyway, are what protects
-    yield Check("score's means add nothing (Mundlak, p)", mundlak_p, "below 0.05: customers differ, use effects", True)
+    limit = f"at least {MUNDLAK_LIMIT}, or customer effects in the model: below it they are needed"
+    yield Check("customers' means add nothing (Mundlak, Wald p)", p_means, limit, within or p_means >= MUNDLAK_LIMIT)
 
 
 def shifted(
@@ -184,15 +234,10 @@ def shifted(
     lead, lag = f"{loyalty} after", f"{loyalty} before"
     table = panel.assign(**{lead: shift(1), lag: shift(-1)}).reset_index(drop=True)
     both = table[[lead, lag, loyalty]].notna().all(axis=1)
-    terms = {"lag": lag, "lead": lead} if _kept(table[both], customer) else {"lead": lead}
+    terms = {"lag": lag, "lead": lead} if keeps_two_rows(table[both], customer) else {"lead": lead}
     usable = table[both] if "lag" in terms else table[table[[lead, loyalty]].notna().all(axis=1)]
-    effects = (customer, period) if _kept(usable, customer) else (period,)
+    effects = (customer, period) if keeps_two_rows(usable, customer) else (period,)
     return table, terms, effects
-
-
-def _kept(table: pd.DataFrame, customer: str) -> bool:
-    # an intercept a customer leaves something to compare only where customers have two rows
-    return len(table) > 0 and bool((table[customer].value_counts() >= 2).mean() > 0.5)
 
 
 def refuse_lagged_revenue(table: pd.DataFrame, revenue: str, controls, customer: str, period: str) -> None:
@@ -215,7 +260,7 @@ def lead_p_value(panel: pd.DataFrame, *, revenue, loyalty, customer, period, con
     table, _, _ = shifted(panel, loyalty=loyalty, customer=customer, period=period)
     lead = f"{loyalty} after"
     usable = table[table[[lead, loyalty]].notna().all(axis=1)]
-    effects = (customer, period) if _kept(usable, customer) else (period,)
+    effects = (customer, period) if keeps_two_rows(usable, customer) else (period,)
     s = sample(
         table,
         revenue=revenue,
@@ -240,60 +285,3 @@ def _rows(got: Estimates, terms: dict[str, str], n: int, confidence: float) -> p
             {"term": term, "estimate": value, "conf_low": low, "conf_high": high, "p_value": p, **percents, "n": n}
         )
     return pd.DataFrame(rows)
-
-
-# --- the score's coefficient, four ways ------------------------------------------------------------------------------
-
-
-def _models(panel, revenue, loyalty, customer, period, controls, cluster, confidence, min_rows) -> pd.DataFrame:
-    common = {"revenue": revenue, "loyalty": loyalty, "cluster": cluster or customer, "min_rows": min_rows}
-    pooled = sample(panel, controls=controls, effects=(period,), **common)
-    own = panel.groupby(customer)[loyalty].transform("mean")
-    means = sample(
-        panel.assign(**{"customer mean": own}), controls=(*controls, "customer mean"), effects=(period,), **common
-    )
-    rows = [
-        _model("pooled, period effects", estimate(pooled, Plan("poisson", "linear")), loyalty, pooled.n, confidence)
-    ]
-    mundlak = estimate(means, Plan("poisson", "linear"))
-    rows.append(_model("customer means beside the score (Mundlak)", mundlak, loyalty, means.n, confidence))
-    if _kept(panel.dropna(subset=[loyalty]), customer):
-        within = sample(panel, controls=controls, effects=(customer, period), **common)
-        rows.append(
-            _model(
-                "customer and period effects",
-                estimate(within, Plan("poisson", "linear")),
-                loyalty,
-                within.n,
-                confidence,
-            )
-        )
-        rows.append(_differences(within, panel, customer, period, loyalty, confidence))
-    table = pd.DataFrame(rows)
-    at = mundlak.fit.terms.index("customer mean")
-    table.attrs["mundlak_p"] = wald(mundlak.values[[at]], mundlak.covariance[[at]][:, [at]], float(mundlak.df[at]))[1]
-    return table
-
-
-def _model(name: str, got: Estimates, loyalty: str, n: int, confidence: float) -> dict:
-    value, low, high, p = got.interval_at(got.fit.terms.index(loyalty), confidence)
-    percents = {k: 100 * np.expm1(v) for k, v in zip(("percent", "percent_low", "percent_high"), (value, low, high))}
-    return {"term": name, **percents, "p_value": p, "n": n}
-
-
-def _differences(s: Sample, panel: pd.DataFrame, customer: str, period: str, loyalty: str, confidence: float) -> dict:
-    """Return the linear coefficient of changes of revenue on changes of the score, in percent of mean revenue."""
-    order = np.lexsort((pd.factorize(panel[period].to_numpy()[s.rows], sort=True)[0], s.effects[0]))
-    who, when = s.effects[0][order], pd.factorize(panel[period].to_numpy()[s.rows], sort=True)[0][order]
-    next_to = (who[1:] == who[:-1]) & (when[1:] == when[:-1] + 1)
-    diff = lambda v: np.diff(v[order], axis=0)[next_to]  # noqa: E731
-    dummies = (when[1:][next_to][:, None] == np.unique(when[1:][next_to])).astype(float)
-    X = np.column_stack([diff(s.score), diff(s.Z), dummies])
-    fit = fit_glm(X, diff(s.y), np.ones(len(X)), LEVELS)
-    sampling = Sampling(clusters=(who[1:][next_to],))
-    error = np.sqrt(influence_covariance(fit.influence, sampling, X.shape[1])[0, 0])
-    df = sampling.degrees_of_freedom(len(X), X.shape[1])
-    half, scale = critical_value(confidence, df) * error, 100 / s.y.mean()
-    p = 2 * stats.t.sf(abs(fit.coef[0]) / error, df)
-    ends = {"percent": fit.coef[0], "percent_low": fit.coef[0] - half, "percent_high": fit.coef[0] + half}
-    return {"term": "first differences, linear", **{k: v * scale for k, v in ends.items()}, "p_value": p, "n": len(X)}

@@ -21,7 +21,7 @@ from cxresearch.loyalty.contrast import gradient
 from cxresearch.loyalty.covariance import Sampling, influence_covariance
 from cxresearch.loyalty.design import Sample, as_columns, sample
 from cxresearch.loyalty.models import LOGIT, fit_glm
-from cxresearch.loyalty.trouble import dates, separated
+from cxresearch.loyalty.trouble import dates, gives_away, has_no_finite_slope
 from cxresearch.privacy import hide_small_bases
 
 DAYS = 30.4375  # of a month
@@ -133,13 +133,15 @@ def fit_retention(
         what="fit_retention",
     )
     months = frame["months"].to_numpy()[s.rows]
-    if separated(s.score, s.y == 1):
+    if has_no_finite_slope(s.score, s.y == 1):
         raise DataProblem(
             f"{loyalty} alone tells who left (perfect separation): a score recorded after the customer left, or computed from it, does "
             "this; find out when it was recorded"
         )
+    leak = gives_away(s.score, s.y == 1, "left", "left")
     table, margin, tested = _logit(s, months, confidence)
-    reasons = ("the interval holds zero",) if not margin[1] * margin[2] > 0 else ()
+    reasons = _reasons(margin, leak)
+    tested += (Check("score does not give the leaving away", leak or "no sign of it", "no sign of it", leak is None),)
     summary = {
         "n": s.n,
         "n_effective": s.n_effective,
@@ -165,6 +167,11 @@ def fit_retention(
         confidence=confidence,
         reasons=reasons,
     )
+
+
+def _reasons(margin, leak: str | None) -> tuple[str, ...]:
+    zero = ("the interval holds zero",) if not margin[1] * margin[2] > 0 else ()
+    return zero + ((f"the score gives the leaving away ({leak})",) if leak else ())
 
 
 def durations(table: pd.DataFrame, *, asked: str, until: str, observed_until: str, loyalty: str) -> pd.DataFrame:

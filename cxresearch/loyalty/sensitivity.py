@@ -82,6 +82,29 @@ def levels_model(s: Sample) -> tuple[float, float, float]:
     return float(fit.coef[0]), float(np.sqrt(fit.deviance / df * fit.bread[0, 0])), df
 
 
+def hidden_cause(s: Sample, head: dict, confidence: float) -> dict[str, float]:
+    """Return robustness values of the linear model in levels and E-values of the ratio of groups."""
+    slope, error, df = levels_model(s)
+    return {
+        "robustness_value": robustness_value(slope / error, df),
+        "robustness_value_limit": robustness_value(slope / error, df, alpha=1 - confidence),
+        "partial_r2": partial_r2(slope / error, df),
+        "e_value": e_value(head["ratio"]),
+        "e_value_limit": e_value_of_interval(head["ratio_low"], head["ratio_high"]),
+    }
+
+
+def strength_table(strength: dict) -> pd.DataFrame:
+    of = {
+        "robustness_value": "linear model in levels, classical errors",
+        "robustness_value_limit": "the same, to bring its interval to zero",
+        "partial_r2": "of the score with revenue, linear model in levels",
+        "e_value": "ratio of the highest to the lowest score group",
+        "e_value_limit": "the end of that ratio's interval nearer 1",
+    }
+    return pd.DataFrame([{"term": k, "strength": strength[k], "method": words} for k, words in of.items()])
+
+
 def _least_squares(X, y) -> Fit:
     return fit_glm(X, y, np.ones(len(y)), LEVELS)
 

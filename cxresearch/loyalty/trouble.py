@@ -1,12 +1,16 @@
 """What is refused before anything is fitted, each with the column, what was found, how many, and what to do."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
 
 SOURCES = ("wave", "source", "scale", "survey")  # columns that tell deliveries apart, where a table has them
-LEAK_CORRELATION = 0.6  # rank correlation of score and revenue above which the score is taken to hold the revenue
+LEAK_CORRELATION = 0.5  # rank correlation of score and revenue above which the score is taken to hold the revenue
+FEWEST_AT_AN_END, ONCE_IN_A_MILLION = 10, 1e-6
+SAME = 1 - 1e-6  # correlation from which two columns are one, rounded
 
 
 def check_revenue(table: pd.DataFrame, revenue: str) -> np.ndarray:
@@ -115,13 +119,15 @@ def check_control(column: pd.Series, name: str, *, revenue: str, y, loyalty: str
     for key, values, kind in ((revenue, y, "revenue"), (loyalty, score, "loyalty score")):
         if _same(column.to_numpy(dtype=float, na_value=np.nan), values):
             raise DataProblem(f"control {name!r} equals {key!r}, the {kind}, up to a factor; leave it out")
+    if _same(*(pd.Series(v).rank().to_numpy() for v in (column, y))):
+        raise DataProblem(f"control {name!r} orders customers exactly as {revenue!r}, the revenue, does; leave it out")
 
 
 def _same(a, b) -> bool:
     both = np.isfinite(a) & np.isfinite(b)
     if both.sum() < 3 or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
         return False
-    return bool(abs(np.corrcoef(a[both], b[both])[0, 1]) > 1 - 1e-9)
+    return bool(abs(np.corrcoef(a[both], b[both])[0, 1]) > SAME)
 
 
 def check_level(name: str, values, y, revenue: str) -> None:
@@ -162,48 +168,121 @@ def dates(table: pd.DataFrame, column: str) -> pd.Series:
     return values
 
 
-def overlap(table: pd.DataFrame, time, rows) -> float | None:
-    """Return the share of rows whose score was measured on or after the first day of the revenue window.
+@dataclass(frozen=True)
+class Timing:
+    """When score and revenue were measured, as far as it is known."""
 
-    `time` is the column that dates the score and the column, or the date, on which the revenue window starts; with
-    the column alone the order is unknown (None).
+    asked: tuple[pd.Timestamp, pd.Timestamp] | None = None  # first and last day of the answers used
+    starts: tuple[pd.Timestamp, pd.Timestamp] | None = None  # first and last start of the revenue windows
+    late: float | None = None  # share of scores on or after the start of their window; None: not known
+
+    def words(self) -> str:
+        """Return when each was measured, for a sentence."""
+        if self.asked is None and self.starts is None:
+            return " When score and revenue were measured is not stated."
+        asked = "on days that are not stated" if self.asked is None else _from_to(self.asked)
+        starts = "a day that is not stated" if self.starts is None else _from_to(self.starts)
+        return f" Scores were given {asked}; revenue counts from {starts} on."
+
+
+def _from_to(ends) -> str:
+    first, last = (f"{day:%Y-%m-%d}" for day in ends)
+    return first if first == last else f"{first} to {last}"
+
+
+def timed(table: pd.DataFrame, time, rows) -> Timing:
+    """Return when the scores of `rows` and the start of the revenue window lie.
+
+    `time` is None, the column that dates the score, or a pair of that and the column, or the date, on which the revenue
+    window starts; either of the pair may be None.
     """
-    asked, starts = (time, None) if isinstance(time, str) else time
-    require_columns(table, asked, where="the table of customers")
-    when = dates(table, asked).to_numpy()[rows]
-    if starts is None:
-        return None
-    if starts in table.columns:
-        start = pd.to_datetime(table[starts]).to_numpy()[rows]
-    else:
-        start = np.full(len(rows), np.datetime64(_day(starts)))
-    known = ~(np.isnat(when) | np.isnat(start))
-    return float(np.mean(when[known] >= start[known])) if known.any() else None
+    given = (time,) if isinstance(time, str) else tuple(time or ())
+    if len(given) > 2:
+        raise DataProblem(
+            f"time takes the column that dates the score and the start of the revenue window; found {len(given)} names"
+        )
+    column, start = (*given, None, None)[:2]
+    asked = starts = None
+    if column is not None:
+        require_columns(table, column, where="the table of customers")
+        asked = dates(table, column).iloc[rows]
+    if start is not None:
+        starts = dates(table, start).iloc[rows] if start in table.columns else _day(start)
+    late = None
+    if asked is not None and start is not None:
+        known = asked.notna() & pd.Series(starts, index=asked.index).notna()
+        late = float((asked >= starts)[known].mean()) if known.any() else None
+    return Timing(_ends(asked), _ends(starts), late)
+
+
+def _ends(days):
+    if days is None or isinstance(days, pd.Timestamp):
+        return None if days is None else (days, days)
+    return (days.min(), days.max()) if days.notna().any() else None
 
 
 def _day(text) -> pd.Timestamp:
     try:
-        return pd.Timestamp(text)
+        day = pd.Timestamp(text)
     except (ValueError, TypeError):
         raise DataProblem(
             f"the start of the revenue window, {text!r}, is neither a column nor a date such as 2025-01-01"
         ) from None
+    if day > pd.Timestamp.now():
+        raise DataProblem(f"the revenue window starts in the future ({day:%Y-%m-%d}); correct the day")
+    return day
 
 
 def leaks(score, y) -> str | None:
     """Return how the score gives the revenue away, or None.
 
-    A score recorded after, or computed from, the revenue shows in one of two ways: their rank correlation is beyond
-    what separate questions reach, or the score alone tells who bought nothing.
+    A score recorded after, or computed from, the revenue shows in one of two ways: their rank correlation, among all
+    or among those with revenue, is beyond what separate questions reach, or scores tell who bought nothing.
     """
-    ranks = pd.Series(score).rank().corr(pd.Series(y).rank())
-    if abs(ranks) > LEAK_CORRELATION:
-        return f"its rank correlation with revenue is {ranks:.2f}"
-    return "it alone tells who has no revenue" if separated(score, y == 0) else None
+    bought = y > 0
+    for rows, among in ((np.ones(len(y), dtype=bool), ""), (bought, " among those with revenue")):
+        ranks = pd.Series(score[rows]).rank().corr(pd.Series(y[rows]).rank()) if rows.sum() >= 30 else np.nan
+        if abs(ranks) > LEAK_CORRELATION:
+            return f"its rank correlation with revenue{among} is {ranks:.2f}"
+    return gives_away(score, ~bought, "has no revenue", "have no revenue")
+
+
+def gives_away(score, event, one: str, many: str) -> str | None:
+    """Return how the score alone tells whose `event` (n,) it is, or None.
+
+    Either a threshold tells it without error, one level of the score apart, or everybody at an end of the scale has
+    it, where chance would allow that once in a million.
+    """
+    if separated(score, event):
+        return f"it alone tells who {one}"
+    without = score[~event]
+    ends = (
+        ((score < without.min(), "or less", np.max), (score > without.max(), "or more", np.min)) if len(without) else ()
+    )
+    for end, side, edge in ends:
+        count, others = int(end.sum()), float(event[~end].mean())
+        if count >= FEWEST_AT_AN_END and others**count < ONCE_IN_A_MILLION:
+            return f"all {count} customers at {edge(score[end]):g} {side} {many}"
+    return None
 
 
 def separated(score, event) -> bool:
-    """Return whether a threshold on the score tells the event apart without error, both sides having ten rows."""
-    if min(event.sum(), (~event).sum()) < 10:
-        return False
-    return bool(score[event].max() < score[~event].min() or score[event].min() > score[~event].max())
+    """Return whether a threshold on the score tells the event apart, but for one level of it that may hold both.
+
+    Ten rows with and ten without the event must lie on their own sides of that level.
+    """
+    for sign in (1, -1):
+        last, first = (
+            np.max(sign * score, where=event, initial=-np.inf),
+            np.min(sign * score, where=~event, initial=np.inf),
+        )
+        sides = np.sum(event & (sign * score < first)), np.sum(~event & (sign * score > last))
+        if last <= first and min(sides) >= 10:
+            return True
+    return False
+
+
+def has_no_finite_slope(score, event) -> bool:
+    """Return whether a logit of the event on the score has no solution: those with and without it share one level."""
+    with_it, without = score[event], score[~event]
+    return bool(with_it.max() <= without.min() or with_it.min() >= without.max())

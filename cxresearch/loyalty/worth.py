@@ -16,11 +16,10 @@ from cxresearch.figures import QUIET, axes_or_new, intervals, wrap
 from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, percent
 from cxresearch.loyalty.checks import zeros_check
 from cxresearch.loyalty.design import Sample, as_columns, sample
-from cxresearch.loyalty.fit import timing
 from cxresearch.loyalty.panel import LEAD_LIMIT, lead_p_value
 from cxresearch.loyalty.resample import resample
 from cxresearch.loyalty.sensitivity import benchmark_bounds, levels_model
-from cxresearch.loyalty.trouble import leaks
+from cxresearch.loyalty.trouble import leaks, timed
 
 FEWEST_CLUSTERS = 30
 
@@ -96,6 +95,7 @@ class Worth(Finding):
             ax.axvline(self.summary["cost"], color=QUIET, linewidth=1, linestyle="--", label="cost")
             ax.legend(loc="lower right")
         ax.set_xlabel(wrap(f"more {self.label(self.outcome)}, all customers, one window (money)", 90))
+        ax.xaxis.set_major_formatter("{x:,.0f}")
         if self.reasons:
             ax.set_title("Not established as a headline")
         return ax
@@ -186,7 +186,7 @@ def worth_of_a_point(
         p_lead = lead_p_value(
             panel, revenue=revenue, loyalty=loyalty, customer=customer, period=period, controls=names, cluster=cluster
         )
-    late, leak = timing(customers, (asked, revenue_from), s.rows)[0], leaks(s.score, s.y)
+    late, leak = timed(customers, (asked, revenue_from), s.rows).late, leaks(s.score, s.y)
     reasons = _reasons(low, high, p_lead, late, leak, s)
     return _finding(
         s,

@@ -76,7 +76,7 @@ class ResponseBias(Finding):
         ax.set_xlabel(f"responders less others, standard deviations; {percent(self.confidence)} intervals")
         ax.set_title(
             f"Response rate {percent(self.summary['response_rate'])}, {number(self.summary['n'], 0)} responders",
-            fontsize=10.5,
+            fontsize=10,
         )
         return ax
 

@@ -238,7 +238,7 @@ def _draw_distribution(card: Scorecard, ax):
         f"{card.measure.words[:1].upper()}{card.measure.words[1:]}: {card.value(card.summary['estimate'])}, n = "
         f"{number(card.summary['n'], 0)}"
     )
-    ax.set_title(wrap(head, 70), fontsize=10.5, pad=24)
+    ax.set_title(wrap(head, 70), fontsize=10, pad=24)
     ax.grid(axis="x", visible=False)
     ax.set_ylim(0, max(100 * table["share"].max() * 1.08, 1))
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(colours), borderaxespad=0.2)
@@ -261,7 +261,7 @@ def _draw_groups(card: Scorecard, ax):
     overall = card.summary["estimate"] * (100 if card.measure.unit == "share" else 1)
     ax.axvline(overall, color=QUIET, linewidth=1, linestyle="--", zorder=0)
     ax.set_xlabel(wrap(f"{card.measure.axis}; {percent(card.confidence)} intervals; dashed: all", 62))
-    ax.set_title(wrap(f"By {card.label(card.group)} (base in brackets)", 60), fontsize=10.5)
+    ax.set_title(wrap(f"By {card.label(card.group)} (base in brackets)", 60), fontsize=10)
     return ax
 
 
@@ -285,7 +285,7 @@ def _draw_trend(card: Scorecard, ax):
     ax.set_xlim(-0.5, len(waves) - 0.5)
     left = f"; first {len(PALETTE)} of {len(groups)} groups" if len(groups) > len(PALETTE) else ""
     ax.set(xlabel=f"wave; {percent(card.confidence)} intervals{left}", ylabel=wrap(card.measure.axis, 44))
-    ax.set_title(wrap(card.label(card.outcome), 70), fontsize=10.5)
+    ax.set_title(wrap(card.label(card.outcome), 70), fontsize=10)
     if len(groups) > 1:
         ax.legend(title=card.label(card.group), loc="upper left", bbox_to_anchor=(1, 1))
     ax.grid(axis="x", visible=False)

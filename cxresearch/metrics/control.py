@@ -29,7 +29,7 @@ SPAN_FACTOR = 1.128  # mean moving range of two normal values, in standard devia
 describe_columns(
     baseline=("Baseline", "waves that set the centre", 0),
     limits=("Limits at", "standard errors from the centre", 1),
-    centre=("Centre", "score of the baseline waves together, points", 1),
+    centre=("Centre", "what values are held against: the score of the baseline waves, points; a feature's middle"),
     limit_low=("Lower limit", "below it a wave is a signal, points", 1),
     limit_high=("Upper limit", "above it a wave is a signal, points", 1),
     signal=("Signal", "beyond limits, run of eight, or none"),
@@ -67,7 +67,7 @@ class ControlChart(Finding):
         ax.plot(out, t["estimate"].iloc[out], "o", color=PALETTE[1], markersize=9, label="signal")
         ax.set_xticks(at, [self.label(w) for w in t["wave"]], rotation=45 if len(t) > 8 else 0)
         ax.set(xlabel="wave", ylabel="net promoter score, points (−100 to 100)")
-        ax.set_title(wrap(self.label(self.outcome), 60), fontsize=10.5)
+        ax.set_title(wrap(self.label(self.outcome), 60), fontsize=10)
         ax.legend(loc="best")
         return ax
 

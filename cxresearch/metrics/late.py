@@ -49,7 +49,7 @@ class Restatement(Finding):
         ax.plot(at, t["restated"], "o-", color=PALETTE[0], label="restated")
         ax.set_xticks(at, [self.label(w) for w in t["wave"]], rotation=45 if len(t) > 8 else 0)
         ax.set(xlabel="wave", ylabel="net promoter score, points (−100 to 100)")
-        ax.set_title(wrap(self.label(self.outcome), 60), fontsize=10.5)
+        ax.set_title(wrap(self.label(self.outcome), 60), fontsize=10)
         ax.legend(loc="best")
         return ax
 

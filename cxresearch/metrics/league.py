@@ -79,7 +79,7 @@ class LeagueTable(Finding):
                 62,
             )
         )
-        ax.set_title(wrap(f"By {self.label(self.group)} (base in brackets)", 60), fontsize=10.5)
+        ax.set_title(wrap(f"By {self.label(self.group)} (base in brackets)", 60), fontsize=10)
         return ax
 
 

@@ -103,7 +103,7 @@ class ChangeSplit(Finding):
         row = rows.iloc[0]
         ax.set_title(
             wrap(f"{self.label(row['wave_before'])} → {self.label(row['wave'])}, by {self.label(self.mix)}", 60),
-            fontsize=10.5,
+            fontsize=10,
         )
         return ax
 

@@ -111,7 +111,7 @@ class WaveComparison(Finding):
             )
         table = table.head(40)
         ax = axes_or_new(ax, rows=max(len(table), 1))
-        ax.set_title(wrap(self.label(self.outcome), 60) if len(table) else "no two waves to compare", fontsize=10.5)
+        ax.set_title(wrap(self.label(self.outcome), 60) if len(table) else "no two waves to compare", fontsize=10)
         names = [self._row_name(row) for _, row in table.iterrows()]
         clear = table["verdict"].isin([UP, DOWN]).to_numpy()
         intervals(ax, names, table["estimate"], table["conf_low"], table["conf_high"], colour=QUIET)

@@ -15,6 +15,7 @@ from cxresearch.metrics.contrasts import means_p_value
 from cxresearch.metrics.hiding import hidden_cells, hide
 from cxresearch.metrics.scores import numeric_answers, recommend_answers
 from cxresearch.metrics.shares import mean_columns
+from cxresearch.privacy import largest_share
 
 NAMES = ("detractors", "passives", "promoters")
 STEPS = (("promoters", "detractors"), ("promoters", "passives"), ("passives", "detractors"))
@@ -27,6 +28,11 @@ class PromoterValue(Finding):
     value: str = ""
     unit: str = ""
     confidence: float = 0.95
+
+    @property
+    def chart(self):
+        names = ("table", "value", "low", "high", "title")
+        return dict(zip(names, ("tidy", "estimate", "conf_low", "conf_high", f"Mean {self.label(self.value)}{', ' * bool(self.unit)}{self.unit}")))
 
     def sentence(self) -> str:
         t, step = self.table.set_index("group"), self.further["steps"].iloc[0]
@@ -52,7 +58,7 @@ class PromoterValue(Finding):
             f"mean {self.label(self.value)}{f', {self.unit}' if self.unit else ''}; "
             f"{percent(self.confidence)} intervals"
         )
-        ax.set_title("By recommend group (base in brackets)", fontsize=10.5)
+        ax.set_title("By recommend group (base in brackets)", fontsize=10)
         return ax
 
 
@@ -112,6 +118,8 @@ def promoter_value(
     table = table.set_index("group").reindex(NAMES).rename_axis("group").reset_index()
     table[["n"]] = table[["n"]].fillna(0).astype(int)
     table["base"] = base_words(table["n"], table["n_effective"])
+    named = names[sample.rows]
+    table["largest_share"] = [largest_share((sample.weights * held)[named == group]) for group in table["group"]]
     hidden = hidden_cells(table, min_base=min_base)
     table = hide(table, hidden, min_base)
     summary = {

@@ -1,4 +1,4 @@
-"""Sums of money in which one contributor stands out.
+"""Sums of money in which one contributor stands out, and are hidden as if few had contributed.
 
 References
 ----------
@@ -9,8 +9,23 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_share
+from cxresearch.findings import describe_columns
 
 MOST = 0.5
+
+describe_columns(largest_share=("Largest share", "part of the group's money that is its largest contributor's, 0-1", 3))
+
+
+def largest_share(amounts) -> float:
+    """Return the part of a sum that its largest contributor has, 0-1 (0 without money); losses count by their size."""
+    size = np.abs(np.asarray(amounts, dtype=float))
+    return float(size.max() / size.sum()) if size.sum() > 0 else 0.0
+
+
+def guarded_base(base, shares, *, min_base: int) -> np.ndarray:
+    """Return the bases (k,) by which cells of money are hidden: under the minimum where a contributor dominates."""
+    base = np.asarray(base, dtype=float)
+    return np.where(np.asarray(shares, dtype=float) > MOST, np.minimum(base, min_base - 1), base)
 
 
 def dominated_groups(amounts: pd.Series, groups: pd.Series, *, top: int = 1, share: float = MOST) -> pd.DataFrame:

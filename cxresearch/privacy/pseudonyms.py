@@ -24,6 +24,7 @@ from cxresearch.errors import DataProblem
 
 KEY_VARIABLE = "CXRESEARCH_KEY"
 KEY_OF_RUN = "CXRESEARCH_KEY_OF_RUN"  # set by a run for its kernels where there is no key, so that its notebooks agree
+PSEUDONYMS = "pseudonyms"  # in the attrs of a table: its columns of pseudonyms
 SHORTEST_KEY = 16
 LENGTH = 20  # hexadecimal digits, 80 bits; two of ten million ids collide with probability 4e-11
 WHOLE_AS_FLOAT = re.compile(r"([+-]?\d+)\.0+")
@@ -95,6 +96,17 @@ def pseudonymise(ids: pd.Series, *, key: PseudonymKey) -> pd.Series:
     made = pd.array([_pseudonym(looks_like(v), key.secret) for v in values], dtype="str")
     taken = pd.api.extensions.take(made, positions, allow_fill=True)
     return pd.Series(taken, index=ids.index, name=ids.name)
+
+
+def unsorted(found: pd.DataFrame, source: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return a table with one row per id in the order in which `source` first names these, if they are pseudonyms.
+
+    Their alphabet differs from key to key, and no result may.
+    """
+    if column not in source.attrs.get(PSEUDONYMS, ()):
+        return found
+    places = pd.Index(source[column].dropna().unique()).get_indexer(found[column])
+    return found.iloc[places.argsort(kind="stable")].reset_index(drop=True)
 
 
 def _pseudonym(text: str, secret: bytes) -> str | None:

@@ -13,7 +13,7 @@ import pandas as pd
 # column of a count -> the column that says its wave
 COUNTS = {"n": "wave", "n_before": "wave_before"}
 OF_PEOPLE = ("group", "segment", "wave")
-KEYS = (*OF_PEOPLE, "score", "term")
+KEYS = (*OF_PEOPLE, "report", "score", "term")
 
 
 @dataclass(frozen=True)
@@ -105,4 +105,4 @@ def _dimension(saved: Saved, file: str, column: str) -> str:
         return "wave"
     if column == "group":
         return f"group {saved.by}" if saved.by else f"group of {saved.name}"
-    return column if column == "segment" else f"{column} of {file}"
+    return column if column in ("segment", "report") else f"{column} of {file}"

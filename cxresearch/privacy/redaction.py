@@ -107,8 +107,9 @@ def redact(texts: pd.Series) -> Redacted:
 def redact_text(text: str, found: Counter | None = None) -> str:
     """Return one text redacted; `found`, if given, counts the kinds."""
     found = Counter() if found is None else found
-    for pattern, kind_of in STEPS:
-        text = pattern.sub(partial(_replaced, kind_of, found), text)
+    for hint, pattern, kind_of in STEPS:
+        if hint is None or hint.search(text):
+            text = pattern.sub(partial(_replaced, kind_of, found), text)
     return text
 
 
@@ -188,12 +189,14 @@ def _name(match: re.Match) -> tuple[str, str] | None:
     return None if match.group(2).split()[0] in NOBODY else ("name", kept)
 
 
+DIGIT = re.compile(r"\d")
+# What a text must hold for a pattern to be tried: most texts hold none of it.
 STEPS = (
-    (LINK, _link),
-    (EMAIL, lambda match: ("e-mail", "")),
-    (IBAN, _iban),
-    (LETTERED, lambda match: ("number", "")),
-    (DIGITS, _number),
-    (INTRODUCED, _name),
-    (ANNOUNCED, _name),
+    (re.compile(r"://|www\.", re.I), LINK, _link),
+    (re.compile("@"), EMAIL, lambda match: ("e-mail", "")),
+    (DIGIT, IBAN, _iban),
+    (DIGIT, LETTERED, lambda match: ("number", "")),
+    (DIGIT, DIGITS, _number),
+    (None, INTRODUCED, _name),
+    (None, ANNOUNCED, _name),
 )

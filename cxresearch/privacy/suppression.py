@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from cxresearch.privacy.dominance import guarded_base
+
 KEYS = ("group", "segment", "wave")
 
 
@@ -27,7 +29,7 @@ def hidden_cells(
     table : DataFrame, (k, .)
         One row per cell; the rows add up to the whole. One or two key columns, each combination once.
     min_base : int
-        Cells with a smaller base are hidden; with 1 nothing is.
+        Cells with a smaller base are hidden, and cells of money with a ``largest_share`` over a half; with 1 nothing is.
     base : str
         Column of counts.
     keys : sequence of str
@@ -42,6 +44,8 @@ def hidden_cells(
     least `min_base`, or are all of its cells.
     """
     n = table[base].to_numpy(dtype=float, na_value=0.0)
+    if min_base > 1 and "largest_share" in table:
+        n = guarded_base(n, table["largest_share"], min_base=min_base)
     if min_base <= 1 or not (n < min_base).any():
         return np.zeros(len(n), dtype=bool)
     codes = [pd.factorize(table[key], sort=False)[0] for key in keys if key in table]

@@ -1,6 +1,15 @@
-"""Runs: plan, execute, record, render. `plan_run` checks; `make_run` carries out what `plan_run` returned."""
+"""Runs: plan, execute, record, render. `plan_run` checks; `make_run` carries out what `plan_run` returned.
 
-from cxresearch.runs.make import Made, make_run
-from cxresearch.runs.plan import Plan, Task, plan_run
+Names are imported when first used: the process that is forked for each notebook needs none of them.
+"""
 
-__all__ = ["Made", "Plan", "Task", "make_run", "plan_run"]
+import importlib
+
+_HOME = {"Made": "make", "make_run": "make", "Plan": "plan", "Task": "plan", "plan_run": "plan", "Pool": "pool"}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module 'cxresearch.runs' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"cxresearch.runs.{_HOME[name]}"), name)

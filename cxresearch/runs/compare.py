@@ -16,6 +16,7 @@ import pandas as pd
 from cxresearch.errors import StudyProblem
 from cxresearch.findings import number
 from cxresearch.runs.folder import FORMAT, RECORD
+from cxresearch.runs.record import everything_read
 
 KEYS = ("part", "wave_before", "wave", "group", "segment", "feature", "item", "step", "term", "causal_share")
 NEW, GONE, CHANGED = "new", "gone", "changed"
@@ -134,7 +135,7 @@ def compare_runs(before, after) -> Comparison:
     (old, was), (new, now) = read_run(before), read_run(after)
     if was["title"] != now["title"] and not set(was["inputs"]) & set(now["inputs"]):
         raise StudyProblem(f"{old} is of the study {was['title']!r}, {new} of {now['title']!r}: nothing to compare")
-    inputs = changes(was["inputs"], now["inputs"])
+    inputs = changes(everything_read(was), everything_read(now))
     findings, unchanged = _findings(old, was, new, now, same_data=not inputs)
     return Comparison(
         inputs,

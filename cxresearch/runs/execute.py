@@ -1,6 +1,6 @@
-"""Execute the notebooks of a plan, some side by side, each in a kernel of its own.
+"""Execute the notebooks of a plan, some side by side, each in a process of its own.
 
-Threads, not processes: the work is done in the kernels, which are processes already, and papermill is imported once.
+Threads, not processes: the work is done in the notebooks' processes, and papermill is imported once.
 """
 
 import os
@@ -12,12 +12,13 @@ from pathlib import Path
 
 from cxresearch.runs.clean import Places, clean
 from cxresearch.runs.folder import FAILED
-from cxresearch.runs.kernels import ENGINE, Kernels, import_papermill
+from cxresearch.runs.kernels import ENGINE, CannotFork, import_papermill
 from cxresearch.runs.ledger import Failure, Ledger
 from cxresearch.runs.parameters import STUDY
 from cxresearch.runs.plan import Plan, Task
 
 OK, SKIPPED = "ok", "skipped"
+FORKED, KERNEL = "forked", "kernel"  # the engines' names
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,11 @@ class Outcome:
     failure
         The failing cell, or None.
     seconds
-        Of the whole notebook, kernel start included.
+        Of the whole notebook, start included.
+    execution
+        ``forked`` or ``kernel``: in what kind of process it ran; None where it was skipped.
+    why_kernel
+        Why it ran in a kernel rather than in a fork.
     """
 
     task: Task
@@ -46,24 +51,30 @@ class Outcome:
     notebook: object = None
     failure: Failure | None = None
     seconds: float = 0.0
+    execution: str | None = None
+    why_kernel: str | None = None
 
 
 @dataclass
 class Job:
-    """A notebook on its way through the engine."""
+    """A notebook on its way through the engine: `Kernels`, or `Forks` with the same methods."""
 
     name: str
     folder: Path
-    kernels: Kernels
+    engine: object
     ledger: Ledger = field(default_factory=Ledger)
     notebook: object = None
+
+    @property
+    def key(self) -> str:
+        return str(self.folder / self.name)
 
     @property
     def findings(self) -> Path:
         return self.folder / "findings" / self.name
 
 
-def execute_plan(plan: Plan, folder: Path, *, timeout: float, jobs: int | None = None):
+def execute_plan(plan: Plan, folder: Path, *, timeout: float, pool):
     """Yield an `Outcome` for each notebook as it ends; each executed notebook is stored in `folder`.
 
     Parameters
@@ -71,40 +82,42 @@ def execute_plan(plan: Plan, folder: Path, *, timeout: float, jobs: int | None =
     plan
         From `plan_run`.
     folder
-        Where the kernels work and the executed notebooks go.
+        Where the notebooks work and the executed ones go.
     timeout
         Seconds a cell may take.
-    jobs
-        Notebooks at a time; without it, two, or one on a single core.
+    pool
+        A `Pool`, which several runs may share.
     """
     yield from (Outcome(t, SKIPPED, t.skip) for t in plan.tasks if t.skip)
-    papermill = import_papermill()
-    with Kernels() as kernels, ThreadPoolExecutor(jobs or min(2, os.cpu_count() or 1)) as pool:
-        tasks = [t for t in plan.tasks if not t.skip]
-        waiting = {pool.submit(_execute, t, plan, folder, timeout, kernels, papermill) for t in tasks}
+    tasks = [t for t in plan.tasks if not t.skip]
+    with ThreadPoolExecutor(max(1, min(len(tasks), pool.jobs))) as threads:
+        waiting = {threads.submit(pool.execute, t, plan, folder, timeout=timeout) for t in tasks}
         try:
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
-        except BaseException:  # Ctrl-C, or the caller gave up: no kernel outlives the run
-            _stop(waiting, kernels)
+        except BaseException:  # Ctrl-C, or the caller gave up: no process outlives the run
+            for future in waiting:
+                future.cancel()
+            while waiting:
+                pool.stop(folder)  # again and again: one may have been starting
+                waiting = wait(waiting, timeout=0.1).not_done
             raise
 
 
-def _stop(waiting, kernels: Kernels) -> None:
-    for future in waiting:
-        future.cancel()
-    while waiting:
-        kernels.kill()  # again and again: one may have been starting
-        waiting = wait(waiting, timeout=0.1).not_done
+def execute_task(task: Task, plan: Plan, folder: Path, *, timeout: float, engine) -> Outcome:
+    """Execute one notebook with `engine` and return its outcome; whatever stops it is its failure.
 
-
-def _execute(task: Task, plan: Plan, folder: Path, timeout: float, kernels: Kernels, papermill) -> Outcome:
+    Raises
+    ------
+    CannotFork
+        If no fork is to be had; nothing has been executed then.
+    """
     began = time.monotonic()
-    job = Job(task.name, folder, kernels)
+    job = Job(task.name, folder, engine)
     problem = None
     try:
-        papermill.execute_notebook(
+        import_papermill().execute_notebook(
             task.notebook,
             None,
             {STUDY: study_from(folder, plan.study), **task.given},
@@ -115,17 +128,20 @@ def _execute(task: Task, plan: Plan, folder: Path, timeout: float, kernels: Kern
             job=job,
             timeout=timeout,
         )
-    except Exception as error:  # whatever stopped it is this notebook's failure; the others go on
+    except CannotFork:
+        raise
+    except Exception as error:
         problem = error
     notebook = job.notebook if job.notebook is not None else task.notebook
     places = Places(folder, plan.study)
     clean(notebook, task, places)
-    last_words = kernels.last_words(task.name)
-    failure = job.ledger.failure(notebook, problem, timeout=timeout, last_words=last_words)
+    failure = job.ledger.failure(notebook, problem, timeout=timeout, last_words=engine.last_words(job))
     failure = failure or _missing_headline(task, job.findings)
     if failure:
-        failure = replace(failure, reason=places.hide(failure.reason))
-    return _kept(task, notebook, failure, folder, time.monotonic() - began)
+        shown = tuple(map(places.hide, failure.traceback))
+        failure = replace(failure, reason=places.hide(failure.reason), traceback=shown)
+    outcome = _kept(task, notebook, failure, folder, time.monotonic() - began)
+    return replace(outcome, execution=engine.name)
 
 
 def _kept(task: Task, notebook, failure: Failure | None, folder: Path, seconds: float) -> Outcome:

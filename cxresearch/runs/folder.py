@@ -1,8 +1,12 @@
 """The folder of a run: where it goes, and how it appears there whole or not at all."""
 
+import ctypes
+import errno
 import json
 import os
+import re
 import shutil
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,11 +14,23 @@ from pathlib import Path
 
 from cxresearch.errors import StudyProblem
 
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is taken for dead
+    fcntl = None
+
 RECORD = "run.json"
 INDEX = "index.html"
+GUIDE = "README.md"
+LOG = "log.jsonl"  # of a batch: a line for each report
+MATRIX = ".matrix.json"  # in a batch under way: the report and the columns, by which the next start knows it
+SIGN_OFFS = "sign-offs.json"
 FAILED = "failed"
 FORMAT = "cxresearch run 1"  # in run.json: marks a folder as ours
+BATCH = "cxresearch batch 1"  # the same for a batch
 LEFT_BY_OTHERS = {".ipynb_checkpoints", ".DS_Store"}
+WORK = re.compile(r"\..+-\d+-[0-9a-f]{6}")  # the name of a folder in which a run is made
+AT_WORKING_FOLDER, EXCHANGE = -100, 2  # of renameat2
 
 
 @dataclass(frozen=True)
@@ -37,27 +53,128 @@ class Building:
 
 
 @contextmanager
-def building(final: Path):
-    """Yield a `Building`; whatever was not published when the block ends is removed."""
+def building(final: Path, *, keep_broken: bool = False):
+    """Yield a `Building`; whatever was not published when the block ends is removed.
+
+    Parameters
+    ----------
+    final
+        What the run will be called.
+    keep_broken
+        Leave the folder where the block ends with an exception: a later batch takes over what was finished in it.
+    """
     work = final.with_name(f".{final.name}-{os.getpid()}-{os.urandom(3).hex()}")
+    kept = False
     try:
-        work.mkdir(parents=True)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        lock = held(_lock_of(work))
+        work.mkdir()
     except OSError as error:
-        reason = f"cannot make a folder in {final.parent}: {error.strerror}"
-        raise StudyProblem(f"{reason}; name another with --out") from None
+        raise _no_folder(final.parent, error) from None
     try:
         yield Building(work, final)
+    except BaseException:
+        kept = keep_broken
+        raise
     finally:
+        if not kept:
+            shutil.rmtree(work, ignore_errors=True)
+        release(lock, _lock_of(work))
+
+
+def _no_folder(parent: Path, error: OSError) -> StudyProblem:
+    why = os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror
+    return StudyProblem(f"cannot make a folder in {parent}: {why}; name another with --out")
+
+
+def _lock_of(work: Path) -> Path:
+    return work.with_name(f"{work.name}.lock")
+
+
+def held(path: Path, *, wait: bool = False):
+    """Return a file on which this process holds the lock until it ends, or None if another does."""
+    file = open(path, "a+", encoding="utf-8")  # it stays open
+    if fcntl:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            file.close()
+            return None
+    return file
+
+
+def release(lock, path: Path) -> None:
+    """Give a lock up and remove its file."""
+    path.unlink(missing_ok=True)
+    lock.close()
+
+
+def broken_off(parent: Path, *, name: str = "") -> list[Path]:
+    """Return the folders of runs that ended without cleaning up: killed, or kept to go on from; the newest first.
+
+    Parameters
+    ----------
+    parent
+        Where runs are.
+    name
+        Only those of a run to be called so.
+    """
+    works = [p for p in parent.glob(f".{glob_safe(name)}*") if WORK.fullmatch(p.name) and p.is_dir()] if fcntl else []
+    return sorted((w for w in works if _dead(_lock_of(w))), key=lambda w: w.stat().st_mtime, reverse=True)
+
+
+def remove_broken(works: list[Path]) -> None:
+    """Remove folders of `broken_off` runs."""
+    for work in works:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def glob_safe(name: str) -> str:
+    return re.sub(r"([*?[])", r"[\1]", name)
+
+
+def _dead(lock: Path) -> bool:
+    if not lock.exists():
+        return True
+    file = held(lock)
+    if file is not None:
+        release(file, lock)
+    return file is not None
 
 
 def default_folder(project: Path, study: Path, *, now: datetime | None = None) -> Path:
     """Return ``reports/runs/<study>/<time>`` of the project; study.yml is named after its folder."""
-    name = study.resolve().parent.name if study.stem == "study" else study.stem
     moment = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
-    parent = project / "reports" / "runs" / name
+    parent = runs_folder(project, study)
     names = [moment, *(f"{moment}-{k}" for k in range(2, 1000))]
     return next(parent / n for n in names if not (parent / n).exists())
+
+
+def runs_folder(project: Path, study: Path) -> Path:
+    """Return ``reports/runs/<study>`` of the project."""
+    return project / "reports" / "runs" / (study.resolve().parent.name if study.stem == "study" else study.stem)
+
+
+@contextmanager
+def reserved_folder(project: Path, study: Path):
+    """Yield a `default_folder` that no other run takes while the block lasts."""
+    while True:
+        folder = default_folder(project, study)
+        mark = folder.with_name(f".{folder.name}.reserved")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            lock = held(mark)
+        except OSError as error:
+            raise _no_folder(folder.parent, error) from None
+        if lock is not None and not folder.exists():
+            break
+        if lock is not None:
+            release(lock, mark)
+        time.sleep(0.2)  # the second will pass
+    try:
+        yield folder
+    finally:
+        release(lock, mark)
 
 
 def require_free(final: Path) -> None:
@@ -90,12 +207,16 @@ def _record(folder: Path) -> dict:
 
 
 def _is_run(folder: Path) -> bool:
-    return _record(folder).get("format") == FORMAT
+    return _record(folder).get("format") in (FORMAT, BATCH)
 
 
 def _written_by_run(folder: Path) -> set[str]:
-    names = [notebook["name"] for notebook in _record(folder)["notebooks"]]
-    return {RECORD, INDEX, "findings", *LEFT_BY_OTHERS, *(f"{n}.{kind}" for n in names for kind in ("html", "ipynb"))}
+    record = _record(folder)
+    ours = {RECORD, INDEX, GUIDE, LOG, SIGN_OFFS, *LEFT_BY_OTHERS}
+    if record["format"] == BATCH:
+        return {*ours, *(report["folder"] for report in record["reports"])}
+    names = [notebook["name"] for notebook in record["notebooks"]]
+    return {*ours, "findings", *(f"{n}.{kind}" for n in names for kind in ("html", "ipynb"))}
 
 
 def _beside(folder: Path) -> Path:
@@ -112,7 +233,10 @@ def _beside(folder: Path) -> Path:
 
 
 def _swap(new: Path, target: Path) -> None:
-    """Rename `new` to `target`; what stood there is put aside first and put back if the renaming fails."""
+    """Rename `new` to `target`; what stood there is removed afterwards, and there is no moment without either."""
+    if target.exists() and _exchanged(new, target):
+        shutil.rmtree(new, ignore_errors=True)
+        return
     aside = new.with_name(f"{new.name}-old")
     if target.exists():
         target.rename(aside)
@@ -123,3 +247,13 @@ def _swap(new: Path, target: Path) -> None:
             aside.rename(target)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; False where the system cannot."""
+    try:
+        names = (os.fsencode(one), os.fsencode(other))
+        done = ctypes.CDLL(None).renameat2(AT_WORKING_FOLDER, names[0], AT_WORKING_FOLDER, names[1], EXCHANGE)
+    except (AttributeError, OSError, TypeError):
+        return False
+    return done == 0

@@ -1,21 +1,28 @@
 """papermill's engine with an environment, a working folder and a ledger for each notebook, so that notebooks can run
-side by side in one process. (papermill itself takes all three from the process.)
+side by side in one process (papermill itself takes all three from the process); and kernels of Jupyter for it.
 """
 
 import asyncio
 import hashlib
 import logging
 import os
+import signal
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from cxresearch.findings import RUN_FOLDER
 from cxresearch.privacy import environment_of_run
+from cxresearch.runs.ledger import how_ended
 from cxresearch.runs.notebooks import without_slow_grammar
 
 ENGINE = "cxresearch"
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class CannotFork(Exception):
+    """Why notebooks cannot be forked (any more)."""
 
 
 def import_papermill():
@@ -41,92 +48,121 @@ def kernel_environment(findings: Path) -> dict[str, str]:
 
 
 class Kernels:
-    """The kernels of a run: their sockets, their logs, and those alive, so that an interrupted run leaves none."""
+    """Jupyter's kernels, one a notebook: their sockets, their logs, and those alive, so that an ended run leaves none.
 
-    def __init__(self):
+    Parameters
+    ----------
+    memory
+        Bytes of address space that a kernel may take, or None.
+    """
+
+    name = "kernel"
+
+    def __init__(self, memory: int | None = None):
         self._folder = tempfile.TemporaryDirectory(prefix="cxr-", ignore_cleanup_errors=True)
-        self._clients: set = set()
+        self._clients: dict = {}
         self._lock = threading.Lock()
+        self._memory = memory
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *raised) -> None:
+    def close(self) -> None:
         self._folder.cleanup()
 
-    def address(self, name: str) -> dict[str, str]:
-        """Return jupyter_client's settings for the kernel of notebook `name`.
+    def run(self, nb_man, kernel_name: str, job, timeout: float) -> None:
+        """Execute a notebook of papermill's in a new kernel.
 
-        Sockets in a private folder: kernels that start together cannot take each other's port, and nothing listens on
-        the network. The folder is short, since a socket's path may have about 100 characters.
+        Its sockets lie in a private folder: kernels that start together cannot take each other's port, and nothing
+        listens on the network. The folder is short, since a socket's path may have about 100 characters.
         """
-        if os.name == "nt":
-            return {"transport": "tcp", "transport_encryption": "auto"}
-        return {"transport": "ipc", "ip": str(self.log(name).with_suffix(""))}
+        from nbclient.exceptions import DeadKernelError
+        from traitlets.config import Config
 
-    def log(self, name: str) -> Path:
-        """Return the file for what the kernel itself writes to stderr."""
-        return Path(self._folder.name, f"{hashlib.sha256(name.encode()).hexdigest()[:8]}.log")
+        log = self._log(job)
+        tcp = {"transport": "tcp", "transport_encryption": "auto"}
+        address = tcp if os.name == "nt" else {"transport": "ipc", "ip": str(log.with_suffix(""))}
+        client = notebook_client(
+            nb_man, kernel_name, job, timeout, config=Config(KernelManager=address), startup_timeout=120
+        )
+        started = []
+        client.on_notebook_start = lambda notebook: started.append(self._limit(client.km.provisioner.process))
+        with self._lock:
+            self._clients[job.key] = client
+        try:
+            with open(log, "wb") as stderr:
+                client.execute(cwd=str(job.folder), env=kernel_environment(job.findings), stderr=stderr)
+        except DeadKernelError:
+            raise DeadKernelError(how_ended(started[0].returncode if started else None)) from None
+        finally:
+            with self._lock:
+                del self._clients[job.key]
+            for process in started:
+                _end_group(process.pid)
+            close_loop()
 
-    def last_words(self, name: str) -> str:
-        """Return the last line of that file, for a kernel that never answered."""
-        path = self.log(name)
+    def _limit(self, process):
+        if self._memory:
+            import resource
+
+            resource.prlimit(process.pid, resource.RLIMIT_AS, (self._memory, self._memory))
+        return process
+
+    def last_words(self, job) -> str:
+        """Return the last line that the kernel itself wrote to stderr, for a kernel that never answered."""
+        path = self._log(job)
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
-    def add(self, client) -> None:
-        with self._lock:
-            self._clients.add(client)
+    def _log(self, job) -> Path:
+        return Path(self._folder.name, f"{hashlib.sha256(job.key.encode()).hexdigest()[:8]}.log")
 
-    def remove(self, client) -> None:
+    def kill(self, folder: Path) -> None:
+        """Kill the kernels that work in `folder`; the threads that wait for them then end with "kernel died"."""
         with self._lock:
-            self._clients.discard(client)
-
-    def kill(self) -> None:
-        """Kill every kernel; the threads that wait for them then end with "kernel died"."""
-        with self._lock:
-            provisioners = [c.km.provisioner for c in self._clients if c.km is not None]
-        for provisioner in provisioners:
-            process = getattr(provisioner, "process", None)
+            managers = [c.km for key, c in self._clients.items() if c.km is not None and Path(key).parent == folder]
+        for manager in managers:
+            process = getattr(manager.provisioner, "process", None)
             if process is not None and process.poll() is None:
                 process.kill()
 
 
+def _end_group(pid: int) -> None:
+    """Kill what a kernel started and left."""
+    if os.name != "nt":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def notebook_client(nb_man, kernel_name: str, job, timeout: float, **options):
+    """Return papermill's client for a notebook, which reports to the job's ledger."""
+    from papermill.clientwrap import PapermillNotebookClient
+
+    return PapermillNotebookClient(
+        nb_man,
+        kernel_name=kernel_name,
+        timeout=timeout,
+        record_timing=False,
+        log=logging.getLogger("papermill"),
+        coalesce_streams=True,
+        shutdown_kernel="immediate",
+        on_cell_execute=job.ledger.note_start,
+        on_cell_executed=job.ledger.note_reply,
+        **options,
+    )
+
+
 def _engine():
     """Return the engine class; papermill must have been imported."""
-    from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine
-    from traitlets.config import Config
 
     class Engine(NBClientEngine):
         @classmethod
         def execute_managed_notebook(cls, nb_man, kernel_name, *, job, timeout, **papermills_own):
-            client = PapermillNotebookClient(
-                nb_man,
-                kernel_name=kernel_name,
-                timeout=timeout,
-                startup_timeout=120,
-                record_timing=False,
-                log=logging.getLogger("papermill"),
-                coalesce_streams=True,
-                shutdown_kernel="immediate",
-                on_cell_execute=job.ledger.note_start,
-                on_cell_executed=job.ledger.note_reply,
-                config=Config(KernelManager=job.kernels.address(job.name)),
-            )
             job.notebook = nb_man.nb
-            job.kernels.add(client)
-            try:
-                with open(job.kernels.log(job.name), "wb") as log:
-                    client.execute(cwd=str(job.folder), env=kernel_environment(job.findings), stderr=log)
-            finally:
-                job.kernels.remove(client)
-                _close_loop()
+            job.engine.run(nb_man, kernel_name, job, timeout)
 
     return Engine
 
 
-def _close_loop() -> None:
+def close_loop() -> None:
     """End what a dead kernel left waiting in this thread's event loop, and close it."""
     from jupyter_core.utils import ensure_event_loop
 

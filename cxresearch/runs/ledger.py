@@ -1,6 +1,10 @@
 """What really ran: papermill marks every cell "completed" when a kernel dies, and takes ``sys.exit(0)`` for success."""
 
+import re
+import signal
 from dataclasses import dataclass, field
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -13,10 +17,13 @@ class Failure:
         Index of the failing cell in the executed notebook, or None if no cell could run.
     reason
         One line.
+    traceback
+        Lines of the error's traceback as the notebook shows it, without colours.
     """
 
     cell: int | None
     reason: str
+    traceback: tuple[str, ...] = ()
 
 
 @dataclass
@@ -57,13 +64,14 @@ class Ledger:
         if reply.get("ename") == "SystemExit":
             return Failure(index, "left the notebook early (sys.exit); the cells after it did not run")
         if reply:
-            return Failure(index, one_line(f"{reply.get('ename')}: {reply.get('evalue')}"))
+            lines = COLOUR.sub("", "\n".join(reply.get("traceback", ()))).splitlines()
+            return Failure(index, one_line(f"{reply.get('ename')}: {reply.get('evalue')}"), tuple(lines))
         if not self.started:
             return Failure(None, f"the kernel did not start: {last_words or one_line(problem)}")
         if type(problem).__name__ == "CellTimeoutError":
             return Failure(index, f"took longer than the {timeout:g} s a cell may take (--timeout)")
         if type(problem).__name__ == "DeadKernelError":
-            return Failure(index, "the kernel died in this cell: killed, or out of memory")
+            return Failure(index, f"the kernel died in this cell: {problem}")
         return Failure(index, f"did not run: {one_line(problem)}" if problem else "did not run")
 
 
@@ -71,3 +79,10 @@ def one_line(problem) -> str:
     """Return the first line of a message."""
     lines = str(problem).strip().splitlines()
     return lines[0] if lines else type(problem).__name__
+
+
+def how_ended(status: int | None) -> str:
+    """Return a process's exit status in words; negative is a signal, None is not known."""
+    if status is None or status == -9:
+        return "killed, or out of memory"
+    return signal.Signals(-status).name if status < 0 else f"it left with exit status {status}"

@@ -1,13 +1,16 @@
 """Make a run: execute the plan, keep the record, render the pages, give the folder its name."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from cxresearch.runs.execute import FAILED, Outcome, execute_plan
 from cxresearch.runs.folder import INDEX, building, require_free
 from cxresearch.runs.plan import Plan
+from cxresearch.runs.pool import Pool
 from cxresearch.runs.record import Clock, build_record, now, write_record
 from cxresearch.runs.render import write_index, write_page
+from cxresearch.runs.summary import previous_run
 from cxresearch.runs.withhold import withhold
 
 
@@ -36,7 +39,7 @@ class Made:
 
 
 def make_run(
-    plan: Plan, final: Path, *, timeout=600.0, with_code=False, reproducible=False, jobs=None, tell=None
+    plan: Plan, final: Path, *, timeout=600.0, with_code=False, reproducible=False, jobs=None, tell=None, pool=None, previous=previous_run
 ) -> Made:
     """Carry out a plan and return the run.
 
@@ -56,6 +59,10 @@ def make_run(
         Notebooks at a time.
     tell
         Called with each `Outcome` as its notebook ends, and once more if it is withheld.
+    pool : Pool, optional
+        Where to execute; without it, one with `jobs` places is made for this run.
+    previous
+        Called with `final` and the record; returns the run that the index compares this one with, or None.
 
     Raises
     ------
@@ -64,9 +71,9 @@ def make_run(
     """
     final = Path(final).resolve()
     require_free(final)
-    with building(final) as place:
+    with building(final) as place, nullcontext(pool) if pool else Pool(jobs) as pool:
         started, ended = now(), []
-        for outcome in execute_plan(plan, place.work, timeout=timeout, jobs=jobs):
+        for outcome in execute_plan(plan, place.work, timeout=timeout, pool=pool):
             ended.append(outcome)
             if tell:
                 tell(outcome)
@@ -79,5 +86,5 @@ def make_run(
         write_record(record, place.work)
         for outcome in outcomes:
             write_page(outcome, record, place.work, with_code=with_code)
-        write_index(outcomes, record, place.work)
+        write_index(outcomes, record, place.work, previous=previous(final, record))
         return Made(place.publish(whole=record["exit_status"] == 0), tuple(outcomes))

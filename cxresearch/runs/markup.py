@@ -13,6 +13,8 @@ TAGS = set(
 SPANS = {"colspan", "rowspan"}
 ATTRIBUTES = {"th": SPANS, "td": SPANS, "a": {"href"}}
 NUMBER = re.compile(r"[-−–]?|[-−+]?[\d,]*\.?\d+(e[-+]?\d+)?\s?%?|nan|inf", re.I)
+WIDE, WIDEST = 9, 13  # columns from which a table needs small type on paper, and very small type
+SHORT = 14  # rows up to which a table stays on one sheet of paper
 INLINE = re.compile(r"</?(a|abbr|b|code|del|em|i|kbd|s|small|span|strong|sub|sup|u)(\s[^>]*)?>")
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _markdown = mistune.create_markdown(escape=False, plugins=["table", "strikethrough", "url"])
@@ -53,10 +55,14 @@ def _table(table: str) -> str:
     numeric, verdict = _numeric_columns(body), _verdict_column(head)
     head_html = "".join(_row(row, "col", numeric) for row in head)
     body_html = "".join(_row(row, "row", numeric, verdict) for row in body)
+    columns = max(map(len, [*head, *body]), default=0)
+    sizes = {"wide": columns >= WIDE, "widest": columns >= WIDEST, "short": len(body) <= SHORT}
+    kinds = " ".join(kind for kind, so in sizes.items() if so)
+    size = f' class="{kinds}"' if kinds else ""
     thead = f"<thead>{head_html}</thead>" if head else ""
     return (
         '<div class="scroll" tabindex="0" role="group" aria-label="Table">'
-        f"<table>{caption}{thead}<tbody>{body_html}</tbody></table></div>"
+        f"<table{size}>{caption}{thead}<tbody>{body_html}</tbody></table></div>"
     )
 
 

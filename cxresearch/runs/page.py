@@ -10,7 +10,8 @@ from cxresearch.runs.markup import from_html, from_markdown, plain, without_colo
 SVG = "image/svg+xml"
 IMAGES = ("image/png", "image/jpeg", SVG)
 AXES = re.compile(r"<Axes: .*>|<Figure size .*>", re.S)  # what a plot returns; the figure itself is shown
-CAPTION = "<p><em>Figure.</em>"
+HEADING = re.compile(r"<h2>(.*?)</h2>", re.S)
+CAPTION = ("<p><em>Figure.</em>", "<p><em>Figures.</em>")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Block:
         Of a figure: safe HTML.
     alt
         Of a figure: text.
-    width
+    width, height
         Of a figure: pixels on the page, or None for its own.
     """
 
@@ -36,16 +37,18 @@ class Block:
     caption: str = ""
     alt: str = ""
     width: int | None = None
+    height: int | None = None
 
 
 @dataclass
 class _Reader:
-    """Where the reading stands: the last heading, the last computed sentence under it, the code since then."""
+    """Where the reading stands: the last heading, the last computed sentence under it and before it, the code since."""
 
     failure: Failure | None
     blocks: list[Block] = field(default_factory=list)
     heading: str = ""
     sentence: str = ""
+    earlier: str = ""
     code: list[str] = field(default_factory=list)
 
     def add(self, kind: str, content: str) -> None:
@@ -69,6 +72,18 @@ def read_page(notebook, failure: Failure | None = None) -> tuple[str, list[Block
     return title_of(notebook), reader.blocks
 
 
+def with_anchors(blocks: list[Block]) -> tuple[list[Block], list[tuple[str, str]]]:
+    """Return the blocks with their second-level headings made addresses, and (address, heading) of each."""
+    contents: list[tuple[str, str]] = []
+
+    def anchored(match) -> str:
+        contents.append((f"s{len(contents) + 1}", plain(match.group(1))))
+        return f'<h2 id="{contents[-1][0]}">{match.group(1)}</h2>'
+
+    made = [replace(b, content=HEADING.sub(anchored, b.content)) if b.kind == "html" else b for b in blocks]
+    return made, contents
+
+
 def title_of(notebook) -> str:
     """Return the first Markdown heading as text, or nothing."""
     prose = (c.source for c in notebook.cells if c.cell_type == "markdown")
@@ -80,13 +95,14 @@ def _read_prose(reader: _Reader, cell) -> None:
     markup = from_markdown(cell.source)
     if markup.startswith(CAPTION) and reader.blocks and reader.blocks[-1].kind == "figure":
         caption, _, markup = markup.partition("</p>")
-        alt = reader.sentence or plain(caption)
+        alt = reader.sentence or f"{plain(caption)} {reader.earlier}".strip()
         reader.blocks[-1] = replace(reader.blocks[-1], caption=f"{caption}</p>", alt=alt)
     if not markup.strip():
         return
     headings = [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")]
     if headings:
         reader.flush()  # one place for the code of a section, below what it shows
+        reader.earlier = reader.sentence or reader.earlier
         reader.heading, reader.sentence = headings[-1], ""
     reader.add("html", markup)
 
@@ -115,9 +131,9 @@ def _read_data(reader: _Reader, data, metadata) -> None:
     """Add the richest form that a page without scripts can show."""
     image = next((kind for kind in IMAGES if kind in data), None)
     if image:
-        width = metadata.get(image, {}).get("width")
-        alt = reader.sentence or reader.heading
-        reader.blocks.append(Block("figure", _address(image, data[image]), alt=alt, width=width))
+        size = {k: v for k, v in metadata.get(image, {}).items() if k in ("width", "height")}
+        alt = reader.sentence or f"{reader.heading} {reader.earlier}".strip()
+        reader.blocks.append(Block("figure", _address(image, data[image]), alt=alt, **size))
     elif "text/html" in data:
         reader.add("html", from_html(data["text/html"]))
     elif "text/markdown" in data:

@@ -1,11 +1,14 @@
 """What a run will do, settled before anything starts: the study, its notebooks, their parameters, what is skipped."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cxresearch.errors import StudyProblem, nearest
 from cxresearch.runs.notebooks import in_order, notebooks_folder, read_notebook
 from cxresearch.runs.parameters import STUDY, Parameter, fitting_value, read_parameters, value_from_text
+from cxresearch.study.narrow import split_reference
+from cxresearch.study.shared import require_unchanged, signature
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Plan:
     Attributes
     ----------
     study, files
-        ``study.yml`` and every file that it names.
+        What opens the study, or a part of it (``study.yml?market=North``), and every file that it names.
     title
         The study's title.
     report
@@ -55,6 +58,14 @@ class Plan:
         The notebooks, in reading order.
     minimum_base
         The study's: no base under it is shown.
+    queries
+        Table -> digest of its query and of the rows that this returned, for tables from a database.
+    privacy
+        What is done so that no result names anybody, one sentence each.
+    inputs
+        Digest of each input by its path from the study, where they are known already; None has a run find them.
+    digest
+        Of all that the run's content follows from (`cxresearch.runs.unchanged`), where it is known.
     """
 
     study: Path
@@ -64,15 +75,29 @@ class Plan:
     project: Path
     tasks: tuple[Task, ...]
     minimum_base: int
+    queries: Mapping[str, str] = field(default_factory=dict)
+    privacy: tuple[str, ...] = ()
+    inputs: Mapping[str, str] | None = None
+    digest: str | None = None
+
+    @property
+    def file(self) -> Path:
+        """``study.yml`` itself."""
+        return split_reference(self.study)[0]
 
 
-def plan_run(study, *, report=None, only=(), settings=(), notebooks=None, today=None) -> Plan:
-    """Check everything that can be checked without executing, and return the plan.
+def plan_run(study, **options) -> Plan:
+    """Check everything that can be checked without executing, and return the plan; `plan_study` says how."""
+    return plan_study(study, **options)[0]
+
+
+def plan_study(study, *, report=None, only=(), settings=(), notebooks=None, today=None, now=None, load=True):
+    """Check everything that can be checked without executing; return the plan and the opened study.
 
     Parameters
     ----------
     study : path
-        ``study.yml``. All of its tables are loaded and checked.
+        ``study.yml``, or a part of it (``study.yml?market=North``). All of its tables are loaded and checked.
     report : str, optional
         Entry under ``reports:`` of the study; without it, every notebook of the folder.
     only : sequence of str
@@ -83,26 +108,57 @@ def plan_run(study, *, report=None, only=(), settings=(), notebooks=None, today=
         Folder of the notebooks; without it, ``notebooks/`` in the working folder or the nearest parent that has one.
     today : date, optional
         Held against the study's ``delete_after``; without it, the computer's date.
+    now : datetime, optional
+        Held against the ``max_age`` of its tables; without it, the computer's time.
+    load : bool
+        False leaves the tables for later: `load_unchanged`.
 
     Raises
     ------
     StudyProblem, DataProblem
-        If the study, the report, a notebook or a parameter is wrong, or the data were to be deleted by now.
+        If the study, the report, a notebook or a parameter is wrong, the data were to be deleted by now, or a file
+        is older than its table allows.
     """
     from cxresearch.study import open_study
 
     folder = notebooks_folder(notebooks)
     opened = open_study(study)
     opened.require_in_time(today=today)
+    opened.require_fresh(now=now)
     wanted, parameters = _report(opened, report)
     paths = _selected(_selected(in_order(folder), wanted, f"report {report!r}"), only, "--only")
     read = {path: read_notebook(path) for path in paths}
     known = {path: read_parameters(notebook, file_name=path.name) for path, notebook in read.items()}
     given = _given(known, parameters, settings, report)
-    opened.load_all()
+    if load:
+        load_unchanged(opened)
     tasks = tuple(_task(path, read[path], known[path], given[path], opened) for path in paths)
     base = opened.survey_design["min_base"]
-    return Plan(Path(opened.path).resolve(), tuple(opened.files), opened.title, report, folder.parent, tasks, base)
+    plan = Plan(Path(opened.reference), tuple(opened.files), opened.title, report, folder.parent, tasks, base)
+    return replace(plan, queries=opened.queries, privacy=tuple(opened.privacy)), opened
+
+
+def load_unchanged(opened) -> dict:
+    """Read and check every table of a study; return the signature of its files, which stayed the same meanwhile."""
+    seen = signature(opened)
+    opened.load_all()
+    require_unchanged(seen, signature(opened), "while it was read")
+    return seen
+
+
+def narrowed_plan(plan: Plan, opened, only) -> Plan:
+    """Return the plan for a part of the study; notebooks that need what the part does not have are skipped.
+
+    Parameters
+    ----------
+    plan, opened
+        Of the whole study, from `plan_study`.
+    only
+        Columns and values of the part.
+    """
+    part = opened.narrowed(only)
+    tasks = tuple(t if t.skip else replace(t, skip=_lacks(t.notebook, part)) for t in plan.tasks)
+    return replace(plan, study=Path(part.reference), title=f"{plan.title}: {part.part}", tasks=tasks)
 
 
 def _selected(paths: list[Path], names, asked_by: str) -> list[Path]:
@@ -125,11 +181,6 @@ def _report(study, name: str | None) -> tuple[tuple[str, ...], dict]:
     if name not in reports:
         listed = f"there are {', '.join(reports)}" if reports else "it names none under 'reports:'"
         raise StudyProblem(f"{file} has no report {name!r}{nearest(name, reports)}; {listed}")
-    if reports[name].each:
-        columns = ", ".join(reports[name].each)
-        raise StudyProblem(
-            f"{file}: report {name!r} asks for one report each {columns}; that is not possible yet, take 'each' out"
-        )
     return reports[name].notebooks, reports[name].parameters
 
 
@@ -160,5 +211,11 @@ def _spread(given, known, name: str, value_for, given_by: str) -> None:
 def _task(path: Path, notebook, known: dict[str, Parameter], given: dict, study) -> Task:
     ours = notebook.metadata.get("cxresearch", {})
     defaults = {name: p.default for name, p in known.items() if name != STUDY}
-    reason = study.lacks(ours["needs"]) if ours.get("needs") else None
-    return Task(path.stem, path, notebook, given, {**defaults, **given}, ours.get("headline"), reason)
+    return Task(
+        path.stem, path, notebook, given, {**defaults, **given}, ours.get("headline"), _lacks(notebook, study)
+    )
+
+
+def _lacks(notebook, study) -> str | None:
+    needs = notebook.metadata.get("cxresearch", {}).get("needs")
+    return study.lacks(needs) if needs else None

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import cxresearch
-from cxresearch.runs.execute import FAILED, OK, Outcome, study_from
+from cxresearch.runs.execute import FAILED, FORKED, KERNEL, OK, Outcome, study_from
 from cxresearch.runs.folder import FORMAT, RECORD
 from cxresearch.runs.page import title_of
 from cxresearch.runs.parameters import STUDY
@@ -70,6 +70,7 @@ def build_record(plan: Plan, outcomes: list[Outcome], folder: Path, clock: Clock
         "report": plan.report,
         **({"digest": plan.digest} if plan.digest and clock else {}),
         **(_timed(plan, clock) if clock else {}),
+        **(_execution(outcomes) if clock else {}),
         "versions": versions(),
         "inputs": input_digests(plan),
         **({"queries": dict(plan.queries)} if plan.queries else {}),
@@ -91,6 +92,13 @@ def _timed(plan: Plan, clock: Clock) -> dict:
         "git_commit": git(plan.project, "rev-parse", "HEAD"),
         "git_changed": bool(git(plan.project, "status", "--porcelain", "--untracked-files=no")),
     }
+
+
+def _execution(outcomes: list[Outcome]) -> dict:
+    """Return in what kind of process the notebooks ran, and why in kernels if any did."""
+    kinds = {o.execution for o in outcomes if o.execution}
+    why = sorted({o.why_kernel for o in outcomes if o.why_kernel})
+    return {"execution": KERNEL if KERNEL in kinds else FORKED, "why_kernel": "; ".join(why) or None} if kinds else {}
 
 
 def git(folder: Path, *words: str) -> str | None:
@@ -142,6 +150,7 @@ def _notebook(plan: Plan, outcome: Outcome, folder: Path, clock: Clock | None) -
         "status": outcome.status,
         "reason": outcome.reason,
         "failed_cell": None if cell is None else cell + 1,
+        **({"traceback": list(outcome.failure.traceback)} if outcome.failure and outcome.failure.traceback else {}),
         "parameters": {STUDY: study_from(folder, plan.study), **task.parameters},
         "headline": task.headline,
         "findings": {f["name"]: f["id"] for f in findings},

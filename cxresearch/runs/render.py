@@ -1,13 +1,18 @@
 """The pages of a run: one a notebook, and the index. Self-contained: no script, no font, no request to anywhere."""
 
+import re
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import quote
 
-from cxresearch.runs.execute import FAILED, SKIPPED, Outcome
-from cxresearch.runs.folder import INDEX
-from cxresearch.runs.page import read_page, title_of
+from cxresearch.findings import as_text
+from cxresearch.privacy.base import POOLED
+from cxresearch.runs.execute import FAILED, OK, SKIPPED, Outcome
+from cxresearch.runs.folder import GUIDE, INDEX
+from cxresearch.runs.page import read_page, title_of, with_anchors
 from cxresearch.runs.record import failed_checks, read_findings
+from cxresearch.runs.summary import movement, not_established, suppressed
 
 
 def write_page(outcome: Outcome, record: dict, folder: Path, *, with_code: bool) -> None:
@@ -15,20 +20,62 @@ def write_page(outcome: Outcome, record: dict, folder: Path, *, with_code: bool)
     if outcome.status == SKIPPED:
         return
     title, blocks = read_page(outcome.notebook, outcome.failure)
+    blocks, contents = with_anchors(blocks)
     entry = next(e for e in record["notebooks"] if e["name"] == outcome.task.name)
     page = _template("page.html.j2").render(
-        title=title or outcome.task.name, blocks=blocks, entry=entry, record=record, with_code=with_code, index=INDEX
+        title=title or outcome.task.name,
+        blocks=blocks,
+        contents=contents,
+        card=_card(outcome, entry, folder),
+        entry=entry,
+        record=record,
+        with_code=with_code,
+        index=INDEX,
     )
     (folder / f"{outcome.task.name}.html").write_text(page, encoding="utf-8")
 
 
-def write_index(outcomes: list[Outcome], record: dict, folder: Path) -> Path:
-    """Write ``index.html`` and return it: each notebook's headline, its failed checks, its links."""
+def write_index(outcomes: list[Outcome], record: dict, folder: Path, *, previous: Path | None = None) -> Path:
+    """Write ``index.html`` and return it, and ``README.md``, which leads readers on a code host.
+
+    Parameters
+    ----------
+    outcomes, record, folder
+        Of the run.
+    previous
+        The folder of an earlier run, against which movement is told.
+    """
     cards = [_card(outcome, entry, folder) for outcome, entry in zip(outcomes, record["notebooks"])]
-    page = _template("index.html.j2").render(title=record["title"], cards=cards, record=record, said=_summary(cards))
+    told = {
+        "title": record["title"],
+        "cards": cards,
+        "record": record,
+        "said": _summary(cards),
+        "moved": movement(previous, folder),
+        "open": not_established(cards),
+        "suppressed": suppressed(cards),
+    }
+    (folder / GUIDE).write_text(_guide(told), encoding="utf-8")
     path = folder / INDEX
-    path.write_text(page, encoding="utf-8")
+    path.write_text(_template("index.html.j2").render(told), encoding="utf-8")
     return path
+
+
+def _guide(told: dict) -> str:
+    """Return the run as Markdown in reading order; what comes from data is escaped."""
+    lines = [f"# {as_text(told['title'])}", "", f"{told['said'][:1].upper()}{told['said'][1:]}. In reading order:", ""]
+    for place, card in enumerate(told["cards"], start=1):
+        file = quote(card["name"])
+        link = as_text(card["title"]) if card["status"] == SKIPPED else f"[{as_text(card['title'])}]({file}.ipynb)"
+        said = card["sentence"] if card["status"] == OK else f"{card['status']}: {card['reason']}"
+        checks = f" **{card['failed_checks']} of {card['checks']} checks not met.**" if card["unmet"] else ""
+        lines.append(f"{place}. {link}: {as_text(' '.join((said or 'see the notebook.').split()))}{checks}")
+    lines += ["", "## What could not be established", ""]
+    lines += [f"- {as_text(' '.join(t.said.split()))}" for t in told["open"]] or ["Nothing was left open."]
+    lines += ["", "## What was suppressed", ""]
+    lines += [f"- {as_text(' '.join(t.said.split()))}" for t in told["suppressed"]] or ["Nothing."]
+    lines += ["", f"The pages for a browser start at `{INDEX}`; tables and sentences are in `findings/`; how it was"]
+    return "\n".join([*lines, "made is in `run.json`.", ""])
 
 
 def _card(outcome: Outcome, entry: dict, folder: Path) -> dict:
@@ -38,10 +85,18 @@ def _card(outcome: Outcome, entry: dict, folder: Path) -> dict:
         **entry,
         "title": title_of(outcome.notebook or outcome.task.notebook) or entry["name"],
         "sentence": headline,
+        "findings_read": findings,
+        "pooled": {f["name"]: _pools(folder / "findings" / entry["name"], f["tables"].values()) for f in findings},
         "checks": sum(len(f["checks"]) for f in findings),
+        "failed_checks": len(failed_checks(findings)),
         "unmet": _merged(failed_checks(findings)),
         "tables": [(f["name"], name, file) for f in findings for name, file in f["tables"].items()],
     }
+
+
+def _pools(folder: Path, files) -> bool:
+    """Say whether one of these tables shows groups that were pooled."""
+    return any(POOLED in path.read_text(encoding="utf-8") for path in (folder / f for f in files) if path.is_file())
 
 
 def _merged(unmet: list[dict]) -> list[dict]:
@@ -76,7 +131,7 @@ def _environment():
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(shown=_shown, moment=_moment)
+    environment.filters.update(shown=_shown, moment=_moment, bound=_bound)
     return environment
 
 
@@ -95,6 +150,11 @@ def _shown(value) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _bound(text: str) -> str:
+    """Return a sentence in which a line does not end between a number and its percent sign, or within ``n = 12``."""
+    return re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?==)|(?<=\bn =) (?=\d)", "\u00a0", text)
 
 
 def _moment(text: str) -> str:

@@ -9,7 +9,7 @@ from cxresearch.runs.compare import Change, changes, read_run
 from cxresearch.runs.make import make_run
 from cxresearch.runs.parameters import STUDY
 from cxresearch.runs.plan import Plan, plan_run
-from cxresearch.runs.record import input_digests, sha256, versions
+from cxresearch.runs.record import everything_read, input_digests, sha256, versions
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def _plan_again(place: Path, record: dict, notebooks) -> Plan:
     study = place / record["study"]
     entries = {entry["name"]: entry for entry in record["notebooks"]}
     plan = plan_run(study, only=list(entries), notebooks=notebooks)
-    changed = [c.what for c in changes(record["inputs"], input_digests(plan))]
+    now = {"inputs": input_digests(plan), "queries": plan.queries}
+    changed = [c.what for c in changes(everything_read(record), everything_read(now))]
     changed += [t.path.name for t in plan.tasks if sha256(t.path) != entries[t.name]["sha256"]]
     if changed:
         raise StudyProblem(

@@ -1,5 +1,6 @@
 """What a partition rests on: the complete rows of the features, on one scale or in codes, and the method for them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +10,13 @@ from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, re
 from cxresearch.segments.latent import indicators
 from cxresearch.segments.methods import KMeans, LatentClassModel, Method, Mixtures
 from cxresearch.segments.scaling import (
+    SCALINGS,
     TRANSFORMS,
     Coding,
     Scaling,
     alike_pairs,
     complete_values,
+    far_out,
     fit_coding,
     fit_scaling,
     require_variation,
@@ -53,6 +56,10 @@ class Basis:
         """Return pairs of features that say nearly the same (numbers only)."""
         return [] if self.categorical else alike_pairs(self.x, self.names)
 
+    def far_out(self) -> int:
+        """Return how many customers lie far from all others in some feature (numbers only)."""
+        return 0 if self.categorical else far_out(self.x)
+
     def structure(self, fit, *, seed: int) -> Structure:
         """Return prediction strength and, for numbers, separation of a fit's segments."""
         return halved_structure(
@@ -65,17 +72,19 @@ def prepared(
     features,
     *,
     method: str,
-    transform: str,
+    transform,
     winsorise: float,
+    scaling: str,
     min_rows: int,
     most: int,
     caller: str,
 ) -> Basis:
     """Return the basis, or refuse it; `most` is the largest number of segments asked for."""
-    features = tuple(features)
-    require_columns(customers, *features)
+    features = _named(features, customers)
     require_choice("method", method, METHODS)
-    require_choice("transform", transform, TRANSFORMS)
+    require_choice("scaling", scaling, SCALINGS)
+    if not isinstance(transform, Mapping):
+        require_choice("transform", transform, TRANSFORMS)
     if not 0 <= winsorise < 0.5:
         raise DataProblem(f"winsorise={winsorise!r} must be a share from 0 to below 0.5, for example 0.005")
     categorical = method == "latent_class"
@@ -87,7 +96,7 @@ def prepared(
     basis = (
         _categorical(customers, features)
         if categorical
-        else _numeric(values, features, method, transform, winsorise, len(customers))
+        else _numeric(values, features, method, transform, winsorise, scaling, len(customers))
     )
     distinct = len(np.unique(basis.x, axis=0))
     if distinct < most:
@@ -97,11 +106,28 @@ def prepared(
     return basis
 
 
-def _numeric(values: np.ndarray, features, method: str, transform: str, winsorise: float, received: int) -> Basis:
+def _named(features, customers: pd.DataFrame) -> tuple[str, ...]:
+    features = (features,) if isinstance(features, str) else tuple(features)
+    if not features:
+        raise DataProblem("features is empty; name columns that say how customers behave")
+    if twice := sorted({f for f in features if features.count(f) > 1}):
+        raise DataProblem(f"features names {', '.join(twice)} more than once; name each column once")
+    require_columns(customers, *features)
+    return features
+
+
+def _numeric(
+    values: np.ndarray, features, method: str, transform, winsorise: float, scaling: str, received: int
+) -> Basis:
     require_variation(values, features)
-    scaling = fit_scaling(values, features, transform=transform, winsorise=winsorise)
-    x = scaling.apply(values)
-    return Basis(KMeans() if method == "kmeans" else Mixtures(), scaling, x, values, x, list(features), received)
+    fitted = fit_scaling(values, features, transform=transform, winsorise=winsorise, scaling=scaling)
+    if flat := [f for f, spread in zip(features, fitted.scale) if spread == 0]:
+        raise DataProblem(
+            f"{', '.join(flat)}: drawn in by winsorise={winsorise} until nothing varies; use a smaller share"
+        )
+    x, shown = fitted.apply(values), values
+    standard = (x - x.mean(axis=0)) / x.std(axis=0)
+    return Basis(KMeans() if method == "kmeans" else Mixtures(), fitted, x, shown, standard, list(features), received)
 
 
 def _categorical(customers: pd.DataFrame, features) -> Basis:

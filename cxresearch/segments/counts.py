@@ -1,6 +1,6 @@
 """How many segments, and whether at all: several criteria side by side, one segment included."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,15 +81,16 @@ def compare_segment_counts(
     seed: int,
     n_starts: int = 20,
     min_rows: int = 100,
-    transform: str = "log_skewed",
+    transform: str | Mapping[str, str] = "log_skewed",
     winsorise: float = 0.0,
+    scaling: str = "z",
     labels=None,
 ) -> SegmentCounts:
     """Compare numbers of segments by several criteria, one segment always among them.
 
     Parameters
     ----------
-    customers, features, method, min_rows, transform, winsorise, labels, seed
+    customers, features, method, min_rows, transform, winsorise, scaling, labels, seed
         As in `segment_customers`.
     counts : sequence of int
         Numbers of segments, such as ``range(2, 8)``; 1 is added.
@@ -102,9 +103,9 @@ def compare_segment_counts(
     -------
     SegmentCounts
         ``tidy``: n_segments, silhouette, gap, gap_error (numbers only; Tibshirani, Walther & Hastie 2001), bic, icl (of the
-        best Gaussian mixture, or of the latent classes), prediction_strength (Tibshirani & Walther 2005), p_value
+        best Gaussian mixture, whose family of covariances is `form`, or of the latent classes), prediction_strength (Tibshirani & Walther 2005), p_value
         (separation of neighbouring segments), min_jaccard (Hennig 2007), smallest, supported. ``glance`` has n_segments
-        (1: none): the largest number whose neighbouring segments are all separated (score p at most .15, see `structure`) and whose segments
+        (1: none): the largest number whose neighbouring segments are all separated (score at most `structure.ALPHA`) and whose segments
         all have a Jaccard similarity of .75; for latent classes the largest BIC. What the other criteria would
         choose is in ``tables()['votes']``.
 
@@ -124,6 +125,7 @@ def compare_segment_counts(
         method=method,
         transform=transform,
         winsorise=winsorise,
+        scaling=scaling,
         min_rows=min_rows,
         most=max(wanted),
         caller="compare_segment_counts",
@@ -171,6 +173,7 @@ ORDER = (
     "gap_error",
     "bic",
     "icl",
+    "form",
     "smallest",
 )
 
@@ -197,10 +200,11 @@ def _row(basis: Basis, k: int, n_starts: int, n_boot: int, seed: int) -> dict:
     }
 
 
-def _information(basis: Basis, fit: Fit, k: int, n_starts: int, seed: int) -> dict[str, float]:
+def _information(basis: Basis, fit: Fit, k: int, n_starts: int, seed: int) -> dict[str, object]:
     """BIC and ICL of the model itself, or (k-means has no likelihood) of the best Gaussian mixture."""
     model = fit if np.isfinite(fit.bic) else Mixtures().fit(basis.x, k, n_starts=4, seed=seed)
-    return {"bic": model.bic, "icl": icl(model.bic, model.rule.posterior(basis.x))}
+    found = {"bic": model.bic, "icl": icl(model.bic, model.rule.posterior(basis.x))}
+    return found | ({} if basis.categorical else {"form": model.form})
 
 
 def _supported(table: pd.DataFrame, categorical: bool) -> pd.Series:

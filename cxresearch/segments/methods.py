@@ -7,7 +7,7 @@ import numpy as np
 
 from cxresearch.segments.kmeans import one_fit, rule_of
 from cxresearch.segments.latent import LatentClasses, fit_latent
-from cxresearch.segments.mixture import FAMILIES, bic, fit_mixture, n_parameters
+from cxresearch.segments.mixture import FAMILIES, bic, fit_mixture, icl, n_parameters
 from cxresearch.segments.stability import in_threads, same_partition
 
 
@@ -30,6 +30,7 @@ class Fit:
     within: float = np.nan
     log_likelihood: float = np.nan
     bic: float = np.nan
+    families: tuple[tuple[str, float, float], ...] = ()  # of a mixture: family, its best BIC, its ICL
 
     @property
     def k(self) -> int:
@@ -70,8 +71,12 @@ class KMeans:
         return min(anew, near, key=lambda f: f[2])[1]
 
     def quick(self, fit):
+        return self.quick_of(fit.k)
+
+    @staticmethod
+    def quick_of(k: int):
         def fitted(rows, seed):
-            centres, labels, _ = one_fit(rows, fit.k, seed=seed, n_starts=5)
+            centres, labels, _ = one_fit(rows, k, seed=seed, n_starts=5)
             return rule_of(rows, labels, centres).assign
 
         return fitted
@@ -86,6 +91,7 @@ class Mixtures:
         fits = in_threads(lambda job: fit_mixture(x, k, family=job[0], seed=job[1]), jobs)
         scores = [bic(m.log_likelihood(x), n_parameters(k, x.shape[1], m.family), len(x)) for m in fits]
         best = fits[int(np.argmax(scores))]
+        families = _by_family(x, fits, scores)
         labels = best.assign(x)
         reached = sum(same_partition(labels, m.assign(x), k) for m in fits if m.family == best.family)
         order = _largest_first(labels, k)
@@ -97,6 +103,7 @@ class Mixtures:
             form,
             log_likelihood=best.log_likelihood(x),
             bic=max(scores),
+            families=families,
         )
 
     def refit(self, fit, rows, counts, rng):
@@ -149,6 +156,14 @@ class LatentClassModel:
             ].assign
 
         return fitted
+
+
+def _by_family(x: np.ndarray, fits, scores) -> tuple[tuple[str, float, float], ...]:
+    rows = []
+    for family, name in FAMILIES.items():
+        score, best = max(((s, m) for s, m in zip(scores, fits) if m.family == family), key=lambda pair: pair[0])
+        rows.append((name, float(score), icl(score, best.posterior(x))))
+    return tuple(rows)
 
 
 def _seeds(seed: int, n: int) -> np.ndarray:

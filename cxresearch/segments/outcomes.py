@@ -18,6 +18,7 @@ from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, re
 from cxresearch.figures import QUIET, axes_or_new, intervals
 from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, percent
 from cxresearch.inference import critical_value
+from cxresearch.privacy import guarded_base, largest_share
 from cxresearch.segments.profiles import hidden_segments, segment_names
 from cxresearch.segments.segmentation import Segmentation
 
@@ -91,7 +92,7 @@ def compare_segments(
     -------
     SegmentOutcomes
         ``tidy``: segment, estimate (in the unit of the outcome), std_error, conf_low, conf_high, uncorrected, classified,
-        n (customers assigned to the segment).
+        n (customers assigned to the segment), largest_share (of their sum that one of them has).
 
     Notes
     -----
@@ -152,7 +153,10 @@ def compare_segments(
 
 
 def _hidden(table: pd.DataFrame, min_base: int) -> pd.DataFrame:
-    hidden = hidden_segments(table["n"].to_numpy(), min_base)
+    base = table["n"].to_numpy()
+    if min_base > 1:
+        base = guarded_base(base, table["largest_share"], min_base=min_base)
+    hidden = hidden_segments(base, min_base)
     for column in [c for c in table.columns if c != "segment"] if hidden.any() else []:
         table[column] = table[column].astype(float).where(~hidden, np.nan)
     return table
@@ -228,5 +232,6 @@ def _table(y, assigned, means, covariance, error, confidence: float) -> pd.DataF
             "uncorrected": [y[assigned == t].mean() for t in range(k)],
             "classified": error.diagonal(),
             "n": np.bincount(assigned, minlength=k),
+            "largest_share": [largest_share(y[assigned == t]) for t in range(k)],
         }
     )

@@ -1,6 +1,6 @@
 """Partition customers: from a table to a `Segmentation`, in four steps: check, complete rows, compute, assemble."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,9 +8,10 @@ import pandas as pd
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.findings import Check, listing
 from cxresearch.segments.basis import Basis, largest_supported, prepared
+from cxresearch.segments.figures import plane
 from cxresearch.segments.methods import Fit
 from cxresearch.segments.profiles import hidden_segments, profile_table, segment_names, suggested_names
-from cxresearch.segments.segmentation import DOUBTFUL, STABLE, Segmentation
+from cxresearch.segments.segmentation import DOUBTFUL, HIGHLY, STABLE, Segmentation
 from cxresearch.segments.stability import bootstrap_jaccard
 from cxresearch.segments.structure import ALPHA, Structure, silhouette
 
@@ -25,8 +26,9 @@ def segment_customers(
     n_boot: int = 100,
     min_rows: int = 100,
     seed: int,
-    transform: str = "log_skewed",
+    transform: str | Mapping[str, str] = "log_skewed",
     winsorise: float = 0.0,
+    scaling: str = "z",
     labels=None,
     min_base: int = 1,
 ) -> Segmentation:
@@ -49,11 +51,15 @@ def segment_customers(
     min_rows : int
         Fewest complete rows.
     seed : int
-    transform : ``'log_skewed'`` or ``'none'``
-        Logs, log(1 + x), of features that are never negative and whose skewness exceeds 1; then all are centred and
-        divided by their standard deviation. What was done stands in ``tables()['scaling']``. Not used for items.
+    transform : ``'log_skewed'``, ``'none'`` or mapping
+        Logs, log(1 + x), of features that are never negative and whose skewness exceeds 1. A mapping declares it
+        feature by feature: ``'log'``, ``'share'`` (arcsine of the square root of a share, 0-1) or ``'none'``. What was
+        done stands in ``tables()['scaling']``. Not used for items.
     winsorise : float
-        Share of customers at either end of each feature that is drawn in to the quantile there; 0 leaves all.
+        Share of customers at either end of each feature that is drawn in to the quantile there; 0 leaves all. How many
+        values were stands in ``tables()['scaling']``; customers who stay far out fail a check.
+    scaling : ``'z'``, ``'robust'`` or ``'none'``
+        Centred and divided by the standard deviation, by the median deviation, or left in the common unit they have.
     labels : mapping, optional
         Feature -> words.
     min_base : int
@@ -63,7 +69,9 @@ def segment_customers(
     -------
     Segmentation
         ``tidy``: segment (S1 the largest), n, share, silhouette, jaccard, stability, suggested_name. ``tables`` adds
-        profile (segment, feature, estimate in the feature's unit or as share of a category, std_difference) and scaling.
+        profile (segment, feature, estimate in the feature's unit or as share of a category, std_difference), scaling, map and, for mixtures, families (form, bic,
+        icl: the best of each family of covariances). ``glance`` has starts_at_best, how many of the starts ended in the
+        reported solution: that the optimiser is unstable is another matter than that segments are.
 
     Raises
     ------
@@ -82,6 +90,7 @@ def segment_customers(
         method=method,
         transform=transform,
         winsorise=winsorise,
+        scaling=scaling,
         min_rows=min_rows,
         most=n_segments,
         caller="segment_customers",
@@ -119,6 +128,8 @@ def _assembled(
 ) -> Segmentation:
     profile = profile_table(basis.shown, basis.standard, fit.labels, basis.names)
     table = _table(basis, fit, draws.mean(axis=0), profile, seed)
+    places, *plane_of_map = plane(basis.standard, fit.labels, basis.names)
+    places.insert(0, "segment", segment_names(fit.k))
     hidden = list(table.loc[hidden_segments(table["n"].to_numpy(), min_base), "segment"])
     summary = {
         "n": len(basis.x),
@@ -127,6 +138,7 @@ def _assembled(
         "method": method,
         "form": fit.form,
         "n_starts": n_starts,
+        "starts_at_best": fit.starts_at_best,
         "n_boot": len(draws),
         "within": fit.within,
         "log_likelihood": fit.log_likelihood,
@@ -144,13 +156,19 @@ def _assembled(
         summary=summary,
         tested=_checks(basis, fit, n_starts, table, structure, supported),
         labels=labels,
-        further={"profile": _hide(profile, hidden), "scaling": basis.reader.table()},
+        further={"profile": _hide(profile, hidden), "scaling": basis.reader.table(), "map": _hide(places, hidden)}
+        | _families(fit),
         features=basis.reader.features,
         reader=basis.reader,
         rule=fit.rule,
         structure=structure,
         supported=supported,
+        plane=tuple(plane_of_map),
     )
+
+
+def _families(fit: Fit) -> dict[str, pd.DataFrame]:
+    return {"families": pd.DataFrame(fit.families, columns=["form", "bic", "icl"])} if fit.families else {}
 
 
 def _table(basis: Basis, fit: Fit, similarity: np.ndarray, profile: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -175,7 +193,7 @@ def stability_words(similarity: float) -> str:
     """Return Hennig's (2007) reading of a mean Jaccard similarity."""
     if similarity < DOUBTFUL:
         return "not to be trusted"
-    return "doubtful" if similarity < STABLE else "stable" if similarity <= 0.85 else "highly stable"
+    return "doubtful" if similarity < STABLE else "stable" if similarity <= HIGHLY else "highly stable"
 
 
 def _hide(table: pd.DataFrame, hidden: list[str]) -> pd.DataFrame:
@@ -218,6 +236,7 @@ def _checks(
             "at least 0.8",
             structure.prediction_strength >= 0.8,
         ),
+        Check("customers far out (over 5 spreads)", basis.far_out(), "none", basis.far_out() == 0),
         Check("features that repeat another", listing(alike), "none", not alike),
         Check(
             "smallest segment (share)",

@@ -1,35 +1,43 @@
 """How features are put on one scale before customers are compared; frozen, so that new customers get the same."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cxresearch.errors import DataProblem
+from cxresearch.errors import DataProblem, nearest, require_choice
 
 SKEWED = 1.0  # third standardised moment above which an amount that cannot be negative is taken in logs
 MOST_CATEGORIES = 12
 ALIKE = 0.9  # correlation above which two features say the same thing twice
-TRANSFORMS = ("log_skewed", "none")
+FAR = 5.0  # spreads from the centre beyond which a customer is far out
+TRANSFORMS = ("log_skewed", "none")  # for all features, or one of CURVES for each
+SCALINGS = ("z", "robust", "none")
+CURVES = {
+    "none": lambda x: x,
+    "log": lambda x: np.log1p(np.maximum(x, 0)),
+    "share": lambda x: np.arcsin(np.sqrt(np.clip(x, 0, 1))),
+}
+SHOWN = {"none": "none", "log": "log(1 + x)", "share": "arcsine of the root"}
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Bounds, logarithm, centre and spread of each feature, in that order of use; all arrays are (p,)."""
+    """Bounds, curve, centre and spread of each feature, in that order of use; all are (p,)."""
 
     features: tuple[str, ...]
     low: np.ndarray
     high: np.ndarray
-    logged: np.ndarray
+    curves: tuple[str, ...]
     centre: np.ndarray
     scale: np.ndarray
+    drawn_in: np.ndarray
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Return (n, p) features on the common scale."""
-        bounded = np.clip(values, self.low, self.high)
-        taken = np.where(self.logged, np.log1p(np.maximum(bounded, 0)), bounded)
-        return (taken - self.centre) / self.scale
+        return (_curved(np.clip(values, self.low, self.high), self.curves) - self.centre) / self.scale
 
     def read(self, customers: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return the scaled rows that have every feature, (n, p), and which rows those are."""
@@ -41,24 +49,68 @@ class Scaling:
         return pd.DataFrame(
             {
                 "feature": list(self.features),
-                "transform": np.where(self.logged, "log(1 + x)", "none"),
+                "transform": [SHOWN[c] for c in self.curves],
                 "low": self.low,
                 "high": self.high,
+                "drawn_in": self.drawn_in,
                 "centre": self.centre,
                 "scale": self.scale,
             }
         )
 
 
-def fit_scaling(values: np.ndarray, features, *, transform: str, winsorise: float) -> Scaling:
-    """Return the scaling of (n, p) `values`: bounds at the `winsorise` quantiles, logs of what is skewed, z-scores."""
+def _curved(values: np.ndarray, curves) -> np.ndarray:
+    return np.column_stack([CURVES[c](column) for c, column in zip(curves, values.T)])
+
+
+def fit_scaling(values: np.ndarray, features, *, transform, winsorise: float, scaling: str = "z") -> Scaling:
+    """Return the scaling of (n, p) `values`: bounds at the `winsorise` quantiles, curves, then a common spread."""
     low, high = np.full(len(features), -np.inf), np.full(len(features), np.inf)
     if winsorise:
         low, high = np.quantile(values, [winsorise, 1 - winsorise], axis=0)
+    drawn_in = ((values < low) | (values > high)).sum(axis=0)
     bounded = np.clip(values, low, high)
-    logged = (bounded.min(axis=0) >= 0) & (stats.skew(bounded, axis=0) > SKEWED) & (transform == "log_skewed")
-    taken = np.where(logged, np.log1p(np.maximum(bounded, 0)), bounded)
-    return Scaling(tuple(features), low, high, logged, taken.mean(axis=0), taken.std(axis=0))
+    curves = _declared(transform, features, bounded) if isinstance(transform, Mapping) else _skewed(transform, bounded)
+    taken = _curved(bounded, curves)
+    return Scaling(tuple(features), low, high, tuple(curves), *_centre_and_spread(taken, scaling), drawn_in)
+
+
+def _skewed(transform: str, values: np.ndarray) -> list[str]:
+    logged = (values.min(axis=0) >= 0) & (stats.skew(values, axis=0) > SKEWED) & (transform == "log_skewed")
+    return ["log" if one else "none" for one in logged]
+
+
+def _declared(transform: Mapping, features, values: np.ndarray) -> list[str]:
+    """Return the curve declared for each feature; 'none' for those that are not named."""
+    for feature, curve in transform.items():
+        if feature not in features:
+            raise DataProblem(f"transform names {feature!r}, which is not one of features{nearest(feature, features)}")
+        require_choice(f"transform[{feature!r}]", curve, tuple(CURVES))
+        column = values[:, list(features).index(feature)]
+        if curve == "log" and column.min() < 0:
+            raise DataProblem(f"{feature} holds {(column < 0).sum()} values below 0, which have no log; declare 'none'")
+        outside = int(((column < 0) | (column > 1)).sum())
+        if curve == "share" and outside:
+            raise DataProblem(
+                f"{feature} holds {outside} values outside 0-1, so it is not a share; declare 'none' or 'log'"
+            )
+    return [transform.get(f, "none") for f in features]
+
+
+def _centre_and_spread(taken: np.ndarray, scaling: str) -> tuple[np.ndarray, np.ndarray]:
+    spread = taken.std(axis=0)
+    if scaling == "none":
+        return taken.mean(axis=0), np.ones(taken.shape[1])
+    if scaling == "robust":  # 1.4826 makes the median deviation of a Gaussian its standard deviation
+        centre = np.median(taken, axis=0)
+        robust = 1.4826 * np.median(np.abs(taken - centre), axis=0)
+        return centre, np.where(robust > 0, robust, spread)  # more than half alike: no median deviation
+    return taken.mean(axis=0), spread
+
+
+def far_out(scaled: np.ndarray) -> int:
+    """Return how many rows lie more than `FAR` spreads from the centre in some feature."""
+    return int((np.abs(scaled - np.median(scaled, axis=0)) > FAR * scaled.std(axis=0)).any(axis=1).sum())
 
 
 def complete_values(customers: pd.DataFrame, features) -> tuple[np.ndarray, np.ndarray]:

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import require_columns
-from cxresearch.figures import axes_or_new, wrap
 from cxresearch.findings import Finding, describe_columns, listing, number, percent
+from cxresearch.segments.figures import draw_map, draw_profile, draw_stability
 from cxresearch.segments.methods import Rule
 from cxresearch.segments.profiles import segment_names, suggested_names
 from cxresearch.segments.scaling import Coding, Scaling
 from cxresearch.segments.structure import Structure
 
-STABLE, DOUBTFUL = 0.75, 0.6  # Hennig (2007): stable from .75; under .6 not to be trusted
+HIGHLY, STABLE, DOUBTFUL = 0.85, 0.75, 0.6  # Hennig (2007): stable from .75; under .6 not to be trusted
 
 describe_columns(
     jaccard=("Stability", "mean Jaccard similarity to the nearest segment of refits to resampled customers, 0-1", 2),
@@ -30,11 +30,19 @@ describe_columns(
     n_segments=("Segments", "how many segments", 0),
     form=("Form", "kind of model, with its family of covariances"),
     n_starts=("Starts", "random starts of the optimiser", 0),
+    n_boot=("Replicates", "bootstrap replicates", 0),
+    starts_at_best=("Starts at best", "starts that ended in the reported solution", 0),
     within=("Within", "sum of squares within segments, on the scaled features", 1),
     log_likelihood=("Log-likelihood", "of the model, natural logarithm", 1),
     low=("Lowest", "value below which a feature was cut, in its own unit", 2),
     high=("Highest", "value above which a feature was cut, in its own unit", 2),
-    scale=("Scale", "standard deviation that a feature was divided by, after its transform", 2),
+    drawn_in=("Drawn in", "values beyond the lowest and highest that were set to these", 0),
+    x=("x", "place on the first axis of the map, in spreads within segments", 2),
+    y=("y", "place on the second axis of the map", 2),
+    x_spread=("x spread", "variance of the segment along the first axis", 2),
+    y_spread=("y spread", "variance of the segment along the second axis", 2),
+    xy_spread=("xy spread", "covariance of the segment between the axes", 2),
+    scale=("Scale", "spread that a feature was divided by, after its transform", 2),
 )
 
 
@@ -52,6 +60,8 @@ class Segmentation(Finding):
         Prediction strength and separation.
     supported
         The largest number of segments, at most the one asked for, that the data hold apart; 1 if none.
+    plane
+        Of the map: what its two axes go with, and which part (0-1) of the differences between segments it shows.
     """
 
     features: tuple[str, ...]
@@ -59,6 +69,7 @@ class Segmentation(Finding):
     rule: Rule
     structure: Structure
     supported: int
+    plane: tuple[list[str], float]
 
     @property
     def k(self) -> int:
@@ -79,6 +90,15 @@ class Segmentation(Finding):
         return self.separated and bool(self.summary["min_jaccard"] >= STABLE)
 
     def sentence(self) -> str:
+        return f"{self._verdict()}{self._optimiser()}"
+
+    def _optimiser(self) -> str:
+        reached, tried = self.summary["starts_at_best"], self.summary["n_starts"]
+        if reached > 1:
+            return ""
+        return f" The optimiser reached this solution from {reached} of {tried} starts only, so a better one may exist: raise n_starts before judging the segments."
+
+    def _verdict(self) -> str:
         basis = f"by {len(self.features)} features of {number(self.summary['n'], 0)} customers"
         if not self.separated:
             return self._not_separated(basis)
@@ -116,37 +136,23 @@ class Segmentation(Finding):
 
     def plot(self, ax=None):
         """Draw the profile: standardised differences by feature (rows) and segment (columns), with values."""
-        import seaborn as sns
+        return draw_profile(self, ax)
 
-        grid = self.further["profile"].pivot(index="feature", columns="segment", values="std_difference")
-        grid = grid.reindex(
-            index=list(dict.fromkeys(self.further["profile"]["feature"])), columns=list(self.table["segment"])
-        ).astype(float)
-        ax = axes_or_new(ax, rows=len(grid) + 2)
-        sns.heatmap(
-            grid,
-            ax=ax,
-            cmap="RdBu_r",
-            center=0,
-            vmin=-2,
-            vmax=2,
-            annot=grid.map(number).to_numpy(),
-            fmt="",
-            linewidths=0.5,
-            cbar_kws={"label": "standard deviations from all customers"},
-        )
-        ax.set_yticks(np.arange(len(grid)) + 0.5, [wrap(self._feature_label(f)) for f in grid.index], rotation=0)
-        heads = [
-            f"{s}\n{'hidden' if pd.isna(share) else percent(share)}"
-            for s, share in zip(self.table["segment"], self.table["share"])
-        ]
-        ax.set_xticks(np.arange(len(heads)) + 0.5, heads, rotation=0)
-        ax.set(
-            xlabel="", ylabel="", title="Profile of the segments" + ("" if self.established else " (not established)")
-        )
-        return ax
+    def plot_stability(self, ax=None):
+        """Draw each segment's Jaccard similarity, with the limits below which it is doubtful, or not to be trusted."""
+        return draw_stability(self, {DOUBTFUL: "doubtful", STABLE: "stable", HIGHLY: "highly\nstable"}, ax)
 
-    def _feature_label(self, feature: str) -> str:
+    def plot_map(self, ax=None):
+        """Draw where the segments lie in the plane that shows most of their differences; no customer is drawn."""
+        axes, shown = self.plane
+        return draw_map(self.further["map"], ["; ".join(self._axis_words(a)) for a in axes], shown, ax)
+
+    def _axis_words(self, axis: str) -> list[str]:
+        pairs = [part.split(" ", 1) for part in axis.split("; ") if part]
+        return [f"{more} {self.feature_label(feature)}" for more, feature in pairs]
+
+    def feature_label(self, feature: str) -> str:
+        """Return the words for a feature, or for a category of an item."""
         item, _, category = feature.partition(": ")
         return f"{self.label(item)}: {category}" if self.categorical else self.label(feature)
 

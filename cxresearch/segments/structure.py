@@ -18,7 +18,9 @@ from cxresearch.segments.stability import in_threads
 BAND = 1 / 6  # half the width of a counting band, as part of the distance between two centres
 TUBE = 0.9  # quantile of the distance from the line between two centres, within which customers are counted
 CAP = 10_000  # customers used; more add cost, not insight
-ALPHA = 0.15  # score at which segments count as separated; see Notes of `halved_structure`
+# Score at which segments count as separated: the 5 % quantile of the smallest score over two to five segments of customers
+# who are uniform on a line, the least favourable cloud with one peak (`python -m benchmarks.segments calibrate`).
+ALPHA = 0.2
 
 
 class Structure(NamedTuple):
@@ -59,8 +61,10 @@ def halved_structure(x: np.ndarray, k: int, fit, *, n_splits: int, seed: int, ba
     their centres are counted in three bands of equal width: around each centre, and at the emptiest place between.
     In one cloud (any log-concave density: uniform, Gaussian, …) the middle is no emptier than the emptier end, so a
     sign test of middle against each end keeps its level, and the larger p of the two, over all neighbouring pairs, is
-    taken. Halves swap roles and their counts are pooled; the median p over the halvings is returned. It is a cautious
-    score rather than an exact level: how often one cloud reaches `ALPHA` is simulated in the tests.
+    taken. Halves swap roles and their counts are pooled; the median p over the halvings is returned. A median of maxima
+    of dependent p-values is a score, not a p-value: its level comes from simulating the least favourable cloud (`ALPHA`).
+    Customers beyond half-way to a third centre beside the line are not counted: a convex set, too, so nothing changes
+    for one cloud, and a third segment beside two others no longer fills the place between them.
     """
     x = x[subsample(len(x), CAP, seed)]
 
@@ -150,7 +154,9 @@ def band_counts(train: np.ndarray, labels: np.ndarray, test: np.ndarray, k: int)
     for a in range(k):
         for b in range(a + 1, k):
             if _neighbours(centres, a, b):
-                counts[a, b] = _three_bands(train[(labels == a) | (labels == b)], test, centres[a], centres[b])
+                near = train[(labels == a) | (labels == b)]
+                others = np.delete(centres, [a, b], axis=0)
+                counts[a, b] = _three_bands(near, test, centres[a], centres[b], others)
     return counts
 
 
@@ -166,18 +172,26 @@ def _neighbours(centres: np.ndarray, a: int, b: int) -> bool:
     return bool(np.all(np.square(others - middle).sum(axis=1) >= radius2 * (1 - 1e-9)))
 
 
-def _three_bands(members: np.ndarray, test: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+def _three_bands(
+    members: np.ndarray, test: np.ndarray, start: np.ndarray, end: np.ndarray, others: np.ndarray
+) -> np.ndarray:
     line = end - start
     length2 = max(float(line @ line), 1e-12)
 
     def along(rows):
         t = (rows - start) @ line / length2
-        return t, np.square(rows - start).sum(axis=1) - t**2 * length2
+        return t, rows - start - t[:, None] * line
 
-    t_members, off_members = along(members)
-    t, off = along(test)
-    tube = np.quantile(off_members, TUBE)
-    t_members, t = t_members[off_members <= tube], t[off <= tube]
+    t_others, off_others = along(others)
+    # A third centre beside the middle would fill it: nothing beyond half-way to it counts, anywhere along the line.
+    walls = off_others[(t_others > BAND) & (t_others < 1 - BAND)]
+
+    def inside(off, tube):
+        return (np.square(off).sum(axis=1) <= tube) & np.all(off @ walls.T <= np.square(walls).sum(axis=1) / 2, axis=1)
+
+    (t_members, off_members), (t, off) = along(members), along(test)
+    tube = np.quantile(np.square(off_members).sum(axis=1), TUBE)
+    t_members, t = t_members[inside(off_members, tube)], t[inside(off, tube)]
     places = np.linspace(2 * BAND, 1 - 2 * BAND, 9)
     middle = places[
         np.argmin([(np.abs(t_members - place) <= BAND).sum() + 1e-6 * abs(place - 0.5) for place in places])

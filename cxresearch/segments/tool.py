@@ -12,8 +12,8 @@ from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
-from cxresearch.figures import axes_or_new
 from cxresearch.findings import Check, Finding, describe_columns, number, percent
+from cxresearch.segments.figures import heat_map
 from cxresearch.segments.migration import kappa
 from cxresearch.segments.scaling import complete_values, require_variation
 from cxresearch.segments.segmentation import Segmentation
@@ -71,23 +71,9 @@ class TypingTool(Finding):
 
     def plot(self, ax=None):
         """Draw the share of each segment (rows) that the tool assigns to each (columns), out of sample."""
-        import seaborn as sns
-
         grid = self.further["confusion"].pivot(index="segment", columns="assigned", values="share").astype(float)
-        ax = axes_or_new(ax, rows=len(grid) + 3)
-        sns.heatmap(
-            grid,
-            ax=ax,
-            cmap="Blues",
-            vmin=0,
-            vmax=1,
-            annot=grid.map(percent).to_numpy(),
-            fmt="",
-            linewidths=0.5,
-            cbar_kws={"label": "share of the segment"},
-        )
+        ax = heat_map(grid, grid.map(percent), ax=ax, cmap="Blues", limits=(0, 1), label="share of the segment")
         ax.set(xlabel="assigned by the tool", ylabel="segment", title="What the tool assigns, out of sample")
-        ax.tick_params(axis="y", rotation=0)
         return ax
 
     def save(self, path) -> Path:

@@ -174,6 +174,7 @@ def _customers(everyone: pd.DataFrame) -> pd.DataFrame:
             "branch": rows["branch"],
             "region": rows["region"],
             "affluence": rows["affluence"],
+            "planted_segment": rows["segment"],
             "spend_2025": rows["cents"] / 100,
         }
     )

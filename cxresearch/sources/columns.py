@@ -39,7 +39,7 @@ def _joined(questions: Sequence[str], options: Sequence[str]) -> list[str]:
     for question, option in zip(questions, options, strict=True):
         current = question.strip() or current
         named = option.strip() if option.strip().lower() not in NO_OPTION else ""
-        joined.append(f"{current}: {named}" if named and current else current or named)
+        joined.append(f"{current.rstrip(' :')}: {named}" if named and current else current or named)
     return joined
 
 

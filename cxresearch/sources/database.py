@@ -5,12 +5,14 @@ what the database's own library reads there (PGUSER, PGPASSWORD). A password tha
 Neither the address nor anything taken from the environment stands in a message. Every connection is read-only.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cxresearch.errors import StudyProblem
@@ -70,7 +72,14 @@ def read_query(
     chosen = range(len(names)) if wanted is None else [position(names, w, why, where) for w, why in wanted.items()]
     frame = frame.iloc[:, list(chosen)]
     frame.columns = pd.Index(names if wanted is None else list(wanted), dtype=object)
-    return RawTable(frame)
+    return RawTable(frame, digest=_digest(query, frame))
+
+
+def _digest(query: str, frame: pd.DataFrame) -> str:
+    """Return a SHA-256 of the query and of its rows, whatever order a server returns them in."""
+    rows = np.sort(pd.util.hash_pandas_object(frame.astype(str), index=False).to_numpy())
+    header = "\0".join([" ".join(query.split()), *map(str, frame.columns)])
+    return hashlib.sha256(header.encode() + rows.astype("<u8").tobytes()).hexdigest()
 
 
 def _selected(database: str, query: str, file: Path | None, name: str, where: str) -> pd.DataFrame:
@@ -102,7 +111,8 @@ def _filled(database: str, name: str, secrets: list[str]) -> str:
 
 def _without(message: str, secrets: list[str]) -> str:
     for secret in sorted(filter(None, (*secrets, os.environ.get("PGPASSWORD"))), key=len, reverse=True):
-        message = message.replace(secret, "***")
+        # A short one, such as a user's name, may be part of an ordinary word.
+        message = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)" if len(secret) < 6 else re.escape(secret), "***", message)
     return re.sub(r"://[^\s@]*@", "://***@", message)
 
 

@@ -62,10 +62,27 @@ def detect(path: Path) -> Detected:
             ("latin-1", "cp850"),
             f"{len(between)} bytes 0x80-0x9F stand inside words, where latin-1 has no letters: two systems wrote here",
         )
-    scores = {name: _score(raw, name) for name in ("cp1252", "cp1250", "cp1251", "cp850")}
+    lines = [line for line in raw.splitlines() if not line.isascii()]
+    others = [line for line in lines if not _is_utf8(line)]
+    mixed = len(lines) - len(others) >= max(3, 0.2 * len(lines))
+    rest = b"\n".join(others)
+    scores = {name: _score(rest, name) for name in ("cp1252", "cp1250", "cp1251", "cp850")}
     best = max(scores, key=scores.get)
+    if mixed:
+        return Detected(
+            ("utf-8", best),
+            f"{len(lines) - len(others)} lines with other letters than a-z are UTF-8, {len(others)} look like {best}",
+        )
     letters = "".join(sorted(set(re.findall(r"[^\x00-\x7f]", raw.decode(best, "replace").lower()))))[:24]
     return Detected((best,), f"not UTF-8; read as {best} it holds the characters {letters}")
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _score(raw: bytes, encoding: str) -> float:

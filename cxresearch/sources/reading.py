@@ -38,11 +38,15 @@ class Meanings(NamedTuple):
 
 
 class RawTable(NamedTuple):
-    """What a file holds: `frame` has the wanted columns under the wanted names; `notes` say what was done to bytes."""
+    """What a file holds: `frame` has the wanted columns under the wanted names; `notes` say what was done to bytes.
+
+    `digest` (SHA-256) is that of a query and its rows, which no file holds.
+    """
 
     frame: pd.DataFrame
     notes: tuple[str, ...] = ()
     meanings: Meanings = Meanings()
+    digest: str | None = None
 
 
 Header = list[list[str]]  # the cells of each header row

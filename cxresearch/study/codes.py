@@ -196,13 +196,15 @@ def _mapped(column: pd.Series, found: Numbers, item: Item, key: str) -> Numbers:
 def _require_a_zero(column: pd.Series, found: Numbers, item: Item, key: str) -> None:
     """Refuse a declared blank 11 where no 0 is stored: 1-11 may stand for 0-10, and 11 for 0."""
     eleven = coded(column, ["11"])
-    if item.values or item.confirmed or not eleven.any() or found.values.count() < ENOUGH:
+    declared = {code_key(code) for code in (*item.missing, *item.not_applicable)}
+    decided = item.confirmed and code_key("11") in declared
+    if item.values or decided or not eleven.any() or found.values.count() < ENOUGH:
         return
     if not coded(column, ["0"]).any():
         raise Refused(
             f"holds 11 {_count(eleven.sum(), 'time')} and never 0: is 11 a blank, or do 1-11 stand for 0-10, or 11 for "
             f"0? Declare values: {{1: 0, ..., 11: 10}} or {{11: 0, 1: 1, ..., 10: 10}} of item {key} in study.yml, or "
-            "confirmed: true if it is a blank"
+            "missing: [11] with confirmed: true if it is a blank"
         )
 
 
@@ -232,6 +234,13 @@ def contradiction(said: Mapping[float | str, str], item: Item, key: str) -> str 
         f"stores codes whose labels say other numbers ({shown}); declare which answer each code stands for: "
         f"values: {{{meant}, ...}} of item {key} in study.yml"
     )
+
+
+def holds(column: pd.Series, separator: str, code: str) -> pd.Series:
+    """Return where the cells of a multiple choice hold a code, alone or among others."""
+    positions, stored = distinct(column)
+    cells = as_text(stored).map(lambda text: code_key(code) in map(code_key, text.split(separator)))
+    return spread(cells.astype(bool), positions, column.index, False)
 
 
 def choices(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Series], pd.Series]:

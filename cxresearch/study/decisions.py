@@ -26,7 +26,7 @@ class Guess(NamedTuple):
 
 
 def guesses(name: str, table: Table, loaded, document: Document) -> list[Guess]:
-    """Return every guess of one table, and for each whether it changes a number."""
+    """Return every guess of one table, and for each whether it changes a number; `loaded` is None if it is not read."""
     path = ("tables", name)
     found = []
     for key, confirmed in table.confirmed.items():
@@ -36,7 +36,7 @@ def guesses(name: str, table: Table, loaded, document: Document) -> list[Guess]:
             found.append(Guess(place, what, f"({_said(getattr(table, key))})", key not in HARMLESS))
     for key, item in table.items.items():
         if item.confirmed is False:
-            says = decisions(item, loaded.coded.get(key, {}))
+            says = decisions(item, loaded and loaded.coded.get(key, {}))
             place = _place(document, (*path, "items", key))
             found.append(Guess(place, f"item {key}", f"({'; '.join(says) or 'label'})", _counts(item, loaded, key)))
     return found
@@ -47,11 +47,12 @@ def _place(document: Document, path: tuple) -> str:
 
 
 def _counts(item: Item, loaded, key: str) -> bool:
-    return bool(COUNTING & set(item.role) or item.values or item.multiple or sum(loaded.coded.get(key, {}).values()))
+    touched = loaded is None or sum(loaded.coded.get(key, {}).values())
+    return bool(COUNTING & set(item.role) or item.values or item.multiple or touched)
 
 
 def decisions(item: Item, coded) -> list[str]:
-    """Return in words what an item decides: scale, codes set aside with their counts, values, role."""
+    """Return in words what an item decides: scale, codes set aside with their counts (if known), values, role."""
     said = []
     if item.role:
         said.append(f"role {', '.join(item.role)}")
@@ -59,7 +60,8 @@ def decisions(item: Item, coded) -> list[str]:
         said.append(f"scale {item.scale[0]:g} to {item.scale[1]:g}")
     for word, codes in (("missing", item.missing), ("not applicable", item.not_applicable)):
         if codes:
-            said.append(f"{word} " + ", ".join(f"{code} ({coded.get(code, 0)} rows)" for code in codes))
+            rows = ["" if coded is None else f" ({coded.get(code, 0)} rows)" for code in codes]
+            said.append(f"{word} " + ", ".join(map("".join, zip(codes, rows))))
     if item.values:
         pairs = [f"{code} is {value:g}" for code, value in item.values.items()]
         said.append("stored " + ", ".join(pairs[:3]) + (", ..." if len(pairs) > 3 else ""))

@@ -12,7 +12,7 @@ from cxresearch.sources import WHITESPACE
 from cxresearch.study.document import Plain
 
 Role = Literal[
-    "nps", "csat", "ces", "outcome", "driver", "demographic", "control", "verbatim", "asked_at", "respondent"
+    "nps", "csat", "ces", "outcome", "driver", "demographic", "segment", "control", "verbatim", "asked_at", "respondent"
 ]
 ROLES: tuple[str, ...] = get_args(Role)
 Code = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
@@ -106,6 +106,8 @@ class Item(Part):
     """How this date is written, where it differs from the table's."""
     dayfirst: bool | None = None
     """Whether this date is written day first, where it differs from the table."""
+    personal: bool = False
+    """true: the column names a person (name, e-mail, phone, address, ...), and an analysis needs it as it is."""
     confirmed: bool | None = None
     """false: a guess; no analysis starts until somebody has looked at it and set this to true."""
 
@@ -150,6 +152,15 @@ class Item(Part):
     def header(self, key: str, wave: str | None) -> str | None:
         """Return the header of item `key` in a wave; None where the item was not asked."""
         return self.column.get(wave) if isinstance(self.column, dict) else self.column or key
+
+
+def battery(items: dict[str, Item]) -> list[str]:
+    """Return the ratings that share the commonest scale: straight-lining is looked for among them."""
+    by_scale: dict[tuple, list[str]] = {}
+    for key, item in items.items():
+        if item.scale and not {"nps", "demographic"} & set(item.role):
+            by_scale.setdefault(item.scale, []).append(key)
+    return max(by_scale.values(), key=len, default=[])
 
 
 AnItem = Annotated[Item, BeforeValidator(as_column, json_schema_input_type=str | Item | None)]

@@ -1,20 +1,27 @@
 """An opened study: its tables, roles, labels and design, in the words that notebooks use."""
 
 from collections.abc import Iterator, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pandas as pd
 
 from cxresearch.errors import StudyProblem, nearest
-from cxresearch.sources import GLOB, database_file, expand
+from cxresearch.privacy import study_key
+from cxresearch.sources import database_file
+from cxresearch.study.codebook import codebook
 from cxresearch.study.decisions import Guess, guesses
 from cxresearch.study.document import Document
-from cxresearch.study.items import ROLES, Item
+from cxresearch.study.items import ROLES, Item, battery
 from cxresearch.study.join import match
+from cxresearch.study.narrow import Only, split_reference
 from cxresearch.study.parse import read_study_file
-from cxresearch.study.retention import overdue
+from cxresearch.study.parts import Parts, declared_columns
+from cxresearch.study.personal import guarded, id_columns, text_columns
+from cxresearch.study.places import find_files, names_in
+from cxresearch.study.retention import overdue, too_old
 from cxresearch.study.schema import TABLES, Report, StudyFile, Table
+from cxresearch.study.shared import lent_table
 from cxresearch.study.tables import Loaded, load_table
 from cxresearch.study.waterfall import Waterfall
 
@@ -27,24 +34,28 @@ def open_study(path: str | Path) -> "Study":
     Parameters
     ----------
     path
-        The study file, or the folder in which it is called ``study.yml``. Sources are relative to it.
+        The study file, or the folder in which it is called ``study.yml``. Sources are relative to it. With
+        ``?market=North`` after it, the part of the study with that value (`cxresearch.study.narrow`).
 
     Raises
     ------
     StudyProblem
         The file is absent or wrong (with line and nearest known key), or a source is absent.
+    DataProblem
+        ``CXRESEARCH_KEY`` is too short.
     """
-    path = Path(path)
+    path, only = split_reference(path)
     path = path / "study.yml" if path.is_dir() else path
     if not path.is_file():
         raise StudyProblem(
-            f"there is no study file {str(path)!r}{nearest(path.name, _names_in(path.parent, '*.y*ml'))}"
+            f"there is no study file {str(path)!r}{nearest(path.name, names_in(path.parent, '*.y*ml'))}"
         )
     declared, document = read_study_file(path)
-    return Study(path, declared, _find_files(path.parent, declared, document), document)
+    whole = Study(path, declared, find_files(path.parent, declared, document), document)
+    return whole.narrowed(only) if only else whole
 
 
-class Study:
+class Study(Parts):
     """Checked tables whose columns are named by item key; made by `open_study`.
 
     Attributes
@@ -71,7 +82,12 @@ class Study:
         self._minimum_base = declared.privacy.minimum_base
         self.purpose, self.delete_after = declared.privacy.purpose, declared.privacy.delete_after
         self._files = files
+        self._key = study_key(self.title)
         self._loaded: dict[str, Loaded] = {}
+        self.only: Only = ()
+        self._lost: dict[str, str] = {}
+        self._whole: Study = self
+        self._guarded: dict[str, pd.DataFrame] = {}
         self._matched: dict[str, Waterfall] = {}
 
     def __repr__(self) -> str:
@@ -81,6 +97,18 @@ class Study:
         """Raise `StudyProblem` if `today` (by default the computer's date) lies past ``privacy.delete_after``."""
         if why := overdue(self.delete_after, self.purpose, today):
             raise StudyProblem(self._document.problem(("privacy", "delete_after"), why))
+
+    def require_fresh(self, *, now: datetime | None = None) -> None:
+        """Raise `StudyProblem` if a file is older than the ``max_age`` of its table at `now` (by default, now)."""
+        problems = [
+            self._document.problem(("tables", name, "max_age"), f"{path.name} {why}; fetch it again, or raise max_age")
+            for name, table in self._declared.items()
+            if table.max_age
+            for path in self._files_of(name)
+            if (why := too_old(datetime.fromtimestamp(path.stat().st_mtime, UTC), table.max_age, now or datetime.now(UTC)))
+        ]
+        if problems:
+            raise StudyProblem("\n".join(problems))
 
     # -- tables ------------------------------------------------------------------------------------------------------
 
@@ -92,9 +120,26 @@ class Study:
     @property
     def files(self) -> list[Path]:
         """Every source file, each once, in the order of declaration."""
-        found = [p for by_wave in self._files.values() for paths in by_wave.values() for p in paths]
-        bases = [database_file(t.database, self.path.parent) for t in self._declared.values() if t.database is not None]
-        return list(dict.fromkeys([*found, *filter(None, bases)]))
+        return list(dict.fromkeys(path for name in self._declared for path in self._files_of(name)))
+
+    def _files_of(self, name: str) -> list[Path]:
+        database = self._declared[name].database
+        base = database_file(database, self.path.parent) if database is not None else None
+        return [*(path for paths in self._files.get(name, {}).values() for path in paths), *([base] if base else ())]
+
+    @property
+    def queries(self) -> dict[str, str]:
+        """Table -> digest of the query it comes from and of the rows that this returned; reads these tables."""
+        return {name: self.read(name).digest for name, t in self._declared.items() if t.database is not None}
+
+    @property
+    def privacy(self) -> list[str]:
+        """What is done so that the tables name nobody, one sentence each."""
+        every = self._declared.items()
+        ids, texts = ([f"{t}.{c}" for t, d in every for c in of(d)] for of in (id_columns, text_columns))
+        said = [f"ids become pseudonyms: {', '.join(ids)}", self._key.said()] if ids else []
+        said += [f"texts are redacted: {', '.join(texts)}"] if texts else []
+        return [*said, f"groups under {self._minimum_base} are pooled or hidden"]
 
     @property
     def responses(self) -> pd.DataFrame:
@@ -168,8 +213,18 @@ class Study:
         self._matched[left] = self._load(left).waterfall.matched(len(joined), why)
         return joined
 
+    def described(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return `table` with what the customers table says of each customer beside it, where the study has one."""
+        if "customers" not in self._declared:
+            return table
+        told = self.customers[["customer", *self.customers.columns.difference(table.columns, sort=False)]]
+        return table.merge(told, on="customer", how="left", validate="many_to_one")
+
     def _table(self, name: str) -> pd.DataFrame:
-        table = self._load(name).table.copy()  # a notebook may add columns to its own copy
+        loaded = self._load(name).table
+        if name not in self._guarded:
+            self._guarded[name] = guarded(loaded, self._declared[name], self._key)
+        table = self._guarded[name].copy()  # a notebook may add columns to its own copy
         # An analysis refuses or names a scale it is not made for; 1-10 and 0-10 cannot be told apart by the answers.
         table.attrs["scales"] = {
             key: tuple(item.scale) for key, item in self._declared[name].items.items() if item.scale
@@ -189,18 +244,19 @@ class Study:
     def read(self, name: str) -> Loaded:
         """Return a declared table with its waterfall although guesses may be left in it: what `check` looks at."""
         if name not in self._loaded:
-            self._loaded[name] = load_table(
-                name, self._declared[name], self._files.get(name, {}), folder=self.path.parent
-            )
+            self._loaded[name] = self._part(name) if self.only else lent_table(self, name) or self._from_files(name)
         return self._loaded[name]
+
+    def _from_files(self, name: str) -> Loaded:
+        return load_table(name, self._declared[name], self._files.get(name, {}), folder=self.path.parent)
 
     def declaration(self, name: str) -> Table:
         """Return what the study file says about a table."""
         return self._declared[name]
 
     def guesses(self, name: str) -> list[Guess]:
-        """Return what the study file says of a table with ``confirmed: false``."""
-        return guesses(name, self._declared[name], self.read(name), self._document)
+        """Return what the study file says of a table with ``confirmed: false``, with counts once it has been read."""
+        return guesses(name, self._declared[name], self._loaded.get(name), self._document)
 
     def _require_decided(self, names: list[str]) -> None:
         waiting = [guess for name in names for guess in self.guesses(name) if guess.counts]
@@ -241,7 +297,7 @@ class Study:
     def columns(self, *roles: str, table: str | None = None) -> list[str]:
         """Return every column with one of `roles`, each once, role after role in the order of declaration."""
         parts = {name: part for name, part in self._declared.items() if table in (None, name)}
-        named = {column for part in parts.values() for column in _declared_columns(part)}
+        named = {column for part in parts.values() for column in declared_columns(part)}
         found: dict[str, None] = {}
         for role in roles:
             if role not in ROLES and role not in ALL_COLUMNS:
@@ -249,6 +305,12 @@ class Study:
             items = self._items(role, table)
             found |= dict.fromkeys(items or ([role] if role in named else []))
         return list(found)
+
+    @property
+    def ratings(self) -> list[str]:
+        """Items of the responses on their commonest scale, recommend left out: asked together, answered alike or not."""
+        responses = self._declared.get("responses")
+        return battery(responses.items) if responses else []
 
     def _items(self, role: str, table: str | None) -> list[str]:
         return list(
@@ -284,38 +346,20 @@ class Study:
         """First day (ISO) that behaviour must not reach into: the start of the revenue window, which behaviour may be
         compared on, or else the day after the last payment."""
         start = self.revenue_window[0]
-        return start or str((self.transactions["time"].max() + pd.Timedelta(days=1)).date())
+        return start or str((self._load("transactions").table["time"].max() + pd.Timedelta(days=1)).date())
 
     @property
     def survey_design(self) -> dict[str, object]:
         """The design of the responses as keyword arguments of every analysis: columns or None, labels, minimum base."""
         responses = self._declared.get("responses")
-        named = set(_declared_columns(responses)) if responses else set()
+        named = set(declared_columns(responses)) if responses else set()
         design: dict[str, object] = {key: column if column in named else None for key, column in DESIGN.items()}
         return design | {"labels": self.labels, "min_base": self._minimum_base}
 
     @property
     def codebook(self) -> pd.DataFrame:
         """One row per item: where it comes from, its scale, codes, role and label."""
-        rows = [
-            {
-                "table": name,
-                "item": key,
-                "column": ", ".join(f"{w}: {h}" for w, h in item.column.items())
-                if isinstance(item.column, dict)
-                else item.column or key,
-                "label": item.label or key,
-                "role": ", ".join(item.role),
-                "scale": f"{item.scale[0]:g}-{item.scale[1]:g}" if item.scale else item.type or "",
-                "missing": ", ".join(item.missing),
-                "not_applicable": ", ".join(item.not_applicable),
-                "labels": ", ".join(f"{code}: {words}" for code, words in item.labels.items()),
-            }
-            for name, key, item in self._all_items()
-        ]
-        return pd.DataFrame(
-            rows, columns=["table", "item", "column", "label", "role", "scale", "missing", "not_applicable", "labels"]
-        )
+        return codebook(self._all_items())
 
     def lacks(self, needs: Mapping[str, list[str]]) -> str | None:
         """Return why a notebook with these `needs` (tables, roles) cannot run on this study, or None.
@@ -324,6 +368,8 @@ class Study:
         """
         tables = needs.get("tables", ())
         for name in tables:
+            if name in self._lost:
+                return f"needs table {name}, which has neither {self._lost[name]} nor customers to be narrowed by"
             if name not in self._declared:
                 return f"needs table {name}, which {self.path.name} does not declare"
         for role in needs.get("roles", ()):
@@ -346,44 +392,3 @@ def _spoken(choices: list[str]) -> str:
         if set(choices) <= set(ALL_COLUMNS) - set(ROLES)
         else f"an item with role {' or '.join(choices)}"
     )
-
-
-def _declared_columns(table: Table) -> list[str]:
-    """Return the named columns that a table will have."""
-    declared = [column for column, (key, _) in type(table).columns.items() if getattr(table, key) is not None]
-    return declared + (["wave"] if getattr(table, "sources", None) else [])
-
-
-def _find_files(folder: Path, declared: StudyFile, document: Document) -> dict[str, dict[str | None, list[Path]]]:
-    """Return table -> wave -> files; every file that is absent is named with its line and its nearest neighbours."""
-    found: dict[str, dict[str | None, list[Path]]] = {}
-    problems: list[str] = []
-    for name in TABLES:
-        table = getattr(declared.tables, name)
-        if table and table.database is not None:
-            file = database_file(table.database, folder)
-            found[name] = {}
-            if file and not file.is_file():
-                at = ("tables", name, "database")
-                problems.append(document.problem(at, f"tables.{name} names {table.database!r}, {_absent(file)}"))
-        for wave, written in table.files().items() if table else ():
-            files = expand(folder / written)
-            found.setdefault(name, {})[wave] = files
-            if not files:
-                at = ("tables", name, "source") if wave is None else ("tables", name, "sources", wave)
-                problems.append(document.problem(at, f"tables.{name} names {written!r}, {_absent(folder / written)}"))
-    if problems:
-        raise StudyProblem("\n".join(problems))
-    return found
-
-
-def _absent(path: Path) -> str:
-    if GLOB & set(path.name):
-        return "a pattern that no file matches"
-    if not path.parent.is_dir():
-        return f"but there is no folder {path.parent.name!r}"
-    return f"which does not exist{nearest(path.name, _names_in(path.parent, '*'))}"
-
-
-def _names_in(folder: Path, pattern: str) -> list[str]:
-    return sorted(p.name for p in folder.glob(pattern) if p.is_file()) if folder.is_dir() else []

@@ -17,10 +17,12 @@ from cxresearch.study.codes import (
     contradiction,
     dates,
     flags,
+    holds,
     names,
     numbers,
 )
 from cxresearch.study.items import Item, Revenue
+from cxresearch.study.personal import id_columns, names_a_person
 from cxresearch.study.schema import Table
 
 ROWS_SHOWN = 5
@@ -56,9 +58,10 @@ class Part:
         table: Table,
         table_name: str,
         meanings: Meanings = Meanings(),
+        digest: str | None = None,
     ):
         self.raw, self.file, self.wave, self.table, self.name = raw, file, wave, table, table_name
-        self.meanings = meanings
+        self.meanings, self.digest, self.ids = meanings, digest, id_columns(table)
         self.problems: list[str] = []
         self.coded: dict[str, Counter[str]] = {}  # item -> how often a stored code was set aside
         self.counts: Counter[str] = Counter()
@@ -120,6 +123,11 @@ class Part:
         header = item.header(key, self.wave)
         if problem := contradiction(self.meanings.codes.get(header, {}), item, key):
             raise Refused(problem)
+        if key not in self.ids and (why := names_a_person(stored, header, item)):
+            raise Refused(
+                f"names a person: {why}; take item {key} out of study.yml, or declare personal: true of it if an "
+                "analysis needs it as it is"
+            )
         stored = self._without_user_missing(stored, header, item)
         self._count_codes(stored, item, key)
         if item.multiple:
@@ -140,7 +148,8 @@ class Part:
     def _count_codes(self, stored: pd.Series, item: Item, key: str) -> None:
         counts = self.coded.setdefault(key, Counter())
         for code in (*item.missing, *item.not_applicable):
-            counts[code] += int(coded(stored, [code], decimal=self.table.decimal).sum())
+            found = holds(stored, item.multiple, code) if item.multiple else coded(stored, [code], decimal=self.table.decimal)
+            counts[code] += int(found.sum())
 
     def _id(self, stored: pd.Series, key: str) -> pd.Series:
         return self._complete(names(stored), key)

@@ -1,6 +1,11 @@
-"""How long the data of a study may be used."""
+"""How long the data of a study may be used, and how old they may be."""
 
-from datetime import date
+import re
+from datetime import date, datetime, timedelta
+
+from cxresearch.findings import number
+
+AGE = re.compile(r"(\d+) ?(minute|hour|day|week)s?")
 
 
 def overdue(delete_after: date | None, purpose: str | None, today: date | None) -> str | None:
@@ -13,3 +18,26 @@ def overdue(delete_after: date | None, purpose: str | None, today: date | None) 
         f"the data were to be deleted after {delete_after}, {late} day{'s' * (late > 1)} ago; delete them, "
         f"or give privacy.delete_after a later date if their purpose{said} still needs them"
     )
+
+
+def an_age(text: str) -> str:
+    """Return `text` if it is an age such as ``3 days``; raise ValueError otherwise."""
+    if not AGE.fullmatch(text.strip()) or not as_time(text):
+        raise ValueError(f"{text!r} is no age; write 90 minutes, 12 hours, 3 days or 2 weeks")
+    return text.strip()
+
+
+def as_time(age: str) -> timedelta:
+    """Return how long ``3 days`` is."""
+    count, unit = AGE.fullmatch(age.strip()).groups()
+    return timedelta(**{f"{unit}s": int(count)})
+
+
+def too_old(changed: datetime, max_age: str, now: datetime) -> str | None:
+    """Return how much older than `max_age` a file is that was last changed at `changed`, or None if it is not."""
+    age = now - changed
+    if age <= as_time(max_age):
+        return None
+    days, hours = age / timedelta(days=1), age / timedelta(hours=1)
+    said = f"{number(days, 0)} days" if days >= 2 else f"{number(hours)} hours"
+    return f"was last changed {said} ago, on {changed:%Y-%m-%d %H:%M} UTC; max_age is {max_age}"

@@ -6,6 +6,7 @@ Write it anew with ``python -c "from cxresearch.study.schema import write_json_s
 """
 
 import json
+import shlex
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -13,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from cxresearch.errors import nearest
-from cxresearch.sources import require_no_password
+from cxresearch.sources import database_file, require_no_password
 from cxresearch.sources.columns import HEADERS
 from cxresearch.study.items import (
     AnItem,
@@ -27,6 +28,7 @@ from cxresearch.study.items import (
     one_character,
     resolved,
 )
+from cxresearch.study.retention import an_age
 
 HeaderRow = Literal["name", "label", "question", "option", "ignore"]
 
@@ -39,6 +41,11 @@ def header_rows(value):
     if isinstance(rows, list) and any(rows.count(row) > 1 for row in HEADERS if row != "ignore"):
         raise ValueError(f"found {', '.join(rows)}; each but 'ignore' may stand once")
     return rows
+
+
+def command(value):
+    """Return a program and its arguments as a list; a text is split as a shell would, but no shell reads it."""
+    return shlex.split(value) if isinstance(value, str) else value
 
 
 def no_password(database: str) -> str:
@@ -77,6 +84,8 @@ class Table(Part):
     """Header: values of rows that are no data (previews, tests, unfinished answers)."""
     confirmed: dict[str, bool] = Field(default_factory=dict)
     """Key of this table: false where it is a guess; no analysis starts until it is true."""
+    max_age: Annotated[str, AfterValidator(an_age)] | None = None
+    """How long ago a file may have been changed for a run to use it: 3 days, 12 hours."""
     time_format: str | None = None
     """How dates are written, in strptime's signs; by default ISO (2018-12-31)."""
     dayfirst: bool = False
@@ -86,6 +95,7 @@ class Table(Part):
     @model_validator(mode="after")
     def _agrees(self):
         self._one_source()
+        self._file_has_age()
         for key in self.confirmed:
             if key not in type(self).model_fields:
                 raise ValueError(
@@ -108,6 +118,10 @@ class Table(Part):
             raise ValueError(f"has {' and '.join(given)}; the rows come from one of them")
         if (self.database is None) != (self.query is None):
             raise ValueError("a database needs a query, and a query a database")
+
+    def _file_has_age(self) -> None:
+        if self.max_age is not None and self.database is not None and database_file(self.database, Path()) is None:
+            raise ValueError("max_age is that of a file; of a database address it cannot be known")
 
     def files(self) -> dict[str | None, str]:
         """Return wave (None where the file does not say) -> file as written; a database is no file here."""
@@ -266,7 +280,16 @@ class Report(Part):
 
     notebooks: Words = ()
     each: Words = ()
+    """Columns: a report for each value, or each combination of values, of them."""
+    whole: bool = False
+    """Beside those of `each`, a report on the whole study."""
+    min_rows: int = Field(1, ge=1)
+    """A value of `each` with fewer rows gets no report."""
     parameters: Annotated[dict[str, Any], BeforeValidator(resolved)] = Field(default_factory=dict)
+    keep: int | None = Field(None, ge=1)
+    """How many runs to keep, the latest whole one always; without it, all."""
+    on_failure: Annotated[tuple[str, ...], BeforeValidator(command, json_schema_input_type=str | list[str])] = ()
+    """A program and its arguments, started when a run fails; CXRESEARCH_FAILED_RUN holds the run's folder."""
 
 
 class StudyFile(Part):

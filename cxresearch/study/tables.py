@@ -27,6 +27,10 @@ class Loaded(NamedTuple):
     waterfall: Waterfall
     coded: dict[str, Counter]
     """Item -> how often each declared code was set aside."""
+    digest: str | None = None
+    """Of a query and of the rows that it returned (SHA-256); None for files."""
+    digest: str | None = None
+    """Of a query and of the rows it returned (SHA-256)."""
 
 
 def load_table(name: str, table: Table, files: Mapping[str | None, Sequence[Path]], *, folder: Path) -> Loaded:
@@ -70,7 +74,7 @@ def load_table(name: str, table: Table, files: Mapping[str | None, Sequence[Path
         raise StudyProblem(f"tables.{name} has no rows left: {reasons(counts)}")
     waterfall.add("used", len(whole))
     coded = {key: sum((part.coded.get(key, Counter()) for part in parts), Counter()) for key in table.items}
-    return Loaded(whole.reset_index(drop=True), waterfall, coded)
+    return Loaded(whole.reset_index(drop=True), waterfall, coded, parts[0].digest)
 
 
 def wanted_columns(table: Table, wave: str | None) -> dict[str, str]:
@@ -101,7 +105,10 @@ def _parts(
     for wave, file, raw in _raw_tables(name, table, files, folder):
         came = {file: ", ".join([f"{len(raw.frame)} rows", *raw.notes])}
         for label, rows in _waves(raw.frame, table, wave, file):
-            yield Part(rows, file=file, wave=label, table=table, table_name=name, meanings=raw.meanings), came
+            part = Part(
+                rows, file=file, wave=label, table=table, table_name=name, meanings=raw.meanings, digest=raw.digest
+            )
+            yield part, came
 
 
 def _raw_tables(

@@ -1,4 +1,4 @@
-"""Rows counted from the file to the analysis: received, valid, deduplicated, (matched,) used."""
+"""Rows counted from the file to the analysis: received, valid, deduplicated, (narrowed, matched,) used."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +29,12 @@ class Waterfall:
         """Return the same steps with a join before `used`; a later join takes the place of an earlier one."""
         kept = {step: at for step, at in self.steps.items() if step not in ("matched", "used")}
         return Waterfall(kept | {"matched": (rows, reason), "used": (rows, "")})
+
+    def narrowed(self, rows: int, reason: str) -> "Waterfall":
+        """Return the same steps with the choice of a part of the study before `used`."""
+        kept = {step: at for step, at in self.steps.items() if step != "used"}
+        removed = list(kept.values())[-1][0] - rows
+        return Waterfall(kept | {"narrowed": (rows, reasons({reason: removed})), "used": (rows, "")})
 
     def table(self) -> pd.DataFrame:
         """Return step, rows, removed, reason."""

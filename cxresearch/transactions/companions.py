@@ -21,6 +21,9 @@ LABELS = {
     "trend": "trend of purchases",
     "breadth": "number of categories",
     "discount_share": "share of money off",
+    "contacts": "number of contacts",
+    "contact_share": "share of contacts among contacts and purchases",
+    "digital_share": "share of digital contacts",
 }
 
 

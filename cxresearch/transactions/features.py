@@ -7,12 +7,12 @@ a window that ends before `until`, so that features cannot contain what they are
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_choice
-from cxresearch.transactions.queries import MOST_PACKED, Columns, behaviour_sql, prepared_sql, waterfall_sql
-from cxresearch.transactions.source import amount_sql, opened, require_fields, require_one_id_type, time_sql
-from cxresearch.transactions.windows import Window, as_window
+from cxresearch.privacy import unsorted
+from cxresearch.transactions.cluster import shares_on_cluster
+from cxresearch.transactions.shares import Asked, Shares, shares_here
+from cxresearch.transactions.windows import as_window
 
 PARTS = ("value", "months", "rhythm", "weekdays")
-MOST_CHANNELS = 20
 
 
 def behaviour(
@@ -34,8 +34,11 @@ def behaviour(
     negative: str = "returns",
     duplicates: str = "keep",
     time_zone: str | None = None,
+    scheduler: str | None = None,
 ) -> pd.DataFrame:
     """Return one row of behaviour per customer with a transaction in the window, ordered by customer.
+
+    Pseudonyms of a study have no order of their own and keep that of the transactions.
 
     Parameters
     ----------
@@ -64,6 +67,9 @@ def behaviour(
         What to do with rows that equal another in every column. Kept ones are counted with the rhythm, if no `basket`.
     time_zone : str, optional
         Where days and months begin; needed if, and only if, `time` carries a time zone.
+    scheduler : str, optional
+        Address of a Dask cluster that runs, such as ``'tcp://10.0.0.5:8786'``: each worker computes the customers whose
+        hash falls in its share, from the same files, which all must reach. `threads` and `memory_limit` are each worker's.
 
     Returns
     -------
@@ -82,14 +88,16 @@ def behaviour(
         - ``breadth``, ``channel_…_share``, ``discount_share`` (money off / (money off + purchases)).
 
         ``attrs`` holds ``waterfall`` (a list of step, rows, removed, reason), ``duplicates`` (count, None if not
-        looked for), ``returns``, ``customers``, ``window_start`` and ``window_until``. Sums are rounded to six decimals, which
-        makes them the same however many threads added them up.
+        looked for), ``returns``, ``customers``, ``window_start`` and ``window_until``. Amounts are added as whole
+        millionths, exactly: the same bytes for any order of rows, threads and workers. Where the sums of one customer
+        pass 2**53 millionths (nine billion) all are added as whole hundredths, then as whole units.
 
     Raises
     ------
     DataProblem
         For unknown columns or options, text that is not a number or a date, ids of mixed type, an unnamed time zone,
-        an empty window, and negative or duplicated rows declared as errors.
+        an empty window, negative or duplicated rows declared as errors, amounts too large to add exactly, and a
+        scheduler that does not answer or is given a table instead of files.
     """
     for name, value, choices in (
         ("negative", negative, ("returns", "drop", "error")),
@@ -99,99 +107,87 @@ def behaviour(
     for part in parts:
         require_choice("parts", part, PARTS)
     period = as_window(until, window)
-    require_one_id_type(transactions, customer)
-    with opened(transactions, threads=threads, memory_limit=memory_limit) as relation:
-        require_fields(relation, customer, time, amount, basket, category, channel, discount)
-        columns = Columns(
-            customer,
-            time_sql(relation, time, time_zone),
-            amount_sql(relation, amount),
-            basket,
-            category,
-            channel,
-            discount,
-        )
-        return _computed(relation, columns, period, tuple(parts), period.months(months), negative, duplicates)
-
-
-def _computed(
-    relation, columns: Columns, period: Window, parts, months: int, negative: str, duplicates: str
-) -> pd.DataFrame:
-    prepared = prepared_sql(relation.columns, columns, distinct=duplicates != "keep")
-    channels = _channels(relation, prepared, columns.channel)
-    counted = "rhythm" in parts and columns.basket is None
-    table = relation.query(
-        "source", behaviour_sql(prepared, columns, period, parts, months, channels, negative == "drop")
-    ).df()
-    received = relation.query("source", "SELECT count(*) FROM source").fetchall()[0][0]
-    steps = _waterfall(
-        relation, prepared, period, negative, received, int(table["rows_used"].sum()) if len(table) else 0
+    asked = Asked(
+        customer,
+        time,
+        amount,
+        basket,
+        category,
+        channel,
+        discount,
+        period,
+        tuple(parts),
+        period.months(months),
+        negative,
+        duplicates,
+        time_zone,
+        threads,
+        memory_limit,
     )
-    repeated = int(table["repeated"].sum()) if counted and len(table) else None
-    repeated = repeated if duplicates == "keep" else steps[1]["removed"]
-    _refuse(table, steps, period, negative, duplicates, repeated)
-    table = table.drop(columns=["rows_used", "repeated"]).rename(columns={"customer": columns.customer})
-    start = None if period.start is None else str(period.start)
-    table.attrs = {
+    shares = (
+        shares_here(transactions, asked) if scheduler is None else shares_on_cluster(transactions, asked, scheduler)
+    )
+    found = _assembled(asked, shares)
+    record = found.attrs
+    if isinstance(transactions, pd.DataFrame):
+        found = unsorted(found, transactions, customer)
+    found.attrs = record
+    return found
+
+
+def _assembled(asked: Asked, shares: Shares) -> pd.DataFrame:
+    """Return the table of all customers, or refuse it; the same however the customers were shared out."""
+    table = shares.parts[0].table
+    if len(shares.parts) > 1:
+        table = pd.concat([s.table for s in shares.parts if len(s.table)] or [table])
+        table = table.sort_values("customer", kind="stable", ignore_index=True)
+    steps = _waterfall(asked, shares)
+    found = [s.repeated for s in shares.parts]
+    repeated = None if None in found else sum(found)
+    repeated = repeated if asked.duplicates == "keep" else steps[1]["removed"]
+    _refuse(asked, table, steps, repeated)
+    record = {
         "waterfall": steps,
         "duplicates": repeated,
         "returns": int(table["returns"].sum()),
         "customers": len(table),
-        "window_start": start,
-        "window_until": str(period.until),
+        "window_start": None if asked.period.start is None else str(asked.period.start),
+        "window_until": str(asked.period.until),
     }
-    return table if "value" in parts else table.drop(columns=["frequency", "returns"])
+    dropped = [] if "value" in asked.parts else ["frequency", "returns"]
+    table = table.drop(columns=dropped).rename(columns={"customer": asked.customer})
+    table.attrs = record
+    return table
 
 
-def _channels(relation, prepared: str, channel: str | None) -> list[str]:
-    if channel is None:
-        return []
-    found = relation.query(
-        "source", f"WITH {prepared} SELECT DISTINCT channel::VARCHAR FROM prepared WHERE channel IS NOT NULL ORDER BY 1"
-    ).fetchall()
-    if len(found) > MOST_CHANNELS:
-        raise DataProblem(
-            f"{channel} holds {len(found)} values; shares are given for at most {MOST_CHANNELS} channels, so group them first"
-        )
-    return [row[0] for row in found]
-
-
-def _waterfall(relation, prepared: str, period: Window, negative: str, received: int, used: int) -> list[dict]:
-    """Return step, rows, removed, reason; the breakdown is only queried where rows were lost."""
-    steps = [{"step": "received", "rows": received, "removed": 0, "reason": ""}]
-    lost = [0] * 5
-    if used != received:
-        lost = list(relation.query("source", waterfall_sql(prepared, period, negative == "drop")).fetchall()[0])
-    reasons = ("equal to another row in every column", "no customer, time or amount", f"at or after {period.until}")
-    reasons += (f"before {period.start}", "amount below zero")
-    for step, removed, reason in zip(("deduplicated", "complete", "before until", "in window", "used"), lost, reasons):
-        steps.append(
-            {
-                "step": step,
-                "rows": steps[-1]["rows"] - int(removed),
-                "removed": int(removed),
-                "reason": reason if removed else "",
-            }
-        )
+def _waterfall(asked: Asked, shares: Shares) -> list[dict]:
+    """Return step, rows, removed, reason."""
+    steps = [{"step": "received", "rows": shares.received, "removed": 0, "reason": ""}]
+    reasons = (
+        "equal to another row in every column",
+        "no customer, time or amount",
+        f"at or after {asked.period.until}",
+    )
+    reasons += (f"before {asked.period.start}", "amount below zero")
+    names = ("deduplicated", "complete", "before until", "in window", "used")
+    for step, removed, reason in zip(names, shares.lost, reasons):
+        rows = steps[-1]["rows"] - removed
+        steps.append({"step": step, "rows": rows, "removed": removed, "reason": reason if removed else ""})
     return steps
 
 
-def _refuse(table, steps, period: Window, negative: str, duplicates: str, repeated: int | None) -> None:
-    if duplicates == "error" and repeated:
+def _refuse(asked: Asked, table: pd.DataFrame, steps: list[dict], repeated: int | None) -> None:
+    if asked.duplicates == "error" and repeated:
         raise DataProblem(
             f"{repeated} of {steps[0]['rows']} rows equal another in every column; remove them, or set duplicates='drop' or 'keep'"
         )
-    if len(table) and table["frequency"].max() > MOST_PACKED:
-        raise DataProblem(
-            f"one customer has {table['frequency'].max()} purchases, more than the {MOST_PACKED} that can be counted; is it a till, or no customer at all?"
-        )
     if not len(table):
         lost = "; ".join(f"{s['removed']}: {s['reason']}" for s in steps if s["removed"]) or "the table has no rows"
-        start = "the beginning" if period.start is None else period.start
+        start = "the beginning" if asked.period.start is None else asked.period.start
         raise DataProblem(
-            f"no transaction between {start} and {period.until} ({lost}); move until or lengthen the window"
+            f"no transaction between {start} and {asked.period.until} ({lost}); move until or lengthen the window"
         )
-    if negative == "error" and table["returns"].sum():
+    if asked.negative == "error" and table["returns"].sum():
         raise DataProblem(
             f"{int(table['returns'].sum())} of {steps[-1]['rows']} amounts are below zero; correct them, or set negative='returns' or 'drop'"
         )

@@ -1,4 +1,8 @@
-"""The SQL of behaviour, assembled from parts; `source` is whatever was opened."""
+"""The SQL of behaviour, assembled from parts; `source` is whatever was opened.
+
+Money is added in whole units of 10**-decimals held in doubles: sums of whole numbers below 2**53 are exact, hence the
+same in whatever order threads and workers add them.
+"""
 
 from dataclasses import dataclass
 
@@ -6,9 +10,8 @@ from cxresearch.transactions.source import quoted
 from cxresearch.transactions.windows import Window
 
 COMPLETE = "customer IS NOT NULL AND time IS NOT NULL AND isfinite(amount)"
-PURCHASE = "amount >= 0"
-FIELD = 17  # bits of a monthly count when three share one sum: exact in a double, and a quarter of the aggregates
-MOST_PACKED = 2**FIELD - 1
+EXACT = 2**53  # the largest whole number to which doubles count without gaps
+BITS = 52  # of a double, shared by the counts that one sum holds
 
 
 @dataclass(frozen=True)
@@ -24,187 +27,156 @@ class Columns:
     discount: str | None = None
 
 
+@dataclass(frozen=True)
+class Query:
+    """What is asked of the rows: one share of the customers, told by their hash, or all of them."""
+
+    columns: Columns
+    period: Window
+    fields: tuple[str, ...]
+    parts: tuple[str, ...]
+    months: int
+    channels: tuple[str, ...] = ()
+    drop_negative: bool = False
+    distinct: bool = False
+    share: tuple[int, int] = (0, 1)
+
+    def rows_sql(self, decimals: int = 6) -> str:
+        """Return the common tables `prepared` (canonical columns, one row a row) and `used` (complete, in the window)."""
+        c = self.columns
+        picked = [f"{quoted(c.customer)} AS customer", f"{c.time} AS time", f"{c.amount} AS amount"]
+        picked += [f"{quoted(getattr(c, role))} AS {role}" for role in self._optional()]
+        picked += [f"hash({', '.join(map(quoted, self.fields))}) AS key"]
+        here = f"(SELECT * FROM source{self._own()})"
+        rows = f"(SELECT DISTINCT * FROM {here})" if self.distinct else here
+        conditions = [COMPLETE, f"time < {moment(self.period.until)}"]
+        conditions += [] if self.period.start is None else [f"time >= {moment(self.period.start)}"]
+        conditions += ["amount >= 0"] if self.drop_negative else []
+        kept = ["*", f"{_units('amount', decimals)} AS money", "amount >= 0 AS bought"]
+        kept += [f"{_units('discount', decimals)} AS off"] if c.discount else []
+        return (
+            f"prepared AS NOT MATERIALIZED (SELECT {', '.join(picked)} FROM {rows}), "
+            f"used AS NOT MATERIALIZED (SELECT {', '.join(kept)} FROM prepared WHERE {' AND '.join(conditions)})"
+        )
+
+    def purchases_sql(self, decimals: int = 6) -> str:
+        """Return the common tables up to `purchases`: one row a purchase or return."""
+        if self.columns.basket is None:
+            return f"{self.rows_sql(decimals)}, purchases AS NOT MATERIALIZED (FROM used)"
+        extra = ", min(channel) AS channel" if self.columns.channel else ""
+        extra += ", sum(off) AS off" if self.columns.discount else ""
+        return (
+            f"{self.rows_sql(decimals)}, purchases AS NOT MATERIALIZED (SELECT *, money >= 0 AS bought FROM (SELECT customer, "
+            f"min(time) AS time, sum(money) AS money, count(*) AS lines{extra} FROM used "
+            "GROUP BY customer, coalesce(basket::VARCHAR, key::VARCHAR)))"
+        )
+
+    def _own(self) -> str:
+        """Return the condition for the customers of this share; bounds on the hash cost less than its remainder."""
+        number, of = self.share
+        own = f"hash({quoted(self.columns.customer)})"
+        low, high = 2**64 * number // of, 2**64 * (number + 1) // of
+        bounds = [f"{own} >= {low}"] * (number > 0) + [f"{own} < {high}"] * (number + 1 < of)
+        return f" WHERE {' AND '.join(bounds)}" if bounds else ""
+
+    def _optional(self) -> list[str]:
+        roles = ("basket", "category", "channel", "discount")
+        return [role for role in roles if getattr(self.columns, role) is not None]
+
+
 def moment(time) -> str:
     """Return a timestamp as SQL."""
     return f"TIMESTAMP '{time}'"
 
 
-def prepared_sql(fields: list[str], columns: Columns, *, distinct: bool) -> str:
-    """Return the common table `prepared`: canonical columns, one row a row; `key` tells rows apart in every column."""
-    picked = [f"{quoted(columns.customer)} AS customer", f"{columns.time} AS time", f"{columns.amount} AS amount"]
-    picked += [f"{quoted(column)} AS {role}" for role, column in _optional(columns)]
-    picked += [f"hash({', '.join(map(quoted, fields))}) AS key"]
-    return f"prepared AS NOT MATERIALIZED (SELECT {', '.join(picked)} FROM {'(SELECT DISTINCT * FROM source)' if distinct else 'source'})"
+def _units(column: str, decimals: int) -> str:
+    return f"round({column}::DOUBLE * 1e{decimals})"
 
 
-def _optional(columns: Columns):
-    return [
-        (role, getattr(columns, role))
-        for role in ("basket", "category", "channel", "discount")
-        if getattr(columns, role) is not None
-    ]
-
-
-def waterfall_sql(prepared: str, period: Window, drop_negative: bool) -> str:
-    """Return the query for the rows lost at each step, one row."""
-    late = f"time >= {moment(period.until)}"
-    early = "false" if period.start is None else f"time < {moment(period.start)}"
-    negative = f"NOT {late} AND NOT {early} AND NOT {PURCHASE}" if drop_negative else "false"
+def totals_sql(query: Query, decimals: int, packed: int) -> str:
+    """Return the query for the totals of each customer, in their order; `packed` counts share one sum."""
+    start = f"WITH {query.purchases_sql(decimals)}, totals AS NOT MATERIALIZED (SELECT customer, "
+    start += f"{', '.join(_totals(query, packed))} FROM purchases GROUP BY customer)"
+    if query.columns.category is None:
+        return f"{start} FROM totals ORDER BY customer"
+    # grouped twice: a set of categories in every customer's state would cost more
     return (
-        f"WITH {prepared} SELECT (SELECT count(*) FROM source) - count(*), count(*) FILTER (NOT ({COMPLETE}) IS TRUE), "
+        f"{start}, breadths AS NOT MATERIALIZED (SELECT customer, count(*) AS breadth FROM (SELECT DISTINCT customer, category "
+        "FROM used WHERE bought AND category IS NOT NULL) GROUP BY customer) "
+        "SELECT totals.*, coalesce(breadth, 0) AS breadth FROM totals LEFT JOIN breadths USING (customer) ORDER BY customer"
+    )
+
+
+def _totals(query: Query, packed: int) -> list[str]:
+    """Returns are few, so filters stand on them; purchases are their difference from the whole."""
+    found = [
+        "count(*) AS n",
+        "sum(money) AS net",
+        "epoch_us(min(time) FILTER (bought))::DOUBLE AS first",
+        "epoch_us(max(time) FILTER (bought))::DOUBLE AS last",
+        "count(*) FILTER (NOT bought) AS returns",
+        "coalesce(sum(money) FILTER (NOT bought), 0) AS returned",
+    ]
+    found += [] if query.columns.basket is None else ["sum(lines)::BIGINT AS lines"]
+    if "months" in query.parts:
+        edges = [f"time >= {moment(query.period.edge(k))}" for k in range(1, query.months + 1)]
+        found += _packed("months", edges, packed, nested=True)
+    if "weekdays" in query.parts:
+        found += _packed("weekdays", [f"isodow(time) = {d}" for d in range(1, 8)], packed, nested=False)
+    for i, name in enumerate(query.channels):
+        found.append(f"count(*) FILTER (bought AND channel::VARCHAR = {_text(name)}) AS channel_{i}")
+    return found + (["coalesce(sum(off) FILTER (bought), 0) AS off"] if query.columns.discount else [])
+
+
+def _packed(name: str, conditions: list[str], packed: int, *, nested: bool) -> list[str]:
+    """Return sums that hold the purchases under several conditions, every count in its own bits of a whole number.
+
+    A row adds the weight of its condition, by arithmetic: a CASE, which branches row by row, costs four times as much.
+    Of `nested` conditions, each of which holds wherever an earlier one does, the first that holds is meant.
+    """
+    sums = []
+    for first in range(0, len(conditions), packed):
+        weights = [0] * len(conditions)
+        for i, _ in enumerate(conditions[first : first + packed]):
+            weights[first + i] = 2 ** (BITS // packed * i)
+        steps = [w - v for w, v in zip(weights, [*weights[1:], 0])] if nested else weights
+        terms = " + ".join(f"({c})::DOUBLE * {w}" for c, w in zip(conditions, steps) if w)
+        sums.append(f"sum(bought::DOUBLE * ({terms})) AS {name}_{first // packed}")
+    return sums
+
+
+def most_packed(packed: int) -> int:
+    """Return the largest count that fits when so many share one sum."""
+    return 2 ** (BITS // packed) - 1
+
+
+def waterfall_sql(query: Query) -> str:
+    """Return the query for the rows received and those lost at each step, one row."""
+    late = f"time >= {moment(query.period.until)}"
+    early = "false" if query.period.start is None else f"time < {moment(query.period.start)}"
+    negative = f"NOT {late} AND NOT {early} AND amount < 0" if query.drop_negative else "false"
+    return (
+        f"WITH {query.rows_sql()} SELECT (SELECT count(*) FROM source) - count(*), count(*) FILTER (NOT ({COMPLETE}) IS TRUE), "
         f"count(*) FILTER ({COMPLETE} AND {late}), count(*) FILTER ({COMPLETE} AND {early}), "
         f"count(*) FILTER ({COMPLETE} AND {negative}) FROM prepared"
     )
 
 
-def behaviour_sql(
-    prepared: str, columns: Columns, period: Window, parts, months: int, channels: list[str], drop_negative: bool
-) -> str:
-    """Return the query for one row a customer."""
-    stages = [prepared, used_sql(period, drop_negative), purchases_sql(columns, rhythm="rhythm" in parts)]
-    stages.append(
-        f"totals AS NOT MATERIALIZED (SELECT customer, {', '.join(_totals(columns, period, parts, months, channels))} FROM purchases GROUP BY customer)"
-    )
-    shown = ", ".join(_shown(columns, period, parts, months, channels))
-    if columns.category is None:
-        return f"WITH {', '.join(stages)} SELECT {shown} FROM totals ORDER BY customer"
-    stages.append(
-        f"breadths AS (SELECT customer, count(DISTINCT category) FILTER ({PURCHASE}) AS breadth FROM used GROUP BY customer)"
-    )
+def times_sql(query: Query) -> str:
+    """Return the query for the time of every purchase and return, by customer and time: 2 * microseconds + bought."""
     return (
-        f"WITH {', '.join(stages)} SELECT {shown}, breadth FROM totals JOIN breadths USING (customer) ORDER BY customer"
+        f"WITH {query.purchases_sql()} SELECT tick FROM (SELECT customer, epoch_us(time) * 2 + bought::BIGINT AS tick "
+        "FROM purchases) ORDER BY customer, tick"
     )
 
 
-def used_sql(period: Window, drop_negative: bool) -> str:
-    """Return the common table `used`: complete rows inside the window."""
-    conditions = [COMPLETE, f"time < {moment(period.until)}"]
-    conditions += [] if period.start is None else [f"time >= {moment(period.start)}"]
-    conditions += [PURCHASE] if drop_negative else []
-    return f"used AS NOT MATERIALIZED (SELECT * FROM prepared WHERE {' AND '.join(conditions)})"
-
-
-def purchases_sql(columns: Columns, *, rhythm: bool) -> str:
-    """Return the common table `purchases`: one row a purchase or return; with its `gap` to the one before if asked."""
-    table, lines = "used", "1 AS lines"
-    if columns.basket is not None:
-        extra = "".join(
-            f", {how} AS {role}"
-            for role, how in (("channel", "min(channel)"), ("discount", "sum(discount)"))
-            if getattr(columns, role)
-        )
-        table = f"(SELECT customer, min(time) AS time, round(sum(amount), 6) AS amount, count(*) AS lines{extra} FROM used GROUP BY customer, coalesce(basket::VARCHAR, key::VARCHAR))"
-        lines = "lines"
-    picked = ["customer", "time", "amount", lines, *[r for r, _ in _optional(columns) if r in ("channel", "discount")]]
-    if not rhythm:
-        return f"purchases AS NOT MATERIALIZED (SELECT {', '.join(picked)} FROM {table})"
-    key = "key" if columns.basket is None else "0"
-    picked.append(f"CASE WHEN {PURCHASE} THEN (epoch_us(time) - epoch_us(lag(time) OVER earlier)) / 1e6 END AS gap")
-    picked.append(
-        "false AS repeat"
-        if columns.basket
-        else f"coalesce(time = lag(time) OVER earlier AND {key} = lag({key}) OVER earlier, false) AS repeat"
+def repeated_sql(query: Query, times: list[int] | None) -> str:
+    """Return the query for the rows that equal an earlier one in every column, among those at `times` (None: all)."""
+    at = "" if times is None else f" WHERE epoch_us(time) IN ({', '.join(map(str, times))})"
+    return (
+        f"WITH {query.rows_sql()} SELECT coalesce(sum(n - 1), 0) FROM "
+        f"(SELECT count(*) AS n FROM used{at} GROUP BY customer, time, key)"
     )
-    return f"purchases AS NOT MATERIALIZED (SELECT {', '.join(picked)} FROM {table} WINDOW earlier AS (PARTITION BY customer, {PURCHASE} ORDER BY time, {key}))"
-
-
-def _totals(columns: Columns, period: Window, parts, months: int, channels: list[str]) -> list[str]:
-    def purchases(condition: str) -> str:
-        return f"count(*) FILTER ({PURCHASE} AND {condition})"
-
-    found = [
-        f"count(*) FILTER ({PURCHASE}) AS frequency",
-        f"sum(amount) FILTER ({PURCHASE}) AS spent",
-        "sum(amount) AS net",
-        "count(*) AS n",
-    ]
-    found += [f"min(time) FILTER ({PURCHASE}) AS first", f"max(time) FILTER ({PURCHASE}) AS last"]
-    found += ["count(*) AS rows_used" if columns.basket is None else "sum(lines) AS rows_used"]
-    if "months" in parts:
-        found += _packed("months", [_in_month(period, k) for k in range(1, months + 1)])
-    if "rhythm" in parts:
-        found += [
-            "count(*) FILTER (gap > 0) AS gaps",
-            "stddev_samp(gap) FILTER (gap > 0) AS gap_sd",
-            "avg(gap) FILTER (gap > 0) AS gap_mean",
-        ]
-        found += ["count(*) FILTER (repeat) AS repeated"]
-    if "weekdays" in parts:
-        found += _packed("weekdays", [f"isodow(time) = {d}" for d in range(1, 8)])
-    found += [f"{purchases(f'channel::VARCHAR = {_text(name)}')} AS channel_{i}" for i, name in enumerate(channels)]
-    return found + ([f"sum(discount) FILTER ({PURCHASE}) AS off"] if columns.discount else [])
-
-
-def _in_month(period: Window, k: int) -> str:
-    return f"time >= {moment(period.edge(k))} AND time < {moment(period.edge(k - 1))}"
-
-
-def _packed(name: str, conditions: list[str]) -> list[str]:
-    """Return sums that hold the purchases under three conditions each, every count in its own bits of a whole number."""
-    sums = []
-    for first in range(0, len(conditions), 3):
-        cases = " ".join(
-            f"WHEN {c} THEN {2 ** (FIELD * i)}::DOUBLE" for i, c in enumerate(conditions[first : first + 3])
-        )
-        sums.append(
-            f"coalesce(sum(CASE {cases} ELSE 0::DOUBLE END) FILTER ({PURCHASE}), 0)::BIGINT AS {name}_{first // 3}"
-        )
-    return sums
-
-
-def _unpacked(name: str, i: int) -> str:
-    """Return the SQL of the i-th count of `_packed`."""
-    return f"(({name}_{i // 3} >> {FIELD * (i % 3)}) & {MOST_PACKED})::INTEGER"
-
-
-def _shown(columns: Columns, period: Window, parts, months: int, channels: list[str]) -> list[str]:
-    def days_to_end(time: str) -> str:
-        return f"(epoch_us({moment(period.until)}) - epoch_us({time})) / 864e8"
-
-    def share(part: str) -> str:
-        return f"{part} / nullif(totals.frequency, 0)"
-
-    shown = ["customer"]
-    if "value" in parts:
-        shown += [
-            f"{days_to_end('last')} AS recency_days",
-            "frequency::INTEGER AS frequency",
-            "round(net, 6) AS monetary",
-            f"{days_to_end('first')} AS tenure_days",
-        ]
-        shown += [
-            f"round({share('spent')}, 6) AS basket_mean",
-            "(n - totals.frequency)::INTEGER AS returns",
-            "(n - totals.frequency) / n AS returns_share",
-        ]
-        shown += ["(epoch_us(last) - epoch_us(first)) / 864e8 / nullif(totals.frequency - 1, 0) AS gap_mean_days"]
-    else:
-        shown += ["frequency::INTEGER AS frequency", "(n - totals.frequency)::INTEGER AS returns"]
-    if "months" in parts:
-        shown += _monthly(months)
-    if "rhythm" in parts:
-        shown += ["round(gap_sd / 86400, 9) AS gap_sd_days", "round(gap_sd / gap_mean, 9) AS gap_cv"]
-    if "weekdays" in parts:
-        shown += [f"{share(_unpacked('weekdays', d - 1))} AS weekday_{d}_share" for d in range(1, 8)]
-    shown += [f"{share(f'channel_{i}')} AS {quoted(f'channel_{name}_share')}" for i, name in enumerate(channels)]
-    shown += ["off / nullif(off + spent, 0) AS discount_share"] if columns.discount else []
-    return shown + ["rows_used", "repeated" if "rhythm" in parts else "0 AS repeated"]
-
-
-def _monthly(months: int) -> list[str]:
-    """Counts, how many are above zero, and their least-squares slope over time (month_1 is the latest)."""
-    names = [f"month_{k}" for k in range(1, months + 1)]
-    counts = [f"{_unpacked('months', k)} AS {name}" for k, name in enumerate(names)]
-    if months < 2:
-        return counts
-    middle = (months + 1) / 2
-    spread = sum((k - middle) ** 2 for k in range(1, months + 1))
-    slope = " + ".join(f"{(middle - k) / spread!r}::DOUBLE * {name}" for k, name in enumerate(names, 1))
-    return [
-        *counts,
-        " + ".join(f"({n} > 0)::INTEGER" for n in names) + " AS active_months",
-        f"round({slope}, 9) AS trend",
-    ]
 
 
 def _text(value: str) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from cxresearch.errors import DataProblem, nearest
 
 CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
+DENSE = 20  # bits: the range of whole-number ids, about four million
 NUMERIC = (
     "TINYINT",
     "SMALLINT",
@@ -45,9 +46,13 @@ def opened(transactions, *, threads: int | None, memory_limit: str | None):
 def _engine(spill: str, threads: int | None, memory_limit: str | None):
     settings = {"temp_directory": spill, "preserve_insertion_order": "false"}
     settings |= {} if threads is None else {"threads": threads}
-    settings |= {} if memory_limit is None else {"memory_limit": memory_limit}
+    # ids that are whole numbers without wide gaps are counted in place, without hashing: half the work. That table
+    # lies outside the engine's memory limit, so a caller who sets one goes without it.
+    settings |= {"perfect_ht_threshold": DENSE} if memory_limit is None else {"memory_limit": memory_limit}
     try:
-        return duckdb.connect(config=settings)
+        engine = duckdb.connect(config=settings)
+        engine.execute("SET enable_progress_bar = false")  # it would stand in notebooks and in workers' logs
+        return engine
     except duckdb.Error as problem:
         raise DataProblem(f"threads={threads!r}, memory_limit={memory_limit!r}: {problem}") from None
 
@@ -86,11 +91,11 @@ def quoted(name: str) -> str:
     return '"' + str(name).replace('"', '""') + '"'
 
 
-def require_fields(relation, *columns: str | None) -> None:
+def require_fields(relation, *columns: str | None, where: str = "transactions") -> None:
     """Raise `DataProblem` for the first of `columns` that the relation lacks (None is not asked for)."""
     for column in columns:
         if column is not None and column not in relation.columns:
-            raise DataProblem(f"transactions has no column {column!r}{nearest(column, relation.columns)}")
+            raise DataProblem(f"{where} has no column {column!r}{nearest(column, relation.columns)}")
 
 
 def kind(relation, column: str) -> str:

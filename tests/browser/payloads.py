@@ -48,7 +48,9 @@ def _outputs(text: str) -> list:
     verbatims = pd.DataFrame({text: [text], "words": [text]}, index=pd.Index([text], name=text))
     error = DataProblem(f"column {text!r} holds {text}")
     shown = [finding, cx.readable(finding.tidy()), cx.readable(verbatims), verbatims]
-    trouble = nbformat.v4.new_output("error", ename="DataProblem", evalue=str(error), traceback=[f"DataProblem: {error}"])
+    trouble = nbformat.v4.new_output(
+        "error", ename="DataProblem", evalue=str(error), traceback=[f"DataProblem: {error}"]
+    )
     return [
         *(nbformat.v4.new_output("execute_result", DisplayFormatter().format(s)[0]) for s in shown),
         nbformat.v4.new_output("stream", name="stdout", text=f"{text}\n"),

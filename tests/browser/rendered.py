@@ -49,7 +49,9 @@ def render_foreign(notebook, text: str, folder: Path) -> Path:
     }
     statuses = [("answer", "main"), ("other", None), ("third", None)]
     outcomes = [
-        Outcome(Task(name, folder / f"{name}.ipynb", notebook, {}, {}, headline, None), e["status"], e["reason"], notebook)
+        Outcome(
+            Task(name, folder / f"{name}.ipynb", notebook, {}, {}, headline, None), e["status"], e["reason"], notebook
+        )
         for (name, headline), e in zip(statuses, record["notebooks"])
     ]
     return _written(outcomes, record, folder)

@@ -8,17 +8,17 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from browser.payloads import FORMULAS, notebook, payloads
-from browser.rendered import render_foreign
 
 import cxresearch as cx
+from browser.payloads import FORMULAS, notebook, payloads
+from browser.rendered import render_foreign
 from cxresearch.runs.markup import from_markdown, plain
 
 TEXTS = payloads()
 PLAIN = "plain words"
 # The elements of a page with the names of their attributes: markup that came alive would add or move some. A class
-# is left out: a cell of nothing but a number is aligned like one.
-SKELETON = """(root) => [...root.querySelectorAll('*')].map(e =>
+# is left out, since a cell of nothing but a number is aligned like one; and spans, which keep dollar signs from MathJax.
+SKELETON = """(root) => [...root.querySelectorAll('*:not(span)')].map(e =>
     [e.tagName, ...[...e.attributes].map(a => a.name).filter(n => n !== 'class').sort()].join(' '))"""
 
 
@@ -35,7 +35,7 @@ def pages(tmp_path_factory):
     return home
 
 
-@pytest.mark.parametrize("name", ["index", "answer", "other"])
+@pytest.mark.parametrize("name", ["index", "answer"])
 def test_none_of_a_hundred_texts_changes_or_runs_in_a_page(pages, watched, name):
     seen = watched()
     skeletons = []
@@ -43,6 +43,7 @@ def test_none_of_a_hundred_texts_changes_or_runs_in_a_page(pages, watched, name)
         seen.page.goto((pages / str(place) / f"{name}.html").as_uri())
         skeletons.append(seen.page.evaluate(f"({SKELETON})(document)"))
     changed = [text for text, skeleton in zip(TEXTS, skeletons[1:]) if skeleton != skeletons[0]]
+    seen.page.goto((pages / "60" / "other.html").as_uri())  # a failed notebook: the reason, too
     assert changed == [] and seen.dialogs == [] and seen.strangers() == [] and seen.problems == []
 
 
@@ -73,31 +74,27 @@ def test_no_cell_of_a_written_table_is_a_formula(tmp_path, monkeypatch):
 # --- JupyterLab ------------------------------------------------------------------------------------------------------
 
 
-OUTPUTS = "() => [...document.querySelectorAll('.jp-OutputArea-output')].length"
-
-
-def _opened(jupyterlab, watched, texts: list[str], name: str):
-    path = jupyterlab.folder / name
-    nbformat.write(notebook(texts), path)
-    jupyterlab.trust(path)  # then nothing is cleaned before it is shown
-    seen = watched(width=1400)
-    seen.page.goto(jupyterlab.address(name))
-    seen.page.wait_for_selector(".jp-Notebook .jp-OutputArea-output", timeout=60_000)
-    return seen
-
-
-def _skeletons(seen, count: int) -> list[list[str]]:
-    """Return the elements of each cell's outputs; JupyterLab builds a cell when it comes into view."""
-    shown = []
-    for place in range(1, count + 1):
-        cell = seen.page.locator(f".jp-Notebook .jp-Cell[data-windowed-list-index='{place}']")
-        cell.scroll_into_view_if_needed(timeout=20_000)
-        area = cell.locator(".jp-OutputArea").first
-        area.wait_for(timeout=20_000)
-        shown.append(area.evaluate(SKELETON))
-    return shown
+# Of each code cell the elements of its rendered outputs; JupyterLab itself links addresses in plain text, no more.
+OUTPUTS = f"""() => [...document.querySelectorAll('.jp-Notebook .jp-CodeCell')].map(cell =>
+    [...cell.querySelectorAll('.jp-OutputArea-output')].flatMap(output => output.matches('.jp-RenderedText')
+        ? [...output.querySelectorAll('*:not(pre):not(span):not(a):not(code)')].map(e => e.tagName)
+        : ({SKELETON})(output)))"""
 
 
 def test_none_of_a_hundred_texts_changes_or_runs_in_jupyterlab(jupyterlab, watched):
-    seen = _opened(jupyterlab, watched, [PLAIN, *TEXTS], "foreign.ipynb")
-    print(_skeletons(seen, 2))
+    shown = notebook([PLAIN, *TEXTS])
+    shown.cells.append(nbformat.v4.new_markdown_cell("A formula of our own: $x^2$"))
+    nbformat.write(shown, jupyterlab.folder / "foreign.ipynb")
+    jupyterlab.trust(jupyterlab.folder / "foreign.ipynb")  # then nothing is cleaned before it is shown
+    seen = watched(width=1400)
+    seen.page.goto(jupyterlab.address("foreign.ipynb"))
+    seen.page.wait_for_function(f"document.querySelectorAll('.jp-CodeCell').length == {len(TEXTS) + 1}", timeout=60_000)
+    formulas = seen.page.locator("mjx-container")
+    seen.page.locator(".jp-MarkdownCell").last.scroll_into_view_if_needed()
+    formulas.first.wait_for(timeout=30_000)  # MathJax is there, and at work
+    skeletons = seen.page.evaluate(OUTPUTS)
+    assert len(skeletons[0]) > 50  # a sentence and three tables
+    changed = [text for text, skeleton in zip(TEXTS, skeletons[1:]) if skeleton != skeletons[0]]
+    assert changed == [] and formulas.count() == 1
+    assert seen.page.locator(".jp-CodeCell a[href^='javascript']").count() == 0
+    assert seen.dialogs == [] and seen.strangers() == [] and seen.problems == []

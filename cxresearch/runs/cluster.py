@@ -1,0 +1,174 @@
+"""Reports on an existing Dask cluster: the local pool, one on each worker, behind the same two methods.
+
+The workers see the study's files (a shared file system); they need not see the folder of the run. A worker executes a
+notebook in a private folder from which the study is reached by the same relative path, and what the notebook left comes
+back as bytes. Where a worker is lost, its notebooks are executed on another.
+"""
+
+import os
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from cxresearch.errors import StudyProblem
+from cxresearch.runs.execute import FAILED, Outcome
+from cxresearch.runs.ledger import Failure
+from cxresearch.runs.plan import Plan, Task
+from cxresearch.runs.pool import Pool
+from cxresearch.runs.unchanged import package_digest
+from cxresearch.study.narrow import reference_to, split_reference
+from cxresearch.study.opened import open_study
+from cxresearch.study.shared import shared_tables, signature
+
+RETRIES = 3
+PATIENCE = 20  # seconds in which a scheduler must answer
+
+
+class ClusterPool:
+    """Executes notebooks on a Dask cluster; what `Pool` is for this machine. Use it in a ``with`` block.
+
+    Parameters
+    ----------
+    address
+        Of the scheduler, ``tcp://host:8786``.
+    inputs
+        The files that every worker must see.
+    jobs
+        Notebooks at a time; without it, one for each thread of the workers.
+
+    Raises
+    ------
+    StudyProblem
+        If no scheduler answers, it has no workers, or a worker does not see the files or runs another package.
+    """
+
+    why_kernels = None
+
+    def __init__(self, address: str, *, inputs: Sequence[Path], jobs: int | None = None):
+        from distributed import Client
+
+        try:
+            self._client = Client(address, timeout=PATIENCE, name="cxresearch")
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise StudyProblem(f"no Dask scheduler answers at {address}: {reason}") from None
+        self._futures: dict[Path, list] = {}
+        self._stopped: set[Path] = set()
+        try:
+            threads = self._client.nthreads()
+            if not threads:
+                raise StudyProblem(f"the Dask scheduler at {address} has no workers; start some")
+            self.jobs = jobs or sum(threads.values())
+            self._require_same(inputs)
+        except BaseException:
+            self._client.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *raised) -> None:
+        for folder in list(self._futures):
+            self.stop(folder)
+        self._client.close()
+
+    def _require_same(self, inputs: Sequence[Path]) -> None:
+        """Check on every worker that it sees the inputs and runs this package."""
+        files = {str(Path(f).resolve()): Path(f).stat().st_size for f in inputs}
+        for worker, trouble in sorted(self._client.run(trouble_there, files, package_digest()).items()):
+            if trouble:
+                raise StudyProblem(f"worker {worker} {trouble}")
+
+    def execute(self, task: Task, plan: Plan, folder: Path, *, timeout: float) -> Outcome:
+        """Execute one notebook somewhere and return its outcome; what it left is in `folder` then."""
+        if folder in self._stopped:
+            raise RuntimeError(f"the run in {folder.name} was stopped")
+        options = {"pure": False, "retries": RETRIES}
+        future = self._client.submit(execute_there, task, plan, str(folder), timeout, package_digest(), **options)
+        self._futures.setdefault(folder, []).append(future)
+        try:
+            outcome, files = future.result()
+        except Exception as error:  # the cluster gave it up: this notebook's failure; the others go on
+            reason = f"the cluster could not execute it: {type(error).__name__}: {str(error).splitlines()[0]}"
+            return Outcome(task, FAILED, reason, task.notebook, Failure(None, reason))
+        finally:
+            self._futures[folder].remove(future)
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return replace(outcome, task=task)
+
+    def stop(self, folder: Path) -> None:
+        """Cancel what was sent for `folder`, and send nothing more."""
+        self._stopped.add(folder)
+        self._client.cancel(list(self._futures.get(folder, ())), force=True)
+
+
+# --- on the worker ---------------------------------------------------------------------------------------------------
+
+
+def trouble_there(files: dict[str, int], package: str) -> str | None:
+    """Return why this process cannot stand in for the one that asks, or None."""
+    for file, size in files.items():
+        if not os.path.isfile(file):
+            return f"does not see {file}; put the study where every worker sees it under the same path"
+        if os.path.getsize(file) != size:
+            return f"sees another {file}; put the study on a file system that the workers share"
+    return None if package_digest() == package else "runs another version of cxresearch; install the same on both"
+
+
+def execute_there(task: Task, plan: Plan, folder: str, timeout: float, package: str) -> tuple[Outcome, dict[str, bytes]]:
+    """Execute a notebook in a private folder; return its outcome and the files that it left."""
+    trouble = trouble_there({}, package)
+    if trouble:
+        raise StudyProblem(f"a worker {trouble}")
+    with mirrored(plan, Path(folder)) as (place, moved):
+        with _HERE.lock:
+            pool = _HERE.pool_for(plan)
+        outcome = pool.execute(task, moved, place, timeout=timeout)
+        files = {p.relative_to(place).as_posix(): p.read_bytes() for p in place.rglob("*") if p.is_file()}
+    return replace(outcome, task=None), files
+
+
+@contextmanager
+def mirrored(plan: Plan, folder: Path):
+    """Yield a private folder that reaches the study as `folder` does, and the plan as seen from there.
+
+    The nearest folder that holds both is copied as links, up to the way to `folder`, which is made anew.
+    """
+    file, only = split_reference(plan.study)
+    common = Path(os.path.commonpath([file, folder]))
+    way = folder.relative_to(common)
+    with tempfile.TemporaryDirectory(prefix="cxr-", ignore_cleanup_errors=True) as top:
+        copy = Path(top).resolve()
+        for entry in os.scandir(common):
+            if entry.name != way.parts[0]:
+                (copy / entry.name).symlink_to(entry.path)
+        place = copy / way
+        place.mkdir(parents=True)
+        yield place, replace(plan, study=Path(reference_to(copy / file.relative_to(common), only)))
+
+
+class _Here:
+    """What a worker keeps from one notebook to the next: its pool, and the study's tables."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self._pool, self._lent, self._of = None, ExitStack(), None
+
+    def pool_for(self, plan: Plan) -> Pool:
+        self._pool = self._pool or Pool()
+        study = open_study(plan.file)
+        seen = signature(study)
+        if self._of != seen:
+            self._lent.close()
+            study.load_all()
+            self._lent.enter_context(shared_tables(study, Path(tempfile.gettempdir()), seen=seen))
+            self._of = seen
+        return self._pool
+
+
+_HERE = _Here()

@@ -1,0 +1,55 @@
+"""What an analysis may see of a table: pseudonyms instead of ids, redacted texts, no column that names a person.
+
+A study reads ids as they are, since rows are deduplicated and files corrected by them, and hands out pseudonyms.
+"""
+
+import pandas as pd
+
+from cxresearch.privacy import PSEUDONYMS, PseudonymKey, find_identifiers, pseudonymise, redact
+from cxresearch.study.items import Item
+from cxresearch.study.schema import Table
+
+IDS = ("respondent", "customer", "agent")
+
+
+def id_columns(table: Table) -> list[str]:
+    """Return the columns of a table that hold ids of people, under whatever name: every use of such a header."""
+    named = {column: getattr(table, key) for column, (key, _) in type(table).columns.items()}
+    headers = {named[column] for column in IDS if named.get(column)}
+    headers |= {h for key, item in table.items.items() if "respondent" in item.role for h in _headers(key, item)}
+    found = [column for column, header in named.items() if isinstance(header, str) and header in headers]
+    return found + [key for key, item in table.items.items() if headers & _headers(key, item)]
+
+
+def text_columns(table: Table) -> list[str]:
+    """Return the columns of a table that hold what people wrote."""
+    own = ["text"] if getattr(table, "text", None) else []
+    return own + [key for key, item in table.items.items() if "verbatim" in item.role]
+
+
+def _headers(key: str, item: Item) -> set[str]:
+    return set(item.column.values()) if isinstance(item.column, dict) else {item.column or key}
+
+
+def guarded(frame: pd.DataFrame, table: Table, key: PseudonymKey) -> pd.DataFrame:
+    """Return a table as analyses see it; joins between the tables of a study hold, since one id has one pseudonym."""
+    ids = id_columns(table)
+    seen: dict[str, pd.Series] = {}
+    for column in ids:
+        twin = next((c for c in seen if frame[c].equals(frame[column])), None)  # cluster: customer is common
+        seen[column] = pseudonymise(frame[column], key=key) if twin is None else seen[twin].rename(column)
+    seen |= {column: redact(frame[column]).texts for column in text_columns(table) if column not in seen}
+    found = frame.assign(**seen)
+    found.attrs[PSEUDONYMS] = ids
+    return found
+
+
+def names_a_person(stored: pd.Series, header: str, item: Item) -> str | None:
+    """Return why an item's column is left at the door, or None if it may come in.
+
+    Answers on a scale, labelled codes and dates are no names; a text is redacted, an id becomes a pseudonym.
+    """
+    if item.personal or item.scale or item.labels or item.is_date or {"verbatim", "respondent"} & set(item.role):
+        return None
+    found = find_identifiers(pd.DataFrame({header: stored}))
+    return f"{found[0].kind} ({found[0].reason})" if found else None

@@ -1,0 +1,89 @@
+"""Tables read once and lent to the kernels of a batch.
+
+The checked tables lie in a file that has no name (Linux), or in one that only the owner can read and that goes with
+the batch. Kernels find it through an environment variable, also when they are started by something in between. Where
+it is gone (the batch ended, another machine), a kernel reads the study's files as it always does.
+"""
+
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cxresearch.errors import StudyProblem
+
+VARIABLE = "CXRESEARCH_TABLES"
+DESCRIPTORS = Path("/proc/self/fd")
+
+
+def signature(study) -> dict[str, tuple[int, int]]:
+    """Return file -> size and time of change (ns) of the study and everything it names."""
+    files = [Path(study.path), *study.files]
+    return {str(f.resolve()): (f.stat().st_size, f.stat().st_mtime_ns) for f in files}
+
+
+@contextmanager
+def shared_tables(study, folder: Path, *, seen: dict) -> Iterator[None]:
+    """Lend the tables of an opened study to every kernel started within the block.
+
+    Parameters
+    ----------
+    study
+        Opened, whole (not narrowed).
+    folder
+        On whose disk the file lies while it lasts.
+    seen
+        `signature` of the study when it was read.
+    """
+    tables = {name: pickle.dumps(study.read(name), protocol=5) for name in study.table_names}
+    head = {"signature": seen, "sizes": {name: len(content) for name, content in tables.items()}}
+    unnamed = DESCRIPTORS.is_dir()
+    opened = tempfile.TemporaryFile if unnamed else tempfile.NamedTemporaryFile
+    before = os.environ.get(VARIABLE)
+    with opened(dir=folder if unnamed else None, prefix="cxr-") as file:
+        pickle.dump(head, file, protocol=5)
+        for content in tables.values():
+            file.write(content)
+        file.flush()
+        tables.clear()
+        os.environ[VARIABLE] = f"/proc/{os.getpid()}/fd/{file.fileno()}" if unnamed else file.name
+        try:
+            yield
+        finally:
+            os.environ.pop(VARIABLE)
+            if before is not None:
+                os.environ[VARIABLE] = before
+
+
+def lent_table(study, name: str):
+    """Return a table that a batch lends, or None where it lends none of this study.
+
+    Raises
+    ------
+    StudyProblem
+        If a file changed since the batch read it: its reports would not be about the same data.
+    """
+    try:
+        with open(os.environ.get(VARIABLE, ""), "rb") as file:
+            if hasattr(os, "getuid") and os.fstat(file.fileno()).st_uid != os.getuid():
+                return None  # a pickle is only as trustworthy as its owner
+            head = pickle.load(file)
+            if str(Path(study.path).resolve()) not in head["signature"]:
+                return None
+            require_unchanged(head["signature"], signature(study), "since this batch of reports began")
+            for other, size in head["sizes"].items():
+                if other == name:
+                    return pickle.loads(file.read(size))
+                file.seek(size, os.SEEK_CUR)
+    except OSError:
+        pass
+    return None
+
+
+def require_unchanged(before: dict, now: dict, when: str) -> None:
+    """Raise `StudyProblem` if two signatures of a study differ."""
+    changed = sorted(Path(file).name for file in {*before, *now} if before.get(file) != now.get(file))
+    if changed:
+        raise StudyProblem(f"{', '.join(changed)} changed {when}; start again when the files are complete")

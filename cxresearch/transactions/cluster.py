@@ -1,0 +1,64 @@
+"""The same shares on a Dask cluster that already runs: one share for each worker, computed by the worker's own engine."""
+
+import os
+from dataclasses import replace
+
+import duckdb
+import pandas as pd
+
+from cxresearch.errors import DataProblem
+from cxresearch.transactions.shares import (
+    NONE_LOST,
+    Asked,
+    Share,
+    Shares,
+    checked,
+    computed,
+    first_exact,
+    lost_rows,
+)
+from cxresearch.transactions.source import opened
+
+
+def shares_on_cluster(transactions, asked: Asked, scheduler: str) -> Shares:
+    """Return one share for each worker of the cluster at `scheduler`, whose workers must reach the same files.
+
+    A worker that dies is replaced by the others: Dask computes its share again.
+    """
+    if isinstance(transactions, pd.DataFrame | duckdb.DuckDBPyConnection | duckdb.DuckDBPyRelation):
+        raise DataProblem("workers read files: give a path that all of them reach, or leave out scheduler")
+    path = os.path.abspath(os.fspath(transactions))
+    with _client(scheduler) as client:
+        of = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+        query, received = client.submit(_on_worker, checked, path, asked, path, asked, pure=False).result()
+
+        def compute(decimals: int) -> list[Share]:
+            queries = [replace(query, share=(i, of)) for i in range(of)]
+            return client.gather(
+                [client.submit(_on_worker, computed, path, asked, q, decimals, pure=False) for q in queries]
+            )
+
+        parts = first_exact(compute)
+        whole = sum(p.used for p in parts) == received
+        lost = NONE_LOST if whole else client.submit(_on_worker, lost_rows, path, asked, query, pure=False).result()
+        return Shares(parts, received, lost)
+
+
+def _client(scheduler: str):
+    from distributed import Client
+
+    try:
+        return Client(scheduler, timeout="10s")
+    except (OSError, ValueError) as problem:
+        raise DataProblem(
+            f"scheduler={scheduler!r} does not answer ({problem}); start it, or leave out scheduler"
+        ) from None
+
+
+def _on_worker(compute, path: str, asked: Asked, *arguments):
+    """Return `compute(relation, *arguments)` over the files, with as many threads as the worker has."""
+    from distributed import get_worker
+
+    threads = asked.threads or get_worker().state.nthreads
+    with opened(path, threads=threads, memory_limit=asked.memory_limit) as relation:
+        return compute(relation, *arguments)

@@ -1,0 +1,150 @@
+"""The example report as readers meet it: in a browser, on a phone, on paper, in the dark, by keyboard."""
+
+import re
+import shutil
+import subprocess
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from axe_core_python.sync_playwright import Axe
+from conftest import ROOT
+
+import cxresearch as cx
+from browser.rendered import render_again
+from cxresearch.runs.markup import from_html
+
+EXAMPLE = ROOT / "reports/example"
+PAGES = ["index", *sorted(p.stem for p in EXAMPLE.glob("*.ipynb"))]
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+PAINT = "() => performance.getEntriesByName('first-contentful-paint').map(e => e.startTime)"
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    return render_again(EXAMPLE, tmp_path_factory.mktemp("pages") / "example")
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (360, "light"),
+        (1280, "dark"),
+        pytest.param(360, "dark", marks=pytest.mark.soak),
+        pytest.param(1280, "light", marks=pytest.mark.soak),
+    ],
+)
+def test_every_page_meets_wcag_2_2_aa_and_asks_nothing_of_anyone(example, watched, width, scheme):
+    seen, found = watched(width=width, scheme=scheme), {}
+    for name in PAGES:
+        seen.page.goto((example / f"{name}.html").as_uri())
+        seen.page.eval_on_selector_all("details", "all => all.forEach(d => { d.open = true })")
+        found[name] = [
+            (v["id"], v["nodes"][0]["html"][:200]) for v in Axe().run(seen.page, options=RULES)["violations"]
+        ]
+        across = seen.page.evaluate("() => document.documentElement.scrollWidth")
+        assert across <= width, f"{name} scrolls sideways: {across} px"
+    assert {name: v for name, v in found.items() if v} == {}
+    assert seen.strangers() == [] and seen.problems == []
+
+
+def test_axe_sees_a_page_that_lacks_an_alternative_text(example, watched, tmp_path):
+    (tmp_path / "bad.html").write_text(
+        re.sub(r' alt="[^"]*"', "", (example / "effort.html").read_text("utf-8")), "utf-8"
+    )
+    seen = watched()
+    seen.page.goto((tmp_path / "bad.html").as_uri())
+    assert [v["id"] for v in Axe().run(seen.page, options=RULES)["violations"]] == ["image-alt"]
+
+
+def test_pages_are_under_a_megabyte_and_a_half_and_painted_within_a_second(example, watched):
+    seen, painted = watched(), {}
+    for name in PAGES:
+        assert (example / f"{name}.html").stat().st_size < 1_500_000
+        seen.page.goto((example / f"{name}.html").as_uri())
+        while not (times := seen.page.evaluate(PAINT)):
+            seen.page.wait_for_timeout(20)
+        painted[name] = times[0]
+    assert {name: ms for name, ms in painted.items() if ms > 1000} == {}
+
+
+def test_figures_are_crisp_and_described_by_the_computed_sentence(example, watched):
+    seen = watched(width=1280)
+    for name in PAGES[1:]:
+        seen.page.goto((example / f"{name}.html").as_uri())
+        images = seen.page.eval_on_selector_all(
+            "img", "all => all.map(i => [i.alt, i.naturalWidth / i.getBoundingClientRect().width, i.src.slice(5, 12)])"
+        )
+        assert images and all(alt.count(" ") > 5 for alt, *_ in images), name
+        assert all(kind == "image/s" or density >= 2 for _, density, kind in images), (name, images)
+
+
+def test_code_and_contents_are_reached_without_scripts_and_by_keyboard(example, watched):
+    page = watched(width=800, scripts=False).page
+    page.goto((example / "drivers.html").as_uri())
+    code = page.locator("details.code pre").first
+    assert not code.is_visible()
+    page.locator("details.code summary").first.focus()
+    page.keyboard.press("Enter")
+    assert code.is_visible()
+    page.locator("nav.contents a").last.focus()
+    page.keyboard.press("Enter")
+    assert page.url.endswith(f"#s{page.locator('nav.contents a').count()}")
+
+
+def test_unmet_checks_stand_above_everything_else_that_a_page_shows(example, watched):
+    page = watched(width=360).page
+    page.goto((example / "drivers.html").as_uri())
+    alarm = page.locator(".alarm").first
+    assert re.match(r"\d+ of \d+ checks not met", alarm.inner_text())
+    assert alarm.bounding_box()["y"] < page.locator("h2").first.bounding_box()["y"]
+
+
+def _words_outside(pdf, width: float, height: float) -> list[str]:
+    shown = subprocess.run(["pdftotext", "-bbox", pdf, "-"], capture_output=True, text=True, check=True).stdout
+    words = re.findall(r'xMin="([-\d.]+)" yMin="([-\d.]+)" xMax="([-\d.]+)" yMax="([-\d.]+)">(.*?)</word>', shown)
+    return [w for *box, w in words if not (0 <= float(box[0]) and float(box[2]) <= width and float(box[3]) <= height)]
+
+
+A4 = (595.92, 842.88)  # points, as Chromium rounds them
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no pdftotext on this system")
+def test_no_table_is_cut_on_paper(example, watched, tmp_path):
+    page = watched().page
+    for name in PAGES:
+        page.goto((example / f"{name}.html").as_uri())
+        cut = page.evaluate(
+            "() => [...document.querySelectorAll('main td, main th')].map(c => c.innerText.split(/\\s+/)[0]).filter(Boolean)"
+        )
+        page.pdf(path=tmp_path / "page.pdf", format="A4", prefer_css_page_size=False)
+        assert _words_outside(tmp_path / "page.pdf", *A4) == [], name
+        text = subprocess.run(["pdftotext", tmp_path / "page.pdf", "-"], capture_output=True, text=True).stdout
+        dense = re.sub(r"\s", "", text)
+        assert [w for w in set(cut) if re.sub(r"\s", "", w) not in dense] == [], name
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no pdftotext on this system")
+def test_a_table_of_sixteen_columns_and_sixty_rows_fits_on_paper(example, watched, tmp_path):
+    rng = np.random.default_rng(7)
+    cells = pd.DataFrame(rng.normal(1000, 300, (60, 16)), columns=[f"column_number_{k}" for k in range(16)])
+    style = re.search(r"<style>.*?</style>", (example / "effort.html").read_text("utf-8"), re.S).group()
+    table = from_html(cx.readable(cells.rename_axis("row").reset_index()).to_html())
+    (tmp_path / "wide.html").write_text(
+        f"<!DOCTYPE html><html lang=en><title>t</title>{style}<main>{table}</main>", "utf-8"
+    )
+    page = watched().page
+    page.goto((tmp_path / "wide.html").as_uri())
+    page.pdf(path=tmp_path / "wide.pdf", format="A4")
+    assert _words_outside(tmp_path / "wide.pdf", *A4) == []
+    text = subprocess.run(["pdftotext", tmp_path / "wide.pdf", "-"], capture_output=True, text=True).stdout
+    assert all(f"{value:,.2f}" in re.sub(r"\s", "", text) for value in cells.to_numpy().ravel())
+
+
+def test_the_guide_leads_through_the_notebooks_in_reading_order(example):
+    guide = (example / "README.md").read_text(encoding="utf-8")
+    linked = re.findall(r"\]\((\w+\.ipynb)\)", guide)
+    assert sorted(linked) == sorted(f"{name}.ipynb" for name in PAGES[1:])
+    titles = [nbformat.read(example / file, as_version=4).cells[0].source.splitlines()[0][2:] for file in linked]
+    assert all(f"[{title}]({file})" in guide for title, file in zip(titles, linked))

@@ -1,0 +1,159 @@
+"""Every fault for real: killed, too slow, out of memory, wrong, interrupted, without disk, without input.
+
+After each: the folder, `latest`, the record, the processes and the exit status.
+"""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+
+import pytest
+from scene import ENGINES, HOLD, LEAVE, Scene, wait_for
+
+KILLED = 'print("alive", flush=True)\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)'
+GREEDY = "import numpy as np\nnp.ones(2**33)"  # 64 GiB, under a limit of 8
+CRASHED = "import os\nos._exit(3)"
+LOSES = "import os\nos.remove('../../../../answers.csv')\nimport cxresearch as cx\ncx.open_study(study).responses"
+LIMIT = 8 * 2**30
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def faulty(request, tmp_path_factory):
+    """A first run that is whole, and a second in which every other notebook has a fault."""
+    scene = Scene.of(tmp_path_factory.mktemp("faulty"), request.param)
+    first = scene.run()
+    assert first.returncode == 0, first.stderr
+    whole = os.readlink(scene.shelf / "latest")
+    Scene.of(
+        scene.folder,
+        request.param,
+        killed=["saved = 1", KILLED, "1"],
+        slow=["print('before')\nimport time\ntime.sleep(600)"],
+        greedy=[GREEDY],
+        wrong=["1/0"],
+        leaves=["import sys\nsys.exit(0)"],
+        crashed=[CRASHED],
+        litters=[LEAVE.replace("DAEMON", str(request.param == "forked"))],
+        zloses=[LOSES],  # read after the others, or it would take their input
+    )
+    done = scene.run(
+        "--timeout", "20", "--jobs", "2", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
+    )
+    (failed,) = set(scene.runs()) - {whole, "latest"}
+    return scene, whole, failed, done
+
+
+def test_each_fault_is_in_the_record_with_its_cell_and_the_others_finish(faulty):
+    scene, _, failed, _ = faulty
+    told = {n["name"]: (n["status"], n["reason"], n["failed_cell"]) for n in scene.record(failed)["notebooks"]}
+    greedy = told.pop("greedy")
+    assert greedy[0] == "failed" and "Unable to allocate 64.0 GiB" in greedy[1] and greedy[2] == 4
+    loses = told.pop("zloses")
+    assert loses[0] == "failed" and "answers.csv" in loses[1] and loses[2] == 4
+    assert told == {
+        "answer": ("ok", None, None),
+        "killed": ("failed", "cell 5: the kernel died in this cell: killed, or out of memory", 5),
+        "slow": ("failed", "cell 4: took longer than the 20 s a cell may take (--timeout)", 4),
+        "wrong": ("failed", "cell 4: ZeroDivisionError: division by zero", 4),
+        "leaves": ("failed", "cell 4: left the notebook early (sys.exit); the cells after it did not run", 4),
+        "crashed": ("failed", "cell 4: the kernel died in this cell: it left with exit status 3", 4),
+        "litters": ("ok", None, None),
+    }
+
+
+def test_the_record_holds_the_traceback_and_the_kind_of_execution(faulty):
+    scene, _, failed, _ = faulty
+    record = scene.record(failed)
+    traceback = next(n["traceback"] for n in record["notebooks"] if n["name"] == "wrong")
+    assert traceback[-1] == "ZeroDivisionError: division by zero" and "----> 1 1/0" in traceback
+    assert (record["status"], record["exit_status"], record["execution"]) == ("failed", 1, scene.engine)
+    assert record["why_kernel"] == (None if scene.engine == "forked" else "asked for by CXRESEARCH_EXECUTION")
+
+
+def test_a_failed_run_leaves_latest_and_exits_with_1(faulty):
+    scene, whole, failed, done = faulty
+    assert done.returncode == 1 and os.readlink(scene.shelf / "latest") == whole
+    assert scene.record()["status"] == "ok"
+    assert scene.runs() == sorted([whole, failed, "latest"])
+    scene.assert_no_half_run()
+
+
+def test_no_process_outlives_a_run_not_even_what_a_notebook_left_behind(faulty):
+    scene, *_ = faulty
+    scene.assert_quiet()
+
+
+STOPS = [
+    *[(engine, number) for engine in ENGINES for number in (signal.SIGINT, signal.SIGKILL)],
+    ("forked", signal.SIGTERM),
+    pytest.param("kernel", signal.SIGTERM, marks=pytest.mark.soak),
+]
+
+
+@pytest.mark.parametrize(("engine", "number"), STOPS)
+def test_a_stopped_run_leaves_no_process_and_nothing_that_looks_whole(tmp_path, engine, number):
+    scene = Scene.of(tmp_path / "study", engine, hold=[LEAVE.replace("DAEMON", "False"), HOLD])
+    process = scene.start("--jobs", "2")
+    assert len(scene.processes()) >= (4 if engine == "forked" else 3)  # runner, (zygote,) notebook, what it started
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    process.wait(timeout=60)
+    if number == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+        if engine == "kernel":  # ipykernel looks for its parent once a second, and what it started is not its to end
+            wait_for(lambda: not any("ipykernel" in " ".join(p.cmdline()) for p in scene.processes()), 15)
+            [p.kill() for p in scene.processes()]
+        scene.assert_quiet()
+        assert all(name.startswith(".") for name in scene.runs())
+        shutil.rmtree(scene.folder / "notebooks")
+        Scene.of(scene.folder, engine)
+        assert scene.run().returncode == 0
+        scene.assert_no_half_run()
+    else:
+        assert process.returncode == 130 and "interrupted" in (scene.folder / "said").read_text()
+        assert scene.runs() == []
+        scene.assert_quiet()
+
+
+FULL = """
+mount -t tmpfs -o size=24m tmpfs "$1" && cp -r "$2"/. "$1" && cd "$1" || exit 99
+shift 2
+"$@"
+status=$?
+rm -f filling
+cp -r . "$KEEP"
+exit $status
+"""
+FILL = """
+with open("../../../../filling", "wb", buffering=0) as file:
+    try:
+        while True:
+            file.write(bytes(4096))
+    except OSError as full:
+        print(full.strerror)
+"""
+
+
+def on_a_small_disk(scene, place, keep) -> subprocess.CompletedProcess:
+    """Run the project on a disk of 24 MB, mounted where only this command sees it."""
+    options = ["-m"] if os.geteuid() == 0 else ["-rm"]
+    words = ["unshare", *options, "sh", "-c", FULL, "sh", str(place), str(scene.folder), *scene.command()]
+    done = subprocess.run(words, env={**scene.environment, "KEEP": str(keep)}, capture_output=True, text=True)
+    assert done.returncode != 99, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_full_disk_leaves_nothing_that_looks_whole(tmp_path, engine):
+    scene = Scene.of(tmp_path / "study", engine, zfills=[FILL])
+    place, keep = tmp_path / "disk", tmp_path / "kept"
+    place.mkdir()
+    keep.mkdir()
+    done = on_a_small_disk(scene, place, keep)
+    assert done.returncode == 2 and "No space left on device" in done.stderr, (done.stdout, done.stderr)
+    kept = Scene(keep, engine)
+    shelf = keep / "reports" / "runs" / "disk"
+    left = sorted(p.name for p in shelf.iterdir()) if shelf.is_dir() else []
+    assert [n for n in left if not n.startswith(".") or n.startswith(".disk")] == []
+    kept.assert_quiet()

@@ -1,0 +1,333 @@
+"""A batch: a report for each value of a column. Every notebook here is executed for real."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from tiny import DEFINE, PARAMETERS, write_notebook
+
+from cxresearch.errors import StudyProblem
+from cxresearch.runs.batch import make_batch, plan_batch, same_batch
+from cxresearch.runs.matrix import cells_of, safe_names
+from cxresearch.runs.pool import Pool
+from cxresearch.study import open_study
+
+STUDY = """\
+title: Markets & more
+privacy: {minimum_base: 5}
+tables:
+  responses:
+    source: answers.csv
+    id: person
+    wave: wave
+    items:
+      recommend: {scale: [0, 10], role: nps}
+      market: {role: demographic}
+reports:
+  monthly: {each: market, whole: true, notebooks: [answer], parameters: {times: 2}}
+  rich: {each: [market, wave], min_rows: 8}
+"""
+MARKETS = {"North": 12, "South": 12, "Ost/West: Łódź": 13, "東京": 12, "East": 3, "Coast": 9}
+SAYS = """
+import cxresearch as cx
+data = cx.open_study(study)
+n = len(data.responses)
+table = pd.DataFrame({"term": ["all"], "estimate": [float(n * times)], "conf_low": [n - 1.0], "conf_high": [n + 1.0], "n": [n]})
+checks = (Check("seen", True, "yes", True),)
+finding = Answer("answer", "everything", None, table, {"estimate": float(n * times), "n": n, "method": "count"}, checks)
+path = cx.save(finding, name="answer")
+"""
+
+
+def write_markets(folder: Path, markets=MARKETS, *, notebook=SAYS) -> Path:
+    """Write a study of some markets, half of each in either wave, and a notebook that counts its rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [f'{m}{i},{2024 + i % 2},{i % 11},"{m}"' for m, n in markets.items() for i in range(n)]
+    (folder / "answers.csv").write_text("\n".join(["person,wave,recommend,market", *lines]) + "\n", encoding="utf-8")
+    (folder / "study.yml").write_text(STUDY, encoding="utf-8")
+    write_notebook(folder / "notebooks", "answer", DEFINE + notebook, headline="answer")
+    return folder / "study.yml"
+
+
+def batch_of(folder: Path, **options):
+    return plan_batch(folder / "study.yml", notebooks=folder / "notebooks", **options)
+
+
+def sentences(folder: Path) -> dict[str, str]:
+    found = folder.glob("*/findings/answer/answer.json")
+    return {p.parts[-4]: json.loads(p.read_text(encoding="utf-8"))["sentence"] for p in found}
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with Pool(2) as forks:
+        yield forks
+
+
+# --- the cells -------------------------------------------------------------------------------------------------------
+
+
+def test_names_of_reports_are_readable_and_differ_on_every_file_system():
+    values = ["North", "Łódź", "東京", "A/B", "A-B", "..", "", "con", "all", "x" * 300, "é" * 300, "south", "South", "a.b"]
+    names = safe_names([(("market", v),) for v in values])
+    assert names[:3] == ["North", "Łódź", "東京"]
+    assert len({n.casefold() for n in names}) == len(values)
+    assert all(n == Path(n).name and 0 < len(n.encode()) <= 100 and n[0] not in ".-" for n in names)
+    assert names[3].startswith("A-B-") and names[5].startswith("value-") and names[7].startswith("con-")
+    assert names == safe_names([(("market", v),) for v in values])
+
+
+def test_values_that_join_to_the_same_name_keep_apart():
+    one, other = safe_names([(("a", "x-y"), ("b", "z")), (("a", "x"), ("b", "y-z"))])
+    assert one != other
+
+
+def test_a_market_under_the_base_gets_no_report_and_the_smallest_beside_it_neither(tmp_path):
+    write_markets(tmp_path)
+    cells = cells_of(open_study(tmp_path / "study.yml"), ["market"], whole=True)
+    assert [(c.label, c.name) for c in cells[:3]] == [("All", "all"), ("Coast", "Coast"), ("East", "East")]
+    reasons = {c.label: c.skip for c in cells if c.skip}
+    assert reasons == {
+        "East": "fewer than 5 rows of responses, the minimum base",
+        "Coast": "beside the others and the whole, this report would tell the size of one under the minimum base",
+    }
+
+
+def test_two_markets_under_the_base_hide_each_other(tmp_path):
+    write_markets(tmp_path, {"North": 12, "South": 12, "East": 4, "West": 3})
+    cells = cells_of(open_study(tmp_path / "study.yml"), ["market"])
+    assert [c.label for c in cells if c.skip] == ["East", "West"]
+
+
+def test_a_market_with_too_few_rows_for_the_report_says_how_many(tmp_path):
+    write_markets(tmp_path, {"North": 12, "South": 7})
+    cells = cells_of(open_study(tmp_path / "study.yml"), ["market"], min_rows=10)
+    assert {c.label: c.skip for c in cells} == {
+        "North": None,
+        "South": "7 rows of responses; the report asks for 10",
+    }
+
+
+def test_two_columns_give_a_report_for_each_combination_there_is(tmp_path):
+    write_markets(tmp_path, {"North": 20, "South": 20})
+    cells = cells_of(open_study(tmp_path / "study.yml"), ["market", "wave"])
+    assert [(c.name, c.only, c.rows) for c in cells][:2] == [
+        ("North-2024", (("market", "North"), ("wave", "2024")), 10),
+        ("North-2025", (("market", "North"), ("wave", "2025")), 10),
+    ]
+    assert len(cells) == 4
+
+
+def test_a_thousand_markets_are_planned_in_a_second_or_two(tmp_path):
+    markets = {f"m{k}": 6 for k in range(1000)}
+    write_markets(tmp_path, markets | {"m7": 2})
+    cells = cells_of(open_study(tmp_path / "study.yml"), ["market"], whole=True)
+    assert len(cells) == 1001 and [c.label for c in cells[:4]] == ["All", "m0", "m1", "m2"]
+    assert sum(c.skip is not None for c in cells) == 2 and len({c.name for c in cells}) == 1001
+
+
+@pytest.mark.parametrize(
+    ("each", "message"),
+    [
+        (["markt"], "study.yml has no column 'markt'; did you mean 'market'?; there are market, recommend, respondent, wave"),
+        (["market", "market"], "--each names market, market; name each column once"),
+    ],
+)
+def test_columns_that_cannot_be_fanned_out_are_refused(tmp_path, each, message):
+    write_markets(tmp_path)
+    with pytest.raises(StudyProblem) as caught:
+        batch_of(tmp_path, each=each).cells  # noqa: B018
+    assert str(caught.value) == message
+
+
+def test_more_reports_than_anybody_reads_are_refused(tmp_path):
+    write_markets(tmp_path, {f"m{k}": 1 for k in range(5001)})
+    with pytest.raises(StudyProblem) as caught:
+        batch_of(tmp_path, each=["market"]).cells  # noqa: B018
+    assert str(caught.value) == "--each market asks for 5,001 reports; at most 5,000 are made"
+
+
+# --- a batch ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, pool):
+    """The report `monthly` of a study, made for each market and the whole."""
+    folder = tmp_path_factory.mktemp("a bątch")
+    write_markets(folder)
+    told = []
+    batch = batch_of(folder, report="monthly")
+    return folder, make_batch(batch, folder / "runs" / "one", pool=pool, tell=told.append), told
+
+
+def test_each_market_has_a_report_on_its_own_rows(made):
+    _, batch, _ = made
+    numbers = {name: s.removeprefix("The answer to <b>everything</b> is ") for name, s in sentences(batch.folder).items()}
+    odd = next(n for n in numbers if n.startswith("Ost-West"))
+    assert numbers == {"all": "61.", "North": "12.", "South": "12.", odd: "13.", "東京": "12."}
+
+
+def test_the_log_has_one_line_a_report_and_the_operator_hears_it(made):
+    _, batch, told = made
+    lines = [json.loads(line) for line in (batch.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sorted(map(str, lines)) == sorted(map(str, told)) and len(lines) == 7
+    states = {line["report"]: line["status"] for line in lines}
+    assert states == {
+        "All": "ok", "North": "ok", "South": "ok", "Ost/West: Łódź": "ok", "東京": "ok", "East": "skipped", "Coast": "skipped",
+    }  # fmt: skip
+    north = next(line for line in lines if line["report"] == "North")
+    assert north["headline"].endswith("is 12.") and north["seconds"] > 0 and north["values"] == {"market": "North"}
+
+
+def test_the_index_leads_to_every_report_and_does_not_tell_a_hidden_size(made):
+    _, batch, _ = made
+    page = batch.index.read_text(encoding="utf-8")
+    assert 'href="North/index.html"' in page and 'href="%E6%9D%B1%E4%BA%AC/index.html"' in page
+    assert "fewer than 5 rows" in page and "The answer to &lt;b&gt;everything" in page and "<script" not in page
+    assert 'href="East' not in page and not (batch.folder / "East").exists()
+
+
+def test_no_row_of_the_data_and_no_hidden_folder_stays(made):
+    folder, batch, _ = made
+    assert [p.name for p in (folder / "runs").iterdir()] == ["one"]
+    assert not any(b"North0" in content for content in tree(batch.folder).values())
+    assert all(str(folder).encode() not in content for content in tree(batch.folder).values())
+
+
+def test_tables_are_read_once_for_the_whole_batch(tmp_path, pool, monkeypatch):
+    blind = "import cxresearch.study.opened as opened\nopened.load_table = None\n" + SAYS
+    write_markets(tmp_path, {"North": 6, "South": 6}, notebook=blind)
+    read = []
+    import cxresearch.study.opened as opened
+
+    monkeypatch.setattr(opened, "load_table", lambda *a, _as=opened.load_table, **k: read.append(a[0]) or _as(*a, **k))
+    result = make_batch(batch_of(tmp_path, each=["market"]), tmp_path / "run", pool=pool)
+    assert result.whole and read == ["responses"]
+
+
+def test_a_report_of_a_part_runs_again_in_its_place_without_the_batch(made):
+    _, batch, _ = made
+    import papermill
+
+    place = next(batch.folder.glob("Ost-West*"))
+    notebook = nbformat.read(place / "answer.ipynb", as_version=4)
+    assert "study.yml?market=Ost%2FWest%3A%20%C5%81%C3%B3d%C5%BA" in notebook.cells[2].source
+    before = (place / "findings/answer/answer.json").read_bytes()
+    copy = place.with_name("copy")
+    shutil.copytree(place, copy)
+    try:
+        os.environ["CXRESEARCH_RUN"] = str(copy / "again")
+        papermill.execute_notebook(copy / "answer.ipynb", None, cwd=copy, progress_bar=False)
+        assert (copy / "again/answer.json").read_bytes() == before
+    finally:
+        del os.environ["CXRESEARCH_RUN"]
+        shutil.rmtree(copy)
+
+
+def test_a_failing_report_fails_the_batch_and_the_others_finish(tmp_path, pool):
+    write_markets(tmp_path, {"North": 6, "South": 6}, notebook="assert 'South' not in study\n" + SAYS)
+    result = make_batch(batch_of(tmp_path, each=["market"]), tmp_path / "run", pool=pool)
+    assert {r["report"]: r["status"] for r in result.reports} == {"North": "ok", "South": "failed"}
+    assert result.reports[1]["reason"] == "answer: cell 4: AssertionError:" and not result.whole
+    record = json.loads((result.folder / "run.json").read_text(encoding="utf-8"))
+    assert (record["status"], record["exit_status"]) == ("failed", 1)
+    assert "South failed." in result.index.read_text(encoding="utf-8")
+
+
+def test_a_notebook_that_asks_for_more_rows_than_a_market_has_is_skipped_with_the_reason(tmp_path, pool):
+    few = "from cxresearch import TooFewRespondents\nraise TooFewRespondents('needs at least 100 rows; found 6')"
+    write_markets(tmp_path, {"North": 6, "South": 6}, notebook=few)
+    result = make_batch(batch_of(tmp_path, each=["market"]), tmp_path / "run", pool=pool)
+    assert {r["status"] for r in result.reports} == {"skipped"} and result.whole
+    assert result.reports[0]["reason"] == "answer: needs at least 100 rows; found 6"
+    assert not any(p.name.startswith(("answer", "findings")) for p in (result.folder / "North").iterdir())
+
+
+# --- only what changed -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def again(made, tmp_path):
+    """The batch `made`, copied with its study to a folder of the test's own."""
+    folder, _, _ = made
+    shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copy2)
+    return tmp_path / "copy"
+
+
+def states(result) -> dict[str, str]:
+    return {r["report"]: "unchanged" if r["unchanged"] else r["status"] for r in result.reports}
+
+
+def test_an_unchanged_batch_is_linked_and_outlives_the_older_one(again):
+    batch = batch_of(again, report="monthly")
+    before = tree(again / "runs/one")
+    result = make_batch(batch, again / "runs/two", pool="nothing is executed")
+    assert set(states(result).values()) == {"unchanged", "skipped"} and "cells" not in vars(batch)
+    assert (again / "runs/two/North/answer.html").samefile(again / "runs/one/North/answer.html")
+    shutil.rmtree(again / "runs/one")
+    after = tree(again / "runs/two")
+    assert {n: c for n, c in after.items() if "/" in n} == {n: c for n, c in before.items() if "/" in n}
+    assert "no change" in result.index.read_text(encoding="utf-8")
+    assert same_batch(batch, again / "runs/three", with_code=False) == again / "runs/two"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda f: (f / "answers.csv").write_text((f / "answers.csv").read_text("utf-8") + "x,2024,1,North\n", "utf-8"),
+        lambda f: (f / "study.yml").write_text(STUDY.replace("times: 2", "times: 3"), encoding="utf-8"),
+        lambda f: write_notebook(f / "notebooks", "answer", DEFINE + SAYS + "\n1", headline="answer"),
+    ],
+    ids=["data", "parameter", "notebook"],
+)
+def test_what_a_report_follows_from_decides_whether_it_is_made(again, change):
+    digest = batch_of(again, report="monthly").digested(again / "runs/two", {}).digest
+    assert batch_of(again, report="monthly").digested(again / "runs/three", {}).digest == digest
+    change(again)
+    assert batch_of(again, report="monthly").digested(again / "runs/two", {}).digest != digest
+
+
+def test_the_package_and_the_pages_options_decide_too(again, monkeypatch):
+    batch = batch_of(again, report="monthly")
+    digest = batch.digested(again / "runs/two", {}).digest
+    assert batch.digested(again / "runs/two", {"with_code": True}).digest != digest
+    monkeypatch.setattr("cxresearch.runs.unchanged.package_digest", lambda: "another")
+    assert batch.digested(again / "runs/two", {}).digest != digest
+
+
+def test_new_data_are_compared_with_the_batch_before(again, pool):
+    with open(again / "answers.csv", "a", encoding="utf-8") as file:
+        file.write("new,2024,1,North\n")
+    result = make_batch(batch_of(again, report="monthly"), again / "runs/two", pool=pool)
+    moved = {r["report"]: r["moved"] for r in result.reports}
+    assert moved["North"].startswith("all: 24.0 → 26.0 (+2.0, interval ") and moved["South"] == "no change" and moved["East"] is None
+    assert "all: 24.0 → 26.0" in result.index.read_text(encoding="utf-8")
+    assert set(states(result).values()) == {"ok", "skipped"}
+
+
+def test_force_makes_what_is_unchanged(again, pool):
+    result = make_batch(batch_of(again, report="monthly"), again / "runs/two", pool=pool, force=True)
+    assert set(states(result).values()) == {"ok", "skipped"}
+
+
+def test_a_report_that_is_damaged_is_made_again(again, pool):
+    (again / "runs/one/North/run.json").unlink()
+    result = make_batch(batch_of(again, report="monthly"), again / "runs/two", pool=pool)
+    assert states(result) == {
+        "All": "unchanged", "North": "ok", "South": "unchanged", "Ost/West: Łódź": "unchanged", "東京": "unchanged",
+        "East": "skipped", "Coast": "skipped",
+    }  # fmt: skip
+
+
+def test_parameters_of_the_notebook_are_checked_before_anything_starts(tmp_path):
+    write_markets(tmp_path)
+    with pytest.raises(StudyProblem, match="no parameter 'tmes'"):
+        batch_of(tmp_path, each=["market"], settings=[("tmes", "1")])
+    assert PARAMETERS and not (tmp_path / "run").exists()

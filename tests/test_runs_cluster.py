@@ -1,0 +1,92 @@
+"""Reports on a Dask cluster: two real worker processes, one of them killed midway."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from test_runs_batch import SAYS, batch_of, tree, write_markets
+
+from cxresearch.errors import StudyProblem
+from cxresearch.runs.batch import make_batch
+from cxresearch.runs.cluster import ClusterPool, trouble_there
+from cxresearch.runs.pool import Pool
+from cxresearch.runs.unchanged import package_digest
+
+MARKETS = {f"m{k}": 6 for k in range(6)}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    with distributed.LocalCluster(**options) as cluster:
+        yield cluster
+
+
+def inputs(folder) -> list:
+    return [folder / "study.yml", folder / "answers.csv"]
+
+
+def test_the_cluster_gives_what_this_machine_gives(cluster, tmp_path):
+    write_markets(tmp_path, {"North": 6, "South": 7})
+    batch = batch_of(tmp_path, each=["market"])
+    with ClusterPool(cluster.scheduler_address, inputs=inputs(tmp_path)) as there:
+        far = make_batch(batch, tmp_path / "far", pool=there, reproducible=True)
+    with Pool(2) as here:
+        near = make_batch(batch, tmp_path / "near", pool=here, reproducible=True)
+    assert far.whole and near.whole
+    one, other = tree(far.folder), tree(near.folder)
+    assert one.keys() == other.keys() and len(one) > 12
+    assert [n for n in one if one[n] != other[n] and not n.endswith("log.jsonl")] == []
+
+
+def test_a_killed_worker_loses_no_report(cluster, tmp_path):
+    write_markets(tmp_path, MARKETS, notebook="import time\ntime.sleep(1)\n" + SAYS)
+    told, batch = [], batch_of(tmp_path, each=["market"])
+    with ClusterPool(cluster.scheduler_address, inputs=inputs(tmp_path)) as pool:
+        victim = next(iter(pool._client.run(os.getpid).values()))
+        killed = threading.Event()
+
+        def kill(entry):
+            told.append(entry)
+            if not killed.is_set():
+                killed.set()
+                os.kill(victim, signal.SIGKILL)
+
+        made = make_batch(batch, tmp_path / "run", pool=pool, tell=kill)
+    assert killed.is_set() and made.whole and len(made.reports) == len(told) == 6
+    assert {r["headline"].rpartition(" ")[2] for r in made.reports} == {"6."}
+    deadline = time.monotonic() + 20
+    while os.path.exists(f"/proc/{victim}") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not os.path.exists(f"/proc/{victim}")
+
+
+def test_a_failing_notebook_fails_alone(cluster, tmp_path):
+    write_markets(tmp_path, {"North": 6, "South": 7}, notebook="assert 'South' not in study\n" + SAYS)
+    with ClusterPool(cluster.scheduler_address, inputs=inputs(tmp_path)) as pool:
+        made = make_batch(batch_of(tmp_path, each=["market"]), tmp_path / "run", pool=pool)
+    assert {r["report"]: r["status"] for r in made.reports} == {"North": "ok", "South": "failed"}
+    assert made.reports[1]["reason"].startswith("answer: cell 4: AssertionError")
+
+
+def test_workers_must_see_the_study_and_run_the_same_package(tmp_path):
+    (tmp_path / "a.csv").write_text("12", encoding="utf-8")
+    file, absent = str(tmp_path / "a.csv"), str(tmp_path / "b.csv")
+    assert trouble_there({file: 2}, package_digest()) is None
+    assert trouble_there({absent: 2}, package_digest()) == (
+        f"does not see {absent}; put the study where every worker sees it under the same path"
+    )
+    assert trouble_there({file: 3}, package_digest()) == (
+        f"sees another {file}; put the study on a file system that the workers share"
+    )
+    assert trouble_there({}, "other") == "runs another version of cxresearch; install the same on both"
+
+
+def test_a_scheduler_that_does_not_answer_is_refused(monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("cxresearch.runs.cluster.PATIENCE", 1)
+    with pytest.raises(StudyProblem, match="^no Dask scheduler answers at tcp://127.0.0.1:9: "):
+        ClusterPool("tcp://127.0.0.1:9", inputs=[])

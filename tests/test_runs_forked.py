@@ -1,0 +1,319 @@
+"""Forked notebooks: the outputs of a kernel to the byte, nothing passed on, an end that is known at once."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from tiny import write_answer, write_notebook, write_study
+
+from cxresearch.errors import StudyProblem
+from cxresearch.runs import Pool, make_run, plan_run
+from cxresearch.runs.forked import why_not_kernel
+from cxresearch.runs.ledger import how_ended
+
+# What differs between two runs anywhere, by time or by a random name, is not asked for.
+CASES = {
+    "magics": [
+        "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\nprint('x')",
+        "%%capture out\nprint('hidden')",
+        "out.stdout",
+        "!echo hello",
+        "words = !echo a b\nwords",
+        "%%bash\necho from bash",
+        "%env WORD=1",
+        "%precision 3",
+        "3.14159",
+        "%%writefile x.txt\nhi",
+        "len?",
+    ],
+    "asks": ["input('?')"],
+    "awaits": [
+        "import asyncio\nawait asyncio.sleep(0.01)\nprint('slept')",
+        "task = asyncio.create_task(asyncio.sleep(0.05, 'done'))\nasyncio.get_running_loop().is_running()",
+        "await task",
+        "asyncio.run(asyncio.sleep(0))",
+    ],
+    "displays": [
+        "from IPython.display import HTML, clear_output, display, update_display\n"
+        "h = display('a', display_id='x')\nprint('one')\ndisplay(HTML('<b>b</b>'))\nprint('two')",
+        "update_display('changed', display_id='x')",
+        "print('gone'); clear_output(); print('kept')",
+        "print('gone'); clear_output(wait=True); print('kept')",
+        "print('a\\rb')\nprint('abc\\b\\bx')\nprint('żółć \\udc80')",
+        "import sys, warnings\nprint('out')\nwarnings.warn('careful')\nprint('more')",
+        "import logging\nlogging.warning('logged')",
+        "1;",
+        "Out[12] if 12 in Out else In[1]",
+    ],
+    "formats": [
+        "class A:\n    def _repr_html_(self): raise ValueError('bad')\nA.__repr__ = lambda self: 'A()'\nA()",
+        "1",
+    ],
+    "chained": ["try:\n    1 / 0\nexcept Exception as e:\n    raise RuntimeError('later') from e"],
+    "interrupts": ["raise KeyboardInterrupt"],
+    "exits": ["import sys\nsys.exit('with a word')"],
+    "draws": [
+        "import matplotlib, matplotlib.pyplot as plt\nfig, ax = plt.subplots(2)\nprint('text')\nax[0]",
+        "plt.plot([1]); plt.show(); plt.plot([2]); 5",
+        "matplotlib.get_backend(), matplotlib.is_interactive(), plt.rcParams['figure.dpi']",
+        "import pandas as pd\npd.DataFrame({'a': [1, 2], 'b': [1.5, 2]})",
+        "pd.get_option('display.max_columns'), pd.get_option('display.width')",
+    ],
+    "computes": [
+        "from sklearn.cluster import KMeans\nimport numpy as np\nrng = np.random.default_rng(1)\n"
+        "KMeans(3, n_init=2, random_state=0).fit(rng.normal(size=(500, 3))).inertia_.round(6)",
+        "import duckdb\nduckdb.sql('select 42 as x').fetchall()",
+        "from multiprocessing import get_context\nimport math\n"
+        "with get_context('fork').Pool(2) as p:\n    print(p.map(math.sqrt, [1, 4, 9]))",
+        "import subprocess\nsubprocess.run(['true']).returncode",
+        "import threading\nthreading.Thread(target=lambda: time.sleep(600)).start()\nimport time",
+    ],
+    "looks": [
+        "import os, sys, signal\n[os.environ.get(k) for k in ('TERM', 'MPLBACKEND', 'PYTHONHASHSEED', 'PAGER')]",
+        "os.environ.get('JE_ARROW_MALLOC_CONF'), __name__, '__file__' in globals(), sys.path[0]",
+        "sys.modules['__main__'].__dict__ is globals(), os.getpgid(0) == os.getpid(), sys.stdout.isatty()",
+        "signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), os.umask(0o22)",
+        "sorted(globals())",
+        "import pickle\nclass A: pass\ntype(pickle.loads(pickle.dumps(A()))) is A",
+        "get_ipython().kernel.shell is get_ipython()",
+    ],
+}
+FAILING = {"asks", "awaits", "formats", "chained", "interrupts", "exits"}
+
+
+def executed(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def warm():
+    with Pool(2, forked=True) as pool:
+        yield pool
+
+
+@pytest.fixture
+def plan_of(tmp_path):
+    """Plan a study with the notebooks given by name."""
+
+    def plan(**notebooks):
+        write_study(tmp_path)
+        for name, cells in notebooks.items():
+            write_notebook(tmp_path / "notebooks", name, *cells)
+        return plan_run(tmp_path / "study.yml", notebooks=tmp_path / "notebooks")
+
+    return plan
+
+
+def texts(outcome) -> list[str]:
+    """Return what each cell after the parameters printed or returned."""
+    cells = [c for c in outcome.notebook.cells[3:] if c.cell_type == "code"]
+    return ["".join(o.get("text") or o.get("data", {}).get("text/plain", "") for o in c.outputs) for c in cells]
+
+
+def test_every_kind_of_cell_gives_the_bytes_of_a_kernel(plan_of, tmp_path, warm, monkeypatch):
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # under it ipykernel does not catch what programs print
+    plan = plan_of(**CASES)
+    write_answer(tmp_path / "notebooks")
+    forked = make_run(plan, tmp_path / "a" / "run", pool=warm, reproducible=True, timeout=120)
+    with Pool(2, forked=False) as kernels:
+        cold = make_run(plan, tmp_path / "b" / "run", pool=kernels, reproducible=True, timeout=120)
+    assert {o.execution for o in forked.outcomes} == {"forked"} and {o.execution for o in cold.outcomes} == {"kernel"}
+    assert {o.task.name for o in forked.outcomes if o.status == "failed"} == FAILING
+    assert executed(forked.folder) == executed(cold.folder)
+
+
+def compared(root, tmp_path, pool, names) -> None:
+    plan = plan_run(root / "data" / "example" / "study.yml", only=names, notebooks=root / "notebooks")
+    folder = root / "reports" / f".compared-{os.getpid()}"  # as deep as runs are: the study's path is in the outputs
+    try:
+        forked = make_run(plan, folder / "a" / "run", pool=pool, reproducible=True)
+        with Pool(2, forked=False) as kernels:
+            cold = make_run(plan, folder / "b" / "run", pool=kernels, reproducible=True)
+        assert forked.whole and {o.execution for o in forked.outcomes} == {"forked"}
+        assert executed(forked.folder) == executed(cold.folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_notebook_of_the_project_gives_the_bytes_of_a_kernel(root, tmp_path, warm):
+    compared(root, tmp_path, warm, ["effort"])
+
+
+@pytest.mark.soak
+def test_all_notebooks_of_the_project_give_the_bytes_of_a_kernel(root, tmp_path, warm):
+    compared(root, tmp_path, warm, [])
+
+
+SPOILS = """
+import os, random, sys, warnings
+import duckdb, json, matplotlib, numpy as np, pandas as pd
+os.environ["LEFT"] = "1"; os.umask(0); os.chdir("/")
+sys.path.insert(0, "/left"); sys.modules["left"] = sys; json.left = True
+matplotlib.rcParams["figure.dpi"] = 7
+pd.set_option("display.max_rows", 3)
+warnings.simplefilter("ignore"); np.seterr(all="raise")
+duckdb.sql("create table left_behind as select 1 as x")
+left = True
+"""
+LOOKS = """
+import os, random, sys, warnings
+import duckdb, json, matplotlib, numpy as np, pandas as pd
+found = [os.environ.get("LEFT"), oct(os.umask(0o22)), os.getcwd() == "/", "/left" in sys.path, "left" in sys.modules,
+         hasattr(json, "left"), matplotlib.rcParams["figure.dpi"], pd.get_option("display.max_rows"),
+         warnings.filters[0][0], np.geterr()["over"], duckdb.sql("show tables").fetchall(), "left" in globals()]
+"""
+
+
+def test_nothing_passes_from_one_notebook_to_the_next(plan_of, tmp_path):
+    plan = plan_of(a_looks=[LOOKS, "found"], b_spoils=[SPOILS, LOOKS, "found"], c_looks=[LOOKS, "found"])
+    with Pool(1, forked=True) as pool:  # one after another
+        before, spoilt, after = make_run(plan, tmp_path / "run", pool=pool).outcomes
+    assert texts(before)[-1] == texts(after)[-1] != texts(spoilt)[-1]
+    assert texts(spoilt)[-1].count("True") == 5
+
+
+def test_chance_differs_between_forks(plan_of, tmp_path, warm):
+    draw = "import random, numpy as np, uuid\nrandom.random(), np.random.random(), uuid.uuid4().hex"
+    one, two = make_run(plan_of(a=[draw], b=[draw]), tmp_path / "run", pool=warm).outcomes
+    drawn = [texts(o)[-1].strip("()").split(", ") for o in (one, two)]
+    assert all(x != y for x, y in zip(*drawn)) and len(drawn[0]) == 3
+
+
+def test_what_programs_and_c_print_is_an_output_in_the_order_printed(plan_of, tmp_path, warm):
+    cell = (
+        "import ctypes, os, subprocess\nprint('python')\nos.write(1, b'raw\\n')\n"
+        "subprocess.run(['echo', 'program'])\nprint('again')"
+    )
+    (outcome,) = make_run(plan_of(n=[cell]), tmp_path / "run", pool=warm).outcomes
+    assert outcome.notebook.cells[3].outputs[0].text == "python\nraw\nprogram\nagain\n"
+
+
+def test_fifty_megabytes_of_print_arrive_whole(plan_of, tmp_path, warm):
+    cell = "for i in range(500):\n    print('x' * 99_999)"
+    plan = plan_of(n=[cell])
+    work = tmp_path / "work"
+    work.mkdir()
+    outcome = warm.execute(plan.tasks[0], plan, work, timeout=120)
+    assert len(outcome.notebook.cells[3].outputs[0].text) == 50_000_000
+
+
+def test_a_working_folder_that_is_gone_fails_nothing_but_its_notebook(plan_of, tmp_path, warm):
+    away = "import os, shutil\nos.makedirs('sub'); os.chdir('sub'); os.rmdir('../sub')\nprint('still')"
+    plan = plan_of(a=[away, "os.path.exists('.')"], b=["1"])
+    gone, other = make_run(plan, tmp_path / "run", pool=warm).outcomes
+    assert texts(gone) == ["still\n", "False"] and other.status == "ok"
+
+
+SLEEPS = "import os, time\nprint('so far')\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)"
+
+
+def killed_while_it_sleeps(pool, plan, work) -> tuple[float, object]:
+    """Return the seconds from the kill of a notebook's process until its outcome is known, and the outcome."""
+    work.mkdir()
+    at = []
+
+    def kill():
+        while not (work / "pid").is_file() or not (work / "pid").read_text():
+            time.sleep(0.005)
+        at.append(time.monotonic())
+        os.kill(int((work / "pid").read_text()), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    outcome = pool.execute(plan.tasks[0], plan, work, timeout=600)
+    thread.join()
+    return time.monotonic() - at[0], outcome
+
+
+def test_a_killed_notebook_is_known_within_half_a_second_with_its_cell_and_what_it_printed(plan_of, tmp_path, warm):
+    plan = plan_of(n=["1", SLEEPS])
+    tries = [killed_while_it_sleeps(warm, plan, tmp_path / f"work-{k}") for k in range(3)]
+    assert min(seconds for seconds, _ in tries) < 0.5  # the machine may be busy once
+    outcome = tries[0][1]
+    assert outcome.reason == "cell 5: the kernel died in this cell: killed, or out of memory"
+    assert outcome.notebook.cells[4].outputs[0].text == "so far\n"
+
+
+def test_what_a_slow_cell_printed_is_kept(plan_of, tmp_path, warm):
+    (outcome,) = make_run(
+        plan_of(n=["print('so far')\nwhile True: pass"]), tmp_path / "run", pool=warm, timeout=1
+    ).outcomes
+    assert outcome.reason == "cell 4: took longer than the 1 s a cell may take (--timeout)"
+    assert outcome.notebook.cells[3].outputs[0].text == "so far\n"
+
+
+def test_memory_has_the_limit_of_the_pool(plan_of, tmp_path):
+    plan = plan_of(n=["import numpy as np\nx = np.ones(2**28)"])  # 2 GiB
+    for forked in (True, False):
+        with Pool(1, forked=forked, memory=3 * 2**30) as pool:
+            (outcome,) = make_run(plan, tmp_path / f"run-{forked}", pool=pool).outcomes
+        assert outcome.status == "failed" and "Unable to allocate 2.00 GiB" in outcome.reason, outcome.reason
+
+
+def test_when_the_process_to_fork_ends_the_others_run_in_kernels_and_the_record_says_why(plan_of, tmp_path):
+    plan = plan_of(n=["1"])
+    with Pool(1, forked=True) as pool:
+        assert make_run(plan, tmp_path / "one", pool=pool).outcomes[0].execution == "forked"
+        pool._forks._process.kill()
+        made = make_run(plan, tmp_path / "two", pool=pool)
+    record = json.loads((made.folder / "run.json").read_text(encoding="utf-8"))
+    assert made.whole
+    assert (record["execution"], record["why_kernel"]) == ("kernel", "the process to fork has ended")
+
+
+def test_no_process_is_left_by_a_pool(plan_of, tmp_path):
+    start = "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True).pid"
+    with Pool(1, forked=True) as pool:
+        (outcome,) = make_run(plan_of(n=[start]), tmp_path / "run", pool=pool).outcomes
+        assert not psutil.pid_exists(int(texts(outcome)[0]))
+        zygote = pool._forks._process.pid
+        assert psutil.Process(zygote).children() == []
+    assert not psutil.pid_exists(zygote)
+
+
+def test_a_kernel_of_another_interpreter_is_not_forked(tmp_path, monkeypatch):
+    folder = tmp_path / "kernels" / "other"
+    folder.mkdir(parents=True)
+    spec = {"argv": ["/usr/bin/python2", "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "x"}
+    (folder / "kernel.json").write_text(json.dumps({**spec, "language": "python"}), encoding="utf-8")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    assert why_not_kernel("other") == "the kernel 'other' is not this interpreter's own"
+    assert why_not_kernel("python3") is None
+
+
+def test_a_profile_with_start_up_files_or_the_environment_asks_for_kernels(tmp_path, monkeypatch):
+    startup = tmp_path / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    with Pool(1) as pool:
+        assert pool.why_kernels is None
+    (startup / "00-first.py").touch()
+    with pytest.raises(StudyProblem) as caught:
+        Pool(1, forked=True)
+    why = "the user's IPython profile has a configuration or start-up files, which only a new kernel reads"
+    assert str(caught.value) == f"notebooks cannot be forked here: {why}; leave the choice to the runner"
+    monkeypatch.setenv("CXRESEARCH_EXECUTION", "kernel")
+    with Pool(1) as pool:
+        assert pool.why_kernels == "asked for by CXRESEARCH_EXECUTION"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.delenv("CXRESEARCH_EXECUTION")
+    with Pool(1) as pool:
+        assert pool.why_kernels == "forking is not safe or not supported on this platform (darwin)"
+
+
+def test_an_exit_status_in_words():
+    told = [how_ended(status) for status in (None, -9, -11, 3)]
+    assert told == ["killed, or out of memory", "killed, or out of memory", "SIGSEGV", "it left with exit status 3"]
+
+
+def test_executed_notebooks_are_valid(plan_of, tmp_path, warm):
+    made = make_run(plan_of(n=["print(1)", "1/0"]), tmp_path / "run", pool=warm)
+    nbformat.validate(nbformat.read(made.folder / "n.ipynb", as_version=4))

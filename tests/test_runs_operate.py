@@ -1,0 +1,418 @@
+"""What surrounds a run at night: alone or not, latest, retention, room, the call for help; two at once, and kills."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import psutil
+import pytest
+from test_runs_batch import write_markets
+from tiny import write_notebook
+
+from cxresearch.cli import main
+from cxresearch.errors import DataProblem, StudyProblem
+from cxresearch.runs.batch import make_batch, plan_batch
+from cxresearch.runs.folder import BATCH, FORMAT, broken_off, building, reserved_folder
+from cxresearch.runs.operate import as_words, call_for_help
+from cxresearch.runs.pool import Pool
+from cxresearch.runs.shelf import Overlap, alone, point_latest, prune, require_room, runs_on
+from cxresearch.runs.unchanged import reports_made
+
+
+def write_run(folder: Path, *, report=None, status="ok", finished="2026-01-01T03:00:00+00:00", size=0) -> Path:
+    folder.mkdir(parents=True)
+    record = {"format": FORMAT, "status": status, "report": report, "finished": finished, "notebooks": []}
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    (folder / "page.html").write_bytes(b"x" * size)
+    return folder
+
+
+def night(k: int) -> str:
+    return f"2026-01-{k:02}T03:00:00+00:00"
+
+
+# --- latest, retention, room -----------------------------------------------------------------------------------------
+
+
+def test_latest_names_a_run_by_a_relative_link_and_is_replaced_in_one_step(tmp_path):
+    for name in ("one", "two"):
+        point_latest(write_run(tmp_path / name))
+        assert os.readlink(tmp_path / "latest") == name
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["latest", "one", "two"]
+
+
+def test_where_links_cannot_be_made_latest_is_a_file(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    point_latest(write_run(tmp_path / "one"))
+    assert (tmp_path / "latest.txt").read_text(encoding="utf-8") == "one\n"
+
+
+def test_a_folder_called_latest_is_not_replaced(tmp_path):
+    (tmp_path / "latest").mkdir()
+    with pytest.raises(StudyProblem) as caught:
+        point_latest(write_run(tmp_path / "one"))
+    assert str(caught.value) == f"{tmp_path / 'latest'} is a folder; remove it, so that it can name the latest run"
+
+
+def test_retention_removes_the_oldest_runs_of_the_report_and_never_the_latest_whole_one_or_a_signed_one(tmp_path):
+    for k in range(1, 7):
+        write_run(tmp_path / f"r{k}", report="monthly", finished=night(k), status="ok" if k <= 3 else "failed")
+    write_run(tmp_path / "other", report="weekly", finished=night(1))
+    (tmp_path / "r1" / "sign-offs.json").write_text("[]", encoding="utf-8")
+    (tmp_path / "thesis").mkdir()
+    removed = prune(tmp_path, report="monthly", keep=2)
+    assert sorted(p.name for p in removed) == ["r2", "r4"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "r1", "r3", "r5", "r6", "thesis"]
+
+
+def test_a_full_disk_is_refused_before_anything_starts(tmp_path):
+    write_run(tmp_path / "one", size=2_000_000)
+    require_room(tmp_path, reports=1, notebooks=7)
+    with pytest.raises(StudyProblem) as caught:
+        require_room(tmp_path, reports=10**9, notebooks=7)
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path} has ") and "MB free and this run needs about 2,000,1" in said
+    assert said.endswith("x 2.0 MB); remove old runs, declare how many to keep, or name another place with --out")
+
+
+def test_a_folder_is_replaced_without_a_moment_in_which_there_is_none(tmp_path):
+    write_run(tmp_path / "run", status="ok")
+    seen, stop = set(), threading.Event()
+
+    def look():
+        while not stop.is_set():
+            seen.add((tmp_path / "run" / "run.json").exists())
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    for _ in range(50):
+        with building(tmp_path / "run") as place:
+            record = {"format": FORMAT, "status": "ok", "notebooks": []}
+            (place.work / "run.json").write_text(json.dumps(record), encoding="utf-8")
+            place.publish(whole=True)
+    stop.set()
+    watcher.join()
+    assert seen == {True} and [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_two_starts_in_one_second_get_two_folders(tmp_path):
+    with reserved_folder(tmp_path, Path("/data/x/study.yml")) as one:
+        with reserved_folder(tmp_path, Path("/data/x/study.yml")) as other:
+            assert one != other
+    assert list(one.parent.iterdir()) == []
+
+
+def test_a_run_under_way_is_not_taken_for_a_broken_one(tmp_path):
+    with building(tmp_path / "run") as place:
+        assert broken_off(tmp_path) == []
+    left = tmp_path / ".run-123-abcdef"
+    left.mkdir()
+    assert broken_off(tmp_path) == [left] and broken_off(tmp_path, name="other") == [] and not place.work.exists()
+
+
+# --- alone or not ----------------------------------------------------------------------------------------------------
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from cxresearch.runs.shelf import alone
+with alone(Path(sys.argv[1]), "monthly", overlap="allow", patience=1):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A process that holds the place of a report's run."""
+    started = []
+
+    def start(seconds: float):
+        command = [sys.executable, "-c", HOLD, str(tmp_path), str(seconds)]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        assert started[-1].stdout.readline() == "held\n"
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_start_beside_another_is_allowed_skipped_or_waits(tmp_path, other):
+    holder = other(60)
+    with alone(tmp_path, "monthly", overlap="allow", patience=1), alone(tmp_path, "weekly", overlap="skip", patience=1):
+        pass
+    with pytest.raises(Overlap) as caught, alone(tmp_path, "monthly", overlap="skip", patience=1):
+        pass
+    assert str(caught.value).startswith(f"a run (process {holder.pid}, since 20")
+    assert str(caught.value).endswith(" UTC) is under way; this one is skipped")
+    with pytest.raises(StudyProblem) as caught, alone(tmp_path, "monthly", overlap="wait", patience=0.3):
+        pass
+    assert str(caught.value).endswith("has not ended within 0.3 s; look at it, or start with --overlap kill")
+
+
+def test_waiting_ends_when_the_other_does_however_it_ends(tmp_path, other):
+    holder = other(60)
+    threading.Timer(0.5, holder.kill).start()
+    with alone(tmp_path, "monthly", overlap="wait", patience=20), pytest.raises(Overlap):
+        with alone(tmp_path, "monthly", overlap="skip", patience=1):
+            pass
+
+
+def test_a_run_under_way_can_be_stopped_for_a_new_one(tmp_path, other):
+    holder = other(60)
+    with alone(tmp_path, "monthly", overlap="kill", patience=1):
+        assert holder.wait(5) == -signal.SIGTERM
+    with alone(tmp_path, "monthly", overlap="skip", patience=1):
+        pass
+
+
+# --- the call for help -----------------------------------------------------------------------------------------------
+
+
+def test_the_command_for_failures_finds_the_run_in_its_environment_and_no_shell_reads_it(tmp_path, capfd):
+    show = "import os, sys; print(sys.argv[1], os.environ['CXRESEARCH_FAILED_RUN'], os.environ['CXRESEARCH_FAILURE'])"
+    run = tmp_path / "$(touch x) ; ünï"
+    words = [sys.executable, "-c", show, "$HOME; $(touch y)"]
+    assert call_for_help(words, folder=run, reason="a; `b`", home=tmp_path) is None
+    assert capfd.readouterr().out == f"$HOME; $(touch y) {run} a; `b`\n" and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "trouble"),
+    [
+        ([sys.executable, "-c", "raise SystemExit(3)"], "ended with 3"),
+        (["no-such-program"], "did not run: [Errno 2] No such file or directory: 'no-such-program'"),
+    ],
+)
+def test_a_command_for_failures_that_fails_is_told(tmp_path, words, trouble):
+    assert call_for_help(words, folder=None, reason="x", home=tmp_path) == f"the command for failures, {words[0]}, {trouble}"
+
+
+def test_a_command_for_failures_is_read_without_a_shell():
+    assert as_words("mail -s 'it failed' ops") == ("mail", "-s", "it failed", "ops")
+    with pytest.raises(DataProblem, match="the command 'mail \"x' for failures cannot be read: No closing quotation"):
+        as_words('mail "x')
+    with pytest.raises(DataProblem, match="the command for failures is empty"):
+        as_words(" ")
+
+
+# --- from the command line -------------------------------------------------------------------------------------------
+
+TALK = "print(times)"
+TWO = {"North": 6, "South": 6}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    write_markets(tmp_path, TWO)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def shelf_of(project: Path) -> Path:
+    return project / "reports" / "runs" / project.name
+
+
+def visible(shelf: Path) -> list[str]:
+    return sorted(p.name for p in shelf.iterdir() if not p.name.startswith("."))
+
+
+@pytest.fixture(scope="module")
+def forks():
+    with Pool(2) as pool:
+        yield pool
+
+
+@pytest.fixture
+def warm(forks, monkeypatch):
+    """One real pool for all commands of this process: warming one takes seconds."""
+    monkeypatch.setattr("cxresearch.runs.make.Pool", lambda jobs: nullcontext(forks))
+    monkeypatch.setattr("cxresearch.runs.batch.Pool", lambda jobs: nullcontext(forks))
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_night_of_the_command(project, capsys, monkeypatch):
+    monkeypatch.setattr("cxresearch.runs.unchanged.package_digest", lambda: "the same")
+    assert main(["run", "study.yml", "--each", "market", "--jobs", "2", "--log", "all.jsonl"]) == 0
+    out, err = capsys.readouterr()
+    *lines, last = out.splitlines()
+    assert sorted(line.split()[:2] for line in lines) == [["ok", "North"], ["ok", "South"]]
+    assert Path(last).is_file() and "2/2" in err
+    assert os.readlink(shelf_of(project) / "latest") == Path(last).parent.name
+    time.sleep(1.1)
+    assert main(["run", "study.yml", "--each", "market", "--log", "all.jsonl", "--keep", "1"]) == 0
+    out, _ = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()[:2]] == ["unchanged", "unchanged"]
+    assert visible(shelf_of(project)) == sorted([Path(out.splitlines()[-1]).parent.name, "latest"])
+    logged = [json.loads(line) for line in Path("all.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [e["unchanged"] for e in logged] == [False, False, True, True] and len({e["run"] for e in logged}) == 2
+    assert (shelf_of(project) / "latest/North/findings/answer/answer.json").is_file()
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_failed_run_is_kept_but_not_latest_and_calls_for_help(project, capfd):
+    write_notebook(project / "notebooks", "answer", TALK)
+    assert main(["run", "study.yml", "--jobs", "1"]) == 0
+    latest = os.readlink(shelf_of(project) / "latest")
+    write_notebook(project / "notebooks", "answer", "1/0")
+    text = (project / "study.yml").read_text(encoding="utf-8")
+    call = f'[{sys.executable}, -c, "import os; print(os.environ[\'CXRESEARCH_FAILED_RUN\'])"]'
+    (project / "study.yml").write_text(text + f"  nightly: {{on_failure: {call}}}\n", encoding="utf-8")
+    capfd.readouterr()
+    assert main(["run", "study.yml", "nightly"]) == 1
+    assert os.readlink(shelf_of(project) / "latest") == latest
+    runs = visible(shelf_of(project))
+    assert len(runs) == 3 and str(shelf_of(project)) in capfd.readouterr().out
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_run_that_would_say_the_same_is_not_made_again(project, capsys, monkeypatch):
+    monkeypatch.setattr("cxresearch.runs.unchanged.package_digest", lambda: "the same")
+    write_notebook(project / "notebooks", "answer", TALK)
+    assert main(["run", "study.yml", "--jobs", "1"]) == 0
+    first = capsys.readouterr().out.splitlines()[-1]
+    assert main(["run", "study.yml", "--jobs", "1"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["unchanged since that run; --force makes it again", first]
+    assert len(runs_on(shelf_of(project))) == 1
+
+
+def test_refusals_call_for_help_too(project, capfd):
+    os.utime("answers.csv", (1, 1))
+    text = (project / "study.yml").read_text(encoding="utf-8").replace("id: person", "id: person\n    max_age: 3 days")
+    (project / "study.yml").write_text(text, encoding="utf-8")
+    call = f"{sys.executable} -c \"import os; print(os.environ['CXRESEARCH_FAILURE'])\""
+    assert main(["run", "study.yml", "--on-failure", call]) == 2
+    out, err = capfd.readouterr()
+    assert "answers.csv was last changed" in out and "max_age is 3 days" in err
+    assert list(shelf_of(project).glob("2*")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--each", "markt"], "study.yml has no column 'markt'; did you mean 'market'?"),
+        (["--each", "market", "--jobs", "0"], "argument --jobs: '0' is not a whole number above 0"),
+        (["--each", "market", "--out", "study.yml/x"], "Not a directory; name another with --out"),
+        (["--overlap", "never"], "invalid choice: 'never'"),
+    ],
+)
+def test_a_wrong_command_ends_with_two(project, capsys, arguments, message):
+    try:
+        status = main(["run", "study.yml", *arguments])
+    except SystemExit as end:
+        status = end.code
+    out, err = capsys.readouterr()
+    assert status == 2 and message in err and out == ""
+
+
+# --- two at once, and killed at a random moment ----------------------------------------------------------------------
+
+
+def start(project: Path, *options: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "cxresearch.cli", "run", "study.yml", "--each", "market", "--jobs", "2", *options]
+    return subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def require_whole(run: Path) -> None:
+    """A folder that can be seen is a whole batch: every report that its record names, and all of their files."""
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert record["format"] == BATCH and record["status"] == "ok" and len(record["reports"]) == 2
+    for report in record["reports"]:
+        inner = json.loads((run / report["folder"] / "run.json").read_text(encoding="utf-8"))
+        assert inner["status"] == "ok"
+        for part in ("index.html", "answer.html", "answer.ipynb", "findings/answer/answer.json"):
+            assert (run / report["folder"] / part).stat().st_size > 0
+    assert (run / "index.html").read_text(encoding="utf-8").rstrip().endswith("</html>")
+
+
+def two_at_once(project: Path) -> None:
+    runs = [start(project, "--force") for _ in range(2)]
+    ends = [run.communicate(timeout=300) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], ends
+    made = [project / out.splitlines()[-1] for out, _ in ends]
+    assert made[0] != made[1]
+    for index in made:
+        require_whole(index.parent)
+    assert os.readlink(shelf_of(project) / "latest") in {index.parent.name for index in made}
+    assert broken_off(shelf_of(project)) == [] and not list(shelf_of(project).glob(".2*"))
+
+
+def killed_at_random(project: Path, seed: int) -> None:
+    """Kill a batch; whatever can be seen is whole, and the next start takes over and cleans up."""
+    before = set(visible(shelf_of(project))) if shelf_of(project).is_dir() else set()
+    run = start(project, "--force")
+    processes = psutil.Process(run.pid)
+    time.sleep(random.Random(seed).uniform(0.2, 6.0))
+    children = processes.children(recursive=True) if processes.is_running() else []
+    run.kill()
+    run.communicate()
+    if shelf_of(project).is_dir():
+        for name in set(visible(shelf_of(project))) - before - {"latest"}:
+            require_whole(shelf_of(project) / name)
+    gone, alive = psutil.wait_procs(children, timeout=20)
+    assert alive == []
+    after = start(project)
+    out, err = after.communicate(timeout=300)
+    assert after.returncode == 0, err
+    require_whole((project / out.splitlines()[-1]).parent)
+    assert not [p for p in shelf_of(project).glob(".2*") if p.is_dir()]
+
+
+def test_two_batches_at_once_neither_mix_nor_block(project):
+    two_at_once(project)
+
+
+def test_a_batch_killed_at_a_random_moment_leaves_nothing_that_looks_whole(project):
+    killed_at_random(project, seed=1)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("repetition", range(50))
+def test_fifty_times_two_batches_at_once(project, repetition):
+    two_at_once(project)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("repetition", range(50))
+def test_fifty_times_killed_at_a_random_moment(project, repetition):
+    killed_at_random(project, seed=repetition)
+
+
+def test_a_broken_off_batch_is_taken_over(project, forks):
+    """The report that was finished when SIGTERM came is linked by the next start, the other one is made."""
+    slow = "import time\ntime.sleep(0 if 'North' in study else 120)"
+    write_notebook(project / "notebooks", "answer", slow)
+    run = start(project)
+    shelf, deadline = shelf_of(project), time.monotonic() + 90
+    while not list(shelf.glob(".2*/log.jsonl")) or not next(shelf.glob(".2*/log.jsonl")).stat().st_size:
+        assert time.monotonic() < deadline and run.poll() is None
+        time.sleep(0.1)
+    children = psutil.Process(run.pid).children(recursive=True)
+    run.send_signal(signal.SIGTERM)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 130 and "interrupted; reports kept for the next start: 1" in err
+    assert psutil.wait_procs(children, timeout=20)[1] == [] and visible(shelf) == []
+    (left,) = broken_off(shelf)
+    assert [p.name for p in left.iterdir() if p.is_dir()] == ["North"]
+    (report,) = reports_made([left]).values()
+    assert report[0] == left / "North" and report[1]["headline"] is None
+    write_run(shelf / "20260101T030000Z", finished=night(1))
+    batch = plan_batch(project / "study.yml", each=["market"], notebooks=project / "notebooks")
+    made = make_batch(batch, shelf / "20260102T030000Z", pool=forks, timeout=1)
+    assert [(r["report"], r["status"], r["unchanged"]) for r in made.reports] == [
+        ("North", "ok", True),
+        ("South", "failed", False),
+    ]
+    assert broken_off(shelf) == [] and not left.exists()

@@ -1,0 +1,183 @@
+"""Behaviour shared out: the same bytes for any order, threads, shares and workers; contacts; amounts at the limits."""
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_transactions import COLUMNS, refused, sales
+
+from cxresearch.errors import DataProblem
+from cxresearch.transactions import add_contacts, behaviour
+from cxresearch.transactions.rhythm import rhythm
+
+UNTIL = {"until": "2024-12-01"}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    with distributed.LocalCluster(**options) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sales") / "sales.parquet"
+    table = sales(400_000)
+    table["customer"] = "c" + table["customer"].astype(str) + "_" + (np.arange(len(table)) % 97).astype(str)
+    table["discount"] = (table["amount"].abs() / 7).round(2)
+    pd.concat([table, table.head(5)]).to_parquet(path)
+    return path
+
+
+def same(found, expected):
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    assert found.attrs == expected.attrs
+
+
+EVERY = {"channel": "channel", "discount": "discount", "category": "channel", **COLUMNS, **UNTIL}
+
+
+def test_two_workers_give_the_bytes_of_one_process(cluster, file):
+    same(behaviour(file, **EVERY, scheduler=cluster.scheduler_address), behaviour(file, **EVERY, threads=1))
+
+
+def test_a_worker_killed_midway_changes_nothing(cluster, file):
+    killed = []
+
+    def kill_when_both_work():
+        from distributed import Client
+
+        with Client(cluster.scheduler_address) as client:
+            until = time.monotonic() + 30
+            while not killed and time.monotonic() < until:
+                busy = [address for address, tasks in client.processing().items() if tasks]
+                if len(busy) == 2:
+                    pid = next(w.pid for w in cluster.workers.values() if w.worker_address == busy[0])
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+                time.sleep(0.002)
+
+    killer = threading.Thread(target=kill_when_both_work)
+    killer.start()
+    found = behaviour(file, **EVERY, scheduler=cluster.scheduler_address)
+    killer.join()
+    assert len(killed) == 1
+    same(found, behaviour(file, **EVERY, threads=2))
+
+
+def test_a_cluster_needs_files_and_an_address_that_answers(cluster, file):
+    refused(
+        sales(9),
+        "workers read files: give a path that all of them reach, or leave out scheduler",
+        scheduler=cluster.scheduler_address,
+    )
+    with pytest.raises(DataProblem) as problem:
+        behaviour(file, **COLUMNS, **UNTIL, scheduler="nowhere")
+    assert str(problem.value).startswith("scheduler='nowhere' does not answer (")
+    assert str(problem.value).endswith("); start it, or leave out scheduler")
+
+
+def test_order_threads_and_memory_change_no_bit_of_amounts_that_doubles_cannot_hold():
+    table = sales(30_000)
+    table["amount"] = np.round(table["amount"] / 3, 6)
+    expected = behaviour(table, **COLUMNS, **UNTIL, threads=1)
+    for seed in range(3):
+        shuffled = table.sample(frac=1, random_state=seed)
+        same(behaviour(shuffled, **COLUMNS, **UNTIL, threads=2, memory_limit="100MB"), expected)
+    assert expected["monetary"].tolist() == [round(v, 6) for v in expected["monetary"]]
+
+
+def test_large_money_is_added_in_coarser_units_and_refused_where_no_unit_is_exact():
+    table = pd.DataFrame({"customer": 1, "time": pd.to_datetime(["2024-01-01", "2024-02-01"]), "amount": [9e12, 0.25]})
+    assert behaviour(table, **COLUMNS, **UNTIL)["monetary"].tolist() == [9e12 + 0.25]
+    refused(
+        table.assign(amount=1e16),
+        "the amounts of one customer add up to more than 9,007,199,254,740,992, beyond which they cannot be added exactly; "
+        "correct them, or give them in thousands or millions",
+    )
+
+
+def test_a_customer_with_more_purchases_than_a_shared_sum_holds_is_counted_right():
+    n = 9000
+    times = pd.Timestamp("2024-11-01") + pd.to_timedelta(np.arange(n), unit="m")
+    table = pd.DataFrame({"customer": 1, "time": times, "amount": 1.0})
+    found = behaviour(table, **COLUMNS, **UNTIL).iloc[0]
+    assert (found["frequency"], found["month_1"], found["month_2"], found["active_months"]) == (n, n, 0, 1)
+    assert found["weekday_5_share"] == pytest.approx((times.day_of_week == 4).mean())
+
+
+def test_gaps_do_not_depend_on_where_batches_end():
+    rng = np.random.default_rng(4)
+    sizes = rng.integers(1, 30, 200)
+    ticks = np.concatenate([np.sort(rng.integers(0, 10**13, n)) for n in sizes])
+    whole = rhythm([ticks], sizes)
+    for cut in (1, 7, 1000):
+        parts = rhythm(np.array_split(ticks, max(1, len(ticks) // cut)), sizes)
+        np.testing.assert_array_equal(parts.sd, whole.sd)
+    one = np.diff(ticks[: sizes[0]][ticks[: sizes[0]] % 2 == 1] // 2) / 864e8
+    np.testing.assert_allclose(whole.sd[0], one.std(ddof=1) if len(one) > 1 else np.nan)
+
+
+def test_cdnow_holds_23570_customers_and_69659_purchases(shared):
+    table = pd.read_csv(
+        shared / "data/cdnow/CDNOW_master.txt", sep=r"\s+", names=["customer", "time", "n", "amount"], header=0
+    )
+    table["time"] = pd.to_datetime(table["time"].astype(str))
+    found = behaviour(table, **COLUMNS, until="1998-07-01")
+    assert (len(found), found["frequency"].sum()) == (23570, 69659)
+    assert found["monetary"].sum() == pytest.approx(table["amount"].sum())
+    assert found["tenure_days"].max() == 546
+
+
+def contacts():
+    when = ["2024-11-01", "2024-11-02", "2024-11-03", "2024-12-05", None, "2024-11-09"]
+    who, how = [1, 1, 2, 1, 1, 999_999], ["chat", "phone", None, "chat", "chat", "email"]
+    return pd.DataFrame({"customer": who, "at": pd.to_datetime(when), "by": how})
+
+
+ASKED = {"customer": "customer", "time": "at", "channel": "by", "digital": ["chat", "email"], **UNTIL}
+
+
+def test_contacts_add_their_share_and_the_digital_share_of_the_same_window():
+    paid = behaviour(sales(), **COLUMNS, **UNTIL)
+    found = add_contacts(paid, contacts(), **ASKED).set_index("customer")
+    assert found.loc[[1, 2, 3], "contacts"].tolist() == [2, 1, 0]
+    assert found.loc[1, "contact_share"] == 2 / (2 + found.loc[1, "frequency"])
+    assert found.loc[1, "digital_share"] == 0.5 and found.loc[[2, 3], "digital_share"].isna().all()
+    steps = add_contacts(paid, contacts(), **ASKED).attrs["contacts"]
+    assert [(s["step"], s["rows"], s["reason"]) for s in steps] == [
+        ("received", 6, ""),
+        ("complete", 5, "no customer or time"),
+        ("before until", 4, "at or after 2024-12-01 00:00:00"),
+        ("in window", 4, ""),
+        ("matched", 3, "customer without a transaction in the window"),
+    ]
+    same(add_contacts(paid, contacts().iloc[::-1], **ASKED), add_contacts(paid, contacts(), **ASKED))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"digital": ["Chat"]}, "digital=['Chat'] names ['Chat']; by holds chat, email, phone"),
+        ({"digital": []}, "digital=[] names no channel; by holds chat, email, phone"),
+        (
+            {"until": "2025-01-01"},
+            "behaviour was observed with window_until 2024-12-01 00:00:00, contacts would be with 2025-01-01 00:00:00; "
+            "pass the same until and window",
+        ),
+        ({"channel": "chanel"}, "interactions has no column 'chanel'"),
+    ],
+)
+def test_contacts_refused(change, message):
+    with pytest.raises(DataProblem) as problem:
+        add_contacts(behaviour(sales(), **COLUMNS, **UNTIL), contacts(), **(ASKED | change))
+    assert str(problem.value) == message
+    twice = pd.DataFrame({"customer": [1, 1], "frequency": 1})
+    with pytest.raises(DataProblem, match="customer repeats in the table of behaviour; pass one row per customer"):
+        add_contacts(twice, contacts(), **ASKED)
