@@ -1,7 +1,8 @@
 """Behaviour of customers from simulated payments: CPU and memory of this package, of a bare scan, pandas and polars.
 
 ``python -m benchmarks.behaviour [--rows 10000000] [--folder DIR]`` writes the payments (once), runs each task in a process
-of its own, prints a table, and last one line of JSON with the ratios. polars is measured where it is installed.
+of its own, prints a table, and last one line of JSON with the ratios. polars is measured where it is installed; CPU
+of the client of a cluster includes the scheduler, which runs in its process here.
 """
 
 import argparse
@@ -104,6 +105,33 @@ def with_polars(path: str) -> int:
 TASKS = {t.__name__: t for t in (scan, core, core_in_200_mb, full, with_pandas, with_polars)}
 
 
+def on_two_workers(path: str) -> dict[str, float]:
+    """CPU of one process and of two Dask workers for the core features, and of the workers alone; the tables are equal."""
+    import pandas as pd
+    from distributed import LocalCluster
+
+    from cxresearch.transactions import behaviour
+
+    asked = {**COLUMNS, "until": UNTIL, "threads": 1, "parts": ("value", "months")}
+    options = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
+    with LocalCluster(**options) as cluster:
+        here, workers = [os.getpid()], [w.pid for w in cluster.workers.values()]
+        for source in (f"{path}.small.parquet", path):
+            start = cpu_of(here)
+            one = behaviour(source, **asked)
+            alone, start, start_workers = cpu_of(here) - start, cpu_of(here), cpu_of(workers)
+            two = behaviour(source, **asked, scheduler=cluster.scheduler_address)
+            there, client = cpu_of(workers) - start_workers, cpu_of(here) - start
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    return {"one": alone, "workers": there, "client": client}
+
+
+def cpu_of(processes: list[int]) -> float:
+    """Return the CPU seconds that processes have used so far."""
+    stats = [Path(f"/proc/{p}/stat").read_text().rsplit(")", 1)[1].split() for p in processes]
+    return sum(int(s[11]) + int(s[12]) for s in stats) / os.sysconf("SC_CLK_TCK")
+
+
 def measured(name: str, path: Path) -> dict[str, float]:
     """Run one task in a process of its own; return CPU seconds less those of starting up, wall seconds and peak GB."""
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
@@ -157,6 +185,11 @@ def main() -> None:
         "pandas_over_core_cpu": round(found["with_pandas"]["cpu"] / found["core"]["cpu"], 2),
         "pandas_over_core_memory": round(found["with_pandas"]["peak_gb"] / found["core"]["peak_gb"], 2),
     }
+    if importlib.util.find_spec("distributed"):
+        cluster = on_two_workers(str(path))
+        print("two Dask workers, CPU s: " + ", ".join(f"{name} {value:.2f}" for name, value in cluster.items()))
+        ratios["two_workers_over_one"] = round(cluster["workers"] / cluster["one"], 2)
+        ratios["two_workers_and_client_over_one"] = round((cluster["workers"] + cluster["client"]) / cluster["one"], 2)
     print(json.dumps({"rows": asked.rows, **ratios, "core_peak_gb": round(found["core"]["peak_gb"], 2)}))
 
 

@@ -195,6 +195,14 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Return `table` as a reader wants it: titles from the glossary, sensible decimals, identifiers first.
 
     The cells are text; use the table itself to compute.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> finding = cx.nps(study.responses, score="recommend", **study.survey_design)
+    >>> cx.readable(finding.tidy()).index.name
+    'Estimate'
     """
     shown = pd.DataFrame({name: [_cell(name, v) for v in table[name]] for name in table.columns}, dtype=object)
     shown.columns = [title_of_column(name) for name in table.columns]

@@ -111,6 +111,13 @@ def response_quality(
         If the table is empty, a column is absent, or no item is named.
     TooFewRespondents
         If there are fewer than `min_base` responses.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.response_quality(study.responses, items=["recommend", "satisfaction"]))
+    2,213 responses: most often skipped was satisfaction (3 %); look before analysing at: ...
     """
     if not len(items):
         raise DataProblem("response_quality needs at least one item; found none")

@@ -125,6 +125,16 @@ def rake(responses: pd.DataFrame, *, targets: Mapping, weight: str | None = None
     -----
     w <- w T_level / sum of w in the level, margin after margin, until no margin is further than 1e-6 of the total from
     its target (Deming & Stephan 1940). `weightipy` does the same from equal weights but takes no design weights.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> raking = cx.rake(
+    ...     study.responses, targets={"region": {"Coast": 0.1, "East": 0.2, "North": 0.4, "South": 0.3}}
+    ... )
+    >>> print(raking)
+    Raked to region in 1 round: the largest gap to a target went from 5.6 to 0.0 percentage ...
     """
     require_columns(responses, *targets, weight, where="responses")
     if not targets:

@@ -1,5 +1,6 @@
 """Reports on a Dask cluster: two real worker processes, one of them killed midway."""
 
+import json
 import os
 import signal
 import threading
@@ -8,6 +9,7 @@ import time
 import pytest
 from test_runs_batch import SAYS, batch_of, tree, write_markets
 
+from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
 from cxresearch.runs.batch import make_batch
 from cxresearch.runs.cluster import ClusterPool, trouble_there
@@ -90,3 +92,13 @@ def test_a_scheduler_that_does_not_answer_is_refused(monkeypatch):
     monkeypatch.setattr("cxresearch.runs.cluster.PATIENCE", 1)
     with pytest.raises(StudyProblem, match="^no Dask scheduler answers at tcp://127.0.0.1:9: "):
         ClusterPool("tcp://127.0.0.1:9", inputs=[])
+
+
+def test_the_command_line_sends_reports_to_a_scheduler(cluster, tmp_path, monkeypatch, capsys):
+    write_markets(tmp_path, {"North": 6, "South": 7})
+    monkeypatch.chdir(tmp_path)
+    command = ["run", "study.yml", "--each", "market", "--out", "out", "--scheduler", cluster.scheduler_address]
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "out/index.html"
+    record = json.loads((tmp_path / "out/North/run.json").read_text(encoding="utf-8"))
+    assert record["notebooks"][0]["parameters"]["study"] == "../../study.yml?market=North"

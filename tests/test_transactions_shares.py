@@ -47,6 +47,16 @@ def test_two_workers_give_the_bytes_of_one_process(cluster, file):
     same(behaviour(file, **EVERY, scheduler=cluster.scheduler_address), behaviour(file, **EVERY, threads=1))
 
 
+def test_shares_by_ranges_of_whole_number_ids_give_the_bytes_of_one_process(cluster, tmp_path):
+    table = sales(50_000)
+    table.loc[::100, "customer"] = -5
+    table.astype({"customer": "Int64"}).mask(table.index.to_series() % 1000 == 7).to_parquet(tmp_path / "sales.parquet")
+    asked = {**COLUMNS, **UNTIL, "window": "6 months", "duplicates": "drop"}
+    found = behaviour(tmp_path / "sales.parquet", **asked, scheduler=cluster.scheduler_address)
+    same(found, behaviour(tmp_path / "sales.parquet", **asked))
+    assert found.attrs["waterfall"][2]["removed"] == 1
+
+
 def test_a_worker_killed_midway_changes_nothing(cluster, file):
     killed = []
 
@@ -90,6 +100,7 @@ def test_order_threads_and_memory_change_no_bit_of_amounts_that_doubles_cannot_h
     for seed in range(3):
         shuffled = table.sample(frac=1, random_state=seed)
         same(behaviour(shuffled, **COLUMNS, **UNTIL, threads=2, memory_limit="100MB"), expected)
+    same(behaviour(table.iloc[::-1], **COLUMNS, **UNTIL), expected)
     assert expected["monetary"].tolist() == [round(v, 6) for v in expected["monetary"]]
 
 

@@ -134,6 +134,18 @@ def compare_drivers(
     ------
     DataProblem
         As `driver_importance`, naming the group.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> drivers = ["products", "staff", "delivery"]
+    >>> finding = cx.compare_drivers(
+    ...     study.responses, outcome="satisfaction", drivers=drivers, by="age_group", n_boot=100, seed=1,
+    ...     **study.survey_design
+    ... )
+    >>> print(finding)
+    Between 18-29 (n = 610), 30-44 (n = 592), 45-59 (n = 518) and 60+ (n = 433), 1 of 18 shares ...
     """
     require_columns(responses, by, weight, strata, cluster, fpc, where="responses")
     check_options(

@@ -114,6 +114,17 @@ def halo_check(
     ------
     DataProblem, TooFewRespondents
         As `driver_importance`; also where a driver is no rating.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> drivers = ["products", "staff", "delivery"]
+    >>> print(cx.halo_check(
+    ...     study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1,
+    ...     **study.survey_design
+    ... ))
+    The first factor of the 3 ratings holds 46 % of their variance (95 % interval 44 to 48; n = ...
     """
     check_options(
         confidence=confidence, missing=(missing, MISSING), not_applicable=(not_applicable, ("exposure", "exclude"))

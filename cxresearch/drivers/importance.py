@@ -174,6 +174,21 @@ def driver_importance(
     References
     ----------
     Lindeman, Merenda & Gold (1980); Johnson (2000); Grömping (2006, 2007).
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> drivers = ["products", "staff", "delivery"]
+    >>> finding = cx.driver_importance(
+    ...     study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1,
+    ...     **study.survey_design
+    ... )
+    >>> finding.tidy()[["term", "share", "rank"]].round(2)
+           term  share  rank
+    0  products   0.31     3
+    1     staff   0.32     2
+    2  delivery   0.37     1
     """
     check_options(
         confidence=confidence,

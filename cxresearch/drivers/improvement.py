@@ -98,6 +98,18 @@ def simulate_improvement(
     ------
     DataProblem, TooFewRespondents
         As `driver_importance`; also where `improve` names no driver or raises by nothing.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> drivers = ["products", "staff", "delivery"]
+    >>> finding = cx.simulate_improvement(
+    ...     study.responses, outcome="satisfaction", drivers=drivers, improve={"delivery": 1},
+    ...     scale=(1, 7), outcome_scale=(1, 7), n_boot=200, seed=1, **study.survey_design
+    ... )
+    >>> print(finding)
+    If Delivery were rated higher as asked, up to the scale's end, the fitted model predicts ...
     """
     check_options(confidence=confidence, missing=(missing, MISSING))
     check_chance(n_boot, seed)

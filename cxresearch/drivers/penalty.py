@@ -118,6 +118,17 @@ def penalty_reward(
     ------
     DataProblem, TooFewRespondents
         As `driver_importance`; also where no driver has both low and high ratings.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> drivers = ["products", "staff", "delivery"]
+    >>> print(cx.penalty_reward(
+    ...     study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1,
+    ...     **study.survey_design
+    ... ))
+    Between low and high ratings of Delivery lie 1.34 points of Overall satisfaction (95 % ...
     """
     check_options(confidence=confidence, missing=(missing, MISSING))
     check_chance(n_boot, seed)

@@ -117,6 +117,21 @@ def importance_performance(
     ------
     DataProblem, TooFewRespondents
         As `driver_importance`; also for a rating outside `scale`.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> drivers = ["products", "staff", "delivery"]
+    >>> finding = cx.importance_performance(
+    ...     study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1,
+    ...     **study.survey_design
+    ... )
+    >>> finding.tidy()[["term", "estimate", "share"]].round(2)
+           term  estimate  share
+    0  products     70.25   0.31
+    1     staff     65.85   0.32
+    2  delivery     59.66   0.37
     """
     check_options(confidence=confidence, method=(method, METHODS), missing=(missing, MISSING))
     check_chance(n_boot, seed)

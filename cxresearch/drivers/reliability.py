@@ -184,6 +184,16 @@ def scale_reliability(
         For scales that overlap or have one item, or an item without variance.
     TooFewRespondents
         Under `min_rows` or `min_base` rows that answered at least one item.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> drivers = ["products", "staff", "delivery"]
+    >>> print(cx.scale_reliability(
+    ...     study.responses, scales={"service": drivers}, n_boot=200, seed=1, **study.survey_design
+    ... ))
+    Cronbach's alpha: service 0.47 (95 % interval 0.41 to 0.52); n = 2,213. Not established to ...
     """
     check_options(confidence=confidence)
     _check_scales(responses, scales)

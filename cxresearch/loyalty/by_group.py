@@ -101,6 +101,16 @@ def loyalty_by_group(
     The spread between groups is estimated by Paule & Mandel (1982). A group's estimate is the precision-weighted mean
     of its own and of the whole (Morris 1983). That a group departs from the mean of all is tested group by group on
     its own estimate, corrected by Benjamini & Hochberg (1995); that groups differ at all by Cochran's Q.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> table = study.matched("responses", "customers", keep="latest")
+    >>> print(cx.loyalty_by_group(
+    ...     table, revenue="revenue", loyalty="recommend", by="region", **study.survey_design
+    ... ))
+    That what a point of Would recommend us goes with in revenue differs between Region is not ...
     """
     require_share("confidence", confidence)
     require_columns(customers, by, where="the table of customers")

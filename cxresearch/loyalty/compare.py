@@ -104,6 +104,18 @@ def compare_revenue_models(
     -----
     The Park slope (Manning & Mullahy 2001) names the model whose variance suits. In log-OLS, revenue whose log spreads
     differently in the score groups makes exp(b) - 1 differ from the ratio of means, even in sign (Manning 1998).
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> table = study.matched("responses", "customers", keep="latest")
+    >>> finding = cx.compare_revenue_models(
+    ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"], seed=1,
+    ...     **study.survey_design
+    ... )
+    >>> finding.tidy()["term"].tolist()
+    ['poisson', 'gamma', 'log_ols', 'two_part', 'tweedie']
     """
     require_choice("shape", shape, SHAPES)
     require_share("confidence", confidence)

@@ -136,6 +136,18 @@ def lead_lag(
         effects are never combined: Nickell 1981).
     TooFewRespondents
         Fewer than `min_rows` rows with a score in the next period, unless `lacks` is given.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> rng = np.random.default_rng(1)
+    >>> panel = pd.DataFrame({"who": np.repeat(np.arange(200), 5), "when": np.tile(np.arange(5), 200)})
+    >>> panel["score"] = rng.integers(0, 11, len(panel))
+    >>> panel["spent"] = 100 + 3 * panel["score"] + rng.normal(0, 20, len(panel))
+    >>> print(cx.lead_lag(panel, revenue="spent", loyalty="score", customer="who", period="when"))
+    The next period's score does not go with this period's revenue (0.4 % per point, 95 % ...
     """
     require_share("confidence", confidence)
     controls = as_columns("controls", controls)

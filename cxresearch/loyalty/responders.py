@@ -97,6 +97,18 @@ def compare_responders(
     ------
     DataProblem
         Nobody, or everybody, answered; bad input as in `fit_loyalty_revenue`.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> customers = study.customers.merge(
+    ...     study.matched("responses", "customers", keep="latest")[["customer", "recommend"]], how="left"
+    ... )
+    >>> print(cx.compare_responders(
+    ...     customers, revenue="revenue", loyalty="recommend", behaviour=["affluence"], min_base=10
+    ... ))
+    70 % of 2,000 customers answered, and they have 20.76 more revenue each than the others (95 ...
     """
     require_share("confidence", confidence)
     behaviour = as_columns("behaviour", behaviour)

@@ -116,6 +116,21 @@ def fit_retention(
     DataProblem
         Scores measured after the customer left (leakage), a score that tells leavers apart without error (perfect
         separation), nobody or everybody left.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> rng = np.random.default_rng(1)
+    >>> table = pd.DataFrame(
+    ... 
+    ...     {"score": rng.integers(0, 11, 400), "asked": pd.Timestamp("2024-01-01"), "seen": pd.Timestamp("2024-12-31")}
+    ... )
+    >>> stayed = pd.to_timedelta(rng.exponential(200 + 60 * table["score"]), unit="D")
+    >>> table["left"] = (table["asked"] + stayed).where(stayed < pd.Timedelta(days=365))
+    >>> print(cx.fit_retention(table, loyalty="score", asked="asked", until="left", observed_until="seen"))
+    One point more of score goes with a chance of leaving in a month that is 0.758 percentage ...
     """
     require_share("confidence", confidence)
     frame = durations(customers, asked=asked, until=until, observed_until=observed_until, loyalty=loyalty)

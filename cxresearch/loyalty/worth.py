@@ -158,6 +158,17 @@ def worth_of_a_point(
     The headline is refused, with the reason, when the interval holds zero, the lead goes with revenue, a score is
     later than the start of the window, the score gives revenue away, or there are fewer than 30 clusters. The
     interval is the symmetric bootstrap-t (Hall 1988): each resample refits the model and its sandwich error.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> table = study.matched("responses", "customers", keep="latest")
+    >>> print(cx.worth_of_a_point(
+    ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"], n_boot=200, seed=1,
+    ...     **study.survey_design
+    ... ))
+    One point more on Would recommend us for every customer goes with 5,898 more revenue (95 % ...
     """
     require_share("confidence", confidence)
     _require_sensible(points, n_boot, cost)

@@ -123,6 +123,16 @@ def response_bias(
     Response is modelled by a logistic regression on the standardised behaviours; responders are weighted by
     one over the fitted probability. The error of the reweighted score takes the fit into account (Lunceford & Davidian
     2004). This repairs only what the behaviours say; it is a sensitivity line, not a correction.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.response_bias(
+    ...     study.customers, study.responses, score="recommend", customer="customer",
+    ...     behaviour=["affluence"], min_base=10
+    ... ))
+    1,399 of 2,000 customers answered (70 %); no difference in behaviour between them and the ...
     """
     require_columns(customers, customer, *behaviour, where="customers")
     require_options(responses, score, customer, confidence=confidence, min_base=min_base)

@@ -71,6 +71,13 @@ def effort(
     ------
     DataProblem
         Answers that are not whole or off the version's scale, an unknown version or scoring.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.effort(study.responses, item="ease", version=2, scoring="agree", **study.survey_design))
+    Made it easy for me: customer effort score 2.0, share agreeing (5–7 on 1–7) 65.2 % (95 % ...
     """
     design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
     require_options(

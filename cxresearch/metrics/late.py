@@ -84,6 +84,16 @@ def restated_waves(
     ------
     DataProblem
         Missing columns, answers off 0-10.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> early = study.responses.iloc[:-50]
+    >>> print(cx.restated_waves(
+    ...     early, study.responses, score="recommend", wave="wave", respondent="respondent"
+    ... ))
+    recommend: 50 late, 0 withdrawn and 0 revised answers restate 2024Q4 from 28.0 to 27.7 ...
     """
     for table, name in ((before, "the earlier extract"), (after, "the later extract")):
         require_columns(table, score, wave, respondent, weight, where=name)

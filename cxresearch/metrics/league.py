@@ -126,6 +126,13 @@ def league_table(
     Plain intervals hold for all k groups at once (z at 1 - alpha / 2k around the adjusted Wald centre). P-values have t
     tails on the group's base less one, since a family asks for the far tail. Between-group variance t2 by Paule &
     Mandel (1982); shrunken = m + t2 / (t2 + v)(x - m), its interval from t2 v / (t2 + v) plus the error of m.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.league_table(study.responses, score="recommend", by="region", **study.survey_design))
+    Would recommend us by Region, against the rest: East is above by 13.3 points (score 33.4, ...
     """
     design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
     require_options(

@@ -152,6 +152,15 @@ def split_change(
     Performance = sum of 1/2 (s1 + s0)(N1 - N0), mix = sum of 1/2 (N1 + N0)(s1 - s0) over groups with shares s and
     scores N (Kitagawa 1955); they add up to the change. Intervals are linearised (z, or t with a design). A group that
     answered in one wave only has no change of its own: its score is held, and all of it is mix.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.split_change(
+    ...     study.responses, score="recommend", wave="wave", mix="region", **study.survey_design
+    ... ))
+    Would recommend us, 2024Q3 to 2024Q4: of a change of 11.0 points (95 % interval 1.4 to ...
     """
     design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
     require_options(responses, score, wave, mix, respondent, *design.values(), confidence=confidence, min_base=min_base)

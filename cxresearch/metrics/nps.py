@@ -78,6 +78,18 @@ def nps(
     One answer has variance p + d - (p - d)^2. With weights or a design the error is linearised, and the interval uses
     n* = variance / error^2 answers, times (z / t)^2 with t on units minus strata (after Korn & Graubard 1998).
     Where all answer alike n* is Kish's effective n. Intervals are cut at -100 and 100.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> finding = cx.nps(study.responses, score="recommend", wave="wave", **study.survey_design)
+    >>> finding.tidy()[["wave", "estimate", "conf_low", "conf_high", "n"]].round(1)
+         wave  estimate  conf_low  conf_high    n
+    0  2024Q1      22.0      14.7       29.1  523
+    1  2024Q2      26.5      19.4       33.3  559
+    2  2024Q3      15.7       8.3       22.9  522
+    3  2024Q4      26.7      19.6       33.4  567
     """
     design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
     require_options(

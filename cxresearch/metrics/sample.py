@@ -96,6 +96,12 @@ def plan_sample(
     Notes
     -----
     s^2 = p + d - (p - d)^2. Margin m: n = (z / m)^2 s^2. Difference D: n = 2 s^2 (z + z_power)^2 / D^2 in each group.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> print(cx.plan_sample(promoters=0.4, detractors=0.2, margin=5))
+    861 answers give a 95 % interval of about ±5.0 points if 40 % are promoters and 20 % ...
     """
     require_share("confidence", confidence)
     require_share("power", power)

@@ -61,6 +61,13 @@ def top_box(
     -----
     With weights or a design Wilson's interval uses n* = p (1 - p) / error^2, times (z / t)^2. Top boxes of scales of
     different length are not comparable.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.top_box(study.responses, item="satisfaction", threshold=6, **study.survey_design))
+    Overall satisfaction: share answering 6 or above on 1–7 36.0 % (95 % interval 33.7 to 38.4 ...
     """
     design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
     require_options(responses, item, by, wave, *design.values(), confidence=confidence, min_base=min_base)

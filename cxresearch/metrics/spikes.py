@@ -109,6 +109,14 @@ def answer_spikes(
     log n_a - (log n_{a-1} + log n_{a+1}) / 2, for 10 log n_10 - 2 log n_9 + log n_8 (half added to each count),
     group less rest, with the error of a log odds ratio; one-sided, Holm over groups of 30 answers or more. A spike is a
     question about how answers come about, not a proof.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> finding = cx.answer_spikes(study.responses, score="recommend", by="region", min_base=10)
+    >>> print(finding)
+    recommend by region: no spike at 5, 9 or 10 is established (12 comparisons, Holm, n = 2,171).
     """
     require_options(responses, score, by, confidence=confidence, min_base=min_base)
     scores = recommend_answers(responses, score)

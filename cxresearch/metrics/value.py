@@ -101,6 +101,16 @@ def promoter_value(
     Notes
     -----
     Linearised errors, t intervals; the three differences are corrected by Holm. Which came first is not asked.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> table = study.matched("responses", "customers", keep="latest")
+    >>> print(cx.promoter_value(
+    ...     table, score="recommend", value="revenue", unit=study.currency, **study.survey_design
+    ... ))
+    Mean revenue: promoters 191.2 EUR (n = 676), passives 176.9 EUR (n = 357), detractors 153.0 ...
     """
     design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
     require_options(customers, score, value, *design.values(), confidence=confidence, min_base=min_base)

@@ -79,6 +79,13 @@ def compare_waves(
     s1^2 / (n1 + 3) + s0^2 / (n0 + 3) - 2 cov (Rocks 2016), the covariance linearised over respondents (or clusters)
     that are in both waves. Where exactly the same people answered both waves, unweighted, it is the
     paired difference with t on n - 1.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.compare_waves(study.responses, score="recommend", wave="wave", **study.survey_design))
+    Would recommend us: a change is not established (adjusted p = 0.151); 2024Q3 to 2024Q4: ...
     """
     design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
     require_options(

@@ -67,25 +67,21 @@ def _leaks(national: Mapping, by_report: Mapping[Cell, Mapping], *, hidden: Sequ
     return found
 
 
-def _together(key: tuple[str, str], national: Saved, by_report: Mapping[Cell, Mapping], hidden: Sequence[Cell]) -> Saved:
+def _together(key, national: Saved, by_report: Mapping[Cell, Mapping], hidden: Sequence[Cell]) -> Saved:
     """Return one finding of all reports as one, with a column that says which report; n of the hidden is missing."""
     tables: dict[str, list[pd.DataFrame]] = {}
     totals = []
-    outcome, by = "", None
     for cell, findings in by_report.items():
         saved = findings.get(key)
         seen = saved is not None and cell not in hidden
         totals.append({REPORT: cell.label, "n": saved.total if seen else math.nan})
-        if saved is None:
-            continue
-        outcome, by = saved.outcome, saved.by
-        for file, table in saved.tables.items():
+        for file, table in (saved or national).tables.items():  # a report that is not there hides what the whole shows
             table = _unpooled(table, national.tables.get(file))
             counts = {c: "" for c in COUNTS if c in table.columns and not seen}
             tables.setdefault(file, []).append(table.assign(**{REPORT: cell.label}, **counts))
     whole = {file: pd.concat(parts, ignore_index=True) for file, parts in tables.items()}
     whole["/".join(key)] = pd.DataFrame(totals, columns=[REPORT, "n"])
-    return Saved("reports " + "/".join(key), outcome, by, math.nan, whole)
+    return Saved("reports " + "/".join(key), national.outcome, national.by, math.nan, whole)
 
 
 def _unpooled(table: pd.DataFrame, national: pd.DataFrame | None) -> pd.DataFrame:

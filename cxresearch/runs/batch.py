@@ -124,8 +124,8 @@ def plan_batch(study, *, each=(), whole=False, min_rows=None, report=None, **opt
 def same_batch(batch: BatchPlan, final: Path, *, with_code: bool) -> Path | None:
     """Return the newest whole batch that says, report for report, what this one would say."""
     digest = batch.digested(final.resolve(), {"with_code": with_code}).digest
-    having = ((p, record_of(p)) for p in [final, *runs_on(final.resolve().parent)])
-    return next((p for p, r in having if (r.get("format"), r.get("digest"), r.get("status")) == (BATCH, digest, OK)), None)
+    wanted = {"format": BATCH, "digest": digest, "status": OK}
+    return next((p for p in [final, *runs_on(final.resolve().parent)] if wanted.items() <= _shown(record_of(p))), None)
 
 
 def make_batch(
@@ -354,6 +354,10 @@ def _record(batch: BatchPlan, reports: Sequence[dict], folder: Path, clock: Cloc
 def _times(clock: Clock) -> dict:
     times = {"started": clock.started, "finished": clock.finished}
     return {**{k: v.isoformat(timespec="seconds") for k, v in times.items()}, "seconds": clock.seconds}
+
+
+def _shown(record: dict) -> set:
+    return {(k, record.get(k)) for k in ("format", "digest", "status")}
 
 
 def _matrix(record: dict) -> list | None:

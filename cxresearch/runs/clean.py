@@ -12,7 +12,8 @@ LEFT_OUT = ("papermill", "execution")  # metadata with clocks and paths
 ERROR_MARKER = "papermill-error-cell-tag"
 INJECTED = "injected-parameters"
 BEFORE = r"(^|[^\w/.~…-]|\x1b\[[0-9;]*m)"  # where a path may begin: not within another; after a colour code
-CELL_FILE = re.compile(r"[^\s\"'(]*ipykernel_\d+[/\\]\d+\.py")  # the file name IPython gives a cell: holds a process id
+# The file name IPython gives a cell, which holds a process id. Looked for only where a word begins: lines may be long.
+CELL_FILE = re.compile(r"(?<![^\s\"'(])[^\s\"'(]*ipykernel_\d+[/\\]\d+\.py")
 
 
 @dataclass(frozen=True)

@@ -120,8 +120,8 @@ def trouble_there(files: dict[str, int], package: str) -> str | None:
     return None if package_digest() == package else "runs another version of cxresearch; install the same on both"
 
 
-def execute_there(task: Task, plan: Plan, folder: str, timeout: float, package: str) -> tuple[Outcome, dict[str, bytes]]:
-    """Execute a notebook in a private folder; return its outcome and the files that it left."""
+def execute_there(task: Task, plan: Plan, folder: str, timeout: float, package: str):
+    """Execute a notebook in a private folder; return its outcome, and the files that it left (name -> bytes)."""
     trouble = trouble_there({}, package)
     if trouble:
         raise StudyProblem(f"a worker {trouble}")

@@ -39,7 +39,16 @@ class Made:
 
 
 def make_run(
-    plan: Plan, final: Path, *, timeout=600.0, with_code=False, reproducible=False, jobs=None, tell=None, pool=None, previous=previous_run
+    plan: Plan,
+    final: Path,
+    *,
+    timeout=600.0,
+    with_code=False,
+    reproducible=False,
+    jobs=None,
+    tell=None,
+    pool=None,
+    previous=previous_run,
 ) -> Made:
     """Carry out a plan and return the run.
 

@@ -90,6 +90,13 @@ def simulate_company(*, seed: int, n_customers: int = 2000, waves: int = 4, trut
     Affluence raises both recommend and revenue: without it, a regression of revenue on recommend finds about 1.6
     times the planted `revenue_per_point`. Halo raises all ratings and satisfaction: in a regression, every driver
     takes a part of it, even the magazine, whose weight is zero.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> company = cx.simulate_company(seed=1, n_customers=300)
+    >>> sorted(company.tables)
+    ['costs', 'customers', 'employees', 'interactions', 'responses', 'transactions']
     """
     planted = planted_values(truth)
     _require_whole("seed", seed, 0, None)

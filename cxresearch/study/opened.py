@@ -43,6 +43,15 @@ def open_study(path: str | Path) -> "Study":
         The file is absent or wrong (with line and nearest known key), or a source is absent.
     DataProblem
         ``CXRESEARCH_KEY`` is too short.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> study.column("nps")
+    'recommend'
+    >>> study.waterfall("responses").iloc[0].tolist()
+    ['received', np.int64(2216), np.int64(0), 'responses.csv: 2216 rows']
     """
     path, only = split_reference(path)
     path = path / "study.yml" if path.is_dir() else path

@@ -1,7 +1,6 @@
 """The same shares on a Dask cluster that already runs: one share for each worker, computed by the worker's own engine."""
 
 import os
-from dataclasses import replace
 
 import duckdb
 import pandas as pd
@@ -16,6 +15,7 @@ from cxresearch.transactions.shares import (
     computed,
     first_exact,
     lost_rows,
+    shared_out,
 )
 from cxresearch.transactions.source import opened
 
@@ -31,9 +31,9 @@ def shares_on_cluster(transactions, asked: Asked, scheduler: str) -> Shares:
     with _client(scheduler) as client:
         of = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
         query, received = client.submit(_on_worker, checked, path, asked, path, asked, pure=False).result()
+        queries = client.submit(_on_worker, shared_out, path, asked, query, of, pure=False).result()
 
         def compute(decimals: int) -> list[Share]:
-            queries = [replace(query, share=(i, of)) for i in range(of)]
             return client.gather(
                 [client.submit(_on_worker, computed, path, asked, q, decimals, pure=False) for q in queries]
             )

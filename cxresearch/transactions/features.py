@@ -68,8 +68,8 @@ def behaviour(
     time_zone : str, optional
         Where days and months begin; needed if, and only if, `time` carries a time zone.
     scheduler : str, optional
-        Address of a Dask cluster that runs, such as ``'tcp://10.0.0.5:8786'``: each worker computes the customers whose
-        hash falls in its share, from the same files, which all must reach. `threads` and `memory_limit` are each worker's.
+        Address of a Dask cluster that runs, such as ``'tcp://10.0.0.5:8786'``: each worker computes a share of the
+        customers (by id or its hash) from the same files, which all must reach. `threads` and `memory_limit` are each worker's.
 
     Returns
     -------

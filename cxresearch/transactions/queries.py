@@ -29,7 +29,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked of the rows: one share of the customers, told by their hash, or all of them."""
+    """What is asked of the rows: one share of the customers (number, of how many), or all of them."""
 
     columns: Columns
     period: Window
@@ -40,6 +40,7 @@ class Query:
     drop_negative: bool = False
     distinct: bool = False
     share: tuple[int, int] = (0, 1)
+    bounds: tuple[int, ...] = ()
 
     def rows_sql(self, decimals: int = 6) -> str:
         """Return the common tables `prepared` (canonical columns, one row a row) and `used` (complete, in the window)."""
@@ -72,12 +73,17 @@ class Query:
         )
 
     def _own(self) -> str:
-        """Return the condition for the customers of this share; bounds on the hash cost less than its remainder."""
-        number, of = self.share
-        own = f"hash({quoted(self.columns.customer)})"
-        low, high = 2**64 * number // of, 2**64 * (number + 1) // of
-        bounds = [f"{own} >= {low}"] * (number > 0) + [f"{own} < {high}"] * (number + 1 < of)
-        return f" WHERE {' AND '.join(bounds)}" if bounds else ""
+        """Return the condition for the customers of this share: whole-number ids between bounds, others by their hash.
+
+        The engine skips what lies outside bounds, and its table of ids is as small as the share.
+        """
+        (number, of), own = self.share, quoted(self.columns.customer)
+        edges = list(self.bounds) or [2**64 * k // of for k in range(1, of)]
+        own = own if self.bounds else f"hash({own})"
+        inside = [f"{own} >= {edge}" for edge in edges[:number][-1:]] + [
+            f"{own} < {edge}" for edge in edges[number:][:1]
+        ]
+        return f" WHERE {' AND '.join(inside)}" if inside else ""
 
     def _optional(self) -> list[str]:
         roles = ("basket", "category", "channel", "discount")

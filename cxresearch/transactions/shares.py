@@ -1,4 +1,4 @@
-"""The customers shared out by a hash of their id: each share is one query that needs nothing from the others."""
+"""The customers shared out by their ids: each share is one query that needs nothing from the others."""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,16 @@ from cxresearch.transactions.queries import (
     waterfall_sql,
 )
 from cxresearch.transactions.rhythm import MANY, rhythm
-from cxresearch.transactions.source import amount_sql, opened, require_fields, require_one_id_type, time_sql
+from cxresearch.transactions.source import (
+    WHOLE,
+    amount_sql,
+    kind,
+    opened,
+    quoted,
+    require_fields,
+    require_one_id_type,
+    time_sql,
+)
 from cxresearch.transactions.windows import Window
 
 MOST_CHANNELS = 20
@@ -117,6 +126,16 @@ def _channels(relation, query: Query) -> tuple[str, ...]:
             f"{query.columns.channel} holds {len(found)} values; shares are given for at most {MOST_CHANNELS} channels, so group them first"
         )
     return tuple(row[0] for row in found)
+
+
+def shared_out(relation, query: Query, of: int) -> list[Query]:
+    """Return one query for each share; of whole-number ids the shares are ranges, about equal by a sample of the rows."""
+    bounds: tuple[int, ...] = ()
+    if of > 1 and kind(relation, query.columns.customer) in WHOLE:
+        at = ", ".join(str(k / of) for k in range(1, of))
+        sample = f"SELECT quantile_disc({quoted(query.columns.customer)}, [{at}]) FROM source USING SAMPLE 2% (system)"
+        bounds = tuple(relation.query("source", sample).fetchall()[0][0] or ())
+    return [replace(query, share=(i, of), bounds=bounds) for i in range(of)]
 
 
 def lost_rows(relation, query: Query) -> tuple[int, ...]:

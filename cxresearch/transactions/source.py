@@ -7,25 +7,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
+import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, nearest
 
 CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 DENSE = 20  # bits: the range of whole-number ids, about four million
-NUMERIC = (
-    "TINYINT",
-    "SMALLINT",
-    "INTEGER",
-    "BIGINT",
-    "HUGEINT",
-    "UTINYINT",
-    "USMALLINT",
-    "UINTEGER",
-    "UBIGINT",
-    "FLOAT",
-    "DOUBLE",
-)
+WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
+NUMERIC = (*WHOLE, "FLOAT", "DOUBLE")
 
 
 @contextmanager
@@ -38,7 +28,8 @@ def opened(transactions, *, threads: int | None, memory_limit: str | None):
         return
     with TemporaryDirectory(prefix="cxresearch-") as spill, _engine(spill, threads, memory_limit) as engine:
         if isinstance(transactions, pd.DataFrame):
-            yield engine.from_df(transactions)
+            backwards = any(_backwards(column) for _, column in transactions.items())
+            yield engine.from_df(transactions.copy() if backwards else transactions)
         else:
             yield _files(engine, os.fspath(transactions))
 
@@ -55,6 +46,13 @@ def _engine(spill: str, threads: int | None, memory_limit: str | None):
         return engine
     except duckdb.Error as problem:
         raise DataProblem(f"threads={threads!r}, memory_limit={memory_limit!r}: {problem}") from None
+
+
+def _backwards(column: pd.Series) -> bool:
+    """Return whether a column is a reversed view, as `table[::-1]` leaves it: the engine cannot read one."""
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        column = column.dt.tz_localize(None)
+    return isinstance(column.dtype, np.dtype) and column.to_numpy().strides[0] < 0
 
 
 def _only_table(connection):

@@ -8,17 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.parse import urlparse
 
 import nbformat
 import pytest
-from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-FLAGS = (
-    "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync"
-).split()
 PATIENCE = 240  # seconds for one notebook on a busy machine
 
 
@@ -40,33 +35,12 @@ def lab(tmp_path_factory):
 
 def _address(log: Path, started) -> str:
     for _ in range(240):
-        found = re.search(r"http://localhost:\d+/lab/tree/notebooks\?token=\w+", log.read_text(errors="replace"))
+        found = re.search(r"http://127.0.0.1:\d+/lab/tree/notebooks\?token=\w+", log.read_text(errors="replace"))
         if found:
             return found.group()
         assert started.poll() is None, log.read_text(errors="replace")
         time.sleep(0.5)
     raise AssertionError(log.read_text(errors="replace"))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(browser):
-    """A fresh page, and what it asked for and complained of."""
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    page = context.new_page()
-    page.asked, page.complaints = [], []
-    page.on("request", lambda request: page.asked.append(request.url))
-    page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    yield page
-    context.close()
 
 
 def run_all(page, address: str, name: str, folder: Path):
@@ -94,19 +68,21 @@ def _title(folder: Path, name: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_run_all_gives_no_error_and_asks_nobody_outside(lab, page, name, tmp_path):
+def test_run_all_gives_no_error_and_asks_nobody_outside(lab, watched, name, tmp_path):
+    seen = watched(width=1400)
+    page = seen.page
     saved = run_all(page, lab[0], name, lab[1])
     outputs = [o for c in saved.cells if c.cell_type == "code" for o in c.outputs]
     assert [o.evalue for o in outputs if o.output_type == "error"] == []
     assert [o.text for o in outputs if o.output_type == "stream" and o.name == "stderr"] == []
-    assert page.complaints == []
-    hosts = {urlparse(url).hostname for url in page.asked if url.startswith(("http", "ws"))}
-    assert hosts <= {"localhost", "127.0.0.1"}
+    assert seen.problems == [] and seen.strangers() == []
     assert page.locator('.jp-Notebook-toolbar, .jp-Toolbar >> text="CX research"').first.is_visible()
     page.screenshot(path=str(Path(os.environ.get("CXRESEARCH_SHOTS", tmp_path), f"lab-{name}.png")))
 
 
-def test_the_board_answers_in_the_browser_and_shows_its_code(lab, page, tmp_path):
+def test_the_board_answers_in_the_browser_and_shows_its_code(lab, watched, tmp_path):
+    seen = watched(width=1400)
+    page = seen.page
     run_all(page, lab[0], "explore", lab[1])
     page.wait_for_selector('button:text-is("Show")', timeout=30_000)
     page.click('button:text-is("Show")')
@@ -114,4 +90,4 @@ def test_the_board_answers_in_the_browser_and_shows_its_code(lab, page, tmp_path
     assert "cx.nps(responses, score='recommend'" in page.locator("textarea").first.input_value()
     page.wait_for_selector(".jp-OutputArea img", timeout=30_000)
     page.screenshot(path=str(Path(os.environ.get("CXRESEARCH_SHOTS", tmp_path), "board.png")))
-    assert page.complaints == []
+    assert seen.problems == [] and seen.strangers() == []
