@@ -17,7 +17,13 @@ TEXT, TITLE = 10, 12  # points: neighbouring steps of the type scale of the page
 
 
 def use_theme() -> None:
-    """Set the house style for matplotlib and seaborn in this process; crisp figures and uncut tables in a notebook."""
+    """Set the house style for matplotlib and seaborn in this process; crisp figures and uncut tables in a notebook.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> cx.use_theme()
+    """
     pd.set_option("display.max_colwidth", None)  # pandas would cut a reason or a limit after 50 characters
     pd.set_option("display.html.use_mathjax", False)  # a label with dollar signs is text, not a formula
     if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:

@@ -1,6 +1,8 @@
 """Documents that list things are held to what stands; commands that they promise are run."""
 
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +72,60 @@ def test_the_readme_papermill_command_runs(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert nbformat.read(command[-1], as_version=4).cells[-1].execution_count
+
+
+# Commands that a test elsewhere runs, or that cannot be run where the tests are.
+RUN_ELSEWHERE = {
+    "make run": "by hand on a clean clone; what it calls is run below",
+    "make test": "runs this",
+    "python3 -m venv .venv": "what `make` does, without its fallback",
+    "conda env create": "conda is not to be had; tests/test_environment.py compares the files",
+    ".venv/bin/papermill": "above",
+    "make lab": "tests/browser/test_lab.py",
+    "cxresearch new survey_2017.csv": "below, on the survey itself",
+    "cxresearch check study.yml": "below, on the survey itself",
+    "cxresearch run study.yml": "tests/test_real_studies.py",
+    ".venv/bin/python -m pytest --nbval": "the second half of `make test`",
+    ".venv/bin/nbdiff": "tests/test_reports.py",
+}
+CALLED = re.compile(r"^(?:\.venv/bin/)?cxresearch (run|compare|verify|sign|deck|schedule) ")
+
+
+def commands() -> list[str]:
+    """Return every line of every shell block of the documents, without its comment."""
+    blocks = [b for d in DOCUMENTS for b in re.findall(r"```sh\n(.*?)```", d.read_text("utf-8"), flags=re.S)]
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return list(dict.fromkeys(line for line in lines if line))
+
+
+def test_every_command_of_the_documents_is_run_by_a_test():
+    left = [c for c in commands() if not CALLED.match(c) and not c.startswith(tuple(RUN_ELSEWHERE))]
+    assert left == []
+
+
+def test_the_commands_on_runs_run_in_the_order_of_the_readme(tmp_path):
+    """In a copy with two quick notebooks; `verify` holds the committed report against the project itself."""
+    for folder in ("data/example", "reports/example"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    for name in ("intake", "effort"):
+        (tmp_path / "notebooks").mkdir(exist_ok=True)
+        shutil.copy(ROOT / "notebooks" / f"{name}.ipynb", tmp_path / "notebooks")
+    tried = [c for c in commands() if CALLED.match(c) and not c.startswith("cxresearch run study.yml")]
+    assert [CALLED.match(c).group(1) for c in tried][:6] == ["run", "run", "compare", "verify", "sign", "deck"]
+    for command in tried:
+        words = [sys.executable, "-m", "cxresearch.cli", *shlex.split(command)[1:]]
+        home = ROOT if "verify" in words else tmp_path
+        done = subprocess.run(words, cwd=home, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
+
+
+def test_the_tutorial_s_first_commands_run_on_an_airport_survey(shared, tmp_path):
+    years = [shared / "data" / "airport" / f"survey_{year}.csv" for year in (2017, 2018)]
+    new = [sys.executable, "-m", "cxresearch.cli", "new", *map(str, years), "--out", str(tmp_path / "study.yml")]
+    assert subprocess.run(new, capture_output=True, text=True).returncode == 0
+    check = [sys.executable, "-m", "cxresearch.cli", "check", str(tmp_path / "study.yml")]
+    checked = subprocess.run(check, capture_output=True, text=True)
+    assert checked.returncode == 2 and "confirmed" in checked.stdout
 
 
 def test_the_architecture_table_lists_the_modules():

@@ -69,12 +69,12 @@ CASES = {
     ],
     "computes": [
         "from sklearn.cluster import KMeans\nimport numpy as np\nrng = np.random.default_rng(1)\n"
-        "KMeans(3, n_init=2, random_state=0).fit(rng.normal(size=(500, 3))).inertia_.round(6)",
+        "round(KMeans(3, n_init=2, random_state=0).fit(rng.normal(size=(500, 3))).inertia_, 6)",
         "import duckdb\nduckdb.sql('select 42 as x').fetchall()",
         "from multiprocessing import get_context\nimport math\n"
         "with get_context('fork').Pool(2) as p:\n    print(p.map(math.sqrt, [1, 4, 9]))",
         "import subprocess\nsubprocess.run(['true']).returncode",
-        "import threading\nthreading.Thread(target=lambda: time.sleep(600)).start()\nimport time",
+        "import threading, time\nthreading.Thread(target=lambda: time.sleep(600)).start()",
     ],
     "looks": [
         "import os, sys, signal\n[os.environ.get(k) for k in ('TERM', 'MPLBACKEND', 'PYTHONHASHSEED', 'PAGER')]",
@@ -197,7 +197,7 @@ def test_what_programs_and_c_print_is_an_output_in_the_order_printed(plan_of, tm
 
 
 def test_fifty_megabytes_of_print_arrive_whole(plan_of, tmp_path, warm):
-    cell = "for i in range(500):\n    print('x' * 99_999)"
+    cell = "for i in range(500_000):\n    print('x' * 99)"
     plan = plan_of(n=[cell])
     work = tmp_path / "work"
     work.mkdir()
@@ -207,9 +207,9 @@ def test_fifty_megabytes_of_print_arrive_whole(plan_of, tmp_path, warm):
 
 def test_a_working_folder_that_is_gone_fails_nothing_but_its_notebook(plan_of, tmp_path, warm):
     away = "import os, shutil\nos.makedirs('sub'); os.chdir('sub'); os.rmdir('../sub')\nprint('still')"
-    plan = plan_of(a=[away, "os.path.exists('.')"], b=["1"])
+    plan = plan_of(a=[away, "1"], b=["1"])
     gone, other = make_run(plan, tmp_path / "run", pool=warm).outcomes
-    assert texts(gone) == ["still\n", "False"] and other.status == "ok"
+    assert texts(gone) == ["still\n", "1"] and other.status == "ok"
 
 
 SLEEPS = "import os, time\nprint('so far')\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)"
@@ -251,11 +251,11 @@ def test_what_a_slow_cell_printed_is_kept(plan_of, tmp_path, warm):
 
 
 def test_memory_has_the_limit_of_the_pool(plan_of, tmp_path):
-    plan = plan_of(n=["import numpy as np\nx = np.ones(2**28)"])  # 2 GiB
+    plan = plan_of(n=["import numpy as np\nx = np.ones(2**29)"])  # 4 GiB
     for forked in (True, False):
         with Pool(1, forked=forked, memory=3 * 2**30) as pool:
             (outcome,) = make_run(plan, tmp_path / f"run-{forked}", pool=pool).outcomes
-        assert outcome.status == "failed" and "Unable to allocate 2.00 GiB" in outcome.reason, outcome.reason
+        assert outcome.status == "failed" and "Unable to allocate 4.00 GiB" in outcome.reason, outcome.reason
 
 
 def test_when_the_process_to_fork_ends_the_others_run_in_kernels_and_the_record_says_why(plan_of, tmp_path):

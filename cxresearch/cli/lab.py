@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from cxresearch.progress import WANTED
+
 KERNEL = {
     "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
     "display_name": "CX research",
@@ -14,7 +16,6 @@ KERNEL = {
     "metadata": {"debugger": True},
 }
 NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
-PROGRESS = "CXRESEARCH_PROGRESS"
 
 
 def add_lab(commands) -> None:
@@ -60,4 +61,4 @@ def _environment(place: Path) -> dict[str, str]:
         return os.pathsep.join(filter(None, [str(place / folder), os.environ.get(variable)]))
 
     paths = {"JUPYTER_PATH": first("JUPYTER_PATH", "data"), "JUPYTER_CONFIG_PATH": first("JUPYTER_CONFIG_PATH", "config")}
-    return {**os.environ, **paths, PROGRESS: "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **paths, WANTED: "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -27,9 +27,10 @@ class Places:
         """Return `text` with these folders, the project's, Python's and the user's home named without their place."""
         words = {self.folder: ".", self.study.parent: STUDY, Path(cxresearch.__file__).parents[1]: "…"}
         words |= {Path(sys.prefix): "…", Path.home(): "~"}
-        text = CELL_FILE.sub("cell", text)
+        if "ipykernel_" in text:  # a plain search first: outputs may be long
+            text = CELL_FILE.sub("cell", text)
         for path, word in words.items():
-            if len(path.parts) > 1:  # a home of "/" would turn every path
+            if len(path.parts) > 1 and str(path) in text:  # a home of "/" would turn every path
                 text = re.sub(rf"{BEFORE}{re.escape(str(path))}(?![\w-])", rf"\g<1>{word}", text)
         return text
 

@@ -127,6 +127,25 @@ def segment_migration(
     ------
     DataProblem
         If a customer appears twice in a wave, or the waves share too few.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> company = cx.simulate_company(seed=1, n_customers=400)
+    >>> behaved = cx.behaviour(
+    ...     company.tables["transactions"], customer="customer_id", time="paid_at", amount="amount",
+    ...     until="2025-01-01"
+    ... )
+    >>> features = ["recency_days", "frequency", "monetary"]
+    >>> earlier = cx.behaviour(
+    ...     company.tables["transactions"], customer="customer_id", time="paid_at", amount="amount",
+    ...     until="2024-07-01"
+    ... )
+    >>> segments = cx.segment_customers(
+    ...     behaved, features=features, n_segments=2, n_starts=5, n_boot=10, seed=1
+    ... )
+    >>> print(cx.segment_migration(earlier, behaved, segmentation=segments, customer="customer_id"))
+    Of 384 customers seen in both waves 68 % stayed in their segment (kappa 0.20); ...
     """
     _require_one_row_each(before, after, segmentation, customer)
     earlier, later = (segmentation.augment(t)[[customer, "segment"]].dropna() for t in (before, after))

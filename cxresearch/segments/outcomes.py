@@ -107,6 +107,22 @@ def compare_segments(
         If the outcome is a feature, not numeric, or segments overlap too much to be corrected.
     TooFewRespondents
         For fewer than `min_rows` complete rows.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> company = cx.simulate_company(seed=1, n_customers=400)
+    >>> behaved = cx.behaviour(
+    ...     company.tables["transactions"], customer="customer_id", time="paid_at", amount="amount",
+    ...     until="2025-01-01"
+    ... )
+    >>> features = ["recency_days", "frequency", "monetary"]
+    >>> segments = cx.segment_customers(
+    ...     behaved, features=features, n_segments=2, n_starts=5, n_boot=10, seed=1
+    ... )
+    >>> spent = behaved.merge(company.tables["customers"][["customer_id", "spend_2025"]], on="customer_id")
+    >>> print(cx.compare_segments(spent, segmentation=segments, outcome="spend_2025"))
+    spend_2025 differs between segments (p = 0.001, 400 customers, corrected for ...
     """
     require_columns(customers, outcome, *segmentation.features)
     require_choice("measure", measure, MEASURES)

@@ -79,6 +79,23 @@ def segment_customers(
         For unknown or non-numeric features, constant ones, two that hold the same information, or a bad option.
     TooFewRespondents
         For fewer than `min_rows` complete rows, or fewer distinct customers than segments.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> company = cx.simulate_company(seed=1, n_customers=400)
+    >>> behaved = cx.behaviour(
+    ...     company.tables["transactions"], customer="customer_id", time="paid_at", amount="amount",
+    ...     until="2025-01-01"
+    ... )
+    >>> features = ["recency_days", "frequency", "monetary"]
+    >>> segments = cx.segment_customers(
+    ...     behaved, features=features, n_segments=2, n_starts=5, n_boot=10, seed=1
+    ... )
+    >>> segments.tidy()[["segment", "n"]]
+      segment    n
+    0      S1  287
+    1      S2  113
     """
     if not isinstance(n_segments, (int, np.integer)) or n_segments < 2:
         raise DataProblem(

@@ -116,6 +116,21 @@ def profile_segments(
         For unknown variables, one that is a feature, or one with a single value.
     TooFewRespondents
         For fewer than `min_rows` customers in a segment of whom some variable is known.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> company = cx.simulate_company(seed=1, n_customers=400)
+    >>> behaved = cx.behaviour(
+    ...     company.tables["transactions"], customer="customer_id", time="paid_at", amount="amount",
+    ...     until="2025-01-01"
+    ... )
+    >>> features = ["recency_days", "frequency", "monetary"]
+    >>> segments = cx.segment_customers(
+    ...     behaved, features=features, n_segments=2, n_starts=5, n_boot=10, seed=1
+    ... )
+    >>> print(cx.profile_segments(behaved, segmentation=segments, variables=["basket_mean"]))
+    No difference between segments is established in basket_mean (400 customers). The features ...
     """
     require_share("confidence", confidence)
     variables = _checked(customers, segmentation, variables)

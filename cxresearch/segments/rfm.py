@@ -43,6 +43,17 @@ def rfm_cells(
     ------
     DataProblem
         For unknown columns, text, fewer than two bins, or cut-offs that lack a variable.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> company = cx.simulate_company(seed=1, n_customers=400)
+    >>> behaved = cx.behaviour(
+    ...     company.tables["transactions"], customer="customer_id", time="paid_at", amount="amount",
+    ...     until="2025-01-01"
+    ... )
+    >>> sorted(set(cx.rfm_cells(behaved)) - set(behaved))
+    ['cell', 'f', 'm', 'r']
     """
     columns = {"r": recency, "f": frequency, "m": monetary}
     require_columns(customers, *columns.values())

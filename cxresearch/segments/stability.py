@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from cxresearch.progress import progress
+
 SAME = 0.95  # lowest Jaccard similarity between the segments of two solutions that count as one
 
 
@@ -21,7 +23,7 @@ def in_threads(task, jobs: list) -> list:
     """
     workers = max(1, min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, len(jobs)))
     with ThreadPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as pool:
-        return list(pool.map(task, jobs))
+        return list(progress(pool.map(task, jobs), what="resamples", total=len(jobs)))
 
 
 def jaccard(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:

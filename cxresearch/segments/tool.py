@@ -128,6 +128,22 @@ def typing_tool(
         For more than eight items, or constant or repeated ones.
     TooFewRespondents
         For fewer than `min_rows` complete rows, or a segment smaller than the number of folds.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> company = cx.simulate_company(seed=1, n_customers=400)
+    >>> behaved = cx.behaviour(
+    ...     company.tables["transactions"], customer="customer_id", time="paid_at", amount="amount",
+    ...     until="2025-01-01"
+    ... )
+    >>> features = ["recency_days", "frequency", "monetary"]
+    >>> segments = cx.segment_customers(
+    ...     behaved, features=features, n_segments=2, n_starts=5, n_boot=10, seed=1
+    ... )
+    >>> tool = cx.typing_tool(behaved, segmentation=segments, items=["recency_days", "frequency"], seed=1)
+    >>> print(tool)
+    From 2 items 99 % of 400 customers are assigned to their segment out of sample (always ...
     """
     items = tuple(items)
     require_columns(customers, *items, *segmentation.features)
@@ -163,6 +179,22 @@ def assign_segments(customers: pd.DataFrame, tool) -> pd.DataFrame:
     -------
     DataFrame
         `segment` is ``'unclassified'`` where the largest `probability` is under the tool's floor.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> company = cx.simulate_company(seed=1, n_customers=400)
+    >>> behaved = cx.behaviour(
+    ...     company.tables["transactions"], customer="customer_id", time="paid_at", amount="amount",
+    ...     until="2025-01-01"
+    ... )
+    >>> features = ["recency_days", "frequency", "monetary"]
+    >>> segments = cx.segment_customers(
+    ...     behaved, features=features, n_segments=2, n_starts=5, n_boot=10, seed=1
+    ... )
+    >>> tool = cx.typing_tool(behaved, segmentation=segments, items=["recency_days", "frequency"], seed=1)
+    >>> cx.assign_segments(behaved, tool)["segment"].value_counts().index.tolist()
+    ['S1', 'S2', 'unclassified']
     """
     scorer = tool.scorer if isinstance(tool, TypingTool) else _read(tool)
     require_columns(customers, *scorer.items)

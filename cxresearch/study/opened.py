@@ -1,7 +1,7 @@
 """An opened study: its tables, roles, labels and design, in the words that notebooks use."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +19,7 @@ from cxresearch.study.parse import read_study_file
 from cxresearch.study.parts import Parts, declared_columns
 from cxresearch.study.personal import guarded, id_columns, text_columns
 from cxresearch.study.places import find_files, names_in
-from cxresearch.study.retention import overdue, too_old
+from cxresearch.study.retention import overdue, stale
 from cxresearch.study.schema import TABLES, Report, StudyFile, Table
 from cxresearch.study.shared import lent_table
 from cxresearch.study.tables import Loaded, load_table
@@ -93,9 +93,8 @@ class Study(Parts):
         self._files = files
         self._key = study_key(self.title)
         self._loaded: dict[str, Loaded] = {}
+        self._whole, self._lost = self, {}  # of a part: the study that it is of, and the tables it cannot have
         self.only: Only = ()
-        self._lost: dict[str, str] = {}
-        self._whole: Study = self
         self._guarded: dict[str, pd.DataFrame] = {}
         self._matched: dict[str, Waterfall] = {}
 
@@ -110,11 +109,9 @@ class Study(Parts):
     def require_fresh(self, *, now: datetime | None = None) -> None:
         """Raise `StudyProblem` if a file is older than the ``max_age`` of its table at `now` (by default, now)."""
         problems = [
-            self._document.problem(("tables", name, "max_age"), f"{path.name} {why}; fetch it again, or raise max_age")
+            self._document.problem(("tables", name, "max_age"), why)
             for name, table in self._declared.items()
-            if table.max_age
-            for path in self._files_of(name)
-            if (why := too_old(datetime.fromtimestamp(path.stat().st_mtime, UTC), table.max_age, now or datetime.now(UTC)))
+            for why in stale(self._files_of(name), table.max_age, now)
         ]
         if problems:
             raise StudyProblem("\n".join(problems))

@@ -1,7 +1,9 @@
 """How long the data of a study may be used, and how old they may be."""
 
 import re
-from datetime import date, datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 from cxresearch.findings import number
 
@@ -31,6 +33,14 @@ def as_time(age: str) -> timedelta:
     """Return how long ``3 days`` is."""
     count, unit = AGE.fullmatch(age.strip()).groups()
     return timedelta(**{f"{unit}s": int(count)})
+
+
+def stale(files: Iterable[Path], max_age: str | None, now: datetime | None) -> Iterator[str]:
+    """Yield what is to be said of each file that is older than `max_age`; nothing where there is none."""
+    for path in files if max_age else ():
+        changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        if why := too_old(changed, max_age, now or datetime.now(UTC)):
+            yield f"{path.name} {why}; fetch it again, or raise max_age"
 
 
 def too_old(changed: datetime, max_age: str, now: datetime) -> str | None:

@@ -28,7 +28,18 @@ LABELS = {
 
 
 def behaviour_labels(behaviour: pd.DataFrame) -> dict[str, str]:
-    """Return words for the columns of a table of behaviour, as `labels=` of an analysis."""
+    """Return words for the columns of a table of behaviour, as `labels=` of an analysis.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> table = cx.behaviour(
+    ...     "data/example/transactions.csv", customer="customer_id", time="paid_at", amount="amount",
+    ...     until="2025-01-01"
+    ... )
+    >>> cx.behaviour_labels(table)["recency_days"]
+    'days since the last purchase'
+    """
     channels = {
         c: f"share bought by {c.removeprefix('channel_').removesuffix('_share')}"
         for c in behaviour.columns
@@ -41,6 +52,13 @@ def transaction_columns(transactions: pd.DataFrame) -> dict[str, str]:
     """Return the optional columns of `behaviour` that `transactions` has under the same name.
 
     Of basket, category, channel and discount; ``behaviour(..., **transaction_columns(transactions))`` uses them.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> cx.transaction_columns(study.transactions)
+    {'category': 'category', 'channel': 'channel', 'discount': 'discount'}
     """
     return {name: name for name in OPTIONAL if name in transactions.columns}
 
@@ -52,6 +70,22 @@ def behaviour_waterfall(behaviour: pd.DataFrame) -> pd.DataFrame:
     ------
     DataProblem
         If the table has lost its record, which joins and files do not keep.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> table = cx.behaviour(
+    ...     "data/example/transactions.csv", customer="customer_id", time="paid_at", amount="amount",
+    ...     until="2025-01-01"
+    ... )
+    >>> cx.behaviour_waterfall(table)
+               step   rows  removed                           reason
+    0      received  22463        0
+    1  deduplicated  22463        0
+    2      complete  22463        0
+    3  before until  15875     6588  at or after 2025-01-01 00:00:00
+    4     in window  15875        0
+    5          used  15875        0
     """
     if "waterfall" not in behaviour.attrs:
         raise DataProblem(
@@ -65,6 +99,16 @@ def behaviour_features(behaviour: pd.DataFrame) -> list[str]:
 
     Recency, frequency, mean basket, returns, discounts, and the channel share that varies most. Left out are money in
     all (frequency times basket) and breadth (which grows with frequency).
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> table = cx.behaviour(
+    ...     "data/example/transactions.csv", customer="customer_id", time="paid_at", amount="amount",
+    ...     until="2025-01-01"
+    ... )
+    >>> cx.behaviour_features(table)[:3]
+    ['recency_days', 'frequency', 'basket_mean']
     """
     channels = [c for c in behaviour.columns if c.startswith("channel_")]
     widest = [max(channels, key=lambda c: behaviour[c].std())] if channels else []

@@ -47,6 +47,16 @@ def add_contacts(
     DataProblem
         For unknown columns, times as in `behaviour`, customers that repeat, a window other than that of `behaviour`, and
         names in `digital` that no contact has.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> observed = {"until": "2025-01-01", "window": "12 months", "customer": "customer", "time": "time"}
+    >>> table = cx.behaviour(study.transactions, amount="amount", **observed)
+    >>> asked = cx.add_contacts(table, study.interactions, channel="channel", digital=["email"], **observed)
+    >>> sorted(set(asked) - set(table))
+    ['contact_share', 'contacts', 'digital_share']
     """
     require_columns(behaviour, customer, "frequency", where="the table of behaviour")
     if behaviour[customer].duplicated().any():

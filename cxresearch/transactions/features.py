@@ -98,6 +98,18 @@ def behaviour(
         For unknown columns or options, text that is not a number or a date, ids of mixed type, an unnamed time zone,
         an empty window, negative or duplicated rows declared as errors, amounts too large to add exactly, and a
         scheduler that does not answer or is given a table instead of files.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> table = cx.behaviour(
+    ...     "data/example/transactions.csv", customer="customer_id", time="paid_at", amount="amount",
+    ...     until="2025-01-01"
+    ... )
+    >>> table[["frequency", "monetary"]].head(2)
+       frequency  monetary
+    0         14    480.12
+    1          3     98.65
     """
     for name, value, choices in (
         ("negative", negative, ("returns", "drop", "error")),
@@ -137,10 +149,7 @@ def behaviour(
 
 def _assembled(asked: Asked, shares: Shares) -> pd.DataFrame:
     """Return the table of all customers, or refuse it; the same however the customers were shared out."""
-    table = shares.parts[0].table
-    if len(shares.parts) > 1:
-        table = pd.concat([s.table for s in shares.parts if len(s.table)] or [table])
-        table = table.sort_values("customer", kind="stable", ignore_index=True)
+    table = _together([s.table for s in shares.parts if len(s.table)] or [shares.parts[0].table])
     steps = _waterfall(asked, shares)
     found = [s.repeated for s in shares.parts]
     repeated = None if None in found else sum(found)
@@ -158,6 +167,17 @@ def _assembled(asked: Asked, shares: Shares) -> pd.DataFrame:
     table = table.drop(columns=dropped).rename(columns={"customer": asked.customer})
     table.attrs = record
     return table
+
+
+def _together(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return the shares as one table by customer; takes them apart column by column, so that memory holds them once."""
+    if len(tables) == 1:
+        return tables[0]
+    columns = {name: pd.concat([t.pop(name) for t in tables], ignore_index=True) for name in list(tables[0])}
+    table = pd.DataFrame(columns, copy=False)
+    if table["customer"].is_monotonic_increasing:
+        return table
+    return table.sort_values("customer", kind="stable", ignore_index=True)
 
 
 def _waterfall(asked: Asked, shares: Shares) -> list[dict]:

@@ -22,6 +22,14 @@ def window_halves(transactions: pd.DataFrame, *, until, window, time: str = "tim
     ------
     DataProblem
         If the window is shorter than two days.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> earlier, later = cx.window_halves(study.transactions, until="2025-01-01", window="12 months")
+    >>> earlier["until"] == later["until"]
+    False
     """
     require_columns(transactions, time)
     whole = as_window(until, window)

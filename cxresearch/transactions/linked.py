@@ -83,6 +83,17 @@ def link_revenue(
     -----
     UserWarning
         If the window after the answer is shorter than half of the times between a customer's purchases.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> linked = cx.link_revenue(
+    ...     study.responses, study.transactions, customer="customer", asked="asked_on", time="time",
+    ...     amount="amount", before="90 days", after="90 days"
+    ... )
+    >>> linked.waterfall["rows"].tolist()
+    [2213, 2213, 2204, 2204]
     """
     require_columns(responses, customer, asked, where="responses")
     taken = [c for c in ADDED if c in responses.columns]

@@ -19,8 +19,10 @@ from cxresearch.transactions.queries import (
 )
 from cxresearch.transactions.rhythm import MANY, rhythm
 from cxresearch.transactions.source import (
+    DENSE,
     WHOLE,
     amount_sql,
+    is_parquet,
     kind,
     opened,
     quoted,
@@ -32,6 +34,7 @@ from cxresearch.transactions.windows import Window
 
 MOST_CHANNELS = 20
 NONE_LOST = (0,) * 5
+MANY_ROWS, MOST_PASSES = 15_000_000, 8
 STEPS = (6, 2, 0)  # decimals that amounts are added in; fewer only where a customer's sum would not be exact
 
 
@@ -79,8 +82,26 @@ def shares_here(transactions, asked: Asked) -> Shares:
     """Return all customers as one share."""
     with opened(transactions, threads=asked.threads, memory_limit=asked.memory_limit) as relation:
         query, received = checked(relation, transactions, asked)
-        parts = first_exact(lambda decimals: [computed(relation, query, decimals)])
-        return Shares(parts, received, lost_rows(relation, query) if parts[0].used != received else NONE_LOST)
+        queries = _passes(relation, query, received) if is_parquet(transactions) else [query]
+        parts = first_exact(lambda decimals: [computed(relation, q, decimals) for q in queries])
+        whole = sum(p.used for p in parts) == received
+        return Shares(parts, received, NONE_LOST if whole else lost_rows(relation, query))
+
+
+def _passes(relation, query: Query, received: int) -> list[Query]:
+    """Return ranges of whole-number ids to go through one after another, where one table of all would be large.
+
+    A pass reads the files again, which costs less than a table that neither the processor's cache nor a small memory holds.
+    """
+    if received < MANY_ROWS or kind(relation, query.columns.customer) not in WHOLE:
+        return [query]
+    c = quoted(query.columns.customer)
+    low, high = relation.query("source", f"SELECT min({c}), max({c}) FROM source").fetchall()[0]
+    of = 1 if low is None else -(-(high - low + 1) // 2**DENSE)
+    if of > MOST_PASSES:
+        return [query]
+    bounds = tuple(low + (high - low + 1) * k // of for k in range(1, of))
+    return [replace(query, share=(i, of), bounds=bounds) for i in range(of)]
 
 
 def first_exact(compute) -> list[Share]:

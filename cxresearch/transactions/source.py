@@ -13,7 +13,7 @@ import pandas as pd
 from cxresearch.errors import DataProblem, nearest
 
 CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
-DENSE = 20  # bits: the range of whole-number ids, about four million
+DENSE = 20  # bits: the range of whole-number ids, about a million
 WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 NUMERIC = (*WHOLE, "FLOAT", "DOUBLE")
 
@@ -69,11 +69,7 @@ def _only_table(connection):
 
 def _files(engine, path: str):
     """Return the relation over a file, a glob or a folder of Parquet (partitioned or not) or CSV."""
-    pattern = path
-    if Path(path).is_dir():
-        pattern = next((p for p in (f"{path}/**/*.parquet", f"{path}/**/*.csv") if glob.glob(p, recursive=True)), "")
-    elif not glob.glob(path, recursive=True):
-        pattern = ""
+    pattern = _pattern(path)
     if not pattern:
         raise DataProblem(f"{path}: no Parquet or CSV file found")
     try:
@@ -82,6 +78,20 @@ def _files(engine, path: str):
         return engine.read_parquet(pattern, hive_partitioning=Path(path).is_dir(), union_by_name=True)
     except duckdb.Error as problem:
         raise DataProblem(f"{path}: cannot be read as Parquet or CSV: {str(problem).splitlines()[0]}") from None
+
+
+def _pattern(path: str) -> str:
+    """Return the glob of the files at a path; empty if there are none."""
+    if Path(path).is_dir():
+        both = (f"{path}/**/*.parquet", f"{path}/**/*.csv")
+        return next((p for p in both if glob.glob(p, recursive=True)), "")
+    return path if glob.glob(path, recursive=True) else ""
+
+
+def is_parquet(transactions) -> bool:
+    """Return whether transactions are Parquet files, which are cheap to read again."""
+    path = isinstance(transactions, str | os.PathLike)
+    return path and not _pattern(os.fspath(transactions)).lower().endswith(CSV)
 
 
 def quoted(name: str) -> str:

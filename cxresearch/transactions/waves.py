@@ -38,6 +38,13 @@ def link_waves(
     ------
     DataProblem
         As `link_revenue`.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> cx.link_waves(study).waterfall.columns.tolist()
+    ['step', 'rows', 'removed', 'reason']
     """
     needs = {"tables": ["responses"], "roles": ["customer", "wave", "asked_at"]}
     lacks = study.lacks(needs) or study.lacks({"tables": ["transactions"]})

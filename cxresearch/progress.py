@@ -1,0 +1,29 @@
+"""A bar on long steps, for somebody who waits: in a JupyterLab that `cxresearch lab` opened, and nowhere else.
+
+A report must not hold a bar, and must not differ by how long a step took.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+
+WANTED = "CXRESEARCH_PROGRESS"
+
+
+def progress(steps: Iterable, *, what: str, total: int | None = None) -> Iterator:
+    """Yield the steps, behind a bar that goes away at the end if somebody waits.
+
+    Parameters
+    ----------
+    steps
+        What is iterated over.
+    what
+        Words beside the bar.
+    total
+        Number of steps, where `steps` does not tell.
+    """
+    if not os.environ.get(WANTED):
+        yield from steps
+        return
+    from tqdm.auto import tqdm
+
+    yield from tqdm(steps, desc=what, total=total, leave=False, delay=0.5)
