@@ -54,6 +54,12 @@ GLOSSARY: dict[str, Column] = {
     "n": Column("n", "rows behind the estimate", 0),
     "n_effective": Column("Effective n", "rows of equal weight that would be as precise", 0),
     "method": Column("Method", "how it was computed"),
+    "centre": Column(
+        "Centre", "what values are held against: the score of the baseline waves, points; a feature's middle"
+    ),
+    "confidence": Column("Confidence", "nominal coverage of the intervals", 2),
+    "established": Column("Established", "whether the headline stands: beyond chance, and nothing forbids it"),
+    "measure": Column("Measure", "what is measured: which R² is divided, a mean, a score"),
     "check": Column("Check", "what was asked of the data or the fit"),
     "value": Column("Value", "what was found"),
     "limit": Column("Limit", "what was required"),

@@ -309,7 +309,7 @@ def test_only_a_whole_notebook_leaves_findings(faulty):
     _, made, _ = faulty
     assert [p.name for p in (made.folder / "findings").iterdir()] == ["answer"]
     assert {p.name for p in made.folder.iterdir()} == {
-        *("findings", "index.html", "run.json"),
+        *("findings", "README.md", "index.html", "run.json"),
         *(f"{n}.{kind}" for n in ("answer", "killed", "leaves", "raises", ODD) for kind in ("html", "ipynb")),
     }
 
@@ -433,7 +433,7 @@ def twice(tmp_path_factory):
 def test_two_reproducible_runs_are_the_same_byte_for_byte(twice):
     _, (one, two) = twice
     compared = filecmp.dircmp(one, two)
-    assert tree(one) == tree(two) and len(tree(one)) == 6 and not compared.left_only
+    assert tree(one) == tree(two) and len(tree(one)) == 7 and not compared.left_only
     record = json.loads((one / "run.json").read_text(encoding="utf-8"))
     assert not {"started", "finished", "seconds", "git_commit"} & {*record, *record["notebooks"][0]}
 
@@ -449,7 +449,7 @@ def test_a_failed_run_does_not_replace_an_earlier_one_and_a_whole_run_does(twice
     assert tree(final) == before
     write_notebook(tmp_path / "notebooks", "answer", "1")
     assert make_run(plan_of(tmp_path), final).folder == final
-    assert tree(final).keys() == {"answer.html", "answer.ipynb", "index.html", "run.json"}
+    assert tree(final).keys() == {"README.md", "answer.html", "answer.ipynb", "index.html", "run.json"}
     assert sorted(p.name for p in final.parent.iterdir()) == ["run", "run-failed"]
 
 

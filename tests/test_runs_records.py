@@ -165,7 +165,7 @@ def test_a_signed_run_is_not_replaced_by_the_next_into_the_same_folder(runs, cap
     home, first, *_ = runs
     run = shutil.copytree(first, home / "runs" / "kept")
     sign_run(run, name="Ada", note="", now=NOW)
-    assert main(["run", str(home / "study.yml"), "--notebooks", str(home / "notebooks"), "--out", str(run)]) == 2
+    assert main(["run", str(home / "study.yml"), "--notebooks", str(home / "notebooks"), "--out", str(run), "--force"]) == 2
     assert "sign-offs.json, which replacing the run would delete" in capsys.readouterr().err
 
 

@@ -11,7 +11,7 @@ import pytest
 from test_transactions import COLUMNS, refused, sales
 
 from cxresearch.errors import DataProblem
-from cxresearch.transactions import add_contacts, behaviour
+from cxresearch.transactions import add_contacts, behaviour, shares
 from cxresearch.transactions.rhythm import rhythm
 
 UNTIL = {"until": "2024-12-01"}
@@ -55,6 +55,18 @@ def test_shares_by_ranges_of_whole_number_ids_give_the_bytes_of_one_process(clus
     found = behaviour(tmp_path / "sales.parquet", **asked, scheduler=cluster.scheduler_address)
     same(found, behaviour(tmp_path / "sales.parquet", **asked))
     assert found.attrs["waterfall"][2]["removed"] == 1
+
+
+def test_passes_over_ranges_of_ids_give_the_bytes_of_one_pass(tmp_path, monkeypatch):
+    sales(20_000).to_parquet(tmp_path / "sales.parquet")
+    asked = {**COLUMNS, **UNTIL, "channel": "channel"}
+    whole = behaviour(tmp_path / "sales.parquet", **asked)
+    monkeypatch.setattr(shares, "MANY_ROWS", 1000)
+    monkeypatch.setattr(shares, "DENSE", 5)  # 150 customers in ranges of 32
+    ranges = []
+    monkeypatch.setattr(shares, "computed", lambda *a, kept=shares.computed: ranges.append(a[1].share) or kept(*a))
+    same(behaviour(tmp_path / "sales.parquet", **asked), whole)
+    assert ranges == [(i, 5) for i in range(5)]
 
 
 def test_a_worker_killed_midway_changes_nothing(cluster, file):

@@ -214,7 +214,7 @@ class _Progress:
         line = self._report(ended) if isinstance(ended, dict) else self._notebook(ended)
         self.bar.clear()
         print(line, flush=True)
-        self.bar.update()
+        self.bar.update(self.bar.n < self.bar.total)  # a withheld notebook is told twice
 
     def _notebook(self, outcome) -> str:
         seconds = f"{outcome.seconds:5.1f} s" if outcome.notebook is not None else " " * 7

@@ -23,7 +23,6 @@ describe_columns(
     received=("Received", "rows given", 0),
     dropped=("Left out", "rows not used", 0),
     errors=("Errors", "how standard errors were computed"),
-    established=("Established", "whether the interval excludes zero and nothing forbids the headline"),
     explained=("Explained", "share of the Poisson deviance that the score takes beyond the controls (0-1)", 4),
     ratio=("Ratio", "mean revenue of the highest group over the lowest", 3),
     ratio_low=("Ratio low", "lower end of its interval", 3),

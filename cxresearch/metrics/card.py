@@ -32,7 +32,6 @@ describe_columns(
         "n sum w^2 / (sum w)^2: what unequal weights alone would cost; not the design effect of this estimate",
         2,
     ),
-    confidence=("Confidence", "nominal coverage of the intervals", 2),
 )
 
 

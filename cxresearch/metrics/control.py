@@ -29,7 +29,6 @@ SPAN_FACTOR = 1.128  # mean moving range of two normal values, in standard devia
 describe_columns(
     baseline=("Baseline", "waves that set the centre", 0),
     limits=("Limits at", "standard errors from the centre", 1),
-    centre=("Centre", "what values are held against: the score of the baseline waves, points; a feature's middle"),
     limit_low=("Lower limit", "below it a wave is a signal, points", 1),
     limit_high=("Upper limit", "above it a wave is a signal, points", 1),
     signal=("Signal", "beyond limits, run of eight, or none"),

@@ -20,7 +20,10 @@ LIBRARIES = (
     "numpy", "pandas", "pandas.io.formats.style", "scipy.stats", "scipy.optimize", "pyarrow.parquet", "duckdb",
     "yaml", "pydantic", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "matplotlib.backends.backend_agg",
     "seaborn", "sklearn.cluster", "sklearn.linear_model", "sklearn.metrics", "sklearn.mixture",
-    "sklearn.model_selection", "threadpoolctl", "IPython.display",
+    "sklearn.model_selection", "threadpoolctl", "IPython.display", "pyarrow.csv", "pyarrow.pandas_compat",
+    "pandas.core.reshape.reshape", "pandas.io.formats.html", "pandas.io.formats.string", "pandas.io.formats.csvs",
+    "pandas.core.methods.to_dict", "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin",
+    "PIL.PpmImagePlugin", "contourpy", "tornado.platform.asyncio", "cxresearch.privacy.linear",
 )  # fmt: skip
 # Not while warming: polars starts threads when some library asks whether it is there; the debugger takes half a second.
 LEFT_OUT = ("polars", "debugpy")

@@ -160,16 +160,19 @@ def segment_migration(
     errors = _error(before, segmentation), _error(after, segmentation)
     seen = f"{len(both)} of {len(earlier)} and {len(later)}"
     smallest, real = int(counts.sum(axis=1).min()), segmentation.established
+    table = _table(counts, names, confidence, min_base, corrected_moves(counts, *errors))
+    hidden = int(table["n"].isna().sum())
     tested = (
         Check("customers seen in both waves", seen, "all", len(both) == len(earlier) == len(later)),
         Check("smallest earlier segment", smallest, "at least 30", smallest >= 30),
         Check("segments established", "yes" if real else "no", "yes", real),
+        Check("cells hidden by the minimum base", hidden, "0", hidden == 0),
     )
     return SegmentMigration(
         function="segment_migration",
         outcome="segment",
         group=None,
-        table=_table(counts, names, confidence, min_base, corrected_moves(counts, *errors)),
+        table=table,
         summary=_summary(counts, _stayed_if_nobody_moved(before, segmentation), errors, confidence)
         | {"established": real},
         tested=tested,
