@@ -54,7 +54,7 @@ def test_the_finding_answers_every_question(found):
     assert ((table["conf_low"] <= table["estimate"]) & (table["estimate"] <= table["conf_high"])).all()
     assert found.glance()["n"].item() == 1500 and len(found.checks()) > 4
     assert found.tables()["ranks"].groupby("term")["probability"].sum().to_numpy() == pytest.approx(1)
-    assert set(found.tables()) == {"tidy", "methods", "ranks", "differences", "dominance", "diagnostics"}
+    assert set(found.tables()) == {"tidy", "methods", "ranks", "differences", "dominance", "diagnostics", "coefficients"}
     assert found.id == "driver_importance overall"
 
 

@@ -58,6 +58,13 @@ def test_swiss_betasq_pratt_car_relaimpo(swiss, oracles):
     assert weighted["pratt"].sum() == pytest.approx(weighted["car"].sum(), abs=1e-9)
 
 
+def test_swiss_average_coefficients_of_models_of_each_size_relaimpo(swiss, oracles):
+    reference = read(oracles, "swiss_relaimpo_avecoef")
+    ask = dict(outcome="Fertility", drivers=list(reference.index), n_boot=0, seed=None, min_rows=10)
+    found = driver_importance(swiss, **ask).tables()["coefficients"].pivot(index="term", columns="n_entered")["estimate"]
+    np.testing.assert_allclose(found.loc[list(reference.index)], reference, **TIGHT)
+
+
 def test_swiss_commonality_of_31_sets_yhat(swiss, oracles):
     """The part common to a set is an alternating sum of the R² of what is outside it (Nimon & Reio 2011)."""
     drivers = ["Agriculture", "Examination", "Education", "Catholic", "Infant.Mortality"]

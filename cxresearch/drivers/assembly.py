@@ -8,10 +8,11 @@ from cxresearch.drivers.certainty import Certainty
 from cxresearch.drivers.linear import LinearFit, dependent_columns
 from cxresearch.drivers.parts import METHODS
 from cxresearch.drivers.resampling import design_units, ranks
-from cxresearch.drivers.subsets import TOLERANCE, conditional_dominance
+from cxresearch.drivers.subsets import TOLERANCE, average_coefficients, conditional_dominance, unpacked
 from cxresearch.findings import Check, listing, number
 
 DOMINANCE = 15  # terms up to which the dominance table is written
+COEFFICIENTS = 10  # terms up to which all models are solved for their coefficients
 
 
 def importance_table(fit: LinearFit, read: Certainty) -> pd.DataFrame:
@@ -110,6 +111,8 @@ def further_tables(fit: LinearFit, read: Certainty) -> dict[str, pd.DataFrame]:
         )
     if isinstance(fit, LinearFit) and set(fit.terms.sizes) == {1} and not fit.terms.n_always:
         tables["diagnostics"] = _diagnostics(fit)
+        if len(names) <= COEFFICIENTS:
+            tables["coefficients"] = _coefficients(fit)
     if read.pooled is not None:
         tables["imputation"] = read.pooled
     if fit.terms.share_exposed:
@@ -135,6 +138,21 @@ def _diagnostics(fit) -> pd.DataFrame:
             "squared_coefficient": b**2,
             "pratt": b * r,
             "car": (root @ vectors.T @ r) ** 2,
+        }
+    )
+
+
+def _coefficients(fit) -> pd.DataFrame:
+    """Return each driver's mean coefficient, in points of the outcome a point, over the models of each size."""
+    names, columns, weights = fit.terms.names, fit.terms.columns, fit.terms.weights
+    spreads = np.sqrt(np.diag(unpacked(fit.moments.covariances())[0]))
+    spreads = spreads * [_spread(column, weights) for column in columns.T]
+    points = spreads[-1] / np.where(spreads[:-1] > 0, spreads[:-1], np.nan)
+    return pd.DataFrame(
+        {
+            "term": np.repeat(list(names), len(names)),
+            "n_entered": np.tile(np.arange(len(names)), len(names)),
+            "estimate": (average_coefficients(fit.correlation) * points[:, None]).ravel(),
         }
     )
 

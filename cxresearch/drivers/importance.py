@@ -31,7 +31,8 @@ class DriverImportance(Finding):
     `share` (of the terms' joint R², 0-1) with `share_low`, `share_high`; `rank` with the interval of its bootstrap
     draws; Johnson's relative weight as a share; correlation and standardised coefficient; `direction`; the share
     that met the touchpoint. ``tables()`` adds ranks (probability of each), differences (all pairs, intervals that
-    hold together), methods, and where they apply missing, exposure, dominance and diagnostics (Pratt, CAR).
+    hold together), methods, and where they apply missing, exposure, dominance, diagnostics (Pratt, CAR) and
+    coefficients (means over the models of each size, in points of the outcome a point).
     """
 
     tied: tuple[str, ...] = field(default=())

@@ -11,6 +11,7 @@ Azen & Budescu (2003), Psychological Methods 8, 129; Grömping (2006), Journal o
 """
 
 from functools import lru_cache
+from itertools import combinations
 from math import comb, factorial
 
 import numpy as np
@@ -188,6 +189,24 @@ def conditional_dominance(residuals: np.ndarray) -> np.ndarray:
     pairs = np.array([comb(p - 1, s) for s in range(p)])
     gains = (cube.take(0, axis=p - 1 - i) - cube.take(1, axis=p - 1 - i) for i in range(p))
     return np.stack([np.bincount(sizes, g.ravel(), minlength=p) / pairs for g in gains])
+
+
+def average_coefficients(correlation: np.ndarray) -> np.ndarray:
+    """Return each driver's mean standardised coefficient over the models with s other drivers, (p, p), column s.
+
+    All models are solved, those of one size together; `correlation` is (p + 1, p + 1), outcome last (Groemping 2006,
+    Journal of Statistical Software 17(1)). A coefficient that flips its sign between columns is a driver confounded with
+    the others.
+    """
+    p = len(correlation) - 1
+    among, with_outcome, means = correlation[:p, :p], correlation[:p, p], np.empty((p, p))
+    for size in range(1, p + 1):
+        models = np.array(list(combinations(range(p), size)))
+        inverse = np.linalg.pinv(among[models[:, :, None], models[:, None, :]], hermitian=True)
+        fitted = (inverse @ with_outcome[models][..., None])[..., 0]
+        sums = np.bincount(models.ravel(), weights=fitted.ravel(), minlength=p)
+        means[:, size - 1] = sums / comb(p - 1, size - 1)
+    return means
 
 
 def complete_dominance(residuals: np.ndarray) -> np.ndarray:

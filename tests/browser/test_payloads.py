@@ -8,10 +8,13 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from conftest import ROOT
 
 import cxresearch as cx
 from browser.payloads import FORMULAS, notebook, payloads
 from browser.rendered import render_foreign
+from cxresearch.cli import main
 from cxresearch.runs.markup import from_markdown, plain
 
 TEXTS = payloads()
@@ -97,4 +100,29 @@ def test_none_of_a_hundred_texts_changes_or_runs_in_jupyterlab(jupyterlab, watch
     changed = [text for text, skeleton in zip(TEXTS, skeletons[1:]) if skeleton != skeletons[0]]
     assert changed == [] and formulas.count() == 1
     assert seen.page.locator(".jp-CodeCell a[href^='javascript']").count() == 0
+    assert seen.dialogs == [] and seen.strangers() == [] and seen.problems == []
+
+
+def test_a_real_run_of_a_study_full_of_markup_shows_it_as_text(tmp_path, watched):
+    """Title, labels, groups, item keys' words, parameters, folder and file names; from files to pages, through the command."""
+    image, script = "<img src=x onerror=alert(1)>", "<script>alert(1)<"
+    folder = tmp_path / f"{image} $x^2$"
+    folder.mkdir()
+    rows = pd.DataFrame({"who": range(300), script: np.tile([10, 9, 7, 3, 8, 10], 50), "ease": np.tile([1, 4, 7], 100)})
+    rows["place"], rows["said"] = np.tile([image, "javascript:alert(1)", "=1+1"], 100), f"{script}/script>"
+    rows.to_csv(folder / f"{script}.csv", index=False)
+    items = {
+        "recommend": {"column": script, "scale": [0, 10], "role": "nps", "label": image},
+        "ease": {"scale": [1, 7], "role": "ces", "label": f"{script}/script>"},
+        "place": {"role": "demographic", "label": "[x](javascript:alert(1))"},
+        "said": {"role": "verbatim"},
+    }
+    study = {"title": f"{image} & sons", "tables": {"responses": {"source": f"{script}.csv", "id": "who", "items": items}}}
+    (folder / "study.yml").write_text(yaml.safe_dump(study, allow_unicode=True), encoding="utf-8")
+    words = ["run", str(folder / "study.yml"), "--out", str(folder / "run"), "--only", "intake", "effort"]
+    assert main([*words, "--notebooks", str(ROOT / "notebooks")]) == 0
+    seen = watched()
+    for name in ("index", "intake", "effort"):
+        seen.page.goto((folder / "run" / f"{name}.html").as_uri())
+        assert seen.page.locator("script, iframe, img[src=x]").count() == 0 and image in seen.page.inner_text("body")
     assert seen.dialogs == [] and seen.strangers() == [] and seen.problems == []
