@@ -191,7 +191,8 @@ def require_free(final: Path) -> None:
         return
     if not _is_run(final):
         raise StudyProblem(f"{final} is not empty and holds no earlier run; name an empty or a new folder")
-    strangers = sorted({p.name for p in final.iterdir()} - _written_by_run(final))
+    signed = {p.relative_to(final).as_posix() for p in final.glob(f"*/{SIGN_OFFS}")}  # of the reports of a batch
+    strangers = sorted(({p.name for p in final.iterdir()} - _written_by_run(final)) | signed)
     if strangers:
         raise StudyProblem(
             f"{final} holds an earlier run and also {', '.join(strangers)}, which replacing the run would delete; "
@@ -212,7 +213,7 @@ def _is_run(folder: Path) -> bool:
 
 def _written_by_run(folder: Path) -> set[str]:
     record = _record(folder)
-    ours = {RECORD, INDEX, GUIDE, LOG, SIGN_OFFS, *LEFT_BY_OTHERS}
+    ours = {RECORD, INDEX, GUIDE, LOG, *LEFT_BY_OTHERS}
     if record["format"] == BATCH:
         return {*ours, *(report["folder"] for report in record["reports"])}
     names = [notebook["name"] for notebook in record["notebooks"]]

@@ -15,9 +15,8 @@ from pathlib import Path
 
 from cxresearch.errors import StudyProblem
 from cxresearch.runs.compare import read_run
-from cxresearch.runs.folder import FAILED, INDEX
+from cxresearch.runs.folder import FAILED, INDEX, SIGN_OFFS
 
-SIGN_OFFS = "sign-offs.json"
 START, END = "<!-- sign-offs -->", "<!-- end of sign-offs -->"
 BLOCK = re.compile(f"{START}.*?{END}\n?", re.S)
 

@@ -54,7 +54,10 @@ def run_all(page, address: str, name: str, folder: Path):
     for _ in range(PATIENCE):
         page.wait_for_timeout(1000)
         page.keyboard.press("Control+s")
-        saved = nbformat.read(folder / f"{name}.ipynb", as_version=4)
+        try:
+            saved = nbformat.read(folder / f"{name}.ipynb", as_version=4)
+        except nbformat.reader.NotJSONError:
+            continue  # JupyterLab is writing it
         code = [c for c in saved.cells if c.cell_type == "code"]
         if all(c.execution_count for c in code) or any(o.output_type == "error" for c in code for o in c.outputs):
             page.wait_for_timeout(500)
