@@ -91,12 +91,24 @@ class MadeBatch:
         return all(r["status"] != FAILED for r in self.reports)
 
 
-def plan_batch(study, *, each=(), whole=False, min_rows=None, report=None, **options) -> BatchPlan:
+def plan_batch(
+    study,
+    *,
+    each=(),
+    whole=False,
+    min_rows=None,
+    report=None,
+    only=(),
+    settings=(),
+    notebooks=None,
+    today=None,
+    now=None,
+) -> BatchPlan:
     """Check everything that can be checked without executing; the study's tables are read here, once.
 
     Parameters
     ----------
-    study, report, **options
+    study, report, only, settings, notebooks, today, now
         As for `plan_study`.
     each : sequence of str
         Columns; without any, those of the report.
@@ -110,7 +122,9 @@ def plan_batch(study, *, each=(), whole=False, min_rows=None, report=None, **opt
     StudyProblem, DataProblem
         As `plan_study` and `cells_of`.
     """
-    plan, opened = plan_study(study, report=report, load=False, **options)
+    plan, opened = plan_study(
+        study, report=report, only=only, settings=settings, notebooks=notebooks, today=today, now=now, load=False
+    )
     seen = signature(opened)
     plan = replace(plan, inputs=input_digests(plan))
     require_unchanged(seen, signature(opened), "while it was read")

@@ -86,9 +86,11 @@ class Plan:
         return split_reference(self.study)[0]
 
 
-def plan_run(study, **options) -> Plan:
+def plan_run(study, *, report=None, only=(), settings=(), notebooks=None, today=None, now=None) -> Plan:
     """Check everything that can be checked without executing, and return the plan; `plan_study` says how."""
-    return plan_study(study, **options)[0]
+    return plan_study(
+        study, report=report, only=only, settings=settings, notebooks=notebooks, today=today, now=now
+    )[0]
 
 
 def plan_study(study, *, report=None, only=(), settings=(), notebooks=None, today=None, now=None, load=True):

@@ -1,16 +1,13 @@
 """A study as a whole and its parts."""
 
 from copy import copy
-from typing import TYPE_CHECKING
+from typing import Self
 
 from cxresearch.errors import StudyProblem, TooFewRespondents
 from cxresearch.study.narrow import Only, cannot_narrow, kept_rows, reference_to, require_known
 from cxresearch.study.personal import id_columns
 from cxresearch.study.schema import Table
 from cxresearch.study.tables import Loaded
-
-if TYPE_CHECKING:
-    from cxresearch.study.opened import Study
 
 
 def declared_columns(table: Table) -> list[str]:
@@ -22,7 +19,7 @@ def declared_columns(table: Table) -> list[str]:
 class Parts:
     """What an opened study can say of its parts, and how one is made."""
 
-    def narrowed(self, only: Only) -> "Study":
+    def narrowed(self, only: Only) -> Self:
         """Return the part of the study in which each (column, value) of `only` holds; see `cxresearch.study.narrow`.
 
         Raises
