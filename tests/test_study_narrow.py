@@ -141,11 +141,19 @@ def test_a_file_that_changes_under_a_batch_is_refused(study, tmp_path):
 
 
 def test_tables_that_are_gone_or_another_study_s_are_read_from_the_files(study, tmp_path, monkeypatch):
-    monkeypatch.setenv(shared.VARIABLE, str(tmp_path / "gone"))
+    monkeypatch.setenv(shared.VARIABLE, f"token {tmp_path / 'gone'}")
     assert rows(open_study(study))["responses"] == 5
     with open(tmp_path / "other", "wb") as file:
+        file.write(b"token")
         pickle.dump({"signature": {"elsewhere": (1, 2)}, "sizes": {}}, file)
-    monkeypatch.setenv(shared.VARIABLE, str(tmp_path / "other"))
+    monkeypatch.setenv(shared.VARIABLE, f"token {tmp_path / 'other'}")
+    assert rows(open_study(study))["responses"] == 5
+
+
+@pytest.mark.parametrize("content", [b"", b"tok", b"not a pickle, and not lent by this batch"])
+def test_a_file_that_took_the_number_of_the_lent_one_is_not_read(study, tmp_path, monkeypatch, content):
+    (tmp_path / "other").write_bytes(content)
+    monkeypatch.setenv(shared.VARIABLE, f"token {tmp_path / 'other'}")
     assert rows(open_study(study))["responses"] == 5
 
 
@@ -153,7 +161,7 @@ def test_without_nameless_files_the_tables_lie_in_one_for_the_owner_alone(study,
     monkeypatch.setattr(shared, "DESCRIPTORS", tmp_path / "none")
     whole = open_study(study)
     with shared.shared_tables(whole, tmp_path, seen=shared.signature(whole)):
-        place = os.environ[shared.VARIABLE]
+        place = os.environ[shared.VARIABLE].partition(" ")[2]
         assert stat.S_IMODE(os.stat(place).st_mode) == 0o600
         assert open_study(study).responses.equals(whole.responses)
     assert not os.path.exists(place)

@@ -7,6 +7,7 @@ it is gone (the batch ended, another machine), a kernel reads the study's files 
 
 import os
 import pickle
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,14 +42,16 @@ def shared_tables(study, folder: Path, *, seen: dict) -> Iterator[None]:
     head = {"signature": seen, "sizes": {name: len(content) for name, content in tables.items()}}
     unnamed = DESCRIPTORS.is_dir()
     opened = tempfile.TemporaryFile if unnamed else tempfile.NamedTemporaryFile
-    before = os.environ.get(VARIABLE)
+    before, token = os.environ.get(VARIABLE), secrets.token_hex(16)
     with opened(dir=folder if unnamed else None, prefix="cxr-") as file:
+        file.write(token.encode())
         pickle.dump(head, file, protocol=5)
         for content in tables.values():
             file.write(content)
         file.flush()
         tables.clear()
-        os.environ[VARIABLE] = f"/proc/{os.getpid()}/fd/{file.fileno()}" if unnamed else file.name
+        place = f"/proc/{os.getpid()}/fd/{file.fileno()}" if unnamed else file.name
+        os.environ[VARIABLE] = f"{token} {place}"
         try:
             yield
         finally:
@@ -65,10 +68,13 @@ def lent_table(study, name: str):
     StudyProblem
         If a file changed since the batch read it: its reports would not be about the same data.
     """
+    token, _, place = os.environ.get(VARIABLE, "").partition(" ")
     try:
-        with open(os.environ.get(VARIABLE, ""), "rb") as file:
+        with open(place, "rb") as file:
             if hasattr(os, "getuid") and os.fstat(file.fileno()).st_uid != os.getuid():
                 return None  # a pickle is only as trustworthy as its owner
+            if file.read(len(token)) != token.encode():
+                return None  # the batch is over, and its number names another file of that process now
             head = pickle.load(file)
             if str(Path(study.path).resolve()) not in head["signature"]:
                 return None

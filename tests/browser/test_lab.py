@@ -49,9 +49,10 @@ def run_all(page, address: str, name: str, folder: Path):
     page.goto(f"{path}/{name}.ipynb?{query}&reset")
     page.wait_for_selector(f'.jp-NotebookPanel h1:has-text("{_title(folder, name)}")', timeout=90_000)
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=90_000)
-    page.click('.lm-MenuBar-itemLabel:text-is("Run")')
-    page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
-    for _ in range(PATIENCE):
+    for second in range(PATIENCE):
+        if second % 60 == 0:  # a click while the notebook was still being drawn may have gone astray
+            page.click('.lm-MenuBar-itemLabel:text-is("Run")')
+            page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
         page.wait_for_timeout(1000)
         page.keyboard.press("Control+s")
         try:
