@@ -235,6 +235,8 @@ def main() -> None:
         ours = seconds_of(sys.executable, "-c", OURS, str(folder), cwd=ROOT)
         print(f"ours {ours:.1f} s for {len(SETS)} reports with pages, {WORKERS} workers", flush=True)
         loop, single = cli_loop(folder, values), one_process(folder, values)
+        for left in (*folder.glob("notebooks/loop-*"), *folder.glob("notebooks/one-*")):
+            left.unlink()
         print(f"papermill + nbconvert from a shell {loop:.1f} s; papermill in one process {single:.1f} s", flush=True)
         warm, limit, each = warm_runs(folder, 1 if quick else 3)
         print(f"all notebooks {warm:.1f} s, plain {limit:.1f} s; each {each}", flush=True)
