@@ -8,10 +8,11 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from test_transactions import COLUMNS, refused, sales
+from test_transactions import COLUMNS, by_pandas, refused, sales
 
 from cxresearch.errors import DataProblem
 from cxresearch.transactions import add_contacts, behaviour, shares
+from cxresearch.transactions.queries import PACKED, most_packed
 from cxresearch.transactions.rhythm import rhythm
 
 UNTIL = {"until": "2024-12-01"}
@@ -57,16 +58,20 @@ def test_shares_by_ranges_of_whole_number_ids_give_the_bytes_of_one_process(clus
     assert found.attrs["waterfall"][2]["removed"] == 1
 
 
-def test_passes_over_ranges_of_ids_give_the_bytes_of_one_pass(tmp_path, monkeypatch):
-    sales(20_000).to_parquet(tmp_path / "sales.parquet")
-    asked = {**COLUMNS, **UNTIL, "channel": "channel"}
-    whole = behaviour(tmp_path / "sales.parquet", **asked)
-    monkeypatch.setattr(shares, "MANY_ROWS", 1000)
-    monkeypatch.setattr(shares, "DENSE", 5)  # 150 customers in ranges of 32
-    ranges = []
-    monkeypatch.setattr(shares, "computed", lambda *a, kept=shares.computed: ranges.append(a[1].share) or kept(*a))
-    same(behaviour(tmp_path / "sales.parquet", **asked), whole)
-    assert ranges == [(i, 5) for i in range(5)]
+@pytest.mark.parametrize("ids", [int, str, "datetime64[s]"])
+@pytest.mark.parametrize("few", [True, False])
+def test_customers_with_more_purchases_than_a_shared_sum_holds_are_counted_apart(ids, few, monkeypatch):
+    table, until = sales(12_000), pd.Timestamp("2024-12-01")
+    recent = table["time"] > until - pd.DateOffset(months=3)
+    table.loc[recent, "customer"] = np.where(np.arange(recent.sum()) % 3, 7, 31)
+    expected = by_pandas(table, until - pd.DateOffset(months=12), until).set_index("customer")
+    assert expected["month_1"].max() > most_packed(PACKED)  # it would run over into month_2
+    monkeypatch.setattr(shares, "MANY", 2 if few else 1)
+    table["customer"] = table["customer"].astype(ids)
+    found = behaviour(table, **COLUMNS, **UNTIL, window="12 months", threads=2)
+    found = found.assign(customer=found["customer"].astype(int)).set_index("customer").sort_index()
+    asked = ["frequency", "month_1", "month_12", "active_months", "trend", "weekday_7_share"]
+    pd.testing.assert_frame_equal(found[asked], expected[asked], check_dtype=False, atol=1e-9)
 
 
 def test_a_worker_killed_midway_changes_nothing(cluster, file):

@@ -3,42 +3,49 @@
 import numpy as np
 import pandas as pd
 
-from cxresearch.transactions.queries import BITS, Query, most_packed
+from cxresearch.transactions.queries import BITS, Query, most_packed, packed_counts
 
 DAY = 864e8  # microseconds
 
 
 def largest_sum(totals: dict) -> float:
     """Return the largest sum of money of one customer, in units: exact up to 2**53."""
-    sums = [totals["net"] - totals["returned"], -totals["returned"], *([totals["off"]] if "off" in totals else [])]
+    sums = [totals["gross"], *([totals["off"]] if "off" in totals else [])]
     return max(float(np.max(s, initial=0)) for s in sums)
 
 
-def features_of(totals: dict, query: Query, unit: int, packed: int) -> pd.DataFrame:
+def unpack(totals: dict, query: Query, packed: int) -> None:
+    """Replace the sums that counts share by the counts: ``months_0`` by ``months 1``, ``months 2`` and so on."""
+    for name, conditions, _ in packed_counts(query):
+        for i in range(len(conditions)):
+            if i % packed == 0:
+                whole = totals.pop(f"{name}_{i // packed}").astype(np.int64)
+            totals[f"{name} {i + 1}"] = (whole >> BITS // packed * (i % packed) & most_packed(packed)).astype(np.int32)
+
+
+def features_of(totals: dict, query: Query, unit: int) -> pd.DataFrame:
     """Return the columns that `behaviour` describes; takes the totals apart to free them.
 
     Parameters
     ----------
     totals : dict of arrays (customers,)
-        As the engine returned them; money in units, times in microseconds since 1970.
+        As the engine returned them, unpacked; money in units, times in microseconds since 1970.
     unit : int
         Units of money in one.
-    packed : int
-        How many counts share one sum.
     """
     returns, n = totals.pop("returns"), totals["n"]
     bought = n - returns
     shares = np.where(bought > 0, bought, np.nan)
     table = {"customer": totals.pop("customer")}
-    spent = totals["net"] - totals.pop("returned")
+    spent = (totals.pop("gross") + totals["net"]) / 2
     if "value" in query.parts:
         table |= _value(totals, query, bought, shares, returns, spent, unit)
     else:
         table |= {"frequency": bought.astype(np.int32), "returns": returns.astype(np.int32)}
     if "months" in query.parts:
-        table |= _monthly([_unpacked(totals, "months", k, packed) for k in range(query.months)])
+        table |= _monthly([totals.pop(f"months {k}") for k in range(1, query.months + 1)])
     if "weekdays" in query.parts:
-        table |= {f"weekday_{d + 1}_share": _unpacked(totals, "weekdays", d, packed) / shares for d in range(7)}
+        table |= {f"weekday_{d}_share": totals.pop(f"weekdays {d}") / shares for d in range(1, 8)}
     table |= {f"channel_{c}_share": totals[f"channel_{i}"] / shares for i, c in enumerate(query.channels)}
     if "off" in totals:
         whole = totals["off"] + spent
@@ -64,12 +71,6 @@ def _value(totals: dict, query: Query, bought, shares, returns, spent, unit: int
     }
 
 
-def _unpacked(totals: dict, name: str, i: int, packed: int) -> np.ndarray:
-    """Return the i-th of the counts that share sums."""
-    whole = totals[f"{name}_{i // packed}"].astype(np.int64)
-    return ((whole >> BITS // packed * (i % packed)) & most_packed(packed)).astype(np.int32)
-
-
 def _monthly(counts: list[np.ndarray]) -> dict:
     """Counts, how many are above zero, and their least-squares slope over time (month_1 is the latest)."""
     table = {f"month_{k}": c for k, c in enumerate(counts, 1)}
@@ -77,6 +78,9 @@ def _monthly(counts: list[np.ndarray]) -> dict:
     if m < 2:
         return table
     pulls = [m - 1 - 2 * k for k in range(m)]
-    slope = sum(pull * c.astype(np.int64) for pull, c in zip(pulls, counts))
-    active = sum((c > 0).astype(np.int32) for c in counts)
-    return table | {"active_months": active, "trend": np.round(2 * slope / sum(p * p for p in pulls), 9)}
+    slope = sum(pull * c.astype(float) for pull, c in zip(pulls, counts))
+    active = sum((c > 0).astype(np.int8) for c in counts)
+    return table | {
+        "active_months": active.astype(np.int32),
+        "trend": np.round(2 * slope / sum(p * p for p in pulls), 9),
+    }

@@ -12,6 +12,7 @@ from cxresearch.transactions.windows import Window
 COMPLETE = "customer IS NOT NULL AND time IS NOT NULL AND isfinite(amount)"
 EXACT = 2**53  # the largest whole number to which doubles count without gaps
 BITS = 52  # of a double, shared by the counts that one sum holds
+PACKED = 6  # counts that share one sum: each may reach 255
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked of the rows: one share of the customers (number, of how many), or all of them."""
+    """What is asked of the rows: one share of the customers (number, of how many), or all; `only` some by name."""
 
     columns: Columns
     period: Window
@@ -41,6 +42,7 @@ class Query:
     distinct: bool = False
     share: tuple[int, int] = (0, 1)
     bounds: tuple[int, ...] = ()
+    only: tuple = ()
 
     def rows_sql(self, decimals: int = 6) -> str:
         """Return the common tables `prepared` (canonical columns, one row a row) and `used` (complete, in the window)."""
@@ -83,6 +85,10 @@ class Query:
         inside = [f"{own} >= {edge}" for edge in edges[:number][-1:]] + [
             f"{own} < {edge}" for edge in edges[number:][:1]
         ]
+        if self.only:
+            inside.append(
+                f"{quoted(self.columns.customer)}::VARCHAR IN ({', '.join(_text(str(i)) for i in self.only)})"
+            )
         return f" WHERE {' AND '.join(inside)}" if inside else ""
 
     def _optional(self) -> list[str]:
@@ -99,17 +105,18 @@ def _units(column: str, decimals: int) -> str:
     return f"round({column}::DOUBLE * 1e{decimals})"
 
 
-def totals_sql(query: Query, decimals: int, packed: int) -> str:
-    """Return the query for the totals of each customer, in their order; `packed` counts share one sum."""
+def totals_sql(query: Query, decimals: int, packed: int, *, ordered: bool) -> str:
+    """Return the query for the totals of each customer, by customer if `ordered`; `packed` counts share one sum."""
+    order = " ORDER BY customer" if ordered else ""
     start = f"WITH {query.purchases_sql(decimals)}, totals AS NOT MATERIALIZED (SELECT customer, "
     start += f"{', '.join(_totals(query, packed))} FROM purchases GROUP BY customer)"
     if query.columns.category is None:
-        return f"{start} FROM totals ORDER BY customer"
+        return f"{start} FROM totals{order}"
     # grouped twice: a set of categories in every customer's state would cost more
     return (
         f"{start}, breadths AS NOT MATERIALIZED (SELECT customer, count(*) AS breadth FROM (SELECT DISTINCT customer, category "
         "FROM used WHERE bought AND category IS NOT NULL) GROUP BY customer) "
-        "SELECT totals.*, coalesce(breadth, 0) AS breadth FROM totals LEFT JOIN breadths USING (customer) ORDER BY customer"
+        f"SELECT totals.*, coalesce(breadth, 0) AS breadth FROM totals LEFT JOIN breadths USING (customer){order}"
     )
 
 
@@ -118,20 +125,25 @@ def _totals(query: Query, packed: int) -> list[str]:
     found = [
         "count(*) AS n",
         "sum(money) AS net",
+        "sum(abs(money)) AS gross",
         "epoch_us(min(time) FILTER (bought))::DOUBLE AS first",
         "epoch_us(max(time) FILTER (bought))::DOUBLE AS last",
         "count(*) FILTER (NOT bought) AS returns",
-        "coalesce(sum(money) FILTER (NOT bought), 0) AS returned",
     ]
     found += [] if query.columns.basket is None else ["sum(lines)::BIGINT AS lines"]
-    if "months" in query.parts:
-        edges = [f"time >= {moment(query.period.edge(k))}" for k in range(1, query.months + 1)]
-        found += _packed("months", edges, packed, nested=True)
-    if "weekdays" in query.parts:
-        found += _packed("weekdays", [f"isodow(time) = {d}" for d in range(1, 8)], packed, nested=False)
+    for name, conditions, nested in packed_counts(query):
+        found += _packed(name, conditions, packed, nested=nested)
     for i, name in enumerate(query.channels):
         found.append(f"count(*) FILTER (bought AND channel::VARCHAR = {_text(name)}) AS channel_{i}")
     return found + (["coalesce(sum(off) FILTER (bought), 0) AS off"] if query.columns.discount else [])
+
+
+def packed_counts(query: Query) -> list[tuple[str, list[str], bool]]:
+    """Return the counts that share sums: name, their conditions, and whether each of these holds where an earlier does."""
+    months = [f"time >= {moment(query.period.edge(k))}" for k in range(1, query.months + 1)]
+    weekdays = [f"isodow(time) = {day}" for day in range(1, 8)]
+    every = [("months", months, True), ("weekdays", weekdays, False)]
+    return [counts for counts in every if counts[0] in query.parts]
 
 
 def _packed(name: str, conditions: list[str], packed: int, *, nested: bool) -> list[str]:

@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem
-from cxresearch.transactions.columns import features_of, largest_sum
+from cxresearch.transactions.columns import features_of, largest_sum, unpack
 from cxresearch.transactions.queries import (
     EXACT,
+    PACKED,
     Columns,
     Query,
     most_packed,
+    packed_counts,
     repeated_sql,
     times_sql,
     totals_sql,
@@ -19,10 +21,8 @@ from cxresearch.transactions.queries import (
 )
 from cxresearch.transactions.rhythm import MANY, rhythm
 from cxresearch.transactions.source import (
-    DENSE,
     WHOLE,
     amount_sql,
-    is_parquet,
     kind,
     opened,
     quoted,
@@ -34,7 +34,6 @@ from cxresearch.transactions.windows import Window
 
 MOST_CHANNELS = 20
 NONE_LOST = (0,) * 5
-MANY_ROWS, MOST_PASSES = 15_000_000, 8
 STEPS = (6, 2, 0)  # decimals that amounts are added in; fewer only where a customer's sum would not be exact
 
 
@@ -82,26 +81,9 @@ def shares_here(transactions, asked: Asked) -> Shares:
     """Return all customers as one share."""
     with opened(transactions, threads=asked.threads, memory_limit=asked.memory_limit) as relation:
         query, received = checked(relation, transactions, asked)
-        queries = _passes(relation, query, received) if is_parquet(transactions) else [query]
-        parts = first_exact(lambda decimals: [computed(relation, q, decimals) for q in queries])
+        parts = first_exact(lambda decimals: [computed(relation, query, decimals)])
         whole = sum(p.used for p in parts) == received
         return Shares(parts, received, NONE_LOST if whole else lost_rows(relation, query))
-
-
-def _passes(relation, query: Query, received: int) -> list[Query]:
-    """Return ranges of whole-number ids to go through one after another, where one table of all would be large.
-
-    A pass reads the files again, which costs less than a table that neither the processor's cache nor a small memory holds.
-    """
-    if received < MANY_ROWS or kind(relation, query.columns.customer) not in WHOLE:
-        return [query]
-    c = quoted(query.columns.customer)
-    low, high = relation.query("source", f"SELECT min({c}), max({c}) FROM source").fetchall()[0]
-    of = 1 if low is None else -(-(high - low + 1) // 2**DENSE)
-    if of > MOST_PASSES:
-        return [query]
-    bounds = tuple(low + (high - low + 1) * k // of for k in range(1, of))
-    return [replace(query, share=(i, of), bounds=bounds) for i in range(of)]
 
 
 def first_exact(compute) -> list[Share]:
@@ -166,22 +148,42 @@ def lost_rows(relation, query: Query) -> tuple[int, ...]:
 
 def computed(relation, query: Query, decimals: int) -> Share:
     """Return one share of the customers."""
-    totals, packed = _totals(relation, query, decimals)
+    totals = _totals(relation, query, decimals)
     used = int(totals["n" if query.columns.basket is None else "lines"].sum())
     sizes, largest = totals["n"], largest_sum(totals)
-    table, repeated = features_of(totals, query, 10**decimals, packed), None
+    table, repeated = features_of(totals, query, 10**decimals), None
     if "rhythm" in query.parts:
         repeated = _add_rhythm(relation, query, table, sizes)
     return Share(table, used, None if query.columns.basket else repeated, largest <= EXACT)
 
 
-def _totals(relation, query: Query, decimals: int) -> tuple[dict, int]:
-    """Return the totals; counted again apart if one customer has more purchases than a shared sum can hold."""
-    for packed in (4, 1):
-        totals = _columns(relation.query("source", totals_sql(query, decimals, packed)))
-        if totals["n"].max(initial=0) <= most_packed(packed):
-            break
-    return totals, packed
+def _totals(relation, query: Query, decimals: int) -> dict:
+    """Return the totals; those with more purchases than a shared sum can hold are counted again, apart."""
+    totals = _unpacked(relation, query, decimals, PACKED)
+    heavy = np.flatnonzero(totals["n"] > most_packed(PACKED))
+    if heavy.size and packed_counts(query):
+        kind_of_id = totals["customer"].dtype
+        few = heavy.size <= MANY and (kind_of_id.kind in "iu" or kind_of_id == "str")
+        only = tuple(totals["customer"].iloc[heavy]) if few else ()
+        again = _unpacked(relation, replace(query, only=only), decimals, 1)
+        for name, conditions, _ in packed_counts(query):
+            for i in range(1, len(conditions) + 1):
+                counts = again[f"{name} {i}"]
+                totals[f"{name} {i}"][heavy] = counts if few else counts[heavy]
+    return totals
+
+
+def _unpacked(relation, query: Query, decimals: int, packed: int) -> dict:
+    """Return the totals by customer; whole-number ids are put in order here, which costs less than in the engine."""
+    sorted_here = kind(relation, query.columns.customer) in WHOLE
+    totals = _columns(relation.query("source", totals_sql(query, decimals, packed, ordered=not sorted_here)))
+    if sorted_here and not totals["customer"].is_monotonic_increasing:
+        order = np.argsort(totals["customer"].to_numpy())
+        for name, values in totals.items():
+            totals[name] = values.take(order)
+        totals["customer"] = totals["customer"].reset_index(drop=True)
+    unpack(totals, query, packed)
+    return totals
 
 
 def _columns(found) -> dict:
@@ -192,7 +194,7 @@ def _columns(found) -> dict:
             parts[name].append(np.array(values.to_numpy(zero_copy_only=False)))
         parts["customer"].append(_ids(batch.column(0)))
     if not parts["customer"]:
-        return {name: column.to_numpy() for name, column in found.df().items()}
+        return {name: column if name == "customer" else column.to_numpy() for name, column in found.df().items()}
     ids = pd.concat(parts.pop("customer"), ignore_index=True)
     return {"customer": ids} | {name: np.concatenate(parts.pop(name)) for name in list(parts)}
 

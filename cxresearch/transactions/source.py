@@ -88,12 +88,6 @@ def _pattern(path: str) -> str:
     return path if glob.glob(path, recursive=True) else ""
 
 
-def is_parquet(transactions) -> bool:
-    """Return whether transactions are Parquet files, which are cheap to read again."""
-    path = isinstance(transactions, str | os.PathLike)
-    return path and not _pattern(os.fspath(transactions)).lower().endswith(CSV)
-
-
 def quoted(name: str) -> str:
     """Return a column name as SQL reads it."""
     return '"' + str(name).replace('"', '""') + '"'
