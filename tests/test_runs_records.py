@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +27,19 @@ table["conf_low"], table["conf_high"] = table["estimate"] - 2 * error, table["es
 finding = Answer("answer", "everything", None, table, {"n": len(answers), "method": "mean"},
                  (Check("mean above", mean, f"at least {times}", bool(mean >= times)),))
 cx.save(finding, name="answer")
+"""
+FROM_DATABASE = """\
+title: From a database
+privacy: {minimum_base: 2}
+tables:
+  responses:
+    database: crm.sqlite
+    query: select * from answers
+    id: person
+    items:
+      recommend: {scale: [0, 10], role: nps}
+      market: {role: demographic}
+  costs: {source: costs.csv, period: period, kind: kind, amount: amount}
 """
 NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
 
@@ -128,6 +143,30 @@ def test_a_run_repeats_to_the_last_byte_and_a_tampered_table_does_not(runs, tmp_
         "differs  mean/answer.tidy.csv: not the same bytes",
         "1 of 2 files of findings are byte-identical",
     ]
+
+
+@pytest.mark.parametrize("market", [None, "North"])
+def test_a_run_and_a_markets_report_from_a_database_repeat_until_a_row_changes(tmp_path, market, capsys):
+    """The costs, which no market has, are an input of its report all the same."""
+    (tmp_path / "study.yml").write_text(FROM_DATABASE, encoding="utf-8")
+    (tmp_path / "costs.csv").write_text("period,kind,amount\n2025,rent,9\n", encoding="utf-8")
+    with closing(sqlite3.connect(tmp_path / "crm.sqlite")) as base, base:
+        base.execute("create table answers (person text, recommend integer, market text)")
+        base.executemany("insert into answers values (?, ?, ?)", [(f"p{i}", i % 11, "NS"[i % 2]) for i in range(40)])
+        base.execute("update answers set market = case market when 'N' then 'North' else 'South' end")
+    write_notebook(tmp_path / "notebooks", "mean", DEFINE, FIND, headline="answer")
+    shelf, options = tmp_path / "runs", ["--notebooks", str(tmp_path / "notebooks")]
+    each = ["--each", "market"] if market else []
+    assert main(["run", str(tmp_path / "study.yml"), "--out", str(shelf / "first"), *each, *options]) == 0
+    report = shelf / "first" / (market or "")
+    assert set(json.loads((report / "run.json").read_text())["queries"]) == {"responses"}
+    capsys.readouterr()
+    assert main(["verify", str(report), *options]) == 0
+    assert capsys.readouterr().out == "2 of 2 files of findings are byte-identical\n"
+    with closing(sqlite3.connect(tmp_path / "crm.sqlite")) as base, base:
+        base.execute("update answers set recommend = 3 where person = 'p4'")
+    assert main(["verify", str(report), *options]) == 2
+    assert "cannot be repeated: crm.sqlite, query of tables.responses changed" in capsys.readouterr().err
 
 
 def test_a_run_of_other_inputs_cannot_be_repeated(runs, capsys):

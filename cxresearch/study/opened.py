@@ -125,8 +125,9 @@ class Study(Parts):
 
     @property
     def files(self) -> list[Path]:
-        """Every source file, each once, in the order of declaration."""
-        return list(dict.fromkeys(path for name in self._declared for path in self._files_of(name)))
+        """Every source file, each once, in the order of declaration; a part of a study rests on all of them."""
+        whole = self._whole
+        return list(dict.fromkeys(path for name in whole._declared for path in whole._files_of(name)))
 
     def _files_of(self, name: str) -> list[Path]:
         database = self._declared[name].database
@@ -135,8 +136,9 @@ class Study(Parts):
 
     @property
     def queries(self) -> dict[str, str]:
-        """Table -> digest of the query it comes from and of the rows that this returned; reads these tables."""
-        return {name: self.read(name).digest for name, t in self._declared.items() if t.database is not None}
+        """Table -> digest of the query it comes from and of the rows that this returned; reads these tables, whole."""
+        whole = self._whole
+        return {name: whole.read(name).digest for name, t in whole._declared.items() if t.database is not None}
 
     @property
     def privacy(self) -> list[str]:
