@@ -204,7 +204,10 @@ def test_a_signed_run_is_not_replaced_by_the_next_into_the_same_folder(runs, cap
     home, first, *_ = runs
     run = shutil.copytree(first, home / "runs" / "kept")
     sign_run(run, name="Ada", note="", now=NOW)
-    assert main(["run", str(home / "study.yml"), "--notebooks", str(home / "notebooks"), "--out", str(run), "--force"]) == 2
+    assert (
+        main(["run", str(home / "study.yml"), "--notebooks", str(home / "notebooks"), "--out", str(run), "--force"])
+        == 2
+    )
     assert "sign-offs.json, which replacing the run would delete" in capsys.readouterr().err
 
 
@@ -215,5 +218,7 @@ def test_a_failed_run_and_a_nameless_reviewer_do_not_sign(runs, tmp_path):
     write_study(tmp_path)
     write_notebook(tmp_path / "notebooks", "broken", "1/0")
     failed = make_run(plan_run(tmp_path / "study.yml", notebooks=tmp_path / "notebooks"), tmp_path / "run").folder
-    with pytest.raises(StudyProblem, match=r"failed: broken: cell \d: ZeroDivisionError: division by zero; a failed run is not"):
+    with pytest.raises(
+        StudyProblem, match=r"failed: broken: cell \d: ZeroDivisionError: division by zero; a failed run is not"
+    ):
         sign_run(failed, name="Ada", note="", now=NOW)

@@ -300,7 +300,6 @@ class _Work:
         clocks = {} if self.how["reproducible"] else {**finished, "digest": plan.digest}
         return entry | _state(run.outcomes) | {"folder": cell.name, "headline": headline_of(run.folder)} | clocks
 
-
     def _before(self, cell: Cell) -> Path | None:
         """Return the same report of the batch before, if it was whole."""
         found = self.before.get(cell.only, {})
@@ -384,4 +383,3 @@ def _matrix_of(broken: Path) -> list | None:
         return json.loads((broken / MATRIX).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-

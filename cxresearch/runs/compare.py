@@ -270,6 +270,8 @@ def _estimates(saved: _Saved) -> dict[str, tuple[float, float, float]]:
     if "estimate" not in table:
         return {}
     keys = [k for k in KEYS if k in table.columns]
-    rows = [", ".join(v for v in row if v) for row in table[keys].itertuples(index=False)] if keys else [""] * len(table)
+    rows = (
+        [", ".join(v for v in row if v) for row in table[keys].itertuples(index=False)] if keys else [""] * len(table)
+    )
     numbers = table.reindex(columns=["estimate", "conf_low", "conf_high"]).apply(pd.to_numeric, errors="coerce")
     return dict(zip(rows, numbers.itertuples(index=False, name=None))) if len(set(rows)) == len(rows) else {}

@@ -90,7 +90,9 @@ def _headline(folder: Path, record: dict, entry: dict) -> Headline:
         return Headline(question, entry["reason"] or "It saves no headline.", False, None, (), "")
     saved = json.loads(file.read_text(encoding="utf-8"))
     unmet = tuple(f"{c['check']}: {_shown(c['value'])}, required: {c['limit']}" for c in saved["checks"] if not c["ok"])
-    return Headline(question, saved["sentence"], True, chart_of(saved, file.parent), unmet, _notes(saved, record, entry))
+    return Headline(
+        question, saved["sentence"], True, chart_of(saved, file.parent), unmet, _notes(saved, record, entry)
+    )
 
 
 def _notes(saved: dict, record: dict, entry: dict) -> str:

@@ -145,10 +145,14 @@ def execute_task(task: Task, plan: Plan, folder: Path, *, timeout: float, engine
 
 
 def _kept(task: Task, notebook, failure: Failure | None, folder: Path, seconds: float) -> Outcome:
-    """Store the executed notebook and return its outcome."""
+    """Store the executed notebook and return its outcome; one that cannot be stored failed, and the others go on."""
     import nbformat
 
-    nbformat.write(notebook, folder / f"{task.name}.ipynb")
+    try:
+        nbformat.write(notebook, folder / f"{task.name}.ipynb")
+    except OSError as problem:
+        (folder / f"{task.name}.ipynb").unlink(missing_ok=True)
+        failure = failure or Failure(None, f"its executed notebook cannot be stored: {problem.strerror}")
     if failure is None:
         return Outcome(task, OK, None, notebook, None, seconds)
     # findings of half a notebook must not be read as those of a whole one

@@ -124,7 +124,9 @@ def _crossed(opened, each: Sequence[str], counted: str) -> pd.DataFrame:
 
 def _natural(text: str) -> tuple:
     """Return a key that sorts 2 before 10."""
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in re.split(r"(\d+)", text))
+    return tuple(
+        (0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in re.split(r"(\d+)", text)
+    )
 
 
 def _reasons(counts: pd.DataFrame, each: list[str], base: int, min_rows: int, table: str) -> list[str | None]:

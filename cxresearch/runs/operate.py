@@ -139,9 +139,7 @@ def _same(digest: str, folder: Path, start: Start) -> Path | None:
 
 
 def _batch(opened, start: Start, folder: Path, planned, tell) -> Ended:
-    batch = plan_batch(
-        opened.reference, each=start.each, whole=start.whole, min_rows=start.min_rows, **start.planned
-    )
+    batch = plan_batch(opened.reference, each=start.each, whole=start.whole, min_rows=start.min_rows, **start.planned)
     same = None if start.force else same_batch(batch, folder, with_code=start.made.get("with_code", False))
     if same is None:
         to_make = sum(c.skip is None for c in batch.cells)

@@ -88,9 +88,7 @@ class Plan:
 
 def plan_run(study, *, report=None, only=(), settings=(), notebooks=None, today=None, now=None) -> Plan:
     """Check everything that can be checked without executing, and return the plan; `plan_study` says how."""
-    return plan_study(
-        study, report=report, only=only, settings=settings, notebooks=notebooks, today=today, now=now
-    )[0]
+    return plan_study(study, report=report, only=only, settings=settings, notebooks=notebooks, today=today, now=now)[0]
 
 
 def plan_study(study, *, report=None, only=(), settings=(), notebooks=None, today=None, now=None, load=True):
@@ -213,9 +211,7 @@ def _spread(given, known, name: str, value_for, given_by: str) -> None:
 def _task(path: Path, notebook, known: dict[str, Parameter], given: dict, study) -> Task:
     ours = notebook.metadata.get("cxresearch", {})
     defaults = {name: p.default for name, p in known.items() if name != STUDY}
-    return Task(
-        path.stem, path, notebook, given, {**defaults, **given}, ours.get("headline"), _lacks(notebook, study)
-    )
+    return Task(path.stem, path, notebook, given, {**defaults, **given}, ours.get("headline"), _lacks(notebook, study))
 
 
 def _lacks(notebook, study) -> str | None:

@@ -13,7 +13,9 @@ from cxresearch.errors import StudyProblem, nearest
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 EVERY = ("day", "weekday", *DAYS, "month")
-_CRON_DAYS = {"day": "* * *", "weekday": "* * 1-5", "month": "1 * *"} | {d: f"* * {k % 7}" for k, d in enumerate(DAYS, 1)}
+_CRON_DAYS = {"day": "* * *", "weekday": "* * 1-5", "month": "1 * *"} | {
+    d: f"* * {k % 7}" for k, d in enumerate(DAYS, 1)
+}
 _SYSTEMD_DAYS = {"day": "*-*-*", "weekday": "Mon..Fri *-*-*", "month": "*-*-01"} | {
     d: f"{d[:3].title()} *-*-*" for d in DAYS
 }
@@ -99,7 +101,9 @@ def as_crontab(plan: Timetable) -> str:
     command = shlex.join([sys.executable, "-m", "cxresearch.cli", *plan.arguments])
     log = shlex.quote(f"reports/runs/{plan.name}.log")
     line = f"cd {shlex.quote(str(plan.project))} && mkdir -p reports/runs && {command} >> {log} 2>&1"
-    return f"# {plan.name}: add with `crontab -e`; time of this machine\n{plan.cron} {line.replace('%', chr(92) + '%')}\n"
+    return (
+        f"# {plan.name}: add with `crontab -e`; time of this machine\n{plan.cron} {line.replace('%', chr(92) + '%')}\n"
+    )
 
 
 def as_systemd(plan: Timetable) -> dict[str, str]:

@@ -45,7 +45,9 @@ def sign_run(folder, *, name: str, note: str, now: datetime) -> SignOff:
     if not name.strip():
         raise StudyProblem("a sign-off needs a name; give --name")
     signed = SignOff(" ".join(name.split()), " ".join(note.split()), now.isoformat(timespec="seconds"), digests(place))
-    _write(place / SIGN_OFFS, json.dumps([asdict(s) for s in [*sign_offs(place), signed]], indent=1, ensure_ascii=False))
+    _write(
+        place / SIGN_OFFS, json.dumps([asdict(s) for s in [*sign_offs(place), signed]], indent=1, ensure_ascii=False)
+    )
     show_sign_offs(place)
     return signed
 

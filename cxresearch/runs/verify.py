@@ -58,7 +58,9 @@ def verify_run(folder, *, notebooks=None, timeout=600.0, jobs=None, tell=None) -
         again = make_run(plan, Path(beside, "run"), timeout=timeout, jobs=jobs, tell=tell)
         was, now = _findings(place), _findings(again.folder)
     changed = tuple(f"{c.what}: {_word(c)}" for c in changes(was, now))
-    return Verified(tuple(sorted(f for f in was if was[f] == now.get(f))), changed, changes(record["versions"], versions()))
+    return Verified(
+        tuple(sorted(f for f in was if was[f] == now.get(f))), changed, changes(record["versions"], versions())
+    )
 
 
 def _plan_again(place: Path, record: dict, notebooks) -> Plan:
@@ -89,4 +91,6 @@ def _findings(folder: Path) -> dict[str, bytes]:
 
 
 def _word(change: Change) -> str:
-    return {"new": "only in the repetition", "gone": "not in the repetition", "changed": "not the same bytes"}[change.kind]
+    return {"new": "only in the repetition", "gone": "not in the repetition", "changed": "not the same bytes"}[
+        change.kind
+    ]

@@ -74,6 +74,7 @@ class Lab:
     url: str
     folder: Path
     environment: dict
+    token: str = TOKEN
 
     def trust(self, notebook: Path) -> None:
         """Sign a notebook, so that JupyterLab shows its outputs without cleaning them."""
@@ -81,7 +82,7 @@ class Lab:
         subprocess.run(command, env=self.environment, check=True, capture_output=True)
 
     def address(self, notebook: str) -> str:
-        return f"{self.url}/lab/tree/{notebook}?token={TOKEN}&reset"
+        return f"{self.url}/lab/tree/{notebook}?token={self.token}&reset"
 
 
 @pytest.fixture(scope="session")

@@ -117,7 +117,10 @@ def test_a_real_run_of_a_study_full_of_markup_shows_it_as_text(tmp_path, watched
         "place": {"role": "demographic", "label": "[x](javascript:alert(1))"},
         "said": {"role": "verbatim"},
     }
-    study = {"title": f"{image} & sons", "tables": {"responses": {"source": f"{script}.csv", "id": "who", "items": items}}}
+    study = {
+        "title": f"{image} & sons",
+        "tables": {"responses": {"source": f"{script}.csv", "id": "who", "items": items}},
+    }
     (folder / "study.yml").write_text(yaml.safe_dump(study, allow_unicode=True), encoding="utf-8")
     words = ["run", str(folder / "study.yml"), "--out", str(folder / "run"), "--only", "intake", "effort"]
     assert main([*words, "--notebooks", str(ROOT / "notebooks")]) == 0

@@ -3,6 +3,7 @@
 After each: the folder, `latest`, the record, the processes and the exit status.
 """
 
+import json
 import os
 import resource
 import shutil
@@ -135,10 +136,40 @@ with open("../../../../filling", "wb", buffering=0) as file:
 """
 
 
-def on_a_small_disk(scene, place, keep) -> subprocess.CompletedProcess:
+# What an open file without a name takes is free again when its process ends.
+TAKE = """
+import os, pathlib, time
+keep = pathlib.Path(os.environ["KEEP"])
+file = open("taken", "wb", buffering=0)
+os.remove("taken")
+def take():
+    while True:
+        file.write(bytes(4096))
+"""
+TAKES_AND_HOLDS = """
+try:
+    take()
+except OSError:
+    (keep / "full").touch()
+while not (keep / "ended").exists():
+    time.sleep(0.05)
+time.sleep(3)
+"""
+ENDS_MEANWHILE = """
+import os, pathlib, time
+keep = pathlib.Path(os.environ["KEEP"])
+while not (keep / "full").exists():
+    time.sleep(0.05)
+(keep / "ended").touch()
+"""
+
+
+def on_a_small_disk(scene, place, keep, *more: str) -> subprocess.CompletedProcess:
     """Run the project on a disk of 24 MB, mounted where only this command sees it."""
+    place.mkdir()
+    keep.mkdir()
     options = ["-m"] if os.geteuid() == 0 else ["-rm"]
-    words = ["unshare", *options, "sh", "-c", FULL, "sh", str(place), str(scene.folder), *scene.command()]
+    words = ["unshare", *options, "sh", "-c", FULL, "sh", str(place), str(scene.folder), *scene.command(*more)]
     done = subprocess.run(words, env={**scene.environment, "KEEP": str(keep)}, capture_output=True, text=True)
     assert done.returncode != 99, done.stderr
     return done
@@ -147,13 +178,34 @@ def on_a_small_disk(scene, place, keep) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_full_disk_leaves_nothing_that_looks_whole(tmp_path, engine):
     scene = Scene.of(tmp_path / "study", engine, zfills=[FILL])
-    place, keep = tmp_path / "disk", tmp_path / "kept"
-    place.mkdir()
-    keep.mkdir()
-    done = on_a_small_disk(scene, place, keep)
+    keep = tmp_path / "kept"
+    done = on_a_small_disk(scene, tmp_path / "disk", keep)
     assert done.returncode == 2 and "No space left on device" in done.stderr, (done.stdout, done.stderr)
     kept = Scene(keep, engine)
     shelf = keep / "reports" / "runs" / "disk"
     left = sorted(p.name for p in shelf.iterdir()) if shelf.is_dir() else []
     assert [n for n in left if not n.startswith(".") or n.startswith(".disk")] == []
     kept.assert_quiet()
+
+
+@pytest.mark.parametrize("engine", ["forked", pytest.param("kernel", marks=pytest.mark.soak)])
+def test_a_disk_that_is_full_for_a_while_fails_the_notebooks_that_meet_it_and_the_others_finish(tmp_path, engine):
+    scene = Scene.of(
+        tmp_path / "study", engine, takes=[TAKE, "take()"], uholds=[TAKE, TAKES_AND_HOLDS], vends=[ENDS_MEANWHILE]
+    )
+    only = [f"--only={name}" for name in ("takes", "answer")]
+    done = on_a_small_disk(scene, tmp_path / "disk", tmp_path / "one", "--jobs", "1", *only)
+    assert done.returncode == 1, done.stderr
+    record = json.loads((tmp_path / "one" / done.stdout.splitlines()[-1]).with_name("run.json").read_text())
+    assert {n["name"]: (n["status"], n["reason"], n["failed_cell"]) for n in record["notebooks"]} == {
+        "answer": ("ok", None, None),
+        "takes": ("failed", "cell 5: OSError: [Errno 28] No space left on device", 5),
+    }
+    only = [f"--only={name}" for name in ("uholds", "vends")]
+    done = on_a_small_disk(scene, tmp_path / "disk2", tmp_path / "two", "--jobs", "2", *only)
+    assert done.returncode == 1, done.stderr
+    record = json.loads((tmp_path / "two" / done.stdout.splitlines()[-1]).with_name("run.json").read_text())
+    assert {n["name"]: (n["status"], n["reason"], n["failed_cell"]) for n in record["notebooks"]} == {
+        "uholds": ("ok", None, None),
+        "vends": ("failed", "its executed notebook cannot be stored: No space left on device", None),
+    }
