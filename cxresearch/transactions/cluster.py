@@ -30,8 +30,7 @@ def shares_on_cluster(transactions, asked: Asked, scheduler: str) -> Shares:
     path = os.path.abspath(os.fspath(transactions))
     with _client(scheduler) as client:
         of = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-        query, received = client.submit(_on_worker, checked, path, asked, path, asked, pure=False).result()
-        queries = client.submit(_on_worker, shared_out, path, asked, query, of, pure=False).result()
+        query, received, queries = client.submit(_on_worker, _planned, path, asked, path, asked, of, pure=False).result()
 
         def compute(decimals: int) -> list[Share]:
             return client.gather(
@@ -42,6 +41,12 @@ def shares_on_cluster(transactions, asked: Asked, scheduler: str) -> Shares:
         whole = sum(p.used for p in parts) == received
         lost = NONE_LOST if whole else client.submit(_on_worker, lost_rows, path, asked, query, pure=False).result()
         return Shares(parts, received, lost)
+
+
+def _planned(relation, path: str, asked: Asked, of: int):
+    """Return the query for all customers, how many rows there are, and the query of each share."""
+    query, received = checked(relation, path, asked)
+    return query, received, shared_out(relation, query, of)
 
 
 def _client(scheduler: str):
