@@ -1,4 +1,4 @@
-"""Three published surveys, from their study file to the index page, through the command that a user types."""
+"""Published surveys and purchases, from their study file to the index page, through the command that a user types."""
 
 import json
 import re
@@ -49,6 +49,12 @@ def garden_centre(shared, tmp_path_factory):
 def grocery(shared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("real") / "grocery"
     return folder, run("grocery", folder)
+
+
+@pytest.fixture(scope="module")
+def cdnow(shared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("real") / "cdnow"
+    return folder, run("cdnow", folder, "--set", "n_boot=20")
 
 
 def test_airport_net_promoter_score_is_40_4_and_35_1_weighted_never_41_6(airport):
@@ -112,7 +118,19 @@ def test_grocery_behaviour_holds_every_household_and_every_cent(grocery):
     assert sizes["n"].sum() <= 2469 and sizes["n"].sum() > 2400
 
 
-@pytest.mark.parametrize("study", ["airport", "garden_centre", "grocery"])
+def test_cdnow_whose_customers_are_known_by_purchases_alone_has_no_structure_worth_naming(cdnow, shared):
+    folder, notebooks = cdnow
+    ran = {name: n["status"] for name, n in notebooks.items()}
+    assert ran.pop("segmentation") == "ok" and set(ran.values()) == {"skipped"}
+    names = ["customer", "day", "discs", "amount"]
+    bought = pd.read_csv(shared / "data/cdnow/CDNOW_master.txt", sep=r"\s+", names=names, header=0)
+    recent = bought[bought["day"] >= 19970701]["customer"].nunique()  # the twelve months before the last day
+    said = sentences(folder, "segmentation")
+    assert f"No structure worth naming is established (1 to 6 tried on {recent:,} customers)" in said
+    assert "nothing says who the segments are" in said
+
+
+@pytest.mark.parametrize("study", ["airport", "garden_centre", "grocery", "cdnow"])
 def test_no_row_of_a_person_reaches_the_report(study, request):
     folder, _ = request.getfixturevalue(study)
     for path in folder.rglob("*"):
