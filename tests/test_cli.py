@@ -2,9 +2,11 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -53,7 +55,17 @@ def test_a_run_ends_with_the_path_of_its_index_page(project, capsys):
     index = Path(last)
     assert index.parts[:2] == ("reports", "runs") and index.parts[2] == project.name and index.name == "index.html"
     assert index.is_file() and '"8\\n"' in (index.parent / "answer.ipynb").read_text(encoding="utf-8")
-    assert "1/1" in err
+    assert err == "", "no terminal waits for the bar"
+
+
+def test_a_bar_with_the_time_left_stands_in_a_terminal_only(project):
+    theirs, ours = pty.openpty()
+    termios.tcsetwinsize(ours, (24, 80))
+    with open(theirs, "rb", buffering=0) as terminal:
+        done = subprocess.run([sys.executable, "-m", "cxresearch.cli", "run", "study.yml"], stdout=-1, stderr=ours)
+        os.close(ours)
+        shown = terminal.read(1 << 16).decode()
+    assert done.returncode == 0 and "1/1" in shown and "<00:00" in shown, shown
 
 
 def test_a_failed_notebook_ends_with_one_and_still_gives_a_page(project, capsys):

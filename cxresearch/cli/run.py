@@ -193,7 +193,7 @@ def _near(path: Path) -> Path:
 
 
 class _Progress:
-    """A bar on stderr with the time left, over notebooks or reports; a line on stdout for each."""
+    """A bar with the time left, if stderr is a terminal, over notebooks or reports; a line on stdout for each."""
 
     def __init__(self):
         self.bar, self.width, self.reports = None, 0, 0
@@ -208,7 +208,7 @@ class _Progress:
     def expect(self, count: int, unit: str, width: int) -> None:
         from tqdm import tqdm
 
-        self.bar, self.width = tqdm(total=count, unit=unit, file=sys.stderr, dynamic_ncols=True), width
+        self.bar, self.width = tqdm(total=count, unit=unit, file=sys.stderr, dynamic_ncols=True, disable=None), width
 
     def tell(self, ended) -> None:
         line = self._report(ended) if isinstance(ended, dict) else self._notebook(ended)
