@@ -83,6 +83,16 @@ class Check(NamedTuple):
     ok: bool
 
 
+class Shown(NamedTuple):
+    """What a deck's chart shows: a table of the finding, its columns, and the words above them."""
+
+    table: str
+    value: str
+    low: str
+    high: str
+    title: str
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class Finding(ABC):
     """What an analysis found. Subclasses add `sentence` and `plot`.
@@ -133,9 +143,9 @@ class Finding(ABC):
         return pd.DataFrame(self.tested, columns=list(Check._fields))
 
     @property
-    def chart(self) -> Mapping[str, str]:
-        """What a deck's chart shows: table, value, low, high, title; nothing where the tables speak for themselves."""
-        return {}
+    def chart(self) -> Shown | None:
+        """What a deck's chart shows; None where the tables speak for themselves."""
+        return None
 
     def label(self, key) -> str:
         """Return the words for an item key, or the key itself."""
@@ -263,7 +273,7 @@ def save(finding: Finding, *, name: str) -> Path:
         "checks": _plain(finding.checks()),
         "tables": files,
         "labels": _labels_used(finding),
-        **({"chart": dict(finding.chart)} if finding.chart else {}),
+        **({"chart": finding.chart._asdict()} if finding.chart else {}),
     }
     path = folder / f"{name}.json"
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

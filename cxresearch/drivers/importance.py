@@ -14,7 +14,7 @@ from cxresearch.drivers.linear import LinearFit, model_test
 from cxresearch.drivers.parts import METHODS
 from cxresearch.drivers.question import ask, check_chance, check_options, names_of, one_thread
 from cxresearch.drivers.treatments import KINDS, MISSING, NOT_APPLICABLE, compare_treatments, fit_terms
-from cxresearch.findings import Finding, interval, listing, number, percent
+from cxresearch.findings import Finding, Shown, interval, listing, number, percent
 from cxresearch.inference import kish_effective_n
 
 MODEL_WORDS = {"linear": "", "binary": "; logistic, {}", "ordered": "; cumulative logit, {}"}
@@ -39,8 +39,7 @@ class DriverImportance(Finding):
 
     @property
     def chart(self):
-        names = ("table", "value", "low", "high", "title")
-        return dict(zip(names, ("tidy", "share", "share_low", "share_high", "Share of explained variance")))
+        return Shown("tidy", "share", "share_low", "share_high", "Share of explained variance")
 
     def sentence(self) -> str:
         s = self.summary

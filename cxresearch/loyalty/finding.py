@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, wrap
-from cxresearch.findings import Finding, describe_columns, interval, listing, number, percent
+from cxresearch.findings import Finding, Shown, describe_columns, interval, listing, number, percent
 from cxresearch.loyalty.trouble import Timing
 
 WEAK = 0.02  # of the deviance: below it the score hardly tells customers' revenue apart
@@ -64,8 +64,7 @@ class LoyaltyRevenue(Finding):
 
     @property
     def chart(self):
-        names = ("table", "value", "low", "high", "title")
-        return dict(zip(names, ("groups", "estimate", "conf_low", "conf_high", "Mean revenue per customer")))
+        return Shown("groups", "estimate", "conf_low", "conf_high", "Mean revenue per customer")
 
     def sentence(self) -> str:
         if self.reasons:

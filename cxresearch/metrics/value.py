@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.figures import PALETTE, axes_or_new, intervals
-from cxresearch.findings import Check, Finding, interval, number, percent
+from cxresearch.findings import Check, Finding, Shown, interval, number, percent
 from cxresearch.inference import adjusted_p_values
 from cxresearch.metrics.card import base_words, p_words
 from cxresearch.metrics.cells import draw_sample, require_options
@@ -31,8 +31,8 @@ class PromoterValue(Finding):
 
     @property
     def chart(self):
-        names = ("table", "value", "low", "high", "title")
-        return dict(zip(names, ("tidy", "estimate", "conf_low", "conf_high", f"Mean {self.label(self.value)}{', ' * bool(self.unit)}{self.unit}")))
+        title = f"Mean {self.label(self.value)}{', ' * bool(self.unit)}{self.unit}"
+        return Shown("tidy", "estimate", "conf_low", "conf_high", title)
 
     def sentence(self) -> str:
         t, step = self.table.set_index("group"), self.further["steps"].iloc[0]

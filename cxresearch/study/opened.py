@@ -56,9 +56,7 @@ def open_study(path: str | Path) -> "Study":
     path, only = split_reference(path)
     path = path / "study.yml" if path.is_dir() else path
     if not path.is_file():
-        raise StudyProblem(
-            f"there is no study file {str(path)!r}{nearest(path.name, names_in(path.parent, '*.y*ml'))}"
-        )
+        raise StudyProblem(f"there is no study file {str(path)!r}{nearest(path.name, names_in(path.parent, '*.y*ml'))}")
     declared, document = read_study_file(path)
     whole = Study(path, declared, find_files(path.parent, declared, document), document)
     return whole.narrowed(only) if only else whole
@@ -126,8 +124,7 @@ class Study(Parts):
     @property
     def files(self) -> list[Path]:
         """Every source file, each once, in the order of declaration; a part of a study rests on all of them."""
-        whole = self._whole
-        return list(dict.fromkeys(path for name in whole._declared for path in whole._files_of(name)))
+        return list(dict.fromkeys(p for name in self._whole._declared for p in self._whole._files_of(name)))
 
     def _files_of(self, name: str) -> list[Path]:
         database = self._declared[name].database
@@ -137,8 +134,8 @@ class Study(Parts):
     @property
     def queries(self) -> dict[str, str]:
         """Table -> digest of the query it comes from and of the rows that this returned; reads these tables, whole."""
-        whole = self._whole
-        return {name: whole.read(name).digest for name, t in whole._declared.items() if t.database is not None}
+        tables = self._whole._declared.items()
+        return {name: self._whole.read(name).digest for name, t in tables if t.database is not None}
 
     @property
     def privacy(self) -> list[str]:
@@ -234,9 +231,8 @@ class Study(Parts):
             self._guarded[name] = guarded(loaded, self._declared[name], self._key)
         table = self._guarded[name].copy()  # a notebook may add columns to its own copy
         # An analysis refuses or names a scale it is not made for; 1-10 and 0-10 cannot be told apart by the answers.
-        table.attrs["scales"] = {
-            key: tuple(item.scale) for key, item in self._declared[name].items.items() if item.scale
-        }
+        items = self._declared[name].items.items()
+        table.attrs["scales"] = {key: tuple(item.scale) for key, item in items if item.scale}
         return table
 
     def _load(self, name: str) -> Loaded:
