@@ -72,6 +72,24 @@ def test_two_hidden_groups_cover_each_other_unless_together_they_are_none():
     assert [leak.cell for leak in leaks] == ["region=b", "region=c"]
 
 
+def categories(feature: str, **n) -> pd.DataFrame:
+    """Return how many of each segment are in the categories a, b, c of a feature."""
+    rows = [(segment, feature, c, float(k)) for segment, ks in n.items() for c, k in zip("abc", ks)]
+    return pd.DataFrame(rows, columns=["segment", "feature", "category", "n"])
+
+
+def test_categories_of_each_segment_are_cells_of_their_own_and_add_up_to_it():
+    sizes = finding("nb/segments", pd.DataFrame({"segment": ["S1", "S2"], "n": [60.0, 40.0]}), total=100, outcome="a")
+    gone = [np.nan] * 3
+    safe = pd.concat([categories("plan", S1=gone, S2=gone), categories("home", S1=(20, 20, 20), S2=(10, 15, 15))])
+    assert audit_tables([sizes, finding("nb/who", safe, total=100, outcome="plan", file="cells")]) == []
+    open_ = pd.concat([categories("plan", S1=(30, 25, np.nan), S2=gone), categories("home", S1=gone, S2=gone)])
+    (leak,) = audit_tables([sizes, finding("nb/who", open_, total=100, outcome="plan", file="cells")])
+    assert leak.said() == (
+        "nb/who.cells.csv of plan, category=c, segment=S1: its hidden base can be computed from the tables of this run"
+    )
+
+
 def test_a_group_hidden_in_one_table_and_shown_in_another_is_found():
     first = finding("nb/score", regions(50, np.nan, np.nan), total=97)
     second = finding(

@@ -40,6 +40,15 @@ def study(tmp_path):
     return tmp_path / "study.yml"
 
 
+def test_in_a_part_what_has_one_value_there_is_no_grouping(study):
+    study.write_text(study.read_text().replace("items: {plan: {}}", "items: {plan: {role: segment}}"), encoding="utf-8")
+    assert open_study(study).columns("demographic", "segment") == ["market", "plan"]
+    assert open_study(f"{study}?wave=2024").columns("demographic", "segment") == ["market"]  # a and b are on one plan
+    assert open_study(f"{study}?wave=2025").columns("demographic", "segment") == ["market", "plan"]
+    north = open_study(f"{study}?market=North")
+    assert north.column("demographic", optional=True) is None and north.column("nps") == "recommend"
+
+
 def rows(part) -> dict[str, int]:
     return {name: len(part.read(name).table) for name in part.table_names}
 
@@ -74,7 +83,7 @@ def test_the_waterfall_counts_what_the_part_leaves_out(study):
 
 
 @pytest.mark.parametrize(
-    "value", ["North", "A/B", "../..", "", "a&b=c", "O'Neill \"x\"", "50 % off?", "Łódź 東京", "x" * 300, "#1\n", "+"]
+    "value", ["North", "A/B", "../..", "", "a&b=c", 'O\'Neill "x"', "50 % off?", "Łódź 東京", "x" * 300, "#1\n", "+"]
 )
 def test_a_reference_holds_any_value(tmp_path, value):
     only = (("market", value), ("wave", "2024"))

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import pandas as pd
 # column of a count -> the column that says its wave
 COUNTS = {"n": "wave", "n_before": "wave_before"}
 OF_PEOPLE = ("group", "segment", "wave")
-KEYS = (*OF_PEOPLE, "report", "score", "term")
+KEYS = (*OF_PEOPLE, "report", "score", "term", "category")
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,19 @@ def read_findings(folder: Path) -> list[Saved]:
 
 def counted(saved: Saved) -> Iterator[Counted]:
     """Yield the counts of a finding's tables, the finding's own n last."""
-    for file, table in saved.tables.items():
+    for file, table in chain.from_iterable(_by_feature(*item) for item in saved.tables.items()):
         for n, wave in COUNTS.items():
             if n in table.columns and (n == "n" or wave in table.columns):
                 yield from _cells(saved, file, table, n, wave)
     if not math.isnan(saved.total):
         yield Counted(saved.name, (), {(): float(saved.total)})
+
+
+def _by_feature(file: str, table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return a table of the categories of several features as one for each: every feature divides the same people."""
+    if not {"feature", "category"} <= set(table.columns):
+        return [(file, table)]
+    return [(f"{file} of {feature}", rows) for feature, rows in table.groupby("feature", sort=False)]
 
 
 def _read(path: Path) -> pd.DataFrame:

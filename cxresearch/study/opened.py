@@ -299,14 +299,14 @@ class Study(Parts):
         return found[0] if found else None
 
     def columns(self, *roles: str, table: str | None = None) -> list[str]:
-        """Return every column with one of `roles`, each once, role after role in the order of declaration."""
+        """Return every column with one of `roles`, each once, role after role; in a part no grouping of one value."""
         parts = {name: part for name, part in self._declared.items() if table in (None, name)}
         named = {column for part in parts.values() for column in declared_columns(part)}
         found: dict[str, None] = {}
         for role in roles:
             if role not in ROLES and role not in ALL_COLUMNS:
                 raise StudyProblem(f"unknown role {role!r}{nearest(role, (*ROLES, *ALL_COLUMNS))}")
-            items = self._items(role, table)
+            items = self._dividing(role, self._items(role, table))
             found |= dict.fromkeys(items or ([role] if role in named else []))
         return list(found)
 

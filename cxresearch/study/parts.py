@@ -9,6 +9,8 @@ from cxresearch.study.personal import id_columns
 from cxresearch.study.schema import Table
 from cxresearch.study.tables import Loaded
 
+GROUPINGS = ("demographic", "segment")
+
 
 def declared_columns(table: Table) -> list[str]:
     """Return the named columns that a table will have."""
@@ -56,6 +58,12 @@ class Parts:
             name: [*declared_columns(table), *(c for key, i in table.items.items() for c in (key, *i.further(key)))]
             for name, table in self._declared.items()
         }
+
+    def _dividing(self, role: str, items: list[str]) -> list[str]:
+        if not self.only or role not in GROUPINGS:
+            return items
+        tables = [(table.items, name) for name, table in self._declared.items()]
+        return [k for k in items if any(k in of and self.read(name).table[k].nunique() > 1 for of, name in tables)]
 
     def _part(self, name: str) -> Loaded:
         whole = self._whole.read(name)
