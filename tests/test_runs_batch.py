@@ -10,6 +10,7 @@ import pytest
 from tiny import DEFINE, PARAMETERS, write_notebook
 
 from cxresearch.errors import StudyProblem
+from cxresearch.runs import make_run, plan_run
 from cxresearch.runs.batch import make_batch, plan_batch, same_batch
 from cxresearch.runs.matrix import cells_of, safe_names
 from cxresearch.runs.pool import Pool
@@ -75,7 +76,22 @@ def pool():
 
 
 def test_names_of_reports_are_readable_and_differ_on_every_file_system():
-    values = ["North", "Łódź", "東京", "A/B", "A-B", "..", "", "con", "all", "x" * 300, "é" * 300, "south", "South", "a.b"]
+    values = [
+        "North",
+        "Łódź",
+        "東京",
+        "A/B",
+        "A-B",
+        "..",
+        "",
+        "con",
+        "all",
+        "x" * 300,
+        "é" * 300,
+        "south",
+        "South",
+        "a.b",
+    ]
     names = safe_names([(("market", v),) for v in values])
     assert names[:3] == ["North", "Łódź", "東京"]
     assert len({n.casefold() for n in names}) == len(values)
@@ -104,6 +120,17 @@ def test_two_markets_under_the_base_hide_each_other(tmp_path):
     write_markets(tmp_path, {"North": 12, "South": 12, "East": 4, "West": 3})
     cells = cells_of(open_study(tmp_path / "study.yml"), ["market"])
     assert [c.label for c in cells if c.skip] == ["East", "West"]
+
+
+def test_the_smallest_market_of_the_example_gets_its_report_from_every_notebook_that_has_enough_people(
+    root, tmp_path, pool
+):
+    plan = plan_run(f"{root / 'data/example/study.yml'}?region=Coast", notebooks=root / "notebooks")
+    made = make_run(plan, tmp_path / "run", pool=pool)
+    told = {o.task.name: (o.status, o.reason) for o in made.outcomes}
+    status, reason = told.pop("promoters")
+    assert status == "skipped" and "at least 30 customers who answered and 30 who did not" in reason
+    assert set(told.values()) == {("ok", None)} and "segmentation" in told, told
 
 
 def test_a_market_with_too_few_rows_for_the_report_says_how_many(tmp_path):
@@ -136,7 +163,10 @@ def test_a_thousand_markets_are_planned_in_a_second_or_two(tmp_path):
 @pytest.mark.parametrize(
     ("each", "message"),
     [
-        (["markt"], "study.yml has no column 'markt'; did you mean 'market'?; there are market, recommend, respondent, wave"),
+        (
+            ["markt"],
+            "study.yml has no column 'markt'; did you mean 'market'?; there are market, recommend, respondent, wave",
+        ),
         (["market", "market"], "--each names market, market; name each column once"),
     ],
 )
@@ -169,7 +199,9 @@ def made(tmp_path_factory, pool):
 
 def test_each_market_has_a_report_on_its_own_rows(made):
     _, batch, _ = made
-    numbers = {name: s.removeprefix("The answer to <b>everything</b> is ") for name, s in sentences(batch.folder).items()}
+    numbers = {
+        name: s.removeprefix("The answer to <b>everything</b> is ") for name, s in sentences(batch.folder).items()
+    }
     odd = next(n for n in numbers if n.startswith("Ost-West"))
     assert numbers == {"all": "61.", "North": "12.", "South": "12.", odd: "13.", "東京": "12."}
 
@@ -307,7 +339,11 @@ def test_new_data_are_compared_with_the_batch_before(again, pool):
         file.write("new,2024,1,North\n")
     result = make_batch(batch_of(again, report="monthly"), again / "runs/two", pool=pool)
     moved = {r["report"]: r["moved"] for r in result.reports}
-    assert moved["North"].startswith("all: 24.0 → 26.0 (+2.0, interval ") and moved["South"] == "no change" and moved["East"] is None
+    assert (
+        moved["North"].startswith("all: 24.0 → 26.0 (+2.0, interval ")
+        and moved["South"] == "no change"
+        and moved["East"] is None
+    )
     assert "all: 24.0 → 26.0" in result.index.read_text(encoding="utf-8")
     assert set(states(result).values()) == {"ok", "skipped"}
 
