@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cxresearch.transactions.queries import BITS, Query, most_packed, packed_counts
+from cxresearch.transactions.queries import EXACT, HALF, Query, held, packed_counts
 
 DAY = 864e8  # microseconds
 
@@ -14,13 +14,31 @@ def largest_sum(totals: dict) -> float:
     return max(float(np.max(s, initial=0)) for s in sums)
 
 
-def unpack(totals: dict, query: Query, packed: int) -> None:
-    """Replace the sums that counts share by the counts: ``months_0`` by ``months 1``, ``months 2`` and so on."""
+def unpack(totals: dict, query: Query, width: int) -> np.ndarray:
+    """Replace the sums that counts share by the counts: ``months_0`` by ``months 1``, ``months 2`` and so on.
+
+    Returns
+    -------
+    (customers,) bool array
+        Whose counts did not fit. A count too large for its bytes carries into the next, or out of the last: either way
+        the counts then add up to less than they must.
+    """
+    over, whole = totals["n"] >= HALF, {}
+    if "recent_and_returns" in totals:
+        both = totals.pop("recent_and_returns").astype(np.int64)
+        totals["returns"], whole["months"] = both // HALF, both % HALF
+    whole["weekdays"] = totals["n"] - totals["returns"]
     for name, conditions, _ in packed_counts(query):
+        added = np.zeros(len(over), np.int32)
         for i in range(len(conditions)):
-            if i % packed == 0:
-                whole = totals.pop(f"{name}_{i // packed}").astype(np.int64)
-            totals[f"{name} {i + 1}"] = (whole >> BITS // packed * (i % packed) & most_packed(packed)).astype(np.int32)
+            if i % held(width) == 0:
+                shared = totals.pop(f"{name}_{i // held(width)}")
+                over |= shared >= EXACT
+                shared = shared.astype("<i8").view(f"<u{width}").reshape(len(shared), -1)
+            totals[f"{name} {i + 1}"] = shared[:, i % held(width)].astype(np.int32)
+            added += totals[f"{name} {i + 1}"]
+        over |= added != whole.get(name, added)
+    return over
 
 
 def features_of(totals: dict, query: Query, unit: int) -> pd.DataFrame:

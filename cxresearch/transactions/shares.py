@@ -9,11 +9,9 @@ from cxresearch.errors import DataProblem
 from cxresearch.transactions.columns import features_of, largest_sum, unpack
 from cxresearch.transactions.queries import (
     EXACT,
-    PACKED,
+    WIDTHS,
     Columns,
     Query,
-    most_packed,
-    packed_counts,
     repeated_sql,
     times_sql,
     totals_sql,
@@ -158,32 +156,43 @@ def computed(relation, query: Query, decimals: int) -> Share:
 
 
 def _totals(relation, query: Query, decimals: int) -> dict:
-    """Return the totals; those with more purchases than a shared sum can hold are counted again, apart."""
-    totals = _unpacked(relation, query, decimals, PACKED)
-    heavy = np.flatnonzero(totals["n"] > most_packed(PACKED))
-    if heavy.size and packed_counts(query):
-        kind_of_id = totals["customer"].dtype
-        few = heavy.size <= MANY and (kind_of_id.kind in "iu" or kind_of_id == "str")
-        only = tuple(totals["customer"].iloc[heavy]) if few else ()
-        again = _unpacked(relation, replace(query, only=only), decimals, 1)
-        for name, conditions, _ in packed_counts(query):
-            for i in range(1, len(conditions) + 1):
-                counts = again[f"{name} {i}"]
-                totals[f"{name} {i}"][heavy] = counts if few else counts[heavy]
+    """Return the totals; customers with counts too large for the bytes they have are counted again, apart, in more."""
+    totals = _by_customer(relation, query, decimals, WIDTHS[0])
+    over = unpack(totals, query, WIDTHS[0])
+    for width in WIDTHS[1:]:
+        heavy = np.flatnonzero(over)
+        if heavy.size:
+            kind_of_id = totals["customer"].dtype
+            few = heavy.size <= MANY and (kind_of_id.kind in "iu" or kind_of_id == "str")
+            only = tuple(totals["customer"].iloc[heavy]) if few else ()
+            again = _by_customer(relation, replace(query, only=only), decimals, width)
+            still = unpack(again, query, width)
+            for name in again.keys() - {"customer"}:
+                totals[name][heavy] = again[name] if few else again[name][heavy]
+            over[heavy] = still if few else still[heavy]
     return totals
 
 
-def _unpacked(relation, query: Query, decimals: int, packed: int) -> dict:
+def _by_customer(relation, query: Query, decimals: int, width: int) -> dict:
     """Return the totals by customer; whole-number ids are put in order here, which costs less than in the engine."""
     sorted_here = kind(relation, query.columns.customer) in WHOLE
-    totals = _columns(relation.query("source", totals_sql(query, decimals, packed, ordered=not sorted_here)))
+    totals = _columns(relation.query("source", totals_sql(query, decimals, width, ordered=not sorted_here)))
     if sorted_here and not totals["customer"].is_monotonic_increasing:
-        order = np.argsort(totals["customer"].to_numpy())
+        order = _order(totals["customer"].to_numpy())
         for name, values in totals.items():
             totals[name] = values.take(order)
         totals["customer"] = totals["customer"].reset_index(drop=True)
-    unpack(totals, query, packed)
     return totals
+
+
+def _order(ids: np.ndarray) -> np.ndarray:
+    """Return the positions of distinct whole numbers in ascending order; without wide gaps, each has its slot."""
+    if ids.dtype.kind not in "iu" or int(ids.max()) - int(ids.min()) > 4 * len(ids):
+        return np.argsort(ids)
+    places = np.subtract(ids, ids.min(), dtype=ids.dtype if ids.dtype.itemsize == 8 else np.int64)
+    slots = np.full(int(places.max()) + 1, -1, np.int64)
+    slots[places] = np.arange(len(ids))
+    return slots[slots >= 0]
 
 
 def _columns(found) -> dict:
