@@ -11,7 +11,7 @@ import pytest
 from test_transactions import COLUMNS, by_pandas, refused, sales
 
 from cxresearch.errors import DataProblem
-from cxresearch.transactions import add_contacts, behaviour, shares
+from cxresearch.transactions import add_contacts, behaviour, totals
 from cxresearch.transactions.rhythm import rhythm
 
 UNTIL = {"until": "2024-12-01"}
@@ -59,10 +59,11 @@ def test_shares_by_ranges_of_whole_number_ids_give_the_bytes_of_one_process(clus
 
 @pytest.mark.parametrize("many", [True, False])
 @pytest.mark.parametrize(
-    "ids, repeated, limit, width", [(int, 1, 255, 2), (str, 1, 255, 2), ("datetime64[s]", 1, 255, 2), (int, 250, 65_535, 8)]
+    "ids, repeated, limit, bits",
+    [(int, 1, 127, 16), (str, 1, 127, 16), ("datetime64[s]", 1, 127, 16), (int, 250, 65_535, 53)],
 )
-def test_counts_too_large_for_the_bytes_they_have_in_a_sum_are_counted_apart(
-    ids, repeated, limit, width, many, monkeypatch
+def test_counts_too_large_for_the_bits_they_have_in_a_sum_are_counted_apart(
+    ids, repeated, limit, bits, many, monkeypatch
 ):
     table, until = sales(12_000), pd.Timestamp("2024-12-01")
     recent = table["time"] > until - pd.DateOffset(months=3)
@@ -70,33 +71,33 @@ def test_counts_too_large_for_the_bytes_they_have_in_a_sum_are_counted_apart(
     table = table.loc[table.index.repeat(np.where(recent & (table["customer"] == 7), repeated, 1))]
     expected = by_pandas(table, until - pd.DateOffset(months=12), until).set_index("customer")
     assert expected["month_1"].max() > limit  # it would run over into month_2
-    monkeypatch.setattr(shares, "MANY", 1 if many else 2)
-    widths, once = [], shares.unpack
-    monkeypatch.setattr(shares, "unpack", lambda *a: widths.append(a[2]) or once(*a))
+    monkeypatch.setattr(totals, "APART", 1 if many else 2)
+    packings, once = [], totals.unpack
+    monkeypatch.setattr(totals, "unpack", lambda *a: packings.append(a[2]) or once(*a))
     table["customer"] = table["customer"].astype(ids)
     parts = ("value", "months", "weekdays")
     found = behaviour(table, **COLUMNS, **UNTIL, window="12 months", threads=2, parts=parts)
     found = found.assign(customer=found["customer"].astype(int)).set_index("customer").sort_index()
     asked = ["frequency", "month_1", "month_12", "active_months", "trend", "weekday_7_share"]
     pd.testing.assert_frame_equal(found[asked], expected[asked], check_dtype=False, atol=1e-9)
-    assert max(widths) == width
+    assert packings[-1][0] == bits
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_only_customers_whose_counts_do_not_fit_are_counted_again(seed, monkeypatch):
     rng, until = np.random.default_rng(seed), pd.Timestamp("2024-12-01")
     months = {n: rng.permutation(12)[: rng.integers(1, 6)] for n in range(40)}
-    sizes = {n: rng.choice([1, 255, 256, 257, 511, 512], len(m)) for n, m in months.items()}
+    sizes = {n: rng.choice([1, 3, 60, 127, 128, 129, 255, 256, 2048], len(m), p=[.3, .2, .1, .2, *[.04] * 5]) for n, m in months.items()}
     rows = [(n, until - pd.DateOffset(months=int(k) + 1, hours=-5)) for n in months for k in np.repeat(months[n], sizes[n])]
     table = pd.DataFrame(rows, columns=["customer", "time"]).assign(amount=1.0)
-    apart, once = [], shares._by_customer
-    monkeypatch.setattr(shares, "_by_customer", lambda r, q, d, w: apart.append(q.only) or once(r, q, d, w))
+    apart, once = [], totals.totals_sql
+    monkeypatch.setattr(totals, "totals_sql", lambda q, *a, **b: apart.append(q.only) or once(q, *a, **b))
     found = behaviour(table, **COLUMNS, **UNTIL, parts=("value", "months")).set_index("customer")
     expected = pd.DataFrame(0, found.index, [f"month_{k}" for k in range(1, 13)])
     for n, (at, size) in enumerate(zip(months.values(), sizes.values())):
         expected.loc[n, [f"month_{k + 1}" for k in at]] = size
     pd.testing.assert_frame_equal(found[expected.columns], expected, check_dtype=False)
-    assert apart == [(), tuple(n for n in sizes if sizes[n].max() > 255)]
+    assert apart == [(), tuple(n for n in sizes if sizes[n].max() > 127)]
 
 
 def test_a_worker_killed_midway_changes_nothing(cluster, file):

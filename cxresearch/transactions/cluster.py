@@ -13,6 +13,7 @@ from cxresearch.transactions.shares import (
     Shares,
     checked,
     computed,
+    finished,
     first_exact,
     lost_rows,
     shared_out,
@@ -34,7 +35,7 @@ def shares_on_cluster(transactions, asked: Asked, scheduler: str) -> Shares:
 
         def compute(decimals: int) -> list[Share]:
             return client.gather(
-                [client.submit(_on_worker, computed, path, asked, q, decimals, pure=False) for q in queries]
+                [client.submit(_share, path, asked, q, decimals, pure=False) for q in queries]
             )
 
         parts = first_exact(compute)
@@ -58,6 +59,10 @@ def _client(scheduler: str):
         raise DataProblem(
             f"scheduler={scheduler!r} does not answer ({problem}); start it, or leave out scheduler"
         ) from None
+
+
+def _share(path: str, asked: Asked, query, decimals: int) -> Share:
+    return finished(_on_worker(computed, path, asked, query, decimals), query)
 
 
 def _on_worker(compute, path: str, asked: Asked, *arguments):

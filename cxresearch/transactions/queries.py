@@ -11,9 +11,7 @@ from cxresearch.transactions.windows import Window
 
 COMPLETE = "customer IS NOT NULL AND time IS NOT NULL AND isfinite(amount)"
 EXACT = 2**53  # the largest whole number to which doubles count without gaps
-BYTES = 6  # whole bytes that a double counts exactly; several counts share them
-WIDTHS = (1, 2, 8)  # bytes for each count: the next where a count passes 255, and the next where it passes 65,535
-HALF = 2**24  # the weight of the second of two counts that share a sum
+PACKINGS = ((7, 6), (16, 2), (53, 1))  # bits a count has, and counts that share a sum: the next where a count needs more
 
 
 @dataclass(frozen=True)
@@ -106,11 +104,11 @@ def _units(column: str, decimals: int) -> str:
     return f"round({column}::DOUBLE * 1e{decimals})"
 
 
-def totals_sql(query: Query, decimals: int, width: int, *, ordered: bool) -> str:
-    """Return the query for the totals of each customer, by customer if `ordered`; a count has `width` bytes of a sum."""
+def totals_sql(query: Query, decimals: int, packing: tuple[int, int], *, ordered: bool) -> str:
+    """Return the query for the totals of each customer, by customer if `ordered`."""
     order = " ORDER BY customer" if ordered else ""
     start = f"WITH {query.purchases_sql(decimals)}, totals AS NOT MATERIALIZED (SELECT customer, "
-    start += f"{', '.join(_totals(query, width))} FROM purchases GROUP BY customer)"
+    start += f"{', '.join(_totals(query, packing))} FROM purchases GROUP BY customer)"
     if query.columns.category is None:
         return f"{start} FROM totals{order}"
     # grouped twice: a set of categories in every customer's state would cost more
@@ -121,7 +119,7 @@ def totals_sql(query: Query, decimals: int, width: int, *, ordered: bool) -> str
     )
 
 
-def _totals(query: Query, width: int) -> list[str]:
+def _totals(query: Query, packing: tuple[int, int]) -> list[str]:
     """Returns are few, so filters stand on them; purchases are their difference from the whole."""
     found = [
         "count(*) AS n",
@@ -129,22 +127,14 @@ def _totals(query: Query, width: int) -> list[str]:
         "sum(abs(money)) AS gross",
         "epoch_us(min(time) FILTER (bought))::DOUBLE AS first",
         "epoch_us(max(time) FILTER (bought))::DOUBLE AS last",
-        _returns(query, width),
+        "count(*) FILTER (NOT bought) AS returns",
     ]
     found += [] if query.columns.basket is None else ["sum(lines)::BIGINT AS lines"]
     for name, conditions, nested in packed_counts(query):
-        found += _packed(name, conditions, width, nested=nested)
+        found += _packed(name, conditions, *packing, nested=nested)
     for i, name in enumerate(query.channels):
         found.append(f"count(*) FILTER (bought AND channel::VARCHAR = {_text(name)}) AS channel_{i}")
     return found + (["coalesce(sum(off) FILTER (bought), 0) AS off"] if query.columns.discount else [])
-
-
-def _returns(query: Query, width: int) -> str:
-    """Return the count of returns; where months share sums it shares one with the purchases of all these months."""
-    if width == WIDTHS[-1] or "months" not in query.parts:
-        return "count(*) FILTER (NOT bought) AS returns"
-    recent = f"bought::DOUBLE * (time >= {moment(query.period.edge(query.months))})::DOUBLE"
-    return f"sum({recent} + (NOT bought)::DOUBLE * {HALF}) AS recent_and_returns"
 
 
 def packed_counts(query: Query) -> list[tuple[str, list[str], bool]]:
@@ -155,26 +145,22 @@ def packed_counts(query: Query) -> list[tuple[str, list[str], bool]]:
     return [counts for counts in every if counts[0] in query.parts]
 
 
-def _packed(name: str, conditions: list[str], width: int, *, nested: bool) -> list[str]:
-    """Return sums that hold the purchases under several conditions, every count in its own bytes of a whole number.
+def _packed(name: str, conditions: list[str], bits: int, together: int, *, nested: bool) -> list[str]:
+    """Return sums that hold the purchases under several conditions, every count in its own bits of a whole number.
 
-    A row adds the weight of its condition, by arithmetic: a CASE, which branches row by row, costs four times as much.
-    Of `nested` conditions, each of which holds wherever an earlier one does, the first that holds is meant.
+    Above them stands how many they are together, by which `unpack` knows that none ran over. A row adds the weight of
+    its condition, by arithmetic: a CASE, which branches row by row, costs four times as much. Of `nested` conditions,
+    each of which holds wherever an earlier one does, the first that holds is meant.
     """
-    sums, together = [], held(width)
+    sums = []
     for first in range(0, len(conditions), together):
         weights = [0] * len(conditions)
         for i, _ in enumerate(conditions[first : first + together]):
-            weights[first + i] = 2 ** (8 * width * i)
+            weights[first + i] = 2 ** (bits * i) + (2 ** (bits * together) if together > 1 else 0)
         steps = [w - v for w, v in zip(weights, [*weights[1:], 0])] if nested else weights
         terms = " + ".join(f"({c})::DOUBLE * {w}" for c, w in zip(conditions, steps) if w)
         sums.append(f"sum(bought::DOUBLE * ({terms})) AS {name}_{first // together}")
     return sums
-
-
-def held(width: int) -> int:
-    """Return how many counts of so many bytes share one sum."""
-    return max(1, BYTES // width)
 
 
 def waterfall_sql(query: Query) -> str:

@@ -6,15 +6,12 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem
-from cxresearch.transactions.columns import features_of, largest_sum, unpack
 from cxresearch.transactions.queries import (
     EXACT,
-    WIDTHS,
     Columns,
     Query,
     repeated_sql,
     times_sql,
-    totals_sql,
     waterfall_sql,
 )
 from cxresearch.transactions.rhythm import MANY, rhythm
@@ -28,6 +25,7 @@ from cxresearch.transactions.source import (
     require_one_id_type,
     time_sql,
 )
+from cxresearch.transactions.totals import Totals, totals_of
 from cxresearch.transactions.windows import Window
 
 MOST_CHANNELS = 20
@@ -57,6 +55,17 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """One share's totals and spread of gaps, the rows used, those that repeat another (None: not looked for)."""
+
+    totals: Totals
+    spread: dict
+    used: int
+    repeated: int | None
+    exact: bool
+
+
+@dataclass(frozen=True)
 class Share:
     """One share's table, how many rows it rests on and how many repeat another (None: not looked for)."""
 
@@ -79,12 +88,12 @@ def shares_here(transactions, asked: Asked) -> Shares:
     """Return all customers as one share."""
     with opened(transactions, threads=asked.threads, memory_limit=asked.memory_limit) as relation:
         query, received = checked(relation, transactions, asked)
-        parts = first_exact(lambda decimals: [computed(relation, query, decimals)])
-        whole = sum(p.used for p in parts) == received
-        return Shares(parts, received, NONE_LOST if whole else lost_rows(relation, query))
+        (counted,) = first_exact(lambda decimals: [computed(relation, query, decimals)])
+        lost = NONE_LOST if counted.used == received else lost_rows(relation, query)
+    return Shares([finished(counted, query)], received, lost)
 
 
-def first_exact(compute) -> list[Share]:
+def first_exact(compute) -> list:
     """Return `compute(decimals)` for the most decimals at which every sum of every share is exact."""
     for decimals in STEPS:
         shares = compute(decimals)
@@ -144,84 +153,30 @@ def lost_rows(relation, query: Query) -> tuple[int, ...]:
     return tuple(map(int, relation.query("source", waterfall_sql(query)).fetchall()[0]))
 
 
-def computed(relation, query: Query, decimals: int) -> Share:
-    """Return one share of the customers."""
-    totals = _totals(relation, query, decimals)
-    used = int(totals["n" if query.columns.basket is None else "lines"].sum())
-    sizes, largest = totals["n"], largest_sum(totals)
-    table, repeated = features_of(totals, query, 10**decimals), None
-    if "rhythm" in query.parts:
-        repeated = _add_rhythm(relation, query, table, sizes)
-    return Share(table, used, None if query.columns.basket else repeated, largest <= EXACT)
+def computed(relation, query: Query, decimals: int) -> Counted:
+    """Return what only the engine can tell of one share of the customers."""
+    totals = totals_of(relation, query, decimals)
+    spread, repeated = _rhythm(relation, query, totals.by_customer("n")) if "rhythm" in query.parts else ({}, None)
+    return Counted(totals, spread, totals.rows(), None if query.columns.basket else repeated, totals.exact())
 
 
-def _totals(relation, query: Query, decimals: int) -> dict:
-    """Return the totals; customers with counts too large for the bytes they have are counted again, apart, in more."""
-    totals = _by_customer(relation, query, decimals, WIDTHS[0])
-    over = unpack(totals, query, WIDTHS[0])
-    for width in WIDTHS[1:]:
-        heavy = np.flatnonzero(over)
-        if heavy.size:
-            kind_of_id = totals["customer"].dtype
-            few = heavy.size <= MANY and (kind_of_id.kind in "iu" or kind_of_id == "str")
-            only = tuple(totals["customer"].iloc[heavy]) if few else ()
-            again = _by_customer(relation, replace(query, only=only), decimals, width)
-            still = unpack(again, query, width)
-            for name in again.keys() - {"customer"}:
-                totals[name][heavy] = again[name] if few else again[name][heavy]
-            over[heavy] = still if few else still[heavy]
-    return totals
+def finished(counted: Counted, query: Query) -> Share:
+    """Return one share's table; better once the engine is closed, and its memory free."""
+    columns = counted.totals.features(query)
+    last = "trend" if "trend" in columns else "returns"
+    table = {}
+    for name in list(columns):
+        table[name] = columns.pop(name)
+        table |= counted.spread if name == last else {}
+    return Share(pd.DataFrame(table, copy=False), counted.used, counted.repeated, counted.exact)
 
 
-def _by_customer(relation, query: Query, decimals: int, width: int) -> dict:
-    """Return the totals by customer; whole-number ids are put in order here, which costs less than in the engine."""
-    sorted_here = kind(relation, query.columns.customer) in WHOLE
-    totals = _columns(relation.query("source", totals_sql(query, decimals, width, ordered=not sorted_here)))
-    if sorted_here and not totals["customer"].is_monotonic_increasing:
-        order = _order(totals["customer"].to_numpy())
-        for name, values in totals.items():
-            totals[name] = values.take(order)
-        totals["customer"] = totals["customer"].reset_index(drop=True)
-    return totals
-
-
-def _order(ids: np.ndarray) -> np.ndarray:
-    """Return the positions of distinct whole numbers in ascending order; without wide gaps, each has its slot."""
-    if ids.dtype.kind not in "iu" or int(ids.max()) - int(ids.min()) > 4 * len(ids):
-        return np.argsort(ids)
-    places = np.subtract(ids, ids.min(), dtype=ids.dtype if ids.dtype.itemsize == 8 else np.int64)
-    slots = np.full(int(places.max()) + 1, -1, np.int64)
-    slots[places] = np.arange(len(ids))
-    return slots[slots >= 0]
-
-
-def _columns(found) -> dict:
-    """Return an answer column by column: in the memory of the answer and one column more, not of three."""
-    parts: dict[str, list] = {name: [] for name in found.columns}
-    for batch in found.to_arrow_reader():
-        for name, values in zip(batch.schema.names[1:], batch.columns[1:]):
-            parts[name].append(np.array(values.to_numpy(zero_copy_only=False)))
-        parts["customer"].append(_ids(batch.column(0)))
-    if not parts["customer"]:
-        return {name: column if name == "customer" else column.to_numpy() for name, column in found.df().items()}
-    ids = pd.concat(parts.pop("customer"), ignore_index=True)
-    return {"customer": ids} | {name: np.concatenate(parts.pop(name)) for name in list(parts)}
-
-
-def _ids(values) -> pd.Series:
-    """Return a copy of a batch's ids; decimals, which are objects in pandas, as floats."""
-    found = values.to_pandas().copy()
-    return found.astype(float) if str(values.type).startswith("decimal") else found
-
-
-def _add_rhythm(relation, query: Query, table: pd.DataFrame, sizes) -> int:
-    """Add the spread of the times between purchases; return how many rows repeat another."""
+def _rhythm(relation, query: Query, sizes: np.ndarray) -> tuple[dict, int]:
+    """Return the spread of the times between purchases, and how many rows repeat another."""
     reader = relation.query("source", times_sql(query)).to_arrow_reader()
     found = rhythm((b.column(0).to_numpy() for b in reader), sizes)
-    place = table.columns.get_loc("trend" if "trend" in table else "returns") + 1
-    table.insert(place, "gap_sd_days", np.round(found.sd, 9))
-    table.insert(place + 1, "gap_cv", np.round(found.sd / found.mean, 9))
+    spread = {"gap_sd_days": np.round(found.sd, 9), "gap_cv": np.round(found.sd / found.mean, 9)}
     if not found.ties or query.distinct:
-        return 0
+        return spread, 0
     times = None if len(found.ties) > MANY else sorted(found.ties)
-    return int(relation.query("source", repeated_sql(query, times)).fetchall()[0][0])
+    return spread, int(relation.query("source", repeated_sql(query, times)).fetchall()[0][0])

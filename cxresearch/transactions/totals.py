@@ -1,0 +1,130 @@
+"""The totals of each customer as the engine returns them: in batches, with counts that share sums.
+
+They take a third of the memory of the features, so while the engine holds its own tables only they are kept.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from cxresearch.transactions.columns import features_of
+from cxresearch.transactions.queries import EXACT, PACKINGS, Query, packed_counts, totals_sql
+from cxresearch.transactions.source import WHOLE, kind
+
+APART = 10_000  # customers that a query can name
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Batches of totals, money in units of which `unit` make one; `order` puts the customers by id (None: they are).
+
+    Those at the positions `heavy`, by id, are right in `again` only.
+    """
+
+    batches: list[dict]
+    unit: int
+    order: np.ndarray | None
+    heavy: np.ndarray | None = None
+    again: "Totals | None" = None
+
+    def by_customer(self, name: str) -> np.ndarray:
+        """Return one of the totals, by customer."""
+        found = np.concatenate([batch[name] for batch in self.batches])
+        return found if self.order is None else found.take(self.order)
+
+    def rows(self) -> int:
+        """Return how many rows the totals rest on."""
+        return sum(int(batch.get("lines", batch["n"]).sum()) for batch in self.batches)
+
+    def exact(self) -> bool:
+        """Return whether all sums of money are, because no customer's passes 2**53 units."""
+        sums = [batch[name] for batch in self.batches for name in ("gross", "off") if name in batch]
+        return max(float(np.max(s, initial=0)) for s in sums) <= EXACT
+
+    def features(self, query: Query) -> dict:
+        """Return the columns that `behaviour` describes; takes the batches apart, so that memory does not hold both."""
+        parts: dict[str, list] = {}
+        while self.batches:
+            for name, values in features_of(self.batches.pop(0), query, self.unit).items():
+                parts.setdefault(name, []).append(values)
+        ids = pd.concat(parts.pop("customer"), ignore_index=True)
+        table = {"customer": ids if self.order is None else ids.take(self.order).reset_index(drop=True)}
+        for name in list(parts):
+            values = np.concatenate(parts.pop(name))
+            table[name] = values if self.order is None else values.take(self.order)
+        if self.again is not None:
+            for name, values in self.again.features(query).items():
+                if name != "customer":
+                    table[name][self.heavy] = values
+        return table
+
+
+def totals_of(relation, query: Query, decimals: int, packings=PACKINGS) -> Totals:
+    """Return the totals; customers with counts too large for the bits they have are counted again, apart, with more.
+
+    Whole-number ids are put in order here, which costs less than in the engine.
+    """
+    ordered = kind(relation, query.columns.customer) not in WHOLE
+    batches = list(_batches(relation.query("source", totals_sql(query, decimals, packings[0], ordered=ordered))))
+    over = np.concatenate([unpack(batch, query, packings[0]) for batch in batches])
+    ids = pd.concat([batch["customer"] for batch in batches], ignore_index=True)
+    order = None if ordered or ids.is_monotonic_increasing else _order(ids.to_numpy())
+    totals = Totals(batches, 10**decimals, order)
+    heavy = np.flatnonzero(over if order is None else over.take(order))
+    if not heavy.size or len(packings) == 1:
+        return totals
+    few = heavy.size <= APART and (ids.dtype.kind in "iu" or ids.dtype == "str")
+    only = tuple((ids if order is None else ids.take(order)).iloc[heavy]) if few else ()
+    again = totals_of(relation, replace(query, only=only), decimals, packings[1:])
+    return replace(totals, heavy=heavy, again=again) if few else again
+
+
+def _order(ids: np.ndarray) -> np.ndarray:
+    """Return the positions of distinct whole numbers in ascending order; without wide gaps, each has its slot."""
+    if ids.dtype.kind not in "iu" or int(ids.max()) - int(ids.min()) > 4 * len(ids):
+        return np.argsort(ids)
+    places = np.subtract(ids, ids.min(), dtype=ids.dtype if ids.dtype.itemsize == 8 else np.int64)
+    slots = np.full(int(places.max()) + 1, -1, np.int64)
+    slots[places] = np.arange(len(ids))
+    return slots[slots >= 0]
+
+
+def unpack(totals: dict, query: Query, packing: tuple[int, int]) -> np.ndarray:
+    """Replace the sums that counts share by the counts: ``months_0`` by ``months 1``, ``months 2`` and so on.
+
+    Returns
+    -------
+    (customers,) bool array
+        Whose counts did not fit: one that needs more bits than it has carries into the next, and those of its sum then
+        add up to less than the sum says they are together.
+    """
+    bits, together = packing
+    over, narrow = np.zeros(len(totals["n"]), bool), np.min_scalar_type(2**bits - 1)
+    for name, conditions, _ in packed_counts(query):
+        for first in range(0, len(conditions), together):
+            shared = totals.pop(f"{name}_{first // together}")
+            over |= shared >= EXACT
+            shared = shared.astype(np.int64)
+            counts = [shared >> bits * i & 2**bits - 1 for i in range(together)]
+            if together > 1:
+                over |= sum(counts) != shared >> bits * together
+            for i, count in enumerate(counts[: len(conditions) - first]):
+                totals[f"{name} {first + i + 1}"] = count.astype(narrow)
+    return over
+
+
+def _batches(answer):
+    """Yield an answer in batches of arrays by column, at least one; ids as pandas, the other columns as numpy."""
+    batch = None
+    for batch in answer.to_arrow_reader():
+        arrays = [column.to_numpy(zero_copy_only=False) for column in batch.columns[1:]]
+        yield {"customer": _ids(batch.column(0))} | dict(zip(batch.schema.names[1:], arrays))
+    if batch is None:
+        yield {name: column if name == "customer" else column.to_numpy() for name, column in answer.df().items()}
+
+
+def _ids(values) -> pd.Series:
+    """Return a copy of a batch's ids; decimals, which are objects in pandas, as floats."""
+    found = values.to_pandas().copy()
+    return found.astype(float) if str(values.type).startswith("decimal") else found
