@@ -1,9 +1,13 @@
 """Behaviour of customers from simulated payments: CPU and memory of this package, of a bare scan, pandas and polars.
 
-``python -m benchmarks.behaviour [--rows 10000000 50000000] [--folder DIR]`` writes the payments (once), runs each task in
-a process of its own, prints a table for each size, and after it one line of JSON with the ratios. `growth` is the CPU of
-the core a row by that of the first size. polars is measured where it is installed; CPU of the client of a cluster
-includes the scheduler, which runs in its process here.
+``python -m benchmarks.behaviour [--rows 10000000 50000000] [--order time] [--folder DIR]`` writes the payments (once),
+runs each task in a process of its own, prints a table for each size, and after it one line of JSON with the ratios.
+`growth` is the CPU of the core a row by that of the first size. polars is measured where it is installed; CPU of the
+client of a cluster includes the scheduler, which runs in its process here.
+
+Payments stand in the order of time, as a shop writes them down, of customers who join, leave and buy at rates of their
+own; or, with ``--order none``, in no order, of customers who all buy alike: no payment is then near another of the same
+customer, which is as hard as it can be for a table of customers that is larger than the processor's cache.
 """
 
 import argparse
@@ -20,17 +24,35 @@ UNTIL = "2018-01-01"
 COLUMNS = {"customer": "customer", "time": "time", "amount": "amount"}
 
 
-def generate(path: Path, rows: int) -> None:
-    """Write `rows` payments of `rows` / 22 customers over two years, one in forty a return; the same for the same rows."""
+def generate(path: Path, rows: int, order: str) -> None:
+    """Write `rows` payments of about `rows` / 22 customers over two years, one in forty a return; the same for the same rows."""
     import duckdb
 
-    seconds = 2 * 365 * 86400
-    duckdb.connect(config={"threads": 2}).execute(
-        f"COPY (SELECT (hash(i * 7 + 1) % {rows // 22})::BIGINT AS customer, "
-        f"TIMESTAMP '2016-01-01' + INTERVAL 1 SECOND * (hash(i * 13 + 5) % {seconds})::BIGINT AS time, "
-        "round(CASE WHEN hash(i * 3) % 40 = 0 THEN -1 ELSE 1 END * (2 + (hash(i * 17 + 3) % 10000) / 100.0), 2)::DOUBLE AS amount "
-        f"FROM range({rows}) t(i)) TO '{path}' (FORMAT parquet)"
+    people, span = rows // (20 if order == "time" else 22), 2 * 365 * 86400
+    amount = "round(CASE WHEN hash(i * 3) % 40 = 0 THEN -1 ELSE 1 END * (2 + (hash(i * 17 + 3) % 10000) / 100.0), 2)::DOUBLE"
+    if order == "time":
+        # some of these people leave before they buy; rates are exponential, which makes the numbers of purchases negative binomial; so is the time until one leaves
+        source = f"""
+            SELECT c AS customer, start + (stop - start) * {_share("c * 1009 + k")} AS second, c * 100003 + k AS i
+            FROM (SELECT *, unnest(range(greatest(1, round(49 * rate * (stop - start) / {span}))::BIGINT)) AS k FROM (
+                SELECT c, greatest(0, joined) AS start, least({span}, joined + stay) AS stop, rate FROM (
+                    SELECT c, (1.5 * {_share("c * 31 + 1")} - 0.5) * {span} AS joined,
+                        -ln({_share("c * 31 + 2")}) * {span} AS stay, -ln({_share("c * 31 + 3")}) AS rate
+                    FROM range({people}) t(c)))
+                WHERE stop > start)
+            ORDER BY second, i LIMIT {rows}"""
+    else:
+        source = f"SELECT hash(i * 7 + 1) % {people} AS customer, hash(i * 13 + 5) % {span} AS second, i FROM range({rows}) t(i)"
+    duckdb.connect(config={"threads": 2, "temp_directory": str(path.parent)}).execute(
+        "COPY (SELECT customer::BIGINT AS customer, "
+        f"TIMESTAMP '2016-01-01' + INTERVAL 1 SECOND * second::BIGINT AS time, {amount} AS amount FROM ({source})) "
+        f"TO '{path}' (FORMAT parquet)"
     )
+
+
+def _share(sql: str) -> str:
+    """Return SQL of a number between 0 and 1 that is the same for the same value."""
+    return f"((hash({sql}) + 0.5) / 18446744073709551616.0)"
 
 
 def scan(path: str) -> int:
@@ -175,11 +197,11 @@ def _one_task(name: str, path: str) -> None:
     print(json.dumps({"cpu": cpu, "wall": time.perf_counter() - start, "peak_gb": after.ru_maxrss / 1e6}))
 
 
-def compared(rows: int, folder: Path) -> dict[str, float]:
+def compared(rows: int, order: str, folder: Path) -> dict[str, float]:
     """Measure every task on `rows` payments, print a table, and return the ratios."""
-    path = folder / f"payments_{rows}.parquet"
+    path = folder / f"payments_{rows}_{order}.parquet"
     if not path.exists():
-        generate(path, rows)
+        generate(path, rows, order)
     names = [n for n in TASKS if n != "with_polars" or importlib.util.find_spec("polars")]
     # twice: the first task to read the file pays for the disk
     found = {name: min((measured(name, path) for _ in range(2)), key=lambda m: m["cpu"]) for name in names}
@@ -202,6 +224,7 @@ def compared(rows: int, folder: Path) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000_000])
+    parser.add_argument("--order", choices=["time", "none"], default="time")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/cxresearch-benchmark"))
     parser.add_argument("--task", help=argparse.SUPPRESS)
     parser.add_argument("--file", help=argparse.SUPPRESS)
@@ -211,7 +234,7 @@ def main() -> None:
     asked.folder.mkdir(parents=True, exist_ok=True)
     first = None
     for rows in asked.rows:
-        found = compared(rows, asked.folder)
+        found = compared(rows, asked.order, asked.folder)
         row = found.pop("core_seconds") / rows
         first = first or row
         print(json.dumps({**found, "growth": round(row / first, 2)}), flush=True)

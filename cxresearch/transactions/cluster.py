@@ -47,7 +47,7 @@ def shares_on_cluster(transactions, asked: Asked, scheduler: str) -> Shares:
 def _planned(relation, path: str, asked: Asked, of: int):
     """Return the query for all customers, how many rows there are, and the query of each share."""
     query, received = checked(relation, path, asked)
-    return query, received, shared_out(relation, query, of)
+    return query, received, shared_out(relation, query, of, received)
 
 
 def _client(scheduler: str):

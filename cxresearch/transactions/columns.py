@@ -20,7 +20,7 @@ def features_of(totals: dict, query: Query, unit: int) -> dict:
     returns, n = totals["returns"], totals["n"]
     bought = n - returns
     shares = np.where(bought > 0, bought, np.nan)
-    table = {"customer": totals["customer"]}
+    table = {}
     spent = (totals["gross"] + totals["net"]) / 2
     if "value" in query.parts:
         table |= _value(totals, query, bought, shares, returns, spent, unit)

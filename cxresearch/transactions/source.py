@@ -13,7 +13,7 @@ import pandas as pd
 from cxresearch.errors import DataProblem, nearest
 
 CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
-DENSE = 20  # bits: the range of whole-number ids, about a million
+DENSE = (12, 20)  # bits that the range of whole-number ids may have to be counted in place: the least and the most
 WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 NUMERIC = (*WHOLE, "FLOAT", "DOUBLE")
 
@@ -29,17 +29,22 @@ def opened(transactions, *, threads: int | None, memory_limit: str | None):
     with TemporaryDirectory(prefix="cxresearch-") as spill, _engine(spill, threads, memory_limit) as engine:
         if isinstance(transactions, pd.DataFrame):
             backwards = any(_backwards(column) for _, column in transactions.items())
-            yield engine.from_df(transactions.copy() if backwards else transactions)
+            relation, rows = engine.from_df(transactions.copy() if backwards else transactions), len(transactions)
         else:
-            yield _files(engine, os.fspath(transactions))
+            relation, rows = _files(engine, os.fspath(transactions))
+        if memory_limit is None:
+            # ids that are whole numbers without wide gaps are counted in place, without hashing, and come out in order.
+            # That table lies outside the engine's memory limit, so a caller who sets one goes without it; it has a
+            # place for every number between the least and the most, so there must be many rows for each.
+            bits = min(max((rows // 8).bit_length() - 1, DENSE[0]), DENSE[1])
+            engine.execute(f"SET perfect_ht_threshold = {bits}")
+        yield relation
 
 
 def _engine(spill: str, threads: int | None, memory_limit: str | None):
     settings = {"temp_directory": spill, "preserve_insertion_order": "false"}
     settings |= {} if threads is None else {"threads": threads}
-    # ids that are whole numbers without wide gaps are counted in place, without hashing: half the work. That table
-    # lies outside the engine's memory limit, so a caller who sets one goes without it.
-    settings |= {"perfect_ht_threshold": DENSE} if memory_limit is None else {"memory_limit": memory_limit}
+    settings |= {} if memory_limit is None else {"memory_limit": memory_limit}
     try:
         engine = duckdb.connect(config=settings)
         engine.execute("SET enable_progress_bar = false")  # it would stand in notebooks and in workers' logs
@@ -68,14 +73,18 @@ def _only_table(connection):
 
 
 def _files(engine, path: str):
-    """Return the relation over a file, a glob or a folder of Parquet (partitioned or not) or CSV."""
+    """Return the relation over a file, a glob or a folder of Parquet (partitioned or not) or CSV, and its rows.
+
+    Rows of CSV would have to be read to be counted: 0.
+    """
     pattern = _pattern(path)
     if not pattern:
         raise DataProblem(f"{path}: no Parquet or CSV file found")
     try:
         if pattern.lower().endswith(CSV):
-            return engine.read_csv(pattern)
-        return engine.read_parquet(pattern, hive_partitioning=Path(path).is_dir(), union_by_name=True)
+            return engine.read_csv(pattern), 0
+        found = engine.read_parquet(pattern, hive_partitioning=Path(path).is_dir(), union_by_name=True)
+        return found, found.count("*").fetchall()[0][0]
     except duckdb.Error as problem:
         raise DataProblem(f"{path}: cannot be read as Parquet or CSV: {str(problem).splitlines()[0]}") from None
 

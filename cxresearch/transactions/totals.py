@@ -13,25 +13,26 @@ from cxresearch.transactions.queries import EXACT, PACKINGS, Query, packed_count
 from cxresearch.transactions.source import WHOLE, kind
 
 APART = 10_000  # customers that a query can name
+AT_ONCE = 20_000  # customers whose features fit the processor's cache
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Batches of totals, money in units of which `unit` make one; `order` puts the customers by id (None: they are).
+    """Batches of totals, money in units of which `unit` make one; `ranks` are the places of the customers by id.
 
-    Those at the positions `heavy`, by id, are right in `again` only.
+    Those at the places `heavy` are right in `again` only.
     """
 
     batches: list[dict]
+    ids: pd.Series
     unit: int
-    order: np.ndarray | None
+    ranks: np.ndarray | None
     heavy: np.ndarray | None = None
     again: "Totals | None" = None
 
     def by_customer(self, name: str) -> np.ndarray:
         """Return one of the totals, by customer."""
-        found = np.concatenate([batch[name] for batch in self.batches])
-        return found if self.order is None else found.take(self.order)
+        return _placed([batch[name] for batch in self.batches], self.ranks)
 
     def rows(self) -> int:
         """Return how many rows the totals rest on."""
@@ -44,15 +45,15 @@ class Totals:
 
     def features(self, query: Query) -> dict:
         """Return the columns that `behaviour` describes; takes the batches apart, so that memory does not hold both."""
-        parts: dict[str, list] = {}
-        while self.batches:
-            for name, values in features_of(self.batches.pop(0), query, self.unit).items():
-                parts.setdefault(name, []).append(values)
-        ids = pd.concat(parts.pop("customer"), ignore_index=True)
-        table = {"customer": ids if self.order is None else ids.take(self.order).reset_index(drop=True)}
-        for name in list(parts):
-            values = np.concatenate(parts.pop(name))
-            table[name] = values if self.order is None else values.take(self.order)
+        names = list(self.batches[0])
+        totals = {name: _placed([b.pop(name) for b in self.batches], self.ranks) for name in names}
+        table: dict = {"customer": self.ids}
+        for start in range(0, max(len(self.ids), 1), AT_ONCE):
+            here = slice(start, start + AT_ONCE)
+            for name, values in features_of({k: v[here] for k, v in totals.items()}, query, self.unit).items():
+                if start == 0:
+                    table[name] = np.empty(len(self.ids), values.dtype)
+                table[name][here] = values
         if self.again is not None:
             for name, values in self.again.features(query).items():
                 if name != "customer":
@@ -67,27 +68,39 @@ def totals_of(relation, query: Query, decimals: int, packings=PACKINGS) -> Total
     """
     ordered = kind(relation, query.columns.customer) not in WHOLE
     batches = list(_batches(relation.query("source", totals_sql(query, decimals, packings[0], ordered=ordered))))
-    over = np.concatenate([unpack(batch, query, packings[0]) for batch in batches])
-    ids = pd.concat([batch["customer"] for batch in batches], ignore_index=True)
-    order = None if ordered or ids.is_monotonic_increasing else _order(ids.to_numpy())
-    totals = Totals(batches, 10**decimals, order)
-    heavy = np.flatnonzero(over if order is None else over.take(order))
+    over = [unpack(batch, query, packings[0]) for batch in batches]
+    ids = pd.concat([batch.pop("customer") for batch in batches], ignore_index=True)
+    ranks = None if ordered or ids.is_monotonic_increasing else _ranks(ids.to_numpy())
+    ids = ids if ranks is None else pd.Series(_placed([ids.to_numpy()], ranks))
+    totals = Totals(batches, ids, 10**decimals, ranks)
+    heavy = np.flatnonzero(_placed(over, ranks))
     if not heavy.size or len(packings) == 1:
         return totals
     few = heavy.size <= APART and (ids.dtype.kind in "iu" or ids.dtype == "str")
-    only = tuple((ids if order is None else ids.take(order)).iloc[heavy]) if few else ()
+    only = tuple(ids.iloc[heavy]) if few else ()
     again = totals_of(relation, replace(query, only=only), decimals, packings[1:])
     return replace(totals, heavy=heavy, again=again) if few else again
 
 
-def _order(ids: np.ndarray) -> np.ndarray:
-    """Return the positions of distinct whole numbers in ascending order; without wide gaps, each has its slot."""
+def _ranks(ids: np.ndarray) -> np.ndarray:
+    """Return the places of distinct whole numbers in ascending order; without wide gaps, each has its slot."""
     if ids.dtype.kind not in "iu" or int(ids.max()) - int(ids.min()) > 4 * len(ids):
-        return np.argsort(ids)
-    places = np.subtract(ids, ids.min(), dtype=ids.dtype if ids.dtype.itemsize == 8 else np.int64)
-    slots = np.full(int(places.max()) + 1, -1, np.int64)
-    slots[places] = np.arange(len(ids))
-    return slots[slots >= 0]
+        return _placed([np.arange(len(ids))], np.argsort(ids))
+    slots = np.subtract(ids, ids.min(), dtype=ids.dtype if ids.dtype.itemsize == 8 else np.int64)
+    taken = np.zeros(int(slots.max()) + 1, bool)
+    taken[slots] = True
+    return (np.cumsum(taken) - 1)[slots]
+
+
+def _placed(parts: list[np.ndarray], ranks: np.ndarray | None) -> np.ndarray:
+    """Return values, given in parts, put at their places."""
+    if ranks is None:
+        return np.concatenate(parts)
+    found, done = np.empty(len(ranks), parts[0].dtype), 0
+    for part in parts:
+        found[ranks[done : done + len(part)]] = part
+        done += len(part)
+    return found
 
 
 def unpack(totals: dict, query: Query, packing: tuple[int, int]) -> np.ndarray:
