@@ -1,6 +1,6 @@
 """The totals of each customer as the engine returns them: in batches, with counts that share sums.
 
-They take a third of the memory of the features, so while the engine holds its own tables only they are kept.
+They take less than half the memory of the features, so only they are kept while the engine holds its own tables.
 """
 
 from dataclasses import dataclass, replace
