@@ -31,7 +31,8 @@ def generate(path: Path, rows: int, order: str) -> None:
     people, span = rows // (20 if order == "time" else 22), 2 * 365 * 86400
     amount = "round(CASE WHEN hash(i * 3) % 40 = 0 THEN -1 ELSE 1 END * (2 + (hash(i * 17 + 3) % 10000) / 100.0), 2)::DOUBLE"
     if order == "time":
-        # some of these people leave before they buy; rates are exponential, which makes the numbers of purchases negative binomial; so is the time until one leaves
+        # Some of these people leave before the first day. Rates of buying are exponential, which makes the numbers of
+        # purchases negative binomial; the time until one leaves is exponential too.
         source = f"""
             SELECT c AS customer, start + (stop - start) * {_share("c * 1009 + k")} AS second, c * 100003 + k AS i
             FROM (SELECT *, unnest(range(greatest(1, round(49 * rate * (stop - start) / {span}))::BIGINT)) AS k FROM (
