@@ -29,7 +29,9 @@ def generate(path: Path, rows: int, order: str) -> None:
     import duckdb
 
     people, span = rows // (20 if order == "time" else 22), 2 * 365 * 86400
-    amount = "round(CASE WHEN hash(i * 3) % 40 = 0 THEN -1 ELSE 1 END * (2 + (hash(i * 17 + 3) % 10000) / 100.0), 2)::DOUBLE"
+    amount = (
+        "round(CASE WHEN hash(i * 3) % 40 = 0 THEN -1 ELSE 1 END * (2 + (hash(i * 17 + 3) % 10000) / 100.0), 2)::DOUBLE"
+    )
     if order == "time":
         # Some of these people leave before the first day. Rates of buying are exponential, which makes the numbers of
         # purchases negative binomial; the time until one leaves is exponential too.

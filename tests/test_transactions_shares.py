@@ -87,8 +87,13 @@ def test_counts_too_large_for_the_bits_they_have_in_a_sum_are_counted_apart(
 def test_only_customers_whose_counts_do_not_fit_are_counted_again(seed, monkeypatch):
     rng, until = np.random.default_rng(seed), pd.Timestamp("2024-12-01")
     months = {n: rng.permutation(12)[: rng.integers(1, 6)] for n in range(40)}
-    sizes = {n: rng.choice([1, 3, 60, 127, 128, 129, 255, 256, 2048], len(m), p=[.3, .2, .1, .2, *[.04] * 5]) for n, m in months.items()}
-    rows = [(n, until - pd.DateOffset(months=int(k) + 1, hours=-5)) for n in months for k in np.repeat(months[n], sizes[n])]
+    sizes = {
+        n: rng.choice([1, 3, 60, 127, 128, 129, 255, 256, 2048], len(m), p=[0.3, 0.2, 0.1, 0.2, *[0.04] * 5])
+        for n, m in months.items()
+    }
+    rows = [
+        (n, until - pd.DateOffset(months=int(k) + 1, hours=-5)) for n in months for k in np.repeat(months[n], sizes[n])
+    ]
     table = pd.DataFrame(rows, columns=["customer", "time"]).assign(amount=1.0)
     apart, once = [], totals.totals_sql
     monkeypatch.setattr(totals, "totals_sql", lambda q, *a, **b: apart.append(q.only) or once(q, *a, **b))

@@ -31,12 +31,12 @@ def shares_on_cluster(transactions, asked: Asked, scheduler: str) -> Shares:
     path = os.path.abspath(os.fspath(transactions))
     with _client(scheduler) as client:
         of = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-        query, received, queries = client.submit(_on_worker, _planned, path, asked, path, asked, of, pure=False).result()
+        query, received, queries = client.submit(
+            _on_worker, _planned, path, asked, path, asked, of, pure=False
+        ).result()
 
         def compute(decimals: int) -> list[Share]:
-            return client.gather(
-                [client.submit(_share, path, asked, q, decimals, pure=False) for q in queries]
-            )
+            return client.gather([client.submit(_share, path, asked, q, decimals, pure=False) for q in queries])
 
         parts = first_exact(compute)
         whole = sum(p.used for p in parts) == received

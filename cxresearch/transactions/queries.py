@@ -11,7 +11,7 @@ from cxresearch.transactions.windows import Window
 
 COMPLETE = "customer IS NOT NULL AND time IS NOT NULL AND isfinite(amount)"
 EXACT = 2**53  # the largest whole number to which doubles count without gaps
-PACKINGS = ((7, 6), (16, 2), (53, 1))  # bits a count has, and counts that share a sum: the next where a count needs more
+PACKINGS = ((7, 6), (16, 2), (53, 1))  # bits a count has, and how many share a sum; the next where one needs more
 
 
 @dataclass(frozen=True)
