@@ -6,8 +6,7 @@ runs each task in a process of its own, prints a table for each size, and after 
 client of a cluster includes the scheduler, which runs in its process here.
 
 Payments stand in the order of time, as a shop writes them down, of customers who join, leave and buy at rates of their
-own; or, with ``--order none``, in no order, of customers who all buy alike: no payment is then near another of the same
-customer, which is as hard as it can be for a table of customers that is larger than the processor's cache.
+own; or, with ``--order none``, in no order, of customers who all buy alike.
 """
 
 import argparse

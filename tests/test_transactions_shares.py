@@ -12,7 +12,11 @@ from test_transactions import COLUMNS, by_pandas, refused, sales
 
 from cxresearch.errors import DataProblem
 from cxresearch.transactions import add_contacts, behaviour, totals
+from cxresearch.transactions.queries import Columns, Query
 from cxresearch.transactions.rhythm import rhythm
+from cxresearch.transactions.shares import shared_out
+from cxresearch.transactions.source import opened
+from cxresearch.transactions.windows import as_window
 
 UNTIL = {"until": "2024-12-01"}
 
@@ -55,6 +59,17 @@ def test_shares_by_ranges_of_whole_number_ids_give_the_bytes_of_one_process(clus
     found = behaviour(tmp_path / "sales.parquet", **asked, scheduler=cluster.scheduler_address)
     same(found, behaviour(tmp_path / "sales.parquet", **asked))
     assert found.attrs["waterfall"][2]["removed"] == 1
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_two_shares_of_a_file_hold_about_half_of_its_customers_each(ordered, tmp_path):
+    ids = np.repeat(np.arange(60_000), 10)
+    rows = pd.DataFrame({"customer": ids if ordered else np.random.default_rng(1).permutation(ids)})
+    rows.to_parquet(tmp_path / "ids.parquet", row_group_size=50_000)
+    query = Query(Columns("customer", "time", "amount"), as_window("2024-12-01", None), ("customer",), ("value",), 12)
+    with opened(tmp_path / "ids.parquet", threads=2, memory_limit=None) as relation:
+        first, second = shared_out(relation, query, 2, len(rows))
+    assert first.bounds == second.bounds and 0.4 < first.bounds[0] / 60_000 < 0.6
 
 
 @pytest.mark.parametrize("many", [True, False])

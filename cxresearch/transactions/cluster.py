@@ -62,6 +62,7 @@ def _client(scheduler: str):
 
 
 def _share(path: str, asked: Asked, query, decimals: int) -> Share:
+    """Return one share; its table is made once the engine is closed."""
     return finished(_on_worker(computed, path, asked, query, decimals), query)
 
 
