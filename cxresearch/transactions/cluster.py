@@ -9,20 +9,20 @@ from cxresearch.errors import DataProblem
 from cxresearch.transactions.shares import (
     NONE_LOST,
     Asked,
+    Everyone,
     Share,
-    Shares,
     checked,
     computed,
-    finished,
     first_exact,
     lost_rows,
     shared_out,
+    together,
 )
 from cxresearch.transactions.source import opened
 
 
-def shares_on_cluster(transactions, asked: Asked, scheduler: str) -> Shares:
-    """Return one share for each worker of the cluster at `scheduler`, whose workers must reach the same files.
+def everyone_on_cluster(transactions, asked: Asked, scheduler: str) -> Everyone:
+    """Return all customers, one share computed by each worker of the cluster at `scheduler`, who must reach the same files.
 
     A worker that dies is replaced by the others: Dask computes its share again.
     """
@@ -36,12 +36,13 @@ def shares_on_cluster(transactions, asked: Asked, scheduler: str) -> Shares:
         ).result()
 
         def compute(decimals: int) -> list[Share]:
-            return client.gather([client.submit(_share, path, asked, q, decimals, pure=False) for q in queries])
+            work = [client.submit(_on_worker, computed, path, asked, q, decimals, pure=False) for q in queries]
+            return client.gather(work)
 
-        parts = first_exact(compute)
-        whole = sum(p.used for p in parts) == received
+        shares = first_exact(compute)
+        whole = sum(s.used for s in shares) == received
         lost = NONE_LOST if whole else client.submit(_on_worker, lost_rows, path, asked, query, pure=False).result()
-        return Shares(parts, received, lost)
+    return together(shares, query, received, lost)
 
 
 def _planned(relation, path: str, asked: Asked, of: int):
@@ -59,11 +60,6 @@ def _client(scheduler: str):
         raise DataProblem(
             f"scheduler={scheduler!r} does not answer ({problem}); start it, or leave out scheduler"
         ) from None
-
-
-def _share(path: str, asked: Asked, query, decimals: int) -> Share:
-    """Return one share; its table is made once the engine is closed."""
-    return finished(_on_worker(computed, path, asked, query, decimals), query)
 
 
 def _on_worker(compute, path: str, asked: Asked, *arguments):

@@ -8,8 +8,8 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem, require_choice
 from cxresearch.privacy import unsorted
-from cxresearch.transactions.cluster import shares_on_cluster
-from cxresearch.transactions.shares import Asked, Shares, shares_here
+from cxresearch.transactions.cluster import everyone_on_cluster
+from cxresearch.transactions.shares import Asked, Everyone, everyone_here
 from cxresearch.transactions.windows import as_window
 
 PARTS = ("value", "months", "rhythm", "weekdays")
@@ -136,10 +136,10 @@ def behaviour(
         threads,
         memory_limit,
     )
-    shares = (
-        shares_here(transactions, asked) if scheduler is None else shares_on_cluster(transactions, asked, scheduler)
+    everyone = (
+        everyone_here(transactions, asked) if scheduler is None else everyone_on_cluster(transactions, asked, scheduler)
     )
-    found = _assembled(asked, shares)
+    found = _recorded(asked, everyone)
     record = found.attrs
     if isinstance(transactions, pd.DataFrame):
         found = unsorted(found, transactions, customer)
@@ -147,13 +147,10 @@ def behaviour(
     return found
 
 
-def _assembled(asked: Asked, shares: Shares) -> pd.DataFrame:
-    """Return the table of all customers, or refuse it; the same however the customers were shared out."""
-    table = _together([s.table for s in shares.parts if len(s.table)] or [shares.parts[0].table])
-    steps = _waterfall(asked, shares)
-    found = [s.repeated for s in shares.parts]
-    repeated = None if None in found else sum(found)
-    repeated = repeated if asked.duplicates == "keep" else steps[1]["removed"]
+def _recorded(asked: Asked, everyone: Everyone) -> pd.DataFrame:
+    """Return the table with its record, or refuse it."""
+    table, steps = everyone.table, _waterfall(asked, everyone)
+    repeated = everyone.repeated if asked.duplicates == "keep" else steps[1]["removed"]
     _refuse(asked, table, steps, repeated)
     record = {
         "waterfall": steps,
@@ -169,20 +166,9 @@ def _assembled(asked: Asked, shares: Shares) -> pd.DataFrame:
     return table
 
 
-def _together(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """Return the shares as one table by customer; takes them apart column by column, so that memory holds them once."""
-    if len(tables) == 1:
-        return tables[0]
-    columns = {name: pd.concat([t.pop(name) for t in tables], ignore_index=True) for name in list(tables[0])}
-    table = pd.DataFrame(columns, copy=False)
-    if table["customer"].is_monotonic_increasing:
-        return table
-    return table.sort_values("customer", kind="stable", ignore_index=True)
-
-
-def _waterfall(asked: Asked, shares: Shares) -> list[dict]:
+def _waterfall(asked: Asked, everyone: Everyone) -> list[dict]:
     """Return step, rows, removed, reason."""
-    steps = [{"step": "received", "rows": shares.received, "removed": 0, "reason": ""}]
+    steps = [{"step": "received", "rows": everyone.received, "removed": 0, "reason": ""}]
     reasons = (
         "equal to another row in every column",
         "no customer, time or amount",
@@ -190,7 +176,7 @@ def _waterfall(asked: Asked, shares: Shares) -> list[dict]:
     )
     reasons += (f"before {asked.period.start}", "amount below zero")
     names = ("deduplicated", "complete", "before until", "in window", "used")
-    for step, removed, reason in zip(names, shares.lost, reasons):
+    for step, removed, reason in zip(names, everyone.lost, reasons):
         rows = steps[-1]["rows"] - removed
         steps.append({"step": step, "rows": rows, "removed": removed, "reason": reason if removed else ""})
     return steps

@@ -25,7 +25,7 @@ from cxresearch.transactions.source import (
     require_one_id_type,
     time_sql,
 )
-from cxresearch.transactions.totals import Totals, totals_of
+from cxresearch.transactions.totals import Totals, features, totals_of
 from cxresearch.transactions.windows import Window
 
 MOST_CHANNELS = 20
@@ -55,7 +55,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Counted:
+class Share:
     """One share's totals and spread of gaps, the rows used, those that repeat another (None: not looked for)."""
 
     totals: Totals
@@ -66,31 +66,22 @@ class Counted:
 
 
 @dataclass(frozen=True)
-class Share:
-    """One share's table, how many rows it rests on and how many repeat another (None: not looked for)."""
+class Everyone:
+    """The table of all customers, the rows that repeat another, the rows received, and those lost at each step."""
 
     table: pd.DataFrame
-    used: int
     repeated: int | None
-    exact: bool
-
-
-@dataclass(frozen=True)
-class Shares:
-    """All customers, the rows received, and those lost at each step."""
-
-    parts: list[Share]
     received: int
     lost: tuple[int, ...]
 
 
-def shares_here(transactions, asked: Asked) -> Shares:
-    """Return all customers as one share."""
+def everyone_here(transactions, asked: Asked) -> Everyone:
+    """Return all customers, computed as one share."""
     with opened(transactions, threads=asked.threads, memory_limit=asked.memory_limit) as relation:
         query, received = checked(relation, transactions, asked)
-        (counted,) = first_exact(lambda decimals: [computed(relation, query, decimals)])
-        lost = NONE_LOST if counted.used == received else lost_rows(relation, query)
-    return Shares([finished(counted, query)], received, lost)
+        (share,) = first_exact(lambda decimals: [computed(relation, query, decimals)])
+        lost = NONE_LOST if share.used == received else lost_rows(relation, query)
+    return together([share], query, received, lost)
 
 
 def first_exact(compute) -> list:
@@ -156,22 +147,31 @@ def lost_rows(relation, query: Query) -> tuple[int, ...]:
     return tuple(map(int, relation.query("source", waterfall_sql(query)).fetchall()[0]))
 
 
-def computed(relation, query: Query, decimals: int) -> Counted:
-    """Return what only the engine can tell of one share of the customers."""
+def computed(relation, query: Query, decimals: int) -> Share:
+    """Return one share of the customers, as far as only the engine can tell."""
     totals = totals_of(relation, query, decimals)
     spread, repeated = _rhythm(relation, query, totals.by_customer("n")) if "rhythm" in query.parts else ({}, None)
-    return Counted(totals, spread, totals.rows(), None if query.columns.basket else repeated, totals.exact())
+    return Share(totals, spread, totals.rows(), None if query.columns.basket else repeated, totals.exact())
 
 
-def finished(counted: Counted, query: Query) -> Share:
-    """Return one share's table; better once the engine is closed, and its memory free."""
-    columns = counted.totals.features(query)
+def together(shares: list[Share], query: Query, received: int, lost: tuple[int, ...]) -> Everyone:
+    """Return the shares as one table by customer; better once the engine is closed, and its memory free."""
+    found = [share.repeated for share in shares]
+    repeated = None if None in found else sum(found)
+    shares[:] = [share for share in shares if len(share.totals.ids)] or shares[:1]
+    spread = {name: np.concatenate([share.spread[name] for share in shares]) for name in shares[0].spread}
+    parts, several = [share.totals for share in shares], len(shares) > 1
+    shares.clear()  # so that the memory of each part is free once its features are made
+    columns = features(parts, query)
     last = "trend" if "trend" in columns else "returns"
     table = {}
     for name in list(columns):
         table[name] = columns.pop(name)
-        table |= counted.spread if name == last else {}
-    return Share(pd.DataFrame(table, copy=False), counted.used, counted.repeated, counted.exact)
+        table |= spread if name == last else {}
+    frame = pd.DataFrame(table, copy=False)
+    if several and not frame["customer"].is_monotonic_increasing:
+        frame = frame.sort_values("customer", kind="stable", ignore_index=True)
+    return Everyone(frame, repeated, received, lost)
 
 
 def _rhythm(relation, query: Query, sizes: np.ndarray) -> tuple[dict, int]:

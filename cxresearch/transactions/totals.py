@@ -1,8 +1,10 @@
-"""The totals of each customer as the engine returns them: in batches, with counts that share sums.
+"""The totals of each customer as the engine returns them, with counts that share sums.
 
-They take less than half the memory of the features, so only they are kept while the engine holds its own tables.
+They take less than half the memory of the features, so only they are kept while the engine holds its own tables, and
+only they travel from the workers of a cluster.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,51 +16,61 @@ from cxresearch.transactions.source import WHOLE, kind
 
 APART = 10_000  # customers that a query can name
 AT_ONCE = 20_000  # customers whose features fit the processor's cache
+BATCH = 2**24  # customers of one Arrow array; those of text cannot pass 2 GB
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Batches of totals, money in units of which `unit` make one; `ranks` are the places of the customers by id.
+    """Columns of totals, money in units of which `unit` make one; `order` are their places by id (None: as they are).
 
-    Those at the places `heavy` are right in `again` only.
+    Those of the customers numbered `heavy` are right in `again` only.
     """
 
-    batches: list[dict]
+    columns: dict[str, np.ndarray]
     ids: pd.Series
     unit: int
-    ranks: np.ndarray | None
+    order: np.ndarray | None
     heavy: np.ndarray | None = None
     again: "Totals | None" = None
 
     def by_customer(self, name: str) -> np.ndarray:
         """Return one of the totals, by customer."""
-        return _placed([batch[name] for batch in self.batches], self.ranks)
+        return self.columns[name] if self.order is None else self.columns[name][self.order]
 
     def rows(self) -> int:
         """Return how many rows the totals rest on."""
-        return sum(int(batch.get("lines", batch["n"]).sum()) for batch in self.batches)
+        return int(self.columns["lines" if "lines" in self.columns else "n"].sum())
 
     def exact(self) -> bool:
         """Return whether all sums of money are, because no customer's passes 2**53 units."""
-        sums = [batch[name] for batch in self.batches for name in ("gross", "off") if name in batch]
+        sums = [self.columns[name] for name in ("gross", "off") if name in self.columns]
         return max(float(np.max(s, initial=0)) for s in sums) <= EXACT
 
-    def features(self, query: Query) -> dict:
-        """Return the columns that `behaviour` describes; takes the batches apart, so that memory does not hold both."""
-        names = list(self.batches[0])
-        totals = {name: _placed([b.pop(name) for b in self.batches], self.ranks) for name in names}
-        table: dict = {"customer": self.ids}
-        for start in range(0, max(len(self.ids), 1), AT_ONCE):
-            here = slice(start, start + AT_ONCE)
-            for name, values in features_of({k: v[here] for k, v in totals.items()}, query, self.unit).items():
-                if start == 0:
-                    table[name] = np.empty(len(self.ids), values.dtype)
-                table[name][here] = values
+    def write(self, table: dict, start: int, rows: int, query: Query) -> None:
+        """Write the features into a table of `rows` customers, from row `start`; columns that it lacks are added."""
+        for here in _blocks(len(self.ids)):
+            which = here if self.order is None else self.order[here]
+            totals = {name: values[which] for name, values in self.columns.items()}
+            for name, values in features_of(totals, query, self.unit).items():
+                if name not in table:
+                    table[name] = np.empty(rows, values.dtype)
+                table[name][start + here.start : start + here.stop] = values
         if self.again is not None:
-            for name, values in self.again.features(query).items():
+            for name, values in features([self.again], query).items():
                 if name != "customer":
-                    table[name][self.heavy] = values
-        return table
+                    table[name][start + self.heavy] = values
+
+
+def features(parts: list[Totals], query: Query) -> dict:
+    """Return the columns that `behaviour` describes, one part below the other; takes the parts from the list."""
+    ids = [totals.ids for totals in parts]
+    table: dict = {"customer": pd.concat(ids, ignore_index=True) if len(ids) > 1 else ids[0]}
+    start = 0
+    while parts:
+        totals = parts.pop(0)
+        totals.write(table, start, len(table["customer"]), query)
+        start += len(totals.ids)
+    return table
 
 
 def totals_of(relation, query: Query, decimals: int, packings=PACKINGS) -> Totals:
@@ -67,13 +79,13 @@ def totals_of(relation, query: Query, decimals: int, packings=PACKINGS) -> Total
     Whole-number ids are put in order here, which costs less than in the engine.
     """
     ordered = kind(relation, query.columns.customer) not in WHOLE
-    batches = list(_batches(relation.query("source", totals_sql(query, decimals, packings[0], ordered=ordered))))
-    over = [unpack(batch, query, packings[0]) for batch in batches]
-    ids = pd.concat([batch.pop("customer") for batch in batches], ignore_index=True)
-    ranks = None if ordered or ids.is_monotonic_increasing else _ranks(ids.to_numpy())
-    ids = ids if ranks is None else pd.Series(_placed([ids.to_numpy()], ranks))
-    totals = Totals(batches, ids, 10**decimals, ranks)
-    heavy = np.flatnonzero(_placed(over, ranks))
+    columns = _fetched(relation.query("source", totals_sql(query, decimals, packings[0], ordered=ordered)))
+    ids = columns.pop("customer")
+    order = None if ordered or ids.is_monotonic_increasing else _order(ids.to_numpy())
+    ids = ids if order is None else ids.iloc[order].reset_index(drop=True)
+    over = unpack(columns, query, packings[0])
+    totals = Totals(columns, ids, 10**decimals, order)
+    heavy = np.flatnonzero(over if order is None else over[order])
     if not heavy.size or len(packings) == 1:
         return totals
     few = heavy.size <= APART and (ids.dtype.kind in "iu" or ids.dtype == "str")
@@ -82,25 +94,20 @@ def totals_of(relation, query: Query, decimals: int, packings=PACKINGS) -> Total
     return replace(totals, heavy=heavy, again=again) if few else again
 
 
-def _ranks(ids: np.ndarray) -> np.ndarray:
-    """Return the places of distinct whole numbers in ascending order; without wide gaps, each has its slot."""
+def _order(ids: np.ndarray) -> np.ndarray:
+    """Return where distinct whole numbers stand, the least first; without wide gaps, each has its slot."""
     if ids.dtype.kind not in "iu" or int(ids.max()) - int(ids.min()) > 4 * len(ids):
-        return _placed([np.arange(len(ids))], np.argsort(ids))
+        return np.argsort(ids)
     slots = np.subtract(ids, ids.min(), dtype=ids.dtype if ids.dtype.itemsize == 8 else np.int64)
-    taken = np.zeros(int(slots.max()) + 1, bool)
-    taken[slots] = True
-    return (np.cumsum(taken) - 1)[slots]
+    found = np.zeros(int(slots.max()) + 1, np.int64)
+    found[slots] = np.arange(1, len(ids) + 1)
+    return found[found > 0] - 1
 
 
-def _placed(parts: list[np.ndarray], ranks: np.ndarray | None) -> np.ndarray:
-    """Return values, given in parts, put at their places."""
-    if ranks is None:
-        return np.concatenate(parts)
-    found, done = np.empty(len(ranks), parts[0].dtype), 0
-    for part in parts:
-        found[ranks[done : done + len(part)]] = part
-        done += len(part)
-    return found
+def _blocks(rows: int) -> Iterator[slice]:
+    """Yield slices that cover the rows, at least one."""
+    for start in range(0, max(rows, 1), AT_ONCE):
+        yield slice(start, min(start + AT_ONCE, rows))
 
 
 def unpack(totals: dict, query: Query, packing: tuple[int, int]) -> np.ndarray:
@@ -117,24 +124,35 @@ def unpack(totals: dict, query: Query, packing: tuple[int, int]) -> np.ndarray:
     for name, conditions, _ in packed_counts(query):
         for first in range(0, len(conditions), together):
             shared = totals.pop(f"{name}_{first // together}")
-            over |= shared >= EXACT
-            shared = shared.astype(np.int64)
-            counts = [shared >> bits * i & 2**bits - 1 for i in range(together)]
-            if together > 1:
-                over |= sum(counts) != shared >> bits * together
-            for i, count in enumerate(counts[: len(conditions) - first]):
-                totals[f"{name} {first + i + 1}"] = count.astype(narrow)
+            counts = np.empty((together, len(shared)), narrow)
+            for here in _blocks(len(shared)):
+                over[here] |= _split(shared[here], counts[:, here], bits)
+            for i, count in enumerate(counts[: len(conditions) - first], first + 1):
+                totals[f"{name} {i}"] = count
     return over
 
 
-def _batches(answer):
-    """Yield an answer in batches of arrays by column, at least one; ids as pandas, the other columns as numpy."""
-    batch = None
-    for batch in answer.to_arrow_reader():
-        arrays = [column.to_numpy(zero_copy_only=False) for column in batch.columns[1:]]
-        yield {"customer": _ids(batch.column(0))} | dict(zip(batch.schema.names[1:], arrays))
-    if batch is None:
-        yield {name: column if name == "customer" else column.to_numpy() for name, column in answer.df().items()}
+def _split(shared: np.ndarray, counts: np.ndarray, bits: int) -> np.ndarray:
+    """Fill in the counts that share sums, and return which do not fit."""
+    whole = shared.astype(np.int64)
+    for count in counts:
+        count[:] = whole & 2**bits - 1
+        whole >>= bits
+    if len(counts) == 1:
+        return shared >= EXACT
+    return (shared >= EXACT) | (counts.sum(axis=0, dtype=np.int64) != whole)
+
+
+def _fetched(answer) -> dict:
+    """Return the columns of an answer: ids as pandas, the others as numpy."""
+    batches = list(answer.to_arrow_reader(BATCH))
+    if not batches:
+        return {name: column if name == "customer" else column.to_numpy() for name, column in answer.df().items()}
+    columns = {"customer": pd.concat([_ids(batch.column(0)) for batch in batches], ignore_index=True)}
+    for i, name in enumerate(batches[0].schema.names[1:], 1):
+        parts = [batch.column(i).to_numpy(zero_copy_only=False) for batch in batches]
+        columns[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return columns
 
 
 def _ids(values) -> pd.Series:
