@@ -72,6 +72,34 @@ def test_two_shares_of_a_file_hold_about_half_of_its_customers_each(ordered, tmp
     assert first.bounds == second.bounds and 0.4 < first.bounds[0] / 60_000 < 0.6
 
 
+@pytest.mark.parametrize("ids", ["int64", "int8", "uint64", "float64", "str"])
+def test_totals_that_come_in_several_batches_are_put_in_order(ids, monkeypatch):
+    table = sales(3000)
+    table["customer"] = (table["customer"] % 200 - (0 if ids == "uint64" else 100)).astype(ids)
+    if ids == "uint64":
+        table["customer"] += np.uint64(2**64 - 300)
+    expected = behaviour(table, **COLUMNS, **UNTIL)
+    monkeypatch.setattr(totals, "BATCH", 64)
+    monkeypatch.setattr(totals, "AT_ONCE", 7)
+    same(behaviour(table, **COLUMNS, **UNTIL), expected)
+    assert expected["customer"].is_monotonic_increasing and len(expected) == table["customer"].nunique()
+    rows = table[(table["customer"] == expected.loc[3, "customer"]) & (table["time"] < UNTIL["until"])]
+    assert expected.loc[3, "monetary"] == pytest.approx(rows["amount"].sum())
+
+
+@pytest.mark.parametrize("ids", [[5, 3, 9], [0, 10**12, -4], np.array([2**64 - 1, 2**64 - 9], np.uint64), [2.5, -1.0]])
+def test_whole_numbers_are_ordered_with_and_without_wide_gaps(ids):
+    ids = np.asarray(ids)
+    np.testing.assert_array_equal(ids[totals._order(ids)], np.sort(ids))
+
+
+@pytest.mark.parametrize(("rows", "limit", "bits"), [(10, None, 12), (2**17, None, 14), (2**17, "100MB", 12)])
+def test_ids_are_counted_in_place_only_where_rows_are_many_and_memory_is_not_limited(rows, limit, bits):
+    with opened(pd.DataFrame({"customer": np.arange(rows)}), threads=1, memory_limit=limit) as relation:
+        found = relation.query("source", "SELECT current_setting('perfect_ht_threshold')").fetchall()[0][0]
+    assert int(found) == bits
+
+
 @pytest.mark.parametrize("many", [True, False])
 @pytest.mark.parametrize(
     "ids, repeated, limit, bits",
