@@ -6,12 +6,15 @@ same in whatever order threads and workers add them.
 
 from dataclasses import dataclass
 
+import pandas as pd
+
 from cxresearch.transactions.source import quoted
 from cxresearch.transactions.windows import Window
 
-COMPLETE = "customer IS NOT NULL AND time IS NOT NULL AND isfinite(amount)"
+COMPLETE = "customer IS NOT NULL AND isfinite(time) AND isfinite(amount)"
 EXACT = 2**53  # the largest whole number to which doubles count without gaps
-PACKINGS = ((7, 6), (16, 2), (53, 1))  # bits a count has, and how many share a sum; the next where one needs more
+MICROSECOND = pd.Timedelta(1, "us")
+PACKINGS = ((7, 12), (16, 4), (60, 1))  # bits a count has, and how many share a sum; the next where one needs more
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,19 @@ class Columns:
     category: str | None = None
     channel: str | None = None
     discount: str | None = None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Purchases counted by kind: `slot` is SQL of a place in `kinds`, from 1, or 0; what stands there the kind, from 1, or 0."""
+
+    name: str
+    slot: str
+    kinds: tuple[int, ...]
+
+    def number(self) -> int:
+        """Return how many kinds there are."""
+        return max(self.kinds)
 
 
 @dataclass(frozen=True)
@@ -130,37 +146,56 @@ def _totals(query: Query, packing: tuple[int, int]) -> list[str]:
         "count(*) FILTER (NOT bought) AS returns",
     ]
     found += [] if query.columns.basket is None else ["sum(lines)::BIGINT AS lines"]
-    for name, conditions, nested in packed_counts(query):
-        found += _packed(name, conditions, *packing, nested=nested)
+    for counts in counts_of(query):
+        found += _packed(counts, packing)
     for i, name in enumerate(query.channels):
         found.append(f"count(*) FILTER (bought AND channel::VARCHAR = {_text(name)}) AS channel_{i}")
     return found + (["coalesce(sum(off) FILTER (bought), 0) AS off"] if query.columns.discount else [])
 
 
-def packed_counts(query: Query) -> list[tuple[str, list[str], bool]]:
-    """Return the counts that share sums: name, their conditions, and whether each of these holds where an earlier does."""
-    months = [f"time >= {moment(query.period.edge(k))}" for k in range(1, query.months + 1)]
-    weekdays = [f"isodow(time) = {day}" for day in range(1, 8)]
-    every = [("months", months, True), ("weekdays", weekdays, False)]
-    return [counts for counts in every if counts[0] in query.parts]
+def counts_of(query: Query) -> list[Counts]:
+    """Return the counts of purchases that are asked for."""
+    weekdays = Counts("weekdays", "bought::BIGINT * isodow(time)", tuple(range(1, 8)))
+    every = [_months(query.period, query.months), weekdays] if query.months else [weekdays]
+    return [counts for counts in every if counts.name in query.parts]
 
 
-def _packed(name: str, conditions: list[str], bits: int, together: int, *, nested: bool) -> list[str]:
-    """Return sums that hold the purchases under several conditions, every count in its own bits of a whole number.
+def _months(period: Window, months: int) -> Counts:
+    """Counts by month before the end of the window, told by the calendar month where that can be: the engine keeps those."""
+    until, start = period.until, period.edge(months)
+    shift = until - until.normalize().replace(day=1)
+    time = f"(time - INTERVAL {shift // MICROSECOND} MICROSECOND)" if shift else "time"
+    if months <= 12 and all((period.edge(k) - shift).day == 1 for k in range(1, months + 1)):
+        kinds = ((until.month - month - 1) % 12 + 1 for month in range(1, 13))
+        slot = f"(bought AND time >= {moment(start)})::BIGINT * month({time})"
+        return Counts("months", slot, tuple(k if k <= months else 0 for k in kinds))
+    ends = [(period.edge(k) - start).days for k in range(months, -1, -1)]
+    kinds = (months - i for i in range(months) for _ in range(ends[i], ends[i + 1]))
+    clock = until - until.normalize()
+    time = f"(time - INTERVAL {clock // MICROSECOND} MICROSECOND)" if clock else "time"
+    return Counts("months", f"bought::BIGINT * greatest({time}::DATE - DATE '{start.date()}' + 1, 0)", tuple(kinds))
+
+
+def _packed(counts: Counts, packing: tuple[int, int]) -> list[str]:
+    """Return sums that hold the purchases of several kinds each, every count in its own bits of a whole number.
 
     Above them stands how many they are together, by which `unpack` knows that none ran over. A row adds the weight of
-    its condition, by arithmetic: a CASE, which branches row by row, costs four times as much. Of `nested` conditions,
-    each of which holds wherever an earlier one does, the first that holds is meant.
+    its kind, looked up in a list: a CASE, which branches row by row, or a condition for each kind costs more.
     """
+    _, together = packing
     sums = []
-    for first in range(0, len(conditions), together):
-        weights = [0] * len(conditions)
-        for i, _ in enumerate(conditions[first : first + together]):
-            weights[first + i] = 2 ** (bits * i) + (2 ** (bits * together) if together > 1 else 0)
-        steps = [w - v for w, v in zip(weights, [*weights[1:], 0])] if nested else weights
-        terms = " + ".join(f"({c})::DOUBLE * {w}" for c, w in zip(conditions, steps) if w)
-        sums.append(f"sum(bought::DOUBLE * ({terms})) AS {name}_{first // together}")
+    for first in range(0, counts.number(), together):
+        of = {first + i + 1: 2 ** bit(i, packing) + 2 ** bit(together, packing) for i in range(together)}
+        weights = ", ".join(f"'{of[kind]}'" if kind in of else "NULL" for kind in counts.kinds)
+        looked_up = f"list_extract([{weights}]::HUGEINT[], {counts.slot})"
+        sums.append(f"coalesce(sum({looked_up}), 0) AS {counts.name}_{first // together}")
     return sums
+
+
+def bit(i: int, packing: tuple[int, int]) -> int:
+    """Return the lowest bit of the i-th count of a sum, none of which lies in both of its words of 64."""
+    bits, _ = packing
+    return 64 * (i // (63 // bits)) + bits * (i % (63 // bits))
 
 
 def waterfall_sql(query: Query) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.transactions.columns import features_of
-from cxresearch.transactions.queries import EXACT, PACKINGS, Query, packed_counts, totals_sql
+from cxresearch.transactions.queries import EXACT, PACKINGS, Query, bit, counts_of, totals_sql
 from cxresearch.transactions.source import WHOLE, kind
 
 APART = 10_000  # customers that a query can name
@@ -121,38 +121,37 @@ def unpack(totals: dict, query: Query, packing: tuple[int, int]) -> np.ndarray:
     """
     bits, together = packing
     over, narrow = np.zeros(len(totals["n"]), bool), np.min_scalar_type(2**bits - 1)
-    for name, conditions, _ in packed_counts(query):
-        for first in range(0, len(conditions), together):
-            shared = totals.pop(f"{name}_{first // together}")
-            counts = np.empty((together, len(shared)), narrow)
-            for here in _blocks(len(shared)):
-                over[here] |= _split(shared[here], counts[:, here], bits)
-            for i, count in enumerate(counts[: len(conditions) - first], first + 1):
-                totals[f"{name} {i}"] = count
+    for counted in counts_of(query):
+        for first in range(0, counted.number(), together):
+            words = totals.pop(f"{counted.name}_{first // together}")
+            counts = np.empty((together, len(words)), narrow)
+            for here in _blocks(len(words)):
+                over[here] |= _split(words[here], counts[:, here], packing)
+            for i, count in enumerate(counts[: counted.number() - first], first + 1):
+                totals[f"{counted.name} {i}"] = count
     return over
 
 
-def _split(shared: np.ndarray, counts: np.ndarray, bits: int) -> np.ndarray:
-    """Fill in the counts that share sums, and return which do not fit."""
-    whole = shared.astype(np.int64)
-    for count in counts:
-        count[:] = whole & 2**bits - 1
-        whole >>= bits
-    if len(counts) == 1:
-        return shared >= EXACT
-    return (shared >= EXACT) | (counts.sum(axis=0, dtype=np.int64) != whole)
+def _split(words: np.ndarray, counts: np.ndarray, packing: tuple[int, int]) -> np.ndarray:
+    """Fill in the counts that share sums, each of two words, and return which do not fit."""
+    for i, count in enumerate(counts):
+        word, at = divmod(bit(i, packing), 64)
+        count[:] = words[:, word] >> at & 2 ** packing[0] - 1
+    word, at = divmod(bit(len(counts), packing), 64)
+    return counts.sum(axis=0, dtype=np.int64) != words[:, word] >> at
 
 
 def _fetched(answer) -> dict:
-    """Return the columns of an answer: ids as pandas, the others as numpy."""
-    batches = list(answer.to_arrow_reader(BATCH))
-    if not batches:
-        return {name: column if name == "customer" else column.to_numpy() for name, column in answer.df().items()}
-    columns = {"customer": pd.concat([_ids(batch.column(0)) for batch in batches], ignore_index=True)}
-    for i, name in enumerate(batches[0].schema.names[1:], 1):
-        parts = [batch.column(i).to_numpy(zero_copy_only=False) for batch in batches]
-        columns[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return columns
+    """Return the columns of an answer: ids as pandas, the others as numpy, whole numbers of 128 bits as two words each."""
+    table = answer.to_arrow_reader(BATCH).read_all()
+    columns = {name: column.combine_chunks() for name, column in zip(table.column_names, table.columns)}
+    return {name: _ids(column) if name == "customer" else _array(column) for name, column in columns.items()}
+
+
+def _array(column) -> np.ndarray:
+    if str(column.type).startswith("decimal128"):
+        return np.frombuffer(column.buffers()[1], np.int64).reshape(-1, 2)[column.offset :][: len(column)]
+    return column.to_numpy(zero_copy_only=False)
 
 
 def _ids(values) -> pd.Series:
