@@ -99,7 +99,6 @@ def test_totals_that_come_in_several_batches_are_put_in_order(ids, monkeypatch):
     if ids == "uint64":
         table["customer"] += np.uint64(2**64 - 300)
     expected = behaviour(table, **COLUMNS, **UNTIL)
-    monkeypatch.setattr(totals, "BATCH", 64)
     monkeypatch.setattr(totals, "AT_ONCE", 7)
     same(behaviour(table, **COLUMNS, **UNTIL), expected)
     assert expected["customer"].is_monotonic_increasing and len(expected) == table["customer"].nunique()
@@ -110,7 +109,7 @@ def test_totals_that_come_in_several_batches_are_put_in_order(ids, monkeypatch):
 @pytest.mark.parametrize("ids", [[5, 3, 9], [0, 10**12, -4], np.array([2**64 - 1, 2**64 - 9], np.uint64), [2.5, -1.0]])
 def test_whole_numbers_are_ordered_with_and_without_wide_gaps(ids):
     ids = np.asarray(ids)
-    np.testing.assert_array_equal(ids[totals._order(ids)], np.sort(ids))
+    np.testing.assert_array_equal(np.sort(ids)[totals._ranks(ids)], ids)
 
 
 @pytest.mark.parametrize(("rows", "limit", "bits"), [(10, None, 12), (2**17, None, 14), (2**17, "100MB", 12)])
@@ -123,7 +122,7 @@ def test_ids_are_counted_in_place_only_where_rows_are_many_and_memory_is_not_lim
 @pytest.mark.parametrize("many", [True, False])
 @pytest.mark.parametrize(
     "ids, repeated, limit, bits",
-    [(int, 1, 127, 16), (str, 1, 127, 16), ("datetime64[s]", 1, 127, 16), (int, 250, 65_535, 60)],
+    [(int, 1, 127, 16), (str, 1, 127, 16), ("datetime64[s]", 1, 127, 16), (int, 250, 65_535, 53)],
 )
 def test_counts_too_large_for_the_bits_they_have_in_a_sum_are_counted_apart(
     ids, repeated, limit, bits, many, monkeypatch

@@ -11,10 +11,10 @@ import pandas as pd
 from cxresearch.transactions.source import quoted
 from cxresearch.transactions.windows import Window
 
-COMPLETE = "customer IS NOT NULL AND isfinite(time) AND isfinite(amount)"
+COMPLETE = "customer IS NOT NULL AND time > TIMESTAMP '-infinity' AND isfinite(amount)"
 EXACT = 2**53  # the largest whole number to which doubles count without gaps
 MICROSECOND = pd.Timedelta(1, "us")
-PACKINGS = ((7, 12), (16, 4), (60, 1))  # bits a count has, and how many share a sum; the next where one needs more
+PACKINGS = ((7, 6), (16, 2), (53, 1))  # bits a count has, and how many share a sum; the next where one needs more
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _totals(query: Query, packing: tuple[int, int]) -> list[str]:
     ]
     found += [] if query.columns.basket is None else ["sum(lines)::BIGINT AS lines"]
     for counts in counts_of(query):
-        found += _packed(counts, packing)
+        found += _packed(counts, *packing)
     for i, name in enumerate(query.channels):
         found.append(f"count(*) FILTER (bought AND channel::VARCHAR = {_text(name)}) AS channel_{i}")
     return found + (["coalesce(sum(off) FILTER (bought), 0) AS off"] if query.columns.discount else [])
@@ -176,26 +176,19 @@ def _months(period: Window, months: int) -> Counts:
     return Counts("months", f"bought::BIGINT * greatest({time}::DATE - DATE '{start.date()}' + 1, 0)", tuple(kinds))
 
 
-def _packed(counts: Counts, packing: tuple[int, int]) -> list[str]:
+def _packed(counts: Counts, bits: int, together: int) -> list[str]:
     """Return sums that hold the purchases of several kinds each, every count in its own bits of a whole number.
 
     Above them stands how many they are together, by which `unpack` knows that none ran over. A row adds the weight of
     its kind, looked up in a list: a CASE, which branches row by row, or a condition for each kind costs more.
     """
-    _, together = packing
-    sums = []
+    sums, whole = [], 2 ** (bits * together) if together > 1 else 0
     for first in range(0, counts.number(), together):
-        of = {first + i + 1: 2 ** bit(i, packing) + 2 ** bit(together, packing) for i in range(together)}
-        weights = ", ".join(f"'{of[kind]}'" if kind in of else "NULL" for kind in counts.kinds)
-        looked_up = f"list_extract([{weights}]::HUGEINT[], {counts.slot})"
+        weights = {first + i + 1: 2 ** (bits * i) + whole for i in range(together)}
+        listed = ", ".join(str(weights.get(kind, "NULL")) for kind in counts.kinds)
+        looked_up = f"list_extract([{listed}]::DOUBLE[], {counts.slot})"
         sums.append(f"coalesce(sum({looked_up}), 0) AS {counts.name}_{first // together}")
     return sums
-
-
-def bit(i: int, packing: tuple[int, int]) -> int:
-    """Return the lowest bit of the i-th count of a sum, none of which lies in both of its words of 64."""
-    bits, _ = packing
-    return 64 * (i // (63 // bits)) + bits * (i % (63 // bits))
 
 
 def waterfall_sql(query: Query) -> str:
