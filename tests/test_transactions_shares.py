@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -70,6 +71,15 @@ def test_two_shares_of_a_file_hold_about_half_of_its_customers_each(ordered, tmp
     with opened(tmp_path / "ids.parquet", threads=2, memory_limit=None) as relation:
         first, second = shared_out(relation, query, 2, len(rows))
     assert first.bounds == second.bounds and 0.4 < first.bounds[0] / 60_000 < 0.6
+
+
+def test_a_time_without_beginning_is_incomplete_and_one_without_end_comes_after_until():
+    database = duckdb.connect()
+    database.execute("CREATE TABLE transactions AS SELECT 1 AS customer, TIMESTAMP '2024-01-05' AS time, 2.5 AS amount")
+    database.execute("INSERT INTO transactions VALUES (1, '-infinity', 4), (2, 'infinity', 8), (3, '-infinity', 8)")
+    found = behaviour(database, **COLUMNS, **UNTIL)
+    assert found[["customer", "frequency", "monetary"]].values.tolist() == [[1, 1, 2.5]]
+    assert [step["removed"] for step in found.attrs["waterfall"]] == [0, 0, 2, 1, 0, 0]
 
 
 @pytest.mark.parametrize("window", [None, "5 months"])
