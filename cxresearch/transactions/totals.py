@@ -82,8 +82,9 @@ def totals_of(relation, query: Query, decimals: int, packings=PACKINGS) -> Total
     Whole-number ids are put in order here, which costs less than in the engine.
     """
     ordered = kind(relation, query.columns.customer) not in WHOLE
-    batches = list(_batches(relation.query("source", totals_sql(query, decimals, packings[0], ordered=ordered))))
-    over = [unpack(batch, query, packings[0]) for batch in batches]
+    batches = _batches(relation.query("source", totals_sql(query, decimals, packings[0], ordered=ordered)))
+    numbers = {counts.name: counts.number() for counts in counts_of(query)}
+    over = [unpack(batch, numbers, packings[0]) for batch in batches]
     ids = pd.concat([batch.pop("customer") for batch in batches], ignore_index=True)
     ranks = None if ordered or ids.is_monotonic_increasing else _ranks(ids.to_numpy())
     ids = ids if ranks is None else pd.Series(_placed([ids.to_numpy()], ranks))
@@ -118,8 +119,8 @@ def _placed(parts: list[np.ndarray], ranks: np.ndarray | None) -> np.ndarray:
     return found
 
 
-def unpack(totals: dict, query: Query, packing: tuple[int, int]) -> np.ndarray:
-    """Replace the sums that counts share by the counts: ``months_0`` by ``months 1``, ``months 2`` and so on.
+def unpack(totals: dict, numbers: dict[str, int], packing: tuple[int, int]) -> np.ndarray:
+    """Replace the sums that counts share by the counts: ``months_0`` by ``months 1`` and so on, as many as `numbers` says.
 
     Returns
     -------
@@ -129,9 +130,9 @@ def unpack(totals: dict, query: Query, packing: tuple[int, int]) -> np.ndarray:
     """
     bits, together = packing
     over, narrow = np.zeros(len(totals["n"]), bool), np.min_scalar_type(2**bits - 1)
-    for counted in counts_of(query):
-        for first in range(0, counted.number(), together):
-            shared = totals.pop(f"{counted.name}_{first // together}")
+    for name, number in numbers.items():
+        for first in range(0, number, together):
+            shared = totals.pop(f"{name}_{first // together}")
             over |= shared >= EXACT
             left = shared.astype(np.int64)
             counts = np.empty((together, len(shared)), narrow)
@@ -140,20 +141,21 @@ def unpack(totals: dict, query: Query, packing: tuple[int, int]) -> np.ndarray:
                 left >>= bits
             if together > 1:
                 over |= counts.sum(axis=0, dtype=np.int64) != left
-            for i, count in enumerate(counts[: counted.number() - first], first + 1):
-                totals[f"{counted.name} {i}"] = count
+            for i, count in enumerate(counts[: number - first], first + 1):
+                totals[f"{name} {i}"] = count
     return over
 
 
-def _batches(answer):
-    """Yield an answer in batches of arrays by column, at least one; ids as pandas, the other columns as numpy."""
+def _batches(answer) -> list[dict]:
+    """Return an answer in batches of arrays by column, at least one; ids as pandas, the other columns as numpy."""
     import pyarrow as pa
 
     reader = answer.to_arrow_reader(AT_ONCE)
-    batches = list(reader) or [pa.RecordBatch.from_pylist([], reader.schema)]
-    for batch in batches:
+    found = []
+    for batch in list(reader) or [pa.RecordBatch.from_pylist([], reader.schema)]:
         arrays = [column.to_numpy(zero_copy_only=False) for column in batch.columns[1:]]
-        yield {"customer": _ids(batch.column(0))} | dict(zip(batch.schema.names[1:], arrays))
+        found.append({"customer": _ids(batch.column(0))} | dict(zip(batch.schema.names[1:], arrays)))
+    return found
 
 
 def _ids(values) -> pd.Series:
