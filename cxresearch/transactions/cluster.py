@@ -1,6 +1,7 @@
 """The same shares on a Dask cluster that already runs: one share for each worker, computed by the worker's own engine."""
 
 import os
+from dataclasses import replace
 
 import duckdb
 import pandas as pd
@@ -36,8 +37,7 @@ def everyone_on_cluster(transactions, asked: Asked, scheduler: str) -> Everyone:
         ).result()
 
         def compute(decimals: int) -> list[Share]:
-            work = [client.submit(_on_worker, computed, path, asked, q, decimals, pure=False) for q in queries]
-            return client.gather(work)
+            return client.gather([client.submit(_share, path, asked, q, decimals, pure=False) for q in queries])
 
         shares = first_exact(compute)
         whole = sum(s.used for s in shares) == received
@@ -60,6 +60,12 @@ def _client(scheduler: str):
         raise DataProblem(
             f"scheduler={scheduler!r} does not answer ({problem}); start it, or leave out scheduler"
         ) from None
+
+
+def _share(path: str, asked: Asked, query, decimals: int) -> Share:
+    """Return one share, its totals as one batch: many small ones are slow to send."""
+    share = _on_worker(computed, path, asked, query, decimals)
+    return replace(share, totals=share.totals.in_order())
 
 
 def _on_worker(compute, path: str, asked: Asked, *arguments):

@@ -44,13 +44,18 @@ class Totals:
         sums = [batch[name] for batch in self.batches for name in ("gross", "off") if name in batch]
         return max(float(np.max(s, initial=0)) for s in sums) <= EXACT
 
-    def write(self, table: dict, start: int, rows: int, query: Query) -> None:
-        """Write the features into a table of `rows` customers, from row `start`, and take the batches apart.
-
-        Columns that the table lacks are added. Totals are put in order, not features, which are more.
-        """
+    def in_order(self) -> "Totals":
+        """Return the totals in one batch, by customer; takes the batches apart, so that memory does not hold both."""
         names = list(self.batches[0])
-        totals = {name: _placed([batch.pop(name) for batch in self.batches], self.ranks) for name in names}
+        batch = {name: _placed([batch.pop(name) for batch in self.batches], self.ranks) for name in names}
+        return replace(self, batches=[batch], ranks=None)
+
+    def write(self, table: dict, start: int, rows: int, query: Query) -> None:
+        """Write the features into a table of `rows` customers, from row `start`; columns that it lacks are added.
+
+        Totals are put in order, not features, which are more.
+        """
+        (totals,) = self.in_order().batches
         for at in range(0, max(len(self.ids), 1), AT_ONCE):
             here = slice(at, min(at + AT_ONCE, len(self.ids)))
             block = {name: values[here] for name, values in totals.items()}
@@ -111,7 +116,7 @@ def _ranks(ids: np.ndarray) -> np.ndarray:
 def _placed(parts: list[np.ndarray], ranks: np.ndarray | None) -> np.ndarray:
     """Return values, given in parts, put at their places."""
     if ranks is None:
-        return np.concatenate(parts)
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
     found, done = np.empty(len(ranks), parts[0].dtype), 0
     for part in parts:
         found[ranks[done : done + len(part)]] = part
