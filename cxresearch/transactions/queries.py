@@ -164,16 +164,18 @@ def _months(period: Window, months: int) -> Counts:
     """Counts by month before the end of the window, told by the calendar month where that can be: the engine keeps those."""
     until, start = period.until, period.edge(months)
     shift = until - until.normalize().replace(day=1)
-    time = f"(time - INTERVAL {shift // MICROSECOND} MICROSECOND)" if shift else "time"
     if months <= 12 and all((period.edge(k) - shift).day == 1 for k in range(1, months + 1)):
         kinds = ((until.month - month - 1) % 12 + 1 for month in range(1, 13))
-        slot = f"(bought AND time >= {moment(start)})::BIGINT * month({time})"
+        slot = f"(bought AND time >= {moment(start)})::BIGINT * month({_time_less(shift)})"
         return Counts("months", slot, tuple(k if k <= months else 0 for k in kinds))
     ends = [(period.edge(k) - start).days for k in range(months, -1, -1)]
     kinds = (months - i for i in range(months) for _ in range(ends[i], ends[i + 1]))
-    clock = until - until.normalize()
-    time = f"(time - INTERVAL {clock // MICROSECOND} MICROSECOND)" if clock else "time"
-    return Counts("months", f"bought::BIGINT * greatest({time}::DATE - DATE '{start.date()}' + 1, 0)", tuple(kinds))
+    day = f"{_time_less(until - until.normalize())}::DATE - DATE '{start.date()}' + 1"
+    return Counts("months", f"bought::BIGINT * greatest({day}, 0)", tuple(kinds))
+
+
+def _time_less(shift: pd.Timedelta) -> str:
+    return f"(time - INTERVAL {shift // MICROSECOND} MICROSECOND)" if shift else "time"
 
 
 def _packed(counts: Counts, bits: int, together: int) -> list[str]:

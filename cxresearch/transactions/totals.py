@@ -19,7 +19,7 @@ AT_ONCE = 20_000  # customers whose features fit the processor's cache
 
 @dataclass(frozen=True)
 class Totals:
-    """Batches of totals, money in units of which `unit` make one; `ranks` are the places of the customers by id.
+    """Batches of totals, money in units of which `unit` make one; `ranks` are the places by id (None: they are in order).
 
     Those of the customers numbered `heavy` are right in `again` only.
     """
