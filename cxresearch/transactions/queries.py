@@ -45,7 +45,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked of the rows: one share of the customers (number, of how many), or all; `only` some by name."""
+    """What is asked of the rows that meet `own`, SQL of one share (empty: all); `only` some customers by name."""
 
     columns: Columns
     period: Window
@@ -55,8 +55,7 @@ class Query:
     channels: tuple[str, ...] = ()
     drop_negative: bool = False
     distinct: bool = False
-    share: tuple[int, int] = (0, 1)
-    bounds: tuple[int, ...] = ()
+    own: str = ""
     only: tuple = ()
 
     def rows_sql(self, decimals: int = 6) -> str:
@@ -65,7 +64,7 @@ class Query:
         picked = [f"{quoted(c.customer)} AS customer", f"{c.time} AS time", f"{c.amount} AS amount"]
         picked += [f"{quoted(getattr(c, role))} AS {role}" for role in self._optional()]
         picked += [f"hash({', '.join(map(quoted, self.fields))}) AS key"]
-        here = f"(SELECT * FROM source{self._own()})"
+        here = f"(SELECT * FROM source{self._where()})"
         rows = f"(SELECT DISTINCT * FROM {here})" if self.distinct else here
         conditions = [COMPLETE, f"time < {moment(self.period.until)}"]
         conditions += [] if self.period.start is None else [f"time >= {moment(self.period.start)}"]
@@ -89,22 +88,10 @@ class Query:
             "GROUP BY customer, coalesce(basket::VARCHAR, key::VARCHAR)))"
         )
 
-    def _own(self) -> str:
-        """Return the condition for the customers of this share: whole-number ids between bounds, others by their hash.
-
-        The engine skips what lies outside bounds, and its table of ids is as small as the share.
-        """
-        (number, of), own = self.share, quoted(self.columns.customer)
-        edges = list(self.bounds) or [2**64 * k // of for k in range(1, of)]
-        own = own if self.bounds else f"hash({own})"
-        inside = [f"{own} >= {edge}" for edge in edges[:number][-1:]] + [
-            f"{own} < {edge}" for edge in edges[number:][:1]
-        ]
-        if self.only:
-            inside.append(
-                f"{quoted(self.columns.customer)} IN ({', '.join(_text(i) if isinstance(i, str) else str(i) for i in self.only)})"
-            )
-        return f" WHERE {' AND '.join(inside)}" if inside else ""
+    def _where(self) -> str:
+        names = ", ".join(_text(i) if isinstance(i, str) else str(i) for i in self.only)
+        conditions = [self.own] * bool(self.own) + [f"{quoted(self.columns.customer)} IN ({names})"] * bool(self.only)
+        return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
     def _optional(self) -> list[str]:
         roles = ("basket", "category", "channel", "discount")
@@ -215,7 +202,8 @@ def times_sql(query: Query) -> str:
 
 def repeated_sql(query: Query, times: list[int] | None) -> str:
     """Return the query for the rows that equal an earlier one in every column, among those at `times` (None: all)."""
-    at = "" if times is None else f" WHERE epoch_us(time) IN ({', '.join(map(str, times))})"
+    # timestamps, not their numbers: the engine then reads the other columns only where one of them stands
+    at = "" if times is None else f" WHERE time IN ({', '.join(f'make_timestamp({t})' for t in times)})"
     return (
         f"WITH {query.rows_sql()} SELECT coalesce(sum(n - 1), 0) FROM "
         f"(SELECT count(*) AS n FROM used{at} GROUP BY customer, time, key)"

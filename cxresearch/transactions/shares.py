@@ -25,7 +25,7 @@ from cxresearch.transactions.source import (
     require_one_id_type,
     time_sql,
 )
-from cxresearch.transactions.totals import Totals, features, totals_of
+from cxresearch.transactions.totals import AT_ONCE, Totals, features, totals_of
 from cxresearch.transactions.windows import Window
 
 MOST_CHANNELS = 20
@@ -130,16 +130,23 @@ def _channels(relation, query: Query) -> tuple[str, ...]:
 
 
 def shared_out(relation, query: Query, of: int, received: int) -> list[Query]:
-    """Return one query for each share; of whole-number ids the shares are ranges, about equal by some of the rows."""
-    bounds: tuple[int, ...] = ()
+    """Return one query for each share of the customers: whole-number ids between bounds, others by their hash.
+
+    The engine skips what lies outside bounds, and its table of ids is as small as the share. Shares between bounds are
+    about equal by some of the rows.
+    """
+    own, edges = quoted(query.columns.customer), [2**64 * k // of for k in range(1, of)]
     if of > 1 and kind(relation, query.columns.customer) in WHOLE:
         # three runs of rows: a file of Parquet is not read between them, as it would be for a sample
-        some = f"(SELECT {quoted(query.columns.customer)} AS id FROM source LIMIT 20000 OFFSET "
+        some = f"(SELECT {own} AS id FROM source LIMIT 20000 OFFSET "
         runs = " UNION ALL ".join(f"{some}{received * k // 6})" for k in (1, 3, 5))
         at = ", ".join(str(k / of) for k in range(1, of))
         found = relation.query("source", f"SELECT quantile_disc(id, [{at}]) FROM ({runs})")
-        bounds = tuple(found.fetchall()[0][0] or ())
-    return [replace(query, share=(i, of), bounds=bounds) for i in range(of)]
+        edges = found.fetchall()[0][0] or edges
+    else:
+        own = f"hash({own})"
+    above, below = [f"{own} >= {edge}" for edge in edges], [f"{own} < {edge}" for edge in edges]
+    return [replace(query, own=" AND ".join(above[:i][-1:] + below[i:][:1])) for i in range(of)]
 
 
 def lost_rows(relation, query: Query) -> tuple[int, ...]:
@@ -176,7 +183,7 @@ def together(shares: list[Share], query: Query, received: int, lost: tuple[int, 
 
 def _rhythm(relation, query: Query, sizes: np.ndarray) -> tuple[dict, int]:
     """Return the spread of the times between purchases, and how many rows repeat another."""
-    reader = relation.query("source", times_sql(query)).to_arrow_reader()
+    reader = relation.query("source", times_sql(query)).to_arrow_reader(AT_ONCE)
     found = rhythm((b.column(0).to_numpy() for b in reader), sizes)
     spread = {"gap_sd_days": np.round(found.sd, 9), "gap_cv": np.round(found.sd / found.mean, 9)}
     if not found.ties or query.distinct:

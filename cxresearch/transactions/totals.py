@@ -14,7 +14,9 @@ from cxresearch.transactions.queries import EXACT, PACKINGS, Query, counts_of, t
 from cxresearch.transactions.source import WHOLE, kind
 
 APART = 10_000  # customers that a query can name
-AT_ONCE = 20_000  # customers whose features fit the processor's cache
+# Rows or customers at a time: their arrays fit the processor's cache, and stay below the size from which a worker of
+# Dask, whose malloc is told to give memory back, asks the system for each of them anew.
+AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,11 @@ class Totals:
         """Return the totals in one batch, by customer; takes the batches apart, so that memory does not hold both."""
         names = list(self.batches[0])
         batch = {name: _placed([batch.pop(name) for batch in self.batches], self.ranks) for name in names}
-        return replace(self, batches=[batch], ranks=None)
+        if self.again is not None:
+            for name, values in self.again.in_order().batches[0].items():
+                batch[name] = batch[name].astype(np.result_type(batch[name], values))
+                batch[name][self.heavy] = values
+        return Totals([batch], self.ids, self.unit, None)
 
     def write(self, table: dict, start: int, rows: int, query: Query) -> None:
         """Write the features into a table of `rows` customers, from row `start`; columns that it lacks are added.
@@ -63,10 +69,6 @@ class Totals:
                 if name not in table:
                     table[name] = np.empty(rows, values.dtype)
                 table[name][start + at : start + here.stop] = values
-        if self.again is not None:
-            for name, values in features([self.again], query).items():
-                if name != "customer":
-                    table[name][start + self.heavy] = values
 
 
 def features(parts: list[Totals], query: Query) -> dict:
