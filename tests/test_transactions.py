@@ -180,6 +180,25 @@ def test_duplicated_rows_are_counted_dropped_or_refused_as_declared():
     )
 
 
+@pytest.mark.parametrize("many", [3, 1500])
+@pytest.mark.parametrize("form", ["datetime64[ns]", "datetime64[s]", "str", "date", "UTC"])
+def test_repeated_rows_are_counted_in_whatever_form_times_come(form, many):
+    table = sales(4000).drop_duplicates(["customer", "time"])
+    if form == "date":
+        table["time"] = table["time"].dt.normalize()
+        table = table.drop_duplicates(["customer", "time"])
+    coincide = table.head(many).assign(amount=lambda t: t["amount"] + 1)
+    doubled = pd.concat([table, coincide, table.tail(many), table.tail(2)], ignore_index=True)
+    if form == "date":
+        doubled["time"] = doubled["time"].dt.date
+    elif form == "UTC":
+        doubled["time"] = doubled["time"].dt.tz_localize(form)
+    else:
+        doubled["time"] = doubled["time"].astype(form)
+    zone = {"time_zone": "America/New_York"} if form == "UTC" else {}
+    assert behaviour(doubled, **COLUMNS, until="2025-01-02", **zone).attrs["duplicates"] == many + 2
+
+
 def test_parts_limit_what_is_computed():
     found = behaviour(sales(), **COLUMNS, until="2025-01-01", parts=("value", "months"))
     assert found.attrs["duplicates"] is None

@@ -37,7 +37,8 @@ def everyone_on_cluster(transactions, asked: Asked, scheduler: str) -> Everyone:
         ).result()
 
         def compute(decimals: int) -> list[Share]:
-            return client.gather([client.submit(_share, path, asked, q, decimals, pure=False) for q in queries])
+            sent = client.gather([client.submit(_sent, path, asked, q, decimals, pure=False) for q in queries])
+            return [_received(*parts) for parts in sent]
 
         shares = first_exact(compute)
         whole = sum(s.used for s in shares) == received
@@ -62,10 +63,15 @@ def _client(scheduler: str):
         ) from None
 
 
-def _share(path: str, asked: Asked, query, decimals: int) -> Share:
-    """Return one share, its totals as one batch: many small ones are slow to send."""
+def _sent(path: str, asked: Asked, query, decimals: int) -> tuple[Share, dict, dict]:
+    """Return one share and its arrays, those of totals as one batch, apart: within an object, Dask would copy them."""
     share = _on_worker(computed, path, asked, query, decimals)
-    return replace(share, totals=share.totals.in_order())
+    totals = share.totals.in_order()
+    return replace(share, totals=replace(totals, batches=[]), spread={}), totals.batches[0], share.spread
+
+
+def _received(share: Share, batch: dict, spread: dict) -> Share:
+    return replace(share, totals=replace(share.totals, batches=[batch]), spread=spread)
 
 
 def _on_worker(compute, path: str, asked: Asked, *arguments):

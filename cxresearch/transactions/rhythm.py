@@ -49,7 +49,7 @@ def _customers(found: Rhythm, times: np.ndarray, edges: np.ndarray, which: slice
     first[edges] = True
     same = np.flatnonzero((times[1:] == times[:-1]) & ~first[1:-1])
     if len(found.ties) <= MANY:
-        found.ties.update((times[same[: MANY + 1]] >> 1).tolist())
+        found.ties.update(np.unique(times[same] >> 1).tolist())
     bought = np.concatenate([[0], np.cumsum(times & 1)])
     edges = bought[edges]
     gaps = np.diff(times[(times & 1).astype(bool)] >> 1, prepend=0) / 864e8

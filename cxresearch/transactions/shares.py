@@ -156,9 +156,11 @@ def lost_rows(relation, query: Query) -> tuple[int, ...]:
 
 def computed(relation, query: Query, decimals: int) -> Share:
     """Return one share of the customers, as far as only the engine can tell."""
-    totals = totals_of(relation, query, decimals)
-    spread, repeated = _rhythm(relation, query, totals.by_customer("n")) if "rhythm" in query.parts else ({}, None)
-    return Share(totals, spread, totals.rows(), None if query.columns.basket else repeated, totals.exact())
+    totals, spread, repeated = totals_of(relation, query, decimals), {}, None
+    if "rhythm" in query.parts:
+        spread, ties = _rhythm(relation, query, totals.by_customer("n"))
+        repeated = _repeated(relation, query, ties)
+    return Share(totals, spread, totals.rows(), repeated, totals.exact())
 
 
 def together(shares: list[Share], query: Query, received: int, lost: tuple[int, ...]) -> Everyone:
@@ -181,12 +183,18 @@ def together(shares: list[Share], query: Query, received: int, lost: tuple[int, 
     return Everyone(frame, repeated, received, lost)
 
 
-def _rhythm(relation, query: Query, sizes: np.ndarray) -> tuple[dict, int]:
-    """Return the spread of the times between purchases, and how many rows repeat another."""
+def _rhythm(relation, query: Query, sizes: np.ndarray) -> tuple[dict, set[int]]:
+    """Return the spread of the times between purchases, and the times at which a customer's rows coincide."""
     reader = relation.query("source", times_sql(query)).to_arrow_reader(AT_ONCE)
     found = rhythm((b.column(0).to_numpy() for b in reader), sizes)
-    spread = {"gap_sd_days": np.round(found.sd, 9), "gap_cv": np.round(found.sd / found.mean, 9)}
-    if not found.ties or query.distinct:
-        return spread, 0
-    times = None if len(found.ties) > MANY else sorted(found.ties)
-    return spread, int(relation.query("source", repeated_sql(query, times)).fetchall()[0][0])
+    return {"gap_sd_days": np.round(found.sd, 9), "gap_cv": np.round(found.sd / found.mean, 9)}, found.ties
+
+
+def _repeated(relation, query: Query, ties: set[int]) -> int | None:
+    """Return how many rows repeat another, for which they must coincide; None in baskets, where lines may be alike."""
+    if query.columns.basket is not None:
+        return None
+    if not ties or query.distinct:
+        return 0
+    times = None if len(ties) > MANY else sorted(ties)
+    return int(relation.query("source", repeated_sql(query, times)).fetchall()[0][0])
