@@ -21,6 +21,7 @@ from pathlib import Path
 
 UNTIL = "2018-01-01"
 COLUMNS = {"customer": "customer", "time": "time", "amount": "amount"}
+CORE = {"parts": ("value", "months")}
 
 
 def generate(path: Path, rows: int, order: str) -> None:
@@ -73,7 +74,7 @@ def core(path: str, memory_limit: str | None = None) -> int:
     """Recency, frequency, monetary, tenure and twelve monthly counts."""
     from cxresearch.transactions import behaviour
 
-    return len(behaviour(path, **COLUMNS, until=UNTIL, threads=1, memory_limit=memory_limit, parts=("value", "months")))
+    return len(behaviour(path, **COLUMNS, until=UNTIL, threads=1, memory_limit=memory_limit, **CORE))
 
 
 def core_in_200_mb(path: str) -> int:
@@ -144,14 +145,14 @@ def with_polars(path: str) -> int:
 TASKS = {t.__name__: t for t in (scan, core, core_in_200_mb, full, with_sql, with_pandas, with_polars)}
 
 
-def on_two_workers(path: str) -> dict[str, float]:
-    """CPU of one process for the core features, of two Dask workers and of their client, each the best of three rounds."""
+def on_two_workers(path: str, **parts) -> dict[str, float]:
+    """CPU of one process, of two Dask workers and of their client, each the best of three rounds."""
     import pandas as pd
     from distributed import LocalCluster
 
     from cxresearch.transactions import behaviour
 
-    asked = {**COLUMNS, "until": UNTIL, "threads": 1, "parts": ("value", "months")}
+    asked = {**COLUMNS, "until": UNTIL, "threads": 1, **parts}
     options = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
     with LocalCluster(**options) as cluster:
         here, workers = [os.getpid()], [w.pid for w in cluster.workers.values()]
@@ -222,10 +223,11 @@ def compared(rows: int, order: str, folder: Path) -> dict[str, float]:
         ratios[f"{peer}_over_core_cpu"] = round(found[f"with_{peer}"]["cpu"] / found["core"]["cpu"], 2)
     ratios["pandas_over_core_memory"] = round(found["with_pandas"]["peak_gb"] / found["core"]["peak_gb"], 2)
     if importlib.util.find_spec("distributed"):
-        cluster = on_two_workers(str(path))
-        print("two Dask workers, CPU s: " + ", ".join(f"{name} {value:.2f}" for name, value in cluster.items()))
-        ratios["two_workers_over_one"] = round(cluster["workers"] / cluster["one"], 2)
-        ratios["two_workers_and_client_over_one"] = round((cluster["workers"] + cluster["client"]) / cluster["one"], 2)
+        for name, parts in (("core", CORE), ("full", {})):
+            cpu = on_two_workers(str(path), **parts)
+            print(f"{name} on two Dask workers, CPU s: " + ", ".join(f"{who} {s:.2f}" for who, s in cpu.items()))
+            ratios[f"{name}_on_two_workers_over_one"] = round(cpu["workers"] / cpu["one"], 2)
+            ratios[f"{name}_with_client_over_one"] = round((cpu["workers"] + cpu["client"]) / cpu["one"], 2)
     return {"rows": rows, **ratios, "core_peak_gb": found["core"]["peak_gb"], "core_seconds": found["core"]["cpu"]}
 
 
