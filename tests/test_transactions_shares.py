@@ -14,9 +14,10 @@ from test_transactions import COLUMNS, by_pandas, refused, sales
 from cxresearch.errors import DataProblem
 from cxresearch.transactions import add_contacts, behaviour, totals
 from cxresearch.transactions.queries import Columns, Query
+from cxresearch.transactions.ranges import by_rows
 from cxresearch.transactions.rhythm import rhythm
 from cxresearch.transactions.shares import shared_out
-from cxresearch.transactions.source import opened
+from cxresearch.transactions.source import opened, parquet_files
 from cxresearch.transactions.windows import as_window
 
 UNTIL = {"until": "2024-12-01"}
@@ -178,8 +179,87 @@ def test_only_customers_whose_counts_do_not_fit_are_counted_again(seed, monkeypa
     assert apart == [(), tuple(n for n in sizes if sizes[n].max() > 127)]
 
 
-def test_a_worker_killed_midway_changes_nothing(cluster, file):
+SUMS = {**COLUMNS, **UNTIL, "parts": ("value", "months", "weekdays")}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Files of unequal lengths, one without rows, with customers in one only, and two with many purchases a month.
+
+    One has more than 127 in half of the rows too.
+    """
+    table = sales(30_000)
+    table.loc[table.index % 40 < 5, "customer"] = 151
+    table.loc[table.index % 40 > 27, "customer"] = 152
+    table.loc[table["time"] < "2023-03-01", "customer"] += 1000
+    cuts, folder = [0, 10, 10, 7000, 29_000, 30_000], tmp_path / "it's here"
+    folder.mkdir()
+    for i, (start, stop) in enumerate(zip(cuts, cuts[1:])):
+        table.iloc[start:stop].to_parquet(folder / f"{i}.parquet", row_group_size=2000)
+    return folder
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 7, 100])
+def test_shares_of_the_rows_hold_each_row_once_and_are_equal(of, files):
+    with opened(files, threads=1, memory_limit=None, numbered=True) as relation:
+        query = Query(Columns("customer", "time", "amount"), as_window("2024-12-01", None), (), ("value",), 12)
+        shares = by_rows(query, parquet_files(relation, str(files)), of)
+        rows = [
+            relation.query("source", f"SELECT filename, file_row_number FROM source WHERE {share.own}").fetchall()
+            for share in shares
+        ]
+    assert len(set().union(*rows)) == sum(map(len, rows)) == 30_000
+    assert {len(found) for found in rows} <= {30_000 // of, -(-30_000 // of)}
+
+
+@pytest.mark.parametrize("change", [{}, {"window": "5 months"}, {"negative": "drop"}, {"channel": "channel"}])
+@pytest.mark.parametrize("ids", ["int64", "str", "datetime64[us]"])
+def test_shares_of_the_rows_give_the_bytes_of_one_process(ids, change, cluster, files):
+    for path in files.glob("*.parquet"):
+        table = pd.read_parquet(path)
+        table.assign(customer=table["customer"].astype(ids)).to_parquet(path)
+    expected = behaviour(files, **SUMS, **change)
+    same(behaviour(files, **SUMS, **change, scheduler=cluster.scheduler_address), expected)
+    assert (expected["month_1"] > 127).sum() == 2 and len(expected) >= 152
+
+
+def test_a_share_of_the_rows_may_have_no_customer(cluster, tmp_path):
+    table = sales(100).sort_values("time", ignore_index=True)
+    table.to_parquet(tmp_path / "sales.parquet")
+    asked = {**COLUMNS, "until": table["time"][20], "parts": ("value",)}
+    found = behaviour(tmp_path / "sales.parquet", **asked, scheduler=cluster.scheduler_address)
+    same(found, behaviour(tmp_path / "sales.parquet", **asked))
+    with pytest.raises(DataProblem, match="no transaction between"):
+        behaviour(
+            tmp_path / "sales.parquet",
+            **{**asked, "until": table["time"][0]},
+            scheduler=cluster.scheduler_address,
+        )
+
+
+def test_sums_of_all_shares_of_the_rows_decide_in_which_units_money_is_added(cluster, tmp_path):
+    rows = pd.DataFrame({"customer": 1, "time": pd.Timestamp("2024-01-01"), "amount": [5e9, 0.25, 5e9, 0.123456]})
+    rows.to_parquet(tmp_path / "sales.parquet")
+    found = behaviour(tmp_path / "sales.parquet", **SUMS, scheduler=cluster.scheduler_address)
+    same(found, behaviour(tmp_path / "sales.parquet", **SUMS))
+    assert found["monetary"].tolist() == [10_000_000_000.37]  # whole hundredths: millionths would pass 2**53
+
+
+@pytest.mark.parametrize("name", ["FileName", "file_row_number"])
+def test_a_table_with_a_column_named_like_the_number_of_a_row_is_shared_by_customers(name, cluster, tmp_path):
+    sales(500).assign(**{name: 1}).to_parquet(tmp_path / "sales.parquet")
+    found = behaviour(tmp_path / "sales.parquet", **SUMS, scheduler=cluster.scheduler_address)
+    same(found, behaviour(tmp_path / "sales.parquet", **SUMS))
+
+
+@pytest.mark.parametrize("asked", [EVERY, SUMS], ids=["of customers", "of rows"])
+def test_a_worker_killed_midway_changes_nothing(asked, cluster, file, tmp_path):
     killed = []
+    if asked == SUMS:  # these are quick
+        for i in range(5):
+            os.link(file, tmp_path / f"{i}.parquet")
+        file = tmp_path
+    cluster.wait_for_workers(2)  # one may have been killed before
 
     def kill_when_both_work():
         from distributed import Client
@@ -196,10 +276,10 @@ def test_a_worker_killed_midway_changes_nothing(cluster, file):
 
     killer = threading.Thread(target=kill_when_both_work)
     killer.start()
-    found = behaviour(file, **EVERY, scheduler=cluster.scheduler_address)
+    found = behaviour(file, **asked, scheduler=cluster.scheduler_address)
     killer.join()
     assert len(killed) == 1
-    same(found, behaviour(file, **EVERY, threads=2))
+    same(found, behaviour(file, **asked, threads=2))
 
 
 def test_a_cluster_needs_files_and_an_address_that_answers(cluster, file):

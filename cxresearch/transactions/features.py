@@ -69,7 +69,9 @@ def behaviour(
         Where days and months begin; needed if, and only if, `time` carries a time zone.
     scheduler : str, optional
         Address of a Dask cluster that runs, such as ``'tcp://10.0.0.5:8786'``: each worker computes a share of the
-        customers (by id or its hash) from the same files, which all must reach. `threads` and `memory_limit` are each worker's.
+        customers (by id or its hash) from the same files, which all must reach. Without rhythm, `basket`, `category` and
+        dropped duplicates it adds up a share of the rows of Parquet instead, so that each row is read once.
+        `threads` and `memory_limit` are each worker's.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from cxresearch.transactions.source import quoted
+from cxresearch.transactions.source import quoted, text
 from cxresearch.transactions.windows import Window
 
 COMPLETE = "customer IS NOT NULL AND time > TIMESTAMP '-infinity' AND isfinite(amount)"
@@ -89,7 +89,7 @@ class Query:
         )
 
     def _where(self) -> str:
-        names = ", ".join(_text(i) if isinstance(i, str) else str(i) for i in self.only)
+        names = ", ".join(text(i) if isinstance(i, str) else str(i) for i in self.only)
         conditions = [self.own] * bool(self.own) + [f"{quoted(self.columns.customer)} IN ({names})"] * bool(self.only)
         return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
@@ -136,7 +136,7 @@ def _totals(query: Query, packing: tuple[int, int]) -> list[str]:
     for counts in counts_of(query):
         found += _packed(counts, *packing)
     for i, name in enumerate(query.channels):
-        found.append(f"count(*) FILTER (bought AND channel::VARCHAR = {_text(name)}) AS channel_{i}")
+        found.append(f"count(*) FILTER (bought AND channel::VARCHAR = {text(name)}) AS channel_{i}")
     return found + (["coalesce(sum(off) FILTER (bought), 0) AS off"] if query.columns.discount else [])
 
 
@@ -208,7 +208,3 @@ def repeated_sql(query: Query, times: list[int] | None) -> str:
         f"WITH {query.rows_sql()} SELECT coalesce(sum(n - 1), 0) FROM "
         f"(SELECT count(*) AS n FROM used{at} GROUP BY customer, time, key)"
     )
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

@@ -15,12 +15,16 @@ from cxresearch.errors import DataProblem, nearest
 CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 DENSE = (12, 20)  # bits that the range of whole-number ids may have to be counted in place: the least and the most
 WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
+NUMBERED = ("filename", "file_row_number")  # columns of every Parquet file, if asked for
 NUMERIC = (*WHOLE, "FLOAT", "DOUBLE")
 
 
 @contextmanager
-def opened(transactions, *, threads: int | None, memory_limit: str | None):
-    """Yield a relation over `transactions`; an engine of our own spills into a folder that is removed afterwards."""
+def opened(transactions, *, threads: int | None, memory_limit: str | None, numbered: bool = False):
+    """Yield a relation over `transactions`; an engine of our own spills into a folder that is removed afterwards.
+
+    `numbered` adds the columns `NUMBERED` to those of Parquet files.
+    """
     if isinstance(transactions, (duckdb.DuckDBPyConnection, duckdb.DuckDBPyRelation)):
         if threads is not None or memory_limit is not None:
             raise DataProblem("threads and memory_limit belong to the connection that was passed; set them there")
@@ -31,7 +35,7 @@ def opened(transactions, *, threads: int | None, memory_limit: str | None):
             backwards = any(_backwards(column) for _, column in transactions.items())
             relation, rows = engine.from_df(transactions.copy() if backwards else transactions), len(transactions)
         else:
-            relation, rows = _files(engine, os.fspath(transactions))
+            relation, rows = _files(engine, os.fspath(transactions), numbered)
         if memory_limit is None:
             # ids that are whole numbers without wide gaps are counted in place, without hashing, and come out in order.
             # That table lies outside the engine's memory limit, so a caller who sets one goes without it; it has a
@@ -72,7 +76,7 @@ def _only_table(connection):
     )
 
 
-def _files(engine, path: str):
+def _files(engine, path: str, numbered: bool):
     """Return the relation over a file, a glob or a folder of Parquet (partitioned or not) or CSV, and its rows.
 
     Rows of CSV would have to be read to be counted: 0.
@@ -83,10 +87,20 @@ def _files(engine, path: str):
     try:
         if pattern.lower().endswith(CSV):
             return engine.read_csv(pattern), 0
-        found = engine.read_parquet(pattern, hive_partitioning=Path(path).is_dir(), union_by_name=True)
+        number = dict.fromkeys(NUMBERED, numbered)
+        found = engine.read_parquet(pattern, hive_partitioning=Path(path).is_dir(), union_by_name=True, **number)
         return found, found.count("*").fetchall()[0][0]
     except duckdb.Error as problem:
         raise DataProblem(f"{path}: cannot be read as Parquet or CSV: {str(problem).splitlines()[0]}") from None
+
+
+def parquet_files(relation, path: str) -> list[tuple[str, int]]:
+    """Return each file at a path and how many rows it has; none where they are not Parquet."""
+    pattern = _pattern(path)
+    if pattern.lower().endswith(CSV):
+        return []
+    asked = f"SELECT file_name, num_rows FROM parquet_file_metadata({text(pattern)}) ORDER BY file_name"
+    return relation.query("source", asked).fetchall()
 
 
 def _pattern(path: str) -> str:
@@ -100,6 +114,11 @@ def _pattern(path: str) -> str:
 def quoted(name: str) -> str:
     """Return a column name as SQL reads it."""
     return '"' + str(name).replace('"', '""') + '"'
+
+
+def text(value: str) -> str:
+    """Return text as SQL reads it."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def require_fields(relation, *columns: str | None, where: str = "transactions") -> None:
