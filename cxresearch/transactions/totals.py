@@ -47,7 +47,7 @@ class Totals:
         return max(float(np.max(s, initial=0)) for s in sums) <= EXACT
 
     def in_order(self) -> "Totals":
-        """Return the totals in one batch, by customer; takes the batches apart, so that memory does not hold both."""
+        """Return all totals right, in one batch by customer; takes the batches apart, so that memory does not hold both."""
         names = list(self.batches[0])
         batch = {name: _placed([batch.pop(name) for batch in self.batches], self.ranks) for name in names}
         if self.again is not None:
