@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import duckdb
 import numpy as np
@@ -14,7 +15,7 @@ from test_transactions import COLUMNS, by_pandas, refused, sales
 from cxresearch.errors import DataProblem
 from cxresearch.transactions import add_contacts, behaviour, totals
 from cxresearch.transactions.queries import Columns, Query
-from cxresearch.transactions.ranges import by_rows
+from cxresearch.transactions.ranges import adds_up, by_rows
 from cxresearch.transactions.rhythm import rhythm
 from cxresearch.transactions.shares import shared_out
 from cxresearch.transactions.source import opened, parquet_files
@@ -197,6 +198,21 @@ def files(tmp_path):
     for i, (start, stop) in enumerate(zip(cuts, cuts[1:])):
         table.iloc[start:stop].to_parquet(folder / f"{i}.parquet", row_group_size=2000)
     return folder
+
+
+WHOLE = {
+    "rhythm": {"parts": ("value", "rhythm")},
+    "basket": {"columns": Columns("customer", "time", "amount", basket="ticket")},
+    "category": {"columns": Columns("customer", "time", "amount", category="shelf")},
+    "dropped duplicates": {"distinct": True},
+    "a column of that name": {"fields": ("customer", "FileName")},
+}
+
+
+@pytest.mark.parametrize("change", WHOLE.values(), ids=WHOLE)
+def test_rows_are_shared_where_sums_are_all_that_is_asked_for(change):
+    query = Query(Columns("customer", "time", "amount"), as_window("2024-12-01", None), (), ("value", "months"), 12)
+    assert adds_up(query) and not adds_up(replace(query, **change))
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 7, 100])

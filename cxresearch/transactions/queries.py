@@ -90,8 +90,9 @@ class Query:
 
     def _where(self) -> str:
         names = ", ".join(text(i) if isinstance(i, str) else str(i) for i in self.only)
-        conditions = [self.own] * bool(self.own) + [f"{quoted(self.columns.customer)} IN ({names})"] * bool(self.only)
-        return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        conditions = filter(None, (self.own, names and f"{quoted(self.columns.customer)} IN ({names})"))
+        found = " AND ".join(conditions)
+        return f" WHERE {found}" if found else ""
 
     def _optional(self) -> list[str]:
         roles = ("basket", "category", "channel", "discount")
