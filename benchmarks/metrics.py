@@ -15,6 +15,7 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
 from cxresearch.metrics import compare_waves, nps, split_change  # noqa: E402
+from cxresearch.survey import as_survey  # noqa: E402
 from cxresearch.weighting import rake  # noqa: E402
 
 ROWS, GROUPS = 1_000_000, 200
@@ -72,12 +73,14 @@ def measured() -> dict[str, float | None]:
     """Return seconds by task."""
     table = responses()
     times = {
-        "nps_1m_weighted_200_groups": seconds(lambda: nps(table, score="score", by="group", weight="weight")),
+        "nps_1m_weighted_200_groups": seconds(lambda: nps(as_survey(table, weight="weight"), "score", by="group")),
         "nps_1m_clustered_200_groups": seconds(
-            lambda: nps(table, score="score", by="group", weight="weight", cluster="cluster")
+            lambda: nps(as_survey(table, weight="weight", cluster="cluster"), "score", by="group")
         ),
-        "compare_12_waves_1m": seconds(lambda: compare_waves(table, score="score", wave="wave", weight="weight")),
-        "split_12_waves_1m": seconds(lambda: split_change(table, score="score", wave="wave", mix="region"), times=1),
+        "compare_12_waves_1m": seconds(lambda: compare_waves(as_survey(table, wave="wave", weight="weight"), "score")),
+        "split_12_waves_1m": seconds(
+            lambda: split_change(as_survey(table, wave="wave"), "score", by="region"), times=1
+        ),
     }
     return {**times, **raking_seconds(table)}
 

@@ -28,7 +28,7 @@ tables:
 """
 CELLS = (
     "import cxresearch as cx\ncx.use_theme()\ndata = cx.open_study(study)",
-    "score = cx.nps(data.responses, score=data.column('nps'), **data.survey_design)\nscore",
+    "score = cx.nps(data.responses, data.column('nps'))\nscore",
     "axes = score.plot()",
     "cx.readable(score.tables()['groups'])",
     "cx.save(score, name='score');",
@@ -70,7 +70,11 @@ def main(reports: int = 200) -> None:
     for name, took in seconds.items():
         print(f"{name:<10} {took:8.2f} s  {took / reports * 1000:8.1f} ms a report")
     ratio = seconds["unchanged"] / seconds["full"]
-    print(json.dumps({"reports": reports, "unchanged_ratio": round(ratio, 5), **{k: round(v, 3) for k, v in seconds.items()}}))
+    print(
+        json.dumps(
+            {"reports": reports, "unchanged_ratio": round(ratio, 5), **{k: round(v, 3) for k, v in seconds.items()}}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ _PUBLIC = {
     "figures": "use_theme",
     "weighting": "rake",
     "study": "open_study",
+    "survey": "as_survey as_table",
     "simulate": "simulate_company",
     "board": "explore",
     "quality": "response_quality",

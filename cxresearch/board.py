@@ -50,7 +50,7 @@ def code_for(study, choice: Choice, *, path: str, seed: int, n_boot: int) -> str
     StudyProblem
         If drivers are asked for and none is chosen, or the outcome is among them.
     """
-    narrowed = "study.responses" if choice.wave is None else f"study.responses[study.responses['wave'] == {choice.wave!r}]"
+    narrowed = "study.responses" if choice.wave is None else f"study.responses.where({f'wave == {choice.wave!r}'!r})"
     lines = ["import cxresearch as cx", "", f"study = cx.open_study({path!r})", f"responses = {narrowed}"]
     return "\n".join([*lines, f"finding = {_call(study, choice, seed, n_boot)}"])
 
@@ -59,13 +59,13 @@ def _call(study, choice: Choice, seed: int, n_boot: int) -> str:
     if choice.question == SCORE:
         by = f", by={choice.group!r}" if choice.group else ""
         if choice.outcome in study.columns("nps"):
-            return f"cx.nps(responses, score={choice.outcome!r}{by}, **study.survey_design)"
+            return f"cx.nps(responses, {choice.outcome!r}{by})"
         top = scales_of(study)[choice.outcome][1] - 1  # two highest answers
-        return f"cx.top_box(responses, item={choice.outcome!r}, threshold={top:g}{by}, **study.survey_design)"
+        return f"cx.top_box(responses, {choice.outcome!r}, threshold={top:g}{by})"
     if not choice.drivers or choice.outcome in choice.drivers:
         raise StudyProblem("choose two drivers or more, and none of them the outcome itself")
     asked = f"responses, outcome={choice.outcome!r}, drivers={list(choice.drivers)!r}"
-    chance = f"n_boot={n_boot}, seed={seed}, **study.survey_design"
+    chance = f"n_boot={n_boot}, seed={seed}"
     if choice.question == DRIVERS:
         return f"cx.driver_importance({asked}, {chance})"
     scales = scales_of(study)
@@ -75,7 +75,7 @@ def _call(study, choice: Choice, seed: int, n_boot: int) -> str:
 
 def scales_of(study) -> dict[str, tuple[float, float]]:
     """Return the rated items of the responses and the ends of their scales."""
-    return study.responses.attrs.get("scales", {})
+    return study.responses.scales
 
 
 def explore(study, *, seed: int, n_boot: int = 200):

@@ -4,6 +4,10 @@ Every message says where (file, table, column, row), what was found, and what to
 """
 
 import difflib
+import re
+import unicodedata
+
+INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
 
 
 class DataProblem(ValueError):
@@ -20,6 +24,11 @@ class StudyProblem(DataProblem):
 
 class TooFewRespondents(DataProblem):
     """Too few rows to fit, or to show."""
+
+
+def plain_text(value) -> str:
+    """Return text as it is compared: composed (NFC), without zero-width signs, one space between words, none outside."""
+    return " ".join(INVISIBLE.sub("", unicodedata.normalize("NFC", str(value))).split())
 
 
 def nearest(name: str, known) -> str:

@@ -216,7 +216,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     --------
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
-    >>> finding = cx.nps(study.responses, score="recommend", **study.survey_design)
+    >>> finding = cx.nps(study.responses, "recommend")
     >>> cx.readable(finding.tidy()).index.name
     'Estimate'
     """

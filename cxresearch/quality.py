@@ -14,6 +14,7 @@ import pandas as pd
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent
 from cxresearch.privacy import hide_small_bases, require_base
+from cxresearch.survey import as_survey
 
 MOST_SKIPPED = 0.20  # an item skipped by more than a fifth describes those who answered it, not the sample
 MOST_STRAIGHT = 0.05
@@ -79,19 +80,13 @@ class ResponseQuality(Finding):
 
 
 def response_quality(
-    responses: pd.DataFrame,
-    *,
-    items: Sequence[str],
-    ratings: Sequence[str] = (),
-    wave: str | None = None,
-    labels: dict | None = None,
-    min_base: int = 1,
+    responses, *, items: Sequence[str], ratings: Sequence[str] = (), wave: str | None = None
 ) -> ResponseQuality:
     """Count what was answered, skipped and not applicable, and who gave one answer to everything.
 
     Parameters
     ----------
-    responses : DataFrame
+    responses : Survey or DataFrame
         One row a response. An item with a boolean companion column ``<item>_met`` was not applicable where it is False.
     items : sequence of str
         Items to describe.
@@ -119,6 +114,9 @@ def response_quality(
     >>> print(cx.response_quality(study.responses, items=["recommend", "satisfaction"]))
     2,213 responses: most often skipped was satisfaction (3 %); look before analysing at: ...
     """
+    survey = as_survey(responses)
+    responses = survey.table
+    labels, min_base = survey.labels, survey.min_base
     if not len(items):
         raise DataProblem("response_quality needs at least one item; found none")
     require_columns(responses, *items, *ratings, wave, where="responses")

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from cxresearch.errors import DataProblem, nearest, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, wrap
@@ -22,7 +21,6 @@ from cxresearch.inference import kish_effective_n
 TOLERANCE = 1e-6  # largest difference, as a share of all, between a margin and its target
 MAX_ROUNDS = 1000
 MAX_RATIO, MAX_DEFF = 20.0, 2.0
-STILL_MET = 0.02  # a few missing answers leave the margins calibrated; a filter does not
 
 describe_columns(
     kish_deff=(
@@ -295,48 +293,3 @@ def _tests(summary):
     yield Check(
         "Kish design effect", round(summary["kish_deff"], 3), f"at most {MAX_DEFF:g}", summary["kish_deff"] <= MAX_DEFF
     )
-
-
-# --- errors that know about the raking ------------------------------------------------------------------------------
-
-
-def raked_on(table: pd.DataFrame, weight: str | None) -> tuple[str, ...]:
-    """Return the margins that column `weight` was raked on, as `Raking.augment` noted them.
-
-    Nothing is returned where the rows no longer meet those margins (a part of the table was taken): there the weights
-    are not calibrated, and count as fixed.
-    """
-    goals = table.attrs.get("raked", {}).get(weight, {})
-    return tuple(goals) if all(_still_met(table, weight, m, goal) for m, goal in goals.items()) else ()
-
-
-def _still_met(table, weight, margin, goal) -> bool:
-    if margin not in table.columns:
-        return False
-    held = table[weight].groupby(table[margin].to_numpy()).sum() / table[weight].sum()
-    return all(abs(held.get(level, 0.0) - share) < STILL_MET for level, share in goal.items())
-
-
-def margin_residuals(influence, weights: np.ndarray, margins) -> np.ndarray:
-    """Return `influence`, (n, k), with what the margins explain taken out, dense (n, k).
-
-    The raked estimate's error is that of the residuals of a weighted regression on the margins (Deville & Saerndal
-    1992).
-
-    Parameters
-    ----------
-    influence : (n, k) sparse or dense array
-        w u, u being the linearised variable of each estimate.
-    weights : (n,) array
-    margins : sequence of (n,) int arrays
-        Codes 0, 1, ... of each margin's level.
-    """
-    n = len(weights)
-    design = sparse.hstack(
-        [sparse.csr_array((np.ones(n), (np.arange(n), m)), shape=(n, int(m.max()) + 1)) for m in margins]
-    ).tocsr()
-    cross = (design.T @ (sparse.diags_array(weights) @ design)).toarray()
-    moment = design.T @ influence
-    beta = np.linalg.pinv(cross, hermitian=True) @ (moment.toarray() if sparse.issparse(moment) else moment)
-    dense = influence.toarray() if sparse.issparse(influence) else influence
-    return dense - weights[:, None] * (design @ beta)

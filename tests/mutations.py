@@ -53,7 +53,7 @@ def number_of(base: Base, content: bytes, folder: Path) -> tuple[tuple | None, s
     """Return (answers, sum) as the study gives them, or None and the message."""
     (folder / Path(base.file).name).write_bytes(content)
     try:
-        x = open_study(base.study(folder)).responses["x"]
+        x = open_study(base.study(folder)).responses.table["x"]
     except StudyProblem as problem:
         return REFUSED, str(problem)
     return (int(x.notna().sum()), round(float(x.sum()), 6)), ""

@@ -34,13 +34,13 @@ def found(study, choice: Choice):
 
 def test_the_score_of_a_wave_by_group_is_that_of_nps(example):
     choice = Choice(SCORE, "recommend", group="region", wave="2024Q4")
-    rows = example.responses[example.responses["wave"] == "2024Q4"]
-    expected = cx.nps(rows, score="recommend", by="region", **example.survey_design)
+    rows = example.responses.table[example.responses.table["wave"] == "2024Q4"]
+    expected = cx.nps(rows, "recommend", by="region")
     assert found(example, choice).sentence() == expected.sentence() and expected.glance()["n"].item() == 567
 
 
 def test_another_outcome_is_scored_by_its_two_highest_answers(example):
-    expected = cx.top_box(example.responses, item="satisfaction", threshold=6, **example.survey_design)
+    expected = cx.top_box(example.responses, "satisfaction", threshold=6)
     assert found(example, Choice(SCORE, "satisfaction")).sentence() == expected.sentence()
 
 
@@ -48,10 +48,7 @@ def test_drivers_and_what_if_are_those_of_the_analyses(example):
     importance = found(example, Choice(DRIVERS, "satisfaction", drivers=RATED))
     assert list(importance.tidy()["term"]) == list(RATED)
     better = found(example, Choice(WHAT_IF, "satisfaction", drivers=RATED, better="delivery", points=0.5))
-    expected = cx.simulate_improvement(
-        example.responses, outcome="satisfaction", drivers=list(RATED), improve={"delivery": 0.5}, scale=(1, 7),
-        outcome_scale=(1, 7), n_boot=100, seed=7, **example.survey_design,
-    )  # fmt: skip
+    expected = cx.simulate_improvement(example.responses, outcome="satisfaction", drivers=list(RATED), improve={"delivery": 0.5}, scale=(1, 7), outcome_scale=(1, 7), n_boot=100, seed=7)  # fmt: skip
     assert better.sentence() == expected.sentence()
 
 
@@ -78,7 +75,9 @@ def test_the_board_shows_finding_checks_and_the_code_that_gave_them(question, ca
 
 
 def test_a_study_without_two_rated_items_has_nothing_to_explore(tmp_path):
-    with pytest.raises(StudyProblem, match="^study.yml has no table 'responses' with two rated items: nothing to explore$"):
+    with pytest.raises(
+        StudyProblem, match="^study.yml has no table 'responses' with two rated items: nothing to explore$"
+    ):
         cx.explore(write_study(tmp_path), seed=1)
 
 
@@ -116,7 +115,9 @@ def test_a_refusal_in_a_notebook_is_one_line():
     shell = InteractiveShell.instance()
     try:
         study = str(STUDY)
-        result = shell.run_cell(f"import cxresearch as cx\ncx.nps(cx.open_study({study!r}).responses, score='recomend')")
+        result = shell.run_cell(
+            f"import cxresearch as cx\ncx.nps(cx.open_study({study!r}).responses, score='recomend')"
+        )
         assert isinstance(result.error_in_exec, cx.DataProblem if hasattr(cx, "DataProblem") else ValueError)
         lines = result.error_in_exec._render_traceback_()
         assert len(lines) == 1 and "did you mean 'recommend'" in lines[0]

@@ -13,6 +13,7 @@ from cxresearch.drivers.resampling import replicate_weights, simultaneous_differ
 from cxresearch.drivers.subsets import packed
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.inference import bca_interval
+from cxresearch.survey import as_survey
 
 
 def survey(n=400, p=6, *, slopes=(), loading=0.6, seed=1, noise=1.0, halo=0.0):
@@ -33,7 +34,7 @@ ASK = dict(outcome="overall", drivers=DRIVERS, seed=1)
 @pytest.fixture(scope="module")
 def found():
     return driver_importance(
-        survey(1500, slopes=(1.0, 0.5, 0.5)), labels={"d1": "Speed & care", "overall": "Satisfaction"}, **ASK
+        as_survey(survey(1500, slopes=(1.0, 0.5, 0.5)), labels={"d1": "Speed & care", "overall": "Satisfaction"}), **ASK
     )
 
 
@@ -54,7 +55,15 @@ def test_the_finding_answers_every_question(found):
     assert ((table["conf_low"] <= table["estimate"]) & (table["estimate"] <= table["conf_high"])).all()
     assert found.glance()["n"].item() == 1500 and len(found.checks()) > 4
     assert found.tables()["ranks"].groupby("term")["probability"].sum().to_numpy() == pytest.approx(1)
-    assert set(found.tables()) == {"tidy", "methods", "ranks", "differences", "dominance", "diagnostics", "coefficients"}
+    assert set(found.tables()) == {
+        "tidy",
+        "methods",
+        "ranks",
+        "differences",
+        "dominance",
+        "diagnostics",
+        "coefficients",
+    }
     assert found.id == "driver_importance overall"
 
 
@@ -286,7 +295,7 @@ def test_a_design_with_holes_or_wrong_fractions():
 
 def test_rows_of_weight_zero_are_no_respondents():
     table = survey(400, slopes=(1,)).assign(w=np.repeat([1.0, 0.0], 200))
-    found = driver_importance(table, **ASK | {"n_boot": 0}, weight="w")
+    found = driver_importance(as_survey(table, weight="w"), **ASK | {"n_boot": 0})
     assert found.glance()["n"].item() == 200
     np.testing.assert_allclose(
         found.tidy()["estimate"], driver_importance(table[:200], **ASK | {"n_boot": 0}).tidy()["estimate"]

@@ -20,6 +20,7 @@ from cxresearch.drivers.improvement import net_promoter_points
 from cxresearch.drivers.performance import performance_index
 from cxresearch.drivers.reliability import cronbach_alpha, feldt_interval, omegas
 from cxresearch.errors import DataProblem, TooFewRespondents
+from cxresearch.survey import as_survey
 
 # Holzinger & Swineford (1939), 301 pupils, nine tests: covariances to three decimals as published with R's lavaan.
 PUPILS = """1.358 .407 .580 .505 .441 .455 .085 .264 .458 1.382 .451 .209 .211 .248 -.097 .110 .244 1.275 .208
@@ -62,7 +63,7 @@ def kano():
 
 
 def test_basic_excitement_and_performance_drivers_are_recovered(kano):
-    found = penalty_reward(kano, **ASK, low=2, high=4, labels={"d1": "Cleanliness"})
+    found = penalty_reward(as_survey(kano, labels={"d1": "Cleanliness"}), **ASK, low=2, high=4)
     kinds = found.tidy().set_index("term")["asymmetry_kind"]
     assert kinds["d1"] == "basic" and kinds["d2"] == "excitement" and kinds["d3"] == "performance"
     assert (kinds[["d4", "d5"]] == "not established").all()
@@ -106,7 +107,7 @@ def test_nothing_in_low_and_high_ratings_is_not_established():
 
 def test_a_driver_without_low_ratings_is_left_out_and_named(kano):
     good = kano.assign(d4=kano["d4"].clip(lower=3))
-    found = penalty_reward(good, **ASK, low=2, high=4, labels={"d4": "Parking"})
+    found = penalty_reward(as_survey(good, labels={"d4": "Parking"}), **ASK, low=2, high=4)
     assert found.tidy()["term"].tolist() == ["d1", "d2", "d3", "d5"]
     assert found.sentence().endswith(" Too few low or high ratings: Parking.")
     assert found.checks().set_index("check").loc["drivers with too few low or high ratings", "value"] == "d4"
@@ -164,7 +165,12 @@ def test_labels_of_the_map_do_not_overlap_each_other():
     names = [f"d{k}" for k in range(1, 13)]
     t = t.assign(y=t[names].mean(axis=1) + t["noise"])
     found = importance_performance(
-        t, outcome="y", drivers=names, seed=1, n_boot=100, scale=(1, 5), labels={n: f"Touchpoint {n}" for n in names}
+        as_survey(t, labels={n: f"Touchpoint {n}" for n in names}),
+        outcome="y",
+        drivers=names,
+        seed=1,
+        n_boot=100,
+        scale=(1, 5),
     )
     ax = found.plot()
     boxes = [a.get_window_extent() for a in ax.texts]
@@ -353,7 +359,7 @@ def test_equal_groups_are_not_established_to_differ():
 
 def test_compare_drivers_pools_small_groups_and_leaves_out_those_with_too_few_answers():
     t = survey(900).assign(g=["a"] * 500 + ["b"] * 380 + ["c"] * 15 + ["d"] * 5, y=lambda t: t["d1"] + t["noise"])
-    pooled = compare_drivers(t, **ASK, by="g", min_rows=10, min_base=10)
+    pooled = compare_drivers(as_survey(t, min_base=10), **ASK, by="g", min_rows=10)
     assert set(pooled.tidy()["group"]) == {"a", "b", "other (below base)"}
     left = compare_drivers(t, **ASK, by="g", min_rows=100)
     assert set(left.tidy()["group"]) == {"a", "b"}
@@ -366,7 +372,7 @@ def test_compare_drivers_pools_small_groups_and_leaves_out_those_with_too_few_an
 
 def test_without_two_groups_nothing_is_compared_and_why_is_said():
     t = survey(300).assign(g="a", y=lambda t: t["d1"] + t["noise"])
-    none = compare_drivers(t, **ASK, by=None, labels={"y": "Satisfaction"})
+    none = compare_drivers(as_survey(t, labels={"y": "Satisfaction"}), **ASK, by=None)
     assert none.sentence() == "The drivers of Satisfaction are not compared: there is no column of groups; n = 300."
     one = compare_drivers(t, **ASK, by="g")
     assert one.sentence() == (
@@ -376,7 +382,7 @@ def test_without_two_groups_nothing_is_compared_and_why_is_said():
     assert one.plot().get_title() == "no two groups to compare"
     plt.close("all")
     with pytest.raises(TooFewRespondents, match="^compare_drivers rests on fewer than the 500 rows"):
-        compare_drivers(t, **ASK, by="g", min_base=500)
+        compare_drivers(as_survey(t, min_base=500), **ASK, by="g")
 
 
 def test_groups_whose_drivers_are_noise_are_not_told_apart():
@@ -451,13 +457,13 @@ def test_reliability_in_a_design_needs_a_seed_and_widens_with_clusters():
     t = pd.DataFrame(x, columns=list("abc")).assign(unit=np.repeat(np.arange(100), 10))
     simple, clustered = (
         scale_reliability(t, scales={"s": list("abc")}).tidy(),
-        scale_reliability(t, scales={"s": list("abc")}, cluster="unit", seed=1).tidy(),
+        scale_reliability(as_survey(t, cluster="unit"), scales={"s": list("abc")}, seed=1).tidy(),
     )
     assert (clustered["conf_high"] - clustered["conf_low"]).item() > 1.5 * (
         simple["conf_high"] - simple["conf_low"]
     ).item()
     with pytest.raises(DataProblem, match="^the bootstrap is random: give a seed"):
-        scale_reliability(t, scales={"s": list("abc")}, cluster="unit")
+        scale_reliability(as_survey(t, cluster="unit"), scales={"s": list("abc")})
 
 
 def test_scales_that_are_none():

@@ -15,6 +15,7 @@ from cxresearch.drivers.parts import parts_of
 from cxresearch.drivers.resampling import share_draws
 from cxresearch.drivers.subsets import packed
 from cxresearch.drivers.terms import build_terms
+from cxresearch.survey import as_survey
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +164,7 @@ def test_a_replicate_s_imputed_rows_give_what_a_fit_to_them_gives(kind, outcome,
 @pytest.mark.parametrize("kind, outcome", [("linear", "y"), ("binary", "yes"), ("ordered", "grade")])
 def test_same_seed_same_imputed_draws_other_seed_others(kind, outcome):
     ask = dict(outcome=outcome, drivers=["a", "b", "c"], kind=kind, missing="imputed", n_boot=100, weight="w")
-    first, same, other = (driver_importance(small(), **ask, cluster="unit", seed=s) for s in (1, 1, 2))
+    first, same, other = (driver_importance(as_survey(small(), cluster="unit"), **ask, seed=s) for s in (1, 1, 2))
     for name, table in first.tables().items():
         pd.testing.assert_frame_equal(table, same.tables()[name])
     assert not first.tidy()["conf_low"].equals(other.tidy()["conf_low"])

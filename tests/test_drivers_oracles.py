@@ -9,6 +9,7 @@ from cxresearch.drivers.missing import em_moments
 from cxresearch.drivers.parts import EXACT, correlation_parts, lmg, order_error, ordered_parts, parts_of, sampled_orders
 from cxresearch.drivers.subsets import complete_dominance, conditional_dominance, packed, residual_variances, unpacked
 from cxresearch.drivers.weights import relative_weights
+from cxresearch.survey import as_survey
 
 TIGHT = dict(rtol=0, atol=1e-9)
 OURS = {"lmg": "shapley", "first": "first", "last": "last", "genizi": "relative_weights"}
@@ -54,14 +55,16 @@ def test_swiss_betasq_pratt_car_relaimpo(swiss, oracles):
     found = driver_importance(swiss, **ask).tables()["diagnostics"].set_index("term")
     theirs = reference[["betasq", "pratt", "car"]]
     np.testing.assert_allclose(found[["squared_coefficient", "pratt", "car"]], theirs, **TIGHT)
-    weighted = driver_importance(swiss.assign(w=np.arange(1, 48)), **ask, weight="w").tables()["diagnostics"]
+    weighted = driver_importance(as_survey(swiss.assign(w=np.arange(1, 48)), weight="w"), **ask).tables()["diagnostics"]
     assert weighted["pratt"].sum() == pytest.approx(weighted["car"].sum(), abs=1e-9)
 
 
 def test_swiss_average_coefficients_of_models_of_each_size_relaimpo(swiss, oracles):
     reference = read(oracles, "swiss_relaimpo_avecoef")
     ask = dict(outcome="Fertility", drivers=list(reference.index), n_boot=0, seed=None, min_rows=10)
-    found = driver_importance(swiss, **ask).tables()["coefficients"].pivot(index="term", columns="n_entered")["estimate"]
+    found = (
+        driver_importance(swiss, **ask).tables()["coefficients"].pivot(index="term", columns="n_entered")["estimate"]
+    )
     np.testing.assert_allclose(found.loc[list(reference.index)], reference, **TIGHT)
 
 

@@ -105,7 +105,7 @@ def test_designs_that_cannot_be_used(call):
 def test_a_scale_s_items_and_design_are_refused_alike():
     t = survey().assign(c=1)
     with pytest.raises(DataProblem, match="^'c' as cluster: the 400 rows are one cluster, so nothing says"):
-        cx.scale_reliability(t, scales={"s": DRIVERS}, cluster="c", seed=1)
+        cx.scale_reliability(cx.as_survey(t, cluster="c"), scales={"s": DRIVERS}, seed=1)
     with pytest.raises(DataProblem, match="^'d1' holds dates; take the column off, or convert the column to numbers$"):
         cx.scale_reliability(t.assign(d1=pd.Timestamp("2024-01-01")), scales={"s": DRIVERS})
 

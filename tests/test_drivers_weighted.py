@@ -120,7 +120,7 @@ def test_alpha_omega_and_htmt_of_weighted_covariances(t):
 def test_reliability_interval_of_a_simple_sample_is_the_bootstrap_s(t):
     alone = t.assign(w=1.0)
     simple = cx.scale_reliability(alone, scales={"a": D}).tidy().iloc[0]
-    drawn = cx.scale_reliability(alone, scales={"a": D}, seed=1, weight="w").tidy().iloc[0]
+    drawn = cx.scale_reliability(cx.as_survey(alone, weight="w"), scales={"a": D}, seed=1).tidy().iloc[0]
     assert [drawn["conf_low"], drawn["conf_high"]] == pytest.approx([simple["conf_low"], simple["conf_high"]], abs=0.01)
 
 

@@ -155,7 +155,7 @@ def test_the_bars_of_effort_are_coloured_by_the_scoring_that_is_reported(version
     answers = np.repeat(
         np.arange(1, 8 if version == 2 else 6), [5, 4, 3, 6, 7] if version == 1 else [3, 2, 4, 5, 6, 8, 7]
     )
-    card = cx.effort(pd.DataFrame({"ease": answers}), item="ease", version=version, scoring=scoring)
+    card = cx.effort(pd.DataFrame({"ease": answers}), "ease", version=version, scoring=scoring)
     ax = card.plot()
     drawn_share = {bars.get_label().rsplit(",", 1)[0]: sum(p.get_height() for p in bars) for bars in ax.containers}
     expected = {

@@ -55,16 +55,20 @@ def two_segments(table):
 
 
 MAKERS = {
-    "response_quality": lambda t: cx.response_quality(t, items=["d0", "overall"], wave="wave", labels=LABELS),
-    "nps": lambda t: cx.nps(t, score="recommend", by="region", wave="wave", weight="weight", labels=LABELS),
-    "top_box": lambda t: cx.top_box(t, item="overall", threshold=6, by="region", labels=LABELS),
-    "effort": lambda t: cx.effort(t, item="ease", version=2, wave="wave", labels=LABELS),
-    "compare_waves": lambda t: cx.compare_waves(t, respondent="person", worth_acting_on=5, **WAVES),
-    "split_change": lambda t: cx.split_change(t, mix="mix", respondent="person", **WAVES),
+    "response_quality": lambda t: cx.response_quality(
+        cx.as_survey(t, labels=LABELS), items=["d0", "overall"], wave="wave"
+    ),
+    "nps": lambda t: cx.nps(
+        cx.as_survey(t, wave="wave", weight="weight", labels=LABELS), "recommend", by="region", wave=True
+    ),
+    "top_box": lambda t: cx.top_box(cx.as_survey(t, labels=LABELS), "overall", threshold=6, by="region"),
+    "effort": lambda t: cx.effort(cx.as_survey(t, wave="wave", labels=LABELS), "ease", version=2, wave=True),
+    "compare_waves": lambda t: cx.compare_waves(cx.as_survey(t, respondent="person"), worth_acting_on=5, **WAVES),
+    "split_change": lambda t: cx.split_change(cx.as_survey(t, respondent="person"), by="mix", **WAVES),
     "control_chart": lambda t: cx.control_chart(t, **WAVES),
-    "league_table": lambda t: cx.league_table(t, score="recommend", by="region", labels=LABELS),
-    "answer_spikes": lambda t: cx.answer_spikes(t, score="recommend", by="region", labels=LABELS),
-    "promoter_value": lambda t: cx.promoter_value(t, score="recommend", value="spend", labels=LABELS),
+    "league_table": lambda t: cx.league_table(cx.as_survey(t, labels=LABELS), "recommend", by="region"),
+    "answer_spikes": lambda t: cx.answer_spikes(cx.as_survey(t, labels=LABELS), "recommend", by="region"),
+    "promoter_value": lambda t: cx.promoter_value(cx.as_survey(t, labels=LABELS), "recommend", value="spend"),
     "plan_sample": lambda t: cx.plan_sample(promoters=0.5, detractors=0.2, margin=5),
     "rake": lambda t: cx.rake(t, targets={"region": {"North": 0.4, "South": 0.6}}),
     "driver_importance": lambda t: cx.driver_importance(t, n_boot=100, seed=1, **DRIVERS),
@@ -76,7 +80,7 @@ MAKERS = {
         t, improve={"d0": 1}, scale=(1, 7), outcome_scale=(1, 7), n_boot=100, seed=1, **DRIVERS
     ),
     "scale_reliability": lambda t: cx.scale_reliability(
-        t, scales={"service": ["d0", "d1"], "price": ["d2", "d3"]}, n_boot=100, seed=1, labels=LABELS
+        cx.as_survey(t, labels=LABELS), scales={"service": ["d0", "d1"], "price": ["d2", "d3"]}, n_boot=100, seed=1
     ),
     "fit_loyalty_revenue": lambda t: cx.fit_loyalty_revenue(t, **REVENUE),
     "compare_revenue_models": lambda t: cx.compare_revenue_models(t, seed=1, **REVENUE),
@@ -91,7 +95,7 @@ MAKERS = {
         t, t.assign(basket=t["basket"][::-1].values), segmentation=two_segments(t), customer="person"
     ),
     "response_bias": lambda t: cx.response_bias(
-        t, t[:250], score="recommend", customer="person", behaviour=["frequency"], labels=LABELS
+        cx.as_survey(t, labels=LABELS), t[:250], "recommend", customer="person", behaviour=["frequency"]
     ),
     "compare_responders": lambda t: cx.compare_responders(
         t.assign(recommend=t["recommend"].where(t["person"] % 3 > 0)), behaviour=["frequency"], **REVENUE
@@ -201,14 +205,14 @@ def test_a_readable_table_has_titles_and_decent_decimals():
 def test_saved_text_cannot_run_as_a_formula(survey, tmp_path, monkeypatch):
     monkeypatch.setenv(findings.RUN_FOLDER, str(tmp_path))
     survey = survey.assign(region=np.where(survey["region"] == "North", "=cmd|'/c calc'!A1", "@South"))
-    cx.save(cx.nps(survey, score="recommend", by="region"), name="scores")
+    cx.save(cx.nps(survey, "recommend", by="region"), name="scores")
     groups = pd.read_csv(tmp_path / "scores.tidy.csv")["group"]
     assert set(groups) == {"'=cmd|'/c calc'!A1", "'@South"}
 
 
 def test_a_saved_record_says_what_was_found(survey, tmp_path, monkeypatch):
     monkeypatch.setenv(findings.RUN_FOLDER, str(tmp_path))
-    finding = cx.nps(survey, score="recommend", labels=LABELS)
+    finding = cx.nps(cx.as_survey(survey, labels=LABELS), "recommend")
     record = json.loads(cx.save(finding, name="scores").read_text(encoding="utf-8"))
     assert record["id"] == finding.id and record["sentence"] == finding.sentence()
     assert record["glance"]["n"] == len(survey) and record["tables"]["tidy"] == "scores.tidy.csv"

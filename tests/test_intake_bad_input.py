@@ -65,14 +65,14 @@ def test_ten_thousand_columns(tmp_path):
     header = ",".join(f"c{i}" for i in range(9_999))
     rows = "".join(f"{i % 11}," + ",".join(["1"] * 9_999) + "\n" for i in range(20))
     (tmp_path / "a.csv").write_text(f"x,{header}\n{rows}")
-    assert open_study(study(tmp_path, "a.csv")).responses["x"].tolist() == [float(i % 11) for i in range(20)]
+    assert open_study(study(tmp_path, "a.csv")).responses.table["x"].tolist() == [float(i % 11) for i in range(20)]
     wide = ",".join(f"c{i}" for i in range(20_001))
     assert refused(tmp_path, "b.csv", f"{wide}\n{wide}\n") == "b.csv has 20,001 columns; at most 20,000 are read"
 
 
 def test_a_cell_of_ten_megabytes(tmp_path):
     (tmp_path / "a.csv").write_text("x,said\n9,ok\n10," + "y" * 10_000_000 + "\n")
-    assert open_study(study(tmp_path, "a.csv")).responses["x"].tolist() == [9.0, 10.0]
+    assert open_study(study(tmp_path, "a.csv")).responses.table["x"].tolist() == [9.0, 10.0]
     new_study([tmp_path / "a.csv"], out=tmp_path / "new.yml")
     assert (tmp_path / "new.yml").stat().st_size < 5_000 and check_study(tmp_path / "new.yml")["problems"] == []
 
@@ -103,7 +103,7 @@ def test_an_excel_formula_is_read_as_its_value(tmp_path):
     for row in (["x", "said"], [5, "plain"], [7, "'=1+1"]):
         book.active.append(row)
     book.save(tmp_path / "a.xlsx")
-    assert open_study(study(tmp_path, "a.xlsx")).responses["x"].tolist() == [5.0, 7.0]
+    assert open_study(study(tmp_path, "a.xlsx")).responses.table["x"].tolist() == [5.0, 7.0]
 
 
 def test_a_formula_in_the_number_column_is_no_number(tmp_path):
@@ -130,11 +130,11 @@ def test_unknown_keys_with_the_nearest(tmp_path):
         ("    qury: select\n", "study.yml, line 5: unknown key 'qury' in tables.responses; did you mean 'query'?"),
         (
             "    header: [names]\n",
-            "study.yml, line 5: tables.responses.header.0 cannot be names; did you mean 'name'?",
+            "study.yml, line 5: tables.responses.table.header.0 cannot be names; did you mean 'name'?",
         ),
         (
             "    header: [option]\n",
-            "study.yml, line 5: tables.responses.header: a header row of options needs one of questions above it",
+            "study.yml, line 5: tables.responses.table.header: a header row of options needs one of questions above it",
         ),
     ):
         with pytest.raises(StudyProblem) as caught:
@@ -217,4 +217,4 @@ def test_json_that_is_no_table(tmp_path):
             open_study(study(tmp_path, "a.json")).load_all()
         assert str(caught.value) == said
     (tmp_path / "a.json").write_text('{"a": [{"x": 1}], "b": [{"x": 2}]}')
-    assert open_study(study(tmp_path, "a.json", "    records: b\n")).responses["x"].tolist() == [2]
+    assert open_study(study(tmp_path, "a.json", "    records: b\n")).responses.table["x"].tolist() == [2]

@@ -94,14 +94,14 @@ def test_google_forms_net_promoter_score_is_minus_35_9(shared, tmp_path):
     key = "on_a_scale_of_0_10_how_would_y"
     assert items(tmp_path)[key] == {"column": "On a scale of 0-10, how would you rate Sudzilla?", "scale": ["0", "10"]}
     assert "# if it asks whether to recommend, give it role: nps\n" in text
-    scores = confirmed(tmp_path).responses[key]
+    scores = confirmed(tmp_path).responses.table[key]
     assert (len(scores), round(net_promoter(scores), 1)) == (39, -35.9)
 
 
 def test_garden_centre_two_encodings_and_a_scale_from_one(shared, tmp_path):
     text, found = new(tmp_path, (shared / "data" / "garden_centre" / "customers.csv").read_bytes())
     assert "    encoding: [latin-1, cp850]\n" in text and "two systems wrote here" in text
-    assert found["unconfirmed"][0] == "study.yml, line 15: tables.responses.encoding (latin-1, cp850)"
+    assert found["unconfirmed"][0] == "study.yml, line 15: tables.responses.table.encoding (latin-1, cp850)"
     asked = items(tmp_path)
     assert asked["nps"]["scale"] == ["1", "10"] and asked["nps"]["role"] == ["outcome"]
 
@@ -117,8 +117,8 @@ def test_soccer_fans_off_scale_zero_and_user_missing_codes(shared, tmp_path):
     assert "# the file itself declares 8 (don't know) missing: 12 rows\n" in text
     assert "# ? 1 is the good end, so that more is worse: turn it round with values if it is an outcome\n" in text
     study = confirmed(tmp_path)
-    assert study.responses["x5"].dropna().between(1, 7).all()
-    assert study.responses["x5"].notna().sum() == 251 - 12 - 1  # 8 is user-missing, 0 lies off the scale
+    assert study.responses.table["x5"].dropna().between(1, 7).all()
+    assert study.responses.table["x5"].notna().sum() == 251 - 12 - 1  # 8 is user-missing, 0 lies off the scale
 
 
 def test_lounge_two_scales_in_one_column_are_suspected(shared, tmp_path):
@@ -163,12 +163,15 @@ def qualtrics_rows():
 def test_qualtrics_previews_and_unfinished_answers_are_excluded_and_counted(tmp_path):
     text, found = new(tmp_path, qualtrics_rows())
     assert "header: [name, label, ignore]" in text and "exclude: {Status: [1], Finished: [0]}" in text
-    assert "study.yml, line 17: tables.responses.exclude (Status: 1, Finished: 0)" in found["waiting"]
+    assert "study.yml, line 17: tables.responses.table.exclude (Status: 1, Finished: 0)" in found["waiting"]
     assert [s["rows"] for s in found["tables"][0]["waterfall"]] == [13, 11, 11, 11]
     assert items(tmp_path)["q1"]["label"] == "How likely are you to recommend us?"
     assert items(tmp_path)["q1"]["role"] == ["nps"]
     study = confirmed(tmp_path)
-    assert sorted(study.responses["q1"]) == list(range(11)) and study.read("responses").table["respondent"].iloc[0] == "R_1"
+    assert (
+        sorted(study.responses.table["q1"]) == list(range(11))
+        and study.read("responses").table["respondent"].iloc[0] == "R_1"
+    )
 
 
 def test_direct_identifiers_are_left_at_the_door(tmp_path):
@@ -203,7 +206,7 @@ def test_cells_that_spell_out_the_ends_of_a_scale(tmp_path):
     assert "# ? cells such as '0 - Not at all likely' are taken for their number\n" in text
     assert len(found["waiting"]) == 1 and found["problems"] == []
     study = confirmed(tmp_path)
-    assert sorted(study.responses[study.column("nps")].unique()) == list(range(11))
+    assert sorted(study.responses.table[study.column("nps")].unique()) == list(range(11))
 
 
 def test_spss_ends_labelled_in_words_on_eleven_points_wait_for_a_decision(tmp_path):
@@ -249,7 +252,7 @@ def test_excel_with_title_merged_header_and_two_sheets(tmp_path):
         "How do you rate: speed",
         "region",
     ]
-    assert confirmed(tmp_path).responses["how_do_you_rate_staff"].mean() == 3.0
+    assert confirmed(tmp_path).responses.table["how_do_you_rate_staff"].mean() == 3.0
 
 
 def test_nested_json_records(tmp_path):
@@ -265,7 +268,7 @@ def test_nested_json_records(tmp_path):
     text, found = new(tmp_path, json.dumps({"answers": records, "columns": ["x"]}), "a.json")
     assert "records: answers" in text and found["problems"] == []
     assert items(tmp_path)["who_region"]["column"] == "who.region"
-    assert confirmed(tmp_path).responses["scores_overall_rating"].max() == 5
+    assert confirmed(tmp_path).responses.table["scores_overall_rating"].max() == 5
 
 
 def test_parquet(tmp_path):
@@ -318,7 +321,7 @@ def test_names_that_yaml_or_python_would_trip_over(tmp_path):
     text, found = new(tmp_path, header + "".join("NO,yes,010,x,y,1,red,ü,12:30,t,u,\n" for _ in range(5)))
     assert found["problems"] == []
     study = confirmed(tmp_path)
-    assert study.responses["no"].tolist() == ["NO"] * 5 and study.responses["a_b"].tolist() == ["010"] * 5
+    assert study.responses.table["no"].tolist() == ["NO"] * 5 and study.responses.table["a_b"].tolist() == ["010"] * 5
 
 
 def test_a_slip_in_one_number_is_no_decimal_comma_and_is_not_taken_for_a_blank(tmp_path):
@@ -366,7 +369,7 @@ def test_six_files_become_the_six_tables(root, tmp_path):
     study = confirmed(tmp_path)
     assert study.column("nps") == "recommend" and len(study.columns("driver")) == 8
     declared = open_study(root / "data" / "example")
-    assert study.responses["recommend"].sum() == declared.responses["recommend"].sum()
+    assert study.responses.table["recommend"].sum() == declared.responses.table["recommend"].sum()
     assert study.matched("responses", "customers")["customer"].is_unique
 
 
@@ -403,7 +406,7 @@ def test_an_encoding_is_detected_and_doubtful_detections_are_said(tmp_path, enco
     text, found = new(tmp_path, f"id\toverall rating\tsaid\n{rows}".encode(encoding), "a.tsv")
     assert (f"    encoding: {said}\n" in text) == (said is not None)
     assert ("not UTF-8; read as" in text) == (said in ("cp1250", "cp1251", "cp1252"))
-    assert found["problems"] == [] and confirmed(tmp_path).responses["said"].iloc[3] == f"{words} 3"
+    assert found["problems"] == [] and confirmed(tmp_path).responses.table["said"].iloc[3] == f"{words} 3"
 
 
 # -- shapes as they come in ------------------------------------------------------------------------------------------
@@ -419,28 +422,30 @@ def test_a_labelled_end_of_a_battery_is_its_end(tmp_path):
     assert {key: item["scale"] for key, item in items(tmp_path).items()} == dict.fromkeys(
         ["q2_1", "q2_2", "q2_3"], ["1", "5"]
     )
-    assert found["problems"] == [] and confirmed(tmp_path).responses["q2_1"].mean() == 3.0
+    assert found["problems"] == [] and confirmed(tmp_path).responses.table["q2_1"].mean() == 3.0
 
 
 def test_ids_that_start_with_zeros_are_names(tmp_path):
     new(tmp_path, rows_of(["id", "branch", "score"], *[[k, f"{k % 30:04d}", k % 11] for k in range(60)]))
     assert items(tmp_path)["branch"] == {"column": "branch", "type": "text"}
-    assert open_study(tmp_path / "study.yml").responses["branch"].iloc[0] == "0000"
+    assert open_study(tmp_path / "study.yml").responses.table["branch"].iloc[0] == "0000"
 
 
 def test_payments_under_polish_headers_are_payments(tmp_path):
     paid = [[f"{k % 20:05d}", f"{k % 28 + 1:02d}.{k % 12 + 1:02d}.2024", f"{k + 10},50"] for k in range(100)]
     text, found = new(tmp_path, rows_of(["nr klienta", "data", "kwota"], *paid, separator=";"))
     assert "transactions:" in text and 'decimal: ","' in text and 'time_format: "%d.%m.%Y"' in text
-    assert len(found["waiting"]) == 3 and confirmed(tmp_path).transactions["amount"].sum() == 6000.0
+    assert len(found["waiting"]) == 3 and confirmed(tmp_path).transactions.table["amount"].sum() == 6000.0
 
 
 def test_lines_in_utf_8_and_in_cp1252_in_one_file_are_told_apart(tmp_path):
-    lines = [b"id,score,note"] + [f"{k},{k % 11},caf\u00e9 {k}".encode("cp1252" if k % 2 else "utf-8") for k in range(40)]
+    lines = [b"id,score,note"] + [
+        f"{k},{k % 11},caf\u00e9 {k}".encode("cp1252" if k % 2 else "utf-8") for k in range(40)
+    ]
     text, found = new(tmp_path, b"\n".join(lines))
     assert "# 20 lines with other letters than a-z are UTF-8, 20 look like cp1252" in text
     assert "encoding: [utf-8, cp1252]" in text and found["tables"][0]["rows"] == 40
-    assert open_study(tmp_path / "study.yml").responses["note"].str.startswith("caf\u00e9 ").all()
+    assert open_study(tmp_path / "study.yml").responses.table["note"].str.startswith("caf\u00e9 ").all()
 
 
 def test_a_time_with_the_name_of_a_zone_is_no_free_text_and_a_year_first_is_a_date(tmp_path):
@@ -449,12 +454,14 @@ def test_a_time_with_the_name_of_a_zone_is_no_free_text_and_a_year_first_is_a_da
     ]))  # fmt: skip
     assert items(tmp_path)["timestamp"] == {"column": "Timestamp", "type": "text"}
     assert items(tmp_path)["asked"]["time_format"] == "%Y/%m/%d %H:%M:%S"
-    assert str(confirmed(tmp_path).responses["asked"].iloc[1].date()) == "2024-03-02"
+    assert str(confirmed(tmp_path).responses.table["asked"].iloc[1].date()) == "2024-03-02"
 
 
 def test_drivers_are_one_decision_and_the_codes_of_a_multiple_choice_are_counted(tmp_path):
     header = ["id", "satisfied_overall", "staff_rating", "price_rating", "range_rating", "used"]
     answers = [[k, *((k * j) % 5 + 1 for j in (1, 2, 3, 4)), "1;99;" if k % 3 == 0 else "1;2;"] for k in range(60)]
     text, found = new(tmp_path, rows_of(header, *answers))
-    assert text.count("? the role driver is a guess, and that of 2 items below") == 1 == text.count("the role driver is")
+    assert (
+        text.count("? the role driver is a guess, and that of 2 items below") == 1 == text.count("the role driver is")
+    )
     assert any("item used (missing 99 (20 rows); multiple choice" in line for line in found["waiting"])

@@ -11,6 +11,7 @@ from cxresearch.loyalty.four_ways import with_means
 from cxresearch.loyalty.panel import shifted
 from cxresearch.loyalty.resample import draw, resample
 from cxresearch.loyalty.retention import kaplan_meier
+from cxresearch.survey import as_survey
 
 PANEL = {"revenue": "revenue", "loyalty": "nps", "customer": "customer", "period": "period"}
 
@@ -156,7 +157,10 @@ def test_the_mundlak_test_takes_the_means_of_controls_that_vary_too():
 def test_first_differences_take_cr2_where_clusters_are_few():
     table = panel(n=240).assign(branch=lambda t: t["customer"] % 12)
     few = (
-        lead_lag(table, **PANEL, cluster="branch").tables()["models"].set_index("term").loc["first differences, linear"]
+        lead_lag(as_survey(table, cluster="branch"), **PANEL)
+        .tables()["models"]
+        .set_index("term")
+        .loc["first differences, linear"]
     )
     many = lead_lag(table, **PANEL).tables()["models"].set_index("term").loc["first differences, linear"]
     assert few["percent"] == pytest.approx(many["percent"])
@@ -296,6 +300,6 @@ def test_nobody_left():
 
 
 def test_retention_curves_start_at_one_and_hide_small_bases():
-    curves = fit_retention(leavers(), **RETENTION, min_base=10).tables()["retained"]
+    curves = fit_retention(as_survey(leavers(), min_base=10), **RETENTION).tables()["retained"]
     assert (curves[curves["month"] == 0]["retained"] == 1).all()
     assert curves["n"].min() >= 10

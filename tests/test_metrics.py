@@ -24,6 +24,7 @@ from cxresearch.metrics.intervals import (
 )
 from cxresearch.metrics.mix import kitagawa
 from cxresearch.metrics.trend import known_variance_trend
+from cxresearch.survey import as_survey
 
 TOY = pd.DataFrame(
     {"s": [10, 9, 8, 7, 6, 3, 10, 9, 9, 5, 8, 10], "w": [1, 2, 1, 1, 3, 1, 0.5, 1, 1.5, 2, 1, 1], "g": list("AB") * 6}
@@ -57,12 +58,12 @@ def row(finding) -> pd.Series:
     ],
 )
 def test_score_and_error_of_the_small_counts_of_r_package_nps(counts, score, error):
-    found = row(nps(answers(*counts), score="s"))
+    found = row(nps(answers(*counts), "s"))
     assert found["estimate"] == pytest.approx(score) and found["std_error"] == pytest.approx(error, abs=5e-4)
 
 
 def test_four_in_ten_promoters_three_detractors_of_500_have_error_3_7148_displayr():
-    assert row(nps(answers(150, 150, 200), score="s"))["std_error"] == pytest.approx(3.7148, abs=5e-5)
+    assert row(nps(answers(150, 150, 200), "s"))["std_error"] == pytest.approx(3.7148, abs=5e-5)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_four_in_ten_promoters_three_detractors_of_500_have_error_3_7148_display
     ],
 )
 def test_nps_intervals_of_20_30_50_rocks_2016(counts, method, low, high):
-    found = row(nps(answers(*counts), score="s", method=method))
+    found = row(nps(answers(*counts), "s", method=method))
     digits = 1e-5 if method == "score" else 5e-4
     assert found["conf_low"] == pytest.approx(low, abs=digits) and found["conf_high"] == pytest.approx(high, abs=digits)
     assert found["estimate"] == pytest.approx(100 * (counts[2] - counts[0]) / sum(counts)), (
@@ -89,7 +90,7 @@ def test_adjusted_wald_of_20_30_50_is_centred_on_29_126_rocks_2016():
 
 def test_difference_of_20_30_50_and_30_35_35_is_24_2718_error_11_0278_p_02774_rocks_2016():
     table = pd.concat([answers(30, 35, 35).assign(w="a"), answers(20, 30, 50).assign(w="b")])
-    found = row(compare_waves(table, score="s", wave="w"))
+    found = row(compare_waves(as_survey(table, wave="w"), "s"))
     assert found["estimate"] == pytest.approx(25)
     assert (found["conf_low"] + found["conf_high"]) / 2 == pytest.approx(24.2718, abs=5e-5)
     assert found["std_error"] == pytest.approx(11.0278, abs=5e-5) and found["p_value"] == pytest.approx(
@@ -99,7 +100,7 @@ def test_difference_of_20_30_50_and_30_35_35_is_24_2718_error_11_0278_p_02774_ro
 
 
 def test_weighted_score_of_the_toy_is_6_25_error_32_0905_kish_1_2421875_r_svymean():
-    finding = nps(TOY, score="s", weight="w")
+    finding = nps(as_survey(TOY, weight="w"), "s")
     assert row(finding)["estimate"] == pytest.approx(6.25) and row(finding)["std_error"] == pytest.approx(
         32.0905, abs=5e-5
     )
@@ -108,7 +109,7 @@ def test_weighted_score_of_the_toy_is_6_25_error_32_0905_kish_1_2421875_r_svymea
 
 
 def test_weighted_groups_of_the_toy_are_0_46_159_and_12_5_43_178_r_svyby():
-    table = nps(TOY, score="s", weight="w", by="g").tidy()
+    table = nps(as_survey(TOY, weight="w"), "s", by="g").tidy()
     assert table["estimate"].tolist() == pytest.approx([0, 12.5])
     assert table["std_error"].tolist() == pytest.approx([46.159, 43.178], abs=5e-4)
     assert np.hypot(*table["std_error"]) == pytest.approx(63.2062, abs=5e-5)
@@ -130,7 +131,7 @@ def test_difference_of_56_in_70_and_48_in_80_is_0524_to_3339_newcombe_1998():
 
 
 def test_top_box_of_81_in_263_is_2553_to_3662_newcombe_1998():
-    found = row(top_box(pd.DataFrame({"q": [5] * 81 + [2] * 182}), item="q", threshold=4))
+    found = row(top_box(pd.DataFrame({"q": [5] * 81 + [2] * 182}), "q", threshold=4))
     assert found[["conf_low", "conf_high"]].round(4).tolist() == [0.2553, 0.3662]
 
 
@@ -160,8 +161,8 @@ def airport(shared) -> pd.DataFrame:
 
 def test_airport_2017_is_39_8_and_40_4_weighted_2018_is_31_0_and_35_1(airport):
     plain, weighted = (
-        nps(airport, score="recommend", wave="year").tidy(),
-        nps(airport, score="recommend", wave="year", weight="WEIGHT").tidy(),
+        nps(as_survey(airport, wave="year"), "recommend", wave=True).tidy(),
+        nps(as_survey(airport, wave="year", weight="WEIGHT"), "recommend", wave=True).tidy(),
     )
     assert plain["n"].tolist() == [2746, 2650]
     assert plain["estimate"].round(1).tolist() == [39.8, 31.0] and weighted["estimate"].round(1).tolist() == [
@@ -171,10 +172,10 @@ def test_airport_2017_is_39_8_and_40_4_weighted_2018_is_31_0_and_35_1(airport):
 
 
 def test_airport_fell_5_3_weighted_points_mostly_within_destinations(airport):
-    moved = row(compare_waves(airport, score="recommend", wave="year", weight="WEIGHT"))
+    moved = row(compare_waves(as_survey(airport, wave="year", weight="WEIGHT"), "recommend"))
     assert moved["verdict"] == "down"
     assert moved[["estimate", "conf_low", "conf_high"]].astype(float).round(1).tolist() == [-5.3, -9.5, -1.1]
-    split = split_change(airport, score="recommend", wave="year", mix="DESTGEO", weight="WEIGHT")
+    split = split_change(as_survey(airport, wave="year", weight="WEIGHT"), "recommend", by="DESTGEO")
     parts = split.tidy().set_index("term")["estimate"]
     assert parts["change"] == pytest.approx(moved["estimate"]) == pytest.approx(parts["performance"] + parts["mix"])
     assert split.tables()["groups"]["n"].sum() == 2650
@@ -185,7 +186,7 @@ def test_airport_blanks_coded_11_are_refused_with_their_count(airport):
         "NETPRO holds 243 values outside 0-10 (11: 243); declare them as missing codes of item NETPRO in study.yml"
     )
     with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
-        nps(airport, score="NETPRO")
+        nps(airport, "NETPRO")
 
 
 def test_hbat_recommend_is_fractional_and_refused(shared):
@@ -195,7 +196,7 @@ def test_hbat_recommend_is_fractional_and_refused(shared):
         DataProblem,
         match=r"^x20 holds \d+ fractional values .*a net promoter score is defined for whole answers on 0-10 only$",
     ):
-        nps(table, score="x20")
+        nps(table, "x20")
 
 
 def test_garden_centre_scale_of_1_to_10_is_refused(shared):
@@ -210,7 +211,7 @@ def test_garden_centre_scale_of_1_to_10_is_refused(shared):
             rf"defined on 0-10 only"
         ),
     ):
-        nps(table, score=score)
+        nps(table, score)
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------
@@ -240,24 +241,24 @@ BAD_SCORES = [
 @pytest.mark.parametrize(("scores", "message"), BAD_SCORES)
 def test_answers_off_the_recommend_scale_are_refused(scores, message):
     with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
-        nps(pd.DataFrame({"s": scores}), score="s")
+        nps(pd.DataFrame({"s": scores}), "s")
 
 
 def test_a_declared_scale_decides():
     table = pd.DataFrame({"s": [1] * 12 + [10] * 50})
     table.attrs["scales"] = {"s": [0, 10]}
-    assert row(nps(table, score="s"))["n"] == 62
+    assert row(nps(table, "s"))["n"] == 62
     table.attrs["scales"] = {"s": [1, 10]}
     message = (
         "s is declared on a scale of 1-10; a net promoter score is defined on 0-10 only, use top_box(item='s', "
         "threshold=...)"
     )
     with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
-        nps(table, score="s")
+        nps(table, "s")
 
 
 def test_a_few_ones_and_no_zero_are_named_not_refused():
-    checks = nps(pd.DataFrame({"s": [1, 1, 9, 10, 7] * 4}), score="s").checks().set_index("check")
+    checks = nps(pd.DataFrame({"s": [1, 1, 9, 10, 7] * 4}), "s").checks().set_index("check")
     assert not checks.loc["scale is 0–10, not 1–10: answers of 0", "ok"]
 
 
@@ -293,24 +294,24 @@ def test_a_few_ones_and_no_zero_are_named_not_refused():
 )
 def test_designs_that_cannot_be_used_are_refused(changes, options, message):
     with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
-        nps(TOY.assign(**changes), score="s", **options)
+        nps(TOY.assign(**changes), "s", **options)
 
 
 def test_nobody_answered_is_refused():
     with pytest.raises(TooFewRespondents, match="^responses: none of 2 rows holds an answer$"):
-        nps(pd.DataFrame({"s": [np.nan, np.nan]}), score="s")
+        nps(pd.DataFrame({"s": [np.nan, np.nan]}), "s")
     with pytest.raises(DataProblem, match="^responses has no rows$"):
-        nps(pd.DataFrame({"s": []}), score="s")
+        nps(pd.DataFrame({"s": []}), "s")
 
 
 def test_one_wave_is_refused():
     with pytest.raises(DataProblem, match=r"^w holds one wave only \('2024'\); a comparison needs two or more$"):
-        compare_waves(answers(3, 4, 5).assign(w="2024"), score="s", wave="w")
+        compare_waves(as_survey(answers(3, 4, 5).assign(w="2024"), wave="w"), "s")
 
 
 def test_an_empty_group_keeps_its_row_without_a_number():
     table = pd.DataFrame({"s": [10.0] * 40 + [np.nan] * 3, "g": ["a"] * 40 + ["b"] * 3})
-    finding = nps(table, score="s", by="g")
+    finding = nps(table, "s", by="g")
     empty = finding.tidy().set_index("group").loc["b"]
     assert empty["n"] == 0 and np.isnan(empty["estimate"]) and empty["base"] == "suppressed"
     assert not finding.checks().set_index("check").loc["empty cells", "ok"]
@@ -320,7 +321,7 @@ def test_an_empty_group_keeps_its_row_without_a_number():
 
 def test_one_respondent_has_a_number_and_no_headline():
     for weight in (None, "w"):
-        finding = nps(pd.DataFrame({"s": [10], "w": [2.0]}), score="s", weight=weight)
+        finding = nps(as_survey(pd.DataFrame({"s": [10], "w": [2.0]}), weight=weight), "s")
         assert (
             row(finding)["estimate"] == 100
             and -100 <= row(finding)["conf_low"] < 100
@@ -333,7 +334,7 @@ def test_one_respondent_has_a_number_and_no_headline():
 @pytest.mark.parametrize("weight", [None, "w"])
 def test_all_promoters_never_pass_100(method, weight):
     table = pd.DataFrame({"s": [10] * 12, "w": np.linspace(1, 2, 12)})
-    found = row(nps(table, score="s", method=method, weight=weight))
+    found = row(nps(as_survey(table, weight=weight), "s", method=method))
     assert found["estimate"] == 100 == found["conf_high"] and found["conf_low"] <= 100
     assert found["n_effective"] == pytest.approx(12 if weight is None else 18**2 / np.sum(table["w"] ** 2)), (
         "Kish where 0/0"
@@ -342,7 +343,7 @@ def test_all_promoters_never_pass_100(method, weight):
 
 def test_answers_without_a_group_are_a_group_and_counted():
     table = TOY.assign(g=[None, "B"] * 6)
-    finding = nps(table, score="s", by="g")
+    finding = nps(table, "s", by="g")
     assert finding.tidy()["group"].tolist() == ["B", "not stated"] and finding.tidy()["n"].sum() == 12
     assert finding.checks().set_index("check").loc["answers without a group", "value"] == 6
 
@@ -352,7 +353,7 @@ def test_answers_without_a_group_are_a_group_and_counted():
 
 def test_equal_weights_change_nothing():
     pd.testing.assert_frame_equal(
-        nps(TOY.assign(w=3.0), score="s", weight="w", by="g").tidy(), nps(TOY, score="s", by="g").tidy()
+        nps(as_survey(TOY.assign(w=3.0), weight="w"), "s", by="g").tidy(), nps(TOY, "s", by="g").tidy()
     )
 
 
@@ -363,7 +364,7 @@ def test_clusters_and_strata_widen_and_narrow_as_they_should():
     table["s"] = np.clip(np.round(7 + level[table["c"]] + rng.normal(size=600)), 0, 10)
     table["h"] = np.repeat(np.argsort(np.argsort(level)) // 10, 15)
     plain, clustered, stratified = (
-        row(nps(table, score="s", **d))["std_error"] for d in ({}, {"cluster": "c"}, {"cluster": "c", "strata": "h"})
+        row(nps(table, "s", **d))["std_error"] for d in ({}, {"cluster": "c"}, {"cluster": "c", "strata": "h"})
     )
     assert clustered > 2 * plain and stratified < 0.6 * clustered
 
@@ -372,7 +373,7 @@ def test_a_million_weighted_responses_in_200_groups_keep_their_counts():
     rng = np.random.default_rng(1)
     n = 1_000_000
     table = pd.DataFrame({"s": rng.integers(0, 11, n), "w": rng.uniform(0.5, 2, n), "g": rng.integers(0, 200, n)})
-    found = nps(table, score="s", weight="w", by="g").tidy()
+    found = nps(as_survey(table, weight="w"), "s", by="g").tidy()
     assert len(found) == 200 and found["n"].sum() == n and found["estimate"].between(-60, -25).all()
 
 
@@ -398,9 +399,9 @@ def test_groups_under_the_minimum_base_are_pooled_and_cells_hidden_with_their_n(
             "w": [1, 2] * 98 + [1, 2, 2, 2],
         }
     )
-    found = nps(table, score="s", by="g", min_base=10).tidy()
+    found = nps(as_survey(table, min_base=10), "s", by="g").tidy()
     assert set(found["group"]) == {"a", "b", "other (below base)"} and found["n"].min() >= 10
-    by_wave = nps(table, score="s", by="g", wave="w", min_base=21)
+    by_wave = nps(as_survey(table, wave="w", min_base=21), "s", by="g", wave=True)
     hidden = by_wave.tidy()[by_wave.tidy()["n"].isna()]
     assert len(hidden) >= 2 and hidden.drop(columns=["group", "wave"]).isna().all(axis=None)
     assert by_wave.tables()["distribution"]["share"].isna().sum() == len(hidden) * table["s"].nunique()
@@ -417,7 +418,7 @@ def test_a_lone_hidden_cell_takes_the_next_smallest_with_it():
 
 def test_a_top_box_names_its_threshold_and_refuses_one_off_the_scale():
     table = pd.DataFrame({"q": [1, 2, 3, 4, 5] * 20})
-    finding = top_box(table, item="q", threshold=4, labels={"q": "Satisfaction"})
+    finding = top_box(as_survey(table, labels={"q": "Satisfaction"}), "q", threshold=4)
     assert (
         finding.sentence()
         == "Satisfaction: share answering 4 or above on 1–5 40.0 % (95 % interval 30.9 to 49.8 %, Wilson; n = 100)."
@@ -427,7 +428,7 @@ def test_a_top_box_names_its_threshold_and_refuses_one_off_the_scale():
         DataProblem,
         match="^threshold=6 must lie above 1 and at most at 5, the ends of q; answers at or above it count$",
     ):
-        top_box(table, item="q", threshold=6)
+        top_box(table, "q", threshold=6)
 
 
 @pytest.mark.parametrize(
@@ -443,7 +444,7 @@ def test_a_top_box_names_its_threshold_and_refuses_one_off_the_scale():
 )
 def test_effort_names_version_and_scoring(version, scoring, expected, words):
     top = 5 if version == 1 else 7
-    finding = effort(pd.DataFrame({"q": list(range(1, top + 1)) * 20}), item="q", version=version, scoring=scoring)
+    finding = effort(pd.DataFrame({"q": list(range(1, top + 1)) * 20}), "q", version=version, scoring=scoring)
     assert row(finding)["estimate"] == pytest.approx(expected) and words in finding.sentence()
     assert finding.id == f"effort q version {version} {scoring}"
 
@@ -452,7 +453,7 @@ def test_mean_effort_has_the_t_interval_of_its_base():
     from scipy import stats
 
     values = np.array([1, 4, 5, 7, 7, 6, 2, 5, 5, 6, 7])
-    found = row(effort(pd.DataFrame({"q": values}), item="q", version=2))
+    found = row(effort(pd.DataFrame({"q": values}), "q", version=2))
     low, high = stats.t.interval(0.95, 10, values.mean(), stats.sem(values))
     assert found[["conf_low", "conf_high"]].tolist() == pytest.approx([low, high])
 
@@ -476,7 +477,7 @@ def test_mean_effort_has_the_t_interval_of_its_base():
 )
 def test_effort_off_its_scale_is_refused(values, options, message):
     with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
-        effort(pd.DataFrame({"q": values}), item="q", **options)
+        effort(pd.DataFrame({"q": values}), "q", **options)
 
 
 # --- what every finding of the scorecard keeps ----------------------------------------------------------------------
@@ -500,17 +501,17 @@ def survey() -> pd.DataFrame:
 
 DESIGN = {"weight": "w", "cluster": "c", "min_base": 10, "labels": {"s": "Would recommend", "g": "Region"}}
 MAKERS = {
-    "nps": lambda t: nps(t, score="s", **DESIGN),
-    "nps by": lambda t: nps(t, score="s", by="g", **DESIGN),
-    "nps wave": lambda t: nps(t, score="s", wave="wave", **DESIGN),
-    "nps by wave": lambda t: nps(t, score="s", by="g", wave="wave", **DESIGN),
-    "top_box": lambda t: top_box(t, item="q", threshold=6, by="g", wave="wave", **DESIGN),
-    "effort": lambda t: effort(t, item="q", version=2, scoring="net", by="g", **DESIGN),
-    "compare_waves": lambda t: compare_waves(t, score="s", wave="wave", worth_acting_on=5, **DESIGN),
+    "nps": lambda t: nps(t, "s", **DESIGN),
+    "nps by": lambda t: nps(t, "s", by="g", **DESIGN),
+    "nps wave": lambda t: nps(as_survey(t, wave="wave"), "s", wave=True, **DESIGN),
+    "nps by wave": lambda t: nps(as_survey(t, wave="wave"), "s", by="g", wave=True, **DESIGN),
+    "top_box": lambda t: top_box(as_survey(t, wave="wave"), "q", threshold=6, by="g", wave=True, **DESIGN),
+    "effort": lambda t: effort(t, "q", version=2, scoring="net", by="g", **DESIGN),
+    "compare_waves": lambda t: compare_waves(as_survey(t, wave="wave"), "s", worth_acting_on=5, **DESIGN),
     "compare_waves by": lambda t: compare_waves(
-        t, score="s", wave="wave", by="g", correction="bh", pairs="previous", **DESIGN
+        as_survey(t, wave="wave"), "s", by="g", correction="bh", pairs="previous", **DESIGN
     ),
-    "split_change": lambda t: split_change(t, score="s", wave="wave", mix="g", **DESIGN),
+    "split_change": lambda t: split_change(as_survey(t, wave="wave"), "s", by="g", **DESIGN),
     "plan_sample": lambda t: plan_sample(promoters=0.5, detractors=0.2, difference=5),
 }
 
@@ -534,11 +535,15 @@ def test_a_finding_of_the_scorecard_keeps_the_contract(name, survey):
 
 
 def test_waves_are_ordered_as_a_reader_sorts_them(survey):
-    assert nps(survey, score="s", wave="wave").tidy()["wave"].tolist() == ["2024 Q1", "2024 Q2", "2024 Q10"]
+    assert nps(as_survey(survey, wave="wave"), "s", wave=True).tidy()["wave"].tolist() == [
+        "2024 Q1",
+        "2024 Q2",
+        "2024 Q10",
+    ]
 
 
 def test_the_distribution_is_drawn_as_tabled(survey):
-    finding = nps(survey, score="s", weight="w")
+    finding = nps(as_survey(survey, weight="w"), "s")
     heights = sorted(bar.get_height() for bar in finding.plot().patches)
     assert heights == pytest.approx(sorted(100 * finding.tables()["distribution"]["share"]))
 
@@ -548,7 +553,7 @@ def test_the_distribution_is_drawn_as_tabled(survey):
 def test_the_point_is_promoters_less_detractors_and_the_interval_stays_on_the_scale(scores, method):
     table = pd.DataFrame({"s": scores})
     table.attrs["scales"] = {"s": (0, 10)}
-    found = row(nps(table, score="s", method=method))
+    found = row(nps(table, "s", method=method))
     assert found["estimate"] == pytest.approx(100 * (np.mean(np.array(scores) >= 9) - np.mean(np.array(scores) <= 6)))
     assert -100 <= found["conf_low"] <= found["conf_high"] <= 100
     assert found[["promoters", "passives", "detractors"]].sum() == pytest.approx(1)

@@ -11,6 +11,7 @@ from scipy import stats
 
 from cxresearch.metrics import compare_waves, nps, split_change, top_box
 from cxresearch.metrics.intervals import adjusted_wald_interval, score_interval
+from cxresearch.survey import as_survey
 
 SHARES = {"typical": (0.5, 0.2), "proud": (0.8, 0.05), "even": (0.4, 0.4), "poor": (0.2, 0.5)}
 
@@ -68,7 +69,7 @@ def scores_of(u, promoter, detractor) -> np.ndarray:
 
 
 def covered(table, truth, **design) -> float:
-    found = nps(table, score="s", by="rep", strata="rep", **design).tidy()
+    found = nps(as_survey(table, strata="rep"), "s", by="rep", **design).tidy()
     return float(((found["conf_low"] <= truth) & (truth <= found["conf_high"])).mean())
 
 
@@ -126,7 +127,7 @@ def test_clustered_top_boxes_cover_with_t():
     level = rng.beta(6, 3, (1500, 15, 1))
     table = pd.DataFrame({"rep": np.repeat(np.arange(1500), 150), "c": np.repeat(np.arange(1500 * 15), 10)})
     table["q"] = np.where(rng.random((1500, 15, 10)) < level, 5, 2).ravel()
-    found = top_box(table, item="q", threshold=4, by="rep", strata="rep", cluster="c").tidy()
+    found = top_box(as_survey(table, strata="rep", cluster="c"), "q", threshold=4, by="rep").tidy()
     assert within(((found["conf_low"] <= 2 / 3) & (2 / 3 <= found["conf_high"])).mean(), 1500)
 
 
@@ -156,7 +157,7 @@ def panel(n: int, overlap: float, replicates: int, seed: int) -> pd.DataFrame:
 
 def difference_coverage(n, overlap, replicates, seed, *, respondent="who") -> float:
     found = compare_waves(
-        panel(n, overlap, replicates, seed), score="s", wave="wave", by="rep", respondent=respondent
+        as_survey(panel(n, overlap, replicates, seed), wave="wave", respondent=respondent), "s", by="rep"
     ).tidy()
     return float(((found["conf_low"] <= -10) & (-10 <= found["conf_high"])).mean())
 
@@ -170,7 +171,7 @@ def test_differences_cover_whatever_the_overlap(overlap):
 @pytest.mark.filterwarnings("ignore:The waves were treated")
 def test_a_panel_read_as_independent_waves_covers_too_much_and_says_so():
     table = panel(150, 1.0, 250, 1)
-    finding = compare_waves(table, score="s", wave="wave", by="rep")
+    finding = compare_waves(as_survey(table, wave="wave"), "s", by="rep")
     covers = ((finding.tidy()["conf_low"] <= -10) & (-10 <= finding.tidy()["conf_high"])).mean()
     assert covers > 0.98
 
@@ -196,7 +197,7 @@ def split_coverage(replicates: int, seed: int) -> np.ndarray:
         for wave in (0, 1):
             g = rng.choice(3, 300, p=shares[wave])
             parts.append(pd.DataFrame({"wave": wave, "g": g, "s": scores_of(rng.random(300), promoter[wave][g], 0.2)}))
-        found = split_change(pd.concat(parts, ignore_index=True), score="s", wave="wave", mix="g").tidy().iloc[1:]
+        found = split_change(as_survey(pd.concat(parts, ignore_index=True), wave="wave"), "s", by="g").tidy().iloc[1:]
         hits += (found["conf_low"].to_numpy() <= truth) & (truth <= found["conf_high"].to_numpy())
     return hits / replicates
 
@@ -223,7 +224,7 @@ def quiet_years_with_an_arrow(years: int, seed: int, *, pairs: str = "all", corr
         table = pd.DataFrame(
             {"wave": rng.integers(1, 13, n), "g": group, "s": scores_of(rng.random(n), 0.3 + 0.04 * group, 0.2)}
         )
-        found = compare_waves(table, score="s", wave="wave", by="g", pairs=pairs, correction=correction).tidy()
+        found = compare_waves(as_survey(table, wave="wave"), "s", by="g", pairs=pairs, correction=correction).tidy()
         shown += bool(found["verdict"].isin(["up", "down"]).any())
     return shown / years
 

@@ -13,6 +13,7 @@ from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.findings import GLOSSARY
 from cxresearch.metrics import answer_spikes, nps, promoter_value, response_bias
 from cxresearch.metrics.bias import fit_response
+from cxresearch.survey import as_survey
 
 SHARES = np.array([1, 1, 1, 2, 3, 6, 7, 12, 22, 22, 20]) / 97
 
@@ -37,7 +38,7 @@ def company(n: int, seed: int, *, slope: float = 1.0) -> tuple[pd.DataFrame, pd.
 
 
 def biased(customers, responses, **options):
-    return response_bias(customers, responses, score="s", customer="customer", behaviour=["spend", "tenure"], **options)
+    return response_bias(customers, responses, "s", customer="customer", behaviour=["spend", "tenure"], **options)
 
 
 def test_the_response_model_is_logistic_regression_statsmodels():
@@ -51,7 +52,7 @@ def test_reweighting_moves_the_score_to_that_of_all_customers():
     customers, responses, truth = company(20_000, 2)
     finding = biased(customers, responses)
     plain, reweighted = finding.tables()["sensitivity"].itertuples(index=False)
-    assert plain.estimate == pytest.approx(nps(responses, score="s").tidy()["estimate"].item())
+    assert plain.estimate == pytest.approx(nps(responses, "s").tidy()["estimate"].item())
     assert plain.conf_low > truth + 5 and abs(reweighted.estimate - truth) < 2 * reweighted.std_error
     row = finding.tidy().set_index("term").loc["spend"]
     assert row["estimate"] > 0.5 and row["p_adjusted"] < 1e-6
@@ -157,7 +158,7 @@ def asked(n: int, seed: int, *, begging: float = 0.0) -> pd.DataFrame:
 
 
 def test_a_begging_agent_spikes_at_9_and_a_better_one_does_not():
-    finding = answer_spikes(asked(5000, 1, begging=0.4), score="s", by="agent")
+    finding = answer_spikes(asked(5000, 1, begging=0.4), "s", by="agent")
     found = finding.tidy()
     spikes = found[found["verdict"] == "spike"]
     assert ("A3", 9) in set(zip(spikes["group"], spikes["term"])) and "A7" not in set(spikes["group"])
@@ -166,8 +167,7 @@ def test_a_begging_agent_spikes_at_9_and_a_better_one_does_not():
 
 def test_agents_alike_spike_in_at_most_5_in_100_tables():
     shown = [
-        answer_spikes(asked(2000, seed), score="s", by="agent").tidy()["verdict"].eq("spike").any()
-        for seed in range(100)
+        answer_spikes(asked(2000, seed), "s", by="agent").tidy()["verdict"].eq("spike").any() for seed in range(100)
     ]
     assert np.mean(shown) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 60)
 
@@ -190,7 +190,7 @@ def valued() -> pd.DataFrame:
 
 
 def test_group_means_and_differences_are_those_of_their_customers(valued):
-    finding = promoter_value(valued, score="s", value="revenue", unit="EUR")
+    finding = promoter_value(valued, "s", value="revenue", unit="EUR")
     found = finding.tidy().set_index("group")
     promoters, detractors = valued.loc[valued["s"] >= 9, "revenue"], valued.loc[valued["s"] <= 6, "revenue"]
     assert found.loc["promoters", "estimate"] == pytest.approx(promoters.mean())
@@ -205,7 +205,7 @@ def test_group_means_and_differences_are_those_of_their_customers(valued):
 
 def test_groups_under_the_minimum_base_are_hidden(valued):
     few = valued[(valued["s"] > 6) | (valued.index < 40)]
-    finding = promoter_value(few, score="s", value="revenue", min_base=60)
+    finding = promoter_value(as_survey(few, min_base=60), "s", value="revenue")
     found = finding.tidy().set_index("group")
     assert found["n"].isna().sum() >= 2 and np.isnan(found.loc["detractors", "estimate"].item())
     assert finding.tables()["steps"]["estimate"].isna().any()
@@ -215,8 +215,8 @@ def test_findings_about_people_keep_the_contract(valued):
     customers, responses, _ = company(500, 8)
     for finding in (
         biased(customers, responses),
-        answer_spikes(asked(800, 2), score="s", by="agent", min_base=10),
-        promoter_value(valued, score="s", value="revenue", weight="w", cluster="c"),
+        answer_spikes(as_survey(asked(800, 2), min_base=10), "s", by="agent"),
+        promoter_value(as_survey(valued, weight="w", cluster="c"), "s", value="revenue"),
     ):
         tables = {**finding.tables(), "glance": finding.glance()}
         assert {f"{k}.{c}" for k, t in tables.items() for c in t if c not in GLOSSARY} == set()

@@ -22,6 +22,7 @@ from cxresearch.metrics import (
 )
 from cxresearch.metrics.intervals import adjusted_moments
 from cxresearch.metrics.league import shrink
+from cxresearch.survey import as_survey
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,7 @@ def panel() -> pd.DataFrame:
 
 
 def test_partial_overlap_subtracts_twice_the_covariance_of_the_matched(panel):
-    found = compare_waves(panel, score="s", wave="wave", respondent="person").tidy().iloc[0]
+    found = compare_waves(as_survey(panel, wave="wave", respondent="person"), "s").tidy().iloc[0]
     a, b = (panel[panel["wave"] == w].set_index("person")["s"] for w in "ab")
     both = a.index.intersection(b.index)
     residuals = codes(a[both]) - codes(a).mean(), codes(b[both]) - codes(b).mean()
@@ -63,13 +64,13 @@ def test_partial_overlap_subtracts_twice_the_covariance_of_the_matched(panel):
         sum(adjusted_moments((codes(x) > 0).mean(), (codes(x) < 0).mean(), 200)[1] for x in (a, b)) - 2 * covariance
     )
     assert found["overlap"] == 120 and found["std_error"] == pytest.approx(100 * np.sqrt(variance))
-    independent = compare_waves(panel.rename(columns={"person": "x"}), score="s", wave="wave").tidy().iloc[0]
+    independent = compare_waves(as_survey(panel.rename(columns={"person": "x"}), wave="wave"), "s").tidy().iloc[0]
     assert found["std_error"] < independent["std_error"]
 
 
 def test_a_full_panel_is_the_one_sample_t_test_of_its_differences(panel):
     both = panel.groupby("person")["wave"].transform("size") == 2
-    found = compare_waves(panel[both], score="s", wave="wave", respondent="person").tidy().iloc[0]
+    found = compare_waves(as_survey(panel[both], wave="wave", respondent="person"), "s").tidy().iloc[0]
     wide = panel[both].pivot(index="person", columns="wave", values="s")
     difference = codes(wide["b"]) - codes(wide["a"])
     expected = stats.ttest_1samp(difference, 0)
@@ -83,7 +84,7 @@ def test_a_full_panel_is_the_one_sample_t_test_of_its_differences(panel):
 def test_people_who_never_change_their_mind_leave_an_honest_interval():
     table = pd.DataFrame({"s": [10, 7, 3] * 40, "who": range(120)})
     found = (
-        compare_waves(pd.concat([table.assign(w=1), table.assign(w=2)]), score="s", wave="w", respondent="who")
+        compare_waves(as_survey(pd.concat([table.assign(w=1), table.assign(w=2)]), wave="w", respondent="who"), "s")
         .tidy()
         .iloc[0]
     )
@@ -91,8 +92,8 @@ def test_people_who_never_change_their_mind_leave_an_honest_interval():
 
 
 def test_clusters_that_recur_count_as_overlap(panel):
-    by_cluster = compare_waves(panel, score="s", wave="wave", cluster="person").tidy().iloc[0]
-    by_person = compare_waves(panel, score="s", wave="wave", respondent="person").tidy().iloc[0]
+    by_cluster = compare_waves(as_survey(panel, wave="wave", cluster="person"), "s").tidy().iloc[0]
+    by_person = compare_waves(as_survey(panel, wave="wave", respondent="person"), "s").tidy().iloc[0]
     assert by_cluster["overlap"] == 120 and by_cluster["std_error"] == pytest.approx(by_person["std_error"], rel=0.03)
 
 
@@ -110,7 +111,7 @@ def test_overlapping_ids_without_a_respondent_column_are_said():
         "respondent='respondent' if they are the same people."
     )
     with pytest.warns(UserWarning, match=f"^{re.escape(words)}$"):
-        finding = compare_waves(table, score="s", wave="wave")
+        finding = compare_waves(as_survey(table, wave="wave"), "s")
     assert finding.sentence().endswith(words)
     assert not finding.checks().set_index("check").loc["ids recurring across waves without a respondent column", "ok"]
 
@@ -120,7 +121,7 @@ def test_serial_numbers_taken_for_people_are_named():
     table = pd.DataFrame(
         {"id": [*range(500)] * 2, "wave": ["a"] * 500 + ["b"] * 500, "s": scores_of(rng, 1000, 0.5, 0.2)}
     )
-    finding = compare_waves(table, score="s", wave="wave", respondent="id")
+    finding = compare_waves(as_survey(table, wave="wave", respondent="id"), "s")
     assert finding.sentence().endswith(
         "The ids recur, but answers of the same id are unrelated, as with serial numbers."
     )
@@ -134,22 +135,22 @@ def test_all_pairs_and_groups_are_one_family_corrected_together():
     table = pd.DataFrame(
         {"wave": rng.integers(1, 5, 2000), "g": rng.integers(0, 3, 2000), "s": scores_of(rng, 2000, 0.5, 0.2)}
     )
-    finding = compare_waves(table, score="s", wave="wave", by="g")
+    finding = compare_waves(as_survey(table, wave="wave"), "s", by="g")
     found = finding.tidy()
     assert len(found) == 3 * 6 == finding.glance()["family"].item() and "family of 18" in finding.sentence()
     first = found.loc[found["p_value"].idxmin()]
     z = stats.norm.isf(first["p_value"] / 2)
     assert first["p_adjusted"] == pytest.approx(min(18 * 2 * stats.t.sf(z, first["n"] + first["n_before"] - 2), 1))
-    bh = compare_waves(table, score="s", wave="wave", by="g", correction="bh").tidy()
+    bh = compare_waves(as_survey(table, wave="wave"), "s", by="g", correction="bh").tidy()
     assert (bh["p_adjusted"] <= found["p_adjusted"] + 1e-12).all()
-    previous = compare_waves(table, score="s", wave="wave", by="g", pairs="previous")
+    previous = compare_waves(as_survey(table, wave="wave"), "s", by="g", pairs="previous")
     assert len(previous.tidy()) == 9 == previous.glance()["family"].item()
 
 
 def test_two_waves_jointly_are_the_pair():
     rng = np.random.default_rng(5)
     table = pd.DataFrame({"wave": rng.integers(1, 3, 500), "s": scores_of(rng, 500, 0.5, 0.2)})
-    finding = compare_waves(table, score="s", wave="wave")
+    finding = compare_waves(as_survey(table, wave="wave"), "s")
     assert finding.glance()["p_value"].item() == pytest.approx(finding.tidy()["p_value"].item())
 
 
@@ -157,7 +158,7 @@ def test_small_bases_get_no_arrow_and_leave_the_family():
     table = pd.DataFrame(
         {"s": [10] * 20 + [3] * 20 + [10] * 60 + [3] * 60, "wave": [1] * 20 + [2] * 20 + [3] * 60 + [4] * 60}
     )
-    finding = compare_waves(table, score="s", wave="wave")
+    finding = compare_waves(as_survey(table, wave="wave"), "s")
     found = finding.tidy().set_index(["wave_before", "wave"])
     assert found.loc[(1, 2), "verdict"] == "base too small" and np.isnan(found.loc[(1, 2), "p_adjusted"])
     assert found.loc[(3, 4), "verdict"] == "down" and finding.glance()["family"].item() == 1
@@ -177,7 +178,7 @@ def test_arrows_need_significance_and_a_change_worth_acting_on(now, worth, verdi
     n = 20_000
     parts = [[10] * int(n * p) + [3] * int(n * 0.2) + [7] * (n - int(n * p) - int(n * 0.2)) for p in (0.5, now)]
     table = pd.DataFrame({"s": parts[0] + parts[1], "wave": [1] * n + [2] * n})
-    finding = compare_waves(table, score="s", wave="wave", worth_acting_on=worth)
+    finding = compare_waves(as_survey(table, wave="wave"), "s", worth_acting_on=worth)
     assert finding.tidy()["verdict"].item() == verdict
     said = {"up": "rose", "not established": "a change is not established"}.get(verdict, verdict)
     assert said in finding.sentence()
@@ -186,7 +187,7 @@ def test_arrows_need_significance_and_a_change_worth_acting_on(now, worth, verdi
 def test_a_change_beyond_chance_but_not_inside_nor_above_the_margin_is_too_small_to_act_on():
     n = 5000
     table = pd.DataFrame({"s": [10] * 2500 + [3] * 2500 + [10] * 2600 + [3] * 2400, "wave": [1] * n + [2] * n})
-    finding = compare_waves(table, score="s", wave="wave", worth_acting_on=6)
+    finding = compare_waves(as_survey(table, wave="wave"), "s", worth_acting_on=6)
     assert (
         finding.tidy()["verdict"].item() == "too small to act on" and "declared worth acting on" in finding.sentence()
     )
@@ -203,13 +204,13 @@ def test_a_change_beyond_chance_but_not_inside_nor_above_the_margin_is_too_small
 )
 def test_options_that_mean_nothing_are_refused(panel, options, message):
     with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
-        compare_waves(panel, score="s", wave="wave", **options)
+        compare_waves(as_survey(panel, wave="wave"), "s", **options)
 
 
 def test_a_study_of_one_wave_gets_a_finding_that_says_so(panel):
-    moved = compare_waves(panel, score="s", wave=None)
+    moved = compare_waves(panel, "s")
     assert moved.sentence() == "s: whether the score moved cannot be said, the study has one wave (n = 400)."
-    split = split_change(panel, score="s", wave="wave", mix=None)
+    split = split_change(as_survey(panel, wave="wave"), "s", by=None)
     assert split.sentence() == "s: the change cannot be split (none: without a column of groups; n = 400)."
     for finding in (moved, split):
         finding.plot()
@@ -219,7 +220,7 @@ def test_a_study_of_one_wave_gets_a_finding_that_says_so(panel):
 def test_the_trend_of_a_steady_rise_is_its_slope():
     rng = np.random.default_rng(6)
     parts = [pd.DataFrame({"wave": w, "s": scores_of(rng, 3000, 0.3 + 0.03 * w, 0.2)}) for w in range(8)]
-    trend = compare_waves(pd.concat(parts), score="s", wave="wave").tables()["trend"].iloc[0]
+    trend = compare_waves(as_survey(pd.concat(parts), wave="wave"), "s").tables()["trend"].iloc[0]
     assert trend["conf_low"] < 3 < trend["conf_high"] and trend["p_value"] < 1e-6 and trend["lack_of_fit"] > 0.01
     assert trend["term"] == "trend, points per wave"
 
@@ -233,7 +234,7 @@ def test_a_change_of_mix_alone_is_not_sold_as_performance():
         [pd.DataFrame({"s": [10] * p + [3] * d, "g": g, "wave": w}) for (g, w), (p, d) in blocks.items()],
         ignore_index=True,
     )
-    finding = split_change(table, score="s", wave="wave", mix="g")
+    finding = split_change(as_survey(table, wave="wave"), "s", by="g")
     parts = finding.tidy().set_index("term")["estimate"]
     assert (
         parts["performance"] == pytest.approx(0, abs=1e-9)
@@ -256,7 +257,7 @@ def test_split_errors_agree_with_the_bootstrap():
             pd.DataFrame({"wave": wave, "g": g, "s": np.where(u < np.array(promoters)[g], 10, np.where(u > 0.8, 3, 7))})
         )
     table = pd.concat(parts, ignore_index=True)
-    errors = split_change(table, score="s", wave="wave", mix="g").tidy()["std_error"].to_numpy()
+    errors = split_change(as_survey(table, wave="wave"), "s", by="g").tidy()["std_error"].to_numpy()
     v, g, w = codes(table["s"]), table["g"].to_numpy(), table["wave"].to_numpy() - 1
     draws = []
     for _ in range(600):
@@ -272,7 +273,7 @@ def test_a_group_seen_in_one_wave_only_is_mix():
     table = pd.DataFrame(
         {"s": [10] * 100 + [10] * 50 + [3] * 50, "g": ["a"] * 150 + ["b"] * 50, "wave": [1] * 100 + [2] * 100}
     )
-    finding = split_change(table, score="s", wave="wave", mix="g")
+    finding = split_change(as_survey(table, wave="wave"), "s", by="g")
     parts = finding.tidy().set_index("term")["estimate"]
     assert parts["performance"] == pytest.approx(0) and parts["mix"] == pytest.approx(-100)
     assert not finding.checks().set_index("check").loc["groups without answers in some wave (all of them mix)", "ok"]
@@ -285,7 +286,7 @@ def test_too_many_groups_to_split_by_are_refused():
     )
     message = "g has 80 groups; a split by more than 60 rests on too few answers a group, so merge groups"
     with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
-        split_change(table, score="s", wave="wave", mix="g")
+        split_change(as_survey(table, wave="wave"), "s", by="g")
 
 
 # --- leagues, charts, rolling, late ---------------------------------------------------------------------------------
@@ -305,7 +306,7 @@ def test_shrinkage_draws_small_groups_to_the_mean_and_large_ones_little():
 def test_simultaneous_intervals_of_a_league_are_wider_and_equal_groups_get_no_mark():
     rng = np.random.default_rng(9)
     table = pd.DataFrame({"g": rng.integers(0, 20, 6000), "s": scores_of(rng, 6000, 0.5, 0.2)})
-    finding, plain = league_table(table, score="s", by="g"), nps(table, score="s", by="g").tidy()
+    finding, plain = league_table(table, "s", by="g"), nps(table, "s", by="g").tidy()
     found = finding.tidy()
     assert ((found["conf_high"] - found["conf_low"]) > 1.4 * (plain["conf_high"] - plain["conf_low"])).all()
     assert not found["verdict"].isin(["above", "below"]).any() and "no group is established" in finding.sentence()
@@ -317,12 +318,12 @@ def test_a_group_apart_is_marked_against_the_rest():
     group = rng.integers(0, 6, 3000)
     table = pd.DataFrame({"g": group, "s": np.where(rng.random(3000) < np.where(group == 2, 0.8, 0.4), 10, 4)})
     found = (
-        league_table(table, score="s", by="g", worth_acting_on=5)
+        league_table(table, "s", by="g", worth_acting_on=5)
         .tidy()
         .set_index("g" if "g" in table.index.names else "group")
     )
     assert found.loc[2, "verdict"] == "above"
-    rest = nps(table[table["g"] != 2], score="s").tidy()["estimate"].item()
+    rest = nps(table[table["g"] != 2], "s").tidy()["estimate"].item()
     assert found.loc[2, "against_rest"] == pytest.approx(found.loc[2, "estimate"] - rest, abs=1)
 
 
@@ -332,7 +333,7 @@ def league_false_marks(replicates: int, seed: int) -> float:
         pd.DataFrame({"g": rng.integers(0, 12, 1200), "s": scores_of(rng, 1200, 0.5, 0.2)}) for _ in range(replicates)
     )
     return float(
-        np.mean([league_table(t, score="s", by="g").tidy()["verdict"].isin(["above", "below"]).any() for t in tables])
+        np.mean([league_table(t, "s", by="g").tidy()["verdict"].isin(["above", "below"]).any() for t in tables])
     )
 
 
@@ -350,39 +351,41 @@ def test_a_control_chart_signals_the_shifted_wave_only():
     parts = [
         pd.DataFrame({"wave": f"M{w}", "s": scores_of(rng, 400, 0.5 if w != 9 else 0.3, 0.2)}) for w in range(1, 13)
     ]
-    finding = control_chart(pd.concat(parts), score="s", wave="wave", baseline=6)
+    finding = control_chart(as_survey(pd.concat(parts), wave="wave"), "s", baseline=6)
     assert finding.tidy().set_index("wave")["signal"].to_dict() == {
         **{f"M{w}": "none" for w in range(1, 13)},
         "M9": "beyond limits",
     }
     assert "M9" in finding.sentence() and "stands out from noise" in finding.sentence()
     with pytest.raises(DataProblem, match=r"^baseline=1 must be 2 to 12 waves and limits=3\.0 above zero$"):
-        control_chart(pd.concat(parts), score="s", wave="wave", baseline=1)
+        control_chart(as_survey(pd.concat(parts), wave="wave"), "s", baseline=1)
 
 
 def test_control_limits_at_three_errors_signal_1_wave_in_370():
     rng = np.random.default_rng(12)
     parts = [pd.DataFrame({"wave": w, "s": scores_of(rng, 300, 0.4, 0.3)}) for w in range(1500)]
-    found = control_chart(pd.concat(parts), score="s", wave="wave").tidy()
+    found = control_chart(as_survey(pd.concat(parts), wave="wave"), "s").tidy()
     assert (found["signal"] == "beyond limits").mean() == pytest.approx(1 / 370, abs=2.5 * np.sqrt(1 / 370 / 1500))
 
 
 def test_rolling_periods_share_answers_and_say_so():
     rng = np.random.default_rng(13)
     table = pd.DataFrame({"wave": np.repeat([f"M{w}" for w in range(1, 7)], 200), "s": scores_of(rng, 1200, 0.5, 0.2)})
-    rolled = rolling_waves(table, wave="wave", periods=3)
+    rolled = rolling_waves(as_survey(table, wave="wave"), periods=3)
     assert len(rolled) == 4 * 600 and rolled["rolling"].cat.categories.tolist() == [
         "M1 to M3",
         "M2 to M4",
         "M3 to M5",
         "M4 to M6",
     ]
-    found = compare_waves(rolled, score="s", wave="rolling", respondent="response", pairs="previous").tidy()
+    found = compare_waves(as_survey(rolled, wave="rolling", respondent="response"), "s", pairs="previous").tidy()
     assert found["overlap"].tolist() == [400] * 3
-    edges = compare_waves(table[table["wave"].isin(["M1", "M4"])], score="s", wave="wave").tidy()["std_error"].item()
+    edges = (
+        compare_waves(as_survey(table[table["wave"].isin(["M1", "M4"])], wave="wave"), "s").tidy()["std_error"].item()
+    )
     assert found["std_error"].iloc[0] == pytest.approx(edges / 3, rel=0.1)
     with pytest.raises(DataProblem, match="^periods=7 must be 1 to 6, the waves of wave$"):
-        rolling_waves(table, wave="wave", periods=7)
+        rolling_waves(as_survey(table, wave="wave"), periods=7)
 
 
 def test_late_answers_are_counted_and_the_wave_they_restate_is_named():
@@ -390,12 +393,12 @@ def test_late_answers_are_counted_and_the_wave_they_restate_is_named():
     later = pd.DataFrame({"id": range(300), "wave": ["M1"] * 150 + ["M2"] * 150, "s": scores_of(rng, 300, 0.5, 0.2)})
     earlier = later.drop(index=range(20)).copy()
     earlier.loc[200, "s"] = 0 if earlier.loc[200, "s"] == 10 else 10
-    finding = restated_waves(earlier, later, score="s", wave="wave", respondent="id")
+    finding = restated_waves(as_survey(earlier, wave="wave", respondent="id"), later, "s")
     found = finding.tidy().set_index("wave")
     assert found["late"].to_dict() == {"M1": 20, "M2": 0} and found.loc["M2", "revised"] == 1
-    assert found.loc["M1", "restated"] == pytest.approx(nps(later[:150], score="s").tidy()["estimate"].item())
+    assert found.loc["M1", "restated"] == pytest.approx(nps(later[:150], "s").tidy()["estimate"].item())
     assert finding.sentence().startswith("s: 20 late, 0 withdrawn and 1 revised answers restate M1 from ")
-    same = restated_waves(later, later, score="s", wave="wave", respondent="id")
+    same = restated_waves(as_survey(later, wave="wave", respondent="id"), later, "s")
     assert "no reported wave is restated" in same.sentence() and same.checks()["ok"].all()
 
 
@@ -448,9 +451,9 @@ def survey() -> pd.DataFrame:
 
 
 MAKERS = {
-    "league_table": lambda t: league_table(t, score="s", by="g", weight="w", min_base=10, labels={"g": "Region"}),
-    "control_chart": lambda t: control_chart(t, score="s", wave="wave", weight="w", min_base=10),
-    "restated_waves": lambda t: restated_waves(t[:1400], t, score="s", wave="wave", respondent="id", min_base=10),
+    "league_table": lambda t: league_table(as_survey(t, weight="w", min_base=10, labels={"g": "Region"}), "s", by="g"),
+    "control_chart": lambda t: control_chart(as_survey(t, wave="wave", weight="w", min_base=10), "s"),
+    "restated_waves": lambda t: restated_waves(as_survey(t[:1400], wave="wave", respondent="id", min_base=10), t, "s"),
 }
 
 

@@ -138,7 +138,7 @@ def test_a_shipped_notebook_passes_the_minimum_base(notebook):
         (("code", "\n".join("abcdefg")), "7 lines of code"),
         (("code", "import numpy as np"), "imports numpy"),
         (("code", "from cxresearch.metrics import nps"), "imports cxresearch.metrics"),
-        (("code", "data.responses.head()"), "shows rows with .head"),
+        (("code", "data.responses.table.head()"), "shows rows with .head"),
     ],
 )
 def test_a_broken_limit_is_caught(plant, fault):

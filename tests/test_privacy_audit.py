@@ -224,9 +224,11 @@ def test_scorecards_of_thin_groups_pass_the_audit_together(tmp_path, monkeypatch
             "waves": {"wave": "wave"},
             "both": {"by": "region", "wave": "wave"},
         }.items():
-            found = cx.nps(people, score="recommend", min_base=10, **keys)
+            found = cx.nps(cx.as_survey(people, min_base=10), "recommend", **keys)
             cx.save(found, name=name)
-            cx.save(cx.top_box(people, item="satisfaction", threshold=4, min_base=10, **keys), name=f"top_{name}")
+            cx.save(
+                cx.top_box(cx.as_survey(people, min_base=10), "satisfaction", threshold=4, **keys), name=f"top_{name}"
+            )
             hidden += int(found.tidy()["n"].isna().sum())
         assert audit_folder(tmp_path / str(i), min_base=10) == {}
     assert hidden > 10

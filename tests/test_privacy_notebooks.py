@@ -62,9 +62,9 @@ def test_no_cell_displays_rows(path):
 
 @pytest.mark.parametrize(
     "code",
-    ["data.responses", "data.responses.head()", "x = 1\ndata.customers[['customer']]",
+    ["data.responses", "data.responses.table.head()", "x = 1\ndata.customers.table[['customer']]",
      "print(data.interactions.sample(3))",
-     "cx.readable(data.responses.dropna())", "found.augment(data.responses)", "data.matched('responses', 'customers')"],
+     "cx.readable(data.responses.table.dropna())", "found.augment(data.responses)", "data.matched('responses', 'customers')"],
 )  # fmt: skip
 def test_rows_would_be_noticed(code):
     assert any(shows_rows(node) for node in shown(code))

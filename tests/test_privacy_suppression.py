@@ -177,10 +177,10 @@ def customers(*, richest: float) -> pd.DataFrame:
 @pytest.mark.parametrize("richest, dominated", [(80.0, False), (1e6, True)])
 def test_groups_in_which_one_customer_has_most_of_the_money_are_hidden_with_a_second_one(richest, dominated):
     table = customers(richest=richest)
-    value = cx.promoter_value(table, score="recommend", value="paid", min_base=10)
-    fitted = cx.fit_loyalty_revenue(table, revenue="paid", loyalty="recommend", min_base=10)
+    value = cx.promoter_value(cx.as_survey(table, min_base=10), "recommend", value="paid")
+    fitted = cx.fit_loyalty_revenue(cx.as_survey(table, min_base=10), revenue="paid", loyalty="recommend")
     segments = cx.segment_customers(table, features=["f"], n_segments=2, n_starts=3, n_boot=5, seed=1)
-    worth = cx.compare_segments(table, segmentation=segments, outcome="paid", min_base=10)
+    worth = cx.compare_segments(cx.as_survey(table, min_base=10), segmentation=segments, outcome="paid")
     shown = {
         "value": value.tidy(), "groups": fitted.tables()["groups"], "curve": fitted.tables()["curve"], "worth": worth.tidy()
     }  # fmt: skip
@@ -192,5 +192,5 @@ def test_groups_in_which_one_customer_has_most_of_the_money_are_hidden_with_a_se
 
 def test_without_a_minimum_base_no_money_is_hidden_and_the_share_is_said():
     table = customers(richest=1e6)
-    shown = cx.promoter_value(table, score="recommend", value="paid").tidy()
+    shown = cx.promoter_value(table, "recommend", value="paid").tidy()
     assert shown["n"].tolist() == [280, 80, 80] and shown["largest_share"].iloc[0] > 0.9

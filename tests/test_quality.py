@@ -37,7 +37,7 @@ def test_straight_lining_is_looked_for_among_those_who_rated_three():
 
 
 def test_the_sentence_is_computed(answers):
-    finding = cx.response_quality(answers, items=["a", "b", "c"], wave="wave", labels={"b": "Help desk"})
+    finding = cx.response_quality(cx.as_survey(answers, labels={"b": "Help desk"}), items=["a", "b", "c"], wave="wave")
     assert finding.sentence() == (
         "10 responses in 2 waves: most often skipped was a (20 %), most often not applicable was Help desk (40 %)."
     )
@@ -45,7 +45,11 @@ def test_the_sentence_is_computed(answers):
 
 def test_a_wave_under_the_minimum_base_is_hidden_with_its_n(answers):
     answers["wave"] = ["x"] * 8 + ["y"] * 2
-    waves = cx.response_quality(answers, items=["a"], wave="wave", min_base=5).tables()["waves"].set_index("wave")
+    waves = (
+        cx.response_quality(cx.as_survey(answers, min_base=5), items=["a"], wave="wave")
+        .tables()["waves"]
+        .set_index("wave")
+    )
     assert waves.loc["x", "n"] == 8 and waves.loc["y"].drop("term").isna().all()
 
 
@@ -60,7 +64,7 @@ def test_refusals(answers):
         cx.TooFewRespondents,
         match=r"^response quality rests on fewer than the 11 rows that the study's minimum base asks for; nothing is shown$",
     ):
-        cx.response_quality(answers, items=["a"], min_base=11)
+        cx.response_quality(cx.as_survey(answers, min_base=11), items=["a"])
 
 
 def test_the_bars_draw_the_table(answers):

@@ -292,7 +292,15 @@ def test_the_index_collects_what_was_suppressed():
 
 
 def kept_run(folder, started, score) -> dict:
-    entry = {"name": "answer", "status": "ok", "headline": "main", "parameters": {}, "findings": {"main": "x"}, "reason": None, "sha256": "0"}
+    entry = {
+        "name": "answer",
+        "status": "ok",
+        "headline": "main",
+        "parameters": {},
+        "findings": {"main": "x"},
+        "reason": None,
+        "sha256": "0",
+    }
     known = {"format": "cxresearch run 1", "status": "ok", "title": "T", "report": None, "study": "s.yml"}
     known |= {
         "started": started,

@@ -17,7 +17,10 @@ from cxresearch.runs.matrix import WHOLE, Cell
 def write_reports(folder: Path, counts: pd.DataFrame, monkeypatch) -> list[Cell]:
     """Save the net promoter score by age of each market and of the whole; rows are markets, columns ages."""
     people = [
-        {"market": m, "age": a, "recommend": k % 11} for m, row in counts.iterrows() for a, n in row.items() for k in range(n)
+        {"market": m, "age": a, "recommend": k % 11}
+        for m, row in counts.iterrows()
+        for a, n in row.items()
+        for k in range(n)
     ]
     table = pd.DataFrame(people)
     cells = [Cell(WHOLE, (), len(table))]
@@ -25,8 +28,8 @@ def write_reports(folder: Path, counts: pd.DataFrame, monkeypatch) -> list[Cell]
     for cell in cells:
         rows = table[(table["market"] == cell.name) | (cell.name == WHOLE)]
         monkeypatch.setenv(RUN_FOLDER, str(folder / cell.name / "findings" / "scorecard"))
-        cx.save(cx.nps(rows, score="recommend", min_base=10), name="score")
-        cx.save(cx.nps(rows, score="recommend", by="age", min_base=10), name="score_by_age")
+        cx.save(cx.nps(cx.as_survey(rows, min_base=10), "recommend"), name="score")
+        cx.save(cx.nps(cx.as_survey(rows, min_base=10), "recommend", by="age"), name="score_by_age")
     return cells
 
 
@@ -36,13 +39,17 @@ def groups_in(folder: Path) -> set[str]:
 
 def test_a_number_that_is_the_whole_less_the_others_withholds_the_smallest_report(tmp_path, monkeypatch, capsys):
     """Two small ages hide each other in North; every other market shows both, and so does the whole."""
-    counts = pd.DataFrame({"young": [6, 30, 21], "old": [7, 40, 22], "mid": [50, 60, 23]}, index=["North", "South", "West"])
+    counts = pd.DataFrame(
+        {"young": [6, 30, 21], "old": [7, 40, 22], "mid": [50, 60, 23]}, index=["North", "South", "West"]
+    )
     cells = write_reports(tmp_path, counts, monkeypatch)
     assert groups_in(tmp_path / "North") == {"mid", POOLED} and POOLED not in groups_in(tmp_path / "South")
     withheld = withheld_reports(cells, tmp_path)
     assert [c.name for c in withheld] == ["West"]
     (reason, *_) = withheld.values()
-    assert reason.startswith("withheld: beside the whole, the reports together would give away a hidden number (scorecard/")
+    assert reason.startswith(
+        "withheld: beside the whole, the reports together would give away a hidden number (scorecard/"
+    )
     assert not any(str(n) in reason.rpartition("(")[2] for n in (6, 7))
 
 

@@ -197,7 +197,10 @@ def test_the_command_for_failures_finds_the_run_in_its_environment_and_no_shell_
     ],
 )
 def test_a_command_for_failures_that_fails_is_told(tmp_path, words, trouble):
-    assert call_for_help(words, folder=None, reason="x", home=tmp_path) == f"the command for failures, {words[0]}, {trouble}"
+    assert (
+        call_for_help(words, folder=None, reason="x", home=tmp_path)
+        == f"the command for failures, {words[0]}, {trouble}"
+    )
 
 
 def test_a_command_for_failures_is_read_without_a_shell():
@@ -268,7 +271,7 @@ def test_a_failed_run_is_kept_but_not_latest_and_calls_for_help(project, capfd):
     latest = os.readlink(shelf_of(project) / "latest")
     write_notebook(project / "notebooks", "answer", "1/0")
     text = (project / "study.yml").read_text(encoding="utf-8")
-    call = f'[{sys.executable}, -c, "import os; print(os.environ[\'CXRESEARCH_FAILED_RUN\'])"]'
+    call = f"[{sys.executable}, -c, \"import os; print(os.environ['CXRESEARCH_FAILED_RUN'])\"]"
     (project / "study.yml").write_text(text + f"  nightly: {{on_failure: {call}}}\n", encoding="utf-8")
     capfd.readouterr()
     assert main(["run", "study.yml", "nightly"]) == 1

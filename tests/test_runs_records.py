@@ -20,7 +20,7 @@ from cxresearch.runs.verify import verify_run
 
 FIND = """
 import cxresearch as cx
-answers = cx.open_study(study).responses["recommend"]
+answers = cx.open_study(study).responses.table["recommend"]
 mean, error = answers.mean(), answers.std() / len(answers) ** 0.5
 table = pd.DataFrame({"group": ["=all", "none"], "estimate": [mean, float("nan")]})
 table["conf_low"], table["conf_high"] = table["estimate"] - 2 * error, table["estimate"] + 2 * error

@@ -14,7 +14,7 @@ from tiny import write_study
 from cxresearch.cli import main
 from cxresearch.runs.schedule import EVERY, as_airflow, as_crontab, as_systemd, as_workflow, timetable
 
-NASTY = "50 % of $HOME's \"best\" {{ data }} 客户"
+NASTY = '50 % of $HOME\'s "best" {{ data }} 客户'
 
 
 @pytest.fixture
@@ -64,7 +64,10 @@ def test_systemd_takes_service_and_timer(project, tmp_path, every):
 
 def test_systemd_hands_the_words_on_as_they_are(project, tmp_path):
     """systemd-run would need a running manager; its documented quoting is undone by hand instead."""
-    study = shutil.copy(project / "data" / "study.yml", project / "data" / NASTY.replace("/", "")) and project / "data" / NASTY
+    study = (
+        shutil.copy(project / "data" / "study.yml", project / "data" / NASTY.replace("/", ""))
+        and project / "data" / NASTY
+    )
     plan = timetable(study.rename(study.with_suffix(".yml")), project=project, report="short")
     text = as_systemd(plan)["cxresearch-50-of-home-s-best-data-short.service"]
     command = next(line.partition("=")[2] for line in text.splitlines() if line.startswith("ExecStart"))
@@ -123,7 +126,10 @@ def test_airflow_imports_the_dag_and_leaves_the_command_as_it_is(project, tmp_pa
             "--every 'mondy' is not known; did you mean 'monday', 'month'?; there are day, weekday, monday, tuesday, "
             "wednesday, thursday, friday, saturday, sunday, month",
         ),
-        (["shrt"], "study.yml has no report 'shrt'; did you mean 'short'?; there are short, misspelt, mistyped, elsewhere"),
+        (
+            ["shrt"],
+            "study.yml has no report 'shrt'; did you mean 'short'?; there are short, misspelt, mistyped, elsewhere",
+        ),
     ],
 )
 def test_what_cannot_be_planned_is_refused(tmp_path, capsys, monkeypatch, words, message):

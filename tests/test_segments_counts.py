@@ -13,6 +13,7 @@ from cxresearch.segments.methods import KMeans, LatentClassModel
 from cxresearch.segments.mixture import bic, fit_mixture, icl, n_parameters
 from cxresearch.segments.scaling import fit_scaling
 from cxresearch.segments.structure import ALPHA
+from cxresearch.survey import as_survey
 
 # 118 slides rated 1-5 by seven pathologists (Holmquist et al. 1967; Landis & Koch 1977, printed slide by slide), ratings
 # of 3 and more taken as carcinoma (Agresti 2002, table 13.1): pattern of A-G, count. Held against the slides as typed in
@@ -100,14 +101,13 @@ def items(n, classes, seed):
 def test_planted_latent_classes_are_found_named_by_their_answers_and_one_class_is_said_to_be_one():
     table, truth = items(600, 3, 1)
     found = segment_customers(
-        table,
+        as_survey(table, labels={"i6": "Buys online"}),
         features=list(table),
         n_segments=3,
         method="latent_class",
         n_starts=20,
         n_boot=5,
         seed=1,
-        labels={"i6": "Buys online"},
     )
     assert found.established and adjusted_rand_score(truth, found.augment(table)["segment"]) > 0.8
     assert set(found.tables()["profile"]["feature"]) == {f"i{j}: {a}" for j in range(8) for a in ("yes", "no")}

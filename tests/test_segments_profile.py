@@ -11,6 +11,7 @@ from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.segments import profile_segments, segment_customers, segment_migration
 from cxresearch.segments.association import adjusted_rand, cramers_v, eta_squared
 from cxresearch.segments.migration import corrected_moves, corrected_stay
+from cxresearch.survey import as_survey
 
 # --- sizes of association --------------------------------------------------------------------------------------------
 
@@ -123,7 +124,7 @@ def test_noise_is_called_different_in_at_most_5_percent_of_families(known):
 def test_small_cells_are_hidden(known):
     table, segments = known
     rare = table.assign(rare=np.where(np.arange(600) < 60, "rare", "usual"))
-    cells = profile_segments(rare, segmentation=segments, variables=["rare"], min_base=10).tables()["cells"]
+    cells = profile_segments(as_survey(rare, min_base=10), segmentation=segments, variables=["rare"]).tables()["cells"]
     assert cells["n"].min() >= 10 and cells.loc[cells["category"] == "rare", "n"].isna().any()
     assert cells.loc[cells["n"].isna(), ["estimate", "index", "conf_low"]].isna().all(axis=None)
 
@@ -306,7 +307,7 @@ def test_intervals_of_the_corrected_share_that_stayed_cover_95_times_in_100(stay
 def test_hidden_moves_cannot_be_read_off_the_share_that_stayed(known):
     table, segments = known
     waves = table[["customer", "f0", "f1", "f2", "f3"]]
-    found = segment_migration(waves, waves, segmentation=segments, customer="customer", min_base=75)
+    found = segment_migration(as_survey(waves, min_base=75), waves, segmentation=segments, customer="customer")
     tidy = found.tidy()
     diagonal = tidy[tidy["segment"] == tidy["to_segment"]]
     hidden = diagonal["n"].isna()

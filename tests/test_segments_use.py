@@ -18,6 +18,7 @@ from cxresearch.segments import (
 )
 from cxresearch.segments.migration import bowker, kappa, stuart_maxwell
 from cxresearch.segments.outcomes import classification, corrected_means
+from cxresearch.survey import as_survey
 
 # Unaided distance vision of 7,477 women (Stuart 1955)
 VISION = np.array([[1520, 266, 124, 66], [234, 1512, 432, 78], [117, 362, 1772, 205], [36, 82, 179, 492]])
@@ -123,7 +124,7 @@ def test_a_planted_difference_in_revenue_is_found_none_is_claimed_where_there_is
         noise=rng.normal(size=800),
         recommend=rng.integers(0, 11, 800),
     )
-    found = compare_segments(table, segmentation=finding, outcome="revenue", labels={"revenue": "Spending"})
+    found = compare_segments(as_survey(table, labels={"revenue": "Spending"}), segmentation=finding, outcome="revenue")
     top = found.tidy().set_index("segment")["estimate"]
     assert top.max() == pytest.approx(150, abs=5) and found.sentence().startswith(
         "Spending differs between segments (p = 0.000, 800 customers, corrected for misclassification): S1 "
@@ -135,7 +136,7 @@ def test_a_planted_difference_in_revenue_is_found_none_is_claimed_where_there_is
     )
     points = compare_segments(table, segmentation=finding, outcome="recommend", measure="nps").tidy()
     assert points["estimate"].between(-80, 0).all()
-    hidden = compare_segments(table, segmentation=finding, outcome="revenue", min_base=100).tidy()
+    hidden = compare_segments(as_survey(table, min_base=100), segmentation=finding, outcome="revenue").tidy()
     assert hidden["n"].isna().sum() == 2
 
 

@@ -137,7 +137,7 @@ def test_a_database_and_its_query_belong_together(tmp_path):
 def test_a_password_in_the_file_is_refused_without_repeating_it(tmp_path, address):
     said = refused(study(tmp_path, f"'{address}'"))
     assert said == (
-        "study.yml, line 4: tables.responses.database: a password does not belong into a file; write ${NAME} in its "
+        "study.yml, line 4: tables.responses.table.database: a password does not belong into a file; write ${NAME} in its "
         "place and set NAME in the environment"
     )
 
@@ -224,7 +224,10 @@ def test_a_real_postgresql_is_a_source_and_its_password_stands_nowhere(postgres,
         connection.execute("update answers set score = 9 where score = 10")
     assert open_study(path).queries != {"responses": before}
     said = refused(study(tmp_path, address, "delete from answers"))
-    assert said.startswith("tables.responses: the database refused the query: ") and "cannot execute DELETE in a read-only" in said
+    assert (
+        said.startswith("tables.responses: the database refused the query: ")
+        and "cannot execute DELETE in a read-only" in said
+    )
     monkeypatch.setenv("CRM_PASSWORD", "wr0ng-word")
     with pytest.raises(StudyProblem) as caught:
         open_study(study(tmp_path, address)).responses

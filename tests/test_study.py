@@ -110,7 +110,10 @@ def test_ids_keep_leading_zeros_and_whole_floats_equal_whole_numbers(airport):
 
 def test_revenue_follows_the_declared_decisions(airport):
     customers = airport.customers
-    assert customers["customer"].tolist() == pseudonyms(airport, "007", "17") and customers["revenue"].tolist() == [120.5, 0.0]
+    assert customers["customer"].tolist() == pseudonyms(airport, "007", "17") and customers["revenue"].tolist() == [
+        120.5,
+        0.0,
+    ]
     valid = airport.waterfall("customers").set_index("step").loc["valid"]
     assert (
         valid["reason"]
@@ -259,7 +262,7 @@ def test_a_notebook_that_adds_a_column_does_not_change_the_study(airport):
     responses = airport.responses
     responses["new"] = 1
     responses.loc[0, "recommend"] = 3
-    assert "new" not in airport.responses.columns and airport.responses["recommend"].iloc[0] == 10
+    assert "new" not in airport.responses.columns and airport.responses.table["recommend"].iloc[0] == 10
 
 
 def test_files_name_each_source_once(tmp_path):
@@ -279,7 +282,7 @@ def test_a_folder_stands_for_its_study_file(tmp_path):
 def test_exact_repetitions_are_dropped_and_counted(tmp_path):
     text = "title: T\ntables: {responses: {source: a.csv, id: id, items: {x: {scale: [1, 5], missing: [NA]}}}}\n"
     study = open_study(write(tmp_path, text, a="id,x,unused\n1,2,a\n1,2.0,b\n1, 2 ,c\n2,NA,d\n2,,e\n"))
-    assert study.responses["respondent"].tolist() == pseudonyms(study, "1", "2")
+    assert study.responses.table["respondent"].tolist() == pseudonyms(study, "1", "2")
     row = study.waterfall("responses").set_index("step").loc["deduplicated"]
     assert (row["removed"], row["reason"]) == (3, "3 rows equal to another in every declared column")
 
@@ -290,7 +293,7 @@ def test_one_respondent_answers_once_per_wave_column(tmp_path):
         "scale: [1, 5]}}}}\n"
     )
     study = open_study(write(tmp_path, text, a="id,w,p,q\n1,a,1,2\n1,b,3,4\n2,b,5,5\n"))
-    assert study.responses[["wave", "x"]].values.tolist() == [["a", 1.0], ["b", 4.0], ["b", 5.0]]
+    assert study.responses.table[["wave", "x"]].values.tolist() == [["a", 1.0], ["b", 4.0], ["b", 5.0]]
 
 
 # -- codes -----------------------------------------------------------------------------------------------------------
@@ -373,7 +376,9 @@ def test_dates_by_declaration(tmp_path):
 def test_resolved_is_yes_or_no(tmp_path):
     text = "title: T\ntables: {interactions: {source: a.csv, customer: c, time: t, resolved: r}}\n"
     study = open_study(write(tmp_path, text, a="c,t,r\n1,2020-01-01,yes\n,2020-01-01,False\n"))
-    assert study.interactions["resolved"].tolist() == [True, False] and pd.isna(study.interactions["customer"].iloc[1])
+    assert study.interactions.table["resolved"].tolist() == [True, False] and pd.isna(
+        study.interactions.table["customer"].iloc[1]
+    )
 
 
 def test_negative_amounts_and_blank_customers_follow_the_declaration(tmp_path):
@@ -383,14 +388,15 @@ def test_negative_amounts_and_blank_customers_follow_the_declaration(tmp_path):
     )
     rows = "c,t,v\n1,2020-01-01,5\n1,2020-01-02,-5\n,2020-01-02,1\n2,,1\n"
     kept = open_study(write(tmp_path, text.format("returns"), a=rows))
-    assert kept.transactions["amount"].tolist() == [5.0, -5.0]
+    assert kept.transactions.table["amount"].tolist() == [5.0, -5.0]
     assert kept.waterfall("transactions")["reason"].iloc[1] == (
         "1 row without customer (missing: drop); 1 row without time (missing: drop); 1 row with negative amount "
         "kept as returns (negative: returns)"
     )
     dropped = open_study(write(tmp_path, text.format("drop"), a=rows))
     assert (
-        dropped.transactions["amount"].tolist() == [5.0] and dropped.waterfall("transactions")["removed"].iloc[1] == 3
+        dropped.transactions.table["amount"].tolist() == [5.0]
+        and dropped.waterfall("transactions")["removed"].iloc[1] == 3
     )
 
 
@@ -399,7 +405,7 @@ def test_yaml_merge_keys_repeat_a_scale(tmp_path):
         "title: T\ntables:\n  responses:\n    source: a.csv\n    items:\n      x: &rating {scale: [1, 5], "
         "missing: [9]}\n      y: {<<: *rating, label: Why}\n"
     )
-    assert open_study(write(tmp_path, text, a="x,y\n9,9\n1,5\n")).responses["y"].tolist()[1:] == [5.0]
+    assert open_study(write(tmp_path, text, a="x,y\n9,9\n1,5\n")).responses.table["y"].tolist()[1:] == [5.0]
 
 
 def test_reports_keep_plain_types_and_doubtful_text(tmp_path):
@@ -474,7 +480,7 @@ def test_example_study_opens(root):
     study = open_study(root / "data" / "example" / "study.yml")
     study.load_all()
     assert study.table_names == ["responses", "customers", "transactions", "interactions", "employees", "costs"]
-    assert study.responses.notna()["respondent"].all() and study.columns("driver")
+    assert study.responses.table.notna()["respondent"].all() and study.columns("driver")
     joined = study.matched("responses", "customers")
     assert joined["customer"].is_unique and study.waterfall("responses")["rows"].iloc[-1] == len(joined)
 
@@ -518,7 +524,7 @@ def test_airport_11_would_be_refused_where_it_is_not_declared(root, shared, tmp_
 def test_garden_centre_counts_its_220_negative_revenues(root, shared):
     study = open_study(root / "tests" / "studies" / "garden_centre.yml")
     assert study.column("nps", optional=True) is None and study.column("csat") == "satisfaction"
-    assert len(study.responses) == len(study.customers) == 13954 and study.customers["revenue"].min() == 0
+    assert len(study.responses) == len(study.customers) == 13954 and study.customers.table["revenue"].min() == 0
     assert study.waterfall("customers")["reason"].tolist()[:2] == [
         "customers.csv: 13954 rows, 2470 characters that are not latin-1 text decoded as cp850",
         "220 rows with negative revenue set to 0 (negative: zero)",
@@ -546,5 +552,7 @@ def test_grocery_has_2469_households_and_sales_of_4596039_58(root, shared):
     assert len(transactions) == 1_469_307 and transactions["customer"].nunique() == 2469
     assert transactions["amount"].sum() == pytest.approx(4_596_039.58, abs=0.005)
     assert transactions["basket"].nunique() == 155_848
-    assert len(study.customers) == 801 and study.customers["customer"].isin(transactions["customer"].unique()).all()
+    assert (
+        len(study.customers) == 801 and study.customers.table["customer"].isin(transactions["customer"].unique()).all()
+    )
     assert study.lacks({"tables": ["responses"]}) == "needs table responses, which grocery.yml does not declare"

@@ -60,8 +60,8 @@ def test_no_table_holds_an_id_an_agent_or_a_number_to_call(folder):
     responses = study.responses
     assert responses["respondent"].str.fullmatch("p[0-9a-f]{20}").all()
     assert responses["said"].tolist()[:2] == ["call [phone]", "fine"] and pd.isna(responses["said"].iloc[2])
-    assert study.interactions["text"].tolist() == ["write to [e-mail]"]
-    assert study.interactions["agent"].iloc[0] not in responses["customer"].tolist()
+    assert study.interactions.table["text"].tolist() == ["write to [e-mail]"]
+    assert study.interactions.table["agent"].iloc[0] not in responses["customer"].tolist()
 
 
 def test_one_id_has_one_pseudonym_in_every_table_and_under_every_name(folder):
@@ -70,7 +70,7 @@ def test_one_id_has_one_pseudonym_in_every_table_and_under_every_name(folder):
     assert responses["customer"].tolist()[:2] == customers["customer"].tolist()
     assert responses["cluster"].equals(responses["customer"].rename("cluster"))
     assert responses["card_again"].tolist()[:2] == customers["customer"].tolist()
-    assert study.transactions["customer"].tolist() == [customers["customer"][i] for i in (1, 0, 0)]
+    assert study.transactions.table["customer"].tolist() == [customers["customer"][i] for i in (1, 0, 0)]
     assert study.matched("responses", "customers", keep="all")["home"].tolist() == ["North", "South"]
     assert responses.attrs[PSEUDONYMS] == ["respondent", "customer", "cluster", "card_again"]
 
@@ -84,7 +84,7 @@ def test_a_column_that_names_a_person_stays_at_the_door_unless_declared(folder):
         "take item mail out of study.yml, or declare personal: true of it if an analysis needs it as it is"
     )
     (folder / "study.yml").write_text(TEXT.replace("{home: }", "{mail: {column: e_mail, personal: true}}"))
-    assert cx.open_study(folder).customers["mail"].tolist() == ["ann@example.org", "bob@example.org"]
+    assert cx.open_study(folder).customers.table["mail"].tolist() == ["ann@example.org", "bob@example.org"]
 
 
 def test_check_says_what_is_done_and_counts_joins(folder, monkeypatch):
@@ -127,18 +127,16 @@ def _results(study) -> dict[str, str]:
     drivers = study.columns("driver")[:4]
     nps = study.column("nps")
     made = {
-        "nps": cx.nps(responses, score=nps, by="region", wave="wave", **design),
+        "nps": cx.nps(cx.as_survey(responses, wave="wave"), nps, by="region", wave=True, **design),
         "drivers": cx.driver_importance(
             responses, outcome=study.column("csat"), drivers=drivers, n_boot=100, seed=7, missing="listwise", **design
         ),
-        "waves": cx.compare_waves(responses, score=nps, wave="wave", respondent="respondent", **design),
+        "waves": cx.compare_waves(cx.as_survey(responses, wave="wave", respondent="respondent"), nps, **design),
         "segments": cx.segment_customers(
             customers, features=["recency_days", "frequency"], n_segments=2, n_starts=3, n_boot=5, seed=7
         ),
         "worth": cx.worth_of_a_point(matched, revenue="revenue", loyalty=nps, customer="customer", n_boot=100, seed=7),
-        "bias": cx.response_bias(
-            study.customers, responses, score=nps, customer="customer", behaviour=["revenue"]
-        ),
+        "bias": cx.response_bias(study.customers, responses, nps, customer="customer", behaviour=["revenue"]),
     }
     tables = {f"{name}.{key}": table for name, finding in made.items() for key, table in finding.tables().items()}
     tables["behaviour"] = customers.drop(columns="customer")

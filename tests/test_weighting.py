@@ -10,6 +10,7 @@ from cxresearch.errors import DataProblem
 from cxresearch.findings import GLOSSARY
 from cxresearch.inference import survey_mean
 from cxresearch.metrics import nps
+from cxresearch.survey import as_survey
 from cxresearch.weighting import rake
 
 COUNTS = np.array([[40, 30, 20, 10], [35, 50, 100, 75], [30, 80, 70, 120], [20, 30, 40, 50]])
@@ -140,19 +141,19 @@ def test_a_margin_itself_has_no_error_after_raking_to_it():
     promoter = rng.random(n) < 0.5
     table = pd.DataFrame({"s": np.where(promoter, 10, 3), "p": promoter.astype(int)})
     raked = rake(table, targets={"p": {0: 0.4, 1: 0.6}}).augment(table)
-    found = nps(raked, score="s", weight="raked_weight").tidy().iloc[0]
+    found = nps(as_survey(raked, weight="raked_weight"), "s").tidy().iloc[0]
     assert found["estimate"] == pytest.approx(20) and found["std_error"] == pytest.approx(0, abs=1e-6)
     raked.attrs.clear()
-    assert nps(raked, score="s", weight="raked_weight").tidy()["std_error"].item() > 4
+    assert nps(as_survey(raked, weight="raked_weight"), "s").tidy()["std_error"].item() > 4
 
 
 def test_a_part_of_a_raked_table_counts_its_weights_as_fixed():
     rng = np.random.default_rng(4)
     table = pd.DataFrame({"s": rng.integers(0, 11, 600), "g": rng.integers(0, 2, 600)})
     raked = rake(table, targets={"g": {0: 0.3, 1: 0.7}}).augment(table)
-    assert "raked" in nps(raked, score="s", weight="raked_weight").glance()["method"].item()
+    assert "raked" in nps(as_survey(raked, weight="raked_weight"), "s").glance()["method"].item()
     part = raked[raked["g"] == 0]
-    assert "raked" not in nps(part, score="s", weight="raked_weight").glance()["method"].item()
+    assert "raked" not in nps(as_survey(part, weight="raked_weight"), "s").glance()["method"].item()
 
 
 def raked_coverage(replicates: int, seed: int) -> tuple[float, float]:
@@ -185,4 +186,6 @@ def test_errors_that_know_about_the_raking_are_those_of_residuals_not_of_fixed_w
     v, w = np.where(raked["s"] == 10, 1.0, -1.0), raked["raked_weight"].to_numpy()
     centred = v - (raked.assign(v=v).groupby("g")["v"].transform("mean").to_numpy())
     expected = 100 * np.sqrt(survey_mean(centred, weights=w).covariance[0, 0])
-    assert nps(raked, score="s", weight="raked_weight").tidy()["std_error"].item() == pytest.approx(expected, rel=1e-6)
+    assert nps(as_survey(raked, weight="raked_weight"), "s").tidy()["std_error"].item() == pytest.approx(
+        expected, rel=1e-6
+    )

@@ -14,7 +14,18 @@ from cxresearch.cli.schedule import add_schedule
 from cxresearch.cli.study import add_check, add_forget, add_new
 from cxresearch.errors import DataProblem
 
-COMMANDS = (add_new, add_check, add_run, add_lab, add_compare, add_verify, add_sign, add_deck, add_schedule, add_forget)  # in the order of the help
+COMMANDS = (
+    add_new,
+    add_check,
+    add_run,
+    add_lab,
+    add_compare,
+    add_verify,
+    add_sign,
+    add_deck,
+    add_schedule,
+    add_forget,
+)  # in the order of the help
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -27,7 +27,9 @@ def add_lab(commands) -> None:
     )
     lab.add_argument("study", metavar="STUDY", nargs="?", help="path of study.yml; default: the notebooks as they are")
     lab.add_argument("--notebooks", metavar="DIR", help="folder of the notebooks; default: notebooks/ here or above")
-    lab.add_argument("--port", metavar="N", type=int, help="port on this machine; default: the first free one from 8888")
+    lab.add_argument(
+        "--port", metavar="N", type=int, help="port on this machine; default: the first free one from 8888"
+    )
     lab.add_argument("--no-browser", action="store_true", help="print the address, open no browser")
     lab.set_defaults(command=_lab)
 
@@ -60,5 +62,8 @@ def _environment(place: Path) -> dict[str, str]:
     def first(variable: str, folder: str) -> str:
         return os.pathsep.join(filter(None, [str(place / folder), os.environ.get(variable)]))
 
-    paths = {"JUPYTER_PATH": first("JUPYTER_PATH", "data"), "JUPYTER_CONFIG_PATH": first("JUPYTER_CONFIG_PATH", "config")}
+    paths = {
+        "JUPYTER_PATH": first("JUPYTER_PATH", "data"),
+        "JUPYTER_CONFIG_PATH": first("JUPYTER_CONFIG_PATH", "config"),
+    }
     return {**os.environ, **paths, WANTED: "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

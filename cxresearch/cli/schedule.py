@@ -27,7 +27,9 @@ def _schedule(given) -> int:
 
     if given.every not in schedule.EVERY:
         known = ", ".join(schedule.EVERY)
-        raise StudyProblem(f"--every {given.every!r} is not known{nearest(given.every, schedule.EVERY)}; there are {known}")
+        raise StudyProblem(
+            f"--every {given.every!r} is not known{nearest(given.every, schedule.EVERY)}; there are {known}"
+        )
     options = ("--jobs", str(given.jobs)) if given.jobs else ()
     plan = schedule.timetable(
         given.study, project=Path.cwd(), report=given.report, options=options, at=given.at, every=given.every

@@ -21,6 +21,7 @@ from cxresearch.figures import PALETTE, axes_or_new, intervals, wrap
 from cxresearch.findings import Check, Finding, interval, listing, number, percent
 from cxresearch.inference import kish_effective_n, percentile_interval
 from cxresearch.privacy import pool_small_groups, require_base
+from cxresearch.survey import as_survey
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -94,7 +95,7 @@ class DriverComparison(Finding):
 
 @one_thread
 def compare_drivers(
-    responses: pd.DataFrame,
+    responses,
     *,
     outcome: str,
     drivers,
@@ -110,12 +111,6 @@ def compare_drivers(
     confidence: float = 0.95,
     min_rows: int = 100,
     seed: int,
-    weight: str | None = None,
-    strata: str | None = None,
-    cluster: str | None = None,
-    fpc: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    min_base: int = 1,
 ) -> DriverComparison:
     """Compare the drivers' shares between the values of `by`, a segment or a wave.
 
@@ -142,11 +137,14 @@ def compare_drivers(
     >>> drivers = ["products", "staff", "delivery"]
     >>> finding = cx.compare_drivers(
     ...     study.responses, outcome="satisfaction", drivers=drivers, by="age_group", n_boot=100, seed=1,
-    ...     **study.survey_design
     ... )
     >>> print(finding)
     Between 18-29 (n = 610), 30-44 (n = 592), 45-59 (n = 518) and 60+ (n = 433), 1 of 18 shares ...
     """
+    survey = as_survey(responses)
+    responses = survey.table
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     require_columns(responses, by, weight, strata, cluster, fpc, where="responses")
     check_options(
         confidence=confidence,

@@ -5,7 +5,6 @@ References
 Lindell & Whitney (2001), Journal of Applied Psychology 86, 114 (marker variable); Thorndike (1920).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +22,7 @@ from cxresearch.errors import DataProblem, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, intervals
 from cxresearch.findings import Check, Finding, interval, number, percent
 from cxresearch.inference import kish_effective_n, percentile_interval
+from cxresearch.survey import as_survey
 
 MISSING = ("em", "listwise")
 LEAST = 4  # ratings whose departures from one factor can be tested
@@ -85,7 +85,7 @@ class HaloCheck(Finding):
 
 @one_thread
 def halo_check(
-    responses: pd.DataFrame,
+    responses,
     *,
     outcome: str,
     drivers,
@@ -96,12 +96,6 @@ def halo_check(
     confidence: float = 0.95,
     min_rows: int = 100,
     seed: int,
-    weight: str | None = None,
-    strata: str | None = None,
-    cluster: str | None = None,
-    fpc: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    min_base: int = 1,
 ) -> HaloCheck:
     """Show importance with the ratings' common factor held, and test whether there is any beyond it.
 
@@ -122,10 +116,13 @@ def halo_check(
     >>> drivers = ["products", "staff", "delivery"]
     >>> print(cx.halo_check(
     ...     study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1,
-    ...     **study.survey_design
     ... ))
     The first factor of the 3 ratings holds 46 % of their variance (95 % interval 44 to 48; n = ...
     """
+    survey = as_survey(responses)
+    responses = survey.table
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     check_options(
         confidence=confidence, missing=(missing, MISSING), not_applicable=(not_applicable, ("exposure", "exclude"))
     )

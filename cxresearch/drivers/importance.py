@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
 from cxresearch.drivers.assembly import further_tables, importance_checks, importance_table
 from cxresearch.drivers.certainty import read_draws
@@ -16,6 +15,7 @@ from cxresearch.drivers.question import ask, check_chance, check_options, names_
 from cxresearch.drivers.treatments import KINDS, MISSING, NOT_APPLICABLE, compare_treatments, fit_terms
 from cxresearch.findings import Finding, Shown, interval, listing, number, percent
 from cxresearch.inference import kish_effective_n
+from cxresearch.survey import as_survey
 
 MODEL_WORDS = {"linear": "", "binary": "; logistic, {}", "ordered": "; cumulative logit, {}"}
 PSEUDO = {"mcfadden": "a McFadden R²", "nagelkerke": "a Nagelkerke R²", "tjur": "a Tjur R²"}
@@ -103,7 +103,7 @@ class DriverImportance(Finding):
 
 @one_thread
 def driver_importance(
-    responses: pd.DataFrame,
+    responses,
     *,
     outcome: str,
     drivers,
@@ -119,12 +119,6 @@ def driver_importance(
     confidence: float = 0.95,
     min_rows: int = 100,
     seed: int | None,
-    weight: str | None = None,
-    strata: str | None = None,
-    cluster: str | None = None,
-    fpc: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    min_base: int = 1,
 ) -> DriverImportance:
     """Divide the explained variance of `outcome` among `drivers`.
 
@@ -134,7 +128,7 @@ def driver_importance(
 
     Parameters
     ----------
-    responses : DataFrame, one row per response
+    responses : Survey or DataFrame, one row per response
         Ratings are numbers; text columns are categorical drivers, entered as one term of dummies.
     drivers : list of columns
         A driver with a companion column ``<driver>_met`` (False: never met the touchpoint) is by default one term of
@@ -161,8 +155,6 @@ def driver_importance(
     interval : {"percentile", "bca"}
     seed : int
         May be None where nothing is random: `n_boot` 0 and at most 22 terms.
-    weight, strata, cluster, fpc : columns, optional
-        Survey design; `fpc` is the sampling fraction (0-1) of the stratum.
 
     Raises
     ------
@@ -182,7 +174,6 @@ def driver_importance(
     >>> drivers = ["products", "staff", "delivery"]
     >>> finding = cx.driver_importance(
     ...     study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1,
-    ...     **study.survey_design
     ... )
     >>> finding.tidy()[["term", "share", "rank"]].round(2)
            term  share  rank
@@ -190,6 +181,10 @@ def driver_importance(
     1     staff   0.32     2
     2  delivery   0.37     1
     """
+    survey = as_survey(responses)
+    responses = survey.table
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     check_options(
         confidence=confidence,
         kind=(kind, KINDS),

@@ -15,6 +15,7 @@ from cxresearch.errors import DataProblem
 from cxresearch.figures import axes_or_new, intervals, wrap
 from cxresearch.findings import Check, Finding, number, percent
 from cxresearch.inference import kish_effective_n, percentile_interval
+from cxresearch.survey import as_survey
 
 MISSING = ("em", "listwise")
 TOGETHER = "all together"
@@ -63,7 +64,7 @@ class SimulatedImprovement(Finding):
 
 @one_thread
 def simulate_improvement(
-    responses: pd.DataFrame,
+    responses,
     *,
     outcome: str,
     drivers,
@@ -75,12 +76,6 @@ def simulate_improvement(
     confidence: float = 0.95,
     min_rows: int = 100,
     seed: int,
-    weight: str | None = None,
-    strata: str | None = None,
-    cluster: str | None = None,
-    fpc: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    min_base: int = 1,
 ) -> SimulatedImprovement:
     """Raise ratings, capped at the scale's end, and propagate them through the linear model of all drivers.
 
@@ -106,11 +101,15 @@ def simulate_improvement(
     >>> drivers = ["products", "staff", "delivery"]
     >>> finding = cx.simulate_improvement(
     ...     study.responses, outcome="satisfaction", drivers=drivers, improve={"delivery": 1},
-    ...     scale=(1, 7), outcome_scale=(1, 7), n_boot=200, seed=1, **study.survey_design
+    ...     scale=(1, 7), outcome_scale=(1, 7), n_boot=200, seed=1
     ... )
     >>> print(finding)
     If Delivery were rated higher as asked, up to the scale's end, the fitted model predicts ...
     """
+    survey = as_survey(responses)
+    responses = survey.table
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     check_options(confidence=confidence, missing=(missing, MISSING))
     check_chance(n_boot, seed)
     drivers = names_of(drivers)

@@ -6,7 +6,6 @@ Brandt (1987); Matzler & Sauerwein (2002), International Journal of Service Indu
 Mikulić & Prebežac (2008), Managing Service Quality 18, 559 (asymmetry).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +22,7 @@ from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, wrap
 from cxresearch.findings import Check, Finding, listing, number
 from cxresearch.inference import kish_effective_n, percentile_interval
+from cxresearch.survey import as_survey
 
 MISSING = ("em", "listwise")
 ALIKE = 1 / 3  # of the asymmetry: inside it neither side is twice the other
@@ -83,7 +83,7 @@ class PenaltyReward(Finding):
 
 @one_thread
 def penalty_reward(
-    responses: pd.DataFrame,
+    responses,
     *,
     outcome: str,
     drivers,
@@ -94,12 +94,6 @@ def penalty_reward(
     confidence: float = 0.95,
     min_rows: int = 100,
     seed: int,
-    weight: str | None = None,
-    strata: str | None = None,
-    cluster: str | None = None,
-    fpc: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    min_base: int = 1,
 ) -> PenaltyReward:
     """Regress the outcome on two dummies per driver: a rating at or under `low`, and one at or over `high`.
 
@@ -126,10 +120,13 @@ def penalty_reward(
     >>> drivers = ["products", "staff", "delivery"]
     >>> print(cx.penalty_reward(
     ...     study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1,
-    ...     **study.survey_design
     ... ))
     Between low and high ratings of Delivery lie 1.34 points of Overall satisfaction (95 % ...
     """
+    survey = as_survey(responses)
+    responses = survey.table
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     check_options(confidence=confidence, missing=(missing, MISSING))
     check_chance(n_boot, seed)
     design = dict(weight=weight, strata=strata, cluster=cluster, fpc=fpc)

@@ -1,6 +1,5 @@
 """Importance against performance: what goes with the outcome, and how well it is rated."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +18,7 @@ from cxresearch.errors import DataProblem
 from cxresearch.figures import PALETTE, axes_or_new, wrap
 from cxresearch.findings import Check, Finding, listing, number, percent
 from cxresearch.inference import kish_effective_n, percentile_interval
+from cxresearch.survey import as_survey
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -88,7 +88,7 @@ def performance_index(ratings, low: float, high: float, weights=None) -> float:
 
 @one_thread
 def importance_performance(
-    responses: pd.DataFrame,
+    responses,
     *,
     outcome: str,
     drivers,
@@ -99,12 +99,6 @@ def importance_performance(
     confidence: float = 0.95,
     min_rows: int = 100,
     seed: int,
-    weight: str | None = None,
-    strata: str | None = None,
-    cluster: str | None = None,
-    fpc: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    min_base: int = 1,
 ) -> ImportancePerformance:
     """Put each driver's importance (linear; see `driver_importance`) beside its mean rating, both with intervals.
 
@@ -125,7 +119,6 @@ def importance_performance(
     >>> drivers = ["products", "staff", "delivery"]
     >>> finding = cx.importance_performance(
     ...     study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1,
-    ...     **study.survey_design
     ... )
     >>> finding.tidy()[["term", "estimate", "share"]].round(2)
            term  estimate  share
@@ -133,6 +126,10 @@ def importance_performance(
     1     staff     65.85   0.32
     2  delivery     59.66   0.37
     """
+    survey = as_survey(responses)
+    responses = survey.table
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     check_options(confidence=confidence, method=(method, METHODS), missing=(missing, MISSING))
     check_chance(n_boot, seed)
     drivers = names_of(drivers)

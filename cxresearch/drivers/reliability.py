@@ -24,6 +24,7 @@ from cxresearch.figures import axes_or_new, intervals
 from cxresearch.findings import Check, Finding, interval, listing, number, percent
 from cxresearch.inference import checked_weights, kish_effective_n, percentile_interval
 from cxresearch.privacy import require_base
+from cxresearch.survey import as_survey
 
 RELIABLE, DISTINCT = 0.7, 0.85
 
@@ -155,19 +156,13 @@ def htmt(correlation, first, second) -> float:
 
 @one_thread
 def scale_reliability(
-    responses: pd.DataFrame,
+    responses,
     *,
     scales: Mapping[str, list[str]],
     n_boot: int = 1000,
     confidence: float = 0.95,
     min_rows: int = 100,
     seed: int | None = None,
-    weight: str | None = None,
-    strata: str | None = None,
-    cluster: str | None = None,
-    fpc: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    min_base: int = 1,
 ) -> ScaleReliability:
     """Return alpha, omega and HTMT of scales made of several items.
 
@@ -191,10 +186,14 @@ def scale_reliability(
     >>> study = cx.open_study("data/example/study.yml")
     >>> drivers = ["products", "staff", "delivery"]
     >>> print(cx.scale_reliability(
-    ...     study.responses, scales={"service": drivers}, n_boot=200, seed=1, **study.survey_design
+    ...     study.responses, scales={"service": drivers}, n_boot=200, seed=1
     ... ))
     Cronbach's alpha: service 0.47 (95 % interval 0.41 to 0.52); n = 2,213. Not established to ...
     """
+    survey = as_survey(responses)
+    responses = survey.table
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     check_options(confidence=confidence)
     _check_scales(responses, scales)
     design = dict(strata=strata, cluster=cluster, fpc=fpc)

@@ -15,7 +15,9 @@ PERSON = re.compile(
     r"kunden?( ?nummer| ?nr| ?id)?|(?:nr|id|numer) klienta?|(?:номер|id|код) клиента)\b"
 )
 CASE = re.compile(r"\b(case( ?id)?|ticket( ?id)?)\b")
-AMOUNT = re.compile(r"\b(amount|sales ?value|value|revenue|spend|turnover|betrag|kwota|wartość|сумма|sum|umsatz|eur|usd)\b")
+AMOUNT = re.compile(
+    r"\b(amount|sales ?value|value|revenue|spend|turnover|betrag|kwota|wartość|сумма|sum|umsatz|eur|usd)\b"
+)
 MOMENT = re.compile(r"\b(time ?stamp|date|time|datum|data|paid at|дата)\b")
 PERIOD = re.compile(r"^(period|month|quarter|year|monat|miesiąc|rok|jahr|kwartał)$")
 UNIT = re.compile(r"^(unit|branch|store|shop|team|department|filiale|oddział|trust|code)$")

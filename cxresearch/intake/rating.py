@@ -15,7 +15,10 @@ RATING = re.compile(
     r"\b(rat(?:e|ing|ings|ed)|scores?|satisf\w*|zufrieden\w*|zadowol\w*|удовлетвор\w*|оцен\w*|ocen\w*|quality|"
     r"easy|ease|effort|agree\w*|likely|likelihood|scale|overall|nps|stars?|grade|note|bewert\w*)\b"
 )
-GOOD = re.compile(r"\b(very satisfied|excellent|strongly agree|very good|extremely likely|sehr zufrieden|best|äußerst wahrscheinlich|zdecydowanie tak)\b", re.I)
+GOOD = re.compile(
+    r"\b(very satisfied|excellent|strongly agree|very good|extremely likely|sehr zufrieden|best|äußerst wahrscheinlich|zdecydowanie tak)\b",
+    re.I,
+)
 BAD = re.compile(
     r"\b(not at all|unlikely|not likely|never|very dissatisfied|strongly disagree|überhaupt nicht|keinesfalls|"
     r"zdecydowanie nie|na pewno nie|pas du tout|точно не|ни в коем)\b",

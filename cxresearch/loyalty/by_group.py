@@ -21,6 +21,7 @@ from cxresearch.loyalty.contrast import estimate
 from cxresearch.loyalty.design import as_columns, sample
 from cxresearch.loyalty.ladder import Plan
 from cxresearch.privacy import pool_small_groups
+from cxresearch.survey import as_survey
 
 describe_columns(
     std_between=("Spread between groups", "standard deviation of log ratios per point between groups", 3),
@@ -76,7 +77,7 @@ class LoyaltyByGroup(Finding):
 
 
 def loyalty_by_group(
-    customers: pd.DataFrame,
+    customers,
     *,
     revenue: str,
     loyalty: str,
@@ -84,12 +85,6 @@ def loyalty_by_group(
     controls: Sequence[str] = (),
     confidence: float = 0.95,
     min_rows: int = 100,
-    weight: str | None = None,
-    strata: str | None = None,
-    cluster: str | Sequence[str] | None = None,
-    fpc: str | None = None,
-    labels=None,
-    min_base: int = 1,
 ) -> LoyaltyByGroup:
     """Fit the default model in each group of `by` and draw the estimates towards their mean.
 
@@ -108,10 +103,14 @@ def loyalty_by_group(
     >>> study = cx.open_study("data/example/study.yml")
     >>> table = study.matched("responses", "customers", keep="latest")
     >>> print(cx.loyalty_by_group(
-    ...     table, revenue="revenue", loyalty="recommend", by="region", **study.survey_design
+    ...     table, revenue="revenue", loyalty="recommend", by="region"
     ... ))
     That what a point of Would recommend us goes with in revenue differs between Region is not ...
     """
+    survey = as_survey(customers)
+    customers = survey.table
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     require_share("confidence", confidence)
     require_columns(customers, by, where="the table of customers")
     held = tuple(c for c in as_columns("controls", controls) if c != by)

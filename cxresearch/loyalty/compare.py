@@ -16,6 +16,7 @@ from cxresearch.loyalty.groups import revenue_by_group
 from cxresearch.loyalty.ladder import MODELS, NAMES, park, plan_for
 from cxresearch.loyalty.shape import SHAPES
 from cxresearch.loyalty.trouble import leaks, timed
+from cxresearch.survey import as_survey
 
 KEYS = (
     "percent",
@@ -77,7 +78,7 @@ class RevenueModels(Finding):
 
 
 def compare_revenue_models(
-    customers: pd.DataFrame,
+    customers,
     *,
     revenue: str,
     loyalty: str,
@@ -88,12 +89,6 @@ def compare_revenue_models(
     confidence: float = 0.95,
     min_rows: int = 100,
     seed: int | None = None,
-    weight: str | None = None,
-    strata: str | None = None,
-    cluster: str | Sequence[str] | None = None,
-    fpc: str | None = None,
-    labels=None,
-    min_base: int = 1,
 ) -> RevenueModels:
     """Put the question of `fit_loyalty_revenue` to every model that can answer it.
 
@@ -112,11 +107,14 @@ def compare_revenue_models(
     >>> table = study.matched("responses", "customers", keep="latest")
     >>> finding = cx.compare_revenue_models(
     ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"], seed=1,
-    ...     **study.survey_design
     ... )
     >>> finding.tidy()["term"].tolist()
     ['poisson', 'gamma', 'log_ols', 'two_part', 'tweedie']
     """
+    survey = as_survey(customers)
+    customers = survey.table
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     require_choice("shape", shape, SHAPES)
     require_share("confidence", confidence)
     s = sample(

@@ -19,6 +19,7 @@ from cxresearch.loyalty.contrast import estimate
 from cxresearch.loyalty.design import as_columns, sample
 from cxresearch.loyalty.fit import headline
 from cxresearch.loyalty.ladder import plan_for
+from cxresearch.survey import as_survey
 
 MODELS = ("poisson", "gamma", "log_ols", "two_part")
 MOST_CONTROLS = 4  # of which every subset is taken; with more, all, none, and all but one
@@ -73,19 +74,13 @@ class SpecificationCurve(Finding):
 
 
 def specification_curve(
-    customers: pd.DataFrame,
+    customers,
     *,
     revenue: str,
     loyalty: str,
     controls: Sequence[str] = (),
     confidence: float = 0.95,
     min_rows: int = 100,
-    weight: str | None = None,
-    strata: str | None = None,
-    cluster: str | Sequence[str] | None = None,
-    fpc: str | None = None,
-    labels=None,
-    min_base: int = 1,
 ) -> SpecificationCurve:
     """Put the question under every choice: four models, subsets of the controls, revenue as it is or its top 1 % capped.
 
@@ -103,10 +98,14 @@ def specification_curve(
     >>> study = cx.open_study("data/example/study.yml")
     >>> table = study.matched("responses", "customers", keep="latest")
     >>> print(cx.specification_curve(
-    ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"], **study.survey_design
+    ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"]
     ... ))
     Under 16 choices of model, controls and capping, a point of Would recommend us reads from ...
     """
+    survey = as_survey(customers)
+    customers = survey.table
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     require_share("confidence", confidence)
     controls = as_columns("controls", controls)
     options = {

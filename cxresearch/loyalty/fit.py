@@ -19,10 +19,11 @@ from cxresearch.loyalty.sensitivity import benchmark_bounds, contour, hidden_cau
 from cxresearch.loyalty.shape import SHAPES, wald
 from cxresearch.loyalty.trouble import Timing, leaks, timed
 from cxresearch.privacy import hide_cells, largest_share
+from cxresearch.survey import as_survey
 
 
 def fit_loyalty_revenue(
-    customers: pd.DataFrame,
+    customers,
     *,
     revenue: str,
     loyalty: str,
@@ -35,12 +36,6 @@ def fit_loyalty_revenue(
     confidence: float = 0.95,
     min_rows: int = 100,
     seed: int | None = None,
-    weight: str | None = None,
-    strata: str | None = None,
-    cluster: str | Sequence[str] | None = None,
-    fpc: str | None = None,
-    labels=None,
-    min_base: int = 1,
 ) -> LoyaltyRevenue:
     """Regress revenue on a loyalty score and say what a point goes with.
 
@@ -49,7 +44,7 @@ def fit_loyalty_revenue(
 
     Parameters
     ----------
-    customers : DataFrame
+    customers : Survey or DataFrame
         One row per customer, or per customer and period.
     revenue
         Column of money per customer in the window, zero or more.
@@ -72,10 +67,6 @@ def fit_loyalty_revenue(
         whether the intervals hold it, with and without the controls.
     seed
         Given: intervals of the group means are bootstrapped (BCa). None: they are t intervals.
-    weight, strata, fpc
-        Columns of the survey design; errors are then linearised.
-    cluster
-        Column within which customers hang together, or two such columns. Default: the first of `effects`, if any.
 
     Returns
     -------
@@ -102,11 +93,15 @@ def fit_loyalty_revenue(
     >>> study = cx.open_study("data/example/study.yml")
     >>> table = study.matched("responses", "customers", keep="latest")
     >>> finding = cx.fit_loyalty_revenue(
-    ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"], **study.survey_design
+    ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"]
     ... )
     >>> print(finding)
     One point more of Would recommend us goes with 3.9 % more revenue per customer (95 % ...
     """
+    survey = as_survey(customers)
+    customers = survey.table
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     require_choice("model", model, MODELS)
     require_choice("shape", shape, SHAPES)
     require_share("confidence", confidence)

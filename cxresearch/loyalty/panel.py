@@ -20,6 +20,7 @@ from cxresearch.loyalty.design import as_columns, sample
 from cxresearch.loyalty.four_ways import four_ways, keeps_two_rows
 from cxresearch.loyalty.ladder import Plan
 from cxresearch.loyalty.trouble import _same
+from cxresearch.survey import as_survey
 
 LABELS = {"revenue_after": "revenue after the answer", "revenue_before": "revenue before the answer"}  # of `link_waves`
 LEAD_LIMIT = MUNDLAK_LIMIT = 0.05
@@ -96,7 +97,7 @@ class LeadLag(Finding):
 
 
 def lead_lag(
-    panel: pd.DataFrame,
+    panel,
     *,
     revenue: str,
     loyalty: str,
@@ -105,12 +106,6 @@ def lead_lag(
     controls: Sequence[str] = (),
     confidence: float = 0.95,
     min_rows: int = 100,
-    weight: str | None = None,
-    strata: str | None = None,
-    cluster: str | Sequence[str] | None = None,
-    fpc: str | None = None,
-    labels=None,
-    min_base: int = 1,
     lacks: str | None = None,
 ) -> LeadLag:
     """Regress revenue on the score of the period before, of the period, and of the period after.
@@ -121,7 +116,7 @@ def lead_lag(
 
     Parameters
     ----------
-    panel : DataFrame
+    panel : Survey or DataFrame
         One row per customer and period; periods are those that occur, in order.
     period
         Column that sorts: dates, numbers or text such as 2024Q1.
@@ -149,6 +144,10 @@ def lead_lag(
     >>> print(cx.lead_lag(panel, revenue="spent", loyalty="score", customer="who", period="when"))
     The next period's score does not go with this period's revenue (0.4 % per point, 95 % ...
     """
+    survey = as_survey(panel)
+    panel = survey.table
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     require_share("confidence", confidence)
     controls = as_columns("controls", controls)
     asked = {"revenue": revenue, "loyalty": loyalty, "customer": customer, "period": period, "controls": controls}

@@ -22,6 +22,7 @@ from cxresearch.loyalty.fit import headline
 from cxresearch.loyalty.ladder import Plan
 from cxresearch.loyalty.models import LOGIT, fit_glm
 from cxresearch.privacy import require_base
+from cxresearch.survey import as_survey
 
 ANSWERED = "answered (0/1)"
 MOST_WEIGHT = 20.0  # largest over smallest
@@ -65,7 +66,7 @@ class Responders(Finding):
 
 
 def compare_responders(
-    customers: pd.DataFrame,
+    customers,
     *,
     revenue: str,
     loyalty: str,
@@ -73,15 +74,12 @@ def compare_responders(
     controls: Sequence[str] = (),
     confidence: float = 0.95,
     min_rows: int = 100,
-    cluster: str | None = None,
-    labels=None,
-    min_base: int = 1,
 ) -> Responders:
     """Compare the revenue of customers with and without a score, and weight the fit by the inverse chance of answering.
 
     Parameters
     ----------
-    customers : DataFrame
+    customers : Survey or DataFrame
         All customers, one row each; `loyalty` is missing where nobody answered.
     behaviour
         Columns known of all customers from before the survey, by which answering is predicted (logit).
@@ -110,6 +108,10 @@ def compare_responders(
     ... ))
     70 % of 2,000 customers answered, and they have 20.76 more revenue each than the others (95 ...
     """
+    survey = as_survey(customers)
+    customers = survey.table
+    cluster = survey.cluster
+    labels, min_base = survey.labels, survey.min_base
     require_share("confidence", confidence)
     behaviour = as_columns("behaviour", behaviour)
     require_columns(customers, revenue, loyalty, *behaviour, where="the table of customers")

@@ -23,6 +23,7 @@ from cxresearch.loyalty.design import Sample, as_columns, sample
 from cxresearch.loyalty.models import LOGIT, fit_glm
 from cxresearch.loyalty.trouble import dates, gives_away, has_no_finite_slope
 from cxresearch.privacy import hide_small_bases
+from cxresearch.survey import as_survey
 
 DAYS = 30.4375  # of a month
 LEFT = "left (0/1)"
@@ -77,7 +78,7 @@ class Retention(Finding):
 
 
 def fit_retention(
-    customers: pd.DataFrame,
+    customers,
     *,
     loyalty: str,
     asked: str,
@@ -86,18 +87,12 @@ def fit_retention(
     controls: Sequence[str] = (),
     confidence: float = 0.95,
     min_rows: int = 100,
-    weight: str | None = None,
-    strata: str | None = None,
-    cluster: str | Sequence[str] | None = None,
-    fpc: str | None = None,
-    labels=None,
-    min_base: int = 1,
 ) -> Retention:
     """Regress leaving in each month after the answer on the score (discrete-time logit).
 
     Parameters
     ----------
-    customers : DataFrame
+    customers : Survey or DataFrame
         One row per customer.
     asked, until
         Columns of the day of the answer and of the day the customer left (missing while a customer).
@@ -124,7 +119,7 @@ def fit_retention(
     >>> import pandas as pd
     >>> rng = np.random.default_rng(1)
     >>> table = pd.DataFrame(
-    ... 
+    ...
     ...     {"score": rng.integers(0, 11, 400), "asked": pd.Timestamp("2024-01-01"), "seen": pd.Timestamp("2024-12-31")}
     ... )
     >>> stayed = pd.to_timedelta(rng.exponential(200 + 60 * table["score"]), unit="D")
@@ -132,6 +127,10 @@ def fit_retention(
     >>> print(cx.fit_retention(table, loyalty="score", asked="asked", until="left", observed_until="seen"))
     One point more of score goes with a chance of leaving in a month that is 0.758 percentage ...
     """
+    survey = as_survey(customers)
+    customers = survey.table
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     require_share("confidence", confidence)
     frame = durations(customers, asked=asked, until=until, observed_until=observed_until, loyalty=loyalty)
     s = sample(

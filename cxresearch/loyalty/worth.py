@@ -20,6 +20,7 @@ from cxresearch.loyalty.panel import LEAD_LIMIT, lead_p_value
 from cxresearch.loyalty.resample import resample
 from cxresearch.loyalty.sensitivity import benchmark_bounds, levels_model
 from cxresearch.loyalty.trouble import leaks, timed
+from cxresearch.survey import as_survey
 
 FEWEST_CLUSTERS = 30
 
@@ -102,7 +103,7 @@ class Worth(Finding):
 
 
 def worth_of_a_point(
-    customers: pd.DataFrame,
+    customers,
     *,
     revenue: str,
     loyalty: str,
@@ -117,18 +118,12 @@ def worth_of_a_point(
     confidence: float = 0.95,
     min_rows: int = 100,
     seed: int,
-    weight: str | None = None,
-    strata: str | None = None,
-    cluster: str | None = None,
-    fpc: str | None = None,
-    labels=None,
-    min_base: int = 1,
 ) -> Worth:
     """Raise each customer's own score by `points`, capped at the top of the scale, and sum the predicted difference.
 
     Parameters
     ----------
-    customers : DataFrame
+    customers : Survey or DataFrame
         One row per customer, or with `customer` and `period` one row per customer and period.
     customer, period
         Both given: a panel; the model has customer and period effects, rows are resampled by customer, and a placebo
@@ -139,8 +134,6 @@ def worth_of_a_point(
         Money for raising every customer by the points, over the same window.
     n_boot
         Resamples of customers (or clusters, within strata), each refitted.
-    cluster
-        Column resampled as a whole.
 
     Returns
     -------
@@ -166,10 +159,13 @@ def worth_of_a_point(
     >>> table = study.matched("responses", "customers", keep="latest")
     >>> print(cx.worth_of_a_point(
     ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"], n_boot=200, seed=1,
-    ...     **study.survey_design
     ... ))
     One point more on Would recommend us for every customer goes with 5,898 more revenue (95 % ...
     """
+    survey = as_survey(customers)
+    customers = survey.table
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     require_share("confidence", confidence)
     _require_sensible(points, n_boot, cost)
     effects = tuple(e for e in (customer if period else None, period) if e)

@@ -19,6 +19,7 @@ from cxresearch.inference import adjusted_p_values, kish_effective_n
 from cxresearch.metrics.cells import require_options
 from cxresearch.metrics.scores import numeric_answers, recommend_answers, recommend_codes
 from cxresearch.privacy import require_base
+from cxresearch.survey import as_survey
 
 MIN_EACH = 30  # responders, and others, that a response model needs
 LARGE = 0.2  # standardised difference that is commonly called small but not negligible
@@ -82,21 +83,13 @@ class ResponseBias(Finding):
 
 
 def response_bias(
-    customers: pd.DataFrame,
-    responses: pd.DataFrame,
-    *,
-    score: str,
-    customer: str,
-    behaviour,
-    confidence: float = 0.95,
-    labels=None,
-    min_base: int = 1,
+    customers, responses: pd.DataFrame, item: str, *, customer: str, behaviour, confidence: float = 0.95
 ) -> ResponseBias:
     """Compare customers who answered with those who did not, and reweight the score to all of them.
 
     Parameters
     ----------
-    customers : DataFrame, (N, .)
+    customers : Survey or DataFrame, (N, .)
         One row per customer who could have been asked.
     responses : DataFrame
         Their answers; of a customer's several answers the last row counts. Answers of others are left out and counted.
@@ -104,7 +97,7 @@ def response_bias(
         Recommend item (0-10) in `responses`; column that links both tables.
     behaviour : list of str
         Numeric columns of `customers`, known for all of them (missing values are filled with the median and counted).
-    confidence, labels, min_base
+    confidence
         As in `nps`.
 
     Returns
@@ -129,11 +122,15 @@ def response_bias(
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.response_bias(
-    ...     study.customers, study.responses, score="recommend", customer="customer",
+    ...     study.customers, study.responses, "recommend", customer="customer",
     ...     behaviour=["affluence"], min_base=10
     ... ))
     1,399 of 2,000 customers answered (70 %); no difference in behaviour between them and the ...
     """
+    survey = as_survey(customers)
+    customers = survey.table
+    score = item
+    labels, min_base = survey.labels, survey.min_base
     require_columns(customers, customer, *behaviour, where="customers")
     require_options(responses, score, customer, confidence=confidence, min_base=min_base)
     if customers[customer].duplicated().any():

@@ -17,7 +17,7 @@ from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, re
 from cxresearch.findings import Check
 from cxresearch.inference import SamplingUnits, sampling_units, total_covariance, total_variance
 from cxresearch.privacy import POOLED, pool_small_groups, require_base
-from cxresearch.weighting import margin_residuals, raked_on
+from cxresearch.survey.raked import margin_residuals, raked_on
 
 UNSTATED = "not stated"
 

@@ -21,6 +21,7 @@ from cxresearch.metrics.hiding import hidden_cells, hide
 from cxresearch.metrics.intervals import code_variance
 from cxresearch.metrics.scores import recommend_answers, recommend_codes
 from cxresearch.metrics.waves import require_two_waves
+from cxresearch.survey import as_survey
 
 RUN = 8  # waves in a row on one side of the centre
 MOST_DISPERSION = 1.5  # variation between waves, in sampling errors, that limits without extra variation stand
@@ -72,25 +73,13 @@ class ControlChart(Finding):
 
 
 def control_chart(
-    responses: pd.DataFrame,
-    *,
-    score: str,
-    wave: str,
-    baseline: int | None = None,
-    limits: float = 3.0,
-    extra_variation: bool = False,
-    weight=None,
-    strata=None,
-    cluster=None,
-    fpc=None,
-    labels=None,
-    min_base: int = 1,
+    responses, item: str, *, baseline: int | None = None, limits: float = 3.0, extra_variation: bool = False
 ) -> ControlChart:
     """Return which waves stand out from what sampling alone would do around a common score.
 
     Parameters
     ----------
-    responses : DataFrame, (N, .)
+    responses : Survey or DataFrame, (N, .)
     score, wave : str
         Recommend item (0-10) and wave column.
     baseline : int, optional
@@ -99,8 +88,6 @@ def control_chart(
         Standard errors from the centre; 3 gives a false alarm in 1 of 370 waves.
     extra_variation : bool
         Widen the limits by the variation from wave to wave beyond sampling (Laney 2002): for large bases.
-    weight, strata, cluster, fpc, labels, min_base
-        As in `nps`.
 
     Returns
     -------
@@ -115,9 +102,15 @@ def control_chart(
     --------
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
-    >>> print(cx.control_chart(study.responses, score="recommend", wave="wave", **study.survey_design))
+    >>> print(cx.control_chart(study.responses, "recommend"))
     Would recommend us: centre 22.9 points over 4 baseline waves; no wave stands out from noise ...
     """
+    survey = as_survey(responses)
+    wave = survey.wave
+    responses = survey.table_in_time(wave)
+    score = item
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
     require_options(responses, score, wave, *design.values(), confidence=0.95, min_base=min_base)
     scores = recommend_answers(responses, score)
@@ -205,7 +198,7 @@ def rolling_waves(
     --------
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
-    >>> rolled = cx.rolling_waves(study.responses, wave="wave", periods=2)
+    >>> rolled = cx.rolling_waves(study.responses, periods=2)
     >>> sorted(rolled["rolling"].unique())
     ['2024Q1 to 2024Q2', '2024Q2 to 2024Q3', '2024Q3 to 2024Q4']
     """

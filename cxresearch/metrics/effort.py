@@ -14,6 +14,7 @@ from cxresearch.metrics.cells import draw_sample, require_options
 from cxresearch.metrics.nps import net_columns
 from cxresearch.metrics.scores import declared_scale, numeric_answers, require_whole, require_within
 from cxresearch.metrics.shares import mean_columns, measured, method_words, share_columns, span_checks, two_sided
+from cxresearch.survey import as_survey
 
 EFFORT_SCALES = {1: (1, 5), 2: (1, 7)}
 # Answers that count for and against: version 1 asks how much effort (low is good), version 2 whether it was easy.
@@ -32,26 +33,20 @@ EFFORT_WORDS = {
 
 
 def effort(
-    responses: pd.DataFrame,
-    *,
+    responses,
     item: str,
+    *,
     version: int,
     scoring: str = "mean",
     by: str | None = None,
-    wave: str | None = None,
+    wave: bool = False,
     confidence: float = 0.95,
-    weight=None,
-    strata=None,
-    cluster=None,
-    fpc=None,
-    labels=None,
-    min_base: int = 1,
 ) -> Scorecard:
     """Return a customer effort score, its version and scoring named.
 
     Parameters
     ----------
-    responses : DataFrame, (N, .)
+    responses : Survey or DataFrame, (N, .)
     item : str
         Whole answers: version 1 on 1-5 ("how much effort", low is good), version 2 on 1-7 ("made it easy", high is
         good).
@@ -76,9 +71,14 @@ def effort(
     --------
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
-    >>> print(cx.effort(study.responses, item="ease", version=2, scoring="agree", **study.survey_design))
+    >>> print(cx.effort(study.responses, "ease", version=2, scoring="agree"))
     Made it easy for me: customer effort score 2.0, share agreeing (5–7 on 1–7) 65.2 % (95 % ...
     """
+    survey = as_survey(responses)
+    wave = survey.wave_column() if wave else None
+    responses = survey.table_in_time(wave)
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
     require_options(
         responses,

@@ -11,6 +11,7 @@ from cxresearch.findings import Check, Finding, describe_columns, listing, numbe
 from cxresearch.metrics.cells import draw_sample, natural_key, require_options
 from cxresearch.metrics.hiding import hidden_cells, hide
 from cxresearch.metrics.scores import recommend_answers, recommend_codes
+from cxresearch.survey import as_survey
 
 describe_columns(
     reported=("Reported", "score as the earlier extract gave it, points", 1),
@@ -54,17 +55,7 @@ class Restatement(Finding):
         return ax
 
 
-def restated_waves(
-    before: pd.DataFrame,
-    after: pd.DataFrame,
-    *,
-    score: str,
-    wave: str,
-    respondent: str,
-    weight=None,
-    labels=None,
-    min_base: int = 1,
-) -> Restatement:
+def restated_waves(before, after: pd.DataFrame, item: str) -> Restatement:
     """Return how the waves of an earlier extract read in a later one, and how many late answers did that.
 
     Parameters
@@ -73,8 +64,6 @@ def restated_waves(
         The responses as extracted earlier and later.
     score, wave, respondent : str
         Recommend item (0-10), wave column, and the id of a respondent within a wave.
-    weight, labels, min_base
-        As in `nps`.
 
     Returns
     -------
@@ -91,10 +80,17 @@ def restated_waves(
     >>> study = cx.open_study("data/example/study.yml")
     >>> early = study.responses.iloc[:-50]
     >>> print(cx.restated_waves(
-    ...     early, study.responses, score="recommend", wave="wave", respondent="respondent"
+    ...     early, study.responses, "recommend"
     ... ))
     recommend: 50 late, 0 withdrawn and 0 revised answers restate 2024Q4 from 28.0 to 27.7 ...
     """
+    survey = as_survey(before)
+    wave = survey.wave
+    respondent = survey.respondent
+    before = survey.table_in_time(wave)
+    score = item
+    weight = survey.weight
+    labels, min_base = survey.labels, survey.min_base
     for table, name in ((before, "the earlier extract"), (after, "the later extract")):
         require_columns(table, score, wave, respondent, weight, where=name)
     require_options(after, score, wave, respondent, weight, confidence=0.95, min_base=min_base)

@@ -21,6 +21,7 @@ from cxresearch.metrics.cells import draw_sample, require_options
 from cxresearch.metrics.contrasts import joint_p_value, score_vector
 from cxresearch.metrics.hiding import hidden_cells, hide
 from cxresearch.metrics.scores import recommend_answers, recommend_codes
+from cxresearch.survey import as_survey
 
 describe_columns(
     shrunken=("Shrunken", "estimate drawn towards the mean of the groups as far as its base is small, points", 1),
@@ -84,32 +85,26 @@ class LeagueTable(Finding):
 
 
 def league_table(
-    responses: pd.DataFrame,
+    responses,
+    item: str,
     *,
-    score: str,
     by: str,
     correction: str = "holm",
     worth_acting_on: float | None = None,
     confidence: float = 0.95,
-    weight=None,
-    strata=None,
-    cluster=None,
-    fpc=None,
-    labels=None,
-    min_base: int = 1,
 ) -> LeagueTable:
     """Return net promoter scores of groups, shrunken, with simultaneous intervals and marks against the rest.
 
     Parameters
     ----------
-    responses : DataFrame, (N, .)
+    responses : Survey or DataFrame, (N, .)
     score, by : str
         Recommend item (0-10) and column of groups.
     correction : {"holm", "bh", "none"}
         Of the comparisons with the rest, groups with a base of 30 or more.
     worth_acting_on : float, optional
         Smallest difference from the rest, in points, that gets a mark.
-    confidence, weight, strata, cluster, fpc, labels, min_base
+    confidence
         As in `nps`.
 
     Returns
@@ -131,9 +126,14 @@ def league_table(
     --------
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
-    >>> print(cx.league_table(study.responses, score="recommend", by="region", **study.survey_design))
+    >>> print(cx.league_table(study.responses, "recommend", by="region"))
     Would recommend us by Region, against the rest: East is above by 13.3 points (score 33.4, ...
     """
+    survey = as_survey(responses)
+    responses = survey.table
+    score = item
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
     require_options(
         responses,

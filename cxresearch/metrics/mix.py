@@ -21,6 +21,7 @@ from cxresearch.metrics.hiding import hidden_cells, hide
 from cxresearch.metrics.people import codes_of, note_of_recurring_ids, units_of
 from cxresearch.metrics.scores import recommend_answers, recommend_codes
 from cxresearch.metrics.waves import require_two_waves
+from cxresearch.survey import as_survey
 
 MAX_GROUPS = 60
 PARTS = ("change", "performance", "mix")
@@ -108,26 +109,12 @@ class ChangeSplit(Finding):
         return ax
 
 
-def split_change(
-    responses: pd.DataFrame,
-    *,
-    score: str,
-    wave: str | None,
-    mix: str | None,
-    respondent: str | None = None,
-    confidence: float = 0.95,
-    weight=None,
-    strata=None,
-    cluster=None,
-    fpc=None,
-    labels=None,
-    min_base: int = 1,
-) -> ChangeSplit:
+def split_change(responses, item: str, *, by: str | None, confidence: float = 0.95) -> ChangeSplit:
     """Split the change of the net promoter score between waves into performance and mix.
 
     Parameters
     ----------
-    responses : DataFrame, (N, .)
+    responses : Survey or DataFrame, (N, .)
     score, wave : str
         Recommend item (0-10) and wave column; each wave is set against the one before. With ``wave=None`` or
         ``mix=None`` (a study that has none) the finding says that nothing can be split.
@@ -135,7 +122,7 @@ def split_change(
         Column of groups whose shares may have changed, such as a demographic.
     respondent : str, optional
         Column that names the same person across waves, as in `compare_waves`.
-    confidence, weight, strata, cluster, fpc, labels, min_base
+    confidence
         As in `nps`.
 
     Returns
@@ -158,10 +145,18 @@ def split_change(
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.split_change(
-    ...     study.responses, score="recommend", wave="wave", mix="region", **study.survey_design
+    ...     study.responses, "recommend", by="region"
     ... ))
     Would recommend us, 2024Q3 to 2024Q4: of a change of 11.0 points (95 % interval 1.4 to ...
     """
+    survey = as_survey(responses)
+    wave = survey.wave
+    respondent = survey.respondent
+    responses = survey.table_in_time(wave)
+    score = item
+    mix = by
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
     require_options(responses, score, wave, mix, respondent, *design.values(), confidence=confidence, min_base=min_base)
     scores = recommend_answers(responses, score)

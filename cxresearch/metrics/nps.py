@@ -16,6 +16,7 @@ from cxresearch.metrics.cells import Sample, draw_sample, require_options
 from cxresearch.metrics.contrasts import cells_p_value, net_base
 from cxresearch.metrics.intervals import INTERVALS, METHODS, code_variance, t_adjusted_base
 from cxresearch.metrics.scores import declared_scale, recommend_answers, recommend_codes
+from cxresearch.survey import as_survey
 
 GROUP_OF = {
     **dict.fromkeys(range(7), "detractors 0–6"),
@@ -27,25 +28,19 @@ NAMES = {"adjusted_wald": "adjusted Wald", "score": "score", "wald": "Wald"}
 
 
 def nps(
-    responses: pd.DataFrame,
+    responses,
+    item: str,
     *,
-    score: str,
     by: str | None = None,
-    wave: str | None = None,
+    wave: bool = False,
     method: str = "adjusted_wald",
     confidence: float = 0.95,
-    weight=None,
-    strata=None,
-    cluster=None,
-    fpc=None,
-    labels=None,
-    min_base: int = 1,
 ) -> Scorecard:
     """Return the net promoter score, 100 (promoters - detractors), with its interval.
 
     Parameters
     ----------
-    responses : DataFrame, (N, .)
+    responses : Survey or DataFrame, (N, .)
         One row per response; rows without an answer are left out and counted.
     score : str
         Recommend item on 0-10, whole answers.
@@ -55,12 +50,6 @@ def nps(
         Adjusted Wald adds 3/4 promoter, 3/2 passive and 3/4 detractor (Rocks 2016); the point stays the plain score.
     confidence : float
         Nominal coverage.
-    weight, strata, cluster, fpc : str, optional
-        Columns of the design; clusters nested in strata, `fpc` the sampling fraction of the stratum.
-    labels : dict, optional
-        Item key -> words.
-    min_base : int
-        Disclosure floor: groups under it are pooled, cells under it hidden with their n.
 
     Returns
     -------
@@ -83,7 +72,7 @@ def nps(
     --------
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
-    >>> finding = cx.nps(study.responses, score="recommend", wave="wave", **study.survey_design)
+    >>> finding = cx.nps(study.responses, "recommend", wave=True)
     >>> finding.tidy()[["wave", "estimate", "conf_low", "conf_high", "n"]].round(1)
          wave  estimate  conf_low  conf_high    n
     0  2024Q1      22.0      14.7       29.1  523
@@ -91,6 +80,12 @@ def nps(
     2  2024Q3      15.7       8.3       22.9  522
     3  2024Q4      26.7      19.6       33.4  567
     """
+    survey = as_survey(responses)
+    wave = survey.wave_column() if wave else None
+    responses = survey.table_in_time(wave)
+    score = item
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
     require_options(
         responses, score, by, wave, *design.values(), confidence=confidence, min_base=min_base, method=(method, METHODS)

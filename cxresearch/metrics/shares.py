@@ -17,28 +17,23 @@ from cxresearch.metrics.cells import Sample, draw_sample, require_options
 from cxresearch.metrics.contrasts import cells_p_value, means_p_value
 from cxresearch.metrics.intervals import effective_base, t_adjusted_base
 from cxresearch.metrics.scores import declared_scale, numeric_answers, require_within
+from cxresearch.survey import as_survey
 
 
 def top_box(
-    responses: pd.DataFrame,
-    *,
+    responses,
     item: str,
+    *,
     threshold: float | None,
     by: str | None = None,
-    wave: str | None = None,
+    wave: bool = False,
     confidence: float = 0.95,
-    weight=None,
-    strata=None,
-    cluster=None,
-    fpc=None,
-    labels=None,
-    min_base: int = 1,
 ) -> Scorecard:
     """Return the share of answers at or above a threshold, with Wilson's interval.
 
     Parameters
     ----------
-    responses : DataFrame, (N, .)
+    responses : Survey or DataFrame, (N, .)
     item : str
         A rating, such as satisfaction on 1-5.
     threshold : float
@@ -66,9 +61,14 @@ def top_box(
     --------
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
-    >>> print(cx.top_box(study.responses, item="satisfaction", threshold=6, **study.survey_design))
+    >>> print(cx.top_box(study.responses, "satisfaction", threshold=6))
     Overall satisfaction: share answering 6 or above on 1–7 36.0 % (95 % interval 33.7 to 38.4 ...
     """
+    survey = as_survey(responses)
+    wave = survey.wave_column() if wave else None
+    responses = survey.table_in_time(wave)
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
     require_options(responses, item, by, wave, *design.values(), confidence=confidence, min_base=min_base)
     scores = numeric_answers(responses, item)

@@ -19,6 +19,7 @@ from cxresearch.metrics.card import VERY_SMALL, p_words
 from cxresearch.metrics.cells import draw_sample, require_options
 from cxresearch.metrics.hiding import hidden_cells, hide
 from cxresearch.metrics.scores import recommend_answers
+from cxresearch.survey import as_survey
 
 # Answer -> what its neighbours lead one to expect on the log scale. A better agent multiplies each point by the same
 # factor, which leaves this unchanged; begging lifts one answer above its neighbours. The 10 has them on one side only.
@@ -82,17 +83,15 @@ class AnswerSpikes(Finding):
         return ax
 
 
-def answer_spikes(
-    responses: pd.DataFrame, *, score: str, by: str, confidence: float = 0.95, labels=None, min_base: int = 1
-) -> AnswerSpikes:
+def answer_spikes(responses, item: str, *, by: str, confidence: float = 0.95) -> AnswerSpikes:
     """Return where answers 5, 9 or 10 heap above their neighbours more than in the other groups (agents, channels).
 
     Parameters
     ----------
-    responses : DataFrame, (N, .)
+    responses : Survey or DataFrame, (N, .)
     score, by : str
         Recommend item (0-10); column of agents, channels or the like.
-    confidence, labels, min_base
+    confidence
         As in `nps`.
 
     Returns
@@ -114,10 +113,14 @@ def answer_spikes(
     --------
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
-    >>> finding = cx.answer_spikes(study.responses, score="recommend", by="region", min_base=10)
+    >>> finding = cx.answer_spikes(study.responses, "recommend", by="region")
     >>> print(finding)
     recommend by region: no spike at 5, 9 or 10 is established (12 comparisons, Holm, n = 2,171).
     """
+    survey = as_survey(responses)
+    responses = survey.table
+    score = item
+    labels, min_base = survey.labels, survey.min_base
     require_options(responses, score, by, confidence=confidence, min_base=min_base)
     scores = recommend_answers(responses, score)
     sample = draw_sample(responses, ~np.isnan(scores), by=by, min_base=min_base)

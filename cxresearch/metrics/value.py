@@ -16,6 +16,7 @@ from cxresearch.metrics.hiding import hidden_cells, hide
 from cxresearch.metrics.scores import numeric_answers, recommend_answers
 from cxresearch.metrics.shares import mean_columns
 from cxresearch.privacy import largest_share
+from cxresearch.survey import as_survey
 
 NAMES = ("detractors", "passives", "promoters")
 STEPS = (("promoters", "detractors"), ("promoters", "passives"), ("passives", "detractors"))
@@ -62,31 +63,18 @@ class PromoterValue(Finding):
         return ax
 
 
-def promoter_value(
-    customers: pd.DataFrame,
-    *,
-    score: str,
-    value: str,
-    unit: str = "",
-    confidence: float = 0.95,
-    weight=None,
-    strata=None,
-    cluster=None,
-    fpc=None,
-    labels=None,
-    min_base: int = 1,
-) -> PromoterValue:
+def promoter_value(customers, item: str, *, value: str, unit: str = "", confidence: float = 0.95) -> PromoterValue:
     """Return the mean of a behaviour, such as revenue or retention, for promoters, passives and detractors.
 
     Parameters
     ----------
-    customers : DataFrame, (N, .)
+    customers : Survey or DataFrame, (N, .)
         One row per customer with an answer and a behaviour.
     score, value : str
         Recommend item (0-10); numeric column.
     unit : str
         Unit of `value` for sentences and axes, such as a currency.
-    confidence, weight, strata, cluster, fpc, labels, min_base
+    confidence
         As in `nps`.
 
     Returns
@@ -108,10 +96,15 @@ def promoter_value(
     >>> study = cx.open_study("data/example/study.yml")
     >>> table = study.matched("responses", "customers", keep="latest")
     >>> print(cx.promoter_value(
-    ...     table, score="recommend", value="revenue", unit=study.currency, **study.survey_design
+    ...     table, "recommend", value="revenue", unit=study.currency
     ... ))
     Mean revenue: promoters 191.2 EUR (n = 676), passives 176.9 EUR (n = 357), detractors 153.0 ...
     """
+    survey = as_survey(customers)
+    customers = survey.table
+    score = item
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
     require_options(customers, score, value, *design.values(), confidence=confidence, min_base=min_base)
     scores, values = recommend_answers(customers, score), numeric_answers(customers, value)

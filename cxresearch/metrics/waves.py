@@ -23,31 +23,24 @@ from cxresearch.metrics.movement import CORRECTIONS, DOWN, EQUIVALENT, NO_BASE, 
 from cxresearch.metrics.people import codes_of, note_of_recurring_ids, paired_difference, people_in_both, units_of
 from cxresearch.metrics.scores import recommend_answers, recommend_codes
 from cxresearch.metrics.trend import trend_table
+from cxresearch.survey import as_survey
 
 
 def compare_waves(
-    responses: pd.DataFrame,
+    responses,
+    item: str,
     *,
-    score: str,
-    wave: str | None,
     by: str | None = None,
-    respondent: str | None = None,
     correction: str = "holm",
     worth_acting_on: float | None = None,
     pairs: str = "all",
     confidence: float = 0.95,
-    weight=None,
-    strata=None,
-    cluster=None,
-    fpc=None,
-    labels=None,
-    min_base: int = 1,
 ) -> WaveComparison:
     """Return the differences of the net promoter score between waves, and which of them are established.
 
     Parameters
     ----------
-    responses : DataFrame, (N, .)
+    responses : Survey or DataFrame, (N, .)
     score, wave, by : str
         Recommend item (0-10), wave column, column to split by. With ``wave=None`` (a study of one round) the finding
         says that nothing can be compared.
@@ -61,7 +54,7 @@ def compare_waves(
         means "no change that matters".
     pairs : {"all", "previous"}
         Every pair of waves, or each wave with the one before.
-    confidence, weight, strata, cluster, fpc, labels, min_base
+    confidence
         As in `nps`.
 
     Returns
@@ -84,9 +77,16 @@ def compare_waves(
     --------
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
-    >>> print(cx.compare_waves(study.responses, score="recommend", wave="wave", **study.survey_design))
+    >>> print(cx.compare_waves(study.responses, "recommend"))
     Would recommend us: a change is not established (adjusted p = 0.151); 2024Q3 to 2024Q4: ...
     """
+    survey = as_survey(responses)
+    wave = survey.wave
+    respondent = survey.respondent
+    responses = survey.table_in_time(wave)
+    score = item
+    weight, strata, cluster, fpc = survey.design
+    labels, min_base = survey.labels, survey.min_base
     design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
     require_options(
         responses,

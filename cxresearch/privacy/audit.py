@@ -59,7 +59,9 @@ def audit_tables(findings: Sequence[Saved], *, min_base: int | None = None) -> l
         A base shown under it is reported, too; None looks only for what can be computed.
     """
     money = min_base is None or min_base > 1  # a study that hides nobody hides no money either
-    leaks = [leak for saved in findings for leak in (*_small(saved, min_base or 0), *(_dominated(saved) if money else ()))]
+    leaks = [
+        leak for saved in findings for leak in (*_small(saved, min_base or 0), *(_dominated(saved) if money else ()))
+    ]
     return leaks + [leak for group in _populations(findings) for leak in _computed(group)]
 
 

@@ -75,7 +75,7 @@ def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int 
         If no table has a column, or one repeats, or there are more than 5,000 cells.
     """
     name, counts = _counts(opened, each)
-    base = opened.survey_design["min_base"]
+    base = opened.min_base
     reasons = _reasons(counts, list(each), base, min_rows, name)
     only = [tuple(zip(each, map(str, row))) for row in counts[list(each)].itertuples(index=False)]
     names = safe_names(only)

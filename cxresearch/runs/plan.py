@@ -133,7 +133,7 @@ def plan_study(study, *, report=None, only=(), settings=(), notebooks=None, toda
     if load:
         load_unchanged(opened)
     tasks = tuple(_task(path, read[path], known[path], given[path], opened) for path in paths)
-    base = opened.survey_design["min_base"]
+    base = opened.min_base
     plan = Plan(Path(opened.reference), tuple(opened.files), opened.title, report, folder.parent, tasks, base)
     return replace(plan, queries=opened.queries, privacy=tuple(opened.privacy)), opened
 

@@ -17,6 +17,7 @@ from cxresearch.segments.mixture import icl
 from cxresearch.segments.segmentation import STABLE
 from cxresearch.segments.stability import bootstrap_jaccard
 from cxresearch.segments.structure import ALPHA, silhouette
+from cxresearch.survey import as_survey
 
 describe_columns(
     gap=("Gap", "log within sum of squares expected in a featureless box, less the one found", 3),
@@ -73,7 +74,7 @@ class SegmentCounts(Finding):
 
 
 def compare_segment_counts(
-    customers: pd.DataFrame,
+    customers,
     *,
     features: Sequence[str],
     counts: Sequence[int],
@@ -85,7 +86,6 @@ def compare_segment_counts(
     transform: str | Mapping[str, str] = "log_skewed",
     winsorise: float = 0.0,
     scaling: str = "z",
-    labels=None,
 ) -> SegmentCounts:
     """Compare numbers of segments by several criteria, one segment always among them.
 
@@ -129,6 +129,9 @@ def compare_segment_counts(
     ... ))
     3 segments are supported (1 to 3 tried on 400 customers); 4 of 5 other criteria agree: ...
     """
+    survey = as_survey(customers)
+    customers = survey.table
+    labels = survey.labels
     wanted = sorted({1, *counts})
     if len(wanted) < 2 or any(not isinstance(k, (int, np.integer)) or k < 1 for k in wanted):
         raise DataProblem(
@@ -145,9 +148,7 @@ def compare_segment_counts(
         most=max(wanted),
         caller="compare_segment_counts",
     )
-    table = pd.DataFrame(
-        [_row(basis, k, n_starts, n_boot, seed) for k in progress(wanted, what="numbers of segments")]
-    )
+    table = pd.DataFrame([_row(basis, k, n_starts, n_boot, seed) for k in progress(wanted, what="numbers of segments")])
     if not basis.categorical:
         table["gap"], table["gap_error"] = gap_statistics(basis.x, wanted, n_reference=20, n_starts=n_starts, seed=seed)
     table["supported"] = _supported(table, basis.categorical)

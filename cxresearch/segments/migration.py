@@ -20,6 +20,7 @@ from cxresearch.segments.figures import draw_flow, heat_map
 from cxresearch.segments.outcomes import classification
 from cxresearch.segments.profiles import segment_names
 from cxresearch.segments.segmentation import Segmentation
+from cxresearch.survey import as_survey
 
 describe_columns(
     to_segment=("To", "segment in the later wave"),
@@ -84,14 +85,13 @@ class SegmentMigration(Finding):
 
 
 def segment_migration(
-    before: pd.DataFrame,
+    before,
     after: pd.DataFrame,
     *,
     segmentation: Segmentation,
     customer: str,
     confidence: float = 0.95,
     min_rows: int = 100,
-    min_base: int = 1,
 ) -> SegmentMigration:
     """Compare customers' segments in two waves, both assigned by the same frozen rule.
 
@@ -105,8 +105,6 @@ def segment_migration(
         Column that links the two; customers seen in one wave only are counted, not compared.
     confidence, min_rows
         As elsewhere. `min_rows` counts customers seen in both waves.
-    min_base : int
-        Cells smaller than this, and those that would give them away, are hidden.
 
     Returns
     -------
@@ -147,6 +145,9 @@ def segment_migration(
     >>> print(cx.segment_migration(earlier, behaved, segmentation=segments, customer="customer_id"))
     Of 384 customers seen in both waves 68 % stayed in their segment (kappa 0.20); ...
     """
+    survey = as_survey(before)
+    before = survey.table
+    min_base = survey.min_base
     _require_one_row_each(before, after, segmentation, customer)
     earlier, later = (segmentation.augment(t)[[customer, "segment"]].dropna() for t in (before, after))
     both = earlier.merge(later, on=customer, suffixes=("", "_after"))

@@ -21,6 +21,7 @@ from cxresearch.inference import critical_value
 from cxresearch.privacy import guarded_base, largest_share
 from cxresearch.segments.profiles import hidden_segments, segment_names
 from cxresearch.segments.segmentation import Segmentation
+from cxresearch.survey import as_survey
 
 describe_columns(
     uncorrected=("Uncorrected", "mean of the customers assigned to the segment", 2),
@@ -64,21 +65,19 @@ class SegmentOutcomes(Finding):
 
 
 def compare_segments(
-    customers: pd.DataFrame,
+    customers,
     *,
     segmentation: Segmentation,
     outcome: str,
     measure: str = "mean",
     confidence: float = 0.95,
     min_rows: int = 100,
-    labels=None,
-    min_base: int = 1,
 ) -> SegmentOutcomes:
     """Compare an outcome between segments, corrected for misclassification (BCH).
 
     Parameters
     ----------
-    customers : DataFrame
+    customers : Survey or DataFrame
         The features of the segmentation and the outcome; rows lacking any are left out and counted.
     segmentation : Segmentation
     outcome : str
@@ -124,6 +123,9 @@ def compare_segments(
     >>> print(cx.compare_segments(spent, segmentation=segments, outcome="spend_2025"))
     spend_2025 differs between segments (p = 0.001, 400 customers, corrected for ...
     """
+    survey = as_survey(customers)
+    customers = survey.table
+    labels, min_base = survey.labels, survey.min_base
     require_columns(customers, outcome, *segmentation.features)
     require_choice("measure", measure, MEASURES)
     require_share("confidence", confidence)

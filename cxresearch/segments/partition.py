@@ -14,10 +14,11 @@ from cxresearch.segments.profiles import hidden_segments, profile_table, segment
 from cxresearch.segments.segmentation import DOUBTFUL, HIGHLY, STABLE, Segmentation
 from cxresearch.segments.stability import bootstrap_jaccard
 from cxresearch.segments.structure import ALPHA, Structure, silhouette
+from cxresearch.survey import as_survey
 
 
 def segment_customers(
-    customers: pd.DataFrame,
+    customers,
     *,
     features: Sequence[str],
     n_segments: int,
@@ -29,14 +30,12 @@ def segment_customers(
     transform: str | Mapping[str, str] = "log_skewed",
     winsorise: float = 0.0,
     scaling: str = "z",
-    labels=None,
-    min_base: int = 1,
 ) -> Segmentation:
     """Partition customers into `n_segments` by their features, and test whether the parts are real.
 
     Parameters
     ----------
-    customers : DataFrame
+    customers : Survey or DataFrame
         One row per customer. Rows without every feature are left out and counted.
     features : sequence of str
         Numeric columns (shares, counts, money, days alike); for latent classes categorical items.
@@ -60,10 +59,6 @@ def segment_customers(
         values were stands in ``tables()['scaling']``; customers who stay far out fail a check.
     scaling : ``'z'``, ``'robust'`` or ``'none'``
         Centred and divided by the standard deviation, by the median deviation, or left in the common unit they have.
-    labels : mapping, optional
-        Feature -> words.
-    min_base : int
-        Segments smaller than this are hidden, with at least one other so that their size cannot be read off.
 
     Returns
     -------
@@ -97,6 +92,9 @@ def segment_customers(
     0      S1  287
     1      S2  113
     """
+    survey = as_survey(customers)
+    customers = survey.table
+    labels, min_base = survey.labels, survey.min_base
     if not isinstance(n_segments, (int, np.integer)) or n_segments < 2:
         raise DataProblem(
             f"n_segments={n_segments!r} must be a whole number of at least 2; one segment is what the others are tested against"

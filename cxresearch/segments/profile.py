@@ -14,6 +14,7 @@ from cxresearch.privacy import hide_cells
 from cxresearch.segments.association import adjusted_rand, cramers_v, eta_squared, in_words
 from cxresearch.segments.profiles import segment_names
 from cxresearch.segments.segmentation import Segmentation
+from cxresearch.survey import as_survey
 
 BASIS, PROFILE = "basis", "profile"
 
@@ -72,21 +73,19 @@ class SegmentProfile(Finding):
 
 
 def profile_segments(
-    customers: pd.DataFrame,
+    customers,
     *,
     segmentation: Segmentation,
     variables: Sequence[str],
     correction: str = "holm",
     confidence: float = 0.95,
     min_rows: int = 100,
-    labels=None,
-    min_base: int = 1,
 ) -> SegmentProfile:
     """Say how strongly variables go with the segments, those that segments were made from kept apart.
 
     Parameters
     ----------
-    customers : DataFrame
+    customers : Survey or DataFrame
         The features of the segmentation and the variables. Rows without a feature are in no segment; of each variable
         the known values are used.
     segmentation : Segmentation
@@ -132,6 +131,9 @@ def profile_segments(
     >>> print(cx.profile_segments(behaved, segmentation=segments, variables=["basket_mean"]))
     No difference between segments is established in basket_mean (400 customers). The features ...
     """
+    survey = as_survey(customers)
+    customers = survey.table
+    labels, min_base = survey.labels, survey.min_base
     require_share("confidence", confidence)
     variables = _checked(customers, segmentation, variables)
     known = segmentation.augment(customers).dropna(subset="segment")

@@ -17,6 +17,7 @@ from cxresearch.segments.methods import Rule
 from cxresearch.segments.profiles import segment_names, suggested_names
 from cxresearch.segments.scaling import Coding, Scaling
 from cxresearch.segments.structure import Structure
+from cxresearch.survey import as_survey
 
 HIGHLY, STABLE, DOUBTFUL = 0.85, 0.75, 0.6  # Hennig (2007): stable from .75; under .6 not to be trusted
 
@@ -158,6 +159,7 @@ class Segmentation(Finding):
 
     def augment(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the same rows with `segment` added by the frozen rule; missing where a feature is."""
+        table = as_survey(table).table
         require_columns(table, *self.features)
         x, complete = self.reader.read(table)
         segment = pd.Series(None, index=table.index, dtype=object)

@@ -17,6 +17,7 @@ from cxresearch.segments.figures import heat_map
 from cxresearch.segments.migration import kappa
 from cxresearch.segments.scaling import complete_values, require_variation
 from cxresearch.segments.segmentation import Segmentation
+from cxresearch.survey import as_survey
 
 MOST_ITEMS = 8
 UNCLASSIFIED = "unclassified"
@@ -87,7 +88,7 @@ class TypingTool(Finding):
 
 
 def typing_tool(
-    customers: pd.DataFrame,
+    customers,
     *,
     segmentation: Segmentation,
     items: Sequence[str],
@@ -95,13 +96,12 @@ def typing_tool(
     n_folds: int = 5,
     floor: float = 0.6,
     min_rows: int = 100,
-    labels=None,
 ) -> TypingTool:
     """Learn to assign customers to the segments from at most eight numeric items.
 
     Parameters
     ----------
-    customers : DataFrame
+    customers : Survey or DataFrame
         The features of the segmentation (which say where each belongs) and the items.
     items : sequence of str
         Numeric columns that will be known of new customers.
@@ -145,6 +145,9 @@ def typing_tool(
     >>> print(tool)
     From 2 items 99 % of 400 customers are assigned to their segment out of sample (always ...
     """
+    survey = as_survey(customers)
+    customers = survey.table
+    labels = survey.labels
     items = tuple(items)
     require_columns(customers, *items, *segmentation.features)
     if not 1 <= len(items) <= MOST_ITEMS:
@@ -196,6 +199,7 @@ def assign_segments(customers: pd.DataFrame, tool) -> pd.DataFrame:
     >>> cx.assign_segments(behaved, tool)["segment"].value_counts().index.tolist()
     ['S1', 'S2', 'unclassified']
     """
+    customers = as_survey(customers).table
     scorer = tool.scorer if isinstance(tool, TypingTool) else _read(tool)
     require_columns(customers, *scorer.items)
     values, complete = complete_values(customers, scorer.items)

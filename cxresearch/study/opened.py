@@ -1,12 +1,13 @@
 """An opened study: its tables, roles, labels and design, in the words that notebooks use."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
 import pandas as pd
 
-from cxresearch.errors import StudyProblem, nearest
+from cxresearch.errors import StudyProblem, nearest, plain_text
 from cxresearch.privacy import study_key
 from cxresearch.sources import database_file
 from cxresearch.study.codebook import codebook
@@ -24,8 +25,10 @@ from cxresearch.study.schema import TABLES, Report, StudyFile, Table
 from cxresearch.study.shared import lent_table
 from cxresearch.study.tables import Loaded, load_table
 from cxresearch.study.waterfall import Waterfall
+from cxresearch.survey import Survey
+from cxresearch.survey import Table as Events
 
-DESIGN = {"weight": "weight", "strata": "stratum", "cluster": "cluster", "fpc": "fpc"}
+DESIGN = {"weight": "weight", "strata": "stratum", "cluster": "cluster", "fpc": "fpc", "wave": "wave"}
 
 
 def open_study(path: str | Path) -> "Study":
@@ -84,6 +87,7 @@ class Study(Parts):
     ):
         self._document = document
         self.path, self.title, self.currency = path, declared.title, declared.currency
+        self.version, self._waves, self.population = declared.version, declared.waves, declared.population
         self.reports: dict[str, Report] = dict(declared.reports)
         self._declared: dict[str, Table] = {name: table for name in TABLES if (table := getattr(declared.tables, name))}
         self._minimum_base = declared.privacy.minimum_base
@@ -147,34 +151,34 @@ class Study(Parts):
         return [*said, f"groups under {self._minimum_base} are pooled or hidden"]
 
     @property
-    def responses(self) -> pd.DataFrame:
+    def responses(self) -> Survey:
         """One row per respondent and wave: respondent, wave, customer, weight, stratum, cluster, fpc, items."""
-        return self._table("responses")
+        return self._survey("responses", self._table("responses"))
 
     @property
-    def customers(self) -> pd.DataFrame:
+    def customers(self) -> Survey:
         """One row per account: customer, since, until, revenue, items."""
-        return self._table("customers")
+        return self._survey("customers", self._table("customers"))
 
     @property
-    def transactions(self) -> pd.DataFrame:
+    def transactions(self) -> Events:
         """One row per payment: customer, time, amount, items."""
-        return self._table("transactions")
+        return self._events("transactions")
 
     @property
-    def interactions(self) -> pd.DataFrame:
+    def interactions(self) -> Events:
         """One row per contact: customer, time, channel, touchpoint, agent, resolved, text, items."""
-        return self._table("interactions")
+        return self._events("interactions")
 
     @property
-    def employees(self) -> pd.DataFrame:
+    def employees(self) -> Events:
         """One row per unit and period: unit, period, engagement, items."""
-        return self._table("employees")
+        return self._events("employees")
 
     @property
-    def costs(self) -> pd.DataFrame:
+    def costs(self) -> Events:
         """One row per kind and period: period, kind, amount, items."""
-        return self._table("costs")
+        return self._events("costs")
 
     def load_all(self) -> None:
         """Read and check every declared table now."""
@@ -187,7 +191,7 @@ class Study(Parts):
         loaded = self._load(table)
         return self._matched.get(table, loaded.waterfall).table()
 
-    def matched(self, left: str, right: str, *, keep: str = "latest") -> pd.DataFrame:
+    def matched(self, left: str, right: str, *, keep: str = "latest") -> Survey:
         """Return two tables joined on their customer (inner join), and count the rows in the waterfall of `left`.
 
         Parameters
@@ -205,7 +209,8 @@ class Study(Parts):
                 )
         outcomes = [key for role in ("nps", "csat", "ces", "outcome") for key in self._items(role, left)]
         order = next(iter(self._items("asked_at", left)), "wave")
-        waves = [wave for wave in self._files[left] if wave is not None] or None
+        survey = self._survey(left, self._table(left))
+        waves = survey.wave_order if keep == "latest" and order == "wave" and survey.wave else None
         joined, why = match(
             self._table(left),
             self._table(right),
@@ -216,14 +221,41 @@ class Study(Parts):
             names=(left, right),
         )
         self._matched[left] = self._load(left).waterfall.matched(len(joined), why)
-        return joined
+        known = dict(self._table(right).attrs["scales"])
+        one_each = {"respondent": "customer"} if keep == "latest" else {}
+        return survey.with_table(joined, scales=known | dict(survey.scales), population=self.population, **one_each)
 
-    def described(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return `table` with what the customers table says of each customer beside it, where the study has one."""
+    def described(self, survey: Survey) -> Survey:
+        """Return a survey with what the customers table says of each customer beside it, where the study has one."""
         if "customers" not in self._declared:
-            return table
-        told = self.customers[["customer", *self.customers.columns.difference(table.columns, sort=False)]]
-        return table.merge(told, on="customer", how="left", validate="many_to_one")
+            return survey
+        table, customers = survey.table, self._table("customers")
+        told = customers[["customer", *customers.columns.difference(table.columns, sort=False)]]
+        joined = table.merge(told, on="customer", how="left", validate="many_to_one")
+        joined.attrs = table.attrs
+        return survey.with_table(joined, labels={**self.labels, **survey.labels})
+
+    def _survey(self, name: str, table: pd.DataFrame) -> Survey:
+        """Return a table of the study as a survey: what the study file says of its design, items, waves and floor."""
+        found = {key: column if column in table.columns else None for key, column in DESIGN.items()}
+        asked = next(iter(self._items("asked_at", name)), None)
+        person = next((c for c in (*self._items("respondent", name), "respondent", "customer") if c in table), None)
+        items = self._declared[name].items.items()
+        held = {plain_text(label) for label in pd.unique(table["wave"].dropna())} if found["wave"] else set()
+        waves = tuple(label for label in self._waves if plain_text(label) in held)
+        survey = Survey(
+            table, **found, asked_at=asked, respondent=person, labels=self.labels,
+            scales=table.attrs.get("scales", {}), roles={key: tuple(item.role) for key, item in items if item.role},
+            multiple={key: tuple(key + suffix for suffix in item.companions) for key, item in items if item.multiple},
+            currency=self.currency, min_base=self._minimum_base,
+            population=self.population if name == "customers" else None,
+            sources=tuple(wave for wave in self._files.get(name, {}) if wave is not None),
+        )  # fmt: skip
+        return replace(survey, waves=waves) if waves and found["wave"] else survey
+
+    def _events(self, name: str) -> Events:
+        table = self._table(name)
+        return Events(table, "customer" if "customer" in table else None, self.labels, self._minimum_base)
 
     def _table(self, name: str) -> pd.DataFrame:
         loaded = self._load(name).table
@@ -353,12 +385,9 @@ class Study(Parts):
         return start or str((self._load("transactions").table["time"].max() + pd.Timedelta(days=1)).date())
 
     @property
-    def survey_design(self) -> dict[str, object]:
-        """The design of the responses as keyword arguments of every analysis: columns or None, labels, minimum base."""
-        responses = self._declared.get("responses")
-        named = set(declared_columns(responses)) if responses else set()
-        design: dict[str, object] = {key: column if column in named else None for key, column in DESIGN.items()}
-        return design | {"labels": self.labels, "min_base": self._minimum_base}
+    def min_base(self) -> int:
+        """The disclosure floor, in distinct persons."""
+        return self._minimum_base
 
     @property
     def codebook(self) -> pd.DataFrame:

@@ -148,7 +148,11 @@ class Part:
     def _count_codes(self, stored: pd.Series, item: Item, key: str) -> None:
         counts = self.coded.setdefault(key, Counter())
         for code in (*item.missing, *item.not_applicable):
-            found = holds(stored, item.multiple, code) if item.multiple else coded(stored, [code], decimal=self.table.decimal)
+            found = (
+                holds(stored, item.multiple, code)
+                if item.multiple
+                else coded(stored, [code], decimal=self.table.decimal)
+            )
             counts[code] += int(found.sum())
 
     def _id(self, stored: pd.Series, key: str) -> pd.Series:

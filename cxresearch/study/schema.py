@@ -295,8 +295,14 @@ class Report(Part):
 class StudyFile(Part):
     """What the data of a study are."""
 
+    version: Literal["1", "2"] = "1"
+    """Of this format: 2. A file without it is read as version 1, and told what it lacks."""
     title: str
     currency: str | None = None
+    waves: Annotated[Words, BeforeValidator(listed)] = ()
+    """Labels of the waves in the order of time, where neither dates nor the labels say it."""
+    population: float | None = Field(None, gt=0)
+    """How many customers there are in all; without it, no total speaks of more than those who answered."""
     privacy: Privacy = Privacy()
     tables: Tables
     reports: dict[str, Report] = Field(default_factory=dict)

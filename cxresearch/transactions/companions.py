@@ -3,6 +3,7 @@
 import pandas as pd
 
 from cxresearch.errors import DataProblem
+from cxresearch.survey import as_survey, as_table
 
 OPTIONAL = ("basket", "category", "channel", "discount")
 BASIS = ("recency_days", "frequency", "basket_mean", "returns_share", "discount_share")
@@ -40,6 +41,7 @@ def behaviour_labels(behaviour: pd.DataFrame) -> dict[str, str]:
     >>> cx.behaviour_labels(table)["recency_days"]
     'days since the last purchase'
     """
+    behaviour = as_survey(behaviour).table
     channels = {
         c: f"share bought by {c.removeprefix('channel_').removesuffix('_share')}"
         for c in behaviour.columns
@@ -60,6 +62,7 @@ def transaction_columns(transactions: pd.DataFrame) -> dict[str, str]:
     >>> cx.transaction_columns(study.transactions)
     {'category': 'category', 'channel': 'channel', 'discount': 'discount'}
     """
+    transactions = as_table(transactions).table
     return {name: name for name in OPTIONAL if name in transactions.columns}
 
 
@@ -87,6 +90,7 @@ def behaviour_waterfall(behaviour: pd.DataFrame) -> pd.DataFrame:
     4     in window  15875        0
     5          used  15875        0
     """
+    behaviour = as_survey(behaviour).table
     if "waterfall" not in behaviour.attrs:
         raise DataProblem(
             "the table carries no record of its transactions; pass what behaviour() returned, before joining or saving it"
@@ -110,6 +114,7 @@ def behaviour_features(behaviour: pd.DataFrame) -> list[str]:
     >>> cx.behaviour_features(table)[:3]
     ['recency_days', 'frequency', 'basket_mean']
     """
+    behaviour = as_survey(behaviour).table
     channels = [c for c in behaviour.columns if c.startswith("channel_")]
     widest = [max(channels, key=lambda c: behaviour[c].std())] if channels else []
     candidates = [c for c in (*BASIS, *widest) if c in behaviour.columns]

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
+from cxresearch.survey import as_survey, as_table
 from cxresearch.transactions.queries import moment
 from cxresearch.transactions.source import opened, quoted, require_fields, require_one_id_type, time_sql
 from cxresearch.transactions.windows import Window, as_window
@@ -58,6 +59,7 @@ def add_contacts(
     >>> sorted(set(asked) - set(table))
     ['contact_share', 'contacts', 'digital_share']
     """
+    behaviour, interactions = as_survey(behaviour).table, as_table(interactions).data
     require_columns(behaviour, customer, "frequency", where="the table of behaviour")
     if behaviour[customer].duplicated().any():
         raise DataProblem(f"{customer} repeats in the table of behaviour; pass one row per customer")

@@ -8,6 +8,7 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem, require_choice
 from cxresearch.privacy import unsorted
+from cxresearch.survey import as_table
 from cxresearch.transactions.cluster import everyone_on_cluster
 from cxresearch.transactions.shares import Asked, Everyone, everyone_here
 from cxresearch.transactions.windows import as_window
@@ -120,6 +121,7 @@ def behaviour(
         require_choice(name, value, choices)
     for part in parts:
         require_choice("parts", part, PARTS)
+    transactions = as_table(transactions).data
     period = as_window(until, window)
     asked = Asked(
         customer,

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
+from cxresearch.survey import as_table
 from cxresearch.transactions.windows import as_window
 
 
@@ -31,6 +32,7 @@ def window_halves(transactions: pd.DataFrame, *, until, window, time: str = "tim
     >>> earlier["until"] == later["until"]
     False
     """
+    transactions = as_table(transactions).data
     require_columns(transactions, time)
     whole = as_window(until, window)
     start = pd.Timestamp(transactions[time].min()).normalize() if whole.start is None else whole.start

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
+from cxresearch.survey import as_survey, as_table
 from cxresearch.transactions.source import amount_sql, opened, quoted, require_fields, require_one_id_type, time_sql
 from cxresearch.transactions.windows import as_length
 
@@ -95,6 +96,7 @@ def link_revenue(
     >>> linked.waterfall["rows"].tolist()
     [2213, 2213, 2204, 2204]
     """
+    responses, transactions = as_survey(responses).table, as_table(transactions).data
     require_columns(responses, customer, asked, where="responses")
     taken = [c for c in ADDED if c in responses.columns]
     if taken:

@@ -85,11 +85,12 @@ def _nothing(why: str, linked: Linked | None = None) -> Linked:
 
 
 def _with_customers(study) -> pd.DataFrame:
-    answers = study.responses
-    if "customers" not in study.table_names or "customer" not in study.customers.columns:
+    answers = study.responses.table
+    if "customers" not in study.table_names:
         return answers
-    further = [c for c in study.customers.columns if c not in answers.columns]
-    return answers.merge(study.customers[["customer", *further]], on="customer", how="left", validate="many_to_one")
+    customers = study.customers.table
+    further = [c for c in customers.columns if c not in answers.columns]
+    return answers.merge(customers[["customer", *further]], on="customer", how="left", validate="many_to_one")
 
 
 def _with_period(answers: pd.DataFrame, asked: str) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def notebook(texts: list[str]):
 
 def _outputs(text: str) -> list:
     scores = pd.DataFrame({"recommend": [10] * 12 + [3] * 12, text: [text] * 12 + ["others"] * 12})
-    finding = cx.nps(scores, score="recommend", by=text, labels={"recommend": text, text: text, "others": text})
+    finding = cx.nps(cx.as_survey(scores, labels={"recommend": text, text: text, "others": text}), "recommend", by=text)
     verbatims = pd.DataFrame({text: [text], "words": [text]}, index=pd.Index([text], name=text))
     error = DataProblem(f"column {text!r} holds {text}")
     shown = [finding, cx.readable(finding.tidy()), cx.readable(verbatims), verbatims]

@@ -66,7 +66,7 @@ def test_a_sentence_in_markdown_reads_as_it_was_written(text):
 def test_no_cell_of_a_written_table_is_a_formula(tmp_path, monkeypatch):
     monkeypatch.setenv("CXRESEARCH_RUN", str(tmp_path))
     scores = pd.DataFrame({"recommend": np.tile([10, 3, 8], 80), "=1+1": np.repeat(FORMULAS, 30)})
-    cx.save(cx.nps(scores, score="recommend", by="=1+1"), name="score")
+    cx.save(cx.nps(scores, "recommend", by="=1+1"), name="score")
     for file in json.loads((tmp_path / "score.json").read_text())["tables"].values():
         with open(tmp_path / file, newline="", encoding="utf-8") as opened:
             cells = [cell for row in csv.reader(opened) for cell in row]

@@ -1,0 +1,464 @@
+"""The survey: a table with what is known of it. After R's `survey` and Stata's `svyset`: said once, then carried."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cxresearch.errors import DataProblem, TooFewRespondents, plain_text, require_columns
+from cxresearch.findings import Check, number
+from cxresearch.inference import sampling_units
+from cxresearch.privacy import require_base
+from cxresearch.survey.raked import raked_on
+from cxresearch.survey.sample import UNSTATED, Sample, cells_of, groups_of, waves_of
+from cxresearch.survey.waves import wave_order
+from cxresearch.survey.where import rows_where
+
+DESIGN = ("weight", "strata", "cluster", "fpc", "wave", "asked_at", "respondent")  # columns a survey may name
+
+
+def as_survey(
+    table,
+    *,
+    weight: str | None = None,
+    strata: str | None = None,
+    cluster: str | Sequence[str] | None = None,
+    fpc: str | None = None,
+    population: float | None = None,
+    wave: str | None = None,
+    waves: Sequence | None = None,
+    asked_at: str | None = None,
+    respondent: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    scales: Mapping[str, tuple[float, float]] | None = None,
+    roles: Mapping[str, Sequence[str]] | None = None,
+    multiple: Mapping[str, Sequence[str]] | None = None,
+    currency: str | None = None,
+    min_base: int = 1,
+) -> "Survey":
+    """Return a table together with what is known of it: how it was drawn, what its columns are, what may be shown.
+
+    Parameters
+    ----------
+    table : DataFrame, (N, .), or Survey
+        One row per answer or per customer. A survey comes back with what is given here changed.
+    weight : column, optional
+        Zero or more in every row that is used; rows of weight zero never count.
+    strata, cluster : columns, optional
+        Clusters are nested in strata. Two clusters (a pair of columns) are allowed where regressions are fitted.
+    fpc : column, optional
+        Sampling fraction of the row's stratum, 0-1; a stratum wholly sampled has no sampling error.
+    population : float, optional
+        How many customers the weighted rows stand for. Only where it is given are totals extrapolated.
+    wave : column, optional
+        Round of the survey.
+    waves : sequence, optional
+        Its labels in the order of time, where neither dates nor the labels themselves say it.
+    asked_at : column, optional
+        When each row was answered.
+    respondent : column, optional
+        Who answered, the same in every wave; a missing one is a person of its own.
+    labels : dict, optional
+        Item -> words.
+    scales : dict, optional
+        Item -> lowest and highest answer that its question allowed.
+    roles : dict, optional
+        Item -> what it is: nps, csat, driver, demographic, ...
+    multiple : dict, optional
+        Multiple-choice item -> its columns of yes and no.
+    currency : str, optional
+    min_base : int
+        Disclosure floor in distinct persons: smaller groups are pooled, smaller cells hidden.
+
+    Returns
+    -------
+    Survey
+
+    Raises
+    ------
+    DataProblem
+        A column that the table lacks, a floor below 1, `waves` that leave a wave out or name one that is not there.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import cxresearch as cx
+    >>> answers = pd.DataFrame({"recommend": [10, 9, 6, 8], "w": [1.0, 2.0, 1.0, 0.0]})
+    >>> cx.as_survey(answers, weight="w")
+    survey: 4 rows, weighted by w, floor 1
+    """
+    given = dict(
+        weight=weight, strata=strata, cluster=cluster, fpc=fpc, population=population, wave=wave, waves=waves,
+        asked_at=asked_at, respondent=respondent, labels=labels, scales=scales, roles=roles, multiple=multiple,
+        currency=currency,
+    )  # fmt: skip
+    given = {name: value for name, value in given.items() if value is not None} | (
+        {"min_base": min_base} if min_base != 1 or not isinstance(table, Survey) else {}
+    )
+    if isinstance(table, Survey):
+        return replace(table, **given) if given else table
+    if isinstance(table, Table):
+        raise DataProblem("this is a table of events, one row each; a survey has one row per answer or per customer")
+    if not hasattr(table, "columns"):
+        raise DataProblem(f"a survey must be a table with named columns; found {type(table).__name__}")
+    return Survey(_named_plainly(table), **({"scales": table.attrs.get("scales", {})} | given))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Survey:
+    """One row per answer or per customer, with the design, labels, scales, order of waves and floor; see `as_survey`.
+
+    ``table`` is the DataFrame of the rows in view; ``where`` takes a domain, which keeps its design.
+    """
+
+    rows: pd.DataFrame = field()  # every row, of the domain or not
+    weight: str | None = None
+    strata: str | None = None
+    cluster: str | tuple[str, ...] | None = None
+    fpc: str | None = None
+    population: float | None = None
+    wave: str | None = None
+    waves: tuple | None = None
+    asked_at: str | None = None
+    respondent: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    roles: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    multiple: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    currency: str | None = None
+    min_base: int = 1
+    sources: tuple = ()  # waves in the order in which a study names its files: used where nothing else tells time
+    condition: str = ""
+    domain: np.ndarray | None = None  # (N,) bool; None where all rows are in view
+
+    def __post_init__(self):
+        clusters = (self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster or ())
+        object.__setattr__(self, "cluster", clusters[0] if len(clusters) == 1 else clusters or None)
+        named = (self.weight, self.strata, *clusters, self.fpc, self.wave, self.asked_at, self.respondent)
+        if len(self.rows) or any(column not in self.rows for column in filter(None, named)):
+            require_columns(self.rows, *named, where="the survey")
+        if not (isinstance(self.min_base, (int, np.integer)) and self.min_base >= 1):
+            raise DataProblem(f"min_base={self.min_base!r} must be a whole number of at least 1")
+        if self.population is not None and not self.population > 0:
+            raise DataProblem(f"population={self.population!r} must be the number of customers, above 0")
+        if self.waves is not None:
+            object.__setattr__(self, "waves", tuple(self.waves))
+            if self.wave is None:
+                raise DataProblem("waves are given, but not which column holds them; name it with wave=")
+            _ = self.wave_order
+
+    def __len__(self) -> int:
+        return len(self.rows) if self.domain is None else int(self.domain.sum())
+
+    def __repr__(self) -> str:
+        drawn = [f"{name} {getattr(self, name)}" for name in ("strata", "cluster", "fpc") if getattr(self, name)]
+        parts = [
+            f"survey: {number(len(self), 0)} rows" + (f" where {self.condition}" if self.condition else ""),
+            f"weighted by {self.weight}" if self.weight else "unweighted",
+            *drawn,
+            f"floor {self.min_base}",
+        ]
+        return ", ".join(parts)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows in view, as a DataFrame of its own; ``attrs["scales"]`` holds the declared scales."""
+        inside = self.rows.copy(deep=False) if self.domain is None else self.rows[self.domain].reset_index(drop=True)
+        inside.attrs = dict(self.rows.attrs) | {"scales": dict(self.scales)}
+        return inside
+
+    @property
+    def design(self) -> tuple:
+        """The columns of weight, strata, cluster and fpc."""
+        return self.weight, self.strata, self.cluster, self.fpc
+
+    def wave_column(self) -> str:
+        """Return the column of waves; refused where the survey has none."""
+        if self.wave is None:
+            raise DataProblem("the survey has no waves; name their column with as_survey(table, wave=...)")
+        return self.wave
+
+    def table_in_time(self, wave: str | None) -> pd.DataFrame:
+        """Return the rows in view with waves as a categorical in the order of time, where `wave` is asked for."""
+        table = self.table
+        return table if wave is None else table.assign(**{wave: waves_of(table[wave], self.wave_order).to_numpy()})
+
+    def label(self, key) -> str:
+        """Return the words for an item, or its key."""
+        return str(self.labels.get(key, key))
+
+    def with_table(self, table: pd.DataFrame, **changes) -> "Survey":
+        """Return a survey of another table with the labels, scales, currency and floor, and the design it still has."""
+        lost = {name: None for name in ("weight", "strata", "fpc", "wave", "asked_at", "respondent")
+                if getattr(self, name) not in table.columns}  # fmt: skip
+        clusters = (self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster or ())
+        lost |= {} if all(c in table.columns for c in clusters) else {"cluster": None}
+        lost |= {"waves": self._still_there(table)} if self.waves and "wave" not in lost else {"waves": None}
+        return replace(self, rows=_named_plainly(table), domain=None, **(lost | changes))
+
+    def _still_there(self, table) -> tuple:
+        found = {plain_text(label) for label in pd.unique(table[self.wave].dropna())}
+        return tuple(label for label in self.waves if plain_text(label) in found) or None
+
+    def where(self, condition: str) -> "Survey":
+        """Return the domain in which `condition` holds; errors stay those of a domain of the same survey.
+
+        Parameters
+        ----------
+        condition : str
+            Column names, constants, comparisons, ``and``, ``or``, ``not``, ``in``. A comparison with a missing value
+            is not met, nor is its opposite.
+
+        Raises
+        ------
+        DataProblem
+            A condition of another kind, or a value that its column never holds.
+        TooFewRespondents
+            Nobody meets it, or so few do, or do not, that the floor forbids to show them or the rest.
+        """
+        met = rows_where(self.rows, condition, shown=self._values_shown)
+        inside = met if self.domain is None else met & self.domain
+        if not inside.any():
+            raise TooFewRespondents(f"no row meets {condition!r}; nothing can be shown of it")
+        whole = np.ones(len(met), dtype=bool) if self.domain is None else self.domain
+        for rows, what in ((inside, f"what meets {condition!r}"), (whole & ~inside, f"what {condition!r} leaves out")):
+            if 0 < self._persons_in(rows) < self.min_base:
+                raise TooFewRespondents(
+                    f"{what} is fewer than the {self.min_base} persons that the floor asks for; "
+                    "with the whole beside it they could be read off"
+                )
+        said = condition if not self.condition else f"({self.condition}) and ({condition})"
+        return replace(self, domain=inside, condition=said)
+
+    def _values_shown(self, column: str) -> list:
+        counts = self.rows[column].value_counts()
+        return [value for value, n in counts.items() if n >= self.min_base]
+
+    def _persons_in(self, rows: np.ndarray) -> int:
+        codes = self._person_of_row
+        return int(rows.sum()) if codes is None else len(pd.unique(codes[rows]))
+
+    @cached_property
+    def _person_of_row(self) -> np.ndarray | None:
+        return None if self.respondent is None else person_codes(self.rows[self.respondent])
+
+    @cached_property
+    def wave_order(self) -> tuple:
+        """The waves in the order of time; refused where nothing tells it (see `wave_order`)."""
+        column = self.wave_column()
+        dates = None if self.asked_at is None else self.rows[self.asked_at]
+        return wave_order(self.rows[column], declared=self.waves, dates=dates, sources=self.sources)
+
+    def sample(self, answered=None, *, by=None, wave: bool = False, what: str = "the finding") -> Sample:
+        """Return the rows that answered, with their weights, cells and sampling units.
+
+        Parameters
+        ----------
+        answered : (n,) bool array, optional
+            Of the rows in view; by default all.
+        by : column or list of columns, optional
+            Groups under the floor are pooled on the whole table, before rows without an answer leave.
+        wave : bool
+            Whether cells are waves, in the order of time.
+        what : str
+            For messages.
+
+        Raises
+        ------
+        DataProblem
+            A weight that is missing or negative, a design that is not known for every row.
+        TooFewRespondents
+            No row answered, or fewer persons than the floor.
+        """
+        table = self.table
+        answered = np.ones(len(table), dtype=bool) if answered is None else np.asarray(answered, dtype=bool)
+        require_columns(table, *([by] if isinstance(by, str) else by or ()), where="responses")
+        order = self.wave_order if wave else None
+        inside = answered & table[self.wave].notna().to_numpy() if wave else answered
+        weights, zero = self._weights(table, inside)
+        inside = inside & ~zero
+        rows = np.flatnonzero(inside)
+        if not rows.size:
+            raise TooFewRespondents(
+                f"responses: none of {len(table)} rows holds an answer" + (f" and a {self.wave}" if wave else "")
+                + (" and a weight" if zero.any() else "")
+            )  # fmt: skip
+        person = self._person_of_row
+        in_view = person if person is None or self.domain is None else person[self.domain]
+        persons = None if in_view is None else pd.factorize(in_view[rows])[0]
+        require_base(len(rows) if persons is None else int(persons.max()) + 1, min_base=self.min_base, what=what)
+        groups = None if not by else groups_of(table, by, min_base=self.min_base, persons=in_view)
+        keys, cell = cells_of(groups, None if order is None else waves_of(table[self.wave], order), rows)
+        kept = weights[rows]
+        constant = bool(np.all(kept == kept[0]))
+        design = self._design(rows, constant)
+        return Sample(
+            rows, np.ones(len(rows)) if constant else kept, cell, keys,
+            persons=persons, min_base=self.min_base, clustered=self.cluster is not None,
+            plain=constant and not (self.strata or self.cluster or self.fpc) and not design["margins"]
+            and self.domain is None,
+            checks=tuple(_row_checks(answered, inside, zero, self.weight, groups, wave)), **design,
+        )  # fmt: skip
+
+    def _weights(self, table, inside) -> tuple[np.ndarray, np.ndarray]:
+        """Return weights of the rows in view, and which rows that are asked for have none."""
+        if self.weight is None:
+            return np.ones(len(table)), np.zeros(len(table), dtype=bool)
+        values = pd.to_numeric(table[self.weight], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        bad = np.flatnonzero((~np.isfinite(values) | (values < 0)) & inside)
+        if bad.size:
+            raise DataProblem(
+                f"{self.weight} is missing, negative or not a number in {bad.size} of {inside.sum()} answered rows "
+                f"(first: row {bad[0]}); give every row a weight of zero or more, or drop the row"
+            )
+        return values, inside & (values == 0)
+
+    def _design(self, rows: np.ndarray, constant: bool) -> dict:
+        """Return units, places and raked margins: of the rows alone, or, in a domain, of every row with weight."""
+        if isinstance(self.cluster, tuple):
+            raise DataProblem(
+                f"cluster names {' and '.join(self.cluster)}; clusters in two ways are for regressions, name one here"
+            )
+        place = None
+        whole, at = (self.table, rows) if self.domain is None else (self.rows, None)
+        if at is None:
+            weights = np.ones(len(whole)) if self.weight is None else pd.to_numeric(whole[self.weight]).to_numpy(float)
+            at = np.flatnonzero((weights > 0) | self.domain)
+            place = np.searchsorted(at, np.flatnonzero(self.domain)[rows])
+        taken = {
+            name: None if (column := getattr(self, name)) is None else _complete(whole, column, at)
+            for name in ("strata", "cluster", "fpc")
+        }
+        margins = tuple(pd.factorize(whole[c].to_numpy()[at])[0] for c in raked_on(whole.iloc[at], self.weight))
+        margin_weights = whole[self.weight].to_numpy(float)[at] if margins else None
+        if margins and constant and place is None:
+            margin_weights = np.ones(len(at))
+        return dict(units=sampling_units(len(at), **taken), place=place, margins=margins, margin_weights=margin_weights)
+
+    def arrays(self, rows) -> dict[str, np.ndarray | None]:
+        """Return weight, strata, cluster and fpc of rows in view, each an array or None."""
+        table = self.table
+        take = lambda c: None if c is None else _complete(table, c, np.asarray(rows))  # noqa: E731
+        return {name: take(getattr(self, name)) for name in ("weight", "strata", "cluster", "fpc")}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Table:
+    """One row per event or unit: payments, contacts, units, costs.
+
+    Attributes
+    ----------
+    data
+        A DataFrame, a path (or pattern) of files, or a DuckDB relation.
+    person
+        The column that names the person, where there is one: the floor counts persons.
+    labels, min_base
+        As in a survey.
+    """
+
+    data: object
+    person: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    min_base: int = 1
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows as a DataFrame; a path or relation is read whole."""
+        if isinstance(self.data, pd.DataFrame):
+            return self.data.copy(deep=False)
+        if hasattr(self.data, "df"):
+            return self.data.df()
+        raise DataProblem(f"{self.data} is a path of files, which are too large to be a table; pass it on as it is")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        frame = isinstance(self.data, pd.DataFrame)
+        what = f"{number(len(self.data), 0)} rows" if frame else Path(str(self.data)).name
+        return f"table: {what}, one person: {self.person or 'not named'}, floor {self.min_base}"
+
+
+def as_table(data, *, person: str | None = None, labels: Mapping[str, str] | None = None, min_base: int = 1) -> Table:
+    """Return a table of events or units with the column that names the person, labels, and the floor.
+
+    Parameters
+    ----------
+    data : DataFrame, path or DuckDB relation, or Table
+    person : column, optional
+    labels : dict, optional
+        Column -> words.
+    min_base : int
+        Disclosure floor in distinct persons.
+
+    Raises
+    ------
+    DataProblem
+        A column that the DataFrame lacks, or a floor below 1.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import cxresearch as cx
+    >>> cx.as_table(pd.DataFrame({"customer": ["a", "b"], "amount": [3.5, 20.0]}), person="customer")
+    table: 2 rows, one person: customer, floor 1
+    """
+    if isinstance(data, Table):
+        changed = {"person": person, "labels": labels} | ({"min_base": min_base} if min_base != 1 else {})
+        return replace(data, **{name: value for name, value in changed.items() if value is not None})
+    if isinstance(data, Survey):
+        data, labels, min_base = data.table, labels or data.labels, max(min_base, data.min_base)
+    if isinstance(data, pd.DataFrame):
+        data = _named_plainly(data)
+        require_columns(data, person, where="the table")
+    if not (isinstance(min_base, (int, np.integer)) and min_base >= 1):
+        raise DataProblem(f"min_base={min_base!r} must be a whole number of at least 1")
+    return Table(data, person, dict(labels or {}), int(min_base))
+
+
+def person_codes(column: pd.Series) -> np.ndarray:
+    """Return one code per person, (N,); a row without an id is a person of its own."""
+    codes, found = pd.factorize(column)
+    unknown = codes < 0
+    codes[unknown] = len(found) + np.arange(int(unknown.sum()))
+    return codes
+
+
+def _named_plainly(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose column names are normalised text; refuse two that become one."""
+    names = [plain_text(c) if isinstance(c, str) else c for c in table.columns]
+    if names == list(table.columns):
+        return table.copy(deep=False)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None and list(table.columns).count(twice) < 2:
+        raise DataProblem(f"two columns are called {twice!r} but for accents or invisible signs; rename one")
+    return table.set_axis(names, axis=1)
+
+
+def _complete(table, column, rows) -> np.ndarray:
+    values = table[column].to_numpy()[rows]
+    lost = int(pd.isna(values).sum())
+    if lost:
+        raise DataProblem(
+            f"{column} is missing in {lost} of {len(rows)} answered rows; the design must be known for every row"
+        )
+    return values
+
+
+def _row_checks(answered, inside, zero, weight, groups, wave):
+    share = float(np.mean(answered))
+    yield Check("rows with an answer, share", round(share, 4), "at least 0.5", bool(share >= 0.5))
+    if zero.any():
+        yield Check(f"rows left out, {weight} being 0", int(zero.sum()), "information", True)
+    if wave:
+        lost = int((answered & ~inside & ~zero).sum())
+        yield Check("answers without a wave", lost, "0", lost == 0)
+    if groups is not None:
+        unstated = int((groups == UNSTATED).to_numpy()[inside].sum())
+        yield Check("answers without a group", unstated, "0", unstated == 0)
+
+
+SURVEY_FIELDS = tuple(f.name for f in fields(Survey))
