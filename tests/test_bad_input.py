@@ -63,8 +63,8 @@ def test_unknown_table(tmp_path):
 def test_unknown_role_and_every_problem_at_once(tmp_path):
     text = RESPONSES.replace("role: nps", "role: npss, mising: x") + "privacy: {minimum_base: ten}\n"
     assert message(tmp_path, text) == (
-        "study.yml, line 8: tables.responses.table.items.recommend.role cannot be npss; did you mean 'nps'?\n"
-        "study.yml, line 8: unknown key 'mising' in tables.responses.table.items.recommend; did you mean 'missing'?\n"
+        "study.yml, line 8: tables.responses.items.recommend.role cannot be npss; did you mean 'nps'?\n"
+        "study.yml, line 8: unknown key 'mising' in tables.responses.items.recommend; did you mean 'missing'?\n"
         "study.yml, line 9: privacy.minimum_base: input should be a valid integer, unable to parse string as an "
         "integer; found 'ten'"
     )
@@ -112,7 +112,7 @@ def test_aliases_that_never_end(tmp_path):
 
 def test_role_nps_on_another_scale(tmp_path):
     assert message(tmp_path, RESPONSES.replace("[0, 10]", "[1, 10]")) == (
-        "study.yml, line 8: tables.responses.table.items.recommend: role nps needs scale: [0, 10], found 1 to 10; "
+        "study.yml, line 8: tables.responses.items.recommend: role nps needs scale: [0, 10], found 1 to 10; "
         "on another scale a net promoter score is not defined: give the item role csat or outcome"
     )
 
@@ -136,7 +136,7 @@ def test_wave_that_sources_do_not_have(tmp_path):
 
 def test_unknown_encoding(tmp_path):
     assert message(tmp_path, RESPONSES.replace("    id:", "    encoding: latn-1\n    id:")) == (
-        "study.yml, line 5: tables.responses.table.encoding: unknown encoding 'latn-1'; did you mean 'latin-1'?"
+        "study.yml, line 5: tables.responses.encoding: unknown encoding 'latn-1'; did you mean 'latin-1'?"
     )
 
 

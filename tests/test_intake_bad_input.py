@@ -130,11 +130,11 @@ def test_unknown_keys_with_the_nearest(tmp_path):
         ("    qury: select\n", "study.yml, line 5: unknown key 'qury' in tables.responses; did you mean 'query'?"),
         (
             "    header: [names]\n",
-            "study.yml, line 5: tables.responses.table.header.0 cannot be names; did you mean 'name'?",
+            "study.yml, line 5: tables.responses.header.0 cannot be names; did you mean 'name'?",
         ),
         (
             "    header: [option]\n",
-            "study.yml, line 5: tables.responses.table.header: a header row of options needs one of questions above it",
+            "study.yml, line 5: tables.responses.header: a header row of options needs one of questions above it",
         ),
     ):
         with pytest.raises(StudyProblem) as caught:

@@ -101,7 +101,7 @@ def test_google_forms_net_promoter_score_is_minus_35_9(shared, tmp_path):
 def test_garden_centre_two_encodings_and_a_scale_from_one(shared, tmp_path):
     text, found = new(tmp_path, (shared / "data" / "garden_centre" / "customers.csv").read_bytes())
     assert "    encoding: [latin-1, cp850]\n" in text and "two systems wrote here" in text
-    assert found["unconfirmed"][0] == "study.yml, line 15: tables.responses.table.encoding (latin-1, cp850)"
+    assert found["unconfirmed"][0] == "study.yml, line 15: tables.responses.encoding (latin-1, cp850)"
     asked = items(tmp_path)
     assert asked["nps"]["scale"] == ["1", "10"] and asked["nps"]["role"] == ["outcome"]
 
@@ -163,7 +163,7 @@ def qualtrics_rows():
 def test_qualtrics_previews_and_unfinished_answers_are_excluded_and_counted(tmp_path):
     text, found = new(tmp_path, qualtrics_rows())
     assert "header: [name, label, ignore]" in text and "exclude: {Status: [1], Finished: [0]}" in text
-    assert "study.yml, line 17: tables.responses.table.exclude (Status: 1, Finished: 0)" in found["waiting"]
+    assert "study.yml, line 17: tables.responses.exclude (Status: 1, Finished: 0)" in found["waiting"]
     assert [s["rows"] for s in found["tables"][0]["waterfall"]] == [13, 11, 11, 11]
     assert items(tmp_path)["q1"]["label"] == "How likely are you to recommend us?"
     assert items(tmp_path)["q1"]["role"] == ["nps"]

@@ -137,7 +137,7 @@ def test_a_database_and_its_query_belong_together(tmp_path):
 def test_a_password_in_the_file_is_refused_without_repeating_it(tmp_path, address):
     said = refused(study(tmp_path, f"'{address}'"))
     assert said == (
-        "study.yml, line 4: tables.responses.table.database: a password does not belong into a file; write ${NAME} in its "
+        "study.yml, line 4: tables.responses.database: a password does not belong into a file; write ${NAME} in its "
         "place and set NAME in the environment"
     )
 

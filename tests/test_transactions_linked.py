@@ -4,7 +4,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-from cxresearch.transactions.table.waves import between, followed
+from cxresearch.transactions.waves import between, followed
 
 from cxresearch.errors import DataProblem
 from cxresearch.study import open_study
