@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.study.codes import COMMA_NUMBER, NUMBER, as_text, distinct
 
 # A number that marks something else than an answer, by the habit of survey platforms.
@@ -95,7 +96,7 @@ class Column(NamedTuple):
 
     def in_ranges(self, value: float) -> bool:
         """Return whether the file itself declares a value as missing."""
-        return any(isinstance(low, (int, float)) and low <= value <= high for low, high in self.ranges)
+        return any(isinstance(low, (int, float)) and not digits.outside(value, low, high) for low, high in self.ranges)
 
 
 def is_word(text: str) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.findings import Check
 from cxresearch.inference import critical_value
@@ -144,7 +145,7 @@ def _quoted(name: str) -> str:
 
 def _refuse(engine, revenue: str, loyalty: str) -> int:
     y, s = _quoted(revenue), _quoted(loyalty)
-    wanted = f"count(*), count(*) FILTER ({y} < 0), count(*) - count({y}), count(*) FILTER ({s} <> round({s})), min({y}), max({y})"
+    wanted = f"count(*), count(*) FILTER ({y} < 0), count(*) - count({y}), count(*) FILTER (abs({s} - round({s})) > {digits.LAST}), min({y}), max({y})"
     try:
         n, negative, missing, fractions, lowest, highest = engine.execute(f"SELECT {wanted} FROM customers").fetchone()
     except duckdb.Error:
@@ -287,7 +288,7 @@ def _headline(cells, side, loyalty, scale: Scale, n: int, confidence: float) -> 
     score, weight = cells[loyalty].to_numpy(dtype=float), cells["n"].to_numpy(dtype=float)
     b, error = side["coef"][1], float(np.sqrt(side["covariance"][1, 1]))
     half = critical_value(confidence, n - len(side["coef"])) * error
-    rising = weight * (score + 1 <= scale.top)
+    rising = weight * (digits.at_most(score + 1, scale.top))
     base = float(rising @ side["mu"] / rising.sum())
     code = scale.group(score)
     means = [float(np.average(score[code == g], weights=weight[code == g])) for g in (code.min(), code.max())]
