@@ -8,6 +8,7 @@ import cxresearch as cx
 from cxresearch import digits
 from cxresearch.errors import DataProblem
 from cxresearch.findings import number
+from cxresearch.loyalty.grouped import read_cells
 from cxresearch.metrics.scores import recommend_answers
 
 UP, DOWN = np.nextafter(10, 11), np.nextafter(10, 9)
@@ -35,6 +36,34 @@ def test_computed_answers_are_counted_as_the_whole_numbers_they_are():
     assert cx.top_box(table, item="q", threshold=10).glance()["estimate"].item() == pytest.approx(0.5)
     with pytest.raises(DataProblem, match="q holds 1 fractional values"):
         recommend_answers(pd.DataFrame({"q": [9.999, 0.0]}), "q")
+
+
+def test_computed_ratings_at_the_ends_pass_everywhere_and_count_as_the_ends():
+    rng = np.random.default_rng(1)
+    exact = pd.DataFrame(rng.integers(1, 11, (400, 3)).astype(float), columns=["y", "a", "b"])
+    computed = exact * np.where(rng.random(exact.shape) < 0.5, 1 + 2**-52, 1 - 2**-53)
+    ask = {"outcome": "y", "drivers": ["a", "b"], "n_boot": 100, "seed": 1}
+    for analysis, options in (
+        (cx.importance_performance, {"scale": (1, 10)}),
+        (cx.penalty_reward, {"low": 3, "high": 8}),
+        (cx.simulate_improvement, {"scale": (1, 10), "outcome_scale": (1, 10), "improve": {"a": 1}}),
+    ):
+        plain, other = (analysis(table, **ask, **options).tidy() for table in (exact, computed))
+        pd.testing.assert_frame_equal(plain, other, rtol=1e-12)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_computed_score_makes_the_cells_of_the_whole_one(whole):
+    rng = np.random.default_rng(2)
+    score = rng.integers(0, 11, 400).astype(float)
+    table = pd.DataFrame({"score": score * (1 + 2**-52), "revenue": rng.gamma(2, 50, 400)})
+    if not whole:
+        table.loc[0, "score"] = 9.5
+        with pytest.raises(DataProblem, match="score holds 1 values that are not whole numbers"):
+            read_cells(table, revenue="revenue", loyalty="score", controls=())
+        return
+    cells, rows = read_cells(table, revenue="revenue", loyalty="score", controls=())
+    assert cells["score"].tolist() == sorted(set(score)) and rows == 400
 
 
 def test_a_tie_is_broken_by_name_and_not_by_the_last_digit():

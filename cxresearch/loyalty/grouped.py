@@ -113,7 +113,8 @@ def read_cells(customers, *, revenue, loyalty, controls, threads=None, memory_li
             where="the table of customers",
         )
         received = _refuse(engine, revenue, loyalty)
-        keys = ", ".join(_quoted(c) for c in (loyalty, *controls))
+        score = _quoted(loyalty)  # whole, but for the last digits of a computed one
+        keys = ", ".join((f"round({score}) AS {score}", *map(_quoted, controls)))
         complete = " AND ".join(f"{_quoted(c)} IS NOT NULL" for c in (loyalty, *controls))
         y = _quoted(revenue)
         sums = (
@@ -121,7 +122,7 @@ def read_cells(customers, *, revenue, loyalty, controls, threads=None, memory_li
         )
         sums += f', coalesce(fsum({y} * ln({y})) FILTER ({y} > 0), 0) AS "logs"'
         cells = engine.execute(
-            f"SELECT {keys}, {sums} FROM customers WHERE {complete} GROUP BY {keys} LIMIT {MOST_CELLS + 1}"
+            f"SELECT {keys}, {sums} FROM customers WHERE {complete} GROUP BY ALL LIMIT {MOST_CELLS + 1}"
         ).df()
     if len(cells) > MOST_CELLS:
         raise DataProblem(
