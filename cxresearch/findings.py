@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem
 
 RUN_FOLDER = "CXRESEARCH_RUN"  # set by a run for each notebook; unset when somebody explores
@@ -173,7 +174,7 @@ def number(value: float, decimals: int = 1) -> str:
     """Return ``1,234.5``, never ``-0.0``; a missing value reads ``not available``."""
     if value is None or not math.isfinite(value):
         return "not available"
-    text = f"{value:,.{decimals}f}"
+    text = f"{digits.significant(value, digits.SETTLED):,.{decimals}f}"
     return text.lstrip("-") if float(text.replace(",", "")) == 0 else text
 
 
@@ -240,7 +241,7 @@ def _cell(name, value) -> str:
         return "–"
     decimals = GLOSSARY[name].decimals if name in GLOSSARY else None
     if decimals is None:
-        decimals = 0 if float(value).is_integer() else 2
+        decimals = 0 if digits.significant(value, digits.SETTLED).is_integer() else 2
     return number(float(value), decimals)
 
 
@@ -265,7 +266,7 @@ def save(finding: Finding, *, name: str) -> Path:
     files = {}
     for table_name, table in finding.tables().items():
         files[table_name] = f"{name}.{table_name}.csv"
-        csv_safe(table).to_csv(folder / files[table_name], index=False, float_format="%.10g", lineterminator="\n")
+        csv_safe(_kept(table)).to_csv(folder / files[table_name], index=False, float_format="%.15g", lineterminator="\n")
     record = {
         "id": finding.id,
         "sentence": finding.sentence(),
@@ -302,14 +303,18 @@ def _defuse(value):
 
 
 def _plain(table: pd.DataFrame) -> list[dict]:
-    # Ten significant digits: beyond them BLAS kernels differ, and a record must be the same everywhere.
     def value(v):
         if v is None or v is pd.NA or (isinstance(v, float) and not math.isfinite(v)):
             return None
         v = v.item() if hasattr(v, "item") else v
-        return float(f"{v:.10g}") if isinstance(v, float) else v if isinstance(v, (bool, int, str)) else str(v)
+        return v if isinstance(v, (bool, int, float, str)) else str(v)
 
-    return [{k: value(v) for k, v in row.items()} for row in table.astype(object).to_dict("records")]
+    return [{k: value(v) for k, v in row.items()} for row in _kept(table).astype(object).to_dict("records")]
+
+
+def _kept(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as files keep it (`digits.kept`)."""
+    return pd.DataFrame({name: digits.kept(name, table[name]) for name in table}, index=table.index)
 
 
 def _interactive_folder() -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent
 from cxresearch.privacy import hide_small_bases, require_base
@@ -53,8 +54,8 @@ class ResponseQuality(Finding):
         shares = self.table[column]
         if not shares.max() > 0:
             return f"no item was {what}"
-        worst = shares.idxmax()
-        return f"most often {what} was {self.label(self.table.at[worst, 'term'])} ({percent(shares[worst])})"
+        worst = digits.largest(self.table, column)
+        return f"most often {what} was {self.label(worst['term'])} ({percent(worst[column])})"
 
     def plot(self, ax=None):
         """Draw answered, skipped and not applicable per item as parts of one bar (percent of responses)."""
@@ -165,7 +166,7 @@ def _straight_lined(ratings: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         return none, none
     rated = (ratings.notna().sum(axis=1) >= 3).to_numpy()
     # Not nunique, which looks at a million rows one by one.
-    return rated, rated & (ratings.min(axis=1) == ratings.max(axis=1)).to_numpy()
+    return rated, rated & digits.at_most(ratings.max(axis=1), ratings.min(axis=1)).to_numpy()
 
 
 def _by_wave(responses: pd.DataFrame, items: Sequence[str], wave: str, min_base: int) -> pd.DataFrame:
@@ -177,11 +178,11 @@ def _by_wave(responses: pd.DataFrame, items: Sequence[str], wave: str, min_base:
 def _checks(table: pd.DataFrame, summary: dict) -> tuple[Check, ...]:
     skipped, straight = float(table["share_skipped"].max()), summary["share_straight"]
     checks = [
-        Check("highest share skipped", round(skipped, 3), f"at most {MOST_SKIPPED}", skipped <= MOST_SKIPPED),
+        Check("highest share skipped", digits.rounded(skipped, 3), f"at most {MOST_SKIPPED}", skipped <= MOST_SKIPPED),
         Check("responses without any answer", summary["n_unanswered"], "0", summary["n_unanswered"] == 0),
     ]
     if summary["n_rated"]:
         checks.append(
-            Check("straight-lined ratings", round(straight, 3), f"at most {MOST_STRAIGHT}", straight <= MOST_STRAIGHT)
+            Check("straight-lined ratings", digits.rounded(straight, 3), f"at most {MOST_STRAIGHT}", straight <= MOST_STRAIGHT)
         )
     return tuple(checks)

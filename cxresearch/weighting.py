@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem, nearest, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, wrap
 from cxresearch.findings import Check, Finding, describe_columns, listing, number
 from cxresearch.inference import kish_effective_n
 
-TOLERANCE = 1e-6  # largest difference, as a share of all, between a margin and its target
+TOLERANCE = 1e-10  # largest difference, as a share of all, between a margin and its target
 MAX_ROUNDS = 1000
 MAX_RATIO, MAX_DEFF = 20.0, 2.0
 
@@ -121,7 +122,7 @@ def rake(responses: pd.DataFrame, *, targets: Mapping, weight: str | None = None
 
     Notes
     -----
-    w <- w T_level / sum of w in the level, margin after margin, until no margin is further than 1e-6 of the total from
+    w <- w T_level / sum of w in the level, margin after margin, until no margin is further than 1e-10 of the total from
     its target (Deming & Stephan 1940). `weightipy` does the same from equal weights but takes no design weights.
 
     Examples
@@ -286,10 +287,10 @@ def _tests(summary):
     )
     yield Check(
         "largest weight / smallest weight",
-        round(summary["weight_ratio"], 2),
+        digits.rounded(summary["weight_ratio"], 2),
         f"at most {MAX_RATIO:g}",
         summary["weight_ratio"] <= MAX_RATIO,
     )
     yield Check(
-        "Kish design effect", round(summary["kish_deff"], 3), f"at most {MAX_DEFF:g}", summary["kish_deff"] <= MAX_DEFF
+        "Kish design effect", digits.rounded(summary["kish_deff"], 3), f"at most {MAX_DEFF:g}", summary["kish_deff"] <= MAX_DEFF
     )

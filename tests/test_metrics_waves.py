@@ -88,7 +88,7 @@ def test_people_who_never_change_their_mind_leave_an_honest_interval():
         .tidy()
         .iloc[0]
     )
-    assert found["estimate"] == 0 and 0 < found["std_error"] < 5 and found["p_value"] > 0.9
+    assert found["estimate"] == pytest.approx(0, abs=1e-12) and 0 < found["std_error"] < 5 and found["p_value"] > 0.9
 
 
 def test_clusters_that_recur_count_as_overlap(panel):

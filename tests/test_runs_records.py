@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from tiny import DEFINE, write_notebook, write_study
 
@@ -14,6 +15,7 @@ from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
 from cxresearch.inference import wilson_interval
 from cxresearch.runs import make_run, plan_run
+from cxresearch.runs.alike import alike
 from cxresearch.runs.compare import Movement, compare_runs, difference_interval, movement_words
 from cxresearch.runs.signoff import changed_since, sign_offs, sign_run
 from cxresearch.runs.verify import verify_run
@@ -71,7 +73,7 @@ def test_two_runs_of_the_same_thing_differ_in_nothing(runs, capsys):
     found = compare_runs(first, again)
     assert found.unchanged == 1 and not any((found.inputs, found.parameters, found.versions, found.findings))
     assert main(["compare", str(first), str(again)]) == 0
-    assert capsys.readouterr().out == "nothing changed: 1 finding the same to the last byte\n"
+    assert capsys.readouterr().out == "nothing changed: 1 finding the same to six digits\n"
 
 
 def test_a_changed_parameter_turns_a_check_and_moves_no_estimate(runs, capsys):
@@ -133,16 +135,61 @@ def test_what_is_not_a_run_is_not_compared(runs, tmp_path, capsys):
 def test_a_run_repeats_to_the_last_byte_and_a_tampered_table_does_not(runs, tmp_path, capsys):
     home, _, _, parameter, _ = runs
     found = verify_run(parameter, notebooks=home / "notebooks")
-    assert found.identical and len(found.same) == 2 and not found.versions
+    assert found.identical and found.repeated and len(found.same) == 2 and not found.versions
     copy = shutil.copytree(parameter, home / "runs" / "tampered")
     table = copy / "findings" / "mean" / "answer.tidy.csv"
     table.write_text(table.read_text().replace("none", "None"), encoding="utf-8")
     assert main(["verify", str(copy), "--notebooks", str(home / "notebooks")]) == 1
     out = capsys.readouterr().out.splitlines()
     assert out == [
-        "differs  mean/answer.tidy.csv: not the same bytes",
-        "1 of 2 files of findings are byte-identical",
+        "differs  mean/answer.tidy.csv: not the same to six digits",
+        "1 of 2 files of findings are byte-identical, 1 different",
     ]
+
+
+@pytest.mark.parametrize("share, status", [(4e-7, 0), (3e-6, 1)])
+def test_a_repetition_that_differs_after_six_digits_succeeds_and_is_no_change(runs, share, status, capsys):
+    """As if another processor had made the run: the mean is moved in its record and in its table."""
+    home, _, _, parameter, _ = runs
+    copy = shutil.copytree(parameter, home / "runs" / f"elsewhere {share}")
+    options = ["--notebooks", str(home / "notebooks")]
+    table = copy / "findings" / "mean" / "answer.tidy.csv"
+    rows = pd.read_csv(table)
+    rows.assign(estimate=rows["estimate"] * (1 + share)).to_csv(table, index=False, lineterminator="\n")
+    assert main(["verify", str(copy), *options]) == status
+    said = capsys.readouterr().out
+    same = "1 of 2 files of findings are byte-identical"
+    if status == 0:
+        assert said == f"close    mean/answer.tidy.csv: the same to six digits\n{same}, 1 the same to six digits\n"
+        assert compare_runs(parameter, copy).findings == () and compare_runs(parameter, copy).unchanged == 1
+    else:
+        assert said == f"differs  mean/answer.tidy.csv: not the same to six digits\n{same}, 1 different\n"
+        assert compare_runs(parameter, copy).findings[0].tables == ("tidy",)
+
+
+@pytest.mark.parametrize(
+    "name, was, now, same",
+    [
+        ("a.csv", "term,x\na,1.234567\n", "term,x\na,1.234568\n", True),
+        ("a.csv", "term,x\na,1.234567\n", "term,x\na,1.23457\n", False),
+        ("a.csv", "x\n1000\n0\n", "x\n1000\n1.01e-9\n", True),
+        ("a.csv", "x\n1000\n0\n", "x\n1000\n1e-8\n", False),
+        ("a.csv", "term,x\na,1\n", "term,x\nb,1\n", False),
+        ("a.csv", "term,x\na,1\n", "term,y\na,1\n", False),
+        ("a.csv", "x\n1\n", "x\n1\n1\n", False),
+        ("a.csv", "x\n1\n\"\"\n", "x\n1\n0\n", False),
+        ("a.json", '{"p": 0.0412345678}', '{"p": 0.0412345679}', True),
+        ("a.json", '{"p": 0.0412}', '{"p": 0.0413}', False),
+        ("a.json", '{"ok": true}', '{"ok": 1}', False),
+        ("a.json", '{"sentence": "12.3 points"}', '{"sentence": "12.4 points"}', False),
+        ("a.json", '{"rows": [1, null]}', '{"rows": [1]}', False),
+        ("a.json", '{"n": 1}', "{", False),
+        ("a.png", "1.0", "1.00", False),
+    ],
+)
+def test_two_states_of_a_file_are_alike_in_text_and_in_six_digits(name, was, now, same):
+    assert alike(name, was.encode(), now.encode()) is same
+    assert alike(name, was.encode(), was.encode())
 
 
 @pytest.mark.parametrize("market", [None, "North"])

@@ -376,7 +376,7 @@ def test_contacts_add_their_share_and_the_digital_share_of_the_same_window():
     paid = behaviour(sales(), **COLUMNS, **UNTIL)
     found = add_contacts(paid, contacts(), **ASKED).set_index("customer")
     assert found.loc[[1, 2, 3], "contacts"].tolist() == [2, 1, 0]
-    assert found.loc[1, "contact_share"] == 2 / (2 + found.loc[1, "frequency"])
+    assert found.loc[1, "contact_share"] == pytest.approx(2 / (2 + found.loc[1, "frequency"]))
     assert found.loc[1, "digital_share"] == 0.5 and found.loc[[2, 3], "digital_share"].isna().all()
     steps = add_contacts(paid, contacts(), **ASKED).attrs["contacts"]
     assert [(s["step"], s["rows"], s["reason"]) for s in steps] == [

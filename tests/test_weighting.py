@@ -75,7 +75,7 @@ def test_the_finding_keeps_the_contract(table):
     columns = {c for t in (*finding.tables().values(), finding.glance()) for c in t}
     assert columns <= set(GLOSSARY)
     assert finding.sentence().startswith(
-        "Raked to row and column in 5 rounds: the largest gap to a target went from 21.9 to 0.0 percentage "
+        "Raked to row and column in 9 rounds: the largest gap to a target went from 21.9 to 0.0 percentage "
         "points (n = 800)."
     )
     assert finding.plot().get_xlabel() == "share of responses, %"

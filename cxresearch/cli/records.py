@@ -21,8 +21,9 @@ def add_verify(commands) -> None:
     verify = commands.add_parser(
         "verify",
         help="execute a run again and hold its tables against it",
-        description="Execute a run again from its record and say whether every table is the same to the last byte. "
-        "Exit status 0 if it is, 1 if not, 2 if the run cannot be repeated.",
+        description="Execute a run again from its record and say which files of findings have the same bytes, which are the "
+        "same to six digits (last digits depend on the processor) and which differ. Exit status 0 if none differs, "
+        "1 if one does, 2 if the run cannot be repeated.",
     )
     verify.add_argument("run", metavar="RUN", help="folder of the run")
     verify.add_argument("--notebooks", metavar="DIR", help="folder of the notebooks; default: notebooks/ here or above")
@@ -60,7 +61,7 @@ def _told(found) -> str:
         "Findings": [line for f in found.findings for line in _finding(f)],
     }
     lines = [line for title, body in parts.items() if body for line in (title, *(f"  {b}" for b in body), "")]
-    same = f"{found.unchanged} finding{'s' * (found.unchanged != 1)} the same to the last byte"
+    same = f"{found.unchanged} finding{'s' * (found.unchanged != 1)} the same to six digits"
     return "\n".join([*lines, same if lines else f"nothing changed: {same}"])
 
 
@@ -86,13 +87,19 @@ def _verify(given) -> int:
     from cxresearch.runs.verify import verify_run
 
     found = verify_run(given.run, notebooks=given.notebooks)
+    for file in found.close:
+        print(f"close    {file}: the same to six digits")
     for file in found.different:
         print(f"differs  {file}")
     for change in found.versions:
         print(f"version  {_line(change)}")
-    total = len(found.same) + len(found.different)
-    print(f"{len(found.same)} of {total} files of findings are byte-identical")
-    return 0 if found.identical else 1
+    same, close, different = map(len, (found.same, found.close, found.different))
+    print(
+        f"{same} of {same + close + different} files of findings are byte-identical"
+        + (f", {close} the same to six digits" if close else "")
+        + (f", {different} different" if different else "")
+    )
+    return 0 if found.repeated else 1
 
 
 def _sign(given) -> int:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cxresearch import digits
 from cxresearch.drivers.certainty import Certainty
 from cxresearch.drivers.linear import LinearFit, dependent_columns
 from cxresearch.drivers.parts import METHODS
@@ -192,7 +193,7 @@ def importance_checks(fit: LinearFit, read: Certainty, table, summary, everyone,
         Check("rows used", len(terms), f"at least {min_rows}; {terms.received} received", len(terms) >= min_rows),
         Check(
             "model beyond chance (p)",
-            round(summary["p_value"], 4),
+            digits.rounded(summary["p_value"], 4),
             f"at most {number(alpha, 2)}",
             summary["p_value"] <= alpha,
         ),
@@ -206,7 +207,7 @@ def importance_checks(fit: LinearFit, read: Certainty, table, summary, everyone,
         checks.append(
             Check(
                 "share of rows that skipped nothing",
-                round(share, 3),
+                digits.rounded(share, 3),
                 "at least 0.5, else compare the table of missing",
                 share >= 0.5,
             )
@@ -216,7 +217,7 @@ def importance_checks(fit: LinearFit, read: Certainty, table, summary, everyone,
         checks += _certainty_checks(fit, read, table, summary, alpha)
     if fit.error.any():
         ratio = float(fit.error.max() / fit.parts.sum())
-        checks.append(Check("largest sampling error of a share", round(ratio, 5), "at most 0.005", ratio <= 0.005))
+        checks.append(Check("largest sampling error of a share", digits.rounded(ratio, 5), "at most 0.005", ratio <= 0.005))
     return (*checks, *fit.checks)
 
 
@@ -232,7 +233,7 @@ def _agreement(fit) -> Check:
         if len(fit.parts) > 2
         else 1.0 - 2.0 * (len({tuple(o) for o in orders}) > 1)
     )
-    return Check("lowest rank correlation of four methods", round(rho, 3), "at least 0.7", bool(rho >= 0.7))
+    return Check("lowest rank correlation of four methods", digits.rounded(rho, 3), "at least 0.7", bool(rho >= 0.7))
 
 
 def _certainty_checks(fit, read, table, summary, alpha) -> list[Check]:
@@ -245,6 +246,6 @@ def _certainty_checks(fit, read, table, summary, alpha) -> list[Check]:
     ]
     if np.isfinite(read.halo):
         checks.append(
-            Check("more than a common halo (p)", round(read.halo, 4), f"at most {number(alpha, 2)}", read.halo <= alpha)
+            Check("more than a common halo (p)", digits.rounded(read.halo, 4), f"at most {number(alpha, 2)}", read.halo <= alpha)
         )
     return checks

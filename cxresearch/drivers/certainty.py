@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.drivers.halo import common_only_test
 from cxresearch.drivers.imputation import ImputedFit
 from cxresearch.drivers.linear import Draws, LinearFit
@@ -121,8 +122,8 @@ def _tied(fit, shares, drawn, pairs, confidence) -> tuple[str, ...]:
     # Where no pair at all is told apart, none is excluded: with equal drivers that happens 95 times in 100.
     apart = np.any((pairs[3] > 0) | (pairs[4] < 0))
     near = could_be_first(shares, drawn, confidence) if apart else np.ones(len(shares), dtype=bool)
-    near[np.argmax(shares)] = False
-    return tuple(fit.terms.names[k] for k in np.argsort(-shares) if near[k])
+    first, *others = digits.descending(shares)
+    return tuple(fit.terms.names[k] for k in others if near[k])
 
 
 def _halo(fit, draws: Draws, df: float) -> float:

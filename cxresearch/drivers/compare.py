@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.drivers.certainty import draw_all
 from cxresearch.drivers.figures import legend_below
 from cxresearch.drivers.likelihood import R2
@@ -55,7 +56,7 @@ class DriverComparison(Finding):
         if apart.empty:
             why = chance or f"no share's difference excludes zero when all {len(d)} are looked at together"
             return f"Not established that the drivers of {self.label(self.outcome)} differ between {bases}: {why}."
-        most = apart.loc[apart["estimate"].abs().idxmax()]
+        most = digits.largest(apart.assign(size=apart["estimate"].abs()), "size")
         verb = "differs" if len(apart) == 1 else "differ"
         return (
             f"Between {bases}, {len(apart)} of {len(d)} shares {verb}. The largest difference is "
@@ -66,7 +67,8 @@ class DriverComparison(Finding):
         )
 
     def plot(self, ax=None):
-        order = self.table.groupby("term")["share"].mean().sort_values(ascending=False).index
+        shares = self.table.groupby("term")["share"].mean()
+        order = shares.index[digits.descending(shares, shares.index)]
         groups = list(self.table["group"].unique())
         if not groups:
             ax = axes_or_new(ax, rows=1)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.drivers.figures import legend_below
 from cxresearch.drivers.halo import common_only_test
 from cxresearch.drivers.missing import em_moments
@@ -232,13 +233,13 @@ def _checks(table, summary) -> tuple[Check, ...]:
     return (
         Check(
             "variance of the first factor",
-            round(summary["first_factor"], 3),
+            digits.rounded(summary["first_factor"], 3),
             f"at most {HALF}",
             summary["first_factor"] <= HALF,
         ),
         Check(
             "more than a common factor (p)",
-            f"not tested: fewer than {LEAST} ratings" if np.isnan(summary["p_value"]) else round(summary["p_value"], 4),
+            f"not tested: fewer than {LEAST} ratings" if np.isnan(summary["p_value"]) else digits.rounded(summary["p_value"], 4),
             f"at most {number(alpha, 2)}",
             bool(summary["p_value"] <= alpha),
         ),

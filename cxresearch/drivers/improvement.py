@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.drivers.performance import check_scale
 from cxresearch.drivers.question import ask, check_chance, check_options, names_of, one_thread, ratings_only
 from cxresearch.drivers.regression import fit_slopes
@@ -164,7 +165,8 @@ def _check_improve(improve, drivers) -> None:
 def _rise(responses, driver, points, highest) -> np.ndarray:
     """Return by how much each row's rating rises: 0 if never met, missing if skipped."""
     x = numeric(responses, driver)
-    return np.where(met(responses, driver), np.minimum(x + points, highest) - x, 0.0)
+    can_rise = met(responses, driver) & ~digits.at_least(x, highest)
+    return np.where(can_rise, np.minimum(x + points, highest) - x, 0.0)
 
 
 def _table(improve, moves, y, w, slopes, drawn, outcome_scale, confidence) -> pd.DataFrame:
@@ -217,9 +219,9 @@ def _checks(table, improve, scale) -> tuple[Check, ...]:
     return (
         Check(
             "largest rise as a share of the scale",
-            round(largest, 3),
+            digits.rounded(largest, 3),
             "at most 0.25: beyond it the model is stretched",
             largest <= 0.25,
         ),
-        Check("smallest share of respondents with room to rise", round(least, 3), "at least 0.1", least >= 0.1),
+        Check("smallest share of respondents with room to rise", digits.rounded(least, 3), "at least 0.1", least >= 0.1),
     )

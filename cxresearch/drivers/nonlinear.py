@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cxresearch import digits
 from cxresearch.drivers.binary import Logit, logistic_relative_weights, tjur_unexplained
 from cxresearch.drivers.likelihood import (
     EXACTLY,
@@ -212,4 +213,4 @@ def _lines(model: CumulativeLogit) -> tuple[Check, ...]:
         return (
             Check("parallel lines (Brant, p)", "not computed: some answer is given by too few", "at least 0.05", False),
         )
-    return (Check("parallel lines (Brant, p)", round(p_value, 4), "at least 0.05", p_value >= 0.05),)
+    return (Check("parallel lines (Brant, p)", digits.rounded(p_value, 4), "at least 0.05", p_value >= 0.05),)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.drivers.figures import legend_below
 from cxresearch.drivers.linear import model_test
 from cxresearch.drivers.performance import found_scale
@@ -39,7 +40,7 @@ class PenaltyReward(Finding):
 
     def sentence(self) -> str:
         s, t = self.summary, self.table
-        widest = t.loc[t["estimate"].idxmax()]
+        widest = digits.largest(t, "estimate")
         sure = {
             k: [self.label(x) for x in t["term"][t["asymmetry_kind"] == k]]
             for k in ("basic", "performance", "excitement")
@@ -64,7 +65,7 @@ class PenaltyReward(Finding):
         )
 
     def plot(self, ax=None):
-        t = self.table.sort_values("estimate", ascending=False)
+        t = self.table.iloc[digits.descending(self.table["estimate"], self.table["term"])]
         ax = axes_or_new(ax, rows=len(t) + 2)
         at = np.arange(len(t))
         for side, colour, row in (("penalty", PALETTE[1], at - 0.16), ("reward", PALETTE[0], at + 0.16)):
@@ -192,8 +193,8 @@ def _dummies(responses, drivers, low, high) -> pd.DataFrame:
     for d in drivers:
         x, never = numeric(responses, d), ~met(responses, d)
         skipped = np.isnan(x) & ~never
-        columns[f"{d} low"] = np.where(skipped, np.nan, (x <= low) & ~never)
-        columns[f"{d} high"] = np.where(skipped, np.nan, (x >= high) & ~never)
+        columns[f"{d} low"] = np.where(skipped, np.nan, digits.at_most(x, low) & ~never)
+        columns[f"{d} high"] = np.where(skipped, np.nan, digits.at_least(x, high) & ~never)
         if never.any():
             columns[f"{d} never"] = never.astype(float)
     return pd.DataFrame(columns, index=responses.index)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.drivers.certainty import read_draws
 from cxresearch.drivers.figures import place_labels
 from cxresearch.drivers.linear import model_test
@@ -33,8 +34,8 @@ class ImportancePerformance(Finding):
 
     def sentence(self) -> str:
         s, t = self.summary, self.table
-        top = t.loc[t["share"].idxmax()]
-        lower, others = int((t["estimate"] < top["estimate"]).sum()), len(t) - 1
+        top = digits.largest(t, "share")
+        lower, others = int((~digits.at_least(t["estimate"], top["estimate"])).sum()), len(t) - 1
         rated = (
             f"{lower} of the other {others} drivers {'is' if lower == 1 else 'are'} rated lower"
             if others > 1
@@ -185,7 +186,7 @@ def check_scale(responses, drivers, scale) -> None:
         raise DataProblem(f"scale=({low:g}, {high:g}) must be (lowest, highest)")
     for d in drivers:
         x = numeric(responses, d)
-        outside = x[(x < low) | (x > high)]
+        outside = x[digits.outside(x, low, high)]
         if outside.size:
             raise DataProblem(
                 f"{d!r} holds {outside.size} ratings outside {low:g}-{high:g} (first: {outside[0]:g}); correct "
@@ -244,7 +245,7 @@ def _checks(table, summary, read) -> tuple[Check, ...]:
     return (
         Check(
             "model beyond chance (p)",
-            round(summary["p_value"], 4),
+            digits.rounded(summary["p_value"], 4),
             f"at most {number(alpha, 2)}",
             summary["p_value"] <= alpha,
         ),
@@ -252,7 +253,7 @@ def _checks(table, summary, read) -> tuple[Check, ...]:
         Check("fewest ratings of a driver", fewest, "at least 100", fewest >= 100),
         Check(
             "widest interval against the spread of performance",
-            round(wide / spread, 3) if spread else "no spread",
+            digits.rounded(wide / spread, 3) if spread else "no spread",
             "at most 0.5",
             bool(spread and wide <= 0.5 * spread),
         ),

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
+from cxresearch import digits
 from cxresearch.drivers.missing import em_moments
 from cxresearch.drivers.moments import scaling
 from cxresearch.drivers.question import check_chance, check_clusters, check_options, one_thread
@@ -138,7 +139,7 @@ def _confirmatory(correlation, sizes) -> tuple[np.ndarray, np.ndarray]:
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
-        options={"maxiter": 2000, "ftol": 1e-14, "gtol": 1e-9},
+        options={"maxiter": 2000, "ftol": 1e-15, "gtol": 1e-10},
     )
     loading, unique, _ = unpack(found.x)
     return loading[np.arange(k), factor], unique
@@ -306,5 +307,5 @@ def _checks(table, further) -> tuple[Check, ...]:
     checks = [Check(f"scales with alpha under {RELIABLE}", listing(weak), "none", not weak)]
     if further:
         largest = float(further["htmt"]["estimate"].max())
-        checks.append(Check("largest HTMT", round(largest, 3), f"under {DISTINCT}", largest < DISTINCT))
+        checks.append(Check("largest HTMT", digits.rounded(largest, 3), f"under {DISTINCT}", largest < DISTINCT))
     return tuple(checks)

@@ -8,6 +8,7 @@ Rao & Wu (1988), JASA 83, 231 (rescaled bootstrap); Efron & Tibshirani (1993), c
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.inference import bca_interval, bootstrap_counts, percentile_interval
 
 CELLS = 1 << 23  # of the weight matrix held at once
@@ -60,7 +61,7 @@ def deleted_weights(weights: np.ndarray, *, strata=None, cluster=None, most: int
 
 def ranks(values: np.ndarray) -> np.ndarray:
     """Return ranks, 1 for the largest, along the last axis; of equal values the earlier one comes first."""
-    order = np.argsort(-values, axis=-1, kind="stable")
+    order = np.argsort(-digits.settled(values), axis=-1, kind="stable")
     out = np.empty(order.shape, dtype=int)
     np.put_along_axis(out, order, np.broadcast_to(np.arange(1, values.shape[-1] + 1), order.shape), axis=-1)
     return out

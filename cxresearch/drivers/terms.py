@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.inference import checked_weights
 from cxresearch.privacy import require_base
@@ -221,7 +222,7 @@ def numeric(table: pd.DataFrame, column: str) -> np.ndarray:
     out = out.to_numpy(dtype=float, na_value=np.nan)
     if np.isinf(out).any():
         raise DataProblem(f"{column!r} holds {int(np.isinf(out).sum())} infinite value(s); make them missing")
-    return out
+    return digits.whole(out)
 
 
 def _not_numbers(values: pd.Series) -> str:

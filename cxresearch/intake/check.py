@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem
 from cxresearch.quality import response_quality
 from cxresearch.study import Study, open_study
@@ -123,7 +124,7 @@ def _quality(study: Study, loaded: dict[str, Loaded]) -> dict:
         ratings = study.ratings
         quality = response_quality(responses, items=items, ratings=ratings)
         table = quality.tidy().sort_values("share_skipped", ascending=False, kind="stable")
-        skipped = {row.term: round(float(row.share_skipped), 4) for row in table.itertuples() if row.share_skipped > 0}
+        skipped = {row.term: digits.rounded(float(row.share_skipped), 4) for row in table.itertuples() if row.share_skipped > 0}
         found |= {
             "ratings": len(ratings),
             "rated": int(quality.summary["n_rated"]),
@@ -135,7 +136,7 @@ def _quality(study: Study, loaded: dict[str, Loaded]) -> dict:
 
 
 def _rounded(share) -> float | None:
-    return None if share is None or np.isnan(share) else round(float(share), 4)
+    return None if share is None or np.isnan(share) else digits.rounded(float(share), 4)
 
 
 def _speeders(responses: pd.DataFrame) -> dict:
@@ -143,7 +144,7 @@ def _speeders(responses: pd.DataFrame) -> dict:
         return {}
     median = float(responses["duration"].median())
     return {
-        "median_seconds": round(median, 1),
+        "median_seconds": digits.rounded(median, 1),
         "speeders": int((responses["duration"] < SPEEDER * median).sum()),
         "timed": int(responses["duration"].notna().sum()),
     }

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.study.codes import COMMA_NUMBER, NUMBER, as_text, distinct
 
 # A number that marks something else than an answer, by the habit of survey platforms.
@@ -95,7 +96,7 @@ class Column(NamedTuple):
 
     def in_ranges(self, value: float) -> bool:
         """Return whether the file itself declares a value as missing."""
-        return any(isinstance(low, (int, float)) and low <= value <= high for low, high in self.ranges)
+        return any(isinstance(low, (int, float)) and not digits.outside(value, low, high) for low, high in self.ranges)
 
 
 def is_word(text: str) -> bool:
@@ -117,13 +118,13 @@ def profile(name: str, stored: pd.Series, *, label: str = "", labels=None, range
         10 * counts[commas].sum() >= counts[plain | commas].sum() > 0
         and not (text[plain].str.contains(".", regex=False)).any()
     )
+    numeric = (plain | commas & comma).to_numpy()
+    found = digits.whole([float(value.replace(",", ".")) for value in text[numeric]]).tolist()
     numbers: dict[float, int] = {}
     texts: dict[str, int] = {}
-    for value, is_number, with_comma, n in zip(text, plain, commas, counts, strict=True):
-        if is_number or (comma and with_comma):
-            number = float(value.replace(",", "."))
-            numbers[number] = numbers.get(number, 0) + int(n)
-        elif value:
-            texts[value] = texts.get(value, 0) + int(n)
+    for into, keys, n in ((numbers, found, counts[numeric]), (texts, text[~numeric], counts[~numeric])):
+        for key, rows in zip(keys, n, strict=True):
+            into[key] = into.get(key, 0) + int(rows)
+    texts.pop("", None)
     padded = bool(text.str.fullmatch(r"0[0-9]+").any())
     return Column(name, label, len(stored), numbers, texts, dict(labels or {}), list(ranges), comma, padded)

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from cxresearch.findings import Check, describe_columns
+from cxresearch.findings import Check, describe_columns, percent
 from cxresearch.loyalty.contrast import Estimates
 from cxresearch.loyalty.covariance import FEW_CLUSTERS
 from cxresearch.loyalty.design import Sample
@@ -58,7 +58,7 @@ def zeros_check(s: Sample, *, depth: int) -> Check:
     share = float(s.weights @ (s.y == 0) / s.weights.sum())
     if share > MOST_ZEROS:
         warnings.warn(
-            f"{100 * share:.0f} % of customers have no {s.revenue}: the window may be shorter than the purchase cycle",
+            f"{percent(share)} of customers have no {s.revenue}: the window may be shorter than the purchase cycle",
             stacklevel=depth,
         )
     limit = f"at most {MOST_ZEROS:g}; beyond it the window may be shorter than the purchase cycle"
@@ -69,7 +69,7 @@ def _timing(late: float | None, timed: bool) -> Check:
     if late is None:
         value = "start of the revenue window not stated" if timed else "not stated"
     else:
-        value = f"{100 * late:.0f} % of scores are later than its start"
+        value = f"{percent(late)} of scores are later than its start"
     return Check("score measured before the revenue window", value, "every score", late == 0)
 
 

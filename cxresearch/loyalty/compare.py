@@ -8,7 +8,7 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem, require_choice, require_share
 from cxresearch.figures import QUIET, axes_or_new, intervals, wrap
-from cxresearch.findings import Check, Finding, interval, listing, number
+from cxresearch.findings import Check, Finding, interval, listing, number, percent
 from cxresearch.loyalty.contrast import estimate, explained, log_trap
 from cxresearch.loyalty.design import Sample, sample
 from cxresearch.loyalty.fit import headline, reasons_against
@@ -201,7 +201,7 @@ def _checks(rows, trap, late, leak) -> tuple[Check, ...]:
         Check("coefficient of log revenue agrees with the means", value, "agrees", value == "agrees"),
         Check(
             "score measured before the revenue window",
-            "not stated" if late is None else f"{100 * late:.0f} % later",
+            "not stated" if late is None else f"{percent(late)} later",
             "every score",
             late == 0,
         ),

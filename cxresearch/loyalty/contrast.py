@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from cxresearch import digits
 from cxresearch.inference import critical_value
 from cxresearch.loyalty.covariance import cr2, influence_covariance, jackknife
 from cxresearch.loyalty.design import Sample
@@ -58,7 +59,7 @@ def scenarios(s: Sample, plan: Plan) -> Scenarios:
     at = lambda score: (s.X(plan.shape, score=score, controls=plan.controls), s.scale.group(score))  # noqa: E731
     code = s.scale.group(s.score)
     level = lambda g: np.full(s.n, np.average(s.score[code == g], weights=s.weights[code == g] + 1e-12))  # noqa: E731
-    can_rise = s.score + 1 <= s.scale.top + 1e-9
+    can_rise = digits.at_most(s.score + 1, s.scale.top)
     can_rise = can_rise if np.any(can_rise & (s.weights > 0)) else np.ones(s.n, dtype=bool)
     return Scenarios(at(s.score), at(s.score + 1), at(level(code.min())), at(level(code.max())), can_rise)
 

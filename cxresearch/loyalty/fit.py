@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_choice, require_share
+from cxresearch.findings import percent
 from cxresearch.inference import critical_value
 from cxresearch.loyalty.checks import all_checks
 from cxresearch.loyalty.contrast import Estimates, estimate, explained, gradient, log_trap, percent_moved
@@ -214,7 +215,7 @@ def reasons_against(head: dict, late: float | None, leak: str | None) -> tuple[s
     """Return why the headline cannot be given; empty when it can."""
     reasons = ["the interval holds zero"] if not head["percent_low"] * head["percent_high"] > 0 else []
     if late:
-        reasons.append(f"the score was measured after the revenue window began for {100 * late:.0f} % of customers")
+        reasons.append(f"the score was measured after the revenue window began for {percent(late)} of customers")
     if leak:
         reasons.append(f"the score gives the revenue away ({leak})")
     return tuple(reasons)

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.findings import Check
 from cxresearch.inference import critical_value
@@ -112,7 +113,8 @@ def read_cells(customers, *, revenue, loyalty, controls, threads=None, memory_li
             where="the table of customers",
         )
         received = _refuse(engine, revenue, loyalty)
-        keys = ", ".join(_quoted(c) for c in (loyalty, *controls))
+        score = _quoted(loyalty)  # whole, but for the last digits of a computed one
+        keys = ", ".join((f"round({score}) AS {score}", *map(_quoted, controls)))
         complete = " AND ".join(f"{_quoted(c)} IS NOT NULL" for c in (loyalty, *controls))
         y = _quoted(revenue)
         sums = (
@@ -120,7 +122,7 @@ def read_cells(customers, *, revenue, loyalty, controls, threads=None, memory_li
         )
         sums += f', coalesce(fsum({y} * ln({y})) FILTER ({y} > 0), 0) AS "logs"'
         cells = engine.execute(
-            f"SELECT {keys}, {sums} FROM customers WHERE {complete} GROUP BY {keys} LIMIT {MOST_CELLS + 1}"
+            f"SELECT {keys}, {sums} FROM customers WHERE {complete} GROUP BY ALL LIMIT {MOST_CELLS + 1}"
         ).df()
     if len(cells) > MOST_CELLS:
         raise DataProblem(
@@ -144,7 +146,7 @@ def _quoted(name: str) -> str:
 
 def _refuse(engine, revenue: str, loyalty: str) -> int:
     y, s = _quoted(revenue), _quoted(loyalty)
-    wanted = f"count(*), count(*) FILTER ({y} < 0), count(*) - count({y}), count(*) FILTER ({s} <> round({s})), min({y}), max({y})"
+    wanted = f"count(*), count(*) FILTER ({y} < 0), count(*) - count({y}), count(*) FILTER (abs({s} - round({s})) > {digits.LAST}), min({y}), max({y})"
     try:
         n, negative, missing, fractions, lowest, highest = engine.execute(f"SELECT {wanted} FROM customers").fetchone()
     except duckdb.Error:
@@ -287,7 +289,7 @@ def _headline(cells, side, loyalty, scale: Scale, n: int, confidence: float) -> 
     score, weight = cells[loyalty].to_numpy(dtype=float), cells["n"].to_numpy(dtype=float)
     b, error = side["coef"][1], float(np.sqrt(side["covariance"][1, 1]))
     half = critical_value(confidence, n - len(side["coef"])) * error
-    rising = weight * (score + 1 <= scale.top)
+    rising = weight * (digits.at_most(score + 1, scale.top))
     base = float(rising @ side["mu"] / rising.sum())
     code = scale.group(score)
     means = [float(np.average(score[code == g], weights=weight[code == g])) for g in (code.min(), code.max())]

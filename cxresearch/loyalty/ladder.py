@@ -186,10 +186,10 @@ def tweedie_power(X, y, weights) -> float:
         inner = lambda log_phi: -weights @ density(y, mu, power, np.exp(log_phi))  # noqa: E731
         guess = np.log(weights @ power_deviance(y, mu, power) / weights.sum())
         return optimize.minimize_scalar(
-            inner, bounds=(guess - 2, guess + 2), method="bounded", options={"xatol": 1e-3}
+            inner, bounds=(guess - 2, guess + 2), method="bounded", options={"xatol": 1e-8}
         ).fun
 
-    return float(optimize.minimize_scalar(loss, bounds=(1.05, 1.95), method="bounded", options={"xatol": 5e-3}).x)
+    return float(optimize.minimize_scalar(loss, bounds=(1.05, 1.95), method="bounded", options={"xatol": 1e-7}).x)
 
 
 def tweedie_log_density(y, mu, power: float, phi: float) -> np.ndarray:

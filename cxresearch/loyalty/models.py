@@ -149,7 +149,7 @@ def weighted_least_squares(X, z, w) -> np.ndarray:
         return np.linalg.lstsq(gram, right, rcond=None)[0] / scale
 
 
-def solve_poisson_cells(X, weights, totals, start, *, tolerance: float = 1e-9, most: int = 30) -> np.ndarray:
+def solve_poisson_cells(X, weights, totals, start, *, tolerance: float = 1e-10, most: int = 30) -> np.ndarray:
     """Return Poisson coefficients (b, p) of many refits at once from sums per cell; missing where not converged.
 
     Parameters
@@ -206,7 +206,7 @@ def demean(values, weights, groups, *, tolerance: float = 1e-10, most: int = 10_
     raise DataProblem("the two columns of effects could not be separated: their groups hang together too loosely")
 
 
-def fit_within(X, y, weights, groups, family: Family, *, start=None, tolerance: float = 1e-9, most: int = 200) -> Fit:
+def fit_within(X, y, weights, groups, family: Family, *, start=None, tolerance: float = 1e-10, most: int = 200) -> Fit:
     """Fit with an intercept for every group of every grouping; `coef` holds the columns of X alone.
 
     The working regression is solved on demeaned columns at each step (Correia, Guimaraes & Zylkin 2020, Stata J.

@@ -109,7 +109,7 @@ def on_rows(p: Problem):
 def _one(p: Problem, times, counts) -> tuple[float, float]:
     w = times * p.weights
     try:
-        coef = solve_glm(p.X, p.y, w, log_link(1.0), start=p.start, tolerance=1e-7)
+        coef = solve_glm(p.X, p.y, w, log_link(1.0), start=p.start, tolerance=1e-10)
     except DataProblem:
         return np.nan, np.nan
     mu, up, share = np.exp(p.X @ coef), np.exp(p.raised @ coef), w / w.sum()
@@ -179,7 +179,7 @@ class Customers:
         return raw * level, means, H - means.transpose(0, 2, 1) @ (spent[:, :, None] * means)
 
 
-def _newton(c: Customers, w, start, *, tolerance: float = 1e-8, most: int = 30) -> np.ndarray:
+def _newton(c: Customers, w, start, *, tolerance: float = 1e-10, most: int = 30) -> np.ndarray:
     coef, width = np.tile(start, (len(w), 1)), np.abs(c.X).max(axis=0)
     for _ in range(most):
         mu, _, H = c.fit(w, coef)

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
+from cxresearch.findings import percent
 
 SOURCES = ("wave", "source", "scale", "survey")  # columns that tell deliveries apart, where a table has them
 LEAK_CORRELATION = 0.5  # rank correlation of score and revenue above which the score is taken to hold the revenue
@@ -53,7 +55,7 @@ def check_score(table: pd.DataFrame, loyalty: str, revenue: str) -> np.ndarray:
     if not pd.api.types.is_numeric_dtype(column):
         shown = ", ".join(repr(v) for v in column.dropna().astype(str).unique()[:3])
         raise DataProblem(f"{loyalty} is not a number ({shown}); give the answers their scale values")
-    score = column.to_numpy(dtype=float, na_value=np.nan)
+    score = digits.whole(column.to_numpy(dtype=float, na_value=np.nan))
     known = score[np.isfinite(score)]
     if not len(known):
         raise DataProblem(f"{loyalty} is missing in all {len(score)} rows")
@@ -77,7 +79,7 @@ def _refuse_two_scales(known, loyalty: str, whole: bool) -> None:
     ones, gap, tens = (float(np.mean((known >= a) & (known <= b))) for a, b in ((1, 9), (11, 19), (20, 100)))
     if whole and known.max() <= 100 and min(ones, tens) > 0.05 and gap < 0.01:
         raise DataProblem(
-            f"{loyalty} mixes two scales: {100 * ones:.0f} % of the values lie in 1-9, {100 * tens:.0f} % in 20-100 and hardly any between; "
+            f"{loyalty} mixes two scales: {percent(ones)} of the values lie in 1-9, {percent(tens)} in 20-100 and hardly any between; "
             "bring them to one scale, or fit them apart"
         )
 

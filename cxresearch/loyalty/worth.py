@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem, require_share
 from cxresearch.figures import QUIET, axes_or_new, intervals, wrap
 from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, percent
@@ -71,7 +72,7 @@ class Worth(Finding):
         left = self.table[self.table["term"].str.startswith("hidden cause as strong as")]
         if not len(left):
             return ""
-        worst = left.loc[left["causal_share"].idxmin()]
+        worst = digits.largest(left.assign(lost=-left["causal_share"]), "lost")
         return f" With a {self._words(worst['term'])}, {percent(worst['causal_share'])} of it is left."
 
     def _words(self, term: str) -> str:
@@ -231,7 +232,7 @@ def _reasons(low, high, p_lead, late, leak, s: Sample) -> tuple[str, ...]:
             p_lead is not None and p_lead < LEAD_LIMIT,
         ),
         (
-            f"the score was measured after the revenue window began for {100 * (late or 0):.0f} % of customers",
+            f"the score was measured after the revenue window began for {percent(late or 0)} of customers",
             bool(late),
         ),
         (f"the score gives the revenue away ({leak})", leak is not None),
@@ -298,7 +299,7 @@ def _checks(s: Sample, low, high, p_lead, late, leak, fitted) -> tuple[Check, ..
         Check("interval excludes zero", f"{low:.2f} to {high:.2f} a customer", "zero outside", bool(low * high > 0)),
         Check(
             "score measured before the revenue window",
-            "not stated" if late is None else f"{100 * late:.0f} % later",
+            "not stated" if late is None else f"{percent(late)} later",
             "every score",
             late == 0,
         ),

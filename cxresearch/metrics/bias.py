@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import PALETTE, axes_or_new, intervals
 from cxresearch.findings import Check, Finding, describe_columns, interval, number, percent
@@ -51,7 +52,7 @@ class ResponseBias(Finding):
         if clear.empty:
             text = f"{head}; no difference in behaviour between them and the others is established."
         else:
-            top = clear.loc[clear["estimate"].abs().idxmax()]
+            top = digits.largest(clear.assign(size=clear["estimate"].abs()), "size")
             text = (
                 f"{head} and differ from the others in {len(clear)} of {len(self.table)} behaviours, most in "
                 f"{self.label(top['term'])} "
@@ -164,13 +165,13 @@ def response_bias(
     tested = (
         Check(
             "largest standardised difference",
-            round(float(table["estimate"].abs().max()), 3),
+            digits.rounded(float(table["estimate"].abs().max()), 3),
             f"at most {LARGE:g}",
             bool(table["estimate"].abs().max() <= LARGE),
         ),
         Check(
             "largest response weight / mean",
-            round(float(weights.max() / weights.mean()), 2),
+            digits.rounded(float(weights.max() / weights.mean()), 2),
             "at most 10",
             bool(weights.max() <= 10 * weights.mean()),
         ),

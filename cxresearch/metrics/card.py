@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, intervals, wrap
 from cxresearch.findings import Check, Finding, describe_columns, interval, number, percent
 from cxresearch.metrics.cells import Sample
@@ -90,7 +91,7 @@ class Scorecard(Finding):
 
     def _base_words(self, row) -> str:
         n = f"n = {number(row['n'], 0)}"
-        return n if round(row["n_effective"]) == row["n"] else f"{n}, effective n = {number(row['n_effective'], 0)}"
+        return n if digits.rounded(row["n_effective"], 0) == row["n"] else f"{n}, effective n = {number(row['n_effective'], 0)}"
 
     def _parts_words(self) -> str:
         keys = [k for k in KEYS if k in self.table]
@@ -111,7 +112,8 @@ class Scorecard(Finding):
         if keys == ["wave"]:
             return f"By wave: first {self._row_words(shown.iloc[0])}, last {self._row_words(shown.iloc[-1])}"
         ranked = shown[shown["base"] != "very small"] if (shown["base"] != "very small").sum() > 1 else shown
-        top, bottom = (ranked.loc[getattr(ranked["estimate"].astype(float), pick)()] for pick in ("idxmax", "idxmin"))
+        order = ranked["estimate"].astype(float)
+        top, bottom = (ranked.iloc[digits.descending(sign * order, ranked[keys[0]])[0]] for sign in (1, -1))
         return f"Highest {self._row_words(top)}, lowest {self._row_words(bottom)}"
 
     def _joint_words(self, what: str) -> str:
@@ -253,7 +255,8 @@ def _shown(card: Scorecard) -> pd.DataFrame:
 
 
 def _draw_groups(card: Scorecard, ax):
-    table = _shown(card).sort_values("estimate", ascending=False, kind="stable")
+    table = _shown(card)
+    table = table.iloc[digits.descending(table["estimate"], table["group"])]
     ax = axes_or_new(ax, rows=max(len(table), 1))
     names = [_based(card.label(g), n, b) for g, n, b in zip(table["group"], table["n"], table["base"])]
     intervals(ax, names, table["estimate"], table["conf_low"], table["conf_high"])

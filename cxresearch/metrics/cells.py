@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_columns, require_share
 from cxresearch.findings import Check
 from cxresearch.inference import SamplingUnits, sampling_units, total_covariance, total_variance
@@ -245,7 +246,7 @@ def _complete(table, column, rows) -> np.ndarray:
 
 def _row_checks(table, answered, inside, wave, groups):
     share = float(np.mean(answered))
-    yield Check("rows with an answer, share", round(share, 4), "at least 0.5", bool(share >= 0.5))
+    yield Check("rows with an answer, share", digits.rounded(share, 4), "at least 0.5", bool(share >= 0.5))
     if wave is not None:
         yield Check("answers without a wave", int((answered & ~inside).sum()), "0", bool((answered == inside).all()))
     if groups is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, wrap
 from cxresearch.findings import Check, Finding, describe_columns, listing, number
@@ -133,7 +134,7 @@ def control_chart(
     summary |= {"n_effective": float(np.nansum(vector.base)), "method": "Shewhart" + ", Laney" * extra_variation}
     calm = bool(spread <= MOST_DISPERSION or extra_variation)
     limit = f"at most {MOST_DISPERSION:g}, or extra_variation=True"
-    tested = (*sample.tested, Check("variation between waves / sampling", round(spread, 2), limit, calm))
+    tested = (*sample.tested, Check("variation between waves / sampling", digits.rounded(spread, 2), limit, calm))
     shown = hide(table, hidden_cells(table, min_base=min_base), min_base)
     return ControlChart("control_chart", score, None, shown, summary, tested, labels or {})
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.errors import require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, wrap
 from cxresearch.findings import Check, Finding, describe_columns, listing, number
@@ -106,7 +107,7 @@ def restated_waves(before, after: pd.DataFrame, item: str) -> Restatement:
     counted = table[["late", "withdrawn", "revised"]].fillna(0).sum().astype(int)
     table["n"] = table["n"].fillna(0).astype(int)
     gap = float((table["restated"] - table["reported"]).abs().max())
-    tested = (Check("largest restatement, points", round(gap, 2), "at most 1", bool(gap <= 1)),)
+    tested = (Check("largest restatement, points", digits.rounded(gap, 2), "at most 1", bool(gap <= 1)),)
     summary = {
         **counted.to_dict(),
         "largest_change": gap,

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, intervals, wrap
 from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, percent
@@ -64,9 +65,8 @@ class LeagueTable(Finding):
 
     def plot(self, ax=None):
         """Draw shrunken scores with intervals, plain scores as rings, in points; coloured where marked."""
-        table = self.table[self.table["shrunken"].notna() & (self.table["base"] != "suppressed")].sort_values(
-            "shrunken", ascending=False
-        )
+        table = self.table[self.table["shrunken"].notna() & (self.table["base"] != "suppressed")]
+        table = table.iloc[digits.descending(table["shrunken"], table["group"])]
         ax = axes_or_new(ax, rows=max(len(table), 1))
         names = [f"{self.label(g)} ({number(n, 0)})" for g, n in zip(table["group"], table["n"])]
         intervals(ax, names, table["shrunken"], table["shrunken_low"], table["shrunken_high"], colour=QUIET)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cxresearch import digits
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, intervals, wrap
 from cxresearch.findings import Finding, describe_columns, interval, listing, number, percent
 from cxresearch.metrics.card import p_words
@@ -82,7 +83,7 @@ class WaveComparison(Finding):
         moved = self.table[self.table["verdict"].isin([UP, DOWN])]
         if moved.empty:
             return "no change is established in any group."
-        rows = moved.loc[moved["p_adjusted"].astype(float).sort_values().index[:3]]
+        rows = moved.iloc[digits.descending(-moved["p_adjusted"].astype(float), moved["group"])[:3]]
         words = [
             f"{self.label(r['group'])} {r['verdict']} {number(abs(r['estimate']))} points from "
             f"{self.label(r['wave_before'])} to {self.label(r['wave'])} "

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.findings import Check, number
 from cxresearch.inference import SamplingUnits, sampling_units
 from cxresearch.metrics.cells import Sample
@@ -83,7 +84,7 @@ def _declared(sample: Sample, codes, people) -> tuple[str, tuple[Check, ...]]:
     return note, (
         Check(
             f"correlation of the {n} answers matched to an earlier wave",
-            round(r, 3),
+            digits.rounded(r, 3),
             "above zero, or the ids are serial numbers",
             not unrelated,
         ),

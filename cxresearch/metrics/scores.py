@@ -8,6 +8,7 @@ Reichheld (2003), Harvard Business Review 81(12): promoters 9-10, passives 7-8, 
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem
 
 ONES_WITHOUT_ZERO = (
@@ -20,7 +21,7 @@ def numeric_answers(table: pd.DataFrame, item: str) -> np.ndarray:
     answers = table[item]
     if pd.api.types.is_bool_dtype(answers):
         raise DataProblem(f"{item} holds yes/no values; an answer on a rating scale is needed")
-    values = pd.to_numeric(answers, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    values = digits.whole(pd.to_numeric(answers, errors="coerce").to_numpy(dtype=float, na_value=np.nan))
     lost = np.isnan(values) & answers.notna().to_numpy()
     if lost.any():
         raise DataProblem(
@@ -40,7 +41,7 @@ def require_whole(values: np.ndarray, item: str, *, why: str) -> None:
 
 def require_within(values: np.ndarray, item: str, low: int, high: int) -> None:
     """Refuse answers outside `low` to `high`."""
-    bad = values[(values < low) | (values > high)]
+    bad = values[digits.outside(values, low, high)]
     if bad.size:
         raise DataProblem(
             f"{item} holds {bad.size} values outside {low}-{high} ({_tally(bad)}); "

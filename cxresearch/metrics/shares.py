@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem
 from cxresearch.findings import Check
 from cxresearch.inference import wilson_interval
@@ -81,14 +82,15 @@ def top_box(
         )
     sample = draw_sample(responses, ~np.isnan(scores), by=by, wave=wave, min_base=min_base, **design)
     answers = scores[sample.rows]
+    hit = digits.at_least(answers, threshold)
     words = f"share answering {threshold:g} or above on {low:g}–{high:g}"
     steps = np.unique(answers) if declared_scale(responses, item) is None else np.arange(low, high + 1)
-    classes = {float(v): f"{threshold:g} or above" if v >= threshold else f"below {threshold:g}" for v in steps}
+    classes = {float(v): f"{threshold:g} or above" if digits.at_least(v, threshold) else f"below {threshold:g}" for v in steps}
     measure = Measure(words, "share", f"{words}, %", classes, method_words("Wilson", sample))
     return measured(
         sample,
-        lambda s: share_columns(s, answers >= threshold, confidence),
-        two_sided(answers >= threshold),
+        lambda s: share_columns(s, hit, confidence),
+        two_sided(hit),
         function="top_box",
         item=f"{item} >= {threshold:g}",
         by=by,

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.ticker import FuncFormatter
 from scipy import stats
 
+from cxresearch import digits
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, intervals, wrap
 from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, percent
 from cxresearch.inference import adjusted_p_values
@@ -57,12 +58,8 @@ class AnswerSpikes(Finding):
 
     def plot(self, ax=None):
         """Draw the ratios with intervals on a log axis; grey where not established."""
-        t = (
-            self.table[self.table["estimate"].notna()]
-            .astype({"estimate": float})
-            .sort_values("estimate", ascending=False)
-            .head(20)
-        )
+        t = self.table[self.table["estimate"].notna()].astype({"estimate": float})
+        t = t.iloc[digits.descending(t["estimate"], t["group"])[:20]]
         ax = axes_or_new(ax, rows=max(len(t), 1))
         intervals(
             ax,
@@ -132,7 +129,9 @@ def answer_spikes(responses, item: str, *, by: str, confidence: float = 0.95) ->
     table["verdict"] = np.where(
         table["p_adjusted"] < 1 - confidence, "spike", np.where(eligible, "not established", "base too small")
     ).astype(object)
-    table = table.sort_values(["p_adjusted", "p_value"], kind="stable").reset_index(drop=True)
+    for p in ("p_value", "p_adjusted"):
+        table = table.iloc[digits.descending(-table[p])]
+    table = table.reset_index(drop=True)
     summary = {
         "n": int(sample.n.sum()),
         "family": int(eligible.sum()),

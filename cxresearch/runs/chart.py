@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.findings import IDENTIFIERS, title_of_column
 
 ROWS = range(2, 31)  # one bar says no more than the sentence; more than thirty cannot be read
@@ -75,7 +76,7 @@ def _chart(table: pd.DataFrame, key: str, columns, title: str, labels: dict) -> 
     if len(shown) not in ROWS:
         return None
     if low and not pd.api.types.is_numeric_dtype(shown[key]) and not _ordered(key):
-        shown = shown.sort_values(value, ascending=False, kind="stable")
+        shown = shown.iloc[digits.descending(shown[value].astype(float))]
     keys = [re.sub(r"^'(?=[=+@\t\r-])", "", str(k)) for k in shown[key]]  # as it was before it was kept from acting
     words = [labels.get(k, k) for k in keys]
     ends = [shown[e].astype(float).fillna(shown[value]).tolist() if e else None for e in (low, high)]

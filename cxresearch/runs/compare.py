@@ -15,6 +15,7 @@ import pandas as pd
 
 from cxresearch.errors import StudyProblem
 from cxresearch.findings import number
+from cxresearch.runs.alike import alike, same_values
 from cxresearch.runs.folder import FORMAT, RECORD
 from cxresearch.runs.record import everything_read
 
@@ -67,7 +68,7 @@ class FindingChange:
     checks
         The checks that turned: what they said before and say now.
     tables
-        Names of the tables that differ in any byte.
+        Names of the tables that differ within six digits.
     """
 
     notebook: str
@@ -84,7 +85,7 @@ class FindingChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that differs between two runs; `unchanged` counts the findings that are the same to the last byte."""
+    """All that differs between two runs; `unchanged` counts the findings that are the same to six digits."""
 
     inputs: tuple[Change, ...]
     parameters: tuple[Change, ...]
@@ -227,12 +228,16 @@ def _finding(key, was: _Saved | None, now: _Saved | None, same_data: bool) -> Fi
         kind = NEW if was is None else GONE if now is None else CHANGED
         return FindingChange(*where, kind, one.headline, *(s and s.record["sentence"] for s in (was, now)))
     names = [*now.record["tables"], *(n for n in was.record["tables"] if n not in now.record["tables"])]
-    tables = tuple(n for n in names if was.text(n) != now.text(n))
-    if was.record == now.record and not tables:
+    tables = tuple(n for n in names if not _same_table(was.text(n), now.text(n)))
+    if same_values(was.record, now.record) and not tables:
         return None
     movements = _movements(was, now, same_data) if "tidy" in tables else ()
     sentences = (was.record["sentence"], now.record["sentence"])
     return FindingChange(*where, CHANGED, one.headline, *sentences, movements, _turned(was, now), tables)
+
+
+def _same_table(was: bytes | None, now: bytes | None) -> bool:
+    return was is not None and now is not None and alike("table.csv", was, now)
 
 
 def _turned(was: _Saved, now: _Saved) -> tuple[Change, ...]:
@@ -252,7 +257,7 @@ def _movements(was: _Saved, now: _Saved, same_data: bool) -> tuple[Movement, ...
     before, after = _estimates(was), _estimates(now)
     with_interval = not same_data and was.confidence == now.confidence
     rows = [(row, before[row], after[row]) for row in after if row in before]
-    return tuple(_movement(row, b, a, with_interval) for row, b, a in rows if a[0] != b[0] and _given(a[0], b[0]))
+    return tuple(_movement(row, b, a, with_interval) for row, b, a in rows if _given(a[0], b[0]) and not same_values(b[0], a[0]))
 
 
 def _movement(row: str, before, after, with_interval: bool) -> Movement:

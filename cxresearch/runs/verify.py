@@ -1,11 +1,15 @@
-"""Execute a run again from its record, and hold every table against the one it left, byte for byte."""
+"""Execute a run again from its record, and hold every file of findings against the one it left.
+
+On one processor the bytes are the same; on another, which computes last digits differently, numbers to six digits.
+"""
 
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxresearch.errors import StudyProblem
-from cxresearch.runs.compare import Change, changes, read_run
+from cxresearch.runs.alike import alike
+from cxresearch.runs.compare import CHANGED, Change, changes, read_run
 from cxresearch.runs.make import make_run
 from cxresearch.runs.parameters import STUDY
 from cxresearch.runs.plan import Plan, plan_run
@@ -20,18 +24,27 @@ class Verified:
     ----------
     same
         Files of findings that are byte-identical.
+    close
+        Files whose text is the same and whose numbers are to six digits: another processor, the same findings.
     different
-        Files that differ, or that only one of the two has, each with what is the matter.
+        Files that say something else, or that only one of the two has, each with what is the matter.
     versions
         Versions that are not those of the run: where tables differ, the first place to look.
     """
 
     same: tuple[str, ...]
+    close: tuple[str, ...]
     different: tuple[str, ...]
     versions: tuple[Change, ...]
 
     @property
     def identical(self) -> bool:
+        """Whether every byte is the same."""
+        return not self.close and not self.different
+
+    @property
+    def repeated(self) -> bool:
+        """Whether nothing differs within six digits."""
         return not self.different
 
 
@@ -57,10 +70,11 @@ def verify_run(folder, *, notebooks=None, timeout=600.0, jobs=None, tell=None) -
     with tempfile.TemporaryDirectory(prefix="cxr-verify-") as beside:
         again = make_run(plan, Path(beside, "run"), timeout=timeout, jobs=jobs, tell=tell)
         was, now = _findings(place), _findings(again.folder)
-    changed = tuple(f"{c.what}: {_word(c)}" for c in changes(was, now))
-    return Verified(
-        tuple(sorted(f for f in was if was[f] == now.get(f))), changed, changes(record["versions"], versions())
-    )
+    found = changes(was, now)
+    close = tuple(c.what for c in found if c.kind == CHANGED and alike(c.what, c.before, c.after))
+    different = tuple(f"{c.what}: {_word(c)}" for c in found if c.what not in close)
+    same = tuple(sorted(f for f in was if was[f] == now.get(f)))
+    return Verified(same, close, different, changes(record["versions"], versions()))
 
 
 def _plan_again(place: Path, record: dict, notebooks) -> Plan:
@@ -91,6 +105,6 @@ def _findings(folder: Path) -> dict[str, bytes]:
 
 
 def _word(change: Change) -> str:
-    return {"new": "only in the repetition", "gone": "not in the repetition", "changed": "not the same bytes"}[
+    return {"new": "only in the repetition", "gone": "not in the repetition", "changed": "not the same to six digits"}[
         change.kind
     ]

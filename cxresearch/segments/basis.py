@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_columns
 from cxresearch.segments.latent import indicators
 from cxresearch.segments.methods import KMeans, LatentClassModel, Method, Mixtures
@@ -148,7 +149,7 @@ def largest_supported(basis: Basis, fit, structure: Structure, *, n_starts: int,
     """
     if basis.categorical:
         scores = [basis.method.fit(basis.x, k, n_starts=n_starts, seed=seed).bic for k in range(1, fit.k)]
-        return int(np.argmax([*scores, fit.bic])) + 1
+        return int(digits.descending([*scores, fit.bic])[0]) + 1
     if structure.p_value <= ALPHA:
         return fit.k
     for k in range(fit.k - 1, 1, -1):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem
 from cxresearch.figures import PALETTE, QUIET, axes_or_new
 from cxresearch.findings import Check, Finding, describe_columns, listing, number
@@ -227,7 +228,7 @@ def _information(basis: Basis, fit: Fit, k: int, n_starts: int, seed: int) -> di
 
 def _supported(table: pd.DataFrame, categorical: bool) -> pd.Series:
     if categorical:
-        return table["bic"] == table["bic"].max()
+        return digits.at_least(table["bic"], table["bic"].max())
     return (table["n_segments"] == 1) | ((table["p_value"] <= ALPHA) & (table["min_jaccard"] >= STABLE))
 
 
@@ -235,7 +236,7 @@ def _votes(table: pd.DataFrame, wanted: list[int]) -> dict[str, int]:
     """Return what each criterion would choose on its own."""
 
     def best(column: str) -> int:
-        return int(table.loc[table[column].idxmax(), "n_segments"])
+        return int(digits.largest(table, column)["n_segments"])
 
     votes = {"silhouette": best("silhouette"), "BIC": best("bic"), "ICL": best("icl")}
     votes["prediction strength"] = int(table.loc[table["prediction_strength"] >= 0.8, "n_segments"].max())

@@ -46,7 +46,10 @@ def one_fit(
         warnings.simplefilter(
             "ignore", ConvergenceWarning
         )  # fewer distinct rows than k: seen as an empty segment later
-        centres, labels, within = k_means(x, k, sample_weight=weights, init=init, n_init=n_init, random_state=seed)
+        # To the end: what stops short of it depends on the last digits of the centres.
+        centres, labels, within = k_means(
+            x, k, sample_weight=weights, init=init, n_init=n_init, random_state=seed, tol=0, max_iter=1000
+        )
     return centres, labels, float(within)
 
 

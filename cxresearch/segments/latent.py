@@ -12,6 +12,7 @@ import numpy as np
 
 MOST_STEPS = 5000
 TOLERANCE = 1e-9  # gain in log-likelihood below which EM has converged
+CLOSE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,11 @@ def indicators(codes: np.ndarray, levels: tuple[int, ...]) -> np.ndarray:
 
 
 def fit_latent(
-    codes: np.ndarray, k: int, *, levels, rng, weights=None, start: LatentClasses | None = None
+    codes: np.ndarray, k: int, *, levels, rng, weights=None, start: LatentClasses | None = None, closely=False
 ) -> tuple[LatentClasses, float]:
     """Return classes and log-likelihood from one start: random class memberships, or `start`.
+
+    `closely` goes on until no membership moves by more than 1e-10.
 
     Rows that answer alike are taken together, so that cost grows with the number of distinct patterns.
     """
@@ -66,9 +69,10 @@ def fit_latent(
     before = -np.inf
     for _ in range(MOST_STEPS):
         classes = _maximised(ones, counts, member, levels)
-        member, log_density = _normalised(ones @ _finite_log(classes.probabilities).T + _finite_log(classes.shares))
+        old, (member, log_density) = member, _normalised(ones @ _finite_log(classes.probabilities).T + _finite_log(classes.shares))
         now = float(counts @ log_density)
-        if now - before < TOLERANCE * max(1.0, abs(now)) ** 0.5:
+        gained = now - before >= TOLERANCE * max(1.0, abs(now)) ** 0.5
+        if not gained and not (closely and np.abs(member - old).max() > CLOSE):
             break
         before = now
     return classes, now

@@ -5,10 +5,13 @@ from typing import Protocol
 
 import numpy as np
 
+from cxresearch import digits
 from cxresearch.segments.kmeans import one_fit, rule_of
 from cxresearch.segments.latent import LatentClasses, fit_latent
 from cxresearch.segments.mixture import FAMILIES, bic, fit_mixture, icl, n_parameters
 from cxresearch.segments.stability import in_threads, same_partition
+
+CLOSELY = 1e-12  # gain in mean log-likelihood at which the best of several starts stops
 
 
 class Rule(Protocol):
@@ -58,7 +61,7 @@ class KMeans:
 
     def fit(self, x, k, *, n_starts, seed) -> Fit:
         fits = in_threads(lambda s: one_fit(x, k, seed=int(s)), list(_seeds(seed, n_starts)))
-        centres, labels, within = min(fits, key=lambda f: f[2])
+        centres, labels, within = fits[digits.descending([-f[2] for f in fits])[0]]
         order = _largest_first(labels, k)
         reached = sum(same_partition(labels, other, k) for _, other, _ in fits)
         labels = np.argsort(order)[labels]
@@ -90,7 +93,9 @@ class Mixtures:
         jobs = [(family, int(s)) for family in FAMILIES for s in _seeds(seed, each)]
         fits = in_threads(lambda job: fit_mixture(x, k, family=job[0], seed=job[1]), jobs)
         scores = [bic(m.log_likelihood(x), n_parameters(k, x.shape[1], m.family), len(x)) for m in fits]
-        best = fits[int(np.argmax(scores))]
+        at = digits.descending(scores)[0]
+        best = fits[at] = fit_mixture(x, k, family=fits[at].family, seed=seed, near=fits[at], tolerance=CLOSELY)
+        scores[at] = bic(best.log_likelihood(x), n_parameters(k, x.shape[1], best.family), len(x))
         families = _by_family(x, fits, scores)
         labels = best.assign(x)
         reached = sum(same_partition(labels, m.assign(x), k) for m in fits if m.family == best.family)
@@ -102,7 +107,7 @@ class Mixtures:
             reached,
             form,
             log_likelihood=best.log_likelihood(x),
-            bic=max(scores),
+            bic=scores[at],
             families=families,
         )
 
@@ -129,8 +134,10 @@ class LatentClassModel:
         fits = in_threads(
             lambda s: fit_latent(x, k, levels=self.levels, rng=np.random.default_rng(s)), list(_seeds(seed, n_starts))
         )
-        best, log_likelihood = max(fits, key=lambda f: f[1])
+        best, log_likelihood = fits[digits.descending([f[1] for f in fits])[0]]
         reached = sum(abs(other - log_likelihood) < 1e-3 for _, other in fits)
+        rng = np.random.default_rng(seed)
+        best, log_likelihood = fit_latent(x, k, levels=self.levels, rng=rng, start=best, closely=True)
         labels = best.assign(x)
         order = _largest_first(labels, k)
         criterion = bic(log_likelihood, best.n_parameters, len(x))

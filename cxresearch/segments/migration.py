@@ -193,7 +193,7 @@ def corrected_moves(counts: np.ndarray, before: np.ndarray, after: np.ndarray) -
     for _ in range(MOST_STEPS):
         found = before.T @ moves @ after
         step = moves * (before @ (counts / np.maximum(found, 1e-300)) @ after.T) / counts.sum()
-        if np.abs(step - moves).max() < 1e-9:
+        if np.abs(step - moves).max() < 1e-12:
             break
         moves = step
     return step

@@ -69,10 +69,11 @@ def fit_mixture(
     n_starts: int = 1,
     near: Mixture | None = None,
     floor: float = 1e-3,
+    tolerance: float = 1e-6,
 ) -> Mixture:
     """Return the best of `n_starts` EM fits (from k-means), or the one that starts at `near`; `floor` is added to variances.
 
-    On the common scale the floor is a spread of 0.03: without it a component collapses onto customers who are all alike in
+    EM stops where the mean log-likelihood gains less than `tolerance`. On the common scale the floor is a spread of 0.03: without it a component collapses onto customers who are all alike in
     a feature, such as those without returns, and BIC grows without bound.
     """
     given = (
@@ -81,7 +82,7 @@ def fit_mixture(
         else {"weights_init": near.shares, "means_init": near.centres, "precisions_init": _precisions(near)}
     )
     model = GaussianMixture(
-        k, covariance_type=family, n_init=n_starts, random_state=seed, reg_covar=floor, tol=1e-6, max_iter=500, **given
+        k, covariance_type=family, n_init=n_starts, random_state=seed, reg_covar=floor, tol=tolerance, max_iter=2000, **given
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

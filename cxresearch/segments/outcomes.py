@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_columns, require_share
 from cxresearch.figures import QUIET, axes_or_new, intervals
 from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, percent
@@ -154,7 +155,7 @@ def compare_segments(
             "all",
             len(y) == len(customers),
         ),
-        Check("smallest share classified right", round(least, 3), "at least 0.8", least >= 0.8),
+        Check("smallest share classified right", digits.rounded(least, 3), "at least 0.8", least >= 0.8),
         Check("segments established", "yes" if real else "no", "yes", real),
     )
     return SegmentOutcomes(
@@ -189,7 +190,7 @@ def _complete(customers, segmentation: Segmentation, outcome: str, measure: str,
         raise DataProblem(f"{outcome} is not numeric; give numbers")
     rows = customers[customers[outcome].notna()]
     posterior, complete = segmentation.posterior(rows)
-    y = rows.loc[complete, outcome].to_numpy(dtype=float)
+    y = digits.whole(rows.loc[complete, outcome])
     if len(y) < min_rows:
         raise TooFewRespondents(f"compare_segments needs at least {min_rows} complete rows; found {len(y)}")
     if measure == "nps":

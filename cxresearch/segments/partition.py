@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.findings import Check, listing
 from cxresearch.segments.basis import Basis, largest_supported, prepared
@@ -228,7 +229,7 @@ def _checks(
     alike, lowest, n = basis.alike(), float(table["jaccard"].min()), len(basis.x)
     apart = Check(
         "segments separated from one cloud (p)",
-        round(structure.p_value, 4),
+        digits.rounded(structure.p_value, 4),
         f"at most {ALPHA}",
         structure.p_value <= ALPHA,
     )
@@ -244,10 +245,10 @@ def _checks(
             fit.starts_at_best >= 2,
         ),
         apart,
-        Check("lowest Jaccard similarity", round(lowest, 3), f"at least {STABLE}", lowest >= STABLE),
+        Check("lowest Jaccard similarity", digits.rounded(lowest, 3), f"at least {STABLE}", lowest >= STABLE),
         Check(
             "prediction strength",
-            round(structure.prediction_strength, 3),
+            digits.rounded(structure.prediction_strength, 3),
             "at least 0.8",
             structure.prediction_strength >= 0.8,
         ),
@@ -255,7 +256,7 @@ def _checks(
         Check("features that repeat another", listing(alike), "none", not alike),
         Check(
             "smallest segment (share)",
-            round(float(table["share"].min()), 3),
+            digits.rounded(float(table["share"].min()), 3),
             "at least 0.05",
             bool(table["share"].min() >= 0.05),
         ),

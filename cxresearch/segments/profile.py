@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, intervals
 from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number
@@ -35,7 +36,8 @@ class SegmentProfile(Finding):
     confidence: float
 
     def sentence(self) -> str:
-        rows = self.table[self.table["role"] == PROFILE].sort_values("estimate", ascending=False)
+        rows = self.table[self.table["role"] == PROFILE]
+        rows = rows.iloc[digits.descending(rows["estimate"], rows["feature"])]
         goes = rows[rows["p_adjusted"] <= 1 - self.confidence]
         base = f"{number(self.summary['n'], 0)} customers"
         aside = "The features that segments were made from are no evidence."
@@ -59,7 +61,8 @@ class SegmentProfile(Finding):
     def plot(self, ax=None):
         """Draw the size of each association with its interval; basis features in grey, without one."""
         ax = axes_or_new(ax, rows=len(self.table) + 2)
-        shown = self.table.sort_values(["role", "estimate"], ascending=[False, False], kind="stable")
+        shown = self.table.iloc[digits.descending(self.table["estimate"], self.table["feature"])]
+        shown = shown.sort_values("role", ascending=False, kind="stable")
         signs = shown["association"].map({"eta squared": "η²", "Cramér's V": "V"})
         names = [f"{self.label(f)} ({sign})" for f, sign in zip(shown["feature"], signs)]
         basis = (shown["role"] == BASIS).to_numpy()

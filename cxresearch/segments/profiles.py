@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
+
 NOTABLE = 0.3  # standard deviations from the mean of all customers before a feature may enter a name
 
 
@@ -33,7 +35,7 @@ def suggested_names(profile: pd.DataFrame, *, categorical: bool = False, label=s
     names = {}
     for segment, part in profile.groupby("segment", sort=False):
         ranked = part if not categorical else part[part["std_difference"] > 0]
-        ranked = ranked.reindex(ranked["std_difference"].abs().sort_values(ascending=False, kind="stable").index)
+        ranked = ranked.iloc[digits.descending(ranked["std_difference"].abs(), ranked["feature"])]
         ranked = ranked[ranked["std_difference"].abs() >= NOTABLE]
         top = (ranked if not categorical else ranked[~ranked["feature"].str.split(": ").str[0].duplicated()]).head(2)
         words = [_words(f, d, categorical, label) for f, d in zip(top["feature"], top["std_difference"])]

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem, nearest, require_choice
 
 SKEWED = 1.0  # third standardised moment above which an amount that cannot be negative is taken in logs
@@ -87,9 +88,10 @@ def _declared(transform: Mapping, features, values: np.ndarray) -> list[str]:
             raise DataProblem(f"transform names {feature!r}, which is not one of features{nearest(feature, features)}")
         require_choice(f"transform[{feature!r}]", curve, tuple(CURVES))
         column = values[:, list(features).index(feature)]
-        if curve == "log" and column.min() < 0:
-            raise DataProblem(f"{feature} holds {(column < 0).sum()} values below 0, which have no log; declare 'none'")
-        outside = int(((column < 0) | (column > 1)).sum())
+        below = int((~digits.at_least(column, 0)).sum())
+        if curve == "log" and below:
+            raise DataProblem(f"{feature} holds {below} values below 0, which have no log; declare 'none'")
+        outside = int(digits.outside(column, 0, 1).sum())
         if curve == "share" and outside:
             raise DataProblem(
                 f"{feature} holds {outside} values outside 0-1, so it is not a share; declare 'none' or 'log'"

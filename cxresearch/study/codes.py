@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.study.items import Item
 
 # [0-9] and not \d, which in Python means the digits of every script.
@@ -100,11 +101,12 @@ def coded(column: pd.Series, codes: Sequence[str], *, decimal: str = ".") -> pd.
 def _parsed(values: pd.Index, decimal: str) -> tuple[pd.Series, pd.Series]:
     """Return distinct values as numbers (NaN where they are none) and as text."""
     if pd.api.types.is_numeric_dtype(values.dtype):
-        parsed = pd.Series(values.to_numpy(dtype=float, na_value=np.nan))
+        parsed = pd.Series(digits.whole(values.to_numpy(dtype=float, na_value=np.nan)))
         return parsed.where(np.isfinite(parsed)), parsed.astype("str")
     text = as_text(values, decimal)
     is_number = text.str.fullmatch(COMMA_NUMBER if decimal == "," else NUMBER).astype(bool)
-    return pd.to_numeric(text.str.replace(",", ".", regex=False).where(is_number), errors="coerce").astype(float), text
+    parsed = pd.to_numeric(text.str.replace(",", ".", regex=False).where(is_number), errors="coerce")
+    return pd.Series(digits.whole(parsed.astype(float))), text
 
 
 def _is_code(parsed: pd.Series, text: pd.Series, codes: Iterable[str]) -> pd.Series:
@@ -160,7 +162,7 @@ def _scaled(column: pd.Series, item: Item, key: str, decimal: str) -> tuple[pd.S
         )
     if item.scale:
         low, high = item.scale
-        outside = found.values.notna() & ~found.values.between(low, high)
+        outside = digits.outside(found.values, low, high)
         if outside.any():
             raise Refused(
                 f"holds {_count(outside.sum(), 'value')} outside {low:g}-{high:g} "

@@ -8,6 +8,7 @@ from collections import Counter
 
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.sources import Meanings
 from cxresearch.study.codes import (
     Refused,
@@ -141,7 +142,7 @@ class Part:
     def _without_user_missing(self, stored: pd.Series, header: str | None, item: Item) -> pd.Series:
         """Return the column without what its file declares as missing; a code declared not applicable stays."""
         for low, high in self.meanings.missing.get(header, ()):
-            gone = stored == low if low == high else stored.between(low, high)
+            gone = stored == low if low == high else ~digits.outside(stored, low, high) & stored.notna()
             stored = stored.mask(gone & ~coded(stored, item.not_applicable))
         return stored
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem
 from cxresearch.survey import as_survey, as_table
 
@@ -116,6 +117,6 @@ def behaviour_features(behaviour: pd.DataFrame) -> list[str]:
     """
     behaviour = as_survey(behaviour).table
     channels = [c for c in behaviour.columns if c.startswith("channel_")]
-    widest = [max(channels, key=lambda c: behaviour[c].std())] if channels else []
+    widest = [channels[digits.descending([behaviour[c].std() for c in channels], channels)[0]]] if channels else []
     candidates = [c for c in (*BASIS, *widest) if c in behaviour.columns]
     return [c for c in candidates if behaviour[c].notna().all() and behaviour[c].nunique() > 1]

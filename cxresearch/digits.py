@@ -1,0 +1,100 @@
+"""Last digits: processors compute them differently, and nothing that is decided, shown or kept may hang on them.
+
+A sum of the same numbers comes out as 10.000000000000002 with one kernel of linear algebra and as 10 with another.
+What is compared with an end of a scale goes through `at_least`, `at_most`, `outside`; what must be a whole number
+through `whole`; what is put into an order through `descending`; what is printed through `rounded`; what is kept in a
+file through `kept`.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+LAST = 1e-10  # of a value on its scale: below it, two values are one
+RESIDUE = 1e-12  # of the largest value of a column: below it, nothing but rounding
+SMALLEST_P = 1e-12  # p-values are not computed more closely than this
+SETTLED, KEPT = 10, 7  # significant digits that are compared and printed; that are written to a file
+P_VALUES = ("p_value", "p_adjusted", "p_lead", "symmetry_p", "margins_p")
+
+
+def at_least(values, end):
+    """Return where values reach `end`, the last digits aside; False where missing."""
+    return values >= end - _slack(end)
+
+
+def at_most(values, end):
+    """Return where values do not exceed `end`, the last digits aside; False where missing."""
+    return values <= end + _slack(end)
+
+
+def outside(values, low, high):
+    """Return where values lie below `low` or above `high`, the last digits aside; False where missing."""
+    return (values < low - _slack(low)) | (values > high + _slack(high))
+
+
+def _slack(end):
+    size = np.abs(end)
+    return LAST * np.where(np.isfinite(size), np.maximum(1.0, size), 0.0)
+
+
+def whole(values) -> np.ndarray:
+    """Return floats in which those that miss a whole number by their last digits alone are that number."""
+    values = np.asarray(values, dtype=float)
+    known = np.abs(values[np.isfinite(values)])
+    nearest = np.rint(values)
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        return np.where(np.abs(values - nearest) <= LAST * min(1.0, known.max(initial=0.0)), nearest, values)
+
+
+def settled(values, digits: int = SETTLED) -> np.ndarray:
+    """Return floats at `digits` significant digits, 0 where they are residues of the largest."""
+    values = np.asarray(values, dtype=float)
+    size = np.abs(values)
+    largest = size[np.isfinite(size)].max(initial=0.0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        unit = 10.0 ** (np.floor(np.log10(size)) - digits + 1)
+        near = np.rint(values / unit) * unit
+    return np.where(size <= RESIDUE * largest, 0.0, np.where(np.isfinite(near), near, values))
+
+
+def descending(values, names=None) -> np.ndarray:
+    """Return the places of (n,) `values` from the largest to the smallest, missing last.
+
+    Values that are the same but for their last digits go in the order of their `names`, or else as they stand.
+    """
+    values = settled(values)
+    ties = np.arange(len(values)) if names is None else pd.factorize(np.asarray(names, dtype=str), sort=True)[0]
+    return np.lexsort((ties, -values))
+
+
+def largest(table: pd.DataFrame, column: str, *, names: str = "term") -> pd.Series:
+    """Return the row with the largest value of `column`; of equal ones the first by name."""
+    values = pd.to_numeric(table[column]).to_numpy(dtype=float, na_value=np.nan)
+    return table.iloc[descending(values, table[names] if names in table else None)[0]]
+
+
+def rounded(value: float, decimals: int) -> float:
+    """Return a number rounded to `decimals`, its last digits settled first: a half is then one on every processor."""
+    return round(significant(value, SETTLED), decimals)
+
+
+def significant(value: float, digits: int = KEPT) -> float:
+    """Return the decimal nearest to a number at `digits` significant digits; whole numbers stay as they are."""
+    value = float(value)
+    return value if not math.isfinite(value) or value.is_integer() else float(f"{value:.{digits}g}")
+
+
+def kept(name, column: pd.Series) -> pd.Series:
+    """Return a column as a file keeps it: seven significant digits, residues of its scale 0, p-values not under 1e-12."""
+    if not (pd.api.types.is_float_dtype(column.dtype) or column.dtype == object):
+        return column
+    floats = column.map(lambda v: isinstance(v, (float, np.floating)) and math.isfinite(v)).to_numpy(dtype=bool)
+    if not floats.any():
+        return column
+    found = column[floats].astype(float)
+    if name in P_VALUES:
+        found = found.clip(lower=SMALLEST_P)
+    else:
+        found = found.mask(found.abs() < RESIDUE * found.abs().max(), 0.0)
+    return column.mask(floats, found.map(significant).reindex(column.index))
