@@ -62,7 +62,7 @@ def test_a_bar_with_the_time_left_stands_in_a_terminal_only(project):
     theirs, ours = pty.openpty()
     termios.tcsetwinsize(ours, (24, 80))
     with open(theirs, "rb", buffering=0) as terminal:
-        done = subprocess.run([sys.executable, "-m", "cxresearch.cli", "run", "study.yml"], stdout=-1, stderr=ours)
+        done = subprocess.run([sys.executable, "-m", "cxresearch", "run", "study.yml"], stdout=-1, stderr=ours)
         os.close(ours)
         shown = terminal.read(1 << 16).decode()
     assert done.returncode == 0 and "1/1" in shown and "<00:00" in shown, shown
@@ -129,7 +129,7 @@ def test_a_stopped_run_leaves_no_kernel_and_no_folder(project, how):
     write_notebook(
         project / "notebooks", "answer", "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(90)"
     )
-    command = [sys.executable, "-m", "cxresearch.cli", "run", "study.yml", "--out", "reports/now"]
+    command = [sys.executable, "-m", "cxresearch", "run", "study.yml", "--out", "reports/now"]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
     kernel = _kernel_of(project / "reports", run)
     run.send_signal(how)

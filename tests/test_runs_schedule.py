@@ -69,14 +69,14 @@ def test_systemd_hands_the_words_on_as_they_are(project, tmp_path):
     text = as_systemd(plan)["cxresearch-50-of-home-s-best-data-short.service"]
     command = next(line.partition("=")[2] for line in text.splitlines() if line.startswith("ExecStart"))
     words = [w.replace("$$", "$").replace("%%", "%") for w in shlex.split(command)]
-    assert words == [sys.executable, "-m", "cxresearch.cli", "run", f"data/{NASTY}.yml", "short"]
+    assert words == [sys.executable, "-m", "cxresearch", "run", f"data/{NASTY}.yml", "short"]
 
 
 def test_the_workflow_is_yaml_with_the_keys_of_a_workflow(project):
     flow = yaml.safe_load(as_workflow(planned(project, every="weekday", at="4:30")))
     assert flow["on"]["schedule"] == [{"cron": "30 4 * * 1-5"}]
     steps = flow["jobs"]["report"]["steps"]
-    assert shlex.split(steps[4]["run"])[1:] == ["-m", "cxresearch.cli", "run", "data/study.yml", "short"]
+    assert shlex.split(steps[4]["run"])[1:] == ["-m", "cxresearch", "run", "data/study.yml", "short"]
 
 
 @pytest.fixture(scope="module")
