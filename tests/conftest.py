@@ -14,14 +14,14 @@ os.environ.setdefault("MPLBACKEND", "agg")
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 NO_SHARED = "the published surveys and reference numbers are not beside the project"
-# Any of these programs -> Debian packages, and the tests that need it.
+# Any of these programs -> Debian packages, and what is skipped without it.
 PROGRAMS = {
-    "chromium chromium-browser google-chrome": ("chromium fonts-dejavu-core", "the tests of pages in a browser"),
-    "pdftotext": ("poppler-utils", "the tests of pages on paper and of the deck"),
-    "soffice": ("libreoffice-impress", "the test that opens the deck"),
-    "crontab": ("cron", "the tests of crontab lines"),
-    "systemd-analyze": ("systemd", "the tests of systemd timers"),
-    "initdb /usr/lib/postgresql/*/bin/initdb": ("postgresql", "the tests on a PostgreSQL server"),
+    "chromium chromium-browser google-chrome": ("chromium fonts-dejavu-core", "the tests of pages in a browser are skipped"),
+    "pdftotext": ("poppler-utils", "the tests of pages on paper and of the deck are skipped"),
+    "soffice": ("libreoffice-impress", "the test that opens the deck in it is skipped"),
+    "crontab": ("cron", "the tests of crontab lines are skipped"),
+    "systemd-analyze": ("systemd", "the tests of systemd timers are skipped"),
+    "initdb /usr/lib/postgresql/*/bin/initdb": ("postgresql", "the tests on a PostgreSQL server are skipped"),
 }
 
 
@@ -33,8 +33,8 @@ def found_program(names: str) -> bool:
 def absent_programs() -> list[str]:
     """Return a line for each program of the system that tests need and that is not there."""
     return [
-        f"{names.split()[0]} is absent: {tests} are skipped; apt-get install {packages} brings it"
-        for names, (packages, tests) in PROGRAMS.items()
+        f"{names.split()[0]} is absent: {skipped}; apt-get install {packages} brings it"
+        for names, (packages, skipped) in PROGRAMS.items()
         if not found_program(names)
     ]
 

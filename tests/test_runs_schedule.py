@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import require_program
 from tiny import write_study
 
 from cxresearch.cli import main
@@ -35,6 +36,7 @@ def ran(*words, **more) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("every", EVERY)
 def test_cron_takes_the_line(project, tmp_path, every):
+    require_program("crontab")
     table = tmp_path / "table"
     table.write_text(as_crontab(planned(project, every=every, at="23:07")), encoding="utf-8")
     checked = ran("crontab", "-n", str(table))
@@ -53,6 +55,7 @@ def test_the_shell_finds_the_project_after_cron_has_read_the_percent_signs(proje
 
 @pytest.mark.parametrize("every", ["day", "weekday", "sunday", "month"])
 def test_systemd_takes_service_and_timer(project, tmp_path, every):
+    require_program("systemd-analyze")
     units = as_systemd(planned(project, every=every))
     for name, text in units.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
