@@ -10,9 +10,10 @@ PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test soak reports lab lock clean
-run: $(READY)  ## execute and render the study; the last line is the path of the index page
-	@$(BIN)/cxresearch run $(STUDY)
+.PHONY: run no-study test soak reports lab lock clean
+# A study that is not there is named before anything is set up; study.yml?market=North is a part of study.yml.
+run: $(if $(wildcard $(firstword $(subst ?, ,$(STUDY)))),,no-study) $(READY)  ## execute and render the study; the last line is the path of the index page
+	@$(BIN)/cxresearch run '$(STUDY)'
 
 test: $(READY)  ## everything but the slow proofs, then the committed report against a fresh execution
 	$(PYTEST) -n 2 --dist loadscope tests
@@ -23,6 +24,9 @@ soak: $(READY)  ## the whole of the slow proofs
 
 reports: $(READY)  ## execute the example study into reports/example, byte for byte the same when nothing changed
 	@$(BIN)/cxresearch run $(STUDY) --out reports/example --reproducible
+
+no-study:
+	@echo "there is no study file $(STUDY); name one with: make run STUDY=data/raw/study.yml" >&2; exit 2
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	@$(BIN)/cxresearch lab
@@ -36,7 +40,9 @@ clean:
 
 # uv installs in seconds; where it cannot see the package index that pip is set up for, pip does the same slowly.
 $(READY): pyproject.toml requirements.lock
+	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON); install Python 3.11 or newer (Debian: python3 python3-venv), or name one with: make PYTHON=python3.12" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) lacks the modules venv and ensurepip; install them (Debian: python3-venv), or name another with: make PYTHON=python3.12" >&2; exit 2; }
 	@echo "setting up $(VENV) (once; a minute or so)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv || echo "uv is not to be had; pip it is"

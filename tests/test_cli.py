@@ -47,6 +47,11 @@ def test_help_and_a_wrong_command_line_import_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_the_module_is_the_command_in_any_folder(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "cxresearch", "run", "x.yml"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr == "cxresearch: there is no study file 'x.yml'\n"
+
+
 def test_a_run_ends_with_the_path_of_its_index_page(project, capsys):
     assert ended("run", "study.yml", "--set", "times=8") == 0
     out, err = capsys.readouterr()
@@ -62,7 +67,7 @@ def test_a_bar_with_the_time_left_stands_in_a_terminal_only(project):
     theirs, ours = pty.openpty()
     termios.tcsetwinsize(ours, (24, 80))
     with open(theirs, "rb", buffering=0) as terminal:
-        done = subprocess.run([sys.executable, "-m", "cxresearch.cli", "run", "study.yml"], stdout=-1, stderr=ours)
+        done = subprocess.run([sys.executable, "-m", "cxresearch", "run", "study.yml"], stdout=-1, stderr=ours)
         os.close(ours)
         shown = terminal.read(1 << 16).decode()
     assert done.returncode == 0 and "1/1" in shown and "<00:00" in shown, shown
@@ -129,7 +134,7 @@ def test_a_stopped_run_leaves_no_kernel_and_no_folder(project, how):
     write_notebook(
         project / "notebooks", "answer", "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(90)"
     )
-    command = [sys.executable, "-m", "cxresearch.cli", "run", "study.yml", "--out", "reports/now"]
+    command = [sys.executable, "-m", "cxresearch", "run", "study.yml", "--out", "reports/now"]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
     kernel = _kernel_of(project / "reports", run)
     run.send_signal(how)

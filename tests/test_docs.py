@@ -113,7 +113,7 @@ def test_the_commands_on_runs_run_in_the_order_of_the_readme(tmp_path):
     tried = [c for c in commands() if CALLED.match(c) and not c.startswith("cxresearch run study.yml")]
     assert [CALLED.match(c).group(1) for c in tried][:6] == ["run", "run", "compare", "verify", "sign", "deck"]
     for command in tried:
-        words = [sys.executable, "-m", "cxresearch.cli", *shlex.split(command)[1:]]
+        words = [sys.executable, "-m", "cxresearch", *shlex.split(command)[1:]]
         home = ROOT if "verify" in words else tmp_path
         done = subprocess.run(words, cwd=home, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
@@ -121,9 +121,9 @@ def test_the_commands_on_runs_run_in_the_order_of_the_readme(tmp_path):
 
 def test_the_tutorial_s_first_commands_run_on_an_airport_survey(shared, tmp_path):
     years = [shared / "data" / "airport" / f"survey_{year}.csv" for year in (2017, 2018)]
-    new = [sys.executable, "-m", "cxresearch.cli", "new", *map(str, years), "--out", str(tmp_path / "study.yml")]
+    new = [sys.executable, "-m", "cxresearch", "new", *map(str, years), "--out", str(tmp_path / "study.yml")]
     assert subprocess.run(new, capture_output=True, text=True).returncode == 0
-    check = [sys.executable, "-m", "cxresearch.cli", "check", str(tmp_path / "study.yml")]
+    check = [sys.executable, "-m", "cxresearch", "check", str(tmp_path / "study.yml")]
     checked = subprocess.run(check, capture_output=True, text=True)
     assert checked.returncode == 2 and "confirmed" in checked.stdout
 

@@ -4,6 +4,7 @@ import importlib.metadata
 import re
 import tomllib
 
+import conftest
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -97,3 +98,18 @@ def test_the_lock_names_no_address_and_no_folder(files):
 def test_the_licences_of_the_package_hold_no_gpl_dependency(files):
     # GPL peers may be measured against (the benchmarks extra), never depended on.
     assert "pingouin" not in declared(files[0])
+
+
+def test_what_the_system_lacks_is_named_with_its_package(monkeypatch):
+    monkeypatch.setattr(conftest.shutil, "which", lambda name: None if name == "soffice" else f"/bin/{name}")
+    assert conftest.absent_programs() == [
+        "soffice is absent: the test that opens the deck in it is skipped; apt-get install libreoffice-impress brings it"
+    ]
+    with pytest.raises(pytest.skip.Exception, match="^soffice is absent"):
+        conftest.require_program("soffice")
+
+
+def test_continuous_integration_installs_what_the_tests_need():
+    needed = {package for packages, _ in conftest.PROGRAMS.values() for package in packages.split()}
+    script = (conftest.ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert {p for line in re.findall(r"wanted\+=\(([^)]*)\)", script) for p in line.split()} == needed

@@ -2,10 +2,12 @@
 
 import json
 from datetime import date
+from urllib.parse import unquote
 
 import pytest
 from tiny import DEFINE, STUDY, write_notebook, write_study
 
+from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
 from cxresearch.privacy.pseudonyms import KEY_OF_RUN, KEY_VARIABLE
 from cxresearch.runs import make_run, plan_run
@@ -102,3 +104,123 @@ def test_without_a_key_the_notebooks_of_a_run_make_the_same_pseudonyms(tmp_path,
     run = make_run(plan_run(tmp_path / "study.yml", notebooks=tmp_path / "notebooks"), tmp_path / "run")
     printed = [o.notebook.cells[-1].outputs[0].text for o in run.outcomes]
     assert printed[0] == printed[1] and printed[0].endswith("False\n")
+
+
+# --- reports for each value of a column, attacked from the command line ----------------------------------------------
+
+ATTACKED = """\
+title: Attacked
+privacy: {minimum_base: 5}
+tables:
+  responses:
+    source: answers.csv
+    id: mail
+    wave: wave
+    items:
+      recommend: {scale: [0, 10], role: nps}
+      market: {role: demographic}
+      comment: {role: verbatim, not_applicable: [none]}
+      copied: {column: comment}
+      again: {column: mail}
+      ticket: {}
+      crowd: {}
+  interactions:
+    source: calls.csv
+    customer: who
+    time: at
+    agent: clerk
+    text: note
+    channel: channel
+    items: {handler: {column: clerk}, place: {}}
+reports:
+  leaky: {each: comment, whole: true}
+  crossed: {each: [market, respondent]}
+"""
+SECRETS = ("jan.kowalski", "600 700 8", "Ewa Nowak", "Kowalskis", "Secret Street", "90017")
+ATTACKS = [
+    ["study.yml", "--each", "comment"],
+    ["study.yml", "--each", "respondent", "--whole"],
+    ["study.yml", "--each", "market", "--each", "comment"],
+    ["study.yml", "--each", "comment_met"],
+    ["study.yml", "--each", "COMMENT"],
+    ["study.yml", "--each", "copied"],
+    ["study.yml", "--each", "again"],
+    ["study.yml", "--each", "ticket"],
+    ["study.yml", "--each", "agent"],
+    ["study.yml", "--each", "handler"],
+    ["study.yml", "--each", "text"],
+    ["study.yml", "--each", "channel"],
+    ["study.yml", "--each", "customer"],
+    ["study.yml", "--each", "place"],
+    ["study.yml", "--each", "crowd"],
+    ["study.yml", "leaky"],
+    ["study.yml", "crossed"],
+    ["study.yml?market=Kowalski"],
+    ["study.yml?market=kowalskis"],
+    ["study.yml?market=North&respondent=jan"],
+    ["study.yml?%63omment=jan"],
+    ["study.yml?agent=Ewa"],
+    ["study.yml?ticket=9001"],
+    ["study.yml?market=North", "--each", "comment"],
+    ["study.yml", "--set", "study=study.yml?comment=x"],
+    ["study.yml", "--set", "wherever=comment"],
+]
+
+
+def write_attacked(folder):
+    """Write a study of two markets and a household, whose comments, ids and calls name people."""
+    (folder / "study.yml").write_text(ATTACKED, encoding="utf-8")
+    lines = ["mail,wave,recommend,market,comment,ticket,crowd"]
+    for i in range(43):
+        market = "Kowalskis" if i < 3 else ("North", "South")[i % 2]
+        said = "none" if i % 5 == 0 else f"call jan.kowalski on 600 700 8{i % 4}0"
+        lines.append(f"jan.kowalski{i}@mail.pl,2024,{i % 11},{market},{said},{900170 + i},{900170 + i // 4}")
+    (folder / "answers.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    calls = ["who,at,clerk,note,channel,place"]
+    calls += [
+        f"c{i % 9},2024-01-{1 + i % 28:02},Ewa Nowak,ask jan.kowalski,jan.kowalski{i % 2}@mail.pl,Secret Street {i % 9}"
+        for i in range(90)
+    ]
+    (folder / "calls.csv").write_text("\n".join(calls) + "\n", encoding="utf-8")
+    write_notebook(folder / "notebooks", "one", "import cxresearch as cx\nlen(cx.open_study(study).responses)")
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capfd):
+    """Return a function that starts a run in a folder with the study, and returns its exit status, stdout and stderr."""
+    write_attacked(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: (main(["run", *words, "--log", "log.jsonl"]), *capfd.readouterr())
+
+
+def told(folder, done) -> str:
+    """Return all that a command said and wrote, the names of files and folders too."""
+    made = [p for p in folder.rglob("*") if p.relative_to(folder).parts[0] not in ("study.yml", "answers.csv", "calls.csv")]
+    texts = [p.read_bytes().decode("utf-8", errors="replace") for p in made if p.is_file()]
+    return unquote("\n".join([*done[1:], *map(str, made), *texts]))
+
+
+@pytest.mark.parametrize("words", ATTACKS, ids=" ".join)
+def test_no_start_of_a_run_tells_who_somebody_is(tmp_path, command, words):
+    done = command(*words)
+    assert done[0] == 2 and done[2].startswith("cxresearch: "), done
+    assert [s for s in SECRETS if s in told(tmp_path, done)] == [], done
+
+
+def test_the_reports_of_large_groups_name_no_small_one(tmp_path, command):
+    done = command("study.yml", "--each", "market", "--whole", "--out", "run")
+    assert done[0] == 0, done
+    assert "skipped    1 value under the minimum base" in done[1] and (tmp_path / "run" / "South").is_dir()
+    assert [s for s in SECRETS if s in told(tmp_path, done)] == []
+    index = (tmp_path / "run" / "index.html").read_text(encoding="utf-8")
+    assert "1 value under the minimum base" in index and '"report": "1 value under' in (tmp_path / "log.jsonl").read_text()
+
+
+@pytest.mark.parametrize("value", ["Kowalskis", "Nobody"])
+def test_whether_a_small_group_is_there_is_not_told(command, value):
+    status, out, err = command(f"study.yml?market={value}")
+    assert (status, out) == (2, "")
+    assert err == (
+        "cxresearch: study.yml: the part asked for by market has fewer than 5 people or rows of table responses, the "
+        "minimum base; ask for a larger part\n"
+    )

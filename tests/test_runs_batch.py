@@ -108,10 +108,11 @@ def test_values_that_join_to_the_same_name_keep_apart():
 def test_a_market_under_the_base_gets_no_report_and_the_smallest_beside_it_neither(tmp_path):
     write_markets(tmp_path)
     cells = cells_of(open_study(tmp_path / "study.yml"), ["market"], whole=True)
-    assert [(c.label, c.name) for c in cells[:3]] == [("All", "all"), ("Coast", "Coast"), ("East", "East")]
+    assert [(c.label, c.name) for c in cells[:3]] == [("All", "all"), ("Coast", "Coast"), ("North", "North")]
+    assert "East" not in str(cells)
     reasons = {c.label: c.skip for c in cells if c.skip}
     assert reasons == {
-        "East": "fewer than 5 rows of responses, the minimum base",
+        "1 value under the minimum base": "fewer than 5 people or rows of responses, the minimum base",
         "Coast": "beside the others and the whole, this report would tell the size of one under the minimum base",
     }
 
@@ -119,7 +120,7 @@ def test_a_market_under_the_base_gets_no_report_and_the_smallest_beside_it_neith
 def test_two_markets_under_the_base_hide_each_other(tmp_path):
     write_markets(tmp_path, {"North": 12, "South": 12, "East": 4, "West": 3})
     cells = cells_of(open_study(tmp_path / "study.yml"), ["market"])
-    assert [c.label for c in cells if c.skip] == ["East", "West"]
+    assert [(c.label, c.only) for c in cells if c.skip] == [("2 values under the minimum base", ())]
 
 
 def test_the_smallest_market_of_the_example_gets_its_report_from_every_notebook_that_has_enough_people(
@@ -211,7 +212,7 @@ def test_the_log_has_one_line_a_report_and_the_operator_hears_it(made):
     assert sorted(map(str, lines)) == sorted(map(str, told)) and len(lines) == 7
     states = {line["report"]: line["status"] for line in lines}
     assert states == {
-        "All": "ok", "North": "ok", "South": "ok", "Ost/West: Łódź": "ok", "東京": "ok", "East": "skipped", "Coast": "skipped",
+        "All": "ok", "North": "ok", "South": "ok", "Ost/West: Łódź": "ok", "東京": "ok", "1 value under the minimum base": "skipped", "Coast": "skipped",
     }  # fmt: skip
     north = next(line for line in lines if line["report"] == "North")
     assert north["headline"].endswith("is 12.") and north["seconds"] > 0 and north["values"] == {"market": "North"}
@@ -221,8 +222,8 @@ def test_the_index_leads_to_every_report_and_does_not_tell_a_hidden_size(made):
     _, batch, _ = made
     page = batch.index.read_text(encoding="utf-8")
     assert 'href="North/index.html"' in page and 'href="%E6%9D%B1%E4%BA%AC/index.html"' in page
-    assert "fewer than 5 rows" in page and "The answer to &lt;b&gt;everything" in page and "<script" not in page
-    assert 'href="East' not in page and not (batch.folder / "East").exists()
+    assert "fewer than 5 people or rows" in page and "The answer to &lt;b&gt;everything" in page and "<script" not in page
+    assert not (batch.folder / "East").exists() and not any(b"East" in c for c in tree(batch.folder).values())
 
 
 def test_no_row_of_the_data_and_no_hidden_folder_stays(made):
@@ -341,7 +342,7 @@ def test_new_data_are_compared_with_the_batch_before(again, pool):
     assert (
         moved["North"].startswith("all: 24.0 → 26.0 (+2.0, interval ")
         and moved["South"] == "no change"
-        and moved["East"] is None
+        and moved["1 value under the minimum base"] is None
     )
     assert "all: 24.0 → 26.0" in result.index.read_text(encoding="utf-8")
     assert set(states(result).values()) == {"ok", "skipped"}
@@ -357,7 +358,7 @@ def test_a_report_that_is_damaged_is_made_again(again, pool):
     result = make_batch(batch_of(again, report="monthly"), again / "runs/two", pool=pool)
     assert states(result) == {
         "All": "unchanged", "North": "ok", "South": "unchanged", "Ost/West: Łódź": "unchanged", "東京": "unchanged",
-        "East": "skipped", "Coast": "skipped",
+        "1 value under the minimum base": "skipped", "Coast": "skipped",
     }  # fmt: skip
 
 

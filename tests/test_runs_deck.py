@@ -9,6 +9,7 @@ from pathlib import Path
 import openpyxl
 import pandas as pd
 import pytest
+from conftest import require_program
 from pptx import Presentation
 from pptx.oxml.ns import qn
 from tiny import DEFINE, write_notebook, write_study
@@ -68,6 +69,8 @@ def test_the_chart_of_drivers_holds_the_table_s_shares_and_intervals(example):
 
 
 def test_libreoffice_opens_the_deck_with_every_slide(example, tmp_path):
+    require_program("soffice")
+    require_program("pdftotext")
     profile = f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}"
     words = ["soffice", profile, "--headless", "--convert-to", "pdf", "--outdir", str(tmp_path), str(example)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=240)

@@ -324,7 +324,7 @@ def test_a_wrong_command_ends_with_two(project, capsys, arguments, message):
 
 
 def start(project: Path, *options: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "cxresearch.cli", "run", "study.yml", "--each", "market", "--jobs", "2", *options]
+    command = [sys.executable, "-m", "cxresearch", "run", "study.yml", "--each", "market", "--jobs", "2", *options]
     return subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

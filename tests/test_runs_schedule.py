@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import require_program
 from tiny import write_study
 
 from cxresearch.cli import main
@@ -35,6 +36,7 @@ def ran(*words, **more) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("every", EVERY)
 def test_cron_takes_the_line(project, tmp_path, every):
+    require_program("crontab")
     table = tmp_path / "table"
     table.write_text(as_crontab(planned(project, every=every, at="23:07")), encoding="utf-8")
     checked = ran("crontab", "-n", str(table))
@@ -53,6 +55,7 @@ def test_the_shell_finds_the_project_after_cron_has_read_the_percent_signs(proje
 
 @pytest.mark.parametrize("every", ["day", "weekday", "sunday", "month"])
 def test_systemd_takes_service_and_timer(project, tmp_path, every):
+    require_program("systemd-analyze")
     units = as_systemd(planned(project, every=every))
     for name, text in units.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -72,14 +75,14 @@ def test_systemd_hands_the_words_on_as_they_are(project, tmp_path):
     text = as_systemd(plan)["cxresearch-50-of-home-s-best-data-short.service"]
     command = next(line.partition("=")[2] for line in text.splitlines() if line.startswith("ExecStart"))
     words = [w.replace("$$", "$").replace("%%", "%") for w in shlex.split(command)]
-    assert words == [sys.executable, "-m", "cxresearch.cli", "run", f"data/{NASTY}.yml", "short"]
+    assert words == [sys.executable, "-m", "cxresearch", "run", f"data/{NASTY}.yml", "short"]
 
 
 def test_the_workflow_is_yaml_with_the_keys_of_a_workflow(project):
     flow = yaml.safe_load(as_workflow(planned(project, every="weekday", at="4:30")))
     assert flow["on"]["schedule"] == [{"cron": "30 4 * * 1-5"}]
     steps = flow["jobs"]["report"]["steps"]
-    assert shlex.split(steps[4]["run"])[1:] == ["-m", "cxresearch.cli", "run", "data/study.yml", "short"]
+    assert shlex.split(steps[4]["run"])[1:] == ["-m", "cxresearch", "run", "data/study.yml", "short"]
 
 
 @pytest.fixture(scope="module")

@@ -2,17 +2,21 @@
 
 import os
 import pickle
+import re
 import stat
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import pytest
 
 from cxresearch.errors import StudyProblem, TooFewRespondents
+from cxresearch.runs.matrix import cells_of
 from cxresearch.study import open_study, shared
 from cxresearch.study.narrow import reference_to, split_reference
 
 STUDY = """\
 title: Markets
+privacy: {minimum_base: 1}
 tables:
   responses: {source: answers.csv, id: id, wave: wave, customer: who, items: {recommend: {scale: [0, 10], role: nps}, market: {role: demographic}}}
   customers: {source: customers.csv, id: who, items: {plan: {}}}
@@ -116,10 +120,122 @@ def test_a_wrong_part_is_refused(study, asked, message):
     assert str(caught.value).startswith(message)
 
 
-def test_a_part_without_rows_is_refused(study):
+@pytest.mark.parametrize(("base", "value"), [(1, "Nowhere"), (3, "Nowhere"), (3, "South"), (3, "North")])
+def test_a_part_under_the_base_is_refused_whether_or_not_anybody_is_in_it(study, base, value):
+    study.write_text(STUDY.replace("minimum_base: 1", f"minimum_base: {base}"), encoding="utf-8")
     with pytest.raises(TooFewRespondents) as caught:
-        open_study(f"{study}?market=Nowhere").responses  # noqa: B018
-    assert str(caught.value) == "study.yml: no row of table responses is left by market = Nowhere"
+        open_study(f"{study}?market={value}").customers  # noqa: B018
+    assert str(caught.value) == (
+        f"study.yml: the part asked for by market has fewer than {base} people or rows of table responses, the minimum "
+        "base; ask for a larger part"
+    )
+
+
+def test_a_value_that_few_customers_have_is_under_the_base_however_much_they_pay(study):
+    text = STUDY.replace("minimum_base: 1", "minimum_base: 2")
+    study.write_text(re.sub("  responses: .*\n", "", text), encoding="utf-8")
+    assert rows(open_study(f"{study}?channel=web"))["transactions"] == 3
+    study.with_name("paid.csv").write_text("who,at,amount,channel\n" + "a,2024-01-01,5,web\n" * 3, encoding="utf-8")
+    with pytest.raises(TooFewRespondents, match="fewer than 2 people or rows of table customers"):
+        rows(open_study(f"{study}?channel=web"))
+
+
+def test_a_part_of_a_part_is_narrowed_by_both(study):
+    part = open_study(f"{study}?market=North").narrowed((("wave", "2024"),))
+    assert part.reference == f"{study.resolve()}?market=North&wave=2024" and len(part.responses) == 1
+
+
+# --- columns that divide nobody into groups --------------------------------------------------------------------------
+
+HELD = """\
+title: Guarded
+privacy: {minimum_base: 2}
+tables:
+  responses:
+    source: answers.csv
+    id: mail
+    customer: acct
+    wave: wave
+    strata: line
+    items:
+      recommend: {scale: [0, 10], role: nps}
+      market: {role: demographic}
+      again: {column: mail}
+      told: {column: remark, role: verbatim, not_applicable: ["-"]}
+      copied: {column: remark}
+      whom: {column: person, personal: true}
+      member: {column: card, role: respondent}
+      served: {column: " agent_no "}
+      caller: {column: caller, labels: {"1": "+48 600 700 800", "2": "+48 600 700 801"}}
+      desk: {column: desk}
+  interactions:
+    source: calls.csv
+    customer: who
+    time: at
+    agent: clerk
+    text: note
+    channel: channel
+    items: {handled: {column: clerk}, account: {column: acct}, said: {column: note}}
+"""
+SECRET = "jan.kowalski"
+
+
+@pytest.fixture
+def held(tmp_path):
+    (tmp_path / "study.yml").write_text(HELD, encoding="utf-8")
+    lines = [
+        f"{SECRET}{i}@mail.pl,a{i},2024,+48 600 100 20{i % 2},{i % 11},North,ring {SECRET},Jan Kowalski,{i},77,"
+        f"{1 + i % 2},{'front' if i > 3 else f'ask {SECRET}@mail.pl'}"
+        for i in range(20)
+    ]
+    header = "mail,acct,wave,line,recommend,market,remark,person,card,agent_no,caller,desk"
+    (tmp_path / "answers.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    calls = [f"a{i},2024-01-0{1 + i % 9},Ewa,call {SECRET},{SECRET}@mail.pl,a{i}" for i in range(20)]
+    (tmp_path / "calls.csv").write_text("\n".join(["who,at,clerk,note,channel,acct", *calls]) + "\n", encoding="utf-8")
+    return tmp_path / "study.yml"
+
+
+REFUSED = {
+    "respondent": "ids of people",
+    "customer": "ids of people",
+    "agent": "ids of people",
+    "again": "ids of people",
+    "member": "ids of people",
+    "handled": "ids of people",
+    "account": "ids of people",
+    "served": "ids of people, as its name says",
+    "told": "what people wrote",
+    "told_met": "what people wrote",
+    "copied": "what people wrote",
+    "text": "what people wrote",
+    "said": "what people wrote",
+    "whom": "what names a person (personal: true)",
+    "stratum": "contacts: phone (cells: 100 % of filled cells are international phone numbers)",
+    "caller": "contacts: phone (cells: 100 % of filled cells are international phone numbers)",
+    "channel": "contacts: e-mail (cells: 100 % of filled cells are e-mail addresses)",
+    "desk": "contacts: e-mail in some of its values",
+}
+
+
+@pytest.mark.parametrize("column", REFUSED)
+@pytest.mark.parametrize("how", ["each", "part"])
+def test_a_column_of_persons_makes_no_part_and_no_report(held, column, how):
+    value = f"ask%20{SECRET}%40mail.pl" if column == "desk" else SECRET
+    with pytest.raises(StudyProblem) as caught:
+        if how == "each":
+            cells_of(open_study(held), ["market", column])
+        else:
+            open_study(f"{held}?market=North&{column}={value}").load_all()
+    said = str(caught.value)
+    assert said.startswith(f"study.yml: column {column} of table ") and f" holds {REFUSED[column]}, and a report is" in said
+    assert said.endswith("divide by a demographic, a segment or the wave instead (market, wave)")
+    assert not re.search(f"{SECRET}|Kowalski|600|Ewa", said)
+
+
+@pytest.mark.parametrize("column", ["Respondent", "COMMENT", "told ", "mail", "remark"])
+def test_a_column_is_known_by_the_study_s_name_alone(held, column):
+    with pytest.raises(StudyProblem, match="has no column"):
+        open_study(f"{held}?{quote(column)}=x")
 
 
 # --- tables lent to kernels ------------------------------------------------------------------------------------------
@@ -187,7 +303,7 @@ def test_a_file_older_than_declared_is_refused(study):
     with pytest.raises(StudyProblem) as caught:
         open_study(study).require_fresh(now=datetime(2023, 11, 20, tzinfo=UTC))
     assert str(caught.value) == (
-        "study.yml, line 4: customers.csv was last changed 5 days ago, on 2023-11-14 22:13 UTC; max_age is 3 days; "
+        "study.yml, line 5: customers.csv was last changed 5 days ago, on 2023-11-14 22:13 UTC; max_age is 3 days; "
         "fetch it again, or raise max_age"
     )
 

@@ -13,7 +13,7 @@ import pandas as pd
 from cxresearch.privacy.audit import Leak, audit_tables
 from cxresearch.privacy.base import POOLED
 from cxresearch.privacy.published import COUNTS, Saved, read_findings
-from cxresearch.runs.matrix import Cell
+from cxresearch.runs.matrix import WHOLE, Cell, apart
 
 REPORT = "report"
 
@@ -33,12 +33,12 @@ def withheld_reports(cells: Sequence[Cell], folder: Path) -> dict[Cell, str]:
     The tables of one finding are compared across reports, and with those of the whole. What a report shows that no
     other has a table for is not seen.
     """
-    parts = [c for c in cells if c.only]
-    whole = next((c for c in cells if not c.only), None)
+    parts = [c for c in apart(cells) if c.only]
+    whole = next((c for c in cells if c.name == WHOLE), None)
     if whole is None or not (folder / whole.name).is_dir():
         return {}
     national = _findings(folder / whole.name)
-    by_report = {c: _findings(folder / c.name) for c in parts}
+    by_report = {c: {} if c.skip else _findings(folder / c.name) for c in parts}
     given_away = _leaks(national, by_report, hidden=())
     hiding = {c for c in parts for leak in given_away if f"{REPORT}={c.label}" in leak.cell.split(", ")}
     order = sorted((c for c in parts if by_report[c]), key=lambda c: (c in hiding, c.rows, c.name))

@@ -27,7 +27,7 @@ from cxresearch.runs.pool import Pool
 from cxresearch.runs.record import Clock, input_digests, now, versions, write_record
 from cxresearch.runs.shelf import runs_on
 from cxresearch.runs.unchanged import link_report, link_tree, record_of, reports_made, with_digest
-from cxresearch.study.narrow import require_known
+from cxresearch.study.groups import require_groups
 from cxresearch.study.shared import require_unchanged, shared_tables, signature
 
 LOOKED_BACK = 10  # batches in which an unchanged report is looked for
@@ -131,7 +131,7 @@ def plan_batch(
     declared = opened.reports.get(report)
     each = tuple(each or (declared.each if declared else ()))
     floor = min_rows or (declared.min_rows if declared else 1)
-    require_known(opened.column_names, each, opened.path.name)
+    require_groups(opened, each)
     return BatchPlan(plan, opened, each, whole or bool(declared and declared.whole), floor)
 
 

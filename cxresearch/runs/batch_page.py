@@ -28,8 +28,9 @@ def _headlines(report: Path) -> dict[str, dict]:
 
 
 def reports_by_value(batch: Path | None) -> dict[tuple, dict]:
-    """Return values -> entry of each report of a batch."""
-    return {tuple(r["values"].items()): r for r in record_of(batch)["reports"]} if batch else {}
+    """Return values -> entry of each report of a batch that has a folder; a skipped one may stand for several values."""
+    reports = record_of(batch)["reports"] if batch else ()
+    return {tuple(r["values"].items()): r for r in reports if r["folder"]}
 
 
 def moved_since(previous: Path | None, before: dict, report: dict, folder: Path) -> str | None:

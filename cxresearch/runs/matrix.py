@@ -1,7 +1,7 @@
 """The cells of a fan-out: one report for each value of some columns, which of them may be made, and their folders.
 
 The whole is taken to be published somewhere, since a report on it usually is. A value under the minimum base therefore
-gets no report, and where the others and the whole would tell its size, the smallest of them gets none either.
+gets no report and is not named anywhere, and where the others and the whole would tell its size, the smallest of them gets none either.
 """
 
 import hashlib
@@ -10,14 +10,14 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import pandas as pd
 
 from cxresearch.errors import StudyProblem
-from cxresearch.study.narrow import Only, as_words, cannot_narrow, kept_rows, require_known
-from cxresearch.study.schema import TABLES
+from cxresearch.study.groups import people_of, people_with, require_groups, require_no_contact, require_no_contacts
+from cxresearch.study.narrow import Only, as_words, cannot_narrow, kept_rows
 
 MOST_CELLS = 5000
 NAME_LENGTH = 80
@@ -39,15 +39,20 @@ class Cell:
         How many rows of the counted table it is about.
     skip
         Why it gets no report, or None.
+    unnamed
+        How many values under the minimum base it stands for; they are counted, and their names stay here unsaid.
     """
 
     name: str
     only: Only
     rows: int
     skip: str | None = None
+    unnamed: int = 0
 
     @property
     def label(self) -> str:
+        if self.unnamed:
+            return f"{self.unnamed} value{'s' * (self.unnamed > 1)} under the minimum base"
         return ", ".join(value for _, value in self.only) or "All"
 
     @property
@@ -56,7 +61,7 @@ class Cell:
 
 
 def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int = 1) -> list[Cell]:
-    """Return the cells of a fan-out in the order of their values, the whole first.
+    """Return the cells of a fan-out in the order of their values, the whole first, those under the base last as one.
 
     Parameters
     ----------
@@ -72,54 +77,82 @@ def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int 
     Raises
     ------
     StudyProblem
-        If no table has a column, or one repeats, or there are more than 5,000 cells.
+        If no table has a column, or it holds ids, texts or contacts, or one repeats, or there are more than 5,000
+        cells, or all of them are under the minimum base.
     """
-    name, counts = _counts(opened, each)
+    table, counts = _counts(opened, each)
     base = opened.min_base
-    reasons = _reasons(counts, list(each), base, min_rows, name)
-    only = [tuple(zip(each, map(str, row))) for row in counts[list(each)].itertuples(index=False)]
-    names = safe_names(only)
-    cells = [Cell(*cell) for cell in zip(names, only, counts["n"].tolist(), reasons)]
-    return [*([Cell(WHOLE, (), len(opened.read(name).table))] if whole else []), *cells]
+    shown = counts[counts["people"] >= base]
+    if shown.empty:
+        raise StudyProblem(
+            f"--each {' '.join(each)}: none of {len(counts):,} values has {base} people or rows of {table}, the minimum "
+            "base; name a column with fewer, larger groups"
+        )
+    for i, column in enumerate(each):
+        require_no_contact(opened, column, dict.fromkeys(only[i][1] for only in shown["only"]))
+    reasons = _reasons(counts, base, min_rows, table)
+    named = zip(safe_names(shown["only"]), shown["only"], shown["rows"].tolist(), (reasons[i] for i in shown.index))
+    cells = [Cell(WHOLE, (), len(opened.read(table).table))] if whole else []
+    cells += [Cell(*cell) for cell in named]
+    small = f"fewer than {base} people or rows of {table}, the minimum base"
+    return cells + ([Cell("", (), 0, small, len(counts) - len(shown))] if len(shown) < len(counts) else [])
+
+
+def apart(cells: Iterable[Cell]) -> list[Cell]:
+    """Return the cells with one for each value under the minimum base, by number."""
+    found = []
+    for cell in cells:
+        numbered = [f"value {k} under the minimum base" for k in range(1, cell.unnamed + 1)]
+        found += [replace(cell, only=(("", word),), unnamed=0) for word in numbered] or [cell]
+    return found
 
 
 def _counts(opened, each: Sequence[str]) -> tuple[str, pd.DataFrame]:
-    """Return the table whose rows are counted, and the rows for each combination of values."""
+    """Return the table whose rows are counted; and for each combination of values ``only``, ``rows``, ``people``."""
     columns = opened.column_names
-    require_known(columns, each, opened.path.name)
+    require_groups(opened, each)
     if len(set(each)) < len(each):
         raise StudyProblem(f"--each names {', '.join(each)}; name each column once")
+    require_no_contacts(opened, each)
     lost = cannot_narrow(columns, each)
-    having = [t for t in TABLES if t in columns and set(each) <= set(columns[t])]
-    counted = next((t for t in TABLES if t in columns and t not in lost), None)
-    if having and (counted is None or counted in having):
-        words = opened.read(having[0]).table[list(each)].apply(as_words).dropna()
-        counts = words.value_counts().rename("n").reset_index()
-        counted = having[0]
-    elif counted is None:
+    counted = next((t for t in columns if t not in lost), None)
+    if counted is None:
         raise StudyProblem(f"no table of {opened.path.name} can be narrowed to {' and '.join(each)} at once")
-    else:
-        counts = _crossed(opened, each, counted)
-    if len(counts) > MOST_CELLS:
-        raise StudyProblem(f"--each {' '.join(each)} asks for {len(counts):,} reports; at most {MOST_CELLS:,} are made")
-    if not len(counts):
+    found = _together if set(each) <= set(columns[counted]) else _crossed
+    rows = found(opened, each, counted)
+    if len(rows) > MOST_CELLS:
+        raise StudyProblem(f"--each {' '.join(each)} asks for {len(rows):,} reports; at most {MOST_CELLS:,} are made")
+    if not rows:
         raise StudyProblem(f"--each {' '.join(each)}: no row of table {counted} has a value")
-    return counted, counts.sort_values(list(each), key=lambda c: c.map(_natural), ignore_index=True)
+    rows.sort(key=lambda row: [_natural(value) for _, value in row[0]])
+    return counted, pd.DataFrame(rows, columns=["only", "rows", "people"])
 
 
-def _crossed(opened, each: Sequence[str], counted: str) -> pd.DataFrame:
-    """Count, one by one, the combinations of columns that lie in different tables."""
-    columns = opened.column_names
-    values = []
-    for column in each:
-        home = next(t for t in columns if column in columns[t])
-        values.append(as_words(opened.read(home).table[column]).dropna().unique().tolist())
+def _together(opened, each: Sequence[str], counted: str) -> list[tuple[Only, int, int]]:
+    """Count the combinations of columns of one table."""
+    table = opened.read(counted).table
+    words = [as_words(table[column]) for column in each]
+    counts = people_of(counted, table).groupby(words, sort=False).agg(["size", "nunique"])
+    keys = [key if isinstance(key, tuple) else (key,) for key in counts.index]
+    return [(tuple(zip(each, key)), *map(int, n)) for key, n in zip(keys, counts.to_numpy())]
+
+
+def _crossed(opened, each: Sequence[str], counted: str) -> list[tuple[Only, int, int]]:
+    """Count, one by one, the combinations of columns that lie in different tables.
+
+    A value that few people have in its own table is under the base, however many rows of another they account for.
+    """
+    columns, tables = opened.column_names, lambda table: opened.read(table).table
+    people = {column: people_with(opened, column) for column in each}
+    who = people_of(counted, tables(counted))
     rows = []
-    for combination in product(*values):
+    for combination in product(*people.values()):
         only = tuple(zip(each, combination))
-        rows.append([*combination, int(kept_rows(counted, lambda t: opened.read(t).table, columns, only).sum())])
-    counts = pd.DataFrame(rows, columns=[*each, "n"])
-    return counts[counts["n"] > 0]
+        kept = kept_rows(counted, tables, columns, only)
+        elsewhere = [people[c][value] for c, value in only if c not in columns[counted]]
+        if kept.any():
+            rows.append((only, int(kept.sum()), min(who[kept].nunique(), *elsewhere)))
+    return rows
 
 
 def _natural(text: str) -> tuple:
@@ -129,19 +162,17 @@ def _natural(text: str) -> tuple:
     )
 
 
-def _reasons(counts: pd.DataFrame, each: list[str], base: int, min_rows: int, table: str) -> list[str | None]:
-    """Return why a combination gets no report; the size of one under the minimum base is not told."""
+def _reasons(counts: pd.DataFrame, base: int, min_rows: int, table: str) -> list[str | None]:
+    """Return why a combination at or over the minimum base gets no report."""
     from cxresearch.privacy import hidden_cells
 
-    keyed = counts.assign(first=counts[each[0]], rest=counts[each[1:]].agg("|".join, axis=1) if each[1:] else "")
-    hidden = hidden_cells(keyed, min_base=base, keys=("first", "rest") if each[1:] else ("first",))
-    small = f"fewer than {base} rows of {table}, the minimum base"
+    values = [[value for _, value in only] for only in counts["only"]]
+    keyed = pd.DataFrame({"first": [v[0] for v in values], "rest": ["|".join(v[1:]) for v in values]})
+    keys = ("first", "rest") if len(values[0]) > 1 else ("first",)
+    hidden = hidden_cells(keyed.assign(n=counts["people"]), min_base=base, keys=keys)
     beside = "beside the others and the whole, this report would tell the size of one under the minimum base"
-    reasons: list[str | None] = []
-    for n, kept_back in zip(counts["n"], hidden):
-        few = f"{n} rows of {table}; the report asks for {min_rows}" if n < min_rows else None
-        reasons.append(small if n < base else beside if kept_back else few)
-    return reasons
+    few = [f"{n} rows of {table}; the report asks for {min_rows}" if n < min_rows else None for n in counts["rows"]]
+    return [beside if kept_back else why for kept_back, why in zip(hidden, few)]
 
 
 def safe_names(cells: Iterable[Only]) -> list[str]:

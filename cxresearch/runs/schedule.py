@@ -98,7 +98,7 @@ def timetable(study, *, project, report=None, options=(), at="03:00", every="day
 
 def as_crontab(plan: Timetable) -> str:
     """Return a line for ``crontab -e``; cron reads a bare ``%`` as the end of the command."""
-    command = shlex.join([sys.executable, "-m", "cxresearch.cli", *plan.arguments])
+    command = shlex.join([sys.executable, "-m", "cxresearch", *plan.arguments])
     log = shlex.quote(f"reports/runs/{plan.name}.log")
     line = f"cd {shlex.quote(str(plan.project))} && mkdir -p reports/runs && {command} >> {log} 2>&1"
     return (
@@ -108,7 +108,7 @@ def as_crontab(plan: Timetable) -> str:
 
 def as_systemd(plan: Timetable) -> dict[str, str]:
     """Return the texts of a service and its timer, by file name."""
-    command = " ".join(map(_systemd_word, [sys.executable, "-m", "cxresearch.cli", *plan.arguments]))
+    command = " ".join(map(_systemd_word, [sys.executable, "-m", "cxresearch", *plan.arguments]))
     service = (
         f"[Unit]\nDescription=cxresearch report {plan.name}\n\n"
         f"[Service]\nType=oneshot\nWorkingDirectory={str(plan.project).replace('%', '%%')}\nExecStart={command}\nNice=10\n"
@@ -125,7 +125,7 @@ def as_workflow(plan: Timetable) -> str:
     """Return a workflow of a code host's runner; it checks the project out, so paths are the project's own."""
     if plan.study.is_absolute():
         raise StudyProblem(f"{plan.study} lies outside the project {plan.project}; a workflow has only the project")
-    command = shlex.join([".venv/bin/python", "-m", "cxresearch.cli", *plan.arguments])
+    command = shlex.join([".venv/bin/python", "-m", "cxresearch", *plan.arguments])
     steps = [
         {"uses": "actions/checkout@v4"},
         {"uses": "actions/setup-python@v5", "with": {"python-version": "3.11"}},
@@ -145,7 +145,7 @@ def as_workflow(plan: Timetable) -> str:
 
 def as_airflow(plan: Timetable) -> str:
     """Return a DAG; what Airflow would read as a template is kept as it stands."""
-    words = [sys.executable, "-m", "cxresearch.cli", *plan.arguments]
+    words = [sys.executable, "-m", "cxresearch", *plan.arguments]
     command = f"cd {shlex.quote(str(plan.project))} && {shlex.join(words)} "  # a space: ".yml" would be a template file
     raw = f"{{% raw %}}{command}{{% endraw %}}"
     return (

@@ -97,6 +97,7 @@ class Study(Parts):
         self._loaded: dict[str, Loaded] = {}
         self._whole, self._lost = self, {}  # of a part: the study that it is of, and the tables it cannot have
         self.only: Only = ()
+        self._is_group = True  # of a part: once it has been found to be one
         self._guarded: dict[str, pd.DataFrame] = {}
         self._matched: dict[str, Waterfall] = {}
 

@@ -3,9 +3,9 @@
 from copy import copy
 from typing import Self
 
-from cxresearch.errors import StudyProblem, TooFewRespondents
-from cxresearch.study.narrow import Only, cannot_narrow, kept_rows, reference_to, require_known
-from cxresearch.study.personal import id_columns
+from cxresearch.errors import TooFewRespondents
+from cxresearch.study.groups import require_group, require_groups, require_no_contact, require_no_contacts
+from cxresearch.study.narrow import Only, cannot_narrow, kept_rows, reference_to
 from cxresearch.study.schema import Table
 from cxresearch.study.tables import Loaded
 
@@ -24,21 +24,21 @@ class Parts:
     def narrowed(self, only: Only) -> Self:
         """Return the part of the study in which each (column, value) of `only` holds; see `cxresearch.study.narrow`.
 
+        Of a part, the part of this part. Its tables are refused with `TooFewRespondents` if it is under the minimum base.
+
         Raises
         ------
         StudyProblem
-            If no table has a column.
+            If no table has a column, or it holds ids, texts or contacts.
         """
+        whole, only = self._whole, (*self.only, *only)
         columns = [column for column, _ in only]
-        require_known(self.column_names, columns, self.path.name)
-        for column in columns:
-            if any(column in id_columns(table) for table in self._declared.values()):
-                raise StudyProblem(f"{self.path.name}: {column} names people, and a part of a study is no person")
-        part = copy(self)
-        part._lost = cannot_narrow(self.column_names, columns)
-        part._declared = {name: table for name, table in self._declared.items() if name not in part._lost}
+        require_groups(whole, columns)
+        part = copy(whole)
+        part._lost = cannot_narrow(whole.column_names, columns)
+        part._declared = {name: table for name, table in whole._declared.items() if name not in part._lost}
         part._loaded, part._guarded, part._matched = {}, {}, {}
-        part.only, part._whole = tuple(only), self
+        part.only, part._whole, part._is_group = only, whole, False
         return part
 
     @property
@@ -65,7 +65,18 @@ class Parts:
         tables = [(table.items, name) for name, table in self._declared.items()]
         return [k for k in items if any(k in of and self.read(name).table[k].nunique() > 1 for of, name in tables)]
 
+    def _require_group(self) -> None:
+        """Refuse, once, a part that names somebody: before any of its rows is seen or its values are told."""
+        if self._is_group:
+            return
+        require_no_contacts(self._whole, [column for column, _ in self.only])
+        for column, value in self.only:
+            require_no_contact(self._whole, column, [value])
+        require_group(self._whole, next(iter(self._declared)), self.only, self._minimum_base)
+        self._is_group = True
+
     def _part(self, name: str) -> Loaded:
+        self._require_group()
         whole = self._whole.read(name)
         kept = kept_rows(name, lambda table: self._whole.read(table).table, self._whole.column_names, self.only)
         if not kept.any():

@@ -24,7 +24,7 @@ def lab(tmp_path_factory):
     shutil.copytree(ROOT / "data" / "example", home)
     log = home.parent / "lab.log"
     with open(log, "wb") as out:
-        words = [sys.executable, "-m", "cxresearch.cli", "lab", str(home / "study.yml"), "--no-browser"]
+        words = [sys.executable, "-m", "cxresearch", "lab", str(home / "study.yml"), "--no-browser"]
         started = subprocess.Popen(words, stdout=out, stderr=out, cwd=ROOT, start_new_session=True)
     try:
         yield _address(log, started), home / "notebooks"

@@ -40,7 +40,7 @@ class Scene:
         return self.folder / "reports" / "runs" / self.folder.name
 
     def command(self, *more: str) -> list[str]:
-        return [sys.executable, "-m", "cxresearch.cli", "run", "study.yml", *more]
+        return [sys.executable, "-m", "cxresearch", "run", "study.yml", *more]
 
     @property
     def environment(self) -> dict[str, str]:
