@@ -18,7 +18,7 @@ from cxresearch.findings import Check, Finding, describe_columns, interval, list
 from cxresearch.inference import adjusted_p_values
 from cxresearch.metrics.card import base_words, p_words
 from cxresearch.metrics.cells import draw_sample, require_options
-from cxresearch.metrics.contrasts import joint_p_value, score_vector
+from cxresearch.metrics.contrasts import equal_p_value, score_vector
 from cxresearch.metrics.hiding import hidden_cells, hide
 from cxresearch.metrics.scores import recommend_answers, recommend_codes
 
@@ -154,7 +154,7 @@ def league_table(
     table = _table(sample, vector, full, correction, worth_acting_on or 0.0, confidence)
     hidden = hidden_cells(table, min_base=min_base)
     t2 = _between(vector.centre[full], np.diag(vector.covariance)[full])
-    joint = joint_p_value(vector.centre[full], vector.covariance[np.ix_(full, full)], vector.df)
+    joint = equal_p_value(vector.centre[full], vector.covariance[np.ix_(full, full)], vector.df)
     summary = {
         "between": 100 * np.sqrt(t2),
         "p_value": joint,
