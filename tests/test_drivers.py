@@ -10,9 +10,9 @@ import pytest
 from cxresearch.drivers import driver_importance
 from cxresearch.drivers.parts import correlation_parts, noise_floor, parts_of
 from cxresearch.drivers.resampling import replicate_weights, simultaneous_differences
-from cxresearch.drivers.subsets import packed
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.inference import bca_interval
+from cxresearch.inference.shares import packed
 
 
 def survey(n=400, p=6, *, slopes=(), loading=0.6, seed=1, noise=1.0, halo=0.0):

@@ -8,8 +8,9 @@ from cxresearch.drivers.certainty import Certainty
 from cxresearch.drivers.linear import LinearFit, dependent_columns
 from cxresearch.drivers.parts import METHODS
 from cxresearch.drivers.resampling import design_units, ranks
-from cxresearch.drivers.subsets import TOLERANCE, average_coefficients, conditional_dominance, unpacked
+from cxresearch.drivers.subsets import average_coefficients, conditional_dominance
 from cxresearch.findings import Check, listing, number
+from cxresearch.inference.shares import TOLERANCE, unpacked
 
 DOMINANCE = 15  # terms up to which the dominance table is written
 COEFFICIENTS = 10  # terms up to which all models are solved for their coefficients

@@ -13,16 +13,15 @@ import pandas as pd
 
 from cxresearch.drivers.figures import legend_below
 from cxresearch.drivers.halo import common_only_test
-from cxresearch.drivers.missing import em_moments
 from cxresearch.drivers.parts import parts_of
 from cxresearch.drivers.question import ask, check_chance, check_options, names_of, one_thread, ratings_only
 from cxresearch.drivers.resampling import design_units, ranks, share_draws, weight_batches
-from cxresearch.drivers.subsets import packed, unpacked
 from cxresearch.drivers.terms import numeric
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, intervals
 from cxresearch.findings import Check, Finding, interval, number, percent
 from cxresearch.inference import kish_effective_n, percentile_interval
+from cxresearch.inference.shares import em_moments, packed, unpacked
 
 MISSING = ("em", "listwise")
 LEAST = 4  # ratings whose departures from one factor can be tested

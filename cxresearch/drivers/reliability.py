@@ -13,16 +13,14 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from cxresearch.drivers.missing import em_moments
-from cxresearch.drivers.moments import scaling
 from cxresearch.drivers.question import check_chance, check_clusters, check_options, one_thread
 from cxresearch.drivers.resampling import weight_batches
-from cxresearch.drivers.subsets import unpacked
 from cxresearch.drivers.terms import design_arrays, numeric
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import axes_or_new, intervals
 from cxresearch.findings import Check, Finding, interval, listing, number, percent
 from cxresearch.inference import checked_weights, kish_effective_n, percentile_interval
+from cxresearch.inference.shares import em_moments, scaling, unpacked
 from cxresearch.privacy import require_base
 
 RELIABLE, DISTINCT = 0.7, 0.85
