@@ -18,8 +18,9 @@ from cxresearch.drivers import (
 from cxresearch.drivers.halo_check import marker_adjusted
 from cxresearch.drivers.improvement import net_promoter_points
 from cxresearch.drivers.performance import performance_index
-from cxresearch.drivers.reliability import cronbach_alpha, feldt_interval, omegas
+from cxresearch.drivers.reliability import omegas
 from cxresearch.errors import DataProblem, TooFewRespondents
+from cxresearch.inference.agreement import cronbach_alpha, feldt_interval
 
 # Holzinger & Swineford (1939), 301 pupils, nine tests: covariances to three decimals as published with R's lavaan.
 PUPILS = """1.358 .407 .580 .505 .441 .455 .085 .264 .458 1.382 .451 .209 .211 .248 -.097 .110 .244 1.275 .208

@@ -4,8 +4,8 @@ References
 ----------
 Bell & McCaffrey (2002), Survey Methodology 28:169-181 (CR2); Cameron, Gelbach & Miller (2008), REStat 90:414-427 (wild
 bootstrap), (2011), JBES 29:238-249 (two ways); Webb (2023), Can. J. Economics 56:839-858 (six points); MacKinnon,
-Nielsen & Webb (2023), J. Applied Econometrics 38:671-694 (jackknife, CV3); Halperin (1962), Guimaraes & Portugal (2010),
-Stata J. 10:628-649 (alternating projections).
+Nielsen & Webb (2023), J. Applied Econometrics 38:671-694 (jackknife, CV3); Halperin (1962), Guimaraes & Portugal
+(2010), Stata J. 10:628-649 (alternating projections).
 """
 
 from itertools import product

@@ -118,7 +118,7 @@ def lmg(x, y, *, weights=None) -> np.ndarray:
 class Moments:
     """Means and covariances as weighted means of one row of products per respondent."""
 
-    rows: np.ndarray  # (n, q + m) packed products of the m standardised columns, then the columns, or their expectations
+    rows: np.ndarray  # (n, q + m) packed products of the m standardised columns, then the columns; or what is expected
     weights: np.ndarray  # (n,)
     n_columns: int
 
