@@ -19,7 +19,7 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
 from cxresearch.drivers import driver_importance  # noqa: E402
-from cxresearch.drivers.parts import lmg  # noqa: E402
+from cxresearch.inference.shares import lmg  # noqa: E402
 
 N = 2000
 # name -> (ratio must be at least, or at most)

@@ -266,7 +266,9 @@ def save(finding: Finding, *, name: str) -> Path:
     files = {}
     for table_name, table in finding.tables().items():
         files[table_name] = f"{name}.{table_name}.csv"
-        csv_safe(_kept(table)).to_csv(folder / files[table_name], index=False, float_format="%.15g", lineterminator="\n")
+        csv_safe(_kept(table)).to_csv(
+            folder / files[table_name], index=False, float_format="%.15g", lineterminator="\n"
+        )
     record = {
         "id": finding.id,
         "sentence": finding.sentence(),

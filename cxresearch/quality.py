@@ -183,6 +183,11 @@ def _checks(table: pd.DataFrame, summary: dict) -> tuple[Check, ...]:
     ]
     if summary["n_rated"]:
         checks.append(
-            Check("straight-lined ratings", digits.rounded(straight, 3), f"at most {MOST_STRAIGHT}", straight <= MOST_STRAIGHT)
+            Check(
+                "straight-lined ratings",
+                digits.rounded(straight, 3),
+                f"at most {MOST_STRAIGHT}",
+                straight <= MOST_STRAIGHT,
+            )
         )
     return tuple(checks)

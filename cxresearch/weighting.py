@@ -292,5 +292,8 @@ def _tests(summary):
         summary["weight_ratio"] <= MAX_RATIO,
     )
     yield Check(
-        "Kish design effect", digits.rounded(summary["kish_deff"], 3), f"at most {MAX_DEFF:g}", summary["kish_deff"] <= MAX_DEFF
+        "Kish design effect",
+        digits.rounded(summary["kish_deff"], 3),
+        f"at most {MAX_DEFF:g}",
+        summary["kish_deff"] <= MAX_DEFF,
     )

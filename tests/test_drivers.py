@@ -10,9 +10,9 @@ import pytest
 from cxresearch.drivers import driver_importance
 from cxresearch.drivers.parts import correlation_parts, noise_floor, parts_of
 from cxresearch.drivers.resampling import replicate_weights, simultaneous_differences
-from cxresearch.drivers.subsets import packed
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.inference import bca_interval
+from cxresearch.inference.shares import packed
 from cxresearch.survey import as_survey
 
 
@@ -401,7 +401,8 @@ def test_noise_floor_is_what_a_random_driver_gets_in_simulation():
     columns = table.to_numpy()
     matrices = np.stack([np.corrcoef(np.column_stack([rng.normal(size=200), columns]).T) for _ in range(4000)])
     drawn = parts_of(packed(matrices), sizes=[1] * 5)[0]
-    from cxresearch.drivers.subsets import mean_by_size, residual_variances
+    from cxresearch.drivers.subsets import mean_by_size
+    from cxresearch.inference.shares import residual_variances
 
     mean, high = noise_floor(mean_by_size(residual_variances(packed(np.corrcoef(columns.T)), [1] * 4)[:, 0]), 200)
     assert mean == pytest.approx(drawn.mean(), rel=0.06)

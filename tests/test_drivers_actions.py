@@ -18,8 +18,9 @@ from cxresearch.drivers import (
 from cxresearch.drivers.halo_check import marker_adjusted
 from cxresearch.drivers.improvement import net_promoter_points
 from cxresearch.drivers.performance import performance_index
-from cxresearch.drivers.reliability import cronbach_alpha, feldt_interval, omegas
+from cxresearch.drivers.reliability import omegas
 from cxresearch.errors import DataProblem, TooFewRespondents
+from cxresearch.inference.agreement import cronbach_alpha, feldt_interval
 from cxresearch.survey import as_survey
 
 # Holzinger & Swineford (1939), 301 pupils, nine tests: covariances to three decimals as published with R's lavaan.

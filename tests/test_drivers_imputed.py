@@ -9,12 +9,11 @@ from cxresearch.drivers import compare_drivers, driver_importance, importance_pe
 from cxresearch.drivers.certainty import draw_all
 from cxresearch.drivers.imputation import fill, filled_correlations, fit_imputed, impute, pool
 from cxresearch.drivers.linear import fit_linear
-from cxresearch.drivers.missing import em_moments
 from cxresearch.drivers.nonlinear import fit_likelihood
 from cxresearch.drivers.parts import parts_of
 from cxresearch.drivers.resampling import share_draws
-from cxresearch.drivers.subsets import packed
 from cxresearch.drivers.terms import build_terms
+from cxresearch.inference.shares import em_moments, packed
 from cxresearch.survey import as_survey
 
 

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from cxresearch.drivers import driver_importance
-from cxresearch.drivers.missing import em_moments
-from cxresearch.drivers.parts import EXACT, correlation_parts, lmg, order_error, ordered_parts, parts_of, sampled_orders
-from cxresearch.drivers.subsets import complete_dominance, conditional_dominance, packed, residual_variances, unpacked
+from cxresearch.drivers.parts import EXACT, correlation_parts, order_error, ordered_parts, parts_of, sampled_orders
+from cxresearch.drivers.subsets import complete_dominance, conditional_dominance
 from cxresearch.drivers.weights import relative_weights
+from cxresearch.inference.shares import em_moments, lmg, packed, residual_variances, unpacked
 from cxresearch.survey import as_survey
 
 TIGHT = dict(rtol=0, atol=1e-9)

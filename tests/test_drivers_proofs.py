@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 
 from cxresearch.drivers import driver_importance
-from cxresearch.drivers.moments import complete_moments
 from cxresearch.drivers.parts import parts_of
 from cxresearch.drivers.resampling import ends, replicate_weights, share_draws
-from cxresearch.drivers.subsets import packed
+from cxresearch.inference.shares import complete_moments, packed
 
 P = 5
 NAMES = [f"d{k}" for k in range(1, P + 1)]

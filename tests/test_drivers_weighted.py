@@ -6,8 +6,8 @@ import pytest
 import statsmodels.api as sm
 
 import cxresearch as cx
-from cxresearch.drivers.reliability import feldt_interval
 from cxresearch.inference import survey_mean
+from cxresearch.inference.agreement import feldt_interval
 
 D = ["d1", "d2", "d3", "d4", "d5"]
 DESIGN = dict(weight="w", cluster="shop")

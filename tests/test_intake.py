@@ -128,9 +128,7 @@ def test_a_guess_of_the_table_itself_waits_too(tmp_path):
         "    items:", "    encoding: utf-8\n    confirmed: {exclude: false, encoding: false, id: true}\n    items:"
     )
     found = check_study(write(tmp_path, study))
-    assert found["waiting"] == [
-        "study.yml, line 10: tables.responses.exclude (Status: 1, Survey Preview, Finished: 0)"
-    ]
+    assert found["waiting"] == ["study.yml, line 10: tables.responses.exclude (Status: 1, Survey Preview, Finished: 0)"]
     assert found["unconfirmed"] == ["study.yml, line 10: tables.responses.encoding (utf-8)"]
     with pytest.raises(StudyProblem, match="confirmed names 'wieght', no key of this table; did you mean 'weight'?"):
         open_study(write(tmp_path, study.replace("{exclude: false", "{wieght: false")))

@@ -21,7 +21,13 @@ from cxresearch.runs.alike import alike
 REPORT = ROOT / "reports" / "example"
 # Decoded pixels of a picture: a line that moves by a last digit may be drawn over the neighbouring pixel.
 MOST_PIXELS, SHADES = 0.005, 16 / 255
-ORACLES = ("test_drivers_oracles.py", "test_drivers_outcomes.py", "test_loyalty.py", "test_metrics.py", "test_inference.py")
+ORACLES = (
+    "test_drivers_oracles.py",
+    "test_drivers_outcomes.py",
+    "test_loyalty.py",
+    "test_metrics.py",
+    "test_inference.py",
+)
 OLD = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-FMA,-AVX2,-AVX512F"}
 
 
@@ -90,7 +96,9 @@ def unlike(before: dict, after: dict) -> list[str]:
 
 
 def _joined(content) -> str:
-    return "".join(content) if isinstance(content, list) else content if isinstance(content, str) else json.dumps(content)
+    return (
+        "".join(content) if isinstance(content, list) else content if isinstance(content, str) else json.dumps(content)
+    )
 
 
 def same_picture(before: str, after: str) -> bool:

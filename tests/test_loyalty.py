@@ -6,7 +6,7 @@ import pytest
 
 import cxresearch as cx
 from cxresearch.loyalty import fit_loyalty_revenue
-from cxresearch.loyalty.covariance import Sampling, cr2, influence_covariance, jackknife
+from cxresearch.loyalty.covariance import Sampling, influence_covariance
 from cxresearch.loyalty.ladder import park, saddlepoint_log_density, tweedie_log_density, tweedie_power
 from cxresearch.loyalty.models import LEVELS, Family, fit_glm, fit_within, log_link, power_deviance
 from cxresearch.loyalty.sensitivity import bounds, e_value, e_value_of_interval, partial_r2, robustness_value
@@ -328,35 +328,6 @@ def test_two_way_effects_equal_dummies_of_both(customers):
     reference = sm.OLS(np.log(some["positive"]), np.column_stack([some["nps"], dummies])).fit()
     got = fit(some, revenue="positive", effects=["branch", "month"], model="log_ols")
     assert got.tidy()["estimate"][0] == pytest.approx(reference.params.iloc[0], abs=1e-8)
-
-
-def test_cr2_equals_the_matrix_formula_bell_mccaffrey_2002():
-    rng = np.random.default_rng(0)
-    n, cluster = 60, np.repeat(np.arange(6), 10)
-    X = np.column_stack([np.ones(n), rng.normal(size=n) + cluster / 3])
-    y = rng.normal(size=n) + cluster
-    bread = np.linalg.inv(X.T @ X)
-    H, residual = X @ bread @ X.T, y - X @ bread @ X.T @ y
-    meat, columns = np.zeros((2, 2)), []
-    for g in range(6):
-        m = cluster == g
-        values, vectors = np.linalg.eigh(np.eye(10) - H[np.ix_(m, m)])
-        adjust = vectors @ np.diag(values**-0.5) @ vectors.T
-        score = X[m].T @ adjust @ residual[m]
-        meat += np.outer(score, score)
-        columns.append((np.eye(n) - H)[:, m] @ adjust @ X[m] @ bread[:, 1])
-    gram = np.stack(columns, axis=1)
-    values = np.linalg.eigvalsh(gram.T @ gram)
-    covariance, df = cr2(X, residual, cluster)
-    assert covariance == pytest.approx(bread @ meat @ bread, rel=1e-10)
-    assert df[1] == pytest.approx(values.sum() ** 2 / np.sum(values**2), rel=1e-10)
-
-
-def test_cluster_jackknife_of_a_mean_is_the_error_between_cluster_means():
-    y, cluster = np.arange(12.0), np.repeat(np.arange(4), 3)
-    _, covariance = jackknife(lambda w: np.array([w @ y / w.sum()]), cluster, np.ones(12))
-    means = y.reshape(4, 3).mean(axis=1)
-    assert covariance[0, 0] == pytest.approx(means.var(ddof=1) / 4)
 
 
 def test_few_clusters_take_cr2_in_log_ols_and_the_jackknife_in_poisson(customers):

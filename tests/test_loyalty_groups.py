@@ -7,7 +7,6 @@ from test_loyalty import shop
 
 import cxresearch as cx
 from cxresearch.loyalty import compare_responders, loyalty_by_group
-from cxresearch.loyalty.by_group import between_variance
 
 ASKED = {"revenue": "revenue", "loyalty": "nps"}
 
@@ -15,14 +14,6 @@ ASKED = {"revenue": "revenue", "loyalty": "nps"}
 def regions(slopes, n=900, seed=5):
     parts = [shop(seed=seed + i, n=n, slope=b, confounding=0.0).assign(region=f"R{i}") for i, b in enumerate(slopes)]
     return pd.concat(parts, ignore_index=True)
-
-
-def test_between_group_variance_of_paule_and_mandel_makes_q_its_expectation():
-    b, v = np.array([0.1, 0.3, -0.2, 0.5]), np.array([0.01, 0.02, 0.015, 0.01])
-    tau2 = between_variance(b, v)
-    w = 1 / (v + tau2)
-    assert np.sum(w * (b - w @ b / w.sum()) ** 2) == pytest.approx(3, abs=1e-8)
-    assert between_variance(np.array([0.1, 0.1001]), np.array([1.0, 1.0])) == 0.0
 
 
 def test_equal_groups_are_drawn_to_one_mean_and_no_difference_is_established():

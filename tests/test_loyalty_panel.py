@@ -10,7 +10,7 @@ from cxresearch.loyalty.design import sample
 from cxresearch.loyalty.four_ways import with_means
 from cxresearch.loyalty.panel import shifted
 from cxresearch.loyalty.resample import draw, resample
-from cxresearch.loyalty.retention import kaplan_meier
+from cxresearch.loyalty.retention import durations
 from cxresearch.survey import as_survey
 
 PANEL = {"revenue": "revenue", "loyalty": "nps", "customer": "customer", "period": "period"}
@@ -244,13 +244,30 @@ def test_discrete_time_logit_equals_statsmodels_on_person_months():
     assert got.glance()["marginal"][0] == pytest.approx(100 * reference.get_margeff().margeff[0], abs=1e-6)
 
 
-def test_kaplan_meier_of_the_freireich_6_mp_group_is_857_807_753_690_627_538_448_freireich_1963():
-    weeks = np.array([6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35])
-    left = np.array([1, 1, 1, 0, 1, 0, 1, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0])
-    got = kaplan_meier(weeks, left, np.zeros(21, dtype=int), ("6-MP",), np.ones(21), 0.95).set_index("month")
-    assert got.loc[[6, 7, 10, 13, 16, 22, 23], "retained"].tolist() == pytest.approx(
-        [0.857, 0.807, 0.753, 0.690, 0.627, 0.538, 0.448], abs=5e-4
+@pytest.mark.parametrize("design", [{}, {"cluster": "branch"}, {"strata": "stratum"}])
+def test_retained_has_the_same_interval_whatever_the_unit_of_the_weights(design):
+    rng = np.random.default_rng(4)
+    table = leavers().assign(w=rng.gamma(2, 1, 1500), branch=np.arange(1500) % 60, stratum=np.arange(1500) % 3)
+    once, hundred = (
+        fit_retention(table.assign(w=table["w"] * unit), **RETENTION, weight="w", **design).tables()["retained"]
+        for unit in (1, 100)
     )
+    pd.testing.assert_frame_equal(once, hundred, rtol=1e-12)
+    assert (once["conf_low"] < once["retained"])[once["retained"] < 1].all()
+
+
+def test_retained_without_a_design_has_greenwood_s_log_log_interval_statsmodels():
+    from statsmodels.duration.survfunc import SurvfuncRight
+
+    table, got = leavers(), fit_retention(leavers(), **RETENTION).tables()["retained"]
+    frame = durations(table, **RETENTION)
+    for group, (low, high) in zip(pd.unique(got["group"]), ((0, 6), (7, 8), (9, 10))):
+        inside = frame[frame["nps"].between(low, high)]
+        reference = SurvfuncRight(inside["months"], inside["left (0/1)"])
+        own = got[got["group"] == group].set_index("month").loc[reference.surv_times]
+        assert own["retained"].to_numpy() == pytest.approx(reference.surv_prob, abs=1e-12)
+        reach = np.exp(1.959964 * reference.surv_prob_se / (own["retained"] * np.abs(np.log(own["retained"]))))
+        assert own["conf_low"].to_numpy() == pytest.approx((own["retained"] ** reach).to_numpy(), abs=1e-8)
 
 
 def test_a_score_measured_after_the_customer_left_is_named():

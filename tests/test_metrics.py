@@ -18,7 +18,6 @@ from cxresearch.metrics.hiding import hidden_cells
 from cxresearch.metrics.intervals import (
     adjusted_moments,
     adjusted_wald_interval,
-    newcombe_difference,
     score_interval,
     wald_interval,
 )
@@ -124,10 +123,6 @@ def test_goodman_intervals_of_seven_counts_begin_0852_1663_end_0888_1711_goodman
     counts = np.array([56, 72, 73, 59, 62, 87, 58])
     low, high = goodman_intervals(counts / counts.sum(), counts.sum(), 0.95)
     assert np.round([low[0], high[0], low[-1], high[-1]], 4).tolist() == [0.0852, 0.1663, 0.0888, 0.1711]
-
-
-def test_difference_of_56_in_70_and_48_in_80_is_0524_to_3339_newcombe_1998():
-    assert np.round(newcombe_difference(56 / 70, 70, 48 / 80, 80, 0.95), 4).tolist() == [0.0524, 0.3339]
 
 
 def test_top_box_of_81_in_263_is_2553_to_3662_newcombe_1998():

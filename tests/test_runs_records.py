@@ -177,7 +177,7 @@ def test_a_repetition_that_differs_after_six_digits_succeeds_and_is_no_change(ru
         ("a.csv", "term,x\na,1\n", "term,x\nb,1\n", False),
         ("a.csv", "term,x\na,1\n", "term,y\na,1\n", False),
         ("a.csv", "x\n1\n", "x\n1\n1\n", False),
-        ("a.csv", "x\n1\n\"\"\n", "x\n1\n0\n", False),
+        ("a.csv", 'x\n1\n""\n', "x\n1\n0\n", False),
         ("a.json", '{"p": 0.0412345678}', '{"p": 0.0412345679}', True),
         ("a.json", '{"p": 0.0412}', '{"p": 0.0413}', False),
         ("a.json", '{"ok": true}', '{"ok": 1}', False),

@@ -4,11 +4,11 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-from cxresearch.transactions.waves import between, followed
 
 from cxresearch.errors import DataProblem
 from cxresearch.study import open_study
 from cxresearch.transactions import link_revenue, link_waves
+from cxresearch.transactions.waves import between, followed
 
 COLUMNS = dict(customer="customer", asked="asked", time="time", amount="amount", before="90 days", after=30)
 

@@ -13,12 +13,13 @@ import pytest
 from test_transactions import COLUMNS, by_pandas, refused, sales
 
 from cxresearch.errors import DataProblem
+from cxresearch.inference.events import opened
 from cxresearch.transactions import add_contacts, behaviour, totals
 from cxresearch.transactions.queries import Columns, Query
 from cxresearch.transactions.ranges import adds_up, by_rows
 from cxresearch.transactions.rhythm import rhythm
 from cxresearch.transactions.shares import shared_out
-from cxresearch.transactions.source import opened, parquet_files
+from cxresearch.transactions.source import parquet_files
 from cxresearch.transactions.windows import as_window
 
 UNTIL = {"until": "2024-12-01"}

@@ -9,8 +9,9 @@ from cxresearch.drivers.certainty import Certainty
 from cxresearch.drivers.linear import LinearFit, dependent_columns
 from cxresearch.drivers.parts import METHODS
 from cxresearch.drivers.resampling import design_units, ranks
-from cxresearch.drivers.subsets import TOLERANCE, average_coefficients, conditional_dominance, unpacked
+from cxresearch.drivers.subsets import average_coefficients, conditional_dominance
 from cxresearch.findings import Check, listing, number
+from cxresearch.inference.shares import TOLERANCE, unpacked
 
 DOMINANCE = 15  # terms up to which the dominance table is written
 COEFFICIENTS = 10  # terms up to which all models are solved for their coefficients
@@ -217,7 +218,9 @@ def importance_checks(fit: LinearFit, read: Certainty, table, summary, everyone,
         checks += _certainty_checks(fit, read, table, summary, alpha)
     if fit.error.any():
         ratio = float(fit.error.max() / fit.parts.sum())
-        checks.append(Check("largest sampling error of a share", digits.rounded(ratio, 5), "at most 0.005", ratio <= 0.005))
+        checks.append(
+            Check("largest sampling error of a share", digits.rounded(ratio, 5), "at most 0.005", ratio <= 0.005)
+        )
     return (*checks, *fit.checks)
 
 
@@ -246,6 +249,11 @@ def _certainty_checks(fit, read, table, summary, alpha) -> list[Check]:
     ]
     if np.isfinite(read.halo):
         checks.append(
-            Check("more than a common halo (p)", digits.rounded(read.halo, 4), f"at most {number(alpha, 2)}", read.halo <= alpha)
+            Check(
+                "more than a common halo (p)",
+                digits.rounded(read.halo, 4),
+                f"at most {number(alpha, 2)}",
+                read.halo <= alpha,
+            )
         )
     return checks

@@ -3,7 +3,7 @@
 import numpy as np
 
 from cxresearch.drivers.likelihood import fit_subsets
-from cxresearch.drivers.subsets import TOLERANCE
+from cxresearch.inference.shares import TOLERANCE
 
 CHUNK = 1 << 17  # linear predictors held at once: they stay in the cache
 HIGHEST = 300.0  # linear predictors beyond this are a probability of one, and exp() would overflow

@@ -13,16 +13,15 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.drivers.figures import legend_below
 from cxresearch.drivers.halo import common_only_test
-from cxresearch.drivers.missing import em_moments
 from cxresearch.drivers.parts import parts_of
 from cxresearch.drivers.question import ask, check_chance, check_options, names_of, one_thread, ratings_only
 from cxresearch.drivers.resampling import design_units, ranks, share_draws, weight_batches
-from cxresearch.drivers.subsets import packed, unpacked
 from cxresearch.drivers.terms import numeric
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, intervals
 from cxresearch.findings import Check, Finding, interval, number, percent
 from cxresearch.inference import kish_effective_n, percentile_interval
+from cxresearch.inference.shares import em_moments, packed, unpacked
 from cxresearch.survey import as_survey
 
 MISSING = ("em", "listwise")
@@ -239,7 +238,9 @@ def _checks(table, summary) -> tuple[Check, ...]:
         ),
         Check(
             "more than a common factor (p)",
-            f"not tested: fewer than {LEAST} ratings" if np.isnan(summary["p_value"]) else digits.rounded(summary["p_value"], 4),
+            f"not tested: fewer than {LEAST} ratings"
+            if np.isnan(summary["p_value"])
+            else digits.rounded(summary["p_value"], 4),
             f"at most {number(alpha, 2)}",
             bool(summary["p_value"] <= alpha),
         ),

@@ -223,5 +223,7 @@ def _checks(table, improve, scale) -> tuple[Check, ...]:
             "at most 0.25: beyond it the model is stretched",
             largest <= 0.25,
         ),
-        Check("smallest share of respondents with room to rise", digits.rounded(least, 3), "at least 0.1", least >= 0.1),
+        Check(
+            "smallest share of respondents with room to rise", digits.rounded(least, 3), "at least 0.1", least >= 0.1
+        ),
     )

@@ -14,12 +14,10 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.drivers.linear import Draws
-from cxresearch.drivers.missing import em_moments
-from cxresearch.drivers.moments import Moments, as_correlations, scaling
 from cxresearch.drivers.resampling import replicate_weights
-from cxresearch.drivers.subsets import packed, unpacked
 from cxresearch.drivers.terms import Terms
 from cxresearch.findings import Check
+from cxresearch.inference.shares import Moments, as_correlations, em_moments, packed, scaling, unpacked
 
 IMPUTATIONS = 20
 BASES = 5  # completed copies whose fits replicates start from

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxresearch.drivers.subsets import subset_sizes
 from cxresearch.errors import DataProblem
+from cxresearch.inference.shares import subset_sizes
 
 R2 = ("mcfadden", "nagelkerke", "tjur")
 STEPS = 60

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from cxresearch.drivers.missing import em_moments
-from cxresearch.drivers.moments import Moments
 from cxresearch.drivers.parts import (
     EXACT,
     EXACT_DRAWS,
@@ -17,11 +15,12 @@ from cxresearch.drivers.parts import (
     parts_of,
     sampled_orders,
 )
-from cxresearch.drivers.subsets import mean_by_size, residual_variances, sweep, unpacked
+from cxresearch.drivers.subsets import mean_by_size
 from cxresearch.drivers.terms import Terms
 from cxresearch.errors import DataProblem
 from cxresearch.findings import Check
 from cxresearch.inference import kish_effective_n, survey_mean
+from cxresearch.inference.shares import Moments, em_moments, residual_variances, sweep, unpacked
 
 ORDERS, ORDERS_DRAWS = 4000, 200
 

@@ -17,14 +17,14 @@ from cxresearch.drivers.likelihood import (
     unexplained,
 )
 from cxresearch.drivers.linear import Draws, dependent_columns
-from cxresearch.drivers.moments import Moments, complete_moments, scaling, standardised
 from cxresearch.drivers.ordered import CumulativeLogit, parallel_lines
 from cxresearch.drivers.parts import FROM_SUBSETS, METHODS, noise_floor, parts_of
-from cxresearch.drivers.subsets import mean_by_size, unpacked
+from cxresearch.drivers.subsets import mean_by_size
 from cxresearch.drivers.terms import Terms
 from cxresearch.errors import DataProblem
 from cxresearch.findings import Check
 from cxresearch.inference import kish_effective_n
+from cxresearch.inference.shares import Moments, complete_moments, scaling, standardised, unpacked
 
 MOST_TERMS = 14
 MOST_LEVELS = 11

@@ -3,10 +3,11 @@
 import numpy as np
 from scipy import stats
 
-from cxresearch.drivers.moments import as_correlations
-from cxresearch.drivers.subsets import (
-    first_parts,
-    last_parts,
+from cxresearch.drivers.subsets import first_parts, last_parts
+from cxresearch.drivers.weights import relative_weights
+from cxresearch.errors import DataProblem
+from cxresearch.inference.shares import (
+    as_correlations,
     order_of,
     packed,
     residual_variances,
@@ -14,26 +15,12 @@ from cxresearch.drivers.subsets import (
     sweep,
     unpacked,
 )
-from cxresearch.drivers.weights import relative_weights
-from cxresearch.errors import DataProblem
 
 METHODS = ("shapley", "relative_weights", "first", "last")
 FROM_SUBSETS = {"shapley": shapley_parts, "first": first_parts, "last": last_parts}
 EXACT = 22  # terms: 2^22 subsets take a tenth of a second
 EXACT_DRAWS = 17  # terms in each bootstrap replicate
-BATCH = 16  # replicates whose subsets are held at once
-
-
-def lmg(x, y, *, weights=None) -> np.ndarray:
-    """Return the LMG (Shapley) parts (p,) of R² of (n, p) drivers for an (n,) outcome; they sum to R²."""
-    x = np.column_stack([x, y]).astype(float)
-    w = np.ones(len(x)) if weights is None else np.asarray(weights, dtype=float)
-    centred = x - w @ x / w.sum()
-    covariance = (centred * w[:, None]).T @ centred
-    spread = np.sqrt(np.diag(covariance))
-    correlation = covariance / np.outer(spread, spread)
-    rows, columns = np.triu_indices(len(correlation))
-    return shapley_parts(residual_variances(correlation[rows, columns][:, None], [1] * (x.shape[1] - 1)))[:, 0]
+LEAVES = 1 << 16  # subsets, of all replicates, held at once: they stay near a core's cache
 
 
 def parts_of(correlations: np.ndarray, *, sizes, n_always: int = 0, method: str = "shapley", orders=None) -> np.ndarray:
@@ -48,9 +35,9 @@ def parts_of(correlations: np.ndarray, *, sizes, n_always: int = 0, method: str 
         return ordered_parts(left, sizes, orders).mean(axis=0)
     if method != "shapley" and len(sizes) > EXACT_DRAWS:
         return _few_subsets(left, sizes, method)
-    out = np.empty((len(sizes), left.shape[1]))
-    for start in range(0, left.shape[1], BATCH):
-        columns = slice(start, start + BATCH)
+    out, together = np.empty((len(sizes), left.shape[1])), max(1, LEAVES >> len(sizes))
+    for start in range(0, left.shape[1], together):
+        columns = slice(start, start + together)
         out[:, columns] = FROM_SUBSETS[method](residual_variances(np.ascontiguousarray(left[:, columns]), sizes))
     return out
 

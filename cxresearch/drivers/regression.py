@@ -4,11 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxresearch.drivers.missing import em_moments
-from cxresearch.drivers.moments import Moments, scaling
 from cxresearch.drivers.resampling import weight_batches
-from cxresearch.drivers.subsets import unpacked
 from cxresearch.drivers.terms import Terms
+from cxresearch.inference.shares import Moments, em_moments, scaling, unpacked
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 References
 ----------
-Cronbach (1951), Psychometrika 16, 297; Feldt (1965), Psychometrika 30, 357 (interval of alpha); McDonald (1999),
-*Test Theory* (omega); Henseler, Ringle & Sarstedt (2015), Journal of the Academy of Marketing Science 43, 115 (HTMT).
+McDonald (1999), *Test Theory* (omega); Henseler, Ringle & Sarstedt (2015), Journal of the Academy of Marketing
+Science 43, 115 (HTMT).
 """
 
 from collections.abc import Mapping
@@ -11,19 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import optimize
 
 from cxresearch import digits
-from cxresearch.drivers.missing import em_moments
-from cxresearch.drivers.moments import scaling
 from cxresearch.drivers.question import check_chance, check_clusters, check_options, one_thread
 from cxresearch.drivers.resampling import weight_batches
-from cxresearch.drivers.subsets import unpacked
 from cxresearch.drivers.terms import design_arrays, numeric
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import axes_or_new, intervals
 from cxresearch.findings import Check, Finding, interval, listing, number, percent
 from cxresearch.inference import checked_weights, kish_effective_n, percentile_interval
+from cxresearch.inference.agreement import cronbach_alpha, feldt_interval
+from cxresearch.inference.shares import em_moments, scaling, unpacked
 from cxresearch.privacy import require_base
 from cxresearch.survey import as_survey
 
@@ -68,22 +67,9 @@ class ScaleReliability(Finding):
         return ax
 
 
-def cronbach_alpha(covariance) -> float:
-    """Return k/(k - 1) (1 - trace/sum) of a (k, k) covariance matrix of items."""
-    k = len(covariance)
-    return float(k / (k - 1) * (1 - np.trace(covariance) / np.sum(covariance)))
-
-
 def _correlation(covariance) -> np.ndarray:
     spread = np.sqrt(np.diag(covariance))
     return covariance / np.outer(spread, spread)
-
-
-def feldt_interval(alpha: float, n: float, k: int, confidence: float) -> tuple[float, float]:
-    """Return 1 - (1 - alpha) F at both tails, F on n - 1 and (n - 1)(k - 1) degrees of freedom (Feldt 1965)."""
-    tail = (1 - confidence) / 2
-    high, low = stats.f.ppf([1 - tail, tail], n - 1, (n - 1) * (k - 1))
-    return float(1 - (1 - alpha) * high), float(1 - (1 - alpha) * low)
 
 
 def omegas(covariance: np.ndarray, sizes) -> np.ndarray:

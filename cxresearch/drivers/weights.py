@@ -7,7 +7,7 @@ Johnson (2000), Multivariate Behavioral Research 35, 1; Genizi (1993), Statistic
 
 import numpy as np
 
-from cxresearch.drivers.subsets import TOLERANCE
+from cxresearch.inference.shares import TOLERANCE
 
 
 def relative_weights(matrices: np.ndarray) -> np.ndarray:

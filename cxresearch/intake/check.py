@@ -124,7 +124,9 @@ def _quality(study: Study, loaded: dict[str, Loaded]) -> dict:
         ratings = study.ratings
         quality = response_quality(responses, items=items, ratings=ratings)
         table = quality.tidy().sort_values("share_skipped", ascending=False, kind="stable")
-        skipped = {row.term: digits.rounded(float(row.share_skipped), 4) for row in table.itertuples() if row.share_skipped > 0}
+        skipped = {
+            row.term: digits.rounded(float(row.share_skipped), 4) for row in table.itertuples() if row.share_skipped > 0
+        }
         found |= {
             "ratings": len(ratings),
             "rated": int(quality.summary["n_rated"]),

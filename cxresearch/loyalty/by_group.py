@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import stats
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, intervals, wrap
 from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number
 from cxresearch.inference import critical_value
+from cxresearch.inference.pooling import between_variance
 from cxresearch.loyalty.contrast import estimate
 from cxresearch.loyalty.design import as_columns, sample
 from cxresearch.loyalty.ladder import Plan
@@ -171,15 +172,6 @@ def _each(customers, groups, options, min_rows) -> tuple[list[dict], list[dict]]
             }
         )
     return rows, left_out
-
-
-def between_variance(b, variance) -> float:
-    """Return the variance between groups at which Cochran's Q equals its expectation (Paule & Mandel 1982)."""
-    excess = lambda tau2: _q(b, variance, tau2) - (len(b) - 1)  # noqa: E731
-    if excess(0.0) <= 0:
-        return 0.0
-    top = 10 * np.var(b) + np.max(variance)
-    return float(optimize.brentq(excess, 0.0, top)) if excess(top) < 0 else float(top)
 
 
 def _q(b, variance, tau2) -> float:

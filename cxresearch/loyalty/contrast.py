@@ -7,7 +7,8 @@ from scipy import stats
 
 from cxresearch import digits
 from cxresearch.inference import critical_value
-from cxresearch.loyalty.covariance import cr2, influence_covariance, jackknife
+from cxresearch.inference.clusters import cr2, jackknife
+from cxresearch.loyalty.covariance import influence_covariance
 from cxresearch.loyalty.design import Sample
 from cxresearch.loyalty.ladder import Plan, RevenueFit, fit_revenue
 from cxresearch.loyalty.models import fit_glm, fit_within, log_link, power_deviance

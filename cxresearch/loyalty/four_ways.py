@@ -10,8 +10,9 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.inference import critical_value
+from cxresearch.inference.clusters import cr2
 from cxresearch.loyalty.contrast import Estimates, estimate
-from cxresearch.loyalty.covariance import Sampling, cr2, influence_covariance
+from cxresearch.loyalty.covariance import Sampling, influence_covariance
 from cxresearch.loyalty.design import Sample, sample
 from cxresearch.loyalty.ladder import Plan
 from cxresearch.loyalty.models import LEVELS, fit_glm

@@ -17,6 +17,7 @@ import numpy as np
 from scipy import special
 
 from cxresearch.errors import DataProblem
+from cxresearch.inference.clusters import demean
 
 LARGEST = 500.0  # of a linear predictor; exp() overflows at 709
 
@@ -186,24 +187,6 @@ def solve_many(H, right) -> np.ndarray:
 
 
 # --- fixed effects -----------------------------------------------------------------------------------------------
-
-
-def demean(values, weights, groups, *, tolerance: float = 1e-10, most: int = 10_000) -> np.ndarray:
-    """Return `values` (n, k) less their weighted means within every grouping, by alternating projections.
-
-    `groups` is a list of (n,) integer codes. Halperin (1962); Guimaraes & Portugal (2010), Stata J. 10:628-649.
-    """
-    out = np.array(values, dtype=float)
-    totals = [np.maximum(np.bincount(g, weights), 1e-300) for g in groups]
-    size = np.abs(out).max(axis=0) + 1e-300
-    for _ in range(most):
-        before = out.copy()
-        for g, total in zip(groups, totals):
-            means = np.stack([np.bincount(g, weights * c) for c in out.T], axis=1) / total[:, None]
-            out -= means[g]
-        if len(groups) == 1 or np.max(np.abs(out - before) / size) < tolerance:
-            return out
-    raise DataProblem("the two columns of effects could not be separated: their groups hang together too loosely")
 
 
 def fit_within(X, y, weights, groups, family: Family, *, start=None, tolerance: float = 1e-10, most: int = 200) -> Fit:

@@ -2,8 +2,7 @@
 
 References
 ----------
-Allison (1982), Sociol. Methodol. 13:61-98 (discrete-time logit); Kaplan & Meier (1958), JASA 53:457-481; Kalbfleisch
-& Prentice (2002), *The Statistical Analysis of Failure Time Data*, 1.4 (log-log intervals).
+Allison (1982), Sociol. Methodol. 13:61-98 (discrete-time logit).
 """
 
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from cxresearch.errors import DataProblem, require_columns, require_share
 from cxresearch.figures import PALETTE, axes_or_new, wrap
 from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number
 from cxresearch.inference import critical_value
+from cxresearch.inference.survival import kaplan_meier
 from cxresearch.loyalty.contrast import gradient
 from cxresearch.loyalty.covariance import Sampling, influence_covariance
 from cxresearch.loyalty.design import Sample, as_columns, sample
@@ -167,7 +167,7 @@ def fit_retention(
         "marginal_high": margin[2],
         "established": not reasons,
     }
-    retained = kaplan_meier(months, s.y, s.scale.group(s.score), s.scale.names, s.weights, confidence)
+    retained = _retained(s, months, confidence)
     return Retention(
         function="fit_retention",
         outcome=until,
@@ -277,30 +277,18 @@ def _checks(s: Sample, mu, event, share) -> tuple[Check, ...]:
     )
 
 
-def kaplan_meier(months, left, group, names, weights, confidence: float) -> pd.DataFrame:
-    """Return group, month, n (at risk), retained and its log-log interval (Greenwood's variance)."""
-    rows, z = [], critical_value(confidence)
-    for g, name in enumerate(names):
-        member = group == g
-        if not member.any():
+def _retained(s: Sample, months, confidence: float) -> pd.DataFrame:
+    """Return group, month, n (at risk), retained and its interval: each group is a domain of the whole sample."""
+    plain = not (s.sampling.is_survey or s.sampling.clusters)
+    covariance = None if plain else lambda rows: influence_covariance(rows, s.sampling, 1)
+    group, parts = s.scale.group(s.score), []
+    df = np.inf if plain else s.sampling.degrees_of_freedom(s.n, 1)
+    for g, name in enumerate(s.scale.names):
+        inside = s.weights * (group == g)
+        if not inside.any():
             continue
-        alive, spread = 1.0, 0.0
-        rows.append(
-            {"group": name, "month": 0, "n": int(member.sum()), "retained": 1.0, "conf_low": 1.0, "conf_high": 1.0}
-        )
-        for m in range(1, int(months[member].max()) + 1):
-            at_risk, gone = member & (months >= m), member & (months == m) & (left == 1)
-            risk, lost = weights[at_risk].sum(), weights[gone].sum()
-            alive *= 1 - lost / risk
-            spread += lost / (risk * max(risk - lost, 1e-12)) if lost < risk else np.inf
-            rows.append(
-                {"group": name, "month": m, "n": int(at_risk.sum()), "retained": alive, **_log_log(alive, spread, z)}
-            )
-    return pd.DataFrame(rows)
-
-
-def _log_log(alive: float, spread: float, z: float) -> dict[str, float]:
-    if alive in (0.0, 1.0) or not np.isfinite(spread):
-        return {"conf_low": alive, "conf_high": alive}
-    reach = np.exp(z * np.sqrt(spread) / abs(np.log(alive)))
-    return {"conf_low": alive**reach, "conf_high": alive ** (1 / reach)}
+        last = np.arange(months[inside > 0].max() + 1)
+        curve = kaplan_meier(months, s.y, weights=inside, covariance=covariance, at=last, confidence=confidence, df=df)
+        shown = {"n": curve.at_risk, "retained": curve.estimate, "conf_low": curve.low, "conf_high": curve.high}
+        parts.append(pd.DataFrame({"group": name, "month": curve.time.astype(int), **shown})[: len(last)])
+    return pd.concat(parts, ignore_index=True)

@@ -11,8 +11,9 @@ from scipy import stats
 
 from cxresearch.errors import DataProblem
 from cxresearch.findings import describe_columns
+from cxresearch.inference.clusters import demean
 from cxresearch.loyalty.design import Sample
-from cxresearch.loyalty.models import LEVELS, Fit, demean, fit_glm
+from cxresearch.loyalty.models import LEVELS, Fit, fit_glm
 
 describe_columns(
     times=("Times", "how many times as strong as the named control a hidden cause is taken to be", 1),

@@ -91,7 +91,11 @@ class Scorecard(Finding):
 
     def _base_words(self, row) -> str:
         n = f"n = {number(row['n'], 0)}"
-        return n if digits.rounded(row["n_effective"], 0) == row["n"] else f"{n}, effective n = {number(row['n_effective'], 0)}"
+        return (
+            n
+            if digits.rounded(row["n_effective"], 0) == row["n"]
+            else f"{n}, effective n = {number(row['n_effective'], 0)}"
+        )
 
     def _parts_words(self) -> str:
         keys = [k for k in KEYS if k in self.table]

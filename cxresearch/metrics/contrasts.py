@@ -8,9 +8,8 @@ Rocks (2016), The American Statistician 70(4); Korn & Graubard (1990), The Ameri
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
-from cxresearch.inference import total_covariance
+from cxresearch.inference import joint_p_value, total_covariance
 from cxresearch.metrics.cells import Sample
 from cxresearch.metrics.intervals import PSEUDO, adjusted_moments, code_variance, effective_base
 
@@ -64,23 +63,13 @@ def net_base(sample: Sample, p, d, std_error) -> np.ndarray:
     return effective_base(code_variance(p, d), std_error, sample.kish, ceiling=sample.n if sample.clustered else np.inf)
 
 
-def joint_p_value(centre, covariance, df: float = np.inf, *, blocks: int = 1) -> float:
-    """Return the p-value of "all are equal within each of `blocks` equal blocks".
-
-    Wald chi-square on k - blocks contrasts, with a design the adjusted F (Korn & Graubard 1990); NaN above 300 cells.
-    """
+def equal_p_value(centre, covariance, df: float = np.inf, *, blocks: int = 1) -> float:
+    """Return the p-value of "all are equal within each of `blocks` equal blocks"; NaN above 300 cells."""
     if len(centre) > MAX_JOINT:
         return np.nan
     each = len(centre) // blocks
     contrast = np.kron(np.eye(blocks), np.eye(each - 1, each, 1) - np.eye(each - 1, each))
-    q = len(contrast)
-    difference = contrast @ centre
-    inner = contrast @ covariance @ contrast.T
-    statistic = float(difference @ np.linalg.pinv(inner, hermitian=True) @ difference)
-    if not np.isfinite(df):
-        return float(stats.chi2.sf(statistic, q))
-    left = df - q + 1
-    return float(stats.f.sf(statistic * left / (df * q), q, left)) if left > 0 else np.nan
+    return joint_p_value(contrast @ centre, contrast @ covariance @ contrast.T, df)
 
 
 def cells_p_value(sample: Sample, codes) -> float:
@@ -88,11 +77,11 @@ def cells_p_value(sample: Sample, codes) -> float:
     if not 2 <= len(sample.keys) <= MAX_JOINT or sample.keys.shape[1] != 1 or (sample.n == 0).any():
         return np.nan
     vector = score_vector(sample, codes)
-    return joint_p_value(vector.centre, vector.covariance, vector.df)
+    return equal_p_value(vector.centre, vector.covariance, vector.df)
 
 
 def means_p_value(sample: Sample, values) -> float:
     """Return the joint p-value of equal means, as `cells_p_value`."""
     if not 2 <= len(sample.keys) <= MAX_JOINT or sample.keys.shape[1] != 1 or (sample.n < 2).any():
         return np.nan
-    return joint_p_value(sample.means(values), sample.covariance(values), sample.units.df)
+    return equal_p_value(sample.means(values), sample.covariance(values), sample.units.df)

@@ -3,13 +3,13 @@
 References
 ----------
 Rocks (2016), The American Statistician 70(4), 365-372; Goodman (1965), Technometrics 7(2), 247-254;
-Newcombe (1998), Statistics in Medicine 17, 857-872 and 873-890; Korn & Graubard (1998), Survey Methodology 24.
+Korn & Graubard (1998), Survey Methodology 24.
 """
 
 import numpy as np
 from scipy import stats
 
-from cxresearch.inference import critical_value, wilson_interval
+from cxresearch.inference import critical_value
 
 PSEUDO = (0.75, 1.5, 0.75)  # promoters, passives, detractors added by the adjusted Wald interval
 METHODS = ("adjusted_wald", "score", "wald")
@@ -81,16 +81,6 @@ def _score_statistic(p, d, n, delta):
 
 
 INTERVALS = {"adjusted_wald": adjusted_wald_interval, "score": score_interval, "wald": wald_interval}
-
-
-def newcombe_difference(share_1, n_1, share_0, n_0, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the hybrid score interval of share_1 - share_0, independent bases (Newcombe 1998, method 10)."""
-    low_1, high_1 = wilson_interval(share_1, n_1, confidence)
-    low_0, high_0 = wilson_interval(share_0, n_0, confidence)
-    difference = np.subtract(share_1, share_0)
-    below = np.sqrt(np.square(share_1 - low_1) + np.square(high_0 - share_0))
-    above = np.sqrt(np.square(high_1 - share_1) + np.square(share_0 - low_0))
-    return difference - below, difference + above
 
 
 def effective_base(variance, std_error, fallback, *, ceiling=np.inf):

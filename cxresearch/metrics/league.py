@@ -17,9 +17,10 @@ from cxresearch.errors import DataProblem
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, intervals, wrap
 from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, percent
 from cxresearch.inference import adjusted_p_values
+from cxresearch.inference.pooling import between_variance
 from cxresearch.metrics.card import base_words, p_words
 from cxresearch.metrics.cells import draw_sample, require_options
-from cxresearch.metrics.contrasts import joint_p_value, score_vector
+from cxresearch.metrics.contrasts import equal_p_value, score_vector
 from cxresearch.metrics.hiding import hidden_cells, hide
 from cxresearch.metrics.scores import recommend_answers, recommend_codes
 from cxresearch.survey import as_survey
@@ -153,8 +154,8 @@ def league_table(
     full = sample.n > 0
     table = _table(sample, vector, full, correction, worth_acting_on or 0.0, confidence)
     hidden = hidden_cells(table, min_base=min_base)
-    t2 = _between(vector.centre[full], np.diag(vector.covariance)[full])
-    joint = joint_p_value(vector.centre[full], vector.covariance[np.ix_(full, full)], vector.df)
+    t2 = between_variance(vector.centre[full], np.diag(vector.covariance)[full])
+    joint = equal_p_value(vector.centre[full], vector.covariance[np.ix_(full, full)], vector.df)
     summary = {
         "between": 100 * np.sqrt(t2),
         "p_value": joint,
@@ -213,28 +214,12 @@ def _table(sample, vector, full, correction, worth, confidence) -> pd.DataFrame:
 def shrink(estimates, variances) -> tuple[np.ndarray, np.ndarray]:
     """Return estimates drawn towards their mean, and their errors, (k,); NaN stays NaN."""
     known = np.isfinite(estimates) & np.isfinite(variances)
-    t2 = _between(estimates[known], variances[known])
+    t2 = between_variance(estimates[known], variances[known])
     weight = 1 / (variances + t2)
     total = np.nansum(np.where(known, weight, np.nan))
     mean = np.nansum(np.where(known, weight * estimates, np.nan)) / total
     pull = variances / (variances + t2)
     return pull * mean + (1 - pull) * estimates, np.sqrt(variances * t2 / (variances + t2) + pull**2 / total)
-
-
-def _between(estimates, variances) -> float:
-    """Return the variance between groups at which the weighted scatter is its df (Paule & Mandel 1982)."""
-    low, high = 0.0, 4.0
-    if _scatter(estimates, variances, 0.0) <= len(estimates) - 1:
-        return 0.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _scatter(estimates, variances, middle) > len(estimates) - 1 else (low, middle)
-    return (low + high) / 2
-
-
-def _scatter(estimates, variances, t2) -> float:
-    w = 1 / (variances + t2)
-    return float(w @ np.square(estimates - w @ estimates / w.sum()))
 
 
 def _against_rest(sample, vector, full) -> tuple[np.ndarray, np.ndarray]:

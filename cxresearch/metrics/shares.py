@@ -85,7 +85,9 @@ def top_box(
     hit = digits.at_least(answers, threshold)
     words = f"share answering {threshold:g} or above on {low:g}–{high:g}"
     steps = np.unique(answers) if declared_scale(responses, item) is None else np.arange(low, high + 1)
-    classes = {float(v): f"{threshold:g} or above" if digits.at_least(v, threshold) else f"below {threshold:g}" for v in steps}
+    classes = {
+        float(v): f"{threshold:g} or above" if digits.at_least(v, threshold) else f"below {threshold:g}" for v in steps
+    }
     measure = Measure(words, "share", f"{words}, %", classes, method_words("Wilson", sample))
     return measured(
         sample,

@@ -17,7 +17,7 @@ from cxresearch.findings import Check
 from cxresearch.inference import adjusted_p_values
 from cxresearch.metrics.card import base_words
 from cxresearch.metrics.cells import Sample, draw_sample, require_options
-from cxresearch.metrics.contrasts import ScoreVector, joint_p_value, score_vector
+from cxresearch.metrics.contrasts import ScoreVector, equal_p_value, score_vector
 from cxresearch.metrics.hiding import hidden_cells, hide
 from cxresearch.metrics.movement import CORRECTIONS, DOWN, EQUIVALENT, NO_BASE, OPEN, SMALL, UP, WaveComparison
 from cxresearch.metrics.people import codes_of, note_of_recurring_ids, paired_difference, people_in_both, units_of
@@ -273,4 +273,4 @@ def _joint(sample: Sample, vector: ScoreVector) -> float:
         return np.nan
     k = sample.keys["wave"].nunique()
     g = len(sample.keys) // k
-    return joint_p_value(vector.centre, vector.covariance, vector.df, blocks=g)
+    return equal_p_value(vector.centre, vector.covariance, vector.df, blocks=g)

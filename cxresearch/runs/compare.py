@@ -257,7 +257,9 @@ def _movements(was: _Saved, now: _Saved, same_data: bool) -> tuple[Movement, ...
     before, after = _estimates(was), _estimates(now)
     with_interval = not same_data and was.confidence == now.confidence
     rows = [(row, before[row], after[row]) for row in after if row in before]
-    return tuple(_movement(row, b, a, with_interval) for row, b, a in rows if _given(a[0], b[0]) and not same_values(b[0], a[0]))
+    return tuple(
+        _movement(row, b, a, with_interval) for row, b, a in rows if _given(a[0], b[0]) and not same_values(b[0], a[0])
+    )
 
 
 def _movement(row: str, before, after, with_interval: bool) -> Movement:

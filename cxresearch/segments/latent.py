@@ -69,7 +69,10 @@ def fit_latent(
     before = -np.inf
     for _ in range(MOST_STEPS):
         classes = _maximised(ones, counts, member, levels)
-        old, (member, log_density) = member, _normalised(ones @ _finite_log(classes.probabilities).T + _finite_log(classes.shares))
+        old, (member, log_density) = (
+            member,
+            _normalised(ones @ _finite_log(classes.probabilities).T + _finite_log(classes.shares)),
+        )
         now = float(counts @ log_density)
         gained = now - before >= TOLERANCE * max(1.0, abs(now)) ** 0.5
         if not gained and not (closely and np.abs(member - old).max() > CLOSE):

@@ -82,7 +82,14 @@ def fit_mixture(
         else {"weights_init": near.shares, "means_init": near.centres, "precisions_init": _precisions(near)}
     )
     model = GaussianMixture(
-        k, covariance_type=family, n_init=n_starts, random_state=seed, reg_covar=floor, tol=tolerance, max_iter=2000, **given
+        k,
+        covariance_type=family,
+        n_init=n_starts,
+        random_state=seed,
+        reg_covar=floor,
+        tol=tolerance,
+        max_iter=2000,
+        **given,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -218,7 +218,9 @@ def _chosen(scorer: Scorer, probability: np.ndarray) -> np.ndarray:
 
 def _learned(values: np.ndarray, truth: np.ndarray, items, floor: float) -> Scorer:
     centre, scale = values.mean(axis=0), np.where(values.std(axis=0) > 0, values.std(axis=0), 1.0)
-    model = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10, max_iter=2000).fit((values - centre) / scale, truth)
+    model = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10, max_iter=2000).fit(
+        (values - centre) / scale, truth
+    )
     coefficients, intercepts = model.coef_, model.intercept_
     if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
         coefficients, intercepts = np.vstack([0 * coefficients, coefficients]), np.append(0.0, intercepts)
@@ -265,7 +267,12 @@ def _assembled(
     tested = (
         Check("customers with every item and feature", f"{len(truth)} of {received}", "all", len(truth) == received),
         Check("kappa out of sample", digits.rounded(summary["kappa"], 3), "at least 0.4", summary["kappa"] >= 0.4),
-        Check("unclassified (share)", digits.rounded(summary["unclassified"], 3), "at most 0.2", summary["unclassified"] <= 0.2),
+        Check(
+            "unclassified (share)",
+            digits.rounded(summary["unclassified"], 3),
+            "at most 0.2",
+            summary["unclassified"] <= 0.2,
+        ),
         Check("segments established", "yes" if segmentation.established else "no", "yes", segmentation.established),
     )
     return TypingTool(

@@ -64,7 +64,9 @@ def _headers(table: Table, columns: Iterable[str]) -> list[str]:
         key = type(table).columns.get(column, (None,))[0]
         declared = getattr(table, key) if key else table.items.get(column)
         if isinstance(declared, Item):
-            of_waves = declared.column.values() if isinstance(declared.column, dict) else [declared.header(column, None)]
+            of_waves = (
+                declared.column.values() if isinstance(declared.column, dict) else [declared.header(column, None)]
+            )
             found += of_waves
         elif declared is not None:
             found.append(getattr(declared, "column", declared))

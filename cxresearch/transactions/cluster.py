@@ -11,6 +11,7 @@ import duckdb
 import pandas as pd
 
 from cxresearch.errors import DataProblem
+from cxresearch.inference.events import opened
 from cxresearch.transactions.ranges import added, adds_up, by_rows
 from cxresearch.transactions.shares import (
     NONE_LOST,
@@ -24,7 +25,7 @@ from cxresearch.transactions.shares import (
     shared_out,
     together,
 )
-from cxresearch.transactions.source import opened, parquet_files
+from cxresearch.transactions.source import parquet_files
 
 
 def everyone_on_cluster(transactions, asked: Asked, scheduler: str) -> Everyone:

@@ -3,9 +3,10 @@
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
+from cxresearch.inference.events import opened, quoted, require_fields, time_sql
 from cxresearch.survey import as_survey, as_table
 from cxresearch.transactions.queries import moment
-from cxresearch.transactions.source import opened, quoted, require_fields, require_one_id_type, time_sql
+from cxresearch.transactions.source import require_one_id_type
 from cxresearch.transactions.windows import Window, as_window
 
 

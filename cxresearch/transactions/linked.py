@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
+from cxresearch.inference.events import opened, quoted, require_fields, time_sql
 from cxresearch.survey import as_survey, as_table
-from cxresearch.transactions.source import amount_sql, opened, quoted, require_fields, require_one_id_type, time_sql
+from cxresearch.transactions.source import amount_sql, require_one_id_type
 from cxresearch.transactions.windows import as_length
 
 ADDED = ("revenue_before", "purchases_before", "revenue_after", "purchases_after", "after_complete")

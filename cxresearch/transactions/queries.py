@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from cxresearch.transactions.source import quoted, text
+from cxresearch.inference.events import quoted, text
 from cxresearch.transactions.windows import Window
 
 COMPLETE = "customer IS NOT NULL AND time > TIMESTAMP '-infinity' AND isfinite(amount)"

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from cxresearch.inference.events import NUMBERED, text
 from cxresearch.transactions.queries import Query
-from cxresearch.transactions.source import NUMBERED, text
 from cxresearch.transactions.totals import Totals
 
 OUTERMOST = {"first": np.fmin, "last": np.fmax}  # the other totals are added

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem
+from cxresearch.inference.events import kind, opened, quoted, require_fields, time_sql
 from cxresearch.transactions.queries import (
     EXACT,
     Columns,
@@ -15,16 +16,7 @@ from cxresearch.transactions.queries import (
     waterfall_sql,
 )
 from cxresearch.transactions.rhythm import MANY, rhythm
-from cxresearch.transactions.source import (
-    WHOLE,
-    amount_sql,
-    kind,
-    opened,
-    quoted,
-    require_fields,
-    require_one_id_type,
-    time_sql,
-)
+from cxresearch.transactions.source import WHOLE, amount_sql, require_one_id_type
 from cxresearch.transactions.totals import AT_ONCE, Totals, features, totals_of
 from cxresearch.transactions.windows import Window
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from cxresearch.inference.events import kind
 from cxresearch.transactions.columns import features_of
 from cxresearch.transactions.queries import EXACT, PACKINGS, Query, counts_of, totals_sql
-from cxresearch.transactions.source import WHOLE, kind
+from cxresearch.transactions.source import WHOLE
 
 APART = 10_000  # customers that a query can name
 # Rows or customers at a time: their arrays fit the processor's cache, and stay below the size from which a worker of

@@ -1,10 +1,9 @@
-"""Intervals, designs and resampling shared by all analyses.
+"""Survey designs and resampling shared by all analyses.
 
 References
 ----------
 Korn & Graubard (1999), *Analysis of Health Surveys*; Efron & Tibshirani (1993), *An Introduction to the Bootstrap*;
-Kish (1965), *Survey Sampling*; Holm (1979), Scand. J. Statistics 6;
-Benjamini & Hochberg (1995), J. R. Statist. Soc. B 57.
+Kish (1965), *Survey Sampling*.
 """
 
 from dataclasses import dataclass
@@ -164,13 +163,6 @@ def bootstrap_counts(n: int, *, n_boot: int, rng, strata=None, cluster=None) -> 
     return counts[:, psu_of_row]
 
 
-def percentile_interval(draws, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of the percentile interval over the first axis of `draws`."""
-    tail = 100 * (1 - confidence) / 2
-    low, high = np.nanpercentile(draws, [tail, 100 - tail], axis=0)
-    return low, high
-
-
 def bca_interval(estimate, draws, deleted, confidence: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the bias-corrected and accelerated interval (Efron 1987) per column of `draws` (B, k).
 
@@ -192,48 +184,3 @@ def bca_interval(estimate, draws, deleted, confidence: float) -> tuple[np.ndarra
         )
         ends.append(low_value + (at - low) * (high_value - low_value))
     return ends[0], ends[1]
-
-
-def critical_value(confidence: float, df: float = np.inf) -> float:
-    """Return the two-sided t quantile (z for infinite `df`)."""
-    return float(stats.t.ppf((1 + confidence) / 2, df)) if df > 0 else np.inf
-
-
-def wilson_interval(share, n, confidence: float, df: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
-    """Return Wilson's score interval (Wilson 1927; Newcombe 1998, method 3) for shares (0-1) on bases `n`."""
-    share, n = np.asarray(share, dtype=float), np.asarray(n, dtype=float)
-    z2 = critical_value(confidence, df) ** 2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
-    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
-
-
-def goodman_intervals(shares, n, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return simultaneous intervals for the shares of one multinomial, last axis the categories (Goodman 1965).
-
-    Roots of the Wilson quadratic at the chi-square(1) quantile of 1 - alpha / categories.
-    """
-    shares = np.asarray(shares, dtype=float)
-    each = 1 - (1 - confidence) / shares.shape[-1]
-    return wilson_interval(shares, np.asarray(n, dtype=float)[..., None], each)
-
-
-def adjusted_p_values(p_values, *, correction: str) -> np.ndarray:
-    """Return p-values adjusted for the family they form (missing ones stay missing and do not count).
-
-    ``"holm"`` holds the chance of any false alarm (Holm 1979), ``"bh"`` the expected share of false ones among those
-    raised (Benjamini & Hochberg 1995), ``"none"`` changes nothing.
-    """
-    p = np.asarray(p_values, dtype=float)
-    adjusted = np.full(p.shape, np.nan)
-    order = np.argsort(p)[: int(np.isfinite(p).sum())]
-    m, rank = len(order), np.arange(len(order))
-    if correction == "holm":
-        adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * (m - rank)), 1.0)
-    elif correction == "bh":
-        adjusted[order] = np.minimum(np.minimum.accumulate((p[order] * m / (rank + 1))[::-1])[::-1], 1.0)
-    elif correction == "none":
-        adjusted[order] = p[order]
-    else:
-        raise DataProblem(f"correction={correction!r} is not one of 'holm', 'bh', 'none'")
-    return adjusted

@@ -1,0 +1,100 @@
+"""Do items measure one thing, and do raters agree?
+
+References
+----------
+Cronbach (1951), Psychometrika 16:297; Feldt (1965), Psychometrika 30:357; McDonald (1999), *Test Theory* (omega);
+Joreskog (1967), Psychometrika 32:443 (maximum likelihood); Krippendorff (2011), *Computing Krippendorff's
+Alpha-Reliability*; Cohen (1960), Educ. Psychol. Meas. 20:37.
+"""
+
+import numpy as np
+from scipy import optimize, stats
+
+from cxresearch.errors import DataProblem
+
+LEVELS = ("nominal", "ordinal", "interval")
+
+
+def cronbach_alpha(covariance) -> float:
+    """Return k/(k - 1) (1 - trace/sum) of a (k, k) covariance matrix of items."""
+    k = len(covariance)
+    return float(k / (k - 1) * (1 - np.trace(covariance) / np.sum(covariance)))
+
+
+def feldt_interval(alpha: float, n: float, k: int, confidence: float) -> tuple[float, float]:
+    """Return 1 - (1 - alpha) F at both tails, F on n - 1 and (n - 1)(k - 1) degrees of freedom (Feldt 1965)."""
+    tail = (1 - confidence) / 2
+    high, low = stats.f.ppf([1 - tail, tail], n - 1, (n - 1) * (k - 1))
+    return float(1 - (1 - alpha) * high), float(1 - (1 - alpha) * low)
+
+
+def one_factor_omega(covariance) -> float:
+    """Return McDonald's omega of one factor by maximum likelihood, (sum of loadings)^2 over the variance of the sum.
+
+    Given the uniquenesses u the loadings come from the first eigenvalue t of the matrix scaled by u; the rest of the
+    eigenvalues tell the criterion, sum of t - ln t - 1 (Joreskog 1967). Missing under three items.
+    """
+    spread = np.sqrt(np.diag(covariance))
+    correlation, k = covariance / np.outer(spread, spread), len(covariance)
+    if k < 3:
+        return np.nan
+
+    def criterion(log_unique):
+        scale = np.exp(-log_unique / 2)
+        values, vectors = np.linalg.eigh(correlation * np.outer(scale, scale))
+        rest = values[:-1]
+        return np.sum(rest - np.log(rest) - 1), (1 - rest) @ (vectors[:, :-1] ** 2).T
+
+    start, bounds = np.log(1 / np.diag(np.linalg.inv(correlation))), [(np.log(1e-4), 0.0)] * k
+    found = optimize.minimize(
+        criterion, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-15, "gtol": 1e-10}
+    ).x
+    root = np.exp(found / 2)
+    values, vectors = np.linalg.eigh(correlation / np.outer(root, root))
+    common = np.sum(spread * root * vectors[:, -1]) ** 2 * max(values[-1] - 1, 0.0)
+    return float(common / (common + np.sum(np.square(spread * root))))
+
+
+def krippendorff_alpha(ratings, *, level: str) -> float:
+    """Return Krippendorff's alpha of (raters, units) numbers or codes with NaN where a rater did not rate.
+
+    Parameters
+    ----------
+    level : {"nominal", "ordinal", "interval"}
+
+    Notes
+    -----
+    1 - observed / expected disagreement, over pairs of values within units rated twice or more; NaN where all those
+    values are one.
+    """
+    if level not in LEVELS:
+        raise DataProblem(f"level={level!r} is not one of {', '.join(map(repr, LEVELS))}")
+    ratings = np.asarray(ratings, dtype=float)
+    known = ~np.isnan(ratings)
+    values, code = np.unique(ratings[known], return_inverse=True)
+    counts = np.zeros((ratings.shape[1], len(values)))
+    np.add.at(counts, (np.nonzero(known)[1], code), 1.0)
+    counts = counts[counts.sum(axis=1) > 1]
+    if not len(counts):
+        raise DataProblem("alpha compares values of one unit; no unit is rated twice")
+    pairable = counts / (counts.sum(axis=1, keepdims=True) - 1)
+    observed, total = pairable.T @ counts - np.diag(pairable.sum(axis=0)), counts.sum(axis=0)
+    if level == "nominal":
+        distance = 1 - np.eye(len(values))
+    else:
+        place = values if level == "interval" else np.cumsum(total) - total / 2  # mean ranks
+        distance = np.subtract.outer(place, place) ** 2
+    expected = np.sum(distance * np.outer(total, total)) / (total.sum() - 1)
+    return float(1 - np.sum(distance * observed) / expected) if expected > 0 else np.nan
+
+
+def cohen_kappa(first, second, *, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Return Cohen's kappa of two raters' codes and the ends of its interval (statsmodels)."""
+    from statsmodels.stats.inter_rater import cohens_kappa
+
+    names, code = np.unique(np.concatenate([first, second]), return_inverse=True)
+    counts = np.zeros((len(names), len(names)))
+    np.add.at(counts, (code[: len(first)], code[len(first) :]), 1.0)
+    found = cohens_kappa(counts)
+    half = stats.norm.ppf((1 + confidence) / 2) * found.std_kappa
+    return float(found.kappa), float(found.kappa - half), float(found.kappa + half)

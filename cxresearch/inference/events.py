@@ -1,0 +1,155 @@
+"""An event table (payments, contacts) as one DuckDB relation, from a path, a frame or a relation."""
+
+import glob
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from zoneinfo import available_timezones
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from cxresearch.errors import DataProblem, nearest
+
+CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
+DENSE = (12, 20)  # bits that the range of whole-number ids may have to be counted in place: the least and the most
+NUMBERED = ("filename", "file_row_number")  # columns of every Parquet file, if asked for
+
+
+@contextmanager
+def opened(events, *, named="transactions", threads=None, memory_limit=None, numbered: bool = False):
+    """Yield a relation over `events`; an engine of our own spills into a folder that is removed afterwards.
+
+    Parameters
+    ----------
+    events : path of a file, glob or folder of Parquet or CSV; DataFrame; DuckDB relation or connection
+    named : str
+        The table that is meant where a connection holds several.
+    threads, memory_limit
+        Of an engine of our own.
+    numbered : bool
+        Add the columns `NUMBERED` to those of Parquet files.
+    """
+    if isinstance(events, (duckdb.DuckDBPyConnection, duckdb.DuckDBPyRelation)):
+        if threads is not None or memory_limit is not None:
+            raise DataProblem("threads and memory_limit belong to the connection that was passed; set them there")
+        yield events if isinstance(events, duckdb.DuckDBPyRelation) else _only_table(events, named)
+        return
+    with TemporaryDirectory(prefix="cxresearch-") as spill, _engine(spill, threads, memory_limit) as engine:
+        if isinstance(events, pd.DataFrame):
+            backwards = any(_backwards(column) for _, column in events.items())
+            relation, rows = engine.from_df(events.copy() if backwards else events), len(events)
+        else:
+            relation, rows = _files(engine, os.fspath(events), numbered)
+        if memory_limit is None:
+            # Whole-number ids without wide gaps are counted in place, in order, without hashing: in a table outside the
+            # memory limit, with a place for every number between the least and the most, so rows must be many for each.
+            bits = min(max((rows // 8).bit_length() - 1, DENSE[0]), DENSE[1])
+            engine.execute(f"SET perfect_ht_threshold = {bits}")
+        yield relation
+
+
+def _engine(spill: str, threads: int | None, memory_limit: str | None):
+    settings = {"temp_directory": spill, "preserve_insertion_order": "false"}
+    settings |= {} if threads is None else {"threads": threads}
+    settings |= {} if memory_limit is None else {"memory_limit": memory_limit}
+    try:
+        engine = duckdb.connect(config=settings)
+        engine.execute("SET enable_progress_bar = false")  # it would stand in notebooks and in workers' logs
+        return engine
+    except duckdb.Error as problem:
+        raise DataProblem(f"threads={threads!r}, memory_limit={memory_limit!r}: {problem}") from None
+
+
+def _backwards(column: pd.Series) -> bool:
+    """Return whether a column is a reversed view, as `table[::-1]` leaves it: the engine cannot read one."""
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        column = column.dt.tz_localize(None)
+    return isinstance(column.dtype, np.dtype) and column.to_numpy().strides[0] < 0
+
+
+def _only_table(connection, named: str):
+    asked = "SELECT table_name FROM information_schema.tables ORDER BY 1"
+    names = [row[0] for row in connection.execute(asked).fetchall()]
+    if named in names or len(names) == 1:
+        return connection.table(named if named in names else names[0])
+    raise DataProblem(
+        f"the connection holds {len(names)} tables ({', '.join(names) or 'none'}) and none is called {named}; "
+        "pass connection.table('NAME')"
+    )
+
+
+def _files(engine, path: str, numbered: bool):
+    """Return the relation over the files at a path, and its rows (CSV would have to be read to be counted: 0)."""
+    pattern = pattern_of(path)
+    if not pattern:
+        raise DataProblem(f"{path}: no Parquet or CSV file found")
+    try:
+        if pattern.lower().endswith(CSV):
+            return engine.read_csv(pattern), 0
+        number = dict.fromkeys(NUMBERED, numbered)
+        found = engine.read_parquet(pattern, hive_partitioning=Path(path).is_dir(), union_by_name=True, **number)
+        return found, found.count("*").fetchall()[0][0]
+    except duckdb.Error as problem:
+        raise DataProblem(f"{path}: cannot be read as Parquet or CSV: {str(problem).splitlines()[0]}") from None
+
+
+def pattern_of(path: str) -> str:
+    """Return the glob of the files at a path; empty if there are none."""
+    if Path(path).is_dir():
+        both = (f"{path}/**/*.parquet", f"{path}/**/*.csv")
+        return next((p for p in both if glob.glob(p, recursive=True)), "")
+    return path if glob.glob(path, recursive=True) else ""
+
+
+def quoted(name: str) -> str:
+    """Return a column name as SQL reads it."""
+    return '"' + str(name).replace('"', '""') + '"'
+
+
+def text(value: str) -> str:
+    """Return text as SQL reads it."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def require_fields(relation, *columns: str | None, where: str = "transactions") -> None:
+    """Raise `DataProblem` for the first of `columns` that the relation lacks (None is not asked for)."""
+    for column in columns:
+        if column is not None and column not in relation.columns:
+            raise DataProblem(f"{where} has no column {column!r}{nearest(column, relation.columns)}")
+
+
+def kind(relation, column: str) -> str:
+    """Return the SQL type of a column."""
+    return str(dict(zip(relation.columns, relation.types))[column])
+
+
+def time_sql(relation, column: str, time_zone: str | None) -> str:
+    """Return the SQL that reads a time as a local timestamp; refuse text that is not one and an unnamed time zone."""
+    found = kind(relation, column)
+    if found == "TIMESTAMP WITH TIME ZONE":
+        if time_zone is None:
+            example = "for example time_zone='Europe/Warsaw'"
+            raise DataProblem(f"{column} carries a time zone; say where days begin, {example}")
+        if time_zone not in available_timezones():
+            raise DataProblem(f"time_zone={time_zone!r} is not known{nearest(time_zone, available_timezones())}")
+        return f"timezone('{time_zone}', {quoted(column)})"
+    if time_zone is not None:
+        raise DataProblem(f"{column} carries no time zone, so time_zone={time_zone!r} cannot be used; leave it out")
+    if found == "DATE" or found.startswith("TIMESTAMP"):
+        return f"{quoted(column)}::TIMESTAMP"
+    cast = f"TRY_CAST({quoted(column)}::VARCHAR AS TIMESTAMP)"
+    refuse_unreadable(relation, column, cast, "are not dates", "write them as 2024-12-31 or 2024-12-31 18:30:00")
+    return cast
+
+
+def refuse_unreadable(relation, column: str, cast: str, what: str, remedy: str) -> None:
+    """Raise `DataProblem` with the number of values that the SQL in `cast` cannot read, and one of them."""
+    q = quoted(column)
+    lost = f"FILTER ({q} IS NOT NULL AND {cast} IS NULL)"
+    counts = f"SELECT count(*) {lost}, count({q}), min({q}::VARCHAR) {lost} FROM source"
+    n, total, first = relation.query("source", counts).fetchall()[0]
+    if n:
+        raise DataProblem(f"{column}: {n} of {total} values {what} (for example {first!r}); {remedy}")

@@ -1,0 +1,87 @@
+"""Intervals of shares and draws, p-values of families and of several estimates at once.
+
+References
+----------
+Wilson (1927), JASA 22; Goodman (1965), Technometrics 7; Newcombe (1998), Statistics in Medicine 17:857-890;
+Holm (1979), Scand. J. Statistics 6; Benjamini & Hochberg (1995), J. R. Statist. Soc. B 57; Korn & Graubard (1990),
+The American Statistician 44 (adjusted F).
+"""
+
+import numpy as np
+from scipy import stats
+
+from cxresearch.errors import DataProblem
+
+CORRECTIONS = {"holm": "holm", "bh": "fdr_bh", "none": None}  # ours, and what statsmodels calls them
+
+
+def critical_value(confidence: float, df: float = np.inf) -> float:
+    """Return the two-sided t quantile (z for infinite `df`)."""
+    return float(stats.t.ppf((1 + confidence) / 2, df)) if df > 0 else np.inf
+
+
+def percentile_interval(draws, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the percentile interval over the first axis of `draws`."""
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.nanpercentile(draws, [tail, 100 - tail], axis=0)
+    return low, high
+
+
+def wilson_interval(share, n, confidence: float, df: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
+    """Return Wilson's score interval (Newcombe 1998, method 3) for shares (0-1) on bases `n`, whole or effective."""
+    share, n = np.asarray(share, dtype=float), np.asarray(n, dtype=float)
+    z2 = critical_value(confidence, df) ** 2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+
+
+def newcombe_difference(share_1, n_1, share_0, n_0, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the hybrid score interval of share_1 - share_0, independent bases (Newcombe 1998, method 10)."""
+    low_1, high_1 = wilson_interval(share_1, n_1, confidence)
+    low_0, high_0 = wilson_interval(share_0, n_0, confidence)
+    difference = np.subtract(share_1, share_0)
+    below = np.sqrt(np.square(share_1 - low_1) + np.square(high_0 - share_0))
+    above = np.sqrt(np.square(high_1 - share_1) + np.square(share_0 - low_0))
+    return difference - below, difference + above
+
+
+def goodman_intervals(shares, n, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return simultaneous intervals for the shares of one multinomial, last axis the categories (Goodman 1965).
+
+    Roots of the Wilson quadratic at the chi-square(1) quantile of 1 - alpha / categories.
+    """
+    shares = np.asarray(shares, dtype=float)
+    each = 1 - (1 - confidence) / shares.shape[-1]
+    return wilson_interval(shares, np.asarray(n, dtype=float)[..., None], each)
+
+
+def adjusted_p_values(p_values, *, correction: str) -> np.ndarray:
+    """Return p-values adjusted for the family they form (missing ones stay missing and do not count).
+
+    ``"holm"`` holds the chance of any false alarm (Holm 1979), ``"bh"`` the expected share of false ones among those
+    raised (Benjamini & Hochberg 1995), ``"none"`` changes nothing.
+    """
+    if correction not in CORRECTIONS:
+        raise DataProblem(f"correction={correction!r} is not one of {', '.join(map(repr, CORRECTIONS))}")
+    adjusted = np.array(p_values, dtype=float)
+    family = np.isfinite(adjusted)
+    if CORRECTIONS[correction] and family.any():
+        from statsmodels.stats.multitest import multipletests
+
+        adjusted[family] = multipletests(adjusted[family], method=CORRECTIONS[correction])[1]
+    return adjusted
+
+
+def joint_p_value(estimates, covariance, df: float = np.inf) -> float:
+    """Return the p-value of "all `estimates` (q,) are zero": Wald chi-square, with a design's `df` the adjusted F.
+
+    NaN, too few clusters to tell, where the F's denominator has two degrees of freedom or fewer: it has no mean then,
+    and hardly anything could be rejected.
+    """
+    estimates, q = np.asarray(estimates, dtype=float), len(estimates)
+    statistic = float(estimates @ np.linalg.pinv(covariance, hermitian=True) @ estimates)
+    if not np.isfinite(df):
+        return float(stats.chi2.sf(statistic, q))
+    residual_df = df - q + 1
+    return float(stats.f.sf(statistic * residual_df / (df * q), q, residual_df)) if residual_df > 2 else np.nan

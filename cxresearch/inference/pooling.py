@@ -1,0 +1,165 @@
+"""Groups beside each other: how much they truly differ, and each group's value drawn towards the mean of all.
+
+References
+----------
+Paule & Mandel (1982), J. Res. Natl. Bur. Stand. 87:377-385; Morris (1983), JASA 78:47-55 (intervals that allow for the
+variance between groups being estimated); Searle, Casella & McCulloch (1992), *Variance Components*, 3.6-3.8 and 6.6;
+Shrout & Fleiss (1979), Psychological Bulletin 86:420-428.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+
+from cxresearch.errors import DataProblem
+from cxresearch.inference.intervals import critical_value
+
+
+def between_variance(estimates, variances) -> float:
+    """Return the variance between groups at which the weighted scatter is its df (Paule & Mandel 1982)."""
+    from statsmodels.stats.meta_analysis import combine_effects
+
+    estimates, variances = np.asarray(estimates, dtype=float), np.asarray(variances, dtype=float)
+    tau2 = float(combine_effects(estimates, variances, method_re="iterated").tau2)
+    for _ in range(3 if tau2 > 0 else 0):  # the library stops at 1e-5: Newton's last steps
+        w = 1 / (variances + tau2)
+        scatter = np.square(estimates - w @ estimates / w.sum())
+        tau2 += (w @ scatter - len(estimates) + 1) / (w**2 @ scatter)
+    return max(tau2, 0.0)
+
+
+@dataclass(frozen=True)
+class Shrunken:
+    """Values drawn towards the mean of all; NaN, "not estimable", where fewer than four groups are known."""
+
+    estimate: np.ndarray  # (k,)
+    std_error: np.ndarray  # (k,)
+    low: np.ndarray  # (k,)
+    high: np.ndarray  # (k,)
+    pull: np.ndarray  # (k,) share of the way to the mean
+    mean: float
+    between: float  # variance
+
+
+def shrink(estimates, variances, *, confidence: float = 0.95) -> Shrunken:
+    """Return `estimates` (k,) with sampling `variances` (k,) drawn towards their mean (Morris 1983, eq. 4.1-4.3).
+
+    The pull is B = (k - 3)/(k - 1) v / (v + t2), never whole: groups that show no variance between them may have some.
+    The error adds to that of the drawn value what the estimation of the mean and of t2 leave open. Missing ones stay
+    missing and do not count.
+    """
+    estimates, variances = np.asarray(estimates, dtype=float), np.asarray(variances, dtype=float)
+    known = np.isfinite(estimates) & np.isfinite(variances)
+    x, v, k = estimates[known], variances[known], int(known.sum())
+    if k < 4:
+        return Shrunken(*(np.full(len(estimates), np.nan) for _ in range(5)), np.nan, np.nan)
+    t2 = between_variance(x, v)
+    w = 1 / (v + t2)
+    mean, pull = w @ x / w.sum(), (k - 3) / (k - 1) * v * w
+    unsure = 2 / (k - 3) * pull**2 * (w @ v / w.sum() + t2) * w  # of the pull itself, relative
+    error = np.sqrt(v * (1 - (1 - w / w.sum()) * pull) + unsure * np.square(x - mean))
+    drawn, half = x + pull * (mean - x), critical_value(confidence) * error
+    columns = np.full((5, len(estimates)), np.nan)
+    columns[:, known] = drawn, error, drawn - half, drawn + half, pull
+    return Shrunken(*columns, float(mean), t2)
+
+
+@dataclass(frozen=True)
+class OneWay:
+    """Answers in groups: the variance between groups and within."""
+
+    mean: float  # of the groups
+    between: float
+    within: float
+    names: np.ndarray  # (J,)
+    n: np.ndarray  # (J,)
+    means: np.ndarray  # (J,) as observed
+    effects: np.ndarray  # (J,) drawn towards the mean, less the mean (BLUP)
+
+    @property
+    def icc(self) -> float:
+        return self.between / (self.between + self.within)
+
+    @property
+    def reliability(self) -> np.ndarray:
+        """Of each group's mean, (J,)."""
+        return self.between / (self.between + self.within / self.n)
+
+
+def _groups(values, group):
+    values, (code, names) = np.asarray(values, dtype=float), _factorized(group)
+    n = np.bincount(code)
+    if len(n) < 2 or n.max() < 2 or not np.isfinite(values).all():
+        raise DataProblem(
+            f"variance between and within groups needs two groups, one of two answers, none missing; found "
+            f"{len(n)} groups, the largest of {n.max(initial=0)}, {np.isnan(values).sum()} missing"
+        )
+    means = np.bincount(code, values) / n
+    return names, n, means, float(np.sum(np.square(values - means[code])))
+
+
+def _factorized(group):
+    names, code = np.unique(np.asarray(group), return_inverse=True)
+    return code, names
+
+
+def one_way(values, group) -> OneWay:
+    """Return the variances between and within groups by restricted maximum likelihood.
+
+    In the ratio r of the two the criterion has a closed form: (N - 1) ln s2 + sum ln(1 + n_j r) + ln sum w_j, with
+    w_j = n_j / (1 + n_j r) and s2 = (SSW + sum w_j (m_j - m)^2) / (N - 1).
+    """
+    names, n, means, within = _groups(values, group)
+
+    def parts(ratio):
+        w = n / (1 + n * ratio)
+        mean = w @ means / w.sum()
+        return w, mean, (within + w @ np.square(means - mean)) / (n.sum() - 1)
+
+    def criterion(ratio):
+        w, _, s2 = parts(ratio)
+        return (n.sum() - 1) * np.log(s2) + np.sum(np.log1p(n * ratio)) + np.log(w.sum())
+
+    def slope(ratio):
+        w, mean, s2 = parts(ratio)
+        return w.sum() - w @ w / w.sum() - w**2 @ np.square(means - mean) / s2
+
+    if within == 0:
+        raise DataProblem("all answers of each group are alike: there is no variance within groups to compare with")
+    grid = np.concatenate([[0.0], np.exp(np.linspace(-18, 18, 73))])
+    at = int(np.argmin([criterion(ratio) for ratio in grid]))
+    inner = 0 < at < len(grid) - 1
+    ratio = float(optimize.brentq(slope, grid[at - 1], grid[at + 1], xtol=1e-14)) if inner else 0.0
+    w, mean, s2 = parts(ratio)
+    return OneWay(float(mean), ratio * s2, float(s2), names, n, means, ratio * w * (means - mean))
+
+
+@dataclass(frozen=True)
+class Intraclass:
+    """ICC(1), one answer's share of variance between groups, and ICC(2), the same of a mean of `size` answers."""
+
+    single: float
+    low: float
+    high: float
+    average: float
+    size: float  # answers of a group, as they count in unequal groups
+    p_value: float  # of "no variance between groups"
+
+
+def intraclass(values, group, *, confidence: float = 0.95) -> Intraclass:
+    """Return ICC(1) and ICC(2) from the analysis of variance, with the F interval, exact for groups of one size.
+
+    Unequal groups count as (N - sum n^2 / N) / (J - 1) answers each (Searle et al. 1992). Negative estimates are
+    not cut off.
+    """
+    _, n, means, within = _groups(values, group)
+    total, j = n.sum(), len(n)
+    size = (total - n @ n / total) / (j - 1)
+    df = j - 1, total - j
+    ratio = n @ np.square(means - n @ means / total) / df[0] / (within / df[1])
+    tail = (1 - confidence) / 2
+    single, low, high = ((f - 1) / (f + size - 1) for f in (ratio, *ratio / stats.f.ppf([1 - tail, tail], *df)))
+    return Intraclass(
+        float(single), float(low), float(high), float(1 - 1 / ratio), float(size), float(stats.f.sf(ratio, *df))
+    )
