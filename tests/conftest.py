@@ -16,7 +16,10 @@ SHARED = ROOT.parent / "shared"
 NO_SHARED = "the published surveys and reference numbers are not beside the project"
 # Any of these programs -> Debian packages, and what is skipped without it.
 PROGRAMS = {
-    "chromium chromium-browser google-chrome": ("chromium fonts-dejavu-core", "the tests of pages in a browser are skipped"),
+    "chromium chromium-browser google-chrome": (
+        "chromium fonts-dejavu-core",
+        "the tests of pages in a browser are skipped",
+    ),
     "pdftotext": ("poppler-utils", "the tests of pages on paper and of the deck are skipped"),
     "soffice": ("libreoffice-impress", "the test that opens the deck in it is skipped"),
     "crontab": ("cron", "the tests of crontab lines are skipped"),
