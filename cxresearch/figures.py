@@ -27,9 +27,18 @@ def use_theme() -> None:
     pd.set_option("display.max_colwidth", None)  # pandas would cut a reason or a limit after 50 characters
     pd.set_option("display.html.use_mathjax", False)  # a label with dollar signs is text, not a formula
     if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
+        from IPython.core.pylabtools import retina_figure
+        from matplotlib.figure import Figure
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats("retina")
+
+        def with_finding(figure):
+            """Return the picture, its metadata naming the finding that it shows."""
+            drawn = retina_figure(figure, base64=True)
+            return drawn and (drawn[0], drawn[1] | {"finding": getattr(figure, "finding", "")})
+
+        sys.modules["IPython"].get_ipython().display_formatter.formatters["image/png"].for_type(Figure, with_finding)
     sns.set_theme(
         context="notebook",
         style="whitegrid",
@@ -80,7 +89,112 @@ def intervals(
     return ax
 
 
-def wrap(text: str, width: int = 34) -> str:
-    """Return `text` on at most two lines, cut with an ellipsis where it is longer still."""
+def titled(ax, title: str, unit: str = ""):
+    """Write the finding as the title of a figure and the unit below it, and return `ax`."""
+    ax.set_title(wrap(title, 78), pad=20 if unit else 6)
+    if unit:
+        ax.text(0, 1.02, wrap(unit, 100), transform=ax.transAxes, fontsize=TEXT, color=QUIET, va="bottom")
+    return ax
+
+
+def forest(
+    table: pd.DataFrame, value: str, *, names, low=None, high=None, marked=None, unit="", title="", line=None, ax=None
+):
+    """Draw one dot with its interval per row, first row on top, and return the Axes.
+
+    Parameters
+    ----------
+    table : DataFrame
+    value : str
+        Column of the dots; ``value_low`` and ``value_high`` hold the intervals unless `low` and `high` name them.
+    names : sequence
+        Words of the rows.
+    marked : (k,) bool, optional
+        Rows in colour; the others are grey.
+    unit, title : str
+        Below the axis, and the finding above it.
+    line : float, optional
+        Where a dashed line marks the whole, or no difference.
+    """
+    ax = axes_or_new(ax, rows=len(table))
+    low, high = table[low or f"{value}_low"], table[high or f"{value}_high"]
+    inside = np.ones(len(table), dtype=bool) if marked is None else np.asarray(marked, dtype=bool)
+    hue = np.where(inside, PALETTE[0], QUIET)
+    at = np.arange(len(table))
+    if line is not None:
+        ax.axvline(line, color=QUIET, linewidth=1, linestyle="--", zorder=0)
+    ax.hlines(at, low, high, color=hue, linewidth=2)
+    sns.scatterplot(
+        x=table[value].to_numpy(dtype=float), y=at, c=list(hue), s=42, linewidth=0, ax=ax, legend=False, zorder=3
+    )
+    ax.set_yticks(at, [wrap(name) for name in names])
+    ax.set_ylim(len(table) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    ax.set(xlabel=unit, ylabel="")
+    return titled(ax, title) if title else ax
+
+
+def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None, marked=(), unit="", title="", ax=None):
+    """Draw a value by wave, one line a level of `by`, each named at its end; those `marked` in colour, others grey.
+
+    `table` has the waves in order of time in its column ``wave``; intervals are bands.
+    """
+    ax = axes_or_new(ax)
+    waves = list(dict.fromkeys(table["wave"]))
+    parts = [("", table)] if by is None else list(table.groupby(by, sort=False, observed=True))
+    colours = iter(PALETTE)
+    for name, part in parts:
+        lit = by is None or name in marked
+        colour = next(colours, PALETTE[0]) if lit else QUIET
+        at = [waves.index(wave) for wave in part["wave"]]
+        if lit and low is not None:
+            ax.fill_between(
+                at, part[low].astype(float), part[high].astype(float), color=colour, alpha=0.15, linewidth=0
+            )
+        sns.lineplot(
+            x=at,
+            y=part[value].to_numpy(dtype=float),
+            marker="o",
+            color=colour,
+            linewidth=2.2 if lit else 1.2,
+            ax=ax,
+            legend=False,
+        )
+        if by is not None and part[value].notna().any():
+            last = part[value].last_valid_index()
+            place = (waves.index(part.loc[last, "wave"]), part.loc[last, value])
+            ax.annotate(
+                wrap(str(name), 22), place, xytext=(6, 0), textcoords="offset points", va="center", color=colour
+            )
+    ax.set_xticks(range(len(waves)), [wrap(str(wave), 14) for wave in waves])
+    ax.set(xlabel="", ylabel=unit)
+    ax.margins(x=0.05 if by is None else 0.18)
+    return titled(ax, title) if title else ax
+
+
+def heat_map(table: pd.DataFrame, *, decimals: int = 0, unit="", title="", centre: float | None = None, ax=None):
+    """Draw a table of numbers as a heat map with its values in the cells (missing ones blank), and return the Axes."""
+    ax = axes_or_new(ax, rows=2 + len(table))
+    colours = (
+        sns.light_palette(PALETTE[0], as_cmap=True) if centre is None else sns.diverging_palette(40, 240, as_cmap=True)
+    )
+    sns.heatmap(
+        table.astype(float),
+        annot=True,
+        fmt=f".{decimals}f",
+        cmap=colours,
+        center=centre,
+        cbar=False,
+        linewidths=1,
+        ax=ax,
+    )
+    ax.set_xticklabels([wrap(str(name), 18) for name in table.columns], rotation=0)
+    ax.set_yticklabels([wrap(str(name)) for name in table.index], rotation=0)
+    ax.set(xlabel=unit, ylabel="")
+    return titled(ax, title) if title else ax
+
+
+def wrap(text: str, width: int = 34, lines: int = 2) -> str:
+    """Return `text` on at most `lines` lines, cut with an ellipsis where it is longer still."""
     kept = re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?==)|(?<==) (?=\d)", "\u00a0", str(text))  # "95 %" and "n = 12" stay whole
-    return textwrap.fill(kept, width, max_lines=2, placeholder=" …").replace("$", r"\$")
+    return textwrap.fill(kept, width, max_lines=lines, placeholder=" …").replace("$", r"\$")

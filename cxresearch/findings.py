@@ -11,7 +11,9 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
+from string import Formatter
 from typing import NamedTuple
 
 import pandas as pd
@@ -65,6 +67,7 @@ GLOSSARY: dict[str, Column] = {
     "value": Column("Value", "what was found"),
     "limit": Column("Limit", "what was required"),
     "ok": Column("OK", "whether the check holds"),
+    "level": Column("Level", "what a failed check does: stops the conclusion, asks for care, or informs"),
 }
 
 
@@ -75,13 +78,17 @@ def describe_columns(**columns: tuple) -> None:
             raise ValueError(f"column {name!r} already means {GLOSSARY[name].meaning!r}")
 
 
+LEVELS = ("stops", "care", "info")
+
+
 class Check(NamedTuple):
-    """One row of `Finding.checks()`."""
+    """One row of `Finding.checks()`: one that fails stops the conclusion, asks for care in reading, or informs."""
 
     check: str
     value: object
     limit: str
     ok: bool
+    level: str = "care"
 
 
 class Shown(NamedTuple):
@@ -112,6 +119,10 @@ class Finding(ABC):
         Item key -> words for sentences and plots.
     further
         Name -> table, for what one table cannot hold.
+    suppressed
+        How many cells are hidden or pooled for their base.
+    domain
+        The condition that rows meet, of a finding on a part of a survey (`Survey.where`).
     """
 
     function: str
@@ -122,26 +133,58 @@ class Finding(ABC):
     tested: tuple[Check, ...]
     labels: Mapping[str, str] = field(default_factory=dict)
     further: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    suppressed: int = field(default=0, kw_only=True)
+    domain: str = field(default="", kw_only=True)
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        for name in [name for name in vars(cls) if name.startswith("plot")]:
+            setattr(cls, name, _marked(vars(cls)[name]))
 
     @property
     def id(self) -> str:
-        return f"{self.function} {self.outcome}" + (f" by {self.group}" if self.group else "")
+        by = f" by {self.group}" if self.group else ""
+        return f"{self.function} {self.outcome}{by}" + (f" where {self.domain}" if self.domain else "")
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        """The columns the finding is split by."""
+        return tuple(self.group.split(", ")) if self.group else ()
+
+    @property
+    def established(self) -> bool | None:
+        """Whether the headline stands; None where nothing is claimed, False where a check stops it."""
+        if any(check.level == "stops" and not check.ok for check in self.tested):
+            return False
+        claimed = self.summary.get("established")
+        return None if claimed is None else bool(claimed)
 
     def tidy(self) -> pd.DataFrame:
         """Return one row per part, as a copy."""
-        return self.table.copy()
+        return self._of_this(self.table)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table by name, `tidy` first."""
-        return {"tidy": self.tidy(), **{name: table.copy() for name, table in self.further.items()}}
+        return {"tidy": self.tidy(), **{name: self._of_this(table) for name, table in self.further.items()}}
 
     def glance(self) -> pd.DataFrame:
-        """Return exactly one row about the whole."""
-        return pd.DataFrame([dict(self.summary)])
+        """Return exactly one row about the whole; `established` is missing where nothing is claimed."""
+        return self._of_this(pd.DataFrame([dict(self.summary) | {"established": self.established}]))
 
     def checks(self) -> pd.DataFrame:
-        """Return check, value, limit, ok; never empty."""
-        return pd.DataFrame(self.tested, columns=list(Check._fields))
+        """Return check, value, limit, ok, level; never empty."""
+        return self._of_this(pd.DataFrame(self.tested, columns=list(Check._fields)))
+
+    def _of_this(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return a copy that carries the finding's id, so that what a notebook shows of it can be told."""
+        found = table.copy()
+        found.attrs["finding"] = self.id
+        return found
+
+    @property
+    def model(self):
+        """The statsmodels results object, where a model was fitted."""
+        raise DataProblem(f"{self.function} fits no model that statsmodels has; its numbers stand in tidy()")
 
     @property
     def chart(self) -> Shown | None:
@@ -163,8 +206,53 @@ class Finding(ABC):
     def __repr__(self) -> str:
         return self.sentence()
 
-    def _repr_markdown_(self) -> str:
-        return f"> {as_text(self.sentence())}"
+    def _repr_markdown_(self) -> tuple[str, dict]:
+        return f"> {as_text(self.sentence())}", {"finding": self.id}
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Nothing(Finding):
+    """The finding of a question that these data cannot be asked, with the reason; see `nothing`."""
+
+    why: str = ""
+
+    def sentence(self) -> str:
+        return self.why[:1].upper() + self.why[1:] + "."
+
+    def plot(self, ax=None):
+        """Write the reason where a figure would stand."""
+        from cxresearch.figures import axes_or_new, wrap
+
+        ax = axes_or_new(ax, rows=1)
+        ax.text(0.5, 0.5, wrap(self.sentence(), 60, lines=6), ha="center", va="center", transform=ax.transAxes)
+        ax.set_axis_off()
+        return ax
+
+
+def nothing(function: str, outcome: str, by: str | None, why: str, *, n: int = 0, labels=None) -> Nothing:
+    """Return the finding of a question that cannot be asked, `why` being a sentence without its full stop."""
+    check = Check("the data can answer the question", why, "they can", False, "stops")
+    summary = {"n": n, "method": "none", "established": False}
+    table = pd.DataFrame({"term": [], "estimate": [], "n": []})
+    return Nothing(function, outcome, by, table, summary, (check,), dict(labels or {}), why=why)
+
+
+def _marked(plot):
+    """Return a method that draws, whose figure carries the id of the finding it shows."""
+
+    @wraps(plot)
+    def draw(self, *args, **options):
+        ax = plot(self, *args, **options)
+        if figure := getattr(ax, "figure", None):
+            figure.finding = self.id
+        return ax
+
+    return draw
+
+
+def ends(name: str, estimate, low, high) -> dict[str, object]:
+    """Return an estimate and the ends of its interval as columns: name, name_low, name_high."""
+    return {name: estimate, f"{name}_low": low, f"{name}_high": high}
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -186,6 +274,20 @@ def percent(share: float, decimals: int = 0) -> str:
 def interval(low: float, high: float, confidence: float, decimals: int = 1) -> str:
     """Return ``95 % interval 1.2 to 3.4``."""
     return f"{percent(confidence, 0 if round(100 * confidence, 6) % 1 == 0 else 1)} interval {number(low, decimals)} to {number(high, decimals)}"
+
+
+def phrase(templates: Mapping[str, str], key: str, /, **values) -> str:
+    """Return the sentence `key` of a room with its named values; every value given must have its place in it."""
+    template = templates[key]
+    named = {name for _, name, _, _ in Formatter().parse(template) if name}
+    if named != set(values):
+        raise KeyError(f"sentence {key!r} names {sorted(named)}, given are {sorted(values)}")
+    return template.format(**values)
+
+
+def p_words(p: float) -> str:
+    """Return ``p = 0.012``, and ``p < 0.001`` below it."""
+    return "p < 0.001" if p < 0.001 else f"p = {number(p, 3)}"
 
 
 def listing(words: Iterable[str]) -> str:
@@ -224,7 +326,21 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame({name: [_cell(name, v) for v in table[name]] for name in table.columns}, dtype=object)
     shown.columns = [title_of_column(name) for name in table.columns]
     keys = [title_of_column(name) for name in table.columns if name in IDENTIFIERS]
-    return shown.set_index(keys or list(shown.columns[:1]))
+    found = Readable(shown.set_index(keys or list(shown.columns[:1])))
+    found.attrs = dict(table.attrs)
+    return found
+
+
+class Readable(pd.DataFrame):
+    """A table for a reader; what a notebook shows of it carries the id of its finding."""
+
+    @property
+    def _constructor(self):
+        return Readable
+
+    def _repr_html_(self):
+        shown = super()._repr_html_()
+        return (shown, {"finding": self.attrs["finding"]}) if "finding" in self.attrs else shown
 
 
 def title_of_column(name) -> str:
@@ -271,6 +387,10 @@ def save(finding: Finding, *, name: str) -> Path:
         )
     record = {
         "id": finding.id,
+        "outcome": finding.outcome,
+        "by": list(finding.by),
+        "established": finding.established,
+        "suppressed": finding.suppressed,
         "sentence": finding.sentence(),
         "glance": _plain(finding.glance())[0],
         "checks": _plain(finding.checks()),

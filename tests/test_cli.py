@@ -48,9 +48,8 @@ def test_help_and_a_wrong_command_line_import_nothing_heavy():
 
 
 def test_the_module_is_the_command_in_any_folder(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "cxresearch", "run", "x.yml"], cwd=tmp_path, capture_output=True, text=True
-    )
+    words = [sys.executable, "-m", "cxresearch", "run", "x.yml"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "") and done.stderr == "cxresearch: there is no study file 'x.yml'\n"
 
 

@@ -28,7 +28,7 @@ def _headlines(report: Path) -> dict[str, dict]:
 
 
 def reports_by_value(batch: Path | None) -> dict[tuple, dict]:
-    """Return values -> entry of each report of a batch that has a folder; a skipped one may stand for several values."""
+    """Return values -> entry of each report of a batch that has a folder; one skipped may be several."""
     reports = record_of(batch)["reports"] if batch else ()
     return {tuple(r["values"].items()): r for r in reports if r["folder"]}
 

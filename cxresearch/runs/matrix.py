@@ -1,7 +1,8 @@
 """The cells of a fan-out: one report for each value of some columns, which of them may be made, and their folders.
 
 The whole is taken to be published somewhere, since a report on it usually is. A value under the minimum base therefore
-gets no report and is not named anywhere, and where the others and the whole would tell its size, the smallest of them gets none either.
+gets no report and is not named anywhere, and where the others and the whole would tell its size, the smallest of them
+gets none either.
 """
 
 import hashlib
@@ -61,7 +62,7 @@ class Cell:
 
 
 def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int = 1) -> list[Cell]:
-    """Return the cells of a fan-out in the order of their values, the whole first, those under the base last as one.
+    """Return the cells of a fan-out in the order of their values, the whole first, those under the base as one last.
 
     Parameters
     ----------

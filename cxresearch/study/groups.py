@@ -64,10 +64,8 @@ def _headers(table: Table, columns: Iterable[str]) -> list[str]:
         key = type(table).columns.get(column, (None,))[0]
         declared = getattr(table, key) if key else table.items.get(column)
         if isinstance(declared, Item):
-            of_waves = (
-                declared.column.values() if isinstance(declared.column, dict) else [declared.header(column, None)]
-            )
-            found += of_waves
+            by_wave = isinstance(declared.column, dict)
+            found += declared.column.values() if by_wave else [declared.header(column, None)]
         elif declared is not None:
             found.append(getattr(declared, "column", declared))
     return [header.strip() for header in found if header]
@@ -83,8 +81,8 @@ def _refused(opened, column: str, table: str, held: str) -> StudyProblem:
     fine = [c for c in opened.columns("demographic", "segment", "wave") if c != column]
     instead = f" ({', '.join(fine)})" if fine else ""
     return StudyProblem(
-        f"{opened.path.name}: column {column} of table {table} holds {held}, and a report is about a group, not about a "
-        f"person; divide by a demographic, a segment or the wave instead{instead}"
+        f"{opened.path.name}: column {column} of table {table} holds {held}, and a report is about a group, not about "
+        f"a person; divide by a demographic, a segment or the wave instead{instead}"
     )
 
 
@@ -148,8 +146,8 @@ def require_group(opened, name: str, only: Only, base: int) -> None:
     sizes += [people_with(opened, column).get(value, 0) for column, value in only if column not in columns[name]]
     if min(sizes) < base:
         raise TooFewRespondents(
-            f"{opened.path.name}: the part asked for by {' and '.join(c for c, _ in only)} has fewer than {base} people "
-            f"or rows of table {name}, the minimum base; ask for a larger part"
+            f"{opened.path.name}: the part asked for by {' and '.join(c for c, _ in only)} has fewer than {base} "
+            f"people or rows of table {name}, the minimum base; ask for a larger part"
         )
 
 

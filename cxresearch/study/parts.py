@@ -24,7 +24,7 @@ class Parts:
     def narrowed(self, only: Only) -> Self:
         """Return the part of the study in which each (column, value) of `only` holds; see `cxresearch.study.narrow`.
 
-        Of a part, the part of this part. Its tables are refused with `TooFewRespondents` if it is under the minimum base.
+        Of a part, the part of this part. Under the minimum base, its tables are refused with `TooFewRespondents`.
 
         Raises
         ------
