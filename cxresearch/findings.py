@@ -91,6 +91,19 @@ class Check(NamedTuple):
     level: str = "care"
 
 
+def _marked(plot):
+    """Return a method that draws, whose figure carries the id of the finding it shows."""
+
+    @wraps(plot)
+    def draw(self, *args, **options):
+        ax = plot(self, *args, **options)
+        if figure := getattr(ax, "figure", None):
+            figure.finding = self.id
+        return ax
+
+    return draw
+
+
 class Shown(NamedTuple):
     """What a deck's chart shows: a table of the finding, its columns, and the words above them."""
 
@@ -235,19 +248,6 @@ def nothing(function: str, outcome: str, by: str | None, why: str, *, n: int = 0
     summary = {"n": n, "method": "none", "established": False}
     table = pd.DataFrame({"term": [], "estimate": [], "n": []})
     return Nothing(function, outcome, by, table, summary, (check,), dict(labels or {}), why=why)
-
-
-def _marked(plot):
-    """Return a method that draws, whose figure carries the id of the finding it shows."""
-
-    @wraps(plot)
-    def draw(self, *args, **options):
-        ax = plot(self, *args, **options)
-        if figure := getattr(ax, "figure", None):
-            figure.finding = self.id
-        return ax
-
-    return draw
 
 
 def ends(name: str, estimate, low, high) -> dict[str, object]:
