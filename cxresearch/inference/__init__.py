@@ -1,6 +1,6 @@
 """What several studies need: intervals, survival, pooling, clusters, shares of R², ratios, agreement, event tables."""
 
-from cxresearch.inference.design import (
+from cxresearch.inference.design import (  # noqa: F401
     MeanEstimate,
     SamplingUnits,
     bca_interval,
@@ -12,7 +12,7 @@ from cxresearch.inference.design import (
     total_covariance,
     total_variance,
 )
-from cxresearch.inference.intervals import (
+from cxresearch.inference.intervals import (  # noqa: F401
     adjusted_p_values,
     critical_value,
     goodman_intervals,
@@ -21,23 +21,3 @@ from cxresearch.inference.intervals import (
     percentile_interval,
     wilson_interval,
 )
-
-__all__ = [
-    "MeanEstimate",
-    "SamplingUnits",
-    "adjusted_p_values",
-    "bca_interval",
-    "bootstrap_counts",
-    "checked_weights",
-    "critical_value",
-    "goodman_intervals",
-    "joint_p_value",
-    "kish_effective_n",
-    "newcombe_difference",
-    "percentile_interval",
-    "sampling_units",
-    "survey_mean",
-    "total_covariance",
-    "total_variance",
-    "wilson_interval",
-]

@@ -88,7 +88,8 @@ class OneWay:
 
 
 def _groups(values, group):
-    values, (code, names) = np.asarray(values, dtype=float), _factorized(group)
+    """Return the groups' names, sizes and means, and the sum of squares within."""
+    values, (names, code) = np.asarray(values, dtype=float), np.unique(np.asarray(group), return_inverse=True)
     n = np.bincount(code)
     if len(n) < 2 or n.max() < 2 or not np.isfinite(values).all():
         raise DataProblem(
@@ -97,11 +98,6 @@ def _groups(values, group):
         )
     means = np.bincount(code, values) / n
     return names, n, means, float(np.sum(np.square(values - means[code])))
-
-
-def _factorized(group):
-    names, code = np.unique(np.asarray(group), return_inverse=True)
-    return code, names
 
 
 def one_way(values, group) -> OneWay:
