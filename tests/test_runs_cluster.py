@@ -4,10 +4,10 @@ import json
 import os
 import signal
 import threading
-import time
 
 import pytest
 from test_runs_batch import SAYS, batch_of, tree, write_markets
+from waiting import wait_for_end
 
 from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
@@ -60,10 +60,7 @@ def test_a_killed_worker_loses_no_report(cluster, tmp_path):
         made = make_batch(batch, tmp_path / "run", pool=pool, tell=kill)
     assert killed.is_set() and made.whole and len(made.reports) == len(told) == 6
     assert {r["headline"].rpartition(" ")[2] for r in made.reports} == {"6."}
-    deadline = time.monotonic() + 20
-    while os.path.exists(f"/proc/{victim}") and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not os.path.exists(f"/proc/{victim}")
+    wait_for_end([victim], "the killed worker ends")
 
 
 def test_a_failing_notebook_fails_alone(cluster, tmp_path):

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import nbformat
-import psutil
 import pytest
 from tiny import write_answer, write_notebook, write_study
+from waiting import descendants, running, wait_for
 
 from cxresearch.errors import StudyProblem
 from cxresearch.runs import Pool, make_run, plan_run
@@ -221,10 +221,9 @@ def killed_while_it_sleeps(pool, plan, work) -> tuple[float, object]:
     at = []
 
     def kill():
-        while not (work / "pid").is_file() or not (work / "pid").read_text():
-            time.sleep(0.005)
+        pid = wait_for(lambda: (work / "pid").is_file() and (work / "pid").read_text(), "the notebook tells its process")
         at.append(time.monotonic())
-        os.kill(int((work / "pid").read_text()), signal.SIGKILL)
+        os.kill(int(pid), signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -235,8 +234,13 @@ def killed_while_it_sleeps(pool, plan, work) -> tuple[float, object]:
 
 def test_a_killed_notebook_is_known_within_half_a_second_with_its_cell_and_what_it_printed(plan_of, tmp_path, warm):
     plan = plan_of(n=["1", SLEEPS])
-    tries = [killed_while_it_sleeps(warm, plan, tmp_path / f"work-{k}") for k in range(3)]
-    assert min(seconds for seconds, _ in tries) < 0.5  # the machine may be busy once
+    tries = []
+
+    def at_once() -> bool:  # the machine may be busy, so not at every try
+        tries.append(killed_while_it_sleeps(warm, plan, tmp_path / f"work-{len(tries)}"))
+        return tries[-1][0] < 0.5
+
+    wait_for(at_once, "the end of a killed notebook is known within half a second")
     outcome = tries[0][1]
     assert outcome.reason == "cell 5: the kernel died in this cell: killed, or out of memory"
     assert outcome.notebook.cells[4].outputs[0].text == "so far\n"
@@ -244,9 +248,9 @@ def test_a_killed_notebook_is_known_within_half_a_second_with_its_cell_and_what_
 
 def test_what_a_slow_cell_printed_is_kept(plan_of, tmp_path, warm):
     (outcome,) = make_run(
-        plan_of(n=["print('so far')\nwhile True: pass"]), tmp_path / "run", pool=warm, timeout=1
+        plan_of(n=["print('so far')\nwhile True: pass"]), tmp_path / "run", pool=warm, timeout=5
     ).outcomes
-    assert outcome.reason == "cell 4: took longer than the 1 s a cell may take (--timeout)"
+    assert outcome.reason == "cell 4: took longer than the 5 s a cell may take (--timeout)"
     assert outcome.notebook.cells[3].outputs[0].text == "so far\n"
 
 
@@ -273,10 +277,10 @@ def test_no_process_is_left_by_a_pool(plan_of, tmp_path):
     start = "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True).pid"
     with Pool(1, forked=True) as pool:
         (outcome,) = make_run(plan_of(n=[start]), tmp_path / "run", pool=pool).outcomes
-        assert not psutil.pid_exists(int(texts(outcome)[0]))
+        assert not running(int(texts(outcome)[0]))
         zygote = pool._forks._process.pid
-        assert psutil.Process(zygote).children() == []
-    assert not psutil.pid_exists(zygote)
+        assert running(zygote) and descendants(zygote) == []
+    assert not running(zygote)
 
 
 def test_a_kernel_of_another_interpreter_is_not_forked(tmp_path, monkeypatch):

@@ -11,10 +11,10 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
-import psutil
 import pytest
 from test_runs_batch import write_markets
 from tiny import write_notebook
+from waiting import PATIENCE, descendants, wait_for, wait_for_end
 
 from cxresearch.cli import main
 from cxresearch.errors import DataProblem, StudyProblem
@@ -150,7 +150,7 @@ def other(tmp_path):
 
 
 def test_a_start_beside_another_is_allowed_skipped_or_waits(tmp_path, other):
-    holder = other(60)
+    holder = other(600)
     with alone(tmp_path, "monthly", overlap="allow", patience=1), alone(tmp_path, "weekly", overlap="skip", patience=1):
         pass
     with pytest.raises(Overlap) as caught, alone(tmp_path, "monthly", overlap="skip", patience=1):
@@ -163,17 +163,17 @@ def test_a_start_beside_another_is_allowed_skipped_or_waits(tmp_path, other):
 
 
 def test_waiting_ends_when_the_other_does_however_it_ends(tmp_path, other):
-    holder = other(60)
+    holder = other(600)
     threading.Timer(0.5, holder.kill).start()
-    with alone(tmp_path, "monthly", overlap="wait", patience=20), pytest.raises(Overlap):
+    with alone(tmp_path, "monthly", overlap="wait", patience=PATIENCE), pytest.raises(Overlap):
         with alone(tmp_path, "monthly", overlap="skip", patience=1):
             pass
 
 
 def test_a_run_under_way_can_be_stopped_for_a_new_one(tmp_path, other):
-    holder = other(60)
+    holder = other(600)
     with alone(tmp_path, "monthly", overlap="kill", patience=1):
-        assert holder.wait(5) == -signal.SIGTERM
+        assert holder.wait(PATIENCE) == -signal.SIGTERM
     with alone(tmp_path, "monthly", overlap="skip", patience=1):
         pass
 
@@ -353,16 +353,14 @@ def killed_at_random(project: Path, seed: int) -> None:
     """Kill a batch; whatever can be seen is whole, and the next start takes over and cleans up."""
     before = set(visible(shelf_of(project))) if shelf_of(project).is_dir() else set()
     run = start(project, "--force")
-    processes = psutil.Process(run.pid)
     time.sleep(random.Random(seed).uniform(0.2, 6.0))
-    children = processes.children(recursive=True) if processes.is_running() else []
+    children = descendants(run.pid)
     run.kill()
     run.communicate()
     if shelf_of(project).is_dir():
         for name in set(visible(shelf_of(project))) - before - {"latest"}:
             require_whole(shelf_of(project) / name)
-    gone, alive = psutil.wait_procs(children, timeout=20)
-    assert alive == []
+    wait_for_end(children)
     after = start(project)
     out, err = after.communicate(timeout=300)
     assert after.returncode == 0, err
@@ -392,18 +390,18 @@ def test_fifty_times_killed_at_a_random_moment(project, repetition):
 
 def test_a_broken_off_batch_is_taken_over(project, forks):
     """The report that was finished when SIGTERM came is linked by the next start, the other one is made."""
-    slow = "import time\ntime.sleep(0 if 'North' in study else 120)"
+    slow = "import time\ntime.sleep(0 if 'North' in study else 600)"
     write_notebook(project / "notebooks", "answer", slow)
     run = start(project)
-    shelf, deadline = shelf_of(project), time.monotonic() + 90
-    while not list(shelf.glob(".2*/log.jsonl")) or not next(shelf.glob(".2*/log.jsonl")).stat().st_size:
-        assert time.monotonic() < deadline and run.poll() is None
-        time.sleep(0.1)
-    children = psutil.Process(run.pid).children(recursive=True)
+    shelf = shelf_of(project)
+    wait_for(lambda: run.poll() is not None or any(p.stat().st_size for p in shelf.glob(".2*/log.jsonl")), "a report")
+    children = descendants(run.pid)
+    assert children and run.poll() is None
     run.send_signal(signal.SIGTERM)
-    out, err = run.communicate(timeout=60)
+    out, err = run.communicate(timeout=PATIENCE)
     assert run.returncode == 130 and "interrupted; reports kept for the next start: 1" in err
-    assert psutil.wait_procs(children, timeout=20)[1] == [] and visible(shelf) == []
+    wait_for_end(children)
+    assert visible(shelf) == []
     (left,) = broken_off(shelf)
     assert [p.name for p in left.iterdir() if p.is_dir()] == ["North"]
     (report,) = reports_made([left]).values()
