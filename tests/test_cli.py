@@ -19,7 +19,7 @@ HEAVY = ("numpy", "pandas", "matplotlib", "papermill", "nbformat", "jinja2", "ya
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch) -> Path:
+def project(tmp_path, monkeypatch, warm) -> Path:
     """A folder with a study and one notebook, as working folder."""
     write_study(tmp_path)
     write_notebook(tmp_path / "notebooks", "answer", "print(times)")

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,6 @@ from cxresearch.errors import DataProblem, StudyProblem
 from cxresearch.runs.batch import make_batch, plan_batch
 from cxresearch.runs.folder import BATCH, FORMAT, broken_off, building, reserved_folder
 from cxresearch.runs.operate import as_words, call_for_help
-from cxresearch.runs.pool import Pool
 from cxresearch.runs.shelf import Overlap, alone, point_latest, prune, require_room, runs_on
 from cxresearch.runs.unchanged import reports_made
 
@@ -229,19 +227,6 @@ def visible(shelf: Path) -> list[str]:
     return sorted(p.name for p in shelf.iterdir() if not p.name.startswith("."))
 
 
-@pytest.fixture(scope="module")
-def forks():
-    with Pool(2) as pool:
-        yield pool
-
-
-@pytest.fixture
-def warm(forks, monkeypatch):
-    """One real pool for all commands of this process: warming one takes seconds."""
-    monkeypatch.setattr("cxresearch.runs.make.Pool", lambda jobs: nullcontext(forks))
-    monkeypatch.setattr("cxresearch.runs.batch.Pool", lambda jobs: nullcontext(forks))
-
-
 @pytest.mark.usefixtures("warm")
 def test_a_night_of_the_command(project, capsys, monkeypatch):
     monkeypatch.setattr("cxresearch.runs.unchanged.package_digest", lambda: "the same")
@@ -388,7 +373,7 @@ def test_fifty_times_killed_at_a_random_moment(project, repetition):
     killed_at_random(project, seed=repetition)
 
 
-def test_a_broken_off_batch_is_taken_over(project, forks):
+def test_a_broken_off_batch_is_taken_over(project, pool):
     """The report that was finished when SIGTERM came is linked by the next start, the other one is made."""
     slow = "import time\ntime.sleep(0 if 'North' in study else 600)"
     write_notebook(project / "notebooks", "answer", slow)
@@ -408,7 +393,7 @@ def test_a_broken_off_batch_is_taken_over(project, forks):
     assert report[0] == left / "North" and report[1]["headline"] is None
     write_run(shelf / "20260101T030000Z", finished=night(1))
     batch = plan_batch(project / "study.yml", each=["market"], notebooks=project / "notebooks")
-    made = make_batch(batch, shelf / "20260102T030000Z", pool=forks, timeout=1)
+    made = make_batch(batch, shelf / "20260102T030000Z", pool=pool, timeout=1)
     assert [(r["report"], r["status"], r["unchanged"]) for r in made.reports] == [
         ("North", "ok", True),
         ("South", "failed", False),

@@ -103,7 +103,7 @@ def test_none_of_a_hundred_texts_changes_or_runs_in_jupyterlab(jupyterlab, watch
     assert seen.dialogs == [] and seen.strangers() == [] and seen.problems == []
 
 
-def test_a_real_run_of_a_study_full_of_markup_shows_it_as_text(tmp_path, watched):
+def test_a_real_run_of_a_study_full_of_markup_shows_it_as_text(tmp_path, watched, warm):
     """Title, labels, groups, item keys' words, parameters, folder and file names; from files to pages, through the command."""
     image, script = "<img src=x onerror=alert(1)>", "<script>alert(1)<"
     folder = tmp_path / f"{image} $x^2$"
