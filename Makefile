@@ -15,9 +15,11 @@ export OMP_NUM_THREADS ?= 1
 run: $(if $(wildcard $(firstword $(subst ?, ,$(STUDY)))),,no-study) $(READY)  ## execute and render the study; the last line is the path of the index page
 	@$(BIN)/cxresearch run '$(STUDY)'
 
+# As collected, browsers and faults come first: sorted by their number of tests, long modules of few tests end last,
+# while the other worker has nothing left to do.
 test: $(READY)  ## everything but the slow proofs, then the committed report against a fresh execution
-	$(PYTEST) -n 2 --dist loadscope tests
-	$(PYTEST) --nbval --nbval-cell-timeout=300 -n 2 --dist loadscope reports/example
+	$(PYTEST) -n 2 --dist loadscope --no-loadscope-reorder tests
+	$(PYTEST) --nbval --nbval-cell-timeout=300 --nbval-kernel-startup-timeout=120 -n 2 --dist loadscope reports/example
 
 soak: $(READY)  ## the whole of the slow proofs
 	$(PYTEST) -n 2 --dist loadscope -m soak tests

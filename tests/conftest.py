@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,22 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(NO_SHARED)
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def pool():
+    """A real pool for all that is executed in this process: to warm one takes seconds."""
+    from cxresearch.runs import Pool
+
+    with Pool(2, forked=True) as forks:
+        yield forks
+
+
+@pytest.fixture
+def warm(pool, monkeypatch):
+    """Commands and runs that would warm a pool of their own use that one."""
+    monkeypatch.setattr("cxresearch.runs.make.Pool", lambda jobs: nullcontext(pool))
+    monkeypatch.setattr("cxresearch.runs.batch.Pool", lambda jobs: nullcontext(pool))
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,11 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 from tiny import write_notebook, write_study
+from waiting import PATIENCE, running, wait_for
 
 from cxresearch.cli import main
 
@@ -20,7 +19,7 @@ HEAVY = ("numpy", "pandas", "matplotlib", "papermill", "nbformat", "jinja2", "ya
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch) -> Path:
+def project(tmp_path, monkeypatch, warm) -> Path:
     """A folder with a study and one notebook, as working folder."""
     write_study(tmp_path)
     write_notebook(tmp_path / "notebooks", "answer", "print(times)")
@@ -133,26 +132,24 @@ def test_the_notebooks_of_a_parent_folder_are_found(project, monkeypatch, capsys
 @pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.soak)])
 def test_a_stopped_run_leaves_no_kernel_and_no_folder(project, how):
     write_notebook(
-        project / "notebooks", "answer", "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(90)"
+        project / "notebooks", "answer", "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)"
     )
     command = [sys.executable, "-m", "cxresearch", "run", "study.yml", "--out", "reports/now"]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
     kernel = _kernel_of(project / "reports", run)
     run.send_signal(how)
-    out, err = run.communicate(timeout=30)
+    out, err = run.communicate(timeout=PATIENCE)
     assert run.returncode == 130 and "interrupted; nothing was kept of this run" in err and "Traceback" not in err
-    assert not psutil.pid_exists(kernel) or psutil.Process(kernel).status() == psutil.STATUS_ZOMBIE
+    assert not running(kernel)
     assert list((project / "reports").iterdir()) == []
 
 
 def _kernel_of(folder: Path, run) -> int:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and run.poll() is None:
-        pids = [p.read_text() for p in folder.glob(".now-*/pid")]
-        if pids and pids[0]:
-            return int(pids[0])
-        time.sleep(0.05)
-    raise AssertionError(run.communicate())
+    def said() -> str:
+        assert run.poll() is None, run.communicate()
+        return "".join(p.read_text() for p in folder.glob(".now-*/pid"))
+
+    return int(wait_for(said, "the notebook tells its process"))
 
 
 @pytest.mark.soak

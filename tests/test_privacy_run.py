@@ -33,7 +33,7 @@ print("secret 97")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, pool):
     folder = tmp_path_factory.mktemp("withheld")
     write_study(folder)
     finding = HIDES.replace('{"n": 90', '{"n": None').replace("Answer(", "finding = Answer(", 1)
@@ -46,7 +46,7 @@ def made(tmp_path_factory):
         write_notebook(folder / "notebooks", name, "import cxresearch as cx" + DEFINE, *tail, parameters=PARAMETERS)
     told = []
     plan = plan_run(folder / "study.yml", notebooks=folder / "notebooks")
-    return make_run(plan, folder / "run", tell=told.append), told
+    return make_run(plan, folder / "run", tell=told.append, pool=pool), told
 
 
 def test_the_notebook_that_gives_a_number_away_fails_with_table_and_cell(made):
@@ -93,7 +93,7 @@ def test_a_run_is_refused_past_the_day_on_which_the_data_were_to_be_deleted(tmp_
     )
 
 
-def test_without_a_key_the_notebooks_of_a_run_make_the_same_pseudonyms(tmp_path, monkeypatch):
+def test_without_a_key_the_notebooks_of_a_run_make_the_same_pseudonyms(tmp_path, monkeypatch, pool):
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
     monkeypatch.delenv(KEY_OF_RUN, raising=False)
     write_study(tmp_path)
@@ -101,7 +101,8 @@ def test_without_a_key_the_notebooks_of_a_run_make_the_same_pseudonyms(tmp_path,
     code += "print(pseudonymise(pd.Series(['x']), key=key)[0], key.lasting)"
     for name in ("one", "two"):
         write_notebook(tmp_path / "notebooks", name, code, parameters=PARAMETERS)
-    run = make_run(plan_run(tmp_path / "study.yml", notebooks=tmp_path / "notebooks"), tmp_path / "run")
+    plan = plan_run(tmp_path / "study.yml", notebooks=tmp_path / "notebooks")
+    run = make_run(plan, tmp_path / "run", pool=pool)
     printed = [o.notebook.cells[-1].outputs[0].text for o in run.outcomes]
     assert printed[0] == printed[1] and printed[0].endswith("False\n")
 

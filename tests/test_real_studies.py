@@ -42,13 +42,13 @@ def airport(shared, tmp_path_factory):
 @pytest.fixture(scope="module")
 def garden_centre(shared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("real") / "garden"
-    return folder, run("garden_centre", folder)
+    return folder, run("garden_centre", folder, "--set", "n_boot=200")
 
 
 @pytest.fixture(scope="module")
 def grocery(shared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("real") / "grocery"
-    return folder, run("grocery", folder)
+    return folder, run("grocery", folder, "--set", "n_boot=20")
 
 
 @pytest.fixture(scope="module")

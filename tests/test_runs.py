@@ -12,12 +12,12 @@ from pathlib import Path
 
 import nbformat
 import papermill
-import psutil
 import pytest
 from tiny import PARAMETERS, write_answer, write_notebook, write_study
+from waiting import PATIENCE, descendants
 
 from cxresearch.errors import DataProblem, StudyProblem
-from cxresearch.runs import make_run, plan_run
+from cxresearch.runs import Pool, make_run, plan_run
 from cxresearch.runs.clean import Places
 from cxresearch.runs.folder import building, default_folder, require_free
 from cxresearch.runs.ledger import Ledger
@@ -249,7 +249,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def faulty(tmp_path_factory):
+def faulty(tmp_path_factory, pool):
     """One run of notebooks that fail in every way, and one that does not."""
     folder = tmp_path_factory.mktemp("faulty")
     write_study(folder)
@@ -266,7 +266,7 @@ def faulty(tmp_path_factory):
     )
     write_notebook(shelf, ODD, SHOW_ENVIRONMENT, headline="promised")
     write_notebook(shelf, "costly", "1/0", needs={"tables": ["costs"], "roles": []})
-    made = make_run(plan_of(folder), folder / "reports" / "run")
+    made = make_run(plan_of(folder), folder / "reports" / "run", pool=pool)
     return folder, made, json.loads((made.folder / "run.json").read_text(encoding="utf-8"))
 
 
@@ -287,15 +287,12 @@ def test_each_fault_is_told_and_the_others_finish(faulty):
 
 def test_a_cell_past_its_limit_fails_and_its_kernel_goes(tmp_path):
     write_study(tmp_path)
-    write_notebook(tmp_path / "notebooks", "slow", "import time\ntime.sleep(60)", "print('after')")
+    write_notebook(tmp_path / "notebooks", "slow", "import time\ntime.sleep(600)", "print('after')")
     began = time.monotonic()
-    made = make_run(plan_of(tmp_path), tmp_path / "run", timeout=3)
+    with Pool(1, forked=False) as kernels:
+        made = make_run(plan_of(tmp_path), tmp_path / "run", timeout=3, pool=kernels)
     assert made.outcomes[0].reason == "cell 4: took longer than the 3 s a cell may take (--timeout)"
-    assert kernels_alive() == [] and time.monotonic() - began < 30
-
-
-def kernels_alive() -> list:
-    return [p for p in psutil.Process().children(recursive=True) if "ipykernel_launcher" in " ".join(p.cmdline())]
+    assert descendants(naming="ipykernel_launcher") == [] and time.monotonic() - began < PATIENCE
 
 
 def test_a_failed_notebook_keeps_what_ran_and_nothing_after(faulty):
@@ -325,9 +322,9 @@ def test_each_kernel_has_an_environment_of_its_own_and_this_process_keeps_its(fa
     assert "CXRESEARCH_RUN" not in os.environ and not Path.cwd().is_relative_to(made.folder)
 
 
-def test_no_kernel_and_no_half_folder_outlives_the_run(faulty):
+def test_no_kernel_and_no_half_folder_outlives_the_run(faulty, pool):
     folder, made, _ = faulty
-    assert kernels_alive() == []
+    assert descendants(pool._forks._process.pid) == []
     assert [p.name for p in (folder / "reports").iterdir()] == ["run"]
 
 
@@ -377,7 +374,7 @@ def test_plain_papermill_gives_the_findings_of_the_run(faulty, tmp_path, monkeyp
     assert tree(tmp_path / "findings") == tree(kept) and len(tree(kept)) == 2
 
 
-def test_a_kernel_that_cannot_start_says_why(tmp_path, monkeypatch):
+def test_a_kernel_that_cannot_start_says_why(tmp_path, monkeypatch, pool):
     write_study(tmp_path)
     write_notebook(tmp_path / "notebooks", "n", "1")
     kernel = tmp_path / "jupyter" / "kernels" / "python3"
@@ -390,7 +387,7 @@ def test_a_kernel_that_cannot_start_says_why(tmp_path, monkeypatch):
     (kernel / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
-    made = make_run(plan_of(tmp_path), tmp_path / "run", timeout=15)
+    made = make_run(plan_of(tmp_path), tmp_path / "run", timeout=PATIENCE, pool=pool)
     assert made.outcomes[0].reason == "the kernel did not start: no such engine"
 
 
@@ -421,13 +418,15 @@ def test_machine_paths_in_outputs_are_hidden_and_other_text_stays():
 
 
 @pytest.fixture(scope="module")
-def twice(tmp_path_factory):
+def twice(tmp_path_factory, pool):
     """The same reproducible run made twice, to one folder and to another."""
     folder = tmp_path_factory.mktemp("twice")
     write_study(folder)
     write_answer(folder / "notebooks")
     plan = plan_of(folder)
-    return folder, [make_run(plan, folder / "reports" / name, reproducible=True).folder for name in ("one", "two")]
+    return folder, [
+        make_run(plan, folder / "reports" / name, reproducible=True, pool=pool).folder for name in ("one", "two")
+    ]
 
 
 def test_two_reproducible_runs_are_the_same_byte_for_byte(twice):
@@ -438,25 +437,25 @@ def test_two_reproducible_runs_are_the_same_byte_for_byte(twice):
     assert not {"started", "finished", "seconds", "git_commit"} & {*record, *record["notebooks"][0]}
 
 
-def test_a_failed_run_does_not_replace_an_earlier_one_and_a_whole_run_does(twice, tmp_path):
+def test_a_failed_run_does_not_replace_an_earlier_one_and_a_whole_run_does(twice, tmp_path, pool):
     folder, (one, _) = twice
     shutil.copytree(one, tmp_path / "reports" / "run")
     final, before = tmp_path / "reports" / "run", tree(one)
     write_study(tmp_path)
     write_notebook(tmp_path / "notebooks", "answer", "1/0")
-    made = make_run(plan_of(tmp_path), final)
+    made = make_run(plan_of(tmp_path), final, pool=pool)
     assert made.folder == tmp_path / "reports" / "run-failed" and not made.whole
     assert tree(final) == before
     write_notebook(tmp_path / "notebooks", "answer", "1")
-    assert make_run(plan_of(tmp_path), final).folder == final
+    assert make_run(plan_of(tmp_path), final, pool=pool).folder == final
     assert tree(final).keys() == {"README.md", "answer.html", "answer.ipynb", "index.html", "run.json"}
     assert sorted(p.name for p in final.parent.iterdir()) == ["run", "run-failed"]
 
 
-def test_an_executed_notebook_runs_again_in_place_and_a_changed_number_turns_nbval_red(tmp_path):
+def test_an_executed_notebook_runs_again_in_place_and_a_changed_number_turns_nbval_red(tmp_path, pool):
     write_study(tmp_path)
     write_notebook(tmp_path / "notebooks", "answer", "import os\nassert os.path.exists(study)\nprint(1.25)")
-    folder = make_run(plan_of(tmp_path), tmp_path / "reports" / "run", reproducible=True).folder
+    folder = make_run(plan_of(tmp_path), tmp_path / "reports" / "run", reproducible=True, pool=pool).folder
     text = (folder / "answer.ipynb").read_text(encoding="utf-8")
     assert text.count('"1.25\\n"') == 1
     (folder / "changed.ipynb").write_text(text.replace('"1.25\\n"', '"1.26\\n"'), encoding="utf-8")

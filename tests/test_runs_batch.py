@@ -13,7 +13,6 @@ from cxresearch.errors import StudyProblem
 from cxresearch.runs import make_run, plan_run
 from cxresearch.runs.batch import make_batch, plan_batch, same_batch
 from cxresearch.runs.matrix import cells_of, safe_names
-from cxresearch.runs.pool import Pool
 from cxresearch.study import open_study
 
 STUDY = """\
@@ -64,12 +63,6 @@ def sentences(folder: Path) -> dict[str, str]:
 
 def tree(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-@pytest.fixture(scope="module")
-def pool():
-    with Pool(2) as forks:
-        yield forks
 
 
 # --- the cells -------------------------------------------------------------------------------------------------------

@@ -4,16 +4,15 @@ import json
 import os
 import signal
 import threading
-import time
 
 import pytest
 from test_runs_batch import SAYS, batch_of, tree, write_markets
+from waiting import wait_for_end
 
 from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
 from cxresearch.runs.batch import make_batch
 from cxresearch.runs.cluster import ClusterPool, trouble_there
-from cxresearch.runs.pool import Pool
 from cxresearch.runs.unchanged import package_digest
 
 MARKETS = {f"m{k}": 6 for k in range(6)}
@@ -31,13 +30,12 @@ def inputs(folder) -> list:
     return [folder / "study.yml", folder / "answers.csv"]
 
 
-def test_the_cluster_gives_what_this_machine_gives(cluster, tmp_path):
+def test_the_cluster_gives_what_this_machine_gives(cluster, tmp_path, pool):
     write_markets(tmp_path, {"North": 6, "South": 7})
     batch = batch_of(tmp_path, each=["market"])
     with ClusterPool(cluster.scheduler_address, inputs=inputs(tmp_path)) as there:
         far = make_batch(batch, tmp_path / "far", pool=there, reproducible=True)
-    with Pool(2) as here:
-        near = make_batch(batch, tmp_path / "near", pool=here, reproducible=True)
+    near = make_batch(batch, tmp_path / "near", pool=pool, reproducible=True)
     assert far.whole and near.whole
     one, other = tree(far.folder), tree(near.folder)
     assert one.keys() == other.keys() and len(one) > 12
@@ -60,10 +58,7 @@ def test_a_killed_worker_loses_no_report(cluster, tmp_path):
         made = make_batch(batch, tmp_path / "run", pool=pool, tell=kill)
     assert killed.is_set() and made.whole and len(made.reports) == len(told) == 6
     assert {r["headline"].rpartition(" ")[2] for r in made.reports} == {"6."}
-    deadline = time.monotonic() + 20
-    while os.path.exists(f"/proc/{victim}") and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not os.path.exists(f"/proc/{victim}")
+    wait_for_end([victim], "the killed worker ends")
 
 
 def test_a_failing_notebook_fails_alone(cluster, tmp_path):

@@ -82,11 +82,12 @@ def test_libreoffice_opens_the_deck_with_every_slide(example, tmp_path):
     assert "Delivery" in words and "net promoter score" in words
 
 
-def test_a_chart_can_be_edited_and_its_workbook_holds_no_formula(tmp_path, capsys):
+def test_a_chart_can_be_edited_and_its_workbook_holds_no_formula(tmp_path, capsys, pool):
     write_study(tmp_path)
     write_notebook(tmp_path / "notebooks", "count", DEFINE, FIND, headline="answer")
     write_notebook(tmp_path / "notebooks", "more", "1", needs={"tables": ["costs"]})
-    run = make_run(plan_run(tmp_path / "study.yml", notebooks=tmp_path / "notebooks"), tmp_path / "run").folder
+    plan = plan_run(tmp_path / "study.yml", notebooks=tmp_path / "notebooks")
+    run = make_run(plan, tmp_path / "run", pool=pool).folder
     assert main(["deck", str(run), "--out", str(tmp_path / "d.pptx")]) == 0
     deck = Presentation(tmp_path / "d.pptx")
     (drawn,) = charts(deck)

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import nbformat
-import psutil
 import pytest
 from tiny import write_answer, write_notebook, write_study
+from waiting import descendants, running, wait_for
 
 from cxresearch.errors import StudyProblem
 from cxresearch.runs import Pool, make_run, plan_run
@@ -93,12 +93,6 @@ def executed(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-@pytest.fixture(scope="module")
-def warm():
-    with Pool(2, forked=True) as pool:
-        yield pool
-
-
 @pytest.fixture
 def plan_of(tmp_path):
     """Plan a study with the notebooks given by name."""
@@ -118,11 +112,11 @@ def texts(outcome) -> list[str]:
     return ["".join(o.get("text") or o.get("data", {}).get("text/plain", "") for o in c.outputs) for c in cells]
 
 
-def test_every_kind_of_cell_gives_the_bytes_of_a_kernel(plan_of, tmp_path, warm, monkeypatch):
+def test_every_kind_of_cell_gives_the_bytes_of_a_kernel(plan_of, tmp_path, pool, monkeypatch):
     monkeypatch.delenv("PYTEST_CURRENT_TEST")  # under it ipykernel does not catch what programs print
     plan = plan_of(**CASES)
     write_answer(tmp_path / "notebooks")
-    forked = make_run(plan, tmp_path / "a" / "run", pool=warm, reproducible=True, timeout=120)
+    forked = make_run(plan, tmp_path / "a" / "run", pool=pool, reproducible=True, timeout=120)
     with Pool(2, forked=False) as kernels:
         cold = make_run(plan, tmp_path / "b" / "run", pool=kernels, reproducible=True, timeout=120)
     assert {o.execution for o in forked.outcomes} == {"forked"} and {o.execution for o in cold.outcomes} == {"kernel"}
@@ -143,13 +137,13 @@ def compared(root, tmp_path, pool, names) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_notebook_of_the_project_gives_the_bytes_of_a_kernel(root, tmp_path, warm):
-    compared(root, tmp_path, warm, ["effort"])
+def test_a_notebook_of_the_project_gives_the_bytes_of_a_kernel(root, tmp_path, pool):
+    compared(root, tmp_path, pool, ["effort"])
 
 
 @pytest.mark.soak
-def test_all_notebooks_of_the_project_give_the_bytes_of_a_kernel(root, tmp_path, warm):
-    compared(root, tmp_path, warm, [])
+def test_all_notebooks_of_the_project_give_the_bytes_of_a_kernel(root, tmp_path, pool):
+    compared(root, tmp_path, pool, [])
 
 
 SPOILS = """
@@ -180,35 +174,35 @@ def test_nothing_passes_from_one_notebook_to_the_next(plan_of, tmp_path):
     assert texts(spoilt)[-1].count("True") == 5
 
 
-def test_chance_differs_between_forks(plan_of, tmp_path, warm):
+def test_chance_differs_between_forks(plan_of, tmp_path, pool):
     draw = "import random, numpy as np, uuid\nrandom.random(), np.random.random(), uuid.uuid4().hex"
-    one, two = make_run(plan_of(a=[draw], b=[draw]), tmp_path / "run", pool=warm).outcomes
+    one, two = make_run(plan_of(a=[draw], b=[draw]), tmp_path / "run", pool=pool).outcomes
     drawn = [texts(o)[-1].strip("()").split(", ") for o in (one, two)]
     assert all(x != y for x, y in zip(*drawn)) and len(drawn[0]) == 3
 
 
-def test_what_programs_and_c_print_is_an_output_in_the_order_printed(plan_of, tmp_path, warm):
+def test_what_programs_and_c_print_is_an_output_in_the_order_printed(plan_of, tmp_path, pool):
     cell = (
         "import ctypes, os, subprocess\nprint('python')\nos.write(1, b'raw\\n')\n"
         "subprocess.run(['echo', 'program'])\nprint('again')"
     )
-    (outcome,) = make_run(plan_of(n=[cell]), tmp_path / "run", pool=warm).outcomes
+    (outcome,) = make_run(plan_of(n=[cell]), tmp_path / "run", pool=pool).outcomes
     assert outcome.notebook.cells[3].outputs[0].text == "python\nraw\nprogram\nagain\n"
 
 
-def test_fifty_megabytes_of_print_arrive_whole(plan_of, tmp_path, warm):
+def test_fifty_megabytes_of_print_arrive_whole(plan_of, tmp_path, pool):
     cell = "for i in range(500_000):\n    print('x' * 99)"
     plan = plan_of(n=[cell])
     work = tmp_path / "work"
     work.mkdir()
-    outcome = warm.execute(plan.tasks[0], plan, work, timeout=120)
+    outcome = pool.execute(plan.tasks[0], plan, work, timeout=120)
     assert len(outcome.notebook.cells[3].outputs[0].text) == 50_000_000
 
 
-def test_a_working_folder_that_is_gone_fails_nothing_but_its_notebook(plan_of, tmp_path, warm):
+def test_a_working_folder_that_is_gone_fails_nothing_but_its_notebook(plan_of, tmp_path, pool):
     away = "import os, shutil\nos.makedirs('sub'); os.chdir('sub'); os.rmdir('../sub')\nprint('still')"
     plan = plan_of(a=[away, "1"], b=["1"])
-    gone, other = make_run(plan, tmp_path / "run", pool=warm).outcomes
+    gone, other = make_run(plan, tmp_path / "run", pool=pool).outcomes
     assert texts(gone) == ["still\n", "1"] and other.status == "ok"
 
 
@@ -221,10 +215,9 @@ def killed_while_it_sleeps(pool, plan, work) -> tuple[float, object]:
     at = []
 
     def kill():
-        while not (work / "pid").is_file() or not (work / "pid").read_text():
-            time.sleep(0.005)
+        pid = wait_for(lambda: (work / "pid").is_file() and (work / "pid").read_text(), "the notebook tells its process")
         at.append(time.monotonic())
-        os.kill(int((work / "pid").read_text()), signal.SIGKILL)
+        os.kill(int(pid), signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -233,20 +226,25 @@ def killed_while_it_sleeps(pool, plan, work) -> tuple[float, object]:
     return time.monotonic() - at[0], outcome
 
 
-def test_a_killed_notebook_is_known_within_half_a_second_with_its_cell_and_what_it_printed(plan_of, tmp_path, warm):
+def test_a_killed_notebook_is_known_within_half_a_second_with_its_cell_and_what_it_printed(plan_of, tmp_path, pool):
     plan = plan_of(n=["1", SLEEPS])
-    tries = [killed_while_it_sleeps(warm, plan, tmp_path / f"work-{k}") for k in range(3)]
-    assert min(seconds for seconds, _ in tries) < 0.5  # the machine may be busy once
+    tries = []
+
+    def at_once() -> bool:  # the machine may be busy, so not at every try
+        tries.append(killed_while_it_sleeps(pool, plan, tmp_path / f"work-{len(tries)}"))
+        return tries[-1][0] < 0.5
+
+    wait_for(at_once, "the end of a killed notebook is known within half a second")
     outcome = tries[0][1]
     assert outcome.reason == "cell 5: the kernel died in this cell: killed, or out of memory"
     assert outcome.notebook.cells[4].outputs[0].text == "so far\n"
 
 
-def test_what_a_slow_cell_printed_is_kept(plan_of, tmp_path, warm):
+def test_what_a_slow_cell_printed_is_kept(plan_of, tmp_path, pool):
     (outcome,) = make_run(
-        plan_of(n=["print('so far')\nwhile True: pass"]), tmp_path / "run", pool=warm, timeout=1
+        plan_of(n=["print('so far')\nwhile True: pass"]), tmp_path / "run", pool=pool, timeout=5
     ).outcomes
-    assert outcome.reason == "cell 4: took longer than the 1 s a cell may take (--timeout)"
+    assert outcome.reason == "cell 4: took longer than the 5 s a cell may take (--timeout)"
     assert outcome.notebook.cells[3].outputs[0].text == "so far\n"
 
 
@@ -273,10 +271,10 @@ def test_no_process_is_left_by_a_pool(plan_of, tmp_path):
     start = "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True).pid"
     with Pool(1, forked=True) as pool:
         (outcome,) = make_run(plan_of(n=[start]), tmp_path / "run", pool=pool).outcomes
-        assert not psutil.pid_exists(int(texts(outcome)[0]))
+        assert not running(int(texts(outcome)[0]))
         zygote = pool._forks._process.pid
-        assert psutil.Process(zygote).children() == []
-    assert not psutil.pid_exists(zygote)
+        assert running(zygote) and descendants(zygote) == []
+    assert not running(zygote)
 
 
 def test_a_kernel_of_another_interpreter_is_not_forked(tmp_path, monkeypatch):
@@ -314,6 +312,6 @@ def test_an_exit_status_in_words():
     assert told == ["killed, or out of memory", "killed, or out of memory", "SIGSEGV", "it left with exit status 3"]
 
 
-def test_executed_notebooks_are_valid(plan_of, tmp_path, warm):
-    made = make_run(plan_of(n=["print(1)", "1/0"]), tmp_path / "run", pool=warm)
+def test_executed_notebooks_are_valid(plan_of, tmp_path, pool):
+    made = make_run(plan_of(n=["print(1)", "1/0"]), tmp_path / "run", pool=pool)
     nbformat.validate(nbformat.read(made.folder / "n.ipynb", as_version=4))

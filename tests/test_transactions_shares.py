@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_transactions import COLUMNS, by_pandas, refused, sales
+from waiting import wait_for
 
 from cxresearch.errors import DataProblem
 from cxresearch.inference.events import opened
@@ -271,7 +272,7 @@ def test_a_table_with_a_column_named_like_the_number_of_a_row_is_shared_by_custo
 
 @pytest.mark.parametrize("asked", [EVERY, SUMS], ids=["of customers", "of rows"])
 def test_a_worker_killed_midway_changes_nothing(asked, cluster, file, tmp_path):
-    killed = []
+    killed, ended = [], threading.Event()
     if asked == SUMS:  # these are quick
         for i in range(5):
             os.link(file, tmp_path / f"{i}.parquet")
@@ -282,8 +283,7 @@ def test_a_worker_killed_midway_changes_nothing(asked, cluster, file, tmp_path):
         from distributed import Client
 
         with Client(cluster.scheduler_address) as client:
-            until = time.monotonic() + 30
-            while not killed and time.monotonic() < until:
+            while not killed and not ended.is_set():
                 busy = [address for address, tasks in client.processing().items() if tasks]
                 if len(busy) == 2:
                     pid = next(w.pid for w in cluster.workers.values() if w.worker_address == busy[0])
@@ -291,10 +291,18 @@ def test_a_worker_killed_midway_changes_nothing(asked, cluster, file, tmp_path):
                     killed.append(pid)
                 time.sleep(0.002)
 
-    killer = threading.Thread(target=kill_when_both_work)
-    killer.start()
-    found = behaviour(file, **asked, scheduler=cluster.scheduler_address)
-    killer.join()
+    def found_with_a_worker_killed():  # None where the moment was missed
+        ended.clear()
+        killer = threading.Thread(target=kill_when_both_work)
+        killer.start()
+        try:
+            found = behaviour(file, **asked, scheduler=cluster.scheduler_address)
+        finally:
+            ended.set()
+            killer.join()
+        return [found] if killed else None
+
+    (found,) = wait_for(found_with_a_worker_killed, "both workers are at work")
     assert len(killed) == 1
     same(found, behaviour(file, **asked, threads=2))
 

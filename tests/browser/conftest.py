@@ -6,12 +6,12 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE, wait_for
 
 FLAGS = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
 TOKEN = "a-token-for-the-tests"
@@ -60,6 +60,7 @@ def watched(chromium):
     def opened(width: int = 1280, scheme: str = "light", scripts: bool = True) -> Watched:
         size = {"width": width, "height": 900}
         contexts.append(chromium.new_context(viewport=size, color_scheme=scheme, java_script_enabled=scripts))
+        contexts[-1].set_default_timeout(PATIENCE * 1000)
         return Watched(contexts[-1].new_page())
 
     yield opened
@@ -110,16 +111,16 @@ def jupyterlab(tmp_path_factory):
         yield Lab(f"http://127.0.0.1:{port}", served, environment)
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(PATIENCE)
 
 
 def _wait_until_up(url: str, server, log: Path) -> None:
-    for _ in range(240):
-        if server.poll() is not None:
-            break
+    def answers() -> bool:
+        assert server.poll() is None, f"JupyterLab did not start: {log.read_text()[-2000:]}"
         try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
+            with urllib.request.urlopen(url, timeout=PATIENCE):
+                return True
         except OSError:
-            time.sleep(0.25)
-    raise RuntimeError(f"JupyterLab did not start: {log.read_text()[-2000:]}")
+            return False
+
+    wait_for(answers, "JupyterLab answers")

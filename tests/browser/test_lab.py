@@ -6,15 +6,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
 import pytest
+from waiting import PATIENCE, wait_for
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-PATIENCE = 240  # seconds for one notebook on a busy machine
+SLOWEST = 240  # seconds for one notebook on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -30,26 +30,24 @@ def lab(tmp_path_factory):
         yield _address(log, started), home / "notebooks"
     finally:
         os.killpg(started.pid, signal.SIGTERM)
-        started.wait(30)
+        started.wait(PATIENCE)
 
 
 def _address(log: Path, started) -> str:
-    for _ in range(240):
-        found = re.search(r"http://127.0.0.1:\d+/lab/tree/notebooks\?token=\w+", log.read_text(errors="replace"))
-        if found:
-            return found.group()
+    def said():
         assert started.poll() is None, log.read_text(errors="replace")
-        time.sleep(0.5)
-    raise AssertionError(log.read_text(errors="replace"))
+        return re.search(r"http://127.0.0.1:\d+/lab/tree/notebooks\?token=\w+", log.read_text(errors="replace"))
+
+    return wait_for(said, "JupyterLab says its address").group()
 
 
 def run_all(page, address: str, name: str, folder: Path):
     """Open a notebook, run all of it, save it, and return it as saved."""
     path, query = address.split("?")
     page.goto(f"{path}/{name}.ipynb?{query}&reset")
-    page.wait_for_selector(f'.jp-NotebookPanel h1:has-text("{_title(folder, name)}")', timeout=90_000)
-    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=90_000)
-    for second in range(PATIENCE):
+    page.wait_for_selector(f'.jp-NotebookPanel h1:has-text("{_title(folder, name)}")')
+    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+    for second in range(SLOWEST):
         if second % 60 == 0:  # a click while the notebook was still being drawn may have gone astray
             page.click('.lm-MenuBar-itemLabel:text-is("Run")')
             page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
@@ -88,10 +86,10 @@ def test_the_board_answers_in_the_browser_and_shows_its_code(lab, watched, tmp_p
     seen = watched(width=1400)
     page = seen.page
     run_all(page, lab[0], "explore", lab[1])
-    page.wait_for_selector('button:text-is("Show")', timeout=30_000)
+    page.wait_for_selector('button:text-is("Show")')
     page.click('button:text-is("Show")')
-    page.wait_for_selector("text=net promoter score", timeout=60_000)
+    page.wait_for_selector("text=net promoter score")
     assert "cx.nps(responses, score='recommend'" in page.locator("textarea").first.input_value()
-    page.wait_for_selector(".jp-OutputArea img", timeout=30_000)
+    page.wait_for_selector(".jp-OutputArea img")
     page.screenshot(path=str(Path(os.environ.get("CXRESEARCH_SHOTS", tmp_path), "board.png")))
     assert seen.problems == [] and seen.strangers() == []

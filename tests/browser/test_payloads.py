@@ -91,10 +91,10 @@ def test_none_of_a_hundred_texts_changes_or_runs_in_jupyterlab(jupyterlab, watch
     jupyterlab.trust(jupyterlab.folder / "foreign.ipynb")  # then nothing is cleaned before it is shown
     seen = watched(width=1400)
     seen.page.goto(jupyterlab.address("foreign.ipynb"))
-    seen.page.wait_for_function(f"document.querySelectorAll('.jp-CodeCell').length == {len(TEXTS) + 1}", timeout=60_000)
+    seen.page.wait_for_function(f"document.querySelectorAll('.jp-CodeCell').length == {len(TEXTS) + 1}")
     formulas = seen.page.locator("mjx-container")
     seen.page.locator(".jp-MarkdownCell").last.scroll_into_view_if_needed()
-    formulas.first.wait_for(timeout=30_000)  # MathJax is there, and at work
+    formulas.first.wait_for()  # MathJax is there, and at work
     skeletons = seen.page.evaluate(OUTPUTS)
     assert len(skeletons[0]) > 50  # a sentence and three tables
     changed = [text for text, skeleton in zip(TEXTS, skeletons[1:]) if skeleton != skeletons[0]]
@@ -103,7 +103,7 @@ def test_none_of_a_hundred_texts_changes_or_runs_in_jupyterlab(jupyterlab, watch
     assert seen.dialogs == [] and seen.strangers() == [] and seen.problems == []
 
 
-def test_a_real_run_of_a_study_full_of_markup_shows_it_as_text(tmp_path, watched):
+def test_a_real_run_of_a_study_full_of_markup_shows_it_as_text(tmp_path, watched, warm):
     """Title, labels, groups, item keys' words, parameters, folder and file names; from files to pages, through the command."""
     image, script = "<img src=x onerror=alert(1)>", "<script>alert(1)<"
     folder = tmp_path / f"{image} $x^2$"

@@ -2,11 +2,11 @@
 
 import json
 import shutil
-import time
 import urllib.request
 from pathlib import Path
 
 import nbformat
+from waiting import PATIENCE, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -16,7 +16,7 @@ def asked(lab, path: str, content=None) -> dict:
     data = None if content is None else json.dumps(content).encode()
     headers = {"Authorization": f"token {lab.token}", "Content-Type": "application/json"}
     request = urllib.request.Request(f"{lab.url}/scheduler/{path}", data=data, headers=headers)
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return json.loads(answer.read())
 
 
@@ -33,10 +33,12 @@ def test_a_job_of_jupyters_scheduler_executes_a_notebook_with_the_study_as_its_p
         "parameters": {"study": repr(str(study)), "confidence": 0.9},  # written into the cell as they stand
     }
     number = asked(jupyterlab, "jobs", job)["job_id"]
-    until = time.monotonic() + 240
-    while (found := asked(jupyterlab, f"jobs/{number}"))["status"] not in ("COMPLETED", "FAILED"):
-        assert time.monotonic() < until, found
-        time.sleep(0.5)
+
+    def ended():
+        job = asked(jupyterlab, f"jobs/{number}")
+        return job if job["status"] in ("COMPLETED", "FAILED") else None
+
+    found = wait_for(ended, "the job ends")
     assert found["status"] == "COMPLETED", found["status_message"]
     staged = jupyterlab.folder.parent / "jupyter_data_dir" / "scheduler_staging_area" / number
     (executed,) = staged.glob("effort-*.ipynb")

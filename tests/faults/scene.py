@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from tiny import write_answer, write_notebook, write_study
+from waiting import running, wait_for
 
 ENGINES = ("forked", "kernel")
 HOLD = "import pathlib, time\npathlib.Path('../holds').touch()\ntime.sleep(600)"  # the runs folder: others see it
@@ -59,7 +59,8 @@ class Scene:
                 self.command(*more), cwd=self.folder, env=self.environment, stdout=said, stderr=said,
                 start_new_session=True,
             )  # fmt: skip
-        wait_for((self.shelf / "holds").exists, 120)
+        wait_for(lambda: (self.shelf / "holds").exists() or process.poll() is not None, "the notebook holds")
+        assert process.poll() is None, (self.folder / "said").read_text(encoding="utf-8")
         return process
 
     def runs(self) -> list[str]:
@@ -74,15 +75,15 @@ class Scene:
         found = []
         for process in psutil.process_iter():
             try:
-                if process.status() != psutil.STATUS_ZOMBIE and process.cwd().startswith(str(self.folder)):
+                if running(process) and process.cwd().startswith(str(self.folder)):
                     found.append(process)
             except psutil.Error:
                 pass
         return found
 
-    def assert_quiet(self, within: float = 5.0) -> None:
+    def assert_quiet(self) -> None:
         """No process of the project is alive; ones just killed may take a moment."""
-        wait_for(lambda: not self.processes(), within)
+        wait_for(lambda: not self.processes(), "no process is left")
 
     def assert_no_half_run(self) -> None:
         """Whatever has a name on the shelf is a whole run folder with a true record."""
@@ -91,12 +92,3 @@ class Scene:
             record = self.record(name)
             for notebook in record["notebooks"]:
                 assert (self.shelf / name / f"{notebook['name']}.html").is_file() or notebook["status"] == "skipped"
-
-
-def wait_for(condition, seconds: float) -> float:
-    """Return the seconds until `condition()` held; fail after `seconds`."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, "waited in vain"
-        time.sleep(0.02)
-    return time.monotonic() - began

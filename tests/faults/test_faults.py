@@ -9,9 +9,12 @@ import resource
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 
+import psutil
 import pytest
-from scene import ENGINES, HOLD, LEAVE, Scene, wait_for
+from scene import ENGINES, HOLD, LEAVE, Scene
+from waiting import PATIENCE, descendants, wait_for_end
 
 KILLED = 'print("alive", flush=True)\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)'
 GREEDY = "import numpy as np\nnp.ones(2**33)"  # 64 GiB, under a limit of 8
@@ -31,7 +34,6 @@ def faulty(request, tmp_path_factory):
         scene.folder,
         request.param,
         killed=["saved = 1", KILLED, "1"],
-        slow=["print('before')\nimport time\ntime.sleep(600)"],
         greedy=[GREEDY],
         wrong=["1/0"],
         leaves=["import sys\nsys.exit(0)"],
@@ -39,9 +41,7 @@ def faulty(request, tmp_path_factory):
         litters=[LEAVE.replace("DAEMON", str(request.param == "forked"))],
         zloses=[LOSES],  # read after the others, or it would take their input
     )
-    done = scene.run(
-        "--timeout", "20", "--jobs", "2", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
-    )
+    done = scene.run("--jobs", "2", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT)))
     (failed,) = set(scene.runs()) - {whole, "latest"}
     return scene, whole, failed, done
 
@@ -56,7 +56,6 @@ def test_each_fault_is_in_the_record_with_its_cell_and_the_others_finish(faulty)
     assert told == {
         "answer": ("ok", None, None),
         "killed": ("failed", "cell 5: the kernel died in this cell: killed, or out of memory", 5),
-        "slow": ("failed", "cell 4: took longer than the 20 s a cell may take (--timeout)", 4),
         "wrong": ("failed", "cell 4: ZeroDivisionError: division by zero", 4),
         "leaves": ("failed", "cell 4: left the notebook early (sys.exit); the cells after it did not run", 4),
         "crashed": ("failed", "cell 4: the kernel died in this cell: it left with exit status 3", 4),
@@ -86,6 +85,21 @@ def test_no_process_outlives_a_run_not_even_what_a_notebook_left_behind(faulty):
     scene.assert_quiet()
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_cell_past_its_time_is_in_the_record_and_the_others_finish(tmp_path, engine):
+    slow = "print('before')\nimport time\ntime.sleep(600)"
+    scene = Scene.of(tmp_path / "study", engine, quick=["1"], slow=[slow])
+    only = ("--only=quick", "--only=slow")  # the notebook that is well imports much, which may itself take that long
+    done = scene.run("--timeout", "5", "--jobs", "2", *only)
+    (failed,) = scene.runs()
+    told = {n["name"]: (n["status"], n["reason"], n["failed_cell"]) for n in scene.record(failed)["notebooks"]}
+    assert done.returncode == 1 and told == {
+        "quick": ("ok", None, None),
+        "slow": ("failed", "cell 4: took longer than the 5 s a cell may take (--timeout)", 4),
+    }
+    scene.assert_quiet()
+
+
 STOPS = [
     *[(engine, number) for engine in ENGINES for number in (signal.SIGINT, signal.SIGKILL)],
     ("forked", signal.SIGTERM),
@@ -98,13 +112,16 @@ def test_a_stopped_run_leaves_no_process_and_nothing_that_looks_whole(tmp_path, 
     scene = Scene.of(tmp_path / "study", engine, hold=[LEAVE.replace("DAEMON", "False"), HOLD])
     process = scene.start("--jobs", "2")
     assert len(scene.processes()) >= (4 if engine == "forked" else 3)  # runner, (zygote,) notebook, what it started
+    kernels = descendants(process.pid, naming="ipykernel")
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
-    process.wait(timeout=60)
+    process.wait(PATIENCE)
     if number == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
         if engine == "kernel":  # ipykernel looks for its parent once a second, and what it started is not its to end
-            wait_for(lambda: not any("ipykernel" in " ".join(p.cmdline()) for p in scene.processes()), 15)
-            [p.kill() for p in scene.processes()]
+            wait_for_end(kernels, "the kernel misses its parent")
+            for left in scene.processes():
+                with suppress(psutil.NoSuchProcess):
+                    left.kill()
         scene.assert_quiet()
         assert all(name.startswith(".") for name in scene.runs())
         shutil.rmtree(scene.folder / "notebooks")
@@ -120,10 +137,11 @@ def test_a_stopped_run_leaves_no_process_and_nothing_that_looks_whole(tmp_path, 
 FULL = """
 mount -t tmpfs -o size=24m tmpfs "$1" && cp -r "$2"/. "$1" && cd "$1" || exit 99
 shift 2
-"$@"
+"$@" >"$KEEP/said"
 status=$?
 rm -f filling
 cp -r . "$KEEP"
+cat "$KEEP/said"
 exit $status
 """
 FILL = """
@@ -151,16 +169,14 @@ try:
     take()
 except OSError:
     (keep / "full").touch()
-while not (keep / "ended").exists():
+while "vends" not in (keep / "said").read_text():  # the command tells of a notebook when it has been stored, or not
     time.sleep(0.05)
-time.sleep(3)
 """
 ENDS_MEANWHILE = """
 import os, pathlib, time
 keep = pathlib.Path(os.environ["KEEP"])
 while not (keep / "full").exists():
     time.sleep(0.05)
-(keep / "ended").touch()
 """
 
 
@@ -170,7 +186,8 @@ def on_a_small_disk(scene, place, keep, *more: str) -> subprocess.CompletedProce
     keep.mkdir()
     options = ["-m"] if os.geteuid() == 0 else ["-rm"]
     words = ["unshare", *options, "sh", "-c", FULL, "sh", str(place), str(scene.folder), *scene.command(*more)]
-    done = subprocess.run(words, env={**scene.environment, "KEEP": str(keep)}, capture_output=True, text=True)
+    environment = {**scene.environment, "KEEP": str(keep), "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert done.returncode != 99, done.stderr
     return done
 
