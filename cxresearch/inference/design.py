@@ -96,8 +96,11 @@ def sampling_units(n: int, *, strata=None, cluster=None, fpc=None) -> SamplingUn
     psu_of_row, stratum_of_psu = None, stratum
     if cluster is not None:
         unit = _codes(cluster)
-        psu_of_row, found = pd.factorize(stratum * (int(unit.max()) + 1) + unit)
-        stratum_of_psu = np.asarray(found) // (int(unit.max()) + 1)
+        stratum_of_psu = _first_per(unit, stratum, int(unit.max()) + 1).astype(np.int64)
+        psu_of_row = unit
+        if not np.array_equal(stratum_of_psu[unit], stratum):  # a name used in two strata is two clusters
+            psu_of_row, found = pd.factorize(stratum * (int(unit.max()) + 1) + unit)
+            stratum_of_psu = np.asarray(found) // (int(unit.max()) + 1)
     size = np.bincount(stratum_of_psu)
     kept = np.ones(len(size)) if fpc is None else 1 - _first_per(stratum, _checked_fractions(fpc), len(size))
     return SamplingUnits(
