@@ -14,6 +14,9 @@ def add_compare(commands) -> None:
     compare.add_argument("before", metavar="RUN", help="folder of the earlier run")
     compare.add_argument("after", metavar="RUN", help="folder of the later run")
     compare.add_argument("--json", action="store_true", help="print JSON instead of text")
+    compare.add_argument("--ledger", metavar="FILE", help="add every number that moved to a table in FILE (Markdown)")
+    compare.add_argument("--title", default="Moved", help="of the ledger's section; one of this title is replaced")
+    compare.add_argument("--why", action="append", default=[], metavar="[NOTEBOOK=]TEXT", help="reason in the ledger")
     compare.set_defaults(command=_compare)
 
 
@@ -46,6 +49,13 @@ def add_sign(commands) -> None:
 def _compare(given) -> int:
     from cxresearch.runs.compare import compare_runs
 
+    if given.ledger:
+        from cxresearch.runs.moved import write_ledger
+
+        why = {name if mark else "": text if mark else name for name, mark, text in (w.partition("=") for w in given.why)}
+        rows = write_ledger(given.before, given.after, given.ledger, title=given.title, why=why)
+        print(f"{given.ledger}: {rows} row{'s' * (rows != 1)} in {given.title!r}")
+        return 0
     found = compare_runs(given.before, given.after)
     print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1) if given.json else _told(found))
     return 0

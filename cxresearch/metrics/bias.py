@@ -124,12 +124,12 @@ def response_bias(
     >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.response_bias(
     ...     study.customers, study.responses, "recommend", customer="customer",
-    ...     behaviour=["affluence"], min_base=10
+    ...     behaviour=["affluence"]
     ... ))
     1,399 of 2,000 customers answered (70 %); no difference in behaviour between them and the ...
     """
     survey = as_survey(customers)
-    customers = survey.table
+    customers, responses = survey.table, as_survey(responses).table
     score = item
     labels, min_base = survey.labels, survey.min_base
     require_columns(customers, customer, *behaviour, where="customers")
