@@ -5,7 +5,7 @@ Names are imported when first used, so that ``import cxresearch`` costs nothing.
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "errors": "DataProblem StudyProblem TooFewRespondents",
