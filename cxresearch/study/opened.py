@@ -100,6 +100,7 @@ class Study(Parts):
         self._is_group = True  # of a part: once it has been found to be one
         self._guarded: dict[str, pd.DataFrame] = {}
         self._matched: dict[str, Waterfall] = {}
+        self._domains: dict[str, list] = {}  # what was asked of parts of each table: two of them may tell of few
 
     def __repr__(self) -> str:
         return f"Study {self.title!r}: {', '.join(self.table_names)}"
@@ -251,6 +252,7 @@ class Study(Parts):
             currency=self.currency, min_base=self._minimum_base,
             population=self.population if name == "customers" else None,
             sources=tuple(wave for wave in self._files.get(name, {}) if wave is not None),
+            taken=self._domains.setdefault(name, []),
         )  # fmt: skip
         return replace(survey, waves=waves) if waves and found["wave"] else survey
 

@@ -37,7 +37,7 @@ class Parts:
         part = copy(whole)
         part._lost = cannot_narrow(whole.column_names, columns)
         part._declared = {name: table for name, table in whole._declared.items() if name not in part._lost}
-        part._loaded, part._guarded, part._matched = {}, {}, {}
+        part._loaded, part._guarded, part._matched, part._domains = {}, {}, {}, {}
         part.only, part._whole, part._is_group = only, whole, False
         return part
 

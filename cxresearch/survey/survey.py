@@ -133,6 +133,7 @@ class Survey:
     sources: tuple = ()  # waves in the order in which a study names its files: used where nothing else tells time
     condition: str = ""
     domain: np.ndarray | None = None  # (N,) bool; None where all rows are in view
+    taken: list = field(default_factory=list)  # domains asked for so far, each with its rows
 
     def __post_init__(self):
         clusters = (self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster or ())
@@ -197,7 +198,7 @@ class Survey:
         clusters = (self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster or ())
         lost |= {} if all(c in table.columns for c in clusters) else {"cluster": None}
         lost |= {"waves": self._still_there(table)} if self.waves and "wave" not in lost else {"waves": None}
-        return replace(self, rows=_named_plainly(table), domain=None, **(lost | changes))
+        return replace(self, rows=_named_plainly(table), domain=None, condition="", taken=[], **(lost | changes))
 
     def _still_there(self, table) -> tuple:
         found = {plain_text(label) for label in pd.unique(table[self.wave].dropna())}
@@ -224,12 +225,17 @@ class Survey:
         if not inside.any():
             raise TooFewRespondents(f"no row meets {condition!r}; nothing can be shown of it")
         whole = np.ones(len(met), dtype=bool) if self.domain is None else self.domain
-        for rows, what in ((inside, f"what meets {condition!r}"), (whole & ~inside, f"what {condition!r} leaves out")):
+        parts = [(inside, f"what meets {condition!r}"), (whole & ~inside, f"what {condition!r} leaves out")]
+        for said, earlier in self.taken:  # two domains, one inside the other, tell of what lies between
+            parts += [(a & ~b, f"what {said!r} and {condition!r} differ in") for a, b in ((inside, earlier), (earlier, inside))
+                      if not (b & ~a).any()]  # fmt: skip
+        for rows, what in parts:
             if 0 < self._persons_in(rows) < self.min_base:
                 raise TooFewRespondents(
                     f"{what} is fewer than the {self.min_base} persons that the floor asks for; "
-                    "with the whole beside it they could be read off"
+                    "from the numbers of both they could be read off"
                 )
+        self.taken.append((condition, inside))
         said = condition if not self.condition else f"({self.condition}) and ({condition})"
         return replace(self, domain=inside, condition=said)
 
