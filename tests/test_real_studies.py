@@ -36,13 +36,13 @@ def sentences(folder: Path, notebook: str) -> str:
 @pytest.fixture(scope="module")
 def airport(shared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("real") / "airport"
-    return folder, run("airport", folder, "--set", "n_boot=200")
+    return folder, run("airport", folder, "--set", "n_boot=100")
 
 
 @pytest.fixture(scope="module")
 def garden_centre(shared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("real") / "garden"
-    return folder, run("garden_centre", folder, "--set", "n_boot=200")
+    return folder, run("garden_centre", folder, "--set", "n_boot=100")
 
 
 @pytest.fixture(scope="module")
