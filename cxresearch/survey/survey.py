@@ -95,9 +95,7 @@ def as_survey(
         asked_at=asked_at, respondent=respondent, labels=labels, scales=scales, roles=roles, multiple=multiple,
         currency=currency,
     )  # fmt: skip
-    given = {name: value for name, value in given.items() if value is not None} | (
-        {"min_base": min_base} if min_base != 1 or not isinstance(table, Survey) else {}
-    )
+    given = {name: value for name, value in given.items() if value is not None} | _floor(table, min_base)
     if isinstance(table, Survey):
         return replace(table, **given) if given else table
     if isinstance(table, Table):
@@ -413,7 +411,7 @@ def as_table(data, *, person: str | None = None, labels: Mapping[str, str] | Non
     table: 2 rows, one person: customer, floor 1
     """
     if isinstance(data, Table):
-        changed = {"person": person, "labels": labels} | ({"min_base": min_base} if min_base != 1 else {})
+        changed = {"person": person, "labels": labels} | _floor(data, min_base)
         return replace(data, **{name: value for name, value in changed.items() if value is not None})
     if isinstance(data, Survey):
         data, labels, min_base = data.table, labels or data.labels, max(min_base, data.min_base)
@@ -423,6 +421,18 @@ def as_table(data, *, person: str | None = None, labels: Mapping[str, str] | Non
     if not (isinstance(min_base, (int, np.integer)) and min_base >= 1):
         raise DataProblem(f"min_base={min_base!r} must be a whole number of at least 1")
     return Table(data, person, dict(labels or {}), int(min_base))
+
+
+def _floor(table, min_base: int) -> dict[str, int]:
+    """Return the floor where it is given; one that a table already has may be raised, not lowered."""
+    present = getattr(table, "min_base", None)
+    if present is None or min_base >= present:
+        return {"min_base": min_base}
+    if min_base != 1:
+        raise DataProblem(
+            f"min_base={min_base} is under the floor of {present} that the data have; it can be raised only"
+        )
+    return {}
 
 
 def person_codes(column: pd.Series) -> np.ndarray:
