@@ -67,7 +67,7 @@ GLOSSARY: dict[str, Column] = {
     "value": Column("Value", "what was found"),
     "limit": Column("Limit", "what was required"),
     "ok": Column("OK", "whether the check holds"),
-    "level": Column("Level", "answer category; of a check: it stops the conclusion, asks for care, or informs"),
+    "level": Column("Level", "what a failed check does: stops the conclusion, asks for care, or informs"),
 }
 
 

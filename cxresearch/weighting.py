@@ -34,6 +34,7 @@ describe_columns(
     gap_after=("Gap after", "largest difference to a target with the raked weights, 0-1", 3),
     weight_ratio=("Max / min", "largest weight by the smallest", 1),
     largest_adjustment=("Largest adjustment", "largest raked weight by its design weight, both with mean 1", 2),
+    category=("Category", "answer category of a margin"),
     target=("Target", "share that the margin should have, 0-1", 3),
     before=("Before", "share with the design weights, 0-1", 3),
     after=("After", "share with the raked weights, 0-1", 3),
@@ -42,7 +43,7 @@ describe_columns(
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Raking(Finding):
-    """Weights raked to margins. `tidy` has one row per margin (`term`) and level: target, before, after, n.
+    """Weights raked to margins. `tidy` has one row per margin (`term`) and category: target, before, after, n.
 
     ``further["rounds"]`` traces the convergence.
     """
@@ -58,7 +59,7 @@ class Raking(Finding):
         if len(table) != len(self.weights):
             raise DataProblem(f"the table has {len(table)} rows, the raking had {len(self.weights)}; rake this table")
         added = table.assign(**{name: self.weights})
-        goals = {m: dict(zip(part["level"], part["target"])) for m, part in self.table.groupby("term")}
+        goals = {m: dict(zip(part["category"], part["target"])) for m, part in self.table.groupby("term")}
         added.attrs["raked"] = {**table.attrs.get("raked", {}), name: goals}
         return added
 
@@ -84,7 +85,7 @@ class Raking(Finding):
         ax.plot(100 * t["target"], at, "|", color="black", markersize=14, label="target")
         ax.plot(100 * t["before"], at, "o", color=QUIET, label="before")
         ax.plot(100 * t["after"], at, "o", color=PALETTE[0], label="after")
-        ax.set_yticks(at, [wrap(f"{self.label(m)}: {v}") for m, v in zip(t["term"], t["level"])])
+        ax.set_yticks(at, [wrap(f"{self.label(m)}: {v}") for m, v in zip(t["term"], t["category"])])
         ax.set_ylim(len(t) - 0.4, -0.6)
         ax.set(xlabel="share of responses, %", title="Margins before and after raking")
         ax.grid(axis="y", visible=False)
@@ -251,7 +252,7 @@ def _margin_table(targets, codes, goals, start, raked) -> pd.DataFrame:
             pd.DataFrame(
                 {
                     "term": column,
-                    "level": list(goal),
+                    "category": list(goal),
                     "target": wanted / wanted.sum(),
                     **shares,
                     "n": np.bincount(code, minlength=k),

@@ -69,7 +69,7 @@ def scores_of(u, promoter, detractor) -> np.ndarray:
 
 
 def covered(table, truth, **design) -> float:
-    found = nps(as_survey(table, strata="rep"), "s", by="rep", **design).tidy()
+    found = nps(as_survey(table, strata="rep", **design), "s", by="rep").tidy()
     return float(((found["conf_low"] <= truth) & (truth <= found["conf_high"])).mean())
 
 

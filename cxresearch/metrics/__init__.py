@@ -2,7 +2,7 @@
 
 from cxresearch.metrics.bias import ResponseBias, response_bias
 from cxresearch.metrics.card import Scorecard
-from cxresearch.metrics.control import ControlChart, control_chart, rolling_waves
+from cxresearch.metrics.control import ControlChart, control_chart
 from cxresearch.metrics.effort import effort
 from cxresearch.metrics.late import Restatement, restated_waves
 from cxresearch.metrics.league import LeagueTable, league_table
@@ -36,7 +36,6 @@ __all__ = [
     "promoter_value",
     "response_bias",
     "restated_waves",
-    "rolling_waves",
     "split_change",
     "top_box",
 ]

@@ -130,15 +130,18 @@ def draw_sample(
     """
     groups = None if by is None else grouped(table[by], min_base=min_base)
     inside = answered if wave is None else answered & table[wave].notna().to_numpy()
-    rows = np.flatnonzero(inside)
+    _weights(table, weight, np.flatnonzero(inside))
+    zero = inside & (False if weight is None else (pd.to_numeric(table[weight]) == 0).to_numpy())
+    rows = np.flatnonzero(inside & ~zero)
     if not rows.size:
         raise TooFewRespondents(
-            f"responses: none of {len(table)} rows holds an answer" + (f" and a {wave}" if wave else "")
+            f"responses: none of {len(table)} rows holds an answer"
+            + (f" and a {wave}" if wave else "")
+            + (" and a weight" if zero.any() else "")
         )
     require_base(len(rows), min_base=min_base, what="the scorecard")
     keys, cell = _cells(groups, None if wave is None else table[wave], rows)
     weights = _weights(table, weight, rows)
-    _require_weight(weights, cell, keys, weight)
     taken = {
         name: None if col is None else _complete(table, col, rows)
         for name, col in dict(strata=strata, cluster=cluster, fpc=fpc).items()
@@ -154,7 +157,10 @@ def draw_sample(
         plain=constant and not any(v is not None for v in taken.values()) and not margins,
         clustered=cluster is not None,
         margins=margins,
-        tested=tuple(_row_checks(table, answered, inside, wave, groups)),
+        tested=(
+            *_row_checks(table, answered, inside, wave, groups),
+            *((Check(f"rows left out, {weight} being 0", int(zero.sum()), "information", True),) if zero.any() else ()),
+        ),
     )
 
 
@@ -222,16 +228,6 @@ def _weights(table, weight, rows) -> np.ndarray:
             "give every row a weight of zero or more, or drop the row"
         )
     return values
-
-
-def _require_weight(weights, cell, keys, weight) -> None:
-    n = np.bincount(cell, minlength=len(keys))
-    without = np.flatnonzero((n > 0) & (np.bincount(cell, weights, minlength=len(keys)) == 0))
-    if without.size:
-        where = ", ".join(f"{name} {keys[name].tolist()[without[0]]!r}" for name in keys) or "all responses"
-        raise DataProblem(
-            f"{weight} adds up to zero in {where} ({n[without[0]]} answers); give them a weight, or drop the rows"
-        )
 
 
 def _complete(table, column, rows) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Signal or noise: a control chart of the net promoter score; rolling waves.
+"""Signal or noise: a control chart of the net promoter score.
 
 References
 ----------
@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem, require_columns
+from cxresearch.errors import DataProblem
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, wrap
 from cxresearch.findings import Check, Finding, describe_columns, listing, number
 from cxresearch.metrics.card import base_words
-from cxresearch.metrics.cells import draw_sample, natural_key, require_options
+from cxresearch.metrics.cells import draw_sample, require_options
 from cxresearch.metrics.contrasts import score_vector
 from cxresearch.metrics.hiding import hidden_cells, hide
 from cxresearch.metrics.intervals import code_variance
@@ -171,46 +171,3 @@ def _signals(distance, reach) -> np.ndarray:
     return np.where(np.abs(distance) > reach, "beyond limits", np.where(run >= RUN, "run of eight", "none")).astype(
         object
     )
-
-
-def rolling_waves(
-    responses: pd.DataFrame, *, wave: str, periods: int = 3, name: str = "rolling", row: str = "response"
-) -> pd.DataFrame:
-    """Return the responses once for each rolling period they belong to, for `nps` and `compare_waves`.
-
-    Parameters
-    ----------
-    responses : DataFrame, (N, .)
-    wave : str
-    periods : int
-        Waves in a period; the first period ends with wave number `periods`.
-    name : str
-        Column added with the period, such as "2024-01 to 2024-03".
-    row : str
-        Column added that names the original row: pass ``respondent=row`` (or the person's id), so that answers that
-        two periods share are not counted as independent.
-
-    Raises
-    ------
-    DataProblem
-        Fewer waves than `periods`.
-
-    Examples
-    --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> rolled = cx.rolling_waves(study.responses, periods=2)
-    >>> sorted(rolled["rolling"].unique())
-    ['2024Q1 to 2024Q2', '2024Q2 to 2024Q3', '2024Q3 to 2024Q4']
-    """
-    require_columns(responses, wave, where="responses")
-    waves = sorted(responses[wave].dropna().unique().tolist(), key=natural_key)
-    if not 1 <= periods <= len(waves):
-        raise DataProblem(f"periods={periods!r} must be 1 to {len(waves)}, the waves of {wave}")
-    numbered = responses.assign(**{row: np.arange(len(responses))})
-    labels = [f"{waves[i]} to {waves[i + periods - 1]}" for i in range(len(waves) - periods + 1)]
-    parts = [
-        numbered[numbered[wave].isin(waves[i : i + periods])].assign(**{name: label}) for i, label in enumerate(labels)
-    ]
-    table = pd.concat(parts, ignore_index=True)
-    return table.assign(**{name: pd.Categorical(table[name], categories=labels, ordered=True)})
