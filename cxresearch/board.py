@@ -28,7 +28,7 @@ class Choice:
     group
         Column to compare groups of, or None; for `SCORE`.
     wave
-        Value of the column ``wave`` to keep, or None for all.
+        The wave to keep, or None for all.
     better, points
         The driver that is raised, and by how much; for `WHAT_IF`.
     """
@@ -146,7 +146,7 @@ class _Board:
 
     def _waves(self):
         responses = self.study.responses
-        return [(str(v), v) for v in sorted(responses["wave"].dropna().unique())] if "wave" in responses else []
+        return [(str(wave), wave) for wave in responses.wave_order] if responses.wave else []
 
     def arrange(self) -> None:
         """Show the widgets that the question needs."""

@@ -12,6 +12,7 @@ import pytest
 import cxresearch as cx
 from cxresearch import findings
 from cxresearch.findings import GLOSSARY, Check, Finding
+from cxresearch.survey import Survey
 
 IDENTIFIERS = {"term", "group", "segment", "wave", "feature"}
 
@@ -44,64 +45,67 @@ def survey() -> pd.DataFrame:
 
 
 LABELS = {"recommend": "Would recommend", "d0": "Products", "overall": "Overall", "spend": "Spend"}
-DRIVERS = dict(outcome="overall", drivers=["d0", "d1", "d2", "d3"], labels=LABELS)
-REVENUE = dict(revenue="spend", loyalty="recommend", labels=LABELS)
-WAVES = dict(score="recommend", wave="wave", labels=LABELS)
-TWO = dict(features=["frequency", "basket"], n_segments=2, n_starts=5, n_boot=10, seed=1)
+DRIVERS = dict(outcome="overall", drivers=["d0", "d1", "d2", "d3"])
+CHANCE = dict(n_boot=100, seed=1)
+REVENUE = dict(revenue="spend", loyalty="recommend")
+FEATURES = ["frequency", "basket"]
+
+
+def known(table, **more) -> Survey:
+    """Return a table as the survey that most findings are made of."""
+    return cx.as_survey(table, labels=LABELS, wave="wave", respondent="person", **more)
 
 
 def two_segments(table):
-    return cx.segment_customers(table, **TWO)
+    return cx.segment_customers(known(table), features=FEATURES, n_segments=2, n_starts=5, n_boot=10, seed=1)
 
 
 MAKERS = {
-    "response_quality": lambda t: cx.response_quality(
-        cx.as_survey(t, labels=LABELS), items=["d0", "overall"], wave="wave"
-    ),
-    "nps": lambda t: cx.nps(
-        cx.as_survey(t, wave="wave", weight="weight", labels=LABELS), "recommend", by="region", wave=True
-    ),
-    "top_box": lambda t: cx.top_box(cx.as_survey(t, labels=LABELS), "overall", threshold=6, by="region"),
-    "effort": lambda t: cx.effort(cx.as_survey(t, wave="wave", labels=LABELS), "ease", version=2, wave=True),
-    "compare_waves": lambda t: cx.compare_waves(cx.as_survey(t, respondent="person"), worth_acting_on=5, **WAVES),
-    "split_change": lambda t: cx.split_change(cx.as_survey(t, respondent="person"), by="mix", **WAVES),
-    "control_chart": lambda t: cx.control_chart(t, **WAVES),
-    "league_table": lambda t: cx.league_table(cx.as_survey(t, labels=LABELS), "recommend", by="region"),
-    "answer_spikes": lambda t: cx.answer_spikes(cx.as_survey(t, labels=LABELS), "recommend", by="region"),
-    "promoter_value": lambda t: cx.promoter_value(cx.as_survey(t, labels=LABELS), "recommend", value="spend"),
+    "response_quality": lambda t: cx.response_quality(known(t), items=["d0", "overall"], wave="wave"),
+    "nps": lambda t: cx.nps(known(t, weight="weight"), "recommend", by="region", wave=True),
+    "top_box": lambda t: cx.top_box(known(t), "overall", threshold=6, by="region"),
+    "effort": lambda t: cx.effort(known(t), "ease", version=2, wave=True),
+    "compare_waves": lambda t: cx.compare_waves(known(t), "recommend", worth_acting_on=5),
+    "split_change": lambda t: cx.split_change(known(t), "recommend", by="mix"),
+    "control_chart": lambda t: cx.control_chart(known(t), "recommend"),
+    "league_table": lambda t: cx.league_table(known(t), "recommend", by="region"),
+    "answer_spikes": lambda t: cx.answer_spikes(known(t), "recommend", by="region"),
+    "promoter_value": lambda t: cx.promoter_value(known(t), "recommend", value="spend"),
     "plan_sample": lambda t: cx.plan_sample(promoters=0.5, detractors=0.2, margin=5),
     "rake": lambda t: cx.rake(t, targets={"region": {"North": 0.4, "South": 0.6}}),
-    "driver_importance": lambda t: cx.driver_importance(t, n_boot=100, seed=1, **DRIVERS),
-    "compare_drivers": lambda t: cx.compare_drivers(t, by="region", n_boot=100, seed=1, **DRIVERS),
-    "penalty_reward": lambda t: cx.penalty_reward(t, n_boot=100, seed=1, **DRIVERS),
-    "halo_check": lambda t: cx.halo_check(t, n_boot=100, seed=1, **DRIVERS),
-    "importance_performance": lambda t: cx.importance_performance(t, scale=(1, 7), n_boot=100, seed=1, **DRIVERS),
+    "driver_importance": lambda t: cx.driver_importance(known(t), **CHANCE, **DRIVERS),
+    "compare_drivers": lambda t: cx.compare_drivers(known(t), by="region", **CHANCE, **DRIVERS),
+    "penalty_reward": lambda t: cx.penalty_reward(known(t), **CHANCE, **DRIVERS),
+    "halo_check": lambda t: cx.halo_check(known(t), **CHANCE, **DRIVERS),
+    "importance_performance": lambda t: cx.importance_performance(known(t), scale=(1, 7), **CHANCE, **DRIVERS),
     "simulate_improvement": lambda t: cx.simulate_improvement(
-        t, improve={"d0": 1}, scale=(1, 7), outcome_scale=(1, 7), n_boot=100, seed=1, **DRIVERS
+        known(t), improve={"d0": 1}, scale=(1, 7), outcome_scale=(1, 7), **CHANCE, **DRIVERS
     ),
     "scale_reliability": lambda t: cx.scale_reliability(
-        cx.as_survey(t, labels=LABELS), scales={"service": ["d0", "d1"], "price": ["d2", "d3"]}, n_boot=100, seed=1
+        known(t), scales={"service": ["d0", "d1"], "price": ["d2", "d3"]}, **CHANCE
     ),
-    "fit_loyalty_revenue": lambda t: cx.fit_loyalty_revenue(t, **REVENUE),
-    "compare_revenue_models": lambda t: cx.compare_revenue_models(t, seed=1, **REVENUE),
-    "specification_curve": lambda t: cx.specification_curve(t, controls=["d0"], **REVENUE),
-    "loyalty_by_group": lambda t: cx.loyalty_by_group(t, by="region", **REVENUE),
-    "worth_of_a_point": lambda t: cx.worth_of_a_point(t, n_boot=100, seed=1, **REVENUE),
+    "fit_loyalty_revenue": lambda t: cx.fit_loyalty_revenue(known(t), **REVENUE),
+    "compare_revenue_models": lambda t: cx.compare_revenue_models(known(t), seed=1, **REVENUE),
+    "specification_curve": lambda t: cx.specification_curve(known(t), controls=["d0"], **REVENUE),
+    "loyalty_by_group": lambda t: cx.loyalty_by_group(known(t), by="region", **REVENUE),
+    "worth_of_a_point": lambda t: cx.worth_of_a_point(known(t), **CHANCE, **REVENUE),
     "segment_customers": two_segments,
-    "profile_segments": lambda t: cx.profile_segments(t, segmentation=two_segments(t), variables=["region", "spend"]),
-    "compare_segments": lambda t: cx.compare_segments(t, segmentation=two_segments(t), outcome="spend"),
-    "typing_tool": lambda t: cx.typing_tool(t, segmentation=two_segments(t), items=["d0", "frequency"], seed=1),
+    "profile_segments": lambda t: cx.profile_segments(
+        known(t), segmentation=two_segments(t), variables=["region", "spend"]
+    ),
+    "compare_segments": lambda t: cx.compare_segments(known(t), segmentation=two_segments(t), outcome="spend"),
+    "typing_tool": lambda t: cx.typing_tool(known(t), segmentation=two_segments(t), items=["d0", "frequency"], seed=1),
     "segment_migration": lambda t: cx.segment_migration(
-        t, t.assign(basket=t["basket"][::-1].values), segmentation=two_segments(t), customer="person"
+        known(t), t.assign(basket=t["basket"][::-1].values), segmentation=two_segments(t), customer="person"
     ),
     "response_bias": lambda t: cx.response_bias(
-        cx.as_survey(t, labels=LABELS), t[:250], "recommend", customer="person", behaviour=["frequency"]
+        known(t), t[:250], "recommend", customer="person", behaviour=["frequency"]
     ),
     "compare_responders": lambda t: cx.compare_responders(
-        t.assign(recommend=t["recommend"].where(t["person"] % 3 > 0)), behaviour=["frequency"], **REVENUE
+        known(t.assign(recommend=t["recommend"].where(t["person"] % 3 > 0))), behaviour=["frequency"], **REVENUE
     ),
     "compare_segment_counts": lambda t: cx.compare_segment_counts(
-        t, features=["frequency", "basket"], counts=[1, 2, 3], n_starts=5, n_boot=10, seed=1
+        known(t), features=FEATURES, counts=[1, 2, 3], n_starts=5, n_boot=10, seed=1
     ),
 }
 

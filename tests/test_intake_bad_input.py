@@ -90,7 +90,7 @@ def test_formulas_stay_text_and_are_never_written_as_formulas(tmp_path):
         csv.writer(file).writerows([["x", "said"], *([5, formula] for formula in FORMULAS)])
     path = study(tmp_path, "a.csv")
     path.write_text(path.read_text() + "      said: {role: verbatim}\n")
-    responses = open_study(path).responses
+    responses = open_study(path).responses.table
     assert responses["said"].tolist() == [formula.strip() for formula in FORMULAS] or responses[
         "said"
     ].tolist() == list(FORMULAS)
@@ -153,7 +153,7 @@ def test_yaml_no_is_norway(tmp_path):
     (tmp_path / "a.csv").write_text("x,land\n1,NO\n2,SE\n3,no\n")
     path = study(tmp_path, "a.csv", "    exclude: {land: [NO]}\n")
     path.write_text(path.read_text() + "      land: {labels: {SE: Sweden, no: none}}\n")
-    responses = open_study(path).responses
+    responses = open_study(path).responses.table
     assert responses["land"].tolist() == ["Sweden", "none"] and responses["x"].tolist() == [2.0, 3.0]
 
 
@@ -193,7 +193,7 @@ def test_multiple_choice_by_declaration(tmp_path):
         "picked in study.yml"
     )
     path.write_text(path.read_text().replace("3: Staff", "3: Staff, 4: Range"))
-    responses = open_study(path).responses
+    responses = open_study(path).responses.table
     assert responses["picked"].tolist()[0] == "Price; Staff" and responses["picked"].isna().sum() == 3
     assert responses["picked_3"].dropna().tolist() == [1.0, 1.0, 0.0]
     assert responses["picked_met"].tolist() == [True, True, True, True, False, True]

@@ -82,7 +82,7 @@ def test_airport_waves_give_40_of_2017_and_31_of_2018_once_confirmed_never_41_6(
     assert asked["q7sign"]["missing"] == ["0"] and asked["q7sign"]["not_applicable"] == ["6"]
     assert asked["q7all"]["missing"] == ["Blank", "BLANK"] and asked["q7all"]["role"] == ["csat"]
     assert asked["q20gender"]["column"] == {"2017": "Q20GENDER", "2018": "Q21Gender"}
-    responses = confirmed(tmp_path).responses
+    responses = confirmed(tmp_path).responses.table
     scores = responses.groupby("wave")["netpro"].apply(net_promoter).round(1).to_dict()
     assert scores == {"2017": 39.8, "2018": 31.0}
 
@@ -135,7 +135,7 @@ def test_bank_reviews_zero_is_no_score(shared, tmp_path):
 def test_panel_multiple_choice_becomes_columns_of_one_and_zero(shared, tmp_path):
     new_study([shared / "data" / "exports" / "panel_multiselect.csv"], out=tmp_path / "study.yml")
     assert items(tmp_path)["q3"]["multiple"] == ";" and "97" in items(tmp_path)["q3"]["missing"]
-    responses = confirmed(tmp_path).responses
+    responses = confirmed(tmp_path).responses.table
     raw = pd.read_csv(shared / "data" / "exports" / "panel_multiselect.csv", usecols=["q3"], low_memory=False)["q3"]
     sets = raw.dropna().astype(str).map(lambda cell: set(filter(None, cell.split(";"))))
     assert responses["q3_2"].sum() == sum("2" in cell for cell in sets)
@@ -227,7 +227,7 @@ def test_decimal_comma_semicolon_and_day_first_dates(tmp_path):
     rows = "".join(f"{i};{i},5;{i + 10:02d}.03.2024;{1 + i % 5}\n" for i in range(1, 15))
     text, found = new(tmp_path, "Nummer;Betrag;Datum;Zufriedenheit insgesamt\n" + rows)
     assert 'separator: ";"' in text and 'decimal: ","' in text and found["problems"] == []
-    responses = confirmed(tmp_path).responses
+    responses = confirmed(tmp_path).responses.table
     assert responses["betrag"].tolist()[:2] == [1.5, 2.5]
     assert responses["datum"].tolist()[0] == pd.Timestamp(2024, 3, 11)
 
@@ -370,7 +370,7 @@ def test_six_files_become_the_six_tables(root, tmp_path):
     assert study.column("nps") == "recommend" and len(study.columns("driver")) == 8
     declared = open_study(root / "data" / "example")
     assert study.responses.table["recommend"].sum() == declared.responses.table["recommend"].sum()
-    assert study.matched("responses", "customers")["customer"].is_unique
+    assert study.matched("responses", "customers").table["customer"].is_unique
 
 
 def test_two_different_surveys_are_not_thrown_together(tmp_path):

@@ -83,12 +83,18 @@ def _node(node) -> list[str]:
 
 
 def analysis_calls(nb) -> list[ast.Call]:
-    """Return the calls ``cx.something(data.responses, ...)``."""
+    """Return the calls ``cx.something(...)`` of a notebook."""
     trees = [ast.parse(c.source) for c in nb.cells if c.cell_type == "code"]
     calls = [n for t in trees for n in ast.walk(t) if isinstance(n, ast.Call)]
-    return [
-        c for c in calls if ast.unparse(c.func).startswith("cx.") and c.args and ".responses" in ast.unparse(c.args[0])
-    ]
+    return [c for c in calls if ast.unparse(c.func).startswith("cx.")]
+
+
+def bare_tables(call: ast.Call) -> list[str]:
+    """Return the call if a survey's table goes into it without floor: ``.table`` itself, or a survey made anew of it."""
+    given = [*call.args, *(k.value for k in call.keywords)]
+    bare = any(isinstance(a, ast.Attribute) and a.attr == "table" for a in given)
+    floor = any(k.arg == "min_base" for k in call.keywords)
+    return [ast.unparse(call)] if bare and not floor and ast.unparse(call.func) != "cx.readable" else []
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda p: p.stem)
@@ -121,11 +127,15 @@ def test_a_shipped_notebook_starts_from_the_bundled_study(notebook):
     assert parameters.startswith('study = "../data/example/study.yml"  # ')
 
 
-def test_a_shipped_notebook_passes_the_minimum_base(notebook):
-    for call in analysis_calls(notebook):
-        starred = [ast.unparse(k.value) for k in call.keywords if k.arg is None]
-        named = [k.arg for k in call.keywords]
-        assert "data.survey_design" in starred or "min_base" in named, ast.unparse(call)
+def test_a_shipped_notebook_passes_surveys_so_that_weights_and_floor_go_along(notebook):
+    assert [fault for call in analysis_calls(notebook) for fault in bare_tables(call)] == []
+
+
+def test_a_table_taken_out_of_its_survey_is_caught():
+    bare, floor = "cx.nps(data.responses.table, 'x')", "cx.nps(cx.as_survey(t.table, min_base=data.min_base), 'x')"
+    with_design = "cx.nps(data.responses.with_table(t.table), 'x')"
+    caught = {code: bare_tables(ast.parse(code).body[0].value) for code in (bare, floor, with_design)}
+    assert caught == {bare: [bare], floor: [], with_design: []}
 
 
 @pytest.mark.parametrize(

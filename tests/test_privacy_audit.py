@@ -221,14 +221,13 @@ def test_scorecards_of_thin_groups_pass_the_audit_together(tmp_path, monkeypatch
         for name, keys in {
             "all": {},
             "groups": {"by": "region"},
-            "waves": {"wave": "wave"},
-            "both": {"by": "region", "wave": "wave"},
+            "waves": {"wave": True},
+            "both": {"by": "region", "wave": True},
         }.items():
-            found = cx.nps(cx.as_survey(people, min_base=10), "recommend", **keys)
+            survey = cx.as_survey(people, wave="wave", min_base=10)
+            found = cx.nps(survey, "recommend", **keys)
             cx.save(found, name=name)
-            cx.save(
-                cx.top_box(cx.as_survey(people, min_base=10), "satisfaction", threshold=4, **keys), name=f"top_{name}"
-            )
+            cx.save(cx.top_box(survey, "satisfaction", threshold=4, **keys), name=f"top_{name}")
             hidden += int(found.tidy()["n"].isna().sum())
         assert audit_folder(tmp_path / str(i), min_base=10) == {}
     assert hidden > 10

@@ -14,6 +14,7 @@ ROWS = {
     "head",
     "tail",
     "sample",
+    "table",
     "iloc",
     "loc",
     "itertuples",
@@ -73,7 +74,7 @@ def test_rows_would_be_noticed(code):
 @pytest.mark.parametrize(
     "code",
     [
-        "cx.nps(data.responses, score='x')",
+        "cx.nps(data.responses, 'x')",
         "cx.readable(found.tidy())",
         "found.plot();",
         "rows = data.responses",

@@ -148,7 +148,7 @@ def test_user_missing_values_and_ranges_are_missing_and_a_declared_not_applicabl
         "title: T\ntables: {responses: {source: survey.sav, items: {a: {scale: [1, 5]}, b: {scale: [1, 5], "
         "not_applicable: [9]}}}}\n"
     )
-    responses = open_study(tmp_path / "study.yml").responses
+    responses = open_study(tmp_path / "study.yml").responses.table
     assert responses["a"].isna().tolist() == [False, False, True, True, True]
     assert responses["b"].isna().tolist() == [False, False, False, True, True]
     assert responses["b_met"].tolist() == [True, True, True, True, False]

@@ -62,7 +62,7 @@ def airport(tmp_path):
 def one_item(tmp_path, item, values, *, table=""):
     """Open a study of one item whose column is `values`, and return the responses."""
     text = f"title: T\ntables:\n  responses:\n    source: a.csv\n{table}    items:\n      x: {item}\n"
-    return open_study(write(tmp_path, text, a="x,y\n" + "".join(f'"{v}",\n' for v in values))).responses
+    return open_study(write(tmp_path, text, a="x,y\n" + "".join(f'"{v}",\n' for v in values))).responses.table
 
 
 def test_columns_take_canonical_names_and_item_keys(airport):
@@ -78,12 +78,12 @@ def test_columns_take_canonical_names_and_item_keys(airport):
         "walkways_met",
         "time",
     ]
-    assert list(airport.responses.columns) == expected
-    assert list(airport.customers.columns) == ["customer", "since", "revenue", "tenure", "home"]
+    assert list(airport.responses.table.columns) == expected
+    assert list(airport.customers.table.columns) == ["customer", "since", "revenue", "tenure", "home"]
 
 
 def test_missing_and_not_applicable_are_different(airport):
-    responses = airport.responses
+    responses = airport.responses.table
     np.testing.assert_array_equal(responses["recommend"], [10, np.nan, 0, 9, 6])
     np.testing.assert_array_equal(responses["overall"], [5, np.nan, 4, np.nan, 3])
     np.testing.assert_array_equal(responses["walkways"], [np.nan, 4, np.nan, np.nan, 5])
@@ -94,7 +94,7 @@ def test_missing_and_not_applicable_are_different(airport):
 
 
 def test_waves_names_and_labels(airport):
-    responses = airport.responses
+    responses = airport.responses.table
     assert responses["wave"].tolist() == ["2017"] * 3 + ["2018"] * 2
     assert responses["stratum"].tolist() == ["1", "2", "1", "1", "2"]
     assert responses["time"].tolist() == ["AM", "MID", "AM", "AM", "MID"]
@@ -109,7 +109,7 @@ def test_ids_keep_leading_zeros_and_whole_floats_equal_whole_numbers(airport):
 
 
 def test_revenue_follows_the_declared_decisions(airport):
-    customers = airport.customers
+    customers = airport.customers.table
     assert customers["customer"].tolist() == pseudonyms(airport, "007", "17") and customers["revenue"].tolist() == [
         120.5,
         0.0,
@@ -131,7 +131,7 @@ def test_waterfall_adds_up_and_names_what_was_received(airport):
 
 
 def test_matched_keeps_the_latest_answered_response_and_counts(airport):
-    joined = airport.matched("responses", "customers")
+    joined = airport.matched("responses", "customers").table
     assert joined[["customer", "wave", "recommend", "revenue"]].values.tolist() == [
         [*pseudonyms(airport, "007"), "2018", 9.0, 120.5]
     ]
@@ -145,7 +145,7 @@ def test_matched_keeps_the_latest_answered_response_and_counts(airport):
 
 def test_matched_all_keeps_every_response_and_replaces_the_step(airport):
     airport.matched("responses", "customers")
-    joined = airport.matched("responses", "customers", keep="all")
+    joined = airport.matched("responses", "customers", keep="all").table
     assert joined["customer"].tolist() == pseudonyms(airport, "007", "17", "007")
     waterfall = airport.waterfall("responses")
     assert (
@@ -168,7 +168,7 @@ tables:
     study = open_study(
         write(tmp_path, text, r="c,score,on\n1,5,02.10.2020\n1,1,3/9/2020\n1,,4.10.2020\n", c="c,on\n1,x\n")
     )
-    joined = study.matched("responses", "customers")
+    joined = study.matched("responses", "customers").table
     assert joined["score"].tolist() == [5.0] and joined["on"].tolist() == [pd.Timestamp(2020, 10, 2)]
     assert study.waterfall("responses")["reason"].iloc[3].endswith("on as in responses, which customers have too")
 
@@ -181,7 +181,7 @@ def test_numbered_waves_are_ordered_as_numbers(tmp_path):
     study = open_study(
         write(tmp_path, text + "  customers: {source: c.csv, id: c}\n", r="i,w,c,s\n1,10,1,5\n1,9,1,2\n", c="c\n1\n")
     )
-    assert study.matched("responses", "customers")["s"].tolist() == [5.0]
+    assert study.matched("responses", "customers").table["s"].tolist() == [5.0]
 
 
 def test_roles(airport):
@@ -210,27 +210,21 @@ def test_a_declared_outcome_comes_before_the_csat_item(tmp_path):
     assert open_study(write(tmp_path, text, a="s,o\n1,2\n")).column("outcome") == "o"
 
 
-def test_survey_design_has_exactly_the_six_keywords(airport):
-    assert airport.survey_design == {
-        "weight": "weight",
-        "strata": "stratum",
-        "cluster": None,
-        "fpc": None,
-        "labels": {
-            "recommend": "Would recommend",
-            "overall": "overall",
-            "walkways": "walkways",
-            "time": "Time of day",
-            "tenure": "tenure",
-            "home": "home",
-        },
-        "min_base": 10,
-    }
+def test_a_survey_carries_what_the_study_says_of_it(airport):
+    survey = airport.responses
+    assert survey.design == ("weight", "stratum", None, None)
+    assert (survey.wave, survey.respondent, survey.asked_at) == ("wave", "respondent", None)
+    assert survey.labels["recommend"] == "Would recommend" and survey.label("overall") == "overall"
+    assert survey.scales == {"recommend": (0, 10), "overall": (1, 5), "walkways": (1, 5)}
+    assert survey.roles["time"] == ("demographic", "control")
+    assert (survey.min_base, survey.currency, survey.wave_order) == (10, "USD", ("2017", "2018"))
 
 
-def test_minimum_base_travels_in_the_design(tmp_path):
+def test_the_floor_travels_in_every_table(tmp_path):
     text = AIRPORT + "privacy: {minimum_base: 25}\n"
-    assert open_study(write(tmp_path, text, a=A, b=B, customers=CUSTOMERS)).survey_design["min_base"] == 25
+    study = open_study(write(tmp_path, text, a=A, b=B, customers=CUSTOMERS))
+    assert study.min_base == study.responses.min_base == study.customers.min_base == 25
+    assert study.matched("responses", "customers").min_base == 25
 
 
 def test_codebook_has_one_row_an_item(airport):
@@ -259,10 +253,10 @@ def test_a_table_is_read_when_it_is_first_asked_for(tmp_path):
 
 
 def test_a_notebook_that_adds_a_column_does_not_change_the_study(airport):
-    responses = airport.responses
+    responses = airport.responses.table
     responses["new"] = 1
     responses.loc[0, "recommend"] = 3
-    assert "new" not in airport.responses.columns and airport.responses.table["recommend"].iloc[0] == 10
+    assert "new" not in airport.responses.table.columns and airport.responses.table["recommend"].iloc[0] == 10
 
 
 def test_files_name_each_source_once(tmp_path):
@@ -481,14 +475,14 @@ def test_example_study_opens(root):
     study.load_all()
     assert study.table_names == ["responses", "customers", "transactions", "interactions", "employees", "costs"]
     assert study.responses.table.notna()["respondent"].all() and study.columns("driver")
-    joined = study.matched("responses", "customers")
+    joined = study.matched("responses", "customers").table
     assert joined["customer"].is_unique and study.waterfall("responses")["rows"].iloc[-1] == len(joined)
 
 
 @pytest.mark.parametrize(("wave", "n", "plain", "weighted"), [("2017", 2746, 39.8, 40.4), ("2018", 2650, 31.0, 35.1)])
 def test_airport_net_promoter_score_is_39_8_then_31_0_sfo_2017_2018(root, shared, wave, n, plain, weighted):
     study = open_study(root / "tests" / "studies" / "airport.yml")
-    responses = study.responses
+    responses = study.responses.table
     answered = responses[(responses["wave"] == wave) & responses["recommend"].notna()]
     assert len(answered) == n
     assert round(net_promoter(answered["recommend"]), 1) == plain
@@ -497,7 +491,7 @@ def test_airport_net_promoter_score_is_39_8_then_31_0_sfo_2017_2018(root, shared
 
 def test_airport_touchpoints_keep_never_used_apart(root, shared):
     study = open_study(root / "tests" / "studies" / "airport.yml")
-    responses = study.responses
+    responses = study.responses.table
     assert len(study.columns("driver")) == 14 and study.column("outcome") == "overall"
     # survey_2017.csv: Q7PARK holds 1410 sixes (never used) and 150 zeros (blank); survey_2018.csv: 1534 and 210
     assert (~responses["parking_met"]).groupby(responses["wave"]).sum().to_dict() == {"2017": 1410, "2018": 1534}
@@ -529,7 +523,7 @@ def test_garden_centre_counts_its_220_negative_revenues(root, shared):
         "customers.csv: 13954 rows, 2470 characters that are not latin-1 text decoded as cp850",
         "220 rows with negative revenue set to 0 (negative: zero)",
     ]
-    joined = study.matched("responses", "customers", keep="all")
+    joined = study.matched("responses", "customers", keep="all").table
     # n of the published regression of recommend on visits, revenue and t
     assert len(joined.dropna(subset=["recommend", "visits", "revenue", "elapsed"])) == 13594
 
@@ -548,7 +542,7 @@ def test_garden_centre_demands_a_decision_on_negative_revenue(root, shared, tmp_
 
 def test_grocery_has_2469_households_and_sales_of_4596039_58(root, shared):
     study = open_study(root / "tests" / "studies" / "grocery.yml")
-    transactions = study.transactions
+    transactions = study.transactions.table
     assert len(transactions) == 1_469_307 and transactions["customer"].nunique() == 2469
     assert transactions["amount"].sum() == pytest.approx(4_596_039.58, abs=0.005)
     assert transactions["basket"].nunique() == 155_848

@@ -251,7 +251,7 @@ def test_lent_tables_are_not_read_again_and_leave_nothing(study, tmp_path, monke
         monkeypatch.setattr("cxresearch.study.opened.load_table", None)
         for reference in (study, f"{study}?market=North"):
             assert rows(open_study(reference)) == rows(open_study(reference))
-        assert open_study(study).responses.table.equals(whole.responses)
+        assert open_study(study).responses.table.equals(whole.responses.table)
     assert shared.VARIABLE not in os.environ
 
 
@@ -289,7 +289,7 @@ def test_without_nameless_files_the_tables_lie_in_one_for_the_owner_alone(study,
     with shared.shared_tables(whole, tmp_path, seen=shared.signature(whole)):
         place = os.environ[shared.VARIABLE].partition(" ")[2]
         assert stat.S_IMODE(os.stat(place).st_mode) == 0o600
-        assert open_study(study).responses.table.equals(whole.responses)
+        assert open_study(study).responses.table.equals(whole.responses.table)
     assert not os.path.exists(place)
 
 

@@ -55,9 +55,9 @@ def with_people(folder, item):
 
 def test_no_table_holds_an_id_an_agent_or_a_number_to_call(folder):
     study = cx.open_study(folder)
-    told = " ".join(getattr(study, name).to_csv() for name in study.table_names)
+    told = " ".join(getattr(study, name).table.to_csv() for name in study.table_names)
     assert not [word for word in ("r1", "007", "17.0", "Ann", "601 234", "@example") if word in told]
-    responses = study.responses
+    responses = study.responses.table
     assert responses["respondent"].str.fullmatch("p[0-9a-f]{20}").all()
     assert responses["said"].tolist()[:2] == ["call [phone]", "fine"] and pd.isna(responses["said"].iloc[2])
     assert study.interactions.table["text"].tolist() == ["write to [e-mail]"]
@@ -66,12 +66,12 @@ def test_no_table_holds_an_id_an_agent_or_a_number_to_call(folder):
 
 def test_one_id_has_one_pseudonym_in_every_table_and_under_every_name(folder):
     study = cx.open_study(folder)
-    responses, customers = study.responses, study.customers
+    responses, customers = study.responses.table, study.customers.table
     assert responses["customer"].tolist()[:2] == customers["customer"].tolist()
     assert responses["cluster"].equals(responses["customer"].rename("cluster"))
     assert responses["card_again"].tolist()[:2] == customers["customer"].tolist()
     assert study.transactions.table["customer"].tolist() == [customers["customer"][i] for i in (1, 0, 0)]
-    assert study.matched("responses", "customers", keep="all")["home"].tolist() == ["North", "South"]
+    assert study.matched("responses", "customers", keep="all").table["home"].tolist() == ["North", "South"]
     assert responses.attrs[PSEUDONYMS] == ["respondent", "customer", "cluster", "card_again"]
 
 
@@ -120,18 +120,18 @@ def test_no_result_of_the_bundled_company_depends_on_the_key(monkeypatch):
 
 def _results(study) -> dict[str, str]:
     """Return the digest of every table of analyses that draw clusters, order customers or follow respondents."""
-    responses, design = study.responses, study.survey_design
-    assert design["cluster"] == "cluster" and "cluster" in responses.attrs[PSEUDONYMS]
+    responses = study.responses
+    assert responses.cluster == "cluster" and "cluster" in responses.table.attrs[PSEUDONYMS]
     customers = cx.behaviour(study.transactions, customer="customer", time="time", amount="amount", until="2025-12-31")
     matched = study.matched("responses", "customers")
     drivers = study.columns("driver")[:4]
     nps = study.column("nps")
     made = {
-        "nps": cx.nps(cx.as_survey(responses, wave="wave"), nps, by="region", wave=True, **design),
+        "nps": cx.nps(responses, nps, by="region", wave=True),
         "drivers": cx.driver_importance(
-            responses, outcome=study.column("csat"), drivers=drivers, n_boot=100, seed=7, missing="listwise", **design
+            responses, outcome=study.column("csat"), drivers=drivers, n_boot=100, seed=7, missing="listwise"
         ),
-        "waves": cx.compare_waves(cx.as_survey(responses, wave="wave", respondent="respondent"), nps, **design),
+        "waves": cx.compare_waves(responses, nps),
         "segments": cx.segment_customers(
             customers, features=["recency_days", "frequency"], n_segments=2, n_starts=3, n_boot=5, seed=7
         ),

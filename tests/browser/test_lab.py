@@ -92,7 +92,7 @@ def test_the_board_answers_in_the_browser_and_shows_its_code(lab, watched, tmp_p
     page.wait_for_selector('button:text-is("Show")')
     page.click('button:text-is("Show")')
     page.wait_for_selector("text=net promoter score")
-    assert "cx.nps(responses, score='recommend'" in page.locator("textarea").first.input_value()
+    assert "cx.nps(responses, 'recommend'" in page.locator("textarea").first.input_value()
     page.wait_for_selector(".jp-OutputArea img")
     page.screenshot(path=str(Path(os.environ.get("CXRESEARCH_SHOTS", tmp_path), "board.png")))
     assert seen.problems == [] and seen.strangers() == []
