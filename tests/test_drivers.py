@@ -6,14 +6,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from drivers_calls import asked
 
-from cxresearch.drivers import driver_importance
 from cxresearch.drivers.parts import correlation_parts, noise_floor, parts_of
 from cxresearch.drivers.resampling import replicate_weights, simultaneous_differences
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.inference import bca_interval
 from cxresearch.inference.shares import packed
 from cxresearch.survey import as_survey
+
+driver_importance = asked("driver_importance")
 
 
 def survey(n=400, p=6, *, slopes=(), loading=0.6, seed=1, noise=1.0, halo=0.0):

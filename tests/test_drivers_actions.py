@@ -485,7 +485,7 @@ def test_airport_drivers_of_2017_and_2018_are_not_established_to_differ(shared):
     from cxresearch import open_study
 
     study = open_study(ROOT / "tests" / "studies" / "airport.yml")
-    options = {"by": "wave", "n_boot": 100, "seed": 1, **study.survey_design}
+    options = {"by": "wave", "n_boot": 100, "seed": 1}
     found = compare_drivers(study.responses, outcome="overall", drivers=study.columns("driver"), **options)
     table = found.tidy()
     # never-used kept out of the ratings keeps the rows: complete cases on all 14 would leave 494 of 2017

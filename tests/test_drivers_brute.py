@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from drivers_calls import asked
 from statsmodels.miscmodels.ordinal_model import OrderedModel
 
-from cxresearch.drivers import driver_importance
 
+driver_importance = asked("driver_importance")
 TERMS = {"service": ["s1", "s2"], "channel": ["channel"], "price": ["price"], "lounge": ["lounge"]}
 ASK = dict(
     drivers=["s1", "channel", "price", "s2", "lounge"],

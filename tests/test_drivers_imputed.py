@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from drivers_calls import asked
 from test_drivers_proofs import NAMES, P, population, within_two_errors
 
-from cxresearch.drivers import compare_drivers, driver_importance, importance_performance
 from cxresearch.drivers.certainty import draw_all
 from cxresearch.drivers.imputation import fill, filled_correlations, fit_imputed, impute, pool
 from cxresearch.drivers.linear import fit_linear
@@ -15,6 +15,10 @@ from cxresearch.drivers.resampling import share_draws
 from cxresearch.drivers.terms import build_terms
 from cxresearch.inference.shares import em_moments, packed
 from cxresearch.survey import as_survey
+
+driver_importance, compare_drivers, importance_performance = map(
+    asked, ("driver_importance", "compare_drivers", "importance_performance")
+)
 
 
 @pytest.fixture(scope="module")

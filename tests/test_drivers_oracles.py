@@ -3,14 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+from drivers_calls import asked
 
-from cxresearch.drivers import driver_importance
 from cxresearch.drivers.parts import EXACT, correlation_parts, order_error, ordered_parts, parts_of, sampled_orders
 from cxresearch.drivers.subsets import complete_dominance, conditional_dominance
 from cxresearch.drivers.weights import relative_weights
 from cxresearch.inference.shares import em_moments, lmg, packed, residual_variances, unpacked
 from cxresearch.survey import as_survey
 
+driver_importance = asked("driver_importance")
 TIGHT = dict(rtol=0, atol=1e-9)
 OURS = {"lmg": "shapley", "first": "first", "last": "last", "genizi": "relative_weights"}
 

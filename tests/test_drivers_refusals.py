@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from drivers_calls import asked
 
 import cxresearch as cx
 from cxresearch.errors import DataProblem
@@ -14,12 +15,12 @@ I = np.arange(400)  # noqa: E741
 PLAIN = dict(outcome="y", drivers=DRIVERS, n_boot=100, seed=1)
 RISE = dict(improve={"d1": 1}, scale=(1, 10), outcome_scale=(-20, 40))
 CALLS = {
-    "driver_importance": lambda t, **k: cx.driver_importance(t, **(PLAIN | k)),
-    "compare_drivers": lambda t, **k: cx.compare_drivers(t, **(PLAIN | {"by": "g"} | k)),
-    "penalty_reward": lambda t, **k: cx.penalty_reward(t, **(PLAIN | k)),
-    "halo_check": lambda t, **k: cx.halo_check(t, **(PLAIN | k)),
-    "importance_performance": lambda t, **k: cx.importance_performance(t, **(PLAIN | k)),
-    "simulate_improvement": lambda t, **k: cx.simulate_improvement(t, **(PLAIN | RISE | k)),
+    "driver_importance": lambda t, **k: asked("driver_importance")(t, **(PLAIN | k)),
+    "compare_drivers": lambda t, **k: asked("compare_drivers")(t, **(PLAIN | {"by": "g"} | k)),
+    "penalty_reward": lambda t, **k: asked("penalty_reward")(t, **(PLAIN | k)),
+    "halo_check": lambda t, **k: asked("halo_check")(t, **(PLAIN | k)),
+    "importance_performance": lambda t, **k: asked("importance_performance")(t, **(PLAIN | k)),
+    "simulate_improvement": lambda t, **k: asked("simulate_improvement")(t, **(PLAIN | RISE | k)),
 }
 every = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
@@ -45,9 +46,9 @@ def test_a_question_that_names_columns_wrongly(call):
     refused(call, "responses has no column 'Y'; did you mean 'y'?", t, outcome="Y")
     refused(call, twice, t, drivers=["d1", "d1", "d2", "d3"])
     refused(call, both, t, drivers=["d1", "y"])
-    refused(call, "responses has no column 'wieght'", t, weight="wieght")
+    refused(call, "the survey has no column 'wieght'", t, weight="wieght")
     refused(call, "responses has no rows", t[:0])
-    refused(call, "responses must be a table with named columns; found ndarray", t.to_numpy())
+    refused(call, "a survey must be a table with named columns; found ndarray", t.to_numpy())
     same = pd.concat([t, t[["d1"]]], axis=1)
     refused(call, "responses has 2 columns named 'd1'; rename or drop all but one", same)
 

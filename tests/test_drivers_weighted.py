@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from drivers_calls import asked
 
-import cxresearch as cx
 from cxresearch.inference import survey_mean
 from cxresearch.inference.agreement import feldt_interval
 
@@ -33,7 +33,7 @@ def half(table, low="conf_low", high="conf_high"):
 
 
 def test_penalties_and_rewards_are_weighted_least_squares_with_clustered_errors(t):
-    found = cx.penalty_reward(t, **ASK, low=2, high=4).tidy()
+    found = asked("penalty_reward")(t, **ASK, low=2, high=4).tidy()
     dummies = np.column_stack([c for d in D for c in (t[d] <= 2, t[d] >= 4)]).astype(float)
     fit = sm.WLS(t["y"], sm.add_constant(dummies), weights=t["w"])
     clustered = fit.fit(cov_type="cluster", cov_kwds={"groups": t["shop"]})
@@ -45,11 +45,11 @@ def test_penalties_and_rewards_are_weighted_least_squares_with_clustered_errors(
 
 
 def test_performance_is_the_weighted_mean_with_the_design_s_error(t):
-    found = cx.importance_performance(t, **ASK, scale=(1, 5)).tidy()
+    found = asked("importance_performance")(t, **ASK, scale=(1, 5)).tidy()
     exact = survey_mean(25 * (t[D] - 1).to_numpy(), weights=t["w"], cluster=t["shop"])
     np.testing.assert_allclose(found["estimate"], [25 * (np.average(t[d], weights=t["w"]) - 1) for d in D])
     np.testing.assert_allclose(half(found), np.sqrt(np.diag(exact.covariance)), rtol=0.08)
-    importance = cx.driver_importance(t, **ASK).tidy()
+    importance = asked("driver_importance")(t, **ASK).tidy()
     pd.testing.assert_frame_equal(
         found[["share", "share_low", "share_high"]], importance[["share", "share_low", "share_high"]]
     )
@@ -57,7 +57,7 @@ def test_performance_is_the_weighted_mean_with_the_design_s_error(t):
 
 def test_improvement_is_the_weighted_slope_times_the_weighted_room_capped_row_by_row(t):
     rise = {"d1": 1, "d3": 2}
-    found = cx.simulate_improvement(t, **ASK, improve=rise, scale=(1, 5), outcome_scale=(0, 10)).tidy()
+    found = asked("simulate_improvement")(t, **ASK, improve=rise, scale=(1, 5), outcome_scale=(0, 10)).tidy()
     slopes = sm.WLS(t["y"], sm.add_constant(t[D]), weights=t["w"]).fit().params
     w, y = t["w"] / t["w"].sum(), t["y"]
 
@@ -80,7 +80,7 @@ def test_improvement_is_the_weighted_slope_times_the_weighted_room_capped_row_by
 
 def test_halo_held_is_weighted_least_squares_on_the_weighted_first_component(t):
     marked = t.assign(m=np.random.default_rng(1).normal(size=1500) + 0.2 * t["y"])
-    found = cx.halo_check(marked, **ASK, marker="m")
+    found = asked("halo_check")(marked, **ASK, marker="m")
     w = t["w"].to_numpy()
     covariance = np.cov(t[[*D, "y"]].to_numpy().T, aweights=w)
     matrix = covariance / np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
@@ -105,7 +105,7 @@ def test_halo_held_is_weighted_least_squares_on_the_weighted_first_component(t):
 
 def test_alpha_omega_and_htmt_of_weighted_covariances(t):
     scales = {"a": ["d1", "d2", "d3"], "b": ["d4", "d5"]}
-    found = cx.scale_reliability(t, scales=scales, seed=1, **DESIGN)
+    found = asked("scale_reliability")(t, scales=scales, seed=1, **DESIGN)
     c = np.cov(t[D].to_numpy().T, aweights=t["w"])
     r = c / np.sqrt(np.outer(np.diag(c), np.diag(c)))
     alpha = [1.5 * (1 - np.trace(c[:3, :3]) / c[:3, :3].sum()), 2 * (1 - np.trace(c[3:, 3:]) / c[3:, 3:].sum())]
@@ -119,15 +119,15 @@ def test_alpha_omega_and_htmt_of_weighted_covariances(t):
 
 def test_reliability_interval_of_a_simple_sample_is_the_bootstrap_s(t):
     alone = t.assign(w=1.0)
-    simple = cx.scale_reliability(alone, scales={"a": D}).tidy().iloc[0]
-    drawn = cx.scale_reliability(cx.as_survey(alone, weight="w"), scales={"a": D}, seed=1).tidy().iloc[0]
+    simple = asked("scale_reliability")(alone, scales={"a": D}).tidy().iloc[0]
+    drawn = asked("scale_reliability")(asked("as_survey")(alone, weight="w"), scales={"a": D}, seed=1).tidy().iloc[0]
     assert [drawn["conf_low"], drawn["conf_high"]] == pytest.approx([simple["conf_low"], simple["conf_high"]], abs=0.01)
 
 
 def test_differences_between_waves_have_the_error_of_two_clustered_bootstraps(t):
     waves = t.assign(wave=np.where(t["shop"] < 40, "2017", "2018"))
-    differences = cx.compare_drivers(waves, **ASK, by="wave").tables()["differences"].set_index("term")
-    each = [cx.driver_importance(waves[waves["wave"] == g], **ASK).tidy() for g in ("2017", "2018")]
+    differences = asked("compare_drivers")(waves, **ASK, by="wave").tables()["differences"].set_index("term")
+    each = [asked("driver_importance")(waves[waves["wave"] == g], **ASK).tidy() for g in ("2017", "2018")]
     np.testing.assert_allclose(differences["estimate"], each[0]["share"] - each[1]["share"], atol=1e-12)
     error = np.hypot(*(half(e, "share_low", "share_high") for e in each))
     np.testing.assert_allclose(differences["std_error"], error, rtol=0.12)
