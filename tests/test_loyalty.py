@@ -39,8 +39,18 @@ def customers():
     return shop()
 
 
+DESIGN = ("weight", "strata", "cluster", "fpc", "labels", "min_base")
+
+
+def surveyed(table, options):
+    """Return the survey that the design among `options` makes of a table, and the other options."""
+    design = {name: value for name, value in options.items() if name in DESIGN}
+    return cx.as_survey(table, **design) if design else table, {k: v for k, v in options.items() if k not in DESIGN}
+
+
 def fit(table, **options):
-    return fit_loyalty_revenue(table, **({"revenue": "revenue", "loyalty": "nps"} | options))
+    survey, asked = surveyed(table, {"revenue": "revenue", "loyalty": "nps"} | options)
+    return fit_loyalty_revenue(survey, **asked)
 
 
 @pytest.fixture(scope="module")
@@ -400,7 +410,6 @@ def test_the_bundled_company_shows_its_planted_5_percent_with_affluence_held_and
         "revenue": "revenue",
         "loyalty": data.column("nps"),
         "time": (data.column("asked_at"), "2025-01-01"),
-        **data.survey_design,
     }
     got = cx.fit_loyalty_revenue(table, controls=data.columns("control"), **asked)
     g, bare = got.glance().iloc[0], got.tables()["with_and_without"].iloc[0]

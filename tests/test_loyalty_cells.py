@@ -113,10 +113,10 @@ def test_bootstrap_refits_on_cells_equal_refits_on_rows(customers, monkeypatch, 
 
 
 def test_the_error_of_the_difference_is_its_delta_error(customers):
-    asked = {"revenue": "revenue", "loyalty": "nps", "cluster": "branch"}
+    asked = {"revenue": "revenue", "loyalty": "nps"}
     low = customers[customers["nps"] <= 9]  # nobody is capped: the two questions are the same
-    got = resample.resample(sample(low, **asked), points=1, n_boot=100, seed=3)
-    money = fit_loyalty_revenue(low, **asked).glance().iloc[0]
+    got = resample.resample(sample(low, **asked, cluster="branch"), points=1, n_boot=100, seed=3)
+    money = fit_loyalty_revenue(cx.as_survey(low, cluster="branch"), **asked).glance().iloc[0]
     groups = low["branch"].nunique()
     n = len(low)
     reach = stats.t.ppf(0.975, groups - 1) * got.error * np.sqrt(groups / (groups - 1) * (n - 1) / (n - 2))

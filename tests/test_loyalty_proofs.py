@@ -13,6 +13,7 @@ from cxresearch.loyalty import worth_of_a_point
 from cxresearch.loyalty.contrast import estimate
 from cxresearch.loyalty.design import sample
 from cxresearch.loyalty.ladder import Plan, plan_for
+from cxresearch.survey import as_survey
 
 FIGURES = ROOT / "benchmarks" / "loyalty_proofs.csv"
 
@@ -26,8 +27,8 @@ def record(proof: str, replicates: int, found: float, required: str, **further) 
     table.to_csv(FIGURES, index=False)
 
 
-def worth(table, **options):
-    return worth_of_a_point(table, revenue="revenue", loyalty="nps", **options).glance().iloc[0]
+def worth(table, cluster=None, **options):
+    return worth_of_a_point(as_survey(table, cluster=cluster), revenue="revenue", loyalty="nps", **options).glance().iloc[0]
 
 
 def simulated(rng, n, slope, clusters=None, zeros=0.3, shape=1.2):

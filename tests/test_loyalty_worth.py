@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_loyalty import shop, trap
+from test_loyalty import shop, surveyed, trap
 
 import cxresearch as cx
 from cxresearch.inference import bca_interval
@@ -10,7 +10,8 @@ from cxresearch.loyalty import compare_revenue_models, specification_curve, wort
 
 
 def worth(table, **options):
-    return worth_of_a_point(table, **({"revenue": "revenue", "loyalty": "nps", "seed": 1, "n_boot": 200} | options))
+    survey, asked = surveyed(table, {"revenue": "revenue", "loyalty": "nps", "seed": 1, "n_boot": 200} | options)
+    return worth_of_a_point(survey, **asked)
 
 
 @pytest.fixture(scope="module")
