@@ -14,6 +14,7 @@ from cxresearch.segments.profiles import hidden_segments
 from cxresearch.segments.scaling import fit_scaling
 from cxresearch.segments.stability import bootstrap_jaccard
 from cxresearch.segments.structure import ALPHA, halved_structure, prediction_strength, silhouette
+from cxresearch.survey import as_survey
 
 SHARES = (0.4, 0.3, 0.2, 0.1)
 
@@ -43,9 +44,9 @@ def cloud(kind, n, p, seed):
 CLOUDS = ("uniform in a box", "one Gaussian, correlated", "one skewed log-normal")
 
 
-def segmented(table, n_segments=4, **options):
+def segmented(table, n_segments=4, *, labels=None, min_base=1, **options):
     return segment_customers(
-        table,
+        as_survey(table, labels=labels, min_base=min_base),
         features=list(table.columns),
         n_segments=n_segments,
         **{"n_starts": 10, "n_boot": 10, "seed": 1, **options},
