@@ -84,7 +84,7 @@ def rand_index(made) -> float:
     with threadpool_limits(1):
         found = KMeans(4, n_init=20, random_state=0).fit_predict(features)
     return adjusted_rand_score(
-        made.truth.customers.table.set_index("customer_id")["segment"].loc[features.index], found
+        made.truth.customers.set_index("customer_id")["segment"].loc[features.index], found
     )
 
 
@@ -257,7 +257,7 @@ def test_revenue_per_point_is_found_with_affluence_and_60_percent_too_high_witho
 
 
 def test_revenue_keeps_its_expectation_its_zeros_and_its_null(large):
-    people = large.truth.customers.table[["customer_id", "expected_spend", "counted_recommend"]]
+    people = large.truth.customers[["customer_id", "expected_spend", "counted_recommend"]]
     known = large.tables["customers"].merge(people)
     zero = known["spend_2025"] == 0
     error = known["spend_2025"] - known["expected_spend"]
@@ -283,7 +283,7 @@ def test_the_interval_of_revenue_per_point_covers_95_in_100():
 
 
 def test_detractors_leave_more_often(large):
-    known = large.tables["customers"].merge(large.truth.customers.table[["customer_id", "counted_recommend"]])
+    known = large.tables["customers"].merge(large.truth.customers[["customer_id", "counted_recommend"]])
     group = pd.cut(known["counted_recommend"], [-1, 6, 8, 10], labels=["detractor", "passive", "promoter"])
     left = known["until"].notna().groupby(group, observed=True).mean()
     for name, rate in large.truth["churn_rates"].items():
@@ -350,7 +350,7 @@ def test_agents_differ_by_what_was_planted(large):
 
 def test_the_paths_from_engagement_to_profit(large):
     answers = large.truth.answers.merge(
-        large.truth.customers.table[["customer_id", "branch", "region"]], on="customer_id"
+        large.truth.customers[["customer_id", "branch", "region"]], on="customer_id"
     )
     staff = answers.groupby(["branch", "wave"])["staff"].mean().rename("staff").rename_axis(["branch", "quarter"])
     units = large.truth.branches.merge(staff.reset_index()).merge(large.tables["employees"])
@@ -378,7 +378,7 @@ def test_delivery_drops_in_one_wave_and_takes_recommend_with_it(large):
 
 def test_who_answers_depends_on_segment_and_region_and_weights_mend_the_region(large):
     answers = large.truth.answers.merge(
-        large.truth.customers.table[["customer_id", "segment", "region"]], on="customer_id"
+        large.truth.customers[["customer_id", "segment", "region"]], on="customer_id"
     )
     for segment, rate in large.truth["segment_response"].items():
         rows = answers[(answers["segment"] == segment) & answers["invited"]]

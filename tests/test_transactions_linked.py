@@ -130,7 +130,7 @@ def test_the_bundled_waves_make_a_panel_whose_windows_end_before_the_next_answer
 def test_a_payment_counts_in_the_panel_as_in_link_revenue(example):
     found, days = link_waves(example, days=20).table, 20
     row = found[found["revenue_after"] > 0].iloc[0]
-    paid = example.transactions
+    paid = example.transactions.table
     own = paid[(paid["customer"] == row["customer"]) & (paid["time"] >= row["asked_on"])]
     assert row["revenue_after"] == pytest.approx(
         own[own["time"] < row["asked_on"] + pd.Timedelta(days, "D")]["amount"].sum()
