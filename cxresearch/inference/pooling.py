@@ -31,13 +31,13 @@ def between_variance(estimates, variances) -> float:
 
 @dataclass(frozen=True)
 class Shrunken:
-    """Values drawn towards the mean of all; NaN, "not estimable", where fewer than four groups are known."""
+    """Values (k,) drawn towards the mean of all; NaN, "not estimable", where fewer than four groups are known."""
 
-    estimate: np.ndarray  # (k,)
-    std_error: np.ndarray  # (k,)
-    low: np.ndarray  # (k,)
-    high: np.ndarray  # (k,)
-    pull: np.ndarray  # (k,) share of the way to the mean
+    estimate: np.ndarray
+    std_error: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    pull: np.ndarray  # share of the way to the mean
     mean: float
     between: float  # variance
 
@@ -50,24 +50,23 @@ def shrink(estimates, variances, *, confidence: float = 0.95) -> Shrunken:
     missing and do not count.
     """
     estimates, variances = np.asarray(estimates, dtype=float), np.asarray(variances, dtype=float)
-    known = np.isfinite(estimates) & np.isfinite(variances)
-    x, v, k = estimates[known], variances[known], int(known.sum())
+    known, columns = np.isfinite(estimates) & np.isfinite(variances), np.full((5, len(estimates)), np.nan)
+    x, v, k = estimates[known], variances[known], known.sum()
     if k < 4:
-        return Shrunken(*(np.full(len(estimates), np.nan) for _ in range(5)), np.nan, np.nan)
+        return Shrunken(*columns, np.nan, np.nan)
     t2 = between_variance(x, v)
     w = 1 / (v + t2)
     mean, pull = w @ x / w.sum(), (k - 3) / (k - 1) * v * w
     unsure = 2 / (k - 3) * pull**2 * (w @ v / w.sum() + t2) * w  # of the pull itself, relative
     error = np.sqrt(v * (1 - (1 - w / w.sum()) * pull) + unsure * np.square(x - mean))
     drawn, half = x + pull * (mean - x), critical_value(confidence) * error
-    columns = np.full((5, len(estimates)), np.nan)
     columns[:, known] = drawn, error, drawn - half, drawn + half, pull
     return Shrunken(*columns, float(mean), t2)
 
 
 @dataclass(frozen=True)
 class OneWay:
-    """Answers in groups: the variance between groups and within."""
+    """Answers in J groups: the variance between groups and within."""
 
     mean: float  # of the groups
     between: float
@@ -107,28 +106,23 @@ def one_way(values, group) -> OneWay:
     w_j = n_j / (1 + n_j r) and s2 = (SSW + sum w_j (m_j - m)^2) / (N - 1).
     """
     names, n, means, within = _groups(values, group)
-
-    def parts(ratio):
-        w = n / (1 + n * ratio)
-        mean = w @ means / w.sum()
-        return w, mean, (within + w @ np.square(means - mean)) / (n.sum() - 1)
-
-    def criterion(ratio):
-        w, _, s2 = parts(ratio)
-        return (n.sum() - 1) * np.log(s2) + np.sum(np.log1p(n * ratio)) + np.log(w.sum())
-
-    def slope(ratio):
-        w, mean, s2 = parts(ratio)
-        return w.sum() - w @ w / w.sum() - w**2 @ np.square(means - mean) / s2
-
     if within == 0:
         raise DataProblem("all answers of each group are alike: there is no variance within groups to compare with")
+
+    def at(ratio):
+        """Return w, m and s2, the criterion and its slope."""
+        w = n / (1 + n * ratio)
+        mean = w @ means / w.sum()
+        s2 = (within + w @ np.square(means - mean)) / (n.sum() - 1)
+        criterion = (n.sum() - 1) * np.log(s2) + np.sum(np.log1p(n * ratio)) + np.log(w.sum())
+        return w, mean, s2, criterion, w.sum() - w @ w / w.sum() - w**2 @ np.square(means - mean) / s2
+
     grid = np.concatenate([[0.0], np.exp(np.linspace(-18, 18, 73))])
-    at = int(np.argmin([criterion(ratio) for ratio in grid]))
-    inner = 0 < at < len(grid) - 1
-    ratio = float(optimize.brentq(slope, grid[at - 1], grid[at + 1], xtol=1e-14)) if inner else 0.0
-    w, mean, s2 = parts(ratio)
-    return OneWay(float(mean), ratio * s2, float(s2), names, n, means, ratio * w * (means - mean))
+    best = int(np.argmin([at(ratio)[3] for ratio in grid]))
+    inner = 0 < best < len(grid) - 1
+    ratio = optimize.brentq(lambda r: at(r)[4], grid[best - 1], grid[best + 1], xtol=1e-14) if inner else 0.0
+    w, mean, s2, *_ = at(ratio)
+    return OneWay(float(mean), float(ratio * s2), float(s2), names, n, means, ratio * w * (means - mean))
 
 
 @dataclass(frozen=True)
@@ -150,12 +144,9 @@ def intraclass(values, group, *, confidence: float = 0.95) -> Intraclass:
     not cut off.
     """
     _, n, means, within = _groups(values, group)
-    total, j = n.sum(), len(n)
-    size = (total - n @ n / total) / (j - 1)
-    df = j - 1, total - j
+    total, df = n.sum(), (len(n) - 1, n.sum() - len(n))
+    size = (total - n @ n / total) / df[0]
     ratio = n @ np.square(means - n @ means / total) / df[0] / (within / df[1])
-    tail = (1 - confidence) / 2
-    single, low, high = ((f - 1) / (f + size - 1) for f in (ratio, *ratio / stats.f.ppf([1 - tail, tail], *df)))
-    return Intraclass(
-        float(single), float(low), float(high), float(1 - 1 / ratio), float(size), float(stats.f.sf(ratio, *df))
-    )
+    ends = stats.f.ppf([(1 + confidence) / 2, (1 - confidence) / 2], *df)
+    f = ratio / np.array([1.0, *ends])
+    return Intraclass(*map(float, (*(f - 1) / (f + size - 1), 1 - 1 / ratio, size, stats.f.sf(ratio, *df))))

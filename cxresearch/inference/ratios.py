@@ -36,27 +36,22 @@ def ratio_interval(share_1, n_1, share_0, n_0, confidence: float) -> tuple[np.nd
     z, ends = critical_value(confidence), []
     with np.errstate(divide="ignore", invalid="ignore"):
         middle = np.log(s1) - np.log(s0)
-    for way, bound in ((-1, 0.0), (1, np.inf)):
-        near = np.where(np.isfinite(middle), middle, -way * 30.0)
-        far = np.full(near.shape, way * 30.0)
+    for way, empty, bound in ((-1, s1 == 0, 0.0), (1, s0 == 0, np.inf)):
+        near, far = np.where(np.isfinite(middle), middle, -way * 30.0), np.full(middle.shape, way * 30.0)
         for _ in range(60):  # 60 / 2^60: below the last digit
             half = (near + far) / 2
             inside = -way * ratio_score(s1, n1, s0, n0, np.exp(half)) <= z
             near, far = np.where(inside, half, near), np.where(inside, far, half)
-        open_end = (s1 == 0) if way < 0 else (s0 == 0)
-        ends.append(np.where((s1 == 0) & (s0 == 0), np.nan, np.where(open_end, bound, np.exp(near))))
+        ends.append(np.where((s1 == 0) & (s0 == 0), np.nan, np.where(empty, bound, np.exp(near))))
     return ends[0], ends[1]
 
 
 def fieller_interval(
     numerator, denominator, variances, covariance: float = 0.0, *, confidence: float, df: float = np.inf
 ) -> tuple[float, float]:
-    """Return Fieller's interval of numerator / denominator; infinite where the denominator's own interval holds 0.
+    """Return Fieller's interval of numerator / denominator with sampling `variances` (pair) and their covariance.
 
-    Parameters
-    ----------
-    variances : (numerator's, denominator's) sampling variance
-    covariance : of the two
+    Infinite where the denominator's own interval holds 0.
     """
     t2 = critical_value(confidence, df) ** 2
     a = denominator**2 - t2 * variances[1]

@@ -9,35 +9,36 @@ Meng & Rubin (1991), JASA 86, 899 (the rate matrix of EM corrects a step of it t
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import factorial
+from math import factorial, isqrt
 
 import numpy as np
 
 from cxresearch.errors import DataProblem
 
 TOLERANCE = 1e-10  # of a standardised column's variance: less is left by rounding where a column is a sum of others
+LEAVES, NARROW = 1 << 16, 64  # subsets worked on at once, near a core's cache; matrices that are worth an operation
 STEPS, CLOSE = 2000, 1e-10  # of EM
+TOGETHER = 256  # patterns of missing answers whose matrices are held at once
+_triangle = lru_cache(np.triu_indices)
 
 
 def packed(matrices) -> np.ndarray:
     """Return the upper triangles, row by row, of (..., m, m) symmetric matrices as (m(m+1)/2, batch)."""
-    matrices = np.asarray(matrices, dtype=float)
-    m = matrices.shape[-1]
-    return np.ascontiguousarray(matrices.reshape(-1, m, m)[:, *np.triu_indices(m)].T)
+    rows, others = _triangle(np.shape(matrices)[-1])
+    return np.ascontiguousarray(np.asarray(matrices, dtype=float)[..., rows, others].reshape(-1, len(rows)).T)
 
 
 def unpacked(triangles: np.ndarray) -> np.ndarray:
     """Return (batch, m, m) symmetric matrices from what `packed` returns."""
     m = order_of(triangles)
-    out = np.empty((triangles.shape[1], m, m))
-    rows, columns = np.triu_indices(m)
-    out[:, rows, columns] = out[:, columns, rows] = triangles.T
+    out, (rows, others) = np.empty((triangles.shape[1], m, m)), _triangle(m)
+    out[:, rows, others] = out[:, others, rows] = triangles.T
     return out
 
 
 def order_of(triangles: np.ndarray) -> int:
     """Return m for the m(m+1)/2 rows of packed triangles."""
-    return int((np.sqrt(8 * len(triangles) + 1) - 1) / 2)
+    return (isqrt(8 * len(triangles) + 1) - 1) // 2
 
 
 def sweep(triangles: np.ndarray, columns: int = 1, out: np.ndarray | None = None) -> np.ndarray:
@@ -46,17 +47,13 @@ def sweep(triangles: np.ndarray, columns: int = 1, out: np.ndarray | None = None
     A variable with no variance left (constant, or a sum of those before it) is removed without being used.
     """
     m = order_of(triangles)
-    for size in range(m, m - columns, -1):
-        pivot, row, rest = triangles[0], triangles[1:size], triangles[size:]
+    for size in range(m - 1, m - columns - 1, -1):
+        pivot, row, rest = triangles[0], triangles[1 : size + 1], triangles[size + 1 :]
         scaled = row * np.divide(1.0, pivot, out=np.zeros_like(pivot), where=pivot > TOLERANCE)
-        target = out if out is not None and size == m - columns + 1 else np.empty_like(rest)
-        start = 0
-        for i in range(size - 1):
-            stop = start + size - 1 - i
-            np.multiply(row[i:], scaled[i], out=target[start:stop])
-            np.subtract(rest[start:stop], target[start:stop], out=target[start:stop])
-            start = stop
-        triangles = target
+        rows, others = _triangle(size)
+        products = scaled[rows]
+        products *= row[others]  # in place: memory is what takes the time
+        triangles = np.subtract(rest, products, out=products if out is None or size > m - columns else out)
     return triangles
 
 
@@ -67,51 +64,52 @@ def residual_variances(triangles: np.ndarray, sizes) -> np.ndarray:
     term doubles the batch into "left out" and "swept" while matrices lose its rows, so the work per subset is bounded.
     """
     replicates = triangles.shape[1]
-    for columns in sizes:
-        m, n = order_of(triangles), triangles.shape[1]
-        dropped = sum(range(m - columns + 1, m + 1))
-        both = np.empty((len(triangles) - dropped, 2 * n))
-        both[:, :n] = triangles[dropped:]
+    for term, columns in enumerate(sizes):
+        m, n, p = order_of(triangles), triangles.shape[1], len(sizes) - term
+        if n > (wide := LEAVES >> p) >= NARROW:
+            leaves = np.empty((1 << p, n))
+            for part in (slice(start, start + wide) for start in range(0, n, wide)):
+                leaves[:, part] = residual_variances(triangles[:, part], sizes[term:])
+            return leaves.reshape(-1, replicates)
+        kept = triangles[sum(range(m - columns + 1, m + 1)) :]
+        both = np.empty((len(kept), 2 * n))
+        both[:, :n] = kept
         sweep(triangles, columns, out=both[:, n:])
         triangles = both
     return triangles[0].reshape(-1, replicates)
 
 
-@lru_cache(maxsize=32)
 def subset_sizes(p: int) -> np.ndarray:
     """Return how many of `p` terms each of the 2^p subsets holds."""
-    sizes = np.zeros(1, dtype=np.int8)
-    for _ in range(p):
-        sizes = np.concatenate([sizes, sizes + 1])
-    sizes.flags.writeable = False
-    return sizes
+    return np.bitwise_count(np.arange(1 << p))
 
 
 def shapley_parts(residuals: np.ndarray) -> np.ndarray:
     """Return each term's average gain over all orders (LMG), (p, N), from residual variances (2^p, N).
 
-    part_i = sum over subsets S without i of |S|! (p - |S| - 1)! / p! (V(S) - V(S + i)). A subset's variance enters
-    the terms it lacks with the weight of its own size and those it holds with that of the size below, so that the
-    parts are one sum over all subsets less one over the half that holds i.
+    part_i = sum over subsets S without i of |S|! (p - |S| - 1)! / p! (V(S) - V(S + i)): a sum over all subsets, the
+    same for every term, less one over those that hold i. Weights tell subsets apart by their size alone, so that one
+    half of the terms is summed by how many of it are held before the other half is looked at one by one.
     """
     p = len(residuals).bit_length() - 1
-    lacking = np.array([factorial(s) * factorial(p - s - 1) / factorial(p) for s in range(p)] + [0.0])
-    sizes = subset_sizes(p)
-    total = lacking[sizes] @ residuals
-    cube = (lacking + np.concatenate([[0.0], lacking[:-1]]))[sizes][:, None] * residuals
-    parts = np.empty((p, residuals.shape[1]))
-    for i in range(p - 1, -1, -1):
-        without, holding = cube.reshape(2, 1 << i, -1)
-        parts[i] = total - holding.sum(axis=0)
-        cube = without + holding
-    return parts
+    lacking = np.array([0.0, *(factorial(s) * factorial(p - s - 1) / factorial(p) for s in range(p)), 0.0])
+    weights, first, later = lacking[1:] + lacking[:-1], subset_sizes(p // 2), subset_sizes(p - p // 2)
+    cube, holding = residuals.reshape(len(later), len(first), -1), []
+    for axis, own, others in ((0, first, later), (1, later, first)):
+        by_size = np.tensordot(np.eye(others[-1] + 1)[others], cube, (0, axis))
+        weighted = np.einsum("ks,ksn->sn", weights[own + np.arange(len(by_size))[:, None]], by_size)
+        holding.append((np.arange(len(own)) >> np.arange(own[-1])[:, None] & 1) @ weighted)
+    holding = np.concatenate(holding)
+    return (residuals[0] - residuals[-1] + holding.sum(axis=0)) / p - holding
 
 
 def lmg(x, y, *, weights=None) -> np.ndarray:
     """Return the LMG (Shapley) parts (p,) of R² of (n, p) columns for an (n,) outcome; they sum to R²."""
     columns = np.column_stack([x, y]).astype(float)
-    moments = complete_moments(columns, np.ones(len(columns)) if weights is None else np.asarray(weights, dtype=float))
-    return shapley_parts(residual_variances(moments.correlations(), [1] * (columns.shape[1] - 1)))[:, 0]
+    weights = np.ones(len(columns)) if weights is None else np.asarray(weights, dtype=float)
+    z = standardised(columns, weights)
+    correlations = packed((z.T * weights / weights.sum()) @ z)
+    return shapley_parts(residual_variances(correlations, [1] * (columns.shape[1] - 1)))[:, 0]
 
 
 @dataclass(frozen=True)
@@ -135,24 +133,21 @@ class Moments:
 
 def as_correlations(covariance: np.ndarray) -> np.ndarray:
     """Return packed (q, B) covariances of columns standardised in the whole sample, scaled to unit variance."""
-    rows, columns = np.triu_indices(order_of(covariance))
-    variance = covariance[rows == columns]
-    scale = 1 / np.sqrt(np.maximum(variance, TOLERANCE))
-    return covariance * _outer(np.where(variance > TOLERANCE, scale, 0.0))
+    variance = covariance[np.equal(*_triangle(order_of(covariance)))]
+    return covariance * _outer((variance > TOLERANCE) / np.sqrt(np.maximum(variance, TOLERANCE)))
 
 
 def _outer(columns: np.ndarray) -> np.ndarray:
-    rows, others = np.triu_indices(len(columns))
+    rows, others = _triangle(len(columns))
     return columns[rows] * columns[others]
 
 
 def scaling(columns: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the weighted mean and standard deviation of each column's answers; 1 where a column is constant."""
-    answered = ~np.isnan(columns)
-    w = weights[:, None] * answered
+    w = weights[:, None] * ~np.isnan(columns)
     base = np.maximum(w.sum(axis=0), np.finfo(float).tiny)
-    mean = np.sum(w * np.where(answered, columns, 0.0), axis=0) / base
-    spread = np.sqrt(np.sum(w * np.where(answered, columns - mean, 0.0) ** 2, axis=0) / base)
+    mean = np.sum(w * np.nan_to_num(columns), axis=0) / base
+    spread = np.sqrt(np.sum(w * np.nan_to_num(columns - mean) ** 2, axis=0) / base)
     return mean, np.where(spread <= 1e-9 * np.maximum(np.abs(mean), 1e-300), 1.0, spread)
 
 
@@ -172,107 +167,66 @@ def complete_moments(columns: np.ndarray, weights: np.ndarray) -> Moments:
 def em_moments(columns: np.ndarray, weights: np.ndarray) -> Moments:
     """Return the maximum-likelihood moments of (n, m) columns under joint normality and answers missing at random.
 
-    The second moments A of (1, columns) are a fixed point of A = M(A), the mean of the expected products given the
-    answers. With other weights the solution is, to first order, A + (I - J)^-1 (M_w(A) - A), J the derivative of M:
-    each respondent's expected products are corrected in this way once, and replicates are weighted means of them.
+    The second moments A of (1, columns) are a fixed point of M(A), the mean of the products expected given the answers.
+    With other weights the solution is, to first order, A + (I - J)^-1 (M_w(A) - A), J the derivative of M: each
+    respondent's expected products are corrected in this way once, and replicates are weighted means of them.
     """
     if not np.isnan(columns).any():
         return complete_moments(columns, weights)
     z = np.column_stack([np.ones(len(columns)), standardised(columns, weights)])
-    patterns = _patterns(z, weights)
-    solution = np.eye(z.shape[1])
+    answered, of_row = np.unique(~np.isnan(z), axis=0, return_inverse=True)
+    members = np.split(np.argsort(of_row, kind="stable"), np.cumsum(np.bincount(of_row))[:-1])
+    z, shares = np.nan_to_num(z), weights / weights.sum()
+    products = np.stack([(z[rows] * shares[rows, None]).T @ z[rows] for rows in members])
+    blocks = [slice(start, start + TOGETHER) for start in range(0, len(answered), TOGETHER)]
+    patterns = [(answered[b], products[b], np.bincount(of_row, shares)[b]) for b in blocks]
+    solution = _solution(patterns, z.shape[1])
+    m, (i, j) = len(solution), _triangle(len(solution))
+    target, gaps = solution[i, j], np.empty((len(z), len(i)))
+    for block in blocks:
+        _, fill, rest = _regression(solution, answered[block])
+        spread = (rest @ solution @ rest.mT)[:, i, j] - target
+        for rows, filling, beyond in zip(members[block], fill, spread):
+            gaps[rows] = _outer(filling @ z[rows].T).T + beyond
+    corrected = target + gaps @ np.linalg.inv(np.eye(len(i)) - _rate(solution, patterns)).T
+    return Moments(corrected[:, np.r_[m : len(i), 1:m]], weights, m - 1)
+
+
+def _solution(patterns, m: int) -> np.ndarray:
+    solution = np.eye(m)
     for _ in range(STEPS):
-        before, solution = solution, _step(patterns, solution)
+        before, solution = solution, sum(_step(solution, *block) for block in patterns)
         if np.abs(solution - before).max() < CLOSE:
-            break
-    else:
-        raise DataProblem(
-            f"missing='em' did not settle in {STEPS} steps; some pair of drivers is hardly ever answered together: "
-            "use missing='listwise' or leave out the driver with the fewest answers"
-        )
-    rows, others = np.triu_indices(z.shape[1])
-    target = solution[rows, others]
-    correction = np.linalg.inv(np.eye(len(target)) - _rate(patterns, solution))
-    corrected = target + (_expected_products(z, patterns, solution) - target) @ correction.T
-    order = np.concatenate([np.flatnonzero(rows > 0), np.flatnonzero((rows == 0) & (others > 0))])
-    return Moments(corrected[:, order], weights, columns.shape[1])
+            return solution
+    raise DataProblem(
+        f"missing='em' did not settle in {STEPS} steps; some pair of drivers is hardly ever answered together: "
+        "use missing='listwise' or leave out the driver with the fewest answers"
+    )
 
 
-@dataclass(frozen=True)
-class Pattern:
-    """Rows that answered the same columns; the constant column 0 is always answered."""
-
-    rows: np.ndarray
-    answered: np.ndarray
-    skipped: np.ndarray
-    weight: float
-    products: np.ndarray  # weighted sums of products of the answered columns
-
-    def regression(self, a: np.ndarray, regular: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return coefficients of the skipped on the answered columns, their residual covariance, the inverse used."""
-        o, s = self.answered, self.skipped
-        among = a[o[:, None], o]
-        inverse = np.linalg.inv(among) if regular else np.linalg.pinv(among, hermitian=True, rcond=1e-11)
-        slopes = a[np.ix_(s, o)] @ inverse
-        return slopes, a[np.ix_(s, s)] - slopes @ a[np.ix_(o, s)], inverse
-
-
-def _patterns(z, weights) -> list[Pattern]:
-    keys, of_row = np.unique(~np.isnan(z), axis=0, return_inverse=True)
-    found = []
-    for k, key in enumerate(keys):
-        rows, answered = np.flatnonzero(of_row == k), np.flatnonzero(key)
-        part = z[np.ix_(rows, answered)]
-        products = (part * weights[rows, None]).T @ part / weights.sum()
-        found.append(Pattern(rows, answered, np.flatnonzero(~key), weights[rows].sum() / weights.sum(), products))
-    return found
-
-
-def _is_regular(a: np.ndarray) -> bool:
+def _regression(a, answered) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return, by pattern, the inverse of `a` among what is answered, B that fills a row from its answers, and I - B."""
+    known, same = answered[:, :, None] & answered[:, None, :], np.eye(len(a))
     # What holds for the whole matrix holds for its parts: eigenvalues interlace. A plain inverse is ten times faster.
-    return bool(np.linalg.eigvalsh(a)[0] > 1e-8)
+    regular, among = np.linalg.eigvalsh(a)[0] > 1e-8, np.where(known, a, same)
+    inverse = np.linalg.inv(among) if regular else np.linalg.pinv(among, hermitian=True, rcond=1e-11)
+    inverse = np.where(known, inverse, 0.0)
+    fill = np.where(answered[:, :, None], known * same, a @ inverse)
+    return inverse, fill, same - fill
 
 
-def _step(patterns, a) -> np.ndarray:
-    total, regular = np.zeros_like(a), _is_regular(a)
-    for p in patterns:
-        o, s = p.answered, p.skipped
-        slopes, residual, _ = p.regression(a, regular)
-        across = slopes @ p.products
-        total[np.ix_(o, o)] += p.products
-        total[np.ix_(s, o)] += across
-        total[np.ix_(o, s)] += across.T
-        total[np.ix_(s, s)] += across @ slopes.T + p.weight * residual
-    return total
+def _step(a, answered, products, weight) -> np.ndarray:
+    """Return the patterns' part of M(A): the sum of B P B' + w (I - B) A (I - B)'."""
+    _, fill, rest = _regression(a, answered)
+    return (fill @ products @ fill.mT).sum(axis=0) + np.tensordot(weight, rest @ a @ rest.mT, 1)
 
 
-def _expected_products(z, patterns, a) -> np.ndarray:
-    rows, others = np.triu_indices(z.shape[1])
-    out, regular = np.empty((len(z), len(rows))), _is_regular(a)
-    for p in patterns:
-        slopes, residual, _ = p.regression(a, regular)
-        filled, spread = z[p.rows].copy(), np.zeros_like(a)
-        filled[:, p.skipped] = filled[:, p.answered] @ slopes.T
-        spread[np.ix_(p.skipped, p.skipped)] = residual
-        out[p.rows] = filled[:, rows] * filled[:, others] + spread[rows, others]
-    return out
-
-
-def _rate(patterns, a) -> np.ndarray:
-    """Return the derivative of the packed `_step` with respect to the packed `a`, one direction at a time."""
-    rows, others = np.triu_indices(len(a))
-    directions = np.zeros((len(rows), *a.shape))
-    at = np.arange(len(rows))
-    directions[at, rows, others] = directions[at, others, rows] = 1.0
-    moved, regular = np.zeros_like(directions), _is_regular(a)
-    for p in patterns:
-        o, s = p.answered, p.skipped
-        slopes, _, inverse = p.regression(a, regular)
-        d_so, d_oo, d_ss = (directions[:, i[:, None], j] for i, j in ((s, o), (o, o), (s, s)))
-        across = (d_so - slopes @ d_oo) @ inverse @ p.products
-        both, crossed = across @ slopes.T, d_so @ slopes.T
-        residual = d_ss - crossed - crossed.transpose(0, 2, 1) + slopes @ d_oo @ slopes.T
-        moved[:, s[:, None], o] += across
-        moved[:, o[:, None], s] += across.transpose(0, 2, 1)
-        moved[:, s[:, None], s] += both + both.transpose(0, 2, 1) + p.weight * residual
-    return moved[:, rows, others].T
+def _rate(a, patterns) -> np.ndarray:
+    """Return the derivative of the packed M(A): d -> the sum of w R d R' + R d Q' + Q d R', R = I - B, Q = B P A^-1."""
+    moved, (i, j) = 0.0, _triangle(len(a))
+    for answered, products, weight in patterns:
+        inverse, fill, rest = _regression(a, answered)
+        gain, rest = (matrices.reshape(len(weight), -1) for matrices in (fill @ products @ inverse, rest))
+        moved = moved + rest.T @ (weight[:, None] * rest + gain) + gain.T @ rest
+    moved = moved.reshape(4 * a.shape[:1])  # [row, its cause's row, column, its cause's column]
+    return moved[i[:, None], i, j[:, None], j] + np.where(i < j, moved[i[:, None], j, j[:, None], i], 0.0)

@@ -1,8 +1,9 @@
 """Time until something happens, seen for some only so far: Kaplan-Meier, median, restricted mean, log-rank.
 
-Weights are relative: errors come from the influence of each row (as a share), through `covariance`, which maps the
-influence (n, k) of rows to the covariance (k, k) of their sum: a survey's strata, clusters and fractions belong there.
-Without it rows are independent, and with equal weights the error is Greenwood's.
+Time and event (n,) are the time until the event (1) or until it was last known not to have happened (0). Weights (n,)
+are relative, and rows of weight zero do not count: a domain keeps its design. Errors come from the influence of rows,
+through `covariance`, which maps it (n, k) to the covariance (k, k) of its sum: a survey's strata, clusters and
+fractions belong there. Without it rows are independent, and with equal weights the error is Greenwood's.
 
 References
 ----------
@@ -23,22 +24,19 @@ TOGETHER = 32  # times whose influence is held at once
 
 @dataclass(frozen=True)
 class Curve:
-    """The share to whom nothing has happened yet, at the times that occur and at those asked for."""
+    """The share to whom nothing has happened yet, at the times that occur and at those asked for; all (k,)."""
 
-    time: np.ndarray  # (k,)
-    at_risk: np.ndarray  # (k,) rows of positive weight seen up to that time
-    estimate: np.ndarray  # (k,) share just after it
-    std_error: np.ndarray  # (k,)
-    low: np.ndarray  # (k,) log-log interval
+    time: np.ndarray
+    at_risk: np.ndarray  # rows of positive weight seen up to that time
+    estimate: np.ndarray  # share just after it
+    std_error: np.ndarray
+    low: np.ndarray  # log-log interval
     high: np.ndarray
 
     def median(self) -> tuple[float, float, float]:
         """Return the first time at which half are left or fewer, and where the band falls to a half; NaN if never."""
-        return tuple(_first(self.time, ends <= 0.5 + 1e-12) for ends in (self.estimate, self.low, self.high))
-
-
-def _first(time, reached) -> float:
-    return float(time[np.argmax(reached)]) if reached.any() else np.nan
+        time, ends = np.append(self.time, np.nan), (self.estimate, self.low, self.high)
+        return tuple(float(time[np.argmax(np.append(end <= 0.5 + 1e-12, True))]) for end in ends)
 
 
 class _Risk:
@@ -50,14 +48,14 @@ class _Risk:
         if not (len(time) and np.isfinite(time).all() and np.isin(event, (0, 1)).all() and weights.sum() > 0):
             raise DataProblem("survival needs rows with a time, an event of 0 or 1 and weights that are not all zero")
         self.weights, self.event = weights / weights.sum(), event
-        self.time, self.row = np.unique(np.concatenate([time, at]), return_inverse=True)
-        self.row = self.row[: len(time)]
-        self.at_risk = self.still((weights > 0).astype(float))
-        self.risk, self.lost = self.still(self.weights), self.count(self.weights * event)
-        self.hazard = np.divide(self.lost, self.risk, out=np.zeros(len(self.time)), where=self.lost > 0)
+        self.time, row = np.unique(np.concatenate([time, at]), return_inverse=True)
+        self.row = row[: len(time)]
+        self.at_risk, self.risk = self.still(np.sign(weights)), self.still(self.weights)
+        lost = self.count(self.weights * event)
+        self.hazard = np.divide(lost, self.risk, out=np.zeros(len(lost)), where=lost > 0)
         self.survival = np.cumprod(np.where(self.hazard > 1 - 1e-12, 0.0, 1 - self.hazard))
-        happens = (self.lost > 0) & (self.survival > 0)  # once the curve is 0 it has no error
-        self.jump = np.divide(1.0, self.risk - self.lost, out=np.zeros(len(self.time)), where=happens)
+        happens = (lost > 0) & (self.survival > 0)  # once the curve is 0 it has no error
+        self.jump = np.divide(1.0, self.risk - lost, out=np.zeros(len(lost)), where=happens)
         self.path = np.cumsum(self.hazard * self.jump)
 
     def count(self, values):
@@ -65,11 +63,6 @@ class _Risk:
 
     def still(self, values):
         return np.cumsum(self.count(values)[::-1])[::-1]
-
-    def influence(self, places) -> np.ndarray:
-        """Return the influence (n, k) of rows on the log of the curve at `places`."""
-        gone = (self.event * self.jump[self.row])[:, None] * (self.row[:, None] <= places)
-        return self.weights[:, None] * (self.path[np.minimum(self.row[:, None], places)] - gone)
 
 
 def _independent(influence) -> np.ndarray:
@@ -79,28 +72,18 @@ def _independent(influence) -> np.ndarray:
 def kaplan_meier(
     time, event, *, weights=None, covariance=None, at=(), confidence: float = 0.95, df: float = np.inf
 ) -> Curve:
-    """Return the share to whom nothing has happened, by time, with its log-log interval.
-
-    Parameters
-    ----------
-    time, event : (n,)
-        Time until the event (1) or until it was last known not to have happened (0).
-    weights : (n,), optional
-        Rows of weight zero do not count: a domain keeps its design.
-    covariance : function, optional
-        As in the module's notes.
-    at : times to report as well
-    df : of the design
-    """
-    found, covariance = _Risk(time, event, weights, np.asarray(at, dtype=float)), covariance or _independent
-    places, error = np.arange(len(found.time)), np.empty(len(found.time))
-    for start in range(0, len(places), TOGETHER):
-        part = slice(start, start + TOGETHER)
-        error[part] = np.sqrt(np.maximum(np.diag(covariance(found.influence(places[part]))), 0.0))
+    """Return the share to whom nothing has happened, by time and `at` others, with its log-log interval."""
+    found, covariance = _Risk(time, event, weights, at), covariance or _independent
+    error, row = np.empty(len(found.time)), found.row[:, None]
+    for start in range(0, len(error), TOGETHER):  # the influence of rows on the log of the curve
+        places = np.arange(start, min(start + TOGETHER, len(error)))
+        gone = (found.event * found.jump[found.row])[:, None] * (row <= places)
+        influence = found.weights[:, None] * (found.path[np.minimum(row, places)] - gone)
+        error[places] = np.sqrt(np.maximum(np.diag(covariance(influence)), 0.0))
     known = (found.risk > 0) | (found.survival == 0)  # beyond the longest time seen the share is not
-    alive, z = np.where(known, found.survival, np.nan), critical_value(confidence, df)
+    alive = np.where(known, found.survival, np.nan)
     inner = (alive > 0) & (alive < 1)
-    reach = np.exp(z * error / np.abs(np.log(np.where(inner, alive, 0.5))))
+    reach = np.exp(critical_value(confidence, df) * error / np.abs(np.log(np.where(inner, alive, 0.5))))
     low, high = (np.where(inner, alive**power, alive) for power in (reach, 1 / reach))
     return Curve(found.time, found.at_risk.astype(int), alive, alive * error, low, high)
 
@@ -113,11 +96,10 @@ def restricted_mean(
     last = found.time[found.risk > 0][-1]
     if not 0 < horizon <= last:
         raise DataProblem(f"horizon={horizon:g} must lie above 0 and at most at {last:g}, the longest time seen")
-    ends = np.append(found.time[1:], np.inf)
-    area = found.survival * np.maximum(np.minimum(ends, horizon) - np.minimum(found.time, horizon), 0.0)
-    later, before = np.cumsum(area[::-1])[::-1], np.cumsum(area * found.path)
-    own = (found.path[found.row] - found.event * found.jump[found.row]) * later[found.row]
-    influence = found.weights * (own + (before - area * found.path)[found.row])
+    area = found.survival * np.diff(np.minimum(np.append(found.time, np.inf), horizon))
+    own = (found.path[found.row] - found.event * found.jump[found.row]) * np.cumsum(area[::-1])[::-1][found.row]
+    before = np.cumsum(area * found.path) - area * found.path
+    influence = found.weights * (own + before[found.row])
     mean = min(found.time[0], horizon) + area.sum()
     half = critical_value(confidence, df) * np.sqrt((covariance or _independent)(influence[:, None])[0, 0])
     return float(mean), float(mean - half), float(mean + half)
@@ -135,10 +117,9 @@ def log_rank(time, event, group, *, weights=None, covariance=None, df: float = n
     member = (code[:, None] == np.arange(len(names) - 1)).astype(float)
     risk = np.stack([found.still(found.weights * m) for m in member.T], axis=1)
     share = np.divide(risk, found.risk[:, None], out=np.zeros(risk.shape), where=risk > 0)
-    hazard, shared = np.cumsum(found.hazard), np.cumsum(found.hazard[:, None] * share, axis=0)
-    residual = found.event - hazard[found.row]  # of the row under one curve for all: its events less those expected
-    surplus = member * residual[:, None] - found.event[:, None] * share[found.row] + shared[found.row]
-    influence = found.weights[:, None] * surplus
+    residual = found.event - np.cumsum(found.hazard)[found.row]  # events less those expected under one curve for all
+    surplus = np.cumsum(found.hazard[:, None] * share, axis=0)[found.row] - found.event[:, None] * share[found.row]
+    influence = found.weights[:, None] * (member * residual[:, None] + surplus)
     if weights is None and covariance is None:
         n, d = found.at_risk, found.count(found.event)
         scale = d * (n - d) / np.maximum(n - 1, 1) / len(code) ** 2
@@ -146,5 +127,4 @@ def log_rank(time, event, group, *, weights=None, covariance=None, df: float = n
     else:
         spread = (covariance or _independent)(influence)
     total = influence.sum(axis=0)
-    statistic = float(total @ np.linalg.pinv(spread, hermitian=True) @ total)
-    return statistic, joint_p_value(total, spread, df)
+    return float(total @ np.linalg.pinv(spread, hermitian=True) @ total), joint_p_value(total, spread, df)
