@@ -46,6 +46,9 @@ def require_columns(table, *columns: str | None, where: str = "the table") -> No
         raise DataProblem(f"{where} has no rows")
     for column in columns:
         if column is not None and column not in table.columns:
+            twin = next((c for c in table.columns if plain_text(c) == plain_text(column)), None)
+            if twin is not None:  # they look alike: accents composed or not, spaces, signs without width
+                raise DataProblem(f"{where} writes {column!r} with other signs, {ascii(twin)}; rename that column")
             raise DataProblem(f"{where} has no column {column!r}{nearest(column, table.columns)}")
         if column is not None and (same := list(table.columns).count(column)) > 1:
             raise DataProblem(f"{where} has {same} columns named {column!r}; rename or drop all but one")

@@ -102,7 +102,7 @@ def as_survey(
         raise DataProblem("this is a table of events, one row each; a survey has one row per answer or per customer")
     if not hasattr(table, "columns"):
         raise DataProblem(f"a survey must be a table with named columns; found {type(table).__name__}")
-    return Survey(_named_plainly(table), **({"scales": table.attrs.get("scales", {})} | given))
+    return Survey(table.copy(deep=False), **({"scales": table.attrs.get("scales", {})} | given))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -196,7 +196,7 @@ class Survey:
         clusters = (self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster or ())
         lost |= {} if all(c in table.columns for c in clusters) else {"cluster": None}
         lost |= {"waves": self._still_there(table)} if self.waves and "wave" not in lost else {"waves": None}
-        return replace(self, rows=_named_plainly(table), domain=None, condition="", taken=[], **(lost | changes))
+        return replace(self, rows=table.copy(deep=False), domain=None, condition="", taken=[], **(lost | changes))
 
     def _still_there(self, table) -> tuple:
         found = {plain_text(label) for label in pd.unique(table[self.wave].dropna())}
@@ -416,7 +416,6 @@ def as_table(data, *, person: str | None = None, labels: Mapping[str, str] | Non
     if isinstance(data, Survey):
         data, labels, min_base = data.table, labels or data.labels, max(min_base, data.min_base)
     if isinstance(data, pd.DataFrame):
-        data = _named_plainly(data)
         require_columns(data, person, where="the table")
     if not (isinstance(min_base, (int, np.integer)) and min_base >= 1):
         raise DataProblem(f"min_base={min_base!r} must be a whole number of at least 1")
@@ -441,17 +440,6 @@ def person_codes(column: pd.Series) -> np.ndarray:
     unknown = codes < 0
     codes[unknown] = len(found) + np.arange(int(unknown.sum()))
     return codes
-
-
-def _named_plainly(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table whose column names are normalised text; refuse two that become one."""
-    names = [plain_text(c) if isinstance(c, str) else c for c in table.columns]
-    if names == list(table.columns):
-        return table.copy(deep=False)
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None and list(table.columns).count(twice) < 2:
-        raise DataProblem(f"two columns are called {twice!r} but for accents or invisible signs; rename one")
-    return table.set_axis(names, axis=1)
 
 
 def _complete(table, column, rows) -> np.ndarray:
