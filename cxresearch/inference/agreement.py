@@ -11,6 +11,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from cxresearch.errors import DataProblem
+from cxresearch.inference.intervals import critical_value
 
 LEVELS = ("nominal", "ordinal", "interval")
 
@@ -58,14 +59,7 @@ def one_factor_omega(covariance) -> float:
 def krippendorff_alpha(ratings, *, level: str) -> float:
     """Return Krippendorff's alpha of (raters, units) numbers or codes with NaN where a rater did not rate.
 
-    Parameters
-    ----------
-    level : {"nominal", "ordinal", "interval"}
-
-    Notes
-    -----
-    1 - observed / expected disagreement, over pairs of values within units rated twice or more; NaN where all those
-    values are one.
+    1 - observed / expected disagreement, over pairs of values within units rated twice or more; NaN where all are one.
     """
     if level not in LEVELS:
         raise DataProblem(f"level={level!r} is not one of {', '.join(map(repr, LEVELS))}")
@@ -79,22 +73,18 @@ def krippendorff_alpha(ratings, *, level: str) -> float:
         raise DataProblem("alpha compares values of one unit; no unit is rated twice")
     pairable = counts / (counts.sum(axis=1, keepdims=True) - 1)
     observed, total = pairable.T @ counts - np.diag(pairable.sum(axis=0)), counts.sum(axis=0)
-    if level == "nominal":
-        distance = 1 - np.eye(len(values))
-    else:
-        place = values if level == "interval" else np.cumsum(total) - total / 2  # mean ranks
-        distance = np.subtract.outer(place, place) ** 2
+    place = values if level == "interval" else np.cumsum(total) - total / 2  # mean ranks
+    gaps = np.subtract.outer(place, place)
+    distance = gaps != 0 if level == "nominal" else gaps**2
     expected = np.sum(distance * np.outer(total, total)) / (total.sum() - 1)
     return float(1 - np.sum(distance * observed) / expected) if expected > 0 else np.nan
 
 
 def cohen_kappa(first, second, *, confidence: float = 0.95) -> tuple[float, float, float]:
-    """Return Cohen's kappa of two raters' codes and the ends of its interval (statsmodels)."""
+    """Return Cohen's kappa of two raters' codes and the ends of its interval."""
+    from sklearn.metrics import confusion_matrix
     from statsmodels.stats.inter_rater import cohens_kappa
 
-    names, code = np.unique(np.concatenate([first, second]), return_inverse=True)
-    counts = np.zeros((len(names), len(names)))
-    np.add.at(counts, (code[: len(first)], code[len(first) :]), 1.0)
-    found = cohens_kappa(counts)
-    half = stats.norm.ppf((1 + confidence) / 2) * found.std_kappa
+    found = cohens_kappa(confusion_matrix(first, second))
+    half = critical_value(confidence) * found.std_kappa
     return float(found.kappa), float(found.kappa - half), float(found.kappa + half)

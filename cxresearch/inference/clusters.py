@@ -11,19 +11,23 @@ Nielsen & Webb (2023), J. Applied Econometrics 38:671-694 (jackknife, CV3); Halp
 from itertools import product
 
 import numpy as np
+from scipy import optimize
 
 from cxresearch.errors import DataProblem
 
 ALL_SIGNS = 12  # clusters up to which every vector of signs is gone through
-WEBB = np.sqrt([0.5, 1.0, 1.5])
+POINTS = {"rademacher": (-1.0, 1.0), "webb": np.outer((-1, 1), np.sqrt([0.5, 1.0, 1.5])).ravel()}
+
+
+def _sums(rows, code) -> np.ndarray:
+    return np.stack([np.bincount(code, column) for column in np.asarray(rows, dtype=float).T], axis=1)
 
 
 def cluster_covariance(influence, cluster) -> np.ndarray:
     """Return G/(G - 1) times the spread of the influence (n, k) summed by cluster: CR1 but for (n - 1)/(n - p)."""
-    names, code = np.unique(cluster, return_inverse=True)
-    totals = np.stack([np.bincount(code, column) for column in np.asarray(influence, dtype=float).T], axis=1)
+    totals = _sums(influence, np.unique(cluster, return_inverse=True)[1])
     totals -= totals.mean(axis=0)
-    return len(names) / (len(names) - 1) * totals.T @ totals
+    return len(totals) / (len(totals) - 1) * totals.T @ totals
 
 
 def two_way(covariance, first, second) -> np.ndarray:
@@ -39,48 +43,32 @@ def jackknife(estimate, cluster, weights) -> tuple[np.ndarray, np.ndarray]:
 
     `estimate` maps weights (n,) to estimates (k,); the interval takes t with G - 1 degrees of freedom.
     """
-    names, code = np.unique(cluster, return_inverse=True)
     whole = estimate(weights)
-    spread = np.stack([estimate(np.where(code == g, 0.0, weights)) for g in range(len(names))]) - whole
-    return whole, (len(names) - 1) / len(names) * spread.T @ spread
+    spread = np.stack([estimate(np.where(cluster == g, 0.0, weights)) for g in np.unique(cluster)]) - whole
+    return whole, (len(spread) - 1) / len(spread) * spread.T @ spread
 
 
 def cr2(X, residual, cluster, weights=None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bias-reduced (CR2) covariance of least squares and Bell-McCaffrey degrees of freedom per column.
+    """Return the bias-reduced (CR2) covariance (p, p) of (weighted) least squares and degrees of freedom (p,).
 
-    Parameters
-    ----------
-    X : (n, p), residual : (n,), cluster : (n,)
-    weights : (n,), optional
-        Working model: equal variances, rows independent.
-
-    Notes
-    -----
-    Residuals of a cluster are multiplied by (I - H_gg)^(-1/2); the degrees of freedom are Satterthwaite's for the
-    variance of each coefficient (Bell & McCaffrey 2002; Pustejovsky & Tipton 2018, JBES 36:672-683).
+    Residuals of a cluster are multiplied by (I - H_gg)^(-1/2); the variance of a coefficient is then a sum of squares
+    c_g'e, e = (I - QQ')u, whose moments under independent rows of equal variance give Satterthwaite's degrees (Bell &
+    McCaffrey 2002; Pustejovsky & Tipton 2018, JBES 36:672-683).
     """
     root = np.sqrt(np.ones(len(X)) if weights is None else np.asarray(weights, dtype=float))
     Q, R = np.linalg.qr(X * root[:, None])
-    back = np.linalg.inv(R).T  # coef = back.T @ Q'y, row j of R^-1 picks coefficient j
-    members = [np.flatnonzero(cluster == g) for g in np.unique(cluster)]
-    reach = [_adjusted(Q[m]) for m in members]  # (p, n_g): Q_g' A_g
-    scores = np.stack([a @ (root[m] * residual[m]) for a, m in zip(reach, members)])  # (G, p)
-    covariance = back.T @ scores.T @ scores @ back
-    return covariance, np.array([_satterthwaite(back[:, j], reach, members, Q) for j in range(X.shape[1])])
-
-
-def _adjusted(Q_g: np.ndarray) -> np.ndarray:
-    values, vectors = np.linalg.eigh(Q_g.T @ Q_g)  # (p, p): cheap however large the cluster
-    kept = np.where(1 - values > 1e-10, 1 / np.sqrt(np.maximum(1 - values, 1e-300)), 0.0)
-    return (vectors * kept) @ vectors.T @ Q_g.T
-
-
-def _satterthwaite(pick, reach, members, Q) -> float:
-    # The variance estimate is sum_g (c_g'e)^2 with e = (I - QQ')u: its moments come from the Gram matrix of the c_g.
-    c = [pick @ a for a in reach]
-    through = np.stack([c_g @ Q[m] for c_g, m in zip(c, members)])
-    gram = np.diag([c_g @ c_g for c_g in c]) - through @ through.T
-    return float(np.trace(gram) ** 2 / np.sum(np.square(gram)))
+    back, scores, own, through = np.linalg.inv(R), [], [], []
+    for g in np.unique(cluster):
+        rows = cluster == g
+        inside = Q[rows]
+        values, vectors = np.linalg.eigh(inside.T @ inside)  # (p, p): cheap however large the cluster
+        kept = np.where(1 - values > 1e-10, 1 / np.sqrt(np.maximum(1 - values, 1e-300)), 0.0)
+        c = back @ (vectors * kept) @ vectors.T @ inside.T  # (p, n_g)
+        scores.append(c @ (root[rows] * residual[rows]))
+        own.append(np.sum(c**2, axis=1))
+        through.append(c @ inside)
+    grams = (np.diag(squares) - t @ t.T for squares, t in zip(np.transpose(own), np.swapaxes(through, 0, 1)))
+    return np.transpose(scores) @ scores, np.array([np.trace(gram) ** 2 / np.sum(gram**2) for gram in grams])
 
 
 def wild_bootstrap(
@@ -91,18 +79,19 @@ def wild_bootstrap(
     The null is imposed; everything happens in sums by cluster, (G, G) by (G, B). Signs ("rademacher") up to 12 clusters
     are all gone through; ``"webb"`` draws six points, which under about eight clusters tell more values apart.
     """
+    if points not in POINTS:
+        raise DataProblem(f"points={points!r} is not one of {', '.join(map(repr, POINTS))}")
     others, x = np.delete(X, column, axis=1), X[:, column]
     names, code = np.unique(cluster, return_inverse=True)
     both = np.column_stack([y, x])
     y_free, x_free = (both - others @ np.linalg.lstsq(others, both, rcond=None)[0]).T
-
-    def sums(rows):
-        return np.stack([np.bincount(code, c, minlength=len(names)) for c in rows.T], axis=1)
-
-    back = np.linalg.pinv(X.T @ X) @ sums(x_free[:, None] * X).T  # (p, G): what a row's fit adds to x by cluster
-    own = sums(x_free[:, None] * np.column_stack([y_free, x_free]))
-    onto = sums(y_free[:, None] * X), sums(x_free[:, None] * X)
-    signs = _signs(len(names), n_boot, np.random.default_rng(seed), points)
+    onto = [_sums(free[:, None] * X, code) for free in (y_free, x_free)]
+    back = np.linalg.pinv(X.T @ X) @ onto[1].T  # (p, G): what a row's fit adds to x by cluster
+    own = _sums(np.column_stack([x_free * y_free, x_free**2]), code)
+    if points == "rademacher" and len(names) <= ALL_SIGNS:
+        signs = np.array(list(product(POINTS[points], repeat=len(names)))).T
+    else:
+        signs = np.random.default_rng(seed).choice(POINTS[points], size=(len(names), n_boot))
 
     def p_value(value):
         pulled = own @ (1.0, -value)
@@ -111,32 +100,17 @@ def wild_bootstrap(
         observed = abs(pulled.sum()) / np.linalg.norm(scores.sum(axis=1))
         return float(np.mean(t >= observed * (1 - 1e-10)))
 
+    def end(step):
+        """Return where p falls under 1 - confidence on one side of the estimate; infinite where it never does."""
+        for k in range(40):
+            inside, outside = (estimate + step * (2**doublings - 1) for doublings in (k, k + 1))
+            if p_value(outside) <= 1 - confidence:
+                falls = lambda value: 1 if p_value(value) > 1 - confidence else -1  # noqa: E731
+                return optimize.bisect(falls, inside, outside, xtol=1e-14 * abs(step))
+        return np.copysign(np.inf, step)
+
     estimate, step = own[:, 0].sum() / own[:, 1].sum(), np.linalg.norm(own[:, 0]) / own[:, 1].sum()
-    ends = [_crossing(p_value, estimate, way * step, 1 - confidence) for way in (-1, 1)]
-    return p_value(null), *map(float, ends)
-
-
-def _signs(n: int, n_boot: int, rng, points: str) -> np.ndarray:
-    if points not in ("rademacher", "webb"):
-        raise DataProblem(f"points={points!r} is not one of 'rademacher', 'webb'")
-    if points == "rademacher" and n <= ALL_SIGNS:
-        return np.array(list(product((-1.0, 1.0), repeat=n))).T
-    return rng.choice((-1.0, 1.0) if points == "rademacher" else (*-WEBB, *WEBB), size=(n, n_boot))
-
-
-def _crossing(p_value, inside: float, step: float, level: float) -> float:
-    """Return where p falls under `level` on one side of the estimate; infinite where it never does."""
-    outside = inside + step
-    for _ in range(40):
-        if p_value(outside) <= level:
-            break
-        inside, outside = outside, outside + 2 * (outside - inside)
-    else:
-        return float(np.copysign(np.inf, step))
-    for _ in range(50):
-        middle = (inside + outside) / 2
-        inside, outside = (middle, outside) if p_value(middle) > level else (inside, middle)
-    return (inside + outside) / 2
+    return p_value(null), float(end(-step)), float(end(step))
 
 
 def demean(values, weights, groups, *, tolerance: float = 1e-10, most: int = 10_000) -> np.ndarray:
@@ -150,8 +124,7 @@ def demean(values, weights, groups, *, tolerance: float = 1e-10, most: int = 10_
     for _ in range(most):
         before = out.copy()
         for g, total in zip(groups, totals):
-            means = np.stack([np.bincount(g, weights * c) for c in out.T], axis=1) / total[:, None]
-            out -= means[g]
+            out -= (_sums(weights[:, None] * out, g) / total[:, None])[g]
         if len(groups) == 1 or np.max(np.abs(out - before) / size) < tolerance:
             return out
     raise DataProblem("the two columns of effects could not be separated: their groups hang together too loosely")

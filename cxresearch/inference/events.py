@@ -20,17 +20,10 @@ NUMBERED = ("filename", "file_row_number")  # columns of every Parquet file, if 
 
 @contextmanager
 def opened(events, *, named="transactions", threads=None, memory_limit=None, numbered: bool = False):
-    """Yield a relation over `events`; an engine of our own spills into a folder that is removed afterwards.
+    """Yield a relation over `events`: a path of a file, glob or folder, a DataFrame, a relation, or a connection.
 
-    Parameters
-    ----------
-    events : path of a file, glob or folder of Parquet or CSV; DataFrame; DuckDB relation or connection
-    named : str
-        The table that is meant where a connection holds several.
-    threads, memory_limit
-        Of an engine of our own.
-    numbered : bool
-        Add the columns `NUMBERED` to those of Parquet files.
+    `named` is the table that is meant where a connection holds several; `numbered` adds the columns `NUMBERED` to those
+    of Parquet files. An engine of our own spills into a folder that is removed afterwards.
     """
     if isinstance(events, (duckdb.DuckDBPyConnection, duckdb.DuckDBPyRelation)):
         if threads is not None or memory_limit is not None:
@@ -52,11 +45,9 @@ def opened(events, *, named="transactions", threads=None, memory_limit=None, num
 
 
 def _engine(spill: str, threads: int | None, memory_limit: str | None):
-    settings = {"temp_directory": spill, "preserve_insertion_order": "false"}
-    settings |= {} if threads is None else {"threads": threads}
-    settings |= {} if memory_limit is None else {"memory_limit": memory_limit}
+    asked = {name: value for name, value in (("threads", threads), ("memory_limit", memory_limit)) if value is not None}
     try:
-        engine = duckdb.connect(config=settings)
+        engine = duckdb.connect(config={"temp_directory": spill, "preserve_insertion_order": "false", **asked})
         engine.execute("SET enable_progress_bar = false")  # it would stand in notebooks and in workers' logs
         return engine
     except duckdb.Error as problem:
@@ -83,8 +74,7 @@ def _only_table(connection, named: str):
 
 def _files(engine, path: str, numbered: bool):
     """Return the relation over the files at a path, and its rows (CSV would have to be read to be counted: 0)."""
-    pattern = pattern_of(path)
-    if not pattern:
+    if not (pattern := pattern_of(path)):
         raise DataProblem(f"{path}: no Parquet or CSV file found")
     try:
         if pattern.lower().endswith(CSV):
@@ -98,10 +88,8 @@ def _files(engine, path: str, numbered: bool):
 
 def pattern_of(path: str) -> str:
     """Return the glob of the files at a path; empty if there are none."""
-    if Path(path).is_dir():
-        both = (f"{path}/**/*.parquet", f"{path}/**/*.csv")
-        return next((p for p in both if glob.glob(p, recursive=True)), "")
-    return path if glob.glob(path, recursive=True) else ""
+    patterns = (f"{path}/**/*.parquet", f"{path}/**/*.csv") if Path(path).is_dir() else (path,)
+    return next((pattern for pattern in patterns if glob.glob(pattern, recursive=True)), "")
 
 
 def quoted(name: str) -> str:
@@ -116,9 +104,8 @@ def text(value: str) -> str:
 
 def require_fields(relation, *columns: str | None, where: str = "transactions") -> None:
     """Raise `DataProblem` for the first of `columns` that the relation lacks (None is not asked for)."""
-    for column in columns:
-        if column is not None and column not in relation.columns:
-            raise DataProblem(f"{where} has no column {column!r}{nearest(column, relation.columns)}")
+    if lacking := [c for c in columns if c is not None and c not in relation.columns]:
+        raise DataProblem(f"{where} has no column {lacking[0]!r}{nearest(lacking[0], relation.columns)}")
 
 
 def kind(relation, column: str) -> str:
@@ -131,8 +118,9 @@ def time_sql(relation, column: str, time_zone: str | None) -> str:
     found = kind(relation, column)
     if found == "TIMESTAMP WITH TIME ZONE":
         if time_zone is None:
-            example = "for example time_zone='Europe/Warsaw'"
-            raise DataProblem(f"{column} carries a time zone; say where days begin, {example}")
+            raise DataProblem(
+                f"{column} carries a time zone; say where days begin, for example time_zone='Europe/Warsaw'"
+            )
         if time_zone not in available_timezones():
             raise DataProblem(f"time_zone={time_zone!r} is not known{nearest(time_zone, available_timezones())}")
         return f"timezone('{time_zone}', {quoted(column)})"

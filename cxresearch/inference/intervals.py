@@ -23,8 +23,7 @@ def critical_value(confidence: float, df: float = np.inf) -> float:
 def percentile_interval(draws, confidence: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of the percentile interval over the first axis of `draws`."""
     tail = 100 * (1 - confidence) / 2
-    low, high = np.nanpercentile(draws, [tail, 100 - tail], axis=0)
-    return low, high
+    return tuple(np.nanpercentile(draws, [tail, 100 - tail], axis=0))
 
 
 def wilson_interval(share, n, confidence: float, df: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
@@ -49,18 +48,15 @@ def newcombe_difference(share_1, n_1, share_0, n_0, confidence: float) -> tuple[
 def goodman_intervals(shares, n, confidence: float) -> tuple[np.ndarray, np.ndarray]:
     """Return simultaneous intervals for the shares of one multinomial, last axis the categories (Goodman 1965).
 
-    Roots of the Wilson quadratic at the chi-square(1) quantile of 1 - alpha / categories.
+    They are Wilson's, each at 1 - alpha / categories.
     """
-    shares = np.asarray(shares, dtype=float)
-    each = 1 - (1 - confidence) / shares.shape[-1]
-    return wilson_interval(shares, np.asarray(n, dtype=float)[..., None], each)
+    return wilson_interval(shares, np.asarray(n)[..., None], 1 - (1 - confidence) / np.shape(shares)[-1])
 
 
 def adjusted_p_values(p_values, *, correction: str) -> np.ndarray:
-    """Return p-values adjusted for the family they form (missing ones stay missing and do not count).
+    """Return p-values adjusted for the family they form; missing ones stay missing and do not count.
 
-    ``"holm"`` holds the chance of any false alarm (Holm 1979), ``"bh"`` the expected share of false ones among those
-    raised (Benjamini & Hochberg 1995), ``"none"`` changes nothing.
+    ``"holm"`` holds the chance of any false alarm, ``"bh"`` the share of false ones among those raised.
     """
     if correction not in CORRECTIONS:
         raise DataProblem(f"correction={correction!r} is not one of {', '.join(map(repr, CORRECTIONS))}")
@@ -76,8 +72,7 @@ def adjusted_p_values(p_values, *, correction: str) -> np.ndarray:
 def joint_p_value(estimates, covariance, df: float = np.inf) -> float:
     """Return the p-value of "all `estimates` (q,) are zero": Wald chi-square, with a design's `df` the adjusted F.
 
-    NaN, too few clusters to tell, where the F's denominator has two degrees of freedom or fewer: it has no mean then,
-    and hardly anything could be rejected.
+    NaN, too few clusters to tell, where the F's denominator has two degrees of freedom or fewer and so no mean.
     """
     estimates, q = np.asarray(estimates, dtype=float), len(estimates)
     statistic = float(estimates @ np.linalg.pinv(covariance, hermitian=True) @ estimates)
