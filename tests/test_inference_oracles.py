@@ -14,7 +14,7 @@ from cxresearch.inference import (
     sampling_units,
     total_covariance,
 )
-from cxresearch.inference.agreement import cohen_kappa, cronbach_alpha, krippendorff_alpha, one_factor_omega
+from cxresearch.inference.agreement import cronbach_alpha, krippendorff_alpha, one_factor_omega
 from cxresearch.inference.clusters import cluster_covariance, cr2, demean, jackknife, two_way, wild_bootstrap
 from cxresearch.inference.events import opened
 from cxresearch.inference.pooling import between_variance, intraclass, one_way, shrink
@@ -388,13 +388,6 @@ def test_omega_of_one_factor_equals_statsmodels_factor():
     reference = common / (common + np.sum(found.uniqueness * spread**2))
     assert one_factor_omega(covariance) == pytest.approx(reference, abs=1e-6)
     assert np.isnan(one_factor_omega(covariance[:2, :2])) and cronbach_alpha(np.ones((3, 3))) == pytest.approx(1)
-
-
-def test_kappa_of_45_15_25_15_is_1304_cohen_1960():
-    first = np.repeat(["yes", "yes", "no", "no"], [45, 15, 25, 15])
-    second = np.repeat(["yes", "no", "yes", "no"], [45, 15, 25, 15])
-    kappa, low, high = cohen_kappa(first, second)
-    assert kappa == pytest.approx(0.1304, abs=5e-5) and low < 0 < kappa < high
 
 
 # --- events ----------------------------------------------------------------------------------------------------------

@@ -1,17 +1,13 @@
 """Do items measure one thing, and do raters agree?
 
-References
-----------
 Cronbach (1951), Psychometrika 16:297; Feldt (1965), Psychometrika 30:357; McDonald (1999), *Test Theory* (omega);
-Joreskog (1967), Psychometrika 32:443 (maximum likelihood); Krippendorff (2011), *Computing Krippendorff's
-Alpha-Reliability*; Cohen (1960), Educ. Psychol. Meas. 20:37.
+Joreskog (1967), Psychometrika 32:443 (maximum likelihood); Krippendorff (2011), *Computing Krippendorff's Alpha*.
 """
 
 import numpy as np
 from scipy import optimize, stats
 
 from cxresearch.errors import DataProblem
-from cxresearch.inference.intervals import critical_value
 
 LEVELS = ("nominal", "ordinal", "interval")
 
@@ -78,13 +74,3 @@ def krippendorff_alpha(ratings, *, level: str) -> float:
     distance = gaps != 0 if level == "nominal" else gaps**2
     expected = np.sum(distance * np.outer(total, total)) / (total.sum() - 1)
     return float(1 - np.sum(distance * observed) / expected) if expected > 0 else np.nan
-
-
-def cohen_kappa(first, second, *, confidence: float = 0.95) -> tuple[float, float, float]:
-    """Return Cohen's kappa of two raters' codes and the ends of its interval."""
-    from sklearn.metrics import confusion_matrix
-    from statsmodels.stats.inter_rater import cohens_kappa
-
-    found = cohens_kappa(confusion_matrix(first, second))
-    half = critical_value(confidence) * found.std_kappa
-    return float(found.kappa), float(found.kappa - half), float(found.kappa + half)

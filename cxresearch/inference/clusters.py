@@ -1,11 +1,7 @@
 """Errors of estimates whose rows come in clusters: CR1, CR2, jackknife, two ways, wild bootstrap; effects absorbed.
 
-References
-----------
-Bell & McCaffrey (2002), Survey Methodology 28:169-181 (CR2); Cameron, Gelbach & Miller (2008), REStat 90:414-427 (wild
-bootstrap), (2011), JBES 29:238-249 (two ways); Webb (2023), Can. J. Economics 56:839-858 (six points); MacKinnon,
-Nielsen & Webb (2023), J. Applied Econometrics 38:671-694 (jackknife, CV3); Halperin (1962), Guimaraes & Portugal
-(2010), Stata J. 10:628-649 (alternating projections).
+Cameron, Gelbach & Miller (2011), JBES 29:238-249 (two ways), (2008), REStat 90:414-427 (wild bootstrap); Webb (2023),
+Can. J. Economics 56:839-858 (six points); MacKinnon, Nielsen & Webb (2023), J. Applied Econometrics 38:671-694 (CV3).
 """
 
 from itertools import product
@@ -43,8 +39,8 @@ def jackknife(estimate, cluster, weights) -> tuple[np.ndarray, np.ndarray]:
 
     `estimate` maps weights (n,) to estimates (k,); the interval takes t with G - 1 degrees of freedom.
     """
-    whole = estimate(weights)
-    spread = np.stack([estimate(np.where(cluster == g, 0.0, weights)) for g in np.unique(cluster)]) - whole
+    whole, (names, code) = estimate(weights), np.unique(cluster, return_inverse=True)
+    spread = np.stack([estimate(np.where(code == g, 0.0, weights)) for g in range(len(names))]) - whole
     return whole, (len(spread) - 1) / len(spread) * spread.T @ spread
 
 
@@ -53,13 +49,12 @@ def cr2(X, residual, cluster, weights=None) -> tuple[np.ndarray, np.ndarray]:
 
     Residuals of a cluster are multiplied by (I - H_gg)^(-1/2); the variance of a coefficient is then a sum of squares
     c_g'e, e = (I - QQ')u, whose moments under independent rows of equal variance give Satterthwaite's degrees (Bell &
-    McCaffrey 2002; Pustejovsky & Tipton 2018, JBES 36:672-683).
+    McCaffrey 2002, Survey Methodology 28:169-181; Pustejovsky & Tipton 2018, JBES 36:672-683).
     """
     root = np.sqrt(np.ones(len(X)) if weights is None else np.asarray(weights, dtype=float))
     Q, R = np.linalg.qr(X * root[:, None])
-    back, scores, own, through = np.linalg.inv(R), [], [], []
-    for g in np.unique(cluster):
-        rows = cluster == g
+    back, cluster, scores, own, through = np.linalg.inv(R), np.asarray(cluster), [], [], []
+    for rows in (cluster == g for g in np.unique(cluster)):
         inside = Q[rows]
         values, vectors = np.linalg.eigh(inside.T @ inside)  # (p, p): cheap however large the cluster
         kept = np.where(1 - values > 1e-10, 1 / np.sqrt(np.maximum(1 - values, 1e-300)), 0.0)
@@ -114,9 +109,9 @@ def wild_bootstrap(
 
 
 def demean(values, weights, groups, *, tolerance: float = 1e-10, most: int = 10_000) -> np.ndarray:
-    """Return `values` (n, k) less their weighted means within every grouping, by alternating projections.
+    """Return `values` (n, k) less their weighted means within all `groups`, a list of codes (n,).
 
-    `groups` is a list of (n,) integer codes.
+    By alternating projections (Halperin 1962; Guimaraes & Portugal 2010, Stata J. 10:628-649).
     """
     out = np.array(values, dtype=float)
     totals = [np.maximum(np.bincount(g, weights), 1e-300) for g in groups]

@@ -1,10 +1,8 @@
 """Intervals of shares and draws, p-values of families and of several estimates at once.
 
-References
-----------
-Wilson (1927), JASA 22; Goodman (1965), Technometrics 7; Newcombe (1998), Statistics in Medicine 17:857-890;
-Holm (1979), Scand. J. Statistics 6; Benjamini & Hochberg (1995), J. R. Statist. Soc. B 57; Korn & Graubard (1990),
-The American Statistician 44 (adjusted F).
+Wilson (1927), JASA 22; Goodman (1965), Technometrics 7; Newcombe (1998), Statistics in Medicine 17:857-890; Holm
+(1979), Scand. J. Statistics 6; Benjamini & Hochberg (1995), JRSS B 57; Korn & Graubard (1990), Am. Statistician 44
+(adjusted F).
 """
 
 import numpy as np

@@ -1,13 +1,10 @@
 """Groups beside each other: how much they truly differ, and each group's value drawn towards the mean of all.
 
-References
-----------
-Paule & Mandel (1982), J. Res. Natl. Bur. Stand. 87:377-385; Morris (1983), JASA 78:47-55 (intervals that allow for the
-variance between groups being estimated); Searle, Casella & McCulloch (1992), *Variance Components*, 3.6-3.8 and 6.6;
-Shrout & Fleiss (1979), Psychological Bulletin 86:420-428.
+Paule & Mandel (1982), J. Res. Natl. Bur. Stand. 87:377-385; Morris (1983), JASA 78:47-55; Searle, Casella & McCulloch
+(1992), *Variance Components*, 3.6-3.8 and 6.6; Shrout & Fleiss (1979), Psychological Bulletin 86:420-428.
 """
 
-from dataclasses import dataclass
+from collections import namedtuple
 
 import numpy as np
 from scipy import optimize, stats
@@ -15,39 +12,30 @@ from scipy import optimize, stats
 from cxresearch.errors import DataProblem
 from cxresearch.inference.intervals import critical_value
 
+Shrunken = namedtuple("Shrunken", "estimate std_error low high pull mean between")  # the first five (k,)
+Intraclass = namedtuple("Intraclass", "single low high average size p_value")
+
 
 def between_variance(estimates, variances) -> float:
-    """Return the variance between groups at which the weighted scatter is its df (Paule & Mandel 1982)."""
-    from statsmodels.stats.meta_analysis import combine_effects
+    """Return the variance between groups at which the weighted scatter is its df (Paule & Mandel 1982); 0 at least."""
+    x, v = np.asarray(estimates, dtype=float), np.asarray(variances, dtype=float)
+    if not (len(x) and np.isfinite(x).all() and (v > 0).all()):
+        return np.nan
 
-    estimates, variances = np.asarray(estimates, dtype=float), np.asarray(variances, dtype=float)
-    tau2 = float(combine_effects(estimates, variances, method_re="iterated").tau2)
-    for _ in range(3 if tau2 > 0 else 0):  # the library stops at 1e-5: Newton's last steps
-        w = 1 / (variances + tau2)
-        scatter = np.square(estimates - w @ estimates / w.sum())
-        tau2 += (w @ scatter - len(estimates) + 1) / (w**2 @ scatter)
-    return max(tau2, 0.0)
+    def surplus(between):
+        w = 1 / (v + between)
+        return w @ np.square(x - w @ x / w.sum()) - len(x) + 1
 
-
-@dataclass(frozen=True)
-class Shrunken:
-    """Values (k,) drawn towards the mean of all; NaN, "not estimable", where fewer than four groups are known."""
-
-    estimate: np.ndarray
-    std_error: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    pull: np.ndarray  # share of the way to the mean
-    mean: float
-    between: float  # variance
+    most = len(x) * np.ptp(x) ** 2  # the scatter is one or less there
+    return optimize.brentq(surplus, 0.0, most, xtol=1e-15 * most) if surplus(0.0) > 0 else 0.0
 
 
 def shrink(estimates, variances, *, confidence: float = 0.95) -> Shrunken:
     """Return `estimates` (k,) with sampling `variances` (k,) drawn towards their mean (Morris 1983, eq. 4.1-4.3).
 
-    The pull is B = (k - 3)/(k - 1) v / (v + t2), never whole: groups that show no variance between them may have some.
-    The error adds to that of the drawn value what the estimation of the mean and of t2 leave open. Missing ones stay
-    missing and do not count.
+    The pull, the share of the way, is B = (k - 3)/(k - 1) v / (v + t2), never whole: groups that show no variance
+    between them may have some. The error adds to that of the drawn value what the estimation of the mean and of t2
+    leave open. Missing ones do not count; with fewer than four known, all is NaN: not estimable.
     """
     estimates, variances = np.asarray(estimates, dtype=float), np.asarray(variances, dtype=float)
     known, columns = np.isfinite(estimates) & np.isfinite(variances), np.full((5, len(estimates)), np.nan)
@@ -64,17 +52,8 @@ def shrink(estimates, variances, *, confidence: float = 0.95) -> Shrunken:
     return Shrunken(*columns, float(mean), t2)
 
 
-@dataclass(frozen=True)
-class OneWay:
-    """Answers in J groups: the variance between groups and within."""
-
-    mean: float  # of the groups
-    between: float
-    within: float
-    names: np.ndarray  # (J,)
-    n: np.ndarray  # (J,)
-    means: np.ndarray  # (J,) as observed
-    effects: np.ndarray  # (J,) drawn towards the mean, less the mean (BLUP)
+class OneWay(namedtuple("OneWay", "mean between within names n means effects")):
+    """Variances between and within J groups, their mean; by group (J,) observed means and drawn effects (BLUP)."""
 
     @property
     def icc(self) -> float:
@@ -125,23 +104,11 @@ def one_way(values, group) -> OneWay:
     return OneWay(float(mean), float(ratio * s2), float(s2), names, n, means, ratio * w * (means - mean))
 
 
-@dataclass(frozen=True)
-class Intraclass:
-    """ICC(1), one answer's share of variance between groups, and ICC(2), the same of a mean of `size` answers."""
-
-    single: float
-    low: float
-    high: float
-    average: float
-    size: float  # answers of a group, as they count in unequal groups
-    p_value: float  # of "no variance between groups"
-
-
 def intraclass(values, group, *, confidence: float = 0.95) -> Intraclass:
-    """Return ICC(1) and ICC(2) from the analysis of variance, with the F interval, exact for groups of one size.
+    """Return ICC(1), one answer's share of variance between groups, with its F interval, and ICC(2), a mean's.
 
-    Unequal groups count as (N - sum n^2 / N) / (J - 1) answers each (Searle et al. 1992). Negative estimates are
-    not cut off.
+    Unequal groups count as `size` = (N - sum n^2 / N) / (J - 1) answers each (Searle et al. 1992); groups of one size
+    are exact. Negative estimates are not cut off. The p-value is of "no variance between groups".
     """
     _, n, means, within = _groups(values, group)
     total, df = n.sum(), (len(n) - 1, n.sum() - len(n))

@@ -1,9 +1,4 @@
-"""Ratios of two shares and of two estimates, with the intervals that a ratio needs.
-
-References
-----------
-Koopman (1984), Biometrics 40:513-517 (score interval); Fieller (1954), J. R. Statist. Soc. B 16:175-185.
-"""
+"""Ratios of two shares (Koopman 1984, Biometrics 40:513-517) and of two estimates (Fieller 1954, JRSS B 16:175-185)."""
 
 import numpy as np
 from scipy import stats
@@ -43,16 +38,13 @@ def ratio_interval(share_1, n_1, share_0, n_0, confidence: float) -> tuple[np.nd
             inside = -way * ratio_score(s1, n1, s0, n0, np.exp(half)) <= z
             near, far = np.where(inside, half, near), np.where(inside, far, half)
         ends.append(np.where((s1 == 0) & (s0 == 0), np.nan, np.where(empty, bound, np.exp(near))))
-    return ends[0], ends[1]
+    return tuple(ends)
 
 
 def fieller_interval(
     numerator, denominator, variances, covariance: float = 0.0, *, confidence: float, df: float = np.inf
 ) -> tuple[float, float]:
-    """Return Fieller's interval of numerator / denominator with sampling `variances` (pair) and their covariance.
-
-    Infinite where the denominator's own interval holds 0.
-    """
+    """Return Fieller's interval of numerator / denominator, infinite where the denominator's own interval holds 0."""
     t2 = critical_value(confidence, df) ** 2
     a = denominator**2 - t2 * variances[1]
     if a <= 0:

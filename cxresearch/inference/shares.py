@@ -1,7 +1,5 @@
 """Explained variance divided among its columns (Shapley), from weighted moments, with answers missing at random.
 
-References
-----------
 Lindeman, Merenda & Gold (1980), *Introduction to Bivariate and Multivariate Analysis*, 119 ff.; Shapley (1953);
 Dempster, Laird & Rubin (1977), JRSS B 39, 1; Little & Rubin (2019), *Statistical Analysis with Missing Data*, ch. 11;
 Meng & Rubin (1991), JASA 86, 899 (the rate matrix of EM corrects a step of it to the solution).
@@ -60,8 +58,8 @@ def sweep(triangles: np.ndarray, columns: int = 1, out: np.ndarray | None = None
 def residual_variances(triangles: np.ndarray, sizes) -> np.ndarray:
     """Return the outcome's residual variance on every subset of terms, (2^p, N); bit k of a subset's number is term k.
 
-    `triangles` (q, N) are packed matrices of the p terms' columns in order, `sizes` of them each, and the outcome. Each
-    term doubles the batch into "left out" and "swept" while matrices lose its rows, so the work per subset is bounded.
+    From packed matrices (q, N) of the terms' columns, `sizes` of them each, and the outcome: each term doubles the
+    batch into "left out" and "swept" while matrices lose its rows, so the work per subset is bounded.
     """
     replicates = triangles.shape[1]
     for term, columns in enumerate(sizes):
@@ -87,9 +85,8 @@ def subset_sizes(p: int) -> np.ndarray:
 def shapley_parts(residuals: np.ndarray) -> np.ndarray:
     """Return each term's average gain over all orders (LMG), (p, N), from residual variances (2^p, N).
 
-    part_i = sum over subsets S without i of |S|! (p - |S| - 1)! / p! (V(S) - V(S + i)): a sum over all subsets, the
-    same for every term, less one over those that hold i. Weights tell subsets apart by their size alone, so that one
-    half of the terms is summed by how many of it are held before the other half is looked at one by one.
+    part_i = sum over S without i of |S|! (p - |S| - 1)! / p! (V(S) - V(S + i)): a sum over all subsets less one over
+    those that hold i. Weights know subsets by size alone: half of the terms is summed by how many of it are held.
     """
     p = len(residuals).bit_length() - 1
     lacking = np.array([0.0, *(factorial(s) * factorial(p - s - 1) / factorial(p) for s in range(p)), 0.0])
@@ -193,9 +190,13 @@ def em_moments(columns: np.ndarray, weights: np.ndarray) -> Moments:
 
 
 def _solution(patterns, m: int) -> np.ndarray:
+    """Return the A that is M(A), the sum over patterns of B P B' + w (I - B) A (I - B)'."""
     solution = np.eye(m)
     for _ in range(STEPS):
-        before, solution = solution, sum(_step(solution, *block) for block in patterns)
+        before, solution = solution, np.zeros((m, m))
+        for answered, products, weight in patterns:
+            _, fill, rest = _regression(before, answered)
+            solution += (fill @ products @ fill.mT).sum(axis=0) + np.tensordot(weight, rest @ before @ rest.mT, 1)
         if np.abs(solution - before).max() < CLOSE:
             return solution
     raise DataProblem(
@@ -213,12 +214,6 @@ def _regression(a, answered) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     inverse = np.where(known, inverse, 0.0)
     fill = np.where(answered[:, :, None], known * same, a @ inverse)
     return inverse, fill, same - fill
-
-
-def _step(a, answered, products, weight) -> np.ndarray:
-    """Return the patterns' part of M(A): the sum of B P B' + w (I - B) A (I - B)'."""
-    _, fill, rest = _regression(a, answered)
-    return (fill @ products @ fill.mT).sum(axis=0) + np.tensordot(weight, rest @ a @ rest.mT, 1)
 
 
 def _rate(a, patterns) -> np.ndarray:

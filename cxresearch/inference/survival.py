@@ -5,14 +5,12 @@ are relative, and rows of weight zero do not count: a domain keeps its design. E
 through `covariance`, which maps it (n, k) to the covariance (k, k) of its sum: a survey's strata, clusters and
 fractions belong there. Without it rows are independent, and with equal weights the error is Greenwood's.
 
-References
-----------
 Kaplan & Meier (1958), JASA 53:457-481; Williams (1995), Survey Methodology 21 (linearised errors); Kalbfleisch &
 Prentice (2002), *Statistical Analysis of Failure Time Data*, 1.4 (log-log interval); Brookmeyer & Crowley (1982),
 Biometrics 38:29-41 (median); Lin & Wei (1989), JASA 84 (robust log-rank); Mantel (1966).
 """
 
-from dataclasses import dataclass
+from collections import namedtuple
 
 import numpy as np
 
@@ -22,16 +20,8 @@ from cxresearch.inference.intervals import critical_value, joint_p_value
 TOGETHER = 32  # times whose influence is held at once
 
 
-@dataclass(frozen=True)
-class Curve:
-    """The share to whom nothing has happened yet, at the times that occur and at those asked for; all (k,)."""
-
-    time: np.ndarray
-    at_risk: np.ndarray  # rows of positive weight seen up to that time
-    estimate: np.ndarray  # share just after it
-    std_error: np.ndarray
-    low: np.ndarray  # log-log interval
-    high: np.ndarray
+class Curve(namedtuple("Curve", "time at_risk estimate std_error low high")):
+    """By time (k,): rows of positive weight seen so far, the share to whom nothing has happened just after it."""
 
     def median(self) -> tuple[float, float, float]:
         """Return the first time at which half are left or fewer, and where the band falls to a half; NaN if never."""
