@@ -150,7 +150,7 @@ def _is_weight(column: Column) -> bool:
 
 def _exclude(table: TableGuess, columns: list[Column]) -> None:
     """Leave out previews, tests and unfinished answers where the platform marks them."""
-    found, reasons, rows = {}, [], 0
+    found, reasons = {}, []
     for column in columns:
         name = re.sub(r"[\W_]+", " ", column.label or column.name).lower().strip()
         stored = {f"{v:g}": n for v, n in column.numbers.items()} | column.texts
@@ -160,9 +160,8 @@ def _exclude(table: TableGuess, columns: list[Column]) -> None:
             codes = [code for code in stored if code in UNFINISHED]
         else:
             continue
-        found |= {column.name: codes} if codes else {}
-        n = sum(stored[code] for code in codes)
-        rows += n
-        reasons.append(f"{column.name}: {n} rows")
+        if codes:
+            found[column.name] = codes
+            reasons.append(f"{column.name}: {sum(stored[code] for code in codes)} rows")
     if found:
         table.say("exclude", found, f"previews, tests and unfinished answers ({', '.join(reasons)})", doubtful=True)
