@@ -26,9 +26,15 @@ class TooFewRespondents(DataProblem):
     """Too few rows to fit, or to show."""
 
 
+def composed(value) -> str:
+    """Return text with accents composed (NFC), without zero-width signs and without spaces around it."""
+    text = str(value)
+    return text.strip() if text.isascii() else INVISIBLE.sub("", unicodedata.normalize("NFC", text)).strip()
+
+
 def plain_text(value) -> str:
-    """Return text as it is compared: composed (NFC), without zero-width signs, one space between words, none outside."""
-    return " ".join(INVISIBLE.sub("", unicodedata.normalize("NFC", str(value))).split())
+    """Return text as it is compared: `composed`, with one space between words."""
+    return " ".join(composed(value).split())
 
 
 def nearest(name: str, known) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from cxresearch.errors import DataProblem
+from cxresearch.errors import DataProblem, plain_text
 from cxresearch.privacy.pseudonyms import looks_like
 from cxresearch.sources import WHITESPACE, expand
 from cxresearch.study import open_study
@@ -131,7 +131,7 @@ def _without(content: bytes, table, columns: set[str], person: str) -> tuple[byt
     if any(len(row) > len(first) for row in cells.values()):
         return content, None
     header = first if heads else [f"column {i}" for i, _ in enumerate(first, 1)]
-    places = [i for i, c in enumerate(header) if c.strip() in {w.strip() for w in columns}]
+    places = [i for i, c in enumerate(header) if plain_text(c) in {plain_text(w) for w in columns}]
     if not places:
         return content, None
     rows = filled[len(heads) :]
@@ -164,7 +164,7 @@ def _without_in_parquet(path: Path, columns: set[str], person: str) -> tuple[byt
 
     table = pq.read_table(path)
     theirs = np.zeros(len(table), dtype=bool)
-    for name in columns & set(table.column_names):
+    for name in (c for c in table.column_names if plain_text(c) in {plain_text(w) for w in columns}):
         theirs |= [v is not None and looks_like(v) == person for v in table[name].to_pylist()]
     sink = pa.BufferOutputStream()
     pq.write_table(table.filter(pa.array(~theirs)), sink)

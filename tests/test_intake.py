@@ -16,7 +16,7 @@ tables:
     id: id
     customer: account
     duration: seconds
-    exclude: {Status: [1, Survey Preview], Finished: [0]}
+    exclude: {Status: [1], Finished: [0]}
     items:
       recommend: {scale: [0, 10], missing: [11], role: nps, confirmed: false}
       overall: {scale: [1, 5], role: csat}
@@ -128,7 +128,7 @@ def test_a_guess_of_the_table_itself_waits_too(tmp_path):
         "    items:", "    encoding: utf-8\n    confirmed: {exclude: false, encoding: false, id: true}\n    items:"
     )
     found = check_study(write(tmp_path, study))
-    assert found["waiting"] == ["study.yml, line 10: tables.responses.exclude (Status: 1, Survey Preview, Finished: 0)"]
+    assert found["waiting"] == ["study.yml, line 10: tables.responses.exclude (Status: 1, Finished: 0)"]
     assert found["unconfirmed"] == ["study.yml, line 10: tables.responses.encoding (utf-8)"]
     with pytest.raises(StudyProblem, match="confirmed names 'wieght', no key of this table; did you mean 'weight'?"):
         open_study(write(tmp_path, study.replace("{exclude: false", "{wieght: false")))

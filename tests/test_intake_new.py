@@ -90,7 +90,7 @@ def test_airport_waves_give_40_of_2017_and_31_of_2018_once_confirmed_never_41_6(
 def test_google_forms_net_promoter_score_is_minus_35_9(shared, tmp_path):
     text, found = new(tmp_path, (shared / "data" / "exports" / "google_forms.csv").read_bytes())
     # 11/1/2019 may be the first of November or the eleventh of January
-    assert found["waiting"] == ["study.yml, line 14: item timestamp (role asked_at)"]
+    assert found["waiting"] == ["study.yml, line 15: item timestamp (role asked_at)"]
     key = "on_a_scale_of_0_10_how_would_y"
     assert items(tmp_path)[key] == {"column": "On a scale of 0-10, how would you rate Sudzilla?", "scale": ["0", "10"]}
     assert "# if it asks whether to recommend, give it role: nps\n" in text
@@ -101,7 +101,7 @@ def test_google_forms_net_promoter_score_is_minus_35_9(shared, tmp_path):
 def test_garden_centre_two_encodings_and_a_scale_from_one(shared, tmp_path):
     text, found = new(tmp_path, (shared / "data" / "garden_centre" / "customers.csv").read_bytes())
     assert "    encoding: [latin-1, cp850]\n" in text and "two systems wrote here" in text
-    assert found["unconfirmed"][0] == "study.yml, line 15: tables.responses.encoding (latin-1, cp850)"
+    assert found["unconfirmed"][0] == "study.yml, line 16: tables.responses.encoding (latin-1, cp850)"
     asked = items(tmp_path)
     assert asked["nps"]["scale"] == ["1", "10"] and asked["nps"]["role"] == ["outcome"]
 
@@ -163,7 +163,7 @@ def qualtrics_rows():
 def test_qualtrics_previews_and_unfinished_answers_are_excluded_and_counted(tmp_path):
     text, found = new(tmp_path, qualtrics_rows())
     assert "header: [name, label, ignore]" in text and "exclude: {Status: [1], Finished: [0]}" in text
-    assert "study.yml, line 17: tables.responses.exclude (Status: 1, Finished: 0)" in found["waiting"]
+    assert "study.yml, line 18: tables.responses.exclude (Status: 1, Finished: 0)" in found["waiting"]
     assert [s["rows"] for s in found["tables"][0]["waterfall"]] == [13, 11, 11, 11]
     assert items(tmp_path)["q1"]["label"] == "How likely are you to recommend us?"
     assert items(tmp_path)["q1"]["role"] == ["nps"]
@@ -219,7 +219,7 @@ def test_spss_ends_labelled_in_words_on_eleven_points_wait_for_a_decision(tmp_pa
     )
     _, found = new(tmp_path, None, "a.sav")
     assert found["waiting"] == [
-        "study.yml, line 15: item q (role nps; scale 0 to 10; stored 1 is 0, 2 is 1, 3 is 2, ...)"
+        "study.yml, line 16: item q (role nps; scale 0 to 10; stored 1 is 0, 2 is 1, 3 is 2, ...)"
     ]
 
 

@@ -1,5 +1,6 @@
 """What a study holds, and whether an analysis may start: tables, items, response quality, joins, decisions."""
 
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def check_study(path: str | Path, *, today: date | None = None) -> dict:
     dict
         ``title``, ``file``, ``tables`` (name, files, rows, waterfall, items), ``quality`` (of responses, or None),
         ``joins`` (what finds no partner), ``privacy`` (what is done), ``taken`` (decisions declared), ``waiting``
-        (unconfirmed guesses that change a number), ``unconfirmed`` (those that change none), ``problems`` and ``ok``.
+        (unconfirmed guesses that change a number), ``unconfirmed`` (those that change none), ``undeclared`` (what the
+        study file could say and does not), ``problems`` and ``ok``.
 
     Raises
     ------
@@ -55,6 +57,7 @@ def check_study(path: str | Path, *, today: date | None = None) -> dict:
         "taken": [line for name, found in loaded.items() for line in _taken(study, name, found)],
         "waiting": [f"{g.place}: {g.what} {g.says}" for g in guesses if g.counts],
         "unconfirmed": [f"{g.place}: {g.what} {g.says}" for g in guesses if not g.counts],
+        "undeclared": list(_undeclared(study, loaded)),
         "problems": problems,
         "ok": not problems and not any(g.counts for g in guesses),
     }
@@ -66,6 +69,20 @@ def _read(study: Study, name: str, problems: list[str]) -> Loaded | None:
     except DataProblem as problem:
         problems.extend(str(problem).splitlines())
         return None
+
+
+def _undeclared(study: Study, loaded: dict[str, Loaded]) -> Iterator[str]:
+    """Yield what the study file leaves open, and what is taken in its place."""
+    if study.version == "1":
+        yield f"version: {study.path.name} is read as version 1; write version: 2 above the title"
+    if "responses" in loaded and "wave" in (responses := loaded["responses"].table) and not study.waves:
+        try:
+            order = study.survey_of("responses", responses).wave_order
+            yield f"waves: they are taken in the order {', '.join(map(str, order))}; declare waves: [...] to fix it"
+        except DataProblem as problem:
+            yield f"waves: {problem}; until then whatever speaks of time refuses"
+    if study.population is None:
+        yield "population: no total speaks of more customers than those who answered; declare how many there are in all"
 
 
 # -- tables and items ------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ def study_text(title: str, tables: list[tuple[TableGuess, dict | str]]) -> str:
     lines = [
         "# A first study file, guessed from the files themselves. Each guess has its reason beside it. What carries",
         "# confirmed: false is doubtful: look at it, change it or set it to true. `cxresearch check` lists what is left.",
+        "version: 2",
         f"title: {scalar(title)}",
         "privacy: {minimum_base: 10}",
         "tables:",

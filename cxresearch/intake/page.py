@@ -22,6 +22,7 @@ def render(found: dict) -> str:
         ("privacy", "Privacy"),
         ("taken", "Decisions taken"),
         ("unconfirmed", "Guesses that change no number (look when you can)"),
+        ("undeclared", "Not declared (nothing waits for it)"),
         ("waiting", "Decisions missing: each of these guesses changes a number"),
         ("problems", "Problems"),
     ):

@@ -150,22 +150,18 @@ def _is_weight(column: Column) -> bool:
 
 def _exclude(table: TableGuess, columns: list[Column]) -> None:
     """Leave out previews, tests and unfinished answers where the platform marks them."""
-    found, reasons, rows = {}, [], 0
+    found, reasons = {}, []
     for column in columns:
         name = re.sub(r"[\W_]+", " ", column.label or column.name).lower().strip()
         stored = {f"{v:g}": n for v, n in column.numbers.items()} | column.texts
         if column.name == "Status" or name == "status":
             codes = [code for code in stored if code in STATUS]
-            found |= {column.name: codes or ["1", "2", "8"]} if {"0", "IP Address", *STATUS} & stored.keys() else {}
         elif column.name == "Finished" or name == "finished":
             codes = [code for code in stored if code in UNFINISHED]
-            found |= (
-                {column.name: codes or ["0"]} if {"0", "1", "True", "False", "TRUE", "FALSE"} & stored.keys() else {}
-            )
         else:
             continue
-        n = sum(stored[code] for code in codes)
-        rows += n
-        reasons.append(f"{column.name}: {n} rows")
+        if codes:
+            found[column.name] = codes
+            reasons.append(f"{column.name}: {sum(stored[code] for code in codes)} rows")
     if found:
-        table.say("exclude", found, f"previews, tests and unfinished answers ({', '.join(reasons)})", doubtful=rows > 0)
+        table.say("exclude", found, f"previews, tests and unfinished answers ({', '.join(reasons)})", doubtful=True)

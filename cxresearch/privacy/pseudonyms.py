@@ -13,14 +13,13 @@ import hmac
 import os
 import re
 import secrets
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
 import pandas as pd
 
-from cxresearch.errors import DataProblem
+from cxresearch.errors import DataProblem, composed
 
 KEY_VARIABLE = "CXRESEARCH_KEY"
 KEY_OF_RUN = "CXRESEARCH_KEY_OF_RUN"  # set by a run for its kernels where there is no key, so that its notebooks agree
@@ -114,9 +113,8 @@ def _pseudonym(text: str, secret: bytes) -> str | None:
 
 
 def looks_like(value) -> str:
-    """Return the text by which ids are compared: stripped, accents composed, ``17.0`` as ``17``."""
-    text = str(value).strip()
-    text = text if text.isascii() else unicodedata.normalize("NFC", text)
+    """Return the text by which ids are compared: `composed`, ``17.0`` as ``17``."""
+    text = composed(value)
     whole = WHOLE_AS_FLOAT.fullmatch(text)
     return whole.group(1) if whole else text
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from cxresearch.errors import StudyProblem, nearest
+from cxresearch.errors import StudyProblem, nearest, plain_text
 from cxresearch.sources.reading import Header
 
 # What a header row may hold. A question stands once over its options, so its blank neighbours repeat it.
@@ -45,17 +45,18 @@ def _joined(questions: Sequence[str], options: Sequence[str]) -> list[str]:
 
 def numbered(names: Sequence[str]) -> list[str]:
     """Return the names by which columns can be asked for: one that stands twice is ``x#1``, ``x#2``."""
-    times, seen, found = Counter(n.strip() for n in names), Counter(), []
-    for name in names:
-        seen[name.strip()] += 1
-        found.append(name if times[name.strip()] == 1 else f"{name.strip()}#{seen[name.strip()]}")
+    plain = [plain_text(name) for name in names]
+    times, seen, found = Counter(plain), Counter(), []
+    for name, same in zip(names, plain, strict=True):
+        seen[same] += 1
+        found.append(name if times[same] == 1 else f"{same}#{seen[same]}")
     return found
 
 
 def position(headers: Sequence[str], name: str, why: str, file: str) -> int:
     """Return where the column `name` stands; `why` says what asks for it."""
-    stripped = [h.strip() for h in headers]
-    for candidates, asked in ((list(headers), name), (stripped, name.strip())):
+    plain = [plain_text(h) for h in headers]
+    for candidates, asked in ((list(headers), name), (plain, plain_text(name))):
         if candidates.count(asked) > 1:
             raise StudyProblem(
                 f"{file} has {candidates.count(asked)} columns {asked!r} ({why}); "
@@ -64,6 +65,7 @@ def position(headers: Sequence[str], name: str, why: str, file: str) -> int:
         if asked in candidates:
             return candidates.index(asked)
     asked, _, place = name.rpartition("#")
-    if place.isdecimal() and asked.strip() in stripped and 1 <= int(place) <= stripped.count(asked.strip()) > 1:
-        return [i for i, h in enumerate(stripped) if h == asked.strip()][int(place) - 1]
-    raise StudyProblem(f"{file} has no column {name!r} ({why}){nearest(name, stripped)}")
+    places = [i for i, h in enumerate(plain) if h == plain_text(asked)]
+    if place.isdecimal() and 1 <= int(place) <= len(places) > 1:
+        return places[int(place) - 1]
+    raise StudyProblem(f"{file} has no column {name!r} ({why}){nearest(name, plain)}")

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from cxresearch.errors import plain_text
+
 WHITESPACE = "whitespace"
 
 
@@ -34,7 +36,8 @@ class Meanings(NamedTuple):
 
     def named(self, wanted: Iterable[str]) -> "Meanings":
         """Return the same under the names that were asked for, which may lack the spaces of the file's."""
-        return Meanings(*({w: by[k] for w in wanted for k in (w, w.strip()) if k in by} for by in self))
+        plain = [{plain_text(k): v for k, v in by.items()} | by for by in self]
+        return Meanings(*({w: by[k] for w in wanted for k in (plain_text(w), w) if k in by} for by in plain))
 
 
 class RawTable(NamedTuple):

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
+from cxresearch.errors import composed
 from cxresearch.study.items import Item
 
 # [0-9] and not \d, which in Python means the digits of every script.
@@ -56,11 +57,9 @@ def spread(values: pd.Series, positions: np.ndarray, index: pd.Index, gap=np.nan
 
 
 def as_text(values: pd.Index, decimal: str = ".") -> pd.Series:
-    """Return distinct values as stripped text; numbers that are stored as such with this decimal sign."""
-    if isinstance(values.dtype, pd.StringDtype):
-        return pd.Series(values).str.strip()
-    text = (str(v).replace(".", decimal) if isinstance(v, float) else str(v) for v in values)
-    return pd.Series(list(text), dtype="str").str.strip()
+    """Return distinct values as `composed` text; numbers that are stored as such with this decimal sign."""
+    text = (str(v).replace(".", decimal) if isinstance(v, float) else composed(v) for v in values)
+    return pd.Series(list(text), dtype="str")
 
 
 def as_names(values: pd.Index) -> pd.Series:
@@ -113,12 +112,12 @@ def _is_code(parsed: pd.Series, text: pd.Series, codes: Iterable[str]) -> pd.Ser
     """Return where a distinct value is one of `codes`: equal as a number, or exactly as text."""
     codes = list(codes)
     as_numbers = [float(c) for c in codes if re.fullmatch(NUMBER, c.strip())]
-    return parsed.isin(as_numbers) | text.isin([c.strip() for c in codes])
+    return parsed.isin(as_numbers) | text.isin([composed(c) for c in codes])
 
 
 def code_key(value) -> str:
     """Return what two codes are compared by: the number they write (0, 0.0 and '0' alike), or else the exact text."""
-    text = str(value).strip()
+    text = composed(value)
     return repr(float(text) + 0.0) if PLAIN_NUMBER.fullmatch(text) else text
 
 
@@ -182,10 +181,10 @@ def _scaled(column: pd.Series, item: Item, key: str, decimal: str) -> tuple[pd.S
 def _mapped(column: pd.Series, found: Numbers, item: Item, key: str) -> Numbers:
     """Return what the stored codes stand for, where the study says so."""
     meant = {float(code): value for code, value in item.values.items() if re.fullmatch(NUMBER, code.strip())}
-    words = {code.strip(): value for code, value in item.values.items() if not re.fullmatch(NUMBER, code.strip())}
+    words = {composed(code): value for code, value in item.values.items() if not re.fullmatch(NUMBER, code.strip())}
     values = found.values.map(meant)
     if words:
-        values = values.where(values.notna(), column.map(lambda v: words.get(str(v).strip(), np.nan)).astype(float))
+        values = values.where(values.notna(), column.map(lambda v: words.get(composed(v), np.nan)).astype(float))
     unknown = (found.values.notna() | found.other) & values.isna() & ~found.blank
     if unknown.any():
         raise Refused(
@@ -286,10 +285,10 @@ def _or_decimal(found: pd.Series, decimal: str) -> str:
 
 def _category(column: pd.Series, item: Item, key: str) -> tuple[pd.Series, pd.Series]:
     positions, values = distinct(column)
-    text = as_names(values) if item.type == "text" or item.labels else pd.Series(values)
+    text = as_names(values) if item.type == "text" or item.labels else _as_stored(values, item)
     declared = item.missing or item.not_applicable or item.labels
     keys = pd.Series(
-        [code_key(v) if declared else str(v).strip() for v in (values if declared else text)], dtype=object
+        [code_key(v) if declared else composed(v) for v in (values if declared else text)], dtype=object
     )
     absent = keys.isin([code_key(c) for c in item.not_applicable])
     gone = absent | keys.isin([code_key(c) for c in item.missing]) | (keys == "")
@@ -308,6 +307,14 @@ def _category(column: pd.Series, item: Item, key: str) -> tuple[pd.Series, pd.Se
     if isinstance(kept.dtype, pd.Int64Dtype):  # nullable whole numbers served the reading; analyses know NaN
         kept = kept.astype(float if kept.isna().any() else int)
     return kept, spread(absent, positions, column.index, False)
+
+
+def _as_stored(values: pd.Index, item: Item) -> pd.Series:
+    """Return distinct values as they are, but for texts that differ in signs nobody sees; what people wrote stays."""
+    stored = pd.Series(values)
+    if "verbatim" in item.role or pd.api.types.is_numeric_dtype(stored) or item.is_date:
+        return stored
+    return stored.map(lambda v: composed(v) if isinstance(v, str) and not v.isascii() else v).astype(stored.dtype)
 
 
 def flags(column: pd.Series) -> pd.Series:

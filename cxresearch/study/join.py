@@ -1,6 +1,6 @@
 """Bring two tables together on the customer, and count what found no partner."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ def match(
     keep: str,
     outcomes: Sequence[str],
     order: str,
-    waves: Sequence[str] | None,
+    waves: Callable[[], Sequence],
     names: tuple[str, str],
 ) -> tuple[pd.DataFrame, str]:
     """Return the inner join on customer, and in words which rows of `left` it left out.
@@ -29,7 +29,8 @@ def match(
     outcomes
         Columns of which one must be answered for a row to count as the latest.
     order, waves
-        Column that says which row is later; `waves` are its values in order where they have a declared one.
+        Column that says which row is later; `waves` tells its values in the order of time, asked only where a customer
+        has several rows.
     names
         Of the two tables, for messages.
     """
@@ -57,7 +58,7 @@ def match(
     return joined, "; ".join(filter(None, (reasons(counts), shared)))
 
 
-def _latest(rows: pd.DataFrame, order: str, waves: Sequence[str] | None, name: str) -> pd.DataFrame:
+def _latest(rows: pd.DataFrame, order: str, waves: Callable[[], Sequence], name: str) -> pd.DataFrame:
     if not rows["customer"].duplicated().any():
         return rows
     if order not in rows.columns:
@@ -65,18 +66,12 @@ def _latest(rows: pd.DataFrame, order: str, waves: Sequence[str] | None, name: s
             f"{name} has several rows for some customers, and nothing says which is the latest; declare the wave, "
             "or give an item the role asked_at"
         )
-    rank = _rank(rows[order], waves) if order == "wave" else rows[order]
+    rank = rows[order]
+    if order == "wave":
+        rank = rank.map({wave: i for i, wave in enumerate(waves())})
     latest = (
         rows.assign(_rank=rank)
         .sort_values("_rank", kind="stable", na_position="first")
         .drop_duplicates("customer", keep="last")
     )
     return latest.sort_index().drop(columns="_rank")
-
-
-def _rank(labels: pd.Series, waves: Sequence[str] | None) -> pd.Series:
-    """Return what waves are ordered by: their declared order, their number, or their text."""
-    if waves:
-        return labels.map({wave: i for i, wave in enumerate(waves)})
-    as_numbers = pd.to_numeric(labels, errors="coerce")
-    return labels if as_numbers.isna().any() else as_numbers

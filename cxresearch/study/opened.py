@@ -74,6 +74,8 @@ class Study(Parts):
         The study file, and what it says of itself.
     reports
         Name -> the report it declares (notebooks, each, parameters).
+    version, waves, population
+        Of the format of the study file; the waves in the order of time, and how many customers there are, as declared.
     purpose, delete_after
         What the data are kept for, and the last day on which they may be used; None where the study does not say.
     """
@@ -87,7 +89,7 @@ class Study(Parts):
     ):
         self._document = document
         self.path, self.title, self.currency = path, declared.title, declared.currency
-        self.version, self._waves, self.population = declared.version, declared.waves, declared.population
+        self.version, self.waves, self.population = declared.version, declared.waves, declared.population
         self.reports: dict[str, Report] = dict(declared.reports)
         self._declared: dict[str, Table] = {name: table for name in TABLES if (table := getattr(declared.tables, name))}
         self._minimum_base = declared.privacy.minimum_base
@@ -155,12 +157,12 @@ class Study(Parts):
     @property
     def responses(self) -> Survey:
         """One row per respondent and wave: respondent, wave, customer, weight, stratum, cluster, fpc, items."""
-        return self._survey("responses", self._table("responses"))
+        return self.survey_of("responses", self._table("responses"))
 
     @property
     def customers(self) -> Survey:
         """One row per account: customer, since, until, revenue, items."""
-        return self._survey("customers", self._table("customers"))
+        return self.survey_of("customers", self._table("customers"))
 
     @property
     def transactions(self) -> Events:
@@ -211,15 +213,14 @@ class Study(Parts):
                 )
         outcomes = [key for role in ("nps", "csat", "ces", "outcome") for key in self._items(role, left)]
         order = next(iter(self._items("asked_at", left)), "wave")
-        survey = self._survey(left, self._table(left))
-        waves = survey.wave_order if keep == "latest" and order == "wave" and survey.wave else None
+        survey = self.survey_of(left, self._table(left))
         joined, why = match(
             self._table(left),
             self._table(right),
             keep=keep,
             outcomes=outcomes,
             order=order,
-            waves=waves,
+            waves=lambda: survey.wave_order,
             names=(left, right),
         )
         self._matched[left] = self._load(left).waterfall.matched(len(joined), why)
@@ -237,14 +238,14 @@ class Study(Parts):
         joined.attrs = table.attrs
         return survey.with_table(joined, labels={**self.labels, **survey.labels})
 
-    def _survey(self, name: str, table: pd.DataFrame) -> Survey:
+    def survey_of(self, name: str, table: pd.DataFrame) -> Survey:
         """Return a table of the study as a survey: what the study file says of its design, items, waves and floor."""
         found = {key: column if column in table.columns else None for key, column in DESIGN.items()}
         asked = next(iter(self._items("asked_at", name)), None)
         person = next((c for c in (*self._items("respondent", name), "respondent", "customer") if c in table), None)
         items = self._declared[name].items.items()
         held = {plain_text(label) for label in pd.unique(table["wave"].dropna())} if found["wave"] else set()
-        waves = tuple(label for label in self._waves if plain_text(label) in held)
+        waves = tuple(label for label in self.waves if plain_text(label) in held)
         survey = Survey(
             table, **found, asked_at=asked, respondent=person, labels=self.labels,
             scales=table.attrs.get("scales", {}), roles={key: tuple(item.role) for key, item in items if item.role},
@@ -283,11 +284,34 @@ class Study(Parts):
     def read(self, name: str) -> Loaded:
         """Return a declared table with its waterfall although guesses may be left in it: what `check` looks at."""
         if name not in self._loaded:
-            self._loaded[name] = self._part(name) if self.only else lent_table(self, name) or self._from_files(name)
+            found = self._part(name) if self.only else lent_table(self, name) or self._from_files(name)
+            if name == "responses" and not self.only:
+                self._require_waves(found.table)
+            self._loaded[name] = found
         return self._loaded[name]
 
     def _from_files(self, name: str) -> Loaded:
-        return load_table(name, self._declared[name], self._files.get(name, {}), folder=self.path.parent)
+        files, floor = self._files.get(name, {}), self._minimum_base
+        return load_table(name, self._declared[name], files, folder=self.path.parent, min_base=floor)
+
+    def _require_waves(self, responses: pd.DataFrame) -> None:
+        """Refuse declared waves that no row holds, or that leave a wave out, each with its line."""
+        held = {plain_text(wave): wave for wave in responses["wave"].unique()} if "wave" in responses else {}
+        declared = [plain_text(wave) for wave in self.waves]
+        problems = [
+            self._document.problem(
+                ("waves", i),
+                f"waves names {wave!r}, which no row of responses holds; "
+                + (f"they hold {', '.join(held)}{nearest(wave, held)}" if held else "declare their column as wave"),
+            )
+            for i, wave in enumerate(declared)
+            if wave not in held
+        ]
+        if absent := [wave for wave in held if declared and wave not in declared]:
+            why = f"waves leaves out {', '.join(absent)}, which responses hold; name every wave, first to last"
+            problems.append(self._document.problem(("waves",), why))
+        if problems:
+            raise StudyProblem("\n".join(problems))
 
     def declaration(self, name: str) -> Table:
         """Return what the study file says about a table."""

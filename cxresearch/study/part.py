@@ -66,6 +66,7 @@ class Part:
         self.problems: list[str] = []
         self.coded: dict[str, Counter[str]] = {}  # item -> how often a stored code was set aside
         self.counts: Counter[str] = Counter()
+        self.excluded: Counter[tuple[str, str]] = Counter()  # header and code of `exclude` -> rows that hold it
         self.out = pd.Series(False, index=raw.index)
 
     def frame(self) -> pd.DataFrame:
@@ -84,9 +85,12 @@ class Part:
 
     def _exclude(self) -> None:
         """Leave out the rows that the study declares to be no data, before anything else is asked of them."""
+        self.stored = {header: names(self.raw[header]) for header in self.table.exclude}
         for header, codes in self.table.exclude.items():
             for code in codes:
-                self._drop(coded(self.raw[header], [code]), f"with {header} {code} (exclude)")
+                found = coded(self.raw[header], [code])
+                self.excluded[header, code] += int(found.sum())
+                self._drop(found, f"with {header} {code} (exclude)")
         self.received, self.raw = len(self.raw), self.raw[~self.out]
         self.out = self.out[~self.out]
 

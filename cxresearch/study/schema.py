@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from cxresearch.errors import nearest
+from cxresearch.errors import nearest, plain_text
 from cxresearch.sources import database_file, require_no_password
 from cxresearch.sources.columns import HEADERS
 from cxresearch.study.items import (
@@ -46,6 +46,14 @@ def header_rows(value):
 def command(value):
     """Return a program and its arguments as a list; a text is split as a shell would, but no shell reads it."""
     return shlex.split(value) if isinstance(value, str) else value
+
+
+def each_once(waves: tuple[str, ...]) -> tuple[str, ...]:
+    """Return waves as they are written; refused where one stands twice."""
+    plain = [plain_text(wave) for wave in waves]
+    if twice := next((wave for wave in plain if plain.count(wave) > 1), None):
+        raise ValueError(f"names {twice!r} {plain.count(twice)} times; name each wave once, first to last")
+    return waves
 
 
 def no_password(database: str) -> str:
@@ -295,11 +303,13 @@ class Report(Part):
 class StudyFile(Part):
     """What the data of a study are."""
 
-    version: Literal["1", "2"] = "1"
+    version: Annotated[
+        Literal["1", "2"], BeforeValidator(str, json_schema_input_type=Literal[1, 2, "1", "2"])
+    ] = "1"
     """Of this format: 2. A file without it is read as version 1, and told what it lacks."""
     title: str
     currency: str | None = None
-    waves: Annotated[Words, BeforeValidator(listed)] = ()
+    waves: Annotated[Words, BeforeValidator(listed), AfterValidator(each_once)] = ()
     """Labels of the waves in the order of time, where neither dates nor the labels say it."""
     population: float | None = Field(None, gt=0)
     """How many customers there are in all; without it, no total speaks of more than those who answered."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cxresearch.errors import StudyProblem
+from cxresearch.errors import StudyProblem, nearest
 from cxresearch.sources import RawTable, Reading, database_file, read_query, read_table
 from cxresearch.study.codes import names
 from cxresearch.study.items import Item, Revenue
@@ -18,6 +18,7 @@ from cxresearch.study.waterfall import Waterfall, reasons
 PROBLEMS_SHOWN = 20
 IDS_SHOWN = 5
 FILES_SHOWN = 6
+VALUES_SHOWN = 12
 
 
 class Loaded(NamedTuple):
@@ -29,11 +30,11 @@ class Loaded(NamedTuple):
     """Item -> how often each declared code was set aside."""
     digest: str | None = None
     """Of a query and of the rows that it returned (SHA-256); None for files."""
-    digest: str | None = None
-    """Of a query and of the rows it returned (SHA-256)."""
 
 
-def load_table(name: str, table: Table, files: Mapping[str | None, Sequence[Path]], *, folder: Path) -> Loaded:
+def load_table(
+    name: str, table: Table, files: Mapping[str | None, Sequence[Path]], *, folder: Path, min_base: int = 1
+) -> Loaded:
     """Read, check and name the columns of one table.
 
     Parameters
@@ -46,6 +47,8 @@ def load_table(name: str, table: Table, files: Mapping[str | None, Sequence[Path
         Wave (None without one) -> its files; none for a database.
     folder
         Where a database file is looked for.
+    min_base
+        Counts below it are not told in messages.
 
     Raises
     ------
@@ -58,7 +61,7 @@ def load_table(name: str, table: Table, files: Mapping[str | None, Sequence[Path
         parts.append(part)
         received |= came
     frames = [part.frame() for part in parts]
-    _raise([problem for part in parts for problem in part.problems])
+    _raise([*_excludes_nothing(name, table, parts, min_base), *(p for part in parts for p in part.problems)])
     whole = (
         pd.concat(frames, keys=range(len(frames)))
         if len(frames) > 1
@@ -122,6 +125,22 @@ def _raw_tables(
     for wave, paths in files.items():
         for path in paths:
             yield wave, path.name, read_table(path, wanted=wanted_columns(table, wave), reading=reading_of(table))
+
+
+def _excludes_nothing(name: str, table: Table, parts: Sequence[Part], min_base: int) -> Iterator[str]:
+    """Yield what is wrong with values to exclude that no row holds: a slip of the pen there would pass unseen."""
+    held = sum((part.excluded for part in parts), Counter())
+    for header, codes in table.exclude.items():
+        for code in (code for code in codes if not held[header, code]):
+            stored = pd.concat([part.stored[header] for part in parts]).value_counts()
+            shown = [
+                f"{value} ({n})" if n >= min_base else f"{value} (under {min_base})" for value, n in stored.items()
+            ]
+            told = ", ".join(shown) if len(shown) <= VALUES_SHOWN else f"{len(shown)} different values"
+            yield (
+                f"tables.{name}.exclude: {header} holds {told or 'nothing'}; no row is {code!r}"
+                f"{nearest(code, stored.index[: VALUES_SHOWN])}; correct it or take it out"
+            )
 
 
 def reading_of(table: Table) -> Reading:
