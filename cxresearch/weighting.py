@@ -34,7 +34,7 @@ describe_columns(
     gap_after=("Gap after", "largest difference to a target with the raked weights, 0-1", 3),
     weight_ratio=("Max / min", "largest weight by the smallest", 1),
     largest_adjustment=("Largest adjustment", "largest raked weight by its design weight, both with mean 1", 2),
-    category=("Category", "answer category of a margin"),
+    category=("Category", "answer category of a margin, or of a question"),
     target=("Target", "share that the margin should have, 0-1", 3),
     before=("Before", "share with the design weights, 0-1", 3),
     after=("After", "share with the raked weights, 0-1", 3),
