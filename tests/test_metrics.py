@@ -303,7 +303,9 @@ def test_an_empty_group_keeps_its_row_without_a_number():
     empty = finding.tidy().set_index("group").loc["b"]
     assert empty["n"] == 0 and np.isnan(empty["estimate"]) and empty["base"] == "suppressed"
     assert not finding.checks().set_index("check").loc["empty cells", "ok"]
-    assert finding.sentence().startswith("s, net promoter score by g: fewer than two groups have a base that may be shown.")
+    assert finding.sentence().startswith(
+        "s, net promoter score by g: fewer than two groups have a base that may be shown."
+    )
     finding.plot()
 
 
@@ -352,7 +354,8 @@ def test_clusters_and_strata_widen_and_narrow_as_they_should():
     table["s"] = np.clip(np.round(7 + level[table["c"]] + rng.normal(size=600)), 0, 10)
     table["h"] = np.repeat(np.argsort(np.argsort(level)) // 10, 15)
     plain, clustered, stratified = (
-        row(nps(as_survey(table, **d), "s"))["std_error"] for d in ({}, {"cluster": "c"}, {"cluster": "c", "strata": "h"})
+        row(nps(as_survey(table, **d), "s"))["std_error"]
+        for d in ({}, {"cluster": "c"}, {"cluster": "c", "strata": "h"})
     )
     assert clustered > 2 * plain and stratified < 0.6 * clustered
 
@@ -487,7 +490,13 @@ def survey() -> pd.DataFrame:
     )
 
 
-DESIGN = {"wave": "wave", "weight": "w", "cluster": "c", "min_base": 10, "labels": {"s": "Would recommend", "g": "Region"}}
+DESIGN = {
+    "wave": "wave",
+    "weight": "w",
+    "cluster": "c",
+    "min_base": 10,
+    "labels": {"s": "Would recommend", "g": "Region"},
+}
 MAKERS = {
     "nps": lambda s: nps(s, "s"),
     "nps by": lambda s: nps(s, "s", by="g"),

@@ -157,7 +157,10 @@ def panel(n: int, overlap: float, replicates: int, seed: int) -> pd.DataFrame:
 
 def difference_coverage(n, overlap, replicates, seed, *, respondent="who") -> float:
     found = compare_waves(
-        as_survey(panel(n, overlap, replicates, seed), wave="wave", respondent=respondent), "s", by="rep", correction="none"
+        as_survey(panel(n, overlap, replicates, seed), wave="wave", respondent=respondent),
+        "s",
+        by="rep",
+        correction="none",
     ).tidy()
     return float(((found["conf_low"] <= -10) & (-10 <= found["conf_high"])).mean())
 

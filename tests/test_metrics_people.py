@@ -102,10 +102,7 @@ def test_reweighted_intervals_cover_whole():
 
 def test_where_answering_has_nothing_to_do_with_behaviour_nothing_is_established():
     customers, responses, _ = company(3000, 4, slope=0.0)
-    assert (
-        "no difference in behaviour from the others is established"
-        in biased(customers, responses).sentence()
-    )
+    assert "no difference in behaviour from the others is established" in biased(customers, responses).sentence()
 
 
 @pytest.mark.parametrize(

@@ -58,9 +58,7 @@ def test_partial_overlap_subtracts_twice_the_covariance_of_the_matched(panel):
     residuals = codes(a[both]) - codes(a).mean(), codes(b[both]) - codes(b).mean()
     people = panel["person"].nunique()
     covariance = people / (people - 1) * (residuals[0] @ residuals[1]) / (203 * 203)
-    variance = (
-        sum(adjusted_moments(codes(x).mean(), (codes(x) ** 2).mean(), 200)[1] for x in (a, b)) - 2 * covariance
-    )
+    variance = sum(adjusted_moments(codes(x).mean(), (codes(x) ** 2).mean(), 200)[1] for x in (a, b)) - 2 * covariance
     assert found["overlap"] == 120 and found["std_error"] == pytest.approx(100 * np.sqrt(variance))
     independent = compare_waves(as_survey(panel.rename(columns={"person": "x"}), wave="wave"), "s").tidy().iloc[0]
     assert found["std_error"] < independent["std_error"]
@@ -116,9 +114,7 @@ def test_overlapping_ids_without_a_respondent_column_are_said():
 
 def test_serial_numbers_taken_for_people_are_named():
     rng = np.random.default_rng(3)
-    table = pd.DataFrame(
-        {"id": [*range(500)] * 2, "wave": [1] * 500 + [2] * 500, "s": scores_of(rng, 1000, 0.5, 0.2)}
-    )
+    table = pd.DataFrame({"id": [*range(500)] * 2, "wave": [1] * 500 + [2] * 500, "s": scores_of(rng, 1000, 0.5, 0.2)})
     finding = compare_waves(as_survey(table, wave="wave", respondent="id"), "s")
     assert finding.sentence().endswith(
         "The ids recur, but answers of the same id are unrelated, as with serial numbers."
@@ -295,7 +291,9 @@ def test_groups_without_variance_between_them_keep_intervals_that_allow_for_some
     found = finding.tidy()
     assert finding.glance()["between"].item() == 0 and "cannot be said" in finding.sentence()
     pooled = nps(table, "s").tidy()
-    assert (found["shrunken_high"] - found["shrunken_low"] > 1.3 * (pooled["conf_high"] - pooled["conf_low"]).item()).all()
+    assert (
+        found["shrunken_high"] - found["shrunken_low"] > 1.3 * (pooled["conf_high"] - pooled["conf_low"]).item()
+    ).all()
 
 
 def test_three_groups_are_too_few_to_shrink():

@@ -27,7 +27,6 @@ from cxresearch.metrics.estimate import (
     check_asked,
     columns_of,
     decided,
-    hide,
     vector,
 )
 from cxresearch.metrics.sentences import SENTENCES
@@ -85,27 +84,25 @@ class Crosstab(Finding):
         return f"{first} {phrase(SENTENCES, 'cross_more', **more)}"
 
     def shown(self) -> pd.DataFrame:
-        """Return the table as it is handed on: questions and answers down, columns across, value with letters, bases."""
-        t = self.table
-        heads = [
-            f"{self.label(g)}{f' ({letter})' if letter else ''}"
-            for g, letter in zip(t["group"].astype(str), t["letter"])
+        """Return the table as it is handed on: questions and answers down, columns across, values with letters, bases."""
+        t, cells = self.table, {}
+        for r in t.assign(n=t["n"].astype(float)).itertuples():
+            head = (self.label(r.banner), f"{self.label(r.group)}{f' ({r.letter})' if r.letter else ''}")
+            cells[self.label(r.term), str(r.category), head] = self._cell(r.estimate, r.above)
+            cells[self.label(r.term), "n", head] = number(r.n, 0) if np.isfinite(r.n) else "–"
+        ordered = [
+            (self.label(q), c)
+            for q in dict.fromkeys(t["term"])
+            for c in [*t.loc[t["term"] == q, "category"].astype(str).unique(), "n"]
         ]
-        value = [self._cell(v, above) for v, above in zip(t["estimate"], t["above"])]
-        cells = t.assign(head=heads, value=value, question=t["term"].map(self.label), over=t["banner"].map(self.label))
-        order = list(dict.fromkeys(zip(cells["over"], cells["head"])))
-        down = list(dict.fromkeys(zip(cells["question"], cells["category"])))
-        found = {
-            (o, h): cells[(cells["over"] == o) & (cells["head"] == h)].set_index(["question", "category"])
-            for o, h in order
-        }
-        rows = {(q, c): [found[column]["value"].get((q, c), "–") for column in order] for q, c in down}
-        for question in dict.fromkeys(q for q, _ in down):
-            bases = [found[column]["n"].xs(question, level=0).dropna() for column in order]
-            rows[question, "n"] = [number(b.iloc[0], 0) if len(b) else "–" for b in bases]
-        table = pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(order)).T
-        ordered = [(q, c) for q in dict.fromkeys(q for q, _ in down) for c in [*(c for d, c in down if d == q), "n"]]
-        return self._of_this(table.loc[ordered])
+        heads = list(dict.fromkeys(head for _, _, head in cells))
+        rows = [[cells.get((*row, head), "–") for head in heads] for row in ordered]
+        names = ["Question", "Answer"]
+        return self._of_this(
+            pd.DataFrame(
+                rows, index=pd.MultiIndex.from_tuples(ordered, names=names), columns=pd.MultiIndex.from_tuples(heads)
+            )
+        )
 
     def _cell(self, value, above) -> str:
         if not np.isfinite(value):
@@ -219,8 +216,7 @@ def crosstab(
         raise TooFewRespondents(f"crosstab: none of {listing(rows)} has enough answers to be shown")
     table = pd.concat(parts, ignore_index=True)
     names = _letters(table)
-    table["letter"] = [names.get((b, g), "") for b, g in zip(table["banner"], table["group"])]
-    hidden = table.pop("hidden").to_numpy(dtype=bool)
+    hidden, no_base = (table.pop(c).to_numpy(dtype=bool) for c in ("hidden", "no_base"))
     further, summary = (
         {},
         {"n": n, "method": f"column {statistic}s", "correction": CORRECTIONS[correction], "tests": len(tests)},
@@ -233,9 +229,10 @@ def crosstab(
         further = {"tests": overall, "pairs": compared}
         above = _above(table, compared, names, 1 - confidence)
         summary["established"] = bool((overall["p_adjusted"] < 1 - confidence).any())
-    table["above"] = above
     few = int((table["base"] == "very small").sum())
     checks.append(Check("columns under 30 answers, not tested", few, "0", few == 0))
+    table["letter"] = [names.get((b, g), "") for b, g in zip(table["banner"], table["group"])]
+    table["above"] = above
     order = [
         "term",
         "category",
@@ -249,8 +246,11 @@ def crosstab(
         "n_effective",
         "base",
     ]
+    for column in ("estimate", "std_error", "conf_low", "conf_high", "n_effective"):
+        table[column] = table[column].mask(hidden)
+    table = table.assign(**{c: table[c].mask(no_base) for c in ("n", "base")})
     return Crosstab(
-        "crosstab", ", ".join(rows), ", ".join(columns), hide(table[[*order, "letter", "above"]], hidden), summary,
+        "crosstab", ", ".join(rows), ", ".join(columns), table[[*order, "letter", "above"]], summary,
         tuple(dict.fromkeys(checks)), survey.labels, further, statistic, confidence, suppressed=int(hidden.sum()),
         domain=survey.condition,
     )  # fmt: skip
@@ -285,9 +285,9 @@ def _block(survey, row, choices, banner, statistic, test, correction, confidence
         np.tile(sample.hidden, (len(categories), 1)), np.zeros(len(categories), dtype=bool))  # fmt: skip
     tables, pairs = [], []
     for k, category in enumerate(categories):
-        for part, names, hidden in ((whole, [ALL], gone_all[k : k + 1]), (sample, groups, gone[k])):
+        for part, names, hidden, low in ((whole, [ALL], gone_all[k], False), (sample, groups, gone[k], sample.hidden)):
             cells = cell_estimates(part, held[:, k], form, confidence)
-            cells = cells.assign(base=base_words(cells["n"], cells["n_effective"]), hidden=hidden)
+            cells = cells.assign(base=base_words(cells["n"], cells["n_effective"]), hidden=hidden, no_base=low)
             tables.append(cells.assign(term=row, category=category, banner=banner, group=names))
         if test:
             pairs.append(_pairs(sample, held[:, k], form, gone[k]).assign(term=row, category=category, banner=banner))
@@ -350,11 +350,10 @@ def _hidden(sample, held, min_base: int, *, exclusive: bool) -> tuple[np.ndarray
             {"category": np.repeat(np.arange(len(counts)), groups), "group": np.tile(np.arange(groups), len(counts))}
         )
         grid["n"] = np.concatenate(counts)
-        empty = grid["n"].to_numpy() == 0
-        hidden = hidden_cells(grid, min_base=min_base, keys=("category", "group")) & ~empty
+        hidden = hidden_cells(grid, min_base=min_base, keys=("category", "group"))
         whole = hidden_cells(pd.DataFrame({"category": range(len(counts)), "n": [c.sum() for c in counts]}),
                              min_base=min_base, keys=("category",))  # fmt: skip
-        return hidden.reshape(len(counts), groups) | sample.hidden, whole & (np.array([c.sum() for c in counts]) > 0)
+        return hidden.reshape(len(counts), groups) | sample.hidden, whole
 
     if exclusive:
         return closed([counted(held[:, j] > 0) for j in range(k)])
@@ -365,7 +364,7 @@ def _hidden(sample, held, min_base: int, *, exclusive: bool) -> tuple[np.ndarray
 def _pairs(sample, codes, form, gone) -> pd.DataFrame:
     """Return the differences between the columns for one answer, and what their tests stand on."""
     compared, groups = vector(sample, codes, form), sample.keys["group"].tolist()
-    i, j = np.array(list(combinations(range(len(groups)), 2))).reshape(-1, 2).T
+    i, j = np.array(list(combinations(range(len(groups)), 2)), dtype=int).reshape(-1, 2).T
     c, n, base = compared.covariance, sample.n, compared.base
     least = np.fmin(np.minimum(n[i], n[j]), np.fmin(base[i], base[j]))
     eligible = (least >= 30) & ~gone[i] & ~gone[j]
