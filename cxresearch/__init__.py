@@ -19,7 +19,7 @@ _PUBLIC = {
     "quality": "response_quality",
     "transactions": "behaviour add_contacts behaviour_features behaviour_labels behaviour_waterfall transaction_columns link_revenue "
     "link_waves window_halves",
-    "metrics": "nps top_box effort compare_waves split_change plan_sample control_chart league_table "
+    "metrics": "nps top_box mean_score effort compare_waves touchpoint_trend crosstab split_change plan_sample control_chart league_table "
     "restated_waves response_bias answer_spikes promoter_value",
     "segments": "segment_customers compare_segment_counts profile_segments compare_segments typing_tool "
     "assign_segments segment_migration rfm_cells",

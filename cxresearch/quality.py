@@ -13,12 +13,23 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent
+from cxresearch.findings import Check, Finding, describe_columns, number, percent, phrase
 from cxresearch.privacy import hide_small_bases, require_base
 from cxresearch.survey import as_survey
 
 MOST_SKIPPED = 0.20  # an item skipped by more than a fifth describes those who answered it, not the sample
 MOST_STRAIGHT = 0.05
+FEWEST = 3  # items rated, under which one answer to all says nothing
+MANY = 5  # items rated, from which one answer to all is a reason to look; of three or four, alert people do it, too
+
+SENTENCES = {
+    "skipped": "{n} responses in {waves} waves: most often skipped was {item} ({share}).",
+    "skipped_once": "{n} responses: most often skipped was {item} ({share}).",
+    "complete": "{n} responses in {waves} waves: no item was skipped.",
+    "complete_once": "{n} responses: no item was skipped.",
+    "not_met": "Most often not applicable was {item} ({share}).",
+    "straight": "Of the {n} who rated at least {many} items, {share} gave one answer to all of them.",
+}
 
 describe_columns(
     n_answered=("Answered", "rows with a valid answer", 0),
@@ -27,35 +38,43 @@ describe_columns(
     share_not_met=("Not applicable share", "never met what the item asks about, 0-1", 3),
     n_waves=("Waves", "rounds of the survey", 0),
     n_ratings=("Ratings", "items on one scale, asked together", 0),
-    n_rated=("Rated", "rows that gave at least three of the ratings", 0),
+    n_rated=("Rated", "rows that gave at least five of the ratings", 0),
+    n_items=("Items rated", "ratings that a row gave", 0),
     n_unanswered=("Unanswered", "rows without any valid answer", 0),
-    share_straight=("Straight-lined", "one answer to all ratings, among those who gave at least three, 0-1", 3),
+    share_straight=("Straight-lined", "one answer to all ratings given, 0-1", 3),
+    share_by_chance=("By chance", "the same if each item were answered apart from the others, 0-1", 3),
 )
 
 
 class ResponseQuality(Finding):
-    """What came in, item by item (shares 0-1 of all responses)."""
+    """What came in, item by item (shares 0-1 of all responses).
+
+    ``further["straight"]`` has the straight-lined by how many items were rated.
+    """
 
     def sentence(self) -> str:
-        s = self.summary
-        waves = f" in {s['n_waves']} waves" if s["n_waves"] > 1 else ""
-        words = f"{number(s['n'], 0)} responses{waves}: {self._most('share_skipped', 'skipped')}"
-        if self.table["share_not_met"].max() > 0:
-            words += f", {self._most('share_not_met', 'not applicable')}"
+        s, known = (
+            self.summary,
+            {"n": number(self.summary["n"], 0)} | ({"waves": self.summary["n_waves"]} if self._many else {}),
+        )
+        once = "" if self._many else "_once"
+        skipped = self._most("share_skipped")
+        words = [phrase(SENTENCES, f"{'skipped' if skipped else 'complete'}{once}", **known, **skipped)]
+        words += [phrase(SENTENCES, "not_met", **found)] if (found := self._most("share_not_met")) else []
         if s["n_rated"]:
-            words += (
-                f". Of the {number(s['n_rated'], 0)} who gave at least three ratings, "
-                f"{percent(s['share_straight'], 1)} gave one answer to everything they rated"
-            )
-        failed = [c.check for c in self.tested if not c.ok]
-        return f"{words}." if not failed else f"{words}; look before analysing at: {listing(failed)}."
+            rated = dict(n=number(s["n_rated"], 0), many=MANY, share=percent(s["share_straight"], 1))
+            words.append(phrase(SENTENCES, "straight", **rated))
+        return " ".join(words)
 
-    def _most(self, column: str, what: str) -> str:
-        shares = self.table[column]
-        if not shares.max() > 0:
-            return f"no item was {what}"
+    @property
+    def _many(self) -> bool:
+        return self.summary["n_waves"] > 1
+
+    def _most(self, column: str) -> dict:
+        if not self.table[column].max() > 0:
+            return {}
         worst = digits.largest(self.table, column)
-        return f"most often {what} was {self.label(worst['term'])} ({percent(worst[column])})"
+        return {"item": self.label(worst["term"]), "share": percent(worst[column])}
 
     def plot(self, ax=None):
         """Draw answered, skipped and not applicable per item as parts of one bar (percent of responses)."""
@@ -63,26 +82,20 @@ class ResponseQuality(Finding):
 
         ax = figures.axes_or_new(ax, rows=len(self.table) + 2)
         at, left = np.arange(len(self.table)), np.zeros(len(self.table))
-        for column, word, colour in (
-            ("share_answered", "answered", figures.PALETTE[0]),
-            ("share_skipped", "skipped", figures.PALETTE[1]),
-            ("share_not_met", "not applicable", "#C9C9C9"),
-        ):
-            width = 100 * self.table[column].to_numpy(dtype=float)
-            ax.barh(at, width, left=left, color=colour, label=word, height=0.72)
+        parts = {"answered": figures.PALETTE[0], "skipped": figures.PALETTE[1], "not_met": "#C9C9C9"}
+        for part, colour in parts.items():
+            width = 100 * self.table[f"share_{part}"].to_numpy(dtype=float)
+            ax.barh(at, width, left=left, color=colour, label=part.replace("not_met", "not applicable"), height=0.72)
             left += np.nan_to_num(width)
         ax.set_yticks(at, [figures.wrap(self.label(term)) for term in self.table["term"]])
         ax.invert_yaxis()
         ax.set(xlim=(0, 100), xlabel="percent of responses")
         ax.grid(axis="y", visible=False)
-        ax.set_title("How the items were answered", pad=26)
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
-        return ax
+        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=3, borderaxespad=0.2)
+        return figures.titled(ax, self.sentence().split(". ")[0].rstrip("."))
 
 
-def response_quality(
-    responses, *, items: Sequence[str], ratings: Sequence[str] = (), wave: str | None = None
-) -> ResponseQuality:
+def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] = ()) -> ResponseQuality:
     """Count what was answered, skipped and not applicable, and who gave one answer to everything.
 
     Parameters
@@ -93,13 +106,12 @@ def response_quality(
         Items to describe.
     ratings : sequence of str
         Items on one common scale, asked together; straight-lining is looked for among them.
-    wave : str, optional
-        Column of the wave: adds a table of the skipped share by item and wave.
 
     Returns
     -------
     ResponseQuality
-        ``tidy()``: one row an item, shares 0-1 of all responses that add up to 1.
+        ``tidy()``: one row an item, shares 0-1 of all responses that add up to 1; with waves, ``further["waves"]`` by
+        wave.
 
     Raises
     ------
@@ -113,66 +125,55 @@ def response_quality(
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.response_quality(study.responses, items=["recommend", "satisfaction"]))
-    2,213 responses: most often skipped was satisfaction (3 %); look before analysing at: ...
+    2,213 responses in 4 waves: most often skipped was Overall satisfaction (3 %).
     """
-    survey = as_survey(responses)
-    responses = survey.table
-    labels, min_base = survey.labels, survey.min_base
-    if not len(items):
+    survey, items, ratings = as_survey(responses), list(items), list(ratings)
+    table, wave, min_base = survey.table, survey.wave, survey.min_base
+    if not items:
         raise DataProblem("response_quality needs at least one item; found none")
-    require_columns(responses, *items, *ratings, wave, where="responses")
-    require_base(len(responses), min_base=min_base, what="response quality")
-    table = _item_table(responses, items)
-    rated, straight = _straight_lined(responses[list(ratings)])
+    require_columns(table, *items, *ratings, where="responses")
+    require_base(len(table), min_base=min_base, what="response quality")
+    found, straight = _item_table(table, items), _straight_lined(table[ratings])
+    many = straight[straight["n_items"] >= MANY]
+    n_rated, lines = int(many["n"].sum()), float((many["share_straight"] * many["n"]).sum())
     summary = {
-        "n": len(responses),
-        "n_waves": int(responses[wave].nunique()) if wave else 1,
-        "n_ratings": len(ratings),
-        "n_rated": int(rated.sum()),
-        "share_straight": float(straight.sum() / rated.sum()) if rated.any() else np.nan,
-        "n_unanswered": int(responses[list(items)].isna().all(axis=1).sum()),
-        "method": "counts",
-    }
-    further = {"waves": _by_wave(responses, items, wave, min_base)} if wave else {}
-    return ResponseQuality(
-        "response_quality", "responses", None, table, summary, _checks(table, summary), labels or {}, further
-    )
+        "n": len(table), "n_waves": 1 if wave is None else int(table[wave].nunique()), "n_ratings": len(ratings),
+        "n_rated": n_rated, "share_straight": lines / n_rated if n_rated else np.nan,
+        "n_unanswered": int(table[items].isna().all(axis=1).sum()), "method": "counts",
+    }  # fmt: skip
+    further = {} if straight.empty else {"straight": hide_small_bases(straight, min_base=min_base, keys=("n_items",))}
+    if wave is not None:
+        parts = [
+            _item_table(rows, items).assign(wave=name) for name, rows in table.groupby(wave, sort=True, observed=True)
+        ]
+        by_wave = pd.concat(parts, ignore_index=True)
+        further["waves"] = hide_small_bases(by_wave[["term", "wave", *by_wave.columns[1:-1]]], min_base=min_base)
+    checks = _checks(found, summary)
+    return ResponseQuality("response_quality", "responses", None, found, summary, checks, survey.labels, further)
 
 
 def _item_table(responses: pd.DataFrame, items: Sequence[str]) -> pd.DataFrame:
-    answered = responses[list(items)].notna().to_numpy()
-    met = np.column_stack([_met(responses, item) for item in items])
-    return pd.DataFrame(
-        {
-            "term": list(items),
-            "n": len(responses),
-            "n_answered": answered.sum(axis=0),
-            "share_answered": answered.mean(axis=0),
-            "share_skipped": (met & ~answered).mean(axis=0),
-            "share_not_met": (~met & ~answered).mean(axis=0),
-        }
-    )
+    answered = responses[items].notna().to_numpy()
+    asked = [responses.get(f"{item}_met", pd.Series(True, responses.index)).to_numpy(dtype=bool) for item in items]
+    met = np.column_stack(asked)
+    return pd.DataFrame({
+        "term": items, "n": len(responses), "n_answered": answered.sum(axis=0), "share_answered": answered.mean(axis=0),
+        "share_skipped": (met & ~answered).mean(axis=0), "share_not_met": (~met & ~answered).mean(axis=0),
+    })  # fmt: skip
 
 
-def _met(responses: pd.DataFrame, item: str) -> np.ndarray:
-    companion = f"{item}_met"
-    return responses[companion].to_numpy(dtype=bool) if companion in responses else np.ones(len(responses), dtype=bool)
-
-
-def _straight_lined(ratings: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return who gave at least three ratings, and who of them gave one answer throughout."""
-    if ratings.shape[1] < 3:
-        none = np.zeros(len(ratings), dtype=bool)
-        return none, none
-    rated = (ratings.notna().sum(axis=1) >= 3).to_numpy()
+def _straight_lined(ratings: pd.DataFrame) -> pd.DataFrame:
+    """Return by number of items rated how many gave one answer to all, and how many would by chance."""
+    columns = ["n_items", "n", "share_straight", "share_by_chance"]
+    rated = ratings.notna().sum(axis=1).to_numpy()
+    if ratings.shape[1] < FEWEST or not (rated >= FEWEST).any():
+        return pd.DataFrame(columns=columns)
     # Not nunique, which looks at a million rows one by one.
-    return rated, rated & digits.at_most(ratings.max(axis=1), ratings.min(axis=1)).to_numpy()
-
-
-def _by_wave(responses: pd.DataFrame, items: Sequence[str], wave: str, min_base: int) -> pd.DataFrame:
-    parts = [_item_table(rows, items).assign(wave=name) for name, rows in responses.groupby(wave, sort=True)]
-    table = pd.concat(parts, ignore_index=True)
-    return hide_small_bases(table[["term", "wave", *table.columns[1:-1]]], min_base=min_base)
+    straight = digits.at_most(ratings.max(axis=1), ratings.min(axis=1)).to_numpy()
+    p = pd.Series(ratings.to_numpy(dtype=float).ravel()).value_counts(normalize=True).to_numpy()
+    counts = [k for k in range(FEWEST, ratings.shape[1] + 1) if (rated == k).any()]
+    rows = [(k, int((rated == k).sum()), straight[rated == k].mean(), float(np.sum(p**k))) for k in counts]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _checks(table: pd.DataFrame, summary: dict) -> tuple[Check, ...]:
@@ -182,12 +183,6 @@ def _checks(table: pd.DataFrame, summary: dict) -> tuple[Check, ...]:
         Check("responses without any answer", summary["n_unanswered"], "0", summary["n_unanswered"] == 0),
     ]
     if summary["n_rated"]:
-        checks.append(
-            Check(
-                "straight-lined ratings",
-                digits.rounded(straight, 3),
-                f"at most {MOST_STRAIGHT}",
-                straight <= MOST_STRAIGHT,
-            )
-        )
+        words, fine = f"straight-lined ratings of {MANY} or more items", straight <= MOST_STRAIGHT
+        checks.append(Check(words, digits.rounded(straight, 3), f"at most {MOST_STRAIGHT}", fine))
     return tuple(checks)

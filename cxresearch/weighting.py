@@ -14,16 +14,25 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem, nearest, require_columns
-from cxresearch.figures import PALETTE, QUIET, axes_or_new, wrap
-from cxresearch.findings import Check, Finding, describe_columns, listing, number
+from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
+from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled, wrap
+from cxresearch.findings import Check, Finding, describe_columns, listing, number, phrase
 from cxresearch.inference import kish_effective_n
+from cxresearch.survey import Survey, as_survey
 
 TOLERANCE = 1e-10  # largest difference, as a share of all, between a margin and its target
+MET = 1e-9  # the same of the margins as they come out, rounding included
 MAX_ROUNDS = 1000
 MAX_RATIO, MAX_DEFF = 20.0, 2.0
 
+SENTENCES = {
+    "raked": "Raked to {margins} in {rounds}: the largest gap to a target went from {gap_before} to {gap_after} percentage points (n = {n}).",
+    "base": "Unequal weights leave an effective base of {base} (Kish design effect {deff}); targets were read as {unit}.",
+    "doubtful": "Doubtful: {checks}.",
+}
+
 describe_columns(
+    targets=("Targets", "how the targets were read: shares, percent or totals"),
     kish_deff=(
         "Kish deff",
         "n sum w^2 / (sum w)^2: what unequal weights alone would cost; not the design effect of this estimate",
@@ -51,60 +60,61 @@ class Raking(Finding):
     weights: np.ndarray = None  # (N,), NaN never
     margins: tuple[str, ...] = ()
 
-    def augment(self, table: pd.DataFrame, *, name: str = "raked_weight") -> pd.DataFrame:
-        """Return `table` with the raked weight in a column `name`, and a note of the margins in ``attrs["raked"]``.
+    def augment(self, table, *, name: str = "raked_weight"):
+        """Return `table` with the raked weight in a column `name`; a survey comes back weighted by it.
 
-        The note lets the scorecard compute errors that know about the raking.
+        ``attrs["raked"]`` notes the margins, so that errors know about the raking.
         """
-        if len(table) != len(self.weights):
-            raise DataProblem(f"the table has {len(table)} rows, the raking had {len(self.weights)}; rake this table")
-        added = table.assign(**{name: self.weights})
+        rows = table.table if isinstance(table, Survey) else table
+        if len(rows) != len(self.weights):
+            raise DataProblem(f"the table has {len(rows)} rows, the raking had {len(self.weights)}; rake this table")
+        added = rows.assign(**{name: self.weights})
         goals = {m: dict(zip(part["category"], part["target"])) for m, part in self.table.groupby("term")}
-        added.attrs["raked"] = {**table.attrs.get("raked", {}), name: goals}
-        return added
+        added.attrs["raked"] = {**rows.attrs.get("raked", {}), name: goals}
+        return table.with_table(added, weight=name) if isinstance(table, Survey) else added
 
     def sentence(self) -> str:
-        s = self.summary
-        text = (
-            f"Raked to {listing(self.label(m) for m in self.margins)} in {s['rounds']} round{'s' if s['rounds'] > 1 else ''}: the largest "
-            "gap to a target went from "
-            f"{number(100 * s['gap_before'])} to {number(100 * s['gap_after'])} percentage points (n = "
-            f"{number(s['n'], 0)}). "
-            f"Unequal weights leave an effective base of {number(s['n_effective'], 0)} (Kish design effect "
-            f"{number(s['kish_deff'], 2)})."
+        s, warned = self.summary, [c.check for c in self.tested if not c.ok]
+        known = {k: number(100 * s[k]) for k in ("gap_before", "gap_after")} | {
+            "margins": listing(map(self.label, self.margins))
+        }
+        rounds = f"{s['rounds']} round{'s' if s['rounds'] > 1 else ''}"
+        text = phrase(SENTENCES, "raked", **known, rounds=rounds, n=number(s["n"], 0))
+        text += " " + phrase(
+            SENTENCES, "base", base=number(s["n_effective"], 0), deff=number(s["kish_deff"], 2), unit=s["targets"]
         )
-        warned = [c.check for c in self.tested if not c.ok]
-        return text + (f" Doubtful: {listing(warned)}." if warned else "")
+        return f"{text} {phrase(SENTENCES, 'doubtful', checks=listing(warned))}" if warned else text
 
     def plot(self, ax=None):
         """Draw each level's share before and after against its target, in percent."""
         t = self.table
-        ax = axes_or_new(ax, rows=len(t))
-        at = np.arange(len(t))
+        ax, at = axes_or_new(ax, rows=len(t)), np.arange(len(t))
         ax.hlines(at, 100 * t["before"], 100 * t["target"], color=QUIET, linewidth=1.5)
-        ax.plot(100 * t["target"], at, "|", color="black", markersize=14, label="target")
-        ax.plot(100 * t["before"], at, "o", color=QUIET, label="before")
-        ax.plot(100 * t["after"], at, "o", color=PALETTE[0], label="after")
+        for column, mark, colour, size in (
+            ("target", "|", "black", 14),
+            ("before", "o", QUIET, 6),
+            ("after", "o", PALETTE[0], 6),
+        ):
+            ax.plot(100 * t[column], at, mark, color=colour, markersize=size, label=column)
         ax.set_yticks(at, [wrap(f"{self.label(m)}: {v}") for m, v in zip(t["term"], t["category"])])
         ax.set_ylim(len(t) - 0.4, -0.6)
-        ax.set(xlabel="share of responses, %", title="Margins before and after raking")
+        ax.set(xlabel="share of responses, %")
         ax.grid(axis="y", visible=False)
         ax.legend(loc="best")
-        return ax
+        return titled(ax, self.sentence().split(". ")[0].rstrip("."))
 
 
-def rake(responses: pd.DataFrame, *, targets: Mapping, weight: str | None = None, trim: float | None = None) -> Raking:
+def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     """Rake weights so that each margin has its target share (iterative proportional fitting).
 
     Parameters
     ----------
-    responses : DataFrame, (n, .)
-        One row per response; no missing value in a margin.
-    targets : dict of column -> {level: share or total}
-        All margins in shares (each adding up to 1) or all in totals (each adding up to the same). With shares the
-        weights keep their sum; with totals they add up to the total.
-    weight : str, optional
-        Column of design weights, from which the raking starts (1 each if None).
+    responses : Survey or DataFrame, (N, .)
+        One row per response; no missing value in a margin. The raking starts from the survey's weight (1 each where it
+        has none); rows of weight zero keep it.
+    targets : dict of column -> {level: share, percent or total}
+        All margins in shares (each adding up to 1), in percent (100), or in totals (each adding up to the same). With
+        shares and percent the weights keep their sum; with totals they add up to the total. The finding says which.
     trim : float, optional
         Cap as a multiple of the mean weight (more than 1); weights above it are cut and all are raked again until
         both hold.
@@ -112,7 +122,7 @@ def rake(responses: pd.DataFrame, *, targets: Mapping, weight: str | None = None
     Returns
     -------
     Raking
-        ``augment(table)`` adds the weight.
+        ``augment(responses)`` adds the weight.
 
     Raises
     ------
@@ -129,86 +139,119 @@ def rake(responses: pd.DataFrame, *, targets: Mapping, weight: str | None = None
     --------
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
-    >>> raking = cx.rake(
-    ...     study.responses, targets={"region": {"Coast": 0.1, "East": 0.2, "North": 0.4, "South": 0.3}}
-    ... )
-    >>> print(raking)
+    >>> answers = study.responses.table
+    >>> print(cx.rake(answers, targets={"region": {"Coast": 0.1, "East": 0.2, "North": 0.4, "South": 0.3}}))
     Raked to region in 1 round: the largest gap to a target went from 5.6 to 0.0 percentage ...
     """
-    require_columns(responses, *targets, weight, where="responses")
+    survey = as_survey(responses)
+    table = survey.table
+    require_columns(table, *targets, where="responses")
     if not targets:
         raise DataProblem(
             "targets is empty; give at least one margin, for example {'region': {'north': 0.4, 'south': 0.6}}"
         )
     if trim is not None and not trim > 1:
         raise DataProblem(f"trim={trim!r} must be more than 1, for example 5: no weight above five times the mean")
-    start = _design_weights(responses, weight)
-    codes, goals = zip(*(_margin(responses, column, goal, start) for column, goal in targets.items()))
-    total = _common_total(targets, start)
+    start = _design_weights(table, survey.weight)
+    codes, goals = zip(*(_margin(table, column, goal, start) for column, goal in targets.items()))
+    unit, total = _common_total(targets, start)
     goals = tuple(g / g.sum() * total for g in goals)
     raked, trace = _raked(start, codes, goals, total, trim)
-    table = _margin_table(targets, codes, goals, start, raked)
-    summary = _summary(table, raked, start, trace)
-    tested = tuple(_tests(summary))
-    for check in (c for c in tested if not c.ok):
+    margins = _margin_table(targets, codes, goals, start, raked)
+    kish, positive = kish_effective_n(raked), raked[raked > 0]
+    adjusted = raked / raked.mean() / np.where(start > 0, start / start.mean(), np.inf)
+    summary = {
+        "n": int((start > 0).sum()), "n_effective": kish, "method": "raking (iterative proportional fitting)",
+        "rounds": len(trace), "gap_before": float((margins["before"] - margins["target"]).abs().max()),
+        "gap_after": float((margins["after"] - margins["target"]).abs().max()), "kish_deff": int((start > 0).sum()) / kish,
+        "weight_ratio": float(positive.max() / positive.min()), "largest_adjustment": float(adjusted.max()), "targets": unit,
+    }  # fmt: skip
+    ratio, deff = (digits.rounded(summary[k], d) for k, d in (("weight_ratio", 2), ("kish_deff", 3)))
+    checks = (
+        Check(
+            "margins meet their targets",
+            f"{summary['gap_after']:.1e}",
+            f"gap below {MET:g}",
+            summary["gap_after"] < MET,
+        ),
+        Check(
+            "largest weight / smallest weight", ratio, f"at most {MAX_RATIO:g}", summary["weight_ratio"] <= MAX_RATIO
+        ),
+        Check("Kish design effect", deff, f"at most {MAX_DEFF:g}", summary["kish_deff"] <= MAX_DEFF),
+        Check(
+            "how the targets were read",
+            f"{unit}, adding up to {sum(next(iter(targets.values())).values()):g}",
+            "as meant",
+            True,
+            "info",
+        ),
+        Check("rows left out, the weight being 0", int((start == 0).sum()), "information", True, "info"),
+    )
+    for check in (c for c in checks if not c.ok):
         warnings.warn(
             f"rake: {check.check} is {check.value} ({check.limit}); merge small levels, drop a margin, or trim",
             stacklevel=2,
         )
     return Raking(
-        "rake",
-        listing(targets),
-        None,
-        table,
-        summary,
-        tested,
-        further={"rounds": trace},
-        weights=raked,
+        "rake", ", ".join(targets), None, margins, summary, checks, survey.labels, further={"rounds": trace}, weights=raked,
         margins=tuple(targets),
-    )
+    )  # fmt: skip
 
 
-def _design_weights(responses, weight) -> np.ndarray:
+def _design_weights(table, weight) -> np.ndarray:
+    """Return the weights from which the raking starts; refuse missing and negative ones."""
     if weight is None:
-        return np.ones(len(responses))
-    values = pd.to_numeric(responses[weight], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    bad = ~np.isfinite(values) | (values <= 0)
-    if bad.any():
-        raise DataProblem(
-            f"{weight} is missing, zero or negative in {bad.sum()} of {len(values)} rows; raking starts from "
-            "positive design weights"
+        return np.ones(len(table))
+    values = pd.to_numeric(table[weight], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    bad = ~np.isfinite(values) | (values < 0)
+    if bad.any() or not values.sum() > 0:
+        found = (
+            f"{weight} is missing or negative in {bad.sum()} of {len(values)} rows"
+            if bad.any()
+            else f"every {weight} is zero"
         )
+        raise DataProblem(f"{found}; raking starts from design weights of zero or more, some above zero")
     return values
 
 
-def _margin(responses, column, goal, start) -> tuple[np.ndarray, np.ndarray]:
+def _margin(table, column, goal, start) -> tuple[np.ndarray, np.ndarray]:
+    """Return each row's place among the levels of the targets, and the targets."""
     levels, wanted = list(goal), np.array([float(v) for v in goal.values()])
     if not levels or not np.isfinite(wanted).all() or (wanted < 0).any() or wanted.sum() <= 0:
         raise DataProblem(f"targets of {column}: every target must be a number of zero or more; found {dict(goal)!r}")
-    values = responses[column]
+    values = table[column]
     if values.isna().any():
         raise DataProblem(
             f"{column} is missing in {values.isna().sum()} of {len(values)} rows; give them a level with a "
             "target, or drop the rows"
         )
-    codes = pd.Index(levels).get_indexer(values)
+    names = [_name(level) for level in levels]  # 1, 1.0 and "1" are one level, whoever wrote it down
+    if len(set(names)) < len(names):
+        raise DataProblem(f"targets of {column} name {max(names, key=names.count)!r} twice; name each level once")
+    found, seen = pd.factorize(values)
+    codes = pd.Index(names).get_indexer([_name(level) for level in seen])[found]
     if (codes < 0).any():
-        found = values[codes < 0].value_counts().index.tolist()
+        lost = values[codes < 0].value_counts().index.tolist()[0]
         raise DataProblem(
-            f"{column} holds {(codes < 0).sum()} rows of level {found[0]!r} without a "
-            f"target{nearest(found[0], levels)}; "
+            f"{column} holds {(codes < 0).sum()} rows of level {lost!r} without a target{nearest(lost, levels)}; "
             "give every level a target"
         )
-    empty = [lv for lv, n, t in zip(levels, np.bincount(codes, minlength=len(levels)), wanted) if n == 0 and t > 0]
-    if empty:
+    n = np.bincount(codes[start > 0], minlength=len(levels))
+    if empty := [level for level, count, t in zip(levels, n, wanted) if count == 0 and t > 0]:
         raise DataProblem(
-            f"{column}: target level {empty[0]!r} has no respondents{nearest(empty[0], pd.unique(values))}; "
+            f"{column}: target level {empty[0]!r} has no respondents{nearest(empty[0], seen)}; "
             "merge it with a neighbouring level, or drop it"
         )
     return codes, wanted
 
 
-def _common_total(targets, start) -> float:
+def _name(level) -> str:
+    whole = isinstance(level, (float, np.floating)) and float(level).is_integer()
+    return plain_text(int(level) if whole else level)
+
+
+def _common_total(targets, start) -> tuple[str, float]:
+    """Return how the targets are read, and what the weights add up to."""
     sums = {column: float(sum(goal.values())) for column, goal in targets.items()}
     low, high = min(sums, key=sums.get), max(sums, key=sums.get)
     if sums[high] - sums[low] > 1e-4 * sums[high]:
@@ -216,8 +259,8 @@ def _common_total(targets, start) -> float:
             f"targets of {low} add up to {sums[low]:g}, those of {high} to {sums[high]:g}; give all margins "
             "the same total"
         )
-    first = sums[high]
-    return float(start.sum()) if abs(first - 1) < 1e-3 or abs(first - 100) < 1e-1 else first
+    unit = "shares" if abs(sums[high] - 1) < 1e-3 else "percent" if abs(sums[high] - 100) < 1e-1 else "totals"
+    return unit, sums[high] if unit == "totals" else float(start.sum())
 
 
 def _raked(start, codes, goals, total, trim) -> tuple[np.ndarray, pd.DataFrame]:
@@ -241,59 +284,11 @@ def _raked(start, codes, goals, total, trim) -> tuple[np.ndarray, pd.DataFrame]:
 
 
 def _margin_table(targets, codes, goals, start, raked) -> pd.DataFrame:
+    """Return target and shares before and after by margin and level."""
     parts = []
     for (column, goal), code, wanted in zip(targets.items(), codes, goals):
-        k = len(wanted)
-        shares = {
-            "before": np.bincount(code, start, minlength=k) / start.sum(),
-            "after": np.bincount(code, raked, minlength=k) / raked.sum(),
-        }
-        parts.append(
-            pd.DataFrame(
-                {
-                    "term": column,
-                    "category": list(goal),
-                    "target": wanted / wanted.sum(),
-                    **shares,
-                    "n": np.bincount(code, minlength=k),
-                }
-            )
-        )
+        shares = [np.bincount(code, w, minlength=len(wanted)) / w.sum() for w in (start, raked)]
+        n = np.bincount(code[start > 0], minlength=len(wanted))
+        columns = {"target": wanted / wanted.sum(), "before": shares[0], "after": shares[1], "n": n}
+        parts.append(pd.DataFrame({"term": column, "category": list(goal), **columns}))
     return pd.concat(parts, ignore_index=True)
-
-
-def _summary(table, raked, start, trace) -> dict:
-    kish = kish_effective_n(raked)
-    positive = raked[raked > 0]
-    return {
-        "n": len(raked),
-        "n_effective": kish,
-        "method": "raking (iterative proportional fitting)",
-        "rounds": len(trace),
-        "gap_before": float((table["before"] - table["target"]).abs().max()),
-        "gap_after": float((table["after"] - table["target"]).abs().max()),
-        "kish_deff": len(raked) / kish,
-        "weight_ratio": float(positive.max() / positive.min()),
-        "largest_adjustment": float((raked / raked.mean() / (start / start.mean())).max()),
-    }
-
-
-def _tests(summary):
-    yield Check(
-        "margins meet their targets",
-        f"{summary['gap_after']:.1e}",
-        f"gap below {TOLERANCE:g}",
-        bool(summary["gap_after"] < 10 * TOLERANCE),
-    )
-    yield Check(
-        "largest weight / smallest weight",
-        digits.rounded(summary["weight_ratio"], 2),
-        f"at most {MAX_RATIO:g}",
-        summary["weight_ratio"] <= MAX_RATIO,
-    )
-    yield Check(
-        "Kish design effect",
-        digits.rounded(summary["kish_deff"], 3),
-        f"at most {MAX_DEFF:g}",
-        summary["kish_deff"] <= MAX_DEFF,
-    )

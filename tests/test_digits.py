@@ -9,7 +9,7 @@ from cxresearch import digits
 from cxresearch.errors import DataProblem
 from cxresearch.findings import number
 from cxresearch.loyalty.grouped import read_cells
-from cxresearch.metrics.scores import recommend_answers
+from cxresearch.metrics.answers import recommend_answers
 
 UP, DOWN = np.nextafter(10, 11), np.nextafter(10, 9)
 

@@ -28,25 +28,35 @@ def test_skipped_and_not_applicable_are_counted_apart(answers):
     assert table[["share_answered", "share_skipped", "share_not_met"]].sum(axis=1).tolist() == pytest.approx([1] * 3)
 
 
-def test_straight_lining_is_looked_for_among_those_who_rated_three():
-    rows = pd.DataFrame({"a": [4, 4, 1, 5.0], "b": [4, 4, 2, 5], "c": [4, np.nan, 3, 5], "d": [4, np.nan, 4, np.nan]})
+def test_straight_lining_is_judged_by_how_many_items_were_rated():
+    rng = np.random.default_rng(1)
+    rows = pd.DataFrame(rng.integers(1, 8, (400, 6)), columns=list("abcdef")).astype(float)
+    rows.iloc[:200, 3:] = np.nan  # half rated three items, and all of those gave one answer
+    rows.iloc[:200, 1:3] = rows.iloc[:200, [0]].to_numpy()
     finding = cx.response_quality(rows, items=list(rows), ratings=list(rows))
-    row = finding.glance().iloc[0]
-    assert (row["n_rated"], row["share_straight"]) == (3, pytest.approx(2 / 3))
-    assert not finding.checks().set_index("check").at["straight-lined ratings", "ok"]
+    straight = finding.tables()["straight"].set_index("n_items")
+    assert straight.loc[3, ["n", "share_straight"]].tolist() == [200, 1.0] and straight.loc[6, "share_straight"] == 0
+    assert straight.loc[6, "share_by_chance"] == pytest.approx(7 * (1 / 7) ** 6, rel=0.1)
+    assert finding.glance()["n_rated"].item() == 200 and finding.checks().iloc[-1]["ok"], (
+        "of three items it says little"
+    )
+    rows.iloc[300:, :] = 4.0
+    lined = cx.response_quality(rows, items=list(rows), ratings=list(rows))
+    assert lined.glance()["share_straight"].item() == pytest.approx(0.5) and not lined.checks().iloc[-1]["ok"]
+    assert "Of the 200 who rated at least 5 items, 50.0 % gave one answer to all of them." in lined.sentence()
 
 
 def test_the_sentence_is_computed(answers):
-    finding = cx.response_quality(cx.as_survey(answers, labels={"b": "Help desk"}), items=["a", "b", "c"], wave="wave")
+    finding = cx.response_quality(cx.as_survey(answers, labels={"b": "Help desk"}, wave="wave"), items=["a", "b", "c"])
     assert finding.sentence() == (
-        "10 responses in 2 waves: most often skipped was a (20 %), most often not applicable was Help desk (40 %)."
+        "10 responses in 2 waves: most often skipped was a (20 %). Most often not applicable was Help desk (40 %)."
     )
 
 
 def test_a_wave_under_the_minimum_base_is_hidden_with_its_n(answers):
     answers["wave"] = ["x"] * 8 + ["y"] * 2
     waves = (
-        cx.response_quality(cx.as_survey(answers, min_base=5), items=["a"], wave="wave")
+        cx.response_quality(cx.as_survey(answers, min_base=5, wave="wave"), items=["a"])
         .tables()["waves"]
         .set_index("wave")
     )
@@ -56,8 +66,8 @@ def test_a_wave_under_the_minimum_base_is_hidden_with_its_n(answers):
 def test_refusals(answers):
     with pytest.raises(cx.DataProblem, match=r"^response_quality needs at least one item; found none$"):
         cx.response_quality(answers, items=[])
-    with pytest.raises(cx.DataProblem, match=r"^responses has no column 'wawe'; did you mean 'wave'\?$"):
-        cx.response_quality(answers, items=["a"], wave="wawe")
+    with pytest.raises(cx.DataProblem, match=r"^responses has no column 'b_mett'; did you mean 'b_met', 'b'\?$"):
+        cx.response_quality(answers, items=["b_mett"])
     with pytest.raises(cx.DataProblem, match=r"^responses has no rows$"):
         cx.response_quality(answers.iloc[:0], items=["a"])
     with pytest.raises(

@@ -40,7 +40,7 @@ def test_raking_starts_from_design_weights():
     row, column = np.indices(COUNTS.shape)
     cells = pd.DataFrame({"row": row.ravel(), "column": column.ravel(), "w": COUNTS.ravel()})
     with pytest.warns(UserWarning, match=r"rake: largest weight / smallest weight is 40\.92 \(at most 20\)"):
-        finding = rake(cells, weight="w", targets={"row": ROWS, "column": COLUMNS})
+        finding = rake(as_survey(cells, weight="w"), targets={"row": ROWS, "column": COLUMNS})
     assert finding.weights[:4].round(2).tolist() == [64.56, 46.23, 35.38, 3.82]
     assert not finding.checks().set_index("check").loc["largest weight / smallest weight", "ok"]
     assert "Doubtful: largest weight / smallest weight" in finding.sentence()
@@ -60,6 +60,46 @@ def test_shares_keep_the_sum_of_the_weights_and_totals_set_it(table):
     assert rake(table, targets={"row": ROWS, "column": COLUMNS}).weights.sum() == pytest.approx(1000)
 
 
+def test_totals_of_a_hundred_are_said_to_be_read_as_percent(table):
+    tenth = {"row": {k: v / 10 for k, v in ROWS.items()}}
+    for targets, unit in (
+        (tenth, "percent"),
+        ({"row": ROWS}, "totals"),
+        ({"row": {k: v / 1000 for k, v in ROWS.items()}}, "shares"),
+    ):
+        finding = rake(table, targets=targets)
+        assert f"targets were read as {unit}" in finding.sentence() and finding.glance()["targets"].item() == unit
+
+
+def test_a_level_is_the_same_as_number_or_as_text(table):
+    as_text = table.assign(row=table["row"].astype(str))
+    assert rake(as_text, targets={"row": ROWS}).weights == pytest.approx(rake(table, targets={"row": ROWS}).weights)
+    as_floats = {str(k): v for k, v in ROWS.items()}
+    assert rake(table.assign(row=table["row"] * 1.0), targets={"row": as_floats}).weights.sum() == pytest.approx(1000)
+    with pytest.raises(DataProblem, match="^targets of row name '1' twice; name each level once$"):
+        rake(table, targets={"row": {**ROWS, "1": 3}})
+
+
+def test_the_limit_of_the_margins_is_the_one_that_is_printed(table):
+    check = (
+        rake(table, targets={"row": ROWS, "column": COLUMNS})
+        .checks()
+        .set_index("check")
+        .loc["margins meet their targets"]
+    )
+    assert check["ok"] and float(check["value"]) < 1e-9 and check["limit"] == "gap below 1e-09"
+
+
+def test_rows_without_weight_stay_without_and_a_survey_comes_back_weighted(table):
+    survey = as_survey(table.assign(w=np.where(table.index % 10 == 0, 0.0, 1.0)), weight="w", min_base=5)
+    finding = rake(survey, targets={"row": ROWS})
+    raked = finding.augment(survey)
+    assert raked.weight == "raked_weight" and raked.min_base == 5 and finding.glance()["n"].item() == 720
+    assert (
+        raked.table.loc[raked.table["w"] == 0, "raked_weight"] == 0
+    ).all() and finding.weights.sum() == pytest.approx(1000)
+
+
 def test_trimming_rakes_again_until_cap_and_margins_hold(table):
     free = rake(table, targets={"row": ROWS, "column": COLUMNS})
     cap = 0.9 * free.weights.max() / free.weights.mean()
@@ -70,7 +110,7 @@ def test_trimming_rakes_again_until_cap_and_margins_hold(table):
 
 
 def test_the_finding_keeps_the_contract(table):
-    finding = rake(table, targets={"row": ROWS, "column": COLUMNS}, weight=None)
+    finding = rake(table, targets={"row": ROWS, "column": COLUMNS})
     assert {"n", "n_effective", "method"} <= set(finding.glance())
     columns = {c for t in (*finding.tables().values(), finding.glance()) for c in t}
     assert columns <= set(GLOSSARY)
@@ -114,11 +154,9 @@ def test_missing_margins_and_bad_design_weights_are_refused(table):
         DataProblem, match="^row is missing in 1 of 800 rows; give them a level with a target, or drop the rows$"
     ):
         rake(table.assign(row=table["row"].where(table.index > 0)), targets={"row": ROWS})
-    with pytest.raises(
-        DataProblem,
-        match="^w is missing, zero or negative in 1 of 800 rows; raking starts from positive design weights$",
-    ):
-        rake(table.assign(w=np.where(table.index > 0, 1.0, 0.0)), targets={"row": ROWS}, weight="w")
+    message = "^w is missing or negative in 1 of 800 rows; raking starts from design weights of zero or more, some above zero$"
+    with pytest.raises(DataProblem, match=message):
+        rake(as_survey(table.assign(w=np.where(table.index > 0, 1.0, -1.0)), weight="w"), targets={"row": ROWS})
     with pytest.raises(
         DataProblem, match="^trim=1 must be more than 1, for example 5: no weight above five times the mean$"
     ):

@@ -1,36 +1,35 @@
-"""The scorecard: the number, its interval, and whether it moved."""
+"""The scorecard: any measure of any item by group and wave; did it move; crosstabs."""
 
-from cxresearch.metrics.bias import ResponseBias, response_bias
-from cxresearch.metrics.card import Scorecard
 from cxresearch.metrics.control import ControlChart, control_chart
-from cxresearch.metrics.effort import effort
+from cxresearch.metrics.crosstab import Crosstab, crosstab
 from cxresearch.metrics.late import Restatement, restated_waves
-from cxresearch.metrics.league import LeagueTable, league_table
+from cxresearch.metrics.league import AnswerSpikes, LeagueTable, answer_spikes, league_table
 from cxresearch.metrics.mix import ChangeSplit, split_change
-from cxresearch.metrics.movement import WaveComparison
-from cxresearch.metrics.nps import nps
-from cxresearch.metrics.sample import SamplePlan, plan_sample
-from cxresearch.metrics.shares import top_box
-from cxresearch.metrics.spikes import AnswerSpikes, answer_spikes
-from cxresearch.metrics.value import PromoterValue, promoter_value
-from cxresearch.metrics.waves import compare_waves
+from cxresearch.metrics.plan import SamplePlan, plan_sample
+from cxresearch.metrics.scorecard import Scorecard, effort, mean_score, nps, top_box
+from cxresearch.metrics.waves import TouchpointTrend, WaveComparison, compare_waves, touchpoint_trend
+from cxresearch.metrics.who import PromoterValue, ResponseBias, promoter_value, response_bias
 
 __all__ = [
     "AnswerSpikes",
     "ChangeSplit",
     "ControlChart",
+    "Crosstab",
     "LeagueTable",
     "PromoterValue",
     "ResponseBias",
     "Restatement",
     "SamplePlan",
     "Scorecard",
+    "TouchpointTrend",
     "WaveComparison",
     "answer_spikes",
     "compare_waves",
     "control_chart",
+    "crosstab",
     "effort",
     "league_table",
+    "mean_score",
     "nps",
     "plan_sample",
     "promoter_value",
@@ -38,4 +37,5 @@ __all__ = [
     "restated_waves",
     "split_change",
     "top_box",
+    "touchpoint_trend",
 ]

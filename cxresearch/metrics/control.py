@@ -1,4 +1,4 @@
-"""Signal or noise: a control chart of the net promoter score.
+"""Signal or noise: a control chart of a measure over waves.
 
 References
 ----------
@@ -9,19 +9,14 @@ Nelson (1984), J. Quality Technology 16 (runs).
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem
-from cxresearch.figures import PALETTE, QUIET, axes_or_new, wrap
-from cxresearch.findings import Check, Finding, describe_columns, listing, number
-from cxresearch.metrics.card import base_words
-from cxresearch.metrics.cells import draw_sample, require_options
-from cxresearch.metrics.contrasts import score_vector
-from cxresearch.metrics.hiding import hidden_cells, hide
-from cxresearch.metrics.intervals import code_variance
-from cxresearch.metrics.scores import recommend_answers, recommend_codes
-from cxresearch.metrics.waves import require_two_waves
+from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
+from cxresearch.findings import Check, describe_columns, listing, nothing, number
+from cxresearch.metrics.answers import measured
+from cxresearch.metrics.estimate import base_words, check_asked, hide, vector
+from cxresearch.metrics.scorecard import MeasureFinding, made
 from cxresearch.survey import as_survey
 
 RUN = 8  # waves in a row on one side of the centre
@@ -31,58 +26,60 @@ SPAN_FACTOR = 1.128  # mean moving range of two normal values, in standard devia
 describe_columns(
     baseline=("Baseline", "waves that set the centre", 0),
     limits=("Limits at", "standard errors from the centre", 1),
-    limit_low=("Lower limit", "below it a wave is a signal, points", 1),
-    limit_high=("Upper limit", "above it a wave is a signal, points", 1),
+    limit_low=("Lower limit", "below it a wave is a signal, in the measure's unit", 1),
+    limit_high=("Upper limit", "above it a wave is a signal, in the measure's unit", 1),
     signal=("Signal", "beyond limits, run of eight, or none"),
     dispersion=("Dispersion", "variation between waves by what sampling allows", 2),
 )
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class ControlChart(Finding):
-    """One row per wave, in points: score, centre, limits, signal."""
+class ControlChart(MeasureFinding):
+    """One row per wave, in the measure's unit: value, centre, limits, signal."""
 
     def sentence(self) -> str:
-        s, signals = self.summary, self.table[~self.table["signal"].isin(["none"]) & self.table["signal"].notna()]
-        head = (
-            f"{self.label(self.outcome)}: centre {number(s['centre'])} points over {number(s['baseline'], 0)} "
-            "baseline waves"
-        )
-        rule = f"limits at {number(s['limits'], 0)} standard errors, n = {number(s['n'], 0)}"
+        s, signals = self.summary, self.table[self.table["signal"].notna() & (self.table["signal"] != "none")]
+        known = dict(what=self.what, centre=self.measure.value(s["centre"]), n=number(s["n"], 0))
+        limits = self.say("limits", baseline=number(s["baseline"], 0), limits=number(s["limits"], 0))
         if signals.empty:
-            return f"{head}; no wave stands out from noise ({rule})."
-        words = [f"{self.label(r['wave'])} ({number(r['estimate'])}, {r['signal']})" for _, r in signals.iterrows()]
-        return f"{head}; {listing(words[:5])} {'stands' if len(words) == 1 else 'stand'} out from noise ({rule})."
+            return f"{self.say('calm', **known)} {limits}"
+        words = [
+            f"{self.label(r['wave'])} ({self.measure.value(r['estimate'])}, {r['signal']})"
+            for _, r in signals.iterrows()
+        ]
+        stand = "stands" if len(words) == 1 else "stand"
+        return f"{self.say('signals', **known, waves=listing(words[:5]), stand=stand)} {limits}"
 
     def plot(self, ax=None):
-        """Draw the waves with centre and limits, in points; signals filled red-orange."""
-        ax, t = axes_or_new(ax), self.table
+        """Draw the waves with centre and limits; signals filled in another colour."""
+        ax, t, shown = axes_or_new(ax), self.table, self.measure.shown
         at = np.arange(len(t))
-        ax.step(at, t["limit_low"].astype(float), where="mid", color=QUIET, linestyle="--", linewidth=1)
-        ax.step(
-            at, t["limit_high"].astype(float), where="mid", color=QUIET, linestyle="--", linewidth=1, label="limits"
-        )
-        ax.axhline(self.summary["centre"], color=QUIET, linewidth=1, label="centre")
-        ax.plot(at, t["estimate"], "o-", color=PALETTE[0])
+        for column, label in (("limit_low", None), ("limit_high", "limits")):
+            ax.step(
+                at, shown * t[column].astype(float), where="mid", color=QUIET, linestyle="--", linewidth=1, label=label
+            )
+        ax.axhline(shown * self.summary["centre"], color=QUIET, linewidth=1, label="centre")
+        ax.plot(at, shown * t["estimate"].astype(float), "o-", color=PALETTE[0])
         out = np.flatnonzero(t["signal"].notna() & (t["signal"] != "none"))
-        ax.plot(out, t["estimate"].iloc[out], "o", color=PALETTE[1], markersize=9, label="signal")
+        ax.plot(out, shown * t["estimate"].iloc[out].astype(float), "o", color=PALETTE[1], markersize=9, label="signal")
         ax.set_xticks(at, [self.label(w) for w in t["wave"]], rotation=45 if len(t) > 8 else 0)
-        ax.set(xlabel="wave", ylabel="net promoter score, points (−100 to 100)")
-        ax.set_title(wrap(self.label(self.outcome), 60), fontsize=10)
+        ax.set(xlabel="wave", ylabel=self.measure.axis)
         ax.legend(loc="best")
-        return ax
+        return titled(ax, self.headline)
 
 
 def control_chart(
-    responses, item: str, *, baseline: int | None = None, limits: float = 3.0, extra_variation: bool = False
-) -> ControlChart:
-    """Return which waves stand out from what sampling alone would do around a common score.
+    responses, item: str, *, measure: str = "nps", threshold=None, version=None, scoring: str = "mean",
+    baseline: int | None = None, limits: float = 3.0, extra_variation: bool = False,
+):  # fmt: skip
+    """Return which waves stand out from what sampling alone would do around a common value.
 
     Parameters
     ----------
     responses : Survey or DataFrame, (N, .)
-    score, wave : str
-        Recommend item (0-10) and wave column.
+    item : str
+    measure, threshold, version, scoring
+        As in `compare_waves`.
     baseline : int, optional
         The first so many waves set the centre (all if None); later ones are judged by it.
     limits : float
@@ -97,77 +94,68 @@ def control_chart(
     Raises
     ------
     DataProblem
-        Fewer than two waves or baseline waves, limits that are not positive.
+        Fewer than two baseline waves, limits that are not positive, waves whose order nothing tells.
 
     Examples
     --------
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.control_chart(study.responses, "recommend"))
-    Would recommend us: centre 22.9 points over 4 baseline waves; no wave stands out from noise ...
+    Would recommend us: no wave stands out from noise around 22.9 points (n = 2,171). The centre ...
     """
     survey = as_survey(responses)
-    wave = survey.wave
-    responses = survey.table_in_time(wave)
-    score = item
-    weight, strata, cluster, fpc = survey.design
-    labels, min_base = survey.labels, survey.min_base
-    design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
-    require_options(responses, score, wave, *design.values(), confidence=0.95, min_base=min_base)
-    scores = recommend_answers(responses, score)
-    sample = draw_sample(responses, ~np.isnan(scores), wave=wave, min_base=min_base, **design)
-    require_two_waves(sample, wave)
+    check_asked(survey, item, confidence=0.95)
+    asked = measured(survey, item, measure, threshold=threshold, version=version, scoring=scoring)
+    sample = None if survey.wave is None else survey.sample(asked.answered, wave=True, what="the control chart")
+    if sample is None or len(sample.keys) < 2:
+        why = f"{survey.label(item)}: a control chart cannot be drawn, the survey has one wave"
+        return nothing("control_chart", asked.key, None, why, n=int(asked.answered.sum()), labels=survey.labels)
     first = len(sample.keys) if baseline is None else baseline
     if not 2 <= first <= len(sample.keys) or not limits > 0:
         raise DataProblem(
             f"baseline={baseline!r} must be 2 to {len(sample.keys)} waves and limits={limits!r} above zero"
         )
-    codes = recommend_codes(scores[sample.rows])
-    vector = score_vector(sample, codes)
-    centre, error = _centre(sample, codes, vector, first)
-    z = (vector.raw - centre) / error
-    spread = float(np.nanmean(np.abs(np.diff(z[:first]))) / SPAN_FACTOR)
-    reach = limits * error * (max(spread, 1.0) if extra_variation else 1.0)
-    table = _table(sample, vector, centre, error, reach)
-    n = int(sample.n.sum())
-    summary = {"centre": 100 * centre, "baseline": first, "limits": limits, "dispersion": spread, "n": n}
-    summary |= {"n_effective": float(np.nansum(vector.base)), "method": "Shewhart" + ", Laney" * extra_variation}
-    calm = bool(spread <= MOST_DISPERSION or extra_variation)
-    limit = f"at most {MOST_DISPERSION:g}, or extra_variation=True"
-    tested = (*sample.tested, Check("variation between waves / sampling", digits.rounded(spread, 2), limit, calm))
-    shown = hide(table, hidden_cells(table, min_base=min_base), min_base)
-    return ControlChart("control_chart", score, None, shown, summary, tested, labels or {})
-
-
-def _table(sample, vector, centre, error, reach) -> pd.DataFrame:
-    words = base_words(sample.n, vector.base)
-    signal = np.where(np.isin(words, ["indicative", "enough"]), _signals(vector.raw - centre, reach), "none")
-    return sample.keys.assign(
-        estimate=100 * vector.raw,
-        std_error=100 * error,
-        centre=100 * centre,
-        limit_low=100 * np.maximum(centre - reach, -1),
-        limit_high=100 * np.minimum(centre + reach, 1),
-        signal=signal.astype(object),
-        n=sample.n,
-        n_effective=vector.base,
-        base=words,
-    )
-
-
-def _centre(sample, codes, vector, first) -> tuple[float, np.ndarray]:
+    codes, scale = asked.codes[sample.rows], asked.factor
+    compared = vector(sample, codes, asked.form)
     inside = sample.cell < first
     w = sample.weights[inside] / sample.weights[inside].sum()
-    p, d = w @ (codes[inside] > 0), w @ (codes[inside] < 0)
+    centre = float(w @ codes[inside])
     with np.errstate(divide="ignore"):
-        return float(p - d), np.sqrt(code_variance(p, d) / vector.base)
+        error = np.sqrt(max(w @ codes[inside] ** 2 - centre**2, 0.0) / compared.base)
+    z = (compared.raw - centre) / error
+    spread = float(np.nanmean(np.abs(np.diff(z[:first]))) / SPAN_FACTOR)
+    reach = limits * error * (max(spread, 1.0) if extra_variation else 1.0)
+    low, high = {"net": (-1, 1), "share": (0, 1)}.get(asked.form, asked.scale)
+    words = base_words(sample.n, compared.base)
+    signal = np.where(np.isin(words, ["indicative", "enough"]), _signals(compared.raw - centre, reach), "none")
+    table = sample.keys.assign(
+        estimate=scale * compared.raw, std_error=scale * error, centre=scale * centre,
+        limit_low=scale * np.maximum(centre - reach, low), limit_high=scale * np.minimum(centre + reach, high),
+        signal=signal.astype(object), n=sample.n, n_effective=compared.base, base=words,
+    )  # fmt: skip
+    summary = {
+        "centre": scale * centre,
+        "baseline": first,
+        "limits": limits,
+        "dispersion": spread,
+        "n": int(sample.n.sum()),
+    }
+    summary |= {"n_effective": float(np.nansum(compared.base)), "method": "Shewhart" + ", Laney" * extra_variation}
+    summary["established"] = bool((signal != "none")[~sample.hidden].any())
+    calm = bool(spread <= MOST_DISPERSION or extra_variation)
+    limit = f"at most {MOST_DISPERSION:g}, or extra_variation=True"
+    checks = (*sample.checks, Check("variation between waves / sampling", digits.rounded(spread, 2), limit, calm))
+    return made(
+        ControlChart, "control_chart", survey, asked, None, hide(table, sample.hidden), summary, checks,
+        hidden=sample.hidden.sum(),
+    )  # fmt: skip
 
 
 def _signals(distance, reach) -> np.ndarray:
+    """Return by wave whether it lies beyond its limits, or ends eight on one side."""
     side = np.sign(distance)
     run = np.ones(len(side), dtype=int)
     for i in range(1, len(side)):
         run[i] = run[i - 1] + 1 if side[i] == side[i - 1] != 0 else 1
-    return np.where(np.abs(distance) > reach, "beyond limits", np.where(run >= RUN, "run of eight", "none")).astype(
-        object
-    )
+    beyond = np.where(np.abs(distance) > reach, "beyond limits", np.where(run >= RUN, "run of eight", "none"))
+    return beyond.astype(object)

@@ -1,110 +1,115 @@
-"""Groups side by side without reading luck as rank.
+"""Groups side by side without reading luck as rank; answers that heap where somebody asks for them.
 
 References
 ----------
 Paule & Mandel (1982), J. Research NBS 87; Morris (1983), J. American Statistical Association 78 (empirical Bayes);
-Goldstein & Spiegelhalter (1996), J. R. Statist. Soc. A 159 (league tables).
+Goldstein & Spiegelhalter (1996), J. R. Statist. Soc. A 159 (league tables); Agresti (2013), *Categorical Data
+Analysis*, 2.4 and 3.1 (log odds ratios and their errors).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from matplotlib.ticker import FuncFormatter
+from scipy import sparse, stats
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem
-from cxresearch.figures import PALETTE, QUIET, axes_or_new, intervals, wrap
-from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, percent
+from cxresearch.errors import DataProblem, require_choice
+from cxresearch.figures import PALETTE, forest, wrap
+from cxresearch.findings import describe_columns, ends, interval, listing, number, p_words, percent
 from cxresearch.inference import adjusted_p_values
-from cxresearch.inference.pooling import between_variance
-from cxresearch.metrics.card import base_words, p_words
-from cxresearch.metrics.cells import draw_sample, require_options
-from cxresearch.metrics.contrasts import equal_p_value, score_vector
-from cxresearch.metrics.hiding import hidden_cells, hide
-from cxresearch.metrics.scores import recommend_answers, recommend_codes
+from cxresearch.inference.pooling import shrink
+from cxresearch.metrics.answers import measured
+from cxresearch.metrics.estimate import (
+    CORRECTIONS,
+    VERY_SMALL,
+    base_checks,
+    base_words,
+    check_asked,
+    columns_of,
+    hide,
+    vector,
+)
+from cxresearch.metrics.scorecard import MeasureFinding, made
 from cxresearch.survey import as_survey
 
 describe_columns(
-    shrunken=("Shrunken", "estimate drawn towards the mean of the groups as far as its base is small, points", 1),
-    shrunken_low=("Shrunken low", "lower end of the shrunken estimate's interval, points", 1),
-    shrunken_high=("Shrunken high", "upper end of the shrunken estimate's interval, points", 1),
-    against_rest=("Against the rest", "group less all other respondents, points", 1),
-    between=("Between groups", "standard deviation of the groups' true scores, points", 2),
+    shrunken=("Shrunken", "estimate drawn towards the mean of the groups as far as its base is small", 1),
+    shrunken_low=("Shrunken low", "lower end of the shrunken estimate's interval", 1),
+    shrunken_high=("Shrunken high", "upper end of the shrunken estimate's interval", 1),
+    against_rest=("Against the rest", "group less all other respondents, in the measure's unit", 1),
+    between=("Between groups", "standard deviation of the groups' true values, in the measure's unit", 2),
+    rest=("Rest", "share of the answer among all other groups, 0-1", 3),
 )
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class LeagueTable(Finding):
-    """One row per group, in points: plain score with a *simultaneous* interval, shrunken score, mark."""
+class LeagueTable(MeasureFinding):
+    """One row per group: plain value with a *simultaneous* interval, shrunken value, mark against the rest."""
 
-    confidence: float = 0.95
     worth_acting_on: float | None = None
 
     def sentence(self) -> str:
         s, marked = self.summary, self.table[self.table["verdict"].isin(["above", "below"])]
-        spread = (
-            f"The true scores of {number(s['family'], 0)} groups are estimated to vary by {number(s['between'])} "
-            f"points (standard deviation; joint test {p_words(s['p_value'])}; n = {number(s['n'], 0)})"
-        )
+        known = dict(what=self.what, by=self.by_words)
+        spread = dict(family=number(s["family"], 0), p=p_words(s["p_value"]) if np.isfinite(s["p_value"]) else "none")
+        spread |= dict(n=number(s["n"], 0), more="")
         if marked.empty:
-            return (
-                f"{self.label(self.outcome)} by {self.label(self.group)}: no group is established to be above or "
-                f"below the rest. {spread}."
-            )
-        words = [
-            f"{self.label(r['group'])} is {r['verdict']} by {number(abs(r['against_rest']))} points (score "
-            f"{number(r['estimate'])}, simultaneous "
-            f"{interval(r['conf_low'], r['conf_high'], self.confidence)}, n = {number(r['n'], 0)})"
-            for _, r in marked.head(3).iterrows()
-        ]
-        more = f" ({len(marked) - 3} more in the table)" if len(marked) > 3 else ""
-        return (
-            f"{self.label(self.outcome)} by {self.label(self.group)}, against the rest: {listing(words)}{more}. "
-            f"{spread}."
-        )
+            first = self.say("league_open", **known)
+        else:
+            words = [
+                self.say(
+                    f"league_{r['verdict']}", group=self.label(r["group"]), size=self.measure.size(r["against_rest"]),
+                    value=self.measure.value(r["estimate"]), span=self.span(r), n=number(r["n"], 0),
+                ) for _, r in marked.iterrows()
+            ]  # fmt: skip
+            first = self.say("league", **known, first=words[0])
+            rest = f"{listing(words[1:3])}. " if words[1:] else ""
+            spread["more"] = rest + (self.say("league_more", count=len(words) - 3) if len(words) > 3 else "")
+        if not np.isfinite(s["between"]):
+            return f"{first} {self.say('league_spread_few', **spread)}"
+        if s["between"] == 0:
+            return f"{first} {self.say('league_spread_unknown', **spread)}"
+        return f"{first} {self.say('league_spread', **spread, between=self.measure.size(s['between']))}"
 
     def plot(self, ax=None):
-        """Draw shrunken scores with intervals, plain scores as rings, in points; coloured where marked."""
-        table = self.table[self.table["shrunken"].notna() & (self.table["base"] != "suppressed")]
-        table = table.iloc[digits.descending(table["shrunken"], table["group"])]
-        ax = axes_or_new(ax, rows=max(len(table), 1))
-        names = [f"{self.label(g)} ({number(n, 0)})" for g, n in zip(table["group"], table["n"])]
-        intervals(ax, names, table["shrunken"], table["shrunken_low"], table["shrunken_high"], colour=QUIET)
-        marked = np.flatnonzero(table["verdict"].isin(["above", "below"]))
-        ax.plot(table["shrunken"].iloc[marked], marked, "o", color=PALETTE[0])
-        ax.plot(table["estimate"], np.arange(len(table)), "o", markerfacecolor="none", color=PALETTE[1], markersize=8)
-        ax.set_xlabel(
-            wrap(
-                f"net promoter score, points; dots shrunken with {percent(self.confidence)} intervals, rings "
-                "plain; blue: established",
-                62,
-            )
+        """Draw shrunken values (plain ones of fewer than four groups) with intervals; coloured where marked."""
+        drawn = bool(self.table["shrunken"].notna().any())
+        value, low, high = (
+            ("shrunken", "shrunken_low", "shrunken_high") if drawn else ("estimate", "conf_low", "conf_high")
         )
-        ax.set_title(wrap(f"By {self.label(self.group)} (base in brackets)", 60), fontsize=10)
+        table = self.table[self.table[value].notna() & (self.table["base"] != "suppressed")]
+        table = table.iloc[digits.descending(table[value].astype(float), table["group"])]
+        shown = table.assign(**{c: table[c].astype(float) * self.measure.shown for c in ("estimate", value, low, high)})
+        kind = "shrunken" if drawn else "plain, simultaneous"
+        ax = forest(
+            shown, value, names=[f"{self.label(g)} ({number(n, 0)})" for g, n in zip(table["group"], table["n"])],
+            low=low, high=high, marked=table["verdict"].isin(["above", "below"]), title=self.headline, ax=ax,
+            unit=wrap(f"{self.measure.axis}; {kind}, {percent(self.confidence)} intervals; rings: plain", 62),
+        )  # fmt: skip
+        at = np.arange(len(shown))
+        ax.plot(shown["estimate"], at, "o", markerfacecolor="none", color=PALETTE[1], markersize=8)
         return ax
 
 
 def league_table(
-    responses,
-    item: str,
-    *,
-    by: str,
-    correction: str = "holm",
-    worth_acting_on: float | None = None,
-    confidence: float = 0.95,
-) -> LeagueTable:
-    """Return net promoter scores of groups, shrunken, with simultaneous intervals and marks against the rest.
+    responses, item: str, *, by, measure: str = "nps", threshold=None, version=None, scoring: str = "mean",
+    correction: str = "holm", worth_acting_on: float | None = None, confidence: float = 0.95,
+) -> LeagueTable:  # fmt: skip
+    """Return a measure of groups, shrunken, with simultaneous intervals and marks against the rest.
 
     Parameters
     ----------
     responses : Survey or DataFrame, (N, .)
-    score, by : str
-        Recommend item (0-10) and column of groups.
+    item : str
+    by : column or list of columns
+    measure, threshold, version, scoring
+        As in `compare_waves`.
     correction : {"holm", "bh", "none"}
         Of the comparisons with the rest, groups with a base of 30 or more.
     worth_acting_on : float, optional
-        Smallest difference from the rest, in points, that gets a mark.
+        Smallest difference from the rest, in the unit of the estimate, that gets a mark.
     confidence
         As in `nps`.
 
@@ -115,120 +120,210 @@ def league_table(
     Raises
     ------
     DataProblem
-        Fewer than two groups, answers off 0-10.
+        Fewer than two groups, answers off the measure's scale.
 
     Notes
     -----
-    Plain intervals hold for all k groups at once (z at 1 - alpha / 2k around the adjusted Wald centre). P-values have t
-    tails on the group's base less one, since a family asks for the far tail. Between-group variance t2 by Paule &
-    Mandel (1982); shrunken = m + t2 / (t2 + v)(x - m), its interval from t2 v / (t2 + v) plus the error of m.
+    Plain intervals hold for all k groups at once (z at 1 - alpha / 2k around the adjusted centre). P-values have t
+    tails on the group's base less one, since a family asks for the far tail. Shrunken values and their intervals after
+    Morris (1983), which allow for the variance between groups being estimated; with fewer than four groups they are
+    not estimable, and missing.
 
     Examples
     --------
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.league_table(study.responses, "recommend", by="region"))
-    Would recommend us by Region, against the rest: East is above by 13.3 points (score 33.4, ...
+    Would recommend us by Region: East is above by 13.3 points (33.4 points, simultaneous 95 % ...
     """
     survey = as_survey(responses)
-    responses = survey.table
-    score = item
-    weight, strata, cluster, fpc = survey.design
-    labels, min_base = survey.labels, survey.min_base
-    design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
-    require_options(
-        responses,
-        score,
-        by,
-        *design.values(),
-        confidence=confidence,
-        min_base=min_base,
-        correction=(correction, ("holm", "bh", "none")),
-    )
-    scores = recommend_answers(responses, score)
-    sample = draw_sample(responses, ~np.isnan(scores), by=by, min_base=min_base, **design)
-    if (sample.n > 0).sum() < 2:
-        raise DataProblem(f"{by} has one group with answers; a league table needs two or more")
-    codes = recommend_codes(scores[sample.rows])
-    vector = score_vector(sample, codes)
+    check_asked(survey, item, *columns_of(by), confidence=confidence, worth=worth_acting_on)
+    require_choice("correction", correction, CORRECTIONS)
+    asked = measured(survey, item, measure, threshold=threshold, version=version, scoring=scoring)
+    sample = survey.sample(asked.answered, by=by, what="the league table")
     full = sample.n > 0
-    table = _table(sample, vector, full, correction, worth_acting_on or 0.0, confidence)
-    hidden = hidden_cells(table, min_base=min_base)
-    t2 = between_variance(vector.centre[full], np.diag(vector.covariance)[full])
-    joint = equal_p_value(vector.centre[full], vector.covariance[np.ix_(full, full)], vector.df)
+    if full.sum() < 2:
+        raise DataProblem(f"{', '.join(columns_of(by))} has one group with answers; a league table needs two or more")
+    compared, scale = vector(sample, asked.codes[sample.rows], asked.form), asked.factor
+    drawn = shrink(
+        *(np.where(full, v, np.nan) for v in (compared.centre, np.diag(compared.covariance))), confidence=confidence
+    )
+    table = _league(sample, compared, full, drawn, asked, correction, worth_acting_on or 0.0, confidence)
     summary = {
-        "between": 100 * np.sqrt(t2),
-        "p_value": joint,
+        "between": scale * float(np.sqrt(drawn.between)),
+        "p_value": compared.equal_p_value(np.flatnonzero(full)),
         "family": int(full.sum()),
         "n": int(sample.n.sum()),
-        "n_effective": float(np.nansum(vector.base)),
-        "method": "adjusted Wald, simultaneous; shrunken by empirical Bayes",
+        "n_effective": float(np.nansum(compared.base)),
+        "method": "simultaneous intervals; shrunken by empirical Bayes",
+        "established": bool(table["verdict"].isin(["above", "below"])[~sample.hidden].any()),
     }
-    small = int((table["base"] == "suppressed").sum())
-    tested = (*sample.tested, Check("groups under the smallest base of 10", small, "0", small == 0))
-    shown, further = hide(table, hidden, min_base), {}
-    return LeagueTable(
-        "league_table", score, by, shown, summary, tested, labels or {}, further, confidence, worth_acting_on
-    )
+    return made(
+        LeagueTable, "league_table", survey, asked, by, hide(table, sample.hidden), summary,
+        (*sample.checks, *base_checks(table, sample)), hidden=sample.hidden.sum(), confidence=confidence,
+        worth_acting_on=worth_acting_on,
+    )  # fmt: skip
 
 
-def _table(sample, vector, full, correction, worth, confidence) -> pd.DataFrame:
-    k, n = len(sample.keys), sample.n
-    variance = np.diag(vector.covariance)
-    z = stats.t.ppf(1 - (1 - confidence) / (2 * full.sum()), vector.df)
-    shrunken, error = shrink(np.where(full, vector.centre, np.nan), np.where(full, variance, np.nan))
-    rest, rest_error = _against_rest(sample, vector, full)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p = 2 * stats.t.sf(np.abs(rest / rest_error), np.minimum(vector.df, np.maximum(vector.base - 1, 1)))
-    words = base_words(n, vector.base)
-    eligible = np.isin(words, ["indicative", "enough"])
-    adjusted = adjusted_p_values(np.where(eligible, p, np.nan), correction=correction)
-    clear = (adjusted < 1 - confidence) & (np.abs(100 * rest) > worth)
-    half = stats.norm.ppf((1 + confidence) / 2) * error
-    return pd.DataFrame(
-        {
-            **sample.keys,
-            "estimate": 100 * vector.raw,
-            "std_error": 100 * np.sqrt(variance),
-            "conf_low": 100 * np.maximum(vector.centre - z * np.sqrt(variance), -1),
-            "conf_high": 100 * np.minimum(vector.centre + z * np.sqrt(variance), 1),
-            "shrunken": 100 * shrunken,
-            "shrunken_low": 100 * (shrunken - half),
-            "shrunken_high": 100 * (shrunken + half),
-            "against_rest": 100 * rest,
-            "p_value": p,
-            "p_adjusted": adjusted,
-            "verdict": np.where(
-                clear & (rest > 0),
-                "above",
-                np.where(clear, "below", np.where(eligible, "not established", "base too small")),
-            ).astype(object),
-            "n": n,
-            "n_effective": vector.base,
-            "base": words,
-        },
-        index=range(k),
-    )
-
-
-def shrink(estimates, variances) -> tuple[np.ndarray, np.ndarray]:
-    """Return estimates drawn towards their mean, and their errors, (k,); NaN stays NaN."""
-    known = np.isfinite(estimates) & np.isfinite(variances)
-    t2 = between_variance(estimates[known], variances[known])
-    weight = 1 / (variances + t2)
-    total = np.nansum(np.where(known, weight, np.nan))
-    mean = np.nansum(np.where(known, weight * estimates, np.nan)) / total
-    pull = variances / (variances + t2)
-    return pull * mean + (1 - pull) * estimates, np.sqrt(variances * t2 / (variances + t2) + pull**2 / total)
-
-
-def _against_rest(sample, vector, full) -> tuple[np.ndarray, np.ndarray]:
+def _league(sample, compared, full, drawn, measure, correction, worth, confidence) -> pd.DataFrame:
+    """Return plain and shrunken values of the groups, and each against all others."""
+    error, scale = np.sqrt(np.diag(compared.covariance)), measure.factor
+    most = {"net": (-1, 1), "share": (0, 1)}.get(measure.form, (-np.inf, np.inf))
+    z = stats.t.ppf(1 - (1 - confidence) / (2 * full.sum()), compared.df)
     total = np.where(full, sample.totals, 0.0)
-    others = (total.sum() - total)[:, None]
-    contrast = np.eye(len(total)) - np.where(np.eye(len(total), dtype=bool), 0.0, total[None, :] / others)
-    centre, covariance = np.nan_to_num(vector.centre), np.nan_to_num(vector.covariance)
-    raw = contrast @ np.nan_to_num(vector.raw)
-    error = np.sqrt(np.einsum("ij,jk,ik->i", contrast, covariance, contrast))
-    return np.where(
-        full, np.where(np.sign(raw) == np.sign(contrast @ centre), contrast @ centre, raw), np.nan
-    ), np.where(full, error, np.nan)
+    one = np.eye(len(total), dtype=bool)
+    contrast = one - np.where(one, 0.0, total[None, :] / (total.sum() - total)[:, None])
+    raw, centre = (contrast @ np.nan_to_num(v) for v in (compared.raw, compared.centre))
+    rest = np.where(np.sign(raw) == np.sign(centre), centre, raw)
+    rest_error = np.sqrt(np.einsum("ij,jk,ik->i", contrast, np.nan_to_num(compared.covariance), contrast))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = 2 * stats.t.sf(np.abs(rest / rest_error), np.minimum(compared.df, np.maximum(compared.base - 1, 1)))
+    words = base_words(sample.n, compared.base)
+    eligible = np.isin(words, ["indicative", "enough"]) & ~sample.hidden
+    adjusted = adjusted_p_values(np.where(eligible, p, np.nan), correction=correction)
+    clear = (adjusted < 1 - confidence) & (np.abs(scale * rest) > worth)
+    cases = [clear & (rest > 0), clear, eligible]
+    return pd.DataFrame(
+        {name: sample.keys[name] for name in sample.keys}
+        | {"estimate": scale * compared.raw, "std_error": scale * error}
+        | {"conf_low": scale * np.maximum(compared.centre - z * error, most[0])}
+        | {"conf_high": scale * np.minimum(compared.centre + z * error, most[1])}
+        | ends("shrunken", *(scale * v for v in (drawn.estimate, drawn.low, drawn.high)))
+        | {
+            "against_rest": scale * np.where(full, rest, np.nan),
+            "p_value": np.where(full, p, np.nan),
+            "p_adjusted": adjusted,
+        }
+        | {"verdict": np.select(cases, ["above", "below", "not established"], "base too small").astype(object)}
+        | {"n": sample.n, "n_effective": compared.base, "base": words}
+    )
+
+
+# --- answers that heap -----------------------------------------------------------------------------------------------
+
+# Answer -> what its neighbours lead one to expect on the log scale. A better agent multiplies each point by the same
+# factor, which leaves this unchanged; begging lifts one answer above its neighbours. The 10 has them on one side only.
+NEIGHBOURS = {5: {4: 0.5, 6: 0.5}, 9: {8: 0.5, 10: 0.5}, 10: {9: 2.0, 8: -1.0}}
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class AnswerSpikes(MeasureFinding):
+    """One row per group and answer 5, 9, 10 (`term`).
+
+    ``estimate`` is how many times more often the answer is given than its neighbours lead one to expect, compared
+    with the same in all other groups (1: no spike); `share` and `rest` are the plain shares.
+    """
+
+    def sentence(self) -> str:
+        spikes = self.table[self.table["verdict"] == "spike"]
+        known = dict(what=self.what, by=self.by_words)
+        family = dict(family=number(self.summary["family"], 0), n=number(self.summary["n"], 0))
+        if spikes.empty:
+            return self.say("spikes_none", **known, **family)
+        words = [
+            self.say(
+                "spike", group=self.label(r["group"]), answer=r["term"], times=number(r["estimate"]), n=number(r["n"], 0),
+                span=interval(r["conf_low"], r["conf_high"], self.confidence), p=p_words(r["p_adjusted"]),
+            ) for _, r in spikes.head(4).iterrows()
+        ]  # fmt: skip
+        return f"{self.say('spikes', **known, first=listing(words))} {self.say('spikes_more', **family)}"
+
+    def plot(self, ax=None):
+        """Draw the ratios with intervals on a log axis; grey where not established."""
+        t = self.table[self.table["estimate"].notna()].astype({"estimate": float})
+        t = t.iloc[digits.descending(t["estimate"], t["group"])[:20]]
+        unit = f"answer by its neighbours, times the other groups' ratio; {percent(self.confidence)} intervals"
+        ax = forest(
+            t, "estimate", names=[f"{self.label(g)}: {a}" for g, a in zip(t["group"], t["term"])], low="conf_low",
+            high="conf_high", marked=t["verdict"] == "spike", line=1, unit=wrap(unit, 62), title=self.headline, ax=ax,
+        )  # fmt: skip
+        ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+        return ax
+
+
+def answer_spikes(responses, item: str, *, by, confidence: float = 0.95) -> AnswerSpikes:
+    """Return where answers 5, 9 or 10 heap above their neighbours more than in the other groups (agents, channels).
+
+    Parameters
+    ----------
+    responses : Survey or DataFrame, (N, .)
+    item : str
+        Recommend item (0-10).
+    by : column or list of columns
+        Agents, channels or the like.
+    confidence
+        As in `nps`.
+
+    Returns
+    -------
+    AnswerSpikes
+
+    Raises
+    ------
+    DataProblem
+        Answers off 0-10, missing columns.
+
+    Notes
+    -----
+    log n_a - (log n_{a-1} + log n_{a+1}) / 2, for 10 log n_10 - 2 log n_9 + log n_8 (weighted counts, half added to
+    each), group less rest, its error linearised under the survey's design; one-sided, Holm over groups of 30 answers or
+    more. A spike is a question about how answers come about, not a proof.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.answer_spikes(study.responses, "recommend", by="region"))
+    Would recommend us by Region: no spike at 5, 9 or 10 is established (12 comparisons, Holm, ...
+    """
+    survey = as_survey(responses)
+    check_asked(survey, item, *columns_of(by), confidence=confidence)
+    asked = measured(survey, item, "nps")
+    sample = survey.sample(asked.answered, by=by, what="the comparison of answers")
+    place = sample.cell * 11 + asked.answers[sample.rows].astype(int)
+    k, n = len(sample.keys), len(sample)
+    weights = sample.weights / sample.weights.mean()
+    counts = np.bincount(place, weights, minlength=11 * k).reshape(k, 11)
+    covariance = sample.covariance_of(sparse.csr_array((weights, place, np.arange(n + 1)), shape=(n, 11 * k)))
+    table = pd.concat(
+        [_spikes(sample, counts, covariance, answer, confidence) for answer in NEIGHBOURS], ignore_index=True
+    )
+    eligible = ((table["n"] >= VERY_SMALL) & ~np.tile(sample.hidden, len(NEIGHBOURS))).to_numpy()
+    table["p_adjusted"] = adjusted_p_values(np.where(eligible, table["p_value"], np.nan), correction="holm")
+    spike = (table["p_adjusted"] < 1 - confidence).to_numpy()
+    table["verdict"] = np.select([spike, eligible], ["spike", "not established"], "base too small").astype(object)
+    gone = np.tile(sample.hidden, len(NEIGHBOURS))
+    order = np.arange(len(table))
+    for p in ("p_value", "p_adjusted"):
+        order = order[digits.descending(-table[p].to_numpy()[order])]
+    summary = {
+        "n": n, "n_effective": sample.n_effective, "family": int(eligible.sum()),
+        "method": "local log ratio against the other groups, Holm", "established": bool((spike & ~gone).any()),
+    }  # fmt: skip
+    shown = hide(table, gone).iloc[order].reset_index(drop=True)
+    return made(
+        AnswerSpikes, "answer_spikes", survey, asked, by, shown, summary, sample.checks, hidden=sample.hidden.sum(),
+        confidence=confidence,
+    )  # fmt: skip
+
+
+def _spikes(sample, counts, covariance, answer: int, confidence: float) -> pd.DataFrame:
+    """Return by group how far one answer stands above its neighbours, compared with all other groups."""
+    signs = {answer: 1.0} | {other: -c for other, c in NEIGHBOURS[answer].items()}
+    k, rest = len(counts), counts.sum(axis=0) - counts
+    difference, pull = np.zeros(k), np.zeros((k, k, 11))
+    for a, sign in signs.items():
+        difference += sign * (np.log(counts[:, a] + 0.5) - np.log(rest[:, a] + 0.5))
+        pull[:, :, a] = -sign / (rest[:, a] + 0.5)[:, None]
+        pull[np.arange(k), np.arange(k), a] = sign / (counts[:, a] + 0.5)
+    pull = pull.reshape(k, -1)
+    error = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", pull, covariance, pull), 0.0))
+    half = stats.t.ppf((1 + confidence) / 2, sample.units.df) * error
+    with np.errstate(invalid="ignore", divide="ignore"):
+        columns = {"share": counts[:, answer] / counts.sum(axis=1), "rest": rest[:, answer] / rest.sum(axis=1)}
+        p = np.where(error > 0, stats.t.sf(difference / error, sample.units.df), 1.0)
+    return sample.keys.assign(
+        term=answer, estimate=np.exp(difference), conf_low=np.exp(difference - half), conf_high=np.exp(difference + half),
+        p_value=p, **columns, n=sample.n,
+    )  # fmt: skip

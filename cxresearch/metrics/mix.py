@@ -1,4 +1,4 @@
-"""Mix against performance: did the score change within groups, or did other people answer.
+"""Mix against performance: did the value change within groups, or did other people answer.
 
 References
 ----------
@@ -12,15 +12,13 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.errors import DataProblem
-from cxresearch.figures import PALETTE, axes_or_new, intervals, wrap
-from cxresearch.findings import Check, Finding, describe_columns, interval, number, percent
-from cxresearch.inference import adjusted_p_values, total_covariance
-from cxresearch.metrics.card import p_words
-from cxresearch.metrics.cells import Sample, draw_sample, require_options
-from cxresearch.metrics.hiding import hidden_cells, hide
-from cxresearch.metrics.people import codes_of, note_of_recurring_ids, units_of
-from cxresearch.metrics.scores import recommend_answers, recommend_codes
-from cxresearch.metrics.waves import require_two_waves
+from cxresearch.figures import forest, wrap
+from cxresearch.findings import Check, describe_columns, nothing, number, p_words, percent
+from cxresearch.inference import adjusted_p_values
+from cxresearch.metrics.answers import measured
+from cxresearch.metrics.estimate import check_asked, columns_of, hide, people_together
+from cxresearch.metrics.scorecard import MeasureFinding, made
+from cxresearch.metrics.waves import note_of_recurring_ids
 from cxresearch.survey import as_survey
 
 MAX_GROUPS = 60
@@ -29,99 +27,81 @@ PARTS = ("change", "performance", "mix")
 describe_columns(
     share_before=("Share before", "share of the group in the earlier wave, 0-1", 3),
     share_after=("Share after", "share of the group in the later wave, 0-1", 3),
-    score_before=("Score before", "the group's score in the earlier wave, points", 1),
-    score_after=("Score after", "the group's score in the later wave, points", 1),
-    performance=("Performance", "part of the change from the group's own score, points", 2),
-    largest_change=("Largest change", "largest change between two waves, points", 1),
-    mix=("Mix", "part of the change from the group's share, points", 2),
+    score_before=("Score before", "the group's value in the earlier wave, in the measure's unit", 1),
+    score_after=("Score after", "the group's value in the later wave, in the measure's unit", 1),
+    performance=("Performance", "part of the change from the group's own value, in the measure's unit", 2),
+    largest_change=("Largest change", "largest change between two waves, in the measure's unit", 1),
+    mix=("Mix", "part of the change from the group's share, in the measure's unit", 2),
 )
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class ChangeSplit(Finding):
-    """Rows change, performance and mix (`term`) for each wave against the one before, in points.
+class ChangeSplit(MeasureFinding):
+    """Rows change, performance and mix (`term`) for each wave against the one before, in the measure's unit.
 
-    ``p_adjusted`` is Holm's over performance and mix of all pairs of waves.
-
-    ``further["groups"]`` has the shares, scores and contributions of each group.
+    ``p_adjusted`` is Holm's over performance and mix of all pairs of waves that are shown.
+    ``further["groups"]`` has the shares, values and contributions of each group.
     """
 
-    confidence: float = 0.95
-    mix: str = ""
     note: str = ""
 
+    @property
+    def latest(self) -> pd.DataFrame:
+        return self.table[self.table["wave"] == self.table["wave"].iloc[-1]]
+
     def sentence(self) -> str:
-        if not len(self.table):
-            return (
-                f"{self.label(self.outcome)}: the change cannot be split ({self.summary['method']}; n = "
-                f"{number(self.summary['n'], 0)})."
-            )
-        rows = self.table[self.table["wave"] == self.table["wave"].iloc[-1]]
-        change, performance, mix = (rows.iloc[i] for i in range(len(PARTS)))
+        change, performance, mix = (row for _, row in self.latest.iterrows())
+        known = dict(what=self.what, by=self.by_words, before=self.label(change["wave_before"]))
+        known["after"] = self.label(change["wave"])
         if not np.isfinite(float(change["estimate"])):
-            return (
-                f"{self.label(self.outcome)}: the split by {self.label(self.mix)} is not shown, its base is too small."
-            )
-        return (
-            f"{self.label(self.outcome)}, {self.label(change['wave_before'])} to "
-            f"{self.label(change['wave'])}: of a change of {self._words(change)}, "
-            f"{self._words(performance)} is performance within {self.label(self.mix)} and {self._words(mix)} "
-            "is mix, who answered "
-            f"(n = {number(change['n_before'], 0)} and {number(change['n'], 0)}). "
-            f"{self._verdict(performance, mix)}{self.note}"
+            return self.say("split_hidden", **known)
+        signed = {
+            row["term"]: "−" * bool(row["estimate"] < 0) + self.measure.size(row["estimate"])
+            for row in (change, performance, mix)
+        }
+        clear = [row["p_adjusted"] < 1 - self.confidence for row in (performance, mix)]
+        key = {(True, False): "performance", (False, True): "mix", (True, True): "both"}.get(
+            tuple(map(bool, clear)), "neither"
         )
-
-    def _words(self, row) -> str:
-        return f"{number(row['estimate'])} points ({interval(row['conf_low'], row['conf_high'], self.confidence)})"
-
-    def _verdict(self, performance, mix) -> str:
-        alpha = 1 - self.confidence
-        family = 2 * self.table["wave"].nunique()
-        words = [
-            f"{name} {'is established' if row['p_adjusted'] < alpha else 'is not established'} (adjusted "
-            f"{p_words(row['p_adjusted'])})"
-            for name, row in (("A change in performance", performance), ("a change in mix", mix))
-        ]
-        return f"{words[0]}, {words[1]}; Holm, family of {family}."
+        second = self.say(
+            f"split_{key}", p_performance=p_words(performance["p_adjusted"]), p_mix=p_words(mix["p_adjusted"]),
+            family=self.summary["family"], n_before=number(change["n_before"], 0), n=number(change["n"], 0),
+        )  # fmt: skip
+        return f"{self.say('split', **known, **signed)} {second} {self.note}".rstrip()
 
     def plot(self, ax=None):
-        """Draw change, performance and mix of the latest pair of waves, in points, with intervals."""
-        ax = axes_or_new(ax, rows=3)
-        if not len(self.table):
-            ax.set_title("nothing to split")
-            return ax
-        rows = self.table[self.table["wave"] == self.table["wave"].iloc[-1]]
-        intervals(
-            ax,
-            ["change", "performance", "mix"],
-            rows["estimate"],
-            rows["conf_low"],
-            rows["conf_high"],
-            colour=PALETTE[0],
-        )
-        ax.axvline(0, color="black", linewidth=0.8)
-        ax.set_xlabel(f"points of net promoter score; {percent(self.confidence)} intervals")
-        row = rows.iloc[0]
-        ax.set_title(
-            wrap(f"{self.label(row['wave_before'])} → {self.label(row['wave'])}, by {self.label(self.mix)}", 60),
-            fontsize=10,
-        )
-        return ax
+        """Draw change, performance and mix of the latest pair of waves, with intervals."""
+        columns = ["estimate", "conf_low", "conf_high"]
+        shown = self.latest.assign(**{c: self.latest[c].astype(float) * self.measure.shown for c in columns})
+        return forest(
+            shown, "estimate", names=PARTS, low="conf_low", high="conf_high", line=0, title=self.headline, ax=ax,
+            unit=wrap(f"change, {self.measure.axis}; {percent(self.confidence)} intervals", 62),
+        )  # fmt: skip
 
 
-def split_change(responses, item: str, *, by: str | None, confidence: float = 0.95) -> ChangeSplit:
-    """Split the change of the net promoter score between waves into performance and mix.
+def split_change(
+    responses,
+    item: str,
+    *,
+    by,
+    measure: str = "nps",
+    threshold=None,
+    version=None,
+    scoring="mean",
+    confidence: float = 0.95,
+):
+    """Split the change of a measure between waves into performance and mix.
 
     Parameters
     ----------
     responses : Survey or DataFrame, (N, .)
-    score, wave : str
-        Recommend item (0-10) and wave column; each wave is set against the one before. With ``wave=None`` or
-        ``mix=None`` (a study that has none) the finding says that nothing can be split.
-    mix : str
-        Column of groups whose shares may have changed, such as a demographic.
-    respondent : str, optional
-        Column that names the same person across waves, as in `compare_waves`.
+        Each wave is set against the one before. With one wave, or ``by=None``, the finding says that nothing can be
+        split.
+    item : str
+    by : column or list of columns
+        Groups whose shares may have changed, such as a demographic.
+    measure, threshold, version, scoring
+        As in `compare_waves`.
     confidence
         As in `nps`.
 
@@ -132,82 +112,83 @@ def split_change(responses, item: str, *, by: str | None, confidence: float = 0.
     Raises
     ------
     DataProblem
-        Fewer than two waves, more than 60 groups, answers off 0-10.
+        More than 60 groups, answers off the measure's scale, waves whose order nothing tells.
 
     Notes
     -----
     Performance = sum of 1/2 (s1 + s0)(N1 - N0), mix = sum of 1/2 (N1 + N0)(s1 - s0) over groups with shares s and
-    scores N (Kitagawa 1955); they add up to the change. Intervals are linearised (z, or t with a design). A group that
-    answered in one wave only has no change of its own: its score is held, and all of it is mix.
+    values N (Kitagawa 1955); they add up to the change. Intervals are linearised (z, or t with a design). A group that
+    answered in one wave only has no change of its own: its value is held, and all of it is mix. A group that is hidden
+    in one pair of waves is hidden in all of them.
 
     Examples
     --------
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
-    >>> print(cx.split_change(
-    ...     study.responses, "recommend", by="region"
-    ... ))
-    Would recommend us, 2024Q3 to 2024Q4: of a change of 11.0 points (95 % interval 1.4 to ...
+    >>> print(cx.split_change(study.responses, "recommend", by="region"))
+    Would recommend us, 2024Q3 to 2024Q4: of a change of 11.0 points, 10.7 points is performance ...
     """
     survey = as_survey(responses)
-    wave = survey.wave
-    respondent = survey.respondent
-    responses = survey.table_in_time(wave)
-    score = item
-    mix = by
-    weight, strata, cluster, fpc = survey.design
-    labels, min_base = survey.labels, survey.min_base
-    design = {"weight": weight, "strata": strata, "cluster": cluster, "fpc": fpc}
-    require_options(responses, score, wave, mix, respondent, *design.values(), confidence=confidence, min_base=min_base)
-    scores = recommend_answers(responses, score)
-    if wave is None or mix is None:
-        return _unsplit(responses, scores, score, wave, mix, confidence, labels, min_base)
-    sample = draw_sample(responses, ~np.isnan(scores), by=mix, wave=wave, min_base=min_base, **design)
-    require_two_waves(sample, wave)
-    levels, waves = sample.keys["group"].nunique(), list(pd.unique(sample.keys["wave"]))
+    check_asked(survey, item, *columns_of(by), confidence=confidence)
+    asked = measured(survey, item, measure, threshold=threshold, version=version, scoring=scoring)
+    sample = None
+    if by and survey.wave is not None:
+        sample = survey.sample(asked.answered, by=by, wave=True, what="the split of a change")
+    if sample is None or sample.keys["wave"].nunique() < 2:
+        lacks = "the survey has one wave" if by else "no column of groups is named"
+        why = f"{survey.label(item)}: the change cannot be split, {lacks}"
+        return nothing("split_change", asked.key, None, why, n=int(asked.answered.sum()), labels=survey.labels)
+    waves, levels = list(pd.unique(sample.keys["wave"])), sample.keys["group"].nunique()
     if levels > MAX_GROUPS:
         raise DataProblem(
-            f"{mix} has {levels} groups; a split by more than {MAX_GROUPS} rests on too few answers a group, "
-            "so merge groups"
+            f"{', '.join(columns_of(by))} has {levels} groups; a split by more than {MAX_GROUPS} rests on too few answers a "
+            "group, so merge groups"
         )
-    codes = recommend_codes(scores[sample.rows])
+    codes, n, scale = asked.codes[sample.rows], sample.n, asked.factor
     cells = np.arange(len(sample.keys)).reshape(levels, len(waves))
-    people = codes_of(responses, respondent, sample.rows)
-    units = units_of(responses, sample, people, strata, cluster)
-    pairs = [_pair(sample, codes, cells[:, t - 1], cells[:, t], units, confidence) for t in range(1, len(waves))]
-    note, checks = note_of_recurring_ids(responses, wave, respondent, sample, codes, people)
-    return _assembled(sample, waves, pairs, cells, score, mix, confidence, labels, min_base, note, checks)
-
-
-def _unsplit(responses, scores, score, wave, mix, confidence, labels, min_base) -> ChangeSplit:
-    sample = draw_sample(responses, ~np.isnan(scores), min_base=min_base)
-    why = "waves" if wave is None else "a column of groups"
-    columns = [
-        "wave_before",
-        "wave",
-        "term",
-        "estimate",
-        "std_error",
-        "conf_low",
-        "conf_high",
-        "p_value",
-        "n_before",
-        "n",
-    ]
-    summary = {"n": int(sample.n[0]), "waves": 0, "largest_change": np.nan, "method": f"none: without {why}"}
-    tested = (*sample.tested, Check(f"{why} to split by", 0, "at least 2", False))
-    return ChangeSplit(
-        "split_change",
-        score,
-        mix,
-        pd.DataFrame(columns=columns),
-        summary,
-        tested,
-        labels or {},
-        {},
-        confidence,
-        mix or "",
+    together = people_together(survey, sample, asked.answered, by=by, wave=True)
+    hidden = closed(sample.hidden.reshape(cells.shape), n.reshape(cells.shape))
+    tables, groups = [], []
+    for t in range(1, len(waves)):
+        parts, by_group = _pair(sample, together, codes, cells[:, t - 1], cells[:, t], scale, confidence)
+        steps = {"wave_before": waves[t - 1], "wave": waves[t]}
+        both = n[cells[:, t - 1]].sum(), n[cells[:, t]].sum()
+        parts = parts.assign(**steps, n_before=both[0], n=both[1])
+        tables.append(hide(parts, np.full(len(parts), min(both) < survey.min_base)))
+        groups.append(hide(by_group.assign(**steps), hidden))
+    table = pd.concat(tables, ignore_index=True)
+    of_parts = (table["term"] != "change").to_numpy()
+    table["p_adjusted"] = adjusted_p_values(
+        np.where(of_parts, table["p_value"].astype(float), np.nan), correction="holm"
     )
+    note, checks = note_of_recurring_ids(survey, sample, codes)
+    once = int(((n[cells] == 0).sum(axis=1) > 0).sum())
+    alone = Check("groups without answers in some wave (all of them mix)", once, "0", once == 0)
+    summary = {
+        "n": int(n.sum()), "n_effective": sample.n_effective, "waves": len(waves),
+        "family": int(np.isfinite(table["p_adjusted"]).sum()), "method": "Kitagawa split, linearised",
+        "largest_change": float(table.loc[~of_parts, "estimate"].astype(float).abs().max()),
+        "established": bool((table["p_adjusted"] < 1 - confidence).any()),
+    }  # fmt: skip
+    keys = ["wave_before", "wave"]
+    return made(
+        ChangeSplit, "split_change", survey, asked, by, table[[*keys, *(c for c in table if c not in keys)]], summary,
+        (*sample.checks, *checks, alone), further={"groups": pd.concat(groups, ignore_index=True)},
+        hidden=hidden.sum() * (len(waves) - 1), confidence=confidence, note=note,
+    )  # fmt: skip
+
+
+def closed(hidden: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Return which groups to hide in every pair of waves, (g,): hiding pair by pair, the same wave would be shown beside
+    one and hidden beside another, and the difference would give it away.
+
+    One group alone is never hidden: the others and the whole would tell its value.
+    """
+    gone = hidden.any(axis=1)
+    if gone.sum() == 1 and len(gone) > 1:
+        rest = np.where(gone, np.inf, n.sum(axis=1))
+        gone[int(np.argmin(rest))] = True
+    return gone
 
 
 def kitagawa(share_1, share_0, score_1, score_0) -> tuple[np.ndarray, np.ndarray]:
@@ -216,98 +197,36 @@ def kitagawa(share_1, share_0, score_1, score_0) -> tuple[np.ndarray, np.ndarray
     return (share_1 + share_0) / 2 * (score_1 - score_0), (score_1 + score_0) / 2 * (share_1 - share_0)
 
 
-def _pair(sample: Sample, codes, before, after, units, confidence) -> tuple[pd.DataFrame, pd.DataFrame]:
-    means, totals = sample.means(codes), sample.totals
+def _pair(sample, together, codes, before, after, scale, confidence) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the parts of the change between two waves, and each group's contribution."""
+    means, totals, n = sample.means(codes), sample.totals, sample.n
     share_0, share_1 = (totals[c] / totals[c].sum() for c in (before, after))
     score_0, score_1 = means[before], means[after]
     score_0, score_1 = np.where(np.isnan(score_0), score_1, score_0), np.where(np.isnan(score_1), score_0, score_1)
     score_0, score_1 = np.nan_to_num(score_0), np.nan_to_num(score_1)
     performance, mix = kitagawa(share_1, share_0, score_1, score_0)
-    own, other = (score_1 - score_0) / 2, (score_1 + score_0) / 2
-    weight_of_score = (share_1 + share_0) / 2
     influence = np.zeros((len(codes), 2))
     for cells, shares, sign in ((before, share_0, -1), (after, share_1, 1)):
-        influence += _influence(
-            sample, codes, means, cells, shares, sign, own, other, weight_of_score, share_1 - share_0
+        place = np.full(len(sample.keys), -1)
+        place[cells] = np.arange(len(cells))
+        g, own, other = place[sample.cell], (score_1 - score_0) / 2, (score_1 + score_0) / 2
+        w = np.where(g >= 0, sample.weights, 0.0) / totals[cells].sum()
+        within = np.where(g >= 0, (codes - np.nan_to_num(means)[sample.cell]) / np.maximum(shares[g], 1e-300), 0.0)
+        # Shares enter performance with one sign in both waves (half their sum) and mix with two; scores the reverse.
+        pull = (own - shares @ own)[g] + sign * ((share_1 + share_0) / 2)[g] * within
+        influence += w[:, None] * np.column_stack(
+            [pull, sign * (other - shares @ other)[g] + (share_1 - share_0)[g] / 2 * within]
         )
-    covariance = total_covariance(influence, units)
-    parts = _parts(performance.sum(), mix.sum(), covariance, np.inf if sample.plain else sample.units.df, confidence)
-    n = sample.n
-    groups = {
-        "group": sample.keys["group"].to_numpy()[after],
-        "share_before": share_0,
-        "share_after": share_1,
-        "score_before": 100 * means[before],
-        "score_after": 100 * means[after],
-        "performance": 100 * performance,
-        "mix": 100 * mix,
-        "n_before": n[before],
-        "n": n[after],
-    }
-    return parts, pd.DataFrame(groups)
-
-
-def _influence(sample, codes, means, cells, shares, sign, own, other, weight_of_score, moved) -> np.ndarray:
-    """Return each answer's pull on performance and mix through its wave's shares and scores, (n, 2)."""
-    place = np.full(len(sample.keys), -1)
-    place[cells] = np.arange(len(cells))
-    g = place[sample.cell]
-    inside = g >= 0
-    w = np.where(inside, sample.weights, 0.0) / sample.totals[cells].sum()
-    within = np.where(inside, (codes - np.nan_to_num(means)[sample.cell]) / np.maximum(shares[g], 1e-300), 0.0)
-    # Shares enter performance with one sign in both waves (half their sum) and mix with two; scores the reverse.
-    performance = (own - shares @ own)[g] + sign * weight_of_score[g] * within
-    mix = sign * (other - shares @ other)[g] + moved[g] / 2 * within
-    return w[:, None] * np.column_stack([performance, mix])
-
-
-def _parts(performance, mix, covariance, df, confidence) -> pd.DataFrame:
-    estimate = np.array([performance + mix, performance, mix])
-    sums = np.array([[1, 1], [1, 0], [0, 1]])
+    covariance = together.covariance_of(influence)
+    estimate = np.array([performance.sum() + mix.sum(), performance.sum(), mix.sum()])
+    sums, df = np.array([[1, 1], [1, 0], [0, 1]]), np.inf if sample.plain else together.units.df
     error = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", sums, covariance, sums), 0))
     half = stats.t.ppf((1 + confidence) / 2, df) * error
     with np.errstate(invalid="ignore", divide="ignore"):
         p = np.where(error > 0, 2 * stats.t.sf(np.abs(estimate / error), df), np.where(estimate == 0, 1.0, 0.0))
     columns = {"estimate": estimate, "std_error": error, "conf_low": estimate - half, "conf_high": estimate + half}
-    return pd.DataFrame({"term": PARTS, **{name: 100 * v for name, v in columns.items()}, "p_value": p})
-
-
-def _assembled(sample, waves, pairs, cells, score, mix, confidence, labels, min_base, note, checks) -> ChangeSplit:
-    n = sample.n
-    hidden = hidden_cells(sample.keys.assign(n=n), min_base=min_base)
-    tables, groups = [], []
-    for t, (parts, by_group) in enumerate(pairs, start=1):
-        steps = {"wave_before": waves[t - 1], "wave": waves[t]}
-        tables.append(parts.assign(**steps, n_before=n[cells[:, t - 1]].sum(), n=n[cells[:, t]].sum()))
-        groups.append(hide(by_group.assign(**steps), hidden[cells[:, t - 1]] | hidden[cells[:, t]], min_base))
-    table = pd.concat(tables, ignore_index=True)
-    table = hide(table, (table[["n_before", "n"]].min(axis=1) < min_base).to_numpy(), min_base)
-    once = int(((n[cells] == 0).sum(axis=1) > 0).sum())
-    parts = (table["term"] != "change").to_numpy()
-    table["p_adjusted"] = adjusted_p_values(np.where(parts, table["p_value"].astype(float), np.nan), correction="holm")
-    gap = float(np.abs(table.loc[table["term"] == "change", "estimate"].to_numpy(float)).max())
-    tested = (
-        *sample.tested,
-        *checks,
-        Check("groups without answers in some wave (all of them mix)", once, "0", once == 0),
-    )
-    summary = {
-        "n": int(n.sum()),
-        "n_effective": float(sample.pooled().kish[0]),
-        "waves": len(waves),
-        "largest_change": gap,
-        "method": "Kitagawa split, linearised",
-    }
-    return ChangeSplit(
-        "split_change",
-        score,
-        mix,
-        table[["wave_before", "wave", *[c for c in table if c not in ("wave_before", "wave")]]],
-        summary,
-        tested,
-        labels or {},
-        {"groups": pd.concat(groups, ignore_index=True)},
-        confidence,
-        mix,
-        note,
-    )
+    groups = {"group": sample.keys["group"].to_numpy()[after], "share_before": share_0, "share_after": share_1}
+    groups |= {"score_before": scale * means[before], "score_after": scale * means[after]}
+    groups |= {"performance": scale * performance, "mix": scale * mix, "n_before": n[before], "n": n[after]}
+    parts = pd.DataFrame({"term": PARTS, **{name: scale * v for name, v in columns.items()}, "p_value": p})
+    return parts, pd.DataFrame(groups)

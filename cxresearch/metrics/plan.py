@@ -1,0 +1,133 @@
+"""How many answers a question needs.
+
+References
+----------
+Rocks (2016), The American Statistician 70(4); Cochran (1977), *Sampling Techniques*, 4; Kish (1965), *Survey Sampling*.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cxresearch.errors import DataProblem, require_share
+from cxresearch.figures import PALETTE, axes_or_new, titled
+from cxresearch.findings import Check, Finding, describe_columns, number, percent, phrase
+from cxresearch.inference import critical_value
+from cxresearch.metrics.sentences import SENTENCES
+
+describe_columns(
+    needed=("Answers needed", "answers (of each group, for a difference)", 0),
+    margin=("Margin", "half the width of the interval, points", 1),
+    difference=("Difference", "difference to be detected, points", 1),
+    deff=("Design effect", "variance of the design by that of as many simple random answers", 2),
+)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class SamplePlan(Finding):
+    """Answers needed for the asked precision (first row) and for others around it; ``n`` of `glance` is the answer."""
+
+    confidence: float = 0.95
+    power: float | None = None
+
+    def sentence(self) -> str:
+        s, n = self.summary, number(self.summary["n"], 0)
+        shares = dict(
+            promoters=percent(s["promoters"]), detractors=percent(s["detractors"]), confidence=percent(self.confidence)
+        )
+        design = {} if s["deff"] == 1 else {"deff": number(s["deff"], 2)}
+        if self.power is None:
+            first = phrase(SENTENCES, "plan_margin", n=n, margin=number(s["margin"]), **shares)
+            return f"{first} {phrase(SENTENCES, 'plan_design' if design else 'plan_simple', **design)}"
+        first = phrase(SENTENCES, "plan_difference", n=n, difference=number(s["difference"]), power=percent(self.power))
+        return f"{first} {phrase(SENTENCES, 'plan_shares_design' if design else 'plan_shares', **shares, **design)}"
+
+    def plot(self, ax=None):
+        """Draw the answers needed against the precision asked for."""
+        ax = axes_or_new(ax)
+        x = "margin" if self.power is None else "difference"
+        table = self.table.sort_values(x)
+        ax.plot(table[x], table["needed"], "o-", color=PALETTE[0])
+        ax.set(
+            xlabel=f"{x}, points",
+            ylabel="answers needed" + ("" if self.power is None else " in each group"),
+            yscale="log",
+        )
+        return titled(ax, self.sentence().split(". ")[0].rstrip("."))
+
+
+def plan_sample(
+    *, promoters: float, detractors: float, margin: float | None = None, difference: float | None = None,
+    deff: float = 1, power: float = 0.8, confidence: float = 0.95,
+) -> SamplePlan:  # fmt: skip
+    """Return how many answers a margin, or the detection of a difference, needs.
+
+    Parameters
+    ----------
+    promoters, detractors : float
+        Expected shares, 0-1.
+    margin : float
+        Half the width of the interval, in points. Give this or `difference`.
+    difference : float
+        Difference between two independent groups or waves, in points.
+    deff : float
+        Design effect: how many times more answers weights and clusters ask for; n / effective n of an earlier wave.
+    power, confidence : float
+
+    Returns
+    -------
+    SamplePlan
+
+    Raises
+    ------
+    DataProblem
+        Shares that are no shares, neither or both of margin and difference, one that is not positive, or a design
+        effect that is none.
+
+    Notes
+    -----
+    s^2 = p + d - (p - d)^2. Margin m: n = deff (z / m)^2 s^2. Difference D: n = deff 2 s^2 (z + z_power)^2 / D^2 in each
+    group.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> print(cx.plan_sample(promoters=0.4, detractors=0.2, margin=5))
+    861 answers give a 95 % interval of about ±5.0 points if 40 % are promoters and 20 % ...
+    """
+    require_share("confidence", confidence)
+    require_share("power", power)
+    if min(promoters, detractors) < 0 or promoters + detractors > 1 or promoters + detractors == 0:
+        raise DataProblem(
+            f"promoters={promoters!r} and detractors={detractors!r} must be shares (0-1) that add up to more "
+            "than 0 and at most 1"
+        )
+    if (margin is None) == (difference is None):
+        raise DataProblem("give either margin or difference, in points")
+    name, asked = ("margin", margin) if difference is None else ("difference", difference)
+    if not 0 < asked <= 200:
+        raise DataProblem(f"{name}={asked!r} must be a number of points above 0 and at most 200")
+    if not (np.isfinite(deff) and deff > 0):
+        raise DataProblem(f"deff={deff!r} must be a design effect above 0, such as n / effective n of an earlier wave")
+    variance = promoters + detractors - (promoters - detractors) ** 2
+    if variance == 0:
+        raise DataProblem("everybody answers alike at these shares; there is no sampling error to plan for")
+    steps, z = asked * np.array([1, 0.5, 0.75, 1.5, 2]), critical_value(confidence)
+    unit = z**2 * variance if difference is None else 2 * variance * (z + stats.norm.ppf(power)) ** 2
+    needed = np.ceil(deff * unit * (100 / steps) ** 2 - 1e-9).astype(int)
+    sign = "±" if difference is None else ""
+    table = pd.DataFrame({"term": [f"{sign}{s:g} points" for s in steps], name: steps, "needed": needed})
+    summary = {
+        "n": int(needed[0]),
+        name: float(asked),
+        "promoters": promoters,
+        "detractors": detractors,
+        "deff": float(deff),
+    }
+    enough = Check("answers enough for the normal approximation", int(needed[0]), "at least 30", bool(needed[0] >= 30))
+    return SamplePlan(
+        "plan_sample", name, None, table, summary | {"method": "closed form, normal"}, (enough,), confidence=confidence,
+        power=None if difference is None else power,
+    )  # fmt: skip

@@ -1,0 +1,413 @@
+"""Who answered, and what promoters do: responders against the others, behaviour by recommend group.
+
+References
+----------
+Kott & Chang (2010), J. American Statistical Association 105 (calibration that models response); Deville & Saerndal
+(1992), J. American Statistical Association 87 (its error); Cohen (1988) (standardised difference).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cxresearch import digits
+from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
+from cxresearch.figures import forest, wrap
+from cxresearch.findings import Check, Finding, Shown, describe_columns, interval, number, p_words, percent, phrase
+from cxresearch.inference import adjusted_p_values, kish_effective_n
+from cxresearch.metrics.answers import measured, numeric_answers
+from cxresearch.metrics.estimate import base_words, cell_estimates, check_asked, decided, hide, precision, vector
+from cxresearch.metrics.scorecard import MeasureFinding, made
+from cxresearch.metrics.sentences import SENTENCES
+from cxresearch.privacy import hidden_cells, largest_share, require_base
+from cxresearch.survey import as_survey
+from cxresearch.survey.sample import waves_of
+
+MIN_EACH = 30  # responders, and others, that a response model needs
+LARGE = 0.2  # standardised difference that is commonly called small but not negligible
+NAMES = ("detractors", "passives", "promoters")
+STEPS = (("promoters", "detractors"), ("promoters", "passives"), ("passives", "detractors"))
+
+describe_columns(
+    responders=("Responders", "mean of the customers who answered", 2),
+    others=("Others", "mean of the customers who did not answer", 2),
+    n_others=("n others", "customers who did not answer", 0),
+    response_rate=("Response rate", "customers who answered, in any wave, by all, 0-1", 3),
+    reweighted=("Reweighted", "value of responders weighted to resemble all customers", 1),
+)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class ResponseBias(MeasureFinding):
+    """One row per behaviour (`term`): means and standardised difference (standard deviations) of responders and others.
+
+    ``further["sensitivity"]`` has the score as answered and reweighted to all customers, in points.
+    """
+
+    counted: str = ""
+
+    def sentence(self) -> str:
+        s, clear = self.summary, self.table[self.table["p_adjusted"] < 1 - self.confidence]
+        known = dict(n=number(s["n"], 0), all=number(s["n"] + s["n_others"], 0), rate=percent(s["response_rate"]))
+        if clear.empty:
+            first = self.say("bias_alike", **known, counted=self.counted)
+        else:
+            top = digits.largest(clear.assign(size=clear["estimate"].abs()), "size")
+            means = dict(term=self.label(top["term"]), yes=number(top["responders"], 1), no=number(top["others"], 1))
+            first = self.say("bias_differ", **known, counted=self.counted, **means)
+        plain, reweighted = (row for _, row in self.further["sensitivity"].iterrows())
+        values = dict(
+            reweighted=self.measure.value(reweighted["estimate"]), plain=self.measure.value(plain["estimate"])
+        )
+        more = dict(clear=len(clear), behaviours=len(self.table), words=f"the {self.measure.words}")
+        return f"{first} {self.say('bias_more', **more, **values, span=self.span(reweighted))}"
+
+    def plot(self, ax=None):
+        """Draw the standardised differences, responders less others, with intervals."""
+        t = self.table
+        return forest(
+            t, "estimate", names=[self.label(k) for k in t["term"]], low="conf_low", high="conf_high", line=0, ax=ax,
+            marked=t["p_adjusted"] < 1 - self.confidence, title=self.headline,
+            unit=wrap(f"answered {self.counted} less the others, standard deviations; {percent(self.confidence)} intervals", 62),
+        )  # fmt: skip
+
+
+def response_bias(
+    customers, responses, item: str, *, customer: str, behaviour, confidence: float = 0.95
+) -> ResponseBias:
+    """Compare customers who answered with those who did not, and reweight the score to all of them.
+
+    Parameters
+    ----------
+    customers : Survey or DataFrame, (N, .)
+        One row per customer who could have been asked, with the design of their own if they are a sample.
+    responses : Survey or DataFrame
+        Their answers, whose weights and clusters count; of a customer's several answers the latest. Answers of others
+        are left out and counted.
+    item, customer : str
+        Recommend item (0-10) in `responses`; column that links both tables.
+    behaviour : list of str
+        Numeric columns of `customers`, known for all of them (missing values are filled with the median and counted).
+    confidence
+        As in `nps`.
+
+    Returns
+    -------
+    ResponseBias
+
+    Raises
+    ------
+    DataProblem
+        Duplicate customers, behaviour that is not numeric, is constant or separates those who answered, answers off
+        0-10.
+    TooFewRespondents
+        Fewer than 30 customers who answered, or who did not.
+
+    Notes
+    -----
+    Responders are weighted by their design weight times 1 + exp(x'b), one over a logistic probability of response, b
+    chosen so that their behaviours add up to those of all customers (Kott & Chang 2010); the error is that of the
+    residuals. This repairs only what the behaviours say; it is a sensitivity line, not a correction.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.response_bias(
+    ...     study.customers, study.responses, "recommend", customer="customer", behaviour=["affluence"]
+    ... ))
+    1,399 of 2,000 customers answered at least once in 4 waves (70 %); no difference in behaviour ...
+    """
+    survey, answers = as_survey(customers), as_survey(responses)
+    table, behaviour = survey.table, [behaviour] if isinstance(behaviour, str) else list(behaviour)
+    require_columns(table, customer, *behaviour, where="customers")
+    check_asked(answers, item, customer, confidence=confidence)
+    if (again := int(table[customer].duplicated().sum())) > 0:
+        raise DataProblem(f"customers: {customer} repeats {again} customers; give one row per customer")
+    latest, strangers = _latest_answers(answers, item, customer, table[customer])
+    sample = latest.sample(what="the comparison of responders with others") if len(latest) else None
+    place = (
+        pd.Index(table[customer]).get_indexer(latest.table[customer])[sample.rows]
+        if sample
+        else np.array([], dtype=int)
+    )
+    answered = np.isin(np.arange(len(table)), place)
+    few = int(min(answered.sum(), (~answered).sum()))
+    if few < MIN_EACH:
+        raise TooFewRespondents(
+            f"response_bias needs at least {MIN_EACH} customers who answered and {MIN_EACH} who did not; "
+            f"found {answered.sum()} and {(~answered).sum()}"
+        )
+    floor = max(survey.min_base, answers.min_base)
+    require_base(few, min_base=floor, what="the comparison of responders with others")
+    values, filled = _behaviours(table, behaviour)
+    found = _differences(survey, values, answered, behaviour, confidence)
+    asked = measured(latest, item, "nps")
+    sensitivity, weights = _sensitivity(sample, asked, values, place, confidence)
+    summary = {
+        "n": int(answered.sum()), "n_others": int((~answered).sum()), "response_rate": float(answered.mean()),
+        "estimate": sensitivity["estimate"].iloc[0], "reweighted": sensitivity["estimate"].iloc[1],
+        "n_effective": kish_effective_n(weights), "method": "standardised differences; weights calibrated to all customers",
+        "established": bool((found["p_adjusted"] < 1 - confidence).any()),
+    }  # fmt: skip
+    largest, heaviest = float(found["estimate"].abs().max()), float(weights.max() / weights.mean())
+    checks = [
+        Check("largest standardised difference", digits.rounded(largest, 3), f"at most {LARGE:g}", largest <= LARGE),
+        Check("largest response weight / mean", digits.rounded(heaviest, 2), "at most 10", heaviest <= 10),
+        Check("answers of customers that are not in the table", strangers, "0", strangers == 0),
+        Check("missing behaviours filled with the median", filled, "0", filled == 0),
+    ]
+    if answers.weight and not survey.weight:
+        words = "not answering counts customers who were never drawn, too"
+        checks.append(Check(words, f"sampled, weighted by {answers.weight}", "known", True, "info"))
+    waves = 1 if answers.wave is None else answers.table[answers.wave].nunique()
+    counted = f"at least once in {waves} waves" if waves > 1 else "once or more"
+    both = survey.with_table(table, labels={**answers.labels, **survey.labels})
+    return made(
+        ResponseBias, "response_bias", both, asked, None, found, summary, checks, further={"sensitivity": sensitivity},
+        confidence=confidence, counted=counted,
+    )  # fmt: skip
+
+
+def _latest_answers(answers, item: str, customer: str, known):
+    """Return a survey of the latest answer of each known customer, and how many answers are of strangers."""
+    measure, table = measured(answers, item, "nps"), answers.table
+    when = np.zeros(len(table)) if answers.wave is None else waves_of(table[answers.wave], answers.wave_order).cat.codes
+    order = np.argsort(np.asarray(when), kind="stable")
+    kept = table.iloc[order][measure.answered[order]]
+    inside = kept[customer].isin(known)
+    rows = kept[inside].drop_duplicates(customer, keep="last").reset_index(drop=True)
+    rows.attrs = dict(table.attrs)
+    return answers.with_table(rows), int((~inside).sum())
+
+
+def _behaviours(table, behaviour) -> tuple[np.ndarray, int]:
+    """Return the behaviours, (N, k), missing ones filled with the median, and how many were."""
+    columns = [numeric_answers(table, column) for column in behaviour]
+    for column, values in zip(behaviour, columns):
+        if not np.nanstd(values) > 0:
+            raise DataProblem(f"{column} is the same for all customers; leave it out of behaviour")
+    values = np.column_stack(columns)
+    missing = np.isnan(values)
+    return np.where(missing, np.nanmedian(values, axis=0), values), int(missing.sum())
+
+
+def _differences(survey, values, answered, behaviour, confidence) -> pd.DataFrame:
+    """Return standardised differences of those who answered and the others, under the customers' own design."""
+    column = "who answered"
+    named = survey.table.assign(**{column: np.where(answered, "responders", "others")})
+    sample = survey.with_table(named).sample(by=column, what="the comparison of responders with others")
+    rows = []
+    for k, name in enumerate(behaviour):
+        held = values[sample.rows, k]
+        compared = vector(sample, held, "mean")
+        spread = np.sqrt(np.mean(precision(sample, held, "mean")[0] * sample.n / (sample.n - 1)))
+        contrast = np.array([-1.0, 1.0])  # others come first
+        error = np.sqrt(contrast @ compared.covariance @ contrast) / spread
+        difference = contrast @ compared.raw / spread
+        half = stats.norm.ppf((1 + confidence) / 2) * error
+        rows.append({
+            "term": name, "estimate": difference, "std_error": error, "conf_low": difference - half,
+            "conf_high": difference + half, "p_value": 2 * stats.norm.sf(abs(difference / error)), "p_adjusted": np.nan,
+            "responders": compared.raw[1], "others": compared.raw[0], "n": sample.n[1], "n_others": sample.n[0],
+        })  # fmt: skip
+    table = pd.DataFrame(rows)
+    return table.assign(p_adjusted=adjusted_p_values(table["p_value"], correction="holm"))
+
+
+def _sensitivity(sample, measure, values, place, confidence) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the score as answered and reweighted to all customers, and the weights."""
+    design = np.column_stack([np.ones(len(values)), (values - values.mean(axis=0)) / values.std(axis=0)])
+    x, y = design[place], measure.codes[sample.rows]
+    start = sample.weights / sample.weights.mean()
+    weights, tilt = calibrated(start, x, design.sum(axis=0))
+    fitted = x @ np.linalg.lstsq(x.T @ (tilt[:, None] * x), x.T @ (tilt * y), rcond=None)[0]
+    z, rows = stats.norm.ppf((1 + confidence) / 2), []
+    for name, w, explained in (("as answered", start, None), ("reweighted", weights, fitted)):
+        mean = w @ y / w.sum()
+        pull = w * (y - (mean if explained is None else explained)) / w.sum()
+        error = np.sqrt(sample.covariance_of(pull[:, None])[0, 0])
+        rows.append({
+            "term": name, "estimate": 100 * mean, "std_error": 100 * error, "conf_low": 100 * max(mean - z * error, -1),
+            "conf_high": 100 * min(mean + z * error, 1), "n": len(y), "n_effective": kish_effective_n(w),
+        })  # fmt: skip
+    return pd.DataFrame(rows), weights
+
+
+def calibrated(start, x, totals) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights start (1 + exp(x'b)) under which the rows of `x` (n, k) add up to `totals` (k,), and start exp(x'b)."""
+    beta = np.zeros(x.shape[1])
+    beta[0] = np.log(max(totals[0] / start.sum() - 1, 1e-6))
+    for _ in range(100):
+        tilt = start * np.exp(np.clip(x @ beta, -30, 30))
+        gap = totals - x.T @ (start + tilt)
+        if np.abs(gap).max() < 1e-9 * totals[0]:
+            return start + tilt, tilt
+        step = np.linalg.lstsq(x.T @ (tilt[:, None] * x), gap, rcond=None)[0]
+        beta = beta + step / max(1.0, np.abs(step).max() / 2)
+    raise DataProblem(
+        "behaviour: no weights make those who answered resemble all customers, since a behaviour tells the two apart; "
+        "leave out the behaviour that differs most"
+    )
+
+
+# --- what promoters do -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class PromoterValue(Finding):
+    """Mean of a behaviour by recommend group (`group`), in its own unit (shares of yes 0-1); ``further["steps"]`` has
+    the differences.
+    """
+
+    unit: str = ""
+    confidence: float = 0.95
+    yes_or_no: bool = False
+
+    @property
+    def chart(self):
+        return Shown("tidy", "estimate", "conf_low", "conf_high", self._axis)
+
+    @property
+    def _axis(self) -> str:
+        kind = "Share with" if self.yes_or_no else "Mean"
+        return f"{kind} {self.label(self.outcome)}{', ' * bool(self._unit)}{self._unit}"
+
+    @property
+    def _unit(self) -> str:
+        return "%" if self.yes_or_no else self.unit
+
+    def amount(self, value: float) -> str:
+        return percent(value, 1) if self.yes_or_no else f"{number(value)} {self.unit}".strip()
+
+    def sentence(self) -> str:
+        t, step = self.table.set_index("group"), self.further["steps"].iloc[0]
+        differ = np.isfinite(step["p_adjusted"]) and step["p_adjusted"] < 1 - self.confidence
+        first = phrase(
+            SENTENCES, "value", what=self._axis.split(",")[0], differs="differs" if differ else "by recommend group",
+            **{name: self.amount(t.loc[name, "estimate"]) for name in NAMES},
+        )  # fmt: skip
+        scale = 100 if self.yes_or_no else 1
+        span = interval(scale * step["conf_low"], scale * step["conf_high"], self.confidence)
+        bases = " and ".join(number(t.loc[name, "n"], 0) for name in ("promoters", "detractors"))
+        known = dict(span=f"{span} {self._unit}".strip(), p=p_words(step["p_adjusted"]), n=bases)
+        if not np.isfinite(step["p_adjusted"]):
+            known["p"] = "p not available"
+        if not differ:
+            return f"{first} {phrase(SENTENCES, 'value_open', **known)}"
+        size = (
+            f"{number(100 * abs(step['estimate']))} percentage points"
+            if self.yes_or_no
+            else self.amount(abs(step["estimate"]))
+        )
+        return (
+            f"{first} {phrase(SENTENCES, 'value_more' if step['estimate'] > 0 else 'value_less', **known, size=size)}"
+        )
+
+    def plot(self, ax=None):
+        """Draw the group means with intervals, in the behaviour's unit."""
+        t = self.table.iloc[::-1]
+        scale = 100 if self.yes_or_no else 1
+        shown = t.assign(**{c: t[c].astype(float) * scale for c in ("estimate", "conf_low", "conf_high")})
+        unit = f"{self._axis[:1].lower()}{self._axis[1:]}; {percent(self.confidence)} intervals"
+        names = [f"{g} ({number(n, 0)})" for g, n in zip(t["group"], t["n"])]
+        title = self.sentence().split(". ")[0].rstrip(".")
+        return forest(shown, "estimate", names=names, low="conf_low", high="conf_high", unit=unit, title=title, ax=ax)
+
+
+def promoter_value(customers, item: str, *, value: str, unit: str = "", confidence: float = 0.95) -> PromoterValue:
+    """Return the mean of a behaviour, such as revenue or retention, for promoters, passives and detractors.
+
+    Parameters
+    ----------
+    customers : Survey or DataFrame, (N, .)
+        One row per customer with an answer and a behaviour.
+    item, value : str
+        Recommend item (0-10); numeric column, or one of yes and no, of which shares are taken.
+    unit : str
+        Unit of `value` for sentences and axes, such as a currency.
+    confidence
+        As in `nps`.
+
+    Returns
+    -------
+    PromoterValue
+
+    Raises
+    ------
+    DataProblem
+        Customers that repeat, answers off 0-10, text in `value`.
+
+    Notes
+    -----
+    Linearised errors, t intervals (Wilson's for shares); the three differences and their intervals are corrected by
+    Holm. Which came first is not asked.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> table = study.matched("responses", "customers", keep="latest")
+    >>> print(cx.promoter_value(table, "recommend", value="revenue", unit=study.currency))
+    Mean revenue differs: promoters 191.2 EUR, passives 176.9 EUR, detractors 153.0 EUR. ...
+    """
+    survey = as_survey(customers)
+    check_asked(survey, item, value, confidence=confidence)
+    asked, table = measured(survey, item, "nps"), survey.table
+    yes_or_no = pd.api.types.is_bool_dtype(table[value]) or bool(table[value].dropna().isin([0, 1]).all())
+    values = table[value].astype(float).to_numpy() if yes_or_no else numeric_answers(table, value)
+    known = asked.answered & ~np.isnan(values)
+    if survey.respondent and (again := int(table.loc[known, survey.respondent].dropna().duplicated().sum())):
+        raise DataProblem(
+            f"customers: {survey.respondent} repeats {again} customers, whose {value} would count once for each answer; "
+            "give one row per customer, such as the latest answer: study.matched('responses', 'customers', keep='latest')"
+        )
+    column, form = "recommend group", "share" if yes_or_no else "mean"
+    names = np.select([asked.codes > 0, asked.codes < 0], ["promoters", "detractors"], "passives")
+    grouped = table.assign(**{column: pd.Categorical(names, categories=NAMES, ordered=True)})
+    grouped.attrs = dict(table.attrs)
+    sample = survey.with_table(grouped, min_base=1).sample(known, by=column, what="the value of promoters")
+    require_base(len(sample), min_base=survey.min_base, what="the value of promoters")
+    held = values[sample.rows]
+    found = pd.concat([sample.keys, cell_estimates(sample, held, form, confidence)], axis=1)
+    found = found.set_index("group").reindex(NAMES).rename_axis("group").reset_index()
+    found["n"] = found["n"].fillna(0).astype(int)
+    found["base"] = base_words(found["n"], found["n_effective"])
+    named = names[sample.rows]
+    found["largest_share"] = [largest_share((sample.weights * held)[named == group]) for group in NAMES]
+    hidden = hidden_cells(found, min_base=survey.min_base)
+    steps = _steps(sample, held, form, hidden, confidence)
+    compared = vector(sample, held, form)
+    small = (sample.n < 2).any()
+    summary = {
+        "p_value": np.nan if small else compared.equal_p_value(), "n": len(held),
+        "n_effective": float(np.nansum(found["n_effective"])),
+        "method": "shares, linearised, Wilson" if yes_or_no else "means, linearised, t",
+        "established": bool(steps["p_adjusted"].iloc[0] < 1 - confidence),
+    }  # fmt: skip
+    lost = int((asked.answered & np.isnan(values)).sum())
+    checks = (*sample.checks, Check(f"answers without {value}", lost, "0", lost == 0))
+    return PromoterValue(
+        "promoter_value", value, column, hide(found, hidden), summary, checks, survey.labels, {"steps": steps}, unit,
+        confidence, yes_or_no, suppressed=int(hidden.sum()), domain=survey.condition,
+    )  # fmt: skip
+
+
+def _steps(sample, held, form, hidden, confidence) -> pd.DataFrame:
+    """Return the differences between the three groups; missing where one is hidden or empty."""
+    compared, at = vector(sample, held, form), {g: i for i, g in enumerate(sample.keys["group"])}
+    gone = {name for name, h in zip(NAMES, hidden) if h or name not in at or sample.n[at[name]] < 2}
+    rows = []
+    for high, low in STEPS:
+        known = not {high, low} & gone
+        i, j = (at[high], at[low]) if known else (0, 0)
+        c, missing = compared.covariance, 0.0 if known else np.nan
+        rows.append({
+            "term": f"{high} less {low}", "estimate": compared.raw[i] - compared.raw[j] + missing, "df": compared.df,
+            "std_error": np.sqrt(max(c[i, i] + c[j, j] - 2 * c[i, j], 0.0)) + missing, "eligible": known,
+            "centre": compared.centre[i] - compared.centre[j] + missing, "tail": compared.df,
+        })  # fmt: skip
+    steps = decided(pd.DataFrame(rows), correction="holm", confidence=confidence).drop(columns="detectable")
+    return steps.assign(p_value=steps["p_value"].where(steps["std_error"].notna()))
