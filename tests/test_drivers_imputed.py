@@ -3,16 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
-from drivers_calls import asked
-from test_drivers_proofs import NAMES, P, population, within_two_errors
-
-from cxresearch.drivers.certainty import draw_all
 from cxresearch.drivers.imputation import fill, filled_correlations, fit_imputed, impute, pool
 from cxresearch.drivers.linear import fit_linear
 from cxresearch.drivers.nonlinear import fit_likelihood
 from cxresearch.drivers.parts import parts_of
 from cxresearch.drivers.resampling import share_draws
 from cxresearch.drivers.terms import build_terms
+from drivers_calls import asked
+from test_drivers_proofs import NAMES, P, population, within_two_errors
+
+from cxresearch.drivers.certainty import draw_all
 from cxresearch.inference.shares import em_moments, packed
 from cxresearch.survey import as_survey
 

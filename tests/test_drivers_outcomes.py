@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from cxresearch.drivers.binary import Logit, logistic_relative_weights, tjur_unexplained
+from cxresearch.drivers.ordered import CumulativeLogit, parallel_lines
 
 from cxresearch.drivers import driver_importance
-from cxresearch.drivers.binary import Logit, logistic_relative_weights, tjur_unexplained
 from cxresearch.drivers.likelihood import fit_subsets, null_loglik, replicate_logliks, unexplained
-from cxresearch.drivers.ordered import CumulativeLogit, parallel_lines
 from cxresearch.errors import DataProblem
 from cxresearch.inference.shares import shapley_parts
 

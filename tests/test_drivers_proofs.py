@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-
-from cxresearch.drivers import driver_importance
 from cxresearch.drivers.parts import parts_of
 from cxresearch.drivers.resampling import ends, replicate_weights, share_draws
+
+from cxresearch.drivers import driver_importance
 from cxresearch.inference.shares import complete_moments, packed
 
 P = 5

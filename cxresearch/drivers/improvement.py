@@ -119,7 +119,7 @@ def simulate_improvement(
     question.ratings("simulate_improvement")
     ends = {d: _known_scale(survey, d, scale, "scale") for d in improve}
     for d in question.names:
-        scale_of(survey, d, scale)  # refuses ratings outside
+        scale_of(survey, question.source[d], scale)  # refuses ratings outside
     outcome_ends = _known_scale(survey, outcome, outcome_scale, "outcome_scale")
     model = fit(question, seed=seed, divided=False)
     table = _table(model, improve, ends, outcome_ends, n_boot, seed, confidence)
@@ -157,7 +157,7 @@ def _check_improve(improve, drivers) -> None:
 
 def _rise(question: Question, driver, points, highest) -> np.ndarray:
     """Return by how much each row's rating rises: 0 if never met, missing if skipped."""
-    x, never = question.given(driver), ~question.met.get(str(driver), np.ones(len(question), dtype=bool))
+    x, never = question.given(str(driver)), ~question.met.get(str(driver), np.ones(len(question), dtype=bool))
     return np.where(never | digits.at_least(x, highest), 0.0, np.minimum(x + points, highest) - x)
 
 

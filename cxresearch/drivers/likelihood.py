@@ -27,8 +27,7 @@ TOGETHER = 32  # subsets in one product with the replicates' weights
 # Of the Newton decrement: adding it to the log-likelihood then leaves an error of third order, below 1e-6; the whole
 # model's last step leaves none.
 NEAR, EXACTLY = 1e-3, 1e-10
-CHUNK = 1 << 17  # linear predictors held at once: they stay in the cache
-HIGHEST = 300.0  # linear predictors beyond this are a probability of one, and exp() would overflow
+CHUNK = 1 << 14  # linear predictors held at once: they stay in the cache
 BEYOND = 40.0  # stands for infinity: the logistic distribution function is 1 to the last bit
 MOST_TERMS, MOST_LEVELS = 14, 11
 LARGEST_ERROR = 10.0  # a tenth of it would be large: likelihoods with a maximum stay far below
@@ -39,87 +38,20 @@ class Diverged(Exception):
     """A likelihood has no maximum."""
 
 
-class Logit:
-    """Logistic log-likelihood of `y` (0/1) given (n, k - 1) columns and an intercept, which is parameter 0."""
-
-    def __init__(self, columns: np.ndarray, y: np.ndarray, weights: np.ndarray):
-        self.x = np.column_stack([np.ones(len(y)), columns])
-        self.y, self.weights, self.n_parameters = y, weights, self.x.shape[1]
-        i, j = self._places = np.triu_indices(self.n_parameters)
-        self.equal = np.ptp(weights) == 0
-        self._sides = np.concatenate(
-            [self.x * weights[:, None], self.x[:, i] * self.x[:, j] * weights[:, None]], axis=1
-        ).T.copy()
-        self._target = (weights * y) @ self.x
-
-    def start(self) -> np.ndarray:
-        """Return the parameters of the model without columns."""
-        share = np.average(self.y, weights=self.weights)
-        return np.concatenate([[np.log(share / (1 - share))], np.zeros(self.n_parameters - 1)])
-
-    def evaluate(self, parameters: np.ndarray):
-        """Return log-likelihoods (G,), scores (G, k) and informations (G, k, k) at (G, k) parameters."""
-        total, k = len(parameters), self.n_parameters
-        softplus, sums = np.empty(total), np.empty((len(self._sides), total))
-        at_once = max(1, CHUNK // len(self.y))
-        for start in range(0, total, at_once):
-            part = slice(start, start + at_once)
-            softplus[part], sums[:, part] = self._sums(parameters[part])
-        i, j = self._places
-        information = np.empty((total, k, k))
-        information[:, i, j] = information[:, j, i] = sums[k:].T
-        return parameters @ self._target - softplus, self._target - sums[:k].T, information
-
-    def _sums(self, parameters):
-        odds = np.minimum(self.x @ parameters.T, HIGHEST)
-        np.exp(odds, out=odds)
-        one_more = 1 + odds
-        softplus = self._sum_of_logs(one_more)
-        odds /= one_more
-        k = self.n_parameters
-        sums = np.empty((len(self._sides), len(parameters)))
-        sums[:k] = self._sides[:k] @ odds
-        odds /= one_more
-        sums[k:] = self._sides[k:] @ odds
-        return softplus, sums
-
-    def _sum_of_logs(self, values) -> np.ndarray:
-        """Return the weighted sums of logs of (n, G) values of at least 1."""
-        if not self.equal or values.max() > 1e60:
-            return self.weights @ np.log(values)
-        # Logs of products of four: a quarter of the logarithms.
-        n = len(values) // 4 * 4
-        product = values[0:n:4] * values[1:n:4]
-        product *= values[2:n:4]
-        product *= values[3:n:4]
-        return self.weights[0] * (np.log(product).sum(axis=0) + np.log(values[n:]).sum(axis=0))
-
-    def rows(self, parameters: np.ndarray):
-        """Return each respondent's log-likelihood (n,) and score (n, k) at (k,) parameters."""
-        linear = self.x @ parameters
-        return self.y * linear - np.logaddexp(0, linear), (self.y - self.fitted(parameters))[:, None] * self.x
-
-    def fitted(self, parameters: np.ndarray) -> np.ndarray:
-        """Return probabilities (..., n) at (..., k) parameters."""
-        return 1 / (1 + np.exp(-np.clip(parameters @ self.x.T, -HIGHEST, HIGHEST)))
-
-
 class CumulativeLogit:
-    """Log-likelihood of ordered categories: logit P(y <= j) = cut_j - columns b; the J - 1 cuts come first."""
+    """Log-likelihood of ordered categories: logit P(y <= j) = cut_j - columns b; the J - 1 cuts come first.
+
+    Two categories are the logistic regression, its intercept with the sign of a cut.
+    """
 
     def __init__(self, columns: np.ndarray, y: np.ndarray, weights: np.ndarray):
-        self.levels = np.unique(y)
-        code = np.searchsorted(self.levels, y)
-        cuts = len(self.levels) - 1
-        above = np.concatenate([np.eye(cuts), np.zeros((1, cuts))])[code]  # the cut above the answer
-        below = np.concatenate([np.zeros((1, cuts)), np.eye(cuts)])[code]
-        self.upper, self.lower = np.column_stack([above, -columns]), np.column_stack([below, -columns])
-        self._top, self._bottom = code == cuts, code == 0
-        self.code, self.columns, self.weights, self.n_parameters = code, columns, weights, self.upper.shape[1]
-        i, j = self._places = np.triu_indices(self.n_parameters)
-        u, v, w = self.upper, self.lower, weights[:, None]
-        crossed = u[:, i] * v[:, j] + v[:, i] * u[:, j]
-        self._pairs = [(m * w).T.copy() for m in (u[:, i] * u[:, j], crossed, v[:, i] * v[:, j])]
+        self.levels, self.code = np.unique(y, return_inverse=True)
+        self.cuts, m = len(self.levels) - 1, columns.shape[1]
+        self.columns, self.weights, self.n_parameters = columns, weights, self.cuts + m
+        self.rows_of = [np.flatnonzero(self.code == c) for c in range(self.cuts + 1)]
+        self._triangle = i, j = np.triu_indices(m)
+        self._weighted = (columns * weights[:, None]).T.copy()
+        self._pairs = (columns[:, i] * columns[:, j] * weights[:, None]).T.copy()
 
     def start(self) -> np.ndarray:
         """Return the parameters of the model without columns."""
@@ -128,42 +60,54 @@ class CumulativeLogit:
 
     def _derivatives(self, parameters):
         """Return log-likelihood and its derivatives in both ends of each answer's interval, (n, G) each."""
-        a, b = self.upper @ parameters.T, self.lower @ parameters.T
-        a[self._top], b[self._bottom] = BEYOND, -BEYOND
-        fa, fb = (1 / (1 + np.exp(-np.clip(e, -300, 300))) for e in (a, b))
-        with np.errstate(divide="ignore", invalid="ignore"):
+        ends = np.full((self.cuts + 2, len(parameters)), BEYOND)
+        ends[0], ends[1:-1] = -BEYOND, parameters[:, : self.cuts].T
+        linear = self.columns @ parameters[:, self.cuts :].T
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            fa, fb = (1 / (1 + np.exp(linear - ends[self.code + k])) for k in (1, 0))
             between = fa - fb
             loglik = np.log(between)  # crossed cuts give a missing likelihood, and the step is halved
             slope_a, slope_b = fa * (1 - fa) / between, -fb * (1 - fb) / between
-        return (
-            loglik,
-            slope_a,
-            slope_b,
-            slope_a * (1 - 2 * fa) - slope_a**2,
-            -slope_a * slope_b,
-            slope_b * (1 - 2 * fb) - slope_b**2,
-        )
+        slope_a[self.rows_of[-1]], slope_b[self.rows_of[0]] = 0.0, 0.0  # beyond the outer ends nothing moves
+        return loglik, slope_a, slope_b, fa, fb
 
     def evaluate(self, parameters: np.ndarray):
         """Return log-likelihoods (G,), scores (G, k) and informations (G, k, k) at (G, k) parameters."""
         total, k, w = len(parameters), self.n_parameters, self.weights
-        loglik, score, packed = np.empty(total), np.empty((total, k)), np.empty((total, len(self._pairs[0])))
+        loglik, score, information = np.empty(total), np.empty((total, k)), np.zeros((total, k, k))
         at_once = max(1, CHUNK // len(w))
+        i, j = self._triangle
         for start in range(0, total, at_once):
             part = slice(start, start + at_once)
-            value, da, db, daa, dab, dbb = self._derivatives(parameters[part])
-            loglik[part] = w @ value
-            score[part] = (da * w[:, None]).T @ self.upper + (db * w[:, None]).T @ self.lower
-            packed[part] = -sum(pair @ d for pair, d in zip(self._pairs, (daa, dab, dbb))).T
-        information = np.empty((total, k, k))
-        i, j = self._places
-        information[:, i, j] = information[:, j, i] = packed
+            value, da, db, fa, fb = self._derivatives(parameters[part])
+            loglik[part], score[part, self.cuts :] = w @ value, -(self._weighted @ (da + db)).T
+            dab, daa, dbb = da * db, da**2 - da * (1 - 2 * fa), db**2 - db * (1 - 2 * fb)  # less the second derivatives
+            up, low = daa + dab, dbb + dab
+            found = information[part]
+            found[:, self.cuts + i, self.cuts + j] = found[:, self.cuts + j, self.cuts + i] = (
+                self._pairs @ (up + low)
+            ).T
+            for c in range(self.cuts):
+                under, over = self.rows_of[c], self.rows_of[c + 1]
+                score[part, c] = w[under] @ da[under] + w[over] @ db[over]
+                found[:, c, c] = w[under] @ daa[under] + w[over] @ dbb[over]
+                across = self._weighted[:, under] @ up[under] + self._weighted[:, over] @ low[over]
+                found[:, c, self.cuts :] = found[:, self.cuts :, c] = -across.T
+                if c + 1 < self.cuts:
+                    found[:, c, c + 1] = found[:, c + 1, c] = w[over] @ dab[over]
         return loglik, score, information
 
     def rows(self, parameters: np.ndarray):
         """Return each respondent's log-likelihood (n,) and score (n, k) at (k,) parameters."""
         loglik, da, db = (d[:, 0] for d in self._derivatives(parameters[None])[:3])
-        return loglik, da[:, None] * self.upper + db[:, None] * self.lower
+        cut = np.zeros((len(da), self.cuts + 1))
+        cut[np.arange(len(da)), self.code] = da  # the upper end of an answer is the cut of its own number
+        cut[np.arange(len(da)), self.code - 1] += db  # of the lowest answer db is 0, of the highest da
+        return loglik, np.column_stack([cut[:, : self.cuts], -(da + db)[:, None] * self.columns])
+
+    def above(self, parameters: np.ndarray) -> np.ndarray:
+        """Return the probability (n,) of more than the lowest answer."""
+        return 1 / (1 + np.exp(parameters[0] - self.columns @ parameters[self.cuts :]))
 
 
 def parallel_lines(model: CumulativeLogit) -> tuple[float, float, int]:
@@ -172,11 +116,11 @@ def parallel_lines(model: CumulativeLogit) -> tuple[float, float, int]:
     Each cut has its own binary logit; the Wald statistic of the differences of their slopes uses the covariance of
     fits to the same respondents. Missing where some cut's logit has no maximum.
     """
-    cuts, m = len(model.levels) - 1, model.columns.shape[1]
-    logits = [Logit(model.columns, (model.code > j).astype(float), model.weights) for j in range(cuts)]
+    cuts, m = model.cuts, model.columns.shape[1]
+    logits = [CumulativeLogit(model.columns, model.code > j, model.weights) for j in range(cuts)]
     fits = [fit_subsets(logit, []) for logit in logits]
-    x = logits[0].x
-    fitted = np.stack([logit.fitted(fit.parameters[0]) for logit, fit in zip(logits, fits)])
+    x = np.column_stack([-np.ones(len(model.code)), model.columns])
+    fitted = np.stack([logit.above(fit.parameters[0]) for logit, fit in zip(logits, fits)])
     covariance = np.empty((cuts * m, cuts * m))
     for j in range(cuts):
         for k in range(cuts):
@@ -323,14 +267,11 @@ def _free_rows(model, fits, s):
     return np.column_stack([loglik, score[:, free]]), fits.inverse[s][np.ix_(free, free)]
 
 
-MODELS = {"binary": Logit, "ordered": CumulativeLogit}
-
-
 @dataclass(frozen=True)
 class Likelihood:
     """The fits of all subsets, the division of McFadden's R² that they give, and its replicates."""
 
-    model: Logit | CumulativeLogit
+    model: CumulativeLogit
     fits: SubsetFits
     code: np.ndarray  # (n,) the outcome: 0 and 1, or the answers
     division: Division
@@ -338,14 +279,9 @@ class Likelihood:
     checks: tuple[Check, ...]
 
     @property
-    def first(self) -> int:
-        """Where the columns' parameters begin, behind intercept or cuts."""
-        return len(np.unique(self.code)) - 1
-
-    @property
     def coefficients(self) -> np.ndarray:
         """Coefficients of the whole model, per standard deviation of a column."""
-        return self.fits.parameters[-1][self.first :]
+        return self.fits.parameters[-1][self.model.cuts :]
 
     def draw(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return parts (B, p), joint R² (B,) and coefficients (B, m); missing where a replicate lacks an answer."""
@@ -356,7 +292,7 @@ class Likelihood:
         rest = replicate_logliks(self.model, self.fits, weights) / null
         score = weights @ self.model.rows(self.fits.parameters[-1])[1]
         moved = self.fits.parameters[-1] + score @ self.fits.inverse[-1]
-        return shapley_parts(rest).T, rest[0] - rest[-1], moved[:, self.first :]
+        return shapley_parts(rest).T, rest[0] - rest[-1], moved[:, self.model.cuts :]
 
 
 def fit_likelihood(question: Question, kind: str, dependent: np.ndarray, weights_parts: np.ndarray) -> Likelihood:
@@ -367,15 +303,14 @@ def fit_likelihood(question: Question, kind: str, dependent: np.ndarray, weights
     code = _outcome(question, kind)
     weights = question.weights * (len(question) / question.weights.sum())
     columns = standardised(question.columns, weights)[:, :-1]
-    model = MODELS[kind](columns, code, weights)
-    first = model.n_parameters - columns.shape[1]
-    ends = first + question.n_always + np.cumsum((0, *question.sizes))
+    model = CumulativeLogit(columns, code, weights)
+    ends = model.cuts + question.n_always + np.cumsum((0, *question.sizes))
     try:
         fits = fit_subsets(model, [np.arange(a, b) for a, b in zip(ends[:-1], ends[1:])])
     except Diverged:
         raise _separated(question, kind, code) from None
     # Standard errors, per standard deviation of a driver, show that slopes run away.
-    if np.any(np.sqrt(np.diagonal(fits.inverse[-1])[first:])[~dependent] > LARGEST_ERROR):
+    if np.any(np.sqrt(np.diagonal(fits.inverse[-1])[model.cuts :])[~dependent] > LARGEST_ERROR):
         raise _separated(question, kind, code)
     null = float(null_loglik(code, weights[None])[0])
     rest = fits.loglik / null

@@ -152,7 +152,7 @@ class Model:
             raise DataProblem("statsmodels' OrderedModel takes no weights; the weighted fit stands in tidy()")
         mean, spread = (a[:-1] for a in scaling(q.columns, q.weights))
         b = likelihood.coefficients / spread
-        cuts = likelihood.fits.parameters[-1][: likelihood.first] + mean @ b
+        cuts = likelihood.fits.parameters[-1][: likelihood.model.cuts] + mean @ b
         start = np.concatenate([b, cuts[:1], np.log(np.diff(cuts))])
         return OrderedModel(y, x, distr="logit").fit(start_params=start, method="newton", disp=0, tol=1e-12)
 

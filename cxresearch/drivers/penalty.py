@@ -110,7 +110,7 @@ def penalty_reward(
     line look asymmetric, so the asymmetry is held against that of the least-squares line of the same rows: a driver is
     called *basic* when the whole interval of the departure is below zero, *excitement* when above, *performance* when
     it lies within a third of zero; otherwise *not established*. A touchpoint never met has its own dummy. A driver
-    without low or high ratings is left out and named.
+    without low, high or middle ratings is left out and named.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def penalty_reward(
         survey, function="penalty_reward", outcome=outcome, drivers=drivers, missing=missing, min_rows=min_rows, least=1
     )
     asked.ratings("penalty_reward")
-    scales, declared = scales_of(survey, asked.names)
+    scales, declared = scales_of(asked)
     limits = {d: _thirds(*scales[d], low, high) for d in asked.names}
     dummies = {d: _dummies(asked, d, *limits[d]) for d in asked.names}
     lacking = _lacking(asked, dummies)
@@ -191,14 +191,17 @@ def _dummies(question: Question, driver: str, low: float, high: float) -> np.nda
 
 
 def _lacking(question: Question, dummies) -> dict[str, str]:
-    """Return driver -> what is wrong, for those whose low or high ratings are too few to compare with."""
+    """Return driver -> what is wrong, for those whose low, high or middle ratings are too few to compare."""
     least, found = max(question.sample.min_base, 2), {}
     for d, columns in dummies.items():
-        for side, column in zip(("low", "high"), columns.T):
-            n = persons_in(question.sample, column == 1)
+        low, high = columns[:, 0] == 1, columns[:, 1] == 1
+        middle = ~(low | high) & ~np.isnan(question.given(d))
+        for side, rows in (("low", low), ("high", high), ("middle", middle)):
+            n = persons_in(question.sample, rows)
             if n < least:
                 few = "none" if not n else f"fewer than {least}"
-                said = f"{d!r} has {few} of its ratings among the {side} ones; move {side}=, or leave it out"
+                move = "low= or high=" if side == "middle" else f"{side}="
+                said = f"{d!r} has {few} of its ratings among the {side} ones; move {move}, or leave it out"
                 found.setdefault(d, said)
     return found
 

@@ -117,7 +117,7 @@ def importance_performance(
         survey, function="importance_performance", outcome=outcome, drivers=drivers, missing=missing, min_rows=min_rows
     )
     question.ratings("importance_performance")
-    scales, declared = scales_of(survey, question.names, scale)
+    scales, declared = scales_of(question, scale)
     model = fit(question, seed=seed)
     p_value, sure = model.test(), certainty(model, n_boot=n_boot, seed=seed, confidence=confidence)
     x = np.column_stack([performance_index(question.given(d), *scales[d]) for d in question.names])

@@ -53,6 +53,7 @@ class Question:
         The column whose sign is the term's, for terms that are one rating.
     met : dict term -> (n,) bool
         Who met the touchpoint, where never-met is declared.
+    source : dict term -> column of the survey, for terms that are one driver
     """
 
     survey: Survey
@@ -64,6 +65,7 @@ class Question:
     n_always: int
     rating: Mapping[str, int]
     met: Mapping[str, np.ndarray]
+    source: Mapping[str, object]
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -114,15 +116,13 @@ class Question:
             raise DataProblem(f"{function} needs drivers that are ratings; {other[0]!r} is not a number")
         return self
 
-    def given(self, driver: str) -> np.ndarray:
+    def given(self, term: str) -> np.ndarray:
         """Return the ratings of the question's rows as they were given, missing where the touchpoint was not met."""
-        rows = self.survey.table.iloc[self.sample.rows]
+        rows, driver = self.survey.table.iloc[self.sample.rows], self.source[term]
         return np.where(met(rows, driver), numeric(rows, driver), np.nan)
 
     def few_units(self) -> tuple[Check, ...]:
         """Return the check of the clusters, where there are any."""
-        if self.survey.cluster is None and self.sample.persons is None:
-            return ()
         limit = "at least 20, else intervals are too narrow"
         return (Check("clusters less strata", int(self.df), limit, self.df >= 20),) if self.survey.cluster else ()
 
@@ -189,6 +189,7 @@ def ask(
         sizes, n_always,
         {t: start for t, (d, start) in alone.items() if is_rating(rows, d)},
         {t: met(rows, d) for t, (d, _) in alone.items() if exposed and f"{d}{MET}" in table.columns},
+        {t: d for t, (d, _) in alone.items()},
     )  # fmt: skip
     some = ~np.isnan(everyone.columns[:, n_always:-1]).all(axis=1)
     everyone = everyone if some.all() else everyone.where(some)
@@ -385,13 +386,13 @@ def scale_of(survey: Survey, item: str, given=None) -> tuple[float, float] | Non
     return low, high
 
 
-def scales_of(survey: Survey, drivers, given=None) -> tuple[dict[str, tuple[float, float]], Check]:
-    """Return the scale of each driver, and the check that they are declared: the ends found may be too narrow."""
-    scales = {d: scale_of(survey, d, given) for d in drivers}
-    undeclared = [d for d, scale in scales.items() if scale is None]
+def scales_of(question: Question, given=None) -> tuple[dict[str, tuple[float, float]], Check]:
+    """Return the scale of each term, and the check that they are declared: the ends found may be too narrow."""
+    survey, source = question.survey, question.source
+    scales = {t: scale_of(survey, source[t], given) for t in question.names}
+    undeclared = [t for t, scale in scales.items() if scale is None]
     if undeclared:
-        found = np.concatenate([numeric(survey.table, d) for d in undeclared])
-        ends = float(np.nanmin(found)), float(np.nanmax(found))
-        scales |= dict.fromkeys(undeclared, ends)
+        found = np.concatenate([numeric(survey.table, source[t]) for t in undeclared])
+        scales |= dict.fromkeys(undeclared, (float(np.nanmin(found)), float(np.nanmax(found))))
     limit = "none, else the ends are those found"
     return scales, Check("drivers without a declared scale", len(undeclared), limit, not undeclared)

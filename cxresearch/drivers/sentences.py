@@ -52,7 +52,7 @@ SENTENCES = {
     "kinds": "Against what a straight line gives, {kinds}; an association, the other drivers held; {base}.",
     "no_kind": "For no driver does the interval allow a kind; an association, the other drivers held; {base}.",
     "flat": "Not established: low and high ratings of {drivers} go with {outcome} no more than chance gives ({p}; {base}).",
-    "too_few": "Too few low or high ratings: {drivers}.",
+    "too_few": "Too few low, middle or high ratings: {drivers}.",
     # simulate_improvement
     "raised": "If {drivers} were rated higher as asked, the model predicts {points} more points of {outcome}.",
     "lowered": "If {drivers} were rated higher as asked, the model predicts {points} fewer points of {outcome}.",
