@@ -112,7 +112,7 @@ def test_figures_draw_the_table(found):
     ax = found.plot()
     assert np.asarray(ax.collections[-1].get_offsets())[:, 0] == pytest.approx(100 * use["share"].to_numpy())
     assert [t.get_text() for t in ax.get_yticklabels()][0] == "Speed & care"
-    assert ax.get_title(loc="left").replace("\n", " ").startswith("Speed & care goes with the largest share")
+    assert ax.get_title().replace("\n", " ").startswith("Speed & care goes with the largest share")
     heat = found.plot_ranks()
     assert np.asarray(heat.collections[0].get_array()).sum() == pytest.approx(600)
     plt.close("all")
@@ -147,6 +147,26 @@ def test_constant_and_duplicate_drivers_give_the_right_parts_and_a_note():
     assert more.tables()["methods"]["relative_weights"].sum() == pytest.approx(1)
     check = more.checks().set_index("check").loc["drivers constant or a sum of others"]
     assert check["value"] == "d1, d3 and d4" and not check["ok"]
+
+
+def test_only_drivers_that_are_constant_or_in_a_sum_are_named_as_such():
+    """Numerical noise of a singular matrix, touchpoints always met together, and blocks name nobody else."""
+    rng = np.random.default_rng(2)
+    t = survey(500, p=12, slopes=(1, 0.5)).assign(flat=3.0, copy=lambda t: t["d1"], also=lambda t: t["d1"] + t["d2"])
+    named = [f"d{k}" for k in range(1, 13)] + ["flat", "copy", "also"]
+    check = driver_importance(t, outcome="overall", drivers=named, n_boot=0, seed=1).checks().set_index("check")
+    value = check.loc["drivers constant or a sum of others", "value"]
+    assert value == "d1, d2, flat, copy and also"
+    together = rng.random(500) < 0.6
+    met = t.assign(**{f"{d}_met": together for d in ("d1", "d2")})
+    met[["d1", "d2"]] = met[["d1", "d2"]].where(together)
+    ask = dict(outcome="overall", n_boot=0, seed=1)
+    for table, options in (
+        (met, {"drivers": DRIVERS}),
+        (t, {"drivers": [*DRIVERS, "copy"], "blocks": {"b": ["d1", "copy"]}}),
+    ):
+        check = driver_importance(table, **ask, **options).checks().set_index("check")
+        assert check.loc["drivers constant or a sum of others", "value"] == "none"
 
 
 def test_a_sum_of_two_others_is_divided_as_if_it_were_small_noise_away():
@@ -300,6 +320,26 @@ def test_a_sample_that_is_the_whole_population_has_no_error():
     np.testing.assert_allclose(table["conf_low"], table["estimate"])
     np.testing.assert_allclose(table["conf_high"], table["estimate"])
     assert found.glance()["p_value"].item() == 0 and found.established
+
+
+def test_too_few_clusters_give_no_verdict():
+    """Eight clusters and six drivers: the test has no denominator, which is no evidence that nothing is there."""
+    t = survey(800, slopes=(1.0, 0.5, 0.5)).assign(shop=np.arange(800) % 8)
+    found = driver_importance(as_survey(t, cluster="shop"), **ASK)
+    assert found.sentence().startswith("No verdict: too few clusters to test whether 6 drivers go with overall")
+    assert np.isnan(found.glance()["p_value"].item()) and found.established is False
+    assert "no more than chance" not in found.sentence()
+    stopped = found.checks().query("level == 'stops' and not ok")
+    assert stopped["check"].tolist() == ["sampling units to test the model"]
+
+
+def test_a_domain_keeps_its_design_and_is_said():
+    t = survey(800, slopes=(1,)).assign(g=np.arange(800) % 2, shop=np.arange(800) // 10)
+    whole = as_survey(t, cluster="shop")
+    found = driver_importance(whole.where("g == 1"), **ASK | {"n_boot": 200})
+    assert found.glance()["n"].item() == 400 and found.id == "driver_importance overall where g == 1"
+    alone = driver_importance(as_survey(t[t["g"] == 1], cluster="shop"), **ASK | {"n_boot": 200})
+    np.testing.assert_allclose(found.tidy()["estimate"], alone.tidy()["estimate"])
 
 
 def test_rows_of_weight_zero_are_no_respondents():
