@@ -159,7 +159,7 @@ def test_only_drivers_that_are_constant_or_in_a_sum_are_named_as_such():
     assert value == "d1, d2, flat, copy and also"
     together = rng.random(500) < 0.6
     met = t.assign(**{f"{d}_met": together for d in ("d1", "d2")})
-    met[["d1", "d2"]] = met[["d1", "d2"]].where(together)
+    met[["d1", "d2"]] = met[["d1", "d2"]].where(pd.Series(together), axis=0)
     ask = dict(outcome="overall", n_boot=0, seed=1)
     for table, options in (
         (met, {"drivers": DRIVERS}),

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxresearch.drivers import driver_importance
 from cxresearch.drivers.likelihood import (
     CumulativeLogit,
     fit_subsets,

@@ -5,7 +5,12 @@ import pandas as pd
 import pytest
 
 from cxresearch.drivers import driver_importance
+from cxresearch.drivers.model import fit
+from cxresearch.drivers.question import ask
+from cxresearch.drivers.shapley import exact_parts, share_of
+from cxresearch.inference import percentile_interval
 from cxresearch.inference.shares import packed
+from cxresearch.survey import as_survey
 
 P = 5
 NAMES = [f"d{k}" for k in range(1, P + 1)]

@@ -154,7 +154,7 @@ class Model:
         b = likelihood.coefficients / spread
         cuts = likelihood.fits.parameters[-1][: likelihood.model.cuts] + mean @ b
         start = np.concatenate([b, cuts[:1], np.log(np.diff(cuts))])
-        return OrderedModel(y, x, distr="logit").fit(start_params=start, method="newton", disp=0, tol=1e-12)
+        return OrderedModel(y, x, distr="logit").fit(start_params=start, method="newton", disp=0, tol=1e-9)
 
     def frame(self) -> pd.DataFrame:
         """Return the model's columns by name."""
@@ -203,7 +203,7 @@ def standardised_coefficients(matrices: np.ndarray) -> np.ndarray:
 
 def _in_points(coefficients, covariances, scale) -> np.ndarray:
     """Return standardised coefficients (B, m) in points of the outcome per point of the column."""
-    variance = np.diagonal(unpacked(covariances), axis1=1, axis2=2)
+    variance = np.maximum(np.diagonal(unpacked(covariances), axis1=1, axis2=2), 0.0)
     ratio = variance[:, -1:] / np.where(variance[:, :-1] > TOLERANCE, variance[:, :-1], np.nan)
     return coefficients * np.sqrt(ratio) * scale
 
