@@ -8,11 +8,10 @@ import pandas as pd
 import pytest
 from drivers_calls import asked
 
-from cxresearch.drivers.parts import correlation_parts, noise_floor, parts_of
-from cxresearch.drivers.resampling import replicate_weights, simultaneous_differences
+from cxresearch.drivers.certainty import simultaneous_differences
+from cxresearch.drivers.shapley import exact_parts, mean_by_size, noise_floor
 from cxresearch.errors import DataProblem, TooFewRespondents
-from cxresearch.inference import bca_interval
-from cxresearch.inference.shares import packed
+from cxresearch.inference.shares import packed, residual_variances
 from cxresearch.survey import as_survey
 
 driver_importance = asked("driver_importance")
@@ -57,49 +56,52 @@ def test_the_finding_answers_every_question(found):
     assert ((table["conf_low"] <= table["estimate"]) & (table["estimate"] <= table["conf_high"])).all()
     assert found.glance()["n"].item() == 1500 and len(found.checks()) > 4
     assert found.tables()["ranks"].groupby("term")["probability"].sum().to_numpy() == pytest.approx(1)
-    assert set(found.tables()) == {
-        "tidy",
-        "methods",
-        "ranks",
-        "differences",
-        "dominance",
-        "diagnostics",
-        "coefficients",
-    }
+    assert set(found.tables()) == {"tidy", "methods", "ranks", "differences", "dominance"}
+    assert found.glance()["established"].item()
     assert found.id == "driver_importance overall"
 
 
-def test_sentence_names_the_first_driver_its_interval_and_base(found):
+def test_sentence_names_the_first_driver_its_interval_points_per_point_and_base(found):
     top = found.tidy().set_index("term").loc["d1"]
-    assert found.sentence().startswith("The 6 drivers together account for ")
-    assert "of the variance of Satisfaction (95 % interval " in found.sentence() and "n = 1,500" in found.sentence()
-    assert f"Speed & care goes with the largest share of that, {100 * top['share']:.1f} %" in found.sentence()
-    assert found.sentence().endswith("ahead of every other driver.")
+    first, *rest = found.sentence().split(". ")
+    assert first.startswith(
+        f"Speed & care goes with the largest share of what 6 drivers explain of Satisfaction, "
+        f"{100 * top['share']:.1f} % (95 % interval "
+    )
+    assert rest[0].startswith("It is ahead of every other driver; together they account for ")
+    assert rest[0].endswith("n = 1,500") and "of the variance (95 % interval " in rest[0]
+    assert rest[1].startswith(
+        f"Among all 1,500, a point more of its rating goes with {top['per_point']:.2f} (95 % interval "
+    )
+    assert rest[1].endswith("more points of Satisfaction, the others held.")
 
 
 def test_equal_drivers_are_named_as_tied():
     found = driver_importance(survey(800, slopes=(0.8, 0.8)), **ASK)
-    assert re.search(r"tied with d[12]\.$", found.sentence())
-    assert found.checks().set_index("check").loc["drivers tied with the first", "value"] == 1
+    assert re.search(r"It is tied with d[12]; together the drivers", found.sentence())
+    tied = found.checks().set_index("check").loc["drivers tied with the first"]
+    assert (tied["value"], tied["ok"], tied["level"]) == (1, True, "info")
+    whole = driver_importance(survey(800, slopes=(0.5,) * 3), outcome="overall", drivers=DRIVERS[:3], seed=1)
+    assert "but it is a tie. No driver can be told apart from it; together" in whole.sentence()
+    assert whole.established is False
 
 
 def test_nothing_there_is_not_established():
     found = driver_importance(survey(400), **ASK)
-    assert found.sentence().startswith("Not established: with n = 400 the 6 drivers together account for ")
-    assert "no more than chance gives" in found.sentence()
+    assert found.sentence().startswith("Not established: the 6 drivers go with overall no more than chance gives (p = ")
+    assert found.sentence().endswith("no order of the drivers should be read from it.")
+    assert found.established is False
 
 
 def test_a_halo_without_drivers_is_said_to_be_one():
     found = driver_importance(survey(800, halo=1.0), **ASK)
-    assert (
-        "Not established which of them matters: what all ratings have in common accounts for it (halo;"
-        in found.sentence()
-    )
+    said = "Not established which driver matters: what all ratings have in common accounts for it (halo, p = "
+    assert found.sentence().startswith(said) and found.established is False
 
 
 def test_without_replicates_there_is_no_interval():
     found = driver_importance(survey(400, slopes=(1,)), outcome="overall", drivers=DRIVERS, n_boot=0, seed=None)
-    assert found.sentence().endswith("no interval was asked for.")
+    assert "No interval was asked for; together the drivers" in found.sentence() and found.established is None
     assert found.tidy()[["conf_low", "share_high", "rank_low"]].isna().all(axis=None)
     found.plot()
     plt.close("all")
@@ -108,10 +110,11 @@ def test_without_replicates_there_is_no_interval():
 def test_figures_draw_the_table(found):
     use = found.tidy().sort_values("rank")
     ax = found.plot()
-    assert ax.lines[-1].get_xdata() == pytest.approx(100 * use["share"].to_numpy())
+    assert np.asarray(ax.collections[-1].get_offsets())[:, 0] == pytest.approx(100 * use["share"].to_numpy())
     assert [t.get_text() for t in ax.get_yticklabels()][0] == "Speed & care"
+    assert ax.get_title().replace("\n", " ").startswith("Speed & care goes with the largest share")
     heat = found.plot_ranks()
-    assert heat.images[0].get_array().sum() == pytest.approx(6)
+    assert np.asarray(heat.collections[0].get_array()).sum() == pytest.approx(600)
     plt.close("all")
 
 
@@ -129,13 +132,6 @@ def test_signs_in_conflict_are_flagged():
     assert found.checks().set_index("check").loc["sign of coefficient against correlation", "value"] == "d6"
 
 
-def test_relative_weights_as_the_method_agree_with_their_column():
-    table = survey(300, slopes=(1, 0.5))
-    both = [driver_importance(table, **ASK, method=m, n_boot=200).tidy() for m in ("shapley", "relative_weights")]
-    np.testing.assert_allclose(both[1]["share"], both[0]["relative_weight"])
-    assert (both[1]["conf_low"] < both[1]["estimate"]).all()
-
-
 # --- dependent, constant, missing, never met -------------------------------------------------------------------------
 
 
@@ -151,6 +147,26 @@ def test_constant_and_duplicate_drivers_give_the_right_parts_and_a_note():
     assert more.tables()["methods"]["relative_weights"].sum() == pytest.approx(1)
     check = more.checks().set_index("check").loc["drivers constant or a sum of others"]
     assert check["value"] == "d1, d3 and d4" and not check["ok"]
+
+
+def test_only_drivers_that_are_constant_or_in_a_sum_are_named_as_such():
+    """Numerical noise of a singular matrix, touchpoints always met together, and blocks name nobody else."""
+    rng = np.random.default_rng(2)
+    t = survey(500, p=12, slopes=(1, 0.5)).assign(flat=3.0, copy=lambda t: t["d1"], also=lambda t: t["d1"] + t["d2"])
+    named = [f"d{k}" for k in range(1, 13)] + ["flat", "copy", "also"]
+    check = driver_importance(t, outcome="overall", drivers=named, n_boot=0, seed=1).checks().set_index("check")
+    value = check.loc["drivers constant or a sum of others", "value"]
+    assert value == "d1, d2, flat, copy and also"
+    together = rng.random(500) < 0.6
+    met = t.assign(**{f"{d}_met": together for d in ("d1", "d2")})
+    met[["d1", "d2"]] = met[["d1", "d2"]].where(pd.Series(together), axis=0)
+    ask = dict(outcome="overall", n_boot=0, seed=1)
+    for table, options in (
+        (met, {"drivers": DRIVERS}),
+        (t, {"drivers": [*DRIVERS, "copy"], "blocks": {"b": ["d1", "copy"]}}),
+    ):
+        check = driver_importance(table, **ask, **options).checks().set_index("check")
+        assert check.loc["drivers constant or a sum of others", "value"] == "none"
 
 
 def test_a_sum_of_two_others_is_divided_as_if_it_were_small_noise_away():
@@ -279,9 +295,11 @@ def test_text_in_a_rating_column():
 
 
 def test_weights_of_zero_negative_or_missing():
-    refused("'w' as weight: all 400 are zero; nothing can be estimated", survey().assign(w=0), weight="w")
     refused(
-        "'w' as weight: 1 of 400 are missing or negative (first at row 2: -1.0); give every row a weight of "
+        "responses: none of 400 rows holds an answer and a weight", survey().assign(w=0), TooFewRespondents, weight="w"
+    )
+    refused(
+        "w is missing, negative or not a number in 1 of 400 answered rows (first: row 2); give every row a weight of "
         "zero or more, or drop the row",
         survey().assign(w=np.where(np.arange(400) == 2, -1.0, 1.0)),
         weight="w",
@@ -290,9 +308,38 @@ def test_weights_of_zero_negative_or_missing():
 
 def test_a_design_with_holes_or_wrong_fractions():
     holes = survey().assign(c=lambda t: t.index.to_series().where(t.index > 2), f=1.5)
-    refused("'c' as cluster: 3 of 400 are missing; give every row a value, or drop the row", holes, cluster="c")
-    message = "'f' as fpc must be the sampling fraction of the row's stratum, at least 0 and below 1"
+    message = "c is missing in 3 of 400 answered rows; the design must be known for every row"
+    refused(message, holes, cluster="c")
+    message = "fpc: sampling fractions must lie between 0 and 1; divide the sample by the population of its stratum"
     refused(message, holes, fpc="f")
+
+
+def test_a_sample_that_is_the_whole_population_has_no_error():
+    found = driver_importance(survey(400, slopes=(1,)).assign(f=1.0), **ASK, fpc="f")
+    table = found.tidy()
+    np.testing.assert_allclose(table["conf_low"], table["estimate"])
+    np.testing.assert_allclose(table["conf_high"], table["estimate"])
+    assert found.glance()["p_value"].item() == 0 and found.established
+
+
+def test_too_few_clusters_give_no_verdict():
+    """Eight clusters and six drivers: the test has no denominator, which is no evidence that nothing is there."""
+    t = survey(800, slopes=(1.0, 0.5, 0.5)).assign(shop=np.arange(800) % 8)
+    found = driver_importance(as_survey(t, cluster="shop"), **ASK)
+    assert found.sentence().startswith("No verdict: too few clusters to test whether 6 drivers go with overall")
+    assert np.isnan(found.glance()["p_value"].item()) and found.established is False
+    assert "no more than chance" not in found.sentence()
+    stopped = found.checks().query("level == 'stops' and not ok")
+    assert stopped["check"].tolist() == ["sampling units to test the model"]
+
+
+def test_a_domain_keeps_its_design_and_is_said():
+    t = survey(800, slopes=(1,)).assign(g=np.arange(800) % 2, shop=np.arange(800) // 10)
+    whole = as_survey(t, cluster="shop")
+    found = driver_importance(whole.where("g == 1"), **ASK | {"n_boot": 200})
+    assert found.glance()["n"].item() == 400 and found.id == "driver_importance overall where g == 1"
+    alone = driver_importance(as_survey(t[t["g"] == 1], cluster="shop"), **ASK | {"n_boot": 200})
+    np.testing.assert_allclose(found.tidy()["estimate"], alone.tidy()["estimate"])
 
 
 def test_rows_of_weight_zero_are_no_respondents():
@@ -373,7 +420,7 @@ def test_blocks_that_are_wrong():
 
 
 def test_options_that_do_not_exist():
-    refused("method='lmg' is not one of 'shapley', 'relative_weights', 'first', 'last'", method="lmg")
+    refused("missing='drop' is not one of 'em', 'listwise'", missing="drop")
     refused("confidence=95 must lie between 0 and 1, for example 0.95", confidence=95)
 
 
@@ -384,16 +431,6 @@ def test_many_texts_are_no_categories():
     )
 
 
-def test_a_matrix_that_is_no_correlation_matrix():
-    matrix = np.array([[1, 0.9, -0.9], [0.9, 1, 0.9], [-0.9, 0.9, 1]])
-    message = (
-        "the correlation matrix has a negative eigenvalue (-0.8), which no complete data have; compute it "
-        "from complete rows or with missing='em' instead of pair by pair"
-    )
-    with pytest.raises(DataProblem, match="^" + re.escape(message) + "$"):
-        correlation_parts(matrix)
-
-
 # --- how sure --------------------------------------------------------------------------------------------------------
 
 
@@ -402,45 +439,11 @@ def test_noise_floor_is_what_a_random_driver_gets_in_simulation():
     rng = np.random.default_rng(5)
     columns = table.to_numpy()
     matrices = np.stack([np.corrcoef(np.column_stack([rng.normal(size=200), columns]).T) for _ in range(4000)])
-    drawn = parts_of(packed(matrices), sizes=[1] * 5)[0]
-    from cxresearch.drivers.subsets import mean_by_size
-    from cxresearch.inference.shares import residual_variances
+    drawn = exact_parts(packed(matrices), [1] * 5)[0]
 
     mean, high = noise_floor(mean_by_size(residual_variances(packed(np.corrcoef(columns.T)), [1] * 4)[:, 0]), 200)
     assert mean == pytest.approx(drawn.mean(), rel=0.06)
     assert np.mean(drawn <= high) == pytest.approx(0.95, abs=0.015)
-
-
-def test_bootstrap_of_a_design_has_the_design_s_variance():
-    """Replicate means spread as the linearised error says, few clusters and fpc included (Rao & Wu 1988)."""
-    rng = np.random.default_rng(1)
-    strata, cluster = np.repeat([0, 1, 2], 40), np.repeat(np.arange(12), 10)
-    y, w = rng.normal(size=120) + rng.normal(size=12)[cluster], rng.uniform(1, 3, 120)
-    fpc = np.array([0.0, 0.2, 0.5])[strata]
-    drawn = replicate_weights(w, n_boot=40_000, rng=rng, strata=strata, cluster=cluster, fpc=fpc)
-    linear = drawn @ (w * 0 + (y - np.average(y, weights=w))) / w.sum()  # linearised, so no ratio bias
-    from cxresearch.inference import survey_mean
-
-    exact = survey_mean(y, weights=w, strata=strata, cluster=cluster, fpc=fpc).covariance[0, 0]
-    assert drawn.min() >= 0
-    assert linear.var() == pytest.approx(exact, rel=0.03)
-
-
-def test_bca_interval_of_a_variance_corrects_bias_and_skewness_efron_1987():
-    rng = np.random.default_rng(2)
-    x = rng.normal(size=40) ** 2
-    draws = np.array([np.var(x[rng.integers(40, size=40)]) for _ in range(4000)])[:, None]
-    deleted = np.array([np.var(np.delete(x, i)) for i in range(40)])[:, None]
-    from scipy.stats import bootstrap
-
-    theirs = bootstrap((x,), np.var, n_resamples=8000, method="BCa", rng=np.random.default_rng(3)).confidence_interval
-    low, high = bca_interval(np.array([np.var(x)]), draws, deleted, 0.95)
-    assert low[0] == pytest.approx(theirs.low, rel=0.06) and high[0] == pytest.approx(theirs.high, rel=0.06)
-
-
-def test_bca_is_available_for_shares():
-    found = driver_importance(survey(400, slopes=(1, 0.5)), **ASK, interval="bca", n_boot=300).tidy()
-    assert ((found["share_low"] < found["share"]) & (found["share"] < found["share_high"])).all()
 
 
 def test_simultaneous_differences_of_equal_terms_hold_together_95_times_in_100():

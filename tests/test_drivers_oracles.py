@@ -5,11 +5,16 @@ import pandas as pd
 import pytest
 from drivers_calls import asked
 
-from cxresearch.drivers.parts import EXACT, correlation_parts, order_error, ordered_parts, parts_of, sampled_orders
-from cxresearch.drivers.subsets import complete_dominance, conditional_dominance
-from cxresearch.drivers.weights import relative_weights
+from cxresearch.drivers.shapley import (
+    EXACT,
+    conditional_dominance,
+    exact_parts,
+    order_error,
+    ordered_parts,
+    relative_weights,
+    sampled_orders,
+)
 from cxresearch.inference.shares import em_moments, lmg, packed, residual_variances, unpacked
-from cxresearch.survey import as_survey
 
 driver_importance = asked("driver_importance")
 TIGHT = dict(rtol=0, atol=1e-9)
@@ -32,16 +37,10 @@ def read(oracles, name):
 
 def parts(table, reference, *, outcome, columns=tuple(OURS), drivers=None, **options):
     """Return our parts beside the reference's, both (terms, methods), in the reference's order."""
-    drivers = drivers or list(reference.index)
-    ours = [
-        driver_importance(
-            table, outcome=outcome, drivers=drivers, method=OURS[c], n_boot=0, seed=None, min_rows=10, **options
-        )
-        .tidy()
-        .set_index("term")["estimate"]
-        .loc[list(reference.index)]
-        for c in columns
-    ]
+    ask = dict(outcome=outcome, drivers=drivers or list(reference.index), n_boot=0, seed=None, min_rows=10)
+    fitted = driver_importance(table, **ask, **options).fitted
+    found = pd.DataFrame(fitted.division.methods, index=fitted.question.names).loc[list(reference.index)]
+    ours = [found[OURS[c]] for c in columns]
     return np.column_stack(ours), reference[list(columns)].to_numpy()
 
 
@@ -50,23 +49,20 @@ def test_swiss_lmg_first_last_genizi_relaimpo(swiss, oracles):
     np.testing.assert_allclose(ours, theirs, **TIGHT)
 
 
-def test_swiss_betasq_pratt_car_relaimpo(swiss, oracles):
+def test_swiss_betasq_and_pratt_relaimpo(swiss, oracles):
     reference = read(oracles, "swiss_relaimpo")
     ask = dict(outcome="Fertility", drivers=list(reference.index), n_boot=0, seed=None, min_rows=10)
-    found = driver_importance(swiss, **ask).tables()["diagnostics"].set_index("term")
-    theirs = reference[["betasq", "pratt", "car"]]
-    np.testing.assert_allclose(found[["squared_coefficient", "pratt", "car"]], theirs, **TIGHT)
-    weighted = driver_importance(as_survey(swiss.assign(w=np.arange(1, 48)), weight="w"), **ask).tables()["diagnostics"]
-    assert weighted["pratt"].sum() == pytest.approx(weighted["car"].sum(), abs=1e-9)
+    found = driver_importance(swiss, **ask).tidy().set_index("term")
+    np.testing.assert_allclose(found["coefficient"] ** 2, reference["betasq"], **TIGHT)
+    np.testing.assert_allclose(found["coefficient"] * found["correlation"], reference["pratt"], **TIGHT)
 
 
-def test_swiss_average_coefficients_of_models_of_each_size_relaimpo(swiss, oracles):
+def test_swiss_points_per_point_are_the_coefficients_of_the_model_of_all_relaimpo(swiss, oracles):
     reference = read(oracles, "swiss_relaimpo_avecoef")
     ask = dict(outcome="Fertility", drivers=list(reference.index), n_boot=0, seed=None, min_rows=10)
-    found = (
-        driver_importance(swiss, **ask).tables()["coefficients"].pivot(index="term", columns="n_entered")["estimate"]
-    )
-    np.testing.assert_allclose(found.loc[list(reference.index)], reference, **TIGHT)
+    found = driver_importance(swiss, **ask)
+    np.testing.assert_allclose(found.tidy()["per_point"], reference.iloc[:, -1], **TIGHT)
+    np.testing.assert_allclose(found.model.params.iloc[1:], reference.iloc[:, -1], **TIGHT)
 
 
 def test_swiss_commonality_of_31_sets_yhat(swiss, oracles):
@@ -134,7 +130,10 @@ def test_swiss_dominance_domir_conditional_general_complete(swiss, oracles):
     np.testing.assert_allclose(gains, reference[[f"cond_{k}" for k in range(1, 6)]], **TIGHT)
     np.testing.assert_allclose(gains.mean(axis=1), reference["general"], **TIGHT)
     complete = pd.read_csv(oracles / "drivers/swiss_domir_complete.csv", index_col=0).to_numpy()
-    np.testing.assert_allclose(complete_dominance(residuals), complete, atol=1e-12)
+    bits = np.arange(32)
+    for i, j in [(i, j) for i in range(5) for j in range(5) if i != j]:
+        base = bits[(bits >> i & 1 == 0) & (bits >> j & 1 == 0)]  # subsets in which neither is
+        assert np.mean(residuals[base | 1 << i] < residuals[base | 1 << j]) == pytest.approx(complete[i, j])
 
 
 def test_swiss_relative_weights_rwa_and_yhat(swiss, oracles):
@@ -173,13 +172,6 @@ def test_listwise_missing_relaimpo(oracles):
     np.testing.assert_allclose(ours, theirs, **TIGHT)
 
 
-def test_pairwise_missing_relative_weights_rwa(oracles):
-    table = pd.read_csv(oracles / "drivers/cx25_missing.csv")
-    reference = read(oracles, "cx_p10_missing_rwa_pairwise")
-    matrix = table[[*reference.index, "y"]].corr().to_numpy()
-    np.testing.assert_allclose(correlation_parts(matrix, method="relative_weights"), reference["raw"], **TIGHT)
-
-
 def test_percentile_intervals_agree_with_relaimpo_boot1000(cx, oracles):
     reference = read(oracles, "cx_p05_relaimpo_boot1000_perc")
     found = driver_importance(cx, outcome="y", drivers=list(reference.index), seed=1).tidy()
@@ -209,8 +201,8 @@ def test_the_tree_of_twelve_and_above_equals_subset_regressions():
 def test_sampled_orders_agree_with_all_subsets_within_their_error(cx):
     drivers = [f"x{k:02d}" for k in range(1, 16)]
     matrix = packed(cx[[*drivers, "y"]].corr().to_numpy())
-    gains = ordered_parts(matrix, [1] * 15, sampled_orders(15, n_orders=2000, rng=np.random.default_rng(1)))[:, :, 0]
-    exact = parts_of(matrix, sizes=[1] * 15)[:, 0]
+    gains = ordered_parts(matrix, [1] * 15, sampled_orders(15, n_orders=2000, seed=1))[:, :, 0]
+    exact = exact_parts(matrix, [1] * 15)[:, 0]
     assert np.abs((gains.mean(axis=0) - exact) / order_error(gains)).max() < 4
     assert order_error(gains).max() < 0.0006
     assert gains.sum(axis=1) == pytest.approx(exact.sum())

@@ -7,11 +7,16 @@ import pandas as pd
 import pytest
 
 from cxresearch.drivers import driver_importance
-from cxresearch.drivers.binary import Logit, logistic_relative_weights, tjur_unexplained
-from cxresearch.drivers.likelihood import fit_subsets, null_loglik, replicate_logliks, unexplained
-from cxresearch.drivers.ordered import CumulativeLogit, parallel_lines
+from cxresearch.drivers.likelihood import (
+    CumulativeLogit,
+    fit_subsets,
+    null_loglik,
+    parallel_lines,
+    replicate_logliks,
+)
 from cxresearch.errors import DataProblem
 from cxresearch.inference.shares import shapley_parts
+from cxresearch.survey import as_survey
 
 
 @pytest.fixture(scope="module")
@@ -33,31 +38,29 @@ def read(oracles, name):
 
 
 @pytest.mark.parametrize(
-    "p, r2, name, column",
+    "p, name, column",
     [
-        (8, "mcfadden", "cx_p08_domir_logit_mcfadden", "general"),
-        (8, "nagelkerke", "cx_p08_domir_logit_nagelkerke", "general"),
-        (8, "mcfadden", "cx_p08_dominanceanalysis_logit", "mcfadden"),
-        (10, "mcfadden", "cx_p10_domir_logit_mcfadden", "general"),
+        (8, "cx_p08_domir_logit_mcfadden", "general"),
+        (8, "cx_p08_dominanceanalysis_logit", "mcfadden"),
+        (10, "cx_p10_domir_logit_mcfadden", "general"),
     ],
 )
-def test_logistic_dominance_domir_and_dominanceanalysis(cx, oracles, p, r2, name, column):
-    ours = parts(cx, p, outcome="top2", kind="binary", r2=r2)
+def test_logistic_dominance_domir_and_dominanceanalysis(cx, oracles, p, name, column):
+    ours = parts(cx, p, outcome="top2", kind="binary")
     np.testing.assert_allclose(ours, read(oracles, name)[column], rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize(
-    "kind, outcome, r2, name, atol",
+    "kind, outcome, name, atol",
     [
-        ("binary", "top2", "mcfadden", "cx_p08_domir_logit_mcfadden", 1e-8),
-        ("binary", "top2", "nagelkerke", "cx_p08_domir_logit_nagelkerke", 1e-8),
-        ("binary", "top2", "mcfadden", "cx_p10_domir_logit_mcfadden", 1e-8),
-        ("ordered", "nps", "mcfadden", "cx_p06_domir_polr_mcfadden", 1e-6),
+        ("binary", "top2", "cx_p08_domir_logit_mcfadden", 1e-8),
+        ("binary", "top2", "cx_p10_domir_logit_mcfadden", 1e-8),
+        ("ordered", "nps", "cx_p06_domir_polr_mcfadden", 1e-6),
     ],
 )
-def test_conditional_dominance_and_r2_of_likelihoods_domir(cx, oracles, kind, outcome, r2, name, atol):
+def test_conditional_dominance_and_r2_of_likelihoods_domir(cx, oracles, kind, outcome, name, atol):
     reference = read(oracles, name)
-    found = driver_importance(cx, outcome=outcome, drivers=list(reference.index), kind=kind, r2=r2, n_boot=0, seed=None)
+    found = driver_importance(cx, outcome=outcome, drivers=list(reference.index), kind=kind, n_boot=0, seed=None)
     gains = found.tables()["dominance"].pivot(index="term", columns="n_entered", values="estimate")
     theirs = reference[[c for c in reference if c.startswith("cond_")]]
     np.testing.assert_allclose(gains.loc[reference.index], theirs, rtol=0, atol=10 * atol)
@@ -65,12 +68,6 @@ def test_conditional_dominance_and_r2_of_likelihoods_domir(cx, oracles, kind, ou
     table = found.tidy().set_index("term").loc[reference.index]
     np.testing.assert_allclose(table["share"], reference["stand"], rtol=0, atol=10 * atol)
     np.testing.assert_array_equal(table["rank"], reference["rank"])
-
-
-@pytest.mark.parametrize("p", [8, 10])
-def test_logistic_relative_weights_rwa_tonidandel_lebreton_2010(cx, oracles, p):
-    ours = parts(cx, p, outcome="top2", kind="binary", method="relative_weights")
-    np.testing.assert_allclose(ours, read(oracles, f"cx_p{p:02d}_rwa_logit")["raw"], rtol=0, atol=1e-8)
 
 
 def test_cumulative_logit_dominance_domir_polr(cx, oracles):
@@ -100,51 +97,26 @@ def test_housing_cumulative_logit_5664_1_2888_cuts_4961_6907_deviance_3479_149_m
     assert -2 * fits.loglik[0] == pytest.approx(3479.149, abs=1e-3)
 
 
-def test_tjur_is_the_difference_of_mean_probabilities_in_statsmodels(cx):
-    import statsmodels.api as sm
-
-    x, y = cx[names(2)].to_numpy(float), cx["top2"].to_numpy(float)
-    ours = parts(cx, 2, outcome="top2", kind="binary", r2="tjur")
-
-    def tjur(columns):
-        fitted = (
-            sm.Logit(y, sm.add_constant(x[:, columns])).fit(disp=0).predict() if columns else np.full(len(y), y.mean())
-        )
-        return fitted[y == 1].mean() - fitted[y == 0].mean()
-
-    first, second, both = tjur([0]), tjur([1]), tjur([0, 1])
-    np.testing.assert_allclose(ours, [(first + both - second) / 2, (second + both - first) / 2], atol=1e-8)
-
-
 def test_replicates_of_subset_fits_are_close_to_refitting(cx):
     x, y = cx[names(4)].to_numpy(float), cx["top2"].to_numpy(float)
     x = (x - x.mean(axis=0)) / x.std(axis=0)
     members = [np.array([1 + k]) for k in range(4)]
-    model = Logit(x, y, np.ones(len(y)))
+    model = CumulativeLogit(x, y, np.ones(len(y)))
     fits = fit_subsets(model, members)
     weights = np.random.default_rng(1).multinomial(2000, np.full(2000, 1 / 2000), size=12).astype(float)
-    refits = [fit_subsets(Logit(x, y, w), members) for w in weights]
-    at_sample = shapley_parts(unexplained(fits.loglik, fits.loglik[0], 2000, "mcfadden")[:, None])
-    full = np.column_stack(
-        [shapley_parts(unexplained(f.loglik, f.loglik[0], 2000, "mcfadden")[:, None])[:, 0] for f in refits]
-    )
-    quick = shapley_parts(
-        unexplained(replicate_logliks(model, fits, weights), null_loglik(y, weights), 2000, "mcfadden")
-    )
+    refits = [fit_subsets(CumulativeLogit(x, y, w), members) for w in weights]
+    at_sample = shapley_parts((fits.loglik / fits.loglik[0])[:, None])
+    full = np.column_stack([shapley_parts((f.loglik / f.loglik[0])[:, None])[:, 0] for f in refits])
+    quick = shapley_parts(replicate_logliks(model, fits, weights) / null_loglik(y, weights))
     assert np.sqrt(np.mean((full - quick) ** 2)) < 0.08 * np.std(full - at_sample)
-    full = np.column_stack(
-        [shapley_parts(tjur_unexplained(Logit(x, y, w), f.parameters)) for f, w in zip(refits, weights)]
-    )
-    quick = shapley_parts(tjur_unexplained(model, fits.parameters, fits.inverse, weights))
-    assert np.sqrt(np.mean((full - quick) ** 2)) < 0.15 * full.std(axis=1).mean()
 
 
 def test_binary_findings_say_which_r2_they_divide(cx):
     found = driver_importance(cx, outcome="top2", drivers=names(5), kind="binary", seed=1, n_boot=200)
     r2 = found.glance()["r2"].item()
-    assert found.sentence().startswith(
-        f"The 5 drivers together account for a McFadden R² of {r2:.3f} for top2 (95 % interval "
-    )
+    assert f"together they account for a McFadden R² of {r2:.3f} (95 % interval " in found.sentence()
+    said = r"Among all 2,000, a point more of its rating goes with top2 [\d.]+ \(95 % interval [\d. to]+\) percentage points"
+    assert re.search(said + " more often[.]$", found.sentence())
     table = found.tidy()
     assert ((table["conf_low"] < table["estimate"]) & (table["estimate"] < table["conf_high"])).all()
     assert found.glance()["method"].item() == "Shapley (LMG), 32 subsets; logistic, McFadden R²; percentile bootstrap"
@@ -157,7 +129,7 @@ def test_blocks_and_controls_in_a_binary_model_partition_its_r2(cx):
     )
     y, x = cx["top2"].to_numpy(float), cx[names(5)].to_numpy(float)
     loglik = {
-        key: fit_subsets(Logit(x[:, list(key)], y, np.ones(len(y))), []).loglik[0]
+        key: fit_subsets(CumulativeLogit(x[:, list(key)], y, np.ones(len(y))), []).loglik[0]
         for key in [(4,), (0, 1, 4), (2, 3, 4), (0, 1, 2, 3, 4)]
     }
     control, a, b, both = loglik.values()
@@ -196,15 +168,6 @@ def test_parallel_lines_holds_its_level_when_lines_are_parallel():
     assert below / 200 <= 0.05 + 0.03
 
 
-def test_logistic_relative_weights_sum_to_the_squared_correlation_with_the_fit(cx):
-    x, y = cx[names(4)].to_numpy(float), cx["top2"].to_numpy(float)
-    model = Logit(x, y, np.ones(len(y)))
-    fitted = model.fitted(fit_subsets(model, []).parameters[0])
-    assert logistic_relative_weights(x, y, np.ones(len(y))).sum() == pytest.approx(
-        np.corrcoef(y, fitted)[0, 1] ** 2, abs=1e-6
-    )
-
-
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 
@@ -228,14 +191,6 @@ def test_outcomes_that_are_not_of_the_kind(cx):
         drivers=names(3),
         kind="ordered",
     )
-    refused(
-        "r2='tjur' is a difference of two probabilities, for kind='binary' only; choose 'mcfadden' or 'nagelkerke'",
-        cx,
-        outcome="nps",
-        drivers=names(3),
-        kind="ordered",
-        r2="tjur",
-    )
 
 
 def test_too_many_terms_for_maximum_likelihood(cx):
@@ -249,33 +204,80 @@ def test_too_many_terms_for_maximum_likelihood(cx):
     )
 
 
-def test_perfect_separation(cx):
-    table = cx.assign(x01=np.where(cx["top2"] == 1, cx["x01"] + 20, cx["x01"]))
-    refused(
-        "kind='binary': the likelihood has no maximum, because some drivers separate the outcome's two answers "
-        "perfectly; "
-        "leave out the driver that does, or use kind='linear'",
-        table,
-        outcome="top2",
-        drivers=names(3),
-        kind="binary",
+@pytest.mark.parametrize("kind, outcome", [("binary", "top2"), ("ordered", "nps")])
+def test_a_driver_that_tells_the_answers_apart_without_an_error_is_named(cx, kind, outcome):
+    """All weight on one driver: a step function, a shifted copy, or the outcome itself."""
+    message = (
+        f"kind={kind!r}: the likelihood has no maximum, because 'x01' tells the outcome's answers apart without an "
+        "error; leave it out, or use kind='linear'"
     )
+    for x01 in (cx["x01"] + 20 * cx[outcome], 1.0 * cx[outcome]):
+        refused(message, cx.assign(x01=x01), outcome=outcome, drivers=names(3), kind=kind)
+
+
+def test_an_outcome_cut_from_a_driver_is_refused_not_a_singular_matrix():
+    rng = np.random.default_rng(0)
+    t = pd.DataFrame(rng.integers(1, 6, size=(400, 4)).astype(float), columns=[f"d{k}" for k in range(4)])
+    said = (
+        "kind='binary': the likelihood has no maximum, because 'd0' tells the outcome's answers apart without an error"
+    )
+    with pytest.raises(DataProblem, match=f"^{re.escape(said)}"):
+        driver_importance(
+            t.assign(y=(t["d0"] > 3) * 1), outcome="y", drivers=list(t), kind="binary", n_boot=100, seed=1
+        )
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["binary", "ordered"])
+def test_three_positives_of_400_give_no_verdict_and_no_warning(kind):
+    rng = np.random.default_rng(1)
+    t = pd.DataFrame(rng.integers(1, 8, size=(400, 3)).astype(float), columns=list("abc"))
+    t["y"] = np.where(np.arange(400) < 3, 2, 1 if kind == "binary" else np.arange(400) % 2)
+    found = driver_importance(t, outcome="y", drivers=list("abc"), kind=kind, n_boot=300, seed=1)
+    assert found.established is False and found.sentence().startswith("No verdict: 3 drivers of y cannot be told apart")
+    assert not found.checks().set_index("check").loc["rows of the rarest answer", "ok"]
+    assert found.tidy()["share_low"].notna().all()
 
 
 def test_em_for_a_binary_outcome_with_skipped_answers(cx):
+    refused(
+        "missing='em' is for kind='linear'; 50 of 2000 rows skipped an answer: use missing='listwise', or kind='linear'",
+        cx.assign(x01=cx["x01"].where(cx.index >= 50)),
+        outcome="top2",
+        drivers=names(3),
+        kind="binary",
+    )
+
+
+# --- the fit taken out ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weight", [None, "w"])
+@pytest.mark.parametrize("kind, outcome", [("linear", "y"), ("binary", "top2"), ("ordered", "nps")])
+def test_the_model_is_statsmodels_fit_with_the_same_point_estimates(cx, kind, outcome, weight):
+    table = as_survey(cx, weight=weight)
+    found = driver_importance(table, outcome=outcome, drivers=names(4), kind=kind, n_boot=0, seed=None)
+    if (kind, weight) == ("ordered", "w"):
+        with pytest.raises(DataProblem, match="^statsmodels' OrderedModel takes no weights"):
+            found.model
+        return
+    params = found.model.params
+    slopes = params[names(4)] if hasattr(params, "index") else params[:4]
+    w = np.ones(len(cx)) if weight is None else cx["w"]
+    spread = np.sqrt(np.cov(cx[names(4)].T, aweights=w, bias=True).diagonal())
+    table = found.tidy()
+    if kind == "linear":
+        np.testing.assert_allclose(slopes, table["per_point"], rtol=0, atol=1e-8)
+    else:
+        np.testing.assert_allclose(slopes * spread, table["coefficient"], rtol=0, atol=1e-8)
+    if kind == "binary" and weight is None:
+        assert found.model.prsquared == pytest.approx(found.glance()["r2"].item(), abs=1e-8)
+
+
+def test_the_model_of_skipped_answers_says_why_there_is_none(cx):
     holes = cx.assign(x01=cx["x01"].where(cx.index >= 50))
-    refused(
-        "missing='em' is for kind='linear'; 50 of 2000 rows skipped an answer: use missing='imputed' or 'listwise'",
-        holes,
-        outcome="top2",
-        drivers=names(3),
-        kind="binary",
-    )
-    refused(
-        "missing='imputed' is random: give a seed, for example seed=1",
-        holes,
-        outcome="top2",
-        drivers=names(3),
-        kind="binary",
-        missing="imputed",
-    )
+    ask = dict(outcome="y", drivers=names(3), n_boot=0, seed=None)
+    with pytest.raises(DataProblem, match="^skipped answers were kept by maximum likelihood"):
+        driver_importance(holes, **ask).model
+    fitted = driver_importance(holes, missing="listwise", **ask).model
+    assert fitted.nobs == 1950

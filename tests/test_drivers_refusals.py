@@ -88,18 +88,21 @@ def test_columns_that_cannot_be_read(call):
 @pytest.mark.parametrize("call", ONE.values(), ids=ONE)
 def test_designs_that_cannot_be_used(call):
     t = survey()
-    gaps = "'w' as weight: 3 of 400 are missing or negative (first at row 0: nan); give every row a weight of zero or more, or drop the row"
+    gaps = (
+        "w is missing, negative or not a number in 3 of 400 answered rows (first: row 0); give every row a weight of "
+        "zero or more, or drop the row"
+    )
     alone = (
         "'c' as cluster: the 400 rows are one cluster, so nothing says how clusters vary; take a finer cluster, or "
         "leave cluster= out"
     )
     refused(call, gaps, t.assign(w=np.where(I < 3, np.nan, 1)), weight="w")
-    refused(call, "'w' as weight: all 400 are zero; nothing can be estimated", t.assign(w=0), weight="w")
+    refused(call, "responses: none of 400 rows holds an answer and a weight", t.assign(w=0), weight="w")
     refused(call, alone, t.assign(c=1), cluster="c")
     refused(
         call, alone.replace("one cluster", "one cluster in each stratum"), t.assign(c=I % 2), cluster="c", strata="c"
     )
-    fraction = "'f' as fpc must be the sampling fraction of the row's stratum, at least 0 and below 1"
+    fraction = "fpc: sampling fractions must lie between 0 and 1; divide the sample by the population of its stratum"
     refused(call, fraction, t.assign(f=2.0), fpc="f")
 
 

@@ -1,8 +1,8 @@
 """Drivers of an outcome: divide explained variance among them, say how sure that is, and what to do about them."""
 
-from cxresearch.drivers import words  # noqa: F401  (names the columns)
+from cxresearch.drivers import sentences  # noqa: F401  (names the columns)
 from cxresearch.drivers.compare import DriverComparison, compare_drivers
-from cxresearch.drivers.halo_check import HaloCheck, halo_check
+from cxresearch.drivers.halo import HaloCheck, halo_check
 from cxresearch.drivers.importance import DriverImportance, driver_importance
 from cxresearch.drivers.improvement import SimulatedImprovement, simulate_improvement
 from cxresearch.drivers.penalty import PenaltyReward, penalty_reward

@@ -1,27 +1,18 @@
-"""How sure: what the bootstrap draws of parts, ranks, coefficients and halo say."""
+"""How sure: what bootstrap draws say of shares, ranks, differences and ties.
+
+References
+----------
+Hsu (1981), Annals of Statistics 9, 1026 (multiple comparisons with the best).
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from cxresearch import digits
-from cxresearch.drivers.halo import common_only_test
-from cxresearch.drivers.imputation import ImputedFit
-from cxresearch.drivers.linear import Draws, LinearFit
-from cxresearch.drivers.resampling import (
-    could_be_first,
-    deleted_weights,
-    ends,
-    rank_probabilities,
-    ranks,
-    share_draws,
-    simultaneous_differences,
-    weight_batches,
-)
+from cxresearch.drivers.model import Draws, Model
+from cxresearch.drivers.shapley import ranks, share_of
 from cxresearch.inference import percentile_interval
-
-TWICE = 200  # replicates whose skipped answers are imputed a second time
 
 
 @dataclass(frozen=True)
@@ -30,13 +21,12 @@ class Certainty:
 
     Attributes
     ----------
-    part, share, rank, correlation, coefficient : (2, p) arrays
-        Ends of the intervals; the last two of the terms that are one rating, missing elsewhere.
+    part, share, rank, correlation, coefficient, slope : (2, p) arrays
+        Ends of the intervals; the last three of the terms that are one rating, missing elsewhere.
     probability : (p, p) array, term x rank
     pairs : first, second, difference of shares, low, high
     tied : terms that cannot be excluded as the largest, the largest estimate apart
     r2 : ends for the joint R²
-    pooled : Rubin's standard errors, where answers were imputed
     halo : p-value of "the outcome goes with the drivers only through what they have in common"
     """
 
@@ -45,90 +35,96 @@ class Certainty:
     rank: np.ndarray
     correlation: np.ndarray
     coefficient: np.ndarray
+    slope: np.ndarray
     probability: np.ndarray
     pairs: tuple
     tied: tuple[str, ...]
     r2: tuple[float, float]
     halo: float
-    pooled: pd.DataFrame | None = None
 
 
-def read_draws(fit: LinearFit, *, n_boot: int, seed, confidence: float, kind: str, df: float) -> Certainty:
+def certainty(model: Model, *, n_boot: int, seed, confidence: float) -> Certainty:
     """Return what `n_boot` replicates say, or a record of missing values for none."""
-    p = len(fit.parts)
+    names, parts = model.question.names, model.division.parts
+    p = len(names)
     if not n_boot:
         nothing = np.full((2, p), np.nan)
-        empty = np.empty(0)
-        return Certainty(
-            nothing,
-            nothing,
-            nothing,
-            nothing,
-            nothing,
-            np.full((p, p), np.nan),
-            (empty,) * 5,
-            (),
-            (np.nan, np.nan),
-            np.nan,
-        )
-    draws = draw_all(fit, n_boot=n_boot, seed=seed)
-    # The acceleration is of one completed copy: noise of new imputations would swamp the deletion of a few rows.
-    whole = fit.each[0] if isinstance(fit, ImputedFit) else fit
-    deleted = whole.draw(_deleted(fit)).parts if kind == "bca" else None
-    shares, drawn = fit.parts / fit.parts.sum(), share_draws(draws.parts)
-    tail = np.nanquantile(ranks(draws.parts), [(1 - confidence) / 2, (1 + confidence) / 2], axis=0, method="nearest")
+        return Certainty(*[nothing] * 6, np.full((p, p), np.nan), (np.empty(0),) * 5, (), (np.nan, np.nan), np.nan)
+    draws = model.draws(n_boot, seed)
+    shares, drawn = share_of(parts), share_of(draws.parts)
+    drawn_ranks = ranks(draws.parts)
+    tail = [(1 - confidence) / 2, (1 + confidence) / 2]
     pairs = simultaneous_differences(shares, drawn, confidence)
     return Certainty(
-        np.stack(ends(fit.parts, draws.parts, deleted, confidence, kind)),
-        np.stack(ends(shares, drawn, None if deleted is None else share_draws(deleted), confidence, kind)),
-        tail,
-        _of_ratings(fit, draws.correlations[:, :-1, -1], confidence),
-        _of_ratings(fit, draws.coefficients, confidence),
-        rank_probabilities(draws.parts),
+        np.stack(percentile_interval(draws.parts, confidence)),
+        np.stack(percentile_interval(drawn, confidence)),
+        np.quantile(drawn_ranks, tail, axis=0, method="nearest"),
+        *(
+            _of_ratings(model, d, confidence)
+            for d in (draws.correlations[:, :-1, -1], draws.coefficients, draws.slopes)
+        ),
+        np.stack([np.mean(drawn_ranks == k + 1, axis=0) for k in range(p)], axis=1),
         pairs,
-        _tied(fit, shares, drawn, pairs, confidence),
+        _tied(names, shares, drawn, pairs, confidence),
         tuple(float(e) for e in percentile_interval(draws.joint, confidence)),
-        _halo(fit, draws, df),
-        fit.pooled(seed) if isinstance(fit, ImputedFit) else None,
+        model.halo_test(draws),
     )
 
 
-def draw_all(fit: LinearFit, *, n_boot: int, seed) -> Draws:
-    """Return `n_boot` bootstrap replicates of the fit, a bounded number of weights at a time.
-
-    Where answers are imputed, the first replicates are imputed a second time, to take one imputation's noise out.
-    """
-    terms, done, again = fit.terms, [], None
-    for weights in weight_batches(terms.weights, n_boot=n_boot, seed=seed, **terms.design):
-        done.append(fit.draw(weights))
-        if isinstance(fit, ImputedFit) and again is None:
-            again = fit.draw(weights[:TWICE])
-    return Draws.joined(done) if again is None else fit.settled(Draws.joined(done), again)
-
-
-def _deleted(fit) -> np.ndarray:
-    return deleted_weights(fit.terms.weights, strata=fit.terms.strata, cluster=fit.terms.cluster)
-
-
-def _of_ratings(fit, drawn, confidence) -> np.ndarray:
-    out = np.full((2, len(fit.parts)), np.nan)
-    for k, term in enumerate(fit.terms.names):
-        if term in fit.terms.rating:
-            out[:, k] = percentile_interval(drawn[:, fit.terms.rating[term]], confidence)
+def _of_ratings(model: Model, drawn, confidence) -> np.ndarray:
+    out, rating = np.full((2, len(model.question.names)), np.nan), model.question.rating
+    rated = [k for k, term in enumerate(model.question.names) if term in rating]
+    columns = drawn[:, [rating[model.question.names[k]] for k in rated]]
+    usable = np.isfinite(columns).any(axis=0)  # a rating that never varies has no slope
+    if rated and usable.any():
+        out[:, np.array(rated)[usable]] = percentile_interval(columns[:, usable], confidence)
     return out
 
 
-def _tied(fit, shares, drawn, pairs, confidence) -> tuple[str, ...]:
+def _tied(names, shares, drawn, pairs, confidence) -> tuple[str, ...]:
+    if np.isnan(shares).any():
+        return tuple(names[1:])
     # Where no pair at all is told apart, none is excluded: with equal drivers that happens 95 times in 100.
     apart = np.any((pairs[3] > 0) | (pairs[4] < 0))
     near = could_be_first(shares, drawn, confidence) if apart else np.ones(len(shares), dtype=bool)
     first, *others = digits.descending(shares)
-    return tuple(fit.terms.names[k] for k in others if near[k])
+    return tuple(names[k] for k in others if near[k])
 
 
-def _halo(fit, draws: Draws, df: float) -> float:
-    columns = [c for c in fit.terms.rating.values() if fit.correlation[c, c] > 0]
-    if len(columns) < 4 or df < len(columns):
-        return float("nan")
-    at = np.array([*columns, len(fit.correlation) - 1])
-    return common_only_test(fit.correlation[at[:, None], at][None], draws.correlations[:, at[:, None], at], df)[1]
+def simultaneous_differences(estimate, draws, confidence: float):
+    """Return first, second, difference, low, high of all pairs, with intervals that hold together.
+
+    The half-width is the bootstrap standard error times one critical value for all pairs: the quantile of the
+    largest |draw - estimate| / standard error. If all terms were equally important, some pair would be called
+    different with probability 1 - confidence at most, however many pairs there are.
+    """
+    first, second = np.triu_indices(len(estimate), 1)
+    difference, half = estimate[first] - estimate[second], half_widths(draws[:, first] - draws[:, second], confidence)
+    return first, second, difference, difference - half, difference + half
+
+
+def half_widths(drawn: np.ndarray, confidence: float) -> np.ndarray:
+    """Return half-widths (k,) of intervals that hold together, from draws (B, k)."""
+    centred, error = np.abs(drawn - drawn.mean(axis=0)), drawn.std(axis=0, ddof=1)
+    largest = np.divide(centred, error, out=np.zeros_like(centred), where=error > 1e-12).max(axis=1)
+    return np.quantile(largest, confidence) * error
+
+
+def could_be_first(estimate, draws, confidence: float) -> np.ndarray:
+    """Return which terms cannot be excluded as the largest: with `confidence` the truly largest is among them.
+
+    Term i is excluded when the largest estimate exceeds its own by more than the quantile of the largest of its
+    p - 1 standardised differences, drawn by bootstrap (Hsu 1981).
+    """
+    ahead = np.ones(len(estimate), dtype=bool)
+    for i in range(len(estimate)):
+        drawn = np.delete(draws, i, axis=1) - draws[:, [i]]
+        error = np.maximum(drawn.std(axis=0, ddof=1), 1e-12)
+        limit = np.quantile(((drawn - drawn.mean(axis=0)) / error).max(axis=1), confidence)
+        ahead[i] = np.max((np.delete(estimate, i) - estimate[i]) / error) <= limit
+    return ahead
+
+
+def drawn_ends(draws: Draws | None, values, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of (B, k) values, missing where nothing was drawn."""
+    return percentile_interval(values, confidence) if draws is not None else (np.nan, np.nan)

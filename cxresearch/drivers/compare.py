@@ -1,28 +1,34 @@
 """Are drivers of one segment or wave the drivers of another? Shares side by side, and their differences."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.drivers.certainty import draw_all
-from cxresearch.drivers.figures import legend_below
-from cxresearch.drivers.likelihood import R2
-from cxresearch.drivers.linear import model_test
-from cxresearch.drivers.parts import METHODS
-from cxresearch.drivers.question import ask, check_chance, check_options, names_of, one_thread
-from cxresearch.drivers.resampling import ranks, share_draws
-from cxresearch.drivers.terms import check_question, numeric
-from cxresearch.drivers.treatments import KINDS, MISSING, NOT_APPLICABLE, fit_terms
+from cxresearch.drivers.certainty import half_widths
+from cxresearch.drivers.figures import legend_below, share_unit
+from cxresearch.drivers.model import Draws, Model, fit
+from cxresearch.drivers.question import (
+    KINDS,
+    MISSING,
+    NOT_APPLICABLE,
+    ask,
+    check_options,
+    check_question,
+    names_of,
+    numeric,
+    one_thread,
+)
+from cxresearch.drivers.sentences import say
+from cxresearch.drivers.shapley import ranks, share_of
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
-from cxresearch.figures import PALETTE, axes_or_new, intervals, wrap
-from cxresearch.findings import Check, Finding, interval, listing, number, percent
+from cxresearch.figures import PALETTE, axes_or_new, intervals, titled, wrap
+from cxresearch.findings import Check, Finding, interval, listing, nothing, number
 from cxresearch.inference import kish_effective_n, percentile_interval
-from cxresearch.privacy import pool_small_groups, require_base
-from cxresearch.survey import as_survey
+from cxresearch.survey import UNSTATED, Survey, as_survey
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -35,64 +41,61 @@ class DriverComparison(Finding):
 
     left_out: tuple[str, ...] = ()
     by_chance: tuple[str, ...] = ()
+    untested: tuple[str, ...] = ()
+
+    @property
+    def model(self):
+        raise DataProblem("compare_drivers fits one model a group; ask driver_importance of survey.where(...) for one")
+
+    def headline(self) -> str:
+        """Return the first sentence."""
+        d = self.further["differences"]
+        bases = self.table.groupby("group", sort=False)["n"].first()
+        groups = listing(f"{g} (n = {number(n, 0)})" for g, n in bases.items())
+        apart = int(d["told_apart"].sum())
+        if apart:
+            many = {} if apart == 1 else {"apart": apart}
+            return say("differs" if apart == 1 else "differ", groups=groups, all=len(d), **many)
+        why = say("why_none", all=len(d))
+        if self.by_chance:
+            why = say("why_chance", groups=listing(self.by_chance))
+        elif self.untested:
+            why = say("why_few", groups=listing(self.untested))
+        return say("alike", outcome=self.label(self.outcome), groups=groups, why=why)
 
     def sentence(self) -> str:
-        d, s = self.further["differences"], self.summary
-        if d.empty:
-            return (
-                f"The drivers of {self.label(self.outcome)} are not compared: {s['method'].removeprefix('none: ')}; "
-                f"n = {number(s['n'], 0)}."
-            )
-        return self._found(d, s) + (
-            f" Left out for want of answers: {listing(self.left_out)}." if self.left_out else ""
-        )
-
-    def _found(self, d, s) -> str:
-        bases = listing(
-            f"{g} (n = {number(n, 0)})" for g, n in self.table.groupby("group", sort=False)["n"].first().items()
-        )
-        apart = d[d["told_apart"]]
-        chance = f"in {listing(self.by_chance)} they go with it no more than chance gives" if self.by_chance else ""
-        if apart.empty:
-            why = chance or f"no share's difference excludes zero when all {len(d)} are looked at together"
-            return f"Not established that the drivers of {self.label(self.outcome)} differ between {bases}: {why}."
-        most = digits.largest(apart.assign(size=apart["estimate"].abs()), "size")
-        verb = "differs" if len(apart) == 1 else "differ"
-        return (
-            f"Between {bases}, {len(apart)} of {len(d)} shares {verb}. The largest difference is "
-            f"{self.label(most['term'])}: {most['group']} less "
-            f"{most['other_group']} {number(100 * most['estimate'])} points of share "
-            f"({interval(100 * most['conf_low'], 100 * most['conf_high'], s['confidence'])}, "
-            f"all comparisons together){'; ' if chance else ''}{chance}."
-        )
+        d, said = self.further["differences"], [self.headline()]
+        apart, unsure = d[d["told_apart"]], [*self.by_chance, *self.untested]
+        if len(apart):
+            most = digits.largest(apart.assign(size=apart["estimate"].abs()), "size")
+            ends = interval(100 * most["conf_low"], 100 * most["conf_high"], self.summary["confidence"])
+            said.append(say(
+                "largest", term=self.label(most["term"]), group=most["group"], other=most["other_group"],
+                difference=number(100 * most["estimate"]), interval=ends,
+            ))  # fmt: skip
+            if unsure:
+                said.append(say("by_chance", groups=listing(unsure)))
+        if self.left_out:
+            said.append(say("left_out", groups=listing(self.left_out)))
+        return " ".join(said)
 
     def plot(self, ax=None):
         shares = self.table.groupby("term")["share"].mean()
         order = shares.index[digits.descending(shares, shares.index)]
         groups = list(self.table["group"].unique())
-        if not groups:
-            ax = axes_or_new(ax, rows=1)
-            ax.set_axis_off()
-            ax.set_title("no two groups to compare")
-            return ax
         ax = axes_or_new(ax, rows=round(len(order) * (0.6 + 0.3 * len(groups))) + 2)
+        names = [self.label(x) for x in order]
         for k, g in enumerate(groups):
-            t = self.table[self.table["group"] == g].set_index("term").loc[order]
-            intervals(
-                ax,
-                [self.label(x) for x in order],
-                100 * t["share"],
-                100 * t["share_low"],
-                100 * t["share_high"],
-                colour=PALETTE[k % len(PALETTE)],
-                offset=0.7 * (k - (len(groups) - 1) / 2) / len(groups),
-                label=wrap(str(g)),
-            )
+            t = 100 * self.table[self.table["group"] == g].set_index("term").loc[order, _SHARES]
+            look = {"colour": PALETTE[k % len(PALETTE)], "label": wrap(str(g))}
+            intervals(ax, names, *t.to_numpy().T, offset=0.7 * (k - (len(groups) - 1) / 2) / len(groups), **look)
         ax.set_xlim(left=0)
-        ax.set_xlabel(f"Share of the explained variance (%), with {percent(self.summary['confidence'])} interval")
-        ax.set_title(f"What goes with {wrap(self.label(self.outcome), 50)}, by {wrap(self.label(self.group), 30)}")
+        ax.set_xlabel(share_unit(self.summary))
         legend_below(ax, columns=min(len(groups), 4))
-        return ax
+        return titled(ax, self.headline())
+
+
+_SHARES = ["share", "share_low", "share_high"]
 
 
 @one_thread
@@ -103,8 +106,6 @@ def compare_drivers(
     drivers,
     by: str | None,
     kind: str = "linear",
-    r2: str = "mcfadden",
-    method: str = "shapley",
     blocks: Mapping[str, list[str]] | None = None,
     always=(),
     not_applicable: str = "exposure",
@@ -113,14 +114,15 @@ def compare_drivers(
     confidence: float = 0.95,
     min_rows: int = 100,
     seed: int,
-) -> DriverComparison:
+) -> Finding:
     """Compare the drivers' shares between the values of `by`, a segment or a wave.
 
-    Each group is analysed as `driver_importance` does (see there for the parameters). Differences are drawn by
-    independent bootstraps of the groups; their intervals are the bootstrap standard error times one critical value
-    for all pairs and drivers. Where the drivers of a group are not beyond chance, its shares are noise and none of
-    them is told apart. Respondents who answered in several groups make them too wide, not too narrow, when
-    they answer alike. Groups under `min_base` are pooled first; those with too few answers are left out and named.
+    Each group is analysed as `driver_importance` does (see there for the parameters), as a domain of the survey: all
+    groups share the replicates of its design, so that clusters that lie in several groups, and respondents where they
+    are the clusters, count as what they are. The intervals of differences are the bootstrap standard error times one
+    critical value for all pairs and drivers. Where the drivers of a group are not beyond chance, or clusters are too few
+    to tell, its shares are noise and none of them is told apart. Groups under the floor are pooled first; those with too
+    few answers are left out and named.
 
     Parameters
     ----------
@@ -141,160 +143,106 @@ def compare_drivers(
     ...     study.responses, outcome="satisfaction", drivers=drivers, by="age_group", n_boot=100, seed=1,
     ... )
     >>> print(finding)
-    Between 18-29 (n = 610), 30-44 (n = 592), 45-59 (n = 518) and 60+ (n = 433), 1 of 18 shares ...
+    Between 18-29 (n = 610), 30-44 (n = 592), 45-59 (n = 518) and 60+ (n = 433), 1 of 18 shares differs...
     """
     survey = as_survey(responses)
-    responses = survey.table
-    weight, strata, cluster, fpc = survey.design
-    labels, min_base = survey.labels, survey.min_base
-    require_columns(responses, by, weight, strata, cluster, fpc, where="responses")
     check_options(
-        confidence=confidence,
-        kind=(kind, KINDS),
-        r2=(r2, R2),
-        method=(method, METHODS),
-        missing=(missing, MISSING),
+        confidence=confidence, n_boot=n_boot, seed=seed, kind=(kind, KINDS), missing=(missing, MISSING),
         not_applicable=(not_applicable, NOT_APPLICABLE),
-    )
-    check_chance(n_boot, seed)
+    )  # fmt: skip
     if not n_boot:
         raise DataProblem("compare_drivers needs replicates to say whether shares differ; give n_boot of at least 100")
-    drivers, always = names_of(drivers), names_of(always)
-    check_question(responses, outcome=outcome, drivers=drivers, blocks=blocks, always=always)
+    table = survey.table
+    require_columns(table, by, where="responses")
+    check_question(table, outcome=outcome, drivers=names_of(drivers), blocks=blocks, always=names_of(always))
+    answered = ~np.isnan(numeric(table, outcome))
+    if not answered.any():
+        raise TooFewRespondents(f"no row of {len(table)} answered {outcome!r} and can be used")
     options = dict(
-        outcome=outcome,
-        drivers=drivers,
-        blocks=blocks,
-        always=always,
-        not_applicable=not_applicable,
-        missing=missing,
+        outcome=outcome, drivers=drivers, blocks=blocks, always=always, not_applicable=not_applicable, missing=missing,
         min_rows=min_rows,
-        min_base=min_base,
-        design=dict(weight=weight, strata=strata, cluster=cluster, fpc=fpc),
-    )
-    model = dict(kind=kind, r2=r2, method=method)
-    found, left_out = _each_group(responses, by, options, model, n_boot, seed)
-    shown = (outcome, by, confidence, n_boot, labels)
+    )  # fmt: skip
+    found, left_out, n = _each_group(survey, answered, by, options, kind, n_boot, seed)
     if len(found) < 2:
-        return _not_compared(responses, found, left_out, min_base, *shown)
-    return _compared(found, left_out, method, weight is not None, *shown)
-
-
-def _compared(found, left_out, method, weighted, outcome, by, confidence, n_boot, labels) -> DriverComparison:
-    chance = [g for g, (fit, _) in found.items() if model_test(fit.terms, fit.moments)[0] > 1 - confidence]
-    weights = np.concatenate([fit.terms.weights for fit, _ in found.values()])
+        have = f"of {len(found) + len(left_out)} group(s) of {by}, {len(found)} can be analysed, and two are needed"
+        have += f" ({next(iter(left_out.values()))})" if left_out else ""
+        why = "there is no column of groups" if by is None else have
+        why = f"the drivers of {survey.label(outcome)} are not compared: {why}; n = {number(n, 0)}"
+        return nothing("compare_drivers", outcome, by, why, n=n, labels=survey.labels)
+    p_values = {g: model.test() for g, (model, _) in found.items()}
+    chance = [g for g, p in p_values.items() if p > 1 - confidence]
+    untested = [g for g, p in p_values.items() if np.isnan(p)]
+    differences = _differences(found, [*chance, *untested], confidence)
+    weights = np.concatenate([model.question.weights for model, _ in found.values()])
     summary = {
-        "n": len(weights),
-        **({"n_effective": kish_effective_n(weights)} if weighted else {}),
-        "method": f"{method} in each group, independent bootstraps",
-        "confidence": confidence,
-        "n_boot": n_boot,
-    }
+        "n": len(weights), **({} if survey.weight is None else {"n_effective": kish_effective_n(weights)}),
+        "method": "Shapley (LMG) in each group, one bootstrap of the design", "confidence": confidence,
+        "n_boot": n_boot, "established": bool(differences["told_apart"].any()),
+    }  # fmt: skip
+    rows = pd.concat([_rows(g, *parts, confidence) for g, parts in found.items()], ignore_index=True)
     return DriverComparison(
-        "compare_drivers",
-        outcome,
-        by,
-        pd.concat([_rows(g, fit, draws, confidence) for g, (fit, draws) in found.items()], ignore_index=True),
-        summary,
-        _checks(found, left_out, chance),
-        dict(labels or {}),
-        {"differences": _differences(found, chance, confidence)},
-        tuple(map(str, left_out)),
-        tuple(map(str, chance)),
-    )
+        "compare_drivers", outcome, by, rows, summary, _checks(found, left_out, chance, untested), dict(survey.labels),
+        {"differences": differences}, tuple(map(str, left_out)), tuple(map(str, chance)), tuple(map(str, untested)),
+        suppressed=int((table[by].value_counts() < survey.min_base).sum()), domain=survey.condition,
+    )  # fmt: skip
 
 
-def _each_group(responses, by, options, model, n_boot, seed) -> tuple[dict, dict]:
-    """Return fit and draws by group, and what is wrong with the groups that have too few answers."""
-    if by is None:
-        return {}, {}
-    groups = pool_small_groups(responses[by], min_base=options["min_base"])
+def _each_group(survey: Survey, answered, by, options, kind, n_boot, seed) -> tuple[dict, dict, int]:
+    """Return model and draws by group, what is wrong with the groups that have too few answers, and n."""
+    sample = survey.sample(answered, by=by, what="compare_drivers")
     found, left_out = {}, {}
-    for k, g in enumerate(sorted(groups.dropna().unique(), key=str)):
+    groups = [] if by is None else sample.keys["group"].tolist()
+    whole = np.arange(len(survey.rows)) if survey.domain is None else np.flatnonzero(survey.domain)
+    for k, g in enumerate(groups):
+        if g == UNSTATED or not (sample.cell == k).any():
+            continue
+        inside = np.zeros(len(survey.rows), dtype=bool)
+        inside[whole[sample.rows[sample.cell == k]]] = True
         try:
-            found[g] = _one(responses[groups == g], g, by, options, model, n_boot, (seed, k))
-        except TooFewRespondents as problem:
-            left_out[g] = str(problem)
-    return found, left_out
+            question, _ = ask(replace(survey, domain=inside), function="compare_drivers", **options)
+            model = fit(question, kind=kind, seed=seed)
+            found[g] = model, model.draws(n_boot, seed)
+        except DataProblem as problem:
+            said = f"{by} = {g!r}: {problem}"
+            if not isinstance(problem, TooFewRespondents):
+                raise type(problem)(said) from None
+            left_out[g] = said
+    return found, left_out, len(sample)
 
 
-def _not_compared(responses, found, left_out, min_base, outcome, by, confidence, n_boot, labels) -> DriverComparison:
-    answered = int((~np.isnan(numeric(responses, outcome))).sum())
-    if not answered:
-        raise TooFewRespondents(f"no row of {len(responses)} answered {outcome!r} and can be used")
-    require_base(answered, min_base=min_base, what="compare_drivers")
-    have = f"of {len(found) + len(left_out)} group(s) of {by}, {len(found)} can be analysed, and two are needed"
-    have += f" ({next(iter(left_out.values()))})" if left_out else ""
-    why = "there is no column of groups" if by is None else have
-    columns = ["group", "term", "estimate", "conf_low", "conf_high", "share", "share_low", "share_high", "rank", "n"]
-    summary = {
-        "n": answered,
-        "method": f"none: {why}",
-        "confidence": confidence,
-        "n_boot": n_boot,
-    }
-    return DriverComparison(
-        "compare_drivers",
-        outcome,
-        by,
-        pd.DataFrame(columns=columns),
-        summary,
-        (Check("groups that can be analysed", len(found), "at least 2", False),),
-        dict(labels or {}),
-        {"differences": pd.DataFrame(columns=["group", "other_group", *columns[1:5], "std_error", "told_apart"])},
-        tuple(map(str, left_out)),
-    )
-
-
-def _one(rows, group, by, options, model, n_boot, seed):
-    try:
-        terms, _ = ask(rows, function="compare_drivers", **options)
-        fit = fit_terms(terms, missing=options["missing"], seed=seed[0], **model)
-    except DataProblem as problem:
-        raise type(problem)(f"{by} = {getattr(group, 'item', lambda: group)()!r}: {problem}") from None
-    return fit, draw_all(fit, n_boot=n_boot, seed=seed)
-
-
-def _rows(group, fit, draws, confidence) -> pd.DataFrame:
-    low, high = percentile_interval(draws.parts, confidence)
-    share_low, share_high = percentile_interval(share_draws(draws.parts), confidence)
+def _rows(group, model: Model, draws: Draws, confidence) -> pd.DataFrame:
+    parts, drawn = model.division.parts, share_of(draws.parts)
+    (low, high), (share_low, share_high) = (percentile_interval(d, confidence) for d in (draws.parts, drawn))
     return pd.DataFrame(
-        {
-            "group": group,
-            "term": list(fit.terms.names),
-            "estimate": fit.parts,
-            "conf_low": low,
-            "conf_high": high,
-            "share": fit.parts / fit.parts.sum(),
-            "share_low": share_low,
-            "share_high": share_high,
-            "rank": ranks(fit.parts),
-            "n": len(fit.terms),
-        }
-    )
+        {"group": group, "term": list(model.question.names), "estimate": parts, "conf_low": low, "conf_high": high,
+         "share": share_of(parts), "share_low": share_low, "share_high": share_high, "rank": ranks(parts),
+         "n": len(model.question)}
+    )  # fmt: skip
 
 
-def _differences(found, chance, confidence) -> pd.DataFrame:
-    rows, centred = [], []
+def _differences(found, unsure, confidence) -> pd.DataFrame:
+    rows, drawn = [], []
+    least = min(len(draws.parts) for _, draws in found.values())  # a group may lack an answer in some replicates
     for a, b in combinations(found, 2):
-        drawn = share_draws(found[a][1].parts) - share_draws(found[b][1].parts)
-        estimate = found[a][0].parts / found[a][0].parts.sum() - found[b][0].parts / found[b][0].parts.sum()
-        rows.append(
-            pd.DataFrame({"group": a, "other_group": b, "term": list(found[a][0].terms.names), "estimate": estimate})
-        )
-        centred.append(drawn - drawn.mean(axis=0))
-    table, centred = pd.concat(rows, ignore_index=True), np.concatenate(centred, axis=1)
-    error = np.maximum(centred.std(axis=0, ddof=1), 1e-12)
-    half = np.quantile(np.abs(centred / error).max(axis=1), confidence) * error
+        drawn.append(share_of(found[a][1].parts[:least]) - share_of(found[b][1].parts[:least]))
+        estimate = share_of(found[a][0].division.parts) - share_of(found[b][0].division.parts)
+        names = list(found[a][0].question.names)
+        rows.append(pd.DataFrame({"group": a, "other_group": b, "term": names, "estimate": estimate}))
+    table, drawn = pd.concat(rows, ignore_index=True), np.concatenate(drawn, axis=1)
+    half = half_widths(drawn, confidence)
     low, high = table["estimate"] - half, table["estimate"] + half
-    sure = ~table[["group", "other_group"]].isin(chance).any(axis=1)
-    return table.assign(std_error=error, conf_low=low, conf_high=high, told_apart=((low > 0) | (high < 0)) & sure)
-
-
-def _checks(found, left_out, chance) -> tuple[Check, ...]:
-    fewest = min(len(fit.terms) for fit, _ in found.values())
-    return (
-        Check("rows of the smallest group", fewest, "at least 200", fewest >= 200),
-        Check("groups left out for want of answers", listing(map(str, left_out)), "none", not left_out),
-        Check("groups whose drivers are not beyond chance", listing(map(str, chance)), "none", not chance),
+    sure = ~table[["group", "other_group"]].isin(unsure).any(axis=1)
+    return table.assign(
+        std_error=drawn.std(axis=0, ddof=1), conf_low=low, conf_high=high, told_apart=((low > 0) | (high < 0)) & sure
     )
+
+
+def _checks(found, left_out, chance, untested) -> tuple[Check, ...]:
+    fewest = min(len(model.question) for model, _ in found.values())
+    none = [
+        ("groups left out for want of answers", left_out),
+        ("groups whose drivers are not beyond chance", chance),
+        ("groups with too few clusters to test", untested),
+    ]
+    smallest = Check("rows of the smallest group", fewest, "at least 200", fewest >= 200)
+    return smallest, *(Check(name, listing(map(str, groups)), "none", not groups) for name, groups in none)

@@ -1,26 +1,26 @@
-"""Which drivers go with the outcome: parts of explained variance with their uncertainty."""
+"""Which drivers go with the outcome: parts of explained variance and points per point, with their uncertainty."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
+from scipy import stats
 
-from cxresearch.drivers.assembly import further_tables, importance_checks, importance_table
-from cxresearch.drivers.certainty import read_draws
-from cxresearch.drivers.figures import draw_importance, draw_ranks
-from cxresearch.drivers.likelihood import R2
-from cxresearch.drivers.linear import LinearFit, model_test
-from cxresearch.drivers.parts import METHODS
-from cxresearch.drivers.question import ask, check_chance, check_options, names_of, one_thread
-from cxresearch.drivers.treatments import KINDS, MISSING, NOT_APPLICABLE, compare_treatments, fit_terms
-from cxresearch.findings import Finding, Shown, interval, listing, number, percent
-from cxresearch.inference import kish_effective_n
+from cxresearch import digits
+from cxresearch.drivers.certainty import Certainty, certainty
+from cxresearch.drivers.figures import draw_importance
+from cxresearch.drivers.model import Model, fit, model_checks
+from cxresearch.drivers.question import KINDS, MISSING, NOT_APPLICABLE, Question, ask, check_options, one_thread
+from cxresearch.drivers.sentences import base_of, say, share_words, with_interval
+from cxresearch.drivers.shapley import METHODS, conditional_dominance, ranks, share_of
+from cxresearch.errors import TooFewRespondents
+from cxresearch.figures import heat_map
+from cxresearch.findings import Check, Finding, Shown, listing, number, p_words, percent
 from cxresearch.survey import as_survey
 
-MODEL_WORDS = {"linear": "", "binary": "; logistic, {}", "ordered": "; cumulative logit, {}"}
-PSEUDO = {"mcfadden": "a McFadden R²", "nagelkerke": "a Nagelkerke R²", "tjur": "a Tjur R²"}
-INTERVALS = ("percentile", "bca")
-TREATED = {"em": "em", "imputed": "imputation"}
+DOMINANCE = 15  # terms up to which the dominance table is written
+MODEL_WORDS = {"linear": "", "binary": "; logistic, McFadden R²", "ordered": "; cumulative logit, McFadden R²"}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -28,77 +28,101 @@ class DriverImportance(Finding):
     """How the explained variance of an outcome divides among its drivers.
 
     ``tidy()`` has one row per term, in the order asked: `estimate` (part of R², 0-1) with `conf_low`, `conf_high`;
-    `share` (of the terms' joint R², 0-1) with `share_low`, `share_high`; `rank` with the interval of its bootstrap
-    draws; Johnson's relative weight as a share; correlation and standardised coefficient; `direction`; the share
-    that met the touchpoint. ``tables()`` adds ranks (probability of each), differences (all pairs, intervals that
-    hold together), methods, and where they apply missing, exposure, dominance, diagnostics (Pratt, CAR) and
-    coefficients (means over the models of each size, in points of the outcome a point).
+    `share` (of the terms' joint R², 0-1) with `share_low`, `share_high`; `per_point`, the points of the outcome that go
+    with a point of the rating among those who met it, the others held, with its interval, and `n_met`, how many they
+    are; `rank` with the interval of its draws; Johnson's relative weight as a share; correlation and standardised
+    coefficient; `direction`; the share that met the touchpoint. ``tables()`` adds ranks (probability of each),
+    differences (all pairs, intervals that hold together), methods, and where they apply missing, exposure, dominance.
     """
 
     tied: tuple[str, ...] = field(default=())
+    fitted: Model | None = None
 
     @property
     def chart(self):
         return Shown("tidy", "share", "share_low", "share_high", "Share of explained variance")
 
-    def sentence(self) -> str:
-        s = self.summary
+    @property
+    def model(self):
+        """The statsmodels fit of all drivers: WLS, Logit (GLM where weighted) or OrderedModel, with their own errors."""
+        return self.fitted.results()
+
+    def headline(self) -> str:
+        """Return the first sentence."""
+        s, outcome, k = self.summary, self.label(self.outcome), len(self.table)
+        top = self.table.loc[self.table["rank"].idxmin()]
+        stopped = {c.check: c.value for c in self.tested if c.level == "stops" and not c.ok}
+        if np.isnan(s["p_value"]):
+            return say("few_units", k=k, outcome=outcome, units=f"{number(s['df'], 0)} free", base=base_of(s))
+        if "rows of the rarest answer" in stopped:
+            rarest = f"{stopped['rows of the rarest answer']} rows"
+            return say("stopped", k=k, outcome=outcome, rarest=rarest, base=base_of(s))
         if s["p_value"] > 1 - s["confidence"]:
-            return self._not_established()
-        return f"{self._together()} {self._first()}"
-
-    def _base(self) -> str:
-        effective = f", effective {number(self.summary['n_effective'], 0)}" if "n_effective" in self.summary else ""
-        return f"n = {number(self.summary['n'], 0)}{effective}"
-
-    def _explained(self, limits: bool = False) -> str:
-        s = self.summary
-        if s["measure"] != "R²":
-            ends = f" ({interval(s['r2_low'], s['r2_high'], s['confidence'], 3)})" if limits else ""
-            return f"{s['measure']} of {number(s['r2'], 3)} for {self.label(self.outcome)}{ends}"
-        ends = f" ({interval(100 * s['r2_low'], 100 * s['r2_high'], s['confidence'])})" if limits else ""
-        return f"{percent(s['r2'], 1)} of the variance of {self.label(self.outcome)}{ends}"
-
-    def _not_established(self) -> str:
-        s = self.summary
-        return (
-            f"Not established: with {self._base()} the {len(self.table)} drivers together account for "
-            f"{self._explained()}, "
-            f"which is no more than chance gives (p = {number(s['p_value'], 3)}); no order of the drivers "
-            f"should be read from it."
-        )
-
-    def _together(self) -> str:
-        return (
-            f"The {len(self.table)} drivers together account for "
-            f"{self._explained(limits=bool(self.summary['n_boot']))}; {self._base()}."
-        )
-
-    def _first(self) -> str:
-        s, top = self.summary, self.table.loc[self.table["rank"].idxmin()]
-        name, size = self.label(top["term"]), percent(top["share"], 1)
-        if not s["n_boot"]:
-            return f"{name} goes with the largest share of that, {size}; no interval was asked for."
-        shown = f"{size} ({interval(100 * top['share_low'], 100 * top['share_high'], s['confidence'])})"
+            return say("chance", k=k, outcome=outcome, p=p_words(s["p_value"]), base=base_of(s))
         if s["halo_p_value"] > 1 - s["confidence"]:
-            return (
-                f"Not established which of them matters: what all ratings have in common accounts for it (halo; "
-                f"p = {number(s['halo_p_value'], 3)} "
-                f"against it). {name} has the largest share, {shown}."
-            )
-        if len(self.tied) == len(self.table) - 1:
-            return f"{name} has the largest share, {shown}, but it is a tie: no driver can be told apart from it."
-        if self.tied:
+            return say("halo", p=p_words(s["halo_p_value"]))
+        key = "first_tie" if s["n_boot"] and len(self.tied) == k - 1 else "first"
+        return say(key, first=self.label(top["term"]), k=k, outcome=outcome, share=share_words(top, s["confidence"]))
+
+    def sentence(self) -> str:
+        s, top = self.summary, self.table.loc[self.table["rank"].idxmin()]
+        explained, base = self._explained(), base_of(s)
+        first, stopped = self.label(top["term"]), any(c.level == "stops" and not c.ok for c in self.tested)
+        if stopped:
+            return f"{self.headline()} {say('chance_note', explained=explained)}"
+        if s["halo_p_value"] > 1 - s["confidence"]:
+            share = share_words(top, s["confidence"])
+            return f"{self.headline()} {say('halo_note', first=first, share=share, explained=explained, base=base)}"
+        if not s["n_boot"]:
+            standing = say("no_interval", explained=explained, base=base)
+        elif len(self.tied) == len(self.table) - 1:
+            standing = say("none_apart", explained=explained, base=base)
+        elif self.tied:
             others = listing(self.label(t) for t in self.tied) if len(self.tied) <= 4 else f"{len(self.tied)} others"
-            return f"{name} goes with the largest share of that, {shown}, tied with {others}."
-        return f"{name} goes with the largest share of that, {shown}, ahead of every other driver."
+            standing = say("tied", others=others, explained=explained, base=base)
+        else:
+            standing = say("ahead", explained=explained, base=base)
+        return " ".join(filter(None, (self.headline(), standing, self._per_point(top))))
+
+    def _per_point(self, row) -> str:
+        """Return the sentence on points of the outcome per point of the rating, of a term that is one rating."""
+        slope, low, high = row["per_point"], row["per_point_low"], row["per_point_high"]
+        if np.isnan(slope):
+            return ""
+        everyone = row["n_met"] == self.summary["n"]
+        met = f"all {number(row['n_met'], 0)}" if everyone else f"the {number(row['n_met'], 0)} who met it"
+        binary, size, outcome = self.fitted.kind == "binary", abs(slope), self.label(self.outcome)
+        if low <= 0 <= high:
+            said = with_interval(number(slope, 2), low, high, self.summary["confidence"], 2)
+            return say("slope_open", met=met, slope=said, outcome=outcome)
+        ends = sorted((abs(low), abs(high)))
+        scale, decimals = (100, 1) if binary else (1, 2)
+        said = with_interval(
+            number(scale * size, decimals), scale * ends[0], scale * ends[1], self.summary["confidence"], decimals
+        )
+        key = ("share_" if binary else "") + ("more" if slope > 0 else "fewer")
+        return say(key, met=met, slope=said, outcome=outcome)
+
+    def _explained(self) -> str:
+        s = self.summary
+        low, high = s["r2_low"], s["r2_high"]
+        if s["measure"] == "R²":
+            value = f"{percent(s['r2'], 1)} of the variance"
+            return with_interval(value, 100 * low, 100 * high, s["confidence"])
+        return with_interval(f"{s['measure']} of {number(s['r2'], 3)}", low, high, s["confidence"], 3)
 
     def plot(self, ax=None):
         return draw_importance(self, ax)
 
     def plot_ranks(self, ax=None):
         """Draw the probability of each rank as a heat map with its values, and return the Axes."""
-        return draw_ranks(self, ax)
+        if "ranks" not in self.further:
+            return draw_importance(self, ax)
+        order = self.table.sort_values("rank")["term"]
+        wide = 100 * self.further["ranks"].pivot(index="term", columns="rank", values="probability").loc[order]
+        wide.index = [self.label(t) for t in wide.index]
+        title = f"How often each driver of {self.label(self.outcome)} came at each rank"
+        return heat_map(wide, unit="Rank (1 = largest share); cells: probability in percent", title=title, ax=ax)
 
 
 @one_thread
@@ -108,14 +132,11 @@ def driver_importance(
     outcome: str,
     drivers,
     kind: str = "linear",
-    r2: str = "mcfadden",
-    method: str = "shapley",
     blocks: Mapping[str, list[str]] | None = None,
     always=(),
     not_applicable: str = "exposure",
     missing: str = "em",
     n_boot: int = 1000,
-    interval: str = "percentile",
     confidence: float = 0.95,
     min_rows: int = 100,
     seed: int | None,
@@ -124,7 +145,8 @@ def driver_importance(
 
     The part of a driver is its gain in R² averaged over all orders in which drivers can enter (LMG, the Shapley
     value): all 2^p subsets are computed up to 22 terms, beyond that some 4,000 sampled orders stand for all. Johnson's
-    relative weights stand beside it. The parts sum to R², less what `always` explains.
+    relative weights stand beside it. The parts sum to R², less what `always` explains. A share grows with how many met
+    a touchpoint; the points of the outcome per point of the rating, among those who met it, do not.
 
     Parameters
     ----------
@@ -135,24 +157,18 @@ def driver_importance(
         two columns, exposure x (rating - mean among the exposed) and exposure.
     kind : {"linear", "binary", "ordered"}
         Least squares; logistic regression of the larger of two answers; cumulative logit of 3 to 11 answers. The last
-        two fit every subset of at most 14 terms by maximum likelihood and divide a pseudo-R².
-    r2 : {"mcfadden", "nagelkerke", "tjur"}
-        Which pseudo-R² of kinds "binary" and "ordered" (the last for "binary" only).
-    method : {"shapley", "relative_weights", "first", "last"}
-        Whose parts stand in `estimate`: averaged over orders, Johnson's, alone, or added last.
+        two fit every subset of at most 14 terms by maximum likelihood and divide McFadden's R².
     blocks : dict name -> drivers, optional
         Drivers that share one part. Drivers in no block stand for themselves.
     always : list of columns
         Controls: partialled out first, in every subset.
     not_applicable : {"exposure", "exclude"}
         What a never-met touchpoint becomes; "exclude" leaves out rows that never met one of them.
-    missing : {"em", "listwise", "imputed"}
+    missing : {"em", "listwise"}
         Skipped answers: maximum likelihood under joint normality (every row that answered the outcome and at least
-        one driver is used; kind "linear"), complete rows only, or the mean of 20 imputations, with one imputation
-        inside each replicate of the bootstrap.
+        one driver is used; kind "linear"), or complete rows only.
     n_boot : int
-        Bootstrap replicates (clusters within strata); 0 gives no interval.
-    interval : {"percentile", "bca"}
+        Bootstrap replicates of the survey's design; 0 gives no interval.
     seed : int
         May be None where nothing is random: `n_boot` 0 and at most 22 terms.
 
@@ -161,7 +177,7 @@ def driver_importance(
     DataProblem
         For a question or data that cannot be answered; the message names the column.
     TooFewRespondents
-        Under `min_rows` rows, under `min_base`, or with no more rows than columns.
+        Under `min_rows` rows, under the survey's floor, or with no more rows than columns.
 
     References
     ----------
@@ -182,78 +198,165 @@ def driver_importance(
     2  delivery   0.37     1
     """
     survey = as_survey(responses)
-    responses = survey.table
-    weight, strata, cluster, fpc = survey.design
-    labels, min_base = survey.labels, survey.min_base
     check_options(
-        confidence=confidence,
-        kind=(kind, KINDS),
-        r2=(r2, R2),
-        method=(method, METHODS),
-        missing=(missing, MISSING),
+        confidence=confidence, n_boot=n_boot, seed=seed, kind=(kind, KINDS), missing=(missing, MISSING),
         not_applicable=(not_applicable, NOT_APPLICABLE),
-        interval=(interval, INTERVALS),
-    )
-    check_chance(n_boot, seed)
-    design = dict(weight=weight, strata=strata, cluster=cluster, fpc=fpc)
-    terms, everyone = ask(
-        responses,
-        function="driver_importance",
-        outcome=outcome,
-        drivers=names_of(drivers),
-        blocks=blocks,
-        always=names_of(always),
-        not_applicable=not_applicable,
-        missing=missing,
-        min_rows=min_rows,
-        min_base=min_base,
-        design=design,
-    )
-    options = dict(kind=kind, r2=r2, method=method, seed=seed)
-    fit = fit_terms(terms, missing=missing, **options)
-    p_value, df = model_test(fit.terms, fit.moments)
-    read = read_draws(fit, n_boot=n_boot, seed=seed, confidence=confidence, kind=interval, df=df)
-    table = importance_table(fit, read)
-    further = further_tables(fit, read)
-    if np.isnan(everyone.columns).any():
-        further["missing"] = compare_treatments(fit, everyone, missing=missing, min_rows=min_rows, **options)
-    summary = _summary(fit, read, p_value, confidence, n_boot, missing, interval, kind, r2, weighted=weight is not None)
+    )  # fmt: skip
+    question, everyone = ask(
+        survey, function="driver_importance", outcome=outcome, drivers=drivers, blocks=blocks, always=always,
+        not_applicable=not_applicable, missing=missing, min_rows=min_rows,
+    )  # fmt: skip
+    model = fit(question, kind=kind, seed=seed)
+    p_value = model.test()
+    sure = certainty(model, n_boot=n_boot, seed=seed, confidence=confidence)
+    tables = _tables(model, sure)
+    if everyone.skipped and kind == "linear":
+        tables["missing"] = _treatments(model, everyone, missing=missing, min_rows=min_rows, seed=seed)
+    alpha, division = 1 - confidence, model.division
+    told = bool(p_value <= alpha and not sure.halo > alpha and len(sure.tied) < len(question.names) - 1)
+    sampled = "sampled orders" if division.residuals is None else f"{len(division.residuals)} subsets"
+    summary = {
+        **question.bases,
+        "method": f"Shapley (LMG), {sampled}{MODEL_WORDS[kind]}"
+        + (f"; skipped answers by {missing}" if question.skipped else "")
+        + ("; percentile bootstrap" if n_boot else ""),
+        "measure": "R²" if kind == "linear" else "a McFadden R²",
+        "r2": division.joint, "r2_low": sure.r2[0], "r2_high": sure.r2[1],
+        "p_value": p_value, "halo_p_value": sure.halo, "noise_floor": model.floor[0], "df": question.df,
+        "confidence": confidence, "n_boot": n_boot, "established": told if n_boot else None,
+    }  # fmt: skip
+    table = importance_table(model, sure)
+    checks = _checks(model, sure, table, summary, everyone, min_rows=min_rows)
     return DriverImportance(
-        "driver_importance",
-        outcome,
-        None,
-        table,
-        summary,
-        importance_checks(fit, read, table, summary, everyone, min_rows=min_rows),
-        dict(labels or {}),
-        further,
-        tied=read.tied,
-    )
+        "driver_importance", outcome, None, table, summary, checks, dict(survey.labels), tables,
+        domain=survey.condition, tied=sure.tied, fitted=model,
+    )  # fmt: skip
 
 
-def _summary(fit: LinearFit, read, p_value, confidence, n_boot, missing, interval, kind, r2, *, weighted: bool) -> dict:
-    sampled = fit.residuals is None
-    how = {
-        "shapley": f"Shapley (LMG), {'sampled orders' if sampled else f'{len(fit.residuals)} subsets'}",
-        "first": "alone",
-        "last": "added last",
-        "relative_weights": "relative weights (Johnson)",
-    }[fit.method]
-    skipped = bool(np.isnan(fit.terms.columns).any())
-    return {
-        "n": len(fit.terms),
-        **({"n_effective": kish_effective_n(fit.terms.weights)} if weighted else {}),
-        "method": how
-        + MODEL_WORDS[kind].format(PSEUDO[r2][2:])
-        + (f"; skipped answers by {TREATED[missing]}" if skipped else "")
-        + (f"; {interval} bootstrap" if n_boot else ""),
-        "measure": "R²" if kind == "linear" else PSEUDO[r2],
-        "r2": fit.joint,
-        "r2_low": read.r2[0],
-        "r2_high": read.r2[1],
-        "p_value": p_value,
-        "halo_p_value": read.halo,
-        "noise_floor": fit.floor[0],
-        "confidence": confidence,
-        "n_boot": n_boot,
-    }
+def importance_table(model: Model, sure: Certainty) -> pd.DataFrame:
+    """Return one row per term, in the order asked."""
+    question, division = model.question, model.division
+    met = question.met
+    exposed = {t: float(np.average(who, weights=question.weights)) for t, who in met.items()}
+
+    def of_rating(values) -> list[float]:
+        return [float(values[question.rating[t]]) if t in question.rating else np.nan for t in question.names]
+
+    correlation, coefficient = of_rating(model.correlation[:-1, -1]), of_rating(model.coefficients)
+    return pd.DataFrame(
+        {
+            "term": list(question.names),
+            "estimate": division.parts, "conf_low": sure.part[0], "conf_high": sure.part[1],
+            "share": share_of(division.parts), "share_low": sure.share[0], "share_high": sure.share[1],
+            "per_point": of_rating(model.slopes), "per_point_low": sure.slope[0], "per_point_high": sure.slope[1],
+            "n_met": [int(met[t].sum()) if t in met else len(question) for t in question.names],
+            "rank": ranks(division.parts), "rank_low": sure.rank[0], "rank_high": sure.rank[1],
+            "relative_weight": share_of(division.methods["relative_weights"]),
+            "correlation": correlation, "coefficient": coefficient,
+            "direction": _directions(np.array(correlation), np.array(coefficient), sure),
+            **({"share_exposed": [exposed.get(t, 1.0) for t in question.names]} if exposed else {}),
+            "n": [int(question.rated(t).sum()) for t in question.names],
+        }
+    )  # fmt: skip
+
+
+def _directions(r, b, sure: Certainty) -> list[str]:
+    words = []
+    for k in range(len(r)):
+        clear = [not (low <= 0 <= high) for low, high in (sure.correlation[:, k], sure.coefficient[:, k])]
+        if np.isnan(r[k]):
+            words.append("several columns")
+        elif r[k] * b[k] < 0 and all(clear):
+            words.append("conflict")
+        else:
+            words.append("unclear" if not clear[0] or r[k] == 0 else "positive" if r[k] > 0 else "negative")
+    return words
+
+
+def _tables(model: Model, sure: Certainty) -> dict[str, pd.DataFrame]:
+    """Return methods, and where they apply ranks, differences, dominance and exposure."""
+    question, division = model.question, model.division
+    names, p = np.array(question.names), len(question.names)
+    shares = {m: share_of(division.methods[m]) for m in METHODS}
+    orders = {f"rank_{m}": ranks(division.methods[m]) for m in METHODS}
+    tables = {"methods": pd.DataFrame({"term": names, **shares, **orders})}
+    every = {"term": np.repeat(names, p)}
+    if len(sure.pairs[0]):
+        first, second, difference, low, high = sure.pairs
+        place = np.tile(np.arange(1, p + 1), p)
+        tables["ranks"] = pd.DataFrame({**every, "rank": place, "probability": sure.probability.ravel()})
+        tables["differences"] = pd.DataFrame(
+            {"term": names[first], "other": names[second], "estimate": difference, "conf_low": low, "conf_high": high,
+             "told_apart": (low > 0) | (high < 0)}
+        )  # fmt: skip
+    if division.residuals is not None and p <= DOMINANCE:
+        gains = conditional_dominance(division.residuals).ravel()
+        tables["dominance"] = pd.DataFrame({**every, "n_entered": np.tile(np.arange(p), p), "estimate": gains})
+    if question.met:
+        share = [float(np.average(who, weights=question.weights)) for who in question.met.values()]
+        slope = [model.slopes[question.rating[t]] for t in question.met]
+        tables["exposure"] = pd.DataFrame(
+            {"term": list(question.met), "share_exposed": share, "exposed_slope": slope,
+             "aggregate_slope": np.multiply(slope, share), "n": [int(question.rated(t).sum()) for t in question.met]}
+        )  # fmt: skip
+    return tables
+
+
+def _treatments(model: Model, everyone: Question, *, missing: str, min_rows: int, seed) -> pd.DataFrame:
+    """Return parts and shares by each treatment of skipped answers, the one asked for first.
+
+    Listwise is missing where fewer than `min_rows` rows are complete.
+    """
+    complete = everyone.complete()
+    found = {missing: (len(model.question), model.division.parts)}
+    if missing == "listwise":
+        found["em"] = len(everyone), fit(everyone, seed=seed).division.parts
+    else:
+        n, parts = int(complete.sum()), np.full(len(everyone.names), np.nan)
+        if n >= max(min_rows, everyone.columns.shape[1] + 1) and np.ptp(everyone.columns[complete, -1]) > 0:
+            try:
+                parts = fit(everyone.where(complete), seed=seed).division.parts
+            except TooFewRespondents:  # the floor counts persons
+                n = 0
+        found["listwise"] = n, parts
+    rows = [
+        pd.DataFrame({"term": everyone.names, "method": how, "estimate": parts, "share": share_of(parts), "n": n})
+        for how, (n, parts) in found.items()
+    ]
+    return pd.concat(rows, ignore_index=True)
+
+
+def _checks(model, sure, table, summary, everyone, *, min_rows: int) -> tuple[Check, ...]:
+    """Return the checks of the data, the model and the order of the drivers."""
+    question, division, alpha = model.question, model.division, 1 - summary["confidence"]
+    received, n = len(question.survey), len(question)
+    dependent = model.dependent_terms()
+    orders = np.array([ranks(division.methods[m]) for m in METHODS], dtype=float)
+    rho = 1.0 - 2.0 * (len({tuple(o) for o in orders}) > 1)
+    if len(division.parts) > 2:
+        rho = float(np.min(stats.spearmanr(orders.T).statistic))
+    checks = [
+        Check("rows used", n, f"at least {min_rows}; {received} received", n >= min_rows),
+        *model_checks(model, summary["p_value"], summary["confidence"]),
+        Check("drivers constant or a sum of others", listing(dependent), "none", not dependent),
+        Check("lowest rank correlation of four methods", digits.rounded(rho, 3), "at least 0.7", bool(rho >= 0.7)),
+    ]
+    if everyone.skipped:
+        share, limit = float(everyone.complete().mean()), "at least 0.5, else compare the table of missing"
+        checks.append(Check("share of rows that skipped nothing", digits.rounded(share, 3), limit, share >= 0.5))
+    if summary["n_boot"]:
+        conflicts = list(table["term"][table["direction"] == "conflict"])
+        low, floor = list(table["term"][table["estimate"] <= model.floor[1]]), number(model.floor[1], 5)
+        checks += [
+            Check("drivers tied with the first", len(sure.tied), "information", True, "info"),
+            Check("sign of coefficient against correlation", listing(conflicts), "none", not conflicts),
+            Check("parts a random driver could get", listing(low), f"none at or under {floor}", not low),
+        ]
+    if np.isfinite(sure.halo):
+        value, limit = digits.rounded(sure.halo, 4), f"at most {number(alpha, 2)}"
+        checks.append(Check("more than a common halo (p)", value, limit, sure.halo <= alpha))
+    if division.error.any():
+        ratio = float(division.error.max() / division.parts.sum())
+        value, limit = digits.rounded(ratio, 5), "at most 0.005"
+        checks.append(Check("largest sampling error of a share", value, limit, ratio <= 0.005))
+    return tuple(checks)

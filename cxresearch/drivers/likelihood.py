@@ -1,28 +1,138 @@
-"""Maximum-likelihood fits of every subset of terms, in batches, by Newton's method from the model one term larger.
+"""Binary and ordered outcomes: maximum-likelihood fits of every subset of terms, in batches, by Newton's method.
 
 A model of the outcome offers ``evaluate`` (log-likelihood, score and information for many parameter vectors at once)
-and ``rows`` (log-likelihood and score of each respondent at one). The fitted subsets then stand where residual
-variances stand in the linear case: 1 - pseudo-R² of each subset.
+and ``rows`` (log-likelihood and score of each respondent at one). What McFadden's R² leaves unexplained on each subset
+then stands where residual variances stand in the linear case.
 
 References
 ----------
-McFadden (1974); Nagelkerke (1991), Biometrika 78, 691; Tjur (2009), The American Statistician 63, 366;
+McFadden (1974); McCullagh (1980), JRSS B 42, 109; Brant (1990), Biometrics 46, 1171;
 Azen & Traxel (2009), Journal of Educational and Behavioral Statistics 34, 319 (dominance in logistic regression).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
+from cxresearch import digits
+from cxresearch.drivers.question import Question
+from cxresearch.drivers.shapley import METHODS, Division, first_and_last, mean_by_size
 from cxresearch.errors import DataProblem
-from cxresearch.inference.shares import subset_sizes
+from cxresearch.findings import Check
+from cxresearch.inference.shares import shapley_parts, standardised, subset_sizes
 
-R2 = ("mcfadden", "nagelkerke", "tjur")
 STEPS = 60
 TOGETHER = 32  # subsets in one product with the replicates' weights
-# Of the Newton decrement: adding it to the log-likelihood then leaves an error of third order, below 1e-6; where the
-# parameters themselves are read, the last step leaves none.
+# Of the Newton decrement: adding it to the log-likelihood then leaves an error of third order, below 1e-6; the whole
+# model's last step leaves none.
 NEAR, EXACTLY = 1e-3, 1e-10
+CHUNK = 1 << 14  # linear predictors held at once: they stay in the cache
+BEYOND = 40.0  # stands for infinity: the logistic distribution function is 1 to the last bit
+MOST_TERMS, MOST_LEVELS = 14, 11
+LARGEST_ERROR = 10.0  # a tenth of it would be large: likelihoods with a maximum stay far below
+FEWEST = 10  # rows of the rarest answer: under it likelihoods say next to nothing
+
+
+class Diverged(Exception):
+    """A likelihood has no maximum."""
+
+
+class CumulativeLogit:
+    """Log-likelihood of ordered categories: logit P(y <= j) = cut_j - columns b; the J - 1 cuts come first.
+
+    Two categories are the logistic regression, its intercept with the sign of a cut.
+    """
+
+    def __init__(self, columns: np.ndarray, y: np.ndarray, weights: np.ndarray):
+        self.levels, self.code = np.unique(y, return_inverse=True)
+        self.cuts, m = len(self.levels) - 1, columns.shape[1]
+        self.columns, self.weights, self.n_parameters = columns, weights, self.cuts + m
+        self.rows_of = [np.flatnonzero(self.code == c) for c in range(self.cuts + 1)]
+        self._triangle = i, j = np.triu_indices(m)
+        self._weighted = (columns * weights[:, None]).T.copy()
+        self._pairs = (columns[:, i] * columns[:, j] * weights[:, None]).T.copy()
+
+    def start(self) -> np.ndarray:
+        """Return the parameters of the model without columns."""
+        share = np.cumsum(np.bincount(self.code, self.weights))[:-1] / self.weights.sum()
+        return np.concatenate([np.log(share / (1 - share)), np.zeros(self.columns.shape[1])])
+
+    def _derivatives(self, parameters):
+        """Return log-likelihood and its derivatives in both ends of each answer's interval, (n, G) each."""
+        ends = np.full((self.cuts + 2, len(parameters)), BEYOND)
+        ends[0], ends[1:-1] = -BEYOND, parameters[:, : self.cuts].T
+        linear = self.columns @ parameters[:, self.cuts :].T
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            fa, fb = (1 / (1 + np.exp(linear - ends[self.code + k])) for k in (1, 0))
+            between = fa - fb
+            loglik = np.log(between)  # crossed cuts give a missing likelihood, and the step is halved
+            slope_a, slope_b = fa * (1 - fa) / between, -fb * (1 - fb) / between
+        slope_a[self.rows_of[-1]], slope_b[self.rows_of[0]] = 0.0, 0.0  # beyond the outer ends nothing moves
+        return loglik, slope_a, slope_b, fa, fb
+
+    def evaluate(self, parameters: np.ndarray):
+        """Return log-likelihoods (G,), scores (G, k) and informations (G, k, k) at (G, k) parameters."""
+        total, k, w = len(parameters), self.n_parameters, self.weights
+        loglik, score, information = np.empty(total), np.empty((total, k)), np.zeros((total, k, k))
+        at_once = max(1, CHUNK // len(w))
+        i, j = self._triangle
+        for start in range(0, total, at_once):
+            part = slice(start, start + at_once)
+            value, da, db, fa, fb = self._derivatives(parameters[part])
+            loglik[part], score[part, self.cuts :] = w @ value, -(self._weighted @ (da + db)).T
+            dab, daa, dbb = da * db, da**2 - da * (1 - 2 * fa), db**2 - db * (1 - 2 * fb)  # less the second derivatives
+            up, low = daa + dab, dbb + dab
+            found = information[part]
+            found[:, self.cuts + i, self.cuts + j] = found[:, self.cuts + j, self.cuts + i] = (
+                self._pairs @ (up + low)
+            ).T
+            for c in range(self.cuts):
+                under, over = self.rows_of[c], self.rows_of[c + 1]
+                score[part, c] = w[under] @ da[under] + w[over] @ db[over]
+                found[:, c, c] = w[under] @ daa[under] + w[over] @ dbb[over]
+                across = self._weighted[:, under] @ up[under] + self._weighted[:, over] @ low[over]
+                found[:, c, self.cuts :] = found[:, self.cuts :, c] = -across.T
+                if c + 1 < self.cuts:
+                    found[:, c, c + 1] = found[:, c + 1, c] = w[over] @ dab[over]
+        return loglik, score, information
+
+    def rows(self, parameters: np.ndarray):
+        """Return each respondent's log-likelihood (n,) and score (n, k) at (k,) parameters."""
+        loglik, da, db = (d[:, 0] for d in self._derivatives(parameters[None])[:3])
+        cut = np.zeros((len(da), self.cuts + 1))
+        cut[np.arange(len(da)), self.code] = da  # the upper end of an answer is the cut of its own number
+        cut[np.arange(len(da)), self.code - 1] += db  # of the lowest answer db is 0, of the highest da
+        return loglik, np.column_stack([cut[:, : self.cuts], -(da + db)[:, None] * self.columns])
+
+    def above(self, parameters: np.ndarray) -> np.ndarray:
+        """Return the probability (n,) of more than the lowest answer."""
+        return 1 / (1 + np.exp(parameters[0] - self.columns @ parameters[self.cuts :]))
+
+
+def parallel_lines(model: CumulativeLogit) -> tuple[float, float, int]:
+    """Return chi-square, p and degrees of freedom of Brant's test that one slope serves all cuts.
+
+    Each cut has its own binary logit; the Wald statistic of the differences of their slopes uses the covariance of
+    fits to the same respondents. Missing where some cut's logit has no maximum.
+    """
+    cuts, m = model.cuts, model.columns.shape[1]
+    logits = [CumulativeLogit(model.columns, model.code > j, model.weights) for j in range(cuts)]
+    fits = [fit_subsets(logit, []) for logit in logits]
+    x = np.column_stack([-np.ones(len(model.code)), model.columns])
+    fitted = np.stack([logit.above(fit.parameters[0]) for logit, fit in zip(logits, fits)])
+    covariance = np.empty((cuts * m, cuts * m))
+    for j in range(cuts):
+        for k in range(cuts):
+            shared = model.weights * (fitted[max(j, k)] * (1 - fitted[min(j, k)]))
+            block = fits[j].inverse[0] @ ((x * shared[:, None]).T @ x) @ fits[k].inverse[0]
+            covariance[j * m : j * m + m, k * m : k * m + m] = block[1:, 1:]
+    slopes = np.concatenate([fit.parameters[0][1:] for fit in fits])
+    contrast = np.hstack([np.tile(np.eye(m), (cuts - 1, 1)), -np.eye((cuts - 1) * m)])
+    difference = contrast @ slopes
+    value = float(difference @ np.linalg.pinv(contrast @ covariance @ contrast.T, hermitian=True) @ difference)
+    df = (cuts - 1) * m
+    return value, float(stats.chi2.sf(value, df)), df
 
 
 @dataclass(frozen=True)
@@ -41,7 +151,7 @@ class SubsetFits:
     inverse: np.ndarray
 
 
-def fit_subsets(model, members, *, near: float = NEAR) -> SubsetFits:
+def fit_subsets(model, members) -> SubsetFits:
     """Fit every subset of terms, the largest first and exactly.
 
     Parameters
@@ -50,7 +160,6 @@ def fit_subsets(model, members, *, near: float = NEAR) -> SubsetFits:
         Parameters that belong to no term (intercept, thresholds, controls) are in every subset.
     members : list of p index arrays
         Which parameters belong to each term.
-    near : Newton decrement at which a subset's last step is taken.
     """
     p, k = len(members), model.n_parameters
     holds = np.ones((1 << p, k), dtype=bool)
@@ -61,7 +170,7 @@ def fit_subsets(model, members, *, near: float = NEAR) -> SubsetFits:
     _newton(model, fits, full, model.start()[None], holds, EXACTLY)
     for size in range(p - 1, -1, -1):
         subsets = np.flatnonzero(subset_sizes(p) == size)
-        _newton(model, fits, subsets, _start(fits, subsets, members), holds, near)
+        _newton(model, fits, subsets, _start(fits, subsets, members), holds, NEAR)
     return fits
 
 
@@ -109,7 +218,7 @@ def _newton(model, fits, subsets, parameters, holds, near) -> None:
                 break
             size[worse] /= 2
         parameters[open_], loglik[open_] = moved, new
-    raise DataProblem(model.diverges)
+    raise Diverged
 
 
 def _inverse(information, inside) -> np.ndarray:
@@ -118,14 +227,10 @@ def _inverse(information, inside) -> np.ndarray:
     scale = np.trace(information, axis1=1, axis2=2)[:, None] / k
     filled = np.where(both, information, 0.0)
     filled[:, np.arange(k), np.arange(k)] += np.where(inside, 1e-10 * scale, 1.0)
-    return np.where(both, np.linalg.inv(filled), 0.0)
-
-
-def unexplained(loglik: np.ndarray, null, n, r2: str) -> np.ndarray:
-    """Return 1 - pseudo-R² (2^p, ...) from log-likelihoods and that of the model without any column, `null`."""
-    if r2 == "mcfadden":
-        return loglik / null
-    return 1 - (1 - np.exp(2 * (null - loglik) / n)) / (1 - np.exp(2 * null / n))
+    try:
+        return np.where(both, np.linalg.inv(filled), 0.0)
+    except np.linalg.LinAlgError:  # nothing is left of the information where all probabilities are 0 or 1
+        raise Diverged from None
 
 
 def null_loglik(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -136,12 +241,11 @@ def null_loglik(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return weights.shape[1] * np.sum(shares * np.log(np.maximum(shares, 1e-300)), axis=0)
 
 
-def replicate_logliks(model, fits: SubsetFits, weights: np.ndarray, more=None) -> np.ndarray:
+def replicate_logliks(model, fits: SubsetFits, weights: np.ndarray) -> np.ndarray:
     """Return every subset's maximised log-likelihood under each row of `weights` (B, n), as (2^p, B).
 
     One Newton step from the sample's fit with the sample's information I: l_w(b) + u_w' I^-1 u_w / 2, u_w the
-    replicate's score. The error is of order n^(-1/2) in a log-likelihood of order n. Weights sum to the model's;
-    `more` adds what `filled_totals` returns, of rows whose weight is then zero here.
+    replicate's score. The error is of order n^(-1/2) in a log-likelihood of order n. Weights sum to the model's.
     """
     out = np.empty((len(fits.loglik), len(weights)))
     for start in range(0, len(out), TOGETHER):
@@ -152,30 +256,120 @@ def replicate_logliks(model, fits: SubsetFits, weights: np.ndarray, more=None) -
         for s, (columns, inverse) in zip(subsets, rows):
             width = columns.shape[1]
             loglik, score = totals[:, at], totals[:, at + 1 : at + width]
-            if more is not None:
-                loglik, score = loglik + more[0][:, s], score + more[1][:, s][:, _free(fits, s)]
             out[s] = loglik + np.sum((score @ inverse) * score, axis=1) / 2
             at += width
     return out
 
 
-def filled_totals(model, fits: SubsetFits, weights: np.ndarray, at, columns) -> tuple[np.ndarray, np.ndarray]:
-    """Return log-likelihoods (B, 2^p) and scores (B, 2^p, k) of rows `at` with their own (B, len(at), m) columns."""
-    loglik = np.zeros((len(weights), len(fits.loglik)))
-    score = np.zeros((*loglik.shape, model.n_parameters))
-    for b, w in enumerate(weights[:, at]):
-        drawn = w > 0
-        if drawn.any():
-            mine = model.like(columns[b][drawn], at[drawn], w[drawn])
-            loglik[b], score[b] = mine.evaluate(fits.parameters, curvature=False)[:2]
-    return loglik, score
-
-
-def _free(fits, s) -> np.ndarray:
-    return np.flatnonzero(np.diagonal(fits.inverse[s]))
-
-
 def _free_rows(model, fits, s):
-    free = _free(fits, s)
+    free = np.flatnonzero(np.diagonal(fits.inverse[s]))
     loglik, score = model.rows(fits.parameters[s])
     return np.column_stack([loglik, score[:, free]]), fits.inverse[s][np.ix_(free, free)]
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """The fits of all subsets, the division of McFadden's R² that they give, and its replicates."""
+
+    model: CumulativeLogit
+    fits: SubsetFits
+    code: np.ndarray  # (n,) the outcome: 0 and 1, or the answers
+    division: Division
+    floor: tuple[float, float]
+    checks: tuple[Check, ...]
+
+    @property
+    def coefficients(self) -> np.ndarray:
+        """Coefficients of the whole model, per standard deviation of a column."""
+        return self.fits.parameters[-1][self.model.cuts :]
+
+    def draw(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return parts (B, p), joint R² (B,) and coefficients (B, m); missing where a replicate lacks an answer."""
+        weights = np.ascontiguousarray(weights * (self.model.weights.sum() / weights.sum(axis=1, keepdims=True)))
+        levels = np.unique(self.code)
+        lacks = np.any([weights[:, self.code == level].sum(axis=1) == 0 for level in levels], axis=0)
+        null = np.where(lacks, np.nan, null_loglik(self.code, weights))
+        rest = replicate_logliks(self.model, self.fits, weights) / null
+        score = weights @ self.model.rows(self.fits.parameters[-1])[1]
+        moved = self.fits.parameters[-1] + score @ self.fits.inverse[-1]
+        return shapley_parts(rest).T, rest[0] - rest[-1], moved[:, self.model.cuts :]
+
+
+def fit_likelihood(question: Question, kind: str, dependent: np.ndarray, weights_parts: np.ndarray) -> Likelihood:
+    """Return the fits of all subsets for a binary or ordered outcome; rows must be complete.
+
+    `dependent` (m,) marks columns that are constant or a sum of others, `weights_parts` (p,) are the relative weights.
+    """
+    code = _outcome(question, kind)
+    weights = question.weights * (len(question) / question.weights.sum())
+    columns = standardised(question.columns, weights)[:, :-1]
+    model = CumulativeLogit(columns, code, weights)
+    ends = model.cuts + question.n_always + np.cumsum((0, *question.sizes))
+    try:
+        fits = fit_subsets(model, [np.arange(a, b) for a, b in zip(ends[:-1], ends[1:])])
+    except Diverged:
+        raise _separated(question, kind, code) from None
+    # Standard errors, per standard deviation of a driver, show that slopes run away.
+    if np.any(np.sqrt(np.diagonal(fits.inverse[-1])[model.cuts :])[~dependent] > LARGEST_ERROR):
+        raise _separated(question, kind, code)
+    null = float(null_loglik(code, weights[None])[0])
+    rest = fits.loglik / null
+    methods = dict(zip(METHODS, (shapley_parts(rest[:, None])[:, 0], weights_parts, *first_and_last(rest))))
+    division = Division(
+        question.sizes, question.n_always, methods["shapley"], methods, mean_by_size(rest), rest, 0 * weights_parts
+    )
+    # Twice what a random driver gains in log-likelihood is chi-square on one degree of freedom.
+    mean = len(weights) / question.sample.n_effective / (-2 * null)
+    floor = (mean, float(stats.chi2.ppf(0.95, 1)) * mean)
+    rarest = int(min(np.sum(code == level) for level in np.unique(code)))
+    checks = (Check("rows of the rarest answer", rarest, f"at least {FEWEST}", rarest >= FEWEST, "stops"),)
+    return Likelihood(model, fits, code, division, floor, checks + (_lines(model) if kind == "ordered" else ()))
+
+
+def _outcome(question: Question, kind: str) -> np.ndarray:
+    """Return 0/1, or the answers; refuse what the kind cannot be."""
+    if len(question.sizes) > MOST_TERMS:
+        raise DataProblem(
+            f"kind={kind!r} fits every subset of at most {MOST_TERMS} terms; found {len(question.sizes)}: group "
+            f"drivers into blocks, or use kind='linear'"
+        )
+    y = question.columns[:, -1]
+    answers = np.unique(y)
+    if kind == "binary" and len(answers) != 2:
+        raise DataProblem(
+            f"kind='binary' needs an outcome with two different answers; found {len(answers)} "
+            f"({', '.join(f'{a:g}' for a in answers[:5])}{', …' if len(answers) > 5 else ''})"
+        )
+    if kind == "ordered" and not 3 <= len(answers) <= MOST_LEVELS:
+        raise DataProblem(
+            f"kind='ordered' needs an outcome with 3 to {MOST_LEVELS} different answers; found {len(answers)}"
+        )
+    return (y == answers[1]).astype(float) if kind == "binary" else y
+
+
+def _separated(question: Question, kind: str, code) -> DataProblem:
+    """Return the refusal of a likelihood without a maximum, naming the terms that separate the answers by themselves."""
+
+    def separates(x) -> bool:
+        cuts = [(x[code <= level], x[code > level]) for level in np.unique(code)[:-1]]
+        return any(low.max() <= high.min() or high.max() <= low.min() for low, high in cuts)
+
+    columns = {t: question.columns[:, question.columns_of(t)] for t in question.names}
+    found = [t for t, x in columns.items() if any(np.ptp(c) > 0 and separates(c) for c in x.T)]
+    who = " and ".join(map(repr, found[:3])) if found else "some drivers together"
+    return DataProblem(
+        f"kind={kind!r}: the likelihood has no maximum, because {who} tell the outcome's answers apart without an "
+        "error; leave out the driver that does, or use kind='linear'"
+        if len(found) != 1
+        else f"kind={kind!r}: the likelihood has no maximum, because {who} tells the outcome's answers apart without an "
+        "error; leave it out, or use kind='linear'"
+    )
+
+
+def _lines(model: CumulativeLogit) -> tuple[Check, ...]:
+    name, limit = "parallel lines (Brant, p)", "at least 0.05"
+    try:
+        p_value = parallel_lines(model)[1]
+    except Diverged:
+        return (Check(name, "not computed: some answer is given by too few", limit, False),)
+    return (Check(name, digits.rounded(p_value, 4), limit, p_value >= 0.05),)

@@ -1,4 +1,4 @@
-"""Penalty and reward: does a low rating cost what a high one brings?
+"""Penalty and reward: does a low rating cost what a high one brings, beyond what a straight line gives?
 
 References
 ----------
@@ -6,70 +6,78 @@ Brandt (1987); Matzler & Sauerwein (2002), International Journal of Service Indu
 Mikulić & Prebežac (2008), Managing Service Quality 18, 559 (asymmetry).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from cxresearch import digits
 from cxresearch.drivers.figures import legend_below
-from cxresearch.drivers.linear import model_test
-from cxresearch.drivers.performance import found_scale
-from cxresearch.drivers.question import ask, check_chance, check_options, names_of, one_thread, ratings_only
-from cxresearch.drivers.regression import fit_slopes
-from cxresearch.drivers.terms import Terms, build_terms, met, numeric
-from cxresearch.drivers.words import bracketed
+from cxresearch.drivers.model import Model, fit, model_checks
+from cxresearch.drivers.question import MISSING, Question, ask, check_options, one_thread, persons_in, scales_of
+from cxresearch.drivers.sentences import base_of, say, with_interval
 from cxresearch.errors import DataProblem, TooFewRespondents
-from cxresearch.figures import PALETTE, QUIET, axes_or_new, wrap
-from cxresearch.findings import Check, Finding, listing, number
-from cxresearch.inference import kish_effective_n, percentile_interval
+from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled, wrap
+from cxresearch.findings import Check, Finding, ends, listing, number, p_words
+from cxresearch.inference import percentile_interval
+from cxresearch.inference.shares import unpacked
 from cxresearch.survey import as_survey
 
-MISSING = ("em", "listwise")
 ALIKE = 1 / 3  # of the asymmetry: inside it neither side is twice the other
+KINDS = ("basic", "performance", "excitement")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class PenaltyReward(Finding):
     """What low and high ratings of each driver go with, in points of the outcome, all other drivers held.
 
-    ``tidy()``: one row per driver; `estimate` is the range reward - penalty with its interval.
+    ``tidy()``: one row per driver; `estimate` is the range reward - penalty with its interval; `departure` is the
+    asymmetry less what a straight line gives with these thirds.
     """
 
     left_out: tuple[str, ...] = ()
+    fitted: Model | None = None
+
+    @property
+    def model(self):
+        """The statsmodels fit (WLS) of the outcome on low, high and never-met."""
+        return self.fitted.results()
+
+    def headline(self) -> str:
+        """Return the first sentence."""
+        s, t, outcome = self.summary, self.table, self.label(self.outcome)
+        widest, k = digits.largest(t, "estimate"), len(t)
+        if np.isnan(s["p_value"]):
+            return say("few_units", k=k, outcome=outcome, units=f"{number(s['df'], 0)} free", base=base_of(s))
+        if s["p_value"] > 1 - s["confidence"]:
+            drivers = f"the {k} drivers" if k > 1 else self.label(widest["term"])
+            return say("flat", drivers=drivers, outcome=outcome, p=p_words(s["p_value"]), base=base_of(s))
+        low, high = widest["conf_low"], widest["conf_high"]
+        points = with_interval(number(widest["estimate"], 2), low, high, s["confidence"], 2)
+        more = {"k": k} if k > 1 else {}
+        return say(
+            "widest" if k > 1 else "only", term=self.label(widest["term"]), points=points, outcome=outcome, **more
+        )
 
     def sentence(self) -> str:
-        s, t = self.summary, self.table
-        widest = digits.largest(t, "estimate")
-        sure = {
-            k: [self.label(x) for x in t["term"][t["asymmetry_kind"] == k]]
-            for k in ("basic", "performance", "excitement")
-        }
-        said = (
-            "; ".join(f"{k}: {listing(v)}" for k, v in sure.items() if v)
-            or "for no driver does the interval allow a kind"
-        )
-        left_out = f" Too few low or high ratings: {listing(map(self.label, self.left_out))}." if self.left_out else ""
-        among = f"the widest of {len(t)} drivers with the others held; " if len(t) > 1 else ""
-        if s["p_value"] > 1 - s["confidence"]:
-            drivers = f"the {len(t)} drivers" if len(t) > 1 else self.label(widest["term"])
-            return (
-                f"Not established: low and high ratings of {drivers} go with {self.label(self.outcome)} no more than "
-                f"chance gives (p = {number(s['p_value'], 3)}; n = {number(s['n'], 0)}).{left_out}"
-            )
-        return (
-            f"Between low and high ratings of {self.label(widest['term'])} lie {number(widest['estimate'], 2)} "
-            f"points of {self.label(self.outcome)}"
-            f"{bracketed(widest['conf_low'], widest['conf_high'], s['confidence'], 2)}{', ' if among else '; '}{among}"
-            f"n = {number(s['n'], 0)}. By asymmetry, {said}; an association.{left_out}"
-        )
+        s, t, said = self.summary, self.table, [self.headline()]
+        if s["p_value"] <= 1 - s["confidence"]:
+            named = {k: [self.label(x) for x in t["term"][t["asymmetry_kind"] == k]] for k in KINDS}
+            kinds = "; ".join(f"{k}: {listing(names)}" for k, names in named.items() if names)
+            base = base_of(s)
+            said.append(say("kinds", kinds=kinds, base=base) if kinds else say("no_kind", base=base))
+        if self.left_out:
+            said.append(say("too_few", drivers=listing(map(self.label, self.left_out))))
+        return " ".join(said)
 
     def plot(self, ax=None):
         t = self.table.iloc[digits.descending(self.table["estimate"], self.table["term"])]
         ax = axes_or_new(ax, rows=len(t) + 2)
         at = np.arange(len(t))
-        for side, colour, row in (("penalty", PALETTE[1], at - 0.16), ("reward", PALETTE[0], at + 0.16)):
-            rating = "low" if side == "penalty" else "high"
+        for side, rating, colour, row in (
+            ("penalty", "low", PALETTE[1], at - 0.16),
+            ("reward", "high", PALETTE[0], at + 0.16),
+        ):
             ax.barh(row, t[side], color=colour, height=0.32, label=f"{side} ({rating} rating)")
             ax.hlines(row, t[f"{side}_low"], t[f"{side}_high"], color="black", linewidth=1.2)
         ax.axvline(0, color=QUIET, linewidth=1)
@@ -77,9 +85,8 @@ class PenaltyReward(Finding):
         ax.set_ylim(len(t) - 0.4, -0.6)
         ax.grid(axis="y", visible=False)
         ax.set_xlabel(f"Points of {wrap(self.label(self.outcome), 60)} against a middle rating")
-        ax.set_title("What low and high ratings go with")
         legend_below(ax, columns=2)
-        return ax
+        return titled(ax, self.headline())
 
 
 @one_thread
@@ -90,7 +97,7 @@ def penalty_reward(
     drivers,
     low: float | None = None,
     high: float | None = None,
-    missing: str = "listwise",
+    missing: str = "em",
     n_boot: int = 1000,
     confidence: float = 0.95,
     min_rows: int = 100,
@@ -99,15 +106,17 @@ def penalty_reward(
     """Regress the outcome on two dummies per driver: a rating at or under `low`, and one at or over `high`.
 
     Y = a + sum(penalty_k low_k + reward_k high_k); asymmetry = (reward - |penalty|) / (reward + |penalty|), Mikulić
-    & Prebežac (2008), negative parts taken as zero. A driver is called *basic* when the asymmetry's whole interval is
-    below zero, *excitement* when above, *performance* when it lies within a third of zero; otherwise *not established*.
-    A touchpoint never met has its own dummy. A driver without low or high ratings is left out and named. Rows that skipped an answer are left out, or handled by EM, which is
-    slow here: there are two or three columns per driver.
+    & Prebežac (2008), negative parts taken as zero. Thirds that hold different stretches of a scale make a straight
+    line look asymmetric, so the asymmetry is held against that of the least-squares line of the same rows: a driver is
+    called *basic* when the whole interval of the departure is below zero, *excitement* when above, *performance* when
+    it lies within a third of zero; otherwise *not established*. A touchpoint never met has its own dummy. A driver
+    without low, high or middle ratings is left out and named.
 
     Parameters
     ----------
     low, high : ratings, `low` < `high`, on the scale of all drivers
-        None takes the lowest and the highest third of the scale, from the lowest to the highest rating found.
+        None takes the lowest and the highest third of the scale that the survey declares for each driver, else of the
+        lowest to the highest rating found.
 
     Raises
     ------
@@ -119,65 +128,50 @@ def penalty_reward(
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> drivers = ["products", "staff", "delivery"]
-    >>> print(cx.penalty_reward(
-    ...     study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1,
-    ... ))
-    Between low and high ratings of Delivery lie 1.34 points of Overall satisfaction (95 % ...
+    >>> print(cx.penalty_reward(study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1))
+    Between low and high ratings of ...
     """
     survey = as_survey(responses)
-    responses = survey.table
-    weight, strata, cluster, fpc = survey.design
-    labels, min_base = survey.labels, survey.min_base
-    check_options(confidence=confidence, missing=(missing, MISSING))
-    check_chance(n_boot, seed)
-    design = dict(weight=weight, strata=strata, cluster=cluster, fpc=fpc)
-    drivers = names_of(drivers)
+    check_options(confidence=confidence, n_boot=n_boot, seed=seed, missing=(missing, MISSING))
     asked, _ = ask(
-        responses,
-        function="penalty_reward",
-        outcome=outcome,
-        drivers=drivers,
-        missing=missing,
-        min_rows=min_rows,
-        min_base=min_base,
-        design=design,
-        least=1,
+        survey, function="penalty_reward", outcome=outcome, drivers=drivers, missing=missing, min_rows=min_rows, least=1
     )
-    ratings_only(asked, "penalty_reward")
-    low, high = _thirds(responses, drivers, low, high)
-    kept = [c for c in (outcome, *design.values()) if c is not None]
-
-    def terms_of(names) -> Terms:
-        dummies = _dummies(responses, names, low, high)
-        terms = build_terms(
-            pd.concat([dummies, responses[kept]], axis=1), outcome=outcome, drivers=list(dummies), **design
-        )
-        return terms.rows(terms.complete()) if missing == "listwise" else terms
-
-    lacking = _lacking(terms_of(drivers), drivers, min_base)
-    if len(lacking) == len(drivers):
+    asked.ratings("penalty_reward")
+    scales, declared = scales_of(asked)
+    limits = {d: _thirds(*scales[d], low, high) for d in asked.names}
+    dummies = {d: _dummies(asked, d, *limits[d]) for d in asked.names}
+    lacking = _lacking(asked, dummies)
+    if len(lacking) == len(dummies):
         raise TooFewRespondents(next(iter(lacking.values())))
-    drivers = [d for d in drivers if d not in lacking]
-    terms = terms_of(drivers)
-    slopes = fit_slopes(terms.columns, terms, n_boot=n_boot, seed=seed)
-    table = _table(drivers, terms, slopes, confidence)
-    summary = {
-        "n": len(terms),
-        **({"n_effective": kish_effective_n(terms.weights)} if weight else {}),
-        "method": f"least squares on low (<= {low:.3g}) and high (>= {high:.3g}) ratings, bootstrap",
-        "p_value": model_test(terms, slopes.moments)[0],
-        "confidence": confidence,
-        "n_boot": n_boot,
-    }
-    checks = _checks(table, lacking)
-    return PenaltyReward(
-        "penalty_reward", outcome, None, table, summary, checks, dict(labels or {}), left_out=tuple(lacking)
+    dummies = {d: columns for d, columns in dummies.items() if d not in lacking}
+    thirds, line = (
+        fit(_as_question(asked, dummies), seed=seed, divided=False),
+        fit(_only(asked, dummies), divided=False),
     )
+    found = _effects(thirds, line, asked.sample.weights[None])
+    batches = asked.sample.replicates(n_boot, seed=seed) if n_boot else ()
+    drawn = [np.concatenate(a) for a in zip(*(_effects(thirds, line, w) for w in batches))] or None
+    table, p_value = _table(dummies, found, drawn, confidence), thirds.test()
+    several = len(set(limits.values())) > 1
+    words = (
+        "outer thirds of each scale"
+        if several
+        else "low (<= {:.3g}) and high (>= {:.3g}) ratings".format(*next(iter(limits.values())))
+    )
+    summary = {
+        **asked.bases, "method": f"least squares on {words}, bootstrap", "p_value": p_value, "df": asked.df,
+        "confidence": confidence, "n_boot": n_boot, "established": bool(p_value <= 1 - confidence),
+    }  # fmt: skip
+    checks = (*model_checks(thirds, p_value, confidence), *_checks(table, lacking))
+    checks = (*checks, declared) if low is None or high is None else checks
+    return PenaltyReward(
+        "penalty_reward", outcome, None, table, summary, checks, dict(survey.labels), left_out=tuple(lacking),
+        fitted=thirds, domain=survey.condition,
+    )  # fmt: skip
 
 
-def _thirds(responses, drivers, low, high) -> tuple[float, float]:
-    """Return the thresholds asked for, or the ends of the outer thirds of the scale found."""
-    lowest, highest = found_scale(responses, drivers)
+def _thirds(lowest: float, highest: float, low, high) -> tuple[float, float]:
+    """Return the thresholds asked for, or the ends of the outer thirds of the scale."""
     low = lowest + (highest - lowest) / 3 if low is None else low
     high = highest - (highest - lowest) / 3 if high is None else high
     if not low < high:
@@ -187,93 +181,117 @@ def _thirds(responses, drivers, low, high) -> tuple[float, float]:
     return low, high
 
 
-def _dummies(responses, drivers, low, high) -> pd.DataFrame:
-    """Return per driver a column for low, one for high and, where somebody never met it, one for that."""
-    columns = {}
-    for d in drivers:
-        x, never = numeric(responses, d), ~met(responses, d)
-        skipped = np.isnan(x) & ~never
-        columns[f"{d} low"] = np.where(skipped, np.nan, digits.at_most(x, low) & ~never)
-        columns[f"{d} high"] = np.where(skipped, np.nan, digits.at_least(x, high) & ~never)
-        if never.any():
-            columns[f"{d} never"] = never.astype(float)
-    return pd.DataFrame(columns, index=responses.index)
+def _dummies(question: Question, driver: str, low: float, high: float) -> np.ndarray:
+    """Return a column for low, one for high and, where somebody never met it, one for that."""
+    x, everyone = question.given(driver), np.ones(len(question), dtype=bool)
+    never = ~question.met.get(driver, everyone)
+    skipped = np.isnan(x) & ~never
+    columns = [np.where(skipped, np.nan, side) for side in (digits.at_most(x, low), digits.at_least(x, high))]
+    return np.column_stack([*columns, never] if never.any() else columns).astype(float)
 
 
-def _count(terms: Terms, driver: str, side: str) -> int:
-    return int(np.nansum(terms.columns[:, terms.columns_of(f"{driver} {side}")]))
-
-
-def _lacking(terms: Terms, drivers, min_base: int) -> dict[str, str]:
-    """Return driver -> what is wrong, for those whose low or high ratings are too few to compare with."""
-    least, found = max(min_base, 2), {}
-    for d in drivers:
-        for side in ("low", "high"):
-            n = _count(terms, d, side)
+def _lacking(question: Question, dummies) -> dict[str, str]:
+    """Return driver -> what is wrong, for those whose low, high or middle ratings are too few to compare."""
+    least, found = max(question.sample.min_base, 2), {}
+    for d, columns in dummies.items():
+        low, high = columns[:, 0] == 1, columns[:, 1] == 1
+        middle = ~(low | high) & ~np.isnan(question.given(d))
+        for side, rows in (("low", low), ("high", high), ("middle", middle)):
+            n = persons_in(question.sample, rows)
             if n < least:
                 few = "none" if not n else f"fewer than {least}"
-                found.setdefault(
-                    d, f"{d!r} has {few} of its ratings among the {side} ones; move {side}=, or leave it out"
-                )
+                move = "low= or high=" if side == "middle" else f"{side}="
+                said = f"{d!r} has {few} of its ratings among the {side} ones; move {move}, or leave it out"
+                found.setdefault(d, said)
     return found
 
 
-def _table(drivers, terms: Terms, slopes, confidence) -> pd.DataFrame:
-    rows = []
-    for d in drivers:
-        at = [terms.columns_of(f"{d} {side}").start for side in ("low", "high")]
-        estimate, drawn = slopes.estimate[at], slopes.drawn[:, at]
-        wide = _ends(drawn[:, 1] - drawn[:, 0], confidence)
-        skew = _ends(_asymmetry(drawn[:, 0], drawn[:, 1]), confidence)
-        sides = {
-            f"{side}{end}": v
-            for k, side in enumerate(("penalty", "reward"))
-            for end, v in zip(("", "_low", "_high"), (estimate[k], *_ends(drawn[:, k], confidence)))
-        }
+def _as_question(asked: Question, dummies) -> Question:
+    """Return the question whose terms are the dummies."""
+    sides = ("low", "high", "never")
+    names = tuple(f"{d} {side}" for d, columns in dummies.items() for side, _ in zip(sides, columns.T))
+    columns = np.column_stack([*dummies.values(), asked.columns[:, -1]])
+    return replace(asked, names=names, columns=columns, sizes=(1,) * len(names), n_always=0, rating={}, met={})
+
+
+def _only(asked: Question, names) -> Question:
+    """Return the question of some of the drivers."""
+    at = np.concatenate([np.r_[asked.columns_of(d)] for d in names])
+    sizes = tuple(asked.sizes[asked.names.index(d)] for d in names)
+    met = {d: who for d, who in asked.met.items() if d in names}
+    columns = asked.columns[:, [*at, -1]]
+    return replace(asked, names=tuple(names), columns=columns, sizes=sizes, n_always=0, rating={}, met=met)
+
+
+def _effects(thirds: Model, line: Model, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the dummies' coefficients (B, k) under each row of `weights`, and those of the least-squares line.
+
+    Least squares is linear in what it explains: the second are the coefficients of the line's own values on the same
+    dummies, over the rows that skipped nothing.
+    """
+    d, x = thirds.question.columns[:, :-1], line.question.columns[:, :-1]
+    whole = ~(np.isnan(d).any(axis=1) | np.isnan(x).any(axis=1))
+    if whole.sum() < 2 * d.shape[1]:  # hardly anybody answered everything: a skipped answer stands for the mean
+        whole = np.ones(len(d), dtype=bool)
+        d, x = (np.where(np.isnan(a), np.nanmean(a, axis=0), a) for a in (d, x))
+    d, x, w = np.column_stack([np.ones(whole.sum()), d[whole]]), x[whole], weights[:, whole]
+    rows, others = np.triu_indices(d.shape[1])
+    among = unpacked((w @ (d[:, rows] * d[:, others])).T)
+    across = (w @ (d[:, :, None] * x[:, None, :]).reshape(len(d), -1)).reshape(len(w), d.shape[1], -1)
+    fitted = across @ np.nan_to_num(line.draw(weights).slopes)[:, :, None]
+    scale = np.trace(among, axis1=1, axis2=2)[:, None, None] / d.shape[1]
+    straight = np.linalg.solve(among + 1e-10 * scale * np.eye(d.shape[1]), fitted)[:, 1:, 0]
+    return np.nan_to_num(thirds.draw(weights).slopes), straight
+
+
+def _table(dummies, found, drawn, confidence) -> pd.DataFrame:
+    rows, start = [], 0
+    for d, columns in dummies.items():
+        sides = slice(start, start + 2)
+        start += columns.shape[1]
+        (estimate, straight), none = (a[0, sides] for a in found), (np.nan, np.nan)
+
+        def low_high(value):
+            return none if drawn is None else tuple(float(e) for e in percentile_interval(value(*drawn), confidence))
+
+        wide = low_high(lambda a, b: a[:, sides][:, 1] - a[:, sides][:, 0])
+        skew = low_high(lambda a, b: asymmetry(a[:, sides]))
+        bent = low_high(lambda a, b: asymmetry(a[:, sides]) - asymmetry(b[:, sides]))
+        own, line = float(asymmetry(estimate)), float(asymmetry(straight))
         rows.append(
-            {
-                "term": d,
-                "estimate": estimate[1] - estimate[0],
-                "conf_low": wide[0],
-                "conf_high": wide[1],
-                **sides,
-                "asymmetry": float(_asymmetry(*estimate)),
-                "asymmetry_low": skew[0],
-                "asymmetry_high": skew[1],
-                "asymmetry_kind": _kind(wide, skew),
-                "n_low": _count(terms, d, "low"),
-                "n_high": _count(terms, d, "high"),
-            }
-        )
+            {"term": d, "estimate": estimate[1] - estimate[0], "conf_low": wide[0], "conf_high": wide[1]}
+            | ends("penalty", estimate[0], *low_high(lambda a, b: a[:, sides][:, 0]))
+            | ends("reward", estimate[1], *low_high(lambda a, b: a[:, sides][:, 1]))
+            | ends("asymmetry", own, *skew)
+            | {"asymmetry_linear": line}
+            | ends("departure", own - line, *bent)
+            | {"asymmetry_kind": _kind(wide, bent), "n_low": int(np.nansum(columns[:, 0])),
+               "n_high": int(np.nansum(columns[:, 1]))}
+        )  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _asymmetry(penalty, reward):
-    loss, gain = np.maximum(-np.asarray(penalty), 0), np.maximum(reward, 0)
+def asymmetry(sides: np.ndarray) -> np.ndarray:
+    """Return (reward - |penalty|) / (reward + |penalty|) of (..., 2) penalties and rewards; 0 where both are none."""
+    loss, gain = np.maximum(-sides[..., 0], 0), np.maximum(sides[..., 1], 0)
     return np.divide(gain - loss, gain + loss, out=np.zeros_like(gain + loss), where=gain + loss > 0)
 
 
-def _ends(drawn, confidence) -> tuple[float, float]:
-    return tuple(float(e) for e in percentile_interval(drawn, confidence)) if len(drawn) else (np.nan, np.nan)
-
-
-def _kind(wide, skew) -> str:
+def _kind(wide, bent) -> str:
     if not wide[0] > 0:
         return "not established"
-    if skew[1] < 0:
-        return "basic"
-    if skew[0] > 0:
-        return "excitement"
-    return "performance" if -ALIKE < skew[0] and skew[1] < ALIKE else "not established"
+    if bent[1] < 0 or bent[0] > 0:
+        return "basic" if bent[1] < 0 else "excitement"
+    return "performance" if -ALIKE < bent[0] and bent[1] < ALIKE else "not established"
 
 
 def _checks(table, lacking) -> tuple[Check, ...]:
     fewest = int(table[["n_low", "n_high"]].min(axis=None))
-    open_ = list(table["term"][table["asymmetry_kind"] == "not established"])
+    unsure = list(table["term"][table["asymmetry_kind"] == "not established"])
     backwards = list(table["term"][(table["penalty_low"] > 0) | (table["reward_high"] < 0)])
     return (
         Check("fewest low or high ratings of a driver", fewest, "at least 30", fewest >= 30),
         Check("drivers with too few low or high ratings", listing(lacking), "none", not lacking),
-        Check("drivers whose kind is not established", listing(open_), "none", not open_),
+        Check("drivers whose kind is not established", listing(unsure), "information", True, "info"),
         Check("low ratings that go with more, or high with less", listing(backwards), "none", not backwards),
     )

@@ -11,19 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import optimize
 
 from cxresearch import digits
-from cxresearch.drivers.question import check_chance, check_clusters, check_options, one_thread
-from cxresearch.drivers.resampling import weight_batches
-from cxresearch.drivers.terms import design_arrays, numeric
+from cxresearch.drivers.question import check_clusters, check_options, numeric, one_thread
+from cxresearch.drivers.sentences import base_of, say, with_interval
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
-from cxresearch.figures import axes_or_new, intervals
-from cxresearch.findings import Check, Finding, interval, listing, number, percent
-from cxresearch.inference import checked_weights, kish_effective_n, percentile_interval
-from cxresearch.inference.agreement import cronbach_alpha, feldt_interval
-from cxresearch.inference.shares import em_moments, scaling, unpacked
-from cxresearch.privacy import require_base
+from cxresearch.figures import forest
+from cxresearch.findings import Check, Finding, listing, number, percent
+from cxresearch.inference import percentile_interval
+from cxresearch.inference.agreement import cronbach_alpha, feldt_interval, one_factor_omega
+from cxresearch.inference.shares import complete_moments, em_moments, scaling, unpacked
 from cxresearch.survey import as_survey
 
 RELIABLE, DISTINCT = 0.7, 0.85
@@ -38,97 +35,35 @@ class ScaleReliability(Finding):
     measure the same.
     """
 
-    def sentence(self) -> str:
-        s, t = self.summary, self.table
-        weak = t[t["conf_low"] < RELIABLE]
+    def headline(self) -> str:
+        """Return the first sentence."""
+        s = self.summary
         each = listing(
-            f"{self.label(r.term)} {number(r.estimate, 2)} ({interval(r.conf_low, r.conf_high, s['confidence'], 2)})"
-            for r in t.itertuples()
+            with_interval(f"{self.label(r.term)} {number(r.estimate, 2)}", r.conf_low, r.conf_high, s["confidence"], 2)
+            for r in self.table.itertuples()
         )
-        doubt = (
-            f" Not established to reach {RELIABLE}: {listing(self.label(x) for x in weak['term'])}."
-            if len(weak)
-            else ""
-        )
-        same = self.further["htmt"][self.further["htmt"]["estimate"] >= DISTINCT] if "htmt" in self.further else ()
-        alike = "".join(
-            f" {self.label(r.term)} and {self.label(r.other)} hardly differ (HTMT {number(r.estimate, 2)})."
-            for r in (same.itertuples() if len(same) else ())
-        )
-        return f"Cronbach's alpha: {each}; n = {number(s['n'], 0)}.{doubt}{alike}"
+        return say("alpha", scales=each, base=base_of(s))
+
+    def sentence(self) -> str:
+        t, said = self.table, [self.headline()]
+        weak = t["term"][t["conf_low"] < RELIABLE]
+        if len(weak):
+            said.append(say("weak", scales=listing(self.label(x) for x in weak)))
+        pairs = self.further["htmt"] if "htmt" in self.further else pd.DataFrame({"estimate": []})
+        for r in pairs[pairs["estimate"] >= DISTINCT].itertuples():
+            said.append(say("same", a=self.label(r.term), b=self.label(r.other), ratio=number(r.estimate, 2)))
+        return " ".join(said)
 
     def plot(self, ax=None):
-        t = self.table
-        ax = axes_or_new(ax, rows=len(t) + 2)
-        ax.axvline(RELIABLE, color="black", linewidth=0.8, linestyle=":")
-        intervals(ax, [self.label(x) for x in t["term"]], t["estimate"], t["conf_low"], t["conf_high"])
-        ax.set_xlabel(f"Cronbach's alpha, with {percent(self.summary['confidence'])} interval; dotted: {RELIABLE}")
-        ax.set_title("Reliability of the scales")
-        return ax
+        names = [self.label(x) for x in self.table["term"]]
+        unit = f"Cronbach's alpha, with {percent(self.summary['confidence'])} interval; dashed: {RELIABLE}"
+        options = {"low": "conf_low", "high": "conf_high", "unit": unit, "title": self.headline(), "line": RELIABLE}
+        return forest(self.table, "estimate", names=names, ax=ax, **options)
 
 
 def _correlation(covariance) -> np.ndarray:
     spread = np.sqrt(np.diag(covariance))
     return covariance / np.outer(spread, spread)
-
-
-def omegas(covariance: np.ndarray, sizes) -> np.ndarray:
-    """Return McDonald's omega of each scale: (sum of loadings)^2 / ((sum of loadings)^2 + sum of uniquenesses).
-
-    Loadings are of one confirmatory model, each item on its own scale's factor, factors correlated, by maximum
-    likelihood: log|S| + trace(C S^-1) is least for S = L P L' + U. A single scale needs three items; else missing.
-    """
-    sizes = list(sizes)
-    if len(sizes) == 1 and sizes[0] < 3:
-        return np.array([np.nan])
-    spread = np.sqrt(np.diag(covariance))
-    loading, unique = _confirmatory(_correlation(covariance), sizes)
-    out, start = [], 0
-    for size in sizes:
-        at = slice(start, start + size)
-        common = np.sum(loading[at] * spread[at]) ** 2
-        out.append(common / (common + np.sum(unique[at] * spread[at] ** 2)))
-        start += size
-    return np.array(out)
-
-
-def _confirmatory(correlation, sizes) -> tuple[np.ndarray, np.ndarray]:
-    """Return each item's loading and uniqueness."""
-    k, f = len(correlation), len(sizes)
-    factor = np.repeat(np.arange(f), sizes)
-    rows, columns = np.triu_indices(f, 1)
-
-    def unpack(theta):
-        loading = np.zeros((k, f))
-        loading[np.arange(k), factor] = theta[:k]
-        between = np.eye(f)
-        between[rows, columns] = between[columns, rows] = theta[2 * k :]
-        return loading, np.exp(theta[k : 2 * k]), between
-
-    def discrepancy(theta):
-        loading, unique, between = unpack(theta)
-        implied = loading @ between @ loading.T + np.diag(unique)
-        sign, logdet = np.linalg.slogdet(implied)
-        if sign <= 0:
-            return 1e6, np.zeros_like(theta)
-        inverse = np.linalg.inv(implied)
-        g = inverse - inverse @ correlation @ inverse
-        slope = (2 * g @ loading @ between)[np.arange(k), factor]
-        across = (loading.T @ g @ loading)[rows, columns] * 2
-        return logdet + np.sum(inverse * correlation), np.concatenate([slope, np.diag(g) * unique, across])
-
-    start = np.concatenate([np.full(k, 0.7), np.full(k, np.log(0.5)), np.full(len(rows), 0.3)])
-    bounds = [(None, None)] * k + [(np.log(1e-4), None)] * k + [(-0.999, 0.999)] * len(rows)
-    found = optimize.minimize(
-        discrepancy,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={"maxiter": 2000, "ftol": 1e-15, "gtol": 1e-10},
-    )
-    loading, unique, _ = unpack(found.x)
-    return loading[np.arange(k), factor], unique
 
 
 def htmt(correlation, first, second) -> float:
@@ -153,8 +88,8 @@ def scale_reliability(
 ) -> ScaleReliability:
     """Return alpha, omega and HTMT of scales made of several items.
 
-    A simple sample gets Feldt's interval of alpha; with weights, strata or clusters the bootstrap's percentile
-    interval, which needs a `seed`. Skipped answers are handled by EM.
+    A simple sample without skipped answers gets Feldt's interval of alpha; else it is the bootstrap's percentile
+    interval, which needs a `seed`. Skipped answers are handled by EM. Omega is McDonald's, of one factor a scale.
 
     Parameters
     ----------
@@ -178,28 +113,41 @@ def scale_reliability(
     Cronbach's alpha: service 0.47 (95 % interval 0.41 to 0.52); n = 2,213. Not established to ...
     """
     survey = as_survey(responses)
+    check_options(confidence=confidence, n_boot=0, seed=seed)
     responses = survey.table
-    weight, strata, cluster, fpc = survey.design
-    labels, min_base = survey.labels, survey.min_base
-    check_options(confidence=confidence)
     _check_scales(responses, scales)
-    design = dict(strata=strata, cluster=cluster, fpc=fpc)
-    simple = weight is None and all(c is None for c in design.values())
-    require_columns(responses, weight, strata, cluster, fpc, where="responses")
-    if not simple:
-        check_chance(n_boot, seed)
     items = [i for members in scales.values() for i in members]
-    table = np.column_stack([numeric(responses, i) for i in items])
-    weights = checked_weights(None if weight is None else numeric(responses, weight), len(responses))
-    kept = ~np.isnan(table).all(axis=1) & (weights > 0)
-    table, weights = table[kept], weights[kept]
-    if len(table) < min_rows:
-        raise TooFewRespondents(f"scale_reliability needs at least {min_rows} usable rows; found {len(table)}")
-    require_base(len(table), min_base=min_base, what="scale_reliability")
-    _refuse_constant(table, items)
-    design = design_arrays(responses.loc[kept], **design)
-    check_clusters(cluster, len(table), strata=design["strata"], cluster=design["cluster"])
-    return _assemble(scales, table, weights, design, simple, n_boot, confidence, seed, weight, labels)
+    answers = np.column_stack([numeric(responses, i) for i in items])
+    answered = ~np.isnan(answers).all(axis=1)
+    if not answered.any():
+        raise TooFewRespondents(f"no row of {len(responses)} answered an item of the scales")
+    sample = survey.sample(answered, what="scale_reliability")
+    answers = answers[sample.rows]
+    if len(sample) < min_rows:
+        raise TooFewRespondents(f"scale_reliability needs at least {min_rows} usable rows; found {len(sample)}")
+    _refuse_constant(answers, items)
+    check_clusters(survey, sample)
+    skipped = bool(np.isnan(answers).any())
+    simple = sample.plain and not skipped  # Feldt's interval is of complete answers of a simple sample
+    if not simple:
+        check_options(confidence=confidence, n_boot=n_boot, seed=seed)
+    moments = (em_moments if skipped else complete_moments)(answers, sample.weights)
+    spread = scaling(answers, sample.weights)[1]
+    covariance, drawn = unpacked(moments.covariances())[0] * np.outer(spread, spread), None
+    if not simple and n_boot:
+        batches = sample.replicates(n_boot, seed=seed)
+        drawn = np.concatenate([unpacked(moments.covariances(w)) for w in batches]) * np.outer(spread, spread)
+    found, further = _table(scales, covariance, drawn, len(sample), simple, confidence)
+    effective = {} if survey.weight is None else {"n_effective": sample.n_effective}
+    how = "Feldt interval" if simple else "bootstrap" + ("; skipped answers by em" if skipped else "")
+    summary = {
+        "n": len(sample), **effective, "method": f"Cronbach's alpha, {how}; omega of one factor a scale",
+        "confidence": confidence, "established": bool((found["conf_low"] >= RELIABLE).all()),
+    }  # fmt: skip
+    return ScaleReliability(
+        "scale_reliability", " ".join(scales), None, found, summary, _checks(found, further), dict(survey.labels),
+        further, domain=survey.condition,
+    )  # fmt: skip
 
 
 def _check_scales(responses, scales) -> None:
@@ -224,51 +172,21 @@ def _refuse_constant(table, items) -> None:
             raise DataProblem(f"{item!r} {found}; leave it out of its scale")
 
 
-def _assemble(scales, table, weights, design, simple, n_boot, confidence, seed, weight, labels) -> ScaleReliability:
-    moments, spread = em_moments(table, weights), scaling(table, weights)[1]
-    covariance = unpacked(moments.covariances())[0] * np.outer(spread, spread)
-    drawn = None
-    if not simple and n_boot:
-        batches = weight_batches(weights, n_boot=n_boot, seed=seed, **design)
-        drawn = np.concatenate([unpacked(moments.covariances(w)) for w in batches]) * np.outer(spread, spread)
-    sizes = [len(members) for members in scales.values()]
-    ends = np.cumsum((0, *sizes))
+def _table(scales, covariance, drawn, n, simple, confidence) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Return one row a scale, and the ratios of pairs of scales."""
+    ends = np.cumsum((0, *map(len, scales.values())))
     places = {name: np.arange(a, b) for name, a, b in zip(scales, ends[:-1], ends[1:])}
     rows = []
-    for (name, at), omega in zip(places.items(), omegas(covariance, sizes)):
-        alpha = cronbach_alpha(covariance[np.ix_(at, at)])
-        low, high = (
-            feldt_interval(alpha, len(table), len(at), confidence) if simple else _drawn_ends(drawn, at, confidence)
-        )
+    for name, at in places.items():
+        own = covariance[np.ix_(at, at)]
+        alpha = cronbach_alpha(own)
+        low, high = feldt_interval(alpha, n, len(at), confidence) if simple else _drawn_ends(drawn, at, confidence)
         rows.append(
-            {
-                "term": name,
-                "estimate": alpha,
-                "conf_low": low,
-                "conf_high": high,
-                "standardised_alpha": cronbach_alpha(_correlation(covariance[np.ix_(at, at)])),
-                "omega": omega,
-                "n_items": len(at),
-                "n": len(table),
-            }
-        )
-    found, further = pd.DataFrame(rows), _pairs(covariance, places)
-    summary = {
-        "n": len(table),
-        **({"n_effective": kish_effective_n(weights)} if weight else {}),
-        "method": f"Cronbach's alpha, {'Feldt interval' if simple else 'bootstrap'}; omega by confirmatory factors",
-        "confidence": confidence,
-    }
-    return ScaleReliability(
-        "scale_reliability",
-        " ".join(scales),
-        None,
-        found,
-        summary,
-        _checks(found, further),
-        dict(labels or {}),
-        further,
-    )
+            {"term": name, "estimate": alpha, "conf_low": low, "conf_high": high,
+             "standardised_alpha": cronbach_alpha(_correlation(own)), "omega": one_factor_omega(own),
+             "n_items": len(at), "n": n}
+        )  # fmt: skip
+    return pd.DataFrame(rows), _pairs(covariance, places)
 
 
 def _drawn_ends(drawn, at, confidence) -> tuple[float, float]:

@@ -1,0 +1,306 @@
+"""The one model under every analysis of drivers: parts, coefficients and slopes, for the sample and its replicates.
+
+References
+----------
+Korn & Graubard (1990), American Statistician 44, 270 (the test of a design with few clusters); Thorndike (1920), Journal
+of Applied Psychology 4, 25 (halo); Harman & Jones (1966), Psychometrika 31, 351 (minres).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cxresearch import digits
+from cxresearch.drivers.likelihood import Likelihood, fit_likelihood
+from cxresearch.drivers.question import Question
+from cxresearch.drivers.shapley import Division, divide, noise_floor
+from cxresearch.errors import DataProblem
+from cxresearch.findings import Check, number
+from cxresearch.inference import joint_p_value
+from cxresearch.inference.shares import (
+    TOLERANCE,
+    Moments,
+    as_correlations,
+    complete_moments,
+    em_moments,
+    scaling,
+    unpacked,
+)
+
+ROUNDS, CLOSE = 100, 1e-10  # of the loadings of one factor
+NULL = 1e-8  # eigenvalue of correlations under which columns are sums of each other
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What replicates gave: parts (B, p), joint R² (B,), coefficients and slopes (B, m), correlations (B, m + 1, m + 1).
+
+    Parts and joint are None where nothing is divided.
+    """
+
+    parts: np.ndarray | None
+    joint: np.ndarray | None
+    coefficients: np.ndarray
+    slopes: np.ndarray
+    correlations: np.ndarray
+
+
+@dataclass(frozen=True)
+class Model:
+    """Point estimates and what it takes to draw replicates.
+
+    Attributes
+    ----------
+    correlation : (m + 1, m + 1) array, outcome last
+    coefficients : (m,) standardised coefficients of the whole model; of a likelihood per standard deviation
+    slopes : (m,) outcome points per point of the column, by least squares whatever the kind
+    division : None where only slopes are asked for
+    floor : part of a random driver, mean and what 19 of 20 stay below
+    """
+
+    question: Question
+    kind: str
+    moments: Moments
+    correlation: np.ndarray
+    coefficients: np.ndarray
+    slopes: np.ndarray
+    scale: np.ndarray  # (m,) outcome's standard deviation over the column's
+    division: Division | None
+    floor: tuple[float, float]
+    likelihood: Likelihood | None = None
+
+    def draw(self, weights: np.ndarray) -> Draws:
+        """Return what each row of `weights` (B, n) gives."""
+        covariances = self.moments.covariances(weights)
+        packed = as_correlations(covariances)
+        matrices = unpacked(packed)
+        coefficients = standardised_coefficients(matrices)
+        slopes = _in_points(coefficients, covariances, self.scale)
+        parts = joint = None
+        if self.likelihood is not None:
+            parts, joint, coefficients = self.likelihood.draw(weights)
+        elif self.division is not None:
+            parts = self.division.of(packed)
+            joint = parts.sum(axis=1)
+        return Draws(parts, joint, coefficients, slopes, matrices)
+
+    def draws(self, n_boot: int, seed) -> Draws:
+        """Return `n_boot` bootstrap replicates; those that lack an answer of the outcome are left out."""
+        done = [vars(self.draw(w)) for w in self.question.sample.replicates(n_boot, seed=seed)]
+        found = {k: None if done[0][k] is None else np.concatenate([d[k] for d in done]) for k in done[0]}
+        usable = slice(None) if found["joint"] is None else np.isfinite(found["joint"])
+        return Draws(**{k: None if v is None else v[usable] for k, v in found.items()})
+
+    def test(self) -> float:
+        """Return the p-value of "no term goes with the outcome beyond the controls"; missing with too few clusters.
+
+        Rao's score test with the design's own covariance: under the null the mean products of term and outcome, both
+        less what the controls explain, are zero.
+        """
+        scores, w = _scores(self.moments, self.question.n_always), self.question.weights
+        mean = w @ scores / w.sum()
+        covariance = self.question.sample.covariance_of(w[:, None] * (scores - mean) / w.sum())
+        return joint_test(mean, covariance, self.question.df)
+
+    def halo_test(self, draws: Draws) -> float:
+        """Return the p-value of "the outcome goes with the ratings only through what they have in common"."""
+        columns = [c for c in self.question.rating.values() if self.correlation[c, c] > 0]
+        if len(columns) < 4:
+            return np.nan
+        at = np.array([*columns, len(self.correlation) - 1])
+        point, drawn = self.correlation[at[:, None], at][None], draws.correlations[:, at[:, None], at]
+        return common_only_test(point, drawn, self.question.df)
+
+    def dependent_terms(self) -> list[str]:
+        """Return the terms that are constant, or of which the other columns leave less than they are."""
+        among, found = self.correlation[:-1, :-1], []
+        for term in self.question.names:
+            own = self.question.rating.get(term)
+            own = np.r_[self.question.columns_of(term)] if own is None else np.array([own])
+            others = np.setdiff1d(np.arange(len(among)), np.r_[self.question.columns_of(term)])
+            inside, across = among[np.ix_(own, own)], among[np.ix_(own, others)]
+            left = (
+                inside - across @ np.linalg.pinv(among[np.ix_(others, others)], hermitian=True, rcond=NULL) @ across.T
+            )
+            rank = np.sum(np.linalg.eigvalsh(inside) > NULL)
+            if rank == 0 or np.sum(np.linalg.eigvalsh(left) > NULL) < rank:
+                found.append(term)
+        return found
+
+    def results(self):
+        """Return the statsmodels fit whose point estimates are this model's; see `Finding.model`."""
+        import statsmodels.api as sm
+        from statsmodels.miscmodels.ordinal_model import OrderedModel
+
+        q, likelihood = self.question, self.likelihood
+        if q.skipped:
+            raise DataProblem(
+                "skipped answers were kept by maximum likelihood (missing='em'), which statsmodels' regressions cannot; "
+                "ask with missing='listwise' for a fit of the complete rows"
+            )
+        weighted, x, y = np.ptp(q.weights) > 0, self.frame(), q.columns[:, -1]
+        if likelihood is None:
+            return sm.WLS(y, sm.add_constant(x, has_constant="add"), weights=q.weights).fit()
+        if self.kind == "binary" and not weighted:
+            return sm.Logit(likelihood.code, sm.add_constant(x, has_constant="add")).fit(disp=0, tol=1e-12)
+        if self.kind == "binary":
+            x = sm.add_constant(x, has_constant="add")
+            w = q.weights * (len(q) / q.weights.sum())
+            return sm.GLM(likelihood.code, x, family=sm.families.Binomial(), var_weights=w).fit(tol=1e-13)
+        if weighted:
+            raise DataProblem("statsmodels' OrderedModel takes no weights; the weighted fit stands in tidy()")
+        mean, spread = (a[:-1] for a in scaling(q.columns, q.weights))
+        b = likelihood.coefficients / spread
+        cuts = likelihood.fits.parameters[-1][: likelihood.model.cuts] + mean @ b
+        start = np.concatenate([b, cuts[:1], np.log(np.diff(cuts))])
+        return OrderedModel(y, x, distr="logit").fit(start_params=start, method="newton", disp=0, tol=1e-9)
+
+    def frame(self) -> pd.DataFrame:
+        """Return the model's columns by name."""
+        names = [f"control {k + 1}" for k in range(self.question.n_always)]
+        for term, size in zip(self.question.names, self.question.sizes):
+            more = ["met"] if term in self.question.met else [str(k + 2) for k in range(size - 1)]
+            names += [term, *(f"{term} {word}" for word in more[: size - 1])]
+        return pd.DataFrame(self.question.columns[:, :-1], columns=names)
+
+
+def fit(question: Question, *, kind: str = "linear", seed=None, divided: bool = True) -> Model:
+    """Return the model of a question; skipped answers are handled by EM, which only a linear model can."""
+    if kind != "linear" and question.skipped:
+        lost = int((~question.complete()).sum())
+        raise DataProblem(
+            f"missing='em' is for kind='linear'; {lost} of {len(question)} rows skipped an answer: use "
+            "missing='listwise', or kind='linear'"
+        )
+    columns, weights = question.columns, question.weights
+    if kind == "binary":
+        columns = np.column_stack([columns[:, :-1], columns[:, -1] == columns[:, -1].max()]).astype(float)
+    moments = em_moments(columns, weights) if question.skipped else complete_moments(columns, weights)
+    covariances = moments.covariances()
+    packed = as_correlations(covariances)
+    matrices = unpacked(packed)
+    spread = scaling(columns, weights)[1]
+    coefficients, scale = standardised_coefficients(matrices), spread[-1] / spread[:-1]
+    slopes, likelihood, division, floor = _in_points(coefficients, covariances, scale)[0], None, None, (0.0, 0.0)
+    if divided:
+        division = divide(packed, sizes=question.sizes, n_always=question.n_always, seed=seed)
+        floor = noise_floor(division.by_size, question.sample.n_effective)
+    if kind != "linear":
+        dependent = null_columns(matrices[0, :-1, :-1])
+        likelihood = fit_likelihood(question, kind, dependent, division.methods["relative_weights"])
+        division, floor, coefficients = likelihood.division, likelihood.floor, likelihood.coefficients[None]
+    return Model(question, kind, moments, matrices[0], coefficients[0], slopes, scale, division, floor, likelihood)
+
+
+def standardised_coefficients(matrices: np.ndarray) -> np.ndarray:
+    """Return the coefficients (batch, m) of all columns from (batch, m + 1, m + 1) correlations, outcome last."""
+    among, target = matrices[:, :-1, :-1], matrices[:, :-1, -1:]
+    near = among + 1e-9 * np.eye(among.shape[1])  # dependent drivers share; one refinement takes the ridge out again
+    first = np.linalg.solve(near, target)
+    return (first + np.linalg.solve(near, target - among @ first))[:, :, 0]
+
+
+def _in_points(coefficients, covariances, scale) -> np.ndarray:
+    """Return standardised coefficients (B, m) in points of the outcome per point of the column."""
+    variance = np.maximum(np.diagonal(unpacked(covariances), axis1=1, axis2=2), 0.0)
+    ratio = variance[:, -1:] / np.where(variance[:, :-1] > TOLERANCE, variance[:, :-1], np.nan)
+    return coefficients * np.sqrt(ratio) * scale
+
+
+def null_columns(among: np.ndarray) -> np.ndarray:
+    """Return which columns of (m, m) correlations are constant, or in a sum that is zero."""
+    values, vectors = np.linalg.eigh(among)
+    return np.sum(vectors[:, values < NULL] ** 2, axis=1) > 1e-6
+
+
+def joint_test(estimates, covariance, df: float) -> float:
+    """Return the p-value of "all are zero" in the directions that vary; missing with too few clusters to tell."""
+    values, vectors = np.linalg.eigh(covariance)
+    free = values > 1e-9 * max(values[-1], 0.0)
+    if not free.any():  # all is known without an error, or nothing varies
+        return float(np.abs(estimates).max() < 1e-12)
+    return joint_p_value(estimates @ vectors[:, free], np.diag(values[free]), df)
+
+
+def _scores(moments: Moments, n_always: int) -> np.ndarray:
+    """Return each row's products of term columns and outcome, centred and freed from the controls, (n, m)."""
+    m = moments.n_columns
+    columns = moments.rows[:, -m:]
+    mean = moments.weights @ columns / moments.weights.sum()
+    places = np.zeros((m, m), dtype=int)
+    places[np.triu_indices(m)] = np.arange(m * (m + 1) // 2)
+    places = np.maximum(places, places.T)
+
+    def centred(i, j):
+        return moments.rows[:, places[i, j]] - columns[:, i] * mean[j] - columns[:, j] * mean[i] + mean[i] * mean[j]
+
+    raw = np.stack([centred(i, m - 1) for i in range(n_always, m - 1)], axis=1)
+    if not n_always:
+        return raw
+    full = np.stack([np.stack([centred(i, j) for j in range(m)], axis=1) for i in range(m)], axis=1)
+    total = np.einsum("n,nij->ij", moments.weights, full) / moments.weights.sum()
+    c = np.arange(n_always)
+    slopes = np.linalg.pinv(total[np.ix_(c, c)], hermitian=True) @ total[c]
+    away = np.eye(m) - np.vstack([slopes, np.zeros((m - n_always, m))])  # column j: j less its fit on the controls
+    return np.einsum("ij,nik,k->nj", away, full, away[:, -1])[:, n_always:-1]
+
+
+# --- halo ------------------------------------------------------------------------------------------------------------
+
+
+def one_factor_loadings(correlations: np.ndarray) -> np.ndarray:
+    """Return the loadings (batch, p) of one common factor from (batch, p, p) correlations, by least squares.
+
+    Each loading in turn is the regression of its off-diagonal correlations on the other loadings (minres).
+    """
+    off = correlations * (1 - np.eye(correlations.shape[-1]))
+    loading = np.linalg.eigh(correlations)[1][:, :, -1]
+    loading = loading * np.sqrt(np.maximum((loading[:, None] @ off @ loading[:, :, None])[:, :, 0], 1e-6))
+    for _ in range(ROUNDS):
+        others = np.maximum(np.sum(loading**2, axis=1, keepdims=True) - loading**2, 1e-9)
+        before, loading = loading, (loading + (off @ loading[:, :, None])[:, :, 0] / others) / 2
+        if np.abs(loading - before).max() < CLOSE:
+            break
+    return loading
+
+
+def common_only_test(matrices: np.ndarray, drawn: np.ndarray, df: float) -> float:
+    """Return the p-value of "the outcome's correlations with the drivers are proportional to their loadings".
+
+    If one general impression is all that ratings and outcome share, cov(x_j, y) = k loading_j for all j. The
+    departures d from that line, k by least squares, have the bootstrap covariance C, and d' C^-1 d tells.
+
+    Parameters
+    ----------
+    matrices : (1, p + 1, p + 1) array
+        Correlations of the drivers and, last, the outcome.
+    drawn : (B, p + 1, p + 1) array
+        The same in bootstrap replicates.
+    df : degrees of freedom of the design.
+    """
+    # Departures are orthogonal to the loadings: p - 1 directions are free.
+    free = np.linalg.svd(one_factor_loadings(matrices[:, :-1, :-1]))[2][1:]
+    departures = free @ _departures(matrices)[0]
+    return joint_test(departures, np.atleast_2d(np.cov(free @ _departures(drawn).T)), df)
+
+
+def _departures(matrices) -> np.ndarray:
+    loadings, with_outcome = one_factor_loadings(matrices[:, :-1, :-1]), matrices[:, :-1, -1]
+    scale = np.sum(loadings * with_outcome, axis=1) / np.maximum(np.sum(loadings**2, axis=1), 1e-12)
+    return with_outcome - scale[:, None] * loadings
+
+
+def model_checks(model: Model, p_value: float, confidence: float) -> tuple[Check, ...]:
+    """Return the checks that every analysis of the model shares: its test, and whether it can be asked at all."""
+    question, limit = model.question, f"at most {number(1 - confidence, 2)}"
+    checks = (*question.few_units(), *(model.likelihood.checks if model.likelihood else ()))
+    if np.isnan(p_value):
+        few = Check(
+            "sampling units to test the model", int(question.df), f"above {len(question.names) + 1}", False, "stops"
+        )
+        return (*checks, few)
+    return (
+        *checks,
+        Check("model beyond chance (p)", digits.rounded(p_value, 4), limit, p_value <= 1 - confidence, "stops"),
+    )
