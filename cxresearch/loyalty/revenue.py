@@ -445,7 +445,8 @@ def _means(s: Cases, code, k: int, confidence: float):
     influence = member * (s.y[:, None] - mean) / member.sum(axis=0)
     n = np.bincount(code, s.count, minlength=k).round().astype(int)
     df = np.full(k, s.df(1)) if s.clusters else np.minimum(s.df(1), n - 1)
-    half = np.array([critical_value(confidence, d) for d in df]) * np.sqrt(np.diag(s.covariance(influence, 1)))
+    reach = np.array([critical_value(confidence, d) if d > 0 else np.nan for d in df])
+    half = reach * np.sqrt(np.diag(s.covariance(influence, 1)))
     return n, mean, mean - half, mean + half
 
 

@@ -223,7 +223,7 @@ def _finding(
     low, high = got.interval(confidence)
     signs = np.sign(np.empty(0) if s.effects else readings(s))
     split = bool(len(np.unique(signs)) > 1)
-    reasons = (*reasons_against(low, high, when.late, leak), *_further_reasons(s, p_lead, split))
+    reasons = (*reasons_against(low, high, when.late, leak), *_further_reasons(s, p_lead, split and low * high > 0))
     bends = tests_of_shape(s, POISSON_LINE)
     worth = ends("worth", *(float(people * v) for v in (got.estimate, low, high)))
     table = _scenarios(s, worth, cost, confidence)
