@@ -21,7 +21,7 @@ from cxresearch.inference.pooling import between_variance, shrink
 from cxresearch.loyalty.cases import as_columns, cases_of
 from cxresearch.loyalty.models import estimate
 from cxresearch.loyalty.revenue import RevenueFinding
-from cxresearch.loyalty.sentences import say
+from cxresearch.loyalty.sentences import say, told
 from cxresearch.privacy import pool_small_groups
 from cxresearch.survey import as_survey
 
@@ -51,21 +51,18 @@ class LoyaltyByGroup(RevenueFinding):
     def sentence(self) -> str:
         g, t, by, n = self.summary, self.table, self.label(self.group), number(self.summary["n"], 0)
         apart = t[t["p_adjusted"] < 1 - self.confidence]
+        own = len(t) < FEWEST_GROUPS
+        between, clauses = interval(g["percent_low"], g["percent_high"], self.confidence), []
         if len(apart):
-            drawn = "own" if len(t) < FEWEST_GROUPS else "percent"
-            named = listing(
-                f"{r['group']} ({number(r[drawn])} %, {interval(r[f'{drawn}_low'], r[f'{drawn}_high'], self.confidence)})"
-                for _, r in apart.iterrows()
-            )
-            told = [
-                say("groups apart", k=len(apart), groups=len(t), by=by, n=n, **self.words),
-                say("groups which", named=named),
-            ]
+            key = "own" if own else "percent"
+            ends = [interval(r[f"{key}_low"], r[f"{key}_high"], self.confidence) for _, r in apart.iterrows()]
+            named = [f"{name} ({number(v)} %, {end})" for name, v, end in zip(apart["group"], apart[key], ends)]
+            first = say("groups apart", k=len(apart), groups=len(t), by=by, n=n, **self.words)
+            clauses = [say("groups which", named=listing(named))]
         else:
-            told = [say("groups alike", by=by, p=p_words(g["p_value"]), n=n, **self.words)]
-        between = interval(g["percent_low"], g["percent_high"], self.confidence)
-        told.append(say("groups mean", percent=number(g["percent"]), interval=between))
-        return " ".join([*told, *([say("groups own")] if len(t) < FEWEST_GROUPS else [])])
+            first = say("groups alike", by=by, p=p_words(g["p_value"]), n=n, **self.words)
+        clauses.append(say("groups mean", percent=number(g["percent"]), interval=between))
+        return told(first, *clauses, *([say("groups own")] if own else []))
 
     def plot(self, ax=None):
         """Draw percent per point by group: own (grey) and drawn towards the mean, with intervals."""

@@ -37,7 +37,7 @@ from cxresearch.loyalty.revenue import (
     revenue_by_group,
     trap_check,
 )
-from cxresearch.loyalty.sentences import say
+from cxresearch.loyalty.sentences import percent_point, say, signed, told
 from cxresearch.loyalty.timing import timed
 from cxresearch.survey import as_survey
 
@@ -71,16 +71,15 @@ class RevenueModels(RevenueFinding):
         t, g = self.table, self.summary
         clear = int(((t["percent_low"] > 0) | (t["percent_high"] < 0)).sum())
         low, high = number(t["percent"].min()), number(t["percent"].max())
-        told = [say("models", k=len(t), low=low, high=high, clear=clear, n=number(g["n"], 0), **self.words)]
-        told += [say("models open", reasons=listing(self.reasons))] if self.reasons else []
-        told.append(say("models suit", park=number(g["park"]), suits=g["suits"]))
+        first = say("models", k=len(t), low=low, high=high, clear=clear, n=number(g["n"], 0), **self.words)
+        clauses = [say("models open", reasons=listing(self.reasons))] if self.reasons else []
+        clauses.append(say("models suit", park=number(g["park"]), suits=g["suits"]))
         if self.trap is not None and self.trap[1]:
             row = t.set_index("term").loc["log_ols"]
             between = interval(row["percent_low"], row["percent_high"], self.confidence)
-            told.append(
-                say("models trap", naive=number(self.trap[0]), percent=number(row["percent"]), interval=between)
-            )
-        return " ".join(told)
+            naive, means = number(self.trap[0]), number(row["percent"])
+            clauses.append(say("models trap", naive=naive, percent=means, interval=between))
+        return told(first, *clauses)
 
     def plot(self, ax=None):
         """Draw percent per point and its interval by model, with zero marked."""
@@ -189,18 +188,14 @@ class SpecificationCurve(RevenueFinding):
     """Percent per point under every choice of model, controls and capping, in order of size."""
 
     def sentence(self) -> str:
-        t, g = self.table, self.summary
-        row, ends = t.iloc[int(g["rank"]) - 1], {"low": number(t["percent"].min()), "high": number(t["percent"].max())}
-        sides = {
-            "above": percent(g["share"]),
-            "below": percent(g["share_below"]),
-            "median": number(t["percent"].median()),
-        }
-        between = interval(row["percent_low"], row["percent_high"], self.confidence)
-        key = "choices" if self.established else "choices open"
-        told = [say(key, k=len(t), n=number(g["n"], 0), **ends, **self.words), say("choices sides", **sides)]
-        told.append(say("choices default", percent=number(row["percent"]), interval=between, rank=number(g["rank"], 0)))
-        return " ".join(told)
+        t, g, n = self.table, self.summary, number(self.summary["n"], 0)
+        row, one_sign = t.iloc[int(g["rank"]) - 1], t["percent"].min() * t["percent"].max() > 0
+        read = sorted(t["percent"].abs() if one_sign else t["percent"])
+        key = signed("choices", row["percent"]) if one_sign else "choices open"
+        first = say(key, k=len(t), n=n, low=number(read[0]), high=number(read[-1]), **self.words)
+        sides = {"above": percent(g["share"]), "below": percent(g["share_below"]), "median": number(t["percent"].median())}
+        default = percent_point(row, self.confidence, "choices default", rank=number(g["rank"], 0))
+        return told(first, say("choices sides", **sides), default)
 
     def plot(self, ax=None):
         """Draw percent per point with its interval in order of size, the default marked."""

@@ -19,7 +19,7 @@ from cxresearch.loyalty.cases import as_columns, cases_of
 from cxresearch.loyalty.models import Estimates, estimate
 from cxresearch.loyalty.refusals import refuse_lagged_revenue
 from cxresearch.loyalty.revenue import RevenueFinding, wald
-from cxresearch.loyalty.sentences import percent_point, say
+from cxresearch.loyalty.sentences import percent_point, say, told
 from cxresearch.survey import Survey, as_survey
 
 LABELS = {"revenue_after": "revenue after the answer", "revenue_before": "revenue before the answer"}  # of `link_waves`
@@ -42,11 +42,11 @@ class LeadLag(RevenueFinding):
         n, row = number(g["n"], 0), rows.loc["now"]
         method = f"{number(g['customers'], 0)} customers, {g['method']}"
         if g["p_lead"] < LEAD_LIMIT:
-            told = [say("lead open", lead=lead, n=n), say("lead open why", method=method, **self.words)]
+            clauses = [say("lead open", lead=lead, n=n), say("lead open why", method=method, **self.words)]
         else:
             key = "lead now open" if row["percent_low"] <= 0 <= row["percent_high"] else "lead now"
-            told = [say("lead clear", lead=lead, n=n), say(key, now=now, method=method)]
-        return " ".join([*told, *([say("lead effects")] if self.needs_effects else [])])
+            clauses = [say("lead clear", lead=lead, n=n), say(key, now=now, method=method)]
+        return told(*clauses, *([say("lead effects")] if self.needs_effects else []))
 
     def plot(self, ax=None):
         """Draw percent per point by lag, now and lead, with zero marked."""

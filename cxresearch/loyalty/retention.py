@@ -21,7 +21,7 @@ from cxresearch.loyalty.cases import Cases, cases_of
 from cxresearch.loyalty.glm import LOGIT, at_solution, gradient, library, solve_glm
 from cxresearch.loyalty.refusals import ONCE_IN_A_MILLION, gives_away, has_no_finite_slope, leak_check
 from cxresearch.loyalty.revenue import RevenueFinding, reasons_against
-from cxresearch.loyalty.sentences import say, size_interval
+from cxresearch.loyalty.sentences import say, size_interval, told
 from cxresearch.loyalty.timing import dates, day_of
 from cxresearch.privacy import hide_small_bases
 from cxresearch.survey import Survey, as_survey
@@ -61,12 +61,12 @@ class Retention(RevenueFinding):
         g, n = self.summary, number(self.summary["n"], 0)
         base = say("leaving base", leaving=number(g["leaving"], 0), months=number(g["months"], 0))
         if self.reasons:
-            return f"{say('leaving open', score=self.label(self.loyalty), reasons=listing(self.reasons), n=n)} {base}"
+            return told(say("leaving open", score=self.label(self.loyalty), reasons=listing(self.reasons), n=n), base)
         sign = -1 if g["marginal"] < 0 else 1
         between = size_interval(g["marginal_low"], g["marginal_high"], self.confidence, sign=sign, decimals=3)
         key = "leaving lower" if sign < 0 else "leaving higher"
-        told = say(key, score=self.label(self.loyalty), points=number(abs(g["marginal"]), 3), interval=between, n=n)
-        return f"{told} {base}"
+        first = say(key, score=self.label(self.loyalty), points=number(abs(g["marginal"]), 3), interval=between, n=n)
+        return told(first, base)
 
     def plot(self, ax=None):
         """Draw the share still a customer by month and loyalty group, with bands."""

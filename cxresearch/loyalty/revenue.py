@@ -29,7 +29,7 @@ from cxresearch.loyalty.models import (
     plan_for,
 )
 from cxresearch.loyalty.refusals import gives_away, leak_check, leaks, refuse_lagged_revenue
-from cxresearch.loyalty.sentences import money, percent_point, say, share_words, signed, size_interval
+from cxresearch.loyalty.sentences import money, percent_point, say, share_words, signed, size_interval, told
 from cxresearch.loyalty.timing import Timing, timed
 from cxresearch.privacy import largest_share, pool_small_groups
 from cxresearch.survey import Table, as_survey, as_table
@@ -114,33 +114,25 @@ class LoyaltyRevenue(RevenueFinding):
         return self.fit.results or library_results(self.cases, self.fit)
 
     def sentence(self) -> str:
-        g = self.summary
-        n = number(g["n"], 0)
+        g, n, unit = self.summary, number(self.summary["n"], 0), self.currency or ""
+        between = size_interval(g["money_low"], g["money_high"], self.confidence, sign=g["money"], decimals=2, unit=unit)
         if self.reasons:
-            key, told = "reading", [say("point open", reasons=listing(self.reasons), **self.words)]
+            first = say("point open", reasons=listing(self.reasons), **self.words)
+            second = percent_point(g, self.confidence, "reading", n=n)
         else:
-            key, told = "point", []
-        values = {} if self.reasons else self.words
-        between = size_interval(g["percent_low"], g["percent_high"], self.confidence, sign=g["percent"])
-        told.append(say(signed(key, g["percent"]), percent=number(abs(g["percent"])), interval=between, n=n, **values))
-        return " ".join([*told, *([] if self.reasons else [self._money()]), *self._context(), *self.notes])
-
-    def _money(self) -> str:
-        g, unit = self.summary, self.currency or ""
-        between = size_interval(
-            g["money_low"], g["money_high"], self.confidence, sign=g["money"], decimals=2, unit=unit
-        )
-        amount, rising = money(g["money"], self.currency), number(g["rising"], 0)
-        return say(signed("money", g["money"]), money=amount, interval=between, rising=rising)
+            first = percent_point(g, self.confidence, "point", n=n, **self.words)
+            amount, rising = money(g["money"], self.currency), number(g["rising"], 0)
+            second = say(signed("money", g["money"]), money=amount, interval=between, rising=rising)
+        return told(first, second, *self._context(), *self.notes)
 
     def _context(self) -> list[str]:
         held = listing(self.label(c) for c in self.controls)
-        told = [say("held", controls=held) if self.controls else say("nothing held")]
+        clauses = [say("held", controls=held) if self.controls else say("nothing held")]
         sides, share = self.further["with_and_without"], self.summary["explained"]
-        told += [percent_point(sides.iloc[0], self.confidence, "bare")] if len(sides) > 1 else []
+        clauses += [percent_point(sides.iloc[0], self.confidence, "bare")] if len(sides) > 1 else []
         if not self.reasons:
-            told.append(say("weak" if share < WEAK else "strength", share=share_words(max(share, 0), 1)))
-        return told
+            clauses.append(say("weak" if share < WEAK else "strength", share=share_words(max(share, 0))))
+        return clauses
 
     def plot(self, ax=None):
         """Draw mean revenue by score: as it is (dots) and as the model has it (line, band)."""

@@ -23,7 +23,7 @@ from cxresearch.loyalty.panel import LEAD_LIMIT, lead_p_value
 from cxresearch.loyalty.refusals import leak_check, leaks
 from cxresearch.loyalty.resample import Resampled, resample
 from cxresearch.loyalty.revenue import STRAIGHT, RevenueFinding, bend_words, reasons_against, tests_of_shape
-from cxresearch.loyalty.sentences import money, say, signed, size_interval
+from cxresearch.loyalty.sentences import money, say, signed, size_interval, told
 from cxresearch.loyalty.timing import Timing, timed
 from cxresearch.survey import as_survey
 
@@ -71,18 +71,16 @@ class Worth(RevenueFinding):
         count = number(g["points"], 0 if float(g["points"]).is_integer() else 1)
         what = f"{'one point' if count == '1' else f'{count} points'} more on {self.label(self.loyalty)}"
         if self.reasons:
-            told = [say("worth open", what=what, revenue=revenue, reasons=listing(self.reasons))]
-            return " ".join([*told, say("worth shown", whose=self.whose, rows=number(g["n"], 0))])
+            first = say("worth open", what=what, revenue=revenue, reasons=listing(self.reasons))
+            return told(first, say("worth shown", whose=self.whose, rows=number(g["n"], 0)))
         key = signed("worth average" if self.notes else "worth", g["worth"])
         between = size_interval(
             g["worth_low"], g["worth_high"], self.confidence, sign=g["worth"], decimals=0, unit=self.currency or ""
         )
         values = dict(what=what[0].upper() + what[1:], money=money(g["worth"], self.currency, 0), revenue=revenue)
-        told = [
-            say(key, **values, whose=self.whose, interval=between),
-            say("worth each", money=money(g["money"], self.currency)),
-        ]
-        return " ".join([*told, *self.notes, *self._hidden(), *self._cost()])
+        first = say(key, **values, whose=self.whose, interval=between)
+        each = say("worth each", money=money(g["money"], self.currency))
+        return told(first, each, *self.notes, *self._hidden(), *self._cost())
 
     def _hidden(self) -> list[str]:
         found = self.table[self.table["term"].str.startswith(HIDDEN)]
