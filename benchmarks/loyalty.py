@@ -50,9 +50,9 @@ def write_customers(path: Path, rows: int) -> None:
 
 def by_cells(path: str) -> dict:
     """Fit with sums per cell."""
-    from cxresearch.loyalty import fit_loyalty_revenue_cells
+    from cxresearch.loyalty import fit_loyalty_revenue
 
-    got = fit_loyalty_revenue_cells(path, revenue="revenue", loyalty="score", controls=CONTROLS, threads=1).tidy()
+    got = fit_loyalty_revenue(path, revenue="revenue", loyalty="score", controls=CONTROLS, threads=1).tidy()
     return {"terms": got["term"].tolist(), "coef": got["estimate"].tolist(), "error": got["std_error"].tolist()}
 
 

@@ -24,7 +24,7 @@ _PUBLIC = {
     "segments": "segment_customers compare_segment_counts profile_segments compare_segments typing_tool "
     "assign_segments segment_migration rfm_cells",
     "loyalty": "fit_loyalty_revenue compare_revenue_models worth_of_a_point lead_lag specification_curve fit_retention "
-    "loyalty_by_group compare_responders fit_loyalty_revenue_cells",
+    "loyalty_by_group",
     "drivers": "driver_importance compare_drivers penalty_reward halo_check importance_performance "
     "simulate_improvement scale_reliability",
 }

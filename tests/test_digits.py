@@ -8,7 +8,7 @@ import cxresearch as cx
 from cxresearch import digits
 from cxresearch.errors import DataProblem
 from cxresearch.findings import number
-from cxresearch.loyalty.grouped import read_cells
+from cxresearch.loyalty.cells import read_cells
 from cxresearch.metrics.answers import recommend_answers
 
 UP, DOWN = np.nextafter(10, 11), np.nextafter(10, 9)

@@ -85,7 +85,7 @@ MAKERS = {
         known(t), scales={"service": ["d0", "d1"], "price": ["d2", "d3"]}, **CHANCE
     ),
     "fit_loyalty_revenue": lambda t: cx.fit_loyalty_revenue(known(t), **REVENUE),
-    "compare_revenue_models": lambda t: cx.compare_revenue_models(known(t), seed=1, **REVENUE),
+    "compare_revenue_models": lambda t: cx.compare_revenue_models(known(t), **REVENUE),
     "specification_curve": lambda t: cx.specification_curve(known(t), controls=["d0"], **REVENUE),
     "loyalty_by_group": lambda t: cx.loyalty_by_group(known(t), by="region", **REVENUE),
     "worth_of_a_point": lambda t: cx.worth_of_a_point(known(t), **CHANCE, **REVENUE),
@@ -100,9 +100,6 @@ MAKERS = {
     ),
     "response_bias": lambda t: cx.response_bias(
         known(t), t[:250], "recommend", customer="person", behaviour=["frequency"]
-    ),
-    "compare_responders": lambda t: cx.compare_responders(
-        known(t.assign(recommend=t["recommend"].where(t["person"] % 3 > 0))), behaviour=["frequency"], **REVENUE
     ),
     "compare_segment_counts": lambda t: cx.compare_segment_counts(
         known(t), features=FEATURES, counts=[1, 2, 3], n_starts=5, n_boot=10, seed=1

@@ -6,12 +6,11 @@ import pytest
 
 import cxresearch as cx
 from cxresearch.loyalty import fit_loyalty_revenue
-from cxresearch.loyalty.covariance import Sampling, influence_covariance
-from cxresearch.loyalty.ladder import park, saddlepoint_log_density, tweedie_log_density, tweedie_power
-from cxresearch.loyalty.models import LEVELS, Family, fit_glm, fit_within, log_link, power_deviance
-from cxresearch.loyalty.sensitivity import bounds, e_value, e_value_of_interval, partial_r2, robustness_value
-from cxresearch.loyalty.shape import natural_spline, scale_of
-from cxresearch.loyalty.trouble import gives_away, leaks
+from cxresearch.loyalty.cases import cases_of, natural_spline, scale_of
+from cxresearch.loyalty.glm import LEVELS, Family, fit_glm
+from cxresearch.loyalty.hidden import bias_of, bounds, e_value, e_value_of_interval, levels_model, partial_r2, robustness_value
+from cxresearch.loyalty.models import park
+from cxresearch.loyalty.refusals import gives_away, leaks
 
 
 def shop(seed=1, n=1500, slope=0.05, confounding=0.3, zeros=0.3):
@@ -64,46 +63,50 @@ def found(customers):
 @pytest.fixture(scope="module")
 def petersen(oracles):
     table = pd.read_csv(oracles / "petersen.csv")
-    X = np.column_stack([np.ones(len(table)), table["x"]])
-    fitted = fit_glm(X, table["y"].to_numpy(), np.ones(len(table)), LEVELS)
-    return fitted, table["firm"].to_numpy(), table["year"].to_numpy(), X, table["y"].to_numpy()
+    table["x"], table["y"] = table["x"] + 20, table["y"] + 20  # a score and money are not below zero
+    return table
 
 
-def petersen_error(petersen, *clusters):
-    return float(np.sqrt(influence_covariance(petersen[0].influence, Sampling(clusters=clusters), 2)[1, 1]))
+def petersen_error(table, *clusters):
+    survey = cx.as_survey(table, cluster=clusters) if clusters else cx.as_survey(table)
+    s = cases_of(survey, revenue="y", loyalty="x")
+    fitted = fit_glm(s.X("linear"), s.y, s.weights, LEVELS)
+    return fitted, float(np.sqrt(s.covariance(fitted.influence, 2)[1, 1]))
 
 
 def test_petersen_coefficients_are_029680_and_1034833(petersen):
-    assert petersen[0].coef == pytest.approx([0.029680, 1.034833], abs=5e-7)
+    intercept, slope = petersen_error(petersen)[0].coef
+    assert [intercept + 20 * slope - 20, slope] == pytest.approx([0.029680, 1.034833], abs=5e-7)
 
 
 def test_petersen_hc1_error_of_x_is_028395(petersen):
-    assert petersen_error(petersen) == pytest.approx(0.028395, abs=5e-7)
+    assert petersen_error(petersen)[1] == pytest.approx(0.028395, abs=5e-7)
 
 
 def test_petersen_classical_error_of_x_is_028583(petersen):
-    fitted = petersen[0]
-    assert np.sqrt(fitted.deviance / 4998 * fitted.bread[1, 1]) == pytest.approx(0.028583, abs=5e-7)
+    table = petersen.rename(columns={"x": "score", "y": "money"})
+    assert levels_model(cases_of(cx.as_survey(table), revenue="money", loyalty="score"))[1] == pytest.approx(
+        0.028583, abs=5e-7
+    )
 
 
 def test_petersen_error_by_firm_is_050596_and_by_year_033389(petersen):
-    assert petersen_error(petersen, petersen[1]) == pytest.approx(0.050596, abs=5e-7)
-    assert petersen_error(petersen, petersen[2]) == pytest.approx(0.033389, abs=5e-7)
+    assert petersen_error(petersen, "firm")[1] == pytest.approx(0.050596, abs=5e-7)
+    assert petersen_error(petersen, "year")[1] == pytest.approx(0.033389, abs=5e-7)
 
 
 def test_petersen_two_way_error_is_053558_cameron_gelbach_miller_2011(petersen):
-    assert petersen_error(petersen, petersen[1], petersen[2]) == pytest.approx(0.053558, abs=5e-7)
+    assert petersen_error(petersen, "firm", "year")[1] == pytest.approx(0.053558, abs=5e-7)
 
 
 def test_petersen_within_firm_equals_least_squares_with_a_dummy_a_firm(petersen):
-    _, firm, year, X, y = petersen
-    some = firm <= 40
-    dummies = (firm[some, None] == np.arange(1, 41)).astype(float)
-    whole = fit_glm(np.column_stack([X[some, 1], dummies]), y[some], np.ones(some.sum()), LEVELS)
-    codes = [np.unique(firm[some], return_inverse=True)[1]]
-    within = fit_within(X[some, 1:], y[some], np.ones(some.sum()), codes, LEVELS)
+    some = petersen[petersen["firm"] <= 40]
+    x, y, one = some["x"].to_numpy(), some["y"].to_numpy(), np.ones(len(some))
+    dummies = (some["firm"].to_numpy()[:, None] == np.arange(1, 41)).astype(float)
+    whole = fit_glm(np.column_stack([x, dummies]), y, one, LEVELS)
+    within = fit_glm(x[:, None], y, one, LEVELS, effects=[some["firm"].to_numpy() - 1])
     assert within.coef[0] == pytest.approx(whole.coef[0], abs=1e-10)
-    assert within.influence[:, 0] == pytest.approx(whole.influence[:, 0], abs=1e-10)
+    assert within.influence[:, 0] == pytest.approx(whole.influence[:, 0], abs=1e-9)
 
 
 CLOTTING_U = np.array([5, 10, 15, 20, 30, 40, 60, 80, 100])
@@ -115,7 +118,6 @@ def test_gamma_clotting_inverse_link_lot1_mccullagh_nelder_1989():
         mean=lambda eta: 1 / eta,
         weight=lambda eta: 1 / eta**2,
         residual=lambda eta, y: -(y - 1 / eta) * eta**2,
-        deviance=lambda y, mu: power_deviance(y, mu, 2),
         start=lambda y, centre: 1 / y,
     )
     X = np.column_stack([np.ones(9), np.log(CLOTTING_U)])
@@ -127,9 +129,12 @@ TWEEDIE_X = np.array([0.2, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5])
 TWEEDIE_Y = np.array([0, 1.2, 0, 2.5, 3.1, 0, 6.2, 4.4, 9.8, 0, 14.2, 20.1])
 
 
-def test_tweedie_power_1_5_log_link_is_minus_70007_64604_deviance_28_33782():
-    got = fit_glm(np.column_stack([np.ones(12), TWEEDIE_X]), TWEEDIE_Y, np.ones(12), log_link(1.5))
-    assert got.coef == pytest.approx([-0.70007, 0.64604], abs=5e-6)
+def test_tweedie_power_1_5_log_link_is_minus_70007_64604_deviance_28_33782_in_statsmodels_itself():
+    import statsmodels.api as sm
+
+    family = sm.families.Tweedie(sm.families.links.Log(), var_power=1.5)
+    got = sm.GLM(TWEEDIE_Y, np.column_stack([np.ones(12), TWEEDIE_X]), family=family).fit(tol=1e-12)
+    assert got.params == pytest.approx([-0.70007, 0.64604], abs=5e-6)
     assert got.deviance == pytest.approx(28.33782, abs=5e-6)
 
 
@@ -214,24 +219,20 @@ def test_clustered_errors_equal_statsmodels_to_1e_8_one_and_two_ways(customers):
     assert got["std_error"].to_numpy() == pytest.approx(two.bse, abs=1e-8)
 
 
-@pytest.mark.parametrize("model", ["gamma", "tweedie"])
-def test_gamma_and_tweedie_equal_statsmodels_with_weights_and_with_clusters(customers, model):
+def test_gamma_equals_statsmodels_with_weights_and_with_clusters(customers):
     import statsmodels.api as sm
 
-    table = customers[customers["revenue"] > 0] if model == "gamma" else customers
+    table = customers[customers["revenue"] > 0]
     X, y = sm.add_constant(table[["nps", "affluence"]].to_numpy()), table["revenue"].to_numpy()
-    power = 2.0 if model == "gamma" else tweedie_power(X, y, np.ones(len(y)))
-    link = sm.families.links.Log()
-    family = sm.families.Gamma(link) if model == "gamma" else sm.families.Tweedie(link, var_power=power)
+    family = sm.families.Gamma(sm.families.links.Log())
     groups = {"groups": table["branch"].to_numpy()}
     clustered = sm.GLM(y, X, family=family).fit(cov_type="cluster", cov_kwds=groups, tol=1e-12)
-    got = fit(table, controls=["affluence"], model=model, cluster="branch").tidy()
+    got = fit(table, controls=["affluence"], model="gamma", cluster="branch").tidy()
     assert got["estimate"].to_numpy() == pytest.approx(clustered.params, abs=1e-7)
     assert got["std_error"].to_numpy() == pytest.approx(clustered.bse, abs=1e-7)
-    if model == "gamma":  # the Tweedie power is profiled with the weights, too
-        weighted = sm.GLM(y, X, family=family, freq_weights=table["w"].to_numpy()).fit(tol=1e-12)
-        got = fit(table, controls=["affluence"], model=model, weight="w").tidy()
-        assert got["estimate"].to_numpy() == pytest.approx(weighted.params, abs=1e-7)
+    weighted = sm.GLM(y, X, family=family, freq_weights=table["w"].to_numpy()).fit(tol=1e-12)
+    got = fit(table, controls=["affluence"], model="gamma", weight="w").tidy()
+    assert got["estimate"].to_numpy() == pytest.approx(weighted.params, abs=1e-7)
 
 
 def test_two_part_equals_statsmodels_logit_and_gamma_with_weights_and_clusters(customers):
@@ -348,35 +349,6 @@ def test_few_clusters_take_cr2_in_log_ols_and_the_jackknife_in_poisson(customers
     assert not got.checks().set_index("check").loc["clusters", "ok"]
 
 
-def test_tweedie_density_is_a_compound_poisson_of_gammas():
-    y, mu, power, phi = np.array([0.0, 0.7, 3.0]), 2.0, 1.4, 0.9
-    rate, shape, scale = mu**0.6 / (phi * 0.6), 0.6 / 0.4, phi * 0.4 * mu**0.4
-    from scipy import stats
-
-    counts = np.arange(1, 200)[:, None]
-    mixed = np.sum(stats.poisson.pmf(counts, rate) * stats.gamma.pdf(y, counts * shape, scale=scale), axis=0)
-    mixed[0] = np.exp(-rate)
-    assert tweedie_log_density(y, np.full(3, mu), power, phi) == pytest.approx(np.log(mixed), rel=1e-8)
-
-
-def test_the_saddlepoint_is_close_to_the_density_where_zeros_are_rare():
-    y, mu = np.array([5.0, 9.0, 14.0]), np.full(3, 9.0)
-    exact, close = (f(y, mu, 1.6, 0.2) for f in (tweedie_log_density, saddlepoint_log_density))
-    assert close == pytest.approx(exact, abs=0.02)
-
-
-def test_tweedie_power_is_recovered():
-    rng = np.random.default_rng(5)
-    n, power, phi = 3000, 1.6, 2.0
-    x = rng.normal(size=n)
-    mu = np.exp(1 + 0.3 * x)
-    counts = rng.poisson(mu ** (2 - power) / (phi * (2 - power)))
-    y = rng.gamma(np.maximum(counts, 1e-9) * (2 - power) / (power - 1), phi * (power - 1) * mu ** (power - 1)) * (
-        counts > 0
-    )
-    assert tweedie_power(np.column_stack([np.ones(n), x]), y, np.ones(n)) == pytest.approx(1.6, abs=0.05)
-
-
 @pytest.mark.parametrize(("power", "draw"), [(1, lambda r, m: r.poisson(m)), (2, lambda r, m: r.gamma(2, m / 2))])
 def test_park_slope_is_1_for_poisson_and_2_for_gamma(power, draw):
     rng = np.random.default_rng(6)
@@ -400,7 +372,7 @@ def test_planted_5_percent_a_point_is_recovered_with_the_control_and_overstated_
     assert got["percent_low"] < truth < got["percent_high"]
     assert sides["percent_low"][0] > truth
     assert list(sides["held"]) == ["nothing", "affluence, region"]
-    assert "Without controls it would read" in found.sentence()
+    assert "Without controls it would read 14.7 % more" in found.sentence()
 
 
 def test_the_bundled_company_shows_its_planted_5_percent_with_affluence_held_and_more_without(root):
@@ -409,7 +381,8 @@ def test_the_bundled_company_shows_its_planted_5_percent_with_affluence_held_and
     asked = {
         "revenue": "revenue",
         "loyalty": data.column("nps"),
-        "time": (data.column("asked_at"), "2025-01-01"),
+        "asked": data.column("asked_at"),
+        "revenue_from": "2025-01-01",
     }
     got = cx.fit_loyalty_revenue(table, controls=data.columns("control"), **asked)
     g, bare = got.glance().iloc[0], got.tables()["with_and_without"].iloc[0]
@@ -417,24 +390,8 @@ def test_the_bundled_company_shows_its_planted_5_percent_with_affluence_held_and
     assert bare["percent"] > 1.3 * g["percent"]
 
 
-def test_what_is_known_is_held_against_both_readings_and_the_move_has_an_interval(customers):
-    got = fit(customers, controls=["affluence"], known=100 * np.expm1(0.05))
-    g, sides = got.glance().iloc[0], got.tables()["with_and_without"]["percent"]
-    assert g["moved"] == pytest.approx(sides[0] - sides[1])
-    assert "Here 5.1 % is known to be right: the interval holds it; without controls the reading is" in got.sentence()
-    assert ", a bias." in got.sentence() and g["moved_low"] > 0
-    draws = []
-    for seed in range(60):
-        some = customers.sample(len(customers), replace=True, random_state=seed, ignore_index=True)
-        both = fit(some, controls=["affluence"]).tables()["with_and_without"]["percent"]
-        draws.append(both[0] - both[1])
-    assert g["moved_high"] - g["moved"] == pytest.approx(1.96 * np.std(draws), rel=0.25)
-    alone = fit(customers, known=50.0)
-    assert "Here 50.0 % is known to be right: the interval does not hold it." in alone.sentence()
-
-
-@pytest.mark.parametrize("model", ["poisson", "gamma", "log_ols", "two_part", "tweedie"])
-@pytest.mark.parametrize("shape", ["linear", "spline", "groups"])
+@pytest.mark.parametrize("model", ["poisson", "gamma", "log_ols", "two_part"])
+@pytest.mark.parametrize("shape", ["linear", "groups"])
 def test_every_model_and_shape_answers_and_covers_the_planted_truth(model, shape):
     got = fit(shop(n=4000, seed=11), controls=["affluence"], model=model, shape=shape)
     g = got.glance().iloc[0]
@@ -478,26 +435,6 @@ def test_a_weak_link_is_told_as_weak(found):
     assert "The link is weak: the score accounts for" in found.sentence()
 
 
-def test_group_means_have_bca_intervals_with_a_seed_and_t_intervals_without(customers, found):
-    groups = found.tables()["groups"]
-    assert list(groups["group"]) == ["detractor", "passive", "promoter"]
-    by_hand = customers[customers["nps"] >= 9]["revenue"]
-    top = groups.iloc[2]
-    assert [top["estimate"], top["median"], top["zeros"]] == pytest.approx(
-        [by_hand.mean(), by_hand.median(), (by_hand == 0).mean()]
-    )
-    half = 1.9605 * by_hand.std(ddof=1) / np.sqrt(len(by_hand))
-    assert top["conf_high"] - top["estimate"] == pytest.approx(half, rel=0.01)
-    drawn = fit(customers, seed=3).tables()["groups"].iloc[2]
-    assert drawn["conf_high"] - drawn["estimate"] > drawn["estimate"] - drawn["conf_low"]  # skewed, as revenue is
-    assert drawn["conf_high"] - drawn["conf_low"] == pytest.approx(2 * half, rel=0.1)
-
-
-def test_same_seed_same_bytes(customers):
-    one, two = (fit(customers, seed=3).tables()["groups"].to_csv() for _ in range(2))
-    assert one == two
-
-
 @pytest.mark.parametrize(
     ("score", "names"),
     [
@@ -539,37 +476,16 @@ def test_the_robustness_value_in_the_table_is_that_of_least_squares(customers):
     t = sm.OLS(customers["revenue"], sm.add_constant(customers[["nps", "affluence"]])).fit().tvalues["nps"]
     got = fit(customers, controls=["affluence"])
     assert got.glance()["robustness_value"][0] == pytest.approx(robustness_value(t, len(customers) - 3))
-    assert "linear model in levels" in got.tables()["sensitivity"]["method"][0]
 
 
-def test_the_contour_is_zero_where_both_strengths_are_the_robustness_value(found):
-    g, grid = found.glance().iloc[0], found.tables()["contour"]
-    from cxresearch.loyalty.sensitivity import bias_of
-
-    slope = grid.query("r2_score == 0 and r2_revenue == 0")["estimate"].iloc[0]
+def test_a_hidden_cause_as_strong_as_the_robustness_value_leaves_nothing(found):
+    g, slope = found.glance().iloc[0], levels_model(found.cases)[0]
     t = np.sqrt(g["partial_r2"] / (1 - g["partial_r2"]) * (g["n"] - 5))
     assert bias_of(slope / t, g["n"] - 5, g["robustness_value"], g["robustness_value"]) == pytest.approx(
         slope, rel=1e-9
     )
     ax = found.plot_sensitivity()
     assert "as strong as affluence" in " ".join(text.get_text() for text in ax.get_legend().get_texts())
-
-
-def test_a_control_that_lies_after_the_score_is_warned_of(customers):
-    later = customers.assign(visits=customers["nps"] + customers["affluence"], visits_before=customers["branch"])
-    got = (
-        fit(later, controls=["visits", "visits_before"])
-        .checks()
-        .set_index("check")
-        .loc["controls that may lie after the score"]
-    )
-    assert (got["value"], got["ok"]) == ("visits", False)
-    assert (
-        fit(later, controls=["affluence"])
-        .checks()
-        .set_index("check")
-        .loc["controls that may lie after the score", "ok"]
-    )
 
 
 # --- what is left out, pooled, hidden --------------------------------------------------------------------------------------
@@ -581,7 +497,6 @@ def test_rows_left_out_are_counted_with_the_reason(customers):
     holed.loc[5:19, "affluence"] = np.nan
     got = fit(holed, controls=["affluence"])
     assert got.glance()[["n", "received", "dropped"]].iloc[0].tolist() == [1480, 1500, 20]
-    assert dict(got.tables()["dropped"].to_numpy()) == {"nps missing": 10, "affluence missing": 10}
     assert got.checks()["value"][0] == "20 of 1500 (nps missing: 10, affluence missing: 10)"
 
 
@@ -599,19 +514,19 @@ def test_categories_and_groups_under_the_minimum_base_are_pooled(customers):
 def test_time_after_the_window_began_takes_the_headline_away(customers):
     asked = pd.Timestamp("2024-12-01") + pd.to_timedelta(np.arange(1500) % 60, unit="D")
     dated = customers.assign(asked=asked)
-    got = fit(dated, controls=["affluence"], time=["asked", "2025-01-01"])
+    got = fit(dated, controls=["affluence"], asked="asked", revenue_from="2025-01-01")
     assert not got.glance()["established"][0]
     assert (
         "not established: the score was measured after the revenue window began for 48 % of customers" in got.sentence()
     )
-    clean = fit(dated, controls=["affluence"], time=["asked", "2025-02-01"])
+    clean = fit(dated, controls=["affluence"], asked="asked", revenue_from="2025-02-01")
     assert clean.glance()["established"][0]
     assert "Scores were given 2024-12-01 to 2025-01-29; revenue counts from 2025-02-01 on." in clean.sentence()
     assert "When score and revenue were measured is not stated." in fit(dated).sentence()
-    yearly = fit(dated, time=[None, "2025-01-01"])
+    yearly = fit(dated, revenue_from="2025-01-01")
     assert "Scores were given on days that are not stated; revenue counts from 2025-01-01 on." in yearly.sentence()
     assert clean.checks().set_index("check").loc["score measured before the revenue window", "ok"]
-    assert fit(dated, time="asked").checks()["value"][2] == "start of the revenue window not stated"
+    assert fit(dated, asked="asked").checks()["value"][2] == "start of the revenue window not stated"
 
 
 def test_a_score_made_of_the_revenue_is_named_as_a_leak(customers):
@@ -788,24 +703,6 @@ def test_controls_that_are_dates_or_identifiers(customers):
     )
 
 
-def test_dates_in_the_future(customers):
-    ahead = customers.assign(asked=pd.Timestamp("2024-12-01"))
-    ahead.loc[:4, "asked"] = pd.Timestamp("2199-01-01")
-    assert refused(ahead, time="asked") == (
-        "asked holds 5 dates in the future (latest 2199-01-01); correct them or leave the rows out"
-    )
-    assert (
-        refused(customers.assign(asked="soon"), time="asked")
-        == "asked holds 1500 values that are no dates (first 'soon')"
-    )
-    assert refused(customers.assign(asked="2024-01-01"), time=["asked", "2199-03-01"]) == (
-        "the revenue window starts in the future (2199-03-01); correct the day"
-    )
-    assert refused(ahead.assign(asked="2024-01-01"), time=["asked", "spring"]) == (
-        "the start of the revenue window, 'spring', is neither a column nor a date such as 2025-01-01"
-    )
-
-
 def test_a_window_shorter_than_the_purchase_cycle_warns(customers):
     quiet = customers.assign(revenue=customers["revenue"].where(np.arange(1500) % 3 == 0, 0))
     with pytest.warns(UserWarning, match="no revenue: the window may be shorter than the purchase cycle"):
@@ -832,8 +729,8 @@ def test_a_control_level_without_any_revenue_is_said_to_stop_the_fit(customers):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": "probit"}, "model='probit' is not one of 'poisson', 'gamma', 'log_ols', 'two_part', 'tweedie'"),
-        ({"shape": "cubic"}, "shape='cubic' is not one of 'linear', 'spline', 'groups'"),
+        ({"model": "probit"}, "model='probit' is not one of 'poisson', 'gamma', 'log_ols', 'two_part'"),
+        ({"shape": "cubic"}, "shape='cubic' is not one of 'linear', 'groups'"),
         ({"confidence": 95}, "confidence=95 must lie between 0 and 1, for example 0.95"),
         (
             {"effects": ["branch"], "model": "gamma"},
@@ -872,7 +769,7 @@ def test_the_sentence_uses_labels_and_the_tables_keys(customers):
         customers, controls=["affluence"], labels={"nps": "likelihood to recommend", "affluence": "Affluence index"}
     )
     assert "One point more of likelihood to recommend goes with" in got.sentence()
-    assert "with Affluence index held constant, 1,500 customers; an association, not a cause." in got.sentence()
+    assert "with Affluence index held constant; an association, not a cause." in got.sentence()
     assert {"nps", "affluence"} <= set(got.tidy()["term"])
     assert got.id == "fit_loyalty_revenue revenue"
 
@@ -882,4 +779,4 @@ def test_the_figure_draws_the_curve_of_the_table(found):
     curve = found.tables()["curve"]
     assert list(ax.lines[0].get_ydata()) == pytest.approx(curve["estimate"].tolist())
     assert list(ax.lines[1].get_ydata()) == pytest.approx(curve["observed"].tolist())
-    assert ax.get_ylabel() == "revenue\n(money per customer)"
+    assert "revenue, money per customer" in [text.get_text() for text in ax.texts]

@@ -7,8 +7,8 @@ from scipy import stats
 from test_loyalty import shop
 
 import cxresearch as cx
-from cxresearch.loyalty import fit_loyalty_revenue, fit_loyalty_revenue_cells, resample
-from cxresearch.loyalty.design import sample
+from cxresearch.loyalty import fit_loyalty_revenue, resample
+from cxresearch.loyalty.cases import cases_of
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def customers():
 @pytest.fixture(scope="module")
 def both(customers):
     asked = {"revenue": "revenue", "loyalty": "nps", "controls": ["region"]}
-    return fit_loyalty_revenue(customers, **asked), fit_loyalty_revenue_cells(customers, **asked)
+    return fit_loyalty_revenue(customers, **asked), fit_loyalty_revenue(cx.as_table(customers), **asked)
 
 
 def test_coefficients_and_hc1_errors_equal_those_of_the_rows_to_1e_10(both):
@@ -46,9 +46,13 @@ def test_the_headline_the_groups_and_the_share_explained_equal_those_of_the_rows
         "e_value",
     ):
         assert cells[key] == pytest.approx(rows[key], rel=1e-9)
-    assert cells["money_low"] == pytest.approx(rows["money_low"], rel=0.002)
-    shared = ["n", "estimate", "zeros"]
-    assert both[1].tables()["groups"][shared].to_numpy() == pytest.approx(both[0].tables()["groups"][shared].to_numpy())
+    for key in ("money_low", "ratio_low", "robustness_value", "robustness_value_limit", "rising"):
+        assert cells[key] == pytest.approx(rows[key], rel=1e-7)
+    for name, lost in (("groups", ["median"]), ("curve", []), ("shape", []), ("bounds", [])):
+        ours, theirs = (f.tables()[name].drop(columns=lost).select_dtypes("number").to_numpy(float) for f in both)
+        assert ours == pytest.approx(theirs, rel=1e-6, nan_ok=True)
+    checks = [f.checks().set_index("check")["ok"] for f in both]
+    assert checks[0].to_dict() == checks[1].to_dict()
     assert both[1].tables()["with_and_without"]["percent"].to_numpy() == pytest.approx(
         both[0].tables()["with_and_without"]["percent"].to_numpy()
     )
@@ -57,7 +61,7 @@ def test_the_headline_the_groups_and_the_share_explained_equal_those_of_the_rows
 
 def test_a_file_is_read_as_a_table_is(customers, both, tmp_path):
     customers.to_parquet(tmp_path / "customers.parquet")
-    got = fit_loyalty_revenue_cells(
+    got = fit_loyalty_revenue(
         str(tmp_path / "*.parquet"),
         revenue="revenue",
         loyalty="nps",
@@ -71,7 +75,9 @@ def test_a_file_is_read_as_a_table_is(customers, both, tmp_path):
 def test_categories_under_the_minimum_base_are_pooled(customers):
     rare = customers.copy()
     rare.loc[10:13, "region"] = "south"
-    got = fit_loyalty_revenue_cells(rare, revenue="revenue", loyalty="nps", controls=["region"], min_base=10)
+    got = fit_loyalty_revenue(
+        cx.as_table(rare, min_base=10), revenue="revenue", loyalty="nps", controls=["region"]
+    )
     assert not any("south" in term for term in got.tidy()["term"])
     smallest = customers["region"].value_counts().idxmin()
     assert f"region[{smallest}]" not in set(got.tidy()["term"]) and "region[other (below base)]" in set(
@@ -81,7 +87,8 @@ def test_categories_under_the_minimum_base_are_pooled(customers):
 
 def refused(table, **options):
     with pytest.raises(cx.DataProblem) as caught:
-        fit_loyalty_revenue_cells(table, **({"revenue": "revenue", "loyalty": "nps"} | options))
+        table = table if isinstance(table, str) else cx.as_table(table)
+        fit_loyalty_revenue(table, **({"revenue": "revenue", "loyalty": "nps"} | options))
     return str(caught.value)
 
 
@@ -93,29 +100,44 @@ def test_bad_input(customers, tmp_path):
         "revenue is missing for 4 of 4000 customers;"
     )
     assert refused(customers.assign(nps=customers["nps"] / 4)).endswith(
-        "values that are not whole numbers; take fit_loyalty_revenue, or round it"
+        "values that are not whole numbers; round it, or hand over a DataFrame"
     )
-    assert refused(customers[:50]) == "fit_loyalty_revenue_cells needs at least 100 complete rows; found 42"
+    assert refused(customers[:50]) == "fit_loyalty_revenue needs at least 100 complete rows; found 42"
     assert refused(customers, loyalty="npss") == "the table of customers has no column 'npss'; did you mean 'nps'?"
-    assert refused(customers.assign(nps=3)) == "nps has one value in all 4000 rows used; nothing can go with it"
+    assert refused(customers.assign(nps=3)) == "nps has one value (3) in all 4000 rows used; nothing can go with it"
+    assert refused(customers, model="gamma").startswith("a table in files is fitted by model='poisson'")
+    assert refused(customers, asked="when").startswith("effects, asked and revenue_from need a DataFrame")
+    with pytest.raises(cx.DataProblem, match="threads and memory_limit are the engine's"):
+        fit_loyalty_revenue(customers, revenue="revenue", loyalty="nps", threads=1)
     missing = str(tmp_path / "none.parquet")
     assert refused(missing) == f"{missing}: no Parquet or CSV file found"
 
 
 @pytest.mark.parametrize("cluster", [None, "branch"])
-def test_bootstrap_refits_on_cells_equal_refits_on_rows(customers, monkeypatch, cluster):
-    s = sample(customers, revenue="revenue", loyalty="nps", controls=["region"], weight="w", cluster=cluster)
-    on_cells = resample.resample(s, points=1, n_boot=100, seed=3)
-    monkeypatch.setattr(resample, "MOST_CELLS", 0)
-    on_rows = resample.resample(s, points=1, n_boot=100, seed=3)
-    assert on_cells.draws == pytest.approx(on_rows.draws, rel=1e-7)
-    assert on_cells.errors == pytest.approx(on_rows.errors, rel=1e-6)
+def test_refits_on_distinct_rows_equal_refits_of_statsmodels_on_the_rows(customers, cluster):
+    import statsmodels.api as sm
+
+    survey = cx.as_survey(customers, weight="w", cluster=cluster)
+    s = cases_of(survey, revenue="revenue", loyalty="nps", controls=["region"])
+    got = resample.resample(s, points=1, n_boot=100, seed=3)
+    weights = next(iter(s.drawn.replicates(100, seed=3)))[7]
+    X, raised = s.X("linear"), s.X("linear", score=np.minimum(s.score + 1, 10))
+    fitted = sm.GLM(s.y, X, family=sm.families.Poisson(), var_weights=weights).fit(tol=1e-13, tol_criterion="params")
+    difference = fitted.predict(raised) - fitted.predict(X)
+    assert got.draws[7] == pytest.approx(np.average(difference, weights=weights), rel=1e-7)
+    unit, times = np.unique(s.drawn.unit_of_row, return_inverse=True)[1], weights / s.weights
+    share, mu = weights / weights.sum(), fitted.predict(X)
+    slope = share @ (fitted.predict(raised)[:, None] * raised - mu[:, None] * X)
+    reach = X @ np.linalg.solve(X.T @ ((weights * mu)[:, None] * X), slope)
+    rows = s.weights * (reach * (s.y - mu) + (difference - share @ difference) / weights.sum())
+    squares = np.square(np.bincount(unit, rows)) @ times[np.unique(unit, return_index=True)[1]]
+    assert got.errors[7] == pytest.approx(np.sqrt(squares), rel=1e-6)
 
 
 def test_the_error_of_the_difference_is_its_delta_error(customers):
     asked = {"revenue": "revenue", "loyalty": "nps"}
     low = customers[customers["nps"] <= 9]  # nobody is capped: the two questions are the same
-    got = resample.resample(sample(low, **asked, cluster="branch"), points=1, n_boot=100, seed=3)
+    got = resample.resample(cases_of(cx.as_survey(low, cluster="branch"), **asked), points=1, n_boot=100, seed=3)
     money = fit_loyalty_revenue(cx.as_survey(low, cluster="branch"), **asked).glance().iloc[0]
     groups = low["branch"].nunique()
     n = len(low)
@@ -141,3 +163,17 @@ def test_the_benchmark_compares_the_same_fit():
 def test_text_is_not_taken_for_numbers():
     text = pd.DataFrame({"nps": ["a"] * 200, "revenue": 1.0})
     assert refused(text) == "revenue and nps must be numbers; the engine reads at least one of them as text"
+
+
+def test_cells_hide_money_that_one_customer_dominates_and_give_a_statsmodels_model(customers, both):
+    rich = customers.copy()
+    rich.loc[rich[rich["nps"] == 3].index[0], "revenue"] = 1e7
+    asked = {"revenue": "revenue", "loyalty": "nps"}
+    rows = fit_loyalty_revenue(cx.as_survey(rich, min_base=10), **asked)
+    cells = fit_loyalty_revenue(cx.as_table(rich, min_base=10), **asked)
+    for name in ("groups", "curve"):
+        hidden = [f.tables()[name]["n"].isna().tolist() for f in (rows, cells)]
+        assert hidden[0] == hidden[1] and any(hidden[0])
+    assert cells.suppressed == rows.suppressed > 0
+    got = both[1].model.params
+    assert got.to_numpy() == pytest.approx(both[1].tidy()["estimate"].to_numpy(), abs=1e-8)

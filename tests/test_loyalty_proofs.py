@@ -10,9 +10,8 @@ from conftest import ROOT
 from scipy import stats
 
 from cxresearch.loyalty import worth_of_a_point
-from cxresearch.loyalty.contrast import estimate
-from cxresearch.loyalty.design import sample
-from cxresearch.loyalty.ladder import Plan, plan_for
+from cxresearch.loyalty.cases import cases_of
+from cxresearch.loyalty.models import estimate, plan_for
 from cxresearch.survey import as_survey
 
 FIGURES = ROOT / "benchmarks" / "loyalty_proofs.csv"
@@ -88,9 +87,9 @@ def test_worth_interval_covers_95_in_100(n, slope, clusters):
 def few_cluster_coverage(replicates, model, clusters=15, seed=0):
     rng, hits = np.random.default_rng(seed), 0
     for _ in range(replicates):
-        s = sample(simulated(rng, 600, 0.05, clusters), revenue="revenue", loyalty="nps", cluster="branch")
-        got = estimate(s, Plan("poisson", "linear") if model == "poisson" else plan_for(s, "log_ols", "linear"))
-        _, low, high, _ = got.interval_at(got.fit.terms.index("nps"), 0.95)
+        survey = as_survey(simulated(rng, 600, 0.05, clusters), cluster="branch")
+        s = cases_of(survey, revenue="revenue", loyalty="nps")
+        _, low, high, _ = estimate(s, plan_for(s, model)).interval("nps", 0.95)
         hits += low <= 0.05 <= high
     return hits / replicates
 

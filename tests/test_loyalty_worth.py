@@ -5,7 +5,6 @@ import pytest
 from test_loyalty import shop, surveyed, trap
 
 import cxresearch as cx
-from cxresearch.inference import bca_interval
 from cxresearch.loyalty import compare_revenue_models, specification_curve, worth_of_a_point
 
 
@@ -47,7 +46,7 @@ def test_scenarios_cost_and_break_even(found):
     assert 0 <= t.loc["hidden cause as strong as affluence", "causal_share"] < 1
     assert t.loc["all of it causal", "net"] == pytest.approx(g["worth"] - 4000)
     assert g["break_even"] == pytest.approx(4000 / g["worth"])
-    assert found.sentence().startswith("One point more on nps for every customer goes with")
+    assert found.sentence().startswith("One point more on nps goes with")
     assert "is covered if at least" in found.sentence()
 
 
@@ -56,23 +55,13 @@ def test_same_seed_same_bytes_other_seed_other_interval(customers):
     assert one.to_csv() == two.to_csv() and not one.equals(other)
 
 
-def test_bca_of_a_mean_follows_the_skew():
-    rng = np.random.default_rng(0)
-    y = rng.exponential(size=60)
-    draws = rng.choice(y, (4000, 60)).mean(axis=1)
-    low, high = bca_interval(y.mean(), draws[:, None], ((y.sum() - y) / 59)[:, None], 0.95)
-    assert high - y.mean() > y.mean() - low
-    # R 4.2 boot::boot.ci(type = "bca") agrees with the formula's shift: above the plain percentiles at both ends
-    assert low > np.quantile(draws, 0.025) and high > np.quantile(draws, 0.975)
-
-
 # --- refusals of the headline --------------------------------------------------------------------------------------------
 
 
 def test_refused_when_the_interval_holds_zero():
     got = worth(shop(slope=0.0, confounding=0.0, seed=4))
     assert got.sentence().startswith(
-        "What one point more on nps is worth in revenue is not established: the interval holds zero ("
+        "What one point more on nps would be worth in revenue is not established: the interval holds zero. "
     )
     assert not got.glance()["established"][0] and len(got.tidy()) == 2
 
@@ -113,10 +102,10 @@ def test_wrong_options(customers, options, message):
 # --- ladder and specification curve ------------------------------------------------------------------------------------------
 
 
-def test_the_ladder_holds_five_models_and_the_same_question(customers):
-    got = compare_revenue_models(customers, revenue="revenue", loyalty="nps", controls=["affluence"], seed=1)
+def test_the_ladder_holds_four_models_and_the_same_question(customers):
+    got = compare_revenue_models(customers, revenue="revenue", loyalty="nps", controls=["affluence"])
     t = got.tidy().set_index("term")
-    assert list(t.index) == ["poisson", "gamma", "log_ols", "two_part", "tweedie"]
+    assert list(t.index) == ["poisson", "gamma", "log_ols", "two_part"]
     one = cx.fit_loyalty_revenue(
         customers, revenue="revenue", loyalty="nps", controls=["affluence"], model="gamma"
     ).glance()

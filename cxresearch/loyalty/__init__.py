@@ -1,20 +1,15 @@
 """Revenue against loyalty; what a point is worth."""
 
 from cxresearch.loyalty.by_group import loyalty_by_group
-from cxresearch.loyalty.compare import compare_revenue_models
-from cxresearch.loyalty.curve import specification_curve
-from cxresearch.loyalty.fit import fit_loyalty_revenue
-from cxresearch.loyalty.grouped import fit_loyalty_revenue_cells
+from cxresearch.loyalty.choices import compare_revenue_models, specification_curve
 from cxresearch.loyalty.panel import lead_lag
-from cxresearch.loyalty.responders import compare_responders
 from cxresearch.loyalty.retention import fit_retention
+from cxresearch.loyalty.revenue import fit_loyalty_revenue
 from cxresearch.loyalty.worth import worth_of_a_point
 
 __all__ = [
-    "compare_responders",
     "compare_revenue_models",
     "fit_loyalty_revenue",
-    "fit_loyalty_revenue_cells",
     "fit_retention",
     "lead_lag",
     "loyalty_by_group",

@@ -1,214 +1,383 @@
-"""Quasi-likelihood fits on arrays, with the influence of every row on every coefficient.
-
-A fit needs the mean and the variance up to a constant to be right in shape, not the distribution: zeros, fractions
-and skew are kept, and the errors come from the influences (`covariance`).
+"""One table of models of mean revenue, each asked the same four questions, with errors from the influence of rows.
 
 References
 ----------
-McCullagh & Nelder (1989), *Generalized Linear Models*; Wooldridge (1999), J. Econometrics 90:77-97 (Poisson
-quasi-likelihood, also with fixed effects); Gourieroux, Monfort & Trognon (1984), Econometrica 52:701-720.
+Santos Silva & Tenreyro (2006), Rev. Econ. Stat. 88:641-658 (Poisson with zeros); Duan (1983), JASA 78:605-610
+(smearing); Manning (1998), J. Health Econ. 17:283-295 (log-OLS when spreads differ); Manning & Mullahy (2001),
+J. Health Econ. 20:461-494 (Park test).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
+from scipy import special, stats
 
+from cxresearch import digits
 from cxresearch.errors import DataProblem
-from cxresearch.inference.clusters import demean
+from cxresearch.inference import critical_value
+from cxresearch.inference.clusters import cr2, jackknife
+from cxresearch.loyalty.cases import Cases
+from cxresearch.loyalty.glm import GAMMA, LEVELS, LOGIT, POISSON, Family, Fit, fit_glm, gradient, library
+from cxresearch.loyalty.refusals import has_no_finite_slope
 
-LARGEST = 500.0  # of a linear predictor; exp() overflows at 709
-
-
-class Family(NamedTuple):
-    """Mean and what one step of the fit needs, each a function of the linear predictor (and y)."""
-
-    mean: Callable  # eta -> mu
-    weight: Callable  # eta -> (dmu/deta)^2 / V(mu)
-    residual: Callable  # eta, y -> (y - mu) / (dmu/deta)
-    deviance: Callable  # y, mu -> (n,) unit deviances
-    start: Callable  # y, mean of y -> eta
-    curvature: Callable | None = None  # eta, y -> minus the slope of weight * residual; None: the weight
+STATISTICS = ("log_ratio", "money", "log_contrast", "mean")
 
 
-def log_link(power: float) -> Family:
-    """Return the family with log link and variance mu^power: 1 Poisson, 2 gamma, between them Tweedie."""
-    return Family(
-        mean=np.exp,
-        weight=lambda eta: np.exp((2 - power) * eta),
-        residual=lambda eta, y: y * np.exp(-eta) - 1,
-        deviance=lambda y, mu: power_deviance(y, mu, power),
-        start=lambda y, centre: np.log((y + centre) / 2),
-        curvature=lambda eta, y: np.exp((2 - power) * eta) * (1 + (power - 1) * (y * np.exp(-eta) - 1)),
-    )
+class Part(NamedTuple):
+    """One equation of a model."""
+
+    name: str
+    family: Family
+    response: Callable  # y -> (n,)
+    bought: bool  # fitted to customers with revenue only
 
 
-def power_deviance(y, mu, power: float) -> np.ndarray:
-    """Return the unit deviances of a variance mu^power; y = 0 needs a power under 2."""
-    y, mu = np.asarray(y, dtype=float), np.asarray(mu, dtype=float)
-    if power == 1:
-        return 2 * (special.xlogy(y, y / mu) - y + mu)
-    if power == 2:
-        return 2 * (-np.log(y / mu) + y / mu - 1)
-    own = y ** (2 - power) / ((1 - power) * (2 - power))
-    return 2 * (own - y * mu ** (1 - power) / (1 - power) + mu ** (2 - power) / (2 - power))
+class Model(NamedTuple):
+    """A model of mean revenue: its equations, and the mean on the money scale from their linear predictors."""
+
+    words: str
+    parts: tuple[Part, ...]
+    mean: Callable  # etas, one an equation -> (n,)
+    power: float  # of the mean with which its variance grows
+    smeared: bool = False
+    effects: bool = False  # whether it has a form with absorbed intercepts
 
 
-def _logit_deviance(y, mu):
-    return -2 * (special.xlogy(y, mu) + special.xlogy(1 - y, 1 - mu))
+def _itself(y):
+    return y
 
 
-LOGIT = Family(
-    mean=special.expit,
-    weight=lambda eta: special.expit(eta) * special.expit(-eta),
-    residual=lambda eta, y: (y - special.expit(eta)) / np.maximum(special.expit(eta) * special.expit(-eta), 1e-300),
-    deviance=_logit_deviance,
-    start=lambda y, centre: special.logit((y + centre) / 2),
-)
-LEVELS = Family(
-    mean=lambda eta: eta,
-    weight=np.ones_like,
-    residual=lambda eta, y: y - eta,
-    deviance=lambda y, mu: np.square(y - mu),
-    start=lambda y, centre: y,
-)
+MODELS = {
+    "poisson": Model(
+        "Poisson quasi-likelihood, log link", (Part("mean", POISSON, _itself, False),), np.exp, 1.0, effects=True
+    ),
+    "gamma": Model("gamma quasi-likelihood, log link", (Part("mean", GAMMA, _itself, False),), np.exp, 2.0),
+    "log_ols": Model(
+        "least squares on log revenue, Duan smearing",
+        (Part("mean", LEVELS, lambda y: np.log(np.where(y > 0, y, 1.0)), True),),
+        np.exp, 2.0, smeared=True, effects=True,
+    ),
+    "two_part": Model(
+        "logit of any revenue times gamma of the amount",
+        (Part("any", LOGIT, lambda y: (y > 0).astype(float), False), Part("amount", GAMMA, _itself, True)),
+        lambda any_, amount: special.expit(any_) * np.exp(amount), 2.0,
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Fit:
-    """One fitted equation."""
+class Plan:
+    """What is fitted; fixed on the whole sample, so that refits differ by their weights alone."""
 
-    coef: np.ndarray  # (p,)
-    influence: np.ndarray  # (n, p): how far each row moves each coefficient
-    eta: np.ndarray  # (n,)
-    mu: np.ndarray  # (n,)
-    deviance: float
-    bread: np.ndarray  # (p, p), inverse of the observed information: right even where the variance is not
+    name: str
+    shape: str = "linear"
+    controls: bool = True
+    smear_by_group: bool = False
+    spread_p: float | None = None  # p of equal log spread among the score groups
+
+    @property
+    def model(self) -> Model:
+        return MODELS[self.name]
 
 
-def fit_glm(X, y, weights, family: Family, *, start=None, tolerance: float = 1e-11, most: int = 100) -> Fit:
-    """Fit by iteratively reweighted least squares.
+POISSON_LINE = Plan("poisson")
 
-    Parameters
-    ----------
-    X : (n, p), y : (n,), weights : (n,)
-        Rows of weight zero are left out.
-    start : (p,), optional
-        Coefficients to start from.
+
+def plan_for(s: Cases, name: str, shape: str = "linear", *, controls: bool = True) -> Plan:
+    """Return the plan of a model: whether smearing goes by group.
 
     Raises
     ------
     DataProblem
-        If it does not converge: a category whose customers all spent nothing, for example.
+        If the model cannot answer: effects in a model without a within form, no zeros for two parts, cells.
     """
-    return _fitted(X, y, weights, family, solve_glm(X, y, weights, family, start=start, tolerance=tolerance, most=most))
+    within = [key for key, model in MODELS.items() if model.effects]
+    if s.effects and name not in within:
+        raise DataProblem(f"effects are fitted with {' or '.join(map(repr, within))}; model={name!r} has no such form")
+    if s.count is not None and name != "poisson":
+        raise DataProblem(f"a table in files is fitted by model='poisson'; model={name!r} needs a DataFrame")
+    if name == "two_part" and np.all(s.y > 0):
+        raise DataProblem(f"two_part needs customers without {s.revenue}; all {s.n} have some: take gamma")
+    if name == "two_part" and has_no_finite_slope(s.score, s.y == 0):
+        raise DataProblem(
+            f"{s.loyalty} alone tells who has no {s.revenue} (perfect separation): a score recorded after the outcome, or "
+            "computed from it, does this; find out when it was recorded"
+        )
+    plan = Plan(name, shape, controls)
+    if not plan.model.smeared:
+        return plan
+    fit, residual = _equation(s, plan, plan.model.parts[0], s.weights)[1:]
+    p = spread_test(residual, s)
+    return replace(plan, smear_by_group=p < 0.05, spread_p=p)
 
 
-def solve_glm(X, y, weights, family: Family, *, start=None, tolerance: float = 1e-11, most: int = 100) -> np.ndarray:
-    """Return the coefficients (p,) alone: what a refit needs."""
-    centre = weights @ y / weights.sum()
-    coef = np.zeros(X.shape[1]) if start is None else start
-    eta = family.start(y, centre) if start is None else X @ start
-    with np.errstate(all="ignore"):
-        for _ in range(most):
-            w = weights * family.weight(eta)
-            new = weighted_least_squares(X, eta + family.residual(eta, y), w)
-            eta = np.clip(X @ new, -LARGEST, LARGEST)
-            moved, coef = np.max(np.abs(X * (new - coef)).max(axis=0)), new
-            if not np.isfinite(moved):
-                break
-            if moved <= tolerance * (1 + np.abs(eta).max()):
-                return coef
-    raise DataProblem(
-        "the model did not converge: a control (or score level) whose customers all have no revenue, or all have it, "
-        "or controls that repeat each other, do this; merge its categories or leave it out"
+@dataclass(frozen=True)
+class RevenueFit:
+    """A fitted model of E[revenue | score, controls]."""
+
+    plan: Plan
+    parts: tuple[str, ...]  # (P,) mean, any, amount or smear
+    terms: tuple[str, ...]  # (P,)
+    coef: np.ndarray  # (P,)
+    influence: np.ndarray  # (n, P)
+    offsets: tuple  # of absorbed intercepts, one an equation
+    results: object = None  # statsmodels', where a reader sees the fit
+
+    def mean(self, coef, X, group) -> np.ndarray:
+        """Return expected money per customer (n,) at `coef` for a design X (n, p) and score groups (n,)."""
+        model, p = self.plan.model, X.shape[1]
+        etas = [X @ coef[i * p : (i + 1) * p] + offset for i, offset in enumerate(self.offsets)]
+        if model.smeared:
+            smear = coef[len(etas) * p :]
+            etas[-1] = etas[-1] + (smear[group] if self.plan.smear_by_group else smear[0])
+        return model.mean(*etas)
+
+
+def _equation(s: Cases, plan: Plan, part: Part, weights, start=None) -> tuple[np.ndarray, Fit, np.ndarray]:
+    """Return the design, the fit and the residual (missing where the equation leaves a row out) of one equation."""
+    X, response = s.X(plan.shape, controls=plan.controls), part.response(s.y)
+    w = weights * (s.y > 0) if part.bought else weights
+    fit = fit_glm(X, response, w, part.family, effects=s.effects, start=start)
+    return X, fit, np.where(s.y > 0, response - fit.eta, np.nan) if part.family is LEVELS else response - fit.mu
+
+
+def fit_revenue(s: Cases, plan: Plan, weights=None) -> RevenueFit:
+    """Fit `plan` to the sample, with other weights (n,) where a refit asks for them."""
+    weights, model = s.weights if weights is None else weights, plan.model
+    names, parts, terms, coef, influence, offsets = s.names(plan.shape, controls=plan.controls), [], [], [], [], []
+    for part in model.parts:
+        X, fit, residual = _equation(s, plan, part, weights)
+        parts, terms = [*parts, *[part.name] * len(names)], [*terms, *names]
+        coef, influence = [*coef, fit.coef], [*influence, fit.influence]
+        offsets.append(fit.eta - X @ fit.coef if s.effects else 0.0)
+    if model.smeared:
+        groups = s.scale.names if plan.smear_by_group else ("",)
+        code = s.scale.group(s.score) if plan.smear_by_group else np.zeros(len(s.y), dtype=int)
+        smear, pull = smearing(X, residual, weights, code, len(groups), fit.influence)
+        coef, influence = [*coef, smear], [*influence, pull]
+        parts = [*parts, *["smear"] * len(groups)]
+        terms = [*terms, *[f"log smear[{g}]" if g else "log smear" for g in groups]]
+    return RevenueFit(
+        plan, tuple(parts), tuple(terms), np.concatenate(coef), np.column_stack(influence), tuple(offsets)
     )
 
 
-def _fitted(X, y, weights, family, coef) -> Fit:
-    eta = np.clip(X @ coef, -LARGEST, LARGEST)
-    w = weights * family.weight(eta)
-    observed = w if family.curvature is None else weights * family.curvature(eta, y)
-    bread = np.linalg.pinv(X.T @ (observed[:, None] * X), rcond=1e-14, hermitian=True)
-    mu = family.mean(eta)
-    with np.errstate(divide="ignore"):  # a gamma deviance at zero is infinite; the fit is not
-        unit = np.where(weights > 0, family.deviance(y, mu), 0.0)
-    return Fit(coef, (w * family.residual(eta, y))[:, None] * X @ bread, eta, mu, float(weights @ unit), bread)
+def library_results(s: Cases, fit: RevenueFit):
+    """Return statsmodels' results of a fit, or, of a model of two equations, a dict of them by part.
 
-
-def weighted_least_squares(X, z, w) -> np.ndarray:
-    """Return the coefficients of z on X; columns are scaled first, and an empty column gets zero."""
-    scale = np.sqrt(np.mean(np.square(X), axis=0))
-    scale[scale == 0] = 1.0
-    S = X / scale
-    gram, right = S.T @ (w[:, None] * S), S.T @ (w * z)
-    try:
-        return np.linalg.solve(gram, right) / scale
-    except np.linalg.LinAlgError:
-        return np.linalg.lstsq(gram, right, rcond=None)[0] / scale
-
-
-def solve_poisson_cells(X, weights, totals, start, *, tolerance: float = 1e-10, most: int = 30) -> np.ndarray:
-    """Return Poisson coefficients (b, p) of many refits at once from sums per cell; missing where not converged.
-
-    Parameters
-    ----------
-    X : (u, p)
-        Distinct rows of the design: for a Poisson fit the sums of weights and of weighted y in each are sufficient.
-    weights, totals : (b, u)
-        Those sums, by refit.
-    start : (p,)
+    Raises
+    ------
+    DataProblem
+        With absorbed effects, which statsmodels has not.
     """
-    coef = np.tile(start, (len(weights), 1))
-    products = (X[:, :, None] * X[:, None, :]).reshape(len(X), -1)
-    with np.errstate(all="ignore"):
-        for _ in range(most):
-            mu = weights * np.exp(np.clip(coef @ X.T, -LARGEST, LARGEST))
-            H = (mu @ products).reshape(len(coef), X.shape[1], X.shape[1])
-            step = solve_many(H, (totals - mu) @ X)
-            coef = coef + step
-            if np.nanmax(np.abs(step @ X.T)) < tolerance:
-                break
-    coef[np.abs(step @ X.T).max(axis=1) > 1e-5] = np.nan
-    return coef
+    if s.effects:
+        raise DataProblem("statsmodels has no absorbed intercepts; the coefficients and their errors stand in tidy()")
+    X, y, weights = s.X(fit.plan.shape, controls=fit.plan.controls), s.y, s.weights
+    if s.count is not None:  # a cell's two rows have one mean, which is what the coefficients need
+        half = len(y) // 2
+        X, y, weights = X[:half], (y[:half] + y[half:]) / 2, 2 * weights[:half]
+    found = {}
+    for i, part in enumerate(fit.plan.model.parts):
+        p, w = X.shape[1], weights * (y > 0) if part.bought else weights
+        found[part.name] = library(X, part.response(y), w, part.family, fit.terms[:p], fit.coef[i * p : (i + 1) * p])
+    return found if len(found) > 1 else found["mean"]
 
 
-def solve_many(H, right) -> np.ndarray:
-    """Return the solutions (b, p) of b symmetric systems H (b, p, p); missing where H is not finite."""
-    finite = np.isfinite(H).all(axis=(1, 2)) & np.isfinite(right).all(axis=1)
-    H, right = np.where(finite[:, None, None], H, np.eye(H.shape[1])), right[:, :, None]
-    try:
-        out = np.linalg.solve(H, right)[:, :, 0]
-    except np.linalg.LinAlgError:
-        out = (np.linalg.pinv(H, hermitian=True) @ right)[:, :, 0]
-    return np.where(finite[:, None], out, np.nan)
+def by_library(s: Cases, fit: RevenueFit) -> RevenueFit:
+    """Return the fit with statsmodels' coefficients and results; as it is where statsmodels is not asked (effects, cells)."""
+    if s.effects or s.count is not None:
+        return fit
+    results = library_results(s, fit)
+    equations = results.values() if isinstance(results, dict) else [results]
+    coef = np.concatenate([np.asarray(found.params, dtype=float) for found in equations])
+    return replace(fit, coef=np.concatenate([coef, fit.coef[len(coef) :]]), results=results)
 
 
-# --- fixed effects -----------------------------------------------------------------------------------------------
+def smearing(X, residual, weights, group, k: int, influence) -> tuple[np.ndarray, np.ndarray]:
+    """Return log mean exp(residual) of each of `k` groups, (k,), and the influence of rows on it, (n, k).
 
-
-def fit_within(X, y, weights, groups, family: Family, *, start=None, tolerance: float = 1e-10, most: int = 200) -> Fit:
-    """Fit with an intercept for every group of every grouping; `coef` holds the columns of X alone.
-
-    The working regression is solved on demeaned columns at each step (Correia, Guimaraes & Zylkin 2020, Stata J.
-    20:95-115); `start` (n,) is a linear predictor to begin from. For Poisson and for least squares the many intercepts
-    do not bias `coef`.
+    Rows without a residual (no revenue) do not count. A group without any takes the factor of all.
     """
-    eta = family.start(y, weights @ y / weights.sum()) if start is None else start
-    for _ in range(most):
-        w = weights * family.weight(eta)
-        z = eta + family.residual(eta, y)
-        within = demean(np.column_stack([z, X]), w, groups, tolerance=tolerance / 10)
-        coef = weighted_least_squares(within[:, 1:], within[:, 0], w)
-        new = z - (within[:, 0] - within[:, 1:] @ coef)
-        moved, eta = np.max(np.abs(new - eta)), new
-        if moved <= tolerance * (1 + np.abs(eta).max()):
-            w = weights * family.weight(eta)
-            inside = demean(X, w, groups)
-            bread = np.linalg.pinv(inside.T @ (w[:, None] * inside), hermitian=True)
-            influence = (w * family.residual(eta, y))[:, None] * inside @ bread
-            mu = family.mean(eta)
-            return Fit(coef, influence, eta, mu, float(weights @ family.deviance(y, mu)), bread)
-    raise DataProblem("the model with effects did not converge; leave out the control that hardly varies within them")
+    known = np.isfinite(residual)
+    w, factor = weights * known, np.where(known, np.exp(np.where(known, residual, 0.0)), 0.0)
+    logs, influences = np.empty(k), np.empty((len(X), k))
+    for g in range(k):
+        member = w * (group == g)
+        member = member if member.sum() > 0 else w
+        share = member / member.sum()
+        smear = share @ factor
+        logs[g] = np.log(smear)
+        influences[:, g] = share * (factor - smear) / smear - influence @ ((share * factor) @ X / smear)
+    return logs, influences
+
+
+def spread_test(residual, s: Cases) -> float:
+    """Return p of equal variance of log residuals among the score groups (Koenker 1981, J. Econometrics 17:107-112)."""
+    known = np.isfinite(residual)
+    squares, group = np.square(residual[known]), s.scale.group(s.score[known])
+    means = np.bincount(group, squares) / np.maximum(np.bincount(group), 1)
+    explained = np.sum(np.square(means[group] - squares.mean())) / np.sum(np.square(squares - squares.mean()))
+    return float(stats.chi2.sf(known.sum() * explained, max(len(np.unique(group)) - 1, 1)))
+
+
+def park(y, mu, weights) -> float:
+    """Return how the variance of revenue grows with its mean: 0 constant, 1 Poisson, 2 gamma, 3 inverse Gaussian.
+
+    The slope of log E[(y - mu)^2] on log mu, fitted to the squared residuals themselves with a log link, since
+    zeros have no log (Manning & Mullahy 2001, modified Park test). Missing where fitted means hardly differ.
+    """
+    logs = np.log(mu)
+    if np.ptp(logs) < 1e-6:
+        return np.nan
+    X = np.column_stack([np.ones(len(y)), logs])
+    try:
+        return float(fit_glm(X, np.square(y - mu), weights, GAMMA).coef[1])
+    except DataProblem:
+        return np.nan
+
+
+def park_of(s: Cases, fit: RevenueFit) -> float:
+    """Return the Park slope of a fit: of the equation of amounts alone where there are two, on customers with revenue."""
+    X, bought = s.X(fit.plan.shape, controls=fit.plan.controls), s.y > 0
+    if len(fit.offsets) > 1:
+        return park(s.y[bought], np.exp(X[bought] @ fit.coef[X.shape[1] :]), s.weights[bought])
+    used = bought if fit.plan.model.smeared else np.ones(len(s.y), dtype=bool)
+    mu = fit.mean(fit.coef, X, s.scale.group(s.score))
+    return park(s.y[used], mu[used], s.weights[used])
+
+
+# --- the four answers ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """A model's coefficients and its answers, with one covariance."""
+
+    fit: RevenueFit
+    values: np.ndarray  # (P + 4,) coefficients, then STATISTICS
+    covariance: np.ndarray  # (P + 4, P + 4)
+    df: np.ndarray  # (P + 4,)
+    errors: str  # how the errors were computed
+
+    def interval(self, name, confidence: float) -> tuple[float, float, float, float]:
+        """Return estimate, low, high and p of one of STATISTICS, of a term, or of the value at a position."""
+        i = name
+        if isinstance(name, str):
+            i = len(self.fit.coef) + STATISTICS.index(name) if name in STATISTICS else self.fit.terms.index(name)
+        value, error = self.values[i], np.sqrt(max(self.covariance[i, i], 0.0))
+        half = critical_value(confidence, self.df[i]) * error
+        p = 2 * stats.t.sf(abs(value) / error, self.df[i]) if error > 0 else np.nan
+        return float(value), float(value - half), float(value + half), float(p)
+
+
+class Scenarios(NamedTuple):
+    """The sample as it is, a point higher, and as if all were in the lowest or the highest group; built once."""
+
+    now: tuple
+    up: tuple
+    bottom: tuple
+    top: tuple
+    can_rise: np.ndarray  # (n,) whose score can be a point higher within the scale
+
+
+def scenarios(s: Cases, plan: Plan) -> Scenarios:
+    """Return the design matrices of the four scenarios.
+
+    Lowest and highest group are entered at their mean scores. Whoever is at the top of the scale cannot rise and
+    does not count in the answer per point.
+    """
+    at = lambda score: (s.X(plan.shape, score=score, controls=plan.controls), s.scale.group(score))  # noqa: E731
+    code = s.scale.group(s.score)
+    level = lambda g: np.full(len(code), np.average(s.score[code == g], weights=s.weights[code == g]))  # noqa: E731
+    can_rise = digits.at_most(s.score + 1, s.scale.top)
+    can_rise = can_rise if np.any(can_rise) else np.ones(len(code), dtype=bool)
+    return Scenarios(at(s.score), at(s.score + 1), at(level(code.min())), at(level(code.max())), can_rise)
+
+
+def answers(fit: RevenueFit, coef, cases: Scenarios, weights) -> tuple[np.ndarray, np.ndarray]:
+    """Return STATISTICS (4,) at `coef`, and the influence (n, 4) of rows through the averages they enter."""
+    rising, everyone = weights * cases.can_rise, weights
+    now, up, bottom, top = (fit.mean(coef, *case) for case in cases[:4])
+    a, b, money = (_average(values, rising) for values in (up, now, up - now))
+    c, d, mean = (_average(values, everyone) for values in (top, bottom, now))
+    values = np.array([np.log(a[0] / b[0]), money[0], np.log(c[0] / d[0]), mean[0]])
+    return values, np.column_stack([a[1] / a[0] - b[1] / b[0], money[1], c[1] / c[0] - d[1] / d[0], mean[1]])
+
+
+def _average(values, weights) -> tuple[float, np.ndarray]:
+    share = weights / weights.sum()
+    mean = share @ values
+    return float(mean), share * (values - mean)
+
+
+def estimate(s: Cases, plan: Plan = POISSON_LINE, *, seen: bool = False) -> Estimates:
+    """Fit a plan and return its coefficients and answers with their errors; what is `seen` is fitted by statsmodels.
+
+    Few clusters (under 40): each cluster is left out in turn and everything refitted (CV3, t with G - 1); for
+    log-OLS with one smearing factor the coefficients take CR2 with Bell-McCaffrey degrees of freedom.
+    """
+    fit, cases = fit_revenue(s, plan), scenarios(s, plan)
+    fit = by_library(s, fit) if seen else fit
+    values, own = answers(fit, fit.coef, cases, s.weights)
+    p, whole = len(fit.coef), np.concatenate([fit.coef, values])
+    df = np.full(len(whole), s.df(p))
+    if s.jackknifed:
+        return _by_jackknife(s, plan, fit, cases, df)
+    slopes = gradient(lambda coef: answers(fit, coef, cases, s.weights)[0], fit.coef)  # (4, p)
+    influence = np.column_stack([fit.influence, own + fit.influence @ slopes.T])
+    return Estimates(fit, whole, s.covariance(influence, p), df, s.errors())
+
+
+def _by_jackknife(s: Cases, plan: Plan, fit: RevenueFit, cases: Scenarios, df) -> Estimates:
+    def everything(weights):
+        again = fit_revenue(s, plan, weights)
+        return np.concatenate([again.coef, answers(again, again.coef, cases, weights)[0]])
+
+    whole, covariance = jackknife(everything, s.clusters[0], s.weights)
+    words = f"cluster jackknife (CV3, {s.n_clusters} clusters)"
+    if plan.model.smeared and not (plan.smear_by_group or s.effects or s.is_survey):
+        covariance, df = _with_cr2(s, plan, fit, covariance, df.copy())
+        words = f"CR2, {s.n_clusters} clusters"
+    return Estimates(fit, whole, covariance, df, words)
+
+
+def _with_cr2(s: Cases, plan: Plan, fit: RevenueFit, covariance, df):
+    bought, X = s.y > 0, s.X(plan.shape, controls=plan.controls)
+    k = X.shape[1]
+    residual = np.log(s.y[bought]) - X[bought] @ fit.coef[:k]
+    block, freedom = cr2(X[bought], residual, s.clusters[0][bought])
+    covariance[:k, :k], df[:k] = block, freedom
+    if plan.shape == "linear":  # the ratio per point is then exp(coefficient)
+        slope, ratio = 1, len(fit.coef)
+        covariance[ratio, ratio], df[ratio] = block[slope, slope], freedom[slope]
+    return covariance, df
+
+
+def explained(s: Cases, fit: RevenueFit) -> float:
+    """Return the share of the Poisson deviance, left by the controls, that the score takes away (0-1)."""
+    plan = fit.plan
+    used = s.weights * (s.y > 0) if plan.model.smeared else s.weights
+    with_score = fit.mean(fit.coef, s.X(plan.shape, controls=plan.controls), s.scale.group(s.score))
+    base = np.column_stack(([] if s.effects else [np.ones(len(s.y))]) + ([s.Z] if plan.controls else []))
+    base = base if base.size else np.zeros((len(s.y), 1))
+    without = fit_glm(base, s.y, used, POISSON, effects=s.effects).mu
+    y_logs = special.xlogy(s.y, s.y) if s.logs is None else s.logs
+    left, start = (used @ (y_logs - s.y * np.log(mu) - s.y + mu) for mu in (with_score, without))
+    return float(1 - left / start) if start > 0 else np.nan
+
+
+def log_trap(s: Cases, got: Estimates, confidence: float) -> tuple[float, bool] | None:
+    """Return the percentage per point that log-OLS reads with one smearing factor, and whether it misleads.
+
+    It misleads when spreads differ among the score groups (Manning 1998) and it lies outside the interval of the
+    ratio of means, or on its other side of zero. None where spreads do not differ.
+    """
+    plan = got.fit.plan
+    if not plan.smear_by_group:
+        return None
+    naive = replace(plan, smear_by_group=False)
+    value = answers(fit := fit_revenue(s, naive), fit.coef, scenarios(s, naive), s.weights)[0][0]
+    honest, low, high, _ = got.interval("log_ratio", confidence)
+    return float(100 * np.expm1(value)), bool(value * honest < 0 or not low <= value <= high)

@@ -13,87 +13,51 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
-from cxresearch.figures import QUIET, axes_or_new, intervals, wrap
-from cxresearch.findings import Check, Finding, interval, number
-from cxresearch.loyalty.contrast import Estimates, estimate
-from cxresearch.loyalty.design import as_columns, sample
-from cxresearch.loyalty.four_ways import four_ways, keeps_two_rows
-from cxresearch.loyalty.ladder import Plan
-from cxresearch.loyalty.trouble import _same
-from cxresearch.survey import as_survey
+from cxresearch.figures import forest
+from cxresearch.findings import Check, Finding, ends, nothing, number
+from cxresearch.loyalty.cases import as_columns, cases_of
+from cxresearch.loyalty.models import Estimates, estimate
+from cxresearch.loyalty.refusals import refuse_lagged_revenue
+from cxresearch.loyalty.revenue import RevenueFinding, wald
+from cxresearch.loyalty.sentences import percent_point, say, told
+from cxresearch.survey import Survey, as_survey
 
 LABELS = {"revenue_after": "revenue after the answer", "revenue_before": "revenue before the answer"}  # of `link_waves`
 LEAD_LIMIT = MUNDLAK_LIMIT = 0.05
-ROW = ("term", "estimate", "conf_low", "conf_high", "p_value", "percent", "percent_low", "percent_high", "n")
+WORDS = {"lag": "score a period before", "now": "score in the period", "lead": "score a period after (placebo)"}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class LeadLag(Finding):
+class LeadLag(RevenueFinding):
     """Percent more revenue per point of the score a period before (lag), in (now) and after (lead) the revenue.
 
-    `tables` adds models: the coefficient of the score pooled, with Mundlak's means, with effects, in differences.
-    Where there is no panel the table is empty and the sentence says why.
+    `tables` adds models: the coefficient of the score pooled, with Mundlak's means, and with effects.
     """
 
-    loyalty: str = ""
-    confidence: float = 0.95
-    lacks: str = ""
     needs_effects: bool = False  # customers differ, and the model has no intercepts for them
 
     def sentence(self) -> str:
-        if self.lacks:
-            return (
-                f"There is no lead to look at: {self.lacks}. Whether {self.label(self.loyalty)} or {self.label(self.outcome)} "
-                "came first rests on their dates alone."
-            )
-        return self._verdict() + (
-            " Customers' mean scores go with revenue beside the score itself (Mundlak), so customers differ, and there "
-            "are too few periods of each to hold that constant."
-            if self.needs_effects
-            else ""
-        )
-
-    def _verdict(self) -> str:
-        g = self.summary
-        what = f"{self.label(self.outcome)} and {self.label(self.loyalty)}"
-        base = f"{number(g['n'], 0)} rows of {number(g['customers'], 0)} customers; {g['method']}"
-        lead = self._read("lead")
+        g, rows = self.summary, self.table.set_index("term")
+        lead, now = (percent_point(rows.loc[term], self.confidence) for term in ("lead", "now"))
+        n, row = number(g["n"], 0), rows.loc["now"]
+        method = f"{number(g['customers'], 0)} customers, {g['method']}"
         if g["p_lead"] < LEAD_LIMIT:
-            return (
-                f"What a point goes with is not established: the next period's score already goes with this period's revenue ({lead}), "
-                f"so {what} move together before the score can matter, as when revenue comes first ({base})."
-            )
-        now = self._read("now")
-        verdict = "is not established: the interval holds zero" if self._holds_zero("now") else "stands"
-        return (
-            f"The next period's score does not go with this period's revenue ({lead}), so nothing says that revenue comes first; "
-            f"the link within a period {verdict} ({now}; {base}; an association, not a cause)."
-        )
-
-    def _row(self, term: str):
-        return self.table.set_index("term").loc[term]
-
-    def _holds_zero(self, term: str) -> bool:
-        row = self._row(term)
-        return bool(row["percent_low"] <= 0 <= row["percent_high"])
-
-    def _read(self, term: str) -> str:
-        row = self._row(term)
-        return f"{number(row['percent'])} % per point, {interval(row['percent_low'], row['percent_high'], self.confidence)}"
+            clauses = [say("lead open", lead=lead, n=n), say("lead open why", method=method, **self.words)]
+        else:
+            key = "lead now open" if row["percent_low"] <= 0 <= row["percent_high"] else "lead now"
+            clauses = [say("lead clear", lead=lead, n=n), say(key, now=now, method=method)]
+        return told(*clauses, *([say("lead effects")] if self.needs_effects else []))
 
     def plot(self, ax=None):
         """Draw percent per point by lag, now and lead, with zero marked."""
-        ax = axes_or_new(ax, rows=len(self.table) + 2)
-        if self.lacks:
-            ax.set_axis_off()
-            ax.set_title("No lead to look at")
-            return ax
-        words = {"lag": "score a period before", "now": "score in the period", "lead": "score a period after (placebo)"}
         t = self.table
-        intervals(ax, [words[k] for k in t["term"]], t["percent"], t["percent_low"], t["percent_high"])
-        ax.axvline(0, color=QUIET, linewidth=1)
-        ax.set_xlabel(wrap(f"% more {self.label(self.outcome)} per point of {self.label(self.loyalty)}", 90))
-        return ax
+        title = (
+            "The next score already goes with revenue"
+            if self.summary["p_lead"] < LEAD_LIMIT
+            else "No sign that revenue comes first"
+        )
+        names = [WORDS[k] for k in t["term"]]
+        return forest(t, "percent", names=names, unit=self.unit_per_point, title=title, line=0, ax=ax)
 
 
 def lead_lag(
@@ -107,12 +71,12 @@ def lead_lag(
     confidence: float = 0.95,
     min_rows: int = 100,
     lacks: str | None = None,
-) -> LeadLag:
+) -> Finding:
     """Regress revenue on the score of the period before, of the period, and of the period after.
 
     A score that is asked later cannot be a reason of revenue: where it goes with it all the same, revenue, or
     something behind both, comes first. Poisson with customer and period effects where customers keep two usable
-    rows, else with period effects; errors are clustered by customer unless `cluster` says otherwise.
+    rows, else with period effects; errors are clustered by customer unless the survey says otherwise.
 
     Parameters
     ----------
@@ -142,89 +106,65 @@ def lead_lag(
     >>> panel["score"] = rng.integers(0, 11, len(panel))
     >>> panel["spent"] = 100 + 3 * panel["score"] + rng.normal(0, 20, len(panel))
     >>> print(cx.lead_lag(panel, revenue="spent", loyalty="score", customer="who", period="when"))
-    The next period's score does not go with this period's revenue (0.4 % per point, 95 % ...
+    The next period's score does not go with this period's revenue (0.4 % more per point, 95 % ...
     """
     survey = as_survey(panel)
-    panel = survey.table
-    weight, strata, cluster, fpc = survey.design
-    labels, min_base = survey.labels, survey.min_base
     require_share("confidence", confidence)
-    controls = as_columns("controls", controls)
-    asked = {"revenue": revenue, "loyalty": loyalty, "customer": customer, "period": period, "controls": controls}
-    design = {"weight": weight, "strata": strata, "cluster": cluster or customer, "fpc": fpc}
-    labels = LABELS | dict(labels or {})
-    absent = {"outcome": revenue, "loyalty": loyalty, "confidence": confidence, "labels": labels}
-    if lacks:
-        return _absent(lacks, **absent)
+    labels = LABELS | dict(survey.labels)
+    question = dict(revenue=revenue, loyalty=loyalty, controls=as_columns("controls", controls), min_rows=min_rows)
     try:
-        return _found(panel, asked, design, confidence, min_rows, min_base, labels)
+        if lacks:
+            raise TooFewRespondents(lacks)
+        return _found(survey, question, customer, period, confidence, labels)
     except TooFewRespondents as problem:
         if lacks is None:
             raise
-        return _absent(str(problem), **absent)
+        score, money = (str(labels.get(key, key)) for key in (loyalty, revenue))
+        why = say("no lead", why=problem, score=score, revenue=money)
+        return nothing("lead_lag", revenue, None, why, labels=labels)
 
 
-def _absent(why: str, **known) -> LeadLag:
-    return LeadLag(
-        function="lead_lag",
-        group=None,
-        table=pd.DataFrame(columns=ROW),
-        summary={"n": 0, "n_effective": 0.0, "customers": 0, "p_lead": None, "method": "none: no panel"},
-        tested=(Check("customers seen in several periods", why, "enough for a lead", False),),
-        lacks=why,
-        **known,
-    )
-
-
-def _found(panel, asked: dict, design: dict, confidence: float, min_rows: int, min_base: int, labels) -> LeadLag:
-    revenue, loyalty, customer, period, controls = asked.values()
-    table, terms, effects = shifted(panel, loyalty=loyalty, customer=customer, period=period)
+def _found(survey: Survey, question: dict, customer: str, period: str, confidence: float, labels) -> LeadLag:
+    revenue, loyalty, controls = question["revenue"], question["loyalty"], question["controls"]
+    table, terms, effects = shifted(survey.table, loyalty=loyalty, customer=customer, period=period)
     refuse_lagged_revenue(table, revenue, controls, customer, period)
-    s = sample(
-        table,
-        revenue=revenue,
-        loyalty=loyalty,
-        controls=(*controls, *terms.values()),
-        effects=effects,
-        min_rows=min_rows,
-        min_base=min_base,
-        what="lead_lag",
-        **design,
+    beside = {"controls": (*controls, *terms.values()), "cluster": customer, "what": "lead_lag"}
+    s = cases_of(survey.with_table(table), effects=effects, **(question | beside))
+    got = estimate(s)
+    rows = pd.DataFrame(
+        [_row(t, got, {**terms, "now": loyalty}[t], s.n, confidence) for t in WORDS if t in {**terms, "now": 0}]
     )
-    got = estimate(s, Plan("poisson", "linear"))
-    rows = _rows(got, {**terms, "now": loyalty}, s.n, confidence)
-    p_lead = float(rows.set_index("term").loc["lead", "p_value"])
-    people = int(table[customer].iloc[s.rows].nunique())
-    models, p_means = four_ways(panel, asked, design["cluster"], confidence, min_rows)
+    models, p_means = three_ways(survey, question, customer, period, confidence)
+    p_lead, people = float(rows.set_index("term").loc["lead", "p_value"]), int(table[customer].iloc[s.rows].nunique())
+    absorbed = " and ".join("customer" if e == customer else "period" for e in effects)
+    now = rows.set_index("term").loc["now"]
     summary = {
-        "n": s.n,
-        "n_effective": s.n_effective,
-        "customers": people,
-        "errors": got.errors,
-        "p_lead": p_lead,
-        "method": f"Poisson with {' and '.join('customer' if e == customer else 'period' for e in effects)} effects",
-    }
-    tested = tuple(_checks(p_lead, s.sampling.n_clusters or s.n, p_means, customer in effects))
-    return LeadLag(
-        function="lead_lag",
-        outcome=revenue,
-        group=None,
-        table=rows,
-        summary=summary,
-        tested=tested,
-        labels=labels,
-        further={"models": models},
-        loyalty=loyalty,
-        confidence=confidence,
-        needs_effects=p_means < MUNDLAK_LIMIT and customer not in effects,
-    )
-
-
-def _checks(p_lead: float, clusters: int, p_means: float, within: bool):
-    yield Check("the lead does not go with revenue (p)", p_lead, f"at least {LEAD_LIMIT}", p_lead >= LEAD_LIMIT)
-    yield Check("clusters", clusters, "at least 40", clusters >= 40)
+        "n": s.n, "n_effective": s.n_effective, "customers": people, "errors": got.errors, "p_lead": p_lead,
+        "method": f"Poisson with {absorbed} effects",
+        "established": p_lead >= LEAD_LIMIT and not now["percent_low"] <= 0 <= now["percent_high"],
+    }  # fmt: skip
+    within = customer in effects
     limit = f"at least {MUNDLAK_LIMIT}, or customer effects in the model: below it they are needed"
-    yield Check("customers' means add nothing (Mundlak, Wald p)", p_means, limit, within or p_means >= MUNDLAK_LIMIT)
+    tested = (
+        Check("the lead does not go with revenue (p)", p_lead, f"at least {LEAD_LIMIT}", p_lead >= LEAD_LIMIT, "stops"),
+        Check("clusters", s.n_clusters or s.n, "at least 40", (s.n_clusters or s.n) >= 40),
+        Check("customers' means add nothing (Mundlak, Wald p)", p_means, limit, within or p_means >= MUNDLAK_LIMIT),
+    )
+    return LeadLag(
+        "lead_lag", revenue, None, rows, summary, tested, labels=labels, further={"models": models}, loyalty=loyalty,
+        confidence=confidence, needs_effects=p_means < MUNDLAK_LIMIT and not within, domain=survey.condition,
+    )  # fmt: skip
+
+
+def _row(term: str, got: Estimates, name: str, n: int, confidence: float) -> dict:
+    value, low, high, p = got.interval(name, confidence)
+    percents = {k: 100 * np.expm1(v) for k, v in ends("percent", value, low, high).items()}
+    return {"term": term, "estimate": value, "conf_low": low, "conf_high": high, "p_value": p, **percents, "n": n}
+
+
+def keeps_two_rows(table: pd.DataFrame, customer: str) -> bool:
+    """Return whether most customers have two rows: an intercept each leaves something to compare only then."""
+    return len(table) > 0 and bool((table[customer].value_counts() >= 2).mean() > 0.5)
 
 
 def shifted(
@@ -244,55 +184,57 @@ def shifted(
     shift = lambda by: score.reindex(pd.MultiIndex.from_arrays([panel[customer], at + by])).to_numpy()  # noqa: E731
     lead, lag = f"{loyalty} after", f"{loyalty} before"
     table = panel.assign(**{lead: shift(1), lag: shift(-1)}).reset_index(drop=True)
-    both = table[[lead, lag, loyalty]].notna().all(axis=1)
-    terms = {"lag": lag, "lead": lead} if keeps_two_rows(table[both], customer) else {"lead": lead}
-    usable = table[both] if "lag" in terms else table[table[[lead, loyalty]].notna().all(axis=1)]
-    effects = (customer, period) if keeps_two_rows(usable, customer) else (period,)
+    followed = table[table[[lead, loyalty]].notna().all(axis=1)]
+    between = followed[followed[lag].notna()]
+    lagged = keeps_two_rows(between, customer)
+    terms = ({"lag": lag} if lagged else {}) | {"lead": lead}
+    effects = (customer, period) if keeps_two_rows(between if lagged else followed, customer) else (period,)
     return table, terms, effects
 
 
-def refuse_lagged_revenue(table: pd.DataFrame, revenue: str, controls, customer: str, period: str) -> None:
-    """Refuse a control that is the revenue of the row before of the same customer."""
-    before = table.sort_values(period).groupby(customer)[revenue].shift(1).reindex(table.index).to_numpy(dtype=float)
-    for column in controls:
-        if (
-            column in table.columns
-            and pd.api.types.is_numeric_dtype(table[column])
-            and _same(table[column].to_numpy(dtype=float), before)
-        ):
-            raise DataProblem(
-                f"control {column!r} is the {revenue} of the period before; with customer effects it biases both (Nickell 1981): "
-                "leave it out, or leave the effects out"
-            )
-
-
-def lead_p_value(panel: pd.DataFrame, *, revenue, loyalty, customer, period, controls=(), cluster=None) -> float:
+def lead_p_value(survey: Survey, *, revenue, loyalty, customer, period, controls=()) -> float:
     """Return p of the lead alone beside the score: the red flag that `worth_of_a_point` asks for."""
-    table, _, _ = shifted(panel, loyalty=loyalty, customer=customer, period=period)
+    table, _, _ = shifted(survey.table, loyalty=loyalty, customer=customer, period=period)
     lead = f"{loyalty} after"
     usable = table[table[[lead, loyalty]].notna().all(axis=1)]
     effects = (customer, period) if keeps_two_rows(usable, customer) else (period,)
-    s = sample(
-        table,
-        revenue=revenue,
-        loyalty=loyalty,
-        controls=(*controls, lead),
-        effects=effects,
-        cluster=cluster or customer,
-        min_rows=1,
+    s = cases_of(
+        survey.with_table(table), revenue=revenue, loyalty=loyalty, controls=(*controls, lead), effects=effects,
+        cluster=customer, min_rows=1, what="worth_of_a_point",
+    )  # fmt: skip
+    return estimate(s).interval(lead, 0.95)[3]
+
+
+def three_ways(
+    survey: Survey, question: dict, customer: str, period: str, confidence: float
+) -> tuple[pd.DataFrame, float]:
+    """Return the coefficient of the score by model, and p of the Wald test that customers' means add nothing."""
+    panel, loyalty, controls = survey.table, question["loyalty"], question["controls"]
+    table, means = with_means(panel, customer, (loyalty, *controls))
+    of = lambda table, **asked: cases_of(  # noqa: E731
+        survey.with_table(table), cluster=customer, what="lead_lag", **(question | asked)
     )
-    got = estimate(s, Plan("poisson", "linear"))
-    return got.interval_at(got.fit.terms.index(lead), 0.95)[3]
+    mundlak = "customer means beside the score (Mundlak)"
+    ways = {
+        "pooled, period effects": of(panel, effects=(period,)),
+        mundlak: of(table, controls=(*controls, *means), effects=(period,)),
+    }
+    if keeps_two_rows(panel.dropna(subset=[loyalty]), customer):
+        ways["customer and period effects"] = of(panel, effects=(customer, period))
+    got = {name: estimate(s) for name, s in ways.items()}
+    rows = [_row(name, got[name], loyalty, s.n, confidence) for name, s in ways.items()]
+    shown = pd.DataFrame(rows)[["term", "percent", "percent_low", "percent_high", "p_value", "n"]]
+    at, fitted = [got[mundlak].fit.terms.index(name) for name in means], got[mundlak]
+    return shown, wald(fitted.values[at], fitted.covariance[np.ix_(at, at)], float(fitted.df[at[0]]))[1]
 
 
-def _rows(got: Estimates, terms: dict[str, str], n: int, confidence: float) -> pd.DataFrame:
-    rows = []
-    for term in [t for t in ("lag", "now", "lead") if t in terms]:
-        value, low, high, p = got.interval_at(got.fit.terms.index(terms[term]), confidence)
-        percents = {
-            k: 100 * np.expm1(v) for k, v in zip(("percent", "percent_low", "percent_high"), (value, low, high))
-        }
-        rows.append(
-            {"term": term, "estimate": value, "conf_low": low, "conf_high": high, "p_value": p, **percents, "n": n}
-        )
-    return pd.DataFrame(rows)
+def with_means(panel: pd.DataFrame, customer: str, columns) -> tuple[pd.DataFrame, list[str]]:
+    """Return the panel with each customer's mean of every numeric column that varies within customers; their names."""
+    found = {}
+    for column in columns:
+        if not pd.api.types.is_numeric_dtype(panel[column]) or pd.api.types.is_bool_dtype(panel[column]):
+            continue
+        own = panel.groupby(customer)[column].transform("mean")
+        if not np.allclose(panel[column].fillna(own), own):
+            found[f"customer mean of {column}"] = own
+    return panel.assign(**found), list(found)

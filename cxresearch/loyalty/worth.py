@@ -6,32 +6,37 @@ Cameron, Gelbach & Miller (2008), Rev. Econ. Stat. 90:414-427 (cluster bootstrap
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_share
-from cxresearch.figures import QUIET, axes_or_new, intervals, wrap
-from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, percent
-from cxresearch.loyalty.checks import zeros_check
-from cxresearch.loyalty.design import Sample, as_columns, sample
+from cxresearch.figures import QUIET, forest
+from cxresearch.findings import Check, describe_columns, ends, listing, number, percent
+from cxresearch.loyalty.cases import Cases, as_columns, cases_of
+from cxresearch.loyalty.choices import readings
+from cxresearch.loyalty.hidden import benchmark_bounds, levels_model
+from cxresearch.loyalty.models import POISSON_LINE, RevenueFit, fit_revenue, library_results
 from cxresearch.loyalty.panel import LEAD_LIMIT, lead_p_value
-from cxresearch.loyalty.resample import resample
-from cxresearch.loyalty.sensitivity import benchmark_bounds, levels_model
-from cxresearch.loyalty.trouble import leaks, timed
+from cxresearch.loyalty.refusals import leak_check, leaks
+from cxresearch.loyalty.resample import Resampled, resample
+from cxresearch.loyalty.revenue import STRAIGHT, RevenueFinding, bend_words, reasons_against, tests_of_shape
+from cxresearch.loyalty.sentences import money, say, signed, size_interval, told
+from cxresearch.loyalty.timing import Timing, timed
 from cxresearch.survey import as_survey
 
 FEWEST_CLUSTERS = 30
+HIDDEN = "hidden cause as strong as "  # of a scenario, before the control that it is compared with
 
 describe_columns(
     customers=("Customers", "how many the sum is for", 0),
     causal_share=("Causal share", "part of the association taken to be due to the score (0-1)", 2),
     net=("Net", "estimate less the cost", 2),
-    cost=("Cost", "of the points, for all customers", 2),
+    cost=("Cost", "of the points, for the same customers", 2),
     break_even=("Break-even share", "causal share at which the worth equals the cost", 2),
-    worth=("Worth", "money that goes with the points, all customers, one window", 0),
+    worth=("Worth", "money that goes with the points, for the customers named, one window", 0),
     worth_low=("Worth low", "lower end of its interval", 0),
     worth_high=("Worth high", "upper end of its interval", 0),
     points=("Points", "by which every score is raised", 1),
@@ -40,66 +45,79 @@ describe_columns(
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Worth(Finding):
-    """Money that goes with the points, for all customers in one revenue window, by scenario (`term`)."""
+class Worth(RevenueFinding):
+    """Money that goes with the points in one revenue window, for those who answered or for the population, by scenario.
 
-    loyalty: str = ""
-    confidence: float = 0.95
-    reasons: tuple[str, ...] = ()
+    `model` gives statsmodels' results of the model that is refitted in the replicates.
+    """
+
+    population: float | None = None
+    notes: tuple[str, ...] = ()
+    cases: Cases | None = field(default=None, kw_only=True)
+    fit: RevenueFit | None = field(default=None, kw_only=True)
+
+    @property
+    def model(self):
+        return library_results(self.cases, self.fit)
+
+    @property
+    def whose(self) -> str:
+        """Whose money it is, in words."""
+        key = "those answered" if self.population is None else "population"
+        return say(key, n=number(self.summary["customers"], 0))
 
     def sentence(self) -> str:
-        g = self.summary
+        g, revenue = self.summary, self.label(self.outcome)
         count = number(g["points"], 0 if float(g["points"]).is_integer() else 1)
         what = f"{'one point' if count == '1' else f'{count} points'} more on {self.label(self.loyalty)}"
-        base = f"{number(g['customers'], 0)} customers, {number(g['n'], 0)} rows"
         if self.reasons:
-            return (
-                f"What {what} {'is' if count == '1' else 'are'} worth in {self.label(self.outcome)} is not established: {listing(self.reasons)} "
-                f"({base}; the table is shown, not to be quoted)."
-            )
-        text = (
-            f"{what[0].upper()}{what[1:]} for every customer {'goes' if count == '1' else 'go'} with {self._money(g['worth'])} {self.label(self.outcome)} "
-            f"({interval(g['worth_low'], g['worth_high'], self.confidence, 0)}; {number(g['money'], 2)} a customer; {base}). "
-            "That is an association: it is worth that much only as far as the score is the cause."
+            first = say("worth open", what=what, revenue=revenue, reasons=listing(self.reasons))
+            return told(first, say("worth shown", whose=self.whose, rows=number(g["n"], 0)))
+        key = signed("worth average" if self.notes else "worth", g["worth"])
+        between = size_interval(
+            g["worth_low"], g["worth_high"], self.confidence, sign=g["worth"], decimals=0, unit=self.currency or ""
         )
-        return text + self._scenarios() + self._cost()
+        values = dict(what=what[0].upper() + what[1:], money=money(g["worth"], self.currency, 0), revenue=revenue)
+        first = say(key, **values, whose=self.whose, interval=between)
+        each = say("worth each", money=money(g["money"], self.currency))
+        return told(first, each, *self.notes, *self._hidden(), *self._cost())
 
-    @staticmethod
-    def _money(value: float) -> str:
-        return f"{number(abs(value), 0)} {'more' if value > 0 else 'less'}"
+    def _hidden(self) -> list[str]:
+        found = self.table[self.table["term"].str.startswith(HIDDEN)]
+        if not len(found):
+            return []
+        worst = digits.largest(found.assign(lost=-found["causal_share"]), "lost")
+        control = self.label(worst["term"].removeprefix(HIDDEN))
+        return [say("worth hidden", control=control, share=percent(worst["causal_share"]))]
 
-    def _scenarios(self) -> str:
-        left = self.table[self.table["term"].str.startswith("hidden cause as strong as")]
-        if not len(left):
-            return ""
-        worst = digits.largest(left.assign(lost=-left["causal_share"]), "lost")
-        return f" With a {self._words(worst['term'])}, {percent(worst['causal_share'])} of it is left."
-
-    def _words(self, term: str) -> str:
-        start = "hidden cause as strong as "
-        return start + self.label(term.removeprefix(start)) if term.startswith(start) else term
-
-    def _cost(self) -> str:
+    def _cost(self) -> list[str]:
         g = self.summary
-        if g.get("cost") is None:
-            return ""
-        if not g["break_even"] <= 1:
-            return f" Its cost of {number(g['cost'], 0)} exceeds it even if all of it were causal."
-        return f" Its cost of {number(g['cost'], 0)} is covered if at least {percent(g['break_even'])} of it is causal."
+        if g["cost"] is None:
+            return []
+        cost = money(g["cost"], self.currency, 0)
+        if not g["worth"] > 0:
+            return [say("worth cost never", cost=cost)]
+        return [
+            say("worth cost", cost=cost, share=percent(g["break_even"]))
+            if g["break_even"] <= 1
+            else say("worth cost over", cost=cost)
+        ]
 
     def plot(self, ax=None):
         """Draw worth and its interval by scenario, with zero (and the cost) marked."""
-        ax = axes_or_new(ax, rows=len(self.table) + 1)
-        t = self.table
-        intervals(ax, [self._words(k) for k in t["term"]], t["estimate"], t["conf_low"], t["conf_high"])
-        ax.axvline(0, color=QUIET, linewidth=1)
-        if self.summary.get("cost") is not None:
-            ax.axvline(self.summary["cost"], color=QUIET, linewidth=1, linestyle="--", label="cost")
+        g, t = self.summary, self.table
+        names = [HIDDEN + self.label(k.removeprefix(HIDDEN)) if k.startswith(HIDDEN) else k for k in t["term"]]
+        unit = f"{self.currency or 'money'} of {self.label(self.outcome)} in one window, {self.whose}"
+        title = (
+            "Not established as a headline"
+            if self.reasons
+            else f"{money(g['worth'], self.currency, 0)} {'more' if g['worth'] > 0 else 'less'}"
+        )
+        ax = forest(t, "estimate", names=names, low="conf_low", high="conf_high", unit=unit, title=title, line=0, ax=ax)
+        if g["cost"] is not None:
+            ax.axvline(g["cost"], color=QUIET, linewidth=1, linestyle=":", label="cost")
             ax.legend(loc="lower right")
-        ax.set_xlabel(wrap(f"more {self.label(self.outcome)}, all customers, one window (money)", 90))
         ax.xaxis.set_major_formatter("{x:,.0f}")
-        if self.reasons:
-            ax.set_title("Not established as a headline")
         return ax
 
 
@@ -112,7 +130,7 @@ def worth_of_a_point(
     customer: str | None = None,
     period: str | None = None,
     asked: str | None = None,
-    revenue_from: str | None = None,
+    revenue_from=None,
     points: float = 1,
     cost: float | None = None,
     n_boot: int = 1000,
@@ -121,6 +139,9 @@ def worth_of_a_point(
     seed: int,
 ) -> Worth:
     """Raise each customer's own score by `points`, capped at the top of the scale, and sum the predicted difference.
+
+    The sum is for those who answered (their number times the mean difference, by weight); where the survey declares
+    `population`, it is for all customers of the population, by weight.
 
     Parameters
     ----------
@@ -132,15 +153,15 @@ def worth_of_a_point(
     asked, revenue_from
         Column that dates the score; first day of the revenue window (a column, or a date).
     cost
-        Money for raising every customer by the points, over the same window.
+        Money for raising every one of these customers by the points, over the same window.
     n_boot
-        Resamples of customers (or clusters, within strata), each refitted.
+        Replicates of the survey (customers, or clusters, within strata), each refitted.
 
     Returns
     -------
     Worth
         `tidy` by scenario: all of the association causal, half of it, and what a hidden cause as strong as each
-        control would leave (linear model in levels, Cinelli & Hazlett 2020).
+        control would leave (by another model, the linear one in levels; Cinelli & Hazlett 2020).
 
     Raises
     ------
@@ -150,8 +171,9 @@ def worth_of_a_point(
     Notes
     -----
     The headline is refused, with the reason, when the interval holds zero, the lead goes with revenue, a score is
-    later than the start of the window, the score gives revenue away, or there are fewer than 30 clusters. The
-    interval is the symmetric bootstrap-t (Hall 1988): each resample refits the model and its sandwich error.
+    later than the start of the window, the score gives revenue away, there are fewer than 30 clusters, or other
+    choices of model, controls and capping (`specification_curve`) read on both sides of zero. The interval is the
+    symmetric bootstrap-t (Hall 1988): each replicate refits the model and its sandwich error.
 
     Examples
     --------
@@ -161,57 +183,27 @@ def worth_of_a_point(
     >>> print(cx.worth_of_a_point(
     ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"], n_boot=200, seed=1,
     ... ))
-    One point more on Would recommend us for every customer goes with 5,898 more revenue (95 % ...
+    One point more on Would recommend us goes, on the average, with 5,898 EUR more revenue for ...
     """
     survey = as_survey(customers)
-    customers = survey.table
-    weight, strata, cluster, fpc = survey.design
-    labels, min_base = survey.labels, survey.min_base
     require_share("confidence", confidence)
     _require_sensible(points, n_boot, cost)
     effects = tuple(e for e in (customer if period else None, period) if e)
-    s = sample(
-        customers,
-        revenue=revenue,
-        loyalty=loyalty,
-        controls=controls,
-        effects=effects,
-        weight=weight,
-        strata=strata,
-        cluster=cluster or customer,
-        fpc=fpc,
-        min_rows=min_rows,
-        min_base=min_base,
-        what="worth_of_a_point",
-    )
-    got = resample(s, points=points, n_boot=n_boot, seed=seed)
-    low, high = got.interval(confidence)
-    people = customers[customer].iloc[s.rows].nunique() if customer else s.n
-    panel = customers.iloc[s.rows].reset_index(drop=True)
-    p_lead = None
+    s = cases_of(
+        survey, revenue=revenue, loyalty=loyalty, controls=controls, effects=effects, cluster=customer,
+        min_rows=min_rows, what="worth_of_a_point",
+    )  # fmt: skip
+    got, p_lead = resample(s, points=points, n_boot=n_boot, seed=seed), None
     if customer and period:
-        names = as_columns("controls", controls)
-        p_lead = lead_p_value(
-            panel, revenue=revenue, loyalty=loyalty, customer=customer, period=period, controls=names, cluster=cluster
-        )
-    late, leak = timed(customers, (asked, revenue_from), s.rows).late, leaks(s.score, s.y)
-    reasons = _reasons(low, high, p_lead, late, leak, s)
+        panel = survey.with_table(survey.table.iloc[s.rows].reset_index(drop=True))
+        question = dict(revenue=revenue, loyalty=loyalty, customer=customer, period=period)
+        p_lead = lead_p_value(panel, **question, controls=as_columns("controls", controls))
+    people = survey.table[customer].iloc[s.rows].nunique() if customer else s.customers
+    when, leak = timed(survey.table, asked, revenue_from, s.rows), leaks(s.score, s.y)
     return _finding(
-        s,
-        got.estimate,
-        low,
-        high,
-        len(got.draws) / n_boot,
-        people,
-        points,
-        cost,
-        p_lead,
-        late,
-        leak,
-        reasons,
-        confidence,
-        labels,
-    )
+        s, got, people if survey.population is None else survey.population, float(points), cost, p_lead, when, leak,
+        len(got.draws) / n_boot, confidence,
+    )  # fmt: skip
 
 
 def _require_sensible(points, n_boot, cost) -> None:
@@ -223,98 +215,66 @@ def _require_sensible(points, n_boot, cost) -> None:
         raise DataProblem(f"cost={cost!r} must be zero or more")
 
 
-def _reasons(low, high, p_lead, late, leak, s: Sample) -> tuple[str, ...]:
-    count = s.sampling.n_clusters
-    found = [
-        ("the interval holds zero", not low * high > 0),
-        (
-            f"the next period's score already goes with revenue (p {p_lead or 0:.3f})",
-            p_lead is not None and p_lead < LEAD_LIMIT,
-        ),
-        (
-            f"the score was measured after the revenue window began for {percent(late or 0)} of customers",
-            bool(late),
-        ),
-        (f"the score gives the revenue away ({leak})", leak is not None),
-        (f"there are {count} clusters, fewer than {FEWEST_CLUSTERS}", count is not None and count < FEWEST_CLUSTERS),
-    ]
-    return tuple(words for words, holds in found if holds)
-
-
 def _finding(
-    s, per_row, low, high, fitted, people, points, cost, p_lead, late, leak, reasons, confidence, labels
+    s: Cases, got: Resampled, people: float, points, cost, p_lead, when: Timing, leak, fitted, confidence
 ) -> Worth:
-    table = _scenarios(s, people * per_row, people * low, people * high, cost, confidence)
-    worth = people * per_row
+    low, high = got.interval(confidence)
+    signs = np.sign(np.empty(0) if s.effects else readings(s))
+    split = bool(len(np.unique(signs)) > 1)
+    reasons = (*reasons_against(low, high, when.late, leak), *_further_reasons(s, p_lead, split and low * high > 0))
+    bends = tests_of_shape(s, POISSON_LINE)
+    worth = ends("worth", *(float(people * v) for v in (got.estimate, low, high)))
+    table = _scenarios(s, worth, cost, confidence)
     summary = {
-        "n": s.n,
-        "n_effective": s.n_effective,
-        "customers": int(people),
-        "points": float(points),
-        "method": "Poisson quasi-likelihood, refitted in each resample; bootstrap-t interval",
-        "money": per_row,
-        "money_low": low,
-        "money_high": high,
-        "worth": worth,
-        "worth_low": people * low,
-        "worth_high": people * high,
-        "established": not reasons,
-        "p_lead": p_lead,
-        "cost": cost,
-        "break_even": None if cost is None else cost / worth if worth > 0 else np.inf,
-    }
+        "n": s.n, "n_effective": s.n_effective, "customers": int(people), "points": points,
+        "method": "Poisson quasi-likelihood, refitted in each replicate; bootstrap-t interval",
+        **ends("money", got.estimate, low, high), **worth, "established": not reasons, "p_lead": p_lead, "cost": cost,
+        "break_even": None if cost is None else cost / worth["worth"] if worth["worth"] > 0 else np.inf,
+    }  # fmt: skip
+    survey = s.survey
     return Worth(
-        function="worth_of_a_point",
-        outcome=s.revenue,
-        group=None,
-        table=table,
-        summary=summary,
-        tested=_checks(s, low, high, p_lead, late, leak, fitted),
-        labels=labels or {},
-        loyalty=s.loyalty,
-        confidence=confidence,
-        reasons=reasons,
-    )
+        "worth_of_a_point", s.revenue, None, table, summary,
+        (s.zeros_check(), *_checks(s, low, high, p_lead, when, leak, fitted, split, bends)), labels=survey.labels,
+        loyalty=s.loyalty, confidence=confidence, reasons=reasons, currency=survey.currency,
+        population=survey.population, notes=bend_words(bends, POISSON_LINE), cases=s, fit=fit_revenue(s, POISSON_LINE),
+        domain=survey.condition,
+    )  # fmt: skip
 
 
-def _scenarios(s: Sample, worth, low, high, cost, confidence) -> pd.DataFrame:
+def _further_reasons(s: Cases, p_lead, split: bool) -> list[str]:
+    reasons = []
+    if p_lead is not None and p_lead < LEAD_LIMIT:
+        reasons.append(
+            f"the next period's score already goes with revenue ({'p < 0.001' if p_lead < 0.001 else f'p = {p_lead:.3f}'})"
+        )
+    if s.n_clusters is not None and s.n_clusters < FEWEST_CLUSTERS:
+        reasons.append(f"there are {s.n_clusters} clusters, fewer than {FEWEST_CLUSTERS}")
+    if split:
+        reasons.append("other choices of model, controls and capping read on both sides of zero")
+    return reasons
+
+
+def _scenarios(s: Cases, worth: dict, cost, confidence: float) -> pd.DataFrame:
     shares = {"all of it causal": 1.0, "half of it causal": 0.5}
-    bounds, slope = benchmark_bounds(s, times=(1.0,), confidence=confidence), levels_model(s)[0]
-    for row in bounds.itertuples():
-        if np.isfinite(row.estimate):
-            shares[f"hidden cause as strong as {row.term}"] = float(np.clip(row.estimate / slope, 0, 1))
-    rows = [
-        {"term": term, "causal_share": k, "estimate": k * worth, "conf_low": k * low, "conf_high": k * high}
-        for term, k in shares.items()
-    ]
-    table = pd.DataFrame(rows)
+    bounds = benchmark_bounds(s, times=(1.0,), confidence=confidence)
+    for row in bounds[np.isfinite(bounds["estimate"].astype(float))].itertuples():
+        shares[HIDDEN + row.term] = float(np.clip(row.estimate / levels_model(s)[0], 0, 1))
+    scaled = [{"term": t, "causal_share": k, **dict(zip(("estimate", "conf_low", "conf_high"), (k * v for v in worth.values())))}
+              for t, k in shares.items()]  # fmt: skip
+    table = pd.DataFrame(scaled)
     return table if cost is None else table.assign(net=table["estimate"] - cost)
 
 
-def _checks(s: Sample, low, high, p_lead, late, leak, fitted) -> tuple[Check, ...]:
-    count = s.sampling.n_clusters
-    said = "no panel" if p_lead is None else p_lead
-    return (
-        zeros_check(s, depth=5),
-        Check("interval excludes zero", f"{low:.2f} to {high:.2f} a customer", "zero outside", bool(low * high > 0)),
-        Check(
-            "score measured before the revenue window",
-            "not stated" if late is None else f"{percent(late)} later",
-            "every score",
-            late == 0,
-        ),
-        Check(
-            "the lead does not go with revenue (p)",
-            said,
-            f"at least {LEAD_LIMIT}",
-            p_lead is None or p_lead >= LEAD_LIMIT,
-        ),
-        Check("score does not give the revenue away", leak or "no sign of it", "no sign of it", leak is None),
-        Check(
-            "clusters",
-            "none" if count is None else count,
-            f"none, or at least {FEWEST_CLUSTERS}",
-            count is None or count >= FEWEST_CLUSTERS,
-        ),
-        Check("resamples that could be fitted", float(fitted), "at least 0.95 of them", fitted >= 0.95),
-    )
+def _checks(s: Cases, low, high, p_lead, when: Timing, leak, fitted, split: bool, bends) -> tuple[Check, ...]:
+    lead, limit = "the lead does not go with revenue (p)", f"at least {LEAD_LIMIT}"
+    found = [
+        when.check(),
+        Check(lead, "no panel" if p_lead is None else p_lead, limit, p_lead is None or p_lead >= LEAD_LIMIT, "stops"),
+        leak_check(leak),
+        s.clusters_check(FEWEST_CLUSTERS, "stops"),
+        Check("replicates that could be fitted", float(fitted), "at least 0.95 of them", fitted >= 0.95),
+        Check("other choices share one sign", "both signs" if split else "one sign", "one sign", not split, "stops"),
+    ]
+    for row in bends[bends["test"] == "curvature"].itertuples():
+        found.append(Check("curvature (p)", row.p_value, "at least 0.05 for a straight line", row.p_value >= STRAIGHT))
+    return tuple(found)

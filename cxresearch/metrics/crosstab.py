@@ -38,7 +38,7 @@ MOST_CATEGORIES = 40
 
 describe_columns(
     banner=("Columns by", "the column whose groups stand side by side"),
-    category=("Category", "answer category of a margin, or of a question"),
+    category=("Category", "answer, or group of a categorical variable"),
     letter=("Letter", "name of the column in tests"),
     above=("Above", "letters of the columns of the same banner that this value is established to be above"),
     against=("Against", "the column that a column is compared with"),

@@ -12,8 +12,8 @@ from scipy import stats
 from cxresearch.errors import DataProblem
 from cxresearch.findings import describe_columns
 from cxresearch.inference.clusters import demean
-from cxresearch.loyalty.design import Sample
-from cxresearch.loyalty.models import LEVELS, Fit, fit_glm
+from cxresearch.loyalty.cases import Cases
+from cxresearch.loyalty.glm import LEVELS, fit_glm
 
 describe_columns(
     times=("Times", "how many times as strong as the named control a hidden cause is taken to be", 1),
@@ -66,26 +66,25 @@ def e_value_of_interval(low: float, high: float) -> float:
     return 1.0 if low <= 1 <= high else e_value(low if low > 1 else high)
 
 
-def levels_model(s: Sample) -> tuple[float, float, float]:
+def levels_model(s: Cases) -> tuple[float, float, float]:
     """Return coefficient, classical error and df of the score in the unweighted linear model of revenue."""
-    X = np.column_stack([s.score, s.Z])
-    absorbed = 1
+    count = np.ones(len(s.y)) if s.count is None else s.count
+    X, y, absorbed = np.column_stack([s.score, s.Z]), s.y, 0
     if s.effects:
         absorbed = sum(len(np.unique(g)) for g in s.effects) - (len(s.effects) - 1)
-        within = demean(np.column_stack([s.y, X]), np.ones(s.n), list(s.effects))
+        within = demean(np.column_stack([y, X]), count, list(s.effects))
         y, X = within[:, 0], within[:, 1:]
     else:
-        y, X = s.y, np.column_stack([X, np.ones(s.n)])
-        absorbed = 0
-    fit, df = _least_squares(X, y), float(s.n - X.shape[1] - absorbed)
+        X = np.column_stack([X, np.ones(len(y))])
+    fit, df = fit_glm(X, y, count, LEVELS), float(s.n - X.shape[1] - absorbed)
     if df < 2:
         raise DataProblem(f"the linear model has {df:.0f} degrees of freedom; leave out controls or effects")
-    return float(fit.coef[0]), float(np.sqrt(fit.deviance / df * fit.bread[0, 0])), df
+    return float(fit.coef[0]), float(np.sqrt(count @ np.square(y - fit.mu) / df * fit.bread[0, 0])), df
 
 
-def hidden_cause(s: Sample, head: dict, confidence: float) -> dict[str, float]:
+def hidden_cause(levels: tuple[float, float, float], head: dict, confidence: float) -> dict[str, float]:
     """Return robustness values of the linear model in levels and E-values of the ratio of groups."""
-    slope, error, df = levels_model(s)
+    slope, error, df = levels
     return {
         "robustness_value": robustness_value(slope / error, df),
         "robustness_value_limit": robustness_value(slope / error, df, alpha=1 - confidence),
@@ -95,28 +94,7 @@ def hidden_cause(s: Sample, head: dict, confidence: float) -> dict[str, float]:
     }
 
 
-def strength_table(strength: dict) -> pd.DataFrame:
-    of = {
-        "robustness_value": "linear model in levels, classical errors",
-        "robustness_value_limit": "the same, to bring its interval to zero",
-        "partial_r2": "of the score with revenue, linear model in levels",
-        "e_value": "ratio of the highest to the lowest score group",
-        "e_value_limit": "the end of that ratio's interval nearer 1",
-    }
-    return pd.DataFrame([{"term": k, "strength": strength[k], "method": words} for k, words in of.items()])
-
-
-def _least_squares(X, y) -> Fit:
-    return fit_glm(X, y, np.ones(len(y)), LEVELS)
-
-
-def _joint_partial_r2(X, y, block) -> float:
-    # share of the residual variation of y, given the other columns, that the columns in `block` take
-    others = np.delete(X, block, axis=1)
-    return 1 - _least_squares(X, y).deviance / _least_squares(others, y).deviance
-
-
-def benchmark_bounds(s: Sample, *, times=(1.0, 2.0, 3.0), confidence: float = 0.95) -> pd.DataFrame:
+def benchmark_bounds(s: Cases, *, times=(1.0, 2.0, 3.0), confidence: float = 0.95) -> pd.DataFrame:
     """Return what a hidden cause `times` as strong as each control would leave of the linear model in levels.
 
     Returns
@@ -131,17 +109,26 @@ def benchmark_bounds(s: Sample, *, times=(1.0, 2.0, 3.0), confidence: float = 0.
     estimate, error, df = levels_model(s)
     rows = []
     for i, control in enumerate(s.controls):
-        strength = _strength(s, np.flatnonzero(s.of_control == i))
+        own = _strength(s, np.flatnonzero(s.of_control == i))
         for k in times:
-            rows.append({"term": control, "times": k, **_adjusted(estimate, error, df, *strength, k, confidence)})
+            score, revenue = bounds(*own, k)
+            remaining = np.sign(estimate) * (abs(estimate) - bias_of(error, df, revenue, score))
+            spread = error * np.sqrt((1 - revenue) / (1 - score)) * np.sqrt(df / (df - 1))
+            half = stats.t.ppf((1 + confidence) / 2, df - 1) * spread
+            rows.append((control, k, score, revenue, remaining, spread, remaining - half, remaining + half))
     return pd.DataFrame(rows, columns=columns)
 
 
-def _strength(s: Sample, block) -> tuple[float, float]:
-    ones = np.ones((s.n, 1))
-    with_score = _joint_partial_r2(np.column_stack([ones, s.Z]), s.score, block + 1)
-    with_revenue = _joint_partial_r2(np.column_stack([ones, s.score, s.Z]), s.y, block + 2)
-    return with_score, with_revenue
+def _strength(s: Cases, block) -> tuple[float, float]:
+    """Return the joint partial R² of the columns `block` of Z with the score, and with revenue given score and others."""
+    count, ones = np.ones(len(s.y)) if s.count is None else s.count, np.ones((len(s.y), 1))
+
+    def taken(X, y, columns):
+        squares = lambda X: count @ np.square(y - fit_glm(X, y, count, LEVELS).mu)  # noqa: E731
+        return 1 - squares(X) / squares(np.delete(X, columns, axis=1))
+
+    with_score = taken(np.column_stack([ones, s.Z]), s.score, block + 1)
+    return with_score, taken(np.column_stack([ones, s.score, s.Z]), s.y, block + 2)
 
 
 def bounds(r2_score: float, r2_revenue: float, k: float) -> tuple[float, float]:
@@ -158,24 +145,9 @@ def bounds(r2_score: float, r2_revenue: float, k: float) -> tuple[float, float]:
     return float(score), float(min(revenue, 1.0))
 
 
-def _adjusted(estimate, error, df, own_score, own_revenue, k, confidence) -> dict[str, float]:
-    score, revenue = bounds(own_score, own_revenue, k)
-    left = np.sign(estimate) * (abs(estimate) - bias_of(error, df, revenue, score))
-    spread = error * np.sqrt((1 - revenue) / (1 - score)) * np.sqrt(df / (df - 1))
-    half = stats.t.ppf((1 + confidence) / 2, df - 1) * spread
-    keys = ("r2_score", "r2_revenue", "estimate", "std_error", "conf_low", "conf_high")
-    return dict(zip(keys, (score, revenue, left, spread, left - half, left + half)))
-
-
-def contour(estimate: float, std_error: float, df: float, *, most: float, steps: int = 21) -> pd.DataFrame:
-    """Return what a hidden cause of each strength would leave of the linear model in levels.
-
-    Returns
-    -------
-    DataFrame
-        r2_score, r2_revenue from 0 to `most` in `steps`, and estimate (money per point).
-    """
+def contour(levels: tuple[float, float, float], *, most: float, steps: int = 21):
+    """Return strengths 0 to `most` (steps,) and what a hidden cause of each would leave (revenue's by score's)."""
+    estimate, error, df = levels
     strength = np.linspace(0, most, steps)
-    score, revenue = (g.ravel() for g in np.meshgrid(strength, strength))
-    left = np.sign(estimate) * (abs(estimate) - bias_of(std_error, df, revenue, score))
-    return pd.DataFrame({"r2_score": score, "r2_revenue": revenue, "estimate": left})
+    score, revenue = np.meshgrid(strength, strength)
+    return strength, np.sign(estimate) * (abs(estimate) - bias_of(error, df, revenue, score))

@@ -1,13 +1,11 @@
 """What is refused before anything is fitted, each with the column, what was found, how many, and what to do."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import percent
+from cxresearch.errors import DataProblem, TooFewRespondents
+from cxresearch.findings import Check, percent
 
 SOURCES = ("wave", "source", "scale", "survey")  # columns that tell deliveries apart, where a table has them
 LEAK_CORRELATION = 0.5  # rank correlation of score and revenue above which the score is taken to hold the revenue
@@ -30,21 +28,27 @@ def check_revenue(table: pd.DataFrame, revenue: str) -> np.ndarray:
             f"{revenue} is not a number ({shown}); strip signs of currency, keep one currency, and convert it"
         )
     y = column.to_numpy(dtype=float, na_value=np.nan)
-    negative = int(np.sum(y < 0))
+    known = y[np.isfinite(y)]
+    require_money(
+        revenue, len(y), int(np.sum(y < 0)), len(y) - len(known), known.min(initial=0.0), known.max(initial=0.0)
+    )
+    return y
+
+
+def require_money(revenue: str, n: int, negative: int, missing: int, lowest: float, highest: float) -> None:
+    """Refuse negative, missing and altogether absent revenue of `n` customers."""
     if negative:
         raise DataProblem(
-            f"{revenue} holds {negative} negative values among {len(y)} (lowest {np.nanmin(y):g}); decide what they are: "
+            f"{revenue} holds {negative} negative values among {n} (lowest {lowest:g}); decide what they are: "
             "net returns off the purchases, or leave these customers out"
         )
-    missing = int(np.sum(~np.isfinite(y)))
     if missing:
         raise DataProblem(
-            f"{revenue} is missing for {missing} of {len(y)} customers; decide what that means: "
+            f"{revenue} is missing for {missing} of {n} customers; decide what that means: "
             "0 where nothing was bought, or leave out the customers whose revenue is unknown"
         )
-    if not np.any(y > 0):
-        raise DataProblem(f"{revenue} is 0 for all {len(y)} customers; nothing can be learned from it")
-    return y
+    if not highest > 0:
+        raise DataProblem(f"{revenue} is 0 for all {n} customers; nothing can be learned from it")
 
 
 def check_score(table: pd.DataFrame, loyalty: str, revenue: str) -> np.ndarray:
@@ -59,29 +63,33 @@ def check_score(table: pd.DataFrame, loyalty: str, revenue: str) -> np.ndarray:
     known = score[np.isfinite(score)]
     if not len(known):
         raise DataProblem(f"{loyalty} is missing in all {len(score)} rows")
-    whole = np.mean(known == np.round(known)) > 0.95 and known.min() >= 0
-    for end in (5, 7, 10) if whole else ():
-        above = int(np.sum(known > end))
-        longer = 10 if end < 10 else np.inf
-        if 0 < above <= 0.05 * len(known) and known.max() <= longer:
-            if end == 10 or _piled_up(known, end):
-                raise DataProblem(
-                    f"{loyalty} mixes two scales: {above} of {len(known)} values lie above {end} (highest {known.max():g}) while "
-                    f"the rest fit a scale that ends at {end}; split it, or declare the {above} as missing codes"
-                )
-    _refuse_two_scales(known, loyalty, whole)
+    _refuse_two_scales(known, loyalty)
     _refuse_scales_by_source(table, loyalty, score)
     return np.where(np.isfinite(score), score, np.nan)
 
 
-def _refuse_two_scales(known, loyalty: str, whole: bool) -> None:
+def _refuse_two_scales(known, loyalty: str) -> None:
+    if not (np.mean(known == np.round(known)) > 0.95 and known.min() >= 0):
+        return
+    for end in (5, 7, 10):
+        above, longer = int(np.sum(known > end)), 10 if end < 10 else np.inf
+        if 0 < above <= 0.05 * len(known) and known.max() <= longer and (end == 10 or _piled_up(known, end)):
+            raise DataProblem(
+                f"{loyalty} mixes two scales: {above} of {len(known)} values lie above {end} (highest {known.max():g}) "
+                f"while the rest fit a scale that ends at {end}; split it, or declare the {above} as missing codes"
+            )
     # a 0-100 scale is used between 10 and 20, too; a 0-10 and a 0-100 scale in one column leave that stretch empty
     ones, gap, tens = (float(np.mean((known >= a) & (known <= b))) for a, b in ((1, 9), (11, 19), (20, 100)))
-    if whole and known.max() <= 100 and min(ones, tens) > 0.05 and gap < 0.01:
+    if known.max() <= 100 and min(ones, tens) > 0.05 and gap < 0.01:
         raise DataProblem(
             f"{loyalty} mixes two scales: {percent(ones)} of the values lie in 1-9, {percent(tens)} in 20-100 and hardly any between; "
             "bring them to one scale, or fit them apart"
         )
+
+
+def _piled_up(known, end: int) -> bool:
+    # Real answers thin out gradually; a second, shorter scale in the same column breaks off at its end.
+    return np.mean(known == end) > 5 * max(np.mean(known == end + 1), 1 / len(known))
 
 
 def _refuse_scales_by_source(table: pd.DataFrame, loyalty: str, score) -> None:
@@ -97,13 +105,13 @@ def _refuse_scales_by_source(table: pd.DataFrame, loyalty: str, score) -> None:
             )
 
 
-def _piled_up(known, end: int) -> bool:
-    # Real answers thin out gradually; a second, shorter scale in the same column breaks off at its end.
-    return np.mean(known == end) > 5 * max(np.mean(known == end + 1), 1 / len(known))
+def is_categorical(column: pd.Series) -> bool:
+    """Return whether a control is a set of categories (text, category, yes/no) and not a number."""
+    return not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)
 
 
 def check_control(column: pd.Series, name: str, *, revenue: str, y, loyalty: str, score) -> None:
-    """Refuse a control that is the revenue or the score under another name."""
+    """Refuse a control that is the revenue or the score under another name, whole or cut into bands."""
     if name in (revenue, loyalty):
         raise DataProblem(
             f"control {name!r} is the {'revenue' if name == revenue else 'loyalty score'} itself; leave it out"
@@ -112,20 +120,39 @@ def check_control(column: pd.Series, name: str, *, revenue: str, y, loyalty: str
         raise DataProblem(
             f"control {name!r} holds dates; turn it into a number, such as days of tenure, or into categories"
         )
-    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        if column.nunique() > len(column) / 5:
-            raise DataProblem(
-                f"control {name!r} has {column.nunique()} categories in {len(column)} rows; merge them, or leave it out"
-            )
+    categorical = is_categorical(column)
+    if categorical and column.nunique() > len(column) / 5:
+        raise DataProblem(
+            f"control {name!r} has {column.nunique()} categories in {len(column)} rows; merge them, or leave it out"
+        )
+    if categorical or column.nunique() == 2:
+        _refuse_bands(column.to_numpy(), name, y, revenue)
+    if categorical:
         return
     for key, values, kind in ((revenue, y, "revenue"), (loyalty, score, "loyalty score")):
-        if _same(column.to_numpy(dtype=float, na_value=np.nan), values):
+        if same(column.to_numpy(dtype=float, na_value=np.nan), values):
             raise DataProblem(f"control {name!r} equals {key!r}, the {kind}, up to a factor; leave it out")
-    if _same(*(pd.Series(v).rank().to_numpy() for v in (column, y))):
+    if same(*(pd.Series(v).rank().to_numpy() for v in (column, y))):
         raise DataProblem(f"control {name!r} orders customers exactly as {revenue!r}, the revenue, does; leave it out")
 
 
-def _same(a, b) -> bool:
+def _refuse_bands(values, name: str, y, revenue: str) -> None:
+    """Refuse a category that holds all customers of a stretch of revenue and nobody else: it is made of the revenue."""
+    known = ~pd.isna(values)
+    for level in pd.unique(values[known]):
+        inside, outside = y[known & (values == level)], y[known & (values != level)]
+        if min(len(inside), len(outside)) < FEWEST_AT_AN_END:
+            continue
+        low, high = inside.min(), inside.max()
+        if not np.any((outside >= low) & (outside <= high)):
+            raise DataProblem(
+                f"control {name}[{level}] holds the customers whose {revenue} is {low:g} to {high:g}, and nobody else: it is made "
+                "of the revenue; leave it out"
+            )
+
+
+def same(a, b) -> bool:
+    """Return whether two columns are one up to a factor, where both are known."""
     both = np.isfinite(a) & np.isfinite(b)
     if both.sum() < 3 or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
         return False
@@ -134,8 +161,6 @@ def _same(a, b) -> bool:
 
 def check_level(name: str, values, y, revenue: str) -> None:
     """Refuse a category whose customers all have no revenue: its coefficient would run to minus infinity."""
-    if values.dtype != object:
-        return
     totals = pd.Series(y).groupby(values).sum()
     if (totals == 0).any():
         level = totals.index[totals == 0][0]
@@ -144,98 +169,28 @@ def check_level(name: str, values, y, revenue: str) -> None:
         )
 
 
-def check_clusters(names, codes) -> None:
-    """Refuse a cluster column that holds one cluster."""
-    for name, code in zip(names, codes):
-        if len(np.unique(code)) < 2:
+def refuse_lagged_revenue(table: pd.DataFrame, revenue: str, controls, customer: str, period: str) -> None:
+    """Refuse a control that is the revenue of the row before of the same customer (Nickell 1981)."""
+    before = table.sort_values(period).groupby(customer)[revenue].shift(1).reindex(table.index).to_numpy(dtype=float)
+    for column in controls:
+        numeric = column in table.columns and pd.api.types.is_numeric_dtype(table[column])
+        if numeric and same(table[column].to_numpy(dtype=float), before):
             raise DataProblem(
-                f"cluster {name!r} has one value in all {len(code)} rows; errors between clusters cannot be estimated: "
-                "name a column with several, or none"
+                f"control {column!r} is the {revenue} of the period before; with customer effects it biases both (Nickell 1981): "
+                "leave it out, or leave the effects out"
             )
 
 
-def dates(table: pd.DataFrame, column: str) -> pd.Series:
-    """Return a column as dates; refuse what cannot be read and what lies in the future."""
-    values = pd.to_datetime(table[column], errors="coerce")
-    bad = table[column].notna() & values.isna()
-    if bad.any():
-        raise DataProblem(
-            f"{column} holds {int(bad.sum())} values that are no dates (first {table[column][bad].iloc[0]!r})"
-        )
-    late = values > pd.Timestamp.now()
-    if late.any():
-        raise DataProblem(
-            f"{column} holds {int(late.sum())} dates in the future (latest {values.max():%Y-%m-%d}); correct them or leave the rows out"
-        )
-    return values
+def require_rows(n: int, min_rows: int, what: str) -> None:
+    """Refuse fewer complete rows than a fit needs."""
+    if n < min_rows:
+        raise TooFewRespondents(f"{what} needs at least {min_rows} complete rows; found {n}")
 
 
-@dataclass(frozen=True)
-class Timing:
-    """When score and revenue were measured, as far as it is known."""
-
-    asked: tuple[pd.Timestamp, pd.Timestamp] | None = None  # first and last day of the answers used
-    starts: tuple[pd.Timestamp, pd.Timestamp] | None = None  # first and last start of the revenue windows
-    late: float | None = None  # share of scores on or after the start of their window; None: not known
-
-    def words(self) -> str:
-        """Return when each was measured, for a sentence."""
-        if self.asked is None and self.starts is None:
-            return " When score and revenue were measured is not stated."
-        asked = "on days that are not stated" if self.asked is None else _from_to(self.asked)
-        starts = "a day that is not stated" if self.starts is None else _from_to(self.starts)
-        return f" Scores were given {asked}; revenue counts from {starts} on."
+# --- a score that gives the outcome away --------------------------------------------------------------------------------
 
 
-def _from_to(ends) -> str:
-    first, last = (f"{day:%Y-%m-%d}" for day in ends)
-    return first if first == last else f"{first} to {last}"
-
-
-def timed(table: pd.DataFrame, time, rows) -> Timing:
-    """Return when the scores of `rows` and the start of the revenue window lie.
-
-    `time` is None, the column that dates the score, or a pair of that and the column, or the date, on which the revenue
-    window starts; either of the pair may be None.
-    """
-    given = (time,) if isinstance(time, str) else tuple(time or ())
-    if len(given) > 2:
-        raise DataProblem(
-            f"time takes the column that dates the score and the start of the revenue window; found {len(given)} names"
-        )
-    column, start = (*given, None, None)[:2]
-    asked = starts = None
-    if column is not None:
-        require_columns(table, column, where="the table of customers")
-        asked = dates(table, column).iloc[rows]
-    if start is not None:
-        starts = dates(table, start).iloc[rows] if start in table.columns else _day(start)
-    late = None
-    if asked is not None and start is not None:
-        known = asked.notna() & pd.Series(starts, index=asked.index).notna()
-        late = float((asked >= starts)[known].mean()) if known.any() else None
-    return Timing(_ends(asked), _ends(starts), late)
-
-
-def _ends(days):
-    if days is None or isinstance(days, pd.Timestamp):
-        return None if days is None else (days, days)
-    return (days.min(), days.max()) if days.notna().any() else None
-
-
-def _day(text) -> pd.Timestamp:
-    try:
-        day = pd.Timestamp(text)
-    except (ValueError, TypeError):
-        raise DataProblem(
-            f"the start of the revenue window, {text!r}, is neither a column nor a date such as 2025-01-01"
-        ) from None
-    if day > pd.Timestamp.now():
-        raise DataProblem(f"the revenue window starts in the future ({day:%Y-%m-%d}); correct the day")
-    return day
-
-
-def leaks(score, y) -> str | None:
+def leaks(score, y, weights=None) -> str | None:
     """Return how the score gives the revenue away, or None.
 
     A score recorded after, or computed from, the revenue shows in one of two ways: their rank correlation, among all
@@ -274,10 +229,8 @@ def separated(score, event) -> bool:
     Ten rows with and ten without the event must lie on their own sides of that level.
     """
     for sign in (1, -1):
-        last, first = (
-            np.max(sign * score, where=event, initial=-np.inf),
-            np.min(sign * score, where=~event, initial=np.inf),
-        )
+        last = np.max(sign * score, where=event, initial=-np.inf)
+        first = np.min(sign * score, where=~event, initial=np.inf)
         sides = np.sum(event & (sign * score < first)), np.sum(~event & (sign * score > last))
         if last <= first and min(sides) >= 10:
             return True
@@ -288,3 +241,10 @@ def has_no_finite_slope(score, event) -> bool:
     """Return whether a logit of the event on the score has no solution: those with and without it share one level."""
     with_it, without = score[event], score[~event]
     return bool(with_it.max() <= without.min() or with_it.min() >= without.max())
+
+
+def leak_check(leak: str | None, what: str = "revenue") -> Check:
+    """Return the check that the score does not give `what` away."""
+    limit = f"rank correlation at most {LEAK_CORRELATION:g}, and no score tells who has none"
+    limit = limit if what == "revenue" else "no score tells who left"
+    return Check(f"score does not give the {what} away", leak or "no sign of it", limit, leak is None, "stops")

@@ -1,0 +1,401 @@
+"""From a survey to arrays: what is left out and counted, what is regressed on what, whose errors are how large.
+
+References
+----------
+Reichheld (2003), HBR 81(12):46-54 (promoter 9-10, passive 7-8, detractor 0-6); Harrell (2015), *Regression Modeling
+Strategies*, 2.4.5 (restricted cubic splines); MacKinnon & White (1985), J. Econometrics 29:305-325 (HC1); Binder
+(1983), Int. Stat. Rev. 51:279-292 (survey); Cameron, Gelbach & Miller (2011), JBES 29:238-249 (two ways).
+"""
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from cxresearch.errors import DataProblem, require_columns
+from cxresearch.findings import Check, percent
+from cxresearch.inference.clusters import two_way
+from cxresearch.inference.design import sampling_units, total_covariance
+from cxresearch.loyalty.refusals import (
+    check_control,
+    check_level,
+    check_revenue,
+    check_score,
+    is_categorical,
+    require_rows,
+)
+from cxresearch.privacy import hidden_cells, pool_small_groups
+from cxresearch.survey import Sample, Survey
+from cxresearch.survey.sample import distinct
+
+RECOMMEND = ("detractor", "passive", "promoter")
+SHAPES = ("linear", "groups")
+FEW_CLUSTERS = 40
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a score enters a regression: as a line, cut into groups (lowest first), or, to test the line, as a spline."""
+
+    names: tuple[str, ...]
+    edges: np.ndarray  # group g holds scores above edges[g-1] and up to edges[g]
+    top: float
+    knots: np.ndarray  # of the spline; fewer than three make it a line
+
+    def group(self, score) -> np.ndarray:
+        """Return the group code (0 = lowest) of each score."""
+        return np.searchsorted(self.edges, score, side="left")
+
+    def columns(self, score, shape: str) -> np.ndarray:
+        """Return the (n, q) columns of `shape` at `score`."""
+        score = np.asarray(score, dtype=float)
+        if shape == "groups":
+            return (self.group(score)[:, None] == np.arange(1, len(self.names))).astype(float)
+        return score[:, None] if shape == "linear" else natural_spline(score, self.knots)
+
+    def terms(self, loyalty: str, shape: str) -> list[str]:
+        """Return the names of those columns."""
+        if shape == "groups":
+            return [f"{loyalty}[{name}]" for name in self.names[1:]]
+        bends = max(len(self.knots) - 2, 0) if shape == "spline" else 0
+        return [loyalty, *[f"{loyalty}[bend {i}]" for i in range(1, bends + 1)]]
+
+
+def scale_of(score, weights=None) -> Scale:
+    """Return the groups of a score: recommend groups on 0-10, the same cuts on 1-10, levels, or thirds.
+
+    Parameters
+    ----------
+    score : (n,)
+    weights : (n,), optional
+        How many customers each row stands for; None: one.
+    """
+    levels = np.unique(score)
+    whole = bool(np.all(levels == np.round(levels)))
+    knots = np.unique(_quantiles(score, [0.05, 0.35, 0.65, 0.95], weights))
+    if whole and levels[0] >= 0 and levels[-1] <= 10 and levels[-1] >= 9 and levels[0] <= 6:
+        names = RECOMMEND if levels[0] == 0 else (f"{levels[0]:.0f}-6", "7-8", "9-10")
+        return Scale(names, np.array([6.0, 8.0]), 10.0, knots)
+    if len(levels) <= 3:
+        return Scale(tuple(f"{v:g}" for v in levels), levels[:-1], float(levels[-1]), knots)
+    edges = np.unique(_quantiles(score, [1 / 3, 2 / 3], weights, method="inverted_cdf"))
+    edges = edges[edges < levels[-1]]
+    low = [levels[0], *[levels[levels > e][0] for e in edges]]
+    names = tuple(_range(a, b) for a, b in zip(low, [*edges, levels[-1]]))
+    return Scale(names, edges, float(levels[-1]), knots)
+
+
+def _quantiles(score, at, weights, method: str = "linear") -> np.ndarray:
+    if weights is None:
+        return np.quantile(score, at, method=method)
+    return np.quantile(score, at, weights=weights, method="inverted_cdf")
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"{low:g}-{high:g}" if low >= 0 else f"{low:g} to {high:g}"
+
+
+def natural_spline(x, knots) -> np.ndarray:
+    """Return x and the bends of a restricted cubic spline, straight beyond the outer knots; (n, max(1, k - 1))."""
+    x, t = np.asarray(x, dtype=float), np.asarray(knots, dtype=float)
+    if len(t) < 3:
+        return x[:, None]
+    cube = lambda k: np.maximum(x - k, 0) ** 3  # noqa: E731
+    last, gap, size = t[-1], t[-1] - t[-2], (t[-1] - t[0]) ** 2
+    bends = [(cube(k) - cube(t[-2]) * (last - k) / gap + cube(last) * (t[-2] - k) / gap) / size for k in t[:-2]]
+    return np.column_stack([x, *bends])
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Complete cases as arrays, with the survey's sample of them."""
+
+    revenue: str
+    loyalty: str
+    controls: tuple[str, ...]
+    y: np.ndarray  # (n,) money per customer, >= 0
+    score: np.ndarray  # (n,)
+    weights: np.ndarray  # (n,)
+    Z: np.ndarray  # (n, c) control columns
+    terms: tuple[str, ...]  # names of the columns of Z
+    of_control: np.ndarray  # (c,) which control each column belongs to
+    effects: tuple[np.ndarray, ...]  # (n,) codes of the groups that get an intercept each
+    clusters: tuple[np.ndarray, ...]  # none, one or two (n,) arrays of codes
+    scale: Scale
+    dropped: dict[str, int]  # reason -> rows
+    rows: np.ndarray  # (n,) positions in the table in view
+    received: int
+    drawn: Sample | None  # None: cells of a table that was never drawn
+    survey: Survey | None
+    zeros: np.ndarray  # (n,) share of customers without revenue behind each row
+    count: np.ndarray | None = None  # (n,) customers behind each row, where rows are cells
+    largest: np.ndarray | None = None  # (n,) the largest revenue in each cell
+    logs: np.ndarray | None = None  # (n,) mean of y ln y in each cell
+    floor: int = 1  # of cells
+
+    @property
+    def n(self) -> int:
+        """Customers, or customers and periods, behind the rows."""
+        return len(self.y) if self.count is None else int(round(self.count.sum()))
+
+    @property
+    def n_effective(self) -> float:
+        return float(self.n) if self.drawn is None else self.drawn.n_effective
+
+    @property
+    def customers(self) -> int:
+        """Distinct persons behind the rows."""
+        return self.n if self.drawn is None else int(self.drawn.base[0])
+
+    @property
+    def min_base(self) -> int:
+        return self.floor if self.survey is None else self.survey.min_base
+
+    def X(self, shape: str, *, score=None, controls: bool = True) -> np.ndarray:
+        """Return (n, p): intercept (unless effects hold it), the score in `shape`, the controls."""
+        columns = [self.scale.columns(self.score if score is None else score, shape)]
+        columns += [self.Z] if controls else []
+        return np.column_stack(([] if self.effects else [np.ones(len(self.y))]) + columns)
+
+    def names(self, shape: str, *, controls: bool = True) -> list[str]:
+        """Return the names of the columns of X."""
+        names = [] if self.effects else ["(intercept)"]
+        return names + self.scale.terms(self.loyalty, shape) + (list(self.terms) if controls else [])
+
+    # --- errors -----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_survey(self) -> bool:
+        s = self.survey
+        return s is not None and any(name is not None for name in (s.weight, s.strata, s.fpc))
+
+    @property
+    def n_clusters(self) -> int | None:
+        """Clusters of the coarser of the two ways; None where rows are independent."""
+        return min(len(np.unique(c)) for c in self.clusters) if self.clusters else None
+
+    @property
+    def jackknifed(self) -> bool:
+        """Whether clusters are few, so that each is left out in turn."""
+        few = len(self.clusters) == 1 and self.n_clusters < FEW_CLUSTERS
+        return few and (self.survey is None or self.survey.strata is None)
+
+    def df(self, p: int) -> float:
+        """Return the degrees of freedom of errors of `p` coefficients."""
+        units = self.n if self.n_clusters is None else self.n_clusters
+        if self.is_survey:
+            strata = self.drawn.units.stratum_of_psu[self.drawn.unit_of_row]
+            return float(units - len(np.unique(strata)))
+        return float(self.n - p if self.n_clusters is None else units - 1)
+
+    def errors(self) -> str:
+        """Return how errors are computed, for `glance`."""
+        if len(self.clusters) == 2:
+            return f"clustered two ways ({', '.join(str(len(np.unique(c))) for c in self.clusters)} clusters)"
+        kinds = ["survey-linearised"] * self.is_survey + [f"clustered ({self.n_clusters} clusters)"] * len(
+            self.clusters
+        )
+        return ", ".join(kinds) or "robust (HC1)"
+
+    def covariance(self, influence, p: int) -> np.ndarray:
+        """Return the covariance (k, k) of estimates from the influences (n, k) of rows.
+
+        One way it equals HC1, or Stata's and statsmodels' clustered errors, G/(G-1) (n-1)/(n-p); with weights, strata
+        or sampling fractions it is the linearised design variance without the last factor (R `survey::svyglm`). Two
+        ways: the sum of both less that of their intersection. A cell's customers are alike but for their revenue.
+        """
+        if self.count is not None:
+            return self.n / max(self.n - p, 1) * influence.T @ (influence / self.count[:, None])
+        factor = 1.0 if self.is_survey else (self.n - 1) / max(self.n - p, 1)
+        if len(self.clusters) < 2:
+            return factor * self.drawn.covariance_of(influence)
+        design = {k: v for k, v in replace(self.survey, cluster=None).arrays(self.rows).items() if k in ("strata", "fpc")}
+        units = lambda codes: sampling_units(len(self.y), cluster=codes, **design)  # noqa: E731
+        return two_way(lambda codes: factor * total_covariance(influence, units(codes)), *self.clusters)
+
+    def hide(self, table: pd.DataFrame, code, keys) -> tuple[pd.DataFrame, int]:
+        """Return a table of cells of money, those under the floor in distinct persons hidden, and how many are.
+
+        Parameters
+        ----------
+        table : one row per cell, with n and largest_share
+        code : (n,) which of its rows each of ours is in
+        keys : columns that stay
+        """
+        if self.drawn is not None and self.drawn.persons is not None:
+            base = distinct(np.asarray(code, dtype=np.int64), self.drawn.persons, len(table))
+        else:
+            base = table["n"].to_numpy()
+        hidden = hidden_cells(table.assign(n=base), min_base=self.min_base, keys=keys)
+        shown = table.copy()
+        for column in table.columns.difference(list(keys), sort=False) if hidden.any() else ():
+            shown[column] = table[column].mask(hidden)
+        return shown, int(hidden.sum())
+
+    # --- checks -----------------------------------------------------------------------------------------------------
+
+    def left_out_check(self, most: float = 0.2) -> Check:
+        why = ", ".join(f"{reason}: {n}" for reason, n in self.dropped.items())
+        value = f"{self.received - self.n} of {self.received}" + (f" ({why})" if why else "")
+        return Check(
+            "customers left out", value, f"at most {100 * most:.0f} %", self.received - self.n <= most * self.received
+        )
+
+    def zeros_check(self, most: float = 0.5) -> Check:
+        share = float(self.weights @ self.zeros / self.weights.sum())
+        if share > most:
+            short = f"{percent(share)} of customers have no {self.revenue}: the window may be shorter than the purchase cycle"
+            warnings.warn(short, stacklevel=4)
+        limit = f"at most {most:g}; beyond it the window may be shorter than the purchase cycle"
+        return Check("share of customers without revenue", share, limit, share <= most)
+
+    def clusters_check(self, least: int = FEW_CLUSTERS, level: str = "care") -> Check:
+        limit = f"none, or at least {least}; fewer make errors uncertain"
+        if self.n_clusters is None:
+            return Check("clusters", "none: customers taken as independent", limit, True, level)
+        return Check("clusters", self.n_clusters, limit, self.n_clusters >= least, level)
+
+
+def as_columns(name: str, given, *, most: int | None = None) -> tuple[str, ...]:
+    """Return one column name, or several, as a tuple."""
+    columns = (given,) if isinstance(given, str) else tuple(given or ())
+    if most is not None and len(columns) > most:
+        raise DataProblem(f"{name} takes at most {most} columns; found {len(columns)}: {', '.join(map(str, columns))}")
+    if len(set(columns)) < len(columns):
+        raise DataProblem(f"{name} names a column twice: {', '.join(map(str, columns))}")
+    return columns
+
+
+def cases_of(
+    survey: Survey,
+    *,
+    revenue: str,
+    loyalty: str,
+    controls=(),
+    effects=(),
+    cluster: str | None = None,
+    min_rows: int = 100,
+    what: str = "fit_loyalty_revenue",
+) -> Cases:
+    """Check the survey's table, take complete cases and count what is left out.
+
+    Errors are clustered as the survey says, else by `cluster`, else by the first of the effects, else, where a person
+    has several rows, by person. Categories of a control under the floor are pooled before complete cases are taken.
+    """
+    controls, effects = as_columns("controls", controls), as_columns("effects", effects, most=2)
+    table = survey.table
+    clusters = as_columns("cluster", survey.cluster or cluster, most=2) or effects[:1] or _repeated(survey, table)
+    require_columns(table, revenue, loyalty, *controls, *effects, *clusters, where="the table of customers")
+    y = check_revenue(table, revenue)
+    score = check_score(table, loyalty, revenue)
+    for column in controls:
+        check_control(table[column], column, revenue=revenue, y=y, loyalty=loyalty, score=score)
+    pooled = {c: _pooled(table[c], survey.min_base) for c in controls}
+    complete, dropped = _complete(table, score, pooled, [*effects, *clusters], loyalty)
+    complete, dropped = _with_some_revenue(table, y, complete, effects, dropped)
+    require_rows(int(complete.sum()), min_rows, what)
+    sampled = replace(survey, cluster=clusters[0] if clusters else None)
+    drawn = sampled.sample(complete, what=what)
+    rows = drawn.rows
+    for column in [c for c in controls if is_categorical(table[c])]:
+        check_level(column, pooled[column].to_numpy()[rows], y[rows], revenue)
+    Z, terms, of_control = control_columns({c: v.to_numpy()[rows] for c, v in pooled.items()}, len(rows), bool(effects))
+    require_two_scores(loyalty, score[rows], len(rows))
+    codes = [drawn.unit_of_row, *(pd.factorize(table[c].to_numpy()[rows])[0] for c in clusters[1:])][: len(clusters)]
+    _check_clusters(clusters, codes)
+    return Cases(
+        revenue, loyalty, controls, y[rows], score[rows], drawn.weights, Z, tuple(terms), of_control,
+        effects=tuple(pd.factorize(table[c].to_numpy()[rows])[0] for c in effects),
+        clusters=() if len(codes) == 1 and len(np.unique(codes[0])) == len(rows) else tuple(codes),  # a row each: none
+        scale=scale_of(score[rows]), dropped=dropped | _unweighted(survey, complete, drawn), rows=rows,
+        received=len(table), drawn=drawn, survey=survey, zeros=(y[rows] == 0).astype(float),
+    )  # fmt: skip
+
+
+def _repeated(survey: Survey, table: pd.DataFrame) -> tuple[str, ...]:
+    """Return the column of persons where one has several rows."""
+    person = survey.respondent
+    return (person,) if person is not None and table[person].dropna().duplicated().any() else ()
+
+
+def _unweighted(survey: Survey, complete, drawn) -> dict[str, int]:
+    lost = int(complete.sum()) - len(drawn)
+    return {f"{survey.weight} is 0": lost} if lost else {}
+
+
+def require_two_scores(loyalty: str, score, n: int) -> None:
+    """Refuse a score with one value."""
+    if len(np.unique(score)) < 2:
+        raise DataProblem(f"{loyalty} has one value ({score[0]:g}) in all {n} rows used; nothing can go with it")
+
+
+def _check_clusters(names, codes) -> None:
+    for name, code in zip(names, codes):
+        if len(np.unique(code)) < 2:
+            raise DataProblem(
+                f"cluster {name!r} has one value in all {len(code)} rows; errors between clusters cannot be estimated: "
+                "name a column with several, or none"
+            )
+
+
+def _pooled(column: pd.Series, min_base: int) -> pd.Series:
+    return (
+        pool_small_groups(column.astype(object), min_base=min_base) if is_categorical(column) else column.astype(float)
+    )
+
+
+def _complete(table, score, pooled, others, loyalty) -> tuple[np.ndarray, dict[str, int]]:
+    missing = {f"{loyalty} missing": np.isnan(score)}
+    missing |= {f"{c} missing": v.isna().to_numpy() for c, v in pooled.items()}
+    missing |= {f"{c} missing": table[c].isna().to_numpy() for c in dict.fromkeys(others)}
+    gone, dropped = np.zeros(len(table), dtype=bool), {}
+    for reason, rows in missing.items():
+        dropped |= {reason: int(np.sum(rows & ~gone))} if np.any(rows & ~gone) else {}
+        gone |= rows
+    return ~gone, dropped
+
+
+def _with_some_revenue(table, y, complete, effects, dropped) -> tuple[np.ndarray, dict[str, int]]:
+    # A group without any revenue says nothing about the score within it, and its intercept would run to minus infinity.
+    for column in (*effects, *effects):
+        totals = pd.Series(np.where(complete, y, 0.0)).groupby(table[column].to_numpy()).transform("sum").to_numpy()
+        lost = complete & ~(totals > 0)
+        reason = f"no revenue in any row of its {column}"
+        dropped = dropped | ({reason: dropped.get(reason, 0) + int(lost.sum())} if lost.any() else {})
+        complete = complete & ~lost
+    return complete, dropped
+
+
+def control_columns(values: dict[str, np.ndarray], n: int, within: bool, sizes=None):
+    """Return the columns of the controls (n, c), their names, and which control each belongs to.
+
+    Of a categorical control (an object array) the largest category is the one compared with: it gives the others
+    their smallest errors. `sizes` (n,) is how many customers each row stands for.
+    """
+    blocks, terms, owner = [], [], []
+    for i, (name, column) in enumerate(values.items()):
+        if column.dtype == object:
+            counts = pd.Series(1.0 if sizes is None else sizes, index=range(n)).groupby(column).sum()
+            first = min(counts.index, key=lambda v: (-counts[v], str(v)))
+            levels = sorted((v for v in counts.index if v != first), key=str)
+            block = [(column == v).astype(float) for v in levels]
+            names = [f"{name}[{v}]" for v in levels]
+        else:
+            block, names = [column.astype(float)], [name]
+        blocks, terms, owner = [*blocks, *block], [*terms, *names], [*owner, *[i] * len(names)]
+    Z = np.column_stack(blocks) if blocks else np.empty((n, 0))
+    if not within:
+        _require_rank(Z, terms)
+    return Z, terms, np.array(owner, dtype=int)
+
+
+def _require_rank(Z, terms) -> None:
+    if Z.shape[1] == 0:
+        return
+    S = Z - Z.mean(axis=0)
+    S = S / np.maximum(np.sqrt(np.mean(np.square(S), axis=0)), 1e-300)
+    _, R = np.linalg.qr(S)
+    bad = [t for t, d in zip(terms, np.abs(np.diag(R))) if d < 1e-8 * np.sqrt(len(Z))]
+    if bad:
+        raise DataProblem(f"control {bad[0]} is constant, or repeats other controls, in the rows used; leave it out")

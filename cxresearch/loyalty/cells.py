@@ -1,0 +1,130 @@
+"""Many customers: the cells of a table too large for memory, as weighted rows of the same cases.
+
+For integer scores and categorical controls a Poisson fit and its robust errors need, of each combination of score and
+categories, the number of customers and the sums of revenue and of its square; ten million rows become some hundred. A
+cell stands as two rows of half its customers each, one standard deviation above and below its mean, which have the
+same sums.
+
+References
+----------
+Wong, Lewis, Wardrop & Lal (2021), *You only compress once*, arXiv 2102.11297.
+"""
+
+import glob
+import os
+from collections.abc import Sequence
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from cxresearch import digits
+from cxresearch.errors import DataProblem, require_columns
+from cxresearch.loyalty.cases import Cases, as_columns, control_columns, require_two_scores, scale_of
+from cxresearch.loyalty.refusals import require_money, require_rows
+from cxresearch.privacy import pool_small_groups, require_base
+from cxresearch.survey import Table
+
+MOST_CELLS = 100_000
+NAMED = "the table of customers"
+
+
+def cells_as_cases(
+    table: Table, *, revenue: str, loyalty: str, controls: Sequence[str] = (), min_rows: int = 100,
+    what: str = "fit_loyalty_revenue", threads: int | None = None, memory_limit: str | None = None,
+) -> Cases:  # fmt: skip
+    """Return the cells of a table as cases; controls are categories, numbers too, and small ones are pooled."""
+    controls = as_columns("controls", controls)
+    cells, received = read_cells(
+        table.data, revenue=revenue, loyalty=loyalty, controls=controls, threads=threads, memory_limit=memory_limit
+    )
+    n = cells["n"].to_numpy(dtype=float)
+    require_base(int(n.sum()), min_base=table.min_base, what=what)
+    require_rows(int(n.sum()), min_rows, what)
+    mean = cells["total"].to_numpy() / n
+    spread = np.sqrt(np.maximum(cells["squares"].to_numpy() / n - mean**2, 0.0))
+    twice = lambda values: np.concatenate([values, values])  # noqa: E731
+    score = twice(cells[loyalty].to_numpy(dtype=float))
+    require_two_scores(loyalty, score, int(n.sum()))
+    pooled = {c: twice(_pooled(cells, c, table.min_base)) for c in controls}
+    Z, terms, of_control = control_columns(pooled, len(score), False, sizes=twice(n / 2))
+    lost = received - int(n.sum())
+    return Cases(
+        revenue, loyalty, controls, np.concatenate([mean + spread, mean - spread]), score, twice(n / 2), Z, tuple(terms),
+        of_control, effects=(), clusters=(), scale=scale_of(score, twice(n / 2)),
+        dropped={"score or a control missing": lost} if lost else {}, rows=np.arange(len(score)), received=received,
+        drawn=None, survey=None, zeros=twice(cells["zeros"].to_numpy() / n), count=twice(n / 2),
+        largest=twice(cells["largest"].to_numpy(dtype=float)), floor=table.min_base, logs=twice(cells["logs"].to_numpy() / n),
+    )  # fmt: skip
+
+
+def read_cells(customers, *, revenue, loyalty, controls, threads=None, memory_limit=None) -> tuple[pd.DataFrame, int]:
+    """Return one row a cell (loyalty, controls, n, total, squares, zeros, largest, logs) and the number of rows read."""
+    with duckdb.connect() as engine:
+        engine.execute("SET enable_progress_bar = false")
+        if threads is not None:
+            engine.execute(f"SET threads = {int(threads)}")
+        if memory_limit is not None:
+            engine.execute("SET memory_limit = ?", [memory_limit])
+        source = _source(engine, customers)
+        source.create_view("customers")
+        columns = pd.DataFrame([dict.fromkeys(source.columns, 0)])
+        require_columns(columns, revenue, loyalty, *controls, where=NAMED)
+        received = _refuse(engine, revenue, loyalty)
+        score, y = _quoted(loyalty), _quoted(revenue)  # scores whole, but for the last digits of a computed one
+        keys = ", ".join((f"round({score}) AS {score}", *map(_quoted, controls)))
+        complete = " AND ".join(f"{_quoted(c)} IS NOT NULL" for c in (loyalty, *controls))
+        cells = engine.execute(
+            f'SELECT {keys}, count(*) AS "n", fsum({y}) AS "total", fsum({y} * {y}) AS "squares", '
+            f'count(*) FILTER ({y} = 0) AS "zeros", max({y}) AS "largest", '
+            f'coalesce(fsum({y} * ln({y})) FILTER ({y} > 0), 0) AS "logs" '
+            f"FROM customers WHERE {complete} GROUP BY ALL LIMIT {MOST_CELLS + 1}"
+        ).df()
+    if len(cells) > MOST_CELLS:
+        raise DataProblem(
+            f"score and controls make more than {MOST_CELLS} cells; leave out the control with the most values, or band it"
+        )
+    return cells.sort_values([loyalty, *controls], ignore_index=True), received
+
+
+def _source(engine, customers):
+    if isinstance(customers, pd.DataFrame):
+        return engine.from_df(customers)
+    if hasattr(customers, "df"):  # a relation belongs to its own connection
+        return engine.from_arrow(customers.arrow())
+    path = os.fspath(customers)
+    if not glob.glob(path, recursive=True):
+        raise DataProblem(f"{path}: no Parquet or CSV file found")
+    return engine.read_csv(path) if ".csv" in path.rsplit("/", 1)[-1] else engine.read_parquet(path)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _refuse(engine, revenue: str, loyalty: str) -> int:
+    y, s = _quoted(revenue), _quoted(loyalty)
+    wanted = f"count(*), count(*) FILTER ({y} < 0), count(*) - count({y}), count(*) FILTER (abs({s} - round({s})) > {digits.LAST}), min({y}), max({y})"
+    try:
+        n, negative, missing, fractions, lowest, highest = engine.execute(f"SELECT {wanted} FROM customers").fetchone()
+    except duckdb.Error:
+        raise DataProblem(
+            f"{revenue} and {loyalty} must be numbers; the engine reads at least one of them as text"
+        ) from None
+    if not n:
+        raise DataProblem(f"{NAMED} has no rows")
+    require_money(revenue, n, negative, missing, lowest, highest or 0.0)
+    if fractions:
+        raise DataProblem(
+            f"{loyalty} holds {fractions} values that are not whole numbers; round it, or hand over a DataFrame"
+        )
+    return int(n)
+
+
+def _pooled(cells: pd.DataFrame, control: str, min_base: int) -> np.ndarray:
+    sizes = cells.groupby(control)["n"].sum().sort_values(kind="stable")
+    # how far a category lies above the base does not matter, only the order: small stand-ins pool alike
+    stand_in = np.minimum(sizes.to_numpy(), 2 * min_base + np.arange(len(sizes)))
+    names = np.repeat(sizes.index.to_numpy(dtype=object), stand_in)
+    pooled = pool_small_groups(pd.Series(names, dtype=object), min_base=min_base)
+    return cells[control].map(dict(zip(names, pooled))).astype(object).to_numpy()

@@ -1,0 +1,316 @@
+"""The same question under other choices: every model in one table, and every choice in one curve.
+
+References
+----------
+Simonsohn, Simmons & Nelson (2020), Nature Human Behaviour 4:1208-1214.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations, product
+
+import numpy as np
+import pandas as pd
+
+from cxresearch.errors import DataProblem, require_choice, require_share
+from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, titled
+from cxresearch.findings import Check, describe_columns, interval, listing, number, percent
+from cxresearch.loyalty.cases import SHAPES, Cases, cases_of
+from cxresearch.loyalty.models import (
+    MODELS,
+    Plan,
+    answers,
+    estimate,
+    explained,
+    fit_revenue,
+    log_trap,
+    park_of,
+    plan_for,
+    scenarios,
+)
+from cxresearch.loyalty.refusals import leak_check, leaks
+from cxresearch.loyalty.revenue import (
+    PER_POINT,
+    RevenueFinding,
+    headline,
+    reasons_against,
+    revenue_by_group,
+    trap_check,
+)
+from cxresearch.loyalty.sentences import percent_point, say, signed, told
+from cxresearch.loyalty.timing import timed
+from cxresearch.survey import as_survey
+
+MOST_CONTROLS = 4  # of which every subset is taken; with more, all, none, and all but one
+CAP = 0.01  # share of the largest revenues set to the quantile beneath them
+
+describe_columns(
+    park=("Park slope", "power of the mean with which the variance grows", 2),
+    suits=("Suits", "model whose variance grows alike"),
+    model=("Model", "model of mean revenue"),
+    share_below=("Share below zero", "of intervals that lie below zero (0-1)", 3),
+    capped=("Capped", "share of the largest revenues set to the quantile beneath them (0-1)", 2),
+)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class RevenueModels(RevenueFinding):
+    """Percent and money per point by model (`term`); `tables` adds groups, left_out (models that cannot be fitted).
+
+    `model` gives statsmodels' results by model.
+    """
+
+    trap: tuple[float, bool] | None = None
+    results: dict = field(default_factory=dict, kw_only=True)
+
+    @property
+    def model(self):
+        return self.results or super().model
+
+    def sentence(self) -> str:
+        t, g = self.table, self.summary
+        clear = int(((t["percent_low"] > 0) | (t["percent_high"] < 0)).sum())
+        low, high = number(t["percent"].min()), number(t["percent"].max())
+        first = say("models", k=len(t), low=low, high=high, clear=clear, n=number(g["n"], 0), **self.words)
+        clauses = [say("models open", reasons=listing(self.reasons))] if self.reasons else []
+        clauses.append(say("models suit", park=number(g["park"]), suits=g["suits"]))
+        if self.trap is not None and self.trap[1]:
+            row = t.set_index("term").loc["log_ols"]
+            between = interval(row["percent_low"], row["percent_high"], self.confidence)
+            naive, means = number(self.trap[0]), number(row["percent"])
+            clauses.append(say("models trap", naive=naive, percent=means, interval=between))
+        return told(first, *clauses)
+
+    def plot(self, ax=None):
+        """Draw percent per point and its interval by model, with zero marked."""
+        t = self.table
+        title = f"{len(t)} models read from {number(t['percent'].min())} to {number(t['percent'].max())} %"
+        names = [MODELS[m].words for m in t["term"]]
+        return forest(t, "percent", names=names, unit=self.unit_per_point, title=title, line=0, ax=ax)
+
+
+def compare_revenue_models(
+    customers,
+    *,
+    revenue: str,
+    loyalty: str,
+    controls: Sequence[str] = (),
+    shape: str = "linear",
+    effects: Sequence[str] = (),
+    asked: str | None = None,
+    revenue_from=None,
+    confidence: float = 0.95,
+    min_rows: int = 100,
+) -> RevenueModels:
+    """Put the question of `fit_loyalty_revenue` to every model that can answer it.
+
+    Parameters are those of `fit_loyalty_revenue`. With `effects` two models have a form; without customers of zero
+    revenue there are no two parts. What was left out is in ``tables()["left_out"]``.
+
+    Notes
+    -----
+    The Park slope (Manning & Mullahy 2001) names the model whose variance suits. In log-OLS, revenue whose log spreads
+    differently in the score groups makes exp(b) - 1 differ from the ratio of means, even in sign (Manning 1998).
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> table = study.matched("responses", "customers", keep="latest")
+    >>> finding = cx.compare_revenue_models(table, revenue="revenue", loyalty="recommend", controls=["affluence"])
+    >>> finding.tidy()["term"].tolist()
+    ['poisson', 'gamma', 'log_ols', 'two_part']
+    """
+    require_choice("shape", shape, SHAPES)
+    require_share("confidence", confidence)
+    survey = as_survey(customers)
+    s = cases_of(
+        survey, revenue=revenue, loyalty=loyalty, controls=controls, effects=effects, min_rows=min_rows,
+        what="compare_revenue_models",
+    )  # fmt: skip
+    fits, left_out = _by_model(s, shape)
+    rows = []
+    for name, got in fits.items():
+        head = {k: v for k, v in headline(got, confidence).items() if k in PER_POINT or k.startswith("ratio")}
+        n = int(np.sum(s.y > 0)) if MODELS[name].smeared else s.n
+        rows.append({"term": name, **head, "explained": explained(s, got.fit), "n": n})
+    trap = log_trap(s, fits["log_ols"], confidence) if "log_ols" in fits else None
+    when, leak = timed(survey.table, asked, revenue_from, s.rows), leaks(s.score, s.y)
+    reasons = reasons_against(rows[0]["percent_low"], rows[0]["percent_high"], when.late, leak)
+    slope, (groups, hidden) = park_of(s, fits["poisson"].fit), revenue_by_group(s, confidence)
+    summary = {
+        "n": s.n, "n_effective": s.n_effective, "method": f"{len(rows)} models; score {shape}", "park": slope,
+        "suits": suits(slope), "established": not reasons,
+    }  # fmt: skip
+    further = {"groups": groups, "left_out": pd.DataFrame(left_out, columns=["term", "why"])}
+    agreement = trap_check("differs" if trap and trap[1] else "agrees", not (trap and trap[1]))
+    return RevenueModels(
+        "compare_revenue_models", revenue, None, pd.DataFrame(rows), summary,
+        (*_agreement(rows), agreement, when.check(), leak_check(leak)), labels=survey.labels, further=further,
+        loyalty=loyalty, confidence=confidence, reasons=reasons, currency=survey.currency, trap=trap,
+        results={name: got.fit.results for name, got in fits.items() if got.fit.results}, suppressed=hidden,
+        domain=survey.condition,
+    )  # fmt: skip
+
+
+def _by_model(s: Cases, shape: str):
+    """Return the estimates of every model that can be fitted, and why the others cannot."""
+    fits, left_out = {}, []
+    for name in MODELS:
+        try:
+            fits[name] = estimate(s, plan_for(s, name, shape), seen=True)
+        except DataProblem as problem:
+            if name == "poisson":
+                raise
+            left_out.append({"term": name, "why": str(problem)})
+    return fits, left_out
+
+
+def suits(slope: float) -> str:
+    """Return the model whose variance grows with the mean most like `slope`."""
+    if not np.isfinite(slope):
+        return "any (fitted means hardly differ)"
+    return "a linear model" if slope < 0.5 else "poisson" if slope < 1.5 else "gamma"
+
+
+def _agreement(rows) -> list[Check]:
+    signs = {np.sign(row["percent"]) for row in rows}
+    low, high = max(r["percent_low"] for r in rows), min(r["percent_high"] for r in rows)
+    value = f"{low:.1f} to {high:.1f} %"
+    return [
+        Check("models agree in sign", len(signs), "one sign", len(signs) == 1),
+        Check("intervals of all models share a value", value, "low end under high end", low <= high),
+    ]
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class SpecificationCurve(RevenueFinding):
+    """Percent per point under every choice of model, controls and capping, in order of size."""
+
+    def sentence(self) -> str:
+        t, g, n = self.table, self.summary, number(self.summary["n"], 0)
+        row, one_sign = t.iloc[int(g["rank"]) - 1], t["percent"].min() * t["percent"].max() > 0
+        read = sorted(t["percent"].abs() if one_sign else t["percent"])
+        key = signed("choices", row["percent"]) if one_sign else "choices open"
+        first = say(key, k=len(t), n=n, low=number(read[0]), high=number(read[-1]), **self.words)
+        sides = {"above": percent(g["share"]), "below": percent(g["share_below"]), "median": number(t["percent"].median())}
+        default = percent_point(row, self.confidence, "choices default", rank=number(g["rank"], 0))
+        return told(first, say("choices sides", **sides), default)
+
+    def plot(self, ax=None):
+        """Draw percent per point with its interval in order of size, the default marked."""
+        ax = axes_or_new(ax)
+        t, at = self.table, np.arange(1, len(self.table) + 1)
+        ax.vlines(at, t["percent_low"], t["percent_high"], color=QUIET, linewidth=1)
+        counts = t["held"].map(lambda held: 0 if held == "nothing" else 1 + held.count(", "))
+        all_held = (counts > 0) & (counts == counts.max())
+        kinds = {"no control": (QUIET, counts == 0), "some controls": (PALETTE[2], (counts > 0) & ~all_held)}
+        for words, (colour, which) in (kinds | {"all controls": (PALETTE[0], all_held)}).items():
+            if which.any():
+                ax.plot(at[which], t["percent"][which], "o", markersize=4, color=colour, label=words)
+        i = int(self.summary["rank"])
+        ax.plot([i], [t["percent"].iloc[i - 1]], "o", color=PALETTE[1], label="the default: Poisson, all controls")
+        ax.axhline(0, color="black", linewidth=0.8)
+        ax.set(xlabel="choices, lowest estimate first", ylabel="")
+        ax.legend(loc="lower right")
+        title = f"{len(t)} choices read from {number(t['percent'].min())} to {number(t['percent'].max())} %"
+        return titled(ax, title, self.unit_per_point)
+
+
+def specification_curve(
+    customers,
+    *,
+    revenue: str,
+    loyalty: str,
+    controls: Sequence[str] = (),
+    confidence: float = 0.95,
+    min_rows: int = 100,
+) -> SpecificationCurve:
+    """Put the question under every choice: four models, subsets of the controls, revenue as it is or its top 1 % capped.
+
+    Parameters are those of `fit_loyalty_revenue`. All choices use the same customers: the complete cases of all
+    controls. Up to four controls enter in every subset; more in all, none, and all but one.
+
+    Notes
+    -----
+    The choices are not independent, so the share of intervals above zero is a description and no test
+    (Simonsohn, Simmons & Nelson 2020). Where choices read on both sides of zero nothing is established.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> table = study.matched("responses", "customers", keep="latest")
+    >>> print(cx.specification_curve(
+    ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"]
+    ... ))
+    Under 16 choices of model, controls and capping, a point of Would recommend us reads as ...
+    """
+    require_share("confidence", confidence)
+    survey = as_survey(customers)
+    whole = cases_of(
+        survey, revenue=revenue, loyalty=loyalty, controls=controls, min_rows=min_rows, what="specification_curve"
+    )
+    rows, failed = [], 0
+    for s, plan, capped in specifications(whole):
+        try:
+            head = headline(estimate(s, plan_for(s, plan.name)), confidence)
+        except DataProblem:
+            failed += 1
+            continue
+        numbers = {k: head[k] for k in PER_POINT[:4]}
+        rows.append(
+            {"model": plan.name, "held": ", ".join(s.controls) or "nothing", "capped": capped, **numbers, "n": s.n}
+        )
+    table = pd.DataFrame(rows).sort_values(["percent", "model", "held", "capped"], ignore_index=True)
+    held = table["held"] == (", ".join(whole.controls) or "nothing")
+    default = (table["model"] == "poisson") & held & (table["capped"] == 0)
+    above, below = float((table["percent_low"] > 0).mean()), float((table["percent_high"] < 0).mean())
+    sign = float(max((table["percent"] > 0).mean(), (table["percent"] < 0).mean()))
+    row = table[default].iloc[0]
+    summary = {
+        "n": whole.n, "n_effective": whole.n_effective, "method": f"{len(table)} specifications", "share": above,
+        "share_below": below, "rank": int(np.flatnonzero(default)[0]) + 1,
+        "established": sign == 1 and bool(row["percent_low"] * row["percent_high"] > 0),
+    }  # fmt: skip
+    one_side = max(above, below)
+    tested = (
+        Check("estimates share one sign", sign, "1", sign == 1, "stops"),
+        Check("intervals that exclude zero on one side", one_side, "at least 0.95", one_side >= 0.95),
+        Check("specifications that could not be fitted", failed, "0", failed == 0),
+    )
+    return SpecificationCurve(
+        "specification_curve", revenue, None, table, summary, tested, labels=survey.labels, loyalty=loyalty,
+        confidence=confidence, currency=survey.currency, domain=survey.condition,
+    )  # fmt: skip
+
+
+def specifications(whole: Cases):
+    """Yield the cases, the plan and the capped share of every choice, on the same customers."""
+    cap = float(np.quantile(whole.y, 1 - CAP))
+    for (capped, y), held in product(((0.0, whole.y), (CAP, np.minimum(whole.y, cap))), subsets(whole.controls)):
+        kept = np.isin(whole.of_control, [whole.controls.index(c) for c in held])
+        names = tuple(t for t, keep in zip(whole.terms, kept) if keep)
+        s = replace(whole, y=y, controls=held, Z=whole.Z[:, kept], terms=names, of_control=whole.of_control[kept])
+        for name in MODELS:
+            yield s, Plan(name), capped
+
+
+def subsets(controls: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the sets of controls to hold constant, fewest first."""
+    if len(controls) <= MOST_CONTROLS:
+        return [c for k in range(len(controls) + 1) for c in combinations(controls, k)]
+    return [(), *combinations(controls, len(controls) - 1), tuple(controls)]
+
+
+def readings(whole: Cases) -> np.ndarray:
+    """Return percent per point under every choice that can be fitted, without errors: do they share a sign?"""
+    found = []
+    for s, plan, _ in specifications(whole):
+        try:
+            plan = plan_for(s, plan.name)
+            fit = fit_revenue(s, plan)
+        except DataProblem:
+            continue
+        found.append(answers(fit, fit.coef, scenarios(s, plan), s.weights)[0][0])
+    return 100 * np.expm1(found)

@@ -1,0 +1,548 @@
+"""Revenue against loyalty: how much more revenue goes with a point, and how sure that is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cxresearch import digits
+from cxresearch.errors import DataProblem, require_choice, require_share
+from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled, wrap
+from cxresearch.findings import Check, Finding, Shown, describe_columns, ends, listing, number, p_words, percent
+from cxresearch.inference import critical_value
+from cxresearch.loyalty.cases import SHAPES, Cases, as_columns, cases_of
+from cxresearch.loyalty.glm import gradient
+from cxresearch.loyalty.hidden import benchmark_bounds, contour, hidden_cause, levels_model
+from cxresearch.loyalty.models import (
+    MODELS,
+    Estimates,
+    Plan,
+    RevenueFit,
+    estimate,
+    explained,
+    library_results,
+    log_trap,
+    park_of,
+    plan_for,
+)
+from cxresearch.loyalty.refusals import gives_away, leak_check, leaks, refuse_lagged_revenue
+from cxresearch.loyalty.sentences import money, percent_point, say, share_words, signed, size_interval, told
+from cxresearch.loyalty.timing import Timing, timed
+from cxresearch.privacy import largest_share, pool_small_groups
+from cxresearch.survey import Table, as_survey, as_table
+
+WEAK = 0.02  # of the deviance: below it the score hardly tells customers' revenue apart
+STRAIGHT = 0.05  # p of a test of the line under which it bends
+PER_POINT = ("percent", "percent_low", "percent_high", "p_value", "money", "money_low", "money_high")
+
+describe_columns(
+    part=("Part", "equation of the model: mean, any (revenue at all), amount, smear"),
+    percent=("Percent", "how much higher revenue is per point of the score, or per unit of the term", 1),
+    percent_low=("Percent low", "lower end of its interval", 1),
+    percent_high=("Percent high", "upper end of its interval", 1),
+    money=("Money", "the same in money per customer", 2),
+    money_low=("Money low", "lower end of its interval", 2),
+    money_high=("Money high", "upper end of its interval", 2),
+    mean_revenue=("Mean revenue", "money per customer", 2),
+    received=("Received", "rows given", 0),
+    dropped=("Left out", "rows not used", 0),
+    rising=("Can rise", "customers whose score can be a point higher within the scale", 0),
+    errors=("Errors", "how standard errors were computed"),
+    explained=("Explained", "share of the Poisson deviance that the score takes beyond the controls (0-1)", 4),
+    ratio=("Ratio", "mean revenue of the highest group over the lowest", 3),
+    ratio_low=("Ratio low", "lower end of its interval", 3),
+    ratio_high=("Ratio high", "upper end of its interval", 3),
+    robustness_value=("Robustness value", "partial R² a hidden cause needs, linear model in levels (0-1)", 4),
+    robustness_value_limit=("Robustness value of the limit", "the same, to bring the interval to zero (0-1)", 4),
+    partial_r2=("Partial R²", "of the score with revenue, linear model in levels (0-1)", 4),
+    e_value=("E-value", "risk ratio a hidden cause needs for the ratio of groups", 2),
+    e_value_limit=("E-value of the limit", "the same for the end of the interval nearer 1", 2),
+    score=("Score", "value of the loyalty score", 1),
+    observed=("Observed", "mean revenue as it is", 2),
+    held=("Held constant", "controls in the model"),
+    shape=("Shape", "how the score enters: linear, spline, groups"),
+    why=("Why", "reason why rows, groups or models were left out"),
+    test=("Test", "hypothesis tested"),
+    statistic=("Statistic", "F value of the test", 2),
+    median=("Median", "half of the customers (by weight) lie at or under it", 2),
+    zeros=("Without revenue", "share of customers whose revenue is 0 (0-1)", 3),
+)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class RevenueFinding(Finding):
+    """What the findings on loyalty and revenue share: the score, the level of the intervals, the reasons against."""
+
+    loyalty: str = ""
+    confidence: float = 0.95
+    reasons: tuple[str, ...] = ()
+    currency: str | None = None
+
+    @property
+    def words(self) -> dict[str, str]:
+        """The labels of score and revenue, for templates."""
+        return {"score": self.label(self.loyalty), "revenue": self.label(self.outcome)}
+
+    @property
+    def unit_per_point(self) -> str:
+        return f"% more {self.label(self.outcome)} per point of {self.label(self.loyalty)} (below zero: less)"
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class LoyaltyRevenue(RevenueFinding):
+    """Revenue against a loyalty score.
+
+    `tidy` holds coefficients on the model's scale (log of mean revenue; of the odds in part any) with the percentage
+    they amount to; `tables` adds groups, with_and_without, shape, bounds, curve. `model` gives statsmodels' results: its
+    coefficients are those of `tidy`, its own errors are the model's, not the design's.
+    """
+
+    controls: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # sentences that the reader must not miss
+    cases: Cases | None = field(default=None, kw_only=True)
+    fit: RevenueFit | None = field(default=None, kw_only=True)
+
+    @property
+    def chart(self):
+        return Shown("groups", "estimate", "conf_low", "conf_high", "Mean revenue per customer")
+
+    @property
+    def model(self):
+        return self.fit.results or library_results(self.cases, self.fit)
+
+    def sentence(self) -> str:
+        g, n, unit = self.summary, number(self.summary["n"], 0), self.currency or ""
+        between = size_interval(g["money_low"], g["money_high"], self.confidence, sign=g["money"], decimals=2, unit=unit)
+        if self.reasons:
+            first = say("point open", reasons=listing(self.reasons), **self.words)
+            second = percent_point(g, self.confidence, "reading", n=n)
+        else:
+            first = percent_point(g, self.confidence, "point", n=n, **self.words)
+            amount, rising = money(g["money"], self.currency), number(g["rising"], 0)
+            second = say(signed("money", g["money"]), money=amount, interval=between, rising=rising)
+        return told(first, second, *self._context(), *self.notes)
+
+    def _context(self) -> list[str]:
+        held = listing(self.label(c) for c in self.controls)
+        clauses = [say("held", controls=held) if self.controls else say("nothing held")]
+        sides, share = self.further["with_and_without"], self.summary["explained"]
+        clauses += [percent_point(sides.iloc[0], self.confidence, "bare")] if len(sides) > 1 else []
+        if not self.reasons:
+            clauses.append(say("weak" if share < WEAK else "strength", share=share_words(max(share, 0))))
+        return clauses
+
+    def plot(self, ax=None):
+        """Draw mean revenue by score: as it is (dots) and as the model has it (line, band)."""
+        ax = axes_or_new(ax)
+        curve = self.further["curve"].dropna(subset=["estimate"])
+        ax.fill_between(curve["score"], curve["conf_low"], curve["conf_high"], color=PALETTE[0], alpha=0.2, linewidth=0)
+        ax.plot(curve["score"], curve["estimate"], color=PALETTE[0], label="model, controls as they are")
+        ax.plot(curve["score"], curve["observed"], "o", color=QUIET, label="observed mean")
+        ceiling = 1.15 * float(np.nanmax(curve[["observed", "conf_high"]].to_numpy()))
+        ax.set(ylim=(0, ceiling), xlabel=wrap(self.label(self.loyalty), 60), ylabel="")
+        ax.legend(loc="lower right")
+        title = (
+            "What a point goes with: not established" if self.reasons else percent_point(self.summary, self.confidence)
+        )
+        return titled(ax, title, f"{self.label(self.outcome)}, {self.currency or 'money'} per customer")
+
+    def plot_sensitivity(self, ax=None):
+        """Draw what a hidden cause would leave of the linear model in levels, by its strength; zero is the thick line."""
+        ax = axes_or_new(ax)
+        most = min(0.9, max(0.05, 2.5 * self.summary["robustness_value"]))
+        strength, remaining = contour(levels_model(self.cases), most=most)
+        lines = ax.contour(strength, strength, remaining, levels=8, colors=QUIET, linewidths=0.8)
+        ax.clabel(lines, fmt="%.3g", fontsize=8)
+        ax.contour(strength, strength, remaining, levels=[0], colors=PALETTE[1], linewidths=2)
+        once = self.further["bounds"].query("times == 1").dropna(subset=["r2_score"])
+        for row in once.itertuples():
+            seen, control = max(row.r2_score, row.r2_revenue) <= most, wrap(self.label(row.term))
+            at = ([row.r2_score], [row.r2_revenue]) if seen else ([], [])
+            words = f"as strong as {control}" if seen else f"beyond the figure: as strong as {control}"
+            ax.plot(*at, "D", color=PALETTE[0] if seen else QUIET, label=words)
+        ax.set_xlabel(f"partial R² of a hidden cause with {wrap(self.label(self.loyalty), 40)}")
+        ax.set_ylabel(f"partial R² with {wrap(self.label(self.outcome), 30)}")
+        if len(once):
+            ax.legend(loc="upper right", frameon=True)
+        unit = f"{self.currency or 'money'} per point left, linear model in levels; thick: none"
+        share = number(100 * self.summary["robustness_value"])
+        return titled(ax, f"A hidden cause must explain {share} % of what is left of both", unit)
+
+
+def fit_loyalty_revenue(
+    customers,
+    *,
+    revenue: str,
+    loyalty: str,
+    controls: Sequence[str] = (),
+    model: str = "poisson",
+    shape: str = "linear",
+    effects: Sequence[str] = (),
+    asked: str | None = None,
+    revenue_from=None,
+    confidence: float = 0.95,
+    min_rows: int = 100,
+    threads: int | None = None,
+    memory_limit: str | None = None,
+) -> LoyaltyRevenue:
+    """Regress revenue on a loyalty score and say what a point goes with.
+
+    The headline is the mean of revenue with every score a point higher over the mean as it is, among customers who
+    can rise a point within the scale, less 1; in the default model exactly exp(b) - 1.
+
+    Parameters
+    ----------
+    customers : Survey or DataFrame, Table or path
+        One row per customer, or per customer and period. A Table (`as_table`) or the path or pattern of Parquet or CSV
+        files is read by the database engine, in cells: scores must be whole, controls are categories, numbers too.
+    revenue
+        Column of money per customer in the window, zero or more.
+    loyalty
+        Column of the score, any numeric scale.
+    controls
+        Columns held constant: numbers as they are, text and yes/no as categories.
+    model
+        'poisson' (zeros kept), 'gamma' (zeros kept, variance as the mean squared), 'log_ols' (customers with revenue
+        only, Duan smearing, by score group when spreads differ) or 'two_part'.
+    shape
+        How the score enters: 'linear' or 'groups'.
+    effects
+        Up to two columns (customer, period) whose groups get an intercept each: 'poisson' and 'log_ols'.
+    asked, revenue_from
+        Column that dates the score; first day of the revenue window, a column or a date. A score measured on or after
+        that day takes the headline away. None: not known.
+    threads, memory_limit
+        Of the engine, for a table in files; a limit such as '500MB' makes it spill to disk.
+
+    Returns
+    -------
+    LoyaltyRevenue
+        `tidy`: part, term, estimate, std_error, conf_low, conf_high, p_value, percent and its interval.
+
+    Raises
+    ------
+    DataProblem
+        Negative or missing revenue, currencies or scales mixed, a constant score, one cluster, a control that is made
+        of the revenue, an option that the model does not have.
+    TooFewRespondents
+        Fewer than `min_rows` complete rows, or persons than the floor.
+
+    Notes
+    -----
+    Quasi-likelihood (Santos Silva & Tenreyro 2006) with HC1, clustered (Cameron, Gelbach & Miller 2011) or linearised
+    (Binder 1983) errors; under 40 clusters the cluster jackknife (MacKinnon, Nielsen & Webb 2023), or CR2 for
+    'log_ols'. t quantiles on n - p, clusters - 1, or clusters - strata degrees of freedom.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> table = study.matched("responses", "customers", keep="latest")
+    >>> finding = cx.fit_loyalty_revenue(
+    ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"]
+    ... )
+    >>> print(finding)
+    One point more of Would recommend us goes with 3.9 % more revenue per customer (95 % ...
+    """
+    require_choice("model", model, MODELS)
+    require_choice("shape", shape, SHAPES)
+    require_share("confidence", confidence)
+    question = dict(revenue=revenue, loyalty=loyalty, controls=controls, min_rows=min_rows)
+    if isinstance(customers, (Table, str, PathLike)):
+        s = _cells(as_table(customers), question, effects, (asked, revenue_from), threads, memory_limit)
+        labels, when = as_table(customers).labels, Timing()
+        leak = gives_away(s.score, s.zeros == 1, "has no revenue", "have no revenue")
+    else:
+        if threads is not None or memory_limit is not None:
+            raise DataProblem("threads and memory_limit are the engine's; they go with a path, or with as_table(...)")
+        survey = as_survey(customers)
+        s = cases_of(survey, effects=effects, **question)
+        if len(s.effects) == 2:
+            refuse_lagged_revenue(survey.table, revenue, s.controls, *as_columns("effects", effects))
+        labels, when, leak = survey.labels, timed(survey.table, asked, revenue_from, s.rows), leaks(s.score, s.y)
+    return _finding(s, plan_for(s, model, shape), when, leak, confidence, labels)
+
+
+def _cells(table: Table, question: dict, effects, dates, threads, memory_limit) -> Cases:
+    from cxresearch.loyalty.cells import cells_as_cases
+
+    if effects or any(given is not None for given in dates):
+        raise DataProblem(
+            "effects, asked and revenue_from need a DataFrame; a table in files is read in cells without them"
+        )
+    return cells_as_cases(table, threads=threads, memory_limit=memory_limit, **question)
+
+
+def _finding(s: Cases, plan: Plan, when: Timing, leak, confidence: float, labels) -> LoyaltyRevenue:
+    got = estimate(s, plan, seen=True)
+    head = headline(got, confidence)
+    reasons = reasons_against(head["percent_low"], head["percent_high"], when.late, leak)
+    bare = estimate(s, plan_for(s, plan.name, plan.shape, controls=False)) if s.controls else None
+    sides = with_and_without(s, bare, got, confidence)
+    bends, levels = tests_of_shape(s, plan), levels_model(s)
+    groups, hidden = revenue_by_group(s, confidence)
+    curve, hidden_scores = revenue_by_score(s, got, confidence)
+    trap = log_trap(s, got, confidence)
+    rising = digits.at_most(s.score + 1, s.scale.top)
+    summary = {
+        "n": s.n, "n_effective": s.n_effective, "received": s.received, "dropped": s.received - s.n,
+        "method": f"{plan.model.words}; score {plan.shape}" + (f"; {len(s.y) // 2} cells" if s.count is not None else ""),
+        "errors": got.errors, **head, "rising": int(round(np.sum(rising if s.count is None else s.count * rising))),
+        "established": not reasons, "explained": explained(s, got.fit), **hidden_cause(levels, head, confidence),
+    }  # fmt: skip
+    tested = (
+        s.left_out_check(), s.zeros_check(), when.check(), leak_check(leak), s.clusters_check(), *_variance(s, got.fit),
+        *_controls_move(sides), *_spreads(plan, trap, head), *_lines(bends, plan),
+    )  # fmt: skip
+    further = {
+        "groups": groups, "with_and_without": sides, "shape": bends.drop(columns=["low", "high"]),
+        "bounds": benchmark_bounds(s, confidence=confidence), "curve": curve,
+    }  # fmt: skip
+    return LoyaltyRevenue(
+        "fit_loyalty_revenue", s.revenue, None, summary=summary, table=_coefficients(got, confidence), tested=tested,
+        labels=labels, further=further, suppressed=hidden + hidden_scores, loyalty=s.loyalty, confidence=confidence,
+        reasons=reasons, currency=s.survey.currency if s.survey else None, controls=s.controls, cases=s, fit=got.fit,
+        notes=(*bend_words(bends, plan), when.words(), *_trap_words(trap)), domain=s.survey.condition if s.survey else "",
+    )  # fmt: skip
+
+
+def headline(got: Estimates, confidence: float) -> dict[str, float]:
+    """Return percent and money per point, and the ratio of the highest to the lowest group, with intervals."""
+    point, amount, contrast, mean = (
+        got.interval(k, confidence) for k in ("log_ratio", "money", "log_contrast", "mean")
+    )
+    out = ends("percent", *(100 * np.expm1(point[:3]))) | {"p_value": point[3]} | ends("money", *amount[:3])
+    out |= ends("ratio", *np.exp(contrast[:3]))
+    return {k: float(v) for k, v in (out | {"mean_revenue": mean[0]}).items()}
+
+
+def reasons_against(low: float, high: float, late: float | None, leak: str | None) -> tuple[str, ...]:
+    """Return why a headline with the interval `low` to `high` cannot be given; empty when it can."""
+    reasons = ["the interval holds zero"] if not low * high > 0 else []
+    if late:
+        reasons.append(f"the score was measured after the revenue window began for {percent(late)} of customers")
+    if leak:
+        reasons.append(f"the score gives the revenue away ({leak})")
+    return tuple(reasons)
+
+
+def with_and_without(s: Cases, bare: Estimates | None, got: Estimates, confidence: float) -> pd.DataFrame:
+    """Return the headline without and with the controls, side by side (one row when there are none)."""
+    sides = [(", ".join(s.controls) or "nothing", got)]
+    if bare is not None:
+        sides.insert(0, ("nothing", bare))
+    heads = [(held, headline(e, confidence)) for held, e in sides]
+    return pd.DataFrame([{"held": held, **{k: h[k] for k in PER_POINT}, "n": s.n} for held, h in heads])
+
+
+# --- is the line straight? -------------------------------------------------------------------------------------------
+
+
+def tests_of_shape(s: Cases, plan: Plan) -> pd.DataFrame:
+    """Return tests that the line bends, and that the upper step between groups is not the lower one.
+
+    `low` and `high` are the groups between which most of the change per point lies.
+    """
+    low, high = _steepest(s)
+    rows = []
+    if len(s.scale.knots) >= 3:
+        value, p = _shape_test(s, replace(plan, shape="spline"), _bends)
+        rows.append(("spline", "curvature", value, p, low, high))
+    if len(s.scale.names) == 3:
+        value, p = _shape_test(s, replace(plan, shape="groups"), lambda got: _steps(got, s))
+        rows.append(("groups", "upper step = lower step", value, p, low, high))
+    return pd.DataFrame(rows, columns=["shape", "test", "statistic", "p_value", "low", "high"])
+
+
+def _shape_test(s: Cases, plan: Plan, pick) -> tuple[float, float]:
+    """Return F and p that what `pick` makes of the coefficients is zero."""
+    try:
+        got = estimate(s, plan)
+    except DataProblem:  # a score group without any revenue has no finite coefficient; its check then says so
+        return np.nan, np.nan
+    R, k = pick(got), len(got.fit.coef)
+    return wald(R @ got.fit.coef, R @ got.covariance[:k, :k] @ R.T, float(got.df[0]))
+
+
+def wald(value, covariance, df: float) -> tuple[float, float]:
+    """Return F and p for the hypothesis that all of `value` (k,) are zero, on k and `df` degrees of freedom."""
+    k = len(value)
+    statistic = float(value @ np.linalg.pinv(covariance, hermitian=True) @ value) / k
+    return statistic, float(stats.f.sf(statistic, k, df))
+
+
+def _bends(got: Estimates) -> np.ndarray:
+    return np.eye(len(got.fit.coef))[["[bend " in t for t in got.fit.terms]]
+
+
+def _steps(got: Estimates, s: Cases) -> np.ndarray:
+    """Return the contrasts "upper step less lower step", one an equation."""
+    middle, top = s.scale.terms(s.loyalty, "groups")
+    at = [i for i, t in enumerate(got.fit.terms) if t == middle]
+    R = np.zeros((len(at), len(got.fit.coef)))
+    for row, i in enumerate(at):
+        R[row, i], R[row, got.fit.terms.index(top, i)] = -2.0, 1.0
+    return R
+
+
+def _steepest(s: Cases) -> tuple[str, str]:
+    """Return the two neighbouring groups between which mean revenue changes most."""
+    code = s.scale.group(s.score)
+    met = [g for g in range(len(s.scale.names)) if np.any(code == g)]
+    means = [np.average(s.y[code == g], weights=s.weights[code == g]) for g in met]
+    at = int(np.argmax(np.abs(np.diff(means)))) if len(met) > 1 else 0
+    return s.scale.names[met[at]], s.scale.names[met[min(at + 1, len(met) - 1)]]
+
+
+def bend_words(bends: pd.DataFrame, plan: Plan) -> tuple[str, ...]:
+    """Return the sentence that the line is not straight and where the change lies, or nothing."""
+    bent = bends[(bends["test"] == "curvature") & (bends["p_value"] < STRAIGHT)]
+    if plan.shape != "linear" or not len(bent):
+        return ()
+    row = bent.iloc[0]
+    return (say("bend", p=p_words(row["p_value"]), low=row["low"], high=row["high"]),)
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def revenue_by_group(s: Cases, confidence: float) -> tuple[pd.DataFrame, int]:
+    """Return group, n, estimate (mean money), its t interval, median, zeros, largest_share; lowest first; and how many are hidden.
+
+    Groups under the floor are pooled.
+    """
+    names = pd.Series(np.array(s.scale.names, dtype=object)[s.scale.group(s.score)])
+    shown = names if s.count is not None else pool_small_groups(names, min_base=s.min_base)
+    order = [g for g in dict.fromkeys((*s.scale.names, *pd.unique(shown))) if g in set(shown)]
+    code = shown.map({g: i for i, g in enumerate(order)}).to_numpy(dtype=int)
+    n, mean, low, high = _means(s, code, len(order), confidence)
+    table = pd.DataFrame(
+        {
+            "group": order, "n": n, "estimate": mean, "conf_low": low, "conf_high": high,
+            "median": [weighted_median(s.y[code == g], s.weights[code == g]) if s.count is None else np.nan for g in range(len(order))],
+            "zeros": np.bincount(code, s.weights * s.zeros) / np.bincount(code, s.weights),
+            "largest_share": _largest(s, code, len(order)),
+        }
+    )  # fmt: skip
+    return s.hide(table, code, ("group",))
+
+
+def _means(s: Cases, code, k: int, confidence: float):
+    """Return n, mean revenue and its t interval by code: the mean of a domain is a ratio, its error that of all rows."""
+    member = (code[:, None] == np.arange(k)).astype(float) * s.weights[:, None]
+    mean = s.y @ member / member.sum(axis=0)
+    influence = member * (s.y[:, None] - mean) / member.sum(axis=0)
+    n = np.bincount(code, s.count, minlength=k).round().astype(int)
+    df = np.full(k, s.df(1)) if s.clusters else np.minimum(s.df(1), n - 1)
+    reach = np.array([critical_value(confidence, d) if d > 0 else np.nan for d in df])
+    half = reach * np.sqrt(np.diag(s.covariance(influence, 1)))
+    return n, mean, mean - half, mean + half
+
+
+def _largest(s: Cases, code, k: int) -> list[float]:
+    """Return the part that the largest customer has in the money of each code."""
+    if s.count is None:
+        return [largest_share((s.weights * s.y)[code == g]) for g in range(k)]
+    totals = np.bincount(code, s.count * s.y, minlength=k)
+    return [float(s.largest[code == g].max() / totals[g]) if totals[g] > 0 else 0.0 for g in range(k)]
+
+
+def weighted_median(values, weights) -> float:
+    """Return the smallest value at or under which half of the weight lies (midway between two, if exactly half)."""
+    order = np.argsort(values, kind="stable")
+    mass = np.cumsum(weights[order]) / np.sum(weights)
+    i = int(np.searchsorted(mass, 0.5 - 1e-12))
+    j = i + 1 if abs(mass[i] - 0.5) < 1e-12 and i + 1 < len(order) else i
+    return float((values[order[i]] + values[order[j]]) / 2)
+
+
+def revenue_by_score(s: Cases, got: Estimates, confidence: float) -> tuple[pd.DataFrame, int]:
+    """Return observed and fitted mean revenue at up to eleven values of the score, and how many are hidden."""
+    levels, code = np.unique(s.score, return_inverse=True)
+    if len(levels) > 11:
+        cut = np.unique(np.quantile(s.score, np.linspace(0, 1, 11)))
+        code = np.unique(np.clip(np.searchsorted(cut, s.score, side="left") - 1, 0, None), return_inverse=True)[1]
+        levels = np.bincount(code, s.score) / np.bincount(code)
+    plan, share, k = got.fit.plan, s.weights / s.weights.sum(), len(got.fit.coef)
+    at = [np.full(len(code), v) for v in levels]
+    cases = [(s.X(plan.shape, score=v, controls=plan.controls), s.scale.group(v)) for v in at]
+    means = lambda coef: np.log([share @ got.fit.mean(coef, *case) for case in cases])  # noqa: E731
+    logs, slopes = means(got.fit.coef), gradient(means, got.fit.coef)
+    spread = np.sqrt(np.maximum(np.diag(slopes @ got.covariance[:k, :k] @ slopes.T), 0))
+    half = critical_value(confidence, float(got.df[0])) * spread
+    n, observed = _means(s, code, len(levels), confidence)[:2]
+    table = pd.DataFrame(
+        {
+            "score": levels, "n": n, "observed": observed, "estimate": np.exp(logs), "conf_low": np.exp(logs - half),
+            "conf_high": np.exp(logs + half), "largest_share": _largest(s, code, len(levels)),
+        }
+    )  # fmt: skip
+    return s.hide(table, code, ("score",))
+
+
+def _coefficients(got: Estimates, confidence: float) -> pd.DataFrame:
+    rows = []
+    for i, (part, term) in enumerate(zip(got.fit.parts, got.fit.terms)):
+        value, low, high, p = got.interval(i, confidence)
+        error = float(np.sqrt(max(got.covariance[i, i], 0.0)))
+        shown = part != "smear" and term != "(intercept)"
+        percents = 100 * np.expm1([value, low, high]) if shown else [np.nan] * 3
+        numbers = {"estimate": value, "std_error": error, "conf_low": low, "conf_high": high, "p_value": p}
+        rows.append({"part": part, "term": term, **numbers, **ends("percent", *percents)})
+    return pd.DataFrame(rows)
+
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+
+def _variance(s: Cases, fit: RevenueFit) -> list[Check]:
+    slope, wanted = park_of(s, fit), fit.plan.model.power
+    limit = f"within 0.5 of {wanted:.2g}; else errors stay valid and another model is more precise"
+    ok = bool(np.isnan(slope) or abs(slope - wanted) <= 0.5)
+    of = "amounts" if len(fit.offsets) > 1 else "variance"
+    name = (
+        "variance grows as this power of the mean (Park)"
+        if of == "variance"
+        else "variance of the amounts grows as this power of their mean (Park)"
+    )
+    return [Check(name, slope, limit, ok)]
+
+
+def _controls_move(sides: pd.DataFrame) -> list[Check]:
+    if len(sides) < 2:
+        return []
+    bare, held = sides.iloc[0], sides.iloc[1]
+    inside = bool(held["percent_low"] <= bare["percent"] <= held["percent_high"])
+    value = f"{bare['percent']:.1f} % without, {held['percent']:.1f} % with"
+    return [Check("percent per point without and with controls", value, "without lies in the interval with", inside)]
+
+
+def _spreads(plan: Plan, trap, head: dict) -> list[Check]:
+    if plan.spread_p is None:
+        return []
+    limit = "at least 0.05; below it smearing goes by group and the coefficient alone misleads"
+    found = [Check("log revenue spreads alike in the score groups (p)", plan.spread_p, limit, plan.spread_p >= 0.05)]
+    if trap is not None:
+        value = f"{trap[0]:.1f} % against {head['percent']:.1f} %"
+        found.append(trap_check(value, not trap[1]))
+    return found
+
+
+def trap_check(value: str, agrees: bool) -> Check:
+    """Return the check that log-OLS reads what the means read."""
+    return Check("coefficient of log revenue agrees with the means", value, "same sign, within the interval", agrees)
+
+
+def _lines(bends: pd.DataFrame, plan: Plan) -> list[Check]:
+    limit, line = "at least 0.05 for a straight line", plan.shape == "linear"
+    return [
+        Check(f"{row.test} (p)", row.p_value, limit, not line or bool(row.p_value >= STRAIGHT))
+        for row in bends.itertuples()
+    ]
+
+
+def _trap_words(trap) -> tuple[str, ...]:
+    return () if trap is None or not trap[1] else (say(signed("trap", trap[0]), percent=number(abs(trap[0]))),)
