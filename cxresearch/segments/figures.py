@@ -1,11 +1,10 @@
-"""Figures of segments: profile, stability, map, flow. No figure draws a customer."""
+"""Figures of segments: profile, stability, map. No figure draws a customer."""
 
 import numpy as np
 import pandas as pd
-from matplotlib.patches import Ellipse, PathPatch
-from matplotlib.path import Path
+from matplotlib.patches import Ellipse
 
-from cxresearch.figures import PALETTE, QUIET, axes_or_new, wrap
+from cxresearch.figures import PALETTE, QUIET, axes_or_new, heat_map, titled, wrap
 from cxresearch.findings import number, percent
 
 HALF, MOST = 1.177, 2.146  # standard deviations that hold 50 % and 90 % of a Gaussian in the plane
@@ -15,46 +14,18 @@ def colour_of(position: int) -> str:
     return PALETTE[position % len(PALETTE)]
 
 
-def heat_map(grid: pd.DataFrame, words: pd.DataFrame, *, ax=None, cmap: str, limits: tuple[float, float], label: str):
-    """Draw the numbers of `grid` as colours with `words` in the cells, and return the axes."""
-    import seaborn as sns
-
-    ax = axes_or_new(ax, rows=len(grid) + 3)
-    low, high = limits
-    sns.heatmap(
-        grid.astype(float),
-        ax=ax,
-        cmap=cmap,
-        vmin=low,
-        vmax=high,
-        annot=words.to_numpy(),
-        fmt="",
-        linewidths=0.5,
-        cbar_kws={"label": label},
-    )
-    ax.tick_params(axis="y", rotation=0)
-    ax.grid(visible=False)
-    return ax
-
-
 def draw_profile(finding, ax=None):
     """Draw standardised differences by feature (rows) and segment (columns), with values."""
-    profile = finding.further["profile"]
+    profile, shown = finding.further["profile"], finding.table
     grid = profile.pivot(index="feature", columns="segment", values="std_difference").astype(float)
-    grid = grid.reindex(index=list(dict.fromkeys(profile["feature"])), columns=list(finding.table["segment"]))
-    scale = "standard deviations from all customers"
-    ax = heat_map(grid, grid.map(number), ax=ax, cmap="RdBu_r", limits=(-2, 2), label=scale)
-    ax.set_yticks(np.arange(len(grid)) + 0.5, [wrap(finding.feature_label(f)) for f in grid.index], rotation=0)
-    ax.set_xticks(np.arange(grid.shape[1]) + 0.5, _heads(finding.table), rotation=0)
-    title = "Profile of the segments" + ("" if finding.established else " (not established)")
-    ax.set(xlabel="", ylabel="", title=title)
-    return ax
-
-
-def _heads(table: pd.DataFrame) -> list[str]:
-    return [
-        f"{s}\n{'hidden' if pd.isna(share) else percent(share)}" for s, share in zip(table["segment"], table["share"])
-    ]
+    grid = grid.reindex(index=list(dict.fromkeys(profile["feature"])), columns=list(shown["segment"]))
+    heads = [f"{s} {'hidden' if pd.isna(v) else percent(v)}" for s, v in zip(shown["segment"], shown["share"])]
+    grid = grid.set_axis([finding.feature_label(f) for f in grid.index]).set_axis(heads, axis=1)
+    ax = heat_map(grid, decimals=1, centre=0, ax=ax)
+    title = (
+        f"{finding.k} segments are separated and stable" if finding.established else "The segments are not established"
+    )
+    return titled(ax, title, "mean less that of all customers, in standard deviations; under each segment its share")
 
 
 def draw_stability(finding, limits: dict[float, str], ax=None):
@@ -65,27 +36,19 @@ def draw_stability(finding, limits: dict[float, str], ax=None):
     ax.barh(at, table["jaccard"].fillna(0), color=[colour_of(i) for i in at], height=0.6)
     for y, value in zip(at, table["jaccard"]):
         inside = pd.notna(value) and value > 0.15
-        ax.text(
-            value - 0.01 if inside else 0.01,
-            y,
-            "hidden" if pd.isna(value) else number(value, 2),
-            va="center",
-            ha="right" if inside else "left",
-            color="white" if inside else "black",
-        )
-    for limit in limits:
+        words, place = "hidden" if pd.isna(value) else number(value, 2), value - 0.01 if inside else 0.01
+        ax.text(place, y, words, va="center", ha="right" if inside else "left", color="white" if inside else "black")
+    for limit, words in limits.items():
         ax.axvline(limit, color=QUIET, linewidth=1, linestyle="--")
+        ax.text(limit, len(table) - 0.42, f" {words}", va="bottom", fontsize=8.5, color=QUIET)
     ax.set_yticks(at, table["segment"])
-    ax.set_ylim(len(table) - 0.4, -0.6)
-    ax.set(xlim=(0, 1.01), xlabel="mean Jaccard similarity to refits, 0–1", title="Are the segments found again?")
-    lines = ax.secondary_xaxis("top")
-    lines.set_xticks(list(limits), list(limits.values()))
-    lines.tick_params(length=0, labelsize=8.5)
+    ax.set(xlim=(0, 1.12), ylim=(len(table) + 0.2, -0.6), xlabel="mean Jaccard similarity to refits, 0–1")
     ax.grid(axis="y", visible=False)
-    return ax
+    found = int((table["jaccard"] >= min(v for v, words in limits.items() if words == "stable")).sum())
+    return titled(ax, f"{found} of {len(table)} segments are found again in resampled customers")
 
 
-def plane(x: np.ndarray, labels: np.ndarray, names) -> tuple[pd.DataFrame, list[str], float]:
+def plane(x: np.ndarray, labels: np.ndarray, names) -> tuple[pd.DataFrame, list[list[tuple[str, str]]], float]:
     """Return where `k` segments lie in the plane that shows most of their differences.
 
     Returns
@@ -93,7 +56,7 @@ def plane(x: np.ndarray, labels: np.ndarray, names) -> tuple[pd.DataFrame, list[
     table
         One row a segment: segment position (`x`, `y`) and the three parts of its covariance in the plane.
     axes
-        The two features that each axis goes with most.
+        Of each axis the two features that it goes with most: more or less, and the feature.
     shown
         Part of the differences between segments, in spreads within them, that lies in the plane (0-1).
     """
@@ -103,25 +66,24 @@ def plane(x: np.ndarray, labels: np.ndarray, names) -> tuple[pd.DataFrame, list[
     root = np.linalg.inv(np.linalg.cholesky(within)).T
     apart = (centres - x.mean(axis=0)) @ root * np.sqrt(sizes / len(x))[:, None]
     strength, directions = np.linalg.svd(apart)[1:]
-    flat = np.column_stack([(x - x.mean(axis=0)) @ root @ directions[:2].T, np.zeros(len(x))])[
-        :, :2
-    ]  # one feature: flat
+    flat = (x - x.mean(axis=0)) @ root @ directions[:2].T
+    flat = np.column_stack([flat, np.zeros(len(x))])[:, :2]  # one feature: flat
     rows = []
     for j in range(len(sizes)):
         own = flat[labels == j]
         spread = np.cov(own, rowvar=False) if len(own) > 1 else np.zeros((2, 2))
         rows.append((*own.mean(axis=0), spread[0, 0], spread[1, 1], spread[0, 1]))
-    told = [_told(x, column, names) for column in flat.T]
     shown = float(np.square(strength[:2]).sum() / max(np.square(strength).sum(), 1e-300))
-    return pd.DataFrame(rows, columns=["x", "y", "x_spread", "y_spread", "xy_spread"]), told, shown
+    places = pd.DataFrame(rows, columns=["x", "y", "x_spread", "y_spread", "xy_spread"])
+    return places, [_axis(x, column, names) for column in flat.T], shown
 
 
-def _told(x: np.ndarray, column: np.ndarray, names) -> str:
+def _axis(x: np.ndarray, column: np.ndarray, names) -> list[tuple[str, str]]:
     if np.ptp(column) == 0:
-        return ""
+        return []
     r = np.array([np.corrcoef(column, feature)[0, 1] for feature in x.T])
     top = np.argsort(-np.abs(r))[:2]
-    return "; ".join(f"{'more' if r[i] > 0 else 'less'} {names[i]}" for i in top if abs(r[i]) >= 0.3)
+    return [("more" if r[i] > 0 else "less", names[i]) for i in top if abs(r[i]) >= 0.3]
 
 
 def draw_map(places: pd.DataFrame, axes: list[str], shown: float, ax=None):
@@ -133,45 +95,12 @@ def draw_map(places: pd.DataFrame, axes: list[str], shown: float, ax=None):
         angle = float(np.degrees(np.arctan2(vectors[1, 1], vectors[0, 1])))
         for reach, alpha in ((MOST, 0.15), (HALF, 0.3)):
             width, height = 2 * reach * np.sqrt(np.maximum(values[::-1], 1e-4))
-            ax.add_patch(
-                Ellipse((row.x, row.y), width, height, angle=angle, color=colour_of(position), alpha=alpha, lw=0)
-            )
+            shape = Ellipse((row.x, row.y), width, height, angle=angle, color=colour_of(position), alpha=alpha, lw=0)
+            ax.add_patch(shape)
         ax.text(row.x, row.y, row.segment, ha="center", va="center", fontweight="bold")
     ax.autoscale_view()
     ax.set_aspect("equal", adjustable="datalim")
     labels = [f"{wrap(words, 44)} →" if words else "" for words in axes]
-    ax.set(xlabel=labels[0], ylabel=labels[1], title=f"Map of the segments ({percent(shown)} of their differences)")
-    return ax
-
-
-def draw_flow(counts: np.ndarray, hidden: np.ndarray, names: list[str], ax=None):
-    """Draw how many customers (share of all) went from each earlier to each later segment; hidden cells stay white."""
-    ax = axes_or_new(ax)
-    share, k = np.where(hidden, 0, counts) / counts.sum(), len(names)
-    gap = 0.03
-    left, right = (np.concatenate([[0], np.cumsum(s + gap)[:-1]]) for s in (share.sum(axis=1), share.sum(axis=0)))
-    for side, starts, sizes, ha in ((0, left, share.sum(axis=1), "right"), (1, right, share.sum(axis=0), "left")):
-        for j, (start, size) in enumerate(zip(starts, sizes)):
-            ax.add_patch(PathPatch(_band(side - 0.02, side + 0.02, start, start, size), color=colour_of(j), lw=0))
-            words = names[j] if hidden[j].any() and not side or hidden[:, j].any() else f"{names[j]} {percent(size)}"
-            ax.text(side + (0.04 if side else -0.04), start + size / 2, words, ha=ha, va="center")
-    out, into = left.copy(), right.copy()
-    for i in range(k):
-        for j in range(k):
-            if not hidden[i, j]:
-                band = _band(0.02, 0.98, out[i], into[j], share[i, j])
-                ax.add_patch(PathPatch(band, color=colour_of(i), alpha=0.7 if i == j else 0.4, lw=0))
-            out[i], into[j] = out[i] + share[i, j], into[j] + share[i, j]
-    ax.set(xlim=(-0.25, 1.25), ylim=(1 + gap * k, -gap), title="Where customers of the earlier segments are later")
-    ax.set_xticks([0, 1], ["earlier", "later"])
-    ax.set_yticks([])
-    ax.spines[["left", "bottom"]].set_visible(False)
-    ax.grid(visible=False)
-    return ax
-
-
-def _band(x0: float, x1: float, y0: float, y1: float, size: float) -> Path:
-    middle = (x0 + x1) / 2
-    points = [(x0, y0), (middle, y0), (middle, y1), (x1, y1), (x1, y1 + size), (middle, y1 + size), (middle, y0 + size), (x0, y0 + size), (x0, y0)]  # fmt: skip
-    codes = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY]
-    return Path(points, codes)
+    ax.set(xlabel=labels[0], ylabel=labels[1])
+    title = f"{percent(shown)} of the differences between segments lie in this plane"
+    return titled(ax, title, "spreads within segments; ellipses hold about 50 % and 90 % of a segment")

@@ -26,10 +26,14 @@ def in_threads(task, jobs: list) -> list:
         return list(progress(pool.map(task, jobs), what="resamples", total=len(jobs)))
 
 
+def overlap(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
+    """Return the (k, k) counts of customers by label `a` (rows) and label `b` (columns)."""
+    return np.bincount(a * k + b, minlength=k * k).reshape(k, k).astype(float)
+
+
 def jaccard(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
     """Return, for each of `k` segments of labels `a`, its largest Jaccard similarity to a segment of labels `b`."""
-    both = np.zeros((k, k))
-    np.add.at(both, (a, b), 1)
+    both = overlap(a, b, k)
     either = both.sum(axis=1, keepdims=True) + both.sum(axis=0, keepdims=True) - both
     return (both / np.maximum(either, 1)).max(axis=1)
 
@@ -42,7 +46,7 @@ def same_partition(a: np.ndarray, b: np.ndarray, k: int) -> bool:
 def bootstrap_jaccard(x: np.ndarray, labels: np.ndarray, k: int, refit, *, n_boot: int, seed: int) -> np.ndarray:
     """Return (n_boot, k) similarities between the segments and those of refits to resampled customers (Hennig 2007).
 
-    ``refit(rows, counts, rng) -> labels`` gets the distinct customers drawn and how often each was: one drawn twice
+    ``refit(rows, counts, rng) -> rule`` gets the distinct customers drawn and how often each was: one drawn twice
     counts twice in the refit, once in the comparison.
     """
 
@@ -50,6 +54,6 @@ def bootstrap_jaccard(x: np.ndarray, labels: np.ndarray, k: int, refit, *, n_boo
         rng = np.random.default_rng(sequence)
         counts = np.bincount(rng.integers(0, len(x), len(x)), minlength=len(x))
         drawn = np.flatnonzero(counts)
-        return jaccard(labels[drawn], refit(x[drawn], counts[drawn], rng), k)
+        return jaccard(labels[drawn], refit(x[drawn], counts[drawn], rng).predict(x[drawn]), k)
 
     return np.array(in_threads(replicate, np.random.SeedSequence(seed).spawn(n_boot))).reshape(n_boot, k)
