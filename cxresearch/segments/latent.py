@@ -81,7 +81,7 @@ def indicators(codes: np.ndarray, levels: tuple[int, ...]) -> np.ndarray:
     out = np.zeros((len(codes), sum(levels)))
     starts = np.cumsum((0, *levels[:-1]))
     for item, start in enumerate(starts):
-        out[np.arange(len(codes)), start + codes[:, item]] = 1
+        out[np.arange(len(codes)), start + codes[:, item].astype(int)] = 1
     return out
 
 

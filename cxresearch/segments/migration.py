@@ -7,7 +7,6 @@ Stuart (1955), *Biometrika* 42, and Maxwell (1970) (equal margins); Cohen (1960)
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -102,6 +101,7 @@ class SegmentMigration(Finding):
             ax.set_axis_off()
             return ax
         ax = heat_map(grid, ax=ax)
+        ax.set_xticklabels([wrap(name, 10) for name in grid.columns], rotation=0)
         shares = {"stayed": percent(self.summary["stayed"]), "nothing": percent(self.summary["bought_nothing"])}
         return titled(ax, phrase(SENTENCES, "moves title", **shares), SENTENCES["moves unit"])
 
@@ -172,102 +172,94 @@ def segment_migration(
     """
     survey, later = as_survey(before), as_survey(after)
     names, near = _names(segmentation, reference)
-    windows = [
-        _window(t, segmentation, customer, name) for name, t in (("before", survey.table), ("after", later.table))
-    ]
-    linked, incomplete = _linked(windows)
-    order = [names.index(name) for name in segment_names(segmentation.k)] + [segmentation.k]
-    counts = _moves(segmentation.fit, windows, linked)[np.ix_(order, order)]
+    windows, incomplete = _linked({"before": survey.table, "after": later.table}, segmentation, customer)
+    order = [*(names.index(name) for name in segment_names(segmentation.k)), segmentation.k]
+    counts = _moves(segmentation.fit, windows)[np.ix_(order, order)]
     if (both := int(counts[:-1, :-1].sum())) < min_rows:
         raise TooFewRespondents(f"segment_migration needs at least {min_rows} customers in both windows; found {both}")
-    table, pooled = _table(counts, confidence, max(survey.min_base, later.min_base))
-    smallest, k = int(counts[:-1].sum(axis=1).min()), segmentation.k
+    floor, smallest, k = max(survey.min_base, later.min_base), int(counts[:-1].sum(axis=1).min()), segmentation.k
+    table, pooled = _table(counts, confidence, floor)
+    summary = _summary(counts, segmentation, windows, confidence)
+    states = segmentation.table.assign(segment=names)[["segment", "suggested_name", "description"]].iloc[order[:-1]]
+    tested = (
+        Check("customers without every feature in a window", incomplete, "0", incomplete == 0),
+        Check("smallest earlier segment", smallest, "at least 30", smallest >= 30),
+        Check("segments nearest to the one whose name they have", f"{near} of {k}", "all", near == k),
+        segmentation.real(),
+        Check("cells pooled for their base", pooled, "0", pooled == 0, "info"),
+    )
+    approximate = segmentation.fit.member is not segmentation.fit.rule
     return SegmentMigration(
-        function="segment_migration",
-        outcome="segment",
-        group=None,
-        table=table,
-        summary=_summary(counts, segmentation, windows, linked, confidence),
-        tested=(
-            Check("customers without every feature in a window", incomplete, "0", incomplete == 0),
-            Check("smallest earlier segment", smallest, "at least 30", smallest >= 30),
-            Check("segments nearest to the one whose name they have", f"{near} of {k}", "all", near == k),
-            segmentation.real(),
-            Check("cells pooled for their base", pooled, "0", pooled == 0, "info"),
-        ),
-        labels=survey.labels,
-        further={"states": segmentation.table.assign(segment=names).sort_values("segment", key=lambda s: s.str[1:].astype(int))[STATES]},
-        suppressed=pooled,
-        domain=survey.condition,
-        confidence=confidence,
-        approximate=segmentation.fit.member is not segmentation.fit.rule,
+        "segment_migration", "segment", None, table, _rounded(summary, floor) if pooled else summary, tested, survey.labels,
+        {"states": states}, suppressed=pooled, domain=survey.condition, confidence=confidence, approximate=approximate,
     )  # fmt: skip
 
 
-STATES = ["segment", "suggested_name", "description"]
-
-
-class Window(NamedTuple):
-    """The customers of a window: row of each in `x` (-1: bought nothing, -2: a feature is missing), and their features."""
-
-    rows: pd.Series
-    x: np.ndarray
-
-
-def _window(table: pd.DataFrame, segmentation: Segmentation, customer: str, name: str) -> Window:
-    require_columns(table, customer, *segmentation.features, where=name)
-    if repeated := int(table[customer].duplicated().sum()):
-        raise DataProblem(
-            f"{name}: {repeated} of {len(table)} rows repeat a customer in {customer}; give one row per customer"
-        )
-    x, complete = segmentation.read(table)
-    rows = pd.Series(np.where(complete, np.cumsum(complete) - 1, -2), index=table[customer].to_numpy())
-    empty = table["frequency"].to_numpy() == 0 if "frequency" in table else np.zeros(len(table), dtype=bool)
-    return Window(rows.mask(empty, -1), x)
-
-
-def _linked(windows: list[Window]) -> tuple[pd.DataFrame, int]:
-    """Return the row of each customer in either window, in order of ids, and how many lack a feature in one."""
-    rows = pd.concat([w.rows for w in windows], axis=1).fillna(-1).astype(int).sort_index()
-    unknown = (rows == -2).any(axis=1)
-    return rows[~unknown & (rows >= 0).any(axis=1)], int(unknown.sum())
+def _linked(tables, segmentation: Segmentation, customer: str) -> tuple[list[pd.DataFrame], int]:
+    """Return, for either window, the features of all customers of both in order of ids, missing where they bought
+    nothing, and how many were left out for lack of a feature."""
+    windows, unknown = [], set()
+    for name, table in tables.items():
+        require_columns(table, customer, *segmentation.features, where=name)
+        if repeated := int(table[customer].duplicated().sum()):
+            raise DataProblem(
+                f"{name}: {repeated} of {len(table)} rows repeat a customer in {customer}; give one row per customer"
+            )
+        bought = table[table["frequency"] != 0] if "frequency" in table else table
+        x, complete = segmentation.read(bought)
+        windows.append(pd.DataFrame(x, index=bought[customer].to_numpy()[complete]))
+        unknown |= set(bought[customer][~complete])
+    ids = windows[0].index.union(windows[1].index).difference(list(unknown))
+    return [window.reindex(ids) for window in windows], len(unknown)
 
 
 def _names(segmentation: Segmentation, reference: Segmentation | None) -> tuple[list[str], int]:
     """Return what each segment is called, and how many are nearest to the one whose name they have."""
-    names = segment_names(segmentation.k)
+    names, own = segment_names(segmentation.k), segmentation.centres
     if reference is None:
         return names, segmentation.k
-    if reference.features != segmentation.features or reference.k != segmentation.k:
+    if reference.features != segmentation.features or reference.centres.shape != own.shape:
         raise DataProblem(
             f"reference has {reference.k} segments by {', '.join(reference.features)}, the segmentation {segmentation.k} by "
             f"{', '.join(segmentation.features)}; segments are matched by profile where features and number are the same"
         )
-    apart = np.square(segmentation.centres[:, None] - reference.centres[None]).sum(axis=2)
+    apart = np.square(own[:, None] - reference.centres[None]).sum(axis=2)
     matched = optimize.linear_sum_assignment(apart)[1]
     return [names[j] for j in matched], int((apart.argmin(axis=1) == matched).sum())
 
 
-def _moves(fit: Fit, windows: list[Window], linked: pd.DataFrame) -> np.ndarray:
+def _moves(fit: Fit, windows: list[pd.DataFrame]) -> np.ndarray:
     """Return the (k + 1, k + 1) counts of customers by earlier (rows) and later state, the last "bought nothing"."""
-    state = [np.append(fit.rule.predict(w.x), fit.k)[linked[i]] for i, w in enumerate(windows)]  # row -1 is the last
+    state = np.full((2, len(windows[0])), fit.k)
+    for row, window in zip(state, windows):
+        row[window.notna().all(axis=1)] = fit.rule.predict(window.dropna().to_numpy())
     return overlap(*state, fit.k + 1).astype(int)
 
 
-def _summary(counts, segmentation: Segmentation, windows, linked, confidence: float) -> dict[str, object]:
-    same, n = counts[:-1, :-1], counts[:-1].sum()
+def _summary(counts, segmentation: Segmentation, windows, confidence: float) -> dict[str, object]:
+    same, n, fit = counts[:-1, :-1], counts[:-1].sum(), segmentation.fit
     stayed, both = np.trace(same), same.sum()
     found: dict[str, object] = {"n": int(n), "method": "frozen rule in both windows"}
     found |= {"stayed": stayed / n, "moved": (both - stayed) / n, "bought_nothing": counts[:-1, -1].sum() / n}
     found |= {"n_both": int(both), "stayed_both": stayed / both}
-    fit = segmentation.fit
-    member = fit.member.predict_proba(windows[0].x)
-    error = classification(member, fit.rule.predict(windows[0].x))
+    x = windows[0].dropna().to_numpy()
+    member = fit.member.predict_proba(x)
+    error = classification(member, fit.rule.predict(x))
     found["stayed_expected"] = float(member.mean(axis=0) @ np.square(error).sum(axis=1))
-    found |= ends("stayed_corrected", *corrected_stay(segmentation, windows, linked, confidence))
-    found["kappa"] = kappa(same)
-    found |= dict(zip(("margins", "margins_df", "margins_p"), stuart_maxwell(counts)))
+    found |= ends("stayed_corrected", *_corrected(segmentation, windows, stayed / both, both, confidence))
+    found |= {"kappa": kappa(same)} | dict(zip(("margins", "margins_df", "margins_p"), stuart_maxwell(counts)))
     return found | {"established": bool(found["stayed_corrected_high"] < 1)}
+
+
+def _rounded(summary: dict, floor: int) -> dict:
+    """Return the summary so rounded that no pooled cell can be computed from it: shares to whole percents, no finer than
+    `floor` customers, and the base of both to whole floors."""
+    unit = np.ceil(100 * floor / summary["n"]) / 100
+    coarse = {
+        name: float(np.round(summary[name] / unit) * unit)
+        for name in ("stayed", "moved", "bought_nothing", "stayed_both")
+    }
+    return summary | coarse | {"n_both": round(summary["n_both"] / floor) * floor, "kappa": round(summary["kappa"], 2)}
 
 
 def stay_of(counts: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
@@ -278,68 +270,58 @@ def stay_of(counts: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
     return float((counts * weight).sum() / counts.sum())
 
 
-def _stay(fit: Fit, windows: list[Window], linked: pd.DataFrame) -> float:
-    errors = [classification(fit.member.predict_proba(w.x), fit.rule.predict(w.x)) for w in windows]
-    return stay_of(_moves(fit, windows, linked)[:-1, :-1], *errors)
+def _stay(fit: Fit, windows: list[pd.DataFrame]) -> float:
+    values = [window.dropna().to_numpy() for window in windows]
+    errors = [classification(fit.member.predict_proba(x), fit.rule.predict(x)) for x in values]
+    return stay_of(_moves(fit, windows)[:-1, :-1], *errors)
 
 
-def corrected_stay(segmentation: Segmentation, windows, linked, confidence: float) -> tuple[float, float, float]:
+def _corrected(segmentation: Segmentation, windows, raw: float, n: int, confidence: float) -> tuple[float, ...]:
     """Return the corrected share that stayed and its interval, by a jackknife in which the rule is fitted anew."""
-    whole = _moves(segmentation.fit, windows, linked)[:-1, :-1]
-    estimate, raw, n = _stay(segmentation.fit, windows, linked), np.trace(whole) / whole.sum(), whole.sum()
+    estimate, place = _stay(segmentation.fit, windows), np.arange(len(windows[0])) % GROUPS
 
     def without(group: int) -> float:
-        kept = linked[np.arange(len(linked)) % GROUPS != group]
-        parts = [Window(w.rows, w.x[kept[i][kept[i] >= 0]]) for i, w in enumerate(windows)]
-        places = pd.DataFrame({i: np.where(kept[i] >= 0, (kept[i] >= 0).cumsum() - 1, -1) for i in (0, 1)})
-        return _stay(segmentation.fitter.near(segmentation.fit, parts[0].x), parts, places)
+        kept = [window[place != group] for window in windows]
+        return _stay(segmentation.fitter.near(segmentation.fit, kept[0].dropna().to_numpy()), kept)
 
     values = np.array(in_threads(without, list(range(GROUPS))))
     spread = np.sqrt((GROUPS - 1) / GROUPS * np.square(values - values.mean()).sum())
     half = critical_value(confidence, GROUPS - 1) * spread
     low, high = wilson_interval(raw, n, confidence)
     # Where (nearly) nobody moved the spread vanishes, but not the doubt: no end is closer than Wilson's to the share found.
-    return tuple(
-        float(np.clip(v, 0, 1)) for v in (estimate, estimate - max(half, raw - low), estimate + max(half, high - raw))
-    )
+    found = estimate, estimate - max(half, raw - low), estimate + max(half, high - raw)
+    return tuple(float(np.clip(value, 0, 1)) for value in found)
 
 
 def _table(counts: np.ndarray, confidence: float, floor: int) -> tuple[pd.DataFrame, int]:
     """Return the moves with small cells pooled, and how many are in no row of their own."""
-    states = [*segment_names(len(counts) - 1), NOTHING]
-    hidden, pooled, rows = hidden_segments(counts.sum(axis=1), floor), pooled_moves(counts, floor), []
-    for i, (state, row) in enumerate(zip(states, counts)):
-        shown = [j for j in range(len(row)) if not (pooled[i, j] or hidden[i] or i == j == len(row) - 1)]
-        names = [states[j] for j in shown] + ([POOLED] if hidden[i] or pooled[i].any() else [])
-        n = np.array([row[j] for j in shown] + ([row[pooled[i]].sum()] if len(names) > len(shown) else []), dtype=float)
-        if hidden[i]:
+    states, rows = [*segment_names(len(counts) - 1), NOTHING], []
+    pooled, hidden, some = pooled_moves(counts, floor), np.zeros(len(counts), dtype=bool), counts.any(axis=1)
+    hidden[some] = hidden_segments(counts[some].sum(axis=1), floor)
+    for state, row, away, lost in zip(states, counts, pooled, hidden):
+        shown = [j for j in range(len(row)) if not away[j] and not state == states[j] == NOTHING]
+        names, n = [states[j] for j in shown], row[shown].astype(float)
+        names, n = (names + [POOLED], np.append(n, row[away].sum())) if away.any() else (names, n)
+        if lost:
             rows.append((state, POOLED, np.nan, np.nan, np.nan, np.nan))
         elif n.sum():
             rows += zip([state] * len(n), names, n, n / n.sum(), *goodman_intervals(n / n.sum(), n.sum(), confidence))
-    table = pd.DataFrame(rows, columns=["segment", "to_segment", "n", "share", "conf_low", "conf_high"])
-    return table, int((pooled | hidden[:, None]).sum())
+    columns = ["segment", "to_segment", "n", "share", "conf_low", "conf_high"]
+    return pd.DataFrame(rows, columns=columns), int((pooled | hidden[:, None]).sum())
 
 
 def pooled_moves(counts: np.ndarray, floor: int) -> np.ndarray:
-    """Return which cells of (k + 1, k + 1) moves are pooled within their row.
+    """Return which cells of (k + 1, k + 1) moves are pooled within their row: at least two, of `floor` customers or more.
 
-    A pool holds at least two cells and `floor` customers. Of those who stayed, and of those who bought nothing, whose sums
-    are published, two or more cells are pooled, or none; who stayed is pooled last.
+    Who stayed is pooled last.
     """
     pooled, k = counts < floor, len(counts) - 1
     pooled[k, k] = False
-    lines = [[(i, i) for i in range(k)], [(i, k) for i in range(k)]]
-    rows = [[(i, j) for j in range(k + 1) if (i, j) != (k, k)] for i in range(k + 1)]
-    while floor > 1 and (short := [cells for cells in rows + lines if _short(counts, pooled, cells, floor)]):
-        free = [cell for cell in short[0] if not pooled[cell]]
-        pooled[min(free, key=lambda cell: (cell[0] == cell[1] and short[0] in rows, counts[cell], cell))] = True
+    for i, row in enumerate(counts if floor > 1 else []):
+        for j in sorted(range(k + (i < k)), key=lambda j: (i == j, row[j], j)):
+            short = pooled[i].any() and (pooled[i].sum() < 2 or row[pooled[i]].sum() < floor)
+            pooled[i, j] |= short
     return pooled & (floor > 1)
-
-
-def _short(counts, pooled, cells, floor: int) -> bool:
-    """Return whether what is pooled of `cells` could be computed, and can be helped."""
-    n = [counts[cell] for cell in cells if pooled[cell]]
-    return bool(n) and len(n) < len(cells) and (len(n) < 2 or sum(n) < floor)
 
 
 def stuart_maxwell(counts: np.ndarray) -> tuple[float, int, float]:
