@@ -8,12 +8,11 @@ from sklearn.metrics import adjusted_rand_score
 
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.segments import segment_customers
-from cxresearch.segments.evidence import silhouettes
+from cxresearch.segments.evidence import bootstrap_jaccard, silhouettes
 from cxresearch.segments.features import fit_scaling
 from cxresearch.segments.methods import KMeans, kmeans
 from cxresearch.segments.segmentation import hidden_segments
 from cxresearch.segments.separation import MOST_SCORE, halved_structure, prediction_strength
-from cxresearch.segments.stability import bootstrap_jaccard
 from cxresearch.survey import as_survey
 
 SHARES = (0.4, 0.3, 0.2, 0.1)

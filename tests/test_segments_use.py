@@ -88,7 +88,7 @@ def test_who_bought_nothing_is_in_a_state_of_its_own_and_counts_among_all_custom
     found = segment_migration(table, pd.concat([after[~gone], newcomers]), segmentation=finding, customer="customer")
     s = found.summary
     assert (s["n"], s["n_both"]) == (800, int((~gone).sum()))
-    assert s["bought_nothing"] == gone.mean() and s["stayed"] + s["moved"] + s["bought_nothing"] == pytest.approx(1)
+    assert s["bought_nothing"] == gone.mean() and s["stayed"] + s["changed"] + s["bought_nothing"] == pytest.approx(1)
     assert s["stayed"] < s["stayed_both"]
     rows = found.tidy().set_index(["segment", "to_segment"])["n"]
     assert rows.xs("bought nothing", level="to_segment").sum() == gone.sum() and rows["bought nothing"].sum() == 30

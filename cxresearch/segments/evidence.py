@@ -14,14 +14,13 @@ from sklearn.metrics import silhouette_samples
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem
-from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
+from cxresearch.figures import QUIET, over_waves, titled
 from cxresearch.findings import Check, Finding, describe_columns, listing, number, phrase
 from cxresearch.progress import progress
 from cxresearch.segments.features import Basis, prepared
-from cxresearch.segments.methods import Fit
+from cxresearch.segments.methods import Fit, in_threads, jaccard
 from cxresearch.segments.sentences import SENTENCES
 from cxresearch.segments.separation import MOST_SCORE, Structure, halved_structure, subsample
-from cxresearch.segments.stability import bootstrap_jaccard
 from cxresearch.survey import as_survey
 
 HIGHLY, STABLE, DOUBTFUL = 0.85, 0.75, 0.6  # Hennig (2007): stable from .75; under .6 not to be trusted
@@ -85,6 +84,22 @@ def evidence_of(basis: Basis, fit: Fit, *, n_boot: int, seed: int) -> Evidence:
     return Evidence(fit, draws.mean(axis=0), np.array(by_segment), float(widths.mean()), structure)
 
 
+def bootstrap_jaccard(x: np.ndarray, labels: np.ndarray, k: int, refit, *, n_boot: int, seed: int) -> np.ndarray:
+    """Return (n_boot, k) similarities between the segments and those of refits to resampled customers (Hennig 2007).
+
+    ``refit(rows, counts, rng) -> rule`` gets the distinct customers drawn and how often each was: one drawn twice
+    counts twice in the refit, once in the comparison.
+    """
+
+    def replicate(sequence) -> np.ndarray:
+        rng = np.random.default_rng(sequence)
+        counts = np.bincount(rng.integers(0, len(x), len(x)), minlength=len(x))
+        drawn = np.flatnonzero(counts)
+        return jaccard(labels[drawn], refit(x[drawn], counts[drawn], rng).predict(x[drawn]), k)
+
+    return np.array(in_threads(replicate, np.random.SeedSequence(seed).spawn(n_boot))).reshape(n_boot, k)
+
+
 def structure_of(basis: Basis, fit: Fit, *, seed: int) -> Structure:
     """Return prediction strength and, for numbers, separation of a fit's segments."""
     quick = lambda rows, number: basis.fitter.quick(fit, rows, number)  # noqa: E731
@@ -135,15 +150,11 @@ class SegmentCounts(Finding):
 
     def plot(self, ax=None):
         """Draw the stability of the least stable segment and the prediction strength against the number of segments."""
-        ax = axes_or_new(ax)
-        for column, colour in (("min_jaccard", PALETTE[0]), ("prediction_strength", PALETTE[1])):
-            words = SENTENCES[f"axis {column}"]
-            ax.plot(self.table["n_segments"], self.table[column], "o-", color=colour, label=words)
+        long = self.table.rename(columns={"n_segments": "wave"}).melt("wave", ["min_jaccard", "prediction_strength"])
+        long["variable"] = long["variable"].map(lambda name: SENTENCES[f"axis {name}"])
+        ax = over_waves(long, "value", by="variable", marked=set(long["variable"]), ax=ax)
         ax.axhline(STABLE, color=QUIET, linewidth=1, linestyle="--")
-        if self.chosen > 1:
-            ax.axvline(self.chosen, color=QUIET, linewidth=6, alpha=0.25, label="supported")
-        ax.set(xlabel="number of segments", ylim=(-0.02, 1.04), xticks=self.table["n_segments"].tolist())
-        ax.legend(loc="lower left")
+        ax.set(xlabel="number of segments", ylim=(-0.02, 1.04))
         title = phrase(SENTENCES, "counts title", k=self.chosen) if self.chosen > 1 else SENTENCES["no count title"]
         return titled(ax, title, SENTENCES["counts unit"])
 
@@ -158,7 +169,7 @@ def compare_segment_counts(
     n_boot: int = 20,
     min_rows: int = 100,
     seed: int,
-    transform: str | Mapping[str, str] = "log_skewed",
+    transform: str = "log_skewed",
 ) -> SegmentCounts:
     """Compare numbers of segments, one included, by criteria of different kinds.
 
@@ -173,10 +184,9 @@ def compare_segment_counts(
     -------
     SegmentCounts
         ``tidy``: the evidence for each number, as `segment_customers` has it for one: n_segments, supported,
-        separation_score (of neighbouring segments), min_jaccard (Hennig 2007), prediction_strength (Tibshirani & Walther
-        2005), silhouette, smallest; where the method has a likelihood, bic and form. ``glance`` has n_segments (1: none):
-        the largest number whose neighbouring segments are all separated and whose segments all have a Jaccard similarity
-        of .75; for latent classes the largest BIC.
+        separation_score, min_jaccard, prediction_strength (Tibshirani & Walther 2005), silhouette, smallest; where the
+        method has a likelihood, bic and form. ``glance`` has n_segments (1: none): the most whose neighbouring segments
+        are all separated and whose segments all have a Jaccard similarity of .75; for latent classes the largest BIC.
 
     Raises
     ------
@@ -186,13 +196,10 @@ def compare_segment_counts(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(
-    ...     "data/example/transactions.csv", customer="customer_id", time="paid_at", amount="amount",
-    ...     until="2025-01-01"
-    ... )
-    >>> print(cx.compare_segment_counts(
-    ...     behaved, features=["recency_days", "frequency"], counts=range(2, 4), n_boot=5, n_starts=5, seed=1
-    ... ))
+    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
+    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
+    >>> made = dict(features=["recency_days", "frequency"], n_starts=5, n_boot=5, seed=1)
+    >>> print(cx.compare_segment_counts(behaved, counts=range(2, 4), **made))
     3 segments are supported: ...
     """
     survey = as_survey(customers)
@@ -218,17 +225,11 @@ def compare_segment_counts(
     votes["strength"] = int(table.loc[table["prediction_strength"] >= STRONG, "n_segments"].max())
     summary = {"n": len(basis.x), "n_segments": chosen, "method": method, "n_starts": n_starts, "n_boot": n_boot}
     below = Check("supported number below the largest tried", chosen, f"below {max(wanted)}", chosen < max(wanted))
+    outcome = f"{method} on {', '.join(basis.reader.features)}"
     return SegmentCounts(
-        function="compare_segment_counts",
-        outcome=f"{method} on {', '.join(basis.reader.features)}",
-        group=None,
-        table=table,
-        summary=summary | {"established": chosen > 1},
-        tested=(*basis.checks(), below),
-        labels=survey.labels,
-        domain=survey.condition,
-        votes=votes,
-    )
+        "compare_segment_counts", outcome, None, table, summary | {"established": chosen > 1}, (*basis.checks(), below),
+        survey.labels, domain=survey.condition, votes=votes,
+    )  # fmt: skip
 
 
 def _supported(table: pd.DataFrame, categorical: bool) -> pd.Series:

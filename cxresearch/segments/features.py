@@ -1,14 +1,13 @@
 """What a partition rests on: the complete rows of the features, on one scale or in codes; frozen for new customers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cxresearch import digits
-from cxresearch.errors import DataProblem, TooFewRespondents, nearest, plain_text, require_choice, require_columns
+from cxresearch.errors import DataProblem, TooFewRespondents, plain_text, require_choice, require_columns
 from cxresearch.findings import Check
 from cxresearch.segments.latent import LatentClassModel, indicators
 from cxresearch.segments.methods import Fitter, KMeans, Mixtures
@@ -19,8 +18,7 @@ MOST_CATEGORIES = 12
 ALIKE = 0.9  # correlation above which two features say the same thing twice
 FAR = 5.0  # spreads from the centre beyond which a customer is far out
 METHODS = ("kmeans", "mixture", "latent_class")
-TRANSFORMS = ("log_skewed", "none")  # for all features, or one of CURVES for each
-CURVES = ("log", "none")
+TRANSFORMS = ("log_skewed", "none")
 
 
 @dataclass(frozen=True)
@@ -51,25 +49,10 @@ def curved(values: np.ndarray, logged: np.ndarray) -> np.ndarray:
 
 def fit_scaling(values: np.ndarray, features, *, transform) -> Scaling:
     """Return the scaling of (n, p) `values`: logs where asked for, then centred and divided by the spread."""
-    if isinstance(transform, Mapping):
-        logged = _declared(transform, list(features), values)
-    else:
-        require_choice("transform", transform, TRANSFORMS)
-        logged = (values.min(axis=0) >= 0) & (stats.skew(values, axis=0) > SKEWED) & (transform == "log_skewed")
+    require_choice("transform", transform, TRANSFORMS)
+    logged = (values.min(axis=0) >= 0) & (stats.skew(values, axis=0) > SKEWED) & (transform == "log_skewed")
     taken = curved(values, logged)
     return Scaling(tuple(features), logged, taken.mean(axis=0), taken.std(axis=0))
-
-
-def _declared(transform: Mapping, features: list[str], values: np.ndarray) -> np.ndarray:
-    """Return where a log is declared; features that are not named stay as they are."""
-    for feature, curve in transform.items():
-        if feature not in features:
-            raise DataProblem(f"transform names {feature!r}, which is not one of features{nearest(feature, features)}")
-        require_choice(f"transform[{feature!r}]", curve, CURVES)
-        below = int((~digits.at_least(values[:, features.index(feature)], 0)).sum())
-        if curve == "log" and below:
-            raise DataProblem(f"{feature} holds {below} values below 0, which have no log; declare 'none'")
-    return np.array([transform.get(f) == "log" for f in features])
 
 
 def complete_values(customers: pd.DataFrame, features) -> tuple[np.ndarray, np.ndarray]:
@@ -109,15 +92,6 @@ class Coding:
     features: tuple[str, ...]
     categories: tuple[tuple, ...]
 
-    @property
-    def levels(self) -> tuple[int, ...]:
-        return tuple(map(len, self.categories))
-
-    @property
-    def names(self) -> list[str]:
-        """Return ``item: category`` for every category of every item."""
-        return [f"{f}: {c}" for f, categories in zip(self.features, self.categories) for c in categories]
-
     def read(self, customers: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return integer codes, (n, p), of the rows whose every answer is a known category, and which rows those are."""
         codes = np.column_stack(
@@ -138,7 +112,7 @@ def plain(column: pd.Series) -> pd.Series:
 
 
 def fit_coding(customers: pd.DataFrame, features) -> Coding:
-    """Return the coding of categorical items; refuse items with one category or more than `MOST_CATEGORIES`."""
+    """Return the coding of items; refuse those with one category or more than `MOST_CATEGORIES`."""
     categories = [tuple(sorted(plain(customers[f]).dropna().unique(), key=str)) for f in features]
     for feature, found in zip(features, categories):
         if not 2 <= len(found) <= MOST_CATEGORIES:
@@ -150,26 +124,16 @@ def fit_coding(customers: pd.DataFrame, features) -> Coding:
 
 @dataclass(frozen=True)
 class Basis:
-    """Rows ready to be partitioned.
-
-    Attributes
-    ----------
-    reader
-        The frozen way from a table to `x`: (n, p) scaled values, or integer codes for latent classes.
-    shown, standard, names
-        What profiles show: (n, m) in the unit of the features, the same standardised, and m names.
-    received, weight
-        Rows of the table, and the column of its weights, which segments do not use.
-    """
+    """Rows ready to be partitioned."""
 
     fitter: Fitter
-    reader: Scaling | Coding
-    x: np.ndarray
-    shown: np.ndarray
-    standard: np.ndarray
-    names: list[str]
-    received: int
-    weight: str | None
+    reader: Scaling | Coding  # the frozen way from a table to x
+    x: np.ndarray  # (n, p) scaled values, or integer codes for latent classes
+    shown: np.ndarray  # (n, m): what profiles show, in the unit of the features
+    standard: np.ndarray  # (n, m): the same standardised
+    names: list[str]  # of the m columns
+    received: int  # rows of the table
+    weight: str | None  # its column of weights, which segments do not use
 
     @property
     def categorical(self) -> bool:
@@ -205,7 +169,9 @@ def prepared(survey: Survey, features, *, method: str, transform, min_rows: int,
     if categorical:
         reader = fit_coding(customers, features)
         x = reader.read(customers)[0]
-        shown, names, fitter = indicators(x, reader.levels), reader.names, LatentClassModel(reader.levels)
+        levels = tuple(map(len, reader.categories))
+        names = [f"{f}: {c}" for f, categories in zip(features, reader.categories) for c in categories]
+        shown, fitter = indicators(x, levels), LatentClassModel(levels)
         spread = np.sqrt(np.maximum(shown.mean(axis=0) * (1 - shown.mean(axis=0)), 1e-12))
         standard = (shown - shown.mean(axis=0)) / spread
     else:

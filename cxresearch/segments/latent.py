@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxresearch import digits
-from cxresearch.segments.methods import Fit, largest_first, seeds_of
-from cxresearch.segments.stability import in_threads
+from cxresearch.segments.methods import Fit, in_threads, largest_first, seeds_of
 
 MOST_STEPS = 5000
 TOLERANCE = 1e-9  # gain in log-likelihood below which EM has converged

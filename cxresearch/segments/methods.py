@@ -6,26 +6,24 @@ MacQueen (1967); Arthur & Vassilvitskii (2007), k-means++; Fraley & Raftery (200
 BIC = 2 log L - p log n, larger is better).
 """
 
+import os
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from sklearn import cluster
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
 
 from cxresearch import digits
-from cxresearch.segments.stability import in_threads, same_partition
+from cxresearch.progress import progress
 
 FAMILIES = {"spherical": "VII", "diag": "VVI", "tied": "EEE", "full": "VVV"}  # scikit-learn's names and mclust's
+SAME = 0.95  # lowest Jaccard similarity between the segments of two solutions that count as one
 CLOSELY = 1e-12  # gain in mean log-likelihood at which the best of several starts stops
-
-
-class Rule(Protocol):
-    """A frozen partition that assigns any customer; `predict_proba` where it has probabilities."""
-
-    def predict(self, x: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,8 @@ class Fit:
     the pooled covariance, an approximation.
     """
 
-    rule: Rule
-    member: Rule
+    rule: Any
+    member: Any
     labels: np.ndarray
     starts_at_best: int
     form: str
@@ -60,10 +58,10 @@ class Fitter(Protocol):
     def near(self, fit: Fit, x: np.ndarray) -> Fit:
         """Return the solution of other rows that starts at the fitted one."""
 
-    def refit(self, fit: Fit, x: np.ndarray, counts: np.ndarray, rng) -> Rule:
+    def refit(self, fit: Fit, x: np.ndarray, counts: np.ndarray, rng) -> Any:
         """Return the best rule of other rows, each counted `counts` times, from fresh starts and from the fitted one."""
 
-    def quick(self, fit: Fit, x: np.ndarray, seed: int) -> Rule:
+    def quick(self, fit: Fit, x: np.ndarray, seed: int) -> Any:
         """Return a rule of half the rows from fresh starts alone."""
 
 
@@ -179,3 +177,30 @@ def largest_first(labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the order of segments from the largest to the smallest, and the labels that follow it."""
     order = np.argsort(-np.bincount(labels, minlength=k), kind="stable")
     return order, np.argsort(order)[labels]
+
+
+def in_threads(task, jobs: list) -> list:
+    """Return ``[task(job) for job in jobs]``, several at a time, each with one OpenMP thread.
+
+    Small fits are many times slower when each of them spreads over threads.
+    """
+    workers = max(1, min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, len(jobs)))
+    with ThreadPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as pool:
+        return list(progress(pool.map(task, jobs), what="resamples", total=len(jobs)))
+
+
+def overlap(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
+    """Return the (k, k) counts of customers by label `a` (rows) and label `b` (columns)."""
+    return np.bincount(a * k + b, minlength=k * k).reshape(k, k).astype(float)
+
+
+def jaccard(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
+    """Return, for each of `k` segments of labels `a`, its largest Jaccard similarity to a segment of labels `b`."""
+    both = overlap(a, b, k)
+    either = both.sum(axis=1, keepdims=True) + both.sum(axis=0, keepdims=True) - both
+    return (both / np.maximum(either, 1)).max(axis=1)
+
+
+def same_partition(a: np.ndarray, b: np.ndarray, k: int) -> bool:
+    """Return whether two solutions agree on (nearly) every customer."""
+    return bool(jaccard(a, b, k).min() >= SAME)

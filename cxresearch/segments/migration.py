@@ -30,17 +30,16 @@ from cxresearch.findings import (
 )
 from cxresearch.inference import critical_value, goodman_intervals, wilson_interval
 from cxresearch.privacy import POOLED
-from cxresearch.segments.methods import Fit
+from cxresearch.segments.methods import Fit, in_threads, overlap
 from cxresearch.segments.outcomes import WEAK, classification
 from cxresearch.segments.segmentation import Segmentation, hidden_segments, segment_names
 from cxresearch.segments.sentences import NOTHING, SENTENCES
-from cxresearch.segments.stability import in_threads, overlap
 from cxresearch.survey import as_survey
 
 describe_columns(
     to_segment=("To", "state in the later window: a segment, or bought nothing"),
     stayed=("Stayed", "share of the earlier window's customers found in the same segment later, 0-1", 3),
-    moved=("Moved", "share of the earlier window's customers found in another segment later, 0-1", 3),
+    changed=("Changed segment", "share of the earlier window's customers found in another segment later, 0-1", 3),
     bought_nothing=("Bought nothing", "share of the earlier window's customers who bought nothing later, 0-1", 3),
     n_both=("Bought in both", "customers with a segment in both windows", 0),
     stayed_both=("Stayed, of both", "share that stayed of those who bought in both windows, 0-1", 3),
@@ -68,7 +67,7 @@ class SegmentMigration(Finding):
         s = self.summary
         shares = {
             name: percent(s[key])
-            for name, key in (("stayed", "stayed"), ("moved", "moved"), ("nothing", "bought_nothing"))
+            for name, key in (("stayed", "stayed"), ("moved", "changed"), ("nothing", "bought_nothing"))
         }
         said = [phrase(SENTENCES, "stay", n=number(s["n"], 0), **shares)]
         values = {"both": number(s["n_both"], 0), "raw": percent(s["stayed_both"])}
@@ -118,6 +117,11 @@ def segment_migration(
 ) -> SegmentMigration:
     """Compare customers' segments in two windows, both assigned by the same frozen rule.
 
+    D[s, t] is the probability that a member of s is assigned to t. If assignments err independently in the two windows,
+    found moves are D' P E with P the true moves and D, E of the two windows; the share that stayed is estimated by the
+    trace of D'^-1 N E^-1 / n. Its interval is a jackknife by groups of customers, in each of which the segments are fitted
+    anew from where they stand: that D and E, and the rule itself, are estimates is in it.
+
     Parameters
     ----------
     before, after : Survey or DataFrame
@@ -131,43 +135,33 @@ def segment_migration(
         Another segmentation by the same features, whose names are used: each segment is called as the one of `reference`
         whose profile is nearest, one to one. Without it S1 here need not be S1 there.
     confidence, min_rows
-        As elsewhere. `min_rows` counts customers who bought in both windows.
+        `min_rows` counts customers who bought in both windows.
 
     Returns
     -------
     SegmentMigration
         ``tidy``: segment, to_segment ("bought nothing" is a state of both), n, share (of the earlier segment), conf_low,
-        conf_high (Goodman's simultaneous interval); cells under the floor are pooled within their earlier segment.
-        ``tables`` adds states: the names and what they are called. ``glance``: n (customers with a segment in the
-        earlier window), stayed, moved and bought_nothing (shares of them), n_both and stayed_both (of those who bought in
-        both), stayed_expected (if none of these moved and every assignment erred on its own), stayed_corrected and its
-        interval, kappa (of both), margins_p (Stuart-Maxwell, of all).
-
-    Notes
-    -----
-    D[s, t] is the probability that a member of s is assigned to t. If assignments err independently in the two windows,
-    found moves are D' P E with P the true moves and D, E of the two windows; the share that stayed is estimated by the
-    trace of D'^-1 N E^-1 / n. Its interval is a jackknife by groups of customers, in each of which the segments are fitted
-    anew from where they stand: that D and E, and the rule itself, are estimates is in it.
+        conf_high (Goodman); cells under the floor are pooled within their earlier segment, and the headline is rounded so
+        that it does not give them away. ``tables`` adds states: what the names stand for. ``glance``: n (customers with
+        a segment in the earlier window), stayed, changed, bought_nothing (shares of them), n_both and stayed_both (of
+        those who bought in both), stayed_expected (of them, if nobody moved), stayed_corrected and its interval, kappa
+        (of both), margins_p (Stuart-Maxwell, of all).
 
     Raises
     ------
     DataProblem
         If a customer appears twice in a window, or the reference rests on other features or another number.
     TooFewRespondents
-        If the windows share too few.
+        If too few bought in both windows.
 
     Examples
     --------
     >>> import cxresearch as cx
     >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", window="6 months")
-    >>> first, second = (
-    ...     cx.behaviour("data/example/transactions.csv", until=until, **paid) for until in ("2024-07-01", "2025-01-01")
-    ... )
-    >>> segments = cx.segment_customers(
-    ...     first, features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1
-    ... )
-    >>> print(cx.segment_migration(first, second, segmentation=segments, customer="customer_id"))
+    >>> halves = [cx.behaviour("data/example/transactions.csv", until=u, **paid) for u in ("2024-07-01", "2025-01-01")]
+    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
+    >>> segments = cx.segment_customers(halves[0], **made)
+    >>> print(cx.segment_migration(*halves, segmentation=segments, customer="customer_id"))
     Of ... customers ... stayed in their segment, ... moved to another and ... bought nothing. ...
     """
     survey, later = as_survey(before), as_survey(after)
@@ -240,7 +234,7 @@ def _summary(counts, segmentation: Segmentation, windows, confidence: float) -> 
     same, n, fit = counts[:-1, :-1], counts[:-1].sum(), segmentation.fit
     stayed, both = np.trace(same), same.sum()
     found: dict[str, object] = {"n": int(n), "method": "frozen rule in both windows"}
-    found |= {"stayed": stayed / n, "moved": (both - stayed) / n, "bought_nothing": counts[:-1, -1].sum() / n}
+    found |= {"stayed": stayed / n, "changed": (both - stayed) / n, "bought_nothing": counts[:-1, -1].sum() / n}
     found |= {"n_both": int(both), "stayed_both": stayed / both}
     x = windows[0].dropna().to_numpy()
     member = fit.member.predict_proba(x)
@@ -257,7 +251,7 @@ def _rounded(summary: dict, floor: int) -> dict:
     unit = np.ceil(100 * floor / summary["n"]) / 100
     coarse = {
         name: float(np.round(summary[name] / unit) * unit)
-        for name in ("stayed", "moved", "bought_nothing", "stayed_both")
+        for name in ("stayed", "changed", "bought_nothing", "stayed_both")
     }
     return summary | coarse | {"n_both": round(summary["n_both"] / floor) * floor, "kappa": round(summary["kappa"], 2)}
 

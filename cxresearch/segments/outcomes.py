@@ -72,6 +72,11 @@ def compare_segments(
 ) -> SegmentOutcomes:
     """Compare an outcome between segments, corrected for misclassification (BCH).
 
+    D[s, t], the probability that a member of s is assigned to t, comes from the posterior probabilities (for k-means
+    from Gaussian segments with the common covariance, an approximation). A customer assigned to t enters segment s
+    with weight D^-1[t, s], which may be negative, times the survey's; the covariance of the means is the design's, taking
+    D as known (Vermunt 2010).
+
     Parameters
     ----------
     customers : Survey or DataFrame
@@ -82,20 +87,12 @@ def compare_segments(
     measure : ``'mean'`` or ``'nps'``
         ``'nps'`` turns recommend (0-10) into points: 100 for 9-10, -100 for 0-6, else 0.
     confidence, min_rows
-        As elsewhere.
 
     Returns
     -------
     SegmentOutcomes
         ``tidy``: segment, estimate (in the unit of the outcome), std_error, conf_low, conf_high, uncorrected, classified,
         n (customers assigned to the segment), largest_share (of their sum that one of them has).
-
-    Notes
-    -----
-    D[s, t], the probability that a member of s is assigned to t, comes from the posterior probabilities (for k-means
-    from Gaussian segments with the common covariance, an approximation). A customer assigned to t enters segment s
-    with weight D^-1[t, s], which may be negative, times the survey's; means are weighted with these, their covariance is
-    the design's, taking D as known (Vermunt 2010).
 
     Raises
     ------
@@ -107,13 +104,10 @@ def compare_segments(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> behaved = cx.behaviour(
-    ...     study.transactions, customer="customer", time="time", amount="amount", until="2025-01-01"
-    ... )
-    >>> segments = cx.segment_customers(
-    ...     behaved, features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1
-    ... )
+    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
+    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
+    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
+    >>> segments = cx.segment_customers(behaved, **made)
     >>> print(cx.compare_segments(behaved, segmentation=segments, outcome="basket_mean"))
     basket_mean differs between segments of 2,000 customers, corrected for ...
     """
@@ -141,23 +135,16 @@ def compare_segments(
     summary |= {"method": "BCH three-step", "measure": measure, "p_value": p_value}
     summary["spread"] = float(np.ptp(table["estimate"].dropna())) if not hidden.all() else np.nan
     received, least = len(survey.table), float(error.diagonal().min())
-    return SegmentOutcomes(
-        function="compare_segments",
-        outcome=outcome,
-        group="segment",
-        table=table,
-        summary=summary | {"established": bool(p_value <= 1 - confidence)},
-        tested=(
-            Check("customers with every feature and the outcome", f"{len(y)} of {received}", "all", len(y) == received),
-            Check("smallest share classified right", digits.rounded(least, 3), "at least 0.8", least >= 0.8),
-            segmentation.real(),
-        ),
-        labels=survey.labels,
-        suppressed=int(hidden.sum()),
-        domain=survey.condition,
-        confidence=confidence,
-        overall=float(np.average(y, weights=sample.weights)),
+    tested = (
+        Check("customers with every feature and the outcome", f"{len(y)} of {received}", "all", len(y) == received),
+        Check("smallest share classified right", digits.rounded(least, 3), "at least 0.8", least >= 0.8),
+        segmentation.real(),
     )
+    return SegmentOutcomes(
+        "compare_segments", outcome, "segment", table, summary | {"established": bool(p_value <= 1 - confidence)}, tested,
+        survey.labels, suppressed=int(hidden.sum()), domain=survey.condition, confidence=confidence,
+        overall=float(np.average(y, weights=sample.weights)),
+    )  # fmt: skip
 
 
 def _complete(survey: Survey, segmentation: Segmentation, outcome: str, measure: str, min_rows: int):
@@ -206,16 +193,9 @@ def corrected_means(y, assigned, error: np.ndarray, weights=None) -> tuple[np.nd
 def _table(y, assigned, means, covariance, error, confidence: float) -> pd.DataFrame:
     std_error, k = np.sqrt(np.diag(covariance)), len(means)
     half = critical_value(confidence) * std_error
-    return pd.DataFrame(
-        {
-            "segment": segment_names(k),
-            "estimate": means,
-            "std_error": std_error,
-            "conf_low": means - half,
-            "conf_high": means + half,
-            "uncorrected": [y[assigned == t].mean() for t in range(k)],
-            "classified": error.diagonal(),
-            "n": np.bincount(assigned, minlength=k),
-            "largest_share": [largest_share(y[assigned == t]) for t in range(k)],
-        }
-    )
+    assigned_to = [y[assigned == t] for t in range(k)]
+    table = pd.DataFrame({"segment": segment_names(k), "estimate": means, "std_error": std_error})
+    return table.assign(
+        conf_low=means - half, conf_high=means + half, uncorrected=[own.mean() for own in assigned_to],
+        classified=error.diagonal(), n=[len(own) for own in assigned_to], largest_share=list(map(largest_share, assigned_to)),
+    )  # fmt: skip

@@ -160,8 +160,7 @@ def profile_segments(
     Parameters
     ----------
     customers : Survey or DataFrame
-        The features of the segmentation and the variables. Rows without a feature are in no segment; of each variable
-        the known values are used.
+        The features of the segmentation and the variables, of which the known values are used.
     segmentation : Segmentation
     variables : sequence of str
         Numbers or categories that were not features: demographics, satisfaction, another grouping. May be empty
@@ -169,19 +168,15 @@ def profile_segments(
     correction : ``'holm'``, ``'bh'`` or ``'none'``
         For the family of profile variables.
     confidence, min_rows
-        As elsewhere; cells of `tables()['cells']` under the floor, and those that would give them away, are hidden.
 
     Returns
     -------
     SegmentProfile
-        ``tidy``: feature, role, association, estimate (eta squared or Cramér's V, 0-1), conf_low, conf_high, in_words,
-        p_value (F test or chi-square), p_adjusted, adjusted_rand (categories only), n. Basis features have the
-        estimate alone. ``tables`` adds cells: segment, feature, category, estimate (mean in the variable's unit, or
-        share 0-1), conf_low, conf_high (t, or Wilson), std_difference (means) and index (shares).
-
-    Notes
-    -----
-    Everybody is assigned to one segment; misclassification makes these sizes smaller than they are.
+        ``tidy``: feature, role, association, estimate (eta squared or Cramér's V, 0-1; everybody is assigned to one
+        segment, which makes it smaller than it is), conf_low, conf_high, in_words, p_value (F test or chi-square),
+        p_adjusted, adjusted_rand (categories only), n. Basis features have the estimate alone. ``tables`` adds cells:
+        estimate (mean in the variable's unit, or share 0-1), conf_low, conf_high (t, or Wilson), std_difference (means)
+        and index (shares); those under the floor, and those that would give them away, are hidden.
 
     Raises
     ------
@@ -193,13 +188,10 @@ def profile_segments(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(
-    ...     "data/example/transactions.csv", customer="customer_id", time="paid_at", amount="amount",
-    ...     until="2025-01-01"
-    ... )
-    >>> segments = cx.segment_customers(
-    ...     behaved, features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1
-    ... )
+    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
+    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
+    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
+    >>> segments = cx.segment_customers(behaved, **made)
     >>> print(cx.profile_segments(behaved, segmentation=segments, variables=["basket_mean"]))
     basket_mean differs between segments of 2,000 customers. ...
     """
@@ -223,24 +215,17 @@ def profile_segments(
     cells = pd.concat(cells, ignore_index=True) if cells else pd.DataFrame(columns=CELLS)
     least, received = int(table["n"].min()), len(survey.table)
     summary = {"n": used, "method": f"eta squared and Cramér's V, {correction}", "confidence": confidence}
-    return SegmentProfile(
-        function="profile_segments",
-        outcome=", ".join(variables),
-        group="segment",
-        table=table,
-        summary=summary | {"established": bool((table["p_adjusted"] <= 1 - confidence).any()) if variables else None},
-        tested=(
-            Check("customers with a segment and a variable", f"{used} of {received}", "all", used == received),
-            Check("fewest known values of a variable", least, f"at least {min_rows}", least >= min_rows),
-            segmentation.real(),
-            *unweighted(survey.weight),
-        ),
-        labels=survey.labels,
-        further={"cells": cells},
-        suppressed=int(cells["n"].isna().sum()),
-        domain=survey.condition,
-        confidence=confidence,
+    summary["established"] = bool((table["p_adjusted"] <= 1 - confidence).any()) if variables else None
+    tested = (
+        Check("customers with a segment and a variable", f"{used} of {received}", "all", used == received),
+        Check("fewest known values of a variable", least, f"at least {min_rows}", least >= min_rows),
+        segmentation.real(),
+        *unweighted(survey.weight),
     )
+    return SegmentProfile(
+        "profile_segments", ", ".join(variables), "segment", table, summary, tested, survey.labels, {"cells": cells},
+        suppressed=int(cells["n"].isna().sum()), domain=survey.condition, confidence=confidence,
+    )  # fmt: skip
 
 
 def _checked(customers: pd.DataFrame, segmentation: Segmentation, variables) -> list[str]:
@@ -271,18 +256,10 @@ def _row(values: pd.Series, labels: np.ndarray, role: str, confidence: float) ->
         found = cramers_v(pd.crosstab(labels[there], groups).to_numpy(), confidence)
         rand = float(adjusted_rand_score(labels[there], groups))
     kept = found if role == PROFILE else found._replace(low=np.nan, high=np.nan, p_value=np.nan)
-    return {
-        "feature": values.name,
-        "role": role,
-        "association": measure,
-        "estimate": found.estimate,
-        "conf_low": kept.low,
-        "conf_high": kept.high,
-        "in_words": WORDS[int(np.searchsorted(CUTS[measure], found.estimate, side="right"))],
-        "p_value": kept.p_value,
-        "adjusted_rand": rand,
-        "n": int(there.sum()),
-    }
+    words = WORDS[int(np.searchsorted(CUTS[measure], found.estimate, side="right"))]
+    row = {"feature": values.name, "role": role, "association": measure, "estimate": found.estimate}
+    row |= {"conf_low": kept.low, "conf_high": kept.high, "in_words": words, "p_value": kept.p_value}
+    return row | {"adjusted_rand": rand, "n": int(there.sum())}
 
 
 def _cells(values: pd.Series, labels: np.ndarray, names: list[str], confidence: float, min_base: int) -> pd.DataFrame:

@@ -5,7 +5,7 @@ by an emptier region (`separation`; for categorical items: if no smaller number 
 segment is found again in resampled customers (`stability`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,10 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
+from cxresearch.figures import forest, heat_map, titled
 from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent, phrase
 from cxresearch.segments.evidence import DOUBTFUL, HIGHLY, STABLE, STRONG, Evidence, evidence_of, largest_supported
 from cxresearch.segments.features import Basis, Coding, Scaling, prepared
-from cxresearch.segments.figures import draw_map, draw_profile, draw_stability, plane
 from cxresearch.segments.methods import Fit, Fitter
 from cxresearch.segments.sentences import SENTENCES, in_units, in_words
 from cxresearch.segments.separation import MOST_SCORE
@@ -34,38 +34,19 @@ describe_columns(
     starts_at_best=("Starts at best", "starts that ended in the reported solution", 0),
     within=("Within", "sum of squares within segments, on the scaled features", 1),
     log_likelihood=("Log-likelihood", "of the model, natural logarithm", 1),
-    x=("x", "place on the first axis of the map, in spreads within segments", 2),
-    y=("y", "place on the second axis of the map", 2),
-    x_spread=("x spread", "variance of the segment along the first axis", 2),
-    y_spread=("y spread", "variance of the segment along the second axis", 2),
-    xy_spread=("xy spread", "covariance of the segment between the axes", 2),
     scale=("Scale", "spread that a feature was divided by, after its transform", 2),
 )  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
 class Segmentation(Finding):
-    """Segments of customers; `augment` assigns any table that has the features.
-
-    Attributes
-    ----------
-    features
-        Columns that the segments rest on.
-    reader, fit, fitter
-        The frozen way from a table to a common scale (or codes), from there to a segment, and the method that found it.
-    centres
-        Means of the segments on the common scale, (k, m): what segmentations are matched by.
-    axes, shown
-        Of the map: what its two axes go with, and which part (0-1) of the differences between segments it shows.
-    """
+    """Segments of customers; `augment` assigns any table that has the features."""
 
     features: tuple[str, ...]
-    reader: Scaling | Coding
-    fit: Fit
-    fitter: Fitter
-    centres: np.ndarray
-    axes: list[list[tuple[str, str]]]
-    shown: float
+    reader: Scaling | Coding  # the frozen way from a table to a common scale, or to codes
+    fit: Fit  # and from there to a segment
+    fitter: Fitter  # the method that found it
+    centres: np.ndarray  # (k, m) means on the common scale: what segmentations are matched by
 
     @property
     def k(self) -> int:
@@ -112,16 +93,23 @@ class Segmentation(Finding):
 
     def plot(self, ax=None):
         """Draw the profile: standardised differences by feature (rows) and segment (columns), with values."""
-        return draw_profile(self, ax)
+        profile, shown = self.further["profile"], self.table
+        grid = profile.pivot(index="feature", columns="segment", values="std_difference").astype(float)
+        grid = grid.reindex(index=list(dict.fromkeys(profile["feature"])), columns=list(shown["segment"]))
+        grid.columns = [f"{s} {'hidden' if pd.isna(v) else percent(v)}" for s, v in zip(grid, shown["share"])]
+        ax = heat_map(grid.rename(index=self.feature_label), decimals=1, centre=0, ax=ax)
+        title = "established title" if self.established else "doubtful title"
+        return titled(ax, phrase(SENTENCES, title, k=self.k), SENTENCES["segments unit"])
 
     def plot_stability(self, ax=None):
-        """Draw each segment's Jaccard similarity, with the limits below which it is doubtful, or not to be trusted."""
-        return draw_stability(self, {DOUBTFUL: "doubtful", STABLE: "stable", HIGHLY: "highly\nstable"}, ax)
-
-    def plot_map(self, ax=None):
-        """Draw where the segments lie in the plane that shows most of their differences; no customer is drawn."""
-        words = ["; ".join(f"{more} {self.feature_label(feature)}" for more, feature in axis) for axis in self.axes]
-        return draw_map(self.further["map"], words, self.shown, ax)
+        """Draw each segment's Jaccard similarity, and the limit from which it is stable."""
+        found = self.table["jaccard"] >= STABLE
+        ends = {"low": "jaccard", "high": "jaccard", "marked": found, "line": STABLE}
+        ax = forest(self.table, "jaccard", names=list(self.table["segment"]), **ends, ax=ax)
+        ax.set_xlim(0, 1.02)
+        return titled(
+            ax, phrase(SENTENCES, "stability title", k=self.k, found=int(found.sum())), SENTENCES["stability unit"]
+        )
 
     def feature_label(self, feature: str) -> str:
         """Return the words for a feature, or for a category of an item."""
@@ -159,57 +147,50 @@ def segment_customers(
     n_boot: int = 100,
     min_rows: int = 100,
     seed: int,
-    transform: str | Mapping[str, str] = "log_skewed",
+    transform: str = "log_skewed",
 ) -> Segmentation:
     """Partition customers into `n_segments` by their features, and test whether the parts are real.
 
     Parameters
     ----------
     customers : Survey or DataFrame
-        One row per customer. Rows without every feature are left out and counted.
+        One row per customer. Rows without every feature are left out and counted; weights are not used.
     features : sequence of str
         Numeric columns (shares, counts, money, days alike); for latent classes categorical items.
     n_segments : int
         At least 2.
     method : ``'kmeans'``, ``'mixture'`` or ``'latent_class'``
         A mixture is Gaussian, its family of covariances (spherical, diagonal, common, free) chosen by BIC.
-    n_starts : int
-        Random starts of the reported fit (a mixture divides them among the families); at least 20 for latent classes.
-    n_boot : int
-        Resamples for the Jaccard similarities (Hennig 2007).
-    min_rows : int
-        Fewest complete rows.
-    seed : int
-    transform : ``'log_skewed'``, ``'none'`` or mapping
-        Logs, log(1 + x), of features that are never negative and whose skewness exceeds 1; a mapping declares ``'log'``
-        or ``'none'`` feature by feature. What was done stands in ``tables()['scaling']``. Not used for items.
+    n_starts, n_boot : int
+        Random starts of the reported fit (a mixture divides them among the families), and resamples for the Jaccard
+        similarities (Hennig 2007).
+    min_rows, seed : int
+    transform : ``'log_skewed'`` or ``'none'``
+        Logs, log(1 + x), of features that are never negative and whose skewness exceeds 1; ``tables()['scaling']`` says
+        which.
 
     Returns
     -------
     Segmentation
         ``tidy``: segment (S1 the largest), n, share, silhouette, jaccard, stability, suggested_name, description (means
-        in natural units). ``tables`` adds profile (segment, feature, estimate in the feature's unit or as share of a
-        category, std_difference), scaling, map and, for mixtures, families (form, bic: the best of each family of
-        covariances). ``glance`` has starts_at_best, how many of the starts ended in the reported solution: that the
-        optimiser is unstable is another matter than that segments are; and separation_score, a score and no p-value.
+        in natural units). ``tables`` adds profile (estimate in the feature's unit or as share of a category,
+        std_difference), scaling and, for mixtures, families. ``glance`` has starts_at_best (that the optimiser is
+        unstable is another matter than that segments are) and separation_score, a score and no p-value.
 
     Raises
     ------
     DataProblem
-        For unknown or non-numeric features, constant ones, two that hold the same information, or a bad option.
+        For unknown, non-numeric or constant features, two that hold the same information, or a bad option.
     TooFewRespondents
         For fewer than `min_rows` complete rows, or fewer distinct customers than segments.
 
     Examples
     --------
     >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(
-    ...     "data/example/transactions.csv", customer="customer_id", time="paid_at", amount="amount",
-    ...     until="2025-01-01"
-    ... )
-    >>> segments = cx.segment_customers(
-    ...     behaved, features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1
-    ... )
+    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
+    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
+    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
+    >>> segments = cx.segment_customers(behaved, **made)
     >>> segments.tidy()["suggested_name"].tolist()
     ['here lately, frequent', 'long away, rare']
     """
@@ -230,10 +211,8 @@ def segment_customers(
     supported = largest_supported(basis, found, n_starts=min(n_starts, 10), seed=seed + 2)
     profile = _profile(basis, fit)
     table = _table(basis, found, profile, survey)
-    places, axes, shown = plane(basis.standard, fit.labels, basis.names)
-    places.insert(0, "segment", segment_names(fit.k))
     hidden = list(table.loc[hidden_segments(table["n"].to_numpy(), survey.min_base), "segment"])
-    further = {"profile": _hide(profile, hidden), "scaling": basis.reader.table(), "map": _hide(places, hidden)}
+    further = {"profile": _hide(profile, hidden), "scaling": basis.reader.table()}
     further |= {"families": pd.DataFrame(fit.families, columns=["form", "bic"])} if fit.families else {}
     row = found.row()
     kept = ("form", "bic", "silhouette", "min_jaccard", "prediction_strength", "separation_score")
@@ -241,25 +220,12 @@ def segment_customers(
     summary |= {"starts_at_best": fit.starts_at_best, "n_boot": n_boot, "within": fit.within}
     summary |= {"log_likelihood": fit.log_likelihood} | {name: row[name] for name in kept}
     summary["established"] = supported == fit.k and row["min_jaccard"] >= STABLE
+    outcome = f"{method} on {', '.join(basis.reader.features)}"
     return Segmentation(
-        function="segment_customers",
-        outcome=f"{method} on {', '.join(basis.reader.features)}",
-        group=None,
-        table=_hide(table, hidden),
-        summary=summary,
-        tested=_checks(basis, found, n_starts, supported),
-        labels=survey.labels,
-        further=further,
-        suppressed=len(hidden),
-        domain=survey.condition,
-        features=basis.reader.features,
-        reader=basis.reader,
-        fit=fit,
-        fitter=basis.fitter,
-        centres=profile["std_difference"].to_numpy().reshape(fit.k, -1),
-        axes=axes,
-        shown=shown,
-    )
+        "segment_customers", outcome, None, _hide(table, hidden), summary, _checks(basis, found, n_starts, supported),
+        survey.labels, further, suppressed=len(hidden), domain=survey.condition, features=basis.reader.features,
+        reader=basis.reader, fit=fit, fitter=basis.fitter, centres=profile["std_difference"].to_numpy().reshape(fit.k, -1),
+    )  # fmt: skip
 
 
 def segment_names(k: int) -> list[str]:

@@ -36,6 +36,11 @@ SENTENCES: Mapping[str, str] = {
     "one class": "No structure worth naming is established: the {k} classes of {n} customers by {p} items divide one. One class has a larger BIC; prediction strength {strength}. The sizes are {sizes}.",
     "size": "{segment} {share}",
     "optimiser": "The optimiser reached this solution from {reached} of {tried} starts only, so a better one may exist: raise n_starts before judging the segments.",
+    "established title": "{k} segments are separated and stable",
+    "doubtful title": "The {k} segments are not established",
+    "segments unit": "mean less that of all, in standard deviations; below each column its segment and share",
+    "stability title": "{found} of {k} segments are found again in resampled customers",
+    "stability unit": "mean Jaccard similarity to refits, 0–1; dashed: required",
     # who they are
     "differ": "{differing} of {tested} profile variables differ between segments of {n} customers; most does {top}. Its {association} is {size} ({interval}), {words}.",
     "differs": "{top} differs between segments of {n} customers. Its {association} is {size} ({interval}), {words}.",

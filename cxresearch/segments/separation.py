@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
-from cxresearch.segments.stability import in_threads, overlap
+from cxresearch.segments.methods import in_threads, overlap
 
 BAND = 1 / 6  # half the width of a counting band, as part of the distance between two centres
 TUBE = 0.9  # quantile of the distance from the line between two centres, within which customers are counted

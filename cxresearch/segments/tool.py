@@ -16,11 +16,11 @@ from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import heat_map, titled
 from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent, phrase
 from cxresearch.segments.features import complete_values, require_variation, unweighted
+from cxresearch.segments.methods import overlap
 from cxresearch.segments.migration import kappa
 from cxresearch.segments.segmentation import Segmentation, hidden_segments, segment_names
 from cxresearch.segments.sentences import SENTENCES
 from cxresearch.segments.separation import matching
-from cxresearch.segments.stability import overlap
 from cxresearch.survey import Survey, as_survey
 
 MOST_ITEMS = 8
@@ -108,18 +108,20 @@ def typing_tool(
 ) -> TypingTool:
     """Learn to assign customers to the segments from at most eight numeric items.
 
+    A multinomial logit on standardised items with a ridge penalty (C = 1). In each fold of the cross-validation the
+    segments, too, are found anew without the customers who are then assigned, and matched to the whole's.
+
     Parameters
     ----------
     customers : Survey or DataFrame
         The features of the segmentation (which say where each belongs) and the items.
+    segmentation : Segmentation
     items : sequence of str
         Numeric columns that will be known of new customers.
-    n_folds : int
-        Folds of the cross-validation behind every figure reported.
+    n_folds, seed : int
     floor : float
         Probability under which a customer stays unclassified.
-    segmentation, seed, min_rows
-        As elsewhere.
+    min_rows : int
 
     Returns
     -------
@@ -127,11 +129,6 @@ def typing_tool(
         ``tidy``: segment, n, recall, precision. ``tables`` adds confusion. ``glance``: accuracy, base_rate (share of the
         largest segment), kappa, unclassified, accuracy_classified; established is missing where an item is a feature of
         the segments, since accuracy on it is no evidence.
-
-    Notes
-    -----
-    A multinomial logit on standardised items with a ridge penalty (C = 1), fitted by scikit-learn. In each fold the
-    segments, too, are found anew without the customers who are then assigned, and matched to the whole's.
 
     Raises
     ------
@@ -143,13 +140,10 @@ def typing_tool(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(
-    ...     "data/example/transactions.csv", customer="customer_id", time="paid_at", amount="amount",
-    ...     until="2025-01-01"
-    ... )
-    >>> segments = cx.segment_customers(
-    ...     behaved, features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1
-    ... )
+    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
+    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
+    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
+    >>> segments = cx.segment_customers(behaved, **made)
     >>> print(cx.typing_tool(behaved, segmentation=segments, items=["active_months"], seed=1))
     From 1 items ...
     """
@@ -183,27 +177,21 @@ def typing_tool(
     beats = bool(useful and summary["accuracy"] > summary["base_rate"])
     n, lost, hidden = len(truth), summary["unclassified"], hidden_segments(sizes, survey.min_base)
     confusion = pd.DataFrame(counts / sizes[:, None], index=names, columns=names)[~hidden].rename_axis("segment")
-    return TypingTool(
-        function="typing_tool",
-        outcome=f"segment from {', '.join(items)}",
-        group=None,
-        table=_table(counts, names).mask(np.outer(hidden, [False, True, True, True])),
-        summary=summary | {"established": None if circular else beats},
-        tested=(
-            Check("customers with every item and feature", f"{n} of {len(table)}", "all", n == len(table)),
-            Check("kappa out of sample", digits.rounded(summary["kappa"], 3), f"at least {USEFUL}", useful),
-            Check("unclassified (share)", digits.rounded(lost, 3), "at most 0.2", lost <= 0.2),
-            Check("items that segments were made from", listing(circular), "none", not circular),
-            segmentation.real(),
-            *unweighted(survey.weight),
-        ),
-        labels=survey.labels,
-        further={"confusion": confusion.reset_index().melt("segment", var_name="assigned", value_name="share")},
-        suppressed=int(hidden.sum()),
-        domain=survey.condition,
-        scorer=scorer,
-        circular=circular,
+    confusion = confusion.reset_index().melt("segment", var_name="assigned", value_name="share")
+    table = _table(counts, names).mask(np.outer(hidden, [False, True, True, True]))
+    tested = (
+        Check("customers with every item and feature", f"{n} of {len(survey)}", "all", n == len(survey)),
+        Check("kappa out of sample", digits.rounded(summary["kappa"], 3), f"at least {USEFUL}", useful),
+        Check("unclassified (share)", digits.rounded(lost, 3), "at most 0.2", lost <= 0.2),
+        Check("items that segments were made from", listing(circular), "none", not circular),
+        segmentation.real(),
+        *unweighted(survey.weight),
     )
+    return TypingTool(
+        "typing_tool", f"segment from {', '.join(items)}", None, table,
+        summary | {"established": None if circular else beats}, tested, survey.labels, {"confusion": confusion},
+        suppressed=int(hidden.sum()), domain=survey.condition, scorer=scorer, circular=circular,
+    )  # fmt: skip
 
 
 def _table(counts: np.ndarray, names) -> pd.DataFrame:
@@ -255,13 +243,10 @@ def assign_segments(customers, tool) -> Survey:
     Examples
     --------
     >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(
-    ...     "data/example/transactions.csv", customer="customer_id", time="paid_at", amount="amount",
-    ...     until="2025-01-01"
-    ... )
-    >>> segments = cx.segment_customers(
-    ...     behaved, features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1
-    ... )
+    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
+    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
+    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
+    >>> segments = cx.segment_customers(behaved, **made)
     >>> tool = cx.typing_tool(behaved, segmentation=segments, items=["active_months"], seed=1)
     >>> sorted(set(cx.assign_segments(behaved, tool).table["segment"]))
     ['S1', 'S2', 'unclassified']
