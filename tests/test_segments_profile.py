@@ -73,9 +73,9 @@ def test_basis_features_have_a_size_but_no_test_and_a_known_grouping_its_adjuste
     assert tidy["role"].tolist() == ["basis"] * 4 + ["profile"] * 3
     assert tidy.at["truth", "adjusted_rand"] > 0.95 and abs(tidy.at["income", "adjusted_rand"]) < 0.05
     assert found.sentence().startswith(
-        "2 of 3 profile variables differ between segments of 600 customers; most does truth. Its Cramér's V is "
+        "2 of 3 profile variables differ between segments of 600 customers; most does truth. In numbers, its Cramér's V is "
     )
-    assert "Not established: income. The features that segments were made from are no evidence." in found.sentence()
+    assert "not established: income. The features that segments were made from are no evidence." in found.sentence()
     cells = found.tables()["cells"].set_index(["feature", "segment", "category"])
     own = segments.augment(table).table
     assert cells.loc[("spend", "S1", "mean"), "estimate"] == pytest.approx(

@@ -30,7 +30,7 @@ ONE = Structure(1.0, np.nan)
 describe_columns(
     n_segments=("Segments", "how many segments", 0),
     supported=("Supported", "separated and stable (items: largest BIC)"),
-    separation_score=("Separation score", "chance that two neighbouring segments are one, as a score: separated up to 0.2", 3),
+    separation_score=("Separation score", "how little speaks for two neighbouring segments being two; up to 0.2 they are; a score and no p-value", 3),
     min_jaccard=("Lowest stability", "Jaccard similarity of the least stable segment", 2),
     prediction_strength=("Prediction strength", "pairs of the worst segment that another half keeps together, 0-1", 2),
     silhouette=("Silhouette", "mean silhouette width, -1 to 1", 2),
@@ -200,7 +200,7 @@ def compare_segment_counts(
     >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
     >>> made = dict(features=["recency_days", "frequency"], n_starts=5, n_boot=5, seed=1)
     >>> print(cx.compare_segment_counts(behaved, counts=range(2, 4), **made))
-    3 segments are supported: ...
+    2 segments are supported: ...
     """
     survey = as_survey(customers)
     wanted = sorted({1, *counts})

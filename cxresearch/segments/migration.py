@@ -76,14 +76,15 @@ class SegmentMigration(Finding):
                 100 * s["stayed_corrected_low"], 100 * s["stayed_corrected_high"], self.confidence
             )
             values["corrected"] = percent(s["stayed_corrected"])
-            said.append(phrase(SENTENCES, "moved" if s["established"] else "may be the same", **values))
-            said += [SENTENCES["approximate"]] if self.approximate else []
+            key = ("moved" if s["stayed_corrected_high"] < 1 else "may be the same") + (
+                ", about" if self.approximate else ""
+            )
+            said.append(phrase(SENTENCES, key, **values))
         else:
             said.append(phrase(SENTENCES, "no correction", **values))
-        key = "sizes changed" if s["margins_p"] <= ALPHA else "sizes kept"
-        said.append(phrase(SENTENCES, key, p=p_words(s["margins_p"])))
         real = self.checks().set_index("check").at["segments established", "ok"]
-        return " ".join([*said, *([] if real else [SENTENCES["not real"]])])
+        key = ("sizes changed" if s["margins_p"] <= ALPHA else "sizes kept") + ("" if real else ", not real")
+        return " ".join([*said, phrase(SENTENCES, key, p=p_words(s["margins_p"]))])
 
     def plot(self, ax=None):
         """Draw the share of each earlier segment (rows) that is in each later state (columns), in percent.

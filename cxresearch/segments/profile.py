@@ -122,16 +122,21 @@ class SegmentProfile(Finding):
             said = [phrase(SENTENCES, "no difference", tested=tested, n=n)]
         else:
             top = goes.iloc[0]
-            size = {"association": top["association"], "size": number(top["estimate"], 2), "words": top["in_words"]}
-            size["interval"] = interval(top["conf_low"], top["conf_high"], self.confidence, 2)
-            size |= {"n": n, "top": self.label(top["feature"])}
             several = {"differing": len(goes), "tested": tested} if tested > 1 else {}
-            said = [phrase(SENTENCES, "differ" if several else "differs", **size, **several)]
-            if top["adjusted_rand"] >= 0.5:
-                said.append(phrase(SENTENCES, "same groups", rand=number(top["adjusted_rand"], 2)))
-            said += [phrase(SENTENCES, "not established", variables=listing(others))] if others else []
+            said = [
+                phrase(SENTENCES, "differ" if several else "differs", n=n, top=self.label(top["feature"]), **several)
+            ]
+            said.append(phrase(SENTENCES, "clauses", clauses="; ".join(self._clauses(top, others))))
         real = self.checks().set_index("check").at["segments established", "ok"]
-        return " ".join([*said, SENTENCES["no evidence"], *([] if real else [SENTENCES["not real"]])])
+        return " ".join([*said, SENTENCES["no evidence" if real else "no evidence, not real"]])
+
+    def _clauses(self, top: pd.Series, others: list[str]) -> list[str]:
+        ends = interval(top["conf_low"], top["conf_high"], self.confidence, 2)
+        size = {"association": top["association"], "size": number(top["estimate"], 2), "words": top["in_words"]}
+        said = [phrase(SENTENCES, "association", **size, interval=ends)]
+        if top["adjusted_rand"] >= 0.5:
+            said.append(phrase(SENTENCES, "same groups", rand=number(top["adjusted_rand"], 2)))
+        return said + ([phrase(SENTENCES, "open", variables=listing(others))] if others else [])
 
     def plot(self, ax=None):
         """Draw the size of each association with its interval; basis features in grey, without one."""

@@ -75,9 +75,9 @@ class TypingTool(Finding):
         if self.circular:
             said.append(phrase(SENTENCES, "circular", items=listing(map(self.label, self.circular))))
         likely = {"floor": percent(self.scorer.floor), "kappa": number(s["kappa"], 2)}
-        said.append(phrase(SENTENCES, "unclassified", unclassified=percent(s["unclassified"]), **likely))
         if s["unclassified"] < 1:
-            said.append(phrase(SENTENCES, "classified", right=percent(s["accuracy_classified"])))
+            likely |= {"unclassified": percent(s["unclassified"]), "right": percent(s["accuracy_classified"])}
+        said.append(phrase(SENTENCES, "unclassified" if s["unclassified"] < 1 else "all unclassified", **likely))
         return " ".join(said)
 
     def plot(self, ax=None):
@@ -249,7 +249,7 @@ def assign_segments(customers, tool) -> Survey:
     >>> segments = cx.segment_customers(behaved, **made)
     >>> tool = cx.typing_tool(behaved, segmentation=segments, items=["active_months"], seed=1)
     >>> sorted(set(cx.assign_segments(behaved, tool).table["segment"]))
-    ['S1', 'S2', 'unclassified']
+    ['S1', 'S2']
     """
     survey, scorer = as_survey(customers), tool.scorer if isinstance(tool, TypingTool) else _read(tool)
     table = survey.table
