@@ -3,7 +3,7 @@
 Simulated customers with planted segments: 100,000 with 12 features, 50 starts, 100 resamples; 2,469 with 6, as many as
 the grocery panel has. The peer does with scikit-learn alone what can be done so: `KMeans` with as many starts, refits of
 every resample with as many, and the silhouette of as large a sample. ``python -m benchmarks.segments calibrate`` draws
-the score at which segments count as separated (`structure.ALPHA`) anew, from customers uniform on a line or in a strip.
+the score at which segments count as separated (`separation.MOST_SCORE`) anew, from customers uniform on a line or in a strip.
 """
 
 import os
@@ -21,8 +21,8 @@ from sklearn.cluster import KMeans as Peer  # noqa: E402
 from sklearn.metrics import silhouette_score  # noqa: E402
 
 from cxresearch.segments import segment_customers  # noqa: E402
-from cxresearch.segments.methods import KMeans  # noqa: E402
-from cxresearch.segments.structure import ALPHA, halved_structure  # noqa: E402
+from cxresearch.segments.methods import kmeans  # noqa: E402
+from cxresearch.segments.separation import MOST_SCORE, halved_structure  # noqa: E402
 
 K, STARTS, RESAMPLES, REFIT_STARTS = 5, 50, 100, 6
 BAR = {"seconds_100000_by_12": 120, "seconds_2469_by_6": 10}
@@ -67,17 +67,20 @@ def measured(sizes) -> dict[str, float]:
     return {name: round(value, 3) for name, value in found.items()}
 
 
+def separation(x: np.ndarray, k: int, seed: int) -> float:
+    def quick(rows, number):
+        return kmeans(rows, k, seed=number, n_starts=5)
+
+    return halved_structure(x, k, quick, n_splits=5, seed=seed).separation_score
+
+
 def smallest_scores(n: int, p: int, draws: int) -> np.ndarray:
     """Return the smallest score over two to five segments of `n` customers uniform on a line, or in a strip."""
     scores = []
     for draw in range(draws):
         rng = np.random.default_rng([n, p, draw])
         x = rng.random((n, p)) * np.append(1, rng.uniform(0.02, 1, p - 1))
-        method = KMeans()
-        found = (
-            halved_structure(x / x.std(), k, method.quick_of(k), n_splits=5, seed=draw).p_value for k in (2, 3, 4, 5)
-        )
-        scores.append(min(found))
+        scores.append(min(separation(x / x.std(), k, draw) for k in (2, 3, 4, 5)))
     return np.array(scores)
 
 
@@ -86,7 +89,7 @@ def calibrated(draws: int) -> dict[str, float]:
     for n, p in ((100, 1), (400, 1), (2000, 1), (400, 2)):
         scores = smallest_scores(n, p, draws)
         found[f"quantile_05_{n}_by_{p}"] = round(float(np.quantile(scores, 0.05)), 3)
-        found[f"reached_{n}_by_{p}"] = round(float((scores <= ALPHA).mean()), 3)
+        found[f"reached_{n}_by_{p}"] = round(float((scores <= MOST_SCORE).mean()), 3)
     return found
 
 

@@ -22,7 +22,7 @@ _PUBLIC = {
     "metrics": "nps top_box mean_score effort compare_waves touchpoint_trend crosstab split_change plan_sample control_chart league_table "
     "restated_waves response_bias answer_spikes promoter_value",
     "segments": "segment_customers compare_segment_counts profile_segments compare_segments typing_tool "
-    "assign_segments segment_migration rfm_cells",
+    "assign_segments segment_migration",
     "loyalty": "fit_loyalty_revenue compare_revenue_models worth_of_a_point lead_lag specification_curve fit_retention "
     "loyalty_by_group",
     "drivers": "driver_importance compare_drivers penalty_reward halo_check importance_performance "

@@ -4,15 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
-from test_segments import CLOUDS, cloud, planted, separation
+from test_segments import CLOUDS, cloud, planted, scaled, separation
 
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.segments import compare_segment_counts, segment_customers
-from cxresearch.segments.latent import fit_latent
-from cxresearch.segments.methods import KMeans, LatentClassModel
-from cxresearch.segments.mixture import bic, fit_mixture, icl, n_parameters
-from cxresearch.segments.scaling import fit_scaling
-from cxresearch.segments.structure import ALPHA
+from cxresearch.segments.latent import LatentClassModel, fit_latent
+from cxresearch.segments.methods import KMeans, fit_mixture
+from cxresearch.segments.separation import MOST_SCORE
 from cxresearch.survey import as_survey
 
 # 118 slides rated 1-5 by seven pathologists (Holmquist et al. 1967; Landis & Koch 1977, printed slide by slide), ratings
@@ -39,27 +37,26 @@ def test_latent_classes_of_the_carcinoma_data_as_in_the_polca_manual(k, log_like
     assert -fit.bic == pytest.approx(criterion, abs=1e-3)
     assert k == 4 or fit.starts_at_best > 1
     if k == 3:
-        assert fit.rule.shares == pytest.approx([0.4447, 0.3736, 0.1817], abs=1e-4)
+        assert fit.rule.weights_ == pytest.approx([0.4447, 0.3736, 0.1817], abs=1e-4)
 
 
 def test_gaussian_mixture_of_old_faithful_reaches_mclust_s_1126_3262_with_11_parameters_and_sizes_40_97_135(root):
     x = pd.read_csv(root / "tests/reference/faithful.csv").to_numpy(float)
     mixture = fit_mixture(x, 3, family="tied", seed=1, n_starts=20, floor=1e-9)
-    found, parameters = mixture.log_likelihood(x), n_parameters(3, 2, "tied")
-    assert parameters == 11
+    found = mixture.score(x) * len(x)
     assert found == pytest.approx(-1126.3262, abs=0.02)  # mclust stops a little short of the maximum
-    assert bic(found, parameters, len(x)) == pytest.approx(-2314.3163, abs=0.04)
-    assert icl(bic(found, parameters, len(x)), mixture.posterior(x)) == pytest.approx(-2357.8242, abs=1.5)
-    assert sorted(np.bincount(mixture.assign(x))) == pytest.approx([40, 97, 135], abs=1)
+    assert (mixture.bic(x) + 2 * found) / np.log(len(x)) == pytest.approx(11)
+    assert -mixture.bic(x) == pytest.approx(-2314.3163, abs=0.04)
+    assert sorted(np.bincount(mixture.predict(x))) == pytest.approx([40, 97, 135], abs=1)
 
 
-def test_ruspini_gap_silhouette_and_prediction_strength_pick_4(oracles):
+def test_ruspini_silhouette_and_prediction_strength_pick_4(oracles):
     table = pd.read_csv(oracles / "ruspini.csv")
     found = compare_segment_counts(
         table, features=["x", "y"], counts=range(2, 7), n_boot=10, min_rows=50, transform="none", seed=1
     )
     assert found.chosen == 4
-    assert {found.votes[name] for name in ("gap", "silhouette", "prediction strength")} == {4}
+    assert found.votes == {"silhouette": 4, "strength": 4}
 
 
 @pytest.mark.parametrize("method", ["kmeans", "mixture"])
@@ -70,9 +67,13 @@ def test_the_decision_table_picks_the_planted_4_and_has_a_row_for_one_segment(me
     )
     assert found.chosen == 4 and found.glance()["n_segments"].item() == 4
     assert found.tidy()["n_segments"].tolist() == [1, 2, 3, 4, 5]
-    assert found.sentence().startswith("4 segments are supported (1 to 5 tried on 500 customers); ")
+    assert found.sentence().startswith("4 segments are supported: of 1 to 5 tried on 500 customers, ")
+    assert ("bic" in found.tidy()) == (method == "mixture")  # k-means has no likelihood, and borrows none
     segments = segment_customers(table, features=list(table), n_segments=4, method=method, n_starts=8, n_boot=4, seed=1)
-    assert segments.established and adjusted_rand_score(truth, segments.augment(table)["segment"]) > 0.95
+    row = found.tidy().set_index("n_segments").loc[4]
+    assert segments.summary["separation_score"] == row["separation_score"]
+    assert segments.summary["silhouette"] == row["silhouette"] and segments.summary["min_jaccard"] == row["min_jaccard"]
+    assert segments.established and adjusted_rand_score(truth, segments.augment(table).table["segment"]) > 0.95
 
 
 @pytest.mark.parametrize("method", ["kmeans", "mixture"])
@@ -82,7 +83,7 @@ def test_the_decision_table_says_one_on_a_skewed_cloud(method):
         table, features=list(table), counts=(2, 3), n_boot=3, n_starts=4, method=method, seed=1
     )
     assert found.chosen == 1
-    assert found.sentence().startswith("No structure worth naming is established (1 to 3 tried on 300 customers): ")
+    assert found.sentence().startswith("No structure worth naming is established: none of 2 to 3 segments tried ")
 
 
 def items(n, classes, seed):
@@ -109,7 +110,7 @@ def test_planted_latent_classes_are_found_named_by_their_answers_and_one_class_i
         n_boot=5,
         seed=1,
     )
-    assert found.established and adjusted_rand_score(truth, found.augment(table)["segment"]) > 0.8
+    assert found.established and adjusted_rand_score(truth, found.augment(table).table["segment"]) > 0.8
     assert set(found.tables()["profile"]["feature"]) == {f"i{j}: {a}" for j in range(8) for a in ("yes", "no")}
     assert found.tidy()["suggested_name"].str.startswith("more often ").all()
     counts = compare_segment_counts(
@@ -136,7 +137,7 @@ def test_gaps_between_counts_and_between_shares_of_few_are_not_taken_for_gaps_be
         rng.poisson(rate, (300, 2)).astype(float) if draw == "poisson" else rng.binomial(size, rate, (300, 2)) / size
     )
     x = (values - values.mean(axis=0)) / values.std(axis=0)
-    assert min(separation(x, k, 1) for k in (2, 3, 4)) > ALPHA
+    assert min(separation(x, k, 1) for k in (2, 3, 4)) > MOST_SCORE
 
 
 # Equal segments whose centres are all as far apart: number, features, distance in standard deviations, customers. At five
@@ -156,7 +157,7 @@ def picked(design, seed, **options):
     """Return the number that the decision table picks, and how well k-means finds the planted segments."""
     table, truth = equidistant(*design, seed)
     found = compare_segment_counts(table, features=list(table), seed=seed, **options)
-    x = fit_scaling(table.to_numpy(), table.columns, transform="none", winsorise=0.0).apply(table.to_numpy())
+    x = scaled(table, transform="none")[0]
     return found.chosen, adjusted_rand_score(truth, KMeans().fit(x, design[0], n_starts=10, seed=seed).labels)
 
 
@@ -199,7 +200,7 @@ def test_the_decision_table_names_segments_on_one_cloud_in_at_most_5_percent_of_
 def test_the_score_of_customers_uniform_on_a_line_reaches_its_limit_in_about_5_percent_of_draws_sample():
     # The least favourable cloud; the limit is its 5 % quantile: at most 3 of 20 (binomial, 98 %).
     lines = [np.random.default_rng(seed).random((100, 1)) for seed in range(20)]
-    assert sum(separation(x / x.std(), 2, seed) <= ALPHA for seed, x in enumerate(lines)) <= 3
+    assert sum(separation(x / x.std(), 2, seed) <= MOST_SCORE for seed, x in enumerate(lines)) <= 3
 
 
 def test_refusals():

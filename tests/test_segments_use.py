@@ -1,4 +1,4 @@
-"""What segments are used for: outcomes, the typing tool, migration, and the baseline cells."""
+"""What segments are used for: outcomes, the typing tool, and migration."""
 
 import json
 
@@ -11,12 +11,11 @@ from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.segments import (
     assign_segments,
     compare_segments,
-    rfm_cells,
     segment_customers,
     segment_migration,
     typing_tool,
 )
-from cxresearch.segments.migration import bowker, kappa, stuart_maxwell
+from cxresearch.segments.migration import kappa, pooled_moves, stay_of, stuart_maxwell
 from cxresearch.segments.outcomes import classification, corrected_means
 from cxresearch.survey import as_survey
 
@@ -27,10 +26,25 @@ VISION = np.array([[1520, 266, 124, 66], [234, 1512, 432, 78], [117, 362, 1772, 
 # --- migration -------------------------------------------------------------------------------------------------------
 
 
-def test_stuart_s_vision_table_bowker_19_1066_stuart_maxwell_11_9566_kappa_0_59539():
-    assert bowker(VISION) == (pytest.approx(19.1066, abs=1e-4), 6, pytest.approx(0.00399, abs=1e-5))
-    assert stuart_maxwell(VISION)[:2] == (pytest.approx(11.9566, abs=1e-4), 3)
+def test_stuart_s_vision_table_stuart_maxwell_11_9566_kappa_0_59539():
+    assert stuart_maxwell(VISION) == (pytest.approx(11.9566, abs=1e-4), 3, pytest.approx(0.00753, abs=1e-5))
     assert kappa(VISION) == pytest.approx(0.59539, abs=1e-5)
+
+
+def test_stuart_maxwell_leaves_out_segments_that_nobody_left_or_joined():
+    counts = np.pad(VISION, (0, 1))
+    counts[4, 4] = 50
+    assert stuart_maxwell(counts) == stuart_maxwell(VISION)
+    assert stuart_maxwell(np.diag([5, 6, 7])) == (0.0, 0, 1.0)
+
+
+ERROR = np.array([[0.85, 0.15], [0.1, 0.9]])
+
+
+def test_the_share_that_stayed_is_recovered_from_what_misclassification_makes_of_it():
+    moves = np.array([[0.5, 0.1], [0.05, 0.35]])
+    assert stay_of(1e6 * ERROR.T @ moves @ ERROR, ERROR, ERROR) == pytest.approx(0.85, abs=1e-6)
+    assert np.isnan(stay_of(np.ones((2, 2)), np.full((2, 2), 0.5), ERROR))  # the assignment tells nothing
 
 
 @pytest.fixture(scope="module")
@@ -41,24 +55,146 @@ def wave():
     return table, truth, finding
 
 
+FEATURES = ["f0", "f1", "f2", "f3"]
+
+
+def later(wave, moved, seed=3):
+    """Return the later window of customers whose true segments are `moved`."""
+    table, truth, _ = wave
+    centres = table.groupby(truth)[FEATURES].mean().to_numpy()
+    values = centres[moved] + np.random.default_rng(seed).normal(size=(len(moved), 4))
+    return pd.DataFrame(values, columns=FEATURES).assign(customer=table["customer"])
+
+
 def test_customers_who_stay_are_not_said_to_move_and_movers_are_found(wave):
     table, truth, finding = wave
-    centres = table.groupby(truth)[["f0", "f1", "f2", "f3"]].mean()
-    rng = np.random.default_rng(3)
-    after = pd.DataFrame(centres.to_numpy()[truth] + rng.normal(size=(800, 4)), columns=centres.columns).assign(
-        customer=range(800)
-    )
-    same = segment_migration(table, after, segmentation=finding, customer="customer")
-    assert same.summary["stayed"] > 0.97 and "so real change is not established" in same.sentence()
-    moved = np.where((truth == 0) & (rng.random(800) < 0.4), 1, truth)
-    later = after.assign(**pd.DataFrame(centres.to_numpy()[moved] + rng.normal(size=(800, 4)), columns=centres.columns))
-    found = segment_migration(table, later, segmentation=finding, customer="customer")
+    same = segment_migration(table, later(wave, truth), segmentation=finding, customer="customer")
+    assert same.summary["stayed"] > 0.97 and not same.established
     assert (
-        "so customers did move: corrected for it, " in found.sentence()
-        and "The sizes of segments changed (Stuart–Maxwell p = 0.000)" in found.sentence()
+        "which k-means gives approximately" in same.sentence()
+        and "so real moves are not established." in same.sentence()
     )
+    assert "No change in the sizes of segments is established" in same.sentence()
+    moved = np.where((truth == 0) & (np.random.default_rng(3).random(800) < 0.4), 1, truth)
+    found = segment_migration(table, later(wave, moved), segmentation=finding, customer="customer")
+    assert found.established and "so more moved than misclassification explains" in found.sentence()
+    assert "The sizes of segments changed (Stuart–Maxwell, p < 0.001)" in found.sentence()
     assert found.tidy().groupby("segment")["share"].sum().tolist() == pytest.approx([1, 1, 1, 1])
-    assert found.plot().get_xlabel() == "later segment"
+    assert found.summary["stayed_corrected"] == pytest.approx((moved == truth).mean(), abs=0.02)
+
+
+def test_who_bought_nothing_is_in_a_state_of_its_own_and_counts_among_all_customers(wave):
+    table, truth, finding = wave
+    after = later(wave, truth)
+    newcomers = after.head(30).assign(customer=range(800, 830))
+    gone = (truth == 2) | (np.arange(800) % 10 == 0)
+    found = segment_migration(table, pd.concat([after[~gone], newcomers]), segmentation=finding, customer="customer")
+    s = found.summary
+    assert (s["n"], s["n_both"]) == (800, int((~gone).sum()))
+    assert s["bought_nothing"] == gone.mean() and s["stayed"] + s["changed"] + s["bought_nothing"] == pytest.approx(1)
+    assert s["stayed"] < s["stayed_both"]
+    rows = found.tidy().set_index(["segment", "to_segment"])["n"]
+    assert rows.xs("bought nothing", level="to_segment").sum() == gone.sum() and rows["bought nothing"].sum() == 30
+    assert found.sentence().startswith(f"Of 800 customers {100 * s['stayed']:.0f} % stayed in their segment, ")
+    # A row with no purchase says the same as no row.
+    told = (
+        table.assign(frequency=5),
+        pd.concat([after.assign(frequency=np.where(gone, 0, 4)), newcomers.assign(frequency=1)]),
+    )
+    again = segment_migration(*told, segmentation=finding, customer="customer")
+    pd.testing.assert_frame_equal(found.tidy(), again.tidy())
+
+
+def test_segments_keep_the_names_of_the_reference_whose_profile_is_nearest(wave):
+    table, truth, finding = wave
+    small = table[(truth != 0) | (np.arange(800) % 4 == 0)]  # the largest is now another
+    other = segment_customers(small, features=FEATURES, n_segments=4, n_starts=10, n_boot=5, seed=1)
+    own, named = finding.augment(small).table["segment"], other.augment(small).table["segment"]
+    assert (own == named).mean() < 0.9
+    found = segment_migration(small, later(wave, truth), segmentation=other, customer="customer", reference=finding)
+    sizes = found.tidy().groupby("segment")["n"].sum().drop("bought nothing")
+    assert sizes.to_dict() == pytest.approx(own.value_counts().to_dict(), abs=5)
+    assert found.tables()["states"]["segment"].tolist() == ["S1", "S2", "S3", "S4"]
+    assert found.checks().set_index("check").at["segments nearest to the one whose name they have", "value"] == "4 of 4"
+    three = segment_customers(table, features=FEATURES, n_segments=3, n_starts=10, n_boot=5, seed=1)
+    with pytest.raises(DataProblem) as problem:
+        segment_migration(table, table, segmentation=three, customer="customer", reference=finding)
+    assert str(problem.value) == (
+        "reference has 4 segments by f0, f1, f2, f3, the segmentation 3 by f0, f1, f2, f3; "
+        "segments are matched by profile where features and number are the same"
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_small_cells_are_pooled_so_that_none_can_be_computed(seed):
+    rng = np.random.default_rng(seed)
+    counts = np.append(rng.poisson(rng.choice([2, 8, 40], (5, 5))), [[0] * 5], axis=0)[:5]
+    counts[np.diag_indices(5)] += 60
+    counts[4, 4] = 0
+    pooled = pooled_moves(counts, 10)
+    assert not pooled[4, 4] and (pooled | (counts >= 10))[:4].all()
+    for row, cells in zip(counts, pooled):
+        assert not cells.any() or (cells.sum() > 1 and row[cells].sum() >= 10)
+    rest = counts[:4].sum(axis=1) - counts.diagonal()[:4]
+    assert not pooled.diagonal()[:4][rest >= 10].any()  # who stayed is shown where it may be
+    assert not pooled_moves(counts, 1).any()
+
+
+def test_a_small_cell_of_those_who_stayed_cannot_be_read_off_the_headline(wave):
+    table, truth, finding = wave
+    moved = np.where(truth == truth[finding.augment(table).table["segment"] == "S4"][0], 0, truth)
+    found = segment_migration(
+        as_survey(table, min_base=20), later(wave, moved), segmentation=finding, customer="customer"
+    )
+    tidy = found.tidy()
+    shown = tidy[tidy["segment"] == tidy["to_segment"]]
+    assert "S4" not in set(shown["segment"]) and found.suppressed > 0
+    n, unit = found.summary["n"], found.summary["stayed"]
+    assert unit == pytest.approx(round(unit / 0.03) * 0.03)  # 20 of 800, to a whole percent above
+    assert found.summary["n_both"] % 20 == 0 and n == 800
+
+
+def test_no_figure_hides_a_whole_segment(wave):
+    table, truth, finding = wave
+    after = later(wave, np.where(np.arange(800) % 4 == 0, (truth + 1) % 4, truth))
+    ax = segment_migration(as_survey(table, min_base=10), after, segmentation=finding, customer="customer").plot()
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["S1", "S2", "S3", "S4"]
+    gone = finding.augment(after).table["segment"].to_numpy() == "S4"
+    lost = segment_migration(as_survey(table, min_base=10), after[~gone], segmentation=finding, customer="customer")
+    ax = lost.plot()
+    assert not ax.axison and ax.texts[0].get_text().startswith("Not drawn: S4 would be hidden whole")
+
+
+def stay_coverage(draws, stayed, n=300):
+    inside = []
+    for seed in range(draws):
+        rng = np.random.default_rng([seed, n])
+        truth = (rng.random(n) < 0.4).astype(int)
+        moved = np.where(rng.random(n) < stayed, truth, 1 - truth)
+        windows = [pd.DataFrame({"f": 3.5 * t + rng.normal(size=n), "customer": range(n)}) for t in (truth, moved)]
+        finding = segment_customers(
+            windows[0], features=["f"], n_segments=2, n_starts=2, n_boot=2, seed=1, transform="none"
+        )
+        s = segment_migration(*windows, segmentation=finding, customer="customer").summary
+        inside.append(
+            (s["stayed_corrected_low"] <= (moved == truth).mean() <= s["stayed_corrected_high"], s["established"])
+        )
+    return np.mean(inside, axis=0)
+
+
+@pytest.mark.parametrize("stayed", [0.8, 1.0])
+def test_intervals_of_the_corrected_share_cover_though_the_rule_is_an_estimate_sample(stayed):
+    covered, moved = stay_coverage(25, stayed)
+    assert covered >= 0.95 - 0.015 - 2 * np.sqrt(0.05 * 0.95 / 25)
+    assert moved == 1 if stayed < 1 else moved <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 25)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("stayed", [0.8, 0.95, 1.0])
+def test_intervals_of_the_corrected_share_cover_though_the_rule_is_an_estimate(stayed):
+    covered, moved = stay_coverage(500, stayed)
+    assert covered >= 0.95 - 0.015 - 2 * np.sqrt(0.05 * 0.95 / 500)
+    assert stayed < 1 or moved <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 500)
 
 
 def test_migration_refuses_a_customer_twice_and_too_few_in_both_waves(wave):
@@ -68,7 +204,7 @@ def test_migration_refuses_a_customer_twice_and_too_few_in_both_waves(wave):
     assert str(problem.value) == "after: 3 of 803 rows repeat a customer in customer; give one row per customer"
     with pytest.raises(TooFewRespondents) as problem:
         segment_migration(table, table.head(20), segmentation=finding, customer="customer")
-    assert str(problem.value) == "segment_migration needs at least 100 customers in both waves; found 20"
+    assert str(problem.value) == "segment_migration needs at least 100 customers in both windows; found 20"
 
 
 # --- outcomes --------------------------------------------------------------------------------------------------------
@@ -100,7 +236,8 @@ def coverage(draws, n):
     inside = []
     for seed in range(draws):
         posterior, assigned, y = mixed(n, 2.0, 1.0, seed)
-        means, covariance = corrected_means(y, assigned, classification(posterior, assigned))
+        means, influence = corrected_means(y, assigned, classification(posterior, assigned))
+        covariance = as_survey(pd.DataFrame({"y": y})).sample().covariance_of(influence)
         inside.append(abs(means - [0, 1]) <= 1.96 * np.sqrt(np.diag(covariance)))
     return np.mean(inside)
 
@@ -127,12 +264,12 @@ def test_a_planted_difference_in_revenue_is_found_none_is_claimed_where_there_is
     found = compare_segments(as_survey(table, labels={"revenue": "Spending"}), segmentation=finding, outcome="revenue")
     top = found.tidy().set_index("segment")["estimate"]
     assert top.max() == pytest.approx(150, abs=5) and found.sentence().startswith(
-        "Spending differs between segments (p = 0.000, 800 customers, corrected for misclassification): S1 "
+        "Spending differs between segments of 800 customers, corrected for misclassification (p < 0.001). The means are S1 "
     )
     assert (
         compare_segments(table, segmentation=finding, outcome="noise")
         .sentence()
-        .startswith("No difference in noise between segments is established (p = ")
+        .startswith("No difference in noise between segments of 800 customers is established (p = ")
     )
     points = compare_segments(table, segmentation=finding, outcome="recommend", measure="nps").tidy()
     assert points["estimate"].between(-80, 0).all()
@@ -170,22 +307,50 @@ def test_a_saved_tool_is_readable_and_assigns_exactly_as_the_one_in_memory(wave,
     tool = typing_tool(table, segmentation=finding, items=["f0", "f1", "f2"], seed=1)
     path = tool.save(tmp_path / "tool.json")
     assert json.loads(path.read_text())["items"] == ["f0", "f1", "f2"] and path.stat().st_size < 2000
-    pd.testing.assert_frame_equal(assign_segments(table, path), assign_segments(table, tool))
-    assigned = assign_segments(table, path)
+    survey = as_survey(table, min_base=7, currency="EUR")
+    found = assign_segments(survey, path)
+    assert (found.min_base, found.currency) == (7, "EUR")  # the floor goes with the rows
+    pd.testing.assert_frame_equal(found.table, assign_segments(survey, tool).table)
+    assigned = found.table
     kept = assigned["segment"] != "unclassified"
-    assert (assigned["segment"] == finding.augment(table)["segment"])[kept].mean() > 0.9
+    assert (assigned["segment"] == finding.augment(table).table["segment"])[kept].mean() > 0.9
     assert (assigned.loc[~kept, "probability"] < 0.6).all()
 
 
-def test_a_tool_on_telling_items_beats_chance_and_one_on_noise_says_that_it_is_not_established(wave):
-    table, _, finding = wave
-    good = typing_tool(table, segmentation=finding, items=["f0", "f1", "f2", "f3"], seed=1)
-    assert good.summary["accuracy"] > 0.9 and good.sentence().startswith("From 4 items ")
-    noise = table.assign(noise=np.random.default_rng(1).normal(size=800))
-    bad = typing_tool(noise, segmentation=finding, items=["noise"], seed=1)
-    assert bad.sentence().startswith(
-        "The tool is not established: hardly better than always saying the largest segment. From 1 items "
+def test_a_tool_on_telling_items_beats_the_largest_segment_and_one_on_noise_says_that_it_is_not_established(wave):
+    table, truth, finding = wave
+    rng = np.random.default_rng(1)
+    told = table.assign(
+        **{f"d{i}": (truth == i) + 0.2 * rng.normal(size=800) for i in range(3)}, noise=rng.normal(size=800)
     )
+    good = typing_tool(told, segmentation=finding, items=["d0", "d1", "d2"], seed=1)
+    assert good.summary["accuracy"] > 0.9 and good.established
+    assert good.sentence().startswith("From 3 items 9") and "no evidence" not in good.sentence()
+    assert good.tidy().columns.tolist() == ["segment", "n", "recall", "precision"]
+    bad = typing_tool(told, segmentation=finding, items=["noise"], seed=1)
+    assert not bad.established and bad.sentence().startswith("The tool is not established: ")
+
+
+def test_accuracy_on_features_that_segments_were_made_from_is_said_to_be_no_evidence(wave):
+    table, _, finding = wave
+    survey = as_survey(table, labels={"f0": "Visits"})
+    tool = typing_tool(survey, segmentation=finding, items=FEATURES, seed=1)
+    assert tool.summary["accuracy"] > 0.9 and tool.established is None
+    assert "Segments were made from Visits, f1, f2 and f3: accuracy on them is no evidence" in tool.sentence()
+    assert not tool.checks().set_index("check").at["items that segments were made from", "ok"]
+
+
+def test_the_tool_finds_segments_anew_in_each_fold_so_that_segments_of_one_cloud_are_seen_not_to_hold():
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame(rng.normal(size=(300, 3)), columns=["a", "b", "c"])
+    finding = segment_customers(table, features=["a", "b", "c"], n_segments=5, n_starts=5, n_boot=2, seed=1)
+    tool = typing_tool(table, segmentation=finding, items=["a", "b", "c"], seed=1)
+    frozen = finding.augment(table).table["segment"]  # a function of the items, which any model learns when it is given
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_score
+
+    circular = cross_val_score(LogisticRegression(max_iter=1000), table[["a", "b", "c"]], frozen, cv=5).mean()
+    assert tool.summary["accuracy"] < circular - 0.1
 
 
 def test_tool_refusals(wave, tmp_path):
@@ -202,23 +367,6 @@ def test_tool_refusals(wave, tmp_path):
     )
 
 
-# --- cells -----------------------------------------------------------------------------------------------------------
-
-
-def test_rfm_cells_are_fifths_scored_best_high_and_frozen_cutoffs_give_the_next_wave_the_same_cells():
-    table = pd.DataFrame(
-        {"recency_days": np.arange(100.0), "frequency": np.arange(100.0), "monetary": np.arange(100.0)}
-    )
-    cells = rfm_cells(table)
-    assert cells["cell"].iloc[0] == "5-1-1" and cells["cell"].iloc[-1] == "1-5-5"
-    assert cells["r"].value_counts().tolist() == [20] * 5
-    again = rfm_cells(table.iloc[[50, 3]], cutoffs=cells.attrs["cutoffs"])
-    assert again["cell"].tolist() == cells["cell"].iloc[[50, 3]].tolist()
-    with pytest.raises(DataProblem) as problem:
-        rfm_cells(table, cutoffs={"r": [1.0]})
-    assert str(problem.value) == "cutoffs lacks f, m; pass attrs['cutoffs'] of what rfm_cells returned"
-
-
 # --- the bundled company ---------------------------------------------------------------------------------------------
 
 
@@ -233,6 +381,6 @@ def test_the_four_segments_planted_in_the_simulated_company_are_found_with_an_ad
     columns = {"customer": "customer", "time": "time", "amount": "amount"} | transaction_columns(paid)
     found = behaviour(paid, until="2025-01-01", window="12 months", **columns)
     segments = segment_customers(found, features=behaviour_features(found), n_segments=4, n_boot=10, seed=1)
-    truth = company.truth.customers.set_index("customer_id")["segment"].reindex(found["customer"])
+    truth = company.truth.customers.set_index("customer_id")["segment"].reindex(as_survey(found).table["customer"])
     assert segments.established
-    assert adjusted_rand_score(truth, segments.augment(found)["segment"]) >= 0.9
+    assert adjusted_rand_score(truth, segments.augment(found).table["segment"]) >= 0.9

@@ -1,4 +1,4 @@
-"""Latent classes for categorical items, by EM.
+"""Latent classes for categorical items, by EM over distinct answer patterns.
 
 References
 ----------
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cxresearch import digits
+from cxresearch.segments.methods import Fit, in_threads, largest_first, seeds_of
+
 MOST_STEPS = 5000
 TOLERANCE = 1e-9  # gain in log-likelihood below which EM has converged
 CLOSE = 1e-10
@@ -19,28 +22,57 @@ CLOSE = 1e-10
 class LatentClasses:
     """Shares (k,) and, for each class, the probabilities of every category of every item, (k, m), items side by side."""
 
-    shares: np.ndarray
+    weights_: np.ndarray
     probabilities: np.ndarray
     levels: tuple[int, ...]
 
     @property
     def n_parameters(self) -> int:
-        return len(self.shares) - 1 + len(self.shares) * (sum(self.levels) - len(self.levels))
+        return len(self.weights_) - 1 + len(self.weights_) * (sum(self.levels) - len(self.levels))
 
-    def log_joint(self, codes: np.ndarray) -> np.ndarray:
-        """Return (n, k) log of share times probability of the answers."""
-        with np.errstate(divide="ignore"):
-            return indicators(codes, self.levels) @ _finite_log(self.probabilities).T + _finite_log(self.shares)
+    def log_joint(self, ones: np.ndarray) -> np.ndarray:
+        """Return (n, k) log of share times probability of the answers, given as `indicators`."""
+        return ones @ _finite_log(self.probabilities).T + _finite_log(self.weights_)
 
-    def posterior(self, codes: np.ndarray) -> np.ndarray:
+    def predict_proba(self, codes: np.ndarray) -> np.ndarray:
         """Return (n, k) class probabilities."""
-        return _normalised(self.log_joint(codes))[0]
+        return _normalised(self.log_joint(indicators(codes, self.levels)))[0]
 
-    def assign(self, codes: np.ndarray) -> np.ndarray:
-        return np.argmax(self.log_joint(codes), axis=1)
+    def predict(self, codes: np.ndarray) -> np.ndarray:
+        return np.argmax(self.log_joint(indicators(codes, self.levels)), axis=1)
 
-    def reordered(self, order: np.ndarray) -> "LatentClasses":
-        return LatentClasses(self.shares[order], self.probabilities[order], self.levels)
+
+class LatentClassModel:
+    """Latent classes; `levels` is how many categories each item has. Refits take the best of five starts and the fitted classes."""
+
+    def __init__(self, levels: tuple[int, ...]):
+        self.levels = levels
+
+    def fit(self, x, k, *, n_starts, seed) -> Fit:
+        rngs = [np.random.default_rng(s) for s in seeds_of(seed, n_starts)]
+        fits = in_threads(lambda rng: fit_latent(x, k, levels=self.levels, rng=rng), rngs)
+        best, log_likelihood = fits[digits.descending([f[1] for f in fits])[0]]
+        reached = sum(abs(other - log_likelihood) < 1e-3 for _, other in fits)
+        return self._fitted(x, best, reached)
+
+    def near(self, fit, x) -> Fit:
+        return self._fitted(x, fit.rule, 1)
+
+    def _fitted(self, x, start: LatentClasses, reached: int) -> Fit:
+        best, log_likelihood = fit_latent(x, len(start.weights_), levels=self.levels, start=start, closely=True)
+        order, labels = largest_first(best.predict(x), len(start.weights_))
+        rule = LatentClasses(best.weights_[order], best.probabilities[order], self.levels)
+        bic = 2 * log_likelihood - best.n_parameters * np.log(len(x))
+        return Fit(rule, rule, labels, reached, "latent classes", log_likelihood=log_likelihood, bic=bic)
+
+    def refit(self, fit, x, counts, rng) -> LatentClasses:
+        starts: list[LatentClasses | None] = [fit.rule, None, None, None, None, None]
+        fits = [fit_latent(x, fit.k, levels=self.levels, rng=rng, weights=counts, start=start) for start in starts]
+        return max(fits, key=lambda f: f[1])[0]
+
+    def quick(self, fit, x, seed) -> LatentClasses:
+        rng = np.random.default_rng(seed)
+        return max((fit_latent(x, fit.k, levels=self.levels, rng=rng) for _ in range(3)), key=lambda f: f[1])[0]
 
 
 def indicators(codes: np.ndarray, levels: tuple[int, ...]) -> np.ndarray:
@@ -48,43 +80,35 @@ def indicators(codes: np.ndarray, levels: tuple[int, ...]) -> np.ndarray:
     out = np.zeros((len(codes), sum(levels)))
     starts = np.cumsum((0, *levels[:-1]))
     for item, start in enumerate(starts):
-        out[np.arange(len(codes)), start + codes[:, item]] = 1
+        out[np.arange(len(codes)), start + codes[:, item].astype(int)] = 1
     return out
 
 
 def fit_latent(
-    codes: np.ndarray, k: int, *, levels, rng, weights=None, start: LatentClasses | None = None, closely=False
+    codes: np.ndarray, k: int, *, levels, rng=None, weights=None, start: LatentClasses | None = None, closely=False
 ) -> tuple[LatentClasses, float]:
     """Return classes and log-likelihood from one start: random class memberships, or `start`.
 
-    `closely` goes on until no membership moves by more than 1e-10.
-
-    Rows that answer alike are taken together, so that cost grows with the number of distinct patterns.
+    `closely` goes on until no membership moves by more than 1e-10. Rows that answer alike are taken together, so that
+    cost grows with the number of distinct patterns.
     """
     weights = np.ones(len(codes)) if weights is None else weights
     patterns, where = np.unique(codes, axis=0, return_inverse=True)
     counts = np.bincount(where.ravel(), weights=weights)
     ones = indicators(patterns, levels)
-    member = rng.dirichlet(np.ones(k), len(patterns)) if start is None else start.posterior(patterns)
+    member = rng.dirichlet(np.ones(k), len(patterns)) if start is None else start.predict_proba(patterns)
     before = -np.inf
     for _ in range(MOST_STEPS):
-        classes = _maximised(ones, counts, member, levels)
-        old, (member, log_density) = (
-            member,
-            _normalised(ones @ _finite_log(classes.probabilities).T + _finite_log(classes.shares)),
-        )
+        weighted = member * counts[:, None]
+        size = np.maximum(weighted.sum(axis=0), 1e-300)
+        classes = LatentClasses(size / size.sum(), (weighted.T @ ones) / size[:, None], tuple(levels))
+        old, (member, log_density) = member, _normalised(classes.log_joint(ones))
         now = float(counts @ log_density)
         gained = now - before >= TOLERANCE * max(1.0, abs(now)) ** 0.5
         if not gained and not (closely and np.abs(member - old).max() > CLOSE):
             break
         before = now
     return classes, now
-
-
-def _maximised(ones: np.ndarray, counts: np.ndarray, member: np.ndarray, levels) -> LatentClasses:
-    weighted = member * counts[:, None]
-    size = np.maximum(weighted.sum(axis=0), 1e-300)
-    return LatentClasses(size / size.sum(), (weighted.T @ ones) / size[:, None], tuple(levels))
 
 
 def _finite_log(values: np.ndarray) -> np.ndarray:

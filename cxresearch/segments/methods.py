@@ -1,88 +1,111 @@
-"""The ways to partition customers, each answering the same four questions."""
+"""The ways to partition customers, each answering the same four questions; scikit-learn's objects are the rules.
 
+References
+----------
+MacQueen (1967); Arthur & Vassilvitskii (2007), k-means++; Fraley & Raftery (2002), *JASA* 97 (families of covariances;
+BIC = 2 log L - p log n, larger is better).
+"""
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from sklearn import cluster
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
 
 from cxresearch import digits
-from cxresearch.segments.kmeans import one_fit, rule_of
-from cxresearch.segments.latent import LatentClasses, fit_latent
-from cxresearch.segments.mixture import FAMILIES, bic, fit_mixture, icl, n_parameters
-from cxresearch.segments.stability import in_threads, same_partition
+from cxresearch.progress import progress
 
+FAMILIES = {"spherical": "VII", "diag": "VVI", "tied": "EEE", "full": "VVV"}  # scikit-learn's names and mclust's
+SAME = 0.95  # lowest Jaccard similarity between the segments of two solutions that count as one
 CLOSELY = 1e-12  # gain in mean log-likelihood at which the best of several starts stops
-
-
-class Rule(Protocol):
-    """A frozen partition that assigns any customer."""
-
-    def assign(self, x: np.ndarray) -> np.ndarray: ...
-
-    def posterior(self, x: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The best solution found, segment 0 the largest; `starts_at_best` starts ended in the same partition."""
+    """The best solution found, segment 0 the largest; `starts_at_best` starts ended in the same partition.
 
-    rule: Rule
+    `member` gives the probabilities of belonging: the rule itself, or for k-means, which has none, Gaussian segments with
+    the pooled covariance, an approximation.
+    """
+
+    rule: Any
+    member: Any
     labels: np.ndarray
     starts_at_best: int
     form: str
     within: float = np.nan
     log_likelihood: float = np.nan
     bic: float = np.nan
-    families: tuple[tuple[str, float, float], ...] = ()  # of a mixture: family, its best BIC, its ICL
+    families: tuple[tuple[str, float], ...] = ()  # of a mixture: family, its best BIC
 
     @property
     def k(self) -> int:
-        return len(self.rule.shares)
+        return len(self.member.weights_)
 
 
-class Method(Protocol):
+class Fitter(Protocol):
     """A way to partition customers."""
 
     def fit(self, x: np.ndarray, k: int, *, n_starts: int, seed: int) -> Fit:
         """Return the best of `n_starts`."""
 
-    def refit(self, fit: Fit, rows: np.ndarray, counts: np.ndarray, rng) -> np.ndarray:
-        """Return the labels of `rows` after fitting them anew, each counted `counts` times."""
+    def near(self, fit: Fit, x: np.ndarray) -> Fit:
+        """Return the solution of other rows that starts at the fitted one."""
 
-    def quick(self, fit: Fit):
-        """Return ``fit(rows, seed) -> assign`` for halvings."""
+    def refit(self, fit: Fit, x: np.ndarray, counts: np.ndarray, rng) -> Any:
+        """Return the best rule of other rows, each counted `counts` times, from fresh starts and from the fitted one."""
+
+    def quick(self, fit: Fit, x: np.ndarray, seed: int) -> Any:
+        """Return a rule of half the rows from fresh starts alone."""
 
 
 class KMeans:
-    """k-means. Refits take the best of five starts and one from the fitted centres.
-
-    With one start alone the optimiser's failures would look like instability of the segments.
-    """
+    """k-means. With one start alone the optimiser's failures would look like instability of the segments."""
 
     def fit(self, x, k, *, n_starts, seed) -> Fit:
-        fits = in_threads(lambda s: one_fit(x, k, seed=int(s)), list(_seeds(seed, n_starts)))
-        centres, labels, within = fits[digits.descending([-f[2] for f in fits])[0]]
-        order = _largest_first(labels, k)
-        reached = sum(same_partition(labels, other, k) for _, other, _ in fits)
-        labels = np.argsort(order)[labels]
-        return Fit(rule_of(x, labels, centres[order]), labels, reached, "k-means", within=within)
+        runs = in_threads(lambda s: kmeans(x, k, seed=int(s)), list(seeds_of(seed, n_starts)))
+        best = runs[digits.descending([-run.inertia_ for run in runs])[0]]
+        return _centred(x, best, sum(same_partition(best.labels_, run.labels_, k) for run in runs))
 
-    def refit(self, fit, rows, counts, rng):
+    def near(self, fit, x) -> Fit:
+        return _centred(x, kmeans(x, fit.k, seed=0, start=fit.rule.cluster_centers_), 1)
+
+    def refit(self, fit, x, counts, rng):
         weights = counts.astype(float)
-        anew = one_fit(rows, fit.k, seed=int(rng.integers(2**31)), n_starts=5, weights=weights)
-        near = one_fit(rows, fit.k, seed=0, weights=weights, start=fit.rule.centres)
-        return min(anew, near, key=lambda f: f[2])[1]
+        fresh = kmeans(x, fit.k, seed=int(rng.integers(2**31)), n_starts=5, weights=weights)
+        near = kmeans(x, fit.k, seed=0, weights=weights, start=fit.rule.cluster_centers_)
+        return min(fresh, near, key=lambda run: run.inertia_)
 
-    def quick(self, fit):
-        return self.quick_of(fit.k)
+    def quick(self, fit, x, seed):
+        return kmeans(x, fit.k, seed=seed, n_starts=5)
 
-    @staticmethod
-    def quick_of(k: int):
-        def fitted(rows, seed):
-            centres, labels, _ = one_fit(rows, k, seed=seed, n_starts=5)
-            return rule_of(rows, labels, centres).assign
 
-        return fitted
+def kmeans(x: np.ndarray, k: int, *, seed: int, n_starts: int = 1, weights=None, start=None) -> cluster.KMeans:
+    """Return the best of `n_starts` k-means++ starts, or the one from the centres `start`."""
+    init, n_init = ("k-means++", n_starts) if start is None else (start, 1)
+    # To the end: what stops short of it depends on the last digits of the centres.
+    model = cluster.KMeans(k, init=init, n_init=n_init, random_state=seed, tol=0, max_iter=1000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than k: an empty segment later
+        return model.fit(x, sample_weight=weights)
+
+
+def _centred(x: np.ndarray, run: cluster.KMeans, reached: int) -> Fit:
+    order, labels = largest_first(run.labels_, run.n_clusters)
+    run.cluster_centers_, run.labels_ = run.cluster_centers_[order], labels
+    residuals = x - run.cluster_centers_[labels]
+    covariance = residuals.T @ residuals / max(len(x) - run.n_clusters, 1) + 1e-6 * np.eye(x.shape[1])
+    member = GaussianMixture(run.n_clusters, covariance_type="tied")
+    member.weights_ = np.maximum(np.bincount(labels, minlength=run.n_clusters), 0.5) / len(x)
+    member.means_, member.covariances_ = run.cluster_centers_, covariance
+    member.precisions_cholesky_ = np.linalg.inv(np.linalg.cholesky(covariance)).T
+    return Fit(run, member, labels, reached, "k-means", within=float(run.inertia_))
 
 
 class Mixtures:
@@ -90,92 +113,94 @@ class Mixtures:
 
     def fit(self, x, k, *, n_starts, seed) -> Fit:
         each = max(1, n_starts // len(FAMILIES))
-        jobs = [(family, int(s)) for family in FAMILIES for s in _seeds(seed, each)]
+        jobs = [(family, int(s)) for family in FAMILIES for s in seeds_of(seed, each)]
         fits = in_threads(lambda job: fit_mixture(x, k, family=job[0], seed=job[1]), jobs)
-        scores = [bic(m.log_likelihood(x), n_parameters(k, x.shape[1], m.family), len(x)) for m in fits]
+        scores = [-m.bic(x) for m in fits]
         at = digits.descending(scores)[0]
-        best = fits[at] = fit_mixture(x, k, family=fits[at].family, seed=seed, near=fits[at], tolerance=CLOSELY)
-        scores[at] = bic(best.log_likelihood(x), n_parameters(k, x.shape[1], best.family), len(x))
-        families = _by_family(x, fits, scores)
-        labels = best.assign(x)
-        reached = sum(same_partition(labels, m.assign(x), k) for m in fits if m.family == best.family)
-        order = _largest_first(labels, k)
-        form = f"Gaussian mixture, {FAMILIES[best.family]}"
-        return Fit(
-            best.reordered(order),
-            np.argsort(order)[labels],
-            reached,
-            form,
-            log_likelihood=best.log_likelihood(x),
-            bic=scores[at],
-            families=families,
+        family = fits[at].covariance_type
+        best = fits[at] = fit_mixture(x, k, family=family, seed=seed, near=fits[at], tolerance=CLOSELY)
+        scores[at] = -best.bic(x)
+        families = tuple(
+            (name, max(float(s) for s, m in zip(scores, fits) if m.covariance_type == kind))
+            for kind, name in FAMILIES.items()
         )
+        labels = best.predict(x)
+        reached = sum(same_partition(labels, m.predict(x), k) for m in fits if m.covariance_type == family)
+        return _mixed(x, best, reached, families)
 
-    def refit(self, fit, rows, counts, rng):
-        drawn = np.repeat(rows, counts, axis=0)
-        seed, family = int(rng.integers(2**31)), fit.rule.family
-        anew = [
-            fit_mixture(drawn, fit.k, family=family, seed=seed),
-            fit_mixture(drawn, fit.k, family=family, seed=seed, near=fit.rule),
-        ]
-        return max(anew, key=lambda m: m.log_likelihood(drawn)).assign(rows)
+    def near(self, fit, x) -> Fit:
+        return _mixed(x, fit_mixture(x, fit.k, family=fit.rule.covariance_type, seed=0, near=fit.rule), 1)
 
-    def quick(self, fit):
-        return lambda rows, seed: fit_mixture(rows, fit.k, family=fit.rule.family, seed=seed, n_starts=2).assign
+    def refit(self, fit, x, counts, rng):
+        drawn, seed, family = np.repeat(x, counts, axis=0), int(rng.integers(2**31)), fit.rule.covariance_type
+        fits = [fit_mixture(drawn, fit.k, family=family, seed=seed, near=near) for near in (None, fit.rule)]
+        return max(fits, key=lambda m: m.score(drawn))
 
-
-class LatentClassModel:
-    """Latent classes; `levels` is how many categories each item has. Refits take the best of five starts and the fitted classes."""
-
-    def __init__(self, levels: tuple[int, ...]):
-        self.levels = levels
-
-    def fit(self, x, k, *, n_starts, seed) -> Fit:
-        fits = in_threads(
-            lambda s: fit_latent(x, k, levels=self.levels, rng=np.random.default_rng(s)), list(_seeds(seed, n_starts))
-        )
-        best, log_likelihood = fits[digits.descending([f[1] for f in fits])[0]]
-        reached = sum(abs(other - log_likelihood) < 1e-3 for _, other in fits)
-        rng = np.random.default_rng(seed)
-        best, log_likelihood = fit_latent(x, k, levels=self.levels, rng=rng, start=best, closely=True)
-        labels = best.assign(x)
-        order = _largest_first(labels, k)
-        criterion = bic(log_likelihood, best.n_parameters, len(x))
-        return Fit(
-            best.reordered(order),
-            np.argsort(order)[labels],
-            reached,
-            "latent classes",
-            log_likelihood=log_likelihood,
-            bic=criterion,
-        )
-
-    def refit(self, fit, rows, counts, rng):
-        starts: list[LatentClasses | None] = [fit.rule, None, None, None, None, None]
-        fits = [fit_latent(rows, fit.k, levels=self.levels, rng=rng, weights=counts, start=start) for start in starts]
-        return max(fits, key=lambda f: f[1])[0].assign(rows)
-
-    def quick(self, fit):
-        def fitted(rows, seed):
-            rng = np.random.default_rng(seed)
-            return max((fit_latent(rows, fit.k, levels=self.levels, rng=rng) for _ in range(3)), key=lambda f: f[1])[
-                0
-            ].assign
-
-        return fitted
+    def quick(self, fit, x, seed):
+        return fit_mixture(x, fit.k, family=fit.rule.covariance_type, seed=seed, n_starts=2)
 
 
-def _by_family(x: np.ndarray, fits, scores) -> tuple[tuple[str, float, float], ...]:
-    rows = []
-    for family, name in FAMILIES.items():
-        score, best = max(((s, m) for s, m in zip(scores, fits) if m.family == family), key=lambda pair: pair[0])
-        rows.append((name, float(score), icl(score, best.posterior(x))))
-    return tuple(rows)
+def fit_mixture(
+    x, k, *, family, seed, n_starts=1, near: GaussianMixture | None = None, floor=1e-3, tolerance=1e-6
+) -> GaussianMixture:
+    """Return the best of `n_starts` EM fits (from k-means), or the one that starts at `near`; `floor` is added to variances.
+
+    EM stops where the mean log-likelihood gains less than `tolerance`. On the common scale the floor is a spread of 0.03:
+    without it a component collapses onto customers who are all alike in a feature, such as those without returns, and BIC
+    grows without bound.
+    """
+    start = {} if near is None else {f"{name}_init": getattr(near, f"{name}_") for name in SHAPE[:3]}
+    model = GaussianMixture(
+        k, covariance_type=family, n_init=n_starts, random_state=seed, reg_covar=floor, tol=tolerance, max_iter=2000, **start
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(x)
 
 
-def _seeds(seed: int, n: int) -> np.ndarray:
+SHAPE = ("weights", "means", "precisions", "covariances", "precisions_cholesky")
+
+
+def _mixed(x: np.ndarray, model: GaussianMixture, reached: int, families=()) -> Fit:
+    order, labels = largest_first(model.predict(x), model.n_components)
+    for name in SHAPE if model.covariance_type != "tied" else SHAPE[:2]:
+        setattr(model, f"{name}_", getattr(model, f"{name}_")[order])
+    form, likelihood = f"Gaussian mixture, {FAMILIES[model.covariance_type]}", float(model.score(x) * len(x))
+    return Fit(model, model, labels, reached, form, np.nan, likelihood, float(-model.bic(x)), families)
+
+
+def seeds_of(seed: int, n: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 2**31, n)
 
 
-def _largest_first(labels: np.ndarray, k: int) -> np.ndarray:
-    return np.argsort(-np.bincount(labels, minlength=k), kind="stable")
+def largest_first(labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the order of segments from the largest to the smallest, and the labels that follow it."""
+    order = np.argsort(-np.bincount(labels, minlength=k), kind="stable")
+    return order, np.argsort(order)[labels]
+
+
+def in_threads(task, jobs: list) -> list:
+    """Return ``[task(job) for job in jobs]``, several at a time, each with one OpenMP thread.
+
+    Small fits are many times slower when each of them spreads over threads.
+    """
+    workers = max(1, min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, len(jobs)))
+    with ThreadPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as pool:
+        return list(progress(pool.map(task, jobs), what="resamples", total=len(jobs)))
+
+
+def overlap(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
+    """Return the (k, k) counts of customers by label `a` (rows) and label `b` (columns)."""
+    return np.bincount(a * k + b, minlength=k * k).reshape(k, k).astype(float)
+
+
+def jaccard(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
+    """Return, for each of `k` segments of labels `a`, its largest Jaccard similarity to a segment of labels `b`."""
+    both = overlap(a, b, k)
+    either = both.sum(axis=1, keepdims=True) + both.sum(axis=0, keepdims=True) - both
+    return (both / np.maximum(either, 1)).max(axis=1)
+
+
+def same_partition(a: np.ndarray, b: np.ndarray, k: int) -> bool:
+    """Return whether two solutions agree on (nearly) every customer."""
+    return bool(jaccard(a, b, k).min() >= SAME)

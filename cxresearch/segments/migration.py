@@ -1,303 +1,334 @@
-"""Who changed segment between two waves, beyond what mere misclassification would show.
+"""Who changed segment between two windows, who bought nothing, and what mere misclassification would show.
 
 References
 ----------
-Bowker (1948), *JASA* 43 (symmetry); Stuart (1955), *Biometrika* 42, and Maxwell (1970) (equal margins); Cohen (1960)
-(kappa); Goodman (1965), *Technometrics* 7 (simultaneous intervals for shares).
+Stuart (1955), *Biometrika* 42, and Maxwell (1970) (equal margins); Cohen (1960) (kappa); Goodman (1965),
+*Technometrics* 7 (simultaneous intervals for shares); Wolter (2007), *Variance Estimation*, 4 (jackknife by groups).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import optimize, stats
+from sklearn.metrics import cohen_kappa_score
+from statsmodels.stats.contingency_tables import SquareTable
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
-from cxresearch.findings import Check, Finding, describe_columns, interval, number, percent
+from cxresearch.figures import axes_or_new, heat_map, titled, wrap
+from cxresearch.findings import (
+    Check,
+    Finding,
+    describe_columns,
+    ends,
+    interval,
+    listing,
+    number,
+    p_words,
+    percent,
+    phrase,
+)
 from cxresearch.inference import critical_value, goodman_intervals, wilson_interval
-from cxresearch.privacy import hide_cells
-from cxresearch.segments.figures import draw_flow, heat_map
-from cxresearch.segments.outcomes import classification
-from cxresearch.segments.profiles import segment_names
-from cxresearch.segments.segmentation import Segmentation
+from cxresearch.privacy import POOLED
+from cxresearch.segments.methods import Fit, in_threads, overlap
+from cxresearch.segments.outcomes import WEAK, classification
+from cxresearch.segments.segmentation import Segmentation, hidden_segments, segment_names
+from cxresearch.segments.sentences import NOTHING, SENTENCES
 from cxresearch.survey import as_survey
 
 describe_columns(
-    to_segment=("To", "segment in the later wave"),
-    stayed=("Stayed", "share found in the same segment in both waves, 0-1", 3),
-    stayed_low=("Stayed low", "lower end of its interval", 3),
-    stayed_high=("Stayed high", "upper end of its interval", 3),
+    to_segment=("To", "state in the later window: a segment, or bought nothing"),
+    stayed=("Stayed", "share of the earlier window's customers found in the same segment later, 0-1", 3),
+    changed=("Changed segment", "share of the earlier window's customers found in another segment later, 0-1", 3),
+    bought_nothing=("Bought nothing", "share of the earlier window's customers who bought nothing later, 0-1", 3),
+    n_both=("Bought in both", "customers with a segment in both windows", 0),
+    stayed_both=("Stayed, of both", "share that stayed of those who bought in both windows, 0-1", 3),
     stayed_expected=("Stayed if nobody moved", "share found in the same segment by misclassification alone, 0-1", 3),
-    stayed_corrected=("Stayed, corrected", "share that stayed, corrected for misclassification, 0-1", 3),
+    kappa=("Kappa", "Cohen's: agreement beyond chance, up to 1", 3),
+    stayed_corrected=("Stayed, corrected", "share that stayed of both, corrected for misclassification, 0-1", 3),
     stayed_corrected_low=("Corrected low", "lower end of its interval", 3),
     stayed_corrected_high=("Corrected high", "upper end of its interval", 3),
-    corrected=("Corrected", "share of the earlier segment, corrected for misclassification, 0-1", 3),
-    symmetry=("Symmetry", "Bowker's chi-square: moves there and back are equally many", 2),
-    symmetry_df=("Symmetry df", "its degrees of freedom", 0),
-    symmetry_p=("Symmetry p", "its p-value", 3),
     margins=("Margins", "Stuart-Maxwell chi-square: segments kept their sizes", 2),
     margins_df=("Margins df", "its degrees of freedom", 0),
     margins_p=("Margins p", "its p-value", 3),
 )
 ALPHA = 0.05
-MOST_STEPS = 20_000
+GROUPS = 40  # of the jackknife
 
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
 class SegmentMigration(Finding):
-    """Transitions between the same frozen segments in two waves."""
+    """Transitions between the same frozen segments in two windows, "bought nothing" among them."""
 
-    counts: np.ndarray
     confidence: float
+    approximate: bool
 
     def sentence(self) -> str:
         s = self.summary
-        stayed = f"Of {number(s['n'], 0)} customers seen in both waves {percent(s['stayed'])} stayed in their segment (kappa {number(s['kappa'], 2)})"
-        expected = f"misclassification alone would leave {percent(s['stayed_expected'])}"
-        corrected = f"{percent(s['stayed_corrected'])} ({interval(100 * s['stayed_corrected_low'], 100 * s['stayed_corrected_high'], self.confidence)})"
-        moved = (
-            f"so customers did move: corrected for it, {corrected} stayed"
-            if s["stayed_corrected_high"] < 1
-            else "so real change is not established"
-        )
-        if s["margins_p"] <= ALPHA:
-            sizes = f"The sizes of segments changed (Stuart–Maxwell p = {number(s['margins_p'], 3)})"
-        else:
-            sizes = (
-                f"No change in the sizes of segments is established (Stuart–Maxwell p = {number(s['margins_p'], 3)})"
+        shares = {
+            name: percent(s[key])
+            for name, key in (("stayed", "stayed"), ("moved", "changed"), ("nothing", "bought_nothing"))
+        }
+        said = [phrase(SENTENCES, "stay", n=number(s["n"], 0), **shares)]
+        values = {"both": number(s["n_both"], 0), "raw": percent(s["stayed_both"])}
+        if np.isfinite(s["stayed_corrected"]):
+            values["interval"] = interval(
+                100 * s["stayed_corrected_low"], 100 * s["stayed_corrected_high"], self.confidence
             )
-        doubt = "" if s["established"] else " The segments themselves are not established."
-        return f"{stayed}; {expected}, {moved}. {sizes}.{doubt}"
+            values["corrected"] = percent(s["stayed_corrected"])
+            key = ("moved" if s["stayed_corrected_high"] < 1 else "may be the same") + (
+                ", about" if self.approximate else ""
+            )
+            said.append(phrase(SENTENCES, key, **values))
+        else:
+            said.append(phrase(SENTENCES, "no correction", **values))
+        real = self.checks().set_index("check").at["segments established", "ok"]
+        key = ("sizes changed" if s["margins_p"] <= ALPHA else "sizes kept") + ("" if real else ", not real")
+        return " ".join([*said, phrase(SENTENCES, key, p=p_words(s["margins_p"]))])
 
     def plot(self, ax=None):
-        """Draw the share of each earlier segment (rows) that is in each later one (columns), with values."""
-        grid = self.table.pivot(index="segment", columns="to_segment", values="share").astype(float)
-        label = "share of the earlier segment"
-        ax = heat_map(grid, grid.map(percent), ax=ax, cmap="Blues", limits=(0, 1), label=label)
-        ax.set(xlabel="later segment", ylabel="earlier segment", title="Migration between segments")
-        return ax
+        """Draw the share of each earlier segment (rows) that is in each later state (columns), in percent.
 
-    def plot_flow(self, ax=None):
-        """Draw the moves as bands from the earlier segments (left) to the later ones (right)."""
-        names = segment_names(len(self.counts))
-        hidden = self.table.pivot(index="segment", columns="to_segment", values="n").isna().to_numpy()
-        return draw_flow(self.counts, hidden, names, ax)
+        Nothing is drawn where the floor would hide a whole segment.
+        """
+        grid = 100 * self.table.pivot(index="segment", columns="to_segment", values="share").astype(float)
+        states = [*self.further["states"]["segment"], NOTHING]
+        grid = grid.reindex(index=states, columns=[*states, POOLED]).dropna(how="all").dropna(how="all", axis=1)
+        if lost := [s for s in states[:-1] if s not in grid.index or s not in grid.columns]:
+            ax = axes_or_new(ax, rows=2)
+            words = phrase(SENTENCES, "moves hidden", segments=listing(lost))
+            ax.text(0.5, 0.5, wrap(words, 60, lines=6), ha="center", va="center", transform=ax.transAxes)
+            ax.set_axis_off()
+            return ax
+        ax = heat_map(grid, ax=ax)
+        ax.set_xticklabels([wrap(name, 10) for name in grid.columns], rotation=0)
+        shares = {"stayed": percent(self.summary["stayed"]), "nothing": percent(self.summary["bought_nothing"])}
+        return titled(ax, phrase(SENTENCES, "moves title", **shares), SENTENCES["moves unit"])
 
 
 def segment_migration(
     before,
-    after: pd.DataFrame,
+    after,
     *,
     segmentation: Segmentation,
     customer: str,
+    reference: Segmentation | None = None,
     confidence: float = 0.95,
     min_rows: int = 100,
 ) -> SegmentMigration:
-    """Compare customers' segments in two waves, both assigned by the same frozen rule.
+    """Compare customers' segments in two windows, both assigned by the same frozen rule.
+
+    D[s, t] is the probability that a member of s is assigned to t. If assignments err independently in the two windows,
+    found moves are D' P E with P the true moves and D, E of the two windows; the share that stayed is estimated by the
+    trace of D'^-1 N E^-1 / n. Its interval is a jackknife by groups of customers, in each of which the segments are fitted
+    anew from where they stand: that D and E, and the rule itself, are estimates is in it.
 
     Parameters
     ----------
-    before, after : DataFrame
-        One row per customer each, with the features of the segmentation.
+    before, after : Survey or DataFrame
+        One row per customer who bought in the window, with the features of the segmentation. A customer whom one of them
+        lacks, or whose `frequency` there is 0, bought nothing in that window.
     segmentation : Segmentation
-        Fitted on one of the waves, or before both.
+        Fitted on one of the windows, or before both.
     customer : str
-        Column that links the two; customers seen in one wave only are counted, not compared.
+        Column that links the two.
+    reference : Segmentation, optional
+        Another segmentation by the same features, whose names are used: each segment is called as the one of `reference`
+        whose profile is nearest, one to one. Without it S1 here need not be S1 there.
     confidence, min_rows
-        As elsewhere. `min_rows` counts customers seen in both waves.
+        `min_rows` counts customers who bought in both windows.
 
     Returns
     -------
     SegmentMigration
-        ``tidy``: segment, to_segment, n, share (of the earlier segment), conf_low, conf_high (Goodman's simultaneous
-        interval), corrected (share with the misclassification of both waves undone). ``glance``: n, stayed (0-1) and its
-        interval, stayed_expected (if nobody moved and every assignment erred on its own), stayed_corrected and its
-        interval, symmetry_p (Bowker), margins_p (Stuart-Maxwell), kappa.
-
-    Notes
-    -----
-    D[s, t] is the probability that a member of s is assigned to t. If assignments err independently in the two waves,
-    found moves are D' P E with P the true moves and D, E of the two waves. The share that stayed is estimated by the
-    trace of D'^-1 N E^-1 / n, a mean over customers, hence its interval; the table of `corrected` shares is the maximum
-    likelihood estimate of P, which has no negative cells, by EM.
+        ``tidy``: segment, to_segment ("bought nothing" is a state of both), n, share (of the earlier segment), conf_low,
+        conf_high (Goodman); cells under the floor are pooled within their earlier segment, and the headline is rounded so
+        that it does not give them away. ``tables`` adds states: what the names stand for. ``glance``: n (customers with
+        a segment in the earlier window), stayed, changed, bought_nothing (shares of them), n_both and stayed_both (of
+        those who bought in both), stayed_expected (of them, if nobody moved), stayed_corrected and its interval, kappa
+        (of both), margins_p (Stuart-Maxwell, of all).
 
     Raises
     ------
     DataProblem
-        If a customer appears twice in a wave, or the waves share too few.
+        If a customer appears twice in a window, or the reference rests on other features or another number.
+    TooFewRespondents
+        If too few bought in both windows.
 
     Examples
     --------
     >>> import cxresearch as cx
-    >>> company = cx.simulate_company(seed=1, n_customers=400)
-    >>> behaved = cx.behaviour(
-    ...     company.tables["transactions"], customer="customer_id", time="paid_at", amount="amount",
-    ...     until="2025-01-01"
-    ... )
-    >>> features = ["recency_days", "frequency", "monetary"]
-    >>> earlier = cx.behaviour(
-    ...     company.tables["transactions"], customer="customer_id", time="paid_at", amount="amount",
-    ...     until="2024-07-01"
-    ... )
-    >>> segments = cx.segment_customers(
-    ...     behaved, features=features, n_segments=2, n_starts=5, n_boot=10, seed=1
-    ... )
-    >>> print(cx.segment_migration(earlier, behaved, segmentation=segments, customer="customer_id"))
-    Of 384 customers seen in both waves 68 % stayed in their segment (kappa 0.20); ...
+    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", window="6 months")
+    >>> halves = [cx.behaviour("data/example/transactions.csv", until=u, **paid) for u in ("2024-07-01", "2025-01-01")]
+    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
+    >>> segments = cx.segment_customers(halves[0], **made)
+    >>> print(cx.segment_migration(*halves, segmentation=segments, customer="customer_id"))
+    Of ... customers ... stayed in their segment, ... moved to another and ... bought nothing. ...
     """
-    survey = as_survey(before)
-    before = survey.table
-    min_base = survey.min_base
-    _require_one_row_each(before, after, segmentation, customer)
-    earlier, later = (segmentation.augment(t)[[customer, "segment"]].dropna() for t in (before, after))
-    both = earlier.merge(later, on=customer, suffixes=("", "_after"))
-    if len(both) < min_rows:
-        raise TooFewRespondents(
-            f"segment_migration needs at least {min_rows} customers in both waves; found {len(both)}"
-        )
-    names = segment_names(segmentation.k)
-    counts = pd.crosstab(both["segment"], both["segment_after"])
-    counts = counts.reindex(index=names, columns=names, fill_value=0).to_numpy()
-    errors = _error(before, segmentation), _error(after, segmentation)
-    seen = f"{len(both)} of {len(earlier)} and {len(later)}"
-    smallest, real = int(counts.sum(axis=1).min()), segmentation.established
-    table = _table(counts, names, confidence, min_base, corrected_moves(counts, *errors))
-    hidden = int(table["n"].isna().sum())
+    survey, later = as_survey(before), as_survey(after)
+    names, near = _names(segmentation, reference)
+    windows, incomplete = _linked({"before": survey.table, "after": later.table}, segmentation, customer)
+    order = [*(names.index(name) for name in segment_names(segmentation.k)), segmentation.k]
+    counts = _moves(segmentation.fit, windows)[np.ix_(order, order)]
+    if (both := int(counts[:-1, :-1].sum())) < min_rows:
+        raise TooFewRespondents(f"segment_migration needs at least {min_rows} customers in both windows; found {both}")
+    floor, smallest, k = max(survey.min_base, later.min_base), int(counts[:-1].sum(axis=1).min()), segmentation.k
+    table, pooled = _table(counts, confidence, floor)
+    summary = _summary(counts, segmentation, windows, confidence)
+    states = segmentation.table.assign(segment=names)[["segment", "suggested_name", "description"]].iloc[order[:-1]]
     tested = (
-        Check("customers seen in both waves", seen, "all", len(both) == len(earlier) == len(later)),
+        Check("customers without every feature in a window", incomplete, "0", incomplete == 0),
         Check("smallest earlier segment", smallest, "at least 30", smallest >= 30),
-        Check("segments established", "yes" if real else "no", "yes", real),
-        Check("cells hidden by the minimum base", hidden, "0", hidden == 0),
+        Check("segments nearest to the one whose name they have", f"{near} of {k}", "all", near == k),
+        segmentation.real(),
+        Check("cells pooled for their base", pooled, "0", pooled == 0, "info"),
     )
+    approximate = segmentation.fit.member is not segmentation.fit.rule
     return SegmentMigration(
-        function="segment_migration",
-        outcome="segment",
-        group=None,
-        table=table,
-        summary=_summary(counts, _stayed_if_nobody_moved(before, segmentation), errors, confidence)
-        | {"established": real},
-        tested=tested,
-        counts=counts,
-        confidence=confidence,
-    )
+        "segment_migration", "segment", None, table, _rounded(summary, floor) if pooled else summary, tested, survey.labels,
+        {"states": states}, suppressed=pooled, domain=survey.condition, confidence=confidence, approximate=approximate,
+    )  # fmt: skip
 
 
-def _error(table: pd.DataFrame, segmentation: Segmentation) -> np.ndarray:
-    x, _ = segmentation.reader.read(table)
-    return classification(segmentation.rule.posterior(x), segmentation.rule.assign(x))
-
-
-def corrected_moves(counts: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return the (k, k) true joint shares that most likely gave `counts` when both assignments err independently."""
-    moves = np.full(counts.shape, 1 / counts.size)
-    for _ in range(MOST_STEPS):
-        found = before.T @ moves @ after
-        step = moves * (before @ (counts / np.maximum(found, 1e-300)) @ after.T) / counts.sum()
-        if np.abs(step - moves).max() < 1e-12:
-            break
-        moves = step
-    return step
-
-
-def corrected_stay(
-    counts: np.ndarray, before: np.ndarray, after: np.ndarray, confidence: float
-) -> tuple[float, float, float]:
-    """Return the share that stayed, corrected for misclassification, and its interval, all within 0-1."""
-    weight = (
-        np.linalg.pinv(before) @ np.linalg.pinv(after).T
-    )  # (earlier, later): what such a customer adds to the trace
-    share = counts / counts.sum()
-    mean = float((share * weight).sum())
-    spread = np.sqrt(max(float((share * weight**2).sum()) - mean**2, 0) / counts.sum())
-    half = critical_value(confidence) * spread
-    low, high = wilson_interval(np.trace(share), counts.sum(), confidence)
-    # Where (nearly) nobody moved the spread vanishes, but not the doubt: no end is closer than Wilson's to the share found.
-    least, most = min(mean - half, mean - (np.trace(share) - low)), max(mean + half, mean + (high - np.trace(share)))
-    return tuple(float(np.clip(value, 0, 1)) for value in (mean, least, most))
-
-
-def _require_one_row_each(before, after, segmentation: Segmentation, customer: str) -> None:
-    for name, table in (("before", before), ("after", after)):
+def _linked(tables, segmentation: Segmentation, customer: str) -> tuple[list[pd.DataFrame], int]:
+    """Return, for either window, the features of all customers of both in order of ids, missing where they bought
+    nothing, and how many were left out for lack of a feature."""
+    windows, unknown = [], set()
+    for name, table in tables.items():
         require_columns(table, customer, *segmentation.features, where=name)
-        repeated = int(table[customer].duplicated().sum())
-        if repeated:
+        if repeated := int(table[customer].duplicated().sum()):
             raise DataProblem(
                 f"{name}: {repeated} of {len(table)} rows repeat a customer in {customer}; give one row per customer"
             )
+        bought = table[table["frequency"] != 0] if "frequency" in table else table
+        x, complete = segmentation.read(bought)
+        windows.append(pd.DataFrame(x, index=bought[customer].to_numpy()[complete]))
+        unknown |= set(bought[customer][~complete])
+    ids = windows[0].index.union(windows[1].index).difference(list(unknown))
+    return [window.reindex(ids) for window in windows], len(unknown)
 
 
-def _summary(counts: np.ndarray, expected: float, errors, confidence: float) -> dict[str, object]:
-    stayed = np.trace(counts) / counts.sum()
-    low, high = wilson_interval(stayed, counts.sum(), confidence)
-    found = {"n": int(counts.sum()), "method": "frozen rule in both waves", "stayed": float(stayed)}
-    found |= {"stayed_low": float(low), "stayed_high": float(high), "stayed_expected": expected, "kappa": kappa(counts)}
-    stay = corrected_stay(counts, *errors, confidence)
-    found |= dict(zip(("stayed_corrected", "stayed_corrected_low", "stayed_corrected_high"), stay))
-    for name, test in (("symmetry", bowker), ("margins", stuart_maxwell)):
-        found |= dict(zip((name, f"{name}_df", f"{name}_p"), test(counts)))
-    return found
+def _names(segmentation: Segmentation, reference: Segmentation | None) -> tuple[list[str], int]:
+    """Return what each segment is called, and how many are nearest to the one whose name they have."""
+    names, own = segment_names(segmentation.k), segmentation.centres
+    if reference is None:
+        return names, segmentation.k
+    if reference.features != segmentation.features or reference.centres.shape != own.shape:
+        raise DataProblem(
+            f"reference has {reference.k} segments by {', '.join(reference.features)}, the segmentation {segmentation.k} by "
+            f"{', '.join(segmentation.features)}; segments are matched by profile where features and number are the same"
+        )
+    apart = np.square(own[:, None] - reference.centres[None]).sum(axis=2)
+    matched = optimize.linear_sum_assignment(apart)[1]
+    return [names[j] for j in matched], int((apart.argmin(axis=1) == matched).sum())
 
 
-def _stayed_if_nobody_moved(table: pd.DataFrame, segmentation: Segmentation) -> float:
-    """Return the share found in the same segment twice when each assignment errs independently: sum of p_s D[s, t]^2."""
-    x, _ = segmentation.reader.read(table)
-    posterior = segmentation.rule.posterior(x)
-    error = classification(posterior, segmentation.rule.assign(x))
-    return float(posterior.mean(axis=0) @ np.square(error).sum(axis=1))
+def _moves(fit: Fit, windows: list[pd.DataFrame]) -> np.ndarray:
+    """Return the (k + 1, k + 1) counts of customers by earlier (rows) and later state, the last "bought nothing"."""
+    state = np.full((2, len(windows[0])), fit.k)
+    for row, window in zip(state, windows):
+        row[window.notna().all(axis=1)] = fit.rule.predict(window.dropna().to_numpy())
+    return overlap(*state, fit.k + 1).astype(int)
 
 
-def _table(counts: np.ndarray, names: list[str], confidence: float, min_base: int, moves: np.ndarray) -> pd.DataFrame:
-    rows = []
-    true = moves / np.maximum(moves.sum(axis=1, keepdims=True), 1e-300)
-    for i, (name, row) in enumerate(zip(names, counts)):
-        size = max(row.sum(), 1)
-        low, high = goodman_intervals(row / size, size, confidence) if row.sum() else (np.full(len(row), np.nan),) * 2
-        rows += [(name, to, row[j], row[j] / size, low[j], high[j], true[i, j]) for j, to in enumerate(names)]
-    table = pd.DataFrame(rows, columns=["segment", "to_segment", "n", "share", "conf_low", "conf_high", "corrected"])
-    shown = hide_cells(table, min_base=min_base, keys=("segment", "to_segment"))
-    return _hide_diagonal(shown, counts, min_base)
+def _summary(counts, segmentation: Segmentation, windows, confidence: float) -> dict[str, object]:
+    same, n, fit = counts[:-1, :-1], counts[:-1].sum(), segmentation.fit
+    stayed, both = np.trace(same), same.sum()
+    found: dict[str, object] = {"n": int(n), "method": "frozen rule in both windows"}
+    found |= {"stayed": stayed / n, "changed": (both - stayed) / n, "bought_nothing": counts[:-1, -1].sum() / n}
+    found |= {"n_both": int(both), "stayed_both": stayed / both}
+    x = windows[0].dropna().to_numpy()
+    member = fit.member.predict_proba(x)
+    error = classification(member, fit.rule.predict(x))
+    found["stayed_expected"] = float(member.mean(axis=0) @ np.square(error).sum(axis=1))
+    found |= ends("stayed_corrected", *_corrected(segmentation, windows, stayed / both, both, confidence))
+    found |= {"kappa": kappa(same)} | dict(zip(("margins", "margins_df", "margins_p"), stuart_maxwell(counts)))
+    return found | {"established": bool(found["stayed_corrected_high"] < 1)}
 
 
-def _hide_diagonal(table: pd.DataFrame, counts: np.ndarray, min_base: int) -> pd.DataFrame:
-    # The share that stayed is published, so that hidden cells on the diagonal must not be its only unknown.
-    place = np.flatnonzero((table["segment"] == table["to_segment"]).to_numpy())
-    hidden, size = table["n"].isna().to_numpy()[place], np.diag(counts)
-    for j in np.argsort(size, kind="stable"):
-        if hidden.any() and (hidden.sum() < 2 or size[hidden].sum() < min_base):
-            hidden[j] = True
-    lost = np.zeros(len(table), dtype=bool)
-    lost[place] = hidden
-    for column in table.columns.difference(["segment", "to_segment"]) if hidden.any() else ():
-        table[column] = table[column].mask(lost)
-    return table
+def _rounded(summary: dict, floor: int) -> dict:
+    """Return the summary so rounded that no pooled cell can be computed from it: shares to whole percents, no finer than
+    `floor` customers, and the base of both to whole floors."""
+    unit = np.ceil(100 * floor / summary["n"]) / 100
+    coarse = {
+        name: float(np.round(summary[name] / unit) * unit)
+        for name in ("stayed", "changed", "bought_nothing", "stayed_both")
+    }
+    return summary | coarse | {"n_both": round(summary["n_both"] / floor) * floor, "kappa": round(summary["kappa"], 2)}
 
 
-def bowker(counts: np.ndarray) -> tuple[float, int, float]:
-    """Return statistic, degrees of freedom and p of Bowker's test of symmetry (pairs of empty cells are left out)."""
-    upper, lower = (
-        counts[np.triu_indices(len(counts), 1)].astype(float),
-        counts.T[np.triu_indices(len(counts), 1)].astype(float),
-    )
-    used = upper + lower > 0
-    statistic = float(np.sum((upper - lower)[used] ** 2 / (upper + lower)[used]))
-    return statistic, int(used.sum()), float(stats.chi2.sf(statistic, used.sum())) if used.any() else 1.0
+def stay_of(counts: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
+    """Return the share that stayed, corrected for assignments that err with D before and E after; NaN where they hardly tell."""
+    if min(np.linalg.svd(error, compute_uv=False).min() for error in (before, after)) < WEAK:
+        return np.nan
+    weight = np.linalg.inv(before) @ np.linalg.inv(after).T  # (earlier, later): what such a customer adds to the trace
+    return float((counts * weight).sum() / counts.sum())
+
+
+def _stay(fit: Fit, windows: list[pd.DataFrame]) -> float:
+    values = [window.dropna().to_numpy() for window in windows]
+    errors = [classification(fit.member.predict_proba(x), fit.rule.predict(x)) for x in values]
+    return stay_of(_moves(fit, windows)[:-1, :-1], *errors)
+
+
+def _corrected(segmentation: Segmentation, windows, raw: float, n: int, confidence: float) -> tuple[float, ...]:
+    """Return the corrected share that stayed and its interval, by a jackknife in which the rule is fitted anew."""
+    estimate, place = _stay(segmentation.fit, windows), np.arange(len(windows[0])) % GROUPS
+
+    def without(group: int) -> float:
+        kept = [window[place != group] for window in windows]
+        return _stay(segmentation.fitter.near(segmentation.fit, kept[0].dropna().to_numpy()), kept)
+
+    values = np.array(in_threads(without, list(range(GROUPS))))
+    spread = np.sqrt((GROUPS - 1) / GROUPS * np.square(values - values.mean()).sum())
+    half = critical_value(confidence, GROUPS - 1) * spread
+    low, high = wilson_interval(raw, n, confidence)
+    # Where (nearly) nobody moved the spread vanishes, but not the doubt: no end is closer than Wilson's to the share found.
+    found = estimate, estimate - max(half, raw - low), estimate + max(half, high - raw)
+    return tuple(float(np.clip(value, 0, 1)) for value in found)
+
+
+def _table(counts: np.ndarray, confidence: float, floor: int) -> tuple[pd.DataFrame, int]:
+    """Return the moves with small cells pooled, and how many are in no row of their own."""
+    states, rows = [*segment_names(len(counts) - 1), NOTHING], []
+    pooled, hidden, some = pooled_moves(counts, floor), np.zeros(len(counts), dtype=bool), counts.any(axis=1)
+    hidden[some] = hidden_segments(counts[some].sum(axis=1), floor)
+    for state, row, away, lost in zip(states, counts, pooled, hidden):
+        shown = [j for j in range(len(row)) if not away[j] and not state == states[j] == NOTHING]
+        names, n = [states[j] for j in shown], row[shown].astype(float)
+        names, n = (names + [POOLED], np.append(n, row[away].sum())) if away.any() else (names, n)
+        if lost:
+            rows.append((state, POOLED, np.nan, np.nan, np.nan, np.nan))
+        elif n.sum():
+            rows += zip([state] * len(n), names, n, n / n.sum(), *goodman_intervals(n / n.sum(), n.sum(), confidence))
+    columns = ["segment", "to_segment", "n", "share", "conf_low", "conf_high"]
+    return pd.DataFrame(rows, columns=columns), int((pooled | hidden[:, None]).sum())
+
+
+def pooled_moves(counts: np.ndarray, floor: int) -> np.ndarray:
+    """Return which cells of (k + 1, k + 1) moves are pooled within their row: at least two, of `floor` customers or more.
+
+    Who stayed is pooled last.
+    """
+    pooled, k = counts < floor, len(counts) - 1
+    pooled[k, k] = False
+    for i, row in enumerate(counts if floor > 1 else []):
+        for j in sorted(range(k + (i < k)), key=lambda j: (i == j, row[j], j)):
+            short = pooled[i].any() and (pooled[i].sum() < 2 or row[pooled[i]].sum() < floor)
+            pooled[i, j] |= short
+    return pooled & (floor > 1)
 
 
 def stuart_maxwell(counts: np.ndarray) -> tuple[float, int, float]:
     """Return statistic, degrees of freedom and p of the Stuart-Maxwell test that the margins are equal."""
-    counts = counts.astype(float)
     kept = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts) > 0)
-    counts = counts[np.ix_(kept, kept)]
-    if len(counts) < 2:
+    if len(kept) < 2:
         return 0.0, 0, 1.0
-    difference = (counts.sum(axis=1) - counts.sum(axis=0))[:-1]
-    covariance = np.diag(counts.sum(axis=1) + counts.sum(axis=0)) - counts - counts.T
-    statistic = float(difference @ np.linalg.pinv(covariance[:-1, :-1]) @ difference)
-    return statistic, len(difference), float(stats.chi2.sf(statistic, len(difference)))
+    found = SquareTable(counts[np.ix_(kept, kept)].astype(float), shift_zeros=False).homogeneity()
+    return float(found.statistic), int(found.df), float(stats.chi2.sf(found.statistic, found.df))
 
 
 def kappa(counts: np.ndarray) -> float:
-    """Return Cohen's kappa: agreement beyond chance."""
-    p = counts / counts.sum()
-    chance = float(p.sum(axis=0) @ p.sum(axis=1))
-    return (float(np.trace(p)) - chance) / (1 - chance) if chance < 1 else 1.0
+    """Return Cohen's kappa of a square table: agreement beyond chance."""
+    before, after = np.indices(counts.shape).reshape(2, -1)
+    return float(cohen_kappa_score(before, after, sample_weight=counts.ravel()))

@@ -16,13 +16,13 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_columns, require_share
-from cxresearch.figures import QUIET, axes_or_new, intervals
-from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, percent
-from cxresearch.inference import critical_value
+from cxresearch.figures import forest, titled
+from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, p_words, percent, phrase
+from cxresearch.inference import critical_value, joint_p_value
 from cxresearch.privacy import guarded_base, largest_share
-from cxresearch.segments.profiles import hidden_segments, segment_names
-from cxresearch.segments.segmentation import Segmentation
-from cxresearch.survey import as_survey
+from cxresearch.segments.segmentation import Segmentation, hidden_segments, segment_names
+from cxresearch.segments.sentences import SENTENCES
+from cxresearch.survey import Survey, as_survey
 
 describe_columns(
     uncorrected=("Uncorrected", "mean of the customers assigned to the segment", 2),
@@ -41,28 +41,24 @@ class SegmentOutcomes(Finding):
     overall: float
 
     def sentence(self) -> str:
-        shown = self.table.dropna(subset="estimate")
         means = listing(
-            f"{s} {number(e)} ({interval(lo, hi, self.confidence)})"
-            for s, e, lo, hi in zip(shown["segment"], shown["estimate"], shown["conf_low"], shown["conf_high"])
-        )
-        what, base = self.label(self.outcome), f"{number(self.summary['n'], 0)} customers"
-        tail = "The segments themselves are not established." if not self.summary["established"] else ""
-        if not self.summary["p_value"] <= 1 - self.confidence:
-            return f"No difference in {what} between segments is established (p = {number(self.summary['p_value'], 3)}, {base}): {means}. {tail}".strip()
-        return f"{what} differs between segments (p = {number(self.summary['p_value'], 3)}, {base}, corrected for misclassification): {means}. {tail}".strip()
+            phrase(SENTENCES, "mean", segment=r.segment, estimate=number(r.estimate), interval=interval(r.conf_low, r.conf_high, self.confidence))
+            for r in self.table.dropna(subset="estimate").itertuples()
+        )  # fmt: skip
+        values = {"outcome": self.label(self.outcome), "n": number(self.summary["n"], 0), "means": means}
+        said = phrase(SENTENCES, self._key(), **values, p=p_words(self.summary["p_value"]))
+        real = self.checks().set_index("check").at["segments established", "ok"]
+        return " ".join([said, *([] if real else [SENTENCES["not real"]])])
+
+    def _key(self) -> str:
+        return "outcome" if self.summary["established"] else "no outcome"
 
     def plot(self, ax=None):
         """Draw corrected means with intervals, the mean of all customers as a line."""
-        ax = axes_or_new(ax, rows=len(self.table))
-        ax.axvline(self.overall, color=QUIET, linewidth=1, linestyle="--")
-        t = self.table
-        intervals(ax, list(t["segment"]), t["estimate"], t["conf_low"], t["conf_high"])
-        ax.set(
-            xlabel=f"{self.label(self.outcome)} (mean, {percent(self.confidence)} interval; dashed: all customers)",
-            title=f"{self.label(self.outcome)} by segment",
-        )
-        return ax
+        unit = phrase(SENTENCES, "outcome unit", unit=self.label(self.outcome), level=percent(self.confidence))
+        names, ends = list(self.table["segment"]), {"low": "conf_low", "high": "conf_high"}
+        ax = forest(self.table, "estimate", names=names, **ends, line=self.overall, unit=unit, ax=ax)
+        return titled(ax, phrase(SENTENCES, f"{self._key()} title", outcome=self.label(self.outcome)))
 
 
 def compare_segments(
@@ -76,6 +72,11 @@ def compare_segments(
 ) -> SegmentOutcomes:
     """Compare an outcome between segments, corrected for misclassification (BCH).
 
+    D[s, t], the probability that a member of s is assigned to t, comes from the posterior probabilities (for k-means
+    from Gaussian segments with the common covariance, an approximation). A customer assigned to t enters segment s
+    with weight D^-1[t, s], which may be negative, times the survey's; the covariance of the means is the design's, taking
+    D as known (Vermunt 2010).
+
     Parameters
     ----------
     customers : Survey or DataFrame
@@ -85,21 +86,13 @@ def compare_segments(
         Numeric column that was not a feature: revenue, satisfaction, recommend.
     measure : ``'mean'`` or ``'nps'``
         ``'nps'`` turns recommend (0-10) into points: 100 for 9-10, -100 for 0-6, else 0.
-    confidence, min_rows, labels, min_base
-        As elsewhere.
+    confidence, min_rows
 
     Returns
     -------
     SegmentOutcomes
         ``tidy``: segment, estimate (in the unit of the outcome), std_error, conf_low, conf_high, uncorrected, classified,
         n (customers assigned to the segment), largest_share (of their sum that one of them has).
-
-    Notes
-    -----
-    D[s, t], the probability that a member of s is assigned to t, comes from the posterior probabilities (for k-means
-    from Gaussian segments with the common covariance, an approximation). A customer assigned to t enters segment s
-    with weight D^-1[t, s], which may be negative; means are weighted with these, their variances are the sandwich
-    (Vermunt 2010), taking D as known.
 
     Raises
     ------
@@ -111,146 +104,98 @@ def compare_segments(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> company = cx.simulate_company(seed=1, n_customers=400)
-    >>> behaved = cx.behaviour(
-    ...     company.tables["transactions"], customer="customer_id", time="paid_at", amount="amount",
-    ...     until="2025-01-01"
-    ... )
-    >>> features = ["recency_days", "frequency", "monetary"]
-    >>> segments = cx.segment_customers(
-    ...     behaved, features=features, n_segments=2, n_starts=5, n_boot=10, seed=1
-    ... )
-    >>> spent = behaved.merge(company.tables["customers"][["customer_id", "spend_2025"]], on="customer_id")
-    >>> print(cx.compare_segments(spent, segmentation=segments, outcome="spend_2025"))
-    spend_2025 differs between segments (p = 0.001, 400 customers, corrected for ...
+    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
+    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
+    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
+    >>> segments = cx.segment_customers(behaved, **made)
+    >>> print(cx.compare_segments(behaved, segmentation=segments, outcome="basket_mean"))
+    basket_mean differs between segments of 2,000 customers, corrected for ...
     """
     survey = as_survey(customers)
-    customers = survey.table
-    labels, min_base = survey.labels, survey.min_base
-    require_columns(customers, outcome, *segmentation.features)
+    require_columns(survey.table, outcome, *segmentation.features)
     require_choice("measure", measure, MEASURES)
     require_share("confidence", confidence)
-    y, assigned, posterior = _complete(customers, segmentation, outcome, measure, min_rows)
-    error = classification(posterior, assigned)
+    y, assigned, posterior, sample = _complete(survey, segmentation, outcome, measure, min_rows)
+    error = classification(posterior, assigned, sample.weights)
     if np.linalg.svd(error, compute_uv=False).min() < WEAK:
         least = percent(error.diagonal().min())
         raise DataProblem(
             f"the segments overlap too much to correct {outcome} for misclassification (smallest share classified right: {least}); use fewer segments"
         )
-    means, covariance = corrected_means(y, assigned, error)
-    table = _hidden(_table(y, assigned, means, covariance, error, confidence), min_base)
-    least, real = float(error.diagonal().min()), segmentation.established
-    summary = {
-        "n": len(y),
-        "method": "BCH three-step",
-        "measure": measure,
-        "p_value": wald_p(means, covariance),
-        "spread": float(np.ptp(means)),
-        "established": real,
-    }
+    means, influence = corrected_means(y, assigned, error, sample.weights)
+    covariance = sample.covariance_of(influence)
+    table = _table(y, assigned, means, covariance, error, confidence)
+    base = table["n"].to_numpy()
+    base = guarded_base(base, table["largest_share"], min_base=survey.min_base) if survey.min_base > 1 else base
+    hidden = hidden_segments(base, survey.min_base)
+    for column in table.columns.difference(["segment"]) if hidden.any() else ():
+        table[column] = table[column].astype(float).mask(hidden)
+    p_value = joint_p_value(np.diff(means), np.diff(np.diff(covariance, axis=0), axis=1))
+    summary = {"n": len(y)} | ({"n_effective": sample.n_effective} if survey.weight else {})
+    summary |= {"method": "BCH three-step", "measure": measure, "p_value": p_value}
+    summary["spread"] = float(np.ptp(table["estimate"].dropna())) if not hidden.all() else np.nan
+    received, least = len(survey.table), float(error.diagonal().min())
     tested = (
-        Check(
-            "customers with every feature and the outcome",
-            f"{len(y)} of {len(customers)}",
-            "all",
-            len(y) == len(customers),
-        ),
+        Check("customers with every feature and the outcome", f"{len(y)} of {received}", "all", len(y) == received),
         Check("smallest share classified right", digits.rounded(least, 3), "at least 0.8", least >= 0.8),
-        Check("segments established", "yes" if real else "no", "yes", real),
+        segmentation.real(),
     )
     return SegmentOutcomes(
-        function="compare_segments",
-        outcome=outcome,
-        group="segment",
-        table=table,
-        summary=summary,
-        tested=tested,
-        labels=dict(labels or {}),
-        confidence=confidence,
-        overall=float(y.mean()),
-    )
+        "compare_segments", outcome, "segment", table, summary | {"established": bool(p_value <= 1 - confidence)}, tested,
+        survey.labels, suppressed=int(hidden.sum()), domain=survey.condition, confidence=confidence,
+        overall=float(np.average(y, weights=sample.weights)),
+    )  # fmt: skip
 
 
-def _hidden(table: pd.DataFrame, min_base: int) -> pd.DataFrame:
-    base = table["n"].to_numpy()
-    if min_base > 1:
-        base = guarded_base(base, table["largest_share"], min_base=min_base)
-    hidden = hidden_segments(base, min_base)
-    for column in [c for c in table.columns if c != "segment"] if hidden.any() else []:
-        table[column] = table[column].astype(float).where(~hidden, np.nan)
-    return table
-
-
-def _complete(customers, segmentation: Segmentation, outcome: str, measure: str, min_rows: int):
+def _complete(survey: Survey, segmentation: Segmentation, outcome: str, measure: str, min_rows: int):
+    table = survey.table
     if outcome in segmentation.features:
         raise DataProblem(
             f"{outcome} is a feature that the segments were made from; differences in it are no evidence, so compare another column"
         )
-    if not pd.api.types.is_numeric_dtype(customers[outcome]):
+    if not pd.api.types.is_numeric_dtype(table[outcome]):
         raise DataProblem(f"{outcome} is not numeric; give numbers")
-    rows = customers[customers[outcome].notna()]
-    posterior, complete = segmentation.posterior(rows)
-    y = digits.whole(rows.loc[complete, outcome])
-    if len(y) < min_rows:
-        raise TooFewRespondents(f"compare_segments needs at least {min_rows} complete rows; found {len(y)}")
+    complete = table[outcome].notna().to_numpy() & segmentation.read(table)[1]
+    if complete.sum() < min_rows:
+        raise TooFewRespondents(f"compare_segments needs at least {min_rows} complete rows; found {complete.sum()}")
+    sample = survey.sample(complete, what=f"{outcome} by segment")
+    rows = table.iloc[sample.rows]
+    x, y = segmentation.read(rows)[0], digits.whole(rows[outcome])
     if measure == "nps":
-        bad = ~np.isin(y, np.arange(11))
-        if bad.any():
+        if (bad := ~np.isin(y, np.arange(11))).any():
             raise DataProblem(
                 f"{outcome} holds {int(bad.sum())} values that are not whole numbers 0-10; declare them as missing, or use measure='mean'"
             )
         y = 100.0 * ((y >= 9).astype(float) - (y <= 6))
-    assigned = segmentation.rule.assign(segmentation.reader.read(rows)[0])
-    if len(np.unique(assigned)) < segmentation.k:
+    assigned = segmentation.fit.rule.predict(x)
+    if (absent := segmentation.k - len(np.unique(assigned))) > 0:
         raise TooFewRespondents(
-            f"{segmentation.k - len(np.unique(assigned))} of {segmentation.k} segments have no customer with {outcome}; nothing can be compared"
+            f"{absent} of {segmentation.k} segments have no customer with {outcome}; nothing can be compared"
         )
-    return y, assigned, posterior
+    return y, assigned, segmentation.fit.member.predict_proba(x), sample
 
 
-def classification(posterior: np.ndarray, assigned: np.ndarray) -> np.ndarray:
+def classification(posterior: np.ndarray, assigned: np.ndarray, weights=None) -> np.ndarray:
     """Return D, (k, k): the probability that a member of segment s (row) is assigned to t (column)."""
-    table = np.stack([posterior[assigned == t].sum(axis=0) for t in range(posterior.shape[1])], axis=1)
+    share = posterior if weights is None else posterior * weights[:, None]
+    table = np.stack([share[assigned == t].sum(axis=0) for t in range(posterior.shape[1])], axis=1)
     return table / table.sum(axis=1, keepdims=True)
 
 
-def corrected_means(y: np.ndarray, assigned: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return BCH means (k,) and their sandwich covariance (k, k)."""
-    weights = np.linalg.inv(error)[assigned]  # (n, k): row i, segment s
-    size = weights.sum(axis=0)
-    means = weights.T @ y / size
-    scores = weights * (y[:, None] - means) / size
-    return means, scores.T @ scores * len(y) / (len(y) - 1)
-
-
-def wald_p(means: np.ndarray, covariance: np.ndarray) -> float:
-    """Return the p-value of the Wald test that all means are equal."""
-    from scipy import stats
-
-    contrast = np.eye(len(means))[1:] - np.eye(len(means))[:1]
-    difference = contrast @ means
-    middle = contrast @ covariance @ contrast.T
-    return (
-        float(stats.chi2.sf(difference @ np.linalg.solve(middle, difference), len(difference)))
-        if np.trace(middle) > 0
-        else 1.0
-    )
+def corrected_means(y, assigned, error: np.ndarray, weights=None) -> tuple[np.ndarray, np.ndarray]:
+    """Return BCH means (k,) and the influence of each row on them, (n, k)."""
+    entry = np.linalg.inv(error)[assigned]  # (n, k): row i, segment s
+    entry = entry if weights is None else entry * weights[:, None]
+    means = entry.T @ y / entry.sum(axis=0)
+    return means, entry * (y[:, None] - means) / entry.sum(axis=0)
 
 
 def _table(y, assigned, means, covariance, error, confidence: float) -> pd.DataFrame:
-    error_of_mean = np.sqrt(np.diag(covariance))
-    half = critical_value(confidence) * error_of_mean
-    k = len(means)
-    return pd.DataFrame(
-        {
-            "segment": segment_names(k),
-            "estimate": means,
-            "std_error": error_of_mean,
-            "conf_low": means - half,
-            "conf_high": means + half,
-            "uncorrected": [y[assigned == t].mean() for t in range(k)],
-            "classified": error.diagonal(),
-            "n": np.bincount(assigned, minlength=k),
-            "largest_share": [largest_share(y[assigned == t]) for t in range(k)],
-        }
-    )
+    std_error, k = np.sqrt(np.diag(covariance)), len(means)
+    half = critical_value(confidence) * std_error
+    assigned_to = [y[assigned == t] for t in range(k)]
+    table = pd.DataFrame({"segment": segment_names(k), "estimate": means, "std_error": std_error})
+    return table.assign(
+        conf_low=means - half, conf_high=means + half, uncorrected=[own.mean() for own in assigned_to],
+        classified=error.diagonal(), n=[len(own) for own in assigned_to], largest_share=list(map(largest_share, assigned_to)),
+    )  # fmt: skip

@@ -1,23 +1,37 @@
-"""Who the segments are: variables that they were not made from, and how much these tell."""
+"""Who the segments are: variables that they were not made from, and how much these tell.
+
+References
+----------
+Steiger (2004), *Psychological Methods* 9 (intervals by inverting the noncentral F); Smithson (2003), *Confidence
+Intervals* (the same for chi-square); Cramér (1946); Bergsma (2013), *J. Korean Statist. Soc.* 42 (its bias); Cohen (1988),
+*Statistical Power Analysis* (words for sizes); Hubert & Arabie (1985), *J. Classification* 2 (adjusted Rand index).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import optimize, special, stats
+from sklearn.metrics import adjusted_rand_score
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
-from cxresearch.figures import PALETTE, QUIET, axes_or_new, intervals
-from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number
+from cxresearch.figures import forest, titled
+from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, phrase
 from cxresearch.inference import adjusted_p_values, critical_value, wilson_interval
 from cxresearch.privacy import hide_cells
-from cxresearch.segments.association import adjusted_rand, cramers_v, eta_squared, in_words
-from cxresearch.segments.profiles import segment_names
-from cxresearch.segments.segmentation import Segmentation
+from cxresearch.segments.features import plain, unweighted
+from cxresearch.segments.segmentation import Segmentation, segment_names
+from cxresearch.segments.sentences import SENTENCES
 from cxresearch.survey import as_survey
 
 BASIS, PROFILE = "basis", "profile"
+# Lower ends of weak, moderate, strong (Cohen 1988): eta squared .01 .06 .14; V .1 .3 .5
+WORDS = ("negligible", "weak", "moderate", "strong")
+CUTS = {"eta squared": (0.01, 0.06, 0.14), "Cramér's V": (0.1, 0.3, 0.5)}
+CELLS = ["segment", "feature", "category", "estimate", "conf_low", "conf_high", "std_difference", "index", "n"]
 
 describe_columns(
     role=("Role", "basis: the segments were made from it; profile: they were not"),
@@ -29,50 +43,112 @@ describe_columns(
 )  # fmt: skip
 
 
+class Association(NamedTuple):
+    """Size of an association (0-1) with its interval and the p-value against none."""
+
+    estimate: float
+    low: float
+    high: float
+    p_value: float
+
+
+def eta_squared(values: np.ndarray, labels: np.ndarray, confidence: float) -> Association:
+    """Return the part of the variance of (n,) `values` that lies between segments.
+
+    The interval inverts the noncentral F; with noncentrality L the part in the population is L / (L + n).
+    """
+    n, present = len(values), np.unique(labels)
+    total = np.square(values - values.mean()).sum()
+    within = sum(np.square(values[labels == j] - values[labels == j].mean()).sum() for j in present)
+    df1, df2 = len(present) - 1, n - len(present)
+    if total <= 0 or df1 < 1 or df2 < 1:
+        return Association(np.nan, np.nan, np.nan, np.nan)
+    if within <= 1e-12 * total:
+        return Association(1.0, 1.0, 1.0, 0.0)
+    f = (total - within) / df1 / (within / df2)
+    ends, most = [], 4 * f * df1 + 100
+    for at in ((1 + confidence) / 2, (1 - confidence) / 2):
+        beyond = lambda nc: _noncentral_f(f, df1, df2, nc) - at  # noqa: B023, E731
+        ends.append(optimize.brentq(beyond, 1e-9, most) if beyond(1e-9) > 0 > beyond(most) else 0.0)
+    return Association(1 - within / total, *(nc / (nc + n) for nc in ends), float(stats.f.sf(f, df1, df2)))
+
+
+def _noncentral_f(f: float, df1: int, df2: int, nc: float) -> float:
+    """Return the noncentral F distribution function; far out, where the series fails, Patnaik's (1949) approximation."""
+    found = stats.ncf.cdf(f, df1, df2, nc) if nc < 1000 else np.nan
+    if np.isfinite(found):
+        return float(found)
+    return float(stats.f.cdf(f * df1 / (df1 + nc), (df1 + nc) ** 2 / (df1 + 2 * nc), df2))
+
+
+def cramers_v(counts: np.ndarray, confidence: float) -> Association:
+    """Return Cramér's V of an (r, c) table of counts, corrected for bias; empty rows and columns are left out.
+
+    sqrt(max(0, chi2 - df) / (n (min(r, c) - 1))): plain V grows with the number of cells where there is nothing
+    (Bergsma 2013, whose further correction of r and c is of order 1 / n). The interval inverts the noncentral
+    chi-square; with noncentrality L, V in the population is sqrt(L / (n (min(r, c) - 1))).
+    """
+    counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
+    scale = counts.sum() * (min(counts.shape) - 1)
+    if not scale:
+        return Association(np.nan, np.nan, np.nan, np.nan)
+    chi2, p_value, df, _ = stats.chi2_contingency(counts, correction=False)
+    ends = special.chndtrinc(chi2, df, [(1 + confidence) / 2, (1 - confidence) / 2])
+    low, high = np.minimum(np.sqrt(np.where(ends > 1e-9, ends, 0) / scale), 1)
+    return Association(float(np.sqrt(max(0.0, chi2 - df) / scale)), float(low), float(high), float(p_value))
+
+
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
 class SegmentProfile(Finding):
     """How much each variable goes with the segments, and what is typical of each."""
 
     confidence: float
 
+    @property
+    def differing(self) -> pd.DataFrame:
+        """The profile variables that differ between segments, the strongest first."""
+        rows = self.table[(self.table["role"] == PROFILE) & (self.table["p_adjusted"] <= 1 - self.confidence)]
+        return rows.iloc[digits.descending(rows["estimate"], rows["feature"])]
+
     def sentence(self) -> str:
-        rows = self.table[self.table["role"] == PROFILE]
-        rows = rows.iloc[digits.descending(rows["estimate"], rows["feature"])]
-        goes = rows[rows["p_adjusted"] <= 1 - self.confidence]
-        base = f"{number(self.summary['n'], 0)} customers"
-        aside = "The features that segments were made from are no evidence."
-        aside += "" if self.summary["established"] else " The segments themselves are not established."
-        if not len(rows):
-            return f"Nothing but behaviour is known of the {base}, so nothing says who the segments are. {aside}"
-        if not len(goes):
-            none = (
-                f"{number(len(rows), 0)} profile variables"
-                if len(rows) > 1
-                else f"{self.label(rows['feature'].iloc[0])}"
-            )
-            return f"No difference between segments is established in {none} ({base}). {aside}"
-        top = goes.iloc[0]
-        size = f"{top['association']} {number(top['estimate'], 2)}, {interval(top['conf_low'], top['conf_high'], self.confidence, 2)}, {top['in_words']}"
-        same = f"; its groups agree with the segments at an adjusted Rand index of {number(top['adjusted_rand'], 2)}"
-        same = same if top["adjusted_rand"] >= 0.5 else ""
-        rest = f" Not established: {listing(self.label(f) for f in rows['feature'] if f not in set(goes['feature']))}." if len(goes) < len(rows) else ""  # fmt: skip
-        return f"{len(goes)} of {len(rows)} profile {'variable' if len(rows) == 1 else 'variables'} {'differs' if len(goes) == 1 else 'differ'} between segments ({base}); most does {self.label(top['feature'])} ({size}){same}.{rest} {aside}"
+        rows, goes = self.table[self.table["role"] == PROFILE], self.differing
+        n, tested = number(self.summary["n"], 0), len(rows)
+        others = [self.label(f) for f in rows["feature"] if f not in set(goes["feature"])]
+        if not tested:
+            said = [phrase(SENTENCES, "only behaviour", n=n)]
+        elif not len(goes) and tested == 1:
+            said = [phrase(SENTENCES, "no difference in one", variable=others[0], n=n)]
+        elif not len(goes):
+            said = [phrase(SENTENCES, "no difference", tested=tested, n=n)]
+        else:
+            top = goes.iloc[0]
+            several = {"differing": len(goes), "tested": tested} if tested > 1 else {}
+            said = [
+                phrase(SENTENCES, "differ" if several else "differs", n=n, top=self.label(top["feature"]), **several)
+            ]
+            said.append(phrase(SENTENCES, "clauses", clauses="; ".join(self._clauses(top, others))))
+        real = self.checks().set_index("check").at["segments established", "ok"]
+        return " ".join([*said, SENTENCES["no evidence" if real else "no evidence, not real"]])
+
+    def _clauses(self, top: pd.Series, others: list[str]) -> list[str]:
+        ends = interval(top["conf_low"], top["conf_high"], self.confidence, 2)
+        size = {"association": top["association"], "size": number(top["estimate"], 2), "words": top["in_words"]}
+        said = [phrase(SENTENCES, "association", **size, interval=ends)]
+        if top["adjusted_rand"] >= 0.5:
+            said.append(phrase(SENTENCES, "same groups", rand=number(top["adjusted_rand"], 2)))
+        return said + ([phrase(SENTENCES, "open", variables=listing(others))] if others else [])
 
     def plot(self, ax=None):
         """Draw the size of each association with its interval; basis features in grey, without one."""
-        ax = axes_or_new(ax, rows=len(self.table) + 2)
         shown = self.table.iloc[digits.descending(self.table["estimate"], self.table["feature"])]
         shown = shown.sort_values("role", ascending=False, kind="stable")
         signs = shown["association"].map({"eta squared": "η²", "Cramér's V": "V"})
         names = [f"{self.label(f)} ({sign})" for f, sign in zip(shown["feature"], signs)]
-        basis = (shown["role"] == BASIS).to_numpy()
-        if basis.any():
-            ax.plot(shown["estimate"][basis], np.flatnonzero(basis), "o", color=QUIET, label="basis (no evidence)")
-        profile = shown["estimate"].mask(basis)
-        intervals(ax, names, profile, shown["conf_low"], shown["conf_high"], colour=PALETTE[0], label="profile")
-        ax.set(xlim=(-0.02, 1.02), xlabel="size of the association, 0–1", title="What goes with the segments")
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
-        return ax
+        marked = (shown["role"] == PROFILE).to_numpy()
+        ax = forest(shown, "estimate", names=names, low="conf_low", high="conf_high", marked=marked, ax=ax)
+        ax.set_xlim(-0.02, 1.02)
+        title = phrase(SENTENCES, "profile title", differing=len(self.differing), tested=int(marked.sum()))
+        return titled(ax, title, SENTENCES["profile unit"])
 
 
 def profile_segments(
@@ -89,28 +165,23 @@ def profile_segments(
     Parameters
     ----------
     customers : Survey or DataFrame
-        The features of the segmentation and the variables. Rows without a feature are in no segment; of each variable
-        the known values are used.
+        The features of the segmentation and the variables, of which the known values are used.
     segmentation : Segmentation
     variables : sequence of str
         Numbers or categories that were not features: demographics, satisfaction, another grouping. May be empty
         where nothing else is known; then only the basis is shown.
     correction : ``'holm'``, ``'bh'`` or ``'none'``
         For the family of profile variables.
-    confidence, min_rows, labels, min_base
-        As elsewhere; cells of `tables()['cells']` under `min_base`, and those that would give them away, are hidden.
+    confidence, min_rows
 
     Returns
     -------
     SegmentProfile
-        ``tidy``: feature, role, association, estimate (eta squared or Cramér's V, 0-1), conf_low, conf_high, in_words,
-        p_value (F test or chi-square), p_adjusted, adjusted_rand (categories only), n. Basis features have the
-        estimate alone. ``tables`` adds cells: segment, feature, category, estimate (mean in the variable's unit, or
-        share 0-1), conf_low, conf_high (t, or Wilson), std_difference (means) and index (shares).
-
-    Notes
-    -----
-    Everybody is assigned to one segment; misclassification makes these sizes smaller than they are.
+        ``tidy``: feature, role, association, estimate (eta squared or Cramér's V, 0-1; everybody is assigned to one
+        segment, which makes it smaller than it is), conf_low, conf_high, in_words, p_value (F test or chi-square),
+        p_adjusted, adjusted_rand (categories only), n. Basis features have the estimate alone. ``tables`` adds cells:
+        estimate (mean in the variable's unit, or share 0-1), conf_low, conf_high (t, or Wilson), std_difference (means)
+        and index (shares); those under the floor, and those that would give them away, are hidden.
 
     Raises
     ------
@@ -122,52 +193,43 @@ def profile_segments(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> company = cx.simulate_company(seed=1, n_customers=400)
-    >>> behaved = cx.behaviour(
-    ...     company.tables["transactions"], customer="customer_id", time="paid_at", amount="amount",
-    ...     until="2025-01-01"
-    ... )
-    >>> features = ["recency_days", "frequency", "monetary"]
-    >>> segments = cx.segment_customers(
-    ...     behaved, features=features, n_segments=2, n_starts=5, n_boot=10, seed=1
-    ... )
+    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
+    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
+    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
+    >>> segments = cx.segment_customers(behaved, **made)
     >>> print(cx.profile_segments(behaved, segmentation=segments, variables=["basket_mean"]))
-    No difference between segments is established in basket_mean (400 customers). The features ...
+    basket_mean differs between segments of 2,000 customers. ...
     """
     survey = as_survey(customers)
-    customers = survey.table
-    labels, min_base = survey.labels, survey.min_base
     require_share("confidence", confidence)
-    variables = _checked(customers, segmentation, variables)
-    known = segmentation.augment(customers).dropna(subset="segment")
+    variables = _checked(survey.table, segmentation, variables)
+    known = segmentation.augment(survey).table.dropna(subset="segment")
     names = segment_names(segmentation.k)
-    labels_of_rows = pd.Categorical(known["segment"], categories=names).codes
-    used = known[variables].notna().any(axis=1).sum() if variables else len(known)
+    labels = pd.Categorical(known["segment"], categories=names).codes
+    used = int(known[variables].notna().any(axis=1).sum()) if variables else len(known)
     if used < min_rows:
         raise TooFewRespondents(
             f"profile_segments needs at least {min_rows} customers with a segment and a variable; found {used}"
         )
     basis = [] if segmentation.categorical else list(segmentation.features)
-    rows = [_row(known[f], labels_of_rows, segmentation.k, BASIS, confidence) for f in basis]
-    rows += [_row(known[v], labels_of_rows, segmentation.k, PROFILE, confidence) for v in variables]
+    rows = [_row(known[f], labels, BASIS, confidence) for f in basis]
+    rows += [_row(known[v], labels, PROFILE, confidence) for v in variables]
     table = pd.DataFrame(rows)
     table.insert(8, "p_adjusted", adjusted_p_values(table["p_value"], correction=correction))
-    cells = [_cells(known[v], labels_of_rows, names, confidence, min_base) for v in variables]
-    least, real = int(table["n"].min()), segmentation.established
+    cells = [_cells(known[v], labels, names, confidence, survey.min_base) for v in variables]
+    cells = pd.concat(cells, ignore_index=True) if cells else pd.DataFrame(columns=CELLS)
+    least, received = int(table["n"].min()), len(survey.table)
+    summary = {"n": used, "method": f"eta squared and Cramér's V, {correction}", "confidence": confidence}
+    summary["established"] = bool((table["p_adjusted"] <= 1 - confidence).any()) if variables else None
+    tested = (
+        Check("customers with a segment and a variable", f"{used} of {received}", "all", used == received),
+        Check("fewest known values of a variable", least, f"at least {min_rows}", least >= min_rows),
+        segmentation.real(),
+        *unweighted(survey.weight),
+    )
     return SegmentProfile(
-        function="profile_segments",
-        outcome=", ".join(variables),
-        group="segment",
-        table=table,
-        summary={"n": int(used), "method": f"eta squared and Cramér's V, {correction}", "confidence": confidence, "established": real},
-        tested=(
-            Check("customers with a segment and a variable", f"{used} of {len(customers)}", "all", used == len(customers)),
-            Check("fewest known values of a variable", least, f"at least {min_rows}", least >= min_rows),
-            Check("segments established", "yes" if real else "no", "yes", real),
-        ),
-        labels=dict(labels or {}),
-        further={"cells": pd.concat(cells, ignore_index=True) if cells else pd.DataFrame(columns=CELLS)},
-        confidence=confidence,
+        "profile_segments", ", ".join(variables), "segment", table, summary, tested, survey.labels, {"cells": cells},
+        suppressed=int(cells["n"].isna().sum()), domain=survey.condition, confidence=confidence,
     )  # fmt: skip
 
 
@@ -180,7 +242,7 @@ def _checked(customers: pd.DataFrame, segmentation: Segmentation, variables) -> 
         raise DataProblem(
             f"{listing(shared)}: the segments were made from it, so differences in it are no evidence; leave it out of variables"
         )
-    if alone := [v for v in variables if customers[v].nunique() < 2]:
+    if alone := [v for v in variables if plain(customers[v]).nunique() < 2]:
         raise DataProblem(f"{listing(alone)} holds fewer than two different values; leave it out of variables")
     return variables
 
@@ -189,51 +251,40 @@ def _is_number(values: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
 
-def _row(values: pd.Series, labels: np.ndarray, k: int, role: str, confidence: float) -> dict:
+def _row(values: pd.Series, labels: np.ndarray, role: str, confidence: float) -> dict:
     there = values.notna().to_numpy()
+    measure, rand = "eta squared" if _is_number(values) else "Cramér's V", np.nan
     if _is_number(values):
-        measure, rand = "eta squared", np.nan
-        found = eta_squared(values[there].to_numpy(dtype=float), labels[there], k, confidence)
+        found = eta_squared(values[there].to_numpy(dtype=float), labels[there], confidence)
     else:
-        measure, counts = "Cramér's V", pd.crosstab(labels[there], values[there].astype(str).to_numpy()).to_numpy()
-        found, rand = cramers_v(counts, confidence), adjusted_rand(counts)
+        groups = plain(values[there]).astype(str).to_numpy()
+        found = cramers_v(pd.crosstab(labels[there], groups).to_numpy(), confidence)
+        rand = float(adjusted_rand_score(labels[there], groups))
     kept = found if role == PROFILE else found._replace(low=np.nan, high=np.nan, p_value=np.nan)
-    return {
-        "feature": values.name,
-        "role": role,
-        "association": measure,
-        "estimate": found.estimate,
-        "conf_low": kept.low,
-        "conf_high": kept.high,
-        "in_words": in_words(found.estimate, measure),
-        "p_value": kept.p_value,
-        "adjusted_rand": rand,
-        "n": int(there.sum()),
-    }
+    words = WORDS[int(np.searchsorted(CUTS[measure], found.estimate, side="right"))]
+    row = {"feature": values.name, "role": role, "association": measure, "estimate": found.estimate}
+    row |= {"conf_low": kept.low, "conf_high": kept.high, "in_words": words, "p_value": kept.p_value}
+    return row | {"adjusted_rand": rand, "n": int(there.sum())}
 
 
 def _cells(values: pd.Series, labels: np.ndarray, names: list[str], confidence: float, min_base: int) -> pd.DataFrame:
     there = values.notna().to_numpy()
-    kept, groups = values[there], labels[there]
-    table = (_means if _is_number(values) else _shares)(kept, groups, names, confidence)
+    rows = (_means if _is_number(values) else _shares)(values[there], labels[there], names, confidence)
+    table = pd.DataFrame(rows, columns=[c for c in CELLS if c != "feature"])
     return hide_cells(table, min_base=min_base, keys=("segment", "category")).assign(feature=values.name)[CELLS]
 
 
-CELLS = ["segment", "feature", "category", "estimate", "conf_low", "conf_high", "std_difference", "index", "n"]
-
-
-def _means(values: pd.Series, labels: np.ndarray, names: list[str], confidence: float) -> pd.DataFrame:
-    y, rows = values.to_numpy(dtype=float), []
+def _means(values: pd.Series, labels: np.ndarray, names: list[str], confidence: float):
+    y = values.to_numpy(dtype=float)
     for j, name in enumerate(names):
         own = y[labels == j]
         mean, n = (own.mean() if len(own) else np.nan), len(own)
         half = critical_value(confidence, n - 1) * own.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
-        rows.append((name, "mean", mean, mean - half, mean + half, (mean - y.mean()) / y.std(), np.nan, n))
-    return pd.DataFrame(rows, columns=[c for c in CELLS if c != "feature"])
+        yield name, "mean", mean, mean - half, mean + half, (mean - y.mean()) / y.std(), np.nan, n
 
 
-def _shares(values: pd.Series, labels: np.ndarray, names: list[str], confidence: float) -> pd.DataFrame:
-    text, rows = values.astype(str).to_numpy(), []
+def _shares(values: pd.Series, labels: np.ndarray, names: list[str], confidence: float):
+    text = plain(values).astype(str).to_numpy()
     overall = pd.Series(text).value_counts(normalize=True).sort_index()
     for j, name in enumerate(names):
         own = text[labels == j]
@@ -241,5 +292,4 @@ def _shares(values: pd.Series, labels: np.ndarray, names: list[str], confidence:
             n = int((own == category).sum())
             share = n / len(own) if len(own) else np.nan
             low, high = wilson_interval(share, max(len(own), 1), confidence)
-            rows.append((name, category, share, float(low), float(high), np.nan, 100 * share / whole, n))
-    return pd.DataFrame(rows, columns=[c for c in CELLS if c != "feature"])
+            yield name, category, share, float(low), float(high), np.nan, 100 * share / whole, n

@@ -1,173 +1,325 @@
 """Partition customers, and say whether the parts are real.
 
 A partition always exists; segments need not. They are called established only if neighbouring segments are separated
-by an emptier region (`structure`; for categorical items: if no smaller number of classes has a larger BIC) and every
+by an emptier region (`separation`; for categorical items: if no smaller number of classes has a larger BIC) and every
 segment is found again in resampled customers (`stability`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from cxresearch.errors import require_columns
-from cxresearch.findings import Finding, describe_columns, listing, number, percent
-from cxresearch.segments.figures import draw_map, draw_profile, draw_stability
-from cxresearch.segments.methods import Rule
-from cxresearch.segments.profiles import segment_names, suggested_names
-from cxresearch.segments.scaling import Coding, Scaling
-from cxresearch.segments.structure import Structure
-from cxresearch.survey import as_survey
+from cxresearch import digits
+from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
+from cxresearch.figures import forest, heat_map, titled
+from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent, phrase
+from cxresearch.segments.evidence import DOUBTFUL, HIGHLY, STABLE, STRONG, Evidence, evidence_of, largest_supported
+from cxresearch.segments.features import Basis, Coding, Scaling, prepared
+from cxresearch.segments.methods import Fit, Fitter
+from cxresearch.segments.sentences import SENTENCES, in_units, in_words
+from cxresearch.segments.separation import MOST_SCORE
+from cxresearch.survey import Survey, as_survey
 
-HIGHLY, STABLE, DOUBTFUL = 0.85, 0.75, 0.6  # Hennig (2007): stable from .75; under .6 not to be trusted
+NOTABLE = 0.3  # standard deviations from the mean of all customers before a feature may enter a name
 
 describe_columns(
     jaccard=("Stability", "mean Jaccard similarity to the nearest segment of refits to resampled customers, 0-1", 2),
     stability=("Verdict", "what the Jaccard similarity means (Hennig 2007)"),
-    silhouette=("Silhouette", "mean silhouette width, -1 to 1", 2),
     suggested_name=("Suggested name", "from the two most distinguishing features"),
+    description=("On average", "means of the segment's customers in natural units"),
     std_difference=("Std. difference", "mean less that of all customers, in standard deviations", 2),
     transform=("Transform", "what was done to a feature before scaling"),
-    n_segments=("Segments", "how many segments", 0),
-    form=("Form", "kind of model, with its family of covariances"),
-    n_starts=("Starts", "random starts of the optimiser", 0),
-    n_boot=("Replicates", "bootstrap replicates", 0),
     starts_at_best=("Starts at best", "starts that ended in the reported solution", 0),
     within=("Within", "sum of squares within segments, on the scaled features", 1),
     log_likelihood=("Log-likelihood", "of the model, natural logarithm", 1),
-    low=("Lowest", "value below which a feature was cut, in its own unit", 2),
-    high=("Highest", "value above which a feature was cut, in its own unit", 2),
-    drawn_in=("Drawn in", "values beyond the lowest and highest that were set to these", 0),
-    x=("x", "place on the first axis of the map, in spreads within segments", 2),
-    y=("y", "place on the second axis of the map", 2),
-    x_spread=("x spread", "variance of the segment along the first axis", 2),
-    y_spread=("y spread", "variance of the segment along the second axis", 2),
-    xy_spread=("xy spread", "covariance of the segment between the axes", 2),
     scale=("Scale", "spread that a feature was divided by, after its transform", 2),
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
 class Segmentation(Finding):
-    """Segments of customers; `augment` assigns any table that has the features.
-
-    Attributes
-    ----------
-    features
-        Columns that the segments rest on.
-    reader, rule
-        The frozen way from a table to a common scale (or codes), and from there to a segment.
-    structure
-        Prediction strength and separation.
-    supported
-        The largest number of segments, at most the one asked for, that the data hold apart; 1 if none.
-    plane
-        Of the map: what its two axes go with, and which part (0-1) of the differences between segments it shows.
-    """
+    """Segments of customers; `augment` assigns any table that has the features."""
 
     features: tuple[str, ...]
-    reader: Scaling | Coding
-    rule: Rule
-    structure: Structure
-    supported: int
-    plane: tuple[list[str], float]
+    reader: Scaling | Coding  # the frozen way from a table to a common scale, or to codes
+    fit: Fit  # and from there to a segment
+    fitter: Fitter  # the method that found it
+    centres: np.ndarray  # (k, m) means on the common scale: what segmentations are matched by
 
     @property
     def k(self) -> int:
-        return len(self.rule.shares)
+        return self.fit.k
 
     @property
     def categorical(self) -> bool:
         return isinstance(self.reader, Coding)
 
-    @property
-    def separated(self) -> bool:
-        """Whether the data hold apart as many segments as were asked for."""
-        return self.supported == self.k
-
-    @property
-    def established(self) -> bool:
-        """Whether the segments are separated and each is stable."""
-        return self.separated and bool(self.summary["min_jaccard"] >= STABLE)
-
     def sentence(self) -> str:
-        return f"{self._verdict()}{self._optimiser()}"
-
-    def _optimiser(self) -> str:
-        reached, tried = self.summary["starts_at_best"], self.summary["n_starts"]
-        if reached > 1:
-            return ""
-        return f" The optimiser reached this solution from {reached} of {tried} starts only, so a better one may exist: raise n_starts before judging the segments."
+        s = self.summary
+        said = [self._verdict()]
+        if s["starts_at_best"] < 2:
+            said.append(phrase(SENTENCES, "optimiser", reached=s["starts_at_best"], tried=s["n_starts"]))
+        return " ".join(said)
 
     def _verdict(self) -> str:
-        basis = f"by {len(self.features)} features of {number(self.summary['n'], 0)} customers"
-        if not self.separated:
-            return self._not_separated(basis)
-        if not self.established:
-            weak = self.table.dropna(subset="jaccard").query(f"jaccard < {STABLE}")
-            found = (
-                listing(f"{s} ({number(j, 2)})" for s, j in zip(weak["segment"], weak["jaccard"]))
-                if len(weak)
-                else "a segment below the minimum base"
-            )
-            return (
-                f"{self.k} segments {basis} are not established: found again too rarely in {self.summary['n_boot']} resamples is "
-                f"{found}; a Jaccard similarity of {STABLE} is required. The sizes are {self._sizes()}."
-            )
-        names = suggested_names(
-            self.further["profile"].dropna(subset="std_difference"), categorical=self.categorical, label=self.label
-        )
-        return (
-            f"{self.k} segments {basis} are separated and stable (lowest Jaccard similarity {number(self.summary['min_jaccard'], 2)} over "
-            f"{self.summary['n_boot']} resamples): {self._sizes()}. Against all customers, {'; '.join(f'{s} has {name}' for s, name in names.items())}."
-        )
-
-    def _not_separated(self, basis: str) -> str:
-        strength = f"prediction strength {number(self.structure.prediction_strength, 2)}"
-        why = f"neighbouring segments are not separated, p = {number(self.structure.p_value, 3)}; {strength}"
-        why = f"a smaller number has a larger BIC; {strength}" if self.categorical else why
-        if self.supported > 1:
-            return f"{self.k} segments {basis} are not established ({why}); {self.supported} are the most that the data hold apart. The sizes are {self._sizes()}."
-        return f"No structure worth naming is established: the {self.k} segments {basis} divide one cloud ({why}). The sizes are {self._sizes()}."
-
-    def _sizes(self) -> str:
-        shown = self.table.dropna(subset="n")
-        words = [f"{s} {percent(share)}" for s, share in zip(shown["segment"], shown["share"])]
-        return listing(words + (["the rest below the minimum base"] if len(shown) < len(self.table) else []))
+        s, shown = self.summary, self.table.dropna(subset="n")
+        base = {"k": self.k, "n": number(s["n"], 0), "p": len(self.features)}
+        rest = [SENTENCES["hidden"]] if len(shown) < self.k else []
+        if self.established:
+            each = [
+                phrase(SENTENCES, "profile", segment=r.segment, share=percent(r.share), name=r.suggested_name, description=r.description)
+                for r in shown.itertuples()
+            ]  # fmt: skip
+            found = {"jaccard": number(s["min_jaccard"], 2), "n_boot": s["n_boot"], "profile": "; ".join(each + rest)}
+            return phrase(SENTENCES, "established", **base, **found)
+        each = [phrase(SENTENCES, "size", segment=r.segment, share=percent(r.share)) for r in shown.itertuples()]
+        sizes = listing(each + rest)
+        if s["supported"] == self.k:
+            weak = [
+                phrase(SENTENCES, "weak", segment=r.segment, jaccard=number(r.jaccard, 2))
+                for r in shown[shown["jaccard"] < STABLE].itertuples()
+            ]
+            weak = listing(weak or [SENTENCES["weak hidden"]])
+            found = {"limit": STABLE, "n_boot": s["n_boot"], "weak": weak, "sizes": sizes}
+            return phrase(SENTENCES, "not stable", **base, **found)
+        found = {"strength": number(s["prediction_strength"], 2), "sizes": sizes}
+        found |= {"supported": s["supported"]} if s["supported"] > 1 else {}
+        if self.categorical:
+            return phrase(SENTENCES, "fewer classes" if s["supported"] > 1 else "one class", **base, **found)
+        found |= {"score": number(s["separation_score"], 2), "limit": MOST_SCORE}
+        return phrase(SENTENCES, "fewer" if s["supported"] > 1 else "one cloud", **base, **found)
 
     def plot(self, ax=None):
         """Draw the profile: standardised differences by feature (rows) and segment (columns), with values."""
-        return draw_profile(self, ax)
+        profile, shown = self.further["profile"], self.table
+        grid = profile.pivot(index="feature", columns="segment", values="std_difference").astype(float)
+        grid = grid.reindex(index=list(dict.fromkeys(profile["feature"])), columns=list(shown["segment"]))
+        grid.columns = [f"{s} {'hidden' if pd.isna(v) else percent(v)}" for s, v in zip(grid, shown["share"])]
+        ax = heat_map(grid.rename(index=self.feature_label), decimals=1, centre=0, ax=ax)
+        title = "established title" if self.established else "doubtful title"
+        return titled(ax, phrase(SENTENCES, title, k=self.k), SENTENCES["segments unit"])
 
     def plot_stability(self, ax=None):
-        """Draw each segment's Jaccard similarity, with the limits below which it is doubtful, or not to be trusted."""
-        return draw_stability(self, {DOUBTFUL: "doubtful", STABLE: "stable", HIGHLY: "highly\nstable"}, ax)
-
-    def plot_map(self, ax=None):
-        """Draw where the segments lie in the plane that shows most of their differences; no customer is drawn."""
-        axes, shown = self.plane
-        return draw_map(self.further["map"], ["; ".join(self._axis_words(a)) for a in axes], shown, ax)
-
-    def _axis_words(self, axis: str) -> list[str]:
-        pairs = [part.split(" ", 1) for part in axis.split("; ") if part]
-        return [f"{more} {self.feature_label(feature)}" for more, feature in pairs]
+        """Draw each segment's Jaccard similarity, and the limit from which it is stable."""
+        found = self.table["jaccard"] >= STABLE
+        ends = {"low": "jaccard", "high": "jaccard", "marked": found, "line": STABLE}
+        ax = forest(self.table, "jaccard", names=list(self.table["segment"]), **ends, ax=ax)
+        ax.set_xlim(0, 1.02)
+        return titled(
+            ax, phrase(SENTENCES, "stability title", k=self.k, found=int(found.sum())), SENTENCES["stability unit"]
+        )
 
     def feature_label(self, feature: str) -> str:
         """Return the words for a feature, or for a category of an item."""
         item, _, category = feature.partition(": ")
         return f"{self.label(item)}: {category}" if self.categorical else self.label(feature)
 
-    def augment(self, table: pd.DataFrame) -> pd.DataFrame:
+    def augment(self, table) -> Survey:
         """Return the same rows with `segment` added by the frozen rule; missing where a feature is."""
-        table = as_survey(table).table
-        require_columns(table, *self.features)
-        x, complete = self.reader.read(table)
-        segment = pd.Series(None, index=table.index, dtype=object)
+        survey = as_survey(table)
+        x, complete = self.read(survey.table)
+        segment = np.full(len(complete), None, dtype=object)
         if complete.any():
-            segment.loc[complete] = np.array(segment_names(self.k), dtype=object)[self.rule.assign(x)]
-        return table.assign(segment=segment)
+            segment[complete] = np.array(segment_names(self.k), dtype=object)[self.fit.rule.predict(x)]
+        return survey.with_table(survey.table.assign(segment=segment))
 
-    def posterior(self, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """Return (m, k) probabilities of belonging for the rows that have every feature, and which rows those are."""
-        x, complete = self.reader.read(table)
-        return self.rule.posterior(x), complete
+    def read(self, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows that have every feature, on the common scale or in codes, and which rows those are."""
+        require_columns(table, *self.features)
+        return self.reader.read(table)
+
+    def real(self) -> Check:
+        """Return the check without which nothing about these segments stands."""
+        return Check(
+            "segments established", "yes" if self.established else "no", "yes", bool(self.established), "stops"
+        )
+
+
+def segment_customers(
+    customers,
+    *,
+    features: Sequence[str],
+    n_segments: int,
+    method: str = "kmeans",
+    n_starts: int = 50,
+    n_boot: int = 100,
+    min_rows: int = 100,
+    seed: int,
+    transform: str = "log_skewed",
+) -> Segmentation:
+    """Partition customers into `n_segments` by their features, and test whether the parts are real.
+
+    Parameters
+    ----------
+    customers : Survey or DataFrame
+        One row per customer. Rows without every feature are left out and counted; weights are not used.
+    features : sequence of str
+        Numeric columns (shares, counts, money, days alike); for latent classes categorical items.
+    n_segments : int
+        At least 2.
+    method : ``'kmeans'``, ``'mixture'`` or ``'latent_class'``
+        A mixture is Gaussian, its family of covariances (spherical, diagonal, common, free) chosen by BIC.
+    n_starts, n_boot : int
+        Random starts of the reported fit (a mixture divides them among the families), and resamples for the Jaccard
+        similarities (Hennig 2007).
+    min_rows, seed : int
+    transform : ``'log_skewed'`` or ``'none'``
+        Logs, log(1 + x), of features that are never negative and whose skewness exceeds 1; ``tables()['scaling']`` says
+        which.
+
+    Returns
+    -------
+    Segmentation
+        ``tidy``: segment (S1 the largest), n, share, silhouette, jaccard, stability, suggested_name, description (means
+        in natural units). ``tables`` adds profile (estimate in the feature's unit or as share of a category,
+        std_difference), scaling and, for mixtures, families. ``glance`` has starts_at_best (that the optimiser is
+        unstable is another matter than that segments are) and separation_score, a score and no p-value.
+
+    Raises
+    ------
+    DataProblem
+        For unknown, non-numeric or constant features, two that hold the same information, or a bad option.
+    TooFewRespondents
+        For fewer than `min_rows` complete rows, or fewer distinct customers than segments.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
+    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
+    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
+    >>> segments = cx.segment_customers(behaved, **made)
+    >>> segments.tidy()["suggested_name"].tolist()
+    ['here lately, frequent', 'long away, rare']
+    """
+    survey = as_survey(customers)
+    if not isinstance(n_segments, (int, np.integer)) or n_segments < 2:
+        raise DataProblem(
+            f"n_segments={n_segments!r} must be a whole number of at least 2; one segment is what the others are tested against"
+        )
+    options = dict(method=method, transform=transform, min_rows=min_rows)
+    basis = prepared(survey, features, **options, most=n_segments, caller="segment_customers")
+    fit = basis.fitter.fit(basis.x, n_segments, n_starts=n_starts, seed=seed)
+    if empty := int((np.bincount(fit.labels, minlength=fit.k) == 0).sum()):
+        # A mixture or a class model may fit a part to which nobody most likely belongs; it has no profile and no size.
+        raise TooFewRespondents(
+            f"segment_customers: {empty} of the {fit.k} segments asked for would hold nobody; ask for fewer segments"
+        )
+    found = evidence_of(basis, fit, n_boot=n_boot, seed=seed)
+    supported = largest_supported(basis, found, n_starts=min(n_starts, 10), seed=seed + 2)
+    profile = _profile(basis, fit)
+    table = _table(basis, found, profile, survey)
+    hidden = list(table.loc[hidden_segments(table["n"].to_numpy(), survey.min_base), "segment"])
+    further = {"profile": _hide(profile, hidden), "scaling": basis.reader.table()}
+    further |= {"families": pd.DataFrame(fit.families, columns=["form", "bic"])} if fit.families else {}
+    row = found.row()
+    kept = ("form", "bic", "silhouette", "min_jaccard", "prediction_strength", "separation_score")
+    summary = {"n": len(basis.x), "n_segments": fit.k, "supported": supported, "method": method, "n_starts": n_starts}
+    summary |= {"starts_at_best": fit.starts_at_best, "n_boot": n_boot, "within": fit.within}
+    summary |= {"log_likelihood": fit.log_likelihood} | {name: row[name] for name in kept}
+    summary["established"] = supported == fit.k and row["min_jaccard"] >= STABLE
+    outcome = f"{method} on {', '.join(basis.reader.features)}"
+    return Segmentation(
+        "segment_customers", outcome, None, _hide(table, hidden), summary, _checks(basis, found, n_starts, supported),
+        survey.labels, further, suppressed=len(hidden), domain=survey.condition, features=basis.reader.features,
+        reader=basis.reader, fit=fit, fitter=basis.fitter, centres=profile["std_difference"].to_numpy().reshape(fit.k, -1),
+    )  # fmt: skip
+
+
+def segment_names(k: int) -> list[str]:
+    """Return S1 … Sk."""
+    return [f"S{j + 1}" for j in range(k)]
+
+
+def _profile(basis: Basis, fit: Fit) -> pd.DataFrame:
+    """Return one row per segment and feature: the mean in the feature's unit, and in standard deviations from all."""
+    rows = [
+        (name, feature, basis.shown[inside, i].mean(), basis.standard[inside, i].mean(), int(inside.sum()))
+        for j, name in enumerate(segment_names(fit.k))
+        for inside in [fit.labels == j]
+        for i, feature in enumerate(basis.names)
+    ]
+    return pd.DataFrame(rows, columns=["segment", "feature", "estimate", "std_difference", "n"])
+
+
+def _table(basis: Basis, found: Evidence, profile: pd.DataFrame, survey: Survey) -> pd.DataFrame:
+    sizes = np.bincount(found.fit.labels, minlength=found.fit.k)
+    words = [_words(part, basis, survey) for _, part in profile.groupby("segment", sort=False)]
+    return pd.DataFrame(
+        {
+            "segment": segment_names(found.fit.k),
+            "n": sizes,
+            "share": sizes / sizes.sum(),
+            "silhouette": found.silhouettes,
+            "jaccard": found.jaccard,
+            "stability": [stability_words(j) for j in found.jaccard],
+            "suggested_name": [name for name, _ in words],
+            "description": [description for _, description in words],
+        }
+    )
+
+
+def _words(part: pd.DataFrame, basis: Basis, survey: Survey) -> tuple[str, str]:
+    """Return a segment's name from its two most distinguishing features, and its means in natural units.
+
+    Of categorical items the two categories most over-represented, one an item, stand for both.
+    """
+    categorical = basis.categorical
+
+    def label(feature: str) -> str:
+        item, _, category = feature.partition(": ")
+        return f"{survey.label(item)}: {category}" if categorical else survey.label(feature)
+
+    ranked = part[part["std_difference"] > 0] if categorical else part
+    ranked = ranked.iloc[digits.descending(ranked["std_difference"].abs(), ranked["feature"])]
+    ranked = ranked[ranked["std_difference"].abs() >= NOTABLE]
+    top = (ranked[~ranked["feature"].str.split(": ").str[0].duplicated()] if categorical else ranked).head(2)
+    name = [in_words(r.feature, r.std_difference, label(r.feature), categorical=categorical) for r in top.itertuples()]
+    means = [
+        in_units(r.feature, r.estimate, label(r.feature), survey.currency, categorical=categorical)
+        for r in (top if categorical else part).itertuples()
+    ]
+    return ", ".join(dict.fromkeys(name)) or "near the average", ", ".join(means) or "near the average"
+
+
+def stability_words(similarity: float) -> str:
+    """Return Hennig's (2007) reading of a mean Jaccard similarity."""
+    if similarity < DOUBTFUL:
+        return "not to be trusted"
+    return "doubtful" if similarity < STABLE else "stable" if similarity <= HIGHLY else "highly stable"
+
+
+def hidden_segments(sizes: np.ndarray, min_base: int) -> np.ndarray:
+    """Return which segments must be hidden so that none under `min_base` can be read off the total."""
+    hidden = sizes < min_base
+    for j in np.argsort(sizes, kind="stable"):
+        if hidden.any() and (hidden.sum() < 2 or sizes[hidden].sum() < min_base):
+            hidden[j] = True
+    return hidden
+
+
+def _hide(table: pd.DataFrame, hidden: list[str]) -> pd.DataFrame:
+    shown = table.copy()
+    for column in table.columns.difference(["segment", "feature"]) if hidden else ():
+        shown[column] = table[column].mask(table["segment"].isin(hidden))
+    return shown
+
+
+def _checks(basis: Basis, found: Evidence, n_starts: int, supported: int) -> tuple[Check, ...]:
+    fit, row = found.fit, found.row()
+    lowest, score, strength = row["min_jaccard"], row["separation_score"], row["prediction_strength"]
+    smallest = row["smallest"]
+    apart = Check("separation score", digits.rounded(score, 4), f"at most {MOST_SCORE}", found.separated)
+    if basis.categorical:
+        apart = Check("classes with the largest BIC", supported, f"{fit.k}", supported == fit.k)
+    reached = f"{fit.starts_at_best} of {n_starts}"
+    return (
+        *basis.checks(),
+        Check("starts that reached the best solution", reached, "at least 2", fit.starts_at_best >= 2),
+        apart,
+        Check("lowest Jaccard similarity", digits.rounded(lowest, 3), f"at least {STABLE}", lowest >= STABLE),
+        Check("prediction strength", digits.rounded(strength, 3), f"at least {STRONG}", strength >= STRONG),
+        Check("smallest segment (share)", digits.rounded(smallest, 3), "at least 0.05", smallest >= 0.05),
+    )

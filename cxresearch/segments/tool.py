@@ -13,23 +13,27 @@ from threadpoolctl import threadpool_limits
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
-from cxresearch.findings import Check, Finding, describe_columns, number, percent
-from cxresearch.segments.figures import heat_map
+from cxresearch.figures import heat_map, titled
+from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent, phrase
+from cxresearch.segments.features import complete_values, require_variation, unweighted
+from cxresearch.segments.methods import overlap
 from cxresearch.segments.migration import kappa
-from cxresearch.segments.scaling import complete_values, require_variation
-from cxresearch.segments.segmentation import Segmentation
-from cxresearch.survey import as_survey
+from cxresearch.segments.segmentation import Segmentation, hidden_segments, segment_names
+from cxresearch.segments.sentences import SENTENCES
+from cxresearch.segments.separation import matching
+from cxresearch.survey import Survey, as_survey
 
 MOST_ITEMS = 8
 UNCLASSIFIED = "unclassified"
 FORMAT = "cxresearch typing tool 1"
+USEFUL = 0.4  # kappa above which a tool is worth having
 
 describe_columns(
-    found_again=("Found again", "share of the segment's customers that the tool assigns to it, out of sample, 0-1", 2),
-    right=("Right", "share of the customers assigned to the segment that belong to it, out of sample, 0-1", 2),
+    recall=("Recall", "share of the segment's customers that the tool assigns to it, out of sample, 0-1", 2),
+    precision=("Precision", "share of the customers assigned to the segment that belong to it, out of sample, 0-1", 2),
     assigned=("Assigned", "segment that the tool assigns, out of sample"),
     accuracy=("Accuracy", "share assigned to their own segment, out of sample, 0-1", 3),
-    chance=("Largest", "accuracy of always saying the largest segment, 0-1", 3),
+    base_rate=("Largest", "accuracy of always saying the largest segment, 0-1", 3),
     kappa=("Kappa", "Cohen's: agreement beyond chance, up to 1", 3),
     unclassified=("Unclassified", "share for whom no segment is likely enough, 0-1", 3),
     accuracy_classified=("Accuracy of the rest", "accuracy among those who are classified, 0-1", 3),
@@ -60,23 +64,27 @@ class TypingTool(Finding):
     """The tool and how well it does on customers it has not seen."""
 
     scorer: Scorer
+    circular: tuple[str, ...]  # items that segments were made from
 
     def sentence(self) -> str:
         s = self.summary
-        beats = s["accuracy"] > s["chance"] and s["kappa"] >= 0.4
-        verdict = "" if beats else "The tool is not established: hardly better than always saying the largest segment. "
-        return (
-            f"{verdict}From {len(self.scorer.items)} items {percent(s['accuracy'])} of {number(s['n'], 0)} customers are assigned to their segment out of sample "
-            f"(always saying the largest: {percent(s['chance'])}; kappa {number(s['kappa'], 2)}); {percent(s['unclassified'])} stay unclassified, no "
-            f"segment being {percent(self.scorer.floor)} likely, and of the others {percent(s['accuracy_classified'])} are right."
-        )
+        base = {"accuracy": percent(s["accuracy"]), "n": number(s["n"], 0), "base": percent(s["base_rate"])}
+        poor = not (s["accuracy"] > s["base_rate"] and s["kappa"] >= USEFUL)
+        items = {} if poor else {"items": len(self.scorer.items)}
+        said = [phrase(SENTENCES, "poor tool" if poor else "tool", **base, **items)]
+        if self.circular:
+            said.append(phrase(SENTENCES, "circular", items=listing(map(self.label, self.circular))))
+        likely = {"floor": percent(self.scorer.floor), "kappa": number(s["kappa"], 2)}
+        if s["unclassified"] < 1:
+            likely |= {"unclassified": percent(s["unclassified"]), "right": percent(s["accuracy_classified"])}
+        said.append(phrase(SENTENCES, "unclassified" if s["unclassified"] < 1 else "all unclassified", **likely))
+        return " ".join(said)
 
     def plot(self, ax=None):
         """Draw the share of each segment (rows) that the tool assigns to each (columns), out of sample."""
         grid = self.further["confusion"].pivot(index="segment", columns="assigned", values="share").astype(float)
-        ax = heat_map(grid, grid.map(percent), ax=ax, cmap="Blues", limits=(0, 1), label="share of the segment")
-        ax.set(xlabel="assigned by the tool", ylabel="segment", title="What the tool assigns, out of sample")
-        return ax
+        shares = {"accuracy": percent(self.summary["accuracy"]), "base": percent(self.summary["base_rate"])}
+        return titled(heat_map(100 * grid, ax=ax), phrase(SENTENCES, "tool title", **shares), SENTENCES["tool unit"])
 
     def save(self, path) -> Path:
         """Write the tool as a readable JSON file; `assign_segments` reads it on any machine with the same results."""
@@ -100,28 +108,27 @@ def typing_tool(
 ) -> TypingTool:
     """Learn to assign customers to the segments from at most eight numeric items.
 
+    A multinomial logit on standardised items with a ridge penalty (C = 1). In each fold of the cross-validation the
+    segments, too, are found anew without the customers who are then assigned, and matched to the whole's.
+
     Parameters
     ----------
     customers : Survey or DataFrame
         The features of the segmentation (which say where each belongs) and the items.
+    segmentation : Segmentation
     items : sequence of str
         Numeric columns that will be known of new customers.
-    n_folds : int
-        Folds of the cross-validation behind every figure reported.
+    n_folds, seed : int
     floor : float
         Probability under which a customer stays unclassified.
-    segmentation, seed, min_rows, labels
-        As elsewhere.
+    min_rows : int
 
     Returns
     -------
     TypingTool
-        ``tidy``: segment, n, found_again, right. ``tables`` adds confusion. ``glance``: accuracy, chance (share of the largest
-        segment), kappa, unclassified, accuracy_classified.
-
-    Notes
-    -----
-    A multinomial logit on standardised items with a ridge penalty (C = 1), fitted by scikit-learn.
+        ``tidy``: segment, n, recall, precision. ``tables`` adds confusion. ``glance``: accuracy, base_rate (share of the
+        largest segment), kappa, unclassified, accuracy_classified; established is missing where an item is a feature of
+        the segments, since accuracy on it is no evidence.
 
     Raises
     ------
@@ -133,159 +140,128 @@ def typing_tool(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> company = cx.simulate_company(seed=1, n_customers=400)
-    >>> behaved = cx.behaviour(
-    ...     company.tables["transactions"], customer="customer_id", time="paid_at", amount="amount",
-    ...     until="2025-01-01"
-    ... )
-    >>> features = ["recency_days", "frequency", "monetary"]
-    >>> segments = cx.segment_customers(
-    ...     behaved, features=features, n_segments=2, n_starts=5, n_boot=10, seed=1
-    ... )
-    >>> tool = cx.typing_tool(behaved, segmentation=segments, items=["recency_days", "frequency"], seed=1)
-    >>> print(tool)
-    From 2 items 99 % of 400 customers are assigned to their segment out of sample (always ...
+    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
+    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
+    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
+    >>> segments = cx.segment_customers(behaved, **made)
+    >>> print(cx.typing_tool(behaved, segmentation=segments, items=["active_months"], seed=1))
+    From 1 items ...
     """
     survey = as_survey(customers)
-    customers = survey.table
-    labels = survey.labels
-    items = tuple(items)
-    require_columns(customers, *items, *segmentation.features)
+    items, table = tuple(items), survey.table
+    require_columns(table, *items, *segmentation.features)
     if not 1 <= len(items) <= MOST_ITEMS:
         raise DataProblem(
             f"items holds {len(items)} columns; a typing tool takes 1 to {MOST_ITEMS}, so choose the most telling"
         )
-    known = segmentation.augment(customers)
-    values, complete = complete_values(known[known["segment"].notna()], items)
-    truth = known.loc[known["segment"].notna(), "segment"].to_numpy()[complete]
-    sizes = pd.Series(truth).value_counts()
+    x, known = segmentation.read(table)
+    values, complete = complete_values(table[known], items)
+    x, truth = x[complete], segmentation.fit.rule.predict(x[complete])
+    sizes = np.bincount(truth, minlength=segmentation.k)
     if len(truth) < min_rows or sizes.min() < n_folds:
         raise TooFewRespondents(
-            f"typing_tool needs at least {min_rows} complete rows and {n_folds} a segment; found {len(truth)}, the smallest segment {int(sizes.min())}"
+            f"typing_tool needs at least {min_rows} complete rows and {n_folds} a segment; found {len(truth)}, the smallest segment {sizes.min()}"
         )
     require_variation(values, items)
+    names = np.array(segment_names(segmentation.k), dtype=object)
     with threadpool_limits(1):
-        probability = _out_of_sample(values, truth, items, n_folds, floor, seed)
-        scorer = _learned(values, truth, items, floor)
-    return _assembled(scorer, probability, truth, len(customers), n_folds, segmentation, dict(labels or {}))
+        probability = _out_of_sample(values, x, truth, segmentation, items, n_folds, floor, seed)
+        scorer = _learned(values, names[truth], items, floor)
+    counts = overlap(truth, probability.argmax(axis=1), segmentation.k)
+    right, kept = probability.argmax(axis=1) == truth, probability.max(axis=1) >= floor
+    summary = {"n": len(truth), "method": f"multinomial logit, {n_folds}-fold cross-validation"}
+    summary |= {"accuracy": float(right.mean()), "base_rate": float(sizes.max() / len(truth)), "kappa": kappa(counts)}
+    summary["unclassified"] = float(1 - kept.mean())
+    summary["accuracy_classified"] = float(right[kept].mean()) if kept.any() else np.nan
+    useful, circular = summary["kappa"] >= USEFUL, tuple(i for i in items if i in segmentation.features)
+    beats = bool(useful and summary["accuracy"] > summary["base_rate"])
+    n, lost, hidden = len(truth), summary["unclassified"], hidden_segments(sizes, survey.min_base)
+    confusion = pd.DataFrame(counts / sizes[:, None], index=names, columns=names)[~hidden].rename_axis("segment")
+    confusion = confusion.reset_index().melt("segment", var_name="assigned", value_name="share")
+    table = _table(counts, names).mask(np.outer(hidden, [False, True, True, True]))
+    tested = (
+        Check("customers with every item and feature", f"{n} of {len(survey)}", "all", n == len(survey)),
+        Check("kappa out of sample", digits.rounded(summary["kappa"], 3), f"at least {USEFUL}", useful),
+        Check("unclassified (share)", digits.rounded(lost, 3), "at most 0.2", lost <= 0.2),
+        Check("items that segments were made from", listing(circular), "none", not circular),
+        segmentation.real(),
+        *unweighted(survey.weight),
+    )
+    return TypingTool(
+        "typing_tool", f"segment from {', '.join(items)}", None, table,
+        summary | {"established": None if circular else beats}, tested, survey.labels, {"confusion": confusion},
+        suppressed=int(hidden.sum()), domain=survey.condition, scorer=scorer, circular=circular,
+    )  # fmt: skip
 
 
-def assign_segments(customers: pd.DataFrame, tool) -> pd.DataFrame:
-    """Return the same rows with `segment` and `probability` added.
-
-    Parameters
-    ----------
-    customers : DataFrame
-        The items of the tool; a row lacking one gets no segment.
-    tool : TypingTool, or path of a saved one
-
-    Returns
-    -------
-    DataFrame
-        `segment` is ``'unclassified'`` where the largest `probability` is under the tool's floor.
-
-    Examples
-    --------
-    >>> import cxresearch as cx
-    >>> company = cx.simulate_company(seed=1, n_customers=400)
-    >>> behaved = cx.behaviour(
-    ...     company.tables["transactions"], customer="customer_id", time="paid_at", amount="amount",
-    ...     until="2025-01-01"
-    ... )
-    >>> features = ["recency_days", "frequency", "monetary"]
-    >>> segments = cx.segment_customers(
-    ...     behaved, features=features, n_segments=2, n_starts=5, n_boot=10, seed=1
-    ... )
-    >>> tool = cx.typing_tool(behaved, segmentation=segments, items=["recency_days", "frequency"], seed=1)
-    >>> cx.assign_segments(behaved, tool)["segment"].value_counts().index.tolist()
-    ['S1', 'S2', 'unclassified']
-    """
-    customers = as_survey(customers).table
-    scorer = tool.scorer if isinstance(tool, TypingTool) else _read(tool)
-    require_columns(customers, *scorer.items)
-    values, complete = complete_values(customers, scorer.items)
-    segment, likely = pd.Series(None, index=customers.index, dtype=object), pd.Series(np.nan, index=customers.index)
-    if complete.any():
-        probability = scorer.probabilities(values)
-        segment.loc[complete], likely.loc[complete] = _chosen(scorer, probability), probability.max(axis=1)
-    return customers.assign(segment=segment, probability=likely)
-
-
-def _chosen(scorer: Scorer, probability: np.ndarray) -> np.ndarray:
-    named = np.array(scorer.segments, dtype=object)[probability.argmax(axis=1)]
-    return np.where(probability.max(axis=1) >= scorer.floor, named, UNCLASSIFIED)
+def _table(counts: np.ndarray, names) -> pd.DataFrame:
+    right, n = np.diag(counts), counts.sum(axis=1)
+    precision = right / np.maximum(counts.sum(axis=0), 1)
+    return pd.DataFrame({"segment": names, "n": n.astype(int), "recall": right / n, "precision": precision})
 
 
 def _learned(values: np.ndarray, truth: np.ndarray, items, floor: float) -> Scorer:
     centre, scale = values.mean(axis=0), np.where(values.std(axis=0) > 0, values.std(axis=0), 1.0)
-    model = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10, max_iter=2000).fit(
-        (values - centre) / scale, truth
-    )
+    model = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10, max_iter=2000)
+    model.fit((values - centre) / scale, truth)
     coefficients, intercepts = model.coef_, model.intercept_
     if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
         coefficients, intercepts = np.vstack([0 * coefficients, coefficients]), np.append(0.0, intercepts)
     return Scorer(tuple(items), tuple(map(str, model.classes_)), centre, scale, coefficients, intercepts, floor)
 
 
-def _out_of_sample(values, truth, items, n_folds: int, floor: float, seed: int) -> np.ndarray:
-    names = sorted(set(truth))
-    probability = np.empty((len(truth), len(names)))
+def _out_of_sample(values, x, truth, segmentation: Segmentation, items, n_folds: int, floor: float, seed: int):
+    """Return (n, k) probabilities of each customer from segments and a tool that have not seen him."""
+    k, rng = segmentation.k, np.random.default_rng(seed)
+    probability = np.zeros((len(truth), k))
     for train, test in StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(values, truth):
-        probability[test] = _learned(values[train], truth[train], items, floor).probabilities(values[test])
+        rule = segmentation.fitter.refit(segmentation.fit, x[train], np.ones(len(train), dtype=int), rng)
+        found = rule.predict(x[train])
+        found = matching(truth[train], found, k)[found]
+        if len(np.unique(found)) < 2:
+            probability[test, found[0]] = 1
+            continue
+        scorer = _learned(values[train], found, items, floor)
+        probability[np.ix_(test, [int(s) for s in scorer.segments])] = scorer.probabilities(values[test])
     return probability
 
 
-def _assembled(
-    scorer: Scorer, probability, truth, received: int, n_folds: int, segmentation: Segmentation, labels
-) -> TypingTool:
-    names = np.array(scorer.segments, dtype=object)
-    guess, kept = names[probability.argmax(axis=1)], probability.max(axis=1) >= scorer.floor
-    counts = pd.crosstab(truth, guess).reindex(index=names, columns=names, fill_value=0)
-    table = pd.DataFrame(
-        {
-            "segment": names,
-            "n": counts.sum(axis=1).to_numpy(),
-            "found_again": np.diag(counts) / counts.sum(axis=1).to_numpy(),
-            "right": np.diag(counts) / np.maximum(counts.sum(axis=0).to_numpy(), 1),
-        }
-    )
-    summary = {
-        "n": len(truth),
-        "method": f"multinomial logit, {n_folds}-fold cross-validation",
-        "accuracy": float((guess == truth).mean()),
-        "chance": float(counts.sum(axis=1).max() / len(truth)),
-        "kappa": kappa(counts.to_numpy()),
-        "unclassified": float(1 - kept.mean()),
-        "accuracy_classified": float((guess == truth)[kept].mean()) if kept.any() else np.nan,
-    }
-    shares = (
-        counts.div(counts.sum(axis=1), axis=0)
-        .rename_axis("segment")
-        .reset_index()
-        .melt("segment", var_name="assigned", value_name="share")
-    )
-    tested = (
-        Check("customers with every item and feature", f"{len(truth)} of {received}", "all", len(truth) == received),
-        Check("kappa out of sample", digits.rounded(summary["kappa"], 3), "at least 0.4", summary["kappa"] >= 0.4),
-        Check(
-            "unclassified (share)",
-            digits.rounded(summary["unclassified"], 3),
-            "at most 0.2",
-            summary["unclassified"] <= 0.2,
-        ),
-        Check("segments established", "yes" if segmentation.established else "no", "yes", segmentation.established),
-    )
-    return TypingTool(
-        function="typing_tool",
-        outcome=f"segment from {', '.join(scorer.items)}",
-        group=None,
-        table=table,
-        summary=summary,
-        tested=tested,
-        labels=labels,
-        further={"confusion": shares},
-        scorer=scorer,
-    )
+def assign_segments(customers, tool) -> Survey:
+    """Return the same rows with `segment` and `probability` added.
+
+    Parameters
+    ----------
+    customers : Survey or DataFrame
+        The items of the tool; a row lacking one gets no segment.
+    tool : TypingTool, or path of a saved one
+
+    Returns
+    -------
+    Survey
+        `segment` is ``'unclassified'`` where the largest `probability` is under the tool's floor.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
+    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
+    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
+    >>> segments = cx.segment_customers(behaved, **made)
+    >>> tool = cx.typing_tool(behaved, segmentation=segments, items=["active_months"], seed=1)
+    >>> sorted(set(cx.assign_segments(behaved, tool).table["segment"]))
+    ['S1', 'S2']
+    """
+    survey, scorer = as_survey(customers), tool.scorer if isinstance(tool, TypingTool) else _read(tool)
+    table = survey.table
+    require_columns(table, *scorer.items)
+    values, complete = complete_values(table, scorer.items)
+    segment, likely = np.full(len(table), None, dtype=object), np.full(len(table), np.nan)
+    if complete.any():
+        probability = scorer.probabilities(values)
+        likely[complete] = probability.max(axis=1)
+        named = np.array(scorer.segments, dtype=object)[probability.argmax(axis=1)]
+        segment[complete] = np.where(likely[complete] >= scorer.floor, named, UNCLASSIFIED)
+    return survey.with_table(table.assign(segment=segment, probability=likely))
 
 
 def _read(path) -> Scorer:

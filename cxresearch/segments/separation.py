@@ -2,46 +2,35 @@
 
 References
 ----------
-Tibshirani & Walther (2005), Cluster validation by prediction strength, *J. Comput. Graph. Stat.* 14; Rousseeuw
-(1987), Silhouettes, *J. Comput. Appl. Math.* 20; Prekopa (1973), projections of
-log-concave densities are log-concave.
+Tibshirani & Walther (2005), Cluster validation by prediction strength, *J. Comput. Graph. Stat.* 14; Prekopa (1973),
+projections of log-concave densities are log-concave; Gabriel & Sokal (1969), *Systematic Zoology* 18 (neighbours).
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, stats
-from sklearn.metrics import silhouette_samples
 
-from cxresearch.segments.stability import in_threads
+from cxresearch.segments.methods import in_threads, overlap
 
 BAND = 1 / 6  # half the width of a counting band, as part of the distance between two centres
 TUBE = 0.9  # quantile of the distance from the line between two centres, within which customers are counted
 CAP = 10_000  # customers used; more add cost, not insight
 # Score at which segments count as separated: the 5 % quantile of the smallest score over two to five segments of customers
 # who are uniform on a line, the least favourable cloud with one peak (`python -m benchmarks.segments calibrate`).
-ALPHA = 0.2
+MOST_SCORE = 0.2
 
 
 class Structure(NamedTuple):
-    """Prediction strength (0-1), and the p-value against 'some two neighbouring segments are one' (NaN: not asked)."""
+    """Prediction strength (0-1), and the score against 'some two neighbouring segments are one' (NaN: not asked)."""
 
     prediction_strength: float
-    p_value: float
+    separation_score: float
 
 
 def subsample(n: int, cap: int, seed: int) -> np.ndarray:
     """Return at most `cap` of `n` row numbers, in order."""
     return np.arange(n) if n <= cap else np.sort(np.random.default_rng(seed).choice(n, cap, replace=False))
-
-
-def silhouette(x: np.ndarray, labels: np.ndarray, *, seed: int, cap: int = 3000) -> tuple[np.ndarray, np.ndarray]:
-    """Return the silhouette widths of at most `cap` customers, and their labels."""
-    rows = subsample(len(x), cap, seed)
-    found = labels[rows]
-    if len(np.unique(found)) < 2:
-        return np.zeros(len(rows)), found
-    return silhouette_samples(x[rows], found), found
 
 
 def halved_structure(x: np.ndarray, k: int, fit, *, n_splits: int, seed: int, bands: bool = True) -> Structure:
@@ -51,7 +40,7 @@ def halved_structure(x: np.ndarray, k: int, fit, *, n_splits: int, seed: int, ba
     ----------
     x : (n, p) array
     fit : callable
-        ``fit(rows, seed) -> assign`` with ``assign(rows) -> labels`` 0 … k - 1.
+        ``fit(rows, seed) -> rule`` with ``rule.predict(rows) -> labels`` 0 … k - 1.
     bands : bool
         Whether to ask for separation, too: answers to items have no line between their centres.
 
@@ -62,7 +51,7 @@ def halved_structure(x: np.ndarray, k: int, fit, *, n_splits: int, seed: int, ba
     In one cloud (any log-concave density: uniform, Gaussian, …) the middle is no emptier than the emptier end, so a
     sign test of middle against each end keeps its level, and the larger p of the two, over all neighbouring pairs, is
     taken. Halves swap roles and their counts are pooled; the median p over the halvings is returned. A median of maxima
-    of dependent p-values is a score, not a p-value: its level comes from simulating the least favourable cloud (`ALPHA`).
+    of dependent p-values is a score, not a p-value: its level comes from simulating the least favourable cloud (`MOST_SCORE`).
     Customers beyond half-way to a third centre beside the line are not counted: a convex set, too, so nothing changes
     for one cloud, and a third segment beside two others no longer fills the place between them.
     """
@@ -73,23 +62,21 @@ def halved_structure(x: np.ndarray, k: int, fit, *, n_splits: int, seed: int, ba
         rows = spread_ties(x, rng) if bands else x
         order = rng.permutation(len(rows))
         halves = rows[order[: len(x) // 2]], rows[order[len(x) // 2 :]]
-        assigns = [fit(half, int(rng.integers(2**31))) for half in halves]
-        strength = np.mean(
-            [prediction_strength(assigns[1 - i](halves[1 - i]), assigns[i](halves[1 - i]), k) for i in (0, 1)]
-        )
-        return float(strength), _split_p(halves, assigns, k) if bands else np.nan
+        assigns = [fit(half, int(rng.integers(2**31))).predict for half in halves]
+        strength = [prediction_strength(assigns[1 - i](halves[1 - i]), assigns[i](halves[1 - i]), k) for i in (0, 1)]
+        return float(np.mean(strength)), _split_score(halves, assigns, k) if bands else np.nan
 
     found = np.array(in_threads(one_split, np.random.SeedSequence(seed).spawn(n_splits)))
     return Structure(float(found[:, 0].mean()), float(np.median(found[:, 1])))
 
 
-def _split_p(halves, assigns, k: int) -> float:
+def _split_score(halves, assigns, k: int) -> float:
     """Return the worst pair's p of one halving: 1 if in either direction a middle is fuller than its emptier end.
 
     Where the halves were divided differently, pooling alone would mix a pair that is one with one that is two.
     """
     whole = np.concatenate(halves)
-    matched = _matching(assigns[0](whole), assigns[1](whole), k)
+    matched = matching(assigns[0](whole), assigns[1](whole), k)
     both = [
         band_counts(halves[0], assigns[0](halves[0]), halves[1], k),
         band_counts(halves[1], matched[assigns[1](halves[1])], halves[0], k),
@@ -120,17 +107,14 @@ def spread_ties(x: np.ndarray, rng) -> np.ndarray:
     return out
 
 
-def _matching(reference: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+def matching(reference: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     """Return which reference label each of `labels` corresponds to best."""
-    table = np.zeros((k, k))
-    np.add.at(table, (labels, reference), 1)
-    return optimize.linear_sum_assignment(-table)[1]
+    return optimize.linear_sum_assignment(-overlap(labels, reference, k))[1]
 
 
 def prediction_strength(own: np.ndarray, predicted: np.ndarray, k: int) -> float:
     """Return, for the worst of the `k` segments, the share of its pairs that the other half's fit keeps together."""
-    table = np.zeros((k, k))
-    np.add.at(table, (own, predicted), 1)
+    table = overlap(own, predicted, k)
     size = table.sum(axis=1)
     together = (table * (table - 1)).sum(axis=1) / np.maximum(size * (size - 1), 1)
     return float(np.where(size > 1, together, 0.0).min())
