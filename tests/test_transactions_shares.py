@@ -327,7 +327,7 @@ def test_behaviour_is_a_survey_with_words_features_money_and_the_floor_of_its_ta
     assert set(found.table.columns) - {"customer"} == set(found.labels)
     assert found.label("tenure_days") == "days since the first purchase in the window"
     assert found.label("channel_web_share") == "share bought by web"
-    assert found.columns("feature") == [
+    assert found.columns_of("feature") == [
         "recency_days", "frequency", "basket_mean", "returns_share", "channel_web_share", "discount_share"
     ]  # fmt: skip
     known = as_table(study.transactions.table, person="customer", min_base=25)

@@ -145,6 +145,8 @@ def lead_lag(
     The next period's score does not go with this period's revenue (0.4 % per point, 95 % ...
     """
     survey = as_survey(panel)
+    if survey.waterfall is not None and lacks is None:  # of `link_waves`: why there is no panel is its last reason
+        lacks = "" if len(survey) else survey.waterfall["reason"].iloc[-1]
     panel = survey.table
     weight, strata, cluster, fpc = survey.design
     labels, min_base = survey.labels, survey.min_base

@@ -120,7 +120,7 @@ def compare_segments(
     >>> segments = cx.segment_customers(
     ...     behaved, features=features, n_segments=2, n_starts=5, n_boot=10, seed=1
     ... )
-    >>> spent = behaved.merge(company.tables["customers"][["customer_id", "spend_2025"]], on="customer_id")
+    >>> spent = behaved.table.merge(company.tables["customers"][["customer_id", "spend_2025"]], on="customer_id")
     >>> print(cx.compare_segments(spent, segmentation=segments, outcome="spend_2025"))
     spend_2025 differs between segments (p = 0.001, 400 customers, corrected for ...
     """

@@ -52,7 +52,7 @@ def rfm_cells(
     ...     company.tables["transactions"], customer="customer_id", time="paid_at", amount="amount",
     ...     until="2025-01-01"
     ... )
-    >>> sorted(set(cx.rfm_cells(behaved)) - set(behaved))
+    >>> sorted(set(cx.rfm_cells(behaved.table)) - set(behaved.table))
     ['cell', 'f', 'm', 'r']
     """
     columns = {"r": recency, "f": frequency, "m": monetary}

@@ -187,7 +187,7 @@ class Survey:
         table = self.table
         return table if wave is None else table.assign(**{wave: waves_of(table[wave], self.wave_order).to_numpy()})
 
-    def columns(self, role: str) -> list:
+    def columns_of(self, role: str) -> list:
         """Return the columns that have `role`, in order."""
         return [column for column, its in self.roles.items() if its == role]
 

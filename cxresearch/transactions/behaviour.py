@@ -126,13 +126,10 @@ def behaviour(
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> found = cx.behaviour(study.transactions, until="2025-01-01", window="12 months")
-    >>> found.columns("feature")[:3], found.label("recency_days")
+    >>> found.columns_of("feature")[:3], found.label("recency_days")
     (['recency_days', 'frequency', 'basket_mean'], 'days since the last purchase')
-    >>> found.waterfall.tail(3)
-               step   rows  removed                           reason
-    3  before until  15875     6588  at or after 2025-01-01 00:00:00
-    4     in window  15875        0
-    5          used  15875        0
+    >>> found.waterfall["rows"].tolist()
+    [22463, 22463, 22463, 15875, 15875, 15875]
     """
     for part in parts:
         require_choice("parts", part, PARTS)
