@@ -17,8 +17,7 @@ _PUBLIC = {
     "simulate": "simulate_company",
     "board": "explore",
     "quality": "response_quality",
-    "transactions": "behaviour add_contacts behaviour_features behaviour_labels behaviour_waterfall transaction_columns link_revenue "
-    "link_waves window_halves",
+    "transactions": "behaviour link_revenue link_waves window_halves",
     "metrics": "nps top_box mean_score effort compare_waves touchpoint_trend crosstab split_change plan_sample control_chart league_table "
     "restated_waves response_bias answer_spikes promoter_value",
     "segments": "segment_customers compare_segment_counts profile_segments compare_segments typing_tool "

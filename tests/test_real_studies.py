@@ -112,7 +112,7 @@ def test_grocery_behaviour_holds_every_household_and_every_cent(grocery):
     from cxresearch import behaviour, open_study
 
     payments = open_study(ROOT / "tests/studies/grocery.yml").transactions
-    features = behaviour(payments, customer="customer", time="time", amount="amount", until="2018-01-02")
+    features = behaviour(payments, until="2018-01-02").table
     assert len(features) == 2469 and features["monetary"].sum() == pytest.approx(4_596_039.58, abs=0.005)
     sizes = table(folder, "segmentation", "segments.tidy.csv")
     assert sizes["n"].sum() <= 2469 and sizes["n"].sum() > 2400

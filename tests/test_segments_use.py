@@ -374,13 +374,13 @@ def test_the_four_segments_planted_in_the_simulated_company_are_found_with_an_ad
     from sklearn.metrics import adjusted_rand_score
 
     from cxresearch.simulate import simulate_company
-    from cxresearch.transactions import behaviour, behaviour_features, transaction_columns
+    from cxresearch.transactions import behaviour
 
     company = simulate_company(seed=2029)
     paid = company.tables["transactions"].rename(columns={"customer_id": "customer", "paid_at": "time"})
-    columns = {"customer": "customer", "time": "time", "amount": "amount"} | transaction_columns(paid)
+    columns = {c: c for c in ("customer", "time", "amount", "category", "channel", "discount")}
     found = behaviour(paid, until="2025-01-01", window="12 months", **columns)
-    segments = segment_customers(found, features=behaviour_features(found), n_segments=4, n_boot=10, seed=1)
-    truth = company.truth.customers.set_index("customer_id")["segment"].reindex(as_survey(found).table["customer"])
+    segments = segment_customers(found, features=found.columns_of("feature"), n_segments=4, n_boot=10, seed=1)
+    truth = company.truth.customers.set_index("customer_id")["segment"].reindex(found.table["customer"])
     assert segments.established
     assert adjusted_rand_score(truth, segments.augment(found).table["segment"]) >= 0.9

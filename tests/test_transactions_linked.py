@@ -7,8 +7,9 @@ import pytest
 
 from cxresearch.errors import DataProblem
 from cxresearch.study import open_study
-from cxresearch.transactions import link_revenue, link_waves
-from cxresearch.transactions.waves import between, followed
+from cxresearch.survey import as_survey
+from cxresearch.transactions import behaviour, link_revenue, link_waves
+from cxresearch.transactions.linked import days_between, followed
 
 COLUMNS = dict(customer="customer", asked="asked", time="time", amount="amount", before="90 days", after=30)
 
@@ -83,26 +84,62 @@ def test_a_file_and_a_connection_give_what_the_frame_gives_and_equal_a_loop_in_p
         pd.testing.assert_frame_equal(link_revenue(asked, source, **COLUMNS).table, found)
 
 
-def test_a_window_shorter_than_the_purchase_cycle_warns_and_the_cycle_is_kept():
+def test_a_window_shorter_than_the_purchase_cycle_warns():
     with pytest.warns(UserWarning) as caught:
-        found = link_revenue(answers(), payments(), **(COLUMNS | {"after": 15}))
-    assert str(caught[0].message) == (
+        link_revenue(answers(), payments(), **(COLUMNS | {"after": 15}))
+    assert str(caught[0].message) == (  # gaps of 1, 89, 1 and 30 days
         "the window of 15 days after an answer is shorter than the purchase cycle: half of the times between a customer's purchases "
         "are 16 days or longer"
     )
-    assert found.purchase_cycle == 15.5  # gaps of 1, 89, 1 and 30 days
+    assert caught[0].filename == __file__
 
 
-def test_payments_in_the_future_or_in_two_currencies_are_refused():
-    ahead = pd.concat([payments(), payments()[:1].assign(time=pd.Timestamp("2199-01-01"))])
-    with pytest.raises(DataProblem) as problem:
-        link_revenue(answers(), ahead, **COLUMNS)
-    assert (
-        str(problem.value) == "time holds dates in the future (latest 2199-01-01); correct them or leave the rows out"
+def test_responses_keep_their_design_labels_and_floor():
+    survey = as_survey(answers(w=2.0), weight="w", respondent="customer", labels={"score": "Score"}, min_base=3)
+    linked = link_revenue(survey, payments(), **COLUMNS)
+    assert (linked.weight, linked.respondent, linked.min_base) == ("w", "customer", 3)
+    assert linked.label("score") == "Score" and linked.label("revenue_after") == "revenue after the answer"
+    assert linked.with_table(linked.table).waterfall is None  # that of other rows
+
+
+@pytest.mark.parametrize("paid", [int, str, float, "float text"])
+def test_an_id_read_as_a_decimal_beside_a_missing_one_meets_its_payments(paid):
+    ids = {"a": 101, "b": 102, "z": 103}
+    rows = payments().assign(customer=lambda t: t["customer"].map(ids))
+    rows["customer"] = (
+        rows["customer"].astype(float).astype(str) if paid == "float text" else rows["customer"].astype(paid)
     )
+    asked = answers(customer=[101, 101, 102, None])  # 101.0, 101.0, 102.0, NaN
+    found = link_revenue(asked, rows, **COLUMNS).table
+    assert found["revenue_before"].tolist()[:3] == [9, 28, 0]
+    found = link_revenue(asked.assign(customer=["101", " 101", "102", None]), rows, **COLUMNS).table
+    assert found["revenue_before"].tolist()[:3] == [9, 28, 0]
+
+
+def refused(responses, transactions, message):
     with pytest.raises(DataProblem) as problem:
-        link_revenue(answers(), payments().assign(currency=["EUR"] * 5 + ["USD"] * 3), **COLUMNS)
-    assert str(problem.value) == ("amount is in 2 currencies (EUR: 5, USD: 3); convert it to one before it is added up")
+        link_revenue(responses, transactions, **COLUMNS)
+    assert str(problem.value) == message
+
+
+def test_a_payment_years_from_all_others_is_refused_and_planned_dates_are_not():
+    ahead = pd.concat([payments(), payments()[:1].assign(time=pd.Timestamp("2199-01-01"))])
+    refused(
+        answers(), ahead,
+        "time holds 2199-01-01, while all other payments lie between 2020-01-01 and 2024-06-20; correct it or leave the rows out",
+    )  # fmt: skip
+    shift = pd.DateOffset(years=200)
+    planned = payments().assign(time=lambda t: t["time"] + shift), answers().assign(asked=lambda t: t["asked"] + shift)
+    assert link_revenue(planned[1], planned[0], **COLUMNS).table["revenue_before"].tolist()[:3] == [9, 28, 0]
+
+
+def test_payments_in_two_currencies_are_refused():
+    mixed = payments().assign(currency=["EUR"] * 5 + ["USD"] * 3)
+    message = "amount is in 2 currencies (EUR: 5, USD: 3); convert it to one before it is added up"
+    refused(answers(), mixed, message)
+    with pytest.raises(DataProblem) as problem:
+        behaviour(mixed, customer="customer", time="time", amount="amount", until="2025-01-01")
+    assert str(problem.value) == message
 
 
 # --- waves as a panel ---------------------------------------------------------------------------------------------------
@@ -116,11 +153,11 @@ def example(root):
 def test_the_bundled_waves_make_a_panel_whose_windows_end_before_the_next_answer(example):
     found = link_waves(example)
     table = found.table
-    assert found.lacks == "" and sorted(table["period"].unique()) == [0, 1, 2, 3]
+    assert sorted(table["period"].unique()) == [0, 1, 2, 3]
     assert found.waterfall["step"].tolist()[-2:] == ["one a customer and wave", "used"]
     assert found.waterfall["reason"].iloc[-1].endswith("with more returned than bought: revenue set to 0")
     assert table["revenue_after"].min() == 0 and "affluence" in table.columns
-    days = between(table, "asked_on")
+    days = days_between(table, "asked_on")
     later = table.assign(period=table["period"] - 1)[["customer", "period", "asked_on"]]
     both = table.merge(later, on=["customer", "period"], suffixes=("", "_next"))
     inside = both["asked_on"] + pd.Timedelta(days, "D") <= both["asked_on_next"]
@@ -151,14 +188,16 @@ def test_a_study_without_waves_or_customers_says_what_a_lead_needs(root, tmp_pat
         (tmp_path / file.name).symlink_to(file)
     (tmp_path / "study.yml").write_text(text.replace(gone, f"#{gone}"), encoding="utf-8")
     found = link_waves(open_study(tmp_path / "study.yml"))
-    assert found.lacks == why and not len(found.table)
+    assert found.waterfall.iloc[-1].tolist() == ["panel", 0, found.waterfall["rows"].iloc[0], why] and not len(found)
 
 
 def test_too_few_who_answer_twice_running_make_no_panel(example):
     found = link_waves(example, min_rows=5000)
     pairs = followed(link_waves(example).table)
-    assert found.lacks == f"{pairs} answers are followed by one of the same customer in the next wave, fewer than 5000"
-    assert not len(found.table) and len(found.waterfall) == 6
+    assert found.waterfall["reason"].iloc[-1] == (
+        f"{pairs} answers are followed by one of the same customer in the next wave, fewer than 5000"
+    )
+    assert not len(found) and "revenue_after" in found.table and len(found.waterfall) == 7
 
 
 @pytest.mark.parametrize(
@@ -179,7 +218,8 @@ def test_too_few_who_answer_twice_running_make_no_panel(example):
         ),
         (
             {"asked": pd.Timestamp("2199-01-01")},
-            "asked holds 4 dates in the future (latest 2199-01-01); correct them or leave the rows out",
+            "asked holds 4 dates (latest 2199-01-01) whose whole window before lies after the last payment, 2024-06-20; correct them, or "
+            "leave these answers out",
         ),
         (
             {"asked": pd.Timestamp("2024-01-01", tz="UTC")},
@@ -188,6 +228,4 @@ def test_too_few_who_answer_twice_running_make_no_panel(example):
     ],
 )
 def test_refusals(change, message):
-    with pytest.raises(DataProblem) as problem:
-        link_revenue(answers(**change), payments(), **COLUMNS)
-    assert str(problem.value) == message
+    refused(answers(**change), payments(), message)

@@ -15,15 +15,13 @@ from cxresearch.errors import DataProblem, nearest
 
 CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 DENSE = (12, 20)  # bits that the range of whole-number ids may have to be counted in place: the least and the most
-NUMBERED = ("filename", "file_row_number")  # columns of every Parquet file, if asked for
 
 
 @contextmanager
-def opened(events, *, named="transactions", threads=None, memory_limit=None, numbered: bool = False):
-    """Yield a relation over `events`: a path of a file, glob or folder, a DataFrame, a relation, or a connection.
-
-    `named` is the table that is meant where a connection holds several; `numbered` adds the columns `NUMBERED` to those
-    of Parquet files. An engine of our own spills into a folder that is removed afterwards.
+def opened(events, *, named="transactions", threads=None, memory_limit=None):
+    """Yield a relation over `events`: a path of a file, glob or folder, a list of files, a DataFrame, a relation, or a
+    connection, in which `named` is meant where it holds several. An engine of our own spills into a folder that is
+    removed afterwards.
     """
     if isinstance(events, (duckdb.DuckDBPyConnection, duckdb.DuckDBPyRelation)):
         if threads is not None or memory_limit is not None:
@@ -35,7 +33,7 @@ def opened(events, *, named="transactions", threads=None, memory_limit=None, num
             backwards = any(_backwards(column) for _, column in events.items())
             relation, rows = engine.from_df(events.copy() if backwards else events), len(events)
         else:
-            relation, rows = _files(engine, os.fspath(events), numbered)
+            relation, rows = _files(engine, events)
         if memory_limit is None:
             # Whole-number ids without wide gaps are counted in place, in order, without hashing: in a table outside the
             # memory limit, with a place for every number between the least and the most, so rows must be many for each.
@@ -72,15 +70,15 @@ def _only_table(connection, named: str):
     )
 
 
-def _files(engine, path: str, numbered: bool):
-    """Return the relation over the files at a path, and its rows (CSV would have to be read to be counted: 0)."""
-    if not (pattern := pattern_of(path)):
+def _files(engine, path):
+    """Return the relation over the files at a path, or of a list, and its rows (CSV would have to be read: 0)."""
+    pattern = path if isinstance(path, list) else pattern_of(os.fspath(path))
+    if not pattern:
         raise DataProblem(f"{path}: no Parquet or CSV file found")
     try:
-        if pattern.lower().endswith(CSV):
+        if (pattern if isinstance(pattern, str) else pattern[0]).lower().endswith(CSV):
             return engine.read_csv(pattern), 0
-        number = dict.fromkeys(NUMBERED, numbered)
-        found = engine.read_parquet(pattern, hive_partitioning=Path(path).is_dir(), union_by_name=True, **number)
+        found = engine.read_parquet(pattern, union_by_name=True)
         return found, found.count("*").fetchall()[0][0]
     except duckdb.Error as problem:
         raise DataProblem(f"{path}: cannot be read as Parquet or CSV: {str(problem).splitlines()[0]}") from None

@@ -109,6 +109,8 @@ def lead_lag(
     The next period's score does not go with this period's revenue (0.4 % more per point, 95 % ...
     """
     survey = as_survey(panel)
+    if survey.waterfall is not None and lacks is None:  # of `link_waves`: why there is no panel is its last reason
+        lacks = "" if len(survey) else survey.waterfall["reason"].iloc[-1]
     require_share("confidence", confidence)
     labels = LABELS | dict(survey.labels)
     question = dict(revenue=revenue, loyalty=loyalty, controls=as_columns("controls", controls), min_rows=min_rows)

@@ -123,7 +123,9 @@ def simulate_company(*, seed: int, n_customers: int = 2000, waves: int = 4, trut
         "employees": units[["branch", "quarter", "engagement", "profit"]],
         "costs": money.monthly_costs(n_customers, rng=streams["units"]),
     }
-    record = Truth(planted, _people_truth(everyone), answers.drop(columns="who"), agents, units.drop(columns="profit"))
+    people_truth = everyone.rename(columns={"counted": "counted_recommend", "expected": "expected_spend"})
+    people_truth = people_truth.drop(columns=["cents", "since", "until"])
+    record = Truth(planted, people_truth, answers.drop(columns="who"), agents, units.drop(columns="profit"))
     return Company(MappingProxyType(_soiled(tables, rng=streams["dirt"])), record)
 
 
@@ -173,40 +175,26 @@ def _with_profit(branches, everyone, answers, *, planted, rng) -> pd.DataFrame:
 
 def _customers(everyone: pd.DataFrame) -> pd.DataFrame:
     rows = everyone.loc[everyone["listed"]].reset_index(drop=True)
-    return pd.DataFrame(
-        {
-            "customer_id": rows["customer_id"],
-            "since": rows["since"].dt.strftime("%Y-%m-%d"),
-            "until": rows["until"].dt.strftime("%Y-%m-%d"),
-            "branch": rows["branch"],
-            "region": rows["region"],
-            "affluence": rows["affluence"],
-            "planted_segment": rows["segment"],
-            "spend_2025": rows["cents"] / 100,
-        }
-    )
+    dates = {name: rows[name].dt.strftime("%Y-%m-%d") for name in ("since", "until")}
+    named = rows.rename(columns={"segment": "planted_segment"}).assign(**dates, spend_2025=rows["cents"] / 100)
+    return named[["customer_id", "since", "until", "branch", "region", "affluence", "planted_segment", "spend_2025"]]
 
 
 def _transactions(paid: pd.DataFrame, everyone: pd.DataFrame) -> pd.DataFrame:
     paid = paid.loc[everyone["listed"].to_numpy()[paid["who"]]]
     paid = paid.sort_values(["paid_at", "who"], kind="stable", ignore_index=True)
-    named = paid.assign(customer_id=_ids(paid, everyone), paid_at=paid["paid_at"].dt.strftime("%Y-%m-%d"))
+    named = paid.assign(
+        customer_id=everyone["customer_id"].to_numpy()[paid["who"]], paid_at=paid["paid_at"].dt.strftime("%Y-%m-%d")
+    )
     return named[["customer_id", "paid_at", "amount", "channel", "category", "discount"]]
 
 
 def _interactions(contacts: pd.DataFrame, everyone: pd.DataFrame) -> pd.DataFrame:
     contacts = contacts.loc[everyone["listed"].to_numpy()[contacts["who"]]].reset_index(drop=True)
-    named = contacts.assign(customer_id=_ids(contacts, everyone), at=contacts["at"].dt.strftime("%Y-%m-%d"))
+    named = contacts.assign(
+        customer_id=everyone["customer_id"].to_numpy()[contacts["who"]], at=contacts["at"].dt.strftime("%Y-%m-%d")
+    )
     return named[["customer_id", "at", "channel", "topic", "agent", "resolved", "note"]]
-
-
-def _ids(rows: pd.DataFrame, everyone: pd.DataFrame) -> np.ndarray:
-    return everyone["customer_id"].to_numpy()[rows["who"]]
-
-
-def _people_truth(everyone: pd.DataFrame) -> pd.DataFrame:
-    shown = everyone.rename(columns={"counted": "counted_recommend", "expected": "expected_spend"})
-    return shown.drop(columns=["cents", "since", "until"])
 
 
 def _soiled(tables: dict[str, pd.DataFrame], *, rng) -> dict[str, pd.DataFrame]:

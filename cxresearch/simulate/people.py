@@ -10,11 +10,7 @@ BRANCHES_IN_REGION = (16, 12, 8, 4)
 AGE_GROUPS = ("18-29", "30-44", "45-59", "60+")
 LANGUAGES = ("en", "pl", "ru")
 ENGAGEMENT_MEAN = 3.6
-
-
-def branch_names() -> np.ndarray:
-    """Return the 40 branches, those of the first region first."""
-    return np.array([f"B{i:02d}" for i in range(1, sum(BRANCHES_IN_REGION) + 1)])
+BRANCHES = np.array([f"B{i:02d}" for i in range(1, sum(BRANCHES_IN_REGION) + 1)])  # those of the first region first
 
 
 def invent_people(n: int, *, planted, rng) -> pd.DataFrame:
@@ -35,7 +31,7 @@ def invent_people(n: int, *, planted, rng) -> pd.DataFrame:
             "customer_id": [f"C{i:0{max(4, len(str(n)))}d}" for i in range(1, n + 1)],
             "segment": segment,
             "region": np.array(REGIONS)[region],
-            "branch": branch_names()[branch],
+            "branch": BRANCHES[branch],
             "affluence": np.round(standardised(rng.standard_normal(n)), 2),
             "since": since,
             "age_group": np.array(AGE_GROUPS)[np.digitize(age, (-0.7, 0.1, 0.9))],
@@ -47,7 +43,7 @@ def invent_people(n: int, *, planted, rng) -> pd.DataFrame:
 
 def measure_engagement(*, planted, rng) -> pd.DataFrame:
     """Return one row per branch and quarter: engagement (1-5) and how the branch shifts the ratings of its staff."""
-    branches, quarters = branch_names(), len(QUARTERS)
+    branches, quarters = BRANCHES, len(QUARTERS)
     lasting = 0.45 * standardised(_within_regions(rng.standard_normal(len(branches))))[:, None]
     service = 0.2 * _within_regions(rng.standard_normal(len(branches)))[:, None]
     # What a branch owes to anything but engagement is unrelated to it, in this very company.

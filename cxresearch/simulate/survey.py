@@ -53,6 +53,8 @@ def field_file(everyone: pd.DataFrame, people: pd.DataFrame, *, planted, rng) ->
     rows = everyone.loc[everyone["answered"]].sort_values(["wave", "asked_on", "who"], ignore_index=True)
     person = people.iloc[rows["who"]].reset_index(drop=True)
     coded = {item: _coded(rows[item], rows[f"{item}_skipped"], rng=rng) for item in ITEMS}
+    told = zip(person["language"], rows["comment_tone"], rows["comment_best"], rows["comment_worst"])
+    comments = [compose(language, tone, *topics, rng=rng) if tone else None for language, tone, *topics in told]
     return pd.DataFrame(
         {
             "response_id": [f"R{i:05d}" for i in range(1, len(rows) + 1)],
@@ -64,7 +66,7 @@ def field_file(everyone: pd.DataFrame, people: pd.DataFrame, *, planted, rng) ->
             "weight": _weights(rows["wave"], person["region"], planted),
             **coded,
             "language": person["language"],
-            "comment": _comments(rows, person["language"], rng=rng),
+            "comment": comments,
         }
     )
 
@@ -82,8 +84,3 @@ def _weights(wave: pd.Series, region: pd.Series, planted) -> pd.Series:
     """Return one over the region's sampling fraction, with mean 1 in every wave."""
     inverse = 1 / region.map(planted["sampling_fractions"])
     return (inverse / inverse.groupby(wave).transform("mean")).round(3)
-
-
-def _comments(rows: pd.DataFrame, language: pd.Series, *, rng) -> list[str | None]:
-    parts = zip(language, rows["comment_tone"], rows["comment_best"], rows["comment_worst"])
-    return [compose(spoken, tone, best, worst, rng=rng) if tone else None for spoken, tone, best, worst in parts]

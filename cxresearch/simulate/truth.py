@@ -36,16 +36,8 @@ PLANTED: Mapping[str, object] = MappingProxyType(
         "skipped_share": 0.02,
         "comment_share": 0.4,
         # what they answer
-        "driver_weights": {
-            "products": 0.2,
-            "prices": 0.12,
-            "magazine": 0.0,
-            "staff": 0.25,
-            "website": 0.09,
-            "delivery": 0.3,
-            "returns_service": 0.05,
-            "support": 0.16,
-        },
+        "driver_weights": {"products": 0.2, "prices": 0.12, "magazine": 0.0, "staff": 0.25, "website": 0.09, "delivery": 0.3,
+                           "returns_service": 0.05, "support": 0.16},
         "halo_loading": 0.5,
         "halo_on_satisfaction": 0.3,
         "block_loading": 0.4,
@@ -59,7 +51,7 @@ PLANTED: Mapping[str, object] = MappingProxyType(
         "staff_per_engagement": 1.0,
         "profit_per_satisfaction": 40.0,
     }
-)
+)  # fmt: skip
 DRIVERS = tuple(PLANTED["driver_weights"])
 SEGMENTS = tuple(PLANTED["segment_shares"])
 REGIONS = tuple(PLANTED["sampling_fractions"])

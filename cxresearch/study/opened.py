@@ -259,7 +259,8 @@ class Study(Parts):
 
     def _events(self, name: str) -> Events:
         table = self._table(name)
-        return Events(table, "customer" if "customer" in table else None, self.labels, self._minimum_base)
+        person = "customer" if "customer" in table else None
+        return Events(table, person, self.labels, self._minimum_base, self.currency, {c: c for c in table.columns})
 
     def _table(self, name: str) -> pd.DataFrame:
         loaded = self._load(name).table

@@ -129,6 +129,7 @@ class Survey:
     currency: str | None = None
     min_base: int = 1
     sources: tuple = ()  # waves in the order in which a study names its files: used where nothing else tells time
+    waterfall: pd.DataFrame | None = None  # step, rows, removed, reason: how the rows were come by
     condition: str = ""
     domain: np.ndarray | None = None  # (N,) bool; None where all rows are in view
     taken: list = field(default_factory=list)  # domains asked for so far, each with its rows
@@ -185,6 +186,10 @@ class Survey:
         table = self.table
         return table if wave is None else table.assign(**{wave: waves_of(table[wave], self.wave_order).to_numpy()})
 
+    def columns_of(self, role: str) -> list:
+        """Return the columns that have `role`, in order."""
+        return [column for column, its in self.roles.items() if its == role]
+
     def label(self, key) -> str:
         """Return the words for an item, or its key."""
         return str(self.labels.get(key, key))
@@ -195,6 +200,7 @@ class Survey:
                 if getattr(self, name) not in table.columns}  # fmt: skip
         clusters = (self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster or ())
         lost |= {} if all(c in table.columns for c in clusters) else {"cluster": None}
+        lost |= {"waterfall": None}
         lost |= {"waves": self._still_there(table)} if self.waves and "wave" not in lost else {"waves": None}
         return replace(self, rows=table.copy(deep=False), domain=None, condition="", taken=[], **(lost | changes))
 
@@ -359,14 +365,18 @@ class Table:
         A DataFrame, a path (or pattern) of files, or a DuckDB relation.
     person
         The column that names the person, where there is one: the floor counts persons.
-    labels, min_base
+    labels, min_base, currency
         As in a survey.
+    roles
+        What columns are: customer, time, amount, channel, ... -> column. A study's are called so.
     """
 
     data: object
     person: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     min_base: int = 1
+    currency: str | None = None
+    roles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def table(self) -> pd.DataFrame:

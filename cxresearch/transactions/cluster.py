@@ -1,74 +1,52 @@
-"""Shares on a Dask cluster that already runs: one for each worker, computed by the worker's own engine.
+"""Totals of behaviour by the workers of a Dask cluster: one share of the files each, put together here by DuckDB."""
 
-They are shares of the rows of Parquet where sums are all that is asked for, and shares of the customers otherwise.
-"""
-
+import glob
 import os
-from dataclasses import replace
-from functools import reduce
+from pathlib import Path
 
 import duckdb
-import pandas as pd
 
 from cxresearch.errors import DataProblem
-from cxresearch.inference.events import opened
-from cxresearch.transactions.ranges import added, adds_up, by_rows
-from cxresearch.transactions.shares import (
-    NONE_LOST,
-    Asked,
-    Everyone,
-    Share,
-    checked,
-    computed,
-    first_exact,
-    lost_rows,
-    shared_out,
-    together,
-)
-from cxresearch.transactions.source import parquet_files
+from cxresearch.inference.events import opened, pattern_of
+from cxresearch.transactions.features import Query
 
 
-def everyone_on_cluster(transactions, asked: Asked, scheduler: str) -> Everyone:
-    """Return all customers, one share computed by each worker of the cluster at `scheduler`, who must reach the same files.
+def on_workers(data, query: Query, scheduler: str, threads, memory_limit):
+    """Return a function decimals -> relation of the features of all customers, of the totals that workers found.
 
     A worker that dies is replaced by the others: Dask computes its share again.
     """
-    if isinstance(transactions, pd.DataFrame | duckdb.DuckDBPyConnection | duckdb.DuckDBPyRelation):
+    if not isinstance(data, str | os.PathLike):
         raise DataProblem("workers read files: give a path that all of them reach, or leave out scheduler")
-    from distributed import as_completed
+    files = sorted(map(os.path.abspath, glob.glob(pattern_of(os.fspath(data)), recursive=True)))
 
-    path = os.path.abspath(os.fspath(transactions))
-    with _client(scheduler) as client:
-        of = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-        query, received, queries, of_rows = client.submit(
-            _on_worker, _planned, path, asked, path, asked, of, pure=False
-        ).result()
+    def features(decimals: int):
+        with _client(scheduler) as client:
+            shares = shares_of(files, max(1, len(client.scheduler_info(n_workers=-1)["workers"])))
+            sent = [client.submit(_totals, s, query, decimals, threads, memory_limit, pure=False) for s in shares]
+            found = _together(client.gather(sent), query)
+        _require_whole(found, query)
+        return found.query("source", query.features_sql(query.merged_sql(), decimals))
 
-        def compute(decimals: int) -> list[Share]:
-            futures = [client.submit(_sent, path, asked, q, decimals, of_rows, pure=False) for q in queries]
-            if not of_rows:
-                return [_received(*sent) for sent in client.gather(futures)]
-            # in whatever order they come: their sums are exact, and all of them at once would be large
-            come = as_completed(futures, with_results=True)
-            return [reduce(_added, (_received(*sent) for _, sent in come))]
-
-        shares = first_exact(compute)
-        whole = sum(s.used for s in shares) == received
-        lost = NONE_LOST if whole else client.submit(_on_worker, lost_rows, path, asked, query, pure=False).result()
-    return together(shares, query, received, lost)
+    return features
 
 
-def _planned(relation, path: str, asked: Asked, of: int):
-    """Return the query for all customers, how many rows there are, the query of each share, and whether these are of rows."""
-    query, received = checked(relation, path, asked)
-    files = parquet_files(relation, path) if adds_up(query) else []
-    queries = by_rows(query, files, of) if files else shared_out(relation, query, of, received)
-    return query, received, queries, bool(files)
+def shares_of(files: list[str], of: int) -> list[list[str]]:
+    """Return the files in at most `of` shares of about the same size, the largest first."""
+    shares: list[list[str]] = [[] for _ in range(min(of, len(files)))]
+    sizes = [0] * len(shares)
+    for file in sorted(files, key=os.path.getsize, reverse=True):
+        least = sizes.index(min(sizes))
+        shares[least].append(file)
+        sizes[least] += Path(file).stat().st_size
+    return shares
 
 
 def _client(scheduler: str):
-    from distributed import Client
-
+    try:
+        from distributed import Client
+    except ImportError:
+        raise DataProblem("scheduler needs Dask: install cxresearch[cluster], or leave out scheduler") from None
     try:
         return Client(scheduler, timeout="10s")
     except (OSError, ValueError) as problem:
@@ -77,27 +55,32 @@ def _client(scheduler: str):
         ) from None
 
 
-def _sent(path: str, asked: Asked, query, decimals: int, of_rows: bool) -> tuple[Share, dict, dict]:
-    """Return one share and its arrays, those of totals as one batch, apart: within an object, Dask would copy them."""
-    share = _on_worker(computed, path, asked, query, decimals, numbered=of_rows)
-    totals = share.totals.in_order()
-    return replace(share, totals=replace(totals, batches=[]), spread={}), totals.batches[0], share.spread
-
-
-def _received(share: Share, batch: dict, spread: dict) -> Share:
-    return replace(share, totals=replace(share.totals, batches=[batch]), spread=spread)
-
-
-def _added(one: Share, other: Share) -> Share:
-    """Return one share of the rows of both; shares of rows have no spread."""
-    totals = added(one.totals, other.totals)
-    return Share(totals, {}, one.used + other.used, None, one.exact and other.exact and totals.exact())
-
-
-def _on_worker(compute, path: str, asked: Asked, *arguments, numbered: bool = False):
-    """Return `compute(relation, *arguments)` over the files, with as many threads as the worker has."""
+def _totals(files: list[str], query: Query, decimals: int, threads, memory_limit):
+    """Return the totals of the customers in some files, with as many threads as the worker has."""
     from distributed import get_worker
 
-    threads = asked.threads or get_worker().state.nthreads
-    with opened(path, threads=threads, memory_limit=asked.memory_limit, numbered=numbered) as relation:
-        return compute(relation, *arguments)
+    with opened(files, threads=threads or get_worker().state.nthreads, memory_limit=memory_limit) as relation:
+        return relation.query("source", query.totals_sql(decimals)).to_arrow_table()
+
+
+def _together(parts: list, query: Query):
+    import pyarrow as pa
+
+    try:
+        whole = pa.concat_tables(parts, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as problem:
+        raise DataProblem(
+            f"{query.customer} is of another type in some of the files ({problem}); write it as one"
+        ) from None
+    return duckdb.connect().from_arrow(whole)
+
+
+def _require_whole(totals, query: Query) -> None:
+    """Refuse customers whose payments lie in the files of several workers, where all are needed at once."""
+    asked = "SELECT count(*) FROM (SELECT customer FROM source GROUP BY customer HAVING count(*) > 1)"
+    several = query.whole and totals.query("source", asked).fetchall()[0][0]
+    if several:
+        raise DataProblem(
+            f"{several} customers have payments in files of several workers, and {', '.join(query.whole)} needs all "
+            "payments of a customer at once; split the files by customer, or leave out " + ", ".join(query.whole)
+        )

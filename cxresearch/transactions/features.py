@@ -1,203 +1,235 @@
-"""One row of behaviour per customer, computed inside DuckDB.
+"""The features of a customer, told once: name, words and SQL; and the query that they make together.
 
-Recency, frequency and monetary value follow Hughes (1994), *Strategic Database Marketing*; everything is observed in
-a window that ends before `until`, so that features cannot contain what they are later compared with.
+Recency, frequency and monetary value follow Hughes (1994), *Strategic Database Marketing*. Money is added in whole
+units of 10**-decimals held in doubles, gaps in whole microseconds: sums of whole numbers are exact, hence the same in
+whatever order threads and workers add them.
 """
 
-import pandas as pd
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from cxresearch.errors import DataProblem, require_choice
-from cxresearch.privacy import unsorted
-from cxresearch.survey import as_table
-from cxresearch.transactions.cluster import everyone_on_cluster
-from cxresearch.transactions.shares import Asked, Everyone, everyone_here
-from cxresearch.transactions.windows import as_window
+from cxresearch.inference.events import quoted, text
+from cxresearch.transactions.windows import Window
 
 PARTS = ("value", "months", "rhythm", "weekdays")
+OPTIONAL = ("basket", "category", "channel", "discount")
+EXACT = 2**53  # the largest whole number to which doubles count without gaps
+COMPLETE = "customer IS NOT NULL AND time > TIMESTAMP '-infinity' AND isfinite(amount)"
+DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
 
 
-def behaviour(
-    transactions,
-    *,
-    customer: str,
-    time: str,
-    amount: str,
-    until,
-    window=None,
-    threads: int | None = None,
-    memory_limit: str | None = None,
-    parts: tuple[str, ...] = PARTS,
-    months: int = 12,
-    basket: str | None = None,
-    category: str | None = None,
-    channel: str | None = None,
-    discount: str | None = None,
-    negative: str = "returns",
-    duplicates: str = "keep",
-    time_zone: str | None = None,
-    scheduler: str | None = None,
-) -> pd.DataFrame:
-    """Return one row of behaviour per customer with a transaction in the window, ordered by customer.
+class Feature(NamedTuple):
+    """A column: `sql` over the totals of a customer (`bought`, NULL instead of 0: `shares`), and whether segments may rest on it."""
 
-    Pseudonyms of a study have no order of their own and keep that of the transactions.
-
-    Parameters
-    ----------
-    transactions : path, glob, folder, DataFrame, DuckDB connection or relation
-        CSV or Parquet, a folder may be partitioned. A connection must hold one table, or one called transactions.
-    customer, time, amount : str
-        Columns. Rows lacking one of the three are left out and counted.
-    until : date or str
-        Exclusive: only times before it count; a plain date means its first moment.
-    window : int, str or None
-        Length of time before `until`: days, or ``'90 days'``, ``'12 months'``; None takes all history.
-    threads, memory_limit : int and str (such as ``'200MB'``), optional
-        For DuckDB, which spills to a temporary folder beyond the limit.
-    parts : tuple of ``'value'``, ``'months'``, ``'rhythm'``, ``'weekdays'``
-        What to compute. Rhythm sorts the rows of each customer and costs most.
-    months : int
-        How many monthly counts at most (fewer if the window is shorter).
-    basket : str, optional
-        Rows of one customer that share this value are one purchase (lines of a ticket); the purchase's time is its
-        first. Without it every row is one.
-    category, channel, discount : str, optional
-        Breadth (distinct categories); share of purchases by channel (at most 20 channels); money off per row, >= 0.
-    negative : ``'returns'``, ``'drop'`` or ``'error'``
-        What an amount below zero is: a return (default), a row to leave out, or a mistake.
-    duplicates : ``'keep'``, ``'drop'`` or ``'error'``
-        What to do with rows that equal another in every column. Kept ones are counted with the rhythm, if no `basket`.
-    time_zone : str, optional
-        Where days and months begin; needed if, and only if, `time` carries a time zone.
-    scheduler : str, optional
-        Address of a Dask cluster that runs, such as ``'tcp://10.0.0.5:8786'``: each worker computes a share of the
-        customers (by id or its hash) from the same files, which all must reach. Without rhythm, `basket`, `category` and
-        dropped duplicates it adds up a share of the rows of Parquet instead, so that each row is read once.
-        `threads` and `memory_limit` are each worker's.
-
-    Returns
-    -------
-    DataFrame
-        The customer column as named, then (money in the unit of `amount`, time in days):
-
-        - value: ``recency_days`` (last purchase to `until`), ``frequency`` (purchases: amount >= 0), ``monetary``
-          (sum of amounts, returns included), ``tenure_days`` (first purchase in the window to `until`),
-          ``basket_mean`` (mean purchase), ``returns`` (rows below zero), ``returns_share`` (of all rows, 0-1),
-          ``gap_mean_days`` ((last - first) / (purchases - 1), missing below two purchases);
-        - months: ``month_1`` (the last one before `until`) … ``month_12``, purchases each; ``active_months``;
-          ``trend`` (least-squares slope of these counts, purchases per month and month);
-        - rhythm: ``gap_sd_days`` (standard deviation of the times between purchases at distinct times, n - 1;
-          missing below three), ``gap_cv`` (over their mean);
-        - weekdays: ``weekday_1_share`` (Monday) … ``weekday_7_share``, of purchases;
-        - ``breadth``, ``channel_…_share``, ``discount_share`` (money off / (money off + purchases)).
-
-        ``attrs`` holds ``waterfall`` (a list of step, rows, removed, reason), ``duplicates`` (count, None if not
-        looked for), ``returns``, ``customers``, ``window_start`` and ``window_until``. Amounts are added as whole
-        millionths, exactly: the same bytes for any order of rows, threads and workers. Where the sums of one customer
-        pass 2**53 millionths (nine billion) all are added as whole hundredths, then as whole units.
-
-    Raises
-    ------
-    DataProblem
-        For unknown columns or options, text that is not a number or a date, ids of mixed type, an unnamed time zone,
-        an empty window, negative or duplicated rows declared as errors, amounts too large to add exactly, and a
-        scheduler that does not answer or is given a table instead of files.
-
-    Examples
-    --------
-    >>> import cxresearch as cx
-    >>> table = cx.behaviour(
-    ...     "data/example/transactions.csv", customer="customer_id", time="paid_at", amount="amount",
-    ...     until="2025-01-01"
-    ... )
-    >>> table[["frequency", "monetary"]].head(2)
-       frequency  monetary
-    0         14    480.12
-    1          3     98.65
-    """
-    for name, value, choices in (
-        ("negative", negative, ("returns", "drop", "error")),
-        ("duplicates", duplicates, ("keep", "drop", "error")),
-    ):
-        require_choice(name, value, choices)
-    for part in parts:
-        require_choice("parts", part, PARTS)
-    transactions = as_table(transactions).data
-    period = as_window(until, window)
-    asked = Asked(
-        customer,
-        time,
-        amount,
-        basket,
-        category,
-        channel,
-        discount,
-        period,
-        tuple(parts),
-        period.months(months),
-        negative,
-        duplicates,
-        time_zone,
-        threads,
-        memory_limit,
-    )
-    everyone = (
-        everyone_here(transactions, asked) if scheduler is None else everyone_on_cluster(transactions, asked, scheduler)
-    )
-    found = _recorded(asked, everyone)
-    record = found.attrs
-    if isinstance(transactions, pd.DataFrame):
-        found = unsorted(found, transactions, customer)
-    found.attrs = record
-    return found
+    name: str
+    part: str
+    words: str
+    sql: str
+    basis: bool = False
 
 
-def _recorded(asked: Asked, everyone: Everyone) -> pd.DataFrame:
-    """Return the table with its record, or refuse it."""
-    table, steps = everyone.table, _waterfall(asked, everyone)
-    repeated = everyone.repeated if asked.duplicates == "keep" else steps[1]["removed"]
-    _refuse(asked, table, steps, repeated)
-    record = {
-        "waterfall": steps,
-        "duplicates": repeated,
-        "returns": int(table["returns"].sum()),
-        "customers": len(table),
-        "window_start": None if asked.period.start is None else str(asked.period.start),
-        "window_until": str(asked.period.until),
-    }
-    dropped = [] if "value" in asked.parts else ["frequency", "returns"]
-    table = table.drop(columns=dropped).rename(columns={"customer": asked.customer})
-    table.attrs = record
-    return table
+# Total -> SQL over the purchases and returns of a customer. Returns are few, so filters stand on them.
+TOTALS = {
+    "n": "count(*)",
+    "net": "sum(money)",
+    "gross": "sum(abs(money))",
+    "first": "epoch_us(min(time) FILTER (bought))::DOUBLE",
+    "last": "epoch_us(max(time) FILTER (bought))::DOUBLE",
+    "returns": "count(*) FILTER (NOT bought)",
+}
+MERGED = {"first": "min", "last": "max"}  # how totals of shares are put together; all others are added
+FEATURES = (
+    Feature("recency_days", "value", "days since the last purchase", "({until} - last) / 864e8", True),
+    Feature("frequency", "always", "number of purchases", "bought::INTEGER", True),
+    Feature("monetary", "value", "total spending", "net / {unit}"),
+    Feature("tenure_days", "value", "days since the first purchase in the window", "({until} - first) / 864e8"),
+    Feature("basket_mean", "value", "mean basket", "round(spent / shares / {unit}, 6)", True),
+    Feature("returns", "always", "number of returns", "returns::INTEGER"),
+    Feature("returns_share", "value", "share of returns", "returns / n", True),
+)
+RHYTHM = (
+    Feature("gap_mean_days", "rhythm", "days between purchases", "gap_sum / gaps / 864e8"),
+    Feature(
+        "gap_sd_days", "rhythm", "spread of the days between purchases",
+        "round(sqrt(greatest(gaps * gap_squares - gap_sum * gap_sum, 0)::DOUBLE / nullif(gaps * (gaps - 1), 0)) / 864e8, 9)",
+    ),
+    Feature(
+        "gap_cv", "rhythm", "irregularity of purchases",
+        "round(sqrt(greatest(gaps * gap_squares - gap_sum * gap_sum, 0)::DOUBLE / nullif(gaps * (gaps - 1), 0)) * gaps / gap_sum, 9)",
+    ),
+)  # fmt: skip
 
 
-def _waterfall(asked: Asked, everyone: Everyone) -> list[dict]:
-    """Return step, rows, removed, reason."""
-    steps = [{"step": "received", "rows": everyone.received, "removed": 0, "reason": ""}]
-    reasons = (
-        "equal to another row in every column",
-        "no customer, time or amount",
-        f"at or after {asked.period.until}",
-    )
-    reasons += (f"before {asked.period.start}", "amount below zero")
-    names = ("deduplicated", "complete", "before until", "in window", "used")
-    for step, removed, reason in zip(names, everyone.lost, reasons):
-        rows = steps[-1]["rows"] - removed
-        steps.append({"step": step, "rows": rows, "removed": removed, "reason": reason if removed else ""})
-    return steps
+@dataclass(frozen=True)
+class Query:
+    """What is asked of the rows of `source`; `time` and `amount` are SQL that reads them."""
 
+    customer: str
+    time: str
+    amount: str
+    optional: dict[str, str]  # of OPTIONAL, those that there are -> column
+    period: Window
+    parts: tuple[str, ...]
+    months: int
+    fields: tuple[str, ...]
+    channels: tuple[str, ...] = ()
+    drop_negative: bool = False
+    distinct: bool = False
 
-def _refuse(asked: Asked, table: pd.DataFrame, steps: list[dict], repeated: int | None) -> None:
-    if asked.duplicates == "error" and repeated:
-        raise DataProblem(
-            f"{repeated} of {steps[0]['rows']} rows equal another in every column; remove them, or set duplicates='drop' or 'keep'"
+    @property
+    def whole(self) -> list[str]:
+        """What needs all payments of a customer at once, in words."""
+        asked = {"rhythm": "rhythm" in self.parts, "basket": "basket" in self.optional}
+        asked |= {"category": "category" in self.optional, "duplicates='drop'": self.distinct}
+        return [name for name, yes in asked.items() if yes]
+
+    def features(self) -> list[Feature]:
+        """Return the columns in order."""
+        found = [f for f in FEATURES if f.part in (*self.parts, "always")]
+        m, each = self.months, range(1, self.months + 1)
+        if "months" in self.parts:
+            found += [
+                Feature(f"month_{k}", "months", f"purchases in month {k} before the end", f"month_{k}::INTEGER")
+                for k in each
+            ]
+        if "months" in self.parts and m > 1:
+            active = " + ".join(f"(month_{k} > 0)::INTEGER" for k in each)
+            pulls = {k: m + 1 - 2 * k for k in each}  # month_1 is the latest
+            slope = " + ".join(f"{pull} * month_{k}" for k, pull in pulls.items())
+            trend = f"round(2 * ({slope}) / {sum(pull**2 for pull in pulls.values())}, 9)"
+            found += [
+                Feature("active_months", "months", "active months", active),
+                Feature("trend", "months", "trend of purchases", trend),
+            ]
+        found += RHYTHM if "rhythm" in self.parts else ()
+        if "weekdays" in self.parts:
+            found += [
+                Feature(f"weekday_{d}_share", "weekdays", f"share bought on {day}", f"weekday_{d} / shares")
+                for d, day in enumerate(DAYS, 1)
+            ]
+        found += [
+            Feature(f"channel_{c}_share", "channel", f"share bought by {c}", f"channel_{i} / shares", True)
+            for i, c in enumerate(self.channels)
+        ]
+        if "discount" in self.optional:
+            found.append(
+                Feature("discount_share", "discount", "share of money off", "off / nullif(off + spent, 0)", True)
+            )
+        if "category" in self.optional:
+            found.append(Feature("breadth", "category", "number of categories", "coalesce(breadth, 0)::INTEGER"))
+        return found
+
+    def totals(self) -> dict[str, str]:
+        """Return total -> SQL over purchases."""
+        found = dict(TOTALS)
+        if "months" in self.parts:
+            found |= {f"month_{k}": f"count(*) FILTER (month = {k})" for k in range(1, self.months + 1)}
+        if "weekdays" in self.parts:
+            found |= {f"weekday_{d}": f"count(*) FILTER (bought AND weekday = {d})" for d in range(1, 8)}
+        for i, name in enumerate(self.channels):
+            found[f"channel_{i}"] = f"count(*) FILTER (bought AND channel::VARCHAR = {text(name)})"
+        found |= {"off": "coalesce(sum(off) FILTER (bought), 0)"} if "discount" in self.optional else {}
+        return found | ({"lines": "sum(lines)::BIGINT"} if "basket" in self.optional else {})
+
+    def rows_sql(self, decimals: int = 6, *, keyed: bool = False) -> str:
+        """Return the common tables `prepared` (canonical columns, one row a row) and `used` (complete, in the window)."""
+        picked = [f"{quoted(self.customer)} AS customer", f"{self.time} AS time", f"{self.amount} AS amount"]
+        picked += [f"{quoted(column)} AS {role}" for role, column in self.optional.items()]
+        picked += [f"hash({', '.join(map(quoted, self.fields))}) AS key"] if keyed else []
+        conditions = [COMPLETE, f"time < {moment(self.period.until)}"]
+        conditions += [] if self.period.start is None else [f"time >= {moment(self.period.start)}"]
+        conditions += ["amount >= 0"] if self.drop_negative else []
+        kept = ["*", f"round(amount::DOUBLE * 1e{decimals}) AS money", "amount >= 0 AS bought"]
+        kept += [f"round(discount::DOUBLE * 1e{decimals}) AS off"] if "discount" in self.optional else []
+        rows = "(SELECT DISTINCT * FROM source)" if self.distinct else "source"
+        return (
+            f"prepared AS NOT MATERIALIZED (SELECT {', '.join(picked)} FROM {rows}), "
+            f"used AS NOT MATERIALIZED (SELECT {', '.join(kept)} FROM prepared WHERE {' AND '.join(conditions)})"
         )
-    if not len(table):
-        lost = "; ".join(f"{s['removed']}: {s['reason']}" for s in steps if s["removed"]) or "the table has no rows"
-        start = "the beginning" if asked.period.start is None else asked.period.start
-        raise DataProblem(
-            f"no transaction between {start} and {asked.period.until} ({lost}); move until or lengthen the window"
+
+    def totals_sql(self, decimals: int) -> str:
+        """Return the query for the totals of each customer."""
+        purchases = "FROM used"
+        if "basket" in self.optional:
+            extra = ", min(channel) AS channel" if "channel" in self.optional else ""
+            extra += ", sum(off) AS off" if "discount" in self.optional else ""
+            purchases = (
+                f"SELECT *, money >= 0 AS bought FROM (SELECT customer, min(time) AS time, sum(money) AS money, count(*) AS lines"
+                f"{extra} FROM used GROUP BY customer, coalesce(basket::VARCHAR, key::VARCHAR))"
+            )
+        ends = " ".join(f"WHEN time >= {moment(self.period.edge(k))} THEN {k}" for k in range(1, self.months + 1))
+        month = f"CASE WHEN NOT bought THEN 0 {ends} ELSE 0 END AS month"
+        listed = ", ".join(f"{sql} AS {name}" for name, sql in self.totals().items())
+        tables, joined = [], ""
+        if "rhythm" in self.parts:
+            tables.append(f"rhythm AS NOT MATERIALIZED ({GAPS})")
+            joined += " LEFT JOIN rhythm USING (customer)"
+        if "category" in self.optional:  # grouped twice: a set of categories in every customer's state would cost more
+            tables.append(
+                "breadths AS NOT MATERIALIZED (SELECT customer, count(*) AS breadth FROM (SELECT DISTINCT customer, category "
+                "FROM used WHERE bought AND category IS NOT NULL) GROUP BY customer)"
+            )
+            joined += " LEFT JOIN breadths USING (customer)"
+        return (
+            f"WITH {self.rows_sql(decimals, keyed='basket' in self.optional)}, purchases AS NOT MATERIALIZED ({purchases}), "
+            f"kinds AS NOT MATERIALIZED (SELECT *, {month}, isodow(time) AS weekday FROM purchases), "
+            f"plain AS NOT MATERIALIZED (SELECT customer, {listed} FROM kinds GROUP BY customer)"
+            + "".join(f", {table}" for table in tables)
+            + f" SELECT * FROM plain{joined}"
         )
-    if asked.negative == "error" and table["returns"].sum():
-        raise DataProblem(
-            f"{int(table['returns'].sum())} of {steps[-1]['rows']} amounts are below zero; correct them, or set negative='returns' or 'drop'"
+
+    def features_sql(self, totals: str, decimals: int) -> str:
+        """Return the query for the features (and the totals that `behaviour` checks) from that for the totals."""
+        until = int(self.period.until.to_datetime64().astype("datetime64[us]").astype("int64"))
+        known = {"until": f"{until}::DOUBLE", "unit": 10**decimals}
+        columns = [f"({f.sql.format(**known)}) AS {quoted(f.name)}" for f in self.features()]
+        checked = ["lines AS _rows" if "basket" in self.optional else "n AS _rows", "gross AS _gross"]
+        checked += ["off AS _off"] if "discount" in self.optional else []
+        checked += ["ties AS _ties"] if "rhythm" in self.parts else []
+        return (
+            f"WITH totals AS NOT MATERIALIZED ({totals}), derived AS NOT MATERIALIZED (SELECT *, n - returns AS bought, "
+            f"nullif(n - returns, 0) AS shares, (gross + net) / 2 AS spent FROM totals) "
+            f"SELECT customer, {', '.join(columns + checked)} FROM derived"
         )
+
+    def merged_sql(self) -> str:
+        """Return the query for the totals of each customer from the totals of shares of the rows."""
+        names = list(self.totals())
+        names += ["gaps", "ties"] if "rhythm" in self.parts else []
+        names += ["breadth"] if "category" in self.optional else []
+        listed = ", ".join(f"{MERGED.get(name, 'sum')}({name}) AS {name}" for name in names)
+        if "rhythm" in self.parts:
+            listed += "".join(f", sum({name})::HUGEINT AS {name}" for name in ("gap_sum", "gap_squares"))
+        return f"SELECT customer, {listed} FROM source GROUP BY customer"
+
+    def lost_sql(self) -> str:
+        """Return the query for the rows lost at each step of the waterfall, one row."""
+        late = f"time >= {moment(self.period.until)}"
+        early = "false" if self.period.start is None else f"time < {moment(self.period.start)}"
+        negative = f"NOT {late} AND NOT {early} AND amount < 0" if self.drop_negative else "false"
+        return (
+            f"WITH {self.rows_sql()} SELECT (SELECT count(*) FROM source) - count(*), "
+            f"count(*) FILTER (NOT ({COMPLETE}) IS TRUE), count(*) FILTER ({COMPLETE} AND {late}), "
+            f"count(*) FILTER ({COMPLETE} AND {early}), count(*) FILTER ({COMPLETE} AND {negative}) FROM prepared"
+        )
+
+    def repeated_sql(self) -> str:
+        """Return the query for the rows of the customers in `cxresearch_tied` that equal an earlier one in every column."""
+        return (
+            f"WITH {self.rows_sql(keyed=True)} SELECT coalesce(sum(n - 1), 0)::BIGINT FROM "
+            "(SELECT count(*) AS n FROM used WHERE customer IN (SELECT customer FROM cxresearch_tied) GROUP BY customer, time, key)"
+        )
+
+
+# Times between purchases at distinct moments, and how many purchases or returns share the moment of another.
+GAPS = (
+    "SELECT customer, count(*) FILTER (gap > 0 AND bought) AS gaps, sum(gap) FILTER (bought) AS gap_sum, "
+    "sum(gap::HUGEINT * gap) FILTER (bought) AS gap_squares, count(*) FILTER (gap = 0) AS ties FROM (SELECT customer, bought, "
+    "epoch_us(time) - lag(epoch_us(time)) OVER (PARTITION BY customer, bought ORDER BY time) AS gap FROM purchases) "
+    "GROUP BY customer"
+)
+
+
+def moment(time) -> str:
+    """Return a timestamp as SQL."""
+    return f"TIMESTAMP '{time}'"

@@ -1,44 +1,31 @@
 """Responses joined to the revenue before and after them, inside DuckDB: one row a response, none lost silently."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.inference.events import opened, quoted, require_fields, time_sql
-from cxresearch.survey import as_survey, as_table
-from cxresearch.transactions.source import amount_sql, require_one_id_type
+from cxresearch.privacy.pseudonyms import looks_like
+from cxresearch.survey import Survey, as_survey, as_table
+from cxresearch.transactions.source import amount_sql, id_sql, require_one_id_type, waterfall_of
 from cxresearch.transactions.windows import as_length
 
-ADDED = ("revenue_before", "purchases_before", "revenue_after", "purchases_after", "after_complete")
-
-
-@dataclass(frozen=True)
-class Linked:
-    """What `link_revenue` returns.
-
-    Attributes
-    ----------
-    table
-        The responses, their order and columns, and five columns more (see `link_revenue`).
-    waterfall
-        step, rows, removed, reason: responses received, with a customer and a time, seen among the transactions, with
-        windows that the transactions cover in full. Rows are counted, not removed from `table`.
-    purchase_cycle
-        Median days between a customer's purchases, of those who answered; missing where nobody bought twice.
-    lacks
-        From `link_waves` alone: why there is no panel to look at, in words; empty where there is one.
-    """
-
-    table: pd.DataFrame
-    waterfall: pd.DataFrame
-    purchase_cycle: float = float("nan")
-    lacks: str = ""
+LABELS = {
+    "revenue_before": "revenue before the answer",
+    "purchases_before": "purchases before the answer",
+    "revenue_after": "revenue after the answer",
+    "purchases_after": "purchases after the answer",
+    "after_complete": "payments cover the window after the answer",
+}
+EARLY, LATE = 0.05, 0.95  # of a wave's answers: a few stragglers do not shorten every window
+YEAR = pd.Timedelta(365, "D")
 
 
 def link_revenue(
-    responses: pd.DataFrame,
+    responses,
     transactions,
     *,
     customer: str,
@@ -50,15 +37,15 @@ def link_revenue(
     time_zone: str | None = None,
     threads: int | None = None,
     memory_limit: str | None = None,
-) -> Linked:
+) -> Survey:
     """Return each response with its customer's revenue in the window before and in the window after the answer.
 
     Parameters
     ----------
-    responses : DataFrame
+    responses : Survey or DataFrame
         One row per response with `customer` and `asked`.
-    transactions : path, glob, folder, DataFrame, DuckDB connection or relation
-        As in `behaviour`; `customer` has the same name and type there.
+    transactions : Table, path, glob, folder, DataFrame, DuckDB connection or relation
+        As in `behaviour`; `customer` has the same name there.
     customer, asked, time, amount : str
         Columns.
     before, after : int or str
@@ -69,17 +56,20 @@ def link_revenue(
 
     Returns
     -------
-    Linked
-        `table` adds revenue_before, revenue_after (sum of amounts, returns included, in their unit), purchases_before,
-        purchases_after (amounts >= 0) and after_complete. A customer who bought nothing in a window has 0; a response
-        without customer or time, or whose customer is in no transaction, has missing values. `after_complete` is False
-        where the transactions end before the window does: that revenue is too low by construction.
+    Survey
+        The responses with their design, and revenue_before, revenue_after (sum of amounts, returns included, in their
+        unit), purchases_before, purchases_after (amounts >= 0) and after_complete. A customer who bought nothing in a
+        window has 0; a response without customer or time, or whose customer is in no transaction, has missing values.
+        `after_complete` is False where the transactions end before the window does: that revenue is too low by
+        construction. ``waterfall`` counts responses received, with a customer and a time, seen among the transactions,
+        with windows that the transactions cover in full; rows are counted, not removed.
 
     Raises
     ------
     DataProblem
-        For unknown columns, columns that would be overwritten, ids of different type in the two tables, unreadable
-        times or amounts, dates in the future, several currencies, or if no response meets a transaction.
+        For unknown columns, columns that would be overwritten, ids of mixed type, unreadable times or amounts, several
+        currencies, a payment that lies years from all others, answers long after the last payment, or if no response
+        meets a transaction.
 
     Warns
     -----
@@ -97,120 +87,201 @@ def link_revenue(
     >>> linked.waterfall["rows"].tolist()
     [2213, 2213, 2204, 2204]
     """
-    responses, transactions = as_survey(responses).table, as_table(transactions).data
-    require_columns(responses, customer, asked, where="responses")
-    taken = [c for c in ADDED if c in responses.columns]
+    survey, events = as_survey(responses), as_table(transactions)
+    table = survey.table
+    require_columns(table, customer, asked, where="responses")
+    taken = [c for c in LABELS if c in table.columns]
     if taken:
         raise DataProblem(f"responses already has {', '.join(taken)}; rename or drop them first")
-    require_one_id_type(responses, customer)
-    require_one_id_type(transactions, customer)
-    lengths = [as_length("before", before), as_length("after", after)]
-    windows = _windows(responses, customer, asked, *lengths)
-    with opened(transactions, threads=threads, memory_limit=memory_limit) as relation:
+    require_one_id_type(table, customer)
+    require_one_id_type(events.data, customer)
+    windows = _windows(table, customer, asked, as_length("before", before), as_length("after", after))
+    with opened(events.data, threads=threads, memory_limit=memory_limit) as relation:
         require_fields(relation, customer, time, amount)
-        _require_one_currency(relation, amount)
-        sums, last, known, cycle = _sums(
-            relation, windows, customer, time_sql(relation, time, time_zone), amount_sql(relation, amount)
+        used = (
+            f"used AS (SELECT {id_sql(relation, customer)} AS id, {time_sql(relation, time, time_zone)} AS time, "
+            f"{amount_sql(relation, amount)} AS amount FROM source WHERE {quoted(customer)} IS NOT NULL)"
         )
-    if last is not None and pd.Timestamp(last) > pd.Timestamp.now():
+        last = _last(relation, used, time)
+        sums, cycle = _sums(relation, used, windows)
+    if not sums["known"].any():
         raise DataProblem(
-            f"{time} holds dates in the future (latest {last:%Y-%m-%d}); correct them or leave the rows out"
+            f"none of {len(table)} responses meets a transaction of its customer; compare the ids in {customer} of the two tables"
         )
-    _warn_of_a_short_window(windows, cycle)
-    return _assembled(responses, windows, sums, last, known, cycle, customer, asked)
-
-
-def _require_one_currency(relation, amount: str) -> None:
-    if "currency" not in relation.columns:
-        return
-    counts = relation.query(
-        "source", "SELECT currency, count(*) FROM source WHERE currency IS NOT NULL GROUP BY 1 ORDER BY 1"
-    )
-    found = counts.fetchall()
-    if len(found) > 1:
-        listed = ", ".join(f"{name}: {n}" for name, n in found)
-        raise DataProblem(f"{amount} is in {len(found)} currencies ({listed}); convert it to one before it is added up")
-
-
-def _warn_of_a_short_window(windows: pd.DataFrame, cycle: float) -> None:
+    late = windows["start"] > last
+    if late.any():
+        raise DataProblem(
+            f"{asked} holds {int(late.sum())} dates (latest {windows['asked'].max():%Y-%m-%d}) whose whole window before lies after "
+            f"the last payment, {last:%Y-%m-%d}; correct them, or leave these answers out"
+        )
     length = (windows["finish"] - windows["asked"]).dt.days.median()
-    if length < cycle:
+    if cycle is not None and length < cycle:
         warnings.warn(
             f"the window of {length:.0f} days after an answer is shorter than the purchase cycle: half of the times between a "
             f"customer's purchases are {cycle:.0f} days or longer",
-            stacklevel=3,
+            stacklevel=2,
         )
+    added = sums[sums["known"]].drop(columns="known")
+    added["after_complete"] = (windows["finish"] <= last)[added.index].astype("boolean")
+    found = table.assign(**{c: added[c].reindex(range(len(table))).array for c in LABELS})
+    n, complete = len(windows), int(added["after_complete"].sum())
+    waterfall = waterfall_of(len(table), [
+        ("with customer and time", len(table) - n, f"no {customer} or {asked}"),
+        ("matched", n - len(added), "the customer is in no transaction"),
+        ("window complete", len(added) - complete, f"transactions end {last}"),
+    ])  # fmt: skip
+    return survey.with_table(found, labels={**LABELS, **survey.labels}, waterfall=waterfall)
 
 
-def _windows(responses: pd.DataFrame, customer: str, asked: str, before, after) -> pd.DataFrame:
-    if not pd.api.types.is_datetime64_any_dtype(responses[asked]):
+def _windows(table: pd.DataFrame, customer: str, asked: str, before, after) -> pd.DataFrame:
+    """Return id, asked, start and finish of the responses with a customer and a time, by their place."""
+    if not pd.api.types.is_datetime64_any_dtype(table[asked]):
         raise DataProblem(
             f"{asked} holds no dates; declare it with role asked_at in study.yml, or convert it with pandas.to_datetime"
         )
-    if getattr(responses[asked].dtype, "tz", None) is not None:
+    if getattr(table[asked].dtype, "tz", None) is not None:
         raise DataProblem(f"{asked} carries a time zone; convert it to local time without one")
-    table = pd.DataFrame(
-        {"row": range(len(responses)), "id": responses[customer].to_numpy(), "asked": responses[asked].to_numpy()}
-    )
-    table = table.dropna()
-    late = table["asked"] > pd.Timestamp.now()
-    if late.any():
+    found = pd.DataFrame({"id": table[customer].to_numpy(), "asked": table[asked].to_numpy()}).dropna()
+    found = found.assign(id=found["id"].map(looks_like), start=found["asked"] - before, finish=found["asked"] + after)
+    return found.rename_axis("row")
+
+
+def _last(relation, used: str, time: str) -> pd.Timestamp:
+    """Return the last payment; refuse one that lies further from all others than they from each other, and over a year."""
+    days = "SELECT DISTINCT time::DATE AS day FROM used WHERE isfinite(time)"
+    asked = f"WITH {used}, days AS ({days}) SELECT (SELECT max(time) FROM used WHERE isfinite(time)), min(day), max(day, 2) FROM days"
+    last, first, days = relation.query("source", asked).fetchall()[0]
+    if last is None:
+        raise DataProblem(f"no transaction has a customer and a {time}; there is nothing to link to")
+    last, first, earlier = map(pd.Timestamp, (last, first, days[-1]))
+    if len(days) > 1 and last - earlier > max(earlier - first, YEAR):
         raise DataProblem(
-            f"{asked} holds {int(late.sum())} dates in the future (latest {table['asked'].max():%Y-%m-%d}); correct them or leave "
-            "the rows out"
+            f"{time} holds {last:%Y-%m-%d}, while all other payments lie between {first:%Y-%m-%d} and {earlier:%Y-%m-%d}; correct it "
+            "or leave the rows out"
         )
-    return table.assign(start=table["asked"] - before, finish=table["asked"] + after)
+    return last
 
 
-def _sums(relation, windows: pd.DataFrame, customer: str, time: str, amount: str):
-    """Return the sums by row, the last transaction's time, the rows whose customer has any, and the purchase cycle.
+def _sums(relation, used: str, windows: pd.DataFrame) -> tuple[pd.DataFrame, float | None]:
+    """Return the sums by row, whether its customer is in any transaction, and the purchase cycle in days.
 
     The query runs on whatever connection holds the transactions, which stay there; DuckDB finds the DataFrame
     `cxresearch_windows` by its name in this function.
     """
-    cxresearch_windows = windows.assign(id=windows["id"].astype(str))  # noqa: F841
-    c = quoted(customer)
-    used = f"used AS (SELECT {c}::VARCHAR AS id, {time} AS time, {amount} AS amount FROM source WHERE {c} IS NOT NULL AND isfinite({amount}) AND {time} IS NOT NULL)"
-    last = relation.query("source", f"WITH {used} SELECT max(time) FROM used").fetchall()[0][0]
-    asking = f"WITH windows AS (SELECT * FROM cxresearch_windows), {used}"
+    cxresearch_windows = windows.reset_index()  # noqa: F841
+    asking = (
+        f"WITH windows AS (SELECT * FROM cxresearch_windows), {used}, theirs AS MATERIALIZED (FROM used WHERE "
+        "id IN (SELECT id FROM windows) AND isfinite(amount) AND time IS NOT NULL)"
+    )
     sums = relation.query(
         "source",
         asking + " SELECT row, round(coalesce(sum(amount) FILTER (time < asked), 0), 6) AS revenue_before, "
         "count(amount) FILTER (time < asked AND amount >= 0) AS purchases_before, "
         "round(coalesce(sum(amount) FILTER (time >= asked), 0), 6) AS revenue_after, "
-        "count(amount) FILTER (time >= asked AND amount >= 0) AS purchases_after "
-        "FROM windows LEFT JOIN used ON windows.id = used.id AND time >= start AND time < finish GROUP BY row ORDER BY row",
+        "count(amount) FILTER (time >= asked AND amount >= 0) AS purchases_after, "
+        "bool_or(windows.id IN (SELECT id FROM theirs)) AS known "
+        "FROM windows LEFT JOIN theirs ON windows.id = theirs.id AND time >= start AND time < finish GROUP BY row",
     ).df()
-    known = relation.query(
-        "source", asking + " SELECT row FROM windows WHERE id IN (SELECT id FROM used) ORDER BY row"
-    ).df()["row"]
     cycle = relation.query(
         "source",
-        asking
-        + ", days AS (SELECT DISTINCT id, time::DATE AS day FROM used WHERE amount > 0 AND id IN (SELECT id FROM windows)), "
+        asking + ", days AS (SELECT DISTINCT id, time::DATE AS day FROM theirs WHERE amount > 0), "
         "gaps AS (SELECT day - lag(day) OVER (PARTITION BY id ORDER BY day) AS gap FROM days) SELECT median(gap) FROM gaps",
     ).fetchall()[0][0]
-    return sums, last, known, float("nan") if cycle is None else float(cycle)
+    return sums.set_index("row").sort_index(), cycle
 
 
-def _assembled(responses, windows, sums, last, known, cycle, customer: str, asked: str) -> Linked:
-    if not len(known):
-        raise DataProblem(
-            f"none of {len(responses)} responses meets a transaction of its customer; compare the ids in {customer} of the two tables"
-        )
-    sums = sums[sums["row"].isin(known)].merge(windows[["row", "finish"]], on="row").set_index("row")
-    complete = (sums.pop("finish") <= pd.Timestamp(last)).reindex(range(len(responses)))
-    added = sums.reindex(range(len(responses))).assign(after_complete=complete.astype("boolean"))
-    table = responses.assign(
-        **{name: added[name].to_numpy() if name != "after_complete" else added[name].array for name in ADDED}
+def link_waves(
+    study, *, days: int | None = None, min_rows: int = 100, threads: int | None = None, memory_limit: str | None = None
+) -> Survey:
+    """Return one row per customer and wave of an opened study, with the revenue in the days before and after the answer.
+
+    Parameters
+    ----------
+    study
+        What `open_study` returns.
+    days
+        Length of both windows. None: the time from the end of a wave to the start of the next, so that revenue ends
+        before the next answer; where gaps differ, the shortest.
+    min_rows
+        Answers that the same customer's answer in the next wave must follow; fewer make no panel.
+    threads, memory_limit
+        As in `link_revenue`.
+
+    Returns
+    -------
+    Survey
+        The responses, what `customers` holds beside them, the columns of `link_revenue`, and `period`, the place of the
+        wave in time (0, 1, ...); revenue below zero, from returns, is set to 0 and counted. ``waterfall`` counts what is
+        left out. Where there is no panel the survey has no rows, and the last reason of its waterfall says why.
+
+    Raises
+    ------
+    DataProblem
+        As `link_revenue`.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> cx.link_waves(study).waterfall.columns.tolist()
+    ['step', 'rows', 'removed', 'reason']
+    """
+    needs = {"tables": ["responses"], "roles": ["customer", "wave", "asked_at"]}
+    lacks = study.lacks(needs) or study.lacks({"tables": ["transactions"]})
+    if lacks:
+        survey = study.responses if "responses" in study.table_names else as_survey(pd.DataFrame())
+        return _no_panel(survey, waterfall_of(len(survey), []), f"a lead {lacks}")
+    asked, survey = study.column("asked_at"), study.described(study.responses)
+    places = {wave: float(i) for i, wave in enumerate(survey.wave_order)}
+    answers = survey.table.assign(period=survey.table["wave"].map(places))
+    gap = days or days_between(answers, asked)
+    if gap < 1:
+        waves = answers["period"].nunique()
+        why = "waves overlap in time" if waves > 1 else f"there is {waves} wave, and a lead needs a later one"
+        return _no_panel(survey, waterfall_of(len(survey), []), why)
+    columns = {"customer": "customer", "asked": asked, "time": "time", "amount": "amount"}
+    linked = link_revenue(
+        survey.with_table(answers), study.transactions, **columns, before=int(gap), after=int(gap), threads=threads,
+        memory_limit=memory_limit,
+    )  # fmt: skip
+    panel = _one_row_a_wave(linked, asked)
+    pairs = followed(panel.table)
+    if pairs < min_rows:
+        why = f"{pairs} answers are followed by one of the same customer in the next wave, fewer than {min_rows}"
+        return _no_panel(panel, panel.waterfall, why)
+    return panel
+
+
+def _no_panel(survey: Survey, waterfall: pd.DataFrame, why: str) -> Survey:
+    rows = int(waterfall["rows"].iloc[-1])
+    last = pd.DataFrame([{"step": "panel", "rows": 0, "removed": rows, "reason": why}])
+    return replace(
+        survey, rows=survey.rows[:0], domain=None, waves=None, waterfall=pd.concat([waterfall, last], ignore_index=True)
     )
-    steps = [("received", len(responses), ""), ("with customer and time", len(windows), f"no {customer} or {asked}")]
-    steps += [
-        ("matched", len(known), "the customer is in no transaction"),
-        ("window complete", int(complete.fillna(False).sum()), f"transactions end {last}"),
-    ]
-    rows = [s[1] for s in steps]
-    removed = [0, *(a - b for a, b in zip(rows, rows[1:]))]
-    reasons = [reason if lost else "" for (_, _, reason), lost in zip(steps, removed)]
-    waterfall = pd.DataFrame({"step": [s[0] for s in steps], "rows": rows, "removed": removed, "reason": reasons})
-    return Linked(table, waterfall, cycle)
+
+
+def days_between(answers: pd.DataFrame, asked: str) -> int:
+    """Return the fewest whole days from the end of a wave to the start of the next; 0 with one wave."""
+    ends = answers.groupby("period")[asked].quantile([EARLY, LATE]).unstack()
+    gaps = (ends[EARLY].shift(-1) - ends[LATE]).dt.days.dropna()
+    return int(max(gaps.min(), 0)) if len(gaps) else 0
+
+
+def _one_row_a_wave(linked: Survey, asked: str) -> Survey:
+    whole = linked.table[linked.table["after_complete"].fillna(False).astype(bool) & linked.table["period"].notna()]
+    table = whole.sort_values(asked, kind="stable").drop_duplicates(["customer", "period"], keep="last").sort_index()
+    below = int((table["revenue_after"] < 0).sum())
+    rows, n = int(linked.waterfall["rows"].iloc[-1]), len(table)
+    more = waterfall_of(
+        rows, [("one a customer and wave", rows - n, "earlier answers in the same wave, or no wave"), ("used", 0, "")]
+    )[1:]
+    if below:
+        more.loc[more["step"] == "used", "reason"] = f"{below} with more returned than bought: revenue set to 0"
+    money = {m: np.maximum(table[m], 0) for m in ("revenue_before", "revenue_after")}
+    return linked.with_table(table.assign(**money), waterfall=pd.concat([linked.waterfall, more], ignore_index=True))
+
+
+def followed(table: pd.DataFrame) -> int:
+    """Return how many rows the same customer's row of the next period follows."""
+    keys = pd.MultiIndex.from_frame(table[["customer", "period"]])
+    return int(pd.MultiIndex.from_arrays([table["customer"], table["period"] + 1]).isin(keys).sum())

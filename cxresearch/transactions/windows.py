@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cxresearch.errors import DataProblem
+from cxresearch.inference.events import opened, quoted, require_fields
+from cxresearch.survey import as_table
 
 UNITS = {"d": "days", "day": "days", "days": "days", "w": "weeks", "week": "weeks", "weeks": "weeks"}
 UNITS |= {"m": "months", "month": "months", "months": "months", "y": "years", "year": "years", "years": "years"}
@@ -27,6 +29,45 @@ class Window:
     def edge(self, months_back: int) -> pd.Timestamp:
         """Return the time so many months before `until`."""
         return self.until - pd.DateOffset(months=months_back)
+
+
+def window_halves(transactions, *, until, window, time: str | None = None) -> tuple[dict, dict]:
+    """Return the earlier and the later half of a window, each as ``{"until": ..., "window": ...}`` for `behaviour`.
+
+    Parameters
+    ----------
+    transactions : Table, path, DataFrame, DuckDB connection or relation
+        Says when history starts if `window` is None.
+    until, window
+        As in `behaviour`.
+    time : str
+        Column of the moments of payment; a study's table knows it.
+
+    Raises
+    ------
+    DataProblem
+        If the window is shorter than two days.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> earlier, later = cx.window_halves(study.transactions, until="2025-01-01", window="12 months")
+    >>> earlier["until"] == later["until"]
+    False
+    """
+    events, whole = as_table(transactions), as_window(until, window)
+    start = whole.start
+    if start is None:
+        column = time or events.roles.get("time", "time")
+        with opened(events.data) as relation:
+            require_fields(relation, column)
+            first = relation.query("source", f"SELECT min({quoted(column)})::TIMESTAMP FROM source").fetchall()[0][0]
+        start = pd.Timestamp(first).normalize()
+    days = (whole.until - start).days // 2
+    if days < 1:
+        raise DataProblem(f"the window from {start.date()} to {whole.until.date()} is too short to be cut in two")
+    return {"until": whole.until - pd.Timedelta(days=days), "window": days}, {"until": whole.until, "window": days}
 
 
 def as_window(until, window) -> Window:
