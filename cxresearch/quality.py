@@ -39,7 +39,7 @@ describe_columns(
     n_waves=("Waves", "rounds of the survey", 0),
     n_ratings=("Ratings", "items on one scale, asked together", 0),
     n_rated=("Rated", "rows that gave at least five of the ratings", 0),
-    n_items=("Items rated", "ratings that a row gave", 0),
+    rated_items=("Items rated", "ratings that a row gave", 0),
     n_unanswered=("Unanswered", "rows without any valid answer", 0),
     share_straight=("Straight-lined", "one answer to all ratings given, 0-1", 3),
     share_by_chance=("By chance", "the same if each item were answered apart from the others, 0-1", 3),
@@ -134,14 +134,14 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
     require_columns(table, *items, *ratings, where="responses")
     require_base(len(table), min_base=min_base, what="response quality")
     found, straight = _item_table(table, items), _straight_lined(table[ratings])
-    many = straight[straight["n_items"] >= MANY]
+    many = straight[straight["rated_items"] >= MANY]
     n_rated, lines = int(many["n"].sum()), float((many["share_straight"] * many["n"]).sum())
     summary = {
         "n": len(table), "n_waves": 1 if wave is None else int(table[wave].nunique()), "n_ratings": len(ratings),
         "n_rated": n_rated, "share_straight": lines / n_rated if n_rated else np.nan,
         "n_unanswered": int(table[items].isna().all(axis=1).sum()), "method": "counts",
     }  # fmt: skip
-    further = {} if straight.empty else {"straight": hide_small_bases(straight, min_base=min_base, keys=("n_items",))}
+    further = {} if straight.empty else {"straight": hide_small_bases(straight, min_base=min_base, keys=("rated_items",))}
     if wave is not None:
         parts = [
             _item_table(rows, items).assign(wave=name) for name, rows in table.groupby(wave, sort=True, observed=True)
@@ -164,7 +164,7 @@ def _item_table(responses: pd.DataFrame, items: Sequence[str]) -> pd.DataFrame:
 
 def _straight_lined(ratings: pd.DataFrame) -> pd.DataFrame:
     """Return by number of items rated how many gave one answer to all, and how many would by chance."""
-    columns = ["n_items", "n", "share_straight", "share_by_chance"]
+    columns = ["rated_items", "n", "share_straight", "share_by_chance"]
     rated = ratings.notna().sum(axis=1).to_numpy()
     if ratings.shape[1] < FEWEST or not (rated >= FEWEST).any():
         return pd.DataFrame(columns=columns)
