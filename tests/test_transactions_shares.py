@@ -238,6 +238,18 @@ def test_large_money_is_added_in_coarser_units_and_refused_where_no_unit_is_exac
     )
 
 
+@pytest.mark.parametrize("n", [1022, 1023, 1024, 9000])
+def test_counts_are_right_whether_or_not_they_fit_the_bits_of_a_shared_sum(n):
+    times = pd.Timestamp("2024-11-01") + pd.to_timedelta(np.arange(n), unit="m")
+    others = sales(3000).assign(customer=2)
+    table = pd.concat([pd.DataFrame({"customer": 1, "time": times, "amount": 1.0}), others[others["amount"] >= 0]])
+    found = table_of(table, **COLUMNS, **UNTIL).set_index("customer")
+    assert found.loc[1, ["frequency", "month_1", "month_2", "active_months"]].tolist() == [n, n, 0, 1]
+    assert found.loc[1, "weekday_5_share"] == pytest.approx((times.day_of_week == 4).mean())
+    november = table[(table["customer"] == 2) & (table["time"] >= "2024-11-01") & (table["time"] < "2024-12-01")]
+    assert found.loc[2, "month_1"] == len(november) > 50
+
+
 def test_gaps_are_those_between_distinct_moments_whether_mean_spread_or_their_ratio():
     table = sales(20_000)
     table["time"] = table["time"].dt.normalize()  # dated by the day: purchases coincide

@@ -146,12 +146,9 @@ def behaviour(
             period, tuple(parts), period.months(months), tuple(relation.columns), _channels(relation, columns["channel"]),
             negative == "drop", duplicates == "drop",
         )  # fmt: skip
-        if scheduler is None:
-            table = _exact(
-                lambda decimals: relation.query("source", query.features_sql(query.totals_sql(decimals), decimals))
-            )
-        else:
-            table = _exact(on_workers(events.data, query, scheduler, threads, memory_limit))
+        here = lambda q, decimals: relation.query("source", q.features_sql(q.totals_sql(decimals), decimals))  # noqa: E731
+        there = scheduler and on_workers(events.data, scheduler, threads, memory_limit)
+        table = _exact(there or here, query)
         waterfall = _waterfall(relation, query, table)
     table = table[["customer", *(f.name for f in query.features())]].rename(columns={"customer": columns["customer"]})
     if isinstance(events.data, pd.DataFrame):
@@ -191,10 +188,13 @@ def _channels(relation, column: str | None) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _exact(features) -> pd.DataFrame:
-    """Return the table of `features(decimals)`, by customer, at the most decimals at which every sum of money is exact."""
+def _exact(features, query: Query) -> pd.DataFrame:
+    """Return the table of `features(query, decimals)`, by customer, with the most decimals at which every sum is exact."""
     for decimals in DECIMALS:
-        found = features(decimals).to_arrow_table()
+        found = features(query, decimals).to_arrow_table()
+        if (pc.max(found["_rows"]).as_py() or 0) >= 2**query.bits:
+            query = replace(query, bits=26)
+            found = features(query, decimals).to_arrow_table()
         sums = [found[name] for name in ("_gross", "_off") if name in found.column_names]
         if max(pc.max(s).as_py() or 0 for s in sums) <= EXACT:
             break
@@ -247,4 +247,4 @@ def _basis(table: pd.DataFrame, query: Query) -> list[str]:
     channels = [f"channel_{c}_share" for c in query.channels]
     widest = channels[digits.descending([table[c].std() for c in channels], channels)[0]] if channels else None
     names = [f.name for f in query.features() if f.basis and f.name in table and f.name not in {*channels} - {widest}]
-    return [c for c in names if table[c].notna().all() and table[c].nunique() > 1]
+    return [c for c in names if table[c].notna().all() and table[c].min() < table[c].max()]

@@ -11,8 +11,8 @@ from cxresearch.inference.events import opened, pattern_of
 from cxresearch.transactions.features import Query
 
 
-def on_workers(data, query: Query, scheduler: str, threads, memory_limit):
-    """Return a function decimals -> relation of the features of all customers, of the totals that workers found.
+def on_workers(data, scheduler: str, threads, memory_limit):
+    """Return a function (query, decimals) -> relation of the features of all customers, from the totals of workers.
 
     A worker that dies is replaced by the others: Dask computes its share again.
     """
@@ -20,7 +20,7 @@ def on_workers(data, query: Query, scheduler: str, threads, memory_limit):
         raise DataProblem("workers read files: give a path that all of them reach, or leave out scheduler")
     files = sorted(map(os.path.abspath, glob.glob(pattern_of(os.fspath(data)), recursive=True)))
 
-    def features(decimals: int):
+    def features(query: Query, decimals: int):
         with _client(scheduler) as client:
             shares = shares_of(files, max(1, len(client.scheduler_info(n_workers=-1)["workers"])))
             sent = [client.submit(_totals, s, query, decimals, threads, memory_limit, pure=False) for s in shares]

@@ -75,6 +75,7 @@ class Query:
     channels: tuple[str, ...] = ()
     drop_negative: bool = False
     distinct: bool = False
+    bits: int = 10  # that a count has in a shared sum
 
     @property
     def whole(self) -> list[str]:
@@ -119,13 +120,33 @@ class Query:
             found.append(Feature("breadth", "category", "number of categories", "coalesce(breadth, 0)::INTEGER"))
         return found
 
+    def counted(self) -> dict[str, int]:
+        """Return what purchases are counted by -> how many kinds of it there are."""
+        counted = {"month": self.months * ("months" in self.parts), "weekday": 7 * ("weekdays" in self.parts)}
+        return {kind: number for kind, number in counted.items() if number}
+
+    def _packed(self):
+        """Yield the sums that hold several counts each, `bits` apart in a whole number below 2**53: kind, place, weights.
+
+        A sum for each count costs a third more; where a customer has too many purchases, `bits` must be 26.
+        """
+        for kind, number in self.counted().items():
+            for first in range(0, number, 53 // self.bits):
+                some = range(min(53 // self.bits, number - first))
+                weights = " ".join(f"WHEN {first + i + 1} THEN {2 ** (self.bits * i)}::DOUBLE" for i in some)
+                yield kind, first // (53 // self.bits), weights
+
+    def _unpacked(self) -> list[str]:
+        """Return the SQL of each count: ``month_1`` and so on."""
+        each = [(kind, *divmod(i, 53 // self.bits), i + 1) for kind, n in self.counted().items() for i in range(n)]
+        return [
+            f"(coalesce({kind}_in_{at}, 0)::BIGINT >> {self.bits * i}) & {2**self.bits - 1} AS {kind}_{k}"
+            for kind, at, i, k in each
+        ]
+
     def totals(self) -> dict[str, str]:
         """Return total -> SQL over purchases."""
-        found = dict(TOTALS)
-        if "months" in self.parts:
-            found |= {f"month_{k}": f"count(*) FILTER (month = {k})" for k in range(1, self.months + 1)}
-        if "weekdays" in self.parts:
-            found |= {f"weekday_{d}": f"count(*) FILTER (bought AND weekday = {d})" for d in range(1, 8)}
+        found = TOTALS | {f"{kind}_in_{at}": f"sum(CASE {kind} {weights} END)" for kind, at, weights in self._packed()}
         for i, name in enumerate(self.channels):
             found[f"channel_{i}"] = f"count(*) FILTER (bought AND channel::VARCHAR = {text(name)})"
         found |= {"off": "coalesce(sum(off) FILTER (bought), 0)"} if "discount" in self.optional else {}
@@ -172,7 +193,7 @@ class Query:
             joined += " LEFT JOIN breadths USING (customer)"
         return (
             f"WITH {self.rows_sql(decimals, keyed='basket' in self.optional)}, purchases AS NOT MATERIALIZED ({purchases}), "
-            f"kinds AS NOT MATERIALIZED (SELECT *, {month}, isodow(time) AS weekday FROM purchases), "
+            f"kinds AS NOT MATERIALIZED (SELECT *, {month}, bought::BIGINT * isodow(time) AS weekday FROM purchases), "
             f"plain AS NOT MATERIALIZED (SELECT customer, {listed} FROM kinds GROUP BY customer)"
             + "".join(f", {table}" for table in tables)
             + f" SELECT * FROM plain{joined}"
@@ -183,12 +204,13 @@ class Query:
         until = int(self.period.until.to_datetime64().astype("datetime64[us]").astype("int64"))
         known = {"until": f"{until}::DOUBLE", "unit": 10**decimals}
         columns = [f"({f.sql.format(**known)}) AS {quoted(f.name)}" for f in self.features()]
+        derived = ["*", "n - returns AS bought", "nullif(n - returns, 0) AS shares", "(gross + net) / 2 AS spent"]
+        derived += self._unpacked()
         checked = ["lines AS _rows" if "basket" in self.optional else "n AS _rows", "gross AS _gross"]
         checked += ["off AS _off"] if "discount" in self.optional else []
         checked += ["ties AS _ties"] if "rhythm" in self.parts else []
         return (
-            f"WITH totals AS NOT MATERIALIZED ({totals}), derived AS NOT MATERIALIZED (SELECT *, n - returns AS bought, "
-            f"nullif(n - returns, 0) AS shares, (gross + net) / 2 AS spent FROM totals) "
+            f"WITH totals AS NOT MATERIALIZED ({totals}), derived AS NOT MATERIALIZED (SELECT {', '.join(derived)} FROM totals) "
             f"SELECT customer, {', '.join(columns + checked)} FROM derived"
         )
 
