@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from drivers_calls import asked
+from estimates import survey_mean
 
-from cxresearch.inference import survey_mean
 from cxresearch.inference.agreement import feldt_interval
 from cxresearch.survey import as_survey
 

@@ -5,20 +5,17 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from estimates import survey_mean
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxresearch.errors import DataProblem
 from cxresearch.inference import (
     adjusted_p_values,
-    checked_weights,
-    kish_effective_n,
-    sampling_units,
-    survey_mean,
-    total_covariance,
-    total_variance,
     wilson_interval,
 )
+from cxresearch.survey import as_survey
+from cxresearch.survey.units import kish_effective_n, sampling_units, total_covariance, total_variance
 
 # Benjamini & Hochberg (1995), section 3.2: fifteen p-values of the thrombolysis trial.
 BH_1995 = [
@@ -114,15 +111,15 @@ def test_kish_effective_n_of_equal_weights_is_n():
     [
         (
             [1, -1, np.nan],
-            "weights: 2 of 3 are missing or negative (first at row 1: -1.0); give every row a weight of zero "
-            "or more, or drop the row",
+            "w is missing, negative or not a number in 2 of 3 answered rows (first: row 1); give every row a weight of "
+            "zero or more, or drop the row",
         ),
-        ([0, 0], "weights: all 2 are zero; nothing can be estimated"),
+        ([0, 0], "responses: none of 2 rows holds an answer and a weight"),
     ],
 )
 def test_weights_that_cannot_be_used_are_refused(weights, message):
     with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
-        checked_weights(weights, len(weights))
+        as_survey(pd.DataFrame({"w": weights}), weight="w").sample()
 
 
 def test_sampling_fractions_off_0_to_1_are_refused():

@@ -11,8 +11,6 @@ from cxresearch.inference import (
     goodman_intervals,
     joint_p_value,
     newcombe_difference,
-    sampling_units,
-    total_covariance,
 )
 from cxresearch.inference.agreement import cronbach_alpha, krippendorff_alpha, one_factor_omega
 from cxresearch.inference.clusters import cluster_covariance, cr2, demean, jackknife, two_way, wild_bootstrap
@@ -21,6 +19,7 @@ from cxresearch.inference.pooling import between_variance, intraclass, one_way, 
 from cxresearch.inference.ratios import fieller_interval, ratio_interval, ratio_p_value
 from cxresearch.inference.shares import lmg
 from cxresearch.inference.survival import kaplan_meier, log_rank, restricted_mean
+from cxresearch.survey.units import sampling_units, total_covariance
 
 # Freireich et al. (1963), Blood 21:699: weeks in remission, 6-MP (0: still in remission) and placebo (all relapsed).
 SIX_MP = np.array([6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35])

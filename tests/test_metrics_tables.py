@@ -6,11 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from estimates import survey_mean
 from scipy import stats
 
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.findings import GLOSSARY
-from cxresearch.inference import survey_mean
 from cxresearch.metrics import compare_waves, crosstab, mean_score, top_box, touchpoint_trend
 from cxresearch.privacy import POOLED
 from cxresearch.survey import as_survey

@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from estimates import survey_mean
 
 from cxresearch.errors import DataProblem
 from cxresearch.findings import GLOSSARY
-from cxresearch.inference import survey_mean
 from cxresearch.metrics import nps
 from cxresearch.survey import as_survey
 from cxresearch.weighting import rake

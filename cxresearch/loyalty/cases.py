@@ -16,7 +16,6 @@ import pandas as pd
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.findings import Check, percent
 from cxresearch.inference.clusters import two_way
-from cxresearch.inference.design import sampling_units, total_covariance
 from cxresearch.loyalty.refusals import (
     check_control,
     check_level,
@@ -28,6 +27,7 @@ from cxresearch.loyalty.refusals import (
 from cxresearch.privacy import hidden_cells, pool_small_groups
 from cxresearch.survey import Sample, Survey
 from cxresearch.survey.sample import distinct
+from cxresearch.survey.units import sampling_units, total_covariance
 
 RECOMMEND = ("detractor", "passive", "promoter")
 SHAPES = ("linear", "groups")

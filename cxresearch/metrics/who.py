@@ -16,7 +16,7 @@ from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import forest, wrap
 from cxresearch.findings import Check, Finding, Shown, describe_columns, interval, number, p_words, percent, phrase
-from cxresearch.inference import adjusted_p_values, kish_effective_n
+from cxresearch.inference import adjusted_p_values
 from cxresearch.metrics.answers import measured, numeric_answers
 from cxresearch.metrics.estimate import base_words, cell_estimates, check_asked, decided, hide, precision, vector
 from cxresearch.metrics.scorecard import MeasureFinding, made
@@ -24,6 +24,7 @@ from cxresearch.metrics.sentences import SENTENCES
 from cxresearch.privacy import hidden_cells, largest_share, require_base
 from cxresearch.survey import as_survey
 from cxresearch.survey.sample import waves_of
+from cxresearch.survey.units import kish_effective_n
 
 MIN_EACH = 30  # responders, and others, that a response model needs
 LARGE = 0.2  # standardised difference that is commonly called small but not negligible

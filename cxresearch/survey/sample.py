@@ -17,9 +17,9 @@ from scipy import sparse
 
 from cxresearch.errors import plain_text
 from cxresearch.findings import Check
-from cxresearch.inference import SamplingUnits, kish_effective_n, total_covariance, total_variance
 from cxresearch.privacy import POOLED, hidden_cells, pool_small_groups
 from cxresearch.survey.raked import margin_residuals
+from cxresearch.survey.units import SamplingUnits, kish_effective_n, total_covariance, total_variance
 
 UNSTATED = "not stated"
 HELD = 1 << 23  # cells of the replicate weights held at once

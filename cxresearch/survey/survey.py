@@ -10,10 +10,10 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem, TooFewRespondents, plain_text, require_columns
 from cxresearch.findings import Check, number
-from cxresearch.inference import sampling_units
 from cxresearch.privacy import require_base
 from cxresearch.survey.raked import raked_on
 from cxresearch.survey.sample import UNSTATED, Sample, cells_of, groups_of, waves_of
+from cxresearch.survey.units import sampling_units
 from cxresearch.survey.waves import wave_order
 from cxresearch.survey.where import rows_where
 
@@ -170,21 +170,11 @@ class Survey:
         inside.attrs = dict(self.rows.attrs) | {"scales": dict(self.scales)}
         return inside
 
-    @property
-    def design(self) -> tuple:
-        """The columns of weight, strata, cluster and fpc."""
-        return self.weight, self.strata, self.cluster, self.fpc
-
     def wave_column(self) -> str:
         """Return the column of waves; refused where the survey has none."""
         if self.wave is None:
             raise DataProblem("the survey has no waves; name their column with as_survey(table, wave=...)")
         return self.wave
-
-    def table_in_time(self, wave: str | None) -> pd.DataFrame:
-        """Return the rows in view with waves as a categorical in the order of time, where `wave` is asked for."""
-        table = self.table
-        return table if wave is None else table.assign(**{wave: waves_of(table[wave], self.wave_order).to_numpy()})
 
     def columns_of(self, role: str) -> list:
         """Return the columns that have `role`, in order."""
