@@ -25,7 +25,7 @@ from cxresearch.privacy import hidden_cells, largest_share, require_base
 from cxresearch.survey import as_survey, as_table
 from cxresearch.survey.sample import waves_of
 
-BOUGHT = {"purchases": "Purchases", "spent": "Money spent"}  # what transactions say of every customer
+BOUGHT = ("purchases", "spent")  # what transactions say of every customer
 MIN_EACH = 30  # responders, and others, that a response model needs
 LARGE = 0.2  # standardised difference that is commonly called small but not negligible
 NAMES = ("detractors", "passives", "promoters")
@@ -136,7 +136,7 @@ def response_bias(
     require_columns(table, customer, *behaviour, where="customers")
     if transactions is not None:
         table, behaviour = _with_purchases(table, customer, as_table(transactions), until), [*behaviour, *BOUGHT]
-        survey = survey.with_table(table, labels=BOUGHT | dict(survey.labels))
+        survey = survey.with_table(table, labels=_bought(answers.currency) | dict(survey.labels))
     check_asked(answers, item, customer, confidence=confidence)
     if (again := int(table[customer].duplicated().sum())) > 0:
         raise DataProblem(f"customers: {customer} repeats {again} customers; give one row per customer")
@@ -183,6 +183,10 @@ def response_bias(
         ResponseBias, "response_bias", both, asked, None, found, summary, checks, further={"sensitivity": sensitivity},
         confidence=confidence, counted=counted,
     )  # fmt: skip
+
+
+def _bought(currency) -> dict[str, str]:
+    return dict(zip(BOUGHT, ("Purchases", "Money spent" + (f", {currency}" if currency else ""))))
 
 
 def _with_purchases(table, customer: str, transactions, until):
