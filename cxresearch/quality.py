@@ -41,7 +41,7 @@ describe_columns(
     n_rated=("Rated", "rows that gave at least three of the ratings", 0),
     n_many=("Rated five", "rows that gave at least five of the ratings", 0),
     share_straight_many=("Straight-lined of five", "one answer to all of five or more ratings given, 0-1", 3),
-    n_items=("Items rated", "ratings that a row gave", 0),
+    n_given=("Items rated", "ratings that a row gave", 0),
     n_unanswered=("Unanswered", "rows without any valid answer", 0),
     share_straight=("Straight-lined", "one answer to all ratings, among those who gave at least three, 0-1", 3),
     share_by_chance=("By chance", "the same if each item were answered apart from the others, 0-1", 3),
@@ -142,7 +142,7 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
         "n_rated": n_rated, "share_straight": share, "n_many": n_many, "share_straight_many": share_many,
         "n_unanswered": int(table[items].isna().all(axis=1).sum()), "method": "counts",
     }  # fmt: skip
-    further = {} if straight.empty else {"straight": hide_small_bases(straight, min_base=min_base, keys=("n_items",))}
+    further = {} if straight.empty else {"straight": hide_small_bases(straight, min_base=min_base, keys=("n_given",))}
     if wave is not None:
         parts = [
             _item_table(rows, items).assign(wave=name) for name, rows in table.groupby(wave, sort=True, observed=True)
@@ -165,7 +165,7 @@ def _item_table(responses: pd.DataFrame, items: Sequence[str]) -> pd.DataFrame:
 
 def _straight_lined(ratings: pd.DataFrame) -> pd.DataFrame:
     """Return by number of items rated how many gave one answer to all, and how many would by chance."""
-    columns = ["n_items", "n", "share_straight", "share_by_chance"]
+    columns = ["n_given", "n", "share_straight", "share_by_chance"]
     rated = ratings.notna().sum(axis=1).to_numpy()
     if ratings.shape[1] < FEWEST or not (rated >= FEWEST).any():
         return pd.DataFrame(columns=columns)
@@ -179,7 +179,7 @@ def _straight_lined(ratings: pd.DataFrame) -> pd.DataFrame:
 
 def _from(straight: pd.DataFrame, least: int) -> tuple[int, float]:
     """Return how many rated at least so many items, and the share of them who gave one answer to all."""
-    many = straight[straight["n_items"] >= least]
+    many = straight[straight["n_given"] >= least]
     n = int(many["n"].sum())
     return n, float((many["share_straight"] * many["n"]).sum() / n) if n else np.nan
 

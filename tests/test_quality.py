@@ -34,7 +34,7 @@ def test_straight_lining_is_judged_by_how_many_items_were_rated():
     rows.iloc[:200, 3:] = np.nan  # half rated three items, and all of those gave one answer
     rows.iloc[:200, 1:3] = rows.iloc[:200, [0]].to_numpy()
     finding = cx.response_quality(rows, items=list(rows), ratings=list(rows))
-    straight = finding.tables()["straight"].set_index("n_items")
+    straight = finding.tables()["straight"].set_index("n_given")
     assert straight.loc[3, ["n", "share_straight"]].tolist() == [200, 1.0] and straight.loc[6, "share_straight"] == 0
     assert straight.loc[6, "share_by_chance"] == pytest.approx(7 * (1 / 7) ** 6, rel=0.25)
     assert finding.glance()[["n_rated", "n_many"]].iloc[0].tolist() == [400, 200] and finding.checks().iloc[-1]["ok"], (

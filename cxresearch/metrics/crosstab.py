@@ -42,7 +42,7 @@ describe_columns(
     letter=("Letter", "name of the column in tests"),
     above=("Above", "letters of the columns of the same banner that this value is established to be above"),
     against=("Against", "the column that a column is compared with"),
-    statistic=("Statistic", "F of the test that the columns are alike"),
+    statistic=("Statistic", "F value of the test", 2),
     df_1=("df 1", "degrees of freedom of the numerator", 2),
     df_2=("df 2", "degrees of freedom of the denominator", 1),
     tests=("Tests", "questions by banners that were tested", 0),
