@@ -9,7 +9,7 @@ __version__ = "0.2.0"
 
 _PUBLIC = {
     "errors": "DataProblem StudyProblem TooFewRespondents",
-    "findings": "Finding readable save",
+    "findings": "Finding asked readable save",
     "figures": "use_theme",
     "weighting": "rake",
     "study": "open_study",

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem
+from cxresearch.errors import DataProblem, StudyProblem
 
 RUN_FOLDER = "CXRESEARCH_RUN"  # set by a run for each notebook; unset when somebody explores
 
@@ -248,6 +248,36 @@ def nothing(function: str, outcome: str, by: str | None, why: str, *, n: int = 0
     summary = {"n": n, "method": "none", "established": False}
     table = pd.DataFrame({"term": [], "estimate": [], "n": []})
     return Nothing(function, outcome, by, table, summary, (check,), dict(labels or {}), why=why)
+
+
+def asked(analysis, /, *arguments, **options) -> Finding:
+    """Return what `analysis` finds or, where the data cannot answer, the finding that says why: the rest of a page stands.
+
+    Parameters
+    ----------
+    analysis : callable
+        A public function that returns a finding, such as ``cx.nps``; what it is called with follows.
+
+    Raises
+    ------
+    StudyProblem
+        The study itself is wrong.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.asked(cx.nps, study.responses, "satisfaction"))
+    Nps cannot be asked of these data: satisfaction is declared on a scale of 1-7; ...
+    """
+    try:
+        return analysis(*arguments, **options)
+    except StudyProblem:
+        raise
+    except DataProblem as problem:
+        outcome = next((a for a in arguments if isinstance(a, str)), "answers")
+        why = f"{analysis.__name__} cannot be asked of these data: {problem}"
+        return nothing(analysis.__name__, outcome, None, why.rstrip("."))
 
 
 def ends(name: str, estimate, low, high) -> dict[str, object]:

@@ -38,10 +38,12 @@ describe_columns(
     share_not_met=("Not applicable share", "never met what the item asks about, 0-1", 3),
     n_waves=("Waves", "rounds of the survey", 0),
     n_ratings=("Ratings", "items on one scale, asked together", 0),
-    n_rated=("Rated", "rows that gave at least five of the ratings", 0),
-    rated_items=("Items rated", "ratings that a row gave", 0),
+    n_rated=("Rated", "rows that gave at least three of the ratings", 0),
+    n_many=("Rated five", "rows that gave at least five of the ratings", 0),
+    share_straight_many=("Straight-lined of five", "one answer to all of five or more ratings given, 0-1", 3),
+    n_given=("Items rated", "ratings that a row gave", 0),
     n_unanswered=("Unanswered", "rows without any valid answer", 0),
-    share_straight=("Straight-lined", "one answer to all ratings given, 0-1", 3),
+    share_straight=("Straight-lined", "one answer to all ratings, among those who gave at least three, 0-1", 3),
     share_by_chance=("By chance", "the same if each item were answered apart from the others, 0-1", 3),
 )
 
@@ -61,8 +63,8 @@ class ResponseQuality(Finding):
         skipped = self._most("share_skipped")
         words = [phrase(SENTENCES, f"{'skipped' if skipped else 'complete'}{once}", **known, **skipped)]
         words += [phrase(SENTENCES, "not_met", **found)] if (found := self._most("share_not_met")) else []
-        if s["n_rated"]:
-            rated = dict(n=number(s["n_rated"], 0), many=MANY, share=percent(s["share_straight"], 1))
+        if s["n_many"]:
+            rated = dict(n=number(s["n_many"], 0), many=MANY, share=percent(s["share_straight_many"], 1))
             words.append(phrase(SENTENCES, "straight", **rated))
         return " ".join(words)
 
@@ -134,14 +136,13 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
     require_columns(table, *items, *ratings, where="responses")
     require_base(len(table), min_base=min_base, what="response quality")
     found, straight = _item_table(table, items), _straight_lined(table[ratings])
-    many = straight[straight["rated_items"] >= MANY]
-    n_rated, lines = int(many["n"].sum()), float((many["share_straight"] * many["n"]).sum())
+    (n_rated, share), (n_many, share_many) = (_from(straight, least) for least in (FEWEST, MANY))
     summary = {
         "n": len(table), "n_waves": 1 if wave is None else int(table[wave].nunique()), "n_ratings": len(ratings),
-        "n_rated": n_rated, "share_straight": lines / n_rated if n_rated else np.nan,
+        "n_rated": n_rated, "share_straight": share, "n_many": n_many, "share_straight_many": share_many,
         "n_unanswered": int(table[items].isna().all(axis=1).sum()), "method": "counts",
     }  # fmt: skip
-    further = {} if straight.empty else {"straight": hide_small_bases(straight, min_base=min_base, keys=("rated_items",))}
+    further = {} if straight.empty else {"straight": hide_small_bases(straight, min_base=min_base, keys=("n_given",))}
     if wave is not None:
         parts = [
             _item_table(rows, items).assign(wave=name) for name, rows in table.groupby(wave, sort=True, observed=True)
@@ -164,7 +165,7 @@ def _item_table(responses: pd.DataFrame, items: Sequence[str]) -> pd.DataFrame:
 
 def _straight_lined(ratings: pd.DataFrame) -> pd.DataFrame:
     """Return by number of items rated how many gave one answer to all, and how many would by chance."""
-    columns = ["rated_items", "n", "share_straight", "share_by_chance"]
+    columns = ["n_given", "n", "share_straight", "share_by_chance"]
     rated = ratings.notna().sum(axis=1).to_numpy()
     if ratings.shape[1] < FEWEST or not (rated >= FEWEST).any():
         return pd.DataFrame(columns=columns)
@@ -176,13 +177,20 @@ def _straight_lined(ratings: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def _from(straight: pd.DataFrame, least: int) -> tuple[int, float]:
+    """Return how many rated at least so many items, and the share of them who gave one answer to all."""
+    many = straight[straight["n_given"] >= least]
+    n = int(many["n"].sum())
+    return n, float((many["share_straight"] * many["n"]).sum() / n) if n else np.nan
+
+
 def _checks(table: pd.DataFrame, summary: dict) -> tuple[Check, ...]:
-    skipped, straight = float(table["share_skipped"].max()), summary["share_straight"]
+    skipped, straight = float(table["share_skipped"].max()), summary["share_straight_many"]
     checks = [
         Check("highest share skipped", digits.rounded(skipped, 3), f"at most {MOST_SKIPPED}", skipped <= MOST_SKIPPED),
         Check("responses without any answer", summary["n_unanswered"], "0", summary["n_unanswered"] == 0),
     ]
-    if summary["n_rated"]:
+    if summary["n_many"]:
         words, fine = f"straight-lined ratings of {MANY} or more items", straight <= MOST_STRAIGHT
         checks.append(Check(words, digits.rounded(straight, 3), f"at most {MOST_STRAIGHT}", fine))
     return tuple(checks)

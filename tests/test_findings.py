@@ -61,7 +61,7 @@ def two_segments(table):
 
 
 MAKERS = {
-    "response_quality": lambda t: cx.response_quality(known(t), items=["d0", "overall"], wave="wave"),
+    "response_quality": lambda t: cx.response_quality(known(t), items=["d0", "overall"]),
     "nps": lambda t: cx.nps(known(t, weight="weight"), "recommend", by="region", wave=True),
     "top_box": lambda t: cx.top_box(known(t), "overall", threshold=6, by="region"),
     "effort": lambda t: cx.effort(known(t), "ease", version=2, wave=True),

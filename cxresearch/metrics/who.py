@@ -22,10 +22,11 @@ from cxresearch.metrics.estimate import base_words, cell_estimates, check_asked,
 from cxresearch.metrics.scorecard import MeasureFinding, made
 from cxresearch.metrics.sentences import SENTENCES
 from cxresearch.privacy import hidden_cells, largest_share, require_base
-from cxresearch.survey import as_survey
+from cxresearch.survey import as_survey, as_table
 from cxresearch.survey.sample import waves_of
 from cxresearch.survey.units import kish_effective_n
 
+BOUGHT = ("purchases", "spent")  # what transactions say of every customer
 MIN_EACH = 30  # responders, and others, that a response model needs
 LARGE = 0.2  # standardised difference that is commonly called small but not negligible
 NAMES = ("detractors", "passives", "promoters")
@@ -76,7 +77,15 @@ class ResponseBias(MeasureFinding):
 
 
 def response_bias(
-    customers, responses, item: str, *, customer: str, behaviour, confidence: float = 0.95
+    customers,
+    responses,
+    item: str,
+    *,
+    customer: str,
+    behaviour,
+    transactions=None,
+    until=None,
+    confidence: float = 0.95,
 ) -> ResponseBias:
     """Compare customers who answered with those who did not, and reweight the score to all of them.
 
@@ -91,6 +100,8 @@ def response_bias(
         Recommend item (0-10) in `responses`; column that links both tables.
     behaviour : list of str
         Numeric columns of `customers`, known for all of them (missing values are filled with the median and counted).
+    transactions : Table, optional
+        Payments, one row each: adds how often each customer bought, and for how much, before the date `until`.
     confidence
         As in `nps`.
 
@@ -124,6 +135,9 @@ def response_bias(
     survey, answers = as_survey(customers), as_survey(responses)
     table, behaviour = survey.table, [behaviour] if isinstance(behaviour, str) else list(behaviour)
     require_columns(table, customer, *behaviour, where="customers")
+    if transactions is not None:
+        table, behaviour = _with_purchases(table, customer, as_table(transactions), until), [*behaviour, *BOUGHT]
+        survey = survey.with_table(table, labels=_bought(answers.currency) | dict(survey.labels))
     check_asked(answers, item, customer, confidence=confidence)
     if (again := int(table[customer].duplicated().sum())) > 0:
         raise DataProblem(f"customers: {customer} repeats {again} customers; give one row per customer")
@@ -170,6 +184,20 @@ def response_bias(
         ResponseBias, "response_bias", both, asked, None, found, summary, checks, further={"sensitivity": sensitivity},
         confidence=confidence, counted=counted,
     )  # fmt: skip
+
+
+def _bought(currency) -> dict[str, str]:
+    return dict(zip(BOUGHT, ("Purchases", "Money spent" + (f", {currency}" if currency else ""))))
+
+
+def _with_purchases(table, customer: str, transactions, until):
+    """Return the customers with how often they bought, and for how much; those who never did with zero."""
+    rows, roles = transactions.table, transactions.roles
+    person, time, amount = transactions.person or customer, roles.get("time", "time"), roles.get("amount", "amount")
+    require_columns(rows, person, time, amount, where="transactions")
+    inside = (rows[amount] > 0).to_numpy() & (True if until is None else (rows[time] < pd.Timestamp(until)).to_numpy())
+    totals = rows[inside].groupby(person, observed=True)[amount].agg(["size", "sum"]).reindex(table[customer])
+    return table.assign(**dict(zip(BOUGHT, totals.fillna(0).to_numpy(dtype=float).T)))
 
 
 def _latest_answers(answers, item: str, customer: str, known):
