@@ -155,7 +155,7 @@ def compare_drivers(
     table = survey.table
     require_columns(table, by, where="responses")
     check_question(table, outcome=outcome, drivers=names_of(drivers), blocks=blocks, always=names_of(always))
-    answered = ~np.isnan(numeric(table, outcome))
+    answered = ~np.isnan(numeric(table[outcome]))
     if not answered.any():
         raise TooFewRespondents(f"no row of {len(table)} answered {outcome!r} and can be used")
     options = dict(

@@ -117,7 +117,7 @@ def scale_reliability(
     responses = survey.table
     _check_scales(responses, scales)
     items = [i for members in scales.values() for i in members]
-    answers = np.column_stack([numeric(responses, i) for i in items])
+    answers = np.column_stack([numeric(responses[i]) for i in items])
     answered = ~np.isnan(answers).all(axis=1)
     if not answered.any():
         raise TooFewRespondents(f"no row of {len(responses)} answered an item of the scales")
