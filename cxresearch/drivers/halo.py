@@ -68,17 +68,9 @@ class HaloCheck(Finding):
 
 @one_thread
 def halo_check(
-    responses,
-    *,
-    outcome: str,
-    drivers,
-    not_applicable: str = "exposure",
-    missing: str = "em",
-    n_boot: int = 1000,
-    confidence: float = 0.95,
-    min_rows: int = 100,
-    seed: int,
-) -> HaloCheck:
+    responses, *, outcome: str, drivers, not_applicable: str = "exposure", missing: str = "em", n_boot: int = 1000,
+    confidence: float = 0.95, min_rows: int = 100, seed: int,
+) -> HaloCheck:  # fmt: skip
     """Show importance with the ratings' common factor held, and test whether there is any beyond it.
 
     The first principal component of the ratings' correlations enters as a control in every subset; the drivers' parts

@@ -126,20 +126,10 @@ class DriverImportance(Finding):
 
 @one_thread
 def driver_importance(
-    responses,
-    *,
-    outcome: str,
-    drivers,
-    kind: str = "linear",
-    blocks: Mapping[str, list[str]] | None = None,
-    always=(),
-    not_applicable: str = "exposure",
-    missing: str = "em",
-    n_boot: int = 1000,
-    confidence: float = 0.95,
-    min_rows: int = 100,
-    seed: int | None,
-) -> DriverImportance:
+    responses, *, outcome: str, drivers, kind: str = "linear", blocks: Mapping[str, list[str]] | None = None,
+    always=(), not_applicable: str = "exposure", missing: str = "em", n_boot: int = 1000, confidence: float = 0.95,
+    min_rows: int = 100, seed: int | None,
+) -> DriverImportance:  # fmt: skip
     """Divide the explained variance of `outcome` among `drivers`.
 
     The part of a driver is its gain in R² averaged over all orders in which drivers can enter (LMG, the Shapley

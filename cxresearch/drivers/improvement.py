@@ -68,19 +68,10 @@ def _signed(more, fewer, unsure, row, value, ends, confidence, decimals) -> tupl
 
 @one_thread
 def simulate_improvement(
-    responses,
-    *,
-    outcome: str,
-    drivers,
-    improve: Mapping[str, float],
-    scale: tuple[float, float] | None = None,
-    outcome_scale: tuple[float, float] | None = None,
-    missing: str = "em",
-    n_boot: int = 1000,
-    confidence: float = 0.95,
-    min_rows: int = 100,
-    seed: int,
-) -> SimulatedImprovement:
+    responses, *, outcome: str, drivers, improve: Mapping[str, float], scale: tuple[float, float] | None = None,
+    outcome_scale: tuple[float, float] | None = None, missing: str = "em", n_boot: int = 1000,
+    confidence: float = 0.95, min_rows: int = 100, seed: int,
+) -> SimulatedImprovement:  # fmt: skip
     """Raise ratings, capped at the scale's end, and propagate them through the linear model of all drivers.
 
     For each respondent the outcome moves by slope x (raised - given rating), 0 where the touchpoint was not met, and

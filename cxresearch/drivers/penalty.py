@@ -91,18 +91,9 @@ class PenaltyReward(Finding):
 
 @one_thread
 def penalty_reward(
-    responses,
-    *,
-    outcome: str,
-    drivers,
-    low: float | None = None,
-    high: float | None = None,
-    missing: str = "em",
-    n_boot: int = 1000,
-    confidence: float = 0.95,
-    min_rows: int = 100,
-    seed: int,
-) -> PenaltyReward:
+    responses, *, outcome: str, drivers, low: float | None = None, high: float | None = None, missing: str = "em",
+    n_boot: int = 1000, confidence: float = 0.95, min_rows: int = 100, seed: int,
+) -> PenaltyReward:  # fmt: skip
     """Regress the outcome on two dummies per driver: a rating at or under `low`, and one at or over `high`.
 
     Y = a + sum(penalty_k low_k + reward_k high_k); asymmetry = (reward - |penalty|) / (reward + |penalty|), Mikulić

@@ -74,17 +74,9 @@ class ImportancePerformance(Finding):
 
 @one_thread
 def importance_performance(
-    responses,
-    *,
-    outcome: str,
-    drivers,
-    scale: tuple[float, float] | None = None,
-    missing: str = "em",
-    n_boot: int = 1000,
-    confidence: float = 0.95,
-    min_rows: int = 100,
-    seed: int,
-) -> ImportancePerformance:
+    responses, *, outcome: str, drivers, scale: tuple[float, float] | None = None, missing: str = "em",
+    n_boot: int = 1000, confidence: float = 0.95, min_rows: int = 100, seed: int,
+) -> ImportancePerformance:  # fmt: skip
     """Put each driver's importance (linear; see `driver_importance`) beside its mean rating, both with intervals.
 
     Parameters

@@ -148,18 +148,9 @@ def check_options(*, confidence: float, n_boot: int, seed, **choices) -> None:
 
 
 def ask(
-    survey: Survey,
-    *,
-    function: str,
-    outcome,
-    drivers,
-    missing: str,
-    min_rows: int,
-    blocks=None,
-    always=(),
-    not_applicable="exposure",
-    least: int = 2,
-) -> tuple[Question, Question]:
+    survey: Survey, *, function: str, outcome, drivers, missing: str, min_rows: int, blocks=None, always=(),
+    not_applicable="exposure", least: int = 2,
+) -> tuple[Question, Question]:  # fmt: skip
     """Return the question to fit, and that of everyone who answered the outcome and at least one driver.
 
     A driver with a companion column ``<driver>_met`` and not_applicable="exposure" becomes two columns:

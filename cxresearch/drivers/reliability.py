@@ -78,14 +78,9 @@ def htmt(correlation, first, second) -> float:
 
 @one_thread
 def scale_reliability(
-    responses,
-    *,
-    scales: Mapping[str, list[str]],
-    n_boot: int = 1000,
-    confidence: float = 0.95,
-    min_rows: int = 100,
+    responses, *, scales: Mapping[str, list[str]], n_boot: int = 1000, confidence: float = 0.95, min_rows: int = 100,
     seed: int | None = None,
-) -> ScaleReliability:
+) -> ScaleReliability:  # fmt: skip
     """Return alpha, omega and HTMT of scales made of several items.
 
     A simple sample without skipped answers gets Feldt's interval of alpha; else it is the bootstrap's percentile
