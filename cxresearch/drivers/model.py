@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.drivers.likelihood import Likelihood, fit_likelihood
+from cxresearch.drivers.likelihood import RAREST, Likelihood, fit_likelihood
 from cxresearch.drivers.question import Question
+from cxresearch.drivers.sentences import base_of, say
 from cxresearch.drivers.shapley import Division, divide, noise_floor
 from cxresearch.errors import DataProblem
-from cxresearch.findings import Check, number
+from cxresearch.findings import Check, Finding, number, p_words
 from cxresearch.inference import joint_p_value
 from cxresearch.inference.shares import (
     TOLERANCE,
@@ -289,6 +290,43 @@ def _departures(matrices, loadings) -> np.ndarray:
     with_outcome = matrices[:, :-1, -1]
     scale = np.sum(loadings * with_outcome, axis=1) / np.maximum(np.sum(loadings**2, axis=1), 1e-12)
     return with_outcome - scale[:, None] * loadings
+
+
+# --- findings --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class DriverFinding(Finding):
+    """A finding of the model of all drivers; `fitted` is that model."""
+
+    fitted: Model | None = None
+
+    @property
+    def model(self):
+        """The statsmodels fit whose point estimates are the finding's: WLS, Logit (GLM where weighted), OrderedModel."""
+        return self.fitted.results()
+
+    def no_verdict(self) -> str:
+        """Return the first sentence of a model that tells nothing, and nothing where it does."""
+        s, words = (
+            self.summary,
+            {"k": len(self.table), "outcome": self.label(self.outcome), "base": base_of(self.summary)},
+        )
+        rarest = [c.value for c in self.tested if c.check == RAREST and not c.ok]
+        if np.isnan(s["p_value"]):
+            return say("few_units", units=f"{number(s['df'], 0)} free", **words)
+        if rarest:
+            return say("stopped", rarest=f"{rarest[0]} rows", **words)
+        return say("chance", p=p_words(s["p_value"]), **words) if s["p_value"] > 1 - s["confidence"] else ""
+
+
+def conclude(kind, function: str, question: Question, table, summary, checks, tables=None, **more) -> Finding:
+    """Return the finding of a question, with its bases, labels and domain."""
+    survey = question.survey
+    return kind(
+        function, question.outcome, None, table, {**question.bases, **summary}, tuple(checks), dict(survey.labels),
+        tables or {}, domain=survey.condition, **more,
+    )  # fmt: skip
 
 
 def model_checks(model: Model, p_value: float, confidence: float) -> tuple[Check, ...]:
