@@ -101,21 +101,10 @@ _SHARES = ["share", "share_low", "share_high"]
 
 @one_thread
 def compare_drivers(
-    responses,
-    *,
-    outcome: str,
-    drivers,
-    by: str | None,
-    kind: str = "linear",
-    blocks: Mapping[str, list[str]] | None = None,
-    always=(),
-    not_applicable: str = "exposure",
-    missing: str = "em",
-    n_boot: int = 1000,
-    confidence: float = 0.95,
-    min_rows: int = 100,
-    seed: int,
-) -> Finding:
+    responses, *, outcome: str, drivers, by: str | None, kind: str = "linear",
+    blocks: Mapping[str, list[str]] | None = None, always=(), not_applicable: str = "exposure", missing: str = "em",
+    n_boot: int = 1000, confidence: float = 0.95, min_rows: int = 100, seed: int,
+) -> Finding:  # fmt: skip
     """Compare the drivers' shares between the values of `by`, a segment or a wave.
 
     Each group is analysed as `driver_importance` does (see there for the parameters), as a domain of the survey: all
@@ -156,7 +145,7 @@ def compare_drivers(
     table = survey.table
     require_columns(table, by, where="responses")
     check_question(table, outcome=outcome, drivers=names_of(drivers), blocks=blocks, always=names_of(always))
-    answered = ~np.isnan(numeric(table, outcome))
+    answered = ~np.isnan(numeric(table[outcome]))
     if not answered.any():
         raise TooFewRespondents(f"no row of {len(table)} answered {outcome!r} and can be used")
     options = dict(

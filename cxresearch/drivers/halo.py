@@ -7,7 +7,7 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.drivers.figures import hollow, in_percent, legend_below, share_unit
-from cxresearch.drivers.model import common_only_test, fit
+from cxresearch.drivers.model import common_only_test, conclude, fit
 from cxresearch.drivers.question import MISSING, NOT_APPLICABLE, ask, check_options, one_thread
 from cxresearch.drivers.sentences import base_of, say, share_words
 from cxresearch.drivers.shapley import divide, ranks, share_of
@@ -68,17 +68,9 @@ class HaloCheck(Finding):
 
 @one_thread
 def halo_check(
-    responses,
-    *,
-    outcome: str,
-    drivers,
-    not_applicable: str = "exposure",
-    missing: str = "em",
-    n_boot: int = 1000,
-    confidence: float = 0.95,
-    min_rows: int = 100,
-    seed: int,
-) -> HaloCheck:
+    responses, *, outcome: str, drivers, not_applicable: str = "exposure", missing: str = "em", n_boot: int = 1000,
+    confidence: float = 0.95, min_rows: int = 100, seed: int,
+) -> HaloCheck:  # fmt: skip
     """Show importance with the ratings' common factor held, and test whether there is any beyond it.
 
     The first principal component of the ratings' correlations enters as a control in every subset; the drivers' parts
@@ -121,15 +113,13 @@ def halo_check(
     first = [np.linalg.eigvalsh(m[:, :-1, :-1])[:, -1] / len(table) for m in (point, drawn)]
     (low, high), known = percentile_interval(first[1], confidence), not np.isnan(p_value)
     summary = {
-        **question.bases, "method": "first principal component held; Shapley parts",
+        "method": "first principal component held; Shapley parts",
         "first_factor": float(first[0][0]), "first_low": float(low), "first_high": float(high),
         "r2": joint[0], "r2_held": joint[1], "p_value": p_value, "confidence": confidence, "n_boot": n_boot,
         "established": bool(p_value <= 1 - confidence) if known else None,
     }  # fmt: skip
-    return HaloCheck(
-        "halo_check", outcome, None, table, summary, (*question.few_units(), *_checks(table, summary, question)),
-        dict(survey.labels), domain=survey.condition,
-    )  # fmt: skip
+    checks = (*question.few_units(), *_checks(table, summary, question))
+    return conclude(HaloCheck, "halo_check", question, table, summary, checks)
 
 
 def with_first_component(matrices: np.ndarray) -> np.ndarray:

@@ -1,22 +1,21 @@
 """Which drivers go with the outcome: parts of explained variance and points per point, with their uncertainty."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from cxresearch import digits
 from cxresearch.drivers.certainty import Certainty, certainty
 from cxresearch.drivers.figures import draw_importance
-from cxresearch.drivers.model import Model, fit, model_checks
+from cxresearch.drivers.model import DriverFinding, Model, conclude, fit, model_checks
 from cxresearch.drivers.question import KINDS, MISSING, NOT_APPLICABLE, Question, ask, check_options, one_thread
 from cxresearch.drivers.sentences import base_of, say, share_words, with_interval
 from cxresearch.drivers.shapley import METHODS, conditional_dominance, ranks, share_of
 from cxresearch.errors import TooFewRespondents
 from cxresearch.figures import heat_map
-from cxresearch.findings import Check, Finding, Shown, listing, number, p_words, percent
+from cxresearch.findings import Check, Shown, listing, number, p_words, percent
 from cxresearch.survey import as_survey
 
 DOMINANCE = 15  # terms up to which the dominance table is written
@@ -24,7 +23,7 @@ MODEL_WORDS = {"linear": "", "binary": "; logistic, McFadden R²", "ordered": ";
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class DriverImportance(Finding):
+class DriverImportance(DriverFinding):
     """How the explained variance of an outcome divides among its drivers.
 
     ``tidy()`` has one row per term, in the order asked: `estimate` (part of R², 0-1) with `conf_low`, `conf_high`;
@@ -35,30 +34,18 @@ class DriverImportance(Finding):
     differences (all pairs, intervals that hold together), methods, and where they apply missing, exposure, dominance.
     """
 
-    tied: tuple[str, ...] = field(default=())
-    fitted: Model | None = None
+    tied: tuple[str, ...] = ()
 
     @property
     def chart(self):
         return Shown("tidy", "share", "share_low", "share_high", "Share of explained variance")
 
-    @property
-    def model(self):
-        """The statsmodels fit of all drivers: WLS, Logit (GLM where weighted) or OrderedModel, with their own errors."""
-        return self.fitted.results()
-
     def headline(self) -> str:
         """Return the first sentence."""
         s, outcome, k = self.summary, self.label(self.outcome), len(self.table)
+        if said := self.no_verdict():
+            return said
         top = self.table.loc[self.table["rank"].idxmin()]
-        stopped = {c.check: c.value for c in self.tested if c.level == "stops" and not c.ok}
-        if np.isnan(s["p_value"]):
-            return say("few_units", k=k, outcome=outcome, units=f"{number(s['df'], 0)} free", base=base_of(s))
-        if "rows of the rarest answer" in stopped:
-            rarest = f"{stopped['rows of the rarest answer']} rows"
-            return say("stopped", k=k, outcome=outcome, rarest=rarest, base=base_of(s))
-        if s["p_value"] > 1 - s["confidence"]:
-            return say("chance", k=k, outcome=outcome, p=p_words(s["p_value"]), base=base_of(s))
         if s["halo_p_value"] > 1 - s["confidence"]:
             return say("halo", p=p_words(s["halo_p_value"]))
         key = "first_tie" if s["n_boot"] and len(self.tied) == k - 1 else "first"
@@ -67,8 +54,8 @@ class DriverImportance(Finding):
     def sentence(self) -> str:
         s, top = self.summary, self.table.loc[self.table["rank"].idxmin()]
         explained, base = self._explained(), base_of(s)
-        first, stopped = self.label(top["term"]), any(c.level == "stops" and not c.ok for c in self.tested)
-        if stopped:
+        first = self.label(top["term"])
+        if self.no_verdict():
             return f"{self.headline()} {say('chance_note', explained=explained)}"
         if s["halo_p_value"] > 1 - s["confidence"]:
             share = share_words(top, s["confidence"])
@@ -127,20 +114,10 @@ class DriverImportance(Finding):
 
 @one_thread
 def driver_importance(
-    responses,
-    *,
-    outcome: str,
-    drivers,
-    kind: str = "linear",
-    blocks: Mapping[str, list[str]] | None = None,
-    always=(),
-    not_applicable: str = "exposure",
-    missing: str = "em",
-    n_boot: int = 1000,
-    confidence: float = 0.95,
-    min_rows: int = 100,
-    seed: int | None,
-) -> DriverImportance:
+    responses, *, outcome: str, drivers, kind: str = "linear", blocks: Mapping[str, list[str]] | None = None,
+    always=(), not_applicable: str = "exposure", missing: str = "em", n_boot: int = 1000, confidence: float = 0.95,
+    min_rows: int = 100, seed: int | None,
+) -> DriverImportance:  # fmt: skip
     """Divide the explained variance of `outcome` among `drivers`.
 
     The part of a driver is its gain in R² averaged over all orders in which drivers can enter (LMG, the Shapley
@@ -216,7 +193,6 @@ def driver_importance(
     told = bool(p_value <= alpha and not sure.halo > alpha and len(sure.tied) < len(question.names) - 1)
     sampled = "sampled orders" if division.residuals is None else f"{len(division.residuals)} subsets"
     summary = {
-        **question.bases,
         "method": f"Shapley (LMG), {sampled}{MODEL_WORDS[kind]}"
         + (f"; skipped answers by {missing}" if question.skipped else "")
         + ("; percentile bootstrap" if n_boot else ""),
@@ -227,10 +203,9 @@ def driver_importance(
     }  # fmt: skip
     table = importance_table(model, sure)
     checks = _checks(model, sure, table, summary, everyone, min_rows=min_rows)
-    return DriverImportance(
-        "driver_importance", outcome, None, table, summary, checks, dict(survey.labels), tables,
-        domain=survey.condition, tied=sure.tied, fitted=model,
-    )  # fmt: skip
+    return conclude(
+        DriverImportance, "driver_importance", question, table, summary, checks, tables, tied=sure.tied, fitted=model
+    )
 
 
 def importance_table(model: Model, sure: Certainty) -> pd.DataFrame:
@@ -332,9 +307,7 @@ def _checks(model, sure, table, summary, everyone, *, min_rows: int) -> tuple[Ch
     received, n = len(question.survey), len(question)
     dependent = model.dependent_terms()
     orders = np.array([ranks(division.methods[m]) for m in METHODS], dtype=float)
-    rho = 1.0 - 2.0 * (len({tuple(o) for o in orders}) > 1)
-    if len(division.parts) > 2:
-        rho = float(np.min(stats.spearmanr(orders.T).statistic))
+    rho = float(np.corrcoef(orders).min())  # of ranks without ties: Spearman's
     checks = [
         Check("rows used", n, f"at least {min_rows}; {received} received", n >= min_rows),
         *model_checks(model, summary["p_value"], summary["confidence"]),

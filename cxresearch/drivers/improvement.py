@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.drivers.model import Model, fit
+from cxresearch.drivers.model import DriverFinding, Model, conclude, fit
 from cxresearch.drivers.question import MISSING, Question, ask, check_options, names_of, one_thread, scale_of
 from cxresearch.drivers.sentences import base_of, say, with_interval
 from cxresearch.errors import DataProblem
 from cxresearch.figures import forest
-from cxresearch.findings import Check, Finding, number, percent
+from cxresearch.findings import Check, number, percent
 from cxresearch.inference import percentile_interval
 from cxresearch.survey import as_survey
 
@@ -21,19 +21,12 @@ AT_ONCE = 1 << 20  # predicted answers held at once
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class SimulatedImprovement(Finding):
+class SimulatedImprovement(DriverFinding):
     """What the linear model predicts with ratings raised, each driver alone and all together.
 
     ``tidy()``: `estimate` is the mean change of the outcome in its points, with interval; on a 0-10 outcome the change
     of the net promoter score stands beside it.
     """
-
-    fitted: Model | None = None
-
-    @property
-    def model(self):
-        """The statsmodels fit (WLS) of all drivers."""
-        return self.fitted.results()
 
     def headline(self) -> str:
         """Return the first sentence."""
@@ -68,19 +61,10 @@ def _signed(more, fewer, unsure, row, value, ends, confidence, decimals) -> tupl
 
 @one_thread
 def simulate_improvement(
-    responses,
-    *,
-    outcome: str,
-    drivers,
-    improve: Mapping[str, float],
-    scale: tuple[float, float] | None = None,
-    outcome_scale: tuple[float, float] | None = None,
-    missing: str = "em",
-    n_boot: int = 1000,
-    confidence: float = 0.95,
-    min_rows: int = 100,
-    seed: int,
-) -> SimulatedImprovement:
+    responses, *, outcome: str, drivers, improve: Mapping[str, float], scale: tuple[float, float] | None = None,
+    outcome_scale: tuple[float, float] | None = None, missing: str = "em", n_boot: int = 1000,
+    confidence: float = 0.95, min_rows: int = 100, seed: int,
+) -> SimulatedImprovement:  # fmt: skip
     """Raise ratings, capped at the scale's end, and propagate them through the linear model of all drivers.
 
     For each respondent the outcome moves by slope x (raised - given rating), 0 where the touchpoint was not met, and
@@ -126,13 +110,11 @@ def simulate_improvement(
     together = table.iloc[-1]
     clear = bool(together["conf_low"] > 0 or together["conf_high"] < 0)
     summary = {
-        **question.bases, "method": "linear model of all drivers, bootstrap of respondents and slopes",
+        "method": "linear model of all drivers, bootstrap of respondents and slopes",
         "confidence": confidence, "n_boot": n_boot, "established": clear if n_boot else None,
     }  # fmt: skip
-    return SimulatedImprovement(
-        "simulate_improvement", outcome, None, table, summary, _checks(table, improve, ends), dict(survey.labels),
-        fitted=model, domain=survey.condition,
-    )  # fmt: skip
+    checks = _checks(table, improve, ends)
+    return conclude(SimulatedImprovement, "simulate_improvement", question, table, summary, checks, fitted=model)
 
 
 def _known_scale(survey, item, given, option: str) -> tuple[float, float]:

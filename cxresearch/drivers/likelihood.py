@@ -31,7 +31,7 @@ CHUNK = 1 << 14  # linear predictors held at once: they stay in the cache
 BEYOND = 40.0  # stands for infinity: the logistic distribution function is 1 to the last bit
 MOST_TERMS, MOST_LEVELS = 14, 11
 LARGEST_ERROR = 10.0  # a tenth of it would be large: likelihoods with a maximum stay far below
-FEWEST = 10  # rows of the rarest answer: under it likelihoods say next to nothing
+RAREST, FEWEST = "rows of the rarest answer", 10  # rows of the rarest answer: under it likelihoods say next to nothing
 
 
 class Diverged(Exception):
@@ -322,7 +322,7 @@ def fit_likelihood(question: Question, kind: str, dependent: np.ndarray, weights
     mean = len(weights) / question.sample.n_effective / (-2 * null)
     floor = (mean, float(stats.chi2.ppf(0.95, 1)) * mean)
     rarest = int(min(np.sum(code == level) for level in np.unique(code)))
-    checks = (Check("rows of the rarest answer", rarest, f"at least {FEWEST}", rarest >= FEWEST, "stops"),)
+    checks = (Check(RAREST, rarest, f"at least {FEWEST}", rarest >= FEWEST, "stops"),)
     return Likelihood(model, fits, code, division, floor, checks + (_lines(model) if kind == "ordered" else ()))
 
 

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.drivers.likelihood import Likelihood, fit_likelihood
+from cxresearch.drivers.likelihood import RAREST, Likelihood, fit_likelihood
 from cxresearch.drivers.question import Question
+from cxresearch.drivers.sentences import base_of, say
 from cxresearch.drivers.shapley import Division, divide, noise_floor
 from cxresearch.errors import DataProblem
-from cxresearch.findings import Check, number
+from cxresearch.findings import Check, Finding, number, p_words
 from cxresearch.inference import joint_p_value
 from cxresearch.inference.shares import (
     TOLERANCE,
@@ -28,7 +29,7 @@ from cxresearch.inference.shares import (
     unpacked,
 )
 
-ROUNDS, CLOSE = 100, 1e-10  # of the loadings of one factor
+ROUNDS, CLOSE = 100, 1e-8  # of the loadings of one factor
 NULL = 1e-8  # eigenvalue of correlations under which columns are sums of each other
 
 
@@ -115,6 +116,8 @@ class Model:
     def dependent_terms(self) -> list[str]:
         """Return the terms that are constant, or of which the other columns leave less than they are."""
         among, found = self.correlation[:-1, :-1], []
+        if np.linalg.eigvalsh(among)[0] > NULL:
+            return []
         for term in self.question.names:
             own = self.question.rating.get(term)
             own = np.r_[self.question.columns_of(term)] if own is None else np.array([own])
@@ -249,14 +252,16 @@ def _scores(moments: Moments, n_always: int) -> np.ndarray:
 # --- halo ------------------------------------------------------------------------------------------------------------
 
 
-def one_factor_loadings(correlations: np.ndarray) -> np.ndarray:
+def one_factor_loadings(correlations: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
     """Return the loadings (batch, p) of one common factor from (batch, p, p) correlations, by least squares.
 
     Each loading in turn is the regression of its off-diagonal correlations on the other loadings (minres).
     """
     off = correlations * (1 - np.eye(correlations.shape[-1]))
-    loading = np.linalg.eigh(correlations)[1][:, :, -1]
-    loading = loading * np.sqrt(np.maximum((loading[:, None] @ off @ loading[:, :, None])[:, :, 0], 1e-6))
+    loading = start
+    if loading is None:
+        loading = np.linalg.eigh(correlations)[1][:, :, -1]
+        loading = loading * np.sqrt(np.maximum((loading[:, None] @ off @ loading[:, :, None])[:, :, 0], 1e-6))
     for _ in range(ROUNDS):
         others = np.maximum(np.sum(loading**2, axis=1, keepdims=True) - loading**2, 1e-9)
         before, loading = loading, (loading + (off @ loading[:, :, None])[:, :, 0] / others) / 2
@@ -269,26 +274,59 @@ def common_only_test(matrices: np.ndarray, drawn: np.ndarray, df: float) -> floa
     """Return the p-value of "the outcome's correlations with the drivers are proportional to their loadings".
 
     If one general impression is all that ratings and outcome share, cov(x_j, y) = k loading_j for all j. The
-    departures d from that line, k by least squares, have the bootstrap covariance C, and d' C^-1 d tells.
-
-    Parameters
-    ----------
-    matrices : (1, p + 1, p + 1) array
-        Correlations of the drivers and, last, the outcome.
-    drawn : (B, p + 1, p + 1) array
-        The same in bootstrap replicates.
-    df : degrees of freedom of the design.
+    departures d from that line, k by least squares, have the bootstrap covariance C, and d' C^-1 d tells. Given are
+    correlations with the outcome last, (1, p + 1, p + 1) of the sample and (B, p + 1, p + 1) of replicates.
     """
+    loadings = one_factor_loadings(matrices[:, :-1, :-1])
     # Departures are orthogonal to the loadings: p - 1 directions are free.
-    free = np.linalg.svd(one_factor_loadings(matrices[:, :-1, :-1]))[2][1:]
-    departures = free @ _departures(matrices)[0]
-    return joint_test(departures, np.atleast_2d(np.cov(free @ _departures(drawn).T)), df)
+    free = np.linalg.svd(loadings)[2][1:]
+    departures = free @ _departures(matrices, loadings)[0]
+    start = np.repeat(loadings, len(drawn), axis=0)
+    spread = free @ _departures(drawn, one_factor_loadings(drawn[:, :-1, :-1], start)).T
+    return joint_test(departures, np.atleast_2d(np.cov(spread)), df)
 
 
-def _departures(matrices) -> np.ndarray:
-    loadings, with_outcome = one_factor_loadings(matrices[:, :-1, :-1]), matrices[:, :-1, -1]
+def _departures(matrices, loadings) -> np.ndarray:
+    with_outcome = matrices[:, :-1, -1]
     scale = np.sum(loadings * with_outcome, axis=1) / np.maximum(np.sum(loadings**2, axis=1), 1e-12)
     return with_outcome - scale[:, None] * loadings
+
+
+# --- findings --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class DriverFinding(Finding):
+    """A finding of the model of all drivers; `fitted` is that model."""
+
+    fitted: Model | None = None
+
+    @property
+    def model(self):
+        """The statsmodels fit whose point estimates are the finding's: WLS, Logit (GLM where weighted), OrderedModel."""
+        return self.fitted.results()
+
+    def no_verdict(self) -> str:
+        """Return the first sentence of a model that tells nothing, and nothing where it does."""
+        s, words = (
+            self.summary,
+            {"k": len(self.table), "outcome": self.label(self.outcome), "base": base_of(self.summary)},
+        )
+        rarest = [c.value for c in self.tested if c.check == RAREST and not c.ok]
+        if np.isnan(s["p_value"]):
+            return say("few_units", units=f"{number(s['df'], 0)} free", **words)
+        if rarest:
+            return say("stopped", rarest=f"{rarest[0]} rows", **words)
+        return say("chance", p=p_words(s["p_value"]), **words) if s["p_value"] > 1 - s["confidence"] else ""
+
+
+def conclude(kind, function: str, question: Question, table, summary, checks, tables=None, **more) -> Finding:
+    """Return the finding of a question, with its bases, labels and domain."""
+    survey = question.survey
+    return kind(
+        function, question.outcome, None, table, {**question.bases, **summary}, tuple(checks), dict(survey.labels),
+        tables or {}, domain=survey.condition, **more,
+    )  # fmt: skip
 
 
 def model_checks(model: Model, p_value: float, confidence: float) -> tuple[Check, ...]:

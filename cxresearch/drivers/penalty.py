@@ -13,12 +13,12 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.drivers.figures import legend_below
-from cxresearch.drivers.model import Model, fit, model_checks
+from cxresearch.drivers.model import DriverFinding, Model, conclude, fit, model_checks
 from cxresearch.drivers.question import MISSING, Question, ask, check_options, one_thread, persons_in, scales_of
 from cxresearch.drivers.sentences import base_of, say, with_interval
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled, wrap
-from cxresearch.findings import Check, Finding, ends, listing, number, p_words
+from cxresearch.findings import Check, ends, listing, number, p_words
 from cxresearch.inference import percentile_interval
 from cxresearch.inference.shares import unpacked
 from cxresearch.survey import as_survey
@@ -28,7 +28,7 @@ KINDS = ("basic", "performance", "excitement")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class PenaltyReward(Finding):
+class PenaltyReward(DriverFinding):
     """What low and high ratings of each driver go with, in points of the outcome, all other drivers held.
 
     ``tidy()``: one row per driver; `estimate` is the range reward - penalty with its interval; `departure` is the
@@ -36,19 +36,13 @@ class PenaltyReward(Finding):
     """
 
     left_out: tuple[str, ...] = ()
-    fitted: Model | None = None
-
-    @property
-    def model(self):
-        """The statsmodels fit (WLS) of the outcome on low, high and never-met."""
-        return self.fitted.results()
 
     def headline(self) -> str:
         """Return the first sentence."""
         s, t, outcome = self.summary, self.table, self.label(self.outcome)
         widest, k = digits.largest(t, "estimate"), len(t)
         if np.isnan(s["p_value"]):
-            return say("few_units", k=k, outcome=outcome, units=f"{number(s['df'], 0)} free", base=base_of(s))
+            return self.no_verdict()
         if s["p_value"] > 1 - s["confidence"]:
             drivers = f"the {k} drivers" if k > 1 else self.label(widest["term"])
             return say("flat", drivers=drivers, outcome=outcome, p=p_words(s["p_value"]), base=base_of(s))
@@ -91,18 +85,9 @@ class PenaltyReward(Finding):
 
 @one_thread
 def penalty_reward(
-    responses,
-    *,
-    outcome: str,
-    drivers,
-    low: float | None = None,
-    high: float | None = None,
-    missing: str = "em",
-    n_boot: int = 1000,
-    confidence: float = 0.95,
-    min_rows: int = 100,
-    seed: int,
-) -> PenaltyReward:
+    responses, *, outcome: str, drivers, low: float | None = None, high: float | None = None, missing: str = "em",
+    n_boot: int = 1000, confidence: float = 0.95, min_rows: int = 100, seed: int,
+) -> PenaltyReward:  # fmt: skip
     """Regress the outcome on two dummies per driver: a rating at or under `low`, and one at or over `high`.
 
     Y = a + sum(penalty_k low_k + reward_k high_k); asymmetry = (reward - |penalty|) / (reward + |penalty|), Mikulić
@@ -159,15 +144,13 @@ def penalty_reward(
         else "low (<= {:.3g}) and high (>= {:.3g}) ratings".format(*next(iter(limits.values())))
     )
     summary = {
-        **asked.bases, "method": f"least squares on {words}, bootstrap", "p_value": p_value, "df": asked.df,
+        "method": f"least squares on {words}, bootstrap", "p_value": p_value, "df": asked.df,
         "confidence": confidence, "n_boot": n_boot, "established": bool(p_value <= 1 - confidence),
     }  # fmt: skip
     checks = (*model_checks(thirds, p_value, confidence), *_checks(table, lacking))
     checks = (*checks, declared) if low is None or high is None else checks
-    return PenaltyReward(
-        "penalty_reward", outcome, None, table, summary, checks, dict(survey.labels), left_out=tuple(lacking),
-        fitted=thirds, domain=survey.condition,
-    )  # fmt: skip
+    more = {"left_out": tuple(lacking), "fitted": thirds}
+    return conclude(PenaltyReward, "penalty_reward", asked, table, summary, checks, **more)
 
 
 def _thirds(lowest: float, highest: float, low, high) -> tuple[float, float]:

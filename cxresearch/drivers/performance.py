@@ -8,17 +8,17 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.drivers.certainty import certainty
 from cxresearch.drivers.figures import draw_map
-from cxresearch.drivers.model import Model, fit, model_checks
+from cxresearch.drivers.model import DriverFinding, conclude, fit, model_checks
 from cxresearch.drivers.question import MISSING, ask, check_options, one_thread, scales_of
 from cxresearch.drivers.sentences import base_of, say, share_words, with_interval
 from cxresearch.drivers.shapley import share_of
-from cxresearch.findings import Check, Finding, listing, number, p_words
+from cxresearch.findings import Check, listing, number
 from cxresearch.inference import percentile_interval
 from cxresearch.survey import as_survey
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class ImportancePerformance(Finding):
+class ImportancePerformance(DriverFinding):
     """Each driver's share of the explained variance beside its mean rating.
 
     ``tidy()``: `estimate` is performance (mean rating rescaled to 0-100) among those who rated it, with interval;
@@ -26,23 +26,15 @@ class ImportancePerformance(Finding):
     """
 
     tied: tuple[str, ...] = ()
-    fitted: Model | None = None
-
-    @property
-    def model(self):
-        """The statsmodels fit (WLS) of all drivers."""
-        return self.fitted.results()
 
     def headline(self) -> str:
         """Return the first sentence."""
-        s, t, outcome = self.summary, self.table, self.label(self.outcome)
-        if np.isnan(s["p_value"]):
-            return say("few_units", k=len(t), outcome=outcome, units=f"{number(s['df'], 0)} free", base=base_of(s))
-        if s["p_value"] > 1 - s["confidence"]:
-            return say("chance", k=len(t), outcome=outcome, p=p_words(s["p_value"]), base=base_of(s))
+        s, t = self.summary, self.table
+        if said := self.no_verdict():
+            return said
         top = digits.largest(t, "share")
         share = share_words(top, s["confidence"])
-        return say("first", first=self.label(top["term"]), k=len(t), outcome=outcome, share=share)
+        return say("first", first=self.label(top["term"]), k=len(t), outcome=self.label(self.outcome), share=share)
 
     def sentence(self) -> str:
         s, t = self.summary, self.table
@@ -55,7 +47,7 @@ class ImportancePerformance(Finding):
         elif lower == 1:
             key, counts = "rated_one", {"others": others}
         rated = say(key, first=self.label(top["term"]), index=index, **counts)
-        if not s["p_value"] <= 1 - s["confidence"]:
+        if self.no_verdict():
             return f"{self.headline()} {rated}"
         standing, named = "map_ahead", {}
         if not s["n_boot"]:
@@ -74,17 +66,9 @@ class ImportancePerformance(Finding):
 
 @one_thread
 def importance_performance(
-    responses,
-    *,
-    outcome: str,
-    drivers,
-    scale: tuple[float, float] | None = None,
-    missing: str = "em",
-    n_boot: int = 1000,
-    confidence: float = 0.95,
-    min_rows: int = 100,
-    seed: int,
-) -> ImportancePerformance:
+    responses, *, outcome: str, drivers, scale: tuple[float, float] | None = None, missing: str = "em",
+    n_boot: int = 1000, confidence: float = 0.95, min_rows: int = 100, seed: int,
+) -> ImportancePerformance:  # fmt: skip
     """Put each driver's importance (linear; see `driver_importance`) beside its mean rating, both with intervals.
 
     Parameters
@@ -132,14 +116,12 @@ def importance_performance(
     )  # fmt: skip
     told = bool(p_value <= 1 - confidence and len(sure.tied) < len(question.names) - 1)
     summary = {
-        **question.bases, "method": "Shapley (LMG); mean ratings, bootstrap", "p_value": p_value, "df": question.df,
+        "method": "Shapley (LMG); mean ratings, bootstrap", "p_value": p_value, "df": question.df,
         "confidence": confidence, "n_boot": n_boot, "established": told if n_boot else None,
     }  # fmt: skip
     checks = (*model_checks(model, p_value, confidence), *_checks(table, sure), declared)
-    return ImportancePerformance(
-        "importance_performance", outcome, None, table, summary, checks, dict(survey.labels), tied=sure.tied,
-        fitted=model, domain=survey.condition,
-    )  # fmt: skip
+    more = {"tied": sure.tied, "fitted": model}
+    return conclude(ImportancePerformance, "importance_performance", question, table, summary, checks, **more)
 
 
 def performance_index(ratings, low: float, high: float) -> np.ndarray:

@@ -119,7 +119,7 @@ class Question:
     def given(self, term: str) -> np.ndarray:
         """Return the ratings of the question's rows as they were given, missing where the touchpoint was not met."""
         rows, driver = self.survey.table.iloc[self.sample.rows], self.source[term]
-        return np.where(met(rows, driver), numeric(rows, driver), np.nan)
+        return np.where(met(rows, driver), numeric(rows[driver]), np.nan)
 
     def few_units(self) -> tuple[Check, ...]:
         """Return the check of the clusters, where there are any."""
@@ -148,18 +148,9 @@ def check_options(*, confidence: float, n_boot: int, seed, **choices) -> None:
 
 
 def ask(
-    survey: Survey,
-    *,
-    function: str,
-    outcome,
-    drivers,
-    missing: str,
-    min_rows: int,
-    blocks=None,
-    always=(),
-    not_applicable="exposure",
-    least: int = 2,
-) -> tuple[Question, Question]:
+    survey: Survey, *, function: str, outcome, drivers, missing: str, min_rows: int, blocks=None, always=(),
+    not_applicable="exposure", least: int = 2,
+) -> tuple[Question, Question]:  # fmt: skip
     """Return the question to fit, and that of everyone who answered the outcome and at least one driver.
 
     A driver with a companion column ``<driver>_met`` and not_applicable="exposure" becomes two columns:
@@ -168,13 +159,14 @@ def ask(
     """
     table, drivers, always = survey.table, names_of(drivers), names_of(always)
     check_question(table, outcome=outcome, drivers=drivers, blocks=blocks, always=always, least=least)
-    answered = ~np.isnan(numeric(table, outcome))
+    answered = ~np.isnan(numeric(table[outcome]))
     if not_applicable == "exclude":
         answered &= np.logical_and.reduce([met(table, d) for d in (*drivers, *always)])
     if not answered.any():
         raise TooFewRespondents(f"no row of {len(table)} answered {outcome!r} and can be used")
     sample = survey.sample(answered, what=function)
-    rows = table.iloc[sample.rows]
+    rows = table if len(sample) == len(table) else table.iloc[sample.rows]
+    rows.attrs = {}  # pandas copies them with every column that is taken
     parts = {d: driver_columns(rows, d, sample.weights, not_applicable) for d in (*always, *drivers)}
     members = _members(drivers, blocks or {})
     n_always = sum(parts[a].shape[1] for a in always)
@@ -185,9 +177,9 @@ def ask(
     everyone = Question(
         survey, sample, outcome, tuple(members),
         np.column_stack([*(parts[d] for d in always), *(parts[d] for names in members.values() for d in names),
-                         numeric(rows, outcome)]),
+                         numeric(rows[outcome])]),
         sizes, n_always,
-        {t: start for t, (d, start) in alone.items() if is_rating(rows, d)},
+        {t: start for t, (d, start) in alone.items() if is_rating(rows[d])},
         {t: met(rows, d) for t, (d, _) in alone.items() if exposed and f"{d}{MET}" in table.columns},
         {t: d for t, (d, _) in alone.items()},
     )  # fmt: skip
@@ -290,9 +282,8 @@ def met(table, driver: str) -> np.ndarray:
     return table[f"{driver}{MET}"].to_numpy() != False  # noqa: E712  (a missing companion is no "never met")
 
 
-def is_rating(table, driver: str) -> bool:
-    """Return whether the driver is numbers, as they are or as objects or in ordered categories; not categories."""
-    values = table[driver]
+def is_rating(values: pd.Series) -> bool:
+    """Return whether answers are numbers, as they are or as objects or in ordered categories; not categories."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         return values.cat.ordered and pd.api.types.is_numeric_dtype(values.cat.categories.dtype)
     if values.dtype == object:
@@ -300,15 +291,14 @@ def is_rating(table, driver: str) -> bool:
     return pd.api.types.is_numeric_dtype(values.dtype)
 
 
-def numeric(table: pd.DataFrame, column: str) -> np.ndarray:
-    """Return the column as floats; refuse text and dates, naming it."""
-    values = table[column]
-    if not is_rating(table, column):
-        raise DataProblem(f"{column!r} holds {_not_numbers(values)}, or convert the column to numbers")
+def numeric(values: pd.Series) -> np.ndarray:
+    """Return a column as floats; refuse text and dates, naming it."""
+    if not is_rating(values):
+        raise DataProblem(f"{values.name!r} holds {_not_numbers(values)}, or convert the column to numbers")
     out = pd.to_numeric(values.astype(object)) if isinstance(values.dtype, pd.CategoricalDtype) else values
     out = out.to_numpy(dtype=float, na_value=np.nan)
     if np.isinf(out).any():
-        raise DataProblem(f"{column!r} holds {int(np.isinf(out).sum())} infinite value(s); make them missing")
+        raise DataProblem(f"{values.name!r} holds {int(np.isinf(out).sum())} infinite value(s); make them missing")
     return digits.whole(out)
 
 
@@ -327,15 +317,17 @@ def _not_numbers(values: pd.Series) -> str:
 
 def driver_columns(rows, driver: str, weights, not_applicable: str) -> np.ndarray:
     """Return the model's columns of one driver, (n, k)."""
-    if not rows[driver].notna().any():
+    values = rows[driver]
+    if not values.notna().any():
         raise TooFewRespondents(
             f"{driver!r} is answered by nobody among the {len(rows)} rows that answered the outcome; leave it out"
         )
-    if is_categorical(rows[driver]):
-        return _dummies(rows[driver])
-    x, exposed = numeric(rows, driver), met(rows, driver)
+    if _is_categorical(values):
+        return _dummies(values)
+    x = numeric(values)
     if not_applicable != "exposure" or f"{driver}{MET}" not in rows.columns:
         return x[:, None]
+    exposed = met(rows, driver)
     base = exposed & ~np.isnan(x)
     if not base.any():
         raise TooFewRespondents(f"{driver!r} is answered by nobody who met it; leave it out")
@@ -343,13 +335,11 @@ def driver_columns(rows, driver: str, weights, not_applicable: str) -> np.ndarra
     return centred[:, None] if exposed.all() else np.column_stack([centred, exposed.astype(float)])
 
 
-def is_categorical(values: pd.Series) -> bool:
-    """Return whether the answers are categories: declared so, without numbers in order, or text throughout."""
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        return not (values.cat.ordered and pd.api.types.is_numeric_dtype(values.cat.categories.dtype))
-    if pd.api.types.is_datetime64_any_dtype(values.dtype) or pd.api.types.is_numeric_dtype(values.dtype):
+def _is_categorical(values: pd.Series) -> bool:
+    """Return whether answers are categories: declared so, without numbers in order, or text throughout."""
+    if is_rating(values) or pd.api.types.is_datetime64_any_dtype(values.dtype):
         return False
-    return bool(pd.to_numeric(values, errors="coerce").isna().all())
+    return isinstance(values.dtype, pd.CategoricalDtype) or bool(pd.to_numeric(values, errors="coerce").isna().all())
 
 
 def _dummies(values: pd.Series) -> np.ndarray:
@@ -376,7 +366,7 @@ def scale_of(survey: Survey, item: str, given=None) -> tuple[float, float] | Non
     low, high = map(float, scale)
     if not low < high:
         raise DataProblem(f"scale=({low:g}, {high:g}) must be (lowest, highest)")
-    x = numeric(survey.table, item)
+    x = numeric(survey.table[item])
     outside = x[digits.outside(x, low, high)]
     if outside.size:
         raise DataProblem(
@@ -392,7 +382,7 @@ def scales_of(question: Question, given=None) -> tuple[dict[str, tuple[float, fl
     scales = {t: scale_of(survey, source[t], given) for t in question.names}
     undeclared = [t for t, scale in scales.items() if scale is None]
     if undeclared:
-        found = np.concatenate([numeric(survey.table, source[t]) for t in undeclared])
+        found = np.concatenate([numeric(survey.table[source[t]]) for t in undeclared])
         scales |= dict.fromkeys(undeclared, (float(np.nanmin(found)), float(np.nanmax(found))))
     limit = "none, else the ends are those found"
     return scales, Check("drivers without a declared scale", len(undeclared), limit, not undeclared)

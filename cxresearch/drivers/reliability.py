@@ -78,14 +78,9 @@ def htmt(correlation, first, second) -> float:
 
 @one_thread
 def scale_reliability(
-    responses,
-    *,
-    scales: Mapping[str, list[str]],
-    n_boot: int = 1000,
-    confidence: float = 0.95,
-    min_rows: int = 100,
+    responses, *, scales: Mapping[str, list[str]], n_boot: int = 1000, confidence: float = 0.95, min_rows: int = 100,
     seed: int | None = None,
-) -> ScaleReliability:
+) -> ScaleReliability:  # fmt: skip
     """Return alpha, omega and HTMT of scales made of several items.
 
     A simple sample without skipped answers gets Feldt's interval of alpha; else it is the bootstrap's percentile
@@ -117,7 +112,7 @@ def scale_reliability(
     responses = survey.table
     _check_scales(responses, scales)
     items = [i for members in scales.values() for i in members]
-    answers = np.column_stack([numeric(responses, i) for i in items])
+    answers = np.column_stack([numeric(responses[i]) for i in items])
     answered = ~np.isnan(answers).all(axis=1)
     if not answered.any():
         raise TooFewRespondents(f"no row of {len(responses)} answered an item of the scales")
