@@ -64,26 +64,17 @@ class SegmentMigration(Finding):
 
     def sentence(self) -> str:
         s = self.summary
-        shares = {
-            name: percent(s[key])
-            for name, key in (("stayed", "stayed"), ("moved", "changed"), ("nothing", "bought_nothing"))
-        }
-        said = [say("stay", n=number(s["n"], 0), **shares)]
-        values = {"both": number(s["n_both"], 0), "raw": percent(s["stayed_both"])}
+        shares = {"stayed": s["stayed"], "moved": s["changed"], "nothing": s["bought_nothing"], "raw": s["stayed_both"]}
+        values = {name: percent(share) for name, share in shares.items()} | {"p": p_words(s["margins_p"])}
+        values |= {"n": number(s["n"], 0), "both": number(s["n_both"], 0)}
+        corrected = "no correction"
         if np.isfinite(s["stayed_corrected"]):
-            values["interval"] = interval(
-                100 * s["stayed_corrected_low"], 100 * s["stayed_corrected_high"], self.confidence
-            )
-            values["corrected"] = percent(s["stayed_corrected"])
-            key = ("moved" if s["stayed_corrected_high"] < 1 else "may be the same") + (
-                ", about" if self.approximate else ""
-            )
-            said.append(say(key, **values))
-        else:
-            said.append(say("no correction", **values))
-        real = stands(self)
-        key = ("sizes changed" if s["margins_p"] <= ALPHA else "sizes kept") + ("" if real else ", not real")
-        return " ".join([*said, say(key, p=p_words(s["margins_p"]))])
+            ends = 100 * s["stayed_corrected_low"], 100 * s["stayed_corrected_high"]
+            values |= {"corrected": percent(s["stayed_corrected"]), "interval": interval(*ends, self.confidence)}
+            corrected = "moved" if s["stayed_corrected_high"] < 1 else "may be the same"
+            corrected += ", about" if self.approximate else ""
+        sizes = ("sizes changed" if s["margins_p"] <= ALPHA else "sizes kept") + ("" if stands(self) else ", not real")
+        return " ".join(say(key, **values) for key in ("stay", corrected, sizes))
 
     def plot(self, ax=None):
         """Draw the share of each earlier segment (rows) that is in each later state (columns), in percent.
