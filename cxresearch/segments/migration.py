@@ -16,17 +16,7 @@ from statsmodels.stats.contingency_tables import SquareTable
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import axes_or_new, heat_map, titled, wrap
-from cxresearch.findings import (
-    Check,
-    Finding,
-    describe_columns,
-    ends,
-    interval,
-    listing,
-    number,
-    p_words,
-    percent,
-)
+from cxresearch.findings import Check, Finding, describe_columns, ends, interval, listing, number, p_words, percent
 from cxresearch.inference import critical_value, goodman_intervals, wilson_interval
 from cxresearch.privacy import POOLED
 from cxresearch.segments.methods import Fit, in_threads, overlap
