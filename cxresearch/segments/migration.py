@@ -81,7 +81,7 @@ class SegmentMigration(Finding):
             ax.set_axis_off()
             return ax
         ax = heat_map(grid, ax=ax)
-        ax.set_xticklabels([wrap(name, 10) for name in grid.columns], rotation=0)
+        ax.set_xticklabels([wrap(name, 10, lines=3) for name in grid.columns], rotation=0)
         shares = {"stayed": percent(self.summary["stayed"]), "nothing": percent(self.summary["bought_nothing"])}
         return titled(ax, say("moves title", **shares), say("moves unit"))
 

@@ -21,7 +21,7 @@ SENTENCES: Mapping[str, str] = {
     "vote strength": "prediction strength would say {k}",
     "counts title": "{k} segments are supported",
     "no count title": "No number of segments is supported",
-    "counts unit": "stability and prediction strength by number of segments, 0–1; dashed: stability that is required",
+    "counts unit": "stability and prediction strength, 0–1; dashed: stability required",
     "axis min_jaccard": "lowest Jaccard similarity",
     "axis prediction_strength": "prediction strength",
     # the segments
@@ -39,7 +39,7 @@ SENTENCES: Mapping[str, str] = {
     "optimiser": "The optimiser reached this solution from {reached} of {tried} starts only, so a better one may exist: raise n_starts before judging the segments.",
     "established title": "{k} segments are separated and stable",
     "doubtful title": "The {k} segments are not established",
-    "segments unit": "mean less that of all, in standard deviations; below each column its segment and share",
+    "segments unit": "standard deviations from all customers; below: segment and its share",
     "stability title": "{found} of {k} segments are found again in resampled customers",
     "stability unit": "mean Jaccard similarity to refits, 0–1; dashed: required",
     # who they are
@@ -56,8 +56,8 @@ SENTENCES: Mapping[str, str] = {
     "no evidence": "The features that segments were made from are no evidence.",
     "no evidence, not real": "The features that segments were made from are no evidence, and the segments themselves are not established.",
     "not real": "The segments themselves are not established.",
-    "profile title": "{differing} of {tested} variables differ between segments",
-    "profile unit": "size of the association, 0–1; grey: what segments were made from, no evidence",
+    "profile title": "Variables that differ between segments: {differing} of {tested}",
+    "profile unit": "size of the association, 0–1; grey: the basis, no evidence",
     # what they are worth
     "outcome": "{outcome} differs between segments of {n} customers, corrected for misclassification ({p}). The means are {means}.",
     "no outcome": "No difference in {outcome} between segments of {n} customers is established ({p}). The means are {means}.",
