@@ -220,7 +220,7 @@ def test_bad_features_are_refused_word_for_word():
         (
             {"n_segments": 2.5},
             "n_segments=2.5 must be a whole number of at least 2; one segment is what the others are tested against",
-        ),
+        )
     ],
 )
 def test_bad_options_are_refused_word_for_word(options, message):

@@ -8,13 +8,7 @@ import pytest
 from test_segments import planted
 
 from cxresearch.errors import DataProblem, TooFewRespondents
-from cxresearch.segments import (
-    assign_segments,
-    compare_segments,
-    segment_customers,
-    segment_migration,
-    typing_tool,
-)
+from cxresearch.segments import assign_segments, compare_segments, segment_customers, segment_migration, typing_tool
 from cxresearch.segments.migration import kappa, pooled_moves, stay_of, stuart_maxwell
 from cxresearch.segments.outcomes import classification, corrected_means
 from cxresearch.survey import as_survey

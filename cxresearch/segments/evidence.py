@@ -15,11 +15,11 @@ from sklearn.metrics import silhouette_samples
 from cxresearch import digits
 from cxresearch.errors import DataProblem
 from cxresearch.figures import QUIET, over_waves, titled
-from cxresearch.findings import Check, Finding, describe_columns, listing, number, phrase
+from cxresearch.findings import Check, Finding, describe_columns, listing, number
 from cxresearch.progress import progress
 from cxresearch.segments.features import Basis, prepared
 from cxresearch.segments.methods import Fit, in_threads, jaccard
-from cxresearch.segments.sentences import SENTENCES
+from cxresearch.segments.sentences import say
 from cxresearch.segments.separation import MOST_SCORE, Structure, halved_structure, subsample
 from cxresearch.survey import as_survey
 
@@ -144,19 +144,19 @@ class SegmentCounts(Finding):
         kind = "classes" if "latent" in str(self.summary["method"]) else "segments"
         first = f"counted {kind}" if self.chosen > 1 else f"nothing counted {kind}"
         base = {"n": number(self.summary["n"], 0), "most": int(self.table["n_segments"].max())}
-        said = phrase(SENTENCES, first, **base, **({"k": self.chosen} if self.chosen > 1 else {}))
-        alone = listing(phrase(SENTENCES, f"vote {name}", k=k) for name, k in self.votes.items())
-        return f"{said} {phrase(SENTENCES, 'votes', alone=alone)}"
+        said = say(first, **base, **({"k": self.chosen} if self.chosen > 1 else {}))
+        alone = listing(say(f"vote {name}", k=k) for name, k in self.votes.items())
+        return f"{said} {say('votes', alone=alone)}"
 
     def plot(self, ax=None):
         """Draw the stability of the least stable segment and the prediction strength against the number of segments."""
         long = self.table.rename(columns={"n_segments": "wave"}).melt("wave", ["min_jaccard", "prediction_strength"])
-        long["variable"] = long["variable"].map(lambda name: SENTENCES[f"axis {name}"])
+        long["variable"] = long["variable"].map(lambda name: say(f"axis {name}"))
         ax = over_waves(long, "value", by="variable", marked=set(long["variable"]), ax=ax)
         ax.axhline(STABLE, color=QUIET, linewidth=1, linestyle="--")
         ax.set(xlabel="number of segments", ylim=(-0.02, 1.04))
-        title = phrase(SENTENCES, "counts title", k=self.chosen) if self.chosen > 1 else SENTENCES["no count title"]
-        return titled(ax, title, SENTENCES["counts unit"])
+        title = say("counts title", k=self.chosen) if self.chosen > 1 else say("no count title")
+        return titled(ax, title, say("counts unit"))
 
 
 def compare_segment_counts(

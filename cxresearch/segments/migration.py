@@ -16,24 +16,13 @@ from statsmodels.stats.contingency_tables import SquareTable
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import axes_or_new, heat_map, titled, wrap
-from cxresearch.findings import (
-    Check,
-    Finding,
-    describe_columns,
-    ends,
-    interval,
-    listing,
-    number,
-    p_words,
-    percent,
-    phrase,
-)
+from cxresearch.findings import Check, Finding, describe_columns, ends, interval, listing, number, p_words, percent
 from cxresearch.inference import critical_value, goodman_intervals, wilson_interval
 from cxresearch.privacy import POOLED
 from cxresearch.segments.methods import Fit, in_threads, overlap
 from cxresearch.segments.outcomes import WEAK, classification
-from cxresearch.segments.segmentation import Segmentation, hidden_segments, segment_names
-from cxresearch.segments.sentences import NOTHING, SENTENCES
+from cxresearch.segments.segmentation import Segmentation, hidden_segments, segment_names, stands
+from cxresearch.segments.sentences import NOTHING, say
 from cxresearch.survey import as_survey
 
 describe_columns(
@@ -65,26 +54,17 @@ class SegmentMigration(Finding):
 
     def sentence(self) -> str:
         s = self.summary
-        shares = {
-            name: percent(s[key])
-            for name, key in (("stayed", "stayed"), ("moved", "changed"), ("nothing", "bought_nothing"))
-        }
-        said = [phrase(SENTENCES, "stay", n=number(s["n"], 0), **shares)]
-        values = {"both": number(s["n_both"], 0), "raw": percent(s["stayed_both"])}
+        shares = {"stayed": s["stayed"], "moved": s["changed"], "nothing": s["bought_nothing"], "raw": s["stayed_both"]}
+        values = {name: percent(share) for name, share in shares.items()} | {"p": p_words(s["margins_p"])}
+        values |= {"n": number(s["n"], 0), "both": number(s["n_both"], 0)}
+        corrected = "no correction"
         if np.isfinite(s["stayed_corrected"]):
-            values["interval"] = interval(
-                100 * s["stayed_corrected_low"], 100 * s["stayed_corrected_high"], self.confidence
-            )
-            values["corrected"] = percent(s["stayed_corrected"])
-            key = ("moved" if s["stayed_corrected_high"] < 1 else "may be the same") + (
-                ", about" if self.approximate else ""
-            )
-            said.append(phrase(SENTENCES, key, **values))
-        else:
-            said.append(phrase(SENTENCES, "no correction", **values))
-        real = self.checks().set_index("check").at["segments established", "ok"]
-        key = ("sizes changed" if s["margins_p"] <= ALPHA else "sizes kept") + ("" if real else ", not real")
-        return " ".join([*said, phrase(SENTENCES, key, p=p_words(s["margins_p"]))])
+            ends = 100 * s["stayed_corrected_low"], 100 * s["stayed_corrected_high"]
+            values |= {"corrected": percent(s["stayed_corrected"]), "interval": interval(*ends, self.confidence)}
+            corrected = "moved" if s["stayed_corrected_high"] < 1 else "may be the same"
+            corrected += ", about" if self.approximate else ""
+        sizes = ("sizes changed" if s["margins_p"] <= ALPHA else "sizes kept") + ("" if stands(self) else ", not real")
+        return " ".join(say(key, **values) for key in ("stay", corrected, sizes))
 
     def plot(self, ax=None):
         """Draw the share of each earlier segment (rows) that is in each later state (columns), in percent.
@@ -96,14 +76,14 @@ class SegmentMigration(Finding):
         grid = grid.reindex(index=states, columns=[*states, POOLED]).dropna(how="all").dropna(how="all", axis=1)
         if lost := [s for s in states[:-1] if s not in grid.index or s not in grid.columns]:
             ax = axes_or_new(ax, rows=2)
-            words = phrase(SENTENCES, "moves hidden", segments=listing(lost))
+            words = say("moves hidden", segments=listing(lost))
             ax.text(0.5, 0.5, wrap(words, 60, lines=6), ha="center", va="center", transform=ax.transAxes)
             ax.set_axis_off()
             return ax
         ax = heat_map(grid, ax=ax)
-        ax.set_xticklabels([wrap(name, 10) for name in grid.columns], rotation=0)
+        ax.set_xticklabels([wrap(name, 10, lines=3) for name in grid.columns], rotation=0)
         shares = {"stayed": percent(self.summary["stayed"]), "nothing": percent(self.summary["bought_nothing"])}
-        return titled(ax, phrase(SENTENCES, "moves title", **shares), SENTENCES["moves unit"])
+        return titled(ax, say("moves title", **shares), say("moves unit"))
 
 
 def segment_migration(
@@ -191,7 +171,7 @@ def segment_migration(
 
 
 def _linked(tables, segmentation: Segmentation, customer: str) -> tuple[list[pd.DataFrame], int]:
-    """Return, for either window, the features of all customers of both in order of ids, missing where they bought
+    """Return, for either window, the features of all customers of both in order of rows, missing where they bought
     nothing, and how many were left out for lack of a feature."""
     windows, unknown = [], set()
     for name, table in tables.items():
@@ -204,7 +184,8 @@ def _linked(tables, segmentation: Segmentation, customer: str) -> tuple[list[pd.
         x, complete = segmentation.read(bought)
         windows.append(pd.DataFrame(x, index=bought[customer].to_numpy()[complete]))
         unknown |= set(bought[customer][~complete])
-    ids = windows[0].index.union(windows[1].index).difference(list(unknown))
+    # Pseudonyms have no order of their own, so that the rows' decides who is in which group of the jackknife.
+    ids = windows[0].index.append(windows[1].index).unique().difference(list(unknown), sort=False)
     return [window.reindex(ids) for window in windows], len(unknown)
 
 

@@ -17,11 +17,11 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_columns, require_share
 from cxresearch.figures import forest, titled
-from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, p_words, percent, phrase
+from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, p_words, percent
 from cxresearch.inference import critical_value, joint_p_value
 from cxresearch.privacy import guarded_base, largest_share
-from cxresearch.segments.segmentation import Segmentation, hidden_segments, segment_names
-from cxresearch.segments.sentences import SENTENCES
+from cxresearch.segments.segmentation import Segmentation, hidden_segments, segment_names, stands
+from cxresearch.segments.sentences import say
 from cxresearch.survey import Survey, as_survey
 
 describe_columns(
@@ -42,23 +42,23 @@ class SegmentOutcomes(Finding):
 
     def sentence(self) -> str:
         means = listing(
-            phrase(SENTENCES, "mean", segment=r.segment, estimate=number(r.estimate), interval=interval(r.conf_low, r.conf_high, self.confidence))
+            say("mean", segment=r.segment, estimate=number(r.estimate), interval=interval(r.conf_low, r.conf_high, self.confidence))
             for r in self.table.dropna(subset="estimate").itertuples()
         )  # fmt: skip
         values = {"outcome": self.label(self.outcome), "n": number(self.summary["n"], 0), "means": means}
-        said = phrase(SENTENCES, self._key(), **values, p=p_words(self.summary["p_value"]))
-        real = self.checks().set_index("check").at["segments established", "ok"]
-        return " ".join([said, *([] if real else [SENTENCES["not real"]])])
+        said = say(self._key(), **values, p=p_words(self.summary["p_value"]))
+        real = stands(self)
+        return " ".join([said, *([] if real else [say("not real")])])
 
     def _key(self) -> str:
         return "outcome" if self.summary["established"] else "no outcome"
 
     def plot(self, ax=None):
         """Draw corrected means with intervals, the mean of all customers as a line."""
-        unit = phrase(SENTENCES, "outcome unit", unit=self.label(self.outcome), level=percent(self.confidence))
+        unit = say("outcome unit", unit=self.label(self.outcome), level=percent(self.confidence))
         names, ends = list(self.table["segment"]), {"low": "conf_low", "high": "conf_high"}
         ax = forest(self.table, "estimate", names=names, **ends, line=self.overall, unit=unit, ax=ax)
-        return titled(ax, phrase(SENTENCES, f"{self._key()} title", outcome=self.label(self.outcome)))
+        return titled(ax, say(f"{self._key()} title", outcome=self.label(self.outcome)))
 
 
 def compare_segments(

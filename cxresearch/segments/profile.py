@@ -19,12 +19,12 @@ from sklearn.metrics import adjusted_rand_score
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.figures import forest, titled
-from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, phrase
+from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number
 from cxresearch.inference import adjusted_p_values, critical_value, wilson_interval
 from cxresearch.privacy import hide_cells
 from cxresearch.segments.features import plain, unweighted
-from cxresearch.segments.segmentation import Segmentation, segment_names
-from cxresearch.segments.sentences import SENTENCES
+from cxresearch.segments.segmentation import Segmentation, segment_names, stands
+from cxresearch.segments.sentences import say
 from cxresearch.survey import as_survey
 
 BASIS, PROFILE = "basis", "profile"
@@ -114,29 +114,31 @@ class SegmentProfile(Finding):
         rows, goes = self.table[self.table["role"] == PROFILE], self.differing
         n, tested = number(self.summary["n"], 0), len(rows)
         others = [self.label(f) for f in rows["feature"] if f not in set(goes["feature"])]
-        if not tested:
-            said = [phrase(SENTENCES, "only behaviour", n=n)]
-        elif not len(goes) and tested == 1:
-            said = [phrase(SENTENCES, "no difference in one", variable=others[0], n=n)]
-        elif not len(goes):
-            said = [phrase(SENTENCES, "no difference", tested=tested, n=n)]
+        values = {"n": n, "tested": tested, "differing": len(goes), "variable": others[0] if others else ""}
+        if not len(goes):
+            said = [
+                say(
+                    "only behaviour" if not tested else "no difference in one" if tested == 1 else "no difference",
+                    **values,
+                )
+            ]
         else:
             top = goes.iloc[0]
-            several = {"differing": len(goes), "tested": tested} if tested > 1 else {}
-            said = [
-                phrase(SENTENCES, "differ" if several else "differs", n=n, top=self.label(top["feature"]), **several)
+            values |= {"association": top["association"], "size": number(top["estimate"], 2), "words": top["in_words"]}
+            values |= {
+                "rand": number(top["adjusted_rand"], 2),
+                "top": self.label(top["feature"]),
+                "variables": listing(others),
+            }
+            values["interval"] = interval(top["conf_low"], top["conf_high"], self.confidence, 2)
+            clauses = [
+                "association",
+                *(["same groups"] if top["adjusted_rand"] >= 0.5 else []),
+                *(["open"] if others else []),
             ]
-            said.append(phrase(SENTENCES, "clauses", clauses="; ".join(self._clauses(top, others))))
-        real = self.checks().set_index("check").at["segments established", "ok"]
-        return " ".join([*said, SENTENCES["no evidence" if real else "no evidence, not real"]])
-
-    def _clauses(self, top: pd.Series, others: list[str]) -> list[str]:
-        ends = interval(top["conf_low"], top["conf_high"], self.confidence, 2)
-        size = {"association": top["association"], "size": number(top["estimate"], 2), "words": top["in_words"]}
-        said = [phrase(SENTENCES, "association", **size, interval=ends)]
-        if top["adjusted_rand"] >= 0.5:
-            said.append(phrase(SENTENCES, "same groups", rand=number(top["adjusted_rand"], 2)))
-        return said + ([phrase(SENTENCES, "open", variables=listing(others))] if others else [])
+            said = [say("differs" if tested == 1 else "one differs" if len(goes) == 1 else "differ", **values)]
+            said.append(say("clauses", clauses="; ".join(say(key, **values) for key in clauses)))
+        return " ".join([*said, say("no evidence" if stands(self) else "no evidence, not real")])
 
     def plot(self, ax=None):
         """Draw the size of each association with its interval; basis features in grey, without one."""
@@ -147,8 +149,8 @@ class SegmentProfile(Finding):
         marked = (shown["role"] == PROFILE).to_numpy()
         ax = forest(shown, "estimate", names=names, low="conf_low", high="conf_high", marked=marked, ax=ax)
         ax.set_xlim(-0.02, 1.02)
-        title = phrase(SENTENCES, "profile title", differing=len(self.differing), tested=int(marked.sum()))
-        return titled(ax, title, SENTENCES["profile unit"])
+        title = say("profile title", differing=len(self.differing), tested=int(marked.sum()))
+        return titled(ax, title, say("profile unit"))
 
 
 def profile_segments(

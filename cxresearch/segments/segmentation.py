@@ -14,11 +14,11 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import forest, heat_map, titled
-from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent, phrase
+from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent
 from cxresearch.segments.evidence import DOUBTFUL, HIGHLY, STABLE, STRONG, Evidence, evidence_of, largest_supported
 from cxresearch.segments.features import Basis, Coding, Scaling, prepared
 from cxresearch.segments.methods import Fit, Fitter
-from cxresearch.segments.sentences import SENTENCES, in_units, in_words
+from cxresearch.segments.sentences import in_units, in_words, say
 from cxresearch.segments.separation import MOST_SCORE
 from cxresearch.survey import Survey, as_survey
 
@@ -57,39 +57,20 @@ class Segmentation(Finding):
         return isinstance(self.reader, Coding)
 
     def sentence(self) -> str:
-        s = self.summary
-        said = [self._verdict()]
-        if s["starts_at_best"] < 2:
-            said.append(phrase(SENTENCES, "optimiser", reached=s["starts_at_best"], tried=s["n_starts"]))
-        return " ".join(said)
-
-    def _verdict(self) -> str:
-        s, shown = self.summary, self.table.dropna(subset="n")
-        base = {"k": self.k, "n": number(s["n"], 0), "p": len(self.features)}
-        rest = [SENTENCES["hidden"]] if len(shown) < self.k else []
-        if self.established:
-            each = [
-                phrase(SENTENCES, "profile", segment=r.segment, share=percent(r.share), name=r.suggested_name, description=r.description)
-                for r in shown.itertuples()
-            ]  # fmt: skip
-            found = {"jaccard": number(s["min_jaccard"], 2), "n_boot": s["n_boot"], "profile": "; ".join(each + rest)}
-            return phrase(SENTENCES, "established", **base, **found)
-        each = [phrase(SENTENCES, "size", segment=r.segment, share=percent(r.share)) for r in shown.itertuples()]
-        sizes = listing(each + rest)
-        if s["supported"] == self.k:
-            weak = [
-                phrase(SENTENCES, "weak", segment=r.segment, jaccard=number(r.jaccard, 2))
-                for r in shown[shown["jaccard"] < STABLE].itertuples()
-            ]
-            weak = listing(weak or [SENTENCES["weak hidden"]])
-            found = {"limit": STABLE, "n_boot": s["n_boot"], "weak": weak, "sizes": sizes}
-            return phrase(SENTENCES, "not stable", **base, **found)
-        found = {"strength": number(s["prediction_strength"], 2), "sizes": sizes}
-        found |= {"supported": s["supported"]} if s["supported"] > 1 else {}
-        if self.categorical:
-            return phrase(SENTENCES, "fewer classes" if s["supported"] > 1 else "one class", **base, **found)
-        found |= {"score": number(s["separation_score"], 2), "limit": MOST_SCORE}
-        return phrase(SENTENCES, "fewer" if s["supported"] > 1 else "one cloud", **base, **found)
+        s, shown = self.summary, self.table.dropna(subset="n").assign(share=lambda t: t["share"].map(percent))
+        rows = shown.assign(words=shown["jaccard"].map(lambda j: number(j, 2)), name=shown["suggested_name"])
+        rest = [say("hidden")] if len(shown) < self.k else []
+        said = {key: [say(key, **row) for row in rows.to_dict("records")] for key in ("profile", "size", "weak")}
+        weak = [words for words, found in zip(said["weak"], shown["jaccard"]) if found < STABLE]
+        values = {"k": self.k, "n": number(s["n"], 0), "p": len(self.features), "n_boot": s["n_boot"], "stable": STABLE}
+        values |= {"jaccard": number(s["min_jaccard"], 2), "supported": s["supported"], "limit": MOST_SCORE}
+        values |= {"strength": number(s["prediction_strength"], 2), "score": number(s["separation_score"], 2)}
+        values |= {"profile": "; ".join(said["profile"] + rest), "sizes": listing(said["size"] + rest)}
+        key = "established" if self.established else "not stable" if s["supported"] == self.k else None
+        key = key or ("fewer" if s["supported"] > 1 else "one") + (" classes" if self.categorical else " segments")
+        found = [say(key, **values, weak=listing(weak or [say("weak hidden")]))]
+        found += [say("optimiser", reached=s["starts_at_best"], tried=s["n_starts"])] if s["starts_at_best"] < 2 else []
+        return " ".join(found)
 
     def plot(self, ax=None):
         """Draw the profile: standardised differences by feature (rows) and segment (columns), with values."""
@@ -98,8 +79,9 @@ class Segmentation(Finding):
         grid = grid.reindex(index=list(dict.fromkeys(profile["feature"])), columns=list(shown["segment"]))
         grid.columns = [f"{s} {'hidden' if pd.isna(v) else percent(v)}" for s, v in zip(grid, shown["share"])]
         ax = heat_map(grid.rename(index=self.feature_label), decimals=1, centre=0, ax=ax)
-        title = "established title" if self.established else "doubtful title"
-        return titled(ax, phrase(SENTENCES, title, k=self.k), SENTENCES["segments unit"])
+        return titled(
+            ax, say(f"{'established' if self.established else 'doubtful'} title", k=self.k), say("segments unit")
+        )
 
     def plot_stability(self, ax=None):
         """Draw each segment's Jaccard similarity, and the limit from which it is stable."""
@@ -107,9 +89,7 @@ class Segmentation(Finding):
         ends = {"low": "jaccard", "high": "jaccard", "marked": found, "line": STABLE}
         ax = forest(self.table, "jaccard", names=list(self.table["segment"]), **ends, ax=ax)
         ax.set_xlim(0, 1.02)
-        return titled(
-            ax, phrase(SENTENCES, "stability title", k=self.k, found=int(found.sum())), SENTENCES["stability unit"]
-        )
+        return titled(ax, say("stability title", k=self.k, found=int(found.sum())), say("stability unit"))
 
     def feature_label(self, feature: str) -> str:
         """Return the words for a feature, or for a category of an item."""
@@ -132,9 +112,13 @@ class Segmentation(Finding):
 
     def real(self) -> Check:
         """Return the check without which nothing about these segments stands."""
-        return Check(
-            "segments established", "yes" if self.established else "no", "yes", bool(self.established), "stops"
-        )
+        found = bool(self.established)
+        return Check("segments established", "yes" if found else "no", "yes", found, "stops")
+
+
+def stands(finding: Finding) -> bool:
+    """Return whether no check stops a finding."""
+    return all(check.ok for check in finding.tested if check.level == "stops")
 
 
 def segment_customers(
@@ -246,42 +230,30 @@ def _profile(basis: Basis, fit: Fit) -> pd.DataFrame:
 
 def _table(basis: Basis, found: Evidence, profile: pd.DataFrame, survey: Survey) -> pd.DataFrame:
     sizes = np.bincount(found.fit.labels, minlength=found.fit.k)
-    words = [_words(part, basis, survey) for _, part in profile.groupby("segment", sort=False)]
-    return pd.DataFrame(
-        {
-            "segment": segment_names(found.fit.k),
-            "n": sizes,
-            "share": sizes / sizes.sum(),
-            "silhouette": found.silhouettes,
-            "jaccard": found.jaccard,
-            "stability": [stability_words(j) for j in found.jaccard],
-            "suggested_name": [name for name, _ in words],
-            "description": [description for _, description in words],
-        }
-    )
+    words = [_words(part, basis.categorical, survey) for _, part in profile.groupby("segment", sort=False)]
+    table = pd.DataFrame({"segment": segment_names(found.fit.k), "n": sizes, "share": sizes / sizes.sum()})
+    table = table.assign(silhouette=found.silhouettes, jaccard=found.jaccard)
+    table["stability"] = [stability_words(j) for j in found.jaccard]
+    table["suggested_name"], table["description"] = zip(*words)
+    return table
 
 
-def _words(part: pd.DataFrame, basis: Basis, survey: Survey) -> tuple[str, str]:
+def _words(part: pd.DataFrame, categorical: bool, survey: Survey) -> tuple[str, str]:
     """Return a segment's name from its two most distinguishing features, and its means in natural units.
 
     Of categorical items the two categories most over-represented, one an item, stand for both.
     """
-    categorical = basis.categorical
-
-    def label(feature: str) -> str:
-        item, _, category = feature.partition(": ")
-        return f"{survey.label(item)}: {category}" if categorical else survey.label(feature)
-
-    ranked = part[part["std_difference"] > 0] if categorical else part
-    ranked = ranked.iloc[digits.descending(ranked["std_difference"].abs(), ranked["feature"])]
-    ranked = ranked[ranked["std_difference"].abs() >= NOTABLE]
-    top = (ranked[~ranked["feature"].str.split(": ").str[0].duplicated()] if categorical else ranked).head(2)
-    name = [in_words(r.feature, r.std_difference, label(r.feature), categorical=categorical) for r in top.itertuples()]
+    part = part.assign(item=part["feature"].str.partition(": ")[0] if categorical else part["feature"])
+    part["label"] = [survey.label(item) + f.removeprefix(item) for item, f in zip(part["item"], part["feature"])]
+    ranked = part.iloc[digits.descending(part["std_difference"].abs(), part["feature"])]
+    ranked = ranked[(ranked["std_difference"] if categorical else ranked["std_difference"].abs()) >= NOTABLE]
+    top = ranked.drop_duplicates("item").head(2)
+    names = [in_words(r.feature, r.std_difference, r.label, categorical=categorical) for r in top.itertuples()]
     means = [
-        in_units(r.feature, r.estimate, label(r.feature), survey.currency, categorical=categorical)
+        in_units(r.feature, r.estimate, r.label, survey.currency, categorical=categorical)
         for r in (top if categorical else part).itertuples()
     ]
-    return ", ".join(dict.fromkeys(name)) or "near the average", ", ".join(means) or "near the average"
+    return ", ".join(dict.fromkeys(names)) or "near the average", ", ".join(means) or "near the average"
 
 
 def stability_words(similarity: float) -> str:

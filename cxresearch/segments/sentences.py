@@ -1,10 +1,11 @@
 """Every sentence about segments, whole, with named values; and what features of behaviour are called in natural units."""
 
 from collections.abc import Mapping
+from string import Formatter
 
 import numpy as np
 
-from cxresearch.findings import number, percent
+from cxresearch.findings import number, percent, phrase
 
 NOTHING = "bought nothing"  # the state of a customer whom a window does not hold
 
@@ -20,29 +21,30 @@ SENTENCES: Mapping[str, str] = {
     "vote strength": "prediction strength would say {k}",
     "counts title": "{k} segments are supported",
     "no count title": "No number of segments is supported",
-    "counts unit": "stability and prediction strength by number of segments, 0–1; dashed: stability that is required",
+    "counts unit": "stability and prediction strength, 0–1; dashed: stability required",
     "axis min_jaccard": "lowest Jaccard similarity",
     "axis prediction_strength": "prediction strength",
     # the segments
     "established": "{k} segments of {n} customers by {p} features are separated and stable (lowest Jaccard similarity {jaccard} over {n_boot} resamples). {profile}.",
     "profile": "{segment} ({share}): {name}; on average {description}",
     "hidden": "the rest are below the minimum base",
-    "not stable": "{k} segments of {n} customers by {p} features are not established: in resamples they are not found again. Under the required Jaccard similarity of {limit} over {n_boot} resamples: {weak}; the sizes are {sizes}.",
-    "weak": "{segment} ({jaccard})",
+    "not stable": "{k} segments of {n} customers by {p} features are not established: in resamples they are not found again. Under the required Jaccard similarity of {stable} over {n_boot} resamples: {weak}; the sizes are {sizes}.",
+    "weak": "{segment} ({words})",
     "weak hidden": "a segment below the minimum base",
-    "fewer": "{k} segments of {n} customers by {p} features are not established; {supported} are the most that the data hold apart. Neighbouring segments are not separated: score {score}, at most {limit} is required; prediction strength {strength}; the sizes are {sizes}.",
-    "one cloud": "No structure worth naming is established: the {k} segments of {n} customers by {p} features divide one cloud. Neighbouring segments are not separated: score {score}, at most {limit} is required; prediction strength {strength}; the sizes are {sizes}.",
+    "fewer segments": "{k} segments of {n} customers by {p} features are not established; {supported} are the most that the data hold apart. Neighbouring segments are not separated: score {score}, at most {limit} is required; prediction strength {strength}; the sizes are {sizes}.",
+    "one segments": "No structure worth naming is established: the {k} segments of {n} customers by {p} features divide one cloud. Neighbouring segments are not separated: score {score}, at most {limit} is required; prediction strength {strength}; the sizes are {sizes}.",
     "fewer classes": "{k} classes of {n} customers by {p} items are not established; {supported} are the most that the data hold apart. A smaller number has a larger BIC; prediction strength {strength}; the sizes are {sizes}.",
-    "one class": "No structure worth naming is established: the {k} classes of {n} customers by {p} items divide one. One class has a larger BIC; prediction strength {strength}; the sizes are {sizes}.",
+    "one classes": "No structure worth naming is established: the {k} classes of {n} customers by {p} items divide one. One class has a larger BIC; prediction strength {strength}; the sizes are {sizes}.",
     "size": "{segment} {share}",
     "optimiser": "The optimiser reached this solution from {reached} of {tried} starts only, so a better one may exist: raise n_starts before judging the segments.",
     "established title": "{k} segments are separated and stable",
     "doubtful title": "The {k} segments are not established",
-    "segments unit": "mean less that of all, in standard deviations; below each column its segment and share",
+    "segments unit": "standard deviations from all customers; below: segment and its share",
     "stability title": "{found} of {k} segments are found again in resampled customers",
     "stability unit": "mean Jaccard similarity to refits, 0–1; dashed: required",
     # who they are
     "differ": "{differing} of {tested} profile variables differ between segments of {n} customers; most does {top}.",
+    "one differs": "1 of {tested} profile variables differs between segments of {n} customers: {top}.",
     "differs": "{top} differs between segments of {n} customers.",
     "association": "its {association} is {size} ({interval}), {words}",
     "same groups": "its groups agree with the segments at an adjusted Rand index of {rand}",
@@ -54,8 +56,8 @@ SENTENCES: Mapping[str, str] = {
     "no evidence": "The features that segments were made from are no evidence.",
     "no evidence, not real": "The features that segments were made from are no evidence, and the segments themselves are not established.",
     "not real": "The segments themselves are not established.",
-    "profile title": "{differing} of {tested} variables differ between segments",
-    "profile unit": "size of the association, 0–1; grey: what segments were made from, no evidence",
+    "profile title": "Variables that differ between segments: {differing} of {tested}",
+    "profile unit": "size of the association, 0–1; grey: the basis, no evidence",
     # what they are worth
     "outcome": "{outcome} differs between segments of {n} customers, corrected for misclassification ({p}). The means are {means}.",
     "no outcome": "No difference in {outcome} between segments of {n} customers is established ({p}). The means are {means}.",
@@ -128,3 +130,9 @@ def in_units(feature: str, mean: float, label: str, currency: str | None, *, cat
     values = dict(label=label, channel=channel, money=money, days=number(mean, 0), value=number(mean))
     share = percent(mean) if np.isfinite(mean) else "not available"
     return templates_of(feature, categorical)[2].format(**values, share=share)
+
+
+def say(key: str, **values) -> str:
+    """Return the sentence `key` with those of the values that it names."""
+    named = {name for _, name, _, _ in Formatter().parse(SENTENCES[key]) if name}
+    return phrase(SENTENCES, key, **{name: value for name, value in values.items() if name in named})

@@ -14,12 +14,12 @@ from threadpoolctl import threadpool_limits
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import heat_map, titled
-from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent, phrase
+from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent
 from cxresearch.segments.features import complete_values, require_variation, unweighted
 from cxresearch.segments.methods import overlap
 from cxresearch.segments.migration import kappa
 from cxresearch.segments.segmentation import Segmentation, hidden_segments, segment_names
-from cxresearch.segments.sentences import SENTENCES
+from cxresearch.segments.sentences import say
 from cxresearch.segments.separation import matching
 from cxresearch.survey import Survey, as_survey
 
@@ -68,23 +68,25 @@ class TypingTool(Finding):
 
     def sentence(self) -> str:
         s = self.summary
-        base = {"accuracy": percent(s["accuracy"]), "n": number(s["n"], 0), "base": percent(s["base_rate"])}
-        poor = not (s["accuracy"] > s["base_rate"] and s["kappa"] >= USEFUL)
-        items = {} if poor else {"items": len(self.scorer.items)}
-        said = [phrase(SENTENCES, "poor tool" if poor else "tool", **base, **items)]
-        if self.circular:
-            said.append(phrase(SENTENCES, "circular", items=listing(map(self.label, self.circular))))
-        likely = {"floor": percent(self.scorer.floor), "kappa": number(s["kappa"], 2)}
-        if s["unclassified"] < 1:
-            likely |= {"unclassified": percent(s["unclassified"]), "right": percent(s["accuracy_classified"])}
-        said.append(phrase(SENTENCES, "unclassified" if s["unclassified"] < 1 else "all unclassified", **likely))
-        return " ".join(said)
+        values = {"n": number(s["n"], 0), "items": len(self.scorer.items), "kappa": number(s["kappa"], 2)}
+        values |= {
+            "floor": percent(self.scorer.floor),
+            "base": percent(s["base_rate"]),
+            "accuracy": percent(s["accuracy"]),
+        }
+        values |= {
+            "unclassified": percent(s["unclassified"]),
+            "right": percent(np.nan_to_num(s["accuracy_classified"])),
+        }
+        said = [say("tool" if s["accuracy"] > s["base_rate"] and s["kappa"] >= USEFUL else "poor tool", **values)]
+        said += [say("circular", items=listing(map(self.label, self.circular)))] if self.circular else []
+        return " ".join([*said, say("unclassified" if s["unclassified"] < 1 else "all unclassified", **values)])
 
     def plot(self, ax=None):
         """Draw the share of each segment (rows) that the tool assigns to each (columns), out of sample."""
         grid = self.further["confusion"].pivot(index="segment", columns="assigned", values="share").astype(float)
         shares = {"accuracy": percent(self.summary["accuracy"]), "base": percent(self.summary["base_rate"])}
-        return titled(heat_map(100 * grid, ax=ax), phrase(SENTENCES, "tool title", **shares), SENTENCES["tool unit"])
+        return titled(heat_map(100 * grid, ax=ax), say("tool title", **shares), say("tool unit"))
 
     def save(self, path) -> Path:
         """Write the tool as a readable JSON file; `assign_segments` reads it on any machine with the same results."""
