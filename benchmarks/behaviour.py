@@ -146,12 +146,19 @@ TASKS = {t.__name__: t for t in (scan, core, core_in_200_mb, full, with_sql, wit
 
 
 def on_two_workers(path: str, **parts) -> dict[str, float]:
-    """CPU of one process, of two Dask workers and of their client, each the best of three rounds."""
+    """CPU of one process, of two Dask workers and of their client, on files split by customer; each the best of three rounds."""
+    import duckdb
     import pandas as pd
     from distributed import LocalCluster
 
     from cxresearch.transactions import behaviour
 
+    folder = Path(f"{path}.by_customer")
+    if not folder.exists():
+        folder.mkdir()
+        for part in range(4):
+            rows = f"SELECT * FROM '{path}' WHERE customer % 4 = {part}"
+            duckdb.execute(f"COPY ({rows}) TO '{folder / f'{part}.parquet'}' (FORMAT parquet)")
     asked = {**COLUMNS, "until": UNTIL, "threads": 1, **parts}
     options = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
     with LocalCluster(**options) as cluster:
@@ -160,9 +167,9 @@ def on_two_workers(path: str, **parts) -> dict[str, float]:
         rounds = []
         for _ in range(3):
             start = cpu_of(here)
-            one = behaviour(path, **asked)
+            one = behaviour(folder, **asked).table
             alone, start, start_workers = cpu_of(here) - start, cpu_of(here), cpu_of(workers)
-            two = behaviour(path, **asked, scheduler=cluster.scheduler_address)
+            two = behaviour(folder, **asked, scheduler=cluster.scheduler_address).table
             rounds.append((alone, cpu_of(workers) - start_workers, cpu_of(here) - start))
             pd.testing.assert_frame_equal(one, two, check_exact=True)
             del one, two

@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_choice
-from cxresearch.inference.events import opened, quoted, require_fields, time_sql
+from cxresearch.inference.events import (amount_sql, opened, quoted, require_fields, require_one_id_type,
+    time_sql, waterfall_of)  # fmt: skip
 from cxresearch.privacy import unsorted
 from cxresearch.survey import Survey, as_survey, as_table
 from cxresearch.transactions.cluster import on_workers
 from cxresearch.transactions.contacts import CONTACTS, with_contacts
 from cxresearch.transactions.features import EXACT, OPTIONAL, PARTS, Query
-from cxresearch.transactions.source import amount_sql, require_one_id_type, waterfall_of
 from cxresearch.transactions.windows import as_window
 
 MOST_CHANNELS = 20
@@ -86,10 +86,9 @@ def behaviour(
     threads, memory_limit : int and str (such as ``'200MB'``), optional
         For DuckDB, which spills to a temporary folder beyond the limit.
     scheduler : str, optional
-        Address of a Dask cluster that runs, such as ``'tcp://10.0.0.5:8786'`` (needs ``cxresearch[cluster]``): each
-        worker adds up a share of the files, which all must reach, and the totals are put together here. Rhythm,
-        `basket`, `category` and dropped duplicates need all payments of a customer at once: files split by customer.
-        `threads` and `memory_limit` are each worker's.
+        Address of a Dask cluster that runs (needs ``cxresearch[cluster]``): each worker adds up a share of the files,
+        which all must reach, and the totals are put together here. Rhythm, `basket`, `category` and dropped duplicates
+        need all payments of a customer at once: files split by customer.
 
     Returns
     -------
@@ -108,18 +107,17 @@ def behaviour(
         - with `contacts`: ``contacts``, ``contact_share`` (contacts / (contacts + purchases), 0-1), ``digital_share``
           (of the contacts with a known channel, 0-1; missing without any).
 
-        ``labels`` words all of them, ``roles`` is ``feature`` for those to segment by (known for every customer, not
-        constant, each saying something of its own: neither money in all, which is frequency times basket, nor breadth,
-        which grows with frequency), ``waterfall`` counts every row, and the floor is that of the table. Amounts are added
-        as whole millionths, exactly: the same bytes for any order of rows, threads and workers. Where the sums of one
-        customer pass 2**53 millionths (nine billion) all are added as whole hundredths, then as whole units.
+        ``labels`` words them, ``columns_of("feature")`` are those to segment by (known for every customer, not constant,
+        each saying something of its own), ``waterfall`` counts every row, and the floor is that of the table. Amounts
+        are added as whole millionths (hundredths, units, where one customer's pass 2**53 of them), exactly: the same
+        bytes for any order of rows, threads and workers.
 
     Raises
     ------
     DataProblem
-        For unknown columns or options, text that is not a number or a date, ids of mixed type, an unnamed time zone,
-        an empty window, amounts too large to add exactly, and a scheduler that does not answer, is given a table
-        instead of files, or files that do not hold all that is asked of a customer.
+        For unknown columns or options, text that is not a number or a date, ids of mixed type, several currencies, an
+        unnamed time zone, an empty window, amounts too large to add exactly, and a scheduler that does not answer, or
+        whose files do not hold all that is asked of a customer.
 
     Examples
     --------
@@ -161,7 +159,8 @@ def behaviour(
     shown = table if "value" in parts else table.drop(columns=["frequency", "returns"])
     survey = as_survey(
         shown, respondent=columns["customer"], labels={c: words[c] for c in shown.columns[1:]},
-        roles=dict.fromkeys(_basis(shown, query), "feature"), currency=events.currency, min_base=events.min_base,
+        roles=dict.fromkeys(_basis(shown, query), "feature"), currency=events.currency,
+        min_base=max(events.min_base, 1 if contacts is None else as_table(contacts).min_base),
     )  # fmt: skip
     return replace(survey, waterfall=waterfall)
 
@@ -211,11 +210,17 @@ def _exact(features, query: Query) -> pd.DataFrame:
 
 
 def _waterfall(relation, query: Query, table: pd.DataFrame) -> pd.DataFrame:
-    """Return step, rows, removed, reason; refuse a window in which nothing is left."""
+    """Return step, rows, removed, reason; refuse a window in which nothing is left.
+
+    Rows that repeat another are looked for as far as the rhythm tells (lines of a basket may be alike). DuckDB finds
+    the DataFrame `cxresearch_tied` by its name in this function.
+    """
     received = relation.query("source", "SELECT count(*) FROM source").fetchall()[0][0]
     whole = int(table["_rows"].sum()) == received
     lost = (0,) * 5 if whole else relation.query("source", query.lost_sql()).fetchall()[0]
-    repeated = _repeated(relation, query, table)
+    looked_for = "_ties" in table and "basket" not in query.optional and not query.distinct
+    cxresearch_tied = table.loc[table["_ties"] > 0, ["customer"]] if looked_for else ()
+    repeated = relation.query("source", query.repeated_sql()).fetchall()[0][0] if len(cxresearch_tied) else 0
     period, names = query.period, ("deduplicated", "complete", "before until", "in window", "used")
     reasons = ("equal to another row in every column", "no customer, time or amount", f"at or after {period.until}",
                f"before {period.start}", "amount below zero")  # fmt: skip
@@ -229,17 +234,6 @@ def _waterfall(relation, query: Query, table: pd.DataFrame) -> pd.DataFrame:
     if repeated:
         found.loc[1, "reason"] = f"{repeated} equal to another row in every column, kept"
     return found
-
-
-def _repeated(relation, query: Query, table: pd.DataFrame) -> int:
-    """Return how many rows equal another in every column, as far as the rhythm tells (lines of a basket may be alike).
-
-    DuckDB finds the DataFrame `cxresearch_tied` by its name in this function.
-    """
-    if "_ties" not in table or "basket" in query.optional or query.distinct:
-        return 0
-    cxresearch_tied = table.loc[table["_ties"] > 0, ["customer"]]
-    return relation.query("source", query.repeated_sql()).fetchall()[0][0] if len(cxresearch_tied) else 0
 
 
 def _basis(table: pd.DataFrame, query: Query) -> list[str]:

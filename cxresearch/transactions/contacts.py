@@ -3,9 +3,9 @@
 import pandas as pd
 
 from cxresearch.errors import DataProblem
-from cxresearch.inference.events import opened, quoted, require_fields, text, time_sql
+from cxresearch.inference.events import (opened, quoted, require_fields, require_one_id_type, text, time_sql,
+    waterfall_of)  # fmt: skip
 from cxresearch.transactions.features import moment
-from cxresearch.transactions.source import require_one_id_type, waterfall_of
 from cxresearch.transactions.windows import Window
 
 CONTACTS = {

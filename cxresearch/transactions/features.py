@@ -49,15 +49,12 @@ FEATURES = (
 )
 RHYTHM = (
     Feature("gap_mean_days", "rhythm", "days between purchases", "gap_sum / gaps / 864e8"),
-    Feature(
-        "gap_sd_days", "rhythm", "spread of the days between purchases",
-        "round(sqrt(greatest(gaps * gap_squares - gap_sum * gap_sum, 0)::DOUBLE / nullif(gaps * (gaps - 1), 0)) / 864e8, 9)",
-    ),
-    Feature(
-        "gap_cv", "rhythm", "irregularity of purchases",
-        "round(sqrt(greatest(gaps * gap_squares - gap_sum * gap_sum, 0)::DOUBLE / nullif(gaps * (gaps - 1), 0)) * gaps / gap_sum, 9)",
-    ),
-)  # fmt: skip
+    Feature("gap_sd_days", "rhythm", "spread of the days between purchases", "round(gap_sd / 864e8, 9)"),
+    Feature("gap_cv", "rhythm", "irregularity of purchases", "round(gap_sd * gaps / gap_sum, 9)"),
+)
+GAP_SD = "sqrt(greatest(gaps * gap_squares - gap_sum * gap_sum, 0)::DOUBLE / nullif(gaps * (gaps - 1), 0)) AS gap_sd"
+DISCOUNT = Feature("discount_share", "discount", "share of money off", "off / nullif(off + spent, 0)", True)
+BREADTH = Feature("breadth", "category", "number of categories", "coalesce(breadth, 0)::INTEGER")
 
 
 @dataclass(frozen=True)
@@ -80,45 +77,30 @@ class Query:
     @property
     def whole(self) -> list[str]:
         """What needs all payments of a customer at once, in words."""
-        asked = {"rhythm": "rhythm" in self.parts, "basket": "basket" in self.optional}
-        asked |= {"category": "category" in self.optional, "duplicates='drop'": self.distinct}
-        return [name for name, yes in asked.items() if yes]
+        named = [name for name in ("rhythm", "basket", "category") if name in (*self.parts, *self.optional)]
+        return named + ["duplicates='drop'"] * self.distinct
 
     def features(self) -> list[Feature]:
         """Return the columns in order."""
-        found = [f for f in FEATURES if f.part in (*self.parts, "always")]
-        m, each = self.months, range(1, self.months + 1)
-        if "months" in self.parts:
-            found += [
-                Feature(f"month_{k}", "months", f"purchases in month {k} before the end", f"month_{k}::INTEGER")
-                for k in each
-            ]
-        if "months" in self.parts and m > 1:
-            active = " + ".join(f"(month_{k} > 0)::INTEGER" for k in each)
-            pulls = {k: m + 1 - 2 * k for k in each}  # month_1 is the latest
-            slope = " + ".join(f"{pull} * month_{k}" for k, pull in pulls.items())
-            trend = f"round(2 * ({slope}) / {sum(pull**2 for pull in pulls.values())}, 9)"
-            found += [
-                Feature("active_months", "months", "active months", active),
-                Feature("trend", "months", "trend of purchases", trend),
-            ]
-        found += RHYTHM if "rhythm" in self.parts else ()
-        if "weekdays" in self.parts:
-            found += [
-                Feature(f"weekday_{d}_share", "weekdays", f"share bought on {day}", f"weekday_{d} / shares")
-                for d, day in enumerate(DAYS, 1)
-            ]
-        found += [
-            Feature(f"channel_{c}_share", "channel", f"share bought by {c}", f"channel_{i} / shares", True)
-            for i, c in enumerate(self.channels)
-        ]
-        if "discount" in self.optional:
-            found.append(
-                Feature("discount_share", "discount", "share of money off", "off / nullif(off + spent, 0)", True)
-            )
-        if "category" in self.optional:
-            found.append(Feature("breadth", "category", "number of categories", "coalesce(breadth, 0)::INTEGER"))
-        return found
+        pulls = {k: self.months + 1 - 2 * k for k in range(1, self.months + 1)}  # month_1 is the latest
+        slope = " + ".join(f"{pull} * month_{k}" for k, pull in pulls.items())
+        trend = f"round(2 * ({slope}) / {sum(pull**2 for pull in pulls.values())}, 9)"
+        active = " + ".join(f"(month_{k} > 0)::INTEGER" for k in pulls)
+        found = [
+            *FEATURES,
+            *(Feature(f"month_{k}", "months", f"purchases in month {k} before the end", f"month_{k}::INTEGER") for k in pulls),
+            Feature("active_months", "several months", "active months", active),
+            Feature("trend", "several months", "trend of purchases", trend),
+            *RHYTHM,
+            *(Feature(f"weekday_{d}_share", "weekdays", f"share bought on {day}", f"weekday_{d} / shares")
+              for d, day in enumerate(DAYS, 1)),
+            *(Feature(f"channel_{c}_share", "channel", f"share bought by {c}", f"channel_{i} / shares", True)
+              for i, c in enumerate(self.channels)),
+            DISCOUNT,
+            BREADTH,
+        ]  # fmt: skip
+        several = ["several months"] if "months" in self.parts and self.months > 1 else []
+        return [f for f in found if f.part in ("always", *self.parts, *self.optional, *several)]
 
     def counted(self) -> dict[str, int]:
         """Return what purchases are counted by -> how many kinds of it there are."""
@@ -205,10 +187,10 @@ class Query:
         known = {"until": f"{until}::DOUBLE", "unit": 10**decimals}
         columns = [f"({f.sql.format(**known)}) AS {quoted(f.name)}" for f in self.features()]
         derived = ["*", "n - returns AS bought", "nullif(n - returns, 0) AS shares", "(gross + net) / 2 AS spent"]
-        derived += self._unpacked()
-        checked = ["lines AS _rows" if "basket" in self.optional else "n AS _rows", "gross AS _gross"]
+        derived += self._unpacked() + ([GAP_SD] if "rhythm" in self.parts else [])
+        checked = ["lines::BIGINT AS _rows" if "basket" in self.optional else "n::BIGINT AS _rows", "gross AS _gross"]
         checked += ["off AS _off"] if "discount" in self.optional else []
-        checked += ["ties AS _ties"] if "rhythm" in self.parts else []
+        checked += ["ties::BIGINT AS _ties"] if "rhythm" in self.parts else []
         return (
             f"WITH totals AS NOT MATERIALIZED ({totals}), derived AS NOT MATERIALIZED (SELECT {', '.join(derived)} FROM totals) "
             f"SELECT customer, {', '.join(columns + checked)} FROM derived"

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.inference.events import opened, quoted, require_fields, time_sql
+from cxresearch.inference.events import (amount_sql, id_sql, opened, quoted, require_fields,
+    require_one_id_type, time_sql, waterfall_of)  # fmt: skip
 from cxresearch.privacy.pseudonyms import looks_like
 from cxresearch.survey import Survey, as_survey, as_table
-from cxresearch.transactions.source import amount_sql, id_sql, require_one_id_type, waterfall_of
 from cxresearch.transactions.windows import as_length
 
 LABELS = {
@@ -130,7 +130,8 @@ def link_revenue(
         ("matched", n - len(added), "the customer is in no transaction"),
         ("window complete", len(added) - complete, f"transactions end {last}"),
     ])  # fmt: skip
-    return survey.with_table(found, labels={**LABELS, **survey.labels}, waterfall=waterfall)
+    known = {"currency": survey.currency or events.currency, "min_base": max(survey.min_base, events.min_base)}
+    return survey.with_table(found, labels={**LABELS, **survey.labels}, waterfall=waterfall, **known)
 
 
 def _windows(table: pd.DataFrame, customer: str, asked: str, before, after) -> pd.DataFrame:
@@ -205,7 +206,7 @@ def link_waves(
     min_rows
         Answers that the same customer's answer in the next wave must follow; fewer make no panel.
     threads, memory_limit
-        As in `link_revenue`.
+        As in `behaviour`.
 
     Returns
     -------
@@ -254,10 +255,9 @@ def link_waves(
 
 def _no_panel(survey: Survey, waterfall: pd.DataFrame, why: str) -> Survey:
     rows = int(waterfall["rows"].iloc[-1])
-    last = pd.DataFrame([{"step": "panel", "rows": 0, "removed": rows, "reason": why}])
-    return replace(
-        survey, rows=survey.rows[:0], domain=None, waves=None, waterfall=pd.concat([waterfall, last], ignore_index=True)
-    )
+    waterfall = pd.concat([waterfall, waterfall_of(rows, [("panel", rows, why)])[1:]], ignore_index=True)
+    waterfall.loc[len(waterfall) - 1, "reason"] = why
+    return replace(survey, rows=survey.rows[:0], domain=None, waves=None, waterfall=waterfall)
 
 
 def days_between(answers: pd.DataFrame, asked: str) -> int:
@@ -272,11 +272,12 @@ def _one_row_a_wave(linked: Survey, asked: str) -> Survey:
     table = whole.sort_values(asked, kind="stable").drop_duplicates(["customer", "period"], keep="last").sort_index()
     below = int((table["revenue_after"] < 0).sum())
     rows, n = int(linked.waterfall["rows"].iloc[-1]), len(table)
-    more = waterfall_of(
-        rows, [("one a customer and wave", rows - n, "earlier answers in the same wave, or no wave"), ("used", 0, "")]
-    )[1:]
-    if below:
-        more.loc[more["step"] == "used", "reason"] = f"{below} with more returned than bought: revenue set to 0"
+    why, zero = (
+        "earlier answers in the same wave, or no wave",
+        f"{below} with more returned than bought: revenue set to 0",
+    )
+    more = waterfall_of(rows, [("one a customer and wave", rows - n, why), ("used", 0, "")])[1:]
+    more.loc[2, "reason"] = zero if below else ""
     money = {m: np.maximum(table[m], 0) for m in ("revenue_before", "revenue_after")}
     return linked.with_table(table.assign(**money), waterfall=pd.concat([linked.waterfall, more], ignore_index=True))
 

@@ -36,12 +36,10 @@ def window_halves(transactions, *, until, window, time: str | None = None) -> tu
 
     Parameters
     ----------
-    transactions : Table, path, DataFrame, DuckDB connection or relation
-        Says when history starts if `window` is None.
+    transactions, time
+        As in `behaviour`; they say when history starts if `window` is None.
     until, window
         As in `behaviour`.
-    time : str
-        Column of the moments of payment; a study's table knows it.
 
     Raises
     ------
@@ -89,14 +87,8 @@ def as_time(name: str, value) -> pd.Timestamp:
 
 def as_length(name: str, value) -> pd.DateOffset:
     """Return a positive length of time from days or text such as '12 months'."""
-    if isinstance(value, pd.DateOffset) and not isinstance(value, str):
-        return value
-    if hasattr(value, "total_seconds"):
-        value = value.total_seconds() / 86400
-    text = re.fullmatch(
-        r"\s*(\d+)\s*([a-zA-Z]*)\s*",
-        str(int(value)) if isinstance(value, (int, float)) and value == int(value) else str(value),
-    )
+    whole = isinstance(value, float) and value.is_integer()
+    text = re.fullmatch(r"\s*(\d+)\s*([a-zA-Z]*)\s*", str(int(value) if whole else value))
     unit = UNITS.get((text[2] or "days").lower()) if text else None
     if unit is None or int(text[1]) == 0:
         raise DataProblem(
