@@ -80,15 +80,9 @@ class LoyaltyByGroup(RevenueFinding):
 
 
 def loyalty_by_group(
-    customers,
-    *,
-    revenue: str,
-    loyalty: str,
-    by: str,
-    controls: Sequence[str] = (),
-    confidence: float = 0.95,
+    customers, *, revenue: str, loyalty: str, by: str, controls: Sequence[str] = (), confidence: float = 0.95,
     min_rows: int = 100,
-) -> LoyaltyByGroup:
+) -> LoyaltyByGroup:  # fmt: skip
     """Fit the default model in each group of `by` and draw the estimates towards their mean.
 
     Parameters are those of `fit_loyalty_revenue`. Groups under the floor are pooled; groups under `min_rows` complete

@@ -210,7 +210,9 @@ class Cases:
         factor = 1.0 if self.is_survey else (self.n - 1) / max(self.n - p, 1)
         if len(self.clusters) < 2:
             return factor * self.drawn.covariance_of(influence)
-        design = {k: v for k, v in replace(self.survey, cluster=None).arrays(self.rows).items() if k in ("strata", "fpc")}
+        design = {
+            k: v for k, v in replace(self.survey, cluster=None).arrays(self.rows).items() if k in ("strata", "fpc")
+        }
         units = lambda codes: sampling_units(len(self.y), cluster=codes, **design)  # noqa: E731
         return two_way(lambda codes: factor * total_covariance(influence, units(codes)), *self.clusters)
 
@@ -268,16 +270,9 @@ def as_columns(name: str, given, *, most: int | None = None) -> tuple[str, ...]:
 
 
 def cases_of(
-    survey: Survey,
-    *,
-    revenue: str,
-    loyalty: str,
-    controls=(),
-    effects=(),
-    cluster: str | None = None,
-    min_rows: int = 100,
-    what: str = "fit_loyalty_revenue",
-) -> Cases:
+    survey: Survey, *, revenue: str, loyalty: str, controls=(), effects=(), cluster: str | None = None,
+    min_rows: int = 100, what: str = "fit_loyalty_revenue",
+) -> Cases:  # fmt: skip
     """Check the survey's table, take complete cases and count what is left out.
 
     Errors are clustered as the survey says, else by `cluster`, else by the first of the effects, else, where a person

@@ -90,18 +90,10 @@ class RevenueModels(RevenueFinding):
 
 
 def compare_revenue_models(
-    customers,
-    *,
-    revenue: str,
-    loyalty: str,
-    controls: Sequence[str] = (),
-    shape: str = "linear",
-    effects: Sequence[str] = (),
-    asked: str | None = None,
-    revenue_from=None,
-    confidence: float = 0.95,
+    customers, *, revenue: str, loyalty: str, controls: Sequence[str] = (), shape: str = "linear",
+    effects: Sequence[str] = (), asked: str | None = None, revenue_from=None, confidence: float = 0.95,
     min_rows: int = 100,
-) -> RevenueModels:
+) -> RevenueModels:  # fmt: skip
     """Put the question of `fit_loyalty_revenue` to every model that can answer it.
 
     Parameters are those of `fit_loyalty_revenue`. With `effects` two models have a form; without customers of zero
@@ -193,7 +185,11 @@ class SpecificationCurve(RevenueFinding):
         read = sorted(t["percent"].abs() if one_sign else t["percent"])
         key = signed("choices", row["percent"]) if one_sign else "choices open"
         first = say(key, k=len(t), n=n, low=number(read[0]), high=number(read[-1]), **self.words)
-        sides = {"above": percent(g["share"]), "below": percent(g["share_below"]), "median": number(t["percent"].median())}
+        sides = {
+            "above": percent(g["share"]),
+            "below": percent(g["share_below"]),
+            "median": number(t["percent"].median()),
+        }
         default = percent_point(row, self.confidence, "choices default", rank=number(g["rank"], 0))
         return told(first, say("choices sides", **sides), default)
 
@@ -218,14 +214,9 @@ class SpecificationCurve(RevenueFinding):
 
 
 def specification_curve(
-    customers,
-    *,
-    revenue: str,
-    loyalty: str,
-    controls: Sequence[str] = (),
-    confidence: float = 0.95,
+    customers, *, revenue: str, loyalty: str, controls: Sequence[str] = (), confidence: float = 0.95,
     min_rows: int = 100,
-) -> SpecificationCurve:
+) -> SpecificationCurve:  # fmt: skip
     """Put the question under every choice: four models, subsets of the controls, revenue as it is or its top 1 % capped.
 
     Parameters are those of `fit_loyalty_revenue`. All choices use the same customers: the complete cases of all

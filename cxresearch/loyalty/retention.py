@@ -85,16 +85,9 @@ class Retention(RevenueFinding):
 
 
 def fit_retention(
-    customers,
-    *,
-    loyalty: str,
-    asked: str,
-    until: str,
-    observed_until,
-    controls: Sequence[str] = (),
-    confidence: float = 0.95,
-    min_rows: int = 100,
-) -> Retention:
+    customers, *, loyalty: str, asked: str, until: str, observed_until, controls: Sequence[str] = (),
+    confidence: float = 0.95, min_rows: int = 100,
+) -> Retention:  # fmt: skip
     """Regress leaving in each month after the answer on the score (discrete-time logit).
 
     Parameters

@@ -115,7 +115,9 @@ class LoyaltyRevenue(RevenueFinding):
 
     def sentence(self) -> str:
         g, n, unit = self.summary, number(self.summary["n"], 0), self.currency or ""
-        between = size_interval(g["money_low"], g["money_high"], self.confidence, sign=g["money"], decimals=2, unit=unit)
+        between = size_interval(
+            g["money_low"], g["money_high"], self.confidence, sign=g["money"], decimals=2, unit=unit
+        )
         if self.reasons:
             first = say("point open", reasons=listing(self.reasons), **self.words)
             second = percent_point(g, self.confidence, "reading", n=n)
@@ -173,21 +175,10 @@ class LoyaltyRevenue(RevenueFinding):
 
 
 def fit_loyalty_revenue(
-    customers,
-    *,
-    revenue: str,
-    loyalty: str,
-    controls: Sequence[str] = (),
-    model: str = "poisson",
-    shape: str = "linear",
-    effects: Sequence[str] = (),
-    asked: str | None = None,
-    revenue_from=None,
-    confidence: float = 0.95,
-    min_rows: int = 100,
-    threads: int | None = None,
-    memory_limit: str | None = None,
-) -> LoyaltyRevenue:
+    customers, *, revenue: str, loyalty: str, controls: Sequence[str] = (), model: str = "poisson",
+    shape: str = "linear", effects: Sequence[str] = (), asked: str | None = None, revenue_from=None,
+    confidence: float = 0.95, min_rows: int = 100, threads: int | None = None, memory_limit: str | None = None,
+) -> LoyaltyRevenue:  # fmt: skip
     """Regress revenue on a loyalty score and say what a point goes with.
 
     The headline is the mean of revenue with every score a point higher over the mean as it is, among customers who
