@@ -63,14 +63,7 @@ class Scale:
 
 
 def scale_of(score, weights=None) -> Scale:
-    """Return the groups of a score: recommend groups on 0-10, the same cuts on 1-10, levels, or thirds.
-
-    Parameters
-    ----------
-    score : (n,)
-    weights : (n,), optional
-        How many customers each row stands for; None: one.
-    """
+    """Return the groups of a score: recommend groups on 0-10, the same cuts on 1-10, levels, or thirds."""
     levels = np.unique(score)
     whole = bool(np.all(levels == np.round(levels)))
     knots = np.unique(_quantiles(score, [0.05, 0.35, 0.65, 0.95], weights))
@@ -217,14 +210,7 @@ class Cases:
         return two_way(lambda codes: factor * total_covariance(influence, units(codes)), *self.clusters)
 
     def hide(self, table: pd.DataFrame, code, keys) -> tuple[pd.DataFrame, int]:
-        """Return a table of cells of money, those under the floor in distinct persons hidden, and how many are.
-
-        Parameters
-        ----------
-        table : one row per cell, with n and largest_share
-        code : (n,) which of its rows each of ours is in
-        keys : columns that stay
-        """
+        """Return a table of cells of money, those under the floor in distinct persons hidden, and how many are."""
         if self.drawn is not None and self.drawn.persons is not None:
             base = distinct(np.asarray(code, dtype=np.int64), self.drawn.persons, len(table))
         else:
