@@ -189,7 +189,7 @@ def test_log_ols_trap_says_22_percent_more_the_true_ratio_of_means_is_71177():
 
 def test_log_ols_trap_is_named_where_the_coefficient_and_the_means_disagree():
     got = fit(trap(), model="log_ols")
-    assert "The log-OLS trap: the coefficient alone reads 22.1 % more" in got.sentence()
+    assert "the log-OLS trap: the coefficient alone reads 22.1 % more" in got.sentence()
     assert not got.checks().set_index("check").loc["coefficient of log revenue agrees with the means", "ok"]
     alike = fit(shop(), model="log_ols")
     assert "trap" not in alike.sentence()
@@ -380,7 +380,7 @@ def test_planted_5_percent_a_point_is_recovered_with_the_control_and_overstated_
     assert got["percent_low"] < truth < got["percent_high"]
     assert sides["percent_low"][0] > truth
     assert list(sides["held"]) == ["nothing", "affluence, region"]
-    assert "Without controls it would read 14.7 % more" in found.sentence()
+    assert "without controls it would read 14.7 % more" in found.sentence()
 
 
 def test_the_bundled_company_shows_its_planted_5_percent_with_affluence_held_and_more_without(root):
@@ -440,7 +440,7 @@ def test_nothing_planted_is_not_established():
 
 def test_a_weak_link_is_told_as_weak(found):
     assert found.glance()["explained"][0] < 0.02
-    assert "The link is weak: the score accounts for" in found.sentence()
+    assert "the link is weak: the score accounts for" in found.sentence()
 
 
 @pytest.mark.parametrize(
@@ -529,10 +529,10 @@ def test_time_after_the_window_began_takes_the_headline_away(customers):
     )
     clean = fit(dated, controls=["affluence"], asked="asked", revenue_from="2025-02-01")
     assert clean.glance()["established"][0]
-    assert "Scores were given 2024-12-01 to 2025-01-29; revenue counts from 2025-02-01 on." in clean.sentence()
-    assert "When score and revenue were measured is not stated." in fit(dated).sentence()
+    assert "scores were given 2024-12-01 to 2025-01-29, and revenue counts from 2025-02-01 on." in clean.sentence()
+    assert "when score and revenue were measured is not stated." in fit(dated).sentence()
     yearly = fit(dated, revenue_from="2025-01-01")
-    assert "Scores were given on days that are not stated; revenue counts from 2025-01-01 on." in yearly.sentence()
+    assert "scores were given on days that are not stated, and revenue counts from 2025-01-01 on." in yearly.sentence()
     assert clean.checks().set_index("check").loc["score measured before the revenue window", "ok"]
     assert fit(dated, asked="asked").checks()["value"][2] == "start of the revenue window not stated"
 
@@ -777,7 +777,7 @@ def test_the_sentence_uses_labels_and_the_tables_keys(customers):
         customers, controls=["affluence"], labels={"nps": "likelihood to recommend", "affluence": "Affluence index"}
     )
     assert "One point more of likelihood to recommend goes with" in got.sentence()
-    assert "with Affluence index held constant; an association, not a cause." in got.sentence()
+    assert "with Affluence index held constant; an association, not a cause;" in got.sentence()
     assert {"nps", "affluence"} <= set(got.tidy()["term"])
     assert got.id == "fit_loyalty_revenue revenue"
 

@@ -75,9 +75,7 @@ def test_a_file_is_read_as_a_table_is(customers, both, tmp_path):
 def test_categories_under_the_minimum_base_are_pooled(customers):
     rare = customers.copy()
     rare.loc[10:13, "region"] = "south"
-    got = fit_loyalty_revenue(
-        cx.as_table(rare, min_base=10), revenue="revenue", loyalty="nps", controls=["region"]
-    )
+    got = fit_loyalty_revenue(cx.as_table(rare, min_base=10), revenue="revenue", loyalty="nps", controls=["region"])
     assert not any("south" in term for term in got.tidy()["term"])
     smallest = customers["region"].value_counts().idxmin()
     assert f"region[{smallest}]" not in set(got.tidy()["term"]) and "region[other (below base)]" in set(
@@ -177,3 +175,11 @@ def test_cells_hide_money_that_one_customer_dominates_and_give_a_statsmodels_mod
     assert cells.suppressed == rows.suppressed > 0
     got = both[1].model.params
     assert got.to_numpy() == pytest.approx(both[1].tidy()["estimate"].to_numpy(), abs=1e-8)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_cells_see_a_score_that_tells_who_bought_nothing(customers, told):
+    low = customers["nps"] <= 3
+    table = customers.assign(revenue=customers["revenue"].where(~(low & told), 0.0))
+    rows, cells = (fit_loyalty_revenue(t, revenue="revenue", loyalty="nps") for t in (table, cx.as_table(table)))
+    assert cells.reasons == rows.reasons and bool(rows.reasons) == told

@@ -32,7 +32,9 @@ def test_the_worth_is_that_of_those_who_answered_or_of_a_declared_population_and
     assert e["break_even"] == pytest.approx(a["break_even"])
     assert "for the 1,200 customers who answered together" in answered.sentence()
     assert "for all 48,000 customers, by weight, together" in everybody.sentence()
-    assert "PLN more revenue" in answered.sentence() and "cost of 1,000 PLN for the same customers" in answered.sentence()
+    assert (
+        "PLN more revenue" in answered.sentence() and "cost of 1,000 PLN for the same customers" in answered.sentence()
+    )
     assert "every customer" not in answered.sentence() + everybody.sentence()
 
 
@@ -42,7 +44,10 @@ def test_money_per_customer_names_the_customers_it_is_averaged_over(root):
     got = cx.fit_loyalty_revenue(table, revenue="revenue", loyalty="recommend", controls=["affluence"])
     rising = int((table.table["recommend"].dropna() <= 9).sum())
     assert got.glance()["rising"][0] == rising == 904
-    assert "6.43 EUR more" in got.sentence() and "on the average of the 904 customers who can rise a point" in got.sentence()
+    assert (
+        "6.43 EUR more" in got.sentence()
+        and "on the average of the 904 customers who can rise a point" in got.sentence()
+    )
 
 
 def test_what_a_hidden_cause_leaves_is_said_to_be_another_models():
@@ -179,7 +184,11 @@ def test_other_findings_give_their_models_or_the_reason():
     left = cx.fit_retention(leavers(), **RETENTION)
     assert left.model.params["nps"] == pytest.approx(left.tidy()["estimate"][0], abs=1e-8)
     assert worth(table).model.params["nps"] == pytest.approx(fit(table).tidy()["estimate"][1], abs=1e-8)
-    for refused in (fit(table, effects=["branch"]), cx.specification_curve(table, **ASKED), cx.lead_lag(panel(), **PANEL)):
+    for refused in (
+        fit(table, effects=["branch"]),
+        cx.specification_curve(table, **ASKED),
+        cx.lead_lag(panel(), **PANEL),
+    ):
         with pytest.raises(cx.DataProblem):
             _ = refused.model
 
@@ -190,7 +199,9 @@ def test_parks_check_of_two_parts_is_that_of_the_amounts():
     x = rng.normal(size=n)
     score = np.clip(np.round(6 + 2 * x + rng.normal(size=n)), 0, 10)
     bought = rng.random(n) < 1 / (1 + np.exp(2 - 0.5 * score))
-    table = pd.DataFrame({"nps": score, "x": x, "revenue": np.where(bought, rng.gamma(2, np.exp(3 + 0.2 * score + 0.5 * x) / 2), 0)})
+    table = pd.DataFrame(
+        {"nps": score, "x": x, "revenue": np.where(bought, rng.gamma(2, np.exp(3 + 0.2 * score + 0.5 * x) / 2), 0)}
+    )
     checks = fit(table, controls=["x"], model="two_part").checks().set_index("check")
     row = checks.loc["variance of the amounts grows as this power of their mean (Park)"]
     assert row["ok"] and row["value"] == pytest.approx(2, abs=0.25)
@@ -217,13 +228,17 @@ def test_the_studys_own_dates_decide_and_not_the_day_of_the_run():
     assert late.established is False and "after the revenue window began for 100 % of customers" in late.sentence()
     with pytest.raises(cx.DataProblem, match="asked holds 1500 values that are no dates"):
         fit(table.assign(asked="soon"), asked="asked")
-    with pytest.raises(cx.DataProblem, match="the start of the revenue window, 'spring', is neither a column nor a date"):
+    with pytest.raises(
+        cx.DataProblem, match="the start of the revenue window, 'spring', is neither a column nor a date"
+    ):
         fit(table, asked="asked", revenue_from="spring")
 
 
 @pytest.mark.parametrize("end", ["2199-12-31", "2026-06-30"])
 def test_an_end_of_observation_that_lies_beyond_the_data_is_refused(end):
-    with pytest.raises(cx.DataProblem, match=f"observed_until='{end}' lies .* days after the last day on which the data show"):
+    with pytest.raises(
+        cx.DataProblem, match=f"observed_until='{end}' lies .* days after the last day on which the data show"
+    ):
         cx.fit_retention(leavers(), **(RETENTION | {"observed_until": end}))
     seen = leavers().assign(seen=pd.Timestamp(end))
     with pytest.raises(cx.DataProblem, match="observed_until='seen' lies"):

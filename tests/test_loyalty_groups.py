@@ -29,7 +29,9 @@ def test_equal_groups_are_drawn_to_one_mean_and_no_difference_is_established():
 def test_the_group_that_differs_is_named():
     got = loyalty_by_group(regions([0.03, 0.03, 0.03, 0.35]), **ASKED, by="region")
     assert got.tidy().set_index("group")["p_adjusted"].idxmin() == "R3"
-    assert got.sentence().startswith("What a point of nps goes with in revenue departs from the mean in 4 of 4 groups by region")
+    assert got.sentence().startswith(
+        "What a point of nps goes with in revenue departs from the mean in 4 of 4 groups by region"
+    )
     assert "R3 (" in got.sentence()
 
 

@@ -238,7 +238,9 @@ def test_retained_has_the_same_interval_whatever_the_unit_of_the_weights(design)
     rng = np.random.default_rng(4)
     table = leavers().assign(w=rng.gamma(2, 1, 1500), branch=np.arange(1500) % 60, stratum=np.arange(1500) % 3)
     once, hundred = (
-        fit_retention(as_survey(table.assign(w=table["w"] * unit), weight="w", **design), **RETENTION).tables()["retained"]
+        fit_retention(as_survey(table.assign(w=table["w"] * unit), weight="w", **design), **RETENTION).tables()[
+            "retained"
+        ]
         for unit in (1, 100)
     )
     pd.testing.assert_frame_equal(once, hundred, rtol=1e-12)

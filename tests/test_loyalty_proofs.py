@@ -27,7 +27,11 @@ def record(proof: str, replicates: int, found: float, required: str, **further) 
 
 
 def worth(table, cluster=None, **options):
-    return worth_of_a_point(as_survey(table, cluster=cluster), revenue="revenue", loyalty="nps", **options).glance().iloc[0]
+    return (
+        worth_of_a_point(as_survey(table, cluster=cluster), revenue="revenue", loyalty="nps", **options)
+        .glance()
+        .iloc[0]
+    )
 
 
 def simulated(rng, n, slope, clusters=None, zeros=0.3, shape=1.2):

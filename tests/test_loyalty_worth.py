@@ -116,7 +116,7 @@ def test_the_ladder_holds_four_models_and_the_same_question(customers):
 
 def test_the_ladder_names_the_log_ols_trap():
     got = compare_revenue_models(trap(), revenue="revenue", loyalty="nps")
-    assert "The log-OLS trap is here: its coefficient reads 22.1 %, the means -28.7 %" in got.sentence()
+    assert "the log-OLS trap is here: its coefficient reads 22.1 %, the means -28.7 %" in got.sentence()
     assert (
         got.tables()["left_out"]["why"][0] == "two_part needs customers without revenue; all 4000 have some: take gamma"
     )

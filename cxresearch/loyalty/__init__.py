@@ -1,7 +1,6 @@
 """Revenue against loyalty; what a point is worth."""
 
-from cxresearch.loyalty.by_group import loyalty_by_group
-from cxresearch.loyalty.choices import compare_revenue_models, specification_curve
+from cxresearch.loyalty.choices import compare_revenue_models, loyalty_by_group, specification_curve
 from cxresearch.loyalty.panel import lead_lag
 from cxresearch.loyalty.retention import fit_retention
 from cxresearch.loyalty.revenue import fit_loyalty_revenue

@@ -63,14 +63,7 @@ class Scale:
 
 
 def scale_of(score, weights=None) -> Scale:
-    """Return the groups of a score: recommend groups on 0-10, the same cuts on 1-10, levels, or thirds.
-
-    Parameters
-    ----------
-    score : (n,)
-    weights : (n,), optional
-        How many customers each row stands for; None: one.
-    """
+    """Return the groups of a score: recommend groups on 0-10, the same cuts on 1-10, levels, or thirds."""
     levels = np.unique(score)
     whole = bool(np.all(levels == np.round(levels)))
     knots = np.unique(_quantiles(score, [0.05, 0.35, 0.65, 0.95], weights))
@@ -210,19 +203,14 @@ class Cases:
         factor = 1.0 if self.is_survey else (self.n - 1) / max(self.n - p, 1)
         if len(self.clusters) < 2:
             return factor * self.drawn.covariance_of(influence)
-        design = {k: v for k, v in replace(self.survey, cluster=None).arrays(self.rows).items() if k in ("strata", "fpc")}
+        design = {
+            k: v for k, v in replace(self.survey, cluster=None).arrays(self.rows).items() if k in ("strata", "fpc")
+        }
         units = lambda codes: sampling_units(len(self.y), cluster=codes, **design)  # noqa: E731
         return two_way(lambda codes: factor * total_covariance(influence, units(codes)), *self.clusters)
 
     def hide(self, table: pd.DataFrame, code, keys) -> tuple[pd.DataFrame, int]:
-        """Return a table of cells of money, those under the floor in distinct persons hidden, and how many are.
-
-        Parameters
-        ----------
-        table : one row per cell, with n and largest_share
-        code : (n,) which of its rows each of ours is in
-        keys : columns that stay
-        """
+        """Return a table of cells of money, those under the floor in distinct persons hidden, and how many are."""
         if self.drawn is not None and self.drawn.persons is not None:
             base = distinct(np.asarray(code, dtype=np.int64), self.drawn.persons, len(table))
         else:
@@ -268,16 +256,9 @@ def as_columns(name: str, given, *, most: int | None = None) -> tuple[str, ...]:
 
 
 def cases_of(
-    survey: Survey,
-    *,
-    revenue: str,
-    loyalty: str,
-    controls=(),
-    effects=(),
-    cluster: str | None = None,
-    min_rows: int = 100,
-    what: str = "fit_loyalty_revenue",
-) -> Cases:
+    survey: Survey, *, revenue: str, loyalty: str, controls=(), effects=(), cluster: str | None = None,
+    min_rows: int = 100, what: str = "fit_loyalty_revenue",
+) -> Cases:  # fmt: skip
     """Check the survey's table, take complete cases and count what is left out.
 
     Errors are clustered as the survey says, else by `cluster`, else by the first of the effects, else, where a person

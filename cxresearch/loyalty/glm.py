@@ -78,22 +78,7 @@ class Fit:
 
 
 def fit_glm(X, y, weights, family: Family, *, effects=(), start=None) -> Fit:
-    """Fit by iteratively reweighted least squares.
-
-    Parameters
-    ----------
-    X : (n, p), y : (n,), weights : (n,)
-        Rows of weight zero are left out.
-    effects : sequence of (n,) codes
-        Groupings whose groups get an intercept each; `coef` then holds the columns of X alone.
-    start : (p,), optional
-        Coefficients to start from.
-
-    Raises
-    ------
-    DataProblem
-        If it does not converge: a category whose customers all spent nothing, for example.
-    """
+    """Fit by iteratively reweighted least squares; groups of `effects`, (n,) codes, get an intercept each beside X."""
     if effects:
         return _fit_within(X, y, weights, effects, family)
     return at_solution(X, y, weights, family, solve_glm(X, y, weights, family, start=start))
@@ -165,31 +150,21 @@ def library(X, y, weights, family: Family, names, coef):
 
     The errors of its `summary()` are the model's, not the design's, which stand in `tidy()`.
     """
+    import pandas as pd
     import statsmodels.api as sm
 
     rows = weights > 0
-    frame = _named(X[rows], names)
+    frame = pd.DataFrame(X[rows], columns=list(names))  # coefficients are then named as in our tables
     if family is LEVELS:
         return sm.WLS(y[rows], frame, weights=weights[rows]).fit()
     model = sm.GLM(y[rows], frame, family=family.library(sm), var_weights=weights[rows])
     return model.fit(start_params=coef, tol=1e-13, tol_criterion="params", maxiter=50)
 
 
-def _named(X, names):
-    """Return X as a frame, so that statsmodels names its coefficients as our tables do."""
-    import pandas as pd
-
-    return pd.DataFrame(X, columns=list(names))
-
-
 def gradient(function, at) -> np.ndarray:
     """Return the (k, p) derivatives of `function` (p,) -> (k,) by central differences."""
-    columns = []
-    for j in range(len(at)):
-        step = np.zeros(len(at))
-        step[j] = 1e-5 * max(abs(at[j]), 1e-2)
-        columns.append((function(at + step) - function(at - step)) / (2 * step[j]))
-    return np.stack(columns, axis=1)
+    steps = np.diag(1e-5 * np.maximum(np.abs(at), 1e-2))
+    return np.stack([(function(at + s) - function(at - s)) / (2 * s.sum()) for s in steps], axis=1)
 
 
 def solve_many(H, right) -> np.ndarray:

@@ -28,17 +28,7 @@ def partial_r2(t: float, df: float) -> float:
 
 
 def robustness_value(t: float, df: float, *, q: float = 1.0, alpha: float | None = None) -> float:
-    """Return the partial R² (0-1) that a hidden cause needs with score and revenue alike to undo the estimate.
-
-    Parameters
-    ----------
-    t, df
-        t value and degrees of freedom of a least-squares coefficient with classical errors.
-    q
-        Share of the estimate to be explained away.
-    alpha
-        Given: enough to bring it within the two-sided critical value at this level.
-    """
+    """Return the partial R² (0-1) that a hidden cause needs with score and revenue alike to undo the estimate."""
     f = q * abs(t) / np.sqrt(df)
     if alpha is not None:
         critical = stats.t.ppf(1 - alpha / 2, df - 1) / np.sqrt(df - 1)
@@ -95,14 +85,7 @@ def hidden_cause(levels: tuple[float, float, float], head: dict, confidence: flo
 
 
 def benchmark_bounds(s: Cases, *, times=(1.0, 2.0, 3.0), confidence: float = 0.95) -> pd.DataFrame:
-    """Return what a hidden cause `times` as strong as each control would leave of the linear model in levels.
-
-    Returns
-    -------
-    DataFrame
-        term (the control), times, r2_score, r2_revenue (the bounds), estimate, std_error, conf_low, conf_high (adjusted, in
-        money per point). Empty without controls or with effects.
-    """
+    """Return what a hidden cause `times` as strong as each control would leave of the linear model in levels."""
     columns = ["term", "times", "r2_score", "r2_revenue", "estimate", "std_error", "conf_low", "conf_high"]
     if not s.controls or s.effects:
         return pd.DataFrame(columns=columns)

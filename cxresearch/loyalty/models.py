@@ -86,13 +86,7 @@ POISSON_LINE = Plan("poisson")
 
 
 def plan_for(s: Cases, name: str, shape: str = "linear", *, controls: bool = True) -> Plan:
-    """Return the plan of a model: whether smearing goes by group.
-
-    Raises
-    ------
-    DataProblem
-        If the model cannot answer: effects in a model without a within form, no zeros for two parts, cells.
-    """
+    """Return the plan of a model: whether smearing goes by group."""
     within = [key for key, model in MODELS.items() if model.effects]
     if s.effects and name not in within:
         raise DataProblem(f"effects are fitted with {' or '.join(map(repr, within))}; model={name!r} has no such form")
@@ -165,13 +159,7 @@ def fit_revenue(s: Cases, plan: Plan, weights=None) -> RevenueFit:
 
 
 def library_results(s: Cases, fit: RevenueFit):
-    """Return statsmodels' results of a fit, or, of a model of two equations, a dict of them by part.
-
-    Raises
-    ------
-    DataProblem
-        With absorbed effects, which statsmodels has not.
-    """
+    """Return statsmodels' results of a fit, or, of a model of two equations, a dict of them by part."""
     if s.effects:
         raise DataProblem("statsmodels has no absorbed intercepts; the coefficients and their errors stand in tidy()")
     X, y, weights = s.X(fit.plan.shape, controls=fit.plan.controls), s.y, s.weights

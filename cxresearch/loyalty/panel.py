@@ -61,17 +61,9 @@ class LeadLag(RevenueFinding):
 
 
 def lead_lag(
-    panel,
-    *,
-    revenue: str,
-    loyalty: str,
-    customer: str,
-    period: str,
-    controls: Sequence[str] = (),
-    confidence: float = 0.95,
-    min_rows: int = 100,
-    lacks: str | None = None,
-) -> Finding:
+    panel, *, revenue: str, loyalty: str, customer: str, period: str, controls: Sequence[str] = (),
+    confidence: float = 0.95, min_rows: int = 100, lacks: str | None = None,
+) -> Finding:  # fmt: skip
     """Regress revenue on the score of the period before, of the period, and of the period after.
 
     A score that is asked later cannot be a reason of revenue: where it goes with it all the same, revenue, or

@@ -190,7 +190,7 @@ def require_rows(n: int, min_rows: int, what: str) -> None:
 # --- a score that gives the outcome away --------------------------------------------------------------------------------
 
 
-def leaks(score, y, weights=None) -> str | None:
+def leaks(score, y) -> str | None:
     """Return how the score gives the revenue away, or None.
 
     A score recorded after, or computed from, the revenue shows in one of two ways: their rank correlation, among all

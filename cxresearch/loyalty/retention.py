@@ -85,16 +85,9 @@ class Retention(RevenueFinding):
 
 
 def fit_retention(
-    customers,
-    *,
-    loyalty: str,
-    asked: str,
-    until: str,
-    observed_until,
-    controls: Sequence[str] = (),
-    confidence: float = 0.95,
-    min_rows: int = 100,
-) -> Retention:
+    customers, *, loyalty: str, asked: str, until: str, observed_until, controls: Sequence[str] = (),
+    confidence: float = 0.95, min_rows: int = 100,
+) -> Retention:  # fmt: skip
     """Regress leaving in each month after the answer on the score (discrete-time logit).
 
     Parameters
@@ -246,7 +239,6 @@ def _checks(s: Cases, mu, event, share) -> tuple[Check, ...]:
     gap = max(abs(np.average(mu[i], weights=share[i]) - np.average(event[i], weights=share[i])) for i in fifths)
     per_term, name = s.y.sum() / (1 + s.Z.shape[1]), "largest gap of predicted and observed chance, by fifths"
     return (
-        Check("scores measured before leaving", "all", "all", True),
         Check("leavers per term", float(per_term), "at least 10", bool(per_term >= 10)),
         Check(name, float(gap), "at most half the mean chance", bool(gap <= 0.5 * share @ event)),
     )

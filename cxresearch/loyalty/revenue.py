@@ -115,7 +115,9 @@ class LoyaltyRevenue(RevenueFinding):
 
     def sentence(self) -> str:
         g, n, unit = self.summary, number(self.summary["n"], 0), self.currency or ""
-        between = size_interval(g["money_low"], g["money_high"], self.confidence, sign=g["money"], decimals=2, unit=unit)
+        between = size_interval(
+            g["money_low"], g["money_high"], self.confidence, sign=g["money"], decimals=2, unit=unit
+        )
         if self.reasons:
             first = say("point open", reasons=listing(self.reasons), **self.words)
             second = percent_point(g, self.confidence, "reading", n=n)
@@ -173,21 +175,10 @@ class LoyaltyRevenue(RevenueFinding):
 
 
 def fit_loyalty_revenue(
-    customers,
-    *,
-    revenue: str,
-    loyalty: str,
-    controls: Sequence[str] = (),
-    model: str = "poisson",
-    shape: str = "linear",
-    effects: Sequence[str] = (),
-    asked: str | None = None,
-    revenue_from=None,
-    confidence: float = 0.95,
-    min_rows: int = 100,
-    threads: int | None = None,
-    memory_limit: str | None = None,
-) -> LoyaltyRevenue:
+    customers, *, revenue: str, loyalty: str, controls: Sequence[str] = (), model: str = "poisson",
+    shape: str = "linear", effects: Sequence[str] = (), asked: str | None = None, revenue_from=None,
+    confidence: float = 0.95, min_rows: int = 100, threads: int | None = None, memory_limit: str | None = None,
+) -> LoyaltyRevenue:  # fmt: skip
     """Regress revenue on a loyalty score and say what a point goes with.
 
     The headline is the mean of revenue with every score a point higher over the mean as it is, among customers who
@@ -253,8 +244,7 @@ def fit_loyalty_revenue(
     question = dict(revenue=revenue, loyalty=loyalty, controls=controls, min_rows=min_rows)
     if isinstance(customers, (Table, str, PathLike)):
         s = _cells(as_table(customers), question, effects, (asked, revenue_from), threads, memory_limit)
-        labels, when = as_table(customers).labels, Timing()
-        leak = gives_away(s.score, s.zeros == 1, "has no revenue", "have no revenue")
+        labels, when, leak = as_table(customers).labels, Timing(), _leak_of_cells(s)
     else:
         if threads is not None or memory_limit is not None:
             raise DataProblem("threads and memory_limit are the engine's; they go with a path, or with as_table(...)")
@@ -274,6 +264,15 @@ def _cells(table: Table, question: dict, effects, dates, threads, memory_limit) 
             "effects, asked and revenue_from need a DataFrame; a table in files is read in cells without them"
         )
     return cells_as_cases(table, threads=threads, memory_limit=memory_limit, **question)
+
+
+def _leak_of_cells(s: Cases) -> str | None:
+    """Return how the score tells who bought nothing, from cells scaled to some 100,000 customers, or None."""
+    half = len(s.score) // 2
+    scaled, zeros = 2 * s.count[:half] * min(1.0, 1e5 / s.n), s.zeros[:half]
+    parts = np.concatenate([scaled * zeros, scaled * (1 - zeros)]).round().astype(int)
+    score, nothing = np.tile(s.score[:half], 2), np.repeat([True, False], half)
+    return gives_away(np.repeat(score, parts), np.repeat(nothing, parts), "has no revenue", "have no revenue")
 
 
 def _finding(s: Cases, plan: Plan, when: Timing, leak, confidence: float, labels) -> LoyaltyRevenue:

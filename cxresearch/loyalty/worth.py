@@ -122,22 +122,10 @@ class Worth(RevenueFinding):
 
 
 def worth_of_a_point(
-    customers,
-    *,
-    revenue: str,
-    loyalty: str,
-    controls: Sequence[str] = (),
-    customer: str | None = None,
-    period: str | None = None,
-    asked: str | None = None,
-    revenue_from=None,
-    points: float = 1,
-    cost: float | None = None,
-    n_boot: int = 1000,
-    confidence: float = 0.95,
-    min_rows: int = 100,
-    seed: int,
-) -> Worth:
+    customers, *, revenue: str, loyalty: str, controls: Sequence[str] = (), customer: str | None = None,
+    period: str | None = None, asked: str | None = None, revenue_from=None, points: float = 1,
+    cost: float | None = None, n_boot: int = 1000, confidence: float = 0.95, min_rows: int = 100, seed: int,
+) -> Worth:  # fmt: skip
     """Raise each customer's own score by `points`, capped at the top of the scale, and sum the predicted difference.
 
     The sum is for those who answered (their number times the mean difference, by weight); where the survey declares
