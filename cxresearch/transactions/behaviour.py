@@ -12,8 +12,15 @@ import pyarrow.compute as pc
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_choice
-from cxresearch.inference.events import (amount_sql, opened, quoted, require_fields, require_one_id_type,
-    time_sql, waterfall_of)  # fmt: skip
+from cxresearch.inference.events import (
+    amount_sql,
+    opened,
+    quoted,
+    require_fields,
+    require_one_id_type,
+    time_sql,
+    waterfall_of,
+)
 from cxresearch.privacy import unsorted
 from cxresearch.survey import Survey, as_survey, as_table
 from cxresearch.transactions.cluster import on_workers

@@ -3,8 +3,15 @@
 import pandas as pd
 
 from cxresearch.errors import DataProblem
-from cxresearch.inference.events import (opened, quoted, require_fields, require_one_id_type, text, time_sql,
-    waterfall_of)  # fmt: skip
+from cxresearch.inference.events import (
+    opened,
+    quoted,
+    require_fields,
+    require_one_id_type,
+    text,
+    time_sql,
+    waterfall_of,
+)
 from cxresearch.transactions.features import moment
 from cxresearch.transactions.windows import Window
 

@@ -7,8 +7,16 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.inference.events import (amount_sql, id_sql, opened, quoted, require_fields,
-    require_one_id_type, time_sql, waterfall_of)  # fmt: skip
+from cxresearch.inference.events import (
+    amount_sql,
+    id_sql,
+    opened,
+    quoted,
+    require_fields,
+    require_one_id_type,
+    time_sql,
+    waterfall_of,
+)
 from cxresearch.privacy.pseudonyms import looks_like
 from cxresearch.survey import Survey, as_survey, as_table
 from cxresearch.transactions.windows import as_length
@@ -21,7 +29,6 @@ LABELS = {
     "after_complete": "payments cover the window after the answer",
 }
 EARLY, LATE = 0.05, 0.95  # of a wave's answers: a few stragglers do not shorten every window
-YEAR = pd.Timedelta(365, "D")
 
 
 def link_revenue(
@@ -155,7 +162,7 @@ def _last(relation, used: str, time: str) -> pd.Timestamp:
     if last is None:
         raise DataProblem(f"no transaction has a customer and a {time}; there is nothing to link to")
     last, first, earlier = map(pd.Timestamp, (last, first, days[-1]))
-    if len(days) > 1 and last - earlier > max(earlier - first, YEAR):
+    if len(days) > 1 and last - earlier > max(earlier - first, pd.Timedelta(365, "D")):
         raise DataProblem(
             f"{time} holds {last:%Y-%m-%d}, while all other payments lie between {first:%Y-%m-%d} and {earlier:%Y-%m-%d}; correct it "
             "or leave the rows out"
@@ -240,10 +247,9 @@ def link_waves(
         waves = answers["period"].nunique()
         why = "waves overlap in time" if waves > 1 else f"there is {waves} wave, and a lead needs a later one"
         return _no_panel(survey, waterfall_of(len(survey), []), why)
-    columns = {"customer": "customer", "asked": asked, "time": "time", "amount": "amount"}
     linked = link_revenue(
-        survey.with_table(answers), study.transactions, **columns, before=int(gap), after=int(gap), threads=threads,
-        memory_limit=memory_limit,
+        survey.with_table(answers), study.transactions, customer="customer", asked=asked, time="time", amount="amount",
+        before=int(gap), after=int(gap), threads=threads, memory_limit=memory_limit,
     )  # fmt: skip
     panel = _one_row_a_wave(linked, asked)
     pairs = followed(panel.table)
