@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.collections import LineCollection, PathCollection, QuadMesh
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection, QuadMesh
 from test_findings import MAKERS, survey  # noqa: F401  (a fixture)
 
 import cxresearch as cx
@@ -22,6 +22,8 @@ def drawn(ax) -> np.ndarray:
             found += [np.ravel(segment) for segment in artist.get_segments()]
         elif isinstance(artist, PathCollection):
             found.append(np.ravel(artist.get_offsets()))
+        elif isinstance(artist, PolyCollection):
+            found += [np.ravel(path.vertices) for path in artist.get_paths()]
         elif isinstance(artist, QuadMesh):
             found.append(np.ravel(np.ma.filled(artist.get_array(), np.nan)))
     found += [np.ravel([p.get_width(), p.get_height()]) for bars in ax.containers for p in bars]

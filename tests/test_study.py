@@ -212,7 +212,7 @@ def test_a_declared_outcome_comes_before_the_csat_item(tmp_path):
 
 def test_a_survey_carries_what_the_study_says_of_it(airport):
     survey = airport.responses
-    assert survey.design == ("weight", "stratum", None, None)
+    assert (survey.weight, survey.strata, survey.cluster, survey.fpc) == ("weight", "stratum", None, None)
     assert (survey.wave, survey.respondent, survey.asked_at) == ("wave", "respondent", None)
     assert survey.labels["recommend"] == "Would recommend" and survey.label("overall") == "overall"
     assert survey.scales == {"recommend": (0, 10), "overall": (1, 5), "walkways": (1, 5)}

@@ -133,7 +133,7 @@ def compare_drivers(
     ...     study.responses, outcome="satisfaction", drivers=drivers, by="age_group", n_boot=100, seed=1,
     ... )
     >>> print(finding)
-    Between 18-29 (n = 610), 30-44 (n = 592), 45-59 (n = 518) and 60+ (n = 433), 1 of 18 shares differs...
+    Not established that the drivers of Overall satisfaction differ between 18-29 (n = 610), ...
     """
     survey = as_survey(responses)
     check_options(

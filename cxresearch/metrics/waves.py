@@ -504,7 +504,7 @@ def touchpoint_trend(
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.touchpoint_trend(study.responses, ["products", "delivery", "staff"]))
-    2 of 9 changes between neighbouring waves are established (mean on 1–7): Delivery fell 0.95 scale ...
+    2 of 9 changes between neighbouring waves are established (mean on 1–7): Delivery fell 0.94 scale ...
     """
     survey, items = as_survey(responses), list(columns_of(items))
     require_choice("measure", measure, ("mean", "top_box", "nps"))

@@ -109,7 +109,7 @@ def compare_segments(
     >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
     >>> segments = cx.segment_customers(behaved, **made)
     >>> print(cx.compare_segments(behaved, segmentation=segments, outcome="basket_mean"))
-    basket_mean differs between segments of 2,000 customers, corrected for ...
+    mean basket differs between segments of 2,000 customers, corrected for ...
     """
     survey = as_survey(customers)
     require_columns(survey.table, outcome, *segmentation.features)

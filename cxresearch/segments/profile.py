@@ -200,7 +200,7 @@ def profile_segments(
     >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
     >>> segments = cx.segment_customers(behaved, **made)
     >>> print(cx.profile_segments(behaved, segmentation=segments, variables=["basket_mean"]))
-    basket_mean differs between segments of 2,000 customers. ...
+    mean basket differs between segments of 2,000 customers. ...
     """
     survey = as_survey(customers)
     require_share("confidence", confidence)

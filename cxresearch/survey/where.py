@@ -3,6 +3,8 @@
 import ast
 import operator
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -41,71 +43,90 @@ def rows_where(table: pd.DataFrame, condition: str, *, shown=lambda column: ()) 
         quoted[name := f"_column_{len(quoted)}"] = found[1]
         return name
 
-    def refuse(why: str) -> DataProblem:
-        return DataProblem(f"the condition {condition!r} {why}; {EXAMPLE}")
-
-    def column_of(node) -> pd.Series:
-        if not isinstance(node, ast.Name):
-            raise refuse(f"holds {ast.unparse(node)!r} where a column or a constant belongs")
-        asked = plain_text(quoted.get(node.id, node.id))
-        name = next((c for c in table.columns if plain_text(c) == asked), asked)
-        require_columns(table, name, where="the survey")
-        return table[name]
-
-    def truth(node) -> pd.Series:
-        """Return whether each row meets `node`: true, false, or missing."""
-        if isinstance(node, ast.BoolOp):
-            joined = operator.and_ if isinstance(node.op, ast.And) else operator.or_
-            return reduce(joined, map(truth, node.values))
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            return ~truth(node.operand)
-        if isinstance(node, ast.Compare):
-            sides = [node.left, *node.comparators]
-            return reduce(operator.and_, [compared(a, op, b) for a, op, b in zip(sides, node.ops, sides[1:])])
-        if isinstance(node, ast.Name) and pd.api.types.is_bool_dtype(column_of(node)):
-            return column_of(node).astype("boolean")
-        raise refuse(f"holds {ast.unparse(node)!r}, which is no comparison")
-
-    def compared(left, op, right) -> pd.Series:
-        if isinstance(op, (ast.In, ast.NotIn)):
-            if not isinstance(right, (ast.List, ast.Tuple)) or not right.elts:
-                raise refuse("asks `in` of something other than a list of constants")
-            inside = reduce(operator.or_, [compared(left, ast.Eq(), value) for value in right.elts])
-            return ~inside if isinstance(op, ast.NotIn) else inside
-        if type(op) not in COMPARED:
-            raise refuse("compares by something other than == != < <= > >= in")
-        constant = [_constant(side) for side in (left, right)]
-        if constant[0] is not None and constant[1] is None:
-            left, right, constant, op = right, left, constant[::-1], MIRRORED.get(type(op), type(op))()
-        column, same = column_of(left), COMPARED[type(op)]
-        value = column_of(right) if constant[1] is None else constant[1]
-        if pd.api.types.is_numeric_dtype(column):
-            if isinstance(value, str) or (constant[1] is None and not pd.api.types.is_numeric_dtype(value)):
-                raise refuse(f"compares {column.name}, which holds numbers, with text")
-            return same(column.astype("Float64"), value.astype("Float64") if constant[1] is None else float(value))
-        if constant[1] is None:
-            raise refuse(f"compares {column.name} with a column, which is for numbers")
-        if pd.api.types.is_datetime64_any_dtype(column):
-            when = pd.to_datetime(value, errors="coerce") if isinstance(value, str) else pd.NaT
-            if pd.isna(when):
-                raise refuse(f"compares {column.name}, which holds dates, with {value!r}: a date is '2024-03-31'")
-            when = when if column.dt.tz is None or when.tzinfo else when.tz_localize(column.dt.tz)
-            return same(column, when).astype("boolean").mask(column.isna())
-        if not isinstance(op, (ast.Eq, ast.NotEq)):
-            raise refuse(f"asks which texts of {column.name} are larger than {value!r}: name them with `in`")
-        codes, levels = pd.factorize(column)
-        equal = np.array([plain_text(level) == plain_text(value) for level in levels] + [False])
-        if not equal.any():
-            near = nearest(value, shown(column.name))
-            raise DataProblem(f"the condition {condition!r}: {column.name} never holds {value!r}{near}; correct it")
-        found = pd.Series(equal[codes], index=column.index, dtype="boolean").mask(codes < 0)
-        return ~found if isinstance(op, ast.NotEq) else found
-
     try:
         tree = ast.parse(re.sub(r"`([^`]+)`", placeholder, str(condition).strip()), mode="eval")
     except SyntaxError as error:
         raise DataProblem(f"the condition {condition!r} cannot be read ({error.msg}); {EXAMPLE}") from None
-    return truth(tree.body).fillna(False).to_numpy(dtype=bool)
+    met = _Condition(table, str(condition), quoted, shown).truth(tree.body)
+    return met.fillna(False).to_numpy(dtype=bool)
+
+
+@dataclass(frozen=True)
+class _Condition:
+    """A condition on a table: what may stand in it, and which rows meet it."""
+
+    table: pd.DataFrame
+    condition: str
+    quoted: Mapping[str, str]
+    shown: Callable
+
+    def refuse(self, why: str) -> DataProblem:
+        return DataProblem(f"the condition {self.condition!r} {why}; {EXAMPLE}")
+
+    def column(self, node) -> pd.Series:
+        if not isinstance(node, ast.Name):
+            raise self.refuse(f"holds {ast.unparse(node)!r} where a column or a constant belongs")
+        asked = plain_text(self.quoted.get(node.id, node.id))
+        name = next((c for c in self.table.columns if plain_text(c) == asked), asked)
+        require_columns(self.table, name, where="the survey")
+        return self.table[name]
+
+    def truth(self, node) -> pd.Series:
+        """Return whether each row meets `node`: true, false, or missing."""
+        if isinstance(node, ast.BoolOp):
+            joined = operator.and_ if isinstance(node.op, ast.And) else operator.or_
+            return reduce(joined, map(self.truth, node.values))
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return ~self.truth(node.operand)
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            return reduce(operator.and_, [self.compared(a, op, b) for a, op, b in zip(sides, node.ops, sides[1:])])
+        if isinstance(node, ast.Name) and pd.api.types.is_bool_dtype(self.column(node)):
+            return self.column(node).astype("boolean")
+        raise self.refuse(f"holds {ast.unparse(node)!r}, which is no comparison")
+
+    def compared(self, left, op, right) -> pd.Series:
+        """Return the comparison of two sides, one of them a column."""
+        if isinstance(op, (ast.In, ast.NotIn)):
+            if not isinstance(right, (ast.List, ast.Tuple)) or not right.elts:
+                raise self.refuse("asks `in` of something other than a list of constants")
+            inside = reduce(operator.or_, [self.compared(left, ast.Eq(), value) for value in right.elts])
+            return ~inside if isinstance(op, ast.NotIn) else inside
+        if type(op) not in COMPARED:
+            raise self.refuse("compares by something other than == != < <= > >= in")
+        if _constant(left) is not None and _constant(right) is None:
+            return self.compared(right, MIRRORED.get(type(op), type(op))(), left)
+        column, value = self.column(left), _constant(right)
+        if value is not None:
+            return self.against(column, op, value)
+        other = self.column(right)
+        if not all(map(pd.api.types.is_numeric_dtype, (column, other))):
+            raise self.refuse(f"compares {column.name} with {other.name}, which are not both numbers")
+        return COMPARED[type(op)](column.astype("Float64"), other.astype("Float64"))
+
+    def against(self, column: pd.Series, op, value) -> pd.Series:
+        """Return the comparison of a column with a constant; missing where the column is."""
+        if pd.api.types.is_numeric_dtype(column):
+            if isinstance(value, str):
+                raise self.refuse(f"compares {column.name}, which holds numbers, with text")
+            return COMPARED[type(op)](column.astype("Float64"), float(value))
+        if pd.api.types.is_datetime64_any_dtype(column):
+            when = pd.to_datetime(value, errors="coerce") if isinstance(value, str) else pd.NaT
+            if pd.isna(when):
+                raise self.refuse(f"compares {column.name}, which holds dates, with {value!r}: a date is '2024-03-31'")
+            when = when if column.dt.tz is None or when.tzinfo else when.tz_localize(column.dt.tz)
+            return COMPARED[type(op)](column, when).astype("boolean").mask(column.isna())
+        if not isinstance(op, (ast.Eq, ast.NotEq)):
+            raise self.refuse(f"asks which texts of {column.name} are larger than {value!r}: name them with `in`")
+        codes, levels = pd.factorize(column)
+        equal = np.array([plain_text(level) == plain_text(value) for level in levels] + [False])
+        if not equal.any():
+            near = nearest(value, self.shown(column.name))
+            raise DataProblem(
+                f"the condition {self.condition!r}: {column.name} never holds {value!r}{near}; correct it"
+            )
+        found = pd.Series(equal[codes], index=column.index, dtype="boolean").mask(codes < 0)
+        return ~found if isinstance(op, ast.NotEq) else found
 
 
 def _constant(node):
