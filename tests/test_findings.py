@@ -231,7 +231,7 @@ def test_a_column_name_means_one_thing():
 def test_an_analysis_that_refuses_is_shown_as_refused_and_the_rest_of_the_page_stands():
     table = pd.DataFrame({"q": [1, 2, 3, 11]})
     refused = cx.asked(cx.nps, table, "q")
-    assert refused.sentence().startswith("Nps cannot be asked of these data: q holds 1 values outside 0-10")
+    assert refused.sentence().startswith("This question cannot be asked of these data: q holds 1 values outside 0-10")
     assert refused.established is False and refused.id == "nps q" and refused.plot().get_title() == ""
     assert cx.asked(cx.mean_score, table, "q").glance()["estimate"].item() == pytest.approx(4.25)
     with pytest.raises(cx.StudyProblem):
