@@ -268,7 +268,7 @@ def asked(analysis, /, *arguments, **options) -> Finding:
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.asked(cx.nps, study.responses, "satisfaction"))
-    Nps cannot be asked of these data: satisfaction is declared on a scale of 1-7; ...
+    This question cannot be asked of these data: satisfaction is declared on a scale of 1-7; ...
     """
     try:
         return analysis(*arguments, **options)
@@ -276,7 +276,7 @@ def asked(analysis, /, *arguments, **options) -> Finding:
         raise
     except DataProblem as problem:
         outcome = next((a for a in arguments if isinstance(a, str)), "answers")
-        why = f"{analysis.__name__} cannot be asked of these data: {problem}"
+        why = f"this question cannot be asked of these data: {problem}"
         return nothing(analysis.__name__, outcome, None, why.rstrip("."))
 
 

@@ -226,3 +226,13 @@ def test_a_saved_record_says_what_was_found(survey, tmp_path, monkeypatch):
 def test_a_column_name_means_one_thing():
     with pytest.raises(ValueError, match=r"column 'n' already means 'rows behind the estimate'"):
         findings.describe_columns(n=("N", "something else"))
+
+
+def test_an_analysis_that_refuses_is_shown_as_refused_and_the_rest_of_the_page_stands():
+    table = pd.DataFrame({"q": [1, 2, 3, 11]})
+    refused = cx.asked(cx.nps, table, "q")
+    assert refused.sentence().startswith("This question cannot be asked of these data: q holds 1 values outside 0-10")
+    assert refused.established is False and refused.id == "nps q" and refused.plot().get_title() == ""
+    assert cx.asked(cx.mean_score, table, "q").glance()["estimate"].item() == pytest.approx(4.25)
+    with pytest.raises(cx.StudyProblem):
+        cx.asked(cx.open_study, "no/such/study.yml")

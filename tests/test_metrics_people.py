@@ -228,3 +228,83 @@ def test_findings_about_people_keep_the_contract(valued):
         )
         assert not re.search(r"\d\.\d{4,}|\b(effect|impact|drives|leads to|causes)\b", sentence)
         assert finding.plot().get_xlabel()
+
+
+def test_customers_that_repeat_are_refused(valued):
+    table = valued.assign(who=valued["c"])
+    message = r"^customers: who repeats 600 customers, whose revenue would count once for each answer; give one row per customer, "
+    with pytest.raises(DataProblem, match=message):
+        promoter_value(as_survey(table, respondent="who"), "s", value="revenue")
+    assert (
+        promoter_value(as_survey(table.drop_duplicates("who"), respondent="who"), "s", value="revenue")
+        .glance()["n"]
+        .item()
+        == 300
+    )
+
+
+@pytest.mark.parametrize("kind", [bool, int, float])
+def test_yes_and_no_are_shown_as_percent(valued, kind):
+    stayed = (valued["revenue"] > valued["revenue"].median()).astype(kind)
+    finding = promoter_value(valued.assign(stayed=stayed), "s", value="stayed")
+    share = stayed[valued["s"] >= 9].mean()
+    assert finding.tidy().set_index("group").loc["promoters", "estimate"] == pytest.approx(share)
+    assert f"promoters {100 * share:.1f} %" in finding.sentence() and "percentage points" in finding.sentence()
+    assert finding.plot().get_xlabel() == "share with stayed, %; 95 % intervals"
+
+
+def test_differences_of_value_rest_on_one_correction(valued):
+    steps = promoter_value(valued, "s", value="revenue").tables()["steps"]
+    outside = (steps["conf_low"] > 0) | (steps["conf_high"] < 0)
+    assert ((steps["p_adjusted"] < 0.05) == outside).all() and (steps["p_adjusted"] >= steps["p_value"]).all()
+
+
+def test_purchases_of_responders_and_others_are_compared():
+    customers, responses, _ = company(2000, 9, slope=0.0)
+    bought = customers["customer"].isin(responses["customer"])
+    rng = np.random.default_rng(1)
+    rows = np.repeat(customers["customer"].to_numpy(), rng.poisson(np.where(bought, 3, 2)))
+    money = pd.DataFrame({"customer": rows, "time": pd.Timestamp("2024-05-01"), "amount": rng.gamma(2, 10, len(rows))})
+    money = pd.concat([money, money.assign(time=pd.Timestamp("2025-05-01")), money.head(50).assign(amount=-5.0)])
+    finding = biased(customers, responses, transactions=money, until="2025-01-01")
+    found = finding.tidy().set_index("term").loc["purchases"]
+    counts = pd.Series(rows).value_counts().reindex(customers["customer"]).fillna(0).to_numpy()
+    assert [found["responders"], found["others"]] == pytest.approx([counts[bought].mean(), counts[~bought].mean()])
+    assert "most in Purchases (3." in finding.sentence() and finding.established
+
+
+def test_the_design_of_the_answers_counts_in_the_score_of_responders():
+    customers, responses, _ = company(3000, 10)
+    responses = responses.assign(w=np.where(responses["s"] == 10, 0.5, 1.5), wave=2)
+    early = responses.assign(wave=1, s=0).head(200)
+    survey = as_survey(pd.concat([responses, early], ignore_index=True), weight="w", wave="wave")
+    finding = biased(customers, survey)
+    plain = finding.tables()["sensitivity"].iloc[0]
+    expected = nps(as_survey(responses, weight="w"), "s").tidy().iloc[0]
+    assert [plain["estimate"], plain["std_error"]] == pytest.approx(
+        expected[["estimate", "std_error"]].tolist(), rel=1e-6
+    )
+    assert "answered at least once in 2 waves" in finding.sentence(), (
+        "the latest answer counts, whatever the order of rows"
+    )
+    assert "not answering counts customers who were never drawn, too" in set(finding.checks()["check"])
+
+
+def test_behaviour_that_tells_who_answered_is_refused():
+    customers, responses, _ = company(500, 11)
+    customers["spend"] = customers["customer"].isin(responses["customer"]).astype(float)
+    with pytest.raises(DataProblem, match="^behaviour: no weights make those who answered resemble all customers"):
+        biased(customers, responses)
+
+
+def test_spikes_take_the_design():
+    table = asked(3000, 3, begging=0.4)
+    halved = pd.concat([table, table], ignore_index=True).assign(who=[*range(3000)] * 2)
+    once, twice = (answer_spikes(s, "s", by="agent").tidy().set_index(["group", "term"])["p_value"] for s in (
+        table, as_survey(halved, cluster="who")))  # fmt: skip
+    naive = answer_spikes(halved, "s", by="agent").tidy().set_index(["group", "term"])["p_value"]
+    at = ("A3", 9)
+    assert np.log(twice[at]) == pytest.approx(np.log(once[at]), rel=0.1) and naive[at] < twice[at] / 100
+    weighted = as_survey(table.assign(w=np.where(table["agent"] == "A3", 0.0, 1.0)), weight="w")
+    found = answer_spikes(weighted, "s", by="agent").tidy().query("group == 'A3'")
+    assert (found["n"] == 0).all() and found["verdict"].eq("base too small").all(), "rows without weight never count"

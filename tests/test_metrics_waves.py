@@ -451,3 +451,99 @@ def test_findings_about_movement_keep_the_contract(name, survey):
     assert not re.search(r"\d\.\d{4,}|\b(effect|impact|drives|leads to|causes)\b", sentence)
     ax = finding.plot()
     assert ax.get_xlabel() or ax.get_ylabel()
+
+
+# --- faults ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_group_hidden_in_one_pair_of_waves_is_hidden_in_all_and_never_alone():
+    rng = np.random.default_rng(17)
+    n = 2000
+    table = pd.DataFrame(
+        {"s": scores_of(rng, n, 0.5, 0.2), "g": rng.choice(list("abc"), n), "wave": rng.integers(1, 5, n)}
+    )
+    small = pd.DataFrame({"s": 9, "g": "small", "wave": [1] * 12 + [2] * 12 + [3] * 4 + [4] * 12})
+    finding = split_change(as_survey(pd.concat([table, small]), wave="wave", min_base=10), "s", by="g")
+    groups = finding.tables()["groups"]
+    gone = groups[groups["performance"].isna()].groupby("wave")["group"].agg(frozenset)
+    assert gone.nunique() == 1 and len(gone) == 3 and len(gone.iloc[0]) == 2 and "small" in gone.iloc[0]
+    assert finding.tidy()["estimate"].notna().all() and finding.suppressed == 6
+
+
+def test_the_family_of_a_split_counts_the_pairs_that_are_shown():
+    rng = np.random.default_rng(18)
+    table = pd.DataFrame(
+        {"s": scores_of(rng, 900, 0.5, 0.2), "g": rng.choice(list("ab"), 900), "wave": np.arange(900) % 3 + 1}
+    )
+    few = table[(table["wave"] < 3) | (np.arange(900) > 880)]
+    finding = split_change(as_survey(few, wave="wave", min_base=15), "s", by="g")
+    assert finding.glance()["family"].item() == 2 and finding.tidy()["estimate"].isna().sum() == 3
+    assert finding.sentence() == "s: the split by g from 2 to 3 is not shown, its base is too small."
+
+
+@pytest.mark.parametrize("correction", ["holm", "bh", "none"])
+@pytest.mark.parametrize("measure", ["nps", "mean"])
+def test_the_interval_leaves_out_no_change_exactly_where_the_corrected_p_is_small(correction, measure):
+    rng = np.random.default_rng(19)
+    waves = [pd.DataFrame({"wave": w, "s": scores_of(rng, 150, 0.35 + 0.08 * w, 0.2)}) for w in range(5)]
+    survey = as_survey(pd.concat(waves, ignore_index=True), wave="wave")
+    found = compare_waves(survey, "s", pairs="all", measure=measure, correction=correction).tidy()
+    clear = found["p_adjusted"] < 0.05
+    assert (clear == ((found["conf_low"] > 0) | (found["conf_high"] < 0))).all() and clear.any() and not clear.all()
+    assert (found["detectable"] > (found["conf_high"] - found["conf_low"]) / 2).all()
+
+
+def test_the_detectable_change_is_found_in_4_of_5_surveys():
+    answered = pd.DataFrame({"s": [10] * 200 + [3] * 80 + [7] * 120})
+    survey = as_survey(pd.concat([answered.assign(wave=1), answered.assign(wave=2)]), wave="wave")
+    step = compare_waves(survey, "s").tidy()["detectable"].item() / 400
+    rng = np.random.default_rng(20)
+    first, second = (rng.multinomial(400, [0.5 + d, 0.2 - d, 0.3], size=20_000) / 400 for d in (-step, step))
+    (a, va), (b, vb) = (adjusted_moments(x[:, 0] - x[:, 1], x[:, 0] + x[:, 1], 400) for x in (first, second))
+    assert np.mean(np.abs(b - a) > 1.96 * np.sqrt(va + vb)) == pytest.approx(0.8, abs=0.02)
+
+
+def test_a_plan_counts_the_design_effect():
+    plain, design = (plan_sample(promoters=0.5, detractors=0.2, margin=5, deff=deff) for deff in (1, 1.6))
+    assert design.glance()["n"].item() == pytest.approx(1.6 * plain.glance()["n"].item(), abs=2)
+    assert "A design effect of 1.60 is counted in." in design.sentence() and "deff=1" in plain.sentence()
+    with pytest.raises(
+        DataProblem, match=r"^deff=0 must be a design effect above 0, such as n / effective n of an earlier wave$"
+    ):
+        plan_sample(promoters=0.5, detractors=0.2, margin=5, deff=0)
+
+
+@pytest.mark.parametrize("quarters", [["Q3 2024", "Q4 2024", "Q1 2025", "Q2 2025"]])
+def test_waves_in_the_order_of_time_not_of_the_alphabet(quarters):
+    promoters = dict(zip(quarters, (0.6, 0.5, 0.4, 0.3)))
+    parts = [
+        pd.DataFrame({"wave": w, "s": [10] * int(100 * p) + [3] * 10 + [7] * (90 - int(100 * p))})
+        for w, p in promoters.items()
+    ]
+    survey = as_survey(pd.concat(parts[::-1], ignore_index=True), wave="wave")
+    assert nps(survey, "s", wave=True).tidy()["estimate"].round().tolist() == [50, 40, 30, 20]
+    moved = compare_waves(survey, "s")
+    assert moved.tidy()["estimate"].round().tolist() == [-10, -10, -10]
+    assert moved.tables()["trend"]["estimate"].item() == pytest.approx(-10, abs=0.5)
+    assert control_chart(survey, "s").tidy()["wave"].tolist() == quarters
+
+
+def test_waves_whose_order_nothing_tells_are_refused_by_what_speaks_of_time():
+    table = pd.DataFrame({"wave": ["B", "A"] * 30, "s": [10, 3] * 30, "g": "x"})
+    survey = as_survey(table, wave="wave")
+    for ask in (nps, compare_waves, control_chart):
+        with pytest.raises(DataProblem, match="^wave: nothing says in which order A, B came; declare waves"):
+            ask(survey, "s", **({"wave": True} if ask is nps else {}))
+    assert nps(survey, "s").glance()["n"].item() == 60
+
+
+def test_groups_by_several_columns_and_small_ones_are_said():
+    rng = np.random.default_rng(21)
+    table = pd.DataFrame(
+        {"s": scores_of(rng, 600, 0.5, 0.2), "g": rng.choice(list("ab"), 600), "h": rng.choice(["x", "y"], 600)}
+    )
+    table = pd.concat([table, pd.DataFrame({"s": [10] * 12, "g": "c", "h": "x"})], ignore_index=True)
+    finding = nps(table, "s", by=["g", "h"])
+    assert finding.tidy()["group"].tolist() == ["a, x", "a, y", "b, x", "b, y", "c, x"] and finding.by == ("g", "h")
+    assert "1 under 30 answers and 0 not shown for their base are left out" in finding.sentence()
+    assert "c, x" not in finding.sentence() and finding.id == "nps s by g, h"

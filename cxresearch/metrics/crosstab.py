@@ -17,7 +17,7 @@ from scipy import sparse, stats
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice
 from cxresearch.figures import axes_or_new, heat_map
-from cxresearch.findings import Check, Finding, describe_columns, listing, number, p_words, phrase
+from cxresearch.findings import Check, Finding, Readable, describe_columns, listing, number, p_words, phrase
 from cxresearch.inference import adjusted_p_values
 from cxresearch.metrics.answers import declared_scale, numeric_answers, require_within
 from cxresearch.metrics.estimate import (
@@ -98,11 +98,10 @@ class Crosstab(Finding):
         heads = list(dict.fromkeys(head for _, _, head in cells))
         rows = [[cells.get((*row, head), "–") for head in heads] for row in ordered]
         names = ["Question", "Answer"]
-        return self._of_this(
-            pd.DataFrame(
-                rows, index=pd.MultiIndex.from_tuples(ordered, names=names), columns=pd.MultiIndex.from_tuples(heads)
-            )
-        )
+        down, across = pd.MultiIndex.from_tuples(ordered, names=names), pd.MultiIndex.from_tuples(heads)
+        shown = Readable(pd.DataFrame(rows, index=down, columns=across))
+        shown.attrs["finding"] = self.id
+        return shown
 
     def _cell(self, value, above) -> str:
         if not np.isfinite(value):

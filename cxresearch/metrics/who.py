@@ -158,9 +158,9 @@ def response_bias(
     floor = max(survey.min_base, answers.min_base)
     require_base(few, min_base=floor, what="the comparison of responders with others")
     values, filled = _behaviours(table, behaviour)
-    found = _differences(survey, values, answered, behaviour, confidence)
     asked = measured(latest, item, "nps")
     sensitivity, weights = _sensitivity(sample, asked, values, place, confidence)
+    found = _differences(survey, values, answered, behaviour, confidence)
     summary = {
         "n": int(answered.sum()), "n_others": int((~answered).sum()), "response_rate": float(answered.mean()),
         "estimate": sensitivity["estimate"].iloc[0], "reweighted": sensitivity["estimate"].iloc[1],
