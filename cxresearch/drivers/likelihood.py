@@ -137,18 +137,11 @@ def parallel_lines(model: CumulativeLogit) -> tuple[float, float, int]:
 
 @dataclass(frozen=True)
 class SubsetFits:
-    """Every subset's model.
+    """Every subset's model."""
 
-    Attributes
-    ----------
-    parameters : (2^p, k) array, zero where a term is not in the subset
-    loglik : (2^p,) array
-    inverse : (2^p, k, k) array, inverse information, zero for what is not in the subset
-    """
-
-    parameters: np.ndarray
-    loglik: np.ndarray
-    inverse: np.ndarray
+    parameters: np.ndarray  # (2^p, k), zero where a term is not in the subset
+    loglik: np.ndarray  # (2^p,)
+    inverse: np.ndarray  # (2^p, k, k), inverse information, zero for what is not in the subset
 
 
 def fit_subsets(model, members) -> SubsetFits:

@@ -49,26 +49,17 @@ class Draws:
 
 @dataclass(frozen=True)
 class Model:
-    """Point estimates and what it takes to draw replicates.
-
-    Attributes
-    ----------
-    correlation : (m + 1, m + 1) array, outcome last
-    coefficients : (m,) standardised coefficients of the whole model; of a likelihood per standard deviation
-    slopes : (m,) outcome points per point of the column, by least squares whatever the kind
-    division : None where only slopes are asked for
-    floor : part of a random driver, mean and what 19 of 20 stay below
-    """
+    """Point estimates and what it takes to draw replicates."""
 
     question: Question
     kind: str
     moments: Moments
-    correlation: np.ndarray
-    coefficients: np.ndarray
-    slopes: np.ndarray
+    correlation: np.ndarray  # (m + 1, m + 1), outcome last
+    coefficients: np.ndarray  # (m,) standardised, of the whole model; of a likelihood per standard deviation
+    slopes: np.ndarray  # (m,) outcome points per point of the column, by least squares whatever the kind
     scale: np.ndarray  # (m,) outcome's standard deviation over the column's
-    division: Division | None
-    floor: tuple[float, float]
+    division: Division | None  # None where only slopes are asked for
+    floor: tuple[float, float]  # part of a random driver, mean and what 19 of 20 stay below
     likelihood: Likelihood | None = None
 
     def draw(self, weights: np.ndarray) -> Draws:
