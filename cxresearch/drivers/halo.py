@@ -90,7 +90,7 @@ def halo_check(
     >>> print(cx.halo_check(
     ...     study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1,
     ... ))
-    The first factor of 3 ratings holds 46 % of their variance (95 % interval 44 to 48; n = ...
+    The first factor of 3 ratings holds 46 % of their variance (95 % interval 43 to 48; n = ...
     """
     survey = as_survey(responses)
     check_options(

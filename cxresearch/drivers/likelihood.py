@@ -345,7 +345,7 @@ def _outcome(question: Question, kind: str) -> np.ndarray:
 
 
 def _separated(question: Question, kind: str, code) -> DataProblem:
-    """Return the refusal of a likelihood without a maximum, naming the terms that separate the answers by themselves."""
+    """Return the refusal of a likelihood without a maximum, naming the terms that separate the answers alone."""
 
     def separates(x) -> bool:
         cuts = [(x[code <= level], x[code > level]) for level in np.unique(code)[:-1]]
@@ -358,8 +358,8 @@ def _separated(question: Question, kind: str, code) -> DataProblem:
         f"kind={kind!r}: the likelihood has no maximum, because {who} tell the outcome's answers apart without an "
         "error; leave out the driver that does, or use kind='linear'"
         if len(found) != 1
-        else f"kind={kind!r}: the likelihood has no maximum, because {who} tells the outcome's answers apart without an "
-        "error; leave it out, or use kind='linear'"
+        else f"kind={kind!r}: the likelihood has no maximum, because {who} tells the outcome's answers apart without "
+        "an error; leave it out, or use kind='linear'"
     )
 
 
