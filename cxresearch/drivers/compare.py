@@ -133,7 +133,7 @@ def compare_drivers(
     ...     study.responses, outcome="satisfaction", drivers=drivers, by="age_group", n_boot=100, seed=1,
     ... )
     >>> print(finding)
-    1 of 18 shares in the drivers of Overall satisfaction differs between 4 groups. Compared are 18-29 (n = 610), ...
+    Not established that the drivers of Overall satisfaction differ between 4 groups. Compared are 18-29 (n = 610), ...
     """
     survey = as_survey(responses)
     check_options(
