@@ -404,9 +404,8 @@ def test_equal_groups_are_not_established_to_differ():
     t = survey(2000).assign(wave=np.repeat(["2017", "2018"], 1000))
     found = compare_drivers(t.assign(y=t["d2"] + t["noise"]), **ASK, by="wave")
     assert found.sentence() == (
-        "Not established that the drivers of y differ between 2017 (n = 1,000) and 2018 (n = 1,000): no share's "
-        "difference "
-        "excludes zero when all 5 are looked at together."
+        "Not established that the drivers of y differ between 2 groups. Compared are 2017 (n = 1,000) and 2018 "
+        "(n = 1,000): no share's difference excludes zero when all 5 are looked at together."
     )
 
 
@@ -449,8 +448,8 @@ def test_groups_whose_drivers_are_noise_are_not_told_apart():
     t = survey(1000).assign(g=np.repeat(["a", "b"], 500))
     t["y"] = np.where(t["g"] == "a", t["d1"], 0) + rng.normal(size=1000)
     assert compare_drivers(t, **ASK, by="g").sentence() == (
-        "Not established that the drivers of y differ between a (n = 500) and b (n = 500): in b they go with it no more "
-        "than chance gives."
+        "Not established that the drivers of y differ between 2 groups. Compared are a (n = 500) and b (n = 500): in b "
+        "they go with it no more than chance gives."
     )
 
 

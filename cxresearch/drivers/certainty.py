@@ -10,37 +10,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxresearch import digits
-from cxresearch.drivers.model import Draws, Model
+from cxresearch.drivers.model import Model
 from cxresearch.drivers.shapley import ranks, share_of
 from cxresearch.inference import percentile_interval
 
 
 @dataclass(frozen=True)
 class Certainty:
-    """What the draws gave; arrays of missing values where none were asked for.
+    """What the draws gave; arrays of missing values where none were asked for."""
 
-    Attributes
-    ----------
-    part, share, rank, correlation, coefficient, slope : (2, p) arrays
-        Ends of the intervals; the last three of the terms that are one rating, missing elsewhere.
-    probability : (p, p) array, term x rank
-    pairs : first, second, difference of shares, low, high
-    tied : terms that cannot be excluded as the largest, the largest estimate apart
-    r2 : ends for the joint R²
-    halo : p-value of "the outcome goes with the drivers only through what they have in common"
-    """
-
+    # (2, p) ends of intervals; the last three of the terms that are one rating, missing elsewhere
     part: np.ndarray
     share: np.ndarray
     rank: np.ndarray
     correlation: np.ndarray
     coefficient: np.ndarray
     slope: np.ndarray
-    probability: np.ndarray
-    pairs: tuple
-    tied: tuple[str, ...]
-    r2: tuple[float, float]
-    halo: float
+    probability: np.ndarray  # (p, p), term x rank
+    pairs: tuple  # first, second, difference of shares, low, high
+    tied: tuple[str, ...]  # terms that cannot be excluded as the largest, the largest estimate apart
+    r2: tuple[float, float]  # ends for the joint R²
+    halo: float  # p-value of "the outcome goes with the drivers only through what they have in common"
 
 
 def certainty(model: Model, *, n_boot: int, seed, confidence: float) -> Certainty:
@@ -123,8 +113,3 @@ def could_be_first(estimate, draws, confidence: float) -> np.ndarray:
         limit = np.quantile(((drawn - drawn.mean(axis=0)) / error).max(axis=1), confidence)
         ahead[i] = np.max((np.delete(estimate, i) - estimate[i]) / error) <= limit
     return ahead
-
-
-def drawn_ends(draws: Draws | None, values, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of (B, k) values, missing where nothing was drawn."""
-    return percentile_interval(values, confidence) if draws is not None else (np.nan, np.nan)

@@ -27,9 +27,8 @@ from cxresearch.drivers.shapley import ranks, share_of
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import PALETTE, axes_or_new, intervals, titled, wrap
 from cxresearch.findings import Check, Finding, interval, listing, nothing, number
-from cxresearch.inference import percentile_interval
+from cxresearch.inference import kish_effective_n, percentile_interval
 from cxresearch.survey import UNSTATED, Survey, as_survey
-from cxresearch.survey.units import kish_effective_n
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -50,23 +49,24 @@ class DriverComparison(Finding):
 
     def headline(self) -> str:
         """Return the first sentence."""
-        d = self.further["differences"]
+        d, outcome, k = self.further["differences"], self.label(self.outcome), self.table["group"].nunique()
+        apart = int(d["told_apart"].sum())
+        if not apart:
+            return say("alike", outcome=outcome, k=k)
+        many = {} if apart == 1 else {"apart": apart}
+        return say("differs" if apart == 1 else "differ", all=len(d), outcome=outcome, k=k, **many)
+
+    def sentence(self) -> str:
+        d, said = self.further["differences"], [self.headline()]
         bases = self.table.groupby("group", sort=False)["n"].first()
         groups = listing(f"{g} (n = {number(n, 0)})" for g, n in bases.items())
-        apart = int(d["told_apart"].sum())
-        if apart:
-            many = {} if apart == 1 else {"apart": apart}
-            return say("differs" if apart == 1 else "differ", groups=groups, all=len(d), **many)
         why = say("why_none", all=len(d))
         if self.by_chance:
             why = say("why_chance", groups=listing(self.by_chance))
         elif self.untested:
             why = say("why_few", groups=listing(self.untested))
-        return say("alike", outcome=self.label(self.outcome), groups=groups, why=why)
-
-    def sentence(self) -> str:
-        d, said = self.further["differences"], [self.headline()]
         apart, unsure = d[d["told_apart"]], [*self.by_chance, *self.untested]
+        said.append(say("compared", groups=groups) if len(apart) else say("alike_note", groups=groups, why=why))
         if len(apart):
             most = digits.largest(apart.assign(size=apart["estimate"].abs()), "size")
             ends = interval(100 * most["conf_low"], 100 * most["conf_high"], self.summary["confidence"])
@@ -110,9 +110,9 @@ def compare_drivers(
     Each group is analysed as `driver_importance` does (see there for the parameters), as a domain of the survey: all
     groups share the replicates of its design, so that clusters that lie in several groups, and respondents where they
     are the clusters, count as what they are. The intervals of differences are the bootstrap standard error times one
-    critical value for all pairs and drivers. Where the drivers of a group are not beyond chance, or clusters are too few
-    to tell, its shares are noise and none of them is told apart. Groups under the floor are pooled first; those with too
-    few answers are left out and named.
+    critical value for all pairs and drivers. Where the drivers of a group are not beyond chance, or clusters are too
+    few to tell, its shares are noise and none of them is told apart. Groups under the floor are pooled first; those
+    with too few answers are left out and named.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def compare_drivers(
     ...     study.responses, outcome="satisfaction", drivers=drivers, by="age_group", n_boot=100, seed=1,
     ... )
     >>> print(finding)
-    Not established that the drivers of Overall satisfaction differ between 18-29 (n = 610), ...
+    Not established that the drivers of Overall satisfaction differ between 4 groups. Compared are 18-29 (n = 610), ...
     """
     survey = as_survey(responses)
     check_options(

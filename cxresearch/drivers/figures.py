@@ -46,7 +46,7 @@ def legend_below(ax, *, columns: int) -> None:
 
 
 def draw_map(finding, ax=None):
-    """Draw importance over performance as crosses, numbered, with the names in a key: labels of any number and length."""
+    """Draw importance over performance as crosses, numbered, with a key: labels of any number and length."""
     t = in_percent(finding.tidy(), "share").iloc[digits.descending(finding.table["share"], finding.table["term"])]
     ax = axes_or_new(ax, rows=12 + len(t) // 2)
     ax.hlines(t["share"], t["conf_low"], t["conf_high"], color=PALETTE[0], linewidth=1.5, alpha=0.5)

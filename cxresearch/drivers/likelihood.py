@@ -13,7 +13,7 @@ Azen & Traxel (2009), Journal of Educational and Behavioral Statistics 34, 319 (
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from cxresearch import digits
 from cxresearch.drivers.question import Question
@@ -28,7 +28,6 @@ TOGETHER = 32  # subsets in one product with the replicates' weights
 # model's last step leaves none.
 NEAR, EXACTLY = 1e-3, 1e-10
 CHUNK = 1 << 14  # linear predictors held at once: they stay in the cache
-BEYOND = 40.0  # stands for infinity: the logistic distribution function is 1 to the last bit
 MOST_TERMS, MOST_LEVELS = 14, 11
 LARGEST_ERROR = 10.0  # a tenth of it would be large: likelihoods with a maximum stay far below
 RAREST, FEWEST = "rows of the rarest answer", 10  # rows of the rarest answer: under it likelihoods say next to nothing
@@ -46,12 +45,15 @@ class CumulativeLogit:
 
     def __init__(self, columns: np.ndarray, y: np.ndarray, weights: np.ndarray):
         self.levels, self.code = np.unique(y, return_inverse=True)
+        self.order = np.argsort(self.code, kind="stable")  # rows of an answer stand together: slices, not copies
+        stop = np.cumsum(np.bincount(self.code))
+        self.rows_of = [slice(a, b) for a, b in zip((0, *stop[:-1]), stop)]
         self.cuts, m = len(self.levels) - 1, columns.shape[1]
         self.columns, self.weights, self.n_parameters = columns, weights, self.cuts + m
-        self.rows_of = [np.flatnonzero(self.code == c) for c in range(self.cuts + 1)]
+        self._x, self._w = columns[self.order], weights[self.order]
         self._triangle = i, j = np.triu_indices(m)
-        self._weighted = (columns * weights[:, None]).T.copy()
-        self._pairs = (columns[:, i] * columns[:, j] * weights[:, None]).T.copy()
+        self._weighted = (self._x * self._w[:, None]).T.copy()
+        self._pairs = (self._x[:, i] * self._x[:, j] * self._w[:, None]).T.copy()
 
     def start(self) -> np.ndarray:
         """Return the parameters of the model without columns."""
@@ -59,21 +61,21 @@ class CumulativeLogit:
         return np.concatenate([np.log(share / (1 - share)), np.zeros(self.columns.shape[1])])
 
     def _derivatives(self, parameters):
-        """Return log-likelihood and its derivatives in both ends of each answer's interval, (n, G) each."""
-        ends = np.full((self.cuts + 2, len(parameters)), BEYOND)
-        ends[0], ends[1:-1] = -BEYOND, parameters[:, : self.cuts].T
-        linear = self.columns @ parameters[:, self.cuts :].T
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            fa, fb = (1 / (1 + np.exp(linear - ends[self.code + k])) for k in (1, 0))
-            between = fa - fb
+        """Return log-likelihood and its derivatives in both ends of each answer's interval, (n, G), in their order."""
+        linear = self._x @ parameters[:, self.cuts :].T
+        fa, fb = np.ones_like(linear), np.zeros_like(linear)
+        for c in range(self.cuts):
+            for f, rows in ((fa, self.rows_of[c]), (fb, self.rows_of[c + 1])):
+                special.expit(parameters[:, c] - linear[rows], out=f[rows])
+        between = fa - fb
+        with np.errstate(divide="ignore", invalid="ignore"):
             loglik = np.log(between)  # crossed cuts give a missing likelihood, and the step is halved
-            slope_a, slope_b = fa * (1 - fa) / between, -fb * (1 - fb) / between
-        slope_a[self.rows_of[-1]], slope_b[self.rows_of[0]] = 0.0, 0.0  # beyond the outer ends nothing moves
+            slope_a, slope_b = fa * (1 - fa) / between, fb * (fb - 1) / between
         return loglik, slope_a, slope_b, fa, fb
 
     def evaluate(self, parameters: np.ndarray):
         """Return log-likelihoods (G,), scores (G, k) and informations (G, k, k) at (G, k) parameters."""
-        total, k, w = len(parameters), self.n_parameters, self.weights
+        total, k, w = len(parameters), self.n_parameters, self._w
         loglik, score, information = np.empty(total), np.empty((total, k)), np.zeros((total, k, k))
         at_once = max(1, CHUNK // len(w))
         i, j = self._triangle
@@ -100,10 +102,12 @@ class CumulativeLogit:
     def rows(self, parameters: np.ndarray):
         """Return each respondent's log-likelihood (n,) and score (n, k) at (k,) parameters."""
         loglik, da, db = (d[:, 0] for d in self._derivatives(parameters[None])[:3])
-        cut = np.zeros((len(da), self.cuts + 1))
-        cut[np.arange(len(da)), self.code] = da  # the upper end of an answer is the cut of its own number
-        cut[np.arange(len(da)), self.code - 1] += db  # of the lowest answer db is 0, of the highest da
-        return loglik, np.column_stack([cut[:, : self.cuts], -(da + db)[:, None] * self.columns])
+        score = np.zeros((len(da), self.n_parameters))
+        score[:, self.cuts :] = -(da + db)[:, None] * self._x
+        for c in range(self.cuts):
+            score[self.rows_of[c], c], score[self.rows_of[c + 1], c] = da[self.rows_of[c]], db[self.rows_of[c + 1]]
+        place = np.argsort(self.order)
+        return loglik[place], score[place]
 
     def above(self, parameters: np.ndarray) -> np.ndarray:
         """Return the probability (n,) of more than the lowest answer."""
@@ -137,18 +141,11 @@ def parallel_lines(model: CumulativeLogit) -> tuple[float, float, int]:
 
 @dataclass(frozen=True)
 class SubsetFits:
-    """Every subset's model.
+    """Every subset's model."""
 
-    Attributes
-    ----------
-    parameters : (2^p, k) array, zero where a term is not in the subset
-    loglik : (2^p,) array
-    inverse : (2^p, k, k) array, inverse information, zero for what is not in the subset
-    """
-
-    parameters: np.ndarray
-    loglik: np.ndarray
-    inverse: np.ndarray
+    parameters: np.ndarray  # (2^p, k), zero where a term is not in the subset
+    loglik: np.ndarray  # (2^p,)
+    inverse: np.ndarray  # (2^p, k, k), inverse information, zero for what is not in the subset
 
 
 def fit_subsets(model, members) -> SubsetFits:
@@ -348,7 +345,7 @@ def _outcome(question: Question, kind: str) -> np.ndarray:
 
 
 def _separated(question: Question, kind: str, code) -> DataProblem:
-    """Return the refusal of a likelihood without a maximum, naming the terms that separate the answers by themselves."""
+    """Return the refusal of a likelihood without a maximum, naming the terms that separate the answers alone."""
 
     def separates(x) -> bool:
         cuts = [(x[code <= level], x[code > level]) for level in np.unique(code)[:-1]]
@@ -361,8 +358,8 @@ def _separated(question: Question, kind: str, code) -> DataProblem:
         f"kind={kind!r}: the likelihood has no maximum, because {who} tell the outcome's answers apart without an "
         "error; leave out the driver that does, or use kind='linear'"
         if len(found) != 1
-        else f"kind={kind!r}: the likelihood has no maximum, because {who} tells the outcome's answers apart without an "
-        "error; leave it out, or use kind='linear'"
+        else f"kind={kind!r}: the likelihood has no maximum, because {who} tells the outcome's answers apart without "
+        "an error; leave it out, or use kind='linear'"
     )
 
 

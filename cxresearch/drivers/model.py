@@ -2,8 +2,8 @@
 
 References
 ----------
-Korn & Graubard (1990), American Statistician 44, 270 (the test of a design with few clusters); Thorndike (1920), Journal
-of Applied Psychology 4, 25 (halo); Harman & Jones (1966), Psychometrika 31, 351 (minres).
+Korn & Graubard (1990), American Statistician 44, 270 (the test of a design with few clusters); Thorndike (1920), J. of
+Applied Psychology 4, 25 (halo); Harman & Jones (1966), Psychometrika 31, 351 (minres).
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ NULL = 1e-8  # eigenvalue of correlations under which columns are sums of each o
 
 @dataclass(frozen=True)
 class Draws:
-    """What replicates gave: parts (B, p), joint R² (B,), coefficients and slopes (B, m), correlations (B, m + 1, m + 1).
+    """What replicates gave: parts (B, p), joint R² (B,), coefficients and slopes (B, m), correlations.
 
     Parts and joint are None where nothing is divided.
     """
@@ -49,26 +49,17 @@ class Draws:
 
 @dataclass(frozen=True)
 class Model:
-    """Point estimates and what it takes to draw replicates.
-
-    Attributes
-    ----------
-    correlation : (m + 1, m + 1) array, outcome last
-    coefficients : (m,) standardised coefficients of the whole model; of a likelihood per standard deviation
-    slopes : (m,) outcome points per point of the column, by least squares whatever the kind
-    division : None where only slopes are asked for
-    floor : part of a random driver, mean and what 19 of 20 stay below
-    """
+    """Point estimates and what it takes to draw replicates."""
 
     question: Question
     kind: str
     moments: Moments
-    correlation: np.ndarray
-    coefficients: np.ndarray
-    slopes: np.ndarray
+    correlation: np.ndarray  # (m + 1, m + 1), outcome last
+    coefficients: np.ndarray  # (m,) standardised, of the whole model; of a likelihood per standard deviation
+    slopes: np.ndarray  # (m,) outcome points per point of the column, by least squares whatever the kind
     scale: np.ndarray  # (m,) outcome's standard deviation over the column's
-    division: Division | None
-    floor: tuple[float, float]
+    division: Division | None  # None where only slopes are asked for
+    floor: tuple[float, float]  # part of a random driver, mean and what 19 of 20 stay below
     likelihood: Likelihood | None = None
 
     def draw(self, weights: np.ndarray) -> Draws:
@@ -139,7 +130,7 @@ class Model:
         q, likelihood = self.question, self.likelihood
         if q.skipped:
             raise DataProblem(
-                "skipped answers were kept by maximum likelihood (missing='em'), which statsmodels' regressions cannot; "
+                "skipped answers were kept by maximum likelihood (missing='em'), which statsmodels' fits cannot; "
                 "ask with missing='listwise' for a fit of the complete rows"
             )
         weighted, x, y = np.ptp(q.weights) > 0, self.frame(), q.columns[:, -1]
@@ -303,7 +294,7 @@ class DriverFinding(Finding):
 
     @property
     def model(self):
-        """The statsmodels fit whose point estimates are the finding's: WLS, Logit (GLM where weighted), OrderedModel."""
+        """The statsmodels fit whose point estimates are the finding's: WLS, Logit (GLM if weighted), OrderedModel."""
         return self.fitted.results()
 
     def no_verdict(self) -> str:

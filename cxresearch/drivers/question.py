@@ -37,35 +37,18 @@ def one_thread(analysis):
 
 @dataclass(frozen=True)
 class Question:
-    """The model's columns, row by row, with the sample they come from.
-
-    Attributes
-    ----------
-    names
-        The p terms: drivers, or blocks of them.
-    columns : (n, m) array
-        Control columns, then the terms' columns in order, then the outcome; missing where an answer was skipped.
-    sizes
-        Columns of each term.
-    n_always
-        Control columns.
-    rating : dict term -> column
-        The column whose sign is the term's, for terms that are one rating.
-    met : dict term -> (n,) bool
-        Who met the touchpoint, where never-met is declared.
-    source : dict term -> column of the survey, for terms that are one driver
-    """
+    """The model's columns, row by row, with the sample they come from."""
 
     survey: Survey
     sample: Sample
     outcome: str
-    names: tuple[str, ...]
-    columns: np.ndarray
-    sizes: tuple[int, ...]
-    n_always: int
-    rating: Mapping[str, int]
-    met: Mapping[str, np.ndarray]
-    source: Mapping[str, object]
+    names: tuple[str, ...]  # the p terms: drivers, or blocks of them
+    columns: np.ndarray  # (n, m) controls, the terms' columns in order, the outcome; missing where skipped
+    sizes: tuple[int, ...]  # columns of each term
+    n_always: int  # control columns
+    rating: Mapping[str, int]  # term -> the column whose sign is the term's, for terms that are one rating
+    met: Mapping[str, np.ndarray]  # term -> (n,) who met the touchpoint, where never-met is declared
+    source: Mapping[str, object]  # term -> column of the survey, for terms that are one driver
 
     def __len__(self) -> int:
         return len(self.columns)

@@ -105,7 +105,7 @@ def scale_reliability(
     >>> print(cx.scale_reliability(
     ...     study.responses, scales={"service": drivers}, n_boot=200, seed=1
     ... ))
-    Cronbach's alpha: service 0.47 (95 % interval 0.41 to 0.52); n = 2,213, effective 2,160. ...
+    Cronbach's alpha: service 0.47 (95 % interval 0.41 to 0.52); n = 2,213, ... Not established to ...
     """
     survey = as_survey(responses)
     check_options(confidence=confidence, n_boot=0, seed=seed)

@@ -15,19 +15,21 @@ SENTENCES = {
     "share_more": "Among {met}, a point more of its rating goes with {outcome} {slope} percentage points more often.",
     "share_fewer": "Among {met}, a point more of its rating goes with {outcome} {slope} percentage points less often.",
     "slope_open": (
-        "Among {met}, it is not established that a point more of its rating goes with more or fewer points of {outcome} "
-        "({slope}), the others held."
+        "Among {met}, it is not established that a point more of its rating goes with more or fewer points of "
+        "{outcome} ({slope}), the others held."
     ),
     "chance": "Not established: the {k} drivers go with {outcome} no more than chance gives ({p}; {base}).",
     "chance_note": "They account for {explained}; no order of the drivers should be read from it.",
     "few_units": "No verdict: too few clusters to test whether {k} drivers go with {outcome} ({units}; {base}).",
-    "stopped": "No verdict: {k} drivers of {outcome} cannot be told apart by so few rows of an answer ({rarest}; {base}).",
-    "halo": "Not established which driver matters: what all ratings have in common accounts for it (halo, {p} against it).",
+    "stopped": "No verdict: {k} drivers of {outcome} cannot be told apart by so few of an answer ({rarest}; {base}).",
+    "halo": "Not established which driver matters: what all ratings have in common accounts for it (halo, {p} against).",
     "halo_note": "{first} has the largest share, {share}; together the drivers account for {explained}; {base}.",
     # compare_drivers
-    "alike": "Not established that the drivers of {outcome} differ between {groups}: {why}.",
-    "differ": "Between {groups}, {apart} of {all} shares differ.",
-    "differs": "Between {groups}, 1 of {all} shares differs.",
+    "alike": "Not established that the drivers of {outcome} differ between {k} groups.",
+    "alike_note": "Compared are {groups}: {why}.",
+    "differ": "{apart} of {all} shares in the drivers of {outcome} differ between {k} groups.",
+    "differs": "1 of {all} shares in the drivers of {outcome} differs between {k} groups.",
+    "compared": "Compared are {groups}.",
     "largest": (
         "The largest difference is {term}: {group} less {other} {difference} points of share ({interval}, all "
         "comparisons together)."
@@ -51,7 +53,9 @@ SENTENCES = {
     "only": "Between low and high ratings of {term} lie {points} points of {outcome}.",
     "kinds": "Against what a straight line gives, {kinds}; an association, the other drivers held; {base}.",
     "no_kind": "For no driver does the interval allow a kind; an association, the other drivers held; {base}.",
-    "flat": "Not established: low and high ratings of {drivers} go with {outcome} no more than chance gives ({p}; {base}).",
+    "flat": (
+        "Not established: low and high ratings of {drivers} go with {outcome} no more than chance gives ({p}; {base})."
+    ),
     "too_few": "Too few low, middle or high ratings: {drivers}.",
     # simulate_improvement
     "raised": "If {drivers} were rated higher as asked, the model predicts {points} more points of {outcome}.",

@@ -34,28 +34,17 @@ LEAVES = 1 << 16  # subsets, of all replicates, held at once: they stay near a c
 
 @dataclass(frozen=True)
 class Division:
-    """Parts of the explained variance.
-
-    Attributes
-    ----------
-    parts : (p,) array, of the outcome's variance
-    methods : dict of method -> (p,) parts
-    by_size : (p + 1,) mean residual variance of subsets of k terms
-    residuals : (2^p,) array, or None where orders were sampled
-    error : (p,) Monte-Carlo standard error of `parts`, zero where exact
-    orders : (K, p) orders that stand for all in replicates, or None where all subsets are computed
-    shift : (p,) exact parts of the sample less those by `orders`, an error that replicates share
-    """
+    """Parts of the explained variance."""
 
     sizes: tuple[int, ...]
     n_always: int
-    parts: np.ndarray
-    methods: dict[str, np.ndarray]
-    by_size: np.ndarray
-    residuals: np.ndarray | None
-    error: np.ndarray
-    orders: np.ndarray | None = None
-    shift: np.ndarray | float = 0.0
+    parts: np.ndarray  # (p,), of the outcome's variance
+    methods: dict[str, np.ndarray]  # method -> (p,) parts
+    by_size: np.ndarray  # (p + 1,) mean residual variance of subsets of k terms
+    residuals: np.ndarray | None  # (2^p,), None where orders were sampled
+    error: np.ndarray  # (p,) Monte-Carlo standard error of `parts`, zero where exact
+    orders: np.ndarray | None = None  # (K, p) orders that stand for all in replicates
+    shift: np.ndarray | float = 0.0  # (p,) parts less those of the sample by `orders`: an error that replicates share
 
     @property
     def joint(self) -> float:
