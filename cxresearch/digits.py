@@ -15,7 +15,7 @@ LAST = 1e-10  # of a value on its scale: below it, two values are one
 RESIDUE = 1e-12  # of the largest value of a column: below it, nothing but rounding
 SMALLEST_P = 1e-12  # p-values are not computed more closely than this
 SETTLED, KEPT = 10, 7  # significant digits that are compared and printed; that are written to a file
-P_VALUES = ("p_value", "p_adjusted", "p_lead", "symmetry_p", "margins_p")
+P_VALUES = ("p_value", "p_adjusted", "p_lead", "separation_score", "margins_p")
 
 
 def at_least(values, end):

@@ -55,9 +55,6 @@ class LatentClassModel:
         reached = sum(abs(other - log_likelihood) < 1e-3 for _, other in fits)
         return self._fitted(x, best, reached)
 
-    def near(self, fit, x) -> Fit:
-        return self._fitted(x, fit.rule, 1)
-
     def _fitted(self, x, start: LatentClasses, reached: int) -> Fit:
         best, log_likelihood = fit_latent(x, len(start.weights_), levels=self.levels, start=start, closely=True)
         order, labels = largest_first(best.predict(x), len(start.weights_))

@@ -55,9 +55,6 @@ class Fitter(Protocol):
     def fit(self, x: np.ndarray, k: int, *, n_starts: int, seed: int) -> Fit:
         """Return the best of `n_starts`."""
 
-    def near(self, fit: Fit, x: np.ndarray) -> Fit:
-        """Return the solution of other rows that starts at the fitted one."""
-
     def refit(self, fit: Fit, x: np.ndarray, counts: np.ndarray, rng) -> Any:
         """Return the best rule of other rows, each counted `counts` times, from fresh starts and from the fitted one."""
 
@@ -72,9 +69,6 @@ class KMeans:
         runs = in_threads(lambda s: kmeans(x, k, seed=int(s)), list(seeds_of(seed, n_starts)))
         best = runs[digits.descending([-run.inertia_ for run in runs])[0]]
         return _centred(x, best, sum(same_partition(best.labels_, run.labels_, k) for run in runs))
-
-    def near(self, fit, x) -> Fit:
-        return _centred(x, kmeans(x, fit.k, seed=0, start=fit.rule.cluster_centers_), 1)
 
     def refit(self, fit, x, counts, rng):
         weights = counts.astype(float)
@@ -127,9 +121,6 @@ class Mixtures:
         labels = best.predict(x)
         reached = sum(same_partition(labels, m.predict(x), k) for m in fits if m.covariance_type == family)
         return _mixed(x, best, reached, families)
-
-    def near(self, fit, x) -> Fit:
-        return _mixed(x, fit_mixture(x, fit.k, family=fit.rule.covariance_type, seed=0, near=fit.rule), 1)
 
     def refit(self, fit, x, counts, rng):
         drawn, seed, family = np.repeat(x, counts, axis=0), int(rng.integers(2**31)), fit.rule.covariance_type

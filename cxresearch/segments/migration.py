@@ -3,7 +3,7 @@
 References
 ----------
 Stuart (1955), *Biometrika* 42, and Maxwell (1970) (equal margins); Cohen (1960) (kappa); Goodman (1965),
-*Technometrics* 7 (simultaneous intervals for shares); Wolter (2007), *Variance Estimation*, 4 (jackknife by groups).
+*Technometrics* 7 (simultaneous intervals for shares).
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from statsmodels.stats.contingency_tables import SquareTable
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import axes_or_new, heat_map, titled, wrap
-from cxresearch.findings import Check, Finding, describe_columns, ends, interval, listing, number, p_words, percent
-from cxresearch.inference import critical_value, goodman_intervals, wilson_interval
+from cxresearch.findings import Check, Finding, describe_columns, listing, number, p_words, percent
+from cxresearch.inference import goodman_intervals
 from cxresearch.privacy import POOLED
-from cxresearch.segments.methods import Fit, in_threads, overlap
-from cxresearch.segments.outcomes import WEAK, classification
+from cxresearch.segments.methods import Fit, overlap
+from cxresearch.segments.outcomes import classification
 from cxresearch.segments.segmentation import Segmentation, hidden_segments, segment_names, stands
 from cxresearch.segments.sentences import NOTHING, say
 from cxresearch.survey import as_survey
@@ -34,37 +34,24 @@ describe_columns(
     stayed_both=("Stayed, of both", "share that stayed of those who bought in both windows, 0-1", 3),
     stayed_expected=("Stayed if nobody moved", "share found in the same segment by misclassification alone, 0-1", 3),
     kappa=("Kappa", "Cohen's: agreement beyond chance, up to 1", 3),
-    stayed_corrected=("Stayed, corrected", "share that stayed of both, corrected for misclassification, 0-1", 3),
-    stayed_corrected_low=("Corrected low", "lower end of its interval", 3),
-    stayed_corrected_high=("Corrected high", "upper end of its interval", 3),
     margins=("Margins", "Stuart-Maxwell chi-square: segments kept their sizes", 2),
     margins_df=("Margins df", "its degrees of freedom", 0),
     margins_p=("Margins p", "its p-value", 3),
 )
 ALPHA = 0.05
-GROUPS = 40  # of the jackknife
 
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
 class SegmentMigration(Finding):
     """Transitions between the same frozen segments in two windows, "bought nothing" among them."""
 
-    confidence: float
-    approximate: bool
-
     def sentence(self) -> str:
         s = self.summary
         shares = {"stayed": s["stayed"], "moved": s["changed"], "nothing": s["bought_nothing"], "raw": s["stayed_both"]}
         values = {name: percent(share) for name, share in shares.items()} | {"p": p_words(s["margins_p"])}
-        values |= {"n": number(s["n"], 0), "both": number(s["n_both"], 0)}
-        corrected = "no correction"
-        if np.isfinite(s["stayed_corrected"]):
-            ends = 100 * s["stayed_corrected_low"], 100 * s["stayed_corrected_high"]
-            values |= {"corrected": percent(s["stayed_corrected"]), "interval": interval(*ends, self.confidence)}
-            corrected = "moved" if s["stayed_corrected_high"] < 1 else "may be the same"
-            corrected += ", about" if self.approximate else ""
+        values |= {"n": number(s["n"], 0), "both": number(s["n_both"], 0), "expected": percent(s["stayed_expected"])}
         sizes = ("sizes changed" if s["margins_p"] <= ALPHA else "sizes kept") + ("" if stands(self) else ", not real")
-        return " ".join(say(key, **values) for key in ("stay", corrected, sizes))
+        return " ".join(say(key, **values) for key in ("stay", "both", sizes))
 
     def plot(self, ax=None):
         """Draw the share of each earlier segment (rows) that is in each later state (columns), in percent.
@@ -98,10 +85,10 @@ def segment_migration(
 ) -> SegmentMigration:
     """Compare customers' segments in two windows, both assigned by the same frozen rule.
 
-    D[s, t] is the probability that a member of s is assigned to t. If assignments err independently in the two windows,
-    found moves are D' P E with P the true moves and D, E of the two windows; the share that stayed is estimated by the
-    trace of D'^-1 N E^-1 / n. Its interval is a jackknife by groups of customers, in each of which the segments are fitted
-    anew from where they stand: that D and E, and the rule itself, are estimates is in it.
+    What is found is a description: whether those who are found in another segment really moved, two windows cannot tell.
+    `stayed_expected` is what the model's own errors would leave if nobody had: the sum of p_s D[s, t]^2, D[s, t] being the
+    probability that a member of s is assigned to t. A customer whose ways vary from window to window errs more often than
+    that, so that a smaller share found is no evidence of moves.
 
     Parameters
     ----------
@@ -125,8 +112,7 @@ def segment_migration(
         conf_high (Goodman); cells under the floor are pooled within their earlier segment, and the headline is rounded so
         that it does not give them away. ``tables`` adds states: what the names stand for. ``glance``: n (customers with
         a segment in the earlier window), stayed, changed, bought_nothing (shares of them), n_both and stayed_both (of
-        those who bought in both), stayed_expected (of them, if nobody moved), stayed_corrected and its interval, kappa
-        (of both), margins_p (Stuart-Maxwell, of all).
+        those who bought in both), stayed_expected (of them, if nobody moved), kappa (of both), margins_p (Stuart-Maxwell, of all).
 
     Raises
     ------
@@ -154,7 +140,7 @@ def segment_migration(
         raise TooFewRespondents(f"segment_migration needs at least {min_rows} customers in both windows; found {both}")
     floor, smallest, k = max(survey.min_base, later.min_base), int(counts[:-1].sum(axis=1).min()), segmentation.k
     table, pooled = _table(counts, confidence, floor)
-    summary = _summary(counts, segmentation, windows, confidence)
+    summary = _summary(counts, segmentation, windows)
     states = segmentation.table.assign(segment=names)[["segment", "suggested_name", "description"]].iloc[order[:-1]]
     tested = (
         Check("customers without every feature in a window", incomplete, "0", incomplete == 0),
@@ -163,10 +149,9 @@ def segment_migration(
         segmentation.real(),
         Check("cells pooled for their base", pooled, "0", pooled == 0, "info"),
     )
-    approximate = segmentation.fit.member is not segmentation.fit.rule
     return SegmentMigration(
         "segment_migration", "segment", None, table, _rounded(summary, floor) if pooled else summary, tested, survey.labels,
-        {"states": states}, suppressed=pooled, domain=survey.condition, confidence=confidence, approximate=approximate,
+        {"states": states}, suppressed=pooled, domain=survey.condition,
     )  # fmt: skip
 
 
@@ -184,7 +169,6 @@ def _linked(tables, segmentation: Segmentation, customer: str) -> tuple[list[pd.
         x, complete = segmentation.read(bought)
         windows.append(pd.DataFrame(x, index=bought[customer].to_numpy()[complete]))
         unknown |= set(bought[customer][~complete])
-    # Pseudonyms have no order of their own, so that the rows' decides who is in which group of the jackknife.
     ids = windows[0].index.append(windows[1].index).unique().difference(list(unknown), sort=False)
     return [window.reindex(ids) for window in windows], len(unknown)
 
@@ -212,7 +196,7 @@ def _moves(fit: Fit, windows: list[pd.DataFrame]) -> np.ndarray:
     return overlap(*state, fit.k + 1).astype(int)
 
 
-def _summary(counts, segmentation: Segmentation, windows, confidence: float) -> dict[str, object]:
+def _summary(counts, segmentation: Segmentation, windows) -> dict[str, object]:
     same, n, fit = counts[:-1, :-1], counts[:-1].sum(), segmentation.fit
     stayed, both = np.trace(same), same.sum()
     found: dict[str, object] = {"n": int(n), "method": "frozen rule in both windows"}
@@ -222,9 +206,8 @@ def _summary(counts, segmentation: Segmentation, windows, confidence: float) -> 
     member = fit.member.predict_proba(x)
     error = classification(member, fit.rule.predict(x))
     found["stayed_expected"] = float(member.mean(axis=0) @ np.square(error).sum(axis=1))
-    found |= ends("stayed_corrected", *_corrected(segmentation, windows, stayed / both, both, confidence))
     found |= {"kappa": kappa(same)} | dict(zip(("margins", "margins_df", "margins_p"), stuart_maxwell(counts)))
-    return found | {"established": bool(found["stayed_corrected_high"] < 1)}
+    return found | {"established": None}  # what was found; whether anybody really moved two windows cannot tell
 
 
 def _rounded(summary: dict, floor: int) -> dict:
@@ -236,37 +219,6 @@ def _rounded(summary: dict, floor: int) -> dict:
         for name in ("stayed", "changed", "bought_nothing", "stayed_both")
     }
     return summary | coarse | {"n_both": round(summary["n_both"] / floor) * floor, "kappa": round(summary["kappa"], 2)}
-
-
-def stay_of(counts: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
-    """Return the share that stayed, corrected for assignments that err with D before and E after; NaN where they hardly tell."""
-    if min(np.linalg.svd(error, compute_uv=False).min() for error in (before, after)) < WEAK:
-        return np.nan
-    weight = np.linalg.inv(before) @ np.linalg.inv(after).T  # (earlier, later): what such a customer adds to the trace
-    return float((counts * weight).sum() / counts.sum())
-
-
-def _stay(fit: Fit, windows: list[pd.DataFrame]) -> float:
-    values = [window.dropna().to_numpy() for window in windows]
-    errors = [classification(fit.member.predict_proba(x), fit.rule.predict(x)) for x in values]
-    return stay_of(_moves(fit, windows)[:-1, :-1], *errors)
-
-
-def _corrected(segmentation: Segmentation, windows, raw: float, n: int, confidence: float) -> tuple[float, ...]:
-    """Return the corrected share that stayed and its interval, by a jackknife in which the rule is fitted anew."""
-    estimate, place = _stay(segmentation.fit, windows), np.arange(len(windows[0])) % GROUPS
-
-    def without(group: int) -> float:
-        kept = [window[place != group] for window in windows]
-        return _stay(segmentation.fitter.near(segmentation.fit, kept[0].dropna().to_numpy()), kept)
-
-    values = np.array(in_threads(without, list(range(GROUPS))))
-    spread = np.sqrt((GROUPS - 1) / GROUPS * np.square(values - values.mean()).sum())
-    half = critical_value(confidence, GROUPS - 1) * spread
-    low, high = wilson_interval(raw, n, confidence)
-    # Where (nearly) nobody moved the spread vanishes, but not the doubt: no end is closer than Wilson's to the share found.
-    found = estimate, estimate - max(half, raw - low), estimate + max(half, high - raw)
-    return tuple(float(np.clip(value, 0, 1)) for value in found)
 
 
 def _table(counts: np.ndarray, confidence: float, floor: int) -> tuple[pd.DataFrame, int]:

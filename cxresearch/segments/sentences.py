@@ -67,11 +67,7 @@ SENTENCES: Mapping[str, str] = {
     "outcome unit": "mean {unit}, {level} interval; dashed: all customers",
     # moves
     "stay": "Of {n} customers {stayed} stayed in their segment, {moved} moved to another and {nothing} bought nothing.",
-    "moved": "Of the {both} who bought in both windows {raw} stayed; corrected for misclassification {corrected} ({interval}), so more moved than misclassification explains.",
-    "may be the same": "Of the {both} who bought in both windows {raw} stayed; corrected for misclassification {corrected} ({interval}), so real moves are not established.",
-    "moved, about": "Of the {both} who bought in both windows {raw} stayed; corrected for misclassification, which k-means gives approximately, about {corrected} ({interval}), so more moved than misclassification explains.",
-    "may be the same, about": "Of the {both} who bought in both windows {raw} stayed; corrected for misclassification, which k-means gives approximately, about {corrected} ({interval}), so real moves are not established.",
-    "no correction": "Of the {both} who bought in both windows {raw} stayed; the segments overlap too much to say how many of the others really moved.",
+    "both": "Of the {both} who bought in both windows {raw} stayed; the model's own errors would leave {expected} if nobody moved, and ways that vary would leave fewer: real moves are not established.",
     "sizes changed": "The sizes of segments changed (Stuart–Maxwell, {p}).",
     "sizes kept": "No change in the sizes of segments is established (Stuart–Maxwell, {p}).",
     "sizes changed, not real": "The sizes of segments changed (Stuart–Maxwell, {p}), but the segments themselves are not established.",
