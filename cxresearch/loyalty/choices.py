@@ -191,10 +191,8 @@ class SpecificationCurve(RevenueFinding):
         key = signed("choices", row["percent"]) if one_sign else "choices open"
         first = say(key, k=len(t), n=n, low=number(read[0]), high=number(read[-1]), **self.words)
         sides = {
-            "above": percent(g["share"]),
-            "below": percent(g["share_below"]),
-            "median": number(t["percent"].median()),
-        }
+            "above": percent(g["share"]), "below": percent(g["share_below"]), "median": number(t["percent"].median()),
+        }  # fmt: skip
         default = percent_point(row, self.confidence, "choices default", rank=number(g["rank"], 0))
         return told(first, say("choices sides", **sides), default)
 
