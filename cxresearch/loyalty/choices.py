@@ -238,7 +238,7 @@ def specification_curve(
     >>> print(cx.specification_curve(
     ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"]
     ... ))
-    Under 16 choices of model, controls and capping, a point of Would recommend us reads as ...
+    Under 16 choices of model, controls and capping, a point of Would recommend us goes with ...
     """
     require_share("confidence", confidence)
     survey = as_survey(customers)

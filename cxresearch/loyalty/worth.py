@@ -171,7 +171,7 @@ def worth_of_a_point(
     >>> print(cx.worth_of_a_point(
     ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"], n_boot=200, seed=1,
     ... ))
-    One point more on Would recommend us goes, on the average, with 5,898 EUR more revenue for ...
+    One point more on Would recommend us goes, on the average, with 8,480 EUR more revenue for ...
     """
     survey = as_survey(customers)
     require_share("confidence", confidence)
