@@ -1,5 +1,7 @@
 """Panels and retention: what comes first, and who stays."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -155,13 +157,15 @@ def test_the_mundlak_test_takes_the_means_of_controls_that_vary_too():
 
 
 def test_without_a_panel_the_finding_says_why_and_draws_nothing():
-    got = lead_lag(pd.DataFrame(), **PANEL, lacks="there is 1 wave, and a lead needs a later one")
+    why = pd.DataFrame({"reason": ["", "there is 1 wave, and a lead needs a later one"]})
+    none = replace(as_survey(panel(n=5)[:0]), waterfall=why)
+    got = lead_lag(none, **PANEL)
     assert got.sentence() == (
         "There is no lead to look at: there is 1 wave, and a lead needs a later one; whether nps or revenue came first rests on "
         "their dates alone."
     )
     assert not got.checks()["ok"].any() and got.glance()["n"][0] == 0 and not got.plot().lines
-    short = lead_lag(panel(n=20), **PANEL, lacks="")
+    short = lead_lag(replace(as_survey(panel(n=20)), waterfall=why), **PANEL)
     assert "lead_lag needs at least 100 complete rows; found 80" in short.sentence()
     with pytest.raises(cx.TooFewRespondents):
         lead_lag(panel(n=20), **PANEL)

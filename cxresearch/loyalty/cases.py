@@ -75,7 +75,10 @@ def scale_of(score, weights=None) -> Scale:
     edges = np.unique(_quantiles(score, [1 / 3, 2 / 3], weights, method="inverted_cdf"))
     edges = edges[edges < levels[-1]]
     low = [levels[0], *[levels[levels > e][0] for e in edges]]
-    names = tuple(_range(a, b) for a, b in zip(low, [*edges, levels[-1]]))
+    names = tuple(
+        f"{a:g}" if a == b else f"{a:g}-{b:g}" if a >= 0 else f"{a:g} to {b:g}"
+        for a, b in zip(low, [*edges, levels[-1]])
+    )
     return Scale(names, edges, float(levels[-1]), knots)
 
 
@@ -83,10 +86,6 @@ def _quantiles(score, at, weights, method: str = "linear") -> np.ndarray:
     if weights is None:
         return np.quantile(score, at, method=method)
     return np.quantile(score, at, weights=weights, method="inverted_cdf")
-
-
-def _range(low: float, high: float) -> str:
-    return f"{low:g}" if low == high else f"{low:g}-{high:g}" if low >= 0 else f"{low:g} to {high:g}"
 
 
 def natural_spline(x, knots) -> np.ndarray:
@@ -265,8 +264,9 @@ def cases_of(
     has several rows, by person. Categories of a control under the floor are pooled before complete cases are taken.
     """
     controls, effects = as_columns("controls", controls), as_columns("effects", effects, most=2)
-    table = survey.table
-    clusters = as_columns("cluster", survey.cluster or cluster, most=2) or effects[:1] or _repeated(survey, table)
+    table, person = survey.table, survey.respondent
+    repeated = (person,) if person is not None and table[person].dropna().duplicated().any() else ()
+    clusters = as_columns("cluster", survey.cluster or cluster, most=2) or effects[:1] or repeated
     require_columns(table, revenue, loyalty, *controls, *effects, *clusters, where="the table of customers")
     y = check_revenue(table, revenue)
     score = check_score(table, loyalty, revenue)
@@ -278,7 +278,7 @@ def cases_of(
     require_rows(int(complete.sum()), min_rows, what)
     sampled = replace(survey, cluster=clusters[0] if clusters else None)
     drawn = sampled.sample(complete, what=what)
-    rows = drawn.rows
+    rows, weightless = drawn.rows, int(complete.sum()) - len(drawn)
     for column in [c for c in controls if is_categorical(table[c])]:
         check_level(column, pooled[column].to_numpy()[rows], y[rows], revenue)
     Z, terms, of_control = control_columns({c: v.to_numpy()[rows] for c, v in pooled.items()}, len(rows), bool(effects))
@@ -289,20 +289,10 @@ def cases_of(
         revenue, loyalty, controls, y[rows], score[rows], drawn.weights, Z, tuple(terms), of_control,
         effects=tuple(pd.factorize(table[c].to_numpy()[rows])[0] for c in effects),
         clusters=() if len(codes) == 1 and len(np.unique(codes[0])) == len(rows) else tuple(codes),  # a row each: none
-        scale=scale_of(score[rows]), dropped=dropped | _unweighted(survey, complete, drawn), rows=rows,
+        scale=scale_of(score[rows]), rows=rows,
+        dropped=dropped | ({f"{survey.weight} is 0": weightless} if weightless else {}),
         received=len(table), drawn=drawn, survey=survey, zeros=(y[rows] == 0).astype(float),
     )  # fmt: skip
-
-
-def _repeated(survey: Survey, table: pd.DataFrame) -> tuple[str, ...]:
-    """Return the column of persons where one has several rows."""
-    person = survey.respondent
-    return (person,) if person is not None and table[person].dropna().duplicated().any() else ()
-
-
-def _unweighted(survey: Survey, complete, drawn) -> dict[str, int]:
-    lost = int(complete.sum()) - len(drawn)
-    return {f"{survey.weight} is 0": lost} if lost else {}
 
 
 def require_two_scores(loyalty: str, score, n: int) -> None:

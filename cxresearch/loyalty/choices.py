@@ -191,10 +191,8 @@ class SpecificationCurve(RevenueFinding):
         key = signed("choices", row["percent"]) if one_sign else "choices open"
         first = say(key, k=len(t), n=n, low=number(read[0]), high=number(read[-1]), **self.words)
         sides = {
-            "above": percent(g["share"]),
-            "below": percent(g["share_below"]),
-            "median": number(t["percent"].median()),
-        }
+            "above": percent(g["share"]), "below": percent(g["share_below"]), "median": number(t["percent"].median()),
+        }  # fmt: skip
         default = percent_point(row, self.confidence, "choices default", rank=number(g["rank"], 0))
         return told(first, say("choices sides", **sides), default)
 
@@ -402,10 +400,13 @@ def loyalty_by_group(
         revenue=revenue, loyalty=loyalty, controls=tuple(c for c in as_columns("controls", controls) if c != by),
         min_rows=min_rows, what="loyalty_by_group",
     )  # fmt: skip
+    inside = np.ones(len(survey.rows), dtype=bool) if survey.domain is None else survey.domain
     rows, results, left_out = [], {}, []
     for name in sorted(groups.dropna().unique(), key=str):
         try:
-            s = cases_of(_domain(survey, (groups == name).to_numpy()), **question)
+            domain = inside.copy()
+            domain[inside] = (groups == name).to_numpy()
+            s = cases_of(replace(survey, domain=domain), **question)  # errors stay those of a domain of one survey
             got = estimate(s, seen=True)
         except DataProblem as problem:
             left_out.append({"group": str(name), "why": str(problem)})
@@ -428,13 +429,6 @@ def loyalty_by_group(
         further={"left_out": pd.DataFrame(left_out, columns=["group", "why"])}, loyalty=loyalty, confidence=confidence,
         currency=survey.currency, results=results, domain=survey.condition,
     )  # fmt: skip
-
-
-def _domain(survey, member):
-    """Return the domain of the rows in view where `member`: errors stay those of a domain of the same survey."""
-    inside = np.ones(len(survey.rows), dtype=bool) if survey.domain is None else survey.domain.copy()
-    inside[np.flatnonzero(inside)[~member]] = False
-    return replace(survey, domain=inside)
 
 
 def _drawn(own: pd.DataFrame, confidence: float) -> tuple[pd.DataFrame, dict]:

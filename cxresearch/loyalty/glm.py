@@ -36,34 +36,23 @@ class Family(NamedTuple):
 
 
 POISSON = Family(
-    mean=np.exp,
-    weight=np.exp,
-    residual=lambda eta, y: y * np.exp(-eta) - 1,
-    start=lambda y, centre: np.log(np.maximum(y + centre, centre / 10) / 2),
-    library=lambda sm: sm.families.Poisson(),
-)
+    mean=np.exp, weight=np.exp, residual=lambda eta, y: y * np.exp(-eta) - 1,
+    start=lambda y, centre: np.log(np.maximum(y + centre, centre / 10) / 2), library=lambda sm: sm.families.Poisson(),
+)  # fmt: skip
 GAMMA = Family(
-    mean=np.exp,
-    weight=np.ones_like,
-    residual=lambda eta, y: y * np.exp(-eta) - 1,
-    start=lambda y, centre: np.log((y + centre) / 2),
-    curvature=lambda eta, y: y * np.exp(-eta),
+    mean=np.exp, weight=np.ones_like, residual=lambda eta, y: y * np.exp(-eta) - 1,
+    start=lambda y, centre: np.log((y + centre) / 2), curvature=lambda eta, y: y * np.exp(-eta),
     library=lambda sm: sm.families.Gamma(sm.families.links.Log()),
-)
+)  # fmt: skip
 LOGIT = Family(
-    mean=special.expit,
-    weight=lambda eta: special.expit(eta) * special.expit(-eta),
+    mean=special.expit, weight=lambda eta: special.expit(eta) * special.expit(-eta),
     residual=lambda eta, y: (y - special.expit(eta)) / np.maximum(special.expit(eta) * special.expit(-eta), 1e-300),
-    start=lambda y, centre: special.logit((y + centre) / 2),
-    library=lambda sm: sm.families.Binomial(),
-)
+    start=lambda y, centre: special.logit((y + centre) / 2), library=lambda sm: sm.families.Binomial(),
+)  # fmt: skip
 LEVELS = Family(
-    mean=lambda eta: eta,
-    weight=np.ones_like,
-    residual=lambda eta, y: y - eta,
-    start=lambda y, centre: y,
+    mean=lambda eta: eta, weight=np.ones_like, residual=lambda eta, y: y - eta, start=lambda y, centre: y,
     library=lambda sm: sm.families.Gaussian(),
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -78,10 +78,9 @@ def hidden_cause(levels: tuple[float, float, float], head: dict, confidence: flo
     return {
         "robustness_value": robustness_value(slope / error, df),
         "robustness_value_limit": robustness_value(slope / error, df, alpha=1 - confidence),
-        "partial_r2": partial_r2(slope / error, df),
-        "e_value": e_value(head["ratio"]),
+        "partial_r2": partial_r2(slope / error, df), "e_value": e_value(head["ratio"]),
         "e_value_limit": e_value_of_interval(head["ratio_low"], head["ratio_high"]),
-    }
+    }  # fmt: skip
 
 
 def benchmark_bounds(s: Cases, *, times=(1.0, 2.0, 3.0), confidence: float = 0.95) -> pd.DataFrame:

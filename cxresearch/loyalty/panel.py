@@ -62,7 +62,7 @@ class LeadLag(RevenueFinding):
 
 def lead_lag(
     panel, *, revenue: str, loyalty: str, customer: str, period: str, controls: Sequence[str] = (),
-    confidence: float = 0.95, min_rows: int = 100, lacks: str | None = None,
+    confidence: float = 0.95, min_rows: int = 100,
 ) -> Finding:  # fmt: skip
     """Regress revenue on the score of the period before, of the period, and of the period after.
 
@@ -73,12 +73,10 @@ def lead_lag(
     Parameters
     ----------
     panel : Survey or DataFrame
-        One row per customer and period; periods are those that occur, in order.
+        One row per customer and period; periods are those that occur, in order. Where what `link_waves` returns holds
+        no panel, or too few rows, a finding is returned that says why.
     period
         Column that sorts: dates, numbers or text such as 2024Q1.
-    lacks
-        Of `link_waves`: why there is no panel. Given, also empty, a finding that says so is returned where there is
-        none, or where too few rows remain.
 
     Raises
     ------
@@ -86,7 +84,7 @@ def lead_lag(
         A customer twice in a period, one period, or a control that is last period's revenue (a lagged outcome and
         effects are never combined: Nickell 1981).
     TooFewRespondents
-        Fewer than `min_rows` rows with a score in the next period, unless `lacks` is given.
+        Fewer than `min_rows` rows with a score in the next period.
 
     Examples
     --------
@@ -101,17 +99,15 @@ def lead_lag(
     The next period's score does not go with this period's revenue (0.4 % more per point, 95 % ...
     """
     survey = as_survey(panel)
-    if survey.waterfall is not None and lacks is None:  # of `link_waves`: why there is no panel is its last reason
-        lacks = "" if len(survey) else survey.waterfall["reason"].iloc[-1]
     require_share("confidence", confidence)
     labels = LABELS | dict(survey.labels)
     question = dict(revenue=revenue, loyalty=loyalty, controls=as_columns("controls", controls), min_rows=min_rows)
     try:
-        if lacks:
-            raise TooFewRespondents(lacks)
+        if survey.waterfall is not None and not len(survey):
+            raise TooFewRespondents(survey.waterfall["reason"].iloc[-1])
         return _found(survey, question, customer, period, confidence, labels)
     except TooFewRespondents as problem:
-        if lacks is None:
+        if survey.waterfall is None:
             raise
         score, money = (str(labels.get(key, key)) for key in (loyalty, revenue))
         why = say("no lead", why=problem, score=score, revenue=money)

@@ -73,7 +73,9 @@ def _refuse_two_scales(known, loyalty: str) -> None:
         return
     for end in (5, 7, 10):
         above, longer = int(np.sum(known > end)), 10 if end < 10 else np.inf
-        if 0 < above <= 0.05 * len(known) and known.max() <= longer and (end == 10 or _piled_up(known, end)):
+        # real answers thin out gradually; a second, shorter scale in the same column breaks off at its end
+        broken_off = np.mean(known == end) > 5 * max(np.mean(known == end + 1), 1 / len(known))
+        if 0 < above <= 0.05 * len(known) and known.max() <= longer and (end == 10 or broken_off):
             raise DataProblem(
                 f"{loyalty} mixes two scales: {above} of {len(known)} values lie above {end} (highest {known.max():g}) "
                 f"while the rest fit a scale that ends at {end}; split it, or declare the {above} as missing codes"
@@ -85,11 +87,6 @@ def _refuse_two_scales(known, loyalty: str) -> None:
             f"{loyalty} mixes two scales: {percent(ones)} of the values lie in 1-9, {percent(tens)} in 20-100 and hardly any between; "
             "bring them to one scale, or fit them apart"
         )
-
-
-def _piled_up(known, end: int) -> bool:
-    # Real answers thin out gradually; a second, shorter scale in the same column breaks off at its end.
-    return np.mean(known == end) > 5 * max(np.mean(known == end + 1), 1 / len(known))
 
 
 def _refuse_scales_by_source(table: pd.DataFrame, loyalty: str, score) -> None:

@@ -285,6 +285,7 @@ def _finding(s: Cases, plan: Plan, when: Timing, leak, confidence: float, labels
     groups, hidden = revenue_by_group(s, confidence)
     curve, hidden_scores = revenue_by_score(s, got, confidence)
     trap = log_trap(s, got, confidence)
+    trapped = [say(signed("trap", trap[0]), percent=number(abs(trap[0])))] if trap and trap[1] else []
     rising = digits.at_most(s.score + 1, s.scale.top)
     summary = {
         "n": s.n, "n_effective": s.n_effective, "received": s.received, "dropped": s.received - s.n,
@@ -304,7 +305,7 @@ def _finding(s: Cases, plan: Plan, when: Timing, leak, confidence: float, labels
         "fit_loyalty_revenue", s.revenue, None, summary=summary, table=_coefficients(got, confidence), tested=tested,
         labels=labels, further=further, suppressed=hidden + hidden_scores, loyalty=s.loyalty, confidence=confidence,
         reasons=reasons, currency=s.survey.currency if s.survey else None, controls=s.controls, cases=s, fit=got.fit,
-        notes=(*bend_words(bends, plan), when.words(), *_trap_words(trap)), domain=s.survey.condition if s.survey else "",
+        notes=(*bend_words(bends, plan), when.words(), *trapped), domain=s.survey.condition if s.survey else "",
     )  # fmt: skip
 
 
@@ -348,7 +349,8 @@ def tests_of_shape(s: Cases, plan: Plan) -> pd.DataFrame:
     low, high = _steepest(s)
     rows = []
     if len(s.scale.knots) >= 3:
-        value, p = _shape_test(s, replace(plan, shape="spline"), _bends)
+        bends = lambda got: np.eye(len(got.fit.coef))[["[bend " in t for t in got.fit.terms]]  # noqa: E731
+        value, p = _shape_test(s, replace(plan, shape="spline"), bends)
         rows.append(("spline", "curvature", value, p, low, high))
     if len(s.scale.names) == 3:
         value, p = _shape_test(s, replace(plan, shape="groups"), lambda got: _steps(got, s))
@@ -371,10 +373,6 @@ def wald(value, covariance, df: float) -> tuple[float, float]:
     k = len(value)
     statistic = float(value @ np.linalg.pinv(covariance, hermitian=True) @ value) / k
     return statistic, float(stats.f.sf(statistic, k, df))
-
-
-def _bends(got: Estimates) -> np.ndarray:
-    return np.eye(len(got.fit.coef))[["[bend " in t for t in got.fit.terms]]
 
 
 def _steps(got: Estimates, s: Cases) -> np.ndarray:
@@ -541,7 +539,3 @@ def _lines(bends: pd.DataFrame, plan: Plan) -> list[Check]:
         Check(f"{row.test} (p)", row.p_value, limit, not line or bool(row.p_value >= STRAIGHT))
         for row in bends.itertuples()
     ]
-
-
-def _trap_words(trap) -> tuple[str, ...]:
-    return () if trap is None or not trap[1] else (say(signed("trap", trap[0]), percent=number(abs(trap[0]))),)

@@ -45,7 +45,8 @@ class Timing:
     def words(self) -> str:
         if self.asked is None and self.starts is None:
             return TEMPLATES["no dates"]
-        asked, starts = (TEMPLATES["no day"] if days is None else _from_to(days) for days in (self.asked, self.starts))
+        between = [days and [f"{day:%Y-%m-%d}" for day in dict.fromkeys(days)] for days in (self.asked, self.starts)]
+        asked, starts = (" to ".join(days) if days else TEMPLATES["no day"] for days in between)
         return phrase(TEMPLATES, "dates", asked=asked, starts=starts)
 
     def check(self) -> Check:
@@ -56,11 +57,6 @@ class Timing:
             value = f"{percent(self.late)} of scores are later than its start"
         name = "score measured before the revenue window"
         return Check(name, value, "every score", self.late == 0, "stops" if self.late else "care")
-
-
-def _from_to(ends) -> str:
-    first, last = (f"{day:%Y-%m-%d}" for day in ends)
-    return first if first == last else f"{first} to {last}"
 
 
 def timed(table: pd.DataFrame, asked: str | None, revenue_from, rows: np.ndarray) -> Timing:

@@ -258,11 +258,10 @@ def _checks(s: Cases, low, high, p_lead, when: Timing, leak, fitted, split: bool
     found = [
         when.check(),
         Check(lead, "no panel" if p_lead is None else p_lead, limit, p_lead is None or p_lead >= LEAD_LIMIT, "stops"),
-        leak_check(leak),
-        s.clusters_check(FEWEST_CLUSTERS, "stops"),
+        leak_check(leak), s.clusters_check(FEWEST_CLUSTERS, "stops"),
         Check("replicates that could be fitted", float(fitted), "at least 0.95 of them", fitted >= 0.95),
         Check("other choices share one sign", "both signs" if split else "one sign", "one sign", not split, "stops"),
-    ]
+    ]  # fmt: skip
     for row in bends[bends["test"] == "curvature"].itertuples():
         found.append(Check("curvature (p)", row.p_value, "at least 0.05 for a straight line", row.p_value >= STRAIGHT))
     return tuple(found)
