@@ -27,8 +27,9 @@ from cxresearch.drivers.shapley import ranks, share_of
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import PALETTE, axes_or_new, intervals, titled, wrap
 from cxresearch.findings import Check, Finding, interval, listing, nothing, number
-from cxresearch.inference import kish_effective_n, percentile_interval
+from cxresearch.inference import percentile_interval
 from cxresearch.survey import UNSTATED, Survey, as_survey
+from cxresearch.survey.units import kish_effective_n
 
 
 @dataclass(frozen=True, repr=False, eq=False)
