@@ -142,30 +142,25 @@ def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None,
     ax = axes_or_new(ax)
     waves = list(dict.fromkeys(table["wave"]))
     parts = [("", table)] if by is None else list(table.groupby(by, sort=False, observed=True))
-    colours = iter(PALETTE)
+    colours, named = iter(PALETTE), []
     for name, part in parts:
         lit = by is None or name in marked
         colour = next(colours, PALETTE[0]) if lit else QUIET
-        at = [waves.index(wave) for wave in part["wave"]]
+        at, y = [waves.index(wave) for wave in part["wave"]], part[value].to_numpy(dtype=float)
         if lit and low is not None:
             ax.fill_between(
                 at, part[low].astype(float), part[high].astype(float), color=colour, alpha=0.15, linewidth=0
             )
-        sns.lineplot(
-            x=at,
-            y=part[value].to_numpy(dtype=float),
-            marker="o",
-            color=colour,
-            linewidth=2.2 if lit else 1.2,
-            ax=ax,
-            legend=False,
+        sns.lineplot(x=at, y=y, marker="o", color=colour, linewidth=2.2 if lit else 1.2, ax=ax, legend=False)
+        if by is not None and np.isfinite(y).any():
+            last = np.flatnonzero(np.isfinite(y))[-1]
+            named.append((y[last], at[last], wrap(str(name), 22), colour))
+    place, gap = -np.inf, 0.055 * np.ptp(ax.get_ylim())  # names of lines that end side by side move apart
+    for y, x, name, colour in sorted(named, key=lambda end: end[0]):
+        place = max(y, place + gap * (1 + name.count("\n")))
+        ax.annotate(
+            name, (x, y), xytext=(x + 0.06, place), textcoords="data", va="center", color=colour, annotation_clip=False
         )
-        if by is not None and part[value].notna().any():
-            last = part[value].last_valid_index()
-            place = (waves.index(part.loc[last, "wave"]), part.loc[last, value])
-            ax.annotate(
-                wrap(str(name), 22), place, xytext=(6, 0), textcoords="offset points", va="center", color=colour
-            )
     ax.set_xticks(range(len(waves)), [wrap(str(wave), 14) for wave in waves])
     ax.set(xlabel="", ylabel=unit)
     ax.margins(x=0.05 if by is None else 0.18)
