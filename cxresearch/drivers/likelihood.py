@@ -67,11 +67,14 @@ class CumulativeLogit:
         for c in range(self.cuts):
             for f, rows in ((fa, self.rows_of[c]), (fb, self.rows_of[c + 1])):
                 special.expit(parameters[:, c] - linear[rows], out=f[rows])
-        between = fa - fb
+        between, da, db = fa - fb, np.zeros_like(fa), np.zeros_like(fa)
         with np.errstate(divide="ignore", invalid="ignore"):
             loglik = np.log(between)  # crossed cuts give a missing likelihood, and the step is halved
-            slope_a, slope_b = fa * (1 - fa) / between, fb * (fb - 1) / between
-        return loglik, slope_a, slope_b, fa, fb
+            for c in range(self.cuts):  # the outer ends of the lowest and the highest answer do not move
+                under, over = self.rows_of[c], self.rows_of[c + 1]
+                da[under] = fa[under] * (1 - fa[under]) / between[under]
+                db[over] = fb[over] * (fb[over] - 1) / between[over]
+        return loglik, da, db, fa, fb
 
     def evaluate(self, parameters: np.ndarray):
         """Return log-likelihoods (G,), scores (G, k) and informations (G, k, k) at (G, k) parameters."""
@@ -82,21 +85,21 @@ class CumulativeLogit:
         for start in range(0, total, at_once):
             part = slice(start, start + at_once)
             value, da, db, fa, fb = self._derivatives(parameters[part])
-            loglik[part], score[part, self.cuts :] = w @ value, -(self._weighted @ (da + db)).T
-            dab, daa, dbb = da * db, da**2 - da * (1 - 2 * fa), db**2 - db * (1 - 2 * fb)  # less the second derivatives
-            up, low = daa + dab, dbb + dab
-            found = information[part]
-            found[:, self.cuts + i, self.cuts + j] = found[:, self.cuts + j, self.cuts + i] = (
-                self._pairs @ (up + low)
-            ).T
+            both, curved, found = da + db, np.zeros_like(da), information[part]
+            loglik[part], score[part, self.cuts :] = w @ value, -(self._weighted @ both).T
             for c in range(self.cuts):
                 under, over = self.rows_of[c], self.rows_of[c + 1]
                 score[part, c] = w[under] @ da[under] + w[over] @ db[over]
-                found[:, c, c] = w[under] @ daa[under] + w[over] @ dbb[over]
-                across = self._weighted[:, under] @ up[under] + self._weighted[:, over] @ low[over]
+                up = da[under] * (both[under] + 2 * fa[under] - 1)  # less the second derivatives, of both ends
+                low = db[over] * (both[over] + 2 * fb[over] - 1)
+                curved[under] += up
+                curved[over] += low
+                found[:, c, c] = w[under] @ (up - da[under] * db[under]) + w[over] @ (low - da[over] * db[over])
+                across = self._weighted[:, under] @ up + self._weighted[:, over] @ low
                 found[:, c, self.cuts :] = found[:, self.cuts :, c] = -across.T
                 if c + 1 < self.cuts:
-                    found[:, c, c + 1] = found[:, c + 1, c] = w[over] @ dab[over]
+                    found[:, c, c + 1] = found[:, c + 1, c] = w[over] @ (da[over] * db[over])
+            found[:, self.cuts + i, self.cuts + j] = found[:, self.cuts + j, self.cuts + i] = (self._pairs @ curved).T
         return loglik, score, information
 
     def rows(self, parameters: np.ndarray):
