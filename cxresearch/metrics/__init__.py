@@ -7,8 +7,10 @@ from cxresearch.metrics.league import answer_spikes, league_table
 from cxresearch.metrics.mix import split_change
 from cxresearch.metrics.plan import plan_sample
 from cxresearch.metrics.scorecard import effort, mean_score, nps, top_box
-from cxresearch.metrics.waves import compare_waves, touchpoint_trend
-from cxresearch.metrics.who import promoter_value, response_bias
+from cxresearch.metrics.touchpoints import touchpoint_trend
+from cxresearch.metrics.value import promoter_value
+from cxresearch.metrics.waves import compare_waves
+from cxresearch.metrics.who import response_bias
 
 __all__ = [
     "answer_spikes",

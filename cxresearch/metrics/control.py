@@ -16,7 +16,7 @@ from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
 from cxresearch.findings import Check, describe_columns, listing, nothing, number
 from cxresearch.metrics.answers import measured
 from cxresearch.metrics.estimate import base_words, check_asked, hide, vector
-from cxresearch.metrics.scorecard import MeasureFinding, made
+from cxresearch.metrics.finding import MeasureFinding, made
 from cxresearch.survey import as_survey
 
 RUN = 8  # waves in a row on one side of the centre

@@ -7,12 +7,11 @@ second-order correction as an F).
 """
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from string import ascii_uppercase
 
 import numpy as np
 import pandas as pd
-from scipy import sparse, stats
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice
@@ -29,6 +28,7 @@ from cxresearch.metrics.estimate import (
     decided,
     vector,
 )
+from cxresearch.metrics.independence import columns_alike
 from cxresearch.metrics.sentences import SENTENCES
 from cxresearch.privacy import hidden_cells
 from cxresearch.survey import as_survey, natural_key
@@ -194,64 +194,38 @@ def crosstab(
         raise DataProblem("crosstab needs at least one question and one column to split by")
     if own := [row for row in rows if row in columns]:
         raise DataProblem(f"{own[0]} is both a question and a column; its answers by themselves say nothing")
-    letters = dict.fromkeys(columns)
-    parts, tests, pairs, checks, n = [], [], [], [], 0
-    for row in rows:
-        for banner in columns:
-            try:
-                block = _block(survey, row, choices[row], banner, statistic, test, correction, confidence)
-            except TooFewRespondents as few:
-                checks.append(
-                    Check(f"{survey.label(row)} by {survey.label(banner)}", str(few), "enough to show", False)
-                )
-                continue
-            parts.append(block["table"])
-            tests += [block["test"]] if test else []
-            pairs += [block["pairs"]] if test else []
-            checks += [c for c in block["checks"] if not c.ok]
-            letters[banner] = letters[banner] or list(dict.fromkeys(block["table"]["group"]))
-            n = max(n, block["n"])
-    if not parts:
+    blocks, checks = [], []
+    for row, banner in product(rows, columns):
+        try:
+            blocks.append(_block(survey, row, choices[row], banner, statistic, test, correction, confidence))
+        except TooFewRespondents as few:
+            words = f"{survey.label(row)} by {survey.label(banner)}"
+            checks.append(Check(words, str(few), "enough to show", False))
+    if not blocks:
         raise TooFewRespondents(f"crosstab: none of {listing(rows)} has enough answers to be shown")
-    table = pd.concat(parts, ignore_index=True)
-    names = _letters(table)
+    table = pd.concat([block["table"] for block in blocks], ignore_index=True)
     hidden, no_base = (table.pop(c).to_numpy(dtype=bool) for c in ("hidden", "no_base"))
-    further, summary = (
-        {},
-        {"n": n, "method": f"column {statistic}s", "correction": CORRECTIONS[correction], "tests": len(tests)},
-    )
-    above = np.full(len(table), "", dtype=object)
+    names, further = _letters(table), {}
+    table["letter"] = [names.get(key, "") for key in zip(table["banner"], table["group"])]
+    table["above"] = ""
+    summary = {"n": max(block["n"] for block in blocks), "method": f"column {statistic}s"}
+    summary |= {"correction": CORRECTIONS[correction], "tests": len(blocks) if test else 0}
     if test:
-        overall = pd.DataFrame(tests)
+        overall = pd.DataFrame([block["test"] for block in blocks])
         overall["p_adjusted"] = adjusted_p_values(overall["p_value"], correction=correction)
-        compared = pd.concat(pairs, ignore_index=True)
-        further = {"tests": overall, "pairs": compared}
-        above = _above(table, compared, names, 1 - confidence)
+        further = {"tests": overall, "pairs": pd.concat([block["pairs"] for block in blocks], ignore_index=True)}
+        table["above"] = _above(table, further["pairs"], names, 1 - confidence)
         summary["established"] = bool((overall["p_adjusted"] < 1 - confidence).any())
     few = int((table["base"] == "very small").sum())
+    checks += [c for block in blocks for c in block["checks"] if not c.ok]
     checks.append(Check("columns under 30 answers, not tested", few, "0", few == 0))
-    table["letter"] = [names.get((b, g), "") for b, g in zip(table["banner"], table["group"])]
-    table["above"] = above
-    order = [
-        "term",
-        "category",
-        "banner",
-        "group",
-        "estimate",
-        "std_error",
-        "conf_low",
-        "conf_high",
-        "n",
-        "n_effective",
-        "base",
-    ]
-    for column in ("estimate", "std_error", "conf_low", "conf_high", "n_effective"):
-        table[column] = table[column].mask(hidden)
+    told = ["estimate", "std_error", "conf_low", "conf_high"]
+    table = table.assign(**{c: table[c].mask(hidden) for c in (*told, "n_effective")})
     table = table.assign(**{c: table[c].mask(no_base) for c in ("n", "base")})
+    order = ["term", "category", "banner", "group", *told, "n", "n_effective", "base", "letter", "above"]
     return Crosstab(
-        "crosstab", ", ".join(rows), ", ".join(columns), table[[*order, "letter", "above"]], summary,
-        tuple(dict.fromkeys(checks)), survey.labels, further, statistic, confidence, suppressed=int(hidden.sum()),
-        domain=survey.condition,
+        "crosstab", ", ".join(rows), ", ".join(columns), table[order], summary, tuple(dict.fromkeys(checks)), survey.labels,
+        further, statistic, confidence, suppressed=int(hidden.sum()), domain=survey.condition,
     )  # fmt: skip
 
 
@@ -296,7 +270,9 @@ def _block(survey, row, choices, banner, statistic, test, correction, confidence
         first = ["term", "category", "banner", "group", "against", "estimate"]
         found["pairs"] = each[[*first, *(c for c in each if c not in (*first, "detectable"))]]
         shown = ~sample.hidden & (sample.n > 0)
-        tested = dict(zip(("statistic", "df_1", "df_2", "p_value"), _test(sample, held, form, shown, bool(choices))))
+        tested = dict(
+            zip(("statistic", "df_1", "df_2", "p_value"), columns_alike(sample, held, form, shown, bool(choices)))
+        )
         found["test"] = {"term": row, "banner": banner, **tested, "n": n}
         found["test"]["method"] = "Rao-Scott F" if form == "share" and not choices else "Wald F"
     return found
@@ -374,61 +350,3 @@ def _pairs(sample, codes, form, gone) -> pd.DataFrame:
         "estimate": compared.raw[i] - compared.raw[j] + missing, "std_error": np.sqrt(variance) + missing,
         "df": max(compared.df, 1.0), "tail": base[i] + base[j] - 2, "eligible": eligible,
     })  # fmt: skip
-
-
-def _test(sample, held, form, shown, multiple) -> tuple[float, float, float, float]:
-    """Return F, its degrees of freedom and p of "the columns are alike"."""
-    columns, k, g = np.flatnonzero(shown), held.shape[1], len(sample.keys)
-    nothing = (np.nan,) * 4
-    if len(columns) < 2 or (form == "share" and not multiple and k < 2):
-        return nothing
-    if form == "mean" or multiple:
-        return _wald(sample, held, columns)
-    n, place = len(sample), sample.cell * k + held.argmax(axis=1)
-    table = np.bincount(place, sample.weights, minlength=g * k)
-    influence = sparse.csr_array((sample.weights, place, np.arange(n + 1)), shape=(n, g * k))
-    kept = (columns[:, None] * k + np.flatnonzero(table.reshape(g, k)[columns].sum(axis=0) > 0)).ravel()
-    return rao_scott(table[kept].reshape(len(columns), -1), influence[:, kept], sample)
-
-
-def rao_scott(table: np.ndarray, influence, sample) -> tuple[float, float, float, float]:
-    """Return F, df and p of independence in a weighted table (r, c), `influence` (n, rc) being the rows' pull on its sums.
-
-    Pearson's chi-square on n rows, divided by the trace of the design effects D of the interactions, is an F on
-    tr(D)^2 / tr(D^2) and as many times units-less-strata degrees of freedom (Rao & Scott 1984; Thomas & Rao 1987).
-    """
-    r, c = table.shape
-    total, n = table.sum(), int(np.sum(np.abs(influence).sum(axis=1) > 0))
-    p = (table / total).ravel()
-    expected = np.outer(table.sum(axis=1), table.sum(axis=0)).ravel() / total**2
-    pearson = n * np.sum((p - expected) ** 2 / expected)
-    jacobian = (np.eye(r * c) - p[:, None]) / total
-    covariance = jacobian @ sample.covariance_of(influence) @ jacobian.T
-    main = np.hstack([np.kron(np.eye(r), np.ones((c, 1))), np.kron(np.ones((r, 1)), np.eye(c))])
-    both = np.kron(np.vstack([-np.ones(r - 1), np.eye(r - 1)]), np.vstack([-np.ones(c - 1), np.eye(c - 1)]))
-    contrast = both - main @ np.linalg.lstsq(main, both, rcond=None)[0]
-    inverse = np.divide(1.0, p, out=np.zeros(r * c), where=p > 0)[:, None] * contrast
-    effects = np.linalg.lstsq(contrast.T @ inverse / n, inverse.T @ covariance @ inverse, rcond=None)[0]
-    trace = np.trace(effects)
-    df = trace**2 / np.trace(effects @ effects)
-    second = df * sample.units.df
-    if not np.isfinite(df) or trace <= 0 or second <= 0:
-        return (np.nan,) * 4
-    return pearson / trace, df, second, float(stats.f.sf(pearson / trace, df, second))
-
-
-def _wald(sample, held, columns) -> tuple[float, float, float, float]:
-    """Return the adjusted Wald F of "all means are alike in all columns"."""
-    k, g = held.shape[1], len(sample.keys)
-    influence = sparse.hstack([sample.influence(held[:, j]) for j in range(k)]).tocsr()
-    means = np.concatenate([sample.means(held[:, j]) for j in range(k)])
-    keep = (np.arange(k)[:, None] * g + columns).ravel()
-    covariance = sample.covariance_of(influence[:, keep])
-    contrast = np.kron(np.eye(k), np.eye(len(columns) - 1, len(columns), 1) - np.eye(len(columns) - 1, len(columns)))
-    difference, spread = contrast @ means[keep], contrast @ covariance @ contrast.T
-    q, df = np.linalg.matrix_rank(spread, hermitian=True), sample.units.df
-    second = df - q + 1
-    if q == 0 or second <= 2:
-        return (np.nan,) * 4
-    statistic = float(difference @ np.linalg.pinv(spread, hermitian=True) @ difference) * second / (df * q)
-    return statistic, float(q), float(second), float(stats.f.sf(statistic, q, second))

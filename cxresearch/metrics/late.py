@@ -11,7 +11,7 @@ from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
 from cxresearch.findings import Check, describe_columns, listing, number
 from cxresearch.metrics.answers import measured
 from cxresearch.metrics.estimate import check_asked, hide
-from cxresearch.metrics.scorecard import MeasureFinding, made
+from cxresearch.metrics.finding import MeasureFinding, made
 from cxresearch.survey import as_survey
 
 describe_columns(

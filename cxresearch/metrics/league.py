@@ -31,7 +31,7 @@ from cxresearch.metrics.estimate import (
     hide,
     vector,
 )
-from cxresearch.metrics.scorecard import MeasureFinding, made
+from cxresearch.metrics.finding import MeasureFinding, made
 from cxresearch.survey import as_survey
 
 describe_columns(

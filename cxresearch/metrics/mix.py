@@ -17,8 +17,8 @@ from cxresearch.findings import Check, describe_columns, nothing, number, p_word
 from cxresearch.inference import adjusted_p_values
 from cxresearch.metrics.answers import measured
 from cxresearch.metrics.estimate import check_asked, columns_of, hide, people_together
-from cxresearch.metrics.scorecard import MeasureFinding, made
-from cxresearch.metrics.waves import note_of_recurring_ids
+from cxresearch.metrics.finding import MeasureFinding, made
+from cxresearch.metrics.people import note_of_recurring_ids
 from cxresearch.survey import as_survey
 
 MAX_GROUPS = 60

@@ -15,9 +15,9 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import require_choice
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, over_waves, titled, wrap
-from cxresearch.findings import Check, Finding, describe_columns, listing, number, p_words, percent, phrase
+from cxresearch.findings import Check, describe_columns, number, p_words, percent
 from cxresearch.inference import goodman_intervals
-from cxresearch.metrics.answers import Measure, measured, scale_checks
+from cxresearch.metrics.answers import measured, scale_checks
 from cxresearch.metrics.estimate import (
     SUPPRESSED,
     VERY_SMALL,
@@ -29,7 +29,7 @@ from cxresearch.metrics.estimate import (
     columns_of,
     hide,
 )
-from cxresearch.metrics.sentences import SENTENCES
+from cxresearch.metrics.finding import MeasureFinding, base_of, made
 from cxresearch.survey import as_survey
 
 METHODS = {"net": {"adjusted_wald": "adjusted Wald", "score": "score"}, "share": "Wilson", "mean": "t"}
@@ -47,50 +47,6 @@ describe_columns(
         2,
     ),
 )
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class MeasureFinding(Finding):
-    """A finding about one measure of one item."""
-
-    measure: Measure = None
-    confidence: float = 0.95
-
-    def say(self, key: str, **values) -> str:
-        return phrase(SENTENCES, key, **values)
-
-    @property
-    def what(self) -> str:
-        return self.label(self.outcome)
-
-    @property
-    def by_words(self) -> str:
-        return listing(self.label(column) for column in self.by)
-
-    def span(self, row, low: str = "conf_low", high: str = "conf_high") -> str:
-        return self.measure.span(row[low], row[high], self.confidence)
-
-    @property
-    def headline(self) -> str:
-        """The first sentence without its full stop: the title of the figure."""
-        return self.sentence().split(". ")[0].rstrip(".")
-
-
-def base_of(row) -> str:
-    """Return n, and the effective n where it is another, in words."""
-    n = f"n = {number(row['n'], 0)}"
-    same = not np.isfinite(row["n_effective"]) or digits.rounded(row["n_effective"], 0) == row["n"]
-    return n if same else f"{n}, effective n = {number(row['n_effective'], 0)}"
-
-
-def made(kind, function, survey, measure, by, table, summary, checks, *, further=None, hidden=0, **own):
-    """Return the finding of `kind` about `measure`, with what the survey knows."""
-    by = by if by is None or isinstance(by, str) else ", ".join(by)
-    labels = {**survey.labels, measure.key: survey.label(measure.item)}
-    return kind(
-        function, measure.key, by, table, summary, tuple(checks), labels, further or {}, measure=measure.described(),
-        suppressed=int(hidden), domain=survey.condition, **own,
-    )  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -1,4 +1,4 @@
-"""Did it move: differences between waves, their family, their trend; every touchpoint over time.
+"""Did it move: differences between waves, their family, their trend.
 
 References
 ----------
@@ -6,8 +6,7 @@ Rocks (2016), The American Statistician 70(4); Holm (1979); Benjamini & Hochberg
 partial overlap; Schuirmann (1987), J. Pharmacokinetics 15: equivalence; Satterthwaite (1946), Biometrics Bulletin 2.
 """
 
-import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -15,14 +14,13 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem, TooFewRespondents, require_choice
-from cxresearch.figures import QUIET, forest, over_waves, wrap
+from cxresearch.errors import require_choice
+from cxresearch.figures import QUIET, forest, wrap
 from cxresearch.findings import Check, describe_columns, listing, nothing, number, p_words, percent
 from cxresearch.metrics.answers import measured
 from cxresearch.metrics.estimate import (
     CORRECTIONS,
     base_words,
-    cell_estimates,
     check_asked,
     columns_of,
     decided,
@@ -30,8 +28,8 @@ from cxresearch.metrics.estimate import (
     people_together,
     vector,
 )
-from cxresearch.metrics.scorecard import MeasureFinding, made
-from cxresearch.metrics.sentences import SENTENCES
+from cxresearch.metrics.finding import MeasureFinding, made
+from cxresearch.metrics.people import note_of_recurring_ids
 from cxresearch.survey import as_survey
 
 UP, DOWN, EQUIVALENT, SMALL, OPEN, NO_BASE = (
@@ -42,7 +40,6 @@ UP, DOWN, EQUIVALENT, SMALL, OPEN, NO_BASE = (
     "not established",
     "base too small",
 )
-ID_WORDS = ("respondent", "person", "customer", "panel", "account", "member", "client", "user", "respnum")
 
 describe_columns(
     wave_before=("Compared with", "the earlier wave"),
@@ -50,7 +47,6 @@ describe_columns(
     n_before=("n before", "rows behind the earlier wave", 0),
     overlap=("In both", "respondents, or clusters where they are declared, that answered in both waves", 0),
     waves=("Waves", "rounds compared", 0),
-    items=("Items", "touchpoints", 0),
     lack_of_fit=("Lack of fit p", "p-value of waves scattering around the line no more than sampling allows", 3),
 )
 
@@ -218,9 +214,9 @@ def compare_waves(
     codes = asked.codes[sample.rows]
     together = people_together(survey, sample, asked.answered, by=by, wave=True)
     compared = vector(sample, codes, asked.form, together)
-    places = _pairs(sample.keys, pairs)
-    ground = _differences(sample, together, codes, compared, asked, places)
-    table = _judged(ground, asked, correction, worth_acting_on, confidence)
+    places = neighbours(sample.keys, pairs)
+    ground = differences(sample, together, codes, compared, asked, places)
+    table = judged(ground, asked, correction, worth_acting_on, confidence)
     note, checks = note_of_recurring_ids(survey, sample, codes)
     waves = sample.keys.assign(
         estimate=asked.factor * compared.raw, std_error=asked.factor * np.sqrt(np.diag(compared.covariance)), n=sample.n,
@@ -248,14 +244,14 @@ def compare_waves(
     )  # fmt: skip
 
 
-def _pairs(keys: pd.DataFrame, pairs: str) -> np.ndarray:
+def neighbours(keys: pd.DataFrame, pairs: str) -> np.ndarray:
     """Return the cells of the earlier and of the later wave, (2, q), within each group."""
     groups = keys.groupby("group", sort=False).indices.values() if "group" in keys else [np.arange(len(keys))]
     chosen = (combinations(cells, 2) if pairs == "all" else zip(cells[:-1], cells[1:]) for cells in groups)
     return np.array([pair for each in chosen for pair in each]).T
 
 
-def _differences(sample, together, codes, compared, measure, places) -> pd.DataFrame:
+def differences(sample, together, codes, compared, measure, places) -> pd.DataFrame:
     """Return the difference of each pair of cells and what its test stands on (see `decided`)."""
     before, after = places
     c, n, base = compared.covariance, sample.n, compared.base
@@ -284,7 +280,7 @@ def _differences(sample, together, codes, compared, measure, places) -> pd.DataF
     )
 
 
-def _judged(table: pd.DataFrame, measure, correction: str, worth: float | None, confidence: float) -> pd.DataFrame:
+def judged(table: pd.DataFrame, measure, correction: str, worth: float | None, confidence: float) -> pd.DataFrame:
     """Return the differences with their intervals, p-values and verdicts; values of hidden ones missing."""
     most = {"net": 2, "share": 1}.get(measure.form, np.inf)
     found = decided(table, correction=correction, confidence=confidence, scale=measure.factor, most=most)
@@ -368,187 +364,3 @@ def trend_table(sample, compared, measure, confidence: float) -> pd.DataFrame:
         )
     columns = ["term", "estimate", "std_error", "conf_low", "conf_high", "p_value", "lack_of_fit", "n"]
     return pd.DataFrame(rows, columns=(["group"] if "group" in keys else []) + columns)
-
-
-# --- the same people in several waves --------------------------------------------------------------------------------
-
-
-def note_of_recurring_ids(survey, sample, codes) -> tuple[str, tuple[Check, ...]]:
-    """Return words and checks on people who answered in several waves, whether they were declared or not."""
-    wave = sample.keys["wave"].to_numpy()[sample.cell]
-    if survey.respondent is not None:
-        return _matched_answers(sample.persons, pd.factorize(sample.keys["wave"])[0][sample.cell], codes)
-    words = "ids recurring across waves without a respondent column"
-    column, count = _recurring(survey, sample, wave)
-    if not count:
-        return "", (Check(words, 0, "0", True),)
-    note = SENTENCES["recurring"].format(count=number(count, 0), column=column)
-    warnings.warn(note, stacklevel=3)
-    return note, (Check(words, count, "0", False),)
-
-
-def _matched_answers(people, wave, codes) -> tuple[str, tuple[Check, ...]]:
-    """Return what the answers of the same person in neighbouring waves say about the ids."""
-    answers = pd.DataFrame({"who": people, "wave": wave, "code": codes}).drop_duplicates(["who", "wave"], keep="last")
-    answers = answers.sort_values(["who", "wave"])
-    previous = answers.groupby("who")["code"].shift()
-    now, before = answers["code"][previous.notna()], previous[previous.notna()]
-    n = len(now)
-    if n < 3:
-        return "", (Check("answers matched to an earlier wave", n, "informative", True, "info"),)
-    r = float(np.corrcoef(now, before)[0, 1]) if min(np.std(now), np.std(before)) > 0 else 0.0
-    unrelated = bool(r < 2 / np.sqrt(n))
-    words, limit = (
-        f"correlation of the {n} answers matched to an earlier wave",
-        "above zero, or the ids are serial numbers",
-    )
-    return SENTENCES["serial"] if unrelated and n >= 30 else "", (
-        Check(words, digits.rounded(r, 3), limit, not unrelated),
-    )
-
-
-def _recurring(survey, sample, wave) -> tuple[str, int]:
-    """Return the first id-like column whose ids recur across waves without being drawn together, and how many do."""
-    unit = sample.unit_of_row if sample.clustered else np.arange(len(sample))
-    for column in survey.table:
-        name = str(column).casefold()
-        if column == survey.wave or not (name == "id" or name.endswith("_id") or any(w in name for w in ID_WORDS)):
-            continue
-        ids = survey.table[column].to_numpy()[sample.rows]
-        seen = pd.DataFrame({"id": ids, "wave": wave, "unit": unit}).dropna().drop_duplicates()
-        each = seen.groupby("id", observed=True).agg(waves=("wave", "nunique"), units=("unit", "nunique"))
-        apart = (each["waves"] > 1) & (each["units"] > 1)
-        if len(each) > 0.5 * len(seen) / max(seen["wave"].nunique(), 1) and apart.any():
-            return str(column), int(apart.sum())
-    return "", 0
-
-
-# --- touchpoints -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class TouchpointTrend(MeasureFinding):
-    """One row per touchpoint (`term`) and pair of neighbouring waves: the change, with an interval that holds for all.
-
-    ``further["levels"]`` has each touchpoint's value by wave.
-    """
-
-    def sentence(self) -> str:
-        s, moved = self.summary, self.moved
-        known = dict(family=s["family"], measure=self.measure.words)
-        if moved.empty:
-            smallest = self.measure.size(self.table["detectable"].min())
-            more = self.say("touch_base", family=s["family"], detectable=smallest, n=number(s["n"], 0))
-            return f"{self.say('touch_open', **known, items=s['items'])} {more}"
-        words = [
-            self.say(
-                "touch_rose" if row["estimate"] > 0 else "touch_fell", name=self.label(row["term"]),
-                size=self.measure.size(row["estimate"]), wave=self.label(row["wave"]),
-            ) for _, row in moved.iterrows()
-        ]  # fmt: skip
-        more = self.say("touch_more", parts=listing(words[:5]), family=s["family"], n=number(s["n"], 0))
-        return f"{self.say('touch_moved', **known, moved=len(moved), first=words[0])} {more}"
-
-    @property
-    def moved(self) -> pd.DataFrame:
-        """The established changes, largest first."""
-        found = self.table[self.table["verdict"].isin([UP, DOWN])]
-        return found.iloc[digits.descending(found["estimate"].abs().astype(float), found["term"])]
-
-    def plot(self, ax=None):
-        """Draw every touchpoint over the waves, those that moved in colour."""
-        table = self.further["levels"]
-        columns = ["estimate", "conf_low", "conf_high"]
-        shown = table.assign(
-            term=table["term"].map(self.label), wave=table["wave"].map(self.label),
-            **{c: table[c].astype(float) * self.measure.shown for c in columns},
-        )  # fmt: skip
-        marked = {self.label(term) for term in self.moved["term"]}
-        return over_waves(
-            shown, "estimate", low="conf_low", high="conf_high", by="term", marked=marked, title=self.headline,
-            unit=wrap(self.measure.axis, 50), ax=ax,
-        )  # fmt: skip
-
-
-def touchpoint_trend(
-    responses, items, *, measure: str = "mean", threshold: float | None = None, confidence: float = 0.95
-) -> TouchpointTrend:
-    """Return every touchpoint by wave, and which moved between neighbouring waves.
-
-    Parameters
-    ----------
-    responses : Survey or DataFrame, (N, .)
-    items : list of str
-        Ratings on one scale; an item that nobody answered in some wave has no change there.
-    measure : {"mean", "top_box", "nps"}
-        With `threshold` of `top_box`.
-    confidence
-        As in `nps`.
-
-    Returns
-    -------
-    TouchpointTrend
-
-    Raises
-    ------
-    DataProblem
-        No item, items on different scales, one wave, waves whose order nothing tells.
-
-    Notes
-    -----
-    All changes are one family, and their intervals hold together: p-values times the size of the family, intervals at
-    1 - alpha / family, both with t tails; bases under 30 are left out of it.
-
-    Examples
-    --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> print(cx.touchpoint_trend(study.responses, ["products", "delivery", "staff"]))
-    2 of 9 changes between neighbouring waves are established (mean on 1–7): Delivery fell 0.94 scale ...
-    """
-    survey, items = as_survey(responses), list(columns_of(items))
-    require_choice("measure", measure, ("mean", "top_box", "nps"))
-    if not items:
-        raise DataProblem("touchpoint_trend needs at least one item; found none")
-    check_asked(survey, *items, confidence=confidence)
-    order = survey.wave_order if survey.wave else ()
-    if len(order) < 2:
-        why = "whether touchpoints moved cannot be said, the survey has one wave"
-        return nothing("touchpoint_trend", listing(items), None, why, n=len(survey), labels=survey.labels)
-    asked = [measured(survey, item, measure, threshold=threshold) for item in items]
-    if len({m.words for m in asked}) > 1:
-        raise DataProblem(
-            f"touchpoints must be on one scale to be compared; found {listing(f'{m.item} ({m.words})' for m in asked)}; "
-            "compare those of one scale, or declare the scales of the items"
-        )
-    changes, levels, checks, hidden = [], [], [], 0
-    for one in asked:
-        try:
-            sample = survey.sample(one.answered, wave=True, what=survey.label(one.item))
-        except TooFewRespondents as few:
-            checks.append(Check(f"{survey.label(one.item)}: rows with an answer", str(few), "enough to show", False))
-            continue
-        codes = one.codes[sample.rows]
-        together = people_together(survey, sample, one.answered, wave=True)
-        compared, places = vector(sample, codes, one.form, together), _pairs(sample.keys, "previous")
-        changes.append(_differences(sample, together, codes, compared, one, places).assign(term=one.item))
-        level = cell_estimates(sample, codes, one.form, confidence)
-        levels.append(hide(pd.concat([sample.keys, level], axis=1).assign(term=one.item), sample.hidden))
-        hidden += int(sample.hidden.sum())
-    if not changes:
-        raise TooFewRespondents("touchpoint_trend: none of the items has enough answers to be shown")
-    all_of_them = replace(asked[0], key=", ".join(items), item=", ".join(items))
-    ground = pd.concat(changes, ignore_index=True).drop(columns=["overlap", "n_effective"])
-    table = _judged(ground, all_of_them, "bonferroni", None, confidence)
-    small = int((table["verdict"] == NO_BASE).sum())
-    checks.append(Check("changes on a base under 30, not tested", small, "0", small == 0))
-    summary = {
-        "items": len(changes), "waves": len(order), "family": int(np.isfinite(table["p_adjusted"]).sum()),
-        "n": int(sum(level["n"].sum() for level in levels)), "method": f"neighbouring waves, {asked[0].words}",
-        "correction": "Bonferroni, simultaneous", "established": bool(table["verdict"].isin([UP, DOWN]).any()),
-    }  # fmt: skip
-    levels = pd.concat(levels, ignore_index=True)
-    return made(
-        TouchpointTrend, "touchpoint_trend", survey, all_of_them, None, table, summary, checks, hidden=hidden,
-        further={"levels": levels[["term", *levels.columns[:-1]]]}, confidence=confidence,
-    )  # fmt: skip
