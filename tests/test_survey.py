@@ -1,11 +1,14 @@
 """Surveys: the order of waves, the floor, weights, domains, the one resampler."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import cxresearch as cx
-from cxresearch.errors import DataProblem, StudyProblem
+from cxresearch.errors import DataProblem, StudyProblem, TooFewRespondents
+from cxresearch.survey import wave_order
 
 # promoters and detractors of four waves of 200: the score falls 50, 30, 10, -10
 FALLING = ((0.6, 0.1), (0.5, 0.2), (0.4, 0.3), (0.3, 0.4))
@@ -87,3 +90,223 @@ def latest(folder, waves="") -> list:
 def test_the_latest_answer_is_that_of_the_last_wave(tmp_path):
     assert latest(tmp_path) == [10.0]
     assert latest(tmp_path, "waves: [Q1 2025, Q4 2024]\n") == [3.0]  # declared, it holds whatever the labels say
+
+
+@pytest.mark.parametrize(("kind", "dated"), TOLD)
+def test_every_analysis_that_speaks_of_time_keeps_the_order_of_waves(kind, dated, tmp_path):
+    survey = study_of(tmp_path, falling(LABELS[kind], dated=dated)).responses
+    moved = cx.compare_waves(survey, "rec").tidy()
+    assert moved["estimate"].round(6).tolist() == [-20, -20, -20] and moved["wave"].tolist() == list(LABELS[kind][1:])
+    assert cx.nps(survey, "rec", wave=True).tidy()["estimate"].round(6).tolist() == [50, 30, 10, -10]
+    assert cx.control_chart(survey, "rec").tidy()["estimate"].round(6).tolist() == [50, 30, 10, -10]
+
+
+def test_a_score_by_wave_of_labels_without_time_is_refused_and_by_group_is_not():
+    survey = cx.as_survey(falling(LABELS["plain"], dated=False), wave="wave")
+    with pytest.raises(DataProblem, match="declare waves"):
+        cx.nps(survey, "rec", wave=True)
+    assert cx.nps(survey, "rec", by="wave").tidy()["group"].tolist() == ["Wave A", "Wave B", "Wave C", "Wave D"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("2019", "2020", "2024"),
+        ("FY2023", "FY2024"),
+        ("H2 2023", "H1 2024"),
+        ("2 półrocze 2023", "1 półrocze 2024"),
+        ("II полугодие 2023", "I полугодие 2024"),
+        ("IV kw. 2023", "I kw. 2024"),
+        ("4 квартал 2023 г.", "1 квартал 2024 г."),
+        ("2023Q4", "2024Q1"),
+        ("1Q 2024", "2Q 2024"),
+        ("grudzień 2023", "styczeń 2024", "maja 2024"),
+        ("декабрь 2023", "января 2024", "МАЙ 2024"),
+        ("Nov 2023", "feb-2024", "April 2024"),
+        ("11/2023", "02/2024"),
+        ("2023-11", "2024-02"),
+        ("NPS Q3 2023", "NPS Q1 2024"),
+        ("Wave 2", "Wave 9", "Wave 10"),
+        ("W9", "W10"),
+        (3, 9, 10),
+    ],
+)
+def test_labels_say_their_time_in_three_languages_and_any_order(labels):
+    for shown in (labels, labels[::-1], sorted(labels, key=str)):
+        assert wave_order(pd.Series(shown, name="wave")) == tuple(labels)
+
+
+@pytest.mark.parametrize(
+    "labels", [("Jan", "Feb"), ("spring", "autumn"), ("2024", "2024Q1"), ("a1", "b2"), ("T1", "1T")]
+)
+def test_labels_that_say_no_time_are_refused_with_their_names(labels):
+    with pytest.raises(DataProblem, match=f"{labels[0]}.*declare waves"):
+        wave_order(pd.Series(labels, name="wave"))
+
+
+def test_dates_and_labels_that_contradict_each_other_are_refused_until_waves_are_declared():
+    table = falling(("2024Q2", "2024Q1", "2024Q3", "2024Q4"), dated=True)
+    with pytest.raises(DataProblem, match="contradicted .the dates of the answers: 2024Q2, 2024Q1.*waves: "):
+        _ = cx.as_survey(table, wave="wave", asked_at="asked_on").wave_order
+    order = ("2024Q1", "2024Q2", "2024Q3", "2024Q4")
+    assert cx.as_survey(table, wave="wave", asked_at="asked_on", waves=order).wave_order == order
+
+
+def test_an_ordered_categorical_declares_and_sources_speak_last():
+    told = pd.Series(pd.Categorical(["b", "a"], categories=["b", "a"], ordered=True), name="wave")
+    assert wave_order(told) == ("b", "a")
+    assert wave_order(pd.Series(["x", "y"], name="wave"), sources=["y", "x"]) == ("y", "x")
+    assert wave_order(pd.Series(["2024", "2023"], name="wave"), sources=["2024", "2023"]) == ("2023", "2024")
+
+
+def test_rows_of_weight_zero_never_count_and_are_counted():
+    table = pd.DataFrame({"s": [10, 0] * 1000, "w": [1.0] * 40 + [0.0] * 1960})
+    finding = cx.nps(cx.as_survey(table, weight="w"), "s")
+    assert finding.glance()["n"].item() == 40 and finding.checks()["value"].tolist().count(1960) == 1
+    with pytest.raises(TooFewRespondents, match="none of 2000 rows holds an answer and a weight"):
+        cx.nps(cx.as_survey(table.assign(w=0.0), weight="w"), "s")
+
+
+def test_a_stratum_wholly_sampled_has_no_error_anywhere():
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"s": rng.integers(0, 11, 400), "h": ["a", "b"] * 200, "f": 1.0})
+    for name in ("x", "y"):
+        table[name] = table["s"] + rng.normal(0, 3, 400)
+    survey = cx.as_survey(table, strata="h", fpc="f")
+    assert cx.nps(survey, "s").glance()["std_error"].item() == pytest.approx(0, abs=1e-9)
+    shares = cx.driver_importance(survey, outcome="s", drivers=["x", "y"], n_boot=100, seed=1).tidy()
+    assert (shares["share_high"] - shares["share_low"]).max() == pytest.approx(0, abs=1e-9)
+
+
+def test_the_floor_counts_persons_not_rows():
+    table = pd.DataFrame(
+        {"s": [10] * 24 + [0] * 24, "who": ["one"] * 12 + list(range(36)), "g": ["x"] * 12 + ["y"] * 36}
+    )
+    survey = cx.as_survey(table, respondent="who", min_base=10)
+    assert cx.nps(survey, "s", by="g").tidy()["group"].tolist() == ["other (below base)"]
+    with pytest.raises(TooFewRespondents, match="fewer than the 10"):
+        cx.nps(cx.as_survey(table[:12], respondent="who", min_base=10), "s")
+    assert cx.nps(cx.as_survey(table[:12], min_base=10), "s").glance()["n"].item() == 12
+
+
+def test_a_floor_may_be_raised_and_not_lowered():
+    survey = cx.as_survey(pd.DataFrame({"s": [1]}), min_base=10)
+    assert cx.as_survey(survey, min_base=20).min_base == 20 and cx.as_survey(survey).min_base == 10
+    with pytest.raises(DataProblem, match="min_base=5 is under the floor of 10"):
+        cx.as_survey(survey, min_base=5)
+
+
+def test_group_names_that_only_look_different_are_one_group():
+    table = pd.DataFrame({"s": [10, 0, 9, 5], "g": ["Kraków", "Krako\u0301w", " Kraków", "Kraków\u200b"]})
+    found = cx.nps(table, "s", by="g").tidy()
+    assert found["group"].tolist() == ["Kraków"] and found["n"].tolist() == [4]
+
+
+def test_several_columns_make_one_grouping():
+    table = pd.DataFrame({"s": [10, 9, 0, 5] * 30, "g": ["a", "b"] * 60, "h": ["x", "x", "y", "y"] * 30})
+    assert cx.nps(table, "s", by=["g", "h"]).tidy()["group"].tolist() == ["a, x", "a, y", "b, x", "b, y"]
+
+
+ROWS = pd.DataFrame(
+    {
+        "a": [1.0, 2.0, np.nan, 4.0],
+        "r": ["N", "S", None, "N"],
+        "on": pd.to_datetime(["2024-01-01", "2024-02-01", None, "2024-03-01"]),
+        "b b": [1, 2, 3, 4],
+        "ok": [True, False, True, True],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("condition", "rows"),
+    [
+        ("a <= 2", 2), ("not a <= 2", 1), ("1 <= a < 3", 2), ("r == 'N'", 2), ("r != 'N'", 1), ("r in ['N', 'S']", 3),
+        ("r not in ['N']", 1), ("on > '2024-01-15'", 2), ("`b b` >= 3 and ok", 2), ("a > 1 or r == 'N'", 3), ("2 == a", 1),
+        ("-1 < a", 3), ("a == `b b`", 3),
+    ],
+)  # fmt: skip
+def test_a_domain_holds_the_rows_that_meet_its_condition_and_no_missing_ones(condition, rows):
+    assert len(cx.as_survey(ROWS).where(condition)) == rows == len(cx.as_survey(ROWS).where(condition).table)
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ("a.max() > 1", "where a column or a constant belongs"), ("f(a)", "no comparison"), ("@a", "cannot be read"),
+        ("a + 1 > 2", "where a column"), ("a is None", "compares by something other"), ("a", "no comparison"),
+        ("a > 'x'", "which holds numbers, with text"), ("r < 'N'", "name them with `in`"), ("on > 3", "which holds dates"),
+        ("r == 'X'", "r never holds 'X'"), ("z > 1", "the survey has no column 'z'"), ("a > 10", "no row meets"),
+        ("__import__('os')", "no comparison"), ("a > r", "not both numbers"),
+    ],
+)  # fmt: skip
+def test_a_condition_that_is_no_comparison_is_refused(condition, told):
+    with pytest.raises(DataProblem, match=re.escape(told)):
+        cx.as_survey(ROWS).where(condition)
+
+
+def test_a_domain_under_the_floor_and_one_that_leaves_out_fewer_are_refused():
+    table = pd.DataFrame({"s": [10] * 100, "age": range(100)})
+    survey = cx.as_survey(table, min_base=10)
+    for condition in ("age < 9", "age >= 9", "age < 91"):
+        with pytest.raises(TooFewRespondents, match="fewer than the 10 persons"):
+            survey.where(condition)
+    assert len(survey.where("age < 50")) == 50
+    with pytest.raises(TooFewRespondents, match="'age < 50' and 'age < 55' differ in is fewer than the 10"):
+        survey.where("age < 55")
+    assert len(survey.where("age >= 50")) == 50 and len(survey.where("age < 60")) == 60
+
+
+def test_the_error_of_a_domain_is_that_of_a_domain_of_the_same_survey():
+    rng = np.random.default_rng(1)
+    n = 600
+    table = pd.DataFrame(
+        {"s": rng.integers(0, 11, n), "w": rng.uniform(0.5, 2, n), "c": rng.integers(0, 40, n), "h": 0}
+    )
+    table["h"] = table["c"] % 4
+    survey = cx.as_survey(table, weight="w", strata="h", cluster="c")
+    inside = (table["s"] <= 6).to_numpy()
+    domain = survey.where("s <= 6")
+    sample = domain.sample()
+    values = domain.table["s"].to_numpy(float)[sample.rows]
+    # a mean over a domain is a ratio of totals over all rows, zero outside it: residuals total by cluster, within strata
+    w = table["w"] * inside
+    pull = w * (table["s"] - np.average(table["s"], weights=w)) / w.sum()
+    totals = pull.groupby(table["c"]).sum()
+    expected = sum(len(t) / (len(t) - 1) * ((t - t.mean()) ** 2).sum() for _, t in totals.groupby(totals.index % 4))
+    assert sample.variance(values)[0] == pytest.approx(expected, rel=1e-10)
+    assert cx.nps(domain, "s").id == "nps s where s <= 6"
+
+
+@pytest.mark.parametrize("design", [{}, {"cluster": "c"}, {"strata": "h", "cluster": "c"}, {"strata": "h", "fpc": "f"}])
+def test_the_one_resampler_has_the_variance_that_the_design_has_rao_wu_1988(design):
+    rng = np.random.default_rng(2)
+    n = 300
+    table = pd.DataFrame({"v": rng.normal(0, 1, n), "w": rng.uniform(0.5, 2, n), "c": rng.integers(0, 12, n), "f": 0.4})
+    table["h"] = table["c"] % 3
+    table["v"] += 0.5 * table["c"]
+    sample = cx.as_survey(table, weight="w", **design).sample()
+    values = table["v"].to_numpy()
+    drawn = np.concatenate([w @ values / w.sum(axis=1) for w in sample.replicates(4000, seed=1)])
+    assert drawn.std() == pytest.approx(np.sqrt(sample.variance(values)[0]), rel=0.06)
+    assert all((w >= 0).all() for w in sample.replicates(50, seed=1))
+
+
+def test_the_resampler_gives_the_same_draws_for_one_seed_and_others_for_another():
+    sample = cx.as_survey(pd.DataFrame({"v": range(50)})).sample()
+    first, again, other = (next(sample.replicates(20, seed=s)) for s in (1, 1, 2))
+    assert (first == again).all() and (first != other).any()
+
+
+def test_what_is_known_of_a_survey_is_said_in_one_line_and_changed_by_name():
+    survey = cx.as_survey(ROWS.assign(w=1.0), weight="w", labels={"a": "A"})
+    assert repr(survey) == "survey: 4 rows, weighted by w, floor 1" and survey.label("a") == "A"
+    changed = cx.as_survey(survey, currency="EUR")
+    assert (changed.weight, changed.currency, changed.labels) == ("w", "EUR", {"a": "A"})
+    for wrong, told in (
+        ({"weight": "v"}, "no column 'v'"),
+        ({"min_base": 0}, "min_base=0"),
+        ({"population": 0}, "population"),
+    ):
+        with pytest.raises(DataProblem, match=told):
+            cx.as_survey(ROWS, **wrong)

@@ -166,9 +166,11 @@ class Sample:
         rng = np.random.default_rng(seed)
         at_once = max(50, HELD // max(len(self.units.stratum_of_psu), 1))
         unit = None if self.units.psu_of_row is None and self.place is None else self.unit_of_row
+        equal = bool((self.weights == 1).all())
         for start in range(0, n_boot, at_once):
             drawn = unit_multipliers(self.units, min(at_once, n_boot - start), rng)
-            yield (drawn if unit is None else drawn[:, unit]) * self.weights
+            drawn = drawn if unit is None else drawn[:, unit]
+            yield drawn if equal else drawn * self.weights
 
 
 def unit_multipliers(units: SamplingUnits, n_boot: int, rng) -> np.ndarray:
@@ -178,8 +180,8 @@ def unit_multipliers(units: SamplingUnits, n_boot: int, rng) -> np.ndarray:
     for h in np.flatnonzero(units.size > 1):
         members = slice(None) if one else np.flatnonzero(units.stratum_of_psu == h)
         m = int(units.size[h])
-        kept = units.factor[h] * (m - 1) / m  # 1 - f
-        drawn[:, members] += np.sqrt(max(kept, 0.0)) * (draw_counts(m, m - 1, n_boot, rng) * (m / (m - 1)) - 1)
+        root = np.sqrt(max(units.factor[h] * (m - 1) / m, 0.0))  # of 1 - f
+        drawn[:, members] = draw_counts(m, m - 1, n_boot, rng) * (root * m / (m - 1)) + (1 - root)
     return drawn
 
 
