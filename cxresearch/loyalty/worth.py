@@ -107,7 +107,7 @@ class Worth(RevenueFinding):
         """Draw worth and its interval by scenario, with zero (and the cost) marked."""
         g, t = self.summary, self.table
         names = [HIDDEN + self.label(k.removeprefix(HIDDEN)) if k.startswith(HIDDEN) else k for k in t["term"]]
-        unit = f"{self.currency or 'money'} of {self.label(self.outcome)} in one window, {self.whose}"
+        unit = f"{self.currency or 'money'} of {self.label(self.outcome)} in one window, {self.whose.rstrip(',')}"
         title = (
             "Not established as a headline"
             if self.reasons
