@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from tiny import write_answer, write_notebook, write_study
-from waiting import descendants, running, wait_for
+from waiting import PATIENCE, descendants, running, wait_for
 
 from cxresearch.errors import StudyProblem
 from cxresearch.runs import Pool, make_run, plan_run
@@ -226,16 +226,9 @@ def killed_while_it_sleeps(pool, plan, work) -> tuple[float, object]:
     return time.monotonic() - at[0], outcome
 
 
-def test_a_killed_notebook_is_known_within_half_a_second_with_its_cell_and_what_it_printed(plan_of, tmp_path, pool):
-    plan = plan_of(n=["1", SLEEPS])
-    tries = []
-
-    def at_once() -> bool:  # the machine may be busy, so not at every try
-        tries.append(killed_while_it_sleeps(pool, plan, tmp_path / f"work-{len(tries)}"))
-        return tries[-1][0] < 0.5
-
-    wait_for(at_once, "the end of a killed notebook is known within half a second")
-    outcome = tries[0][1]
+def test_a_killed_notebook_is_known_long_before_its_time_is_up_with_its_cell_and_what_it_printed(plan_of, tmp_path, pool):
+    seconds, outcome = killed_while_it_sleeps(pool, plan_of(n=["1", SLEEPS]), tmp_path / "work")
+    assert seconds < PATIENCE  # of 600; how soon on an idle machine is for benchmarks/runs.py
     assert outcome.reason == "cell 5: the kernel died in this cell: killed, or out of memory"
     assert outcome.notebook.cells[4].outputs[0].text == "so far\n"
 
