@@ -32,8 +32,8 @@ def test_an_open_end_and_a_fraction_stay_what_they_are():
 def test_computed_answers_are_counted_as_the_whole_numbers_they_are():
     table = pd.DataFrame({"q": [UP, DOWN, 9 - 1e-15, 0.0] * 10})
     assert recommend_answers(table, "q").tolist() == [10, 10, 9, 0] * 10
-    assert cx.nps(table, score="q").glance()["estimate"].item() == pytest.approx(50)
-    assert cx.top_box(table, item="q", threshold=10).glance()["estimate"].item() == pytest.approx(0.5)
+    assert cx.nps(table, "q").glance()["estimate"].item() == pytest.approx(50)
+    assert cx.top_box(table, "q", threshold=10).glance()["estimate"].item() == pytest.approx(0.5)
     with pytest.raises(DataProblem, match="q holds 1 fractional values"):
         recommend_answers(pd.DataFrame({"q": [9.999, 0.0]}), "q")
 

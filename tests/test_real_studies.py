@@ -126,7 +126,7 @@ def test_cdnow_whose_customers_are_known_by_purchases_alone_has_no_structure_wor
     bought = pd.read_csv(shared / "data/cdnow/CDNOW_master.txt", sep=r"\s+", names=names, header=0)
     recent = bought[bought["day"] >= 19970701]["customer"].nunique()  # the twelve months before the last day
     said = sentences(folder, "segmentation")
-    assert f"No structure worth naming is established (1 to 4 tried on {recent:,} customers)" in said
+    assert f"No structure worth naming is established: none of 2 to 4 segments tried on {recent:,} customers" in said
     assert "nothing says who the segments are" in said
 
 

@@ -139,6 +139,6 @@ def _results(study) -> dict[str, str]:
         "bias": cx.response_bias(study.customers, responses, nps, customer="customer", behaviour=["revenue"]),
     }
     tables = {f"{name}.{key}": table for name, finding in made.items() for key, table in finding.tables().items()}
-    tables["behaviour"] = customers.drop(columns="customer")
+    tables["behaviour"] = customers.table.drop(columns="customer")
     tables["sentences"] = pd.DataFrame({"said": [finding.sentence() for finding in made.values()]})
     return {name: hashlib.sha256(table.to_csv().encode()).hexdigest() for name, table in tables.items()}
