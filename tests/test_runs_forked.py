@@ -195,7 +195,7 @@ def test_fifty_megabytes_of_print_arrive_whole(plan_of, tmp_path, pool):
     plan = plan_of(n=[cell])
     work = tmp_path / "work"
     work.mkdir()
-    outcome = pool.execute(plan.tasks[0], plan, work, timeout=120)
+    outcome = pool.execute(plan.tasks[0], plan, work, timeout=600)
     assert len(outcome.notebook.cells[3].outputs[0].text) == 50_000_000
 
 
