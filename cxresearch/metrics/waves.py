@@ -276,7 +276,15 @@ def differences(sample, together, codes, compared, measure, places) -> pd.DataFr
         | {"wave_before": wave[before], "wave": wave[after]}
         | {"estimate": measure.factor * (compared.raw[after] - compared.raw[before]), "std_error": error}
         | {"n_before": n[before], "n": n[after], "n_effective": base[after], "overlap": overlap, "base": words}
-        | {"centre": centre, "df": df, "tail": base[before] + base[after] - 2, "eligible": eligible, "hidden": gone}
+        | {
+            "centre": centre,
+            "df": df,
+            "tail": base[before] + base[after] - 2,
+            "eligible": eligible,
+            "hidden": gone,
+            "hidden_before": sample.hidden[before],
+            "hidden_after": sample.hidden[after],
+        }  # fmt: skip
     )
 
 
@@ -298,7 +306,10 @@ def judged(table: pd.DataFrame, measure, correction: str, worth: float | None, c
         "n_before",
     ]
     order += ["n", "n_effective", "overlap", "base", "p_adjusted", "detectable", "verdict"]
-    return hide(found[[c for c in order if c in found]], table["hidden"])
+    shown = hide(found[[c for c in order if c in found]], table["hidden"])
+    # the base of a wave that is shown elsewhere is shown here, too, beside one that is not
+    bases = {"n_before": "hidden_before", "n": "hidden_after"}
+    return shown.assign(**{base: found[base].mask(table[gone].to_numpy(dtype=bool)) for base, gone in bases.items()})
 
 
 def _paired(sample, codes, people, i: int, j: int):
