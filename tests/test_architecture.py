@@ -110,7 +110,7 @@ BUDGETS = {
 STANDING = {  # room -> lines that it still has
     "foundation": 2_660,  # waves in three languages, conditions, last digits: some 500 that the budget did not foresee
     "inference": 1_010,  # what five studies to come need stands here already
-    "metrics": 3_510,  # crosstabs and touchpoints over time came in; the finding's own words and refusals remain
+    "metrics": 3_530,  # crosstabs and touchpoints over time came in; the finding's own words and refusals remain
     "drivers": 3_250,
     "loyalty": 3_540,
     "segments": 2_460,

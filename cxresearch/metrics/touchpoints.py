@@ -10,7 +10,7 @@ from cxresearch.errors import DataProblem, TooFewRespondents, require_choice
 from cxresearch.figures import over_waves, wrap
 from cxresearch.findings import Check, describe_columns, listing, nothing, number
 from cxresearch.metrics.answers import measured
-from cxresearch.metrics.estimate import cell_estimates, check_asked, columns_of, hide, people_together, vector
+from cxresearch.metrics.estimate import cell_estimates, check_asked, columns_of, people_together, vector
 from cxresearch.metrics.finding import MeasureFinding, made
 from cxresearch.metrics.waves import DOWN, NO_BASE, UP, differences, judged, neighbours
 from cxresearch.survey import as_survey
@@ -120,13 +120,18 @@ def touchpoint_trend(
         except TooFewRespondents as few:
             checks.append(Check(f"{survey.label(one.item)}: rows with an answer", str(few), "enough to show", False))
             continue
+        if sample.hidden.any():  # with the other findings of a page its bases could be worked out from those shown
+            checks.append(
+                Check(f"{survey.label(one.item)}: waves under the floor", "left out", "every wave can be shown", False)
+            )
+            hidden += 1
+            continue
         codes = one.codes[sample.rows]
         together = people_together(survey, sample, one.answered, wave=True)
         compared, places = vector(sample, codes, one.form, together), neighbours(sample.keys, "previous")
         changes.append(differences(sample, together, codes, compared, one, places).assign(term=one.item))
         level = cell_estimates(sample, codes, one.form, confidence)
-        levels.append(hide(pd.concat([sample.keys, level], axis=1).assign(term=one.item), sample.hidden))
-        hidden += int(sample.hidden.sum())
+        levels.append(pd.concat([sample.keys, level], axis=1).assign(term=one.item))
     if not changes:
         raise TooFewRespondents("touchpoint_trend: none of the items has enough answers to be shown")
     all_of_them = replace(asked[0], key=", ".join(items), item=", ".join(items))
