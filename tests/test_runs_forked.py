@@ -93,6 +93,13 @@ def executed(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+@pytest.fixture(scope="module")
+def pool():
+    """A pool that only these tests use: they kill, flood and starve what runs in it."""
+    with Pool(2, forked=True) as forks:
+        yield forks
+
+
 @pytest.fixture
 def plan_of(tmp_path):
     """Plan a study with the notebooks given by name."""

@@ -1,7 +1,7 @@
 """The survey: a table with what is known of it. After R's `survey` and Stata's `svyset`: said once, then carried."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,8 +16,6 @@ from cxresearch.survey.sample import UNSTATED, Sample, cells_of, groups_of, wave
 from cxresearch.survey.units import sampling_units
 from cxresearch.survey.waves import wave_order
 from cxresearch.survey.where import rows_where
-
-DESIGN = ("weight", "strata", "cluster", "fpc", "wave", "asked_at", "respondent")  # columns a survey may name
 
 
 def as_survey(
@@ -170,12 +168,6 @@ class Survey:
         inside.attrs = dict(self.rows.attrs) | {"scales": dict(self.scales)}
         return inside
 
-    def wave_column(self) -> str:
-        """Return the column of waves; refused where the survey has none."""
-        if self.wave is None:
-            raise DataProblem("the survey has no waves; name their column with as_survey(table, wave=...)")
-        return self.wave
-
     def columns_of(self, role: str) -> list:
         """Return the columns that have `role`, in order."""
         return [column for column, its in self.roles.items() if its == role]
@@ -248,9 +240,10 @@ class Survey:
     @cached_property
     def wave_order(self) -> tuple:
         """The waves in the order of time; refused where nothing tells it (see `wave_order`)."""
-        column = self.wave_column()
+        if self.wave is None:
+            raise DataProblem("the survey has no waves; name their column with as_survey(table, wave=...)")
         dates = None if self.asked_at is None else self.rows[self.asked_at]
-        return wave_order(self.rows[column], declared=self.waves, dates=dates, sources=self.sources)
+        return wave_order(self.rows[self.wave], declared=self.waves, dates=dates, sources=self.sources)
 
     def sample(self, answered=None, *, by=None, wave: bool = False, what: str = "the finding") -> Sample:
         """Return the rows that answered, with their weights, cells and sampling units.
@@ -463,6 +456,3 @@ def _row_checks(answered, inside, zero, weight, groups, wave):
     if groups is not None:
         unstated = int((groups == UNSTATED).to_numpy()[inside].sum())
         yield Check("answers without a group", unstated, "0", unstated == 0)
-
-
-SURVEY_FIELDS = tuple(f.name for f in fields(Survey))
