@@ -4,6 +4,7 @@ A report must not hold a bar, and must not differ by how long a step took.
 """
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 
 WANTED = "CXRESEARCH_PROGRESS"
@@ -24,6 +25,10 @@ def progress(steps: Iterable, *, what: str, total: int | None = None) -> Iterato
     if not os.environ.get(WANTED):
         yield from steps
         return
-    from tqdm.auto import tqdm
+    # Chosen here: `tqdm.auto` silences its warning for all threads at once, and not always in time for this one.
+    if "ipykernel" in sys.modules:
+        from tqdm.notebook import tqdm
+    else:
+        from tqdm import tqdm
 
     yield from tqdm(steps, desc=what, total=total, leave=False, delay=0.5)

@@ -38,9 +38,13 @@ class Watched:
         return [url for url in self.requests if not url.startswith(own)]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """The system's Chromium, driven by Playwright; skipped where there is none."""
+    """The system's Chromium, driven by Playwright; skipped where there is none.
+
+    For one module only: while Playwright is on, its event loop runs in this thread, and what waits for a kernel in
+    the tests that follow would share it.
+    """
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         pytest.skip("no Chromium on this system")
