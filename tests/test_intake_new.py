@@ -373,6 +373,19 @@ def test_six_files_become_the_six_tables(root, tmp_path):
     assert study.matched("responses", "customers").table["customer"].is_unique
 
 
+def test_the_keys_of_a_contact_are_found_by_name_and_by_what_stands_below(tmp_path):
+    head = "client id,time,contact id,ticket,phase,department,closed,resolved\n"
+    rows = "".join(f"C{i % 9},2025-01-{i + 1:02d},K{i},T{i // 2},after,Sales,2025-02-{i + 1:02d},yes\n" for i in range(20))
+    text, _ = new(tmp_path, head + rows, "log.csv")
+    for key, header in {"contact": "contact id", "case": "ticket", "stage": "phase", "owner": "department",
+                        "closed": "closed", "resolved": "resolved"}.items():  # fmt: skip
+        assert f"    {key}: {header}\n" in text, key
+    (tmp_path / "study.yml").unlink()
+    other = (head + rows).replace(",K1,", ",K2,").replace("2025-02-01,yes", "soon,often")
+    text, _ = new(tmp_path, other, "log.csv")  # an id twice, a word among the days, no yes
+    assert not [key for key in ("contact", "closed", "resolved") if f"    {key}: " in text]
+
+
 def test_two_different_surveys_are_not_thrown_together(tmp_path):
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
     (tmp_path / "b.csv").write_text("p,q\n1,2\n")

@@ -1,6 +1,7 @@
 """A study file becomes checked tables: names, codes, roles, design, waterfall; and the three real studies."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -550,3 +551,112 @@ def test_grocery_has_2469_households_and_sales_of_4596039_58(root, shared):
         len(study.customers) == 801 and study.customers.table["customer"].isin(transactions["customer"].unique()).all()
     )
     assert study.lacks({"tables": ["responses"]}) == "needs table responses, which grocery.yml does not declare"
+
+
+# -- words of journeys, voices, programmes, units and claims -----------------------------------------------------------
+
+FIVE = """
+version: 2
+title: T
+tables:
+  responses:
+    source: r.csv
+    id: r
+    customer: c
+    language: lang
+    contact: about
+    followed_up: back
+    items:
+      rating: {scale: [1, 7], role: contact_rating}
+      speed: {scale: [1, 7], role: driver, kind: service}
+      order: {scale: [1, 7], role: driver}
+      trouble: {scale: [0, 1], values: {yes: 1, no: 0}, role: problem}
+      forgive: {scale: [0, 1], values: {yes: 1, no: 0}, role: claim_forgive}
+  customers: {source: c.csv, id: c, items: {branch: {column: branch, role: unit}}}
+  interactions:
+    {source: i.csv, customer: c, time: at, contact: id, case: ticket, stage: phase, owner: dept, closed: shut}
+  employees: {source: e.csv, unit: branch, period: q, engagement: {column: eng, scale: [1, 5]}, n: n, sd: sd}
+  costs: {source: k.csv, period: q, kind: kind, amount: sum, roles: {ads: acquisition}}
+touchpoints:
+  desk: {stage: after, kind: personal, item: speed, owner: Service}
+  shop: {stage: purchase}
+programme: {from: 2025-01-01, unit: branch, treated: [1, 3]}
+taxonomy: voice.yml
+"""
+FIVE_FILES = {
+    "r.csv": "r,c,lang,about,back,rating,speed,order,trouble,forgive\n1,A,pl,K1,2025-02-03,5,6,7,yes,no\n2,B,en,,,,4,4,no,\n",
+    "c.csv": "c,branch\nA,1\nB,2\nC,3\n",
+    "i.csv": "c,at,id,ticket,phase,dept,shut\nA,2025-02-01,K1,T9,after,Sales,2025-02-02\nA,2025-02-02,K2,T9,after,Service,\n",
+    "e.csv": "branch,q,eng,n,sd\n1,2025Q1,3.5,12,0.8\n2,2025Q1,3.9,,\n",
+    "k.csv": "q,kind,sum\n2025Q1,ads,100\n2025Q1,rent,50\n",
+    "voice.yml": "price: {en: [price*]}\n",
+}
+
+
+def five(folder, change=("", ""), **files):
+    for name, text in (FIVE_FILES | {key.replace("_", "."): text for key, text in files.items()}).items():
+        (folder / name).write_text(text)
+    assert change[0] in FIVE
+    (folder / "study.yml").write_text(FIVE.replace(*change, 1))
+    study = open_study(folder)
+    study.load_all()
+    return study
+
+
+def test_the_words_of_five_studies_reach_the_notebook(tmp_path):
+    study = five(tmp_path)
+    log = study.interactions.table
+    assert log["closed"].isna().tolist() == [False, True] and log["owner"].tolist() == ["Sales", "Service"]
+    assert log["case"].nunique() == 1 and log["stage"].tolist() == ["after", "after"]
+    responses = study.responses.table
+    assert responses["language"].tolist() == ["pl", "en"] and str(responses["followed_up"][0].date()) == "2025-02-03"
+    assert responses["contact"][0] == log["contact"][0] != "K1", "an id becomes the same pseudonym in both tables"
+    assert study.touchpoints.iloc[0].tolist() == ["desk", "after", "personal", "speed", "Service"]
+    assert study.kinds == {"speed": "service"} and study.cost_roles == {"ads": "acquisition"}
+    assert (str(study.programme.from_), study.programme.unit, study.programme.treated) == (
+        "2025-01-01", "branch", ("1", "3"),
+    )  # fmt: skip
+    assert study.taxonomy == tmp_path / "voice.yml" and study.taxonomy in study.files
+    assert study.employees.table["sd"].tolist()[0] == 0.8 and study.employees.table["n"].isna().tolist()[1]
+    assert study.column("claim_forgive") == "forgive" and responses["forgive"].tolist()[0] == 0
+    assert study.column("unit") == "branch" and study.column("unit", table="employees") == "unit"
+    assert study.ratings == ["speed", "order"], "a rating of one contact is not asked with the others"
+    keys = ["touchpoints", "programme", "taxonomy", "cost_roles", "kinds"]
+    assert study.lacks({"tables": ["interactions"], "roles": ["case|stage", "owner"], "keys": keys}) is None
+    assert study.lacks({"roles": ["claim_prefer"]}) == "needs an item with role claim_prefer, which study.yml does not declare"
+
+
+def test_what_a_study_lacks_of_them_is_a_reason(tmp_path):
+    study = five(tmp_path, ("programme: {from: 2025-01-01, unit: branch, treated: [1, 3]}\n", ""))
+    assert study.lacks({"keys": ["taxonomy", "programme"]}) == "needs programme, which study.yml does not declare"
+    study = five(tmp_path, ("touchpoints:\n  desk: {stage: after, kind: personal, item: speed, owner: Service}\n  shop: {stage: purchase}\n", ""))
+    assert study.lacks({"keys": ["touchpoints"]}) == "needs touchpoints, which study.yml does not declare"
+    assert list(study.touchpoints) == ["touchpoint", "stage", "kind", "item", "owner"]
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    (("item: speed", "item: sped"), "line 24: touchpoints.desk.item names 'sped', which is no item of responses; these are rating, speed,"),
+    (("unit: branch, treated", "unit: brnch, treated"), "line 26: programme.unit names 'brnch', which no table has as a column"),
+    (("treated: [1, 3]", "treated: [1, 4]"), "line 26: programme.treated names '4', which no row of customers holds; they hold 1, 2, 3"),
+    (("{ads: acq", "{adds: acq"), "tables.costs.roles names 'adds', which no row of costs holds; they hold ads, rent; did you mean 'ads'"),
+    (("taxonomy: voice.yml", "taxonomy: voices.yml"), "taxonomy names 'voices.yml', which does not exist; there are study.yml, voice.yml"),
+    (("kind: service", "kind: servce"), "cannot be servce; did you mean 'service'"),
+    (("language: lang\n", "\n"), None),
+    (("    items:\n      rating", "    items:\n      language: {column: lang}\n      rating"), "or declare language: HEADER beside items"),
+])  # fmt: skip
+def test_slips_in_them_are_refused_with_their_place(change, told, tmp_path):
+    if told is None:
+        assert "language" not in five(tmp_path, change).responses.table
+        return
+    with pytest.raises(StudyProblem, match=re.escape(told)):
+        five(tmp_path, change)
+
+
+def test_their_cells_are_held_against_what_they_mean(tmp_path):
+    twice = FIVE_FILES["i.csv"].replace("K2", "K1")
+    with pytest.raises(StudyProblem, match="i.csv: 1 value of id in rows with different content: K1"):
+        five(tmp_path, i_csv=twice)
+    with pytest.raises(StudyProblem, match=r"e.csv: sd is negative in 1 row \(row 2\); a sd is a number from 0 up"):
+        five(tmp_path, e_csv=FIVE_FILES["e.csv"].replace("0.8", "-0.8"))
+    with pytest.raises(StudyProblem, match="i.csv: shut holds 1 value that is no date"):
+        five(tmp_path, i_csv=FIVE_FILES["i.csv"].replace("2025-02-02\n", "soon\n", 1))

@@ -81,6 +81,10 @@ def _undeclared(study: Study, loaded: dict[str, Loaded]) -> Iterator[str]:
             yield f"waves: they are taken in the order {', '.join(map(str, order))}; declare waves: [...] to fix it"
         except DataProblem as problem:
             yield f"waves: {problem}; until then whatever speaks of time refuses"
+    log = loaded["interactions"].table if "interactions" in loaded else {}
+    met = log["touchpoint"].dropna().unique() if "touchpoint" in log and len(study.touchpoints) else ()
+    if untold := sorted(set(met) - set(study.touchpoints["touchpoint"])):
+        yield f"touchpoints: nothing is said of {', '.join(untold)}, which interactions hold"
     if study.population is None:
         yield "population: no total speaks of more customers than those who answered; declare how many there are in all"
 

@@ -9,19 +9,7 @@ from cxresearch.intake.kinds import TableGuess
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_ ./%()-]*[A-Za-z0-9_)]|[A-Za-z]|-?\d{1,15}(\.\d{1,15})?")
 WORDS_OF_YAML = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "none"}
 WIDE = 112
-ORDER = (
-    "column",
-    "scale",
-    "type",
-    "missing",
-    "not_applicable",
-    "values",
-    "multiple",
-    "labels",
-    "time_format",
-    "role",
-    "label",
-)
+ORDER = "column scale type missing not_applicable values multiple labels time_format role label".split()
 
 
 def study_text(title: str, tables: list[tuple[TableGuess, dict | str]]) -> str:
@@ -77,16 +65,12 @@ def _comment(text: str, indent: int) -> list[str]:
 def flow(value) -> str:
     """Return a value in YAML on one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(k)}: {flow(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{scalar(k)}: {flow(v)}" for k, v in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(flow(v) for v in value) + "]"
     if isinstance(value, bool):
         return "true" if value else "false"
     return scalar(value)
-
-
-def _key(key) -> str:
-    return scalar(key)
 
 
 def scalar(value) -> str:

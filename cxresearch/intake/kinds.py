@@ -26,8 +26,13 @@ CONTACT = {
     "touchpoint": re.compile(r"^(touchpoint|topic|subject|reason|activity ?(id)?|thema|temat)$"),
     "agent": re.compile(r"^(agent( id)?|operator)$"),
     "text": re.compile(r"^(note|text|comment|message|transcript)$"),
+    "stage": re.compile(r"^(stage|phase|etap|этап)$"),
+    "owner": re.compile(r"^(owner|department|dział|отдел)$"),
+    "case": re.compile(r"^(case|ticket)( id| no)?$"),
+    "contact": re.compile(r"^(contact|interaction)( id| no)?$"),
+    "closed": re.compile(r"^(closed|solved|ended)( at| on)?$"),
+    "resolved": re.compile(r"^(resolved|closed first time|solved|first contact resolution)$"),
 }
-RESOLVED = re.compile(r"^(resolved|closed first time|solved|first contact resolution)$")
 YES_NO = {"yes", "no", "true", "false", "1", "0", "y", "n"}
 
 
@@ -104,15 +109,22 @@ def _contacts(who: Column, time: Column, columns: list[Column], used: set[str]) 
     table = TableGuess("interactions", f"{who.name} repeats, beside a time")
     _events(table, who, time, used)
     for key, pattern in CONTACT.items():
-        if found := next((c for c in columns if c.name not in used and pattern.match(c.words)), None):
-            table.say(key, found.name, "the name says so", doubtful=False)
+        found = next((c for c in columns if c.name not in used and pattern.match(c.words)), None)
+        if found and _fits(key, found):
+            table.say(key, found.name, "the name says so" + "; yes and no" * (key == "resolved"), doubtful=False)
             used.add(found.name)
-    resolved = next((c for c in columns if c.name not in used and RESOLVED.match(c.words)), None)
-    if resolved and {t.casefold() for t in resolved.texts} | {f"{v:g}" for v in resolved.numbers} <= YES_NO:
-        table.say("resolved", resolved.name, "the name says so; yes and no", doubtful=False)
-        used.add(resolved.name)
     _blanks(table, (time,))
     return table
+
+
+def _fits(key: str, column: Column) -> bool:
+    """Return whether cells are what such a key holds: moments, yes and no, ids that stand once; any other takes all."""
+    if key == "closed":
+        return _is_time(column)
+    if key == "contact":
+        return column.distinct == column.rows
+    said = {t.casefold() for t in column.texts} | {f"{v:g}" for v in column.numbers}
+    return key != "resolved" or said <= YES_NO
 
 
 def _events(table: TableGuess, who: Column, time: Column, used: set[str]) -> None:

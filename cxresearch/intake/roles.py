@@ -17,6 +17,7 @@ RESPONDENT = re.compile(
 )
 WEIGHT = re.compile(r"^(weight|wgt|wt|gewicht|waga|poids|weight [ab]|вес)$")
 WAVE = re.compile(r"^(wave|welle|fala|волна|round)$")
+LANGUAGE = re.compile(r"^(language|język|язык|sprache)$")
 DURATION = re.compile(r"^(duration( in seconds)?|dauer in sekunden|time ?taken|interview ?time|total ?time)\b")
 # Columns by which Qualtrics says that a row is no finished answer of a respondent.
 STATUS = {"1": "preview", "2": "test", "8": "spam", "Survey Preview": "preview", "Survey Test": "test", "Spam": "spam"}
@@ -123,6 +124,7 @@ def _responses(table: TableGuess, frame: pd.DataFrame, columns: list[Column], us
         ("wave", WAVE, lambda c: c.filled == c.rows and 1 < c.distinct <= 60, "the name says so"),
         ("weight", WEIGHT, _is_weight, "the name says so; positive numbers with mean about 1"),
         ("duration", DURATION, lambda c: c.numeric and not c.texts, "seconds, by the name"),
+        ("language", LANGUAGE, lambda c: c.distinct <= FEW_WORDS, "the name says so"),
     ):
         found = next((c for c in columns if c.name not in used and pattern.match(c.words) and fits(c)), None)
         found = found or next((c for c in columns if c.name not in used and _name(c, pattern) and fits(c)), None)

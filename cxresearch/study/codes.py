@@ -121,29 +121,15 @@ def code_key(value) -> str:
     return repr(float(text) + 0.0) if PLAIN_NUMBER.fullmatch(text) else text
 
 
-class Answers(NamedTuple):
-    """An item as the analyses see it: `values` (NaN where there is no answer) and `absent` (not applicable)."""
-
-    values: pd.Series
-    absent: pd.Series
-
-
-def answers(
-    column: pd.Series,
-    item: Item,
-    *,
-    key: str,
-    decimal: str = ".",
-    dayfirst: bool = False,
-    time_format: str | None = None,
-) -> Answers:
-    """Return the answers to item `key`: missing and not-applicable codes as NaN, numbers checked against the scale."""
+def answers(column: pd.Series, item: Item, *, key: str, decimal: str = ".", **how_dates) -> tuple[pd.Series, pd.Series]:
+    """Return the answers to item `key` (NaN where a code is missing or not applicable; numbers held against the scale)
+    and where it is not applicable."""
     if item.is_number:
-        return Answers(*_scaled(column, item, key, decimal))
+        return _scaled(column, item, key, decimal)
     values, absent = _category(column, item, key)
     if item.is_date:
-        values = dates(values, dayfirst=dayfirst, time_format=time_format)
-    return Answers(values, absent)
+        values = dates(values, **how_dates)
+    return values, absent
 
 
 def _scaled(column: pd.Series, item: Item, key: str, decimal: str) -> tuple[pd.Series, pd.Series]:
@@ -156,7 +142,7 @@ def _scaled(column: pd.Series, item: Item, key: str, decimal: str) -> tuple[pd.S
     if found.other.any():
         n = int(found.other.sum())
         raise Refused(
-            f"holds {_count(n, 'value')} that {'are not numbers' if n > 1 else 'is not a number'} "
+            f"holds {count(n, 'value')} that {'are not numbers' if n > 1 else 'is not a number'} "
             f"({_listing(column[found.other])}); {_or_decimal(column[found.other], decimal)}{remedy}"
         )
     if item.scale:
@@ -164,14 +150,14 @@ def _scaled(column: pd.Series, item: Item, key: str, decimal: str) -> tuple[pd.S
         outside = digits.outside(found.values, low, high)
         if outside.any():
             raise Refused(
-                f"holds {_count(outside.sum(), 'value')} outside {low:g}-{high:g} "
+                f"holds {count(outside.sum(), 'value')} outside {low:g}-{high:g} "
                 f"({_listing(found.values[outside])}); {remedy}"
             )
     if "nps" in item.role:
         fractional = found.values.notna() & (found.values % 1 != 0)
         if fractional.any():
             raise Refused(
-                f"holds {_count(fractional.sum(), 'fractional value')} ({_listing(found.values[fractional])}), "
+                f"holds {count(fractional.sum(), 'fractional value')} ({_listing(found.values[fractional])}), "
                 f"but a net promoter score counts whole answers; give item {key} the role outcome instead of nps "
                 "in study.yml"
             )
@@ -188,7 +174,7 @@ def _mapped(column: pd.Series, found: Numbers, item: Item, key: str) -> Numbers:
     unknown = (found.values.notna() | found.other) & values.isna() & ~found.blank
     if unknown.any():
         raise Refused(
-            f"holds {_count(unknown.sum(), 'code')} that 'values' of item {key} in study.yml does not explain "
+            f"holds {count(unknown.sum(), 'code')} that 'values' of item {key} in study.yml does not explain "
             f"({_listing(column[unknown])}); add them there, or to its missing codes"
         )
     return Numbers(values, found.blank, found.other & values.isna())
@@ -203,7 +189,7 @@ def _require_a_zero(column: pd.Series, found: Numbers, item: Item, key: str) -> 
         return
     if not coded(column, ["0"]).any():
         raise Refused(
-            f"holds 11 {_count(eleven.sum(), 'time')} and never 0: is 11 a blank, or do 1-11 stand for 0-10, or 11 for "
+            f"holds 11 {count(eleven.sum(), 'time')} and never 0: is 11 a blank, or do 1-11 stand for 0-10, or 11 for "
             f"0? Declare values: {{1: 0, ..., 11: 10}} or {{11: 0, 1: 1, ..., 10: 10}} of item {key} in study.yml, or "
             "missing: [11] with confirmed: true if it is a blank"
         )
@@ -258,7 +244,7 @@ def choices(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Serie
     if any(unknown):
         rows = spread(pd.Series(unknown), positions, column.index, False)
         raise Refused(
-            f"holds {_count(rows.sum(), 'cell')} with a code that has no label ({_listing(column[rows])}); add to "
+            f"holds {count(rows.sum(), 'cell')} with a code that has no label ({_listing(column[rows])}); add to "
             f"labels or missing codes of item {key} in study.yml"
         )
     chosen = [[k for k in cell if k in labels] for cell in keys]
@@ -267,29 +253,22 @@ def choices(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Serie
     for suffix, code in item.companions.items():
         marks = pd.Series([float(code_key(code) in cell) if cell else np.nan for cell in chosen], dtype=float)
         found[key + suffix] = spread(marks, positions, column.index)
-    absent = pd.Series(
-        [not c and any(k in never for k in cell) for c, cell in zip(chosen, keys, strict=True)], dtype=bool
-    )
+    absent = pd.Series([not c and any(k in never for k in cell) for c, cell in zip(chosen, keys)], dtype=bool)
     return found, spread(absent, positions, column.index, False)
 
 
 def _or_decimal(found: pd.Series, decimal: str) -> str:
     """Return the remedy for numbers that are written with the other decimal sign, if all of `found` are."""
     other, pattern = (".", NUMBER) if decimal == "," else (",", COMMA_NUMBER)
-    return (
-        f"declare decimal: {other!r} for the table, or "
-        if found.map(str).str.strip().str.fullmatch(pattern).all()
-        else ""
-    )
+    written = found.map(str).str.strip().str.fullmatch(pattern).all()
+    return f"declare decimal: {other!r} for the table, or " if written else ""
 
 
 def _category(column: pd.Series, item: Item, key: str) -> tuple[pd.Series, pd.Series]:
     positions, values = distinct(column)
     text = as_names(values) if item.type == "text" or item.labels else _as_stored(values, item)
     declared = item.missing or item.not_applicable or item.labels
-    keys = pd.Series(
-        [code_key(v) if declared else composed(v) for v in (values if declared else text)], dtype=object
-    )
+    keys = pd.Series([code_key(v) if declared else composed(v) for v in (values if declared else text)], dtype=object)
     absent = keys.isin([code_key(c) for c in item.not_applicable])
     gone = absent | keys.isin([code_key(c) for c in item.missing]) | (keys == "")
     if item.labels:
@@ -299,7 +278,7 @@ def _category(column: pd.Series, item: Item, key: str) -> tuple[pd.Series, pd.Se
             rows = spread(unknown, positions, column.index, False)
             n = int(rows.sum())
             raise Refused(
-                f"holds {_count(n, 'value')} without a label ({_listing(column[rows])}); add to labels or missing "
+                f"holds {count(n, 'value')} without a label ({_listing(column[rows])}); add to labels or missing "
                 f"codes of item {key} in study.yml"
             )
         text = keys.map(labels)
@@ -325,7 +304,7 @@ def flags(column: pd.Series) -> pd.Series:
     unknown = spread(meaning.isna() & (folded != ""), positions, column.index, False)
     if unknown.any():
         raise Refused(
-            f"holds {_count(unknown.sum(), 'value')} other than yes and no, true and false, 1 and 0 "
+            f"holds {count(unknown.sum(), 'value')} other than yes and no, true and false, 1 and 0 "
             f"({_listing(column[unknown])}); correct the file"
         )
     found = spread(meaning, positions, column.index)
@@ -340,16 +319,10 @@ def dates(column: pd.Series, *, dayfirst: bool = False, time_format: str | None 
     parsed, unread = _parsed_dates(as_names(values), dayfirst, time_format)
     failed = spread(unread, positions, column.index, False)
     if failed.any():
-        written = (
-            f"written as {time_format}"
-            if time_format
-            else "written day first (31.12.2018)"
-            if dayfirst
-            else "written as 2018-12-31"
-        )
+        written = f"as {time_format or '2018-12-31'}" if time_format or not dayfirst else "day first (31.12.2018)"
         raise Refused(
-            f"holds {_count(failed.sum(), 'value')} that {'are no dates' if failed.sum() > 1 else 'is no date'} "
-            f"{written} ({_listing(column[failed])}); "
+            f"holds {count(failed.sum(), 'value')} that {'are no dates' if failed.sum() > 1 else 'is no date'} "
+            f"written {written} ({_listing(column[failed])}); "
             "declare dayfirst: true or time_format in study.yml, or correct the file"
         )
     return spread(parsed, positions, column.index, pd.NaT)
@@ -368,7 +341,7 @@ def _parsed_dates(text: pd.Series, dayfirst: bool, time_format: str | None) -> t
     return parsed, parsed.isna() & (text != "")
 
 
-def _count(n: int, noun: str) -> str:
+def count(n: int, noun: str) -> str:
     return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
@@ -379,12 +352,7 @@ def _listing(found: pd.Series) -> str:
     shown = [
         f"{value:g}: {n}"
         if isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        else f"{_short(value)!r}: {n}"
+        else f"{text if len(text := str(value)) <= 30 else text[:29] + '…'!r}: {n}"
         for value, n in order[:EXAMPLES]
     ]
     return ", ".join(shown) + (", ..." if len(order) > EXAMPLES else "")
-
-
-def _short(value) -> str:
-    text = str(value)
-    return text if len(text) <= 30 else text[:29] + "…"

@@ -38,17 +38,14 @@ def guesses(name: str, table: Table, loaded, document: Document) -> list[Guess]:
         if item.confirmed is False:
             says = decisions(item, loaded and loaded.coded.get(key, {}))
             place = _place(document, (*path, "items", key))
-            found.append(Guess(place, f"item {key}", f"({'; '.join(says) or 'label'})", _counts(item, loaded, key)))
+            touched = loaded is None or sum(loaded.coded.get(key, {}).values())
+            counts = bool(COUNTING & set(item.role) or item.values or item.multiple or touched)
+            found.append(Guess(place, f"item {key}", f"({'; '.join(says) or 'label'})", counts))
     return found
 
 
 def _place(document: Document, path: tuple) -> str:
     return f"{document.name}, line {document.line(path)}"
-
-
-def _counts(item: Item, loaded, key: str) -> bool:
-    touched = loaded is None or sum(loaded.coded.get(key, {}).values())
-    return bool(COUNTING & set(item.role) or item.values or item.multiple or touched)
 
 
 def decisions(item: Item, coded) -> list[str]:

@@ -59,6 +59,14 @@ class Document:
         return f"{self.name}, line {line}: {message}" if line else f"{self.name}: {message}"
 
 
+def refuse(problems: Iterable[str], shown: int = 20) -> None:
+    """Raise `StudyProblem` with each of `problems` on a line, if there are any."""
+    found = list(problems)
+    if found:
+        more = [f"and {len(found) - shown} more"] if len(found) > shown else []
+        raise StudyProblem("\n".join([*found[:shown], *more]))
+
+
 def read_document(path: Path) -> Document:
     """Parse a YAML file, keeping text and lines; `StudyProblem` names the line of what cannot be parsed."""
     try:

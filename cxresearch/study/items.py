@@ -12,8 +12,9 @@ from cxresearch.sources import WHITESPACE
 from cxresearch.study.document import Plain
 
 Role = Literal[
-    "nps", "csat", "ces", "outcome", "driver", "demographic", "segment", "control", "verbatim", "asked_at", "respondent"
-]
+    "nps", "csat", "ces", "outcome", "driver", "demographic", "segment", "control", "verbatim", "asked_at", "respondent",
+    "contact_rating", "unit", "problem", "claim_forgive", "claim_prefer", "claim_switch", "claim_service_over_price",
+]  # fmt: skip
 ROLES: tuple[str, ...] = get_args(Role)
 Code = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -98,6 +99,8 @@ class Item(Part):
     """What separates the codes of a multiple choice (1;3;); gives a column <item>_<code> of 1 and 0 for each label."""
     role: Roles = ()
     """What analyses use the item for."""
+    kind: Literal["service", "product", "price", "digital", "personal", "emotion"] | None = None
+    """What a driver is about."""
     label: str | None = None
     """Words for figures and sentences."""
     labels: dict[str, str] = Field(default_factory=dict)
@@ -155,10 +158,10 @@ class Item(Part):
 
 
 def battery(items: dict[str, Item]) -> list[str]:
-    """Return the ratings that share the commonest scale: straight-lining is looked for among them."""
+    """Return the ratings that share the commonest scale, asked together: straight-lining is looked for among them."""
     by_scale: dict[tuple, list[str]] = {}
     for key, item in items.items():
-        if item.scale and not {"nps", "demographic"} & set(item.role):
+        if item.scale and not {"nps", "demographic", "contact_rating"} & set(item.role):
             by_scale.setdefault(item.scale, []).append(key)
     return max(by_scale.values(), key=len, default=[])
 

@@ -1,6 +1,6 @@
 """An opened study: its tables, roles, labels and design, in the words that notebooks use."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -12,18 +12,18 @@ from cxresearch.privacy import study_key
 from cxresearch.sources import database_file
 from cxresearch.study.codebook import codebook
 from cxresearch.study.decisions import Guess, guesses
-from cxresearch.study.document import Document
+from cxresearch.study.document import Document, refuse
 from cxresearch.study.items import ROLES, Item, battery
 from cxresearch.study.join import match
-from cxresearch.study.narrow import Only, split_reference
+from cxresearch.study.narrow import Only, as_words, split_reference
 from cxresearch.study.parse import read_study_file
 from cxresearch.study.parts import Parts, declared_columns
 from cxresearch.study.personal import guarded, id_columns, text_columns
 from cxresearch.study.places import find_files, names_in
 from cxresearch.study.retention import overdue, stale
-from cxresearch.study.schema import TABLES, Report, StudyFile, Table
+from cxresearch.study.schema import TABLES, Report, StudyFile, Table, Touchpoint
 from cxresearch.study.shared import lent_table
-from cxresearch.study.tables import Loaded, load_table
+from cxresearch.study.tables import VALUES_SHOWN, Loaded, load_table
 from cxresearch.study.waterfall import Waterfall
 from cxresearch.survey import Survey
 from cxresearch.survey import Table as Events
@@ -62,6 +62,7 @@ def open_study(path: str | Path) -> "Study":
         raise StudyProblem(f"there is no study file {str(path)!r}{nearest(path.name, names_in(path.parent, '*.y*ml'))}")
     declared, document = read_study_file(path)
     whole = Study(path, declared, find_files(path.parent, declared, document), document)
+    whole.require_known_words()
     return whole.narrowed(only) if only else whole
 
 
@@ -76,20 +77,22 @@ class Study(Parts):
         Name -> the report it declares (notebooks, each, parameters).
     version, waves, population
         Of the format of the study file; the waves in the order of time, and how many customers there are, as declared.
+    programme, taxonomy
+        What was changed (``from_``, ``unit``, ``treated``), and the file of topics; None where the study does not say.
+    cost_roles
+        Kind of cost -> what it is spent on: acquisition, service or retention.
     purpose, delete_after
         What the data are kept for, and the last day on which they may be used; None where the study does not say.
     """
 
     def __init__(
-        self,
-        path: Path,
-        declared: StudyFile,
-        files: Mapping[str, Mapping[str | None, list[Path]]],
-        document: Document,
+        self, path: Path, declared: StudyFile, files: Mapping[str, Mapping[str | None, list[Path]]], document: Document
     ):
         self._document = document
         self.path, self.title, self.currency = path, declared.title, declared.currency
         self.version, self.waves, self.population = declared.version, declared.waves, declared.population
+        self.programme, self.taxonomy = declared.programme, declared.taxonomy and path.parent / declared.taxonomy
+        self._touchpoints, self.cost_roles = declared.touchpoints, getattr(declared.tables.costs, "roles", {})
         self.reports: dict[str, Report] = dict(declared.reports)
         self._declared: dict[str, Table] = {name: table for name in TABLES if (table := getattr(declared.tables, name))}
         self._minimum_base = declared.privacy.minimum_base
@@ -114,13 +117,11 @@ class Study(Parts):
 
     def require_fresh(self, *, now: datetime | None = None) -> None:
         """Raise `StudyProblem` if a file is older than the ``max_age`` of its table at `now` (by default, now)."""
-        problems = [
+        refuse(
             self._document.problem(("tables", name, "max_age"), why)
             for name, table in self._declared.items()
             for why in stale(self._files_of(name), table.max_age, now)
-        ]
-        if problems:
-            raise StudyProblem("\n".join(problems))
+        )
 
     # -- tables ------------------------------------------------------------------------------------------------------
 
@@ -132,7 +133,8 @@ class Study(Parts):
     @property
     def files(self) -> list[Path]:
         """Every source file, each once, in the order of declaration; a part of a study rests on all of them."""
-        return list(dict.fromkeys(p for name in self._whole._declared for p in self._whole._files_of(name)))
+        of_tables = [p for name in self._whole._declared for p in self._whole._files_of(name)]
+        return list(dict.fromkeys([*of_tables, *([self.taxonomy] if self.taxonomy else [])]))
 
     def _files_of(self, name: str) -> list[Path]:
         database = self._declared[name].database
@@ -156,7 +158,7 @@ class Study(Parts):
 
     @property
     def responses(self) -> Survey:
-        """One row per respondent and wave: respondent, wave, customer, weight, stratum, cluster, fpc, items."""
+        """One row per respondent and wave: respondent, wave, customer, weight, stratum, ..., language, contact, items."""
         return self.survey_of("responses", self._table("responses"))
 
     @property
@@ -171,12 +173,12 @@ class Study(Parts):
 
     @property
     def interactions(self) -> Events:
-        """One row per contact: customer, time, channel, touchpoint, agent, resolved, text, items."""
+        """One row per contact: customer, time, contact, case, channel, touchpoint, ..., resolved, closed, items."""
         return self._events("interactions")
 
     @property
     def employees(self) -> Events:
-        """One row per unit and period: unit, period, engagement, items."""
+        """One row per unit and period: unit, period, engagement, n, sd, items."""
         return self._events("employees")
 
     @property
@@ -286,8 +288,8 @@ class Study(Parts):
         """Return a declared table with its waterfall although guesses may be left in it: what `check` looks at."""
         if name not in self._loaded:
             found = self._part(name) if self.only else lent_table(self, name) or self._from_files(name)
-            if name == "responses" and not self.only:
-                self._require_waves(found.table)
+            if not self.only:
+                self._require_held(name, found.table)
             self._loaded[name] = found
         return self._loaded[name]
 
@@ -295,24 +297,46 @@ class Study(Parts):
         files, floor = self._files.get(name, {}), self._minimum_base
         return load_table(name, self._declared[name], files, folder=self.path.parent, min_base=floor)
 
-    def _require_waves(self, responses: pd.DataFrame) -> None:
-        """Refuse declared waves that no row holds, or that leave a wave out, each with its line."""
-        held = {plain_text(wave): wave for wave in responses["wave"].unique()} if "wave" in responses else {}
-        declared = [plain_text(wave) for wave in self.waves]
-        problems = [
-            self._document.problem(
-                ("waves", i),
-                f"waves names {wave!r}, which no row of responses holds; "
-                + (f"they hold {', '.join(held)}{nearest(wave, held)}" if held else "declare their column as wave"),
-            )
-            for i, wave in enumerate(declared)
-            if wave not in held
-        ]
-        if absent := [wave for wave in held if declared and wave not in declared]:
+    def require_known_words(self) -> None:
+        """Raise `StudyProblem` for an item of a touchpoint, a unit or a taxonomy that the study does not have."""
+        items = self._declared["responses"].items if "responses" in self._declared else {}
+        columns = dict.fromkeys(column for names in self.column_names.values() for column in names)
+        unit = [self.programme.unit] if self.programme else []
+        slips = self._slips(("programme", "unit"), unit, columns, "no table has as a column; they have")
+        for key, touchpoint in self._touchpoints.items():
+            item = [touchpoint.item] if touchpoint.item else []
+            slips += self._slips(("touchpoints", key, "item"), item, items, "is no item of responses; these are")
+        if self.taxonomy and not self.taxonomy.is_file():
+            near = names_in(self.taxonomy.parent, "*.y*ml")
+            slips += self._slips(("taxonomy",), [self.taxonomy.name], near, "does not exist; there are")
+        refuse(slips)
+
+    def _require_held(self, name: str, table: pd.DataFrame) -> None:
+        """Refuse declared waves, kinds of cost and units that no row holds, and waves left out, each with its line."""
+        unit, treated = (self.programme.unit, self.programme.treated) if self.programme else (None, ())
+        named = [(("waves",), "wave", self.waves)] if name == "responses" else []
+        named += [(("tables", "costs", "roles"), "kind", tuple(self.cost_roles))] if name == "costs" else []
+        named += [(("programme", "treated"), unit, treated)] if unit in table else []
+        held = {column: as_words(table[column]).dropna().unique() if column in table else () for _, column, _ in named}
+        where = f"no row of {name} holds; they hold"
+        slips = [slip for path, column, words in named for slip in self._slips(path, words, held[column], where)]
+        declared = {plain_text(wave) for wave in self.waves}
+        absent = [str(wave) for wave in held.get("wave", ()) if declared and plain_text(wave) not in declared]
+        if absent:
             why = f"waves leaves out {', '.join(absent)}, which responses hold; name every wave, first to last"
-            problems.append(self._document.problem(("waves",), why))
-        if problems:
-            raise StudyProblem("\n".join(problems))
+            slips.append(self._document.problem(("waves",), why))
+        refuse(slips)
+
+    def _slips(self, path: tuple, words: Iterable[str], known: Iterable, where: str) -> list[str]:
+        """Return what is wrong with each of `words`, declared at `path`, that is not among `known`."""
+        plain = [plain_text(value) for value in known]
+        told = ", ".join(plain) if 0 < len(plain) <= VALUES_SHOWN else f"{len(plain) or 'no'} others"
+        problem, place = self._document.problem, ".".join(path)
+        return [
+            problem((*path, i), f"{place} names {word!r}, which {where} {told}{nearest(word, plain)}")
+            for i, word in enumerate(words)
+            if plain_text(word) not in plain
+        ]
 
     def declaration(self, name: str) -> Table:
         """Return what the study file says about a table."""
@@ -371,6 +395,17 @@ class Study(Parts):
         return list(found)
 
     @property
+    def touchpoints(self) -> pd.DataFrame:
+        """One row per declared touchpoint: touchpoint, stage, kind, item, owner; None where the study does not say."""
+        rows = [{"touchpoint": key} | declared.model_dump() for key, declared in self._touchpoints.items()]
+        return pd.DataFrame(rows, columns=["touchpoint", *Touchpoint.model_fields], dtype=object)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Driver -> what it is about: service, product, price, digital, personal or emotion."""
+        return {key: item.kind for _, key, item in self._all_items() if item.kind}
+
+    @property
     def ratings(self) -> list[str]:
         """Items of the responses on their commonest scale, recommend left out: asked together, answered alike or not."""
         responses = self._declared.get("responses")
@@ -423,9 +458,10 @@ class Study(Parts):
         return codebook(self._all_items())
 
     def lacks(self, needs: Mapping[str, list[str]]) -> str | None:
-        """Return why a notebook with these `needs` (tables, roles) cannot run on this study, or None.
+        """Return why a notebook with these `needs` (tables, roles, keys) cannot run on this study, or None.
 
-        A role is looked for in the needed tables, and may offer a choice: ``nps|csat`` is met by either.
+        A role is looked for in the needed tables, and may offer a choice: ``nps|csat`` is met by either. Keys are
+        touchpoints, programme, taxonomy, cost_roles and kinds.
         """
         tables = needs.get("tables", ())
         for name in tables:
@@ -438,18 +474,14 @@ class Study(Parts):
             if not any(
                 self.column(choice, table=table, optional=True) for choice in choices for table in tables or (None,)
             ):
-                return f"needs {_spoken(choices)}, which {self.path.name} does not declare"
+                item = "" if set(choices) <= set(ALL_COLUMNS) - set(ROLES) else "an item with role "
+                return f"needs {item}{' or '.join(choices)}, which {self.path.name} does not declare"
+        for key in needs.get("keys", ()):
+            if not (self._touchpoints if key == "touchpoints" else getattr(self, key)):
+                return f"needs {key}, which {self.path.name} does not declare"
         return None
 
 
 ALL_COLUMNS = tuple(
     dict.fromkeys(c for part in Table.__subclasses__() for kind in (part, *part.__subclasses__()) for c in kind.columns)
 )
-
-
-def _spoken(choices: list[str]) -> str:
-    return (
-        " or ".join(choices)
-        if set(choices) <= set(ALL_COLUMNS) - set(ROLES)
-        else f"an item with role {' or '.join(choices)}"
-    )

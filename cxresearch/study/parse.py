@@ -25,16 +25,12 @@ def _problems(error: ValidationError, document: Document) -> list[str]:
     said: dict[tuple, str] = {}
     for found in sorted(error.errors(include_url=False), key=lambda e: document.line(e["loc"])):
         # The first of several complaints about one place is the one that names the form meant.
-        said.setdefault(
-            (document.known(found["loc"]), _named(found)), document.problem(found["loc"], _sentence(found, document))
-        )
+        named = found["loc"][-1] if found["type"] in ("missing", "extra_forbidden") else None
+        place = (document.known(found["loc"]), named)
+        said.setdefault(place, document.problem(found["loc"], _sentence(found, document)))
     problems = list(said.values())
     left = len(problems) - SHOWN
     return problems[:SHOWN] + ([f"and {left} more"] if left > 0 else [])
-
-
-def _named(found: dict) -> object:
-    return found["loc"][-1] if found["type"] in ("missing", "extra_forbidden") else None
 
 
 def _sentence(found: dict, document: Document) -> str:

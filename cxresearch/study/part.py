@@ -16,6 +16,7 @@ from cxresearch.study.codes import (
     choices,
     coded,
     contradiction,
+    count,
     dates,
     flags,
     holds,
@@ -163,21 +164,16 @@ class Part:
     def _id(self, stored: pd.Series, key: str) -> pd.Series:
         return self._complete(names(stored), key)
 
-    def _maybe_id(self, stored: pd.Series, key: str) -> pd.Series:
+    def _words(self, stored: pd.Series, key: str) -> pd.Series:
         return names(stored)
-
-    def _name(self, stored: pd.Series, key: str) -> pd.Series:
-        return self._complete(names(stored), key)
 
     def _complete(self, found: pd.Series, key: str) -> pd.Series:
         blank = found.isna()
         if blank.any():
             raise Refused(
-                f"is blank in {_rows(blank)} ({row_numbers(blank)}), but every row needs its {key}; correct the file"
+                f"is blank in {count(blank.sum(), 'row')} ({row_numbers(blank)}), but every row needs its {key}; correct the file"
             )
         return found
-
-    _words = _maybe_id
 
     def _flag(self, stored: pd.Series, key: str) -> pd.Series:
         return flags(stored)
@@ -185,11 +181,11 @@ class Part:
     def _time(self, stored: pd.Series, key: str) -> pd.Series:
         return dates(stored, **self._how_dates)
 
-    def _weight(self, stored: pd.Series, key: str) -> pd.Series:
+    def _number(self, stored: pd.Series, key: str, may_be_blank: bool = True) -> pd.Series:
         found = self._numbers(stored, key)
-        blank, negative = found.isna(), found < 0
+        blank, negative = found.isna() & (not may_be_blank), found < 0
         said = [
-            f"is {what} in {_rows(where)} ({row_numbers(where)})"
+            f"is {what} in {count(where.sum(), 'row')} ({row_numbers(where)})"
             for what, where in (("missing", blank), ("negative", negative))
             if where.any()
         ]
@@ -198,15 +194,25 @@ class Part:
                 f"{' and '.join(said)}; a {key} is a number from 0 up: correct the file, or leave {key} out of "
                 "study.yml"
             )
+        return found
+
+    def _weight(self, stored: pd.Series, key: str) -> pd.Series:
+        found = self._number(stored, key, may_be_blank=False)
         if not found.sum():
             raise Refused(f"is 0 in every row; leave {key} out of study.yml")
         return found
 
-    def _duration(self, stored: pd.Series, key: str) -> pd.Series:
-        return self._numbers(stored, "duration")
-
     def _numbers(self, stored: pd.Series, what: str, codes: tuple[str, ...] = ()) -> pd.Series:
-        return numbers_or_refuse(stored, what, decimal=self.table.decimal, codes=codes)
+        """Return a column as numbers, or say which cells are none; `what` names one of them."""
+        found = numbers(stored, decimal=self.table.decimal, codes=codes)
+        if found.other.any():
+            n = int(found.other.sum())
+            examples = ", ".join(repr(str(v)) for v in stored[found.other].unique()[:3])
+            raise Refused(
+                f"holds {n} {what}{'s that are no numbers' if n > 1 else ' that is no number'} ({examples}; "
+                f"{row_numbers(found.other)}); write plain numbers, or declare decimal: ','"
+            )
+        return found.values
 
     def _money(self, stored: pd.Series, key: str) -> pd.Series:
         return self._complete(self._numbers(stored, "amount"), key)
@@ -221,7 +227,7 @@ class Part:
         blank = found.isna()
         if blank.any() and self.table.missing == "error":
             raise Refused(
-                f"is blank in {_rows(blank)} ({row_numbers(blank)}); declare missing: drop in tables.{self.name} "
+                f"is blank in {count(blank.sum(), 'row')} ({row_numbers(blank)}); declare missing: drop in tables.{self.name} "
                 "of study.yml, or correct the file"
             )
         self._drop(blank, f"without {key} (missing: drop)")
@@ -232,7 +238,7 @@ class Part:
         negative = found < 0
         if negative.any() and self.table.negative == "error":
             raise Refused(
-                f"is negative in {_rows(negative)} ({row_numbers(negative)}; lowest {found.min():g}); "
+                f"is negative in {count(negative.sum(), 'row')} ({row_numbers(negative)}; lowest {found.min():g}); "
                 f"declare negative: returns or negative: drop in tables.{self.name} of study.yml"
             )
         if self.table.negative == "drop":
@@ -248,7 +254,7 @@ class Part:
             if where.any() and decision == "error":
                 lowest = f"; lowest {found.min():g}" if what == "negative" else ""
                 raise Refused(
-                    f"is {what} in {_rows(where)} ({row_numbers(where)}{lowest}); "
+                    f"is {what} in {count(where.sum(), 'row')} ({row_numbers(where)}{lowest}); "
                     f"decide what that means: revenue: {{{what}: keep}}, zero or drop in tables.{self.name} of "
                     "study.yml"
                 )
@@ -259,21 +265,3 @@ class Part:
                 self.counts[f"with {what} revenue {done} ({what}: {decision})"] += int(where.sum())
                 found = found.mask(where, 0.0) if decision == "zero" else found
         return found
-
-
-def numbers_or_refuse(stored: pd.Series, what: str, *, decimal: str, codes: tuple[str, ...] = ()) -> pd.Series:
-    """Return a column as numbers, or say which cells are none; `what` names one of them."""
-    found = numbers(stored, decimal=decimal, codes=codes)
-    if found.other.any():
-        n = int(found.other.sum())
-        examples = ", ".join(repr(str(v)) for v in stored[found.other].unique()[:3])
-        raise Refused(
-            f"holds {n} {what}{'s that are no numbers' if n > 1 else ' that is no number'} ({examples}; "
-            f"{row_numbers(found.other)}); write plain numbers, or declare decimal: ','"
-        )
-    return found.values
-
-
-def _rows(where: pd.Series) -> str:
-    n = int(where.sum())
-    return f"{n} row" + ("" if n == 1 else "s")

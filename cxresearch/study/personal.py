@@ -9,7 +9,7 @@ from cxresearch.privacy import PSEUDONYMS, PseudonymKey, find_identifiers, pseud
 from cxresearch.study.items import Item
 from cxresearch.study.schema import Table
 
-IDS = ("respondent", "customer", "agent")
+IDS = ("respondent", "customer", "agent", "contact", "case")
 
 
 def id_columns(table: Table) -> list[str]:

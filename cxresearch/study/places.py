@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cxresearch.errors import StudyProblem, nearest
+from cxresearch.errors import nearest
 from cxresearch.sources import GLOB, database_file, expand
-from cxresearch.study.document import Document
+from cxresearch.study.document import Document, refuse
 from cxresearch.study.schema import TABLES, StudyFile
 
 
@@ -26,8 +26,7 @@ def find_files(folder: Path, declared: StudyFile, document: Document) -> dict[st
             if not files:
                 at = ("tables", name, "source") if wave is None else ("tables", name, "sources", wave)
                 problems.append(document.problem(at, f"tables.{name} names {written!r}, {_absent(folder / written)}"))
-    if problems:
-        raise StudyProblem("\n".join(problems))
+    refuse(problems)
     return found
 
 

@@ -39,15 +39,9 @@ def stale(files: Iterable[Path], max_age: str | None, now: datetime | None) -> I
     """Yield what is to be said of each file that is older than `max_age`; nothing where there is none."""
     for path in files if max_age else ():
         changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        if why := too_old(changed, max_age, now or datetime.now(UTC)):
-            yield f"{path.name} {why}; fetch it again, or raise max_age"
-
-
-def too_old(changed: datetime, max_age: str, now: datetime) -> str | None:
-    """Return how much older than `max_age` a file is that was last changed at `changed`, or None if it is not."""
-    age = now - changed
-    if age <= as_time(max_age):
-        return None
-    days, hours = age / timedelta(days=1), age / timedelta(hours=1)
-    said = f"{number(days, 0)} days" if days >= 2 else f"{number(hours)} hours"
-    return f"was last changed {said} ago, on {changed:%Y-%m-%d %H:%M} UTC; max_age is {max_age}"
+        age = (now or datetime.now(UTC)) - changed
+        if age > as_time(max_age):
+            days, hours = age / timedelta(days=1), age / timedelta(hours=1)
+            ago = f"{number(days, 0)} days ago" if days >= 2 else f"{number(hours)} hours ago"
+            told = f"was last changed {ago}, on {changed:%Y-%m-%d %H:%M} UTC; max_age is {max_age}"
+            yield f"{path.name} {told}; fetch it again, or raise max_age"

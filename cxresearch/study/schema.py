@@ -9,7 +9,7 @@ import json
 import shlex
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -61,12 +61,24 @@ def no_password(database: str) -> str:
     return database
 
 
+class As(NamedTuple):
+    """How the column that a key names is read (a method of `Part`), and under which name; by default the key's."""
+
+    kind: str
+    column: str | None = None
+
+
 class Table(Part):
     """What every table may say about its file."""
 
     # canonical column -> (key in study.yml, how it is read); the order is the order in the table
     columns: ClassVar[dict[str, tuple[str, str]]] = {}
     unique: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_):
+        found = {key: next((m for m in f.metadata if isinstance(m, As)), None) for key, f in cls.model_fields.items()}
+        cls.columns = {read.column or key: (key, read.kind) for key, read in found.items() if read}
 
     source: str | None = None
     """The file, relative to this one; may be a pattern such as sales/*.parquet."""
@@ -114,7 +126,10 @@ class Table(Part):
             if not key.isidentifier():
                 raise ValueError(f"item key {key!r} must be letters, digits and _, not starting with a digit")
             if key in taken:
-                raise ValueError(f"item key {key!r} is the name of another column of this table; choose another key")
+                own = f", or declare {key}: HEADER beside items" if key in type(self).model_fields else ""
+                raise ValueError(
+                    f"item key {key!r} is the name of another column of this table; choose another key{own}"
+                )
         return self
 
     def _one_source(self) -> None:
@@ -141,28 +156,24 @@ class Table(Part):
 class Responses(Table):
     """One respondent in one wave."""
 
-    columns = {
-        "respondent": ("id", "id"),
-        "wave": ("wave", "name"),
-        "customer": ("customer", "maybe_id"),
-        "weight": ("weight", "weight"),
-        "stratum": ("strata", "name"),
-        "cluster": ("cluster", "name"),
-        "fpc": ("fpc", "weight"),
-        "duration": ("duration", "duration"),
-    }
     unique = ("respondent", "wave")
     sources: dict[str, str] | None = None
     """Wave: file."""
-    id: str | None = None
-    wave: str | None = None
-    customer: str | None = None
-    weight: str | None = None
-    strata: str | None = None
-    cluster: str | None = None
-    fpc: str | None = None
-    duration: str | None = None
+    id: Annotated[str | None, As("id", "respondent")] = None
+    wave: Annotated[str | None, As("id")] = None
+    customer: Annotated[str | None, As("words")] = None
+    weight: Annotated[str | None, As("weight")] = None
+    strata: Annotated[str | None, As("id", "stratum")] = None
+    cluster: Annotated[str | None, As("id")] = None
+    fpc: Annotated[str | None, As("weight")] = None
+    duration: Annotated[str | None, As("number")] = None
     """Seconds that the answer took."""
+    language: Annotated[str | None, As("words")] = None
+    """Of the respondent: en, pl, ru."""
+    contact: Annotated[str | None, As("words")] = None
+    """The id of the contact that an item with role contact_rating is about."""
+    followed_up: Annotated[str | None, As("time")] = None
+    """When somebody came back to the respondent; blank where nobody did."""
 
     @model_validator(mode="after")
     def _waves_agree(self):
@@ -184,17 +195,13 @@ class Responses(Table):
 class Customers(Table):
     """One account."""
 
-    columns = {
-        "customer": ("id", "id"),
-        "since": ("since", "time"),
-        "until": ("until", "time"),
-        "revenue": ("revenue", "revenue"),
-    }
     unique = ("customer",)
-    id: str
-    since: str | None = None
-    until: str | None = None
-    revenue: Annotated[Revenue, BeforeValidator(as_column, json_schema_input_type=str | Revenue)] | None = None
+    id: Annotated[str, As("id", "customer")]
+    since: Annotated[str | None, As("time")] = None
+    until: Annotated[str | None, As("time")] = None
+    revenue: Annotated[
+        Revenue | None, BeforeValidator(as_column, json_schema_input_type=str | Revenue | None), As("revenue")
+    ] = None
 
 
 class _Events(Table):
@@ -205,10 +212,9 @@ class _Events(Table):
 class Transactions(_Events):
     """One payment."""
 
-    columns = {"customer": ("customer", "event_id"), "time": ("time", "event_time"), "amount": ("amount", "amount")}
-    customer: str
-    time: str
-    amount: str
+    customer: Annotated[str, As("event_id")]
+    time: Annotated[str, As("event_time")]
+    amount: Annotated[str, As("amount")]
     negative: Literal["returns", "error", "drop"] = "error"
     """returns: negative amounts are money paid back, and stay."""
 
@@ -216,42 +222,48 @@ class Transactions(_Events):
 class Interactions(_Events):
     """One contact."""
 
-    columns = {
-        "customer": ("customer", "maybe_id"),
-        "time": ("time", "event_time"),
-        "channel": ("channel", "words"),
-        "touchpoint": ("touchpoint", "words"),
-        "agent": ("agent", "words"),
-        "resolved": ("resolved", "flag"),
-        "text": ("text", "words"),
-    }
-    customer: str
-    time: str
-    channel: str | None = None
-    touchpoint: str | None = None
-    agent: str | None = None
-    resolved: str | None = None
-    text: str | None = None
+    unique = ("contact",)
+    customer: Annotated[str, As("words")]
+    time: Annotated[str, As("event_time")]
+    contact: Annotated[str | None, As("event_id")] = None
+    """Its id, which responses may name."""
+    case: Annotated[str | None, As("words")] = None
+    """The id of what contacts are about, from the first of them to the last."""
+    channel: Annotated[str | None, As("words")] = None
+    touchpoint: Annotated[str | None, As("words")] = None
+    stage: Annotated[str | None, As("words")] = None
+    """Of the journey, where it is a matter of the contact; that of a touchpoint stands under touchpoints."""
+    owner: Annotated[str | None, As("words")] = None
+    """The department that has the case; another in the next row is a hand-off."""
+    agent: Annotated[str | None, As("words")] = None
+    resolved: Annotated[str | None, As("flag")] = None
+    closed: Annotated[str | None, As("time")] = None
+    """When the case was closed; blank while it is open."""
+    text: Annotated[str | None, As("words")] = None
 
 
 class Employees(Table):
     """One unit in one period."""
 
-    columns = {"unit": ("unit", "id"), "period": ("period", "name"), "engagement": ("engagement", "item")}
     unique = ("unit", "period")
-    unit: str
-    period: str
-    engagement: AnItem
+    unit: Annotated[str, As("id")]
+    period: Annotated[str, As("id")]
+    engagement: Annotated[AnItem, As("item")]
+    n: Annotated[str | None, As("number")] = None
+    """How many employees answered."""
+    sd: Annotated[str | None, As("number")] = None
+    """Standard deviation of their answers; with n it says how far the mean can be trusted."""
 
 
 class Costs(Table):
     """One kind of cost in one period."""
 
-    columns = {"period": ("period", "name"), "kind": ("kind", "name"), "amount": ("amount", "money")}
     unique = ("period", "kind")
-    period: str
-    kind: str
-    amount: str
+    period: Annotated[str, As("id")]
+    kind: Annotated[str, As("id")]
+    amount: Annotated[str, As("money")]
+    roles: dict[str, Literal["acquisition", "service", "retention"]] = Field(default_factory=dict)
+    """Kind: what it is spent on."""
 
 
 class Tables(Part):
@@ -283,6 +295,27 @@ class Privacy(Part):
     """Last day on which they may be used; past it the study is refused."""
 
 
+class Touchpoint(Part):
+    """Where customers meet the company; the name is that of interactions, or another."""
+
+    stage: Literal["before", "purchase", "after"] | None = None
+    kind: Literal["physical", "digital", "personal"] | None = None
+    item: str | None = None
+    """The item of responses that measures it; none where nobody is asked."""
+    owner: str | None = None
+    """The department that answers for it."""
+
+
+class Programme(Part):
+    """What was changed, from when, and for which units; the others are compared with."""
+
+    from_: date = Field(alias="from")
+    unit: str
+    """The column that names the unit: an item of customers, say, or unit of employees."""
+    treated: Words = Field(min_length=1)
+    """Its values where the programme runs."""
+
+
 class Report(Part):
     """A named run: which notebooks, once for each value of which columns, with which parameters."""
 
@@ -303,9 +336,7 @@ class Report(Part):
 class StudyFile(Part):
     """What the data of a study are."""
 
-    version: Annotated[
-        Literal["1", "2"], BeforeValidator(str, json_schema_input_type=Literal[1, 2, "1", "2"])
-    ] = "1"
+    version: Annotated[Literal["1", "2"], BeforeValidator(str, json_schema_input_type=Literal[1, 2, "1", "2"])] = "1"
     """Of this format: 2. A file without it is read as version 1, and told what it lacks."""
     title: str
     currency: str | None = None
@@ -315,6 +346,10 @@ class StudyFile(Part):
     """How many customers there are in all; without it, no total speaks of more than those who answered."""
     privacy: Privacy = Privacy()
     tables: Tables
+    touchpoints: dict[str, Touchpoint] = Field(default_factory=dict)
+    programme: Programme | None = None
+    taxonomy: str | None = None
+    """A file of topics and the words that speak of them; without it, the one that comes with the package."""
     reports: dict[str, Report] = Field(default_factory=dict)
 
 

@@ -10,12 +10,12 @@ import pandas as pd
 from cxresearch.errors import StudyProblem, nearest
 from cxresearch.sources import RawTable, Reading, database_file, read_query, read_table
 from cxresearch.study.codes import names
+from cxresearch.study.document import refuse
 from cxresearch.study.items import Item, Revenue
 from cxresearch.study.part import Part, row_numbers
 from cxresearch.study.schema import Table
 from cxresearch.study.waterfall import Waterfall, reasons
 
-PROBLEMS_SHOWN = 20
 IDS_SHOWN = 5
 FILES_SHOWN = 6
 VALUES_SHOWN = 12
@@ -61,7 +61,7 @@ def load_table(
         parts.append(part)
         received |= came
     frames = [part.frame() for part in parts]
-    _raise([*_excludes_nothing(name, table, parts, min_base), *(p for part in parts for p in part.problems)])
+    refuse([*_excludes_nothing(name, table, parts, min_base), *(p for part in parts for p in part.problems)])
     whole = (
         pd.concat(frames, keys=range(len(frames)))
         if len(frames) > 1
@@ -139,7 +139,7 @@ def _excludes_nothing(name: str, table: Table, parts: Sequence[Part], min_base: 
             told = ", ".join(shown) if len(shown) <= VALUES_SHOWN else f"{len(shown)} different values"
             yield (
                 f"tables.{name}.exclude: {header} holds {told or 'nothing'}; no row is {code!r}"
-                f"{nearest(code, stored.index[: VALUES_SHOWN])}; correct it or take it out"
+                f"{nearest(code, stored.index[:VALUES_SHOWN])}; correct it or take it out"
             )
 
 
@@ -213,9 +213,3 @@ def _clashes(clash: pd.DataFrame, keys: list[str], table: Table, parts: Sequence
         ", or declare the wave column in study.yml" if "respondent" in keys and "wave" not in keys else ""
     )
     return f"{file}: {what}: {', '.join(shown)}{more}; {remedy}"
-
-
-def _raise(problems: Sequence[str]) -> None:
-    if problems:
-        left = len(problems) - PROBLEMS_SHOWN
-        raise StudyProblem("\n".join([*problems[:PROBLEMS_SHOWN], *([f"and {left} more"] if left > 0 else [])]))

@@ -40,14 +40,8 @@ class Waterfall:
         """Return step, rows, removed, reason."""
         rows = pd.Series([n for n, _ in self.steps.values()], dtype=int)
         removed = (rows.shift(fill_value=rows.iloc[0]) - rows) if len(rows) else rows
-        return pd.DataFrame(
-            {
-                "step": list(self.steps),
-                "rows": rows,
-                "removed": removed,
-                "reason": [why for _, why in self.steps.values()],
-            }
-        )
+        whys = [why for _, why in self.steps.values()]
+        return pd.DataFrame({"step": list(self.steps), "rows": rows, "removed": removed, "reason": whys})
 
 
 def reasons(counts: Mapping[str, int]) -> str:
