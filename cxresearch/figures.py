@@ -97,6 +97,14 @@ def titled(ax, title: str, unit: str = ""):
     return ax
 
 
+def written(words: str, ax=None):
+    """Write `words` where a figure would stand, and return the Axes."""
+    ax = axes_or_new(ax, rows=1)
+    ax.text(0.5, 0.5, wrap(words, 60, lines=6), ha="center", va="center", transform=ax.transAxes)
+    ax.set_axis_off()
+    return ax
+
+
 def forest(
     table: pd.DataFrame, value: str, *, names, low=None, high=None, marked=None, unit="", title="", line=None, ax=None
 ):

@@ -234,12 +234,9 @@ class Nothing(Finding):
 
     def plot(self, ax=None):
         """Write the reason where a figure would stand."""
-        from cxresearch.figures import axes_or_new, wrap
+        from cxresearch.figures import written
 
-        ax = axes_or_new(ax, rows=1)
-        ax.text(0.5, 0.5, wrap(self.sentence(), 60, lines=6), ha="center", va="center", transform=ax.transAxes)
-        ax.set_axis_off()
-        return ax
+        return written(self.sentence(), ax)
 
 
 def nothing(function: str, outcome: str, by: str | None, why: str, *, n: int = 0, labels=None) -> Nothing:

@@ -153,7 +153,7 @@ def test_what_was_done_to_a_feature_is_told():
 def test_customers_far_from_all_others_fail_a_check():
     table, _ = planted(400)
     table.loc[:2, "f0"] = 1e4
-    row = segmented(table, transform="none").checks().set_index("check").loc["customers far out (over 5 spreads)"]
+    row = segmented(table).checks().set_index("check").loc["customers far out (over 5 spreads)"]
     assert (row["value"], bool(row["ok"])) == (3, False)
 
 

@@ -7,6 +7,8 @@ Rousseeuw (1987), Silhouettes, *J. Comput. Appl. Math.* 20; Hennig (2007), *Comp
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,7 +27,6 @@ from cxresearch.survey import as_survey
 
 HIGHLY, STABLE, DOUBTFUL = 0.85, 0.75, 0.6  # Hennig (2007): stable from .75; under .6 not to be trusted
 STRONG = 0.8  # prediction strength of segments that are there (Tibshirani & Walther 2005)
-ONE = Structure(1.0, np.nan)
 
 describe_columns(
     n_segments=("Segments", "how many segments", 0),
@@ -42,46 +43,33 @@ describe_columns(
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What speaks for k segments: the fit, stability and silhouette by segment, (k,), and separation."""
+class Evidence(NamedTuple):
+    """What speaks for k segments: the fit, stability and silhouette by segment, (k,), and all of it as one row."""
 
     fit: Fit
     jaccard: np.ndarray
     silhouettes: np.ndarray
-    silhouette: float
-    structure: Structure
-
-    def row(self) -> dict[str, object]:
-        """Return the evidence as one row of a table."""
-        sizes = np.bincount(self.fit.labels, minlength=self.fit.k)
-        return {
-            "n_segments": self.fit.k,
-            "separation_score": self.structure.separation_score,
-            "min_jaccard": float(self.jaccard.min()),
-            "prediction_strength": self.structure.prediction_strength,
-            "silhouette": self.silhouette,
-            "bic": self.fit.bic,
-            "form": self.fit.form,
-            "smallest": float(sizes.min() / sizes.sum()),
-        }
+    row: dict[str, object]
 
     @property
     def separated(self) -> bool:
-        return bool(self.structure.separation_score <= MOST_SCORE)
+        return bool(self.row["separation_score"] <= MOST_SCORE)
 
 
 def evidence_of(basis: Basis, fit: Fit, *, n_boot: int, seed: int) -> Evidence:
     """Return the evidence for the segments of a fit."""
-    k = fit.k
-    if k == 1:
-        return Evidence(fit, np.ones(1), np.full(1, np.nan), np.nan, ONE)
-    refit = lambda rows, counts, rng: basis.fitter.refit(fit, rows, counts, rng)  # noqa: E731
-    draws = bootstrap_jaccard(basis.x, fit.labels, k, refit, n_boot=n_boot, seed=seed + 1)
-    widths, found = silhouettes(basis.standard, fit.labels, seed=seed)
-    by_segment = [float(widths[found == j].mean()) if (found == j).any() else np.nan for j in range(k)]
-    structure = structure_of(basis, fit, seed=seed + 2)
-    return Evidence(fit, draws.mean(axis=0), np.array(by_segment), float(widths.mean()), structure)
+    k, share = fit.k, np.bincount(fit.labels, minlength=fit.k) / len(fit.labels)
+    stable, width, by_segment, structure = np.ones(k), np.nan, np.full(k, np.nan), Structure(1.0, np.nan)
+    if k > 1:
+        stable = bootstrap_jaccard(
+            basis.x, fit.labels, k, partial(basis.fitter.refit, fit), n_boot=n_boot, seed=seed + 1
+        ).mean(axis=0)
+        widths, found = silhouettes(basis.standard, fit.labels, seed=seed)
+        width, by_segment = float(widths.mean()), pd.Series(widths).groupby(found).mean().reindex(range(k)).to_numpy()
+        structure = structure_of(basis, fit, seed=seed + 2)
+    row = {"n_segments": k, "separation_score": structure.separation_score, "min_jaccard": float(stable.min())}
+    row |= {"prediction_strength": structure.prediction_strength, "silhouette": width}
+    return Evidence(fit, stable, by_segment, row | {"bic": fit.bic, "form": fit.form, "smallest": float(share.min())})
 
 
 def bootstrap_jaccard(x: np.ndarray, labels: np.ndarray, k: int, refit, *, n_boot: int, seed: int) -> np.ndarray:
@@ -102,7 +90,7 @@ def bootstrap_jaccard(x: np.ndarray, labels: np.ndarray, k: int, refit, *, n_boo
 
 def structure_of(basis: Basis, fit: Fit, *, seed: int) -> Structure:
     """Return prediction strength and, for numbers, separation of a fit's segments."""
-    quick = lambda rows, number: basis.fitter.quick(fit, rows, number)  # noqa: E731
+    quick = partial(basis.fitter.quick, fit)
     return halved_structure(basis.x, fit.k, quick, n_splits=5, seed=seed, bands=not basis.categorical)
 
 
@@ -110,7 +98,7 @@ def silhouettes(x: np.ndarray, labels: np.ndarray, *, seed: int, cap: int = 3000
     """Return the silhouette widths of at most `cap` customers, and their labels."""
     rows = subsample(len(x), cap, seed)
     found = labels[rows]
-    return (silhouette_samples(x[rows], found) if len(np.unique(found)) > 1 else np.zeros(len(rows))), found
+    return silhouette_samples(x[rows], found) if np.ptp(found) else np.zeros(len(rows)), found
 
 
 def largest_supported(basis: Basis, found: Evidence, *, n_starts: int, seed: int) -> int:
@@ -122,12 +110,8 @@ def largest_supported(basis: Basis, found: Evidence, *, n_starts: int, seed: int
     smaller = lambda j: basis.fitter.fit(basis.x, j, n_starts=n_starts, seed=seed)  # noqa: E731
     if basis.categorical:
         return int(digits.descending([*(smaller(j).bic for j in range(1, k)), found.fit.bic])[0]) + 1
-    if found.separated:
-        return k
-    tried = (
-        j for j in range(k - 1, 1, -1) if structure_of(basis, smaller(j), seed=seed).separation_score <= MOST_SCORE
-    )
-    return next(tried, 1)
+    apart = lambda j: structure_of(basis, smaller(j), seed=seed).separation_score <= MOST_SCORE  # noqa: E731
+    return k if found.separated else next((j for j in range(k - 1, 1, -1) if apart(j)), 1)
 
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
@@ -142,11 +126,13 @@ class SegmentCounts(Finding):
 
     def sentence(self) -> str:
         kind = "classes" if "latent" in str(self.summary["method"]) else "segments"
-        first = f"counted {kind}" if self.chosen > 1 else f"nothing counted {kind}"
-        base = {"n": number(self.summary["n"], 0), "most": int(self.table["n_segments"].max())}
-        said = say(first, **base, **({"k": self.chosen} if self.chosen > 1 else {}))
+        values = {"n": number(self.summary["n"], 0), "most": int(self.table["n_segments"].max()), "k": self.chosen}
         alone = listing(say(f"vote {name}", k=k) for name, k in self.votes.items())
-        return f"{said} {say('votes', alone=alone)}"
+        return f"{say(f'{self._key} {kind}', **values)} {say('votes', alone=alone)}"
+
+    @property
+    def _key(self) -> str:
+        return "counted" if self.chosen > 1 else "nothing counted"
 
     def plot(self, ax=None):
         """Draw the stability of the least stable segment and the prediction strength against the number of segments."""
@@ -155,8 +141,7 @@ class SegmentCounts(Finding):
         ax = over_waves(long, "value", by="variable", marked=set(long["variable"]), ax=ax)
         ax.axhline(STABLE, color=QUIET, linewidth=1, linestyle="--")
         ax.set(xlabel="number of segments", ylim=(-0.02, 1.04))
-        title = say("counts title", k=self.chosen) if self.chosen > 1 else say("no count title")
-        return titled(ax, title, say("counts unit"))
+        return titled(ax, say(f"{self._key} title", k=self.chosen), say("counts unit"))
 
 
 def compare_segment_counts(
@@ -169,13 +154,12 @@ def compare_segment_counts(
     n_boot: int = 20,
     min_rows: int = 100,
     seed: int,
-    transform: str = "log_skewed",
 ) -> SegmentCounts:
     """Compare numbers of segments, one included, by criteria of different kinds.
 
     Parameters
     ----------
-    customers, features, method, n_starts, n_boot, min_rows, seed, transform
+    customers, features, method, n_starts, n_boot, min_rows, seed
         As in `segment_customers`, for each number.
     counts : sequence of int
         Numbers of segments, such as ``range(2, 8)``; 1 is added.
@@ -196,10 +180,8 @@ def compare_segment_counts(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
-    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
-    >>> made = dict(features=["recency_days", "frequency"], n_starts=5, n_boot=5, seed=1)
-    >>> print(cx.compare_segment_counts(behaved, counts=range(2, 4), **made))
+    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
+    >>> print(cx.compare_segment_counts(behaved, features=["recency_days", "frequency"], counts=[2, 3], n_boot=5, seed=1))
     2 segments are supported: ...
     """
     survey = as_survey(customers)
@@ -208,20 +190,19 @@ def compare_segment_counts(
         raise DataProblem(
             f"counts={list(counts)!r} must be whole numbers of at least 1, one of them at least 2, for example range(2, 8)"
         )
-    options = dict(method=method, transform=transform, min_rows=min_rows)
-    basis = prepared(survey, features, **options, most=max(wanted), caller="compare_segment_counts")
-    fitted = lambda k: basis.fitter.fit(basis.x, k, n_starts=n_starts, seed=seed)  # noqa: E731
-    rows = [
-        evidence_of(basis, fitted(k), n_boot=n_boot, seed=seed).row()
-        for k in progress(wanted, what="numbers of segments")
-    ]
-    table = pd.DataFrame(rows)
+    options = dict(method=method, min_rows=min_rows, most=max(wanted), caller="compare_segment_counts")
+    basis = prepared(survey, features, **options)
+    fits = (
+        basis.fitter.fit(basis.x, k, n_starts=n_starts, seed=seed) for k in progress(wanted, what="numbers of segments")
+    )
+    table = pd.DataFrame([evidence_of(basis, fit, n_boot=n_boot, seed=seed).row for fit in fits])
     if table["bic"].isna().all():  # k-means has no likelihood
         table = table.drop(columns=["bic", "form"])
-    table.insert(1, "supported", _supported(table, basis.categorical))
+    apart = (table["separation_score"] <= MOST_SCORE) & (table["min_jaccard"] >= STABLE) | (table["n_segments"] == 1)
+    supported = digits.at_least(table["bic"], table["bic"].max()) if basis.categorical else apart
+    table.insert(1, "supported", supported)
     chosen = int(table.loc[table["supported"], "n_segments"].max())
-    votes = {"silhouette": "silhouette"} | ({"bic": "bic"} if "bic" in table else {})
-    votes = {name: int(digits.largest(table, column)["n_segments"]) for name, column in votes.items()}
+    votes = {c: int(digits.largest(table, c)["n_segments"]) for c in ("silhouette", "bic") if c in table}
     votes["strength"] = int(table.loc[table["prediction_strength"] >= STRONG, "n_segments"].max())
     summary = {"n": len(basis.x), "n_segments": chosen, "method": method, "n_starts": n_starts, "n_boot": n_boot}
     below = Check("supported number below the largest tried", chosen, f"below {max(wanted)}", chosen < max(wanted))
@@ -230,10 +211,3 @@ def compare_segment_counts(
         "compare_segment_counts", outcome, None, table, summary | {"established": chosen > 1}, (*basis.checks(), below),
         survey.labels, domain=survey.condition, votes=votes,
     )  # fmt: skip
-
-
-def _supported(table: pd.DataFrame, categorical: bool) -> pd.Series:
-    if categorical:
-        return digits.at_least(table["bic"], table["bic"].max())
-    apart = (table["separation_score"] <= MOST_SCORE) & (table["min_jaccard"] >= STABLE)
-    return (table["n_segments"] == 1) | apart

@@ -32,7 +32,7 @@ class LatentClasses:
 
     def log_joint(self, ones: np.ndarray) -> np.ndarray:
         """Return (n, k) log of share times probability of the answers, given as `indicators`."""
-        return ones @ _finite_log(self.probabilities).T + _finite_log(self.weights_)
+        return ones @ np.log(np.maximum(self.probabilities, 1e-300)).T + np.log(np.maximum(self.weights_, 1e-300))
 
     def predict_proba(self, codes: np.ndarray) -> np.ndarray:
         """Return (n, k) class probabilities."""
@@ -51,21 +51,17 @@ class LatentClassModel:
     def fit(self, x, k, *, n_starts, seed) -> Fit:
         rngs = [np.random.default_rng(s) for s in seeds_of(seed, n_starts)]
         fits = in_threads(lambda rng: fit_latent(x, k, levels=self.levels, rng=rng), rngs)
-        best, log_likelihood = fits[digits.descending([f[1] for f in fits])[0]]
-        reached = sum(abs(other - log_likelihood) < 1e-3 for _, other in fits)
-        return self._fitted(x, best, reached)
-
-    def _fitted(self, x, start: LatentClasses, reached: int) -> Fit:
-        best, log_likelihood = fit_latent(x, len(start.weights_), levels=self.levels, start=start, closely=True)
-        order, labels = largest_first(best.predict(x), len(start.weights_))
+        start, highest = fits[digits.descending([f[1] for f in fits])[0]]
+        reached = sum(abs(other - highest) < 1e-3 for _, other in fits)
+        best, log_likelihood = fit_latent(x, k, levels=self.levels, start=start, closely=True)
+        order, labels = largest_first(best.predict(x), k)
         rule = LatentClasses(best.weights_[order], best.probabilities[order], self.levels)
         bic = 2 * log_likelihood - best.n_parameters * np.log(len(x))
         return Fit(rule, rule, labels, reached, "latent classes", log_likelihood=log_likelihood, bic=bic)
 
     def refit(self, fit, x, counts, rng) -> LatentClasses:
-        starts: list[LatentClasses | None] = [fit.rule, None, None, None, None, None]
-        fits = [fit_latent(x, fit.k, levels=self.levels, rng=rng, weights=counts, start=start) for start in starts]
-        return max(fits, key=lambda f: f[1])[0]
+        options = {"levels": self.levels, "rng": rng, "weights": counts}
+        return max((fit_latent(x, fit.k, **options, start=s) for s in (fit.rule, *[None] * 5)), key=lambda f: f[1])[0]
 
     def quick(self, fit, x, seed) -> LatentClasses:
         rng = np.random.default_rng(seed)
@@ -74,11 +70,7 @@ class LatentClassModel:
 
 def indicators(codes: np.ndarray, levels: tuple[int, ...]) -> np.ndarray:
     """Return (n, m) zeros and ones for the categories of (n, p) integer codes."""
-    out = np.zeros((len(codes), sum(levels)))
-    starts = np.cumsum((0, *levels[:-1]))
-    for item, start in enumerate(starts):
-        out[np.arange(len(codes)), start + codes[:, item].astype(int)] = 1
-    return out
+    return np.hstack([np.eye(level)[codes[:, item].astype(int)] for item, level in enumerate(levels)])
 
 
 def fit_latent(
@@ -106,10 +98,6 @@ def fit_latent(
             break
         before = now
     return classes, now
-
-
-def _finite_log(values: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(values, 1e-300))
 
 
 def _normalised(log_joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from cxresearch import digits
 from cxresearch.progress import progress
 
+SHAPE = ("weights", "means", "precisions", "covariances", "precisions_cholesky")  # what describes a mixture
 FAMILIES = {"spherical": "VII", "diag": "VVI", "tied": "EEE", "full": "VVV"}  # scikit-learn's names and mclust's
 SAME = 0.95  # lowest Jaccard similarity between the segments of two solutions that count as one
 CLOSELY = 1e-12  # gain in mean log-likelihood at which the best of several starts stops
@@ -68,7 +69,16 @@ class KMeans:
     def fit(self, x, k, *, n_starts, seed) -> Fit:
         runs = in_threads(lambda s: kmeans(x, k, seed=int(s)), list(seeds_of(seed, n_starts)))
         best = runs[digits.descending([-run.inertia_ for run in runs])[0]]
-        return _centred(x, best, sum(same_partition(best.labels_, run.labels_, k) for run in runs))
+        reached = sum(same_partition(best.labels_, run.labels_, k) for run in runs)
+        order, labels = largest_first(best.labels_, k)
+        best.cluster_centers_, best.labels_ = best.cluster_centers_[order], labels
+        residuals = x - best.cluster_centers_[labels]
+        covariance = residuals.T @ residuals / max(len(x) - k, 1) + 1e-6 * np.eye(x.shape[1])
+        member = GaussianMixture(k, covariance_type="tied")
+        member.weights_ = np.maximum(np.bincount(labels, minlength=k), 0.5) / len(x)
+        member.means_, member.covariances_ = best.cluster_centers_, covariance
+        member.precisions_cholesky_ = np.linalg.inv(np.linalg.cholesky(covariance)).T
+        return Fit(best, member, labels, reached, "k-means", within=float(best.inertia_))
 
     def refit(self, fit, x, counts, rng):
         weights = counts.astype(float)
@@ -90,18 +100,6 @@ def kmeans(x: np.ndarray, k: int, *, seed: int, n_starts: int = 1, weights=None,
         return model.fit(x, sample_weight=weights)
 
 
-def _centred(x: np.ndarray, run: cluster.KMeans, reached: int) -> Fit:
-    order, labels = largest_first(run.labels_, run.n_clusters)
-    run.cluster_centers_, run.labels_ = run.cluster_centers_[order], labels
-    residuals = x - run.cluster_centers_[labels]
-    covariance = residuals.T @ residuals / max(len(x) - run.n_clusters, 1) + 1e-6 * np.eye(x.shape[1])
-    member = GaussianMixture(run.n_clusters, covariance_type="tied")
-    member.weights_ = np.maximum(np.bincount(labels, minlength=run.n_clusters), 0.5) / len(x)
-    member.means_, member.covariances_ = run.cluster_centers_, covariance
-    member.precisions_cholesky_ = np.linalg.inv(np.linalg.cholesky(covariance)).T
-    return Fit(run, member, labels, reached, "k-means", within=float(run.inertia_))
-
-
 class Mixtures:
     """Gaussian mixtures; the family of covariances with the largest BIC. Refits keep the family."""
 
@@ -114,13 +112,15 @@ class Mixtures:
         family = fits[at].covariance_type
         best = fits[at] = fit_mixture(x, k, family=family, seed=seed, near=fits[at], tolerance=CLOSELY)
         scores[at] = -best.bic(x)
-        families = tuple(
-            (name, max(float(s) for s, m in zip(scores, fits) if m.covariance_type == kind))
-            for kind, name in FAMILIES.items()
-        )
+        best_of = lambda kind: max(float(s) for s, m in zip(scores, fits) if m.covariance_type == kind)  # noqa: E731
+        families = tuple((name, best_of(kind)) for kind, name in FAMILIES.items())
         labels = best.predict(x)
         reached = sum(same_partition(labels, m.predict(x), k) for m in fits if m.covariance_type == family)
-        return _mixed(x, best, reached, families)
+        order, labels = largest_first(labels, k)
+        for name in SHAPE if family != "tied" else SHAPE[:2]:
+            setattr(best, f"{name}_", getattr(best, f"{name}_")[order])
+        form, likelihood = f"Gaussian mixture, {FAMILIES[family]}", float(best.score(x) * len(x))
+        return Fit(best, best, labels, reached, form, np.nan, likelihood, float(-best.bic(x)), families)
 
     def refit(self, fit, x, counts, rng):
         drawn, seed, family = np.repeat(x, counts, axis=0), int(rng.integers(2**31)), fit.rule.covariance_type
@@ -147,17 +147,6 @@ def fit_mixture(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(x)
-
-
-SHAPE = ("weights", "means", "precisions", "covariances", "precisions_cholesky")
-
-
-def _mixed(x: np.ndarray, model: GaussianMixture, reached: int, families=()) -> Fit:
-    order, labels = largest_first(model.predict(x), model.n_components)
-    for name in SHAPE if model.covariance_type != "tied" else SHAPE[:2]:
-        setattr(model, f"{name}_", getattr(model, f"{name}_")[order])
-    form, likelihood = f"Gaussian mixture, {FAMILIES[model.covariance_type]}", float(model.score(x) * len(x))
-    return Fit(model, model, labels, reached, form, np.nan, likelihood, float(-model.bic(x)), families)
 
 
 def seeds_of(seed: int, n: int) -> np.ndarray:

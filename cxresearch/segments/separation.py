@@ -6,6 +6,7 @@ Tibshirani & Walther (2005), Cluster validation by prediction strength, *J. Comp
 projections of log-concave densities are log-concave; Gabriel & Sokal (1969), *Systematic Zoology* 18 (neighbours).
 """
 
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -34,19 +35,9 @@ def subsample(n: int, cap: int, seed: int) -> np.ndarray:
 
 
 def halved_structure(x: np.ndarray, k: int, fit, *, n_splits: int, seed: int, bands: bool = True) -> Structure:
-    """Return prediction strength and separation from `n_splits` random halvings.
+    """Return prediction strength and separation from `n_splits` random halvings of (n, p) rows, ``fit(rows, seed) -> rule``.
 
-    Parameters
-    ----------
-    x : (n, p) array
-    fit : callable
-        ``fit(rows, seed) -> rule`` with ``rule.predict(rows) -> labels`` 0 … k - 1.
-    bands : bool
-        Whether to ask for separation, too: answers to items have no line between their centres.
-
-    Notes
-    -----
-    *Separation.* In one half two neighbouring segments are found; in the other, customers close to the line between
+    Without `bands` separation is not asked for: answers to items have no line between their centres. In one half two neighbouring segments are found; in the other, customers close to the line between
     their centres are counted in three bands of equal width: around each centre, and at the emptiest place between.
     In one cloud (any log-concave density: uniform, Gaussian, …) the middle is no emptier than the emptier end, so a
     sign test of middle against each end keeps its level, and the larger p of the two, over all neighbouring pairs, is
@@ -95,8 +86,7 @@ def spread_ties(x: np.ndarray, rng) -> np.ndarray:
     out = np.empty_like(x, dtype=float)
     for i, column in enumerate(x.T):
         values, where, counts = np.unique(column, return_inverse=True, return_counts=True)
-        spacing = np.diff(values)
-        if not len(spacing):
+        if not len(spacing := np.diff(values)):
             out[:, i] = column
             continue
         order = np.argsort(spacing)
@@ -133,32 +123,19 @@ def band_counts(train: np.ndarray, labels: np.ndarray, test: np.ndarray, k: int)
         counts[0, 1:, 1] = 1
         return counts
     centres = np.stack([train[labels == j].mean(axis=0) for j in range(k)])
-    whiten = _whitening(train - centres[labels])
+    covariance = np.atleast_2d(np.cov(train - centres[labels], rowvar=False))
+    ridge = 1e-3 * np.trace(covariance) / len(covariance) + 1e-12
+    whiten = np.linalg.inv(np.linalg.cholesky(covariance + ridge * np.eye(len(covariance)))).T
     train, test, centres = train @ whiten, test @ whiten, centres @ whiten
-    for a in range(k):
-        for b in range(a + 1, k):
-            if _neighbours(centres, a, b):
-                near = train[(labels == a) | (labels == b)]
-                others = np.delete(centres, [a, b], axis=0)
-                counts[a, b] = _three_bands(near, test, centres[a], centres[b], others)
+    for a, b in combinations(range(k), 2):
+        others, radius2 = np.delete(centres, [a, b], axis=0), np.square(centres[a] - centres[b]).sum() / 4
+        if np.all(np.square(others - (centres[a] + centres[b]) / 2).sum(axis=1) >= radius2 * (1 - 1e-9)):
+            near = train[(labels == a) | (labels == b)]
+            counts[a, b] = _three_bands(near, test, centres[a], centres[b], others)
     return counts
 
 
-def _whitening(residuals: np.ndarray) -> np.ndarray:
-    covariance = np.atleast_2d(np.cov(residuals, rowvar=False))
-    ridge = 1e-3 * np.trace(covariance) / len(covariance) + 1e-12
-    return np.linalg.inv(np.linalg.cholesky(covariance + ridge * np.eye(len(covariance)))).T
-
-
-def _neighbours(centres: np.ndarray, a: int, b: int) -> bool:
-    middle, radius2 = (centres[a] + centres[b]) / 2, np.square(centres[a] - centres[b]).sum() / 4
-    others = np.delete(centres, [a, b], axis=0)
-    return bool(np.all(np.square(others - middle).sum(axis=1) >= radius2 * (1 - 1e-9)))
-
-
-def _three_bands(
-    members: np.ndarray, test: np.ndarray, start: np.ndarray, end: np.ndarray, others: np.ndarray
-) -> np.ndarray:
+def _three_bands(members, test, start, end, others) -> np.ndarray:
     line = end - start
     length2 = max(float(line @ line), 1e-12)
 
@@ -177,9 +154,8 @@ def _three_bands(
     tube = np.quantile(np.square(off_members).sum(axis=1), TUBE)
     t_members, t = t_members[inside(off_members, tube)], t[inside(off, tube)]
     places = np.linspace(2 * BAND, 1 - 2 * BAND, 9)
-    middle = places[
-        np.argmin([(np.abs(t_members - place) <= BAND).sum() + 1e-6 * abs(place - 0.5) for place in places])
-    ]
+    fill = [(np.abs(t_members - place) <= BAND).sum() + 1e-6 * abs(place - 0.5) for place in places]
+    middle = places[np.argmin(fill)]
     return np.array([(np.abs(t - at) <= BAND).sum() for at in (0.0, middle, 1.0)])
 
 
