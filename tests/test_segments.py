@@ -8,10 +8,15 @@ from sklearn.metrics import adjusted_rand_score
 
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.segments import segment_customers
-from cxresearch.segments.evidence import bootstrap_jaccard, silhouettes
+from cxresearch.segments.evidence import (
+    MOST_SCORE,
+    bootstrap_jaccard,
+    halved_structure,
+    prediction_strength,
+    silhouettes,
+)
 from cxresearch.segments.features import fit_scaling
 from cxresearch.segments.methods import KMeans, kmeans
-from cxresearch.segments.separation import MOST_SCORE, halved_structure, prediction_strength
 from cxresearch.survey import as_survey
 
 SHARES = (0.4, 0.3, 0.2, 0.1)
@@ -203,9 +208,7 @@ def test_the_sentence_names_segments_and_says_their_means_in_natural_units():
         }
     )
     survey = as_survey(table, labels={"visits": "Visits a month"}, currency="EUR")
-    found = segment_customers(
-        survey, features=list(table), n_segments=2, n_starts=5, n_boot=5, seed=1
-    )
+    found = segment_customers(survey, features=list(table), n_segments=2, n_starts=5, n_boot=5, seed=1)
     said, means = found.sentence(), table[:200].mean()
     assert said.startswith(
         "2 segments of 300 customers by 5 features are separated and stable (lowest Jaccard similarity "

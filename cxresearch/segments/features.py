@@ -9,8 +9,7 @@ from scipy import stats
 
 from cxresearch.errors import DataProblem, TooFewRespondents, plain_text, require_choice, require_columns
 from cxresearch.findings import Check
-from cxresearch.segments.latent import LatentClassModel, indicators
-from cxresearch.segments.methods import Fitter, KMeans, Mixtures
+from cxresearch.segments.methods import Fitter, KMeans, LatentClassModel, Mixtures, indicators
 from cxresearch.survey import Survey
 
 SKEWED = 1.0  # third standardised moment above which an amount that cannot be negative is taken in logs

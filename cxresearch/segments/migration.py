@@ -1,7 +1,5 @@
 """Who changed segment between two windows, who bought nothing, and what mere misclassification would show.
 
-References
-----------
 Stuart (1955), *Biometrika* 42, and Maxwell (1970) (equal margins); Cohen (1960) (kappa); Goodman (1965),
 *Technometrics* 7 (simultaneous intervals for shares).
 """
@@ -82,9 +80,8 @@ def segment_migration(
     """Compare customers' segments in two windows, both assigned by the same frozen rule.
 
     What is found is a description: whether those who are found in another segment really moved, two windows cannot tell.
-    `stayed_expected` is what the model's own errors would leave if nobody had: the sum of p_s D[s, t]^2, D[s, t] being the
-    probability that a member of s is assigned to t. A customer whose ways vary from window to window errs more often than
-    that, so that a smaller share found is no evidence of moves.
+    `stayed_expected`, what the model's own errors would leave if nobody had, is the sum of p_s D[s, t]^2, D[s, t] being the
+    probability that a member of s is assigned to t; a customer whose ways vary from window to window errs more often.
 
     Parameters
     ----------
@@ -92,9 +89,8 @@ def segment_migration(
         One row per customer who bought in the window, with the features of the segmentation. A customer whom one of them
         lacks, or whose `frequency` there is 0, bought nothing in that window.
     segmentation : Segmentation
-        Fitted on one of the windows, or before both.
+        Fitted on one of the windows, or before both. Column `customer` links the two.
     customer : str
-        Column that links the two.
     reference : Segmentation, optional
         Another segmentation by the same features, whose names are used: each segment is called as the one of `reference`
         whose profile is nearest, one to one. Without it S1 here need not be S1 there.
@@ -112,10 +108,8 @@ def segment_migration(
 
     Raises
     ------
-    DataProblem
-        If a customer appears twice in a window, or the reference rests on other features or another number.
-    TooFewRespondents
-        If too few bought in both windows.
+    DataProblem, TooFewRespondents
+        If a customer appears twice in a window, the reference is of another kind, or too few bought in both windows.
 
     Examples
     --------
@@ -220,16 +214,12 @@ def _table(counts: np.ndarray, confidence: float, floor: int) -> tuple[pd.DataFr
 
 
 def pooled_moves(counts: np.ndarray, floor: int) -> np.ndarray:
-    """Return which cells of (k + 1, k + 1) moves are pooled within their row: at least two, of `floor` customers or more.
-
-    Who stayed is pooled last.
-    """
+    """Return which cells of (k + 1, k + 1) moves are pooled within their row: two or more, `floor` customers, who stayed last."""
     pooled, k = counts < floor, len(counts) - 1
     pooled[k, k] = False
     for i, row in enumerate(counts if floor > 1 else []):
         for j in sorted(range(k + (i < k)), key=lambda j: (i == j, row[j], j)):
-            short = pooled[i].any() and (pooled[i].sum() < 2 or row[pooled[i]].sum() < floor)
-            pooled[i, j] |= short
+            pooled[i, j] |= pooled[i].any() and (pooled[i].sum() < 2 or row[pooled[i]].sum() < floor)
     return pooled & (floor > 1)
 
 

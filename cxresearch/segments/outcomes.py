@@ -1,12 +1,7 @@
 """What segments are worth, corrected for misclassification.
 
-Assigning each customer to one segment mixes segments, which shrinks the differences between them; weighting by
-posterior probabilities shrinks them more. The correction of Bolck, Croon & Hagenaars undoes the mixing.
-
-References
-----------
-Bolck, Croon & Hagenaars (2004), *Political Analysis* 12; Vermunt (2010), *Political Analysis* 18 (the weights, and the
-sandwich variance with the classification table taken as known).
+Assigning each customer to one segment mixes segments, which shrinks the differences between them; the correction of
+Bolck, Croon & Hagenaars (2004), *Political Analysis* 12, undoes it; weights and variance: Vermunt (2010), ibid. 18.
 """
 
 from dataclasses import dataclass
@@ -61,12 +56,7 @@ class SegmentOutcomes(Finding):
 
 
 def compare_segments(
-    customers,
-    *,
-    segmentation: Segmentation,
-    outcome: str,
-    confidence: float = 0.95,
-    min_rows: int = 100,
+    customers, *, segmentation: Segmentation, outcome: str, confidence: float = 0.95, min_rows: int = 100
 ) -> SegmentOutcomes:
     """Compare an outcome between segments, corrected for misclassification (BCH).
 
@@ -92,10 +82,8 @@ def compare_segments(
 
     Raises
     ------
-    DataProblem
-        If the outcome is a feature, not numeric, or segments overlap too much to be corrected.
-    TooFewRespondents
-        For fewer than `min_rows` complete rows.
+    DataProblem, TooFewRespondents
+        If the outcome is a feature or not numeric, segments overlap too much to be corrected, or rows are too few.
 
     Examples
     --------

@@ -1,7 +1,5 @@
 """Who the segments are: variables that they were not made from, and how much these tell.
 
-References
-----------
 Steiger (2004), *Psychological Methods* 9 (intervals by inverting the noncentral F); Smithson (2003), *Confidence
 Intervals* (the same for chi-square); Cramér (1946); Bergsma (2013), *J. Korean Statist. Soc.* 42 (its bias); Cohen (1988),
 *Statistical Power Analysis* (words for sizes); Hubert & Arabie (1985), *J. Classification* 2 (adjusted Rand index).
@@ -115,12 +113,8 @@ class SegmentProfile(Finding):
     def sentence(self) -> str:
         rows, goes = self.table[self.table["role"] == PROFILE], self.differing
         others = [self.label(f) for f in rows["feature"] if f not in set(goes["feature"])]
-        values = {
-            "n": number(self.summary["n"], 0),
-            "tested": len(rows),
-            "differing": len(goes),
-            "open": listing(others),
-        }
+        values = {"n": number(self.summary["n"], 0), "tested": len(rows), "differing": len(goes)}
+        values["open"] = listing(others)
         last = say("no evidence" if stands(self) else "no evidence, not real")
         if not len(goes):
             first = ("only behaviour", "no difference in one", "no difference")[min(len(rows), 2)]
@@ -148,12 +142,7 @@ class SegmentProfile(Finding):
 
 
 def profile_segments(
-    customers,
-    *,
-    segmentation: Segmentation,
-    variables: Sequence[str],
-    confidence: float = 0.95,
-    min_rows: int = 100,
+    customers, *, segmentation: Segmentation, variables: Sequence[str], confidence: float = 0.95, min_rows: int = 100
 ) -> SegmentProfile:
     """Say how strongly variables go with the segments, those that segments were made from kept apart.
 
@@ -163,8 +152,7 @@ def profile_segments(
         The features of the segmentation and the variables, of which the known values are used.
     segmentation : Segmentation
     variables : sequence of str
-        Numbers or categories that were not features: demographics, satisfaction, another grouping. May be empty
-        where nothing else is known; then only the basis is shown.
+        Numbers or categories that were not features: demographics, satisfaction, another grouping; may be empty.
     confidence, min_rows
 
     Returns
@@ -178,10 +166,8 @@ def profile_segments(
 
     Raises
     ------
-    DataProblem
-        For unknown variables, one that is a feature, or one with a single value.
-    TooFewRespondents
-        For fewer than `min_rows` customers in a segment of whom some variable is known.
+    DataProblem, TooFewRespondents
+        For a variable that is unknown, a feature, or always the same; for fewer than `min_rows` customers.
 
     Examples
     --------
@@ -251,7 +237,8 @@ def _row(values: pd.Series, labels: np.ndarray, role: str, confidence: float) ->
         measure, rand = "Cramér's V", float(adjusted_rand_score(labels[there], groups))
         found = cramers_v(pd.crosstab(labels[there], groups).to_numpy(), confidence)
     kept = found if role == PROFILE else found._replace(low=np.nan, high=np.nan, p_value=np.nan)
-    words = WORDS[int(np.searchsorted(CUTS[measure], found.estimate, side="right"))]
+    size = int(np.searchsorted(CUTS[measure], found.estimate, side="right"))
+    words = "not available" if np.isnan(found.estimate) else WORDS[size]
     row = {"feature": values.name, "role": role, "association": measure, "estimate": found.estimate}
     row |= {"conf_low": kept.low, "conf_high": kept.high, "in_words": words, "p_value": kept.p_value}
     return row | {"adjusted_rand": rand, "n": int(there.sum())}

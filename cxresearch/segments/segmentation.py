@@ -1,8 +1,8 @@
 """Partition customers, and say whether the parts are real.
 
 A partition always exists; segments need not. They are called established only if neighbouring segments are separated
-by an emptier region (`separation`; for categorical items: if no smaller number of classes has a larger BIC) and every
-segment is found again in resampled customers (`stability`).
+by an emptier region (for categorical items: if no smaller number of classes has a larger BIC) and every segment is found
+again in resampled customers.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,10 @@ from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import forest, heat_map, titled
 from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent
 from cxresearch.privacy import hide_cells
-from cxresearch.segments.evidence import DOUBTFUL, HIGHLY, STABLE, STRONG, Evidence, evidence_of, largest_supported
-from cxresearch.segments.features import Basis, Coding, Scaling, prepared
+from cxresearch.segments.evidence import MOST_SCORE, STABLE, checks_of, evidence_of, largest_supported
+from cxresearch.segments.features import Coding, Scaling, prepared
 from cxresearch.segments.methods import Fit, Fitter
 from cxresearch.segments.sentences import in_units, in_words, say
-from cxresearch.segments.separation import MOST_SCORE
 from cxresearch.survey import Survey, as_survey
 
 NOTABLE = 0.3  # standard deviations from the mean of all customers before a feature may enter a name
@@ -77,7 +76,9 @@ class Segmentation(Finding):
         grid = profile.pivot(index="feature", columns="segment", values="std_difference").astype(float)
         grid = grid.reindex(index=list(dict.fromkeys(profile["feature"])), columns=list(self.table["segment"]))
         grid.columns = [f"{s} {'hidden' if pd.isna(v) else percent(v)}" for s, v in zip(grid, self.table["share"])]
-        ax = heat_map(grid.rename(index=self.feature_label), decimals=1, centre=0, ax=ax)
+        item = lambda name: name.partition(": ")[0] if self.categorical else name  # noqa: E731
+        grid.index = [self.label(item(name)) + name.removeprefix(item(name)) for name in grid.index]
+        ax = heat_map(grid, decimals=1, centre=0, ax=ax)
         title = "established title" if self.established else "doubtful title"
         return titled(ax, say(title, k=self.k), say("segments unit"))
 
@@ -87,11 +88,6 @@ class Segmentation(Finding):
         ax = forest(self.table, "jaccard", names=list(self.table["segment"]), marked=found, **options, ax=ax)
         ax.set_xlim(0, 1.02)
         return titled(ax, say("stability title", k=self.k, found=int(found.sum())), say("stability unit"))
-
-    def feature_label(self, feature: str) -> str:
-        """Return the words for a feature, or for a category of an item."""
-        item, _, category = feature.partition(": ")
-        return f"{self.label(item)}: {category}" if self.categorical else self.label(feature)
 
     def augment(self, table) -> Survey:
         """Return the same rows with `segment` added by the frozen rule; missing where a feature is."""
@@ -109,9 +105,8 @@ class Segmentation(Finding):
 
     def real(self) -> Check:
         """Return the check without which nothing about these segments stands."""
-        return Check(
-            "segments established", "yes" if self.established else "no", "yes", bool(self.established), "stops"
-        )
+        found = "yes" if self.established else "no"
+        return Check("segments established", found, "yes", found == "yes", "stops")
 
 
 def stands(finding: Finding) -> bool:
@@ -153,15 +148,12 @@ def segment_customers(
     Segmentation
         ``tidy``: segment (S1 the largest), n, share, silhouette, jaccard, stability, suggested_name, description (means
         in natural units). ``tables`` adds profile (estimate in the feature's unit or as share of a category,
-        std_difference), scaling and, for mixtures, families. ``glance`` has starts_at_best (that the optimiser is
-        unstable is another matter than that segments are) and separation_score, a score and no p-value.
+        std_difference), scaling and, for mixtures, families. ``glance`` has separation_score, which is no p-value.
 
     Raises
     ------
-    DataProblem
-        For unknown, non-numeric or constant features, two that hold the same information, or a bad option.
-    TooFewRespondents
-        For fewer than `min_rows` complete rows, or fewer distinct customers than segments.
+    DataProblem, TooFewRespondents
+        For features that are unknown, constant, not numeric or the same twice; for fewer than `min_rows` complete rows.
 
     Examples
     --------
@@ -194,7 +186,7 @@ def segment_customers(
     profile["n"] = profile["segment"].map(dict(zip(names, sizes)))
     words = [_words(part, basis.categorical, survey) for _, part in profile.groupby("segment", sort=False)]
     table = pd.DataFrame({"segment": names, "n": sizes, "share": sizes / sizes.sum(), "silhouette": found.silhouettes})
-    table = table.assign(jaccard=found.jaccard, stability=list(map(stability_words, found.jaccard)))
+    table = table.assign(jaccard=found.jaccard, stability=found.stability)
     table["suggested_name"], table["description"] = zip(*words)
     table = hide_cells(table, min_base=survey.min_base)
     hidden = profile["segment"].isin(table.loc[table["n"].isna(), "segment"])
@@ -208,7 +200,7 @@ def segment_customers(
     summary["established"] = supported == fit.k and found.row["min_jaccard"] >= STABLE
     outcome = f"{method} on {', '.join(basis.reader.features)}"
     return Segmentation(
-        "segment_customers", outcome, None, table, summary, _checks(basis, found, n_starts, supported),
+        "segment_customers", outcome, None, table, summary, checks_of(basis, found, n_starts, supported),
         survey.labels, further, suppressed=int(table["n"].isna().sum()), domain=survey.condition,
         features=basis.reader.features, reader=basis.reader, fit=fit, fitter=basis.fitter, centres=means[1].loc[names].to_numpy(),
     )  # fmt: skip
@@ -235,26 +227,3 @@ def _words(part: pd.DataFrame, categorical: bool, survey: Survey) -> tuple[str, 
         for r in (top if categorical else part).itertuples()
     ]
     return ", ".join(dict.fromkeys(names)) or "near the average", ", ".join(means) or "near the average"
-
-
-def stability_words(similarity: float) -> str:
-    """Return Hennig's (2007) reading of a mean Jaccard similarity."""
-    if similarity < DOUBTFUL:
-        return "not to be trusted"
-    return "doubtful" if similarity < STABLE else "stable" if similarity <= HIGHLY else "highly stable"
-
-
-def _checks(basis: Basis, found: Evidence, n_starts: int, supported: int) -> tuple[Check, ...]:
-    fit, row = found.fit, {name: v if isinstance(v, str) else digits.rounded(v, 3) for name, v in found.row.items()}
-    score = digits.rounded(found.row["separation_score"], 4)
-    apart = Check("separation score", score, f"at most {MOST_SCORE}", found.separated)
-    if basis.categorical:
-        apart = Check("classes with the largest BIC", supported, f"{fit.k}", supported == fit.k)
-    reached, limits = f"{fit.starts_at_best} of {n_starts}", {"lowest Jaccard similarity": ("min_jaccard", STABLE)}
-    limits |= {"prediction strength": ("prediction_strength", STRONG), "smallest segment (share)": ("smallest", 0.05)}
-    return (
-        *basis.checks(),
-        Check("starts that reached the best solution", reached, "at least 2", fit.starts_at_best >= 2),
-        apart,
-        *(Check(name, row[c], f"at least {least}", found.row[c] >= least) for name, (c, least) in limits.items()),
-    )

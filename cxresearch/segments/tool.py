@@ -1,6 +1,7 @@
 """A frozen tool that assigns new customers to known segments from a few items, kept as a small readable file."""
 
 import json
+from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,10 @@ from cxresearch.figures import heat_map, titled
 from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent
 from cxresearch.privacy import hide_cells
 from cxresearch.segments.features import complete_values, require_variation, unweighted
-from cxresearch.segments.methods import overlap
+from cxresearch.segments.methods import matching, overlap
 from cxresearch.segments.migration import kappa
 from cxresearch.segments.segmentation import Segmentation, segment_names
 from cxresearch.segments.sentences import say
-from cxresearch.segments.separation import matching
 from cxresearch.survey import Survey, as_survey
 
 MOST_ITEMS = 8
@@ -36,23 +36,13 @@ describe_columns(
     assigned=("Assigned", "segment that the tool assigns, out of sample"),
     accuracy=("Accuracy", "share assigned to their own segment, out of sample, 0-1", 3),
     base_rate=("Largest", "accuracy of always saying the largest segment, 0-1", 3),
-    kappa=("Kappa", "Cohen's: agreement beyond chance, up to 1", 3),
     unclassified=("Unclassified", "share for whom no segment is likely enough, 0-1", 3),
     accuracy_classified=("Accuracy of the rest", "accuracy among those who are classified, 0-1", 3),
 )
 
 
-@dataclass(frozen=True)
-class Scorer:
+class Scorer(namedtuple("Scorer", "items segments floor centre scale coefficients intercepts")):
     """Multinomial logit on standardised items: all that assigning takes. Arrays (p,), (p,), (k, p), (k,)."""
-
-    items: tuple[str, ...]
-    segments: tuple[str, ...]
-    centre: np.ndarray
-    scale: np.ndarray
-    coefficients: np.ndarray
-    intercepts: np.ndarray
-    floor: float
 
     def probabilities(self, values: np.ndarray) -> np.ndarray:
         """Return (n, k) probabilities of the segments."""
@@ -84,21 +74,14 @@ class TypingTool(Finding):
 
     def save(self, path) -> Path:
         """Write the tool as a readable JSON file; `assign_segments` reads it on any machine with the same results."""
-        s = self.scorer
-        record = {"format": FORMAT, "items": list(s.items), "segments": list(s.segments), "floor": s.floor}
-        record |= {name: getattr(s, name).tolist() for name in ("centre", "scale", "coefficients", "intercepts")}
-        path = Path(path)
+        found = {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in self.scorer._asdict().items()}
+        record, path = {"format": FORMAT} | found, Path(path)
         path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         return path
 
 
 def typing_tool(
-    customers,
-    *,
-    segmentation: Segmentation,
-    items: Sequence[str],
-    seed: int,
-    min_rows: int = 100,
+    customers, *, segmentation: Segmentation, items: Sequence[str], seed: int, min_rows: int = 100
 ) -> TypingTool:
     """Learn to assign customers to the segments from at most eight numeric items.
 
@@ -124,10 +107,8 @@ def typing_tool(
 
     Raises
     ------
-    DataProblem
-        For more than eight items, or constant or repeated ones.
-    TooFewRespondents
-        For fewer than `min_rows` complete rows, or a segment smaller than the number of folds.
+    DataProblem, TooFewRespondents
+        For more than eight items, or constant or repeated ones; for too few rows, in all or in a segment.
 
     Examples
     --------
@@ -191,7 +172,7 @@ def _learned(values: np.ndarray, truth: np.ndarray, items) -> Scorer:
     coefficients, intercepts = model.coef_, model.intercept_
     if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
         coefficients, intercepts = np.vstack([0 * coefficients, coefficients]), np.append(0.0, intercepts)
-    return Scorer(tuple(items), tuple(map(str, model.classes_)), centre, scale, coefficients, intercepts, FLOOR)
+    return Scorer(tuple(items), tuple(map(str, model.classes_)), FLOOR, centre, scale, coefficients, intercepts)
 
 
 def _out_of_sample(values, x, truth, segmentation: Segmentation, items, seed: int):
@@ -251,8 +232,8 @@ def _read(path) -> Scorer:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
         if record["format"] != FORMAT:
             raise KeyError("format")
-        arrays = (np.array(record[name], dtype=float) for name in ("centre", "scale", "coefficients", "intercepts"))
-        return Scorer(tuple(record["items"]), tuple(record["segments"]), *arrays, float(record["floor"]))
+        items, segments, *numbers = (record[name] for name in Scorer._fields)
+        return Scorer(tuple(items), tuple(segments), *(np.array(values, dtype=float) for values in numbers))
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise DataProblem(
             f"{path} is not a typing tool that this version can read ({type(problem).__name__}); save it again with tool.save(path)"
