@@ -3,7 +3,7 @@
 Simulated customers with planted segments: 100,000 with 12 features, 50 starts, 100 resamples; 2,469 with 6, as many as
 the grocery panel has. The peer does with scikit-learn alone what can be done so: `KMeans` with as many starts, refits of
 every resample with as many, and the silhouette of as large a sample. ``python -m benchmarks.segments calibrate`` draws
-the score at which segments count as separated (`separation.MOST_SCORE`) anew, from customers uniform on a line or in a strip.
+the score at which segments count as separated (`evidence.MOST_SCORE`) anew, from customers uniform on a line or in a strip.
 """
 
 import os
@@ -21,8 +21,8 @@ from sklearn.cluster import KMeans as Peer  # noqa: E402
 from sklearn.metrics import silhouette_score  # noqa: E402
 
 from cxresearch.segments import segment_customers  # noqa: E402
+from cxresearch.segments.evidence import MOST_SCORE, halved_structure  # noqa: E402
 from cxresearch.segments.methods import kmeans  # noqa: E402
-from cxresearch.segments.separation import MOST_SCORE, halved_structure  # noqa: E402
 
 K, STARTS, RESAMPLES, REFIT_STARTS = 5, 50, 100, 6
 BAR = {"seconds_100000_by_12": 120, "seconds_2469_by_6": 10}

@@ -97,36 +97,34 @@ def titled(ax, title: str, unit: str = ""):
     return ax
 
 
+def written(words: str, ax=None):
+    """Write `words` where a figure would stand, and return the Axes."""
+    ax = axes_or_new(ax, rows=1)
+    ax.text(0.5, 0.5, wrap(words, 60, lines=6), ha="center", va="center", transform=ax.transAxes)
+    ax.set_axis_off()
+    return ax
+
+
 def forest(
     table: pd.DataFrame, value: str, *, names, low=None, high=None, marked=None, unit="", title="", line=None, ax=None
 ):
     """Draw one dot with its interval per row, first row on top, and return the Axes.
 
-    Parameters
-    ----------
-    table : DataFrame
-    value : str
-        Column of the dots; ``value_low`` and ``value_high`` hold the intervals unless `low` and `high` name them.
-    names : sequence
-        Words of the rows.
-    marked : (k,) bool, optional
-        Rows in colour; the others are grey.
-    unit, title : str
-        Below the axis, and the finding above it.
-    line : float, optional
-        Where a dashed line marks the whole, or no difference.
+    Intervals stand in ``value_low`` and ``value_high`` unless `low` and `high` name other columns; rows not `marked` are
+    grey; a dashed `line` marks the whole, or no difference. The `unit` stands below the axis, the finding above it.
     """
     ax = axes_or_new(ax, rows=len(table))
     low, high = table[low or f"{value}_low"], table[high or f"{value}_high"]
-    inside = np.ones(len(table), dtype=bool) if marked is None else np.asarray(marked, dtype=bool)
+    at, inside = (
+        np.arange(len(table)),
+        np.ones(len(table), dtype=bool) if marked is None else np.asarray(marked, dtype=bool),
+    )
     hue = np.where(inside, PALETTE[0], QUIET)
-    at = np.arange(len(table))
     if line is not None:
         ax.axvline(line, color=QUIET, linewidth=1, linestyle="--", zorder=0)
     ax.hlines(at, low, high, color=hue, linewidth=2)
-    sns.scatterplot(
-        x=table[value].to_numpy(dtype=float), y=at, c=list(hue), s=42, linewidth=0, ax=ax, legend=False, zorder=3
-    )
+    dots = table[value].to_numpy(dtype=float)
+    sns.scatterplot(x=dots, y=at, c=list(hue), s=42, linewidth=0, ax=ax, legend=False, zorder=3)
     ax.set_yticks(at, [wrap(name) for name in names])
     ax.set_ylim(len(table) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
@@ -148,9 +146,8 @@ def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None,
         colour = next(colours, PALETTE[0]) if lit else QUIET
         at, y = [waves.index(wave) for wave in part["wave"]], part[value].to_numpy(dtype=float)
         if lit and low is not None:
-            ax.fill_between(
-                at, part[low].astype(float), part[high].astype(float), color=colour, alpha=0.15, linewidth=0
-            )
+            ends = (part[low].astype(float), part[high].astype(float))
+            ax.fill_between(at, *ends, color=colour, alpha=0.15, linewidth=0)
         sns.lineplot(x=at, y=y, marker="o", color=colour, linewidth=2.2 if lit else 1.2, ax=ax, legend=False)
         if by is not None and np.isfinite(y).any():
             last = np.flatnonzero(np.isfinite(y))[-1]
@@ -158,9 +155,8 @@ def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None,
     place, gap = -np.inf, 0.055 * np.ptp(ax.get_ylim())  # names of lines that end side by side move apart
     for y, x, name, colour in sorted(named, key=lambda end: end[0]):
         place = max(y, place + gap * (1 + name.count("\n")))
-        ax.annotate(
-            name, (x, y), xytext=(x + 0.06, place), textcoords="data", va="center", color=colour, annotation_clip=False
-        )
+        where = {"xytext": (x + 0.06, place), "textcoords": "data", "va": "center", "annotation_clip": False}
+        ax.annotate(name, (x, y), color=colour, **where)
     ax.set_xticks(range(len(waves)), [wrap(str(wave), 14) for wave in waves])
     ax.set(xlabel="", ylabel=unit)
     ax.margins(x=0.05 if by is None else 0.18)
@@ -170,19 +166,9 @@ def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None,
 def heat_map(table: pd.DataFrame, *, decimals: int = 0, unit="", title="", centre: float | None = None, ax=None):
     """Draw a table of numbers as a heat map with its values in the cells (missing ones blank), and return the Axes."""
     ax = axes_or_new(ax, rows=2 + len(table))
-    colours = (
-        sns.light_palette(PALETTE[0], as_cmap=True) if centre is None else sns.diverging_palette(40, 240, as_cmap=True)
-    )
-    sns.heatmap(
-        table.astype(float),
-        annot=True,
-        fmt=f".{decimals}f",
-        cmap=colours,
-        center=centre,
-        cbar=False,
-        linewidths=1,
-        ax=ax,
-    )
+    one, two = sns.light_palette(PALETTE[0], as_cmap=True), sns.diverging_palette(40, 240, as_cmap=True)
+    options = {"annot": True, "fmt": f".{decimals}f", "center": centre, "cbar": False, "linewidths": 1, "ax": ax}
+    sns.heatmap(table.astype(float), cmap=one if centre is None else two, **options)
     ax.set_xticklabels([wrap(str(name), 18) for name in table.columns], rotation=0)
     ax.set_yticklabels([wrap(str(name)) for name in table.index], rotation=0)
     ax.set(xlabel=unit, ylabel="")

@@ -22,8 +22,6 @@ from cxresearch import digits
 from cxresearch.errors import DataProblem, StudyProblem
 
 RUN_FOLDER = "CXRESEARCH_RUN"  # set by a run for each notebook; unset when somebody explores
-
-
 LINE_BREAKS = re.compile(r"\s*[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]\s*")
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # a cell that starts so is run by some spreadsheet
 
@@ -234,12 +232,9 @@ class Nothing(Finding):
 
     def plot(self, ax=None):
         """Write the reason where a figure would stand."""
-        from cxresearch.figures import axes_or_new, wrap
+        from cxresearch.figures import written
 
-        ax = axes_or_new(ax, rows=1)
-        ax.text(0.5, 0.5, wrap(self.sentence(), 60, lines=6), ha="center", va="center", transform=ax.transAxes)
-        ax.set_axis_off()
-        return ax
+        return written(self.sentence(), ax)
 
 
 def nothing(function: str, outcome: str, by: str | None, why: str, *, n: int = 0, labels=None) -> Nothing:
@@ -412,9 +407,8 @@ def save(finding: Finding, *, name: str) -> Path:
     files = {}
     for table_name, table in finding.tables().items():
         files[table_name] = f"{name}.{table_name}.csv"
-        csv_safe(_kept(table)).to_csv(
-            folder / files[table_name], index=False, float_format="%.15g", lineterminator="\n"
-        )
+        kept = csv_safe(_kept(table))
+        kept.to_csv(folder / files[table_name], index=False, float_format="%.15g", lineterminator="\n")
     record = {
         "id": finding.id,
         "outcome": finding.outcome,

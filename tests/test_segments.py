@@ -8,11 +8,15 @@ from sklearn.metrics import adjusted_rand_score
 
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.segments import segment_customers
-from cxresearch.segments.evidence import bootstrap_jaccard, silhouettes
+from cxresearch.segments.evidence import (
+    MOST_SCORE,
+    bootstrap_jaccard,
+    halved_structure,
+    prediction_strength,
+    silhouettes,
+)
 from cxresearch.segments.features import fit_scaling
 from cxresearch.segments.methods import KMeans, kmeans
-from cxresearch.segments.segmentation import hidden_segments
-from cxresearch.segments.separation import MOST_SCORE, halved_structure, prediction_strength
 from cxresearch.survey import as_survey
 
 SHARES = (0.4, 0.3, 0.2, 0.1)
@@ -125,18 +129,9 @@ def scaled(table, **options):
 def test_scaling_takes_logs_of_skewed_amounts_only():
     rng = np.random.default_rng(1)
     table = pd.DataFrame({"money": np.exp(rng.normal(size=500)), "trend": rng.normal(size=500), "web": rng.random(500)})
-    x, reader = scaled(table, transform="log_skewed")
+    x, reader = scaled(table)
     assert reader.logged.tolist() == [True, False, False]
     assert x.mean(axis=0) == pytest.approx([0, 0, 0], abs=1e-12) and x.std(axis=0) == pytest.approx([1, 1, 1])
-    assert not scaled(table, transform="none")[1].logged.any()
-
-
-@pytest.mark.parametrize(
-    ("sizes", "base", "hidden"),
-    [((50, 30, 20), 10, ()), ((50, 30, 4), 10, (1, 2)), ((50, 6, 5), 10, (1, 2)), ((50, 4, 3), 10, (0, 1, 2))],
-)
-def test_a_hidden_segment_never_stands_alone_so_that_its_size_cannot_be_read_off_the_total(sizes, base, hidden):
-    assert tuple(np.flatnonzero(hidden_segments(np.array(sizes), base))) == hidden
 
 
 # --- truth and nothing -----------------------------------------------------------------------------------------------
@@ -179,7 +174,7 @@ def false_names(kind, draws, n, p):
     rate = []
     for seed in range(draws):
         table = cloud(kind, n, p, seed)
-        x = scaled(table, transform="log_skewed")[0]
+        x = scaled(table)[0]
         rate.append(any(separation(x, k, seed) <= MOST_SCORE for k in (2, 3, 4, 5)))
     return np.mean(rate)
 
@@ -213,9 +208,7 @@ def test_the_sentence_names_segments_and_says_their_means_in_natural_units():
         }
     )
     survey = as_survey(table, labels={"visits": "Visits a month"}, currency="EUR")
-    found = segment_customers(
-        survey, features=list(table), n_segments=2, n_starts=5, n_boot=5, seed=1, transform="none"
-    )
+    found = segment_customers(survey, features=list(table), n_segments=2, n_starts=5, n_boot=5, seed=1)
     said, means = found.sentence(), table[:200].mean()
     assert said.startswith(
         "2 segments of 300 customers by 5 features are separated and stable (lowest Jaccard similarity "
@@ -329,7 +322,7 @@ def test_other_refusals():
         n_segments=1,
     )
     refused(table, "method='ward' is not one of 'kmeans', 'mixture', 'latent_class'", method="ward")
-    refused(table, "transform='sqrt' is not one of 'log_skewed', 'none'", transform="sqrt")
+
     with pytest.raises(DataProblem) as problem:
         segment_customers(table, features=["F0"], n_segments=3, seed=1)
     assert str(problem.value) == "the table has no column 'F0'; did you mean 'f0'?"

@@ -8,9 +8,8 @@ from test_segments import CLOUDS, cloud, planted, scaled, separation
 
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.segments import compare_segment_counts, segment_customers
-from cxresearch.segments.latent import LatentClassModel, fit_latent
-from cxresearch.segments.methods import KMeans, fit_mixture
-from cxresearch.segments.separation import MOST_SCORE
+from cxresearch.segments.evidence import MOST_SCORE
+from cxresearch.segments.methods import KMeans, LatentClassModel, fit_latent, fit_mixture
 from cxresearch.survey import as_survey
 
 # 118 slides rated 1-5 by seven pathologists (Holmquist et al. 1967; Landis & Koch 1977, printed slide by slide), ratings
@@ -52,9 +51,7 @@ def test_gaussian_mixture_of_old_faithful_reaches_mclust_s_1126_3262_with_11_par
 
 def test_ruspini_silhouette_and_prediction_strength_pick_4(oracles):
     table = pd.read_csv(oracles / "ruspini.csv")
-    found = compare_segment_counts(
-        table, features=["x", "y"], counts=range(2, 7), n_boot=10, min_rows=50, transform="none", seed=1
-    )
+    found = compare_segment_counts(table, features=["x", "y"], counts=range(2, 7), n_boot=10, min_rows=50, seed=1)
     assert found.chosen == 4
     assert found.votes == {"silhouette": 4, "strength": 4}
 
@@ -157,7 +154,7 @@ def picked(design, seed, **options):
     """Return the number that the decision table picks, and how well k-means finds the planted segments."""
     table, truth = equidistant(*design, seed)
     found = compare_segment_counts(table, features=list(table), seed=seed, **options)
-    x = scaled(table, transform="none")[0]
+    x = scaled(table)[0]
     return found.chosen, adjusted_rand_score(truth, KMeans().fit(x, design[0], n_starts=10, seed=seed).labels)
 
 

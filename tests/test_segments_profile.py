@@ -111,6 +111,14 @@ def test_noise_is_called_different_in_at_most_5_percent_of_families(known):
     assert named / 300 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 300)
 
 
+def test_what_is_known_in_one_segment_only_has_no_size_and_no_word_for_one(known):
+    table, segments = known
+    inside = segments.augment(table).table["segment"] == "S1"
+    some = table.assign(spend=table["spend"].where(inside), income=table["income"].where(inside))
+    found = profile_segments(some, segmentation=segments, variables=["spend", "income"]).tidy().tail(2)
+    assert found["estimate"].isna().all() and found["in_words"].tolist() == ["not available"] * 2
+
+
 def test_small_cells_are_hidden(known):
     table, segments = known
     rare = table.assign(rare=np.where(np.arange(600) < 60, "rare", "usual"))
@@ -153,7 +161,7 @@ def test_what_was_done_to_a_feature_is_told():
 def test_customers_far_from_all_others_fail_a_check():
     table, _ = planted(400)
     table.loc[:2, "f0"] = 1e4
-    row = segmented(table, transform="none").checks().set_index("check").loc["customers far out (over 5 spreads)"]
+    row = segmented(table).checks().set_index("check").loc["customers far out (over 5 spreads)"]
     assert (row["value"], bool(row["ok"])) == (3, False)
 
 

@@ -5,9 +5,9 @@ Joreskog (1967), Psychometrika 32:443 (maximum likelihood); Krippendorff (2011),
 """
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special
 
-from cxresearch.errors import DataProblem
+from cxresearch.errors import DataProblem, require_choice
 
 LEVELS = ("nominal", "ordinal", "interval")
 
@@ -20,9 +20,8 @@ def cronbach_alpha(covariance) -> float:
 
 def feldt_interval(alpha: float, n: float, k: int, confidence: float) -> tuple[float, float]:
     """Return 1 - (1 - alpha) F at both tails, F on n - 1 and (n - 1)(k - 1) degrees of freedom (Feldt 1965)."""
-    tail = (1 - confidence) / 2
-    high, low = stats.f.ppf([1 - tail, tail], n - 1, (n - 1) * (k - 1))
-    return float(1 - (1 - alpha) * high), float(1 - (1 - alpha) * low)
+    ends = special.fdtri(n - 1, (n - 1) * (k - 1), [(1 + confidence) / 2, (1 - confidence) / 2])
+    return tuple(map(float, 1 - (1 - alpha) * ends))
 
 
 def one_factor_omega(covariance) -> float:
@@ -31,23 +30,23 @@ def one_factor_omega(covariance) -> float:
     Given the uniquenesses u the loadings come from the first eigenvalue t of the matrix scaled by u; the rest of the
     eigenvalues tell the criterion, sum of t - ln t - 1 (Joreskog 1967). Missing under three items.
     """
-    spread = np.sqrt(np.diag(covariance))
-    correlation, k = covariance / np.outer(spread, spread), len(covariance)
-    if k < 3:
+    if (k := len(covariance)) < 3:
         return np.nan
+    from scipy.optimize import minimize
+
+    spread = np.sqrt(np.diag(covariance))
+    correlation = covariance / np.outer(spread, spread)
+
+    def scaled(log_unique):
+        return np.linalg.eigh(correlation / np.exp(np.add.outer(log_unique, log_unique) / 2))
 
     def criterion(log_unique):
-        scale = np.exp(-log_unique / 2)
-        values, vectors = np.linalg.eigh(correlation * np.outer(scale, scale))
-        rest = values[:-1]
-        return np.sum(rest - np.log(rest) - 1), (1 - rest) @ (vectors[:, :-1] ** 2).T
+        (*rest, _), vectors = scaled(log_unique)
+        return np.sum(rest - np.log(rest) - 1), np.subtract(1, rest) @ (vectors[:, :-1] ** 2).T
 
-    start, bounds = np.log(1 / np.diag(np.linalg.inv(correlation))), [(np.log(1e-4), 0.0)] * k
-    found = optimize.minimize(
-        criterion, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-15, "gtol": 1e-10}
-    ).x
-    root = np.exp(found / 2)
-    values, vectors = np.linalg.eigh(correlation / np.outer(root, root))
+    start, options = -np.log(np.diag(np.linalg.inv(correlation))), {"ftol": 1e-15, "gtol": 1e-10}
+    found = minimize(criterion, start, jac=True, method="L-BFGS-B", bounds=[(np.log(1e-4), 0.0)] * k, options=options).x
+    root, (values, vectors) = np.exp(found / 2), scaled(found)
     common = np.sum(spread * root * vectors[:, -1]) ** 2 * max(values[-1] - 1, 0.0)
     return float(common / (common + np.sum(np.square(spread * root))))
 
@@ -57,8 +56,7 @@ def krippendorff_alpha(ratings, *, level: str) -> float:
 
     1 - observed / expected disagreement, over pairs of values within units rated twice or more; NaN where all are one.
     """
-    if level not in LEVELS:
-        raise DataProblem(f"level={level!r} is not one of {', '.join(map(repr, LEVELS))}")
+    require_choice("level", level, LEVELS)
     ratings = np.asarray(ratings, dtype=float)
     known = ~np.isnan(ratings)
     values, code = np.unique(ratings[known], return_inverse=True)

@@ -7,9 +7,8 @@ Can. J. Economics 56:839-858 (six points); MacKinnon, Nielsen & Webb (2023), J. 
 from itertools import product
 
 import numpy as np
-from scipy import optimize
 
-from cxresearch.errors import DataProblem
+from cxresearch.errors import DataProblem, require_choice
 
 ALL_SIGNS = 12  # clusters up to which every vector of signs is gone through
 POINTS = {"rademacher": (-1.0, 1.0), "webb": np.outer((-1, 1), np.sqrt([0.5, 1.0, 1.5])).ravel()}
@@ -22,8 +21,7 @@ def _sums(rows, code) -> np.ndarray:
 def cluster_covariance(influence, cluster) -> np.ndarray:
     """Return G/(G - 1) times the spread of the influence (n, k) summed by cluster: CR1 but for (n - 1)/(n - p)."""
     totals = _sums(influence, np.unique(cluster, return_inverse=True)[1])
-    totals -= totals.mean(axis=0)
-    return len(totals) / (len(totals) - 1) * totals.T @ totals
+    return len(totals) * np.cov(totals, rowvar=False).reshape(totals.shape[1], -1)
 
 
 def two_way(covariance, first, second) -> np.ndarray:
@@ -39,8 +37,8 @@ def jackknife(estimate, cluster, weights) -> tuple[np.ndarray, np.ndarray]:
 
     `estimate` maps weights (n,) to estimates (k,); the interval takes t with G - 1 degrees of freedom.
     """
-    whole, (names, code) = estimate(weights), np.unique(cluster, return_inverse=True)
-    spread = np.stack([estimate(np.where(code == g, 0.0, weights)) for g in range(len(names))]) - whole
+    whole, cluster = estimate(weights), np.asarray(cluster)
+    spread = np.stack([estimate(np.where(cluster == g, 0.0, weights)) for g in np.unique(cluster)]) - whole
     return whole, (len(spread) - 1) / len(spread) * spread.T @ spread
 
 
@@ -57,7 +55,7 @@ def cr2(X, residual, cluster, weights=None) -> tuple[np.ndarray, np.ndarray]:
     for rows in (cluster == g for g in np.unique(cluster)):
         inside = Q[rows]
         values, vectors = np.linalg.eigh(inside.T @ inside)  # (p, p): cheap however large the cluster
-        kept = np.where(1 - values > 1e-10, 1 / np.sqrt(np.maximum(1 - values, 1e-300)), 0.0)
+        kept = np.where(1 - values > 1e-10, np.maximum(1 - values, 1e-300) ** -0.5, 0.0)
         c = back @ (vectors * kept) @ vectors.T @ inside.T  # (p, n_g)
         scores.append(c @ (root[rows] * residual[rows]))
         own.append(np.sum(c**2, axis=1))
@@ -74,15 +72,15 @@ def wild_bootstrap(
     The null is imposed; everything happens in sums by cluster, (G, G) by (G, B). Signs ("rademacher") up to 12 clusters
     are all gone through; ``"webb"`` draws six points, which under about eight clusters tell more values apart.
     """
-    if points not in POINTS:
-        raise DataProblem(f"points={points!r} is not one of {', '.join(map(repr, POINTS))}")
-    others, x = np.delete(X, column, axis=1), X[:, column]
+    from scipy.optimize import bisect
+
+    require_choice("points", points, POINTS)
+    others, both = np.delete(X, column, axis=1), np.column_stack([y, X[:, column]])
     names, code = np.unique(cluster, return_inverse=True)
-    both = np.column_stack([y, x])
-    y_free, x_free = (both - others @ np.linalg.lstsq(others, both, rcond=None)[0]).T
-    onto = [_sums(free[:, None] * X, code) for free in (y_free, x_free)]
+    free = both - others @ np.linalg.lstsq(others, both, rcond=None)[0]  # of the other columns
+    onto = [_sums(part[:, None] * X, code) for part in free.T]
     back = np.linalg.pinv(X.T @ X) @ onto[1].T  # (p, G): what a row's fit adds to x by cluster
-    own = _sums(np.column_stack([x_free * y_free, x_free**2]), code)
+    own = _sums(free * free[:, 1:], code)
     if points == "rademacher" and len(names) <= ALL_SIGNS:
         signs = np.array(list(product(POINTS[points], repeat=len(names)))).T
     else:
@@ -101,7 +99,7 @@ def wild_bootstrap(
             inside, outside = (estimate + step * (2**doublings - 1) for doublings in (k, k + 1))
             if p_value(outside) <= 1 - confidence:
                 falls = lambda value: 1 if p_value(value) > 1 - confidence else -1  # noqa: E731
-                return optimize.bisect(falls, inside, outside, xtol=1e-14 * abs(step))
+                return bisect(falls, inside, outside, xtol=1e-14 * abs(step))
         return np.copysign(np.inf, step)
 
     estimate, step = own[:, 0].sum() / own[:, 1].sum(), np.linalg.norm(own[:, 0]) / own[:, 1].sum()
@@ -113,8 +111,7 @@ def demean(values, weights, groups, *, tolerance: float = 1e-10, most: int = 10_
 
     By alternating projections (Halperin 1962; Guimaraes & Portugal 2010, Stata J. 10:628-649).
     """
-    out = np.array(values, dtype=float)
-    totals = [np.maximum(np.bincount(g, weights), 1e-300) for g in groups]
+    out, totals = np.array(values, dtype=float), [np.maximum(np.bincount(g, weights), 1e-300) for g in groups]
     size = np.abs(out).max(axis=0) + 1e-300
     for _ in range(most):
         before = out.copy()

@@ -1,7 +1,4 @@
-"""An event table (payments, contacts) as one DuckDB relation, from a path, a frame or a relation; and how it is read.
-
-Times, amounts and ids are read, or refused with what was found; its rows are counted.
-"""
+"""An event table (payments, contacts) as one DuckDB relation; its times, amounts and ids read, or refused."""
 
 import glob
 import os
@@ -19,39 +16,37 @@ from cxresearch.errors import DataProblem, nearest
 CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 DENSE = (12, 20)  # bits that the range of whole-number ids may have to be counted in place: the least and the most
 
-NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
-           "FLOAT", "DOUBLE")  # fmt: skip
-
 
 @contextmanager
 def opened(events, *, named="transactions", threads=None, memory_limit=None):
     """Yield a relation over `events`: a path of a file, glob or folder, a list of files, a DataFrame, a relation, or a
-    connection, in which `named` is meant where it holds several. An engine of our own spills into a folder that is
-    removed afterwards.
+    connection, in which the table `named` is meant. An engine of our own spills into a folder that is removed afterwards.
     """
     if isinstance(events, (duckdb.DuckDBPyConnection, duckdb.DuckDBPyRelation)):
-        if threads is not None or memory_limit is not None:
+        if (threads, memory_limit) != (None, None):
             raise DataProblem("threads and memory_limit belong to the connection that was passed; set them there")
         yield events if isinstance(events, duckdb.DuckDBPyRelation) else _only_table(events, named)
         return
     with TemporaryDirectory(prefix="cxresearch-") as spill, _engine(spill, threads, memory_limit) as engine:
         if isinstance(events, pd.DataFrame):
-            backwards = any(_backwards(column) for _, column in events.items())
-            relation, rows = engine.from_df(events.copy() if backwards else events), len(events)
+            forwards = events.copy() if any(_backwards(column) for _, column in events.items()) else events
+            relation, rows = engine.from_df(forwards), len(events)
         else:
             relation, rows = _files(engine, events)
         if memory_limit is None:
             # Whole-number ids without wide gaps are counted in place, in order, without hashing: in a table outside the
             # memory limit, with a place for every number between the least and the most, so rows must be many for each.
-            bits = min(max((rows // 8).bit_length() - 1, DENSE[0]), DENSE[1])
-            engine.execute(f"SET perfect_ht_threshold = {bits}")
+            engine.execute(f"SET perfect_ht_threshold = {np.clip((rows // 8).bit_length() - 1, *DENSE)}")
         yield relation
 
 
 def _engine(spill: str, threads: int | None, memory_limit: str | None):
-    asked = {name: value for name, value in (("threads", threads), ("memory_limit", memory_limit)) if value is not None}
+    asked = {"temp_directory": spill, "preserve_insertion_order": "false"} | {
+        "threads": threads,
+        "memory_limit": memory_limit,
+    }
     try:
-        engine = duckdb.connect(config={"temp_directory": spill, "preserve_insertion_order": "false", **asked})
+        engine = duckdb.connect(config={name: value for name, value in asked.items() if value is not None})
         engine.execute("SET enable_progress_bar = false")  # it would stand in notebooks and in workers' logs
         return engine
     except duckdb.Error as problem:
@@ -60,8 +55,7 @@ def _engine(spill: str, threads: int | None, memory_limit: str | None):
 
 def _backwards(column: pd.Series) -> bool:
     """Return whether a column is a reversed view, as `table[::-1]` leaves it: the engine cannot read one."""
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        column = column.dt.tz_localize(None)
+    column = column.dt.tz_localize(None) if isinstance(column.dtype, pd.DatetimeTZDtype) else column
     return isinstance(column.dtype, np.dtype) and column.to_numpy().strides[0] < 0
 
 
@@ -158,24 +152,16 @@ def require_one_id_type(table, column: str) -> None:
 
 def amount_sql(relation, column: str) -> str:
     """Return the SQL that reads an amount as a number; refuse text that is not one, and amounts in several currencies."""
-    _require_one_currency(relation, column)
-    found = kind(relation, column)
-    if found.startswith("DECIMAL") or found in NUMERIC:
-        return f"{quoted(column)}::DOUBLE"
-    cast = f"TRY_CAST({quoted(column)} AS DOUBLE)"
-    remedy = "remove currency signs and thousands separators"
-    refuse_unreadable(relation, column, cast, "are not plain numbers", remedy)
-    return cast
-
-
-def _require_one_currency(relation, amount: str) -> None:
-    if "currency" not in relation.columns:
-        return
     asked = "SELECT currency, count(*) FROM source WHERE currency IS NOT NULL GROUP BY 1 ORDER BY 1"
-    found = relation.query("source", asked).fetchall()
+    found = relation.query("source", asked).fetchall() if "currency" in relation.columns else []
     if len(found) > 1:
         listed = ", ".join(f"{name}: {n}" for name, n in found)
-        raise DataProblem(f"{amount} is in {len(found)} currencies ({listed}); convert it to one before it is added up")
+        raise DataProblem(f"{column} is in {len(found)} currencies ({listed}); convert it to one before it is added up")
+    if not kind(relation, column).startswith(("VARCHAR", "ENUM", "JSON")):
+        return f"{quoted(column)}::DOUBLE"
+    cast, remedy = f"TRY_CAST({quoted(column)} AS DOUBLE)", "remove currency signs and thousands separators"
+    refuse_unreadable(relation, column, cast, "are not plain numbers", remedy)
+    return cast
 
 
 def id_sql(relation, column: str) -> str:
@@ -188,9 +174,6 @@ def id_sql(relation, column: str) -> str:
 
 def waterfall_of(received: int, steps) -> pd.DataFrame:
     """Return step, rows, removed, reason from the (step, removed, reason) that follow `received`."""
-    rows = [{"step": "received", "rows": received, "removed": 0, "reason": ""}]
-    for step, removed, reason in steps:
-        rows.append(
-            {"step": step, "rows": rows[-1]["rows"] - removed, "removed": removed, "reason": reason if removed else ""}
-        )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame([("received", 0, ""), *steps], columns=["step", "removed", "reason"])
+    table.insert(1, "rows", received - table["removed"].cumsum())
+    return table.assign(reason=table["reason"].where(table["removed"] != 0, ""))

@@ -6,16 +6,16 @@ Wilson (1927), JASA 22; Goodman (1965), Technometrics 7; Newcombe (1998), Statis
 """
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
-from cxresearch.errors import DataProblem
+from cxresearch.errors import require_choice
 
 CORRECTIONS = {"holm": "holm", "bh": "fdr_bh", "none": None}  # ours, and what statsmodels calls them
 
 
 def critical_value(confidence: float, df: float = np.inf) -> float:
     """Return the two-sided t quantile (z for infinite `df`)."""
-    return float(stats.t.ppf((1 + confidence) / 2, df)) if df > 0 else np.inf
+    return float(special.stdtrit(df, (1 + confidence) / 2)) if df > 0 else np.inf
 
 
 def percentile_interval(draws, confidence: float) -> tuple[np.ndarray, np.ndarray]:
@@ -35,19 +35,16 @@ def wilson_interval(share, n, confidence: float, df: float = np.inf) -> tuple[np
 
 def newcombe_difference(share_1, n_1, share_0, n_0, confidence: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the hybrid score interval of share_1 - share_0, independent bases (Newcombe 1998, method 10)."""
-    low_1, high_1 = wilson_interval(share_1, n_1, confidence)
-    low_0, high_0 = wilson_interval(share_0, n_0, confidence)
-    difference = np.subtract(share_1, share_0)
-    below = np.sqrt(np.square(share_1 - low_1) + np.square(high_0 - share_0))
-    above = np.sqrt(np.square(high_1 - share_1) + np.square(share_0 - low_0))
-    return difference - below, difference + above
+    (low_1, high_1), (low_0, high_0) = (
+        wilson_interval(share_1, n_1, confidence),
+        wilson_interval(share_0, n_0, confidence),
+    )
+    gap = np.subtract(share_1, share_0)
+    return gap - np.hypot(share_1 - low_1, high_0 - share_0), gap + np.hypot(high_1 - share_1, share_0 - low_0)
 
 
 def goodman_intervals(shares, n, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return simultaneous intervals for the shares of one multinomial, last axis the categories (Goodman 1965).
-
-    They are Wilson's, each at 1 - alpha / categories.
-    """
+    """Return Wilson's intervals at 1 - alpha / categories for the shares of one multinomial, last axis (Goodman 1965)."""
     return wilson_interval(shares, np.asarray(n)[..., None], 1 - (1 - confidence) / np.shape(shares)[-1])
 
 
@@ -56,8 +53,7 @@ def adjusted_p_values(p_values, *, correction: str) -> np.ndarray:
 
     ``"holm"`` holds the chance of any false alarm, ``"bh"`` the share of false ones among those raised.
     """
-    if correction not in CORRECTIONS:
-        raise DataProblem(f"correction={correction!r} is not one of {', '.join(map(repr, CORRECTIONS))}")
+    require_choice("correction", correction, CORRECTIONS)
     adjusted = np.array(p_values, dtype=float)
     family = np.isfinite(adjusted)
     if CORRECTIONS[correction] and family.any():
@@ -73,8 +69,8 @@ def joint_p_value(estimates, covariance, df: float = np.inf) -> float:
     NaN, too few clusters to tell, where the F's denominator has two degrees of freedom or fewer and so no mean.
     """
     estimates, q = np.asarray(estimates, dtype=float), len(estimates)
-    statistic = float(estimates @ np.linalg.pinv(covariance, hermitian=True) @ estimates)
+    statistic = max(float(estimates @ np.linalg.pinv(covariance, hermitian=True) @ estimates), 0.0)
     if not np.isfinite(df):
-        return float(stats.chi2.sf(statistic, q))
-    residual_df = df - q + 1
-    return float(stats.f.sf(statistic * residual_df / (df * q), q, residual_df)) if residual_df > 2 else np.nan
+        return float(special.chdtrc(q, statistic))
+    rest = df - q + 1
+    return float(special.fdtrc(q, rest, statistic * rest / (df * q))) if rest > 2 else np.nan

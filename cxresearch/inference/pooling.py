@@ -7,7 +7,7 @@ Paule & Mandel (1982), J. Res. Natl. Bur. Stand. 87:377-385; Morris (1983), JASA
 from collections import namedtuple
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special
 
 from cxresearch.errors import DataProblem
 from cxresearch.inference.intervals import critical_value
@@ -26,8 +26,10 @@ def between_variance(estimates, variances) -> float:
         w = 1 / (v + between)
         return w @ np.square(x - w @ x / w.sum()) - len(x) + 1
 
+    from scipy.optimize import brentq
+
     most = len(x) * np.ptp(x) ** 2  # the scatter is one or less there
-    return optimize.brentq(surplus, 0.0, most, xtol=1e-15 * most) if surplus(0.0) > 0 else 0.0
+    return brentq(surplus, 0.0, most, xtol=1e-15 * most) if surplus(0.0) > 0 else 0.0
 
 
 def shrink(estimates, variances, *, confidence: float = 0.95) -> Shrunken:
@@ -55,14 +57,8 @@ def shrink(estimates, variances, *, confidence: float = 0.95) -> Shrunken:
 class OneWay(namedtuple("OneWay", "mean between within names n means effects")):
     """Variances between and within J groups, their mean; by group (J,) observed means and drawn effects (BLUP)."""
 
-    @property
-    def icc(self) -> float:
-        return self.between / (self.between + self.within)
-
-    @property
-    def reliability(self) -> np.ndarray:
-        """Of each group's mean, (J,)."""
-        return self.between / (self.between + self.within / self.n)
+    icc = property(lambda self: self.between / (self.between + self.within))
+    reliability = property(lambda self: self.between / (self.between + self.within / self.n), doc="Of each mean, (J,).")
 
 
 def _groups(values, group):
@@ -87,6 +83,7 @@ def one_way(values, group) -> OneWay:
     names, n, means, within = _groups(values, group)
     if within == 0:
         raise DataProblem("all answers of each group are alike: there is no variance within groups to compare with")
+    from scipy.optimize import brentq
 
     def at(ratio):
         """Return w, m and s2, the criterion and its slope."""
@@ -99,7 +96,7 @@ def one_way(values, group) -> OneWay:
     grid = np.concatenate([[0.0], np.exp(np.linspace(-18, 18, 73))])
     best = int(np.argmin([at(ratio)[3] for ratio in grid]))
     inner = 0 < best < len(grid) - 1
-    ratio = optimize.brentq(lambda r: at(r)[4], grid[best - 1], grid[best + 1], xtol=1e-14) if inner else 0.0
+    ratio = brentq(lambda r: at(r)[4], grid[best - 1], grid[best + 1], xtol=1e-14) if inner else 0.0
     w, mean, s2, *_ = at(ratio)
     return OneWay(float(mean), float(ratio * s2), float(s2), names, n, means, ratio * w * (means - mean))
 
@@ -114,6 +111,5 @@ def intraclass(values, group, *, confidence: float = 0.95) -> Intraclass:
     total, df = n.sum(), (len(n) - 1, n.sum() - len(n))
     size = (total - n @ n / total) / df[0]
     ratio = n @ np.square(means - n @ means / total) / df[0] / (within / df[1])
-    ends = stats.f.ppf([(1 + confidence) / 2, (1 - confidence) / 2], *df)
-    f = ratio / np.array([1.0, *ends])
-    return Intraclass(*map(float, (*(f - 1) / (f + size - 1), 1 - 1 / ratio, size, stats.f.sf(ratio, *df))))
+    f = ratio / np.append(1.0, special.fdtri(*df, [(1 + confidence) / 2, (1 - confidence) / 2]))
+    return Intraclass(*map(float, (*(f - 1) / (f + size - 1), 1 - 1 / ratio, size, special.fdtrc(*df, ratio))))

@@ -1,7 +1,7 @@
 """Ratios of two shares (Koopman 1984, Biometrics 40:513-517) and of two estimates (Fieller 1954, JRSS B 16:175-185)."""
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cxresearch.inference.intervals import critical_value
 
@@ -19,7 +19,7 @@ def ratio_score(share_1, n_1, share_0, n_0, ratio) -> np.ndarray:
 
 def ratio_p_value(share_1, n_1, share_0, n_0, claimed) -> np.ndarray:
     """Return the two-sided p-value of a claimed ratio of two shares."""
-    return 2 * stats.norm.sf(np.abs(ratio_score(share_1, n_1, share_0, n_0, claimed)))
+    return 2 * special.ndtr(-np.abs(ratio_score(share_1, n_1, share_0, n_0, claimed)))
 
 
 def ratio_interval(share_1, n_1, share_0, n_0, confidence: float) -> tuple[np.ndarray, np.ndarray]:

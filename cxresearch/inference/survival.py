@@ -1,9 +1,9 @@
 """Time until something happens, seen for some only so far: Kaplan-Meier, median, restricted mean, log-rank.
 
-Time and event (n,) are the time until the event (1) or until it was last known not to have happened (0). Weights (n,)
-are relative, and rows of weight zero do not count: a domain keeps its design. Errors come from the influence of rows,
-through `covariance`, which maps it (n, k) to the covariance (k, k) of its sum: a survey's strata, clusters and
-fractions belong there. Without it rows are independent, and with equal weights the error is Greenwood's.
+Time (n,) is that until the event (1) or until it was last known not to have happened (0). Weights (n,) are relative;
+rows of weight zero do not count: a domain keeps its design. `covariance` maps the influence of rows, (n, k), to the
+covariance (k, k) of its sum: a survey's design belongs there. Without it rows are independent, and with equal weights
+the error is Greenwood's.
 
 Kaplan & Meier (1958), JASA 53:457-481; Williams (1995), Survey Methodology 21 (linearised errors); Kalbfleisch &
 Prentice (2002), *Statistical Analysis of Failure Time Data*, 1.4 (log-log interval); Brookmeyer & Crowley (1982),
@@ -32,7 +32,8 @@ class Curve(namedtuple("Curve", "time at_risk estimate std_error low high")):
 class _Risk:
     """Hazards at the distinct times, and what each row has to do with them."""
 
-    def __init__(self, time, event, weights, at=()):
+    def __init__(self, time, event, weights, covariance, at=()):
+        self.covariance = covariance or (lambda influence: influence.T @ influence)
         time, event = np.asarray(time, dtype=float), np.asarray(event, dtype=float)
         weights = np.ones(len(time)) if weights is None else np.asarray(weights, dtype=float)
         if not (len(time) and np.isfinite(time).all() and np.isin(event, (0, 1)).all() and weights.sum() > 0):
@@ -55,21 +56,17 @@ class _Risk:
         return np.cumsum(self.count(values)[::-1])[::-1]
 
 
-def _independent(influence) -> np.ndarray:
-    return influence.T @ influence
-
-
 def kaplan_meier(
     time, event, *, weights=None, covariance=None, at=(), confidence: float = 0.95, df: float = np.inf
 ) -> Curve:
     """Return the share to whom nothing has happened, by time and `at` others, with its log-log interval."""
-    found, covariance = _Risk(time, event, weights, at), covariance or _independent
+    found = _Risk(time, event, weights, covariance, at)
     error, row = np.empty(len(found.time)), found.row[:, None]
     for start in range(0, len(error), TOGETHER):  # the influence of rows on the log of the curve
         places = np.arange(start, min(start + TOGETHER, len(error)))
         gone = (found.event * found.jump[found.row])[:, None] * (row <= places)
         influence = found.weights[:, None] * (found.path[np.minimum(row, places)] - gone)
-        error[places] = np.sqrt(np.maximum(np.diag(covariance(influence)), 0.0))
+        error[places] = np.sqrt(np.maximum(np.diag(found.covariance(influence)), 0.0))
     known = (found.risk > 0) | (found.survival == 0)  # beyond the longest time seen the share is not
     alive = np.where(known, found.survival, np.nan)
     inner = (alive > 0) & (alive < 1)
@@ -82,7 +79,7 @@ def restricted_mean(
     time, event, horizon: float, *, weights=None, covariance=None, confidence: float = 0.95, df: float = np.inf
 ) -> tuple[float, float, float]:
     """Return the mean time up to `horizon` (the area under the curve so far), and the ends of its interval."""
-    found = _Risk(time, event, weights, [horizon])
+    found = _Risk(time, event, weights, covariance, [horizon])
     last = found.time[found.risk > 0][-1]
     if not 0 < horizon <= last:
         raise DataProblem(f"horizon={horizon:g} must lie above 0 and at most at {last:g}, the longest time seen")
@@ -91,7 +88,7 @@ def restricted_mean(
     before = np.cumsum(area * found.path) - area * found.path
     influence = found.weights * (own + before[found.row])
     mean = min(found.time[0], horizon) + area.sum()
-    half = critical_value(confidence, df) * np.sqrt((covariance or _independent)(influence[:, None])[0, 0])
+    half = critical_value(confidence, df) * np.sqrt(found.covariance(influence[:, None])[0, 0])
     return float(mean), float(mean - half), float(mean + half)
 
 
@@ -100,7 +97,7 @@ def log_rank(time, event, group, *, weights=None, covariance=None, df: float = n
 
     Without weights and design the variance is the hypergeometric one (Mantel 1966), else that of the rows' influence.
     """
-    found = _Risk(time, event, weights)
+    found = _Risk(time, event, weights, covariance)
     names, code = np.unique(np.asarray(group), return_inverse=True)
     if len(names) < 2:
         raise DataProblem(f"log_rank compares groups; found {len(names)}")
@@ -110,11 +107,9 @@ def log_rank(time, event, group, *, weights=None, covariance=None, df: float = n
     residual = found.event - np.cumsum(found.hazard)[found.row]  # events less those expected under one curve for all
     surplus = np.cumsum(found.hazard[:, None] * share, axis=0)[found.row] - found.event[:, None] * share[found.row]
     influence = found.weights[:, None] * (member * residual[:, None] + surplus)
-    if weights is None and covariance is None:
-        n, d = found.at_risk, found.count(found.event)
-        scale = d * (n - d) / np.maximum(n - 1, 1) / len(code) ** 2
-        spread = np.diag(scale @ share) - (share * scale[:, None]).T @ share
-    else:
-        spread = (covariance or _independent)(influence)
+    n, d = found.at_risk, found.count(found.event)
+    scale = d * (n - d) / np.maximum(n - 1, 1) / len(code) ** 2
+    spread = np.diag(scale @ share) - (share * scale[:, None]).T @ share
+    spread = spread if weights is None and covariance is None else found.covariance(influence)
     total = influence.sum(axis=0)
     return float(total @ np.linalg.pinv(spread, hermitian=True) @ total), joint_p_value(total, spread, df)

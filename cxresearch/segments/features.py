@@ -9,8 +9,7 @@ from scipy import stats
 
 from cxresearch.errors import DataProblem, TooFewRespondents, plain_text, require_choice, require_columns
 from cxresearch.findings import Check
-from cxresearch.segments.latent import LatentClassModel, indicators
-from cxresearch.segments.methods import Fitter, KMeans, Mixtures
+from cxresearch.segments.methods import Fitter, KMeans, LatentClassModel, Mixtures, indicators
 from cxresearch.survey import Survey
 
 SKEWED = 1.0  # third standardised moment above which an amount that cannot be negative is taken in logs
@@ -18,7 +17,6 @@ MOST_CATEGORIES = 12
 ALIKE = 0.9  # correlation above which two features say the same thing twice
 FAR = 5.0  # spreads from the centre beyond which a customer is far out
 METHODS = ("kmeans", "mixture", "latent_class")
-TRANSFORMS = ("log_skewed", "none")
 
 
 @dataclass(frozen=True)
@@ -37,20 +35,17 @@ class Scaling:
 
     def table(self) -> pd.DataFrame:
         """Return one row a feature: what was done to it."""
-        words = np.where(self.logged, "log(1 + x)", "none")
-        return pd.DataFrame(
-            {"feature": list(self.features), "transform": words, "centre": self.centre, "scale": self.scale}
-        )
+        made = {"transform": np.where(self.logged, "log(1 + x)", "none"), "centre": self.centre, "scale": self.scale}
+        return pd.DataFrame({"feature": list(self.features), **made})
 
 
 def curved(values: np.ndarray, logged: np.ndarray) -> np.ndarray:
     return np.where(logged, np.log1p(np.maximum(values, 0)), values)
 
 
-def fit_scaling(values: np.ndarray, features, *, transform) -> Scaling:
-    """Return the scaling of (n, p) `values`: logs where asked for, then centred and divided by the spread."""
-    require_choice("transform", transform, TRANSFORMS)
-    logged = (values.min(axis=0) >= 0) & (stats.skew(values, axis=0) > SKEWED) & (transform == "log_skewed")
+def fit_scaling(values: np.ndarray, features) -> Scaling:
+    """Return the scaling of (n, p) `values`: logs of skewed amounts, then centred and divided by the spread."""
+    logged = (values.min(axis=0) >= 0) & (stats.skew(values, axis=0) > SKEWED)
     taken = curved(values, logged)
     return Scaling(tuple(features), logged, taken.mean(axis=0), taken.std(axis=0))
 
@@ -94,9 +89,8 @@ class Coding:
 
     def read(self, customers: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return integer codes, (n, p), of the rows whose every answer is a known category, and which rows those are."""
-        codes = np.column_stack(
-            [pd.Categorical(plain(customers[f]), categories=c).codes for f, c in zip(self.features, self.categories)]
-        )
+        known = zip(self.features, self.categories)
+        codes = np.column_stack([pd.Categorical(plain(customers[f]), categories=c).codes for f, c in known])
         complete = (codes >= 0).all(axis=1)
         return codes[complete].astype(int), complete
 
@@ -130,7 +124,6 @@ class Basis:
     reader: Scaling | Coding  # the frozen way from a table to x
     x: np.ndarray  # (n, p) scaled values, or integer codes for latent classes
     shown: np.ndarray  # (n, m): what profiles show, in the unit of the features
-    standard: np.ndarray  # (n, m): the same standardised
     names: list[str]  # of the m columns
     received: int  # rows of the table
     weight: str | None  # its column of weights, which segments do not use
@@ -139,6 +132,12 @@ class Basis:
     def categorical(self) -> bool:
         return isinstance(self.reader, Coding)
 
+    @property
+    def standard(self) -> np.ndarray:
+        """What profiles show, standardised on the scale of x, (n, m)."""
+        values = self.shown if self.categorical else self.x
+        return (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-6)
+
     def checks(self) -> list[Check]:
         """Return whether rows are complete; of numbers, whether customers are far out and features alike."""
         n = len(self.x)
@@ -146,17 +145,13 @@ class Basis:
         found += unweighted(self.weight)
         if self.categorical:
             return found
-        away = np.abs(self.x - np.median(self.x, axis=0)) > FAR * self.x.std(axis=0)
+        far = int((np.abs(self.x - np.median(self.x, axis=0)) > FAR * self.x.std(axis=0)).any(axis=1).sum())
         alike = "; ".join(f"{self.names[i]} and {self.names[j]}" for i, j, _ in _correlated(self.x, ALIKE))
-        far = int(away.any(axis=1).sum())
-        return [
-            *found,
-            Check("customers far out (over 5 spreads)", far, "none", far == 0),
-            Check("features that repeat another", alike or "none", "none", not alike),
-        ]
+        found.append(Check("customers far out (over 5 spreads)", far, "none", far == 0))
+        return [*found, Check("features that repeat another", alike or "none", "none", not alike)]
 
 
-def prepared(survey: Survey, features, *, method: str, transform, min_rows: int, most: int, caller: str) -> Basis:
+def prepared(survey: Survey, features, *, method: str, min_rows: int, most: int, caller: str) -> Basis:
     """Return the basis, or refuse it; `most` is the largest number of segments asked for."""
     customers, features = survey.table, _named(features, survey.table)
     require_choice("method", method, METHODS)
@@ -168,32 +163,26 @@ def prepared(survey: Survey, features, *, method: str, transform, min_rows: int,
         raise TooFewRespondents(f"{caller} needs at least {min_rows} complete rows; found {int(complete.sum())}")
     if categorical:
         reader = fit_coding(customers, features)
-        x = reader.read(customers)[0]
         levels = tuple(map(len, reader.categories))
         names = [f"{f}: {c}" for f, categories in zip(features, reader.categories) for c in categories]
-        shown, fitter = indicators(x, levels), LatentClassModel(levels)
-        spread = np.sqrt(np.maximum(shown.mean(axis=0) * (1 - shown.mean(axis=0)), 1e-12))
-        standard = (shown - shown.mean(axis=0)) / spread
+        x, fitter = reader.read(customers)[0], LatentClassModel(levels)
+        shown = indicators(x, levels)
     else:
         require_variation(values, features)
-        reader = fit_scaling(values, features, transform=transform)
-        x, shown, names = reader.read(customers)[0], values, list(features)
-        standard, fitter = (x - x.mean(axis=0)) / x.std(axis=0), KMeans() if method == "kmeans" else Mixtures()
+        reader, shown, names = fit_scaling(values, features), values, list(features)
+        x, fitter = reader.read(customers)[0], KMeans() if method == "kmeans" else Mixtures()
     distinct = len(np.unique(x, axis=0))
     if distinct < most:
         raise TooFewRespondents(
             f"{caller}: {most} segments are more than the {distinct} distinct customers among {len(x)} complete rows; ask for fewer"
         )
-    return Basis(fitter, reader, x, shown, standard, names, len(customers), survey.weight)
+    return Basis(fitter, reader, x, shown, names, len(customers), survey.weight)
 
 
 def unweighted(weight: str | None) -> list[Check]:
     """Return the check that says that weights are left aside, where there are any."""
-    return (
-        [Check("weights used", f"no: {weight} is left aside, every customer counts once", "yes", False)]
-        if weight
-        else []
-    )
+    said = f"no: {weight} is left aside, every customer counts once"
+    return [Check("weights used", said, "yes", False)] if weight else []
 
 
 def _named(features: str | Sequence[str], customers: pd.DataFrame) -> tuple[str, ...]:

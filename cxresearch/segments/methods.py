@@ -1,9 +1,8 @@
 """The ways to partition customers, each answering the same four questions; scikit-learn's objects are the rules.
 
-References
-----------
 MacQueen (1967); Arthur & Vassilvitskii (2007), k-means++; Fraley & Raftery (2002), *JASA* 97 (families of covariances;
-BIC = 2 log L - p log n, larger is better).
+BIC = 2 log L - p log n, larger is better); Lazarsfeld & Henry (1968), *Latent Structure Analysis*; Linzer & Lewis (2011),
+poLCA, *J. Stat. Software* 42 (the parametrisation and BIC of latent classes).
 """
 
 import os
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from scipy import optimize, special
 from sklearn import cluster
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
@@ -21,9 +21,11 @@ from threadpoolctl import threadpool_limits
 from cxresearch import digits
 from cxresearch.progress import progress
 
+SHAPE = ("weights", "means", "precisions", "covariances", "precisions_cholesky")  # what describes a mixture
 FAMILIES = {"spherical": "VII", "diag": "VVI", "tied": "EEE", "full": "VVV"}  # scikit-learn's names and mclust's
 SAME = 0.95  # lowest Jaccard similarity between the segments of two solutions that count as one
 CLOSELY = 1e-12  # gain in mean log-likelihood at which the best of several starts stops
+MOST_STEPS, TOLERANCE, CLOSE = 5000, 1e-9, 1e-10  # of EM of classes: gain in log-likelihood, moves of memberships
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,16 @@ class KMeans:
     def fit(self, x, k, *, n_starts, seed) -> Fit:
         runs = in_threads(lambda s: kmeans(x, k, seed=int(s)), list(seeds_of(seed, n_starts)))
         best = runs[digits.descending([-run.inertia_ for run in runs])[0]]
-        return _centred(x, best, sum(same_partition(best.labels_, run.labels_, k) for run in runs))
+        reached = sum(same_partition(best.labels_, run.labels_, k) for run in runs)
+        order, labels = largest_first(best.labels_, k)
+        best.cluster_centers_, best.labels_ = best.cluster_centers_[order], labels
+        residuals = x - best.cluster_centers_[labels]
+        covariance = residuals.T @ residuals / max(len(x) - k, 1) + 1e-6 * np.eye(x.shape[1])
+        member = GaussianMixture(k, covariance_type="tied")
+        member.weights_ = np.maximum(np.bincount(labels, minlength=k), 0.5) / len(x)
+        member.means_, member.covariances_ = best.cluster_centers_, covariance
+        member.precisions_cholesky_ = np.linalg.inv(np.linalg.cholesky(covariance)).T
+        return Fit(best, member, labels, reached, "k-means", within=float(best.inertia_))
 
     def refit(self, fit, x, counts, rng):
         weights = counts.astype(float)
@@ -90,18 +101,6 @@ def kmeans(x: np.ndarray, k: int, *, seed: int, n_starts: int = 1, weights=None,
         return model.fit(x, sample_weight=weights)
 
 
-def _centred(x: np.ndarray, run: cluster.KMeans, reached: int) -> Fit:
-    order, labels = largest_first(run.labels_, run.n_clusters)
-    run.cluster_centers_, run.labels_ = run.cluster_centers_[order], labels
-    residuals = x - run.cluster_centers_[labels]
-    covariance = residuals.T @ residuals / max(len(x) - run.n_clusters, 1) + 1e-6 * np.eye(x.shape[1])
-    member = GaussianMixture(run.n_clusters, covariance_type="tied")
-    member.weights_ = np.maximum(np.bincount(labels, minlength=run.n_clusters), 0.5) / len(x)
-    member.means_, member.covariances_ = run.cluster_centers_, covariance
-    member.precisions_cholesky_ = np.linalg.inv(np.linalg.cholesky(covariance)).T
-    return Fit(run, member, labels, reached, "k-means", within=float(run.inertia_))
-
-
 class Mixtures:
     """Gaussian mixtures; the family of covariances with the largest BIC. Refits keep the family."""
 
@@ -114,13 +113,15 @@ class Mixtures:
         family = fits[at].covariance_type
         best = fits[at] = fit_mixture(x, k, family=family, seed=seed, near=fits[at], tolerance=CLOSELY)
         scores[at] = -best.bic(x)
-        families = tuple(
-            (name, max(float(s) for s, m in zip(scores, fits) if m.covariance_type == kind))
-            for kind, name in FAMILIES.items()
-        )
+        best_of = lambda kind: max(float(s) for s, m in zip(scores, fits) if m.covariance_type == kind)  # noqa: E731
+        families = tuple((name, best_of(kind)) for kind, name in FAMILIES.items())
         labels = best.predict(x)
         reached = sum(same_partition(labels, m.predict(x), k) for m in fits if m.covariance_type == family)
-        return _mixed(x, best, reached, families)
+        order, labels = largest_first(labels, k)
+        for name in SHAPE if family != "tied" else SHAPE[:2]:
+            setattr(best, f"{name}_", getattr(best, f"{name}_")[order])
+        form, likelihood = f"Gaussian mixture, {FAMILIES[family]}", float(best.score(x) * len(x))
+        return Fit(best, best, labels, reached, form, np.nan, likelihood, float(-best.bic(x)), families)
 
     def refit(self, fit, x, counts, rng):
         drawn, seed, family = np.repeat(x, counts, axis=0), int(rng.integers(2**31)), fit.rule.covariance_type
@@ -149,17 +150,6 @@ def fit_mixture(
         return model.fit(x)
 
 
-SHAPE = ("weights", "means", "precisions", "covariances", "precisions_cholesky")
-
-
-def _mixed(x: np.ndarray, model: GaussianMixture, reached: int, families=()) -> Fit:
-    order, labels = largest_first(model.predict(x), model.n_components)
-    for name in SHAPE if model.covariance_type != "tied" else SHAPE[:2]:
-        setattr(model, f"{name}_", getattr(model, f"{name}_")[order])
-    form, likelihood = f"Gaussian mixture, {FAMILIES[model.covariance_type]}", float(model.score(x) * len(x))
-    return Fit(model, model, labels, reached, form, np.nan, likelihood, float(-model.bic(x)), families)
-
-
 def seeds_of(seed: int, n: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 2**31, n)
 
@@ -185,6 +175,11 @@ def overlap(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
     return np.bincount(a * k + b, minlength=k * k).reshape(k, k).astype(float)
 
 
+def matching(reference: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Return which reference label each of `labels` corresponds to best."""
+    return optimize.linear_sum_assignment(-overlap(labels, reference, k))[1]
+
+
 def jaccard(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
     """Return, for each of `k` segments of labels `a`, its largest Jaccard similarity to a segment of labels `b`."""
     both = overlap(a, b, k)
@@ -195,3 +190,89 @@ def jaccard(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
 def same_partition(a: np.ndarray, b: np.ndarray, k: int) -> bool:
     """Return whether two solutions agree on (nearly) every customer."""
     return bool(jaccard(a, b, k).min() >= SAME)
+
+
+# --- latent classes --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LatentClasses:
+    """Shares (k,) and, for each class, the probabilities of every category of every item, (k, m), items side by side."""
+
+    weights_: np.ndarray
+    probabilities: np.ndarray
+    levels: tuple[int, ...]
+
+    @property
+    def n_parameters(self) -> int:
+        return len(self.weights_) - 1 + len(self.weights_) * (sum(self.levels) - len(self.levels))
+
+    def log_joint(self, ones: np.ndarray) -> np.ndarray:
+        """Return (n, k) log of share times probability of the answers, given as `indicators`."""
+        return ones @ np.log(np.maximum(self.probabilities, 1e-300)).T + np.log(np.maximum(self.weights_, 1e-300))
+
+    def predict_proba(self, codes: np.ndarray) -> np.ndarray:
+        """Return (n, k) class probabilities."""
+        return special.softmax(self.log_joint(indicators(codes, self.levels)), axis=1)
+
+    def predict(self, codes: np.ndarray) -> np.ndarray:
+        return np.argmax(self.log_joint(indicators(codes, self.levels)), axis=1)
+
+
+class LatentClassModel:
+    """Latent classes; `levels`: how many categories each item has. Refits take the best of five starts and the fitted."""
+
+    def __init__(self, levels: tuple[int, ...]):
+        self.levels = levels
+
+    def fit(self, x, k, *, n_starts, seed) -> Fit:
+        rngs = [np.random.default_rng(s) for s in seeds_of(seed, n_starts)]
+        fits = in_threads(lambda rng: fit_latent(x, k, levels=self.levels, rng=rng), rngs)
+        start, highest = fits[digits.descending([f[1] for f in fits])[0]]
+        reached = sum(abs(other - highest) < 1e-3 for _, other in fits)
+        best, log_likelihood = fit_latent(x, k, levels=self.levels, start=start, closely=True)
+        order, labels = largest_first(best.predict(x), k)
+        rule = LatentClasses(best.weights_[order], best.probabilities[order], self.levels)
+        bic = 2 * log_likelihood - best.n_parameters * np.log(len(x))
+        return Fit(rule, rule, labels, reached, "latent classes", log_likelihood=log_likelihood, bic=bic)
+
+    def refit(self, fit, x, counts, rng) -> LatentClasses:
+        options = {"levels": self.levels, "rng": rng, "weights": counts}
+        return max((fit_latent(x, fit.k, **options, start=s) for s in (fit.rule, *[None] * 5)), key=lambda f: f[1])[0]
+
+    def quick(self, fit, x, seed) -> LatentClasses:
+        rng = np.random.default_rng(seed)
+        return max((fit_latent(x, fit.k, levels=self.levels, rng=rng) for _ in range(3)), key=lambda f: f[1])[0]
+
+
+def indicators(codes: np.ndarray, levels: tuple[int, ...]) -> np.ndarray:
+    """Return (n, m) zeros and ones for the categories of (n, p) integer codes."""
+    return np.hstack([np.eye(level)[codes[:, item].astype(int)] for item, level in enumerate(levels)])
+
+
+def fit_latent(
+    codes: np.ndarray, k: int, *, levels, rng=None, weights=None, start: LatentClasses | None = None, closely=False
+) -> tuple[LatentClasses, float]:
+    """Return classes and log-likelihood from one start: random class memberships, or `start`.
+
+    `closely` goes on until no membership moves by more than 1e-10. Rows that answer alike are taken together, so that
+    cost grows with the number of distinct patterns.
+    """
+    weights = np.ones(len(codes)) if weights is None else weights
+    patterns, where = np.unique(codes, axis=0, return_inverse=True)
+    counts = np.bincount(where.ravel(), weights=weights)
+    ones = indicators(patterns, levels)
+    member = rng.dirichlet(np.ones(k), len(patterns)) if start is None else start.predict_proba(patterns)
+    before = -np.inf
+    for _ in range(MOST_STEPS):
+        weighted = member * counts[:, None]
+        size = np.maximum(weighted.sum(axis=0), 1e-300)
+        classes = LatentClasses(size / size.sum(), (weighted.T @ ones) / size[:, None], tuple(levels))
+        joint, old = classes.log_joint(ones), member
+        log_density = special.logsumexp(joint, axis=1)
+        member, now = np.exp(joint - log_density[:, None]), float(counts @ log_density)
+        gained = now - before >= TOLERANCE * max(1.0, abs(now)) ** 0.5
+        if not gained and not (closely and np.abs(member - old).max() > CLOSE):
+            break
+        before = now
+    return classes, now

@@ -1,7 +1,5 @@
 """Who changed segment between two windows, who bought nothing, and what mere misclassification would show.
 
-References
-----------
 Stuart (1955), *Biometrika* 42, and Maxwell (1970) (equal margins); Cohen (1960) (kappa); Goodman (1965),
 *Technometrics* 7 (simultaneous intervals for shares).
 """
@@ -15,13 +13,13 @@ from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.contingency_tables import SquareTable
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
-from cxresearch.figures import axes_or_new, heat_map, titled, wrap
+from cxresearch.figures import heat_map, titled, wrap, written
 from cxresearch.findings import Check, Finding, describe_columns, listing, number, p_words, percent
 from cxresearch.inference import goodman_intervals
-from cxresearch.privacy import POOLED
-from cxresearch.segments.methods import Fit, overlap
+from cxresearch.privacy import POOLED, hidden_cells
+from cxresearch.segments.methods import overlap
 from cxresearch.segments.outcomes import classification
-from cxresearch.segments.segmentation import Segmentation, hidden_segments, segment_names, stands
+from cxresearch.segments.segmentation import Segmentation, segment_names, stands
 from cxresearch.segments.sentences import NOTHING, say
 from cxresearch.survey import as_survey
 
@@ -47,9 +45,9 @@ class SegmentMigration(Finding):
 
     def sentence(self) -> str:
         s = self.summary
-        shares = {"stayed": s["stayed"], "moved": s["changed"], "nothing": s["bought_nothing"], "raw": s["stayed_both"]}
-        values = {name: percent(share) for name, share in shares.items()} | {"p": p_words(s["margins_p"])}
-        values |= {"n": number(s["n"], 0), "both": number(s["n_both"], 0), "expected": percent(s["stayed_expected"])}
+        shares = ("stayed", "changed", "bought_nothing", "stayed_both", "stayed_expected")
+        values = {name: percent(s[name]) for name in shares} | {"p": p_words(s["margins_p"])}
+        values |= {"n": number(s["n"], 0), "both": number(s["n_both"], 0)}
         sizes = ("sizes changed" if s["margins_p"] <= ALPHA else "sizes kept") + ("" if stands(self) else ", not real")
         return " ".join(say(key, **values) for key in ("stay", "both", sizes))
 
@@ -62,14 +60,10 @@ class SegmentMigration(Finding):
         states = [*self.further["states"]["segment"], NOTHING]
         grid = grid.reindex(index=states, columns=[*states, POOLED]).dropna(how="all").dropna(how="all", axis=1)
         if lost := [s for s in states[:-1] if s not in grid.index or s not in grid.columns]:
-            ax = axes_or_new(ax, rows=2)
-            words = say("moves hidden", segments=listing(lost))
-            ax.text(0.5, 0.5, wrap(words, 60, lines=6), ha="center", va="center", transform=ax.transAxes)
-            ax.set_axis_off()
-            return ax
+            return written(say("moves hidden", segments=listing(lost)), ax)
         ax = heat_map(grid, ax=ax)
         ax.set_xticklabels([wrap(name, 10, lines=3) for name in grid.columns], rotation=0)
-        shares = {"stayed": percent(self.summary["stayed"]), "nothing": percent(self.summary["bought_nothing"])}
+        shares = {name: percent(self.summary[name]) for name in ("stayed", "bought_nothing")}
         return titled(ax, say("moves title", **shares), say("moves unit"))
 
 
@@ -86,9 +80,8 @@ def segment_migration(
     """Compare customers' segments in two windows, both assigned by the same frozen rule.
 
     What is found is a description: whether those who are found in another segment really moved, two windows cannot tell.
-    `stayed_expected` is what the model's own errors would leave if nobody had: the sum of p_s D[s, t]^2, D[s, t] being the
-    probability that a member of s is assigned to t. A customer whose ways vary from window to window errs more often than
-    that, so that a smaller share found is no evidence of moves.
+    `stayed_expected`, what the model's own errors would leave if nobody had, is the sum of p_s D[s, t]^2, D[s, t] being the
+    probability that a member of s is assigned to t; a customer whose ways vary from window to window errs more often.
 
     Parameters
     ----------
@@ -96,9 +89,8 @@ def segment_migration(
         One row per customer who bought in the window, with the features of the segmentation. A customer whom one of them
         lacks, or whose `frequency` there is 0, bought nothing in that window.
     segmentation : Segmentation
-        Fitted on one of the windows, or before both.
+        Fitted on one of the windows, or before both. Column `customer` links the two.
     customer : str
-        Column that links the two.
     reference : Segmentation, optional
         Another segmentation by the same features, whose names are used: each segment is called as the one of `reference`
         whose profile is nearest, one to one. Without it S1 here need not be S1 there.
@@ -116,31 +108,39 @@ def segment_migration(
 
     Raises
     ------
-    DataProblem
-        If a customer appears twice in a window, or the reference rests on other features or another number.
-    TooFewRespondents
-        If too few bought in both windows.
+    DataProblem, TooFewRespondents
+        If a customer appears twice in a window, the reference is of another kind, or too few bought in both windows.
 
     Examples
     --------
     >>> import cxresearch as cx
-    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", window="6 months")
-    >>> halves = [cx.behaviour("data/example/transactions.csv", until=u, **paid) for u in ("2024-07-01", "2025-01-01")]
-    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
-    >>> segments = cx.segment_customers(halves[0], **made)
-    >>> print(cx.segment_migration(*halves, segmentation=segments, customer="customer_id"))
+    >>> paid = cx.open_study("data/example/study.yml").transactions
+    >>> halves = [cx.behaviour(paid, until=until, window="6 months") for until in ("2024-07-01", "2025-01-01")]
+    >>> segments = cx.segment_customers(halves[0], features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
+    >>> print(cx.segment_migration(*halves, segmentation=segments, customer="customer"))
     Of ... customers ... stayed in their segment, ... moved to another and ... bought nothing. ...
     """
     survey, later = as_survey(before), as_survey(after)
+    fit, k, floor = segmentation.fit, segmentation.k, max(survey.min_base, later.min_base)
     names, near = _names(segmentation, reference)
     windows, incomplete = _linked({"before": survey.table, "after": later.table}, segmentation, customer)
-    order = [*(names.index(name) for name in segment_names(segmentation.k)), segmentation.k]
-    counts = _moves(segmentation.fit, windows)[np.ix_(order, order)]
-    if (both := int(counts[:-1, :-1].sum())) < min_rows:
+    state = np.full((2, len(windows[0])), k)  # k: bought nothing
+    for row, window in zip(state, windows):
+        row[window.notna().all(axis=1)] = fit.rule.predict(window.dropna().to_numpy())
+    order = [*(names.index(name) for name in segment_names(k)), k]
+    counts = overlap(*state, k + 1).astype(int)[np.ix_(order, order)]
+    same, n, smallest = counts[:-1, :-1], counts[:-1].sum(), int(counts[:-1].sum(axis=1).min())
+    stayed, both = np.trace(same), same.sum()
+    if both < min_rows:
         raise TooFewRespondents(f"segment_migration needs at least {min_rows} customers in both windows; found {both}")
-    floor, smallest, k = max(survey.min_base, later.min_base), int(counts[:-1].sum(axis=1).min()), segmentation.k
     table, pooled = _table(counts, confidence, floor)
-    summary = _summary(counts, segmentation, windows)
+    x = windows[0].dropna().to_numpy()
+    member = fit.member.predict_proba(x)
+    expected = member.mean(axis=0) @ np.square(classification(member, fit.rule.predict(x))).sum(axis=1)
+    summary: dict[str, object] = {"n": int(n), "method": "frozen rule in both windows", "stayed": stayed / n}
+    summary |= {"changed": (both - stayed) / n, "bought_nothing": counts[:-1, -1].sum() / n, "n_both": int(both)}
+    summary |= {"stayed_both": stayed / both, "stayed_expected": float(expected), "kappa": kappa(same)}
+    summary |= dict(zip(("margins", "margins_df", "margins_p"), stuart_maxwell(counts))) | {"established": None}
     states = segmentation.table.assign(segment=names)[["segment", "suggested_name", "description"]].iloc[order[:-1]]
     tested = (
         Check("customers without every feature in a window", incomplete, "0", incomplete == 0),
@@ -188,36 +188,11 @@ def _names(segmentation: Segmentation, reference: Segmentation | None) -> tuple[
     return [names[j] for j in matched], int((apart.argmin(axis=1) == matched).sum())
 
 
-def _moves(fit: Fit, windows: list[pd.DataFrame]) -> np.ndarray:
-    """Return the (k + 1, k + 1) counts of customers by earlier (rows) and later state, the last "bought nothing"."""
-    state = np.full((2, len(windows[0])), fit.k)
-    for row, window in zip(state, windows):
-        row[window.notna().all(axis=1)] = fit.rule.predict(window.dropna().to_numpy())
-    return overlap(*state, fit.k + 1).astype(int)
-
-
-def _summary(counts, segmentation: Segmentation, windows) -> dict[str, object]:
-    same, n, fit = counts[:-1, :-1], counts[:-1].sum(), segmentation.fit
-    stayed, both = np.trace(same), same.sum()
-    found: dict[str, object] = {"n": int(n), "method": "frozen rule in both windows"}
-    found |= {"stayed": stayed / n, "changed": (both - stayed) / n, "bought_nothing": counts[:-1, -1].sum() / n}
-    found |= {"n_both": int(both), "stayed_both": stayed / both}
-    x = windows[0].dropna().to_numpy()
-    member = fit.member.predict_proba(x)
-    error = classification(member, fit.rule.predict(x))
-    found["stayed_expected"] = float(member.mean(axis=0) @ np.square(error).sum(axis=1))
-    found |= {"kappa": kappa(same)} | dict(zip(("margins", "margins_df", "margins_p"), stuart_maxwell(counts)))
-    return found | {"established": None}  # what was found; whether anybody really moved two windows cannot tell
-
-
 def _rounded(summary: dict, floor: int) -> dict:
     """Return the summary so rounded that no pooled cell can be computed from it: shares to whole percents, no finer than
     `floor` customers, and the base of both to whole floors."""
-    unit = np.ceil(100 * floor / summary["n"]) / 100
-    coarse = {
-        name: float(np.round(summary[name] / unit) * unit)
-        for name in ("stayed", "changed", "bought_nothing", "stayed_both")
-    }
+    unit, shares = np.ceil(100 * floor / summary["n"]) / 100, ("stayed", "changed", "bought_nothing", "stayed_both")
+    coarse = {name: float(np.round(summary[name] / unit) * unit) for name in shares}
     return summary | coarse | {"n_both": round(summary["n_both"] / floor) * floor, "kappa": round(summary["kappa"], 2)}
 
 
@@ -225,7 +200,7 @@ def _table(counts: np.ndarray, confidence: float, floor: int) -> tuple[pd.DataFr
     """Return the moves with small cells pooled, and how many are in no row of their own."""
     states, rows = [*segment_names(len(counts) - 1), NOTHING], []
     pooled, hidden, some = pooled_moves(counts, floor), np.zeros(len(counts), dtype=bool), counts.any(axis=1)
-    hidden[some] = hidden_segments(counts[some].sum(axis=1), floor)
+    hidden[some] = hidden_cells(pd.DataFrame({"n": counts[some].sum(axis=1)}), min_base=floor)
     for state, row, away, lost in zip(states, counts, pooled, hidden):
         shown = [j for j in range(len(row)) if not away[j] and not state == states[j] == NOTHING]
         names, n = [states[j] for j in shown], row[shown].astype(float)
@@ -239,16 +214,12 @@ def _table(counts: np.ndarray, confidence: float, floor: int) -> tuple[pd.DataFr
 
 
 def pooled_moves(counts: np.ndarray, floor: int) -> np.ndarray:
-    """Return which cells of (k + 1, k + 1) moves are pooled within their row: at least two, of `floor` customers or more.
-
-    Who stayed is pooled last.
-    """
+    """Return which cells of (k + 1, k + 1) moves are pooled within their row: two or more, `floor` customers, who stayed last."""
     pooled, k = counts < floor, len(counts) - 1
     pooled[k, k] = False
     for i, row in enumerate(counts if floor > 1 else []):
         for j in sorted(range(k + (i < k)), key=lambda j: (i == j, row[j], j)):
-            short = pooled[i].any() and (pooled[i].sum() < 2 or row[pooled[i]].sum() < floor)
-            pooled[i, j] |= short
+            pooled[i, j] |= pooled[i].any() and (pooled[i].sum() < 2 or row[pooled[i]].sum() < floor)
     return pooled & (floor > 1)
 
 

@@ -1,12 +1,7 @@
 """What segments are worth, corrected for misclassification.
 
-Assigning each customer to one segment mixes segments, which shrinks the differences between them; weighting by
-posterior probabilities shrinks them more. The correction of Bolck, Croon & Hagenaars undoes the mixing.
-
-References
-----------
-Bolck, Croon & Hagenaars (2004), *Political Analysis* 12; Vermunt (2010), *Political Analysis* 18 (the weights, and the
-sandwich variance with the classification table taken as known).
+Assigning each customer to one segment mixes segments, which shrinks the differences between them; the correction of
+Bolck, Croon & Hagenaars (2004), *Political Analysis* 12, undoes it; weights and variance: Vermunt (2010), ibid. 18.
 """
 
 from dataclasses import dataclass
@@ -15,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_columns, require_share
+from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.figures import forest, titled
 from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, p_words, percent
 from cxresearch.inference import critical_value, joint_p_value
-from cxresearch.privacy import guarded_base, largest_share
-from cxresearch.segments.segmentation import Segmentation, hidden_segments, segment_names, stands
+from cxresearch.privacy import hide_cells, largest_share
+from cxresearch.segments.segmentation import Segmentation, segment_names, stands
 from cxresearch.segments.sentences import say
 from cxresearch.survey import Survey, as_survey
 
@@ -29,7 +24,6 @@ describe_columns(
     spread=("Spread", "largest less smallest mean of a segment", 2),
     classified=("Classified right", "share of the segment's members who are assigned to it, 0-1", 2),
 )
-MEASURES = ("mean", "nps")
 WEAK = 0.1  # smallest singular value of the classification table; below it the correction divides by too little
 
 
@@ -46,10 +40,10 @@ class SegmentOutcomes(Finding):
             for r in self.table.dropna(subset="estimate").itertuples()
         )  # fmt: skip
         values = {"outcome": self.label(self.outcome), "n": number(self.summary["n"], 0), "means": means}
-        said = say(self._key(), **values, p=p_words(self.summary["p_value"]))
-        real = stands(self)
-        return " ".join([said, *([] if real else [say("not real")])])
+        said = say(self._key, **values, p=p_words(self.summary["p_value"]))
+        return said if stands(self) else f"{said} {say('not real')}"
 
+    @property
     def _key(self) -> str:
         return "outcome" if self.summary["established"] else "no outcome"
 
@@ -58,17 +52,11 @@ class SegmentOutcomes(Finding):
         unit = say("outcome unit", unit=self.label(self.outcome), level=percent(self.confidence))
         names, ends = list(self.table["segment"]), {"low": "conf_low", "high": "conf_high"}
         ax = forest(self.table, "estimate", names=names, **ends, line=self.overall, unit=unit, ax=ax)
-        return titled(ax, say(f"{self._key()} title", outcome=self.label(self.outcome)))
+        return titled(ax, say(f"{self._key} title", outcome=self.label(self.outcome)))
 
 
 def compare_segments(
-    customers,
-    *,
-    segmentation: Segmentation,
-    outcome: str,
-    measure: str = "mean",
-    confidence: float = 0.95,
-    min_rows: int = 100,
+    customers, *, segmentation: Segmentation, outcome: str, confidence: float = 0.95, min_rows: int = 100
 ) -> SegmentOutcomes:
     """Compare an outcome between segments, corrected for misclassification (BCH).
 
@@ -84,8 +72,6 @@ def compare_segments(
     segmentation : Segmentation
     outcome : str
         Numeric column that was not a feature: revenue, satisfaction, recommend.
-    measure : ``'mean'`` or ``'nps'``
-        ``'nps'`` turns recommend (0-10) into points: 100 for 9-10, -100 for 0-6, else 0.
     confidence, min_rows
 
     Returns
@@ -96,45 +82,41 @@ def compare_segments(
 
     Raises
     ------
-    DataProblem
-        If the outcome is a feature, not numeric, or segments overlap too much to be corrected.
-    TooFewRespondents
-        For fewer than `min_rows` complete rows.
+    DataProblem, TooFewRespondents
+        If the outcome is a feature or not numeric, segments overlap too much to be corrected, or rows are too few.
 
     Examples
     --------
     >>> import cxresearch as cx
-    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
-    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
-    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
-    >>> segments = cx.segment_customers(behaved, **made)
+    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
+    >>> segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> print(cx.compare_segments(behaved, segmentation=segments, outcome="basket_mean"))
     mean basket differs between segments of 2,000 customers, corrected for ...
     """
     survey = as_survey(customers)
-    require_columns(survey.table, outcome, *segmentation.features)
-    require_choice("measure", measure, MEASURES)
+    y, assigned, member, sample = _complete(survey, segmentation, outcome, min_rows)
     require_share("confidence", confidence)
-    y, assigned, posterior, sample = _complete(survey, segmentation, outcome, measure, min_rows)
-    error = classification(posterior, assigned, sample.weights)
+    error = classification(member, assigned, sample.weights)
+    least = float(error.diagonal().min())
     if np.linalg.svd(error, compute_uv=False).min() < WEAK:
-        least = percent(error.diagonal().min())
         raise DataProblem(
-            f"the segments overlap too much to correct {outcome} for misclassification (smallest share classified right: {least}); use fewer segments"
+            f"the segments overlap too much to correct {outcome} for misclassification (smallest share classified right: {percent(least)}); use fewer segments"
         )
     means, influence = corrected_means(y, assigned, error, sample.weights)
     covariance = sample.covariance_of(influence)
-    table = _table(y, assigned, means, covariance, error, confidence)
-    base = table["n"].to_numpy()
-    base = guarded_base(base, table["largest_share"], min_base=survey.min_base) if survey.min_base > 1 else base
-    hidden = hidden_segments(base, survey.min_base)
-    for column in table.columns.difference(["segment"]) if hidden.any() else ():
-        table[column] = table[column].astype(float).mask(hidden)
+    std_error = np.sqrt(np.diag(covariance))
+    half, own = critical_value(confidence) * std_error, [y[assigned == t] for t in range(segmentation.k)]
+    table = pd.DataFrame({"segment": segment_names(segmentation.k), "estimate": means, "std_error": std_error})
+    table = table.assign(conf_low=means - half, conf_high=means + half, uncorrected=[part.mean() for part in own])
+    table = table.assign(
+        classified=error.diagonal(), n=list(map(len, own)), largest_share=list(map(largest_share, own))
+    )
+    table = hide_cells(table, min_base=survey.min_base)
     p_value = joint_p_value(np.diff(means), np.diff(np.diff(covariance, axis=0), axis=1))
     summary = {"n": len(y)} | ({"n_effective": sample.n_effective} if survey.weight else {})
-    summary |= {"method": "BCH three-step", "measure": measure, "p_value": p_value}
-    summary["spread"] = float(np.ptp(table["estimate"].dropna())) if not hidden.all() else np.nan
-    received, least = len(survey.table), float(error.diagonal().min())
+    summary |= {"method": "BCH three-step", "p_value": p_value}
+    summary["spread"] = float(table["estimate"].max() - table["estimate"].min())
+    received = len(survey.table)
     tested = (
         Check("customers with every feature and the outcome", f"{len(y)} of {received}", "all", len(y) == received),
         Check("smallest share classified right", digits.rounded(least, 3), "at least 0.8", least >= 0.8),
@@ -142,13 +124,14 @@ def compare_segments(
     )
     return SegmentOutcomes(
         "compare_segments", outcome, "segment", table, summary | {"established": bool(p_value <= 1 - confidence)}, tested,
-        survey.labels, suppressed=int(hidden.sum()), domain=survey.condition, confidence=confidence,
+        survey.labels, suppressed=int(table["n"].isna().sum()), domain=survey.condition, confidence=confidence,
         overall=float(np.average(y, weights=sample.weights)),
     )  # fmt: skip
 
 
-def _complete(survey: Survey, segmentation: Segmentation, outcome: str, measure: str, min_rows: int):
+def _complete(survey: Survey, segmentation: Segmentation, outcome: str, min_rows: int):
     table = survey.table
+    require_columns(table, outcome, *segmentation.features)
     if outcome in segmentation.features:
         raise DataProblem(
             f"{outcome} is a feature that the segments were made from; differences in it are no evidence, so compare another column"
@@ -161,12 +144,6 @@ def _complete(survey: Survey, segmentation: Segmentation, outcome: str, measure:
     sample = survey.sample(complete, what=f"{outcome} by segment")
     rows = table.iloc[sample.rows]
     x, y = segmentation.read(rows)[0], digits.whole(rows[outcome])
-    if measure == "nps":
-        if (bad := ~np.isin(y, np.arange(11))).any():
-            raise DataProblem(
-                f"{outcome} holds {int(bad.sum())} values that are not whole numbers 0-10; declare them as missing, or use measure='mean'"
-            )
-        y = 100.0 * ((y >= 9).astype(float) - (y <= 6))
     assigned = segmentation.fit.rule.predict(x)
     if (absent := segmentation.k - len(np.unique(assigned))) > 0:
         raise TooFewRespondents(
@@ -188,14 +165,3 @@ def corrected_means(y, assigned, error: np.ndarray, weights=None) -> tuple[np.nd
     entry = entry if weights is None else entry * weights[:, None]
     means = entry.T @ y / entry.sum(axis=0)
     return means, entry * (y[:, None] - means) / entry.sum(axis=0)
-
-
-def _table(y, assigned, means, covariance, error, confidence: float) -> pd.DataFrame:
-    std_error, k = np.sqrt(np.diag(covariance)), len(means)
-    half = critical_value(confidence) * std_error
-    assigned_to = [y[assigned == t] for t in range(k)]
-    table = pd.DataFrame({"segment": segment_names(k), "estimate": means, "std_error": std_error})
-    return table.assign(
-        conf_low=means - half, conf_high=means + half, uncorrected=[own.mean() for own in assigned_to],
-        classified=error.diagonal(), n=[len(own) for own in assigned_to], largest_share=list(map(largest_share, assigned_to)),
-    )  # fmt: skip

@@ -1,7 +1,5 @@
 """Who the segments are: variables that they were not made from, and how much these tell.
 
-References
-----------
 Steiger (2004), *Psychological Methods* 9 (intervals by inverting the noncentral F); Smithson (2003), *Confidence
 Intervals* (the same for chi-square); Cramér (1946); Bergsma (2013), *J. Korean Statist. Soc.* 42 (its bias); Cohen (1988),
 *Statistical Power Analysis* (words for sizes); Hubert & Arabie (1985), *J. Classification* 2 (adjusted Rand index).
@@ -52,17 +50,19 @@ class Association(NamedTuple):
     p_value: float
 
 
+UNKNOWN = Association(np.nan, np.nan, np.nan, np.nan)
+
+
 def eta_squared(values: np.ndarray, labels: np.ndarray, confidence: float) -> Association:
     """Return the part of the variance of (n,) `values` that lies between segments.
 
     The interval inverts the noncentral F; with noncentrality L the part in the population is L / (L + n).
     """
     n, present = len(values), np.unique(labels)
-    total = np.square(values - values.mean()).sum()
-    within = sum(np.square(values[labels == j] - values[labels == j].mean()).sum() for j in present)
+    total, within = values.var() * n, sum(values[labels == j].var() * (labels == j).sum() for j in present)
     df1, df2 = len(present) - 1, n - len(present)
     if total <= 0 or df1 < 1 or df2 < 1:
-        return Association(np.nan, np.nan, np.nan, np.nan)
+        return UNKNOWN
     if within <= 1e-12 * total:
         return Association(1.0, 1.0, 1.0, 0.0)
     f = (total - within) / df1 / (within / df2)
@@ -91,7 +91,7 @@ def cramers_v(counts: np.ndarray, confidence: float) -> Association:
     counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
     scale = counts.sum() * (min(counts.shape) - 1)
     if not scale:
-        return Association(np.nan, np.nan, np.nan, np.nan)
+        return UNKNOWN
     chi2, p_value, df, _ = stats.chi2_contingency(counts, correction=False)
     ends = special.chndtrinc(chi2, df, [(1 + confidence) / 2, (1 - confidence) / 2])
     low, high = np.minimum(np.sqrt(np.where(ends > 1e-9, ends, 0) / scale), 1)
@@ -112,33 +112,21 @@ class SegmentProfile(Finding):
 
     def sentence(self) -> str:
         rows, goes = self.table[self.table["role"] == PROFILE], self.differing
-        n, tested = number(self.summary["n"], 0), len(rows)
         others = [self.label(f) for f in rows["feature"] if f not in set(goes["feature"])]
-        values = {"n": n, "tested": tested, "differing": len(goes), "variable": others[0] if others else ""}
+        values = {"n": number(self.summary["n"], 0), "tested": len(rows), "differing": len(goes)}
+        values["open"] = listing(others)
+        last = say("no evidence" if stands(self) else "no evidence, not real")
         if not len(goes):
-            said = [
-                say(
-                    "only behaviour" if not tested else "no difference in one" if tested == 1 else "no difference",
-                    **values,
-                )
-            ]
-        else:
-            top = goes.iloc[0]
-            values |= {"association": top["association"], "size": number(top["estimate"], 2), "words": top["in_words"]}
-            values |= {
-                "rand": number(top["adjusted_rand"], 2),
-                "top": self.label(top["feature"]),
-                "variables": listing(others),
-            }
-            values["interval"] = interval(top["conf_low"], top["conf_high"], self.confidence, 2)
-            clauses = [
-                "association",
-                *(["same groups"] if top["adjusted_rand"] >= 0.5 else []),
-                *(["open"] if others else []),
-            ]
-            said = [say("differs" if tested == 1 else "one differs" if len(goes) == 1 else "differ", **values)]
-            said.append(say("clauses", clauses="; ".join(say(key, **values) for key in clauses)))
-        return " ".join([*said, say("no evidence" if stands(self) else "no evidence, not real")])
+            first = ("only behaviour", "no difference in one", "no difference")[min(len(rows), 2)]
+            return f"{say(first, **values)} {last}"
+        top = goes.iloc[0]
+        values = {**top, **values, "size": number(top["estimate"], 2), "rand": number(top["adjusted_rand"], 2)}
+        values["top"] = self.label(top["feature"])
+        values["interval"] = interval(top["conf_low"], top["conf_high"], self.confidence, 2)
+        parts = {"association": True, "same groups": top["adjusted_rand"] >= 0.5, "open": bool(others)}
+        clauses = "; ".join(say(key, **values) for key, there in parts.items() if there)
+        first = "differs" if len(rows) == 1 else "one differs" if len(goes) == 1 else "differ"
+        return f"{say(first, **values)} {say('clauses', clauses=clauses)} {last}"
 
     def plot(self, ax=None):
         """Draw the size of each association with its interval; basis features in grey, without one."""
@@ -154,13 +142,7 @@ class SegmentProfile(Finding):
 
 
 def profile_segments(
-    customers,
-    *,
-    segmentation: Segmentation,
-    variables: Sequence[str],
-    correction: str = "holm",
-    confidence: float = 0.95,
-    min_rows: int = 100,
+    customers, *, segmentation: Segmentation, variables: Sequence[str], confidence: float = 0.95, min_rows: int = 100
 ) -> SegmentProfile:
     """Say how strongly variables go with the segments, those that segments were made from kept apart.
 
@@ -170,10 +152,7 @@ def profile_segments(
         The features of the segmentation and the variables, of which the known values are used.
     segmentation : Segmentation
     variables : sequence of str
-        Numbers or categories that were not features: demographics, satisfaction, another grouping. May be empty
-        where nothing else is known; then only the basis is shown.
-    correction : ``'holm'``, ``'bh'`` or ``'none'``
-        For the family of profile variables.
+        Numbers or categories that were not features: demographics, satisfaction, another grouping; may be empty.
     confidence, min_rows
 
     Returns
@@ -181,24 +160,20 @@ def profile_segments(
     SegmentProfile
         ``tidy``: feature, role, association, estimate (eta squared or Cramér's V, 0-1; everybody is assigned to one
         segment, which makes it smaller than it is), conf_low, conf_high, in_words, p_value (F test or chi-square),
-        p_adjusted, adjusted_rand (categories only), n. Basis features have the estimate alone. ``tables`` adds cells:
+        p_adjusted (Holm's, for the family of profile variables), adjusted_rand (categories only), n. Basis features have the estimate alone. ``tables`` adds cells:
         estimate (mean in the variable's unit, or share 0-1), conf_low, conf_high (t, or Wilson), std_difference (means)
         and index (shares); those under the floor, and those that would give them away, are hidden.
 
     Raises
     ------
-    DataProblem
-        For unknown variables, one that is a feature, or one with a single value.
-    TooFewRespondents
-        For fewer than `min_rows` customers in a segment of whom some variable is known.
+    DataProblem, TooFewRespondents
+        For a variable that is unknown, a feature, or always the same; for fewer than `min_rows` customers.
 
     Examples
     --------
     >>> import cxresearch as cx
-    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
-    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
-    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
-    >>> segments = cx.segment_customers(behaved, **made)
+    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
+    >>> segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> print(cx.profile_segments(behaved, segmentation=segments, variables=["basket_mean"]))
     mean basket differs between segments of 2,000 customers. ...
     """
@@ -213,15 +188,14 @@ def profile_segments(
         raise TooFewRespondents(
             f"profile_segments needs at least {min_rows} customers with a segment and a variable; found {used}"
         )
-    basis = [] if segmentation.categorical else list(segmentation.features)
-    rows = [_row(known[f], labels, BASIS, confidence) for f in basis]
-    rows += [_row(known[v], labels, PROFILE, confidence) for v in variables]
-    table = pd.DataFrame(rows)
-    table.insert(8, "p_adjusted", adjusted_p_values(table["p_value"], correction=correction))
-    cells = [_cells(known[v], labels, names, confidence, survey.min_base) for v in variables]
-    cells = pd.concat(cells, ignore_index=True) if cells else pd.DataFrame(columns=CELLS)
+    roles = {} if segmentation.categorical else dict.fromkeys(segmentation.features, BASIS)
+    roles |= dict.fromkeys(variables, PROFILE)
+    table = pd.DataFrame([_row(known[name], labels, role, confidence) for name, role in roles.items()])
+    table.insert(8, "p_adjusted", adjusted_p_values(table["p_value"], correction="holm"))
+    parts = [_cells(known[v], labels, names, confidence, survey.min_base) for v in variables]
+    cells = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CELLS)
     least, received = int(table["n"].min()), len(survey.table)
-    summary = {"n": used, "method": f"eta squared and Cramér's V, {correction}", "confidence": confidence}
+    summary = {"n": used, "method": "eta squared and Cramér's V, holm", "confidence": confidence}
     summary["established"] = bool((table["p_adjusted"] <= 1 - confidence).any()) if variables else None
     tested = (
         Check("customers with a segment and a variable", f"{used} of {received}", "all", used == received),
@@ -255,43 +229,37 @@ def _is_number(values: pd.Series) -> bool:
 
 def _row(values: pd.Series, labels: np.ndarray, role: str, confidence: float) -> dict:
     there = values.notna().to_numpy()
-    measure, rand = "eta squared" if _is_number(values) else "Cramér's V", np.nan
     if _is_number(values):
+        measure, rand = "eta squared", np.nan
         found = eta_squared(values[there].to_numpy(dtype=float), labels[there], confidence)
     else:
         groups = plain(values[there]).astype(str).to_numpy()
+        measure, rand = "Cramér's V", float(adjusted_rand_score(labels[there], groups))
         found = cramers_v(pd.crosstab(labels[there], groups).to_numpy(), confidence)
-        rand = float(adjusted_rand_score(labels[there], groups))
     kept = found if role == PROFILE else found._replace(low=np.nan, high=np.nan, p_value=np.nan)
-    words = WORDS[int(np.searchsorted(CUTS[measure], found.estimate, side="right"))]
+    size = int(np.searchsorted(CUTS[measure], found.estimate, side="right"))
+    words = "not available" if np.isnan(found.estimate) else WORDS[size]
     row = {"feature": values.name, "role": role, "association": measure, "estimate": found.estimate}
     row |= {"conf_low": kept.low, "conf_high": kept.high, "in_words": words, "p_value": kept.p_value}
     return row | {"adjusted_rand": rand, "n": int(there.sum())}
 
 
 def _cells(values: pd.Series, labels: np.ndarray, names: list[str], confidence: float, min_base: int) -> pd.DataFrame:
-    there = values.notna().to_numpy()
-    rows = (_means if _is_number(values) else _shares)(values[there], labels[there], names, confidence)
-    table = pd.DataFrame(rows, columns=[c for c in CELLS if c != "feature"])
-    return hide_cells(table, min_base=min_base, keys=("segment", "category")).assign(feature=values.name)[CELLS]
-
-
-def _means(values: pd.Series, labels: np.ndarray, names: list[str], confidence: float):
-    y = values.to_numpy(dtype=float)
+    """Return the means of a number by segment, or the shares of each category, those under the floor hidden."""
+    there, rows = values.notna().to_numpy(), []
+    known = values[there].to_numpy(dtype=float) if _is_number(values) else plain(values[there]).astype(str).to_numpy()
+    overall = {} if _is_number(values) else pd.Series(known).value_counts(normalize=True).sort_index()
     for j, name in enumerate(names):
-        own = y[labels == j]
-        mean, n = (own.mean() if len(own) else np.nan), len(own)
-        half = critical_value(confidence, n - 1) * own.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
-        yield name, "mean", mean, mean - half, mean + half, (mean - y.mean()) / y.std(), np.nan, n
-
-
-def _shares(values: pd.Series, labels: np.ndarray, names: list[str], confidence: float):
-    text = plain(values).astype(str).to_numpy()
-    overall = pd.Series(text).value_counts(normalize=True).sort_index()
-    for j, name in enumerate(names):
-        own = text[labels == j]
+        own = known[labels[there] == j]
+        if _is_number(values):
+            mean, n = (own.mean() if len(own) else np.nan), len(own)
+            half = critical_value(confidence, n - 1) * own.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+            apart = (mean - known.mean()) / known.std()
+            rows.append((name, values.name, "mean", mean, mean - half, mean + half, apart, np.nan, n))
         for category, whole in overall.items():
             n = int((own == category).sum())
             share = n / len(own) if len(own) else np.nan
-            low, high = wilson_interval(share, max(len(own), 1), confidence)
-            yield name, category, share, float(low), float(high), np.nan, 100 * share / whole, n
+            ends = map(float, wilson_interval(share, max(len(own), 1), confidence))
+            rows.append((name, values.name, category, share, *ends, np.nan, 100 * share / whole, n))
+    shown = hide_cells(pd.DataFrame(rows, columns=CELLS), min_base=min_base, keys=("segment", "category"))
+    return shown.assign(feature=values.name)

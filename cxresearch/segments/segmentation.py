@@ -1,8 +1,8 @@
 """Partition customers, and say whether the parts are real.
 
 A partition always exists; segments need not. They are called established only if neighbouring segments are separated
-by an emptier region (`separation`; for categorical items: if no smaller number of classes has a larger BIC) and every
-segment is found again in resampled customers (`stability`).
+by an emptier region (for categorical items: if no smaller number of classes has a larger BIC) and every segment is found
+again in resampled customers.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import forest, heat_map, titled
 from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent
-from cxresearch.segments.evidence import DOUBTFUL, HIGHLY, STABLE, STRONG, Evidence, evidence_of, largest_supported
-from cxresearch.segments.features import Basis, Coding, Scaling, prepared
+from cxresearch.privacy import hide_cells
+from cxresearch.segments.evidence import MOST_SCORE, STABLE, checks_of, evidence_of, largest_supported
+from cxresearch.segments.features import Coding, Scaling, prepared
 from cxresearch.segments.methods import Fit, Fitter
 from cxresearch.segments.sentences import in_units, in_words, say
-from cxresearch.segments.separation import MOST_SCORE
 from cxresearch.survey import Survey, as_survey
 
 NOTABLE = 0.3  # standard deviations from the mean of all customers before a feature may enter a name
@@ -60,41 +60,34 @@ class Segmentation(Finding):
         s, shown = self.summary, self.table.dropna(subset="n").assign(share=lambda t: t["share"].map(percent))
         rows = shown.assign(words=shown["jaccard"].map(lambda j: number(j, 2)), name=shown["suggested_name"])
         rest = [say("hidden")] if len(shown) < self.k else []
-        said = {key: [say(key, **row) for row in rows.to_dict("records")] for key in ("profile", "size", "weak")}
-        weak = [words for words, found in zip(said["weak"], shown["jaccard"]) if found < STABLE]
-        values = {"k": self.k, "n": number(s["n"], 0), "p": len(self.features), "n_boot": s["n_boot"], "stable": STABLE}
-        values |= {"jaccard": number(s["min_jaccard"], 2), "supported": s["supported"], "limit": MOST_SCORE}
-        values |= {"strength": number(s["prediction_strength"], 2), "score": number(s["separation_score"], 2)}
+        said = {key: [say(key, **row) for row in rows.to_dict("records")] for key in ("profile", "size")}
+        weak = [say("weak", **row) for row in rows.to_dict("records") if row["jaccard"] < STABLE]
+        values = {name: number(s[name], 2) for name in ("min_jaccard", "prediction_strength", "separation_score")}
+        values |= {"k": self.k, "n": number(s["n"], 0), "p": len(self.features), "stable": STABLE, "limit": MOST_SCORE}
         values |= {"profile": "; ".join(said["profile"] + rest), "sizes": listing(said["size"] + rest)}
         key = "established" if self.established else "not stable" if s["supported"] == self.k else None
         key = key or ("fewer" if s["supported"] > 1 else "one") + (" classes" if self.categorical else " segments")
-        found = [say(key, **values, weak=listing(weak or [say("weak hidden")]))]
-        found += [say("optimiser", reached=s["starts_at_best"], tried=s["n_starts"])] if s["starts_at_best"] < 2 else []
-        return " ".join(found)
+        found = say(key, **dict(s) | values, weak=listing(weak or [say("weak hidden")]))
+        return found if s["starts_at_best"] > 1 else f"{found} {say('optimiser', **s)}"
 
     def plot(self, ax=None):
         """Draw the profile: standardised differences by feature (rows) and segment (columns), with values."""
-        profile, shown = self.further["profile"], self.table
+        profile = self.further["profile"]
         grid = profile.pivot(index="feature", columns="segment", values="std_difference").astype(float)
-        grid = grid.reindex(index=list(dict.fromkeys(profile["feature"])), columns=list(shown["segment"]))
-        grid.columns = [f"{s} {'hidden' if pd.isna(v) else percent(v)}" for s, v in zip(grid, shown["share"])]
-        ax = heat_map(grid.rename(index=self.feature_label), decimals=1, centre=0, ax=ax)
-        return titled(
-            ax, say(f"{'established' if self.established else 'doubtful'} title", k=self.k), say("segments unit")
-        )
+        grid = grid.reindex(index=list(dict.fromkeys(profile["feature"])), columns=list(self.table["segment"]))
+        grid.columns = [f"{s} {'hidden' if pd.isna(v) else percent(v)}" for s, v in zip(grid, self.table["share"])]
+        item = lambda name: name.partition(": ")[0] if self.categorical else name  # noqa: E731
+        grid.index = [self.label(item(name)) + name.removeprefix(item(name)) for name in grid.index]
+        ax = heat_map(grid, decimals=1, centre=0, ax=ax)
+        title = "established title" if self.established else "doubtful title"
+        return titled(ax, say(title, k=self.k), say("segments unit"))
 
     def plot_stability(self, ax=None):
         """Draw each segment's Jaccard similarity, and the limit from which it is stable."""
-        found = self.table["jaccard"] >= STABLE
-        ends = {"low": "jaccard", "high": "jaccard", "marked": found, "line": STABLE}
-        ax = forest(self.table, "jaccard", names=list(self.table["segment"]), **ends, ax=ax)
+        found, options = self.table["jaccard"] >= STABLE, {"low": "jaccard", "high": "jaccard", "line": STABLE}
+        ax = forest(self.table, "jaccard", names=list(self.table["segment"]), marked=found, **options, ax=ax)
         ax.set_xlim(0, 1.02)
         return titled(ax, say("stability title", k=self.k, found=int(found.sum())), say("stability unit"))
-
-    def feature_label(self, feature: str) -> str:
-        """Return the words for a feature, or for a category of an item."""
-        item, _, category = feature.partition(": ")
-        return f"{self.label(item)}: {category}" if self.categorical else self.label(feature)
 
     def augment(self, table) -> Survey:
         """Return the same rows with `segment` added by the frozen rule; missing where a feature is."""
@@ -112,8 +105,8 @@ class Segmentation(Finding):
 
     def real(self) -> Check:
         """Return the check without which nothing about these segments stands."""
-        found = bool(self.established)
-        return Check("segments established", "yes" if found else "no", "yes", found, "stops")
+        found = "yes" if self.established else "no"
+        return Check("segments established", found, "yes", found == "yes", "stops")
 
 
 def stands(finding: Finding) -> bool:
@@ -131,7 +124,6 @@ def segment_customers(
     n_boot: int = 100,
     min_rows: int = 100,
     seed: int,
-    transform: str = "log_skewed",
 ) -> Segmentation:
     """Partition customers into `n_segments` by their features, and test whether the parts are real.
 
@@ -140,7 +132,8 @@ def segment_customers(
     customers : Survey or DataFrame
         One row per customer. Rows without every feature are left out and counted; weights are not used.
     features : sequence of str
-        Numeric columns (shares, counts, money, days alike); for latent classes categorical items.
+        Numeric columns (shares, counts, money, days alike); for latent classes categorical items. Those that are never
+        negative and have a skewness over 1 are taken as log(1 + x); ``tables()["scaling"]`` says which.
     n_segments : int
         At least 2.
     method : ``'kmeans'``, ``'mixture'`` or ``'latent_class'``
@@ -149,32 +142,24 @@ def segment_customers(
         Random starts of the reported fit (a mixture divides them among the families), and resamples for the Jaccard
         similarities (Hennig 2007).
     min_rows, seed : int
-    transform : ``'log_skewed'`` or ``'none'``
-        Logs, log(1 + x), of features that are never negative and whose skewness exceeds 1; ``tables()['scaling']`` says
-        which.
 
     Returns
     -------
     Segmentation
         ``tidy``: segment (S1 the largest), n, share, silhouette, jaccard, stability, suggested_name, description (means
         in natural units). ``tables`` adds profile (estimate in the feature's unit or as share of a category,
-        std_difference), scaling and, for mixtures, families. ``glance`` has starts_at_best (that the optimiser is
-        unstable is another matter than that segments are) and separation_score, a score and no p-value.
+        std_difference), scaling and, for mixtures, families. ``glance`` has separation_score, which is no p-value.
 
     Raises
     ------
-    DataProblem
-        For unknown, non-numeric or constant features, two that hold the same information, or a bad option.
-    TooFewRespondents
-        For fewer than `min_rows` complete rows, or fewer distinct customers than segments.
+    DataProblem, TooFewRespondents
+        For features that are unknown, constant, not numeric or the same twice; for fewer than `min_rows` complete rows.
 
     Examples
     --------
     >>> import cxresearch as cx
-    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
-    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
-    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
-    >>> segments = cx.segment_customers(behaved, **made)
+    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
+    >>> segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> segments.tidy()["suggested_name"].tolist()
     ['here lately, frequent', 'long away, rare']
     """
@@ -183,59 +168,47 @@ def segment_customers(
         raise DataProblem(
             f"n_segments={n_segments!r} must be a whole number of at least 2; one segment is what the others are tested against"
         )
-    options = dict(method=method, transform=transform, min_rows=min_rows)
-    basis = prepared(survey, features, **options, most=n_segments, caller="segment_customers")
+    options = dict(method=method, min_rows=min_rows, most=n_segments, caller="segment_customers")
+    basis = prepared(survey, features, **options)
     fit = basis.fitter.fit(basis.x, n_segments, n_starts=n_starts, seed=seed)
-    if empty := int((np.bincount(fit.labels, minlength=fit.k) == 0).sum()):
+    sizes, names = np.bincount(fit.labels, minlength=fit.k), segment_names(fit.k)
+    if empty := int((sizes == 0).sum()):
         # A mixture or a class model may fit a part to which nobody most likely belongs; it has no profile and no size.
         raise TooFewRespondents(
             f"segment_customers: {empty} of the {fit.k} segments asked for would hold nobody; ask for fewer segments"
         )
     found = evidence_of(basis, fit, n_boot=n_boot, seed=seed)
     supported = largest_supported(basis, found, n_starts=min(n_starts, 10), seed=seed + 2)
-    profile = _profile(basis, fit)
-    table = _table(basis, found, profile, survey)
-    hidden = list(table.loc[hidden_segments(table["n"].to_numpy(), survey.min_base), "segment"])
-    further = {"profile": _hide(profile, hidden), "scaling": basis.reader.table()}
+    segment, standard = np.array(names, dtype=object)[fit.labels], basis.standard
+    means = [pd.DataFrame(values, columns=basis.names).groupby(segment).mean() for values in (basis.shown, standard)]
+    profile = pd.concat([mean.loc[names].stack() for mean in means], axis=1, keys=["estimate", "std_difference"])
+    profile = profile.rename_axis(["segment", "feature"]).reset_index()
+    profile["n"] = profile["segment"].map(dict(zip(names, sizes)))
+    words = [_words(part, basis.categorical, survey) for _, part in profile.groupby("segment", sort=False)]
+    table = pd.DataFrame({"segment": names, "n": sizes, "share": sizes / sizes.sum(), "silhouette": found.silhouettes})
+    table = table.assign(jaccard=found.jaccard, stability=found.stability)
+    table["suggested_name"], table["description"] = zip(*words)
+    table = hide_cells(table, min_base=survey.min_base)
+    hidden = profile["segment"].isin(table.loc[table["n"].isna(), "segment"])
+    shown = {name: profile[name].mask(hidden) for name in ("estimate", "std_difference", "n")}
+    further = {"profile": profile.assign(**shown), "scaling": basis.reader.table()}
     further |= {"families": pd.DataFrame(fit.families, columns=["form", "bic"])} if fit.families else {}
-    row = found.row()
     kept = ("form", "bic", "silhouette", "min_jaccard", "prediction_strength", "separation_score")
     summary = {"n": len(basis.x), "n_segments": fit.k, "supported": supported, "method": method, "n_starts": n_starts}
     summary |= {"starts_at_best": fit.starts_at_best, "n_boot": n_boot, "within": fit.within}
-    summary |= {"log_likelihood": fit.log_likelihood} | {name: row[name] for name in kept}
-    summary["established"] = supported == fit.k and row["min_jaccard"] >= STABLE
+    summary |= {"log_likelihood": fit.log_likelihood} | {name: found.row[name] for name in kept}
+    summary["established"] = supported == fit.k and found.row["min_jaccard"] >= STABLE
     outcome = f"{method} on {', '.join(basis.reader.features)}"
     return Segmentation(
-        "segment_customers", outcome, None, _hide(table, hidden), summary, _checks(basis, found, n_starts, supported),
-        survey.labels, further, suppressed=len(hidden), domain=survey.condition, features=basis.reader.features,
-        reader=basis.reader, fit=fit, fitter=basis.fitter, centres=profile["std_difference"].to_numpy().reshape(fit.k, -1),
+        "segment_customers", outcome, None, table, summary, checks_of(basis, found, n_starts, supported),
+        survey.labels, further, suppressed=int(table["n"].isna().sum()), domain=survey.condition,
+        features=basis.reader.features, reader=basis.reader, fit=fit, fitter=basis.fitter, centres=means[1].loc[names].to_numpy(),
     )  # fmt: skip
 
 
 def segment_names(k: int) -> list[str]:
     """Return S1 … Sk."""
     return [f"S{j + 1}" for j in range(k)]
-
-
-def _profile(basis: Basis, fit: Fit) -> pd.DataFrame:
-    """Return one row per segment and feature: the mean in the feature's unit, and in standard deviations from all."""
-    rows = [
-        (name, feature, basis.shown[inside, i].mean(), basis.standard[inside, i].mean(), int(inside.sum()))
-        for j, name in enumerate(segment_names(fit.k))
-        for inside in [fit.labels == j]
-        for i, feature in enumerate(basis.names)
-    ]
-    return pd.DataFrame(rows, columns=["segment", "feature", "estimate", "std_difference", "n"])
-
-
-def _table(basis: Basis, found: Evidence, profile: pd.DataFrame, survey: Survey) -> pd.DataFrame:
-    sizes = np.bincount(found.fit.labels, minlength=found.fit.k)
-    words = [_words(part, basis.categorical, survey) for _, part in profile.groupby("segment", sort=False)]
-    table = pd.DataFrame({"segment": segment_names(found.fit.k), "n": sizes, "share": sizes / sizes.sum()})
-    table = table.assign(silhouette=found.silhouettes, jaccard=found.jaccard)
-    table["stability"] = [stability_words(j) for j in found.jaccard]
-    table["suggested_name"], table["description"] = zip(*words)
-    return table
 
 
 def _words(part: pd.DataFrame, categorical: bool, survey: Survey) -> tuple[str, str]:
@@ -254,44 +227,3 @@ def _words(part: pd.DataFrame, categorical: bool, survey: Survey) -> tuple[str, 
         for r in (top if categorical else part).itertuples()
     ]
     return ", ".join(dict.fromkeys(names)) or "near the average", ", ".join(means) or "near the average"
-
-
-def stability_words(similarity: float) -> str:
-    """Return Hennig's (2007) reading of a mean Jaccard similarity."""
-    if similarity < DOUBTFUL:
-        return "not to be trusted"
-    return "doubtful" if similarity < STABLE else "stable" if similarity <= HIGHLY else "highly stable"
-
-
-def hidden_segments(sizes: np.ndarray, min_base: int) -> np.ndarray:
-    """Return which segments must be hidden so that none under `min_base` can be read off the total."""
-    hidden = sizes < min_base
-    for j in np.argsort(sizes, kind="stable"):
-        if hidden.any() and (hidden.sum() < 2 or sizes[hidden].sum() < min_base):
-            hidden[j] = True
-    return hidden
-
-
-def _hide(table: pd.DataFrame, hidden: list[str]) -> pd.DataFrame:
-    shown = table.copy()
-    for column in table.columns.difference(["segment", "feature"]) if hidden else ():
-        shown[column] = table[column].mask(table["segment"].isin(hidden))
-    return shown
-
-
-def _checks(basis: Basis, found: Evidence, n_starts: int, supported: int) -> tuple[Check, ...]:
-    fit, row = found.fit, found.row()
-    lowest, score, strength = row["min_jaccard"], row["separation_score"], row["prediction_strength"]
-    smallest = row["smallest"]
-    apart = Check("separation score", digits.rounded(score, 4), f"at most {MOST_SCORE}", found.separated)
-    if basis.categorical:
-        apart = Check("classes with the largest BIC", supported, f"{fit.k}", supported == fit.k)
-    reached = f"{fit.starts_at_best} of {n_starts}"
-    return (
-        *basis.checks(),
-        Check("starts that reached the best solution", reached, "at least 2", fit.starts_at_best >= 2),
-        apart,
-        Check("lowest Jaccard similarity", digits.rounded(lowest, 3), f"at least {STABLE}", lowest >= STABLE),
-        Check("prediction strength", digits.rounded(strength, 3), f"at least {STRONG}", strength >= STRONG),
-        Check("smallest segment (share)", digits.rounded(smallest, 3), "at least 0.05", smallest >= 0.05),
-    )

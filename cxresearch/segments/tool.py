@@ -1,6 +1,7 @@
 """A frozen tool that assigns new customers to known segments from a few items, kept as a small readable file."""
 
 import json
+from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +16,18 @@ from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import heat_map, titled
 from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent
+from cxresearch.privacy import hide_cells
 from cxresearch.segments.features import complete_values, require_variation, unweighted
-from cxresearch.segments.methods import overlap
+from cxresearch.segments.methods import matching, overlap
 from cxresearch.segments.migration import kappa
-from cxresearch.segments.segmentation import Segmentation, hidden_segments, segment_names
+from cxresearch.segments.segmentation import Segmentation, segment_names
 from cxresearch.segments.sentences import say
-from cxresearch.segments.separation import matching
 from cxresearch.survey import Survey, as_survey
 
 MOST_ITEMS = 8
 UNCLASSIFIED = "unclassified"
 FORMAT = "cxresearch typing tool 1"
+FOLDS, FLOOR = 5, 0.6  # of the cross-validation; probability under which a customer stays unclassified
 USEFUL = 0.4  # kappa above which a tool is worth having
 
 describe_columns(
@@ -34,23 +36,13 @@ describe_columns(
     assigned=("Assigned", "segment that the tool assigns, out of sample"),
     accuracy=("Accuracy", "share assigned to their own segment, out of sample, 0-1", 3),
     base_rate=("Largest", "accuracy of always saying the largest segment, 0-1", 3),
-    kappa=("Kappa", "Cohen's: agreement beyond chance, up to 1", 3),
     unclassified=("Unclassified", "share for whom no segment is likely enough, 0-1", 3),
     accuracy_classified=("Accuracy of the rest", "accuracy among those who are classified, 0-1", 3),
 )
 
 
-@dataclass(frozen=True)
-class Scorer:
+class Scorer(namedtuple("Scorer", "items segments floor centre scale coefficients intercepts")):
     """Multinomial logit on standardised items: all that assigning takes. Arrays (p,), (p,), (k, p), (k,)."""
-
-    items: tuple[str, ...]
-    segments: tuple[str, ...]
-    centre: np.ndarray
-    scale: np.ndarray
-    coefficients: np.ndarray
-    intercepts: np.ndarray
-    floor: float
 
     def probabilities(self, values: np.ndarray) -> np.ndarray:
         """Return (n, k) probabilities of the segments."""
@@ -67,17 +59,9 @@ class TypingTool(Finding):
     circular: tuple[str, ...]  # items that segments were made from
 
     def sentence(self) -> str:
-        s = self.summary
-        values = {"n": number(s["n"], 0), "items": len(self.scorer.items), "kappa": number(s["kappa"], 2)}
-        values |= {
-            "floor": percent(self.scorer.floor),
-            "base": percent(s["base_rate"]),
-            "accuracy": percent(s["accuracy"]),
-        }
-        values |= {
-            "unclassified": percent(s["unclassified"]),
-            "right": percent(np.nan_to_num(s["accuracy_classified"])),
-        }
+        s, shares = self.summary, ("base_rate", "accuracy", "unclassified", "accuracy_classified")
+        values = {name: percent(np.nan_to_num(s[name])) for name in shares} | {"floor": percent(self.scorer.floor)}
+        values |= {"n": number(s["n"], 0), "items": len(self.scorer.items), "kappa": number(s["kappa"], 2)}
         said = [say("tool" if s["accuracy"] > s["base_rate"] and s["kappa"] >= USEFUL else "poor tool", **values)]
         said += [say("circular", items=listing(map(self.label, self.circular)))] if self.circular else []
         return " ".join([*said, say("unclassified" if s["unclassified"] < 1 else "all unclassified", **values)])
@@ -85,28 +69,19 @@ class TypingTool(Finding):
     def plot(self, ax=None):
         """Draw the share of each segment (rows) that the tool assigns to each (columns), out of sample."""
         grid = self.further["confusion"].pivot(index="segment", columns="assigned", values="share").astype(float)
-        shares = {"accuracy": percent(self.summary["accuracy"]), "base": percent(self.summary["base_rate"])}
+        shares = {name: percent(self.summary[name]) for name in ("accuracy", "base_rate")}
         return titled(heat_map(100 * grid, ax=ax), say("tool title", **shares), say("tool unit"))
 
     def save(self, path) -> Path:
         """Write the tool as a readable JSON file; `assign_segments` reads it on any machine with the same results."""
-        s = self.scorer
-        record = {"format": FORMAT, "items": list(s.items), "segments": list(s.segments), "floor": s.floor}
-        record |= {name: getattr(s, name).tolist() for name in ("centre", "scale", "coefficients", "intercepts")}
-        path = Path(path)
+        found = {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in self.scorer._asdict().items()}
+        record, path = {"format": FORMAT} | found, Path(path)
         path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         return path
 
 
 def typing_tool(
-    customers,
-    *,
-    segmentation: Segmentation,
-    items: Sequence[str],
-    seed: int,
-    n_folds: int = 5,
-    floor: float = 0.6,
-    min_rows: int = 100,
+    customers, *, segmentation: Segmentation, items: Sequence[str], seed: int, min_rows: int = 100
 ) -> TypingTool:
     """Learn to assign customers to the segments from at most eight numeric items.
 
@@ -119,11 +94,9 @@ def typing_tool(
         The features of the segmentation (which say where each belongs) and the items.
     segmentation : Segmentation
     items : sequence of str
-        Numeric columns that will be known of new customers.
-    n_folds, seed : int
-    floor : float
-        Probability under which a customer stays unclassified.
-    min_rows : int
+        Numeric columns that will be known of new customers. Whoever is less than 60 % likely in each segment stays
+        unclassified.
+    seed, min_rows : int
 
     Returns
     -------
@@ -134,18 +107,14 @@ def typing_tool(
 
     Raises
     ------
-    DataProblem
-        For more than eight items, or constant or repeated ones.
-    TooFewRespondents
-        For fewer than `min_rows` complete rows, or a segment smaller than the number of folds.
+    DataProblem, TooFewRespondents
+        For more than eight items, or constant or repeated ones; for too few rows, in all or in a segment.
 
     Examples
     --------
     >>> import cxresearch as cx
-    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
-    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
-    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
-    >>> segments = cx.segment_customers(behaved, **made)
+    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
+    >>> segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> print(cx.typing_tool(behaved, segmentation=segments, items=["active_months"], seed=1))
     From 1 items ...
     """
@@ -160,27 +129,27 @@ def typing_tool(
     values, complete = complete_values(table[known], items)
     x, truth = x[complete], segmentation.fit.rule.predict(x[complete])
     sizes = np.bincount(truth, minlength=segmentation.k)
-    if len(truth) < min_rows or sizes.min() < n_folds:
+    if len(truth) < min_rows or sizes.min() < FOLDS:
         raise TooFewRespondents(
-            f"typing_tool needs at least {min_rows} complete rows and {n_folds} a segment; found {len(truth)}, the smallest segment {sizes.min()}"
+            f"typing_tool needs at least {min_rows} complete rows and {FOLDS} a segment; found {len(truth)}, the smallest segment {sizes.min()}"
         )
     require_variation(values, items)
     names = np.array(segment_names(segmentation.k), dtype=object)
     with threadpool_limits(1):
-        probability = _out_of_sample(values, x, truth, segmentation, items, n_folds, floor, seed)
-        scorer = _learned(values, names[truth], items, floor)
-    counts = overlap(truth, probability.argmax(axis=1), segmentation.k)
-    right, kept = probability.argmax(axis=1) == truth, probability.max(axis=1) >= floor
-    summary = {"n": len(truth), "method": f"multinomial logit, {n_folds}-fold cross-validation"}
-    summary |= {"accuracy": float(right.mean()), "base_rate": float(sizes.max() / len(truth)), "kappa": kappa(counts)}
-    summary["unclassified"] = float(1 - kept.mean())
+        probability = _out_of_sample(values, x, truth, segmentation, items, seed)
+        scorer = _learned(values, names[truth], items)
+    assigned, kept, n = probability.argmax(axis=1), probability.max(axis=1) >= FLOOR, len(truth)
+    counts, right = overlap(truth, assigned, segmentation.k), assigned == truth
+    summary = {"n": n, "method": f"multinomial logit, {FOLDS}-fold cross-validation", "accuracy": float(right.mean())}
+    summary |= {"base_rate": float(sizes.max() / n), "kappa": kappa(counts), "unclassified": float(1 - kept.mean())}
     summary["accuracy_classified"] = float(right[kept].mean()) if kept.any() else np.nan
     useful, circular = summary["kappa"] >= USEFUL, tuple(i for i in items if i in segmentation.features)
-    beats = bool(useful and summary["accuracy"] > summary["base_rate"])
-    n, lost, hidden = len(truth), summary["unclassified"], hidden_segments(sizes, survey.min_base)
-    confusion = pd.DataFrame(counts / sizes[:, None], index=names, columns=names)[~hidden].rename_axis("segment")
-    confusion = confusion.reset_index().melt("segment", var_name="assigned", value_name="share")
-    table = _table(counts, names).mask(np.outer(hidden, [False, True, True, True]))
+    beats, lost = bool(useful and summary["accuracy"] > summary["base_rate"]), summary["unclassified"]
+    table = pd.DataFrame({"segment": names, "n": sizes, "recall": np.diag(counts) / sizes})
+    table = table.assign(precision=np.diag(counts) / np.maximum(counts.sum(axis=0), 1))
+    table = hide_cells(table, min_base=survey.min_base)
+    confusion = pd.DataFrame(counts / sizes[:, None], index=names, columns=names)[table["n"].notna().to_numpy()]
+    confusion = confusion.rename_axis("segment").reset_index().melt("segment", var_name="assigned", value_name="share")
     tested = (
         Check("customers with every item and feature", f"{n} of {len(survey)}", "all", n == len(survey)),
         Check("kappa out of sample", digits.rounded(summary["kappa"], 3), f"at least {USEFUL}", useful),
@@ -192,38 +161,32 @@ def typing_tool(
     return TypingTool(
         "typing_tool", f"segment from {', '.join(items)}", None, table,
         summary | {"established": None if circular else beats}, tested, survey.labels, {"confusion": confusion},
-        suppressed=int(hidden.sum()), domain=survey.condition, scorer=scorer, circular=circular,
+        suppressed=int(table["n"].isna().sum()), domain=survey.condition, scorer=scorer, circular=circular,
     )  # fmt: skip
 
 
-def _table(counts: np.ndarray, names) -> pd.DataFrame:
-    right, n = np.diag(counts), counts.sum(axis=1)
-    precision = right / np.maximum(counts.sum(axis=0), 1)
-    return pd.DataFrame({"segment": names, "n": n.astype(int), "recall": right / n, "precision": precision})
-
-
-def _learned(values: np.ndarray, truth: np.ndarray, items, floor: float) -> Scorer:
+def _learned(values: np.ndarray, truth: np.ndarray, items) -> Scorer:
     centre, scale = values.mean(axis=0), np.where(values.std(axis=0) > 0, values.std(axis=0), 1.0)
     model = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10, max_iter=2000)
     model.fit((values - centre) / scale, truth)
     coefficients, intercepts = model.coef_, model.intercept_
     if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
         coefficients, intercepts = np.vstack([0 * coefficients, coefficients]), np.append(0.0, intercepts)
-    return Scorer(tuple(items), tuple(map(str, model.classes_)), centre, scale, coefficients, intercepts, floor)
+    return Scorer(tuple(items), tuple(map(str, model.classes_)), FLOOR, centre, scale, coefficients, intercepts)
 
 
-def _out_of_sample(values, x, truth, segmentation: Segmentation, items, n_folds: int, floor: float, seed: int):
+def _out_of_sample(values, x, truth, segmentation: Segmentation, items, seed: int):
     """Return (n, k) probabilities of each customer from segments and a tool that have not seen him."""
     k, rng = segmentation.k, np.random.default_rng(seed)
     probability = np.zeros((len(truth), k))
-    for train, test in StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(values, truth):
+    for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(values, truth):
         rule = segmentation.fitter.refit(segmentation.fit, x[train], np.ones(len(train), dtype=int), rng)
         found = rule.predict(x[train])
         found = matching(truth[train], found, k)[found]
         if len(np.unique(found)) < 2:
             probability[test, found[0]] = 1
             continue
-        scorer = _learned(values[train], found, items, floor)
+        scorer = _learned(values[train], found, items)
         probability[np.ix_(test, [int(s) for s in scorer.segments])] = scorer.probabilities(values[test])
     return probability
 
@@ -245,10 +208,8 @@ def assign_segments(customers, tool) -> Survey:
     Examples
     --------
     >>> import cxresearch as cx
-    >>> paid = dict(customer="customer_id", time="paid_at", amount="amount", until="2025-01-01")
-    >>> behaved = cx.behaviour("data/example/transactions.csv", **paid)
-    >>> made = dict(features=["recency_days", "frequency"], n_segments=2, n_starts=5, n_boot=10, seed=1)
-    >>> segments = cx.segment_customers(behaved, **made)
+    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
+    >>> segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> tool = cx.typing_tool(behaved, segmentation=segments, items=["active_months"], seed=1)
     >>> sorted(set(cx.assign_segments(behaved, tool).table["segment"]))
     ['S1', 'S2']
@@ -271,8 +232,8 @@ def _read(path) -> Scorer:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
         if record["format"] != FORMAT:
             raise KeyError("format")
-        arrays = (np.array(record[name], dtype=float) for name in ("centre", "scale", "coefficients", "intercepts"))
-        return Scorer(tuple(record["items"]), tuple(record["segments"]), *arrays, float(record["floor"]))
+        items, segments, *numbers = (record[name] for name in Scorer._fields)
+        return Scorer(tuple(items), tuple(segments), *(np.array(values, dtype=float) for values in numbers))
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise DataProblem(
             f"{path} is not a typing tool that this version can read ({type(problem).__name__}); save it again with tool.save(path)"

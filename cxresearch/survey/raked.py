@@ -1,8 +1,6 @@
-"""Errors that know that the weight was raked.
+"""Errors that know that the weight was raked: after calibration they are those of the residuals.
 
-References
-----------
-Deville & Saerndal (1992), J. American Statistical Association 87: after calibration the error is that of the residuals.
+Deville & Saerndal (1992), J. American Statistical Association 87.
 """
 
 import numpy as np
@@ -30,18 +28,8 @@ def _still_met(table, weight, margin, goal) -> bool:
 
 
 def margin_residuals(influence, weights: np.ndarray, margins) -> np.ndarray:
-    """Return `influence`, (n, k), with what the margins explain taken out, dense (n, k).
-
-    The raked estimate's error is that of the residuals of a weighted regression on the margins (Deville & Saerndal
-    1992).
-
-    Parameters
-    ----------
-    influence : (n, k) sparse or dense array
-        w u, u being the linearised variable of each estimate.
-    weights : (n,) array
-    margins : sequence of (n,) int arrays
-        Codes 0, 1, ... of each margin's level.
+    """Return `influence`, w u of each estimate, (n, k) sparse or dense, less its weighted regression on the margins, whose
+    levels are codes 0, 1, ..., (n,) each; dense (n, k).
     """
     n = len(weights)
     design = sparse.hstack(

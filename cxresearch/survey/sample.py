@@ -1,7 +1,5 @@
 """The sample of one analysis: its rows, weights, cells and sampling units, and the one resampler.
 
-References
-----------
 Kish (1965), *Survey Sampling*; Saerndal, Swensson & Wretman (1992), *Model Assisted Survey Sampling*, 5.5, 5.8, 6.5;
 Rao & Wu (1988), J. American Statistical Association 83, 231-241.
 """
@@ -163,26 +161,18 @@ class Sample:
         f being the sampling fraction (Rao & Wu 1988): unbiased with few units, and never negative. A stratum with one
         unit, or wholly sampled, does not vary.
         """
-        rng = np.random.default_rng(seed)
-        at_once = max(50, HELD // max(len(self.units.stratum_of_psu), 1))
-        unit = None if self.units.psu_of_row is None and self.place is None else self.unit_of_row
-        equal = bool((self.weights == 1).all())
+        rng, units = np.random.default_rng(seed), self.units
+        at_once = max(50, HELD // max(len(units.stratum_of_psu), 1))
+        unit = None if units.psu_of_row is None and self.place is None else self.unit_of_row
+        equal, one = bool((self.weights == 1).all()), len(units.size) == 1
         for start in range(0, n_boot, at_once):
-            drawn = unit_multipliers(self.units, min(at_once, n_boot - start), rng)
+            drawn = np.ones((min(at_once, n_boot - start), len(units.stratum_of_psu)))
+            for h in np.flatnonzero(units.size > 1):
+                members, m = slice(None) if one else np.flatnonzero(units.stratum_of_psu == h), int(units.size[h])
+                root = np.sqrt(max(units.factor[h] * (m - 1) / m, 0.0))  # of 1 - f
+                drawn[:, members] = draw_counts(m, m - 1, len(drawn), rng) * (root * m / (m - 1)) + (1 - root)
             drawn = drawn if unit is None else drawn[:, unit]
             yield drawn if equal else drawn * self.weights
-
-
-def unit_multipliers(units: SamplingUnits, n_boot: int, rng) -> np.ndarray:
-    """Return the factors (n_boot, m) by which one draw of the Rao-Wu bootstrap multiplies the weights of each unit."""
-    drawn = np.ones((n_boot, len(units.stratum_of_psu)))
-    one = len(units.size) == 1
-    for h in np.flatnonzero(units.size > 1):
-        members = slice(None) if one else np.flatnonzero(units.stratum_of_psu == h)
-        m = int(units.size[h])
-        root = np.sqrt(max(units.factor[h] * (m - 1) / m, 0.0))  # of 1 - f
-        drawn[:, members] = draw_counts(m, m - 1, n_boot, rng) * (root * m / (m - 1)) + (1 - root)
-    return drawn
 
 
 def draw_counts(m: int, size: int, n_boot: int, rng) -> np.ndarray:

@@ -138,8 +138,7 @@ class Survey:
         named = (self.weight, self.strata, *clusters, self.fpc, self.wave, self.asked_at, self.respondent)
         if len(self.rows) or any(column not in self.rows for column in filter(None, named)):
             require_columns(self.rows, *named, where="the survey")
-        if not (isinstance(self.min_base, (int, np.integer)) and self.min_base >= 1):
-            raise DataProblem(f"min_base={self.min_base!r} must be a whole number of at least 1")
+        _require_floor(self.min_base)
         if self.population is not None and not self.population > 0:
             raise DataProblem(f"population={self.population!r} must be the number of customers, above 0")
         if self.waves is not None:
@@ -153,13 +152,9 @@ class Survey:
 
     def __repr__(self) -> str:
         drawn = [f"{name} {getattr(self, name)}" for name in ("strata", "cluster", "fpc") if getattr(self, name)]
-        parts = [
-            f"survey: {number(len(self), 0)} rows" + (f" where {self.condition}" if self.condition else ""),
-            f"weighted by {self.weight}" if self.weight else "unweighted",
-            *drawn,
-            f"floor {self.min_base}",
-        ]
-        return ", ".join(parts)
+        rows = f"survey: {number(len(self), 0)} rows" + (f" where {self.condition}" if self.condition else "")
+        weighted = f"weighted by {self.weight}" if self.weight else "unweighted"
+        return ", ".join([rows, weighted, *drawn, f"floor {self.min_base}"])
 
     @property
     def table(self) -> pd.DataFrame:
@@ -182,13 +177,11 @@ class Survey:
                 if getattr(self, name) not in table.columns}  # fmt: skip
         clusters = (self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster or ())
         lost |= {} if all(c in table.columns for c in clusters) else {"cluster": None}
-        lost |= {"waterfall": None}
-        lost |= {"waves": self._still_there(table)} if self.waves and "wave" not in lost else {"waves": None}
-        return replace(self, rows=table.copy(deep=False), domain=None, condition="", taken=[], **(lost | changes))
-
-    def _still_there(self, table) -> tuple:
-        found = {plain_text(label) for label in pd.unique(table[self.wave].dropna())}
-        return tuple(label for label in self.waves if plain_text(label) in found) or None
+        present = () if not self.waves or "wave" in lost else pd.unique(table[self.wave].dropna())
+        there = set(map(plain_text, present))
+        lost |= {"waves": tuple(label for label in self.waves or () if plain_text(label) in there) or None}
+        fresh = {"domain": None, "condition": "", "taken": [], "waterfall": None}
+        return replace(self, rows=table.copy(deep=False), **(fresh | lost | changes))
 
     def where(self, condition: str) -> "Survey":
         """Return the domain in which `condition` holds; errors stay those of a domain of the same survey.
@@ -226,8 +219,7 @@ class Survey:
         return replace(self, domain=inside, condition=said)
 
     def _values_shown(self, column: str) -> list:
-        counts = self.rows[column].value_counts()
-        return [value for value, n in counts.items() if n >= self.min_base]
+        return [value for value, n in self.rows[column].value_counts().items() if n >= self.min_base]
 
     def _persons_in(self, rows: np.ndarray) -> int:
         codes = self._person_of_row
@@ -321,14 +313,11 @@ class Survey:
             weights = np.ones(len(whole)) if self.weight is None else pd.to_numeric(whole[self.weight]).to_numpy(float)
             at = np.flatnonzero((weights > 0) | self.domain)
             place = np.searchsorted(at, np.flatnonzero(self.domain)[rows])
-        taken = {
-            name: None if (column := getattr(self, name)) is None else _complete(whole, column, at)
-            for name in ("strata", "cluster", "fpc")
-        }
+        columns = {name: getattr(self, name) for name in ("strata", "cluster", "fpc")}
+        taken = {name: _complete(whole, column, at) for name, column in columns.items() if column is not None}
         margins = tuple(pd.factorize(whole[c].to_numpy()[at])[0] for c in raked_on(whole.iloc[at], self.weight))
         margin_weights = whole[self.weight].to_numpy(float)[at] if margins else None
-        if margins and constant and place is None:
-            margin_weights = np.ones(len(at))
+        margin_weights = np.ones(len(at)) if margins and constant and place is None else margin_weights
         return dict(units=sampling_units(len(at), **taken), place=place, margins=margins, margin_weights=margin_weights)
 
     def arrays(self, rows) -> dict[str, np.ndarray | None]:
@@ -410,9 +399,13 @@ def as_table(data, *, person: str | None = None, labels: Mapping[str, str] | Non
         data, labels, min_base = data.table, labels or data.labels, max(min_base, data.min_base)
     if isinstance(data, pd.DataFrame):
         require_columns(data, person, where="the table")
+    _require_floor(min_base)
+    return Table(data, person, dict(labels or {}), int(min_base))
+
+
+def _require_floor(min_base) -> None:
     if not (isinstance(min_base, (int, np.integer)) and min_base >= 1):
         raise DataProblem(f"min_base={min_base!r} must be a whole number of at least 1")
-    return Table(data, person, dict(labels or {}), int(min_base))
 
 
 def _floor(table, min_base: int) -> dict[str, int]:

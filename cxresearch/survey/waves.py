@@ -109,23 +109,10 @@ def _time_of_dates(labels: Sequence[object], waves: pd.Series, dates: pd.Series)
 def wave_order(
     waves: pd.Series, *, declared: Sequence | None = None, dates: pd.Series | None = None, sources: Sequence = ()
 ) -> tuple:
-    """Return the labels of `waves` in the order of time.
+    """Return the labels of `waves` in the order of time: as `declared`; else as an ordered Categorical, the median days of
+    their `dates` and the labels themselves say, which must agree; else as the study names its files, `sources`.
 
-    Parameters
-    ----------
-    waves : Series
-        Wave of each row; an ordered Categorical declares its order.
-    declared : sequence, optional
-        Labels in order; it holds whatever else is found.
-    dates : Series, optional
-        When each row was answered: waves are ordered by their median day.
-    sources : sequence
-        Order in which the study names its files; used where nothing else speaks.
-
-    Raises
-    ------
-    DataProblem
-        Labels that `declared` leaves out, dates and labels that contradict each other, or nothing that tells time.
+    What `declared` leaves out, contradictions, and labels of which nothing tells the time are refused.
     """
     column = waves.name
     labels = list(pd.unique(waves.dropna()))
@@ -137,9 +124,7 @@ def wave_order(
     if len(labels) < 2:
         return tuple(labels)
     spoken = {
-        "the order of the categories": list(range(len(labels)))
-        if hasattr(waves, "cat") and waves.cat.ordered
-        else None,
+        "the order of the categories": range(len(labels)) if hasattr(waves, "cat") and waves.cat.ordered else None,
         "the dates of the answers": None if dates is None else _time_of_dates(labels, waves, dates),
         "the labels": _time_of_labels(labels),
     }

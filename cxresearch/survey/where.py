@@ -22,32 +22,16 @@ MIRRORED = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
 
 def rows_where(table: pd.DataFrame, condition: str, *, shown=lambda column: ()) -> np.ndarray:
     """Return which rows of `table` meet `condition`, (N,) bool; a comparison with a missing value is not met, nor is
-    its opposite.
-
-    Parameters
-    ----------
-    table : DataFrame
-    condition : str
-        A column whose name is no identifier stands in backticks.
-    shown : callable
-        Column -> the values that a message may name.
-
-    Raises
-    ------
-    DataProblem
-        Anything but comparisons of columns with constants, or a text that its column never holds.
+    its opposite. A name that is no identifier stands in backticks; `shown`: the values of a column that a message may name.
     """
-    quoted: dict[str, str] = {}
-
-    def placeholder(found: re.Match) -> str:
-        quoted[name := f"_column_{len(quoted)}"] = found[1]
-        return name
-
+    names = re.findall(r"`([^`]+)`", condition := str(condition).strip())
+    quoted = {f"_column_{i}": name for i, name in enumerate(names)}
+    places = iter(quoted)
     try:
-        tree = ast.parse(re.sub(r"`([^`]+)`", placeholder, str(condition).strip()), mode="eval")
+        tree = ast.parse(re.sub(r"`([^`]+)`", lambda found: next(places), condition), mode="eval")
     except SyntaxError as error:
         raise DataProblem(f"the condition {condition!r} cannot be read ({error.msg}); {EXAMPLE}") from None
-    met = _Condition(table, str(condition), quoted, shown).truth(tree.body)
+    met = _Condition(table, condition, quoted, shown).truth(tree.body)
     return met.fillna(False).to_numpy(dtype=bool)
 
 
