@@ -104,7 +104,7 @@ def test_no_part_of_the_package_imports_itself_by_way_of_others():
 # `STANDING` says by how much at most, so that nothing is added to it unnamed. A row leaves when its room is rebuilt.
 BUDGETS = {
     "foundation": 1_600, "inference": 750, "privacy": 1_000, "sources": 600, "study": 1_700, "intake": 1_200,
-    "metrics": 2_300, "segments": 1_750, "loyalty": 2_450, "drivers": 2_500, "transactions": 1_050, "simulate": 850,
+    "metrics": 2_300, "segments": 1_750, "loyalty": 2_450, "drivers": 2_500, "transactions": 1_050, "simulate": 1_150,
     "running": 3_600, "journey": 480, "voice": 640, "programme": 500, "chain": 480, "claims": 420,
 }  # fmt: skip
 STANDING = {  # room -> lines that it still has

@@ -120,7 +120,7 @@ def test_role_nps_on_another_scale(tmp_path):
 def test_item_key_that_names_another_column(tmp_path):
     assert message(tmp_path, RESPONSES.replace("recommend:", "weight:")) == (
         "study.yml, line 3: tables.responses: item key 'weight' is the name of another column of this table; "
-        "choose another key"
+        "choose another key, or declare weight: HEADER beside items"
     )
 
 

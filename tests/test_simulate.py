@@ -15,7 +15,7 @@ import cxresearch as cx
 from cxresearch import DataProblem, simulate_company
 from cxresearch.simulate.company import EXAMPLE_SEED
 from cxresearch.simulate.truth import PLANTED, Truth
-from cxresearch.simulate.verbatims import CLAUSES, UNINFORMATIVE, compose
+from cxresearch.simulate.verbatims import CLAUSES, NEUTRAL, UNINFORMATIVE, compose
 
 EXAMPLE = ROOT / "data" / "example"
 DICTIONARY = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
@@ -83,9 +83,7 @@ def rand_index(made) -> float:
     features = behaviour_features(made.tables["transactions"])
     with threadpool_limits(1):
         found = KMeans(4, n_init=20, random_state=0).fit_predict(features)
-    return adjusted_rand_score(
-        made.truth.customers.set_index("customer_id")["segment"].loc[features.index], found
-    )
+    return adjusted_rand_score(made.truth.customers.set_index("customer_id")["segment"].loc[features.index], found)
 
 
 # -- the files --------------------------------------------------------------------------------------------------------
@@ -132,7 +130,7 @@ def test_the_study_file_declares_every_column_and_opens(example):
     study.load_all()
     text = (EXAMPLE / "study.yml").read_text(encoding="utf-8")
     for name in TABLES:
-        for column in example.tables[name].columns:
+        for column in example.tables[name].columns.drop("planted_segment", errors="ignore"):  # no company has it
             assert re.search(rf"[: ]{column.strip()}\b", text), (name, column)
     assert study.customers.table["revenue"].sum() == pytest.approx(example.tables["customers"]["spend_2025"].sum())
     assert study.waterfall("responses")["removed"].sum() == 3
@@ -333,7 +331,8 @@ def test_never_met_is_never_met_in_the_records(example):
 
 
 def test_agents_differ_by_what_was_planted(large):
-    contacts = large.tables["interactions"].assign(at=lambda t: pd.to_datetime(t["at"]).astype("datetime64[s]"))
+    first = large.truth.contacts[~large.truth.contacts["again"]]  # the survey's support knows of no others
+    contacts = first[["customer_id", "agent", "resolved"]].assign(at=first["opened_at"].dt.normalize())
     answers = large.truth.answers[["customer_id", "asked_on", "support"]].dropna().sort_values("asked_on")
     contacts = contacts.sort_values("at", kind="stable")
     joined = pd.merge_asof(answers, contacts, left_on="asked_on", right_on="at", by="customer_id").dropna()
@@ -349,11 +348,10 @@ def test_agents_differ_by_what_was_planted(large):
 
 
 def test_the_paths_from_engagement_to_profit(large):
-    answers = large.truth.answers.merge(
-        large.truth.customers[["customer_id", "branch", "region"]], on="customer_id"
-    )
+    answers = large.truth.answers.merge(large.truth.customers[["customer_id", "branch", "region"]], on="customer_id")
     staff = answers.groupby(["branch", "wave"])["staff"].mean().rename("staff").rename_axis(["branch", "quarter"])
-    units = large.truth.branches.merge(staff.reset_index()).merge(large.tables["employees"])
+    units = large.truth.branches.merge(staff.reset_index())
+    units = units.merge(large.tables["employees"].drop(columns="engagement"))
     regions = large.tables["customers"].drop_duplicates("branch").set_index("branch")["region"]
     apart = pd.get_dummies(units["quarter"] + units["branch"].map(regions), drop_first=True)
     units, nuisance = pd.concat([units, apart], axis=1), list(apart.columns)
@@ -377,9 +375,7 @@ def test_delivery_drops_in_one_wave_and_takes_recommend_with_it(large):
 
 
 def test_who_answers_depends_on_segment_and_region_and_weights_mend_the_region(large):
-    answers = large.truth.answers.merge(
-        large.truth.customers[["customer_id", "segment", "region"]], on="customer_id"
-    )
+    answers = large.truth.answers.merge(large.truth.customers[["customer_id", "segment", "region"]], on="customer_id")
     for segment, rate in large.truth["segment_response"].items():
         rows = answers[(answers["segment"] == segment) & answers["invited"]]
         assert rows["answered"].mean() == pytest.approx(rate, abs=0.02)
@@ -406,7 +402,7 @@ def test_comments_say_what_was_rated(example):
     assert told["comment"].notna().mean() == pytest.approx(0.4, abs=0.03)
     assert set(told["language"]) == {"en", "pl", "ru"}
     for tone, topic, clauses in (("positive", "comment_best", slice(0, 2)), ("negative", "comment_worst", slice(2, 4))):
-        rows = told[told["comment_tone"] == tone]
+        rows = told[(told["comment_tone"] == tone) & ~told["comment_misspelt"]]
         said = zip(rows["comment"], rows["language"], rows[topic])
         held = [any(c[1:] in comment for c in CLAUSES[lang][t][clauses]) for comment, lang, t in said]
         assert len(held) > 50 and all(held)
@@ -414,12 +410,216 @@ def test_comments_say_what_was_rated(example):
     assert told.loc[told["comment_tone"] == "none", "comment"].isin(sum(UNINFORMATIVE.values(), [])).all()
 
 
-def test_comments_hold_no_contact_data_and_every_topic_in_three_languages(example):
-    said = example.tables["responses"]["comment"].dropna()
-    assert not said.str.contains(r"\d|@|www|http").any()
+def test_comments_hold_invented_contact_data_where_planted_and_every_topic_in_three_languages(example):
+    told = with_comments(example)
+    held = told["comment"].str.contains(r"\d|@|www|http")
+    assert (held == told["comment_contact_data"]).all() and held.any()
+    assert told.loc[held, "comment"].str.contains(r"k\d{6}@example\.org|\+48 601\d{6}").all()
     assert {lang: set(topics) for lang, topics in CLAUSES.items()} == dict.fromkeys(("en", "pl", "ru"), set(DRIVERS))
     rng = np.random.default_rng(1)
     assert ", ale " in compose("pl", "mixed", "staff", "delivery", rng=rng)
+
+
+def with_comments(made) -> pd.DataFrame:
+    """Comments with what is true of them."""
+    responses = made.tables["responses"].drop_duplicates()
+    answers = made.truth.answers.query("answered")
+    told = responses.merge(answers, on=["customer_id", "wave"], suffixes=("", "_given"), validate="one_to_one")
+    return told[told["comment"].notna()]
+
+
+def near(share: float, n: int, sd: float = 0.5) -> object:
+    return pytest.approx(share, abs=3 * sd / np.sqrt(n))
+
+
+def test_comments_are_disturbed_as_planted(large):
+    told = with_comments(large)
+    told = told[told["comment_tone"] != "none"]
+    neutral = told["comment_neutral"] != ""
+    topics = 8 - 1 - (told["comment_best"] != told["comment_worst"]).mean()  # neither the praised nor the blamed one
+    assert neutral.mean() == near(large.truth["neutral_share"] * topics / 8, len(told), 0.4)
+    assert not (told["comment_neutral"] == told["comment_worst"]).any()
+    assert told["comment_misspelt"].mean() == near(large.truth["misspelt_share"], len(told), 0.3)
+    assert told["comment_contact_data"].mean() == near(large.truth["contact_data_share"], len(told), 0.2)
+    plain = told[~told["comment_misspelt"] & neutral]
+    mention = [NEUTRAL[lang][topic][1:] for lang, topic in zip(plain["language"], plain["comment_neutral"])]
+    assert all(said in text for said, text in zip(mention, plain["comment"]))
+    polish = told[told["comment_misspelt"] & (told["language"] == "pl") & ~told["comment_contact_data"]]
+    assert not polish["comment"].str.contains("[ąćęłńóśźż]").any() and len(polish) > 50
+
+
+def test_new_customers_join_with_their_first_purchase(large):
+    customers, people = large.tables["customers"], large.truth.customers.query("listed").reset_index(drop=True)
+    paid = large.tables["transactions"].query("amount > 0").groupby("customer_id")["paid_at"].min()
+    first = paid.reindex(customers["customer_id"]).to_numpy()
+    assert people["new"].mean() == near(large.truth["new_share"], len(people), 0.33)
+    assert (customers["since"][people["new"]] == first[people["new"]]).all()
+    assert (customers["since"][~people["new"]] < "2024").all()
+
+
+def test_employees_answer_with_a_sampling_error(large):
+    units = large.truth.branches.merge(large.tables["employees"], on=["branch", "quarter"], suffixes=("_true", ""))
+    z = (units["engagement"] - units["engagement_true"]) * np.sqrt(units["n"]) / large.truth["employee_sd"]
+    assert z.mean() == near(0, 160, 1.0) and z.std() == pytest.approx(1, abs=0.17)
+    assert units["sd"].mean() == pytest.approx(0.7, abs=0.03) and units["n"].between(8, 40).all()
+    back = simulate_company(seed=3, n_customers=200, truth={"reverse_profit_on_engagement": 0.02})
+    null = simulate_company(seed=3, n_customers=200)
+    assert back.tables["responses"].equals(null.tables["responses"])  # what employees say moves nobody
+    moved = (back.tables["employees"]["engagement"] - null.tables["employees"]["engagement"]).to_numpy().reshape(-1, 4)
+    profit = null.tables["employees"]["profit"].to_numpy().reshape(-1, 4)
+    ends = ((moved + 1e-9) % 1 == 0).all()
+    assert not ends and np.polyfit(profit[:, :-1].ravel(), moved[:, 1:].ravel(), 1)[0] == pytest.approx(0.02, abs=0.003)
+
+
+def test_ratings_of_contacts_follow_channel_switch_matter_and_agent(large):
+    rated = large.truth.contacts.assign(fine=lambda t: (t["resolved"] == "yes").astype(float))
+    rated["agent_shift"] = rated["agent"].map(large.truth.agents.set_index("agent")["shift"])
+    rated["complains"] = rated["matter"] == "complaint"
+    for channel in ("email", "chat", "shop"):
+        rated[channel] = rated["channel"] == channel
+    terms = ["agent_shift", "fine", "complains", "switched", "email", "chat", "shop"]
+    fit = least_squares(rated, "rating", terms)
+    t = large.truth
+    planted = [1, t["resolved_lift"], t["complaint_on_rating"], t["switch_on_rating"], -0.2, 0, 0.3]
+    for term, value in zip(terms, planted):  # the ends of the scale cost some 3 %
+        assert fit.params[term] == pytest.approx(0.97 * value, abs=0.02 + 3 * fit.bse[term]), term
+    raw = rated.groupby("agent")["rating"].mean()
+    first = raw[raw.index > "A05"].mean() - raw[raw.index <= "A05"].mean()
+    shift = large.truth.agents.set_index("agent")["shift"]
+    assert first - (shift[5:].mean() - shift[:5].mean()) == pytest.approx(
+        0.45 * 0.97, abs=0.05
+    )  # a raw league is wrong
+
+
+def test_a_response_names_the_last_contact_before_it(example):
+    rows = example.tables["responses"].drop_duplicates()
+    log = example.tables["interactions"].dropna(subset="customer_id").sort_values("opened_at", kind="stable")
+    rated = rows.dropna(subset="contact_id")
+    assert ((rows["contact_rating"] > 0) == rows["contact_id"].notna()).all() and len(rated) > 500
+    for row in rated.sample(60, random_state=1).itertuples():
+        before = log[(log["customer_id"] == row.customer_id) & (log["opened_at"] <= row.asked_on + " 00:00")]
+        assert before["contact_id"].iloc[-1] == row.contact_id
+    given = example.truth.contacts.set_index("contact_id")["rating"]
+    assert (given.loc[rated["contact_id"]].to_numpy() == rated["contact_rating"].to_numpy()).all()
+
+
+def test_customers_return_by_whether_they_were_helped(large):
+    log = large.tables["interactions"].dropna(subset="customer_id")
+    log = log.assign(at=pd.to_datetime(log["opened_at"])).sort_values(["customer_id", "topic", "at"], kind="stable")
+    same = (log["customer_id"] == log["customer_id"].shift(-1)) & (log["topic"] == log["topic"].shift(-1))
+    back = same & (log["at"].shift(-1) - log["at"] <= pd.Timedelta(days=7))
+    inside = log["at"] < "2025-12-24"
+    for resolved, name in (("no", "repeat_if_unresolved"), ("yes", "repeat_if_resolved")):
+        rows = back[inside & (log["resolved"] == resolved)]
+        chance = large.truth[name] + (1 - large.truth[name]) * 0.005  # somebody who asks again anyway
+        assert rows.mean() == near(chance, len(rows), np.sqrt(chance * (1 - chance)) + 0.03)
+
+
+def hours_of(made) -> pd.DataFrame:
+    known = made.truth.contacts.query("opened_at < '2025-12-01'")
+    hours = (known["closed_at"] - known["opened_at"]) / pd.Timedelta(hours=1)
+    after = (known["handed_at"] - known["opened_at"]) / pd.Timedelta(hours=1)
+    return known.assign(hours=hours, after=after, handed=after.notna())
+
+
+def test_a_hand_off_costs_nothing_though_it_looks_as_if_it_did(large):
+    cases = hours_of(large)
+    means = cases.groupby("handed")["hours"].mean()
+    assert 1.6 < means[True] / means[False] < 1.85  # the naive comparison
+    assert cases["hard"].mean() == near(large.truth["hard_share"], len(cases))
+    means = cases.groupby("hard")["hours"].mean()
+    assert means[True] / means[False] == pytest.approx(large.truth["hard_hours_ratio"], abs=0.1)
+    for landmark in (6, 12, 24):  # among cases of one hardness that are open then
+        still = cases[cases["hours"] > landmark].assign(early=lambda t: t["after"] <= landmark)
+        means = still.groupby(["hard", "early"])["hours"].mean() - landmark
+        assert means[True, True] / means[True, False] == pytest.approx(1, abs=0.08)
+        assert means[False, True] / means[False, False] == pytest.approx(1, abs=0.12)
+
+
+def test_hand_offs_may_be_made_to_cost(large):
+    dear = hours_of(simulate_company(seed=12, n_customers=25_000, truth={"handoff_hours_ratio": 1.5}))
+    cheap = hours_of(large)
+    rest = [(t["hours"] - t["after"])[t["handed"]].mean() for t in (dear, cheap)]
+    assert rest[0] / rest[1] == pytest.approx(1.5, abs=0.03)
+
+
+def test_the_log_says_who_had_a_case(example):
+    log, contacts = example.tables["interactions"], example.truth.contacts
+    steps = log[log["customer_id"].isna()]
+    assert len(steps) == contacts["handed_at"].notna().sum() and steps["channel"].isna().all()
+    assert log["contact_id"].is_unique and (log.groupby("case_id").size() <= 2).all()
+    assert (log[log["customer_id"].notna()]["owner"] == "Service").all() and not (steps["owner"] == "Service").any()
+    assert (steps["opened_at"] <= steps["closed_at"].fillna("9999")).all()
+
+
+def test_the_programme_shortens_waiting_where_it_runs_and_the_trend_everywhere(large):
+    contacts = large.truth.contacts.assign(log_wait=lambda t: np.log(t["wait"].clip(0.1)))
+    branch = large.truth.customers.set_index("customer_id")["branch"]
+    contacts["treated"] = contacts["customer_id"].map(branch).isin(large.truth.treated)
+    contacts["after"] = contacts["opened_at"] >= "2025-01-01"
+    means = contacts.groupby(["treated", "after"])["log_wait"].mean()
+    change = means[True, True] - means[True, False], means[False, True] - means[False, False]
+    assert change[1] == pytest.approx(12.2 * large.truth["wait_trend"], abs=0.06)  # without any programme
+    assert change[0] - change[1] == pytest.approx(np.log(large.truth["programme_wait_ratio"]), abs=0.08)
+    ratings = contacts.groupby(["treated", "after"])["rating"].mean()
+    assert ratings[True, True] - ratings[True, False] == pytest.approx(
+        ratings[False, True] - ratings[False, False], abs=0.1
+    )
+    drift = contacts[contacts["agent"] == "A13"].groupby(contacts["opened_at"] >= "2025-07-01")["log_wait"].mean()
+    assert drift[True] - drift[False] == pytest.approx(np.log(large.truth["agent_drift"]) - 0.12, abs=0.12)
+    assert cx.open_study(EXAMPLE).programme.treated == company().truth.treated
+
+
+def test_detractors_are_followed_up_to_no_effect_that_looks_like_one(large):
+    answers = large.truth.answers
+    given = answers[answers["answered"] & ~answers["recommend_skipped"]]
+    low = given[given["recommend"] <= 6]
+    assert low["followed_up"].notna().mean() == near(large.truth["followup_share"], len(low))
+    worst = low[low["recommend"] <= 3]
+    assert worst["followed_up"].notna().mean() == near(1.25 * large.truth["followup_share"], len(worst))
+    assert given[given["recommend"] > 6]["followed_up"].isna().all()
+    days = (low["followed_up"] - low["asked_on"]).dt.days.dropna()
+    assert days.mean() == near(large.truth["followup_days"], len(days), 3.0)
+    then = answers.groupby("customer_id")["recommend"].shift(-1)
+    pairs = low.assign(then=then.loc[low.index]).dropna(subset="then")
+    gain = (pairs["then"] - pairs["recommend"]).groupby(pairs["followed_up"].notna()).mean()
+    assert gain.min() > 1  # back to the mean, whether anybody came or not
+    fit = least_squares(pairs.assign(back=pairs["followed_up"].notna()), "then", ["back", "recommend"])
+    assert abs(fit.params["back"]) < 3 * fit.bse["back"]
+
+
+def test_a_follow_up_may_be_made_to_help():
+    kind, null = (simulate_company(seed=4, n_customers=400, truth={"followup_lift": lift}) for lift in (2.0, 0.0))
+    before, after = null.truth.answers["recommend"], kind.truth.answers["recommend"]
+    helped = (
+        null.truth.answers["followed_up"].notna().groupby(null.truth.answers["customer_id"]).shift(fill_value=False)
+    )
+    assert (
+        (after - before)[~helped].eq(0).all() and (after == (before + 2).clip(upper=10))[helped].all() and helped.any()
+    )
+
+
+def test_what_is_said_of_loyalty_has_the_planted_shares(large):
+    rows = large.tables["responses"].drop_duplicates()
+    answers = large.truth.answers.query("answered")[["customer_id", "wave", "recommend"]]
+    rows = rows.drop(columns="recommend  ").merge(answers, on=["customer_id", "wave"], validate="one_to_one")
+    said = {c: rows[c].dropna() == "yes" for c in ("problem", "forgive", "prefer", "switch", "service_over_price")}
+    for column, name in {"problem": "problem_share", "prefer": "prefer_share", "switch": "switch_said",
+                         "service_over_price": "service_over_price"}.items():  # fmt: skip
+        assert said[column].mean() == near(large.truth[name], len(rows)), column
+    group = pd.cut(rows["recommend"], [-1, 6, 8, 10], labels=["detractor", "passive", "promoter"])
+    forgiving = said["forgive"].groupby(group, observed=True).mean()
+    assert forgiving["detractor"] == near(large.truth["forgive_base"], (group == "detractor").sum())
+    assert forgiving["promoter"] / forgiving["detractor"] == pytest.approx(large.truth["forgive_ratio"], abs=0.1)
+    assert rows["prefer"].isna().mean() == near(large.truth["skipped_share"], len(rows), 0.15)
+
+
+def test_buying_again_does_not_depend_on_the_answer(large):
+    known = answered_with_revenue(large)
+    again = (known["spend_2025"] > 0).groupby(
+        pd.cut(known["recommend"], [-1, 6, 8, 10], labels=["d", "p", "r"]), observed=True
+    )
+    assert again.mean()["r"] / again.mean()["d"] == pytest.approx(1, abs=0.04)
 
 
 # -- what is refused --------------------------------------------------------------------------------------------------

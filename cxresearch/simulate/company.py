@@ -10,9 +10,10 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem
 from cxresearch.simulate import contacts as desk
-from cxresearch.simulate import money, people, survey
+from cxresearch.simulate import journeys, money, people, survey
 from cxresearch.simulate.answers import SATISFACTION_MEAN, counted_recommend
 from cxresearch.simulate.truth import QUARTERS, Truth, planted_values
+from cxresearch.simulate.verbatims import marked
 
 EXAMPLE_SEED = 2029  # of the company in data/example
 ERASED = 5  # people who answered and whom customers.csv no longer holds
@@ -20,6 +21,12 @@ REPEATED = 3  # responses delivered twice
 BLANK_WORDS = 4  # ratings of the products that read "Blank"
 SHOUTED = 6  # contacts whose channel is written in capitals
 MIN_CUSTOMERS = 200
+# A stream each; new ones at the end, so that what the others draw stays as it is.
+STREAMS = ("people", "units", "bought", "contacts", "survey", "field", "revenue", "spent", "dirt", "journeys", "programme",
+           "loop", "voice", "since", "steps", "units_asked", "marks")  # fmt: skip
+EMPLOYEES = ["branch", "quarter", "engagement", "profit", "n", "sd"]
+INTERACTIONS = ["customer_id", "at", "channel", "topic", "agent", "resolved", "note", "contact_id", "case_id", "opened_at",
+                "closed_at", "owner", "matter", "wait"]  # fmt: skip
 PROFIT_MEAN, PROFIT_NOISE = 100.0, 5.0  # thousands a branch and quarter
 
 
@@ -74,7 +81,14 @@ def simulate_company(*, seed: int, n_customers: int = 2000, waves: int = 4, trut
         `block_loading` (correlations), `halo_on_satisfaction`, `delivery_drop` (rating points, in 2024Q3),
         `agent_sd`, `resolved_lift` (points of the support rating), `recommend_per_satisfaction`,
         `recommend_per_affluence` (points). Branches: `staff_per_engagement` (rating points per point of engagement),
-        `profit_per_satisfaction` (thousand EUR a quarter per point of mean satisfaction).
+        `profit_per_satisfaction` (thousand EUR a quarter per point of mean satisfaction), `employee_sd`,
+        `reverse_profit_on_engagement` (points per thousand EUR of the quarter before). Contacts: `channel_shift`,
+        `switch_on_rating`, `complaint_on_rating` (points of the contact's rating), `complaint_share` (first and second
+        line), `repeat_if_resolved`, `repeat_if_unresolved`, `hard_share`, `hard_hours_ratio`, `handoff_share` (easy, hard),
+        `handoff_hours_ratio`, `agent_drift` (ratio of waiting). Programme: `programme_wait_ratio`, `wait_trend` (log a
+        month), `new_share`. Comments: `neutral_share`, `misspelt_share`, `contact_data_share`. Follow-up:
+        `followup_share`, `followup_days`, `followup_lift`. Claims: `problem_share`, `forgive_base`, `forgive_ratio`,
+        `prefer_share`, `switch_said`, `service_over_price`.
 
     Returns
     -------
@@ -102,8 +116,7 @@ def simulate_company(*, seed: int, n_customers: int = 2000, waves: int = 4, trut
     _require_whole("seed", seed, 0, None)
     _require_whole("n_customers", n_customers, MIN_CUSTOMERS, None)
     _require_whole("waves", waves, 1, len(QUARTERS))
-    streams = dict(zip(("people", "units", "bought", "contacts", "survey", "field", "revenue", "spent", "dirt"),
-                       np.random.default_rng(seed).spawn(9)))  # fmt: skip
+    streams = dict(zip(STREAMS, np.random.default_rng(seed).spawn(len(STREAMS))))
     everyone = people.invent_people(n_customers + ERASED, planted=planted, rng=streams["people"])
     branches = people.measure_engagement(planted=planted, rng=streams["units"])
     agents = desk.invent_agents(planted=planted, rng=streams["units"])
@@ -111,22 +124,39 @@ def simulate_company(*, seed: int, n_customers: int = 2000, waves: int = 4, trut
     contacts = desk.invent_contacts(everyone, agents, planted=planted, rng=streams["contacts"])
     answers = survey.everybody(everyone, bought, contacts, agents, branches,
                                waves=waves, planted=planted, rng=streams["survey"])  # fmt: skip
+    followed = survey.followed_up(answers, planted=planted, rng=streams["loop"])
+    answers = marked(answers, planted=planted, rng=streams["marks"])
+    answers = survey.lifted(answers.assign(followed_up=followed), followed, planted["followup_lift"])
+    treated = journeys.treated_branches(rng=streams["programme"])
+    calls = journeys.follow_contacts(contacts, everyone, treated, planted=planted, rng=streams["journeys"])
+    calls["rating"] = journeys.rate_contacts(calls, agents, planted=planted, rng=streams["journeys"])
     everyone = _with_outcomes(everyone, answers, planted=planted, rng=streams["revenue"])
     everyone["listed"] = _listed(answers, rng=streams["dirt"])
+    everyone = people.with_new_customers(everyone, bought, planted=planted, rng=streams["since"])
+    calls["customer_id"] = everyone["customer_id"].to_numpy()[calls["who"]]
+    calls = calls[everyone["listed"].to_numpy()[calls["who"]]].reset_index(drop=True)
+    answers = _with_rated_contacts(answers, calls)
     spent = money.purchases_2025(everyone, planted=planted, rng=streams["spent"])
     units = _with_profit(branches, everyone, answers, planted=planted, rng=streams["units"])
+    log = journeys.with_steps(calls, rng=streams["steps"])
     tables = {
-        "responses": survey.field_file(answers, everyone, planted=planted, rng=streams["field"]),
+        "responses": survey.field_file(
+            answers, everyone, planted=planted, rng=streams["field"], later=streams["voice"]
+        ),
         "customers": _customers(everyone),
         "transactions": _transactions(pd.concat([bought, spent]), everyone),
-        "interactions": _interactions(contacts, everyone),
-        "employees": units[["branch", "quarter", "engagement", "profit"]],
+        "interactions": _interactions(log),
+        "employees": people.ask_employees(units, planted=planted, rng=streams["units_asked"])[EMPLOYEES],
         "costs": money.monthly_costs(n_customers, rng=streams["units"]),
     }
     people_truth = everyone.rename(columns={"counted": "counted_recommend", "expected": "expected_spend"})
     people_truth = people_truth.drop(columns=["cents", "since", "until"])
-    record = Truth(planted, people_truth, answers.drop(columns="who"), agents, units.drop(columns="profit"))
-    return Company(MappingProxyType(_soiled(tables, rng=streams["dirt"])), record)
+    told = calls.drop(columns=["who", "at", "note"])
+    record = Truth(
+        planted, people_truth, answers.drop(columns="who"), agents, units.drop(columns="profit"), told, tuple(treated)
+    )
+    first = log[~log["again"] & log["customer_id"].notna() & (log["channel"] == "phone")].sort_values(["at", "who"])
+    return Company(MappingProxyType(_soiled(tables, first.index, rng=streams["dirt"])), record)
 
 
 def _require_whole(name: str, value, low: int, high: int | None) -> None:
@@ -189,22 +219,26 @@ def _transactions(paid: pd.DataFrame, everyone: pd.DataFrame) -> pd.DataFrame:
     return named[["customer_id", "paid_at", "amount", "channel", "category", "discount"]]
 
 
-def _interactions(contacts: pd.DataFrame, everyone: pd.DataFrame) -> pd.DataFrame:
-    contacts = contacts.loc[everyone["listed"].to_numpy()[contacts["who"]]].reset_index(drop=True)
-    named = contacts.assign(
-        customer_id=everyone["customer_id"].to_numpy()[contacts["who"]], at=contacts["at"].dt.strftime("%Y-%m-%d")
-    )
-    return named[["customer_id", "at", "channel", "topic", "agent", "resolved", "note"]]
+def _with_rated_contacts(answers: pd.DataFrame, calls: pd.DataFrame) -> pd.DataFrame:
+    """Add the last contact before each answer and its rating; none where there was no contact."""
+    place = journeys.rated_contact(answers, calls)
+    had = pd.Series(place >= 0, index=answers.index)
+    told = calls.iloc[place.clip(0)].reset_index(drop=True)
+    return answers.assign(contact_id=told["contact_id"].where(had, None), contact_rating=told["rating"].where(had))
 
 
-def _soiled(tables: dict[str, pd.DataFrame], *, rng) -> dict[str, pd.DataFrame]:
-    """Plant the dirty cells that data/README.md lists."""
+def _interactions(contacts: pd.DataFrame) -> pd.DataFrame:
+    written = {name: contacts[name].dt.strftime("%Y-%m-%d %H:%M") for name in ("opened_at", "closed_at")}
+    return contacts.assign(at=contacts["at"].dt.strftime("%Y-%m-%d"), **written)[INTERACTIONS]
+
+
+def _soiled(tables: dict[str, pd.DataFrame], calls: pd.Index, *, rng) -> dict[str, pd.DataFrame]:
+    """Plant the dirty cells that data/README.md lists; `calls` are the first contacts by phone."""
     responses = tables["responses"].copy()
     said = responses.index[responses["products"].notna()]
     responses.loc[rng.choice(said, size=min(BLANK_WORDS, len(said)), replace=False), "products"] = "Blank"
     again = responses.iloc[np.sort(rng.choice(len(responses), size=REPEATED, replace=False))]
     responses = pd.concat([responses, again], ignore_index=True)
     contacts = tables["interactions"].copy()
-    calls = contacts.index[contacts["channel"] == "phone"]
     contacts.loc[rng.choice(calls, size=min(SHOUTED, len(calls)), replace=False), "channel"] = "PHONE"
     return tables | {"responses": responses.rename(columns={"recommend": "recommend  "}), "interactions": contacts}

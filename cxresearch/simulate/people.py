@@ -61,6 +61,26 @@ def measure_engagement(*, planted, rng) -> pd.DataFrame:
     )
 
 
+def ask_employees(branches: pd.DataFrame, *, planted, rng) -> pd.DataFrame:
+    """Add what a survey of the employees sees: how many answered, their spread, and a mean with its sampling error.
+
+    With `reverse_profit_on_engagement`, a good quarter raises the engagement of the next, by points a thousand EUR.
+    """
+    n = rng.integers(8, 41, size=len(branches))
+    spread = planted["employee_sd"] * np.sqrt(rng.chisquare(n - 1) / (n - 1))
+    before = (branches["profit"] - branches["profit"].mean()).groupby(branches["branch"]).shift(fill_value=0.0)
+    mean = branches["engagement"] + planted["employee_sd"] / np.sqrt(n) * rng.standard_normal(len(n))
+    mean = np.clip(np.round(mean + planted["reverse_profit_on_engagement"] * before, 2), 1, 5)
+    return branches.assign(engagement=mean, n=n, sd=np.round(spread, 2))
+
+
+def with_new_customers(people: pd.DataFrame, bought: pd.DataFrame, *, planted, rng) -> pd.DataFrame:
+    """Let some have joined in 2024, on the day of their first purchase."""
+    first = bought[bought["amount"] > 0].groupby("who")["paid_at"].min().reindex(range(len(people))).to_numpy()
+    new = rng.random(len(people)) < planted["new_share"]
+    return people.assign(since=np.where(new, first, people["since"].to_numpy()), new=new)
+
+
 def _within_regions(draws: np.ndarray) -> np.ndarray:
     """Return `draws`, one per branch, with mean 0 in every region: regions differ by `region_shift` alone."""
     region = np.repeat(np.arange(len(REGIONS)), BRANCHES_IN_REGION)

@@ -6,7 +6,7 @@ import pandas as pd
 from cxresearch.simulate.answers import asked_dates, invite, judge, met_touchpoints, rate, skip_items
 from cxresearch.simulate.contacts import support_shift
 from cxresearch.simulate.truth import DRIVERS, QUARTERS
-from cxresearch.simulate.verbatims import UNINFORMATIVE_SHARE, compose, tone_of
+from cxresearch.simulate.verbatims import UNINFORMATIVE_SHARE, compose, disturb, tone_of
 
 ITEMS = ("recommend", "satisfaction", "ease", *DRIVERS)
 SKIPPED_CODE, NEVER_CODE = 99, 0
@@ -48,13 +48,48 @@ def comment(rows: pd.DataFrame, *, planted, rng) -> pd.DataFrame:
     return rows.assign(comment_tone=np.where(left, tone, ""), comment_best=best, comment_worst=worst)
 
 
-def field_file(everyone: pd.DataFrame, people: pd.DataFrame, *, planted, rng) -> pd.DataFrame:
-    """Return what the survey platform delivers: the rows that answered, coded, weighted, with their comments."""
+def followed_up(rows: pd.DataFrame, *, planted, rng) -> pd.Series:
+    """Return when somebody came back to a detractor (NaT: nobody did); those at 0-3 are a quarter likelier than all."""
+    given = (rows["answered"] & ~rows["recommend_skipped"]).to_numpy()
+    worst, others = given & (rows["recommend"] <= 3).to_numpy(), given & rows["recommend"].between(4, 6).to_numpy()
+    share, n = planted["followup_share"], worst.sum() + others.sum()
+    rest = max(share * n - 1.25 * share * worst.sum(), 0) / max(others.sum(), 1)
+    chosen = rng.random(len(rows)) < np.select([worst, others], [1.25 * share, rest], 0.0)
+    days = np.floor(rng.exponential(max(planted["followup_days"], 1e-9), size=len(rows)) + 0.5)
+    return (rows["asked_on"] + pd.to_timedelta(days, unit="D")).where(chosen)
+
+
+def lifted(rows: pd.DataFrame, followed: pd.Series, lift: float) -> pd.DataFrame:
+    """Return the answers with `lift` points more of recommend in the quarter after a follow-up."""
+    before = followed.notna().groupby(rows["who"]).shift(fill_value=False).to_numpy()
+    return rows.assign(recommend=np.clip(np.rint(rows["recommend"] + lift * before), 0, 10))
+
+
+def claim(recommend: pd.Series, *, planted, rng) -> pd.DataFrame:
+    """Return yes, no or a blank for what is claimed of loyalty; forgiving alone depends on recommend."""
+    low, ratio = planted["forgive_base"], planted["forgive_ratio"]
+    forgiving = np.select([recommend <= 6, recommend <= 8], [low, low * np.sqrt(ratio)], min(low * ratio, 1.0))
+    shares = {"problem": planted["problem_share"], "forgive": forgiving, "prefer": planted["prefer_share"],
+              "switch": planted["switch_said"], "service_over_price": planted["service_over_price"]}  # fmt: skip
+    drawn = {name: np.where(rng.random(len(recommend)) < share, "yes", "no") for name, share in shares.items()}
+    table = pd.DataFrame(drawn, index=recommend.index).astype(object)
+    return table.mask(rng.random(table.shape) < planted["skipped_share"], None)
+
+
+def field_file(everyone: pd.DataFrame, people: pd.DataFrame, *, planted, rng, later) -> pd.DataFrame:
+    """Return what the survey platform delivers: the rows that answered, coded, weighted, with their comments.
+
+    What came later than the rest (disturbances of comments, claims) is drawn from `later`.
+    """
     rows = everyone.loc[everyone["answered"]].sort_values(["wave", "asked_on", "who"], ignore_index=True)
     person = people.iloc[rows["who"]].reset_index(drop=True)
     coded = {item: _coded(rows[item], rows[f"{item}_skipped"], rng=rng) for item in ITEMS}
     told = zip(person["language"], rows["comment_tone"], rows["comment_best"], rows["comment_worst"])
     comments = [compose(language, tone, *topics, rng=rng) if tone else None for language, tone, *topics in told]
+    marks = zip(
+        comments, person["language"], *(rows[f"comment_{mark}"] for mark in ("neutral", "misspelt", "contact_data"))
+    )
+    comments = [disturb(text, *how, rng=later) if text else None for text, *how in marks]
     return pd.DataFrame(
         {
             "response_id": [f"R{i:05d}" for i in range(1, len(rows) + 1)],
@@ -67,6 +102,10 @@ def field_file(everyone: pd.DataFrame, people: pd.DataFrame, *, planted, rng) ->
             **coded,
             "language": person["language"],
             "comment": comments,
+            "contact_id": rows["contact_id"],
+            "contact_rating": rows["contact_rating"].fillna(NEVER_CODE).astype(int),
+            "followed_up_on": rows["followed_up"].dt.strftime("%Y-%m-%d"),
+            **claim(rows["recommend"], planted=planted, rng=later),
         }
     )
 

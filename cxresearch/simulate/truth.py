@@ -50,6 +50,37 @@ PLANTED: Mapping[str, object] = MappingProxyType(
         # employee -> customer -> profit, by branch and quarter
         "staff_per_engagement": 1.0,
         "profit_per_satisfaction": 40.0,
+        "reverse_profit_on_engagement": 0.0,
+        "employee_sd": 0.7,
+        # journeys: contacts, cases, hand-offs
+        "channel_shift": {"phone": 0.0, "email": -0.2, "chat": 0.0, "shop": 0.3},
+        "switch_on_rating": -0.5,
+        "complaint_on_rating": -1.0,
+        "complaint_share": {"first": 0.15, "second": 0.6},
+        "repeat_if_unresolved": 0.35,
+        "repeat_if_resolved": 0.06,
+        "hard_share": 0.3,
+        "hard_hours_ratio": 2.5,
+        "handoff_share": {"easy": 0.1, "hard": 0.5},
+        "handoff_hours_ratio": 1.0,
+        "programme_wait_ratio": 0.8,
+        "wait_trend": -0.01,
+        "agent_drift": 2.0,
+        "new_share": 0.12,
+        # what is written, and what follows from it
+        "neutral_share": 0.15,
+        "misspelt_share": 0.08,
+        "contact_data_share": 0.02,
+        "followup_share": 0.6,
+        "followup_days": 3.0,
+        "followup_lift": 0.0,
+        # what is said of loyalty
+        "problem_share": 0.25,
+        "forgive_base": 0.35,
+        "forgive_ratio": 2.0,
+        "prefer_share": 0.7,
+        "switch_said": 0.8,
+        "service_over_price": 0.45,
     }
 )  # fmt: skip
 DRIVERS = tuple(PLANTED["driver_weights"])
@@ -61,14 +92,23 @@ DROP_WAVE = "2024Q3"
 _RANGES = {
     **dict.fromkeys(("segment_shares", "segment_web", "segment_returns", "segment_discounted"), (0, 1)),
     **dict.fromkeys(("segment_response", "churn_rates", "skipped_share", "comment_share"), (0, 1)),
-    **dict.fromkeys(("segment_purchases", "segment_contacts"), (0, 100)),
+    **dict.fromkeys(("segment_purchases", "segment_contacts", "followup_days"), (0, 100)),
     **dict.fromkeys(("segment_basket", "segment_spend"), (1, 10_000)),
     **dict.fromkeys(("halo_loading", "block_loading"), (0, 0.7)),  # their squares must leave room for the driver itself
     "sampling_fractions": (0.01, 1),
-    **dict.fromkeys(("revenue_per_point", "revenue_per_affluence"), (-1, 1)),
+    **dict.fromkeys(("revenue_per_point", "revenue_per_affluence", "wait_trend"), (-1, 1)),
     "zero_share": (0, 0.99),
     "gamma_shape": (0.1, 100),
-    "agent_sd": (0, 5),
+    **dict.fromkeys(("agent_sd", "employee_sd"), (0, 5)),
+    **dict.fromkeys(
+        ("complaint_share", "repeat_if_unresolved", "repeat_if_resolved", "hard_share", "handoff_share"), (0, 0.9)
+    ),
+    **dict.fromkeys(
+        ("hard_hours_ratio", "handoff_hours_ratio", "programme_wait_ratio", "agent_drift", "forgive_ratio"), (0.1, 10)
+    ),
+    **dict.fromkeys(("new_share", "neutral_share", "misspelt_share", "contact_data_share"), (0, 1)),
+    **dict.fromkeys(("problem_share", "forgive_base", "prefer_share", "switch_said", "service_over_price"), (0, 1)),
+    "followup_share": (0, 0.75),
 }
 
 
@@ -85,10 +125,15 @@ class Truth:
         `expected_spend` (money in 2025), `listed` (False: answered, but is missing from customers.csv).
     answers
         One row a person and quarter: whether they were `invited` and `answered`, every answer that they gave or would
-        have given (NaN: never met the touchpoint), and the topic and tone of their comment.
+        have given (NaN: never met the touchpoint), the topic and tone of their comment, what disturbs it, and whether they were `followed_up`.
     agents, branches
         The planted shift of each agent's support ratings; engagement, the staff ratings' shift and the mean
         satisfaction of all customers, per branch and quarter.
+    contacts
+        One row a contact, repeated ones included: `hard`, `again` (repeats another), `switched` (in another channel),
+        `handed_at`, and the `rating` that it would get.
+    treated
+        The branches where the programme runs.
     """
 
     planted: Mapping[str, object]
@@ -96,6 +141,8 @@ class Truth:
     answers: pd.DataFrame
     agents: pd.DataFrame
     branches: pd.DataFrame
+    contacts: pd.DataFrame
+    treated: tuple[str, ...]
 
     def __getitem__(self, key: str):
         return self.planted[key]
