@@ -20,8 +20,8 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.loyalty.cases import Cases, as_columns, control_columns, require_two_scores, scale_of
-from cxresearch.loyalty.refusals import require_money, require_rows
+from cxresearch.loyalty.cases import Cases, as_columns, control_columns, scale_of
+from cxresearch.loyalty.refusals import check_rank, require_money, require_rows, require_two_scores
 from cxresearch.privacy import pool_small_groups, require_base
 from cxresearch.survey import Table
 
@@ -38,23 +38,23 @@ def cells_as_cases(
     cells, received = read_cells(
         table.data, revenue=revenue, loyalty=loyalty, controls=controls, threads=threads, memory_limit=memory_limit
     )
-    n = cells["n"].to_numpy(dtype=float)
-    require_base(int(n.sum()), min_base=table.min_base, what=what)
-    require_rows(int(n.sum()), min_rows, what)
-    mean = cells["total"].to_numpy() / n
-    spread = np.sqrt(np.maximum(cells["squares"].to_numpy() / n - mean**2, 0.0))
-    twice = lambda values: np.concatenate([values, values])  # noqa: E731
-    score = twice(cells[loyalty].to_numpy(dtype=float))
-    require_two_scores(loyalty, score, int(n.sum()))
-    pooled = {c: twice(_pooled(cells, c, table.min_base)) for c in controls}
-    Z, terms, of_control = control_columns(pooled, len(score), False, sizes=twice(n / 2))
-    lost = received - int(n.sum())
+    sizes = cells["n"].to_numpy(dtype=float)
+    n, lost = int(sizes.sum()), received - int(sizes.sum())
+    require_base(n, min_base=table.min_base, what=what)
+    require_rows(n, min_rows, what)
+    mean = cells["total"].to_numpy() / sizes
+    spread = np.sqrt(np.maximum(cells["squares"].to_numpy() / sizes - mean**2, 0.0))
+    twice = lambda values: np.tile(np.asarray(values), 2)  # noqa: E731
+    score, counts = twice(cells[loyalty].to_numpy(dtype=float)), twice(sizes / 2)
+    require_two_scores(loyalty, score, n)
+    Z, terms, of_control = control_columns({c: twice(_pooled(cells, c, table.min_base)) for c in controls}, counts)
+    check_rank(Z, terms)
     return Cases(
-        revenue, loyalty, controls, np.concatenate([mean + spread, mean - spread]), score, twice(n / 2), Z, tuple(terms),
-        of_control, effects=(), clusters=(), scale=scale_of(score, twice(n / 2)),
+        revenue=revenue, loyalty=loyalty, controls=controls, y=np.concatenate([mean + spread, mean - spread]),
+        score=score, weights=counts, Z=Z, terms=terms, of_control=of_control, scale=scale_of(score, counts),
         dropped={"score or a control missing": lost} if lost else {}, rows=np.arange(len(score)), received=received,
-        drawn=None, survey=None, zeros=twice(cells["zeros"].to_numpy() / n), count=twice(n / 2),
-        largest=twice(cells["largest"].to_numpy(dtype=float)), floor=table.min_base, logs=twice(cells["logs"].to_numpy() / n),
+        min_base=table.min_base, counts=counts, zeros=twice(cells["zeros"] / sizes), logs=twice(cells["logs"] / sizes),
+        largest=twice(cells["largest"].to_numpy(dtype=float)),
     )  # fmt: skip
 
 
@@ -103,21 +103,20 @@ def _quoted(name: str) -> str:
 
 
 def _refuse(engine, revenue: str, loyalty: str) -> int:
+    """Return the number of rows; refuse what `check_revenue` and `check_score` refuse, and scores that are not whole."""
     y, s = _quoted(revenue), _quoted(loyalty)
     wanted = f"count(*), count(*) FILTER ({y} < 0), count(*) - count({y}), count(*) FILTER (abs({s} - round({s})) > {digits.LAST}), min({y}), max({y})"
     try:
         n, negative, missing, fractions, lowest, highest = engine.execute(f"SELECT {wanted} FROM customers").fetchone()
     except duckdb.Error:
-        raise DataProblem(
-            f"{revenue} and {loyalty} must be numbers; the engine reads at least one of them as text"
-        ) from None
+        why = f"{revenue} and {loyalty} must be numbers; the engine reads at least one of them as text"
+        raise DataProblem(why) from None
     if not n:
         raise DataProblem(f"{NAMED} has no rows")
     require_money(revenue, n, negative, missing, lowest, highest or 0.0)
     if fractions:
-        raise DataProblem(
-            f"{loyalty} holds {fractions} values that are not whole numbers; round it, or hand over a DataFrame"
-        )
+        advice = "round it, or hand over a DataFrame"
+        raise DataProblem(f"{loyalty} holds {fractions} values that are not whole numbers; {advice}")
     return int(n)
 
 

@@ -19,19 +19,9 @@ from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, intervals, t
 from cxresearch.findings import Check, describe_columns, ends, interval, listing, number, p_words, percent
 from cxresearch.inference import adjusted_p_values, critical_value
 from cxresearch.inference.pooling import between_variance, shrink
+from cxresearch.loyalty import models
 from cxresearch.loyalty.cases import SHAPES, Cases, as_columns, cases_of
-from cxresearch.loyalty.models import (
-    MODELS,
-    Plan,
-    answers,
-    estimate,
-    explained,
-    fit_revenue,
-    log_trap,
-    park_of,
-    plan_for,
-    scenarios,
-)
+from cxresearch.loyalty.models import MODELS, estimate, plan_for
 from cxresearch.loyalty.refusals import leak_check, leaks
 from cxresearch.loyalty.revenue import (
     PER_POINT,
@@ -125,42 +115,36 @@ def compare_revenue_models(
         survey, revenue=revenue, loyalty=loyalty, controls=controls, effects=effects, min_rows=min_rows,
         what="compare_revenue_models",
     )  # fmt: skip
-    fits, left_out = _by_model(s, shape)
-    rows = []
-    for name, got in fits.items():
-        head = {k: v for k, v in headline(got, confidence).items() if k in PER_POINT or k.startswith("ratio")}
-        n = int(np.sum(s.y > 0)) if MODELS[name].smeared else s.n
-        rows.append({"term": name, **head, "explained": explained(s, got.fit), "n": n})
-    trap = log_trap(s, fits["log_ols"], confidence) if "log_ols" in fits else None
-    when, leak = timed(survey.table, asked, revenue_from, s.rows), leaks(s.score, s.y)
-    reasons = reasons_against(rows[0]["percent_low"], rows[0]["percent_high"], when.late, leak)
-    slope, (groups, hidden) = park_of(s, fits["poisson"].fit), revenue_by_group(s, confidence)
-    summary = {
-        "n": s.n, "n_effective": s.n_effective, "method": f"{len(rows)} models; score {shape}", "park": slope,
-        "suits": suits(slope), "established": not reasons,
-    }  # fmt: skip
-    further = {"groups": groups, "left_out": pd.DataFrame(left_out, columns=["term", "why"])}
-    agreement = trap_check("differs" if trap and trap[1] else "agrees", not (trap and trap[1]))
-    return RevenueModels(
-        "compare_revenue_models", revenue, None, pd.DataFrame(rows), summary,
-        (*_agreement(rows), agreement, when.check(), leak_check(leak)), labels=survey.labels, further=further,
-        loyalty=loyalty, confidence=confidence, reasons=reasons, currency=survey.currency, trap=trap,
-        results={name: got.fit.results for name, got in fits.items() if got.fit.results}, suppressed=hidden,
-        domain=survey.condition,
-    )  # fmt: skip
-
-
-def _by_model(s: Cases, shape: str):
-    """Return the estimates of every model that can be fitted, and why the others cannot."""
-    fits, left_out = {}, []
+    fits, left_out, rows = {}, [], []
     for name in MODELS:
         try:
-            fits[name] = estimate(s, plan_for(s, name, shape), seen=True)
+            fits[name] = got = estimate(s, plan_for(s, name, shape), seen=True)
         except DataProblem as problem:
             if name == "poisson":
                 raise
             left_out.append({"term": name, "why": str(problem)})
-    return fits, left_out
+            continue
+        head = {k: v for k, v in headline(got, confidence).items() if k in PER_POINT or k.startswith("ratio")}
+        n = int(np.sum(s.y > 0)) if MODELS[name].smeared else s.n
+        rows.append({"term": name, **head, "explained": models.explained(s, got.fit), "n": n})
+    trap = models.log_trap(s, fits["log_ols"], confidence) if "log_ols" in fits else None
+    when, leak = timed(survey.table, asked, revenue_from, s.rows), leaks(s.score, s.y)
+    slope, (groups, hidden) = models.park_of(s, fits["poisson"].fit), revenue_by_group(s, confidence)
+    table, agrees = pd.DataFrame(rows), not (trap and trap[1])
+    signs = table["percent"].map(np.sign).nunique()
+    low, high = table["percent_low"].max(), table["percent_high"].min()
+    tested = (
+        Check("models agree in sign", signs, "one sign", signs == 1),
+        Check("intervals of all models share a value", f"{low:.1f} to {high:.1f} %", "low end under high end", low <= high),
+        trap_check("agrees" if agrees else "differs", agrees), when.check(), leak_check(leak),
+    )  # fmt: skip
+    return RevenueModels.of(
+        "compare_revenue_models", s, table,
+        {"method": f"{len(rows)} models; score {shape}", "park": slope, "suits": suits(slope)}, tested,
+        reasons=reasons_against(rows[0]["percent_low"], rows[0]["percent_high"], when.late, leak), trap=trap,
+        further={"groups": groups, "left_out": pd.DataFrame(left_out, columns=["term", "why"])}, confidence=confidence,
+        results={name: got.fit.results for name, got in fits.items() if got.fit.results}, suppressed=hidden,
+    )  # fmt: skip
 
 
 def suits(slope: float) -> str:
@@ -168,16 +152,6 @@ def suits(slope: float) -> str:
     if not np.isfinite(slope):
         return "any (fitted means hardly differ)"
     return "a linear model" if slope < 0.5 else "poisson" if slope < 1.5 else "gamma"
-
-
-def _agreement(rows) -> list[Check]:
-    signs = {np.sign(row["percent"]) for row in rows}
-    low, high = max(r["percent_low"] for r in rows), min(r["percent_high"] for r in rows)
-    value = f"{low:.1f} to {high:.1f} %"
-    return [
-        Check("models agree in sign", len(signs), "one sign", len(signs) == 1),
-        Check("intervals of all models share a value", value, "low end under high end", low <= high),
-    ]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -245,27 +219,18 @@ def specification_curve(
     whole = cases_of(
         survey, revenue=revenue, loyalty=loyalty, controls=controls, min_rows=min_rows, what="specification_curve"
     )
-    rows, failed = [], 0
-    for s, plan, capped in specifications(whole):
-        try:
-            head = headline(estimate(s, plan_for(s, plan.name)), confidence)
-        except DataProblem:
-            failed += 1
-            continue
-        numbers = {k: head[k] for k in PER_POINT[:4]}
-        rows.append(
-            {"model": plan.name, "held": ", ".join(s.controls) or "nothing", "capped": capped, **numbers, "n": s.n}
-        )
+    heads = list(specifications(whole, lambda s, plan: headline(estimate(s, plan), confidence)))
+    rows = [choice | {k: head[k] for k in PER_POINT[:4]} | {"n": whole.n} for choice, head in heads if head is not None]
+    failed = len(heads) - len(rows)
     table = pd.DataFrame(rows).sort_values(["percent", "model", "held", "capped"], ignore_index=True)
     held = table["held"] == (", ".join(whole.controls) or "nothing")
-    default = (table["model"] == "poisson") & held & (table["capped"] == 0)
+    rank = int(np.flatnonzero((table["model"] == "poisson") & held & (table["capped"] == 0))[0]) + 1
     above, below = float((table["percent_low"] > 0).mean()), float((table["percent_high"] < 0).mean())
     sign = float(max((table["percent"] > 0).mean(), (table["percent"] < 0).mean()))
-    row = table[default].iloc[0]
+    low, high = table.loc[rank - 1, ["percent_low", "percent_high"]]
     summary = {
-        "n": whole.n, "n_effective": whole.n_effective, "method": f"{len(table)} specifications", "share": above,
-        "share_below": below, "rank": int(np.flatnonzero(default)[0]) + 1,
-        "established": sign == 1 and bool(row["percent_low"] * row["percent_high"] > 0),
+        "method": f"{len(table)} specifications", "share": above, "share_below": below, "rank": rank,
+        "established": sign == 1 and bool(low * high > 0),
     }  # fmt: skip
     one_side = max(above, below)
     tested = (
@@ -273,41 +238,24 @@ def specification_curve(
         Check("intervals that exclude zero on one side", one_side, "at least 0.95", one_side >= 0.95),
         Check("specifications that could not be fitted", failed, "0", failed == 0),
     )
-    return SpecificationCurve(
-        "specification_curve", revenue, None, table, summary, tested, labels=survey.labels, loyalty=loyalty,
-        confidence=confidence, currency=survey.currency, domain=survey.condition,
-    )  # fmt: skip
+    return SpecificationCurve.of("specification_curve", whole, table, summary, tested, confidence=confidence)
 
 
-def specifications(whole: Cases):
-    """Yield the cases, the plan and the capped share of every choice, on the same customers."""
-    cap = float(np.quantile(whole.y, 1 - CAP))
-    for (capped, y), held in product(((0.0, whole.y), (CAP, np.minimum(whole.y, cap))), subsets(whole.controls)):
-        kept = np.isin(whole.of_control, [whole.controls.index(c) for c in held])
+def specifications(whole: Cases, ask):
+    """Yield every choice, on the same customers, with what `ask` makes of its cases and plan; None if not to be fitted."""
+    cap, controls = float(np.quantile(whole.y, 1 - CAP)), whole.controls
+    sizes = range(len(controls) + 1) if len(controls) <= MOST_CONTROLS else (0, len(controls) - 1, len(controls))
+    subsets = [held for k in sizes for held in combinations(controls, k)]  # fewest first
+    for (capped, y), held in product(((0.0, whole.y), (CAP, np.minimum(whole.y, cap))), subsets):
+        kept = np.isin(whole.of_control, [controls.index(c) for c in held])
         names = tuple(t for t, keep in zip(whole.terms, kept) if keep)
         s = replace(whole, y=y, controls=held, Z=whole.Z[:, kept], terms=names, of_control=whole.of_control[kept])
         for name in MODELS:
-            yield s, Plan(name), capped
-
-
-def subsets(controls: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the sets of controls to hold constant, fewest first."""
-    if len(controls) <= MOST_CONTROLS:
-        return [c for k in range(len(controls) + 1) for c in combinations(controls, k)]
-    return [(), *combinations(controls, len(controls) - 1), tuple(controls)]
-
-
-def readings(whole: Cases) -> np.ndarray:
-    """Return percent per point under every choice that can be fitted, without errors: do they share a sign?"""
-    found = []
-    for s, plan, _ in specifications(whole):
-        try:
-            plan = plan_for(s, plan.name)
-            fit = fit_revenue(s, plan)
-        except DataProblem:
-            continue
-        found.append(answers(fit, fit.coef, scenarios(s, plan), s.weights)[0][0])
-    return 100 * np.expm1(found)
+            try:
+                found = ask(s, plan_for(s, name))
+            except DataProblem:
+                found = None
+            yield {"model": name, "held": ", ".join(held) or "nothing", "capped": capped}, found
 
 
 # --- groups of customers ---------------------------------------------------------------------------------------------

@@ -13,25 +13,15 @@ from cxresearch.errors import DataProblem, require_choice, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled, wrap
 from cxresearch.findings import Check, Finding, Shown, describe_columns, ends, listing, number, p_words, percent
 from cxresearch.inference import critical_value
+from cxresearch.loyalty import models
 from cxresearch.loyalty.cases import SHAPES, Cases, as_columns, cases_of
 from cxresearch.loyalty.glm import gradient
 from cxresearch.loyalty.hidden import benchmark_bounds, contour, hidden_cause, levels_model
-from cxresearch.loyalty.models import (
-    MODELS,
-    Estimates,
-    Plan,
-    RevenueFit,
-    estimate,
-    explained,
-    library_results,
-    log_trap,
-    park_of,
-    plan_for,
-)
+from cxresearch.loyalty.models import MODELS, Estimates, Plan, RevenueFit, estimate, plan_for
 from cxresearch.loyalty.refusals import gives_away, leak_check, leaks, refuse_lagged_revenue
 from cxresearch.loyalty.sentences import money, percent_point, say, share_words, signed, size_interval, told
 from cxresearch.loyalty.timing import Timing, timed
-from cxresearch.privacy import largest_share, pool_small_groups
+from cxresearch.privacy import pool_small_groups
 from cxresearch.survey import Table, as_survey, as_table
 
 WEAK = 0.02  # of the deviance: below it the score hardly tells customers' revenue apart
@@ -90,6 +80,16 @@ class RevenueFinding(Finding):
     def unit_per_point(self) -> str:
         return f"% more {self.label(self.outcome)} per point of {self.label(self.loyalty)} (below zero: less)"
 
+    @classmethod
+    def of(cls, function: str, s: Cases, table, summary: dict, tested, *, reasons=(), **own):
+        """Return the finding on cases, whose bases and survey it states; `own` is what this one holds besides."""
+        whole = {"n": s.n, "n_effective": s.n_effective} | summary
+        given = dict(outcome=s.revenue, group=None, loyalty=s.loyalty)
+        if s.survey is not None:
+            given |= dict(labels=s.survey.labels, currency=s.survey.currency, domain=s.survey.condition)
+        whole.setdefault("established", not reasons)
+        return cls(function, table=table, summary=whole, tested=tuple(tested), reasons=reasons, **(given | own))
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class LoyaltyRevenue(RevenueFinding):
@@ -111,7 +111,7 @@ class LoyaltyRevenue(RevenueFinding):
 
     @property
     def model(self):
-        return self.fit.results or library_results(self.cases, self.fit)
+        return self.fit.results or models.library_results(self.cases, self.fit)
 
     def sentence(self) -> str:
         g, n, unit = self.summary, number(self.summary["n"], 0), self.currency or ""
@@ -269,7 +269,7 @@ def _cells(table: Table, question: dict, effects, dates, threads, memory_limit) 
 def _leak_of_cells(s: Cases) -> str | None:
     """Return how the score tells who bought nothing, from cells scaled to some 100,000 customers, or None."""
     half = len(s.score) // 2
-    scaled, zeros = 2 * s.count[:half] * min(1.0, 1e5 / s.n), s.zeros[:half]
+    scaled, zeros = 2 * s.counts[:half] * min(1.0, 1e5 / s.n), s.zeros[:half]
     parts = np.concatenate([scaled * zeros, scaled * (1 - zeros)]).round().astype(int)
     score, nothing = np.tile(s.score[:half], 2), np.repeat([True, False], half)
     return gives_away(np.repeat(score, parts), np.repeat(nothing, parts), "has no revenue", "have no revenue")
@@ -279,33 +279,28 @@ def _finding(s: Cases, plan: Plan, when: Timing, leak, confidence: float, labels
     got = estimate(s, plan, seen=True)
     head = headline(got, confidence)
     reasons = reasons_against(head["percent_low"], head["percent_high"], when.late, leak)
-    bare = estimate(s, plan_for(s, plan.name, plan.shape, controls=False)) if s.controls else None
-    sides = with_and_without(s, bare, got, confidence)
-    bends, levels = tests_of_shape(s, plan), levels_model(s)
-    groups, hidden = revenue_by_group(s, confidence)
-    curve, hidden_scores = revenue_by_score(s, got, confidence)
-    trap = log_trap(s, got, confidence)
+    sides = [("nothing", estimate(s, plan_for(s, plan.name, plan.shape, controls=False)))] if s.controls else []
+    sides = [(held, headline(side, confidence)) for held, side in [*sides, (", ".join(s.controls) or "nothing", got)]]
+    sides = pd.DataFrame([{"held": held, **{k: h[k] for k in PER_POINT}, "n": s.n} for held, h in sides])
+    bends, levels, trap = tests_of_shape(s, plan), levels_model(s), models.log_trap(s, got, confidence)
+    (groups, hidden), (curve, hidden_scores) = revenue_by_group(s, confidence), revenue_by_score(s, got, confidence)
     trapped = [say(signed("trap", trap[0]), percent=number(abs(trap[0])))] if trap and trap[1] else []
-    rising = digits.at_most(s.score + 1, s.scale.top)
     summary = {
-        "n": s.n, "n_effective": s.n_effective, "received": s.received, "dropped": s.received - s.n,
-        "method": f"{plan.model.words}; score {plan.shape}" + (f"; {len(s.y) // 2} cells" if s.count is not None else ""),
-        "errors": got.errors, **head, "rising": int(round(np.sum(rising if s.count is None else s.count * rising))),
-        "established": not reasons, "explained": explained(s, got.fit), **hidden_cause(levels, head, confidence),
+        "received": s.received, "dropped": s.received - s.n,
+        "method": f"{plan.model.words}; score {plan.shape}" + (f"; {len(s.y) // 2} cells" if s.drawn is None else ""),
+        "errors": got.errors, **head, "established": not reasons, "explained": models.explained(s, got.fit),
+        "rising": int(round(np.sum(s.counts * digits.at_most(s.score + 1, s.scale.top)))),
+        **hidden_cause(levels, head, confidence),
     }  # fmt: skip
-    tested = (
-        s.left_out_check(), s.zeros_check(), when.check(), leak_check(leak), s.clusters_check(), *_variance(s, got.fit),
-        *_controls_move(sides), *_spreads(plan, trap, head), *_lines(bends, plan),
-    )  # fmt: skip
     further = {
         "groups": groups, "with_and_without": sides, "shape": bends.drop(columns=["low", "high"]),
         "bounds": benchmark_bounds(s, confidence=confidence), "curve": curve,
     }  # fmt: skip
-    return LoyaltyRevenue(
-        "fit_loyalty_revenue", s.revenue, None, summary=summary, table=_coefficients(got, confidence), tested=tested,
-        labels=labels, further=further, suppressed=hidden + hidden_scores, loyalty=s.loyalty, confidence=confidence,
-        reasons=reasons, currency=s.survey.currency if s.survey else None, controls=s.controls, cases=s, fit=got.fit,
-        notes=(*bend_words(bends, plan), when.words(), *trapped), domain=s.survey.condition if s.survey else "",
+    return LoyaltyRevenue.of(
+        "fit_loyalty_revenue", s, _coefficients(got, confidence), summary,
+        _checks(s, got.fit, sides, bends, trap, when, leak), reasons=reasons, labels=labels, further=further,
+        suppressed=hidden + hidden_scores, confidence=confidence, controls=s.controls, cases=s, fit=got.fit,
+        notes=(*bend_words(bends, plan), when.words(), *trapped),
     )  # fmt: skip
 
 
@@ -327,15 +322,6 @@ def reasons_against(low: float, high: float, late: float | None, leak: str | Non
     if leak:
         reasons.append(f"the score gives the revenue away ({leak})")
     return tuple(reasons)
-
-
-def with_and_without(s: Cases, bare: Estimates | None, got: Estimates, confidence: float) -> pd.DataFrame:
-    """Return the headline without and with the controls, side by side (one row when there are none)."""
-    sides = [(", ".join(s.controls) or "nothing", got)]
-    if bare is not None:
-        sides.insert(0, ("nothing", bare))
-    heads = [(held, headline(e, confidence)) for held, e in sides]
-    return pd.DataFrame([{"held": held, **{k: h[k] for k in PER_POINT}, "n": s.n} for held, h in heads])
 
 
 # --- is the line straight? -------------------------------------------------------------------------------------------
@@ -407,53 +393,42 @@ def bend_words(bends: pd.DataFrame, plan: Plan) -> tuple[str, ...]:
 
 
 def revenue_by_group(s: Cases, confidence: float) -> tuple[pd.DataFrame, int]:
-    """Return group, n, estimate (mean money), its t interval, median, zeros, largest_share; lowest first; and how many are hidden.
+    """Return mean money and its t interval, median, zeros and largest share by group of the score, and how many are hidden.
 
     Groups under the floor are pooled.
     """
     names = pd.Series(np.array(s.scale.names, dtype=object)[s.scale.group(s.score)])
-    shown = names if s.count is not None else pool_small_groups(names, min_base=s.min_base)
+    shown = names if s.drawn is None else pool_small_groups(names, min_base=s.min_base)
     order = [g for g in dict.fromkeys((*s.scale.names, *pd.unique(shown))) if g in set(shown)]
     code = shown.map({g: i for i, g in enumerate(order)}).to_numpy(dtype=int)
-    n, mean, low, high = _means(s, code, len(order), confidence)
-    table = pd.DataFrame(
-        {
-            "group": order, "n": n, "estimate": mean, "conf_low": low, "conf_high": high,
-            "median": [weighted_median(s.y[code == g], s.weights[code == g]) if s.count is None else np.nan for g in range(len(order))],
-            "zeros": np.bincount(code, s.weights * s.zeros) / np.bincount(code, s.weights),
-            "largest_share": _largest(s, code, len(order)),
-        }
-    )  # fmt: skip
-    return s.hide(table, code, ("group",))
+    n, mean, low, high, largest = _money(s, code, len(order), confidence)
+    median = [np.nan if s.drawn is None else weighted_median(s, code == g) for g in range(len(order))]
+    zeros = np.bincount(code, s.weights * s.zeros) / np.bincount(code, s.weights)
+    table = pd.DataFrame({"group": order, "n": n, "estimate": mean, "conf_low": low, "conf_high": high})
+    return s.hide(table.assign(median=median, zeros=zeros, largest_share=largest), code)
 
 
-def _means(s: Cases, code, k: int, confidence: float):
-    """Return n, mean revenue and its t interval by code: the mean of a domain is a ratio, its error that of all rows."""
+def _money(s: Cases, code, k: int, confidence: float) -> tuple[np.ndarray, ...]:
+    """Return n, mean revenue with its t interval, and the largest customer's part by code.
+
+    The mean of a domain is a ratio, its error that of all rows.
+    """
     member = (code[:, None] == np.arange(k)).astype(float) * s.weights[:, None]
-    mean = s.y @ member / member.sum(axis=0)
+    total = s.y @ member
+    mean = total / member.sum(axis=0)
     influence = member * (s.y[:, None] - mean) / member.sum(axis=0)
-    n = np.bincount(code, s.count, minlength=k).round().astype(int)
+    n = np.bincount(code, s.counts, minlength=k).round().astype(int)
     df = np.full(k, s.df(1)) if s.clusters else np.minimum(s.df(1), n - 1)
     reach = np.array([critical_value(confidence, d) if d > 0 else np.nan for d in df])
     half = reach * np.sqrt(np.diag(s.covariance(influence, 1)))
-    return n, mean, mean - half, mean + half
+    largest = [s.largest[code == g].max() / total[g] if total[g] > 0 else 0.0 for g in range(k)]
+    return n, mean, mean - half, mean + half, np.array(largest)
 
 
-def _largest(s: Cases, code, k: int) -> list[float]:
-    """Return the part that the largest customer has in the money of each code."""
-    if s.count is None:
-        return [largest_share((s.weights * s.y)[code == g]) for g in range(k)]
-    totals = np.bincount(code, s.count * s.y, minlength=k)
-    return [float(s.largest[code == g].max() / totals[g]) if totals[g] > 0 else 0.0 for g in range(k)]
-
-
-def weighted_median(values, weights) -> float:
-    """Return the smallest value at or under which half of the weight lies (midway between two, if exactly half)."""
-    order = np.argsort(values, kind="stable")
-    mass = np.cumsum(weights[order]) / np.sum(weights)
-    i = int(np.searchsorted(mass, 0.5 - 1e-12))
-    j = i + 1 if abs(mass[i] - 0.5) < 1e-12 and i + 1 < len(order) else i
-    return float((values[order[i]] + values[order[j]]) / 2)
+def weighted_median(s: Cases, inside) -> float:
+    """Return the middle revenue of the rows `inside`, halfway between two where exactly half the weight lies under."""
+    at = dict(weights=s.weights[inside], method="inverted_cdf")
+    return float(np.quantile(s.y[inside], 0.5, **at) - np.quantile(-s.y[inside], 0.5, **at)) / 2
 
 
 def revenue_by_score(s: Cases, got: Estimates, confidence: float) -> tuple[pd.DataFrame, int]:
@@ -470,14 +445,10 @@ def revenue_by_score(s: Cases, got: Estimates, confidence: float) -> tuple[pd.Da
     logs, slopes = means(got.fit.coef), gradient(means, got.fit.coef)
     spread = np.sqrt(np.maximum(np.diag(slopes @ got.covariance[:k, :k] @ slopes.T), 0))
     half = critical_value(confidence, float(got.df[0])) * spread
-    n, observed = _means(s, code, len(levels), confidence)[:2]
-    table = pd.DataFrame(
-        {
-            "score": levels, "n": n, "observed": observed, "estimate": np.exp(logs), "conf_low": np.exp(logs - half),
-            "conf_high": np.exp(logs + half), "largest_share": _largest(s, code, len(levels)),
-        }
-    )  # fmt: skip
-    return s.hide(table, code, ("score",))
+    n, observed, *_, largest = _money(s, code, len(levels), confidence)
+    fitted = {"estimate": np.exp(logs), "conf_low": np.exp(logs - half), "conf_high": np.exp(logs + half)}
+    table = pd.DataFrame({"score": levels, "n": n, "observed": observed, **fitted, "largest_share": largest})
+    return s.hide(table, code)
 
 
 def _coefficients(got: Estimates, confidence: float) -> pd.DataFrame:
@@ -495,37 +466,31 @@ def _coefficients(got: Estimates, confidence: float) -> pd.DataFrame:
 # --- checks ----------------------------------------------------------------------------------------------------------
 
 
-def _variance(s: Cases, fit: RevenueFit) -> list[Check]:
-    slope, wanted = park_of(s, fit), fit.plan.model.power
-    limit = f"within 0.5 of {wanted:.2g}; else errors stay valid and another model is more precise"
-    ok = bool(np.isnan(slope) or abs(slope - wanted) <= 0.5)
-    of = "amounts" if len(fit.offsets) > 1 else "variance"
-    name = (
-        "variance grows as this power of the mean (Park)"
-        if of == "variance"
-        else "variance of the amounts grows as this power of their mean (Park)"
-    )
-    return [Check(name, slope, limit, ok)]
-
-
-def _controls_move(sides: pd.DataFrame) -> list[Check]:
-    if len(sides) < 2:
-        return []
-    bare, held = sides.iloc[0], sides.iloc[1]
-    inside = bool(held["percent_low"] <= bare["percent"] <= held["percent_high"])
-    value = f"{bare['percent']:.1f} % without, {held['percent']:.1f} % with"
-    return [Check("percent per point without and with controls", value, "without lies in the interval with", inside)]
-
-
-def _spreads(plan: Plan, trap, head: dict) -> list[Check]:
-    if plan.spread_p is None:
-        return []
-    limit = "at least 0.05; below it smearing goes by group and the coefficient alone misleads"
-    found = [Check("log revenue spreads alike in the score groups (p)", plan.spread_p, limit, plan.spread_p >= 0.05)]
+def _checks(s: Cases, fit: RevenueFit, sides, bends, trap, when: Timing, leak) -> list[Check]:
+    plan, lost, most = fit.plan, s.received - s.n, 0.2
+    why = ", ".join(f"{reason}: {n}" for reason, n in s.dropped.items())
+    value = f"{lost} of {s.received}" + (f" ({why})" if why else "")
+    found = [
+        Check("customers left out", value, f"at most {100 * most:.0f} %", lost <= most * s.received), s.zeros_check(),
+        when.check(), leak_check(leak), s.clusters_check(),
+    ]  # fmt: skip
+    slope, power = models.park_of(s, fit), plan.model.power
+    of, whose = (" of the amounts", "their") if len(fit.offsets) > 1 else ("", "the")
+    limit = f"within 0.5 of {power:.2g}; else errors stay valid and another model is more precise"
+    suits = bool(np.isnan(slope) or abs(slope - power) <= 0.5)
+    found.append(Check(f"variance{of} grows as this power of {whose} mean (Park)", slope, limit, suits))
+    bare, held = sides.iloc[0], sides.iloc[-1]
+    if len(sides) > 1:
+        name, limit = "percent per point without and with controls", "without lies in the interval with"
+        value = f"{bare['percent']:.1f} % without, {held['percent']:.1f} % with"
+        found.append(Check(name, value, limit, bool(held["percent_low"] <= bare["percent"] <= held["percent_high"])))
+    if plan.spread_p is not None:
+        name, p = "log revenue spreads alike in the score groups (p)", plan.spread_p
+        limit = "at least 0.05; below it smearing goes by group and the coefficient alone misleads"
+        found.append(Check(name, p, limit, p >= 0.05))
     if trap is not None:
-        value = f"{trap[0]:.1f} % against {head['percent']:.1f} %"
-        found.append(trap_check(value, not trap[1]))
-    return found
+        found.append(trap_check(f"{trap[0]:.1f} % against {held['percent']:.1f} %", not trap[1]))
+    return found + line_checks(bends, plan.shape == "linear")
 
 
 def trap_check(value: str, agrees: bool) -> Check:
@@ -533,9 +498,9 @@ def trap_check(value: str, agrees: bool) -> Check:
     return Check("coefficient of log revenue agrees with the means", value, "same sign, within the interval", agrees)
 
 
-def _lines(bends: pd.DataFrame, plan: Plan) -> list[Check]:
-    limit, line = "at least 0.05 for a straight line", plan.shape == "linear"
+def line_checks(bends: pd.DataFrame, line: bool = True) -> list[Check]:
+    """Return the checks of a straight line, which only a model with one can fail."""
+    limit = "at least 0.05 for a straight line"
     return [
-        Check(f"{row.test} (p)", row.p_value, limit, not line or bool(row.p_value >= STRAIGHT))
-        for row in bends.itertuples()
+        Check(f"{b.test} (p)", b.p_value, limit, not line or bool(b.p_value >= STRAIGHT)) for b in bends.itertuples()
     ]
