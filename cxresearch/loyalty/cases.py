@@ -1,11 +1,4 @@
-"""From a survey to arrays: what is left out and counted, what is regressed on what, whose errors are how large.
-
-References
-----------
-Reichheld (2003), HBR 81(12):46-54 (promoter 9-10, passive 7-8, detractor 0-6); Harrell (2015), *Regression Modeling
-Strategies*, 2.4.5 (restricted cubic splines); MacKinnon & White (1985), J. Econometrics 29:305-325 (HC1); Binder
-(1983), Int. Stat. Rev. 51:279-292 (survey); Cameron, Gelbach & Miller (2011), JBES 29:238-249 (two ways).
-"""
+"""From a survey to arrays: what is left out and counted, what is regressed on what, whose errors are how large."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -126,15 +119,21 @@ class Cases:
     def n_effective(self) -> float:
         return float(self.n) if self.drawn is None else self.drawn.n_effective
 
-    def X(self, shape: str, *, score=None, controls: bool = True) -> np.ndarray:
+    def X(self, shape: str, score=None) -> np.ndarray:
         """Return (n, p): intercept (unless effects hold it), the score in `shape`, the controls."""
-        columns = [self.scale.columns(self.score if score is None else score, shape)] + [self.Z] * controls
-        return np.column_stack(([] if self.effects else [np.ones(len(self.y))]) + columns)
+        columns = self.scale.columns(self.score if score is None else score, shape)
+        return np.column_stack([*([] if self.effects else [np.ones(len(self.y))]), columns, self.Z])
 
-    def names(self, shape: str, *, controls: bool = True) -> list[str]:
+    def names(self, shape: str) -> list[str]:
         """Return the names of the columns of X."""
-        names = [] if self.effects else ["(intercept)"]
-        return names + self.scale.terms(self.loyalty, shape) + list(self.terms) * controls
+        return [*([] if self.effects else ["(intercept)"]), *self.scale.terms(self.loyalty, shape), *self.terms]
+
+    def holding(self, held, **changed) -> "Cases":
+        """Return the same rows with the controls `held` alone, and what else is `changed`."""
+        kept = [i for i, control in enumerate(self.of_control) if self.controls[control] in held]
+        owner = np.array([held.index(self.controls[self.of_control[i]]) for i in kept], dtype=int)
+        terms = tuple(self.terms[i] for i in kept)
+        return replace(self, controls=tuple(held), Z=self.Z[:, kept], terms=terms, of_control=owner, **changed)
 
     # --- errors -----------------------------------------------------------------------------------------------------
 

@@ -4,10 +4,6 @@ For integer scores and categorical controls a Poisson fit and its robust errors 
 categories, the number of customers and the sums of revenue and of its square; ten million rows become some hundred. A
 cell stands as two rows of half its customers each, one standard deviation above and below its mean, which have the
 same sums.
-
-References
-----------
-Wong, Lewis, Wardrop & Lal (2021), *You only compress once*, arXiv 2102.11297.
 """
 
 import glob
@@ -21,7 +17,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.loyalty.cases import Cases, as_columns, control_columns, scale_of
-from cxresearch.loyalty.refusals import check_rank, require_money, require_rows, require_two_scores
+from cxresearch.loyalty.refusals import check_rank, gives_away, require_money, require_rows, require_two_scores
 from cxresearch.privacy import pool_small_groups, require_base
 from cxresearch.survey import Table
 
@@ -56,6 +52,15 @@ def cells_as_cases(
         min_base=table.min_base, counts=counts, zeros=twice(cells["zeros"] / sizes), logs=twice(cells["logs"] / sizes),
         largest=twice(cells["largest"].to_numpy(dtype=float)),
     )  # fmt: skip
+
+
+def leak_of_cells(s: Cases) -> str | None:
+    """Return how the score tells who bought nothing, from cells scaled to some 100,000 customers, or None."""
+    half = len(s.score) // 2
+    scaled, zeros = 2 * s.counts[:half] * min(1.0, 1e5 / s.n), s.zeros[:half]
+    parts = np.concatenate([scaled * zeros, scaled * (1 - zeros)]).round().astype(int)
+    score, nothing = np.tile(s.score[:half], 2), np.repeat([True, False], half)
+    return gives_away(np.repeat(score, parts), np.repeat(nothing, parts), "has no revenue", "have no revenue")
 
 
 def read_cells(customers, *, revenue, loyalty, controls, threads=None, memory_limit=None) -> tuple[pd.DataFrame, int]:

@@ -1,13 +1,7 @@
-"""The same question under other choices (every model, every choice in one curve) and of other customers (by group).
-
-References
-----------
-Simonsohn, Simmons & Nelson (2020), Nature Human Behaviour 4:1208-1214; Paule & Mandel (1982), J. Res. Natl. Bur. Stand.
-87:377-385; Morris (1983), JASA 78:47-55 (empirical Bayes); Benjamini & Hochberg (1995), J. R. Stat. Soc. B 57:289-300.
-"""
+"""The same question under other choices (every model, every choice in one curve) and of other customers (by group)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 
 import numpy as np
@@ -56,11 +50,6 @@ class RevenueModels(RevenueFinding):
     """
 
     trap: tuple[float, bool] | None = None
-    results: dict = field(default_factory=dict, kw_only=True)
-
-    @property
-    def model(self):
-        return self.results or super().model
 
     def sentence(self) -> str:
         t, g = self.table, self.summary
@@ -164,11 +153,9 @@ class SpecificationCurve(RevenueFinding):
         read = sorted(t["percent"].abs() if one_sign else t["percent"])
         key = signed("choices", row["percent"]) if one_sign else "choices open"
         first = say(key, k=len(t), n=n, low=number(read[0]), high=number(read[-1]), **self.words)
-        sides = {
-            "above": percent(g["share"]), "below": percent(g["share_below"]), "median": number(t["percent"].median()),
-        }  # fmt: skip
+        above, below, median = percent(g["share"]), percent(g["share_below"]), number(t["percent"].median())
         default = percent_point(row, self.confidence, "choices default", rank=number(g["rank"], 0))
-        return told(first, say("choices sides", **sides), default)
+        return told(first, say("choices sides", above=above, below=below, median=median), default)
 
     def plot(self, ax=None):
         """Draw percent per point with its interval in order of size, the default marked."""
@@ -209,9 +196,7 @@ def specification_curve(
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> table = study.matched("responses", "customers", keep="latest")
-    >>> print(cx.specification_curve(
-    ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"]
-    ... ))
+    >>> print(cx.specification_curve(table, revenue="revenue", loyalty="recommend", controls=["affluence"]))
     Under 16 choices of model, controls and capping, a point of Would recommend us goes with ...
     """
     require_share("confidence", confidence)
@@ -247,9 +232,7 @@ def specifications(whole: Cases, ask):
     sizes = range(len(controls) + 1) if len(controls) <= MOST_CONTROLS else (0, len(controls) - 1, len(controls))
     subsets = [held for k in sizes for held in combinations(controls, k)]  # fewest first
     for (capped, y), held in product(((0.0, whole.y), (CAP, np.minimum(whole.y, cap))), subsets):
-        kept = np.isin(whole.of_control, [controls.index(c) for c in held])
-        names = tuple(t for t, keep in zip(whole.terms, kept) if keep)
-        s = replace(whole, y=y, controls=held, Z=whole.Z[:, kept], terms=names, of_control=whole.of_control[kept])
+        s = whole.holding(held, y=y)
         for name in MODELS:
             try:
                 found = ask(s, plan_for(s, name))
@@ -277,40 +260,28 @@ class LoyaltyByGroup(RevenueFinding):
     `model` gives statsmodels' results by group.
     """
 
-    results: dict = field(default_factory=dict, kw_only=True)
-
-    @property
-    def model(self):
-        return self.results
-
     def sentence(self) -> str:
         g, t, by, n = self.summary, self.table, self.label(self.group), number(self.summary["n"], 0)
-        apart = t[t["p_adjusted"] < 1 - self.confidence]
-        own = len(t) < FEWEST_GROUPS
-        between, clauses = interval(g["percent_low"], g["percent_high"], self.confidence), []
-        if len(apart):
-            key = "own" if own else "percent"
-            ends = [interval(r[f"{key}_low"], r[f"{key}_high"], self.confidence) for _, r in apart.iterrows()]
-            named = [f"{name} ({number(v)} %, {end})" for name, v, end in zip(apart["group"], apart[key], ends)]
-            first = say("groups apart", k=len(apart), groups=len(t), by=by, n=n, **self.words)
-            clauses = [say("groups which", named=listing(named))]
-        else:
-            first = say("groups alike", by=by, p=p_words(g["p_value"]), n=n, **self.words)
-        clauses.append(say("groups mean", percent=number(g["percent"]), interval=between))
-        return told(first, *clauses, *([say("groups own")] if own else []))
+        apart, own = t[t["p_adjusted"] < 1 - self.confidence], len(t) < FEWEST_GROUPS
+        between, key = interval(g["percent_low"], g["percent_high"], self.confidence), "own" if own else "percent"
+        clauses = [say("groups mean", percent=number(g["percent"]), interval=between), *[say("groups own")] * own]
+        if not len(apart):
+            return told(say("groups alike", by=by, p=p_words(g["p_value"]), n=n, **self.words), *clauses)
+        ends = [interval(r[f"{key}_low"], r[f"{key}_high"], self.confidence) for _, r in apart.iterrows()]
+        named = [f"{name} ({number(v)} %, {end})" for name, v, end in zip(apart["group"], apart[key], ends)]
+        first = say("groups apart", k=len(apart), groups=len(t), by=by, n=n, **self.words)
+        return told(first, say("groups which", named=listing(named)), *clauses)
 
     def plot(self, ax=None):
         """Draw percent per point by group: own (grey) and drawn towards the mean, with intervals."""
         t, apart = self.table, self.table["p_adjusted"] < 1 - self.confidence
-        title, ends = f"{apart.sum()} of {len(t)} groups depart from the mean", ("", "_low", "_high")
         ax = axes_or_new(ax, rows=2 * len(t))
-        low, high = t[["own_low", "own_high"]].to_numpy().T
-        intervals(ax, t["group"], t["own"], low, high, colour=QUIET, offset=0.16, label="the group alone")
-        drawn = [t[f"percent{end}"] for end in ends]
+        own, drawn = ([t[f"{name}{end}"] for end in ("", "_low", "_high")] for name in ("own", "percent"))
+        intervals(ax, t["group"], *own, colour=QUIET, offset=0.16, label="the group alone")
         intervals(ax, t["group"], *drawn, offset=-0.16, label="drawn towards the mean")
         ax.axvline(0, color=QUIET, linewidth=1)
         ax.legend(loc="lower right")
-        return titled(ax, title, self.unit_per_point)
+        return titled(ax, f"{apart.sum()} of {len(t)} groups depart from the mean", self.unit_per_point)
 
 
 def loyalty_by_group(
@@ -334,9 +305,7 @@ def loyalty_by_group(
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> table = study.matched("responses", "customers", keep="latest")
-    >>> print(cx.loyalty_by_group(
-    ...     table, revenue="revenue", loyalty="recommend", by="region"
-    ... ))
+    >>> print(cx.loyalty_by_group(table, revenue="revenue", loyalty="recommend", by="region"))
     That a point of Would recommend us goes with different revenue by Region is not established ...
     """
     survey = as_survey(customers)

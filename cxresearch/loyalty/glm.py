@@ -3,11 +3,6 @@
 A fit needs the mean and the variance up to a constant to be right in shape, not the distribution: zeros and skew are
 kept, and the errors come from the influences. What a reader sees is fitted by statsmodels (`library`); this solver
 refits, absorbs effects, and gives the influences.
-
-References
-----------
-McCullagh & Nelder (1989), *Generalized Linear Models*; Wooldridge (1999), J. Econometrics 90:77-97 (Poisson
-quasi-likelihood, also with fixed effects); Correia, Guimaraes & Zylkin (2020), Stata J. 20:95-115 (absorbed effects).
 """
 
 from collections.abc import Callable

@@ -1,9 +1,4 @@
-"""How strong a cause that was not measured would have to be to carry the finding away.
-
-References
-----------
-Cinelli & Hazlett (2020), J. R. Stat. Soc. B 82:39-67; VanderWeele & Ding (2017), Ann. Intern. Med. 167:268-274.
-"""
+"""How strong a cause that was not measured would have to be to carry the finding away."""
 
 import numpy as np
 import pandas as pd

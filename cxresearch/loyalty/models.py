@@ -1,11 +1,4 @@
-"""One table of models of mean revenue, each asked the same four questions, with errors from the influence of rows.
-
-References
-----------
-Santos Silva & Tenreyro (2006), Rev. Econ. Stat. 88:641-658 (Poisson with zeros); Duan (1983), JASA 78:605-610
-(smearing); Manning (1998), J. Health Econ. 17:283-295 (log-OLS when spreads differ); Manning & Mullahy (2001),
-J. Health Econ. 20:461-494 (Park test).
-"""
+"""One table of models of mean revenue, each asked the same four questions, with errors from the influence of rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -69,7 +62,6 @@ class Plan:
 
     name: str
     shape: str = "linear"
-    controls: bool = True
     smear_by_group: bool = False
     spread_p: float | None = None  # p of equal log spread among the score groups
 
@@ -81,7 +73,7 @@ class Plan:
 POISSON_LINE = Plan("poisson")
 
 
-def plan_for(s: Cases, name: str, shape: str = "linear", *, controls: bool = True) -> Plan:
+def plan_for(s: Cases, name: str, shape: str = "linear") -> Plan:
     """Return the plan of a model: whether smearing goes by group."""
     if s.effects and not MODELS[name].effects:
         within = " or ".join(repr(key) for key, model in MODELS.items() if model.effects)
@@ -92,7 +84,7 @@ def plan_for(s: Cases, name: str, shape: str = "linear", *, controls: bool = Tru
         if np.all(s.y > 0):
             raise DataProblem(f"two_part needs customers without {s.revenue}; all {s.n} have some: take gamma")
         refuse_separation(s.loyalty, s.score, s.y == 0, f"has no {s.revenue}", "the outcome")
-    plan = Plan(name, shape, controls)
+    plan = Plan(name, shape)
     if not plan.model.smeared:
         return plan
     p = spread_test(_equation(s, plan, plan.model.parts[0], s.weights)[2], s)
@@ -123,7 +115,7 @@ class RevenueFit:
 
 def _equation(s: Cases, plan: Plan, part: Part, weights) -> tuple[np.ndarray, Fit, np.ndarray]:
     """Return the design, the fit and the residual (missing where the equation leaves a row out) of one equation."""
-    X, response = s.X(plan.shape, controls=plan.controls), part.response(s.y)
+    X, response = s.X(plan.shape), part.response(s.y)
     fit = fit_glm(X, response, weights * (s.y > 0) if part.bought else weights, part.family, effects=s.effects)
     return X, fit, np.where(s.y > 0, response - fit.eta, np.nan) if part.family is LEVELS else response - fit.mu
 
@@ -131,7 +123,7 @@ def _equation(s: Cases, plan: Plan, part: Part, weights) -> tuple[np.ndarray, Fi
 def fit_revenue(s: Cases, plan: Plan, weights=None) -> RevenueFit:
     """Fit `plan` to the sample, with other weights (n,) where a refit asks for them."""
     weights, model = s.weights if weights is None else weights, plan.model
-    names, parts, terms, coef, influence, offsets = s.names(plan.shape, controls=plan.controls), [], [], [], [], []
+    names, parts, terms, coef, influence, offsets = s.names(plan.shape), [], [], [], [], []
     for part in model.parts:
         X, fit, residual = _equation(s, plan, part, weights)
         parts, terms = [*parts, *[part.name] * len(names)], [*terms, *names]
@@ -149,9 +141,11 @@ def fit_revenue(s: Cases, plan: Plan, weights=None) -> RevenueFit:
 
 def library_results(s: Cases, fit: RevenueFit):
     """Return statsmodels' results of a fit, or, of a model of two equations, a dict of them by part."""
+    if fit.results is not None:
+        return fit.results
     if s.effects:
         raise DataProblem("statsmodels has no absorbed intercepts; the coefficients and their errors stand in tidy()")
-    X, y, weights = s.X(fit.plan.shape, controls=fit.plan.controls), s.y, s.weights
+    X, y, weights = s.X(fit.plan.shape), s.y, s.weights
     if s.drawn is None:  # a cell's two rows have one mean, which is what the coefficients need
         half = len(y) // 2
         X, y, weights = X[:half], (y[:half] + y[half:]) / 2, 2 * weights[:half]
@@ -205,7 +199,7 @@ def park(y, mu, weights) -> float:
 
 def park_of(s: Cases, fit: RevenueFit) -> float:
     """Return the Park slope of a fit: of the equation of amounts alone where there are two, on customers with revenue."""
-    X, bought = s.X(fit.plan.shape, controls=fit.plan.controls), s.y > 0
+    X, bought = s.X(fit.plan.shape), s.y > 0
     if len(fit.offsets) > 1:
         return park(s.y[bought], np.exp(X[bought] @ fit.coef[X.shape[1] :]), s.weights[bought])
     used = bought if fit.plan.model.smeared else np.ones(len(s.y), dtype=bool)
@@ -236,29 +230,20 @@ class Estimates:
         return float(value), float(value - half), float(value + half), float(p)
 
 
-class Scenarios(NamedTuple):
-    """The sample as it is, a point higher, and as if all were in the lowest or the highest group; built once."""
+def scenarios(s: Cases, plan: Plan) -> tuple[tuple, np.ndarray]:
+    """Return four designs with score groups, and who (n,) can rise a point within the scale: only they count per point.
 
-    designs: tuple  # of the four: (n, p) and score groups (n,)
-    can_rise: np.ndarray  # (n,) whose score can be a point higher within the scale
-
-
-def scenarios(s: Cases, plan: Plan) -> Scenarios:
-    """Return the four scenarios; lowest and highest group are entered at their mean scores.
-
-    Whoever is at the top of the scale cannot rise and does not count in the answer per point.
+    The sample as it is, a point higher, and as if all were in the lowest or the highest group, at its mean score.
     """
     code = s.scale.group(s.score)
     level = lambda g: np.full(len(code), np.average(s.score[code == g], weights=s.weights[code == g]))  # noqa: E731
     scores = (s.score, s.score + 1, level(code.min()), level(code.max()))
     can_rise = digits.at_most(s.score + 1, s.scale.top)
-    return Scenarios(
-        tuple((s.X(plan.shape, score=v, controls=plan.controls), s.scale.group(v)) for v in scores),
-        can_rise if np.any(can_rise) else np.ones(len(code), dtype=bool),
-    )
+    designs = tuple((s.X(plan.shape, v), s.scale.group(v)) for v in scores)
+    return designs, can_rise if np.any(can_rise) else np.ones(len(code), dtype=bool)
 
 
-def answers(fit: RevenueFit, coef, cases: Scenarios, weights) -> tuple[np.ndarray, np.ndarray]:
+def answers(fit: RevenueFit, coef, cases: tuple, weights) -> tuple[np.ndarray, np.ndarray]:
     """Return STATISTICS (4,) at `coef`, and the influence (n, 4) of rows through the averages they enter."""
 
     def average(values, weights):
@@ -266,8 +251,9 @@ def answers(fit: RevenueFit, coef, cases: Scenarios, weights) -> tuple[np.ndarra
         mean = share @ values
         return float(mean), share * (values - mean)
 
-    now, up, bottom, top = (fit.mean(coef, *design) for design in cases.designs)
-    a, b, money = (average(values, weights * cases.can_rise) for values in (up, now, up - now))
+    designs, can_rise = cases
+    now, up, bottom, top = (fit.mean(coef, *design) for design in designs)
+    a, b, money = (average(values, weights * can_rise) for values in (up, now, up - now))
     c, d, mean = (average(values, weights) for values in (top, bottom, now))
     values = np.array([np.log(a[0] / b[0]), money[0], np.log(c[0] / d[0]), mean[0]])
     return values, np.column_stack([a[1] / a[0] - b[1] / b[0], money[1], c[1] / c[0] - d[1] / d[0], mean[1]])
@@ -295,7 +281,7 @@ def estimate(s: Cases, plan: Plan = POISSON_LINE, *, seen: bool = False) -> Esti
     return Estimates(fit, whole, s.covariance(influence, p), df, s.errors())
 
 
-def _by_jackknife(s: Cases, fit: RevenueFit, cases: Scenarios, df) -> Estimates:
+def _by_jackknife(s: Cases, fit: RevenueFit, cases: tuple, df) -> Estimates:
     """Return the estimates with the errors of refits without each cluster, or CR2's for the coefficients of log-OLS."""
     plan = fit.plan
 
@@ -306,7 +292,7 @@ def _by_jackknife(s: Cases, fit: RevenueFit, cases: Scenarios, df) -> Estimates:
     whole, covariance = jackknife(everything, s.clusters[0], s.weights)
     words = f"cluster jackknife (CV3, {s.n_clusters} clusters)"
     if plan.model.smeared and not (plan.smear_by_group or s.effects or s.is_survey):
-        bought, X = s.y > 0, cases.designs[0][0]
+        bought, X = s.y > 0, cases[0][0][0]
         k, words = X.shape[1], f"CR2, {s.n_clusters} clusters"
         residual = np.log(s.y[bought]) - X[bought] @ fit.coef[:k]
         covariance[:k, :k], df[:k] = cr2(X[bought], residual, s.clusters[0][bought])
@@ -320,7 +306,7 @@ def explained(s: Cases, fit: RevenueFit) -> float:
     """Return the share of the Poisson deviance, left by the controls, that the score takes away (0-1)."""
     plan = fit.plan
     used = s.weights * (s.y > 0) if plan.model.smeared else s.weights
-    with_score = fit.mean(fit.coef, s.X(plan.shape, controls=plan.controls), s.scale.group(s.score))
+    with_score = fit.mean(fit.coef, s.X(plan.shape), s.scale.group(s.score))
     base = np.column_stack([np.full(len(s.y), float(not s.effects)), s.Z])
     without = fit_glm(base, s.y, used, POISSON, effects=s.effects).mu
     left, start = (used @ (s.logs - s.y * np.log(mu) - s.y + mu) for mu in (with_score, without))

@@ -1,7 +1,7 @@
 """Who stays: leaving by month after the answer, against the score."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -45,12 +45,6 @@ class Retention(RevenueFinding):
 
     `model` gives statsmodels' results on person-months.
     """
-
-    results: object = field(default=None, kw_only=True)
-
-    @property
-    def model(self):
-        return self.results
 
     @property
     def _key(self) -> str:

@@ -1,7 +1,7 @@
 """Revenue against loyalty: how much more revenue goes with a point, and how sure that is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from os import PathLike
 
 import numpy as np
@@ -18,8 +18,8 @@ from cxresearch.loyalty.cases import SHAPES, Cases, as_columns, cases_of
 from cxresearch.loyalty.glm import gradient
 from cxresearch.loyalty.hidden import benchmark_bounds, contour, hidden_cause, levels_model
 from cxresearch.loyalty.models import MODELS, Estimates, Plan, RevenueFit, estimate, plan_for
-from cxresearch.loyalty.refusals import gives_away, leak_check, leaks, refuse_lagged_revenue
-from cxresearch.loyalty.sentences import money, percent_point, say, share_words, signed, size_interval, told
+from cxresearch.loyalty.refusals import leak_check, leaks, refuse_lagged_revenue
+from cxresearch.loyalty.sentences import money, percent_point, say, signed, size_interval, told
 from cxresearch.loyalty.timing import Timing, timed
 from cxresearch.privacy import pool_small_groups
 from cxresearch.survey import Table, as_survey, as_table
@@ -70,6 +70,16 @@ class RevenueFinding(Finding):
     confidence: float = 0.95
     reasons: tuple[str, ...] = ()
     currency: str | None = None
+    notes: tuple[str, ...] = ()  # clauses that the reader must not miss
+    results: object = None  # statsmodels', or a dict of them by model or group
+    cases: Cases | None = None  # of one fit
+    fit: RevenueFit | None = None
+
+    @property
+    def model(self):
+        if self.fit is not None:
+            return models.library_results(self.cases, self.fit)
+        return self.results or super().model
 
     @property
     def words(self) -> dict[str, str]:
@@ -100,41 +110,26 @@ class LoyaltyRevenue(RevenueFinding):
     coefficients are those of `tidy`, its own errors are the model's, not the design's.
     """
 
-    controls: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()  # sentences that the reader must not miss
-    cases: Cases | None = field(default=None, kw_only=True)
-    fit: RevenueFit | None = field(default=None, kw_only=True)
-
     @property
     def chart(self):
         return Shown("groups", "estimate", "conf_low", "conf_high", "Mean revenue per customer")
 
-    @property
-    def model(self):
-        return self.fit.results or models.library_results(self.cases, self.fit)
-
     def sentence(self) -> str:
-        g, n, unit = self.summary, number(self.summary["n"], 0), self.currency or ""
-        between = size_interval(
-            g["money_low"], g["money_high"], self.confidence, sign=g["money"], decimals=2, unit=unit
-        )
+        g, n, sides = self.summary, number(self.summary["n"], 0), self.further["with_and_without"]
+        held = [self.label(c) for c in self.cases.controls]
+        clauses = [say("held", controls=listing(held)) if held else say("nothing held")]
+        clauses += [percent_point(sides.iloc[0], self.confidence, "bare")] if len(sides) > 1 else []
         if self.reasons:
             first = say("point open", reasons=listing(self.reasons), **self.words)
-            second = percent_point(g, self.confidence, "reading", n=n)
-        else:
-            first = percent_point(g, self.confidence, "point", n=n, **self.words)
-            amount, rising = money(g["money"], self.currency), number(g["rising"], 0)
-            second = say(signed("money", g["money"]), money=amount, interval=between, rising=rising)
-        return told(first, second, *self._context(), *self.notes)
-
-    def _context(self) -> list[str]:
-        held = listing(self.label(c) for c in self.controls)
-        clauses = [say("held", controls=held) if self.controls else say("nothing held")]
-        sides, share = self.further["with_and_without"], self.summary["explained"]
-        clauses += [percent_point(sides.iloc[0], self.confidence, "bare")] if len(sides) > 1 else []
-        if not self.reasons:
-            clauses.append(say("weak" if share < WEAK else "strength", share=share_words(max(share, 0))))
-        return clauses
+            return told(first, percent_point(g, self.confidence, "reading", n=n), *clauses, *self.notes)
+        first = percent_point(g, self.confidence, "point", n=n, **self.words)
+        size = dict(sign=g["money"], decimals=2, unit=self.currency or "")
+        between = size_interval(g["money_low"], g["money_high"], self.confidence, **size)
+        amount, rising = money(g["money"], self.currency), number(g["rising"], 0)
+        second = say(signed("money", g["money"]), money=amount, interval=between, rising=rising)
+        share = g["explained"]  # a small one with a decimal, and in words where it rounds to nothing
+        shown = "under 0.1 %" if 0 < share < 0.0005 else percent(max(share, 0), 1)
+        return told(first, second, *clauses, say("weak" if share < WEAK else "strength", share=shown), *self.notes)
 
     def plot(self, ax=None):
         """Draw mean revenue by score: as it is (dots) and as the model has it (line, band)."""
@@ -146,9 +141,8 @@ class LoyaltyRevenue(RevenueFinding):
         ceiling = 1.15 * float(np.nanmax(curve[["observed", "conf_high"]].to_numpy()))
         ax.set(ylim=(0, ceiling), xlabel=wrap(self.label(self.loyalty), 60), ylabel="")
         ax.legend(loc="lower right")
-        title = (
-            "What a point goes with: not established" if self.reasons else percent_point(self.summary, self.confidence)
-        )
+        title = percent_point(self.summary, self.confidence)
+        title = "What a point goes with: not established" if self.reasons else title
         return titled(ax, title, f"{self.label(self.outcome)}, {self.currency or 'money'} per customer")
 
     def plot_sensitivity(self, ax=None):
@@ -232,10 +226,7 @@ def fit_loyalty_revenue(
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> table = study.matched("responses", "customers", keep="latest")
-    >>> finding = cx.fit_loyalty_revenue(
-    ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"]
-    ... )
-    >>> print(finding)
+    >>> print(cx.fit_loyalty_revenue(table, revenue="revenue", loyalty="recommend", controls=["affluence"]))
     One point more of Would recommend us goes with 3.9 % more revenue per customer (95 % ...
     """
     require_choice("model", model, MODELS)
@@ -243,8 +234,13 @@ def fit_loyalty_revenue(
     require_share("confidence", confidence)
     question = dict(revenue=revenue, loyalty=loyalty, controls=controls, min_rows=min_rows)
     if isinstance(customers, (Table, str, PathLike)):
-        s = _cells(as_table(customers), question, effects, (asked, revenue_from), threads, memory_limit)
-        labels, when, leak = as_table(customers).labels, Timing(), _leak_of_cells(s)
+        from cxresearch.loyalty.cells import cells_as_cases, leak_of_cells
+
+        if effects or asked is not None or revenue_from is not None:
+            why = "a table in files is read in cells without them"
+            raise DataProblem(f"effects, asked and revenue_from need a DataFrame; {why}")
+        s = cells_as_cases(as_table(customers), threads=threads, memory_limit=memory_limit, **question)
+        labels, when, leak = as_table(customers).labels, Timing(), leak_of_cells(s)
     else:
         if threads is not None or memory_limit is not None:
             raise DataProblem("threads and memory_limit are the engine's; they go with a path, or with as_table(...)")
@@ -256,30 +252,12 @@ def fit_loyalty_revenue(
     return _finding(s, plan_for(s, model, shape), when, leak, confidence, labels)
 
 
-def _cells(table: Table, question: dict, effects, dates, threads, memory_limit) -> Cases:
-    from cxresearch.loyalty.cells import cells_as_cases
-
-    if effects or any(given is not None for given in dates):
-        raise DataProblem(
-            "effects, asked and revenue_from need a DataFrame; a table in files is read in cells without them"
-        )
-    return cells_as_cases(table, threads=threads, memory_limit=memory_limit, **question)
-
-
-def _leak_of_cells(s: Cases) -> str | None:
-    """Return how the score tells who bought nothing, from cells scaled to some 100,000 customers, or None."""
-    half = len(s.score) // 2
-    scaled, zeros = 2 * s.counts[:half] * min(1.0, 1e5 / s.n), s.zeros[:half]
-    parts = np.concatenate([scaled * zeros, scaled * (1 - zeros)]).round().astype(int)
-    score, nothing = np.tile(s.score[:half], 2), np.repeat([True, False], half)
-    return gives_away(np.repeat(score, parts), np.repeat(nothing, parts), "has no revenue", "have no revenue")
-
-
 def _finding(s: Cases, plan: Plan, when: Timing, leak, confidence: float, labels) -> LoyaltyRevenue:
     got = estimate(s, plan, seen=True)
     head = headline(got, confidence)
     reasons = reasons_against(head["percent_low"], head["percent_high"], when.late, leak)
-    sides = [("nothing", estimate(s, plan_for(s, plan.name, plan.shape, controls=False)))] if s.controls else []
+    bare = s.holding(())
+    sides = [("nothing", estimate(bare, plan_for(bare, plan.name, plan.shape)))] if s.controls else []
     sides = [(held, headline(side, confidence)) for held, side in [*sides, (", ".join(s.controls) or "nothing", got)]]
     sides = pd.DataFrame([{"held": held, **{k: h[k] for k in PER_POINT}, "n": s.n} for held, h in sides])
     bends, levels, trap = tests_of_shape(s, plan), levels_model(s), models.log_trap(s, got, confidence)
@@ -299,7 +277,7 @@ def _finding(s: Cases, plan: Plan, when: Timing, leak, confidence: float, labels
     return LoyaltyRevenue.of(
         "fit_loyalty_revenue", s, _coefficients(got, confidence), summary,
         _checks(s, got.fit, sides, bends, trap, when, leak), reasons=reasons, labels=labels, further=further,
-        suppressed=hidden + hidden_scores, confidence=confidence, controls=s.controls, cases=s, fit=got.fit,
+        suppressed=hidden + hidden_scores, confidence=confidence, cases=s, fit=got.fit,
         notes=(*bend_words(bends, plan), when.words(), *trapped),
     )  # fmt: skip
 
@@ -330,28 +308,27 @@ def reasons_against(low: float, high: float, late: float | None, leak: str | Non
 def tests_of_shape(s: Cases, plan: Plan) -> pd.DataFrame:
     """Return tests that the line bends, and that the upper step between groups is not the lower one.
 
-    `low` and `high` are the groups between which most of the change per point lies.
+    `low` and `high` are the neighbouring groups between which mean revenue changes most.
     """
-    low, high = _steepest(s)
-    rows = []
-    if len(s.scale.knots) >= 3:
-        bends = lambda got: np.eye(len(got.fit.coef))[["[bend " in t for t in got.fit.terms]]  # noqa: E731
-        value, p = _shape_test(s, replace(plan, shape="spline"), bends)
-        rows.append(("spline", "curvature", value, p, low, high))
-    if len(s.scale.names) == 3:
-        value, p = _shape_test(s, replace(plan, shape="groups"), lambda got: _steps(got, s))
-        rows.append(("groups", "upper step = lower step", value, p, low, high))
+    code, rows = s.scale.group(s.score), []
+    met = np.unique(code)
+    means = np.bincount(code, s.weights * s.y)[met] / np.bincount(code, s.weights)[met]
+    at = int(np.argmax(np.abs(np.diff(means)))) if len(met) > 1 else 0
+    where = s.scale.names[met[at]], s.scale.names[met[min(at + 1, len(met) - 1)]]
+    bends, three = len(s.scale.knots) >= 3, len(s.scale.names) == 3
+    for shape, test in [("spline", "curvature")] * bends + [("groups", "upper step = lower step")] * three:
+        found = np.nan, np.nan
+        try:
+            got = estimate(s, replace(plan, shape=shape))
+            first = s.scale.terms(s.loyalty, shape)[0]
+            eye, k = np.eye(len(got.fit.coef)), len(got.fit.coef)
+            at = np.flatnonzero([t == first if shape == "groups" else "[bend " in t for t in got.fit.terms])
+            R = eye[at + 1] - 2 * eye[at] if shape == "groups" else eye[at]
+            found = wald(R @ got.fit.coef, R @ got.covariance[:k, :k] @ R.T, float(got.df[0]))
+        except DataProblem:  # a score group without any revenue has no finite coefficient; its check then says so
+            pass
+        rows.append((shape, test, *found, *where))
     return pd.DataFrame(rows, columns=["shape", "test", "statistic", "p_value", "low", "high"])
-
-
-def _shape_test(s: Cases, plan: Plan, pick) -> tuple[float, float]:
-    """Return F and p that what `pick` makes of the coefficients is zero."""
-    try:
-        got = estimate(s, plan)
-    except DataProblem:  # a score group without any revenue has no finite coefficient; its check then says so
-        return np.nan, np.nan
-    R, k = pick(got), len(got.fit.coef)
-    return wald(R @ got.fit.coef, R @ got.covariance[:k, :k] @ R.T, float(got.df[0]))
 
 
 def wald(value, covariance, df: float) -> tuple[float, float]:
@@ -359,25 +336,6 @@ def wald(value, covariance, df: float) -> tuple[float, float]:
     k = len(value)
     statistic = float(value @ np.linalg.pinv(covariance, hermitian=True) @ value) / k
     return statistic, float(stats.f.sf(statistic, k, df))
-
-
-def _steps(got: Estimates, s: Cases) -> np.ndarray:
-    """Return the contrasts "upper step less lower step", one an equation."""
-    middle, top = s.scale.terms(s.loyalty, "groups")
-    at = [i for i, t in enumerate(got.fit.terms) if t == middle]
-    R = np.zeros((len(at), len(got.fit.coef)))
-    for row, i in enumerate(at):
-        R[row, i], R[row, got.fit.terms.index(top, i)] = -2.0, 1.0
-    return R
-
-
-def _steepest(s: Cases) -> tuple[str, str]:
-    """Return the two neighbouring groups between which mean revenue changes most."""
-    code = s.scale.group(s.score)
-    met = [g for g in range(len(s.scale.names)) if np.any(code == g)]
-    means = [np.average(s.y[code == g], weights=s.weights[code == g]) for g in met]
-    at = int(np.argmax(np.abs(np.diff(means)))) if len(met) > 1 else 0
-    return s.scale.names[met[at]], s.scale.names[met[min(at + 1, len(met) - 1)]]
 
 
 def bend_words(bends: pd.DataFrame, plan: Plan) -> tuple[str, ...]:
@@ -440,7 +398,7 @@ def revenue_by_score(s: Cases, got: Estimates, confidence: float) -> tuple[pd.Da
         levels = np.bincount(code, s.score) / np.bincount(code)
     plan, share, k = got.fit.plan, s.weights / s.weights.sum(), len(got.fit.coef)
     at = [np.full(len(code), v) for v in levels]
-    cases = [(s.X(plan.shape, score=v, controls=plan.controls), s.scale.group(v)) for v in at]
+    cases = [(s.X(plan.shape, v), s.scale.group(v)) for v in at]
     means = lambda coef: np.log([share @ got.fit.mean(coef, *case) for case in cases])  # noqa: E731
     logs, slopes = means(got.fit.coef), gradient(means, got.fit.coef)
     spread = np.sqrt(np.maximum(np.diag(slopes @ got.covariance[:k, :k] @ slopes.T), 0))

@@ -3,7 +3,7 @@
 A finding says one sentence (it ends in a full stop) and further clauses, which stand in one more.
 """
 
-from cxresearch.findings import interval, number, percent, phrase
+from cxresearch.findings import interval, number, phrase
 
 TEMPLATES = {
     # timing
@@ -115,8 +115,3 @@ def percent_point(row, confidence: float, key: str = "per point", **values) -> s
     value = row["percent"]
     between = size_interval(row["percent_low"], row["percent_high"], confidence, sign=value)
     return say(signed(key, value), percent=number(abs(value)), interval=between, **values)
-
-
-def share_words(share: float) -> str:
-    """Return a small share with one decimal, and "under 0.1 %" for one that rounds to nothing."""
-    return "under 0.1 %" if 0 < share < 0.0005 else percent(share, 1)

@@ -1,7 +1,7 @@
 """What a point more for every customer would be worth, or why that is not established."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from cxresearch.findings import Check, describe_columns, ends, listing, number, 
 from cxresearch.loyalty.cases import Cases, as_columns, cases_of
 from cxresearch.loyalty.choices import specifications
 from cxresearch.loyalty.hidden import benchmark_bounds, levels_model
-from cxresearch.loyalty.models import POISSON_LINE, RevenueFit, fit_revenue, library_results, reading
+from cxresearch.loyalty.models import POISSON_LINE, fit_revenue, reading
 from cxresearch.loyalty.panel import LEAD_LIMIT, lead_p_value
 from cxresearch.loyalty.refusals import leak_check, leaks
 from cxresearch.loyalty.resample import Resampled, resample
@@ -46,19 +46,10 @@ class Worth(RevenueFinding):
     `model` gives statsmodels' results of the model that is refitted in the replicates.
     """
 
-    population: float | None = None
-    notes: tuple[str, ...] = ()
-    cases: Cases | None = field(default=None, kw_only=True)
-    fit: RevenueFit | None = field(default=None, kw_only=True)
-
-    @property
-    def model(self):
-        return library_results(self.cases, self.fit)
-
     @property
     def whose(self) -> str:
         """Whose money it is, in words."""
-        key = "those answered" if self.population is None else "population"
+        key = "those answered" if self.cases.survey.population is None else "population"
         return say(key, n=number(self.summary["customers"], 0))
 
     def sentence(self) -> str:
@@ -74,25 +65,17 @@ class Worth(RevenueFinding):
             signed("worth average" if self.notes else "worth", g["worth"]), what=what[0].upper() + what[1:],
             money=money(g["worth"], self.currency, 0), revenue=revenue, whose=self.whose, interval=between,
         )  # fmt: skip
-        each = say("worth each", money=money(g["money"], self.currency))
-        return told(first, each, *self.notes, *self._hidden(), *self._cost())
-
-    def _hidden(self) -> list[str]:
-        found = self.table[self.table["term"].str.startswith(HIDDEN)]
-        if not len(found):
-            return []
-        worst = digits.largest(found.assign(lost=-found["causal_share"]), "lost")
-        control = self.label(worst["term"].removeprefix(HIDDEN))
-        return [say("worth hidden", control=control, share=percent(worst["causal_share"]))]
-
-    def _cost(self) -> list[str]:
-        g = self.summary
-        if g["cost"] is None:
-            return []
-        cost = money(g["cost"], self.currency, 0)
-        if 0 < g["worth"] >= g["cost"]:
-            return [say("worth cost", cost=cost, share=percent(g["break_even"]))]
-        return [say("worth cost over" if g["worth"] > 0 else "worth cost never", cost=cost)]
+        clauses = [say("worth each", money=money(g["money"], self.currency)), *self.notes]
+        hidden = self.table[self.table["term"].str.startswith(HIDDEN)]
+        if len(hidden):
+            worst = digits.largest(hidden.assign(lost=-hidden["causal_share"]), "lost")
+            control = self.label(worst["term"].removeprefix(HIDDEN))
+            clauses.append(say("worth hidden", control=control, share=percent(worst["causal_share"])))
+        if g["cost"] is not None:
+            cost, covered = money(g["cost"], self.currency, 0), 0 < g["worth"] >= g["cost"]
+            key = "worth cost" if covered else "worth cost over" if g["worth"] > 0 else "worth cost never"
+            clauses.append(say(key, cost=cost, **({"share": percent(g["break_even"])} if covered else {})))
+        return told(first, *clauses)
 
     def plot(self, ax=None):
         """Draw worth and its interval by scenario, with zero (and the cost) marked."""
@@ -156,9 +139,8 @@ def worth_of_a_point(
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> table = study.matched("responses", "customers", keep="latest")
-    >>> print(cx.worth_of_a_point(
-    ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"], n_boot=200, seed=1,
-    ... ))
+    >>> asked = dict(revenue="revenue", loyalty="recommend", controls=["affluence"])
+    >>> print(cx.worth_of_a_point(table, **asked, n_boot=200, seed=1))
     One point more on Would recommend us goes, on the average, with 8,480 EUR more revenue for ...
     """
     survey = as_survey(customers)
@@ -216,8 +198,7 @@ def _finding(
     )  # fmt: skip
     return Worth.of(
         "worth_of_a_point", s, _scenarios(s, worth, cost, confidence), summary, tested, reasons=reasons,
-        confidence=confidence, population=s.survey.population, notes=bend_words(bends, POISSON_LINE), cases=s,
-        fit=fit_revenue(s, POISSON_LINE),
+        confidence=confidence, notes=bend_words(bends, POISSON_LINE), cases=s, fit=fit_revenue(s, POISSON_LINE),
     )  # fmt: skip
 
 
