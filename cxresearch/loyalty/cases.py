@@ -135,8 +135,6 @@ class Cases:
         terms = tuple(self.terms[i] for i in kept)
         return replace(self, controls=tuple(held), Z=self.Z[:, kept], terms=terms, of_control=owner, **changed)
 
-    # --- errors -----------------------------------------------------------------------------------------------------
-
     @property
     def is_survey(self) -> bool:
         s = self.survey
@@ -192,12 +190,9 @@ class Cases:
         if self.drawn is not None and self.drawn.persons is not None:
             base = distinct(np.asarray(code, dtype=np.int64), self.drawn.persons, len(table))
         hidden = hidden_cells(table.assign(n=base), min_base=self.min_base, keys=keys)
-        shown = table.copy()
-        for column in table.columns[1:] if hidden.any() else ():
-            shown[column] = table[column].mask(hidden)
-        return shown, int(hidden.sum())
-
-    # --- checks -----------------------------------------------------------------------------------------------------
+        shown = table.set_index(keys)
+        shown = shown.mask(np.broadcast_to(hidden[:, None], shown.shape)) if hidden.any() else shown
+        return shown.reset_index(), int(hidden.sum())
 
     def zeros_check(self, most: float = 0.5) -> Check:
         share = float(self.weights @ self.zeros / self.weights.sum())

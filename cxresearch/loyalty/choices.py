@@ -241,8 +241,6 @@ def specifications(whole: Cases, ask):
             yield {"model": name, "held": ", ".join(held) or "nothing", "capped": capped}, found
 
 
-# --- groups of customers ---------------------------------------------------------------------------------------------
-
 FEWEST_GROUPS = 4  # from which the spread between groups can be estimated
 
 describe_columns(

@@ -206,9 +206,6 @@ def park_of(s: Cases, fit: RevenueFit) -> float:
     return park(s.y[used], fit.mean(fit.coef, X, s.scale.group(s.score))[used], s.weights[used])
 
 
-# --- the four answers ------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Estimates:
     """A model's coefficients and its answers, with one covariance."""

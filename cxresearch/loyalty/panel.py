@@ -144,7 +144,7 @@ def keeps_two_rows(table: pd.DataFrame, customer: str) -> bool:
     return len(table) > 0 and bool((table[customer].value_counts() >= 2).mean() > 0.5)
 
 
-def shifted(panel: pd.DataFrame, *, loyalty: str, customer: str, period: str):
+def shifted(panel: pd.DataFrame, *, loyalty: str, customer: str, period: str, lags: bool = True):
     """Return the panel with the score a period before and after, the names of these columns, and the effects to fit."""
     require_columns(panel, loyalty, customer, period, where="the panel")
     twice = int(panel.duplicated([customer, period]).sum())
@@ -160,22 +160,17 @@ def shifted(panel: pd.DataFrame, *, loyalty: str, customer: str, period: str):
     table[lead], table[lag] = (score.reindex(keys(by)).to_numpy() for by in (1, -1))
     followed = table[table[[lead, loyalty]].notna().all(axis=1)]
     between = followed[followed[lag].notna()]
-    lagged = keeps_two_rows(between, customer)
+    lagged = lags and keeps_two_rows(between, customer)
     effects = (customer, period) if keeps_two_rows(between if lagged else followed, customer) else (period,)
     return table, ({"lag": lag} if lagged else {}) | {"lead": lead}, effects
 
 
 def lead_p_value(survey: Survey, *, revenue, loyalty, customer, period, controls=()) -> float:
     """Return p of the lead alone beside the score: the red flag that `worth_of_a_point` asks for."""
-    table, columns, _ = shifted(survey.table, loyalty=loyalty, customer=customer, period=period)
-    lead = columns["lead"]
-    usable = table[table[[lead, loyalty]].notna().all(axis=1)]
-    effects = (customer, period) if keeps_two_rows(usable, customer) else (period,)
-    s = cases_of(
-        survey.with_table(table), revenue=revenue, loyalty=loyalty, controls=(*controls, lead), effects=effects,
-        cluster=customer, min_rows=1, what="worth_of_a_point",
-    )  # fmt: skip
-    return estimate(s).interval(lead, 0.95)[3]
+    table, columns, effects = shifted(survey.table, loyalty=loyalty, customer=customer, period=period, lags=False)
+    beside = dict(controls=(*controls, columns["lead"]), effects=effects, cluster=customer, min_rows=1)
+    s = cases_of(survey.with_table(table), revenue=revenue, loyalty=loyalty, what="worth_of_a_point", **beside)
+    return estimate(s).interval(columns["lead"], 0.95)[3]
 
 
 def three_ways(survey: Survey, question: dict, customer: str, period: str, confidence: float):

@@ -193,9 +193,6 @@ def require_two_scores(loyalty: str, score, n: int) -> None:
         raise DataProblem(f"{loyalty} has one value ({score[0]:g}) in all {n} rows used; nothing can go with it")
 
 
-# --- a score that gives the outcome away -----------------------------------------------------------------------------
-
-
 def leaks(score, y) -> str | None:
     """Return how the score gives the revenue away, or None.
 

@@ -249,10 +249,7 @@ def fit_loyalty_revenue(
         if len(s.effects) == 2:
             refuse_lagged_revenue(survey.table, revenue, s.controls, *as_columns("effects", effects))
         labels, when, leak = survey.labels, timed(survey.table, asked, revenue_from, s.rows), leaks(s.score, s.y)
-    return _finding(s, plan_for(s, model, shape), when, leak, confidence, labels)
-
-
-def _finding(s: Cases, plan: Plan, when: Timing, leak, confidence: float, labels) -> LoyaltyRevenue:
+    plan = plan_for(s, model, shape)
     got = estimate(s, plan, seen=True)
     head = headline(got, confidence)
     reasons = reasons_against(head["percent_low"], head["percent_high"], when.late, leak)
@@ -302,9 +299,6 @@ def reasons_against(low: float, high: float, late: float | None, leak: str | Non
     return tuple(reasons)
 
 
-# --- is the line straight? -------------------------------------------------------------------------------------------
-
-
 def tests_of_shape(s: Cases, plan: Plan) -> pd.DataFrame:
     """Return tests that the line bends, and that the upper step between groups is not the lower one.
 
@@ -345,9 +339,6 @@ def bend_words(bends: pd.DataFrame, plan: Plan) -> tuple[str, ...]:
         return ()
     row = bent.iloc[0]
     return (say("bend", p=p_words(row["p_value"]), low=row["low"], high=row["high"]),)
-
-
-# --- tables ----------------------------------------------------------------------------------------------------------
 
 
 def revenue_by_group(s: Cases, confidence: float) -> tuple[pd.DataFrame, int]:
@@ -419,9 +410,6 @@ def _coefficients(got: Estimates, confidence: float) -> pd.DataFrame:
         numbers = {"estimate": value, "std_error": error, "conf_low": low, "conf_high": high, "p_value": p}
         rows.append({"part": part, "term": term, **numbers, **ends("percent", *percents)})
     return pd.DataFrame(rows)
-
-
-# --- checks ----------------------------------------------------------------------------------------------------------
 
 
 def _checks(s: Cases, fit: RevenueFit, sides, bends, trap, when: Timing, leak) -> list[Check]:

@@ -10,16 +10,16 @@ from cxresearch import digits
 from cxresearch.errors import DataProblem, require_share
 from cxresearch.figures import QUIET, forest
 from cxresearch.findings import Check, describe_columns, ends, listing, number, p_words, percent
-from cxresearch.loyalty.cases import Cases, as_columns, cases_of
+from cxresearch.loyalty.cases import as_columns, cases_of
 from cxresearch.loyalty.choices import specifications
 from cxresearch.loyalty.hidden import benchmark_bounds, levels_model
 from cxresearch.loyalty.models import POISSON_LINE, fit_revenue, reading
 from cxresearch.loyalty.panel import LEAD_LIMIT, lead_p_value
 from cxresearch.loyalty.refusals import leak_check, leaks
-from cxresearch.loyalty.resample import Resampled, resample
+from cxresearch.loyalty.resample import resample
 from cxresearch.loyalty.revenue import RevenueFinding, bend_words, line_checks, reasons_against, tests_of_shape
 from cxresearch.loyalty.sentences import money, say, signed, size_interval, told
-from cxresearch.loyalty.timing import Timing, timed
+from cxresearch.loyalty.timing import timed
 from cxresearch.survey import as_survey
 
 FEWEST_CLUSTERS = 30
@@ -165,12 +165,6 @@ def worth_of_a_point(
     people = survey.table[customer].iloc[s.rows].nunique() if customer else int(s.drawn.base[0])
     people = people if survey.population is None else survey.population
     when, leak = timed(survey.table, asked, revenue_from, s.rows), leaks(s.score, s.y)
-    return _finding(s, got, people, float(points), cost, p_lead, when, leak, len(got.draws) / n_boot, confidence)
-
-
-def _finding(
-    s: Cases, got: Resampled, people: float, points, cost, p_lead, when: Timing, leak, fitted, confidence
-) -> Worth:
     low, high = got.interval(confidence)
     others = () if s.effects else [value for _, value in specifications(s, reading) if value is not None]
     split, few = len(np.unique(np.sign(others))) > 1, s.clusters_check(FEWEST_CLUSTERS, "stops")
@@ -182,12 +176,12 @@ def _finding(
     ) if stops)  # fmt: skip
     worth = ends("worth", *(float(people * v) for v in (got.estimate, low, high)))
     summary = {
-        "customers": int(people), "points": points,
+        "customers": int(people), "points": float(points),
         "method": "Poisson quasi-likelihood, refitted in each replicate; bootstrap-t interval",
         **ends("money", got.estimate, low, high), **worth, "p_lead": p_lead, "cost": cost,
         "break_even": None if cost is None else cost / worth["worth"] if worth["worth"] > 0 else np.inf,
     }  # fmt: skip
-    lead = "no panel" if p_lead is None else p_lead
+    lead, fitted = "no panel" if p_lead is None else p_lead, len(got.draws) / n_boot
     tested = (
         s.zeros_check(), when.check(),
         Check("the lead does not go with revenue (p)", lead, f"at least {LEAD_LIMIT}", lead_ok, "stops"),
@@ -202,7 +196,7 @@ def _finding(
     )  # fmt: skip
 
 
-def _scenarios(s: Cases, worth: dict, cost, confidence: float) -> pd.DataFrame:
+def _scenarios(s, worth: dict, cost, confidence: float) -> pd.DataFrame:
     """Return the worth if all or half of the association is causal, and what hidden causes would leave of it."""
     shares = {"all of it causal": 1.0, "half of it causal": 0.5}
     bounds = benchmark_bounds(s, times=(1.0,), confidence=confidence)
