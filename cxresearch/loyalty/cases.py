@@ -167,12 +167,8 @@ class Cases:
         return ", ".join(kinds) or "robust (HC1)"
 
     def covariance(self, influence, p: int) -> np.ndarray:
-        """Return the covariance (k, k) of estimates from the influences (n, k) of rows.
-
-        One way it equals HC1, or Stata's and statsmodels' clustered errors, G/(G-1) (n-1)/(n-p); with weights, strata
-        or sampling fractions it is the linearised design variance without the last factor (R `survey::svyglm`). Two
-        ways: the sum of both less that of their intersection. A cell's customers are alike but for their revenue.
-        """
+        """Return the covariance (k, k) of estimates from the influences (n, k) of rows: HC1, by cluster, or the design's."""
+        # clusters as in Stata and statsmodels, G/(G-1) (n-1)/(n-p); a design without the last factor, as R's svyglm
         if self.drawn is None:
             return self.n / max(self.n - p, 1) * influence.T @ (influence / self.counts[:, None])
         factor = 1.0 if self.is_survey else (self.n - 1) / max(self.n - p, 1)
@@ -222,10 +218,9 @@ def cases_of(
     survey: Survey, *, revenue: str, loyalty: str, controls=(), effects=(), cluster: str | None = None,
     min_rows: int = 100, what: str = "fit_loyalty_revenue",
 ) -> Cases:  # fmt: skip
-    """Check the survey's table, take complete cases and count what is left out.
+    """Check the survey's table, pool small categories of controls, take complete cases and count what is left out.
 
-    Errors are clustered as the survey says, else by `cluster`, else by the first of the effects, else, where a person
-    has several rows, by person. Categories of a control under the floor are pooled before complete cases are taken.
+    Errors are clustered as the survey says, else by `cluster`, the first effect, or a person with several rows.
     """
     controls, effects = as_columns("controls", controls), as_columns("effects", effects, most=2)
     table, person = survey.table, survey.respondent
@@ -292,9 +287,9 @@ def _complete(table, y, score, pooled, effects, clusters, loyalty) -> tuple[np.n
 def control_columns(values: dict[str, np.ndarray], sizes) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
     """Return the columns of the controls (n, c), their names, and which control each belongs to.
 
-    Of a categorical control (an object array) the largest category is the one compared with: it gives the others
-    their smallest errors. `sizes` (n,) is how many customers each row stands for.
+    `sizes` (n,) is how many customers each row stands for.
     """
+    # of categories the largest is the one compared with: it gives the others their smallest errors
     blocks, terms, owner = [np.empty((len(sizes), 0))], [], []
     for i, (name, column) in enumerate(values.items()):
         block, names = column, [name]

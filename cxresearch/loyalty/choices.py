@@ -44,10 +44,7 @@ describe_columns(
 
 @dataclass(frozen=True, repr=False, eq=False)
 class RevenueModels(RevenueFinding):
-    """Percent and money per point by model (`term`); `tables` adds groups, left_out (models that cannot be fitted).
-
-    `model` gives statsmodels' results by model.
-    """
+    """Percent and money per point by model (`term`); `tables` adds groups and left_out, `model` is a dict by model."""
 
     trap: tuple[float, bool] | None = None
 
@@ -115,10 +112,10 @@ def compare_revenue_models(
             continue
         head = {k: v for k, v in headline(got, confidence).items() if k in PER_POINT or k.startswith("ratio")}
         n = int(np.sum(s.y > 0)) if MODELS[name].smeared else s.n
-        rows.append({"term": name, **head, "explained": models.explained(s, got.fit), "n": n})
+        rows.append({"term": name, **head, "explained": models.explained(s, got), "n": n})
     trap = models.log_trap(s, fits["log_ols"], confidence) if "log_ols" in fits else None
     when, leak = timed(survey.table, asked, revenue_from, s.rows), leaks(s.score, s.y)
-    slope, (groups, hidden) = models.park_of(s, fits["poisson"].fit), revenue_by_group(s, confidence)
+    slope, (groups, hidden) = models.park_of(s, fits["poisson"]), revenue_by_group(s, confidence)
     table, agrees = pd.DataFrame(rows), not (trap and trap[1])
     signs = table["percent"].map(np.sign).nunique()
     low, high = table["percent_low"].max(), table["percent_high"].min()
@@ -132,7 +129,7 @@ def compare_revenue_models(
         {"method": f"{len(rows)} models; score {shape}", "park": slope, "suits": suits(slope)}, tested,
         reasons=reasons_against(rows[0]["percent_low"], rows[0]["percent_high"], when.late, leak), trap=trap,
         further={"groups": groups, "left_out": pd.DataFrame(left_out, columns=["term", "why"])}, confidence=confidence,
-        results={name: got.fit.results for name, got in fits.items() if got.fit.results}, suppressed=hidden,
+        results={name: got.results for name, got in fits.items() if got.results}, suppressed=hidden,
     )  # fmt: skip
 
 
@@ -253,10 +250,7 @@ describe_columns(
 
 @dataclass(frozen=True, repr=False, eq=False)
 class LoyaltyByGroup(RevenueFinding):
-    """Percent per point by group: `percent` drawn towards the mean of the groups, `own` from the group alone.
-
-    `model` gives statsmodels' results by group.
-    """
+    """Percent per point: `percent` drawn towards the mean of groups, `own` of the group alone; `model` is a dict by group."""
 
     def sentence(self) -> str:
         g, t, by, n = self.summary, self.table, self.label(self.group), number(self.summary["n"], 0)
@@ -326,7 +320,7 @@ def loyalty_by_group(
         except DataProblem as problem:
             left_out.append({"group": str(name), "why": str(problem)})
             continue
-        at, results[str(name)] = got.fit.terms.index(loyalty), got.fit.results
+        at, results[str(name)] = got.terms.index(loyalty), got.results
         error, df = float(np.sqrt(got.covariance[at, at])), float(got.df[at])
         rows.append((str(name), float(got.values[at]), error, df, s.n, s.n_effective))
     if len(rows) < 2:

@@ -102,10 +102,7 @@ def weighted_least_squares(X, z, w) -> np.ndarray:
 
 
 def library(X, y, weights, family: Family, names, coef):
-    """Return statsmodels' results of the same equation, begun at the solution `coef`; weights as `var_weights`.
-
-    The errors of its `summary()` are the model's, not the design's, which stand in `tidy()`.
-    """
+    """Return statsmodels' results of the same equation, begun at the solution `coef`; weights as `var_weights`."""
     import pandas as pd
     import statsmodels.api as sm
 

@@ -101,11 +101,7 @@ def _strength(s: Cases, block) -> tuple[float, float]:
 
 
 def bounds(r2_score: float, r2_revenue: float, k: float) -> tuple[float, float]:
-    """Return partial R² with the score and with revenue of a hidden cause k times as strong as a control.
-
-    The control's own are given those of the other controls, and, with revenue, the score. Missing where k is more than
-    the data allow.
-    """
+    """Return partial R² with score and revenue of a cause k times as strong as a control; missing if too strong."""
     score = k * r2_score / (1 - r2_score)
     if score >= 1:
         return np.nan, np.nan

@@ -93,7 +93,7 @@ def plan_for(s: Cases, name: str, shape: str = "linear") -> Plan:
 
 @dataclass(frozen=True)
 class RevenueFit:
-    """A fitted model of E[revenue | score, controls]."""
+    """A fitted model of E[revenue | score, controls]; once estimated, with its answers and one covariance."""
 
     plan: Plan
     parts: tuple[str, ...]  # (P,) mean, any, amount or smear
@@ -102,6 +102,10 @@ class RevenueFit:
     influence: np.ndarray  # (n, P)
     offsets: tuple  # of absorbed intercepts, one an equation
     results: object = None  # statsmodels', where a reader sees the fit
+    values: np.ndarray | None = None  # (P + 4,) coefficients, then STATISTICS
+    covariance: np.ndarray | None = None  # (P + 4, P + 4)
+    df: np.ndarray | None = None  # (P + 4,)
+    errors: str = ""  # how the errors were computed
 
     def mean(self, coef, X, group) -> np.ndarray:
         """Return expected money per customer (n,) at `coef` for a design X (n, p) and score groups (n,)."""
@@ -111,6 +115,16 @@ class RevenueFit:
             smear = coef[len(etas) * p :]
             etas[-1] = etas[-1] + (smear[group] if self.plan.smear_by_group else smear[0])
         return model.mean(*etas)
+
+    def interval(self, name, confidence: float) -> tuple[float, float, float, float]:
+        """Return estimate, low, high and p of one of STATISTICS, of a term, or of the value at a position."""
+        i = name
+        if isinstance(name, str):
+            i = len(self.coef) + STATISTICS.index(name) if name in STATISTICS else self.terms.index(name)
+        value, error = self.values[i], np.sqrt(max(self.covariance[i, i], 0.0))
+        half = critical_value(confidence, self.df[i]) * error
+        p = 2 * stats.t.sf(abs(value) / error, self.df[i]) if error > 0 else np.nan
+        return float(value), float(value - half), float(value + half), float(p)
 
 
 def _equation(s: Cases, plan: Plan, part: Part, weights) -> tuple[np.ndarray, Fit, np.ndarray]:
@@ -157,10 +171,7 @@ def library_results(s: Cases, fit: RevenueFit):
 
 
 def smearing(X, residual, weights, group, k: int, influence) -> tuple[np.ndarray, np.ndarray]:
-    """Return log mean exp(residual) of each of `k` groups, (k,), and the influence of rows on it, (n, k).
-
-    Rows without a residual (no revenue) do not count. A group without any takes the factor of all.
-    """
+    """Return log mean exp(residual) of each of `k` groups (of all, where one has none), and the influence of rows on it."""
     known = np.isfinite(residual)
     w, factor = weights * known, np.where(known, np.exp(np.where(known, residual, 0.0)), 0.0)
     logs, influences = np.empty(k), np.empty((len(X), k))
@@ -184,12 +195,8 @@ def spread_test(residual, s: Cases) -> float:
 
 
 def park(y, mu, weights) -> float:
-    """Return how the variance of revenue grows with its mean: 0 constant, 1 Poisson, 2 gamma, 3 inverse Gaussian.
-
-    The slope of log E[(y - mu)^2] on log mu, fitted to the squared residuals themselves with a log link, since
-    zeros have no log (Manning & Mullahy 2001, modified Park test). Missing where fitted means hardly differ.
-    """
-    logs = np.log(mu)
+    """Return how the variance grows with the mean: 0 constant, 1 Poisson, 2 gamma; missing where means hardly differ."""
+    logs = np.log(mu)  # the squared residuals themselves, with a log link, since zeros have no log
     try:
         X = np.column_stack([np.ones(len(y)), logs])
         return np.nan if np.ptp(logs) < 1e-6 else float(fit_glm(X, np.square(y - mu), weights, GAMMA).coef[1])
@@ -206,32 +213,8 @@ def park_of(s: Cases, fit: RevenueFit) -> float:
     return park(s.y[used], fit.mean(fit.coef, X, s.scale.group(s.score))[used], s.weights[used])
 
 
-@dataclass(frozen=True)
-class Estimates:
-    """A model's coefficients and its answers, with one covariance."""
-
-    fit: RevenueFit
-    values: np.ndarray  # (P + 4,) coefficients, then STATISTICS
-    covariance: np.ndarray  # (P + 4, P + 4)
-    df: np.ndarray  # (P + 4,)
-    errors: str  # how the errors were computed
-
-    def interval(self, name, confidence: float) -> tuple[float, float, float, float]:
-        """Return estimate, low, high and p of one of STATISTICS, of a term, or of the value at a position."""
-        i = name
-        if isinstance(name, str):
-            i = len(self.fit.coef) + STATISTICS.index(name) if name in STATISTICS else self.fit.terms.index(name)
-        value, error = self.values[i], np.sqrt(max(self.covariance[i, i], 0.0))
-        half = critical_value(confidence, self.df[i]) * error
-        p = 2 * stats.t.sf(abs(value) / error, self.df[i]) if error > 0 else np.nan
-        return float(value), float(value - half), float(value + half), float(p)
-
-
 def scenarios(s: Cases, plan: Plan) -> tuple[tuple, np.ndarray]:
-    """Return four designs with score groups, and who (n,) can rise a point within the scale: only they count per point.
-
-    The sample as it is, a point higher, and as if all were in the lowest or the highest group, at its mean score.
-    """
+    """Return designs and groups now, a point up, all lowest, all highest; and who (n,) can rise, and counts per point."""
     code = s.scale.group(s.score)
     level = lambda g: np.full(len(code), np.average(s.score[code == g], weights=s.weights[code == g]))  # noqa: E731
     scores = (s.score, s.score + 1, level(code.min()), level(code.max()))
@@ -256,7 +239,7 @@ def answers(fit: RevenueFit, coef, cases: tuple, weights) -> tuple[np.ndarray, n
     return values, np.column_stack([a[1] / a[0] - b[1] / b[0], money[1], c[1] / c[0] - d[1] / d[0], mean[1]])
 
 
-def estimate(s: Cases, plan: Plan = POISSON_LINE, *, seen: bool = False) -> Estimates:
+def estimate(s: Cases, plan: Plan = POISSON_LINE, *, seen: bool = False) -> RevenueFit:
     """Fit a plan and return its coefficients and answers with their errors; what is `seen` is fitted by statsmodels.
 
     Few clusters (under 40): each cluster is left out in turn and everything refitted (CV3, t with G - 1); for
@@ -275,10 +258,10 @@ def estimate(s: Cases, plan: Plan = POISSON_LINE, *, seen: bool = False) -> Esti
         return _by_jackknife(s, fit, cases, df)
     slopes = gradient(lambda coef: answers(fit, coef, cases, s.weights)[0], fit.coef)  # (4, p)
     influence = np.column_stack([fit.influence, own + fit.influence @ slopes.T])
-    return Estimates(fit, whole, s.covariance(influence, p), df, s.errors())
+    return replace(fit, values=whole, covariance=s.covariance(influence, p), df=df, errors=s.errors())
 
 
-def _by_jackknife(s: Cases, fit: RevenueFit, cases: tuple, df) -> Estimates:
+def _by_jackknife(s: Cases, fit: RevenueFit, cases: tuple, df) -> RevenueFit:
     """Return the estimates with the errors of refits without each cluster, or CR2's for the coefficients of log-OLS."""
     plan = fit.plan
 
@@ -296,7 +279,7 @@ def _by_jackknife(s: Cases, fit: RevenueFit, cases: tuple, df) -> Estimates:
         if plan.shape == "linear":  # the ratio per point is then exp(coefficient)
             ratio = len(fit.coef)
             covariance[ratio, ratio], df[ratio] = covariance[1, 1], df[1]
-    return Estimates(fit, whole, covariance, df, words)
+    return replace(fit, values=whole, covariance=covariance, df=df, errors=words)
 
 
 def explained(s: Cases, fit: RevenueFit) -> float:
@@ -316,14 +299,13 @@ def reading(s: Cases, plan: Plan) -> float:
     return answers(fit, fit.coef, scenarios(s, plan), s.weights)[0][0]
 
 
-def log_trap(s: Cases, got: Estimates, confidence: float) -> tuple[float, bool] | None:
-    """Return the percentage per point that log-OLS reads with one smearing factor, and whether it misleads.
+def log_trap(s: Cases, got: RevenueFit, confidence: float) -> tuple[float, bool] | None:
+    """Return the percentage per point of log-OLS with one smearing factor, and whether it misleads; None if spreads agree.
 
-    It misleads when spreads differ among the score groups (Manning 1998) and it lies outside the interval of the
-    ratio of means, or on its other side of zero. None where spreads do not differ.
+    It misleads outside the interval of the ratio of means, or on its other side of zero (Manning 1998).
     """
-    if not got.fit.plan.smear_by_group:
+    if not got.plan.smear_by_group:
         return None
-    value = reading(s, replace(got.fit.plan, smear_by_group=False))
+    value = reading(s, replace(got.plan, smear_by_group=False))
     honest, low, high, _ = got.interval("log_ratio", confidence)
     return float(100 * np.expm1(value)), bool(value * honest < 0 or not low <= value <= high)

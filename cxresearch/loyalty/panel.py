@@ -10,7 +10,7 @@ from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, r
 from cxresearch.figures import forest
 from cxresearch.findings import Check, Finding, ends, nothing, number
 from cxresearch.loyalty.cases import as_columns, cases_of
-from cxresearch.loyalty.models import Estimates, estimate
+from cxresearch.loyalty.models import RevenueFit, estimate
 from cxresearch.loyalty.refusals import is_categorical, refuse_lagged_revenue
 from cxresearch.loyalty.revenue import RevenueFinding, wald
 from cxresearch.loyalty.sentences import percent_point, say, told
@@ -23,10 +23,7 @@ WORDS = {"lag": "score a period before", "now": "score in the period", "lead": "
 
 @dataclass(frozen=True, repr=False, eq=False)
 class LeadLag(RevenueFinding):
-    """Percent more revenue per point of the score a period before (lag), in (now) and after (lead) the revenue.
-
-    `tables` adds models: the coefficient of the score pooled, with Mundlak's means, and with effects.
-    """
+    """Percent per point of the score a period before (lag), in (now) and after (lead) the revenue; `tables` adds models."""
 
     needs_effects: bool = False  # customers differ, and the model has no intercepts for them
 
@@ -133,7 +130,7 @@ def _found(survey: Survey, question: dict, customer: str, period: str, confidenc
     )  # fmt: skip
 
 
-def _row(term: str, got: Estimates, name: str, n: int, confidence: float) -> dict:
+def _row(term: str, got: RevenueFit, name: str, n: int, confidence: float) -> dict:
     value, low, high, p = got.interval(name, confidence)
     percents = ends("percent", *(100 * np.expm1([value, low, high])))
     return {"term": term, "estimate": value, "conf_low": low, "conf_high": high, "p_value": p, **percents, "n": n}
@@ -188,7 +185,7 @@ def three_ways(survey: Survey, question: dict, customer: str, period: str, confi
         got[name] = estimate(s)
         rows.append(_row(name, got[name], loyalty, s.n, confidence))
     shown = pd.DataFrame(rows)[["term", "percent", "percent_low", "percent_high", "p_value", "n"]]
-    at, fitted = [got[mundlak].fit.terms.index(name) for name in means], got[mundlak]
+    at, fitted = [got[mundlak].terms.index(name) for name in means], got[mundlak]
     return shown, wald(fitted.values[at], fitted.covariance[np.ix_(at, at)], float(fitted.df[at[0]]))[1]
 
 

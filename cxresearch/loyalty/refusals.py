@@ -194,11 +194,7 @@ def require_two_scores(loyalty: str, score, n: int) -> None:
 
 
 def leaks(score, y) -> str | None:
-    """Return how the score gives the revenue away, or None.
-
-    A score recorded after, or computed from, the revenue shows in one of two ways: their rank correlation, among all
-    or among those with revenue, is beyond what separate questions reach, or scores tell who bought nothing.
-    """
+    """Return how the score gives the revenue away, by rank correlation or by who bought nothing, or None."""
     bought = y > 0
     for rows, among in ((np.ones(len(y), dtype=bool), ""), (bought, " among those with revenue")):
         ranks = pd.Series(score[rows]).rank().corr(pd.Series(y[rows]).rank()) if rows.sum() >= 30 else np.nan
@@ -208,13 +204,8 @@ def leaks(score, y) -> str | None:
 
 
 def gives_away(score, event, one: str, many: str) -> str | None:
-    """Return how the score alone tells whose `event` (n,) it is, or None.
-
-    Either a threshold tells it without error, but for one level of the score that may hold both, ten rows with and ten
-    without lying on their own sides; or everybody at an end of the scale has it, where chance would allow that once in
-    a million.
-    """
-    for sign in (1, -1):
+    """Return how the score alone tells whose `event` (n,) it is, or None."""
+    for sign in (1, -1):  # a threshold, but for one level that may hold both
         last = np.max(sign * score, where=event, initial=-np.inf)
         first = np.min(sign * score, where=~event, initial=np.inf)
         sides = np.sum(event & (sign * score < first)), np.sum(~event & (sign * score > last))
@@ -223,6 +214,7 @@ def gives_away(score, event, one: str, many: str) -> str | None:
     without = score[~event]
     if not len(without):
         return None
+    # everybody at an end of the scale, where chance would allow that once in a million
     for end, side, edge in ((score < without.min(), "or less", np.max), (score > without.max(), "or more", np.min)):
         count, others = int(end.sum()), float(event[~end].mean())
         if count >= FEWEST_AT_AN_END and others**count < ONCE_IN_A_MILLION:

@@ -48,10 +48,7 @@ def resample(s: Cases, *, points: float, n_boot: int, seed: int) -> Resampled:
 
 
 class Problem:
-    """What each refit fits: the u distinct rows of design and intercept, in the order of their intercepts.
-
-    There is one intercept of all rows, of each period, or of each customer beside columns of periods.
-    """
+    """What each refit fits: distinct rows by intercept, one of all, of each period, or of each customer beside periods."""
 
     def __init__(self, s: Cases, points: float):
         periods = [code[:, None] == np.arange(1, code.max() + 1) for code in s.effects[1:]]

@@ -41,10 +41,7 @@ describe_columns(
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Retention(RevenueFinding):
-    """Odds of leaving in a month per term (log), and `tables()["retained"]`: Kaplan-Meier by loyalty group.
-
-    `model` gives statsmodels' results on person-months.
-    """
+    """Log odds of leaving in a month per term; `tables()["retained"]`: Kaplan-Meier by group; `model` on person-months."""
 
     @property
     def _key(self) -> str:

@@ -17,7 +17,7 @@ from cxresearch.loyalty import models
 from cxresearch.loyalty.cases import SHAPES, Cases, as_columns, cases_of
 from cxresearch.loyalty.glm import gradient
 from cxresearch.loyalty.hidden import benchmark_bounds, contour, hidden_cause, levels_model
-from cxresearch.loyalty.models import MODELS, Estimates, Plan, RevenueFit, estimate, plan_for
+from cxresearch.loyalty.models import MODELS, Plan, RevenueFit, estimate, plan_for
 from cxresearch.loyalty.refusals import leak_check, leaks, refuse_lagged_revenue
 from cxresearch.loyalty.sentences import money, percent_point, say, signed, size_interval, told
 from cxresearch.loyalty.timing import Timing, timed
@@ -106,8 +106,8 @@ class LoyaltyRevenue(RevenueFinding):
     """Revenue against a loyalty score.
 
     `tidy` holds coefficients on the model's scale (log of mean revenue; of the odds in part any) with the percentage
-    they amount to; `tables` adds groups, with_and_without, shape, bounds, curve. `model` gives statsmodels' results: its
-    coefficients are those of `tidy`, its own errors are the model's, not the design's.
+    they amount to; `tables` adds groups, with_and_without, shape, bounds, curve. `model` gives statsmodels' results, whose
+    `summary()` shows the model's errors and not the design's.
     """
 
     @property
@@ -263,7 +263,7 @@ def fit_loyalty_revenue(
     summary = {
         "received": s.received, "dropped": s.received - s.n,
         "method": f"{plan.model.words}; score {plan.shape}" + (f"; {len(s.y) // 2} cells" if s.drawn is None else ""),
-        "errors": got.errors, **head, "established": not reasons, "explained": models.explained(s, got.fit),
+        "errors": got.errors, **head, "established": not reasons, "explained": models.explained(s, got),
         "rising": int(round(np.sum(s.counts * digits.at_most(s.score + 1, s.scale.top)))),
         **hidden_cause(levels, head, confidence),
     }  # fmt: skip
@@ -273,13 +273,13 @@ def fit_loyalty_revenue(
     }  # fmt: skip
     return LoyaltyRevenue.of(
         "fit_loyalty_revenue", s, _coefficients(got, confidence), summary,
-        _checks(s, got.fit, sides, bends, trap, when, leak), reasons=reasons, labels=labels, further=further,
-        suppressed=hidden + hidden_scores, confidence=confidence, cases=s, fit=got.fit,
+        _checks(s, got, sides, bends, trap, when, leak), reasons=reasons, labels=labels, further=further,
+        suppressed=hidden + hidden_scores, confidence=confidence, cases=s, fit=got,
         notes=(*bend_words(bends, plan), when.words(), *trapped),
     )  # fmt: skip
 
 
-def headline(got: Estimates, confidence: float) -> dict[str, float]:
+def headline(got: RevenueFit, confidence: float) -> dict[str, float]:
     """Return percent and money per point, and the ratio of the highest to the lowest group, with intervals."""
     point, amount, contrast, mean = (
         got.interval(k, confidence) for k in ("log_ratio", "money", "log_contrast", "mean")
@@ -300,10 +300,7 @@ def reasons_against(low: float, high: float, late: float | None, leak: str | Non
 
 
 def tests_of_shape(s: Cases, plan: Plan) -> pd.DataFrame:
-    """Return tests that the line bends, and that the upper step between groups is not the lower one.
-
-    `low` and `high` are the neighbouring groups between which mean revenue changes most.
-    """
+    """Return tests that the line bends or steps differ, and `low` and `high`, the neighbours with the largest step."""
     code, rows = s.scale.group(s.score), []
     met = np.unique(code)
     means = np.bincount(code, s.weights * s.y)[met] / np.bincount(code, s.weights)[met]
@@ -315,10 +312,10 @@ def tests_of_shape(s: Cases, plan: Plan) -> pd.DataFrame:
         try:
             got = estimate(s, replace(plan, shape=shape))
             first = s.scale.terms(s.loyalty, shape)[0]
-            eye, k = np.eye(len(got.fit.coef)), len(got.fit.coef)
-            at = np.flatnonzero([t == first if shape == "groups" else "[bend " in t for t in got.fit.terms])
+            eye, k = np.eye(len(got.coef)), len(got.coef)
+            at = np.flatnonzero([t == first if shape == "groups" else "[bend " in t for t in got.terms])
             R = eye[at + 1] - 2 * eye[at] if shape == "groups" else eye[at]
-            found = wald(R @ got.fit.coef, R @ got.covariance[:k, :k] @ R.T, float(got.df[0]))
+            found = wald(R @ got.coef, R @ got.covariance[:k, :k] @ R.T, float(got.df[0]))
         except DataProblem:  # a score group without any revenue has no finite coefficient; its check then says so
             pass
         rows.append((shape, test, *found, *where))
@@ -342,10 +339,7 @@ def bend_words(bends: pd.DataFrame, plan: Plan) -> tuple[str, ...]:
 
 
 def revenue_by_group(s: Cases, confidence: float) -> tuple[pd.DataFrame, int]:
-    """Return mean money and its t interval, median, zeros and largest share by group of the score, and how many are hidden.
-
-    Groups under the floor are pooled.
-    """
+    """Return mean money, median, zeros and largest share by group of the score, small ones pooled; and how many are hidden."""
     names = pd.Series(np.array(s.scale.names, dtype=object)[s.scale.group(s.score)])
     shown = names if s.drawn is None else pool_small_groups(names, min_base=s.min_base)
     order = [g for g in dict.fromkeys((*s.scale.names, *pd.unique(shown))) if g in set(shown)]
@@ -358,10 +352,7 @@ def revenue_by_group(s: Cases, confidence: float) -> tuple[pd.DataFrame, int]:
 
 
 def _money(s: Cases, code, k: int, confidence: float) -> tuple[np.ndarray, ...]:
-    """Return n, mean revenue with its t interval, and the largest customer's part by code.
-
-    The mean of a domain is a ratio, its error that of all rows.
-    """
+    """Return n, mean revenue with its t interval (a domain's, a ratio), and the largest customer's part by code."""
     member = (code[:, None] == np.arange(k)).astype(float) * s.weights[:, None]
     total = s.y @ member
     mean = total / member.sum(axis=0)
@@ -380,18 +371,18 @@ def weighted_median(s: Cases, inside) -> float:
     return float(np.quantile(s.y[inside], 0.5, **at) - np.quantile(-s.y[inside], 0.5, **at)) / 2
 
 
-def revenue_by_score(s: Cases, got: Estimates, confidence: float) -> tuple[pd.DataFrame, int]:
+def revenue_by_score(s: Cases, got: RevenueFit, confidence: float) -> tuple[pd.DataFrame, int]:
     """Return observed and fitted mean revenue at up to eleven values of the score, and how many are hidden."""
     levels, code = np.unique(s.score, return_inverse=True)
     if len(levels) > 11:
         cut = np.unique(np.quantile(s.score, np.linspace(0, 1, 11)))
         code = np.unique(np.clip(np.searchsorted(cut, s.score, side="left") - 1, 0, None), return_inverse=True)[1]
         levels = np.bincount(code, s.score) / np.bincount(code)
-    plan, share, k = got.fit.plan, s.weights / s.weights.sum(), len(got.fit.coef)
+    plan, share, k = got.plan, s.weights / s.weights.sum(), len(got.coef)
     at = [np.full(len(code), v) for v in levels]
     cases = [(s.X(plan.shape, v), s.scale.group(v)) for v in at]
-    means = lambda coef: np.log([share @ got.fit.mean(coef, *case) for case in cases])  # noqa: E731
-    logs, slopes = means(got.fit.coef), gradient(means, got.fit.coef)
+    means = lambda coef: np.log([share @ got.mean(coef, *case) for case in cases])  # noqa: E731
+    logs, slopes = means(got.coef), gradient(means, got.coef)
     spread = np.sqrt(np.maximum(np.diag(slopes @ got.covariance[:k, :k] @ slopes.T), 0))
     half = critical_value(confidence, float(got.df[0])) * spread
     n, observed, *_, largest = _money(s, code, len(levels), confidence)
@@ -400,9 +391,9 @@ def revenue_by_score(s: Cases, got: Estimates, confidence: float) -> tuple[pd.Da
     return s.hide(table, code)
 
 
-def _coefficients(got: Estimates, confidence: float) -> pd.DataFrame:
+def _coefficients(got: RevenueFit, confidence: float) -> pd.DataFrame:
     rows = []
-    for i, (part, term) in enumerate(zip(got.fit.parts, got.fit.terms)):
+    for i, (part, term) in enumerate(zip(got.parts, got.terms)):
         value, low, high, p = got.interval(i, confidence)
         error = float(np.sqrt(max(got.covariance[i, i], 0.0)))
         shown = part != "smear" and term != "(intercept)"

@@ -48,10 +48,7 @@ class Timing(NamedTuple):
 
 
 def timed(table: pd.DataFrame, asked: str | None, revenue_from, rows: np.ndarray) -> Timing:
-    """Return when the scores of `rows` were given and their revenue windows start; either may be None.
-
-    `asked` is the column that dates the score, `revenue_from` the column or date on which the window starts.
-    """
+    """Return when the scores of `rows` were given (a column) and their revenue windows start (a column or a date)."""
     if asked is not None:
         require_columns(table, asked, where="the table of customers")
     what = ("the day of the answer", "the start of the revenue window")

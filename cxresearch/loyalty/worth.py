@@ -41,10 +41,7 @@ describe_columns(
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Worth(RevenueFinding):
-    """Money that goes with the points in one revenue window, for those who answered or for the population, by scenario.
-
-    `model` gives statsmodels' results of the model that is refitted in the replicates.
-    """
+    """Money that goes with the points in one window, by scenario; `model` is what the replicates refit."""
 
     @property
     def whose(self) -> str:
