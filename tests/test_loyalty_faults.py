@@ -184,13 +184,12 @@ def test_other_findings_give_their_models_or_the_reason():
     left = cx.fit_retention(leavers(), **RETENTION)
     assert left.model.params["nps"] == pytest.approx(left.tidy()["estimate"][0], abs=1e-8)
     assert worth(table).model.params["nps"] == pytest.approx(fit(table).tidy()["estimate"][1], abs=1e-8)
-    for refused in (
-        fit(table, effects=["branch"]),
-        cx.specification_curve(table, **ASKED),
-        cx.lead_lag(panel(), **PANEL),
-    ):
+    curve = cx.specification_curve(table, **ASKED)
+    default = curve.tidy().loc[curve.glance()["rank"][0] - 1, "percent"]
+    assert 100 * np.expm1(curve.model.params["nps"]) == pytest.approx(default, abs=1e-6)
+    for without in (fit(table, effects=["branch"]), cx.lead_lag(panel(), **PANEL)):
         with pytest.raises(cx.DataProblem):
-            _ = refused.model
+            _ = without.model
 
 
 def test_parks_check_of_two_parts_is_that_of_the_amounts():

@@ -142,7 +142,7 @@ def suits(slope: float) -> str:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SpecificationCurve(RevenueFinding):
-    """Percent per point under every choice of model, controls and capping, in order of size."""
+    """Percent per point under every choice of model, controls and capping, in order of size; `model` is the default's."""
 
     def sentence(self) -> str:
         t, g, n = self.table, self.summary, number(self.summary["n"], 0)
@@ -201,12 +201,14 @@ def specification_curve(
     whole = cases_of(
         survey, revenue=revenue, loyalty=loyalty, controls=controls, min_rows=min_rows, what="specification_curve"
     )
-    heads = list(specifications(whole, lambda s, plan: headline(estimate(s, plan), confidence)))
-    rows = [choice | {k: head[k] for k in PER_POINT[:4]} | {"n": whole.n} for choice, head in heads if head is not None]
-    failed = len(heads) - len(rows)
+    every = list(specifications(whole, lambda s, plan: estimate(s, plan, seen=True)))
+    found = [(choice, got) for choice, got in every if got is not None]
+    failed = len(every) - len(found)
+    heads = [headline(got, confidence) for _, got in found]
+    rows = [choice | {k: head[k] for k in PER_POINT[:4]} | {"n": whole.n} for (choice, _), head in zip(found, heads)]
+    default = {"model": "poisson", "held": ", ".join(whole.controls) or "nothing", "capped": 0.0}
     table = pd.DataFrame(rows).sort_values(["percent", "model", "held", "capped"], ignore_index=True)
-    held = table["held"] == (", ".join(whole.controls) or "nothing")
-    rank = int(np.flatnonzero((table["model"] == "poisson") & held & (table["capped"] == 0))[0]) + 1
+    rank = int(np.flatnonzero((table[list(default)] == list(default.values())).all(axis=1))[0]) + 1
     above, below = float((table["percent_low"] > 0).mean()), float((table["percent_high"] < 0).mean())
     sign = float(max((table["percent"] > 0).mean(), (table["percent"] < 0).mean()))
     low, high = table.loc[rank - 1, ["percent_low", "percent_high"]]
@@ -220,7 +222,10 @@ def specification_curve(
         Check("intervals that exclude zero on one side", one_side, "at least 0.95", one_side >= 0.95),
         Check("specifications that could not be fitted", failed, "0", failed == 0),
     )
-    return SpecificationCurve.of("specification_curve", whole, table, summary, tested, confidence=confidence)
+    results = next(got.results for choice, got in found if choice == default)
+    return SpecificationCurve.of(
+        "specification_curve", whole, table, summary, tested, confidence=confidence, results=results
+    )
 
 
 def specifications(whole: Cases, ask):

@@ -31,7 +31,7 @@ describe_columns(
     leaving=("Leaving", "customers who left in the time seen", 0),
     marginal=(
         "Points a month",
-        "change of the chance to leave in a month per point of the score, percentage points",
+        "change of the monthly chance to leave per point of the score, in percentage points",
         3,
     ),
     marginal_low=("Points low", "lower end of its interval", 3),

@@ -254,7 +254,7 @@ def fit_loyalty_revenue(
     head = headline(got, confidence)
     reasons = reasons_against(head["percent_low"], head["percent_high"], when.late, leak)
     bare = s.holding(())
-    sides = [("nothing", estimate(bare, plan_for(bare, plan.name, plan.shape)))] if s.controls else []
+    sides = [("nothing", estimate(bare, plan_for(bare, plan.name, plan.shape), seen=True))] if s.controls else []
     sides = [(held, headline(side, confidence)) for held, side in [*sides, (", ".join(s.controls) or "nothing", got)]]
     sides = pd.DataFrame([{"held": held, **{k: h[k] for k in PER_POINT}, "n": s.n} for held, h in sides])
     bends, levels, trap = tests_of_shape(s, plan), levels_model(s), models.log_trap(s, got, confidence)
