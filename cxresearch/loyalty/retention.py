@@ -102,17 +102,10 @@ def fit_retention(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> import numpy as np
-    >>> import pandas as pd
-    >>> rng = np.random.default_rng(1)
-    >>> table = pd.DataFrame(
-    ...
-    ...     {"score": rng.integers(0, 11, 400), "asked": pd.Timestamp("2024-01-01"), "seen": pd.Timestamp("2024-12-31")}
-    ... )
-    >>> stayed = pd.to_timedelta(rng.exponential(200 + 60 * table["score"]), unit="D")
-    >>> table["left"] = (table["asked"] + stayed).where(stayed < pd.Timedelta(days=365))
-    >>> print(cx.fit_retention(table, loyalty="score", asked="asked", until="left", observed_until="seen"))
-    One point more of score goes with a monthly chance to leave that is 0.758 points lower (95 % ...
+    >>> table = cx.open_study("data/example/study.yml").matched("responses", "customers", keep="latest")
+    >>> dates = dict(asked="asked_on", until="until", observed_until="2025-12-31")
+    >>> print(cx.fit_retention(table, loyalty="recommend", **dates))
+    One point more of Would recommend us goes with a monthly chance to leave that is 0.117 points lower (95 % ...
     """
     survey = as_survey(customers)
     require_share("confidence", confidence)
