@@ -38,6 +38,16 @@ def test_the_worth_is_that_of_those_who_answered_or_of_a_declared_population_and
     assert "every customer" not in answered.sentence() + everybody.sentence()
 
 
+@pytest.mark.parametrize("weight", [None, "w"])
+def test_the_worth_in_a_part_of_the_survey_is_that_of_the_part_of_the_population_and_says_so(weight):
+    table = shop(n=1200, slope=0.08)
+    part = worth(cx.as_survey(table, weight=weight, population=48_000).where("region == 'east'"))
+    w, east, g = table["w"] if weight else pd.Series(np.ones(1200)), table["region"] == "east", part.glance().iloc[0]
+    people = 48_000 * w[east].sum() / w.sum()
+    assert (g["customers"], g["worth"]) == (int(people), pytest.approx(people * g["money"]))
+    assert f"for the {int(people):,} customers, by weight, with region == 'east' together" in part.sentence()
+
+
 def test_money_per_customer_names_the_customers_it_is_averaged_over(root):
     data = cx.open_study(root / "data" / "example" / "study.yml")
     table = data.matched("responses", "customers", keep="latest")

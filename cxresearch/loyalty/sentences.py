@@ -63,6 +63,7 @@ TEMPLATES = {
     "worth cost never": "its cost of {cost} for the same customers is not covered, since the worth is not above zero",
     "those answered": "the {n} customers who answered",
     "population": "all {n} customers, by weight,",
+    "population part": "the {n} customers, by weight, with {part}",
     # lead_lag
     "lead open": "What a point goes with is not established: the next period's score already goes with this period's revenue ({lead}; n = {n}).",
     "lead open why": "{revenue} and {score} move together before the score can matter, as when revenue comes first ({method})",

@@ -46,8 +46,10 @@ class Worth(RevenueFinding):
     @property
     def whose(self) -> str:
         """Whose money it is, in words."""
-        key = "those answered" if self.cases.survey.population is None else "population"
-        return say(key, n=number(self.summary["customers"], 0))
+        n = number(self.summary["customers"], 0)
+        if self.cases.survey.population is None:
+            return say("those answered", n=n)
+        return say("population part", n=n, part=self.domain) if self.domain else say("population", n=n)
 
     def sentence(self) -> str:
         g, revenue, points = self.summary, self.label(self.outcome), self.summary["points"]
@@ -97,7 +99,7 @@ def worth_of_a_point(
     """Raise each customer's own score by `points`, capped at the top of the scale, and sum the predicted difference.
 
     The sum is for those who answered (their number times the mean difference, by weight); where the survey declares
-    `population`, it is for all customers of the population, by weight.
+    `population`, it is for all customers of the population (of a part of the survey: for that part), by weight.
 
     Parameters
     ----------
@@ -160,7 +162,9 @@ def worth_of_a_point(
         question = dict(revenue=revenue, loyalty=loyalty, customer=customer, period=period)
         p_lead = lead_p_value(panel, **question, controls=as_columns("controls", controls))
     people = survey.table[customer].iloc[s.rows].nunique() if customer else int(s.drawn.base[0])
-    people = people if survey.population is None else survey.population
+    if survey.population is not None:  # of a part of the survey, that part of it by weight
+        mass = pd.Series(1.0, index=survey.rows.index) if survey.weight is None else survey.rows[survey.weight]
+        people = survey.population * (1.0 if survey.domain is None else mass[survey.domain].sum() / mass.sum())
     when, leak = timed(survey.table, asked, revenue_from, s.rows), leaks(s.score, s.y)
     low, high = got.interval(confidence)
     others = () if s.effects else [value for _, value in specifications(s, reading) if value is not None]
