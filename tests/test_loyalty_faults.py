@@ -243,6 +243,13 @@ def test_the_studys_own_dates_decide_and_not_the_day_of_the_run():
         fit(table, asked="asked", revenue_from="spring")
 
 
+def test_days_with_a_time_zone_are_compared_with_days_without_one():
+    table = shop().assign(asked=pd.Timestamp("2024-12-31 23:30", tz="Europe/Warsaw"))
+    assert fit(table, asked="asked", revenue_from="2025-01-01").established
+    zoned = leavers().assign(asked=lambda t: t["asked"].dt.tz_localize("Europe/Warsaw"))
+    assert cx.fit_retention(zoned, **RETENTION).sentence() == cx.fit_retention(leavers(), **RETENTION).sentence()
+
+
 @pytest.mark.parametrize("end", ["2199-12-31", "2026-06-30"])
 def test_an_end_of_observation_that_lies_beyond_the_data_is_refused(end):
     with pytest.raises(

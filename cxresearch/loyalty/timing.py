@@ -16,12 +16,12 @@ def day_of(table: pd.DataFrame, given, what: str) -> pd.Series:
         day = pd.to_datetime(given, errors="coerce")
         if pd.isna(day):
             raise DataProblem(f"{what}, {given!r}, is neither a column nor a date such as 2025-01-01")
-        return pd.Series(day, index=table.index)
+        return pd.Series(day.tz_localize(None), index=table.index)
     values = pd.to_datetime(table[given], errors="coerce")
     bad = table[given][table[given].notna() & values.isna()]
     if len(bad):
         raise DataProblem(f"{given} holds {len(bad)} values that are no dates (first {bad.iloc[0]!r})")
-    return values
+    return values.dt.tz_localize(None)  # the day where it was written down
 
 
 class Timing(NamedTuple):
