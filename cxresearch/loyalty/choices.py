@@ -15,16 +15,9 @@ from cxresearch.inference import adjusted_p_values, critical_value
 from cxresearch.inference.pooling import between_variance, shrink
 from cxresearch.loyalty import models
 from cxresearch.loyalty.cases import SHAPES, Cases, as_columns, cases_of
-from cxresearch.loyalty.models import MODELS, estimate, plan_for
+from cxresearch.loyalty.models import MODELS, PER_POINT, estimate, plan_for
 from cxresearch.loyalty.refusals import leak_check, leaks
-from cxresearch.loyalty.revenue import (
-    PER_POINT,
-    RevenueFinding,
-    headline,
-    reasons_against,
-    revenue_by_group,
-    trap_check,
-)
+from cxresearch.loyalty.revenue import RevenueFinding, reasons_against, revenue_by_group, trap_check
 from cxresearch.loyalty.sentences import percent_point, say, signed, told
 from cxresearch.loyalty.timing import timed
 from cxresearch.privacy import pool_small_groups
@@ -110,7 +103,7 @@ def compare_revenue_models(
                 raise
             left_out.append({"term": name, "why": str(problem)})
             continue
-        head = {k: v for k, v in headline(got, confidence).items() if k in PER_POINT or k.startswith("ratio")}
+        head = {k: v for k, v in got.headline(confidence).items() if k in PER_POINT or k.startswith("ratio")}
         n = int(np.sum(s.y > 0)) if MODELS[name].smeared else s.n
         rows.append({"term": name, **head, "explained": models.explained(s, got), "n": n})
     trap = models.log_trap(s, fits["log_ols"], confidence) if "log_ols" in fits else None
@@ -204,7 +197,7 @@ def specification_curve(
     every = list(specifications(whole, lambda s, plan: estimate(s, plan, seen=True)))
     found = [(choice, got) for choice, got in every if got is not None]
     failed = len(every) - len(found)
-    heads = [headline(got, confidence) for _, got in found]
+    heads = [got.headline(confidence) for _, got in found]
     rows = [choice | {k: head[k] for k in PER_POINT[:4]} | {"n": whole.n} for (choice, _), head in zip(found, heads)]
     default = {"model": "poisson", "held": ", ".join(whole.controls) or "nothing", "capped": 0.0}
     table = pd.DataFrame(rows).sort_values(["percent", "model", "held", "capped"], ignore_index=True)

@@ -9,6 +9,7 @@ from scipy import special, stats
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem
+from cxresearch.findings import ends
 from cxresearch.inference import critical_value
 from cxresearch.inference.clusters import cr2, jackknife
 from cxresearch.loyalty.cases import Cases
@@ -16,6 +17,7 @@ from cxresearch.loyalty.glm import GAMMA, LEVELS, LOGIT, POISSON, Family, Fit, f
 from cxresearch.loyalty.refusals import refuse_separation
 
 STATISTICS = ("log_ratio", "money", "log_contrast", "mean")
+PER_POINT = ("percent", "percent_low", "percent_high", "p_value", "money", "money_low", "money_high")
 
 
 class Part(NamedTuple):
@@ -125,6 +127,13 @@ class RevenueFit:
         half = critical_value(confidence, self.df[i]) * error
         p = 2 * stats.t.sf(abs(value) / error, self.df[i]) if error > 0 else np.nan
         return float(value), float(value - half), float(value + half), float(p)
+
+    def headline(self, confidence: float) -> dict[str, float]:
+        """Return percent and money per point, and the ratio of the highest to the lowest group, with intervals."""
+        point, amount, contrast, mean = (self.interval(name, confidence) for name in STATISTICS)
+        out = ends("percent", *(100 * np.expm1(point[:3]))) | {"p_value": point[3]} | ends("money", *amount[:3])
+        out |= ends("ratio", *np.exp(contrast[:3])) | {"mean_revenue": mean[0]}
+        return {name: float(value) for name, value in out.items()}
 
 
 def _equation(s: Cases, plan: Plan, part: Part, weights) -> tuple[np.ndarray, Fit, np.ndarray]:

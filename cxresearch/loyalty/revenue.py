@@ -17,7 +17,7 @@ from cxresearch.loyalty import models
 from cxresearch.loyalty.cases import SHAPES, Cases, as_columns, cases_of
 from cxresearch.loyalty.glm import gradient
 from cxresearch.loyalty.hidden import benchmark_bounds, contour, hidden_cause, levels_model
-from cxresearch.loyalty.models import MODELS, Plan, RevenueFit, estimate, plan_for
+from cxresearch.loyalty.models import MODELS, PER_POINT, Plan, RevenueFit, estimate, plan_for
 from cxresearch.loyalty.refusals import leak_check, leaks, refuse_lagged_revenue
 from cxresearch.loyalty.sentences import money, percent_point, say, signed, size_interval, told
 from cxresearch.loyalty.timing import Timing, timed
@@ -26,7 +26,6 @@ from cxresearch.survey import Table, as_survey, as_table
 
 WEAK = 0.02  # of the deviance: below it the score hardly tells customers' revenue apart
 STRAIGHT = 0.05  # p of a test of the line under which it bends
-PER_POINT = ("percent", "percent_low", "percent_high", "p_value", "money", "money_low", "money_high")
 
 describe_columns(
     part=("Part", "equation of the model: mean, any (revenue at all), amount, smear"),
@@ -251,11 +250,11 @@ def fit_loyalty_revenue(
         labels, when, leak = survey.labels, timed(survey.table, asked, revenue_from, s.rows), leaks(s.score, s.y)
     plan = plan_for(s, model, shape)
     got = estimate(s, plan, seen=True)
-    head = headline(got, confidence)
+    head = got.headline(confidence)
     reasons = reasons_against(head["percent_low"], head["percent_high"], when.late, leak)
     bare = s.holding(())
     sides = [("nothing", estimate(bare, plan_for(bare, plan.name, plan.shape), seen=True))] if s.controls else []
-    sides = [(held, headline(side, confidence)) for held, side in [*sides, (", ".join(s.controls) or "nothing", got)]]
+    sides = [(held, side.headline(confidence)) for held, side in [*sides, (", ".join(s.controls) or "nothing", got)]]
     sides = pd.DataFrame([{"held": held, **{k: h[k] for k in PER_POINT}, "n": s.n} for held, h in sides])
     bends, levels, trap = tests_of_shape(s, plan), levels_model(s), models.log_trap(s, got, confidence)
     (groups, hidden), (curve, hidden_scores) = revenue_by_group(s, confidence), revenue_by_score(s, got, confidence)
@@ -277,16 +276,6 @@ def fit_loyalty_revenue(
         suppressed=hidden + hidden_scores, confidence=confidence, cases=s, fit=got,
         notes=(*bend_words(bends, plan), when.words(), *trapped),
     )  # fmt: skip
-
-
-def headline(got: RevenueFit, confidence: float) -> dict[str, float]:
-    """Return percent and money per point, and the ratio of the highest to the lowest group, with intervals."""
-    point, amount, contrast, mean = (
-        got.interval(k, confidence) for k in ("log_ratio", "money", "log_contrast", "mean")
-    )
-    out = ends("percent", *(100 * np.expm1(point[:3]))) | {"p_value": point[3]} | ends("money", *amount[:3])
-    out |= ends("ratio", *np.exp(contrast[:3]))
-    return {k: float(v) for k, v in (out | {"mean_revenue": mean[0]}).items()}
 
 
 def reasons_against(low: float, high: float, late: float | None, leak: str | None) -> tuple[str, ...]:
