@@ -33,18 +33,7 @@ def test_coefficients_and_hc1_errors_equal_those_of_the_rows_to_1e_10(both):
 
 def test_the_headline_the_groups_and_the_share_explained_equal_those_of_the_rows(both):
     rows, cells = (f.glance().iloc[0] for f in both)
-    for key in (
-        "n",
-        "received",
-        "dropped",
-        "percent",
-        "percent_low",
-        "money",
-        "ratio_high",
-        "explained",
-        "mean_revenue",
-        "e_value",
-    ):
+    for key in "n received dropped percent percent_low money ratio_high explained mean_revenue e_value".split():
         assert cells[key] == pytest.approx(rows[key], rel=1e-9)
     for key in ("money_low", "ratio_low", "robustness_value", "robustness_value_limit", "rising"):
         assert cells[key] == pytest.approx(rows[key], rel=1e-7)
@@ -61,14 +50,8 @@ def test_the_headline_the_groups_and_the_share_explained_equal_those_of_the_rows
 
 def test_a_file_is_read_as_a_table_is(customers, both, tmp_path):
     customers.to_parquet(tmp_path / "customers.parquet")
-    got = fit_loyalty_revenue(
-        str(tmp_path / "*.parquet"),
-        revenue="revenue",
-        loyalty="nps",
-        controls=["region"],
-        threads=1,
-        memory_limit="500MB",
-    )
+    asked = dict(revenue="revenue", loyalty="nps", controls=["region"], threads=1, memory_limit="500MB")
+    got = fit_loyalty_revenue(str(tmp_path / "*.parquet"), **asked)
     assert got.tidy()["estimate"].to_numpy() == pytest.approx(both[1].tidy()["estimate"].to_numpy(), abs=1e-12)
 
 
@@ -78,9 +61,11 @@ def test_categories_under_the_minimum_base_are_pooled(customers):
     got = fit_loyalty_revenue(cx.as_table(rare, min_base=10), revenue="revenue", loyalty="nps", controls=["region"])
     assert not any("south" in term for term in got.tidy()["term"])
     smallest = customers["region"].value_counts().idxmin()
-    assert f"region[{smallest}]" not in set(got.tidy()["term"]) and "region[other (below base)]" in set(
-        got.tidy()["term"]
-    )
+    terms = set(got.tidy()["term"])
+    assert f"region[{smallest}]" not in terms and "region[other (below base)]" in terms
+
+
+ROWS = np.arange(4000)
 
 
 def refused(table, **options):
@@ -91,15 +76,11 @@ def refused(table, **options):
 
 
 def test_bad_input(customers, tmp_path):
-    assert refused(customers.assign(revenue=-1.0)).startswith(
-        "revenue holds 4000 negative values among 4000 (lowest -1)"
-    )
-    assert refused(customers.assign(revenue=customers["revenue"].where(customers.index > 3))).startswith(
-        "revenue is missing for 4 of 4000 customers;"
-    )
-    assert refused(customers.assign(nps=customers["nps"] / 4)).endswith(
-        "values that are not whole numbers; round it, or hand over a DataFrame"
-    )
+    negative, some = "revenue holds 4000 negative values among 4000 (lowest -1)", customers["revenue"].where(ROWS > 3)
+    assert refused(customers.assign(revenue=-1.0)).startswith(negative)
+    assert refused(customers.assign(revenue=some)).startswith("revenue is missing for 4 of 4000 customers;")
+    fractions = "values that are not whole numbers; round it, or hand over a DataFrame"
+    assert refused(customers.assign(nps=customers["nps"] / 4)).endswith(fractions)
     assert refused(customers[:50]) == "fit_loyalty_revenue needs at least 100 complete rows; found 42"
     assert refused(customers, loyalty="npss") == "the table of customers has no column 'npss'; did you mean 'nps'?"
     assert refused(customers.assign(nps=3)) == "nps has one value (3) in all 4000 rows used; nothing can go with it"

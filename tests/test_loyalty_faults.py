@@ -38,6 +38,16 @@ def test_the_worth_is_that_of_those_who_answered_or_of_a_declared_population_and
     assert "every customer" not in answered.sentence() + everybody.sentence()
 
 
+@pytest.mark.parametrize("weight", [None, "w"])
+def test_the_worth_in_a_part_of_the_survey_is_that_of_the_part_of_the_population_and_says_so(weight):
+    table = shop(n=1200, slope=0.08)
+    part = worth(cx.as_survey(table, weight=weight, population=48_000).where("region == 'east'"))
+    w, east, g = table["w"] if weight else pd.Series(np.ones(1200)), table["region"] == "east", part.glance().iloc[0]
+    people = 48_000 * w[east].sum() / w.sum()
+    assert (g["customers"], g["worth"]) == (int(people), pytest.approx(people * g["money"]))
+    assert f"for the {int(people):,} customers, by weight, with region == 'east' together" in part.sentence()
+
+
 def test_money_per_customer_names_the_customers_it_is_averaged_over(root):
     data = cx.open_study(root / "data" / "example" / "study.yml")
     table = data.matched("responses", "customers", keep="latest")
@@ -184,13 +194,12 @@ def test_other_findings_give_their_models_or_the_reason():
     left = cx.fit_retention(leavers(), **RETENTION)
     assert left.model.params["nps"] == pytest.approx(left.tidy()["estimate"][0], abs=1e-8)
     assert worth(table).model.params["nps"] == pytest.approx(fit(table).tidy()["estimate"][1], abs=1e-8)
-    for refused in (
-        fit(table, effects=["branch"]),
-        cx.specification_curve(table, **ASKED),
-        cx.lead_lag(panel(), **PANEL),
-    ):
+    curve = cx.specification_curve(table, **ASKED)
+    default = curve.tidy().loc[curve.glance()["rank"][0] - 1, "percent"]
+    assert 100 * np.expm1(curve.model.params["nps"]) == pytest.approx(default, abs=1e-6)
+    for without in (fit(table, effects=["branch"]), cx.lead_lag(panel(), **PANEL)):
         with pytest.raises(cx.DataProblem):
-            _ = refused.model
+            _ = without.model
 
 
 def test_parks_check_of_two_parts_is_that_of_the_amounts():
@@ -232,6 +241,13 @@ def test_the_studys_own_dates_decide_and_not_the_day_of_the_run():
         cx.DataProblem, match="the start of the revenue window, 'spring', is neither a column nor a date"
     ):
         fit(table, asked="asked", revenue_from="spring")
+
+
+def test_days_with_a_time_zone_are_compared_with_days_without_one():
+    table = shop().assign(asked=pd.Timestamp("2024-12-31 23:30", tz="Europe/Warsaw"))
+    assert fit(table, asked="asked", revenue_from="2025-01-01").established
+    zoned = leavers().assign(asked=lambda t: t["asked"].dt.tz_localize("Europe/Warsaw"))
+    assert cx.fit_retention(zoned, **RETENTION).sentence() == cx.fit_retention(leavers(), **RETENTION).sentence()
 
 
 @pytest.mark.parametrize("end", ["2199-12-31", "2026-06-30"])

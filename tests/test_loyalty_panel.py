@@ -104,15 +104,16 @@ def refused(function, *args, **options):
     return str(caught.value)
 
 
-def test_a_customer_twice_in_a_period():
-    twice = pd.concat([panel(n=120), panel(n=120)[:3]], ignore_index=True)
-    assert refused(lead_lag, twice, **PANEL) == (
-        "the panel holds 3 rows that repeat a customer in a period; keep one row for each"
-    )
-
-
-def test_one_period():
-    assert refused(lead_lag, panel(periods=1), **PANEL) == "period has one value; a lead needs a later period"
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (pd.concat([panel(n=120), panel(n=120)[:3]], ignore_index=True),
+         "the panel holds 3 rows that repeat a customer in a period; keep one row for each"),
+        (panel(periods=1), "period has one value; a lead needs a later period"),
+    ],
+)  # fmt: skip
+def test_a_customer_twice_in_a_period_and_one_period_are_refused(table, message):
+    assert refused(lead_lag, table, **PANEL) == message
 
 
 def test_a_lagged_outcome_and_effects_are_never_combined():
@@ -265,32 +266,38 @@ def test_retained_without_a_design_has_greenwood_s_log_log_interval_statsmodels(
         assert own["conf_low"].to_numpy() == pytest.approx((own["retained"] ** reach).to_numpy(), abs=1e-8)
 
 
-def test_a_score_measured_after_the_customer_left_is_named():
+def asked_late(table, gone):
+    return {"asked": table["asked"].where(~table.index.isin(np.flatnonzero(gone)[:4]), pd.Timestamp("2024-07-15"))}
+
+
+def told_but_for_one_level(table, gone):
+    # as in the public telephone tables, the middle score holds both
+    middle = np.isin(ROWS, np.flatnonzero(gone)[:30]) | (~gone & (ROWS % 2 == 1))
+    return {"nps": np.where(middle, 3, np.where(gone, 2, 9))}
+
+
+ROWS = np.arange(1500)
+SEPARATED = (
+    "nps alone tells who left (perfect separation): a score recorded after the customer left, or computed from it, does this; find "
+    "out when it was recorded"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (asked_late, "nps was measured after the customer left in 4 of 1500 rows (asked later than until): such a score cannot foretell "
+         "leaving; leave these rows out, or correct the dates"),
+        (lambda table, gone: {"nps": np.where(gone, 2, 9)}, SEPARATED),
+        (told_but_for_one_level, SEPARATED),
+        (lambda table, gone: {"until": pd.NaT},
+         "nobody left between the answer and 2024-06-30; leaving cannot be compared"),
+    ],
+)  # fmt: skip
+def test_leaving_that_cannot_be_foretold_is_refused(change, message):
     table = leavers()
-    gone = table["until"].notna()
-    table.loc[gone[gone].index[:4], "asked"] = pd.Timestamp("2024-07-15")
-    assert refused(fit_retention, table, **RETENTION) == (
-        "nps was measured after the customer left in 4 of 1500 rows (asked later than until): such a score cannot foretell leaving; "
-        "leave these rows out, or correct the dates"
-    )
-
-
-def test_perfect_separation_is_named():
-    table = leavers()
-    told = table.assign(nps=np.where(table["until"].notna(), 2, 9))
-    assert refused(fit_retention, told, **RETENTION) == (
-        "nps alone tells who left (perfect separation): a score recorded after the customer left, or computed from it, does this; find "
-        "out when it was recorded"
-    )
-
-
-def test_a_score_that_but_for_one_level_tells_who_left_is_perfect_separation():
-    table = leavers()
-    gone = table["until"].notna()
-    told = np.where(gone, 2, np.where(np.arange(1500) % 2, 3, 9))
-    told[np.flatnonzero(gone)[:30]] = 3  # as in the public telephone tables, the middle score holds both
-    assert "nps alone tells who left (perfect separation)" in refused(
-        fit_retention, table.assign(nps=told), **RETENTION
+    assert (
+        refused(fit_retention, table.assign(**change(table, table["until"].notna().to_numpy())), **RETENTION) == message
     )
 
 
@@ -303,12 +310,6 @@ def test_scores_at_which_everybody_left_take_the_headline_away():
     assert "the score gives the leaving away (all 63 customers at 1 or less left)" in got.sentence()
     assert not got.glance()["established"][0]
     assert not got.checks().set_index("check").loc["score does not give the leaving away", "ok"]
-
-
-def test_nobody_left():
-    assert refused(fit_retention, leavers().assign(until=pd.NaT), **RETENTION) == (
-        "nobody left between the answer and 2024-06-30; leaving cannot be compared"
-    )
 
 
 def test_retention_curves_start_at_one_and_hide_small_bases():

@@ -1,11 +1,14 @@
-"""What a point is worth: recovered, and refused; the ladder and the specification curve."""
+"""What a point is worth: recovered, and refused; the ladder, the specification curve, and groups of customers."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_loyalty import shop, surveyed, trap
 
 import cxresearch as cx
-from cxresearch.loyalty import compare_revenue_models, specification_curve, worth_of_a_point
+from cxresearch.loyalty import compare_revenue_models, loyalty_by_group, specification_curve, worth_of_a_point
+
+ASKED = {"revenue": "revenue", "loyalty": "nps"}
 
 
 def worth(table, **options):
@@ -66,22 +69,18 @@ def test_refused_when_the_interval_holds_zero():
     assert not got.glance()["established"][0] and len(got.tidy()) == 2
 
 
-def test_refused_when_the_score_came_after_the_window_began(customers):
-    got = worth(customers.assign(asked="2025-03-01"), asked="asked", revenue_from="2025-01-01")
-    assert (
-        "not established: the score was measured after the revenue window began for 100 % of customers"
-        in got.sentence()
-    )
-
-
-def test_refused_under_30_clusters(customers):
-    got = worth(customers.assign(site=customers["branch"] % 20), cluster="site")
-    assert "not established: there are 20 clusters, fewer than 30" in got.sentence()
-
-
-def test_refused_when_the_score_gives_the_revenue_away(customers):
-    got = worth(customers.assign(nps=np.round(customers["revenue"].rank(pct=True) * 10)))
-    assert "the score gives the revenue away (its rank correlation with revenue is" in got.sentence()
+@pytest.mark.parametrize(
+    ("change", "options", "reason"),
+    [
+        (lambda t: {"asked": "2025-03-01"}, {"asked": "asked", "revenue_from": "2025-01-01"},
+         "the score was measured after the revenue window began for 100 % of customers"),
+        (lambda t: {"site": t["branch"] % 20}, {"cluster": "site"}, "there are 20 clusters, fewer than 30"),
+        (lambda t: {"nps": np.round(t["revenue"].rank(pct=True) * 10)}, {},
+         "the score gives the revenue away (its rank correlation with revenue is"),
+    ],
+)  # fmt: skip
+def test_the_headline_is_refused_with_its_reason(customers, change, options, reason):
+    assert f"not established: {reason}" in worth(customers.assign(**change(customers)), **options).sentence()
 
 
 @pytest.mark.parametrize(
@@ -103,33 +102,92 @@ def test_wrong_options(customers, options, message):
 
 
 def test_the_ladder_holds_four_models_and_the_same_question(customers):
-    got = compare_revenue_models(customers, revenue="revenue", loyalty="nps", controls=["affluence"])
+    got = compare_revenue_models(customers, **ASKED, controls=["affluence"])
     t = got.tidy().set_index("term")
     assert list(t.index) == ["poisson", "gamma", "log_ols", "two_part"]
-    one = cx.fit_loyalty_revenue(
-        customers, revenue="revenue", loyalty="nps", controls=["affluence"], model="gamma"
-    ).glance()
+    one = cx.fit_loyalty_revenue(customers, **ASKED, controls=["affluence"], model="gamma").glance()
     assert t.loc["gamma", "percent"] == one["percent"][0]
     assert t.loc["log_ols", "n"] == (customers["revenue"] > 0).sum()
     assert got.glance()["suits"][0] == "gamma"
 
 
 def test_the_ladder_names_the_log_ols_trap():
-    got = compare_revenue_models(trap(), revenue="revenue", loyalty="nps")
+    got = compare_revenue_models(trap(), **ASKED)
     assert "the log-OLS trap is here: its coefficient reads 22.1 %, the means -28.7 %" in got.sentence()
-    assert (
-        got.tables()["left_out"]["why"][0] == "two_part needs customers without revenue; all 4000 have some: take gamma"
-    )
+    message = "two_part needs customers without revenue; all 4000 have some: take gamma"
+    assert got.tables()["left_out"]["why"][0] == message
 
 
 def test_the_specification_curve_takes_every_subset_and_marks_the_default(customers):
-    got = specification_curve(customers, revenue="revenue", loyalty="nps", controls=["affluence", "region"])
+    got = specification_curve(customers, **ASKED, controls=["affluence", "region"])
     assert len(got.tidy()) == 4 * 4 * 2
     at = got.tidy().iloc[got.glance()["rank"][0] - 1]
     assert at[["model", "held", "capped"]].tolist() == ["poisson", "affluence, region", 0.0]
-    one = cx.fit_loyalty_revenue(customers, revenue="revenue", loyalty="nps", controls=["affluence", "region"]).glance()
+    one = cx.fit_loyalty_revenue(customers, **ASKED, controls=["affluence", "region"]).glance()
     assert at["percent"] == pytest.approx(one["percent"][0])
     lines = {line.get_label(): list(line.get_ydata()) for line in got.plot().lines}
     bare, some, held = (lines[f"{k} control{'s' * (k != 'no')}"] for k in ("no", "some", "all"))
     assert (len(bare), len(some), len(held)) == (8, 16, 8)
     assert sorted(bare + some + held) == got.tidy()["percent"].tolist()
+
+
+# --- groups of customers ---------------------------------------------------------------------------------------------
+
+
+def regions(slopes, n=900, seed=5):
+    parts = [shop(seed=seed + i, n=n, slope=b, confounding=0.0).assign(region=f"R{i}") for i, b in enumerate(slopes)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_equal_groups_are_drawn_to_one_mean_and_no_difference_is_established():
+    got = loyalty_by_group(regions([0.05] * 5), **ASKED, by="region")
+    t = got.tidy()
+    assert np.ptp(t["percent"]) < 0.5 * np.ptp(t["own"])
+    assert got.sentence().startswith(
+        "That a point of nps goes with different revenue by region is not established (p = "
+    )
+    assert got.glance()["percent_low"][0] < 100 * np.expm1(0.05) < got.glance()["percent_high"][0]
+
+
+def test_the_group_that_differs_is_named():
+    got = loyalty_by_group(regions([0.03, 0.03, 0.03, 0.35]), **ASKED, by="region")
+    assert got.tidy().set_index("group")["p_adjusted"].idxmin() == "R3"
+    assert got.sentence().startswith(
+        "What a point of nps goes with in revenue departs from the mean in 4 of 4 groups by region"
+    )
+    assert "R3 (" in got.sentence()
+
+
+def test_groups_too_small_to_fit_are_left_out_with_the_reason():
+    table = regions([0.05] * 3)
+    few = pd.concat([table, table[:40].assign(region="R9")], ignore_index=True)
+    got = loyalty_by_group(few, **ASKED, by="region")
+    assert got.tables()["left_out"].to_numpy().tolist() == [
+        ["R9", "loyalty_by_group needs at least 100 complete rows; found 40"]
+    ]
+    assert not got.checks()["ok"][0]
+    with pytest.raises(cx.TooFewRespondents) as caught:
+        loyalty_by_group(table[:900], **ASKED, by="region")
+    assert str(caught.value) == "loyalty_by_group needs two groups of at least 100 complete rows in region; found 1"
+
+
+def test_with_fewer_than_four_groups_nothing_is_drawn_and_the_sentence_says_so():
+    got = loyalty_by_group(regions([0.05] * 3), **ASKED, by="region")
+    assert got.tidy()["percent"].isna().all() and got.tidy()["own"].notna().all()
+    assert "the spread between them is not estimable" in got.sentence()
+    got.plot()
+
+
+def test_groups_without_variance_between_them_keep_intervals_that_allow_for_not_knowing_it():
+    got = loyalty_by_group(regions([0.05] * 5, n=300), **ASKED, by="region")
+    g, t = got.glance().iloc[0], got.tidy()
+    assert g["std_between"] == pytest.approx(0, abs=0.03)
+    assert ((t["percent_high"] - t["percent_low"]) > 1.15 * (g["percent_high"] - g["percent_low"])).all()
+
+
+def test_that_groups_do_not_differ_is_a_finding_and_no_failed_check():
+    got = loyalty_by_group(regions([0.05] * 4), **ASKED, by="region")
+    assert not got.established and got.checks()["ok"].all()
+    assert set(got.model) == {"R0", "R1", "R2", "R3"}
+    estimates = [100 * np.expm1(results.params["nps"]) for results in got.model.values()]
+    assert estimates == pytest.approx(got.tidy()["own"].tolist(), abs=1e-6)

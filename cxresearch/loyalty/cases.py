@@ -1,29 +1,17 @@
-"""From a survey to arrays: what is left out and counted, what is regressed on what, whose errors are how large.
-
-References
-----------
-Reichheld (2003), HBR 81(12):46-54 (promoter 9-10, passive 7-8, detractor 0-6); Harrell (2015), *Regression Modeling
-Strategies*, 2.4.5 (restricted cubic splines); MacKinnon & White (1985), J. Econometrics 29:305-325 (HC1); Binder
-(1983), Int. Stat. Rev. 51:279-292 (survey); Cameron, Gelbach & Miller (2011), JBES 29:238-249 (two ways).
-"""
+"""From a survey to arrays: what is left out and counted, what is regressed on what, whose errors are how large."""
 
 import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.findings import Check, percent
 from cxresearch.inference.clusters import two_way
-from cxresearch.loyalty.refusals import (
-    check_control,
-    check_level,
-    check_revenue,
-    check_score,
-    is_categorical,
-    require_rows,
-)
+from cxresearch.loyalty import refusals
+from cxresearch.loyalty.refusals import is_categorical
 from cxresearch.privacy import hidden_cells, pool_small_groups
 from cxresearch.survey import Sample, Survey
 from cxresearch.survey.sample import distinct
@@ -64,15 +52,17 @@ class Scale:
 
 def scale_of(score, weights=None) -> Scale:
     """Return the groups of a score: recommend groups on 0-10, the same cuts on 1-10, levels, or thirds."""
-    levels = np.unique(score)
+    quantiles = lambda at, method: np.unique(  # noqa: E731
+        np.quantile(score, at, weights=weights, method=method if weights is None else "inverted_cdf")
+    )
+    levels, knots = np.unique(score), quantiles([0.05, 0.35, 0.65, 0.95], "linear")
     whole = bool(np.all(levels == np.round(levels)))
-    knots = np.unique(_quantiles(score, [0.05, 0.35, 0.65, 0.95], weights))
     if whole and levels[0] >= 0 and levels[-1] <= 10 and levels[-1] >= 9 and levels[0] <= 6:
         names = RECOMMEND if levels[0] == 0 else (f"{levels[0]:.0f}-6", "7-8", "9-10")
         return Scale(names, np.array([6.0, 8.0]), 10.0, knots)
     if len(levels) <= 3:
         return Scale(tuple(f"{v:g}" for v in levels), levels[:-1], float(levels[-1]), knots)
-    edges = np.unique(_quantiles(score, [1 / 3, 2 / 3], weights, method="inverted_cdf"))
+    edges = quantiles([1 / 3, 2 / 3], "inverted_cdf")
     edges = edges[edges < levels[-1]]
     low = [levels[0], *[levels[levels > e][0] for e in edges]]
     names = tuple(
@@ -80,12 +70,6 @@ def scale_of(score, weights=None) -> Scale:
         for a, b in zip(low, [*edges, levels[-1]])
     )
     return Scale(names, edges, float(levels[-1]), knots)
-
-
-def _quantiles(score, at, weights, method: str = "linear") -> np.ndarray:
-    if weights is None:
-        return np.quantile(score, at, method=method)
-    return np.quantile(score, at, weights=weights, method="inverted_cdf")
 
 
 def natural_spline(x, knots) -> np.ndarray:
@@ -99,9 +83,9 @@ def natural_spline(x, knots) -> np.ndarray:
     return np.column_stack([x, *bends])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cases:
-    """Complete cases as arrays, with the survey's sample of them."""
+    """Complete cases as arrays, with the survey's sample of them; or the cells of a table that was never drawn."""
 
     revenue: str
     loyalty: str
@@ -112,50 +96,44 @@ class Cases:
     Z: np.ndarray  # (n, c) control columns
     terms: tuple[str, ...]  # names of the columns of Z
     of_control: np.ndarray  # (c,) which control each column belongs to
-    effects: tuple[np.ndarray, ...]  # (n,) codes of the groups that get an intercept each
-    clusters: tuple[np.ndarray, ...]  # none, one or two (n,) arrays of codes
+    effects: tuple[np.ndarray, ...] = ()  # (n,) codes of the groups that get an intercept each
+    clusters: tuple[np.ndarray, ...] = ()  # none, one or two (n,) arrays of codes
     scale: Scale
     dropped: dict[str, int]  # reason -> rows
     rows: np.ndarray  # (n,) positions in the table in view
     received: int
-    drawn: Sample | None  # None: cells of a table that was never drawn
-    survey: Survey | None
-    zeros: np.ndarray  # (n,) share of customers without revenue behind each row
-    count: np.ndarray | None = None  # (n,) customers behind each row, where rows are cells
-    largest: np.ndarray | None = None  # (n,) the largest revenue in each cell
-    logs: np.ndarray | None = None  # (n,) mean of y ln y in each cell
-    floor: int = 1  # of cells
+    min_base: int
+    drawn: Sample | None = None  # None: cells
+    survey: Survey | None = None
+    counts: np.ndarray  # (n,) customers behind each row: 1, but for cells
+    zeros: np.ndarray  # (n,) share of them without revenue
+    logs: np.ndarray  # (n,) mean of y ln y
+    largest: np.ndarray  # (n,) the largest amount, by weight
 
     @property
     def n(self) -> int:
         """Customers, or customers and periods, behind the rows."""
-        return len(self.y) if self.count is None else int(round(self.count.sum()))
+        return int(round(self.counts.sum()))
 
     @property
     def n_effective(self) -> float:
         return float(self.n) if self.drawn is None else self.drawn.n_effective
 
-    @property
-    def customers(self) -> int:
-        """Distinct persons behind the rows."""
-        return self.n if self.drawn is None else int(self.drawn.base[0])
-
-    @property
-    def min_base(self) -> int:
-        return self.floor if self.survey is None else self.survey.min_base
-
-    def X(self, shape: str, *, score=None, controls: bool = True) -> np.ndarray:
+    def X(self, shape: str, score=None) -> np.ndarray:
         """Return (n, p): intercept (unless effects hold it), the score in `shape`, the controls."""
-        columns = [self.scale.columns(self.score if score is None else score, shape)]
-        columns += [self.Z] if controls else []
-        return np.column_stack(([] if self.effects else [np.ones(len(self.y))]) + columns)
+        columns = self.scale.columns(self.score if score is None else score, shape)
+        return np.column_stack([*([] if self.effects else [np.ones(len(self.y))]), columns, self.Z])
 
-    def names(self, shape: str, *, controls: bool = True) -> list[str]:
+    def names(self, shape: str) -> list[str]:
         """Return the names of the columns of X."""
-        names = [] if self.effects else ["(intercept)"]
-        return names + self.scale.terms(self.loyalty, shape) + (list(self.terms) if controls else [])
+        return [*([] if self.effects else ["(intercept)"]), *self.scale.terms(self.loyalty, shape), *self.terms]
 
-    # --- errors -----------------------------------------------------------------------------------------------------
+    def holding(self, held, **changed) -> "Cases":
+        """Return the same rows with the controls `held` alone, and what else is `changed`."""
+        kept = [i for i, control in enumerate(self.of_control) if self.controls[control] in held]
+        owner = np.array([held.index(self.controls[self.of_control[i]]) for i in kept], dtype=int)
+        terms = tuple(self.terms[i] for i in kept)
+        return replace(self, controls=tuple(held), Z=self.Z[:, kept], terms=terms, of_control=owner, **changed)
 
     @property
     def is_survey(self) -> bool:
@@ -177,57 +155,40 @@ class Cases:
         """Return the degrees of freedom of errors of `p` coefficients."""
         units = self.n if self.n_clusters is None else self.n_clusters
         if self.is_survey:
-            strata = self.drawn.units.stratum_of_psu[self.drawn.unit_of_row]
-            return float(units - len(np.unique(strata)))
+            return float(units - len(np.unique(self.drawn.units.stratum_of_psu[self.drawn.unit_of_row])))
         return float(self.n - p if self.n_clusters is None else units - 1)
 
     def errors(self) -> str:
         """Return how errors are computed, for `glance`."""
         if len(self.clusters) == 2:
             return f"clustered two ways ({', '.join(str(len(np.unique(c))) for c in self.clusters)} clusters)"
-        kinds = ["survey-linearised"] * self.is_survey + [f"clustered ({self.n_clusters} clusters)"] * len(
-            self.clusters
-        )
+        kinds = ["survey-linearised"] * self.is_survey
+        kinds += [f"clustered ({self.n_clusters} clusters)"] * len(self.clusters)
         return ", ".join(kinds) or "robust (HC1)"
 
     def covariance(self, influence, p: int) -> np.ndarray:
-        """Return the covariance (k, k) of estimates from the influences (n, k) of rows.
-
-        One way it equals HC1, or Stata's and statsmodels' clustered errors, G/(G-1) (n-1)/(n-p); with weights, strata
-        or sampling fractions it is the linearised design variance without the last factor (R `survey::svyglm`). Two
-        ways: the sum of both less that of their intersection. A cell's customers are alike but for their revenue.
-        """
-        if self.count is not None:
-            return self.n / max(self.n - p, 1) * influence.T @ (influence / self.count[:, None])
+        """Return the covariance (k, k) of estimates from the influences (n, k) of rows: HC1, by cluster, or the design's."""
+        # clusters as in Stata and statsmodels, G/(G-1) (n-1)/(n-p); a design without the last factor, as R's svyglm
+        if self.drawn is None:
+            return self.n / max(self.n - p, 1) * influence.T @ (influence / self.counts[:, None])
         factor = 1.0 if self.is_survey else (self.n - 1) / max(self.n - p, 1)
         if len(self.clusters) < 2:
             return factor * self.drawn.covariance_of(influence)
-        design = {
-            k: v for k, v in replace(self.survey, cluster=None).arrays(self.rows).items() if k in ("strata", "fpc")
-        }
-        units = lambda codes: sampling_units(len(self.y), cluster=codes, **design)  # noqa: E731
+        given = replace(self.survey, cluster=None).arrays(self.rows)
+        units = lambda codes: sampling_units(  # noqa: E731
+            len(self.y), cluster=codes, strata=given["strata"], fpc=given["fpc"]
+        )
         return two_way(lambda codes: factor * total_covariance(influence, units(codes)), *self.clusters)
 
-    def hide(self, table: pd.DataFrame, code, keys) -> tuple[pd.DataFrame, int]:
+    def hide(self, table: pd.DataFrame, code) -> tuple[pd.DataFrame, int]:
         """Return a table of cells of money, those under the floor in distinct persons hidden, and how many are."""
+        base, keys = table["n"].to_numpy(), list(table.columns[:1])
         if self.drawn is not None and self.drawn.persons is not None:
             base = distinct(np.asarray(code, dtype=np.int64), self.drawn.persons, len(table))
-        else:
-            base = table["n"].to_numpy()
         hidden = hidden_cells(table.assign(n=base), min_base=self.min_base, keys=keys)
-        shown = table.copy()
-        for column in table.columns.difference(list(keys), sort=False) if hidden.any() else ():
-            shown[column] = table[column].mask(hidden)
-        return shown, int(hidden.sum())
-
-    # --- checks -----------------------------------------------------------------------------------------------------
-
-    def left_out_check(self, most: float = 0.2) -> Check:
-        why = ", ".join(f"{reason}: {n}" for reason, n in self.dropped.items())
-        value = f"{self.received - self.n} of {self.received}" + (f" ({why})" if why else "")
-        return Check(
-            "customers left out", value, f"at most {100 * most:.0f} %", self.received - self.n <= most * self.received
-        )
+        shown = table.set_index(keys)
+        shown = shown.mask(np.broadcast_to(hidden[:, None], shown.shape)) if hidden.any() else shown
+        return shown.reset_index(), int(hidden.sum())
 
     def zeros_check(self, most: float = 0.5) -> Check:
         share = float(self.weights @ self.zeros / self.weights.sum())
@@ -239,9 +200,8 @@ class Cases:
 
     def clusters_check(self, least: int = FEW_CLUSTERS, level: str = "care") -> Check:
         limit = f"none, or at least {least}; fewer make errors uncertain"
-        if self.n_clusters is None:
-            return Check("clusters", "none: customers taken as independent", limit, True, level)
-        return Check("clusters", self.n_clusters, limit, self.n_clusters >= least, level)
+        value = self.n_clusters or "none: customers taken as independent"
+        return Check("clusters", value, limit, self.n_clusters is None or self.n_clusters >= least, level)
 
 
 def as_columns(name: str, given, *, most: int | None = None) -> tuple[str, ...]:
@@ -258,115 +218,85 @@ def cases_of(
     survey: Survey, *, revenue: str, loyalty: str, controls=(), effects=(), cluster: str | None = None,
     min_rows: int = 100, what: str = "fit_loyalty_revenue",
 ) -> Cases:  # fmt: skip
-    """Check the survey's table, take complete cases and count what is left out.
+    """Check the survey's table, pool small categories of controls, take complete cases and count what is left out.
 
-    Errors are clustered as the survey says, else by `cluster`, else by the first of the effects, else, where a person
-    has several rows, by person. Categories of a control under the floor are pooled before complete cases are taken.
+    Errors are clustered as the survey says, else by `cluster`, the first effect, or a person with several rows.
     """
     controls, effects = as_columns("controls", controls), as_columns("effects", effects, most=2)
     table, person = survey.table, survey.respondent
     repeated = (person,) if person is not None and table[person].dropna().duplicated().any() else ()
     clusters = as_columns("cluster", survey.cluster or cluster, most=2) or effects[:1] or repeated
     require_columns(table, revenue, loyalty, *controls, *effects, *clusters, where="the table of customers")
-    y = check_revenue(table, revenue)
-    score = check_score(table, loyalty, revenue)
+    y, score = refusals.check_revenue(table, revenue), refusals.check_score(table, loyalty, revenue)
     for column in controls:
-        check_control(table[column], column, revenue=revenue, y=y, loyalty=loyalty, score=score)
-    pooled = {c: _pooled(table[c], survey.min_base) for c in controls}
-    complete, dropped = _complete(table, score, pooled, [*effects, *clusters], loyalty)
-    complete, dropped = _with_some_revenue(table, y, complete, effects, dropped)
-    require_rows(int(complete.sum()), min_rows, what)
-    sampled = replace(survey, cluster=clusters[0] if clusters else None)
-    drawn = sampled.sample(complete, what=what)
+        refusals.check_control(table[column], column, revenue=revenue, y=y, loyalty=loyalty, score=score)
+    pooled = {
+        c: pool_small_groups(table[c].astype(object), min_base=survey.min_base)
+        if is_categorical(table[c]) else table[c].astype(float) for c in controls
+    }  # fmt: skip
+    complete, dropped = _complete(table, y, score, pooled, effects, clusters, loyalty)
+    refusals.require_rows(int(complete.sum()), min_rows, what)
+    drawn = replace(survey, cluster=clusters[0] if clusters else None).sample(complete, what=what)
     rows, weightless = drawn.rows, int(complete.sum()) - len(drawn)
+    y, score, values = y[rows], score[rows], {c: v.to_numpy()[rows] for c, v in pooled.items()}
     for column in [c for c in controls if is_categorical(table[c])]:
-        check_level(column, pooled[column].to_numpy()[rows], y[rows], revenue)
-    Z, terms, of_control = control_columns({c: v.to_numpy()[rows] for c, v in pooled.items()}, len(rows), bool(effects))
-    require_two_scores(loyalty, score[rows], len(rows))
-    codes = [drawn.unit_of_row, *(pd.factorize(table[c].to_numpy()[rows])[0] for c in clusters[1:])][: len(clusters)]
-    _check_clusters(clusters, codes)
-    return Cases(
-        revenue, loyalty, controls, y[rows], score[rows], drawn.weights, Z, tuple(terms), of_control,
-        effects=tuple(pd.factorize(table[c].to_numpy()[rows])[0] for c in effects),
-        clusters=() if len(codes) == 1 and len(np.unique(codes[0])) == len(rows) else tuple(codes),  # a row each: none
-        scale=scale_of(score[rows]), rows=rows,
-        dropped=dropped | ({f"{survey.weight} is 0": weightless} if weightless else {}),
-        received=len(table), drawn=drawn, survey=survey, zeros=(y[rows] == 0).astype(float),
-    )  # fmt: skip
-
-
-def require_two_scores(loyalty: str, score, n: int) -> None:
-    """Refuse a score with one value."""
-    if len(np.unique(score)) < 2:
-        raise DataProblem(f"{loyalty} has one value ({score[0]:g}) in all {n} rows used; nothing can go with it")
-
-
-def _check_clusters(names, codes) -> None:
-    for name, code in zip(names, codes):
+        refusals.check_level(column, values[column], y, revenue)
+    Z, terms, of_control = control_columns(values, np.ones(len(rows)))
+    if not effects:
+        refusals.check_rank(Z, terms)
+    refusals.require_two_scores(loyalty, score, len(rows))
+    of = lambda c: pd.factorize(table[c].to_numpy()[rows])[0]  # noqa: E731
+    codes = [drawn.unit_of_row, *map(of, clusters[1:])][: len(clusters)]
+    for name, code in zip(clusters, codes):
         if len(np.unique(code)) < 2:
             raise DataProblem(
                 f"cluster {name!r} has one value in all {len(code)} rows; errors between clusters cannot be estimated: "
                 "name a column with several, or none"
             )
+    return Cases(
+        revenue=revenue, loyalty=loyalty, controls=controls, y=y, score=score, weights=drawn.weights, Z=Z, terms=terms,
+        of_control=of_control, effects=tuple(map(of, effects)), scale=scale_of(score), rows=rows,
+        clusters=() if len(codes) == 1 and len(np.unique(codes[0])) == len(rows) else tuple(codes),  # a row each: none
+        dropped=dropped | ({f"{survey.weight} is 0": weightless} if weightless else {}), received=len(table),
+        min_base=survey.min_base, drawn=drawn, survey=survey, counts=np.ones(len(rows)),
+        zeros=(y == 0).astype(float), logs=special.xlogy(y, y), largest=drawn.weights * y,
+    )  # fmt: skip
 
 
-def _pooled(column: pd.Series, min_base: int) -> pd.Series:
-    return (
-        pool_small_groups(column.astype(object), min_base=min_base) if is_categorical(column) else column.astype(float)
-    )
+def _complete(table, y, score, pooled, effects, clusters, loyalty) -> tuple[np.ndarray, dict[str, int]]:
+    """Return which rows are complete, and how many are not for which reason."""
+    missing = {f"{loyalty} missing": np.isnan(score)} | {f"{c} missing": v.isna() for c, v in pooled.items()}
+    missing |= {f"{c} missing": table[c].isna() for c in (*effects, *clusters)}
+    complete, dropped = np.ones(len(table), dtype=bool), {}
 
+    def leave_out(reason, rows):
+        lost = complete & np.asarray(rows)
+        if lost.any():
+            dropped[reason] = dropped.get(reason, 0) + int(lost.sum())
+        complete[lost] = False
 
-def _complete(table, score, pooled, others, loyalty) -> tuple[np.ndarray, dict[str, int]]:
-    missing = {f"{loyalty} missing": np.isnan(score)}
-    missing |= {f"{c} missing": v.isna().to_numpy() for c, v in pooled.items()}
-    missing |= {f"{c} missing": table[c].isna().to_numpy() for c in dict.fromkeys(others)}
-    gone, dropped = np.zeros(len(table), dtype=bool), {}
     for reason, rows in missing.items():
-        dropped |= {reason: int(np.sum(rows & ~gone))} if np.any(rows & ~gone) else {}
-        gone |= rows
-    return ~gone, dropped
-
-
-def _with_some_revenue(table, y, complete, effects, dropped) -> tuple[np.ndarray, dict[str, int]]:
+        leave_out(reason, rows)
     # A group without any revenue says nothing about the score within it, and its intercept would run to minus infinity.
     for column in (*effects, *effects):
         totals = pd.Series(np.where(complete, y, 0.0)).groupby(table[column].to_numpy()).transform("sum").to_numpy()
-        lost = complete & ~(totals > 0)
-        reason = f"no revenue in any row of its {column}"
-        dropped = dropped | ({reason: dropped.get(reason, 0) + int(lost.sum())} if lost.any() else {})
-        complete = complete & ~lost
+        leave_out(f"no revenue in any row of its {column}", ~(totals > 0))
     return complete, dropped
 
 
-def control_columns(values: dict[str, np.ndarray], n: int, within: bool, sizes=None):
+def control_columns(values: dict[str, np.ndarray], sizes) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
     """Return the columns of the controls (n, c), their names, and which control each belongs to.
 
-    Of a categorical control (an object array) the largest category is the one compared with: it gives the others
-    their smallest errors. `sizes` (n,) is how many customers each row stands for.
+    `sizes` (n,) is how many customers each row stands for.
     """
-    blocks, terms, owner = [], [], []
+    # of categories the largest is the one compared with: it gives the others their smallest errors
+    blocks, terms, owner = [np.empty((len(sizes), 0))], [], []
     for i, (name, column) in enumerate(values.items()):
+        block, names = column, [name]
         if column.dtype == object:
-            counts = pd.Series(1.0 if sizes is None else sizes, index=range(n)).groupby(column).sum()
+            counts = pd.Series(sizes).groupby(column).sum()
             first = min(counts.index, key=lambda v: (-counts[v], str(v)))
             levels = sorted((v for v in counts.index if v != first), key=str)
-            block = [(column == v).astype(float) for v in levels]
-            names = [f"{name}[{v}]" for v in levels]
-        else:
-            block, names = [column.astype(float)], [name]
-        blocks, terms, owner = [*blocks, *block], [*terms, *names], [*owner, *[i] * len(names)]
-    Z = np.column_stack(blocks) if blocks else np.empty((n, 0))
-    if not within:
-        _require_rank(Z, terms)
-    return Z, terms, np.array(owner, dtype=int)
-
-
-def _require_rank(Z, terms) -> None:
-    if Z.shape[1] == 0:
-        return
-    S = Z - Z.mean(axis=0)
-    S = S / np.maximum(np.sqrt(np.mean(np.square(S), axis=0)), 1e-300)
-    _, R = np.linalg.qr(S)
-    bad = [t for t, d in zip(terms, np.abs(np.diag(R))) if d < 1e-8 * np.sqrt(len(Z))]
-    if bad:
-        raise DataProblem(f"control {bad[0]} is constant, or repeats other controls, in the rows used; leave it out")
+            block, names = column[:, None] == np.array(levels, dtype=object), [f"{name}[{v}]" for v in levels]
+        blocks, terms, owner = [*blocks, block.astype(float)], [*terms, *names], [*owner, *[i] * len(names)]
+    return np.column_stack(blocks), tuple(terms), np.array(owner, dtype=int)

@@ -1,17 +1,10 @@
 """Many customers: the cells of a table too large for memory, as weighted rows of the same cases.
 
 For integer scores and categorical controls a Poisson fit and its robust errors need, of each combination of score and
-categories, the number of customers and the sums of revenue and of its square; ten million rows become some hundred. A
-cell stands as two rows of half its customers each, one standard deviation above and below its mean, which have the
-same sums.
-
-References
-----------
-Wong, Lewis, Wardrop & Lal (2021), *You only compress once*, arXiv 2102.11297.
+categories, the number of customers and the sums of revenue and of its square. A cell stands as two rows of half its
+customers each, one standard deviation above and below its mean, which have the same sums.
 """
 
-import glob
-import os
 from collections.abc import Sequence
 
 import duckdb
@@ -19,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem, require_columns
-from cxresearch.loyalty.cases import Cases, as_columns, control_columns, require_two_scores, scale_of
-from cxresearch.loyalty.refusals import require_money, require_rows
+from cxresearch.errors import DataProblem
+from cxresearch.inference.events import opened, quoted, require_fields
+from cxresearch.loyalty import refusals
+from cxresearch.loyalty.cases import Cases, as_columns, control_columns, scale_of
 from cxresearch.privacy import pool_small_groups, require_base
 from cxresearch.survey import Table
 
@@ -38,87 +32,68 @@ def cells_as_cases(
     cells, received = read_cells(
         table.data, revenue=revenue, loyalty=loyalty, controls=controls, threads=threads, memory_limit=memory_limit
     )
-    n = cells["n"].to_numpy(dtype=float)
-    require_base(int(n.sum()), min_base=table.min_base, what=what)
-    require_rows(int(n.sum()), min_rows, what)
-    mean = cells["total"].to_numpy() / n
-    spread = np.sqrt(np.maximum(cells["squares"].to_numpy() / n - mean**2, 0.0))
-    twice = lambda values: np.concatenate([values, values])  # noqa: E731
-    score = twice(cells[loyalty].to_numpy(dtype=float))
-    require_two_scores(loyalty, score, int(n.sum()))
-    pooled = {c: twice(_pooled(cells, c, table.min_base)) for c in controls}
-    Z, terms, of_control = control_columns(pooled, len(score), False, sizes=twice(n / 2))
-    lost = received - int(n.sum())
+    sizes = cells["n"].to_numpy(dtype=float)
+    n, lost = int(sizes.sum()), received - int(sizes.sum())
+    require_base(n, min_base=table.min_base, what=what)
+    refusals.require_rows(n, min_rows, what)
+    mean = cells["total"].to_numpy() / sizes
+    spread = np.sqrt(np.maximum(cells["squares"].to_numpy() / sizes - mean**2, 0.0))
+    twice = lambda values: np.tile(np.asarray(values), 2)  # noqa: E731
+    score, counts = twice(cells[loyalty].to_numpy(dtype=float)), twice(sizes / 2)
+    refusals.require_two_scores(loyalty, score, n)
+    Z, terms, of_control = control_columns({c: twice(_pooled(cells, c, table.min_base)) for c in controls}, counts)
+    refusals.check_rank(Z, terms)
     return Cases(
-        revenue, loyalty, controls, np.concatenate([mean + spread, mean - spread]), score, twice(n / 2), Z, tuple(terms),
-        of_control, effects=(), clusters=(), scale=scale_of(score, twice(n / 2)),
+        revenue=revenue, loyalty=loyalty, controls=controls, y=np.concatenate([mean + spread, mean - spread]),
+        score=score, weights=counts, Z=Z, terms=terms, of_control=of_control, scale=scale_of(score, counts),
         dropped={"score or a control missing": lost} if lost else {}, rows=np.arange(len(score)), received=received,
-        drawn=None, survey=None, zeros=twice(cells["zeros"].to_numpy() / n), count=twice(n / 2),
-        largest=twice(cells["largest"].to_numpy(dtype=float)), floor=table.min_base, logs=twice(cells["logs"].to_numpy() / n),
+        min_base=table.min_base, counts=counts, zeros=twice(cells["zeros"] / sizes), logs=twice(cells["logs"] / sizes),
+        largest=twice(cells["largest"].to_numpy(dtype=float)),
     )  # fmt: skip
+
+
+def leak_of_cells(s: Cases) -> str | None:
+    """Return how the score tells who bought nothing, from cells scaled to some 100,000 customers, or None."""
+    half = len(s.score) // 2
+    scaled, zeros = 2 * s.counts[:half] * min(1.0, 1e5 / s.n), s.zeros[:half]
+    parts = np.concatenate([scaled * zeros, scaled * (1 - zeros)]).round().astype(int)
+    score, nothing = np.tile(s.score[:half], 2), np.repeat([True, False], half)
+    return refusals.gives_away(np.repeat(score, parts), np.repeat(nothing, parts), "has no revenue", "have no revenue")
 
 
 def read_cells(customers, *, revenue, loyalty, controls, threads=None, memory_limit=None) -> tuple[pd.DataFrame, int]:
     """Return one row a cell (loyalty, controls, n, total, squares, zeros, largest, logs) and the number of rows read."""
-    with duckdb.connect() as engine:
-        engine.execute("SET enable_progress_bar = false")
-        if threads is not None:
-            engine.execute(f"SET threads = {int(threads)}")
-        if memory_limit is not None:
-            engine.execute("SET memory_limit = ?", [memory_limit])
-        source = _source(engine, customers)
-        source.create_view("customers")
-        columns = pd.DataFrame([dict.fromkeys(source.columns, 0)])
-        require_columns(columns, revenue, loyalty, *controls, where=NAMED)
-        received = _refuse(engine, revenue, loyalty)
-        score, y = _quoted(loyalty), _quoted(revenue)  # scores whole, but for the last digits of a computed one
-        keys = ", ".join((f"round({score}) AS {score}", *map(_quoted, controls)))
-        complete = " AND ".join(f"{_quoted(c)} IS NOT NULL" for c in (loyalty, *controls))
-        cells = engine.execute(
+    score, y = quoted(loyalty), quoted(revenue)  # scores whole, but for the last digits of a computed one
+    keys = ", ".join((f"round({score}) AS {score}", *map(quoted, controls)))
+    complete = " AND ".join(f"{quoted(c)} IS NOT NULL" for c in (loyalty, *controls))
+    broken = f"count(*) FILTER (abs({score} - round({score})) > {digits.LAST})"
+    with opened(customers, threads=threads, memory_limit=memory_limit) as relation:
+        require_fields(relation, revenue, loyalty, *controls, where=NAMED)
+        try:
+            found = relation.aggregate(
+                f"count(*), count(*) FILTER ({y} < 0), count(*) - count({y}), min({y}), max({y}), {broken}"
+            )
+            n, negative, missing, lowest, highest, fractions = found.fetchall()[0]
+        except duckdb.Error:
+            why = f"{revenue} and {loyalty} must be numbers; the engine reads at least one of them as text"
+            raise DataProblem(why) from None
+        if not n:
+            raise DataProblem(f"{NAMED} has no rows")
+        refusals.require_money(revenue, n, negative, missing, lowest, highest or 0.0)
+        if fractions:
+            why = f"{fractions} values that are not whole numbers; round it, or hand over a DataFrame"
+            raise DataProblem(f"{loyalty} holds {why}")
+        cells = relation.query(
+            "customers",
             f'SELECT {keys}, count(*) AS "n", fsum({y}) AS "total", fsum({y} * {y}) AS "squares", '
             f'count(*) FILTER ({y} = 0) AS "zeros", max({y}) AS "largest", '
             f'coalesce(fsum({y} * ln({y})) FILTER ({y} > 0), 0) AS "logs" '
-            f"FROM customers WHERE {complete} GROUP BY ALL LIMIT {MOST_CELLS + 1}"
+            f"FROM customers WHERE {complete} GROUP BY ALL LIMIT {MOST_CELLS + 1}",
         ).df()
     if len(cells) > MOST_CELLS:
-        raise DataProblem(
-            f"score and controls make more than {MOST_CELLS} cells; leave out the control with the most values, or band it"
-        )
-    return cells.sort_values([loyalty, *controls], ignore_index=True), received
-
-
-def _source(engine, customers):
-    if isinstance(customers, pd.DataFrame):
-        return engine.from_df(customers)
-    if hasattr(customers, "df"):  # a relation belongs to its own connection
-        return engine.from_arrow(customers.arrow())
-    path = os.fspath(customers)
-    if not glob.glob(path, recursive=True):
-        raise DataProblem(f"{path}: no Parquet or CSV file found")
-    return engine.read_csv(path) if ".csv" in path.rsplit("/", 1)[-1] else engine.read_parquet(path)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _refuse(engine, revenue: str, loyalty: str) -> int:
-    y, s = _quoted(revenue), _quoted(loyalty)
-    wanted = f"count(*), count(*) FILTER ({y} < 0), count(*) - count({y}), count(*) FILTER (abs({s} - round({s})) > {digits.LAST}), min({y}), max({y})"
-    try:
-        n, negative, missing, fractions, lowest, highest = engine.execute(f"SELECT {wanted} FROM customers").fetchone()
-    except duckdb.Error:
-        raise DataProblem(
-            f"{revenue} and {loyalty} must be numbers; the engine reads at least one of them as text"
-        ) from None
-    if not n:
-        raise DataProblem(f"{NAMED} has no rows")
-    require_money(revenue, n, negative, missing, lowest, highest or 0.0)
-    if fractions:
-        raise DataProblem(
-            f"{loyalty} holds {fractions} values that are not whole numbers; round it, or hand over a DataFrame"
-        )
-    return int(n)
+        advice = "leave out the control with the most values, or band it"
+        raise DataProblem(f"score and controls make more than {MOST_CELLS} cells; {advice}")
+    return cells.sort_values([loyalty, *controls], ignore_index=True), int(n)
 
 
 def _pooled(cells: pd.DataFrame, control: str, min_base: int) -> np.ndarray:

@@ -1,13 +1,7 @@
-"""The same question under other choices (every model, every choice in one curve) and of other customers (by group).
-
-References
-----------
-Simonsohn, Simmons & Nelson (2020), Nature Human Behaviour 4:1208-1214; Paule & Mandel (1982), J. Res. Natl. Bur. Stand.
-87:377-385; Morris (1983), JASA 78:47-55 (empirical Bayes); Benjamini & Hochberg (1995), J. R. Stat. Soc. B 57:289-300.
-"""
+"""The same question under other choices (every model, every choice in one curve) and of other customers (by group)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 
 import numpy as np
@@ -19,28 +13,11 @@ from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, intervals, t
 from cxresearch.findings import Check, describe_columns, ends, interval, listing, number, p_words, percent
 from cxresearch.inference import adjusted_p_values, critical_value
 from cxresearch.inference.pooling import between_variance, shrink
+from cxresearch.loyalty import models
 from cxresearch.loyalty.cases import SHAPES, Cases, as_columns, cases_of
-from cxresearch.loyalty.models import (
-    MODELS,
-    Plan,
-    answers,
-    estimate,
-    explained,
-    fit_revenue,
-    log_trap,
-    park_of,
-    plan_for,
-    scenarios,
-)
+from cxresearch.loyalty.models import MODELS, PER_POINT, estimate, plan_for
 from cxresearch.loyalty.refusals import leak_check, leaks
-from cxresearch.loyalty.revenue import (
-    PER_POINT,
-    RevenueFinding,
-    headline,
-    reasons_against,
-    revenue_by_group,
-    trap_check,
-)
+from cxresearch.loyalty.revenue import RevenueFinding, reasons_against, revenue_by_group, trap_check
 from cxresearch.loyalty.sentences import percent_point, say, signed, told
 from cxresearch.loyalty.timing import timed
 from cxresearch.privacy import pool_small_groups
@@ -60,17 +37,9 @@ describe_columns(
 
 @dataclass(frozen=True, repr=False, eq=False)
 class RevenueModels(RevenueFinding):
-    """Percent and money per point by model (`term`); `tables` adds groups, left_out (models that cannot be fitted).
-
-    `model` gives statsmodels' results by model.
-    """
+    """Percent and money per point by model (`term`); `tables` adds groups and left_out, `model` is a dict by model."""
 
     trap: tuple[float, bool] | None = None
-    results: dict = field(default_factory=dict, kw_only=True)
-
-    @property
-    def model(self):
-        return self.results or super().model
 
     def sentence(self) -> str:
         t, g = self.table, self.summary
@@ -125,42 +94,36 @@ def compare_revenue_models(
         survey, revenue=revenue, loyalty=loyalty, controls=controls, effects=effects, min_rows=min_rows,
         what="compare_revenue_models",
     )  # fmt: skip
-    fits, left_out = _by_model(s, shape)
-    rows = []
-    for name, got in fits.items():
-        head = {k: v for k, v in headline(got, confidence).items() if k in PER_POINT or k.startswith("ratio")}
-        n = int(np.sum(s.y > 0)) if MODELS[name].smeared else s.n
-        rows.append({"term": name, **head, "explained": explained(s, got.fit), "n": n})
-    trap = log_trap(s, fits["log_ols"], confidence) if "log_ols" in fits else None
-    when, leak = timed(survey.table, asked, revenue_from, s.rows), leaks(s.score, s.y)
-    reasons = reasons_against(rows[0]["percent_low"], rows[0]["percent_high"], when.late, leak)
-    slope, (groups, hidden) = park_of(s, fits["poisson"].fit), revenue_by_group(s, confidence)
-    summary = {
-        "n": s.n, "n_effective": s.n_effective, "method": f"{len(rows)} models; score {shape}", "park": slope,
-        "suits": suits(slope), "established": not reasons,
-    }  # fmt: skip
-    further = {"groups": groups, "left_out": pd.DataFrame(left_out, columns=["term", "why"])}
-    agreement = trap_check("differs" if trap and trap[1] else "agrees", not (trap and trap[1]))
-    return RevenueModels(
-        "compare_revenue_models", revenue, None, pd.DataFrame(rows), summary,
-        (*_agreement(rows), agreement, when.check(), leak_check(leak)), labels=survey.labels, further=further,
-        loyalty=loyalty, confidence=confidence, reasons=reasons, currency=survey.currency, trap=trap,
-        results={name: got.fit.results for name, got in fits.items() if got.fit.results}, suppressed=hidden,
-        domain=survey.condition,
-    )  # fmt: skip
-
-
-def _by_model(s: Cases, shape: str):
-    """Return the estimates of every model that can be fitted, and why the others cannot."""
-    fits, left_out = {}, []
+    fits, left_out, rows = {}, [], []
     for name in MODELS:
         try:
-            fits[name] = estimate(s, plan_for(s, name, shape), seen=True)
+            fits[name] = got = estimate(s, plan_for(s, name, shape), seen=True)
         except DataProblem as problem:
             if name == "poisson":
                 raise
             left_out.append({"term": name, "why": str(problem)})
-    return fits, left_out
+            continue
+        head = {k: v for k, v in got.headline(confidence).items() if k in PER_POINT or k.startswith("ratio")}
+        n = int(np.sum(s.y > 0)) if MODELS[name].smeared else s.n
+        rows.append({"term": name, **head, "explained": models.explained(s, got), "n": n})
+    trap = models.log_trap(s, fits["log_ols"], confidence) if "log_ols" in fits else None
+    when, leak = timed(survey.table, asked, revenue_from, s.rows), leaks(s.score, s.y)
+    slope, (groups, hidden) = models.park_of(s, fits["poisson"]), revenue_by_group(s, confidence)
+    table, agrees = pd.DataFrame(rows), not (trap and trap[1])
+    signs = table["percent"].map(np.sign).nunique()
+    low, high = table["percent_low"].max(), table["percent_high"].min()
+    tested = (
+        Check("models agree in sign", signs, "one sign", signs == 1),
+        Check("intervals of all models share a value", f"{low:.1f} to {high:.1f} %", "low end under high end", low <= high),
+        trap_check("agrees" if agrees else "differs", agrees), when.check(), leak_check(leak),
+    )  # fmt: skip
+    return RevenueModels.of(
+        "compare_revenue_models", s, table,
+        {"method": f"{len(rows)} models; score {shape}", "park": slope, "suits": suits(slope)}, tested,
+        reasons=reasons_against(rows[0]["percent_low"], rows[0]["percent_high"], when.late, leak), trap=trap,
+        further={"groups": groups, "left_out": pd.DataFrame(left_out, columns=["term", "why"])}, confidence=confidence,
+        results={name: got.results for name, got in fits.items() if got.results}, suppressed=hidden,
+    )  # fmt: skip
 
 
 def suits(slope: float) -> str:
@@ -170,19 +133,9 @@ def suits(slope: float) -> str:
     return "a linear model" if slope < 0.5 else "poisson" if slope < 1.5 else "gamma"
 
 
-def _agreement(rows) -> list[Check]:
-    signs = {np.sign(row["percent"]) for row in rows}
-    low, high = max(r["percent_low"] for r in rows), min(r["percent_high"] for r in rows)
-    value = f"{low:.1f} to {high:.1f} %"
-    return [
-        Check("models agree in sign", len(signs), "one sign", len(signs) == 1),
-        Check("intervals of all models share a value", value, "low end under high end", low <= high),
-    ]
-
-
 @dataclass(frozen=True, repr=False, eq=False)
 class SpecificationCurve(RevenueFinding):
-    """Percent per point under every choice of model, controls and capping, in order of size."""
+    """Percent per point under every choice of model, controls and capping, in order of size; `model` is the default's."""
 
     def sentence(self) -> str:
         t, g, n = self.table, self.summary, number(self.summary["n"], 0)
@@ -190,11 +143,9 @@ class SpecificationCurve(RevenueFinding):
         read = sorted(t["percent"].abs() if one_sign else t["percent"])
         key = signed("choices", row["percent"]) if one_sign else "choices open"
         first = say(key, k=len(t), n=n, low=number(read[0]), high=number(read[-1]), **self.words)
-        sides = {
-            "above": percent(g["share"]), "below": percent(g["share_below"]), "median": number(t["percent"].median()),
-        }  # fmt: skip
+        above, below, median = percent(g["share"]), percent(g["share_below"]), number(t["percent"].median())
         default = percent_point(row, self.confidence, "choices default", rank=number(g["rank"], 0))
-        return told(first, say("choices sides", **sides), default)
+        return told(first, say("choices sides", above=above, below=below, median=median), default)
 
     def plot(self, ax=None):
         """Draw percent per point with its interval in order of size, the default marked."""
@@ -235,9 +186,7 @@ def specification_curve(
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> table = study.matched("responses", "customers", keep="latest")
-    >>> print(cx.specification_curve(
-    ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"]
-    ... ))
+    >>> print(cx.specification_curve(table, revenue="revenue", loyalty="recommend", controls=["affluence"]))
     Under 16 choices of model, controls and capping, a point of Would recommend us goes with ...
     """
     require_share("confidence", confidence)
@@ -245,27 +194,20 @@ def specification_curve(
     whole = cases_of(
         survey, revenue=revenue, loyalty=loyalty, controls=controls, min_rows=min_rows, what="specification_curve"
     )
-    rows, failed = [], 0
-    for s, plan, capped in specifications(whole):
-        try:
-            head = headline(estimate(s, plan_for(s, plan.name)), confidence)
-        except DataProblem:
-            failed += 1
-            continue
-        numbers = {k: head[k] for k in PER_POINT[:4]}
-        rows.append(
-            {"model": plan.name, "held": ", ".join(s.controls) or "nothing", "capped": capped, **numbers, "n": s.n}
-        )
+    every = list(specifications(whole, lambda s, plan: estimate(s, plan, seen=True)))
+    found = [(choice, got) for choice, got in every if got is not None]
+    failed = len(every) - len(found)
+    heads = [got.headline(confidence) for _, got in found]
+    rows = [choice | {k: head[k] for k in PER_POINT[:4]} | {"n": whole.n} for (choice, _), head in zip(found, heads)]
+    default = {"model": "poisson", "held": ", ".join(whole.controls) or "nothing", "capped": 0.0}
     table = pd.DataFrame(rows).sort_values(["percent", "model", "held", "capped"], ignore_index=True)
-    held = table["held"] == (", ".join(whole.controls) or "nothing")
-    default = (table["model"] == "poisson") & held & (table["capped"] == 0)
+    rank = int(np.flatnonzero((table[list(default)] == list(default.values())).all(axis=1))[0]) + 1
     above, below = float((table["percent_low"] > 0).mean()), float((table["percent_high"] < 0).mean())
     sign = float(max((table["percent"] > 0).mean(), (table["percent"] < 0).mean()))
-    row = table[default].iloc[0]
+    low, high = table.loc[rank - 1, ["percent_low", "percent_high"]]
     summary = {
-        "n": whole.n, "n_effective": whole.n_effective, "method": f"{len(table)} specifications", "share": above,
-        "share_below": below, "rank": int(np.flatnonzero(default)[0]) + 1,
-        "established": sign == 1 and bool(row["percent_low"] * row["percent_high"] > 0),
+        "method": f"{len(table)} specifications", "share": above, "share_below": below, "rank": rank,
+        "established": sign == 1 and bool(low * high > 0),
     }  # fmt: skip
     one_side = max(above, below)
     tested = (
@@ -273,44 +215,26 @@ def specification_curve(
         Check("intervals that exclude zero on one side", one_side, "at least 0.95", one_side >= 0.95),
         Check("specifications that could not be fitted", failed, "0", failed == 0),
     )
-    return SpecificationCurve(
-        "specification_curve", revenue, None, table, summary, tested, labels=survey.labels, loyalty=loyalty,
-        confidence=confidence, currency=survey.currency, domain=survey.condition,
-    )  # fmt: skip
+    results = next(got.results for choice, got in found if choice == default)
+    return SpecificationCurve.of(
+        "specification_curve", whole, table, summary, tested, confidence=confidence, results=results
+    )
 
 
-def specifications(whole: Cases):
-    """Yield the cases, the plan and the capped share of every choice, on the same customers."""
-    cap = float(np.quantile(whole.y, 1 - CAP))
-    for (capped, y), held in product(((0.0, whole.y), (CAP, np.minimum(whole.y, cap))), subsets(whole.controls)):
-        kept = np.isin(whole.of_control, [whole.controls.index(c) for c in held])
-        names = tuple(t for t, keep in zip(whole.terms, kept) if keep)
-        s = replace(whole, y=y, controls=held, Z=whole.Z[:, kept], terms=names, of_control=whole.of_control[kept])
+def specifications(whole: Cases, ask):
+    """Yield every choice, on the same customers, with what `ask` makes of its cases and plan; None if not to be fitted."""
+    cap, controls = float(np.quantile(whole.y, 1 - CAP)), whole.controls
+    sizes = range(len(controls) + 1) if len(controls) <= MOST_CONTROLS else (0, len(controls) - 1, len(controls))
+    subsets = [held for k in sizes for held in combinations(controls, k)]  # fewest first
+    for (capped, y), held in product(((0.0, whole.y), (CAP, np.minimum(whole.y, cap))), subsets):
+        s = whole.holding(held, y=y)
         for name in MODELS:
-            yield s, Plan(name), capped
+            try:
+                found = ask(s, plan_for(s, name))
+            except DataProblem:
+                found = None
+            yield {"model": name, "held": ", ".join(held) or "nothing", "capped": capped}, found
 
-
-def subsets(controls: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the sets of controls to hold constant, fewest first."""
-    if len(controls) <= MOST_CONTROLS:
-        return [c for k in range(len(controls) + 1) for c in combinations(controls, k)]
-    return [(), *combinations(controls, len(controls) - 1), tuple(controls)]
-
-
-def readings(whole: Cases) -> np.ndarray:
-    """Return percent per point under every choice that can be fitted, without errors: do they share a sign?"""
-    found = []
-    for s, plan, _ in specifications(whole):
-        try:
-            plan = plan_for(s, plan.name)
-            fit = fit_revenue(s, plan)
-        except DataProblem:
-            continue
-        found.append(answers(fit, fit.coef, scenarios(s, plan), s.weights)[0][0])
-    return 100 * np.expm1(found)
-
-
-# --- groups of customers ---------------------------------------------------------------------------------------------
 
 FEWEST_GROUPS = 4  # from which the spread between groups can be estimated
 
@@ -324,45 +248,30 @@ describe_columns(
 
 @dataclass(frozen=True, repr=False, eq=False)
 class LoyaltyByGroup(RevenueFinding):
-    """Percent per point by group: `percent` drawn towards the mean of the groups, `own` from the group alone.
-
-    `model` gives statsmodels' results by group.
-    """
-
-    results: dict = field(default_factory=dict, kw_only=True)
-
-    @property
-    def model(self):
-        return self.results
+    """Percent per point: `percent` drawn towards the mean of groups, `own` of the group alone; `model` is a dict by group."""
 
     def sentence(self) -> str:
         g, t, by, n = self.summary, self.table, self.label(self.group), number(self.summary["n"], 0)
-        apart = t[t["p_adjusted"] < 1 - self.confidence]
-        own = len(t) < FEWEST_GROUPS
-        between, clauses = interval(g["percent_low"], g["percent_high"], self.confidence), []
-        if len(apart):
-            key = "own" if own else "percent"
-            ends = [interval(r[f"{key}_low"], r[f"{key}_high"], self.confidence) for _, r in apart.iterrows()]
-            named = [f"{name} ({number(v)} %, {end})" for name, v, end in zip(apart["group"], apart[key], ends)]
-            first = say("groups apart", k=len(apart), groups=len(t), by=by, n=n, **self.words)
-            clauses = [say("groups which", named=listing(named))]
-        else:
-            first = say("groups alike", by=by, p=p_words(g["p_value"]), n=n, **self.words)
-        clauses.append(say("groups mean", percent=number(g["percent"]), interval=between))
-        return told(first, *clauses, *([say("groups own")] if own else []))
+        apart, own = t[t["p_adjusted"] < 1 - self.confidence], len(t) < FEWEST_GROUPS
+        between, key = interval(g["percent_low"], g["percent_high"], self.confidence), "own" if own else "percent"
+        clauses = [say("groups mean", percent=number(g["percent"]), interval=between), *[say("groups own")] * own]
+        if not len(apart):
+            return told(say("groups alike", by=by, p=p_words(g["p_value"]), n=n, **self.words), *clauses)
+        ends = [interval(r[f"{key}_low"], r[f"{key}_high"], self.confidence) for _, r in apart.iterrows()]
+        named = [f"{name} ({number(v)} %, {end})" for name, v, end in zip(apart["group"], apart[key], ends)]
+        first = say("groups apart", k=len(apart), groups=len(t), by=by, n=n, **self.words)
+        return told(first, say("groups which", named=listing(named)), *clauses)
 
     def plot(self, ax=None):
         """Draw percent per point by group: own (grey) and drawn towards the mean, with intervals."""
         t, apart = self.table, self.table["p_adjusted"] < 1 - self.confidence
-        title, ends = f"{apart.sum()} of {len(t)} groups depart from the mean", ("", "_low", "_high")
         ax = axes_or_new(ax, rows=2 * len(t))
-        low, high = t[["own_low", "own_high"]].to_numpy().T
-        intervals(ax, t["group"], t["own"], low, high, colour=QUIET, offset=0.16, label="the group alone")
-        drawn = [t[f"percent{end}"] for end in ends]
+        own, drawn = ([t[f"{name}{end}"] for end in ("", "_low", "_high")] for name in ("own", "percent"))
+        intervals(ax, t["group"], *own, colour=QUIET, offset=0.16, label="the group alone")
         intervals(ax, t["group"], *drawn, offset=-0.16, label="drawn towards the mean")
         ax.axvline(0, color=QUIET, linewidth=1)
         ax.legend(loc="lower right")
-        return titled(ax, title, self.unit_per_point)
+        return titled(ax, f"{apart.sum()} of {len(t)} groups depart from the mean", self.unit_per_point)
 
 
 def loyalty_by_group(
@@ -386,9 +295,7 @@ def loyalty_by_group(
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> table = study.matched("responses", "customers", keep="latest")
-    >>> print(cx.loyalty_by_group(
-    ...     table, revenue="revenue", loyalty="recommend", by="region"
-    ... ))
+    >>> print(cx.loyalty_by_group(table, revenue="revenue", loyalty="recommend", by="region"))
     That a point of Would recommend us goes with different revenue by Region is not established ...
     """
     survey = as_survey(customers)
@@ -411,7 +318,7 @@ def loyalty_by_group(
         except DataProblem as problem:
             left_out.append({"group": str(name), "why": str(problem)})
             continue
-        at, results[str(name)] = got.fit.terms.index(loyalty), got.fit.results
+        at, results[str(name)] = got.terms.index(loyalty), got.results
         error, df = float(np.sqrt(got.covariance[at, at])), float(got.df[at])
         rows.append((str(name), float(got.values[at]), error, df, s.n, s.n_effective))
     if len(rows) < 2:

@@ -1,9 +1,4 @@
-"""How strong a cause that was not measured would have to be to carry the finding away.
-
-References
-----------
-Cinelli & Hazlett (2020), J. R. Stat. Soc. B 82:39-67; VanderWeele & Ding (2017), Ann. Intern. Med. 167:268-274.
-"""
+"""How strong a cause that was not measured would have to be to carry the finding away."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +6,6 @@ from scipy import stats
 
 from cxresearch.errors import DataProblem
 from cxresearch.findings import describe_columns
-from cxresearch.inference.clusters import demean
 from cxresearch.loyalty.cases import Cases
 from cxresearch.loyalty.glm import LEVELS, fit_glm
 
@@ -27,9 +21,9 @@ def partial_r2(t: float, df: float) -> float:
     return float(t**2 / (t**2 + df))
 
 
-def robustness_value(t: float, df: float, *, q: float = 1.0, alpha: float | None = None) -> float:
+def robustness_value(t: float, df: float, *, alpha: float | None = None) -> float:
     """Return the partial R² (0-1) that a hidden cause needs with score and revenue alike to undo the estimate."""
-    f = q * abs(t) / np.sqrt(df)
+    f = abs(t) / np.sqrt(df)
     if alpha is not None:
         critical = stats.t.ppf(1 - alpha / 2, df - 1) / np.sqrt(df - 1)
         if f <= critical:
@@ -58,27 +52,20 @@ def e_value_of_interval(low: float, high: float) -> float:
 
 def levels_model(s: Cases) -> tuple[float, float, float]:
     """Return coefficient, classical error and df of the score in the unweighted linear model of revenue."""
-    count = np.ones(len(s.y)) if s.count is None else s.count
-    X, y, absorbed = np.column_stack([s.score, s.Z]), s.y, 0
-    if s.effects:
-        absorbed = sum(len(np.unique(g)) for g in s.effects) - (len(s.effects) - 1)
-        within = demean(np.column_stack([y, X]), count, list(s.effects))
-        y, X = within[:, 0], within[:, 1:]
-    else:
-        X = np.column_stack([X, np.ones(len(y))])
-    fit, df = fit_glm(X, y, count, LEVELS), float(s.n - X.shape[1] - absorbed)
+    X = np.column_stack([s.score, s.Z, *([] if s.effects else [np.ones(len(s.y))])])
+    absorbed = sum(len(np.unique(g)) - 1 for g in s.effects) + bool(s.effects)
+    fit, df = fit_glm(X, s.y, s.counts, LEVELS, effects=s.effects), float(s.n - X.shape[1] - absorbed)
     if df < 2:
         raise DataProblem(f"the linear model has {df:.0f} degrees of freedom; leave out controls or effects")
-    return float(fit.coef[0]), float(np.sqrt(count @ np.square(y - fit.mu) / df * fit.bread[0, 0])), df
+    return float(fit.coef[0]), float(np.sqrt(s.counts @ np.square(s.y - fit.mu) / df * fit.bread[0, 0])), df
 
 
 def hidden_cause(levels: tuple[float, float, float], head: dict, confidence: float) -> dict[str, float]:
     """Return robustness values of the linear model in levels and E-values of the ratio of groups."""
-    slope, error, df = levels
+    t, df = levels[0] / levels[1], levels[2]
     return {
-        "robustness_value": robustness_value(slope / error, df),
-        "robustness_value_limit": robustness_value(slope / error, df, alpha=1 - confidence),
-        "partial_r2": partial_r2(slope / error, df), "e_value": e_value(head["ratio"]),
+        "robustness_value": robustness_value(t, df), "partial_r2": partial_r2(t, df),
+        "robustness_value_limit": robustness_value(t, df, alpha=1 - confidence), "e_value": e_value(head["ratio"]),
         "e_value_limit": e_value_of_interval(head["ratio_low"], head["ratio_high"]),
     }  # fmt: skip
 
@@ -103,22 +90,18 @@ def benchmark_bounds(s: Cases, *, times=(1.0, 2.0, 3.0), confidence: float = 0.9
 
 def _strength(s: Cases, block) -> tuple[float, float]:
     """Return the joint partial R² of the columns `block` of Z with the score, and with revenue given score and others."""
-    count, ones = np.ones(len(s.y)) if s.count is None else s.count, np.ones((len(s.y), 1))
 
     def taken(X, y, columns):
-        squares = lambda X: count @ np.square(y - fit_glm(X, y, count, LEVELS).mu)  # noqa: E731
+        squares = lambda X: s.counts @ np.square(y - fit_glm(X, y, s.counts, LEVELS).mu)  # noqa: E731
         return 1 - squares(X) / squares(np.delete(X, columns, axis=1))
 
+    ones = np.ones((len(s.y), 1))
     with_score = taken(np.column_stack([ones, s.Z]), s.score, block + 1)
     return with_score, taken(np.column_stack([ones, s.score, s.Z]), s.y, block + 2)
 
 
 def bounds(r2_score: float, r2_revenue: float, k: float) -> tuple[float, float]:
-    """Return partial R² with the score and with revenue of a hidden cause k times as strong as a control.
-
-    `r2_score` is the control's own with the score given the other controls, `r2_revenue` its own with revenue given
-    score and other controls. Missing where k is more than the data allow.
-    """
+    """Return partial R² with score and revenue of a cause k times as strong as a control; missing if too strong."""
     score = k * r2_score / (1 - r2_score)
     if score >= 1:
         return np.nan, np.nan

@@ -1,10 +1,4 @@
-"""Customers seen in several periods: does the score come before the revenue, or after it?
-
-References
-----------
-Mundlak (1978), Econometrica 46:69-85; Hausman, Hall & Griliches (1984), Econometrica 52:909-938 (Poisson with
-effects); Granger (1969), Econometrica 37:424-438 (leads); Nickell (1981), Econometrica 49:1417-1426.
-"""
+"""Customers seen in several periods: does the score come before the revenue, or after it?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +10,8 @@ from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, r
 from cxresearch.figures import forest
 from cxresearch.findings import Check, Finding, ends, nothing, number
 from cxresearch.loyalty.cases import as_columns, cases_of
-from cxresearch.loyalty.models import Estimates, estimate
-from cxresearch.loyalty.refusals import refuse_lagged_revenue
+from cxresearch.loyalty.models import RevenueFit, estimate
+from cxresearch.loyalty.refusals import is_categorical, refuse_lagged_revenue
 from cxresearch.loyalty.revenue import RevenueFinding, wald
 from cxresearch.loyalty.sentences import percent_point, say, told
 from cxresearch.survey import Survey, as_survey
@@ -29,10 +23,7 @@ WORDS = {"lag": "score a period before", "now": "score in the period", "lead": "
 
 @dataclass(frozen=True, repr=False, eq=False)
 class LeadLag(RevenueFinding):
-    """Percent more revenue per point of the score a period before (lag), in (now) and after (lead) the revenue.
-
-    `tables` adds models: the coefficient of the score pooled, with Mundlak's means, and with effects.
-    """
+    """Percent per point of the score a period before (lag), in (now) and after (lead) the revenue; `tables` adds models."""
 
     needs_effects: bool = False  # customers differ, and the model has no intercepts for them
 
@@ -50,12 +41,8 @@ class LeadLag(RevenueFinding):
 
     def plot(self, ax=None):
         """Draw percent per point by lag, now and lead, with zero marked."""
-        t = self.table
-        title = (
-            "The next score already goes with revenue"
-            if self.summary["p_lead"] < LEAD_LIMIT
-            else "No sign that revenue comes first"
-        )
+        t, backwards = self.table, self.summary["p_lead"] < LEAD_LIMIT
+        title = "The next score already goes with revenue" if backwards else "No sign that revenue comes first"
         names = [WORDS[k] for k in t["term"]]
         return forest(t, "percent", names=names, unit=self.unit_per_point, title=title, line=0, ax=ax)
 
@@ -89,14 +76,10 @@ def lead_lag(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> import numpy as np
-    >>> import pandas as pd
-    >>> rng = np.random.default_rng(1)
-    >>> panel = pd.DataFrame({"who": np.repeat(np.arange(200), 5), "when": np.tile(np.arange(5), 200)})
-    >>> panel["score"] = rng.integers(0, 11, len(panel))
-    >>> panel["spent"] = 100 + 3 * panel["score"] + rng.normal(0, 20, len(panel))
-    >>> print(cx.lead_lag(panel, revenue="spent", loyalty="score", customer="who", period="when"))
-    The next period's score does not go with this period's revenue (0.4 % more per point, 95 % ...
+    >>> panel = cx.link_waves(cx.open_study("data/example/study.yml"))
+    >>> asked = dict(revenue="revenue_after", loyalty="recommend", customer="customer", period="period")
+    >>> print(cx.lead_lag(panel, **asked))
+    The next period's score does not go with this period's revenue ...
     """
     survey = as_survey(panel)
     require_share("confidence", confidence)
@@ -115,40 +98,37 @@ def lead_lag(
 
 
 def _found(survey: Survey, question: dict, customer: str, period: str, confidence: float, labels) -> LeadLag:
-    revenue, loyalty, controls = question["revenue"], question["loyalty"], question["controls"]
-    table, terms, effects = shifted(survey.table, loyalty=loyalty, customer=customer, period=period)
-    refuse_lagged_revenue(table, revenue, controls, customer, period)
-    beside = {"controls": (*controls, *terms.values()), "cluster": customer, "what": "lead_lag"}
+    loyalty, controls, table = question["loyalty"], question["controls"], survey.table
+    table, columns, effects = shifted(table, loyalty=loyalty, customer=customer, period=period)
+    refuse_lagged_revenue(table, question["revenue"], controls, customer, period)
+    beside = {"controls": (*controls, *columns.values()), "cluster": customer, "what": "lead_lag"}
     s = cases_of(survey.with_table(table), effects=effects, **(question | beside))
-    got = estimate(s)
-    rows = pd.DataFrame(
-        [_row(t, got, {**terms, "now": loyalty}[t], s.n, confidence) for t in WORDS if t in {**terms, "now": 0}]
-    )
+    got, columns = estimate(s), columns | {"now": loyalty}
+    rows = pd.DataFrame([_row(term, got, columns[term], s.n, confidence) for term in WORDS if term in columns])
     models, p_means = three_ways(survey, question, customer, period, confidence)
-    p_lead, people = float(rows.set_index("term").loc["lead", "p_value"]), int(table[customer].iloc[s.rows].nunique())
+    lead, now = (rows.set_index("term").loc[term] for term in ("lead", "now"))
+    p_lead, within, clusters = float(lead["p_value"]), customer in effects, s.n_clusters or s.n
     absorbed = " and ".join("customer" if e == customer else "period" for e in effects)
-    now = rows.set_index("term").loc["now"]
     summary = {
-        "n": s.n, "n_effective": s.n_effective, "customers": people, "errors": got.errors, "p_lead": p_lead,
+        "customers": int(table[customer].iloc[s.rows].nunique()), "errors": got.errors, "p_lead": p_lead,
         "method": f"Poisson with {absorbed} effects",
         "established": p_lead >= LEAD_LIMIT and not now["percent_low"] <= 0 <= now["percent_high"],
     }  # fmt: skip
-    within = customer in effects
     limit = f"at least {MUNDLAK_LIMIT}, or customer effects in the model: below it they are needed"
     tested = (
         Check("the lead does not go with revenue (p)", p_lead, f"at least {LEAD_LIMIT}", p_lead >= LEAD_LIMIT, "stops"),
-        Check("clusters", s.n_clusters or s.n, "at least 40", (s.n_clusters or s.n) >= 40),
+        Check("clusters", clusters, "at least 40", clusters >= 40),
         Check("customers' means add nothing (Mundlak, Wald p)", p_means, limit, within or p_means >= MUNDLAK_LIMIT),
     )
-    return LeadLag(
-        "lead_lag", revenue, None, rows, summary, tested, labels=labels, further={"models": models}, loyalty=loyalty,
-        confidence=confidence, needs_effects=p_means < MUNDLAK_LIMIT and not within, domain=survey.condition,
+    return LeadLag.of(
+        "lead_lag", s, rows, summary, tested, labels=labels, further={"models": models}, confidence=confidence,
+        needs_effects=p_means < MUNDLAK_LIMIT and not within,
     )  # fmt: skip
 
 
-def _row(term: str, got: Estimates, name: str, n: int, confidence: float) -> dict:
+def _row(term: str, got: RevenueFit, name: str, n: int, confidence: float) -> dict:
     value, low, high, p = got.interval(name, confidence)
-    percents = {k: 100 * np.expm1(v) for k, v in ends("percent", value, low, high).items()}
+    percents = ends("percent", *(100 * np.expm1([value, low, high])))
     return {"term": term, "estimate": value, "conf_low": low, "conf_high": high, "p_value": p, **percents, "n": n}
 
 
@@ -157,9 +137,7 @@ def keeps_two_rows(table: pd.DataFrame, customer: str) -> bool:
     return len(table) > 0 and bool((table[customer].value_counts() >= 2).mean() > 0.5)
 
 
-def shifted(
-    panel: pd.DataFrame, *, loyalty: str, customer: str, period: str
-) -> tuple[pd.DataFrame, dict[str, str], tuple[str, ...]]:
+def shifted(panel: pd.DataFrame, *, loyalty: str, customer: str, period: str, lags: bool = True):
     """Return the panel with the score a period before and after, the names of these columns, and the effects to fit."""
     require_columns(panel, loyalty, customer, period, where="the panel")
     twice = int(panel.duplicated([customer, period]).sum())
@@ -169,61 +147,48 @@ def shifted(
     if len(periods) < 2:
         raise DataProblem(f"{period} has one value; a lead needs a later period")
     at = panel[period].map({p: i for i, p in enumerate(periods)})
-    keys = pd.MultiIndex.from_arrays([panel[customer], at])
-    score = pd.Series(panel[loyalty].to_numpy(), index=keys)
-    shift = lambda by: score.reindex(pd.MultiIndex.from_arrays([panel[customer], at + by])).to_numpy()  # noqa: E731
-    lead, lag = f"{loyalty} after", f"{loyalty} before"
-    table = panel.assign(**{lead: shift(1), lag: shift(-1)}).reset_index(drop=True)
+    keys = lambda by: pd.MultiIndex.from_arrays([panel[customer], at + by])  # noqa: E731
+    score, lead, lag = pd.Series(panel[loyalty].to_numpy(), index=keys(0)), f"{loyalty} after", f"{loyalty} before"
+    table = panel.reset_index(drop=True)
+    table[lead], table[lag] = (score.reindex(keys(by)).to_numpy() for by in (1, -1))
     followed = table[table[[lead, loyalty]].notna().all(axis=1)]
     between = followed[followed[lag].notna()]
-    lagged = keeps_two_rows(between, customer)
-    terms = ({"lag": lag} if lagged else {}) | {"lead": lead}
+    lagged = lags and keeps_two_rows(between, customer)
     effects = (customer, period) if keeps_two_rows(between if lagged else followed, customer) else (period,)
-    return table, terms, effects
+    return table, ({"lag": lag} if lagged else {}) | {"lead": lead}, effects
 
 
 def lead_p_value(survey: Survey, *, revenue, loyalty, customer, period, controls=()) -> float:
     """Return p of the lead alone beside the score: the red flag that `worth_of_a_point` asks for."""
-    table, _, _ = shifted(survey.table, loyalty=loyalty, customer=customer, period=period)
-    lead = f"{loyalty} after"
-    usable = table[table[[lead, loyalty]].notna().all(axis=1)]
-    effects = (customer, period) if keeps_two_rows(usable, customer) else (period,)
-    s = cases_of(
-        survey.with_table(table), revenue=revenue, loyalty=loyalty, controls=(*controls, lead), effects=effects,
-        cluster=customer, min_rows=1, what="worth_of_a_point",
-    )  # fmt: skip
-    return estimate(s).interval(lead, 0.95)[3]
+    table, columns, effects = shifted(survey.table, loyalty=loyalty, customer=customer, period=period, lags=False)
+    beside = dict(controls=(*controls, columns["lead"]), effects=effects, cluster=customer, min_rows=1)
+    s = cases_of(survey.with_table(table), revenue=revenue, loyalty=loyalty, what="worth_of_a_point", **beside)
+    return estimate(s).interval(columns["lead"], 0.95)[3]
 
 
-def three_ways(
-    survey: Survey, question: dict, customer: str, period: str, confidence: float
-) -> tuple[pd.DataFrame, float]:
+def three_ways(survey: Survey, question: dict, customer: str, period: str, confidence: float):
     """Return the coefficient of the score by model, and p of the Wald test that customers' means add nothing."""
     panel, loyalty, controls = survey.table, question["loyalty"], question["controls"]
     table, means = with_means(panel, customer, (loyalty, *controls))
-    of = lambda table, **asked: cases_of(  # noqa: E731
-        survey.with_table(table), cluster=customer, what="lead_lag", **(question | asked)
-    )
     mundlak = "customer means beside the score (Mundlak)"
-    ways = {
-        "pooled, period effects": of(panel, effects=(period,)),
-        mundlak: of(table, controls=(*controls, *means), effects=(period,)),
-    }
+    ways = {"pooled, period effects": (panel, controls, (period,)), mundlak: (table, (*controls, *means), (period,))}
     if keeps_two_rows(panel.dropna(subset=[loyalty]), customer):
-        ways["customer and period effects"] = of(panel, effects=(customer, period))
-    got = {name: estimate(s) for name, s in ways.items()}
-    rows = [_row(name, got[name], loyalty, s.n, confidence) for name, s in ways.items()]
+        ways["customer and period effects"] = (panel, controls, (customer, period))
+    got, rows = {}, []
+    for name, (table, held, effects) in ways.items():
+        asked = question | {"controls": held, "effects": effects, "cluster": customer, "what": "lead_lag"}
+        s = cases_of(survey.with_table(table), **asked)
+        got[name] = estimate(s)
+        rows.append(_row(name, got[name], loyalty, s.n, confidence))
     shown = pd.DataFrame(rows)[["term", "percent", "percent_low", "percent_high", "p_value", "n"]]
-    at, fitted = [got[mundlak].fit.terms.index(name) for name in means], got[mundlak]
+    at, fitted = [got[mundlak].terms.index(name) for name in means], got[mundlak]
     return shown, wald(fitted.values[at], fitted.covariance[np.ix_(at, at)], float(fitted.df[at[0]]))[1]
 
 
 def with_means(panel: pd.DataFrame, customer: str, columns) -> tuple[pd.DataFrame, list[str]]:
     """Return the panel with each customer's mean of every numeric column that varies within customers; their names."""
     found = {}
-    for column in columns:
-        if not pd.api.types.is_numeric_dtype(panel[column]) or pd.api.types.is_bool_dtype(panel[column]):
-            continue
+    for column in [c for c in columns if not is_categorical(panel[c])]:
         own = panel.groupby(customer)[column].transform("mean")
         if not np.allclose(panel[column].fillna(own), own):
             found[f"customer mean of {column}"] = own

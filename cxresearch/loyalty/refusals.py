@@ -13,6 +13,10 @@ FEWEST_AT_AN_END, ONCE_IN_A_MILLION = 10, 1e-6
 SAME = 1 - 1e-6  # correlation from which two columns are one, rounded
 
 
+def _examples(column: pd.Series) -> str:
+    return ", ".join(repr(v) for v in column.dropna().astype(str).unique()[:3])
+
+
 def check_revenue(table: pd.DataFrame, revenue: str) -> np.ndarray:
     """Return revenue as floats; refuse text, negative and missing values, and more than one currency."""
     column = table[revenue]
@@ -23,15 +27,12 @@ def check_revenue(table: pd.DataFrame, revenue: str) -> np.ndarray:
             f"{revenue} is in {len(counts)} currencies ({found}); convert it to one before it is compared"
         )
     if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        shown = ", ".join(repr(v) for v in column.dropna().astype(str).unique()[:3])
-        raise DataProblem(
-            f"{revenue} is not a number ({shown}); strip signs of currency, keep one currency, and convert it"
-        )
+        advice = "strip signs of currency, keep one currency, and convert it"
+        raise DataProblem(f"{revenue} is not a number ({_examples(column)}); {advice}")
     y = column.to_numpy(dtype=float, na_value=np.nan)
     known = y[np.isfinite(y)]
-    require_money(
-        revenue, len(y), int(np.sum(y < 0)), len(y) - len(known), known.min(initial=0.0), known.max(initial=0.0)
-    )
+    missing = len(y) - len(known)
+    require_money(revenue, len(y), int(np.sum(y < 0)), missing, known.min(initial=0.0), known.max(initial=0.0))
     return y
 
 
@@ -57,49 +58,49 @@ def check_score(table: pd.DataFrame, loyalty: str, revenue: str) -> np.ndarray:
         raise DataProblem(f"loyalty and revenue name the same column {revenue!r}")
     column = table[loyalty]
     if not pd.api.types.is_numeric_dtype(column):
-        shown = ", ".join(repr(v) for v in column.dropna().astype(str).unique()[:3])
-        raise DataProblem(f"{loyalty} is not a number ({shown}); give the answers their scale values")
+        raise DataProblem(f"{loyalty} is not a number ({_examples(column)}); give the answers their scale values")
     score = digits.whole(column.to_numpy(dtype=float, na_value=np.nan))
-    known = score[np.isfinite(score)]
-    if not len(known):
+    score = np.where(np.isfinite(score), score, np.nan)
+    if np.isnan(score).all():
         raise DataProblem(f"{loyalty} is missing in all {len(score)} rows")
-    _refuse_two_scales(known, loyalty)
-    _refuse_scales_by_source(table, loyalty, score)
-    return np.where(np.isfinite(score), score, np.nan)
+    mixed = _two_scales(score[np.isfinite(score)]) or _scales_by_source(table, loyalty, score)
+    if mixed:
+        raise DataProblem(f"{loyalty} mixes two scales: {mixed}")
+    return score
 
 
-def _refuse_two_scales(known, loyalty: str) -> None:
+def _two_scales(known) -> str | None:
+    """Return how whole scores show two scales, and what to do, or None."""
     if not (np.mean(known == np.round(known)) > 0.95 and known.min() >= 0):
-        return
+        return None
     for end in (5, 7, 10):
         above, longer = int(np.sum(known > end)), 10 if end < 10 else np.inf
         # real answers thin out gradually; a second, shorter scale in the same column breaks off at its end
         broken_off = np.mean(known == end) > 5 * max(np.mean(known == end + 1), 1 / len(known))
         if 0 < above <= 0.05 * len(known) and known.max() <= longer and (end == 10 or broken_off):
-            raise DataProblem(
-                f"{loyalty} mixes two scales: {above} of {len(known)} values lie above {end} (highest {known.max():g}) "
-                f"while the rest fit a scale that ends at {end}; split it, or declare the {above} as missing codes"
+            return (
+                f"{above} of {len(known)} values lie above {end} (highest {known.max():g}) while the rest fit a scale that "
+                f"ends at {end}; split it, or declare the {above} as missing codes"
             )
     # a 0-100 scale is used between 10 and 20, too; a 0-10 and a 0-100 scale in one column leave that stretch empty
     ones, gap, tens = (float(np.mean((known >= a) & (known <= b))) for a, b in ((1, 9), (11, 19), (20, 100)))
     if known.max() <= 100 and min(ones, tens) > 0.05 and gap < 0.01:
-        raise DataProblem(
-            f"{loyalty} mixes two scales: {percent(ones)} of the values lie in 1-9, {percent(tens)} in 20-100 and hardly any between; "
-            "bring them to one scale, or fit them apart"
-        )
+        where = f"{percent(ones)} of the values lie in 1-9, {percent(tens)} in 20-100 and hardly any between"
+        return f"{where}; bring them to one scale, or fit them apart"
+    return None
 
 
-def _refuse_scales_by_source(table: pd.DataFrame, loyalty: str, score) -> None:
+def _scales_by_source(table: pd.DataFrame, loyalty: str, score) -> str | None:
+    """Return how deliveries differ in the end of their scales, and what to do, or None."""
     for column in [c for c in SOURCES if c in table.columns and c != loyalty]:
         of = pd.Series(score).groupby(table[column].to_numpy()).agg(["max", "count"])
         tops = of.loc[of["count"] >= 30, "max"]
-        ends = [(a, b) for a in (5, 7) for b in (7, 10) if a < b and (tops == a).any() and (tops == b).any()]
-        if ends:
-            low, high = (tops.index[tops == end][0] for end in ends[0])
-            raise DataProblem(
-                f"{loyalty} mixes two scales: it ends at {ends[0][0]} where {column} is {low} and at {ends[0][1]} where it is {high}; "
-                "bring them to one scale, or fit them apart"
-            )
+        for low, high in ((5, 7), (5, 10), (7, 10)):
+            if (tops == low).any() and (tops == high).any():
+                short, long = tops.index[tops == low][0], tops.index[tops == high][0]
+                where = f"it ends at {low} where {column} is {short} and at {high} where it is {long}"
+                return f"{where}; bring them to one scale, or fit them apart"
+    return None
 
 
 def is_categorical(column: pd.Series) -> bool:
@@ -109,28 +110,24 @@ def is_categorical(column: pd.Series) -> bool:
 
 def check_control(column: pd.Series, name: str, *, revenue: str, y, loyalty: str, score) -> None:
     """Refuse a control that is the revenue or the score under another name, whole or cut into bands."""
+    fault, categorical, n = "", is_categorical(column), column.nunique()
+    values = None if categorical else column.to_numpy(dtype=float, na_value=np.nan)
     if name in (revenue, loyalty):
-        raise DataProblem(
-            f"control {name!r} is the {'revenue' if name == revenue else 'loyalty score'} itself; leave it out"
-        )
-    if pd.api.types.is_datetime64_any_dtype(column):
-        raise DataProblem(
-            f"control {name!r} holds dates; turn it into a number, such as days of tenure, or into categories"
-        )
-    categorical = is_categorical(column)
-    if categorical and column.nunique() > len(column) / 5:
-        raise DataProblem(
-            f"control {name!r} has {column.nunique()} categories in {len(column)} rows; merge them, or leave it out"
-        )
-    if categorical or column.nunique() == 2:
+        fault = f"is the {'revenue' if name == revenue else 'loyalty score'} itself; leave it out"
+    elif pd.api.types.is_datetime64_any_dtype(column):
+        fault = "holds dates; turn it into a number, such as days of tenure, or into categories"
+    elif categorical and n > len(column) / 5:
+        fault = f"has {n} categories in {len(column)} rows; merge them, or leave it out"
+    elif not categorical and same(values, y):
+        fault = f"equals {revenue!r}, the revenue, up to a factor; leave it out"
+    elif not categorical and same(values, score):
+        fault = f"equals {loyalty!r}, the loyalty score, up to a factor; leave it out"
+    elif not categorical and same(pd.Series(values).rank().to_numpy(), pd.Series(y).rank().to_numpy()):
+        fault = f"orders customers exactly as {revenue!r}, the revenue, does; leave it out"
+    if fault:
+        raise DataProblem(f"control {name!r} {fault}")
+    if categorical or n == 2:
         _refuse_bands(column.to_numpy(), name, y, revenue)
-    if categorical:
-        return
-    for key, values, kind in ((revenue, y, "revenue"), (loyalty, score, "loyalty score")):
-        if same(column.to_numpy(dtype=float, na_value=np.nan), values):
-            raise DataProblem(f"control {name!r} equals {key!r}, the {kind}, up to a factor; leave it out")
-    if same(*(pd.Series(v).rank().to_numpy() for v in (column, y))):
-        raise DataProblem(f"control {name!r} orders customers exactly as {revenue!r}, the revenue, does; leave it out")
 
 
 def _refuse_bands(values, name: str, y, revenue: str) -> None:
@@ -159,19 +156,25 @@ def same(a, b) -> bool:
 def check_level(name: str, values, y, revenue: str) -> None:
     """Refuse a category whose customers all have no revenue: its coefficient would run to minus infinity."""
     totals = pd.Series(y).groupby(values).sum()
-    if (totals == 0).any():
-        level = totals.index[totals == 0][0]
-        raise DataProblem(
-            f"the customers of control {name}[{level}] all have no {revenue}; merge it with another category or leave them out"
-        )
+    for level in totals.index[totals == 0]:
+        advice = "merge it with another category or leave them out"
+        raise DataProblem(f"the customers of control {name}[{level}] all have no {revenue}; {advice}")
+
+
+def check_rank(Z, terms) -> None:
+    """Refuse a control that is constant or repeats others."""
+    S = Z - Z.mean(axis=0)
+    S = S / np.maximum(np.sqrt(np.mean(np.square(S), axis=0)), 1e-300)
+    diagonal = np.abs(np.diag(np.linalg.qr(S, mode="r"))) if Z.size else ()
+    for term in [t for t, d in zip(terms, diagonal) if d < 1e-8 * np.sqrt(len(Z))]:
+        raise DataProblem(f"control {term} is constant, or repeats other controls, in the rows used; leave it out")
 
 
 def refuse_lagged_revenue(table: pd.DataFrame, revenue: str, controls, customer: str, period: str) -> None:
     """Refuse a control that is the revenue of the row before of the same customer (Nickell 1981)."""
     before = table.sort_values(period).groupby(customer)[revenue].shift(1).reindex(table.index).to_numpy(dtype=float)
-    for column in controls:
-        numeric = column in table.columns and pd.api.types.is_numeric_dtype(table[column])
-        if numeric and same(table[column].to_numpy(dtype=float), before):
+    for column in [c for c in controls if c in table.columns and pd.api.types.is_numeric_dtype(table[c])]:
+        if same(table[column].to_numpy(dtype=float), before):
             raise DataProblem(
                 f"control {column!r} is the {revenue} of the period before; with customer effects it biases both (Nickell 1981): "
                 "leave it out, or leave the effects out"
@@ -184,15 +187,14 @@ def require_rows(n: int, min_rows: int, what: str) -> None:
         raise TooFewRespondents(f"{what} needs at least {min_rows} complete rows; found {n}")
 
 
-# --- a score that gives the outcome away --------------------------------------------------------------------------------
+def require_two_scores(loyalty: str, score, n: int) -> None:
+    """Refuse a score with one value."""
+    if len(np.unique(score)) < 2:
+        raise DataProblem(f"{loyalty} has one value ({score[0]:g}) in all {n} rows used; nothing can go with it")
 
 
 def leaks(score, y) -> str | None:
-    """Return how the score gives the revenue away, or None.
-
-    A score recorded after, or computed from, the revenue shows in one of two ways: their rank correlation, among all
-    or among those with revenue, is beyond what separate questions reach, or scores tell who bought nothing.
-    """
+    """Return how the score gives the revenue away, by rank correlation or by who bought nothing, or None."""
     bought = y > 0
     for rows, among in ((np.ones(len(y), dtype=bool), ""), (bought, " among those with revenue")):
         ranks = pd.Series(score[rows]).rank().corr(pd.Series(y[rows]).rank()) if rows.sum() >= 30 else np.nan
@@ -202,42 +204,32 @@ def leaks(score, y) -> str | None:
 
 
 def gives_away(score, event, one: str, many: str) -> str | None:
-    """Return how the score alone tells whose `event` (n,) it is, or None.
-
-    Either a threshold tells it without error, one level of the score apart, or everybody at an end of the scale has
-    it, where chance would allow that once in a million.
-    """
-    if separated(score, event):
-        return f"it alone tells who {one}"
+    """Return how the score alone tells whose `event` (n,) it is, or None."""
+    for sign in (1, -1):  # a threshold, but for one level that may hold both
+        last = np.max(sign * score, where=event, initial=-np.inf)
+        first = np.min(sign * score, where=~event, initial=np.inf)
+        sides = np.sum(event & (sign * score < first)), np.sum(~event & (sign * score > last))
+        if last <= first and min(sides) >= 10:
+            return f"it alone tells who {one}"
     without = score[~event]
-    ends = (
-        ((score < without.min(), "or less", np.max), (score > without.max(), "or more", np.min)) if len(without) else ()
-    )
-    for end, side, edge in ends:
+    if not len(without):
+        return None
+    # everybody at an end of the scale, where chance would allow that once in a million
+    for end, side, edge in ((score < without.min(), "or less", np.max), (score > without.max(), "or more", np.min)):
         count, others = int(end.sum()), float(event[~end].mean())
         if count >= FEWEST_AT_AN_END and others**count < ONCE_IN_A_MILLION:
             return f"all {count} customers at {edge(score[end]):g} {side} {many}"
     return None
 
 
-def separated(score, event) -> bool:
-    """Return whether a threshold on the score tells the event apart, but for one level of it that may hold both.
-
-    Ten rows with and ten without the event must lie on their own sides of that level.
-    """
-    for sign in (1, -1):
-        last = np.max(sign * score, where=event, initial=-np.inf)
-        first = np.min(sign * score, where=~event, initial=np.inf)
-        sides = np.sum(event & (sign * score < first)), np.sum(~event & (sign * score > last))
-        if last <= first and min(sides) >= 10:
-            return True
-    return False
-
-
-def has_no_finite_slope(score, event) -> bool:
-    """Return whether a logit of the event on the score has no solution: those with and without it share one level."""
+def refuse_separation(loyalty: str, score, event, who: str, after: str) -> None:
+    """Refuse a logit of the event on the score that has no solution: those with and without it share one level."""
     with_it, without = score[event], score[~event]
-    return bool(with_it.max() <= without.min() or with_it.min() >= without.max())
+    if with_it.max() <= without.min() or with_it.min() >= without.max():
+        raise DataProblem(
+            f"{loyalty} alone tells who {who} (perfect separation): a score recorded after {after}, or computed from it, does "
+            "this; find out when it was recorded"
+        )
 
 
 def leak_check(leak: str | None, what: str = "revenue") -> Check:

@@ -1,12 +1,7 @@
-"""Who stays: leaving by month after the answer, against the score.
-
-References
-----------
-Allison (1982), Sociol. Methodol. 13:61-98 (discrete-time logit).
-"""
+"""Who stays: leaving by month after the answer, against the score."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -18,11 +13,11 @@ from cxresearch.findings import Check, describe_columns, ends, listing, number
 from cxresearch.inference import critical_value
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.loyalty.cases import Cases, cases_of
-from cxresearch.loyalty.glm import LOGIT, at_solution, gradient, library, solve_glm
-from cxresearch.loyalty.refusals import ONCE_IN_A_MILLION, gives_away, has_no_finite_slope, leak_check
+from cxresearch.loyalty.glm import LOGIT, fit_glm, gradient, library
+from cxresearch.loyalty.refusals import ONCE_IN_A_MILLION, gives_away, leak_check, refuse_separation
 from cxresearch.loyalty.revenue import RevenueFinding, reasons_against
 from cxresearch.loyalty.sentences import say, size_interval, told
-from cxresearch.loyalty.timing import dates, day_of
+from cxresearch.loyalty.timing import day_of
 from cxresearch.privacy import hide_small_bases
 from cxresearch.survey import Survey, as_survey
 
@@ -36,7 +31,7 @@ describe_columns(
     leaving=("Leaving", "customers who left in the time seen", 0),
     marginal=(
         "Points a month",
-        "change of the chance to leave in a month per point of the score, in percentage points",
+        "change of the monthly chance to leave per point of the score, in percentage points",
         3,
     ),
     marginal_low=("Points low", "lower end of its interval", 3),
@@ -46,27 +41,20 @@ describe_columns(
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Retention(RevenueFinding):
-    """Odds of leaving in a month per term (log), and `tables()["retained"]`: Kaplan-Meier by loyalty group.
-
-    `model` gives statsmodels' results on person-months.
-    """
-
-    results: object = field(default=None, kw_only=True)
+    """Log odds of leaving in a month per term; `tables()["retained"]`: Kaplan-Meier by group; `model` on person-months."""
 
     @property
-    def model(self):
-        return self.results
+    def _key(self) -> str:
+        return "open" if self.reasons else "lower" if self.summary["marginal"] < 0 else "higher"
 
     def sentence(self) -> str:
-        g, n = self.summary, number(self.summary["n"], 0)
+        g, score, n = self.summary, self.label(self.loyalty), number(self.summary["n"], 0)
         base = say("leaving base", leaving=number(g["leaving"], 0), months=number(g["months"], 0))
         if self.reasons:
-            return told(say("leaving open", score=self.label(self.loyalty), reasons=listing(self.reasons), n=n), base)
-        sign = -1 if g["marginal"] < 0 else 1
-        between = size_interval(g["marginal_low"], g["marginal_high"], self.confidence, sign=sign, decimals=3)
-        key = "leaving lower" if sign < 0 else "leaving higher"
-        first = say(key, score=self.label(self.loyalty), points=number(abs(g["marginal"]), 3), interval=between, n=n)
-        return told(first, base)
+            return told(say("leaving open", score=score, reasons=listing(self.reasons), n=n), base)
+        between = size_interval(g["marginal_low"], g["marginal_high"], self.confidence, sign=g["marginal"], decimals=3)
+        points = number(abs(g["marginal"]), 3)
+        return told(say(f"leaving {self._key}", score=score, points=points, interval=between, n=n), base)
 
     def plot(self, ax=None):
         """Draw the share still a customer by month and loyalty group, with bands."""
@@ -78,9 +66,8 @@ class Retention(RevenueFinding):
             ax.step(c["month"], c["retained"], where="post", color=colour, label=wrap(group))
         ax.set(xlabel="months since the answer", ylabel="", ylim=(None, 1.005))
         ax.legend(title=wrap(self.label(self.loyalty)), loc="lower left")
-        found = "A link of the score and leaving is not established" if self.reasons else (
-            f"{number(abs(self.summary['marginal']), 3)} points {'lower' if self.summary['marginal'] < 0 else 'higher'} a month per point"
-        )  # fmt: skip
+        found = f"{number(abs(self.summary['marginal']), 3)} points {self._key} a month per point"
+        found = "A link of the score and leaving is not established" if self.reasons else found
         return titled(ax, found, "share still a customer")
 
 
@@ -115,17 +102,10 @@ def fit_retention(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> import numpy as np
-    >>> import pandas as pd
-    >>> rng = np.random.default_rng(1)
-    >>> table = pd.DataFrame(
-    ...
-    ...     {"score": rng.integers(0, 11, 400), "asked": pd.Timestamp("2024-01-01"), "seen": pd.Timestamp("2024-12-31")}
-    ... )
-    >>> stayed = pd.to_timedelta(rng.exponential(200 + 60 * table["score"]), unit="D")
-    >>> table["left"] = (table["asked"] + stayed).where(stayed < pd.Timedelta(days=365))
-    >>> print(cx.fit_retention(table, loyalty="score", asked="asked", until="left", observed_until="seen"))
-    One point more of score goes with a monthly chance to leave that is 0.758 points lower (95 % ...
+    >>> table = cx.open_study("data/example/study.yml").matched("responses", "customers", keep="latest")
+    >>> dates = dict(asked="asked_on", until="until", observed_until="2025-12-31")
+    >>> print(cx.fit_retention(table, loyalty="recommend", **dates))
+    One point more of Would recommend us goes with a monthly chance to leave that is 0.117 points lower (95 % ...
     """
     survey = as_survey(customers)
     require_share("confidence", confidence)
@@ -134,30 +114,22 @@ def fit_retention(
     question = dict(revenue=LEFT, loyalty=loyalty, controls=controls, min_rows=min_rows, what="fit_retention")
     s = cases_of(survey.with_table(frame), **question)
     months = frame["months"].to_numpy()[s.rows]
-    if has_no_finite_slope(s.score, s.y == 1):
-        raise DataProblem(
-            f"{loyalty} alone tells who left (perfect separation): a score recorded after the customer left, or computed from it, does "
-            "this; find out when it was recorded"
-        )
+    refuse_separation(loyalty, s.score, s.y == 1, "left", "the customer left")
     leak = gives_away(s.score, s.y == 1, "left", "left")
     table, margin, tested, results = _logit(s, months, confidence)
     reasons = reasons_against(margin[1], margin[2], None, None)
     reasons += (f"the score gives the leaving away ({leak})",) if leak else ()
-    summary = {
-        "n": s.n, "n_effective": s.n_effective, "leaving": int(s.y.sum()), "months": int(months.max()),
-        "method": "discrete-time logit by month", **ends("marginal", *margin), "established": not reasons,
-    }  # fmt: skip
+    summary = {"leaving": int(s.y.sum()), "months": int(months.max()), "method": "discrete-time logit by month"}
     retained, hidden = _retained(s, months, confidence)
-    return Retention(
-        "fit_retention", until, None, table, summary, (*tested, leak_check(leak, "leaving")), labels=survey.labels,
-        further={"retained": retained}, loyalty=loyalty, confidence=confidence, reasons=reasons, results=results,
-        suppressed=hidden, domain=survey.condition,
+    return Retention.of(
+        "fit_retention", s, table, summary | ends("marginal", *margin), (*tested, leak_check(leak, "leaving")),
+        outcome=until, further={"retained": retained}, confidence=confidence, reasons=reasons, results=results,
+        suppressed=hidden,
     )  # fmt: skip
 
 
 def _refuse_repeated(survey: Survey, frame: pd.DataFrame, loyalty: str) -> None:
-    person = survey.respondent
-    known = frame[frame[loyalty].notna()]
+    person, known = survey.respondent, frame[frame[loyalty].notna()]
     twice = 0 if person is None else int(known[person].dropna().duplicated().sum())
     if twice:
         raise DataProblem(
@@ -169,7 +141,7 @@ def _refuse_repeated(survey: Survey, frame: pd.DataFrame, loyalty: str) -> None:
 def durations(table: pd.DataFrame, *, asked: str, until: str, observed_until, loyalty: str) -> pd.DataFrame:
     """Return the table with whether a customer left and the months (1, 2, ...) seen since the answer."""
     require_columns(table, asked, until, loyalty, where="the table of customers")
-    start, left = dates(table, asked), dates(table, until)
+    start, left = (day_of(table, column, "the day") for column in (asked, until))
     late = int(np.sum(start > left))
     if late:
         raise DataProblem(
@@ -178,25 +150,20 @@ def durations(table: pd.DataFrame, *, asked: str, until: str, observed_until, lo
         )
     end = day_of(table, observed_until, "observed_until")
     gone = left.notna() & (left <= end)
-    if gone.sum() in (0, len(table)):
+    if gone.all() or not gone.any():
+        who = "everybody" if gone.any() else "nobody"
+        raise DataProblem(f"{who} left between the answer and {observed_until}; leaving cannot be compared")
+    # a last day after which, at the pace before, somebody would have left: the data end earlier
+    last = max(left[gone].max(), start.max())
+    gap, before = (end.max() - last).days, max((last - start.min()).days, 1)
+    if gap > DAYS and np.exp(-gone.sum() / before * gap) < ONCE_IN_A_MILLION:
         raise DataProblem(
-            f"{'nobody' if not gone.any() else 'everybody'} left between the answer and {observed_until}; leaving cannot be compared"
+            f"observed_until={observed_until!r} lies {gap} days after the last day on which the data show anything ({last:%Y-%m-%d}), "
+            f"while {gone.sum()} customers left in the {before} days before: name the last day on which leaving would have been seen"
         )
-    _refuse_unseen(start, left[gone], end, observed_until)
     seen = (left.where(gone, end) - start).dt.days
     months = np.floor(seen.clip(lower=0) / DAYS).astype(int) + 1
     return table.assign(**{LEFT: gone.astype(float), "months": months})[(seen >= 0).to_numpy()].reset_index(drop=True)
-
-
-def _refuse_unseen(start, left, end, observed_until) -> None:
-    """Refuse a last day after which, at the pace before, somebody would have left: the data end earlier."""
-    last = max(left.max(), start.max())
-    gap, before = (end.max() - last).days, max((last - start.min()).days, 1)
-    if gap > DAYS and np.exp(-len(left) / before * gap) < ONCE_IN_A_MILLION:
-        raise DataProblem(
-            f"observed_until={observed_until!r} lies {gap} days after the last day on which the data show anything ({last:%Y-%m-%d}), "
-            f"while {len(left)} customers left in the {before} days before: name the last day on which leaving would have been seen"
-        )
 
 
 def _logit(s: Cases, months, confidence: float):
@@ -207,57 +174,49 @@ def _logit(s: Cases, months, confidence: float):
     baseline = _baseline(month, event)
     X, weights, at = np.column_stack([baseline, s.score[who], s.Z[who]]), s.weights[who], baseline.shape[1]
     names = [*[f"stretch {i + 1}" for i in range(at)], s.loyalty, *s.terms]
-    results = library(X, event, weights, LOGIT, names, solve_glm(X, event, weights, LOGIT))
-    fit = at_solution(X, event, weights, LOGIT, np.asarray(results.params, dtype=float))
+    fit = fit_glm(X, event, weights, LOGIT)
+    results = library(X, event, weights, LOGIT, names, fit.coef)
+    coef = np.asarray(results.params, dtype=float)
     together = np.stack([np.bincount(who, c, minlength=s.n) for c in fit.influence.T], axis=1)  # months of a customer
-    V, df = s.covariance(together, X.shape[1]), s.df(X.shape[1])
-    share = weights / weights.sum()
+    V, share = s.covariance(together, X.shape[1]), weights / weights.sum()
     mean = lambda b: np.array([100 * share @ (special.expit(X @ b) * special.expit(-(X @ b))) * b[at]])  # noqa: E731
-    slope = gradient(mean, fit.coef)[0]
-    value, half = float(mean(fit.coef)[0]), critical_value(confidence, df) * float(np.sqrt(slope @ V @ slope))
-    error, coef = np.sqrt(np.diag(V))[at:], fit.coef[at:]
-    wide = critical_value(confidence, df) * error
-    numbers = {"estimate": coef, "std_error": error, "conf_low": coef - wide, "conf_high": coef + wide, "n": s.n}
-    table = pd.DataFrame({"term": names[at:], **numbers})
-    return table, (value, value - half, value + half), _checks(s, fit.mu, event, share), results
+    slope, t = gradient(mean, coef)[0], critical_value(confidence, s.df(X.shape[1]))
+    value, half = float(mean(coef)[0]), t * float(np.sqrt(slope @ V @ slope))
+    error, coef = np.sqrt(np.diag(V))[at:], coef[at:]
+    numbers = {"estimate": coef, "std_error": error, "conf_low": coef - t * error, "conf_high": coef + t * error}
+    table = pd.DataFrame({"term": names[at:], **numbers, "n": s.n})
+    fifths = np.array_split(np.argsort(fit.mu), 5)
+    gap = max(abs(np.average(fit.mu[i] - event[i], weights=share[i])) for i in fifths)
+    per_term, name = s.y.sum() / (1 + s.Z.shape[1]), "largest gap of predicted and observed chance, by fifths"
+    tested = (
+        Check("leavers per term", float(per_term), "at least 10", bool(per_term >= 10)),
+        Check(name, float(gap), "at most half the mean chance", bool(gap <= 0.5 * share @ event)),
+    )
+    return table, (value, value - half, value + half), tested, results
 
 
 def _baseline(month, event) -> np.ndarray:
     # an intercept for each stretch of months that holds at least five leavers: fewer would separate perfectly
-    stretch, held, codes = 0, 0.0, []
-    for m in range(1, int(month.max()) + 1):
-        codes.append(stretch)
-        held += event[month == m].sum()
-        if held >= 5:
-            stretch, held = stretch + 1, 0.0
-    last = stretch if held >= 5 else max(stretch - 1, 0)
-    return (np.minimum(np.array(codes)[month - 1], last)[:, None] == np.arange(last + 1)).astype(float)
-
-
-def _checks(s: Cases, mu, event, share) -> tuple[Check, ...]:
-    fifths = np.array_split(np.argsort(mu), 5)
-    gap = max(abs(np.average(mu[i], weights=share[i]) - np.average(event[i], weights=share[i])) for i in fifths)
-    per_term, name = s.y.sum() / (1 + s.Z.shape[1]), "largest gap of predicted and observed chance, by fifths"
-    return (
-        Check("leavers per term", float(per_term), "at least 10", bool(per_term >= 10)),
-        Check(name, float(gap), "at most half the mean chance", bool(gap <= 0.5 * share @ event)),
-    )
+    stretch, held = [0], 0.0
+    for leavers in np.bincount(month, event)[1:]:
+        held += leavers
+        stretch, held = [*stretch, stretch[-1] + (held >= 5)], held * (held < 5)
+    last = max(stretch[-1] - 1, 0)
+    return (np.minimum(np.array(stretch)[month - 1], last)[:, None] == np.arange(last + 1)).astype(float)
 
 
 def _retained(s: Cases, months, confidence: float) -> tuple[pd.DataFrame, int]:
     """Return group, month, n (at risk), retained and its interval, and how many are hidden: groups are domains."""
     plain = not (s.is_survey or s.clusters)
-    covariance = None if plain else lambda rows: s.covariance(rows, 1)
+    errors = {} if plain else dict(covariance=lambda rows: s.covariance(rows, 1), df=s.df(1))
     group, parts = s.scale.group(s.score), []
-    df = np.inf if plain else s.df(1)
-    for g, name in enumerate(s.scale.names):
+    for g in np.unique(group):
         inside = s.weights * (group == g)
-        if not inside.any():
-            continue
         last = np.arange(months[inside > 0].max() + 1)
-        curve = kaplan_meier(months, s.y, weights=inside, covariance=covariance, at=last, confidence=confidence, df=df)
+        curve = kaplan_meier(months, s.y, weights=inside, at=last, confidence=confidence, **errors)
         shown = {"n": curve.at_risk, "retained": curve.estimate, "conf_low": curve.low, "conf_high": curve.high}
-        parts.append(pd.DataFrame({"group": name, "month": curve.time.astype(int), **shown})[: len(last)])
+        month = curve.time.astype(int)
+        parts.append(pd.DataFrame({"group": s.scale.names[g], "month": month, **shown})[: len(last)])
     table = pd.concat(parts, ignore_index=True)
     shown = hide_small_bases(table, min_base=s.min_base, keys=("group", "month"))
     return shown, int((table["n"] < s.min_base).sum())

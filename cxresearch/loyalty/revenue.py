@@ -1,7 +1,7 @@
 """Revenue against loyalty: how much more revenue goes with a point, and how sure that is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from os import PathLike
 
 import numpy as np
@@ -13,30 +13,19 @@ from cxresearch.errors import DataProblem, require_choice, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled, wrap
 from cxresearch.findings import Check, Finding, Shown, describe_columns, ends, listing, number, p_words, percent
 from cxresearch.inference import critical_value
+from cxresearch.loyalty import models
 from cxresearch.loyalty.cases import SHAPES, Cases, as_columns, cases_of
 from cxresearch.loyalty.glm import gradient
 from cxresearch.loyalty.hidden import benchmark_bounds, contour, hidden_cause, levels_model
-from cxresearch.loyalty.models import (
-    MODELS,
-    Estimates,
-    Plan,
-    RevenueFit,
-    estimate,
-    explained,
-    library_results,
-    log_trap,
-    park_of,
-    plan_for,
-)
-from cxresearch.loyalty.refusals import gives_away, leak_check, leaks, refuse_lagged_revenue
-from cxresearch.loyalty.sentences import money, percent_point, say, share_words, signed, size_interval, told
+from cxresearch.loyalty.models import MODELS, PER_POINT, Plan, RevenueFit, estimate, plan_for
+from cxresearch.loyalty.refusals import leak_check, leaks, refuse_lagged_revenue
+from cxresearch.loyalty.sentences import money, percent_point, say, signed, size_interval, told
 from cxresearch.loyalty.timing import Timing, timed
-from cxresearch.privacy import largest_share, pool_small_groups
+from cxresearch.privacy import pool_small_groups
 from cxresearch.survey import Table, as_survey, as_table
 
 WEAK = 0.02  # of the deviance: below it the score hardly tells customers' revenue apart
 STRAIGHT = 0.05  # p of a test of the line under which it bends
-PER_POINT = ("percent", "percent_low", "percent_high", "p_value", "money", "money_low", "money_high")
 
 describe_columns(
     part=("Part", "equation of the model: mean, any (revenue at all), amount, smear"),
@@ -80,6 +69,16 @@ class RevenueFinding(Finding):
     confidence: float = 0.95
     reasons: tuple[str, ...] = ()
     currency: str | None = None
+    notes: tuple[str, ...] = ()  # clauses that the reader must not miss
+    results: object = None  # statsmodels', or a dict of them by model or group
+    cases: Cases | None = None  # of one fit
+    fit: RevenueFit | None = None
+
+    @property
+    def model(self):
+        if self.fit is not None:
+            return models.library_results(self.cases, self.fit)
+        return self.results or super().model
 
     @property
     def words(self) -> dict[str, str]:
@@ -90,51 +89,46 @@ class RevenueFinding(Finding):
     def unit_per_point(self) -> str:
         return f"% more {self.label(self.outcome)} per point of {self.label(self.loyalty)} (below zero: less)"
 
+    @classmethod
+    def of(cls, function: str, s: Cases, table, summary: dict, tested, *, reasons=(), **own):
+        """Return the finding on cases, whose bases and survey it states; `own` is what this one holds besides."""
+        whole = {"n": s.n, "n_effective": s.n_effective} | summary
+        given = dict(outcome=s.revenue, group=None, loyalty=s.loyalty)
+        if s.survey is not None:
+            given |= dict(labels=s.survey.labels, currency=s.survey.currency, domain=s.survey.condition)
+        whole.setdefault("established", not reasons)
+        return cls(function, table=table, summary=whole, tested=tuple(tested), reasons=reasons, **(given | own))
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class LoyaltyRevenue(RevenueFinding):
     """Revenue against a loyalty score.
 
     `tidy` holds coefficients on the model's scale (log of mean revenue; of the odds in part any) with the percentage
-    they amount to; `tables` adds groups, with_and_without, shape, bounds, curve. `model` gives statsmodels' results: its
-    coefficients are those of `tidy`, its own errors are the model's, not the design's.
+    they amount to; `tables` adds groups, with_and_without, shape, bounds, curve. `model` gives statsmodels' results, whose
+    `summary()` shows the model's errors and not the design's.
     """
-
-    controls: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()  # sentences that the reader must not miss
-    cases: Cases | None = field(default=None, kw_only=True)
-    fit: RevenueFit | None = field(default=None, kw_only=True)
 
     @property
     def chart(self):
         return Shown("groups", "estimate", "conf_low", "conf_high", "Mean revenue per customer")
 
-    @property
-    def model(self):
-        return self.fit.results or library_results(self.cases, self.fit)
-
     def sentence(self) -> str:
-        g, n, unit = self.summary, number(self.summary["n"], 0), self.currency or ""
-        between = size_interval(
-            g["money_low"], g["money_high"], self.confidence, sign=g["money"], decimals=2, unit=unit
-        )
+        g, n, sides = self.summary, number(self.summary["n"], 0), self.further["with_and_without"]
+        held = [self.label(c) for c in self.cases.controls]
+        clauses = [say("held", controls=listing(held)) if held else say("nothing held")]
+        clauses += [percent_point(sides.iloc[0], self.confidence, "bare")] if len(sides) > 1 else []
         if self.reasons:
             first = say("point open", reasons=listing(self.reasons), **self.words)
-            second = percent_point(g, self.confidence, "reading", n=n)
-        else:
-            first = percent_point(g, self.confidence, "point", n=n, **self.words)
-            amount, rising = money(g["money"], self.currency), number(g["rising"], 0)
-            second = say(signed("money", g["money"]), money=amount, interval=between, rising=rising)
-        return told(first, second, *self._context(), *self.notes)
-
-    def _context(self) -> list[str]:
-        held = listing(self.label(c) for c in self.controls)
-        clauses = [say("held", controls=held) if self.controls else say("nothing held")]
-        sides, share = self.further["with_and_without"], self.summary["explained"]
-        clauses += [percent_point(sides.iloc[0], self.confidence, "bare")] if len(sides) > 1 else []
-        if not self.reasons:
-            clauses.append(say("weak" if share < WEAK else "strength", share=share_words(max(share, 0))))
-        return clauses
+            return told(first, percent_point(g, self.confidence, "reading", n=n), *clauses, *self.notes)
+        first = percent_point(g, self.confidence, "point", n=n, **self.words)
+        size = dict(sign=g["money"], decimals=2, unit=self.currency or "")
+        between = size_interval(g["money_low"], g["money_high"], self.confidence, **size)
+        amount, rising = money(g["money"], self.currency), number(g["rising"], 0)
+        second = say(signed("money", g["money"]), money=amount, interval=between, rising=rising)
+        share = g["explained"]  # a small one with a decimal, and in words where it rounds to nothing
+        shown = "under 0.1 %" if 0 < share < 0.0005 else percent(max(share, 0), 1)
+        return told(first, second, *clauses, say("weak" if share < WEAK else "strength", share=shown), *self.notes)
 
     def plot(self, ax=None):
         """Draw mean revenue by score: as it is (dots) and as the model has it (line, band)."""
@@ -146,9 +140,8 @@ class LoyaltyRevenue(RevenueFinding):
         ceiling = 1.15 * float(np.nanmax(curve[["observed", "conf_high"]].to_numpy()))
         ax.set(ylim=(0, ceiling), xlabel=wrap(self.label(self.loyalty), 60), ylabel="")
         ax.legend(loc="lower right")
-        title = (
-            "What a point goes with: not established" if self.reasons else percent_point(self.summary, self.confidence)
-        )
+        title = percent_point(self.summary, self.confidence)
+        title = "What a point goes with: not established" if self.reasons else title
         return titled(ax, title, f"{self.label(self.outcome)}, {self.currency or 'money'} per customer")
 
     def plot_sensitivity(self, ax=None):
@@ -232,10 +225,7 @@ def fit_loyalty_revenue(
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> table = study.matched("responses", "customers", keep="latest")
-    >>> finding = cx.fit_loyalty_revenue(
-    ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"]
-    ... )
-    >>> print(finding)
+    >>> print(cx.fit_loyalty_revenue(table, revenue="revenue", loyalty="recommend", controls=["affluence"]))
     One point more of Would recommend us goes with 3.9 % more revenue per customer (95 % ...
     """
     require_choice("model", model, MODELS)
@@ -243,8 +233,13 @@ def fit_loyalty_revenue(
     require_share("confidence", confidence)
     question = dict(revenue=revenue, loyalty=loyalty, controls=controls, min_rows=min_rows)
     if isinstance(customers, (Table, str, PathLike)):
-        s = _cells(as_table(customers), question, effects, (asked, revenue_from), threads, memory_limit)
-        labels, when, leak = as_table(customers).labels, Timing(), _leak_of_cells(s)
+        from cxresearch.loyalty.cells import cells_as_cases, leak_of_cells
+
+        if effects or asked is not None or revenue_from is not None:
+            why = "a table in files is read in cells without them"
+            raise DataProblem(f"effects, asked and revenue_from need a DataFrame; {why}")
+        s = cells_as_cases(as_table(customers), threads=threads, memory_limit=memory_limit, **question)
+        labels, when, leak = as_table(customers).labels, Timing(), leak_of_cells(s)
     else:
         if threads is not None or memory_limit is not None:
             raise DataProblem("threads and memory_limit are the engine's; they go with a path, or with as_table(...)")
@@ -253,70 +248,34 @@ def fit_loyalty_revenue(
         if len(s.effects) == 2:
             refuse_lagged_revenue(survey.table, revenue, s.controls, *as_columns("effects", effects))
         labels, when, leak = survey.labels, timed(survey.table, asked, revenue_from, s.rows), leaks(s.score, s.y)
-    return _finding(s, plan_for(s, model, shape), when, leak, confidence, labels)
-
-
-def _cells(table: Table, question: dict, effects, dates, threads, memory_limit) -> Cases:
-    from cxresearch.loyalty.cells import cells_as_cases
-
-    if effects or any(given is not None for given in dates):
-        raise DataProblem(
-            "effects, asked and revenue_from need a DataFrame; a table in files is read in cells without them"
-        )
-    return cells_as_cases(table, threads=threads, memory_limit=memory_limit, **question)
-
-
-def _leak_of_cells(s: Cases) -> str | None:
-    """Return how the score tells who bought nothing, from cells scaled to some 100,000 customers, or None."""
-    half = len(s.score) // 2
-    scaled, zeros = 2 * s.count[:half] * min(1.0, 1e5 / s.n), s.zeros[:half]
-    parts = np.concatenate([scaled * zeros, scaled * (1 - zeros)]).round().astype(int)
-    score, nothing = np.tile(s.score[:half], 2), np.repeat([True, False], half)
-    return gives_away(np.repeat(score, parts), np.repeat(nothing, parts), "has no revenue", "have no revenue")
-
-
-def _finding(s: Cases, plan: Plan, when: Timing, leak, confidence: float, labels) -> LoyaltyRevenue:
+    plan = plan_for(s, model, shape)
     got = estimate(s, plan, seen=True)
-    head = headline(got, confidence)
+    head = got.headline(confidence)
     reasons = reasons_against(head["percent_low"], head["percent_high"], when.late, leak)
-    bare = estimate(s, plan_for(s, plan.name, plan.shape, controls=False)) if s.controls else None
-    sides = with_and_without(s, bare, got, confidence)
-    bends, levels = tests_of_shape(s, plan), levels_model(s)
-    groups, hidden = revenue_by_group(s, confidence)
-    curve, hidden_scores = revenue_by_score(s, got, confidence)
-    trap = log_trap(s, got, confidence)
+    bare = s.holding(())
+    sides = [("nothing", estimate(bare, plan_for(bare, plan.name, plan.shape), seen=True))] if s.controls else []
+    sides = [(held, side.headline(confidence)) for held, side in [*sides, (", ".join(s.controls) or "nothing", got)]]
+    sides = pd.DataFrame([{"held": held, **{k: h[k] for k in PER_POINT}, "n": s.n} for held, h in sides])
+    bends, levels, trap = tests_of_shape(s, plan), levels_model(s), models.log_trap(s, got, confidence)
+    (groups, hidden), (curve, hidden_scores) = revenue_by_group(s, confidence), revenue_by_score(s, got, confidence)
     trapped = [say(signed("trap", trap[0]), percent=number(abs(trap[0])))] if trap and trap[1] else []
-    rising = digits.at_most(s.score + 1, s.scale.top)
     summary = {
-        "n": s.n, "n_effective": s.n_effective, "received": s.received, "dropped": s.received - s.n,
-        "method": f"{plan.model.words}; score {plan.shape}" + (f"; {len(s.y) // 2} cells" if s.count is not None else ""),
-        "errors": got.errors, **head, "rising": int(round(np.sum(rising if s.count is None else s.count * rising))),
-        "established": not reasons, "explained": explained(s, got.fit), **hidden_cause(levels, head, confidence),
+        "received": s.received, "dropped": s.received - s.n,
+        "method": f"{plan.model.words}; score {plan.shape}" + (f"; {len(s.y) // 2} cells" if s.drawn is None else ""),
+        "errors": got.errors, **head, "established": not reasons, "explained": models.explained(s, got),
+        "rising": int(round(np.sum(s.counts * digits.at_most(s.score + 1, s.scale.top)))),
+        **hidden_cause(levels, head, confidence),
     }  # fmt: skip
-    tested = (
-        s.left_out_check(), s.zeros_check(), when.check(), leak_check(leak), s.clusters_check(), *_variance(s, got.fit),
-        *_controls_move(sides), *_spreads(plan, trap, head), *_lines(bends, plan),
-    )  # fmt: skip
     further = {
         "groups": groups, "with_and_without": sides, "shape": bends.drop(columns=["low", "high"]),
         "bounds": benchmark_bounds(s, confidence=confidence), "curve": curve,
     }  # fmt: skip
-    return LoyaltyRevenue(
-        "fit_loyalty_revenue", s.revenue, None, summary=summary, table=_coefficients(got, confidence), tested=tested,
-        labels=labels, further=further, suppressed=hidden + hidden_scores, loyalty=s.loyalty, confidence=confidence,
-        reasons=reasons, currency=s.survey.currency if s.survey else None, controls=s.controls, cases=s, fit=got.fit,
-        notes=(*bend_words(bends, plan), when.words(), *trapped), domain=s.survey.condition if s.survey else "",
+    return LoyaltyRevenue.of(
+        "fit_loyalty_revenue", s, _coefficients(got, confidence), summary,
+        _checks(s, got, sides, bends, trap, when, leak), reasons=reasons, labels=labels, further=further,
+        suppressed=hidden + hidden_scores, confidence=confidence, cases=s, fit=got,
+        notes=(*bend_words(bends, plan), when.words(), *trapped),
     )  # fmt: skip
-
-
-def headline(got: Estimates, confidence: float) -> dict[str, float]:
-    """Return percent and money per point, and the ratio of the highest to the lowest group, with intervals."""
-    point, amount, contrast, mean = (
-        got.interval(k, confidence) for k in ("log_ratio", "money", "log_contrast", "mean")
-    )
-    out = ends("percent", *(100 * np.expm1(point[:3]))) | {"p_value": point[3]} | ends("money", *amount[:3])
-    out |= ends("ratio", *np.exp(contrast[:3]))
-    return {k: float(v) for k, v in (out | {"mean_revenue": mean[0]}).items()}
 
 
 def reasons_against(low: float, high: float, late: float | None, leak: str | None) -> tuple[str, ...]:
@@ -329,43 +288,27 @@ def reasons_against(low: float, high: float, late: float | None, leak: str | Non
     return tuple(reasons)
 
 
-def with_and_without(s: Cases, bare: Estimates | None, got: Estimates, confidence: float) -> pd.DataFrame:
-    """Return the headline without and with the controls, side by side (one row when there are none)."""
-    sides = [(", ".join(s.controls) or "nothing", got)]
-    if bare is not None:
-        sides.insert(0, ("nothing", bare))
-    heads = [(held, headline(e, confidence)) for held, e in sides]
-    return pd.DataFrame([{"held": held, **{k: h[k] for k in PER_POINT}, "n": s.n} for held, h in heads])
-
-
-# --- is the line straight? -------------------------------------------------------------------------------------------
-
-
 def tests_of_shape(s: Cases, plan: Plan) -> pd.DataFrame:
-    """Return tests that the line bends, and that the upper step between groups is not the lower one.
-
-    `low` and `high` are the groups between which most of the change per point lies.
-    """
-    low, high = _steepest(s)
-    rows = []
-    if len(s.scale.knots) >= 3:
-        bends = lambda got: np.eye(len(got.fit.coef))[["[bend " in t for t in got.fit.terms]]  # noqa: E731
-        value, p = _shape_test(s, replace(plan, shape="spline"), bends)
-        rows.append(("spline", "curvature", value, p, low, high))
-    if len(s.scale.names) == 3:
-        value, p = _shape_test(s, replace(plan, shape="groups"), lambda got: _steps(got, s))
-        rows.append(("groups", "upper step = lower step", value, p, low, high))
+    """Return tests that the line bends or steps differ, and `low` and `high`, the neighbours with the largest step."""
+    code, rows = s.scale.group(s.score), []
+    met = np.unique(code)
+    means = np.bincount(code, s.weights * s.y)[met] / np.bincount(code, s.weights)[met]
+    at = int(np.argmax(np.abs(np.diff(means)))) if len(met) > 1 else 0
+    where = s.scale.names[met[at]], s.scale.names[met[min(at + 1, len(met) - 1)]]
+    bends, three = len(s.scale.knots) >= 3, len(s.scale.names) == 3
+    for shape, test in [("spline", "curvature")] * bends + [("groups", "upper step = lower step")] * three:
+        found = np.nan, np.nan
+        try:
+            got = estimate(s, replace(plan, shape=shape))
+            first = s.scale.terms(s.loyalty, shape)[0]
+            eye, k = np.eye(len(got.coef)), len(got.coef)
+            at = np.flatnonzero([t == first if shape == "groups" else "[bend " in t for t in got.terms])
+            R = eye[at + 1] - 2 * eye[at] if shape == "groups" else eye[at]
+            found = wald(R @ got.coef, R @ got.covariance[:k, :k] @ R.T, float(got.df[0]))
+        except DataProblem:  # a score group without any revenue has no finite coefficient; its check then says so
+            pass
+        rows.append((shape, test, *found, *where))
     return pd.DataFrame(rows, columns=["shape", "test", "statistic", "p_value", "low", "high"])
-
-
-def _shape_test(s: Cases, plan: Plan, pick) -> tuple[float, float]:
-    """Return F and p that what `pick` makes of the coefficients is zero."""
-    try:
-        got = estimate(s, plan)
-    except DataProblem:  # a score group without any revenue has no finite coefficient; its check then says so
-        return np.nan, np.nan
-    R, k = pick(got), len(got.fit.coef)
-    return wald(R @ got.fit.coef, R @ got.covariance[:k, :k] @ R.T, float(got.df[0]))
 
 
 def wald(value, covariance, df: float) -> tuple[float, float]:
@@ -373,25 +316,6 @@ def wald(value, covariance, df: float) -> tuple[float, float]:
     k = len(value)
     statistic = float(value @ np.linalg.pinv(covariance, hermitian=True) @ value) / k
     return statistic, float(stats.f.sf(statistic, k, df))
-
-
-def _steps(got: Estimates, s: Cases) -> np.ndarray:
-    """Return the contrasts "upper step less lower step", one an equation."""
-    middle, top = s.scale.terms(s.loyalty, "groups")
-    at = [i for i, t in enumerate(got.fit.terms) if t == middle]
-    R = np.zeros((len(at), len(got.fit.coef)))
-    for row, i in enumerate(at):
-        R[row, i], R[row, got.fit.terms.index(top, i)] = -2.0, 1.0
-    return R
-
-
-def _steepest(s: Cases) -> tuple[str, str]:
-    """Return the two neighbouring groups between which mean revenue changes most."""
-    code = s.scale.group(s.score)
-    met = [g for g in range(len(s.scale.names)) if np.any(code == g)]
-    means = [np.average(s.y[code == g], weights=s.weights[code == g]) for g in met]
-    at = int(np.argmax(np.abs(np.diff(means)))) if len(met) > 1 else 0
-    return s.scale.names[met[at]], s.scale.names[met[min(at + 1, len(met) - 1)]]
 
 
 def bend_words(bends: pd.DataFrame, plan: Plan) -> tuple[str, ...]:
@@ -403,86 +327,62 @@ def bend_words(bends: pd.DataFrame, plan: Plan) -> tuple[str, ...]:
     return (say("bend", p=p_words(row["p_value"]), low=row["low"], high=row["high"]),)
 
 
-# --- tables ----------------------------------------------------------------------------------------------------------
-
-
 def revenue_by_group(s: Cases, confidence: float) -> tuple[pd.DataFrame, int]:
-    """Return group, n, estimate (mean money), its t interval, median, zeros, largest_share; lowest first; and how many are hidden.
-
-    Groups under the floor are pooled.
-    """
+    """Return mean money, median, zeros and largest share by group of the score, small ones pooled; and how many are hidden."""
     names = pd.Series(np.array(s.scale.names, dtype=object)[s.scale.group(s.score)])
-    shown = names if s.count is not None else pool_small_groups(names, min_base=s.min_base)
+    shown = names if s.drawn is None else pool_small_groups(names, min_base=s.min_base)
     order = [g for g in dict.fromkeys((*s.scale.names, *pd.unique(shown))) if g in set(shown)]
     code = shown.map({g: i for i, g in enumerate(order)}).to_numpy(dtype=int)
-    n, mean, low, high = _means(s, code, len(order), confidence)
-    table = pd.DataFrame(
-        {
-            "group": order, "n": n, "estimate": mean, "conf_low": low, "conf_high": high,
-            "median": [weighted_median(s.y[code == g], s.weights[code == g]) if s.count is None else np.nan for g in range(len(order))],
-            "zeros": np.bincount(code, s.weights * s.zeros) / np.bincount(code, s.weights),
-            "largest_share": _largest(s, code, len(order)),
-        }
-    )  # fmt: skip
-    return s.hide(table, code, ("group",))
+    n, mean, low, high, largest = _money(s, code, len(order), confidence)
+    median = [np.nan if s.drawn is None else weighted_median(s, code == g) for g in range(len(order))]
+    zeros = np.bincount(code, s.weights * s.zeros) / np.bincount(code, s.weights)
+    table = pd.DataFrame({"group": order, "n": n, "estimate": mean, "conf_low": low, "conf_high": high})
+    return s.hide(table.assign(median=median, zeros=zeros, largest_share=largest), code)
 
 
-def _means(s: Cases, code, k: int, confidence: float):
-    """Return n, mean revenue and its t interval by code: the mean of a domain is a ratio, its error that of all rows."""
+def _money(s: Cases, code, k: int, confidence: float) -> tuple[np.ndarray, ...]:
+    """Return n, mean revenue with its t interval (a domain's, a ratio), and the largest customer's part by code."""
     member = (code[:, None] == np.arange(k)).astype(float) * s.weights[:, None]
-    mean = s.y @ member / member.sum(axis=0)
+    total = s.y @ member
+    mean = total / member.sum(axis=0)
     influence = member * (s.y[:, None] - mean) / member.sum(axis=0)
-    n = np.bincount(code, s.count, minlength=k).round().astype(int)
+    n = np.bincount(code, s.counts, minlength=k).round().astype(int)
     df = np.full(k, s.df(1)) if s.clusters else np.minimum(s.df(1), n - 1)
     reach = np.array([critical_value(confidence, d) if d > 0 else np.nan for d in df])
     half = reach * np.sqrt(np.diag(s.covariance(influence, 1)))
-    return n, mean, mean - half, mean + half
+    largest = [s.largest[code == g].max() / total[g] if total[g] > 0 else 0.0 for g in range(k)]
+    return n, mean, mean - half, mean + half, np.array(largest)
 
 
-def _largest(s: Cases, code, k: int) -> list[float]:
-    """Return the part that the largest customer has in the money of each code."""
-    if s.count is None:
-        return [largest_share((s.weights * s.y)[code == g]) for g in range(k)]
-    totals = np.bincount(code, s.count * s.y, minlength=k)
-    return [float(s.largest[code == g].max() / totals[g]) if totals[g] > 0 else 0.0 for g in range(k)]
+def weighted_median(s: Cases, inside) -> float:
+    """Return the middle revenue of the rows `inside`, halfway between two where exactly half the weight lies under."""
+    at = dict(weights=s.weights[inside], method="inverted_cdf")
+    return float(np.quantile(s.y[inside], 0.5, **at) - np.quantile(-s.y[inside], 0.5, **at)) / 2
 
 
-def weighted_median(values, weights) -> float:
-    """Return the smallest value at or under which half of the weight lies (midway between two, if exactly half)."""
-    order = np.argsort(values, kind="stable")
-    mass = np.cumsum(weights[order]) / np.sum(weights)
-    i = int(np.searchsorted(mass, 0.5 - 1e-12))
-    j = i + 1 if abs(mass[i] - 0.5) < 1e-12 and i + 1 < len(order) else i
-    return float((values[order[i]] + values[order[j]]) / 2)
-
-
-def revenue_by_score(s: Cases, got: Estimates, confidence: float) -> tuple[pd.DataFrame, int]:
+def revenue_by_score(s: Cases, got: RevenueFit, confidence: float) -> tuple[pd.DataFrame, int]:
     """Return observed and fitted mean revenue at up to eleven values of the score, and how many are hidden."""
     levels, code = np.unique(s.score, return_inverse=True)
     if len(levels) > 11:
         cut = np.unique(np.quantile(s.score, np.linspace(0, 1, 11)))
         code = np.unique(np.clip(np.searchsorted(cut, s.score, side="left") - 1, 0, None), return_inverse=True)[1]
         levels = np.bincount(code, s.score) / np.bincount(code)
-    plan, share, k = got.fit.plan, s.weights / s.weights.sum(), len(got.fit.coef)
+    plan, share, k = got.plan, s.weights / s.weights.sum(), len(got.coef)
     at = [np.full(len(code), v) for v in levels]
-    cases = [(s.X(plan.shape, score=v, controls=plan.controls), s.scale.group(v)) for v in at]
-    means = lambda coef: np.log([share @ got.fit.mean(coef, *case) for case in cases])  # noqa: E731
-    logs, slopes = means(got.fit.coef), gradient(means, got.fit.coef)
+    cases = [(s.X(plan.shape, v), s.scale.group(v)) for v in at]
+    means = lambda coef: np.log([share @ got.mean(coef, *case) for case in cases])  # noqa: E731
+    logs, slopes = means(got.coef), gradient(means, got.coef)
     spread = np.sqrt(np.maximum(np.diag(slopes @ got.covariance[:k, :k] @ slopes.T), 0))
     half = critical_value(confidence, float(got.df[0])) * spread
-    n, observed = _means(s, code, len(levels), confidence)[:2]
-    table = pd.DataFrame(
-        {
-            "score": levels, "n": n, "observed": observed, "estimate": np.exp(logs), "conf_low": np.exp(logs - half),
-            "conf_high": np.exp(logs + half), "largest_share": _largest(s, code, len(levels)),
-        }
-    )  # fmt: skip
-    return s.hide(table, code, ("score",))
+    n, observed, *_, largest = _money(s, code, len(levels), confidence)
+    fitted = {"estimate": np.exp(logs), "conf_low": np.exp(logs - half), "conf_high": np.exp(logs + half)}
+    table = pd.DataFrame({"score": levels, "n": n, "observed": observed, **fitted, "largest_share": largest})
+    return s.hide(table, code)
 
 
-def _coefficients(got: Estimates, confidence: float) -> pd.DataFrame:
+def _coefficients(got: RevenueFit, confidence: float) -> pd.DataFrame:
     rows = []
-    for i, (part, term) in enumerate(zip(got.fit.parts, got.fit.terms)):
+    for i, (part, term) in enumerate(zip(got.parts, got.terms)):
         value, low, high, p = got.interval(i, confidence)
         error = float(np.sqrt(max(got.covariance[i, i], 0.0)))
         shown = part != "smear" and term != "(intercept)"
@@ -492,40 +392,31 @@ def _coefficients(got: Estimates, confidence: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-# --- checks ----------------------------------------------------------------------------------------------------------
-
-
-def _variance(s: Cases, fit: RevenueFit) -> list[Check]:
-    slope, wanted = park_of(s, fit), fit.plan.model.power
-    limit = f"within 0.5 of {wanted:.2g}; else errors stay valid and another model is more precise"
-    ok = bool(np.isnan(slope) or abs(slope - wanted) <= 0.5)
-    of = "amounts" if len(fit.offsets) > 1 else "variance"
-    name = (
-        "variance grows as this power of the mean (Park)"
-        if of == "variance"
-        else "variance of the amounts grows as this power of their mean (Park)"
-    )
-    return [Check(name, slope, limit, ok)]
-
-
-def _controls_move(sides: pd.DataFrame) -> list[Check]:
-    if len(sides) < 2:
-        return []
-    bare, held = sides.iloc[0], sides.iloc[1]
-    inside = bool(held["percent_low"] <= bare["percent"] <= held["percent_high"])
-    value = f"{bare['percent']:.1f} % without, {held['percent']:.1f} % with"
-    return [Check("percent per point without and with controls", value, "without lies in the interval with", inside)]
-
-
-def _spreads(plan: Plan, trap, head: dict) -> list[Check]:
-    if plan.spread_p is None:
-        return []
-    limit = "at least 0.05; below it smearing goes by group and the coefficient alone misleads"
-    found = [Check("log revenue spreads alike in the score groups (p)", plan.spread_p, limit, plan.spread_p >= 0.05)]
+def _checks(s: Cases, fit: RevenueFit, sides, bends, trap, when: Timing, leak) -> list[Check]:
+    plan, lost, most = fit.plan, s.received - s.n, 0.2
+    why = ", ".join(f"{reason}: {n}" for reason, n in s.dropped.items())
+    value = f"{lost} of {s.received}" + (f" ({why})" if why else "")
+    found = [
+        Check("customers left out", value, f"at most {100 * most:.0f} %", lost <= most * s.received), s.zeros_check(),
+        when.check(), leak_check(leak), s.clusters_check(),
+    ]  # fmt: skip
+    slope, power = models.park_of(s, fit), plan.model.power
+    of, whose = (" of the amounts", "their") if len(fit.offsets) > 1 else ("", "the")
+    limit = f"within 0.5 of {power:.2g}; else errors stay valid and another model is more precise"
+    suits = bool(np.isnan(slope) or abs(slope - power) <= 0.5)
+    found.append(Check(f"variance{of} grows as this power of {whose} mean (Park)", slope, limit, suits))
+    bare, held = sides.iloc[0], sides.iloc[-1]
+    if len(sides) > 1:
+        name, limit = "percent per point without and with controls", "without lies in the interval with"
+        value = f"{bare['percent']:.1f} % without, {held['percent']:.1f} % with"
+        found.append(Check(name, value, limit, bool(held["percent_low"] <= bare["percent"] <= held["percent_high"])))
+    if plan.spread_p is not None:
+        name, p = "log revenue spreads alike in the score groups (p)", plan.spread_p
+        limit = "at least 0.05; below it smearing goes by group and the coefficient alone misleads"
+        found.append(Check(name, p, limit, p >= 0.05))
     if trap is not None:
-        value = f"{trap[0]:.1f} % against {head['percent']:.1f} %"
-        found.append(trap_check(value, not trap[1]))
-    return found
+        found.append(trap_check(f"{trap[0]:.1f} % against {held['percent']:.1f} %", not trap[1]))
+    return found + line_checks(bends, plan.shape == "linear")
 
 
 def trap_check(value: str, agrees: bool) -> Check:
@@ -533,9 +424,9 @@ def trap_check(value: str, agrees: bool) -> Check:
     return Check("coefficient of log revenue agrees with the means", value, "same sign, within the interval", agrees)
 
 
-def _lines(bends: pd.DataFrame, plan: Plan) -> list[Check]:
-    limit, line = "at least 0.05 for a straight line", plan.shape == "linear"
+def line_checks(bends: pd.DataFrame, line: bool = True) -> list[Check]:
+    """Return the checks of a straight line, which only a model with one can fail."""
+    limit = "at least 0.05 for a straight line"
     return [
-        Check(f"{row.test} (p)", row.p_value, limit, not line or bool(row.p_value >= STRAIGHT))
-        for row in bends.itertuples()
+        Check(f"{b.test} (p)", b.p_value, limit, not line or bool(b.p_value >= STRAIGHT)) for b in bends.itertuples()
     ]

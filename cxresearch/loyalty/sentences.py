@@ -3,7 +3,7 @@
 A finding says one sentence (it ends in a full stop) and further clauses, which stand in one more.
 """
 
-from cxresearch.findings import interval, number, percent, phrase
+from cxresearch.findings import interval, number, phrase
 
 TEMPLATES = {
     # timing
@@ -63,6 +63,7 @@ TEMPLATES = {
     "worth cost never": "its cost of {cost} for the same customers is not covered, since the worth is not above zero",
     "those answered": "the {n} customers who answered",
     "population": "all {n} customers, by weight,",
+    "population part": "the {n} customers, by weight, with {part}",
     # lead_lag
     "lead open": "What a point goes with is not established: the next period's score already goes with this period's revenue ({lead}; n = {n}).",
     "lead open why": "{revenue} and {score} move together before the score can matter, as when revenue comes first ({method})",
@@ -115,8 +116,3 @@ def percent_point(row, confidence: float, key: str = "per point", **values) -> s
     value = row["percent"]
     between = size_interval(row["percent_low"], row["percent_high"], confidence, sign=value)
     return say(signed(key, value), percent=number(abs(value)), interval=between, **values)
-
-
-def share_words(share: float) -> str:
-    """Return a small share with one decimal, and "under 0.1 %" for one that rounds to nothing."""
-    return "under 0.1 %" if 0 < share < 0.0005 else percent(share, 1)

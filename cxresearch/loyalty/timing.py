@@ -1,77 +1,58 @@
 """When score and revenue were measured: the study's own dates decide, never the clock."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import Check, percent, phrase
-from cxresearch.loyalty.sentences import TEMPLATES
-
-
-def dates(table: pd.DataFrame, column: str) -> pd.Series:
-    """Return a column as dates; refuse what cannot be read."""
-    values = pd.to_datetime(table[column], errors="coerce")
-    bad = table[column].notna() & values.isna()
-    if bad.any():
-        raise DataProblem(
-            f"{column} holds {int(bad.sum())} values that are no dates (first {table[column][bad].iloc[0]!r})"
-        )
-    return values
+from cxresearch.findings import Check, percent
+from cxresearch.loyalty.sentences import say
 
 
 def day_of(table: pd.DataFrame, given, what: str) -> pd.Series:
     """Return for each row the day that `given`, a column or a date, names; `what` is its name in messages."""
-    if given in table.columns:
-        return dates(table, given)
-    try:
-        day = pd.Timestamp(given)
-    except (ValueError, TypeError):
-        day = pd.NaT
-    if pd.isna(day):
-        raise DataProblem(f"{what}, {given!r}, is neither a column nor a date such as 2025-01-01")
-    return pd.Series(day, index=table.index)
+    if given not in table.columns:
+        day = pd.to_datetime(given, errors="coerce")
+        if pd.isna(day):
+            raise DataProblem(f"{what}, {given!r}, is neither a column nor a date such as 2025-01-01")
+        return pd.Series(day.tz_localize(None), index=table.index)
+    values = pd.to_datetime(table[given], errors="coerce")
+    bad = table[given][table[given].notna() & values.isna()]
+    if len(bad):
+        raise DataProblem(f"{given} holds {len(bad)} values that are no dates (first {bad.iloc[0]!r})")
+    return values.dt.tz_localize(None)  # the day where it was written down
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(NamedTuple):
     """When score and revenue were measured, as far as it is known."""
 
-    asked: tuple[pd.Timestamp, pd.Timestamp] | None = None  # first and last day of the answers used
-    starts: tuple[pd.Timestamp, pd.Timestamp] | None = None  # first and last start of the revenue windows
+    asked: tuple[pd.Timestamp, ...] = ()  # first and last day of the answers used
+    starts: tuple[pd.Timestamp, ...] = ()  # first and last start of the revenue windows
     late: float | None = None  # share of scores on or after the start of their window; None: not known
 
     def words(self) -> str:
-        if self.asked is None and self.starts is None:
-            return TEMPLATES["no dates"]
-        between = [days and [f"{day:%Y-%m-%d}" for day in dict.fromkeys(days)] for days in (self.asked, self.starts)]
-        asked, starts = (" to ".join(days) if days else TEMPLATES["no day"] for days in between)
-        return phrase(TEMPLATES, "dates", asked=asked, starts=starts)
+        if not (self.asked or self.starts):
+            return say("no dates")
+        asked, starts = (
+            " to ".join(f"{day:%Y-%m-%d}" for day in dict.fromkeys(days)) or say("no day") for days in self[:2]
+        )
+        return say("dates", asked=asked, starts=starts)
 
     def check(self) -> Check:
         """Return the check that every score was measured before its window; not known only asks for care."""
-        if self.late is None:
-            value = "not stated" if self.asked is None else "start of the revenue window not stated"
-        else:
-            value = f"{percent(self.late)} of scores are later than its start"
-        name = "score measured before the revenue window"
-        return Check(name, value, "every score", self.late == 0, "stops" if self.late else "care")
+        value = "start of the revenue window not stated" if self.asked else "not stated"
+        value = value if self.late is None else f"{percent(self.late)} of scores are later than its start"
+        level = "stops" if self.late else "care"
+        return Check("score measured before the revenue window", value, "every score", self.late == 0, level)
 
 
 def timed(table: pd.DataFrame, asked: str | None, revenue_from, rows: np.ndarray) -> Timing:
-    """Return when the scores of `rows` were given and their revenue windows start.
-
-    `asked` is the column that dates the score, `revenue_from` the column or the date on which the window starts;
-    either may be None.
-    """
-    days = []
+    """Return when the scores of `rows` were given (a column) and their revenue windows start (a column or a date)."""
     if asked is not None:
         require_columns(table, asked, where="the table of customers")
-    for given, read in ((asked, dates), (revenue_from, lambda t, c: day_of(t, c, "the start of the revenue window"))):
-        days.append(None if given is None else read(table, given).iloc[rows])
-    late = None
-    if days[0] is not None and days[1] is not None:
-        known = days[0].notna() & days[1].notna()
-        late = float((days[0] >= days[1])[known].mean()) if known.any() else None
-    return Timing(*((d.min(), d.max()) if d is not None and d.notna().any() else None for d in days), late)
+    what = ("the day of the answer", "the start of the revenue window")
+    days = [None if d is None else day_of(table, d, w).iloc[rows] for d, w in zip((asked, revenue_from), what)]
+    known = None not in (asked, revenue_from) and days[0].notna() & days[1].notna()
+    late = float((days[0] >= days[1])[known].mean()) if np.any(known) else None
+    return Timing(*(() if d is None or d.isna().all() else (d.min(), d.max()) for d in days), late)

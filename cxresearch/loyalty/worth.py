@@ -1,12 +1,7 @@
-"""What a point more for every customer would be worth, or why that is not established.
-
-References
-----------
-Cameron, Gelbach & Miller (2008), Rev. Econ. Stat. 90:414-427 (cluster bootstrap); Hall (1988), Ann. Statist. 16:927-953.
-"""
+"""What a point more for every customer would be worth, or why that is not established."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,17 +9,17 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_share
 from cxresearch.figures import QUIET, forest
-from cxresearch.findings import Check, describe_columns, ends, listing, number, percent
-from cxresearch.loyalty.cases import Cases, as_columns, cases_of
-from cxresearch.loyalty.choices import readings
+from cxresearch.findings import Check, describe_columns, ends, listing, number, p_words, percent
+from cxresearch.loyalty.cases import as_columns, cases_of
+from cxresearch.loyalty.choices import specifications
 from cxresearch.loyalty.hidden import benchmark_bounds, levels_model
-from cxresearch.loyalty.models import POISSON_LINE, RevenueFit, fit_revenue, library_results
+from cxresearch.loyalty.models import POISSON_LINE, fit_revenue, reading
 from cxresearch.loyalty.panel import LEAD_LIMIT, lead_p_value
 from cxresearch.loyalty.refusals import leak_check, leaks
-from cxresearch.loyalty.resample import Resampled, resample
-from cxresearch.loyalty.revenue import STRAIGHT, RevenueFinding, bend_words, reasons_against, tests_of_shape
+from cxresearch.loyalty.resample import resample
+from cxresearch.loyalty.revenue import RevenueFinding, bend_words, line_checks, reasons_against, tests_of_shape
 from cxresearch.loyalty.sentences import money, say, signed, size_interval, told
-from cxresearch.loyalty.timing import Timing, timed
+from cxresearch.loyalty.timing import timed
 from cxresearch.survey import as_survey
 
 FEWEST_CLUSTERS = 30
@@ -46,73 +41,48 @@ describe_columns(
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Worth(RevenueFinding):
-    """Money that goes with the points in one revenue window, for those who answered or for the population, by scenario.
-
-    `model` gives statsmodels' results of the model that is refitted in the replicates.
-    """
-
-    population: float | None = None
-    notes: tuple[str, ...] = ()
-    cases: Cases | None = field(default=None, kw_only=True)
-    fit: RevenueFit | None = field(default=None, kw_only=True)
-
-    @property
-    def model(self):
-        return library_results(self.cases, self.fit)
+    """Money that goes with the points in one window, by scenario; `model` is what the replicates refit."""
 
     @property
     def whose(self) -> str:
         """Whose money it is, in words."""
-        key = "those answered" if self.population is None else "population"
-        return say(key, n=number(self.summary["customers"], 0))
+        n = number(self.summary["customers"], 0)
+        if self.cases.survey.population is None:
+            return say("those answered", n=n)
+        return say("population part", n=n, part=self.domain) if self.domain else say("population", n=n)
 
     def sentence(self) -> str:
-        g, revenue = self.summary, self.label(self.outcome)
-        count = number(g["points"], 0 if float(g["points"]).is_integer() else 1)
-        what = f"{'one point' if count == '1' else f'{count} points'} more on {self.label(self.loyalty)}"
+        g, revenue, points = self.summary, self.label(self.outcome), self.summary["points"]
+        count = "one point" if points == 1 else f"{number(points, 0 if float(points).is_integer() else 1)} points"
+        what = f"{count} more on {self.label(self.loyalty)}"
         if self.reasons:
             first = say("worth open", what=what, revenue=revenue, reasons=listing(self.reasons))
             return told(first, say("worth shown", whose=self.whose, rows=number(g["n"], 0)))
-        key = signed("worth average" if self.notes else "worth", g["worth"])
-        between = size_interval(
-            g["worth_low"], g["worth_high"], self.confidence, sign=g["worth"], decimals=0, unit=self.currency or ""
-        )
-        values = dict(what=what[0].upper() + what[1:], money=money(g["worth"], self.currency, 0), revenue=revenue)
-        first = say(key, **values, whose=self.whose, interval=between)
-        each = say("worth each", money=money(g["money"], self.currency))
-        return told(first, each, *self.notes, *self._hidden(), *self._cost())
-
-    def _hidden(self) -> list[str]:
-        found = self.table[self.table["term"].str.startswith(HIDDEN)]
-        if not len(found):
-            return []
-        worst = digits.largest(found.assign(lost=-found["causal_share"]), "lost")
-        control = self.label(worst["term"].removeprefix(HIDDEN))
-        return [say("worth hidden", control=control, share=percent(worst["causal_share"]))]
-
-    def _cost(self) -> list[str]:
-        g = self.summary
-        if g["cost"] is None:
-            return []
-        cost = money(g["cost"], self.currency, 0)
-        if not g["worth"] > 0:
-            return [say("worth cost never", cost=cost)]
-        return [
-            say("worth cost", cost=cost, share=percent(g["break_even"]))
-            if g["break_even"] <= 1
-            else say("worth cost over", cost=cost)
-        ]
+        shown = dict(sign=g["worth"], decimals=0, unit=self.currency or "")
+        between = size_interval(g["worth_low"], g["worth_high"], self.confidence, **shown)
+        first = say(
+            signed("worth average" if self.notes else "worth", g["worth"]), what=what[0].upper() + what[1:],
+            money=money(g["worth"], self.currency, 0), revenue=revenue, whose=self.whose, interval=between,
+        )  # fmt: skip
+        clauses = [say("worth each", money=money(g["money"], self.currency)), *self.notes]
+        hidden = self.table[self.table["term"].str.startswith(HIDDEN)]
+        if len(hidden):
+            worst = digits.largest(hidden.assign(lost=-hidden["causal_share"]), "lost")
+            control = self.label(worst["term"].removeprefix(HIDDEN))
+            clauses.append(say("worth hidden", control=control, share=percent(worst["causal_share"])))
+        if g["cost"] is not None:
+            cost, covered = money(g["cost"], self.currency, 0), 0 < g["worth"] >= g["cost"]
+            key = "worth cost" if covered else "worth cost over" if g["worth"] > 0 else "worth cost never"
+            clauses.append(say(key, cost=cost, **({"share": percent(g["break_even"])} if covered else {})))
+        return told(first, *clauses)
 
     def plot(self, ax=None):
         """Draw worth and its interval by scenario, with zero (and the cost) marked."""
         g, t = self.summary, self.table
         names = [HIDDEN + self.label(k.removeprefix(HIDDEN)) if k.startswith(HIDDEN) else k for k in t["term"]]
         unit = f"{self.currency or 'money'} of {self.label(self.outcome)} in one window, {self.whose.rstrip(',')}"
-        title = (
-            "Not established as a headline"
-            if self.reasons
-            else f"{money(g['worth'], self.currency, 0)} {'more' if g['worth'] > 0 else 'less'}"
-        )
+        title = f"{money(g['worth'], self.currency, 0)} {'more' if g['worth'] > 0 else 'less'}"
+        title = "Not established as a headline" if self.reasons else title
         ax = forest(t, "estimate", names=names, low="conf_low", high="conf_high", unit=unit, title=title, line=0, ax=ax)
         if g["cost"] is not None:
             ax.axvline(g["cost"], color=QUIET, linewidth=1, linestyle=":", label="cost")
@@ -129,7 +99,7 @@ def worth_of_a_point(
     """Raise each customer's own score by `points`, capped at the top of the scale, and sum the predicted difference.
 
     The sum is for those who answered (their number times the mean difference, by weight); where the survey declares
-    `population`, it is for all customers of the population, by weight.
+    `population`, it is for all customers of the population (of a part of the survey: for that part), by weight.
 
     Parameters
     ----------
@@ -168,14 +138,19 @@ def worth_of_a_point(
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> table = study.matched("responses", "customers", keep="latest")
-    >>> print(cx.worth_of_a_point(
-    ...     table, revenue="revenue", loyalty="recommend", controls=["affluence"], n_boot=200, seed=1,
-    ... ))
+    >>> asked = dict(revenue="revenue", loyalty="recommend", controls=["affluence"])
+    >>> print(cx.worth_of_a_point(table, **asked, n_boot=200, seed=1))
     One point more on Would recommend us goes, on the average, with 8,480 EUR more revenue for ...
     """
     survey = as_survey(customers)
     require_share("confidence", confidence)
-    _require_sensible(points, n_boot, cost)
+    for wrong, why in (
+        (not points > 0, f"points={points!r} must be above 0"),
+        (n_boot < 100, f"n_boot={n_boot!r} is too few for an interval; take at least 100"),
+        (cost is not None and not cost >= 0, f"cost={cost!r} must be zero or more"),
+    ):
+        if wrong:
+            raise DataProblem(why)
     effects = tuple(e for e in (customer if period else None, period) if e)
     s = cases_of(
         survey, revenue=revenue, loyalty=loyalty, controls=controls, effects=effects, cluster=customer,
@@ -186,82 +161,49 @@ def worth_of_a_point(
         panel = survey.with_table(survey.table.iloc[s.rows].reset_index(drop=True))
         question = dict(revenue=revenue, loyalty=loyalty, customer=customer, period=period)
         p_lead = lead_p_value(panel, **question, controls=as_columns("controls", controls))
-    people = survey.table[customer].iloc[s.rows].nunique() if customer else s.customers
+    people = survey.table[customer].iloc[s.rows].nunique() if customer else int(s.drawn.base[0])
+    if survey.population is not None:  # of a part of the survey, that part of it by weight
+        mass = pd.Series(1.0, index=survey.rows.index) if survey.weight is None else survey.rows[survey.weight]
+        people = survey.population * (1.0 if survey.domain is None else mass[survey.domain].sum() / mass.sum())
     when, leak = timed(survey.table, asked, revenue_from, s.rows), leaks(s.score, s.y)
-    return _finding(
-        s, got, people if survey.population is None else survey.population, float(points), cost, p_lead, when, leak,
-        len(got.draws) / n_boot, confidence,
-    )  # fmt: skip
-
-
-def _require_sensible(points, n_boot, cost) -> None:
-    if not points > 0:
-        raise DataProblem(f"points={points!r} must be above 0")
-    if n_boot < 100:
-        raise DataProblem(f"n_boot={n_boot!r} is too few for an interval; take at least 100")
-    if cost is not None and not cost >= 0:
-        raise DataProblem(f"cost={cost!r} must be zero or more")
-
-
-def _finding(
-    s: Cases, got: Resampled, people: float, points, cost, p_lead, when: Timing, leak, fitted, confidence
-) -> Worth:
     low, high = got.interval(confidence)
-    signs = np.sign(np.empty(0) if s.effects else readings(s))
-    split = bool(len(np.unique(signs)) > 1)
-    reasons = (*reasons_against(low, high, when.late, leak), *_further_reasons(s, p_lead, split and low * high > 0))
-    bends = tests_of_shape(s, POISSON_LINE)
+    others = () if s.effects else [value for _, value in specifications(s, reading) if value is not None]
+    split, few = len(np.unique(np.sign(others))) > 1, s.clusters_check(FEWEST_CLUSTERS, "stops")
+    lead_ok, bends = p_lead is None or p_lead >= LEAD_LIMIT, tests_of_shape(s, POISSON_LINE)
+    reasons = reasons_against(low, high, when.late, leak) + tuple(reason for stops, reason in (
+        (not lead_ok, f"the next period's score already goes with revenue ({p_words(p_lead or 0)})"),
+        (not few.ok, f"there are {s.n_clusters} clusters, fewer than {FEWEST_CLUSTERS}"),
+        (split and low * high > 0, "other choices of model, controls and capping read on both sides of zero"),
+    ) if stops)  # fmt: skip
     worth = ends("worth", *(float(people * v) for v in (got.estimate, low, high)))
-    table = _scenarios(s, worth, cost, confidence)
     summary = {
-        "n": s.n, "n_effective": s.n_effective, "customers": int(people), "points": points,
+        "customers": int(people), "points": float(points),
         "method": "Poisson quasi-likelihood, refitted in each replicate; bootstrap-t interval",
-        **ends("money", got.estimate, low, high), **worth, "established": not reasons, "p_lead": p_lead, "cost": cost,
+        **ends("money", got.estimate, low, high), **worth, "p_lead": p_lead, "cost": cost,
         "break_even": None if cost is None else cost / worth["worth"] if worth["worth"] > 0 else np.inf,
     }  # fmt: skip
-    survey = s.survey
-    return Worth(
-        "worth_of_a_point", s.revenue, None, table, summary,
-        (s.zeros_check(), *_checks(s, low, high, p_lead, when, leak, fitted, split, bends)), labels=survey.labels,
-        loyalty=s.loyalty, confidence=confidence, reasons=reasons, currency=survey.currency,
-        population=survey.population, notes=bend_words(bends, POISSON_LINE), cases=s, fit=fit_revenue(s, POISSON_LINE),
-        domain=survey.condition,
+    lead, fitted = "no panel" if p_lead is None else p_lead, len(got.draws) / n_boot
+    tested = (
+        s.zeros_check(), when.check(),
+        Check("the lead does not go with revenue (p)", lead, f"at least {LEAD_LIMIT}", lead_ok, "stops"),
+        leak_check(leak), few,
+        Check("replicates that could be fitted", float(fitted), "at least 0.95 of them", fitted >= 0.95),
+        Check("other choices share one sign", "both signs" if split else "one sign", "one sign", not split, "stops"),
+        *line_checks(bends[bends["test"] == "curvature"]),
+    )  # fmt: skip
+    return Worth.of(
+        "worth_of_a_point", s, _scenarios(s, worth, cost, confidence), summary, tested, reasons=reasons,
+        confidence=confidence, notes=bend_words(bends, POISSON_LINE), cases=s, fit=fit_revenue(s, POISSON_LINE),
     )  # fmt: skip
 
 
-def _further_reasons(s: Cases, p_lead, split: bool) -> list[str]:
-    reasons = []
-    if p_lead is not None and p_lead < LEAD_LIMIT:
-        reasons.append(
-            f"the next period's score already goes with revenue ({'p < 0.001' if p_lead < 0.001 else f'p = {p_lead:.3f}'})"
-        )
-    if s.n_clusters is not None and s.n_clusters < FEWEST_CLUSTERS:
-        reasons.append(f"there are {s.n_clusters} clusters, fewer than {FEWEST_CLUSTERS}")
-    if split:
-        reasons.append("other choices of model, controls and capping read on both sides of zero")
-    return reasons
-
-
-def _scenarios(s: Cases, worth: dict, cost, confidence: float) -> pd.DataFrame:
+def _scenarios(s, worth: dict, cost, confidence: float) -> pd.DataFrame:
+    """Return the worth if all or half of the association is causal, and what hidden causes would leave of it."""
     shares = {"all of it causal": 1.0, "half of it causal": 0.5}
     bounds = benchmark_bounds(s, times=(1.0,), confidence=confidence)
     for row in bounds[np.isfinite(bounds["estimate"].astype(float))].itertuples():
         shares[HIDDEN + row.term] = float(np.clip(row.estimate / levels_model(s)[0], 0, 1))
-    scaled = [{"term": t, "causal_share": k, **dict(zip(("estimate", "conf_low", "conf_high"), (k * v for v in worth.values())))}
-              for t, k in shares.items()]  # fmt: skip
-    table = pd.DataFrame(scaled)
+    table = pd.DataFrame({"term": list(shares), "causal_share": list(shares.values())})
+    for column, value in zip(("estimate", "conf_low", "conf_high"), worth.values()):
+        table[column] = table["causal_share"] * value
     return table if cost is None else table.assign(net=table["estimate"] - cost)
-
-
-def _checks(s: Cases, low, high, p_lead, when: Timing, leak, fitted, split: bool, bends) -> tuple[Check, ...]:
-    lead, limit = "the lead does not go with revenue (p)", f"at least {LEAD_LIMIT}"
-    found = [
-        when.check(),
-        Check(lead, "no panel" if p_lead is None else p_lead, limit, p_lead is None or p_lead >= LEAD_LIMIT, "stops"),
-        leak_check(leak), s.clusters_check(FEWEST_CLUSTERS, "stops"),
-        Check("replicates that could be fitted", float(fitted), "at least 0.95 of them", fitted >= 0.95),
-        Check("other choices share one sign", "both signs" if split else "one sign", "one sign", not split, "stops"),
-    ]  # fmt: skip
-    for row in bends[bends["test"] == "curvature"].itertuples():
-        found.append(Check("curvature (p)", row.p_value, "at least 0.05 for a straight line", row.p_value >= STRAIGHT))
-    return tuple(found)
