@@ -208,6 +208,7 @@ def test_groups_under_the_minimum_base_are_hidden(valued):
     found = finding.tidy().set_index("group")
     assert found["n"].isna().sum() >= 2 and np.isnan(found.loc["detractors", "estimate"].item())
     assert finding.tables()["steps"]["estimate"].isna().any()
+    assert [text.get_text() for text in finding.plot().get_yticklabels()][-1] == "detractors (not available)"
 
 
 def test_findings_about_people_keep_the_contract(valued):
