@@ -1,5 +1,6 @@
 """The scorecard against published numbers, on the airport survey, on bad input and at its edges."""
 
+import json
 import re
 
 import matplotlib.pyplot as plt
@@ -10,12 +11,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxresearch.errors import DataProblem, TooFewRespondents
-from cxresearch.findings import GLOSSARY
+from cxresearch.findings import GLOSSARY, save
 from cxresearch.inference import goodman_intervals
-from cxresearch.metrics import compare_waves, effort, nps, plan_sample, split_change, top_box
+from cxresearch.metrics import (
+    answer_spikes,
+    compare_waves,
+    control_chart,
+    crosstab,
+    effort,
+    league_table,
+    nps,
+    plan_sample,
+    promoter_value,
+    restated_waves,
+    split_change,
+    top_box,
+    touchpoint_trend,
+)
 from cxresearch.metrics.estimate import adjusted_moments, base_words
 from cxresearch.metrics.mix import kitagawa
 from cxresearch.privacy import hidden_cells
+from cxresearch.runs.chart import chart_of
 from cxresearch.survey import as_survey
 
 TOY = pd.DataFrame(
@@ -273,6 +289,8 @@ def test_rows_without_weight_are_left_out_and_counted():
 def test_nobody_answered_is_refused():
     with pytest.raises(TooFewRespondents, match="^responses: none of 2 rows holds an answer$"):
         nps(pd.DataFrame({"s": [np.nan, np.nan]}), "s")
+    with pytest.raises(TooFewRespondents, match="^responses: none of 2 rows holds an answer to s$"):
+        top_box(pd.DataFrame({"s": [np.nan, np.nan]}), "s", threshold=None)
     with pytest.raises(DataProblem, match="^responses has no rows$"):
         nps(pd.DataFrame({"s": []}), "s")
 
@@ -472,6 +490,9 @@ def survey() -> pd.DataFrame:
             "wave": rng.choice(["Wave 1", "Wave 2", "Wave 10"], n),
             "w": rng.uniform(0.5, 2, n),
             "c": rng.integers(0, 30, n),
+            "r": rng.integers(1, 8, n),
+            "id": range(n),
+            "revenue": rng.gamma(2, 30, n),
         }
     )
 
@@ -494,6 +515,14 @@ MAKERS = {
     "compare_waves by": lambda s: compare_waves(s, "s", by="g", correction="bh", pairs="previous"),
     "split_change": lambda s: split_change(s, "s", by="g"),
     "plan_sample": lambda s: plan_sample(promoters=0.5, detractors=0.2, difference=5),
+    "league_table": lambda s: league_table(s, "s", by="g"),
+    "control_chart": lambda s: control_chart(s, "s"),
+    "restated_waves": lambda s: restated_waves(as_survey(s.with_table(s.table[:850]), respondent="id"), s, "s"),
+    "touchpoint_trend": lambda s: touchpoint_trend(s, ["q", "r"]),
+    "crosstab": lambda s: crosstab(s, ["q"], ["g", "wave"]),
+    "crosstab of means": lambda s: crosstab(s, ["q", "r"], "g", statistic="mean"),
+    "answer_spikes": lambda s: answer_spikes(s, "s", by="g"),
+    "promoter_value": lambda s: promoter_value(s, "s", value="revenue"),
 }
 
 
@@ -527,6 +556,24 @@ def test_the_distribution_is_drawn_as_tabled(survey):
     finding = nps(as_survey(survey, weight="w"), "s")
     heights = sorted(bar.get_height() for bar in finding.plot().patches)
     assert heights == pytest.approx(sorted(100 * finding.tables()["distribution"]["share"]))
+
+
+@pytest.mark.parametrize(
+    ("ask", "title"),
+    [
+        (lambda s: top_box(s, "q", threshold=4, by="g"), "share answering 4 or above on 1–5, %"),
+        (lambda s: compare_waves(s, "q", measure="top_box"), "change, share answering 4 or above on 1–5, %"),
+        (lambda s: promoter_value(s, "s", value="stayed"), "Share with stayed, %"),
+    ],
+)
+def test_a_deck_shows_shares_as_percent_in_the_words_of_the_measure(ask, title, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXRESEARCH_RUN", str(tmp_path))
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"q": rng.integers(1, 6, 600), "s": rng.integers(0, 11, 600), "stayed": rng.random(600) < 0.5})
+    table = table.assign(g=rng.choice(list("ab"), 600), wave=rng.integers(1, 4, 600))
+    save(ask(as_survey(table, wave="wave")), name="shown")
+    chart = chart_of(json.loads((tmp_path / "shown.json").read_text(encoding="utf-8")), tmp_path)
+    assert chart.title == title and chart.as_percent and np.abs(chart.values).max() < 1
 
 
 @settings(max_examples=30, deadline=None)

@@ -10,7 +10,6 @@ from estimates import survey_mean
 from scipy import stats
 
 from cxresearch.errors import DataProblem, TooFewRespondents
-from cxresearch.findings import GLOSSARY
 from cxresearch.metrics import compare_waves, crosstab, mean_score, top_box, touchpoint_trend
 from cxresearch.privacy import POOLED
 from cxresearch.survey import as_survey
@@ -278,21 +277,3 @@ def test_differences_of_shares_and_means_cover(measure):
     truth = 0.2 if measure == "top_box" else 0.6
     covered = ((found["conf_low"] <= truth) & (truth <= found["conf_high"])).mean()
     assert abs(covered - 0.95) < 0.015 + 2 * np.sqrt(0.95 * 0.05 / 1000)
-
-
-def test_findings_of_tables_keep_the_contract(survey):
-    design = dict(weight="w", cluster="c", min_base=10, labels={"q": "Quality", "g": "Region"})
-    for finding in (
-        crosstab(as_survey(survey, **design), ["q"], ["g", "h"]),
-        crosstab(as_survey(survey, **design), "q", "g", statistic="mean"),
-        touchpoint_trend(as_survey(rated(6), wave="wave", scales=SCALES, min_base=10), list(SCALES)),
-    ):
-        tables = {**finding.tables(), "glance": finding.glance()}
-        assert {f"{k}.{c}" for k, t in tables.items() for c in t if c not in GLOSSARY} == set()
-        assert (
-            len(finding.glance()) == 1
-            and {"n", "method", "established"} <= set(finding.glance())
-            and len(finding.checks())
-        )
-        assert finding.sentence().endswith(".") and len(finding.sentence().split(". ")[0].split()) <= 25
-        assert finding.plot().get_title() or finding.plot().get_title(loc="left")

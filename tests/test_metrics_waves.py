@@ -204,6 +204,8 @@ def test_options_that_mean_nothing_are_refused(panel, options, message):
 def test_a_study_of_one_wave_gets_a_finding_that_says_so(panel):
     moved = compare_waves(panel.drop(columns="wave"), "s")
     assert moved.sentence() == "S: whether it moved cannot be said, the survey has one wave."
+    by_two = compare_waves(panel.drop(columns="wave").assign(g=1), "s", by=["person", "g"])
+    assert by_two.by == ("person", "g") and by_two.id == "compare_waves s by person, g"
     split = split_change(as_survey(panel, wave="wave"), "s", by=None)
     assert split.sentence() == "S: the change cannot be split, no column of groups is named."
     for finding in (moved, split):
@@ -427,44 +429,6 @@ def test_plans_that_cannot_be_made_are_refused(options, message):
         plan_sample(**options)
 
 
-@pytest.fixture(scope="module")
-def survey() -> pd.DataFrame:
-    rng = np.random.default_rng(16)
-    return pd.DataFrame(
-        {
-            "s": scores_of(rng, 1500, 0.5, 0.2),
-            "g": rng.choice(list("abcd"), 1500, p=[0.4, 0.4, 0.19, 0.01]),
-            "wave": rng.integers(2015, 2019, 1500),
-            "w": rng.uniform(0.5, 2, 1500),
-            "id": range(1500),
-        }
-    )
-
-
-MAKERS = {
-    "league_table": lambda t: league_table(as_survey(t, weight="w", min_base=10, labels={"g": "Region"}), "s", by="g"),
-    "control_chart": lambda t: control_chart(as_survey(t, wave="wave", weight="w", min_base=10), "s"),
-    "restated_waves": lambda t: restated_waves(as_survey(t[:1400], wave="wave", respondent="id", min_base=10), t, "s"),
-}
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_findings_about_movement_keep_the_contract(name, survey):
-    finding = MAKERS[name](survey)
-    tables = {**finding.tables(), "glance": finding.glance()}
-    assert {f"{k}.{c}" for k, t in tables.items() for c in t if c not in GLOSSARY} == set()
-    assert len(finding.glance()) == 1 and {"n", "method"} <= set(finding.glance()) and len(finding.checks())
-    sentence = finding.sentence()
-    assert (
-        sentence.endswith(".")
-        and "nan" not in sentence.lower().split()
-        and len(re.findall(r"\.(?:\s|$)", sentence)) <= 3
-    )
-    assert not re.search(r"\d\.\d{4,}|\b(effect|impact|drives|leads to|causes)\b", sentence)
-    ax = finding.plot()
-    assert ax.get_xlabel() or ax.get_ylabel()
-
-
 # --- faults ---------------------------------------------------------------------------------------------------------
 
 
@@ -547,6 +511,15 @@ def test_waves_whose_order_nothing_tells_are_refused_by_what_speaks_of_time():
         with pytest.raises(DataProblem, match="^wave: nothing says in which order A, B came; declare waves"):
             ask(survey, "s", **({"wave": True} if ask is nps else {}))
     assert nps(survey, "s").glance()["n"].item() == 60
+
+
+@pytest.mark.parametrize("min_base", [1, 6])
+def test_a_latest_wave_that_is_not_shown_is_said(min_base):
+    table = pd.DataFrame({"s": [10, 9, 3] * 42, "wave": np.repeat([1, 2, 3], [60, 61, 5])})
+    sentence = nps(as_survey(table, wave="wave", min_base=min_base), "s", wave=True).sentence()
+    assert sentence.startswith(
+        "s: net promoter score of the latest wave, 3, is not shown for its base; all waves together 33.3"
+    )
 
 
 def test_groups_by_several_columns_and_small_ones_are_said():

@@ -60,7 +60,9 @@ class Crosstab(MeasureFinding):
             for r in rows.itertuples():
                 head = (self.label(r.banner), f"{self.label(r.group)}{f' ({r.letter})' if r.letter else ''}")
                 ordered[self.label(term), str(r.category)] = None
-                cells[self.label(term), str(r.category), head] = self._cell(r.estimate, r.above)
+                value = f"{number(100 * r.estimate, 0)} %" if self.statistic == "share" else number(r.estimate, 2)
+                value = f"{value} {r.above}".rstrip() if np.isfinite(r.estimate) else "–"
+                cells[self.label(term), str(r.category), head] = value
                 cells[self.label(term), "n", head] = "–" if pd.isna(r.n) else number(r.n, 0)
             ordered[self.label(term), "n"] = None
         heads = list(dict.fromkeys(head for _, _, head in cells))
@@ -69,12 +71,6 @@ class Crosstab(MeasureFinding):
         shown = Readable(pd.DataFrame(rows, index=down, columns=pd.MultiIndex.from_tuples(heads)))
         shown.attrs["finding"] = self.id
         return shown
-
-    def _cell(self, value, above) -> str:
-        if not np.isfinite(value):
-            return "–"
-        text = f"{number(100 * value, 0)} %" if self.statistic == "share" else number(value, 2)
-        return f"{text} {above}" if isinstance(above, str) and above else text
 
     def plot(self, ax=None):
         """Draw the shares (percent) or means as a heat map, columns across."""

@@ -10,7 +10,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns, require_share
 from cxresearch.figures import forest, wrap
-from cxresearch.findings import Finding, listing, nothing, number, p_words, percent
+from cxresearch.findings import Finding, Shown, listing, nothing, number, p_words, percent
 from cxresearch.metrics.answers import Measure, measured
 from cxresearch.metrics.estimate import MAX_JOINT, vector
 from cxresearch.metrics.sentences import SENTENCES
@@ -18,6 +18,7 @@ from cxresearch.survey import Survey, as_survey
 from cxresearch.survey.survey import person_codes
 
 MARKS = ("up", "down", "above", "below", "spike")  # verdicts that establish something
+CHARTED = "nps top_box mean_score effort compare_waves split_change league_table promoter_value".split()
 ENDS = ("estimate", "conf_low", "conf_high")
 
 
@@ -52,6 +53,14 @@ class MeasureFinding(Finding):
 
     def span(self, row) -> str:
         return self.measure.span(row["conf_low"], row["conf_high"], self.confidence)
+
+    @property
+    def chart(self) -> Shown | None:
+        """What a deck shows: the estimates in words and unit of the measure, where one column tells the rows apart."""
+        told_apart = any(key in self.table and self.table[key].is_unique for key in ("group", "wave", "term"))
+        change = "change, " * (self.function in ("compare_waves", "split_change"))
+        words = f"{change}{self.measure.axis}" if self.function in CHARTED else ""
+        return Shown("tidy", *ENDS, words) if words and told_apart else None
 
     @property
     def level(self) -> str:

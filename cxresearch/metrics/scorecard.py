@@ -51,6 +51,8 @@ class Scorecard(MeasureFinding):
             whole = self.say(f"waves_{key}", **self.told(s) | ({"p": p_words(p)} if np.isfinite(p) else {}))
             return f"{self.say('score_latest', **self.told(shown.iloc[-1]))} {whole}"
         known = self.told(s) | {"size": s["base"], "least": SUPPRESSED}
+        if self.keys and s["base"] != "suppressed":
+            return self.say("latest_hidden", **known, after=self.label(self.table["wave"].iloc[-1]))
         return self.say({"suppressed": "score_hidden", "enough": "score"}.get(s["base"], "score_small"), **known)
 
     def _groups_words(self, shown) -> str:

@@ -87,6 +87,7 @@ SENTENCES = {
     "score_small": "{what}: {words} {value} ({span}; {base}), a base that is {size}.",
     "score_hidden": "{what}: {words} is not shown, its base is under {least} ({base}).",
     "score_latest": "{what}: {words} {value} in {after} ({span}; {base}).",
+    "latest_hidden": "{what}: {words} of the latest wave, {after}, is not shown for its base; all waves together {value} ({span}; {base}).",
     "cells_differ": "{what} by {by}: the {cells} differ (joint test, {p}), from {high} in {top} to {low} in {bottom}.",
     "cells_open": "{what} by {by}: a difference between the {cells} is not established (joint test, {p}).",
     "cells_range": "{what} by {by}: from {high} in {top} to {low} in {bottom}; no joint test.",

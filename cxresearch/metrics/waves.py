@@ -304,9 +304,8 @@ class TouchpointTrend(MeasureFinding):
             return f"{self.say('touch_open', **known)} {self.say('touch_base', detectable=smallest)}{left}"
         rows = [row for _, row in moved.head(5).iterrows()]
         parts = [self.say("touch_rose" if row["estimate"] > 0 else "touch_fell", **self.told(row)) for row in rows]
-        return (
-            f"{self.say('touch_moved', **known, first=parts[0])} {self.say('touch_more', parts=listing(parts))}{left}"
-        )
+        first, more = self.say("touch_moved", **known, first=parts[0]), self.say("touch_more", parts=listing(parts))
+        return f"{first} {more}{left}"
 
     @property
     def moved(self) -> pd.DataFrame:
@@ -333,8 +332,8 @@ def touchpoint_trend(
     responses, confidence
         As in `nps`.
     items : list of str
-        Ratings, of which those on the scale of most are followed. All changes are one family, and their intervals hold together (Bonferroni, t tails); bases
-        under 30 are left out of it.
+        Ratings; those on another scale than most are left out and named. All changes are one family, and their
+        intervals hold together (Bonferroni, t tails); bases under 30 are left out of it.
     measure : {"mean", "top_box", "nps"}
         With `threshold` of `top_box`.
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
-from cxresearch.findings import Check, Shown, number, p_words, percent
+from cxresearch.findings import Check, number, p_words, percent
 from cxresearch.inference import adjusted_p_values, critical_value
 from cxresearch.metrics.answers import UNITS, Measure, Units, measured, numeric_answers
 from cxresearch.metrics.estimate import (
@@ -24,7 +24,7 @@ from cxresearch.metrics.estimate import (
     precision,
     vector,
 )
-from cxresearch.metrics.question import ENDS, MeasureFinding, Question, check_asked
+from cxresearch.metrics.question import MeasureFinding, Question, check_asked
 from cxresearch.privacy import hidden_cells, largest_share, require_base
 from cxresearch.survey import as_survey, as_table
 from cxresearch.survey.sample import waves_of
@@ -46,12 +46,9 @@ class ResponseBias(MeasureFinding):
 
     counted: str = ""
 
-    @property
-    def clear(self) -> pd.Series:
-        return self.table["p_adjusted"] < 1 - self.confidence
-
     def sentence(self) -> str:
-        s, clear, value = self.summary, self.table[self.clear], self.measure.value
+        s, value = self.summary, self.measure.value
+        clear = self.table[self.table["p_adjusted"] < 1 - self.confidence]
         known = dict(all=number(s["n"] + s["n_others"], 0), rate=percent(s["response_rate"]), counted=self.counted)
         if len(clear):
             top = digits.largest(clear.assign(size=clear["estimate"].abs()), "size")
@@ -66,7 +63,8 @@ class ResponseBias(MeasureFinding):
     def plot(self, ax=None):
         """Draw the standardised differences, responders less others, with intervals."""
         unit = f"answered {self.counted} less the others, standard deviations; {self.level}"
-        return self.dots(self.table, self.table["term"].map(self.label), unit, line=0, marked=self.clear, ax=ax)
+        names, clear = self.table["term"].map(self.label), self.table["p_adjusted"] < 1 - self.confidence
+        return self.dots(self.table, names, unit, line=0, marked=clear, ax=ax)
 
 
 def response_bias(
@@ -196,12 +194,8 @@ def _differences(survey, values, answered, behaviour, confidence) -> pd.DataFram
         spread = np.sqrt(np.mean(precision(sample, held, "mean")[0] * sample.n / (sample.n - 1)))
         difference, error = compared.less([1], [0])[["estimate", "std_error"]].iloc[0] / spread  # others come first
         row = {"term": name} | columns_of_estimate(difference, error, z * error)
-        row |= {
-            "p_value": 2 * stats.norm.sf(abs(difference / error)),
-            "p_adjusted": np.nan,
-            "responders": compared.raw[1],
-            "others": compared.raw[0],
-        }
+        row |= {"p_value": 2 * stats.norm.sf(abs(difference / error)), "p_adjusted": np.nan}
+        row |= {"responders": compared.raw[1], "others": compared.raw[0]}
         rows.append(row | {"n": sample.n[1], "n_others": sample.n[0]})
     table = pd.DataFrame(rows)
     return table.assign(p_adjusted=adjusted_p_values(table["p_value"], correction="holm"))
@@ -241,7 +235,7 @@ def calibrated(start, x, totals) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-# --- what promoters do --------------------------------------------------------------------------------------------------
+# --- what promoters do -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -249,10 +243,6 @@ class PromoterValue(MeasureFinding):
     """Mean of a behaviour by recommend group (`group`), in its own unit (shares of yes 0-1); ``further["steps"]`` has
     the differences.
     """
-
-    @property
-    def chart(self):
-        return Shown("tidy", *ENDS, self.measure.axis)
 
     def sentence(self) -> str:
         t, step = self.table.set_index("group"), self.further["steps"].iloc[0]
@@ -328,7 +318,7 @@ def promoter_value(customers, item: str, *, value: str, unit: str = "", confiden
     summary["method"] = "shares, linearised, Wilson" if share else "means, linearised, t"
     summary["established"] = bool(steps["p_adjusted"].iloc[0] < 1 - confidence)
     lost = int((asked.answered & np.isnan(values)).sum())
-    checks = (*sample.checks, Check(f"answers without {value}", lost, "0", lost == 0))
+    checks = (*sample.checks, Check(f"answers without {survey.label(value)}", lost, "0", lost == 0))
     words, units = f"{'Share with' if share else 'Mean'} {survey.label(value)}", Units(1, 1, 1, unit, unit)
     own = dict(measure=Measure(value, value, form, words, UNITS["share"] if share else units), confidence=confidence)
     own |= dict(suppressed=int(hidden.sum()), domain=survey.condition)
