@@ -123,8 +123,8 @@ def forest(
     if line is not None:
         ax.axvline(line, color=QUIET, linewidth=1, linestyle="--", zorder=0)
     ax.hlines(at, low, high, color=hue, linewidth=2)
-    dots = table[value].to_numpy(dtype=float)
-    sns.scatterplot(x=dots, y=at, c=list(hue), s=42, linewidth=0, ax=ax, legend=False, zorder=3)
+    dots, known = table[value].to_numpy(dtype=float), table[value].notna().to_numpy()  # a hidden row keeps its place
+    sns.scatterplot(x=dots[known], y=at[known], c=list(hue[known]), s=42, linewidth=0, ax=ax, legend=False, zorder=3)
     ax.set_yticks(at, [wrap(name) for name in names])
     ax.set_ylim(len(table) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)

@@ -103,7 +103,7 @@ def _marked(plot):
 
 
 class Shown(NamedTuple):
-    """What a deck's chart shows: a table of the finding, its columns, and the words above them."""
+    """What a deck's chart shows: a table of the finding, its columns, the words above them (ending in % for shares)."""
 
     table: str
     value: str

@@ -49,28 +49,20 @@ describe_columns(
 
 
 class ResponseQuality(Finding):
-    """What came in, item by item (shares 0-1 of all responses).
+    """What came in, item by item (shares 0-1 of all responses, which add up to 1).
 
-    ``further["straight"]`` has the straight-lined by how many items were rated.
+    ``further["straight"]`` has the straight-lined by how many items were rated, ``further["waves"]`` the items by wave.
     """
 
     def sentence(self) -> str:
-        s, known = (
-            self.summary,
-            {"n": number(self.summary["n"], 0)} | ({"waves": self.summary["n_waves"]} if self._many else {}),
-        )
-        once = "" if self._many else "_once"
-        skipped = self._most("share_skipped")
-        words = [phrase(SENTENCES, f"{'skipped' if skipped else 'complete'}{once}", **known, **skipped)]
+        s, skipped, many = self.summary, self._most("share_skipped"), self.summary["n_waves"] > 1
+        known = {"n": number(s["n"], 0)} | skipped | ({"waves": s["n_waves"]} if many else {})
+        words = [phrase(SENTENCES, f"{'skipped' if skipped else 'complete'}{'' if many else '_once'}", **known)]
         words += [phrase(SENTENCES, "not_met", **found)] if (found := self._most("share_not_met")) else []
         if s["n_many"]:
             rated = dict(n=number(s["n_many"], 0), many=MANY, share=percent(s["share_straight_many"], 1))
             words.append(phrase(SENTENCES, "straight", **rated))
         return " ".join(words)
-
-    @property
-    def _many(self) -> bool:
-        return self.summary["n_waves"] > 1
 
     def _most(self, column: str) -> dict:
         if not self.table[column].max() > 0:
@@ -109,19 +101,6 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
     ratings : sequence of str
         Items on one common scale, asked together; straight-lining is looked for among them.
 
-    Returns
-    -------
-    ResponseQuality
-        ``tidy()``: one row an item, shares 0-1 of all responses that add up to 1; with waves, ``further["waves"]`` by
-        wave.
-
-    Raises
-    ------
-    DataProblem
-        If the table is empty, a column is absent, or no item is named.
-    TooFewRespondents
-        If there are fewer than `min_base` responses.
-
     Examples
     --------
     >>> import cxresearch as cx
@@ -144,13 +123,19 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
     }  # fmt: skip
     further = {} if straight.empty else {"straight": hide_small_bases(straight, min_base=min_base, keys=("n_given",))}
     if wave is not None:
-        parts = [
-            _item_table(rows, items).assign(wave=name) for name, rows in table.groupby(wave, sort=True, observed=True)
-        ]
-        by_wave = pd.concat(parts, ignore_index=True)
+        waves = table.groupby(wave, sort=True, observed=True)
+        by_wave = pd.concat([_item_table(rows, items).assign(wave=name) for name, rows in waves], ignore_index=True)
         further["waves"] = hide_small_bases(by_wave[["term", "wave", *by_wave.columns[1:-1]]], min_base=min_base)
-    checks = _checks(found, summary)
-    return ResponseQuality("response_quality", "responses", None, found, summary, checks, survey.labels, further)
+    skipped = float(found["share_skipped"].max())
+    checks = [
+        Check("highest share skipped", digits.rounded(skipped, 3), f"at most {MOST_SKIPPED}", skipped <= MOST_SKIPPED),
+        Check("responses without any answer", summary["n_unanswered"], "0", summary["n_unanswered"] == 0),
+    ]
+    if n_many:
+        words, fine = f"straight-lined ratings of {MANY} or more items", share_many <= MOST_STRAIGHT
+        checks.append(Check(words, digits.rounded(share_many, 3), f"at most {MOST_STRAIGHT}", fine))
+    known = (summary, tuple(checks), survey.labels, further)
+    return ResponseQuality("response_quality", "responses", None, found, *known)
 
 
 def _item_table(responses: pd.DataFrame, items: Sequence[str]) -> pd.DataFrame:
@@ -182,15 +167,3 @@ def _from(straight: pd.DataFrame, least: int) -> tuple[int, float]:
     many = straight[straight["n_given"] >= least]
     n = int(many["n"].sum())
     return n, float((many["share_straight"] * many["n"]).sum() / n) if n else np.nan
-
-
-def _checks(table: pd.DataFrame, summary: dict) -> tuple[Check, ...]:
-    skipped, straight = float(table["share_skipped"].max()), summary["share_straight_many"]
-    checks = [
-        Check("highest share skipped", digits.rounded(skipped, 3), f"at most {MOST_SKIPPED}", skipped <= MOST_SKIPPED),
-        Check("responses without any answer", summary["n_unanswered"], "0", summary["n_unanswered"] == 0),
-    ]
-    if summary["n_many"]:
-        words, fine = f"straight-lined ratings of {MANY} or more items", straight <= MOST_STRAIGHT
-        checks.append(Check(words, digits.rounded(straight, 3), f"at most {MOST_STRAIGHT}", fine))
-    return tuple(checks)

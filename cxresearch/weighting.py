@@ -75,14 +75,12 @@ class Raking(Finding):
 
     def sentence(self) -> str:
         s, warned = self.summary, [c.check for c in self.tested if not c.ok]
-        known = {k: number(100 * s[k]) for k in ("gap_before", "gap_after")} | {
-            "margins": listing(map(self.label, self.margins))
-        }
-        rounds = f"{s['rounds']} round{'s' if s['rounds'] > 1 else ''}"
-        text = phrase(SENTENCES, "raked", **known, rounds=rounds, n=number(s["n"], 0))
-        text += " " + phrase(
-            SENTENCES, "base", base=number(s["n_effective"], 0), deff=number(s["kish_deff"], 2), unit=s["targets"]
+        known = {k: number(100 * s[k]) for k in ("gap_before", "gap_after")} | {"n": number(s["n"], 0)}
+        known |= dict(
+            margins=listing(map(self.label, self.margins)), rounds=f"{s['rounds']} round" + "s" * (s["rounds"] > 1)
         )
+        base = dict(base=number(s["n_effective"], 0), deff=number(s["kish_deff"], 2), unit=s["targets"])
+        text = f"{phrase(SENTENCES, 'raked', **known)} {phrase(SENTENCES, 'base', **base)}"
         return f"{text} {phrase(SENTENCES, 'doubtful', checks=listing(warned))}" if warned else text
 
     def plot(self, ax=None):
@@ -90,11 +88,8 @@ class Raking(Finding):
         t = self.table
         ax, at = axes_or_new(ax, rows=len(t)), np.arange(len(t))
         ax.hlines(at, 100 * t["before"], 100 * t["target"], color=QUIET, linewidth=1.5)
-        for column, mark, colour, size in (
-            ("target", "|", "black", 14),
-            ("before", "o", QUIET, 6),
-            ("after", "o", PALETTE[0], 6),
-        ):
+        marks = {"target": ("|", "black", 14), "before": ("o", QUIET, 6), "after": ("o", PALETTE[0], 6)}
+        for column, (mark, colour, size) in marks.items():
             ax.plot(100 * t[column], at, mark, color=colour, markersize=size, label=column)
         ax.set_yticks(at, [wrap(f"{self.label(m)}: {v}") for m, v in zip(t["term"], t["category"])])
         ax.set_ylim(len(t) - 0.4, -0.6)
@@ -119,11 +114,6 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
         Cap as a multiple of the mean weight (more than 1); weights above it are cut and all are raked again until
         both hold.
 
-    Returns
-    -------
-    Raking
-        ``augment(responses)`` adds the weight.
-
     Raises
     ------
     DataProblem
@@ -133,7 +123,7 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     Notes
     -----
     w <- w T_level / sum of w in the level, margin after margin, until no margin is further than 1e-10 of the total from
-    its target (Deming & Stephan 1940). `weightipy` does the same from equal weights but takes no design weights.
+    its target (Deming & Stephan 1940). ``augment(responses)`` of the finding adds the weight.
 
     Examples
     --------
@@ -167,24 +157,13 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
         "weight_ratio": float(positive.max() / positive.min()), "largest_adjustment": float(adjusted.max()), "targets": unit,
     }  # fmt: skip
     ratio, deff = (digits.rounded(summary[k], d) for k, d in (("weight_ratio", 2), ("kish_deff", 3)))
+    gap, read = summary["gap_after"], f"{unit}, adding up to {sum(next(iter(targets.values())).values()):g}"
+    light, fine = summary["weight_ratio"] <= MAX_RATIO, summary["kish_deff"] <= MAX_DEFF
     checks = (
-        Check(
-            "margins meet their targets",
-            f"{summary['gap_after']:.1e}",
-            f"gap below {MET:g}",
-            summary["gap_after"] < MET,
-        ),
-        Check(
-            "largest weight / smallest weight", ratio, f"at most {MAX_RATIO:g}", summary["weight_ratio"] <= MAX_RATIO
-        ),
-        Check("Kish design effect", deff, f"at most {MAX_DEFF:g}", summary["kish_deff"] <= MAX_DEFF),
-        Check(
-            "how the targets were read",
-            f"{unit}, adding up to {sum(next(iter(targets.values())).values()):g}",
-            "as meant",
-            True,
-            "info",
-        ),
+        Check("margins meet their targets", f"{gap:.1e}", f"gap below {MET:g}", gap < MET),
+        Check("largest weight / smallest weight", ratio, f"at most {MAX_RATIO:g}", light),
+        Check("Kish design effect", deff, f"at most {MAX_DEFF:g}", fine),
+        Check("how the targets were read", read, "as meant", True, "info"),
         Check("rows left out, the weight being 0", int((start == 0).sum()), "information", True, "info"),
     )
     for check in (c for c in checks if not c.ok):
@@ -205,11 +184,8 @@ def _design_weights(table, weight) -> np.ndarray:
     values = pd.to_numeric(table[weight], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     bad = ~np.isfinite(values) | (values < 0)
     if bad.any() or not values.sum() > 0:
-        found = (
-            f"{weight} is missing or negative in {bad.sum()} of {len(values)} rows"
-            if bad.any()
-            else f"every {weight} is zero"
-        )
+        found = f"{weight} is missing or negative in {bad.sum()} of {len(values)} rows"
+        found = found if bad.any() else f"every {weight} is zero"
         raise DataProblem(f"{found}; raking starts from design weights of zero or more, some above zero")
     return values
 
@@ -275,11 +251,10 @@ def _raked(start, codes, goals, total, trim) -> tuple[np.ndarray, pd.DataFrame]:
             return w, pd.DataFrame({"term": np.arange(1, len(gaps) + 1), "value": gaps})
         if beyond:
             w = np.minimum(w, w.mean() * trim)
+    trimmed, less = ("", "") if trim is None else (f", trim={trim:g}", ", or trim less")
     raise DataProblem(
-        f"raking did not converge in {MAX_ROUNDS} rounds (largest gap {100 * gaps[-1]:.3g} percentage points"
-        + (f", trim={trim:g}" if trim is not None else "")
-        + "); merge small levels, drop a margin"
-        + (", or trim less" if trim is not None else "")
+        f"raking did not converge in {MAX_ROUNDS} rounds (largest gap {100 * gaps[-1]:.3g} percentage points{trimmed}); "
+        f"merge small levels, drop a margin{less}"
     )
 
 

@@ -1,5 +1,6 @@
 """The scorecard against published numbers, on the airport survey, on bad input and at its edges."""
 
+import json
 import re
 
 import matplotlib.pyplot as plt
@@ -10,13 +11,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxresearch.errors import DataProblem, TooFewRespondents
-from cxresearch.findings import GLOSSARY
+from cxresearch.findings import GLOSSARY, save
 from cxresearch.inference import goodman_intervals
-from cxresearch.metrics import compare_waves, effort, nps, plan_sample, split_change, top_box
-from cxresearch.metrics.estimate import adjusted_moments, adjusted_wald_interval, base_words, score_interval
+from cxresearch.metrics import (
+    answer_spikes,
+    compare_waves,
+    control_chart,
+    crosstab,
+    effort,
+    league_table,
+    nps,
+    plan_sample,
+    promoter_value,
+    restated_waves,
+    split_change,
+    top_box,
+    touchpoint_trend,
+)
+from cxresearch.metrics.estimate import adjusted_moments, base_words
 from cxresearch.metrics.mix import kitagawa
-from cxresearch.metrics.waves import known_variance_trend
 from cxresearch.privacy import hidden_cells
+from cxresearch.runs.chart import chart_of
 from cxresearch.survey import as_survey
 
 TOY = pd.DataFrame(
@@ -59,21 +74,10 @@ def test_four_in_ten_promoters_three_detractors_of_500_have_error_3_7148_display
     assert row(nps(answers(150, 150, 200), "s"))["std_error"] == pytest.approx(3.7148, abs=5e-5)
 
 
-@pytest.mark.parametrize(
-    ("counts", "method", "low", "high"),
-    [
-        ((20, 30, 50), "score", 13.95514, 44.33931),
-        ((1, 2, 3), "score", -31.10737, 75.39567),
-        ((20, 30, 50), "adjusted_wald", 14.051, 44.201),
-    ],
-)
-def test_nps_intervals_of_20_30_50_rocks_2016(counts, method, low, high):
-    found = row(nps(answers(*counts), "s", method=method))
-    digits = 1e-5 if method == "score" else 5e-4
-    assert found["conf_low"] == pytest.approx(low, abs=digits) and found["conf_high"] == pytest.approx(high, abs=digits)
-    assert found["estimate"] == pytest.approx(100 * (counts[2] - counts[0]) / sum(counts)), (
-        "the point is the plain score"
-    )
+def test_nps_interval_of_20_30_50_rocks_2016():
+    found = row(nps(answers(20, 30, 50), "s"))
+    assert found[["conf_low", "conf_high"]].tolist() == pytest.approx([14.051, 44.201], abs=5e-4)
+    assert found["estimate"] == pytest.approx(30), "the point is the plain score"
 
 
 def test_adjusted_wald_of_20_30_50_is_centred_on_29_126_rocks_2016():
@@ -182,7 +186,7 @@ def test_hbat_recommend_is_fractional_and_refused(shared):
     table = pyreadstat.read_sav(shared / "data" / "textbook" / "HBAT.sav")[0]
     with pytest.raises(
         DataProblem,
-        match=r"^x20 holds \d+ fractional values .*a net promoter score is defined for whole answers on 0-10 only$",
+        match=r"^x20 holds \d+ fractional values .*a net promoter score is defined for whole answers on 0-10$",
     ):
         nps(table, "x20")
 
@@ -207,7 +211,7 @@ def test_garden_centre_scale_of_1_to_10_is_refused(shared):
 BAD_SCORES = [
     (
         [0, 10, 7.5],
-        "s holds 1 fractional values (7.5: 1); a net promoter score is defined for whole answers on 0-10 only",
+        "s holds 1 fractional values (7.5: 1); a net promoter score is defined for whole answers on 0-10",
     ),
     (
         [0, 10, 11, 11, -1],
@@ -253,7 +257,6 @@ def test_a_few_ones_and_no_zero_are_named_not_refused():
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [
-        ({}, {"method": "exact"}, "method='exact' is not one of 'adjusted_wald', 'score'"),
         ({}, {"confidence": 95}, "confidence=95 must lie between 0 and 1, for example 0.95"),
         ({}, {"by": "G"}, "responses has no column 'G'; did you mean 'g'?"),
         ({"w": 0}, {"weight": "w"}, "responses: none of 12 rows holds an answer and a weight"),
@@ -272,7 +275,7 @@ def test_a_few_ones_and_no_zero_are_named_not_refused():
 )
 def test_designs_that_cannot_be_used_are_refused(changes, options, message):
     with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
-        asked = {name: options.pop(name) for name in ("method", "confidence", "by") if name in options}
+        asked = {name: options.pop(name) for name in ("confidence", "by") if name in options}
         nps(as_survey(TOY.assign(**changes), **options), "s", **asked)
 
 
@@ -286,6 +289,8 @@ def test_rows_without_weight_are_left_out_and_counted():
 def test_nobody_answered_is_refused():
     with pytest.raises(TooFewRespondents, match="^responses: none of 2 rows holds an answer$"):
         nps(pd.DataFrame({"s": [np.nan, np.nan]}), "s")
+    with pytest.raises(TooFewRespondents, match="^responses: none of 2 rows holds an answer to s$"):
+        top_box(pd.DataFrame({"s": [np.nan, np.nan]}), "s", threshold=None)
     with pytest.raises(DataProblem, match="^responses has no rows$"):
         nps(pd.DataFrame({"s": []}), "s")
 
@@ -320,11 +325,10 @@ def test_one_respondent_has_a_number_and_no_headline():
         assert finding.sentence() == "s: net promoter score is not shown, its base is under 10 (n = 1)."
 
 
-@pytest.mark.parametrize("method", ["adjusted_wald", "score"])
 @pytest.mark.parametrize("weight", [None, "w"])
-def test_all_promoters_never_pass_100(method, weight):
+def test_all_promoters_never_pass_100(weight):
     table = pd.DataFrame({"s": [10] * 12, "w": np.linspace(1, 2, 12)})
-    found = row(nps(as_survey(table, weight=weight), "s", method=method))
+    found = row(nps(as_survey(table, weight=weight), "s"))
     assert [found["estimate"], found["conf_high"]] == pytest.approx([100, 100]) and found["conf_low"] <= 100 + 1e-9
     assert found["n_effective"] == pytest.approx(12 if weight is None else 18**2 / np.sum(table["w"] ** 2)), (
         "Kish where 0/0"
@@ -460,7 +464,7 @@ def test_mean_effort_has_the_t_interval_of_its_base():
         (
             [1.5],
             {"version": 2},
-            "q holds 1 fractional values (1.5: 1); customer effort 2.0 is answered in whole numbers on 1-7",
+            "q holds 1 fractional values (1.5: 1); customer effort 2.0 is asked for whole answers on 1-7",
         ),
         ([1], {"version": 3}, "version=3 is not one of 1, 2"),
         ([1], {"version": 2, "scoring": "top"}, "scoring='top' is not one of 'mean', 'agree', 'net'"),
@@ -486,6 +490,9 @@ def survey() -> pd.DataFrame:
             "wave": rng.choice(["Wave 1", "Wave 2", "Wave 10"], n),
             "w": rng.uniform(0.5, 2, n),
             "c": rng.integers(0, 30, n),
+            "r": rng.integers(1, 8, n),
+            "id": range(n),
+            "revenue": rng.gamma(2, 30, n),
         }
     )
 
@@ -508,6 +515,14 @@ MAKERS = {
     "compare_waves by": lambda s: compare_waves(s, "s", by="g", correction="bh", pairs="previous"),
     "split_change": lambda s: split_change(s, "s", by="g"),
     "plan_sample": lambda s: plan_sample(promoters=0.5, detractors=0.2, difference=5),
+    "league_table": lambda s: league_table(s, "s", by="g"),
+    "control_chart": lambda s: control_chart(s, "s"),
+    "restated_waves": lambda s: restated_waves(as_survey(s.with_table(s.table[:850]), respondent="id"), s, "s"),
+    "touchpoint_trend": lambda s: touchpoint_trend(s, ["q", "r"]),
+    "crosstab": lambda s: crosstab(s, ["q"], ["g", "wave"]),
+    "crosstab of means": lambda s: crosstab(s, ["q", "r"], "g", statistic="mean"),
+    "answer_spikes": lambda s: answer_spikes(s, "s", by="g"),
+    "promoter_value": lambda s: promoter_value(s, "s", value="revenue"),
 }
 
 
@@ -543,31 +558,30 @@ def test_the_distribution_is_drawn_as_tabled(survey):
     assert heights == pytest.approx(sorted(100 * finding.tables()["distribution"]["share"]))
 
 
+@pytest.mark.parametrize(
+    ("ask", "title"),
+    [
+        (lambda s: top_box(s, "q", threshold=4, by="g"), "share answering 4 or above on 1–5, %"),
+        (lambda s: compare_waves(s, "q", measure="top_box"), "change, share answering 4 or above on 1–5, %"),
+        (lambda s: promoter_value(s, "s", value="stayed"), "Share with stayed, %"),
+    ],
+)
+def test_a_deck_shows_shares_as_percent_in_the_words_of_the_measure(ask, title, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXRESEARCH_RUN", str(tmp_path))
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"q": rng.integers(1, 6, 600), "s": rng.integers(0, 11, 600), "stayed": rng.random(600) < 0.5})
+    table = table.assign(g=rng.choice(list("ab"), 600), wave=rng.integers(1, 4, 600))
+    save(ask(as_survey(table, wave="wave")), name="shown")
+    chart = chart_of(json.loads((tmp_path / "shown.json").read_text(encoding="utf-8")), tmp_path)
+    assert chart.title == title and chart.as_percent and np.abs(chart.values).max() < 1
+
+
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(0, 10), min_size=1, max_size=60), st.sampled_from(["adjusted_wald", "score"]))
-def test_the_point_is_promoters_less_detractors_and_the_interval_stays_on_the_scale(scores, method):
+@given(st.lists(st.integers(0, 10), min_size=1, max_size=60))
+def test_the_point_is_promoters_less_detractors_and_the_interval_stays_on_the_scale(scores):
     table = pd.DataFrame({"s": scores})
     table.attrs["scales"] = {"s": (0, 10)}
-    found = row(nps(table, "s", method=method))
+    found = row(nps(table, "s"))
     assert found["estimate"] == pytest.approx(100 * (np.mean(np.array(scores) >= 9) - np.mean(np.array(scores) <= 6)))
     assert -100 <= found["conf_low"] <= found["conf_high"] <= 100
     assert found[["promoters", "passives", "detractors"]].sum() == pytest.approx(1)
-
-
-def test_score_interval_solves_its_equation_and_reaches_the_bounds():
-    low, high = score_interval(1.0, 0.0, 10, 0.95)
-    assert high == pytest.approx(1) and low == pytest.approx(0.4449, abs=5e-5)
-    assert score_interval(0.0, 1.0, 10, 0.95)[0] == pytest.approx(-1)
-    wide, narrow = (np.ptp(f(0.5, 0.2, 400, 0.95)) for f in (adjusted_wald_interval, score_interval))
-    assert wide == pytest.approx(narrow, rel=0.01)
-
-
-def test_a_trend_with_known_variances_is_weighted_least_squares_with_scale_one():
-    y, v, t = np.array([1.0, 3.0, 2.0, 5.0]), np.array([1.0, 4.0, 1.0, 2.0]), np.arange(4.0)
-    x = np.column_stack([np.ones(4), t]) / np.sqrt(v)[:, None]
-    beta = np.linalg.lstsq(x, y / np.sqrt(v))[0]
-    intercept, slope, error, chi2 = known_variance_trend(y, np.diag(v), t)
-    assert [intercept, slope] == pytest.approx(beta.tolist()) and error == pytest.approx(
-        np.sqrt(np.linalg.inv(x.T @ x)[1, 1])
-    )
-    assert chi2 == pytest.approx(np.sum((y / np.sqrt(v) - x @ beta) ** 2))

@@ -10,7 +10,6 @@ from estimates import survey_mean
 from scipy import stats
 
 from cxresearch.errors import DataProblem, TooFewRespondents
-from cxresearch.findings import GLOSSARY
 from cxresearch.metrics import compare_waves, crosstab, mean_score, top_box, touchpoint_trend
 from cxresearch.privacy import POOLED
 from cxresearch.survey import as_survey
@@ -169,7 +168,7 @@ def test_the_floor_of_a_column_counts_persons():
     ("asked", "message"),
     [
         (dict(rows="q", columns="q"), "q is both a question and a column; its answers by themselves say nothing"),
-        (dict(rows=[], columns="g"), "crosstab needs at least one question and one column to split by"),
+        (dict(rows=[], columns="g"), "a crosstab needs at least one question and one column to split by"),
         (dict(rows="q", columns="gg"), "responses has no column 'gg'; did you mean 'g'?"),
         (dict(rows="w", columns="g"), "w has 1500 different answers; a table of more than 40 is not read: use "
          "statistic='mean', or group the answers"),
@@ -246,18 +245,26 @@ def test_one_wave_and_small_waves_say_so():
     assert finding.suppressed == 1 and "shop: waves under the floor" in finding.checks()["check"].tolist()
 
 
-def test_touchpoints_on_two_scales_are_refused():
-    table = rated(4)
-    with pytest.raises(
-        DataProblem, match=r"^touchpoints must be on one scale to be compared; found site \(mean on 1–7\)"
-    ):
-        touchpoint_trend(as_survey(table, wave="wave", scales={**SCALES, "shop": (1, 10)}), list(SCALES))
-    with pytest.raises(DataProblem, match="^touchpoint_trend needs at least one item; found none$"):
-        touchpoint_trend(as_survey(table, wave="wave"), [])
-    with pytest.raises(TooFewRespondents, match="^touchpoint_trend: none of the items has enough answers to be shown$"):
-        touchpoint_trend(
-            as_survey(table.assign(site=np.nan, shop=np.nan), wave="wave", scales=SCALES), ["site", "shop"]
-        )
+def test_touchpoints_on_another_scale_than_most_are_left_out_and_said():
+    survey = as_survey(rated(4), wave="wave", scales={**SCALES, "shop": (1, 10)}, labels={"shop": "Staff"})
+    finding, alone = (touchpoint_trend(survey, items) for items in (list(SCALES), ["site", "delivery"]))
+    pd.testing.assert_frame_equal(finding.tidy(), alone.tidy())
+    assert (
+        "1 touchpoint on another scale is left out: Staff." in finding.sentence() and "left out" not in alone.sentence()
+    )
+    assert not finding.checks().set_index("check").loc["touchpoints on another scale", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("items", "error", "message"),
+    [
+        ([], DataProblem, "touchpoints over time need at least one rated item; found none"),
+        (["site", "shop"], TooFewRespondents, "touchpoint_trend: none of the items has enough answers to be shown"),
+    ],
+)
+def test_touchpoints_that_cannot_be_followed_are_refused(items, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        touchpoint_trend(as_survey(rated(4).assign(site=np.nan, shop=np.nan), wave="wave", scales=SCALES), items)
 
 
 @pytest.mark.parametrize("measure", ["top_box", "mean"])
@@ -270,22 +277,3 @@ def test_differences_of_shares_and_means_cover(measure):
     truth = 0.2 if measure == "top_box" else 0.6
     covered = ((found["conf_low"] <= truth) & (truth <= found["conf_high"])).mean()
     assert abs(covered - 0.95) < 0.015 + 2 * np.sqrt(0.95 * 0.05 / 1000)
-
-
-def test_findings_of_tables_keep_the_contract(survey):
-    design = dict(weight="w", cluster="c", min_base=10, labels={"q": "Quality", "g": "Region"})
-    for finding in (
-        crosstab(as_survey(survey, **design), ["q"], ["g", "h"]),
-        crosstab(as_survey(survey, **design), "q", "g", test=False),
-        crosstab(as_survey(survey, **design), "q", "g", statistic="mean"),
-        touchpoint_trend(as_survey(rated(6), wave="wave", scales=SCALES, min_base=10), list(SCALES)),
-    ):
-        tables = {**finding.tables(), "glance": finding.glance()}
-        assert {f"{k}.{c}" for k, t in tables.items() for c in t if c not in GLOSSARY} == set()
-        assert (
-            len(finding.glance()) == 1
-            and {"n", "method", "established"} <= set(finding.glance())
-            and len(finding.checks())
-        )
-        assert finding.sentence().endswith(".") and len(finding.sentence().split(". ")[0].split()) <= 25
-        assert finding.plot().get_title() or finding.plot().get_title(loc="left")

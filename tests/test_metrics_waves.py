@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.api import WLS, add_constant
 
 from cxresearch.errors import DataProblem
 from cxresearch.findings import GLOSSARY
@@ -203,6 +204,8 @@ def test_options_that_mean_nothing_are_refused(panel, options, message):
 def test_a_study_of_one_wave_gets_a_finding_that_says_so(panel):
     moved = compare_waves(panel.drop(columns="wave"), "s")
     assert moved.sentence() == "S: whether it moved cannot be said, the survey has one wave."
+    by_two = compare_waves(panel.drop(columns="wave").assign(g=1), "s", by=["person", "g"])
+    assert by_two.by == ("person", "g") and by_two.id == "compare_waves s by person, g"
     split = split_change(as_survey(panel, wave="wave"), "s", by=None)
     assert split.sentence() == "S: the change cannot be split, no column of groups is named."
     for finding in (moved, split):
@@ -216,6 +219,17 @@ def test_the_trend_of_a_steady_rise_is_its_slope():
     trend = compare_waves(as_survey(pd.concat(parts), wave="wave"), "s").tables()["trend"].iloc[0]
     assert trend["conf_low"] < 3 < trend["conf_high"] and trend["p_value"] < 1e-6 and trend["lack_of_fit"] > 0.01
     assert trend["term"] == "trend, points per wave"
+
+
+def test_a_trend_with_known_variances_is_least_squares_with_its_scale_fixed_at_one(panel):
+    rng = np.random.default_rng(22)
+    table = pd.concat([pd.DataFrame({"wave": w, "s": scores_of(rng, 60 * w, 0.3, 0.2)}) for w in (1, 2, 3, 5)])
+    parts = [codes(part) for _, part in table.groupby("wave")["s"]]
+    y, v = np.array([adjusted_moments(c.mean(), (c**2).mean(), len(c)) for c in parts]).T
+    fit = WLS(100 * y, add_constant([1, 2, 3, 5]), weights=1 / v / 1e4).fit(cov_type="fixed scale")
+    trend = compare_waves(as_survey(table, wave="wave"), "s").tables()["trend"].iloc[0]
+    assert trend[["estimate", "std_error"]].tolist() == pytest.approx([fit.params[1], fit.bse[1]])
+    assert trend["lack_of_fit"] == pytest.approx(stats.chi2.sf(fit.ssr, 2)) and trend["term"].endswith("unit of wave")
 
 
 # --- mix ------------------------------------------------------------------------------------------------------------
@@ -356,7 +370,7 @@ def test_a_control_chart_signals_the_shifted_wave_only():
         "M9": "beyond limits",
     }
     assert "M9 (" in finding.sentence() and "stands out from noise" in finding.sentence()
-    with pytest.raises(DataProblem, match=r"^baseline=1 must be 2 to 12 waves and limits=3\.0 above zero$"):
+    with pytest.raises(DataProblem, match="^baseline=1 must be 2 to 12 waves$"):
         control_chart(as_survey(pd.concat(parts), wave="wave"), "s", baseline=1)
 
 
@@ -413,44 +427,6 @@ def test_a_plan_reaches_its_power():
 def test_plans_that_cannot_be_made_are_refused(options, message):
     with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
         plan_sample(**options)
-
-
-@pytest.fixture(scope="module")
-def survey() -> pd.DataFrame:
-    rng = np.random.default_rng(16)
-    return pd.DataFrame(
-        {
-            "s": scores_of(rng, 1500, 0.5, 0.2),
-            "g": rng.choice(list("abcd"), 1500, p=[0.4, 0.4, 0.19, 0.01]),
-            "wave": rng.integers(2015, 2019, 1500),
-            "w": rng.uniform(0.5, 2, 1500),
-            "id": range(1500),
-        }
-    )
-
-
-MAKERS = {
-    "league_table": lambda t: league_table(as_survey(t, weight="w", min_base=10, labels={"g": "Region"}), "s", by="g"),
-    "control_chart": lambda t: control_chart(as_survey(t, wave="wave", weight="w", min_base=10), "s"),
-    "restated_waves": lambda t: restated_waves(as_survey(t[:1400], wave="wave", respondent="id", min_base=10), t, "s"),
-}
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_findings_about_movement_keep_the_contract(name, survey):
-    finding = MAKERS[name](survey)
-    tables = {**finding.tables(), "glance": finding.glance()}
-    assert {f"{k}.{c}" for k, t in tables.items() for c in t if c not in GLOSSARY} == set()
-    assert len(finding.glance()) == 1 and {"n", "method"} <= set(finding.glance()) and len(finding.checks())
-    sentence = finding.sentence()
-    assert (
-        sentence.endswith(".")
-        and "nan" not in sentence.lower().split()
-        and len(re.findall(r"\.(?:\s|$)", sentence)) <= 3
-    )
-    assert not re.search(r"\d\.\d{4,}|\b(effect|impact|drives|leads to|causes)\b", sentence)
-    ax = finding.plot()
-    assert ax.get_xlabel() or ax.get_ylabel()
 
 
 # --- faults ---------------------------------------------------------------------------------------------------------
@@ -535,6 +511,15 @@ def test_waves_whose_order_nothing_tells_are_refused_by_what_speaks_of_time():
         with pytest.raises(DataProblem, match="^wave: nothing says in which order A, B came; declare waves"):
             ask(survey, "s", **({"wave": True} if ask is nps else {}))
     assert nps(survey, "s").glance()["n"].item() == 60
+
+
+@pytest.mark.parametrize("min_base", [1, 6])
+def test_a_latest_wave_that_is_not_shown_is_said(min_base):
+    table = pd.DataFrame({"s": [10, 9, 3] * 42, "wave": np.repeat([1, 2, 3], [60, 61, 5])})
+    sentence = nps(as_survey(table, wave="wave", min_base=min_base), "s", wave=True).sentence()
+    assert sentence.startswith(
+        "s: net promoter score of the latest wave, 3, is not shown for its base; all waves together 33.3"
+    )
 
 
 def test_groups_by_several_columns_and_small_ones_are_said():

@@ -1,16 +1,13 @@
 """The scorecard: any measure of any item by group and wave; did it move; crosstabs."""
 
-from cxresearch.metrics.control import control_chart
 from cxresearch.metrics.crosstab import crosstab
-from cxresearch.metrics.late import restated_waves
 from cxresearch.metrics.league import answer_spikes, league_table
 from cxresearch.metrics.mix import split_change
 from cxresearch.metrics.plan import plan_sample
+from cxresearch.metrics.reported import control_chart, restated_waves
 from cxresearch.metrics.scorecard import effort, mean_score, nps, top_box
-from cxresearch.metrics.touchpoints import touchpoint_trend
-from cxresearch.metrics.value import promoter_value
-from cxresearch.metrics.waves import compare_waves
-from cxresearch.metrics.who import response_bias
+from cxresearch.metrics.waves import compare_waves, touchpoint_trend
+from cxresearch.metrics.who import promoter_value, response_bias
 
 __all__ = [
     "answer_spikes",

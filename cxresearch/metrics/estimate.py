@@ -2,39 +2,29 @@
 
 A net score is the mean of codes -1, 0, 1, a share that of 0, 1, a mean that of the answers.
 
-References
-----------
-Rocks (2016), The American Statistician 70(4), 365-372; Wilson (1927); Korn & Graubard (1998), Survey Methodology 24.
+Rocks (2016), The American Statistician 70(4), 365-372; Wilson (1927), JASA 22; Korn & Graubard (1998), Survey
+Methodology 24.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem, require_columns, require_share
-from cxresearch.findings import Check, describe_columns
+from cxresearch.findings import Check
 from cxresearch.inference import adjusted_p_values, critical_value, joint_p_value, wilson_interval
-from cxresearch.survey.survey import person_codes
+from cxresearch.metrics.answers import UNITS
 
 # Answers added to each cell before it is compared, their mean and mean square (3/4 promoter, 3/2 passive, 3/4
 # detractor; a share is half of one plus a net score of yes and no).
 PSEUDO = {"net": (3.0, 0.0, 0.5), "share": (3.0, 0.5, 0.375), "mean": (0.0, 0.0, 0.0)}
 SUPPRESSED, VERY_SMALL, INDICATIVE = 10, 30, 100  # bases under which: not shown; no arrows; indicative
-CORRECTIONS = {"holm": "Holm", "bh": "Benjamini-Hochberg", "none": "no correction"}
 MAX_JOINT = 300  # cells; beyond them a joint test says nothing that anybody acts on
 SMALLEST = 1e-300
 POWER = 0.8  # of the change that is said to be detectable
 KEYS = ("group", "wave_before", "wave", "term", "category", "banner")
-
-describe_columns(
-    base=("Base", "what the base allows: suppressed, very small (no arrows), indicative, enough"),
-    family=("Family", "comparisons corrected together", 0),
-    correction=("Correction", "how p-values were corrected for their family"),
-    detectable=("Detectable", "difference that 4 of 5 such surveys would have found, in the unit of the estimate", 2),
-)
 
 
 # --- cells -----------------------------------------------------------------------------------------------------------
@@ -56,28 +46,6 @@ def adjusted_wald_interval(p, d, n, confidence: float) -> tuple[np.ndarray, np.n
     return np.maximum(centre - half, -1.0), np.minimum(centre + half, 1.0)
 
 
-def score_interval(p, d, n, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the score interval of p - d on -1...1 by bisection (Tango-type; Rocks 2016, "iterative").
-
-    The ends solve (p - d - D) sqrt(n) = -/+ z sqrt(2q + D(1 - D)), q being the constrained maximum-likelihood share of
-    detractors. Where nobody is a promoter (or everybody), the end is the bound itself.
-    """
-    p, d, n = np.broadcast_arrays(*(np.atleast_1d(np.asarray(x, dtype=float)) for x in (p, d, n)))
-    z = critical_value(confidence)
-    return _score_root(p, d, n, z), -_score_root(d, p, n, z)
-
-
-def _score_root(p, d, n, z):
-    low, high = np.full(p.shape, -1.0), p - d
-    for _ in range(60):  # 2 / 2^60: below the last digit
-        middle = (low + high) / 2
-        a, b, c = 2.0, -(p + d) + (2 - p + d) * middle, -d * middle * (1 - middle)
-        q = (np.sqrt(np.maximum(b**2 - 4 * a * c, 0.0)) - b) / (2 * a)
-        outside = (p - d - middle) * np.sqrt(n / np.maximum(2 * q + middle * (1 - middle), SMALLEST)) > z
-        low, high = np.where(outside, middle, low), np.where(outside, high, middle)
-    return (low + high) / 2
-
-
 def precision(sample, codes, form: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return variance of one code, error of the mean and effective base by cell, (k,) each.
 
@@ -96,7 +64,7 @@ def precision(sample, codes, form: str) -> tuple[np.ndarray, np.ndarray, np.ndar
         return variance, error, np.minimum(base, n if sample.clustered else np.inf)
 
 
-def cell_estimates(sample, codes, form: str, confidence: float, *, method: str = "adjusted_wald") -> pd.DataFrame:
+def cell_estimates(sample, codes, form: str, confidence: float) -> pd.DataFrame:
     """Return estimate, error, interval and bases by cell; net scores in points.
 
     With a design the intervals stand on the effective base times (z / t)^2, t on units less strata.
@@ -112,11 +80,18 @@ def cell_estimates(sample, codes, form: str, confidence: float, *, method: str =
         elif form == "share":
             low, high = wilson_interval(mean, enough, confidence)
         else:
-            interval = {"adjusted_wald": adjusted_wald_interval, "score": score_interval}[method]
-            low, high = interval((square + mean) / 2, (square - mean) / 2, enough, confidence)
-    scale = 100 if form == "net" else 1
-    columns = {"estimate": mean, "std_error": error, "conf_low": low, "conf_high": high}
-    return pd.DataFrame({name: scale * v for name, v in columns.items()} | {"n": sample.n, "n_effective": base})
+            low, high = adjusted_wald_interval((square + mean) / 2, (square - mean) / 2, enough, confidence)
+    values = UNITS[form].factor * np.column_stack([mean, error, low, high])
+    table = pd.DataFrame(values, columns=["estimate", "std_error", "conf_low", "conf_high"])
+    return table.assign(n=sample.n, n_effective=base)
+
+
+def columns_of_estimate(estimate, error, half, *, centre=None, scale=1, least=-np.inf, most=np.inf) -> dict:
+    """Return an estimate, its error and its interval, `half` around `centre` and cut at `least` and `most`, as columns."""
+    centre = estimate if centre is None else centre
+    low, high = np.maximum(centre - half, least), np.minimum(centre + half, most)
+    found = {"estimate": estimate, "std_error": error, "conf_low": low, "conf_high": high}
+    return {name: scale * value for name, value in found.items()}
 
 
 def base_words(n, n_effective) -> np.ndarray:
@@ -129,9 +104,7 @@ def base_words(n, n_effective) -> np.ndarray:
 def hide(table: pd.DataFrame, hidden) -> pd.DataFrame:
     """Return `table` with every value of the hidden rows missing, the base too."""
     hidden = np.asarray(hidden, dtype=bool)
-    if not hidden.any():
-        return table
-    return table.assign(**{c: table[c].mask(hidden) for c in table if c not in KEYS})
+    return table.assign(**{c: table[c].mask(hidden) for c in table if c not in KEYS and hidden.any()})
 
 
 def base_checks(table: pd.DataFrame, sample) -> list[Check]:
@@ -160,6 +133,13 @@ class Vector:
     base: np.ndarray  # (k,) effective n
     df: float  # infinite where no design
 
+    def less(self, i, j) -> pd.DataFrame:
+        """Return cells `i` less cells `j`, (q,) each, and what the tests of their differences stand on; see `decided`."""
+        variance = np.diag(self.covariance)[i] + np.diag(self.covariance)[j] - 2 * self.covariance[i, j]
+        found = {"estimate": self.raw[i] - self.raw[j], "std_error": np.sqrt(np.maximum(variance, 0.0))}
+        found |= {"centre": self.centre[i] - self.centre[j], "df": max(self.df, 1.0)}
+        return pd.DataFrame(found | {"tail": self.base[i] + self.base[j] - 2})
+
     def equal_p_value(self, cells=None, *, blocks: int = 1) -> float:
         """Return the p-value of "all are equal within each of `blocks` equal blocks"; NaN above 300 cells."""
         cells = np.arange(len(self.raw)) if cells is None else cells
@@ -175,12 +155,8 @@ def vector(sample, codes, form: str, together=None) -> Vector:
     """Return the adjusted means of a sample's cells and their covariance.
 
     Variances are those of the adjusted Wald interval on the effective base; covariances between cells, where people or
-    clusters answer in several, are linearised and shrunk by n / (n + 3) on either side, as the centres are.
-
-    Parameters
-    ----------
-    together : Sample, optional
-        The same rows with other units, such as respondents who answer in several waves.
+    clusters answer in several, are linearised and shrunk by n / (n + 3) on either side, as the centres are. `together` has
+    the same rows with other units, such as respondents who answer in several waves.
     """
     _, error, base = precision(sample, codes, form)
     together = sample if together is None else together
@@ -196,37 +172,14 @@ def vector(sample, codes, form: str, together=None) -> Vector:
     return Vector(mean, centre, covariance, base, df)
 
 
-def cells_p_value(sample, codes, form: str) -> float:
-    """Return the joint p-value of equal cells over the groups or the waves; NaN for one cell, or for both."""
-    few = 2 if form == "mean" else 1
-    if not 2 <= len(sample.keys) <= MAX_JOINT or sample.keys.shape[1] != 1 or (sample.n < few).any():
-        return np.nan
-    return vector(sample, codes, form).equal_p_value()
-
-
-def people_together(survey, sample, answered, **cells):
-    """Return the sample with people as its units, where people are known and no clusters: they answer in several waves."""
-    if survey.respondent is None or survey.cluster is not None:
-        return sample
-    person = "person in several waves"
-    rows = survey.rows.assign(**{person: person_codes(survey.rows[survey.respondent])})
-    return replace(survey, rows=rows, cluster=person).sample(answered, **cells)
-
-
-def decided(table: pd.DataFrame, *, correction: str, confidence: float, scale: float = 1, most: float = np.inf):
+def decided(table: pd.DataFrame, *, correction: str, confidence: float, units=UNITS["mean"]) -> pd.DataFrame:
     """Return differences with interval, p-values and what could have been detected, all of one correction.
 
     The interval leaves out no difference exactly where the corrected p is below 1 - confidence: its level is
     1 - alpha / (corrected p / p), and that of the whole family where the corrected p reaches 1. ``"bonferroni"``
-    corrects all by the size of the family: the intervals then hold together.
-
-    Parameters
-    ----------
-    table : DataFrame, (q, .)
-        With ``centre`` (what the interval is drawn around), ``std_error``, ``df``, ``tail`` (degrees of freedom in a
-        family, which asks for the far tail, where the normal is too thin on small bases) and ``eligible``.
-    scale, most : float
-        What the codes are multiplied with, and the largest difference that they can have.
+    corrects all by the size of the family: the intervals then hold together. `table` has ``centre`` (what the interval
+    is drawn around), ``std_error``, ``df``, ``tail`` (degrees of freedom in a family, which asks for the far tail, where
+    the normal is too thin on small bases) and ``eligible``, in codes of `units`.
     """
     centre, error, df, tail, eligible = (table[c].to_numpy() for c in ("centre", "std_error", "df", "tail", "eligible"))
     family = int(np.sum(eligible))
@@ -235,27 +188,12 @@ def decided(table: pd.DataFrame, *, correction: str, confidence: float, scale: f
     alone = correction == "none" or family <= 1
     tail = df if alone else np.minimum(df, np.maximum(tail, 1))
     ground = np.maximum(2 * stats.t.sf(z, tail), SMALLEST)
-    asked = np.where(eligible, ground, np.nan)
-    adjusted = (
-        np.minimum(asked * family, 1) if correction == "bonferroni" else adjusted_p_values(asked, correction=correction)
-    )
+    asked, simultaneous = np.where(eligible, ground, np.nan), correction == "bonferroni"
+    adjusted = np.minimum(asked * family, 1) if simultaneous else adjusted_p_values(asked, correction=correction)
     times = np.where(eligible & (not alone), np.where(adjusted < 1, adjusted / ground, family), 1.0)
     half = stats.t.isf((1 - confidence) / (2 * times), tail) * error
-    found = {"conf_low": np.maximum(centre - half, -most), "conf_high": np.minimum(centre + half, most)}
-    found = {"std_error": error, **found, "detectable": half + stats.norm.ppf(POWER) * error}
-    return table.drop(columns=["centre", "df", "tail", "eligible"]).assign(
-        **{name: scale * values for name, values in found.items()}, p_value=2 * stats.t.sf(z, df), p_adjusted=adjusted
-    )
-
-
-def check_asked(survey, *columns, confidence: float, worth: float | None = None) -> None:
-    """Refuse columns that the survey lacks, a confidence off 0-1, and a change worth acting on that is none."""
-    require_columns(survey.rows, *columns, where="responses")
-    require_share("confidence", confidence)
-    if worth is not None and not worth > 0:
-        raise DataProblem(f"worth_acting_on={worth!r} must be a number above zero")
-
-
-def columns_of(by) -> list[str]:
-    """Return the columns of `by`: one, several or none."""
-    return [by] if isinstance(by, str) else list(by or ())
+    most = units.most - units.least
+    found = columns_of_estimate(centre, error, half, scale=units.factor, least=-most, most=most)
+    found |= {"estimate": table["estimate"], "detectable": units.factor * (half + stats.norm.ppf(POWER) * error)}
+    found |= {"p_value": 2 * stats.t.sf(z, df), "p_adjusted": adjusted}
+    return table.drop(columns=["centre", "df", "tail", "eligible"]).assign(**found)

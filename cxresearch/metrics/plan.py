@@ -1,7 +1,5 @@
 """How many answers a question needs.
 
-References
-----------
 Rocks (2016), The American Statistician 70(4); Cochran (1977), *Sampling Techniques*, 4; Kish (1965), *Survey Sampling*.
 """
 
@@ -13,49 +11,37 @@ from scipy import stats
 
 from cxresearch.errors import DataProblem, require_share
 from cxresearch.figures import PALETTE, axes_or_new, titled
-from cxresearch.findings import Check, Finding, describe_columns, number, percent, phrase
+from cxresearch.findings import Check, number, percent
 from cxresearch.inference import critical_value
-from cxresearch.metrics.sentences import SENTENCES
-
-describe_columns(
-    needed=("Answers needed", "answers (of each group, for a difference)", 0),
-    margin=("Margin", "half the width of the interval, points", 1),
-    difference=("Difference", "difference to be detected, points", 1),
-    deff=("Design effect", "variance of the design by that of as many simple random answers", 2),
-)
+from cxresearch.metrics.question import MeasureFinding
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class SamplePlan(Finding):
+class SamplePlan(MeasureFinding):
     """Answers needed for the asked precision (first row) and for others around it; ``n`` of `glance` is the answer."""
 
-    confidence: float = 0.95
     power: float | None = None
 
     def sentence(self) -> str:
-        s, n = self.summary, number(self.summary["n"], 0)
-        shares = dict(
-            promoters=percent(s["promoters"]), detractors=percent(s["detractors"]), confidence=percent(self.confidence)
-        )
-        design = {} if s["deff"] == 1 else {"deff": number(s["deff"], 2)}
+        s, design = self.summary, "" if self.summary["deff"] == 1 else "_design"
+        known = {name: percent(s[name]) for name in ("promoters", "detractors")}
+        known |= {
+            "confidence": percent(self.confidence),
+            self.outcome: number(s[self.outcome]),
+            "deff": number(s["deff"], 2),
+        }
         if self.power is None:
-            first = phrase(SENTENCES, "plan_margin", n=n, margin=number(s["margin"]), **shares)
-            return f"{first} {phrase(SENTENCES, 'plan_design' if design else 'plan_simple', **design)}"
-        first = phrase(SENTENCES, "plan_difference", n=n, difference=number(s["difference"]), power=percent(self.power))
-        return f"{first} {phrase(SENTENCES, 'plan_shares_design' if design else 'plan_shares', **shares, **design)}"
+            return f"{self.say('plan_margin', **known)} {self.say('plan' + (design or '_simple'), **known)}"
+        return f"{self.say('plan_difference', **known, power=percent(self.power))} {self.say(f'plan_shares{design}', **known)}"
 
     def plot(self, ax=None):
         """Draw the answers needed against the precision asked for."""
-        ax = axes_or_new(ax)
-        x = "margin" if self.power is None else "difference"
+        ax, x = axes_or_new(ax), self.outcome
         table = self.table.sort_values(x)
         ax.plot(table[x], table["needed"], "o-", color=PALETTE[0])
-        ax.set(
-            xlabel=f"{x}, points",
-            ylabel="answers needed" + ("" if self.power is None else " in each group"),
-            yscale="log",
-        )
-        return titled(ax, self.sentence().split(". ")[0].rstrip("."))
+        needed = "answers needed" + ("" if self.power is None else " in each group")
+        ax.set(xlabel=f"{x}, points", ylabel=needed, yscale="log")
+        return titled(ax, self.headline)
 
 
 def plan_sample(
@@ -68,23 +54,10 @@ def plan_sample(
     ----------
     promoters, detractors : float
         Expected shares, 0-1.
-    margin : float
-        Half the width of the interval, in points. Give this or `difference`.
-    difference : float
-        Difference between two independent groups or waves, in points.
+    margin, difference : float
+        Half the width of the interval, or the difference between two independent groups or waves, in points.
     deff : float
         Design effect: how many times more answers weights and clusters ask for; n / effective n of an earlier wave.
-    power, confidence : float
-
-    Returns
-    -------
-    SamplePlan
-
-    Raises
-    ------
-    DataProblem
-        Shares that are no shares, neither or both of margin and difference, one that is not positive, or a design
-        effect that is none.
 
     Notes
     -----
@@ -115,19 +88,12 @@ def plan_sample(
     if variance == 0:
         raise DataProblem("everybody answers alike at these shares; there is no sampling error to plan for")
     steps, z = asked * np.array([1, 0.5, 0.75, 1.5, 2]), critical_value(confidence)
-    unit = z**2 * variance if difference is None else 2 * variance * (z + stats.norm.ppf(power)) ** 2
-    needed = np.ceil(deff * unit * (100 / steps) ** 2 - 1e-9).astype(int)
-    sign = "±" if difference is None else ""
+    unit = z**2 if difference is None else 2 * (z + stats.norm.ppf(power)) ** 2
+    needed = np.ceil(deff * variance * unit * (100 / steps) ** 2 - 1e-9).astype(int)
+    n, sign = int(needed[0]), "±" if difference is None else ""
     table = pd.DataFrame({"term": [f"{sign}{s:g} points" for s in steps], name: steps, "needed": needed})
-    summary = {
-        "n": int(needed[0]),
-        name: float(asked),
-        "promoters": promoters,
-        "detractors": detractors,
-        "deff": float(deff),
-    }
-    enough = Check("answers enough for the normal approximation", int(needed[0]), "at least 30", bool(needed[0] >= 30))
-    return SamplePlan(
-        "plan_sample", name, None, table, summary | {"method": "closed form, normal"}, (enough,), confidence=confidence,
-        power=None if difference is None else power,
-    )  # fmt: skip
+    summary = {"n": n, name: float(asked), "promoters": promoters, "detractors": detractors, "deff": float(deff)}
+    summary["method"] = "closed form, normal"
+    enough = Check("answers enough for the normal approximation", n, "at least 30", n >= 30)
+    known = dict(confidence=confidence, power=None if difference is None else power)
+    return SamplePlan("plan_sample", name, None, table, summary, (enough,), **known)

@@ -1,12 +1,11 @@
-"""Did it move: differences between waves, their family, their trend.
+"""Did it move: differences between waves, their family, their trend; every touchpoint at once.
 
-References
-----------
 Rocks (2016), The American Statistician 70(4); Holm (1979); Benjamini & Hochberg (1995); Kish (1965), 12.4: panels with
 partial overlap; Schuirmann (1987), J. Pharmacokinetics 15: equivalence; Satterthwaite (1946), Biometrics Bulletin 2.
 """
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -14,41 +13,22 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch import digits
-from cxresearch.errors import require_choice
-from cxresearch.figures import QUIET, forest, wrap
-from cxresearch.findings import Check, describe_columns, listing, nothing, number, p_words, percent
+from cxresearch.errors import DataProblem, TooFewRespondents, require_choice
+from cxresearch.figures import QUIET, over_waves, wrap
+from cxresearch.findings import Check, listing, nothing, number, phrase
+from cxresearch.inference import critical_value
 from cxresearch.metrics.answers import measured
-from cxresearch.metrics.estimate import (
-    CORRECTIONS,
-    base_words,
-    check_asked,
-    columns_of,
-    decided,
-    hide,
-    people_together,
-    vector,
-)
-from cxresearch.metrics.finding import MeasureFinding, made
-from cxresearch.metrics.people import note_of_recurring_ids
+from cxresearch.metrics.estimate import base_words, cell_estimates, columns_of_estimate, decided, hide, vector
+from cxresearch.metrics.question import ENDS, MeasureFinding, Question, ask, check_asked, columns_of
+from cxresearch.metrics.sentences import CORRECTIONS, SENTENCES
 from cxresearch.survey import as_survey
 
-UP, DOWN, EQUIVALENT, SMALL, OPEN, NO_BASE = (
-    "up",
-    "down",
-    "no change that matters",
-    "too small to act on",
-    "not established",
-    "base too small",
-)
-
-describe_columns(
-    wave_before=("Compared with", "the earlier wave"),
-    verdict=("Verdict", "up, down, no change that matters, too small to act on, not established, base too small"),
-    n_before=("n before", "rows behind the earlier wave", 0),
-    overlap=("In both", "respondents, or clusters where they are declared, that answered in both waves", 0),
-    waves=("Waves", "rounds compared", 0),
-    lack_of_fit=("Lack of fit p", "p-value of waves scattering around the line no more than sampling allows", 3),
-)
+UP, DOWN, EQUIVALENT, SMALL = "up", "down", "no change that matters", "too small to act on"
+OPEN, NO_BASE = "not established", "base too small"
+SENTENCE_OF = {UP: "rose", DOWN: "fell", EQUIVALENT: "equivalent", SMALL: "too_small", OPEN: "open", NO_BASE: "no_base"}
+UNIT_OF_TREND = {"net": "points", "share": "share", "mean": "scale points"}
+MOST_DRAWN = 24  # changes, beyond which a figure shows those that are established
+ID_WORDS = ("respondent", "person", "customer", "panel", "account", "member", "client", "user", "respnum")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -61,112 +41,67 @@ class WaveComparison(MeasureFinding):
     worth_acting_on: float | None = None
     note: str = ""
 
+    @property
+    def moved(self) -> pd.DataFrame:
+        """The established changes."""
+        return self.table[self.table["verdict"].isin([UP, DOWN])]
+
     def sentence(self) -> str:
-        if self.table["estimate"].isna().all():
-            return self.say("nothing_shown", what=self.what)
-        words = self._groups_words() if self.by else self._pair_words(self._latest())
+        shown = self.table[self.table["estimate"].notna()]
+        if shown.empty:
+            return self.say("nothing_shown")
+        words = self._groups_words() if self.by else self._pair_words(shown.iloc[-1])
         return f"{words} {self.note}".rstrip()
 
-    def _latest(self):
-        shown = self.table[self.table["estimate"].notna()]
-        return shown[shown["wave"] == shown["wave"].iloc[-1]].iloc[-1]
-
     def _pair_words(self, row) -> str:
-        pair = dict(what=self.what, before=self.label(row["wave_before"]), after=self.label(row["wave"]))
-        tested = dict(span=self.span(row), p=p_words(row["p_adjusted"]))
-        size = {UP: "rose", DOWN: "fell", EQUIVALENT: "equivalent", SMALL: "too_small", NO_BASE: "no_base"}
-        key = size.get(row["verdict"], "open")
-        values = {
-            **dict.fromkeys(("rose", "fell"), tested | {"words": self.measure.words, "size": self.measure.size(row["estimate"])}),
-            "equivalent": {"span": tested["span"], "worth": self.measure.size(self.worth_acting_on or 0)},
-            "too_small": {"span": tested["span"], "worth": self.measure.size(self.worth_acting_on or 0)},
-            "no_base": {"words": self.measure.words},
-            "open": tested,
-        }[key]  # fmt: skip
-        bases = dict(n_before=number(row["n_before"], 0), n=number(row["n"], 0))
-        if key == "open":
-            second = self.say("bases_detectable", **bases, detectable=self.measure.size(row["detectable"]))
-        else:
-            second = self.say("bases", **bases)
-        return f"{self.say(key, **pair, **values)} {second}" + (
-            f" {self._family()}" if self.summary["family"] > 1 else ""
-        )
-
-    def _family(self) -> str:
-        s, moved = self.summary, int(self.table["verdict"].isin([UP, DOWN]).sum())
-        known = dict(moved=moved, family=s["family"], correction=s["correction"])
-        return (
-            self.say("family", **known, p=p_words(s["p_value"]))
-            if np.isfinite(s["p_value"])
-            else self.say("family_only", **known)
-        )
+        size, known = self.measure.size, self.told(row) | {"moved": len(self.moved)}
+        known |= {"worth": size(self.worth_acting_on or 0), "detectable": size(row["detectable"])}
+        said = [self.say(SENTENCE_OF[row["verdict"]], **known)]
+        said.append(self.say("bases_detectable" if row["verdict"] == OPEN else "bases", **known))
+        if self.summary["family"] > 1:
+            key = "family" if np.isfinite(self.summary["p_value"]) else "family_only"
+            said.append(self.say(key, moved=len(self.moved)))
+        return " ".join(said)
 
     def _groups_words(self) -> str:
-        s, moved = self.summary, self.table[self.table["verdict"].isin([UP, DOWN])]
+        moved = self.moved
         if moved.empty:
-            return self.say("groups_open", what=self.what, by=self.by_words, family=s["family"], correction=s["correction"],
-                            n=number(s["n"], 0))  # fmt: skip
+            return self.say("groups_open")
         rows = moved.iloc[digits.descending(-moved["p_adjusted"].astype(float), moved["group"])[:3]]
-        parts = [
-            self.say(
-                "group_part", group=self.label(r["group"]), verdict=r["verdict"], size=self.measure.size(r["estimate"]),
-                before=self.label(r["wave_before"]), after=self.label(r["wave"]), span=self.span(r),
-                n_before=number(r["n_before"], 0), n=number(r["n"], 0),
-            ) for _, r in rows.iterrows()
-        ]  # fmt: skip
-        first = rows.iloc[0]
-        head = self.say(
-            "groups_moved", what=self.what, moved=len(moved), family=s["family"], words=first["verdict"],
-            group=self.label(first["group"]), before=self.label(first["wave_before"]), after=self.label(first["wave"]),
-        )  # fmt: skip
-        return f"{head} {self.say('listed', parts=listing(parts))}"
+        told = [self.told(row) for _, row in rows.iterrows()]
+        first = self.say("groups_moved", **told[0], moved=len(moved))
+        return f"{first} {self.say('listed', parts=listing(self.say('group_part', **part) for part in told))}"
 
     def plot(self, ax=None):
         """Draw the differences with intervals; grey: not established; band: not worth acting on."""
         table = self.table[self.table["estimate"].notna()]
-        moved = table["verdict"].isin([UP, DOWN])
-        if len(table) > 24:
-            table = (table[moved] if moved.any() else table.tail(24)).head(40)
-        shown = table.assign(
-            **{c: table[c].astype(float) * self.measure.shown for c in ("estimate", "conf_low", "conf_high")}
-        )
+        if len(table) > MOST_DRAWN:
+            table = (table.tail(MOST_DRAWN) if self.moved.empty else self.moved).head(40)
         names = [f"{self.label(a)} → {self.label(b)}" for a, b in zip(table["wave_before"], table["wave"])]
         names = [f"{self.label(g)}: {name}" for g, name in zip(table["group"], names)] if self.by else names
-        unit = f"change, {self.measure.axis}; {percent(self.confidence)} intervals, corrected; grey: not established"
-        ax = forest(
-            shown, "estimate", names=names, low="conf_low", high="conf_high", line=0, unit=wrap(unit, 62),
-            marked=table["verdict"].isin([UP, DOWN]), title=self.headline, ax=ax,
-        )  # fmt: skip
+        unit = f"change, {self.measure.axis}; {self.level}, corrected; grey: not established"
+        ax = self.dots(table, names, unit, line=0, marked=table["verdict"].isin([UP, DOWN]), ax=ax)
         if self.worth_acting_on:
-            reach = self.worth_acting_on * self.measure.shown
+            reach = self.worth_acting_on * self.measure.units.shown
             ax.axvspan(-reach, reach, color=QUIET, alpha=0.15, zorder=0)
         return ax
 
 
 def compare_waves(
-    responses,
-    item: str,
-    *,
-    measure: str = "nps",
-    by=None,
-    pairs: str = "previous",
-    correction: str = "holm",
-    worth_acting_on: float | None = None,
-    threshold: float | None = None,
-    version: int | None = None,
-    scoring: str = "mean",
-    confidence: float = 0.95,
-):
+    responses, item: str, *, measure: str = "nps", by=None, pairs: str = "previous", correction: str = "holm",
+    worth_acting_on: float | None = None, threshold: float | None = None, version: int | None = None,
+    scoring: str = "mean", confidence: float = 0.95,
+):  # fmt: skip
     """Return the differences of a measure between waves, and which of them are established.
 
     Parameters
     ----------
     responses : Survey or DataFrame, (N, .)
         With one wave the finding says that nothing can be compared.
-    item : str
     measure : {"nps", "top_box", "mean", "effort"}
-        With `threshold` of `top_box`, or `version` and `scoring` of `effort`.
-    by : column or list of columns, optional
+        Of `item`, with `threshold` of `top_box`, or `version` and `scoring` of `effort`.
+    by, confidence
+        As in `nps`.
     pairs : {"previous", "all"}
         Each wave with the one before, or every pair of waves.
     correction : {"holm", "bh", "none"}
@@ -175,25 +110,14 @@ def compare_waves(
     worth_acting_on : float, optional
         Smallest change, in the unit of the estimate (points, share 0-1, scale points), that anybody would act on:
         smaller ones get no arrow, and an interval within it means "no change that matters".
-    confidence
-        As in `nps`.
-
-    Returns
-    -------
-    WaveComparison
-        `detectable` is the change that 4 of 5 such surveys would have found.
-
-    Raises
-    ------
-    DataProblem
-        Answers off the measure's scale, waves whose order nothing tells, unknown options.
 
     Notes
     -----
     The difference is of the plain values; interval and p-value are of the adjusted ones, for net scores with variance
     s1^2 / (n1 + 3) + s0^2 / (n0 + 3) - 2 cov (Rocks 2016), the covariance linearised over respondents (or clusters)
     that are in both waves. Where exactly the same people answered both waves, unweighted, it is the paired difference
-    with t on n - 1. Means have Welch's t where there is no design.
+    with t on n - 1. Means have Welch's t where there is no design. `detectable` is the change that 4 of 5 such surveys
+    would have found.
 
     Examples
     --------
@@ -202,46 +126,32 @@ def compare_waves(
     >>> print(cx.compare_waves(study.responses, "recommend"))
     Would recommend us: a change from 2024Q3 to 2024Q4 is not established (adjusted p = 0.076; ...
     """
-    survey = as_survey(responses)
-    check_asked(survey, item, *columns_of(by), confidence=confidence, worth=worth_acting_on)
     require_choice("correction", correction, CORRECTIONS)
     require_choice("pairs", pairs, ("previous", "all"))
-    asked = measured(survey, item, measure, threshold=threshold, version=version, scoring=scoring)
-    sample = None if survey.wave is None else survey.sample(asked.answered, by=by, wave=True, what="the comparison")
-    if sample is None or sample.keys["wave"].nunique() < 2:
-        why = f"{survey.label(item)}: whether it moved cannot be said, the survey has one wave"
-        return nothing("compare_waves", asked.key, by, why, n=int(asked.answered.sum()), labels=survey.labels)
-    codes = asked.codes[sample.rows]
-    together = people_together(survey, sample, asked.answered, by=by, wave=True)
-    compared = vector(sample, codes, asked.form, together)
-    places = neighbours(sample.keys, pairs)
-    ground = differences(sample, together, codes, compared, asked, places)
+    given = dict(by=by, moves=True, what="the comparison", confidence=confidence, worth=worth_acting_on)
+    given |= dict(threshold=threshold, version=version, scoring=scoring)
+    question = ask("compare_waves", responses, item, measure, **given)
+    if len(question.waves) < 2:
+        return question.nothing("whether it moved cannot be said, the survey has one wave")
+    sample, asked = question.sample, question.measure
+    compared = vector(sample, question.codes, asked.form, question.together)
+    ground = differences(question, compared, neighbours(sample.keys, pairs))
     table = judged(ground, asked, correction, worth_acting_on, confidence)
-    note, checks = note_of_recurring_ids(survey, sample, codes)
-    waves = sample.keys.assign(
-        estimate=asked.factor * compared.raw, std_error=asked.factor * np.sqrt(np.diag(compared.covariance)), n=sample.n,
-        n_effective=compared.base,
-    )  # fmt: skip
-    blocks = len(sample.keys) // sample.keys["wave"].nunique()
+    note, checks = note_of_recurring_ids(question)
+    waves = sample.keys.assign(estimate=asked.units.factor * compared.raw)
+    waves["std_error"] = asked.units.factor * np.sqrt(np.diag(compared.covariance))
+    waves = waves.assign(n=sample.n, n_effective=compared.base)
     least = int(min(ground["n"].min(), ground["n_before"].min()))
-    shown = "hidden" if ground["hidden"].any() else least
-    small = Check("smallest base compared", shown, "at least 30 for an arrow", least >= 30)
-    summary = {
-        "p_value": np.nan if (sample.n == 0).any() else compared.equal_p_value(blocks=blocks),
-        "family": int(np.isfinite(table["p_adjusted"]).sum()),
-        "waves": sample.keys["wave"].nunique(),
-        "n": int(sample.n.sum()),
-        "n_effective": float(np.nansum(compared.base)),
-        "method": {"net": "differences of adjusted Wald scores", "share": "differences of adjusted Wald shares"}.get(
-            asked.form, "differences of means"),
-        "correction": CORRECTIONS[correction],
-        "established": bool(table["verdict"].isin([UP, DOWN]).any()),
-    }  # fmt: skip
-    further = {"waves": hide(waves, sample.hidden), "trend": trend_table(sample, compared, asked, confidence)}
-    return made(
-        WaveComparison, "compare_waves", survey, asked, by, table, summary, (*sample.checks, *checks, small),
-        further=further, hidden=sample.hidden.sum(), confidence=confidence, worth_acting_on=worth_acting_on, note=note,
-    )  # fmt: skip
+    base = "hidden" if ground["hidden"].any() else least
+    small = Check("smallest base compared", base, "at least 30 for an arrow", least >= 30)
+    kind = {"net": "adjusted Wald scores", "share": "adjusted Wald shares", "mean": "means"}[asked.form]
+    k = len(question.waves)
+    p = np.nan if (sample.n == 0).any() else compared.equal_p_value(blocks=len(sample.keys) // k)
+    summary = {"p_value": p, "waves": k, "n": len(sample), "n_effective": float(np.nansum(compared.base))}
+    summary |= {"method": f"differences of {kind}", "correction": CORRECTIONS[correction]}
+    further = {"waves": hide(waves, sample.hidden), "trend": _trend(sample, compared, asked, confidence)}
+    options = dict(further=further, worth_acting_on=worth_acting_on, note=note)
+    return question.finding(WaveComparison, table, summary, (*sample.checks, *checks, small), **options)
 
 
 def neighbours(keys: pd.DataFrame, pairs: str) -> np.ndarray:
@@ -251,127 +161,230 @@ def neighbours(keys: pd.DataFrame, pairs: str) -> np.ndarray:
     return np.array([pair for each in chosen for pair in each]).T
 
 
-def differences(sample, together, codes, compared, measure, places) -> pd.DataFrame:
+def differences(question, compared, places) -> pd.DataFrame:
     """Return the difference of each pair of cells and what its test stands on (see `decided`)."""
-    before, after = places
-    c, n, base = compared.covariance, sample.n, compared.base
-    centre = compared.centre[after] - compared.centre[before]
-    error = np.sqrt(np.maximum(c[after, after] + c[before, before] - 2 * c[before, after], 0.0))
-    df = np.full(len(after), max(compared.df, 1.0))
-    if measure.form == "mean" and sample.plain:
-        v, held = np.diag(c), np.maximum(n - 1.0, 1.0)
+    (before, after), sample, form = places, question.sample, question.measure.form
+    n, base, keys = sample.n, compared.base, sample.keys
+    found = compared.less(after, before)
+    if form == "mean" and sample.plain:  # Welch
+        v, held = np.diag(compared.covariance), np.maximum(n - 1.0, 1.0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            df = (v[after] + v[before]) ** 2 / (v[after] ** 2 / held[after] + v[before] ** 2 / held[before])
-    overlap, unit = np.zeros(len(after), dtype=int), together.unit_of_row
-    for q, (i, j) in enumerate(zip(before, after) if together.units.psu_of_row is not None else ()):
-        overlap[q] = len(np.intersect1d(unit[sample.cell == i], unit[sample.cell == j]))
-        if sample.plain and overlap[q] == n[i] == n[j]:
-            centre[q], error[q], df[q] = _paired(sample, codes, unit, i, j) or (centre[q], error[q], df[q])
+            parts = v[after] ** 2 / held[after] + v[before] ** 2 / held[before]
+            found["df"] = (v[after] + v[before]) ** 2 / parts
+    overlap, unit = np.zeros(len(after), dtype=int), question.together.unit_of_row
+    for q, (i, j) in enumerate(zip(before, after) if question.together.units.psu_of_row is not None else ()):
+        at_i, at_j = (np.flatnonzero(sample.cell == cell) for cell in (i, j))
+        overlap[q] = len(np.intersect1d(unit[at_i], unit[at_j]))
+        if sample.plain and overlap[q] == n[i] == n[j]:  # the same people: paired, unless nobody changed
+            pairs = question.codes[at_j[np.argsort(unit[at_j])]] - question.codes[at_i[np.argsort(unit[at_i])]]
+            if len(pairs) > 1 and pairs.std() > 0:
+                error = pairs.std(ddof=1) / np.sqrt(len(pairs))
+                found.loc[q, ["centre", "std_error", "df"]] = pairs.mean(), error, len(pairs) - 1.0
+    found["estimate"] *= question.measure.units.factor
+    found = found.assign(wave_before=keys["wave"].to_numpy()[before], wave=keys["wave"].to_numpy()[after])
+    found = found.assign(group=keys["group"].to_numpy()[after]) if "group" in keys else found
     words = base_words(np.minimum(n[before], n[after]), np.fmin(base[before], base[after]))
-    gone, wave = sample.hidden[before] | sample.hidden[after], sample.keys["wave"].to_numpy()
-    eligible = np.isin(words, ["indicative", "enough"]) & ~gone
-    keys = {"group": sample.keys["group"].to_numpy()[after]} if "group" in sample.keys else {}
-    return pd.DataFrame(
-        keys
-        | {"wave_before": wave[before], "wave": wave[after]}
-        | {"estimate": measure.factor * (compared.raw[after] - compared.raw[before]), "std_error": error}
-        | {"n_before": n[before], "n": n[after], "n_effective": base[after], "overlap": overlap, "base": words}
-        | {
-            "centre": centre,
-            "df": df,
-            "tail": base[before] + base[after] - 2,
-            "eligible": eligible,
-            "hidden": gone,
-            "hidden_before": sample.hidden[before],
-            "hidden_after": sample.hidden[after],
-        }  # fmt: skip
-    )
+    found = found.assign(n_before=n[before], n=n[after], n_effective=base[after], overlap=overlap, base=words)
+    found = found.assign(hidden_before=sample.hidden[before], hidden_after=sample.hidden[after])
+    found["hidden"] = found["hidden_before"] | found["hidden_after"]
+    return found.assign(eligible=np.isin(words, ["indicative", "enough"]) & ~found["hidden"])
 
 
 def judged(table: pd.DataFrame, measure, correction: str, worth: float | None, confidence: float) -> pd.DataFrame:
     """Return the differences with their intervals, p-values and verdicts; values of hidden ones missing."""
-    most = {"net": 2, "share": 1}.get(measure.form, np.inf)
-    found = decided(table, correction=correction, confidence=confidence, scale=measure.factor, most=most)
-    found["verdict"] = _verdicts(found, worth, confidence)
-    order = [
-        "term",
-        "group",
-        "wave_before",
-        "wave",
-        "estimate",
-        "std_error",
-        "conf_low",
-        "conf_high",
-        "p_value",
-        "n_before",
-    ]
-    order += ["n", "n_effective", "overlap", "base", "p_adjusted", "detectable", "verdict"]
+    found = decided(table, correction=correction, confidence=confidence, units=measure.units)
+    eligible, up, least = table["eligible"], found["estimate"] > 0, worth or 0.0
+    clear = (found["p_adjusted"] < 1 - confidence) & eligible
+    large, inside = found["estimate"].abs() > least, (found["conf_low"] > -least) & (found["conf_high"] < least)
+    cases = [~eligible, clear & large & up, clear & large, inside, clear]
+    found["verdict"] = np.select(cases, [NO_BASE, UP, DOWN, EQUIVALENT, SMALL], OPEN).astype(object)
+    order = "term group wave_before wave estimate std_error conf_low conf_high p_value n_before n n_effective"
+    order = f"{order} overlap base p_adjusted detectable verdict".split()
     shown = hide(found[[c for c in order if c in found]], table["hidden"])
     # the base of a wave that is shown elsewhere is shown here, too, beside one that is not
     bases = {"n_before": "hidden_before", "n": "hidden_after"}
-    return shown.assign(**{base: found[base].mask(table[gone].to_numpy(dtype=bool)) for base, gone in bases.items()})
+    return shown.assign(**{base: found[base].mask(table[gone]) for base, gone in bases.items()})
 
 
-def _paired(sample, codes, people, i: int, j: int):
-    """Return mean, error and df of cell j minus cell i for people with one answer in each; None if nobody changed."""
-    at_i, at_j = np.flatnonzero(sample.cell == i), np.flatnonzero(sample.cell == j)
-    difference = codes[at_j[np.argsort(people[at_j])]] - codes[at_i[np.argsort(people[at_i])]]
-    spread = difference.std(ddof=1) if len(difference) > 1 else 0.0
-    return (difference.mean(), spread / np.sqrt(len(difference)), len(difference) - 1.0) if spread > 0 else None
+def _trend(sample, compared, measure, confidence: float) -> pd.DataFrame:
+    """Return slope, interval, p and lack of fit by group, by generalised least squares with the known covariance.
 
-
-def _verdicts(table: pd.DataFrame, worth: float | None, confidence: float) -> np.ndarray:
-    least = worth or 0.0
-    eligible = table["base"].isin(["indicative", "enough"]).to_numpy()
-    found = (table["p_adjusted"] < 1 - confidence).to_numpy() & eligible
-    large = (table["estimate"].abs() > least).to_numpy()
-    inside = ((table["conf_low"] > -least) & (table["conf_high"] < least)).to_numpy()
-    cases = [~eligible, found & large & (table["estimate"] > 0), found & large, inside, found]
-    return np.select(cases, [NO_BASE, UP, DOWN, EQUIVALENT, SMALL], OPEN).astype(object)
-
-
-# --- trend -----------------------------------------------------------------------------------------------------------
-
-
-def known_variance_trend(scores, covariance, times) -> tuple[float, float, float, float]:
-    """Return intercept, slope, slope's error and lack-of-fit chi-square of generalised least squares, scale fixed at 1."""
-    x = np.column_stack([np.ones(len(scores)), times])
-    inverse = np.linalg.pinv(covariance, hermitian=True)
-    cross = np.linalg.inv(x.T @ inverse @ x)
-    beta = cross @ x.T @ inverse @ scores
-    residual = scores - x @ beta
-    return float(beta[0]), float(beta[1]), float(np.sqrt(cross[1, 1])), float(residual @ inverse @ residual)
-
-
-def _times(waves) -> tuple[np.ndarray, str]:
-    """Return numbers for the waves and their unit: the waves themselves where they are numbers, else 0, 1, 2, ..."""
-    numbers = pd.to_numeric(pd.Series(list(waves)), errors="coerce").to_numpy(dtype=float)
-    steps = np.diff(numbers)
-    if np.isfinite(numbers).all() and (steps > 0).all():
-        return numbers, "per wave" if (steps == 1).all() else "per unit of wave"
-    return np.arange(len(waves), dtype=float), "per wave"
-
-
-def trend_table(sample, compared, measure, confidence: float) -> pd.DataFrame:
-    """Return slope, interval, p and lack of fit by group; groups with fewer than three waves on a base are left out."""
-    keys, scale = sample.keys, measure.factor
+    Groups with fewer than three waves on a base are left out. Waves that are numbers are their own times.
+    """
+    keys, scale, df, rows = sample.keys, measure.units.factor, compared.df, []
     groups = keys.groupby("group", sort=False).indices if "group" in keys else {None: np.arange(len(keys))}
-    unit, rows = {"net": "points", "share": "share"}.get(measure.form, "scale points"), []
     for name, cells in groups.items():
         cells = cells[(sample.n[cells] > 0) & ~sample.hidden[cells]]
         if len(cells) < 3:
             continue
-        times, step = _times(keys["wave"].iloc[cells])
-        _, slope, error, chi2 = known_variance_trend(
-            compared.centre[cells], compared.covariance[np.ix_(cells, cells)], times
-        )
-        half = stats.t.ppf((1 + confidence) / 2, compared.df) * error
-        rows.append(
-            ({} if name is None else {"group": name})
-            | {"term": f"trend, {unit} {step}", "estimate": scale * slope, "std_error": scale * error}
-            | {"conf_low": scale * (slope - half), "conf_high": scale * (slope + half)}
-            | {"p_value": 2 * stats.t.sf(abs(slope / error), compared.df)}
-            | {"lack_of_fit": stats.chi2.sf(chi2, len(cells) - 2), "n": int(sample.n[cells].sum())}
-        )
-    columns = ["term", "estimate", "std_error", "conf_low", "conf_high", "p_value", "lack_of_fit", "n"]
-    return pd.DataFrame(rows, columns=(["group"] if "group" in keys else []) + columns)
+        times = pd.to_numeric(keys["wave"].iloc[cells].astype(object), errors="coerce").to_numpy(dtype=float)
+        numbered = np.isfinite(times).all() and (np.diff(times) > 0).all()
+        times = times if numbered else np.arange(len(cells), dtype=float)
+        step = "per wave" if (np.diff(times) == 1).all() else "per unit of wave"
+        x, scores = np.column_stack([np.ones(len(cells)), times]), compared.centre[cells]
+        inverse = np.linalg.pinv(compared.covariance[np.ix_(cells, cells)], hermitian=True)
+        cross = np.linalg.inv(x.T @ inverse @ x)
+        beta, error = cross @ x.T @ inverse @ scores, np.sqrt(cross[1, 1])
+        residual, half = scores - x @ beta, critical_value(confidence, df) * error
+        row = {"group": name, "term": f"trend, {UNIT_OF_TREND[measure.form]} {step}"}
+        row |= columns_of_estimate(beta[1], error, half, scale=scale)
+        row |= {"p_value": 2 * stats.t.sf(abs(beta[1] / error), df), "n": int(sample.n[cells].sum())}
+        rows.append(row | {"lack_of_fit": stats.chi2.sf(residual @ inverse @ residual, len(cells) - 2)})
+    columns = "group term estimate std_error conf_low conf_high p_value lack_of_fit n".split()
+    return pd.DataFrame(rows, columns=columns if "group" in keys else columns[1:])
+
+
+# --- the same people in several waves --------------------------------------------------------------------------------
+
+
+def note_of_recurring_ids(question) -> tuple[str, tuple[Check, ...]]:
+    """Return words and checks on people who answered in several waves, whether they were declared or not."""
+    survey, sample = question.survey, question.sample
+    wave = sample.keys["wave"].to_numpy()[sample.cell]
+    if survey.respondent is not None:
+        order = pd.factorize(sample.keys["wave"])[0][sample.cell]
+        return _matched_answers(pd.DataFrame({"who": sample.persons, "wave": order, "code": question.codes}))
+    words = "ids recurring across waves without a respondent column"
+    column, count = _recurring(survey, sample, wave)
+    if not count:
+        return "", (Check(words, 0, "0", True),)
+    note = phrase(SENTENCES, "recurring", count=number(count, 0), column=column)
+    warnings.warn(note, stacklevel=3)
+    return note, (Check(words, count, "0", False),)
+
+
+def _matched_answers(answers: pd.DataFrame) -> tuple[str, tuple[Check, ...]]:
+    """Return what the answers of the same person in neighbouring waves say about the ids."""
+    answers = answers.drop_duplicates(["who", "wave"], keep="last").sort_values(["who", "wave"])
+    both = answers.assign(before=answers.groupby("who")["code"].shift()).dropna(subset="before")
+    n = len(both)
+    if n < 3:
+        return "", (Check("answers matched to an earlier wave", n, "informative", True, "info"),)
+    varied = both[["code", "before"]].nunique().min() > 1
+    r = float(np.corrcoef(both["code"], both["before"])[0, 1]) if varied else 0.0
+    related, words = bool(r >= 2 / np.sqrt(n)), f"correlation of the {n} answers matched to an earlier wave"
+    check = Check(words, digits.rounded(r, 3), "above zero, or the ids are serial numbers", related)
+    return "" if related or n < 30 else SENTENCES["serial"], (check,)
+
+
+def _recurring(survey, sample, wave) -> tuple[str, int]:
+    """Return the first id-like column whose ids recur across waves without being drawn together, and how many do."""
+    unit = sample.unit_of_row if sample.clustered else np.arange(len(sample))
+    for column in survey.table:
+        name = str(column).casefold()
+        if column == survey.wave or not (name == "id" or name.endswith("_id") or any(w in name for w in ID_WORDS)):
+            continue
+        seen = pd.DataFrame({"id": survey.table[column].to_numpy()[sample.rows], "wave": wave, "unit": unit})
+        seen = seen.dropna().drop_duplicates()
+        each = seen.groupby("id", observed=True).agg(waves=("wave", "nunique"), units=("unit", "nunique"))
+        apart = (each["waves"] > 1) & (each["units"] > 1)
+        if len(each) > 0.5 * len(seen) / max(seen["wave"].nunique(), 1) and apart.any():
+            return str(column), int(apart.sum())
+    return "", 0
+
+
+# --- every touchpoint ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class TouchpointTrend(MeasureFinding):
+    """One row per touchpoint (`term`) and pair of neighbouring waves: the change, with an interval that holds for all.
+
+    ``further["levels"]`` has each touchpoint's value by wave; those on another scale than most are `left` out.
+    """
+
+    left: tuple[str, ...] = ()
+
+    def sentence(self) -> str:
+        moved, known = self.moved, {"measure": self.measure.words, "moved": len(self.moved)}
+        one, names = "_one" * (len(self.left) == 1), listing(map(self.label, self.left))
+        left = " " + self.say(f"touch_left{one}", count=len(self.left), names=names) if self.left else ""
+        if moved.empty:
+            smallest = self.measure.size(self.table["detectable"].min())
+            return f"{self.say('touch_open', **known)} {self.say('touch_base', detectable=smallest)}{left}"
+        rows = [row for _, row in moved.head(5).iterrows()]
+        parts = [self.say("touch_rose" if row["estimate"] > 0 else "touch_fell", **self.told(row)) for row in rows]
+        first, more = self.say("touch_moved", **known, first=parts[0]), self.say("touch_more", parts=listing(parts))
+        return f"{first} {more}{left}"
+
+    @property
+    def moved(self) -> pd.DataFrame:
+        """The established changes, largest first."""
+        found = self.table[self.table["verdict"].isin([UP, DOWN])]
+        return found.iloc[digits.descending(found["estimate"].abs().astype(float), found["term"])]
+
+    def plot(self, ax=None):
+        """Draw every touchpoint over the waves, those that moved in colour."""
+        levels, (value, low, high) = self.read(self.further["levels"]), ENDS
+        levels = levels.assign(term=levels["term"].map(self.label), wave=levels["wave"].map(self.label))
+        marked, unit = set(self.moved["term"].map(self.label)), wrap(self.measure.axis, 50)
+        options = dict(low=low, high=high, by="term", marked=marked, title=self.headline, unit=unit)
+        return over_waves(levels, value, ax=ax, **options)
+
+
+def touchpoint_trend(
+    responses, items, *, measure: str = "mean", threshold: float | None = None, confidence: float = 0.95
+):
+    """Return every touchpoint by wave, and which moved between neighbouring waves.
+
+    Parameters
+    ----------
+    responses, confidence
+        As in `nps`.
+    items : list of str
+        Ratings; those on another scale than most are left out and named. All changes are one family, and their
+        intervals hold together (Bonferroni, t tails); bases under 30 are left out of it.
+    measure : {"mean", "top_box", "nps"}
+        With `threshold` of `top_box`.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.touchpoint_trend(study.responses, ["products", "delivery", "staff"]))
+    2 of 9 changes between neighbouring waves are established (mean on 1–7): Delivery fell 0.94 scale ...
+    """
+    survey, items = as_survey(responses), list(columns_of(items))
+    require_choice("measure", measure, ("mean", "top_box", "nps"))
+    if not items:
+        raise DataProblem("touchpoints over time need at least one rated item; found none")
+    check_asked(survey, *items, confidence=confidence)
+    order = survey.wave_order if survey.wave else ()
+    if len(order) < 2:
+        why = "whether touchpoints moved cannot be said, the survey has one wave"
+        return nothing("touchpoint_trend", listing(items), None, why, n=len(survey), labels=survey.labels)
+    changes, levels, checks, followed = [], [], [], {}
+    for item in items:
+        try:
+            asked = measured(survey, item, measure, threshold=threshold)
+            followed[item] = asked, survey.sample(asked.answered, wave=True, what=survey.label(item))
+        except TooFewRespondents as few:
+            checks.append(Check(f"{survey.label(item)}: rows with an answer", str(few), "enough to show", False))
+    scales = [asked.words for asked, _ in followed.values()]
+    left = [item for item, words in zip(followed, scales) if words != max(scales, key=scales.count)]
+    if left:
+        limit = f"one scale, as it is declared ({max(scales, key=scales.count)})"
+        checks.append(Check("touchpoints on another scale", listing(map(survey.label, left)), limit, False))
+    followed, hidden = {item: followed[item] for item in followed if item not in left}, 0
+    for item, (asked, sample) in followed.items():
+        if sample.hidden.any():  # with the other findings of a page its bases could be worked out from those shown
+            words, hidden = f"{survey.label(item)}: waves under the floor", hidden + 1
+            checks.append(Check(words, "left out", "every wave can be shown", False))
+            continue
+        question = Question("touchpoint_trend", survey, asked, [], confidence, sample)
+        compared = vector(sample, question.codes, asked.form, question.together)
+        changes.append(differences(question, compared, neighbours(sample.keys, "previous")).assign(term=item))
+        level = cell_estimates(sample, question.codes, asked.form, confidence)
+        levels.append(pd.concat([sample.keys, level], axis=1).assign(term=item))
+    if not changes:
+        raise TooFewRespondents("touchpoint_trend: none of the items has enough answers to be shown")
+    whole = replace(question, measure=replace(asked, key=", ".join(items), item=", ".join(items)))
+    ground = pd.concat(changes, ignore_index=True).drop(columns=["overlap", "n_effective"])
+    table = judged(ground, whole.measure, "bonferroni", None, confidence)
+    small = int((table["verdict"] == NO_BASE).sum())
+    checks.append(Check("changes on a base under 30, not tested", small, "0", small == 0))
+    levels = pd.concat(levels, ignore_index=True)
+    summary = {"items": len(changes), "waves": len(order), "n": int(levels["n"].sum())}
+    summary |= {"method": f"neighbouring waves, {asked.words}", "correction": "Bonferroni, simultaneous"}
+    further, left = {"levels": levels[["term", *levels.columns[:-1]]]}, tuple(left)
+    return whole.finding(TouchpointTrend, table, summary, checks, further=further, hidden=hidden, left=left)

@@ -1,7 +1,5 @@
-"""Who answered: responders against the others, the score reweighted to all customers.
+"""Who answered, and what they do: responders against the others, the behaviour of promoters and detractors.
 
-References
-----------
 Kott & Chang (2010), J. American Statistical Association 105 (calibration that models response); Deville & Saerndal
 (1992), J. American Statistical Association 87 (its error); Cohen (1988) (standardised difference).
 """
@@ -14,13 +12,20 @@ from scipy import stats
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
-from cxresearch.figures import forest, wrap
-from cxresearch.findings import Check, describe_columns, number, percent
-from cxresearch.inference import adjusted_p_values
-from cxresearch.metrics.answers import measured, numeric_answers
-from cxresearch.metrics.estimate import check_asked, precision, vector
-from cxresearch.metrics.finding import MeasureFinding, made
-from cxresearch.privacy import require_base
+from cxresearch.findings import Check, number, p_words, percent
+from cxresearch.inference import adjusted_p_values, critical_value
+from cxresearch.metrics.answers import UNITS, Measure, Units, measured, numeric_answers
+from cxresearch.metrics.estimate import (
+    base_words,
+    cell_estimates,
+    columns_of_estimate,
+    decided,
+    hide,
+    precision,
+    vector,
+)
+from cxresearch.metrics.question import MeasureFinding, Question, check_asked
+from cxresearch.privacy import hidden_cells, largest_share, require_base
 from cxresearch.survey import as_survey, as_table
 from cxresearch.survey.sample import waves_of
 from cxresearch.survey.units import kish_effective_n
@@ -28,14 +33,8 @@ from cxresearch.survey.units import kish_effective_n
 BOUGHT = ("purchases", "spent")  # what transactions say of every customer
 MIN_EACH = 30  # responders, and others, that a response model needs
 LARGE = 0.2  # standardised difference that is commonly called small but not negligible
-
-describe_columns(
-    responders=("Responders", "mean of the customers who answered", 2),
-    others=("Others", "mean of the customers who did not answer", 2),
-    n_others=("n others", "customers who did not answer", 0),
-    response_rate=("Response rate", "customers who answered, in any wave, by all, 0-1", 3),
-    reweighted=("Reweighted", "value of responders weighted to resemble all customers", 1),
-)
+NAMES = ("detractors", "passives", "promoters")
+STEPS = (("promoters", "detractors"), ("promoters", "passives"), ("passives", "detractors"))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -48,41 +47,28 @@ class ResponseBias(MeasureFinding):
     counted: str = ""
 
     def sentence(self) -> str:
-        s, clear = self.summary, self.table[self.table["p_adjusted"] < 1 - self.confidence]
-        known = dict(n=number(s["n"], 0), all=number(s["n"] + s["n_others"], 0), rate=percent(s["response_rate"]))
-        if clear.empty:
-            first = self.say("bias_alike", **known, counted=self.counted)
-        else:
+        s, value = self.summary, self.measure.value
+        clear = self.table[self.table["p_adjusted"] < 1 - self.confidence]
+        known = dict(all=number(s["n"] + s["n_others"], 0), rate=percent(s["response_rate"]), counted=self.counted)
+        if len(clear):
             top = digits.largest(clear.assign(size=clear["estimate"].abs()), "size")
-            means = dict(term=self.label(top["term"]), yes=number(top["responders"], 1), no=number(top["others"], 1))
-            first = self.say("bias_differ", **known, counted=self.counted, **means)
+            known |= dict(term=self.label(top["term"]), yes=number(top["responders"], 1), no=number(top["others"], 1))
         plain, reweighted = (row for _, row in self.further["sensitivity"].iterrows())
-        values = dict(
-            reweighted=self.measure.value(reweighted["estimate"]), plain=self.measure.value(plain["estimate"])
+        more = dict(reweighted=value(reweighted["estimate"]), plain=value(plain["estimate"]))
+        more |= dict(
+            span=self.span(reweighted), clear=len(clear), behaviours=len(self.table), words=f"the {self.measure.words}"
         )
-        more = dict(clear=len(clear), behaviours=len(self.table), words=f"the {self.measure.words}")
-        return f"{first} {self.say('bias_more', **more, **values, span=self.span(reweighted))}"
+        return f"{self.say('bias_differ' if len(clear) else 'bias_alike', **known)} {self.say('bias_more', **more)}"
 
     def plot(self, ax=None):
         """Draw the standardised differences, responders less others, with intervals."""
-        t = self.table
-        return forest(
-            t, "estimate", names=[self.label(k) for k in t["term"]], low="conf_low", high="conf_high", line=0, ax=ax,
-            marked=t["p_adjusted"] < 1 - self.confidence, title=self.headline,
-            unit=wrap(f"answered {self.counted} less the others, standard deviations; {percent(self.confidence)} intervals", 62),
-        )  # fmt: skip
+        unit = f"answered {self.counted} less the others, standard deviations; {self.level}"
+        names, clear = self.table["term"].map(self.label), self.table["p_adjusted"] < 1 - self.confidence
+        return self.dots(self.table, names, unit, line=0, marked=clear, ax=ax)
 
 
 def response_bias(
-    customers,
-    responses,
-    item: str,
-    *,
-    customer: str,
-    behaviour,
-    transactions=None,
-    until=None,
-    confidence: float = 0.95,
+    customers, responses, item: str, *, customer: str, behaviour, transactions=None, until=None, confidence=0.95
 ) -> ResponseBias:
     """Compare customers who answered with those who did not, and reweight the score to all of them.
 
@@ -96,23 +82,9 @@ def response_bias(
     item, customer : str
         Recommend item (0-10) in `responses`; column that links both tables.
     behaviour : list of str
-        Numeric columns of `customers`, known for all of them (missing values are filled with the median and counted).
+        Numeric columns of `customers` (missing values are filled with the median and counted).
     transactions : Table, optional
         Payments, one row each: adds how often each customer bought, and for how much, before the date `until`.
-    confidence
-        As in `nps`.
-
-    Returns
-    -------
-    ResponseBias
-
-    Raises
-    ------
-    DataProblem
-        Duplicate customers, behaviour that is not numeric, is constant or separates those who answered, answers off
-        0-10.
-    TooFewRespondents
-        Fewer than 30 customers who answered, or who did not.
 
     Notes
     -----
@@ -134,36 +106,32 @@ def response_bias(
     require_columns(table, customer, *behaviour, where="customers")
     if transactions is not None:
         table, behaviour = _with_purchases(table, customer, as_table(transactions), until), [*behaviour, *BOUGHT]
-        survey = survey.with_table(table, labels=_bought(answers.currency) | dict(survey.labels))
+        money = "Money spent" + (f", {answers.currency}" if answers.currency else "")
+        survey = survey.with_table(table, labels=dict(zip(BOUGHT, ("Purchases", money))) | dict(survey.labels))
     check_asked(answers, item, customer, confidence=confidence)
     if (again := int(table[customer].duplicated().sum())) > 0:
         raise DataProblem(f"customers: {customer} repeats {again} customers; give one row per customer")
-    latest, strangers = _latest_answers(answers, item, customer, table[customer])
-    sample = latest.sample(what="the comparison of responders with others") if len(latest) else None
-    place = (
-        pd.Index(table[customer]).get_indexer(latest.table[customer])[sample.rows]
-        if sample
-        else np.array([], dtype=int)
-    )
+    what, known = "the comparison of responders with others", pd.Index(table[customer])
+    latest, strangers = _latest_answers(answers, item, customer, known)
+    sample = latest.sample(what=what) if len(latest) else None
+    place = known.get_indexer(latest.table[customer])[sample.rows] if sample else np.array([], dtype=int)
     answered = np.isin(np.arange(len(table)), place)
-    few = int(min(answered.sum(), (~answered).sum()))
-    if few < MIN_EACH:
+    n, n_others = int(answered.sum()), int((~answered).sum())
+    if min(n, n_others) < MIN_EACH:
         raise TooFewRespondents(
             f"response_bias needs at least {MIN_EACH} customers who answered and {MIN_EACH} who did not; "
-            f"found {answered.sum()} and {(~answered).sum()}"
+            f"found {n} and {n_others}"
         )
-    floor = max(survey.min_base, answers.min_base)
-    require_base(few, min_base=floor, what="the comparison of responders with others")
+    require_base(min(n, n_others), min_base=max(survey.min_base, answers.min_base), what=what)
     values, filled = _behaviours(table, behaviour)
     asked = measured(latest, item, "nps")
     sensitivity, weights = _sensitivity(sample, asked, values, place, confidence)
     found = _differences(survey, values, answered, behaviour, confidence)
-    summary = {
-        "n": int(answered.sum()), "n_others": int((~answered).sum()), "response_rate": float(answered.mean()),
-        "estimate": sensitivity["estimate"].iloc[0], "reweighted": sensitivity["estimate"].iloc[1],
-        "n_effective": kish_effective_n(weights), "method": "standardised differences; weights calibrated to all customers",
-        "established": bool((found["p_adjusted"] < 1 - confidence).any()),
-    }  # fmt: skip
+    summary = {"n": n, "n_others": n_others, "response_rate": float(answered.mean())}
+    summary |= dict(zip(("estimate", "reweighted"), sensitivity["estimate"]))
+    summary["n_effective"] = kish_effective_n(weights)
+    summary["method"] = "standardised differences; weights calibrated to all customers"
+    summary["established"] = bool((found["p_adjusted"] < 1 - confidence).any())
     largest, heaviest = float(found["estimate"].abs().max()), float(weights.max() / weights.mean())
     checks = [
         Check("largest standardised difference", digits.rounded(largest, 3), f"at most {LARGE:g}", largest <= LARGE),
@@ -177,14 +145,8 @@ def response_bias(
     waves = 1 if answers.wave is None else answers.table[answers.wave].nunique()
     counted = f"at least once in {waves} waves" if waves > 1 else "once or more"
     both = survey.with_table(table, labels={**answers.labels, **survey.labels})
-    return made(
-        ResponseBias, "response_bias", both, asked, None, found, summary, checks, further={"sensitivity": sensitivity},
-        confidence=confidence, counted=counted,
-    )  # fmt: skip
-
-
-def _bought(currency) -> dict[str, str]:
-    return dict(zip(BOUGHT, ("Purchases", "Money spent" + (f", {currency}" if currency else ""))))
+    question = Question("response_bias", both, asked, [], confidence, sample)
+    return question.finding(ResponseBias, found, summary, checks, further={"sensitivity": sensitivity}, counted=counted)
 
 
 def _with_purchases(table, customer: str, transactions, until):
@@ -225,20 +187,16 @@ def _differences(survey, values, answered, behaviour, confidence) -> pd.DataFram
     column = "who answered"
     named = survey.table.assign(**{column: np.where(answered, "responders", "others")})
     sample = survey.with_table(named).sample(by=column, what="the comparison of responders with others")
-    rows = []
+    rows, z = [], critical_value(confidence)
     for k, name in enumerate(behaviour):
         held = values[sample.rows, k]
         compared = vector(sample, held, "mean")
         spread = np.sqrt(np.mean(precision(sample, held, "mean")[0] * sample.n / (sample.n - 1)))
-        contrast = np.array([-1.0, 1.0])  # others come first
-        error = np.sqrt(contrast @ compared.covariance @ contrast) / spread
-        difference = contrast @ compared.raw / spread
-        half = stats.norm.ppf((1 + confidence) / 2) * error
-        rows.append({
-            "term": name, "estimate": difference, "std_error": error, "conf_low": difference - half,
-            "conf_high": difference + half, "p_value": 2 * stats.norm.sf(abs(difference / error)), "p_adjusted": np.nan,
-            "responders": compared.raw[1], "others": compared.raw[0], "n": sample.n[1], "n_others": sample.n[0],
-        })  # fmt: skip
+        difference, error = compared.less([1], [0])[["estimate", "std_error"]].iloc[0] / spread  # others come first
+        row = {"term": name} | columns_of_estimate(difference, error, z * error)
+        row |= {"p_value": 2 * stats.norm.sf(abs(difference / error)), "p_adjusted": np.nan}
+        row |= {"responders": compared.raw[1], "others": compared.raw[0]}
+        rows.append(row | {"n": sample.n[1], "n_others": sample.n[0]})
     table = pd.DataFrame(rows)
     return table.assign(p_adjusted=adjusted_p_values(table["p_value"], correction="holm"))
 
@@ -250,15 +208,13 @@ def _sensitivity(sample, measure, values, place, confidence) -> tuple[pd.DataFra
     start = sample.weights / sample.weights.mean()
     weights, tilt = calibrated(start, x, design.sum(axis=0))
     fitted = x @ np.linalg.lstsq(x.T @ (tilt[:, None] * x), x.T @ (tilt * y), rcond=None)[0]
-    z, rows = stats.norm.ppf((1 + confidence) / 2), []
+    z, rows = critical_value(confidence), []
     for name, w, explained in (("as answered", start, None), ("reweighted", weights, fitted)):
         mean = w @ y / w.sum()
         pull = w * (y - (mean if explained is None else explained)) / w.sum()
         error = np.sqrt(sample.covariance_of(pull[:, None])[0, 0])
-        rows.append({
-            "term": name, "estimate": 100 * mean, "std_error": 100 * error, "conf_low": 100 * max(mean - z * error, -1),
-            "conf_high": 100 * min(mean + z * error, 1), "n": len(y), "n_effective": kish_effective_n(w),
-        })  # fmt: skip
+        row = {"term": name} | columns_of_estimate(mean, error, z * error, scale=100, least=-1, most=1)
+        rows.append(row | {"n": len(y), "n_effective": kish_effective_n(w)})
     return pd.DataFrame(rows), weights
 
 
@@ -277,3 +233,109 @@ def calibrated(start, x, totals) -> tuple[np.ndarray, np.ndarray]:
         "behaviour: no weights make those who answered resemble all customers, since a behaviour tells the two apart; "
         "leave out the behaviour that differs most"
     )
+
+
+# --- what promoters do -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class PromoterValue(MeasureFinding):
+    """Mean of a behaviour by recommend group (`group`), in its own unit (shares of yes 0-1); ``further["steps"]`` has
+    the differences.
+    """
+
+    def sentence(self) -> str:
+        t, step = self.table.set_index("group"), self.further["steps"].iloc[0]
+        known, p = {name: self.measure.value(t.loc[name, "estimate"]) for name in NAMES}, step["p_adjusted"]
+        differ = bool(p < 1 - self.confidence)
+        known |= dict(what=self.measure.words, differs="differs" if differ else "by recommend group")
+        bases = " and ".join(number(t.loc[name, "n"], 0) for name in ("promoters", "detractors"))
+        more = dict(span=self.span(step), p=p_words(p) if np.isfinite(p) else "p not available", n=bases)
+        key = "value_open" if not differ else "value_more" if step["estimate"] > 0 else "value_less"
+        return f"{self.say('value', **known)} {self.say(key, **more, size=self.measure.size(step['estimate']))}"
+
+    def plot(self, ax=None):
+        """Draw the group means with intervals, in the behaviour's unit."""
+        t = self.table.iloc[::-1]
+        names = [f"{g} ({number(n, 0)})" for g, n in zip(t["group"], t["n"])]
+        axis = self.measure.axis
+        return self.dots(t, names, f"{axis[:1].lower()}{axis[1:]}; {self.level}", ax=ax)
+
+
+def promoter_value(customers, item: str, *, value: str, unit: str = "", confidence: float = 0.95) -> PromoterValue:
+    """Return the mean of a behaviour, such as revenue or retention, for promoters, passives and detractors.
+
+    Parameters
+    ----------
+    customers : Survey or DataFrame, (N, .)
+        One row per customer with an answer and a behaviour; customers that repeat are refused.
+    item, value : str
+        Recommend item (0-10); numeric column, or one of yes and no, of which shares are taken.
+    unit : str
+        Unit of `value` for sentences and axes, such as a currency.
+    confidence
+        As in `nps`.
+
+    Notes
+    -----
+    Linearised errors, t intervals (Wilson's for shares); the three differences and their intervals are corrected by
+    Holm. Which came first is not asked.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> table = study.matched("responses", "customers", keep="latest")
+    >>> print(cx.promoter_value(table, "recommend", value="revenue", unit=study.currency))
+    Mean revenue differs: promoters 191.2 EUR, passives 176.9 EUR, detractors 153.0 EUR. ...
+    """
+    survey = as_survey(customers)
+    check_asked(survey, item, value, confidence=confidence)
+    asked, table = measured(survey, item, "nps"), survey.table
+    share = pd.api.types.is_bool_dtype(table[value]) or bool(table[value].dropna().isin([0, 1]).all())
+    values = table[value].astype(float).to_numpy() if share else numeric_answers(table, value)
+    known = asked.answered & ~np.isnan(values)
+    if survey.respondent and (again := int(table.loc[known, survey.respondent].dropna().duplicated().sum())):
+        raise DataProblem(
+            f"customers: {survey.respondent} repeats {again} customers, whose {value} would count once for each answer; "
+            "give one row per customer, such as the latest answer: study.matched('responses', 'customers', keep='latest')"
+        )
+    column, form = "recommend group", "share" if share else "mean"
+    names = np.select([asked.codes > 0, asked.codes < 0], ["promoters", "detractors"], "passives")
+    grouped = table.assign(**{column: pd.Categorical(names, categories=NAMES, ordered=True)})
+    grouped.attrs = dict(table.attrs)
+    sample = survey.with_table(grouped, min_base=1).sample(known, by=column, what="the value of promoters")
+    require_base(len(sample), min_base=survey.min_base, what="the value of promoters")
+    held, named = values[sample.rows], names[sample.rows]
+    found = pd.concat([sample.keys, cell_estimates(sample, held, form, confidence)], axis=1)
+    found = found.set_index("group").reindex(NAMES).rename_axis("group").reset_index()
+    found = found.assign(n=found["n"].fillna(0).astype(int), base=base_words(found["n"], found["n_effective"]))
+    found["largest_share"] = [largest_share((sample.weights * held)[named == group]) for group in NAMES]
+    hidden, compared = hidden_cells(found, min_base=survey.min_base), vector(sample, held, form)
+    steps = _steps(sample, compared, hidden, confidence)
+    summary = {"p_value": np.nan if (sample.n < 2).any() else compared.equal_p_value(), "n": len(held)}
+    summary["n_effective"] = float(np.nansum(found["n_effective"]))
+    summary["method"] = "shares, linearised, Wilson" if share else "means, linearised, t"
+    summary["established"] = bool(steps["p_adjusted"].iloc[0] < 1 - confidence)
+    lost = int((asked.answered & np.isnan(values)).sum())
+    checks = (*sample.checks, Check(f"answers without {survey.label(value)}", lost, "0", lost == 0))
+    words, units = f"{'Share with' if share else 'Mean'} {survey.label(value)}", Units(1, 1, 1, unit, unit)
+    own = dict(measure=Measure(value, value, form, words, UNITS["share"] if share else units), confidence=confidence)
+    own |= dict(suppressed=int(hidden.sum()), domain=survey.condition)
+    shown, further = hide(found, hidden), {"steps": steps}
+    return PromoterValue("promoter_value", value, column, shown, summary, checks, survey.labels, further, **own)
+
+
+def _steps(sample, compared, hidden, confidence) -> pd.DataFrame:
+    """Return the differences between the three groups; missing where one is hidden or empty."""
+    at, rows = {group: i for i, group in enumerate(sample.keys["group"])}, []
+    gone = {name for name, h in zip(NAMES, hidden) if h or name not in at or sample.n[at[name]] < 2}
+    for high, low in STEPS:
+        known = not {high, low} & gone
+        step = compared.less(*([at[group]] if known else [0] for group in (high, low)))
+        step = step.assign(term=f"{high} less {low}", df=compared.df, tail=compared.df, eligible=known)
+        step[["estimate", "centre", "std_error"]] *= 1.0 if known else np.nan
+        rows.append(step)
+    steps = decided(pd.concat(rows, ignore_index=True), correction="holm", confidence=confidence)
+    steps = steps[["term", "estimate", "std_error", "conf_low", "conf_high", "p_value", "p_adjusted"]]
+    return steps.assign(p_value=steps["p_value"].where(steps["std_error"].notna()))

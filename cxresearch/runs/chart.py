@@ -81,7 +81,7 @@ def _chart(table: pd.DataFrame, key: str, columns, title: str, labels: dict) -> 
     words = [labels.get(k, k) for k in keys]
     ends = [shown[e].astype(float).fillna(shown[value]).tolist() if e else None for e in (low, high)]
     values = shown[value].astype(float).tolist()
-    as_percent = value.startswith("share")
+    as_percent = value.startswith("share") or title.endswith("%")
     return Chart(words, values, *ends, title or title_of_column(value), as_percent)
 
 
