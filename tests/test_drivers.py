@@ -208,11 +208,8 @@ def test_never_met_recovers_the_slope_among_those_who_met():
     table["overall"] -= np.where(met, 0, 0.5 * (table["d1"] - table["d1"].mean()))
     table["d1"], table["d1_met"] = table["d1"].where(met), met
     found = driver_importance(table, **ASK | {"n_boot": 0})
-    row = found.tables()["exposure"].set_index("term").loc["d1"]
-    assert row["exposed_slope"] == pytest.approx(0.5, abs=0.02)
-    assert row["share_exposed"] == pytest.approx(met.mean()) and row["aggregate_slope"] == pytest.approx(
-        row["exposed_slope"] * met.mean()
-    )
+    row = found.tidy().set_index("term").loc["d1"]
+    assert row["per_point"] == pytest.approx(0.5, abs=0.02) and row["share_exposed"] == pytest.approx(met.mean())
     assert found.glance()["n"].item() == 8000
     assert driver_importance(table, **ASK | {"n_boot": 0}, not_applicable="exclude").glance()["n"].item() == met.sum()
 

@@ -77,9 +77,9 @@ MAKERS = {
     "compare_drivers": lambda t: cx.compare_drivers(known(t), by="region", **CHANCE, **DRIVERS),
     "penalty_reward": lambda t: cx.penalty_reward(known(t), **CHANCE, **DRIVERS),
     "halo_check": lambda t: cx.halo_check(known(t), **CHANCE, **DRIVERS),
-    "importance_performance": lambda t: cx.importance_performance(known(t), scale=(1, 7), **CHANCE, **DRIVERS),
+    "importance_performance": lambda t: cx.importance_performance(known(t), **CHANCE, **DRIVERS),
     "simulate_improvement": lambda t: cx.simulate_improvement(
-        known(t), improve={"d0": 1}, scale=(1, 7), outcome_scale=(1, 7), **CHANCE, **DRIVERS
+        known(t, scales=dict.fromkeys(["d0", "overall"], (1, 7))), improve={"d0": 1}, **CHANCE, **DRIVERS
     ),
     "scale_reliability": lambda t: cx.scale_reliability(
         known(t), scales={"service": ["d0", "d1"], "price": ["d2", "d3"]}, **CHANCE

@@ -14,35 +14,28 @@ def in_percent(table, *columns):
     return table.assign(**{c: 100 * table[c] for c in named})
 
 
-def draw_importance(finding, ax=None):
-    """Draw ranked shares with their intervals, relative weights beside them, and the share of a random driver."""
-    table = in_percent(finding.tidy().sort_values("rank"), "share", "relative_weight")
-    ax = axes_or_new(ax, rows=len(table) + 3)
-    r2 = finding.summary["r2"]
-    floor = 100 * finding.summary["noise_floor"] / r2 if r2 > 0 else np.nan
-    ax.axvline(floor, color=QUIET, linewidth=1, linestyle=":", label="a random driver")
-    hollow(ax, table["relative_weight"], "relative weight (Johnson)")
-    forest(table, "share", names=[finding.label(t) for t in table["term"]], unit=share_unit(finding.summary), ax=ax)
-    ax.set_xlim(left=0)
-    legend_below(ax, columns=2)
-    return titled(ax, finding.headline())
-
-
 def share_unit(summary) -> str:
     """Return the unit of an axis of shares."""
     sure = f", with {percent(summary['confidence'])} interval" if summary["n_boot"] else ""
     return f"Share of the explained variance (%){sure}"
 
 
-def hollow(ax, values, label: str) -> None:
-    """Draw a hollow diamond on each row: the same quantity by another rule."""
-    at = np.arange(len(values))
-    ax.plot(values, at, "D", color=QUIET, markersize=5, markerfacecolor="none", label=label)
-
-
 def legend_below(ax, *, columns: int) -> None:
     """Put the legend under the axis label, where no interval reaches."""
     ax.legend(loc="upper center", bbox_to_anchor=(0.4, 0), borderaxespad=5, ncols=columns)
+
+
+def draw_shares(finding, share: str, beside: str, meaning: str, ax=None, *, floor: float | None = None):
+    """Draw ranked shares with their intervals, another rule's as hollow diamonds, and the share of a random driver."""
+    table = in_percent(finding.table.sort_values("rank"), share, beside)
+    ax, at = axes_or_new(ax, rows=len(table) + 3), np.arange(len(table))
+    if floor is not None:
+        ax.axvline(100 * floor, color=QUIET, linewidth=1, linestyle=":", label="a random driver")
+    ax.plot(table[beside], at, "D", color=QUIET, markersize=5, markerfacecolor="none", label=meaning)
+    forest(table, share, names=[finding.label(t) for t in table["term"]], unit=share_unit(finding.summary), ax=ax)
+    ax.set_xlim(left=0)
+    legend_below(ax, columns=1 if floor is None else 2)
+    return titled(ax, finding.headline())
 
 
 def draw_map(finding, ax=None):

@@ -8,15 +8,14 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.drivers.certainty import Certainty, certainty
-from cxresearch.drivers.figures import draw_importance
+from cxresearch.drivers.figures import draw_shares
 from cxresearch.drivers.model import DriverFinding, Model, conclude, fit, model_checks
-from cxresearch.drivers.question import KINDS, MISSING, NOT_APPLICABLE, Question, ask, check_options, one_thread
-from cxresearch.drivers.sentences import base_of, say, share_words, with_interval
+from cxresearch.drivers.question import Question, one_thread, question_of
+from cxresearch.drivers.sentences import base_of, none_of, say, share_words, signed, with_interval
 from cxresearch.drivers.shapley import METHODS, conditional_dominance, ranks, share_of
 from cxresearch.errors import TooFewRespondents
 from cxresearch.figures import heat_map
-from cxresearch.findings import Check, Shown, listing, number, p_words, percent
-from cxresearch.survey import as_survey
+from cxresearch.findings import Check, Shown, ends, listing, number, p_words, percent
 
 DOMINANCE = 15  # terms up to which the dominance table is written
 MODEL_WORDS = {"linear": "", "binary": "; logistic, McFadden R²", "ordered": "; cumulative logit, McFadden R²"}
@@ -26,15 +25,12 @@ MODEL_WORDS = {"linear": "", "binary": "; logistic, McFadden R²", "ordered": ";
 class DriverImportance(DriverFinding):
     """How the explained variance of an outcome divides among its drivers.
 
-    ``tidy()`` has one row per term, in the order asked: `estimate` (part of R², 0-1) with `conf_low`, `conf_high`;
-    `share` (of the terms' joint R², 0-1) with `share_low`, `share_high`; `per_point`, the points of the outcome that go
-    with a point of the rating among those who met it, the others held, with its interval, and `n_met`, how many they
-    are; `rank` with the interval of its draws; Johnson's relative weight as a share; correlation and standardised
-    coefficient; `direction`; the share that met the touchpoint. ``tables()`` adds ranks (probability of each),
-    differences (all pairs, intervals that hold together), methods, and where they apply missing, exposure, dominance.
+    ``tidy()`` has one row per term, in the order asked: `estimate` (part of R², 0-1); `share` (of the terms' joint R²);
+    `per_point`, the points of the outcome that go with a point of the rating among those who met it, the others held,
+    and `n_met`, how many they are, each with its interval; `rank`; Johnson's relative weight as a share; correlation,
+    standardised coefficient and `direction`. ``tables()`` adds ranks (probability of each), differences (all pairs,
+    intervals that hold together), methods, and where they apply missing and dominance.
     """
-
-    tied: tuple[str, ...] = ()
 
     @property
     def chart(self):
@@ -54,41 +50,27 @@ class DriverImportance(DriverFinding):
     def sentence(self) -> str:
         s, top = self.summary, self.table.loc[self.table["rank"].idxmin()]
         explained, base = self._explained(), base_of(s)
-        first = self.label(top["term"])
         if self.no_verdict():
             return f"{self.headline()} {say('chance_note', explained=explained)}"
         if s["halo_p_value"] > 1 - s["confidence"]:
-            share = share_words(top, s["confidence"])
+            first, share = self.label(top["term"]), share_words(top, s["confidence"])
             return f"{self.headline()} {say('halo_note', first=first, share=share, explained=explained, base=base)}"
-        if not s["n_boot"]:
-            standing = say("no_interval", explained=explained, base=base)
-        elif len(self.tied) == len(self.table) - 1:
-            standing = say("none_apart", explained=explained, base=base)
-        elif self.tied:
-            others = listing(self.label(t) for t in self.tied) if len(self.tied) <= 4 else f"{len(self.tied)} others"
-            standing = say("tied", others=others, explained=explained, base=base)
-        else:
-            standing = say("ahead", explained=explained, base=base)
+        words = {"explained": explained, "base": base}
+        standing = self.standing("share", **words) if s["n_boot"] else say("no_interval", **words)
         return " ".join(filter(None, (self.headline(), standing, self._per_point(top))))
 
     def _per_point(self, row) -> str:
         """Return the sentence on points of the outcome per point of the rating, of a term that is one rating."""
-        slope, low, high = row["per_point"], row["per_point_low"], row["per_point_high"]
-        if np.isnan(slope):
+        if np.isnan(row["per_point"]):
             return ""
         everyone = row["n_met"] == self.summary["n"]
         met = f"all {number(row['n_met'], 0)}" if everyone else f"the {number(row['n_met'], 0)} who met it"
-        binary, size, outcome = self.fitted.kind == "binary", abs(slope), self.label(self.outcome)
-        if low <= 0 <= high:
-            said = with_interval(number(slope, 2), low, high, self.summary["confidence"], 2)
-            return say("slope_open", met=met, slope=said, outcome=outcome)
-        ends = sorted((abs(low), abs(high)))
-        scale, decimals = (100, 1) if binary else (1, 2)
-        said = with_interval(
-            number(scale * size, decimals), scale * ends[0], scale * ends[1], self.summary["confidence"], decimals
-        )
-        key = ("share_" if binary else "") + ("more" if slope > 0 else "fewer")
-        return say(key, met=met, slope=said, outcome=outcome)
+        slope = row["per_point"], row["per_point_low"], row["per_point_high"], self.summary["confidence"]
+        (sign, words), outcome = signed(*slope, 2), self.label(self.outcome)
+        key = ("slope_open", "more", "fewer")[sign]
+        if sign and self.fitted.kind == "binary":
+            key, words = f"share_{key}", signed(*slope, 1, 100)[1]
+        return say(key, met=met, slope=words, outcome=outcome)
 
     def _explained(self) -> str:
         s = self.summary
@@ -99,12 +81,14 @@ class DriverImportance(DriverFinding):
         return with_interval(f"{s['measure']} of {number(s['r2'], 3)}", low, high, s["confidence"], 3)
 
     def plot(self, ax=None):
-        return draw_importance(self, ax)
+        s = self.summary
+        floor = s["noise_floor"] / s["r2"] if s["r2"] > 0 else np.nan
+        return draw_shares(self, "share", "relative_weight", "relative weight (Johnson)", ax, floor=floor)
 
     def plot_ranks(self, ax=None):
         """Draw the probability of each rank as a heat map with its values, and return the Axes."""
         if "ranks" not in self.further:
-            return draw_importance(self, ax)
+            return self.plot(ax)
         order = self.table.sort_values("rank")["term"]
         wide = 100 * self.further["ranks"].pivot(index="term", columns="rank", values="probability").loc[order]
         wide.index = [self.label(t) for t in wide.index]
@@ -136,14 +120,14 @@ def driver_importance(
         Least squares; logistic regression of the larger of two answers; cumulative logit of 3 to 11 answers. The last
         two fit every subset of at most 14 terms by maximum likelihood and divide McFadden's R².
     blocks : dict name -> drivers, optional
-        Drivers that share one part. Drivers in no block stand for themselves.
+        Drivers that share one part.
     always : list of columns
         Controls: partialled out first, in every subset.
     not_applicable : {"exposure", "exclude"}
         What a never-met touchpoint becomes; "exclude" leaves out rows that never met one of them.
     missing : {"em", "listwise"}
-        Skipped answers: maximum likelihood under joint normality (every row that answered the outcome and at least
-        one driver is used; kind "linear"), or complete rows only.
+        Skipped answers: maximum likelihood under joint normality of every row that answered the outcome and at least
+        one driver (kind "linear"), or complete rows only.
     n_boot : int
         Bootstrap replicates of the survey's design; 0 gives no interval.
     seed : int
@@ -151,10 +135,8 @@ def driver_importance(
 
     Raises
     ------
-    DataProblem
-        For a question or data that cannot be answered; the message names the column.
-    TooFewRespondents
-        Under `min_rows` rows, under the survey's floor, or with no more rows than columns.
+    DataProblem, TooFewRespondents
+        For a question or data that cannot be answered, naming the column; under `min_rows` rows or the survey's floor.
 
     References
     ----------
@@ -163,29 +145,21 @@ def driver_importance(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> drivers = ["products", "staff", "delivery"]
-    >>> finding = cx.driver_importance(
-    ...     study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1,
-    ... )
-    >>> finding.tidy()[["term", "share", "rank"]].round(2)
+    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
+    >>> found = cx.driver_importance(study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1)
+    >>> found.tidy()[["term", "share", "rank"]].round(2)
            term  share  rank
     0  products   0.31     3
     1     staff   0.32     2
     2  delivery   0.37     1
     """
-    survey = as_survey(responses)
-    check_options(
-        confidence=confidence, n_boot=n_boot, seed=seed, kind=(kind, KINDS), missing=(missing, MISSING),
-        not_applicable=(not_applicable, NOT_APPLICABLE),
-    )  # fmt: skip
-    question, everyone = ask(
-        survey, function="driver_importance", outcome=outcome, drivers=drivers, blocks=blocks, always=always,
-        not_applicable=not_applicable, missing=missing, min_rows=min_rows,
+    chance = {"n_boot": n_boot, "confidence": confidence, "seed": seed}
+    question, everyone = question_of(
+        "driver_importance", responses, outcome=outcome, drivers=drivers, kind=kind, blocks=blocks, always=always,
+        not_applicable=not_applicable, missing=missing, min_rows=min_rows, **chance,
     )  # fmt: skip
     model = fit(question, kind=kind, seed=seed)
-    p_value = model.test()
-    sure = certainty(model, n_boot=n_boot, seed=seed, confidence=confidence)
+    p_value, sure = model.test(), certainty(model, **chance)
     tables = _tables(model, sure)
     if everyone.skipped and kind == "linear":
         tables["missing"] = _treatments(model, everyone, missing=missing, min_rows=min_rows, seed=seed)
@@ -203,35 +177,29 @@ def driver_importance(
     }  # fmt: skip
     table = importance_table(model, sure)
     checks = _checks(model, sure, table, summary, everyone, min_rows=min_rows)
-    return conclude(
-        DriverImportance, "driver_importance", question, table, summary, checks, tables, tied=sure.tied, fitted=model
-    )
+    more = {"tied": sure.tied, "fitted": model}
+    return conclude(DriverImportance, "driver_importance", question, table, summary, checks, tables, **more)
 
 
 def importance_table(model: Model, sure: Certainty) -> pd.DataFrame:
     """Return one row per term, in the order asked."""
-    question, division = model.question, model.division
-    met = question.met
+    question, division, met = model.question, model.division, model.question.met
     exposed = {t: float(np.average(who, weights=question.weights)) for t, who in met.items()}
 
-    def of_rating(values) -> list[float]:
-        return [float(values[question.rating[t]]) if t in question.rating else np.nan for t in question.names]
+    def of_rating(values) -> np.ndarray:
+        return np.array([values[question.rating[t]] if t in question.rating else np.nan for t in question.names])
 
     correlation, coefficient = of_rating(model.correlation[:-1, -1]), of_rating(model.coefficients)
     return pd.DataFrame(
-        {
-            "term": list(question.names),
-            "estimate": division.parts, "conf_low": sure.part[0], "conf_high": sure.part[1],
-            "share": share_of(division.parts), "share_low": sure.share[0], "share_high": sure.share[1],
-            "per_point": of_rating(model.slopes), "per_point_low": sure.slope[0], "per_point_high": sure.slope[1],
-            "n_met": [int(met[t].sum()) if t in met else len(question) for t in question.names],
-            "rank": ranks(division.parts), "rank_low": sure.rank[0], "rank_high": sure.rank[1],
-            "relative_weight": share_of(division.methods["relative_weights"]),
-            "correlation": correlation, "coefficient": coefficient,
-            "direction": _directions(np.array(correlation), np.array(coefficient), sure),
-            **({"share_exposed": [exposed.get(t, 1.0) for t in question.names]} if exposed else {}),
-            "n": [int(question.rated(t).sum()) for t in question.names],
-        }
+        {"term": list(question.names), "estimate": division.parts, "conf_low": sure.part[0], "conf_high": sure.part[1],
+         **ends("share", share_of(division.parts), *sure.share),
+         **ends("per_point", of_rating(model.slopes), *sure.slope),
+         "n_met": [int(met[t].sum()) if t in met else len(question) for t in question.names],
+         **ends("rank", ranks(division.parts), *sure.rank),
+         "relative_weight": share_of(division.methods["relative_weights"]),
+         "correlation": correlation, "coefficient": coefficient, "direction": _directions(correlation, coefficient, sure),
+         **({"share_exposed": [exposed.get(t, 1.0) for t in question.names]} if exposed else {}),
+         "n": [int(question.rated(t).sum()) for t in question.names]}
     )  # fmt: skip
 
 
@@ -249,7 +217,7 @@ def _directions(r, b, sure: Certainty) -> list[str]:
 
 
 def _tables(model: Model, sure: Certainty) -> dict[str, pd.DataFrame]:
-    """Return methods, and where they apply ranks, differences, dominance and exposure."""
+    """Return methods, and where they apply ranks, differences and dominance."""
     question, division = model.question, model.division
     names, p = np.array(question.names), len(question.names)
     shares = {m: share_of(division.methods[m]) for m in METHODS}
@@ -267,13 +235,6 @@ def _tables(model: Model, sure: Certainty) -> dict[str, pd.DataFrame]:
     if division.residuals is not None and p <= DOMINANCE:
         gains = conditional_dominance(division.residuals).ravel()
         tables["dominance"] = pd.DataFrame({**every, "n_entered": np.tile(np.arange(p), p), "estimate": gains})
-    if question.met:
-        share = [float(np.average(who, weights=question.weights)) for who in question.met.values()]
-        slope = [model.slopes[question.rating[t]] for t in question.met]
-        tables["exposure"] = pd.DataFrame(
-            {"term": list(question.met), "share_exposed": share, "exposed_slope": slope,
-             "aggregate_slope": np.multiply(slope, share), "n": [int(question.rated(t).sum()) for t in question.met]}
-        )  # fmt: skip
     return tables
 
 
@@ -305,13 +266,12 @@ def _checks(model, sure, table, summary, everyone, *, min_rows: int) -> tuple[Ch
     """Return the checks of the data, the model and the order of the drivers."""
     question, division, alpha = model.question, model.division, 1 - summary["confidence"]
     received, n = len(question.survey), len(question)
-    dependent = model.dependent_terms()
     orders = np.array([ranks(division.methods[m]) for m in METHODS], dtype=float)
     rho = float(np.corrcoef(orders).min())  # of ranks without ties: Spearman's
     checks = [
         Check("rows used", n, f"at least {min_rows}; {received} received", n >= min_rows),
         *model_checks(model, summary["p_value"], summary["confidence"]),
-        Check("drivers constant or a sum of others", listing(dependent), "none", not dependent),
+        none_of("drivers constant or a sum of others", model.dependent_terms()),
         Check("lowest rank correlation of four methods", digits.rounded(rho, 3), "at least 0.7", bool(rho >= 0.7)),
     ]
     if everyone.skipped:
@@ -322,7 +282,7 @@ def _checks(model, sure, table, summary, everyone, *, min_rows: int) -> tuple[Ch
         low, floor = list(table["term"][table["estimate"] <= model.floor[1]]), number(model.floor[1], 5)
         checks += [
             Check("drivers tied with the first", len(sure.tied), "information", True, "info"),
-            Check("sign of coefficient against correlation", listing(conflicts), "none", not conflicts),
+            none_of("sign of coefficient against correlation", conflicts),
             Check("parts a random driver could get", listing(low), f"none at or under {floor}", not low),
         ]
     if np.isfinite(sure.halo):

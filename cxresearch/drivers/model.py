@@ -17,7 +17,7 @@ from cxresearch.drivers.question import Question
 from cxresearch.drivers.sentences import base_of, say
 from cxresearch.drivers.shapley import Division, divide, noise_floor
 from cxresearch.errors import DataProblem
-from cxresearch.findings import Check, Finding, number, p_words
+from cxresearch.findings import Check, Finding, listing, number, p_words
 from cxresearch.inference import joint_p_value
 from cxresearch.inference.shares import (
     TOLERANCE,
@@ -114,9 +114,8 @@ class Model:
             own = np.r_[self.question.columns_of(term)] if own is None else np.array([own])
             others = np.setdiff1d(np.arange(len(among)), np.r_[self.question.columns_of(term)])
             inside, across = among[np.ix_(own, own)], among[np.ix_(own, others)]
-            left = (
-                inside - across @ np.linalg.pinv(among[np.ix_(others, others)], hermitian=True, rcond=NULL) @ across.T
-            )
+            inverse = np.linalg.pinv(among[np.ix_(others, others)], hermitian=True, rcond=NULL)
+            left = inside - across @ inverse @ across.T
             rank = np.sum(np.linalg.eigvalsh(inside) > NULL)
             if rank == 0 or np.sum(np.linalg.eigvalsh(left) > NULL) < rank:
                 found.append(term)
@@ -133,13 +132,13 @@ class Model:
                 "skipped answers were kept by maximum likelihood (missing='em'), which statsmodels' fits cannot; "
                 "ask with missing='listwise' for a fit of the complete rows"
             )
-        weighted, x, y = np.ptp(q.weights) > 0, self.frame(), q.columns[:, -1]
+        y, x = q.columns[:, -1], sm.add_constant(self.frame(), has_constant="add")
         if likelihood is None:
-            return sm.WLS(y, sm.add_constant(x, has_constant="add"), weights=q.weights).fit()
+            return sm.WLS(y, x, weights=q.weights).fit()
+        weighted = np.ptp(q.weights) > 0
         if self.kind == "binary" and not weighted:
-            return sm.Logit(likelihood.code, sm.add_constant(x, has_constant="add")).fit(disp=0, tol=1e-12)
+            return sm.Logit(likelihood.code, x).fit(disp=0, tol=1e-12)
         if self.kind == "binary":
-            x = sm.add_constant(x, has_constant="add")
             w = q.weights * (len(q) / q.weights.sum())
             return sm.GLM(likelihood.code, x, family=sm.families.Binomial(), var_weights=w).fit(tol=1e-13)
         if weighted:
@@ -148,7 +147,8 @@ class Model:
         b = likelihood.coefficients / spread
         cuts = likelihood.fits.parameters[-1][: likelihood.model.cuts] + mean @ b
         start = np.concatenate([b, cuts[:1], np.log(np.diff(cuts))])
-        return OrderedModel(y, x, distr="logit").fit(start_params=start, method="newton", disp=0, tol=1e-9)
+        ordered = OrderedModel(y, self.frame(), distr="logit")
+        return ordered.fit(start_params=start, method="newton", disp=0, tol=1e-9)
 
     def frame(self) -> pd.DataFrame:
         """Return the model's columns by name."""
@@ -219,25 +219,14 @@ def joint_test(estimates, covariance, df: float) -> float:
 
 def _scores(moments: Moments, n_always: int) -> np.ndarray:
     """Return each row's products of term columns and outcome, centred and freed from the controls, (n, m)."""
-    m = moments.n_columns
-    columns = moments.rows[:, -m:]
-    mean = moments.weights @ columns / moments.weights.sum()
-    places = np.zeros((m, m), dtype=int)
-    places[np.triu_indices(m)] = np.arange(m * (m + 1) // 2)
-    places = np.maximum(places, places.T)
-
-    def centred(i, j):
-        return moments.rows[:, places[i, j]] - columns[:, i] * mean[j] - columns[:, j] * mean[i] + mean[i] * mean[j]
-
-    raw = np.stack([centred(i, m - 1) for i in range(n_always, m - 1)], axis=1)
-    if not n_always:
-        return raw
-    full = np.stack([np.stack([centred(i, j) for j in range(m)], axis=1) for i in range(m)], axis=1)
-    total = np.einsum("n,nij->ij", moments.weights, full) / moments.weights.sum()
-    c = np.arange(n_always)
-    slopes = np.linalg.pinv(total[np.ix_(c, c)], hermitian=True) @ total[c]
-    away = np.eye(m) - np.vstack([slopes, np.zeros((m - n_always, m))])  # column j: j less its fit on the controls
-    return np.einsum("ij,nik,k->nj", away, full, away[:, -1])[:, n_always:-1]
+    m, w = moments.n_columns, moments.weights / moments.weights.sum()
+    among, mean = unpacked(moments.covariances())[0], w @ moments.rows[:, -m:]
+    away = np.eye(m)  # column j: j less its fit on the controls
+    away[:n_always] -= np.linalg.pinv(among[:n_always, :n_always], hermitian=True) @ among[:n_always]
+    terms, outcome, (i, j) = away[:, n_always:-1], away[:, -1:], np.triu_indices(m)
+    products = terms[i] * outcome[j] + (i < j)[:, None] * terms[j] * outcome[i]
+    shift, level = mean @ terms, mean @ outcome
+    return moments.rows @ np.concatenate([products, -level * terms - outcome * shift]) + level * shift
 
 
 # --- halo ------------------------------------------------------------------------------------------------------------
@@ -288,9 +277,10 @@ def _departures(matrices, loadings) -> np.ndarray:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class DriverFinding(Finding):
-    """A finding of the model of all drivers; `fitted` is that model."""
+    """A finding of the model of all drivers, `fitted`; `tied` are the terms that may be the first as well."""
 
     fitted: Model | None = None
+    tied: tuple[str, ...] = ()
 
     @property
     def model(self):
@@ -299,16 +289,23 @@ class DriverFinding(Finding):
 
     def no_verdict(self) -> str:
         """Return the first sentence of a model that tells nothing, and nothing where it does."""
-        s, words = (
-            self.summary,
-            {"k": len(self.table), "outcome": self.label(self.outcome), "base": base_of(self.summary)},
-        )
+        s = self.summary
+        words = {"k": len(self.table), "outcome": self.label(self.outcome), "base": base_of(s)}
         rarest = [c.value for c in self.tested if c.check == RAREST and not c.ok]
         if np.isnan(s["p_value"]):
             return say("few_units", units=f"{number(s['df'], 0)} free", **words)
         if rarest:
             return say("stopped", rarest=f"{rarest[0]} rows", **words)
         return say("chance", p=p_words(s["p_value"]), **words) if s["p_value"] > 1 - s["confidence"] else ""
+
+    def standing(self, room: str, **words) -> str:
+        """Return the sentence on what can be told apart from the first."""
+        if not self.tied:
+            return say(f"{room}_ahead", **words)
+        if len(self.tied) == len(self.table) - 1:
+            return say(f"{room}_open", **words)
+        others = listing(map(self.label, self.tied)) if len(self.tied) <= 4 else f"{len(self.tied)} others"
+        return say(f"{room}_tied", others=others, **words)
 
 
 def conclude(kind, function: str, question: Question, table, summary, checks, tables=None, **more) -> Finding:
@@ -325,11 +322,7 @@ def model_checks(model: Model, p_value: float, confidence: float) -> tuple[Check
     question, limit = model.question, f"at most {number(1 - confidence, 2)}"
     checks = (*question.few_units(), *(model.likelihood.checks if model.likelihood else ()))
     if np.isnan(p_value):
-        few = Check(
-            "sampling units to test the model", int(question.df), f"above {len(question.names) + 1}", False, "stops"
-        )
-        return (*checks, few)
-    return (
-        *checks,
-        Check("model beyond chance (p)", digits.rounded(p_value, 4), limit, p_value <= 1 - confidence, "stops"),
-    )
+        name, least = "sampling units to test the model", f"above {len(question.names) + 1}"
+        return (*checks, Check(name, int(question.df), least, False, "stops"))
+    value = digits.rounded(p_value, 4)
+    return (*checks, Check("model beyond chance (p)", value, limit, p_value <= 1 - confidence, "stops"))

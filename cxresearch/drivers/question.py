@@ -11,7 +11,7 @@ from threadpoolctl import ThreadpoolController
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_columns, require_share
 from cxresearch.findings import Check
-from cxresearch.survey import Sample, Survey
+from cxresearch.survey import Sample, Survey, as_survey
 
 MET = "_met"  # suffix of the companion column that says who met the touchpoint
 MOST_LEVELS = 30
@@ -19,9 +19,7 @@ KINDS, NOT_APPLICABLE, MISSING = ("linear", "binary", "ordered"), ("exposure", "
 NUMBERS = ("integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty")  # as pandas infers of objects
 
 
-@lru_cache(maxsize=1)
-def _pools() -> ThreadpoolController:
-    return ThreadpoolController()
+pools = lru_cache(ThreadpoolController)  # the libraries are looked for once, when first asked
 
 
 def one_thread(analysis):
@@ -29,7 +27,7 @@ def one_thread(analysis):
 
     @wraps(analysis)
     def run(*args, **kwargs):
-        with _pools().limit(limits=1):
+        with pools().limit(limits=1):
             return analysis(*args, **kwargs)
 
     return run
@@ -93,11 +91,9 @@ class Question:
         sample, met = self.survey.sample(inside), {t: who[kept] for t, who in self.met.items()}
         return replace(self, sample=sample, columns=self.columns[kept], met=met)
 
-    def ratings(self, function: str) -> "Question":
-        """Refuse terms that are not one rating."""
-        if other := [t for t in self.names if t not in self.rating]:
-            raise DataProblem(f"{function} needs drivers that are ratings; {other[0]!r} is not a number")
-        return self
+    def never(self, term: str) -> np.ndarray:
+        """Return who never met the touchpoint."""
+        return ~self.met.get(term, np.ones(len(self), dtype=bool))
 
     def given(self, term: str) -> np.ndarray:
         """Return the ratings of the question's rows as they were given, missing where the touchpoint was not met."""
@@ -128,6 +124,24 @@ def check_options(*, confidence: float, n_boot: int, seed, **choices) -> None:
         )
     if n_boot and seed is None:
         raise DataProblem("the bootstrap is random: give a seed, for example seed=1, or n_boot=0 for no interval")
+
+
+def question_of(function: str, responses, *, n_boot, confidence, seed, kind="linear", **asked):
+    """Return the question to fit, and that of everyone, with every option checked; see `ask`."""
+    choices = {"kind": (kind, KINDS), "missing": (asked["missing"], MISSING)}
+    choices["not_applicable"] = (asked.get("not_applicable", "exposure"), NOT_APPLICABLE)
+    check_options(confidence=confidence, n_boot=n_boot, seed=seed, **choices)
+    return ask(as_survey(responses), function=function, **asked)
+
+
+def ratings_of(function: str, responses, **options) -> Question:
+    """Return the question of drivers that are ratings, for an analysis that rests on replicates; see `question_of`."""
+    question, _ = question_of(function, responses, **options)
+    if not options["n_boot"]:
+        raise DataProblem(f"{function} needs replicates; give n_boot of at least 100")
+    if other := [t for t in question.names if t not in question.rating]:
+        raise DataProblem(f"{function} needs drivers that are ratings; {other[0]!r} is not a number")
+    return question
 
 
 def ask(
@@ -341,28 +355,27 @@ def _dummies(values: pd.Series) -> np.ndarray:
 # --- scales ----------------------------------------------------------------------------------------------------------
 
 
-def scale_of(survey: Survey, item: str, given=None) -> tuple[float, float] | None:
-    """Return the lowest and the highest answer that the item allowed: as given, or declared; None where neither is."""
-    scale = given if given is not None else survey.scales.get(item)
-    if scale is None:
+def scale_of(survey: Survey, item: str) -> tuple[float, float] | None:
+    """Return the lowest and the highest answer that the item allowed, as declared; None where nobody said."""
+    if item not in survey.scales:
         return None
-    low, high = map(float, scale)
+    low, high = map(float, survey.scales[item])
     if not low < high:
-        raise DataProblem(f"scale=({low:g}, {high:g}) must be (lowest, highest)")
+        raise DataProblem(f"the scale of {item!r}, ({low:g}, {high:g}), must be (lowest, highest)")
     x = numeric(survey.table[item])
     outside = x[digits.outside(x, low, high)]
     if outside.size:
         raise DataProblem(
-            f"{item!r} holds {outside.size} ratings outside {low:g}-{high:g} (first: {outside[0]:g}); correct "
-            f"scale= or declare them missing"
+            f"{item!r} holds {outside.size} ratings outside {low:g}-{high:g} (first: {outside[0]:g}); correct its "
+            "scale or declare them missing"
         )
     return low, high
 
 
-def scales_of(question: Question, given=None) -> tuple[dict[str, tuple[float, float]], Check]:
+def scales_of(question: Question) -> tuple[dict[str, tuple[float, float]], Check]:
     """Return the scale of each term, and the check that they are declared: the ends found may be too narrow."""
     survey, source = question.survey, question.source
-    scales = {t: scale_of(survey, source[t], given) for t in question.names}
+    scales = {t: scale_of(survey, source[t]) for t in question.names}
     undeclared = [t for t, scale in scales.items() if scale is None]
     if undeclared:
         found = np.concatenate([numeric(survey.table[source[t]]) for t in undeclared])

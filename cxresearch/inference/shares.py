@@ -118,18 +118,14 @@ class Moments:
     n_columns: int
 
     def covariances(self, weights=None) -> np.ndarray:
-        """Return packed covariances (q, B) of the columns in the sample's standard deviations."""
+        """Return packed covariances (q, B) of the columns in the sample's standard deviations, by row of weights."""
         weights = self.weights[None] if weights is None else weights
         means = (weights @ self.rows / weights.sum(axis=1, keepdims=True)).T
         return means[: -self.n_columns] - _outer(means[-self.n_columns :])
 
-    def correlations(self, weights=None) -> np.ndarray:
-        """Return packed correlations (q, B) by row of `weights` (B, n); those of a constant column are zero."""
-        return as_correlations(self.covariances(weights))
-
 
 def as_correlations(covariance: np.ndarray) -> np.ndarray:
-    """Return packed (q, B) covariances of columns standardised in the whole sample, scaled to unit variance."""
+    """Return packed (q, B) covariances of standardised columns scaled to unit variance; of a constant column zero."""
     variance = covariance[np.equal(*_triangle(order_of(covariance)))]
     return covariance * _outer((variance > TOLERANCE) / np.sqrt(np.maximum(variance, TOLERANCE)))
 
