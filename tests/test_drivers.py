@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from drivers_calls import asked
 
-from cxresearch.drivers.certainty import simultaneous_differences
+from cxresearch.drivers.model import simultaneous_differences
 from cxresearch.drivers.shapley import exact_parts, mean_by_size, noise_floor
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.inference.shares import packed, residual_variances

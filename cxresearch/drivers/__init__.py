@@ -10,8 +10,7 @@ from cxresearch.drivers.actions import (
     simulate_improvement,
 )
 from cxresearch.drivers.compare import DriverComparison, compare_drivers
-from cxresearch.drivers.halo import HaloCheck, halo_check
-from cxresearch.drivers.importance import DriverImportance, driver_importance
+from cxresearch.drivers.importance import DriverImportance, HaloCheck, driver_importance, halo_check
 from cxresearch.drivers.reliability import ScaleReliability, scale_reliability
 
 __all__ = [

@@ -11,11 +11,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 
 from cxresearch import digits
-from cxresearch.drivers.certainty import certainty
-from cxresearch.drivers.figures import draw_map, legend_below
-from cxresearch.drivers.model import DriverFinding, Model, conclude, fit, model_checks
+from cxresearch.drivers.model import (
+    DriverFinding,
+    Model,
+    certainty,
+    conclude,
+    fit,
+    in_percent,
+    legend_below,
+    model_checks,
+)
 from cxresearch.drivers.question import Question, names_of, one_thread, persons_in, ratings_of, scale_of, scales_of
 from cxresearch.drivers.sentences import base_of, none_of, say, share_words, signed, with_interval
 from cxresearch.drivers.shapley import share_of
@@ -66,7 +74,20 @@ class ImportancePerformance(DriverFinding):
         return " ".join(said)
 
     def plot(self, ax=None):
-        return draw_map(self, ax)
+        t = in_percent(self.tidy(), "share").iloc[digits.descending(self.table["share"], self.table["term"])]
+        ax = axes_or_new(ax, rows=12 + len(t) // 2)
+        ax.hlines(t["share"], t["conf_low"], t["conf_high"], color=PALETTE[0], linewidth=1.5, alpha=0.5)
+        ax.vlines(t["estimate"], t["share_low"], t["share_high"], color=PALETTE[0], linewidth=1.5, alpha=0.5)
+        sns.scatterplot(x=t["estimate"], y=t["share"], color=PALETTE[0], s=170, ax=ax, zorder=3)
+        for k, row in enumerate(t.itertuples(), start=1):
+            place = {"ha": "center", "va": "center", "color": "white", "fontsize": 8.5, "zorder": 4}
+            ax.text(row.estimate, row.share, str(k), **place)
+            ax.plot([], [], " ", label=f"{k}  {wrap(self.label(row.term), 36)}")
+        ax.set_xlabel("Performance: mean rating, rescaled to 0-100")
+        ax.set_ylabel("Importance: share of the\nexplained variance (%)")
+        key = {"ncols": 2, "handlelength": 0, "handletextpad": 0, "fontsize": 8.5}
+        ax.legend(loc="upper center", bbox_to_anchor=(0.45, 0), borderaxespad=4.5, **key)
+        return titled(ax, self.headline())
 
 
 @one_thread
@@ -79,10 +100,7 @@ def importance_performance(
     Performance is 100 (mean - lowest) / (highest - lowest) of the scale that the survey declares for the driver, else
     of the lowest and the highest rating found.
 
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        As `driver_importance`; also for a rating outside its scale.
+    Refused is what `driver_importance` refuses, and a rating outside its scale.
 
     Examples
     --------
@@ -107,8 +125,8 @@ def importance_performance(
     low, high = percentile_interval(index[1:], confidence)
     table = pd.DataFrame(
         {"term": list(question.names), "estimate": index[0], "conf_low": low, "conf_high": high,
-         "share": share_of(model.division.parts), "n": rated.sum(axis=0), "share_low": sure.share[0],
-         "share_high": sure.share[1]}
+         "share": share_of(model.division.parts), "n": rated.sum(axis=0),
+         "share_low": sure.ends["share"][0], "share_high": sure.ends["share"][1]}
     )  # fmt: skip
     summary = {
         "method": "Shapley (LMG); mean ratings, bootstrap", "p_value": p_value, "df": question.df,
@@ -195,10 +213,7 @@ def penalty_reward(
     line look asymmetric: `asymmetry_linear` is what the least-squares line itself gives on these dummies, and the
     kind is about the departure from it. Never having met a touchpoint is a level of its own.
 
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        As `driver_importance`; also where no driver has both low and high ratings.
+    Refused is what `driver_importance` refuses, and where no driver has both low and high ratings.
 
     Examples
     --------
@@ -379,10 +394,7 @@ def simulate_improvement(
     ----------
     improve : dict driver -> points (above 0) by which each of its ratings rises
 
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        As `driver_importance`; also where `improve` names no driver or raises by nothing, or a scale is not declared.
+    Refused is what `driver_importance` refuses, a rise of no driver or by nothing, and a scale that is not declared.
 
     Examples
     --------

@@ -7,9 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.drivers.certainty import half_widths
-from cxresearch.drivers.figures import legend_below, share_unit
-from cxresearch.drivers.model import fit
+from cxresearch.drivers.model import fit, half_widths, legend_below, share_unit
 from cxresearch.drivers.question import (
     MISSING,
     NOT_APPLICABLE,
@@ -105,10 +103,7 @@ def compare_drivers(
     few to tell, its shares are noise and none of them is told apart. Groups under the floor are pooled first; those
     with too few answers are left out and named; with fewer than two left, or `by` None, nothing is compared.
 
-    Raises
-    ------
-    DataProblem
-        As `driver_importance`, naming the group.
+    Refused is what `driver_importance` refuses, naming the group.
 
     Examples
     --------

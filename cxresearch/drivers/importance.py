@@ -1,4 +1,4 @@
-"""Which drivers go with the outcome: parts of explained variance and points per point, with their uncertainty."""
+"""Which drivers go with the outcome, how sure is that, and how much of it is what all ratings share?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,17 +7,30 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.drivers.certainty import Certainty, certainty
-from cxresearch.drivers.figures import draw_shares
-from cxresearch.drivers.model import DriverFinding, Model, conclude, fit, model_checks
-from cxresearch.drivers.question import Question, one_thread, question_of
+from cxresearch.drivers.model import (
+    Certainty,
+    DriverFinding,
+    Model,
+    certainty,
+    common_only_test,
+    conclude,
+    draw_shares,
+    fit,
+    model_checks,
+)
+from cxresearch.drivers.question import Question, one_thread, question_of, ratings_of
 from cxresearch.drivers.sentences import base_of, none_of, say, share_words, signed, with_interval
-from cxresearch.drivers.shapley import METHODS, conditional_dominance, ranks, share_of
+from cxresearch.drivers.shapley import METHODS, conditional_dominance, divide, ranks, share_of
 from cxresearch.errors import TooFewRespondents
 from cxresearch.figures import heat_map
-from cxresearch.findings import Check, Shown, ends, listing, number, p_words, percent
+from cxresearch.findings import Check, Finding, Shown, ends, interval, listing, number, p_words, percent
+from cxresearch.inference import percentile_interval
+from cxresearch.inference.shares import packed
 
 DOMINANCE = 15  # terms up to which the dominance table is written
+LEAST = 4  # ratings whose departures from one factor can be tested
+HALF = 0.5  # of the ratings' variance: above it one factor is most of what they say
+MOST_MOVES = 4  # changes of rank that a sentence names
 MODEL_WORDS = {"linear": "", "binary": "; logistic, McFadden R²", "ordered": "; cumulative logit, McFadden R²"}
 
 
@@ -49,7 +62,11 @@ class DriverImportance(DriverFinding):
 
     def sentence(self) -> str:
         s, top = self.summary, self.table.loc[self.table["rank"].idxmin()]
-        explained, base = self._explained(), base_of(s)
+        base, bounds, value = base_of(s), (s["r2_low"], s["r2_high"]), f"{s['measure']} of {number(s['r2'], 3)}"
+        explained = with_interval(value, *bounds, s["confidence"], 3)
+        if s["measure"] == "R²":
+            value, bounds = f"{percent(s['r2'], 1)} of the variance", (100 * s["r2_low"], 100 * s["r2_high"])
+            explained = with_interval(value, *bounds, s["confidence"])
         if self.no_verdict():
             return f"{self.headline()} {say('chance_note', explained=explained)}"
         if s["halo_p_value"] > 1 - s["confidence"]:
@@ -71,14 +88,6 @@ class DriverImportance(DriverFinding):
         if sign and self.fitted.kind == "binary":
             key, words = f"share_{key}", signed(*slope, 1, 100)[1]
         return say(key, met=met, slope=words, outcome=outcome)
-
-    def _explained(self) -> str:
-        s = self.summary
-        low, high = s["r2_low"], s["r2_high"]
-        if s["measure"] == "R²":
-            value = f"{percent(s['r2'], 1)} of the variance"
-            return with_interval(value, 100 * low, 100 * high, s["confidence"])
-        return with_interval(f"{s['measure']} of {number(s['r2'], 3)}", low, high, s["confidence"], 3)
 
     def plot(self, ax=None):
         s = self.summary
@@ -183,37 +192,26 @@ def driver_importance(
 
 def importance_table(model: Model, sure: Certainty) -> pd.DataFrame:
     """Return one row per term, in the order asked."""
-    question, division, met = model.question, model.division, model.question.met
+    question, parts, met = model.question, model.division.parts, model.question.met
     exposed = {t: float(np.average(who, weights=question.weights)) for t, who in met.items()}
 
     def of_rating(values) -> np.ndarray:
         return np.array([values[question.rating[t]] if t in question.rating else np.nan for t in question.names])
 
-    correlation, coefficient = of_rating(model.correlation[:-1, -1]), of_rating(model.coefficients)
+    r, b = of_rating(model.correlation[:-1, -1]), of_rating(model.coefficients)
+    clear, both = (~((low <= 0) & (high >= 0)) for low, high in map(sure.ends.get, ("correlation", "coefficient")))
+    signs = [np.isnan(r), (r * b < 0) & clear & both, ~clear | (r == 0), r > 0]
     return pd.DataFrame(
-        {"term": list(question.names), "estimate": division.parts, "conf_low": sure.part[0], "conf_high": sure.part[1],
-         **ends("share", share_of(division.parts), *sure.share),
-         **ends("per_point", of_rating(model.slopes), *sure.slope),
+        {"term": list(question.names), "estimate": parts, "conf_low": sure.ends["conf"][0],
+         "conf_high": sure.ends["conf"][1], **ends("share", share_of(parts), *sure.ends["share"]),
+         **ends("per_point", of_rating(model.slopes), *sure.ends["per_point"]),
          "n_met": [int(met[t].sum()) if t in met else len(question) for t in question.names],
-         **ends("rank", ranks(division.parts), *sure.rank),
-         "relative_weight": share_of(division.methods["relative_weights"]),
-         "correlation": correlation, "coefficient": coefficient, "direction": _directions(correlation, coefficient, sure),
+         **ends("rank", ranks(parts), *sure.ends["rank"]),
+         "relative_weight": share_of(model.division.methods["relative_weights"]), "correlation": r, "coefficient": b,
+         "direction": np.select(signs, ["several columns", "conflict", "unclear", "positive"], "negative"),
          **({"share_exposed": [exposed.get(t, 1.0) for t in question.names]} if exposed else {}),
          "n": [int(question.rated(t).sum()) for t in question.names]}
     )  # fmt: skip
-
-
-def _directions(r, b, sure: Certainty) -> list[str]:
-    words = []
-    for k in range(len(r)):
-        clear = [not (low <= 0 <= high) for low, high in (sure.correlation[:, k], sure.coefficient[:, k])]
-        if np.isnan(r[k]):
-            words.append("several columns")
-        elif r[k] * b[k] < 0 and all(clear):
-            words.append("conflict")
-        else:
-            words.append("unclear" if not clear[0] or r[k] == 0 else "positive" if r[k] > 0 else "negative")
-    return words
 
 
 def _tables(model: Model, sure: Certainty) -> dict[str, pd.DataFrame]:
@@ -293,3 +291,125 @@ def _checks(model, sure, table, summary, everyone, *, min_rows: int) -> tuple[Ch
         value, limit = digits.rounded(ratio, 5), "at most 0.005"
         checks.append(Check("largest sampling error of a share", value, limit, ratio <= 0.005))
     return tuple(checks)
+
+
+# --- halo ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class HaloCheck(Finding):
+    """Importance as it stands and with the ratings' first principal component held.
+
+    ``tidy()``: one row per driver; `estimate` is its part of R² beyond the common factor, `share_held` its share of
+    that, `share` the share as it stands.
+    """
+
+    def headline(self) -> str:
+        """Return the first sentence."""
+        s, k = self.summary, len(self.table)
+        bounds = interval(100 * s["first_low"], 100 * s["first_high"], s["confidence"], 0)
+        return say("factor", k=k, first=percent(s["first_factor"]), interval=bounds, base=base_of(s))
+
+    def sentence(self) -> str:
+        s, t, outcome = self.summary, self.table, self.label(self.outcome)
+        if s["p_value"] > 1 - s["confidence"]:
+            return f"{self.headline()} {say('beyond_open', outcome=outcome, p=p_words(s['p_value']))}"
+        r2 = {"held": percent(s["r2_held"], 1), "plain": percent(s["r2"], 1), "outcome": outcome}
+        if np.isnan(s["p_value"]):
+            why = say("few_ratings" if len(t) < LEAST else "few_clusters")
+            return f"{self.headline()} {say('beyond_untested', why=why, **r2)}"
+        moved = t[t["rank"] != t["rank_held"]].sort_values("rank")
+        named = [
+            say("move", term=self.label(row.term), before=row.rank, after=row.rank_held)
+            for row in moved.head(MOST_MOVES).itertuples(index=False)
+        ]
+        named += [f"{len(moved) - MOST_MOVES} more"] if len(moved) > MOST_MOVES else []
+        changes = say("changes", moves=listing(named)) if named else say("no_change")
+        top = t.loc[t["rank_held"].idxmin()]
+        share = share_words(top, s["confidence"], "share_held")
+        return f"{self.headline()} {say('beyond', term=self.label(top['term']), share=share, changes=changes, **r2)}"
+
+    def plot(self, ax=None):
+        return draw_shares(self, "share_held", "share", "as it stands; dots: common factor held", ax)
+
+
+@one_thread
+def halo_check(
+    responses, *, outcome: str, drivers, not_applicable: str = "exposure", missing: str = "em", n_boot: int = 1000,
+    confidence: float = 0.95, min_rows: int = 100, seed: int,
+) -> HaloCheck:  # fmt: skip
+    """Show importance with the ratings' common factor held, and test whether there is any beyond it.
+
+    The first principal component of the ratings' correlations enters as a control in every subset; the drivers' parts
+    then sum to R² less what it explains alone. The test asks whether cov(driver, outcome) is proportional to the
+    drivers' loadings on one factor; it needs four drivers.
+
+    Refused is what `driver_importance` refuses, and a driver that is no rating.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
+    >>> print(cx.halo_check(study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1))
+    The first factor of 3 ratings holds 46 % of their variance (95 % interval 43 to 48; n = ...
+    """
+    chance = {"n_boot": n_boot, "confidence": confidence, "seed": seed}
+    question = ratings_of(
+        "halo_check", responses, outcome=outcome, drivers=drivers, not_applicable=not_applicable, missing=missing,
+        min_rows=min_rows, **chance,
+    )  # fmt: skip
+    model = fit(question, seed=seed, divided=False)
+    at = np.array([*question.rating.values(), -1])
+    point = model.correlation[at[:, None], at][None]
+    drawn = model.draws(n_boot, seed).correlations[:, at[:, None], at]
+    p_value = common_only_test(point, drawn, question.df) if len(question.names) >= LEAST else np.nan
+    (augmented, first), (drawn_augmented, drawn_first) = with_first_component(point), with_first_component(drawn)
+    sizes = (1,) * len(question.names)
+    plain = divide(packed(point), sizes=sizes, seed=seed).parts
+    division = divide(packed(augmented), sizes=sizes, n_always=1, seed=seed)
+    held, draws = division.parts, division.of(packed(drawn_augmented))
+    (low, high), (part_low, part_high) = (percentile_interval(d, confidence) for d in (share_of(draws), draws))
+    loading = np.sign(augmented[0, 0, 1:-1].sum()) * augmented[0, 0, 1:-1]
+    table = pd.DataFrame(
+        {"term": list(question.names), "estimate": held, "conf_low": part_low, "conf_high": part_high,
+         "share": share_of(plain), **ends("share_held", share_of(held), low, high), "rank": ranks(plain),
+         "rank_held": ranks(held), "loading": loading, "correlation": point[0, :-1, -1]}
+    )  # fmt: skip
+    first_low, first_high = percentile_interval(drawn_first, confidence)
+    summary = {
+        "method": "first principal component held; Shapley parts",
+        "first_factor": float(first[0]), "first_low": float(first_low), "first_high": float(first_high),
+        "r2": float(plain.sum()), "r2_held": float(held.sum()), "p_value": p_value, "confidence": confidence,
+        "n_boot": n_boot, "established": None if np.isnan(p_value) else bool(p_value <= 1 - confidence),
+    }  # fmt: skip
+    checks = (*question.few_units(), *_halo_checks(table, summary, question))
+    return conclude(HaloCheck, "halo_check", question, table, summary, checks)
+
+
+def with_first_component(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return correlations with the ratings' first principal component as the first column, and its share of variance.
+
+    From (batch, p + 1, p + 1) correlations with the outcome last: (batch, p + 2, p + 2) and (batch,).
+    """
+    values, vectors = np.linalg.eigh(matrices[:, :-1, :-1])
+    direction, root, m = vectors[:, :, -1], np.sqrt(values[:, -1]), matrices.shape[1] + 1
+    out = np.empty((len(matrices), m, m))
+    out[:, 1:, 1:] = matrices
+    out[:, 0, 0] = 1.0
+    out[:, 0, 1:-1] = out[:, 1:-1, 0] = direction * root[:, None]
+    out[:, 0, -1] = out[:, -1, 0] = np.sum(direction * matrices[:, :-1, -1], axis=1) / root
+    return out, values[:, -1] / (m - 2)
+
+
+def _halo_checks(table, summary, question) -> tuple[Check, ...]:
+    first, p_value, alpha = summary["first_factor"], summary["p_value"], 1 - summary["confidence"]
+    value, ok = digits.rounded(p_value, 4), bool(p_value <= alpha)
+    if np.isnan(p_value):
+        clusters = f"{question.df:.0f} clusters less strata"
+        value = f"not tested: {f'fewer than {LEAST} ratings' if len(table) < LEAST else clusters}"
+    moved = int((table["rank"] - table["rank_held"]).abs().max())
+    return (
+        Check("variance of the first factor", digits.rounded(first, 3), f"at most {HALF}", first <= HALF),
+        Check("more than a common factor (p)", value, f"at most {number(alpha, 2)}", ok),
+        Check("largest change of a rank", moved, "at most 2", moved <= 2),
+    )

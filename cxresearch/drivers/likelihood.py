@@ -152,14 +152,9 @@ class SubsetFits:
 
 
 def fit_subsets(model, members) -> SubsetFits:
-    """Fit every subset of terms, the largest first and exactly.
+    """Fit every subset of terms, the largest first and exactly; `members` are the p terms' own parameters.
 
-    Parameters
-    ----------
-    model : see the module
-        Parameters that belong to no term (intercept, thresholds, controls) are in every subset.
-    members : list of p index arrays
-        Which parameters belong to each term.
+    Parameters that belong to no term (intercept, thresholds, controls) are in every subset.
     """
     p, k = len(members), model.n_parameters
     holds = np.ones((1 << p, k), dtype=bool)
@@ -234,11 +229,15 @@ def _inverse(information, inside) -> np.ndarray:
 
 
 def null_loglik(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the log-likelihood of answers' own shares under each row of `weights` (B, n), scaled to sum to n."""
+    """Return the log-likelihood of answers' own shares under each row of `weights` (B, n), scaled to sum to n.
+
+    Missing where a row lacks an answer.
+    """
     levels, code = np.unique(y, return_inverse=True)
     counts = np.stack([weights[:, code == k].sum(axis=1) for k in range(len(levels))])
     shares = counts / counts.sum(axis=0)
-    return weights.shape[1] * np.sum(shares * np.log(np.maximum(shares, 1e-300)), axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return weights.shape[1] * np.sum(shares * np.log(shares), axis=0)
 
 
 def replicate_logliks(model, fits: SubsetFits, weights: np.ndarray) -> np.ndarray:
@@ -247,24 +246,16 @@ def replicate_logliks(model, fits: SubsetFits, weights: np.ndarray) -> np.ndarra
     One Newton step from the sample's fit with the sample's information I: l_w(b) + u_w' I^-1 u_w / 2, u_w the
     replicate's score. The error is of order n^(-1/2) in a log-likelihood of order n. Weights sum to the model's.
     """
-    out = np.empty((len(fits.loglik), len(weights)))
+    out, free = np.empty((len(fits.loglik), len(weights))), fits.inverse.diagonal(axis1=1, axis2=2) != 0
     for start in range(0, len(out), TOGETHER):
         subsets = range(start, min(start + TOGETHER, len(out)))
-        rows = [_free_rows(model, fits, s) for s in subsets]
-        totals = weights @ np.concatenate([r[0] for r in rows], axis=1)  # one wide product is faster than many
-        at = 0
-        for s, (columns, inverse) in zip(subsets, rows):
-            width = columns.shape[1]
-            loglik, score = totals[:, at], totals[:, at + 1 : at + width]
-            out[s] = loglik + np.sum((score @ inverse) * score, axis=1) / 2
-            at += width
+        rows = [model.rows(fits.parameters[s]) for s in subsets]
+        rows = [np.column_stack([loglik, score[:, free[s]]]) for s, (loglik, score) in zip(subsets, rows)]
+        totals = weights @ np.concatenate(rows, axis=1)  # one wide product is faster than many
+        for s, total in zip(subsets, np.split(totals, np.cumsum([r.shape[1] for r in rows])[:-1], axis=1)):
+            score, inverse = total[:, 1:], fits.inverse[s][np.ix_(free[s], free[s])]
+            out[s] = total[:, 0] + np.sum((score @ inverse) * score, axis=1) / 2
     return out
-
-
-def _free_rows(model, fits, s):
-    free = np.flatnonzero(np.diagonal(fits.inverse[s]))
-    loglik, score = model.rows(fits.parameters[s])
-    return np.column_stack([loglik, score[:, free]]), fits.inverse[s][np.ix_(free, free)]
 
 
 @dataclass(frozen=True)
@@ -286,10 +277,7 @@ class Likelihood:
     def draw(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return parts (B, p), joint R² (B,) and coefficients (B, m); missing where a replicate lacks an answer."""
         weights = np.ascontiguousarray(weights * (self.model.weights.sum() / weights.sum(axis=1, keepdims=True)))
-        levels = np.unique(self.code)
-        lacks = np.any([weights[:, self.code == level].sum(axis=1) == 0 for level in levels], axis=0)
-        null = np.where(lacks, np.nan, null_loglik(self.code, weights))
-        rest = replicate_logliks(self.model, self.fits, weights) / null
+        rest = replicate_logliks(self.model, self.fits, weights) / null_loglik(self.code, weights)
         score = weights @ self.model.rows(self.fits.parameters[-1])[1]
         moved = self.fits.parameters[-1] + score @ self.fits.inverse[-1]
         return shapley_parts(rest).T, rest[0] - rest[-1], moved[:, self.model.cuts :]
@@ -357,12 +345,10 @@ def _separated(question: Question, kind: str, code) -> DataProblem:
     columns = {t: question.columns[:, question.columns_of(t)] for t in question.names}
     found = [t for t, x in columns.items() if any(np.ptp(c) > 0 and separates(c) for c in x.T)]
     who = " and ".join(map(repr, found[:3])) if found else "some drivers together"
+    tell, leave = ("tells", "leave it out") if len(found) == 1 else ("tell", "leave out the driver that does")
     return DataProblem(
-        f"kind={kind!r}: the likelihood has no maximum, because {who} tell the outcome's answers apart without an "
-        "error; leave out the driver that does, or use kind='linear'"
-        if len(found) != 1
-        else f"kind={kind!r}: the likelihood has no maximum, because {who} tells the outcome's answers apart without "
-        "an error; leave it out, or use kind='linear'"
+        f"kind={kind!r}: the likelihood has no maximum, because {who} {tell} the outcome's answers apart without an "
+        f"error; {leave}, or use kind='linear'"
     )
 
 

@@ -1,11 +1,13 @@
-"""The one model under every analysis of drivers: parts, coefficients and slopes, for the sample and its replicates.
+"""The one model under every analysis of drivers, its replicates, and how sure they make of shares, ranks and ties.
 
 References
 ----------
 Korn & Graubard (1990), American Statistician 44, 270 (the test of a design with few clusters); Thorndike (1920), J. of
-Applied Psychology 4, 25 (halo); Harman & Jones (1966), Psychometrika 31, 351 (minres).
+Applied Psychology 4, 25 (halo); Harman & Jones (1966), Psychometrika 31, 351 (minres); Hsu (1981), Annals of Statistics
+9, 1026 (multiple comparisons with the best).
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +17,11 @@ from cxresearch import digits
 from cxresearch.drivers.likelihood import RAREST, Likelihood, fit_likelihood
 from cxresearch.drivers.question import Question
 from cxresearch.drivers.sentences import base_of, say
-from cxresearch.drivers.shapley import Division, divide, noise_floor
+from cxresearch.drivers.shapley import Division, divide, noise_floor, ranks, share_of
 from cxresearch.errors import DataProblem
-from cxresearch.findings import Check, Finding, listing, number, p_words
-from cxresearch.inference import joint_p_value
+from cxresearch.figures import QUIET, axes_or_new, forest, titled
+from cxresearch.findings import Check, Finding, listing, number, p_words, percent
+from cxresearch.inference import joint_p_value, percentile_interval
 from cxresearch.inference.shares import (
     TOLERANCE,
     Moments,
@@ -272,6 +275,91 @@ def _departures(matrices, loadings) -> np.ndarray:
     return with_outcome - scale[:, None] * loadings
 
 
+# --- certainty --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """What the draws gave; missing values where none were asked for."""
+
+    ends: dict[str, tuple]  # column -> low and high (p,); of slopes and the like missing where a term is no rating
+    probability: np.ndarray  # (p, p), term x rank
+    pairs: tuple  # first, second, difference of shares, low, high
+    tied: tuple[str, ...]  # terms that cannot be excluded as the largest, the largest estimate apart
+    r2: tuple[float, float]  # ends for the joint R²
+    halo: float  # p-value of "the outcome goes with the drivers only through what they have in common"
+
+
+def certainty(model: Model, *, n_boot: int, seed, confidence: float) -> Certainty:
+    """Return what `n_boot` replicates say, or a record of missing values for none."""
+    names, rating, shares = model.question.names, model.question.rating, share_of(model.division.parts)
+    p = len(names)
+    if not n_boot:
+        columns = ("conf", "share", "rank", "correlation", "coefficient", "per_point")
+        nothing = dict.fromkeys(columns, (np.full(p, np.nan),) * 2)
+        return Certainty(nothing, np.full((p, p), np.nan), (np.empty(0),) * 5, (), (np.nan, np.nan), np.nan)
+    draws = model.draws(n_boot, seed)
+    drawn, drawn_ranks = share_of(draws.parts), ranks(draws.parts)
+    tail = [(1 - confidence) / 2, (1 + confidence) / 2]
+    ends = {"conf": percentile_interval(draws.parts, confidence), "share": percentile_interval(drawn, confidence)}
+    ends["rank"] = tuple(np.quantile(drawn_ranks, tail, axis=0, method="nearest"))
+    of_columns = {"correlation": draws.correlations[:, :-1, -1], "coefficient": draws.coefficients}
+    for name, values in {**of_columns, "per_point": draws.slopes}.items():
+        known = [values[:, rating[t]] if t in rating else np.full(len(values), np.nan) for t in names]
+        with warnings.catch_warnings(action="ignore"):  # a term of several columns, or that never varies, has none
+            ends[name] = percentile_interval(np.column_stack(known), confidence)
+    probability = np.stack([np.mean(drawn_ranks == k + 1, axis=0) for k in range(p)], axis=1)
+    pairs = simultaneous_differences(shares, drawn, confidence)
+    r2 = tuple(float(e) for e in percentile_interval(draws.joint, confidence))
+    return Certainty(
+        ends, probability, pairs, _tied(names, shares, drawn, pairs, confidence), r2, model.halo_test(draws)
+    )
+
+
+def _tied(names, shares, drawn, pairs, confidence) -> tuple[str, ...]:
+    if np.isnan(shares).any():
+        return tuple(names[1:])
+    # Where no pair at all is told apart, none is excluded: with equal drivers that happens 95 times in 100.
+    apart = np.any((pairs[3] > 0) | (pairs[4] < 0))
+    near = could_be_first(shares, drawn, confidence) if apart else np.ones(len(shares), dtype=bool)
+    first, *others = digits.descending(shares)
+    return tuple(names[k] for k in others if near[k])
+
+
+def simultaneous_differences(estimate, draws, confidence: float):
+    """Return first, second, difference, low, high of all pairs, with intervals that hold together.
+
+    The half-width is the bootstrap standard error times one critical value for all pairs: the quantile of the
+    largest |draw - estimate| / standard error. If all terms were equally important, some pair would be called
+    different with probability 1 - confidence at most, however many pairs there are.
+    """
+    first, second = np.triu_indices(len(estimate), 1)
+    difference, half = estimate[first] - estimate[second], half_widths(draws[:, first] - draws[:, second], confidence)
+    return first, second, difference, difference - half, difference + half
+
+
+def half_widths(drawn: np.ndarray, confidence: float) -> np.ndarray:
+    """Return half-widths (k,) of intervals that hold together, from draws (B, k)."""
+    centred, error = np.abs(drawn - drawn.mean(axis=0)), drawn.std(axis=0, ddof=1)
+    largest = np.divide(centred, error, out=np.zeros_like(centred), where=error > 1e-12).max(axis=1)
+    return np.quantile(largest, confidence) * error
+
+
+def could_be_first(estimate, draws, confidence: float) -> np.ndarray:
+    """Return which terms cannot be excluded as the largest: with `confidence` the truly largest is among them.
+
+    Term i is excluded when the largest estimate exceeds its own by more than the quantile of the largest of its
+    p - 1 standardised differences, drawn by bootstrap (Hsu 1981).
+    """
+    ahead = np.ones(len(estimate), dtype=bool)
+    for i in range(len(estimate)):
+        drawn = np.delete(draws, i, axis=1) - draws[:, [i]]
+        error = np.maximum(drawn.std(axis=0, ddof=1), 1e-12)
+        limit = np.quantile(((drawn - drawn.mean(axis=0)) / error).max(axis=1), confidence)
+        ahead[i] = np.max((np.delete(estimate, i) - estimate[i]) / error) <= limit
+    return ahead
+
+
 # --- findings --------------------------------------------------------------------------------------------------------
 
 
@@ -326,3 +414,36 @@ def model_checks(model: Model, p_value: float, confidence: float) -> tuple[Check
         return (*checks, Check(name, int(question.df), least, False, "stops"))
     value = digits.rounded(p_value, 4)
     return (*checks, Check("model beyond chance (p)", value, limit, p_value <= 1 - confidence, "stops"))
+
+
+# --- figures ---------------------------------------------------------------------------------------------------------
+
+
+def in_percent(table, *columns):
+    """Return the table with columns of shares, and their ends, in percent."""
+    named = [c for column in columns for c in (column, f"{column}_low", f"{column}_high") if c in table]
+    return table.assign(**{c: 100 * table[c] for c in named})
+
+
+def share_unit(summary) -> str:
+    """Return the unit of an axis of shares."""
+    sure = f", with {percent(summary['confidence'])} interval" if summary["n_boot"] else ""
+    return f"Share of the explained variance (%){sure}"
+
+
+def legend_below(ax, *, columns: int) -> None:
+    """Put the legend under the axis label, where no interval reaches."""
+    ax.legend(loc="upper center", bbox_to_anchor=(0.4, 0), borderaxespad=5, ncols=columns)
+
+
+def draw_shares(finding, share: str, beside: str, meaning: str, ax=None, *, floor: float | None = None):
+    """Draw ranked shares with their intervals, another rule's as hollow diamonds, and the share of a random driver."""
+    table = in_percent(finding.table.sort_values("rank"), share, beside)
+    ax, at = axes_or_new(ax, rows=len(table) + 3), np.arange(len(table))
+    if floor is not None:
+        ax.axvline(100 * floor, color=QUIET, linewidth=1, linestyle=":", label="a random driver")
+    ax.plot(table[beside], at, "D", color=QUIET, markersize=5, markerfacecolor="none", label=meaning)
+    forest(table, share, names=[finding.label(t) for t in table["term"]], unit=share_unit(finding.summary), ax=ax)
+    ax.set_xlim(left=0)
+    legend_below(ax, columns=1 if floor is None else 2)
+    return titled(ax, finding.headline())

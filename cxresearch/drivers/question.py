@@ -319,8 +319,10 @@ def driver_columns(rows, driver: str, weights, not_applicable: str) -> np.ndarra
         raise TooFewRespondents(
             f"{driver!r} is answered by nobody among the {len(rows)} rows that answered the outcome; leave it out"
         )
-    if _is_categorical(values):
-        return _dummies(values)
+    if not is_rating(values) and not pd.api.types.is_datetime64_any_dtype(values.dtype):
+        declared = isinstance(values.dtype, pd.CategoricalDtype)
+        if declared or pd.to_numeric(values, errors="coerce").isna().all():  # text throughout
+            return _dummies(values)
     x = numeric(values)
     if not_applicable != "exposure" or f"{driver}{MET}" not in rows.columns:
         return x[:, None]
@@ -330,13 +332,6 @@ def driver_columns(rows, driver: str, weights, not_applicable: str) -> np.ndarra
         raise TooFewRespondents(f"{driver!r} is answered by nobody who met it; leave it out")
     centred = np.where(exposed, x - np.average(x[base], weights=weights[base]), 0.0)
     return centred[:, None] if exposed.all() else np.column_stack([centred, exposed.astype(float)])
-
-
-def _is_categorical(values: pd.Series) -> bool:
-    """Return whether answers are categories: declared so, without numbers in order, or text throughout."""
-    if is_rating(values) or pd.api.types.is_datetime64_any_dtype(values.dtype):
-        return False
-    return isinstance(values.dtype, pd.CategoricalDtype) or bool(pd.to_numeric(values, errors="coerce").isna().all())
 
 
 def _dummies(values: pd.Series) -> np.ndarray:
