@@ -14,16 +14,7 @@ import pandas as pd
 import seaborn as sns
 
 from cxresearch import digits
-from cxresearch.drivers.model import (
-    DriverFinding,
-    Model,
-    certainty,
-    conclude,
-    fit,
-    in_percent,
-    legend_below,
-    model_checks,
-)
+from cxresearch.drivers.model import DriverFinding, Model, certainty, conclude, fit, in_percent, legend_below
 from cxresearch.drivers.question import Question, names_of, one_thread, persons_in, ratings_of, scale_of, scales_of
 from cxresearch.drivers.sentences import base_of, none_of, say, share_words, signed, with_interval
 from cxresearch.drivers.shapley import share_of
@@ -51,7 +42,6 @@ class ImportancePerformance(DriverFinding):
     """
 
     def headline(self) -> str:
-        """Return the first sentence."""
         if said := self.no_verdict():
             return said
         top, outcome = digits.largest(self.table, "share"), self.label(self.outcome)
@@ -136,7 +126,7 @@ def importance_performance(
     fewest, spread, wide = int(table["n"].min()), float(np.ptp(index[0])), float((high - low).max())
     ratio, precise = digits.rounded(wide / spread, 3) if spread else "no spread", bool(spread and 2 * wide <= spread)
     checks = (
-        *model_checks(model, p_value, confidence),
+        *model.checks(p_value, confidence),
         Check("drivers tied with the first", len(sure.tied), "information", True, "info"),
         Check("fewest ratings of a driver", fewest, "at least 100", fewest >= 100),
         Check("widest interval against the spread of performance", ratio, "at most 0.5", precise),
@@ -160,7 +150,6 @@ class PenaltyReward(DriverFinding):
     left_out: tuple[str, ...] = ()
 
     def headline(self) -> str:
-        """Return the first sentence."""
         s, t, outcome = self.summary, self.table, self.label(self.outcome)
         widest, k = digits.largest(t, "estimate"), len(t)
         if np.isnan(s["p_value"]):
@@ -246,7 +235,7 @@ def penalty_reward(
     unsure = list(table["term"][table["asymmetry_kind"] == "not established"])
     backwards = list(table["term"][(table["penalty_low"] > 0) | (table["reward_high"] < 0)])
     checks = (
-        *model_checks(thirds, p_value, confidence),
+        *thirds.checks(p_value, confidence),
         Check("fewest low or high ratings of a driver", fewest, "at least 30", fewest >= 30),
         none_of("drivers with too few low or high ratings", lacking),
         Check("drivers whose kind is not established", listing(unsure), "information", True, "info"),
@@ -357,7 +346,6 @@ class SimulatedImprovement(DriverFinding):
     """
 
     def headline(self) -> str:
-        """Return the first sentence."""
         row, confidence = self.table.iloc[-1], self.summary["confidence"]
         what = self.label(row["term"]) if len(self.table) == 1 else f"{len(self.table) - 1} drivers"
         sign, points = signed(row["estimate"], row["conf_low"], row["conf_high"], confidence, 2)

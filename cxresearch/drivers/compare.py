@@ -8,16 +8,7 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.drivers.model import fit, half_widths, legend_below, share_unit
-from cxresearch.drivers.question import (
-    MISSING,
-    NOT_APPLICABLE,
-    ask,
-    check_options,
-    check_question,
-    names_of,
-    numeric,
-    one_thread,
-)
+from cxresearch.drivers.question import ask, check_options, check_question, names_of, numeric, one_thread
 from cxresearch.drivers.sentences import none_of, say
 from cxresearch.drivers.shapley import ranks, share_of
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
@@ -45,7 +36,6 @@ class DriverComparison(Finding):
         raise DataProblem("compare_drivers fits one model a group; ask driver_importance of survey.where(...) for one")
 
     def headline(self) -> str:
-        """Return the first sentence."""
         d, words = self.further["differences"], {"outcome": self.label(self.outcome)}
         apart, words["k"] = int(d["told_apart"].sum()), self.table["group"].nunique()
         if not apart:
@@ -114,14 +104,14 @@ def compare_drivers(
     Not established that the drivers of Overall satisfaction differ between 4 groups. Compared are 18-29 (n = 610), ...
     """
     survey = as_survey(responses)
-    choices = {"missing": (missing, MISSING), "not_applicable": (not_applicable, NOT_APPLICABLE)}
+    choices = {"not_applicable": not_applicable, "missing": missing}
     check_options(confidence=confidence, n_boot=n_boot, seed=seed, **choices)
     if not n_boot:
         raise DataProblem("compare_drivers needs replicates; give n_boot of at least 100")
     require_columns(survey.table, by, where="responses")
     check_question(survey.table, outcome=outcome, drivers=names_of(drivers), blocks={}, always=[])
-    options = {"not_applicable": not_applicable, "missing": missing, "min_rows": min_rows}
-    models, left_out, n = _each_group(survey, by, {"outcome": outcome, "drivers": drivers, **options}, seed)
+    ask_each = {"outcome": outcome, "drivers": drivers, "min_rows": min_rows, **choices}
+    models, left_out, n = _each_group(survey, by, ask_each, seed)
     if len(models) < 2:
         why = "there is no column of groups"
         if by is not None:

@@ -7,17 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.drivers.model import (
-    Certainty,
-    DriverFinding,
-    Model,
-    certainty,
-    common_only_test,
-    conclude,
-    draw_shares,
-    fit,
-    model_checks,
-)
+from cxresearch.drivers.model import LEAST, Certainty, DriverFinding, Model, certainty, conclude, draw_shares, fit
 from cxresearch.drivers.question import Question, one_thread, question_of, ratings_of
 from cxresearch.drivers.sentences import base_of, none_of, say, share_words, signed, with_interval
 from cxresearch.drivers.shapley import METHODS, conditional_dominance, divide, ranks, share_of
@@ -28,7 +18,6 @@ from cxresearch.inference import percentile_interval
 from cxresearch.inference.shares import packed
 
 DOMINANCE = 15  # terms up to which the dominance table is written
-LEAST = 4  # ratings whose departures from one factor can be tested
 HALF = 0.5  # of the ratings' variance: above it one factor is most of what they say
 MOST_MOVES = 4  # changes of rank that a sentence names
 MODEL_WORDS = {"linear": "", "binary": "; logistic, McFadden R²", "ordered": "; cumulative logit, McFadden R²"}
@@ -50,7 +39,6 @@ class DriverImportance(DriverFinding):
         return Shown("tidy", "share", "share_low", "share_high", "Share of explained variance")
 
     def headline(self) -> str:
-        """Return the first sentence."""
         s, outcome, k = self.summary, self.label(self.outcome), len(self.table)
         if said := self.no_verdict():
             return said
@@ -268,7 +256,7 @@ def _checks(model, sure, table, summary, everyone, *, min_rows: int) -> tuple[Ch
     rho = float(np.corrcoef(orders).min())  # of ranks without ties: Spearman's
     checks = [
         Check("rows used", n, f"at least {min_rows}; {received} received", n >= min_rows),
-        *model_checks(model, summary["p_value"], summary["confidence"]),
+        *model.checks(summary["p_value"], summary["confidence"]),
         none_of("drivers constant or a sum of others", model.dependent_terms()),
         Check("lowest rank correlation of four methods", digits.rounded(rho, 3), "at least 0.7", bool(rho >= 0.7)),
     ]
@@ -305,7 +293,6 @@ class HaloCheck(Finding):
     """
 
     def headline(self) -> str:
-        """Return the first sentence."""
         s, k = self.summary, len(self.table)
         bounds = interval(100 * s["first_low"], 100 * s["first_high"], s["confidence"], 0)
         return say("factor", k=k, first=percent(s["first_factor"]), interval=bounds, base=base_of(s))
@@ -361,14 +348,14 @@ def halo_check(
     model = fit(question, seed=seed, divided=False)
     at = np.array([*question.rating.values(), -1])
     point = model.correlation[at[:, None], at][None]
-    drawn = model.draws(n_boot, seed).correlations[:, at[:, None], at]
-    p_value = common_only_test(point, drawn, question.df) if len(question.names) >= LEAST else np.nan
+    draws = model.draws(n_boot, seed)
+    drawn, p_value = draws.correlations[:, at[:, None], at], model.halo_test(draws)
     (augmented, first), (drawn_augmented, drawn_first) = with_first_component(point), with_first_component(drawn)
     sizes = (1,) * len(question.names)
     plain = divide(packed(point), sizes=sizes, seed=seed).parts
     division = divide(packed(augmented), sizes=sizes, n_always=1, seed=seed)
-    held, draws = division.parts, division.of(packed(drawn_augmented))
-    (low, high), (part_low, part_high) = (percentile_interval(d, confidence) for d in (share_of(draws), draws))
+    held, parts = division.parts, division.of(packed(drawn_augmented))
+    (low, high), (part_low, part_high) = (percentile_interval(d, confidence) for d in (share_of(parts), parts))
     loading = np.sign(augmented[0, 0, 1:-1].sum()) * augmented[0, 0, 1:-1]
     table = pd.DataFrame(
         {"term": list(question.names), "estimate": held, "conf_low": part_low, "conf_high": part_high,

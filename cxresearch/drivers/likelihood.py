@@ -274,13 +274,13 @@ class Likelihood:
         """Coefficients of the whole model, per standard deviation of a column."""
         return self.fits.parameters[-1][self.model.cuts :]
 
-    def draw(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return parts (B, p), joint R² (B,) and coefficients (B, m); missing where a replicate lacks an answer."""
+    def draw(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return parts (B, p) and coefficients (B, m); missing where a replicate lacks an answer."""
         weights = np.ascontiguousarray(weights * (self.model.weights.sum() / weights.sum(axis=1, keepdims=True)))
         rest = replicate_logliks(self.model, self.fits, weights) / null_loglik(self.code, weights)
         score = weights @ self.model.rows(self.fits.parameters[-1])[1]
         moved = self.fits.parameters[-1] + score @ self.fits.inverse[-1]
-        return shapley_parts(rest).T, rest[0] - rest[-1], moved[:, self.model.cuts :]
+        return shapley_parts(rest).T, moved[:, self.model.cuts :]
 
 
 def fit_likelihood(question: Question, kind: str, dependent: np.ndarray, weights_parts: np.ndarray) -> Likelihood:

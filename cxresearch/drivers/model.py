@@ -33,18 +33,15 @@ from cxresearch.inference.shares import (
 )
 
 ROUNDS, CLOSE = 100, 1e-8  # of the loadings of one factor
+LEAST = 4  # ratings whose departures from one factor can be tested
 NULL = 1e-8  # eigenvalue of correlations under which columns are sums of each other
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What replicates gave: parts (B, p), joint R² (B,), coefficients and slopes (B, m), correlations.
-
-    Parts and joint are None where nothing is divided.
-    """
+    """What replicates gave: parts (B, p), None where nothing is divided; coefficients and slopes (B, m); correlations."""
 
     parts: np.ndarray | None
-    joint: np.ndarray | None
     coefficients: np.ndarray
     slopes: np.ndarray
     correlations: np.ndarray
@@ -72,19 +69,18 @@ class Model:
         matrices = unpacked(packed)
         coefficients = standardised_coefficients(matrices)
         slopes = _in_points(coefficients, covariances, self.scale)
-        parts = joint = None
+        parts = None
         if self.likelihood is not None:
-            parts, joint, coefficients = self.likelihood.draw(weights)
+            parts, coefficients = self.likelihood.draw(weights)
         elif self.division is not None:
             parts = self.division.of(packed)
-            joint = parts.sum(axis=1)
-        return Draws(parts, joint, coefficients, slopes, matrices)
+        return Draws(parts, coefficients, slopes, matrices)
 
     def draws(self, n_boot: int, seed) -> Draws:
         """Return `n_boot` bootstrap replicates; those that lack an answer of the outcome are left out."""
         done = [vars(self.draw(w)) for w in self.question.sample.replicates(n_boot, seed=seed)]
         found = {k: None if done[0][k] is None else np.concatenate([d[k] for d in done]) for k in done[0]}
-        usable = slice(None) if found["joint"] is None else np.isfinite(found["joint"])
+        usable = slice(None) if found["parts"] is None else np.isfinite(found["parts"]).all(axis=1)
         return Draws(**{k: None if v is None else v[usable] for k, v in found.items()})
 
     def test(self) -> float:
@@ -98,10 +94,19 @@ class Model:
         covariance = self.question.sample.covariance_of(w[:, None] * (scores - mean) / w.sum())
         return joint_test(mean, covariance, self.question.df)
 
+    def checks(self, p_value: float, confidence: float) -> tuple[Check, ...]:
+        """Return the checks that every analysis shares: the model's test, and whether it can be asked at all."""
+        checks = (*self.question.few_units(), *(self.likelihood.checks if self.likelihood else ()))
+        if np.isnan(p_value):
+            name, least = "sampling units to test the model", f"above {len(self.question.names) + 1}"
+            return (*checks, Check(name, int(self.question.df), least, False, "stops"))
+        value, limit = digits.rounded(p_value, 4), f"at most {number(1 - confidence, 2)}"
+        return (*checks, Check("model beyond chance (p)", value, limit, p_value <= 1 - confidence, "stops"))
+
     def halo_test(self, draws: Draws) -> float:
         """Return the p-value of "the outcome goes with the ratings only through what they have in common"."""
         columns = [c for c in self.question.rating.values() if self.correlation[c, c] > 0]
-        if len(columns) < 4:
+        if len(columns) < LEAST:
             return np.nan
         at = np.array([*columns, len(self.correlation) - 1])
         point, drawn = self.correlation[at[:, None], at][None], draws.correlations[:, at[:, None], at]
@@ -184,7 +189,8 @@ def fit(question: Question, *, kind: str = "linear", seed=None, divided: bool = 
         division = divide(packed, sizes=question.sizes, n_always=question.n_always, seed=seed)
         floor = noise_floor(division.by_size, question.sample.n_effective)
     if kind != "linear":
-        dependent = null_columns(matrices[0, :-1, :-1])
+        values, vectors = np.linalg.eigh(matrices[0, :-1, :-1])
+        dependent = np.sum(vectors[:, values < NULL] ** 2, axis=1) > 1e-6  # columns that are constant, or in a sum
         likelihood = fit_likelihood(question, kind, dependent, division.methods["relative_weights"])
         division, floor, coefficients = likelihood.division, likelihood.floor, likelihood.coefficients[None]
     return Model(question, kind, moments, matrices[0], coefficients[0], slopes, scale, division, floor, likelihood)
@@ -203,12 +209,6 @@ def _in_points(coefficients, covariances, scale) -> np.ndarray:
     variance = np.maximum(np.diagonal(unpacked(covariances), axis1=1, axis2=2), 0.0)
     ratio = variance[:, -1:] / np.where(variance[:, :-1] > TOLERANCE, variance[:, :-1], np.nan)
     return coefficients * np.sqrt(ratio) * scale
-
-
-def null_columns(among: np.ndarray) -> np.ndarray:
-    """Return which columns of (m, m) correlations are constant, or in a sum that is zero."""
-    values, vectors = np.linalg.eigh(among)
-    return np.sum(vectors[:, values < NULL] ** 2, axis=1) > 1e-6
 
 
 def joint_test(estimates, covariance, df: float) -> float:
@@ -310,7 +310,7 @@ def certainty(model: Model, *, n_boot: int, seed, confidence: float) -> Certaint
             ends[name] = percentile_interval(np.column_stack(known), confidence)
     probability = np.stack([np.mean(drawn_ranks == k + 1, axis=0) for k in range(p)], axis=1)
     pairs = simultaneous_differences(shares, drawn, confidence)
-    r2 = tuple(float(e) for e in percentile_interval(draws.joint, confidence))
+    r2 = tuple(float(e) for e in percentile_interval(draws.parts.sum(axis=1), confidence))
     return Certainty(
         ends, probability, pairs, _tied(names, shares, drawn, pairs, confidence), r2, model.halo_test(draws)
     )
@@ -398,22 +398,12 @@ class DriverFinding(Finding):
 
 def conclude(kind, function: str, question: Question, table, summary, checks, tables=None, **more) -> Finding:
     """Return the finding of a question, with its bases, labels and domain."""
-    survey = question.survey
+    survey, bases = question.survey, {"n": len(question)}
+    bases |= {} if survey.weight is None else {"n_effective": question.sample.n_effective}
     return kind(
-        function, question.outcome, None, table, {**question.bases, **summary}, tuple(checks), dict(survey.labels),
+        function, question.outcome, None, table, {**bases, **summary}, tuple(checks), dict(survey.labels),
         tables or {}, domain=survey.condition, **more,
     )  # fmt: skip
-
-
-def model_checks(model: Model, p_value: float, confidence: float) -> tuple[Check, ...]:
-    """Return the checks that every analysis of the model shares: its test, and whether it can be asked at all."""
-    question, limit = model.question, f"at most {number(1 - confidence, 2)}"
-    checks = (*question.few_units(), *(model.likelihood.checks if model.likelihood else ()))
-    if np.isnan(p_value):
-        name, least = "sampling units to test the model", f"above {len(question.names) + 1}"
-        return (*checks, Check(name, int(question.df), least, False, "stops"))
-    value = digits.rounded(p_value, 4)
-    return (*checks, Check("model beyond chance (p)", value, limit, p_value <= 1 - confidence, "stops"))
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------

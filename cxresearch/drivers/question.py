@@ -61,12 +61,6 @@ class Question:
         return float(self.sample.df[0])
 
     @property
-    def bases(self) -> dict[str, float]:
-        """`n`, and `n_effective` where rows are weighted."""
-        weighted = {} if self.survey.weight is None else {"n_effective": self.sample.n_effective}
-        return {"n": len(self), **weighted}
-
-    @property
     def skipped(self) -> bool:
         return bool(np.isnan(self.columns).any())
 
@@ -111,26 +105,27 @@ def names_of(columns) -> list:
     return [columns] if isinstance(columns, str) else list(columns)
 
 
-def check_options(*, confidence: float, n_boot: int, seed, **choices) -> None:
-    """Refuse an option that is not among its choices, (value, allowed), and a bootstrap without a seed or too small."""
-    for name, (value, allowed) in choices.items():
-        require_choice(name, value, allowed)
+def check_options(
+    *, confidence: float, n_boot: int, seed, kind="linear", missing="em", not_applicable="exposure"
+) -> None:
+    """Refuse an option that is not among its choices, and a bootstrap without a seed or too small."""
+    require_choice("kind", kind, KINDS)
+    require_choice("missing", missing, MISSING)
+    require_choice("not_applicable", not_applicable, NOT_APPLICABLE)
     require_share("confidence", confidence)
     if n_boot != int(n_boot):
         raise DataProblem(f"n_boot={n_boot} must be a whole number of replicates")
     if n_boot and n_boot < 100:
-        raise DataProblem(
-            f"n_boot={n_boot} replicates are too few for an interval; ask for at least 100, or 0 for none"
-        )
+        least = "ask for at least 100, or 0 for none"
+        raise DataProblem(f"n_boot={n_boot} replicates are too few for an interval; {least}")
     if n_boot and seed is None:
         raise DataProblem("the bootstrap is random: give a seed, for example seed=1, or n_boot=0 for no interval")
 
 
 def question_of(function: str, responses, *, n_boot, confidence, seed, kind="linear", **asked):
     """Return the question to fit, and that of everyone, with every option checked; see `ask`."""
-    choices = {"kind": (kind, KINDS), "missing": (asked["missing"], MISSING)}
-    choices["not_applicable"] = (asked.get("not_applicable", "exposure"), NOT_APPLICABLE)
-    check_options(confidence=confidence, n_boot=n_boot, seed=seed, **choices)
+    choices = {name: asked[name] for name in ("missing", "not_applicable") if name in asked}
+    check_options(confidence=confidence, n_boot=n_boot, seed=seed, kind=kind, **choices)
     return ask(as_survey(responses), function=function, **asked)
 
 
@@ -150,9 +145,8 @@ def ask(
 ) -> tuple[Question, Question]:  # fmt: skip
     """Return the question to fit, and that of everyone who answered the outcome and at least one driver.
 
-    A driver with a companion column ``<driver>_met`` and not_applicable="exposure" becomes two columns:
-    exposure x (rating - mean among the exposed), and exposure; a row that never met it holds zeros. With "exclude"
-    rows that never met any of the drivers are left out.
+    A driver with a companion column ``<driver>_met`` is, by "exposure", two columns: exposure x (rating - mean among
+    the exposed), and exposure, zeros in rows that never met it; "exclude" leaves those rows out.
     """
     table, drivers, always = survey.table, names_of(drivers), names_of(always)
     check_question(table, outcome=outcome, drivers=drivers, blocks=blocks, always=always, least=least)
@@ -189,38 +183,30 @@ def ask(
 
 def check_question(table, *, outcome, drivers, blocks, always, least: int = 2) -> None:
     """Refuse a question that names columns twice, wrongly or too few of them."""
-    require_columns(table, outcome, *drivers, *always, where="responses")
-    if outcome in (*drivers, *always):
+    named = [*drivers, *always]
+    require_columns(table, outcome, *named, where="responses")
+    if outcome in named:
         raise DataProblem(f"{outcome!r} is the outcome and a driver at once; take it off drivers= and always=")
-    twice = sorted({d for d in (*drivers, *always) if (*drivers, *always).count(d) > 1})
-    if twice:
+    if twice := sorted({d for d in named if named.count(d) > 1}):
         raise DataProblem(f"{twice[0]!r} is named twice among drivers= and always=; name each driver once")
     if not len(drivers):
         raise DataProblem("drivers= is empty; name the columns whose part is asked for")
     if len(drivers) < least:
-        raise DataProblem(
-            f"drivers= names {len(drivers)} column(s); at least {least} are needed to divide anything among them"
-        )
-    _check_blocks(blocks or {}, drivers)
-    if least > 1 and any(set(members) >= set(drivers) for members in (blocks or {}).values()):
-        raise DataProblem("blocks= puts all drivers into one block; at least 2 terms are needed to divide anything")
-
-
-def _check_blocks(blocks, drivers) -> None:
+        few = f"at least {least} are needed to divide anything among them"
+        raise DataProblem(f"drivers= names {len(drivers)} column(s); {few}")
     seen: dict[str, str] = {}
-    for name, members in blocks.items():
+    for name, members in (blocks or {}).items():
         if isinstance(members, str) or not len(members):
             raise DataProblem(f"blocks[{name!r}] must be a list of drivers; found {members!r}")
-        for member in members:
-            if member not in drivers:
-                raise DataProblem(f"blocks[{name!r}] holds {member!r}, which is not among drivers=")
-            if member in seen:
-                raise DataProblem(
-                    f"{member!r} is in blocks {seen[member]!r} and {name!r}; a driver belongs to one block"
-                )
-            seen[member] = name
+        if unknown := [d for d in members if d not in drivers]:
+            raise DataProblem(f"blocks[{name!r}] holds {unknown[0]!r}, which is not among drivers=")
+        if twice := [d for d in members if seen.setdefault(d, name) != name or list(members).count(d) > 1]:
+            both = f"{seen[twice[0]]!r} and {name!r}"
+            raise DataProblem(f"{twice[0]!r} is in blocks {both}; a driver belongs to one block")
         if name in drivers and name not in members:
             raise DataProblem(f"block {name!r} has the name of a driver that is not in it; rename the block")
+        if least > 1 and set(members) >= set(drivers):
+            raise DataProblem("blocks= puts all drivers into one block; at least 2 terms are needed to divide anything")
 
 
 def _members(drivers, blocks) -> dict[str, list[str]]:
@@ -235,15 +221,13 @@ def _check_base(question: Question, *, min_rows: int, function: str, complete: b
     """Refuse too few rows or sampling units, an outcome without variance, and as many columns as rows."""
     n, m = question.columns.shape
     if n < min_rows:
-        raise TooFewRespondents(
-            f"{function} needs at least {min_rows} {'complete' if complete else 'usable'} rows; found {n}"
-        )
+        rows = "complete" if complete else "usable"
+        raise TooFewRespondents(f"{function} needs at least {min_rows} {rows} rows; found {n}")
     if n <= m:
         raise TooFewRespondents(f"{function} has {m - 1} driver columns and {n} rows; it needs more rows than columns")
     if np.ptp(question.columns[:, -1]) == 0:
-        raise DataProblem(
-            f"all {n} answers to the outcome are {question.columns[0, -1]:g}; there is no variance to divide"
-        )
+        one = f"{question.columns[0, -1]:g}"
+        raise DataProblem(f"all {n} answers to the outcome are {one}; there is no variance to divide")
     for term in question.names:
         answers = ~np.isnan(question.columns[:, question.columns_of(term)]).any(axis=1)
         if persons_in(question.sample, answers) < question.sample.min_base:
@@ -261,12 +245,13 @@ def persons_in(sample: Sample, rows: np.ndarray) -> int:
 
 def check_clusters(survey: Survey, sample: Sample) -> None:
     """Refuse clusters that leave nothing to compare: how they vary is what intervals rest on."""
-    if survey.cluster is not None and sample.df[0] < 1:
-        one = "one cluster" if len(np.unique(sample.unit_of_row)) == 1 else "one cluster in each stratum"
-        raise TooFewRespondents(
-            f"{survey.cluster!r} as cluster: the {len(sample)} rows are {one}, so nothing says how clusters vary; "
-            "take a finer cluster, or leave cluster= out"
-        )
+    if survey.cluster is None or sample.df[0] >= 1:
+        return
+    one = "one cluster" if len(np.unique(sample.unit_of_row)) == 1 else "one cluster in each stratum"
+    raise TooFewRespondents(
+        f"{survey.cluster!r} as cluster: the {len(sample)} rows are {one}, so nothing says how clusters vary; take a "
+        "finer cluster, or leave cluster= out"
+    )
 
 
 # --- columns ---------------------------------------------------------------------------------------------------------

@@ -37,7 +37,6 @@ class ScaleReliability(Finding):
     """
 
     def headline(self) -> str:
-        """Return the first sentence."""
         s = self.summary
         each = listing(
             with_interval(f"{self.label(r.term)} {number(r.estimate, 2)}", r.conf_low, r.conf_high, s["confidence"], 2)
