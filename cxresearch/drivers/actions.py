@@ -1,7 +1,5 @@
-"""What to do about drivers: how the important ones are rated, what low and high ratings go with, what a rise would bring.
+"""What to do about drivers: how the important are rated, what low and high ratings go with, what a rise would bring.
 
-References
-----------
 Brandt (1987); Matzler & Sauerwein (2002), International Journal of Service Industry Management 13, 314;
 Mikulić & Prebežac (2008), Managing Service Quality 18, 559 (asymmetry).
 """
@@ -110,7 +108,7 @@ def importance_performance(
     model = fit(question, seed=seed)
     p_value, sure = model.test(), certainty(model, **chance)
     x = np.column_stack([100 * (question.given(d) - low) / (high - low) for d, (low, high) in scales.items()])
-    rated, batches = ~np.isnan(x), (question.weights[None], *question.sample.replicates(n_boot, seed=seed))
+    rated, batches = ~np.isnan(x), (question.sample.weights[None], *question.sample.replicates(n_boot, seed=seed))
     index = np.concatenate([(w @ np.where(rated, x, 0.0)) / (w @ rated) for w in batches])
     low, high = percentile_interval(index[1:], confidence)
     table = pd.DataFrame(
@@ -221,7 +219,9 @@ def penalty_reward(
     if len(lacking) == len(dummies):
         raise TooFewRespondents(next(iter(lacking.values())))
     dummies = {d: columns for d, columns in dummies.items() if d not in lacking}
-    thirds, line = (fit(q, divided=False) for q in (_of_dummies(asked, dummies), _only(asked, dummies)))
+    sides = tuple(f"{d} {side}" for d, c in dummies.items() for side, _ in zip(("low", "high", "never"), c.T))
+    ratings = np.column_stack([asked.columns[:, asked.columns_of(d)] for d in dummies]).T
+    thirds, line = _model_of(asked, sides, dummies.values()), _model_of(asked, ("rating",) * len(ratings), ratings)
     found = _effects(thirds, line, asked.sample.weights[None])
     batches = [_effects(thirds, line, w) for w in asked.sample.replicates(n_boot, seed=seed)]
     table, p_value = _sides(dummies, found, [np.concatenate(a) for a in zip(*batches)], confidence), thirds.test()
@@ -267,26 +267,16 @@ def _lacking(question: Question, dummies) -> dict[str, str]:
     return found
 
 
-def _of_dummies(asked: Question, dummies) -> Question:
-    """Return the question whose terms are the dummies."""
-    sides = ("low", "high", "never")
-    names = tuple(f"{d} {side}" for d, columns in dummies.items() for side, _ in zip(sides, columns.T))
-    columns = np.column_stack([*dummies.values(), asked.columns[:, -1]])
-    return replace(asked, names=names, columns=columns, sizes=(1,) * len(names), rating={}, met={})
-
-
-def _only(asked: Question, names) -> Question:
-    """Return the question of some of the drivers."""
-    at = np.concatenate([np.r_[asked.columns_of(d)] for d in names])
-    sizes = tuple(asked.sizes[asked.names.index(d)] for d in names)
-    return replace(asked, names=tuple(names), columns=asked.columns[:, [*at, -1]], sizes=sizes, rating={}, met={})
+def _model_of(asked: Question, names, columns) -> Model:
+    """Return the model of columns that stand for the drivers."""
+    columns, sizes = np.column_stack([*columns, asked.columns[:, -1]]), (1,) * len(names)
+    return fit(replace(asked, names=names, columns=columns, sizes=sizes, rating={}, met={}), divided=False)
 
 
 def _effects(thirds: Model, line: Model, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the dummies' coefficients (B, k) under each row of `weights`, and those of the least-squares line.
 
-    Least squares is linear in what it explains: the second are the coefficients of the line's own values on the same
-    dummies, over the rows that skipped nothing.
+    The second are the coefficients of the line's own values on the same dummies, over the rows that skipped nothing.
     """
     d, x = thirds.question.columns[:, :-1], line.question.columns[:, :-1]
     whole = ~(np.isnan(d).any(axis=1) | np.isnan(x).any(axis=1))
@@ -392,16 +382,19 @@ def simulate_improvement(
     >>> print(cx.simulate_improvement(study.responses, improve={"delivery": 1}, **ask))
     If Delivery were rated higher as asked, the model predicts ...
     """
-    _check_improve(improve, names_of(drivers))
+    if not improve:
+        raise DataProblem("improve= is empty; name a driver and its points, for example {'staff': 1}")
+    if unknown := [d for d in improve if d not in names_of(drivers)]:
+        raise DataProblem(f"improve= names {unknown[0]!r}, which is not among drivers=")
+    if low := [d for d, points in improve.items() if not points > 0]:
+        raise DataProblem(f"improve= raises {low[0]!r} by {improve[low[0]]:g}; give points above zero")
     chance = {"n_boot": n_boot, "confidence": confidence, "seed": seed}
     ask = {"outcome": outcome, "drivers": drivers, "missing": missing, "min_rows": min_rows}
     question = ratings_of("simulate_improvement", responses, **ask, **chance)
     scales = {item: scale_of(question.survey, item) for item in (*names_of(drivers), outcome)}
     if unknown := [item for item in (*improve, outcome) if scales[item] is None]:
-        raise DataProblem(
-            f"{unknown[0]!r} has no declared scale, so nobody knows where its answers end; declare it in study.yml, or "
-            "by as_survey(..., scales=...)"
-        )
+        why = f"{unknown[0]!r} has no declared scale, so nobody knows where its answers end"
+        raise DataProblem(f"{why}; declare it in study.yml, or by as_survey(..., scales=...)")
     model = fit(question, divided=False)
     table = _raised(model, improve, scales, n_boot, seed, confidence)
     together = table.iloc[-1]
@@ -417,15 +410,6 @@ def simulate_improvement(
         Check(room, digits.rounded(least, 3), "at least 0.1", least >= 0.1),
     )
     return conclude(SimulatedImprovement, "simulate_improvement", question, table, summary, checks, fitted=model)
-
-
-def _check_improve(improve, drivers) -> None:
-    if not improve:
-        raise DataProblem("improve= is empty; name a driver and its points, for example {'staff': 1}")
-    if unknown := [d for d in improve if d not in drivers]:
-        raise DataProblem(f"improve= names {unknown[0]!r}, which is not among drivers=")
-    if low := [d for d, points in improve.items() if not points > 0]:
-        raise DataProblem(f"improve= raises {low[0]!r} by {improve[low[0]]:g}; give points above zero")
 
 
 def _rise(question: Question, driver: str, points: float, highest: float) -> np.ndarray:
@@ -444,13 +428,13 @@ def _raised(model: Model, improve, scales, n_boot, seed, confidence) -> pd.DataF
     sets += [(list(range(len(improve))), TOGETHER, np.nan)] if len(improve) > 1 else []
     known = [~np.isnan(moves[:, columns]).any(axis=1) for columns, _, _ in sets]
     values: list[list] = [[] for _ in sets]
-    for w in (question.weights[None], *question.sample.replicates(n_boot, seed=seed)):
+    for w in (question.sample.weights[None], *question.sample.replicates(n_boot, seed=seed)):
         slopes = model.draw(w).slopes[:, at]
         for found, (columns, _, _), rows in zip(values, sets, known):
             found.append(_changes(moves[np.ix_(rows, columns)], y[rows], w[:, rows], slopes[:, columns], limits))
     table = []
     for found, (columns, name, points), rows in zip(values, sets, known):
-        change, weight = np.concatenate(found), question.weights[rows]
+        change, weight = np.concatenate(found), question.sample.weights[rows]
         (low, nps_low), (high, nps_high) = percentile_interval(change[1:], confidence)
         moved = float(weight @ (moves[np.ix_(rows, columns)] > 0).any(axis=1) / weight.sum())
         row = {"term": name, "rating_points": points, "share_moved": moved}

@@ -69,8 +69,7 @@ class DriverComparison(Finding):
         ax = axes_or_new(ax, rows=round(len(order) * (0.6 + 0.3 * len(groups))) + 2)
         names = [self.label(x) for x in order]
         for k, g in enumerate(groups):
-            columns = ["share", "share_low", "share_high"]
-            t = 100 * self.table[self.table["group"] == g].set_index("term").loc[order, columns]
+            t = 100 * self.table.query("group == @g").set_index("term").loc[order].filter(like="share")
             look = {"colour": PALETTE[k % len(PALETTE)], "label": wrap(str(g))}
             intervals(ax, names, *t.to_numpy().T, offset=0.7 * (k - (len(groups) - 1) / 2) / len(groups), **look)
         ax.set_xlim(left=0)
@@ -126,7 +125,7 @@ def compare_drivers(
     chance = [g for g, p in p_values.items() if p > 1 - confidence]
     untested = [g for g, p in p_values.items() if np.isnan(p)]
     differences = _differences(models, drawn, [*chance, *untested], confidence)
-    weights = np.concatenate([model.question.weights for model in models.values()])
+    weights = np.concatenate([model.question.sample.weights for model in models.values()])
     summary = {
         "n": len(weights), **({} if survey.weight is None else {"n_effective": kish_effective_n(weights)}),
         "method": "Shapley (LMG) in each group, one bootstrap of the design", "confidence": confidence,

@@ -181,7 +181,7 @@ def driver_importance(
 def importance_table(model: Model, sure: Certainty) -> pd.DataFrame:
     """Return one row per term, in the order asked."""
     question, parts, met = model.question, model.division.parts, model.question.met
-    exposed = {t: float(np.average(who, weights=question.weights)) for t, who in met.items()}
+    exposed = {t: float(np.average(who, weights=question.sample.weights)) for t, who in met.items()}
 
     def of_rating(values) -> np.ndarray:
         return np.array([values[question.rating[t]] if t in question.rating else np.nan for t in question.names])
@@ -225,22 +225,16 @@ def _tables(model: Model, sure: Certainty) -> dict[str, pd.DataFrame]:
 
 
 def _treatments(model: Model, everyone: Question, *, missing: str, min_rows: int, seed) -> pd.DataFrame:
-    """Return parts and shares by each treatment of skipped answers, the one asked for first.
-
-    Listwise is missing where fewer than `min_rows` rows are complete.
-    """
-    complete = everyone.complete()
-    found = {missing: (len(model.question), model.division.parts)}
-    if missing == "listwise":
-        found["em"] = len(everyone), fit(everyone, seed=seed).division.parts
-    else:
-        n, parts = int(complete.sum()), np.full(len(everyone.names), np.nan)
-        if n >= max(min_rows, everyone.columns.shape[1] + 1) and np.ptp(everyone.columns[complete, -1]) > 0:
-            try:
-                parts = fit(everyone.where(complete), seed=seed).division.parts
-            except TooFewRespondents:  # the floor counts persons
-                n = 0
-        found["listwise"] = n, parts
+    """Return parts and shares by treatment of skipped answers, the one asked for first; missing under `min_rows`."""
+    kept = everyone.complete() if missing == "em" else np.ones(len(everyone), dtype=bool)
+    n, parts = int(kept.sum()), np.full(len(everyone.names), np.nan)
+    if n >= max(min_rows, everyone.columns.shape[1] + 1) and np.ptp(everyone.columns[kept, -1]) > 0:
+        try:
+            parts = fit(everyone.where(kept), seed=seed).division.parts
+        except TooFewRespondents:  # the floor counts persons
+            n = 0
+    other = "listwise" if missing == "em" else "em"
+    found = {missing: (len(model.question), model.division.parts), other: (n, parts)}
     rows = [
         pd.DataFrame({"term": everyone.names, "method": how, "estimate": parts, "share": share_of(parts), "n": n})
         for how, (n, parts) in found.items()

@@ -1,11 +1,6 @@
 """Binary and ordered outcomes: maximum-likelihood fits of every subset of terms, in batches, by Newton's method.
 
-A model of the outcome offers ``evaluate`` (log-likelihood, score and information for many parameter vectors at once)
-and ``rows`` (log-likelihood and score of each respondent at one). What McFadden's R² leaves unexplained on each subset
-then stands where residual variances stand in the linear case.
-
-References
-----------
+What McFadden's R² leaves unexplained on each subset stands where residual variances stand in the linear case.
 McFadden (1974); McCullagh (1980), JRSS B 42, 109; Brant (1990), Biometrics 46, 1171;
 Azen & Traxel (2009), Journal of Educational and Behavioral Statistics 34, 319 (dominance in logistic regression).
 """
@@ -38,10 +33,7 @@ class Diverged(Exception):
 
 
 class CumulativeLogit:
-    """Log-likelihood of ordered categories: logit P(y <= j) = cut_j - columns b; the J - 1 cuts come first.
-
-    Two categories are the logistic regression, its intercept with the sign of a cut.
-    """
+    """Likelihood of ordered categories: logit P(y <= j) = cut_j - columns b; the J - 1 cuts come first."""
 
     def __init__(self, columns: np.ndarray, y: np.ndarray, weights: np.ndarray):
         self.levels, self.code = np.unique(y, return_inverse=True)
@@ -112,22 +104,17 @@ class CumulativeLogit:
         place = np.argsort(self.order)
         return loglik[place], score[place]
 
-    def above(self, parameters: np.ndarray) -> np.ndarray:
-        """Return the probability (n,) of more than the lowest answer."""
-        return 1 / (1 + np.exp(parameters[0] - self.columns @ parameters[self.cuts :]))
-
 
 def parallel_lines(model: CumulativeLogit) -> tuple[float, float, int]:
     """Return chi-square, p and degrees of freedom of Brant's test that one slope serves all cuts.
 
-    Each cut has its own binary logit; the Wald statistic of the differences of their slopes uses the covariance of
-    fits to the same respondents. Missing where some cut's logit has no maximum.
+    The Wald statistic of the differences between the slopes of one binary logit a cut, fitted to the same respondents.
     """
     cuts, m = model.cuts, model.columns.shape[1]
     logits = [CumulativeLogit(model.columns, model.code > j, model.weights) for j in range(cuts)]
     fits = [fit_subsets(logit, []) for logit in logits]
     x = np.column_stack([-np.ones(len(model.code)), model.columns])
-    fitted = np.stack([logit.above(fit.parameters[0]) for logit, fit in zip(logits, fits)])
+    fitted = np.stack([special.expit(model.columns @ f.parameters[0][1:] - f.parameters[0][0]) for f in fits])
     covariance = np.empty((cuts * m, cuts * m))
     for j in range(cuts):
         for k in range(cuts):
@@ -152,10 +139,7 @@ class SubsetFits:
 
 
 def fit_subsets(model, members) -> SubsetFits:
-    """Fit every subset of terms, the largest first and exactly; `members` are the p terms' own parameters.
-
-    Parameters that belong to no term (intercept, thresholds, controls) are in every subset.
-    """
+    """Fit every subset of terms, the largest first and exactly; what is in no term's `members` is in every subset."""
     p, k = len(members), model.n_parameters
     holds = np.ones((1 << p, k), dtype=bool)
     for i, columns in enumerate(members):
@@ -229,10 +213,7 @@ def _inverse(information, inside) -> np.ndarray:
 
 
 def null_loglik(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the log-likelihood of answers' own shares under each row of `weights` (B, n), scaled to sum to n.
-
-    Missing where a row lacks an answer.
-    """
+    """Return the log-likelihood of answers' own shares by row of `weights` (B, n); missing where an answer is."""
     levels, code = np.unique(y, return_inverse=True)
     counts = np.stack([weights[:, code == k].sum(axis=1) for k in range(len(levels))])
     shares = counts / counts.sum(axis=0)
@@ -243,8 +224,8 @@ def null_loglik(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def replicate_logliks(model, fits: SubsetFits, weights: np.ndarray) -> np.ndarray:
     """Return every subset's maximised log-likelihood under each row of `weights` (B, n), as (2^p, B).
 
-    One Newton step from the sample's fit with the sample's information I: l_w(b) + u_w' I^-1 u_w / 2, u_w the
-    replicate's score. The error is of order n^(-1/2) in a log-likelihood of order n. Weights sum to the model's.
+    One Newton step from the sample's fit with its information I: l_w(b) + u_w' I^-1 u_w / 2, u_w the replicate's score:
+    the error is of order n^(-1/2) in a log-likelihood of order n. Weights sum to the model's.
     """
     out, free = np.empty((len(fits.loglik), len(weights))), fits.inverse.diagonal(axis1=1, axis2=2) != 0
     for start in range(0, len(out), TOGETHER):
@@ -284,12 +265,9 @@ class Likelihood:
 
 
 def fit_likelihood(question: Question, kind: str, dependent: np.ndarray, weights_parts: np.ndarray) -> Likelihood:
-    """Return the fits of all subsets for a binary or ordered outcome; rows must be complete.
-
-    `dependent` (m,) marks columns that are constant or a sum of others, `weights_parts` (p,) are the relative weights.
-    """
+    """Return the fits of all subsets of complete rows; `dependent` (m,) marks columns that are a sum of others."""
     code = _outcome(question, kind)
-    weights = question.weights * (len(question) / question.weights.sum())
+    weights = question.sample.weights * (len(question) / question.sample.weights.sum())
     columns = standardised(question.columns, weights)[:, :-1]
     model = CumulativeLogit(columns, code, weights)
     ends = model.cuts + question.n_always + np.cumsum((0, *question.sizes))
@@ -324,14 +302,11 @@ def _outcome(question: Question, kind: str) -> np.ndarray:
     y = question.columns[:, -1]
     answers = np.unique(y)
     if kind == "binary" and len(answers) != 2:
-        raise DataProblem(
-            f"kind='binary' needs an outcome with two different answers; found {len(answers)} "
-            f"({', '.join(f'{a:g}' for a in answers[:5])}{', …' if len(answers) > 5 else ''})"
-        )
+        found = ", ".join(f"{a:g}" for a in answers[:5]) + (", …" if len(answers) > 5 else "")
+        raise DataProblem(f"kind='binary' needs an outcome with two different answers; found {len(answers)} ({found})")
     if kind == "ordered" and not 3 <= len(answers) <= MOST_LEVELS:
-        raise DataProblem(
-            f"kind='ordered' needs an outcome with 3 to {MOST_LEVELS} different answers; found {len(answers)}"
-        )
+        needs = f"needs an outcome with 3 to {MOST_LEVELS} different answers"
+        raise DataProblem(f"kind='ordered' {needs}; found {len(answers)}")
     return (y == answers[1]).astype(float) if kind == "binary" else y
 
 

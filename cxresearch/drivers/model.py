@@ -22,15 +22,7 @@ from cxresearch.errors import DataProblem
 from cxresearch.figures import QUIET, axes_or_new, forest, titled
 from cxresearch.findings import Check, Finding, listing, number, p_words, percent
 from cxresearch.inference import joint_p_value, percentile_interval
-from cxresearch.inference.shares import (
-    TOLERANCE,
-    Moments,
-    as_correlations,
-    complete_moments,
-    em_moments,
-    scaling,
-    unpacked,
-)
+from cxresearch.inference.shares import TOLERANCE, Moments, as_correlations, em_moments, scaling, unpacked
 
 ROUNDS, CLOSE = 100, 1e-8  # of the loadings of one factor
 LEAST = 4  # ratings whose departures from one factor can be tested
@@ -39,9 +31,9 @@ NULL = 1e-8  # eigenvalue of correlations under which columns are sums of each o
 
 @dataclass(frozen=True)
 class Draws:
-    """What replicates gave: parts (B, p), None where nothing is divided; coefficients and slopes (B, m); correlations."""
+    """What replicates gave; parts are None where nothing is divided."""
 
-    parts: np.ndarray | None
+    parts: np.ndarray | None  # (B, p)
     coefficients: np.ndarray
     slopes: np.ndarray
     correlations: np.ndarray
@@ -86,10 +78,9 @@ class Model:
     def test(self) -> float:
         """Return the p-value of "no term goes with the outcome beyond the controls"; missing with too few clusters.
 
-        Rao's score test with the design's own covariance: under the null the mean products of term and outcome, both
-        less what the controls explain, are zero.
+        Rao's score test with the design's covariance of the mean products of term and outcome, freed from the controls.
         """
-        scores, w = _scores(self.moments, self.question.n_always), self.question.weights
+        scores, w = _scores(self.moments, self.question.n_always), self.question.sample.weights
         mean = w @ scores / w.sum()
         covariance = self.question.sample.covariance_of(w[:, None] * (scores - mean) / w.sum())
         return joint_test(mean, covariance, self.question.df)
@@ -136,22 +127,20 @@ class Model:
 
         q, likelihood = self.question, self.likelihood
         if q.skipped:
-            raise DataProblem(
-                "skipped answers were kept by maximum likelihood (missing='em'), which statsmodels' fits cannot; "
-                "ask with missing='listwise' for a fit of the complete rows"
-            )
+            why = "skipped answers were kept by maximum likelihood (missing='em'), which statsmodels' fits cannot"
+            raise DataProblem(f"{why}; ask with missing='listwise' for a fit of the complete rows")
         y, x = q.columns[:, -1], sm.add_constant(self.frame(), has_constant="add")
         if likelihood is None:
-            return sm.WLS(y, x, weights=q.weights).fit()
-        weighted = np.ptp(q.weights) > 0
+            return sm.WLS(y, x, weights=q.sample.weights).fit()
+        weighted = np.ptp(q.sample.weights) > 0
         if self.kind == "binary" and not weighted:
             return sm.Logit(likelihood.code, x).fit(disp=0, tol=1e-12)
         if self.kind == "binary":
-            w = q.weights * (len(q) / q.weights.sum())
+            w = q.sample.weights * (len(q) / q.sample.weights.sum())
             return sm.GLM(likelihood.code, x, family=sm.families.Binomial(), var_weights=w).fit(tol=1e-13)
         if weighted:
             raise DataProblem("statsmodels' OrderedModel takes no weights; the weighted fit stands in tidy()")
-        mean, spread = (a[:-1] for a in scaling(q.columns, q.weights))
+        mean, spread = (a[:-1] for a in scaling(q.columns, q.sample.weights))
         b = likelihood.coefficients / spread
         cuts = likelihood.fits.parameters[-1][: likelihood.model.cuts] + mean @ b
         start = np.concatenate([b, cuts[:1], np.log(np.diff(cuts))])
@@ -171,14 +160,12 @@ def fit(question: Question, *, kind: str = "linear", seed=None, divided: bool = 
     """Return the model of a question; skipped answers are handled by EM, which only a linear model can."""
     if kind != "linear" and question.skipped:
         lost = int((~question.complete()).sum())
-        raise DataProblem(
-            f"missing='em' is for kind='linear'; {lost} of {len(question)} rows skipped an answer: use "
-            "missing='listwise', or kind='linear'"
-        )
-    columns, weights = question.columns, question.weights
+        why = f"missing='em' is for kind='linear'; {lost} of {len(question)} rows skipped an answer"
+        raise DataProblem(f"{why}: use missing='listwise', or kind='linear'")
+    columns, weights = question.columns, question.sample.weights
     if kind == "binary":
         columns = np.column_stack([columns[:, :-1], columns[:, -1] == columns[:, -1].max()]).astype(float)
-    moments = em_moments(columns, weights) if question.skipped else complete_moments(columns, weights)
+    moments = em_moments(columns, weights)
     covariances = moments.covariances()
     packed = as_correlations(covariances)
     matrices = unpacked(packed)
@@ -236,10 +223,7 @@ def _scores(moments: Moments, n_always: int) -> np.ndarray:
 
 
 def one_factor_loadings(correlations: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
-    """Return the loadings (batch, p) of one common factor from (batch, p, p) correlations, by least squares.
-
-    Each loading in turn is the regression of its off-diagonal correlations on the other loadings (minres).
-    """
+    """Return the loadings (batch, p) of one common factor from (batch, p, p) correlations, by minres."""
     off = correlations * (1 - np.eye(correlations.shape[-1]))
     loading = start
     if loading is None:
@@ -256,9 +240,8 @@ def one_factor_loadings(correlations: np.ndarray, start: np.ndarray | None = Non
 def common_only_test(matrices: np.ndarray, drawn: np.ndarray, df: float) -> float:
     """Return the p-value of "the outcome's correlations with the drivers are proportional to their loadings".
 
-    If one general impression is all that ratings and outcome share, cov(x_j, y) = k loading_j for all j. The
-    departures d from that line, k by least squares, have the bootstrap covariance C, and d' C^-1 d tells. Given are
-    correlations with the outcome last, (1, p + 1, p + 1) of the sample and (B, p + 1, p + 1) of replicates.
+    The departures d from cov(x_j, y) = k loading_j, k by least squares, have the bootstrap covariance C, and d' C^-1 d
+    tells. Given are correlations, outcome last, (1, p + 1, p + 1) of the sample and (B, p + 1, p + 1) of replicates.
     """
     loadings = one_factor_loadings(matrices[:, :-1, :-1])
     # Departures are orthogonal to the loadings: p - 1 directions are free.
@@ -329,9 +312,7 @@ def _tied(names, shares, drawn, pairs, confidence) -> tuple[str, ...]:
 def simultaneous_differences(estimate, draws, confidence: float):
     """Return first, second, difference, low, high of all pairs, with intervals that hold together.
 
-    The half-width is the bootstrap standard error times one critical value for all pairs: the quantile of the
-    largest |draw - estimate| / standard error. If all terms were equally important, some pair would be called
-    different with probability 1 - confidence at most, however many pairs there are.
+    If all terms were equal, some pair would be called different with probability 1 - confidence at most.
     """
     first, second = np.triu_indices(len(estimate), 1)
     difference, half = estimate[first] - estimate[second], half_widths(draws[:, first] - draws[:, second], confidence)
@@ -339,7 +320,7 @@ def simultaneous_differences(estimate, draws, confidence: float):
 
 
 def half_widths(drawn: np.ndarray, confidence: float) -> np.ndarray:
-    """Return half-widths (k,) of intervals that hold together, from draws (B, k)."""
+    """Return half-widths (k,) of intervals that hold together, from draws (B, k): one quantile of the largest |t|."""
     centred, error = np.abs(drawn - drawn.mean(axis=0)), drawn.std(axis=0, ddof=1)
     largest = np.divide(centred, error, out=np.zeros_like(centred), where=error > 1e-12).max(axis=1)
     return np.quantile(largest, confidence) * error
@@ -348,8 +329,7 @@ def half_widths(drawn: np.ndarray, confidence: float) -> np.ndarray:
 def could_be_first(estimate, draws, confidence: float) -> np.ndarray:
     """Return which terms cannot be excluded as the largest: with `confidence` the truly largest is among them.
 
-    Term i is excluded when the largest estimate exceeds its own by more than the quantile of the largest of its
-    p - 1 standardised differences, drawn by bootstrap (Hsu 1981).
+    Excluded is what falls short by more than the quantile of the largest standardised difference drawn (Hsu 1981).
     """
     ahead = np.ones(len(estimate), dtype=bool)
     for i in range(len(estimate)):
@@ -404,9 +384,6 @@ def conclude(kind, function: str, question: Question, table, summary, checks, ta
         function, question.outcome, None, table, {**bases, **summary}, tuple(checks), dict(survey.labels),
         tables or {}, domain=survey.condition, **more,
     )  # fmt: skip
-
-
-# --- figures ---------------------------------------------------------------------------------------------------------
 
 
 def in_percent(table, *columns):

@@ -52,10 +52,6 @@ class Question:
         return len(self.columns)
 
     @property
-    def weights(self) -> np.ndarray:
-        return self.sample.weights
-
-    @property
     def df(self) -> float:
         """Sampling units less strata."""
         return float(self.sample.df[0])
@@ -159,7 +155,10 @@ def ask(
     rows = table if len(sample) == len(table) else table.iloc[sample.rows]
     rows.attrs = {}  # pandas copies them with every column that is taken
     parts = {d: driver_columns(rows, d, sample.weights, not_applicable) for d in (*always, *drivers)}
-    members = _members(drivers, blocks or {})
+    block_of = {d: name for name, inside in (blocks or {}).items() for d in inside}
+    members: dict[str, list] = {}
+    for d in drivers:
+        members.setdefault(str(block_of.get(d, d)), []).append(d)
     n_always = sum(parts[a].shape[1] for a in always)
     sizes = tuple(sum(parts[d].shape[1] for d in names) for names in members.values())
     starts = n_always + np.cumsum((0, *sizes))
@@ -209,14 +208,6 @@ def check_question(table, *, outcome, drivers, blocks, always, least: int = 2) -
             raise DataProblem("blocks= puts all drivers into one block; at least 2 terms are needed to divide anything")
 
 
-def _members(drivers, blocks) -> dict[str, list[str]]:
-    block_of = {d: name for name, inside in blocks.items() for d in inside}
-    members: dict[str, list[str]] = {}
-    for d in drivers:
-        members.setdefault(str(block_of.get(d, d)), []).append(d)
-    return members
-
-
 def _check_base(question: Question, *, min_rows: int, function: str, complete: bool) -> None:
     """Refuse too few rows or sampling units, an outcome without variance, and as many columns as rows."""
     n, m = question.columns.shape
@@ -230,11 +221,9 @@ def _check_base(question: Question, *, min_rows: int, function: str, complete: b
         raise DataProblem(f"all {n} answers to the outcome are {one}; there is no variance to divide")
     for term in question.names:
         answers = ~np.isnan(question.columns[:, question.columns_of(term)]).any(axis=1)
-        if persons_in(question.sample, answers) < question.sample.min_base:
-            raise TooFewRespondents(
-                f"{term!r} is answered by fewer than the {question.sample.min_base} rows that the study's minimum base "
-                "asks for; leave it out"
-            )
+        if persons_in(question.sample, answers) < (floor := question.sample.min_base):
+            few = f"fewer than the {floor} rows that the study's minimum base asks for"
+            raise TooFewRespondents(f"{term!r} is answered by {few}; leave it out")
     check_clusters(question.survey, question.sample)
 
 
@@ -301,9 +290,8 @@ def driver_columns(rows, driver: str, weights, not_applicable: str) -> np.ndarra
     """Return the model's columns of one driver, (n, k)."""
     values = rows[driver]
     if not values.notna().any():
-        raise TooFewRespondents(
-            f"{driver!r} is answered by nobody among the {len(rows)} rows that answered the outcome; leave it out"
-        )
+        nobody = f"nobody among the {len(rows)} rows that answered the outcome"
+        raise TooFewRespondents(f"{driver!r} is answered by {nobody}; leave it out")
     if not is_rating(values) and not pd.api.types.is_datetime64_any_dtype(values.dtype):
         declared = isinstance(values.dtype, pd.CategoricalDtype)
         if declared or pd.to_numeric(values, errors="coerce").isna().all():  # text throughout
@@ -322,10 +310,8 @@ def driver_columns(rows, driver: str, weights, not_applicable: str) -> np.ndarra
 def _dummies(values: pd.Series) -> np.ndarray:
     levels = sorted(values.dropna().astype(str).unique())
     if len(levels) > MOST_LEVELS:
-        raise DataProblem(
-            f"{values.name!r} holds {len(levels)} different texts, too many for a categorical driver (at most "
-            f"{MOST_LEVELS}); group them first"
-        )
+        many = f"{len(levels)} different texts, too many for a categorical driver (at most {MOST_LEVELS})"
+        raise DataProblem(f"{values.name!r} holds {many}; group them first")
     text = values.astype(str).to_numpy()
     columns = np.column_stack([text == level for level in levels[1:] or levels]).astype(float)
     columns[values.isna().to_numpy()] = np.nan

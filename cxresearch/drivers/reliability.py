@@ -1,9 +1,7 @@
 """Do the items of a scale measure one thing, and is it another thing than the next scale?
 
-References
-----------
-McDonald (1999), *Test Theory* (omega); Henseler, Ringle & Sarstedt (2015), Journal of the Academy of Marketing
-Science 43, 115 (HTMT).
+McDonald (1999), *Test Theory* (omega); Henseler, Ringle & Sarstedt (2015), J. of the Academy of Marketing Science 43,
+115 (HTMT).
 """
 
 from collections.abc import Mapping
@@ -21,7 +19,7 @@ from cxresearch.figures import forest
 from cxresearch.findings import Check, Finding, listing, number, percent
 from cxresearch.inference import percentile_interval
 from cxresearch.inference.agreement import cronbach_alpha, feldt_interval, one_factor_omega
-from cxresearch.inference.shares import complete_moments, em_moments, scaling, unpacked
+from cxresearch.inference.shares import em_moments, scaling, unpacked
 from cxresearch.survey import as_survey
 
 RELIABLE, DISTINCT = 0.7, 0.85
@@ -31,9 +29,8 @@ RELIABLE, DISTINCT = 0.7, 0.85
 class ScaleReliability(Finding):
     """Reliability of multi-item scales.
 
-    ``tidy()``: one row per scale; `estimate` is Cronbach's alpha with its interval, `omega` beside it.
-    ``tables()["htmt"]``: per pair of scales the heterotrait-monotrait ratio of correlations, near 1 where two scales
-    measure the same.
+    ``tidy()``: one row per scale; `estimate` is Cronbach's alpha, `omega` beside it. ``tables()["htmt"]``: per pair of
+    scales the heterotrait-monotrait ratio of correlations, near 1 where two scales measure the same.
     """
 
     def headline(self) -> str:
@@ -110,7 +107,7 @@ def scale_reliability(
     check_clusters(survey, sample)
     skipped = bool(np.isnan(answers).any())
     simple = sample.plain and not skipped  # Feldt's interval is of complete answers of a simple sample
-    moments = (em_moments if skipped else complete_moments)(answers, sample.weights)
+    moments = em_moments(answers, sample.weights)
     spread = scaling(answers, sample.weights)[1]
     batches = ()
     if not simple:
@@ -118,9 +115,8 @@ def scale_reliability(
         if not n_boot:
             raise DataProblem("scale_reliability needs replicates; give n_boot of at least 100")
         batches = sample.replicates(n_boot, seed=seed)
-    found, *drawn = np.concatenate(
-        [unpacked(moments.covariances(w)) * np.outer(spread, spread) for w in (None, *batches)]
-    )
+    covariances = np.concatenate([unpacked(moments.covariances(w)) for w in (None, *batches)])
+    found, *drawn = covariances * np.outer(spread, spread)
     table, pairs = _table(scales, found, drawn, n, confidence)
     effective = {} if survey.weight is None else {"n_effective": sample.n_effective}
     how = "Feldt interval" if simple else "bootstrap" + ("; skipped answers by em" if skipped else "")
