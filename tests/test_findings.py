@@ -203,6 +203,13 @@ def test_a_readable_table_has_titles_and_decent_decimals():
     assert shown.iloc[0].to_dict() == {"Estimate": "0.33", "n": "1,234", "OK": "NO", "p": "–"}
 
 
+def test_a_readable_table_of_a_finding_calls_items_by_their_labels(survey):
+    found = cx.driver_importance(known(survey), **CHANCE, **DRIVERS)
+    assert cx.readable(found.tidy().sort_values("rank").filter(["term", "share"])).index[0] == "Products"
+    assert "Products" in cx.readable(found.tables()["differences"]).index
+    assert found.tidy()["term"][0] == "d0"
+
+
 def test_saved_text_cannot_run_as_a_formula(survey, tmp_path, monkeypatch):
     monkeypatch.setenv(findings.RUN_FOLDER, str(tmp_path))
     survey = survey.assign(region=np.where(survey["region"] == "North", "=cmd|'/c calc'!A1", "@South"))
