@@ -231,7 +231,7 @@ def one_factor_loadings(correlations: np.ndarray, start: np.ndarray | None = Non
         loading = loading * np.sqrt(np.maximum((loading[:, None] @ off @ loading[:, :, None])[:, :, 0], 1e-6))
     for _ in range(ROUNDS):
         others = np.maximum(np.sum(loading**2, axis=1, keepdims=True) - loading**2, 1e-9)
-        before, loading = loading, (loading + (off @ loading[:, :, None])[:, :, 0] / others) / 2
+        before, loading = loading, (loading + np.einsum("bij,bj->bi", off, loading) / others) / 2
         if np.abs(loading - before).max() < CLOSE:
             break
     return loading
@@ -331,13 +331,11 @@ def could_be_first(estimate, draws, confidence: float) -> np.ndarray:
 
     Excluded is what falls short by more than the quantile of the largest standardised difference drawn (Hsu 1981).
     """
-    ahead = np.ones(len(estimate), dtype=bool)
-    for i in range(len(estimate)):
-        drawn = np.delete(draws, i, axis=1) - draws[:, [i]]
-        error = np.maximum(drawn.std(axis=0, ddof=1), 1e-12)
-        limit = np.quantile(((drawn - drawn.mean(axis=0)) / error).max(axis=1), confidence)
-        ahead[i] = np.max((np.delete(estimate, i) - estimate[i]) / error) <= limit
-    return ahead
+    drawn = draws[:, None, :] - draws[:, :, None]  # [draw, term, rival]
+    error, itself = np.maximum(drawn.std(axis=0, ddof=1), 1e-12), np.diag(np.full(len(estimate), np.inf))
+    largest = ((drawn - drawn.mean(axis=0)) / error - itself).max(axis=2)
+    behind = ((estimate - estimate[:, None]) / error - itself).max(axis=1)
+    return behind <= np.quantile(largest, confidence, axis=0)
 
 
 # --- findings --------------------------------------------------------------------------------------------------------
