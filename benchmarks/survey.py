@@ -93,7 +93,7 @@ def main() -> None:
     cells = {"survey": cpu_seconds(lambda: by_survey(table), rounds=3)}
     cells["pandas loop"] = cpu_seconds(lambda: by_pandas(table), rounds=2)
     rng, share = np.random.default_rng(1), np.full(2000, 1 / 2000)
-    counts = {"counted integers": cpu_seconds(lambda: draw_counts(2000, 1999, 1000, rng), rounds=5)}
+    counts = {"counted integers": cpu_seconds(lambda: list(draw_counts(2000, 1999, 1000, rng)), rounds=5)}
     counts["rng.multinomial"] = cpu_seconds(lambda: rng.multinomial(1999, share, size=1000), rounds=5)
     for title, seconds in (("320 cells of 1,000,000 responses", cells), ("1000 x 2,000 bootstrap counts", counts)):
         print(title)

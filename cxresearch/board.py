@@ -68,9 +68,7 @@ def _call(study, choice: Choice, seed: int, n_boot: int) -> str:
     chance = f"n_boot={n_boot}, seed={seed}"
     if choice.question == DRIVERS:
         return f"cx.driver_importance({asked}, {chance})"
-    scales = scales_of(study)
-    known = f"scale={scales[choice.better]!r}, outcome_scale={scales[choice.outcome]!r}"
-    return f"cx.simulate_improvement({asked}, improve={{{choice.better!r}: {choice.points:g}}}, {known}, {chance})"
+    return f"cx.simulate_improvement({asked}, improve={{{choice.better!r}: {choice.points:g}}}, {chance})"
 
 
 def scales_of(study) -> dict[str, tuple[float, float]]:

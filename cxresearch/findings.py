@@ -27,6 +27,7 @@ FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # a cell that starts so is run by som
 
 # What a row is about; these columns lead a table that is shown.
 IDENTIFIERS = ("term", "group", "segment", "wave", "feature", "check", "table", "item", "step")
+ITEMS = ("term", "other")  # columns whose item keys are shown in the study's words
 
 
 class Column(NamedTuple):
@@ -187,9 +188,9 @@ class Finding(ABC):
         return self._of_this(pd.DataFrame(self.tested, columns=list(Check._fields)))
 
     def _of_this(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return a copy that carries the finding's id, so that what a notebook shows of it can be told."""
+        """Return a copy that carries the finding's id, so that what a notebook shows of it can be told, and its words."""
         found = table.copy()
-        found.attrs["finding"] = self.id
+        found.attrs |= {"finding": self.id, "labels": dict(self.labels)}
         return found
 
     @property
@@ -338,7 +339,7 @@ def as_text(text: str) -> str:
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Return `table` as a reader wants it: titles from the glossary, sensible decimals, identifiers first.
 
-    The cells are text; use the table itself to compute.
+    The items of a finding are called by their labels. The cells are text; use the table itself to compute.
 
     Examples
     --------
@@ -348,7 +349,9 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     >>> cx.readable(finding.tidy()).index.name
     'Estimate'
     """
-    shown = pd.DataFrame({name: [_cell(name, v) for v in table[name]] for name in table.columns}, dtype=object)
+    words = {name: table.attrs.get("labels", {}) if name in ITEMS else {} for name in table.columns}
+    cells = {name: [_cell(name, words[name].get(v, v)) for v in table[name]] for name in table.columns}
+    shown = pd.DataFrame(cells, dtype=object)
     shown.columns = [title_of_column(name) for name in table.columns]
     keys = [title_of_column(name) for name in table.columns if name in IDENTIFIERS]
     found = Readable(shown.set_index(keys or list(shown.columns[:1])))

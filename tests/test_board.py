@@ -51,7 +51,7 @@ def test_drivers_and_what_if_are_those_of_the_analyses(example):
     importance = found(example, Choice(DRIVERS, "satisfaction", drivers=RATED))
     assert list(importance.tidy()["term"]) == list(RATED)
     better = found(example, Choice(WHAT_IF, "satisfaction", drivers=RATED, better="delivery", points=0.5))
-    expected = cx.simulate_improvement(example.responses, outcome="satisfaction", drivers=list(RATED), improve={"delivery": 0.5}, scale=(1, 7), outcome_scale=(1, 7), n_boot=100, seed=7)  # fmt: skip
+    expected = cx.simulate_improvement(example.responses, outcome="satisfaction", drivers=list(RATED), improve={"delivery": 0.5}, n_boot=100, seed=7)  # fmt: skip
     assert better.sentence() == expected.sentence()
 
 

@@ -43,12 +43,14 @@ def test_computed_ratings_at_the_ends_pass_everywhere_and_count_as_the_ends():
     exact = pd.DataFrame(rng.integers(1, 11, (400, 3)).astype(float), columns=["y", "a", "b"])
     computed = exact * np.where(rng.random(exact.shape) < 0.5, 1 + 2**-52, 1 - 2**-53)
     ask = {"outcome": "y", "drivers": ["a", "b"], "n_boot": 100, "seed": 1}
-    for analysis, options in (
-        (cx.importance_performance, {"scale": (1, 10)}),
-        (cx.penalty_reward, {"low": 3, "high": 8}),
-        (cx.simulate_improvement, {"scale": (1, 10), "outcome_scale": (1, 10), "improve": {"a": 1}}),
-    ):
-        plain, other = (analysis(table, **ask, **options).tidy() for table in (exact, computed))
+    surveys = [cx.as_survey(table, scales=dict.fromkeys(exact, (1, 10))) for table in (exact, computed)]
+    analyses = (
+        (cx.importance_performance, {}),
+        (cx.penalty_reward, {}),
+        (cx.simulate_improvement, {"improve": {"a": 1}}),
+    )
+    for analysis, options in analyses:
+        plain, other = (analysis(survey, **ask, **options).tidy() for survey in surveys)
         pd.testing.assert_frame_equal(plain, other, rtol=1e-12)
 
 

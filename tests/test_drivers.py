@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from drivers_calls import asked
 
-from cxresearch.drivers.certainty import simultaneous_differences
+from cxresearch.drivers.model import simultaneous_differences
 from cxresearch.drivers.shapley import exact_parts, mean_by_size, noise_floor
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.inference.shares import packed, residual_variances
@@ -208,11 +208,8 @@ def test_never_met_recovers_the_slope_among_those_who_met():
     table["overall"] -= np.where(met, 0, 0.5 * (table["d1"] - table["d1"].mean()))
     table["d1"], table["d1_met"] = table["d1"].where(met), met
     found = driver_importance(table, **ASK | {"n_boot": 0})
-    row = found.tables()["exposure"].set_index("term").loc["d1"]
-    assert row["exposed_slope"] == pytest.approx(0.5, abs=0.02)
-    assert row["share_exposed"] == pytest.approx(met.mean()) and row["aggregate_slope"] == pytest.approx(
-        row["exposed_slope"] * met.mean()
-    )
+    row = found.tidy().set_index("term").loc["d1"]
+    assert row["per_point"] == pytest.approx(0.5, abs=0.02) and row["share_exposed"] == pytest.approx(met.mean())
     assert found.glance()["n"].item() == 8000
     assert driver_importance(table, **ASK | {"n_boot": 0}, not_applicable="exclude").glance()["n"].item() == met.sum()
 
@@ -241,16 +238,86 @@ def airport(shared, year):
 
 
 # --- what it refuses -------------------------------------------------------------------------------------------------
+# What every analysis refuses stands in test_drivers_refusals.py.
+
+FEW, BASE = TooFewRespondents, "rows that the study's minimum base asks for"
+ALL = "blocks= puts all drivers into one block; at least 2 terms are needed to divide anything"
+ONE_OF_TWO = {"a": ["d1"], "b": ["d1", "d2"]}
 
 
-def test_outcome_among_the_drivers():
-    refused(
-        "'overall' is the outcome and a driver at once; take it off drivers= and always=", drivers=[*DRIVERS, "overall"]
-    )
+@pytest.mark.parametrize(
+    "message, kind, options",
+    [
+        ("drivers= is empty; name the columns whose part is asked for", DataProblem, {"drivers": []}),
+        (
+            "drivers= names 1 column(s); at least 2 are needed to divide anything among them",
+            DataProblem,
+            {"drivers": ["d1"]},
+        ),
+        ("'d1' is named twice among drivers= and always=; name each driver once", DataProblem, {"always": ["d1"]}),
+        (
+            "n_boot=20 replicates are too few for an interval; ask for at least 100, or 0 for none",
+            DataProblem,
+            {"n_boot": 20},
+        ),
+        ("missing='drop' is not one of 'em', 'listwise'", DataProblem, {"missing": "drop"}),
+        ("blocks['a'] holds 'x', which is not among drivers=", DataProblem, {"blocks": {"a": ["x"]}}),
+        ("'d1' is in blocks 'a' and 'b'; a driver belongs to one block", DataProblem, {"blocks": ONE_OF_TWO}),
+        ("'d1' is in blocks 'a' and 'a'; a driver belongs to one block", DataProblem, {"blocks": {"a": ["d1", "d1"]}}),
+        ("blocks['a'] must be a list of drivers; found 'd1'", DataProblem, {"blocks": {"a": "d1"}}),
+        (ALL, DataProblem, {"blocks": {"all": DRIVERS}}),
+        (
+            "block 'd3' has the name of a driver that is not in it; rename the block",
+            DataProblem,
+            {"blocks": {"d3": ["d1", "d2"]}},
+        ),
+        (f"driver_importance rests on fewer than the 500 {BASE}; nothing is shown", FEW, {"min_base": 500}),
+    ],
+)
+def test_a_question_that_cannot_be_asked(message, kind, options):
+    refused(message, kind=kind, **options)
 
 
-def test_one_driver():
-    refused("drivers= names 1 column(s); at least 2 are needed to divide anything among them", drivers=["d1"])
+@pytest.mark.parametrize(
+    "message, change, options",
+    [
+        (
+            f"'d2' is answered by fewer than the 10 {BASE}; leave it out",
+            {"d2": lambda t: t["d2"].where(t.index < 4)},
+            {"min_base": 10},
+        ),
+        (
+            "'d1' holds 400 different texts, too many for a categorical driver (at most 30); group them first",
+            {"d1": [f"t{k}" for k in range(400)]},
+            {},
+        ),
+        (
+            "w is missing, negative or not a number in 1 of 400 answered rows (first: row 2); give every row a weight "
+            "of zero or more, or drop the row",
+            {"w": np.where(np.arange(400) == 2, -1.0, 1.0)},
+            {"weight": "w"},
+        ),
+        (
+            "c is missing in 3 of 400 answered rows; the design must be known for every row",
+            {"c": lambda t: t.index.to_series().where(t.index > 2)},
+            {"cluster": "c"},
+        ),
+        (
+            "'d2' is answered by nobody who met it; leave it out",
+            {"d2": lambda t: t["d2"].where(t.index < 4), "d2_met": lambda t: t.index > 3},
+            {},
+        ),
+    ],
+)
+def test_answers_that_cannot_be_used(message, change, options):
+    refused(message, survey().assign(**change), kind=DataProblem, **options)
+
+
+def test_too_few_rows():
+    refused("driver_importance needs at least 100 usable rows; found 60", survey(60), FEW)
+    refused("driver_importance needs at least 100 complete rows; found 60", survey(60), FEW, missing="listwise")
+    narrow = "driver_importance has 6 driver columns and 6 rows; it needs more rows than columns"
+    refused(narrow, survey(6), FEW, min_rows=2)
 
 
 def test_two_drivers_are_enough():
@@ -258,60 +325,22 @@ def test_two_drivers_are_enough():
     assert found.tidy()["rank"].tolist() == [1, 2]
 
 
-def test_a_driver_named_twice():
-    refused("'d1' is named twice among drivers= and always=; name each driver once", always=["d1"])
+def test_beyond_the_exact_range_without_a_seed():
+    wide = survey(400, p=60)
+    many = "60 drivers are more than the 22 whose subsets can all be computed"
+    said = f"{many}; give a seed for sampled orders, or group drivers into blocks"
+    refused(said, wide, drivers=list(wide.columns[:60]), n_boot=0, seed=None)
 
 
-def test_an_unknown_driver():
-    refused("responses has no column 'D1'; did you mean 'd1'?", drivers=["D1", "d2"])
-
-
-def test_all_answers_equal():
-    refused("all 400 answers to the outcome are 7; there is no variance to divide", survey().assign(overall=7))
-
-
-def test_a_driver_answered_by_nobody():
-    refused(
-        "'d2' is answered by nobody among the 400 rows that answered the outcome; leave it out",
-        survey().assign(d2=np.nan),
-    )
-    nobody = survey().assign(d2=np.nan, d2_met=True)
-    refused("'d2' is answered by nobody among the 400 rows that answered the outcome; leave it out", nobody)
-
-
-def test_text_in_a_rating_column():
-    words = survey().astype({"d2": object})
-    words.loc[[3, 5, 9], "d2"] = ["Blank", "Blank", "n/a"]
-    refused(
-        "'d2' holds 3 text value(s) ('Blank': 2, 'n/a': 1); declare them as missing codes in study.yml, or "
-        "convert the column to numbers",
-        words,
-    )
-    refused(
-        "'overall' holds numbers stored as text ('7'); declare them as missing codes in study.yml, or convert "
-        "the column to numbers",
-        survey().assign(overall="7"),
-    )
-
-
-def test_weights_of_zero_negative_or_missing():
-    refused(
-        "responses: none of 400 rows holds an answer and a weight", survey().assign(w=0), TooFewRespondents, weight="w"
-    )
-    refused(
-        "w is missing, negative or not a number in 1 of 400 answered rows (first: row 2); give every row a weight of "
-        "zero or more, or drop the row",
-        survey().assign(w=np.where(np.arange(400) == 2, -1.0, 1.0)),
-        weight="w",
-    )
-
-
-def test_a_design_with_holes_or_wrong_fractions():
-    holes = survey().assign(c=lambda t: t.index.to_series().where(t.index > 2), f=1.5)
-    message = "c is missing in 3 of 400 answered rows; the design must be known for every row"
-    refused(message, holes, cluster="c")
-    message = "fpc: sampling fractions must lie between 0 and 1; divide the sample by the population of its stratum"
-    refused(message, holes, fpc="f")
+def test_sixty_drivers_with_a_seed_and_in_blocks():
+    wide = survey(600, p=60, slopes=(1,) * 3)
+    names = list(wide.columns[:60])
+    found = driver_importance(wide, outcome="overall", drivers=names, n_boot=0, seed=1)
+    assert set(found.tidy().nlargest(3, "estimate")["term"]) == {"d1", "d2", "d3"}
+    blocks = {"service": names[:30], "product": names[30:]}
+    assert driver_importance(wide, outcome="overall", drivers=names, blocks=blocks, n_boot=0, seed=None).tidy()[
+        "rank"
+    ].tolist() == [1, 2]
 
 
 def test_a_sample_that_is_the_whole_population_has_no_error():
@@ -348,86 +377,6 @@ def test_rows_of_weight_zero_are_no_respondents():
     assert found.glance()["n"].item() == 200
     np.testing.assert_allclose(
         found.tidy()["estimate"], driver_importance(table[:200], **ASK | {"n_boot": 0}).tidy()["estimate"]
-    )
-
-
-def test_beyond_the_exact_range_without_a_seed():
-    wide = survey(400, p=60)
-    refused(
-        "60 drivers are more than the 22 whose subsets can all be computed; give a seed for sampled orders, or "
-        "group drivers into blocks",
-        wide,
-        drivers=list(wide.columns[:60]),
-        n_boot=0,
-        seed=None,
-    )
-
-
-def test_sixty_drivers_with_a_seed_and_in_blocks():
-    wide = survey(600, p=60, slopes=(1,) * 3)
-    names = list(wide.columns[:60])
-    found = driver_importance(wide, outcome="overall", drivers=names, n_boot=0, seed=1)
-    assert set(found.tidy().nlargest(3, "estimate")["term"]) == {"d1", "d2", "d3"}
-    blocks = {"service": names[:30], "product": names[30:]}
-    assert driver_importance(wide, outcome="overall", drivers=names, blocks=blocks, n_boot=0, seed=None).tidy()[
-        "rank"
-    ].tolist() == [1, 2]
-
-
-def test_chance_without_a_seed_and_too_few_replicates():
-    refused("the bootstrap is random: give a seed, for example seed=1, or n_boot=0 for no interval", seed=None)
-    refused("n_boot=20 replicates are too few for an interval; ask for at least 100, or 0 for none", n_boot=20)
-
-
-def test_too_few_rows():
-    refused("driver_importance needs at least 100 usable rows; found 60", survey(60), TooFewRespondents)
-    refused(
-        "driver_importance needs at least 100 complete rows; found 60",
-        survey(60),
-        TooFewRespondents,
-        missing="listwise",
-    )
-    refused(
-        "driver_importance has 6 driver columns and 6 rows; it needs more rows than columns",
-        survey(6),
-        TooFewRespondents,
-        min_rows=2,
-    )
-
-
-def test_under_the_minimum_base():
-    refused(
-        "driver_importance rests on fewer than the 500 rows that the study's minimum base asks for; nothing is shown",
-        kind=TooFewRespondents,
-        min_base=500,
-    )
-    rare = survey().assign(d2=lambda t: t["d2"].where(t.index < 4))
-    refused(
-        "'d2' is answered by fewer than the 10 rows that the study's minimum base asks for; leave it out",
-        rare,
-        TooFewRespondents,
-        min_base=10,
-    )
-
-
-def test_blocks_that_are_wrong():
-    refused("blocks['a'] holds 'x', which is not among drivers=", blocks={"a": ["x"]})
-    refused("'d1' is in blocks 'a' and 'b'; a driver belongs to one block", blocks={"a": ["d1"], "b": ["d1", "d2"]})
-    refused("blocks['a'] must be a list of drivers; found 'd1'", blocks={"a": "d1"})
-    whole = "blocks= puts all drivers into one block; at least 2 terms are needed to divide anything"
-    refused(whole, blocks={"all": DRIVERS})
-    refused("block 'd3' has the name of a driver that is not in it; rename the block", blocks={"d3": ["d1", "d2"]})
-
-
-def test_options_that_do_not_exist():
-    refused("missing='drop' is not one of 'em', 'listwise'", missing="drop")
-    refused("confidence=95 must lie between 0 and 1, for example 0.95", confidence=95)
-
-
-def test_many_texts_are_no_categories():
-    refused(
-        "'d1' holds 400 different texts, too many for a categorical driver (at most 30); group them first",
-        survey().assign(d1=[f"t{k}" for k in range(400)]),
     )
 
 

@@ -14,7 +14,7 @@ from cxresearch.drivers.shapley import (
     relative_weights,
     sampled_orders,
 )
-from cxresearch.inference.shares import em_moments, lmg, packed, residual_variances, unpacked
+from cxresearch.inference.shares import as_correlations, em_moments, lmg, packed, residual_variances, unpacked
 
 driver_importance = asked("driver_importance")
 TIGHT = dict(rtol=0, atol=1e-9)
@@ -257,7 +257,7 @@ def test_replicates_of_em_are_close_to_em_in_each_replicate(oracles):
     columns = table[["x01", "x02", "x03", "x04", "y"]].to_numpy(float)
     moments = em_moments(columns, np.ones(len(columns)))
     weights = np.random.default_rng(1).multinomial(2000, np.full(2000, 1 / 2000), size=10).astype(float)
-    quick = moments.correlations(weights)
-    full = np.column_stack([em_moments(columns, w).correlations()[:, 0] for w in weights])
-    spread = np.std(quick - moments.correlations())
+    quick = as_correlations(moments.covariances(weights))
+    full = np.column_stack([as_correlations(em_moments(columns, w).covariances())[:, 0] for w in weights])
+    spread = np.std(quick - as_correlations(moments.covariances()))
     assert np.sqrt(np.mean((full - quick) ** 2)) < 0.05 * spread

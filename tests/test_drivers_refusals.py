@@ -13,7 +13,7 @@ from cxresearch.errors import DataProblem
 DRIVERS = ["d1", "d2", "d3", "d4"]
 I = np.arange(400)  # noqa: E741
 PLAIN = dict(outcome="y", drivers=DRIVERS, n_boot=100, seed=1)
-RISE = dict(improve={"d1": 1}, scale=(1, 10), outcome_scale=(-20, 40))
+RISE = dict(improve={"d1": 1}, scales=dict.fromkeys([*DRIVERS, *range(4)], (1, 10)) | {"y": (-20, 40)})
 CALLS = {
     "driver_importance": lambda t, **k: asked("driver_importance")(t, **(PLAIN | k)),
     "compare_drivers": lambda t, **k: asked("compare_drivers")(t, **(PLAIN | {"by": "g"} | k)),

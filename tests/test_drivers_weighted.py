@@ -34,7 +34,7 @@ def half(table, low="conf_low", high="conf_high"):
 
 
 def test_penalties_and_rewards_are_weighted_least_squares_with_clustered_errors(t):
-    found = asked("penalty_reward")(t, **ASK, low=2, high=4).tidy()
+    found = asked("penalty_reward")(t, **ASK).tidy()
     dummies = np.column_stack([c for d in D for c in (t[d] <= 2, t[d] >= 4)]).astype(float)
     fit = sm.WLS(t["y"], sm.add_constant(dummies), weights=t["w"])
     clustered = fit.fit(cov_type="cluster", cov_kwds={"groups": t["shop"]})
@@ -46,7 +46,7 @@ def test_penalties_and_rewards_are_weighted_least_squares_with_clustered_errors(
 
 
 def test_performance_is_the_weighted_mean_with_the_design_s_error(t):
-    found = asked("importance_performance")(t, **ASK, scale=(1, 5)).tidy()
+    found = asked("importance_performance")(t, **ASK, scales=dict.fromkeys(D, (1, 5))).tidy()
     exact = survey_mean(25 * (t[D] - 1).to_numpy(), weights=t["w"], cluster=t["shop"])
     np.testing.assert_allclose(found["estimate"], [25 * (np.average(t[d], weights=t["w"]) - 1) for d in D])
     np.testing.assert_allclose(half(found), np.sqrt(np.diag(exact.covariance)), rtol=0.08)
@@ -58,7 +58,9 @@ def test_performance_is_the_weighted_mean_with_the_design_s_error(t):
 
 def test_improvement_is_the_weighted_slope_times_the_weighted_room_capped_row_by_row(t):
     rise = {"d1": 1, "d3": 2}
-    found = asked("simulate_improvement")(t, **ASK, improve=rise, scale=(1, 5), outcome_scale=(0, 10)).tidy()
+    found = asked("simulate_improvement")(
+        t, **ASK, improve=rise, scales=dict.fromkeys(D, (1, 5)) | {"y": (0, 10)}
+    ).tidy()
     slopes = sm.WLS(t["y"], sm.add_constant(t[D]), weights=t["w"]).fit().params
     w, y = t["w"] / t["w"].sum(), t["y"]
 

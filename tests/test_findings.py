@@ -77,9 +77,9 @@ MAKERS = {
     "compare_drivers": lambda t: cx.compare_drivers(known(t), by="region", **CHANCE, **DRIVERS),
     "penalty_reward": lambda t: cx.penalty_reward(known(t), **CHANCE, **DRIVERS),
     "halo_check": lambda t: cx.halo_check(known(t), **CHANCE, **DRIVERS),
-    "importance_performance": lambda t: cx.importance_performance(known(t), scale=(1, 7), **CHANCE, **DRIVERS),
+    "importance_performance": lambda t: cx.importance_performance(known(t), **CHANCE, **DRIVERS),
     "simulate_improvement": lambda t: cx.simulate_improvement(
-        known(t), improve={"d0": 1}, scale=(1, 7), outcome_scale=(1, 7), **CHANCE, **DRIVERS
+        known(t, scales=dict.fromkeys(["d0", "overall"], (1, 7))), improve={"d0": 1}, **CHANCE, **DRIVERS
     ),
     "scale_reliability": lambda t: cx.scale_reliability(
         known(t), scales={"service": ["d0", "d1"], "price": ["d2", "d3"]}, **CHANCE
@@ -201,6 +201,13 @@ def test_a_readable_table_has_titles_and_decent_decimals():
     shown = cx.readable(table)
     assert shown.index.tolist() == ["a"] and shown.index.name == "Term"
     assert shown.iloc[0].to_dict() == {"Estimate": "0.33", "n": "1,234", "OK": "NO", "p": "–"}
+
+
+def test_a_readable_table_of_a_finding_calls_items_by_their_labels(survey):
+    found = cx.driver_importance(known(survey), **CHANCE, **DRIVERS)
+    assert cx.readable(found.tidy().sort_values("rank").filter(["term", "share"])).index[0] == "Products"
+    assert "Products" in cx.readable(found.tables()["differences"]).index
+    assert found.tidy()["term"][0] == "d0"
 
 
 def test_saved_text_cannot_run_as_a_formula(survey, tmp_path, monkeypatch):

@@ -1,27 +1,7 @@
 """Drivers of an outcome: divide explained variance among them, say how sure that is, and what to do about them."""
 
 from cxresearch.drivers import sentences  # noqa: F401  (names the columns)
-from cxresearch.drivers.compare import DriverComparison, compare_drivers
-from cxresearch.drivers.halo import HaloCheck, halo_check
-from cxresearch.drivers.importance import DriverImportance, driver_importance
-from cxresearch.drivers.improvement import SimulatedImprovement, simulate_improvement
-from cxresearch.drivers.penalty import PenaltyReward, penalty_reward
-from cxresearch.drivers.performance import ImportancePerformance, importance_performance
-from cxresearch.drivers.reliability import ScaleReliability, scale_reliability
-
-__all__ = [
-    "DriverComparison",
-    "DriverImportance",
-    "HaloCheck",
-    "ImportancePerformance",
-    "PenaltyReward",
-    "ScaleReliability",
-    "SimulatedImprovement",
-    "compare_drivers",
-    "driver_importance",
-    "halo_check",
-    "importance_performance",
-    "penalty_reward",
-    "scale_reliability",
-    "simulate_improvement",
-]
+from cxresearch.drivers.actions import importance_performance, penalty_reward, simulate_improvement  # noqa: F401
+from cxresearch.drivers.compare import compare_drivers  # noqa: F401
+from cxresearch.drivers.importance import driver_importance, halo_check  # noqa: F401
+from cxresearch.drivers.reliability import scale_reliability  # noqa: F401

@@ -1,6 +1,5 @@
 """Are drivers of one segment or wave the drivers of another? Shares side by side, and their differences."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -8,25 +7,13 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.drivers.certainty import half_widths
-from cxresearch.drivers.figures import legend_below, share_unit
-from cxresearch.drivers.model import Draws, Model, fit
-from cxresearch.drivers.question import (
-    KINDS,
-    MISSING,
-    NOT_APPLICABLE,
-    ask,
-    check_options,
-    check_question,
-    names_of,
-    numeric,
-    one_thread,
-)
-from cxresearch.drivers.sentences import say
+from cxresearch.drivers.model import fit, half_widths, legend_below, share_unit
+from cxresearch.drivers.question import ask, check_options, check_question, names_of, numeric, one_thread
+from cxresearch.drivers.sentences import none_of, say
 from cxresearch.drivers.shapley import ranks, share_of
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import PALETTE, axes_or_new, intervals, titled, wrap
-from cxresearch.findings import Check, Finding, interval, listing, nothing, number
+from cxresearch.findings import Check, Finding, ends, interval, listing, nothing, number
 from cxresearch.inference import percentile_interval
 from cxresearch.survey import UNSTATED, Survey, as_survey
 from cxresearch.survey.units import kish_effective_n
@@ -49,36 +36,30 @@ class DriverComparison(Finding):
         raise DataProblem("compare_drivers fits one model a group; ask driver_importance of survey.where(...) for one")
 
     def headline(self) -> str:
-        """Return the first sentence."""
-        d, outcome, k = self.further["differences"], self.label(self.outcome), self.table["group"].nunique()
-        apart = int(d["told_apart"].sum())
+        d, words = self.further["differences"], {"outcome": self.label(self.outcome)}
+        apart, words["k"] = int(d["told_apart"].sum()), self.table["group"].nunique()
         if not apart:
-            return say("alike", outcome=outcome, k=k)
-        many = {} if apart == 1 else {"apart": apart}
-        return say("differs" if apart == 1 else "differ", all=len(d), outcome=outcome, k=k, **many)
+            return say("alike", **words)
+        return say("differs", all=len(d), **words) if apart == 1 else say("differ", all=len(d), apart=apart, **words)
 
     def sentence(self) -> str:
-        d, said = self.further["differences"], [self.headline()]
-        bases = self.table.groupby("group", sort=False)["n"].first()
+        d, unsure = self.further["differences"], [*self.by_chance, *self.untested]
+        bases, apart = self.table.groupby("group", sort=False)["n"].first(), d[d["told_apart"]]
         groups = listing(f"{g} (n = {number(n, 0)})" for g, n in bases.items())
-        why = say("why_none", all=len(d))
-        if self.by_chance:
-            why = say("why_chance", groups=listing(self.by_chance))
-        elif self.untested:
-            why = say("why_few", groups=listing(self.untested))
-        apart, unsure = d[d["told_apart"]], [*self.by_chance, *self.untested]
-        said.append(say("compared", groups=groups) if len(apart) else say("alike_note", groups=groups, why=why))
-        if len(apart):
-            most = digits.largest(apart.assign(size=apart["estimate"].abs()), "size")
-            ends = interval(100 * most["conf_low"], 100 * most["conf_high"], self.summary["confidence"])
-            said.append(say(
-                "largest", term=self.label(most["term"]), group=most["group"], other=most["other_group"],
-                difference=number(100 * most["estimate"]), interval=ends,
-            ))  # fmt: skip
+        if not len(apart):
+            why = say("why_none", all=len(d))
             if unsure:
-                said.append(say("by_chance", groups=listing(unsure)))
-        if self.left_out:
-            said.append(say("left_out", groups=listing(self.left_out)))
+                key = "why_chance" if self.by_chance else "why_few"
+                why = say(key, groups=listing(self.by_chance or self.untested))
+            said = [self.headline(), say("alike_note", groups=groups, why=why)]
+        else:
+            most = digits.largest(apart.assign(size=apart["estimate"].abs()), "size")
+            bounds = interval(100 * most["conf_low"], 100 * most["conf_high"], self.summary["confidence"])
+            whose = {"term": self.label(most["term"]), "group": most["group"], "other": most["other_group"]}
+            largest = say("largest", difference=number(100 * most["estimate"]), interval=bounds, **whose)
+            said = [self.headline(), say("compared", groups=groups), largest]
+            said += [say("by_chance", groups=listing(unsure))] if unsure else []
+        said += [say("left_out", groups=listing(self.left_out))] if self.left_out else []
         return " ".join(said)
 
     def plot(self, ax=None):
@@ -88,7 +69,7 @@ class DriverComparison(Finding):
         ax = axes_or_new(ax, rows=round(len(order) * (0.6 + 0.3 * len(groups))) + 2)
         names = [self.label(x) for x in order]
         for k, g in enumerate(groups):
-            t = 100 * self.table[self.table["group"] == g].set_index("term").loc[order, _SHARES]
+            t = 100 * self.table.query("group == @g").set_index("term").loc[order].filter(like="share")
             look = {"colour": PALETTE[k % len(PALETTE)], "label": wrap(str(g))}
             intervals(ax, names, *t.to_numpy().T, offset=0.7 * (k - (len(groups) - 1) / 2) / len(groups), **look)
         ax.set_xlim(left=0)
@@ -97,13 +78,9 @@ class DriverComparison(Finding):
         return titled(ax, self.headline())
 
 
-_SHARES = ["share", "share_low", "share_high"]
-
-
 @one_thread
 def compare_drivers(
-    responses, *, outcome: str, drivers, by: str | None, kind: str = "linear",
-    blocks: Mapping[str, list[str]] | None = None, always=(), not_applicable: str = "exposure", missing: str = "em",
+    responses, *, outcome: str, drivers, by: str | None, not_applicable: str = "exposure", missing: str = "em",
     n_boot: int = 1000, confidence: float = 0.95, min_rows: int = 100, seed: int,
 ) -> Finding:  # fmt: skip
     """Compare the drivers' shares between the values of `by`, a segment or a wave.
@@ -113,75 +90,66 @@ def compare_drivers(
     are the clusters, count as what they are. The intervals of differences are the bootstrap standard error times one
     critical value for all pairs and drivers. Where the drivers of a group are not beyond chance, or clusters are too
     few to tell, its shares are noise and none of them is told apart. Groups under the floor are pooled first; those
-    with too few answers are left out and named.
+    with too few answers are left out and named; with fewer than two left, or `by` None, nothing is compared.
 
-    Parameters
-    ----------
-    by : column, or None where a study has none
-        With fewer than two groups that can be analysed the finding says that nothing is compared.
-
-    Raises
-    ------
-    DataProblem
-        As `driver_importance`, naming the group.
+    Refused is what `driver_importance` refuses, naming the group.
 
     Examples
     --------
     >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> drivers = ["products", "staff", "delivery"]
-    >>> finding = cx.compare_drivers(
-    ...     study.responses, outcome="satisfaction", drivers=drivers, by="age_group", n_boot=100, seed=1,
-    ... )
-    >>> print(finding)
+    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
+    >>> ask = {"outcome": "satisfaction", "drivers": drivers, "by": "age_group", "n_boot": 100, "seed": 1}
+    >>> print(cx.compare_drivers(study.responses, **ask))
     Not established that the drivers of Overall satisfaction differ between 4 groups. Compared are 18-29 (n = 610), ...
     """
     survey = as_survey(responses)
-    check_options(
-        confidence=confidence, n_boot=n_boot, seed=seed, kind=(kind, KINDS), missing=(missing, MISSING),
-        not_applicable=(not_applicable, NOT_APPLICABLE),
-    )  # fmt: skip
+    choices = {"not_applicable": not_applicable, "missing": missing}
+    check_options(confidence=confidence, n_boot=n_boot, seed=seed, **choices)
     if not n_boot:
-        raise DataProblem("compare_drivers needs replicates to say whether shares differ; give n_boot of at least 100")
-    table = survey.table
-    require_columns(table, by, where="responses")
-    check_question(table, outcome=outcome, drivers=names_of(drivers), blocks=blocks, always=names_of(always))
-    answered = ~np.isnan(numeric(table[outcome]))
-    if not answered.any():
-        raise TooFewRespondents(f"no row of {len(table)} answered {outcome!r} and can be used")
-    options = dict(
-        outcome=outcome, drivers=drivers, blocks=blocks, always=always, not_applicable=not_applicable, missing=missing,
-        min_rows=min_rows,
-    )  # fmt: skip
-    found, left_out, n = _each_group(survey, answered, by, options, kind, n_boot, seed)
-    if len(found) < 2:
-        have = f"of {len(found) + len(left_out)} group(s) of {by}, {len(found)} can be analysed, and two are needed"
-        have += f" ({next(iter(left_out.values()))})" if left_out else ""
-        why = "there is no column of groups" if by is None else have
+        raise DataProblem("compare_drivers needs replicates; give n_boot of at least 100")
+    require_columns(survey.table, by, where="responses")
+    check_question(survey.table, outcome=outcome, drivers=names_of(drivers), blocks={}, always=[])
+    ask_each = {"outcome": outcome, "drivers": drivers, "min_rows": min_rows, **choices}
+    models, left_out, n = _each_group(survey, by, ask_each, seed)
+    if len(models) < 2:
+        why = "there is no column of groups"
+        if by is not None:
+            why = (
+                f"of {len(models) + len(left_out)} group(s) of {by}, {len(models)} can be analysed, and two are needed"
+            )
+            why += f" ({next(iter(left_out.values()))})" if left_out else ""
         why = f"the drivers of {survey.label(outcome)} are not compared: {why}; n = {number(n, 0)}"
         return nothing("compare_drivers", outcome, by, why, n=n, labels=survey.labels)
-    p_values = {g: model.test() for g, (model, _) in found.items()}
+    drawn = {g: model.draws(n_boot, seed).parts for g, model in models.items()}
+    p_values = {g: model.test() for g, model in models.items()}
     chance = [g for g, p in p_values.items() if p > 1 - confidence]
     untested = [g for g, p in p_values.items() if np.isnan(p)]
-    differences = _differences(found, [*chance, *untested], confidence)
-    weights = np.concatenate([model.question.weights for model, _ in found.values()])
+    differences = _differences(models, drawn, [*chance, *untested], confidence)
+    weights = np.concatenate([model.question.sample.weights for model in models.values()])
     summary = {
         "n": len(weights), **({} if survey.weight is None else {"n_effective": kish_effective_n(weights)}),
         "method": "Shapley (LMG) in each group, one bootstrap of the design", "confidence": confidence,
         "n_boot": n_boot, "established": bool(differences["told_apart"].any()),
     }  # fmt: skip
-    rows = pd.concat([_rows(g, *parts, confidence) for g, parts in found.items()], ignore_index=True)
+    table = pd.concat([_rows(g, model, drawn[g], confidence) for g, model in models.items()], ignore_index=True)
+    fewest = int(table["n"].min())
+    checks = (
+        Check("rows of the smallest group", fewest, "at least 200", fewest >= 200),
+        none_of("groups left out for want of answers", left_out),
+        none_of("groups whose drivers are not beyond chance", chance),
+        none_of("groups with too few clusters to test", untested),
+    )
     return DriverComparison(
-        "compare_drivers", outcome, by, rows, summary, _checks(found, left_out, chance, untested), dict(survey.labels),
-        {"differences": differences}, tuple(map(str, left_out)), tuple(map(str, chance)), tuple(map(str, untested)),
-        suppressed=int((table[by].value_counts() < survey.min_base).sum()), domain=survey.condition,
+        "compare_drivers", outcome, by, table, summary, checks, dict(survey.labels), {"differences": differences},
+        *(tuple(map(str, groups)) for groups in (left_out, chance, untested)),
+        suppressed=int((survey.table[by].value_counts() < survey.min_base).sum()), domain=survey.condition,
     )  # fmt: skip
 
 
-def _each_group(survey: Survey, answered, by, options, kind, n_boot, seed) -> tuple[dict, dict, int]:
-    """Return model and draws by group, what is wrong with the groups that have too few answers, and n."""
-    sample = survey.sample(answered, by=by, what="compare_drivers")
-    found, left_out = {}, {}
+def _each_group(survey: Survey, by, options, seed) -> tuple[dict, dict, int]:
+    """Return the model of each group, what is wrong with the groups that have too few answers, and n."""
+    sample = survey.sample(~np.isnan(numeric(survey.table[options["outcome"]])), by=by, what="compare_drivers")
+    models, left_out = {}, {}
     groups = [] if by is None else sample.keys["group"].tolist()
     whole = np.arange(len(survey.rows)) if survey.domain is None else np.flatnonzero(survey.domain)
     for k, g in enumerate(groups):
@@ -191,49 +159,35 @@ def _each_group(survey: Survey, answered, by, options, kind, n_boot, seed) -> tu
         inside[whole[sample.rows[sample.cell == k]]] = True
         try:
             question, _ = ask(replace(survey, domain=inside), function="compare_drivers", **options)
-            model = fit(question, kind=kind, seed=seed)
-            found[g] = model, model.draws(n_boot, seed)
+            models[g] = fit(question, seed=seed)
         except DataProblem as problem:
             said = f"{by} = {g!r}: {problem}"
             if not isinstance(problem, TooFewRespondents):
                 raise type(problem)(said) from None
             left_out[g] = said
-    return found, left_out, len(sample)
+    return models, left_out, len(sample)
 
 
-def _rows(group, model: Model, draws: Draws, confidence) -> pd.DataFrame:
-    parts, drawn = model.division.parts, share_of(draws.parts)
-    (low, high), (share_low, share_high) = (percentile_interval(d, confidence) for d in (draws.parts, drawn))
+def _rows(group, model, drawn, confidence) -> pd.DataFrame:
+    parts, (low, high) = model.division.parts, percentile_interval(drawn, confidence)
     return pd.DataFrame(
         {"group": group, "term": list(model.question.names), "estimate": parts, "conf_low": low, "conf_high": high,
-         "share": share_of(parts), "share_low": share_low, "share_high": share_high, "rank": ranks(parts),
+         **ends("share", share_of(parts), *percentile_interval(share_of(drawn), confidence)), "rank": ranks(parts),
          "n": len(model.question)}
     )  # fmt: skip
 
 
-def _differences(found, unsure, confidence) -> pd.DataFrame:
-    rows, drawn = [], []
-    least = min(len(draws.parts) for _, draws in found.values())  # a group may lack an answer in some replicates
-    for a, b in combinations(found, 2):
-        drawn.append(share_of(found[a][1].parts[:least]) - share_of(found[b][1].parts[:least]))
-        estimate = share_of(found[a][0].division.parts) - share_of(found[b][0].division.parts)
-        names = list(found[a][0].question.names)
+def _differences(models, drawn, unsure, confidence) -> pd.DataFrame:
+    rows, differences = [], []
+    least = min(map(len, drawn.values()))  # a group may lack an answer in some replicates
+    for a, b in combinations(models, 2):
+        differences.append(share_of(drawn[a][:least]) - share_of(drawn[b][:least]))
+        estimate = share_of(models[a].division.parts) - share_of(models[b].division.parts)
+        names = list(models[a].question.names)
         rows.append(pd.DataFrame({"group": a, "other_group": b, "term": names, "estimate": estimate}))
-    table, drawn = pd.concat(rows, ignore_index=True), np.concatenate(drawn, axis=1)
-    half = half_widths(drawn, confidence)
+    table, differences = pd.concat(rows, ignore_index=True), np.concatenate(differences, axis=1)
+    half = half_widths(differences, confidence)
     low, high = table["estimate"] - half, table["estimate"] + half
-    sure = ~table[["group", "other_group"]].isin(unsure).any(axis=1)
-    return table.assign(
-        std_error=drawn.std(axis=0, ddof=1), conf_low=low, conf_high=high, told_apart=((low > 0) | (high < 0)) & sure
-    )
-
-
-def _checks(found, left_out, chance, untested) -> tuple[Check, ...]:
-    fewest = min(len(model.question) for model, _ in found.values())
-    none = [
-        ("groups left out for want of answers", left_out),
-        ("groups whose drivers are not beyond chance", chance),
-        ("groups with too few clusters to test", untested),
-    ]
-    smallest = Check("rows of the smallest group", fewest, "at least 200", fewest >= 200)
-    return smallest, *(Check(name, listing(map(str, groups)), "none", not groups) for name, groups in none)
+    apart = ((low > 0) | (high < 0)) & ~table[["group", "other_group"]].isin(unsure).any(axis=1)
+    error = differences.std(axis=0, ddof=1)
+    return table.assign(std_error=error, conf_low=low, conf_high=high, told_apart=apart)

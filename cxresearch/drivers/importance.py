@@ -1,4 +1,4 @@
-"""Which drivers go with the outcome: parts of explained variance and points per point, with their uncertainty."""
+"""Which drivers go with the outcome, how sure is that, and how much of it is what all ratings share?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,18 +7,19 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.drivers.certainty import Certainty, certainty
-from cxresearch.drivers.figures import draw_importance
-from cxresearch.drivers.model import DriverFinding, Model, conclude, fit, model_checks
-from cxresearch.drivers.question import KINDS, MISSING, NOT_APPLICABLE, Question, ask, check_options, one_thread
-from cxresearch.drivers.sentences import base_of, say, share_words, with_interval
-from cxresearch.drivers.shapley import METHODS, conditional_dominance, ranks, share_of
+from cxresearch.drivers.model import LEAST, Certainty, DriverFinding, Model, certainty, conclude, draw_shares, fit
+from cxresearch.drivers.question import Question, one_thread, question_of, ratings_of
+from cxresearch.drivers.sentences import base_of, none_of, say, share_words, signed, with_interval
+from cxresearch.drivers.shapley import METHODS, conditional_dominance, divide, ranks, share_of
 from cxresearch.errors import TooFewRespondents
 from cxresearch.figures import heat_map
-from cxresearch.findings import Check, Shown, listing, number, p_words, percent
-from cxresearch.survey import as_survey
+from cxresearch.findings import Check, Finding, Shown, ends, interval, listing, number, p_words, percent
+from cxresearch.inference import percentile_interval
+from cxresearch.inference.shares import packed
 
 DOMINANCE = 15  # terms up to which the dominance table is written
+HALF = 0.5  # of the ratings' variance: above it one factor is most of what they say
+MOST_MOVES = 4  # changes of rank that a sentence names
 MODEL_WORDS = {"linear": "", "binary": "; logistic, McFadden R²", "ordered": "; cumulative logit, McFadden R²"}
 
 
@@ -26,22 +27,18 @@ MODEL_WORDS = {"linear": "", "binary": "; logistic, McFadden R²", "ordered": ";
 class DriverImportance(DriverFinding):
     """How the explained variance of an outcome divides among its drivers.
 
-    ``tidy()`` has one row per term, in the order asked: `estimate` (part of R², 0-1) with `conf_low`, `conf_high`;
-    `share` (of the terms' joint R², 0-1) with `share_low`, `share_high`; `per_point`, the points of the outcome that go
-    with a point of the rating among those who met it, the others held, with its interval, and `n_met`, how many they
-    are; `rank` with the interval of its draws; Johnson's relative weight as a share; correlation and standardised
-    coefficient; `direction`; the share that met the touchpoint. ``tables()`` adds ranks (probability of each),
-    differences (all pairs, intervals that hold together), methods, and where they apply missing, exposure, dominance.
+    ``tidy()`` has one row per term, in the order asked: `estimate` (part of R², 0-1); `share` (of the terms' joint R²);
+    `per_point`, the points of the outcome that go with a point of the rating among those who met it, the others held,
+    and `n_met`, how many they are, each with its interval; `rank`; Johnson's relative weight as a share; correlation,
+    standardised coefficient and `direction`. ``tables()`` adds ranks (probability of each), differences (all pairs,
+    intervals that hold together), methods, and where they apply missing and dominance.
     """
-
-    tied: tuple[str, ...] = ()
 
     @property
     def chart(self):
         return Shown("tidy", "share", "share_low", "share_high", "Share of explained variance")
 
     def headline(self) -> str:
-        """Return the first sentence."""
         s, outcome, k = self.summary, self.label(self.outcome), len(self.table)
         if said := self.no_verdict():
             return said
@@ -53,58 +50,42 @@ class DriverImportance(DriverFinding):
 
     def sentence(self) -> str:
         s, top = self.summary, self.table.loc[self.table["rank"].idxmin()]
-        explained, base = self._explained(), base_of(s)
-        first = self.label(top["term"])
+        base, bounds, value = base_of(s), (s["r2_low"], s["r2_high"]), f"{s['measure']} of {number(s['r2'], 3)}"
+        explained = with_interval(value, *bounds, s["confidence"], 3)
+        if s["measure"] == "R²":
+            value, bounds = f"{percent(s['r2'], 1)} of the variance", (100 * s["r2_low"], 100 * s["r2_high"])
+            explained = with_interval(value, *bounds, s["confidence"])
         if self.no_verdict():
             return f"{self.headline()} {say('chance_note', explained=explained)}"
         if s["halo_p_value"] > 1 - s["confidence"]:
-            share = share_words(top, s["confidence"])
+            first, share = self.label(top["term"]), share_words(top, s["confidence"])
             return f"{self.headline()} {say('halo_note', first=first, share=share, explained=explained, base=base)}"
-        if not s["n_boot"]:
-            standing = say("no_interval", explained=explained, base=base)
-        elif len(self.tied) == len(self.table) - 1:
-            standing = say("none_apart", explained=explained, base=base)
-        elif self.tied:
-            others = listing(self.label(t) for t in self.tied) if len(self.tied) <= 4 else f"{len(self.tied)} others"
-            standing = say("tied", others=others, explained=explained, base=base)
-        else:
-            standing = say("ahead", explained=explained, base=base)
+        words = {"explained": explained, "base": base}
+        standing = self.standing("share", **words) if s["n_boot"] else say("no_interval", **words)
         return " ".join(filter(None, (self.headline(), standing, self._per_point(top))))
 
     def _per_point(self, row) -> str:
         """Return the sentence on points of the outcome per point of the rating, of a term that is one rating."""
-        slope, low, high = row["per_point"], row["per_point_low"], row["per_point_high"]
-        if np.isnan(slope):
+        if np.isnan(row["per_point"]):
             return ""
         everyone = row["n_met"] == self.summary["n"]
         met = f"all {number(row['n_met'], 0)}" if everyone else f"the {number(row['n_met'], 0)} who met it"
-        binary, size, outcome = self.fitted.kind == "binary", abs(slope), self.label(self.outcome)
-        if low <= 0 <= high:
-            said = with_interval(number(slope, 2), low, high, self.summary["confidence"], 2)
-            return say("slope_open", met=met, slope=said, outcome=outcome)
-        ends = sorted((abs(low), abs(high)))
-        scale, decimals = (100, 1) if binary else (1, 2)
-        said = with_interval(
-            number(scale * size, decimals), scale * ends[0], scale * ends[1], self.summary["confidence"], decimals
-        )
-        key = ("share_" if binary else "") + ("more" if slope > 0 else "fewer")
-        return say(key, met=met, slope=said, outcome=outcome)
-
-    def _explained(self) -> str:
-        s = self.summary
-        low, high = s["r2_low"], s["r2_high"]
-        if s["measure"] == "R²":
-            value = f"{percent(s['r2'], 1)} of the variance"
-            return with_interval(value, 100 * low, 100 * high, s["confidence"])
-        return with_interval(f"{s['measure']} of {number(s['r2'], 3)}", low, high, s["confidence"], 3)
+        slope = row["per_point"], row["per_point_low"], row["per_point_high"], self.summary["confidence"]
+        (sign, words), outcome = signed(*slope, 2), self.label(self.outcome)
+        key = ("slope_open", "more", "fewer")[sign]
+        if sign and self.fitted.kind == "binary":
+            key, words = f"share_{key}", signed(*slope, 1, 100)[1]
+        return say(key, met=met, slope=words, outcome=outcome)
 
     def plot(self, ax=None):
-        return draw_importance(self, ax)
+        s = self.summary
+        floor = s["noise_floor"] / s["r2"] if s["r2"] > 0 else np.nan
+        return draw_shares(self, "share", "relative_weight", "relative weight (Johnson)", ax, floor=floor)
 
     def plot_ranks(self, ax=None):
         """Draw the probability of each rank as a heat map with its values, and return the Axes."""
         if "ranks" not in self.further:
-            return draw_importance(self, ax)
+            return self.plot(ax)
         order = self.table.sort_values("rank")["term"]
         wide = 100 * self.further["ranks"].pivot(index="term", columns="rank", values="probability").loc[order]
         wide.index = [self.label(t) for t in wide.index]
@@ -136,14 +117,14 @@ def driver_importance(
         Least squares; logistic regression of the larger of two answers; cumulative logit of 3 to 11 answers. The last
         two fit every subset of at most 14 terms by maximum likelihood and divide McFadden's R².
     blocks : dict name -> drivers, optional
-        Drivers that share one part. Drivers in no block stand for themselves.
+        Drivers that share one part.
     always : list of columns
         Controls: partialled out first, in every subset.
     not_applicable : {"exposure", "exclude"}
         What a never-met touchpoint becomes; "exclude" leaves out rows that never met one of them.
     missing : {"em", "listwise"}
-        Skipped answers: maximum likelihood under joint normality (every row that answered the outcome and at least
-        one driver is used; kind "linear"), or complete rows only.
+        Skipped answers: maximum likelihood under joint normality of every row that answered the outcome and at least
+        one driver (kind "linear"), or complete rows only.
     n_boot : int
         Bootstrap replicates of the survey's design; 0 gives no interval.
     seed : int
@@ -151,10 +132,8 @@ def driver_importance(
 
     Raises
     ------
-    DataProblem
-        For a question or data that cannot be answered; the message names the column.
-    TooFewRespondents
-        Under `min_rows` rows, under the survey's floor, or with no more rows than columns.
+    DataProblem, TooFewRespondents
+        For a question or data that cannot be answered, naming the column; under `min_rows` rows or the survey's floor.
 
     References
     ----------
@@ -163,29 +142,21 @@ def driver_importance(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> drivers = ["products", "staff", "delivery"]
-    >>> finding = cx.driver_importance(
-    ...     study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1,
-    ... )
-    >>> finding.tidy()[["term", "share", "rank"]].round(2)
+    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
+    >>> found = cx.driver_importance(study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1)
+    >>> found.tidy()[["term", "share", "rank"]].round(2)
            term  share  rank
     0  products   0.31     3
     1     staff   0.32     2
     2  delivery   0.37     1
     """
-    survey = as_survey(responses)
-    check_options(
-        confidence=confidence, n_boot=n_boot, seed=seed, kind=(kind, KINDS), missing=(missing, MISSING),
-        not_applicable=(not_applicable, NOT_APPLICABLE),
-    )  # fmt: skip
-    question, everyone = ask(
-        survey, function="driver_importance", outcome=outcome, drivers=drivers, blocks=blocks, always=always,
-        not_applicable=not_applicable, missing=missing, min_rows=min_rows,
+    chance = {"n_boot": n_boot, "confidence": confidence, "seed": seed}
+    question, everyone = question_of(
+        "driver_importance", responses, outcome=outcome, drivers=drivers, kind=kind, blocks=blocks, always=always,
+        not_applicable=not_applicable, missing=missing, min_rows=min_rows, **chance,
     )  # fmt: skip
     model = fit(question, kind=kind, seed=seed)
-    p_value = model.test()
-    sure = certainty(model, n_boot=n_boot, seed=seed, confidence=confidence)
+    p_value, sure = model.test(), certainty(model, **chance)
     tables = _tables(model, sure)
     if everyone.skipped and kind == "linear":
         tables["missing"] = _treatments(model, everyone, missing=missing, min_rows=min_rows, seed=seed)
@@ -203,53 +174,36 @@ def driver_importance(
     }  # fmt: skip
     table = importance_table(model, sure)
     checks = _checks(model, sure, table, summary, everyone, min_rows=min_rows)
-    return conclude(
-        DriverImportance, "driver_importance", question, table, summary, checks, tables, tied=sure.tied, fitted=model
-    )
+    more = {"tied": sure.tied, "fitted": model}
+    return conclude(DriverImportance, "driver_importance", question, table, summary, checks, tables, **more)
 
 
 def importance_table(model: Model, sure: Certainty) -> pd.DataFrame:
     """Return one row per term, in the order asked."""
-    question, division = model.question, model.division
-    met = question.met
-    exposed = {t: float(np.average(who, weights=question.weights)) for t, who in met.items()}
+    question, parts, met = model.question, model.division.parts, model.question.met
+    exposed = {t: float(np.average(who, weights=question.sample.weights)) for t, who in met.items()}
 
-    def of_rating(values) -> list[float]:
-        return [float(values[question.rating[t]]) if t in question.rating else np.nan for t in question.names]
+    def of_rating(values) -> np.ndarray:
+        return np.array([values[question.rating[t]] if t in question.rating else np.nan for t in question.names])
 
-    correlation, coefficient = of_rating(model.correlation[:-1, -1]), of_rating(model.coefficients)
+    r, b = of_rating(model.correlation[:-1, -1]), of_rating(model.coefficients)
+    clear, both = (~((low <= 0) & (high >= 0)) for low, high in map(sure.ends.get, ("correlation", "coefficient")))
+    signs = [np.isnan(r), (r * b < 0) & clear & both, ~clear | (r == 0), r > 0]
     return pd.DataFrame(
-        {
-            "term": list(question.names),
-            "estimate": division.parts, "conf_low": sure.part[0], "conf_high": sure.part[1],
-            "share": share_of(division.parts), "share_low": sure.share[0], "share_high": sure.share[1],
-            "per_point": of_rating(model.slopes), "per_point_low": sure.slope[0], "per_point_high": sure.slope[1],
-            "n_met": [int(met[t].sum()) if t in met else len(question) for t in question.names],
-            "rank": ranks(division.parts), "rank_low": sure.rank[0], "rank_high": sure.rank[1],
-            "relative_weight": share_of(division.methods["relative_weights"]),
-            "correlation": correlation, "coefficient": coefficient,
-            "direction": _directions(np.array(correlation), np.array(coefficient), sure),
-            **({"share_exposed": [exposed.get(t, 1.0) for t in question.names]} if exposed else {}),
-            "n": [int(question.rated(t).sum()) for t in question.names],
-        }
+        {"term": list(question.names), "estimate": parts, "conf_low": sure.ends["conf"][0],
+         "conf_high": sure.ends["conf"][1], **ends("share", share_of(parts), *sure.ends["share"]),
+         **ends("per_point", of_rating(model.slopes), *sure.ends["per_point"]),
+         "n_met": [int(met[t].sum()) if t in met else len(question) for t in question.names],
+         **ends("rank", ranks(parts), *sure.ends["rank"]),
+         "relative_weight": share_of(model.division.methods["relative_weights"]), "correlation": r, "coefficient": b,
+         "direction": np.select(signs, ["several columns", "conflict", "unclear", "positive"], "negative"),
+         **({"share_exposed": [exposed.get(t, 1.0) for t in question.names]} if exposed else {}),
+         "n": [int(question.rated(t).sum()) for t in question.names]}
     )  # fmt: skip
 
 
-def _directions(r, b, sure: Certainty) -> list[str]:
-    words = []
-    for k in range(len(r)):
-        clear = [not (low <= 0 <= high) for low, high in (sure.correlation[:, k], sure.coefficient[:, k])]
-        if np.isnan(r[k]):
-            words.append("several columns")
-        elif r[k] * b[k] < 0 and all(clear):
-            words.append("conflict")
-        else:
-            words.append("unclear" if not clear[0] or r[k] == 0 else "positive" if r[k] > 0 else "negative")
-    return words
-
-
 def _tables(model: Model, sure: Certainty) -> dict[str, pd.DataFrame]:
-    """Return methods, and where they apply ranks, differences, dominance and exposure."""
+    """Return methods, and where they apply ranks, differences and dominance."""
     question, division = model.question, model.division
     names, p = np.array(question.names), len(question.names)
     shares = {m: share_of(division.methods[m]) for m in METHODS}
@@ -267,33 +221,20 @@ def _tables(model: Model, sure: Certainty) -> dict[str, pd.DataFrame]:
     if division.residuals is not None and p <= DOMINANCE:
         gains = conditional_dominance(division.residuals).ravel()
         tables["dominance"] = pd.DataFrame({**every, "n_entered": np.tile(np.arange(p), p), "estimate": gains})
-    if question.met:
-        share = [float(np.average(who, weights=question.weights)) for who in question.met.values()]
-        slope = [model.slopes[question.rating[t]] for t in question.met]
-        tables["exposure"] = pd.DataFrame(
-            {"term": list(question.met), "share_exposed": share, "exposed_slope": slope,
-             "aggregate_slope": np.multiply(slope, share), "n": [int(question.rated(t).sum()) for t in question.met]}
-        )  # fmt: skip
     return tables
 
 
 def _treatments(model: Model, everyone: Question, *, missing: str, min_rows: int, seed) -> pd.DataFrame:
-    """Return parts and shares by each treatment of skipped answers, the one asked for first.
-
-    Listwise is missing where fewer than `min_rows` rows are complete.
-    """
-    complete = everyone.complete()
-    found = {missing: (len(model.question), model.division.parts)}
-    if missing == "listwise":
-        found["em"] = len(everyone), fit(everyone, seed=seed).division.parts
-    else:
-        n, parts = int(complete.sum()), np.full(len(everyone.names), np.nan)
-        if n >= max(min_rows, everyone.columns.shape[1] + 1) and np.ptp(everyone.columns[complete, -1]) > 0:
-            try:
-                parts = fit(everyone.where(complete), seed=seed).division.parts
-            except TooFewRespondents:  # the floor counts persons
-                n = 0
-        found["listwise"] = n, parts
+    """Return parts and shares by treatment of skipped answers, the one asked for first; missing under `min_rows`."""
+    kept = everyone.complete() if missing == "em" else np.ones(len(everyone), dtype=bool)
+    n, parts = int(kept.sum()), np.full(len(everyone.names), np.nan)
+    if n >= max(min_rows, everyone.columns.shape[1] + 1) and np.ptp(everyone.columns[kept, -1]) > 0:
+        try:
+            parts = fit(everyone.where(kept), seed=seed).division.parts
+        except TooFewRespondents:  # the floor counts persons
+            n = 0
+    other = "listwise" if missing == "em" else "em"
+    found = {missing: (len(model.question), model.division.parts), other: (n, parts)}
     rows = [
         pd.DataFrame({"term": everyone.names, "method": how, "estimate": parts, "share": share_of(parts), "n": n})
         for how, (n, parts) in found.items()
@@ -305,13 +246,12 @@ def _checks(model, sure, table, summary, everyone, *, min_rows: int) -> tuple[Ch
     """Return the checks of the data, the model and the order of the drivers."""
     question, division, alpha = model.question, model.division, 1 - summary["confidence"]
     received, n = len(question.survey), len(question)
-    dependent = model.dependent_terms()
     orders = np.array([ranks(division.methods[m]) for m in METHODS], dtype=float)
     rho = float(np.corrcoef(orders).min())  # of ranks without ties: Spearman's
     checks = [
         Check("rows used", n, f"at least {min_rows}; {received} received", n >= min_rows),
-        *model_checks(model, summary["p_value"], summary["confidence"]),
-        Check("drivers constant or a sum of others", listing(dependent), "none", not dependent),
+        *model.checks(summary["p_value"], summary["confidence"]),
+        none_of("drivers constant or a sum of others", model.dependent_terms()),
         Check("lowest rank correlation of four methods", digits.rounded(rho, 3), "at least 0.7", bool(rho >= 0.7)),
     ]
     if everyone.skipped:
@@ -322,7 +262,7 @@ def _checks(model, sure, table, summary, everyone, *, min_rows: int) -> tuple[Ch
         low, floor = list(table["term"][table["estimate"] <= model.floor[1]]), number(model.floor[1], 5)
         checks += [
             Check("drivers tied with the first", len(sure.tied), "information", True, "info"),
-            Check("sign of coefficient against correlation", listing(conflicts), "none", not conflicts),
+            none_of("sign of coefficient against correlation", conflicts),
             Check("parts a random driver could get", listing(low), f"none at or under {floor}", not low),
         ]
     if np.isfinite(sure.halo):
@@ -333,3 +273,124 @@ def _checks(model, sure, table, summary, everyone, *, min_rows: int) -> tuple[Ch
         value, limit = digits.rounded(ratio, 5), "at most 0.005"
         checks.append(Check("largest sampling error of a share", value, limit, ratio <= 0.005))
     return tuple(checks)
+
+
+# --- halo ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class HaloCheck(Finding):
+    """Importance as it stands and with the ratings' first principal component held.
+
+    ``tidy()``: one row per driver; `estimate` is its part of R² beyond the common factor, `share_held` its share of
+    that, `share` the share as it stands.
+    """
+
+    def headline(self) -> str:
+        s, k = self.summary, len(self.table)
+        bounds = interval(100 * s["first_low"], 100 * s["first_high"], s["confidence"], 0)
+        return say("factor", k=k, first=percent(s["first_factor"]), interval=bounds, base=base_of(s))
+
+    def sentence(self) -> str:
+        s, t, outcome = self.summary, self.table, self.label(self.outcome)
+        if s["p_value"] > 1 - s["confidence"]:
+            return f"{self.headline()} {say('beyond_open', outcome=outcome, p=p_words(s['p_value']))}"
+        r2 = {"held": percent(s["r2_held"], 1), "plain": percent(s["r2"], 1), "outcome": outcome}
+        if np.isnan(s["p_value"]):
+            why = say("few_ratings" if len(t) < LEAST else "few_clusters")
+            return f"{self.headline()} {say('beyond_untested', why=why, **r2)}"
+        moved = t[t["rank"] != t["rank_held"]].sort_values("rank")
+        named = [
+            say("move", term=self.label(row.term), before=row.rank, after=row.rank_held)
+            for row in moved.head(MOST_MOVES).itertuples(index=False)
+        ]
+        named += [f"{len(moved) - MOST_MOVES} more"] if len(moved) > MOST_MOVES else []
+        changes = say("changes", moves=listing(named)) if named else say("no_change")
+        top = t.loc[t["rank_held"].idxmin()]
+        share = share_words(top, s["confidence"], "share_held")
+        return f"{self.headline()} {say('beyond', term=self.label(top['term']), share=share, changes=changes, **r2)}"
+
+    def plot(self, ax=None):
+        return draw_shares(self, "share_held", "share", "as it stands; dots: common factor held", ax)
+
+
+@one_thread
+def halo_check(
+    responses, *, outcome: str, drivers, not_applicable: str = "exposure", missing: str = "em", n_boot: int = 1000,
+    confidence: float = 0.95, min_rows: int = 100, seed: int,
+) -> HaloCheck:  # fmt: skip
+    """Show importance with the ratings' common factor held, and test whether there is any beyond it.
+
+    The first principal component of the ratings' correlations enters as a control in every subset; the drivers' parts
+    then sum to R² less what it explains alone. The test asks whether cov(driver, outcome) is proportional to the
+    drivers' loadings on one factor; it needs four drivers.
+
+    Refused is what `driver_importance` refuses, and a driver that is no rating.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
+    >>> print(cx.halo_check(study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1))
+    The first factor of 3 ratings holds 46 % of their variance (95 % interval 43 to 48; n = ...
+    """
+    chance = {"n_boot": n_boot, "confidence": confidence, "seed": seed}
+    question = ratings_of(
+        "halo_check", responses, outcome=outcome, drivers=drivers, not_applicable=not_applicable, missing=missing,
+        min_rows=min_rows, **chance,
+    )  # fmt: skip
+    model = fit(question, seed=seed, divided=False)
+    at = np.array([*question.rating.values(), -1])
+    point = model.correlation[at[:, None], at][None]
+    draws = model.draws(n_boot, seed)
+    drawn, p_value = draws.correlations[:, at[:, None], at], model.halo_test(draws)
+    (augmented, first), (drawn_augmented, drawn_first) = with_first_component(point), with_first_component(drawn)
+    sizes = (1,) * len(question.names)
+    plain = divide(packed(point), sizes=sizes, seed=seed).parts
+    division = divide(packed(augmented), sizes=sizes, n_always=1, seed=seed)
+    held, parts = division.parts, division.of(packed(drawn_augmented))
+    (low, high), (part_low, part_high) = (percentile_interval(d, confidence) for d in (share_of(parts), parts))
+    loading = np.sign(augmented[0, 0, 1:-1].sum()) * augmented[0, 0, 1:-1]
+    table = pd.DataFrame(
+        {"term": list(question.names), "estimate": held, "conf_low": part_low, "conf_high": part_high,
+         "share": share_of(plain), **ends("share_held", share_of(held), low, high), "rank": ranks(plain),
+         "rank_held": ranks(held), "loading": loading, "correlation": point[0, :-1, -1]}
+    )  # fmt: skip
+    first_low, first_high = percentile_interval(drawn_first, confidence)
+    summary = {
+        "method": "first principal component held; Shapley parts",
+        "first_factor": float(first[0]), "first_low": float(first_low), "first_high": float(first_high),
+        "r2": float(plain.sum()), "r2_held": float(held.sum()), "p_value": p_value, "confidence": confidence,
+        "n_boot": n_boot, "established": None if np.isnan(p_value) else bool(p_value <= 1 - confidence),
+    }  # fmt: skip
+    checks = (*question.few_units(), *_halo_checks(table, summary, question))
+    return conclude(HaloCheck, "halo_check", question, table, summary, checks)
+
+
+def with_first_component(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return correlations with the ratings' first principal component as the first column, and its share of variance.
+
+    From (batch, p + 1, p + 1) correlations with the outcome last: (batch, p + 2, p + 2) and (batch,).
+    """
+    values, vectors = np.linalg.eigh(matrices[:, :-1, :-1])
+    direction, root, m = vectors[:, :, -1], np.sqrt(values[:, -1]), matrices.shape[1] + 1
+    out = np.empty((len(matrices), m, m))
+    out[:, 1:, 1:] = matrices
+    out[:, 0, 0] = 1.0
+    out[:, 0, 1:-1] = out[:, 1:-1, 0] = direction * root[:, None]
+    out[:, 0, -1] = out[:, -1, 0] = np.sum(direction * matrices[:, :-1, -1], axis=1) / root
+    return out, values[:, -1] / (m - 2)
+
+
+def _halo_checks(table, summary, question) -> tuple[Check, ...]:
+    first, p_value, alpha = summary["first_factor"], summary["p_value"], 1 - summary["confidence"]
+    value, ok = digits.rounded(p_value, 4), bool(p_value <= alpha)
+    if np.isnan(p_value):
+        clusters = f"{question.df:.0f} clusters less strata"
+        value = f"not tested: {f'fewer than {LEAST} ratings' if len(table) < LEAST else clusters}"
+    moved = int((table["rank"] - table["rank_held"]).abs().max())
+    return (
+        Check("variance of the first factor", digits.rounded(first, 3), f"at most {HALF}", first <= HALF),
+        Check("more than a common factor (p)", value, f"at most {number(alpha, 2)}", ok),
+        Check("largest change of a rank", moved, "at most 2", moved <= 2),
+    )

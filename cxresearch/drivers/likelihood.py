@@ -1,11 +1,6 @@
 """Binary and ordered outcomes: maximum-likelihood fits of every subset of terms, in batches, by Newton's method.
 
-A model of the outcome offers ``evaluate`` (log-likelihood, score and information for many parameter vectors at once)
-and ``rows`` (log-likelihood and score of each respondent at one). What McFadden's R² leaves unexplained on each subset
-then stands where residual variances stand in the linear case.
-
-References
-----------
+What McFadden's R² leaves unexplained on each subset stands where residual variances stand in the linear case.
 McFadden (1974); McCullagh (1980), JRSS B 42, 109; Brant (1990), Biometrics 46, 1171;
 Azen & Traxel (2009), Journal of Educational and Behavioral Statistics 34, 319 (dominance in logistic regression).
 """
@@ -38,10 +33,7 @@ class Diverged(Exception):
 
 
 class CumulativeLogit:
-    """Log-likelihood of ordered categories: logit P(y <= j) = cut_j - columns b; the J - 1 cuts come first.
-
-    Two categories are the logistic regression, its intercept with the sign of a cut.
-    """
+    """Likelihood of ordered categories: logit P(y <= j) = cut_j - columns b; the J - 1 cuts come first."""
 
     def __init__(self, columns: np.ndarray, y: np.ndarray, weights: np.ndarray):
         self.levels, self.code = np.unique(y, return_inverse=True)
@@ -112,22 +104,17 @@ class CumulativeLogit:
         place = np.argsort(self.order)
         return loglik[place], score[place]
 
-    def above(self, parameters: np.ndarray) -> np.ndarray:
-        """Return the probability (n,) of more than the lowest answer."""
-        return 1 / (1 + np.exp(parameters[0] - self.columns @ parameters[self.cuts :]))
-
 
 def parallel_lines(model: CumulativeLogit) -> tuple[float, float, int]:
     """Return chi-square, p and degrees of freedom of Brant's test that one slope serves all cuts.
 
-    Each cut has its own binary logit; the Wald statistic of the differences of their slopes uses the covariance of
-    fits to the same respondents. Missing where some cut's logit has no maximum.
+    The Wald statistic of the differences between the slopes of one binary logit a cut, fitted to the same respondents.
     """
     cuts, m = model.cuts, model.columns.shape[1]
     logits = [CumulativeLogit(model.columns, model.code > j, model.weights) for j in range(cuts)]
     fits = [fit_subsets(logit, []) for logit in logits]
     x = np.column_stack([-np.ones(len(model.code)), model.columns])
-    fitted = np.stack([logit.above(fit.parameters[0]) for logit, fit in zip(logits, fits)])
+    fitted = np.stack([special.expit(model.columns @ f.parameters[0][1:] - f.parameters[0][0]) for f in fits])
     covariance = np.empty((cuts * m, cuts * m))
     for j in range(cuts):
         for k in range(cuts):
@@ -152,15 +139,7 @@ class SubsetFits:
 
 
 def fit_subsets(model, members) -> SubsetFits:
-    """Fit every subset of terms, the largest first and exactly.
-
-    Parameters
-    ----------
-    model : see the module
-        Parameters that belong to no term (intercept, thresholds, controls) are in every subset.
-    members : list of p index arrays
-        Which parameters belong to each term.
-    """
+    """Fit every subset of terms, the largest first and exactly; what is in no term's `members` is in every subset."""
     p, k = len(members), model.n_parameters
     holds = np.ones((1 << p, k), dtype=bool)
     for i, columns in enumerate(members):
@@ -234,37 +213,30 @@ def _inverse(information, inside) -> np.ndarray:
 
 
 def null_loglik(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the log-likelihood of answers' own shares under each row of `weights` (B, n), scaled to sum to n."""
+    """Return the log-likelihood of answers' own shares by row of `weights` (B, n); missing where an answer is."""
     levels, code = np.unique(y, return_inverse=True)
     counts = np.stack([weights[:, code == k].sum(axis=1) for k in range(len(levels))])
     shares = counts / counts.sum(axis=0)
-    return weights.shape[1] * np.sum(shares * np.log(np.maximum(shares, 1e-300)), axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return weights.shape[1] * np.sum(shares * np.log(shares), axis=0)
 
 
 def replicate_logliks(model, fits: SubsetFits, weights: np.ndarray) -> np.ndarray:
     """Return every subset's maximised log-likelihood under each row of `weights` (B, n), as (2^p, B).
 
-    One Newton step from the sample's fit with the sample's information I: l_w(b) + u_w' I^-1 u_w / 2, u_w the
-    replicate's score. The error is of order n^(-1/2) in a log-likelihood of order n. Weights sum to the model's.
+    One Newton step from the sample's fit with its information I: l_w(b) + u_w' I^-1 u_w / 2, u_w the replicate's score:
+    the error is of order n^(-1/2) in a log-likelihood of order n. Weights sum to the model's.
     """
-    out = np.empty((len(fits.loglik), len(weights)))
+    out, free = np.empty((len(fits.loglik), len(weights))), fits.inverse.diagonal(axis1=1, axis2=2) != 0
     for start in range(0, len(out), TOGETHER):
         subsets = range(start, min(start + TOGETHER, len(out)))
-        rows = [_free_rows(model, fits, s) for s in subsets]
-        totals = weights @ np.concatenate([r[0] for r in rows], axis=1)  # one wide product is faster than many
-        at = 0
-        for s, (columns, inverse) in zip(subsets, rows):
-            width = columns.shape[1]
-            loglik, score = totals[:, at], totals[:, at + 1 : at + width]
-            out[s] = loglik + np.sum((score @ inverse) * score, axis=1) / 2
-            at += width
+        rows = [model.rows(fits.parameters[s]) for s in subsets]
+        rows = [np.column_stack([loglik, score[:, free[s]]]) for s, (loglik, score) in zip(subsets, rows)]
+        totals = weights @ np.concatenate(rows, axis=1)  # one wide product is faster than many
+        for s, total in zip(subsets, np.split(totals, np.cumsum([r.shape[1] for r in rows])[:-1], axis=1)):
+            score, inverse = total[:, 1:], fits.inverse[s][np.ix_(free[s], free[s])]
+            out[s] = total[:, 0] + np.sum((score @ inverse) * score, axis=1) / 2
     return out
-
-
-def _free_rows(model, fits, s):
-    free = np.flatnonzero(np.diagonal(fits.inverse[s]))
-    loglik, score = model.rows(fits.parameters[s])
-    return np.column_stack([loglik, score[:, free]]), fits.inverse[s][np.ix_(free, free)]
 
 
 @dataclass(frozen=True)
@@ -283,25 +255,19 @@ class Likelihood:
         """Coefficients of the whole model, per standard deviation of a column."""
         return self.fits.parameters[-1][self.model.cuts :]
 
-    def draw(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return parts (B, p), joint R² (B,) and coefficients (B, m); missing where a replicate lacks an answer."""
+    def draw(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return parts (B, p) and coefficients (B, m); missing where a replicate lacks an answer."""
         weights = np.ascontiguousarray(weights * (self.model.weights.sum() / weights.sum(axis=1, keepdims=True)))
-        levels = np.unique(self.code)
-        lacks = np.any([weights[:, self.code == level].sum(axis=1) == 0 for level in levels], axis=0)
-        null = np.where(lacks, np.nan, null_loglik(self.code, weights))
-        rest = replicate_logliks(self.model, self.fits, weights) / null
+        rest = replicate_logliks(self.model, self.fits, weights) / null_loglik(self.code, weights)
         score = weights @ self.model.rows(self.fits.parameters[-1])[1]
         moved = self.fits.parameters[-1] + score @ self.fits.inverse[-1]
-        return shapley_parts(rest).T, rest[0] - rest[-1], moved[:, self.model.cuts :]
+        return shapley_parts(rest).T, moved[:, self.model.cuts :]
 
 
 def fit_likelihood(question: Question, kind: str, dependent: np.ndarray, weights_parts: np.ndarray) -> Likelihood:
-    """Return the fits of all subsets for a binary or ordered outcome; rows must be complete.
-
-    `dependent` (m,) marks columns that are constant or a sum of others, `weights_parts` (p,) are the relative weights.
-    """
+    """Return the fits of all subsets of complete rows; `dependent` (m,) marks columns that are a sum of others."""
     code = _outcome(question, kind)
-    weights = question.weights * (len(question) / question.weights.sum())
+    weights = question.sample.weights * (len(question) / question.sample.weights.sum())
     columns = standardised(question.columns, weights)[:, :-1]
     model = CumulativeLogit(columns, code, weights)
     ends = model.cuts + question.n_always + np.cumsum((0, *question.sizes))
@@ -336,14 +302,11 @@ def _outcome(question: Question, kind: str) -> np.ndarray:
     y = question.columns[:, -1]
     answers = np.unique(y)
     if kind == "binary" and len(answers) != 2:
-        raise DataProblem(
-            f"kind='binary' needs an outcome with two different answers; found {len(answers)} "
-            f"({', '.join(f'{a:g}' for a in answers[:5])}{', …' if len(answers) > 5 else ''})"
-        )
+        found = ", ".join(f"{a:g}" for a in answers[:5]) + (", …" if len(answers) > 5 else "")
+        raise DataProblem(f"kind='binary' needs an outcome with two different answers; found {len(answers)} ({found})")
     if kind == "ordered" and not 3 <= len(answers) <= MOST_LEVELS:
-        raise DataProblem(
-            f"kind='ordered' needs an outcome with 3 to {MOST_LEVELS} different answers; found {len(answers)}"
-        )
+        needs = f"needs an outcome with 3 to {MOST_LEVELS} different answers"
+        raise DataProblem(f"kind='ordered' {needs}; found {len(answers)}")
     return (y == answers[1]).astype(float) if kind == "binary" else y
 
 
@@ -357,12 +320,10 @@ def _separated(question: Question, kind: str, code) -> DataProblem:
     columns = {t: question.columns[:, question.columns_of(t)] for t in question.names}
     found = [t for t, x in columns.items() if any(np.ptp(c) > 0 and separates(c) for c in x.T)]
     who = " and ".join(map(repr, found[:3])) if found else "some drivers together"
+    tell, leave = ("tells", "leave it out") if len(found) == 1 else ("tell", "leave out the driver that does")
     return DataProblem(
-        f"kind={kind!r}: the likelihood has no maximum, because {who} tell the outcome's answers apart without an "
-        "error; leave out the driver that does, or use kind='linear'"
-        if len(found) != 1
-        else f"kind={kind!r}: the likelihood has no maximum, because {who} tells the outcome's answers apart without "
-        "an error; leave it out, or use kind='linear'"
+        f"kind={kind!r}: the likelihood has no maximum, because {who} {tell} the outcome's answers apart without an "
+        f"error; {leave}, or use kind='linear'"
     )
 
 

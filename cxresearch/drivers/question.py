@@ -11,7 +11,7 @@ from threadpoolctl import ThreadpoolController
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_columns, require_share
 from cxresearch.findings import Check
-from cxresearch.survey import Sample, Survey
+from cxresearch.survey import Sample, Survey, as_survey
 
 MET = "_met"  # suffix of the companion column that says who met the touchpoint
 MOST_LEVELS = 30
@@ -19,9 +19,7 @@ KINDS, NOT_APPLICABLE, MISSING = ("linear", "binary", "ordered"), ("exposure", "
 NUMBERS = ("integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty")  # as pandas infers of objects
 
 
-@lru_cache(maxsize=1)
-def _pools() -> ThreadpoolController:
-    return ThreadpoolController()
+pools = lru_cache(ThreadpoolController)  # the libraries are looked for once, when first asked
 
 
 def one_thread(analysis):
@@ -29,7 +27,7 @@ def one_thread(analysis):
 
     @wraps(analysis)
     def run(*args, **kwargs):
-        with _pools().limit(limits=1):
+        with pools().limit(limits=1):
             return analysis(*args, **kwargs)
 
     return run
@@ -54,19 +52,9 @@ class Question:
         return len(self.columns)
 
     @property
-    def weights(self) -> np.ndarray:
-        return self.sample.weights
-
-    @property
     def df(self) -> float:
         """Sampling units less strata."""
         return float(self.sample.df[0])
-
-    @property
-    def bases(self) -> dict[str, float]:
-        """`n`, and `n_effective` where rows are weighted."""
-        weighted = {} if self.survey.weight is None else {"n_effective": self.sample.n_effective}
-        return {"n": len(self), **weighted}
 
     @property
     def skipped(self) -> bool:
@@ -93,11 +81,9 @@ class Question:
         sample, met = self.survey.sample(inside), {t: who[kept] for t, who in self.met.items()}
         return replace(self, sample=sample, columns=self.columns[kept], met=met)
 
-    def ratings(self, function: str) -> "Question":
-        """Refuse terms that are not one rating."""
-        if other := [t for t in self.names if t not in self.rating]:
-            raise DataProblem(f"{function} needs drivers that are ratings; {other[0]!r} is not a number")
-        return self
+    def never(self, term: str) -> np.ndarray:
+        """Return who never met the touchpoint."""
+        return ~self.met.get(term, np.ones(len(self), dtype=bool))
 
     def given(self, term: str) -> np.ndarray:
         """Return the ratings of the question's rows as they were given, missing where the touchpoint was not met."""
@@ -115,19 +101,38 @@ def names_of(columns) -> list:
     return [columns] if isinstance(columns, str) else list(columns)
 
 
-def check_options(*, confidence: float, n_boot: int, seed, **choices) -> None:
-    """Refuse an option that is not among its choices, (value, allowed), and a bootstrap without a seed or too small."""
-    for name, (value, allowed) in choices.items():
-        require_choice(name, value, allowed)
+def check_options(
+    *, confidence: float, n_boot: int, seed, kind="linear", missing="em", not_applicable="exposure"
+) -> None:
+    """Refuse an option that is not among its choices, and a bootstrap without a seed or too small."""
+    require_choice("kind", kind, KINDS)
+    require_choice("missing", missing, MISSING)
+    require_choice("not_applicable", not_applicable, NOT_APPLICABLE)
     require_share("confidence", confidence)
     if n_boot != int(n_boot):
         raise DataProblem(f"n_boot={n_boot} must be a whole number of replicates")
     if n_boot and n_boot < 100:
-        raise DataProblem(
-            f"n_boot={n_boot} replicates are too few for an interval; ask for at least 100, or 0 for none"
-        )
+        least = "ask for at least 100, or 0 for none"
+        raise DataProblem(f"n_boot={n_boot} replicates are too few for an interval; {least}")
     if n_boot and seed is None:
         raise DataProblem("the bootstrap is random: give a seed, for example seed=1, or n_boot=0 for no interval")
+
+
+def question_of(function: str, responses, *, n_boot, confidence, seed, kind="linear", **asked):
+    """Return the question to fit, and that of everyone, with every option checked; see `ask`."""
+    choices = {name: asked[name] for name in ("missing", "not_applicable") if name in asked}
+    check_options(confidence=confidence, n_boot=n_boot, seed=seed, kind=kind, **choices)
+    return ask(as_survey(responses), function=function, **asked)
+
+
+def ratings_of(function: str, responses, **options) -> Question:
+    """Return the question of drivers that are ratings, for an analysis that rests on replicates; see `question_of`."""
+    question, _ = question_of(function, responses, **options)
+    if not options["n_boot"]:
+        raise DataProblem(f"{function} needs replicates; give n_boot of at least 100")
+    if other := [t for t in question.names if t not in question.rating]:
+        raise DataProblem(f"{function} needs drivers that are ratings; {other[0]!r} is not a number")
+    return question
 
 
 def ask(
@@ -136,9 +141,8 @@ def ask(
 ) -> tuple[Question, Question]:  # fmt: skip
     """Return the question to fit, and that of everyone who answered the outcome and at least one driver.
 
-    A driver with a companion column ``<driver>_met`` and not_applicable="exposure" becomes two columns:
-    exposure x (rating - mean among the exposed), and exposure; a row that never met it holds zeros. With "exclude"
-    rows that never met any of the drivers are left out.
+    A driver with a companion column ``<driver>_met`` is, by "exposure", two columns: exposure x (rating - mean among
+    the exposed), and exposure, zeros in rows that never met it; "exclude" leaves those rows out.
     """
     table, drivers, always = survey.table, names_of(drivers), names_of(always)
     check_question(table, outcome=outcome, drivers=drivers, blocks=blocks, always=always, least=least)
@@ -151,7 +155,10 @@ def ask(
     rows = table if len(sample) == len(table) else table.iloc[sample.rows]
     rows.attrs = {}  # pandas copies them with every column that is taken
     parts = {d: driver_columns(rows, d, sample.weights, not_applicable) for d in (*always, *drivers)}
-    members = _members(drivers, blocks or {})
+    block_of = {d: name for name, inside in (blocks or {}).items() for d in inside}
+    members: dict[str, list] = {}
+    for d in drivers:
+        members.setdefault(str(block_of.get(d, d)), []).append(d)
     n_always = sum(parts[a].shape[1] for a in always)
     sizes = tuple(sum(parts[d].shape[1] for d in names) for names in members.values())
     starts = n_always + np.cumsum((0, *sizes))
@@ -175,68 +182,48 @@ def ask(
 
 def check_question(table, *, outcome, drivers, blocks, always, least: int = 2) -> None:
     """Refuse a question that names columns twice, wrongly or too few of them."""
-    require_columns(table, outcome, *drivers, *always, where="responses")
-    if outcome in (*drivers, *always):
+    named = [*drivers, *always]
+    require_columns(table, outcome, *named, where="responses")
+    if outcome in named:
         raise DataProblem(f"{outcome!r} is the outcome and a driver at once; take it off drivers= and always=")
-    twice = sorted({d for d in (*drivers, *always) if (*drivers, *always).count(d) > 1})
-    if twice:
+    if twice := sorted({d for d in named if named.count(d) > 1}):
         raise DataProblem(f"{twice[0]!r} is named twice among drivers= and always=; name each driver once")
     if not len(drivers):
         raise DataProblem("drivers= is empty; name the columns whose part is asked for")
     if len(drivers) < least:
-        raise DataProblem(
-            f"drivers= names {len(drivers)} column(s); at least {least} are needed to divide anything among them"
-        )
-    _check_blocks(blocks or {}, drivers)
-    if least > 1 and any(set(members) >= set(drivers) for members in (blocks or {}).values()):
-        raise DataProblem("blocks= puts all drivers into one block; at least 2 terms are needed to divide anything")
-
-
-def _check_blocks(blocks, drivers) -> None:
+        few = f"at least {least} are needed to divide anything among them"
+        raise DataProblem(f"drivers= names {len(drivers)} column(s); {few}")
     seen: dict[str, str] = {}
-    for name, members in blocks.items():
+    for name, members in (blocks or {}).items():
         if isinstance(members, str) or not len(members):
             raise DataProblem(f"blocks[{name!r}] must be a list of drivers; found {members!r}")
-        for member in members:
-            if member not in drivers:
-                raise DataProblem(f"blocks[{name!r}] holds {member!r}, which is not among drivers=")
-            if member in seen:
-                raise DataProblem(
-                    f"{member!r} is in blocks {seen[member]!r} and {name!r}; a driver belongs to one block"
-                )
-            seen[member] = name
+        if unknown := [d for d in members if d not in drivers]:
+            raise DataProblem(f"blocks[{name!r}] holds {unknown[0]!r}, which is not among drivers=")
+        if twice := [d for d in members if seen.setdefault(d, name) != name or list(members).count(d) > 1]:
+            both = f"{seen[twice[0]]!r} and {name!r}"
+            raise DataProblem(f"{twice[0]!r} is in blocks {both}; a driver belongs to one block")
         if name in drivers and name not in members:
             raise DataProblem(f"block {name!r} has the name of a driver that is not in it; rename the block")
-
-
-def _members(drivers, blocks) -> dict[str, list[str]]:
-    block_of = {d: name for name, inside in blocks.items() for d in inside}
-    members: dict[str, list[str]] = {}
-    for d in drivers:
-        members.setdefault(str(block_of.get(d, d)), []).append(d)
-    return members
+        if least > 1 and set(members) >= set(drivers):
+            raise DataProblem("blocks= puts all drivers into one block; at least 2 terms are needed to divide anything")
 
 
 def _check_base(question: Question, *, min_rows: int, function: str, complete: bool) -> None:
     """Refuse too few rows or sampling units, an outcome without variance, and as many columns as rows."""
     n, m = question.columns.shape
     if n < min_rows:
-        raise TooFewRespondents(
-            f"{function} needs at least {min_rows} {'complete' if complete else 'usable'} rows; found {n}"
-        )
+        rows = "complete" if complete else "usable"
+        raise TooFewRespondents(f"{function} needs at least {min_rows} {rows} rows; found {n}")
     if n <= m:
         raise TooFewRespondents(f"{function} has {m - 1} driver columns and {n} rows; it needs more rows than columns")
     if np.ptp(question.columns[:, -1]) == 0:
-        raise DataProblem(
-            f"all {n} answers to the outcome are {question.columns[0, -1]:g}; there is no variance to divide"
-        )
+        one = f"{question.columns[0, -1]:g}"
+        raise DataProblem(f"all {n} answers to the outcome are {one}; there is no variance to divide")
     for term in question.names:
         answers = ~np.isnan(question.columns[:, question.columns_of(term)]).any(axis=1)
-        if persons_in(question.sample, answers) < question.sample.min_base:
-            raise TooFewRespondents(
-                f"{term!r} is answered by fewer than the {question.sample.min_base} rows that the study's minimum base "
-                "asks for; leave it out"
-            )
+        if persons_in(question.sample, answers) < (floor := question.sample.min_base):
+            few = f"fewer than the {floor} rows that the study's minimum base asks for"
+            raise TooFewRespondents(f"{term!r} is answered by {few}; leave it out")
     check_clusters(question.survey, question.sample)
 
 
@@ -247,12 +234,13 @@ def persons_in(sample: Sample, rows: np.ndarray) -> int:
 
 def check_clusters(survey: Survey, sample: Sample) -> None:
     """Refuse clusters that leave nothing to compare: how they vary is what intervals rest on."""
-    if survey.cluster is not None and sample.df[0] < 1:
-        one = "one cluster" if len(np.unique(sample.unit_of_row)) == 1 else "one cluster in each stratum"
-        raise TooFewRespondents(
-            f"{survey.cluster!r} as cluster: the {len(sample)} rows are {one}, so nothing says how clusters vary; "
-            "take a finer cluster, or leave cluster= out"
-        )
+    if survey.cluster is None or sample.df[0] >= 1:
+        return
+    one = "one cluster" if len(np.unique(sample.unit_of_row)) == 1 else "one cluster in each stratum"
+    raise TooFewRespondents(
+        f"{survey.cluster!r} as cluster: the {len(sample)} rows are {one}, so nothing says how clusters vary; take a "
+        "finer cluster, or leave cluster= out"
+    )
 
 
 # --- columns ---------------------------------------------------------------------------------------------------------
@@ -302,11 +290,12 @@ def driver_columns(rows, driver: str, weights, not_applicable: str) -> np.ndarra
     """Return the model's columns of one driver, (n, k)."""
     values = rows[driver]
     if not values.notna().any():
-        raise TooFewRespondents(
-            f"{driver!r} is answered by nobody among the {len(rows)} rows that answered the outcome; leave it out"
-        )
-    if _is_categorical(values):
-        return _dummies(values)
+        nobody = f"nobody among the {len(rows)} rows that answered the outcome"
+        raise TooFewRespondents(f"{driver!r} is answered by {nobody}; leave it out")
+    if not is_rating(values) and not pd.api.types.is_datetime64_any_dtype(values.dtype):
+        declared = isinstance(values.dtype, pd.CategoricalDtype)
+        if declared or pd.to_numeric(values, errors="coerce").isna().all():  # text throughout
+            return _dummies(values)
     x = numeric(values)
     if not_applicable != "exposure" or f"{driver}{MET}" not in rows.columns:
         return x[:, None]
@@ -318,20 +307,11 @@ def driver_columns(rows, driver: str, weights, not_applicable: str) -> np.ndarra
     return centred[:, None] if exposed.all() else np.column_stack([centred, exposed.astype(float)])
 
 
-def _is_categorical(values: pd.Series) -> bool:
-    """Return whether answers are categories: declared so, without numbers in order, or text throughout."""
-    if is_rating(values) or pd.api.types.is_datetime64_any_dtype(values.dtype):
-        return False
-    return isinstance(values.dtype, pd.CategoricalDtype) or bool(pd.to_numeric(values, errors="coerce").isna().all())
-
-
 def _dummies(values: pd.Series) -> np.ndarray:
     levels = sorted(values.dropna().astype(str).unique())
     if len(levels) > MOST_LEVELS:
-        raise DataProblem(
-            f"{values.name!r} holds {len(levels)} different texts, too many for a categorical driver (at most "
-            f"{MOST_LEVELS}); group them first"
-        )
+        many = f"{len(levels)} different texts, too many for a categorical driver (at most {MOST_LEVELS})"
+        raise DataProblem(f"{values.name!r} holds {many}; group them first")
     text = values.astype(str).to_numpy()
     columns = np.column_stack([text == level for level in levels[1:] or levels]).astype(float)
     columns[values.isna().to_numpy()] = np.nan
@@ -341,28 +321,27 @@ def _dummies(values: pd.Series) -> np.ndarray:
 # --- scales ----------------------------------------------------------------------------------------------------------
 
 
-def scale_of(survey: Survey, item: str, given=None) -> tuple[float, float] | None:
-    """Return the lowest and the highest answer that the item allowed: as given, or declared; None where neither is."""
-    scale = given if given is not None else survey.scales.get(item)
-    if scale is None:
+def scale_of(survey: Survey, item: str) -> tuple[float, float] | None:
+    """Return the lowest and the highest answer that the item allowed, as declared; None where nobody said."""
+    if item not in survey.scales:
         return None
-    low, high = map(float, scale)
+    low, high = map(float, survey.scales[item])
     if not low < high:
-        raise DataProblem(f"scale=({low:g}, {high:g}) must be (lowest, highest)")
+        raise DataProblem(f"the scale of {item!r}, ({low:g}, {high:g}), must be (lowest, highest)")
     x = numeric(survey.table[item])
     outside = x[digits.outside(x, low, high)]
     if outside.size:
         raise DataProblem(
-            f"{item!r} holds {outside.size} ratings outside {low:g}-{high:g} (first: {outside[0]:g}); correct "
-            f"scale= or declare them missing"
+            f"{item!r} holds {outside.size} ratings outside {low:g}-{high:g} (first: {outside[0]:g}); correct its "
+            "scale or declare them missing"
         )
     return low, high
 
 
-def scales_of(question: Question, given=None) -> tuple[dict[str, tuple[float, float]], Check]:
+def scales_of(question: Question) -> tuple[dict[str, tuple[float, float]], Check]:
     """Return the scale of each term, and the check that they are declared: the ends found may be too narrow."""
     survey, source = question.survey, question.source
-    scales = {t: scale_of(survey, source[t], given) for t in question.names}
+    scales = {t: scale_of(survey, source[t]) for t in question.names}
     undeclared = [t for t, scale in scales.items() if scale is None]
     if undeclared:
         found = np.concatenate([numeric(survey.table[source[t]]) for t in undeclared])

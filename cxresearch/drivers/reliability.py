@@ -1,26 +1,25 @@
 """Do the items of a scale measure one thing, and is it another thing than the next scale?
 
-References
-----------
-McDonald (1999), *Test Theory* (omega); Henseler, Ringle & Sarstedt (2015), Journal of the Academy of Marketing
-Science 43, 115 (HTMT).
+McDonald (1999), *Test Theory* (omega); Henseler, Ringle & Sarstedt (2015), J. of the Academy of Marketing Science 43,
+115 (HTMT).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from cxresearch import digits
 from cxresearch.drivers.question import check_clusters, check_options, numeric, one_thread
-from cxresearch.drivers.sentences import base_of, say, with_interval
+from cxresearch.drivers.sentences import base_of, none_of, say, with_interval
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import forest
 from cxresearch.findings import Check, Finding, listing, number, percent
 from cxresearch.inference import percentile_interval
 from cxresearch.inference.agreement import cronbach_alpha, feldt_interval, one_factor_omega
-from cxresearch.inference.shares import complete_moments, em_moments, scaling, unpacked
+from cxresearch.inference.shares import em_moments, scaling, unpacked
 from cxresearch.survey import as_survey
 
 RELIABLE, DISTINCT = 0.7, 0.85
@@ -30,13 +29,11 @@ RELIABLE, DISTINCT = 0.7, 0.85
 class ScaleReliability(Finding):
     """Reliability of multi-item scales.
 
-    ``tidy()``: one row per scale; `estimate` is Cronbach's alpha with its interval, `omega` beside it.
-    ``tables()["htmt"]``: per pair of scales the heterotrait-monotrait ratio of correlations, near 1 where two scales
-    measure the same.
+    ``tidy()``: one row per scale; `estimate` is Cronbach's alpha, `omega` beside it. ``tables()["htmt"]``: per pair of
+    scales the heterotrait-monotrait ratio of correlations, near 1 where two scales measure the same.
     """
 
     def headline(self) -> str:
-        """Return the first sentence."""
         s = self.summary
         each = listing(
             with_interval(f"{self.label(r.term)} {number(r.estimate, 2)}", r.conf_low, r.conf_high, s["confidence"], 2)
@@ -49,8 +46,8 @@ class ScaleReliability(Finding):
         weak = t["term"][t["conf_low"] < RELIABLE]
         if len(weak):
             said.append(say("weak", scales=listing(self.label(x) for x in weak)))
-        pairs = self.further["htmt"] if "htmt" in self.further else pd.DataFrame({"estimate": []})
-        for r in pairs[pairs["estimate"] >= DISTINCT].itertuples():
+        pairs = self.further["htmt"].query(f"estimate >= {DISTINCT}").itertuples() if len(t) > 1 else ()
+        for r in pairs:
             said.append(say("same", a=self.label(r.term), b=self.label(r.other), ratio=number(r.estimate, 2)))
         return " ".join(said)
 
@@ -59,11 +56,6 @@ class ScaleReliability(Finding):
         unit = f"Cronbach's alpha, with {percent(self.summary['confidence'])} interval; dashed: {RELIABLE}"
         options = {"low": "conf_low", "high": "conf_high", "unit": unit, "title": self.headline(), "line": RELIABLE}
         return forest(self.table, "estimate", names=names, ax=ax, **options)
-
-
-def _correlation(covariance) -> np.ndarray:
-    spread = np.sqrt(np.diag(covariance))
-    return covariance / np.outer(spread, spread)
 
 
 def htmt(correlation, first, second) -> float:
@@ -92,56 +84,53 @@ def scale_reliability(
 
     Raises
     ------
-    DataProblem
-        For scales that overlap or have one item, or an item without variance.
-    TooFewRespondents
-        Under `min_rows` or `min_base` rows that answered at least one item.
+    DataProblem, TooFewRespondents
+        For scales that overlap or have one item, an item without variance, or too few rows that answered an item.
 
     Examples
     --------
     >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> drivers = ["products", "staff", "delivery"]
-    >>> print(cx.scale_reliability(
-    ...     study.responses, scales={"service": drivers}, n_boot=200, seed=1
-    ... ))
+    >>> study, items = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
+    >>> print(cx.scale_reliability(study.responses, scales={"service": items}, n_boot=200, seed=1))
     Cronbach's alpha: service 0.47 (95 % interval 0.41 to 0.52); n = 2,213, ... Not established to ...
     """
     survey = as_survey(responses)
     check_options(confidence=confidence, n_boot=0, seed=seed)
-    responses = survey.table
-    _check_scales(responses, scales)
+    _check_scales(survey.table, scales)
     items = [i for members in scales.values() for i in members]
-    answers = np.column_stack([numeric(responses[i]) for i in items])
-    answered = ~np.isnan(answers).all(axis=1)
-    if not answered.any():
-        raise TooFewRespondents(f"no row of {len(responses)} answered an item of the scales")
-    sample = survey.sample(answered, what="scale_reliability")
-    answers = answers[sample.rows]
-    if len(sample) < min_rows:
-        raise TooFewRespondents(f"scale_reliability needs at least {min_rows} usable rows; found {len(sample)}")
+    answers = np.column_stack([numeric(survey.table[i]) for i in items])
+    sample = survey.sample(~np.isnan(answers).all(axis=1), what="scale_reliability")
+    answers, n = answers[sample.rows], len(sample)
+    if n < min_rows:
+        raise TooFewRespondents(f"scale_reliability needs at least {min_rows} usable rows; found {n}")
     _refuse_constant(answers, items)
     check_clusters(survey, sample)
     skipped = bool(np.isnan(answers).any())
     simple = sample.plain and not skipped  # Feldt's interval is of complete answers of a simple sample
+    moments = em_moments(answers, sample.weights)
+    spread = scaling(answers, sample.weights)[1]
+    batches = ()
     if not simple:
         check_options(confidence=confidence, n_boot=n_boot, seed=seed)
-    moments = (em_moments if skipped else complete_moments)(answers, sample.weights)
-    spread = scaling(answers, sample.weights)[1]
-    covariance, drawn = unpacked(moments.covariances())[0] * np.outer(spread, spread), None
-    if not simple and n_boot:
+        if not n_boot:
+            raise DataProblem("scale_reliability needs replicates; give n_boot of at least 100")
         batches = sample.replicates(n_boot, seed=seed)
-        drawn = np.concatenate([unpacked(moments.covariances(w)) for w in batches]) * np.outer(spread, spread)
-    found, further = _table(scales, covariance, drawn, len(sample), simple, confidence)
+    covariances = np.concatenate([unpacked(moments.covariances(w)) for w in (None, *batches)])
+    found, *drawn = covariances * np.outer(spread, spread)
+    table, pairs = _table(scales, found, drawn, n, confidence)
     effective = {} if survey.weight is None else {"n_effective": sample.n_effective}
     how = "Feldt interval" if simple else "bootstrap" + ("; skipped answers by em" if skipped else "")
     summary = {
-        "n": len(sample), **effective, "method": f"Cronbach's alpha, {how}; omega of one factor a scale",
-        "confidence": confidence, "established": bool((found["conf_low"] >= RELIABLE).all()),
+        "n": n, **effective, "method": f"Cronbach's alpha, {how}; omega of one factor a scale",
+        "confidence": confidence, "established": bool((table["conf_low"] >= RELIABLE).all()),
     }  # fmt: skip
+    checks = [none_of(f"scales with alpha under {RELIABLE}", table["term"][~(table["estimate"] >= RELIABLE)])]
+    if len(pairs):
+        largest = float(pairs["estimate"].max())
+        checks.append(Check("largest HTMT", digits.rounded(largest, 3), f"under {DISTINCT}", largest < DISTINCT))
     return ScaleReliability(
-        "scale_reliability", " ".join(scales), None, found, summary, _checks(found, further), dict(survey.labels),
-        further, domain=survey.condition,
+        "scale_reliability", " ".join(scales), None, table, summary, tuple(checks), dict(survey.labels),
+        {"htmt": pairs} if len(pairs) else {}, domain=survey.condition,
     )  # fmt: skip
 
 
@@ -154,9 +143,8 @@ def _check_scales(responses, scales) -> None:
             raise DataProblem(f"scale {name!r} has fewer than two items; reliability is about how items agree")
         require_columns(responses, *items, where="responses")
         for item in items:
-            if item in seen:
+            if seen.setdefault(item, name) != name or items.count(item) > 1:
                 raise DataProblem(f"{item!r} is in scales {seen[item]!r} and {name!r}; an item belongs to one scale")
-            seen[item] = name
 
 
 def _refuse_constant(table, items) -> None:
@@ -167,44 +155,21 @@ def _refuse_constant(table, items) -> None:
             raise DataProblem(f"{item!r} {found}; leave it out of its scale")
 
 
-def _table(scales, covariance, drawn, n, simple, confidence) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+def _table(scales, covariance, drawn, n, confidence) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return one row a scale, and the ratios of pairs of scales."""
     ends = np.cumsum((0, *map(len, scales.values())))
     places = {name: np.arange(a, b) for name, a, b in zip(scales, ends[:-1], ends[1:])}
-    rows = []
+    correlation, rows = covariance / np.sqrt(np.outer(np.diag(covariance), np.diag(covariance))), []
     for name, at in places.items():
-        own = covariance[np.ix_(at, at)]
-        alpha = cronbach_alpha(own)
-        low, high = feldt_interval(alpha, n, len(at), confidence) if simple else _drawn_ends(drawn, at, confidence)
+        own = np.ix_(at, at)
+        alpha = cronbach_alpha(covariance[own])
+        low, high = feldt_interval(alpha, n, len(at), confidence)
+        if drawn:
+            low, high = percentile_interval([cronbach_alpha(c[own]) for c in drawn], confidence)
         rows.append(
             {"term": name, "estimate": alpha, "conf_low": low, "conf_high": high,
-             "standardised_alpha": cronbach_alpha(_correlation(own)), "omega": one_factor_omega(own),
+             "standardised_alpha": cronbach_alpha(correlation[own]), "omega": one_factor_omega(covariance[own]),
              "n_items": len(at), "n": n}
         )  # fmt: skip
-    return pd.DataFrame(rows), _pairs(covariance, places)
-
-
-def _drawn_ends(drawn, at, confidence) -> tuple[float, float]:
-    if drawn is None:
-        return np.nan, np.nan
-    low, high = percentile_interval([cronbach_alpha(c[np.ix_(at, at)]) for c in drawn], confidence)
-    return float(low), float(high)
-
-
-def _pairs(covariance, places) -> dict[str, pd.DataFrame]:
-    correlation, names = _correlation(covariance), list(places)
-    rows = [
-        {"term": a, "other": b, "estimate": htmt(correlation, places[a], places[b])}
-        for i, a in enumerate(names)
-        for b in names[i + 1 :]
-    ]
-    return {"htmt": pd.DataFrame(rows)} if rows else {}
-
-
-def _checks(table, further) -> tuple[Check, ...]:
-    weak = list(table["term"][~(table["estimate"] >= RELIABLE)])
-    checks = [Check(f"scales with alpha under {RELIABLE}", listing(weak), "none", not weak)]
-    if further:
-        largest = float(further["htmt"]["estimate"].max())
-        checks.append(Check("largest HTMT", digits.rounded(largest, 3), f"under {DISTINCT}", largest < DISTINCT))
-    return tuple(checks)
+    pairs = [(a, b, htmt(correlation, places[a], places[b])) for a, b in combinations(places, 2)]
+    return pd.DataFrame(rows), pd.DataFrame(pairs, columns=["term", "other", "estimate"])

@@ -1,15 +1,15 @@
 """What findings of drivers say: whole sentences with named values, and what their columns are called."""
 
-from cxresearch.findings import describe_columns, interval, number, percent, phrase
+from cxresearch.findings import Check, describe_columns, interval, listing, number, percent, phrase
 
 SENTENCES = {
     # driver_importance
     "first": "{first} goes with the largest share of what {k} drivers explain of {outcome}, {share}.",
     "first_tie": "{first} has the largest share of what {k} drivers explain of {outcome}, {share}, but it is a tie.",
     "no_interval": "No interval was asked for; together the drivers account for {explained}; {base}.",
-    "ahead": "It is ahead of every other driver; together they account for {explained}; {base}.",
-    "tied": "It is tied with {others}; together the drivers account for {explained}; {base}.",
-    "none_apart": "No driver can be told apart from it; together they account for {explained}; {base}.",
+    "share_ahead": "It is ahead of every other driver; together they account for {explained}; {base}.",
+    "share_tied": "It is tied with {others}; together the drivers account for {explained}; {base}.",
+    "share_open": "No driver can be told apart from it; together they account for {explained}; {base}.",
     "more": "Among {met}, a point more of its rating goes with {slope} more points of {outcome}, the others held.",
     "fewer": "Among {met}, a point more of its rating goes with {slope} fewer points of {outcome}, the others held.",
     "share_more": "Among {met}, a point more of its rating goes with {outcome} {slope} percentage points more often.",
@@ -47,7 +47,6 @@ SENTENCES = {
     "map_ahead": "Its share is ahead of every other; {base}.",
     "map_tied": "Its share is tied with {others}; {base}.",
     "map_open": "No share can be told apart from it; {base}.",
-    "map_plain": "No interval was asked for; {base}.",
     # penalty_reward
     "widest": "Between low and high ratings of {term} lie {points} points of {outcome}, the widest of {k} drivers.",
     "only": "Between low and high ratings of {term} lie {points} points of {outcome}.",
@@ -103,20 +102,36 @@ def with_interval(value: str, low: float, high: float, confidence: float, decima
     return value if low != low else f"{value} ({interval(low, high, confidence, decimals)})"
 
 
+def signed(value, low, high, confidence: float, decimals: int, scale: int = 1) -> tuple[int, str]:
+    """Return the sign of a value, 0 where its interval holds zero, and its size in words, with the interval."""
+    if low <= 0 <= high:
+        return 0, with_interval(number(value, decimals), low, high, confidence, decimals)
+    near, far = sorted((scale * abs(low), scale * abs(high)))
+    words = with_interval(number(scale * abs(value), decimals), near, far, confidence, decimals)
+    return (1 if value > 0 else -1), words
+
+
+def none_of(name: str, found) -> Check:
+    """Return the check that nothing was found, naming what was."""
+    return Check(name, listing(map(str, found)), "none", not len(found))
+
+
 def share_words(row, confidence: float, name: str = "share") -> str:
     """Return a share of a row of a table in percent, with its interval."""
     low, high = 100 * row[f"{name}_low"], 100 * row[f"{name}_high"]
     return with_interval(percent(row[name], 1), low, high, confidence)
 
 
+ENDS = dict(
+    share=("Share", 3), rank=("Rank", 0), per_point=("Per point", 3), share_held=("Held", 3), nps=("NPS", 1),
+    penalty=("Penalty", 2), reward=("Reward", 2), asymmetry=("Asymmetry", 2), departure=("Departure", 2), r2=("R²", 3),
+    first=("First factor", 3),
+)  # fmt: skip
+for _name, (_title, _decimals) in ENDS.items():
+    for _end, _word in (("low", "lower"), ("high", "upper")):
+        describe_columns(**{f"{_name}_{_end}": (f"{_title} {_end}", f"{_word} end of its interval", _decimals)})
 describe_columns(
-    share_low=("Share low", "lower end of the share's interval", 3),
-    share_high=("Share high", "upper end of the share's interval", 3),
-    rank_low=("Rank low", "best place within the interval", 0),
-    rank_high=("Rank high", "worst place within the interval", 0),
     per_point=("Points per point", "outcome points per rating point among those who met it, the others held", 3),
-    per_point_low=("Per point low", "lower end of its interval", 3),
-    per_point_high=("Per point high", "upper end of its interval", 3),
     n_met=("Met it", "rows that met the touchpoint; all rows where nobody is asked", 0),
     relative_weight=("Relative weight", "Johnson's relative weight as a share, 0-1", 3),
     correlation=("Correlation", "correlation of the rating with the outcome", 2),
@@ -126,34 +141,20 @@ describe_columns(
     probability=("Probability", "share of the bootstrap draws, 0-1", 2),
     other=("Other term", "what the term is compared with"),
     told_apart=("Told apart", "whether the interval excludes no difference"),
-    exposed_slope=("Slope when met", "outcome points per rating point among those who met it", 3),
-    aggregate_slope=("Slope overall", "slope when met times the share that met it", 3),
     df=("df", "degrees of freedom", 0),
     n_entered=("Other terms in", "how many other terms are already in the model", 0),
     other_group=("Other group", "what the group is compared with"),
     share_held=("Share, halo held", "share of what drivers explain beyond their common factor, 0-1", 3),
-    share_held_low=("Held low", "lower end of that share's interval", 3),
-    share_held_high=("Held high", "upper end of that share's interval", 3),
     rank_held=("Rank, halo held", "place by what the driver explains beyond the common factor", 0),
     loading=("Loading", "correlation of the rating with the first principal component", 2),
     rating_points=("Rating points", "by how much each rating is raised", 2),
     share_moved=("Share moved", "respondents whose rating has room to rise, 0-1", 3),
     nps_change=("NPS change", "change of the net promoter score, points", 1),
-    nps_low=("NPS low", "lower end of that change's interval", 1),
-    nps_high=("NPS high", "upper end of that change's interval", 1),
     penalty=("Penalty", "outcome points of a low rating against a middle one", 2),
-    penalty_low=("Penalty low", "lower end of the penalty's interval", 2),
-    penalty_high=("Penalty high", "upper end of the penalty's interval", 2),
     reward=("Reward", "outcome points of a high rating against a middle one", 2),
-    reward_low=("Reward low", "lower end of the reward's interval", 2),
-    reward_high=("Reward high", "upper end of the reward's interval", 2),
     asymmetry=("Asymmetry", "reward less size of penalty, over the sum of both, -1 to 1", 2),
-    asymmetry_low=("Asymmetry low", "lower end of the asymmetry's interval", 2),
-    asymmetry_high=("Asymmetry high", "upper end of the asymmetry's interval", 2),
     asymmetry_linear=("Asymmetry of a line", "asymmetry that a straight line gives with these thirds", 2),
     departure=("Departure", "asymmetry less that of a straight line", 2),
-    departure_low=("Departure low", "lower end of the departure's interval", 2),
-    departure_high=("Departure high", "upper end of the departure's interval", 2),
     asymmetry_kind=("Kind", "basic, performance or excitement, where the interval allows to say so"),
     n_low=("n low", "rows with a low rating", 0),
     n_high=("n high", "rows with a high rating", 0),
@@ -162,14 +163,10 @@ describe_columns(
     n_items=("Items", "how many items the scale has", 0),
     n_boot=("Replicates", "bootstrap replicates", 0),
     r2=("R²", "explained by all drivers together, beyond controls (0-1)", 3),
-    r2_low=("R² low", "lower end of its interval", 3),
-    r2_high=("R² high", "upper end of its interval", 3),
     r2_held=("R², halo held", "explained beyond the ratings' common factor (0-1)", 3),
     halo_p_value=("Halo p", "p-value of the outcome going with the drivers only through what they share", 3),
     noise_floor=("Noise floor", "part of R² that a driver of random numbers would get on average", 4),
     first_factor=("First factor", "share of the ratings' variance on their first principal component, 0-1", 3),
-    first_low=("First factor low", "lower end of its interval", 3),
-    first_high=("First factor high", "upper end of its interval", 3),
     shapley=("Shapley", "share by the average over all orders, 0-1", 3),
     relative_weights=("Relative weights", "share by Johnson's relative weights, 0-1", 3),
     first=("Alone", "share by what each explains alone, 0-1", 3),

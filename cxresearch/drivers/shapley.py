@@ -1,7 +1,5 @@
 """Explained variance divided among terms: by all subsets, by sampled orders, and by three other rules beside it.
 
-References
-----------
 Lindeman, Merenda & Gold (1980) (LMG, the Shapley value); Johnson (2000), Multivariate Behavioral Research 35, 1, and
 Genizi (1993), Statistica Sinica 3, 407 (relative weights); Azen & Budescu (2003), Psychological Methods 8, 129.
 """
@@ -15,9 +13,7 @@ from scipy import stats
 from cxresearch import digits
 from cxresearch.errors import DataProblem
 from cxresearch.inference.shares import (
-    TOLERANCE,
     as_correlations,
-    order_of,
     residual_variances,
     shapley_parts,
     subset_sizes,
@@ -29,6 +25,7 @@ METHODS = ("shapley", "relative_weights", "first", "last")
 EXACT = 22  # terms: 2^22 subsets take a tenth of a second
 EXACT_DRAWS = 17  # terms in each bootstrap replicate
 ORDERS, ORDERS_DRAWS = 4000, 200
+TOLERANCE = 1e-10  # of an eigenvalue of correlations, or a variance, that is none
 LEAVES = 1 << 16  # subsets, of all replicates, held at once: they stay near a core's cache
 
 
@@ -65,16 +62,13 @@ def divide(correlations: np.ndarray, *, sizes, n_always: int = 0, seed=None) -> 
     p, sizes, residuals, error = len(sizes), tuple(sizes), None, np.zeros(len(sizes))
     if p <= EXACT:
         residuals = residual_variances(rest, sizes)[:, 0]
-        methods = {"shapley": shapley_parts(residuals[:, None])[:, 0]} | dict(
-            zip(("first", "last"), first_and_last(residuals))
-        )
+        alone, added = first_and_last(residuals)
+        methods = {"shapley": shapley_parts(residuals[:, None])[:, 0], "first": alone, "last": added}
         by_size = mean_by_size(residuals)
     else:
         if seed is None:
-            raise DataProblem(
-                f"{p} drivers are more than the {EXACT} whose subsets can all be computed; give a seed for sampled "
-                "orders, or group drivers into blocks"
-            )
+            many = f"{p} drivers are more than the {EXACT} whose subsets can all be computed"
+            raise DataProblem(f"{many}; give a seed for sampled orders, or group drivers into blocks")
         gains = ordered_parts(rest, sizes, orders := sampled_orders(p, n_orders=ORDERS, seed=(seed, 0)))[:, :, 0]
         entered = np.take_along_axis(gains, orders, axis=1).mean(axis=0)
         by_size, error = rest[-1, 0] - np.concatenate([[0.0], np.cumsum(entered)]), order_error(gains)
@@ -113,10 +107,7 @@ def mean_by_size(residuals: np.ndarray) -> np.ndarray:
 
 
 def conditional_dominance(residuals: np.ndarray) -> np.ndarray:
-    """Return each term's mean gain over the subsets of each size, (p, p), from residual variances (2^p,).
-
-    Column s is the mean over subsets of s other terms; the row means are the LMG parts (Azen & Budescu 2003).
-    """
+    """Return each term's mean gain over the subsets of s others, (p, s) (Azen & Budescu 2003)."""
     p = len(residuals).bit_length() - 1
     cube, sizes = residuals.reshape([2] * p), subset_sizes(p - 1)
     pairs = np.array([comb(p - 1, s) for s in range(p)])
@@ -127,8 +118,7 @@ def conditional_dominance(residuals: np.ndarray) -> np.ndarray:
 def relative_weights(matrices: np.ndarray) -> np.ndarray:
     """Return each column's relative weight, (batch, m - 1), from (batch, m, m) correlations with the outcome last.
 
-    R = V D V', L = V D^(1/2) V', b = L^-1 r, weight_j = sum_k L_jk^2 b_k^2 (Johnson 2000). They sum to R². Of
-    dependent drivers the space they span is used once, by the generalised inverse.
+    R = V D V', L = V D^(1/2) V', b = L^-1 r, weight_j = sum_k L_jk^2 b_k^2 (Johnson 2000), L^-1 generalised.
     """
     among, with_outcome = matrices[:, :-1, :-1], matrices[:, :-1, -1]
     values, vectors = np.linalg.eigh(among)
@@ -143,8 +133,7 @@ def relative_weights(matrices: np.ndarray) -> np.ndarray:
 def sampled_orders(p: int, *, n_orders: int, seed) -> np.ndarray:
     """Return about `n_orders` (K, p) orders: random ones, each with its p rotations and their reverses.
 
-    Within such a set every term stands at every place twice: what a term gains depends mostly on its place, so the
-    sets agree far better than single orders would.
+    In such a set every term stands at every place twice: the sets agree far better than single orders would.
     """
     rng = np.random.default_rng(seed)
     random = rng.permuted(np.tile(np.arange(p), (max(2, round(n_orders / (2 * p))), 1)), axis=1)
@@ -153,12 +142,9 @@ def sampled_orders(p: int, *, n_orders: int, seed) -> np.ndarray:
 
 
 def ordered_parts(rest: np.ndarray, sizes, orders) -> np.ndarray:
-    """Return what each term adds when it enters in each order, (K, p, B).
-
-    In the Cholesky factor of the reordered matrix the last row's squares are the sequential gains.
-    """
+    """Return what each term adds in each order, (K, p, B): squares in the last row of the reordered Cholesky factor."""
     matrices = unpacked(rest)
-    m, starts = order_of(rest), np.cumsum((0, *sizes))
+    m, starts = matrices.shape[-1], np.cumsum((0, *sizes))
     matrices[:, np.arange(m), np.arange(m)] += 1e-10  # dependent drivers: the later one then gains nothing
     gains = np.empty((len(orders), len(sizes), rest.shape[1]))
     for k, order in enumerate(orders):
@@ -180,10 +166,8 @@ def order_error(gains: np.ndarray) -> np.ndarray:
 def noise_floor(by_size: np.ndarray, n: float) -> tuple[float, float]:
     """Return the part that a random driver would get: its mean, and what 19 of 20 stay below.
 
-    On top of a subset of k drivers one unrelated to everything gains V(S) / (n - k - 1) on average; weighted as in
-    the LMG part of one more term this is the mean over k. Each gain is its mean times a chi-square on one degree of
-    freedom, and since the gains go up and down together, so is the part, nearly. `by_size` (p + 1,) holds the mean
-    residual variances of subsets of k = 0..p terms.
+    On top of k drivers one unrelated to everything gains V_k / (n - k - 1) on average, V_k the mean residual variance
+    `by_size` (p + 1,), its LMG part the mean of that over k; it is nearly a chi-square on one degree of freedom.
     """
     k = np.arange(len(by_size))
     mean = float(np.mean(by_size / np.maximum(n - k - 1, 1)))

@@ -118,18 +118,14 @@ class Moments:
     n_columns: int
 
     def covariances(self, weights=None) -> np.ndarray:
-        """Return packed covariances (q, B) of the columns in the sample's standard deviations."""
+        """Return packed covariances (q, B) of the columns in the sample's standard deviations, by row of weights."""
         weights = self.weights[None] if weights is None else weights
         means = (weights @ self.rows / weights.sum(axis=1, keepdims=True)).T
         return means[: -self.n_columns] - _outer(means[-self.n_columns :])
 
-    def correlations(self, weights=None) -> np.ndarray:
-        """Return packed correlations (q, B) by row of `weights` (B, n); those of a constant column are zero."""
-        return as_correlations(self.covariances(weights))
-
 
 def as_correlations(covariance: np.ndarray) -> np.ndarray:
-    """Return packed (q, B) covariances of columns standardised in the whole sample, scaled to unit variance."""
+    """Return packed (q, B) covariances of standardised columns scaled to unit variance; of a constant column zero."""
     variance = covariance[np.equal(*_triangle(order_of(covariance)))]
     return covariance * _outer((variance > TOLERANCE) / np.sqrt(np.maximum(variance, TOLERANCE)))
 
@@ -155,12 +151,6 @@ def standardised(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.where(np.abs(z) < 1e-12, 0.0, z)
 
 
-def complete_moments(columns: np.ndarray, weights: np.ndarray) -> Moments:
-    """Return the moments of (n, m) columns without missing answers."""
-    z = standardised(columns, weights)
-    return Moments(np.concatenate([_outer(z.T).T, z], axis=1), weights, z.shape[1])
-
-
 def em_moments(columns: np.ndarray, weights: np.ndarray) -> Moments:
     """Return the maximum-likelihood moments of (n, m) columns under joint normality and answers missing at random.
 
@@ -168,9 +158,10 @@ def em_moments(columns: np.ndarray, weights: np.ndarray) -> Moments:
     With other weights the solution is, to first order, A + (I - J)^-1 (M_w(A) - A), J the derivative of M: each
     respondent's expected products are corrected in this way once, and replicates are weighted means of them.
     """
-    if not np.isnan(columns).any():
-        return complete_moments(columns, weights)
-    z = np.column_stack([np.ones(len(columns)), standardised(columns, weights)])
+    z = standardised(columns, weights)
+    if not np.isnan(z).any():  # nothing was skipped: the products as they are
+        return Moments(np.concatenate([_outer(z.T).T, z], axis=1), weights, z.shape[1])
+    z = np.column_stack([np.ones(len(z)), z])
     answered, of_row = np.unique(~np.isnan(z), axis=0, return_inverse=True)
     members = np.split(np.argsort(of_row, kind="stable"), np.cumsum(np.bincount(of_row))[:-1])
     z, shares = np.nan_to_num(z), weights / weights.sum()
