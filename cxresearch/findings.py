@@ -386,7 +386,17 @@ def _cell(name, value) -> str:
     decimals = GLOSSARY[name].decimals if name in GLOSSARY else None
     if decimals is None:
         decimals = 0 if digits.significant(value, digits.SETTLED).is_integer() else 2
+    if _is_share(name):
+        return percent(float(value), max(decimals - 2, 0))
     return number(float(value), decimals)
+
+
+def _is_share(name) -> bool:
+    """Whether tables hold a column 0-1 and readers see percent: a share, or one end of a share's interval."""
+    whole = re.sub("_(?:low|high)$", "", str(name))
+    meaning = GLOSSARY[whole].meaning if whole in GLOSSARY else ""
+    shared = re.search(r"\bshare\b|\bpart of the\b", meaning) or whole.startswith("share") or whole == "response_rate"
+    return bool(shared) and bool(re.search(r"0-1\)?$", meaning))
 
 
 # --- keeping ---------------------------------------------------------------------------------------------------------
