@@ -525,15 +525,14 @@ def hours_of(made) -> pd.DataFrame:
 def test_a_hand_off_costs_nothing_though_it_looks_as_if_it_did(large):
     cases = hours_of(large)
     means = cases.groupby("handed")["hours"].mean()
-    assert 1.6 < means[True] / means[False] < 1.85  # the naive comparison
+    assert 1.5 < means[True] / means[False] < 1.8  # the naive comparison
     assert cases["hard"].mean() == near(large.truth["hard_share"], len(cases))
     means = cases.groupby("hard")["hours"].mean()
     assert means[True] / means[False] == pytest.approx(large.truth["hard_hours_ratio"], abs=0.1)
-    for landmark in (6, 12, 24):  # among cases of one hardness that are open then
+    for landmark in (6, 12, 24):  # among cases that are open then, of whatever hardness
         still = cases[cases["hours"] > landmark].assign(early=lambda t: t["after"] <= landmark)
-        means = still.groupby(["hard", "early"])["hours"].mean() - landmark
-        assert means[True, True] / means[True, False] == pytest.approx(1, abs=0.08)
-        assert means[False, True] / means[False, False] == pytest.approx(1, abs=0.12)
+        means = still.groupby("early")["hours"].mean() - landmark
+        assert means[True] / means[False] == pytest.approx(1, abs=0.08)
 
 
 def test_hand_offs_may_be_made_to_cost(large):

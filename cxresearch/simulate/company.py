@@ -84,7 +84,7 @@ def simulate_company(*, seed: int, n_customers: int = 2000, waves: int = 4, trut
         `profit_per_satisfaction` (thousand EUR a quarter per point of mean satisfaction), `employee_sd`,
         `reverse_profit_on_engagement` (points per thousand EUR of the quarter before). Contacts: `channel_shift`,
         `switch_on_rating`, `complaint_on_rating` (points of the contact's rating), `complaint_share` (first and second
-        line), `repeat_if_resolved`, `repeat_if_unresolved`, `hard_share`, `hard_hours_ratio`, `handoff_share` (easy, hard),
+        line), `repeat_if_resolved`, `repeat_if_unresolved`, `hard_share`, `hard_hours_ratio`, `handoff_share`,
         `handoff_hours_ratio`, `agent_drift` (ratio of waiting). Programme: `programme_wait_ratio`, `wait_trend` (log a
         month), `new_share`. Comments: `neutral_share`, `misspelt_share`, `contact_data_share`. Follow-up:
         `followup_share`, `followup_days`, `followup_lift`. Claims: `problem_share`, `forgive_base`, `forgive_ratio`,

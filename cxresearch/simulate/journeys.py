@@ -77,8 +77,8 @@ def _closed(contacts: pd.DataFrame, *, planted, rng) -> pd.DataFrame:
     n = len(contacts)
     hard = rng.random(n) < planted["hard_share"]
     hours = HOURS * rng.gamma(2.0, 0.5, size=n) * np.where(hard, planted["hard_hours_ratio"], 1.0)
-    meant = rng.random(n) < np.where(hard, *(planted["handoff_share"][kind] for kind in ("hard", "easy")))
-    after = rng.exponential(HOURS / 3, size=n)
+    meant = rng.random(n) < planted["handoff_share"]  # whatever the case: hard ones are only open longer
+    after = rng.exponential(2 * HOURS, size=n)
     handed = meant & (after < hours)
     hours = np.where(handed, after + (hours - after) * planted["handoff_hours_ratio"], hours)
     opened = contacts["opened_at"].to_numpy()

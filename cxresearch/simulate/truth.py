@@ -61,7 +61,7 @@ PLANTED: Mapping[str, object] = MappingProxyType(
         "repeat_if_resolved": 0.06,
         "hard_share": 0.3,
         "hard_hours_ratio": 2.5,
-        "handoff_share": {"easy": 0.1, "hard": 0.5},
+        "handoff_share": 0.5,
         "handoff_hours_ratio": 1.0,
         "programme_wait_ratio": 0.8,
         "wait_trend": -0.01,
