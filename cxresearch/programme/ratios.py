@@ -1,0 +1,404 @@
+"""What customers, contacts and sales cost, and when a new customer has paid it back.
+
+Fieller (1954); Kuensch (1989), Annals of Statistics 17:1217-1241 (blocks, here closed to a circle: Politis & Romano 1992).
+"""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cxresearch.errors import DataProblem, TooFewRespondents, require_share
+from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, titled
+from cxresearch.findings import Check, describe_columns, interval, number, phrase
+from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
+from cxresearch.inference.ratios import fieller_interval
+from cxresearch.programme.answer import Answer, moment, money, payments
+from cxresearch.programme.sentences import SENTENCES
+from cxresearch.survey import as_survey, as_table
+
+ROLES = ("acquisition", "service", "retention")
+RATIOS = {  # what is divided (a role of costs; all of them) by which count
+    "cac": ("acquisition", "new"), "cost_per_contact": ("service", "contacts"),
+    "retention_cost": ("retention", "customers"), "cost_of_sale": (None, "revenue"),
+}  # fmt: skip
+LABELS = {
+    "cac": "Cost to win a customer", "cost_per_contact": "Cost per contact", "retention_cost": "Cost to keep a customer",
+    "cost_of_sale": "Cost of a unit of sales", "clv_to_cac": "Lifetime value over the cost to win a customer",
+}  # fmt: skip
+MONTH = 365.25 / 12
+
+describe_columns(
+    numerator=("Cost", "money that is divided", 0),
+    denominator=("Divided by", "customers, contacts or money that it is divided by", 0),
+    payback=("Paid back", "month in which a new customer has paid back what winning one cost", 0),
+    earned=("Margin so far", "margin of a new customer so far, money", 2),
+)
+
+
+def periods_of(values, where: str) -> pd.Series:
+    """Return labels (2024, 2024Q1, 2024-01) or dates as periods of one length."""
+    text = pd.Series(values).astype(str).str.strip()
+    length = "Y" if text.str.fullmatch(r"\d{4}").all() else "Q" if text.str.contains("Q").any() else "M"
+    known = {}
+    for label in text.unique():
+        try:
+            known[label] = pd.Period(label, length)
+        except ValueError:
+            raise DataProblem(f"{where} holds {label!r}, which is no period; write 2024, 2024Q1 or 2024-01") from None
+    return text.map(known)
+
+
+def _counts(name, given, length) -> pd.Series:
+    """Return by period rows (new, contacts), distinct ids (customers) or a sum (revenue) of a table."""
+    data, time, *column = given
+    table = data.table if hasattr(data, "table") else data
+    at = pd.to_datetime(table[time], errors="coerce").dt.to_period(length)
+    if name in ("new", "contacts"):
+        return at.value_counts()
+    by = table[column[0]].groupby(at)
+    return by.nunique() if name == "customers" else by.sum()
+
+
+def cost_ratios(
+    costs, *, period=None, kind=None, amount=None, counts, roles, share_for_acquisition=None, lifetime=None, n_boot=1000,
+    confidence=0.95, seed,
+) -> Answer:  # fmt: skip
+    """Return the cost to win a customer, per contact, to keep a customer and of sales, with Fieller's intervals.
+
+    Parameters
+    ----------
+    costs : Table or DataFrame
+        One row per kind and period.
+    period, kind, amount : column, optional
+        Of `costs`, where its table does not say.
+    counts : dict
+        What costs are divided by: any of ``new``, ``contacts`` -> (table, time), whose rows are counted, ``customers`` ->
+        (table, time, id), and ``revenue`` -> (table, time, amount).
+    roles : dict
+        Kind of cost -> acquisition, service or retention. Every kind is in the cost of sales.
+    share_for_acquisition : float
+        Part of acquisition costs, 0-1, that wins new customers: marketing speaks to old ones, too. No default.
+    lifetime : Lifetime, optional
+        For lifetime value over the cost to win a customer; where it is not established, neither is that.
+
+    Returns
+    -------
+    Answer
+        ``estimate`` = ``numerator`` / ``denominator`` over the periods that both hold. Errors from blocks of
+        neighbouring periods, which hang together; t with blocks - 1 degrees of freedom.
+
+    Raises
+    ------
+    DataProblem
+        No roles, no share, one period, several currencies, nobody won.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import cxresearch as cx
+    >>> costs = pd.DataFrame({"m": ["2024-01", "2024-02"], "k": "desk", "a": [90.0, 110.0]})
+    >>> calls = pd.DataFrame({"t": pd.to_datetime(["2024-01-03", "2024-01-05", "2024-02-06", "2024-02-09"])})
+    >>> found = cx.cost_ratios(costs, period="m", kind="k", amount="a", counts={"contacts": (calls, "t")}, roles={"desk": "service"}, seed=1)
+    >>> found.tidy()["estimate"].tolist()
+    [50.0]
+    """
+    require_share("confidence", confidence)
+    events = as_table(costs)
+    columns = {r: c or events.roles.get(r) for r, c in (("period", period), ("kind", kind), ("amount", amount))}
+    if absent := [r for r, c in columns.items() if c is None]:
+        raise DataProblem(f"costs do not say which column is the {absent[0]}; name it with {absent[0]}=")
+    if not roles or (wrong := sorted(set(roles.values()) - set(ROLES))):
+        raise DataProblem(
+            f"costs need roles={{kind: role}}, each role one of {', '.join(ROLES)}; found {wrong if roles else 'none'}, so "
+            "nothing says which costs win customers, serve them or keep them"
+        )
+    if unknown := sorted(set(counts) - {c for _, c in RATIOS.values()}):
+        raise DataProblem(f"counts names {unknown[0]!r}; known are new, contacts, customers and revenue")
+    with opened(events.data, named="costs") as source:
+        require_fields(source, *columns.values(), where="costs")
+        p, k, a = (quoted(columns[c]) for c in columns)
+        spent = source.query(
+            "source",
+            f"SELECT {p} AS period, {k}::VARCHAR AS kind, {amount_sql(source, columns['amount'])} AS amount FROM source",
+        ).df()
+    if stray := sorted(set(roles) - set(spent["kind"])):
+        raise DataProblem(
+            f"roles names {stray[0]!r}, a kind that costs never hold; they hold {', '.join(sorted(set(spent['kind'])))}"
+        )
+    spent["period"] = periods_of(spent["period"], columns["period"])
+    if "new" in counts and (share_for_acquisition is None or not 0 < share_for_acquisition <= 1):
+        raise DataProblem(
+            f"share_for_acquisition={share_for_acquisition!r}: say which part of acquisition costs, above 0 and at most 1, "
+            "wins new customers; marketing speaks to old ones, too, and no share can be assumed"
+        )
+    rows, checks = [], []
+    for term, (role, count) in RATIOS.items():
+        if count in counts and (role is None or role in roles.values()):
+            of = spent if role is None else spent[spent["kind"].map(roles) == role]
+            factor = share_for_acquisition if role == "acquisition" else 1.0
+            rows.append(
+                _ratio(
+                    term, factor * of.groupby("period")["amount"].sum(), count, counts[count], n_boot, seed, confidence
+                )
+            )
+    table = pd.DataFrame(rows)
+    if not len(table):
+        raise DataProblem(
+            f"no ratio can be made of roles {', '.join(roles.values())} and counts {', '.join(counts) or 'none'}"
+        )
+    floor = max((getattr(given[0], "min_base", 1) for given in counts.values()), default=1)
+    few = table["term"].ne("cost_of_sale") & (table["denominator"] < floor)
+    table = table.assign(**{c: table[c].mask(few) for c in table.columns[1:]})
+    if lifetime is not None and "cac" in set(table["term"]):
+        table = pd.concat([table, _value_over_cost(table, lifetime, confidence)], ignore_index=True)
+        checks.append(
+            Check(
+                "lifetime value",
+                "established" if lifetime.established else "not established",
+                "established",
+                bool(lifetime.established),
+            )
+        )
+    loose = sorted(set(spent["kind"]) - set(roles))
+    checks.append(
+        Check(
+            "kinds of cost without a role",
+            ", ".join(loose) or "none",
+            "none; they count in the cost of sales only",
+            not loose,
+        )
+    )
+    checks.append(Check("periods", int(table["n"].max()), "at least 12", bool(table["n"].max() >= 12)))
+    said = [
+        (
+            LABELS[r.term],
+            _size(r.term, r.estimate, events.currency),
+            interval(r.conf_low, r.conf_high, confidence, 2),
+            r.n,
+        )
+        for r in table.itertuples()
+        if np.isfinite(r.estimate)
+    ]
+    words = (
+        [phrase(SENTENCES, "cost", name=said[0][0], value=said[0][1], span=said[0][2], n=number(said[0][3], 0))]
+        if said
+        else []
+    )
+    words += [
+        phrase(SENTENCES, "cost_part", name=name, value=value, span=span) + "." for name, value, span, _ in said[1:]
+    ]
+    summary = {"n": int(table["n"].max()), "method": "ratio of sums, Fieller's interval, blocks of periods"}
+    return Answer(
+        "cost_ratios", "costs", None, table, summary, tuple(checks), LABELS | dict(events.labels), suppressed=int(few.sum()),
+        words=" ".join(words), figure=partial(_ratios, unit=events.currency),
+    )  # fmt: skip
+
+
+def _ratio(term, cost, count, given, n_boot, seed, confidence) -> dict:
+    """Return a ratio of sums over the periods of both; errors from circular blocks of n^(1/3) periods."""
+    by = _counts(count, given, cost.index.freq if hasattr(cost.index, "freq") else cost.index[0].freq)
+    both = pd.concat([cost, by], axis=1, join="inner").fillna(0.0).sort_index().to_numpy(dtype=float)
+    n = len(both)
+    if n < 2:
+        raise DataProblem(
+            f"{LABELS[term]}: costs and {count} share {n} period; an interval needs two or more, 12 to be of use"
+        )
+    if both[:, 1].sum() <= 0:
+        raise DataProblem(f"{LABELS[term]} is undefined: {count} is 0 in all {n} periods that costs hold")
+    length = min(int(np.ceil(n ** (1 / 3))), n // 2)
+    blocks = -(-n // length)
+    start = np.random.default_rng(seed).integers(0, n, size=(n_boot, blocks))
+    at = (start[:, :, None] + np.arange(length)).reshape(n_boot, -1)[:, :n] % n
+    spread = np.cov(both[at].sum(axis=1).T) * blocks / (blocks - 1)
+    low, high = fieller_interval(*both.sum(axis=0), np.diag(spread), spread[0, 1], confidence=confidence, df=blocks - 1)
+    top, bottom = both.sum(axis=0)
+    return {
+        "term": term,
+        "estimate": top / bottom,
+        "conf_low": low,
+        "conf_high": high,
+        "numerator": top,
+        "denominator": bottom,
+        "n": n,
+    }
+
+
+def _value_over_cost(table, lifetime, confidence) -> pd.DataFrame:
+    cac = table.set_index("term").loc["cac"]
+    clv = lifetime.table.set_index("term").loc["clv"]
+    z = stats.norm.ppf((1 + confidence) / 2)
+    variances = [((r["conf_high"] - r["conf_low"]) / (2 * z)) ** 2 for r in (clv, cac)]
+    ends = (
+        fieller_interval(clv["estimate"], cac["estimate"], variances, confidence=confidence)
+        if lifetime.established
+        else (np.nan, np.nan)
+    )
+    row = {
+        "term": "clv_to_cac",
+        "estimate": clv["estimate"] / cac["estimate"],
+        "conf_low": ends[0],
+        "conf_high": ends[1],
+        "n": cac["n"],
+    }
+    return pd.DataFrame([row | {"numerator": clv["estimate"], "denominator": cac["estimate"]}])
+
+
+def _size(term, value, currency) -> str:
+    return number(value, 2) if term in ("clv_to_cac", "cost_of_sale") else money(value, currency)
+
+
+def _ratios(finding, ax, *, unit):
+    table = finding.table.dropna(subset="estimate")
+    names = [f"{finding.label(r.term)}: {_size(r.term, r.estimate, unit)}" for r in table.itertuples()]
+    relative = table.assign(
+        estimate=1.0, conf_low=table["conf_low"] / table["estimate"], conf_high=table["conf_high"] / table["estimate"]
+    )
+    axis = "interval over estimate"
+    return forest(
+        relative,
+        "estimate",
+        names=names,
+        low="conf_low",
+        high="conf_high",
+        unit=axis,
+        title=finding.words.split(". ")[0],
+        line=1.0,
+        ax=ax,
+    )
+
+
+INCOME = """, firsts AS (SELECT customer, min(moment)::DATE AS first FROM paid WHERE amount >= 0 GROUP BY 1)
+SELECT dense_rank() OVER (ORDER BY customer) - 1 AS row, first, (date_diff('day', first, moment) / {month})::INTEGER AS k, amount
+FROM (SELECT customer, first, moment::DATE AS moment, amount FROM paid JOIN firsts USING (customer) WHERE first >= TIMESTAMP '{since}' AND moment >= first)"""
+
+
+def payback(
+    transactions, *, customer=None, time=None, amount=None, until, since, cost, margin=1.0, n_boot=1000, confidence=0.95,
+    min_rows=30, seed,
+) -> Answer:  # fmt: skip
+    """Return the month in which the margin of a new customer reaches what it cost to win one.
+
+    Parameters
+    ----------
+    transactions, customer, time, amount, until
+        As in `acquisition`.
+    since : date
+        Who buys first from then on is new.
+    cost : number or Answer
+        To win a customer; of a finding of `cost_ratios` its cac, with its interval.
+    margin : float
+        Part of a payment that is margin; returns are taken off.
+    min_rows : int
+        Fewest customers who must have been seen for a month that counts.
+
+    Returns
+    -------
+    Answer
+        Margin so far by month. Each month's margin is the mean of those seen in all of it. The interval of the month
+        comes from resamples of customers and of the cost; it has no end where some never pay back in what was seen.
+
+    Raises
+    ------
+    DataProblem
+        A cost that is not above 0, nobody new.
+    TooFewRespondents
+        Fewer than `min_rows` new customers seen for a month.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> found = cx.payback(study.transactions, until="2025-01-01", since="2024-02-01", cost=20, margin=0.4, n_boot=50, seed=1)
+    >>> found.tidy().columns.tolist()
+    ['age', 'earned', 'conf_low', 'conf_high', 'n']
+    """
+    require_share("confidence", confidence)
+    events, end, begun = as_table(transactions), moment("until", until), moment("since", since)
+    price, spread = (cost, 0.0) if not isinstance(cost, Answer) else _cac(cost, confidence)
+    if not price > 0:
+        raise DataProblem(f"cost={price!r} must be the money to win a customer, above 0")
+    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, checks):
+        rows = ask(INCOME.format(month=MONTH, since=begun))
+    if not len(rows):
+        raise DataProblem(f"nobody bought first from {begun.date()} on; move since")
+    seen = np.floor((end - rows.groupby("row")["first"].first()).dt.days.to_numpy() / MONTH)
+    months = (
+        int((np.sort(seen)[::-1][: max(min_rows, events.min_base)]).min())
+        if len(seen) >= max(min_rows, events.min_base)
+        else 0
+    )
+    if months < 1:
+        raise TooFewRespondents(
+            f"fewer than {max(min_rows, events.min_base)} new customers were seen for a month; {len(seen)} are new"
+        )
+    income = np.zeros((len(seen), months))
+    inside = rows["k"] < np.minimum(seen, months)[rows["row"]]
+    np.add.at(income, (rows["row"][inside], rows["k"][inside]), margin * rows["amount"][inside])
+    known = (np.arange(months) < seen[:, None]).astype(float)
+    so_far = np.cumsum(income.sum(axis=0) / known.sum(axis=0))
+    sample = as_survey(pd.DataFrame(index=range(len(seen)))).sample()
+    draws = np.concatenate(
+        [np.cumsum((w @ income) / (w @ known), axis=1) for w in sample.replicates(n_boot, seed=seed)]
+    )
+    prices = price * np.exp(spread * np.random.default_rng(seed).normal(size=len(draws)))
+    first = lambda path, price: np.where((path >= price).any(axis=-1), 1 + np.argmax(path >= price, axis=-1), np.inf)  # noqa: E731
+    month, drawn = float(first(so_far, price)), first(draws, prices[:, None])
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    low, high = np.quantile(drawn, tails, method="inverted_cdf")
+    ends = np.quantile(draws, tails, axis=0)
+    table = pd.DataFrame(
+        {
+            "age": np.arange(1, months + 1),
+            "earned": so_far,
+            "conf_low": ends[0],
+            "conf_high": ends[1],
+            "n": known.sum(axis=0).astype(int),
+        }
+    )
+    n, text = number(len(seen), 0), money(price, events.currency)
+    if np.isinf(month):
+        words = phrase(
+            SENTENCES, "not_paid_back", seen=months, cost=text, margin=money(so_far[-1], events.currency), n=n
+        )
+    elif np.isinf(high):
+        words = phrase(SENTENCES, "paid_back_open", cost=text, month=int(month), seen=months, n=n)
+    else:
+        words = phrase(
+            SENTENCES, "paid_back", cost=text, month=int(month), span=interval(low, high, confidence, 0), n=n
+        )
+    summary = {
+        "n": len(seen),
+        "method": "margin by month since the first purchase",
+        "month": month,
+        "established": bool(np.isfinite(high)),
+    }
+    return Answer(
+        "payback",
+        "margin",
+        None,
+        table,
+        summary,
+        checks,
+        events.labels,
+        words=words,
+        figure=partial(_income, price=price, unit=events.currency),
+    )
+
+
+def _cac(finding, confidence) -> tuple[float, float]:
+    """Return the cost to win a customer and the error of its log."""
+    row = finding.table.set_index("term").loc["cac"]
+    return row["estimate"], np.log(row["conf_high"] / max(row["conf_low"], 1e-9)) / (
+        2 * stats.norm.ppf((1 + confidence) / 2)
+    )
+
+
+def _income(finding, ax, *, price, unit):
+    table, ax = finding.table, axes_or_new(ax)
+    ax.fill_between(table["age"], table["conf_low"], table["conf_high"], color=PALETTE[0], alpha=0.15, linewidth=0)
+    ax.plot(table["age"], table["earned"], "o-", color=PALETTE[0])
+    ax.axhline(price, color=QUIET, linestyle="--", linewidth=1)
+    ax.set(xlabel="months since the first purchase", ylabel=f"margin so far, {unit or 'money'}")
+    return titled(ax, finding.words.split(" (")[0], "margin of a new customer; dashed: the cost to win one")
