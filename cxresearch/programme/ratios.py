@@ -197,7 +197,7 @@ def cost_ratios(
 
 
 def _ratio(term, cost, count, given, n_boot, seed, confidence) -> dict:
-    """Return a ratio of sums over the periods of both; errors from circular blocks of n^(1/3) periods."""
+    """Return a ratio of sums over the periods of both; errors from circular blocks of sqrt(n) periods."""
     by = _counts(count, given, cost.index.freq if hasattr(cost.index, "freq") else cost.index[0].freq)
     both = pd.concat([cost, by], axis=1, join="inner").fillna(0.0).sort_index().to_numpy(dtype=float)
     n = len(both)
@@ -207,7 +207,7 @@ def _ratio(term, cost, count, given, n_boot, seed, confidence) -> dict:
         )
     if both[:, 1].sum() <= 0:
         raise DataProblem(f"{LABELS[term]} is undefined: {count} is 0 in all {n} periods that costs hold")
-    length = min(int(np.ceil(n ** (1 / 3))), n // 2)
+    length = min(int(np.ceil(np.sqrt(n))), n // 2)
     blocks = -(-n // length)
     start = np.random.default_rng(seed).integers(0, n, size=(n_boot, blocks))
     at = (start[:, :, None] + np.arange(length)).reshape(n_boot, -1)[:, :n] % n
@@ -371,7 +371,7 @@ def payback(
     summary = {
         "n": len(seen),
         "method": "margin by month since the first purchase",
-        "month": month,
+        "payback": month,
         "established": bool(np.isfinite(high)),
     }
     return Answer(
