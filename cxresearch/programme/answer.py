@@ -45,8 +45,11 @@ def moment(name: str, value) -> pd.Timestamp:
 
 @contextmanager
 def payments(transactions, until, *, customer=None, time=None, amount=None):
-    """Yield `ask`, which answers SQL on the payments before `until`, `paid` (customer, moment, amount), and the checks of it."""
-    events, end = as_table(transactions), moment("until", until)
+    """Yield `ask`, which answers SQL on the payments before `until`, `paid` (customer, moment, amount), its end and checks.
+
+    Without `until` the record ends with the day of the last payment.
+    """
+    events = as_table(transactions)
     roles = {"customer": customer, "time": time, "amount": amount}
     columns = {role: column or events.roles.get(role) for role, column in roles.items()}
     if absent := [role for role, column in columns.items() if column is None]:
@@ -57,23 +60,25 @@ def payments(transactions, until, *, customer=None, time=None, amount=None):
         read = time_sql(source, columns["time"], None), amount_sql(source, columns["amount"])
         rows = f"SELECT {quoted(columns['customer'])} AS customer, {read[0]} AS moment, {read[1]} AS amount FROM source"
         whole = "customer IS NOT NULL AND moment IS NOT NULL AND amount IS NOT NULL"
+        last = source.query("source", f"SELECT max(moment)::DATE + 1 FROM ({rows}) WHERE {whole}").fetchall()[0][0]
+        end = moment("until", last if until is None else until)
         paid = f"WITH paid AS (SELECT * FROM ({rows}) WHERE {whole} AND moment < TIMESTAMP '{end}')"
         lost = source.query("source", f"SELECT count(*) FROM ({rows}) WHERE NOT ({whole})").fetchall()[0][0]
         ask = lambda sql: source.query("source", f"{paid} {sql}").df()  # noqa: E731
-        if not ask("SELECT count(*) AS n FROM paid")["n"][0]:
-            raise DataProblem(f"no payment before {end.date()} has a customer, a time and an amount; move until")
-        yield ask, (Check("payments without customer, time or amount, left out", lost, "0", lost == 0),)
+        if last is None or not ask("SELECT count(*) AS n FROM paid")["n"][0]:
+            raise DataProblem(f"no payment before {until} has a customer, a time and an amount; move until")
+        yield ask, end, (Check("payments without customer, time or amount, left out", lost, "0", lost == 0),)
 
 
-def complete_until(ask, until, period: str) -> pd.Timestamp:
+def complete_until(ask, until: pd.Timestamp, period: str) -> pd.Timestamp:
     """Return the first moment of the period that is not observed to its end.
 
-    The record ends at `until`, or where it falls silent for longer than it ever did before.
+    The record ends at `until`, or earlier, where it falls silent for longer than it ever did before.
     """
     require_choice("period", period, tuple(PERIODS))
     day = ask("SELECT DISTINCT moment::DATE AS day FROM paid ORDER BY 1")["day"]
     silence = day.diff().max() if len(day) > 1 else pd.Timedelta(days=1)
-    end = min(moment("until", until), day.iloc[-1] + silence)
+    end = min(until, day.iloc[-1] + silence)
     start = end.to_period(PERIODS[period]).start_time
     if (start.to_period(PERIODS[period]) - day.iloc[0].to_period(PERIODS[period])).n < 2:
         raise DataProblem(

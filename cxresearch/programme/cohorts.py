@@ -61,6 +61,25 @@ def means_with_ends(sample, values, member, *, confidence, n_boot, seed) -> np.n
     return np.array([mean, *bca_interval(np.concatenate(draws), mean, influence, confidence)])
 
 
+def joined_since(survey, customer, since, begin, end) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return customers with ``_id`` and ``since``, and who became one within the record of payments; refuse a cut history."""
+    table = survey.table
+    if since is None:
+        raise DataProblem(
+            "new customers need since=, the column of customers that says when each became one: histories are "
+            "left-truncated, so the first payment in the record need not be a customer's first"
+        )
+    require_columns(table, customer, since, where="customers")
+    joined = pd.to_datetime(table[since], errors="coerce")
+    recent = joined.between(begin.normalize(), end, inclusive="left").to_numpy()
+    if not recent.any():
+        raise DataProblem(
+            f"no customer's {since} lies in the record of payments, {begin.date()} to {end.date()} (latest: {joined.max()}); "
+            "new customers, their first order and the cost to win them are undefined"
+        )
+    return table.assign(_id=ids_of(table[customer]), since=joined), recent
+
+
 def _by_period(sample, merged, period, min_base, chance) -> tuple[pd.DataFrame, np.ndarray]:
     """Return new customers and their mean first order by period, and which periods are hidden."""
     new = merged.iloc[sample.rows]
@@ -92,7 +111,7 @@ def _orders_by_period(finding, ax, *, unit):
 
 
 def acquisition(
-    customers, transactions, *, customer=None, since=None, time=None, amount=None, period="month", until,
+    customers, transactions, *, customer=None, since=None, time=None, amount=None, period="month", until=None,
     confidence=0.95, n_boot=1000, seed,
 ) -> Answer:  # fmt: skip
     """Return new customers by period, what their first order is worth, and revenue per customer.
@@ -109,8 +128,8 @@ def acquisition(
         Of `customers`: when each became one. The first payment in a record that was cut is not a customer's first.
     period : {"week", "month", "quarter", "year"}
         Only complete ones count.
-    until : date
-        Exclusive end of the record.
+    until : date, optional
+        Exclusive end of the record; without it the day of the last payment is the last one.
 
     Returns
     -------
@@ -134,28 +153,14 @@ def acquisition(
     [2, 1]
     """
     require_share("confidence", confidence)
-    survey, events = as_survey(customers), as_table(transactions)
-    customer = customer or events.roles.get("customer")
-    table = survey.table
-    if since is None:
-        raise DataProblem(
-            "acquisition needs since=, the column of customers that says when each became one: histories are "
-            "left-truncated, so the first payment in the record need not be a customer's first"
-        )
-    require_columns(table, customer, since, where="customers")
-    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, checks):
-        end, firsts = complete_until(ask, until, period), ask(FIRSTS)
-    start, joined = firsts["first"].min().normalize(), pd.to_datetime(table[since], errors="coerce")
-    merged = table.assign(_id=ids_of(table[customer]), since=joined)
+    events = as_table(transactions)
+    survey, customer = as_survey(customers), customer or events.roles.get("customer")
+    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
+        end, firsts = complete_until(ask, end, period), ask(FIRSTS)
+    merged, recent = joined_since(survey, customer, since, firsts["first"].min(), end)
     merged = merged.merge(
         firsts.assign(_id=ids_of(firsts.pop("customer"))), on="_id", how="left", validate="one_to_one"
     )
-    recent = merged["since"].between(start, end, inclusive="left").to_numpy()
-    if not recent.any():
-        raise DataProblem(
-            f"no customer's {since} lies in the record of payments, {start.date()} to {end.date()} (latest: "
-            f"{joined.max()}); new customers, their first order and the cost to win them are undefined"
-        )
     survey = survey.with_table(merged)
     paid = merged["first"].notna().to_numpy()
     sample, every = survey.sample(recent & paid, what="new customers"), survey.sample(paid, what="customers")
@@ -190,7 +195,7 @@ def acquisition(
 
 
 def cohort_retention(
-    transactions, *, customer=None, time=None, amount=None, period="month", until, since=None, confidence=0.95
+    transactions, *, customer=None, time=None, amount=None, period="month", until=None, since=None, confidence=0.95
 ) -> Answer:
     """Return the part of each cohort of customers that bought in later periods, and how soon they bought again.
 
@@ -229,8 +234,8 @@ def cohort_retention(
     """
     require_share("confidence", confidence)
     events = as_table(transactions)
-    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, checks):
-        end = complete_until(ask, until, period)
+    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
+        end = complete_until(ask, end, period)
         cells, again = ask(ACTIVE.format(period=period, end=end)), ask(AGAIN.format(period=period, end=end))
     first = cells["cohort"].min()
     begun = first + pd.Timedelta(1, "ns") if since is None else moment("since", since)

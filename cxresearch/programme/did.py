@@ -30,6 +30,8 @@ describe_columns(
 
 def read_panel(panel, outcome, unit, period, more=(), every=None) -> pd.DataFrame:
     """Return means by unit (one for all where it is None) and period in the order of time, with weight and persons."""
+    if outcome is None:
+        raise DataProblem("nothing says which column the programme should have changed; name it with outcome=")
     data = panel.table if isinstance(panel, Survey) else as_table(panel).data
     weight, person = (getattr(panel, name, None) for name in ("weight", "respondent"))
     w, who = quoted(weight) if weight else "1", f"DISTINCT {quoted(person)}" if person else "*"

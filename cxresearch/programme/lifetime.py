@@ -10,7 +10,7 @@ from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
 from cxresearch.findings import Check, describe_columns, interval, number, phrase
 from cxresearch.inference import percentile_interval
 from cxresearch.privacy import hidden_cells
-from cxresearch.programme.answer import PERIODS, Answer, ids_of, moment, money, payments
+from cxresearch.programme.answer import PERIODS, Answer, ids_of, money, payments
 from cxresearch.programme.likelihoods import MODELS, fit, fit_gamma_gamma, gamma_gamma_mean
 from cxresearch.programme.sentences import SENTENCES
 from cxresearch.survey import Survey, as_survey, as_table
@@ -111,7 +111,7 @@ def _held_out(told, later, ahead, unit, chance, confidence) -> pd.Series:
 
 
 def fit_lifetime(
-    transactions, *, customer=None, time=None, amount=None, until, holdout=1 / 3, horizon=12, margin=1.0, discount_rate=0.1,
+    transactions, *, customer=None, time=None, amount=None, until=None, holdout=1 / 3, horizon=12, margin=1.0, discount_rate=0.1,
     model="bg_nbd", period="month", n_boot=200, confidence=0.95, min_rows=100, seed,
 ) -> Lifetime:  # fmt: skip
     """Return what a customer is worth over the months to come, if the model foretells what it was not shown.
@@ -160,8 +160,8 @@ def fit_lifetime(
     for name, value in (("confidence", confidence), ("holdout", holdout)):
         require_share(name, value)
     events, buying = as_table(transactions), model == "bg_nbd"
-    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, checks):
-        end, start = moment("until", until), ask("SELECT min(moment) AS first FROM paid")["first"][0]
+    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
+        start = ask("SELECT min(moment) AS first FROM paid")["first"][0]
         cut = (start + (1 - holdout) * (end - start)).ceil("D")
         if not buying:
             cut, end = (m.to_period(PERIODS[period]).start_time for m in (cut, end))
@@ -186,6 +186,7 @@ def fit_lifetime(
     clv, by_customer, more = _worth(
         final, whole, length, horizon, margin, discount_rate, chance, confidence, stands, said
     )
+    stands = bool(stands and np.isfinite(clv[0]))
     table = pd.DataFrame(
         {
             "term": list(LABELS)[:5],
@@ -240,7 +241,10 @@ def _worth(final, whole, length, horizon, margin, discount_rate, chance, confide
     )
     if not stands:
         return (np.nan,) * 3, by_customer, checks
-    spent = fit_gamma_gamma(x, mean)
+    try:
+        spent = fit_gamma_gamma(x, mean)
+    except DataProblem as problem:
+        return (np.nan,) * 3, by_customer, (*checks, Check("money", str(problem), "a mean by customer", False, "stops"))
     every = np.zeros(len(whole))
     every[paid] = whole["money"].to_numpy()[paid] / final.x[paid]
     value = lambda theta: gamma_gamma_mean(theta, np.where(paid, final.x, 0.0), every)  # noqa: E731

@@ -128,6 +128,6 @@ def fit_gamma_gamma(x, m, counts=None) -> Fit:
     if found.theta[0] > RUNAWAY or found.theta[1] <= 1:
         raise DataProblem(
             f"the money model runs away (p = {found.theta[0]:.3g}, q = {found.theta[1]:.3g}): payments of one customer "
-            "vary too little, or have no mean; leave money out by taking amount as 1 for each payment"
+            "vary too little, or have no mean; the purchases expected stand, money does not"
         )
     return found

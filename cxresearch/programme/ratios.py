@@ -11,10 +11,11 @@ from scipy import stats
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, titled
-from cxresearch.findings import Check, describe_columns, interval, number, phrase
+from cxresearch.findings import Check, Finding, describe_columns, interval, number, phrase
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
 from cxresearch.inference.ratios import fieller_interval
-from cxresearch.programme.answer import Answer, moment, money, payments
+from cxresearch.programme.answer import Answer, ids_of, money, payments
+from cxresearch.programme.cohorts import joined_since
 from cxresearch.programme.sentences import SENTENCES
 from cxresearch.survey import as_survey, as_table
 
@@ -269,23 +270,19 @@ def _ratios(finding, ax, *, unit):
     )
 
 
-INCOME = """, firsts AS (SELECT customer, min(moment)::DATE AS first FROM paid WHERE amount >= 0 GROUP BY 1)
-SELECT dense_rank() OVER (ORDER BY customer) - 1 AS row, first, (date_diff('day', first, moment) / {month})::INTEGER AS k, amount
-FROM (SELECT customer, first, moment::DATE AS moment, amount FROM paid JOIN firsts USING (customer) WHERE first >= TIMESTAMP '{since}' AND moment >= first)"""
+INCOME = "SELECT customer, moment::DATE AS day, sum(amount) AS amount FROM paid GROUP BY ALL ORDER BY ALL"
 
 
 def payback(
-    transactions, *, customer=None, time=None, amount=None, until, since, cost, margin=1.0, n_boot=1000, confidence=0.95,
+    customers, transactions, *, customer=None, since=None, time=None, amount=None, until=None, cost, margin=1.0, n_boot=1000, confidence=0.95,
     min_rows=30, seed,
 ) -> Answer:  # fmt: skip
     """Return the month in which the margin of a new customer reaches what it cost to win one.
 
     Parameters
     ----------
-    transactions, customer, time, amount, until
-        As in `acquisition`.
-    since : date
-        Who buys first from then on is new.
+    customers, transactions, customer, since, time, amount, until
+        As in `acquisition`; new customers who never paid count.
     cost : number or Answer
         To win a customer; of a finding of `cost_ratios` its cac, with its interval.
     margin : float
@@ -309,32 +306,30 @@ def payback(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> found = cx.payback(study.transactions, until="2025-01-01", since="2024-02-01", cost=20, margin=0.4, n_boot=50, seed=1)
-    >>> found.tidy().columns.tolist()
-    ['age', 'earned', 'conf_low', 'conf_high', 'n']
+    >>> import pandas as pd
+    >>> days = pd.date_range("2024-01-01", periods=6, freq="31D")
+    >>> who, paid = pd.DataFrame({"c": range(40), "since": days[0]}), pd.DataFrame({"c": list(range(40)) * 6, "a": 10.0})
+    >>> paid["t"] = days.repeat(40)
+    >>> told = dict(customer="c", since="since", time="t", amount="a", cost=20, margin=0.5, n_boot=50, seed=1)
+    >>> print(cx.payback(who, paid, **told))
+    A new customer has paid back 20.00 (currency not stated) after 4 months (95 % interval 4 to 4; n = 40).
     """
     require_share("confidence", confidence)
-    events, end, begun = as_table(transactions), moment("until", until), moment("since", since)
-    price, spread = (cost, 0.0) if not isinstance(cost, Answer) else _cac(cost, confidence)
-    if not price > 0:
-        raise DataProblem(f"cost={price!r} must be the money to win a customer, above 0")
-    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, checks):
-        rows = ask(INCOME.format(month=MONTH, since=begun))
-    if not len(rows):
-        raise DataProblem(f"nobody bought first from {begun.date()} on; move since")
-    seen = np.floor((end - rows.groupby("row")["first"].first()).dt.days.to_numpy() / MONTH)
-    months = (
-        int((np.sort(seen)[::-1][: max(min_rows, events.min_base)]).min())
-        if len(seen) >= max(min_rows, events.min_base)
-        else 0
-    )
+    events, survey = as_table(transactions), as_survey(customers)
+    price, spread = _price(cost, confidence)
+    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
+        rows = ask(INCOME)
+    merged, new = joined_since(survey, customer or events.roles.get("customer"), since, rows["day"].min(), end)
+    joined = merged["since"][new].reset_index(drop=True)
+    place = pd.Series(range(len(joined)), merged["_id"][new])
+    rows = rows.assign(row=ids_of(rows["customer"]).map(place)).dropna(subset="row").astype({"row": int})
+    rows["k"] = np.floor((rows["day"] - joined[rows["row"]].to_numpy()).dt.days / MONTH).astype(int)
+    seen, floor = np.floor((end - joined).dt.days.to_numpy() / MONTH), max(min_rows, survey.min_base, events.min_base)
+    months = int(np.sort(seen)[::-1][floor - 1]) if len(seen) >= floor else 0
     if months < 1:
-        raise TooFewRespondents(
-            f"fewer than {max(min_rows, events.min_base)} new customers were seen for a month; {len(seen)} are new"
-        )
+        raise TooFewRespondents(f"fewer than {floor} new customers were seen for a month; {len(seen)} are new")
     income = np.zeros((len(seen), months))
-    inside = rows["k"] < np.minimum(seen, months)[rows["row"]]
+    inside = (rows["k"] >= 0) & (rows["k"] < np.minimum(seen, months)[rows["row"]])
     np.add.at(income, (rows["row"][inside], rows["k"][inside]), margin * rows["amount"][inside])
     known = (np.arange(months) < seen[:, None]).astype(float)
     so_far = np.cumsum(income.sum(axis=0) / known.sum(axis=0))
@@ -370,7 +365,7 @@ def payback(
         )
     summary = {
         "n": len(seen),
-        "method": "margin by month since the first purchase",
+        "method": "margin by month since they became customers",
         "payback": month,
         "established": bool(np.isfinite(high)),
     }
@@ -387,12 +382,17 @@ def payback(
     )
 
 
-def _cac(finding, confidence) -> tuple[float, float]:
+def _price(cost, confidence) -> tuple[float, float]:
     """Return the cost to win a customer and the error of its log."""
-    row = finding.table.set_index("term").loc["cac"]
-    return row["estimate"], np.log(row["conf_high"] / max(row["conf_low"], 1e-9)) / (
-        2 * stats.norm.ppf((1 + confidence) / 2)
-    )
+    if not isinstance(cost, Finding):
+        price = low = high = cost
+    elif "cac" not in set(cost.table["term"]):
+        raise DataProblem(f"there is no cost to win a customer to pay back: {cost.sentence()}")
+    else:
+        price, low, high = cost.table.set_index("term").loc["cac", ["estimate", "conf_low", "conf_high"]]
+    if not (price > 0 and low > 0 and np.isfinite(high)):
+        raise DataProblem(f"cost={price!r} ({low} to {high}) must be the money to win a customer, above 0 and bounded")
+    return price, np.log(high / low) / (2 * stats.norm.ppf((1 + confidence) / 2))
 
 
 def _income(finding, ax, *, price, unit):
@@ -400,5 +400,5 @@ def _income(finding, ax, *, price, unit):
     ax.fill_between(table["age"], table["conf_low"], table["conf_high"], color=PALETTE[0], alpha=0.15, linewidth=0)
     ax.plot(table["age"], table["earned"], "o-", color=PALETTE[0])
     ax.axhline(price, color=QUIET, linestyle="--", linewidth=1)
-    ax.set(xlabel="months since the first purchase", ylabel=f"margin so far, {unit or 'money'}")
+    ax.set(xlabel="months since they became customers", ylabel=f"margin so far, {unit or 'money'}")
     return titled(ax, finding.words.split(" (")[0], "margin of a new customer; dashed: the cost to win one")
