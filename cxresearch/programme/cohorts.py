@@ -29,8 +29,8 @@ describe_columns(
     top_share=("Top 1 %", "part of the sum that the largest 1 % hold, 0-1", 3),
 )
 FIRSTS = """, orders AS (SELECT customer, moment, sum(amount) AS net, sum(amount) FILTER (amount >= 0) AS value FROM paid GROUP BY ALL)
-SELECT customer, min(moment) FILTER (value IS NOT NULL) AS first, arg_min(value, moment) FILTER (value IS NOT NULL) AS first_order,
-       sum(net) AS revenue FROM orders GROUP BY customer HAVING count(value) > 0 ORDER BY customer"""
+SELECT customer, min(moment) FILTER (value IS NOT NULL) AS _first, arg_min(value, moment) FILTER (value IS NOT NULL) AS _first_order,
+       sum(net) AS _revenue FROM orders GROUP BY customer HAVING count(value) > 0 ORDER BY customer"""
 ACTIVE = """, active AS (SELECT DISTINCT customer, date_trunc('{period}', moment) AS period FROM paid
   WHERE amount >= 0 AND moment < TIMESTAMP '{end}'), firsts AS (SELECT customer, min(period) AS cohort FROM active GROUP BY 1)
 SELECT cohort::TIMESTAMP AS cohort, date_diff('{period}', cohort, period) AS age, count(*) AS active
@@ -83,7 +83,7 @@ def joined_since(survey, customer, since, begin, end) -> tuple[pd.DataFrame, np.
 def _by_period(sample, merged, period, min_base, chance) -> tuple[pd.DataFrame, np.ndarray]:
     """Return new customers and their mean first order by period, and which periods are hidden."""
     new = merged.iloc[sample.rows]
-    names, value = names_of(new["since"], period), new["first_order"].to_numpy(dtype=float)
+    names, value = names_of(new["since"], period), new["_first_order"].to_numpy(dtype=float)
     shown = sorted(set(names))
     member = (names[:, None] == np.array(shown)).astype(float)
     ends = dict(zip(("estimate", "conf_low", "conf_high"), means_with_ends(sample, value, member, **chance)))
@@ -96,7 +96,7 @@ def _by_period(sample, merged, period, min_base, chance) -> tuple[pd.DataFrame, 
 
 def _whole(term, sample, merged, chance) -> dict:
     """Return the mean of a column with its interval, its median, and how much the largest hold."""
-    values = merged[term].to_numpy(dtype=float)[sample.rows]
+    values = merged[f"_{term}"].to_numpy(dtype=float)[sample.rows]
     mean, low, high = means_with_ends(sample, values, np.ones((len(values), 1)), **chance)[:, 0]
     top = np.sort(values)[::-1][: max(len(values) // 100, 1)].sum() / values.sum()
     found = {"term": term, "estimate": mean, "conf_low": low, "conf_high": high, "median": np.median(values)}
@@ -157,12 +157,12 @@ def acquisition(
     survey, customer = as_survey(customers), customer or events.roles.get("customer")
     with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
         end, firsts = complete_until(ask, end, period), ask(FIRSTS)
-    merged, recent = joined_since(survey, customer, since, firsts["first"].min(), end)
+    merged, recent = joined_since(survey, customer, since, firsts["_first"].min(), end)
     merged = merged.merge(
         firsts.assign(_id=ids_of(firsts.pop("customer"))), on="_id", how="left", validate="one_to_one"
     )
     survey = survey.with_table(merged)
-    paid = merged["first"].notna().to_numpy()
+    paid = merged["_first"].notna().to_numpy()
     sample, every = survey.sample(recent & paid, what="new customers"), survey.sample(paid, what="customers")
     chance = dict(confidence=confidence, n_boot=n_boot, seed=seed)
     by, hidden = _by_period(sample, merged, period, survey.min_base, chance)
@@ -170,8 +170,8 @@ def acquisition(
     first, per = whole.iloc[0], whole.iloc[1]
     crowd = by["n"].iloc[0] / max(by["n"].iloc[1:].median(), 1) if len(by) > 1 else 1.0
     unpaid, early = (
-        int((recent & merged["first"].isna()).sum()),
-        int((merged["first"] < merged["since"].dt.normalize()).sum()),
+        int((recent & merged["_first"].isna()).sum()),
+        int((merged["_first"] < merged["since"].dt.normalize()).sum()),
     )
     checks += (
         Check("new customers of the first period over the median of the others", round(float(crowd), 2), "at most 2; more looks like old customers in a record that was cut", not crowd > 2),
