@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_choice
-from cxresearch.findings import Check, Finding, number
+from cxresearch.findings import Check, Finding, interval, number
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields, require_one_id_type, time_sql
 from cxresearch.survey import as_table
 
@@ -101,3 +101,15 @@ def names_of(times, period: str) -> np.ndarray:
 def money(value: float, currency: str | None, decimals: int = 2) -> str:
     """Return an amount with its currency."""
     return f"{number(value, decimals)} {currency or '(currency not stated)'}"
+
+
+def sized(estimate, low, high, confidence, decimals=2) -> dict[str, str]:
+    """Return the size and the span of a change whose direction the sentence says."""
+    low, high = (low, high) if estimate >= 0 else (-high, -low)
+    return {"size": number(abs(estimate), decimals), "span": span_of(low, high, confidence, decimals)}
+
+
+def span_of(low, high, confidence, decimals=2) -> str:
+    """Return an interval in words, also where it has no ends."""
+    ended = np.isfinite(low) and np.isfinite(high)
+    return interval(low, high, confidence, decimals) if ended else "an interval without ends"

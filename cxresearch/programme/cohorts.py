@@ -105,7 +105,7 @@ def _whole(term, sample, merged, chance) -> dict:
 
 def _orders_by_period(finding, ax, *, unit):
     table = finding.table.rename(columns={"period": "wave"})
-    axis = f"mean first order, {unit or 'money'}, of customers won in the period"
+    axis = f"mean first order, {unit or 'money'}"
     ends = dict(low="conf_low", high="conf_high")
     return over_waves(table, "estimate", **ends, unit=axis, title=finding.words.split(" (")[0], ax=ax)
 

@@ -16,7 +16,7 @@ from cxresearch.findings import Check, describe_columns, interval, listing, numb
 from cxresearch.inference import critical_value, joint_p_value
 from cxresearch.inference.clusters import cr2, demean, jackknife, wild_bootstrap
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
-from cxresearch.programme.answer import Answer, moment
+from cxresearch.programme.answer import Answer, moment, sized
 from cxresearch.programme.sentences import SENTENCES
 from cxresearch.survey import Survey, as_table, natural_key
 
@@ -189,9 +189,9 @@ def difference_in_differences(
     Returns
     -------
     Answer
-        ``did``: effects of units and periods taken out, errors clustered by unit (CR2, Bell & McCaffrey's degrees of
+        *Difference in differences*: effects of units and periods taken out, errors clustered by unit (CR2, Bell & McCaffrey's degrees of
         freedom). It is established if Welch's test of the units' changes and the wild bootstrap find it too, no trend
-        before was different, and no date before shows as much. ``before_after``: the units with the programme alone.
+        before was different, and no date before shows as much. *Before and after alone*: the units with the programme alone.
         With starts at different times: group-time effects against units not yet treated, units left out in turn.
 
     Raises
@@ -210,81 +210,97 @@ def difference_in_differences(
     wait is ... lower where the programme runs than it would have been (95 % interval ...
     """
     require_share("confidence", confidence)
-    labels, alpha = getattr(panel, "labels", {}), 1 - confidence
-    staggered = isinstance(since, str) and since in getattr(getattr(panel, "table", panel), "columns", ())
+    labels = getattr(panel, "labels", {})
     cells = read_panel(panel, outcome, unit, period, tuple(controls), every)
     names = cells["unit"].unique()
-    if staggered:
-        return _staggered(panel, cells, names, outcome, unit, since, min_units, confidence, labels)
-    start = start_in(cells, since)
-    group = treated_units(panel, names, unit, treated)
-    code = pd.factorize(cells["unit"])[0]
-    Y, W = (cells.pivot(index="unit", columns="t", values=c).reindex(names).to_numpy(float) for c in ("y", "weight"))
+    if isinstance(since, str) and since in getattr(getattr(panel, "table", panel), "columns", ()):
+        return _staggered(panel, cells, names, outcome, unit, since, min_units, confidence)
+    start, group = start_in(cells, since), treated_units(panel, names, unit, treated)
+    Y, W = (_wide(cells, c, names) for c in ("y", "weight"))
     both = np.isfinite(_changes(Y, W, start))
     require_units(group & both, ~group & both, min_units, unit)
-    cells, code = cells[both[code]], code[both[code]]
-    later = (cells["t"] >= start).to_numpy()
-    D, w = (group[code] & later).astype(float), cells["weight"].to_numpy()
-    dummies = pd.get_dummies(cells["t"], drop_first=True).to_numpy(dtype=float)
-    others = cells[list(controls)].to_numpy(float)
-    within = demean(np.column_stack([cells["y"], D, dummies, others]), w, [code])
-    y, X, root = within[:, 0], within[:, 1:], np.sqrt(w)
-    if np.linalg.matrix_rank(X) < X.shape[1]:
-        raise DataProblem(
-            f"a control of {listing(controls)} does not vary within units beside the periods; leave it out"
-        )
-    beta = np.linalg.lstsq(X * root[:, None], y * root, rcond=None)[0]
-    spread, df = cr2(X, y - X @ beta, code, w)
-    error = np.sqrt(spread[0, 0])
-    half, p = critical_value(confidence, df[0]) * error, 2 * stats.t.sf(abs(beta[0]) / error, df[0])
-    p_wild, low, high = wild_bootstrap(
-        X * root[:, None], y * root, code, 0, n_boot=n_boot, seed=seed, confidence=confidence
-    )
-    clean = cells.assign(y=cells["y"] - np.column_stack([dummies, others]) @ beta[1:])
-    Y1 = clean.pivot(index="unit", columns="t", values="y").reindex(names).to_numpy(float)
-    change = welch(_changes(Y1, W, start), group, confidence)
-    own = stats.ttest_1samp(_changes(Y, W, start)[group & both], 0.0)
-    naive = own.confidence_interval(confidence)
-    rows = {
-        "did": (beta[0], beta[0] - half, beta[0] + half, p), "unit_changes": [change[c] for c in ("estimate", "conf_low", "conf_high", "p_value")],
-        "wild_bootstrap": (beta[0], low, high, p_wild), "before_after": (own.statistic * own._standard_error, *naive, own.pvalue),
-    }  # fmt: skip
-    table = (
-        pd.DataFrame(rows, index=["estimate", "conf_low", "conf_high", "p_value"]).T.rename_axis("term").reset_index()
-    )
-    table["n"] = [int(both.sum())] * 3 + [int((group & both).sum())]
+    cells = cells[both[pd.factorize(cells["unit"])[0]]]
+    Y, W, names, group, lost = Y[both], W[both], names[both], group[both], int((~both).sum())
+    code = pd.factorize(cells["unit"])[0]
+    D = (group[code] & (cells["t"] >= start)).to_numpy(dtype=float)
+    effect, elsewhere = _two_way_effect(cells, code, D, list(controls), n_boot, seed, confidence)
+    clean = _wide(cells.assign(y=cells["y"] - elsewhere), "y", names)  # less what happened everywhere
+    change = welch(_changes(clean, W, start), group, confidence)
+    alone = stats.ttest_1samp(_changes(Y, W, start)[group], 0.0)
+    naive = (alone.statistic * alone._standard_error, *alone.confidence_interval(confidence))
+    tests = ["difference in differences", "changes of units", "wild bootstrap", "before and after alone"]
+    columns = ["estimate", "conf_low", "conf_high", "p_value"]
+    rows = [effect["clustered"], [change[c] for c in columns], effect["wild"], (*naive, alone.pvalue)]
+    table = pd.DataFrame(rows, columns=columns).assign(n=[len(group)] * 3 + [int(group.sum())])
+    table.insert(0, "term", tests)
     before = earlier_trends(Y, group, start, confidence)
-    dates = range(2, start - 1)
-    placebo = [welch(_changes(Y1[:, :start], W[:, :start], s), group, confidence)["t"] >= change["t"] for s in dates]
-    agree = max(p, change["p_value"], p_wild) < alpha or min(p, change["p_value"], p_wild) >= alpha
-    reasons = [why for why, said in (
-        (f"its interval holds 0 ({interval(beta[0] - half, beta[0] + half, confidence, 2)})", p >= alpha),
-        ("tests on units disagree", not agree),
-        (f"trends differed before it ({p_words(before['p'])})", before["p"] < 0.05),
-        (f"{sum(placebo)} of {len(placebo)} dates before it show as much", any(placebo)),
-    ) if said]  # fmt: skip
-    checks = (
-        Check("clustered, unit changes and wild bootstrap agree", f"{p:.3f}, {change['p_value']:.3f}, {p_wild:.3f}", "all or none below alpha", bool(agree), "stops"),
-        Check("trends before the programme alike, p", round(float(before["p"]), 4), "at least 0.05", not before["p"] < 0.05, "stops"),
-        Check("difference of trends per period that this test finds in 1 of 2 and 4 of 5 cases", f"{before['half']:.3g}, {before['most']:.3g}", "over the periods seen less than the effect", bool(before["half"] * len(Y[0]) / 2 < abs(beta[0]))),
-        Check("dates before that show as much", sum(placebo), "0", not any(placebo), "stops"),
-        Check("units not seen on both sides, left out", int((~both).sum()), "0", bool(both.all())),
-    )  # fmt: skip
+    placebo = [
+        welch(_changes(clean[:, :start], W[:, :start], s), group, confidence)["t"] >= change["t"]
+        for s in range(2, start - 1)
+    ]
+    reasons, checks = _doubts(table, before, placebo, Y.shape[1], confidence, lost)
     study = _event_study(cells, Y, W, group, start, confidence, getattr(panel, "min_base", 1))
-    counts = dict(treated=int((group & both).sum()), control=int((~group & both).sum()), periods=Y.shape[1])
-    words = _words(labels.get(outcome, outcome), beta[0], half, confidence, reasons)
-    words += " " + phrase(
-        SENTENCES, "did_units", **counts, p=p_words(p), welch=p_words(change["p_value"]), wild=p_words(p_wild)
-    )
-    words += " " + phrase(
-        SENTENCES, "did_before", naive=number(rows["before_after"][0], 2), spread=interval(*naive, confidence, 2)
-    )
+    p_words_of = dict(zip(("p", "welch", "wild"), map(p_words, table["p_value"])))
+    counts = dict(treated=int(group.sum()), control=int((~group).sum()), periods=Y.shape[1])
+    words = [
+        _words(labels.get(outcome, outcome), *effect["clustered"][:3], confidence, reasons),
+        phrase(SENTENCES, "did_units", **counts, **p_words_of),
+        phrase(SENTENCES, "did_before_more" if naive[0] > 0 else "did_before_less", **sized(*naive, confidence)),
+    ]
     summary = {"n": int(cells["n"].sum()), "method": "two-way effects, CR2 by unit", "established": not reasons}
-    lazily = partial(two_way, cells["y"], D, code, cells["t"], others.T, w)
+    model = partial(
+        two_way, cells["y"], D, code, cells["t"], cells[list(controls)].to_numpy(dtype=float).T, cells["weight"]
+    )
     return Effect(
         "difference_in_differences", outcome, unit, table, summary, checks, labels, {"event_study": study},
-        suppressed=int(study["estimate"].isna().sum()), words=words, figure=_paths, fitted=lazily,
+        suppressed=int(study["estimate"].isna().sum()), words=" ".join(words), figure=_paths, fitted=model,
     )  # fmt: skip
+
+
+def _wide(cells, column, names) -> np.ndarray:
+    return cells.pivot(index="unit", columns="t", values=column).reindex(names).to_numpy(dtype=float)
+
+
+def _two_way_effect(cells, code, D, controls, n_boot, seed, confidence) -> tuple[dict, np.ndarray]:
+    """Return the effect with its ends and p, clustered and by wild bootstrap, and what happened everywhere (rows,)."""
+    weights = cells["weight"].to_numpy()
+    others = np.column_stack([pd.get_dummies(cells["t"], drop_first=True), cells[controls]]).astype(float)
+    within = demean(np.column_stack([cells["y"], D, others]), weights, [code])
+    y, X, root = within[:, 0], within[:, 1:], np.sqrt(weights)
+    if np.linalg.matrix_rank(X) < X.shape[1]:
+        raise DataProblem(
+            f"of {listing(controls)} a control does not vary within units beside the periods; leave it out"
+        )
+    beta = np.linalg.lstsq(X * root[:, None], y * root, rcond=None)[0]
+    spread, df = cr2(X, y - X @ beta, code, weights)
+    error = np.sqrt(spread[0, 0])
+    half, p = critical_value(confidence, df[0]) * error, 2 * stats.t.sf(abs(beta[0]) / error, df[0])
+    wild = wild_bootstrap(X * root[:, None], y * root, code, 0, n_boot=n_boot, seed=seed, confidence=confidence)
+    found = {"clustered": (beta[0], beta[0] - half, beta[0] + half, p), "wild": (beta[0], *wild[1:], wild[0])}
+    return found, others @ beta[1:]
+
+
+def _doubts(table, before, placebo, periods, confidence, lost) -> tuple[list[str], tuple[Check, ...]]:
+    """Return why the effect is not established, and the checks."""
+    effect, p, alpha = table.iloc[0], table["p_value"].iloc[:3], 1 - confidence
+    agree = p.max() < alpha or p.min() >= alpha
+    missed = before["half"] * periods / 2
+    reasons = {
+        f"its interval holds 0 ({interval(effect['conf_low'], effect['conf_high'], confidence, 2)})": p.iloc[0]
+        >= alpha,
+        "tests on units disagree": not agree,
+        f"trends differed before it ({p_words(before['p'])})": before["p"] < 0.05,
+        f"{sum(placebo)} of {len(placebo)} dates before it show as much": any(placebo),
+    }
+    checks = (
+        Check("clustered, unit changes and wild bootstrap agree", ", ".join(map(p_words, p)), f"all or none below {alpha:.2g}", bool(agree), "stops"),
+        Check("trends before the programme alike, p", round(float(before["p"]), 4), "at least 0.05", not before["p"] < 0.05, "stops"),
+        Check("bias of a trend before that this test misses in half of cases", float(missed), f"below the effect, {number(abs(effect['estimate']), 2)}", bool(missed < abs(effect["estimate"]))),
+        Check("difference of trends per period found in 4 of 5 cases", float(before["most"]), "information", True, "info"),
+        Check("dates before that show as much", sum(placebo), "0", not any(placebo), "stops"),
+        Check("units not seen on both sides, left out", lost, "0", lost == 0),
+    )  # fmt: skip
+    return [why for why, doubt in reasons.items() if doubt], checks
 
 
 class Effect(Answer):
@@ -306,12 +322,11 @@ def require_units(treated, control, min_units, unit) -> None:
         )
 
 
-def _words(name, estimate, half, confidence, reasons) -> str:
+def _words(name, estimate, low, high, confidence, reasons) -> str:
     if reasons:
         return phrase(SENTENCES, "did_open", outcome=name, why=listing(reasons[:2]))
-    span = interval(estimate - half, estimate + half, confidence, 2)
     return phrase(
-        SENTENCES, "did_more" if estimate > 0 else "did_less", outcome=name, size=number(abs(estimate), 2), span=span
+        SENTENCES, "did_more" if estimate > 0 else "did_less", outcome=name, **sized(estimate, low, high, confidence)
     )
 
 
@@ -338,54 +353,37 @@ def _event_study(cells, Y, W, group, start, confidence, min_base) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def _staggered(panel, cells, names, outcome, unit, since, min_units, confidence, labels) -> Answer:
+def _staggered(panel, cells, names, outcome, unit, since, min_units, confidence) -> Answer:
     """Return the effect where the programme began at different times, units left out in turn for its error."""
-    table = getattr(panel, "table", panel)
+    labels, table = getattr(panel, "labels", {}), getattr(panel, "table", panel)
     began = table.groupby(unit)[since].agg(["first", "nunique"]).reindex(names)
     if (began["nunique"] > 1).any():
         raise DataProblem(f"{since} differs within {unit} {began.index[began['nunique'] > 1][0]!r}; a unit starts once")
     starts = np.array([np.inf if pd.isna(v) else start_in(cells, v) for v in began["first"]], dtype=float)
-    Y = cells.pivot(index="unit", columns="t", values="y").reindex(names).to_numpy(float)
+    Y = _wide(cells, "y", names)
     whole = np.isfinite(Y).all(axis=1)
-    Y, starts = Y[whole], starts[whole]
-    require_units(np.isfinite(starts), ~np.isfinite(starts), min_units, unit)
+    Y, starts, lost = Y[whole], starts[whole], int((~whole).sum())
+    runs = np.isfinite(starts)
+    require_units(runs, ~runs, min_units, unit)
     effect, spread = jackknife(lambda w: group_time(Y, starts, w), np.arange(len(Y)), np.ones(len(Y)))
-    error = float(np.sqrt(spread[0, 0]))
-    half, p = critical_value(confidence, len(Y) - 1) * error, float(2 * stats.t.sf(abs(effect[0]) / error, len(Y) - 1))
-    reasons = (
-        [f"its interval holds 0 ({interval(effect[0] - half, effect[0] + half, confidence, 2)})"]
-        if p >= 1 - confidence
-        else []
+    error, df = float(np.sqrt(spread[0, 0])), len(Y) - 1
+    half, p = critical_value(confidence, df) * error, float(2 * stats.t.sf(abs(effect[0]) / error, df))
+    ends = effect[0] - half, effect[0] + half
+    reasons = [f"its interval holds 0 ({interval(*ends, confidence, 2)})"] if p >= 1 - confidence else []
+    row = ("group-time effects", effect[0], *ends, p, len(Y))
+    found = pd.DataFrame([row], columns=["term", "estimate", "conf_low", "conf_high", "p_value", "n"])
+    counts = dict(
+        treated=int(runs.sum()), control=int((~runs).sum()), periods=Y.shape[1], starts=len(np.unique(starts[runs]))
     )
-    row = {
-        "term": "group_time",
-        "estimate": effect[0],
-        "conf_low": effect[0] - half,
-        "conf_high": effect[0] + half,
-        "p_value": p,
-        "n": len(Y),
-    }
-    counts = dict(treated=int(np.isfinite(starts).sum()), control=int((~np.isfinite(starts)).sum()), periods=Y.shape[1])
-    words = _words(labels.get(outcome, outcome), effect[0], half, confidence, reasons) + " "
-    words += phrase(SENTENCES, "did_groups", **counts, starts=len(np.unique(starts[np.isfinite(starts)])), p=p_words(p))
-    lost = int((~whole).sum())
+    words = _words(labels.get(outcome, outcome), effect[0], *ends, confidence, reasons)
+    words += " " + phrase(SENTENCES, "did_groups", **counts, p=p_words(p))
     checks = (Check("units not seen in every period, left out", lost, "0", lost == 0),)
     summary = {
         "n": int(cells["n"].sum()),
         "method": "group-time effects against not yet treated",
         "established": not reasons,
     }
-    return Answer(
-        "difference_in_differences",
-        outcome,
-        unit,
-        pd.DataFrame([row]),
-        summary,
-        checks,
-        labels,
-        words=words,
-        figure=_bars,
-    )
+    return Answer("difference_in_differences", outcome, unit, found, summary, checks, labels, words=words, figure=_bars)
 
 
 def _bars(finding, ax):

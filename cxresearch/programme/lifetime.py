@@ -98,6 +98,11 @@ def _totals(values, influence, slopes, n_boot, seed) -> np.ndarray:
 def _held_out(told, later, ahead, unit, chance, confidence) -> pd.Series:
     """Return what was held out against what was predicted, by the model and by each customer's own history."""
     predicted = told.expected([0, ahead], [1.0])
+    if not (np.isfinite(predicted).all() and predicted.sum() > 0):
+        named = ", ".join(f"{name} = {value:.3g}" for name, value in zip(told.model.names, told.fit.theta))
+        raise DataProblem(
+            f"the model does not settle ({named}): these customers do not buy at rates of their own until they leave"
+        )
     move = _slope(lambda theta: told.expected([0, ahead], [1.0], theta).sum(), told.fit.theta)
     slopes = np.column_stack([np.zeros(len(move)), move])
     draws = _totals(np.column_stack([later, predicted]), told.influence, slopes, **chance)

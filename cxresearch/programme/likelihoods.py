@@ -45,11 +45,14 @@ def _bg_nbd_alive(theta, x, t, T):
 
 
 def _bg_nbd_expected(theta, x, t, T, more):
-    """Return purchases expected in `more` time: Euler's form of 2F1, whose terms stay small however large x."""
+    """Return purchases expected in `more` time: Euler's form of 2F1, small however large x, the plain one for large a."""
     r, alpha, a, b = theta
     a = a + 1e-7 * (abs(a - 1) < 1e-7)
     z = more / (alpha + T + more)
-    bought = 1 - (1 - z) ** (a - 1) * hyp2f1(a + b - 1 - r, a - 1, a + b + x - 1, z)
+    with np.errstate(all="ignore"):
+        missed = (1 - z) ** (a - 1) * hyp2f1(a + b - 1 - r, a - 1, a + b + x - 1, z)
+        plain = (1 - z) ** (r + x) * hyp2f1(r + x, b + x, a + b + x - 1, z)
+    bought = 1 - np.where(np.isfinite(missed), missed, plain)
     return (a + b + x - 1) / (a - 1) * bought * _bg_nbd_alive(theta, x, t, T)
 
 

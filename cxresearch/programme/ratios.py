@@ -11,10 +11,10 @@ from scipy import stats
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, titled
-from cxresearch.findings import Check, Finding, describe_columns, interval, number, phrase
+from cxresearch.findings import Check, Finding, describe_columns, number, phrase
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
 from cxresearch.inference.ratios import fieller_interval
-from cxresearch.programme.answer import Answer, ids_of, money, payments
+from cxresearch.programme.answer import Answer, ids_of, money, payments, span_of
 from cxresearch.programme.cohorts import joined_since
 from cxresearch.programme.sentences import SENTENCES
 from cxresearch.survey import as_survey, as_table
@@ -176,7 +176,7 @@ def cost_ratios(
         (
             LABELS[r.term],
             _size(r.term, r.estimate, events.currency),
-            interval(r.conf_low, r.conf_high, confidence, 2),
+            span_of(r.conf_low, r.conf_high, confidence),
             r.n,
         )
         for r in table.itertuples()
@@ -192,7 +192,7 @@ def cost_ratios(
     ]
     summary = {"n": int(table["n"].max()), "method": "ratio of sums, Fieller's interval, blocks of periods"}
     return Answer(
-        "cost_ratios", "costs", None, table, summary, tuple(checks), LABELS | dict(events.labels), suppressed=int(few.sum()),
+        "cost_ratios", ", ".join(table["term"]), None, table, summary, tuple(checks), LABELS | dict(events.labels), suppressed=int(few.sum()),
         words=" ".join(words), figure=partial(_ratios, unit=events.currency),
     )  # fmt: skip
 
@@ -360,9 +360,7 @@ def payback(
     elif np.isinf(high):
         words = phrase(SENTENCES, "paid_back_open", cost=text, month=int(month), seen=months, n=n)
     else:
-        words = phrase(
-            SENTENCES, "paid_back", cost=text, month=int(month), span=interval(low, high, confidence, 0), n=n
-        )
+        words = phrase(SENTENCES, "paid_back", cost=text, month=int(month), span=span_of(low, high, confidence, 0), n=n)
     summary = {
         "n": len(seen),
         "method": "margin by month since they became customers",
@@ -391,7 +389,9 @@ def _price(cost, confidence) -> tuple[float, float]:
     else:
         price, low, high = cost.table.set_index("term").loc["cac", ["estimate", "conf_low", "conf_high"]]
     if not (price > 0 and low > 0 and np.isfinite(high)):
-        raise DataProblem(f"cost={price!r} ({low} to {high}) must be the money to win a customer, above 0 and bounded")
+        raise DataProblem(
+            f"cost={number(price, 2)} with {span_of(low, high, confidence)} must be the money to win a customer, above 0 and bounded"
+        )
     return price, np.log(high / low) / (2 * stats.norm.ppf((1 + confidence) / 2))
 
 

@@ -12,7 +12,7 @@ from cxresearch.errors import DataProblem, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
 from cxresearch.findings import Check, describe_columns, interval, number, p_words, phrase
 from cxresearch.inference import critical_value
-from cxresearch.programme.answer import Answer
+from cxresearch.programme.answer import Answer, sized
 from cxresearch.programme.did import read_panel, start_in
 from cxresearch.programme.sentences import SENTENCES
 
@@ -127,9 +127,9 @@ def interrupted_series(
     stands = bool(p[2] < 1 - confidence and not as_large)
     checks = (
         Check("dates before that look as large", int(as_large), "0", not as_large, "stops"),
-        Check("dates before that could be tried", len(dates), "at least 1", len(dates) > 0),
+        Check("dates before that could be tried", len(dates), "at least 1", len(dates) > 0, "info"),
         Check("correlation of neighbours", round(float(rho), 2), "at most 0.8; above it hardly anything can be told", bool(rho <= 0.8)),
-        Check("a comparison that did not meet the programme", comparison or "none", "one", comparison is not None),
+        Check("a comparison that did not meet the programme", comparison or "none", "one", comparison is not None, "info"),
     )  # fmt: skip
     line = X[:, [0, 1, *range(4, X.shape[1])]] @ beta[[0, 1, *range(4, X.shape[1])]]
     lines = pd.DataFrame(
@@ -140,8 +140,12 @@ def interrupted_series(
             "counterfactual": np.where(np.arange(n) >= start, line, np.nan),
         }
     )
-    named = dict(outcome=labels.get(outcome, outcome), since=since, size=number(abs(beta[2]) if stands else beta[2], 2))
-    named |= dict(span=interval(*(table.iloc[0][["conf_low", "conf_high"]]), confidence, 2))
+    ends = table.iloc[0][["conf_low", "conf_high"]]
+    named = dict(outcome=labels.get(outcome, outcome), since=since) | (
+        sized(beta[2], *ends, confidence)
+        if stands
+        else dict(size=number(beta[2], 2), span=interval(*ends, confidence, 2))
+    )
     more = dict(p=p_words(p[2]), df=number(df, 1), placebo=int(as_large), dates=len(dates), n=n)
     more |= dict(comparison=labels.get(comparison, comparison)) if comparison else {}
     words = phrase(SENTENCES, ("series_up" if beta[2] > 0 else "series_down") if stands else "series_open", **named)
