@@ -253,8 +253,15 @@ def test_a_planted_programme_is_found_by_did_and_mis_said_by_before_and_after():
     found = cx.difference_in_differences(table, treated="runs", **ASKED)
     row = found.tidy().set_index("term")
     late = table[table["runs"] & (table["month"] >= 12)]["wait"].mean()
-    assert found.established and row.loc["difference in differences", "conf_low"] < late - late / 0.8 < row.loc["difference in differences", "conf_high"]
-    assert row.loc["before and after alone", "conf_high"] > 0 > row.loc["difference in differences", "conf_high"]  # the naive answer: nothing, or worse
+    assert (
+        found.established
+        and row.loc["difference in differences", "conf_low"]
+        < late - late / 0.8
+        < row.loc["difference in differences", "conf_high"]
+    )
+    assert (
+        row.loc["before and after alone", "conf_high"] > 0 > row.loc["difference in differences", "conf_high"]
+    )  # the naive answer: nothing, or worse
     assert "lower where the programme runs" in found.sentence() and "Before and after alone" in found.sentence()
     assert found.model.params[0] == pytest.approx(row.loc["difference in differences", "estimate"], rel=1e-8)
 
@@ -480,6 +487,7 @@ REFUSED = {
     "no outcome": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"outcome": "waits"})), "no column 'waits'; did you mean 'wait'"),
     "short series": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=4), "4 periods before 4 and 16 after; a line needs at least 8"),
     "season": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=10, season=12), "season=12 needs two years, 24 periods; there are 20"),
+    "a gap": (lambda: cx.interrupted_series(pd.DataFrame({"month": pd.date_range("2020-01-01", periods=40, freq="MS").delete(9), "wait": 1.0}), outcome="wait", period="month", since="2022-01-01"), "a period is missing before 2020-11-01"),
     "series outside": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=99), "lies outside the data"),
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ from cxresearch.survey import Survey, as_survey, as_table
 
 BAND = 0.9, 1.11  # of actual over predicted purchases on hold-out
 MONTHS = {"week": 12 * 7 / 365.25, "month": 1, "quarter": 3, "year": 12}
+SAID = ("actual", "predicted", "ratio", "error", "history")
 STEPS = 6  # of the horizon, each discounted from its middle
 
 describe_columns(
@@ -164,79 +165,71 @@ def fit_lifetime(
     require_choice("model", model, tuple(MODELS))
     for name, value in (("confidence", confidence), ("holdout", holdout)):
         require_share(name, value)
-    events, buying = as_table(transactions), model == "bg_nbd"
+    events, buying, chance = as_table(transactions), model == "bg_nbd", dict(n_boot=n_boot, seed=seed)
     with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
-        start = ask("SELECT min(moment) AS first FROM paid")["first"][0]
-        cut = (start + (1 - holdout) * (end - start)).ceil("D")
-        if not buying:
-            cut, end = (m.to_period(PERIODS[period]).start_time for m in (cut, end))
-        sql = DAYS + (BUYING if buying else RENEWING)
-        past, whole = (ask(sql.format(cut=m.date(), period=period)) for m in (cut, end))
-    unit = 7.0 if buying else 1.0
-    ahead = (end - cut).days / 7 if buying else (end.to_period(PERIODS[period]) - cut.to_period(PERIODS[period])).n
-    past, whole = (rows[rows["age"] >= (not buying)].reset_index(drop=True) for rows in (past, whole))
+        past, whole, ahead, cut = _histories(ask, end, holdout, buying, period)
     if len(past) < min_rows:
-        raise TooFewRespondents(
-            f"{len(past)} customers bought before {cut.date()}, the hold-out; {min_rows} are needed"
-        )
+        few = f"{len(past)} customers bought before {cut.date()}, the hold-out; {min_rows} are needed"
+        raise TooFewRespondents(few)
     if not past["x"].any() or ahead <= 0:
-        raise DataProblem(
-            f"nobody bought a second time before {cut.date()}: there is no rhythm to learn; move until or holdout"
-        )
-    told, chance = _Told(model, past, unit), dict(n_boot=n_boot, seed=seed)
+        none = f"nobody bought a second time before {cut.date()}: there is no rhythm to learn"
+        raise DataProblem(f"{none}; move until or holdout")
+    unit = 7.0 if buying else 1.0
+    told, final = _Told(model, past, unit), _Told(model, whole, unit)
     said, predicted = _held_out(told, past["later"].to_numpy(), ahead, unit, chance, confidence)
-    stands = BAND[0] <= said["low"] and said["high"] <= BAND[1] and said["error"] < said["history"]
-    final = _Told(model, whole, unit)
+    close, better = BAND[0] <= said["low"] and said["high"] <= BAND[1], said["error"] < said["history"]
     length = horizon * 365.25 / 12 / 7 if buying else max(round(horizon / MONTHS[period]), 1)
-    clv, by_customer, more = _worth(
-        final, whole, length, horizon, margin, discount_rate, chance, confidence, stands, said
-    )
-    stands = bool(stands and np.isfinite(clv[0]))
-    table = pd.DataFrame(
-        {
-            "term": list(LABELS)[:5],
-            "estimate": said[["actual", "predicted", "ratio", "error", "history"]].to_numpy(float),
-        }
-    )
-    table.loc[2, ["conf_low", "conf_high"]] = said["low"], said["high"]
-    table.loc[5] = ["clv", *clv]
-    unit_of, names = (
-        events.currency,
-        dict(n=number(len(past), 0), error=number(said["error"], 2), history=number(said["history"], 2)),
-    )
-    names |= dict(ratio=number(said["ratio"], 2), spread=interval(said["low"], said["high"], confidence, 2))
-    head = dict(
-        actual=number(said["actual"], 0),
-        predicted=number(said["predicted"], 0),
-        events="purchases" if buying else "renewals",
-    )
-    if stands:
-        head |= dict(value=money(clv[0], unit_of), horizon=horizon, span=interval(*clv[1:], confidence, 2))
-    key = "worth" if stands else "worth_open"
-    words = phrase(SENTENCES, key, **head) + " " + phrase(SENTENCES, f"{key}_more", **names)
+    terms = dict(length=length, horizon=horizon, margin=margin, discount_rate=discount_rate)
+    clv, by_customer, more = _worth(final, whole, terms, chance, confidence, said if close and better else None)
+    stands = bool(np.isfinite(clv[0]))
+    table = pd.DataFrame({"term": list(LABELS), "estimate": [*said[list(SAID)], clv[0]]})
+    table["conf_low"], table["conf_high"] = np.nan, np.nan
+    table.loc[[2, 5], ["conf_low", "conf_high"]] = [[said["low"], said["high"]], clv[1:]]
+    spread = interval(said["low"], said["high"], confidence, 2)
+    words = _worth_in_words(said, spread, clv, events.currency, horizon, len(past), buying, confidence)
+    gap = float(said["error"] - said["history"])
     checks += (
-        Check("interval of actual over predicted on hold-out", names["spread"], "within 0.9 to 1.11", bool(said["low"] >= BAND[0] and said["high"] <= BAND[1]), "stops"),
-        Check("mean error by customer less that of history", float(said["error"] - said["history"]), "below 0", bool(said["error"] < said["history"]), "stops"),
+        Check("interval of actual over predicted on hold-out", spread, "within 0.9 to 1.11", bool(close), "stops"),
+        Check("mean error by customer less that of history", gap, "below 0", bool(better), "stops"),
         *more,
-    )  # fmt: skip
+    )
     groups, hidden = _by_earlier(past, predicted, events.min_base)
-    summary = {
-        "n": len(past),
-        "method": "BG/NBD and Gamma-Gamma" if buying else "shifted beta-geometric",
-        "established": bool(stands),
-    }
+    method = "BG/NBD and Gamma-Gamma" if buying else "shifted beta-geometric"
+    summary = {"n": len(past), "method": method, "established": stands}
     return Lifetime(
         "fit_lifetime", "clv", None, table, summary, checks, LABELS, {"parameters": _parameters(told, confidence), "holdout": groups},
         suppressed=hidden, words=words, figure=_foretold, customers=by_customer,
     )  # fmt: skip
 
 
-def _worth(final, whole, length, horizon, margin, discount_rate, chance, confidence, stands, said):
+def _histories(ask, end, holdout, buying, period):
+    """Return customers as they were before the hold-out and at the end, the length of the hold-out, and its first day."""
+    start = ask("SELECT min(moment) AS first FROM paid")["first"][0]
+    cut = (start + (1 - holdout) * (end - start)).ceil("D")
+    if not buying:
+        cut, end = (m.to_period(PERIODS[period]).start_time for m in (cut, end))
+    sql = DAYS + (BUYING if buying else RENEWING)
+    both = (ask(sql.format(cut=m.date(), period=period)) for m in (cut, end))
+    past, whole = (rows[rows["age"] >= (not buying)].reset_index(drop=True) for rows in both)
+    periods = (end.to_period(PERIODS[period]) - cut.to_period(PERIODS[period])).n
+    return past, whole, (end - cut).days / 7 if buying else periods, cut
+
+
+def _worth_in_words(said, spread, clv, currency, horizon, n, buying, confidence) -> str:
+    events, two = "purchases" if buying else "renewals", {k: number(said[k], 2) for k in ("ratio", "error", "history")}
+    head = dict(actual=number(said["actual"], 0), predicted=number(said["predicted"], 0), events=events)
+    key = "worth" if np.isfinite(clv[0]) else "worth_open"
+    if key == "worth":
+        head |= dict(value=money(clv[0], currency), horizon=horizon, span=interval(*clv[1:], confidence, 2))
+    return f"{phrase(SENTENCES, key, **head)} {phrase(SENTENCES, f'{key}_more', **two, spread=spread, n=number(n, 0))}"
+
+
+def _worth(final, whole, terms, chance, confidence, said):
     """Return lifetime value with its interval, what is known of each customer, and the checks of the money."""
-    edges = np.linspace(0, length, STEPS + 1)
-    discount = (1 + discount_rate) ** -((np.arange(STEPS) + 0.5) * horizon / 12 / STEPS)
+    edges = np.linspace(0, terms["length"], STEPS + 1)
+    discount = (1 + terms["discount_rate"]) ** -((np.arange(STEPS) + 0.5) * terms["horizon"] / 12 / STEPS)
     expected = final.expected(edges, discount)
-    by_customer = pd.DataFrame({"customer": whole["customer"], "expected": final.expected([0, length], [1.0])})
+    by_customer = pd.DataFrame({"customer": whole["customer"], "expected": final.expected(edges[[0, -1]], [1.0])})
     by_customer = by_customer.assign(alive=final.alive(), clv=np.nan)
     paid = ((final.x > 0) & (whole["money"] > 0)).to_numpy()
     x, mean = final.x[paid], (whole["money"].to_numpy()[paid] / final.x[paid])
@@ -244,7 +237,7 @@ def _worth(final, whole, length, horizon, margin, discount_rate, chance, confide
     checks = (
         Check("correlation of how often and how much", round(bound, 3), "at most 0.2 either way", not abs(bound) > 0.2),
     )
-    if not stands:
+    if said is None:
         return (np.nan,) * 3, by_customer, checks
     try:
         spent = fit_gamma_gamma(x, mean)
@@ -253,12 +246,12 @@ def _worth(final, whole, length, horizon, margin, discount_rate, chance, confide
     every = np.zeros(len(whole))
     every[paid] = whole["money"].to_numpy()[paid] / final.x[paid]
     value = lambda theta: gamma_gamma_mean(theta, np.where(paid, final.x, 0.0), every)  # noqa: E731
-    each = margin * value(spent.theta)
+    each = terms["margin"] * value(spent.theta)
     influence = np.zeros((len(whole), 3))
     influence[paid] = spent.scores @ np.linalg.inv(spent.hessian)
     moves = np.concatenate([
         _slope(lambda theta: each @ final.expected(edges, discount, theta), final.fit.theta),
-        _slope(lambda theta: margin * value(theta) @ expected, spent.theta),
+        _slope(lambda theta: terms["margin"] * value(theta) @ expected, spent.theta),
     ])  # fmt: skip
     values = np.column_stack([expected * each, np.ones(len(each))])
     both = np.column_stack([final.influence, influence])

@@ -107,94 +107,68 @@ def cost_ratios(
     """
     require_share("confidence", confidence)
     events = as_table(costs)
-    columns = {r: c or events.roles.get(r) for r, c in (("period", period), ("kind", kind), ("amount", amount))}
-    if absent := [r for r, c in columns.items() if c is None]:
+    spent = _spent(events, {"period": period, "kind": kind, "amount": amount}, roles)
+    if unknown := sorted(set(counts) - {c for _, c in RATIOS.values()}):
+        raise DataProblem(f"counts names {unknown[0]!r}; known are new, contacts, customers and revenue")
+    if "new" in counts and (share_for_acquisition is None or not 0 < share_for_acquisition <= 1):
+        raise DataProblem(
+            f"share_for_acquisition={share_for_acquisition!r}: say which part of acquisition costs, above 0 and at most 1, "
+            "wins new customers; marketing speaks to old ones, too, and no share can be assumed"
+        )
+    rows, chance = [], dict(n_boot=n_boot, seed=seed, confidence=confidence)
+    for term, (role, count) in RATIOS.items():
+        if count in counts and (role is None or role in roles.values()):
+            of = spent if role is None else spent[spent["kind"].map(roles) == role]
+            money_of = of.groupby("period")["amount"].sum() * (share_for_acquisition if role == "acquisition" else 1.0)
+            rows.append(_ratio(term, money_of, count, counts[count], **chance))
+    if not rows:
+        known = f"roles {', '.join(roles.values())} and counts {', '.join(counts) or 'none'}"
+        raise DataProblem(f"no ratio can be made of {known}")
+    table = pd.DataFrame(rows)
+    floor = max(getattr(given[0], "min_base", 1) for given in counts.values())
+    few = table["term"].ne("cost_of_sale") & (table["denominator"] < floor)
+    table = table.assign(**{c: table[c].mask(few) for c in table.columns[1:]})
+    loose, n = sorted(set(spent["kind"]) - set(roles)), int(max(row["n"] for row in rows))
+    stray = ", ".join(loose) or "none"
+    checks = (
+        Check("kinds of cost without a role", stray, "none; they count in the cost of sales only", not loose),
+        Check("periods", n, "at least 12", n >= 12),
+    )
+    if lifetime is not None and "cac" in set(table["term"]):
+        table = pd.concat([table, _value_over_cost(table, lifetime, confidence)], ignore_index=True)
+        stands = "established" if lifetime.established else "not established"
+        checks += (Check("lifetime value", stands, "established", bool(lifetime.established)),)
+    words = []
+    for r in table[np.isfinite(table["estimate"].astype(float))].itertuples():
+        said = dict(value=_size(r.term, r.estimate, events.currency), span=span_of(r.conf_low, r.conf_high, confidence))
+        words.append(phrase(SENTENCES, "cost", **said, name=LABELS[r.term], n=number(r.n, 0)))
+    summary = {"n": n, "method": "ratio of sums, Fieller's interval, blocks of periods"}
+    return Answer(
+        "cost_ratios", ", ".join(table["term"]), None, table, summary, checks, LABELS | dict(events.labels), suppressed=int(few.sum()),
+        words=" ".join(words) or "No ratio has a base that may be shown.", figure=partial(_ratios, unit=events.currency),
+    )  # fmt: skip
+
+
+def _spent(events, given, roles) -> pd.DataFrame:
+    """Return kind, period and amount of costs; refuse roles that say nothing."""
+    columns = {role: column or events.roles.get(role) for role, column in given.items()}
+    if absent := [role for role, column in columns.items() if column is None]:
         raise DataProblem(f"costs do not say which column is the {absent[0]}; name it with {absent[0]}=")
     if not roles or (wrong := sorted(set(roles.values()) - set(ROLES))):
         raise DataProblem(
             f"costs need roles={{kind: role}}, each role one of {', '.join(ROLES)}; found {wrong if roles else 'none'}, so "
             "nothing says which costs win customers, serve them or keep them"
         )
-    if unknown := sorted(set(counts) - {c for _, c in RATIOS.values()}):
-        raise DataProblem(f"counts names {unknown[0]!r}; known are new, contacts, customers and revenue")
     with opened(events.data, named="costs") as source:
         require_fields(source, *columns.values(), where="costs")
-        p, k, a = (quoted(columns[c]) for c in columns)
-        spent = source.query(
-            "source",
-            f"SELECT {p} AS period, {k}::VARCHAR AS kind, {amount_sql(source, columns['amount'])} AS amount FROM source",
-        ).df()
-    if stray := sorted(set(roles) - set(spent["kind"])):
-        raise DataProblem(
-            f"roles names {stray[0]!r}, a kind that costs never hold; they hold {', '.join(sorted(set(spent['kind'])))}"
-        )
-    spent["period"] = periods_of(spent["period"], columns["period"])
-    if "new" in counts and (share_for_acquisition is None or not 0 < share_for_acquisition <= 1):
-        raise DataProblem(
-            f"share_for_acquisition={share_for_acquisition!r}: say which part of acquisition costs, above 0 and at most 1, "
-            "wins new customers; marketing speaks to old ones, too, and no share can be assumed"
-        )
-    rows, checks = [], []
-    for term, (role, count) in RATIOS.items():
-        if count in counts and (role is None or role in roles.values()):
-            of = spent if role is None else spent[spent["kind"].map(roles) == role]
-            factor = share_for_acquisition if role == "acquisition" else 1.0
-            rows.append(
-                _ratio(
-                    term, factor * of.groupby("period")["amount"].sum(), count, counts[count], n_boot, seed, confidence
-                )
-            )
-    table = pd.DataFrame(rows)
-    if not len(table):
-        raise DataProblem(
-            f"no ratio can be made of roles {', '.join(roles.values())} and counts {', '.join(counts) or 'none'}"
-        )
-    floor = max((getattr(given[0], "min_base", 1) for given in counts.values()), default=1)
-    few = table["term"].ne("cost_of_sale") & (table["denominator"] < floor)
-    table = table.assign(**{c: table[c].mask(few) for c in table.columns[1:]})
-    if lifetime is not None and "cac" in set(table["term"]):
-        table = pd.concat([table, _value_over_cost(table, lifetime, confidence)], ignore_index=True)
-        checks.append(
-            Check(
-                "lifetime value",
-                "established" if lifetime.established else "not established",
-                "established",
-                bool(lifetime.established),
-            )
-        )
-    loose = sorted(set(spent["kind"]) - set(roles))
-    checks.append(
-        Check(
-            "kinds of cost without a role",
-            ", ".join(loose) or "none",
-            "none; they count in the cost of sales only",
-            not loose,
-        )
-    )
-    checks.append(Check("periods", int(table["n"].max()), "at least 12", bool(table["n"].max() >= 12)))
-    said = [
-        (
-            LABELS[r.term],
-            _size(r.term, r.estimate, events.currency),
-            span_of(r.conf_low, r.conf_high, confidence),
-            r.n,
-        )
-        for r in table.itertuples()
-        if np.isfinite(r.estimate)
-    ]
-    words = (
-        [phrase(SENTENCES, "cost", name=said[0][0], value=said[0][1], span=said[0][2], n=number(said[0][3], 0))]
-        if said
-        else []
-    )
-    words += [
-        phrase(SENTENCES, "cost_part", name=name, value=value, span=span) + "." for name, value, span, _ in said[1:]
-    ]
-    summary = {"n": int(table["n"].max()), "method": "ratio of sums, Fieller's interval, blocks of periods"}
-    return Answer(
-        "cost_ratios", ", ".join(table["term"]), None, table, summary, tuple(checks), LABELS | dict(events.labels), suppressed=int(few.sum()),
-        words=" ".join(words), figure=partial(_ratios, unit=events.currency),
-    )  # fmt: skip
+        period, kind = (quoted(columns[c]) for c in ("period", "kind"))
+        amount = amount_sql(source, columns["amount"])
+        sql = f"SELECT {period} AS period, {kind}::VARCHAR AS kind, {amount} AS amount FROM source"
+        spent = source.query("source", sql).df()
+    kinds = sorted(set(spent["kind"]))
+    if stray := sorted(set(roles) - set(kinds)):
+        raise DataProblem(f"roles names {stray[0]!r}, a kind that costs never hold; they hold {', '.join(kinds)}")
+    return spent.assign(period=periods_of(spent["period"], columns["period"]))
 
 
 def _ratio(term, cost, count, given, n_boot, seed, confidence) -> dict:
@@ -333,51 +307,36 @@ def payback(
     np.add.at(income, (rows["row"][inside], rows["k"][inside]), margin * rows["amount"][inside])
     known = (np.arange(months) < seen[:, None]).astype(float)
     so_far = np.cumsum(income.sum(axis=0) / known.sum(axis=0))
-    sample = as_survey(pd.DataFrame(index=range(len(seen)))).sample()
-    draws = np.concatenate(
-        [np.cumsum((w @ income) / (w @ known), axis=1) for w in sample.replicates(n_boot, seed=seed)]
-    )
+    sample, every = as_survey(pd.DataFrame(index=range(len(seen)))).sample(), []
+    for w in sample.replicates(n_boot, seed=seed):
+        every.append(np.cumsum((w @ income) / (w @ known), axis=1))
+    draws = np.concatenate(every)
     prices = price * np.exp(spread * np.random.default_rng(seed).normal(size=len(draws)))
-    first = lambda path, price: np.where((path >= price).any(axis=-1), 1 + np.argmax(path >= price, axis=-1), np.inf)  # noqa: E731
-    month, drawn = float(first(so_far, price)), first(draws, prices[:, None])
+    month, drawn = float(_first_month(so_far, price)), _first_month(draws, prices[:, None])
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     low, high = np.quantile(drawn, tails, method="inverted_cdf")
-    ends = np.quantile(draws, tails, axis=0)
-    table = pd.DataFrame(
-        {
-            "age": np.arange(1, months + 1),
-            "earned": so_far,
-            "conf_low": ends[0],
-            "conf_high": ends[1],
-            "n": known.sum(axis=0).astype(int),
-        }
-    )
-    n, text = number(len(seen), 0), money(price, events.currency)
+    table = pd.DataFrame({"age": np.arange(1, months + 1), "earned": so_far})
+    table["conf_low"], table["conf_high"] = np.quantile(draws, tails, axis=0)
+    table["n"] = known.sum(axis=0).astype(int)
+    words = dict(cost=money(price, events.currency), n=number(len(seen), 0))
     if np.isinf(month):
-        words = phrase(
-            SENTENCES, "not_paid_back", seen=months, cost=text, margin=money(so_far[-1], events.currency), n=n
-        )
+        margin_so_far = money(so_far[-1], events.currency)
+        said = phrase(SENTENCES, "not_paid_back", **words, seen=months, margin=margin_so_far)
     elif np.isinf(high):
-        words = phrase(SENTENCES, "paid_back_open", cost=text, month=int(month), seen=months, n=n)
+        said = phrase(SENTENCES, "paid_back_open", **words, month=int(month), seen=months)
     else:
-        words = phrase(SENTENCES, "paid_back", cost=text, month=int(month), span=span_of(low, high, confidence, 0), n=n)
-    summary = {
-        "n": len(seen),
-        "method": "margin by month since they became customers",
-        "payback": month,
-        "established": bool(np.isfinite(high)),
-    }
+        said = phrase(SENTENCES, "paid_back", **words, month=int(month), span=span_of(low, high, confidence, 0))
+    stands, method = bool(np.isfinite(high)), "margin by month since they became customers"
     return Answer(
-        "payback",
-        "margin",
-        None,
-        table,
-        summary,
-        checks,
-        events.labels,
-        words=words,
-        figure=partial(_income, price=price, unit=events.currency),
-    )
+        "payback", "margin", None, table, {"n": len(seen), "method": method, "payback": month, "established": stands}, checks,
+        events.labels, words=said, figure=partial(_income, price=price, unit=events.currency),
+    )  # fmt: skip
+
+
+def _first_month(path, price) -> np.ndarray:
+    """Return the first month in which a path reaches the price; infinite where it never does."""
+    reached = path >= price
+    return np.where(reached.any(axis=-1), 1 + np.argmax(reached, axis=-1), np.inf)
 
 
 def _price(cost, confidence) -> tuple[float, float]:

@@ -14,8 +14,6 @@ SENTENCES = {
     "worth_open_more": "Actual over predicted is {ratio} ({spread}), wanted wholly within 0.9 to 1.11; mean error {error} against {history} of each customer's history (n = {n}).",
     # what they cost
     "cost": "{name} is {value} ({span}, {n} periods).",
-    "cost_more": "{parts}.",
-    "cost_part": "{name} is {value} ({span})",
     "paid_back": "A new customer has paid back {cost} after {month} months ({span}; n = {n}).",
     "paid_back_open": "A new customer has paid back {cost} after {month} months, but within {seen} observed months some replicates never do (n = {n}).",
     "not_paid_back": "Within {seen} observed months a new customer does not pay back {cost}; {margin} has come in so far (n = {n}).",

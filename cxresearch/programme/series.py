@@ -98,6 +98,49 @@ def interrupted_series(
     labels = getattr(series, "labels", {})
     cells = read_panel(series, outcome, None, period, [comparison] if comparison else (), every)
     start, n = start_in(cells, since), len(cells)
+    _require_long_enough(cells, start, since, season, min_points)
+    y = cells["y"].to_numpy(float) - (cells[comparison].to_numpy(float) if comparison else 0.0)
+    X = segments(n, start, season)
+    beta, spread, rho, df = ar1_fit(X, y)
+    error, reach, at = np.sqrt(np.diag(spread)), critical_value(confidence, df), [2, 3]
+    p = 2 * stats.t.sf(np.abs(beta) / error, df)
+    table = pd.DataFrame({"term": ["level", "slope"], "estimate": beta[at], "std_error": error[at]})
+    table["conf_low"], table["conf_high"] = (beta - reach * error)[at], (beta + reach * error)[at]
+    table = table.assign(p_value=p[at], n=n)
+    dates, as_large = range(min_points, start - min_points + 1), 0
+    for date in dates:
+        b, v, *_ = ar1_fit(segments(start, date, season if season and start >= 2 * season else None), y[:start])
+        as_large += abs(b[2]) / np.sqrt(v[2, 2]) >= abs(beta[2]) / error[2]
+    stands = bool(p[2] < 1 - confidence and not as_large)
+    without = "at most 0.8; above it hardly anything can be told"
+    checks = (
+        Check("dates before that look as large", int(as_large), "0", not as_large, "stops"),
+        Check("dates before that could be tried", len(dates), "at least 1", len(dates) > 0, "info"),
+        Check("correlation of neighbours", round(float(rho), 2), without, bool(rho <= 0.8)),
+    )
+    hidden = (cells["n"] < getattr(series, "min_base", 1)).to_numpy()
+    plain = [0, 1, *range(4, X.shape[1])]
+    lines = pd.DataFrame({"period": [str(v)[:10] for v in cells["period"]], "actual": np.where(hidden, np.nan, y)})
+    lines["fitted"] = X @ beta
+    lines["counterfactual"] = np.where(np.arange(n) >= start, X[:, plain] @ beta[plain], np.nan)
+    ends, key = (table["conf_low"][0], table["conf_high"][0]), "series_up" if beta[2] > 0 else "series_down"
+    said = sized(beta[2], *ends, confidence)
+    if not stands:
+        key, said = "series_open", dict(size=number(beta[2], 2), span=interval(*ends, confidence, 2))
+    more = dict(p=p_words(p[2]), df=number(df, 1), placebo=int(as_large), dates=len(dates), n=n)
+    more |= dict(comparison=labels.get(comparison, comparison)) if comparison else {}
+    words = phrase(SENTENCES, key, outcome=labels.get(outcome, outcome), since=since, **said)
+    words += " " + phrase(SENTENCES, "series_control" if comparison else "series_more", **more)
+    summary = {"n": n, "method": "two lines, AR(1) errors by REML", "df": df, "established": stands}
+    return Answer(
+        "interrupted_series", outcome, None, table, summary, checks, labels, {"lines": lines}, suppressed=int(hidden.sum()),
+        words=words, figure=_lines,
+    )  # fmt: skip
+
+
+def _require_long_enough(cells, start, since, season, min_points) -> None:
+    """Refuse a series that is short on a side, shorter than two seasons, or that lacks a period."""
+    n = len(cells)
     if min(start, n - start) < min_points:
         raise DataProblem(
             f"{start} periods before {since} and {n - start} after; a line needs at least {min_points} on each side: take "
@@ -107,62 +150,8 @@ def interrupted_series(
         raise DataProblem(f"season={season} needs two years, {2 * season} periods; there are {n}")
     steps = cells["period"].diff().dropna() if hasattr(cells["period"], "dt") else None
     if steps is not None and steps.max() > 1.6 * steps.median():
-        raise DataProblem(
-            f"a period is missing before {cells['period'][steps.idxmax()]}; neighbours must follow each other"
-        )
-    y = cells["y"].to_numpy(float) - (cells[comparison].to_numpy(float) if comparison else 0.0)
-    X = segments(n, start, season)
-    beta, spread, rho, df = ar1_fit(X, y)
-    error, reach = np.sqrt(np.diag(spread)), critical_value(confidence, df)
-    p = 2 * stats.t.sf(np.abs(beta) / error, df)
-    at = [2, 3]
-    ends = {"conf_low": (beta - reach * error)[at], "conf_high": (beta + reach * error)[at]}
-    table = pd.DataFrame(
-        {"term": ["level", "slope"], "estimate": beta[at], "std_error": error[at], **ends, "p_value": p[at]}
-    )
-    dates, as_large = range(min_points, start - min_points + 1), 0
-    for date in dates:
-        b, v, *_ = ar1_fit(segments(start, date, season if season and start >= 2 * season else None), y[:start])
-        as_large += abs(b[2]) / np.sqrt(v[2, 2]) >= abs(beta[2]) / error[2]
-    stands = bool(p[2] < 1 - confidence and not as_large)
-    checks = (
-        Check("dates before that look as large", int(as_large), "0", not as_large, "stops"),
-        Check("dates before that could be tried", len(dates), "at least 1", len(dates) > 0, "info"),
-        Check("correlation of neighbours", round(float(rho), 2), "at most 0.8; above it hardly anything can be told", bool(rho <= 0.8)),
-        Check("a comparison that did not meet the programme", comparison or "none", "one", comparison is not None, "info"),
-    )  # fmt: skip
-    line = X[:, [0, 1, *range(4, X.shape[1])]] @ beta[[0, 1, *range(4, X.shape[1])]]
-    lines = pd.DataFrame(
-        {
-            "period": [str(v)[:10] for v in cells["period"]],
-            "actual": y,
-            "fitted": X @ beta,
-            "counterfactual": np.where(np.arange(n) >= start, line, np.nan),
-        }
-    )
-    ends = table.iloc[0][["conf_low", "conf_high"]]
-    named = dict(outcome=labels.get(outcome, outcome), since=since) | (
-        sized(beta[2], *ends, confidence)
-        if stands
-        else dict(size=number(beta[2], 2), span=interval(*ends, confidence, 2))
-    )
-    more = dict(p=p_words(p[2]), df=number(df, 1), placebo=int(as_large), dates=len(dates), n=n)
-    more |= dict(comparison=labels.get(comparison, comparison)) if comparison else {}
-    words = phrase(SENTENCES, ("series_up" if beta[2] > 0 else "series_down") if stands else "series_open", **named)
-    words += " " + phrase(SENTENCES, "series_control" if comparison else "series_more", **more)
-    summary = {"n": n, "method": "two lines, AR(1) errors by REML", "df": df, "established": stands}
-    return Answer(
-        "interrupted_series",
-        outcome,
-        None,
-        table.assign(n=n),
-        summary,
-        checks,
-        labels,
-        {"lines": lines},
-        words=words,
-        figure=_lines,
-    )
+        lacks = cells["period"][steps.idxmax()].date()
+        raise DataProblem(f"a period is missing before {lacks}; neighbours must follow each other")
 
 
 def _lines(finding, ax):
