@@ -60,7 +60,7 @@ class Lifetime(Answer):
         return survey.with_table(rows.merge(told, on="_id", how="left").drop(columns="_id"))
 
 
-class _Told:
+class FittedModel:
     """A model fitted to customers: what it expects of each, and how its parameters hang on each."""
 
     def __init__(self, model, rows, unit):
@@ -175,7 +175,7 @@ def fit_lifetime(
         none = f"nobody bought a second time before {cut.date()}: there is no rhythm to learn"
         raise DataProblem(f"{none}; move until or holdout")
     unit = 7.0 if buying else 1.0
-    told, final = _Told(model, past, unit), _Told(model, whole, unit)
+    told, final = FittedModel(model, past, unit), FittedModel(model, whole, unit)
     said, predicted = _held_out(told, past["later"].to_numpy(), ahead, unit, chance, confidence)
     close, better = BAND[0] <= said["low"] and said["high"] <= BAND[1], said["error"] < said["history"]
     length = horizon * 365.25 / 12 / 7 if buying else max(round(horizon / MONTHS[period]), 1)
