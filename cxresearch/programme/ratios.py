@@ -142,10 +142,12 @@ def cost_ratios(
     for r in table[np.isfinite(table["estimate"].astype(float))].itertuples():
         said = dict(value=_size(r.term, r.estimate, events.currency), span=span_of(r.conf_low, r.conf_high, confidence))
         words.append(phrase(SENTENCES, "cost", **said, name=LABELS[r.term], n=number(r.n, 0)))
+    first = words[0] if words else "No ratio has a base that may be shown"
+    said = f"{first}. {'; '.join(words[1:])}." if words[1:] else f"{first}."
     summary = {"n": n, "method": "ratio of sums, Fieller's interval, blocks of periods"}
     return Answer(
         "cost_ratios", ", ".join(table["term"]), None, table, summary, checks, LABELS | dict(events.labels), suppressed=int(few.sum()),
-        words=" ".join(words) or "No ratio has a base that may be shown.", figure=partial(_ratios, unit=events.currency),
+        words=said, figure=partial(_ratios, unit=events.currency),
     )  # fmt: skip
 
 

@@ -13,14 +13,14 @@ SENTENCES = {
     "worth_open": "Customer lifetime value is not established: on hold-out {actual} {events} met {predicted} predicted.",
     "worth_open_more": "Actual over predicted is {ratio} ({spread}), wanted wholly within 0.9 to 1.11; mean error {error} against {history} of each customer's history (n = {n}).",
     # what they cost
-    "cost": "{name} is {value} ({span}, {n} periods).",
+    "cost": "{name} is {value} ({span}, {n} periods)",
     "paid_back": "A new customer has paid back {cost} after {month} months ({span}; n = {n}).",
     "paid_back_open": "A new customer has paid back {cost} after {month} months, but within {seen} observed months some replicates never do (n = {n}).",
     "not_paid_back": "Within {seen} observed months a new customer does not pay back {cost}; {margin} has come in so far (n = {n}).",
     # what the programme changed
     "did_more": "{outcome} is {size} higher where the programme runs than it would have been ({span}).",
     "did_less": "{outcome} is {size} lower where the programme runs than it would have been ({span}).",
-    "did_open": "An effect of the programme on {outcome} is not established: {why}.",
+    "did_open": "That the programme changed {outcome} is not established: {why}.",
     "did_units": "{treated} treated and {control} control units in {periods} periods; {p} (clustered), {welch} (unit changes), {wild} (wild bootstrap).",
     "did_groups": "{treated} treated units that start at {starts} times and {control} that never do, in {periods} periods; {p} (units left out in turn).",
     "did_before_more": "Before and after alone, without the others, would have said {size} higher ({span}).",
