@@ -122,6 +122,10 @@ def test_sbg_from_yearly_payments_is_the_fit_of_the_survivors_fader_hardie_2007(
     row = found.tidy().set_index("term")["estimate"]
     assert row["actual"] == (np.minimum(years, 7) - 5).clip(0).sum()
     assert row["actual_over_predicted"] == pytest.approx(1, abs=0.05)
+    if found.established:
+        assert row["clv"] == pytest.approx(
+            10 * 241 / 1000 * 0.94 * 1.1**-0.5, rel=0.05
+        )  # a payment of those still there
 
 
 @pytest.mark.parametrize(
@@ -279,6 +283,23 @@ def test_a_trend_that_began_before_forbids_the_effect_and_its_power_is_said():
     assert found.established is False and "trends differed before it" in found.sentence()
 
 
+def test_trends_before_that_cannot_be_compared_forbid_the_effect():
+    table = shops(np.random.default_rng(1))
+    found = cx.difference_in_differences(table[table["month"] >= 11], treated="runs", **ASKED)
+    assert found.established is False and "trends before it cannot be compared" in found.sentence()
+    gaps = table[~((table["month"] == 3) & (table["shop"] % 2 == 0))]  # half of the shops lack a month
+    assert cx.difference_in_differences(gaps, treated="runs", **ASKED).established
+
+
+def test_money_that_hangs_on_how_often_somebody_buys_has_no_lifetime_value():
+    payments = buyers(4000, seed=3)
+    often = payments.groupby("customer")["time"].transform("size")
+    found = cx.fit_lifetime(
+        payments.assign(amount=lambda t: t["amount"] / often**2), **PAID, until="2021-12-29", seed=1
+    )
+    assert found.established is False and "the money of a payment fits no model" in found.sentence()
+
+
 def did_shares(sets, units, treated, seed):
     """Return how often true nulls are rejected: by ours, headlines, and clustered errors with t(G - 1)."""
     rng, hits = np.random.default_rng(seed), np.zeros(3)
@@ -413,6 +434,13 @@ def test_the_interval_of_the_cost_to_win_a_customer_covers_it(sets=40):
 @pytest.mark.soak
 def test_the_interval_of_the_cost_to_win_a_customer_covers_it_in_95_of_100(sets=2000):
     assert 0.93 <= cost_coverage(sets, seed=2) <= 0.985
+
+
+def test_months_without_costs_or_customers_count_as_nothing():
+    costs = pd.DataFrame({"month": ["2024-01", "2024-02", "2024-04"], "kind": "ads", "spent": [60.0, 60.0, 60.0]})
+    new = pd.DataFrame({"since": pd.to_datetime(["2024-01-05"] * 6 + ["2024-03-07"] * 6 + ["2024-04-09"] * 6)})
+    row = cx.cost_ratios(costs, counts={"new": (new, "since")}, share_for_acquisition=0.5, **COSTS).tidy().iloc[0]
+    assert (row["n"], row["numerator"], row["denominator"], row["estimate"]) == (4, 90, 18, 5)
 
 
 def test_payback_is_the_first_month_in_which_the_margin_reaches_the_cost_and_is_censored_else():

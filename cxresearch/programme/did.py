@@ -128,23 +128,29 @@ def welch(values, group, confidence) -> dict:
 def earlier_trends(Y, group, start, confidence) -> dict:
     """Return p of "units with and without went alike before", and the slopes a test would find in half and 4 of 5 cases.
 
-    Hotelling's test of the periods before the last one; with too few units for it, Welch's of the units' slopes.
+    Hotelling's test of the periods before the last one; with too few units for it, or cells
+    that are not seen, Welch's of the units' slopes.
     """
-    time = np.arange(start) - (start - 1)
-    whole = np.isfinite(Y[:, :start]).all(axis=1)
-    lead, g = Y[whole, : start - 1] - Y[whole, start - 1 : start], group[whole]
-    q, df = start - 1, len(g) - 2
-    slope = time - time.mean()
-    tested = welch(lead @ slope[:-1] / (slope @ slope), g, confidence) if min(g.sum(), (~g).sum()) > 1 else {}
-    if q < 1 or not tested:
+    early, time = Y[:, :start], np.arange(start) - (start - 1.0)
+    own = np.where(np.isfinite(early), time, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        own = own - np.nanmean(own, axis=1, keepdims=True)
+        slopes = np.nansum(own * np.nan_to_num(early), axis=1) / np.nansum(
+            own**2, axis=1
+        )  # of units seen twice or more
+    known, g = np.isfinite(slopes), group
+    if min((known & g).sum(), (known & ~g).sum()) < 3:
         return {"p": np.nan, "half": np.nan, "most": np.nan}
+    q, df = start - 1, len(Y) - 2
+    if not np.isfinite(early).all() or df - q + 1 <= 2:
+        tested = welch(slopes, g, confidence)
+        error = abs(tested["estimate"]) / tested["t"] if tested["t"] > 0 else np.nan
+        return {"p": tested["p_value"], "half": 1.96 * error, "most": 2.8 * error}
+    lead = early[:, :-1] - early[:, -1:]
     gap = lead[g].mean(axis=0) - lead[~g].mean(axis=0)
     apart = np.where(g[:, None], lead - lead[g].mean(axis=0), lead - lead[~g].mean(axis=0))
     spread = apart.T @ apart / max(df, 1) * (1 / g.sum() + 1 / (~g).sum())
-    p = joint_p_value(gap, spread, df) if df - q + 1 > 2 else np.nan
-    if np.isnan(p):
-        error = (tested["conf_high"] - tested["conf_low"]) / 2 / stats.norm.ppf((1 + confidence) / 2)
-        return {"p": tested["p_value"], "half": 1.96 * error, "most": 2.8 * error}
+    p = joint_p_value(gap, spread, df)
     rest, needed = df - q + 1, []
     for power in (0.5, 0.8):
         short = lambda size: stats.ncf.sf(stats.f.isf(0.05, q, rest), q, rest, size * rest / df) - power  # noqa: E731
@@ -290,11 +296,12 @@ def _doubts(table, before, placebo, periods, confidence, lost) -> tuple[list[str
         >= alpha,
         "tests on units disagree": not agree,
         f"trends differed before it ({p_words(before['p'])})": before["p"] < 0.05,
+        "trends before it cannot be compared": np.isnan(before["p"]),
         f"{sum(placebo)} of {len(placebo)} dates before it show as much": any(placebo),
     }
     checks = (
         Check("clustered, unit changes and wild bootstrap agree", ", ".join(map(p_words, p)), f"all or none below {alpha:.2g}", bool(agree), "stops"),
-        Check("trends before the programme alike, p", round(float(before["p"]), 4), "at least 0.05", not before["p"] < 0.05, "stops"),
+        Check("trends before the programme alike, p", round(float(before["p"]), 4), "at least 0.05", bool(before["p"] >= 0.05), "stops"),
         Check("bias of a trend before that this test misses in half of cases", float(missed), f"below the effect, {number(abs(effect['estimate']), 2)}", bool(missed < abs(effect["estimate"]))),
         Check("difference of trends per period found in 4 of 5 cases", float(before["most"]), "information", True, "info"),
         Check("dates before that show as much", sum(placebo), "0", not any(placebo), "stops"),

@@ -17,6 +17,7 @@ from cxresearch.survey import Survey, as_survey, as_table
 
 BAND = 0.9, 1.11  # of actual over predicted purchases on hold-out
 MONTHS = {"week": 12 * 7 / 365.25, "month": 1, "quarter": 3, "year": 12}
+UNRELATED = 0.2  # correlation of how often and how much, at most
 SAID = ("actual", "predicted", "ratio", "error", "history")
 STEPS = 6  # of the horizon, each discounted from its middle
 
@@ -186,7 +187,8 @@ def fit_lifetime(
     table["conf_low"], table["conf_high"] = np.nan, np.nan
     table.loc[[2, 5], ["conf_low", "conf_high"]] = [[said["low"], said["high"]], clv[1:]]
     spread = interval(said["low"], said["high"], confidence, 2)
-    words = _worth_in_words(said, spread, clv, events.currency, horizon, len(past), buying, confidence)
+    key = "worth" if stands else "worth_no_money" if close and better else "worth_open"
+    words = _worth_in_words(key, said, spread, clv, events.currency, horizon, len(past), buying, confidence)
     gap = float(said["error"] - said["history"])
     checks += (
         Check("interval of actual over predicted on hold-out", spread, "within 0.9 to 1.11", bool(close), "stops"),
@@ -215,50 +217,58 @@ def _histories(ask, end, holdout, buying, period):
     return past, whole, (end - cut).days / 7 if buying else periods, cut
 
 
-def _worth_in_words(said, spread, clv, currency, horizon, n, buying, confidence) -> str:
+def _worth_in_words(key, said, spread, clv, currency, horizon, n, buying, confidence) -> str:
     events, two = "purchases" if buying else "renewals", {k: number(said[k], 2) for k in ("ratio", "error", "history")}
     head = dict(actual=number(said["actual"], 0), predicted=number(said["predicted"], 0), events=events)
-    key = "worth" if np.isfinite(clv[0]) else "worth_open"
     if key == "worth":
         head |= dict(value=money(clv[0], currency), horizon=horizon, span=interval(*clv[1:], confidence, 2))
-    return f"{phrase(SENTENCES, key, **head)} {phrase(SENTENCES, f'{key}_more', **two, spread=spread, n=number(n, 0))}"
+    return f"{phrase(SENTENCES, key, **head)} {phrase(SENTENCES, key + '_more', **two, spread=spread, n=number(n, 0))}"
 
 
 def _worth(final, whole, terms, chance, confidence, said):
     """Return lifetime value with its interval, what is known of each customer, and the checks of the money."""
     edges = np.linspace(0, terms["length"], STEPS + 1)
     discount = (1 + terms["discount_rate"]) ** -((np.arange(STEPS) + 0.5) * terms["horizon"] / 12 / STEPS)
-    expected = final.expected(edges, discount)
     by_customer = pd.DataFrame({"customer": whole["customer"], "expected": final.expected(edges[[0, -1]], [1.0])})
     by_customer = by_customer.assign(alive=final.alive(), clv=np.nan)
     paid = ((final.x > 0) & (whole["money"] > 0)).to_numpy()
-    x, mean = final.x[paid], (whole["money"].to_numpy()[paid] / final.x[paid])
-    bound = float(np.corrcoef(x, mean)[0, 1]) if len(x) > 2 else np.nan
-    checks = (
-        Check("correlation of how often and how much", round(bound, 3), "at most 0.2 either way", not abs(bound) > 0.2),
-    )
+    mean = np.where(paid, whole["money"], 0.0) / np.maximum(final.x, 1)
+    influence, moves, checks = final.influence, [], ()
+    each = np.where(paid, mean, mean[paid].mean() if paid.any() else np.nan)  # a contract's payment is known
+    if final.model is MODELS["bg_nbd"]:
+        bound = (
+            float(np.corrcoef(final.x[paid], mean[paid])[0, 1])
+            if np.ptp(final.x[paid]) * np.ptp(mean[paid]) > 0
+            else 0.0
+        )
+        loose = bool(abs(bound) <= UNRELATED)
+        checks = (
+            Check("correlation of how often and how much", round(bound, 3), "at most 0.2 either way", loose, "stops"),
+        )
+        try:
+            spent = fit_gamma_gamma(final.x[paid], mean[paid])
+        except DataProblem as problem:
+            return (
+                (np.nan,) * 3,
+                by_customer,
+                (*checks, Check("money", str(problem), "a mean by customer", False, "stops")),
+            )
+        said = said if loose else None
+        value = lambda theta: gamma_gamma_mean(theta, np.where(paid, final.x, 0.0), mean)  # noqa: E731
+        each, money_pull = value(spent.theta), np.zeros((len(whole), 3))
+        money_pull[paid] = spent.scores @ np.linalg.inv(spent.hessian)
+        influence = np.column_stack([influence, money_pull])
     if said is None:
         return (np.nan,) * 3, by_customer, checks
-    try:
-        spent = fit_gamma_gamma(x, mean)
-    except DataProblem as problem:
-        return (np.nan,) * 3, by_customer, (*checks, Check("money", str(problem), "a mean by customer", False, "stops"))
-    every = np.zeros(len(whole))
-    every[paid] = whole["money"].to_numpy()[paid] / final.x[paid]
-    value = lambda theta: gamma_gamma_mean(theta, np.where(paid, final.x, 0.0), every)  # noqa: E731
-    each = terms["margin"] * value(spent.theta)
-    influence = np.zeros((len(whole), 3))
-    influence[paid] = spent.scores @ np.linalg.inv(spent.hessian)
-    moves = np.concatenate([
-        _slope(lambda theta: each @ final.expected(edges, discount, theta), final.fit.theta),
-        _slope(lambda theta: terms["margin"] * value(theta) @ expected, spent.theta),
-    ])  # fmt: skip
+    expected = final.expected(edges, discount)
+    if final.model is MODELS["bg_nbd"]:
+        moves = _slope(lambda theta: value(theta) @ expected, spent.theta)
+    moves = np.append(_slope(lambda theta: each @ final.expected(edges, discount, theta), final.fit.theta), moves)
     values = np.column_stack([expected * each, np.ones(len(each))])
-    both = np.column_stack([final.influence, influence])
-    draws = _totals(values, both, np.column_stack([moves, np.zeros(len(moves))]), **chance)
-    low, high = percentile_interval(draws[:, 0] / draws[:, 1], confidence)
-    clv = (values[:, 0].mean(), low * min(said["low"], 1), high * max(said["high"], 1))
-    return clv, by_customer.assign(clv=values[:, 0]), checks
+    draws = _totals(values, influence, np.column_stack([moves, np.zeros(len(moves))]), **chance)
+    low, high = terms["margin"] * np.array(percentile_interval(draws[:, 0] / draws[:, 1], confidence))
+    worth = terms["margin"] * values[:, 0]
+    return (worth.mean(), low * min(said["low"], 1), high * max(said["high"], 1)), by_customer.assign(clv=worth), checks
 
 
 def _parameters(told, confidence) -> pd.DataFrame:

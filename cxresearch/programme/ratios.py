@@ -115,12 +115,13 @@ def cost_ratios(
             f"share_for_acquisition={share_for_acquisition!r}: say which part of acquisition costs, above 0 and at most 1, "
             "wins new customers; marketing speaks to old ones, too, and no share can be assumed"
         )
+    record = pd.period_range(spent["period"].min(), spent["period"].max())
     rows, chance = [], dict(n_boot=n_boot, seed=seed, confidence=confidence)
     for term, (role, count) in RATIOS.items():
         if count in counts and (role is None or role in roles.values()):
             of = spent if role is None else spent[spent["kind"].map(roles) == role]
             money_of = of.groupby("period")["amount"].sum() * (share_for_acquisition if role == "acquisition" else 1.0)
-            rows.append(_ratio(term, money_of, count, counts[count], **chance))
+            rows.append(_ratio(term, money_of, record, count, counts[count], **chance))
     if not rows:
         known = f"roles {', '.join(roles.values())} and counts {', '.join(counts) or 'none'}"
         raise DataProblem(f"no ratio can be made of {known}")
@@ -133,6 +134,12 @@ def cost_ratios(
     checks = (
         Check("kinds of cost without a role", stray, "none; they count in the cost of sales only", not loose),
         Check("periods", n, "at least 12", n >= 12),
+        Check(
+            "periods of costs that a count does not reach",
+            len(record) - int(min(row["n"] for row in rows)),
+            "0; they are left out",
+            all(row["n"] == len(record) for row in rows),
+        ),
     )
     if lifetime is not None and "cac" in set(table["term"]):
         table = pd.concat([table, _value_over_cost(table, lifetime, confidence)], ignore_index=True)
@@ -143,7 +150,7 @@ def cost_ratios(
         said = dict(value=_size(r.term, r.estimate, events.currency), span=span_of(r.conf_low, r.conf_high, confidence))
         words.append(phrase(SENTENCES, "cost", **said, name=LABELS[r.term], n=number(r.n, 0)))
     first = words[0] if words else "No ratio has a base that may be shown"
-    said = f"{first}. {'; '.join(words[1:])}." if words[1:] else f"{first}."
+    said = f"{first}. {'; '.join(w[0].lower() + w[1:] for w in words[1:])}." if words[1:] else f"{first}."
     summary = {"n": n, "method": "ratio of sums, Fieller's interval, blocks of periods"}
     return Answer(
         "cost_ratios", ", ".join(table["term"]), None, table, summary, checks, LABELS | dict(events.labels), suppressed=int(few.sum()),
@@ -173,10 +180,11 @@ def _spent(events, given, roles) -> pd.DataFrame:
     return spent.assign(period=periods_of(spent["period"], columns["period"]))
 
 
-def _ratio(term, cost, count, given, n_boot, seed, confidence) -> dict:
-    """Return a ratio of sums over the periods of both; errors from circular blocks of sqrt(n) periods."""
-    by = _counts(count, given, cost.index.freq if hasattr(cost.index, "freq") else cost.index[0].freq)
-    both = pd.concat([cost, by], axis=1, join="inner").fillna(0.0).sort_index().to_numpy(dtype=float)
+def _ratio(term, cost, record, count, given, n_boot, seed, confidence) -> dict:
+    """Return a ratio of sums over the periods of both records; errors from circular blocks of sqrt(n) periods."""
+    by = _counts(count, given, record[0].freq)
+    seen = record[:0] if by.empty else record[(record >= by.index.min()) & (record <= by.index.max())]
+    both = np.column_stack([part.reindex(seen).fillna(0.0).to_numpy(dtype=float) for part in (cost, by)])  # none is 0
     n = len(both)
     if n < 2:
         raise DataProblem(

@@ -10,6 +10,8 @@ SENTENCES = {
     # what they are worth
     "worth": "A customer is worth {value} over {horizon} months ({span}); on hold-out {actual} {events} met {predicted} predicted.",
     "worth_more": "Actual over predicted is {ratio} ({spread}), mean error {error} against {history} of each customer's history (n = {n}); the interval adds both sources.",
+    "worth_no_money": "Customer lifetime value is not established: {actual} {events} met {predicted} predicted, but the money of a payment fits no model.",
+    "worth_no_money_more": "Actual over predicted is {ratio} ({spread}), mean error {error} against {history} of each customer's history (n = {n}).",
     "worth_open": "Customer lifetime value is not established: on hold-out {actual} {events} met {predicted} predicted.",
     "worth_open_more": "Actual over predicted is {ratio} ({spread}), wanted wholly within 0.9 to 1.11; mean error {error} against {history} of each customer's history (n = {n}).",
     # what they cost
