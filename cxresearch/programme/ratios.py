@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cxresearch.digits import at_least
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, titled
 from cxresearch.findings import Check, Finding, describe_columns, number, phrase
@@ -345,7 +346,7 @@ def payback(
 
 def _first_month(path, price) -> np.ndarray:
     """Return the first month in which a path reaches the price; infinite where it never does."""
-    reached = path >= price
+    reached = at_least(path, price)
     return np.where(reached.any(axis=-1), 1 + np.argmax(reached, axis=-1), np.inf)
 
 
