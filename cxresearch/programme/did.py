@@ -125,27 +125,27 @@ def welch(values, group, confidence) -> dict:
     }
 
 
-def earlier_trends(Y, group, start, confidence) -> dict:
+def earlier_trends(Y, W, group, start) -> dict:
     """Return p of "units with and without went alike before", and the slopes a test would find in half and 4 of 5 cases.
 
     Hotelling's test of the periods before the last one; with too few units for it, or cells
-    that are not seen, Welch's of the units' slopes.
+    that are not seen, the difference of the two groups' slopes, errors by unit (CR2).
     """
-    early, time = Y[:, :start], np.arange(start) - (start - 1.0)
-    own = np.where(np.isfinite(early), time, np.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        own = own - np.nanmean(own, axis=1, keepdims=True)
-        slopes = np.nansum(own * np.nan_to_num(early), axis=1) / np.nansum(
-            own**2, axis=1
-        )  # of units seen twice or more
-    known, g = np.isfinite(slopes), group
-    if min((known & g).sum(), (known & ~g).sum()) < 3:
+    early, time, g = Y[:, :start], np.arange(start) - (start - 1.0), group
+    known = np.isfinite(early).sum(axis=1) > 1
+    if start < 2 or min((known & g).sum(), (known & ~g).sum()) < 3:
         return {"p": np.nan, "half": np.nan, "most": np.nan}
     q, df = start - 1, len(Y) - 2
     if not np.isfinite(early).all() or df - q + 1 <= 2:
-        tested = welch(slopes, g, confidence)
-        error = abs(tested["estimate"]) / tested["t"] if tested["t"] > 0 else np.nan
-        return {"p": tested["p_value"], "half": 1.96 * error, "most": 2.8 * error}
+        code, t = np.nonzero(np.isfinite(early))
+        columns = np.column_stack([early[code, t], g[code] * time[t], t[:, None] == np.unique(t)[1:]])
+        within = demean(columns, W[code, t], [code])
+        root = np.sqrt(W[code, t])[:, None]
+        beta = np.linalg.lstsq(within[:, 1:] * root, within[:, 0] * root[:, 0], rcond=None)[0]
+        spread, dfs = cr2(within[:, 1:], within[:, 0] - within[:, 1:] @ beta, code, W[code, t])
+        error = float(np.sqrt(spread[0, 0]))
+        p = float(2 * stats.t.sf(abs(beta[0]) / error, dfs[0]))
+        return {"p": p, "half": 1.96 * error, "most": 2.8 * error}
     lead = early[:, :-1] - early[:, -1:]
     gap = lead[g].mean(axis=0) - lead[~g].mean(axis=0)
     apart = np.where(g[:, None], lead - lead[g].mean(axis=0), lead - lead[~g].mean(axis=0))
@@ -239,7 +239,7 @@ def difference_in_differences(
     rows = [effect["clustered"], [change[c] for c in columns], effect["wild"], (*naive, alone.pvalue)]
     table = pd.DataFrame(rows, columns=columns).assign(n=[len(group)] * 3 + [int(group.sum())])
     table.insert(0, "term", tests)
-    before = earlier_trends(Y, group, start, confidence)
+    before = earlier_trends(Y, W, group, start)
     placebo = [
         welch(_changes(clean[:, :start], W[:, :start], s), group, confidence)["t"] >= change["t"]
         for s in range(2, start - 1)
