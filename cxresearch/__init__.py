@@ -24,6 +24,7 @@ _PUBLIC = {
     "assign_segments segment_migration",
     "loyalty": "fit_loyalty_revenue compare_revenue_models worth_of_a_point lead_lag specification_curve fit_retention "
     "loyalty_by_group",
+    "programme": "acquisition cohort_retention fit_lifetime cost_ratios payback difference_in_differences interrupted_series",
     "drivers": "driver_importance compare_drivers penalty_reward halo_check importance_performance "
     "simulate_improvement scale_reliability",
 }

@@ -56,6 +56,19 @@ def known(table, **more) -> Survey:
     return cx.as_survey(table, labels=LABELS, wave="wave", respondent="person", **more)
 
 
+RNG = np.random.default_rng(8)
+PAYING = dict(customer="customer", time="time", amount="amount")
+WHO = pd.DataFrame(
+    {"customer": range(150), "since": pd.Timestamp("2024-01-01") + pd.to_timedelta(RNG.integers(0, 300, 150), "D")}
+)
+PAID = WHO.loc[np.repeat(np.arange(150), RNG.geometric(0.3, 150))].reset_index(drop=True)
+PAID["time"] = PAID["since"] + pd.to_timedelta(RNG.integers(0, 60, len(PAID)) * PAID.duplicated("customer"), "D")
+PAID = PAID[PAID["time"] < "2025-01-01"].assign(
+    amount=np.round(RNG.gamma(2, 15, (PAID["time"] < "2025-01-01").sum()), 2)
+)
+SHOPS = pd.DataFrame({"shop": np.repeat(range(12), 20), "month": list(range(20)) * 12, "wait": RNG.normal(9, 1, 240)})
+
+
 def two_segments(table):
     return cx.segment_customers(known(table), features=FEATURES, n_segments=2, n_starts=5, n_boot=10, seed=1)
 
@@ -98,6 +111,24 @@ MAKERS = {
     "segment_migration": lambda t: cx.segment_migration(
         known(t), t.assign(basket=t["basket"][::-1].values), segmentation=two_segments(t), customer="person"
     ),
+    "acquisition": lambda t: cx.acquisition(WHO, PAID, **PAYING, since="since", until="2025-01-01", **CHANCE),
+    "cohort_retention": lambda t: cx.cohort_retention(PAID, **PAYING, until="2025-01-01"),
+    "fit_lifetime": lambda t: cx.fit_lifetime(PAID, **PAYING, until="2025-01-01", **CHANCE),
+    "cost_ratios": lambda t: cx.cost_ratios(
+        pd.DataFrame({"month": pd.period_range("2024-01", periods=12, freq="M").astype(str), "kind": "ads", "a": 90.0}),
+        period="month",
+        kind="kind",
+        amount="a",
+        counts={"new": (WHO, "since"), "revenue": (PAID, "time", "amount")},
+        roles={"ads": "acquisition"},
+        share_for_acquisition=0.5,
+        **CHANCE,
+    ),
+    "payback": lambda t: cx.payback(WHO, PAID, **PAYING, since="since", cost=20, **CHANCE),
+    "difference_in_differences": lambda t: cx.difference_in_differences(
+        SHOPS, outcome="wait", unit="shop", period="month", treated=range(6), since=10, **CHANCE
+    ),
+    "interrupted_series": lambda t: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=10),
     "response_bias": lambda t: cx.response_bias(
         known(t), t[:250], "recommend", customer="person", behaviour=["frequency"]
     ),

