@@ -128,9 +128,9 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=True,
         raise DataProblem("interactions name neither case nor customer; give the column that joins contacts")
     keys = [case] if isinstance(case, str) else list(case)
     person = {source.person} if source.person in getattr(source.data, "columns", ()) else set()
-    table = frame_of(source.data, dict.fromkeys([*keys, time, *columns, *([order] if order else []), *person]))
+    table = frame_of(source.data, dict.fromkeys([*keys, *columns, *filter(None, (time, order)), *person]))
     require_one_id_type(table, keys[0])
-    moment = moments(table[time], time)
+    moment = np.zeros(len(table), dtype=np.int64) if time is None else moments(table[time], time)
     code = pd.factorize(table[keys[0]])[0] if len(keys) == 1 else table.groupby(keys, sort=False).ngroup().to_numpy()
     at = np.flatnonzero((code >= 0) & (moment > UNKNOWN))
     if not at.size:

@@ -85,7 +85,8 @@ def times_of(log, closed: str | None, until=None) -> tuple[np.ndarray, np.ndarra
 
 def ratio_of_means(hours, done, arm, controls, persons, confidence) -> tuple[dict, object]:
     """Return the ratio of mean hours of an arm over the others, and the fit; with open cases, up to what both arms saw."""
-    import statsmodels.api as sm
+    from statsmodels.genmod.families import Poisson
+    from statsmodels.genmod.generalized_linear_model import GLM
 
     weights = np.ones(len(hours))
     if not done.all():
@@ -98,7 +99,7 @@ def ratio_of_means(hours, done, arm, controls, persons, confidence) -> tuple[dic
     several = len(np.unique(persons)) < len(persons)
     errors = {"cov_type": "cluster", "cov_kwds": {"groups": persons}} if several else {"cov_type": "HC1"}
     X = np.column_stack([np.ones(len(hours)), arm, controls])
-    fit = sm.GLM(hours, X, family=sm.families.Poisson(), var_weights=weights).fit(tol=1e-11, **errors)
+    fit = GLM(hours, X, family=Poisson(), var_weights=weights).fit(tol=1e-11, **errors)
     low, high = np.exp(fit.conf_int(alpha=1 - confidence)[1])
     row = {"estimate": np.exp(fit.params[1]), "conf_low": low, "conf_high": high, "p_value": fit.pvalues[1]}
     return row | {"n": len(hours), "n_handed": int(arm.sum())}, fit

@@ -33,4 +33,8 @@ SENTENCES = {
     "time_unknown": "Fewer than half of the cases are closed yet (n = {n}, still open: {open}).",
     "time_differ": "By {by} the times differ (log-rank test, {p}).",
     "time_open": "By {by}, a difference in times is not established (log-rank test, {p}).",
+    # coverage
+    "blind": "{share} of contacts happen where nothing is measured: {names}.",
+    "all_seen": "Every touchpoint that has contacts is measured.",
+    "seen": "Of {n} contacts {share} are of customers who rated the touchpoint ({span}).",
 }
