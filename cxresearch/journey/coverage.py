@@ -66,11 +66,12 @@ class Coverage(JourneyFinding):
         )
         lanes += [lane for lane in dict.fromkeys(moves["group"]) if lane not in lanes]
         ax = axes_or_new(ax, rows=2 * len(lanes) + 3)
+        worst, best = t["rating_share"].min(), t["rating_share"].max()
         colours = sns.diverging_palette(30, 245, s=85, l=50, as_cmap=True)
         for (stage, lane), part in t.groupby(["stage", "lane"], sort=False):
             for k, r in enumerate(part.itertuples()):
                 x, y = stages.index(stage) + (k + 0.5) / len(part) - 0.5, lanes.index(lane)
-                fill = "white" if np.isnan(r.rating_share) else colours(r.rating_share)
+                fill = "white" if np.isnan(r.rating_share) else colours((r.rating_share - worst) / (best - worst or 1))
                 size = 60 + 700 * (r.n if np.isfinite(r.n) else 0) / max(t["n"].max(), 1)
                 ax.scatter(x, y, s=size, color=[fill], marker=MARKERS.get(r.kind, "o"), edgecolor=QUIET, zorder=3)
                 rated = "not measured" if np.isnan(r.rating) else number(r.rating, 1)
@@ -94,8 +95,9 @@ class Coverage(JourneyFinding):
         ax.set_xticks(range(len(stages)), [f"{s} the purchase" if s in ("before", "after") else s for s in stages])
         ax.set_yticks(range(len(lanes)), [wrap(lane, 16) for lane in lanes])
         ax.set(xlim=(-0.55, len(stages) - 0.4 + 0.35 * bool(len(moves))), ylim=(len(lanes) - 0.25, -0.5))
-        unit = "dot: contacts; orange to blue: rating, low to high; hollow: not measured"
-        return titled(ax, self.title, unit + ("; arcs: cases handed on between owners" if len(moves) else ""))
+        arcs = "; arcs: cases handed on between owners" if len(moves) else ""
+        ax.set_xlabel(f"dot: contacts; orange to blue: rating, low to high; hollow: not measured{arcs}")
+        return titled(ax, self.title)
 
 
 def journey_coverage(

@@ -98,7 +98,8 @@ class Log:
         cell, names = np.zeros(len(self.rows), dtype=np.int64), ["all"]
         for k, column in enumerate(by):
             code, levels = pd.factorize(self.column(column), sort=True, use_na_sentinel=False)
-            cell, names = cell * len(levels) + code, [f"{n}, {v}" if k else str(v) for n in names for v in levels]
+            words = [{"True": "yes", "False": "no", "nan": "not stated"}.get(str(v), str(v)) for v in levels]
+            cell, names = cell * len(words) + code, [f"{n}, {w}" if k else w for n in names for w in words]
         return cell, names
 
     def share(self, values, rows, confidence: float) -> dict:

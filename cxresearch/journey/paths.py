@@ -18,7 +18,7 @@ from cxresearch.journey.log import JourneyFinding, event_log, span, yes_or_no
 from cxresearch.privacy import hidden_cells
 from cxresearch.survey import as_survey
 
-START, END, WELL, LOST = "(start)", "(end)", "(ended well)", "(ended otherwise)"
+START, END, WELL, LOST = "(start)", "(end)", "(well)", "(not well)"
 MOST = 10  # touchpoints that a heat map can show
 
 describe_columns(
@@ -131,8 +131,10 @@ def journey_paths(
     further, said = {"order": pd.DataFrame([test])}, most_moves(table, log, confidence)
     if outcome:
         each = sparse.csr_array((np.ones(len(pair)), (owner[move], pair)), shape=(cases, len(states) ** 2))
-        further["removal"] = removal(each, names, log, n_boot, confidence, seed).assign(cases=cases)
-        said = [*most_lost(table), *most_passed(further["removal"], int(good.sum()), log, confidence)]
+        few = pd.Series(log.persons[log.case]).groupby(code).nunique().to_numpy() < log.min_base
+        found = removal(each, names, log, n_boot, confidence, seed)
+        further["removal"] = found.assign(**{c: found[c].mask(few) for c in found.columns[1:]}, cases=cases)
+        said = [*most_lost(table, log), *most_passed(further["removal"], int(good.sum()), log, confidence)]
     p = test["p_value"]
     known_order = "order_unknown" if np.isnan(p) else "order" if p < 1 - confidence else "no_order"
     said += [(known_order, {} if np.isnan(p) else {"p": p_words(p)}), *([("days", {})] if log.days else [])]
@@ -232,13 +234,18 @@ def most_moves(table, log, confidence) -> list:
     return [("follows", {"first": first, "then": then} | values)]
 
 
-def most_lost(table) -> list:
+def most_lost(table, log) -> list:
     """Return the sentence on the touchpoint at which most paths end otherwise."""
     lost = table[(table["group"] == LOST) & table["moves"].notna()]
     if lost.empty or lost["moves"].max() == 0:
         return [("paths_hidden", {})]
     top, n = digits.largest(lost, "moves"), lost["moves"].sum()
-    return [("lost_at", {"name": top["term"], "share": percent(top["moves"] / n), "n": number(n, 0)})]
+    return [
+        (
+            "lost_at",
+            {"name": log.labels.get(top["term"], top["term"]), "share": percent(top["moves"] / n), "n": number(n, 0)},
+        )
+    ]
 
 
 def most_passed(removal, n, log, confidence) -> list:
