@@ -164,9 +164,9 @@ def test_the_headline_s_model_is_the_statsmodels_fit(rework):
 
 
 def handed(ratio: float, seed: int, n: int = 700, share_open: float = 0.0) -> pd.DataFrame:
-    """Return contacts of cases that end after a gamma time; hand-offs come at random moments of it, and stretch the rest."""
+    """Return contacts of cases that end after a gamma time; half may be handed on early, which stretches what remains."""
     rng = np.random.default_rng(seed)
-    total, moment = rng.gamma(0.8, 60, n), rng.exponential(60, n)
+    total, moment = rng.gamma(0.8, 60, n), np.where(rng.random(n) < 0.5, rng.exponential(15, n), np.inf)
     came = moment < total
     total = np.where(came, moment + ratio * (total - moment), total)
     opened = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.uniform(0, 2000, n), unit="h")
@@ -181,19 +181,19 @@ def handed(ratio: float, seed: int, n: int = 700, share_open: float = 0.0) -> pd
 HANDED = dict(case="case", time="at", closed="closed", changes="owner")
 
 
-def found_in(ratio, draws, **how):
-    return [cx.handoff_penalty(handed(ratio, seed, **how), **HANDED) for seed in draws]
+def found_in(ratio, draws, landmark=None, **how):
+    return [cx.handoff_penalty(handed(ratio, seed, **how), landmark=landmark, **HANDED) for seed in draws]
 
 
 def test_a_handoff_that_costs_nothing_is_not_established_though_the_naive_ratio_is_large():
     found = found_in(1.0, range(60))
     assert np.mean([f.established for f in found]) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 60)
-    assert np.median([f.tidy()["estimate"][2] for f in found]) > 1.5
+    assert np.median([f.tidy()["estimate"][2] for f in found]) > 1.4
 
 
 @pytest.mark.parametrize("share_open", [0.0, 0.08])
 def test_a_handoff_that_takes_half_as_long_again_is_found(share_open):
-    found = found_in(1.5, range(20), n=1500, share_open=share_open)
+    found = found_in(1.5, range(12), landmark=24, n=2500, share_open=share_open)
     assert np.mean([f.established for f in found]) >= 0.8
     assert "longer from the landmark on" in found[0].sentence() and "harder from the start" in found[0].sentence()
 
@@ -256,7 +256,7 @@ def test_a_planted_moment_is_found_with_exposure_and_gap():
     assert row["exposure"] == pytest.approx(0.6, abs=0.03) and row["estimate"] == pytest.approx(
         row["exposure"] * row["gap"]
     )
-    few = moments(rated(1, 3.0, n=3000).assign(web=lambda t: t["web"].mask((t["web"] <= 2) & (t.index > 200))))
+    few = moments(rated(1, 3.0, n=3000).assign(web=lambda t: t["web"].mask((t["web"] <= 2) & (t.index > 100))))
     assert not few.tidy().set_index("term").loc["web", "established"]  # fewer than 30 bad ratings
     assert few.checks().set_index("check")["value"].filter(like="fewer than 30").item() == 1
 
@@ -455,7 +455,7 @@ ANSWERS = pd.DataFrame({"web": [1.0, 5.0] * 100, "outcome": range(200), "channel
         (lambda: cx.journey_paths(LOG.assign(ok="maybe"), outcome="ok", **PATHS), "ok holds 'maybe'; it must say yes or no"),
         (lambda: cx.journey_paths(LOG.assign(ok="yes"), outcome="ok", **PATHS), "40 of 40 paths end well; both endings"),
         (lambda: cx.journey_paths(LOG.assign(at="soon"), **PATHS), r"row 0: at holds 'soon', which is not a time \(80 of 80"),
-        (lambda: cx.journey_paths(LOG.assign(at=7), **PATHS), "at holds 7, which is not a time"),
+        (lambda: cx.journey_paths(LOG.assign(at=7), **PATHS), "at holds '7', which is not a time"),
         (lambda: cx.journey_paths(LOG.drop(columns="step"), **PATHS), "interactions has no column 'step'"),
         (lambda: cx.journey_paths(LOG, duplicates="all", **PATHS), "duplicates='all' is not one of 'drop', 'keep'"),
         (lambda: cx.handoff_penalty(LOG, case="case", time="at"), "either changes=, the column whose change is a hand-off"),
@@ -485,7 +485,7 @@ def test_a_refusal_says_where_what_and_what_to_do(call, words):
 
 
 def test_sentences_are_short_and_labels_stand_in_them():
-    found = [covered()[0], cx.handoff_penalty(handed(1.5, 1, n=1500), **HANDED), moments(rated(1, 1.5)),
+    found = [covered()[0], cx.handoff_penalty(handed(1.5, 1, n=2500), landmark=24, **HANDED), moments(rated(1, 1.5)),
              cx.journey_paths(LOG, **PATHS), cx.repeat_contacts(contacts(1, 0.3, 0.1), by="ok", **REPEATS)]  # fmt: skip
     for finding in found:
         assert len(finding.title.split()) <= 25, finding.title

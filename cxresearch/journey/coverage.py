@@ -94,9 +94,11 @@ class Coverage(JourneyFinding):
             ax.add_patch(FancyArrowPatch((edge, start), (edge, end), connectionstyle=bend, zorder=2, **style))
         ax.set_xticks(range(len(stages)), [f"{s} the purchase" if s in ("before", "after") else s for s in stages])
         ax.set_yticks(range(len(lanes)), [wrap(lane, 16) for lane in lanes])
-        ax.set(xlim=(-0.55, len(stages) - 0.4 + 0.35 * bool(len(moves))), ylim=(len(lanes) - 0.25, -0.5))
+        ax.set(xlim=(-0.55, len(stages) - 0.4 + 0.6 * bool(len(moves))), ylim=(len(lanes) - 0.25, -0.5))
         arcs = "; arcs: cases handed on between owners" if len(moves) else ""
-        ax.set_xlabel(f"dot: contacts; orange to blue: rating, low to high; hollow: not measured{arcs}")
+        ax.set_xlabel(
+            f"dot: contacts; orange to blue: rating, low to high; hollow: not measured{arcs}", fontsize=TEXT - 2
+        )
         return titled(ax, self.title)
 
 

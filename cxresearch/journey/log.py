@@ -170,7 +170,9 @@ def frame_of(data, columns) -> pd.DataFrame:
     with opened(data, named="interactions") as relation:
         require_fields(relation, *columns, where="interactions")
         asked = f"SELECT {', '.join(map(quoted, columns))}, hash(source) AS whole_row FROM source"
-        return relation.query("source", asked).to_arrow_table().to_pandas(strings_to_categorical=True)
+        table = relation.query("source", asked).to_arrow_table().to_pandas(strings_to_categorical=True)
+    coded = table.select_dtypes("category")
+    return table.assign(**{c: coded[c].cat.reorder_categories(sorted(coded[c].cat.categories)) for c in coded})
 
 
 def moments(column: pd.Series, name: str) -> np.ndarray:
@@ -180,7 +182,7 @@ def moments(column: pd.Series, name: str) -> np.ndarray:
         numbers = pd.api.types.is_numeric_dtype(column.dtype) and column.notna().any()
         if (lost := column.notna() & (times.isna() | numbers)).any():
             raise DataProblem(
-                f"interactions, row {lost.idxmax()}: {name} holds {column[lost.idxmax()]!r}, which is not a time "
+                f"interactions, row {lost.idxmax()}: {name} holds {str(column[lost.idxmax()])!r}, which is not a time "
                 f"({int(lost.sum())} of {len(column)} rows are not); write 2024-12-31 18:30:00"
             )
         column = times

@@ -26,7 +26,7 @@ SENTENCES = {
     "handoff_shorter": "Cases handed on take {size} less from the landmark on (ratio, {span}; {n_handed} of {n} cases).",
     "handoff_naive": "Compared are cases open {mark} hours after their opening; the naive ratio of {naive} ({span}) misleads, since long cases have more time to be handed on.",
     "handoff_hidden": "They may be harder from the start: a hidden difference that goes with both by a factor of {e} would explain it.",
-    "repeat": "After {share} of contacts the same customer comes back on the same topic within {days} days ({span}, n = {n}).",
+    "repeat": "{share} of contacts are followed by another on the same topic within {days} days ({span}, n = {n}).",
     "repeat_differ": 'By {by}: {high} after "{more}", {low} after "{less}" (difference in points, {span}).',
     "repeat_open": 'By {by}, a difference between {high} after "{more}" and {low} after "{less}" is not established (points, {span}).',
     "time_half": "Half of the cases are closed within {hours} hours ({span}, n = {n}, still open: {open}).",
