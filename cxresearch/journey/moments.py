@@ -15,7 +15,7 @@ from cxresearch.findings import Check, describe_columns, ends, listing, number, 
 from cxresearch.inference import adjusted_p_values, critical_value, percentile_interval
 from cxresearch.inference.pooling import between_variance
 from cxresearch.journey.log import JourneyFinding, span
-from cxresearch.survey import as_survey
+from cxresearch.survey import as_survey, as_table
 
 FEW = 30  # bad ratings under which nothing is established of a touchpoint
 
@@ -213,6 +213,8 @@ def channel_consistency(
     *,
     score: str,
     channel: str,
+    interactions=None,
+    contact: str = "contact",
     case_mix=(),
     worth_acting_on: float,
     confidence: float = 0.95,
@@ -225,6 +227,8 @@ def channel_consistency(
     contacts : Survey or DataFrame, (N, .)
         One row per rated contact.
     score, channel : columns
+    interactions, contact : Table or DataFrame, and column, optional
+        Where channel and case mix stand, if not beside the score; and the id of a contact, in both tables.
     case_mix : columns
         What contacts are about, held alike: topic, month, agent.
     worth_acting_on : float
@@ -256,6 +260,13 @@ def channel_consistency(
     from statsmodels.regression.linear_model import WLS
 
     survey = as_survey(contacts)
+    if interactions is not None:
+        mix = as_table(interactions).table
+        require_columns(survey.table, score, contact, where="responses")
+        require_columns(mix, contact, channel, *case_mix, where="interactions")
+        told = mix[[contact, channel, *case_mix]].dropna(subset=contact).drop_duplicates(contact)
+        kept = survey.table.drop(columns=[channel, *case_mix], errors="ignore")
+        survey = survey.with_table(kept.merge(told, on=contact, how="left", validate="m:1"))
     require_columns(survey.table, score, channel, *case_mix, where="contacts")
     require_share("confidence", confidence)
     if not worth_acting_on > 0:
