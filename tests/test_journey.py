@@ -57,7 +57,7 @@ def test_removal_effects_of_three_paths_oracles_journey_1():
 def test_order_of_the_help_desk_log_on_117_df(helpdesk, duplicates, statistic, p):
     found = cx.journey_paths(helpdesk.drop(columns="rework"), duplicates=duplicates, **PATHS)
     row = found.tables()["order"].iloc[0]
-    assert round(row["statistic"], 1) == statistic and row["df_1"] == 117
+    assert round(row["likelihood_ratio"], 1) == statistic and row["df"] == 117
     assert row["p_value"] == pytest.approx(p, rel=0.5)
     assert found.checks().set_index("check")["value"].filter(like="duplicates").item() == 91
     assert "depends on the step before, too (p < 0.001)" in found.sentence()

@@ -174,7 +174,7 @@ def journey_coverage(
     hidden = hidden_cells(table.assign(group=table["term"]), min_base=log.min_base, base="persons", keys=("group",))
     total = int(table["n"].sum())
     table["share"] = table["n"] / total
-    columns = ["n", "share", "estimate", "conf_low", "conf_high", "n_effective"]
+    columns = ["n", "share", "estimate", "conf_low", "conf_high"]
     table = table.assign(**{c: table[c].mask(hidden) for c in columns}).drop(columns="persons")
     table = (
         table.rename(columns={"item": "measured_by"})

@@ -1,5 +1,6 @@
 """Contacts in the order in which they happened; an order that is not known is refused."""
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -32,7 +33,8 @@ class JourneyFinding(Finding):
 
     @property
     def title(self) -> str:
-        return phrase(SENTENCES, self.said[0][0], **self.said[0][1]).rstrip(".")
+        """The first sentence without what stands in brackets."""
+        return re.sub(r" \([^()]*\)", "", phrase(SENTENCES, self.said[0][0], **self.said[0][1])).rstrip(".")
 
     @property
     def model(self):

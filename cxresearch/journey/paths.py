@@ -22,6 +22,7 @@ START, END, WELL, LOST = "(start)", "(end)", "(well)", "(not well)"
 MOST = 10  # touchpoints that a heat map can show
 
 describe_columns(
+    likelihood_ratio=("Likelihood ratio", "twice the difference of two log-likelihoods", 1),
     moves=("Moves", "how often it followed", 0),
     cases=("Cases", "cases behind the estimate", 0),
     passes=("Passed by", "share of the paths that end well that pass the touchpoint, 0-1", 3),
@@ -196,7 +197,7 @@ def order_test(line, known) -> dict:
     statistic = 2 * float(np.sum(found["n"] * np.log(found["n"] * sums[0] / (sums[1] * sums[2]))))
     df = int((found.groupby("b")[["a", "c"]].nunique() - 1).prod(axis=1).sum())
     p = float(stats.chi2.sf(statistic, df)) if df else np.nan
-    return {"statistic": statistic, "df_1": df, "p_value": p, "n": len(at), "method": "first against second order"}
+    return {"likelihood_ratio": statistic, "df": df, "p_value": p, "n": len(at), "method": "first against second order"}
 
 
 def removal(each, names, log, n_boot, confidence, seed) -> pd.DataFrame:

@@ -11,7 +11,7 @@ SENTENCES = {
     "no_order": "That what comes next depends on more than the last touchpoint is not established ({p}).",
     "order_unknown": "Whether the step before matters cannot be tested: too few different ways.",
     # moments
-    "moment": "{name} counts most: what bad ratings of it go with is {value} points of {outcome} over all ({span}).",
+    "moment": "{name} counts most: between good and bad ratings lie {value} points of {outcome}, counted over all ({span}).",
     "moment_open": "No touchpoint is established to count for {outcome}; {name} comes first with {value} points ({span}).",
     "moment_parts": "{met} met it, and good ratings go with {gap} points more than bad ones (n = {n}, bad: {n_low}), an association.",
     "moment_more": "Established, too: {names}.",
