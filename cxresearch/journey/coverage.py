@@ -164,10 +164,9 @@ def journey_coverage(
         require_columns(survey.table, *items, customer, where="responses")
     cell, names = log.cells([touchpoint])
     seen, rows = seen_by(log, survey, customer, contact, declared.set_index("touchpoint")["item"], cell, names), []
-    for name in [*names, *(t for t in declared["touchpoint"] if t not in names)]:
-        here = cell == names.index(name) if name in names else np.zeros(len(cell), dtype=bool)
-        row = log.share(seen, here, confidence) if here.any() else {"n": 0, "persons": np.inf}
-        rows.append({"term": name, **row})
+    for name, at in zip(names, log.places(cell, names, cell >= 0)):
+        rows.append({"term": name, **log.share(seen, at, confidence)})
+    rows += [{"term": name, "n": 0, "persons": np.inf} for name in declared["touchpoint"] if name not in names]
     table = pd.DataFrame(rows).merge(declared.rename(columns={"touchpoint": "term"}), how="left", on="term")
     table = pd.concat([table, pd.DataFrame([rating_of(survey, item) for item in table["item"]])], axis=1)
     blind = table["rating"].isna() & (table["n"] > 0)
@@ -182,7 +181,7 @@ def journey_coverage(
         .reset_index(drop=True)
     )
     whole, unseen = (
-        log.share(seen, np.ones(len(cell), dtype=bool), confidence),
+        log.share(seen, np.arange(len(cell)), confidence),
         table[table["rating"].isna() & (table["n"] > 0)],
     )
     share = {"share": percent(unseen["n"].sum() / total)}

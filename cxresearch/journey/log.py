@@ -97,16 +97,26 @@ class Log:
 
     def cells(self, by) -> tuple[np.ndarray, list[str]]:
         """Return the group of each row, (n,), and the names of the groups of some columns."""
-        cell, names = np.zeros(len(self.rows), dtype=np.int64), ["all"]
+        cell, names = np.zeros(len(self.rows), dtype=np.int16), ["all"]
         for k, column in enumerate(by):
-            code, levels = pd.factorize(self.column(column), sort=True, use_na_sentinel=False)
+            code, levels = levels_of(self.column(column))
             words = [{"True": "yes", "False": "no", "nan": "not stated"}.get(str(v), str(v)) for v in levels]
-            cell, names = cell * len(words) + code, [f"{n}, {w}" if k else w for n in names for w in words]
+            if len(names) * len(words) > np.iinfo(cell.dtype).max:
+                raise DataProblem(
+                    f"{' by '.join(by)} makes more than {np.iinfo(cell.dtype).max} groups; group by fewer"
+                )
+            cell = cell * np.int16(len(words)) + code.astype(np.int16)
+            names = [f"{n}, {w}" if k else w for n in names for w in words]
         return cell, names
 
-    def share(self, values, rows, confidence: float) -> dict:
-        """Return the share of some rows in which `values` hold, with Wilson's interval on the base that cases leave."""
-        at = np.flatnonzero(rows)
+    def places(self, cell, names, inside) -> list[np.ndarray]:
+        """Return which of the rows `inside` are of each group, in their order."""
+        at = np.flatnonzero(inside)
+        sizes = np.bincount(cell[at], minlength=len(names))
+        return np.split(at[np.argsort(cell[at], kind="stable")], np.cumsum(sizes)[:-1])
+
+    def share(self, values, at, confidence: float) -> dict:
+        """Return the share of the rows `at` in which `values` hold, Wilson's interval on the base that cases leave."""
         starts = np.flatnonzero(np.append(True, np.diff(self.case[at]) != 0))
         n, share, base = len(at), float(values[at].mean()), len(starts)
         totals = np.add.reduceat(values[at] - share, starts)
@@ -134,27 +144,29 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=True,
     table = frame_of(source.data, dict.fromkeys([*keys, *columns, *filter(None, (time, order)), *person]))
     require_one_id_type(table, keys[0])
     moment = np.zeros(len(table), dtype=np.int64) if time is None else moments(table[time], time)
-    code = pd.factorize(table[keys[0]])[0] if len(keys) == 1 else table.groupby(keys, sort=False).ngroup().to_numpy()
-    at = np.flatnonzero((code >= 0) & (moment > UNKNOWN))
-    if not at.size:
+    code = codes_of(table[keys[0]]) if len(keys) == 1 else table.groupby(keys, sort=False).ngroup().to_numpy(np.int32)
+    known = (code >= 0) & (moment > UNKNOWN)
+    lost = int(np.sum(~known))
+    if lost == len(table):
         raise DataProblem(f"interactions: no row has both {' and '.join(keys)} and {time}")
-    ranks = [] if order is None else [table[order].to_numpy()[at]]
-    rows = at[sorted_places(moment[at], code[at], ranks)]
-    tied = np.append(False, (np.diff(code[rows]) == 0) & (np.diff(moment[rows]) == 0))
+    at = np.flatnonzero(known) if lost else slice(None)
+    rows = sorted_places(moment[at], code[at], [] if order is None else [table[order].to_numpy()[at]])
+    rows = np.flatnonzero(known)[rows] if lost else rows
+    code, moment = code[rows], moment[rows]
+    tied = np.append(False, (code[1:] == code[:-1]) & (moment[1:] == moment[:-1]))
     beside = np.flatnonzero(tied | np.append(tied[1:], False))
     again = np.zeros(len(rows), dtype=bool)
     again[beside] = table.iloc[rows[beside]].duplicated().to_numpy()
-    unknown = tied & ~again if order is None else np.zeros(len(rows), dtype=bool)
-    kept, copies = ~again | (duplicates == "keep"), int(again.sum())
-    code, place = pd.factorize(code[rows[kept]])[0], rows[kept]
+    unknown, copies = tied & ~again & (order is None), int(again.sum())
+    if copies and duplicates == "drop":
+        rows, code, moment, unknown = (values[~again] for values in (rows, code, moment, unknown))
+    case_of = np.cumsum(np.append(False, code[1:] != code[:-1]), dtype=np.int32)
     checks = (
-        Check("contacts without case or time, left out", len(table) - len(at), "0", len(table) == len(at)),
+        Check("contacts without case or time, left out", lost, "0", not lost),
         Check("exact duplicates, " + ("kept" if duplicates == "keep" else "left out"), copies, "0", not copies, "info"),
         Check("contacts of a case at one moment, order unknown", int(unknown.sum()), "0", not unknown.any()),
     )
-    log = Log(
-        table, place, code, moment[place], unknown[kept], source.person, source.min_base, dict(source.labels), checks
-    )
+    log = Log(table, rows, case_of, moment, unknown, source.person, source.min_base, dict(source.labels), checks)
     if ordered and unknown.any() and not log.days:
         row = table.iloc[rows[np.argmax(unknown)]]
         raise DataProblem(
@@ -162,6 +174,20 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=True,
             f"({int(unknown.sum())} such ties); name the column that tells their order with order="
         )
     return log
+
+
+def codes_of(column: pd.Series) -> np.ndarray:
+    """Return a code per value, (n,), -1 where missing."""
+    coded = isinstance(column.dtype, pd.CategoricalDtype)
+    return column.cat.codes.to_numpy() if coded else pd.factorize(column)[0].astype(np.int32)
+
+
+def levels_of(column: pd.Series) -> tuple[np.ndarray, list]:
+    """Return codes and values in order, missing the last."""
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype("category")
+    code, values = column.cat.codes.to_numpy(), list(column.cat.categories)
+    return (np.where(code < 0, len(values), code), [*values, np.nan]) if (code < 0).any() else (code, values)
 
 
 def frame_of(data, columns) -> pd.DataFrame:
@@ -198,12 +224,13 @@ def limit_of(until) -> int:
 
 def sorted_places(moment, code, ranks) -> np.ndarray:
     """Return the order of codes, moments and ranks; one sort of whole numbers where codes and moments fit into one."""
-    since = moment - moment.min()
-    since //= max(int(np.gcd.reduce(since)), 1)
-    bits = int(since.max()).bit_length()
+    key = moment - moment.min()
+    key //= max(int(np.gcd.reduce(key)), 1)
+    bits = int(key.max()).bit_length()
     if ranks or bits + int(code.max()).bit_length() > 62:
         return np.lexsort((*ranks, moment, code))
-    return np.argsort((code.astype(np.int64) << bits) | since, kind="stable")
+    key |= code.astype(np.int64) << bits
+    return np.argsort(key, kind="stable")
 
 
 def yes_or_no(column: pd.Series, name: str) -> np.ndarray:

@@ -17,7 +17,7 @@ from cxresearch.figures import PALETTE, axes_or_new, titled
 from cxresearch.findings import Check, describe_columns, ends, number, p_words, percent
 from cxresearch.inference import critical_value, newcombe_difference
 from cxresearch.inference.survival import kaplan_meier, log_rank, restricted_mean
-from cxresearch.journey.log import DAY, UNKNOWN, JourneyFinding, event_log, limit_of, moments, span, yes_or_no
+from cxresearch.journey.log import DAY, UNKNOWN, JourneyFinding, codes_of, event_log, limit_of, moments, span, yes_or_no
 from cxresearch.journey.moments import design_of
 from cxresearch.privacy import hidden_cells
 
@@ -251,7 +251,7 @@ def handoff_penalty(
         "n": top["n"],
         "method": "landmark, Poisson pseudo-likelihood",
         "landmark": mark,
-        "n_open": int(sum(done == 0)),
+        "n_open": int(np.sum(done == 0)),
     }
     labels = log.labels | {"landmark": "From the landmark on", "season": "The same, season and backlog alike"}
     return Times(
@@ -357,21 +357,19 @@ def repeat_contacts(
         raise DataProblem(
             f"until={until!r}: no contact is followed for {within_days:g} days; the last one is of {last}"
         )
-    code = pd.factorize(log.column(topic))[0]
-    marks = {"repeats": followed(log, log.case * (code.max() + 1) + code, days, limit)}
+    marks = {"repeats": followed(log, days, limit, topic=codes_of(log.column(topic)))}
     if channel:
-        code = pd.factorize(log.column(channel))[0]
-        marks["switches"] = followed(log, log.case, days, limit, other=code)
+        marks["switches"] = followed(log, days, limit, other=codes_of(log.column(channel)))
 
-    def row(rows):
-        counts = {name: int(np.sum(mark & rows)) for name, mark in marks.items()}
-        return log.share(marks["repeats"], rows, confidence) | counts
+    def row(at):
+        counts = {name: int(mark[at].sum()) for name, mark in marks.items()}
+        return log.share(marks["repeats"], at, confidence) | counts
 
-    whole, (cell, names) = row(inside), log.cells(by)
+    whole, (cell, names) = row(np.flatnonzero(inside)), log.cells(by)
     if whole["persons"] < log.min_base:
         raise TooFewRespondents(f"{whole['persons']} customers are fewer than the {log.min_base} of the floor")
-    groups = [g for g in range(len(names)) if np.any(inside & (cell == g))]
-    table = pd.DataFrame([{"group": names[g]} | row(inside & (cell == g)) for g in groups])
+    places = log.places(cell, names, inside)
+    table = pd.DataFrame([{"group": name} | row(at) for name, at in zip(names, places) if at.size])
     hidden = hidden_cells(table, min_base=log.min_base, base="persons", keys=("group",))
     table = table.drop(columns="persons").mask(hidden[:, None] & (table.columns.drop("persons") != "group"))
     values = {"share": percent(whole["estimate"], 1), "days": f"{within_days:g}", "n": number(whole["n"], 0)}
@@ -389,7 +387,7 @@ def repeat_contacts(
         named = {"by": log.labels.get(by[0], by[0]), "more": more["group"], "less": less["group"]}
         said.append(("repeat_differ" if established else "repeat_open", shares | named))
     lost = Check(
-        f"contacts followed for under {within_days:g} days, left out", int(sum(~inside)), "information", True, "info"
+        f"contacts followed for under {within_days:g} days, left out", int(np.sum(~inside)), "information", True, "info"
     )
     summary = {k: whole[k] for k in whole if k != "persons"} | {"method": "Wilson, customers as clusters"}
     return JourneyFinding(
@@ -399,12 +397,19 @@ def repeat_contacts(
     )  # fmt: skip
 
 
-def followed(log, key, days, limit, *, other=None) -> np.ndarray:
-    """Return which contacts are followed, within days and before the limit, by one of the same key (in `other` another)."""
-    order = np.arange(len(key)) if key is log.case else np.argsort(key, kind="stable")
-    first, then = order[:-1], order[1:]
-    near = (key[first] == key[then]) & (log.moment[then] - log.moment[first] <= days) & (log.moment[then] < limit)
-    found = np.zeros(len(key), dtype=bool)
+def followed(log, days, limit, *, topic=None, other=None) -> np.ndarray:
+    """Return which contacts are followed, within days and before the limit, by one on their topic, or in another channel."""
+    if topic is None:
+        first = np.flatnonzero(~log.first[1:])
+        then = first + 1
+    else:
+        key = log.case * np.int64(topic.max() + 2) + topic
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        same = np.flatnonzero(key[1:] == key[:-1])
+        first, then = order[same], order[same + 1]
+    near = (log.moment[then] - log.moment[first] <= days) & (log.moment[then] < limit)
+    found = np.zeros(len(log.rows), dtype=bool)
     found[first] = near if other is None else near & (other[first] != other[then])
     return found
 
@@ -486,19 +491,19 @@ def time_to_resolve(
             median = kaplan_meier(*mine, confidence=confidence).median()
             row |= dict(zip(("estimate", "conf_low", "conf_high"), median))
             row |= ends("mean", *restricted_mean(*mine, mark, confidence=confidence))
-            row |= {"horizon": mark, "n": len(mine[0]), "n_open": int(sum(mine[1] == 0))}
+            row |= {"horizon": mark, "n": len(mine[0]), "n_open": int(np.sum(mine[1] == 0))}
     several, kept = len(shown) > 1, np.isin(cell, shown)
     p = log_rank(hours[kept], done[kept], cell[kept])[1] if several else np.nan
     middle = ends("estimate", *kaplan_meier(hours, done, confidence=confidence).median())
-    bases = {"n": number(len(hours), 0), "open": number(sum(done == 0), 0)}
+    bases = {"n": number(len(hours), 0), "open": number(np.sum(done == 0), 0)}
     said = [("time_unknown", bases)]
     if np.isfinite(middle["estimate"]):
         words = {"hours": number(middle["estimate"], 1), "span": span(middle, confidence, 1, of="estimate", scale=1)}
         said = [("time_half", bases | words)]
     differ = {"by": log.labels.get(by, by), "p": p_words(p)} if several else None
     said += [("time_differ" if p < 1 - confidence else "time_open", differ)] if several else []
-    lost = Check("cases opened at the end or later, left out", int(sum(~inside)), "information", True, "info")
-    summary = {"n": len(hours), "n_open": int(sum(done == 0)), "method": "Kaplan-Meier", "p_value": p, **middle}
+    lost = Check("cases opened at the end or later, left out", int(np.sum(~inside)), "information", True, "info")
+    summary = {"n": len(hours), "n_open": int(np.sum(done == 0)), "method": "Kaplan-Meier", "p_value": p, **middle}
     code, shown_names = np.searchsorted(shown, cell[kept]), [names[g] for g in shown]
     return Times(
         "time_to_resolve", closed or opened, by, pd.DataFrame(rows),
