@@ -261,12 +261,7 @@ def channel_consistency(
 
     survey = as_survey(contacts)
     if interactions is not None:
-        mix = as_table(interactions).table
-        require_columns(survey.table, score, contact, where="responses")
-        require_columns(mix, contact, channel, *case_mix, where="interactions")
-        told = mix[[contact, channel, *case_mix]].dropna(subset=contact).drop_duplicates(contact)
-        kept = survey.table.drop(columns=[channel, *case_mix], errors="ignore")
-        survey = survey.with_table(kept.merge(told, on=contact, how="left", validate="m:1"))
+        survey = beside(survey, as_table(interactions).table, score, contact, [channel, *case_mix])
     require_columns(survey.table, score, channel, *case_mix, where="contacts")
     require_share("confidence", confidence)
     if not worth_acting_on > 0:
@@ -295,31 +290,7 @@ def channel_consistency(
     half = critical_value(confidence, df) * np.sqrt(np.diag(covariance))
     each = {"group": names, "estimate": means, "conf_low": means - half, "conf_high": means + half, "n": n}
     between = ends("between", *spread(means, np.diag(covariance), confidence))
-    counts, margin = pairs["verdict"].value_counts(), {"margin": number(worth_acting_on, 2), "n": number(len(rows), 0)}
-    said, differ = [("channels_open", {"count": k} | margin)], pairs[pairs["verdict"] == "different"]
-    if len(differ):
-        top = differ.loc[differ["estimate"].abs().idxmax()]
-        above, below = (top["group"], top["against"])[:: 1 if top["estimate"] > 0 else -1]
-        low, high = sorted(np.abs([top["conf_low"], top["conf_high"]]))
-        gap = {
-            "gap": number(abs(top["estimate"]), 2),
-            "span": span({"conf_low": low, "conf_high": high}, confidence, 2, scale=1),
-        }
-        said = [("channels_differ", {"above": survey.label(above), "below": survey.label(below)} | gap | margin)]
-    elif counts.get("alike", 0) == len(pairs):
-        said = [("channels_alike", {"count": k} | margin)]
-    said.append(
-        (
-            "channels_pairs",
-            {key: int(counts.get(key.replace("_", " "), 0)) for key in ("alike", "different", "not_known")},
-        )
-    )
-    said.append(
-        (
-            "channels_spread",
-            {"spread": number(between["between"], 2), "span": span(between, confidence, 2, of="between", scale=1)},
-        )
-    )
+    said = consistency_words(survey, pairs, between, k, len(rows), worth_acting_on, confidence)
     left_out = Check(f"channels under {min_rows} contacts, left out", len(sample.n) - k, "0", len(sample.n) == k)
     established = said[0][0] != "channels_open"
     summary = {"n": len(rows), "method": "least squares, two one-sided tests", **between, "established": established}
@@ -328,6 +299,32 @@ def channel_consistency(
         {"channels": pd.DataFrame(each)}, suppressed=int(sample.hidden.sum()), domain=survey.condition, said=tuple(said),
         unit=f"{survey.label(score)}: difference, scale points", line=0.0, fit=fit,
     )  # fmt: skip
+
+
+def beside(survey, interactions, score, contact, columns):
+    """Return answers with what the interactions say of the contact that each rates."""
+    require_columns(survey.table, score, contact, where="responses")
+    require_columns(interactions, contact, *columns, where="interactions")
+    told = interactions[[contact, *columns]].dropna(subset=contact).drop_duplicates(contact)
+    kept = survey.table.drop(columns=columns, errors="ignore")
+    return survey.with_table(kept.merge(told, on=contact, how="left", validate="m:1"))
+
+
+def consistency_words(survey, pairs, between, k, n, worth_acting_on, confidence) -> list:
+    """Return the sentences: what differs most, or whether all are alike; pairs by verdict; the deviation."""
+    counts, margin = pairs["verdict"].value_counts(), {"margin": number(worth_acting_on, 2), "n": number(n, 0)}
+    said, differ = ("channels_open", {"count": k} | margin), pairs[pairs["verdict"] == "different"]
+    if len(differ):
+        top = differ.loc[differ["estimate"].abs().idxmax()]
+        above, below = (top["group"], top["against"])[:: 1 if top["estimate"] > 0 else -1]
+        ordered = dict(zip(("conf_low", "conf_high"), sorted(np.abs([top["conf_low"], top["conf_high"]]))))
+        gap = {"gap": number(abs(top["estimate"]), 2), "span": span(ordered, confidence, 2, scale=1)}
+        said = ("channels_differ", {"above": survey.label(above), "below": survey.label(below)} | gap | margin)
+    elif counts.get("alike", 0) == len(pairs):
+        said = ("channels_alike", {"count": k} | margin)
+    verdicts = {key: int(counts.get(key.replace("_", " "), 0)) for key in ("alike", "different", "not_known")}
+    words = {"spread": number(between["between"], 2), "span": span(between, confidence, 2, of="between", scale=1)}
+    return [said, ("channels_pairs", verdicts), ("channels_spread", words)]
 
 
 def paired(names, means, covariance, n, df, margin, alpha) -> pd.DataFrame:

@@ -213,9 +213,7 @@ def handoff_penalty(
     refuse_steps(known, np.bincount(log.case))
     left = hours > mark
     early = (start <= mark) & left
-    for arm, what in ((early, "had been handed on"), (left & ~early, "had not been handed on")):
-        if (n := len(np.unique(persons[arm]))) < max(min_cases, log.min_base):
-            raise TooFewRespondents(f"{n} cases open {mark:g} hours after their opening {what}; {min_cases} are needed")
+    refuse_few(persons, left, early, mark, max(min_cases, log.min_base))
     plain, everyone = design_of(known), np.ones(len(hours), dtype=bool)
     season = np.column_stack([plain, season_of(opened, hours)])
     kinds = [
@@ -260,6 +258,13 @@ def handoff_penalty(
         said=tuple(penalty_words(top, naive, found, mark, e_value, confidence, log.days)),
         unit="ratio of mean hours, handed on over not",
     )  # fmt: skip
+
+
+def refuse_few(persons, left, early, mark, least) -> None:
+    """Refuse a comparison in which an arm has too few persons."""
+    for arm, what in ((early, "had been handed on"), (left & ~early, "had not been handed on")):
+        if (n := len(np.unique(persons[arm]))) < least:
+            raise TooFewRespondents(f"{n} cases open {mark:g} hours after their opening {what}; {least} are needed")
 
 
 def refuse_steps(known: pd.DataFrame, steps) -> None:
@@ -494,11 +499,11 @@ def time_to_resolve(
             row |= {"horizon": mark, "n": len(mine[0]), "n_open": int(np.sum(mine[1] == 0))}
     several, kept = len(shown) > 1, np.isin(cell, shown)
     p = log_rank(hours[kept], done[kept], cell[kept])[1] if several else np.nan
-    middle = ends("estimate", *kaplan_meier(hours, done, confidence=confidence).median())
+    middle = dict(zip(("estimate", "conf_low", "conf_high"), kaplan_meier(hours, done, confidence=confidence).median()))
     bases = {"n": number(len(hours), 0), "open": number(np.sum(done == 0), 0)}
     said = [("time_unknown", bases)]
     if np.isfinite(middle["estimate"]):
-        words = {"hours": number(middle["estimate"], 1), "span": span(middle, confidence, 1, of="estimate", scale=1)}
+        words = {"hours": number(middle["estimate"], 1), "span": span(middle, confidence, 1, scale=1)}
         said = [("time_half", bases | words)]
     differ = {"by": log.labels.get(by, by), "p": p_words(p)} if several else None
     said += [("time_differ" if p < 1 - confidence else "time_open", differ)] if several else []
