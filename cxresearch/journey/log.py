@@ -14,6 +14,7 @@ from cxresearch.inference import wilson_interval
 from cxresearch.inference.events import opened, quoted, require_fields, require_one_id_type
 from cxresearch.journey.sentences import SENTENCES
 from cxresearch.survey import as_table
+from cxresearch.survey.survey import person_codes
 
 DAY = 86_400_000_000  # microseconds
 UNKNOWN = np.iinfo(np.int64).min  # a time that is missing
@@ -83,9 +84,10 @@ class Log:
 
     @cached_property
     def persons(self) -> np.ndarray:
-        """Who each case is about, (cases,): its person, or else the case."""
-        told = self.person in self.table.columns
-        return pd.factorize(self.column(self.person)[self.first])[0] if told else np.arange(int(self.case[-1]) + 1)
+        """Who each case is about, (cases,): the first person that its rows name, or else the case."""
+        if self.person not in self.table.columns:
+            return np.arange(int(self.case[-1]) + 1)
+        return person_codes(self.column(self.person).groupby(self.case).first())
 
     @cached_property
     def days(self) -> bool:

@@ -5,23 +5,26 @@ Landmark: Anderson, Cain & Gelber (1983), J. Clinical Oncology 1:710-719. Ratio 
 1992). Cox (1972), JRSS B 34:187-220. E-value: VanderWeele & Ding (2017), Annals of Internal Medicine 167:268-274.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import optimize
+from scipy import optimize, stats
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
 from cxresearch.figures import PALETTE, axes_or_new, titled
 from cxresearch.findings import Check, describe_columns, ends, number, p_words, percent
 from cxresearch.inference import critical_value, newcombe_difference
+from cxresearch.inference.clusters import cluster_covariance
 from cxresearch.inference.survival import kaplan_meier, log_rank, restricted_mean
 from cxresearch.journey.log import DAY, UNKNOWN, JourneyFinding, codes_of, event_log, limit_of, moments, span, yes_or_no
 from cxresearch.journey.moments import design_of
 from cxresearch.privacy import hidden_cells
 
 HOUR = DAY / 24
+LATER = 100  # fewest cases in either arm at the later landmark
 
 describe_columns(
     hours=("Hours", "time in hours", 1),
@@ -98,11 +101,15 @@ def ratio_of_means(hours, done, arm, controls, persons, confidence) -> tuple[dic
     used = weights > 0  # a row without weight has no score
     X = np.column_stack([np.ones(len(hours)), arm, controls])[used]
     X = X[:, np.append([True, True], np.ptp(X[:, 2:], axis=0) > 0)]
-    several = len(np.unique(persons)) < len(persons)
-    errors = {"cov_type": "cluster", "cov_kwds": {"groups": persons[used]}} if several else {"cov_type": "HC1"}
-    fit = GLM(hours[used], X, family=Poisson(), var_weights=weights[used]).fit(tol=1e-11, **errors)
-    low, high = np.exp(fit.conf_int(alpha=1 - confidence)[1])
-    row = {"estimate": np.exp(fit.params[1]), "conf_low": low, "conf_high": high, "p_value": fit.pvalues[1]}
+    with warnings.catch_warnings():  # controls that say the same twice share what they say: the arm is not touched
+        warnings.simplefilter("ignore")
+        fit = GLM(hours[used], X, family=Poisson(), var_weights=weights[used]).fit(tol=1e-11)
+    pull = (weights[used] * fit.resid_response)[:, None] * X
+    spread = fit.normalized_cov_params @ cluster_covariance(pull, persons[used]) @ fit.normalized_cov_params
+    value, error = fit.params[1], np.sqrt(spread[1, 1])
+    half = critical_value(confidence) * error
+    row = dict(zip(("estimate", "conf_low", "conf_high"), np.exp([value, value - half, value + half])))
+    row["p_value"] = 2 * float(stats.norm.sf(abs(value) / error))
     return row | {"n": len(hours), "n_handed": int(arm.sum())}, fit
 
 
@@ -122,10 +129,13 @@ def closing_rate(start, hours, done, confidence) -> dict:
 
 
 def handed_on(log, changes, event) -> np.ndarray:
-    """Return by case the moment of its first hand-off, or of its first marked row; infinite without one."""
+    """Return by case the moment of its first hand-off, or of its first marked row; infinite without one.
+
+    It is the first moment by which two values have been seen, whatever the order of rows at one moment.
+    """
     if event is None:
         code = pd.factorize(log.column(changes))[0]
-        known = (code >= 0) & np.append(False, code[:-1] >= 0) & ~log.first & ~log.tied
+        known = (code >= 0) & np.append(False, code[:-1] >= 0) & ~log.first
         hit = known & np.append(False, np.diff(code) != 0)
     else:
         hit = yes_or_no(log.column(event), event)
@@ -142,7 +152,6 @@ def handoff_penalty(
     event: str | None = None,
     landmark: float | None = None,
     controls=(),
-    order: str | None = None,
     duplicates: str = "drop",
     confidence: float = 0.95,
     min_cases: int = 30,
@@ -151,7 +160,7 @@ def handoff_penalty(
 
     Parameters
     ----------
-    interactions, time, case, order, duplicates
+    interactions, time, case, duplicates
         As in `journey_paths`.
     closed : column, optional
         When the case was closed, blank while it is open; without it the last row of a case closes it.
@@ -167,7 +176,7 @@ def handoff_penalty(
     Returns
     -------
     Times
-        ``tidy``: at the landmark (the headline), the same with season and backlog alike, and the naive comparison.
+        ``tidy``: at the landmark (the headline), with season and backlog alike, at a later one, and the naive comparison.
         ``hazard``: the second method; ``curves``: the share still open after the landmark; ``model``: the headline's fit.
 
     Raises
@@ -181,9 +190,10 @@ def handoff_penalty(
     -----
     A long case has more time to be handed on, so handed-on cases are long even if hand-offs cost nothing. Among cases
     still open at the landmark the hours that remain are compared by what happened before it, as a ratio of means. That
-    they may be harder from the start is not removed: `e_value` says how strong such a difference would have to be. Cases
-    handed on later count among the others, which draws the ratio towards 1. Not established where the interval holds 1 or
-    the naive comparison points the other way.
+    they may be harder from the start is not removed: `e_value` says how strong such a difference would have to be, and at a
+    later landmark, when easy cases are closed, a ratio that comes from hardness fades. Cases handed on later count among
+    the others, which draws the ratio towards 1. Not established where the interval holds 1, the naive comparison points
+    the other way, or the ratio fades: the later interval holds 1.
 
     Examples
     --------
@@ -199,7 +209,7 @@ def handoff_penalty(
     if (changes is None) == (event is None):
         raise DataProblem("give either changes=, the column whose change is a hand-off, or event=, one of yes and no")
     read = [c for c in (closed, changes, event, *controls) if c is not None]
-    log = event_log(interactions, case, time, read, order=order, ordered=event is None, duplicates=duplicates)
+    log = event_log(interactions, case, time, read, ordered=False, duplicates=duplicates)
     opened, hours, done = times_of(log, closed)
     start, persons = (handed_on(log, changes, event) - opened) / HOUR, log.persons
     ever = start <= hours
@@ -214,32 +224,18 @@ def handoff_penalty(
     left = hours > mark
     early = (start <= mark) & left
     refuse_few(persons, left, early, mark, max(min_cases, log.min_base))
-    plain, everyone = design_of(known), np.ones(len(hours), dtype=bool)
-    season = np.column_stack([plain, season_of(opened, hours)])
-    kinds = [
-        ("landmark", left, early, mark, plain),
-        ("season", left, early, mark, season),
-        ("naive", everyone, ever, 0, plain),
-    ]
-    rows, fits = [], []
-    for term, rest, arm, less, X in kinds:
-        row, fit = ratio_of_means(hours[rest] - less, done[rest], arm[rest], X[rest], persons[rest], confidence)
-        rows, fits = [*rows, {"term": term} | row], [*fits, fit]
-    (top, _, naive), still = rows, float(np.mean(done == 0))
+    late = later_mark(start, hours, mark, max(min_cases, LATER))
+    rows, fit = comparisons(start, hours, done, opened, (mark, late), design_of(known), persons, confidence)
+    top, naive, far = rows[0], rows[-1], rows[-2] if late else rows[0]
     same_way, near = (top["estimate"] > 1) == (naive["estimate"] > 1), max(top["conf_low"], 1 / top["conf_high"], 1.0)
-    found, e_value = bool(near > 1 and same_way), float(near + np.sqrt(near * (near - 1)))
+    fades = bool(near > 1 and (far["conf_low"] <= 1 if top["estimate"] > 1 else far["conf_high"] >= 1))
+    found, e_value = bool(near > 1 and same_way and not fades), float(near + np.sqrt(near * (near - 1)))
+    still, held, same = float(np.mean(done == 0)), "no" if fades else "yes", "yes" if same_way else "no"
     checks = (
         *log.checks,
-        Check(
-            "landmark and naive comparison point the same way", "yes" if same_way else "no", "yes", same_way, "stops"
-        ),
-        Check(
-            "cases still open, share",
-            round(still, 4),
-            "at most 0.05, else means up to a horizon",
-            still <= 0.05,
-            "info",
-        ),
+        Check("landmark and naive comparison point the same way", same, "yes", same_way, "stops"),
+        Check("ratio holds at a later landmark", held if late else "too few cases", "yes", not fades, "stops"),
+        Check("cases still open, share", round(still, 4), "0.05, else means up to a horizon", still <= 0.05, "info"),
         overlap(known[left], early[left]),
     )
     further = {"hazard": pd.DataFrame([closing_rate(start, hours, done, confidence)])}
@@ -251,11 +247,15 @@ def handoff_penalty(
         "landmark": mark,
         "n_open": int(np.sum(done == 0)),
     }
-    labels = log.labels | {"landmark": "From the landmark on", "season": "The same, season and backlog alike"}
+    labels = log.labels | {
+        "landmark": "From the landmark on",
+        "season": "The same, season and backlog alike",
+        "later": "From a later landmark on",
+    }
     return Times(
         "handoff_penalty", changes or event, None, pd.DataFrame(rows), summary | {"e_value": e_value, "established": found},
-        checks, labels | {"naive": "Naive: ever handed on, from the opening on"}, further, line=1.0, fit=fits[0],
-        said=tuple(penalty_words(top, naive, found, mark, e_value, confidence, log.days)),
+        checks, labels | {"naive": "Naive: ever handed on, from the opening on"}, further, line=1.0, fit=fit,
+        said=tuple(penalty_words(top, naive, far if fades else None, found, (mark, late), e_value, confidence, log.days)),
         unit="ratio of mean hours, handed on over not",
     )  # fmt: skip
 
@@ -294,13 +294,36 @@ def overlap(known: pd.DataFrame, early) -> Check:
     return Check("smallest share of either arm, within each group of the controls", least, "at least 0.1", least >= 0.1)
 
 
-def penalty_words(top, naive, found, mark, e_value, confidence, days) -> list:
-    """Return the sentences of a penalty: what is established, the naive ratio and why it is wrong."""
+def comparisons(start, hours, done, opened, marks, plain, persons, confidence) -> tuple[list[dict], object]:
+    """Return the ratios at the landmark, there with season alike, at the later one, and naive; and the first one's fit."""
+    season, (mark, late) = np.column_stack([plain, season_of(opened, hours)]), marks
+    kinds = [("landmark", mark, plain), ("season", mark, season), *([("later", late, plain)] if late else [])]
+    rows, fits = [], []
+    for term, at, X in [*kinds, ("naive", 0.0, plain)]:
+        rest, arm = (hours >= 0, start <= hours) if term == "naive" else (hours > at, start <= at)
+        row, fit = ratio_of_means(hours[rest] - at, done[rest], arm[rest], X[rest], persons[rest], confidence)
+        rows, fits = [*rows, {"term": term} | row], [*fits, fit]
+    return rows, fits[0]
+
+
+def later_mark(start, hours, mark, least) -> float | None:
+    """Return the latest of some landmarks at which both arms still have cases enough; None where there is none."""
+    later = np.quantile(hours[hours > mark], [0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
+    arms = [((start[hours > at] <= at).sum(), (start[hours > at] > at).sum()) for at in later]
+    fitting = [float(at) for at, cases in zip(later, arms) if min(cases) >= least]
+    return fitting[-1] if fitting else None
+
+
+def penalty_words(top, naive, faded, found, marks, e_value, confidence, days) -> list:
+    """Return the sentences of a penalty: what is established, the naive ratio and why it is wrong, what is hidden."""
     key = "handoff_open" if not found else "handoff_longer" if top["estimate"] > 1 else "handoff_shorter"
     size = {"size": percent(abs(top["estimate"] - 1))} if found else {"ratio": number(top["estimate"], 2)}
     bases = {name: number(top[name], 0) for name in ("n_handed", "n")}
     said = [(key, size | bases | {"span": span(top, confidence, 2, scale=1)})]
-    values = {"mark": number(mark, 1), "naive": number(naive["estimate"], 2)}
+    if faded:
+        values = {"later": number(faded["estimate"], 2), "mark": number(marks[1], 1)}
+        said.append(("handoff_fades", values | {"span": span(faded, confidence, 2, scale=1)}))
+    values = {"mark": number(marks[0], 1), "naive": number(naive["estimate"], 2)}
     said.append(("handoff_naive", values | {"span": span(naive, confidence, 2, scale=1)}))
     return said + [("handoff_hidden", {"e": number(e_value, 2)})] * found + [("days", {})] * days
 

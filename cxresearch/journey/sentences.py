@@ -24,6 +24,7 @@ SENTENCES = {
     "handoff_open": "That hand-offs go with longer or shorter cases is not established: ratio {ratio} ({span}; {n_handed} of {n} cases).",
     "handoff_longer": "Cases handed on take {size} longer from the landmark on (ratio, {span}; {n_handed} of {n} cases).",
     "handoff_shorter": "Cases handed on take {size} less from the landmark on (ratio, {span}; {n_handed} of {n} cases).",
+    "handoff_fades": "Among cases open {mark} hours after their opening it fades to {later} ({span}), as it would if cases handed on were harder from the start.",
     "handoff_naive": "Compared are cases open {mark} hours after their opening; the naive ratio of {naive} ({span}) misleads, since long cases have more time to be handed on.",
     "handoff_hidden": "They may be harder from the start: a hidden difference that goes with both by a factor of {e} would explain it.",
     "repeat": "{share} of contacts are followed by another on the same topic within {days} days ({span}, n = {n}).",
