@@ -233,7 +233,7 @@ def seen_by(log, survey, customer, contact, item_of, cell, names) -> np.ndarray:
 
 def rating_of(survey, item) -> dict:
     """Return the mean of an item, in points and as a share of its scale; missing where nothing may be shown."""
-    if survey is None or not item:
+    if survey is None or not isinstance(item, str):
         return {"rating": np.nan, "rating_share": np.nan}
     values = ratings_of(survey.table, item)
     known = np.isfinite(values)
