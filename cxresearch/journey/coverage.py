@@ -150,7 +150,7 @@ def journey_coverage(
     >>> study = cx.open_study("data/example/study.yml")
     >>> items = {"delivery": "delivery", "returns": "returns_service"}
     >>> seen = dict(touchpoint="touchpoint", measured=items, responses=study.responses)
-    >>> cx.journey_coverage(study.interactions, **seen).tidy()["term"].item(0)
+    >>> cx.journey_coverage(study.interactions, **seen).tidy()["term"][0]
     'delivery'
     """
     require_share("confidence", confidence)
@@ -168,6 +168,7 @@ def journey_coverage(
         rows.append({"term": name, **log.share(seen, at, confidence)})
     rows += [{"term": name, "n": 0, "persons": np.inf} for name in declared["touchpoint"] if name not in names]
     table = pd.DataFrame(rows).merge(declared.rename(columns={"touchpoint": "term"}), how="left", on="term")
+    table["stage"] = table["stage"].fillna("not stated")
     table = pd.concat([table, pd.DataFrame([rating_of(survey, item) for item in table["item"]])], axis=1)
     blind = table["rating"].isna() & (table["n"] > 0)
     hidden = hidden_cells(table.assign(group=table["term"]), min_base=log.min_base, base="persons", keys=("group",))
