@@ -27,6 +27,8 @@ _PUBLIC = {
     "programme": "acquisition cohort_retention fit_lifetime cost_ratios payback difference_in_differences interrupted_series",
     "drivers": "driver_importance compare_drivers penalty_reward halo_check importance_performance "
     "simulate_improvement scale_reliability",
+    "journey": "journey_coverage journey_paths moments_of_truth channel_consistency handoff_penalty repeat_contacts "
+    "time_to_resolve",
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 __all__ = sorted(_HOME)

@@ -11,7 +11,7 @@ from conftest import ROOT
 PACKAGE = ROOT / "cxresearch"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FOUNDATION = {"errors", "digits", "findings", "inference", "weighting", "survey", "privacy", "figures", "progress"}
-ANALYSES = {"metrics", "segments", "loyalty", "drivers", "quality", "transactions", "programme"}
+ANALYSES = {"metrics", "segments", "loyalty", "drivers", "quality", "transactions", "journey", "voice", "programme", "chain", "claims"}
 
 
 def imports_of(path) -> set[str]:

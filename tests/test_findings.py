@@ -73,6 +73,15 @@ def two_segments(table):
     return cx.segment_customers(known(table), features=FEATURES, n_segments=2, n_starts=5, n_boot=10, seed=1)
 
 
+def as_contacts(table):
+    """Return two contacts of each person, a few hours apart, as a table of events."""
+    log = pd.concat([table[["person"]].assign(k=k) for k in (0, 1)], ignore_index=True)
+    log["step"] = np.where((log["person"] % 2 == 0) & (log["k"] == 1), "shop", "web")
+    log["at"] = pd.Timestamp("2024-01-01 09:00") + pd.to_timedelta(log["person"] + log["k"] * 4, unit="h")
+    log["closed"] = log["at"] + pd.to_timedelta(5 + log["person"] % 11, unit="h")
+    return cx.as_table(log.assign(good=log["person"] % 3 > 0), person="person", labels=LABELS)
+
+
 MAKERS = {
     "response_quality": lambda t: cx.response_quality(known(t), items=["d0", "overall"]),
     "nps": lambda t: cx.nps(known(t, weight="weight"), "recommend", by="region", wave=True),
@@ -131,6 +140,23 @@ MAKERS = {
     "interrupted_series": lambda t: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=10),
     "response_bias": lambda t: cx.response_bias(
         known(t), t[:250], "recommend", customer="person", behaviour=["frequency"]
+    ),
+    "journey_coverage": lambda t: cx.journey_coverage(
+        as_contacts(t), touchpoint="step", measured={"web": "d0", "shop": None}, responses=known(t)
+    ),
+    "journey_paths": lambda t: cx.journey_paths(as_contacts(t), time="at", step="step", outcome="good", **CHANCE),
+    "moments_of_truth": lambda t: cx.moments_of_truth(
+        known(t), outcome="overall", touchpoints=["d0", "d1"], low=3, high=5, **CHANCE
+    ),
+    "channel_consistency": lambda t: cx.channel_consistency(
+        known(t), score="overall", channel="region", worth_acting_on=0.5
+    ),
+    "handoff_penalty": lambda t: cx.handoff_penalty(
+        as_contacts(t), time="at", closed="closed", changes="step", landmark=6
+    ),
+    "repeat_contacts": lambda t: cx.repeat_contacts(as_contacts(t), time="at", topic="step", until="2024-03-01"),
+    "time_to_resolve": lambda t: cx.time_to_resolve(
+        as_contacts(t), opened="at", closed="closed", until="2024-03-01", by="step"
     ),
     "compare_segment_counts": lambda t: cx.compare_segment_counts(
         known(t), features=FEATURES, counts=[1, 2, 3], n_starts=5, n_boot=10, seed=1

@@ -1,0 +1,492 @@
+"""The journey: published numbers, planted truths found again, nulls not established, refusals in words, floors."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import cxresearch as cx
+from cxresearch.errors import DataProblem, TooFewRespondents
+from cxresearch.journey.moments import spread
+from cxresearch.journey.paths import order_test
+from cxresearch.journey.resolve import closing_rate
+
+DAY0 = pd.Timestamp("2024-01-01 08:00")
+
+
+def log_of(paths, *, outcome=None, copies=1, **columns) -> pd.DataFrame:
+    """Return contacts an hour apart, one case per path and copy; `outcome` by path."""
+    rows = [
+        {
+            "case": f"{i}-{c}",
+            "at": DAY0 + pd.Timedelta(hours=k),
+            "step": step,
+            "good": None if outcome is None else outcome[i],
+        }
+        for c in range(copies)
+        for i, path in enumerate(paths)
+        for k, step in enumerate(path)
+    ]
+    return pd.DataFrame(rows).assign(**columns)
+
+
+PATHS = dict(case="case", time="at", step="step", n_boot=50, seed=1)
+
+
+@pytest.fixture(scope="module")
+def helpdesk(shared) -> pd.DataFrame:
+    """Cases of a help desk, as they came: 91 rows repeat another; `rework` marks an activity met before in the case."""
+    table = pd.read_csv(shared / "data/journeys/helpdesk.csv", parse_dates=["CompleteTimestamp"])
+    table = table.set_axis(["case", "step", "at"], axis=1)
+    return table.assign(rework=table.groupby(["case", "step"]).cumcount() > 0)
+
+
+# --- published and recomputed numbers --------------------------------------------------------------------------------
+
+
+def test_removal_effects_of_three_paths_oracles_journey_1():
+    log = log_of([["c1", "c2", "c3"], ["c1"], ["c2", "c3"]], outcome=["yes", "no", "no"], copies=20)
+    found = cx.journey_paths(log, outcome="good", **PATHS).tables()["removal"]
+    assert found["passes"].round(4).tolist() == [0.5, 1.0, 1.0]
+    assert found["share"].round(4).tolist() == [0.2, 0.4, 0.4]
+
+
+@pytest.mark.parametrize(("duplicates", "statistic", "p"), [("keep", 315.6, 4e-20), ("drop", 249.1, 1e-11)])
+def test_order_of_the_help_desk_log_on_117_df(helpdesk, duplicates, statistic, p):
+    found = cx.journey_paths(helpdesk.drop(columns="rework"), duplicates=duplicates, **PATHS)
+    row = found.tables()["order"].iloc[0]
+    assert round(row["likelihood_ratio"], 1) == statistic and row["df"] == 117
+    assert row["p_value"] == pytest.approx(p, rel=0.5)
+    assert found.checks().set_index("check")["value"].filter(like="duplicates").item() == 91
+    assert "depends on the step before, too (p < 0.001)" in found.sentence()
+
+
+@pytest.fixture(scope="module")
+def rework(helpdesk):
+    return cx.handoff_penalty(helpdesk, case="case", time="at", event="rework", landmark=24)
+
+
+def test_help_desk_naive_1_83_landmark_0_89_not_established(rework):
+    rows = rework.tidy().set_index("term")[["estimate", "conf_low", "conf_high"]].round(2)
+    assert rows.loc["naive"].tolist() == [1.83, 1.70, 1.98]
+    assert rows.loc["landmark"].tolist() == [0.89, 0.77, 1.04]
+    assert rework.tidy().set_index("term").loc["landmark", ["n", "n_handed"]].tolist() == [2515, 222]
+    assert rework.established is False and "not established: ratio 0.89" in rework.sentence()
+    assert "1.83" in rework.sentence() and not rework.checks().set_index("check")["ok"].filter(like="same way").item()
+
+
+def test_help_desk_controlled_for_steps_would_say_0_69_and_such_a_control_is_refused(helpdesk):
+    import statsmodels.api as sm
+
+    by = helpdesk.groupby("case")
+    opened, steps = by["at"].min(), by.size()
+    days = (by["at"].max() - opened).dt.total_seconds() / 86_400
+    month, weekday = opened.dt.strftime("%Y-%m"), opened.dt.day_name()
+    season = pd.concat([pd.get_dummies(c, drop_first=True) for c in (month, weekday)], axis=1)
+    ratios = []
+    for X in (season, season.assign(steps=np.log(steps))):
+        X = sm.add_constant(X.assign(rework=by["rework"].any())).astype(float)
+        ratios.append(np.exp(sm.GLM(days, X, family=sm.families.Poisson()).fit().params["rework"]))
+    assert np.round(ratios, 2).tolist() == [1.76, 0.69]
+    counted = helpdesk.assign(steps=np.log(helpdesk["case"].map(steps)))
+    with pytest.raises(DataProblem, match="steps counts the steps of a case, to which a hand-off adds"):
+        cx.handoff_penalty(counted, case="case", time="at", event="rework", landmark=24, controls=["steps"])
+
+
+def test_tost_moery_calin_jageman_2016_as_in_toster():
+    """n 95 and 89, means 5.25 and 5.22, sd .95 and .83, margin .384: t(182) = -2.69, p = .004, 90 % within the margin."""
+    rng, parts = np.random.default_rng(1), []
+    for name, n, mean, sd in (("control", 95, 5.25, 0.95), ("organic", 89, 5.22, 0.83)):
+        x = rng.normal(size=n)
+        parts.append(pd.DataFrame({"channel": name, "score": mean + sd * (x - x.mean()) / x.std(ddof=1)}))
+    asked = dict(score="score", channel="channel", min_rows=50)
+    found = cx.channel_consistency(pd.concat(parts), worth_acting_on=0.384, **asked)
+    row = found.tidy().iloc[0]
+    t = (row["estimate"] - 0.384) / ((row["conf_high"] - row["conf_low"]) / 2 / stats.t.ppf(0.975, 182))
+    assert t == pytest.approx(-2.69, abs=0.02) and stats.t.cdf(t, 182) == pytest.approx(0.004, abs=5e-4)
+    assert row["verdict"] == "alike" and found.established and "All 2 channels are alike" in found.sentence()
+    narrower = cx.channel_consistency(pd.concat(parts), worth_acting_on=0.2, **asked)
+    assert narrower.tidy()["verdict"].item() == "not known" and narrower.established is False
+    assert "no difference" not in narrower.sentence()
+
+
+FREIREICH = {  # weeks in remission, Freireich et al. 1963, Blood 21:699; 0 is still in remission
+    "6-MP": ([6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35],
+             [1, 1, 1, 0, 1, 0, 1, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0]),
+    "placebo": ([1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23], [1] * 21),
+}  # fmt: skip
+
+
+def remission() -> pd.DataFrame:
+    """Return one row per patient; those in remission left the study then, each on a day of its own."""
+    rows, end = [], pd.Timestamp("2026-01-01")
+    for arm, (weeks, events) in FREIREICH.items():
+        for k, (week, event) in enumerate(zip(weeks, events)):
+            start = end - pd.Timedelta(weeks=week) if not event else pd.Timestamp("2024-01-01")
+            closed = start + pd.Timedelta(weeks=week) if event else pd.NaT
+            rows.append({"case": f"{arm}{k}", "arm": arm, "at": start, "closed": closed})
+    return pd.DataFrame(rows)
+
+
+def test_freireich_1963_medians_23_and_8_s10_0_7529_log_rank_4_17e_5():
+    asked = dict(case="case", opened="at", closed="closed", until="2026-01-01", by="arm")
+    found = cx.time_to_resolve(remission(), **asked)
+    medians = found.tidy().set_index("group")["estimate"] / 24 / 7
+    assert medians.to_dict() == pytest.approx({"6-MP": 23, "placebo": 8})
+    curve = found.tables()["curves"].set_index(["group", "hours"]).loc[("6-MP", 10 * 7 * 24)]
+    assert round(curve["estimate"], 4) == 0.7529 and round(curve["std_error"], 4) == 0.0963
+    assert found.glance()["p_value"].item() == pytest.approx(4.17e-5, rel=0.005) and found.established
+    assert found.glance()["n_open"].item() == 12  # censored, not dropped
+
+
+def test_time_varying_rate_equals_statsmodels_phreg_breslow():
+    from statsmodels.duration.hazard_regression import PHReg
+
+    rng = np.random.default_rng(3)
+    hours, start = np.ceil(rng.exponential(20, 300)), np.where(rng.random(300) < 0.5, rng.exponential(15, 300), np.inf)
+    done = (rng.random(300) < 0.8).astype(float)
+    passed = start < hours
+    stop, entry = np.append(np.minimum(start, hours), hours[passed]), np.append(np.zeros(300), start[passed])
+    event, after = np.append(done * ~passed, done[passed]), np.append(np.zeros(300), np.ones(passed.sum()))
+    fit = PHReg(stop, after, status=event, entry=entry, ties="breslow").fit()
+    ours = closing_rate(start, hours, done, 0.95)
+    assert np.log(ours["estimate"]) == pytest.approx(fit.params[0], abs=1e-6)
+    assert np.log([ours["conf_low"], ours["conf_high"]]) == pytest.approx(fit.conf_int()[0], abs=1e-5)
+
+
+def test_the_headline_s_model_is_the_statsmodels_fit(rework):
+    assert np.exp(rework.model.params[1]) == pytest.approx(rework.tidy()["estimate"][0], abs=1e-8)
+
+
+# --- planted truths, and nulls ---------------------------------------------------------------------------------------
+
+
+def handed(ratio: float, seed: int, n: int = 700, share_open: float = 0.0) -> pd.DataFrame:
+    """Return contacts of cases that end after a gamma time; half may be handed on early, which stretches what remains."""
+    rng = np.random.default_rng(seed)
+    total, moment = rng.gamma(0.8, 60, n), np.where(rng.random(n) < 0.5, rng.exponential(15, n), np.inf)
+    came = moment < total
+    total = np.where(came, moment + ratio * (total - moment), total)
+    opened = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.uniform(0, 2000, n), unit="h")
+    closed = pd.Series(opened + pd.to_timedelta(total, unit="h"))
+    first = pd.DataFrame({"case": range(n), "at": opened, "owner": "desk", "closed": closed})
+    second = first[came].assign(at=lambda t: t["at"] + pd.to_timedelta(moment[came], unit="h"), owner="back office")
+    log = pd.concat([first, second], ignore_index=True)
+    end = log["closed"].quantile(1 - share_open)
+    return log[log["at"] <= end].assign(closed=lambda t: t["closed"].where(t["closed"] <= end))
+
+
+HANDED = dict(case="case", time="at", closed="closed", changes="owner")
+
+
+def found_in(ratio, draws, landmark=None, **how):
+    return [cx.handoff_penalty(handed(ratio, seed, **how), landmark=landmark, **HANDED) for seed in draws]
+
+
+def test_a_handoff_that_costs_nothing_is_not_established_though_the_naive_ratio_is_large():
+    found = found_in(1.0, range(60))
+    assert np.mean([f.established for f in found]) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 60)
+    assert np.median([f.tidy()["estimate"].iloc[-1] for f in found]) > 1.4
+
+
+@pytest.mark.parametrize("share_open", [0.0, 0.08])
+def test_a_handoff_that_takes_half_as_long_again_is_found(share_open):
+    found = found_in(1.5, range(5), landmark=24, n=5000, share_open=share_open)
+    assert np.mean([f.established for f in found]) >= 0.8
+    assert "longer from the landmark on" in found[0].sentence() and "harder from the start" in found[0].sentence()
+
+
+@pytest.mark.soak
+def test_null_ratio_is_established_in_5_percent_and_the_interval_covers_95():
+    low_high = np.array([f.tidy().loc[0, ["conf_low", "conf_high"]].astype(float) for f in found_in(1.0, range(2000))])
+    covered = np.mean((low_high[:, 0] <= 1) & (low_high[:, 1] >= 1))
+    assert abs(covered - 0.95) <= 0.015 + 2 * np.sqrt(0.05 * 0.95 / 2000)
+
+
+def chains(n: int, seed: int) -> pd.DataFrame:
+    """Return paths of a chain of order one over three touchpoints."""
+    rng, paths = np.random.default_rng(seed), []
+    moves = np.array([[0.2, 0.4, 0.2, 0.2], [0.3, 0.1, 0.4, 0.2], [0.3, 0.3, 0.2, 0.2]])
+    for _ in range(n):
+        path = [int(rng.integers(3))]
+        while (step := int(rng.choice(4, p=moves[path[-1]]))) < 3:
+            path.append(step)
+        paths.append(path)
+    return paths
+
+
+def order_p(paths) -> float:
+    line = np.concatenate([[3, *path, 4] for path in paths])
+    return order_test(line, line != 4)["p_value"]
+
+
+@pytest.mark.parametrize("draws", [60, pytest.param(2000, marks=pytest.mark.soak)])
+def test_a_chain_of_order_one_is_rejected_five_times_in_a_hundred(draws):
+    rejected = np.mean([order_p(chains(150, seed)) < 0.05 for seed in range(draws)])
+    assert rejected <= 0.05 + 0.015 + 2 * np.sqrt(0.05 * 0.95 / draws)
+
+
+def rated(seed: int, effect: float, n: int = 600) -> pd.DataFrame:
+    """Return ratings 1-5 of two touchpoints under one mood, and an outcome that `effect` ties to the first."""
+    rng = np.random.default_rng(seed)
+    mood = rng.normal(size=n)
+    table = pd.DataFrame({k: np.clip(np.round(3 + 0.5 * mood + rng.normal(size=n)), 1, 5) for k in ("web", "shop")})
+    bad = (table["web"] <= 2).to_numpy()
+    table["outcome"] = 5 - effect * bad + 0.6 * table["shop"] + rng.normal(size=n)
+    return table.assign(web=table["web"].mask(rng.random(n) < 0.4))
+
+
+def moments(table, **more):
+    survey = cx.as_survey(table, scales={"web": (1, 5), "shop": (1, 5)}, **more)
+    return cx.moments_of_truth(survey, outcome="outcome", touchpoints=["web", "shop"], n_boot=200, seed=1)
+
+
+@pytest.mark.parametrize("draws", [40, pytest.param(500, marks=pytest.mark.soak)])
+def test_a_touchpoint_without_part_in_the_outcome_is_seldom_established(draws):
+    web = [moments(rated(seed, 0.0)).tidy().set_index("term")["established"]["web"] for seed in range(draws)]
+    assert np.mean(web) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / draws)
+
+
+def test_a_planted_moment_is_found_with_exposure_and_gap():
+    found = moments(rated(1, 1.5, n=3000))
+    row = found.tidy().set_index("term").loc["web"]
+    assert row["established"] and row["gap_low"] < 1.5 < row["gap_high"]
+    assert row["exposure"] == pytest.approx(0.6, abs=0.03) and row["estimate"] == pytest.approx(
+        row["exposure"] * row["gap"]
+    )
+    few = moments(rated(1, 3.0, n=3000).assign(web=lambda t: t["web"].mask((t["web"] <= 2) & (t.index > 100))))
+    assert not few.tidy().set_index("term").loc["web", "established"]  # fewer than 30 bad ratings
+    assert few.checks().set_index("check")["value"].filter(like="fewer than 30").item() == 1
+
+
+def test_planted_channels_are_found_and_equal_ones_are_alike():
+    rng = np.random.default_rng(5)
+    n = 6000
+    table = pd.DataFrame(
+        {"channel": rng.choice(["phone", "email", "chat", "shop"], n), "topic": rng.choice(["a", "b"], n)}
+    )
+    true = {"phone": 0.0, "email": -0.5, "chat": 0.0, "shop": 0.6}
+    table["score"] = 4 + table["channel"].map(true) + (table["topic"] == "a") + rng.normal(size=n)
+    found = cx.channel_consistency(table, score="score", channel="channel", case_mix=["topic"], worth_acting_on=0.3)
+    verdicts = found.tidy().set_index(["group", "against"])["verdict"]
+    assert verdicts["chat", "phone"] == "alike" and (verdicts.drop(("chat", "phone")) == "different").all()
+    assert "shop is rated" in found.sentence() and "above email" in found.sentence()
+    low, high = found.glance()[["between_low", "between_high"]].iloc[0]
+    assert low < np.std([*true.values()], ddof=1) < high
+
+
+@pytest.mark.parametrize("draws", [300, pytest.param(20_000, marks=pytest.mark.soak)])
+def test_the_interval_of_the_deviation_between_channels_covers(draws):
+    rng, variances, true = np.random.default_rng(2), np.array([0.02, 0.03, 0.05, 0.02, 0.04]), 0.25
+    ends = np.array([spread(rng.normal(0, np.sqrt(true**2 + variances)), variances, 0.95)[1:] for _ in range(draws)])
+    covered = np.mean((ends[:, 0] <= true) & (true <= ends[:, 1]))
+    assert abs(covered - 0.95) <= 0.015 + 2 * np.sqrt(0.05 * 0.95 / draws)
+
+
+def contacts(seed: int, after_no: float, after_yes: float, n: int = 3000) -> pd.DataFrame:
+    """Return contacts, one in ten days a customer; some come back within the week, more after an unresolved one."""
+    rng = np.random.default_rng(seed)
+    at, solved = (
+        pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 300 * 24, n), unit="h"),
+        rng.random(n) < 0.6,
+    )
+    first = pd.DataFrame(
+        {"customer": range(n), "at": at, "topic": rng.choice(["a", "b"], n), "channel": "phone", "ok": solved}
+    )
+    back = rng.random(n) < np.where(solved, after_yes, after_no)
+    later = first[back].assign(at=lambda t: t["at"] + pd.Timedelta(days=2), channel="email", ok=True)
+    return pd.concat([first, later], ignore_index=True)
+
+
+REPEATS = dict(time="at", topic="topic", customer="customer", until="2024-12-01")
+
+
+def test_planted_repeats_are_found_and_equal_ones_are_not_established():
+    found = cx.repeat_contacts(contacts(1, 0.35, 0.06), by="ok", channel="channel", **REPEATS)
+    shares = found.tidy().set_index("group")
+    assert shares.loc["no", "conf_low"] < 0.35 < shares.loc["no", "conf_high"]
+    assert found.established and 'after "no"' in found.sentence()
+    assert found.glance()["switches"].item() == found.glance()["repeats"].item() > 0
+    assert cx.repeat_contacts(contacts(1, 0.1, 0.1), by="ok", **REPEATS).established is False
+
+
+def test_contacts_not_followed_long_enough_leave_the_denominator():
+    table = pd.DataFrame(
+        {"customer": ["a", "a", "b"], "at": pd.to_datetime(["2024-01-01", "2024-01-03", "2024-01-09"]), "topic": "t"}
+    )
+    found = cx.repeat_contacts(table, **REPEATS | {"until": "2024-01-12"})
+    assert found.glance()[["n", "repeats"]].iloc[0].tolist() == [2, 1]
+    assert found.checks().set_index("check")["value"].filter(like="under 7 days").item() == 1
+
+
+def test_counts_are_the_same_from_a_frame_a_file_and_a_plain_count(tmp_path):
+    table = contacts(2, 0.3, 0.2)
+    table.to_parquet(tmp_path / "contacts.parquet")
+    asked = dict(by=["topic", "channel"], channel="channel", **REPEATS)
+    frame, file = (cx.repeat_contacts(source, **asked).tidy() for source in (table, tmp_path / "contacts.parquet"))
+    pd.testing.assert_frame_equal(frame, file)
+    t = table.sort_values(["customer", "at"])
+    near = t.groupby(["customer", "topic"])["at"].shift(-1) - t["at"] <= pd.Timedelta(days=7)
+    known = t["at"] <= pd.Timestamp("2024-12-01") - pd.Timedelta(days=7)
+    plain = (near & known).groupby([t["topic"], t["channel"]]).sum()
+    assert frame["repeats"].tolist() == plain.tolist()
+
+
+# --- order, ties, days -----------------------------------------------------------------------------------------------
+
+
+def test_rows_are_taken_in_the_order_of_time_and_milliseconds_count():
+    log = log_of([["web", "shop", "phone"]], copies=40)
+    log["at"] = DAY0 + pd.to_timedelta(log.groupby("case").cumcount(), unit="ms")
+    shuffled = log.sample(frac=1, random_state=1)
+    found = cx.journey_paths(shuffled, **PATHS).tidy().set_index(["term", "group"])["moves"]
+    assert found["web", "shop"] == found["shop", "phone"] == found["phone", "(end)"] == 40
+
+
+def test_contacts_at_one_moment_are_refused_without_an_order_and_taken_with_one():
+    log = log_of([["web", "shop"]], copies=40).assign(at=DAY0, place=[1, 2] * 40)
+    with pytest.raises(
+        DataProblem, match=r"case 0-0 has different contacts at 2024-01-01 08:00:00 \(40 such ties\); name"
+    ):
+        cx.journey_paths(log, **PATHS)
+    found = cx.journey_paths(log, order="place", **PATHS).tidy().set_index(["term", "group"])["moves"]
+    assert found["web", "shop"] == 40 and found["shop", "web"] == 0
+
+
+def test_days_without_hours_are_said_and_moves_within_a_day_left_out():
+    log = log_of([["web", "shop", "web"]], copies=40)
+    log["at"] = DAY0.normalize() + pd.to_timedelta([0, 0, 1] * 40, unit="D")
+    found = cx.journey_paths(log, **PATHS)
+    assert "Times are days without hours" in found.sentence()
+    moves = found.tidy().set_index(["term", "group"])["moves"]
+    assert moves["web", "shop"] == 0 and moves["shop", "web"] == 40
+    assert found.checks().set_index("check")["value"].filter(like="one moment").item() == 40
+
+
+def test_exact_duplicates_are_left_out_and_counted_or_kept():
+    log = pd.concat([log_of([["web", "shop"]], copies=40)] * 2)
+    dropped, kept = (cx.journey_paths(log, duplicates=d, **PATHS) for d in ("drop", "keep"))
+    assert [f.glance()["n"].item() for f in (dropped, kept)] == [80, 160]
+    assert dropped.checks().set_index("check")["value"].filter(like="duplicates").item() == 80
+
+
+# --- coverage --------------------------------------------------------------------------------------------------------
+
+DECLARED = pd.DataFrame(
+    {"touchpoint": ["web", "shop", "bill"], "stage": ["before", "purchase", "after"], "kind": ["digital", "personal", None],
+     "item": ["site", "staff", None], "owner": ["Web", "Shops", "Finance"]}
+)  # fmt: skip
+
+
+def covered(min_base=1, **more):
+    rng = np.random.default_rng(1)
+    n = 600
+    log = pd.DataFrame(
+        {"customer": rng.integers(0, 200, n), "step": rng.choice(["web", "shop", "bill"], n, p=[0.5, 0.3, 0.2])}
+    )
+    log = log.assign(
+        at=DAY0 + pd.to_timedelta(range(n), unit="h"), case=log["customer"], owner=rng.choice(["Web", "Finance"], n)
+    )
+    answers = pd.DataFrame(
+        {"customer": range(200), "site": rng.integers(1, 6, 200), "staff": [np.nan] * 150 + [4.0] * 50}
+    )
+    survey = cx.as_survey(
+        answers, scales={"site": (1, 5), "staff": (1, 5)}, labels={"web": "Website"}, min_base=min_base
+    )
+    table = cx.as_table(log, person="customer", labels=survey.labels, min_base=min_base)
+    asked = dict(touchpoint="step", measured=DECLARED, responses=survey, time="at", case="case", owner="owner")
+    return cx.journey_coverage(table, **asked | more), log
+
+
+def test_coverage_counts_what_is_measured_and_names_the_blind_spot():
+    found, log = covered()
+    rows = found.tidy().set_index("term")
+    assert rows.loc["web", "estimate"] == 1 and rows.loc["bill", "estimate"] == 0
+    shop = log[log["step"] == "shop"]
+    assert rows.loc["shop", "estimate"] == pytest.approx((shop["customer"] >= 150).mean())
+    share = (log["step"] == "bill").mean()
+    assert found.sentence().startswith(f'{100 * share:.0f} % of contacts happen where nothing is measured: "bill".')
+    moved = log.sort_values(["case", "at"])
+    count = ((moved["case"] == moved["case"].shift()) & (moved["owner"] != moved["owner"].shift())).sum()
+    assert found.tables()["handoffs"]["n"].sum() == count
+
+
+def test_the_map_has_stages_across_hollow_blind_spots_and_arcs():
+    found, _ = covered()
+    ax = found.plot_map()
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["before the purchase", "purchase", "after the purchase"]
+    fills = {tuple(np.round(c.get_facecolor()[0][:3], 2)) for c in ax.collections}
+    assert (1.0, 1.0, 1.0) in fills and len(fills) > 1
+    assert len(ax.patches) == 2 and any("not measured" in t.get_text() for t in ax.texts)
+    assert any("Website" in t.get_text() for t in ax.texts)
+
+
+# --- floors ----------------------------------------------------------------------------------------------------------
+
+
+def test_moves_shares_and_repeats_of_few_persons_are_hidden_with_a_complement():
+    log = log_of([["web", "shop"]] * 30 + [["web", "bill"]] * 3)
+    found = cx.journey_paths(cx.as_table(log, min_base=10), **PATHS)
+    moves = found.tidy().set_index(["term", "group"])["moves"]
+    assert np.isnan(moves["web", "bill"]) and np.isnan(moves["web", "shop"]) and found.suppressed >= 2
+    table = contacts(1, 0.3, 0.1).assign(region=lambda t: np.where(t["customer"] < 4, "small", "large"))
+    repeats = cx.repeat_contacts(cx.as_table(table, person="customer", min_base=10), by="region", **REPEATS)
+    assert repeats.tidy()["estimate"].isna().all() and repeats.suppressed == 2
+    times = cx.as_table(remission().assign(arm=lambda t: t["arm"].mask(t.index < 4, "few")), min_base=10)
+    times = cx.time_to_resolve(times, case="case", opened="at", closed="closed", until="2026-01-01", by="arm")
+    assert times.tidy().set_index("group").loc["few"].isna().all() and times.suppressed >= 2
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+
+LOG = log_of([["web", "shop"]], copies=40, owner=["a", "b"] * 40)
+CLOSED = LOG.assign(closed=LOG["at"] + pd.Timedelta(hours=5))
+ANSWERS = pd.DataFrame({"web": [1.0, 5.0] * 100, "outcome": range(200), "channel": ["a", "b"] * 100})
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: cx.journey_paths(LOG, time="at", step="step", seed=1), "interactions name neither case nor customer"),
+        (lambda: cx.journey_paths(LOG.assign(step="web"), **PATHS), "step holds one touchpoint, 'web'; a path needs two"),
+        (lambda: cx.journey_paths(LOG[:20], **PATHS), "10 paths are fewer than min_cases=30"),
+        (lambda: cx.journey_paths(LOG.assign(ok="maybe"), outcome="ok", **PATHS), "ok holds 'maybe'; it must say yes or no"),
+        (lambda: cx.journey_paths(LOG.assign(ok="yes"), outcome="ok", **PATHS), "40 of 40 paths end well; both endings"),
+        (lambda: cx.journey_paths(LOG.assign(at="soon"), **PATHS), r"row 0: at holds 'soon', which is not a time \(80 of 80"),
+        (lambda: cx.journey_paths(LOG.assign(at=7), **PATHS), "at holds '7', which is not a time"),
+        (lambda: cx.journey_paths(LOG.drop(columns="step"), **PATHS), "interactions has no column 'step'"),
+        (lambda: cx.journey_paths(LOG, duplicates="all", **PATHS), "duplicates='all' is not one of 'drop', 'keep'"),
+        (lambda: cx.handoff_penalty(LOG, case="case", time="at"), "either changes=, the column whose change is a hand-off"),
+        (lambda: cx.handoff_penalty(CLOSED.assign(closed=DAY0 - pd.Timedelta(hours=1)), **HANDED),
+         r"row 0: closed at 2024-01-01 07:00:00, before the case was opened \(40 of 40 cases\)"),
+        (lambda: cx.handoff_penalty(CLOSED.assign(owner="a"), **HANDED), "0 cases with a hand-off are fewer than min_cases=30"),
+        (lambda: cx.handoff_penalty(CLOSED, **HANDED), "0 cases open 1 hours after their opening had not been handed on; 30"),
+        (lambda: cx.handoff_penalty(CLOSED, landmark=0, **HANDED), "landmark=0: cases must be compared from a moment after"),
+        (lambda: cx.repeat_contacts(LOG, **REPEATS | {"topic": "step", "customer": "case", "until": "2024-01-02"}),
+         "no contact is followed for 7 days; the last one is of 2024-01-01 09:00:00"),
+        (lambda: cx.time_to_resolve(CLOSED, case="case", opened="at", closed="closed", until="2023-01-01"), "no case was opened"),
+        (lambda: covered(measured=DECLARED.assign(stage="afer")), "stage 'afer' is not one of before, purchase, after; did you"),
+        (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", touchpoints=["web"], seed=1), "web has no declared scale"),
+        (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", touchpoints=["web"], low=4, high=2, seed=1), "low= below high="),
+        (lambda: cx.moments_of_truth(ANSWERS, outcome="web", touchpoints=["web"], seed=1), "ratings other than the outcome"),
+        (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", touchpoints=["web"], low=2, high=4, min_rows=900, seed=1),
+         "none of web has 900 ratings"),
+        (lambda: cx.channel_consistency(ANSWERS, score="web", channel="channel", worth_acting_on=0), "worth acting on, above 0"),
+        (lambda: cx.channel_consistency(ANSWERS, score="web", channel="channel", worth_acting_on=1, min_rows=150),
+         "0 channel with 150 rated contacts; comparing takes two"),
+        (lambda: cx.channel_consistency(ANSWERS, score="channel", channel="web", worth_acting_on=1), "holds 'a' .* no number"),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_where_what_and_what_to_do(call, words):
+    with pytest.raises((DataProblem, TooFewRespondents), match=words):
+        call()
+
+
+def test_sentences_are_short_and_labels_stand_in_them():
+    found = [covered()[0], cx.handoff_penalty(handed(1.5, 1, n=2500), landmark=24, **HANDED), moments(rated(1, 1.5)),
+             cx.journey_paths(LOG, **PATHS), cx.repeat_contacts(contacts(1, 0.3, 0.1), by="ok", **REPEATS)]  # fmt: skip
+    for finding in found:
+        assert len(finding.title.split()) <= 25, finding.title
+        assert dataclasses.is_dataclass(finding) and finding.plot() is not None
