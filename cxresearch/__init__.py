@@ -26,6 +26,8 @@ _PUBLIC = {
     "loyalty_by_group",
     "drivers": "driver_importance compare_drivers penalty_reward halo_check importance_performance "
     "simulate_improvement scale_reliability",
+    "chain": "unit_panel unit_reliability service_profit_chain lead_lag_units agent_consistency funnel process_chart "
+    "rater_agreement",
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 __all__ = sorted(_HOME)
