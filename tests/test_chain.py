@@ -151,7 +151,7 @@ def test_nhs_trusts_give_the_sentence_that_engagement_first_is_not_established(s
         "That engagement comes before mortality is not established in 142 units. It goes with the"
     )
     assert (
-        "The reverse, given the past, is established as well: -0.06" in found.sentence() and found.established is False
+        "The reverse, given the past, is established as well: -0.05" in found.sentence() and found.established is False
     )
     r = cx.lead_lag_units(nhs(shared), **asked).tidy().set_index("term")
     page = {"same period": -0.215, "next period": -0.208, "period before (lead)": -0.220, "within units": -0.013,
@@ -237,7 +237,7 @@ def test_one_contact_s_ratings_count_once():
     assert found.checks()["value"][0] == len(table[::3])
 
 
-@draws(500, 10_000)
+@draws(160, 10_000)
 @pytest.mark.parametrize("units", [60, 32])
 def test_what_goes_ahead_is_covered_and_the_reverse_is_a_null(draws, units):
     covered, reverse = [], []
@@ -254,7 +254,7 @@ def test_what_goes_ahead_is_covered_and_the_reverse_is_a_null(draws, units):
 
 def test_first_only_where_the_lead_is_nothing():
     ahead = cx.lead_lag_units(panel(np.random.default_rng(1), ahead=0.6), **ORDER)
-    assert ahead.sentence().startswith("x goes before y: 0.5") and ahead.established is True
+    assert ahead.sentence().startswith("x goes before y: 0.4") and ahead.established is True
     assert (
         "It does not go with the period before" in ahead.sentence()
         and "The reverse, given the past, is not established" in ahead.sentence()
@@ -425,5 +425,5 @@ def test_employees_under_the_floor_and_units_of_few_answers_are_hidden():
 def test_first_sentences_are_short_and_figures_carry_them(make):
     found = make(contacts(np.random.default_rng(1), 0.5))
     first = found.sentence().split(". ")[0]
-    assert len(first.split()) <= 30 and found.plot().get_title(loc="left").replace("\n", " ").startswith(first[:40])
+    assert len(first.split()) <= 25 and found.plot().get_title().startswith(first[:40])
     plt.close("all")

@@ -13,11 +13,11 @@ import pandas as pd
 from scipy import special, stats
 
 from cxresearch import digits
-from cxresearch.chain.finding import ChainFinding, opened
+from cxresearch.chain.finding import opened
 from cxresearch.chain.sentences import say
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
-from cxresearch.findings import Check, describe_columns, listing, number
+from cxresearch.findings import Check, Worded, describe_columns, listing, number
 from cxresearch.inference import adjusted_p_values
 from cxresearch.inference.pooling import between_variance
 
@@ -39,7 +39,7 @@ describe_columns(
 )
 
 
-class Funnel(ChainFinding):
+class Funnel(Worded):
     """One row per unit: value, base, limits at 2 and 3 sd, verdict."""
 
     def plot(self, ax=None):
@@ -177,7 +177,7 @@ def _widening(z, error, dispersion) -> tuple[np.ndarray, float | None]:
     return np.full(z.shape, factor), float(factor) if factor > 1 else None
 
 
-class ProcessChart(ChainFinding):
+class ProcessChart(Worded):
     """One row per period (and group): value, centre, limits, signal."""
 
     def plot(self, ax=None):
@@ -214,7 +214,7 @@ class ProcessChart(ChainFinding):
 def process_chart(
     ratings, *, value: str, period: str, by: str | None = None, kind: str = "mean", baseline: int, rules=(1,),
     confidence: float = 0.95,
-) -> ChainFinding:  # fmt: skip
+) -> Worded:  # fmt: skip
     """Return where a process left its limits, and how many false alarms the rules raise by themselves.
 
     Parameters

@@ -1,38 +1,19 @@
 """What the findings of the room share: their words and figure, the table they open, regressions clustered by unit."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from cxresearch.errors import DataProblem, require_columns, require_share
-from cxresearch.figures import forest
-from cxresearch.findings import Check, Finding, interval
+from cxresearch.findings import Check, interval
 from cxresearch.inference import critical_value
 from cxresearch.inference.clusters import cluster_covariance, cr2
 from cxresearch.survey import Survey, Table, as_table
 
 FEW_CLUSTERS = 40  # below it the errors are CR2 with Bell and McCaffrey's degrees of freedom
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class ChainFinding(Finding):
-    """A finding about units or agents; `words` are its sentences, `drawn` the options of its forest."""
-
-    words: tuple[str, ...] = ()
-    drawn: Mapping[str, object] = field(default_factory=dict)
-
-    def sentence(self) -> str:
-        return " ".join(self.words)
-
-    def plot(self, ax=None):
-        """Draw one dot with its interval per row, the finding above."""
-        shown = self.table[self.table["estimate"].notna()]
-        names = [self.label(term) for term in shown.iloc[:, 0]]
-        options = {"low": "conf_low", "high": "conf_high", "title": self.words[0].rstrip(".")} | dict(self.drawn)
-        return forest(shown, "estimate", names=names, ax=ax, **options)
 
 
 @dataclass(frozen=True)

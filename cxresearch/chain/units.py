@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from cxresearch.chain.finding import ChainFinding, opened
+from cxresearch.chain.finding import opened
 from cxresearch.chain.sentences import say
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
-from cxresearch.findings import Check, describe_columns, interval, listing, number
+from cxresearch.findings import Check, Worded, describe_columns, interval, listing, number
 from cxresearch.inference.pooling import intraclass, one_way
 from cxresearch.survey import Table, as_survey, as_table
 
@@ -36,7 +36,7 @@ describe_columns(
 def unit_reliability(
     answers, *, item: str, unit: str, period: str | None = None, n: str | None = None, sd: str | None = None,
     confidence: float = 0.95, min_answers: int = 10,
-) -> ChainFinding:  # fmt: skip
+) -> Worded:  # fmt: skip
     """Return how far means of units can be told from chance: ICC with interval, reliability of each unit's mean.
 
     Parameters
@@ -120,7 +120,7 @@ def unit_reliability(
     summary = {"icc": icc.single, "icc_low": icc.low, "icc_high": icc.high, "icc_mean": icc.average, "units": j, "n": total,
                "sd_between": np.sqrt(fitted.between), "sd_within": np.sqrt(fitted.within),
                "method": "one-way REML; ICC with F interval", "established": bool(sure)}  # fmt: skip
-    return ChainFinding(
+    return Worded(
         "unit_reliability", item, ", ".join(keys), table.drop(columns=["conf_low", "conf_high"]), summary, checks, words=words,
         suppressed=hidden, **given.finding, drawn=dict(low="estimate", high="estimate", unit="reliability of the mean, 0-1", line=NOISY),
     )  # fmt: skip
@@ -133,7 +133,7 @@ def _rows_of(means, n, sd, group) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(rows), np.repeat(group, n)
 
 
-def _stability(given, values, rows, item, unit, period, confidence) -> ChainFinding:
+def _stability(given, values, rows, item, unit, period, confidence) -> Worded:
     """Return how alike a unit's means of several periods are: all that means alone can tell."""
     icc = intraclass(values[rows], given.table[unit].to_numpy()[rows], confidence=confidence)
     periods, n = given.table[period][rows].nunique(), int(rows.sum())
@@ -145,7 +145,7 @@ def _stability(given, values, rows, item, unit, period, confidence) -> ChainFind
     check = Check("n and sd of each mean are known", "unknown", "columns n and sd", False, "stops")
     summary = {"icc": icc.single, "icc_low": icc.low, "icc_high": icc.high, "icc_mean": icc.average, "n": n,
                "method": "stability over periods; ICC with F interval", "established": False}  # fmt: skip
-    return ChainFinding("unit_reliability", item, unit, table, summary, (check, *given.checks), words=words,
+    return Worded("unit_reliability", item, unit, table, summary, (check, *given.checks), words=words,
                         drawn=dict(unit="ICC of a unit's means over periods"), **given.finding)  # fmt: skip
 
 
