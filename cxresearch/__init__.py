@@ -27,7 +27,7 @@ _PUBLIC = {
     "drivers": "driver_importance compare_drivers penalty_reward halo_check importance_performance "
     "simulate_improvement scale_reliability",
     "chain": "unit_panel unit_reliability service_profit_chain lead_lag_units agent_consistency funnel process_chart "
-    "rater_agreement",
+    "rated_contacts rater_agreement",
     "claims": "loyalty_ratios stated_shares said_and_did weigh_myths published_claims",
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names.split()}

@@ -15,12 +15,13 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.chain.finding import opened
 from cxresearch.chain.sentences import say
-from cxresearch.errors import DataProblem, TooFewRespondents, require_choice
+from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_columns
 from cxresearch.findings import Check, Worded, describe_columns, ends, interval, listing, number
 from cxresearch.inference import critical_value, percentile_interval
 from cxresearch.inference.agreement import LEVELS, krippendorff_alpha
 from cxresearch.inference.clusters import demean
 from cxresearch.inference.pooling import intraclass, one_way
+from cxresearch.survey import Survey, as_survey, as_table
 
 MIN_AGENTS, TARGET, RELIABLE = 5, 0.7, 2 / 3
 
@@ -148,6 +149,62 @@ def _league(names, fitted, plain, agents, confidence) -> pd.DataFrame:
         "conf_high": estimate + half, "mean": means, "adjusted": fitted.means, "reliability": fitted.reliability, "n": fitted.n,
     })  # fmt: skip
     return table.iloc[digits.descending(estimate, table["group"])].reset_index(drop=True)
+
+
+def rated_contacts(responses, interactions, *, rating: str, within_days: int = 30) -> Survey:
+    """Return the ratings with the contact that each is about: its agent, channel, touchpoint, time and month.
+
+    Parameters
+    ----------
+    responses : Survey
+        With the column ``contact`` (the id of the contact rated), or with ``customer`` and the day of the answer.
+    interactions : Table or DataFrame
+        One row per contact: ``contact`` or ``customer``, and ``time``.
+    rating : column
+        Of the responses.
+    within_days : int
+        Without ids: the last contact of the customer in so many days before the answer.
+
+    Raises
+    ------
+    DataProblem
+        No rating has a contact.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> cx.rated_contacts(study.responses, study.interactions, rating="support")
+    survey: ... rows, weighted by weight, strata stratum, cluster cluster, floor 10
+    """
+    survey, contacts = as_survey(responses), as_table(interactions).table
+    rated = survey.table[survey.table[rating].notna()]
+    more = [c for c in ("agent", "channel", "touchpoint", "owner") if c in contacts and c not in rated]
+    contacts = contacts.assign(time=pd.to_datetime(contacts["time"]))
+    if "contact" in rated and "contact" in contacts:
+        found = rated.merge(contacts[["contact", "time", *more]].dropna(subset=["contact"]), on="contact")
+    else:
+        require_columns(rated, "customer", survey.asked_at or "asked_at", where="responses")
+        day = pd.to_datetime(rated[survey.asked_at]).astype("datetime64[ns]")
+        left = rated.assign(answered=day).dropna(subset=["customer", "answered"]).sort_values("answered", kind="stable")
+        right = (
+            contacts[["customer", "time", *more]]
+            .assign(time=lambda t: t["time"].astype("datetime64[ns]"))
+            .sort_values("time", kind="stable")
+        )
+        window = {"by": "customer", "direction": "backward", "tolerance": pd.Timedelta(days=within_days)}
+        found = pd.merge_asof(left, right.assign(answered=right["time"]), on="answered", **window).dropna(
+            subset=["time"]
+        )
+    if found.empty:
+        raise DataProblem(
+            f"no rating {rating!r} has a contact: neither by id nor within {within_days} days before the answer"
+        )
+    found["month"] = found["time"].dt.strftime("%Y-%m")
+    found["occasion"] = (
+        found["contact"] if "contact" in found else found["customer"].astype(str) + " " + found["time"].astype(str)
+    )
+    return survey.with_table(found.reset_index(drop=True))
 
 
 def rater_agreement(

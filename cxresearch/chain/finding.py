@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.errors import DataProblem, require_columns, require_share
-from cxresearch.findings import Check, interval
+from cxresearch.findings import Check, Finding, interval
 from cxresearch.inference import critical_value
 from cxresearch.inference.clusters import cluster_covariance, cr2
 from cxresearch.survey import Survey, Table, as_table
@@ -49,6 +49,8 @@ class Opened:
 
 def opened(data, *columns: str | None, confidence: float, person: str | None = None) -> Opened:
     """Return what an analysis is given, its columns and confidence checked."""
+    if isinstance(data, Finding):  # of a step before this one, that could not be taken
+        raise DataProblem(data.sentence().rstrip("."))
     known = data if isinstance(data, (Survey, Table)) else as_table(data)
     require_share("confidence", confidence)
     table = known.table

@@ -88,9 +88,9 @@ def unit_reliability(
         scores, group = _rows_of(scores, weights[kept], given.numbers(sd)[kept], group)
     fitted, icc = one_way(scores, group), intraclass(scores, group, confidence=confidence)
     table = pd.DataFrame({
-        "unit": names[fitted.names], "estimate": fitted.reliability, "mean": fitted.means, "n": fitted.n,
+        "unit": names[fitted.names], "estimate": fitted.reliability, "mean": fitted.means, "sd_within": np.sqrt(fitted.within),
+        "n": fitted.n,
     })  # fmt: skip
-    table["conf_low"] = table["conf_high"] = table["estimate"]
     weak, j, total, sure = (
         int((fitted.reliability < NOISY).sum()),
         len(table),
@@ -121,7 +121,7 @@ def unit_reliability(
                "sd_between": np.sqrt(fitted.between), "sd_within": np.sqrt(fitted.within),
                "method": "one-way REML; ICC with F interval", "established": bool(sure)}  # fmt: skip
     return Worded(
-        "unit_reliability", item, ", ".join(keys), table.drop(columns=["conf_low", "conf_high"]), summary, checks, words=words,
+        "unit_reliability", item, ", ".join(keys), table, summary, checks, words=words,
         suppressed=hidden, **given.finding, drawn=dict(low="estimate", high="estimate", unit="reliability of the mean, 0-1", line=NOISY),
     )  # fmt: skip
 
@@ -162,7 +162,7 @@ def unit_panel(
     answers : Survey
         With waves that are periods of the employees.
     items : sequence of str
-        Of the answers; their means, by weight, stand in columns of these names, their base in ``n_answers``.
+        Of the answers; their means, by weight, stand in columns of these names, their base in ``n_answers``; None is none.
     unit, period, answers_unit : columns
         Of the employees; the unit's column in the answers, where it has another name.
     n : column, optional
@@ -185,6 +185,7 @@ def unit_panel(
     table: ... rows, one person: not named, floor 10
     """
     staff, survey, at = as_table(employees), as_survey(answers), answers_unit or unit
+    items = [item for item in items if item is not None]
     table, said, wave = staff.table, survey.table, survey.wave or period
     require_columns(table, unit, period, n, where="employees")
     require_columns(said, at, wave, *items, where="the answers")

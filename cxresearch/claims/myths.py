@@ -85,7 +85,7 @@ def weigh_myths(
     kinds : mapping driver -> kind
         service, product, price, digital, personal or emotion.
     product, satisfaction, revenue : columns, optional
-        Of the responses: the rating of the product; satisfaction; revenue of the customer after the answer.
+        Of the responses: the rating of the product (by default the one driver of that kind); satisfaction; revenue of the customer after the answer.
     customers, interactions : Table or DataFrame, optional
         All customers, with a column ``customer``; contacts with a column ``owner``.
     myths : sequence of str, optional
@@ -118,6 +118,8 @@ def weigh_myths(
     asked = list(MYTHS) if myths is None else list(myths)
     if unknown := [*(k for k in kinds.values() if k not in KINDS), *(m for m in asked if m not in MYTHS)]:
         raise DataProblem(f"{unknown[0]!r} is not known; kinds are {listing(KINDS)}, beliefs are those of the table")
+    products = [item for item, kind in kinds.items() if kind == "product"]
+    product = product or (products[0] if len(products) == 1 else None)
     frames = [None if t is None else as_table(t).table for t in (customers, interactions)]
     data = _Data(survey, outcome, dict(kinds), product, satisfaction, *frames, revenue, n_boot, seed)
     answered = int(np.isfinite(data.answers([outcome])).sum())

@@ -15,6 +15,7 @@ from scipy import stats
 
 from cxresearch import digits
 from cxresearch.claims.sentences import say
+from cxresearch.claims.shares import happened
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.findings import Check, Worded, describe_columns, ends, interval, listing, number, p_words
 from cxresearch.inference import adjusted_p_values
@@ -28,7 +29,7 @@ describe_columns(
     most_possible=("Largest possible", "ratio if all loyal did it: 1 over the share of the others", 2),
     odds_ratio=("Odds ratio", "odds of the loyal over odds of the others", 2),
     share_loyal=("Share of the loyal", "share of loyal customers who did it, 0-1", 3),
-    share_others=("Share of the others", "share of the others who did it, 0-1", 3),
+    share_rest=("Share of the others", "share of the others who did it, 0-1", 3),
     n_loyal=("n loyal", "loyal customers", 0),
     n_rest=("n rest", "the others", 0),
     claimed=("Claimed", "ratio that is claimed", 2),
@@ -78,8 +79,8 @@ def loyalty_ratios(
         One row per customer.
     score : column
         Answer given before the outcome; or, with ``behavioural=True``, past behaviour: the result is then a circle.
-    outcomes : list of columns, or mapping column -> first day of its window
-        0 or 1. With days, and a survey that knows when it was asked, outcomes that begin before an answer are refused.
+    outcomes : list, or mapping outcome -> first day of its window
+        Columns of 0 and 1, days, or conditions such as ``revenue > 0``. With days, and a survey that knows when it was asked, outcomes that begin before an answer are refused.
     loyal, disloyal : float
         Customary groups: at or above, at or below.
     claimed : float, optional
@@ -111,15 +112,18 @@ def loyalty_ratios(
     again: loyal customers do so 4.5 to 4.5 times as often, over 1 definitions (n = 120). ...
     """
     survey = as_survey(customers)
-    table, require = survey.table, require_share("confidence", confidence)  # noqa: F841
-    require_columns(table, score, *outcomes, *controls, where="customers")
-    _refuse(survey, table, score, outcomes, behavioural)
+    table = survey.table
+    require_share("confidence", confidence)
+    if not outcomes:
+        raise DataProblem("no outcome is given (role claim_forgive, or revenue): the claim cannot be tested here")
+    require_columns(table, score, *controls, where="customers")
+    did = {outcome: happened(table, outcome) for outcome in outcomes}
+    _refuse(survey, table, did, score, outcomes, behavioural)
     against = (disloyal, disloyal // 2, None) if against is None else against
     marks = pd.to_numeric(table[score]).to_numpy(dtype=float, na_value=np.nan)
     rows, few = [], 0
     for outcome in outcomes:
-        y = table[outcome].to_numpy(dtype=float, na_value=np.nan)
-        seen = []
+        y, seen = did[outcome], []
         for top in dict.fromkeys((loyal, *thresholds)):
             for end in dict.fromkeys(against):
                 groups = (
@@ -160,11 +164,9 @@ def loyalty_ratios(
     )
 
 
-def _refuse(survey: Survey, table, score, outcomes, behavioural) -> None:
+def _refuse(survey: Survey, table, did, score, outcomes, behavioural) -> None:
     for outcome in outcomes:
-        values = table[outcome].dropna()
-        if not values.isin([0, 1]).all():
-            raise DataProblem(f"{outcome} must be 0 or 1; found {values[~values.isin([0, 1])].iloc[0]!r}")
+        values = pd.Series(did[outcome], table.index).dropna()
         if outcome == score:
             raise DataProblem(
                 f"{score} is both the score and an outcome: groups that the outcome defines prove nothing"
@@ -219,7 +221,7 @@ def _row(survey, y, groups, outcome, top, end, claimed, confidence) -> dict:
         "term": outcome, "definition": f"{top:g} or more against {other}", "estimate": ratio if p0 > 0 else np.nan,
         "conf_low": low, "conf_high": high, "p_value": float(ratio_p_value(p1, n1, p0, n0, 1.0)),
         "most_possible": 1 / p0 if p0 > 0 else np.inf, "odds_ratio": odds, "gap": p1 - p0, "share_loyal": p1,
-        "share_others": p0, "claim_p": claim_p, "verdict": verdict, "n_loyal": rows1, "n_rest": rows0,
+        "share_rest": p0, "claim_p": claim_p, "verdict": verdict, "n_loyal": rows1, "n_rest": rows0,
         "n": rows1 + rows0, "n_effective": n1 + n0,
     }  # fmt: skip
 
@@ -263,7 +265,9 @@ def _made(
     if (bare := k - len(seen)) > 0:
         words.append(say("one sided", k=bare))
     fit, adjusted = (
-        (None, {}) if not controls else _adjusted(table, marks, outcomes[0], controls, loyal, disloyal, confidence)
+        (None, {})
+        if not controls
+        else _adjusted(table, marks, happened(table, outcomes[0]), controls, loyal, disloyal, confidence)
     )
     if adjusted:
         words.append(say("adjusted", controls=listing(map(survey.label, controls)), ratio=number(adjusted["adjusted_ratio"], 2), e=number(adjusted["e_value"], 2),
@@ -288,14 +292,14 @@ def _made(
     )  # fmt: skip
 
 
-def _adjusted(table, marks, outcome, controls, loyal, disloyal, confidence) -> tuple[object, dict]:
+def _adjusted(table, marks, y, controls, loyal, disloyal, confidence) -> tuple[object, dict]:
     """Return the Poisson fit of the customary groups, its ratio with interval, and its E-value (Zou 2004)."""
     import statsmodels.api as sm
 
     rows = (marks >= loyal) | (marks <= disloyal)
-    part = table[rows].assign(loyal=(marks[rows] >= loyal).astype(float)).dropna(subset=[outcome, *controls])
+    part = table.assign(loyal=(marks >= loyal).astype(float), happened=y)[rows].dropna(subset=["happened", *controls])
     X = pd.get_dummies(part[["loyal", *controls]], drop_first=True).astype(float)
-    fit = sm.GLM(part[outcome].astype(float), sm.add_constant(X), family=sm.families.Poisson()).fit(cov_type="HC1")
+    fit = sm.GLM(part["happened"], sm.add_constant(X), family=sm.families.Poisson()).fit(cov_type="HC1")
     half = stats.norm.ppf((1 + confidence) / 2) * fit.bse["loyal"]
     ratio, low, high = np.exp(fit.params["loyal"] + np.array([0.0, -half, half]))
     away = max(ratio, 1 / ratio)

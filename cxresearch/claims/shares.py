@@ -5,6 +5,7 @@ References
 Wilson (1927), JASA 22; Newcombe (1998), Statistics in Medicine 17:857-890; McNemar (1947), Psychometrika 12:153-157.
 """
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,6 +17,7 @@ from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, r
 from cxresearch.findings import Check, Worded, describe_columns, interval, listing, number, p_words, percent
 from cxresearch.inference import adjusted_p_values, critical_value, newcombe_difference, wilson_interval
 from cxresearch.survey import as_survey
+from cxresearch.survey.where import rows_where
 
 describe_columns(
     claim=("Claim", "what is said"),
@@ -32,6 +34,7 @@ describe_columns(
     said=("Said", "share who said it, 0-1", 3),
     did=("Did", "share who did it, 0-1", 3),
 )
+QUOTED = {"claim_prefer": 0.76, "claim_switch": 0.86, "claim_service_over_price": 0.48}
 PUBLISHED = (
     ("loyal customers forgive 6 times, buy again 5 times, recommend 2 times as often", "Temkin Group, quoted in the press",
      "US consumers, extreme groups of firms", "stated on six points, top two boxes; cross-sectional", 10_000),
@@ -58,15 +61,27 @@ def published_claims() -> pd.DataFrame:
     return pd.DataFrame(PUBLISHED, columns=["claim", "source", "population", "question", "n"])
 
 
-def _of_01(table: pd.DataFrame, column: str) -> np.ndarray:
-    values = table[column].to_numpy(dtype=float, na_value=np.nan)
-    if not np.isin(values[~np.isnan(values)], (0, 1)).all():
-        raise DataProblem(f"{column} must be 0 or 1 (no or yes); name a threshold where it is a scale")
+def happened(table: pd.DataFrame, what: str) -> np.ndarray:
+    """Return 1 where something happened, 0 where not, missing where that is not known.
+
+    `what` is a column of 0 and 1, a day (blank where it did not happen), or a condition such as ``revenue > 0``.
+    """
+    if what not in table.columns:
+        met = rows_where(table, what).astype(float)
+        used = [c for c in table.columns if re.search(rf"\b{re.escape(str(c))}\b", what)]
+        return np.where(table[used].isna().any(axis=1), np.nan, met)
+    if pd.api.types.is_datetime64_any_dtype(table[what]):
+        return table[what].notna().to_numpy(dtype=float)
+    values = pd.to_numeric(table[what], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    if len(odd := table[what][(table[what].notna()) & ~np.isin(values, (0, 1))]):
+        raise DataProblem(
+            f"{what} must be 0 or 1 (no or yes); found {odd.iloc[0]!r}: name a threshold, or a condition such as {what} > 0"
+        )
     return values
 
 
 def stated_shares(
-    responses, *, items, quoted: Mapping[str, float], quoted_n: int | None = None, equivalence: float = 0.05,
+    responses, *, items=None, quoted: Mapping[str, float] | None = None, quoted_n: int | None = None, equivalence: float = 0.05,
     confidence: float = 0.95,
 ) -> Worded:  # fmt: skip
     """Return whether own customers state what is quoted of others.
@@ -75,7 +90,9 @@ def stated_shares(
     ----------
     responses : Survey or DataFrame
     items : list of columns of 0 and 1, or mapping column -> threshold at or above which an answer agrees
-    quoted : mapping column -> share, 0-1
+        By default the items that have a role of `quoted`.
+    quoted : mapping column or role -> share, 0-1
+        By default the shares that are quoted most: claim_prefer, claim_switch and claim_service_over_price.
     quoted_n : int, optional
         How many were asked for the quoted shares; None takes these as exact.
     equivalence : float
@@ -100,19 +117,24 @@ def stated_shares(
     """
     survey = as_survey(responses)
     require_share("confidence", confidence)
+    quoted = QUOTED if quoted is None else quoted
+    items = [item for role in quoted for item in survey.columns_of(role)] if items is None else items
     limits = items if isinstance(items, Mapping) else {item: None for item in items}
+    if not limits:
+        raise DataProblem(f"no item has a role {listing(quoted)}: these claims cannot be tested here")
     require_columns(survey.table, *limits, where="responses")
     rows = []
     for item, least in limits.items():
-        if item not in quoted or not 0 < quoted[item] < 1:
-            raise DataProblem(f"quoted= must give {item!r} a share between 0 and 1; found {quoted.get(item)!r}")
+        q = next((quoted[name] for name in (item, *survey.roles.get(item, ())) if name in quoted), None)
+        if q is None or not 0 < q < 1:
+            raise DataProblem(f"quoted= must give {item!r} a share between 0 and 1; found {q!r}")
         raw = survey.table[item].to_numpy(dtype=float, na_value=np.nan)
-        values = _of_01(survey.table, item) if least is None else np.where(np.isnan(raw), np.nan, raw >= least)
+        values = happened(survey.table, item) if least is None else np.where(np.isnan(raw), np.nan, raw >= least)
         sample = survey.sample(~np.isnan(values), what=item)
         share, variance = sample.means(values[sample.rows])[0], sample.variance(values[sample.rows])[0]
         n = share * (1 - share) / variance if not sample.plain and variance > 0 else sample.n_effective
         low, high = wilson_interval(share, n, confidence)
-        q, known = quoted[item], quoted_n is not None
+        known = quoted_n is not None
         gap = newcombe_difference(share, n, q, quoted_n, confidence) if known else (low - q, high - q)
         z = (share - q) / np.sqrt(q * (1 - q) * (1 / n + (1 / quoted_n if known else 0.0)))
         rows.append({"term": item, "estimate": share, "conf_low": float(low), "conf_high": float(high), "quoted": q, "gap": share - q,
@@ -144,8 +166,8 @@ def said_and_did(customers, *, said: str, did: str, by: str | None = None, confi
     Parameters
     ----------
     customers : Survey or DataFrame
-    said, did : columns of 0 and 1
-        What was said, and what happened afterwards.
+    said, did : columns of 0 and 1, days, or conditions
+        What was said, and what happened afterwards (a day such as ``until``: it happened where one stands).
     by : column, optional
         Groups, each a row; those under the floor are pooled or hidden.
 
@@ -168,8 +190,12 @@ def said_and_did(customers, *, said: str, did: str, by: str | None = None, confi
     """
     survey = as_survey(customers)
     require_share("confidence", confidence)
-    require_columns(survey.table, said, did, where="customers")
-    a, b = (_of_01(survey.table, c) for c in (said, did))
+    if said is None:
+        raise DataProblem(
+            "no item says what customers would do (role claim_switch): it cannot be held against what they did"
+        )
+    require_columns(survey.table, said, where="customers")
+    a, b = (happened(survey.table, c) for c in (said, did))
     answered = ~np.isnan(a) & ~np.isnan(b)
     if answered.sum() < max(30, survey.min_base):
         raise TooFewRespondents(
