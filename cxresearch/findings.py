@@ -237,8 +237,9 @@ class Worded(Finding):
         from cxresearch.figures import forest
 
         table = self.table[self.table["estimate"].notna()]
-        given = {"low": "conf_low", "high": "conf_high", "title": self.words[0].rstrip(".")} | dict(self.drawn)
-        return forest(table, "estimate", names=map(self.label, table.iloc[:, 0]), ax=ax, **given)
+        given = {"low": "conf_low", "high": "conf_high", "title": self.words[0].rstrip(".")}
+        given["names"] = [self.label(term) for term in table.iloc[:, 0]]
+        return forest(table, "estimate", ax=ax, **given | dict(self.drawn))
 
 
 @dataclass(frozen=True, repr=False, eq=False)

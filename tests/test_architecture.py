@@ -11,7 +11,7 @@ from conftest import ROOT
 PACKAGE = ROOT / "cxresearch"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FOUNDATION = {"errors", "digits", "findings", "inference", "weighting", "survey", "privacy", "figures", "progress"}
-ANALYSES = {"metrics", "segments", "loyalty", "drivers", "quality", "transactions"}
+ANALYSES = {"metrics", "segments", "loyalty", "drivers", "quality", "transactions", "chain", "claims"}
 
 
 def imports_of(path) -> set[str]:

@@ -256,7 +256,7 @@ def test_first_only_where_the_lead_is_nothing():
     ahead = cx.lead_lag_units(panel(np.random.default_rng(1), ahead=0.6), **ORDER)
     assert ahead.sentence().startswith("x goes before y: 0.4") and ahead.established is True
     assert (
-        "It does not go with the period before" in ahead.sentence()
+        "That it goes with the period before is not established" in ahead.sentence()
         and "The reverse, given the past, is not established" in ahead.sentence()
     )
     lasting = cx.lead_lag_units(panel(np.random.default_rng(1), lasting=1.0), **ORDER)
@@ -267,6 +267,12 @@ def test_first_only_where_the_lead_is_nothing():
     assert (
         few.sentence().startswith("Description only, 20 units and at least 30 are needed") and few.established is False
     )
+
+
+@draws(100, 2_000)
+def test_nothing_goes_first_where_nothing_is_planted(draws):
+    first = hits(draws, lambda rng: cx.lead_lag_units(panel(rng, 40, 5), **ORDER).established)
+    assert first <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / draws)
 
 
 @draws(100, 2_000)

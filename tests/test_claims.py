@@ -254,8 +254,8 @@ KINDS = {"a": "service", "b": "product", "c": "digital", "d": "personal"}
 
 
 def test_ten_beliefs_have_a_row_each_and_what_is_missing_is_named():
-    table = rated(np.random.default_rng(4))
-    everyone = pd.DataFrame({"customer": np.arange(2000)})
+    table = rated(np.random.default_rng(4), 1600)
+    everyone = pd.DataFrame({"customer": np.arange(4000)})
     contacts = pd.DataFrame({"owner": ["care"] * 60 + ["logistics"] * 40})
     full = cx.weigh_myths(table, outcome="y", kinds=KINDS, product="b", satisfaction="y", customers=everyone, interactions=contacts,
                           revenue="money", n_boot=200, seed=1)  # fmt: skip
@@ -302,7 +302,7 @@ def test_a_belief_at_its_limit_is_seldom_decided(draws):
 TABLE = customers(np.random.default_rng(6))
 DATED = cx.as_survey(TABLE.assign(day=pd.Timestamp("2025-03-01")), asked_at="day")
 REFUSED = [
-    (cx.loyalty_ratios, (TABLE.assign(again=2),), RATIO, "again must be 0 or 1; found 2"),
+    (cx.loyalty_ratios, (TABLE.assign(again=2),), RATIO, "again must be 0 or 1 (no or yes); found 2: name a threshold, or a condition such as again > 0"),
     (cx.loyalty_ratios, (TABLE,), dict(score="again", outcomes=["again"]),
      "again is both the score and an outcome: groups that the outcome defines prove nothing"),
     (cx.loyalty_ratios, (TABLE.assign(again=lambda t: (t["score"] >= 9) * 1),), RATIO,
@@ -310,9 +310,9 @@ REFUSED = [
     (cx.loyalty_ratios, (DATED,), dict(score="score", outcomes={"again": "2025-01-01"}),
      "again counts from 2025-01-01 on, but 600 answers are later (first: row 0); take a window that begins after the last answer, or drop these rows"),
     (cx.loyalty_ratios, (TABLE[:40],), RATIO, "no definition of loyal by score leaves 30 customers in both groups"),
-    (cx.loyalty_ratios, (TABLE,), dict(score="score", outcomes=["agian"]), "customers has no column 'agian'; did you mean 'again'?"),
+    (cx.loyalty_ratios, (TABLE,), dict(score="score", outcomes=["agian"]), "the survey has no column 'agian'; did you mean 'again'?"),
     (cx.stated_shares, (TABLE,), dict(items=["score"], quoted={"score": 0.5}),
-     "score must be 0 or 1 (no or yes); name a threshold where it is a scale"),
+     "score must be 0 or 1 (no or yes); found 9: name a threshold, or a condition such as score > 0"),
     (cx.stated_shares, (TABLE,), dict(items=["again"], quoted={"again": 76}), "quoted= must give 'again' a share between 0 and 1; found 76"),
     (cx.said_and_did, (TABLE[:20],), dict(said="again", did="again"), "20 persons are known in again and again; 30 are needed"),
     (cx.weigh_myths, (TABLE,), dict(outcome="score", kinds={"again": "shop"}, seed=1),

@@ -18,7 +18,7 @@ from cxresearch.chain.sentences import say
 from cxresearch.chain.units import NOISY
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.findings import Check, Worded, describe_columns, ends, interval, listing, number
-from cxresearch.inference import percentile_interval
+from cxresearch.inference import adjusted_p_values, percentile_interval
 
 PASTS = {  # term -> outcome, cause, given: columns of the panel with the periods before and after
     "same period": ("y", "x", ()),
@@ -91,7 +91,7 @@ def lead_lag_units(
     Notes
     -----
     Least squares of standard scores with period effects, clustered by unit (CR2 under 40 units). "Goes before" only
-    where the next period given the present, or the difference within units (Mundlak), excludes zero, and the period
+    where the next period given the present, or the difference within units (Mundlak), excludes zero (Holm), and the period
     *before* does not go with the cause: a lead that does says that something lasting lies behind both.
 
     Examples
@@ -120,7 +120,8 @@ def lead_lag_units(
     table = pd.DataFrame(rows).astype({"n": int, "units": int})
     r, units = table.set_index("term"), int(both["unit"].nunique())
     enough, lead = units >= min_units, clear(r.loc[LEAD])
-    first = enough and not lead and (clear(r.loc[GIVEN]) or clear(r.loc[WITHIN]))
+    surely = adjusted_p_values(r.loc[[GIVEN, WITHIN], "p_value"], correction="holm") < 1 - confidence
+    first = enough and not lead and bool(surely.any())
     checks = (
         Check("units", units, f"at least {min_units}", enough, "stops"),
         Check("the period before does not go with the cause (p of the lead)", r.loc[LEAD, "p_value"],
@@ -231,7 +232,7 @@ def service_profit_chain(
     holds = inside.apply(clear, axis=1) & (inside["estimate"] > 0)
     summary = {"units": units, "n": int(found["n"].max()), "method": "correlation of unit means, clustered by unit",
                "established": bool(enough and holds.all())}  # fmt: skip
-    through = quality or satisfaction
+    through, names = quality or satisfaction, [f"{known.label(x)} → {known.label(y)}" for x, y in links]
     last = satisfaction if quality else result
     words = _chain_words(found, inside, holds, known, units, min_units, confidence)
     if last and enough:
@@ -254,7 +255,7 @@ def service_profit_chain(
     )  # fmt: skip
     return Worded(
         "service_profit_chain", satisfaction, None, found, summary, checks, words=words, suppressed=hidden, **known.finding,
-        drawn=dict(line=0, unit=f"correlation of unit means; {engagement} {lag} periods before" if lag else "correlation of unit means"),
+        drawn=dict(names=names, line=0, unit=f"correlation of unit means; {engagement} {lag} periods before" if lag else "correlation of unit means"),
     )  # fmt: skip
 
 

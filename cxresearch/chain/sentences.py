@@ -18,7 +18,7 @@ TEMPLATES = {
     "not first": "That {cause} comes before {outcome} is not established in {units} units.",
     "few units": "Description only, {units} units and at least {least} are needed: {cause} and {outcome} in the same period {now} sd.",
     "lead also": "It goes with the period before ({lead}, {lead_span}) as with the next ({lag}, {lag_span}).",
-    "lead clear": "It does not go with the period before ({lead}, {lead_span}).",
+    "lead clear": "That it goes with the period before is not established ({lead}, {lead_span}).",
     "reverse": "The reverse, given the past, is established as well: {back} ({back_span}).",
     "reverse open": "The reverse, given the past, is not established: {back} ({back_span}).",
     "alike": "Agents serve alike in {score}: they differ by {sd} points (sd, {span}), below the {worth} worth acting on.",

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from cxresearch import digits
 from cxresearch.chain.finding import opened
 from cxresearch.chain.sentences import say
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
@@ -91,6 +92,7 @@ def unit_reliability(
         "unit": names[fitted.names], "estimate": fitted.reliability, "mean": fitted.means, "sd_within": np.sqrt(fitted.within),
         "n": fitted.n,
     })  # fmt: skip
+    table = table.iloc[digits.descending(table["estimate"], table["unit"])].reset_index(drop=True)
     weak, j, total, sure = (
         int((fitted.reliability < NOISY).sum()),
         len(table),

@@ -233,9 +233,9 @@ def _made(
     first = found[found["customary"] & (found["term"] == outcomes[0])]
     first = first.iloc[0] if len(first) else None
     seen = found[found["estimate"].notna()]
-    n, k = int(found["n"].max()), len(found)
+    n, k, fine = int(found["n"].max()), len(found), 1 if seen["estimate"].max() >= 2 else 2
     above, below = int((clear & (found["conf_low"] > 1)).sum()), int((clear & (found["conf_high"] < 1)).sum())
-    words = [say("range", what=listing(survey.label(o) for o in outcomes), low=number(seen["estimate"].min()), high=number(seen["estimate"].max()),
+    words = [say("range", what=listing(survey.label(o) for o in outcomes), low=number(seen["estimate"].min(), fine), high=number(seen["estimate"].max(), fine),
                  k=k, n=number(n, 0)) if len(seen) else say("none", what=listing(outcomes), least=30)]  # fmt: skip
     words += [say("circle")] if behavioural else []
     if not above + below:

@@ -16,7 +16,7 @@ TEMPLATES = {
     "circle": "Loyal is defined by the behaviour that the outcome repeats: a circle, and no evidence.",
     "one sided": "In {k} definitions nobody of the others did: only a lower limit is known.",
     "adjusted": "With {controls} held constant {ratio} ({span}; E-value {e}).",
-    "shares": "{same} of {k} quoted shares are met within {margin} points, {off} are not (Holm): {first}.",
+    "shares": "{same} of {k} quoted shares are met within {margin} points, {off} are not (Holm). Here {first}.",
     "share": "{item} {own} ({span}, n = {n}) against {quoted} quoted",
     "exact": "Quoted shares count as exact: how many were asked is not known.",
     "with error": "Quoted shares have the error of {n} answers.",

@@ -75,7 +75,7 @@ def happened(table: pd.DataFrame, what: str) -> np.ndarray:
     values = pd.to_numeric(table[what], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     if len(odd := table[what][(table[what].notna()) & ~np.isin(values, (0, 1))]):
         raise DataProblem(
-            f"{what} must be 0 or 1 (no or yes); found {odd.iloc[0]!r}: name a threshold, or a condition such as {what} > 0"
+            f"{what} must be 0 or 1 (no or yes); found {odd.iloc[0]}: name a threshold, or a condition such as {what} > 0"
         )
     return values
 
