@@ -272,20 +272,17 @@ def _made(
     if adjusted:
         words.append(say("adjusted", controls=listing(map(survey.label, controls)), ratio=number(adjusted["adjusted_ratio"], 2), e=number(adjusted["e_value"], 2),
                          span=interval(adjusted["adjusted_ratio_low"], adjusted["adjusted_ratio_high"], confidence, 2)))  # fmt: skip
-    dated = bool(survey.asked_at) or behavioural
     checks = (
         Check("loyal is no part of the outcome", "past behaviour" if behavioural else "an answer", "an answer", not behavioural, "stops"),
-        Check("when the score was given is known", survey.asked_at or "not stated", "before the outcome", dated),
+        Check("when the score was given is known", survey.asked_at or "not stated", "before the outcome", bool(survey.asked_at or behavioural)),
         Check("definitions with too few customers, left out", few, "0", few == 0, "info"),
     )  # fmt: skip
     summary = {"lowest": seen["estimate"].min(), "highest": seen["estimate"].max(), "claimed": claimed if claimed else np.nan, **adjusted,
                "n": n, "n_effective": float(found["n_effective"].max()), "method": "ratio of shares, Koopman; Holm",
                "established": bool(above == k or below == k)}  # fmt: skip
-    several = len(outcomes) > 1
     rows = found.drop(columns="customary")
-    rows.insert(
-        0, "group", [f"{survey.label(t)}: {d}" if several else d for t, d in zip(rows["term"], rows["definition"])]
-    )
+    named = [f"{survey.label(t)}: {d}" if len(outcomes) > 1 else d for t, d in zip(rows["term"], rows["definition"])]
+    rows.insert(0, "group", named)
     return LoyaltyRatios(
         "loyalty_ratios", " ".join(outcomes), score, rows, summary, checks, dict(survey.labels), words=tuple(words), fit=fit,
         drawn=dict(line=1, unit="times as often as the others; bars: the largest ratio that is possible"), domain=survey.condition,

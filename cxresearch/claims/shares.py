@@ -194,7 +194,6 @@ def said_and_did(customers, *, said: str, did: str, by: str | None = None, confi
         raise DataProblem(
             "no item says what customers would do (role claim_switch): it cannot be held against what they did"
         )
-    require_columns(survey.table, said, where="customers")
     a, b = (happened(survey.table, c) for c in (said, did))
     answered = ~np.isnan(a) & ~np.isnan(b)
     if answered.sum() < max(30, survey.min_base):
