@@ -342,7 +342,7 @@ def test_an_agent_who_drifts_is_found():
     table = pd.DataFrame({"agent": np.repeat(list("ABCDEF"), 24 * 20), "t": np.tile(np.repeat(np.arange(24), 20), 6)})
     table["v"] = rng.normal(5, 1, len(table)) - 1.0 * ((table["agent"] == "C") & (table["t"] >= 18))
     found = cx.process_chart(table, value="v", period="t", by="agent", baseline=18, rules=(1, 4))
-    marked = found.tidy()[found.tidy()["signal"] == "rule 1"]
+    marked = found.tidy()[found.tidy()["alarm"] == "rule 1"]
     assert found.established is True and "C in" in found.sentence() and (marked["group"] == "C").mean() > 0.6
     assert "one false alarm in 153 points of a stable process; 18 periods set the centre." in found.sentence()
 

@@ -34,6 +34,8 @@ describe_columns(
     limit2_high=("2 sd high", "upper limit that chance passes in 1 of 40", 3),
     limit3_low=("3 sd low", "lower limit that chance passes in 1 of 1,000", 3),
     limit3_high=("3 sd high", "upper limit that chance passes in 1 of 1,000", 3),
+    alarm=("Alarm", "first rule that marks the point, or none"),
+    overdispersion=("Over-dispersion", "mean of z²: variation between units by what chance allows", 2),
     run_length=("Run length", "points of a stable process per false alarm", 0),
     signals=("Signals", "points that a rule marks", 0),
 )
@@ -159,7 +161,7 @@ def funnel(
         say("funnel more", centre=number(centre, 3), expected=number(0.002 * k, 1), units=k, spread=say("plain limits") if size is None
             else say(dispersion, size=number(size, 3 if dispersion == "additive" else 2))),
     )  # fmt: skip
-    summary = {"centre": centre, "dispersion": float(np.mean(((y - centre) / error) ** 2)), "units": k, "n": int(n.sum()),
+    summary = {"centre": centre, "overdispersion": float(np.mean(((y - centre) / error) ** 2)), "units": k, "n": int(n.sum()),
                "method": f"{kind} funnel, {dispersion} dispersion", "established": bool(len(out))}  # fmt: skip
     check = Check("units under the floor, left out", hidden, "0", hidden == 0, "info")
     return Funnel("funnel", value, unit, table, summary, (check, *given.checks), words=words, suppressed=hidden,
@@ -184,7 +186,7 @@ class ProcessChart(Worded):
         """Draw the periods with their limits (the groups with signals, at most six); signals in another colour."""
         ax, t = axes_or_new(ax), self.table
         if "group" in t:
-            t = t[t["group"].isin(list(dict.fromkeys(t["group"][t["signal"] != "none"]))[:6] or t["group"].iloc[:1])]
+            t = t[t["group"].isin(list(dict.fromkeys(t["group"][t["alarm"] != "none"]))[:6] or t["group"].iloc[:1])]
         waves = sorted(t["wave"].unique())
         for k, (name, part) in enumerate(t.groupby("group", sort=False) if "group" in t else [("", t)]):
             at = [waves.index(w) for w in part["wave"]]
@@ -197,7 +199,7 @@ class ProcessChart(Worded):
                 markersize=4,
                 label=self.label(name) if name != "" else None,
             )
-            out = (part["signal"] != "none").to_numpy()
+            out = (part["alarm"] != "none").to_numpy()
             ax.plot(np.array(at)[out], part["estimate"][out], "o", color=PALETTE[1], markersize=9, zorder=3)
         ax.set_xticks(
             range(len(waves)),
@@ -279,7 +281,7 @@ def process_chart(
         )
     p = adjusted_p_values(found.pop("p_value"), correction="holm")
     found = found.rename(columns={"mean": "estimate", "size": "n", period: "wave", **({by: "group"} if by else {})})
-    out, points, length = found[found["signal"] != "none"], len(found), RUN_LENGTH[rules]
+    out, points, length = found[found["alarm"] != "none"], len(found), RUN_LENGTH[rules]
     sure, expected = bool((p < 1 - confidence).any()), points / length
     worst = found.iloc[int(np.argmin(p))] if sure else None
     first = (
@@ -326,7 +328,7 @@ def _chart(cells: pd.DataFrame, kind: str, baseline: int, rules, name) -> pd.Dat
     df = baseline - 1 if kind in ("individuals", "laney") else max(first["size"].sum() - baseline, 1)
     return cells.drop(columns=["std", "hidden"]).assign(
         centre=centre, limit_low=np.maximum(centre - 3 * error, low), limit_high=np.minimum(centre + 3 * error, high),
-        signal=_signals(z, rules), p_value=2 * stats.t.sf(np.abs(cells["mean"] - centre) / np.sqrt(own), df),
+        alarm=_signals(z, rules), p_value=2 * stats.t.sf(np.abs(cells["mean"] - centre) / np.sqrt(own), df),
     )  # fmt: skip
 
 

@@ -205,11 +205,7 @@ def said_and_did(customers, *, said: str, did: str, by: str | None = None, confi
     )
     table = pd.concat([_pairs(sample, a, b, confidence, name) for name, sample in parts], ignore_index=True)
     sample, whole = parts[0][1], table.iloc[0]
-    yes = a[sample.rows] == 1
-    calibration = [
-        _calibrated(survey, answered & (a == v), b, confidence) if (yes == bool(v)).any() else (np.nan,) * 3
-        for v in (1, 0)
-    ]
+    calibration = [_calibrated(survey, answered & (a == v), b, confidence) for v in (1, 0)]
     sure = whole["p_value"] < 1 - confidence
     known = dict(said=percent(whole["said"]), did=percent(whole["did"]), p=p_words(whole["p_value"]), n=number(whole["n"], 0),
                  span=interval(100 * whole["conf_low"], 100 * whole["conf_high"], confidence))  # fmt: skip
@@ -227,6 +223,8 @@ def said_and_did(customers, *, said: str, did: str, by: str | None = None, confi
 
 
 def _calibrated(survey, rows, values, confidence) -> tuple[float, float, float]:
+    if rows.sum() < survey.min_base or not rows.any():
+        return (np.nan,) * 3
     sample = survey.sample(rows, what="who said it")
     share = float(sample.means(values[sample.rows])[0])
     return share, *map(float, wilson_interval(share, sample.n_effective, confidence))
