@@ -22,7 +22,8 @@ from cxresearch.inference import adjusted_p_values
 from cxresearch.inference.pooling import between_variance
 
 KINDS, CHARTS = ("share", "rate", "mean"), ("mean", "individuals", "share", "rate", "laney")
-TAIL, SPAN = 0.1, 1.128  # winsorised at each end; mean moving range of two normal values, in sd
+TAIL, WINSORISED = 0.1, 0.6787  # winsorised at each end; what that leaves of the variance of normal values
+SPAN = 1.128  # mean moving range of two normal values, in sd
 # Points of a stable process per false alarm, by rules (Champ & Woodall 1987, table 1).
 RUN_LENGTH = {(1,): 370.40, (1, 2): 225.44, (1, 3): 166.05, (1, 4): 152.73, (1, 2, 3): 132.89, (1, 2, 4): 122.05,
               (1, 3, 4): 105.78, (1, 2, 3, 4): 91.75}  # fmt: skip
@@ -86,7 +87,8 @@ def funnel(
         Standard deviation of a unit's answers, for ``kind="mean"``.
     dispersion : {"additive", "multiplicative", "none"}
         How the units' own spread widens the limits: a variance between them (Paule-Mandel), or a factor of all limits,
-        the mean of z^2; either from scores winsorised at a tenth of each end, so that outliers do not hide themselves.
+        the mean of z^2; from scores winsorised at a tenth of each end (and put back to the normal's variance), so that
+        outliers do not hide themselves.
 
     Raises
     ------
@@ -150,7 +152,7 @@ def funnel(
                 reach if kind == "mean" else np.clip(reach, 0.0, 1.0 if kind == "share" else np.inf)
             )
     z = (y - centre) / (wide * error)
-    p = adjusted_p_values(2 * stats.norm.sf(np.abs(z)), correction="holm")
+    p = adjusted_p_values(2 * stats.t.sf(np.abs(z), np.inf if size is None else len(z) - 1), correction="holm")
     verdict = np.where(p < 1 - confidence, np.where(z > 0, "above", "below"), "inside").astype(object)
     table = pd.DataFrame(
         {"unit": names.to_numpy(), "estimate": y, "base_size": n, **limits, "p_adjusted": p, "verdict": verdict}
@@ -171,7 +173,7 @@ def funnel(
 def _widening(z, error, dispersion) -> tuple[np.ndarray, float | None]:
     """Return by what limits are widened, and the size of the units' own spread; None where chance explains it."""
     low, high = np.quantile(z, [TAIL, 1 - TAIL])
-    winsorised = np.clip(z, low, high)
+    winsorised = np.clip(z, low, high) / np.sqrt(WINSORISED)
     if dispersion == "additive":
         tau2 = between_variance(winsorised * error, error**2)
         return np.sqrt(1 + tau2 / error**2), float(np.sqrt(tau2)) or None
