@@ -170,7 +170,7 @@ def unit_panel(
     n : column, optional
         How many employees answered: rows of fewer than the floor are left out.
     min_answers : int
-        Means of fewer customers (or than the floor) are left out.
+        Means of fewer customers (or than the floor) are missing.
 
     Raises
     ------
@@ -198,12 +198,16 @@ def unit_panel(
     weights = np.ones(len(said)) if survey.weight is None else said[survey.weight].to_numpy(dtype=float)
     keys = [said[at].astype(str).rename("unit"), said[wave].astype(str).rename("period")]
     person = said[survey.respondent] if survey.respondent else pd.Series(np.arange(len(said)))
-    found = pd.DataFrame({"n_answers": person.groupby(keys).nunique()})
+    found, floor = (
+        {"n_answers": person.where(weights > 0).groupby(keys).nunique()},
+        max(survey.min_base, staff.min_base),
+    )
     for item in items:
         score = pd.to_numeric(said[item]).astype(float)
-        found[item] = (score * weights).groupby(keys).sum() / (weights * score.notna()).groupby(keys).sum()
-    floor = max(survey.min_base, staff.min_base)
-    found = found[found["n_answers"] >= max(min_answers, floor)].reset_index()
+        mean = (score * weights).groupby(keys).sum() / (weights * score.notna()).groupby(keys).sum()
+        base = person.where(score.notna() & (weights > 0)).groupby(keys).nunique()
+        found[item] = mean.where(base >= max(min_answers, floor))
+    found = pd.DataFrame(found).dropna(subset=items, how="all").reset_index()
     hidden = np.zeros(len(table), dtype=bool) if n is None else (pd.to_numeric(table[n]) < floor).to_numpy()
     own = table[~hidden].assign(unit=table[unit].astype(str), period=table[period].astype(str))
     joined = own.drop(columns=[c for c in items if c in own]).merge(found, on=["unit", "period"])
