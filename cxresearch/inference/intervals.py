@@ -60,10 +60,9 @@ def adjusted_p_values(p_values, *, correction: str) -> np.ndarray:
     if correction != "none" and len(family):
         order, rank = family[np.argsort(adjusted[family])], np.arange(1, len(family) + 1)
         holm = np.maximum.accumulate(adjusted[order] * rank[::-1])
-        found = (
-            holm if correction == "holm" else np.minimum.accumulate((adjusted[order] / (rank / len(rank)))[::-1])[::-1]
-        )
-        adjusted[order] = np.minimum(found, 1.0)  # statsmodels' multipletests collects garbage at each call: 0.1 s
+        bh = np.minimum.accumulate((adjusted[order] / (rank / len(rank)))[::-1])[::-1]
+        # statsmodels' multipletests collects garbage at each call, which takes a tenth of a second
+        adjusted[order] = np.minimum(holm if correction == "holm" else bh, 1.0)
     return adjusted
 
 
