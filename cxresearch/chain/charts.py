@@ -185,7 +185,7 @@ class ProcessChart(Worded):
     """One row per period (and group): value, centre, limits, signal."""
 
     def plot(self, ax=None):
-        """Draw the periods with their limits (the groups with signals, at most six); signals in another colour."""
+        """Draw the periods with their limits (the groups with signals, at most six); signals in rings."""
         ax, t = axes_or_new(ax), self.table
         if "group" in t:
             t = t[t["group"].isin(list(dict.fromkeys(t["group"][t["alarm"] != "none"]))[:6] or t["group"].iloc[:1])]
@@ -202,7 +202,15 @@ class ProcessChart(Worded):
                 label=self.label(name) if name != "" else None,
             )
             out = (part["alarm"] != "none").to_numpy()
-            ax.plot(np.array(at)[out], part["estimate"][out], "o", color=PALETTE[1], markersize=9, zorder=3)
+            ax.plot(
+                np.array(at)[out],
+                part["estimate"][out],
+                "o",
+                color=PALETTE[6],
+                markerfacecolor="none",
+                markersize=10,
+                zorder=3,
+            )
         ax.set_xticks(
             range(len(waves)),
             [str(w) for w in waves],
@@ -211,8 +219,8 @@ class ProcessChart(Worded):
         )
         ax.set(xlabel="", ylabel=self.drawn["unit"])
         if "group" in t:
-            ax.legend(loc="best")
-        return titled(ax, self.words[0].rstrip("."), "band: limits at 3 sd; large dots: signals")
+            ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        return titled(ax, self.words[0].rstrip("."), "band: limits at 3 sd; rings: signals")
 
 
 def process_chart(
@@ -252,7 +260,7 @@ def process_chart(
     >>> ratings = pd.DataFrame({"month": np.repeat(np.arange(12), 30), "score": rng.normal(5, 1, 360)})
     >>> ratings.loc[ratings["month"] == 10, "score"] -= 2
     >>> print(cx.process_chart(ratings, value="score", period="month", baseline=8))
-    score: 1 signals, first 10; the baseline explains 0.0 false alarms in 12 points. ...
+    score: 1 signals, the clearest 10, where 0.0 false alarms are expected in 12 points. ...
     """
     require_choice("kind", kind, CHARTS)
     rules = tuple(sorted(rules))

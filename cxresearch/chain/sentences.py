@@ -34,8 +34,8 @@ TEMPLATES = {
     "additive": "the units' own spread is {size} (sd), added to the limits.",
     "multiplicative": "the limits are {size} times as wide as chance alone would have them.",
     "plain limits": "the limits are those of chance alone.",
-    "signals": "{what}: {k} signals, first {first}; the baseline explains {expected} false alarms in {cells} points.",
-    "signals open": "{what}: a change is not established: {k} signals where {expected} false alarms are expected in {cells} points.",
+    "signals": "{what}: {k} signals, the clearest {first}, where {expected} false alarms are expected in {cells} points.",
+    "signals open": "{what}: a change is not established, {k} signals where {expected} false alarms are expected in {cells} points.",
     "run length": "Rules {rules}: one false alarm in {length} points of a stable process; {baseline} periods set the centre.",
 }  # fmt: skip
 
