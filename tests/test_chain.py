@@ -426,6 +426,22 @@ def test_employees_under_the_floor_and_units_of_few_answers_are_hidden():
     assert "3" not in set(reliable.tidy()["unit"]) and reliable.suppressed == 1
 
 
+def test_a_rating_is_joined_to_its_contact_or_to_the_last_before_it():
+    contacts = pd.DataFrame({"contact": ["c1", "c2", "c3"], "customer": ["a", "a", "b"], "agent": ["X", "Y", "X"],
+                             "time": ["2025-01-01", "2025-01-20", "2025-01-05"]})  # fmt: skip
+    answers = pd.DataFrame(
+        {"customer": ["a", "b", "b"], "day": pd.to_datetime(["2025-01-22", "2025-01-06", "2025-06-01"]), "q": [5, 6, 7]}
+    )
+    last = cx.rated_contacts(cx.as_survey(answers, asked_at="day"), contacts, rating="q").table
+    assert dict(zip(last["q"], last["agent"])) == {5: "Y", 6: "X"}, "a contact long ago is not what is rated"
+    named = cx.rated_contacts(answers.assign(contact=["c1", None, "c3"]), contacts, rating="q").table
+    assert dict(zip(named["q"], named["agent"])) == {5: "X", 7: "X"} and set(named["month"]) == {"2025-01"}
+    with pytest.raises(
+        cx.DataProblem, match="no rating 'q' has a contact: neither by id nor within 30 days before the answer"
+    ):
+        cx.rated_contacts(answers.assign(contact="none"), contacts, rating="q")
+
+
 @pytest.mark.parametrize("make", [
     lambda t: cx.agent_consistency(t, score="score", agent="agent"),
     lambda t: cx.unit_reliability(t, item="score", unit="agent"),
