@@ -17,7 +17,7 @@ from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, r
 from cxresearch.findings import Check, Worded, describe_columns, listing, number
 from cxresearch.inference import critical_value, percentile_interval, wilson_interval
 from cxresearch.inference.agreement import cronbach_alpha, feldt_interval
-from cxresearch.inference.shares import complete_moments, em_moments, residual_variances, shapley_parts, unpacked
+from cxresearch.inference.shares import em_moments, residual_variances, shapley_parts, unpacked
 from cxresearch.survey import Survey, as_survey, as_table
 
 KINDS = ("service", "product", "price", "digital", "personal", "emotion")
@@ -183,7 +183,7 @@ def _lmg_share(data: _Data, named, level: float):
     rows = np.isfinite(columns[:, -1]) & np.isfinite(columns[:, :-1]).any(axis=1)
     sample = data.survey.sample(rows, what=data.outcome)
     kept = columns[sample.rows]
-    moments = (em_moments if np.isnan(kept).any() else complete_moments)(kept, sample.weights)
+    moments = em_moments(kept, sample.weights)
     inside = np.array([item in named for item in data.kinds])
 
     def share(correlations):
@@ -310,7 +310,5 @@ def _alpha(data: _Data, level):
     columns = data.answers(data.kinds)
     sample = data.survey.sample(np.isfinite(columns).any(axis=1), what="ratings")
     kept = columns[sample.rows]
-    alpha = cronbach_alpha(
-        unpacked((em_moments if np.isnan(kept).any() else complete_moments)(kept, sample.weights).correlations())[0]
-    )
+    alpha = cronbach_alpha(unpacked(em_moments(kept, sample.weights).correlations())[0])
     return alpha, *feldt_interval(alpha, sample.n_effective, len(data.kinds), level), len(sample)
