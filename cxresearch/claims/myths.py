@@ -17,7 +17,7 @@ from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, r
 from cxresearch.findings import Check, Worded, describe_columns, listing, number
 from cxresearch.inference import critical_value, percentile_interval, wilson_interval
 from cxresearch.inference.agreement import cronbach_alpha, feldt_interval
-from cxresearch.inference.shares import em_moments, residual_variances, shapley_parts, unpacked
+from cxresearch.inference.shares import as_correlations, em_moments, residual_variances, shapley_parts, unpacked
 from cxresearch.survey import Survey, as_survey, as_table
 
 KINDS = ("service", "product", "price", "digital", "personal", "emotion")
@@ -190,9 +190,9 @@ def _lmg_share(data: _Data, named, level: float):
         parts = shapley_parts(residual_variances(correlations, [1] * len(inside)))
         return parts[inside].sum(axis=0) / parts.sum(axis=0)
 
-    drawn = [share(moments.correlations(w)) for w in sample.replicates(data.n_boot, seed=data.seed)]
+    drawn = [share(as_correlations(moments.covariances(w))) for w in sample.replicates(data.n_boot, seed=data.seed)]
     low, high = percentile_interval(np.concatenate(drawn), level)
-    return float(share(moments.correlations())[0]), float(low), float(high), len(sample)
+    return float(share(as_correlations(moments.covariances()))[0]), float(low), float(high), len(sample)
 
 
 def _part_of(kind: str):
@@ -310,5 +310,5 @@ def _alpha(data: _Data, level):
     columns = data.answers(data.kinds)
     sample = data.survey.sample(np.isfinite(columns).any(axis=1), what="ratings")
     kept = columns[sample.rows]
-    alpha = cronbach_alpha(unpacked(em_moments(kept, sample.weights).correlations())[0])
+    alpha = cronbach_alpha(unpacked(as_correlations(em_moments(kept, sample.weights).covariances()))[0])
     return alpha, *feldt_interval(alpha, sample.n_effective, len(data.kinds), level), len(sample)
