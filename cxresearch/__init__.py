@@ -29,6 +29,9 @@ _PUBLIC = {
     "simulate_improvement scale_reliability",
     "journey": "journey_coverage journey_paths moments_of_truth channel_consistency handoff_penalty repeat_contacts "
     "time_to_resolve",
+    "chain": "unit_panel unit_reliability service_profit_chain lead_lag_units agent_consistency funnel process_chart "
+    "rated_contacts rater_agreement",
+    "claims": "loyalty_ratios stated_shares said_and_did weigh_myths published_claims",
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 __all__ = sorted(_HOME)

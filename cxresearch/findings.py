@@ -223,6 +223,26 @@ class Finding(ABC):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
+class Worded(Finding):
+    """A finding whose sentences are `words`, and whose figure is a forest of its first column's estimates."""
+
+    words: tuple[str, ...] = ()
+    drawn: Mapping[str, object] = field(default_factory=dict)  # options of `figures.forest`
+
+    def sentence(self) -> str:
+        return " ".join(self.words)
+
+    def plot(self, ax=None):
+        """Draw one dot with its interval per row, the first sentence above."""
+        from cxresearch.figures import forest
+
+        table = self.table[self.table["estimate"].notna()]
+        given = {"low": "conf_low", "high": "conf_high", "title": self.words[0].rstrip(".")}
+        given["names"] = [self.label(term) for term in table.iloc[:, 0]]
+        return forest(table, "estimate", ax=ax, **given | dict(self.drawn))
+
+
+@dataclass(frozen=True, repr=False, eq=False)
 class Nothing(Finding):
     """The finding of a question that these data cannot be asked, with the reason; see `nothing`."""
 

@@ -82,6 +82,22 @@ def as_contacts(table):
     return cx.as_table(log.assign(good=log["person"] % 3 > 0), person="person", labels=LABELS)
 
 
+def units(table):
+    """Forty shops of ten customers each."""
+    return known(table.assign(unit=np.arange(len(table)) % 40))
+
+
+def over_time(table):
+    """The same shops in two waves, each a mean."""
+    return units(table).table.groupby(["unit", "wave"])[["d0", "d1", "overall"]].mean().reset_index()
+
+
+def shares(table):
+    """The share of each shop that is satisfied."""
+    satisfied = units(table).table.assign(share=lambda t: (t["overall"] >= 5) * 1.0).groupby("unit")["share"]
+    return satisfied.agg(share="mean", n="size").reset_index()
+
+
 MAKERS = {
     "response_quality": lambda t: cx.response_quality(known(t), items=["d0", "overall"]),
     "nps": lambda t: cx.nps(known(t, weight="weight"), "recommend", by="region", wave=True),
@@ -157,6 +173,29 @@ MAKERS = {
     "repeat_contacts": lambda t: cx.repeat_contacts(as_contacts(t), time="at", topic="step", until="2024-03-01"),
     "time_to_resolve": lambda t: cx.time_to_resolve(
         as_contacts(t), opened="at", closed="closed", until="2024-03-01", by="step"
+    ),
+    "unit_reliability": lambda t: cx.unit_reliability(units(t), item="overall", unit="unit"),
+    "agent_consistency": lambda t: cx.agent_consistency(units(t), score="overall", agent="unit", case_mix=["region"]),
+    "lead_lag_units": lambda t: cx.lead_lag_units(
+        over_time(t), cause="d0", outcome="overall", unit="unit", period="wave"
+    ),
+    "service_profit_chain": lambda t: cx.service_profit_chain(
+        over_time(t), unit="unit", period="wave", engagement="d0", quality="d1", satisfaction="overall", seed=1
+    ),
+    "funnel": lambda t: cx.funnel(shares(t), value="share", base="n", unit="unit", kind="share"),
+    "process_chart": lambda t: cx.process_chart(
+        t.assign(month=np.arange(len(t)) % 12), value="overall", period="month", baseline=6
+    ),
+    "rater_agreement": lambda t: cx.rater_agreement(
+        t.melt(id_vars="person", value_vars=["d0", "d1"]), item="value", rater="variable", case="person", **CHANCE
+    ),
+    "loyalty_ratios": lambda t: cx.loyalty_ratios(
+        known(t, weight="weight"), score="recommend", outcomes=["spend > 0"], claimed=5
+    ),
+    "stated_shares": lambda t: cx.stated_shares(known(t), items={"overall": 6}, quoted={"overall": 0.3}, quoted_n=1000),
+    "said_and_did": lambda t: cx.said_and_did(known(t), said="recommend >= 9", did="spend > 0"),
+    "weigh_myths": lambda t: cx.weigh_myths(
+        known(t), outcome="overall", kinds={"d0": "service", "d1": "product", "d2": "digital"}, **CHANCE
     ),
     "compare_segment_counts": lambda t: cx.compare_segment_counts(
         known(t), features=FEATURES, counts=[1, 2, 3], n_starts=5, n_boot=10, seed=1

@@ -8,6 +8,7 @@ import pytest
 
 from cxresearch.errors import DataProblem
 from cxresearch.inference import (
+    adjusted_p_values,
     goodman_intervals,
     joint_p_value,
     newcombe_difference,
@@ -406,3 +407,13 @@ def test_a_connection_of_several_tables_is_asked_for_the_one_that_is_named():
         )
         with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"), opened(connection, named="visits"):
             pass
+
+
+@pytest.mark.parametrize("ours, theirs", [("holm", "holm"), ("bh", "fdr_bh")])
+def test_adjusted_p_values_equal_statsmodels(ours, theirs):
+    from statsmodels.stats.multitest import multipletests
+
+    p = np.random.default_rng(1).uniform(size=30) ** 3
+    assert np.array_equal(adjusted_p_values(p, correction=ours), multipletests(p, method=theirs)[1])
+    found = adjusted_p_values([*p, np.nan], correction=ours)
+    assert np.isnan(found[-1]) and np.array_equal(found[:-1], multipletests(p, method=theirs)[1])

@@ -252,9 +252,9 @@ def test_a_touchpoint_without_part_in_the_outcome_is_seldom_established(draws):
 def test_a_planted_moment_is_found_with_exposure_and_gap():
     found = moments(rated(1, 1.5, n=3000))
     row = found.tidy().set_index("term").loc["web"]
-    assert row["established"] and row["gap_low"] < 1.5 < row["gap_high"]
+    assert row["established"] and row["good_less_bad_low"] < 1.5 < row["good_less_bad_high"]
     assert row["exposure"] == pytest.approx(0.6, abs=0.03) and row["estimate"] == pytest.approx(
-        row["exposure"] * row["gap"]
+        row["exposure"] * row["good_less_bad"]
     )
     few = moments(rated(1, 3.0, n=3000).assign(web=lambda t: t["web"].mask((t["web"] <= 2) & (t.index > 100))))
     assert not few.tidy().set_index("term").loc["web", "established"]  # fewer than 30 bad ratings

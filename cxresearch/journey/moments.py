@@ -21,9 +21,9 @@ FEW = 30  # bad ratings under which nothing is established of a touchpoint
 
 describe_columns(
     exposure=("Met it", "share of the rows that rated the touchpoint, 0-1", 3),
-    gap=("Good less bad", "outcome after good ratings less that after bad ones, the rest alike; scale points", 2),
-    gap_low=("Low", "lower end of its interval", 2),
-    gap_high=("High", "upper end of its interval", 2),
+    good_less_bad=("Good less bad", "outcome after good ratings less that after bad ones, the rest alike; scale points", 2),
+    good_less_bad_low=("Low", "lower end of its interval", 2),
+    good_less_bad_high=("High", "upper end of its interval", 2),
     alike_low=("Low, alike", "lower end of the interval that must lie within the margin", 2),
     alike_high=("High, alike", "upper end of the interval that must lie within the margin", 2),
     between_low=("Low", "lower end of the interval of the deviation between groups", 2),
@@ -106,7 +106,7 @@ def moments_of_truth(
 
     Notes
     -----
-    ``estimate`` = exposure x gap. The gap is from weighted least squares of the outcome on bad, middle and good among
+    ``estimate`` = exposure x good_less_bad. The latter is from weighted least squares of the outcome on bad, middle and good among
     the rows that rated the touchpoint: an association. Established is what has an interval of the gap without 0 and 30
     bad ratings. ``model`` is the fit of the touchpoint named first.
 
@@ -145,10 +145,10 @@ def moments_of_truth(
     for row in (row for row in rows if row["term"] in designs):
         (met, X), (exposed, gap) = designs[row["term"]], np.concatenate(drawn[row["term"]], axis=1)
         exposure, value = np.average(met, weights=sample.weights), gaps(X, y[met], sample.weights[None, met])[0]
-        row |= {"exposure": exposure, **ends("gap", value, *percentile_interval(gap, level))}
+        row |= {"exposure": exposure, **ends("good_less_bad", value, *percentile_interval(gap, level))}
         low_end, high_end = percentile_interval(exposed * gap, level)
         row |= {"estimate": exposure * value, "conf_low": low_end, "conf_high": high_end}
-        row["established"] = bool(row["n_low"] >= FEW and row["gap_low"] > 0)
+        row["established"] = bool(row["n_low"] >= FEW and row["good_less_bad_low"] > 0)
     found = pd.DataFrame(rows).sort_values("estimate", ascending=False, kind="stable", ignore_index=True)
     clear, few = found[found["established"].eq(True)], int((found["n_low"] < FEW).sum())
     checks = (
@@ -166,7 +166,7 @@ def moments_of_truth(
         "span": span(top, level, 2, scale=1),
     }
     said = [("moment_open" if clear.empty else "moment", values | {"outcome": survey.label(outcome)})]
-    parts = {name: number(top[name], 0) for name in ("n", "n_low")} | {"gap": number(top["gap"], 2)}
+    parts = {name: number(top[name], 0) for name in ("n", "n_low")} | {"gap": number(top["good_less_bad"], 2)}
     said.append(("moment_parts", parts | {"met": percent(top["exposure"])}))
     said += [("moment_more", {"names": listing(map(survey.label, clear["term"][1:]))})] if len(clear) > 1 else []
     summary = {"n": len(y), "method": "exposure x adjusted gap, bootstrap", "confidence": level}

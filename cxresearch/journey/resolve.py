@@ -32,9 +32,9 @@ describe_columns(
     n_open=("n open", "cases that are not closed yet", 0),
     n_handed=("n handed on", "cases handed on", 0),
     landmark=("Landmark", "hours after the opening from which on cases are compared", 1),
-    mean=("Mean", "mean hours up to the horizon", 1),
-    mean_low=("Low", "lower end of its interval", 1),
-    mean_high=("High", "upper end of its interval", 1),
+    mean_hours=("Mean", "mean hours up to the horizon", 1),
+    mean_hours_low=("Low", "lower end of its interval", 1),
+    mean_hours_high=("High", "upper end of its interval", 1),
     horizon=("Horizon", "hours up to which the mean is taken", 1),
     repeats=("Repeats", "contacts followed by another on the same topic within the days", 0),
     switches=("Switches", "contacts followed by another in another channel within the days", 0),
@@ -518,7 +518,7 @@ def time_to_resolve(
             mine = hours[cell == g], done[cell == g]
             median = kaplan_meier(*mine, confidence=confidence).median()
             row |= dict(zip(("estimate", "conf_low", "conf_high"), median))
-            row |= ends("mean", *restricted_mean(*mine, mark, confidence=confidence))
+            row |= ends("mean_hours", *restricted_mean(*mine, mark, confidence=confidence))
             row |= {"horizon": mark, "n": len(mine[0]), "n_open": int(np.sum(mine[1] == 0))}
     several, kept = len(shown) > 1, np.isin(cell, shown)
     p = log_rank(hours[kept], done[kept], cell[kept])[1] if several else np.nan

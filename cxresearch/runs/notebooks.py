@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cxresearch.errors import StudyProblem
 
-ORDER = ("intake", "scorecard", "effort", "promoters", "segmentation", "loyalty_revenue", "drivers")
+ORDER = ("intake", "scorecard", "effort", "promoters", "segmentation", "loyalty_revenue", "drivers", "service_profit_chain", "claims")
 
 
 def notebooks_folder(given=None) -> Path:

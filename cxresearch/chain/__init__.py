@@ -1,0 +1,6 @@
+"""The service-profit chain: do engaged employees go before satisfied customers, and do agents serve alike?"""
+
+from cxresearch.chain.agents import agent_consistency, rated_contacts, rater_agreement  # noqa: F401
+from cxresearch.chain.charts import funnel, process_chart  # noqa: F401
+from cxresearch.chain.linkage import lead_lag_units, service_profit_chain  # noqa: F401
+from cxresearch.chain.units import unit_panel, unit_reliability  # noqa: F401
