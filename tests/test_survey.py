@@ -310,3 +310,9 @@ def test_what_is_known_of_a_survey_is_said_in_one_line_and_changed_by_name():
     ):
         with pytest.raises(DataProblem, match=told):
             cx.as_survey(ROWS, **wrong)
+
+
+@pytest.mark.parametrize("roles", [{"a": "nps", "b": "csat"}, {"a": ("nps",), "b": ("csat", "outcome")}])
+def test_columns_of_a_role_are_found_whether_an_item_has_one_or_several(roles):
+    survey = cx.as_survey(pd.DataFrame({"a": [1], "b": [2]}), roles=roles)
+    assert (survey.columns_of("nps"), survey.columns_of("csat"), survey.columns_of("ces")) == (["a"], ["b"], [])

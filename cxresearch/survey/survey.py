@@ -165,7 +165,7 @@ class Survey:
 
     def columns_of(self, role: str) -> list:
         """Return the columns that have `role`, in order."""
-        return [column for column, its in self.roles.items() if its == role]
+        return [column for column, its in self.roles.items() if role in ((its,) if isinstance(its, str) else its)]
 
     def label(self, key) -> str:
         """Return the words for an item, or its key."""
