@@ -454,3 +454,12 @@ def test_first_sentences_are_short_and_figures_carry_them(make):
     first = found.sentence().split(". ")[0]
     assert len(first.split()) <= 25 and found.plot().get_title().startswith(first[:40])
     plt.close("all")
+
+
+def test_what_moves_together_within_units_of_one_period_is_not_said_to_go_before():
+    rng = np.random.default_rng(4)
+    panel = pd.DataFrame([(u, p) for u in range(60) for p in range(6)], columns=["unit", "period"])
+    panel["x"] = rng.normal(size=len(panel))  # new in each period: the present says nothing about the next
+    panel["y"] = 0.6 * panel["x"] + rng.normal(size=len(panel))
+    found = cx.lead_lag_units(panel, cause="x", outcome="y", unit="unit", period="period")
+    assert found.sentence().startswith("x and y move together within units") and "goes before" not in found.sentence()

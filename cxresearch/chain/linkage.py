@@ -90,9 +90,10 @@ def lead_lag_units(
 
     Notes
     -----
-    Least squares of standard scores with period effects, clustered by unit (CR2 under 40 units). "Goes before" only
+    Least squares of standard scores with period effects, clustered by unit (CR2 under 40 units). Established
     where the next period given the present, or the difference within units (Mundlak), excludes zero (Holm), and the period
-    *before* does not go with the cause: a lead that does says that something lasting lies behind both.
+    *before* does not go with the cause: a lead that does says that something lasting lies behind both. "Goes before" is
+    said of the next period only; within units of one period the two move together.
 
     Examples
     --------
@@ -155,7 +156,8 @@ def _order_words(r, given, cause, outcome, units, least, first, confidence) -> t
     if units < least:
         return (say("few units", least=least, now=of(NOW), **known),)
     if first:
-        headline = say("first", next=of(GIVEN), next_span=at(GIVEN), within=of(WITHIN), within_span=at(WITHIN), **known)
+        key = "first" if clear(r.loc[GIVEN]) else "together"  # within units of one period there is no before
+        headline = say(key, next=of(GIVEN), next_span=at(GIVEN), within=of(WITHIN), within_span=at(WITHIN), **known)
     else:
         headline = say("not first", **known)
     lead = dict(lead=of(LEAD), lead_span=at(LEAD))
