@@ -227,7 +227,7 @@ class Worded(Finding):
     """A finding whose sentences are `words`, and whose figure is a forest of its first column's estimates."""
 
     words: tuple[str, ...] = ()
-    drawn: Mapping[str, object] = field(default_factory=dict)  # options of `figures.forest`
+    drawn: Mapping[str, object] = field(default_factory=dict)  # options of `figures.forest`, and a `scale`
 
     def sentence(self) -> str:
         return " ".join(self.words)
@@ -236,10 +236,13 @@ class Worded(Finding):
         """Draw one dot with its interval per row, the first sentence above."""
         from cxresearch.figures import forest
 
+        options, ends = dict(self.drawn), ["estimate", "conf_low", "conf_high"]
         table = self.table[self.table["estimate"].notna()]
+        scale = options.pop("scale", 1)
+        table = table.assign(**{c: scale * table[c] for c in ends})
         given = {"low": "conf_low", "high": "conf_high", "title": self.words[0].rstrip(".")}
         given["names"] = [self.label(term) for term in table.iloc[:, 0]]
-        return forest(table, "estimate", ax=ax, **given | dict(self.drawn))
+        return forest(table, "estimate", ax=ax, **given | options)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

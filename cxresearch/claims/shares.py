@@ -157,7 +157,7 @@ def stated_shares(
     summary = {"n": int(table["n"].max()), "n_effective": float(table["n_effective"].max()), "method": "Wilson, linearised; Newcombe; Holm",
                "established": bool((table["verdict"] != "not established").all())}  # fmt: skip
     return Worded("stated_shares", " ".join(limits), None, table, summary, (check,), dict(survey.labels), words=words, domain=survey.condition,
-                  drawn=dict(unit="share who state it, 0-1, with interval", title=words[0].split(":")[0]))  # fmt: skip
+                  drawn=dict(scale=100, unit="share who state it, %", title=words[0].split(". ")[0]))  # fmt: skip
 
 
 def said_and_did(customers, *, said: str, did: str, by: str | None = None, confidence: float = 0.95) -> Worded:
@@ -219,7 +219,7 @@ def said_and_did(customers, *, said: str, did: str, by: str | None = None, confi
     hidden = int(table["estimate"].isna().sum())
     check = Check("persons known in both", int(answered.sum()), "at least 100", bool(answered.sum() >= 100))
     return Worded("said_and_did", f"{said} and {did}", by, table, summary, (check,), dict(survey.labels), words=words, suppressed=hidden,
-                  domain=survey.condition, drawn=dict(line=0, unit="share who said it less share who did it, 0-1"))  # fmt: skip
+                  domain=survey.condition, drawn=dict(scale=100, line=0, unit="said it less did it, percentage points"))  # fmt: skip
 
 
 def _calibrated(survey, rows, values, confidence) -> tuple[float, float, float]:
