@@ -152,7 +152,7 @@ def tag(texts: Texts, taxonomy=None) -> Tags:
     for topic, entry in tags.taxonomy.items():
         for pattern in (p for code in LANGUAGES for p in entry[code] if " " not in p):
             taken = times[common][matches(texts.words[common], [pattern])].sum() / max(len(texts.word), 1)
-            if taken > 1 / 3:
+            if taken >= 1 / 3:
                 raise DataProblem(
                     f"the taxonomy: topic {topic!r}: {pattern!r} takes {100 * taken:.0f} % of all words; write it "
                     "longer, or name what it must not take under not:"
