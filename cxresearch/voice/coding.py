@@ -14,8 +14,8 @@ from cxresearch.voice.taxonomy import tag
 from cxresearch.voice.texts import read_texts
 
 describe_columns(
-    precision=("Precision", "share of the taxonomy's topics that the coders give, too, 0-1", 2),
-    recall=("Recall", "share of the coders' topics that the taxonomy gives, too, 0-1", 2),
+    topic_precision=("Precision", "share of the taxonomy's topics that the coders give, too, 0-1", 2),
+    topic_recall=("Recall", "share of the coders' topics that the taxonomy gives, too, 0-1", 2),
     alpha=("Alpha", "Krippendorff's agreement of the coders, 1 is perfect", 2),
 )
 
@@ -62,7 +62,7 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
     Returns
     -------
     Told
-        One row per language and ``all``: ``precision`` and ``recall`` with Wilson's intervals, ``alpha``, ``n`` texts.
+        One row per language and ``all``: ``topic_precision`` and ``topic_recall`` with Wilson's intervals, ``alpha``, ``n`` texts.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
         at = np.ones(len(sheet), dtype=bool) if name == "all" else spoken == name
         both = (truth & flags["tagged"])[at].sum()
         row = {"language": name, "n": int(at.sum())}
-        for key, whole in (("precision", flags["tagged"][at].sum()), ("recall", truth[at].sum())):
+        for key, whole in (("topic_precision", flags["tagged"][at].sum()), ("topic_recall", truth[at].sum())):
             share = both / whole if whole else np.nan
             low, high = wilson_interval(share, whole, confidence) if whole else (np.nan, np.nan)
             row |= {key: share, f"{key}_low": float(low), f"{key}_high": float(high)}
@@ -96,18 +96,18 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
         row["alpha"] = krippendorff_alpha(ratings, level="nominal") if len(coders) > 1 else np.nan
         rows.append(row)
     table = pd.DataFrame(rows)
-    least = table["recall_low"].iloc[:-1].min()
+    least = table["topic_recall_low"].iloc[:-1].min()
     checks = (Check("recall, lower end, in the language where it is lowest", f"{100 * least:.0f} %", "at least 80 %", bool(least >= 0.8)),
               Check("coders agree (alpha)", f"{table['alpha'].iloc[-1]:.2f}", "at least 0.67", bool(table["alpha"].iloc[-1] >= 0.67)))  # fmt: skip
     whole, percents = (
         table.iloc[-1],
-        table.assign(**{c: 100 * table[c] for c in ("recall", "recall_low", "recall_high")}),
+        table.assign(**{c: 100 * table[c] for c in ("topic_recall", "topic_recall_low", "topic_recall_high")}),
     )
     words = phrase(
-        SENTENCES, "coding", recall=percent(whole["recall"]), low=percent(whole["recall_low"]), n=number(len(sheet), 0),
-        precision=percent(whole["precision"]), alpha=number(whole["alpha"], 2),
+        SENTENCES, "coding", recall=percent(whole["topic_recall"]), low=percent(whole["topic_recall_low"]), n=number(len(sheet), 0),
+        precision=percent(whole["topic_precision"]), alpha=number(whole["alpha"], 2),
     )  # fmt: skip
     return Told(
         "coding_agreement", "topics", None, table, {"n": len(sheet), "method": "majority of the coders"}, checks, words=words,
-        draw=lambda title, ax: forest(percents, "recall", names=table["language"], unit="recall, %", title=title, ax=ax),
+        draw=lambda title, ax: forest(percents, "topic_recall", names=table["language"], unit="recall, %", title=title, ax=ax),
     )  # fmt: skip

@@ -23,7 +23,7 @@ describe_columns(
 
 
 def closed_loop(
-    responses, *, score: str, asked: str, followed_up: str, until, next_score: str | None = None, target_days: int = 7,
+    responses, *, score: str, asked: str, followed_up: str, until=None, next_score: str | None = None, target_days: int = 7,
     confidence: float = 0.95, min_rows: int = 30,
 ) -> Told:  # fmt: skip
     """Return how soon dissatisfied customers are followed up, and whether it goes with a higher next score.
@@ -35,8 +35,8 @@ def closed_loop(
         Detractors (0-6) of a 0-10 item, else the lower half of its scale, are dissatisfied.
     asked, followed_up : columns
         Dates of the answer and of the follow-up; blank where nobody followed up.
-    until : date
-        Until when follow-ups are recorded.
+    until : date, optional
+        Until when follow-ups are recorded; by default the last date of either column.
     next_score : column, optional
         Score at the next answer; without it the same respondent's next answer of the survey.
     target_days : int
@@ -59,13 +59,18 @@ def closed_loop(
     """
     survey = as_survey(responses)
     table = survey.table
+    if asked is None or followed_up is None:
+        raise DataProblem("closed_loop needs the dates of answers and of follow-ups; declare asked_at and followed_up")
     require_columns(table, score, asked, followed_up, next_score, where="responses")
     start, done = (pd.to_datetime(table[c], errors="coerce") for c in (asked, followed_up))
     if (early := (done < start.dt.normalize()).to_numpy()).any():
         raise DataProblem(
             f"{followed_up} is before {asked} in {early.sum()} rows (first: row {int(np.argmax(early))}); mend the dates"
         )
-    answer, end = pd.to_numeric(table[score], errors="coerce").to_numpy(dtype=float), pd.Timestamp(until)
+    answer, end = (
+        pd.to_numeric(table[score], errors="coerce").to_numpy(dtype=float),
+        max(start.max(), done.max()) if until is None else pd.Timestamp(until),
+    )
     low = (satisfied(survey, score)[0] == 0) & (start <= end).to_numpy()
     if low.sum() < min_rows:
         raise TooFewRespondents(f"closed_loop needs {min_rows} dissatisfied answers with a date; found {low.sum()}")

@@ -37,10 +37,10 @@ HALVES, ALIKE = 20, 0.6  # half samples, and how alike their topics must be to b
 TOP = 10  # words that make a topic
 
 describe_columns(
-    predicted=("Reads as", "mean chance, by the text, that its writer is satisfied, 0-1", 2),
-    observed=("Is", "share whose score is that of a satisfied writer, 0-1", 2),
+    reads_as=("Reads as", "mean chance, by the text, that its writer is satisfied, 0-1", 2),
+    satisfied=("Is", "share whose score is that of a satisfied writer, 0-1", 2),
     z=("z", "log-odds in standard errors"),
-    stability=("Stability", "mean overlap (Jaccard) of a topic's words over half samples, 0-1", 2),
+    come_again=("Stability", "mean overlap (Jaccard) of a topic's words over half samples, 0-1", 2),
     words=("Words", "the words of a topic, the heaviest first"),
 )
 
@@ -91,7 +91,7 @@ def tone_of_texts(
     Returns
     -------
     Told
-        One row per fifth of the texts by tone: ``predicted`` beside ``observed``. `glance` has the area under the
+        One row per fifth of the texts by tone: ``reads_as`` beside ``satisfied``. `glance` has the area under the
         curve (Hanley & McNeil's error), that of the package's word lists (``auc_words``) and kappa; ``disagreement``
         counts satisfied writers of texts that read badly (``high``) and the reverse (``low``).
 
@@ -117,8 +117,8 @@ def tone_of_texts(
     fifth = np.argsort(np.argsort(chance, kind="stable"), kind="stable") * 5 // len(rows)
     n = np.bincount(fifth, minlength=5)
     is_so = np.bincount(fifth, happy, minlength=5) / n
-    table = pd.DataFrame({"term": [f"fifth {k + 1}" for k in range(5)], "predicted": np.bincount(fifth, chance) / n,
-                          **ends("observed", is_so, *wilson_interval(is_so, n, confidence)), "n": n})  # fmt: skip
+    table = pd.DataFrame({"term": [f"fifth {k + 1}" for k in range(5)], "reads_as": np.bincount(fifth, chance) / n,
+                          **ends("satisfied", is_so, *wilson_interval(is_so, n, confidence)), "n": n})  # fmt: skip
     apart = pd.DataFrame(
         {"term": ["high", "low"], "n": [(happy & (chance < 1 - SURE)).sum(), (~happy & (chance > SURE)).sum()]}
     )
@@ -130,7 +130,7 @@ def tone_of_texts(
     words += " " + phrase(
         SENTENCES, "tone_apart", kappa=number(kappa, 2), plain=number(words_area, 2), high=shown[0], low=shown[1]
     )
-    percents = table.assign(**{c: 100 * table[c] for c in ("observed", "observed_low", "observed_high")})
+    percents = table.assign(**{c: 100 * table[c] for c in ("satisfied", "satisfied_low", "satisfied_high")})
     summary = {"n": len(rows), "method": "logistic regression on letters, out of fold", "established": stays, "kappa": kappa,
                **ends("auc", area, area - half, min(area + half, 1)), "auc_words": words_area}  # fmt: skip
     checks = (Check("tone tells satisfied writers from others", number(area, 2), "above 0.5 by its interval", stays, "stops"),
@@ -139,7 +139,7 @@ def tone_of_texts(
         "tone_of_texts", f"{score}, {text}", None, table, summary, checks, survey.labels, {"disagreement": apart},
         domain=survey.condition, words=words,
         draw=lambda title, ax: forest(
-            percents, "observed", names=[f"reads as satisfied: {percent(p)}" for p in table["predicted"]], title=title,
+            percents, "satisfied", names=[f"reads as satisfied: {percent(p)}" for p in table["reads_as"]], title=title,
             unit=f"satisfied by {survey.label(score)}, % of a fifth of the texts", ax=ax,
         ),
     )  # fmt: skip
@@ -261,7 +261,7 @@ def free_topics(
     Returns
     -------
     Finding
-        One row per topic: ``words``, ``share`` of those texts, ``stability``; "no stable topics" is an answer.
+        One row per topic: ``words``, ``share`` of those texts, ``come_again``; "no stable topics" is an answer.
 
     Raises
     ------
@@ -291,21 +291,21 @@ def free_topics(
     if not found:
         return nothing("free_topics", text, None, "too few words are said in enough texts to form topics", n=len(rows))
     best, stable = max(v.mean() for v in found.values()), [k for k, v in found.items() if v.mean() >= ALIKE]
-    table = pd.DataFrame({"term": [], "words": [], "share": [], "stability": []})
+    table = pd.DataFrame({"term": [], "words": [], "share": [], "come_again": []})
     said = phrase(SENTENCES, "free_none", n=number(len(rows), 0), best=number(best, 2))
     if stable:
         table = _topics(matrix, words, stable[-1], found[stable[-1]])
         said = phrase(SENTENCES, "free", k=len(table), n=number(len(rows), 0), words=table["words"][0], share=percent(table["share"][0]))  # fmt: skip
-    tried = pd.DataFrame({"term": [f"{k} topics" for k in found], "stability": [v.mean() for v in found.values()]})
+    tried = pd.DataFrame({"term": [f"{k} topics" for k in found], "come_again": [v.mean() for v in found.values()]})
     check = Check(
         "topics come again in half of the texts (Jaccard)", number(best, 2), "at least 0.6", bool(stable), "stops"
     )
     return Told(
         "free_topics", text, None, table,
-        {"n": len(rows), "method": "non-negative factors of TF-IDF", "stability": best, "established": bool(stable)},
+        {"n": len(rows), "method": "non-negative factors of TF-IDF", "come_again": best, "established": bool(stable)},
         (check,), survey.labels, {"tried": tried}, domain=survey.condition, words=said,
         draw=lambda title, ax: forest(
-            tried, "stability", low="stability", high="stability", names=tried["term"], line=ALIKE, title=title,
+            tried, "come_again", low="come_again", high="come_again", names=tried["term"], line=ALIKE, title=title,
             unit="overlap of the topics of half samples (dashed: stable)", ax=ax,
         ),
     )  # fmt: skip
@@ -355,6 +355,6 @@ def _topics(matrix, words, k: int, stability) -> pd.DataFrame:
     weight, parts = _factors(matrix, k)
     share = np.bincount(weight.argmax(axis=1)[weight.max(axis=1) > 0], minlength=k) / len(weight)
     named = [", ".join(words[np.argsort(-row, kind="stable")[:5]]) for row in parts]
-    table = pd.DataFrame({"words": named, "share": share, "stability": stability})
+    table = pd.DataFrame({"words": named, "share": share, "come_again": stability})
     table = table.iloc[digits.descending(share, table["words"])].reset_index(drop=True)
-    return table.assign(term=[f"topic {i + 1}" for i in range(k)])[["term", "words", "share", "stability"]]
+    return table.assign(term=[f"topic {i + 1}" for i in range(k)])[["term", "words", "share", "come_again"]]
