@@ -7,13 +7,14 @@ gave the same first score and were *not* followed up: low scores rise by themsel
 import numpy as np
 import pandas as pd
 
-from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
+from cxresearch.errors import DataProblem, require_columns
 from cxresearch.figures import PALETTE, axes_or_new, titled
 from cxresearch.findings import Check, Told, describe_columns, ends, interval, number, percent, phrase
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.survey import as_survey
 from cxresearch.voice.impact import least_squares, satisfied
 from cxresearch.voice.sentences import SENTENCES
+from cxresearch.voice.texts import require_texts
 from cxresearch.voice.topics import together
 
 describe_columns(
@@ -72,8 +73,7 @@ def closed_loop(
         max(start.max(), done.max()) if until is None else pd.Timestamp(until),
     )
     low = (satisfied(survey, score)[0] == 0) & (start <= end).to_numpy()
-    if low.sum() < min_rows:
-        raise TooFewRespondents(f"closed_loop needs {min_rows} dissatisfied answers with a date; found {low.sum()}")
+    require_texts(low.sum(), min_rows, "closed_loop", "dissatisfied answers with a date")
     sample, seen = survey.sample(low, what="dissatisfied customers"), (done <= end).to_numpy()
     time = np.maximum((done.where(seen, end) - start).dt.total_seconds().to_numpy() / 86_400, 0)[sample.rows]
     curve = kaplan_meier(time, seen[sample.rows], weights=sample.weights, covariance=sample.covariance_of,

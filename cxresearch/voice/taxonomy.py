@@ -147,6 +147,8 @@ def tag(texts: Texts, taxonomy=None) -> Tags:
         A pattern that takes a third of all words, a topic of one's own that takes none.
     """
     tags = Tags(texts, read_taxonomy(taxonomy), taxonomy is not None)
+    if not tags.own:
+        return tags
     times = np.bincount(texts.word, minlength=len(texts.words))
     common = np.argsort(-times, kind="stable")[:200]  # what takes a third of all words takes it among these
     for topic, entry in tags.taxonomy.items():
@@ -157,7 +159,7 @@ def tag(texts: Texts, taxonomy=None) -> Tags:
                     f"the taxonomy: topic {topic!r}: {pattern!r} takes {100 * taken:.0f} % of all words; write it "
                     "longer, or name what it must not take under not:"
                 )
-    if tags.own and not (found := tags.hits.any(axis=0)).all():
+    if not (found := tags.hits.any(axis=0)).all():
         idle = tags.topics[int(np.argmin(found))]
         raise DataProblem(f"the taxonomy: topic {idle!r} matches no word of {int(texts.given.sum())} texts; mend its "
                           "patterns (they are word beginnings, such as deliver*), or take it out")  # fmt: skip

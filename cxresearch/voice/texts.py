@@ -162,10 +162,10 @@ def read_texts(survey: Survey, text: str, *, language: str | None = None) -> Tex
     return Texts(survey, texts, spoken, **parts, redactions=clean.counts)
 
 
-def require_texts(count: int, least: int, what: str) -> None:
-    """Refuse to say anything of fewer texts than `least`."""
+def require_texts(count: int, least: int, who: str, what: str = "texts that say something") -> None:
+    """Refuse to say anything of fewer than `least`."""
     if count < least:
-        raise TooFewRespondents(f"{what} needs at least {least} texts that say something; found {count}")
+        raise TooFewRespondents(f"{who} needs at least {least} {what}; found {count}")
 
 
 def _plain(value) -> str:
