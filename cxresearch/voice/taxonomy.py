@@ -87,18 +87,21 @@ class Tags:
         return np.column_stack([self._hit(entry) for entry in self.taxonomy.values()])
 
     def _hit(self, entry) -> np.ndarray:
-        texts, out = self.texts, matches(self.texts.words, tuple(entry["not"]))
+        texts, out = self.texts, matches(self.texts.words, [p for p in entry["not"] if " " not in p])
         single = {c: matches(texts.words, [p for p in entry[c] if " " not in p]) & ~out for c in LANGUAGES}
         found = texts.by_language(single)
+        for pattern in (p for p in entry["not"] if " " in p):
+            for step in range(len(pattern.split())):
+                found[step:] &= ~self._phrase(LANGUAGES, pattern)[: len(found) - step]
         for code in LANGUAGES:
             for pattern in (p for p in entry[code] if " " in p):
-                found |= self._phrase(code, pattern)
+                found |= self._phrase((code,), pattern)
         return found
 
-    def _phrase(self, code: str, pattern: str) -> np.ndarray:
+    def _phrase(self, codes, pattern: str) -> np.ndarray:
         """Return where the words of a pattern follow one another within a clause, (m,): at the first of them."""
         texts, parts = self.texts, pattern.split()
-        found = np.isin(texts.language[texts.row], (code, "undecided"))
+        found = np.isin(texts.language[texts.row], (*codes, "undecided"))
         for step, part in enumerate(parts):
             follows = np.zeros(len(found), dtype=bool)
             end = len(found) - step
