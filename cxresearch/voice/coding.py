@@ -38,6 +38,13 @@ def coding_sheet(
     DataFrame, (n, 4)
         ``row`` (position in the survey), ``language``, ``text``, ``tagged`` (topics of the taxonomy with ``; `` between
         them). Hide ``tagged`` from the coders; each adds a column of topics in the same form, ``none`` for none.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> list(cx.coding_sheet(study.responses, text="comment", n=20, seed=1))
+    ['row', 'language', 'text', 'tagged']
     """
     tags = tag(read_texts(as_survey(responses), text, language=language), taxonomy)
     said, rng = tags.mentioned(), np.random.default_rng(seed)
@@ -68,6 +75,14 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
     ------
     DataProblem
         A column that is absent, a text that a coder left out.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> sheet = cx.coding_sheet(study.responses, text="comment", n=20, seed=1)
+    >>> print(cx.coding_agreement(sheet.assign(anna=sheet["tagged"], jan=sheet["tagged"]), coders=["anna", "jan"]))
+    The taxonomy finds 100 % of the topics that people give ...
     """
     coders = [coders] if isinstance(coders, str) else list(coders)
     require_columns(sheet, "language", "tagged", *coders, where="the sheet")

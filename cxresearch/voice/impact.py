@@ -67,6 +67,13 @@ def topic_impact(
         The score is no number, or everybody gave the same.
     TooFewRespondents
         Fewer texts with a score than `min_rows` or the floor.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.topic_impact(study.responses, score="recommend", text="comment", n_boot=100, seed=1))
+    Complaints about Delivery go with ...
     """
     survey = as_survey(responses)
     require_columns(survey.table, score, where="responses")

@@ -24,8 +24,8 @@ describe_columns(
 
 
 def closed_loop(
-    responses, *, score: str, asked: str, followed_up: str, until=None, next_score: str | None = None, target_days: int = 7,
-    confidence: float = 0.95, min_rows: int = 30,
+    responses, *, score: str, asked: str, followed_up: str, until=None, next_score: str | None = None, person: str | None = None,
+    target_days: int = 7, confidence: float = 0.95, min_rows: int = 30,
 ) -> Told:  # fmt: skip
     """Return how soon dissatisfied customers are followed up, and whether it goes with a higher next score.
 
@@ -39,7 +39,9 @@ def closed_loop(
     until : date, optional
         Until when follow-ups are recorded; by default the last date of either column.
     next_score : column, optional
-        Score at the next answer; without it the same respondent's next answer of the survey.
+        Score at the next answer; without it the same person's next answer of the survey.
+    person : column, optional
+        Who answered, by default the survey's respondent.
     target_days : int
     confidence : float
     min_rows : int
@@ -57,12 +59,20 @@ def closed_loop(
         No date can be read, or a follow-up before the answer.
     TooFewRespondents
         Fewer dissatisfied customers than `min_rows`, or than the floor.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> dates = dict(asked="asked_on", followed_up="followed_up", person="customer")
+    >>> print(cx.closed_loop(study.responses, score="recommend", **dates))
+    58 % of dissatisfied customers are followed up within 7 days ...
     """
     survey = as_survey(responses)
     table = survey.table
     if asked is None or followed_up is None:
         raise DataProblem("closed_loop needs the dates of answers and of follow-ups; declare asked_at and followed_up")
-    require_columns(table, score, asked, followed_up, next_score, where="responses")
+    require_columns(table, score, asked, followed_up, next_score, person, where="responses")
     start, done = (pd.to_datetime(table[c], errors="coerce") for c in (asked, followed_up))
     if (early := (done < start.dt.normalize()).to_numpy()).any():
         raise DataProblem(
@@ -92,7 +102,7 @@ def closed_loop(
         span=interval(100 * share["followed_low"], 100 * share["followed_high"], confidence, 0),
     )]  # fmt: skip
     later = (
-        _next(survey, answer, start)
+        _next(survey, person or survey.respondent, answer, start)
         if next_score is None
         else pd.to_numeric(table[next_score], errors="coerce").to_numpy(float)
     )
@@ -141,11 +151,11 @@ def _curve(shown, target: int, title: str, ax):
     return titled(ax, title)
 
 
-def _next(survey, answer, start) -> np.ndarray:
-    """Return the same respondent's next answer, NaN where there is none or respondents are not known."""
-    if survey.respondent is None:
+def _next(survey, person, answer, start) -> np.ndarray:
+    """Return the same person's next answer, NaN where there is none or persons are not known."""
+    if person is None:
         return np.full(len(answer), np.nan)
-    order = pd.DataFrame({"who": survey.table[survey.respondent], "when": start, "answer": answer})
+    order = pd.DataFrame({"when": start.to_numpy(), "answer": answer}).assign(who=survey.table[person].to_numpy())
     order = order.sort_values(["who", "when"], kind="stable")
     return order.groupby("who")["answer"].shift(-1).reindex(range(len(answer))).to_numpy(dtype=float)
 

@@ -99,6 +99,13 @@ def tone_of_texts(
     ------
     TooFewRespondents
         Fewer texts than `min_rows`, or hardly any of one kind.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.tone_of_texts(study.responses, text="comment", score="recommend", seed=1))
+    The tone of the texts agrees with Would recommend us: area under the curve ...
     """
     survey = as_survey(responses)
     require_columns(survey.table, score, where="responses")
@@ -200,6 +207,13 @@ def distinctive_words(
     Notes
     -----
     A text counts a word once; the prior is a word's overall share, of the weight of one count a word.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.distinctive_words(study.responses, text="comment", group="recommend"))
+    Promoters say ...
     """
     survey = as_survey(responses)
     require_columns(survey.table, group, where="responses")
@@ -272,6 +286,14 @@ def free_topics(
     -----
     Non-negative factors of TF-IDF; k topics are stable where, over 20 half samples, the ten heaviest words of matched
     topics overlap by .6 (Jaccard).
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> own = {"delivery": {"en": ["deliver*", "parcel*"]}}
+    >>> print(cx.free_topics(study.responses, text="comment", taxonomy=own, counts=[2], seed=1))
+    No stable topics in what the taxonomy misses: ...
     """
     from scipy.optimize import linear_sum_assignment
 

@@ -116,6 +116,13 @@ def tag_topics(
     -----
     A mention is no complaint: a clause has the tone of its words of praise and complaint, each turned by a negator in
     the two words before it. Texts that say nothing are counted and left out.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.tag_topics(study.responses, text="comment"))
+    Customers speak most of ...
     """
     survey = as_survey(responses)
     tags = tag(read_texts(survey, text, language=language), taxonomy)
