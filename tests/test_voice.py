@@ -9,8 +9,8 @@ import pytest
 from clauses import CLAUSES
 
 import cxresearch as cx
-from cxresearch.findings import RUN_FOLDER
 from cxresearch.errors import DataProblem, TooFewRespondents
+from cxresearch.findings import RUN_FOLDER
 from cxresearch.voice.impact import contribution
 from cxresearch.voice.taxonomy import tag
 from cxresearch.voice.texts import read_texts
@@ -326,7 +326,17 @@ def test_topics_of_clauses_of_the_half_that_was_not_looked_at_are_found_and_righ
 
 def test_words_in_a_row_are_left_out_where_the_taxonomy_says_so():
     shop = {"shop": {"en": ["shop*"], "not": ["online shop*"]}}
-    tags = tag(read_texts(cx.as_survey(pd.DataFrame({"said": ["I was in your shop", "that is an online shop here", "many other shops of yours"]})), "said"), shop)
+    tags = tag(
+        read_texts(
+            cx.as_survey(
+                pd.DataFrame(
+                    {"said": ["I was in your shop", "that is an online shop here", "many other shops of yours"]}
+                )
+            ),
+            "said",
+        ),
+        shop,
+    )
     assert tags.mentioned()[:, 0].tolist() == [True, False, True]
 
 
@@ -346,10 +356,16 @@ def strings_of(value) -> str:
 
 def test_no_contact_data_in_anything_that_voice_gives(tmp_path, monkeypatch):
     monkeypatch.setenv(RUN_FOLDER, str(tmp_path))
-    around = ["The delivery was late, call {} please.", "Dostawa byla spozniona, kontakt {} prosze.", "Доставка опоздала, мой номер {} жду."]
+    around = [
+        "The delivery was late, call {} please.",
+        "Dostawa byla spozniona, kontakt {} prosze.",
+        "Доставка опоздала, мой номер {} жду.",
+    ]
     said = [a.format(c) for c in CONTACTS for a in around for _ in range(6)]  # everybody's stands in several texts
     n, rng = len(said), np.random.default_rng(1)
-    table = pd.DataFrame({"said": said, "score": rng.choice([0, 3, 9, 10], n), "asked": "2025-01-01", "done": "2025-01-04"})
+    table = pd.DataFrame(
+        {"said": said, "score": rng.choice([0, 3, 9, 10], n), "asked": "2025-01-01", "done": "2025-01-04"}
+    )
     own = {"prices": {"en": ["please"]}}
     options = dict(text="said")
     tagged = cx.tag_topics(table, **options)
@@ -364,12 +380,23 @@ def test_no_contact_data_in_anything_that_voice_gives(tmp_path, monkeypatch):
     out = [strings_of(tagged.quotes(each=500)), strings_of(cx.coding_sheet(table, n=n, seed=1, **options))]
     for name, finding in found.items():
         cx.save(finding, name=name)
-        out += [strings_of(finding.tidy()), strings_of(finding.glance()), finding.sentence(), strings_of(finding.checks())]
+        out += [
+            strings_of(finding.tidy()),
+            strings_of(finding.glance()),
+            finding.sentence(),
+            strings_of(finding.checks()),
+        ]
         out += [strings_of(t) for t in finding.tables().values()]
     texts = read_texts(cx.as_survey(table), "said")
-    out += [strings_of(texts.repeated), " ".join(texts.words), *(f.read_text(encoding="utf-8") for f in tmp_path.rglob("*") if f.suffix in {".json", ".csv"})]
+    out += [
+        strings_of(texts.repeated),
+        " ".join(texts.words),
+        *(f.read_text(encoding="utf-8") for f in tmp_path.rglob("*") if f.suffix in {".json", ".csv"}),
+    ]
     assert len(list(tmp_path.rglob("*.json"))) == len(found)
     told = "\n".join(out)
-    parts = {p for c in CONTACTS for p in [c, *re.findall(r"[\w.]+@|\d{5,}", c)]} | {c.replace(" ", "") for c in CONTACTS}
+    parts = {p for c in CONTACTS for p in [c, *re.findall(r"[\w.]+@|\d{5,}", c)]} | {
+        c.replace(" ", "") for c in CONTACTS
+    }
     assert not [p for p in sorted(parts) if p in told]
     assert all(not any(ch.isdigit() for ch in t) for t in texts.texts)

@@ -100,15 +100,14 @@ class Tags:
 
     def _phrase(self, codes, pattern: str) -> np.ndarray:
         """Return where the words of a pattern follow one another within a clause, (m,): at the first of them."""
-        texts, parts = self.texts, pattern.split()
-        found = np.isin(texts.language[texts.row], (*codes, "undecided"))
+        texts, found = self.texts, np.zeros(len(self.texts.word), dtype=bool)
+        parts = [matches(texts.words, [part]) for part in pattern.split()]
+        at = np.flatnonzero(parts[0][texts.word]) if all(part.any() for part in parts) else np.empty(0, dtype=int)
         for step, part in enumerate(parts):
-            follows = np.zeros(len(found), dtype=bool)
-            end = len(found) - step
-            follows[:end] = matches(texts.words, [part])[texts.word[step:]] & (
-                texts.clause[:end] == texts.clause[step:]
-            )
-            found &= follows
+            at = at[at + step < len(found)]
+            follows = part[texts.word[at + step]]
+            at = at[follows & (texts.clause[at] == texts.clause[at + step])]
+        found[at[np.isin(texts.language[texts.row[at]], (*codes, "undecided"))]] = True
         return found
 
     @cached_property
