@@ -21,7 +21,7 @@ SEEN = 30  # texts with a topic before anything is said of it
 UNITS = {"nps": "points of the net promoter score", "share": "percentage points", "mean": "points of the answer"}
 
 describe_columns(
-    adjusted=("Adjusted", "difference at equal other topics, tone and length of the text, points", 1),
+    at_equal_topics=("At equal topics", "difference at equal other topics, tone and length of the text, points", 1),
     p_second=("p, second way", "p-value of the adjusted difference, corrected for all topics", 3),
     tone=("Tone", "negative: in a clause that complains; positive: that praises"),
 )
@@ -57,7 +57,7 @@ def topic_impact(
     Returns
     -------
     Told
-        One row per topic (`term`) and tone: ``estimate`` (leave-one-out contribution, points), ``adjusted``, ``n``.
+        One row per topic (`term`) and tone: ``estimate`` (leave-one-out contribution, points), ``at_equal_topics``, ``n``.
         Established where both exclude 0 with the same sign and 30 texts or more have the topic. An association:
         whoever complains of a topic may be unhappy for another reason.
 
@@ -94,7 +94,7 @@ def topic_impact(
     fitted, second = _adjusted(sample, kept, value, tags.texts.length[sample.rows], confidence)
     same = np.sign(found["estimate"]) == np.sign(second["estimate"])
     found["established"] = same & (np.maximum(found["p_adjusted"], second["p_adjusted"]) < 1 - confidence)
-    found[["adjusted", "adjusted_low", "adjusted_high", "p_second"]] = second[["estimate", "conf_low", "conf_high", "p_adjusted"]]  # fmt: skip
+    found[["at_equal_topics", "at_equal_topics_low", "at_equal_topics_high", "p_second"]] = second[["estimate", "conf_low", "conf_high", "p_adjusted"]]  # fmt: skip
     names = pd.DataFrame(
         [(t, tone) for tone in ("negative", "positive") for t in tags.topics], columns=["term", "tone"]
     )

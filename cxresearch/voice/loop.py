@@ -18,7 +18,7 @@ from cxresearch.voice.texts import require_texts
 from cxresearch.voice.topics import together
 
 describe_columns(
-    days=("Days", "since the answer", 0),
+    days_since=("Days", "since the answer", 0),
     followed=("Followed up", "share of dissatisfied customers who were followed up by then, 0-1", 3),
 )
 
@@ -90,12 +90,12 @@ def closed_loop(
                          at=(target_days,), confidence=confidence, df=sample.df[0])  # fmt: skip
     shown = pd.DataFrame(
         {
-            "days": curve.time,
+            "days_since": curve.time,
             **ends("followed", *(1 - c for c in (curve.estimate, curve.high, curve.low))),
             "n": curve.at_risk,
         }
     )
-    share = shown[shown["days"] <= target_days].iloc[-1]
+    share = shown[shown["days_since"] <= target_days].iloc[-1]
     rows = [dict(zip(("term", "estimate", "conf_low", "conf_high", "n"), ("followed up", *share[1:4], len(sample))))]
     words = [phrase(
         SENTENCES, "loop", share=percent(share["followed"]), days=target_days, n=number(len(sample), 0),
@@ -144,8 +144,8 @@ def _curve(shown, target: int, title: str, ax):
     """Draw the share followed up by days since the answer, with its interval, and the target."""
     ax = axes_or_new(ax)
     low, middle, high = (100 * shown[c] for c in ("followed_low", "followed", "followed_high"))
-    ax.step(shown["days"], middle, where="post", color=PALETTE[0])
-    ax.fill_between(shown["days"], low, high, step="post", color=PALETTE[0], alpha=0.15, linewidth=0)
+    ax.step(shown["days_since"], middle, where="post", color=PALETTE[0])
+    ax.fill_between(shown["days_since"], low, high, step="post", color=PALETTE[0], alpha=0.15, linewidth=0)
     ax.axvline(target, color=PALETTE[1], linestyle="--", linewidth=1)
     ax.set(xlabel="days since the answer (dashed: the target)", ylabel="followed up, %", ylim=(0, 100))
     return titled(ax, title)
