@@ -32,6 +32,8 @@ _PUBLIC = {
     "chain": "unit_panel unit_reliability service_profit_chain lead_lag_units agent_consistency funnel process_chart "
     "rated_contacts rater_agreement",
     "claims": "loyalty_ratios stated_shares said_and_did weigh_myths published_claims",
+    "voice": "tag_topics topic_impact tone_of_texts distinctive_words free_topics coding_sheet coding_agreement "
+    "closed_loop",
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 __all__ = sorted(_HOME)

@@ -9,7 +9,7 @@ import math
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -259,6 +259,36 @@ class Nothing(Finding):
         from cxresearch.figures import written
 
         return written(self.sentence(), ax)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Told(Finding):
+    """A finding whose sentence was computed with it and whose figure is one of the house's.
+
+    Attributes
+    ----------
+    words
+        The sentence.
+    draw
+        ``draw(title, ax)`` draws the figure and returns the Axes.
+    fitted
+        The statsmodels results object behind it, if any.
+    """
+
+    words: str = field(default="", kw_only=True)
+    draw: Callable | None = field(default=None, kw_only=True)
+    fitted: object = field(default=None, kw_only=True)
+
+    @property
+    def model(self):
+        return self.fitted if self.fitted is not None else super().model
+
+    def sentence(self) -> str:
+        return self.words
+
+    def plot(self, ax=None):
+        """Draw the figure of the finding; its title is the first sentence."""
+        return self.draw(self.words.split(". ")[0].rstrip("."), ax)
 
 
 def nothing(function: str, outcome: str, by: str | None, why: str, *, n: int = 0, labels=None) -> Nothing:

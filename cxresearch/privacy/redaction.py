@@ -25,8 +25,8 @@ IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b")
 DIGITS = re.compile(r"(?<![\w.,])(?:\+\s?|\()?\d(?:[ \u00a0\u2009\u202f().\-–/]{0,3}\d)*(?!\w)")
 LETTERED = re.compile(r"\b[A-ZА-Я]{1,4}[ -]?\d{6,}\b")
 DATE = re.compile(
-    r"(?:19|20)\d\d([-./ ]?)(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])"
-    r"|(?:0?[1-9]|[12]\d|3[01])([-./ ])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)?\d\d"
+    r"(?<!\d)(?:(?:19|20)\d\d([-./ ]?)(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])"
+    r"|(?:0?[1-9]|[12]\d|3[01])([-./ ])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)?\d\d)(?!\d)"
 )
 MONEY = (
     r"(?:[$€£¥₽]|zł|PLN|EUR|USD|GBP|RUB|euros?|dollars?|pounds?|rubles?|руб\w*|р\.|złot\w+|тыс\w*|млн|million|mln|%)"
@@ -181,7 +181,8 @@ def _is_phone(text: str, digits: str, *, before: str) -> bool:
     groups = re.findall(r"\d+", text)
     if CALLED.search(before):
         return 6 <= len(digits) <= 15
-    return 9 <= len(digits) <= 12 and 2 <= len(groups) <= 6 and max(map(len, groups)) <= 4
+    longest = 8 if digits.startswith("0") and not digits.startswith("00") else 4  # 07700 900123, 030 901820
+    return 9 <= len(digits) <= 12 and 2 <= len(groups) <= 6 and max(map(len, groups)) <= longest
 
 
 def _name(match: re.Match) -> tuple[str, str] | None:

@@ -1,0 +1,26 @@
+"""The sentences of voice: whole templates with named values, by id."""
+
+SENTENCES = {
+    "topics": "Customers speak most of {topic}: {share} of {n} texts that say something; {covered} have a topic of the taxonomy.",
+    "topics_hidden": "No topic has a base that may be shown (n = {n}); {covered} of the texts have a topic of the taxonomy.",
+    "topics_worst": "They complain most of {topic} ({share} of the texts).",
+    "topics_moved": "Between {before} and {after} the share of texts changed for {moved}.",
+    "topics_still": "A change of any topic between {before} and {after} is not established.",
+    "impact_costs": "{about} go with a score lower by {size} {unit} ({span} interval {low} to {high}, n = {n}).",
+    "impact_adds": "{about} goes with a score higher by {size} {unit} ({span} interval {low} to {high}, n = {n}).",
+    "impact_more": "Established in both ways for {clear} of {of}: {rest}; an association, not what a change would bring.",
+    "impact_open": "That any topic goes with {score} is not established ({span} confidence together over all topics, n = {n}).",
+    "tone_agrees": "The tone of the texts agrees with {score}: area under the curve {auc} ({span}, n = {n}).",
+    "tone_open": "That the tone of the texts agrees with {score} is not established: area under the curve {auc} ({span}, n = {n}).",
+    "tone_apart": "Agreement beyond chance (kappa) {kappa}; word lists alone reach {plain}. Satisfied writers of texts that read badly: {high}; dissatisfied writers of texts that read well: {low}.",
+    "words": "{first} say {ahead} more, {second} say {behind} (n = {n}).",
+    "words_open": "No word tells {first} from {second} (n = {n}).",
+    "free": "What the taxonomy misses falls into {k} stable topics, the largest: {words} ({share} of {n} texts).",
+    "free_none": "No stable topics in what the taxonomy misses: half of the texts give other topics (overlap {best}, n = {n}).",
+    "coding": "The taxonomy finds {recall} of the topics that people give (at least {low}), and {precision} of its topics are right (alpha {alpha}, n = {n} texts).",
+    "loop": "{share} of dissatisfied customers are followed up within {days} days ({span} %, n = {n} answers).",
+    "loop_no_next": "Whether it goes with a higher next score is not known: too few answered again.",
+    "loop_open": "That a follow-up goes with a higher next score is not established ({span} points at the same first score, n = {n}); the rise of {naive} points among those followed up is no evidence, low scores rise by themselves.",
+    "loop_gains": "Those followed up gain {size} points more than others with the same first score ({span}, n = {n}), not the {naive} points that they rise by.",
+    "loop_loses": "Those followed up gain {size} points less than others with the same first score ({span}, n = {n}), although they rise by {naive} points.",
+}

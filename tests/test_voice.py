@@ -1,0 +1,402 @@
+"""Voice: what texts say in three languages, clause by clause, and what it goes with."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from clauses import CLAUSES
+
+import cxresearch as cx
+from cxresearch.errors import DataProblem, TooFewRespondents
+from cxresearch.findings import RUN_FOLDER
+from cxresearch.voice.impact import contribution
+from cxresearch.voice.taxonomy import tag
+from cxresearch.voice.texts import read_texts
+from cxresearch.voice.tone import area_under_curve, cohen_kappa, log_odds
+
+
+def tags_of(*texts, **options):
+    return tag(read_texts(cx.as_survey(pd.DataFrame({"said": texts})), "said", **options))
+
+
+def topics_of(text: str, tone: str = "any") -> set[str]:
+    tags = tags_of(text)
+    return {t for t, flag in zip(tags.topics, tags.mentioned(tone)[0]) if flag}
+
+
+# --- published numbers ------------------------------------------------------------------------------------------------
+
+
+def test_hanley_and_mcneil_1982_ratings_give_an_area_of_8932_and_an_error_of_0325():
+    normal, abnormal = (33, 6, 6, 11, 2), (3, 2, 2, 11, 33)
+    rating = np.concatenate([np.repeat(range(1, 6), normal), np.repeat(range(1, 6), abnormal)])
+    area, error = area_under_curve(rating, np.arange(len(rating)) >= sum(normal))
+    assert (round(area, 4), round(error, 4)) == (0.8932, 0.0325)
+
+
+def test_log_odds_of_three_words_monroe_colaresi_and_quinn_2008_formula():
+    odds, error = log_odds((10, 5, 1), (2, 5, 9), (1.2, 1, 1))
+    assert odds / error == pytest.approx([3.0699, 0, -2.8856], abs=1e-4)
+
+
+def test_a_topic_of_200_at_minus_10_among_1000_at_30_contributes_minus_10():
+    value = np.concatenate([np.repeat([100.0, -100.0], [90, 110]), np.repeat([100.0, -100.0], [560, 240])])
+    flags = (np.arange(1000) < 200)[:, None]
+    assert value.mean() == 30 and value[:200].mean() == -10
+    assert contribution(np.ones((1, 1000)), flags, value)[0, 0] == pytest.approx(-10)
+
+
+def test_cohen_1960_kappa_of_a_table_of_88_14_10_88():
+    first = np.repeat([1, 1, 0, 0], [88, 14, 10, 88]).astype(bool)
+    second = np.repeat([1, 0, 1, 0], [88, 14, 10, 88]).astype(bool)
+    assert cohen_kappa(first, second) == pytest.approx(0.76, abs=1e-3)
+
+
+# --- languages, clauses, topics ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("The parcel came late.", "en"),
+        ("Paczka przyszła późno.", "pl"),
+        ("Paczka przyszla bardzo pozno i nie dziala", "pl"),
+        ("Посылка пришла поздно.", "ru"),
+        ("ok", "undecided"),
+        ("Express!", "undecided"),
+    ],
+)
+def test_the_language_is_told_by_script_letters_and_words(text, language):
+    assert tags_of(text).texts.language.tolist() == [language]
+
+
+@pytest.mark.parametrize(
+    ("text", "topic", "tone"),
+    [
+        ("The delivery was late, but the staff were friendly.", "delivery", "negative"),
+        ("The delivery was late, but the staff were friendly.", "staff", "positive"),
+        ("Dostawa byla spozniona, ale obsluga mila.", "delivery", "negative"),
+        ("Dostawa była spóźniona, ale obsługa miła.", "staff", "positive"),
+        ("Доставка опоздала, зато продавцы вежливые.", "delivery", "negative"),
+        ("Доставка опоздала, но продавцы вежливые.", "staff", "positive"),
+        ("The parcel came on Monday.", "delivery", "neutral"),
+        ("The staff were not friendly at all.", "staff", "negative"),
+        ("Obsługa nie była miła.", "staff", "negative"),
+        ("Продавцы не вежливые.", "staff", "negative"),
+        ("There was never a problem with the website.", "website", "positive"),
+    ],
+)
+def test_a_topic_has_the_tone_of_its_clause(text, topic, tone):
+    assert topic in topics_of(text, tone)
+    assert all(topic not in topics_of(text, other) for other in {"negative", "neutral", "positive"} - {tone})
+
+
+def test_a_text_has_several_topics_and_one_without_any_is_other_not_forced():
+    assert topics_of("The courier was rude and the refund took ages.") >= {"delivery", "returns"}
+    assert topics_of("Everything went as I expected.") == set()
+
+
+def test_words_of_two_or_three_stand_next_to_one_another():
+    table = pd.DataFrame({"said": ["a call centre answered", "the centre of town, I could call it", "centre call"]})
+    tags = tag(read_texts(cx.as_survey(table), "said"), {"line": {"en": ["call centre"]}})
+    assert tags.mentioned()[:, 0].tolist() == [True, False, False]
+
+
+def test_what_says_nothing_is_counted_and_left_out():
+    tags = tags_of(
+        "no comment", "Brak uwag.", "не знаю", None, "", "price!", "well well", "The garden chair broke again"
+    )
+    assert tags.informative.tolist() == [False] * 5 + [True, False, True]
+    steps = tags.waterfall()
+    assert steps["rows"].tolist() == [8, 6, 2] and steps["removed"].tolist() == [0, 2, 4]
+
+
+def test_texts_are_redacted_before_anything_else():
+    tags = tags_of("Call me at +48 601 234 567 or write to anna@example.org, the delivery was late")
+    assert "601" not in tags.texts.texts[0] and "anna" not in tags.texts.texts[0]
+    assert not {"anna", "601"} & set(tags.texts.words)
+
+
+# --- refusals -----------------------------------------------------------------------------------------------------------
+
+TEXT = pd.DataFrame({"said": ["The delivery was late"] * 300, "score": [0, 10] * 150, "code": ["en"] * 299 + ["xx"]})
+
+
+@pytest.mark.parametrize(
+    ("taxonomy", "message"),
+    [
+        ({"all": {"en": ["de*", "the"]}}, "'the' takes|takes \\d+ % of all words"),
+        ({"none": {"en": ["zebra*"]}}, "topic 'none' matches no word of 300 texts"),
+        ({"x": {"de": ["liefer*"]}}, "topic 'x' has 'de'"),
+        ({"x": {"en": []}}, "has no pattern in any language"),
+        ({"x": {"en": ["*"]}}, r"'\*' is no pattern"),
+        ({"x": ["late"]}, "must hold label, en, pl, ru, not"),
+        ([], "must hold topics"),
+    ],
+)
+def test_a_taxonomy_that_takes_everything_nothing_or_is_none_is_refused(taxonomy, message):
+    short = TEXT.assign(said="the delivery late")
+    with pytest.raises(DataProblem, match=message):
+        cx.tag_topics(short, text="said", taxonomy=taxonomy)
+
+
+def test_a_taxonomy_that_cannot_be_read_is_refused_with_its_name(tmp_path):
+    (tmp_path / "own.yml").write_text("delivery: [", encoding="utf-8")
+    with pytest.raises(DataProblem, match="own.yml: the taxonomy cannot be read"):
+        cx.tag_topics(TEXT, text="said", taxonomy=tmp_path / "own.yml")
+
+
+def test_other_refusals():
+    with pytest.raises(DataProblem, match="code holds 'xx' \\(1 rows, first: row 299\\); known are en, pl, ru"):
+        cx.tag_topics(TEXT, text="said", language="code")
+    with pytest.raises(DataProblem, match="holds no text"):
+        cx.tag_topics(TEXT.assign(said=None), text="said")
+    with pytest.raises(TooFewRespondents, match="tone_of_texts needs at least 200 texts"):
+        cx.tone_of_texts(TEXT[:150], text="said", score="score", seed=1)
+    with pytest.raises(TooFewRespondents, match="free_topics needs at least 200 texts"):
+        cx.free_topics(TEXT, text="said", seed=1)
+    with pytest.raises(DataProblem, match="same answer"):
+        cx.topic_impact(TEXT.assign(score=9), score="score", text="said", seed=1)
+    with pytest.raises(DataProblem, match="holds 1 groups"):
+        cx.distinctive_words(TEXT, text="said", group="said")
+
+
+# --- what it goes with --------------------------------------------------------------------------------------------------
+
+
+def planted(n: int, seed: int, effect: float) -> pd.DataFrame:
+    """A third each complain of delivery, of prices, of nothing; a complaint of delivery lowers the mean by `effect`."""
+    rng = np.random.default_rng(seed)
+    what = rng.choice(3, n)
+    late = what == 0
+    said = np.array(["The delivery was late.", "The prices are terrible.", "Everything went as it should."])[what]
+    praise = rng.random(n) < 0.5
+    said = np.where(praise, np.char.add(said.astype(str), " The staff were friendly."), said.astype(str))
+    return pd.DataFrame({"said": said, "score": 5 + praise - effect * late + rng.normal(size=n)})
+
+
+def test_a_planted_complaint_is_found_and_named():
+    found = cx.topic_impact(planted(800, 1, 1.5), score="score", text="said", n_boot=200, seed=1)
+    assert found.established and "omplaints about Delivery" in found.sentence()
+    assert found.model.params.shape[0] >= 3
+
+
+def test_on_a_null_hardly_any_topic_is_established():
+    rng, false = np.random.default_rng(3), 0
+    for _ in range(40):
+        table = planted(300, int(rng.integers(1 << 30)), 0.0)
+        table["score"] = rng.normal(size=len(table))
+        false += bool(cx.topic_impact(table, score="score", text="said", n_boot=100, seed=1).established)
+    assert false <= 6  # 5 % of 40, and two standard errors
+
+
+def follow_ups(n: int, seed: int, lift: float) -> pd.DataFrame:
+    """Scores 0-6 that rise by themselves; six in ten are followed up, the lowest first."""
+    rng = np.random.default_rng(seed)
+    level = rng.normal(5, 1.5, n)
+    first = np.clip(np.round(level + rng.normal(0, 1.5, n)), 0, 10)
+    called = (first <= 6) & (rng.random(n) < np.where(first <= 3, 0.8, 0.5))
+    second = np.clip(np.round(level + rng.normal(0, 1.5, n) + lift * called), 0, 10)
+    asked = pd.Timestamp("2025-01-01") + pd.to_timedelta(rng.integers(0, 60, n), "D")
+    days = pd.to_timedelta(np.where(called, rng.integers(0, 12, n), 0), "D")
+    table = pd.DataFrame({"score": first, "next": second, "asked": asked, "done": asked + days})
+    return table.assign(done=table["done"].where(called))
+
+
+@pytest.mark.parametrize(("lift", "established"), [(0.0, False), (1.5, True)])
+def test_a_follow_up_is_held_against_the_same_score_not_followed_up(lift, established):
+    survey = cx.as_survey(follow_ups(1500, 5, lift), scales={"score": (0, 10)})
+    options = dict(score="score", asked="asked", followed_up="done", next_score="next", until="2025-04-01")
+    found = cx.closed_loop(survey, **options)
+    rows = found.tidy().set_index("term")
+    assert rows.at["naive gain", "estimate"] > 0.5  # low scores rise by themselves
+    assert found.established is established
+    assert ("not established" in found.sentence()) is (not established)
+
+
+@pytest.mark.soak
+def test_a_follow_up_without_a_lift_is_not_established_in_95_of_100():
+    options = dict(score="score", asked="asked", followed_up="done", next_score="next", until="2025-04-01")
+    false = sum(
+        bool(cx.closed_loop(cx.as_survey(follow_ups(800, s, 0.0), scales={"score": (0, 10)}), **options).established)
+        for s in range(300)
+    )
+    assert false <= 300 * 0.05 + 2 * np.sqrt(300 * 0.05 * 0.95)
+
+
+# --- agreement, floor ---------------------------------------------------------------------------------------------------
+
+
+def test_coding_by_hand_gives_precision_recall_and_alpha_by_language():
+    texts = ["The delivery was late.", "Dostawa byla spozniona.", "Доставка опоздала.", "Nice staff, high prices."] * 10
+    sheet = cx.coding_sheet(pd.DataFrame({"said": texts}), text="said", n=40, seed=1)
+    assert list(sheet) == ["row", "language", "text", "tagged"] and len(sheet) == 40
+    sheet["first"], sheet["second"] = sheet["tagged"], sheet["tagged"].replace("prices; staff", "staff")
+    found = cx.coding_agreement(sheet, coders=["first", "first"])
+    assert found.tidy()[["topic_precision", "topic_recall", "alpha"]].to_numpy() == pytest.approx(1.0)
+    assert cx.coding_agreement(sheet, coders=["second"]).tidy().set_index("language").at["all", "topic_precision"] < 1
+    with pytest.raises(DataProblem, match="leaves 1 texts out \\(first: row 0\\)"):
+        cx.coding_agreement(sheet.assign(first=[None, *sheet["first"][1:]]), coders=["first"])
+
+
+def test_topics_of_fewer_persons_than_the_floor_are_hidden_and_not_quoted():
+    table = pd.DataFrame({"said": ["The delivery was late again."] * 60 + ["My refund never arrived, bad."] * 4})
+    found = cx.tag_topics(cx.as_survey(table, min_base=10), text="said")
+    rows = found.tidy().set_index("term")
+    assert np.isnan(rows.at["returns", "estimate"]) and rows.at["delivery", "estimate"] > 0.9
+    assert set(found.quotes()) == {"Delivery"} and found.suppressed >= 1
+    assert not any("refund" in str(w) for w in found.tables()["patterns"]["word"])
+
+
+# --- real texts ---------------------------------------------------------------------------------------------------------
+
+FOOD = {
+    "food": {
+        "en": ["food", "foods", "cater*", "buffet", "snack*", "meal*", "breakfast", "dish*", "sandwich*", "cheese*"]
+    },
+    "clean": {"en": ["clean*", "dirty", "tidy", "toilet*", "washroom*", "shower*"]},
+    "staff": {"en": ["staff", "service", "attendant*", "reception*"]},
+}
+
+
+@pytest.fixture(scope="module")
+def lounge(shared):
+    return pd.read_csv(shared / "data" / "verbatims" / "lounge.csv")
+
+
+def test_lounge_food_looks_harmless_by_mention_and_is_a_complaint_by_clause(lounge):
+    found = cx.topic_impact(lounge, score="recommended", text="content", taxonomy=FOOD, n_boot=100, seed=1)
+    rows = found.tidy().set_index(["term", "tone"])
+    assert rows.at[("food", "negative"), "conf_high"] < 0 < rows.at[("food", "positive"), "conf_low"]
+    mention = found_by_mention(lounge)
+    assert mention > rows.at[("food", "negative"), "estimate"] + 5
+
+
+def found_by_mention(lounge) -> float:
+    tags = tag(read_texts(cx.as_survey(lounge), "content"), FOOD)
+    return float(
+        contribution(np.ones((1, len(lounge))), tags.mentioned()[:, :1], 100.0 * lounge["recommended"].to_numpy())[0, 0]
+    )
+
+
+def test_lounge_complaints_by_clause_agree_with_the_rating_of_the_touchpoint(lounge):
+    tags = tag(read_texts(cx.as_survey(lounge), "content"), FOOD)
+    net = tags.mentioned("positive").astype(float) - tags.mentioned("negative")
+    for k, rating in enumerate(("catering_rating", "cleanliness_rating", "staff_service_rating")):
+        known = lounge[rating].notna().to_numpy()
+        by_clause = np.corrcoef(net[known, k], lounge[rating][known])[0, 1]
+        by_mention = np.corrcoef(tags.mentioned()[known, k], lounge[rating][known])[0, 1]
+        assert by_clause > 0.25 and abs(by_mention) < 0.2
+
+
+def test_russian_bank_reviews_hold_the_placeholder_of_the_portal_17_times(shared):
+    reviews = json.loads((shared / "data" / "verbatims" / "bank_reviews_ru.json").read_text(encoding="utf-8"))
+    texts = read_texts(cx.as_survey(pd.DataFrame(reviews["responses"])), "TEXT")
+    assert texts.repeated["n"].iloc[0] == 17 and set(texts.language) == {"ru"}
+
+
+def test_tone_of_russian_bank_reviews_agrees_with_their_stars(shared):
+    reviews = pd.DataFrame(
+        json.loads((shared / "data" / "verbatims" / "bank_reviews_ru.json").read_text(encoding="utf-8"))["responses"]
+    )
+    reviews["RATING"] = pd.to_numeric(reviews["RATING"]).where(lambda stars: stars > 0)
+    found = cx.tone_of_texts(reviews, text="TEXT", score="RATING", seed=1)
+    assert found.established and found.glance()["auc"].item() > 0.9 and found.glance()["auc_words"].item() > 0.85
+
+
+# --- clauses labelled before the taxonomy was read ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", ["en", "pl", "ru"])
+def test_topics_of_clauses_of_the_half_that_was_not_looked_at_are_found_and_right(language):
+    """Precision and recall (micro) on the odd positions; the taxonomy was mended on the even ones.
+
+    One person wrote the clauses of both halves and then mended the taxonomy, in three languages side by side, and stopped
+    when these figures passed: they flatter it. What was measured before anything was mended, on the same odd half, is
+    the better guide to texts of others: precision .85, .83, .89 and recall .80, .75, .76 in English, Polish, Russian.
+    """
+    part = [(words, topics) for code, words, topics, _ in CLAUSES if code == language][1::2]
+    told = [topics_of(words) for words, _ in part]
+    right = sum(len(found & truth) for found, (_, truth) in zip(told, part))
+    assert right / sum(map(len, told)) >= 0.9
+    assert right / sum(len(truth) for _, truth in part) >= 0.9
+
+
+def test_words_in_a_row_are_left_out_where_the_taxonomy_says_so():
+    shop = {"shop": {"en": ["shop*"], "not": ["online shop*"]}}
+    tags = tag(
+        read_texts(
+            cx.as_survey(
+                pd.DataFrame(
+                    {"said": ["I was in your shop", "that is an online shop here", "many other shops of yours"]}
+                )
+            ),
+            "said",
+        ),
+        shop,
+    )
+    assert tags.mentioned()[:, 0].tolist() == [True, False, True]
+
+
+# --- no contact data anywhere --------------------------------------------------------------------------------------------
+
+CONTACTS = [
+    "anna.nowak@example.org", "+48 601 234 567", "601-234-567", "22 635 12 34", "+7 (495) 123-45-67", "8 916 123 45 67",
+    "+44 20 7946 0958", "020 7946 0958", "07700 900123", "+1 (212) 555-0142", "212-555-0142", "+49 30 901820",
+    "030 901820", "+49 151 23456789", "PL61 1090 1014 0000 0712 1981 2874", "DE89370400440532013000",
+    "GB29 NWBK 6016 1331 9268 19", "4111 1111 1111 1111", "5555555555554444",
+]  # fmt: skip
+
+
+def strings_of(value) -> str:
+    return value.to_csv() if isinstance(value, pd.DataFrame) else str(value)
+
+
+def test_no_contact_data_in_anything_that_voice_gives(tmp_path, monkeypatch):
+    monkeypatch.setenv(RUN_FOLDER, str(tmp_path))
+    around = [
+        "The delivery was late, call {} please.",
+        "Dostawa byla spozniona, kontakt {} prosze.",
+        "Доставка опоздала, мой номер {} жду.",
+    ]
+    said = [a.format(c) for c in CONTACTS for a in around for _ in range(6)]  # everybody's stands in several texts
+    n, rng = len(said), np.random.default_rng(1)
+    table = pd.DataFrame(
+        {"said": said, "score": rng.choice([0, 3, 9, 10], n), "asked": "2025-01-01", "done": "2025-01-04"}
+    )
+    own = {"prices": {"en": ["please"]}}
+    options = dict(text="said")
+    tagged = cx.tag_topics(table, **options)
+    found = {
+        "topics": tagged,
+        "impact": cx.topic_impact(table, score="score", n_boot=20, seed=1, **options),
+        "tone": cx.tone_of_texts(table, score="score", seed=1, **options),
+        "words": cx.distinctive_words(table.assign(side=table["score"] > 5), group="side", min_persons=2, **options),
+        "free": cx.free_topics(table, taxonomy=own, min_rows=50, seed=1, **options),
+        "loop": cx.closed_loop(table, score="score", asked="asked", followed_up="done"),
+    }
+    out = [strings_of(tagged.quotes(each=500)), strings_of(cx.coding_sheet(table, n=n, seed=1, **options))]
+    for name, finding in found.items():
+        cx.save(finding, name=name)
+        out += [
+            strings_of(finding.tidy()),
+            strings_of(finding.glance()),
+            finding.sentence(),
+            strings_of(finding.checks()),
+        ]
+        out += [strings_of(t) for t in finding.tables().values()]
+    texts = read_texts(cx.as_survey(table), "said")
+    out += [
+        strings_of(texts.repeated),
+        " ".join(texts.words),
+        *(f.read_text(encoding="utf-8") for f in tmp_path.rglob("*") if f.suffix in {".json", ".csv"}),
+    ]
+    assert len(list(tmp_path.rglob("*.json"))) == len(found)
+    told = "\n".join(out)
+    parts = {p for c in CONTACTS for p in [c, *re.findall(r"[\w.]+@|\d{5,}", c)]} | {
+        c.replace(" ", "") for c in CONTACTS
+    }
+    assert not [p for p in sorted(parts) if p in told]
+    assert all(not any(ch.isdigit() for ch in t) for t in texts.texts)
