@@ -54,8 +54,8 @@ def followed_up(rows: pd.DataFrame, *, planted, rng) -> pd.Series:
     worst, others = given & (rows["recommend"] <= 3).to_numpy(), given & rows["recommend"].between(4, 6).to_numpy()
     share, n = planted["followup_share"], worst.sum() + others.sum()
     rest = max(share * n - 1.25 * share * worst.sum(), 0) / max(others.sum(), 1)
-    chosen = rng.random(len(rows)) < np.select([worst, others], [1.25 * share, rest], 0.0)
     days = np.floor(rng.exponential(max(planted["followup_days"], 1e-9), size=len(rows)) + 0.5)
+    chosen = rng.random(len(rows)) < np.select([worst, others], [1.25 * share, rest], 0.0)
     return (rows["asked_on"] + pd.to_timedelta(days, unit="D")).where(chosen)
 
 

@@ -140,7 +140,7 @@ def points_of(survey, score: str) -> tuple[np.ndarray, str]:
     known = answer[np.isfinite(answer)]
     if not known.size:
         raise DataProblem(f"{score} holds no number in any of {len(answer)} rows; name the column of the score")
-    if survey.roles.get(score) == "nps" or tuple(survey.scales.get(score) or ()) == (0, 10):
+    if score in survey.columns_of("nps") or tuple(survey.scales.get(score) or ()) == (0, 10):
         return np.where(np.isfinite(answer), 100 * ((answer >= 9).astype(float) - (answer <= 6)), np.nan), "nps"
     return (100 * answer, "share") if set(np.unique(known)) <= {0.0, 1.0} else (answer, "mean")
 

@@ -218,7 +218,7 @@ def distinctive_words(
     survey = as_survey(responses)
     require_columns(survey.table, group, where="responses")
     texts, column = read_texts(survey, text, language=language), survey.table[group]
-    if survey.roles.get(group) == "nps" or tuple(survey.scales.get(group) or ()) == (0, 10):
+    if group in survey.columns_of("nps") or tuple(survey.scales.get(group) or ()) == (0, 10):
         column = pd.Series(satisfied(survey, group)[0]).map({1.0: "promoters", 0.0: "detractors"})
     levels = sorted(column.dropna().unique(), key=str, reverse=True)
     if len(levels) != 2:
