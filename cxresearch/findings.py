@@ -236,10 +236,9 @@ class Worded(Finding):
         """Draw one dot with its interval per row, the first sentence above."""
         from cxresearch.figures import forest
 
-        options, ends = dict(self.drawn), ["estimate", "conf_low", "conf_high"]
-        table = self.table[self.table["estimate"].notna()]
-        scale = options.pop("scale", 1)
-        table = table.assign(**{c: scale * table[c] for c in ends})
+        options, table = dict(self.drawn), self.table[self.table["estimate"].notna()]
+        if (scale := options.pop("scale", 1)) != 1:
+            table = table.assign(**{c: scale * table[c] for c in ("estimate", "conf_low", "conf_high")})
         given = {"low": "conf_low", "high": "conf_high", "title": self.words[0].rstrip(".")}
         given["names"] = [self.label(term) for term in table.iloc[:, 0]]
         return forest(table, "estimate", ax=ax, **given | options)
