@@ -15,7 +15,7 @@ TEMPLATES = {
     "noisy": "Reliability of {items} is under {limit}: too noisy to link.",
     "raw only": "Reliability is not known: no correlation is corrected for it.",
     "first": "{cause} goes before {outcome}: {next} sd given the present ({next_span}), {within} within units ({within_span}); {units} units.",
-    "together": "{cause} and {outcome} move together within units: {within} sd ({within_span}); {units} units. Which comes first is not known: {next} sd in the next period given the present ({next_span}).",
+    "together": "{cause} and {outcome} move together within units: {within} sd ({within_span}); which comes first is not known ({next} sd in the next period given the present, {next_span}); {units} units.",
     "not first": "That {cause} comes before {outcome} is not established in {units} units.",
     "few units": "Description only, {units} units and at least {least} are needed: {cause} and {outcome} in the same period {now} sd.",
     "lead also": "It goes with the period before ({lead}, {lead_span}) as with the next ({lag}, {lag_span}).",

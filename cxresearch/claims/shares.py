@@ -113,7 +113,7 @@ def stated_shares(
     >>> import pandas as pd
     >>> answers = pd.DataFrame({"prefer": [1] * 760 + [0] * 240})
     >>> print(cx.stated_shares(answers, items=["prefer"], quoted={"prefer": 0.76}))
-    1 of 1 quoted shares are met within 5 points, 0 are not (Holm): prefer 76.0 % (95 % interval ...
+    1 of 1 quoted shares are met within 5 points, 0 are not (Holm). Here prefer 76.0 % (95 % interval ...
     """
     survey = as_survey(responses)
     require_share("confidence", confidence)

@@ -66,7 +66,7 @@ def closed_loop(
     >>> study = cx.open_study("data/example/study.yml")
     >>> dates = dict(asked="asked_on", followed_up="followed_up", person="customer")
     >>> print(cx.closed_loop(study.responses, score="recommend", **dates))
-    58 % of dissatisfied customers are followed up within 7 days ...
+    51 % of dissatisfied customers are followed up within 7 days ...
     """
     survey = as_survey(responses)
     table = survey.table
