@@ -442,6 +442,12 @@ def test_a_rating_is_joined_to_its_contact_or_to_the_last_before_it():
         cx.rated_contacts(answers.assign(contact="none"), contacts, rating="q")
 
 
+def _title(found) -> str:
+    """Return the title of a figure, wherever the theme puts it, on one line."""
+    ax = found.plot()
+    return (ax.get_title(loc="left") or ax.get_title()).replace("\n", " ").replace("\u00a0", " ")
+
+
 @pytest.mark.parametrize("make", [
     lambda t: cx.agent_consistency(t, score="score", agent="agent"),
     lambda t: cx.unit_reliability(t, item="score", unit="agent"),
@@ -452,7 +458,7 @@ def test_a_rating_is_joined_to_its_contact_or_to_the_last_before_it():
 def test_first_sentences_are_short_and_figures_carry_them(make):
     found = make(contacts(np.random.default_rng(1), 0.5))
     first = found.sentence().split(". ")[0]
-    assert len(first.split()) <= 25 and found.plot().get_title().startswith(first[:40])
+    assert len(first.split()) <= 25 and _title(found).startswith(first[:40])
     plt.close("all")
 
 

@@ -60,7 +60,8 @@ def test_each_headline_of_the_example_has_a_slide_with_its_sentence_base_method_
 def test_the_chart_of_drivers_holds_the_table_s_shares_and_intervals(example):
     table = pd.read_csv(EXAMPLE / "findings" / "drivers" / "driver_importance.tidy.csv")
     table = table.sort_values("share", ascending=False)
-    drawn = charts(Presentation(example))[-1]
+    record = json.loads((EXAMPLE / "run.json").read_text(encoding="utf-8"))
+    drawn = charts(Presentation(example))[[n["name"] for n in record["notebooks"]].index("drivers")]
     assert list(drawn.plots[0].series[0].values) == pytest.approx(table["share"].tolist())
     bars = drawn.plots[0].series[0]._element.find(qn("c:errBars"))
     ends = {tag: [float(v.text) for v in bars.find(qn(f"c:{tag}")).iter(qn("c:v"))] for tag in ("plus", "minus")}

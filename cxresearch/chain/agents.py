@@ -148,7 +148,10 @@ def _league(names, fitted, plain, agents, confidence) -> pd.DataFrame:
         "group": np.asarray(names)[fitted.names], "estimate": estimate, "conf_low": estimate - half,
         "conf_high": estimate + half, "mean": means, "adjusted": fitted.means, "reliability": fitted.reliability, "n": fitted.n,
     })  # fmt: skip
-    return table.iloc[digits.descending(estimate, table["group"])].reset_index(drop=True)
+    table = table.iloc[digits.descending(estimate, table["group"])].reset_index(drop=True)
+    if table["group"].astype(str).str.fullmatch("p[0-9a-f]{20}").all():  # pseudonyms of this run say nothing to anybody
+        table["group"] = [f"agent {k + 1}" for k in range(len(table))]
+    return table
 
 
 def rated_contacts(responses, interactions, *, rating: str, within_days: int = 30) -> Survey:

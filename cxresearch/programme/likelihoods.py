@@ -130,7 +130,7 @@ def fit_gamma_gamma(x, m, counts=None) -> Fit:
     found = fit(_gamma_gamma, starts, x, m, x, np.ones(len(x)) if counts is None else counts)
     if found.theta[0] > RUNAWAY or found.theta[1] <= 1:
         raise DataProblem(
-            f"the money model runs away (p = {found.theta[0]:.3g}, q = {found.theta[1]:.3g}): payments of one customer "
+            f"the money model runs away (p above {RUNAWAY:,.0f} or q at most 1): payments of one customer "
             "vary too little, or have no mean; the purchases expected stand, money does not"
         )
     return found
