@@ -62,9 +62,8 @@ def chart_of(saved: dict, folder: Path) -> Chart | None:
         columns = (wanted["value"], wanted.get("low", ""), wanted.get("high", "")) if wanted else _columns(table)
         key = next((k for k in IDENTIFIERS if k in table and table[k].is_unique), None)
         labels = saved.get("labels", {})
-        if key is None and {"term", "tone"} <= set(table) and not table.duplicated(["term", "tone"]).any():
-            key = "row"
-            table["row"] = [f"{labels.get(term, term)}, {tone}" for term, tone in zip(table["term"], table["tone"])]
+        if key is None and {"term", "tone"} <= set(table):
+            key, table["row"] = "row", [f"{labels.get(t, t)}, {tone}" for t, tone in zip(table["term"], table["tone"])]
         if key and columns and len(table) in ROWS:
             return _chart(table, key, columns, wanted.get("title", ""), labels)
     return None
