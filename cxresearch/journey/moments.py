@@ -21,6 +21,7 @@ FEW = 30  # bad ratings under which nothing is established of a touchpoint
 
 describe_columns(
     n_low=("n low", "rows with a low rating", 0),
+    n_high=("n high", "rows with a high rating", 0),
     exposure=("Met it", "share of the rows that rated the touchpoint, 0-1", 3),
     good_less_bad=("Good less bad", "outcome after good ratings less that after bad ones, the rest alike; scale points", 2),
     good_less_bad_low=("Low", "lower end of its interval", 2),
