@@ -143,7 +143,7 @@ def tone_of_texts(
     checks = (Check("tone tells satisfied writers from others", number(area, 2), "above 0.5 by its interval", stays, "stops"),
               Check("kinds of writers", kind, "for information", True, "info"))  # fmt: skip
     return Told(
-        "tone_of_texts", f"{score}, {text}", None, table, summary, checks, survey.labels, {"disagreement": apart},
+        "tone_of_texts", f"{score}, {text}", None, table, summary, checks, survey.labels, {"disagreement": apart} if apart["n"].notna().all() else {},
         domain=survey.condition, words=words,
         draw=lambda title, ax: forest(
             percents, "satisfied", names=[f"reads as satisfied: {percent(p)}" for p in table["reads_as"]], title=title,
