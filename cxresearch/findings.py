@@ -223,23 +223,48 @@ class Finding(ABC):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Worded(Finding):
-    """A finding whose sentences are `words`, and whose figure is a forest of its first column's estimates."""
+class Statement(Finding):
+    """A finding whose sentence was computed with it, and whose figure is one of the house's.
 
-    words: tuple[str, ...] = ()
-    drawn: Mapping[str, object] = field(default_factory=dict)  # options of `figures.forest`, and a `scale`
+    Attributes
+    ----------
+    words
+        The sentence.
+    figure
+        ``figure(finding, ax)`` draws and returns the Axes; without it the rows of `table` are a forest.
+    drawn
+        Options of `figures.forest`, and a ``scale`` of what is drawn (100 for percent).
+    fitted
+        The statsmodels results object behind it, if any.
+    """
+
+    words: str = field(default="", kw_only=True)
+    figure: Callable | None = field(default=None, kw_only=True)
+    drawn: Mapping[str, object] = field(default_factory=dict, kw_only=True)
+    fitted: object = field(default=None, kw_only=True)
+
+    @property
+    def model(self):
+        return super().model if self.fitted is None else self.fitted
+
+    @property
+    def title(self) -> str:
+        """The first sentence without what stands in brackets, for figures."""
+        return re.sub(r" \([^()]*\)", "", self.sentence()).split(". ")[0].rstrip(".")
 
     def sentence(self) -> str:
-        return " ".join(self.words)
+        return self.words
 
     def plot(self, ax=None):
-        """Draw one dot with its interval per row, the first sentence above."""
+        """Draw the figure of the finding, or one dot with its interval per row; the title is the first sentence."""
+        if self.figure is not None:
+            return self.figure(self, ax)
         from cxresearch.figures import forest
 
         options, table = dict(self.drawn), self.table[self.table["estimate"].notna()]
         if (scale := options.pop("scale", 1)) != 1:
             table = table.assign(**{c: scale * table[c] for c in ("estimate", "conf_low", "conf_high")})
-        given = {"low": "conf_low", "high": "conf_high", "title": self.words[0].rstrip(".")}
+        given = {"low": "conf_low", "high": "conf_high", "title": self.title}
         given["names"] = [self.label(term) for term in table.iloc[:, 0]]
         return forest(table, "estimate", ax=ax, **given | options)
 
@@ -258,36 +283,6 @@ class Nothing(Finding):
         from cxresearch.figures import written
 
         return written(self.sentence(), ax)
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class Told(Finding):
-    """A finding whose sentence was computed with it and whose figure is one of the house's.
-
-    Attributes
-    ----------
-    words
-        The sentence.
-    draw
-        ``draw(title, ax)`` draws the figure and returns the Axes.
-    fitted
-        The statsmodels results object behind it, if any.
-    """
-
-    words: str = field(default="", kw_only=True)
-    draw: Callable | None = field(default=None, kw_only=True)
-    fitted: object = field(default=None, kw_only=True)
-
-    @property
-    def model(self):
-        return self.fitted if self.fitted is not None else super().model
-
-    def sentence(self) -> str:
-        return self.words
-
-    def plot(self, ax=None):
-        """Draw the figure of the finding; its title is the first sentence."""
-        return self.draw(self.words.split(". ")[0].rstrip("."), ax)
 
 
 def nothing(function: str, outcome: str, by: str | None, why: str, *, n: int = 0, labels=None) -> Nothing:

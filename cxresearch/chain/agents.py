@@ -16,7 +16,7 @@ from cxresearch import digits
 from cxresearch.chain.finding import opened
 from cxresearch.chain.sentences import say
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_columns
-from cxresearch.findings import Check, Worded, describe_columns, ends, interval, listing, number
+from cxresearch.findings import Check, Statement, describe_columns, ends, interval, listing, number
 from cxresearch.inference import critical_value, percentile_interval
 from cxresearch.inference.agreement import LEVELS, krippendorff_alpha
 from cxresearch.inference.clusters import demean
@@ -38,7 +38,7 @@ describe_columns(
 def agent_consistency(
     ratings, *, score: str, agent: str, case_mix: Sequence[str] = (), occasion: str | None = None,
     customer: str | None = None, worth_acting_on: float | None = None, confidence: float = 0.95, min_ratings: int = 10,
-) -> Worded:  # fmt: skip
+) -> Statement:  # fmt: skip
     """Return whether agents serve alike: the sd of their true means after case mix, and shrunken means.
 
     Parameters
@@ -122,8 +122,8 @@ def agent_consistency(
         Check("ratings a person", digits.rounded(len(table) / persons, 2), "about 1: they count as independent",
               len(table) <= 1.25 * persons), *given.checks,
     )  # fmt: skip
-    return Worded(
-        "agent_consistency", score, agent, league, summary, checks, words=(headline, more), suppressed=hidden, **given.finding,
+    return Statement(
+        "agent_consistency", score, agent, league, summary, checks, words=f"{headline} {more}", suppressed=hidden, **given.finding,
         drawn=dict(line=fitted.mean, unit=f"{given.label(score)}: mean of the agent{said_mix}, drawn towards that of all"),
     )  # fmt: skip
 
@@ -220,7 +220,7 @@ def rater_agreement(
     n_boot: int = 1000,
     confidence: float = 0.95,
     seed,
-) -> Worded:
+) -> Statement:
     """Return whether raters of the same cases agree: Krippendorff's alpha, its interval by resampling cases.
 
     Parameters
@@ -274,5 +274,5 @@ def rater_agreement(
                 span=interval(low, high, confidence, 2), raters=len(marks), n=n)  # fmt: skip
     summary = {"n": n, "method": f"Krippendorff's alpha, {level}; bootstrap of cases", "established": bool(sure)}
     check = Check("cases that two raters rated", n, "at least 30", n >= 30)
-    return Worded("rater_agreement", item, None, row, summary, (check,), words=(words,), **given.finding,
+    return Statement("rater_agreement", item, None, row, summary, (check,), words=words, **given.finding,
                         drawn=dict(unit="Krippendorff's alpha; dashed: 2/3, below which no conclusion is drawn", line=RELIABLE))  # fmt: skip

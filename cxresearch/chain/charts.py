@@ -17,7 +17,7 @@ from cxresearch.chain.finding import opened
 from cxresearch.chain.sentences import say
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
-from cxresearch.findings import Check, Worded, describe_columns, listing, number
+from cxresearch.findings import Check, Statement, describe_columns, listing, number
 from cxresearch.inference import adjusted_p_values
 from cxresearch.inference.pooling import between_variance
 
@@ -42,7 +42,7 @@ describe_columns(
 )
 
 
-class Funnel(Worded):
+class Funnel(Statement):
     """One row per unit: value, base, limits at 2 and 3 sd, verdict."""
 
     def plot(self, ax=None):
@@ -57,7 +57,7 @@ class Funnel(Worded):
         for row in t[out].itertuples():
             ax.annotate(self.label(row.unit), (row.base_size, row.estimate), xytext=(5, 4), textcoords="offset points")
         ax.set(xlabel="base", ylabel=self.drawn["unit"])
-        return titled(ax, self.words[0].rstrip("."), "dotted: 2 sd, dashed: 3 sd")
+        return titled(ax, self.title, "dotted: 2 sd, dashed: 3 sd")
 
 
 def exact_limit(kind: str, centre: float, base, tail: float) -> np.ndarray:
@@ -166,7 +166,7 @@ def funnel(
     summary = {"centre": centre, "overdispersion": float(np.mean(((y - centre) / error) ** 2)), "units": k, "n": int(n.sum()),
                "method": f"{kind} funnel, {dispersion} dispersion", "established": bool(len(out))}  # fmt: skip
     check = Check("units under the floor, left out", hidden, "0", hidden == 0, "info")
-    return Funnel("funnel", value, unit, table, summary, (check, *given.checks), words=words, suppressed=hidden,
+    return Funnel("funnel", value, unit, table, summary, (check, *given.checks), words=" ".join(words), suppressed=hidden,
                   drawn=dict(unit=given.label(value)), **given.finding)  # fmt: skip
 
 
@@ -181,7 +181,7 @@ def _widening(z, error, dispersion) -> tuple[np.ndarray, float | None]:
     return np.full(z.shape, factor), float(factor) if factor > 1 else None
 
 
-class ProcessChart(Worded):
+class ProcessChart(Statement):
     """One row per period (and group): value, centre, limits, signal."""
 
     def plot(self, ax=None):
@@ -220,13 +220,13 @@ class ProcessChart(Worded):
         ax.set(xlabel="", ylabel=self.drawn["unit"])
         if "group" in t:
             ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-        return titled(ax, self.words[0].rstrip("."), "band: limits at 3 sd; rings: signals")
+        return titled(ax, self.title, "band: limits at 3 sd; rings: signals")
 
 
 def process_chart(
     ratings, *, value: str, period: str, by: str | None = None, kind: str = "mean", baseline: int, rules=(1,),
     confidence: float = 0.95,
-) -> Worded:  # fmt: skip
+) -> Statement:  # fmt: skip
     """Return where a process left its limits, and how many false alarms the rules raise by themselves.
 
     Parameters
@@ -305,7 +305,7 @@ def process_chart(
                "method": f"{kind} chart, rules {listing(rules)}", "established": sure}  # fmt: skip
     checks = (Check("signals beyond the false alarms expected", len(out), f"about {number(expected, 1)}", len(out) <= expected + 3 * np.sqrt(expected), "info"),
               Check("points under the floor, left out", hidden, "0", hidden == 0, "info"), *given.checks)  # fmt: skip
-    return ProcessChart("process_chart", value, by, found, summary, checks, words=words, suppressed=hidden,
+    return ProcessChart("process_chart", value, by, found, summary, checks, words=" ".join(words), suppressed=hidden,
                         drawn=dict(unit=given.label(value)), **given.finding)  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from cxresearch.chain.finding import clear, clustered, opened, span, standard
 from cxresearch.chain.sentences import say
 from cxresearch.chain.units import NOISY
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import Check, Worded, describe_columns, ends, interval, listing, number
+from cxresearch.findings import Check, Statement, describe_columns, ends, interval, listing, number
 from cxresearch.inference import adjusted_p_values, percentile_interval
 
 PASTS = {  # term -> outcome, cause, given: columns of the panel with the periods before and after
@@ -70,7 +70,7 @@ def shifted(panel: pd.DataFrame, columns: Mapping[str, str], unit: str, period: 
 def lead_lag_units(
     panel, *, cause: str, outcome: str, unit: str, period: str, controls: Sequence[str] = (), confidence: float = 0.95,
     min_units: int = 30,
-) -> Worded:  # fmt: skip
+) -> Statement:  # fmt: skip
     """Return whether a cause goes before an outcome between units: lag, lead, reverse, within and between, in one table.
 
     Parameters
@@ -132,8 +132,8 @@ def lead_lag_units(
     summary = {"units": units, "n": len(both), "established": bool(first),
                "method": "standard scores, period effects, " + ("CR2" if units < 40 else "CR1") + " by unit"}  # fmt: skip
     words = _order_words(r, given, cause, outcome, units, min_units, first, confidence)
-    return Worded(
-        "lead_lag_units", f"{outcome} on {cause}", None, table, summary, checks, words=words, **given.finding,
+    return Statement(
+        "lead_lag_units", f"{outcome} on {cause}", None, table, summary, checks, words=" ".join(words), **given.finding,
         drawn=dict(line=0, unit=f"{given.label(outcome)}, standard deviations per standard deviation of {given.label(cause)}"),
     )  # fmt: skip
 
@@ -171,7 +171,7 @@ def service_profit_chain(
     panel, *, unit: str, period: str, engagement: str, quality: str | None = None, satisfaction: str,
     result: str | None = None, lag: int = 1, n: str | None = None, reliability: Mapping[str, float] | None = None,
     n_boot: int = 1000, confidence: float = 0.95, min_units: int = 30, seed,
-) -> Worded:  # fmt: skip
+) -> Statement:  # fmt: skip
     """Return each link of the chain between units, raw and corrected for reliability, and the part that passes through.
 
     Parameters
@@ -255,8 +255,8 @@ def service_profit_chain(
               not noisy and bool(trust), "stops" if noisy else "care"),
         Check("rows under the floor of employees, left out", hidden, "0", hidden == 0, "info"), *known.checks,
     )  # fmt: skip
-    return Worded(
-        "service_profit_chain", satisfaction, None, found, summary, checks, words=words, suppressed=hidden, **known.finding,
+    return Statement(
+        "service_profit_chain", satisfaction, None, found, summary, checks, words=" ".join(words), suppressed=hidden, **known.finding,
         drawn=dict(names=names, line=0, unit=f"correlation of unit means; {engagement} {lag} periods before" if lag else "correlation of unit means"),
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from cxresearch import digits
 from cxresearch.chain.finding import opened
 from cxresearch.chain.sentences import say
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
-from cxresearch.findings import Check, Worded, describe_columns, interval, listing, number
+from cxresearch.findings import Check, Statement, describe_columns, interval, listing, number
 from cxresearch.inference.pooling import intraclass, one_way
 from cxresearch.survey import Table, as_survey, as_table
 
@@ -37,7 +37,7 @@ describe_columns(
 def unit_reliability(
     answers, *, item: str, unit: str, period: str | None = None, n: str | None = None, sd: str | None = None,
     confidence: float = 0.95, min_answers: int = 10,
-) -> Worded:  # fmt: skip
+) -> Statement:  # fmt: skip
     """Return how far means of units can be told from chance: ICC with interval, reliability of each unit's mean.
 
     Parameters
@@ -122,8 +122,8 @@ def unit_reliability(
     summary = {"icc": icc.single, "icc_low": icc.low, "icc_high": icc.high, "icc_mean": icc.average, "units": j, "n": total,
                "sd_between": np.sqrt(fitted.between), "sd_within": np.sqrt(fitted.within),
                "method": "one-way REML; ICC with F interval", "established": bool(sure)}  # fmt: skip
-    return Worded(
-        "unit_reliability", item, ", ".join(keys), table, summary, checks, words=words,
+    return Statement(
+        "unit_reliability", item, ", ".join(keys), table, summary, checks, words=" ".join(words),
         suppressed=hidden, **given.finding, drawn=dict(low="estimate", high="estimate", unit="reliability of the mean, 0-1", line=NOISY),
     )  # fmt: skip
 
@@ -135,7 +135,7 @@ def _rows_of(means, n, sd, group) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(rows), np.repeat(group, n)
 
 
-def _stability(given, values, rows, item, unit, period, confidence) -> Worded:
+def _stability(given, values, rows, item, unit, period, confidence) -> Statement:
     """Return how alike a unit's means of several periods are: all that means alone can tell."""
     icc = intraclass(values[rows], given.table[unit].to_numpy()[rows], confidence=confidence)
     periods, n = given.table[period][rows].nunique(), int(rows.sum())
@@ -147,7 +147,7 @@ def _stability(given, values, rows, item, unit, period, confidence) -> Worded:
     check = Check("n and sd of each mean are known", "unknown", "columns n and sd", False, "stops")
     summary = {"icc": icc.single, "icc_low": icc.low, "icc_high": icc.high, "icc_mean": icc.average, "n": n,
                "method": "stability over periods; ICC with F interval", "established": False}  # fmt: skip
-    return Worded("unit_reliability", item, unit, table, summary, (check, *given.checks), words=words,
+    return Statement("unit_reliability", item, unit, table, summary, (check, *given.checks), words=" ".join(words),
                         drawn=dict(unit="ICC of a unit's means over periods"), **given.finding)  # fmt: skip
 
 

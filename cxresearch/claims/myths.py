@@ -14,7 +14,7 @@ import pandas as pd
 
 from cxresearch.claims.sentences import say
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
-from cxresearch.findings import Check, Worded, describe_columns, listing, number
+from cxresearch.findings import Check, Statement, describe_columns, listing, number
 from cxresearch.inference import critical_value, percentile_interval, wilson_interval
 from cxresearch.inference.agreement import cronbach_alpha, feldt_interval
 from cxresearch.inference.shares import as_correlations, em_moments, residual_variances, shapley_parts, unpacked
@@ -79,7 +79,7 @@ def weigh_myths(
     responses, *, outcome: str, kinds: Mapping[str, str], product: str | None = None, satisfaction: str | None = None,
     customers=None, interactions=None, owners: Mapping[str, str] | None = None, revenue: str | None = None,
     myths: Sequence[str] | None = None, n_boot: int = 1000, confidence: float = 0.95, seed,
-) -> Worded:  # fmt: skip
+) -> Statement:  # fmt: skip
     """Weigh ten beliefs about customer experience: refuted, supported, open, or not to be tested on these data.
 
     Parameters
@@ -170,7 +170,7 @@ def weigh_myths(
     )
     summary = {"refuted": of("refuted"), "tested": len(tested), "n": answered, "method": "a rule a belief; Bonferroni",
                "established": bool(of("refuted") + of("supported"))}  # fmt: skip
-    return Worded("weigh_myths", outcome, None, table, summary, (check,), dict(survey.labels), words=words, domain=survey.condition,
+    return Statement("weigh_myths", outcome, None, table, summary, (check,), dict(survey.labels), words=" ".join(words), domain=survey.condition,
                   drawn=dict(unit="estimate with interval; in colour: refuted", line=None, marked=table["verdict"][table["estimate"].notna()] == "refuted"))  # fmt: skip
 
 

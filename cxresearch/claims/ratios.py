@@ -17,7 +17,7 @@ from cxresearch import digits
 from cxresearch.claims.sentences import say
 from cxresearch.claims.shares import happened
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
-from cxresearch.findings import Check, Worded, describe_columns, ends, interval, listing, number, p_words
+from cxresearch.findings import Check, Statement, describe_columns, ends, interval, listing, number, p_words
 from cxresearch.inference import adjusted_p_values
 from cxresearch.inference.ratios import ratio_interval, ratio_p_value
 from cxresearch.survey import Survey, as_survey
@@ -43,15 +43,8 @@ describe_columns(
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class LoyaltyRatios(Worded):
+class LoyaltyRatios(Statement):
     """One row per outcome and definition: ratio of shares with its interval, and the largest that is possible."""
-
-    fit: object = None
-
-    @property
-    def model(self):
-        """The statsmodels results of the Poisson regression with controls (its errors are HC1)."""
-        return super().model if self.fit is None else self.fit
 
     def plot(self, ax=None):
         """Draw the ratios on a log axis; shaded where no ratio can lie, dashed at what is claimed."""
@@ -284,7 +277,7 @@ def _made(
     named = [f"{survey.label(t)}: {d}" if len(outcomes) > 1 else d for t, d in zip(rows["term"], rows["definition"])]
     rows.insert(0, "group", named)
     return LoyaltyRatios(
-        "loyalty_ratios", " ".join(outcomes), score, rows, summary, checks, dict(survey.labels), words=tuple(words), fit=fit,
+        "loyalty_ratios", " ".join(outcomes), score, rows, summary, checks, dict(survey.labels), words=" ".join(words), fitted=fit,
         drawn=dict(line=1, unit="times as often as the others; bars: the largest ratio that is possible"), domain=survey.condition,
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from scipy import stats
 
 from cxresearch.claims.sentences import say
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
-from cxresearch.findings import Check, Worded, describe_columns, interval, listing, number, p_words, percent
+from cxresearch.findings import Check, Statement, describe_columns, interval, listing, number, p_words, percent
 from cxresearch.inference import adjusted_p_values, critical_value, newcombe_difference, wilson_interval
 from cxresearch.survey import as_survey
 from cxresearch.survey.where import rows_where
@@ -83,7 +83,7 @@ def happened(table: pd.DataFrame, what: str) -> np.ndarray:
 def stated_shares(
     responses, *, items=None, quoted: Mapping[str, float] | None = None, quoted_n: int | None = None, equivalence: float = 0.05,
     confidence: float = 0.95,
-) -> Worded:  # fmt: skip
+) -> Statement:  # fmt: skip
     """Return whether own customers state what is quoted of others.
 
     Parameters
@@ -156,11 +156,11 @@ def stated_shares(
     check = Check("how many were asked for the quoted shares", quoted_n or "not known", "known", quoted_n is not None)
     summary = {"n": int(table["n"].max()), "n_effective": float(table["n_effective"].max()), "method": "Wilson, linearised; Newcombe; Holm",
                "established": bool((table["verdict"] != "not established").all())}  # fmt: skip
-    return Worded("stated_shares", " ".join(limits), None, table, summary, (check,), dict(survey.labels), words=words, domain=survey.condition,
-                  drawn=dict(scale=100, unit="share who state it, %", title=words[0].split(". ")[0]))  # fmt: skip
+    return Statement("stated_shares", " ".join(limits), None, table, summary, (check,), dict(survey.labels), words=" ".join(words), domain=survey.condition,
+                  drawn=dict(scale=100, unit="share who state it, %"))  # fmt: skip
 
 
-def said_and_did(customers, *, said: str, did: str, by: str | None = None, confidence: float = 0.95) -> Worded:
+def said_and_did(customers, *, said: str, did: str, by: str | None = None, confidence: float = 0.95) -> Statement:
     """Return whether the same persons did what they said.
 
     Parameters
@@ -218,7 +218,7 @@ def said_and_did(customers, *, said: str, did: str, by: str | None = None, confi
                "established": bool(sure)}  # fmt: skip
     hidden = int(table["estimate"].isna().sum())
     check = Check("persons known in both", int(answered.sum()), "at least 100", bool(answered.sum() >= 100))
-    return Worded("said_and_did", f"{said} and {did}", by, table, summary, (check,), dict(survey.labels), words=words, suppressed=hidden,
+    return Statement("said_and_did", f"{said} and {did}", by, table, summary, (check,), dict(survey.labels), words=" ".join(words), suppressed=hidden,
                   domain=survey.condition, drawn=dict(scale=100, line=0, unit="said it less did it, percentage points"))  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """Contacts in the order in which they happened; an order that is not known is refused."""
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +8,7 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem, require_choice, require_columns
 from cxresearch.figures import forest
-from cxresearch.findings import Check, Finding, Shown, interval, phrase
+from cxresearch.findings import Check, Shown, Statement, interval, phrase
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.events import opened, quoted, require_fields, require_one_id_type
 from cxresearch.journey.sentences import SENTENCES
@@ -21,25 +20,15 @@ UNKNOWN = np.iinfo(np.int64).min  # a time that is missing
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class JourneyFinding(Finding):
+class JourneyFinding(Statement):
     """A finding of whole sentences, `said`, drawn as one dot with its interval per row of `tidy`."""
 
     said: tuple = ()  # of (id, values)
     unit: str = ""
     line: float | None = None  # no difference, or the whole
-    fit: object = None
 
     def sentence(self) -> str:
         return " ".join(phrase(SENTENCES, key, **values) for key, values in self.said)
-
-    @property
-    def title(self) -> str:
-        """The first sentence without what stands in brackets."""
-        return re.sub(r" \([^()]*\)", "", phrase(SENTENCES, self.said[0][0], **self.said[0][1])).rstrip(".")
-
-    @property
-    def model(self):
-        return super().model if self.fit is None else self.fit
 
     @property
     def chart(self) -> Shown:

@@ -177,7 +177,7 @@ def moments_of_truth(
         "moments_of_truth", outcome, None, found, summary | {"established": len(clear) > 0}, checks, survey.labels,
         suppressed=int(found["n"].isna().sum()), domain=survey.condition, said=tuple(said), line=0.0,
         unit=f"{survey.label(outcome)}, scale points over all: share that met it × good less bad",
-        fit=WLS(y[met], X, weights=sample.weights[met]).fit(),
+        fitted=WLS(y[met], X, weights=sample.weights[met]).fit(),
     )  # fmt: skip
 
 
@@ -299,7 +299,7 @@ def channel_consistency(
     return JourneyFinding(
         "channel_consistency", score, channel, pairs, summary, (*sample.checks, left_out), survey.labels,
         {"channels": pd.DataFrame(each)}, suppressed=int(sample.hidden.sum()), domain=survey.condition, said=tuple(said),
-        unit=f"{survey.label(score)}: difference, scale points", line=0.0, fit=fit,
+        unit=f"{survey.label(score)}: difference, scale points", line=0.0, fitted=fit,
     )  # fmt: skip
 
 

@@ -254,7 +254,7 @@ def handoff_penalty(
     }
     return Times(
         "handoff_penalty", changes or event, None, pd.DataFrame(rows), summary | {"e_value": e_value, "established": found},
-        checks, labels | {"naive": "Naive: ever handed on, from the opening on"}, further, line=1.0, fit=fit,
+        checks, labels | {"naive": "Naive: ever handed on, from the opening on"}, further, line=1.0, fitted=fit,
         said=tuple(penalty_words(top, naive, far if fades else None, found, (mark, late), e_value, confidence, log.days)),
         unit="ratio of mean hours, handed on over not",
     )  # fmt: skip

@@ -11,11 +11,11 @@ from scipy import stats
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.figures import axes_or_new, heat_map, over_waves
-from cxresearch.findings import Check, describe_columns, interval, number, percent, phrase
+from cxresearch.findings import Check, Statement, describe_columns, interval, number, percent, phrase
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.privacy import hidden_cells, largest_share
-from cxresearch.programme.answer import PERIODS, Answer, complete_until, ids_of, moment, money, names_of, payments
+from cxresearch.programme.payments import PERIODS, complete_until, ids_of, moment, money, names_of, payments
 from cxresearch.programme.sentences import SENTENCES
 from cxresearch.survey import as_survey, as_table
 
@@ -107,13 +107,13 @@ def _orders_by_period(finding, ax, *, unit):
     table = finding.table.rename(columns={"period": "wave"})
     axis = f"mean first order, {unit or 'money'}"
     ends = dict(low="conf_low", high="conf_high")
-    return over_waves(table, "estimate", **ends, unit=axis, title=finding.words.split(" (")[0], ax=ax)
+    return over_waves(table, "estimate", **ends, unit=axis, title=finding.title, ax=ax)
 
 
 def acquisition(
     customers, transactions, *, customer=None, since=None, time=None, amount=None, period="month", until=None,
     confidence=0.95, n_boot=1000, seed,
-) -> Answer:  # fmt: skip
+) -> Statement:  # fmt: skip
     """Return new customers by period, what their first order is worth, and revenue per customer.
 
     Parameters
@@ -133,7 +133,7 @@ def acquisition(
 
     Returns
     -------
-    Answer
+    Statement
         By period ``n`` new customers and the mean first order, in currency; ``further["whole"]``: first order and
         revenue per customer (returns taken off) over all, with median and the part of the largest.
 
@@ -188,7 +188,7 @@ def acquisition(
         revenue=money(per["estimate"], unit), spread=spans[1], part=percent(per["top_share"], 1), one=percent(per["largest_share"], 1),
     )  # fmt: skip
 
-    return Answer(
+    return Statement(
         "acquisition", "first order", "period", by, {"n": first["n"], "method": "mean, BCa interval"}, checks, survey.labels,
         {"whole": whole}, suppressed=int(hidden.sum()), domain=survey.condition, words=words, figure=partial(_orders_by_period, unit=unit),
     )  # fmt: skip
@@ -196,7 +196,7 @@ def acquisition(
 
 def cohort_retention(
     transactions, *, customer=None, time=None, amount=None, period="month", until=None, since=None, confidence=0.95
-) -> Answer:
+) -> Statement:
     """Return the part of each cohort of customers that bought in later periods, and how soon they bought again.
 
     Parameters
@@ -209,7 +209,7 @@ def cohort_retention(
 
     Returns
     -------
-    Answer
+    Statement
         By cohort and age the share (0-1) that bought in that period, with Wilson's interval; cohorts under the floor and
         periods that are not over are left out. Customers have no contract here: "active" says no more than that they
         bought. ``further``: ``by_age`` (cohorts together), ``again`` (share that bought a second time within so many days,
@@ -268,7 +268,7 @@ def cohort_retention(
         phrase(SENTENCES, "active", **known, n=number(next_one["n"], 0), share=share, span=_span(next_one, confidence)),
         phrase(SENTENCES, "active_more", days=number(soon["days"], 0), again=late, spread=_span(soon, confidence), stock=number(n_stock, 0)),
     ]  # fmt: skip
-    return Answer(
+    return Statement(
         "cohort_retention", "active customers", "cohort", table, {"n": int(next_one["n"]), "method": "share active, Wilson interval"},
         checks, events.labels, {"by_age": by_age, "again": curve}, suppressed=int(gone.sum()), words=" ".join(words), figure=_matrix,
     )  # fmt: skip
@@ -311,4 +311,4 @@ def _matrix(finding, ax):
     wide = finding.table.pivot(index="cohort", columns="age", values="estimate").astype(float)
     unit = "periods since the first purchase; share of the cohort that bought in that period, %"
     ax = axes_or_new(ax, rows=len(wide) + 2)
-    return heat_map(100 * wide, unit=unit, title=finding.words.split(" (")[0], ax=ax)
+    return heat_map(100 * wide, unit=unit, title=finding.title, ax=ax)

@@ -12,11 +12,11 @@ from scipy import optimize, stats
 
 from cxresearch.errors import DataProblem, nearest, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, titled
-from cxresearch.findings import Check, describe_columns, interval, listing, number, p_words, phrase
+from cxresearch.findings import Check, Statement, describe_columns, interval, listing, number, p_words, phrase
 from cxresearch.inference import critical_value, joint_p_value
 from cxresearch.inference.clusters import cr2, demean, jackknife, wild_bootstrap
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
-from cxresearch.programme.answer import Answer, moment, sized
+from cxresearch.programme.payments import moment, sized
 from cxresearch.programme.sentences import SENTENCES
 from cxresearch.survey import Survey, as_table, natural_key
 
@@ -174,7 +174,7 @@ def group_time(Y, starts, weights) -> np.ndarray:
 
 def difference_in_differences(
     panel, *, outcome, unit, period, treated=None, since, controls=(), every=None, n_boot=9999, confidence=0.95, min_units=5, seed,
-) -> Answer:  # fmt: skip
+) -> Statement:  # fmt: skip
     """Return how much more an outcome changed where the programme runs than where it does not.
 
     Parameters
@@ -194,7 +194,7 @@ def difference_in_differences(
 
     Returns
     -------
-    Answer
+    Statement
         *Difference in differences*: effects of units and periods taken out, errors clustered by unit (CR2, Bell & McCaffrey's degrees of
         freedom). It is established if Welch's test of the units' changes and the wild bootstrap find it too, no trend
         before was different, and no date before shows as much. *Before and after alone*: the units with the programme alone.
@@ -310,7 +310,7 @@ def _doubts(table, before, placebo, periods, confidence, lost) -> tuple[list[str
     return [why for why, doubt in reasons.items() if doubt], checks
 
 
-class Effect(Answer):
+class Effect(Statement):
     """The effect of a programme; ``model`` is the least-squares fit, whose own errors know nothing of units."""
 
     @property
@@ -360,7 +360,7 @@ def _event_study(cells, Y, W, group, start, confidence, min_base) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def _staggered(panel, cells, names, outcome, unit, since, min_units, confidence) -> Answer:
+def _staggered(panel, cells, names, outcome, unit, since, min_units, confidence) -> Statement:
     """Return the effect where the programme began at different times, units left out in turn for its error."""
     labels, table = getattr(panel, "labels", {}), getattr(panel, "table", panel)
     began = table.groupby(unit)[since].agg(["first", "nunique"]).reindex(names)
@@ -390,11 +390,11 @@ def _staggered(panel, cells, names, outcome, unit, since, min_units, confidence)
         "method": "group-time effects against not yet treated",
         "established": not reasons,
     }
-    return Answer("difference_in_differences", outcome, unit, found, summary, checks, labels, words=words, figure=_bars)
+    return Statement("difference_in_differences", outcome, unit, found, summary, checks, labels, words=words, figure=_bars)
 
 
 def _bars(finding, ax):
-    title = finding.words.split(" (")[0]
+    title = finding.title
     return forest(
         finding.table,
         "estimate",
@@ -415,4 +415,4 @@ def _paths(finding, ax):
     ax.axvline(-0.5, color=QUIET, linestyle="--", linewidth=1)
     ax.set(xlabel="periods from the start of the programme", ylabel=finding.label(finding.outcome))
     ax.legend()
-    return titled(ax, finding.words.split(" (")[0], "means of units in each period; dashed: the start")
+    return titled(ax, finding.title, "means of units in each period; dashed: the start")

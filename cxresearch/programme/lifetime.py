@@ -7,11 +7,11 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
-from cxresearch.findings import Check, describe_columns, interval, number, phrase
+from cxresearch.findings import Check, Statement, describe_columns, interval, number, phrase
 from cxresearch.inference import percentile_interval
 from cxresearch.privacy import hidden_cells
-from cxresearch.programme.answer import PERIODS, Answer, ids_of, money, payments
 from cxresearch.programme.likelihoods import MODELS, fit, fit_gamma_gamma, gamma_gamma_mean
+from cxresearch.programme.payments import PERIODS, ids_of, money, payments
 from cxresearch.programme.sentences import SENTENCES
 from cxresearch.survey import Survey, as_survey, as_table
 
@@ -44,7 +44,7 @@ FROM kept GROUP BY customer ORDER BY customer"""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Lifetime(Answer):
+class Lifetime(Statement):
     """What the model foretold, and what a customer is worth; `augment` gives it by customer."""
 
     customers: pd.DataFrame = None
@@ -300,4 +300,4 @@ def _foretold(finding, ax):
         xlabel="purchases before the hold-out, after the first (7: seven or more)", ylabel="mean purchases on hold-out"
     )
     ax.legend()
-    return titled(ax, finding.words.split(". ")[0], "purchases per customer on hold-out, by purchases before")
+    return titled(ax, finding.title, "purchases per customer on hold-out, by purchases before")

@@ -12,11 +12,11 @@ from scipy import stats
 from cxresearch.digits import at_least
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, titled
-from cxresearch.findings import Check, Finding, describe_columns, number, phrase
+from cxresearch.findings import Check, Finding, Statement, describe_columns, number, phrase
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
 from cxresearch.inference.ratios import fieller_interval
-from cxresearch.programme.answer import Answer, ids_of, money, payments, span_of
 from cxresearch.programme.cohorts import joined_since
+from cxresearch.programme.payments import ids_of, money, payments, span_of
 from cxresearch.programme.sentences import SENTENCES
 from cxresearch.survey import as_survey, as_table
 
@@ -66,7 +66,7 @@ def _counts(name, given, length) -> pd.Series:
 def cost_ratios(
     costs, *, period=None, kind=None, amount=None, counts, roles, share_for_acquisition=None, lifetime=None, n_boot=1000,
     confidence=0.95, seed,
-) -> Answer:  # fmt: skip
+) -> Statement:  # fmt: skip
     """Return the cost to win a customer, per contact, to keep a customer and of sales, with Fieller's intervals.
 
     Parameters
@@ -87,7 +87,7 @@ def cost_ratios(
 
     Returns
     -------
-    Answer
+    Statement
         ``estimate`` = ``numerator`` / ``denominator`` over the periods that both hold. Errors from blocks of
         neighbouring periods, which hang together; t with blocks - 1 degrees of freedom.
 
@@ -153,7 +153,7 @@ def cost_ratios(
     first = words[0] if words else "No ratio has a base that may be shown"
     said = f"{first}. {'; '.join(w[0].lower() + w[1:] for w in words[1:])}." if words[1:] else f"{first}."
     summary = {"n": n, "method": "ratio of sums, Fieller's interval, blocks of periods"}
-    return Answer(
+    return Statement(
         "cost_ratios", ", ".join(table["term"]), None, table, summary, checks, LABELS | dict(events.labels), suppressed=int(few.sum()),
         words=said, figure=partial(_ratios, unit=events.currency),
     )  # fmt: skip
@@ -249,7 +249,7 @@ def _ratios(finding, ax, *, unit):
         low="conf_low",
         high="conf_high",
         unit=axis,
-        title=finding.words.split(". ")[0],
+        title=finding.title,
         line=1.0,
         ax=ax,
     )
@@ -261,14 +261,14 @@ INCOME = "SELECT customer, moment::DATE AS day, sum(amount) AS amount FROM paid 
 def payback(
     customers, transactions, *, customer=None, since=None, time=None, amount=None, until=None, cost, margin=1.0, n_boot=1000, confidence=0.95,
     min_rows=30, seed,
-) -> Answer:  # fmt: skip
+) -> Statement:  # fmt: skip
     """Return the month in which the margin of a new customer reaches what it cost to win one.
 
     Parameters
     ----------
     customers, transactions, customer, since, time, amount, until
         As in `acquisition`; new customers who never paid count.
-    cost : number or Answer
+    cost : number or Statement
         To win a customer; of a finding of `cost_ratios` its cac, with its interval.
     margin : float
         Part of a payment that is margin; returns are taken off.
@@ -277,7 +277,7 @@ def payback(
 
     Returns
     -------
-    Answer
+    Statement
         Margin so far by month. Each month's margin is the mean of those seen in all of it. The interval of the month
         comes from resamples of customers and of the cost; it has no end where some never pay back in what was seen.
 
@@ -338,7 +338,7 @@ def payback(
     else:
         said = phrase(SENTENCES, "paid_back", **words, month=int(month), span=span_of(low, high, confidence, 0))
     stands, method = bool(np.isfinite(high)), "margin by month since they became customers"
-    return Answer(
+    return Statement(
         "payback", "margin", None, table, {"n": len(seen), "method": method, "payback": month, "established": stands}, checks,
         events.labels, words=said, figure=partial(_income, price=price, unit=events.currency),
     )  # fmt: skip
@@ -371,4 +371,4 @@ def _income(finding, ax, *, price, unit):
     ax.plot(table["age"], table["earned"], "o-", color=PALETTE[0])
     ax.axhline(price, color=QUIET, linestyle="--", linewidth=1)
     ax.set(xlabel="months since they became customers", ylabel=f"margin so far, {unit or 'money'}")
-    return titled(ax, finding.words.split(" (")[0], "margin of a new customer; dashed: the cost to win one")
+    return titled(ax, finding.title, "margin of a new customer; dashed: the cost to win one")

@@ -10,10 +10,10 @@ from scipy import stats
 
 from cxresearch.errors import DataProblem, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
-from cxresearch.findings import Check, describe_columns, interval, number, p_words, phrase
+from cxresearch.findings import Check, Statement, describe_columns, interval, number, p_words, phrase
 from cxresearch.inference import critical_value
-from cxresearch.programme.answer import Answer, sized
 from cxresearch.programme.did import read_panel, start_in
+from cxresearch.programme.payments import sized
 from cxresearch.programme.sentences import SENTENCES
 
 GRID = np.linspace(-0.9, 0.98, 95)  # of the correlation of neighbours
@@ -56,7 +56,7 @@ def segments(n: int, start: int, season: int | None) -> np.ndarray:
 
 def interrupted_series(
     series, *, outcome, period, since, comparison=None, season=None, every=None, confidence=0.95, min_points=8
-) -> Answer:
+) -> Statement:
     """Return how much the level of a series changed at a date, beyond the line it was on.
 
     Parameters
@@ -75,7 +75,7 @@ def interrupted_series(
 
     Returns
     -------
-    Answer
+    Statement
         ``level`` and ``slope``: changes at the date; errors of neighbours hang together (AR(1) by REML, t on T (1 - rho) /
         (1 + rho) - k degrees of freedom). Established if the level's interval leaves out 0 and no date before shows as much.
         Without a comparison it is a coincidence with the date.
@@ -132,7 +132,7 @@ def interrupted_series(
     words = phrase(SENTENCES, key, outcome=labels.get(outcome, outcome), since=since, **said)
     words += " " + phrase(SENTENCES, "series_control" if comparison else "series_more", **more)
     summary = {"n": n, "method": "two lines, AR(1) errors by REML", "df": df, "established": stands}
-    return Answer(
+    return Statement(
         "interrupted_series", outcome, None, table, summary, checks, labels, {"lines": lines}, suppressed=int(hidden.sum()),
         words=words, figure=_lines,
     )  # fmt: skip
@@ -164,4 +164,4 @@ def _lines(finding, ax):
     ax.set_xticks(some, table["period"].iloc[some])
     ax.set(ylabel=finding.label(finding.outcome))
     ax.legend()
-    return titled(ax, finding.words.split(" (")[0], "mean by period")
+    return titled(ax, finding.title, "mean by period")

@@ -5,7 +5,7 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.figures import forest
-from cxresearch.findings import Check, Told, describe_columns, number, percent, phrase
+from cxresearch.findings import Check, Statement, describe_columns, number, percent, phrase
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.agreement import krippendorff_alpha
 from cxresearch.survey import as_survey
@@ -55,7 +55,7 @@ def coding_sheet(
     return sheet.iloc[np.argsort(turn.to_numpy(), kind="stable")[:n]].sort_values("row", ignore_index=True)
 
 
-def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -> Told:
+def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -> Statement:
     """Return how the taxonomy's topics agree with those that people give, by language.
 
     Parameters
@@ -68,7 +68,7 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
 
     Returns
     -------
-    Told
+    Statement
         One row per language and ``all``: ``topic_precision`` and ``topic_recall`` with Wilson's intervals, ``alpha``, ``n`` texts.
 
     Raises
@@ -122,7 +122,7 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
         SENTENCES, "coding", recall=percent(whole["topic_recall"]), low=percent(whole["topic_recall_low"]), n=number(len(sheet), 0),
         precision=percent(whole["topic_precision"]), alpha=number(whole["alpha"], 2),
     )  # fmt: skip
-    return Told(
+    return Statement(
         "coding_agreement", "topics", None, table, {"n": len(sheet), "method": "majority of the coders"}, checks, words=words,
-        draw=lambda title, ax: forest(percents, "topic_recall", names=table["language"], unit="recall, %", title=title, ax=ax),
+        figure=lambda finding, ax: forest(percents, "topic_recall", names=table["language"], unit="recall, %", title=finding.title, ax=ax),
     )  # fmt: skip

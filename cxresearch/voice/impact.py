@@ -10,7 +10,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.figures import forest
-from cxresearch.findings import Check, Told, describe_columns, listing, number, percent, phrase
+from cxresearch.findings import Check, Statement, describe_columns, listing, number, percent, phrase
 from cxresearch.survey import as_survey
 from cxresearch.voice.sentences import SENTENCES
 from cxresearch.voice.taxonomy import tag
@@ -38,7 +38,7 @@ def topic_impact(
     confidence: float = 0.95,
     min_rows: int = 100,
     seed,
-) -> Told:
+) -> Statement:
     """Return what complaints and praise of each topic go with: contribution to the score, and at equal other topics.
 
     Parameters
@@ -56,7 +56,7 @@ def topic_impact(
 
     Returns
     -------
-    Told
+    Statement
         One row per topic (`term`) and tone: ``estimate`` (leave-one-out contribution, points), ``at_equal_topics``, ``n``.
         Established where both exclude 0 with the same sign and 30 texts or more have the topic. An association:
         whoever complains of a topic may be unhappy for another reason.
@@ -111,12 +111,12 @@ def topic_impact(
         Check("topics whose two ways agree in sign", int(same.sum()), f"all {len(table)}", bool(same.all())),
     )
     summary = {"n": len(sample), "method": "leave one out, and least squares on all topics", "confidence": confidence}
-    return Told(
+    return Statement(
         "topic_impact", f"{score}, {text}", None, table, summary | {"established": bool(table["established"].any())},
         checks, labels, suppressed=int(((who > 0) & (who < survey.min_base)).sum()), domain=survey.condition, fitted=fitted,
         words=_words(table, about, UNITS[unit], len(sample), confidence, survey.label(score)),
-        draw=lambda title, ax: forest(
-            table, "estimate", low="conf_low", high="conf_high", names=[a[0].upper() + a[1:] for a in about], title=title,
+        figure=lambda finding, ax: forest(
+            table, "estimate", low="conf_low", high="conf_high", names=[a[0].upper() + a[1:] for a in about], title=finding.title,
             marked=table["established"], line=0, unit=f"contribution to the score, {UNITS[unit]}", ax=ax,
         ),
     )  # fmt: skip

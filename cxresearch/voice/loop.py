@@ -9,7 +9,7 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.figures import PALETTE, axes_or_new, titled
-from cxresearch.findings import Check, Told, describe_columns, ends, interval, number, percent, phrase
+from cxresearch.findings import Check, Statement, describe_columns, ends, interval, number, percent, phrase
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.survey import as_survey
 from cxresearch.voice.impact import least_squares, satisfied
@@ -26,7 +26,7 @@ describe_columns(
 def closed_loop(
     responses, *, score: str, asked: str, followed_up: str, until=None, next_score: str | None = None, person: str | None = None,
     target_days: int = 7, confidence: float = 0.95, min_rows: int = 30,
-) -> Told:  # fmt: skip
+) -> Statement:  # fmt: skip
     """Return how soon dissatisfied customers are followed up, and whether it goes with a higher next score.
 
     Parameters
@@ -49,7 +49,7 @@ def closed_loop(
 
     Returns
     -------
-    Told
+    Statement
         Rows ``followed up`` (share within the target, 0-1), ``naive gain`` and ``difference`` (points of the score).
         Established where the difference's interval leaves out 0.
 
@@ -122,11 +122,11 @@ def closed_loop(
         ),
     )
     shown = shown[shown["n"] >= survey.min_base]
-    return Told(
+    return Statement(
         "closed_loop", score, None, pd.DataFrame(rows),
         {"n": len(sample), "method": "Kaplan-Meier; difference at the same first score", "established": established},
         checks, survey.labels, {"curve": shown}, domain=survey.condition, words=" ".join(words),
-        draw=lambda title, ax: _curve(shown, target_days, title, ax),
+        figure=lambda finding, ax: _curve(shown, target_days, finding.title, ax),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from cxresearch.figures import forest
 from cxresearch.findings import (  # fmt: skip
     Check,
     Finding,
-    Told,
+    Statement,
     describe_columns,
     ends,
     interval,
@@ -72,7 +72,7 @@ def tone_of_texts(
     confidence: float = 0.95,
     min_rows: int = 200,
     seed,
-) -> Told:
+) -> Statement:
     """Return whether the tone of texts agrees with the scores of their writers, learnt from other writers' scores.
 
     Parameters
@@ -90,7 +90,7 @@ def tone_of_texts(
 
     Returns
     -------
-    Told
+    Statement
         One row per fifth of the texts by tone: ``reads_as`` beside ``satisfied``. `glance` has the area under the
         curve (Hanley & McNeil's error), that of the package's word lists (``auc_words``) and kappa; ``disagreement``
         counts satisfied writers of texts that read badly (``high``) and the reverse (``low``).
@@ -142,11 +142,11 @@ def tone_of_texts(
                **ends("auc", area, area - half, min(area + half, 1)), "auc_words": words_area}  # fmt: skip
     checks = (Check("tone tells satisfied writers from others", number(area, 2), "above 0.5 by its interval", stays, "stops"),
               Check("kinds of writers", kind, "for information", True, "info"))  # fmt: skip
-    return Told(
+    return Statement(
         "tone_of_texts", f"{score}, {text}", None, table, summary, checks, survey.labels, {"disagreement": apart} if apart["n"].notna().all() else {},
         domain=survey.condition, words=words,
-        draw=lambda title, ax: forest(
-            percents, "satisfied", names=[f"reads as satisfied: {percent(p)}" for p in table["reads_as"]], title=title,
+        figure=lambda finding, ax: forest(
+            percents, "satisfied", names=[f"reads as satisfied: {percent(p)}" for p in table["reads_as"]], title=finding.title,
             unit=f"satisfied by {survey.label(score)}, % of a fifth of the texts", ax=ax,
         ),
     )  # fmt: skip
@@ -246,12 +246,12 @@ def distinctive_words(
     ]
     words = phrase(SENTENCES, "words", ahead=sides[0], behind=sides[1], **names) if len(clear) else phrase(SENTENCES, "words_open", **names)  # fmt: skip
     shown = table[table["z"].abs().rank(ascending=False) <= 20]
-    return Told(
+    return Statement(
         "distinctive_words", text, group, table, {"n": n, "method": "log-odds with an informative Dirichlet prior"},
         (Check("words said in enough texts", len(table), "at least 20", len(table) >= 20),), survey.labels,
         domain=survey.condition, words=words,
-        draw=lambda title, ax: forest(
-            shown, "estimate", low="conf_low", high="conf_high", names=shown["word"], line=0, title=title, ax=ax,
+        figure=lambda finding, ax: forest(
+            shown, "estimate", low="conf_low", high="conf_high", names=shown["word"], line=0, title=finding.title, ax=ax,
             unit=f"log-odds, {levels[0]} against {levels[1]}",
         ),
     )  # fmt: skip
@@ -322,12 +322,12 @@ def free_topics(
     check = Check(
         "topics come again in half of the texts (Jaccard)", number(best, 2), "at least 0.6", bool(stable), "stops"
     )
-    return Told(
+    return Statement(
         "free_topics", text, None, table,
         {"n": len(rows), "method": "non-negative factors of TF-IDF", "come_again": best, "established": bool(stable)},
         (check,), survey.labels, {"tried": tried}, domain=survey.condition, words=said,
-        draw=lambda title, ax: forest(
-            tried, "come_again", low="come_again", high="come_again", names=tried["term"], line=ALIKE, title=title,
+        figure=lambda finding, ax: forest(
+            tried, "come_again", low="come_again", high="come_again", names=tried["term"], line=ALIKE, title=finding.title,
             unit="overlap of the topics of half samples (dashed: stable)", ax=ax,
         ),
     )  # fmt: skip

@@ -13,7 +13,7 @@ from scipy import stats
 from cxresearch import digits
 from cxresearch.errors import DataProblem
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled, wrap
-from cxresearch.findings import Check, Told, as_text, describe_columns, listing, number, percent, phrase
+from cxresearch.findings import Check, Statement, as_text, describe_columns, listing, number, percent, phrase
 from cxresearch.inference import adjusted_p_values, wilson_interval
 from cxresearch.survey import as_survey
 from cxresearch.survey.sample import distinct
@@ -35,7 +35,7 @@ describe_columns(
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Topics(Told):
+class Topics(Statement):
     """One row per topic (`term`, ``other`` for informative texts without one), group and wave; see `tag_topics`."""
 
     tags: Tags | None = field(default=None, kw_only=True)
@@ -159,7 +159,7 @@ def tag_topics(
         checks, dict(survey.labels) | tags.labels, further, tags=tags, domain=survey.condition,
         suppressed=int(table["estimate"].isna().sum()),
         words=_words(whole, tags.labels, len(sample), covered, further.get("changes"), 1 - confidence),
-        draw=lambda title, ax: _bars(whole[whole["estimate"].notna()], tags.labels, len(sample), title, ax),
+        figure=lambda finding, ax: _bars(whole[whole["estimate"].notna()], tags.labels, len(sample), finding.title, ax),
     )  # fmt: skip
 
 

@@ -1,38 +1,16 @@
-"""The finding of this room, and how it reads payments, dates and periods."""
+"""How this room reads payments, dates and periods, and writes money."""
 
-from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_choice
-from cxresearch.findings import Check, Finding, interval, number
+from cxresearch.findings import Check, interval, number
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields, require_one_id_type, time_sql
 from cxresearch.survey import as_table
 
 PERIODS = {"week": "W", "month": "M", "quarter": "Q", "year": "Y"}
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class Answer(Finding):
-    """A finding whose sentence and figure come from the analysis that made it."""
-
-    words: str = ""
-    figure: Callable = None  # (finding, ax) -> Axes
-    fitted: object = None  # results of statsmodels
-
-    def sentence(self) -> str:
-        return self.words
-
-    def plot(self, ax=None):
-        """Draw the finding."""
-        return self.figure(self, ax)
-
-    @property
-    def model(self):
-        return super().model if self.fitted is None else self.fitted
 
 
 def moment(name: str, value) -> pd.Timestamp:
