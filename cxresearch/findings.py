@@ -21,6 +21,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, StudyProblem
 
+CANNOT = "this question cannot be asked of these data: "
 RUN_FOLDER = "CXRESEARCH_RUN"  # set by a run for each notebook; unset when somebody explores
 LINE_BREAKS = re.compile(r"\s*[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]\s*")
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # a cell that starts so is run by some spreadsheet
@@ -62,6 +63,23 @@ GLOSSARY: dict[str, Column] = {
     "confidence": Column("Confidence", "nominal coverage of the intervals", 2),
     "established": Column("Established", "whether the headline stands: beyond chance, and nothing forbids it"),
     "measure": Column("Measure", "what is measured: which R² is divided, a mean, a score"),
+    # what several rooms say
+    "verdict": Column("Verdict", "what the evidence says, in words"),
+    "against": Column("Against", "what it is compared with"),
+    "between": Column("Between groups", "standard deviation of the groups' true values, in the measure's unit", 2),
+    "e_value": Column("E-value", "risk ratio a hidden cause needs for the ratio of groups", 2),
+    "df": Column("df", "degrees of freedom", 0),
+    "baseline": Column("Baseline", "waves or periods that set the centre", 0),
+    "limit_low": Column("Lower limit", "below it a value is a signal, in the measure's unit", 1),
+    "limit_high": Column("Upper limit", "above it a value is a signal, in the measure's unit", 1),
+    "wave_before": Column("Compared with", "the earlier wave"),
+    "kappa": Column("Kappa", "Cohen's: agreement beyond chance, up to 1", 3),
+    "n_low": Column("n low", "rows with a low rating", 0),
+    "n_high": Column("n high", "rows with a high rating", 0),
+    "step": Column("Step", "where rows were counted"),
+    "rows": Column("Rows", "rows left after the step", 0),
+    "removed": Column("Removed", "rows that the step removed", 0),
+    "reason": Column("Reason", "why, with counts"),
     "check": Column("Check", "what was asked of the data or the fit"),
     "value": Column("Value", "what was found"),
     "limit": Column("Limit", "what was required"),
@@ -224,24 +242,12 @@ class Finding(ABC):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Statement(Finding):
-    """A finding whose sentence was computed with it, and whose figure is one of the house's.
-
-    Attributes
-    ----------
-    words
-        The sentence.
-    figure
-        ``figure(finding, ax)`` draws and returns the Axes; without it the rows of `table` are a forest.
-    drawn
-        Options of `figures.forest`, and a ``scale`` of what is drawn (100 for percent).
-    fitted
-        The statsmodels results object behind it, if any.
-    """
+    """A finding whose sentence was computed with it, and whose figure is one of the house's or a forest of its rows."""
 
     words: str = field(default="", kw_only=True)
-    figure: Callable | None = field(default=None, kw_only=True)
-    drawn: Mapping[str, object] = field(default_factory=dict, kw_only=True)
-    fitted: object = field(default=None, kw_only=True)
+    figure: Callable | None = field(default=None, kw_only=True)  # (finding, ax) -> Axes
+    drawn: Mapping[str, object] = field(default_factory=dict, kw_only=True)  # options of `figures.forest`; its `scale`
+    fitted: object = field(default=None, kw_only=True)  # the statsmodels results object behind it
 
     @property
     def model(self):
@@ -319,7 +325,7 @@ def asked(analysis, /, *arguments, **options) -> Finding:
         raise
     except DataProblem as problem:
         outcome = next((a for a in arguments if isinstance(a, str)), "answers")
-        why = f"this question cannot be asked of these data: {problem}"
+        why = f"{CANNOT}{problem}"
         return nothing(analysis.__name__, outcome, None, why.rstrip("."))
 
 
@@ -399,8 +405,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     words = {name: table.attrs.get("labels", {}) if name in ITEMS else {} for name in table.columns}
     cells = {name: [_cell(name, words[name].get(v, v)) for v in table[name]] for name in table.columns}
     shown = pd.DataFrame(cells, dtype=object)
-    shown.columns = [title_of_column(name) for name in table.columns]
-    keys = [title_of_column(name) for name in table.columns if name in IDENTIFIERS]
+    shown.columns = [described(name).title for name in table.columns]
+    keys = [described(name).title for name in table.columns if name in IDENTIFIERS]
     found = Readable(shown.set_index(keys or list(shown.columns[:1])))
     found.attrs = dict(table.attrs)
     return found
@@ -418,9 +424,12 @@ class Readable(pd.DataFrame):
         return (shown, {"finding": self.attrs["finding"]}) if "finding" in self.attrs else shown
 
 
-def title_of_column(name) -> str:
-    """Return what a column is called for a reader."""
-    return GLOSSARY[name].title if name in GLOSSARY else str(name).replace("_", " ").capitalize()
+def described(name) -> Column:
+    """Return what a column is called and means; an end of an interval is described with what it is an end of."""
+    whole, end = re.fullmatch(r"(.*?)(?:_(low|high))?", str(name)).groups()
+    if name not in GLOSSARY and end and whole in GLOSSARY:
+        return GLOSSARY[whole]._replace(title=f"{GLOSSARY[whole].title}, {end}")
+    return GLOSSARY.get(name, Column(str(name).replace("_", " ").capitalize(), ""))
 
 
 def _cell(name, value) -> str:
@@ -430,8 +439,7 @@ def _cell(name, value) -> str:
         return "–" if value is None or value is pd.NaT or value is pd.NA else str(value)
     if not math.isfinite(value):
         return "–"
-    decimals = GLOSSARY[name].decimals if name in GLOSSARY else None
-    if decimals is None:
+    if (decimals := described(name).decimals) is None:
         decimals = 0 if digits.significant(value, digits.SETTLED).is_integer() else 2
     if _is_share(name):
         return percent(float(value), max(decimals - 2, 0))
@@ -441,9 +449,9 @@ def _cell(name, value) -> str:
 def _is_share(name) -> bool:
     """Whether tables hold a column 0-1 and readers see percent: a share, or one end of a share's interval."""
     whole = re.sub("_(?:low|high)$", "", str(name))
-    meaning = GLOSSARY[whole].meaning if whole in GLOSSARY else ""
+    _, meaning, decimals = described(whole)
     shared = re.search(r"\bshare\b|\bpart of the\b", meaning) or whole.startswith("share") or whole == "response_rate"
-    return bool(shared) and bool(re.search(r"0-1\)?$", meaning))
+    return bool(shared and decimals and re.search(r"0-1\)?$", meaning))
 
 
 # --- keeping ---------------------------------------------------------------------------------------------------------

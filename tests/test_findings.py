@@ -1,8 +1,10 @@
 """The contract that every finding keeps, the words of sentences, and what `save` writes."""
 
+import ast
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 import cxresearch as cx
 from cxresearch import findings
-from cxresearch.findings import GLOSSARY, Check, Finding
+from cxresearch.findings import GLOSSARY, Check, Finding, Statement, described
 from cxresearch.survey import Survey
 
 IDENTIFIERS = {"term", "group", "segment", "wave", "feature"}
@@ -200,7 +202,51 @@ MAKERS = {
     "compare_segment_counts": lambda t: cx.compare_segment_counts(
         known(t), features=FEATURES, counts=[1, 2, 3], n_starts=5, n_boot=10, seed=1
     ),
+    "tag_topics": lambda t: cx.tag_topics(written(t), text="said", wave=True),
+    "topic_impact": lambda t: cx.topic_impact(written(t), score="recommend", text="said", **CHANCE),
+    "tone_of_texts": lambda t: cx.tone_of_texts(written(t), score="recommend", text="said", min_rows=100, seed=1),
+    "distinctive_words": lambda t: cx.distinctive_words(written(t), text="said", group="region", min_persons=5),
+    "free_topics": lambda t: cx.free_topics(
+        written(t), text="said", taxonomy={"late": {"en": ["late"]}}, counts=[2], min_rows=50, seed=1
+    ),
+    "coding_agreement": lambda t: cx.coding_agreement(
+        cx.coding_sheet(written(t), text="said", n=40, seed=1).assign(a=lambda s: s["tagged"], b="none"),
+        coders=["a", "b"],
+    ),
+    "closed_loop": lambda t: cx.closed_loop(
+        written(t), score="recommend", asked="asked", followed_up="done", next_score="ease", until="2024-12-31"
+    ),
 }
+
+
+SAID = ("The delivery was late.", "Friendly staff, quick answers.", "Prices are too high.", "Great range of plants!")
+
+
+def written(table):
+    """Everybody leaves a comment of three sentences; every other person was followed up."""
+    rng = np.random.default_rng(3)
+    said = [" ".join(rng.permutation(SAID)[:2]) + f" Order {i} as ever." for i in range(len(table))]
+    asked = pd.Timestamp("2024-03-01") + pd.to_timedelta(table["person"] % 60, unit="D")
+    done = (asked + pd.to_timedelta(table["person"] % 9, unit="D")).where(table["person"] % 2 == 0)
+    return known(table.assign(said=said, asked=asked, done=done), scales={"recommend": (0, 10)})
+
+
+PACKAGE = Path(cx.__file__).parent
+GROUND = ("findings.py", "survey", "privacy", "figures.py", "inference", "weighting.py", "digits.py")
+
+
+def described_in(*places: str) -> set[str]:
+    """Return the columns that files of the package describe when they are imported."""
+    found = set()
+    for path in (
+        p for place in places for p in ([PACKAGE / place] if place.endswith(".py") else (PACKAGE / place).rglob("*.py"))
+    ):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "describe_columns":
+                found |= {keyword.arg for keyword in node.keywords if keyword.arg}
+            if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "GLOSSARY":
+                found |= {key.value for key in node.value.keys}
+    return found
 
 
 @pytest.fixture(scope="module", params=MAKERS)
@@ -225,9 +271,19 @@ def test_tidy_is_a_copy_with_identifiers_as_columns(finding):
 
 def test_every_column_of_every_table_is_in_the_glossary(finding):
     tables = {**finding.tables(), "glance": finding.glance(), "checks": finding.checks()}
-    unknown = {f"{name}.{column}" for name, t in tables.items() for column in t.columns if column not in GLOSSARY}
+    unknown = {
+        f"{name}.{column}" for name, t in tables.items() for column in t.columns if not described(column).meaning
+    }
     assert unknown == set()
     assert list(finding.tables())[0] == "tidy"
+
+
+def test_a_room_describes_its_own_columns_so_that_no_title_hangs_on_what_else_was_imported(finding):
+    room = type(finding).__module__.split(".")[1] if type(finding) is not Statement else cx._HOME[finding.function]
+    own = described_in(*GROUND, room if (PACKAGE / room).is_dir() else f"{room}.py")
+    columns = {c for table in finding.tables().values() for c in table.columns} | set(finding.glance().columns)
+    foreign = {c for c in columns - own if c in GLOSSARY or re.sub("_(?:low|high)$", "", c) not in own}
+    assert foreign == set()
 
 
 def test_glance_is_one_row_with_base_and_method(finding):

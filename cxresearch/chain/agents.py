@@ -28,8 +28,6 @@ MIN_AGENTS, TARGET, RELIABLE = 5, 0.7, 2 / 3
 describe_columns(
     mean=("Mean", "plain mean, in points of the item", 2),
     adjusted=("Adjusted", "mean after case mix, not yet drawn towards the mean of all", 2),
-    sd_between_low=("Sd between, low", "lower end of the sd between", 2),
-    sd_between_high=("Sd between, high", "upper end of the sd between", 2),
     contacts_needed=("Contacts needed", "ratings of an agent for a reliability of .7", 0),
     agents=("Agents", "agents with enough ratings", 0),
 )

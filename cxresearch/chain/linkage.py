@@ -33,11 +33,7 @@ WITHIN, BETWEEN = "within units", "between units"
 describe_columns(
     outcome=("Outcome", "what comes second in a link"),
     corrected=("Corrected", "correlation over the root of both reliabilities", 2),
-    corrected_low=("Corrected low", "lower end of the corrected correlation", 2),
-    corrected_high=("Corrected high", "upper end of the corrected correlation", 2),
     indirect=("Indirect", "standard deviations that pass by way of the middle of the chain", 3),
-    indirect_low=("Indirect low", "lower end of the indirect part", 3),
-    indirect_high=("Indirect high", "upper end of the indirect part", 3),
 )
 
 

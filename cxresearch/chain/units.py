@@ -26,8 +26,6 @@ describe_columns(
     units=("Units", "distinct units behind the estimate", 0),
     reliability=("Reliability", "share of a mean's variance that is the unit's own, 0-1", 2),
     icc=("ICC(1)", "one answer's share of variance between units, 0-1", 3),
-    icc_low=("ICC low", "lower end of the ICC's interval", 3),
-    icc_high=("ICC high", "upper end of the ICC's interval", 3),
     icc_mean=("ICC(2)", "reliability of a mean of average size, 0-1", 3),
     sd_between=("Sd between", "standard deviation of the true means, points", 2),
     sd_within=("Sd within", "standard deviation of answers of one unit, points", 2),

@@ -36,9 +36,6 @@ describe_columns(
     lowest=("Lowest", "smallest ratio over the definitions", 2),
     highest=("Highest", "largest ratio over the definitions", 2),
     adjusted_ratio=("Adjusted", "ratio with controls held constant", 2),
-    adjusted_ratio_low=("Adjusted low", "lower end of the adjusted ratio", 2),
-    adjusted_ratio_high=("Adjusted high", "upper end of the adjusted ratio", 2),
-    e_value=("E-value", "risk ratio a hidden cause needs for the ratio of groups", 2),
 )
 
 

@@ -26,8 +26,6 @@ describe_columns(
     question=("Question", "how it was measured"),
     quoted=("Quoted", "share that is quoted, 0-1", 3),
     gap=("Gap", "own share less the other, 0-1", 3),
-    gap_low=("Gap low", "lower end of the gap", 3),
-    gap_high=("Gap high", "upper end of the gap", 3),
     claim_p=("p of the claim", "probability of a result at least as far from the claimed ratio", 3),
     did_if_said=("Did, of those who said", "share who did it among those who said they would, 0-1", 3),
     did_if_not=("Did, of the others", "share who did it among those who did not say so, 0-1", 3),

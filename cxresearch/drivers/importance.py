@@ -288,7 +288,7 @@ class HaloCheck(Finding):
 
     def headline(self) -> str:
         s, k = self.summary, len(self.table)
-        bounds = interval(100 * s["first_low"], 100 * s["first_high"], s["confidence"], 0)
+        bounds = interval(100 * s["first_factor_low"], 100 * s["first_factor_high"], s["confidence"], 0)
         return say("factor", k=k, first=percent(s["first_factor"]), interval=bounds, base=base_of(s))
 
     def sentence(self) -> str:
@@ -359,7 +359,7 @@ def halo_check(
     first_low, first_high = percentile_interval(drawn_first, confidence)
     summary = {
         "method": "first principal component held; Shapley parts",
-        "first_factor": float(first[0]), "first_low": float(first_low), "first_high": float(first_high),
+        "first_factor": float(first[0]), "first_factor_low": float(first_low), "first_factor_high": float(first_high),
         "r2": float(plain.sum()), "r2_held": float(held.sum()), "p_value": p_value, "confidence": confidence,
         "n_boot": n_boot, "established": None if np.isnan(p_value) else bool(p_value <= 1 - confidence),
     }  # fmt: skip

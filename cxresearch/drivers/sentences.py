@@ -122,14 +122,6 @@ def share_words(row, confidence: float, name: str = "share") -> str:
     return with_interval(percent(row[name], 1), low, high, confidence)
 
 
-ENDS = dict(
-    share=("Share", 3), rank=("Rank", 0), per_point=("Per point", 3), share_held=("Held", 3), nps=("NPS", 1),
-    penalty=("Penalty", 2), reward=("Reward", 2), asymmetry=("Asymmetry", 2), departure=("Departure", 2), r2=("R²", 3),
-    first=("First factor", 3),
-)  # fmt: skip
-for _name, (_title, _decimals) in ENDS.items():
-    for _end, _word in (("low", "lower"), ("high", "upper")):
-        describe_columns(**{f"{_name}_{_end}": (f"{_title} {_end}", f"{_word} end of its interval", _decimals)})
 describe_columns(
     per_point=("Points per point", "outcome points per rating point among those who met it, the others held", 3),
     n_met=("Met it", "rows that met the touchpoint; all rows where nobody is asked", 0),
@@ -141,7 +133,6 @@ describe_columns(
     probability=("Probability", "share of the bootstrap draws, 0-1", 2),
     other=("Other term", "what the term is compared with"),
     told_apart=("Told apart", "whether the interval excludes no difference"),
-    df=("df", "degrees of freedom", 0),
     n_entered=("Other terms in", "how many other terms are already in the model", 0),
     other_group=("Other group", "what the group is compared with"),
     share_held=("Share, halo held", "share of what drivers explain beyond their common factor, 0-1", 3),
@@ -156,8 +147,6 @@ describe_columns(
     asymmetry_linear=("Asymmetry of a line", "asymmetry that a straight line gives with these thirds", 2),
     departure=("Departure", "asymmetry less that of a straight line", 2),
     asymmetry_kind=("Kind", "basic, performance or excitement, where the interval allows to say so"),
-    n_low=("n low", "rows with a low rating", 0),
-    n_high=("n high", "rows with a high rating", 0),
     omega=("Omega", "McDonald's omega of the scale's sum, of one factor", 3),
     standardised_alpha=("Standardised alpha", "Cronbach's alpha of the items' correlations", 3),
     n_items=("Items", "how many items the scale has", 0),

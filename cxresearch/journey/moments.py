@@ -20,16 +20,14 @@ from cxresearch.survey import as_survey, as_table
 FEW = 30  # bad ratings under which nothing is established of a touchpoint
 
 describe_columns(
-    n_low=("n low", "rows with a low rating", 0),
-    n_high=("n high", "rows with a high rating", 0),
     exposure=("Met it", "share of the rows that rated the touchpoint, 0-1", 3),
-    good_less_bad=("Good less bad", "outcome after good ratings less that after bad ones, the rest alike; scale points", 2),
-    good_less_bad_low=("Low", "lower end of its interval", 2),
-    good_less_bad_high=("High", "upper end of its interval", 2),
+    good_less_bad=(
+        "Good less bad",
+        "outcome after good ratings less that after bad ones, the rest alike; scale points",
+        2,
+    ),
     alike_low=("Low, alike", "lower end of the interval that must lie within the margin", 2),
     alike_high=("High, alike", "upper end of the interval that must lie within the margin", 2),
-    between_low=("Low", "lower end of the interval of the deviation between groups", 2),
-    between_high=("High", "upper end of the interval of the deviation between groups", 2),
 )
 
 

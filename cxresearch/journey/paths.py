@@ -26,8 +26,6 @@ describe_columns(
     moves=("Moves", "how often it followed", 0),
     cases=("Cases", "cases behind the estimate", 0),
     passes=("Passed by", "share of the paths that end well that pass the touchpoint, 0-1", 3),
-    passes_low=("Low", "lower end of its interval", 3),
-    passes_high=("High", "upper end of its interval", 3),
 )
 
 

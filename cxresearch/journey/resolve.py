@@ -33,8 +33,6 @@ describe_columns(
     n_handed=("n handed on", "cases handed on", 0),
     landmark=("Landmark", "hours after the opening from which on cases are compared", 1),
     mean_hours=("Mean", "mean hours up to the horizon", 1),
-    mean_hours_low=("Low", "lower end of its interval", 1),
-    mean_hours_high=("High", "upper end of its interval", 1),
     horizon=("Horizon", "hours up to which the mean is taken", 1),
     repeats=("Repeats", "contacts followed by another on the same topic within the days", 0),
     switches=("Switches", "contacts followed by another in another channel within the days", 0),

@@ -241,8 +241,6 @@ FEWEST_GROUPS = 4  # from which the spread between groups can be estimated
 describe_columns(
     std_between=("Spread between groups", "standard deviation of log ratios per point between groups", 3),
     own=("Own", "percent per point from the group alone", 1),
-    own_low=("Own low", "lower end of its interval", 1),
-    own_high=("Own high", "upper end of its interval", 1),
 )
 
 

@@ -34,8 +34,6 @@ describe_columns(
         "change of the monthly chance to leave per point of the score, in percentage points",
         3,
     ),
-    marginal_low=("Points low", "lower end of its interval", 3),
-    marginal_high=("Points high", "upper end of its interval", 3),
 )
 
 

@@ -32,8 +32,6 @@ describe_columns(
     cost=("Cost", "of the points, for the same customers", 2),
     break_even=("Break-even share", "causal share at which the worth equals the cost", 2),
     worth=("Worth", "money that goes with the points, for the customers named, one window", 0),
-    worth_low=("Worth low", "lower end of its interval", 0),
-    worth_high=("Worth high", "upper end of its interval", 0),
     points=("Points", "by which every score is raised", 1),
     p_lead=("p of the lead", "of the next period's score beside the present one", 3),
 )

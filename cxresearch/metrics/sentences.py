@@ -25,14 +25,11 @@ describe_columns(
     category=("Category", "answer, or group of a categorical variable"),
     letter=("Letter", "name of the column in tests"),
     above=("Above", "letters of the columns of the same banner that this value is established to be above"),
-    against=("Against", "the column that a column is compared with"),
     statistic=("Statistic", "F value of the test", 2),
     df_1=("df 1", "degrees of freedom of the numerator", 2),
     df_2=("df 2", "degrees of freedom of the denominator", 1),
     tests=("Tests", "questions by banners that were tested", 0),
     # waves
-    wave_before=("Compared with", "the earlier wave"),
-    verdict=("Verdict", "up, down, no change that matters, too small to act on, not established, base too small"),
     n_before=("n before", "rows behind the earlier wave", 0),
     overlap=("In both", "respondents, or clusters where they are declared, that answered in both waves", 0),
     waves=("Waves", "rounds compared", 0),
@@ -49,16 +46,10 @@ describe_columns(
     mix=("Mix", "part of the change from the group's share, in the measure's unit", 2),
     # league
     shrunken=("Shrunken", "estimate drawn towards the mean of the groups as far as its base is small", 1),
-    shrunken_low=("Shrunken low", "lower end of the shrunken estimate's interval", 1),
-    shrunken_high=("Shrunken high", "upper end of the shrunken estimate's interval", 1),
     against_rest=("Against the rest", "group less all other respondents, in the measure's unit", 1),
-    between=("Between groups", "standard deviation of the groups' true values, in the measure's unit", 2),
     rest=("Rest", "share of the answer among all other groups, 0-1", 3),
     # control
-    baseline=("Baseline", "waves that set the centre", 0),
     limits=("Limits at", "standard errors from the centre", 1),
-    limit_low=("Lower limit", "below it a wave is a signal, in the measure's unit", 1),
-    limit_high=("Upper limit", "above it a wave is a signal, in the measure's unit", 1),
     signal=("Signal", "beyond limits, run of eight, or none"),
     dispersion=("Dispersion", "variation between waves by what sampling allows", 2),
     # who

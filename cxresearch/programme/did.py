@@ -390,7 +390,9 @@ def _staggered(panel, cells, names, outcome, unit, since, min_units, confidence)
         "method": "group-time effects against not yet treated",
         "established": not reasons,
     }
-    return Statement("difference_in_differences", outcome, unit, found, summary, checks, labels, words=words, figure=_bars)
+    return Statement(
+        "difference_in_differences", outcome, unit, found, summary, checks, labels, words=words, figure=_bars
+    )
 
 
 def _bars(finding, ax):

@@ -12,7 +12,7 @@ from scipy import stats
 from cxresearch.digits import at_least
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, titled
-from cxresearch.findings import Check, Finding, Statement, describe_columns, number, phrase
+from cxresearch.findings import CANNOT, Check, Finding, Statement, describe_columns, number, phrase
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
 from cxresearch.inference.ratios import fieller_interval
 from cxresearch.programme.cohorts import joined_since
@@ -151,7 +151,8 @@ def cost_ratios(
         said = dict(value=_size(r.term, r.estimate, events.currency), span=span_of(r.conf_low, r.conf_high, confidence))
         words.append(phrase(SENTENCES, "cost", **said, name=LABELS[r.term], n=number(r.n, 0)))
     first = words[0] if words else "No ratio has a base that may be shown"
-    said = f"{first}. {'; '.join(w[0].lower() + w[1:] for w in words[1:])}." if words[1:] else f"{first}."
+    more = "; ".join([*words[1:2], *(w[0].lower() + w[1:] for w in words[2:])])
+    said = f"{first}. {more}." if more else f"{first}."
     summary = {"n": n, "method": "ratio of sums, Fieller's interval, blocks of periods"}
     return Statement(
         "cost_ratios", ", ".join(table["term"]), None, table, summary, checks, LABELS | dict(events.labels), suppressed=int(few.sum()),
@@ -355,7 +356,8 @@ def _price(cost, confidence) -> tuple[float, float]:
     if not isinstance(cost, Finding):
         price = low = high = cost
     elif "cac" not in set(cost.table["term"]):
-        raise DataProblem(f"there is no cost to win a customer to pay back: {cost.sentence()}")
+        why = getattr(cost, "why", cost.sentence()).removeprefix(CANNOT)
+        raise DataProblem(f"there is no cost to win a customer to pay back: {why}")
     else:
         price, low, high = cost.table.set_index("term").loc["cac", ["estimate", "conf_low", "conf_high"]]
     if not (price > 0 and low > 0 and np.isfinite(high)):

@@ -21,7 +21,6 @@ GRID = np.linspace(-0.9, 0.98, 95)  # of the correlation of neighbours
 describe_columns(
     fitted=("Fitted", "what the two lines say", 2),
     counterfactual=("Continued", "what the line before the date says of the time after it", 2),
-    df=("df", "degrees of freedom", 0),
 )
 
 

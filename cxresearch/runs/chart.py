@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.findings import IDENTIFIERS, title_of_column
+from cxresearch.findings import IDENTIFIERS, described
 
 ROWS = range(2, 31)  # one bar says no more than the sentence; more than thirty cannot be read
 # value and the ends of its interval, the most telling first
@@ -85,7 +85,7 @@ def _chart(table: pd.DataFrame, key: str, columns, title: str, labels: dict) -> 
     ends = [shown[e].astype(float).fillna(shown[value]).tolist() if e else None for e in (low, high)]
     values = shown[value].astype(float).tolist()
     as_percent = value.startswith("share") or title.endswith("%")
-    return Chart(words, values, *ends, title or title_of_column(value), as_percent)
+    return Chart(words, values, *ends, title or described(value).title, as_percent)
 
 
 def _ordered(key: str) -> bool:

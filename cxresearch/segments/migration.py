@@ -31,7 +31,6 @@ describe_columns(
     n_both=("Bought in both", "customers with a segment in both windows", 0),
     stayed_both=("Stayed, of both", "share that stayed of those who bought in both windows, 0-1", 3),
     stayed_expected=("Stayed if nobody moved", "share found in the same segment by misclassification alone, 0-1", 3),
-    kappa=("Kappa", "Cohen's: agreement beyond chance, up to 1", 3),
     margins=("Margins", "Stuart-Maxwell chi-square: segments kept their sizes", 2),
     margins_df=("Margins df", "its degrees of freedom", 0),
     margins_p=("Margins p", "its p-value", 3),

@@ -5,15 +5,6 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from cxresearch.findings import describe_columns
-
-describe_columns(
-    step=("Step", "where rows were counted"),
-    rows=("Rows", "rows left after the step", 0),
-    removed=("Removed", "rows that the step removed", 0),
-    reason=("Reason", "why, with counts"),
-)
-
 
 @dataclass
 class Waterfall:

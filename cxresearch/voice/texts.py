@@ -60,7 +60,6 @@ class Texts:
     clause: np.ndarray  # (m,) number of its clause, running through all texts
     word: np.ndarray  # (m,) position in `words`
     words: np.ndarray  # (v,) distinct words, folded
-    redactions: pd.DataFrame
 
     @cached_property
     def given(self) -> np.ndarray:
@@ -159,7 +158,7 @@ def read_texts(survey: Survey, text: str, *, language: str | None = None) -> Tex
     said = ~stop
     parts = dict(row=row[said], clause=pd.factorize(clause[said])[0], word=code[word][said], words=vocabulary)
     spoken = _declared(table, language) if language else _spoken(lower, **parts)
-    return Texts(survey, texts, spoken, **parts, redactions=clean.counts)
+    return Texts(survey, texts, spoken, **parts)
 
 
 def require_texts(count: int, least: int, who: str, what: str = "texts that say something") -> None:

@@ -37,6 +37,8 @@ HALVES, ALIKE = 20, 0.6  # half samples, and how alike their topics must be to b
 TOP = 10  # words that make a topic
 
 describe_columns(
+    auc=("AUC", "chance that a satisfied writer's text reads better than another's", 3),
+    auc_words=("AUC, words", "the same by word lists, which learn nothing", 3),
     reads_as=("Reads as", "mean chance, by the text, that its writer is satisfied, 0-1", 2),
     satisfied=("Is", "share whose score is that of a satisfied writer, 0-1", 2),
     z=("z", "log-odds in standard errors"),

@@ -28,6 +28,7 @@ describe_columns(
     negative=("Complaints", "share of texts with the topic in a clause that complains", 3),
     neutral=("Mentions", "share of texts with the topic in a clause that neither praises nor complains", 3),
     positive=("Praise", "share of texts with the topic in a clause that praises", 3),
+    covered=("Covered", "share of the texts that have a topic of the taxonomy, 0-1", 3),
     topic=("Topic", "what a text speaks of"),
     word=("Word", "word form, lower case, without accents"),
     language=("Language", "en, pl, ru, or undecided"),
