@@ -99,23 +99,26 @@ def lead_lag_units(
     That Employee engagement comes before Profit in thousand EUR is not established in 40 units. ...
     """
     given = opened(panel, cause, outcome, unit, period, *controls, confidence=confidence)
-    held = {c: f"control {i}" for i, c in enumerate(controls)}
-    s = shifted(given.table, {cause: "x", outcome: "y", **held}, unit, period, 1)
+    control_keys = {c: f"control {i}" for i, c in enumerate(controls)}
+    s = shifted(given.table, {cause: "x", outcome: "y", **control_keys}, unit, period, 1)
     s[[*(c for c in s if c not in ("unit", "period"))]] = np.column_stack(
         [standard(s[c]) for c in s if c not in ("unit", "period")]
     )
     rows = [
-        {"term": term, **_fit(s, y, [x, *past, *held.values()], confidence).iloc[0]}
+        {"term": term, **_fit(s, y, [x, *past, *control_keys.values()], confidence).iloc[0]}
         for term, (y, x, past) in PASTS.items()
     ]
-    both = s.dropna(subset=["x", "y"])
-    own = both.groupby("unit")["x"].transform("mean")
+    pairs = s.dropna(subset=["x", "y"])
+    own = pairs.groupby("unit")["x"].transform("mean")
     apart = _fit(
-        both.assign(within=both["x"] - own, between=own), "y", ["within", "between", *held.values()], confidence
+        pairs.assign(within=pairs["x"] - own, between=own),
+        "y",
+        ["within", "between", *control_keys.values()],
+        confidence,
     )
     rows += [{"term": term, **apart.iloc[i]} for i, term in enumerate((WITHIN, BETWEEN))]
     table = pd.DataFrame(rows).astype({"n": int, "units": int})
-    r, units = table.set_index("term"), int(both["unit"].nunique())
+    r, units = table.set_index("term"), int(pairs["unit"].nunique())
     enough, lead = units >= min_units, clear(r.loc[LEAD])
     surely = adjusted_p_values(r.loc[[GIVEN, WITHIN], "p_value"], correction="holm") < 1 - confidence
     first = enough and not lead and bool(surely.any())
@@ -125,7 +128,7 @@ def lead_lag_units(
               f"at least {digits.rounded(1 - confidence, 6)}", not lead, "stops"),
         Check("the reverse, given the past", r.loc[BACK, "p_value"], "information", not clear(r.loc[BACK]), "info"), *given.checks,
     )  # fmt: skip
-    summary = {"units": units, "n": len(both), "established": bool(first),
+    summary = {"units": units, "n": len(pairs), "established": bool(first),
                "method": "standard scores, period effects, " + ("CR2" if units < 40 else "CR1") + " by unit"}  # fmt: skip
     words = _order_words(r, given, cause, outcome, units, min_units, first, confidence)
     return Statement(

@@ -266,11 +266,11 @@ def _added(data: _Data, first: Sequence[str], more: Sequence[str], level):
     fold = np.random.default_rng(data.seed).permutation(codes.max() + 1)[codes] % FOLDS
     loss, y = [], values[:, 0]
     for width in (1 + len(first), values.shape[1]):
-        X, left = np.column_stack([np.ones(len(y)), values[:, 1:width]]), np.empty(len(y))
+        X, residual = np.column_stack([np.ones(len(y)), values[:, 1:width]]), np.empty(len(y))
         for k in range(FOLDS):
             w = np.sqrt(sample.weights) * (fold != k)
-            left[fold == k] = (y - X @ np.linalg.lstsq(X * w[:, None], y * w, rcond=None)[0])[fold == k]
-        loss.append(left**2)
+            residual[fold == k] = (y - X @ np.linalg.lstsq(X * w[:, None], y * w, rcond=None)[0])[fold == k]
+        loss.append(residual**2)
     gain = (loss[0] - loss[1]) / np.average((y - np.average(y, weights=sample.weights)) ** 2, weights=sample.weights)
     mean, half = sample.means(gain)[0], critical_value(level) * np.sqrt(sample.variance(gain)[0])
     return float(mean), float(mean - half), float(mean + half), len(values)

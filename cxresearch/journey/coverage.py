@@ -155,8 +155,8 @@ def journey_coverage(
     """
     require_share("confidence", confidence)
     declared = declared_touchpoints(measured)
-    read = [touchpoint, *(c for c in (contact,) if c)]
-    log = event_log(interactions, customer, time, read, ordered=False)
+    wanted = [touchpoint, *(c for c in (contact,) if c)]
+    log = event_log(interactions, customer, time, wanted, ordered=False)
     customer = customer or log.person
     survey = None if responses is None else as_survey(responses)
     items = [item for item in declared["item"].dropna() if survey is not None]

@@ -128,11 +128,11 @@ def moments_of_truth(
     sample = survey.sample(np.isfinite(score), what=survey.label(outcome))
     table, y, level = survey.table.iloc[sample.rows], score[sample.rows], 1 - (1 - confidence) / len(touchpoints)
     earlier = ratings_of(survey.table, before) if before else earlier_scores(survey, score)
-    held = table[list(controls)].assign(**{"(before)": earlier[sample.rows]})
+    prior = table[list(controls)].assign(**{"(before)": earlier[sample.rows]})
     ratings = pd.DataFrame({name: ratings_of(table, name) for name in touchpoints}, table.index)
     designs, rows = {}, []
     for name in touchpoints:
-        row, met, X = rated(survey, name, ratings, held, (low, high), min_rows)
+        row, met, X = rated(survey, name, ratings, prior, (low, high), min_rows)
         rows.append(row)
         designs |= {} if X is None else {name: (met, X)}
     if not designs:
@@ -156,7 +156,7 @@ def moments_of_truth(
         Check("touchpoints with too few ratings, left out", len(found) - len(designs), "0", len(found) == len(designs)),
         Check(f"touchpoints with fewer than {FEW} bad ratings", few, "0", not few),
         Check(
-            "share of rows with an earlier score", round(float(held["(before)"].notna().mean()), 3), "information", True
+            "share of rows with an earlier score", round(float(prior["(before)"].notna().mean()), 3), "information", True
         ),
     )
     top = (found if clear.empty else clear).iloc[0]
@@ -179,7 +179,7 @@ def moments_of_truth(
     )  # fmt: skip
 
 
-def rated(survey, name, ratings, held, cuts, min_rows) -> tuple[dict, np.ndarray, np.ndarray | None]:
+def rated(survey, name, ratings, prior, cuts, min_rows) -> tuple[dict, np.ndarray, np.ndarray | None]:
     """Return the bases of a touchpoint, who met it, and its regressors, bad first; None where ratings are too few."""
     if name not in survey.scales and None in cuts:
         raise DataProblem(
@@ -196,7 +196,7 @@ def rated(survey, name, ratings, held, cuts, min_rows) -> tuple[dict, np.ndarray
     base = {"n": int(met.sum()), "n_low": int((x <= bad).sum()), "n_high": int((x >= good).sum())}
     if base["n"] < min_rows or min(base["n_low"], base["n_high"]) < max(2, survey.min_base):
         return {"term": name} | ({} if survey.min_base > 1 else base), met, None
-    alike = design_of(held.assign(**{"(halo)": others.mean(axis=1)})[met])
+    alike = design_of(prior.assign(**{"(halo)": others.mean(axis=1)})[met])
     x = x[met]
     return {"term": name} | base, met, np.column_stack([x <= bad, (x > bad) & (x < good), np.ones(len(x)), alike])
 

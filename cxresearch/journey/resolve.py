@@ -206,8 +206,8 @@ def handoff_penalty(
     require_share("confidence", confidence)
     if (changes is None) == (event is None):
         raise DataProblem("give either changes=, the column whose change is a hand-off, or event=, one of yes and no")
-    read = [c for c in (closed, changes, event, *controls) if c is not None]
-    log = event_log(interactions, case, time, read, ordered=False, duplicates=duplicates)
+    columns = [c for c in (closed, changes, event, *controls) if c is not None]
+    log = event_log(interactions, case, time, columns, ordered=False, duplicates=duplicates)
     opened, hours, done = times_of(log, closed)
     start, persons = (handed_on(log, changes, event) - opened) / HOUR, log.persons
     ever = start <= hours
@@ -219,26 +219,26 @@ def handoff_penalty(
         raise DataProblem(f"landmark={mark:g}: cases must be compared from a moment after their opening on{why}")
     known = log.table.iloc[log.rows[log.first]][list(controls)].reset_index(drop=True)
     refuse_steps(known, np.bincount(log.case))
-    left = hours > mark
-    early = (start <= mark) & left
-    refuse_few(persons, left, early, mark, max(min_cases, log.min_base))
+    at_risk = hours > mark
+    early = (start <= mark) & at_risk
+    refuse_few(persons, at_risk, early, mark, max(min_cases, log.min_base))
     late = later_mark(start, hours, mark, max(min_cases, LATER))
     rows, fit = comparisons(start, hours, done, opened, (mark, late), design_of(known), persons, confidence)
     top, naive, far = rows[0], rows[-1], rows[-2] if late else rows[0]
     same_way, near = (top["estimate"] > 1) == (naive["estimate"] > 1), max(top["conf_low"], 1 / top["conf_high"], 1.0)
     fades = bool(near > 1 and (far["conf_low"] <= 1 if top["estimate"] > 1 else far["conf_high"] >= 1))
     found, e_value = bool(near > 1 and same_way and not fades), float(near + np.sqrt(near * (near - 1)))
-    still, held, same = float(np.mean(done == 0)), "no" if fades else "yes", "yes" if same_way else "no"
+    still, persistence, same = float(np.mean(done == 0)), "no" if fades else "yes", "yes" if same_way else "no"
     checks = (
         *log.checks,
         Check("landmark and naive comparison point the same way", same, "yes", same_way, "stops"),
-        Check("ratio holds at a later landmark", held if late else "too few cases", "yes", not fades, "stops"),
+        Check("ratio holds at a later landmark", persistence if late else "too few cases", "yes", not fades, "stops"),
         Check("cases still open, share", round(still, 4), "0.05, else means up to a horizon", still <= 0.05, "info"),
-        overlap(known[left], early[left]),
+        overlap(known[at_risk], early[at_risk]),
     )
     further = {"hazard": pd.DataFrame([closing_rate(start, hours, done, confidence)])}
     arms = ["not handed on before the landmark", "handed on before it"]
-    further["curves"] = curves_of(hours[left] - mark, done[left], early[left].astype(int), arms, confidence)
+    further["curves"] = curves_of(hours[at_risk] - mark, done[at_risk], early[at_risk].astype(int), arms, confidence)
     summary = {
         "n": top["n"],
         "method": "landmark, Poisson pseudo-likelihood",
@@ -258,9 +258,9 @@ def handoff_penalty(
     )  # fmt: skip
 
 
-def refuse_few(persons, left, early, mark, least) -> None:
+def refuse_few(persons, at_risk, early, mark, least) -> None:
     """Refuse a comparison in which an arm has too few persons."""
-    for arm, what in ((early, "had been handed on"), (left & ~early, "had not been handed on")):
+    for arm, what in ((early, "had been handed on"), (at_risk & ~early, "had not been handed on")):
         if (n := len(np.unique(persons[arm]))) < least:
             raise TooFewRespondents(f"{n} cases open {mark:g} hours after their opening {what}; {least} are needed")
 
@@ -494,8 +494,8 @@ def time_to_resolve(
     Half of the cases are closed within 30.0 hours ...
     """
     require_share("confidence", confidence)
-    read = [c for c in (closed, by) if c]
-    log = event_log(interactions, case, opened, read, ordered=False, duplicates=duplicates)
+    columns = [c for c in (closed, by) if c]
+    log = event_log(interactions, case, opened, columns, ordered=False, duplicates=duplicates)
     start, hours, done = times_of(log, closed, limit_of(until))
     cell, names = log.cells([by] if by else [])
     inside = start < limit_of(until)

@@ -223,10 +223,10 @@ def difference_in_differences(
         return _staggered(panel, cells, names, outcome, unit, since, min_units, confidence)
     start, group = start_in(cells, since), treated_units(panel, names, unit, treated)
     Y, W = (_wide(cells, c, names) for c in ("y", "weight"))
-    both = np.isfinite(_changes(Y, W, start))
-    require_units(group & both, ~group & both, min_units, unit)
-    cells = cells[both[pd.factorize(cells["unit"])[0]]]
-    Y, W, names, group, lost = Y[both], W[both], names[both], group[both], int((~both).sum())
+    complete = np.isfinite(_changes(Y, W, start))
+    require_units(group & complete, ~group & complete, min_units, unit)
+    cells = cells[complete[pd.factorize(cells["unit"])[0]]]
+    Y, W, names, group, lost = Y[complete], W[complete], names[complete], group[complete], int((~complete).sum())
     code = pd.factorize(cells["unit"])[0]
     D = (group[code] & (cells["t"] >= start)).to_numpy(dtype=float)
     effect, elsewhere = _two_way_effect(cells, code, D, list(controls), n_boot, seed, confidence)

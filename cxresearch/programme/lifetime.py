@@ -211,10 +211,10 @@ def _histories(ask, end, holdout, buying, period):
     if not buying:
         cut, end = (m.to_period(PERIODS[period]).start_time for m in (cut, end))
     sql = DAYS + (BUYING if buying else RENEWING)
-    both = (ask(sql.format(cut=m.date(), period=period)) for m in (cut, end))
+    histories = (ask(sql.format(cut=m.date(), period=period)) for m in (cut, end))
     # by what they did, not by id: pseudonyms sort otherwise in every run, and the bootstrap draws by place
-    both = (rows.sort_values([c for c in rows if c != "customer"], kind="stable") for rows in both)
-    past, whole = (rows[rows["age"] >= (not buying)].reset_index(drop=True) for rows in both)
+    histories = (rows.sort_values([c for c in rows if c != "customer"], kind="stable") for rows in histories)
+    past, whole = (rows[rows["age"] >= (not buying)].reset_index(drop=True) for rows in histories)
     periods = (end.to_period(PERIODS[period]) - cut.to_period(PERIODS[period])).n
     return past, whole, (end - cut).days / 7 if buying else periods, cut
 

@@ -25,9 +25,9 @@ def _bg_nbd(theta, x, t, T):
     stays = -(r + x) * now
     with np.errstate(divide="ignore"):
         leaves = np.where(x > 0, np.log(a) - np.log(np.maximum(b + x - 1, 1e-300)) - (r + x) * last, -np.inf)
-    both = np.logaddexp(stays, leaves)
-    q = np.exp(leaves - both)
-    loglik = took(gammaln(r + each) - gammaln(r) + r * np.log(alpha) + betaln(a, b + each) - betaln(a, b)) + both
+    total = np.logaddexp(stays, leaves)
+    q = np.exp(leaves - total)
+    loglik = took(gammaln(r + each) - gammaln(r) + r * np.log(alpha) + betaln(a, b + each) - betaln(a, b)) + total
     slopes = (
         took(digamma(r + each) - digamma(r)) + np.log(alpha) - (1 - q) * now - q * last,
         r / alpha - (r + x) * ((1 - q) / (alpha + T) + q / (alpha + t)),

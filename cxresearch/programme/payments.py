@@ -35,8 +35,8 @@ def payments(transactions, until, *, customer=None, time=None, amount=None):
     require_one_id_type(events.data, columns["customer"])
     with opened(events.data) as source:
         require_fields(source, *columns.values())
-        read = time_sql(source, columns["time"], None), amount_sql(source, columns["amount"])
-        rows = f"SELECT {quoted(columns['customer'])} AS customer, {read[0]} AS moment, {read[1]} AS amount FROM source"
+        day, sum_paid = time_sql(source, columns["time"], None), amount_sql(source, columns["amount"])
+        rows = f"SELECT {quoted(columns['customer'])} AS customer, {day} AS moment, {sum_paid} AS amount FROM source"
         whole = "customer IS NOT NULL AND moment IS NOT NULL AND amount IS NOT NULL"
         last = source.query("source", f"SELECT max(moment)::DATE + 1 FROM ({rows}) WHERE {whole}").fetchall()[0][0]
         end = moment("until", last if until is None else until)

@@ -186,21 +186,23 @@ def _ratio(term, cost, record, count, given, n_boot, seed, confidence) -> dict:
     """Return a ratio of sums over the periods of both records; errors from circular blocks of sqrt(n) periods."""
     by = _counts(count, given, record[0].freq)
     seen = record[:0] if by.empty else record[(record >= by.index.min()) & (record <= by.index.max())]
-    both = np.column_stack([part.reindex(seen).fillna(0.0).to_numpy(dtype=float) for part in (cost, by)])  # none is 0
-    n = len(both)
+    pairs = np.column_stack([part.reindex(seen).fillna(0.0).to_numpy(dtype=float) for part in (cost, by)])  # none is 0
+    n = len(pairs)
     if n < 2:
         raise DataProblem(
             f"{LABELS[term]}: costs and {count} share {n} period; an interval needs two or more, 12 to be of use"
         )
-    if both[:, 1].sum() <= 0:
+    if pairs[:, 1].sum() <= 0:
         raise DataProblem(f"{LABELS[term]} is undefined: {count} is 0 in all {n} periods that costs hold")
     length = min(int(np.ceil(np.sqrt(n))), n // 2)
     blocks = -(-n // length)
     start = np.random.default_rng(seed).integers(0, n, size=(n_boot, blocks))
     at = (start[:, :, None] + np.arange(length)).reshape(n_boot, -1)[:, :n] % n
-    spread = np.cov(both[at].sum(axis=1).T) * blocks / (blocks - 1)
-    low, high = fieller_interval(*both.sum(axis=0), np.diag(spread), spread[0, 1], confidence=confidence, df=blocks - 1)
-    top, bottom = both.sum(axis=0)
+    spread = np.cov(pairs[at].sum(axis=1).T) * blocks / (blocks - 1)
+    low, high = fieller_interval(
+        *pairs.sum(axis=0), np.diag(spread), spread[0, 1], confidence=confidence, df=blocks - 1
+    )
+    top, bottom = pairs.sum(axis=0)
     return {
         "term": term,
         "estimate": top / bottom,

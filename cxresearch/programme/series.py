@@ -31,9 +31,9 @@ def _whitened(columns, rho):
 
 def ar1_fit(X, y):
     """Return coefficients (k,), their covariance, rho by restricted likelihood, and effective degrees of freedom."""
-    (n, k), both, best = X.shape, np.column_stack([X, y]), None
+    (n, k), system, best = X.shape, np.column_stack([X, y]), None
     for rho in GRID:
-        white = _whitened(both, rho)
+        white = _whitened(system, rho)
         Q, R = np.linalg.qr(white[:, :k])
         rest = white[:, k] - Q @ (Q.T @ white[:, k])
         size = np.sum(rest**2)

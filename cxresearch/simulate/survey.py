@@ -44,8 +44,8 @@ def comment(rows: pd.DataFrame, *, planted, rng) -> pd.DataFrame:
     best, worst = drivers[np.nanargmax(ratings, axis=1)], drivers[np.nanargmin(ratings, axis=1)]
     tone = tone_of(rows["satisfaction"].to_numpy())
     tone = np.where(rng.random(len(rows)) < UNINFORMATIVE_SHARE, "none", tone)
-    left = rows["answered"] & (rng.random(len(rows)) < planted["comment_share"])
-    return rows.assign(comment_tone=np.where(left, tone, ""), comment_best=best, comment_worst=worst)
+    commented = rows["answered"] & (rng.random(len(rows)) < planted["comment_share"])
+    return rows.assign(comment_tone=np.where(commented, tone, ""), comment_best=best, comment_worst=worst)
 
 
 def followed_up(rows: pd.DataFrame, *, planted, rng) -> pd.Series:

@@ -101,10 +101,10 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
     spoken, rows = sheet["language"].to_numpy(), []
     for name in [*pd.unique(spoken), "all"]:
         at = np.ones(len(sheet), dtype=bool) if name == "all" else spoken == name
-        both = (truth & flags["tagged"])[at].sum()
+        agreed = (truth & flags["tagged"])[at].sum()
         row = {"language": name, "n": int(at.sum())}
         for key, whole in (("topic_precision", flags["tagged"][at].sum()), ("topic_recall", truth[at].sum())):
-            share = both / whole if whole else np.nan
+            share = agreed / whole if whole else np.nan
             low, high = wilson_interval(share, whole, confidence) if whole else (np.nan, np.nan)
             row |= {key: share, f"{key}_low": float(low), f"{key}_high": float(high)}
         ratings = np.array([flags[c][at].ravel() for c in coders], dtype=float)
