@@ -8,10 +8,12 @@ import json
 import math
 import os
 import re
+import sys
+import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from string import Formatter
 from typing import NamedTuple
@@ -39,61 +41,44 @@ class Column(NamedTuple):
     decimals: int | None = None
 
 
+class Words(dict):
+    """The sentences of a room by id; called with an id and its values, it tells one of them."""
+
+    def __call__(self, key: str, /, **values) -> str:
+        """Return the sentence `key` with its named values; every value given must have its place in it."""
+        named = {name for _, name, _, _ in Formatter().parse(self[key]) if name}
+        if named != set(values):
+            raise KeyError(f"sentence {key!r} names {sorted(named)}, given are {sorted(values)}")
+        return self[key].format(**values)
+
+    def told(self, key: str, /, **known) -> str:
+        """Return the sentence `key` with those of the values that it names."""
+        named = {name for _, name, _, _ in Formatter().parse(self[key]) if name}
+        return self[key].format(**{name: known[name] for name in named})
+
+
 # One glossary for every table of every finding. Units stand in the finding's docstring and on its axes.
-GLOSSARY: dict[str, Column] = {
-    "term": Column("Term", "part of a model, or a driver"),
-    "group": Column("Group", "value of the `by` column"),
-    "segment": Column("Segment", "S1 is the largest"),
-    "wave": Column("Wave", "round of the survey"),
-    "feature": Column("Feature", "behaviour that describes customers"),
-    "estimate": Column("Estimate", "the quantity asked for", 2),
-    "std_error": Column("Std. error", "standard error of the estimate", 2),
-    "conf_low": Column("Low", "lower end of the interval", 2),
-    "conf_high": Column("High", "upper end of the interval", 2),
-    "p_value": Column("p", "probability of a result at least as far from the null", 3),
-    "p_adjusted": Column("Adjusted p", "p-value corrected for the family of comparisons", 3),
-    "share": Column("Share", "part of the whole, 0-1", 3),
-    "rank": Column("Rank", "place in the stated order; 1 comes first", 0),
-    "n": Column("n", "rows behind the estimate", 0),
-    "n_effective": Column("Effective n", "rows of equal weight that would be as precise", 0),
-    "method": Column("Method", "how it was computed"),
-    "centre": Column(
-        "Centre", "what values are held against: the score of the baseline waves, points; a feature's middle"
-    ),
-    "confidence": Column("Confidence", "nominal coverage of the intervals", 2),
-    "established": Column("Established", "whether the headline stands: beyond chance, and nothing forbids it"),
-    "measure": Column("Measure", "what is measured: which R² is divided, a mean, a score"),
-    # what several rooms say
-    "verdict": Column("Verdict", "what the evidence says, in words"),
-    "against": Column("Against", "what it is compared with"),
-    "between": Column("Between groups", "standard deviation of the groups' true values, in the measure's unit", 2),
-    "e_value": Column("E-value", "risk ratio a hidden cause needs for the ratio of groups", 2),
-    "df": Column("df", "degrees of freedom", 0),
-    "baseline": Column("Baseline", "waves or periods that set the centre", 0),
-    "limit_low": Column("Lower limit", "below it a value is a signal, in the measure's unit", 1),
-    "limit_high": Column("Upper limit", "above it a value is a signal, in the measure's unit", 1),
-    "wave_before": Column("Compared with", "the earlier wave"),
-    "kappa": Column("Kappa", "Cohen's: agreement beyond chance, up to 1", 3),
-    "n_low": Column("n low", "rows with a low rating", 0),
-    "n_high": Column("n high", "rows with a high rating", 0),
-    "step": Column("Step", "where rows were counted"),
-    "rows": Column("Rows", "rows left after the step", 0),
-    "removed": Column("Removed", "rows that the step removed", 0),
-    "reason": Column("Reason", "why, with counts"),
-    "check": Column("Check", "what was asked of the data or the fit"),
-    "value": Column("Value", "what was found"),
-    "limit": Column("Limit", "what was required"),
-    "ok": Column("OK", "whether the check holds"),
-    "level": Column("Level", "what a failed check does: stops the conclusion, asks for care, or informs"),
-}
+GLOSSARY: dict[str, Column] = {}
 
 
-def describe_columns(**columns: tuple) -> None:
-    """Add an analysis's own columns to the glossary; a name means one thing in the whole package."""
-    for name, entry in columns.items():
+@cache
+def words(package: str) -> Words:
+    """Return the sentences in the ``words.toml`` of a package, its columns being added to the glossary.
+
+    Raises
+    ------
+    ValueError
+        A column has another meaning elsewhere: a name means one thing in the whole of cxresearch.
+    """
+    text = Path(sys.modules[package].__file__).with_name("words.toml").read_text(encoding="utf-8")
+    found = tomllib.loads(text)
+    for name, entry in found["columns"].items():
         if GLOSSARY.setdefault(name, Column(*entry)) != Column(*entry):
             raise ValueError(f"column {name!r} already means {GLOSSARY[name].meaning!r}")
+    return Words(found["sentences"])
 
+
+words("cxresearch")
 
 LEVELS = ("stops", "care", "info")
 
@@ -355,15 +340,6 @@ def interval(low: float, high: float, confidence: float, decimals: int = 1) -> s
     return f"{percent(confidence, 0 if round(100 * confidence, 6) % 1 == 0 else 1)} interval {number(low, decimals)} to {number(high, decimals)}"
 
 
-def phrase(templates: Mapping[str, str], key: str, /, **values) -> str:
-    """Return the sentence `key` of a room with its named values; every value given must have its place in it."""
-    template = templates[key]
-    named = {name for _, name, _, _ in Formatter().parse(template) if name}
-    if named != set(values):
-        raise KeyError(f"sentence {key!r} names {sorted(named)}, given are {sorted(values)}")
-    return template.format(**values)
-
-
 def p_words(p: float) -> str:
     """Return ``p = 0.012``, and ``p < 0.001`` below it."""
     return "p < 0.001" if p < 0.001 else f"p = {number(p, 3)}"
@@ -426,8 +402,8 @@ class Readable(pd.DataFrame):
 
 def described(name) -> Column:
     """Return what a column is called and means; an end of an interval is described with what it is an end of."""
-    whole, end = re.fullmatch(r"(.*?)(?:_(low|high))?", str(name)).groups()
-    if name not in GLOSSARY and end and whole in GLOSSARY:
+    whole, _, end = str(name).rpartition("_")
+    if name not in GLOSSARY and end in ("low", "high") and whole in GLOSSARY:
         return GLOSSARY[whole]._replace(title=f"{GLOSSARY[whole].title}, {end}")
     return GLOSSARY.get(name, Column(str(name).replace("_", " ").capitalize(), ""))
 

@@ -13,39 +13,16 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import Check, Finding, describe_columns, number, percent, phrase
+from cxresearch.findings import Check, Finding, number, percent, words
 from cxresearch.privacy import hide_small_bases, require_base
 from cxresearch.survey import as_survey
+
+say = words(__package__)
 
 MOST_SKIPPED = 0.20  # an item skipped by more than a fifth describes those who answered it, not the sample
 MOST_STRAIGHT = 0.05
 FEWEST = 3  # items rated, under which one answer to all says nothing
 MANY = 5  # items rated, from which one answer to all is a reason to look; of three or four, alert people do it, too
-
-SENTENCES = {
-    "skipped": "{n} responses in {waves} waves: most often skipped was {item} ({share}).",
-    "skipped_once": "{n} responses: most often skipped was {item} ({share}).",
-    "complete": "{n} responses in {waves} waves: no item was skipped.",
-    "complete_once": "{n} responses: no item was skipped.",
-    "not_met": "Most often not applicable was {item} ({share}).",
-    "straight": "Of the {n} who rated at least {many} items, {share} gave one answer to all of them.",
-}
-
-describe_columns(
-    n_answered=("Answered", "rows with a valid answer", 0),
-    share_answered=("Answered share", "valid answers among all rows, 0-1", 3),
-    share_skipped=("Skipped share", "met the question, gave no valid answer, 0-1", 3),
-    share_not_met=("Not applicable share", "never met what the item asks about, 0-1", 3),
-    n_waves=("Waves", "rounds of the survey", 0),
-    n_ratings=("Ratings", "items on one scale, asked together", 0),
-    n_rated=("Rated", "rows that gave at least three of the ratings", 0),
-    n_many=("Rated five", "rows that gave at least five of the ratings", 0),
-    share_straight_many=("Straight-lined of five", "one answer to all of five or more ratings given, 0-1", 3),
-    n_given=("Items rated", "ratings that a row gave", 0),
-    n_unanswered=("Unanswered", "rows without any valid answer", 0),
-    share_straight=("Straight-lined", "one answer to all ratings, among those who gave at least three, 0-1", 3),
-    share_by_chance=("By chance", "the same if each item were answered apart from the others, 0-1", 3),
-)
 
 
 class ResponseQuality(Finding):
@@ -57,11 +34,11 @@ class ResponseQuality(Finding):
     def sentence(self) -> str:
         s, skipped, many = self.summary, self._most("share_skipped"), self.summary["n_waves"] > 1
         known = {"n": number(s["n"], 0)} | skipped | ({"waves": s["n_waves"]} if many else {})
-        words = [phrase(SENTENCES, f"{'skipped' if skipped else 'complete'}{'' if many else '_once'}", **known)]
-        words += [phrase(SENTENCES, "not_met", **found)] if (found := self._most("share_not_met")) else []
+        words = [say(f"{'skipped' if skipped else 'complete'}{'' if many else '_once'}", **known)]
+        words += [say("not_met", **found)] if (found := self._most("share_not_met")) else []
         if s["n_many"]:
             rated = dict(n=number(s["n_many"], 0), many=MANY, share=percent(s["share_straight_many"], 1))
-            words.append(phrase(SENTENCES, "straight", **rated))
+            words.append(say("straight", **rated))
         return " ".join(words)
 
     def _most(self, column: str) -> dict:

@@ -16,38 +16,16 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled, wrap
-from cxresearch.findings import Check, Finding, describe_columns, listing, number, phrase
+from cxresearch.findings import Check, Finding, listing, number, words
 from cxresearch.survey import Survey, as_survey
 from cxresearch.survey.units import kish_effective_n
+
+say = words(__package__)
 
 TOLERANCE = 1e-10  # largest difference, as a share of all, between a margin and its target
 MET = 1e-9  # the same of the margins as they come out, rounding included
 MAX_ROUNDS = 1000
 MAX_RATIO, MAX_DEFF = 20.0, 2.0
-
-SENTENCES = {
-    "raked": "Raked to {margins} in {rounds}: the largest gap to a target went from {gap_before} to {gap_after} percentage points (n = {n}).",
-    "base": "Unequal weights leave an effective base of {base} (Kish design effect {deff}); targets were read as {unit}.",
-    "doubtful": "Doubtful: {checks}.",
-}
-
-describe_columns(
-    targets=("Targets", "how the targets were read: shares, percent or totals"),
-    kish_deff=(
-        "Kish deff",
-        "n sum w^2 / (sum w)^2: what unequal weights alone would cost; not the design effect of this estimate",
-        2,
-    ),
-    rounds=("Rounds", "passes over all margins", 0),
-    gap_before=("Gap before", "largest difference to a target with the design weights, 0-1", 3),
-    gap_after=("Gap after", "largest difference to a target with the raked weights, 0-1", 3),
-    weight_ratio=("Max / min", "largest weight by the smallest", 1),
-    largest_adjustment=("Largest adjustment", "largest raked weight by its design weight, both with mean 1", 2),
-    category=("Category", "answer, or group of a categorical variable"),
-    target=("Target", "share that the margin should have, 0-1", 3),
-    before=("Before", "share with the design weights, 0-1", 3),
-    after=("After", "share with the raked weights, 0-1", 3),
-)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -80,8 +58,8 @@ class Raking(Finding):
             margins=listing(map(self.label, self.margins)), rounds=f"{s['rounds']} round" + "s" * (s["rounds"] > 1)
         )
         base = dict(base=number(s["n_effective"], 0), deff=number(s["kish_deff"], 2), unit=s["targets"])
-        text = f"{phrase(SENTENCES, 'raked', **known)} {phrase(SENTENCES, 'base', **base)}"
-        return f"{text} {phrase(SENTENCES, 'doubtful', checks=listing(warned))}" if warned else text
+        text = f"{say('raked', **known)} {say('base', **base)}"
+        return f"{text} {say('doubtful', checks=listing(warned))}" if warned else text
 
     def plot(self, ax=None):
         """Draw each level's share before and after against its target, in percent."""

@@ -1,9 +1,11 @@
 """The contract that every finding keeps, the words of sentences, and what `save` writes."""
 
-import ast
 import dataclasses
 import json
 import re
+import sys
+import tomllib
+import types
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -232,21 +234,12 @@ def written(table):
 
 
 PACKAGE = Path(cx.__file__).parent
-GROUND = ("findings.py", "survey", "privacy", "figures.py", "inference", "weighting.py", "digits.py")
 
 
 def described_in(*places: str) -> set[str]:
-    """Return the columns that files of the package describe when they are imported."""
-    found = set()
-    for path in (
-        p for place in places for p in ([PACKAGE / place] if place.endswith(".py") else (PACKAGE / place).rglob("*.py"))
-    ):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "describe_columns":
-                found |= {keyword.arg for keyword in node.keywords if keyword.arg}
-            if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "GLOSSARY":
-                found |= {key.value for key in node.value.keys}
-    return found
+    """Return the columns that the words of the package itself, "", or of rooms describe."""
+    read = (tomllib.loads((PACKAGE / place / "words.toml").read_text(encoding="utf-8")) for place in places)
+    return {name for found in read for name in found["columns"]}
 
 
 @pytest.fixture(scope="module", params=MAKERS)
@@ -280,7 +273,7 @@ def test_every_column_of_every_table_is_in_the_glossary(finding):
 
 def test_a_room_describes_its_own_columns_so_that_no_title_hangs_on_what_else_was_imported(finding):
     room = type(finding).__module__.split(".")[1] if type(finding) is not Statement else cx._HOME[finding.function]
-    own = described_in(*GROUND, room if (PACKAGE / room).is_dir() else f"{room}.py")
+    own = described_in("", *[room] * (PACKAGE / room).is_dir())
     columns = {c for table in finding.tables().values() for c in table.columns} | set(finding.glance().columns)
     foreign = {c for c in columns - own if c in GLOSSARY or re.sub("_(?:low|high)$", "", c) not in own}
     assert foreign == set()
@@ -382,9 +375,11 @@ def test_a_saved_record_says_what_was_found(survey, tmp_path, monkeypatch):
         cx.save(finding, name="a/b")
 
 
-def test_a_column_name_means_one_thing():
+def test_a_column_name_means_one_thing(tmp_path, monkeypatch):
+    (tmp_path / "words.toml").write_text('[sentences]\n[columns]\nn = ["N", "something else"]\n', encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "another_room", types.SimpleNamespace(__file__=str(tmp_path / "__init__.py")))
     with pytest.raises(ValueError, match=r"column 'n' already means 'rows behind the estimate'"):
-        findings.describe_columns(n=("N", "something else"))
+        findings.words("another_room")
 
 
 def test_an_analysis_that_refuses_is_shown_as_refused_and_the_rest_of_the_page_stands():

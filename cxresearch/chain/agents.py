@@ -14,23 +14,17 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.chain.finding import opened
-from cxresearch.chain.sentences import say
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_columns
-from cxresearch.findings import Check, Statement, describe_columns, ends, interval, listing, number
+from cxresearch.findings import Check, Statement, ends, interval, listing, number, words
 from cxresearch.inference import critical_value, percentile_interval
 from cxresearch.inference.agreement import LEVELS, krippendorff_alpha
 from cxresearch.inference.clusters import demean
 from cxresearch.inference.pooling import intraclass, one_way
 from cxresearch.survey import Survey, as_survey, as_table
 
-MIN_AGENTS, TARGET, RELIABLE = 5, 0.7, 2 / 3
+say = words(__package__)
 
-describe_columns(
-    mean=("Mean", "plain mean, in points of the item", 2),
-    adjusted=("Adjusted", "mean after case mix, not yet drawn towards the mean of all", 2),
-    contacts_needed=("Contacts needed", "ratings of an agent for a reliability of .7", 0),
-    agents=("Agents", "agents with enough ratings", 0),
-)
+MIN_AGENTS, TARGET, RELIABLE = 5, 0.7, 2 / 3
 
 
 def agent_consistency(

@@ -14,12 +14,13 @@ from scipy import special, stats
 
 from cxresearch import digits
 from cxresearch.chain.finding import opened
-from cxresearch.chain.sentences import say
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
-from cxresearch.findings import Check, Statement, describe_columns, listing, number
+from cxresearch.findings import Check, Statement, listing, number, words
 from cxresearch.inference import adjusted_p_values
 from cxresearch.inference.pooling import between_variance
+
+say = words(__package__)
 
 KINDS, CHARTS = ("share", "rate", "mean"), ("mean", "individuals", "share", "rate", "laney")
 TAIL, WINSORISED = 0.1, 0.6787  # winsorised at each end; what that leaves of the variance of normal values
@@ -28,18 +29,6 @@ SPAN = 1.128  # mean moving range of two normal values, in sd
 RUN_LENGTH = {(1,): 370.40, (1, 2): 225.44, (1, 3): 166.05, (1, 4): 152.73, (1, 2, 3): 132.89, (1, 2, 4): 122.05,
               (1, 3, 4): 105.78, (1, 2, 3, 4): 91.75}  # fmt: skip
 RULES = {2: (3, 2, 2.0), 3: (5, 4, 1.0), 4: (8, 8, 0.0)}  # of so many points so many beyond so many sd, on one side
-
-describe_columns(
-    base_size=("Base", "cases, exposure or answers behind a unit's value", 0),
-    limit2_low=("2 sd low", "lower limit that chance passes in 1 of 40", 3),
-    limit2_high=("2 sd high", "upper limit that chance passes in 1 of 40", 3),
-    limit3_low=("3 sd low", "lower limit that chance passes in 1 of 1,000", 3),
-    limit3_high=("3 sd high", "upper limit that chance passes in 1 of 1,000", 3),
-    alarm=("Alarm", "first rule that marks the point, or none"),
-    overdispersion=("Over-dispersion", "mean of z²: variation between units by what chance allows", 2),
-    run_length=("Run length", "points of a stable process per false alarm", 0),
-    signals=("Signals", "points that a rule marks", 0),
-)
 
 
 class Funnel(Statement):

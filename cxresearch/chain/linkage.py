@@ -14,11 +14,12 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.chain.finding import clear, clustered, opened, span, standard
-from cxresearch.chain.sentences import say
 from cxresearch.chain.units import NOISY
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import Check, Statement, describe_columns, ends, interval, listing, number
+from cxresearch.findings import Check, Statement, ends, interval, listing, number, words
 from cxresearch.inference import adjusted_p_values, percentile_interval
+
+say = words(__package__)
 
 PASTS = {  # term -> outcome, cause, given: columns of the panel with the periods before and after
     "same period": ("y", "x", ()),
@@ -29,12 +30,6 @@ PASTS = {  # term -> outcome, cause, given: columns of the panel with the period
 }
 NOW, NEXT, LEAD, GIVEN, BACK = PASTS
 WITHIN, BETWEEN = "within units", "between units"
-
-describe_columns(
-    outcome=("Outcome", "what comes second in a link"),
-    corrected=("Corrected", "correlation over the root of both reliabilities", 2),
-    indirect=("Indirect", "standard deviations that pass by way of the middle of the chain", 3),
-)
 
 
 def product_interval(a, a_error, b, b_error, *, n_boot: int, confidence: float, seed) -> tuple[float, float]:

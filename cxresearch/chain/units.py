@@ -13,23 +13,14 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.chain.finding import opened
-from cxresearch.chain.sentences import say
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
-from cxresearch.findings import Check, Statement, describe_columns, interval, listing, number
+from cxresearch.findings import Check, Statement, interval, listing, number, words
 from cxresearch.inference.pooling import intraclass, one_way
 from cxresearch.survey import Table, as_survey, as_table
 
-NOISY = 0.6  # reliability under which a unit's mean is too noisy to link
+say = words(__package__)
 
-describe_columns(
-    unit=("Unit", "branch, team or trust, in a period where that is named"),
-    units=("Units", "distinct units behind the estimate", 0),
-    reliability=("Reliability", "share of a mean's variance that is the unit's own, 0-1", 2),
-    icc=("ICC(1)", "one answer's share of variance between units, 0-1", 3),
-    icc_mean=("ICC(2)", "reliability of a mean of average size, 0-1", 3),
-    sd_between=("Sd between", "standard deviation of the true means, points", 2),
-    sd_within=("Sd within", "standard deviation of answers of one unit, points", 2),
-)
+NOISY = 0.6  # reliability under which a unit's mean is too noisy to link
 
 
 def unit_reliability(

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from cxresearch.claims.sentences import say
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
-from cxresearch.findings import Check, Statement, describe_columns, listing, number
+from cxresearch.findings import Check, Statement, listing, number, words
 from cxresearch.inference import critical_value, percentile_interval, wilson_interval
 from cxresearch.inference.agreement import cronbach_alpha, feldt_interval
 from cxresearch.inference.shares import as_correlations, em_moments, residual_variances, shapley_parts, unpacked
 from cxresearch.survey import Survey, as_survey, as_table
+
+say = words(__package__)
 
 KINDS = ("service", "product", "price", "digital", "personal", "emotion")
 MOST, SOME, RELIABLE, FOLDS = 0.5, 0.10, 0.7, 10
@@ -43,14 +44,6 @@ MYTHS = {
     "customer experience is hard to measure": ("reliability (alpha) of the ratings", RELIABLE, "above"),
     "the score is enough": ("R² of revenue that behaviour adds to the score, out of fold", 0.0, "above"),
 }
-
-describe_columns(
-    rule=("Rule", "what refutes the belief"),
-    estimated=("Estimated", "what is estimated, 0-1"),
-    untested=("Not tested", "why it cannot be tested here"),
-    refuted=("Refuted", "beliefs refuted", 0),
-    tested=("Tested", "beliefs that the data can test", 0),
-)
 
 
 @dataclass(frozen=True)

@@ -14,29 +14,16 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch import digits
-from cxresearch.claims.sentences import say
 from cxresearch.claims.shares import happened
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
-from cxresearch.findings import Check, Statement, describe_columns, ends, interval, listing, number, p_words
+from cxresearch.findings import Check, Statement, ends, interval, listing, number, p_words, words
 from cxresearch.inference import adjusted_p_values
 from cxresearch.inference.ratios import ratio_interval, ratio_p_value
 from cxresearch.survey import Survey, as_survey
 
-NEAR = 1.25  # a claim holds where it lies inside the interval, and the interval within claim x/: this
+say = words(__package__)
 
-describe_columns(
-    definition=("Definition", "who counts as loyal, against whom"),
-    most_possible=("Largest possible", "ratio if all loyal did it: 1 over the share of the others", 2),
-    odds_ratio=("Odds ratio", "odds of the loyal over odds of the others", 2),
-    share_loyal=("Share of the loyal", "share of loyal customers who did it, 0-1", 3),
-    share_rest=("Share of the others", "share of the others who did it, 0-1", 3),
-    n_loyal=("n loyal", "loyal customers", 0),
-    n_rest=("n rest", "the others", 0),
-    claimed=("Claimed", "ratio that is claimed", 2),
-    lowest=("Lowest", "smallest ratio over the definitions", 2),
-    highest=("Highest", "largest ratio over the definitions", 2),
-    adjusted_ratio=("Adjusted", "ratio with controls held constant", 2),
-)
+NEAR = 1.25  # a claim holds where it lies inside the interval, and the interval within claim x/: this
 
 
 @dataclass(frozen=True, repr=False, eq=False)

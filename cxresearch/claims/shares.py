@@ -12,26 +12,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cxresearch.claims.sentences import say
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
-from cxresearch.findings import Check, Statement, describe_columns, interval, listing, number, p_words, percent
+from cxresearch.findings import Check, Statement, interval, listing, number, p_words, percent, words
 from cxresearch.inference import adjusted_p_values, critical_value, newcombe_difference, wilson_interval
 from cxresearch.survey import as_survey
 from cxresearch.survey.where import rows_where
 
-describe_columns(
-    claim=("Claim", "what is said"),
-    source=("Source", "who published it"),
-    population=("Population", "of whom it was said"),
-    question=("Question", "how it was measured"),
-    quoted=("Quoted", "share that is quoted, 0-1", 3),
-    gap=("Gap", "own share less the other, 0-1", 3),
-    claim_p=("p of the claim", "probability of a result at least as far from the claimed ratio", 3),
-    did_if_said=("Did, of those who said", "share who did it among those who said they would, 0-1", 3),
-    did_if_not=("Did, of the others", "share who did it among those who did not say so, 0-1", 3),
-    said=("Said", "share who said it, 0-1", 3),
-    did=("Did", "share who did it, 0-1", 3),
-)
+say = words(__package__)
+
 QUOTED = {"claim_prefer": 0.76, "claim_switch": 0.86, "claim_service_over_price": 0.48}
 PUBLISHED = (
     ("loyal customers forgive 6 times, buy again 5 times, recommend 2 times as often", "Temkin Group, quoted in the press",

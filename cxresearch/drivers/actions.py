@@ -346,7 +346,9 @@ class SimulatedImprovement(DriverFinding):
         row, base = self.table.iloc[-1], base_of(self.summary)
         if "nps_change" not in row:
             return f"{self.headline()} {say('carried', base=base)}"
-        sign, points = signed(row["nps_change"], row["nps_change_low"], row["nps_change_high"], self.summary["confidence"], 1)
+        sign, points = signed(
+            row["nps_change"], row["nps_change_low"], row["nps_change_high"], self.summary["confidence"], 1
+        )
         return f"{self.headline()} {say(('nps_open', 'nps_up', 'nps_down')[sign], points=points, base=base)}"
 
     def plot(self, ax=None):
@@ -439,7 +441,11 @@ def _raised(model: Model, improve, scales, n_boot, seed, confidence) -> pd.DataF
         moved = float(weight @ (moves[np.ix_(rows, columns)] > 0).any(axis=1) / weight.sum())
         row = {"term": name, "rating_points": points, "share_moved": moved}
         row |= {"estimate": change[0, 0], "conf_low": low, "conf_high": high}
-        row |= {"nps_change": change[0, 1], "nps_change_low": nps_low, "nps_change_high": nps_high} if limits == (0, 10) else {}
+        row |= (
+            {"nps_change": change[0, 1], "nps_change_low": nps_low, "nps_change_high": nps_high}
+            if limits == (0, 10)
+            else {}
+        )
         table.append(row | {"n": int(rows.sum())})
     return pd.DataFrame(table)
 

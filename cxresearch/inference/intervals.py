@@ -10,7 +10,7 @@ from scipy import special
 
 from cxresearch.errors import require_choice
 
-CORRECTIONS = ("holm", "bh", "none")
+CORRECTIONS = {"holm": "Holm", "bh": "Benjamini-Hochberg", "none": "no correction"}
 
 
 def critical_value(confidence: float, df: float = np.inf) -> float:

@@ -10,7 +10,7 @@ from matplotlib.patches import FancyArrowPatch
 from cxresearch import digits
 from cxresearch.errors import DataProblem, nearest, require_columns, require_share
 from cxresearch.figures import PALETTE, QUIET, TEXT, axes_or_new, titled, wrap
-from cxresearch.findings import Check, describe_columns, listing, number, percent
+from cxresearch.findings import Check, listing, number, percent
 from cxresearch.journey.log import JourneyFinding, event_log, span
 from cxresearch.journey.moments import ratings_of
 from cxresearch.privacy import hidden_cells
@@ -18,19 +18,6 @@ from cxresearch.survey import as_survey
 
 STAGES = ("before", "purchase", "after")
 MARKERS = {"physical": "s", "digital": "D", "personal": "o"}
-
-describe_columns(
-    stage=("Stage", "of the journey: before, at or after the purchase"),
-    kind=("Kind", "physical, digital or personal"),
-    owner=("Owner", "the department that answers for it"),
-    measured_by=("Measured by", "the item that rates it"),
-    rating=("Rating", "mean rating, scale points", 2),
-    rating_share=(
-        "Rating, of the scale",
-        "mean rating as a share of the way from the worst to the best answer, 0-1",
-        2,
-    ),
-)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -8,12 +8,13 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem, require_choice, require_columns
 from cxresearch.figures import forest
-from cxresearch.findings import Check, Shown, Statement, interval, phrase
+from cxresearch.findings import Check, Shown, Statement, interval, words
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.events import opened, quoted, require_fields, require_one_id_type
-from cxresearch.journey.sentences import SENTENCES
 from cxresearch.survey import as_table
 from cxresearch.survey.survey import person_codes
+
+say = words(__package__)
 
 DAY = 86_400_000_000  # microseconds
 UNKNOWN = np.iinfo(np.int64).min  # a time that is missing
@@ -28,7 +29,7 @@ class JourneyFinding(Statement):
     line: float | None = None  # no difference, or the whole
 
     def sentence(self) -> str:
-        return " ".join(phrase(SENTENCES, key, **values) for key, values in self.said)
+        return " ".join(say(key, **values) for key, values in self.said)
 
     @property
     def chart(self) -> Shown:

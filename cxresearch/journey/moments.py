@@ -11,24 +11,13 @@ import pandas as pd
 from scipy import optimize, stats
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
-from cxresearch.findings import Check, describe_columns, ends, listing, number, percent
+from cxresearch.findings import Check, ends, listing, number, percent
 from cxresearch.inference import adjusted_p_values, critical_value, percentile_interval
 from cxresearch.inference.pooling import between_variance
 from cxresearch.journey.log import JourneyFinding, span
 from cxresearch.survey import as_survey, as_table
 
 FEW = 30  # bad ratings under which nothing is established of a touchpoint
-
-describe_columns(
-    exposure=("Met it", "share of the rows that rated the touchpoint, 0-1", 3),
-    good_less_bad=(
-        "Good less bad",
-        "outcome after good ratings less that after bad ones, the rest alike; scale points",
-        2,
-    ),
-    alike_low=("Low, alike", "lower end of the interval that must lie within the margin", 2),
-    alike_high=("High, alike", "upper end of the interval that must lie within the margin", 2),
-)
 
 
 def ratings_of(table: pd.DataFrame, column: str) -> np.ndarray:
@@ -151,13 +140,12 @@ def moments_of_truth(
         row["established"] = bool(row["n_low"] >= FEW and row["good_less_bad_low"] > 0)
     found = pd.DataFrame(rows).sort_values("estimate", ascending=False, kind="stable", ignore_index=True)
     clear, few = found[found["established"].eq(True)], int((found["n_low"] < FEW).sum())
+    known = prior["(before)"].notna().mean()
     checks = (
         *sample.checks,
         Check("touchpoints with too few ratings, left out", len(found) - len(designs), "0", len(found) == len(designs)),
         Check(f"touchpoints with fewer than {FEW} bad ratings", few, "0", not few),
-        Check(
-            "share of rows with an earlier score", round(float(prior["(before)"].notna().mean()), 3), "information", True
-        ),
+        Check("share of rows with an earlier score", round(float(known), 3), "information", True),
     )
     top = (found if clear.empty else clear).iloc[0]
     values = {

@@ -12,7 +12,7 @@ from scipy import sparse, stats
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.figures import forest, heat_map
-from cxresearch.findings import describe_columns, ends, number, p_words, percent
+from cxresearch.findings import ends, number, p_words, percent
 from cxresearch.inference import goodman_intervals, percentile_interval
 from cxresearch.journey.log import JourneyFinding, event_log, span, yes_or_no
 from cxresearch.privacy import hidden_cells
@@ -20,13 +20,6 @@ from cxresearch.survey import as_survey
 
 START, END, WELL, LOST = "(start)", "(end)", "(well)", "(not well)"
 MOST = 10  # touchpoints that a heat map can show
-
-describe_columns(
-    likelihood_ratio=("Likelihood ratio", "twice the difference of two log-likelihoods", 1),
-    moves=("Moves", "how often it followed", 0),
-    cases=("Cases", "cases behind the estimate", 0),
-    passes=("Passed by", "share of the paths that end well that pass the touchpoint, 0-1", 3),
-)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -15,7 +15,7 @@ from scipy import optimize, stats
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
 from cxresearch.figures import PALETTE, axes_or_new, titled
-from cxresearch.findings import Check, describe_columns, ends, number, p_words, percent
+from cxresearch.findings import Check, ends, number, p_words, percent
 from cxresearch.inference import critical_value, newcombe_difference
 from cxresearch.inference.clusters import cluster_covariance
 from cxresearch.inference.survival import kaplan_meier, log_rank, restricted_mean
@@ -25,18 +25,6 @@ from cxresearch.privacy import hidden_cells
 
 HOUR = DAY / 24
 LATER = 100  # fewest cases in either arm at the later landmark
-
-describe_columns(
-    hours=("Hours", "time in hours", 1),
-    at_risk=("At risk", "rows seen so far to whom it has not happened", 0),
-    n_open=("n open", "cases that are not closed yet", 0),
-    n_handed=("n handed on", "cases handed on", 0),
-    landmark=("Landmark", "hours after the opening from which on cases are compared", 1),
-    mean_hours=("Mean", "mean hours up to the horizon", 1),
-    horizon=("Horizon", "hours up to which the mean is taken", 1),
-    repeats=("Repeats", "contacts followed by another on the same topic within the days", 0),
-    switches=("Switches", "contacts followed by another in another channel within the days", 0),
-)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -10,7 +10,7 @@ from scipy import stats
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_columns, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, intervals, titled
-from cxresearch.findings import Check, describe_columns, ends, interval, listing, number, p_words, percent
+from cxresearch.findings import Check, ends, interval, listing, number, p_words, percent
 from cxresearch.inference import adjusted_p_values, critical_value
 from cxresearch.inference.pooling import between_variance, shrink
 from cxresearch.loyalty import models
@@ -25,14 +25,6 @@ from cxresearch.survey import as_survey
 
 MOST_CONTROLS = 4  # of which every subset is taken; with more, all, none, and all but one
 CAP = 0.01  # share of the largest revenues set to the quantile beneath them
-
-describe_columns(
-    park=("Park slope", "power of the mean with which the variance grows", 2),
-    suits=("Suits", "model whose variance grows alike"),
-    model=("Model", "model of mean revenue"),
-    share_below=("Share below zero", "of intervals that lie below zero (0-1)", 3),
-    capped=("Capped", "share of the largest revenues set to the quantile beneath them (0-1)", 2),
-)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -237,11 +229,6 @@ def specifications(whole: Cases, ask):
 
 
 FEWEST_GROUPS = 4  # from which the spread between groups can be estimated
-
-describe_columns(
-    std_between=("Spread between groups", "standard deviation of log ratios per point between groups", 3),
-    own=("Own", "percent per point from the group alone", 1),
-)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

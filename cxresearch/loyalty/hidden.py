@@ -5,15 +5,8 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.errors import DataProblem
-from cxresearch.findings import describe_columns
 from cxresearch.loyalty.cases import Cases
 from cxresearch.loyalty.glm import LEVELS, fit_glm
-
-describe_columns(
-    times=("Times", "how many times as strong as the named control a hidden cause is taken to be", 1),
-    r2_score=("With the score", "partial R² of the hidden cause with the score (0-1)", 4),
-    r2_revenue=("With revenue", "partial R² of the hidden cause with revenue (0-1)", 4),
-)
 
 
 def partial_r2(t: float, df: float) -> float:

@@ -9,7 +9,7 @@ from scipy import special
 
 from cxresearch.errors import DataProblem, require_columns, require_share
 from cxresearch.figures import PALETTE, axes_or_new, titled, wrap
-from cxresearch.findings import Check, describe_columns, ends, listing, number
+from cxresearch.findings import Check, ends, listing, number
 from cxresearch.inference import critical_value
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.loyalty.cases import Cases, cases_of
@@ -23,18 +23,6 @@ from cxresearch.survey import Survey, as_survey
 
 DAYS = 30.4375  # of a month
 LEFT = "left (0/1)"
-
-describe_columns(
-    months=("Months", "longest time seen since the answer", 0),
-    month=("Month", "months since the answer", 0),
-    retained=("Retained", "share still a customer (Kaplan-Meier, 0-1)", 3),
-    leaving=("Leaving", "customers who left in the time seen", 0),
-    marginal=(
-        "Points a month",
-        "change of the monthly chance to leave per point of the score, in percentage points",
-        3,
-    ),
-)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -11,7 +11,7 @@ from scipy import stats
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_choice, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled, wrap
-from cxresearch.findings import Check, Finding, Shown, describe_columns, ends, listing, number, p_words, percent
+from cxresearch.findings import Check, Finding, Shown, ends, listing, number, p_words, percent
 from cxresearch.inference import critical_value
 from cxresearch.loyalty import models
 from cxresearch.loyalty.cases import SHAPES, Cases, as_columns, cases_of
@@ -26,32 +26,6 @@ from cxresearch.survey import Table, as_survey, as_table
 
 WEAK = 0.02  # of the deviance: below it the score hardly tells customers' revenue apart
 STRAIGHT = 0.05  # p of a test of the line under which it bends
-
-describe_columns(
-    part=("Part", "equation of the model: mean, any (revenue at all), amount, smear"),
-    percent=("Percent", "how much higher revenue is per point of the score, or per unit of the term", 1),
-    money=("Money", "the same in money per customer", 2),
-    mean_revenue=("Mean revenue", "money per customer", 2),
-    received=("Received", "rows given", 0),
-    dropped=("Left out", "rows not used", 0),
-    rising=("Can rise", "customers whose score can be a point higher within the scale", 0),
-    errors=("Errors", "how standard errors were computed"),
-    explained=("Explained", "share of the Poisson deviance that the score takes beyond the controls (0-1)", 4),
-    ratio=("Ratio", "mean revenue of the highest group over the lowest", 3),
-    robustness_value=("Robustness value", "partial R² a hidden cause needs, linear model in levels (0-1)", 4),
-    robustness_value_limit=("Robustness value of the limit", "the same, to bring the interval to zero (0-1)", 4),
-    partial_r2=("Partial R²", "of the score with revenue, linear model in levels (0-1)", 4),
-    e_value_limit=("E-value of the limit", "the same for the end of the interval nearer 1", 2),
-    score=("Score", "value of the loyalty score", 1),
-    observed=("Observed", "mean revenue as it is", 2),
-    held=("Held constant", "controls in the model"),
-    shape=("Shape", "how the score enters: linear, spline, groups"),
-    why=("Why", "reason why rows, groups or models were left out"),
-    test=("Test", "hypothesis tested"),
-    statistic=("Statistic", "F value of the test", 2),
-    median=("Median", "half of the customers (by weight) lie at or under it", 2),
-    zeros=("Without revenue", "share of customers whose revenue is 0 (0-1)", 3),
-)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

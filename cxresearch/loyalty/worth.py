@@ -9,7 +9,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_share
 from cxresearch.figures import QUIET, forest
-from cxresearch.findings import Check, describe_columns, ends, listing, number, p_words, percent
+from cxresearch.findings import Check, ends, listing, number, p_words, percent
 from cxresearch.loyalty.cases import as_columns, cases_of
 from cxresearch.loyalty.choices import specifications
 from cxresearch.loyalty.hidden import benchmark_bounds, levels_model
@@ -24,17 +24,6 @@ from cxresearch.survey import as_survey
 
 FEWEST_CLUSTERS = 30
 HIDDEN = "hidden cause as strong as "  # of a scenario, before the control that it is compared with
-
-describe_columns(
-    customers=("Customers", "how many the sum is for", 0),
-    causal_share=("Causal share", "part of the association taken to be due to the score (0-1)", 2),
-    net=("Net", "estimate less the cost", 2),
-    cost=("Cost", "of the points, for the same customers", 2),
-    break_even=("Break-even share", "causal share at which the worth equals the cost", 2),
-    worth=("Worth", "money that goes with the points, for the customers named, one window", 0),
-    points=("Points", "by which every score is raised", 1),
-    p_lead=("p of the lead", "of the next period's score beside the present one", 3),
-)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -17,10 +17,10 @@ from cxresearch.errors import DataProblem, TooFewRespondents, require_choice
 from cxresearch.figures import axes_or_new, heat_map
 from cxresearch.findings import Check, Readable, listing, number, p_words
 from cxresearch.inference import adjusted_p_values
+from cxresearch.inference.intervals import CORRECTIONS
 from cxresearch.metrics.answers import measured
 from cxresearch.metrics.estimate import base_words, cell_estimates, decided, vector
 from cxresearch.metrics.question import MeasureFinding, check_asked, columns_of
-from cxresearch.metrics.sentences import CORRECTIONS
 from cxresearch.privacy import hidden_cells
 from cxresearch.survey import as_survey, natural_key
 

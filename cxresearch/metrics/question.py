@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from string import Formatter
 
 import numpy as np
 import pandas as pd
@@ -10,12 +9,13 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns, require_share
 from cxresearch.figures import forest, wrap
-from cxresearch.findings import Finding, Shown, listing, nothing, number, p_words, percent
+from cxresearch.findings import Finding, Shown, listing, nothing, number, p_words, percent, words
 from cxresearch.metrics.answers import Measure, measured
 from cxresearch.metrics.estimate import MAX_JOINT, vector
-from cxresearch.metrics.sentences import SENTENCES
 from cxresearch.survey import Survey, as_survey
 from cxresearch.survey.survey import person_codes
+
+say = words(__package__)
 
 MARKS = ("up", "down", "above", "below", "spike")  # verdicts that establish something
 CHARTED = "nps top_box mean_score effort compare_waves split_change league_table promoter_value".split()
@@ -39,8 +39,7 @@ class MeasureFinding(Finding):
         words = {**s, "what": self.what, "by": listing(map(self.label, self.by)), "n": number(s["n"], 0)}
         words |= {"words": self.measure.words} if self.measure else {}
         words |= {"p": p_words(p)} if np.isfinite(p) else {}
-        named = {name for _, name, _, _ in Formatter().parse(SENTENCES[key]) if name}
-        return SENTENCES[key].format(**{name: (words | known)[name] for name in named})
+        return say.told(key, **words | known)
 
     def told(self, row) -> dict[str, str]:
         """Return what a row holds in words, by the names that sentences have for it."""

@@ -15,13 +15,15 @@ from scipy import stats
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice
 from cxresearch.figures import QUIET, over_waves, wrap
-from cxresearch.findings import Check, listing, nothing, number, phrase
+from cxresearch.findings import Check, listing, nothing, number, words
 from cxresearch.inference import critical_value
+from cxresearch.inference.intervals import CORRECTIONS
 from cxresearch.metrics.answers import measured
 from cxresearch.metrics.estimate import base_words, cell_estimates, columns_of_estimate, decided, hide, vector
 from cxresearch.metrics.question import ENDS, MeasureFinding, Question, ask, check_asked, columns_of
-from cxresearch.metrics.sentences import CORRECTIONS, SENTENCES
 from cxresearch.survey import as_survey
+
+say = words(__package__)
 
 UP, DOWN, EQUIVALENT, SMALL = "up", "down", "no change that matters", "too small to act on"
 OPEN, NO_BASE = "not established", "base too small"
@@ -248,7 +250,7 @@ def note_of_recurring_ids(question) -> tuple[str, tuple[Check, ...]]:
     column, count = _recurring(survey, sample, wave)
     if not count:
         return "", (Check(words, 0, "0", True),)
-    note = phrase(SENTENCES, "recurring", count=number(count, 0), column=column)
+    note = say("recurring", count=number(count, 0), column=column)
     warnings.warn(note, stacklevel=3)
     return note, (Check(words, count, "0", False),)
 
@@ -264,7 +266,7 @@ def _matched_answers(answers: pd.DataFrame) -> tuple[str, tuple[Check, ...]]:
     r = float(np.corrcoef(both["code"], both["before"])[0, 1]) if varied else 0.0
     related, words = bool(r >= 2 / np.sqrt(n)), f"correlation of the {n} answers matched to an earlier wave"
     check = Check(words, digits.rounded(r, 3), "above zero, or the ids are serial numbers", related)
-    return "" if related or n < 30 else SENTENCES["serial"], (check,)
+    return "" if related or n < 30 else say["serial"], (check,)
 
 
 def _recurring(survey, sample, wave) -> tuple[str, int]:

@@ -9,11 +9,8 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_share
-from cxresearch.findings import describe_columns
 
 MOST = 0.5
-
-describe_columns(largest_share=("Largest share", "part of the group's money that is its largest contributor's, 0-1", 3))
 
 
 def largest_share(amounts) -> float:

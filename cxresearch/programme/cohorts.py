@@ -11,23 +11,15 @@ from scipy import stats
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.figures import axes_or_new, heat_map, over_waves
-from cxresearch.findings import Check, Statement, describe_columns, interval, number, percent, phrase
+from cxresearch.findings import Check, Statement, interval, number, percent, words
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.privacy import hidden_cells, largest_share
 from cxresearch.programme.payments import PERIODS, complete_until, ids_of, moment, money, names_of, payments
-from cxresearch.programme.sentences import SENTENCES
 from cxresearch.survey import as_survey, as_table
 
-describe_columns(
-    period=("Period", "week, month, quarter or year, or the label of a wave of a panel"),
-    cohort=("Won in", "period of the first purchase"),
-    age=("Periods after", "periods since the first purchase", 0),
-    active=("Active", "customers of the cohort who bought in the period", 0),
-    days=("Days", "days since the first purchase", 0),
-    median=("Median", "half of the customers (by weight) lie at or under it", 2),
-    top_share=("Top 1 %", "part of the sum that the largest 1 % hold, 0-1", 3),
-)
+say = words(__package__)
+
 FIRSTS = """, orders AS (SELECT customer, moment, sum(amount) AS net, sum(amount) FILTER (amount >= 0) AS value FROM paid GROUP BY ALL)
 SELECT customer, min(moment) FILTER (value IS NOT NULL) AS _first, arg_min(value, moment) FILTER (value IS NOT NULL) AS _first_order,
        sum(net) AS _revenue FROM orders GROUP BY customer HAVING count(value) > 0 ORDER BY customer"""
@@ -181,10 +173,8 @@ def acquisition(
     )  # fmt: skip
     unit = events.currency or survey.currency
     spans = [interval(r["conf_low"], r["conf_high"], confidence, 0) for r in (first, per)]
-    words = phrase(
-        SENTENCES, "won", n=number(first["n"], 0), first=by["period"].iloc[0], last=by["period"].iloc[-1], value=money(first["estimate"], unit), span=spans[0]
-    ) + " " + phrase(
-        SENTENCES, "won_more", median=money(first["median"], unit), top=percent(first["top_share"], 1), all=number(per["n"], 0),
+    words = say("won", n=number(first["n"], 0), first=by["period"].iloc[0], last=by["period"].iloc[-1], value=money(first["estimate"], unit), span=spans[0]
+    ) + " " + say("won_more", median=money(first["median"], unit), top=percent(first["top_share"], 1), all=number(per["n"], 0),
         revenue=money(per["estimate"], unit), spread=spans[1], part=percent(per["top_share"], 1), one=percent(per["largest_share"], 1),
     )  # fmt: skip
 
@@ -265,8 +255,8 @@ def cohort_retention(
     known = dict(first=table["cohort"][~gone].iloc[0], last=table["cohort"][~gone].iloc[-1], period=period)
     share, late = (percent(r["estimate"], 1) for r in (next_one, soon))
     words = [
-        phrase(SENTENCES, "active", **known, n=number(next_one["n"], 0), share=share, span=_span(next_one, confidence)),
-        phrase(SENTENCES, "active_more", days=number(soon["days"], 0), again=late, spread=_span(soon, confidence), stock=number(n_stock, 0)),
+        say("active", **known, n=number(next_one["n"], 0), share=share, span=_span(next_one, confidence)),
+        say("active_more", days=number(soon["days"], 0), again=late, spread=_span(soon, confidence), stock=number(n_stock, 0)),
     ]  # fmt: skip
     return Statement(
         "cohort_retention", "active customers", "cohort", table, {"n": int(next_one["n"]), "method": "share active, Wilson interval"},

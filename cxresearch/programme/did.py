@@ -12,20 +12,14 @@ from scipy import optimize, stats
 
 from cxresearch.errors import DataProblem, nearest, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, titled
-from cxresearch.findings import Check, Statement, describe_columns, interval, listing, number, p_words, phrase
+from cxresearch.findings import Check, Statement, interval, listing, number, p_words, words
 from cxresearch.inference import critical_value, joint_p_value
 from cxresearch.inference.clusters import cr2, demean, jackknife, wild_bootstrap
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
 from cxresearch.programme.payments import moment, sized
-from cxresearch.programme.sentences import SENTENCES
 from cxresearch.survey import Survey, as_table, natural_key
 
-describe_columns(
-    from_start=("From the start", "periods since the programme began; below 0 before it", 0),
-    treated=("With it", "mean where the programme runs", 2),
-    control=("Without it", "mean where it does not run", 2),
-    start=("Start", "period in which the programme began there"),
-)
+say = words(__package__)
 
 
 def read_panel(panel, outcome, unit, period, more=(), every=None) -> pd.DataFrame:
@@ -250,8 +244,8 @@ def difference_in_differences(
     counts = dict(treated=int(group.sum()), control=int((~group).sum()), periods=Y.shape[1])
     words = [
         _words(labels.get(outcome, outcome), *effect["clustered"][:3], confidence, reasons),
-        phrase(SENTENCES, "did_units", **counts, **p_words_of),
-        phrase(SENTENCES, "did_before_more" if naive[0] > 0 else "did_before_less", **sized(*naive, confidence)),
+        say("did_units", **counts, **p_words_of),
+        say("did_before_more" if naive[0] > 0 else "did_before_less", **sized(*naive, confidence)),
     ]
     summary = {"n": int(cells["n"].sum()), "method": "two-way effects, CR2 by unit", "established": not reasons}
     model = partial(
@@ -331,10 +325,8 @@ def require_units(treated, control, min_units, unit) -> None:
 
 def _words(name, estimate, low, high, confidence, reasons) -> str:
     if reasons:
-        return phrase(SENTENCES, "did_open", outcome=name, why=listing(reasons[:2]))
-    return phrase(
-        SENTENCES, "did_more" if estimate > 0 else "did_less", outcome=name, **sized(estimate, low, high, confidence)
-    )
+        return say("did_open", outcome=name, why=listing(reasons[:2]))
+    return say("did_more" if estimate > 0 else "did_less", outcome=name, **sized(estimate, low, high, confidence))
 
 
 def _event_study(cells, Y, W, group, start, confidence, min_base) -> pd.DataFrame:
@@ -383,7 +375,7 @@ def _staggered(panel, cells, names, outcome, unit, since, min_units, confidence)
         treated=int(runs.sum()), control=int((~runs).sum()), periods=Y.shape[1], starts=len(np.unique(starts[runs]))
     )
     words = _words(labels.get(outcome, outcome), effect[0], *ends, confidence, reasons)
-    words += " " + phrase(SENTENCES, "did_groups", **counts, p=p_words(p))
+    words += " " + say("did_groups", **counts, p=p_words(p))
     checks = (Check("units not seen in every period, left out", lost, "0", lost == 0),)
     summary = {
         "n": int(cells["n"].sum()),

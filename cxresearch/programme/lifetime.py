@@ -7,13 +7,14 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
-from cxresearch.findings import Check, Statement, describe_columns, interval, number, phrase
+from cxresearch.findings import Check, Statement, interval, number, words
 from cxresearch.inference import percentile_interval
 from cxresearch.privacy import hidden_cells
 from cxresearch.programme.likelihoods import MODELS, fit, fit_gamma_gamma, gamma_gamma_mean
 from cxresearch.programme.payments import PERIODS, ids_of, money, payments
-from cxresearch.programme.sentences import SENTENCES
 from cxresearch.survey import Survey, as_survey, as_table
+
+say = words(__package__)
 
 BAND = 0.9, 1.11  # of actual over predicted purchases on hold-out
 MONTHS = {"week": 12 * 7 / 365.25, "month": 1, "quarter": 3, "year": 12}
@@ -21,11 +22,6 @@ UNRELATED = 0.2  # correlation of how often and how much, at most
 SAID = ("actual", "predicted", "ratio", "error", "history")
 STEPS = 6  # of the horizon, each discounted from its middle
 
-describe_columns(
-    earlier=("Purchases before", "purchases after the first one, before the hold-out", 0),
-    actual=("Actual", "mean purchases on hold-out", 2),
-    predicted=("Predicted", "mean purchases the model expected on hold-out", 2),
-)
 LABELS = {
     "actual": "Purchases on hold-out", "predicted": "Predicted", "actual_over_predicted": "Actual over predicted",
     "error": "Mean error by customer", "error_of_history": "Mean error of each customer's history", "clv": "Lifetime value",
@@ -224,7 +220,7 @@ def _worth_in_words(key, said, spread, clv, currency, horizon, n, buying, confid
     head = dict(actual=number(said["actual"], 0), predicted=number(said["predicted"], 0), events=events)
     if key == "worth":
         head |= dict(value=money(clv[0], currency), horizon=horizon, span=interval(*clv[1:], confidence, 2))
-    return f"{phrase(SENTENCES, key, **head)} {phrase(SENTENCES, key + '_more', **two, spread=spread, n=number(n, 0))}"
+    return f"{say(key, **head)} {say(key + '_more', **two, spread=spread, n=number(n, 0))}"
 
 
 def _worth(final, whole, terms, chance, confidence, said):

@@ -12,13 +12,14 @@ from scipy import stats
 from cxresearch.digits import at_least
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, titled
-from cxresearch.findings import CANNOT, Check, Finding, Statement, describe_columns, number, phrase
+from cxresearch.findings import CANNOT, Check, Finding, Statement, number, words
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
 from cxresearch.inference.ratios import fieller_interval
 from cxresearch.programme.cohorts import joined_since
 from cxresearch.programme.payments import ids_of, money, payments, span_of
-from cxresearch.programme.sentences import SENTENCES
 from cxresearch.survey import as_survey, as_table
+
+say = words(__package__)
 
 ROLES = ("acquisition", "service", "retention")
 RATIOS = {  # what is divided (a role of costs; all of them) by which count
@@ -30,13 +31,6 @@ LABELS = {
     "cost_of_sale": "Cost of a unit of sales", "clv_to_cac": "Lifetime value over the cost to win a customer",
 }  # fmt: skip
 MONTH = 365.25 / 12
-
-describe_columns(
-    numerator=("Cost", "money that is divided", 0),
-    denominator=("Divided by", "customers, contacts or money that it is divided by", 0),
-    payback=("Paid back", "month in which a new customer has paid back what winning one cost", 0),
-    earned=("Margin so far", "margin of a new customer so far, money", 2),
-)
 
 
 def periods_of(values, where: str) -> pd.Series:
@@ -149,7 +143,7 @@ def cost_ratios(
     words = []
     for r in table[np.isfinite(table["estimate"].astype(float))].itertuples():
         said = dict(value=_size(r.term, r.estimate, events.currency), span=span_of(r.conf_low, r.conf_high, confidence))
-        words.append(phrase(SENTENCES, "cost", **said, name=LABELS[r.term], n=number(r.n, 0)))
+        words.append(say("cost", **said, name=LABELS[r.term], n=number(r.n, 0)))
     first = words[0] if words else "No ratio has a base that may be shown"
     more = "; ".join([*words[1:2], *(w[0].lower() + w[1:] for w in words[2:])])
     said = f"{first}. {more}." if more else f"{first}."
@@ -335,11 +329,11 @@ def payback(
     words = dict(cost=money(price, events.currency), n=number(len(seen), 0))
     if np.isinf(month):
         margin_so_far = money(so_far[-1], events.currency)
-        said = phrase(SENTENCES, "not_paid_back", **words, seen=months, margin=margin_so_far)
+        said = say("not_paid_back", **words, seen=months, margin=margin_so_far)
     elif np.isinf(high):
-        said = phrase(SENTENCES, "paid_back_open", **words, month=int(month), seen=months)
+        said = say("paid_back_open", **words, month=int(month), seen=months)
     else:
-        said = phrase(SENTENCES, "paid_back", **words, month=int(month), span=span_of(low, high, confidence, 0))
+        said = say("paid_back", **words, month=int(month), span=span_of(low, high, confidence, 0))
     stands, method = bool(np.isfinite(high)), "margin by month since they became customers"
     return Statement(
         "payback", "margin", None, table, {"n": len(seen), "method": method, "payback": month, "established": stands}, checks,

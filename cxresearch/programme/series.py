@@ -10,18 +10,14 @@ from scipy import stats
 
 from cxresearch.errors import DataProblem, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
-from cxresearch.findings import Check, Statement, describe_columns, interval, number, p_words, phrase
+from cxresearch.findings import Check, Statement, interval, number, p_words, words
 from cxresearch.inference import critical_value
 from cxresearch.programme.did import read_panel, start_in
 from cxresearch.programme.payments import sized
-from cxresearch.programme.sentences import SENTENCES
+
+say = words(__package__)
 
 GRID = np.linspace(-0.9, 0.98, 95)  # of the correlation of neighbours
-
-describe_columns(
-    fitted=("Fitted", "what the two lines say", 2),
-    counterfactual=("Continued", "what the line before the date says of the time after it", 2),
-)
 
 
 def _whitened(columns, rho):
@@ -128,8 +124,8 @@ def interrupted_series(
         key, said = "series_open", dict(size=number(beta[2], 2), span=interval(*ends, confidence, 2))
     more = dict(p=p_words(p[2]), df=number(df, 1), placebo=int(as_large), dates=len(dates), n=n)
     more |= dict(comparison=labels.get(comparison, comparison)) if comparison else {}
-    words = phrase(SENTENCES, key, outcome=labels.get(outcome, outcome), since=since, **said)
-    words += " " + phrase(SENTENCES, "series_control" if comparison else "series_more", **more)
+    words = say(key, outcome=labels.get(outcome, outcome), since=since, **said)
+    words += " " + say("series_control" if comparison else "series_more", **more)
     summary = {"n": n, "method": "two lines, AR(1) errors by REML", "df": df, "established": stands}
     return Statement(
         "interrupted_series", outcome, None, table, summary, checks, labels, {"lines": lines}, suppressed=int(hidden.sum()),

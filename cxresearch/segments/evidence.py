@@ -19,7 +19,7 @@ from sklearn.metrics import silhouette_samples
 from cxresearch import digits
 from cxresearch.errors import DataProblem
 from cxresearch.figures import QUIET, over_waves, titled
-from cxresearch.findings import Check, Finding, describe_columns, listing, number
+from cxresearch.findings import Check, Finding, listing, number
 from cxresearch.progress import progress
 from cxresearch.segments.features import Basis, prepared
 from cxresearch.segments.methods import Fit, in_threads, jaccard, matching, overlap
@@ -35,20 +35,6 @@ CAP = 10_000  # customers used; more add cost, not insight
 # Score at which segments count as separated: the 5 % quantile of the smallest score over two to five segments of customers
 # who are uniform on a line, the least favourable cloud with one peak (`python -m benchmarks.segments calibrate`).
 MOST_SCORE = 0.2
-
-describe_columns(
-    n_segments=("Segments", "how many segments", 0),
-    supported=("Supported", "separated and stable (items: largest BIC)"),
-    separation_score=("Separation score", "how little speaks for two neighbouring segments being two; up to 0.2 they are; a score and no p-value", 3),
-    min_jaccard=("Lowest stability", "Jaccard similarity of the least stable segment", 2),
-    prediction_strength=("Prediction strength", "pairs of the worst segment that another half keeps together, 0-1", 2),
-    silhouette=("Silhouette", "mean silhouette width, -1 to 1", 2),
-    bic=("BIC", "2 log-likelihood - parameters x log n, larger is better", 1),
-    form=("Form", "kind of model, with its family of covariances"),
-    smallest=("Smallest", "share of the smallest segment, 0-1", 3),
-    n_starts=("Starts", "random starts of the optimiser", 0),
-    n_boot=("Replicates", "bootstrap replicates", 0),
-)  # fmt: skip
 
 
 class Structure(NamedTuple):

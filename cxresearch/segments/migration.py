@@ -14,7 +14,7 @@ from statsmodels.stats.contingency_tables import SquareTable
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import heat_map, titled, wrap, written
-from cxresearch.findings import Check, Finding, describe_columns, listing, number, p_words, percent
+from cxresearch.findings import Check, Finding, listing, number, p_words, percent
 from cxresearch.inference import goodman_intervals
 from cxresearch.privacy import POOLED, hidden_cells
 from cxresearch.segments.methods import overlap
@@ -23,18 +23,6 @@ from cxresearch.segments.segmentation import Segmentation, segment_names, stands
 from cxresearch.segments.sentences import NOTHING, say
 from cxresearch.survey import as_survey
 
-describe_columns(
-    to_segment=("To", "state in the later window: a segment, or bought nothing"),
-    stayed=("Stayed", "share of the earlier window's customers found in the same segment later, 0-1", 3),
-    changed=("Changed segment", "share of the earlier window's customers found in another segment later, 0-1", 3),
-    bought_nothing=("Bought nothing", "share of the earlier window's customers who bought nothing later, 0-1", 3),
-    n_both=("Bought in both", "customers with a segment in both windows", 0),
-    stayed_both=("Stayed, of both", "share that stayed of those who bought in both windows, 0-1", 3),
-    stayed_expected=("Stayed if nobody moved", "share found in the same segment by misclassification alone, 0-1", 3),
-    margins=("Margins", "Stuart-Maxwell chi-square: segments kept their sizes", 2),
-    margins_df=("Margins df", "its degrees of freedom", 0),
-    margins_p=("Margins p", "its p-value", 3),
-)
 ALPHA = 0.05
 
 

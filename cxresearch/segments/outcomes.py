@@ -12,18 +12,13 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.figures import forest, titled
-from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number, p_words, percent
+from cxresearch.findings import Check, Finding, interval, listing, number, p_words, percent
 from cxresearch.inference import critical_value, joint_p_value
 from cxresearch.privacy import hide_cells, largest_share
 from cxresearch.segments.segmentation import Segmentation, segment_names, stands
 from cxresearch.segments.sentences import say
 from cxresearch.survey import Survey, as_survey
 
-describe_columns(
-    uncorrected=("Uncorrected", "mean of the customers assigned to the segment", 2),
-    spread=("Spread", "largest less smallest mean of a segment", 2),
-    classified=("Classified right", "share of the segment's members who are assigned to it, 0-1", 2),
-)
 WEAK = 0.1  # smallest singular value of the classification table; below it the correction divides by too little
 
 

@@ -17,7 +17,7 @@ from sklearn.metrics import adjusted_rand_score
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.figures import forest, titled
-from cxresearch.findings import Check, Finding, describe_columns, interval, listing, number
+from cxresearch.findings import Check, Finding, interval, listing, number
 from cxresearch.inference import adjusted_p_values, critical_value, wilson_interval
 from cxresearch.privacy import hide_cells
 from cxresearch.segments.features import plain, unweighted
@@ -30,15 +30,6 @@ BASIS, PROFILE = "basis", "profile"
 WORDS = ("negligible", "weak", "moderate", "strong")
 CUTS = {"eta squared": (0.01, 0.06, 0.14), "Cramér's V": (0.1, 0.3, 0.5)}
 CELLS = ["segment", "feature", "category", "estimate", "conf_low", "conf_high", "std_difference", "index", "n"]
-
-describe_columns(
-    role=("Role", "basis: the segments were made from it; profile: they were not"),
-    association=("Association", "eta squared (numbers) or Cramér's V (categories), both 0-1"),
-    in_words=("In words", "Cohen's (1988) word for the size of an association"),
-    adjusted_rand=("Adjusted Rand", "agreement of a categorical variable's groups with the segments; 0 by chance, 1 the same", 2),
-    category=("Category", "answer, or group of a categorical variable"),
-    index=("Index", "share in the segment per share in all customers, times 100", 0),
-)  # fmt: skip
 
 
 class Association(NamedTuple):

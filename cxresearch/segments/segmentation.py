@@ -14,7 +14,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import forest, heat_map, titled
-from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent
+from cxresearch.findings import Check, Finding, listing, number, percent
 from cxresearch.privacy import hide_cells
 from cxresearch.segments.evidence import MOST_SCORE, STABLE, checks_of, evidence_of, largest_supported
 from cxresearch.segments.features import Coding, Scaling, prepared
@@ -23,19 +23,6 @@ from cxresearch.segments.sentences import in_units, in_words, say
 from cxresearch.survey import Survey, as_survey
 
 NOTABLE = 0.3  # standard deviations from the mean of all customers before a feature may enter a name
-
-describe_columns(
-    jaccard=("Stability", "mean Jaccard similarity to the nearest segment of refits to resampled customers, 0-1", 2),
-    stability=("Verdict", "what the Jaccard similarity means (Hennig 2007)"),
-    suggested_name=("Suggested name", "from the two most distinguishing features"),
-    description=("On average", "means of the segment's customers in natural units"),
-    std_difference=("Std. difference", "mean less that of all customers, in standard deviations", 2),
-    transform=("Transform", "what was done to a feature before scaling"),
-    starts_at_best=("Starts at best", "starts that ended in the reported solution", 0),
-    within=("Within", "sum of squares within segments, on the scaled features", 1),
-    log_likelihood=("Log-likelihood", "of the model, natural logarithm", 1),
-    scale=("Scale", "spread that a feature was divided by, after its transform", 2),
-)  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)

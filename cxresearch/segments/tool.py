@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import heat_map, titled
-from cxresearch.findings import Check, Finding, describe_columns, listing, number, percent
+from cxresearch.findings import Check, Finding, listing, number, percent
 from cxresearch.privacy import hide_cells
 from cxresearch.segments.features import complete_values, require_variation, unweighted
 from cxresearch.segments.methods import matching, overlap
@@ -29,16 +29,6 @@ UNCLASSIFIED = "unclassified"
 FORMAT = "cxresearch typing tool 1"
 FOLDS, FLOOR = 5, 0.6  # of the cross-validation; probability under which a customer stays unclassified
 USEFUL = 0.4  # kappa above which a tool is worth having
-
-describe_columns(
-    recall=("Recall", "share of the segment's customers that the tool assigns to it, out of sample, 0-1", 2),
-    precision=("Precision", "share of the customers assigned to the segment that belong to it, out of sample, 0-1", 2),
-    assigned=("Assigned", "segment that the tool assigns, out of sample"),
-    accuracy=("Accuracy", "share assigned to their own segment, out of sample, 0-1", 3),
-    base_rate=("Largest", "accuracy of always saying the largest segment, 0-1", 3),
-    unclassified=("Unclassified", "share for whom no segment is likely enough, 0-1", 3),
-    accuracy_classified=("Accuracy of the rest", "accuracy among those who are classified, 0-1", 3),
-)
 
 
 class Scorer(namedtuple("Scorer", "items segments floor centre scale coefficients intercepts")):

@@ -5,19 +5,14 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.figures import forest
-from cxresearch.findings import Check, Statement, describe_columns, number, percent, phrase
+from cxresearch.findings import Check, Statement, number, percent, words
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.agreement import krippendorff_alpha
 from cxresearch.survey import as_survey
-from cxresearch.voice.sentences import SENTENCES
 from cxresearch.voice.taxonomy import tag
 from cxresearch.voice.texts import read_texts
 
-describe_columns(
-    topic_precision=("Precision", "share of the taxonomy's topics that the coders give, too, 0-1", 2),
-    topic_recall=("Recall", "share of the coders' topics that the taxonomy gives, too, 0-1", 2),
-    alpha=("Alpha", "Krippendorff's agreement of the coders, 1 is perfect", 2),
-)
+say = words(__package__)
 
 
 def coding_sheet(
@@ -118,8 +113,7 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
         table.iloc[-1],
         table.assign(**{c: 100 * table[c] for c in ("topic_recall", "topic_recall_low", "topic_recall_high")}),
     )
-    words = phrase(
-        SENTENCES, "coding", recall=percent(whole["topic_recall"]), low=percent(whole["topic_recall_low"]), n=number(len(sheet), 0),
+    words = say("coding", recall=percent(whole["topic_recall"]), low=percent(whole["topic_recall_low"]), n=number(len(sheet), 0),
         precision=percent(whole["topic_precision"]), alpha=number(whole["alpha"], 2),
     )  # fmt: skip
     return Statement(

@@ -10,21 +10,16 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.figures import forest
-from cxresearch.findings import Check, Statement, describe_columns, listing, number, percent, phrase
+from cxresearch.findings import Check, Statement, listing, number, percent, words
 from cxresearch.survey import as_survey
-from cxresearch.voice.sentences import SENTENCES
 from cxresearch.voice.taxonomy import tag
 from cxresearch.voice.texts import read_texts, require_texts
 from cxresearch.voice.topics import persons_with, together
 
+say = words(__package__)
+
 SEEN = 30  # texts with a topic before anything is said of it
 UNITS = {"nps": "points of the net promoter score", "share": "percentage points", "mean": "points of the answer"}
-
-describe_columns(
-    at_equal_topics=("At equal topics", "difference at equal other topics, tone and length of the text, points", 1),
-    p_second=("p, second way", "p-value of the adjusted difference, corrected for all topics", 3),
-    tone=("Tone", "negative: in a clause that complains; positive: that praises"),
-)
 
 
 def topic_impact(
@@ -126,12 +121,12 @@ def _words(table, about, unit: str, n: int, confidence: float, score: str) -> st
     known = dict(n=number(n, 0), span=percent(confidence))
     clear = np.flatnonzero(table["established"].to_numpy(dtype=bool))
     if not clear.size:
-        return phrase(SENTENCES, "impact_open", score=score, **known)
+        return say("impact_open", score=score, **known)
     top = table.iloc[clear[0]]
     known |= dict(size=number(abs(top["estimate"])), low=number(top["conf_low"]), high=number(top["conf_high"]))
-    first = phrase(SENTENCES, "impact_costs" if top["estimate"] < 0 else "impact_adds", about=about[clear[0]][0].upper() + about[clear[0]][1:], unit=unit, **known)  # fmt: skip
+    first = say("impact_costs" if top["estimate"] < 0 else "impact_adds", about=about[clear[0]][0].upper() + about[clear[0]][1:], unit=unit, **known)  # fmt: skip
     rest = listing(about[i] for i in clear)
-    return f"{first} {phrase(SENTENCES, 'impact_more', clear=len(clear), of=len(table), rest=rest)}"
+    return f"{first} {say('impact_more', clear=len(clear), of=len(table), rest=rest)}"
 
 
 def points_of(survey, score: str) -> tuple[np.ndarray, str]:

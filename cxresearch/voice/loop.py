@@ -9,18 +9,14 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.figures import PALETTE, axes_or_new, titled
-from cxresearch.findings import Check, Statement, describe_columns, ends, interval, number, percent, phrase
+from cxresearch.findings import Check, Statement, ends, interval, number, percent, words
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.survey import as_survey
 from cxresearch.voice.impact import least_squares, satisfied
-from cxresearch.voice.sentences import SENTENCES
 from cxresearch.voice.texts import require_texts
 from cxresearch.voice.topics import together
 
-describe_columns(
-    days_since=("Days", "since the answer", 0),
-    followed=("Followed up", "share of dissatisfied customers who were followed up by then, 0-1", 3),
-)
+say = words(__package__)
 
 
 def closed_loop(
@@ -97,8 +93,7 @@ def closed_loop(
     )
     share = shown[shown["days_since"] <= target_days].iloc[-1]
     rows = [dict(zip(("term", "estimate", "conf_low", "conf_high", "n"), ("followed up", *share[1:4], len(sample))))]
-    words = [phrase(
-        SENTENCES, "loop", share=percent(share["followed"]), days=target_days, n=number(len(sample), 0),
+    words = [say("loop", share=percent(share["followed"]), days=target_days, n=number(len(sample), 0),
         span=interval(100 * share["followed_low"], 100 * share["followed_high"], confidence, 0),
     )]  # fmt: skip
     later = (
@@ -132,12 +127,12 @@ def closed_loop(
 
 def _difference(rows, established, confidence: float) -> str:
     if established is None:
-        return phrase(SENTENCES, "loop_no_next")
+        return say("loop_no_next")
     naive, d = rows[1]["estimate"], rows[2]
     key = "loop_open" if not established else "loop_gains" if d["estimate"] > 0 else "loop_loses"
     size = {"size": number(abs(d["estimate"]))} if established else {}
     span = interval(d["conf_low"], d["conf_high"], confidence)
-    return phrase(SENTENCES, key, naive=number(naive), span=span, n=number(d["n"], 0), **size)
+    return say(key, naive=number(naive), span=span, n=number(d["n"], 0), **size)
 
 
 def _curve(shown, target: int, title: str, ax):

@@ -12,39 +12,18 @@ from scipy import sparse, stats
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.figures import forest
-from cxresearch.findings import (  # fmt: skip
-    Check,
-    Finding,
-    Statement,
-    describe_columns,
-    ends,
-    interval,
-    listing,
-    nothing,
-    number,
-    percent,
-    phrase,
-)
+from cxresearch.findings import Check, Finding, Statement, ends, interval, listing, nothing, number, percent, words
 from cxresearch.inference import critical_value, wilson_interval
 from cxresearch.survey import as_survey
 from cxresearch.voice.impact import satisfied
-from cxresearch.voice.sentences import SENTENCES
 from cxresearch.voice.taxonomy import tag
 from cxresearch.voice.texts import LANGUAGES, read_texts, require_texts, word_lists
+
+say = words(__package__)
 
 SURE = 0.8  # above it a text is taken to praise, below 1 - SURE to complain
 HALVES, ALIKE = 20, 0.6  # half samples, and how alike their topics must be to be called stable
 TOP = 10  # words that make a topic
-
-describe_columns(
-    auc=("AUC", "chance that a satisfied writer's text reads better than another's", 3),
-    auc_words=("AUC, words", "the same by word lists, which learn nothing", 3),
-    reads_as=("Reads as", "mean chance, by the text, that its writer is satisfied, 0-1", 2),
-    satisfied=("Is", "share whose score is that of a satisfied writer, 0-1", 2),
-    z=("z", "log-odds in standard errors"),
-    come_again=("Stability", "mean overlap (Jaccard) of a topic's words over half samples, 0-1", 2),
-    words=("Words", "the words of a topic, the heaviest first"),
-)
 
 
 def area_under_curve(score, positive) -> tuple[float, float]:
@@ -135,10 +114,8 @@ def tone_of_texts(
     stays = bool(area - half > 0.5)
     span = interval(area - half, min(area + half, 1), confidence, 2)
     shown = [number(v, 0) if np.isfinite(v) else "too few to show" for v in apart["n"]]
-    words = phrase(SENTENCES, "tone_agrees" if stays else "tone_open", auc=number(area, 2), span=span, **known)
-    words += " " + phrase(
-        SENTENCES, "tone_apart", kappa=number(kappa, 2), plain=number(words_area, 2), high=shown[0], low=shown[1]
-    )
+    words = say("tone_agrees" if stays else "tone_open", auc=number(area, 2), span=span, **known)
+    words += " " + say("tone_apart", kappa=number(kappa, 2), plain=number(words_area, 2), high=shown[0], low=shown[1])
     percents = table.assign(**{c: 100 * table[c] for c in ("satisfied", "satisfied_low", "satisfied_high")})
     summary = {"n": len(rows), "method": "logistic regression on letters, out of fold", "established": stays, "kappa": kappa,
                **ends("auc", area, area - half, min(area + half, 1)), "auc_words": words_area}  # fmt: skip
@@ -246,7 +223,7 @@ def distinctive_words(
     sides = [
         listing(f"'{w}'" for w in part["word"].head(5)) for part in (clear[clear["z"] > 0], clear[clear["z"] < 0][::-1])
     ]
-    words = phrase(SENTENCES, "words", ahead=sides[0], behind=sides[1], **names) if len(clear) else phrase(SENTENCES, "words_open", **names)  # fmt: skip
+    words = say("words", ahead=sides[0], behind=sides[1], **names) if len(clear) else say("words_open", **names)  # fmt: skip
     shown = table[table["z"].abs().rank(ascending=False) <= 20]
     return Statement(
         "distinctive_words", text, group, table, {"n": n, "method": "log-odds with an informative Dirichlet prior"},
@@ -316,10 +293,10 @@ def free_topics(
         return nothing("free_topics", text, None, "too few words are said in enough texts to form topics", n=len(rows))
     best, stable = max(v.mean() for v in found.values()), [k for k, v in found.items() if v.mean() >= ALIKE]
     table = pd.DataFrame({"term": [], "words": [], "share": [], "come_again": []})
-    said = phrase(SENTENCES, "free_none", n=number(len(rows), 0), best=number(best, 2))
+    said = say("free_none", n=number(len(rows), 0), best=number(best, 2))
     if stable:
         table = _topics(matrix, words, stable[-1], found[stable[-1]])
-        said = phrase(SENTENCES, "free", k=len(table), n=number(len(rows), 0), words=table["words"][0], share=percent(table["share"][0]))  # fmt: skip
+        said = say("free", k=len(table), n=number(len(rows), 0), words=table["words"][0], share=percent(table["share"][0]))  # fmt: skip
     tried = pd.DataFrame({"term": [f"{k} topics" for k in found], "come_again": [v.mean() for v in found.values()]})
     check = Check(
         "topics come again in half of the texts (Jaccard)", number(best, 2), "at least 0.6", bool(stable), "stops"

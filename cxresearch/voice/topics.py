@@ -13,26 +13,17 @@ from scipy import stats
 from cxresearch import digits
 from cxresearch.errors import DataProblem
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled, wrap
-from cxresearch.findings import Check, Statement, as_text, describe_columns, listing, number, percent, phrase
+from cxresearch.findings import Check, Statement, as_text, listing, number, percent, words
 from cxresearch.inference import adjusted_p_values, wilson_interval
 from cxresearch.survey import as_survey
 from cxresearch.survey.sample import distinct
-from cxresearch.voice.sentences import SENTENCES
 from cxresearch.voice.taxonomy import OTHER, Tags, tag
 from cxresearch.voice.texts import UNDECIDED, read_texts
 
+say = words(__package__)
+
 TONES = {"negative": ("complaint", PALETTE[1]), "neutral": ("mention", QUIET), "positive": ("praise", PALETTE[0])}
 SPAN = ["estimate", "conf_low", "conf_high"]
-
-describe_columns(
-    negative=("Complaints", "share of texts with the topic in a clause that complains", 3),
-    neutral=("Mentions", "share of texts with the topic in a clause that neither praises nor complains", 3),
-    positive=("Praise", "share of texts with the topic in a clause that praises", 3),
-    covered=("Covered", "share of the texts that have a topic of the taxonomy, 0-1", 3),
-    topic=("Topic", "what a text speaks of"),
-    word=("Word", "word form, lower case, without accents"),
-    language=("Language", "en, pl, ru, or undecided"),
-)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -220,18 +211,18 @@ def _words(whole, labels, n: int, covered: float, changes, alpha: float) -> str:
         whole[(whole["term"] != OTHER) & whole["estimate"].notna()],
     )
     if shown.empty:
-        return phrase(SENTENCES, "topics_hidden", **known)
+        return say("topics_hidden", **known)
     first = shown.iloc[digits.descending(shown["estimate"].to_numpy(), shown["term"])[0]]
-    words = [phrase(SENTENCES, "topics", topic=labels[first["term"]], share=percent(first["estimate"]), **known)]
+    words = [say("topics", topic=labels[first["term"]], share=percent(first["estimate"]), **known)]
     if len(cross := shown[shown["negative"].notna()]):
         worst = cross.iloc[digits.descending(cross["negative"].to_numpy(), cross["term"])[0]]
-        words.append(phrase(SENTENCES, "topics_worst", topic=labels[worst["term"]], share=percent(worst["negative"])))
+        words.append(say("topics_worst", topic=labels[worst["term"]], share=percent(worst["negative"])))
     if changes is not None:
         clear = changes[changes["p_adjusted"] < alpha]
         moved = listing(f"{labels[r.term]} ({number(100 * r.estimate, 0)} points)" for r in clear.itertuples())
         waves = dict(before=changes["wave_before"].iloc[0], after=changes["wave"].iloc[0])
         key, moved = ("topics_moved", {"moved": moved}) if len(clear) else ("topics_still", {})
-        words.append(phrase(SENTENCES, key, **waves, **moved))
+        words.append(say(key, **waves, **moved))
     return " ".join(words)
 
 
