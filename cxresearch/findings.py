@@ -202,6 +202,16 @@ class Finding(ABC):
         raise DataProblem(f"{self.function} fits no model that statsmodels has; its numbers stand in tidy()")
 
     @property
+    def title(self) -> str:
+        """The first sentence without what stands in brackets, for figures and first screens."""
+        return re.sub(r" \([^()]*\)", "", self.sentence()).split(". ")[0].rstrip(".")
+
+    @property
+    def highlights(self) -> dict:
+        """What a first screen shows of the finding, in words: value, interval, verdict, quotes."""
+        return {}
+
+    @property
     def chart(self) -> Shown | None:
         """What a deck's chart shows; None where the tables speak for themselves."""
         return None
@@ -237,11 +247,6 @@ class Statement(Finding):
     @property
     def model(self):
         return super().model if self.fitted is None else self.fitted
-
-    @property
-    def title(self) -> str:
-        """The first sentence without what stands in brackets, for figures."""
-        return re.sub(r" \([^()]*\)", "", self.sentence()).split(". ")[0].rstrip(".")
 
     def sentence(self) -> str:
         return self.words
@@ -337,7 +342,13 @@ def percent(share: float, decimals: int = 0) -> str:
 
 def interval(low: float, high: float, confidence: float, decimals: int = 1) -> str:
     """Return ``95 % interval 1.2 to 3.4``."""
-    return f"{percent(confidence, 0 if round(100 * confidence, 6) % 1 == 0 else 1)} interval {number(low, decimals)} to {number(high, decimals)}"
+    level = percent(confidence, 0 if round(100 * confidence, 6) % 1 == 0 else 1)
+    return f"{level} interval {between(low, high, decimals)}"
+
+
+def between(low: float, high: float, decimals: int = 1) -> str:
+    """Return ``1.2 to 3.4``."""
+    return f"{number(low, decimals)} to {number(high, decimals)}"
 
 
 def p_words(p: float) -> str:
@@ -455,6 +466,9 @@ def save(finding: Finding, *, name: str) -> Path:
         kept.to_csv(folder / files[table_name], index=False, float_format="%.15g", lineterminator="\n")
     record = {
         "id": finding.id,
+        "function": finding.function,
+        "what": finding.label(finding.outcome),
+        "title": finding.title,
         "outcome": finding.outcome,
         "by": list(finding.by),
         "established": finding.established,
@@ -465,6 +479,7 @@ def save(finding: Finding, *, name: str) -> Path:
         "tables": files,
         "labels": _labels_used(finding),
         **({"chart": finding.chart._asdict()} if finding.chart else {}),
+        **({"highlights": finding.highlights} if finding.highlights else {}),
     }
     path = folder / f"{name}.json"
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

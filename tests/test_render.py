@@ -212,6 +212,10 @@ def card(tmp_path, status="ok", reason=None, checks=(), **more) -> Page:
     if checks:
         saved = {
             "id": "f",
+            "function": "f",
+            "title": "It is <b>12</b> & more",
+            "established": None,
+            "labels": {},
             "sentence": "It is <b>12</b> & more.",
             "checks": list(checks),
             "tables": {"tidy": "main.tidy.csv"},
@@ -232,12 +236,11 @@ def test_the_index_shows_headline_failed_checks_and_links(tmp_path):
         started="2026-11-21T22:46:05+00:00",
     )
     assert "It is &lt;b&gt;12&lt;/b&gt; &amp; more." in index.text and "Why so?" in index.text
-    assert "<strong>1 of 2 checks not met</strong>" in index.text
+    assert "<summary>2 checks: 1 asks for care</summary>" in index.text
     assert "rows &lt;per&gt; driver: 3.142, required: at least 10" in index.text
-    assert "1 notebook, 1 check not met. Run 2026-11-21 22:46 UTC." in index.text
+    assert "Run 2026-11-21 22:46 UTC." in index.text
     links = [a["href"] for a in index.all("a")]
-    assert links[:4] == ["#answers", "#movement", "#open", "#suppressed"]
-    assert links[4:] == ["answer.html", "answer.html", "answer.ipynb", "findings/answer/main.tidy.csv", "run.json"]
+    assert links == ["answer.html", "answer.ipynb", "findings/answer/main.tidy.csv", "run.json"]
     assert {t for t, _ in index.tags} & {"script", "img", "iframe", "b", "i"} == set()
 
 
@@ -245,19 +248,32 @@ def test_a_check_that_two_findings_fail_alike_is_told_once(tmp_path):
     unmet = {"check": "rows", "value": 3, "limit": "at least 10", "ok": False}
     index = card(tmp_path, checks=[unmet, unmet])
     assert index.text.count("rows: 3, required") == 1 and "(main, main)" in index.text
-    assert "<strong>2 of 2 checks not met</strong>" in index.text
+    assert "<summary>2 checks: 2 ask for care</summary>" in index.text
+
+
+def test_a_check_that_stops_a_conclusion_stands_open_above_the_others(tmp_path):
+    stops = {"check": "a cause", "value": 3, "limit": "none", "ok": False, "level": "stops"}
+    index = card(tmp_path, checks=[stops, {**stops, "check": "rows", "level": "care"}])
+    assert (
+        index.text.index("What stops a conclusion")
+        < index.text.index("a cause: 3")
+        < index.text.index("<summary>2 checks: 1 stops")
+    )
 
 
 def test_the_index_says_that_all_checks_hold(tmp_path):
-    assert "Its one check holds." in card(tmp_path, checks=[{"check": "b", "value": 1, "limit": "1", "ok": True}]).text
+    assert "1 check: all hold." in card(tmp_path, checks=[{"check": "b", "value": 1, "limit": "1", "ok": True}]).text
 
 
 def test_the_index_names_what_failed_and_what_was_skipped(tmp_path):
     failed = card(tmp_path, "failed", "cell 3: <b>")
-    assert "<strong>Failed.</strong> cell 3: &lt;b&gt;" in failed.text and "1 notebook, 1 failed." in failed.text
+    assert (
+        "<strong>Failed.</strong> cell 3: &lt;b&gt;" in failed.text
+        and "1 of 1 questions failed: Why so?" in failed.text
+    )
     skipped = card(tmp_path, "skipped", "no table 'costs'")
     assert "<strong>Skipped.</strong> no table &#39;costs&#39;" in skipped.text
-    assert [a["href"] for a in skipped.all("a")][4:] == ["run.json"]  # it has no page
+    assert [a["href"] for a in skipped.all("a")] == ["run.json"]  # it has no page
     assert "skipped: no table &#39;costs&#39;" in skipped.text.split('id="open"')[1]
 
 

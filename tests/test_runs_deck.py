@@ -42,26 +42,54 @@ def charts(deck):
     return [shape.chart for slide in deck.slides for shape in slide.shapes if shape.has_chart]
 
 
-def test_each_headline_of_the_example_has_a_slide_with_its_sentence_base_method_and_a_native_chart(example):
+def titles(deck) -> list[str]:
+    return [slide.shapes.title.text_frame.text for slide in deck.slides]
+
+
+def test_the_deck_tells_the_first_screen_in_at_most_eight_slides_whose_titles_are_findings(example):
     deck = Presentation(example)
-    record = json.loads((EXAMPLE / "run.json").read_text(encoding="utf-8"))
+    said = titles(deck)
+    assert len(said) <= 8 and said[0] == "Kestrel & Finch, home and garden"
+    assert said[2] == "Delivery fell 0.94 scale points in 2024Q3 and recovered in 2024Q4."
+    assert said[-2:] == ["What we do not know", "How this was found"]
+    first = " ".join(s.text_frame.text for s in deck.slides[0].shapes if s.has_text_frame)
+    assert "26.7 points in 2024Q4" in first and "4.24 EUR" in first
     noted = [s for s in deck.slides if s.has_notes_slide]
-    assert len(noted) == len(record["notebooks"]) == len(charts(deck))
-    for slide, entry in zip(noted, record["notebooks"]):
-        saved = json.loads((EXAMPLE / "findings" / entry["name"] / f"{entry['headline']}.json").read_text("utf-8"))
-        assert any(saved["sentence"] in s.text_frame.text for s in slide.shapes if s.has_text_frame)
+    saved = {
+        json.loads(p.read_text("utf-8"))["id"]: json.loads(p.read_text("utf-8"))
+        for p in EXAMPLE.glob("findings/*/*.json")
+    }
+    for slide in noted:
         notes = slide.notes_slide.notes_text_frame.text
-        assert f"Base: n = {saved['glance']['n']:,.0f}" in notes and f"Method: {saved['glance']['method']}." in notes
-        frame = next(s for s in slide.shapes if s.has_chart)
-        assert frame._element.nvGraphicFramePr.cNvPr.get("descr") == saved["sentence"]
+        (finding,) = [f for name, f in saved.items() if f"finding {name!r} of" in notes]
+        assert (
+            f"Base: n = {finding['glance']['n']:,.0f}" in notes and f"Method: {finding['glance']['method']}." in notes
+        )
+    assert len(noted) == 5 and len(charts(deck)) == 4
     assert not [s for slide in deck.slides for s in slide.shapes if s.shape_type == 13]  # no picture
+
+
+def test_one_slide_is_the_first(tmp_path):
+    assert main(["deck", str(EXAMPLE), "--one", "--out", str(tmp_path / "one.pptx")]) == 0
+    assert titles(Presentation(tmp_path / "one.pptx")) == ["Kestrel & Finch, home and garden"]
+
+
+def test_the_trend_is_a_native_line_a_touchpoint_the_one_that_moved_in_colour(example):
+    (drawn,) = [c for c in charts(Presentation(example)) if len(c.plots[0].series) > 1]
+    levels = pd.read_csv(EXAMPLE / "findings/scorecard/touchpoints.levels.csv")
+    lines = {s.name: list(s.values) for s in drawn.plots[0].series}
+    assert lines["Delivery"] == pytest.approx(levels.loc[levels["term"] == "delivery", "estimate"].tolist())
+    assert len(lines) == levels["term"].nunique()
+    colours = {s.name: str(s.format.line.color.rgb) for s in drawn.plots[0].series}
+    assert [n for n, c in colours.items() if c == colours["Delivery"]] == ["Delivery"]
 
 
 def test_the_chart_of_drivers_holds_the_table_s_shares_and_intervals(example):
     table = pd.read_csv(EXAMPLE / "findings" / "drivers" / "driver_importance.tidy.csv")
     table = table.sort_values("share", ascending=False)
-    record = json.loads((EXAMPLE / "run.json").read_text(encoding="utf-8"))
-    drawn = charts(Presentation(example))[[n["name"] for n in record["notebooks"]].index("drivers")]
+    (drawn,) = [
+        c for c in charts(Presentation(example)) if "Share of explained" in c.value_axis.axis_title.text_frame.text
+    ]
     assert list(drawn.plots[0].series[0].values) == pytest.approx(table["share"].tolist())
     bars = drawn.plots[0].series[0]._element.find(qn("c:errBars"))
     ends = {tag: [float(v.text) for v in bars.find(qn(f"c:{tag}")).iter(qn("c:v"))] for tag in ("plus", "minus")}
@@ -99,7 +127,7 @@ def test_a_chart_can_be_edited_and_its_workbook_holds_no_formula(tmp_path, capsy
     texts = [s.text_frame.text for slide in deck.slides for s in slide.shapes if s.has_text_frame]
     assert any("The answer to <b><i>x</i></b> is 1234." in t for t in texts)
     assert deck.core_properties.title == "Tiny <company> & sons"
-    assert "enough: 3, required: at least 10" in texts[-1] and "What does more say? needs table costs" in texts[-1]
+    assert "What does more say? needs table costs" in texts[-3] and "0 of 1 checks hold" in texts[-1]
 
     capsys.readouterr()
     assert main(["deck", str(run), "--out", str(tmp_path / "d.pptx")]) == 2

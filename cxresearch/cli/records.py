@@ -135,6 +135,7 @@ def add_deck(commands) -> None:
     )
     deck.add_argument("run", metavar="RUN", help="folder of the run")
     deck.add_argument("--out", metavar="FILE", help="where to write it; default: the run's name with .pptx, here")
+    deck.add_argument("--one", action="store_true", help="the first slide alone")
     deck.set_defaults(command=_deck)
 
 
@@ -142,5 +143,5 @@ def _deck(given) -> int:
     from cxresearch.runs.compare import read_run
     from cxresearch.runs.deck import write_deck
 
-    print(write_deck(given.run, given.out or f"{read_run(given.run)[0].resolve().name}.pptx"))
+    print(write_deck(given.run, given.out or f"{read_run(given.run)[0].resolve().name}.pptx", one=given.one))
     return 0

@@ -9,7 +9,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_share
 from cxresearch.figures import QUIET, forest
-from cxresearch.findings import Check, ends, listing, number, p_words, percent
+from cxresearch.findings import Check, between, ends, listing, number, p_words, percent
 from cxresearch.loyalty.cases import as_columns, cases_of
 from cxresearch.loyalty.choices import specifications
 from cxresearch.loyalty.hidden import benchmark_bounds, levels_model
@@ -62,6 +62,16 @@ class Worth(RevenueFinding):
             key = "worth cost" if covered else "worth cost over" if g["worth"] > 0 else "worth cost never"
             clauses.append(say(key, cost=cost, **({"share": percent(g["break_even"])} if covered else {})))
         return told(first, *clauses)
+
+    @property
+    def highlights(self) -> dict:
+        """Money per point and customer in words, or that it is not established."""
+        if self.reasons:
+            return {"open": listing(self.reasons)}
+        g = self.summary
+        value = f"{number(g['money'], 2)} {self.currency or ''}".rstrip()
+        ends = between(g["money_low"], g["money_high"], 2)
+        return {"value": value, "ends": ends, "average": bool(self.notes)}
 
     def plot(self, ax=None):
         """Draw worth and its interval by scenario, with zero (and the cost) marked."""

@@ -9,7 +9,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns, require_share
 from cxresearch.figures import forest, wrap
-from cxresearch.findings import Finding, Shown, listing, nothing, number, p_words, percent, words
+from cxresearch.findings import Finding, Shown, between, listing, nothing, number, p_words, percent, words
 from cxresearch.metrics.answers import Measure, measured
 from cxresearch.metrics.estimate import MAX_JOINT, vector
 from cxresearch.survey import Survey, as_survey
@@ -60,6 +60,25 @@ class MeasureFinding(Finding):
         change = "change, " * (self.function in ("compare_waves", "split_change"))
         words = f"{change}{self.measure.axis}" if self.function in CHARTED else ""
         return Shown("tidy", *ENDS, words) if words and told_apart else None
+
+    @property
+    def highlights(self) -> dict:
+        """The score of the latest wave, or of all, in words; of a comparison of waves, its latest change."""
+        if self.function not in ("nps", "top_box", "mean_score", "effort", "compare_waves"):
+            return {}
+        waves = "wave" in self.table and not self.by
+        shown = self.table.dropna(subset=["estimate"]) if waves else pd.DataFrame([self.summary])
+        if shown.empty or "estimate" not in shown:
+            return {}
+        row = shown.iloc[-1]
+        kept = {name: str(row[name]) for name in ("wave", "wave_before", "verdict") if name in row}
+        told = self.measure.value if self.function != "compare_waves" else self.measure.size
+        units, ends = (
+            self.measure.units,
+            (row["conf_low"] * self.measure.units.shown, row["conf_high"] * self.measure.units.shown),
+        )
+        kept |= {"value": told(row["estimate"]), "ends": between(*ends, units.decimals)}
+        return kept | {"measure": self.measure.words.split(", ", 1)[-1], "n": number(row["n"], 0)}
 
     @property
     def level(self) -> str:

@@ -310,6 +310,28 @@ class TouchpointTrend(MeasureFinding):
         return f"{first} {more}{left}"
 
     @property
+    def title(self) -> str:
+        """How the touchpoint with the largest established change moved."""
+        return super().title if self.moved.empty else self.course(self.moved["term"].iloc[0])
+
+    @property
+    def highlights(self) -> dict:
+        """How each touchpoint moved that did, in words; what the levels are measured in."""
+        return {"moved": {term: self.course(term) for term in self.moved["term"]}, "unit": self.measure.words}
+
+    def course(self, term: str) -> str:
+        """Return a touchpoint's largest established change, and whether the next wave brought it back."""
+        changes = self.moved[self.moved["term"].eq(term)]
+        first, levels = changes.iloc[0], self.further["levels"].set_index(["term", "wave"])
+        back = changes[changes["wave_before"].eq(first["wave"]) & (changes["estimate"] * first["estimate"] < 0)]
+        key, known = "touch_rose" if first["estimate"] > 0 else "touch_fell", self.told(first)
+        if len(back):
+            was, now = levels.loc[(term, first["wave_before"])], levels.loc[(term, back["wave"].iloc[0]), "estimate"]
+            if was["conf_low"] <= now <= was["conf_high"]:
+                return self.say(f"{key}_back", **known, later=self.label(back["wave"].iloc[0]))
+        return self.say(key, **known)
+
+    @property
     def moved(self) -> pd.DataFrame:
         """The established changes, largest first."""
         found = self.table[self.table["verdict"].isin([UP, DOWN])]
@@ -320,7 +342,7 @@ class TouchpointTrend(MeasureFinding):
         levels, (value, low, high) = self.read(self.further["levels"]), ENDS
         levels = levels.assign(term=levels["term"].map(self.label), wave=levels["wave"].map(self.label))
         marked, unit = set(self.moved["term"].map(self.label)), wrap(self.measure.axis, 50)
-        options = dict(low=low, high=high, by="term", marked=marked, title=self.headline, unit=unit)
+        options = dict(low=low, high=high, by="term", marked=marked, title=self.title, unit=unit)
         return over_waves(levels, value, ax=ax, **options)
 
 

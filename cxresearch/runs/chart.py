@@ -43,6 +43,20 @@ class Chart:
     high: list[float] | None
     title: str
     as_percent: bool
+    lines: dict[str, list] | None = None  # instead of bars, a line a name over the labels
+    marked: tuple[str, ...] = ()  # of the lines: those in colour
+
+
+def lines_of(saved) -> Chart | None:
+    """Return the lines over waves of a trend of touchpoints, those that moved marked; None of other findings."""
+    if saved["function"] != "touchpoint_trend":
+        return None
+    table, moved = saved.table("levels"), saved["highlights"]["moved"]
+    wide = table.pivot(index="words", columns="wave", values="estimate")[list(dict.fromkeys(table["wave"]))]
+    lines = {name: [None if pd.isna(v) else v for v in row] for name, row in zip(wide.index, wide.to_numpy())}
+    marked = tuple(table.loc[table["term"].isin(moved), "words"].unique())
+    values = [v for row in lines.values() for v in row if v is not None]
+    return Chart(list(wide.columns), values, None, None, saved["highlights"]["unit"], False, lines, marked)
 
 
 def chart_of(saved: dict, folder: Path) -> Chart | None:

@@ -1,7 +1,6 @@
-"""A run's headlines as a PowerPoint deck: native charts that can be edited, base and method in the notes."""
+"""A run as a PowerPoint deck of at most eight slides: native charts that can be edited, base and method in the notes."""
 
-import json
-from dataclasses import dataclass
+import math
 from datetime import datetime
 from pathlib import Path
 
@@ -9,45 +8,30 @@ import pandas as pd
 
 from cxresearch.errors import StudyProblem
 from cxresearch.figures import PALETTE
-from cxresearch.findings import csv_safe, number
-from cxresearch.runs.chart import Chart, chart_of
+from cxresearch.findings import csv_safe, number, percent
+from cxresearch.runs.chart import Chart, chart_of, lines_of
 from cxresearch.runs.compare import read_run
 from cxresearch.runs.execute import OK
+from cxresearch.runs.screen import SCORES, Saved, first_screen, saved_of, score_of
 
 INK, SOFT, ALARM, BAR, LINE = "1C1E21", "5C6168", "A3260F", "A9CFE8", PALETTE[0].lstrip("#")
+GREY = "A7ADB5"
 WIDE, HIGH, MARGIN = 13.333, 7.5, 0.6  # inches
 FONT = "Calibri"
-PER_SLIDE = 4  # headlines on one slide of the summary
 
 
-@dataclass(frozen=True)
-class Headline:
-    """One notebook of a run: its question and what its headline says.
-
-    Attributes
-    ----------
-    question, sentence
-        The notebook's title and the finding's sentence; where there is none, why.
-    said
-        Whether there is a finding.
-    chart
-        Or None.
-    unmet
-        The checks that do not hold, in words.
-    notes
-        Base, method and source.
-    """
-
-    question: str
-    sentence: str
-    said: bool
-    chart: Chart | None
-    unmet: tuple[str, ...]
-    notes: str
+MOST = 8  # slides
+# What a slide each is made of, in the order of the first screen; the first that is there.
+PARTS = (
+    ("touchpoint_trend",),
+    ("driver_importance",),
+    ("fit_loyalty_revenue", "worth_of_a_point"),
+    ("segment_customers",),
+)
 
 
-def write_deck(run, out) -> Path:
-    """Write the deck of a run and return its path.
+def write_deck(run, out, *, one: bool = False) -> Path:
+    """Write the deck of a run and return its path: the first screen, a slide a part of it, what is not known, method.
 
     Parameters
     ----------
@@ -55,6 +39,8 @@ def write_deck(run, out) -> Path:
         Folder of the run, or a file in it.
     out : path
         ``.pptx``; must not exist.
+    one : bool
+        The first slide alone.
 
     Raises
     ------
@@ -67,57 +53,57 @@ def write_deck(run, out) -> Path:
     folder, record = read_run(run)
     if Path(out).exists():
         raise StudyProblem(f"{out} exists; remove it, or name another file with --out")
-    headlines = [_headline(folder, record, entry) for entry in record["notebooks"]]
-    if not any(h.said for h in headlines):
+    entries = record["notebooks"]
+    saved = saved_of(folder, [e for e in entries if e["status"] == OK])
+    leads = {s.page: s for s in reversed(saved) if s["sentence"]}
+    if not any(e.get("headline") and e["name"] in leads for e in entries):
         raise StudyProblem(f"{folder} has no headline: no notebook of it saved one")
+    screen = first_screen(saved)
     deck = Presentation()
     deck.slide_width, deck.slide_height = Inches(WIDE), Inches(HIGH)
     _date(deck, record)
-    _add_cover(deck, record, headlines)
-    _add_summary(deck, [h for h in headlines if h.said])
-    for headline in headlines:
-        if headline.said:
-            _add_headline(deck, headline)
-    _add_open_points(deck, headlines)
+    _add_first(deck, record, screen)
+    if not one:
+        parts = [next((s for f in part for s in saved if s["function"] == f), None) for part in PARTS]
+        shown = [part for part in (_over_time(saved), *parts) if part] or list(leads.values())[::-1]
+        for part in shown[: MOST - 3]:
+            _add_part(deck, part, record, screen)
+        _add_open_points(deck, screen, entries, leads)
+        _add_method(deck, record, list(leads.values())[::-1])
     deck.save(str(out))
     return Path(out)
 
 
-def _headline(folder: Path, record: dict, entry: dict) -> Headline:
-    question = entry.get("title", entry["name"])
-    file = folder / "findings" / entry["name"] / f"{entry['headline']}.json"
-    if entry["status"] != OK or not file.is_file():
-        return Headline(question, entry["reason"] or "It saves no headline.", False, None, (), "")
-    saved = json.loads(file.read_text(encoding="utf-8"))
-    unmet = tuple(f"{c['check']}: {_shown(c['value'])}, required: {c['limit']}" for c in saved["checks"] if not c["ok"])
-    return Headline(
-        question, saved["sentence"], True, chart_of(saved, file.parent), unmet, _notes(saved, record, entry)
-    )
+def _over_time(saved: list[Saved]) -> Saved | None:
+    """Return the leading score over waves, in the words of the comparison of waves where there is one."""
+    score = next((found for name in SCORES if (found := score_of(saved, name))), None)
+    change = next((s for s in saved if score and s["function"] == "compare_waves" and s["what"] == score["what"]), None)
+    said = {key: change[key] for key in ("title", "sentence")} if change else {}
+    return Saved({**score.record, **said}, score.folder, score.page) if score else None
 
 
-def _notes(saved: dict, record: dict, entry: dict) -> str:
-    glance = saved["glance"]
-    effective = glance.get("n_effective")
-    base = f"Base: n = {number(glance['n'], 0)}" + (f", effective n = {number(effective, 0)}" if effective else "")
+def _notes(saved: Saved, record: dict) -> str:
+    glance, entry = saved["glance"], next(e for e in record["notebooks"] if e["name"] == saved.page)
     held = sum(c["ok"] for c in saved["checks"])
     lines = [
         saved["sentence"],
-        f"{base}.",
+        f"Base: {_base(glance)}.",
         f"Method: {glance['method']}.",
         f"Checks: {held} of {len(saved['checks'])} hold.",
         f"Parameters: {', '.join(f'{k} = {v}' for k, v in entry['parameters'].items())}.",
-        f"Source: finding {saved['id']!r} of notebook {entry['name']}; {_made(record)}.",
+        f"Source: finding {saved['id']!r} of notebook {saved.page}; {_made(record)}.",
     ]
     return "\n".join(lines)
+
+
+def _base(glance: dict) -> str:
+    effective = glance.get("n_effective")
+    return f"n = {number(glance['n'], 0)}" + (f", effective n = {number(effective, 0)}" if effective else "")
 
 
 def _made(record: dict) -> str:
     when = f"Run of {record['started'][:16].replace('T', ' ')} UTC" if "started" in record else "Reproducible run"
     return f"{when}, cxresearch {record['versions']['cxresearch']}"
-
-
-def _shown(value) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 # --- slides ------------------------------------------------------------------------------------------------------------
@@ -164,41 +150,58 @@ def _write(frame, lines) -> None:
         run.font.color.rgb = RGBColor.from_string(colour)
 
 
-def _add_cover(deck, record: dict, headlines) -> None:
-    slide = _slide(deck, record["title"], size=40)
-    slide.shapes.title.top, slide.shapes.title.height = slide.shapes.title.height * 2, slide.shapes.title.height * 2
-    said = sum(h.said for h in headlines)
-    lines = [(f"{said} of {len(headlines)} questions answered", 20, INK, False), (_made(record), 16, SOFT, False)]
-    _text(slide, lines, top=4.0, height=1.5)
+def _add_first(deck, record: dict, screen: dict) -> None:
+    slide = _slide(deck, record["title"], size=32)
+    lines = [(text, 18, INK, False) for text, _ in screen["lines"]]
+    tiles = [f"{t['label']}: {t['value']} ({'; '.join(t['notes'])})" for t in screen["tiles"]]
+    lines += [(text, 15, INK, False) for text in tiles]
+    made = f"{screen['base']}{'. ' * bool(screen['base'])}{_made(record)}"
+    _text(slide, [*lines, (made, 13, SOFT, False)], top=1.4, height=5.6)
 
 
-def _add_summary(deck, headlines) -> None:
-    for start in range(0, len(headlines), PER_SLIDE):
-        slide = _slide(deck, "In short" if start == 0 else "In short, continued")
-        lines = []
-        for headline in headlines[start : start + PER_SLIDE]:
-            lines += [(headline.question, 14, SOFT, True), (headline.sentence, 15, INK, False)]
-        _text(slide, lines, top=1.25, height=5.8)
+def _add_part(deck, saved: Saved, record: dict, screen: dict) -> None:
+    """Add a slide whose title is the finding: its further words, what to look at or the kinds of customers, its chart."""
+    slide = _slide(deck, f"{saved['title']}.")
+    more = saved["sentence"]
+    if saved["function"] == "driver_importance" and screen["look"]:
+        more = ". ".join(f"{e['what']}: {'; '.join(e['evidence'])}" for e in screen["look"]) + "."
+    if saved["function"] == "segment_customers" and screen["segments"]:
+        kinds = [f"{s['suggested_name']}: {percent(s['share'])}, {s['description']}" for s in screen["segments"]]
+        _text(slide, [(line, 16, INK, False) for line in kinds], top=1.5, height=5.4)
+    else:
+        _text(slide, [(more, 15, INK, False)], top=1.35, height=1.6)
+        if chart := lines_of(saved) or chart_of(saved.record, saved.folder):
+            _add_chart(slide, chart, saved["sentence"])
+    slide.notes_slide.notes_text_frame.text = _notes(saved, record)
 
 
-def _add_headline(deck, headline: Headline) -> None:
-    slide = _slide(deck, headline.question)
-    lines = [(headline.sentence, 17, INK, False)]
-    if headline.unmet:
-        lines.append((f"Checks not met: {'; '.join(headline.unmet)}", 13, ALARM, True))
-    _text(slide, lines, top=1.25, height=1.7)
-    if headline.chart:
-        _add_chart(slide, headline.chart, headline.sentence)
-    slide.notes_slide.notes_text_frame.text = headline.notes
+def _add_open_points(deck, screen: dict, entries: list[dict], leads: dict) -> None:
+    """Say what was not answered, and what stops a conclusion: a deck travels without its report."""
+    lines = [(text, 16, INK, False) for text, _ in screen["unknown"]]
+    lines += [
+        (f"{e.get('title', e['name'])} {e['reason'] or 'It saves no headline.'}", 15, INK, False)
+        for e in entries
+        if e["name"] not in leads
+    ]
+    stops = [
+        f"{s['what']}: {c['check']}"
+        for s in leads.values()
+        for c in s["checks"]
+        if not c["ok"] and c.get("level") == "stops"
+    ]
+    lines += [(f"Stops a conclusion: {check}", 15, ALARM, False) for check in dict.fromkeys(stops)]
+    none = [("Every question was answered, and what is claimed is established.", 16, INK, False)]
+    _text(_slide(deck, "What we do not know"), lines or none, top=1.5, height=5.5)
 
 
-def _add_open_points(deck, headlines) -> None:
-    """Say what was not answered, and which checks do not hold: a deck travels without its report."""
-    lines = [(f"{h.question} {h.sentence}", 15, INK, False) for h in headlines if not h.said]
-    lines += [(f"{h.question} {unmet}", 15, ALARM, False) for h in headlines for unmet in h.unmet]
-    slide = _slide(deck, "What could not be answered, and what to doubt")
-    none = [("Every question was answered and every check of a headline holds.", 15, INK, False)]
-    _text(slide, lines or none, top=1.25, height=5.8)
+def _add_method(deck, record: dict, leads: list[Saved]) -> None:
+    """Say of each question what it rests on."""
+    slide, lines = _slide(deck, "How this was found"), []
+    for saved in leads:
+        checks = saved["checks"]
+        told = f"{_base(saved['glance'])}; {saved['glance']['method']}; {sum(c['ok'] for c in checks)} of {len(checks)} checks hold"
+        lines.append((f"{saved['what'] or saved['id']}: {told}.", 12, INK, False))
+    _text(slide, [*lines, (f"{_made(record)}.", 12, SOFT, False)], top=1.35, height=5.8)
 
 
 def _add_chart(slide, chart: Chart, alternative: str) -> None:
@@ -210,11 +213,15 @@ def _add_chart(slide, chart: Chart, alternative: str) -> None:
     data = CategoryChartData(number_format=_format(chart))
     # the chart carries a workbook, in which a cell "=..." would be a formula
     data.categories = csv_safe(pd.DataFrame({"label": chart.labels}))["label"].tolist()
-    data.add_series(chart.title, chart.values)
+    for name, values in (chart.lines or {chart.title: chart.values}).items():
+        data.add_series(name, values)
     kind = XL_CHART_TYPE.BAR_CLUSTERED if across else XL_CHART_TYPE.COLUMN_CLUSTERED
+    kind = XL_CHART_TYPE.LINE_MARKERS if chart.lines else kind
     place = (Inches(MARGIN), Inches(3.0), Inches(WIDE - 2 * MARGIN), Inches(4.2))
     frame = slide.shapes.add_chart(kind, *place, data)
     frame._element.nvGraphicFramePr.cNvPr.set("descr", alternative)
+    if chart.lines:
+        return _style_lines(frame.chart, chart)
     _style(frame.chart, chart, across)
     if chart.low is not None:
         _add_error_bars(frame.chart.plots[0].series[0], chart)
@@ -250,6 +257,30 @@ def _style(drawn, chart: Chart, across: bool) -> None:
     if across:
         names.reverse_order = True  # the first bar on top, the values still below
         values.tick_label_position = XL_TICK_LABEL_POSITION.HIGH
+
+
+def _style_lines(drawn, chart: Chart) -> None:
+    """Lines over waves: those that moved in colour, the others grey, each named in the legend at the right."""
+    from pptx.dml.color import RGBColor
+    from pptx.enum.chart import XL_LEGEND_POSITION
+    from pptx.util import Pt
+
+    drawn.has_title, drawn.has_legend = False, True
+    drawn.legend.position, drawn.legend.include_in_layout = XL_LEGEND_POSITION.RIGHT, False
+    drawn.font.size, drawn.font.name, drawn.font.color.rgb = Pt(13), FONT, RGBColor.from_string(INK)
+    drawn.value_axis.has_major_gridlines, drawn.value_axis.has_title = False, True
+    drawn.value_axis.axis_title.text_frame.text = chart.title
+    drawn.value_axis.axis_title.text_frame.paragraphs[0].runs[0].font.size = Pt(12)
+    shown = [v for values in chart.lines.values() for v in values if v is not None]
+    drawn.value_axis.minimum_scale = math.floor(min(shown))
+    drawn.value_axis.tick_labels.number_format, drawn.value_axis.tick_labels.number_format_is_linked = "0.0", False
+    for series in drawn.plots[0].series:
+        lit = series.name in chart.marked
+        series.smooth, series.format.line.width = False, Pt(3 if lit else 1.5)
+        series.format.line.color.rgb = RGBColor.from_string(LINE if lit else GREY)
+        series.marker.format.fill.solid()
+        series.marker.format.fill.fore_color.rgb = RGBColor.from_string(LINE if lit else GREY)
+        series.marker.format.line.color.rgb = RGBColor.from_string(LINE if lit else GREY)
 
 
 def _add_error_bars(series, chart: Chart) -> None:

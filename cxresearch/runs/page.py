@@ -10,6 +10,8 @@ from cxresearch.runs.markup import from_html, from_markdown, plain, without_colo
 SVG = "image/svg+xml"
 IMAGES = ("image/png", "image/jpeg", SVG)
 AXES = re.compile(r"<Axes: .*>|<Figure size .*>", re.S)  # what a plot returns; the figure itself is shown
+ANCHORED = re.compile(r'<h2 id="(\w+)">(.*?)</h2>', re.S)
+ANALYST = "For the analyst"
 HEADING = re.compile(r"<h2>(.*?)</h2>", re.S)
 CAPTION = ("<p><em>Figure.</em>", "<p><em>Figures.</em>")
 
@@ -82,6 +84,18 @@ def with_anchors(blocks: list[Block]) -> tuple[list[Block], list[tuple[str, str]
 
     made = [replace(b, content=HEADING.sub(anchored, b.content)) if b.kind == "html" else b for b in blocks]
     return made, contents
+
+
+def sections(blocks: list[Block]) -> list[tuple[str, list[Block]]]:
+    """Return the blocks section by section, each with its address where it is folded: what only the analyst reads."""
+    found: list[tuple[str, list[Block]]] = [("", [])]
+    for block in blocks:
+        if block.kind == "html" and (heading := ANCHORED.search(block.content)):
+            folded = plain(heading[2]) == ANALYST
+            found.append((heading[1] if folded else "", []))
+            block = replace(block, content=ANCHORED.sub("", block.content, count=1)) if folded else block
+        found[-1][1].append(block)
+    return [section for section in found if section[1]]
 
 
 def title_of(notebook) -> str:

@@ -10,9 +10,12 @@ from cxresearch.findings import as_text
 from cxresearch.privacy.base import POOLED
 from cxresearch.runs.execute import FAILED, OK, SKIPPED, Outcome
 from cxresearch.runs.folder import GUIDE, INDEX
-from cxresearch.runs.page import read_page, title_of, with_anchors
+from cxresearch.runs.page import read_page, sections, title_of, with_anchors
 from cxresearch.runs.record import failed_checks, read_findings
+from cxresearch.runs.screen import first_screen, saved_of
 from cxresearch.runs.summary import movement, not_established, suppressed
+
+SURE = {True: "Established. ", False: "Not established. ", None: ""}  # of the finding that leads a page
 
 
 def write_page(outcome: Outcome, record: dict, folder: Path, *, with_code: bool) -> None:
@@ -24,7 +27,7 @@ def write_page(outcome: Outcome, record: dict, folder: Path, *, with_code: bool)
     entry = next(e for e in record["notebooks"] if e["name"] == outcome.task.name)
     page = _template("page.html.j2").render(
         title=title or outcome.task.name,
-        blocks=blocks,
+        sections=sections(blocks),
         contents=contents,
         card=_card(outcome, entry, folder),
         entry=entry,
@@ -51,6 +54,8 @@ def write_index(outcomes: list[Outcome], record: dict, folder: Path, *, previous
         "cards": cards,
         "record": record,
         "said": _summary(cards),
+        "wrong": _wrong(cards),
+        "screen": first_screen(saved_of(folder, record["notebooks"])),
         "moved": movement(previous, folder),
         "open": not_established(cards),
         "suppressed": suppressed(cards),
@@ -63,12 +68,14 @@ def write_index(outcomes: list[Outcome], record: dict, folder: Path, *, previous
 
 def _guide(told: dict) -> str:
     """Return the run as Markdown in reading order; what comes from data is escaped."""
-    lines = [f"# {as_text(told['title'])}", "", f"{told['said'][:1].upper()}{told['said'][1:]}. In reading order:", ""]
+    screen = [f"- {as_text(text)}" for text, _ in told["screen"]["lines"]]
+    lines = [f"# {as_text(told['title'])}", "", *screen, *[""] * bool(screen)]
+    lines += [f"{told['said'][:1].upper()}{told['said'][1:]}. In reading order:", ""]
     for place, card in enumerate(told["cards"], start=1):
         file = quote(card["name"])
         link = as_text(card["title"]) if card["status"] == SKIPPED else f"[{as_text(card['title'])}]({file}.ipynb)"
         said = card["sentence"] if card["status"] == OK else f"{card['status']}: {card['reason']}"
-        checks = f" **{card['failed_checks']} of {card['checks']} checks not met.**" if card["unmet"] else ""
+        checks = f" {card['checks_said']}." if card["checks"] else ""
         lines.append(f"{place}. {link}: {as_text(' '.join((said or 'see the notebook.').split()))}{checks}")
     lines += ["", "## What could not be established", ""]
     lines += [f"- {as_text(' '.join(t.said.split()))}" for t in told["open"]] or ["Nothing was left open."]
@@ -85,9 +92,12 @@ def _card(outcome: Outcome, entry: dict, folder: Path) -> dict:
         **entry,
         "title": title_of(outcome.notebook or outcome.task.notebook) or entry["name"],
         "sentence": headline,
+        "answer": f"{findings[0].get('title', headline).rstrip('.')}." if headline else None,
+        "sure": SURE[findings[0].get("established")] if headline else "",
         "findings_read": findings,
         "pooled": {f["name"]: _pools(folder / "findings" / entry["name"], f["tables"].values()) for f in findings},
         "checks": sum(len(f["checks"]) for f in findings),
+        "checks_said": _checks_said(findings),
         "failed_checks": len(failed_checks(findings)),
         "unmet": _merged(failed_checks(findings)),
         "tables": [(f["name"], name, file) for f in findings for name, file in f["tables"].items()],
@@ -103,7 +113,9 @@ def _merged(unmet: list[dict]) -> list[dict]:
     """Return checks that several findings report alike as one, with the names of these findings."""
     merged: dict[tuple, dict] = {}
     for check in unmet:
-        entry = merged.setdefault((check["check"], str(check["value"]), check["limit"]), {**check, "findings": []})
+        entry = merged.setdefault(
+            (check["check"], str(check["value"]), check["limit"]), {"level": "care", **check, "findings": []}
+        )
         entry["findings"].append(check["finding"])
     return list(merged.values())
 
@@ -112,11 +124,25 @@ def _summary(cards: list[dict]) -> str:
     """Return how many notebooks there are and what went wrong, in words."""
     failed = sum(c["status"] == FAILED for c in cards)
     skipped = sum(c["status"] == SKIPPED for c in cards)
-    unmet = sum(c["failed_checks"] for c in cards)
     parts = [f"{len(cards)} notebook{'s' * (len(cards) != 1)}"]
     parts += [f"{failed} failed"] * bool(failed) + [f"{skipped} skipped"] * bool(skipped)
-    parts += [f"{unmet} check{'s' * (unmet != 1)} not met"] * bool(unmet)
     return ", ".join(parts)
+
+
+def _wrong(cards: list[dict]) -> str:
+    """Return what a reader must know before anything else: which questions were not answered for a fault."""
+    failed = [c["title"] for c in cards if c["status"] == FAILED]
+    return f"{len(failed)} of {len(cards)} questions failed: {', '.join(failed)}" if failed else ""
+
+
+def _checks_said(findings: list[dict]) -> str:
+    """Return how many checks hold, by what those do that fail."""
+    checks = [check for f in findings for check in f["checks"]]
+    stops, care = (sum(not c["ok"] and c.get("level", "care") == level for c in checks) for level in ("stops", "care"))
+    said = [f"{stops} stop{'s' * (stops == 1)} a conclusion"] * bool(stops) + [
+        f"{care} ask{'s' * (care == 1)} for care"
+    ] * bool(care)
+    return f"{len(checks)} check{'s' * (len(checks) != 1)}: {', '.join(said) or 'all hold'}"
 
 
 @cache

@@ -5,10 +5,17 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 
+from cxresearch.findings import csv_safe
 from cxresearch.runs.execute import Outcome
 from cxresearch.runs.plan import Task
 from cxresearch.runs.render import write_index, write_page
+
+FUNCTIONS = (  # whose findings the first screen shows
+    "nps compare_waves touchpoint_trend driver_importance importance_performance response_quality worth_of_a_point "
+    "segment_customers journey_coverage tag_topics"
+).split()
 
 
 def render_again(run: Path, folder: Path) -> Path:
@@ -25,16 +32,28 @@ def render_again(run: Path, folder: Path) -> Path:
 
 
 def render_foreign(notebook, text: str, folder: Path) -> Path:
-    """Render a run whose title, report, parameters, file names, versions, sentence, checks and reason are `text`."""
+    """Render a run whose title, report, parameters, file names, versions, findings, checks and reason are `text`."""
     sentence = f"{text} {text} is not established. {text} is hidden."
-    saved = {
-        "id": text,
-        "sentence": sentence,
-        "checks": [{"check": text, "value": text, "limit": text, "ok": False}],
-        "tables": {},
-    }
-    (folder / "findings" / "answer").mkdir(parents=True)
-    (folder / "findings" / "answer" / "main.json").write_text(json.dumps(saved), encoding="utf-8")
+    place = folder / "findings" / "answer"
+    place.mkdir(parents=True)
+    checks = [{"check": text, "value": text, "limit": text, "ok": False, "level": level} for level in ("care", "stops")]
+    said = {"what": text, "title": text, "sentence": sentence, "by": [], "established": True, "checks": checks}
+    measured = {"wave": text, "wave_before": text, "verdict": "open", "value": text, "ends": text, "measure": text}
+    measured |= {"n": text, "moved": {text: text}, "unit": text, "average": True, "quotes": {text: [text]}}
+    row = {"term": text, "wave": text, "estimate": 1.5, "conf_low": 1.0, "conf_high": 2.0, "share": 0.5, "n": 12}
+    row |= {"share_low": 0.4, "share_high": 0.6, "segment": text, "suggested_name": text, "description": text}
+    row |= {"measured_by": text, "owner": text, "negative": 0.2}
+    table = pd.DataFrame([row, row | {"term": f"{text} 2", "wave": f"{text} 2", "estimate": 2.5}])
+    files = {"tidy": "all.tidy.csv", "levels": "all.tidy.csv"}
+    csv_safe(table).to_csv(place / "all.tidy.csv", index=False)
+    for function in FUNCTIONS:
+        saved = said | {"id": f"{function} {text}", "function": function, "tables": files, "labels": {}}
+        saved |= {"highlights": measured, "glance": {"n": 12}, "chart": {"title": text}}
+        (place / f"{function}.json").write_text(json.dumps(saved), encoding="utf-8")
+    (place / "main.json").write_text(
+        json.dumps(said | {"id": text, "function": "f", "established": False, "tables": {}, "labels": {}}),
+        encoding="utf-8",
+    )
     record = {
         "title": text,
         "study": text,

@@ -95,12 +95,14 @@ def test_code_and_contents_are_reached_without_scripts_and_by_keyboard(example, 
     assert page.url.endswith(f"#s{page.locator('nav.contents a').count()}")
 
 
-def test_unmet_checks_stand_above_everything_else_that_a_page_shows(example, watched):
+def test_how_sure_an_answer_is_stands_above_everything_else_that_a_page_shows(example, watched):
     page = watched(width=360).page
     page.goto((example / "drivers.html").as_uri())
-    alarm = page.locator(".alarm").first
-    assert re.match(r"\d+ of \d+ checks not met", alarm.inner_text())
-    assert alarm.bounding_box()["y"] < page.locator("h2").first.bounding_box()["y"]
+    told = page.locator(".checks").first
+    assert re.match(r"Established\. \d+ checks: \d+ asks? for care", told.inner_text())
+    assert told.bounding_box()["y"] < page.locator("h2").first.bounding_box()["y"]
+    page.goto((example / "journey.html").as_uri())
+    assert "stops a conclusion" in page.locator(".alarm").first.inner_text()
 
 
 def _words_outside(pdf, width: float, height: float) -> list[str]:

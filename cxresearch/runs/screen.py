@@ -1,0 +1,278 @@
+"""The first screen of a run: what a board sees in a minute, from what the findings of the run say of themselves.
+
+Nothing is computed here but places on a picture. It reads what is left after the audit, so that nothing withheld shows.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from cxresearch.findings import FORMULA, number, percent, words
+
+say = words(__package__)
+
+SCORES = ("nps", "top_box", "mean_score", "effort")
+UNKNOWN = 4  # lines of what is not known; the rest stands below
+WIDTHS = {"wide": 600, "narrow": 340}  # of a picture; pages show the one that fits
+LETTER, LINE = 6.6, 15  # pixels of a letter and of a line of text
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A finding as a notebook saved it, and where its page is."""
+
+    record: Mapping
+    folder: Path
+    page: str
+
+    def __getitem__(self, key: str):
+        return self.record.get(key)
+
+    def table(self, name: str = "tidy") -> pd.DataFrame:
+        found = pd.read_csv(self.folder / self.record["tables"][name], keep_default_na=False, na_values=[""])
+        found = found.map(lambda v: v[1:] if isinstance(v, str) and v[:1] == "'" and v[1:].startswith(FORMULA) else v)
+        return found.assign(words=found.iloc[:, 0].map(lambda key: self.record["labels"].get(key, key)))
+
+
+def saved_of(folder: Path, entries: Iterable[dict]) -> list[Saved]:
+    """Return the findings of a run's notebooks in reading order, of each notebook the one that leads its page first."""
+    found = []
+    for entry in entries:
+        place = folder / "findings" / entry["name"]
+        paths = sorted(place.glob("*.json"), key=lambda path: (path.stem != entry.get("headline"), path.stem))
+        found += [Saved(json.loads(p.read_text(encoding="utf-8")), place, entry["name"]) for p in paths]
+    return found
+
+
+def first_screen(all_of: list[Saved]) -> dict:
+    """Return what the template of the first screen shows; a part that the study lacks is empty."""
+
+    def first(*functions: str, **asked) -> Saved | None:
+        fits = (s for s in all_of if s["function"] in functions and all(s[k] == v for k, v in asked.items()))
+        return next(fits, None)
+
+    scores = [found for name in SCORES if (found := score_of(all_of, name))]
+    change = first("compare_waves", what=scores[0]["what"]) if scores else None
+    trend, placed = first("touchpoint_trend"), first("importance_performance")
+    quality, worth, kinds = first("response_quality"), first("worth_of_a_point"), first("segment_customers")
+    waves = list(scores[0].table()["wave"]) if scores and "wave" in scores[0]["highlights"] else []
+    level = percent(scores[0]["glance"].get("confidence") or 0.95) if scores else ""
+    counted = {"n": number(quality["glance"]["n"], 0), "level": level} if quality else {}
+    ends = {"first": waves[0], "last": waves[-1]} if len(waves) > 1 else {}
+    return {
+        "base": say("base" if ends else "base_one", **counted, **ends) if counted and level else "",
+        "lines": [line for line in (_now(scores, change), _moved(trend), _most(placed)) if line],
+        "tiles": [*map(_tile, scores), *([_worth(worth)] if worth else [])],
+        "charts": _charts(scores, trend),
+        "map": {size: _map(placed.table(), width) for size, width in WIDTHS.items()} if placed else {},
+        "map_title": placed["title"] if placed else "",
+        "look": _look(placed, trend, first("journey_coverage"), first("tag_topics")),
+        "segments": kinds.table().to_dict("records") if kinds and kinds["established"] else [],
+        "unknown": _unknown(all_of),
+    }
+
+
+def score_of(all_of: list[Saved], function: str) -> Saved | None:
+    """Return the score of a measure, by wave where it is there, of all groups together."""
+    found = [s for s in all_of if s["function"] == function and s["highlights"]]
+    return min(found, key=lambda s: ("wave" not in s["highlights"], bool(s["by"])), default=None)
+
+
+def _now(scores: list[Saved], change: Saved | None) -> tuple[str, str] | None:
+    if not scores:
+        return None
+    told = scores[0]["highlights"]
+    text = say.told("now" if "wave" in told else "now_one", **told | {"measure": _capital(told["measure"])})
+    if change and change["highlights"]:
+        moved = change["highlights"]
+        key = {"up": "moved_up", "down": "moved_down"}.get(moved.get("verdict", ""), "moved_open")
+        return say(key, now=text, value=moved["value"], wave_before=moved["wave_before"]), scores[0].page
+    return f"{text}.", scores[0].page
+
+
+def _moved(trend: Saved | None) -> tuple[str, str] | None:
+    return (f"{trend['title']}.", trend.page) if trend else None
+
+
+def _most(placed: Saved | None) -> tuple[str, str] | None:
+    if placed is None:
+        return None
+    if not placed["established"] or len(placed.table()) < 2:
+        return say("drivers_open", what=placed["what"]), placed.page
+    top = placed.table().sort_values("share", ascending=False, kind="stable").head(2)
+    known = {"first": top["words"].iloc[0], "second": top["words"].iloc[1], "what": placed["what"]}
+    return say("drivers", **known, lower=top.loc[top["estimate"].idxmin(), "words"]), placed.page
+
+
+def _tile(score: Saved) -> dict:
+    told = score["highlights"]
+    spark = score.table()["estimate"].dropna().tolist() if "wave" in told else []
+    notes = [told["measure"], told["ends"]]
+    drawn = _line(spark, 120, 28) if len(spark) > 1 else ""
+    return {"label": score["what"], "value": told["value"], "notes": notes, "spark": drawn, "page": score.page}
+
+
+def _worth(worth: Saved) -> dict:
+    told = worth["highlights"]
+    tile = {"label": say("tile_worth"), "spark": "", "page": worth.page}
+    if "open" in told:
+        return tile | {"value": "not established", "notes": [told["open"]]}
+    notes = [say("tile_average")] * told["average"] + [told["ends"]]
+    return tile | {"value": told["value"], "notes": notes}
+
+
+def _line(values: list[float], width: float, height: float) -> str:
+    low, high = min(values), max(values)
+    step, scale = (width - 6) / (len(values) - 1), (height - 6) / ((high - low) or 1)
+    return " ".join(f"{3 + k * step:.1f},{height - 3 - (v - low) * scale:.1f}" for k, v in enumerate(values))
+
+
+def _charts(scores: list[Saved], trend: Saved | None) -> list[dict]:
+    """Return the pictures over waves: the score with its interval, and every touchpoint, those that moved in colour."""
+    charts = []
+    if scores and "wave" in scores[0]["highlights"] and len(table := scores[0].table()) > 1:
+        told, table = scores[0]["highlights"], table.assign(words=scores[0]["what"], lit=True)
+        charts.append((_capital(told["measure"]), table, 100 if told["value"].endswith("%") else 1))
+    if trend:
+        told, levels = trend["highlights"], trend.table("levels")
+        levels = levels.assign(lit=levels["term"].isin(told["moved"]))
+        charts.append((say("chart_touchpoints", unit=told["unit"]), levels, 1))
+    return [
+        {"title": title, **{size: _over_waves(table, width, factor) for size, width in WIDTHS.items()}}
+        for title, table, factor in charts
+    ]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _over_waves(table: pd.DataFrame, width: int, factor: float, height: int = 510) -> dict:
+    """Return lines, bands, names at their ends and ticks in pixels."""
+    table = table.dropna(subset=["estimate"])
+    waves, lines = list(dict.fromkeys(table["wave"])), list(table.groupby("words", sort=False))
+    right = 12 if len(lines) == 1 else LETTER * min(max(len(n) for n, _ in lines), 20) + 12
+    ends = table.loc[table["lit"], ["conf_low", "conf_high"]].stack()
+    low, high = min(table["estimate"].min(), ends.min()), max(table["estimate"].max(), ends.max())
+    low, high = low - 0.06 * (high - low), high + 0.06 * (high - low)
+    left, bottom = 40, height - 26
+
+    def x(wave) -> float:
+        return round(left + waves.index(wave) * (width - left - right) / max(len(waves) - 1, 1), 1)
+
+    def y(value: float) -> float:
+        return round(bottom - (value - low) / ((high - low) or 1) * (bottom - 10), 1)
+
+    drawn = []
+    for name, part in lines:
+        at = [f"{x(w)},{y(v)}" for w, v in zip(part["wave"], part["estimate"])]
+        above = [f"{x(w)},{y(v)}" for w, v in zip(part["wave"], part["conf_high"])]
+        below = [f"{x(w)},{y(v)}" for w, v in zip(part["wave"], part["conf_low"])][::-1]
+        lit, end = bool(part["lit"].iloc[0]), y(part["estimate"].iloc[-1])
+        drawn.append({"name": name, "lit": lit, "points": " ".join(at), "dots": [p.split(",") for p in at], "end": end})
+        drawn[-1] |= {"band": " ".join(above + below) if lit else "", "x": x(part["wave"].iloc[-1]) + 8}
+    _apart(sorted(drawn, key=lambda line: line["end"]), "end")
+    ticks = [(y(v), number(v * factor, 0 if (high - low) * factor > 5 else 1)) for v in _ticks(low, high)]
+    labels = [(x(w), w, "end" if k and k == len(waves) - 1 and right < 20 else "middle") for k, w in enumerate(waves)]
+    names = len(lines) > 1
+    return {
+        "w": width,
+        "h": height,
+        "lines": drawn,
+        "ticks": ticks,
+        "waves": labels,
+        "right": width - right,
+        "named": names,
+    }
+
+
+def _map(table: pd.DataFrame, width: int, height: int = 460) -> dict:
+    """Return dots with arms and names in pixels: across how it is rated (0-100), upwards what it goes with."""
+    t = table.dropna(subset=["estimate", "share"])
+    left, bottom = 44, height - 40
+    x_low, x_high = t["conf_low"].min() - 1, t["conf_high"].max() + 1
+    x_high += (x_high - x_low) * LETTER * 14 / width  # room for a name right of the last dot
+    y_low, y_high = 0.0, t["share_high"].max() * 1.04
+
+    def x(v: float) -> float:
+        return round(left + (v - x_low) / (x_high - x_low) * (width - left - 8), 1)
+
+    def y(v: float) -> float:
+        return round(bottom - (v - y_low) / (y_high - y_low) * (bottom - 8), 1)
+
+    dots = [
+        {"name": r.words, "x": x(r.estimate), "y": y(r.share), "x1": x(r.conf_low), "x2": x(r.conf_high)}
+        | {"y1": y(r.share_low), "y2": y(r.share_high), "end": y(r.share) - 4}
+        for r in t.itertuples()
+    ]
+    for dot in dots:  # a name that does not fit at the right stands at the left
+        dot["turned"] = dot["x"] + 7 + LETTER * min(len(dot["name"]), 22) > width
+    _apart(sorted(dots, key=lambda dot: dot["end"]), "end")
+    across = [(x(v), number(v, 0)) for v in _ticks(x_low, t["conf_high"].max())]
+    upwards = [(y(v), percent(v)) for v in _ticks(y_low, y_high)]
+    return {"w": width, "h": height, "dots": dots, "across": across, "upwards": upwards, "bottom": bottom}
+
+
+def _apart(named: list[dict], key: str) -> None:
+    """Move names of neighbouring lines apart, downwards, so that each can be read."""
+    place = float("-inf")
+    for entry in named:
+        entry[key] = place = max(entry[key], place + LINE)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return two to five round numbers between two ends."""
+    sizes = (m * 10.0**e for e in range(-4, 7) for m in (1, 2, 5))
+    size = next(s for s in sizes if (high - low) / s <= 4)
+    return [round(k * size, 6) for k in range(int(-(-low // size)), int(high // size) + 1)]
+
+
+def _look(placed, trend, coverage, topics) -> list[dict]:
+    """Return the experiences that go most with the outcome among those rated under the middle, and those that moved."""
+    if not placed or not placed["established"]:
+        return []
+    table = placed.table().sort_values("share", ascending=False, kind="stable").reset_index(drop=True)
+    moved = trend["highlights"]["moved"] if trend else {}
+    fair = 1 / len(table)
+    low = table["estimate"] <= table["estimate"].median()
+    chosen = table[((table["share"] > fair) & (low | (table.index == 0))) | table["term"].isin(moved)].head(5)
+    if len(chosen) < 3:
+        chosen = table[table.index.isin(chosen.index) | (table.index < 3)]
+    owners = (
+        coverage.table()
+        .dropna(subset=["measured_by"])
+        .drop_duplicates("measured_by")
+        .set_index("measured_by")["owner"]
+        .to_dict()
+        if coverage
+        else {}
+    )
+    said = topics.table().set_index("term") if topics else None
+    quotes = (topics["highlights"] or {}).get("quotes", {}) if topics else {}
+    entries = []
+    for _, row in chosen.iterrows():
+        evidence = [say("share", share=percent(row["share"])), say("rating", rating=number(row["estimate"], 0))]
+        if said is not None and row["term"] in said.index and pd.notna(said.loc[row["term"], "negative"]):
+            evidence.append(say("complaints", share=percent(said.loc[row["term"], "negative"])))
+        course = moved.get(row["term"], "")
+        entries.append({
+            "what": row["words"], "evidence": [course] * bool(course) + evidence, "sure": say("sure_moved" if course else "sure"),
+            "owner": owners.get(row["term"]) or "", "quotes": quotes.get(row["term"], [])[:2], "page": placed.page,
+        })  # fmt: skip
+    return entries
+
+
+def _unknown(all_of: list[Saved]) -> list[tuple[str, str]]:
+    """Return the first sentence of a finding of each page that is not established, those that lead a page first.
+
+    A score claims nothing by itself: whether it moved is told by the comparison of waves.
+    """
+    leads = {saved.page: saved for saved in reversed(all_of)}
+    opened = [s for s in all_of if s["established"] is False and s["function"] not in SCORES]
+    told: dict[str, str] = {}
+    for saved in sorted(opened, key=lambda s: leads[s.page] is not s):
+        told.setdefault(saved.page, f"{saved['title']}.")
+    return [(text, page) for page, text in told.items()][:UNKNOWN]
