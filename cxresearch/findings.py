@@ -52,9 +52,9 @@ class Words(dict):
         return self[key].format(**values)
 
     def told(self, key: str, /, **known) -> str:
-        """Return the sentence `key` with those of the values that it names."""
-        named = {name for _, name, _, _ in Formatter().parse(self[key]) if name}
-        return self[key].format(**{name: known[name] for name in named})
+        """Return the sentence `key` with those of the values that it names, written as it asks (see `_written`)."""
+        parts = Formatter().parse(self[key])
+        return "".join(text + ("" if name is None else _written(known[name], spec)) for text, name, spec, _ in parts)
 
 
 # One glossary for every table of every finding. Units stand in the finding's docstring and on its axes.
@@ -244,6 +244,17 @@ class Statement(Finding):
     drawn: Mapping[str, object] = field(default_factory=dict, kw_only=True)  # options of `figures.forest`; its `scale`
     fitted: object = field(default=None, kw_only=True)  # the statsmodels results object behind it
 
+    @classmethod
+    def of(cls, say: Words, keys, known: Mapping, confidence: float, *question, **options) -> "Statement":
+        """Return a finding told by the sentences `keys`, which name values of its summary and of `known`.
+
+        ``{x_span}`` is the interval from ``x_low`` to ``x_high``; `question` are the fields of a finding, in order.
+        """
+        values = {**question[4], **known}
+        lows = {name.removesuffix("_low"): low for name, low in values.items() if name.endswith("_low")}
+        spans = {f"{name}_span": (low, values[f"{name}_high"], confidence) for name, low in lows.items()}
+        return cls(*question, words=" ".join(say.told(key, **{**spans, **values}) for key in keys), **options)
+
     @property
     def model(self):
         return super().model if self.fitted is None else self.fitted
@@ -354,6 +365,21 @@ def between(low: float, high: float, decimals: int = 1) -> str:
 def p_words(p: float) -> str:
     """Return ``p = 0.012``, and ``p < 0.001`` below it."""
     return "p < 0.001" if p < 0.001 else f"p = {number(p, 3)}"
+
+
+def _written(value, spec: str) -> str:
+    """Return a value as ``{value:2}`` (decimals), ``{share:1%}`` or ``{share:1p}`` (percentage points) ask for it.
+
+    A value of low, high and confidence is an interval.
+    """
+    if not spec:
+        return str(value)
+    decimals, scale = int(spec.rstrip("%p")), 1 if spec.isdigit() else 100
+    if isinstance(value, tuple):
+        text = interval(scale * value[0], scale * value[1], value[2], decimals)
+    else:
+        text = number(scale * value, decimals)
+    return f"{text} %" if spec.endswith("%") else text
 
 
 def listing(words: Iterable[str]) -> str:

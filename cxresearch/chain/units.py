@@ -5,35 +5,33 @@ References
 Shrout & Fleiss (1979), Psychological Bulletin 86:420-428; Searle, Casella & McCulloch (1992), *Variance Components*.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.chain.finding import opened
+from cxresearch.chain.rows import NOISY, opened, require_once
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
-from cxresearch.findings import Check, Statement, interval, listing, number, words
+from cxresearch.findings import Check, Statement, ends, listing
 from cxresearch.inference.pooling import intraclass, one_way
 from cxresearch.survey import Table, as_survey, as_table
-
-say = words(__package__)
-
-NOISY = 0.6  # reliability under which a unit's mean is too noisy to link
+from cxresearch.survey.survey import person_codes
 
 
 def unit_reliability(
-    answers, *, item: str, unit: str, period: str | None = None, n: str | None = None, sd: str | None = None,
-    confidence: float = 0.95, min_answers: int = 10,
-) -> Statement:  # fmt: skip
+    answers, *, item, unit, period=None, n=None, sd=None, confidence: float = 0.95, min_answers: int = 10
+) -> Statement:
     """Return how far means of units can be told from chance: ICC with interval, reliability of each unit's mean.
+
+    ICC(1) = (MSB - MSW) / (MSB + (k - 1) MSW), k = (N - sum n^2/N)/(J - 1), interval from F (Searle et al. 1992);
+    reliability of a mean n r / (1 + n r), r the ratio of variances by REML.
 
     Parameters
     ----------
     answers : Survey, Table or DataFrame
-        One row per answer; or per mean of a unit and period, then with `n` and `sd`, the columns of how many answered
-        and their standard deviation. Without these reliability is unknown, and stability over periods is given.
+        One row per answer; or per mean of a unit and period. Of means `n` and `sd` are the columns of how many answered
+        and their standard deviation: without these reliability is unknown, and stability over periods is given.
     item, unit, period : columns
         With a period, a mean is that of a unit in a period.
     min_answers : int
@@ -42,14 +40,7 @@ def unit_reliability(
     Raises
     ------
     DataProblem
-        Text for numbers, a unit twice in a period where rows are means.
-    TooFewRespondents
-        Fewer than two means are large enough.
-
-    Notes
-    -----
-    ICC(1) = (MSB - MSW) / (MSB + (k - 1) MSW), k = (N - sum n^2/N)/(J - 1), interval from F (Searle); reliability of a
-    mean n r / (1 + n r), r the ratio of variances by REML.
+        Text for numbers, a unit twice in a period where rows are means, fewer than two means that are large enough.
 
     Examples
     --------
@@ -59,91 +50,67 @@ def unit_reliability(
     >>> print(cx.unit_reliability(responses, item="satisfaction", unit="branch"))
     A mean of Overall satisfaction by Branch can be told from chance: reliability 0.75 at 54 answers ...
     """
-    given = opened(answers, item, unit, period, n, sd, confidence=confidence)
-    values, keys = given.numbers(item), [unit, *([period] if period else [])]
-    rows = ~np.isnan(values) & given.table[keys].notna().all(axis=1).to_numpy()
-    code, names = pd.factorize(pd.Series([", ".join(map(str, row)) for row in given.table[keys].to_numpy()]))
-    once = bool(period) and rows.any() and np.bincount(code[rows]).max() == 1
-    if once and (n is None or sd is None):
-        return _stability(given, values, rows, item, unit, period, confidence)
-    floor, weights = max(min_answers, given.floor), np.ones(len(values)) if n is None else given.numbers(n)
-    base = given.base(code, np.flatnonzero(rows)) if n is None else np.bincount(code[rows], weights[rows], len(names))
-    kept, met = rows & (base[code] >= floor), np.unique(code[rows])
-    if len(np.unique(code[kept])) < 2:
-        raise TooFewRespondents(
-            f"{len(met)} units hold an answer to {item}, fewer than 2 of them from {floor} persons or more"
-        )
-    scores, group = values[kept], code[kept]
-    if n is not None:
-        scores, group = _rows_of(scores, weights[kept], given.numbers(sd)[kept], group)
+    delivered = (n, sd) if n is not None and sd is not None else ()
+    keys = [unit, *([] if period is None else [period])]
+    given = opened(answers, *keys, numbers=[item, *delivered], confidence=confidence)
+    table, known = given.table, dict(item=given.label(item), by=listing(map(given.label, keys)), limit=NOISY)
+    code, names = pd.factorize(pd.Series([", ".join(map(str, row)) for row in table[keys].to_numpy()], dtype=object))
+    if delivered:
+        require_once(table, keys, "the table of means")
+    elif period is not None and len(names) == len(table) > 0:  # one row per unit and period
+        return _stability(given, item, unit, period)
+    floor = max(min_answers, given.floor)
+    base = np.bincount(code, table[n], len(names)) if delivered else given.base(code)
+    kept, j = base[code] >= floor, int((base >= floor).sum())
+    if j < 2:
+        few = f"{len(names)} units hold an answer to {item}, fewer than 2 of them from {floor} persons or more"
+        raise TooFewRespondents(few)
+    scores, group = table[item].to_numpy()[kept], code[kept]
+    if delivered:
+        scores, group = _answers_of(scores, table[n].to_numpy()[kept], table[sd].to_numpy()[kept], group)
     fitted, icc = one_way(scores, group), intraclass(scores, group, confidence=confidence)
-    table = pd.DataFrame({
-        "unit": names[fitted.names], "estimate": fitted.reliability, "mean": fitted.means, "sd_within": np.sqrt(fitted.within),
-        "n": fitted.n,
-    })  # fmt: skip
-    table = table.iloc[digits.descending(table["estimate"], table["unit"])].reset_index(drop=True)
-    weak, j, total, sure = (
-        int((fitted.reliability < NOISY).sum()),
-        len(table),
-        int(fitted.n.sum()),
-        icc.single > 0 and icc.low > 0,
-    )
-    known = dict(item=given.label(item), by=listing(map(given.label, keys)), j=j, n=number(total, 0))
-    first = (
-        say("reliable", average=number(icc.average, 2), size=number(icc.size, 0), **known)
-        if sure
-        else say("unreliable", **known)
-    )
-    words = (
-        first,
-        say(
-            "icc",
-            icc=number(icc.single, 3),
-            span=interval(icc.low, icc.high, confidence, 3),
-            weak=weak,
-            j=j,
-            limit=NOISY,
-        ),
-    )
-    hidden = len(met) - j
-    checks = (Check("means of fewer persons than asked for, left out", hidden, "0", hidden == 0, "info"),
-              Check(f"units with reliability under {NOISY}", weak, "0", weak == 0), *given.checks)  # fmt: skip
-    summary = {"icc": icc.single, "icc_low": icc.low, "icc_high": icc.high, "icc_mean": icc.average, "units": j, "n": total,
-               "sd_between": np.sqrt(fitted.between), "sd_within": np.sqrt(fitted.within),
-               "method": "one-way REML; ICC with F interval", "established": bool(sure)}  # fmt: skip
-    return Statement(
-        "unit_reliability", item, ", ".join(keys), table, summary, checks, words=" ".join(words),
-        suppressed=hidden, **given.finding, drawn=dict(low="estimate", high="estimate", unit="reliability of the mean, 0-1", line=NOISY),
-    )  # fmt: skip
+    columns = {"unit": names[fitted.names], "estimate": fitted.reliability, "mean": fitted.means}
+    found = pd.DataFrame(columns | {"sd_within": np.sqrt(fitted.within), "n": fitted.n})
+    found = found.iloc[digits.descending(found["estimate"], found["unit"])].reset_index(drop=True)
+    weak, sure = int((fitted.reliability < NOISY).sum()), icc.low > 0
+    summary = ends("icc", icc.single, icc.low, icc.high) | {
+        "icc_mean": icc.average,
+        "units": j,
+        "n": int(fitted.n.sum()),
+    }
+    summary |= {"sd_between": np.sqrt(fitted.between), "sd_within": np.sqrt(fitted.within)}
+    summary |= {"method": "one-way REML; ICC with F interval", "established": sure}
+    told = dict(keys=["reliable" if sure else "unreliable", "icc"], known=known | dict(size=icc.size, weak=weak))
+    told["checks"] = [Check(f"units with reliability under {NOISY}", weak, "0", weak == 0)]
+    told["left"] = "means of fewer persons than asked for", len(names) - j
+    drawn = dict(low="estimate", high="estimate", unit="reliability of the mean, 0-1", line=NOISY)
+    return given.found("unit_reliability", item, ", ".join(keys), found, summary=summary, **told, **drawn)
 
 
-def _rows_of(means, n, sd, group) -> tuple[np.ndarray, np.ndarray]:
+def _answers_of(means, n, sd, group) -> tuple[np.ndarray, np.ndarray]:
     """Return answers with these sizes, means and standard deviations, which is all that variances depend on."""
-    n, signs = n.astype(int), lambda m: np.tile([1.0, -1.0], m // 2 + 1)[:m] * (np.arange(m) < m - m % 2)  # noqa: E731
-    rows = [m + s * np.sqrt((k - 1) / max(k - k % 2, 1)) * signs(k) for m, s, k in zip(means, sd, n)]
-    return np.concatenate(rows), np.repeat(group, n)
+    rows = []
+    for mean, size, spread in zip(means, n.astype(int), sd):
+        signs = np.append(np.resize([1.0, -1.0], size - size % 2), np.zeros(size % 2))
+        rows.append(mean + spread * np.sqrt((size - 1) / max(size - size % 2, 1)) * signs)
+    return np.concatenate(rows), np.repeat(group, n.astype(int))
 
 
-def _stability(given, values, rows, item, unit, period, confidence) -> Statement:
+def _stability(given, item, unit, period) -> Statement:
     """Return how alike a unit's means of several periods are: all that means alone can tell."""
-    icc = intraclass(values[rows], given.table[unit].to_numpy()[rows], confidence=confidence)
-    periods, n = given.table[period][rows].nunique(), int(rows.sum())
-    table = pd.DataFrame(
-        {"term": ["one period's mean"], "estimate": icc.single, "conf_low": icc.low, "conf_high": icc.high, "n": n}
-    )
-    words = (say("unknown", item=given.label(item), by=given.label(unit), n=n),
-             say("stable", periods=periods, icc=number(icc.single, 3), span=interval(icc.low, icc.high, confidence, 3)))  # fmt: skip
-    check = Check("n and sd of each mean are known", "unknown", "columns n and sd", False, "stops")
-    summary = {"icc": icc.single, "icc_low": icc.low, "icc_high": icc.high, "icc_mean": icc.average, "n": n,
-               "method": "stability over periods; ICC with F interval", "established": False}  # fmt: skip
-    return Statement("unit_reliability", item, unit, table, summary, (check, *given.checks), words=" ".join(words),
-                        drawn=dict(unit="ICC of a unit's means over periods"), **given.finding)  # fmt: skip
+    icc, n = intraclass(given.table[item], given.table[unit], confidence=given.confidence), len(given.table)
+    row = {"term": ["one period's mean"], "estimate": icc.single, "conf_low": icc.low, "conf_high": icc.high, "n": n}
+    summary = ends("icc", icc.single, icc.low, icc.high) | {"icc_mean": icc.average, "n": n}
+    summary |= {"method": "stability over periods; ICC with F interval", "established": False}
+    known = dict(item=given.label(item), unit=given.label(unit), periods=given.table[period].nunique())
+    told = dict(keys=["unknown", "stable"], summary=summary, known=known, unit="ICC of a unit's means over periods")
+    told["checks"] = [Check("n and sd of each mean are known", "unknown", "columns n and sd", False, "stops")]
+    return given.found("unit_reliability", item, unit, pd.DataFrame(row), **told)
 
 
 def unit_panel(
-    employees, answers, *, items: Sequence[str], unit: str = "unit", period: str = "period", answers_unit: str | None = None,
-    n: str | None = None, min_answers: int = 10,
-) -> Table:  # fmt: skip
+    employees, answers, *, items, unit="unit", period="period", answers_unit=None, n=None, min_answers: int = 10
+) -> Table:
     """Return one row per unit and period: what its employees said, and the means of what its customers said.
 
     Parameters
@@ -151,13 +118,13 @@ def unit_panel(
     employees : Table or DataFrame
         One row per unit and period.
     answers : Survey
-        With waves that are periods of the employees.
-    items : sequence of str
-        Of the answers; their means, by weight, stand in columns of these names, their base in ``n_answers``; None is none.
-    unit, period, answers_unit : columns
-        Of the employees; the unit's column in the answers, where it has another name.
-    n : column, optional
-        How many employees answered: rows of fewer than the floor are left out.
+        Its waves are periods of the employees.
+    items : sequence of columns of the answers
+        Their means, by weight, take these names; None is none.
+    unit, period, n : columns of the employees
+        With `n`, how many answered, rows of fewer than the floor are left out and counted.
+    answers_unit : column of the answers, optional
+        Where the unit has another name there.
     min_answers : int
         Means of fewer customers (or than the floor) are missing.
 
@@ -170,40 +137,36 @@ def unit_panel(
     --------
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
-    >>> cx.unit_panel(
-    ...     study.employees, study.described(study.responses), items=["staff", "satisfaction"], answers_unit="branch"
-    ... )
+    >>> responses = study.described(study.responses)
+    >>> cx.unit_panel(study.employees, responses, items=["staff", "satisfaction"], answers_unit="branch")
     table: ... rows, one person: not named, floor 10
     """
     staff, survey, at = as_table(employees), as_survey(answers), answers_unit or unit
-    items = [item for item in items if item is not None]
-    table, said, wave = staff.table, survey.table, survey.wave or period
-    require_columns(table, unit, period, n, where="employees")
+    items, keys, wave = [item for item in items if item is not None], ["unit", "period"], survey.wave or period
+    own, said, floor = staff.table, survey.table, max(survey.min_base, staff.min_base)
+    require_columns(own, unit, period, n, where="employees")
     require_columns(said, at, wave, *items, where="the answers")
-    if table.duplicated([unit, period]).any():
-        raise DataProblem(
-            f"employees: {unit} {table[unit][table.duplicated([unit, period])].iloc[0]!r} stands twice in one {period}; keep one row"
-        )
+    require_once(own, [unit, period], "employees")
     weights = np.ones(len(said)) if survey.weight is None else said[survey.weight].to_numpy(dtype=float)
-    keys = [said[at].astype(str).rename("unit"), said[wave].astype(str).rename("period")]
-    person = said[survey.respondent] if survey.respondent else pd.Series(np.arange(len(said)))
-    found, floor = (
-        {"n_answers": person.where(weights > 0).groupby(keys).nunique()},
-        max(survey.min_base, staff.min_base),
-    )
+    person = person_codes(said[survey.respondent]) if survey.respondent else np.arange(len(said))
+    rows = said[[at, wave]].astype(str).set_axis(keys, axis=1).assign(weight=weights, person=person)
+    means = {}
     for item in items:
-        score = pd.to_numeric(said[item]).astype(float)
-        mean = (score * weights).groupby(keys).sum() / (weights * score.notna()).groupby(keys).sum()
-        base = person.where(score.notna() & (weights > 0)).groupby(keys).nunique()
-        found[item] = mean.where(base >= max(min_answers, floor))
-    found = pd.DataFrame(found).dropna(subset=items, how="all").reset_index()
-    hidden = np.zeros(len(table), dtype=bool) if n is None else (pd.to_numeric(table[n]) < floor).to_numpy()
-    own = table[~hidden].assign(unit=table[unit].astype(str), period=table[period].astype(str))
-    joined = own.drop(columns=[c for c in items if c in own]).merge(found, on=["unit", "period"])
-    if joined.empty:
+        scored = rows.assign(score=pd.to_numeric(said[item]) * weights)[said[item].notna() & (weights > 0)].groupby(
+            keys
+        )
+        enough = scored["person"].nunique() >= max(min_answers, floor)
+        means[item] = (scored["score"].sum() / scored["weight"].sum()).where(enough)
+    means = pd.DataFrame(means).dropna(how="all").reset_index()
+    few = np.zeros(len(own), dtype=bool) if n is None else (pd.to_numeric(own[n]) < floor).to_numpy()
+    shown = own[~few].assign(unit=own[unit].astype(str), period=own[period].astype(str))
+    panel = shown.drop(columns=items, errors="ignore").merge(means, on=keys)
+    if panel.empty:
+        there, here = ([listing(t[key].unique()[:3]) for key in keys] for t in (shown, rows))
         raise DataProblem(
             f"no {unit} and {period} is in both tables with {max(min_answers, floor)} answers or more: employees has "
-            f"{listing(own['unit'].unique()[:3])} in {listing(own['period'].unique()[:3])}, the answers have "
-            f"{listing(keys[0].unique()[:3])} in {listing(keys[1].unique()[:3])}; write them alike"
+            f"{there[0]} in {there[1]}, the answers have {here[0]} in {here[1]}; write them alike"
         )
-    return replace(staff, data=joined, labels={**survey.labels, **staff.labels}, min_base=floor)
+    left = Check("rows of fewer employees than the floor, left out", int(few.sum()), "0", not few.any(), "info")
+    panel.attrs["checks"] = (left,)
+    return replace(staff, data=panel, labels={**survey.labels, **staff.labels}, min_base=floor)

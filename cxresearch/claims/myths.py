@@ -1,79 +1,37 @@
-"""Ten beliefs about customer experience, each with what would refute it.
+"""Ten beliefs about customer experience, each with what would refute it (see ``beliefs.csv``).
 
-References
-----------
 Lindeman, Merenda & Gold (1980), *Introduction to Bivariate and Multivariate Analysis*, 119 ff. (shares of R²);
 Feldt (1965), Psychometrika 30:357-370 (alpha); Newcombe (1998), Statistics in Medicine 17:857-872 (Wilson).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
 
+from cxresearch.claims.shares import LEAST, held, say, share_of
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
-from cxresearch.findings import Check, Statement, listing, number, words
+from cxresearch.findings import Check, Statement, listing
 from cxresearch.inference import critical_value, percentile_interval, wilson_interval
 from cxresearch.inference.agreement import cronbach_alpha, feldt_interval
 from cxresearch.inference.shares import as_correlations, em_moments, residual_variances, shapley_parts, unpacked
 from cxresearch.survey import Survey, as_survey, as_table
 
-say = words(__package__)
-
 KINDS = ("service", "product", "price", "digital", "personal", "emotion")
-MOST, SOME, RELIABLE, FOLDS = 0.5, 0.10, 0.7, 10
-# Belief -> what is estimated, and the limit; refuted where the interval lies beyond it on the side named.
-MYTHS = {
-    "customer experience is only service": ("share of explained variance of service", MOST, "below"),
-    "only the customer experience team is responsible": (
-        "contacts, or explained variance, of the second largest owner",
-        SOME,
-        "above",
-    ),
-    "only the front line matters": ("share of explained variance of personal contact", MOST, "below"),
-    "customer experience is user experience": ("share of explained variance of digital", MOST, "below"),
-    "a good product guarantees a good experience": (
-        "low outcomes among those whose product is in the top box",
-        SOME,
-        "above",
-    ),
-    "customers must be happy at any cost": ("", np.nan, "above"),
-    "only satisfaction matters": ("R² of revenue that other ratings add, out of fold", 0.0, "above"),
-    "customer experience is the voice of the customer": ("customers who never answered", SOME, "above"),
-    "customer experience is hard to measure": ("reliability (alpha) of the ratings", RELIABLE, "above"),
-    "the score is enough": ("R² of revenue that behaviour adds to the score, out of fold", 0.0, "above"),
-}
-
-
-@dataclass(frozen=True)
-class _Data:
-    """What the beliefs are tested on; None where the study has none."""
-
-    survey: Survey
-    outcome: str
-    kinds: Mapping[str, str]
-    product: str | None
-    satisfaction: str | None
-    customers: pd.DataFrame | None
-    interactions: pd.DataFrame | None
-    owners: Mapping[str, str]
-    revenue: str | None
-    n_boot: int
-    seed: int
-
-    def answers(self, columns) -> np.ndarray:
-        return np.column_stack(
-            [pd.to_numeric(self.survey.table[c]).to_numpy(dtype=float, na_value=np.nan) for c in columns]
-        )
+BEHAVIOUR, FOLDS, ANSWERS = ("frequency", "recency", "tenure", "monetary"), 10, 100
 
 
 def weigh_myths(
-    responses, *, outcome: str, kinds: Mapping[str, str], product: str | None = None, satisfaction: str | None = None,
-    customers=None, interactions=None, owners: Mapping[str, str] | None = None, revenue: str | None = None,
-    myths: Sequence[str] | None = None, n_boot: int = 1000, confidence: float = 0.95, seed,
+    responses, *, outcome, kinds: Mapping[str, str], satisfaction=None, customers=None, owners=None, revenue=None,
+    n_boot: int = 1000, confidence: float = 0.95, seed,
 ) -> Statement:  # fmt: skip
     """Weigh ten beliefs about customer experience: refuted, supported, open, or not to be tested on these data.
+
+    Parts of R² by LMG (answers missing at random, EM), interval by the survey's bootstrap; shares Wilson on the design's
+    base; alpha Feldt; R² added in ten folds, interval of the mean gain. All intervals hold together (Bonferroni over
+    those tested), so that a verdict is its interval against its limit.
 
     Parameters
     ----------
@@ -82,226 +40,174 @@ def weigh_myths(
         Overall rating or recommendation.
     kinds : mapping driver -> kind
         service, product, price, digital, personal or emotion.
-    product, satisfaction, revenue : columns, optional
-        Of the responses: the rating of the product (by default the one driver of that kind); satisfaction; revenue of the customer after the answer.
-    customers, interactions : Table or DataFrame, optional
-        All customers, with a column ``customer``; contacts with a column ``owner``.
+    satisfaction, revenue : columns of the responses, optional
+        Revenue is that of the customer after the answer.
+    customers : Table or DataFrame, optional
+        All customers, with a column ``customer``.
     owners : mapping driver -> department, optional
-        Who answers for what is rated; used where contacts name no owner.
-    myths : sequence of str, optional
-        Some of the ten; by default all.
+        Who answers for what is rated.
 
     Raises
     ------
     DataProblem
-        An unknown kind or belief, a column that is not there.
+        An unknown kind, a column that is not there.
     TooFewRespondents
         Fewer than 100 answers to the outcome.
-
-    Notes
-    -----
-    Parts of R² by LMG (answers missing at random, EM), interval by the survey's bootstrap; shares Wilson on the design's
-    base; alpha Feldt; R² added in ten folds, interval of the mean gain. All intervals hold together (Bonferroni over
-    those tested), so that a verdict is its interval against its limit.
 
     Examples
     --------
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> kinds = {"staff": "personal", "support": "service", "website": "digital", "products": "product", "prices": "price"}
-    >>> print(cx.weigh_myths(study.responses, outcome="satisfaction", kinds=kinds, product="products", n_boot=100, seed=1))
+    >>> print(cx.weigh_myths(study.responses, outcome="satisfaction", kinds=kinds, n_boot=100, seed=1))
     Of ten beliefs ... are refuted here, ... supported, ... open, ... cannot be tested (n = 2,...
     """
-    survey = as_survey(responses)
+    survey, everyone = as_survey(responses), None if customers is None else as_table(customers).table
     require_share("confidence", confidence)
-    require_columns(survey.table, outcome, product, satisfaction, revenue, *kinds, where="responses")
-    asked = list(MYTHS) if myths is None else list(myths)
-    if unknown := [*(k for k in kinds.values() if k not in KINDS), *(m for m in asked if m not in MYTHS)]:
-        raise DataProblem(f"{unknown[0]!r} is not known; kinds are {listing(KINDS)}, beliefs are those of the table")
-    products = [item for item, kind in kinds.items() if kind == "product"]
-    product = product or (products[0] if len(products) == 1 else None)
-    frames = [None if t is None else as_table(t).table for t in (customers, interactions)]
-    data = _Data(
-        survey, outcome, dict(kinds), product, satisfaction, *frames, dict(owners or {}), revenue, n_boot, seed
-    )
-    answered = int(np.isfinite(data.answers([outcome])).sum())
-    if answered < 100:
-        raise TooFewRespondents(f"{answered} answers to {outcome}; ten beliefs need 100 at least")
-    testers = dict(
-        zip(MYTHS, (_service, _owners, _personal, _digital, _product, _cost, _gain, _silent, _alpha, _behaviour))
-    )
-    reasons = {myth: testers[myth](data, None) for myth in asked}
-    tested = [myth for myth, reason in reasons.items() if reason is None]
-    level = 1 - (1 - confidence) / max(len(tested), 1)
-    rows = []
-    for myth in asked:
-        statistic, limit, side = MYTHS[myth]
-        estimate, low, high, n = testers[myth](data, level) if myth in tested else (np.nan,) * 3 + (0,)
+    require_columns(survey.table, outcome, satisfaction, revenue, *kinds, where="responses")
+    if unknown := [kind for kind in kinds.values() if kind not in KINDS]:
+        raise DataProblem(f"{unknown[0]!r} is not known; kinds are {listing(KINDS)}")
+    data = _Data(survey, outcome, dict(kinds), satisfaction, everyone, owners or {}, revenue, n_boot, seed)
+    if (answered := int(np.isfinite(data.answers([outcome])).sum())) < ANSWERS:
+        raise TooFewRespondents(f"{answered} answers to {outcome}; ten beliefs need {ANSWERS} at least")
+    beliefs = held("beliefs")
+    tests = [getattr(data, test)(of) for test, of in zip(beliefs["test"], beliefs["of"])]
+    k = sum(map(callable, tests))
+    level, rows = 1 - (1 - confidence) / max(k, 1), []
+    told = beliefs[["belief", "estimated", "limit", "side"]].fillna({"estimated": ""})
+    for test, (belief, estimated, limit, side) in zip(tests, told.itertuples(index=False)):
+        able = callable(test)
+        estimate, low, high, n = test(level) if able else (np.nan, np.nan, np.nan, 0)
         beyond, within = (low > limit, high < limit) if side == "above" else (high < limit, low > limit)
-        verdict = (
-            "cannot be tested"
-            if myth not in tested
-            else "refuted"
-            if beyond
-            else "supported"
-            if within
-            else "not established"
-        )
-        rule = f"interval {side} {limit:g}" if myth in tested else ""
-        rows.append({"term": myth, "estimated": statistic, "estimate": estimate, "conf_low": low, "conf_high": high, "rule": rule,
-                     "verdict": verdict, "n": n, "untested": reasons[myth] or ""})  # fmt: skip
+        verdict = "refuted" if beyond else "supported" if within else "not established"
+        row = {"term": belief, "estimated": estimated, "estimate": estimate, "conf_low": low, "conf_high": high}
+        row |= {
+            "rule": f"interval {side} {limit:g}" if able else "",
+            "verdict": verdict if able else "cannot be tested",
+        }
+        rows.append(row | {"n": n, "untested": "" if able else test})
     table = pd.DataFrame(rows)
-    counts = table["verdict"].value_counts()
-    of = lambda verdict: int(counts.get(verdict, 0))  # noqa: E731
+    refuted, supported, unsure = (
+        int((table["verdict"] == v).sum()) for v in ("refuted", "supported", "not established")
+    )
     names = listing(f"“{t}”" for t in table["term"][table["verdict"] == "refuted"])
-    words = (
-        say("myths", refuted=of("refuted"), supported=of("supported"), open=of("not established"), untested=of("cannot be tested"), n=number(answered, 0)),
-        say("myths more", names=names, k=len(tested)) if of("refuted") else say("no myths", k=len(tested)),
-    )  # fmt: skip
-    check = Check(
-        "beliefs that these data cannot test", len(asked) - len(tested), "0", len(tested) == len(asked), "info"
-    )
-    summary = {"refuted": of("refuted"), "tested": len(tested), "n": answered, "method": "a rule a belief; Bonferroni",
-               "established": bool(of("refuted") + of("supported"))}  # fmt: skip
-    return Statement("weigh_myths", outcome, None, table, summary, (check,), dict(survey.labels), words=" ".join(words), domain=survey.condition,
-                  drawn=dict(unit="estimate with interval; in colour: refuted", line=None, marked=table["verdict"][table["estimate"].notna()] == "refuted"))  # fmt: skip
+    known = dict(supported=supported, open=unsure, untested=len(table) - k, k=k, names=names)
+    check = Check("beliefs that these data cannot test", len(table) - k, "0", k == len(table), "info")
+    summary = {"refuted": refuted, "tested": k, "n": answered, "method": "a rule a belief; Bonferroni"}
+    summary["established"] = bool(refuted + supported)
+    told = say, ["myths", "myths more" if refuted else "no myths"], known, confidence
+    question = "weigh_myths", outcome, None, table, summary, (check,), dict(survey.labels)
+    drawn = dict(unit="estimate with interval; in colour: refuted")
+    drawn["marked"] = table["verdict"][table["estimate"].notna()] == "refuted"
+    return Statement.of(*told, *question, domain=survey.condition, drawn=drawn)
 
 
-# --- the ten: each returns why it cannot be tested (level None), or estimate, low, high and n ---------------------------
+@dataclass(frozen=True)
+class _Data:
+    """What the beliefs are tested on; a test says why it cannot be made, or takes a level for estimate, low, high, n."""
+
+    survey: Survey
+    outcome: str
+    kinds: Mapping[str, str]
+    satisfaction: str | None
+    customers: pd.DataFrame | None
+    owner_of: Mapping[str, str]
+    revenue: str | None
+    n_boot: int
+    seed: int
+
+    def answers(self, columns) -> np.ndarray:
+        table = self.survey.table
+        return np.column_stack([pd.to_numeric(table[c]).to_numpy(dtype=float, na_value=np.nan) for c in columns])
+
+    @cached_property
+    def parts(self) -> tuple[np.ndarray, int]:
+        """Each driver's share of the explained variance, (drivers, 1 + n_boot): the estimate, then draws; and rows."""
+        columns, sizes = self.answers([*self.kinds, self.outcome]), [1] * len(self.kinds)
+        rows = np.isfinite(columns[:, -1]) & np.isfinite(columns[:, :-1]).any(axis=1)
+        sample = self.survey.sample(rows, what=self.outcome)
+        moments = em_moments(columns[sample.rows], sample.weights)
+        weights = [None, *sample.replicates(self.n_boot, seed=self.seed)]
+        drawn = (as_correlations(moments.covariances(w)) for w in weights)
+        parts = np.concatenate([shapley_parts(residual_variances(one, sizes)) for one in drawn], axis=1)
+        return parts / parts.sum(axis=0), len(sample)
+
+    def explained(self, items, level):
+        parts, n = self.parts
+        share, *drawn = parts[[item in items for item in self.kinds]].sum(axis=0)
+        return float(share), *map(float, percentile_interval(drawn, level)), n
+
+    def kind(self, kind):
+        items = [item for item, its in self.kinds.items() if its == kind]
+        if 0 < len(items) < len(self.kinds):
+            return partial(self.explained, items)
+        return say("one kind" if items else "no kind", kind=kind)
+
+    def owners(self, _):
+        owned = {owner: [item for item in self.kinds if self.owner_of.get(item) == owner] for owner in self._owning}
+        if len(owned) < 2:
+            return say["no owners"]
+        return partial(self.explained, sorted(owned.values(), key=lambda items: -self.explained(items, 0.5)[0])[1])
+
+    @property
+    def _owning(self) -> list[str]:
+        return sorted({owner for item, owner in self.owner_of.items() if item in self.kinds and isinstance(owner, str)})
+
+    def product(self, _):
+        items = [item for item, kind in self.kinds.items() if kind == "product"]
+        if len(items) != 1:
+            return say["no product"]
+        ratings, y = self.answers([*items, self.outcome]).T
+        low, top = self.survey.scales.get(self.outcome, (np.nanmin(y), np.nanmax(y)))
+        best = ratings >= self.survey.scales.get(items[0], (0, np.nanmax(ratings)))[1]
+        poor = np.where(best & np.isfinite(y), y <= (low + top) / 2, np.nan)
+        if np.isfinite(poor).sum() < max(LEAST, self.survey.min_base):
+            return say["few products"]
+        return partial(_wilson, *share_of(self.survey, poor, items[0]))
+
+    def cost(self, _):
+        return say["no cost"]
+
+    def added(self, of):
+        """Test the R² of revenue that other ratings add to satisfaction, or behaviour to the score, in folds of persons."""
+        first, more = self.outcome, [c for c in BEHAVIOUR if c in self.survey.table]
+        if of == "satisfaction":
+            first, more = self.satisfaction, [item for item in self.kinds if item != self.satisfaction]
+        if self.revenue is None or first is None or not more:
+            return say[f"no {of}"]
+        columns = self.answers([self.revenue, first, *more])
+        sample = self.survey.sample(np.isfinite(columns[:, :2]).all(axis=1), what=self.revenue)
+        values, loss, w = columns[sample.rows], [], sample.weights
+        values = np.where(np.isnan(values), np.nanmean(values, axis=0), values)
+        codes, y = np.arange(len(values)) if sample.persons is None else sample.persons, values[:, 0]
+        fold = np.random.default_rng(self.seed).permutation(codes.max() + 1)[codes] % FOLDS
+        for width in (2, values.shape[1]):
+            X, residual = np.column_stack([np.ones(len(y)), values[:, 1:width]]), np.empty(len(y))
+            for k in range(FOLDS):
+                root = np.sqrt(w) * (fold != k)
+                residual[fold == k] = (y - X @ np.linalg.lstsq(X * root[:, None], y * root, rcond=None)[0])[fold == k]
+            loss.append(residual**2)
+        gain = (loss[0] - loss[1]) / np.average((y - np.average(y, weights=w)) ** 2, weights=w)
+        mean, error = float(sample.means(gain)[0]), float(np.sqrt(sample.variance(gain)[0]))
+        ends = lambda level: (mean - critical_value(level) * error, mean + critical_value(level) * error)  # noqa: E731
+        return lambda level: (mean, *ends(level), len(values))
+
+    def silent(self, _):
+        if self.customers is None or "customer" not in self.customers or "customer" not in self.survey.table:
+            return say["no customers"]
+        silent = ~self.customers["customer"].isin(self.survey.table["customer"])
+        return partial(_wilson, silent.mean(), len(silent), len(silent))
+
+    def alpha(self, _):
+        if len(self.kinds) < 2:
+            return say["few ratings"]
+        columns = self.answers(self.kinds)
+        sample = self.survey.sample(np.isfinite(columns).any(axis=1), what="ratings")
+        moments = em_moments(columns[sample.rows], sample.weights)
+        alpha = cronbach_alpha(unpacked(as_correlations(moments.covariances()))[0])
+        k, n = len(self.kinds), sample.n_effective
+        return lambda level: (alpha, *feldt_interval(alpha, n, k, level), len(sample))
 
 
-def _lmg_share(data: _Data, named, level: float):
-    """Return the part of explained variance of the items `named`, its interval, and n."""
-    columns = data.answers([*data.kinds, data.outcome])
-    rows = np.isfinite(columns[:, -1]) & np.isfinite(columns[:, :-1]).any(axis=1)
-    sample = data.survey.sample(rows, what=data.outcome)
-    kept = columns[sample.rows]
-    moments = em_moments(kept, sample.weights)
-    inside = np.array([item in named for item in data.kinds])
-
-    def share(correlations):
-        parts = shapley_parts(residual_variances(correlations, [1] * len(inside)))
-        return parts[inside].sum(axis=0) / parts.sum(axis=0)
-
-    drawn = [share(as_correlations(moments.covariances(w))) for w in sample.replicates(data.n_boot, seed=data.seed)]
-    low, high = percentile_interval(np.concatenate(drawn), level)
-    return float(share(as_correlations(moments.covariances()))[0]), float(low), float(high), len(sample)
-
-
-def _part_of(kind: str):
-    """Return the tester of "this kind has most of the explained variance"."""
-
-    def tester(data: _Data, level):
-        named = [item for item, its in data.kinds.items() if its == kind]
-        if not named or len(named) == len(data.kinds):
-            return f"the study has no driver of kind {kind}" if not named else f"all drivers are of kind {kind}"
-        return None if level is None else _lmg_share(data, named, level)
-
-    return tester
-
-
-_service, _personal, _digital = map(_part_of, ("service", "personal", "digital"))
-
-
-def _wilson(share: float, n: float, level: float, rows: int):
+def _wilson(share: float, n: float, rows: int, level: float):
     return (float(share), *map(float, wilson_interval(share, n, level)), rows)
-
-
-def _owners(data: _Data, level):
-    """Take contacts by owner where they are known, else explained variance by the owner of what is rated."""
-    contacts = (
-        None if data.interactions is None or "owner" not in data.interactions else data.interactions["owner"].dropna()
-    )
-    owned = {item: owner for item, owner in data.owners.items() if item in data.kinds and isinstance(owner, str)}
-    if (contacts is None or contacts.empty) and len(set(owned.values())) < 2:
-        return "the study has neither contacts with an owner nor drivers of two owners"
-    if level is None:
-        return None
-    if contacts is not None and len(contacts):
-        counts = contacts.value_counts()
-        return _wilson(counts.iloc[1] / len(contacts) if len(counts) > 1 else 0.0, len(contacts), level, len(contacts))
-    parts = {owner: [item for item, its in owned.items() if its == owner] for owner in sorted(set(owned.values()))}
-    once = replace(data, n_boot=1)
-    second = sorted(parts, key=lambda owner: -_lmg_share(once, parts[owner], level)[0])[1]
-    return _lmg_share(data, parts[second], level)
-
-
-def _product(data: _Data, level):
-    if data.product is None:
-        return "the study has no rating of the product"
-    ratings, y = data.answers([data.product])[:, 0], data.answers([data.outcome])[:, 0]
-    low, top = data.survey.scales.get(data.outcome, (np.nanmin(y), np.nanmax(y)))
-    best = ratings >= data.survey.scales.get(data.product, (0, np.nanmax(ratings)))[1]
-    rows = best & np.isfinite(y)
-    if rows.sum() < max(30, data.survey.min_base):
-        return "fewer than 30 rate the product in its top box"
-    if level is None:
-        return None
-    sample = data.survey.sample(rows, what=data.product)
-    poor = (y <= (low + top) / 2).astype(float)[sample.rows]
-    share, variance = sample.means(poor)[0], sample.variance(poor)[0]
-    n = share * (1 - share) / variance if variance > 0 and not sample.plain else sample.n_effective
-    return _wilson(share, n, level, len(sample))
-
-
-def _cost(data: _Data, level):
-    return "the study has no cost of what is done for a customer"
-
-
-def _added(data: _Data, first: Sequence[str], more: Sequence[str], level):
-    """Return the R² of revenue that `more` adds to `first` in ten folds of persons, and its interval."""
-    columns = data.answers([data.revenue, *first, *more])
-    known = np.isfinite(columns[:, [0, *range(1, len(first) + 1)]]).all(axis=1)
-    sample = data.survey.sample(known, what=data.revenue)
-    values = columns[sample.rows]
-    values = np.where(np.isnan(values), np.nanmean(values, axis=0), values)
-    codes = np.arange(len(values)) if sample.persons is None else sample.persons
-    fold = np.random.default_rng(data.seed).permutation(codes.max() + 1)[codes] % FOLDS
-    loss, y = [], values[:, 0]
-    for width in (1 + len(first), values.shape[1]):
-        X, residual = np.column_stack([np.ones(len(y)), values[:, 1:width]]), np.empty(len(y))
-        for k in range(FOLDS):
-            w = np.sqrt(sample.weights) * (fold != k)
-            residual[fold == k] = (y - X @ np.linalg.lstsq(X * w[:, None], y * w, rcond=None)[0])[fold == k]
-        loss.append(residual**2)
-    gain = (loss[0] - loss[1]) / np.average((y - np.average(y, weights=sample.weights)) ** 2, weights=sample.weights)
-    mean, half = sample.means(gain)[0], critical_value(level) * np.sqrt(sample.variance(gain)[0])
-    return float(mean), float(mean - half), float(mean + half), len(values)
-
-
-def _gain(data: _Data, level):
-    if data.revenue is None or data.satisfaction is None:
-        return "the study has no revenue beside satisfaction"
-    return (
-        None
-        if level is None
-        else _added(data, [data.satisfaction], [k for k in data.kinds if k != data.satisfaction], level)
-    )
-
-
-def _behaviour(data: _Data, level):
-    columns = [c for c in ("frequency", "recency", "tenure", "monetary") if c in data.survey.table]
-    if data.revenue is None or not columns:
-        return "the study has no behaviour before the answer beside revenue"
-    return None if level is None else _added(data, [data.outcome], columns, level)
-
-
-def _silent(data: _Data, level):
-    if data.customers is None or "customer" not in data.customers or "customer" not in data.survey.table:
-        return "the study has no list of all customers"
-    if level is None:
-        return None
-    silent = ~data.customers["customer"].isin(data.survey.table["customer"])
-    return _wilson(silent.mean(), len(silent), level, len(silent))
-
-
-def _alpha(data: _Data, level):
-    if len(data.kinds) < 2:
-        return "the study has fewer than two ratings"
-    if level is None:
-        return None
-    columns = data.answers(data.kinds)
-    sample = data.survey.sample(np.isfinite(columns).any(axis=1), what="ratings")
-    kept = columns[sample.rows]
-    alpha = cronbach_alpha(unpacked(as_correlations(em_moments(kept, sample.weights).covariances()))[0])
-    return alpha, *feldt_interval(alpha, sample.n_effective, len(data.kinds), level), len(sample)

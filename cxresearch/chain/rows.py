@@ -1,0 +1,124 @@
+"""What the findings of the room share: the rows they open, the statement they make, slopes clustered by unit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cxresearch.errors import DataProblem, require_columns, require_share
+from cxresearch.findings import Check, Finding, Statement, words
+from cxresearch.inference import critical_value
+from cxresearch.inference.clusters import cr2
+from cxresearch.survey import Survey, Table, as_table
+from cxresearch.survey.sample import distinct
+from cxresearch.survey.survey import person_codes
+
+say = words(__package__)
+
+NOISY = 0.6  # reliability under which a unit's mean is too noisy to link
+UNITS = 30  # with fewer the numbers between units are a description
+FEW_CLUSTERS = 40  # below it the errors are CR2 with Bell and McCaffrey's degrees of freedom
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The rows of an analysis with what is known of them."""
+
+    table: pd.DataFrame
+    labels: Mapping[str, str]
+    floor: int
+    person: str | None
+    domain: str
+    confidence: float
+    checks: tuple[Check, ...]
+
+    def label(self, key) -> str:
+        return str(self.labels.get(key, key))
+
+    def of(self, table: pd.DataFrame) -> "Opened":
+        return replace(self, table=table.reset_index(drop=True))
+
+    def base(self, code) -> np.ndarray:
+        """Return how many distinct persons, or rows where these are not named, each code counts."""
+        k = int(np.max(code, initial=-1)) + 1
+        if self.person is None or not k:
+            return np.bincount(code, minlength=k)
+        return distinct(code, person_codes(self.table[self.person]), k)
+
+    def found(self, *question, keys, summary, known, checks=(), left=None, figure=None, **drawn) -> Statement:
+        """Return function, outcome, group and table as a finding; `left` says what was left out, and how often."""
+        what, hidden = left or ("", 0)
+        out = (Check(f"{what}, left out", hidden, "0", not hidden, "info"),) if left else ()
+        question = *question, summary, (*checks, *out, *self.checks), dict(self.labels)
+        options = dict(suppressed=hidden, domain=self.domain, figure=figure, drawn=drawn)
+        return Statement.of(say, keys, known, self.confidence, *question, **options)
+
+
+def opened(data, *keys, numbers, confidence: float, gaps: bool = False) -> Opened:
+    """Return the rows that know all `keys` and (but for `gaps`) `numbers`, these as floats; None asks for nothing."""
+    if isinstance(data, Finding):  # of a step before this one, that could not be taken
+        raise DataProblem(data.sentence().rstrip("."))
+    require_share("confidence", confidence)
+    source = data if isinstance(data, (Survey, Table)) else as_table(data)
+    keys, numbers = ([c for c in columns if c is not None] for columns in (keys, numbers))
+    require_columns(table := source.table, *keys, *numbers, where="the table")
+    for column in numbers:
+        values = pd.to_numeric(table[column], errors="coerce").astype(float)
+        if (text := (values.isna() & table[column].notna()).to_numpy()).any():
+            first = f"row {text.argmax()} and others hold text, such as {table[column][text].iloc[0]!r}"
+            raise DataProblem(f"{column} must hold numbers; {first}")
+        table = table.assign(**{column: values})
+    checks, weight = tuple(table.attrs.get("checks", ())), getattr(source, "weight", None)
+    checks += (Check("weights", weight, "rows count alike here", False, "info"),) if weight else ()
+    person = getattr(source, "respondent", None) or getattr(source, "person", None)
+    table = table.dropna(subset=keys if gaps else [*keys, *numbers]).reset_index(drop=True)
+    domain = getattr(source, "condition", "")
+    return Opened(table, source.labels, source.min_base, person, domain, confidence, checks)
+
+
+def require_once(table: pd.DataFrame, keys, where: str) -> None:
+    """Refuse a table that holds a unit (of a period) twice."""
+    if (twice := table.duplicated(keys)).any():
+        unit, *period = keys
+        within = f" in one {period[0]}" if period else ""
+        raise DataProblem(f"{where}: {unit} {table[unit][twice].iloc[0]!r} stands twice{within}; keep one row")
+
+
+def slopes(table: pd.DataFrame, y: str, columns: list, confidence: float, *, effects: str | None = None) -> dict:
+    """Return the slope of `y` on the first of `columns`, the others given, clustered by ``unit``.
+
+    Under 40 units CR2 with its degrees of freedom, else CR1 with t on units less one. `effects` have an intercept each.
+    """
+    import statsmodels.api as sm
+
+    known = table.dropna(subset=[y, *columns])
+    code, names = pd.factorize(known["unit"])
+    if (units := len(names)) < 3:
+        raise DataProblem(f"{y} and {columns[0]} are known together in {units} units; 3 are needed at least")
+    each = np.ones(len(known)) if effects is None else pd.get_dummies(known[effects]).to_numpy(dtype=float)
+    X = np.column_stack([known[columns], each])
+    fit = sm.OLS(known[y].to_numpy(), X).fit(cov_type="cluster", cov_kwds={"groups": code}, use_t=True)
+    covariance, df = cr2(X, fit.resid, code) if units < FEW_CLUSTERS else (fit.cov_params(), [units - 1])
+    estimate, error = float(fit.params[0]), float(np.sqrt(covariance[0, 0]))
+    half, p = critical_value(confidence, df[0]) * error, 2 * stats.t.sf(abs(estimate) / error, df[0])
+    ends = {"estimate": estimate, "conf_low": estimate - half, "conf_high": estimate + half}
+    return ends | {"std_error": error, "p_value": float(p), "n": len(known), "units": units}
+
+
+def clear(row) -> bool:
+    """Return whether an interval excludes zero."""
+    return bool(row["conf_low"] > 0 or row["conf_high"] < 0)
+
+
+def named(name: str, row) -> dict[str, float]:
+    """Return estimate and ends of a row as values for sentences."""
+    return {name: row["estimate"], f"{name}_low": row["conf_low"], f"{name}_high": row["conf_high"]}
+
+
+def standard(values: pd.Series) -> pd.Series:
+    """Return values less their mean, in standard deviations."""
+    if not (spread := values.std()) > 0:
+        raise DataProblem(f"{values.name} has one value in all units and periods: nothing goes with it")
+    return (values - values.mean()) / spread
