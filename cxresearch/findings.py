@@ -379,7 +379,7 @@ def _written(value, spec: str) -> str:
         text = interval(scale * value[0], scale * value[1], value[2], decimals)
     else:
         text = number(scale * value, decimals)
-    return f"{text} %" if spec.endswith("%") else text
+    return f"{text} %" if spec.endswith("%") and text[-1].isdigit() else text
 
 
 def listing(words: Iterable[str]) -> str:

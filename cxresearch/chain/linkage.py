@@ -83,7 +83,9 @@ def lead_lag_units(panel, *, cause, outcome, unit, period, confidence: float = 0
     units, lead, back = rows["now"]["units"], clear(rows["lead"]), clear(rows["back"])
     p = adjusted_p_values([rows[key]["p_value"] for key in ("next", "within")], correction="holm")
     first, level = bool(units >= UNITS and not lead and (p < 1 - confidence).any()), digits.rounded(1 - confidence, 6)
-    headline = "not first" if not first else "first" if clear(rows["next"]) else "together"  # one period has no before
+    headline = (
+        "not first" if not first else "first" if p[0] < 1 - confidence else "together"
+    )  # one period has no before
     keys = [headline, "lead also" if lead else "lead clear", "reverse" if back else "reverse open"]
     known = dict(cause=given.label(cause), outcome=given.label(outcome), least=UNITS)
     for key, row in rows.items():

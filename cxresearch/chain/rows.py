@@ -83,7 +83,7 @@ def require_once(table: pd.DataFrame, keys, where: str) -> None:
     if (twice := table.duplicated(keys)).any():
         unit, *period = keys
         within = f" in one {period[0]}" if period else ""
-        raise DataProblem(f"{where}: {unit} {table[unit][twice].iloc[0]!r} stands twice{within}; keep one row")
+        raise DataProblem(f"{where}: {unit} {table[unit][twice].tolist()[0]!r} stands twice{within}; keep one row")
 
 
 def slopes(table: pd.DataFrame, y: str, columns: list, confidence: float, *, effects: str | None = None) -> dict:

@@ -1,0 +1,29 @@
+"""What proofs by simulation share: a sample of draws in `make test`, all of them in `make soak`."""
+
+import numpy as np
+import pytest
+
+
+def draws(sample: int, whole: int):
+    return pytest.mark.parametrize("draws", [sample, pytest.param(whole, marks=pytest.mark.soak)])
+
+
+def hits(draws: int, one) -> float:
+    """Return the share of draws, each with its own stream, in which `one` is true."""
+    return float(np.mean([one(np.random.default_rng([7, k])) for k in range(draws)]))
+
+
+def covered(share: float, draws: int) -> bool:
+    """Whether intervals of 95 % cover 95 ± (1.5 + 2 SE) of a hundred truths."""
+    return abs(share - 0.95) <= 0.015 + 2 * np.sqrt(0.95 * 0.05 / draws)
+
+
+def seldom(share: float, draws: int, slack: float = 0.0) -> bool:
+    """Whether a false alarm is raised in 5 % of draws at most, two standard errors aside."""
+    return share <= 0.05 + slack + 2 * np.sqrt(0.05 * 0.95 / draws)
+
+
+def title_of(finding) -> str:
+    """Return the title of a figure, wherever the theme puts it, on one line."""
+    ax = finding.plot()
+    return (ax.get_title(loc="left") or ax.get_title()).replace("\n", " ").replace("\u00a0", " ")
