@@ -184,7 +184,7 @@ MAKERS = {
         over_time(t), cause="d0", outcome="overall", unit="unit", period="wave"
     ),
     "service_profit_chain": lambda t: cx.service_profit_chain(
-        over_time(t), unit="unit", period="wave", engagement="d0", quality="d1", satisfaction="overall", seed=1
+        over_time(t), unit="unit", period="wave", steps=["d0", "d1", "overall"], seed=1
     ),
     "funnel": lambda t: cx.funnel(shares(t), value="share", base="n", unit="unit", kind="share"),
     "process_chart": lambda t: cx.process_chart(

@@ -33,13 +33,12 @@ def agent_consistency(
     ----------
     ratings : Survey, Table or DataFrame
         One row per rating.
-    score, agent : columns
+    score, agent, occasion : columns
+        Several ratings of one occasion, the contact that they are about, count as one, their mean.
     case_mix : sequence of columns
         What contacts differ in, held constant as categories before agents are compared: topic, channel, month.
-    occasion : column, optional
-        The contact that a rating is about: several ratings of one count as one, their mean.
     worth_acting_on : float, optional
-        Sd between agents, in points, that would matter. "Alike" only where the upper end lies below it.
+        Sd between agents, in points, that would matter: "alike" only where the upper end lies below it.
     min_ratings : int
         Agents with fewer (or with fewer persons than the floor) are left out and counted.
 
@@ -124,12 +123,10 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
     Parameters
     ----------
     responses : Survey
-        With the column ``contact`` (the id of the contact rated), or with ``customer`` and the day of the answer.
+        With the column `rating` and ``contact``, the id of what is rated; or ``customer`` and the day of the answer: then
+        the customer's last contact in `within_days` before it is taken, and a check says so.
     interactions : Table or DataFrame
         One row per contact: ``contact`` or ``customer``, and ``time``.
-    rating : column of the responses
-    within_days : int
-        Without ids: the last contact of the customer in so many days before the answer; a check says so.
 
     Raises
     ------
@@ -180,8 +177,8 @@ def rater_agreement(
     sheet : Table or DataFrame
         One row per case and rater.
     item, rater, case : columns
-        Numbers, or codes where the level is nominal; missing where a rater did not rate.
     level : {"nominal", "ordinal", "interval"}
+        Marks are numbers, or codes where the level is nominal.
 
     Raises
     ------

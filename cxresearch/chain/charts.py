@@ -16,8 +16,8 @@ from cxresearch.findings import Check, Statement, listing, number
 from cxresearch.inference import adjusted_p_values
 from cxresearch.inference.pooling import between_variance
 
-BOUNDS = {"share": (0.0, 1.0), "laney": (0.0, 1.0), "rate": (0.0, np.inf), "mean": (-np.inf, np.inf)}
-KINDS, CHARTS = ("share", "rate", "mean"), ("mean", "individuals", "share", "rate", "laney")
+BOUNDS = dict.fromkeys(("mean", "individuals"), (-np.inf, np.inf)) | dict.fromkeys(("share", "laney"), (0.0, 1.0))
+BOUNDS |= {"rate": (0.0, np.inf)}
 TAIL, WINSORISED = 0.1, 0.6787  # winsorised at each end; what that leaves of the variance of normal values
 SPAN = 1.128  # mean moving range of two normal values, in sd
 # Points of a stable process per false alarm, by rules (Champ & Woodall 1987, table 1).
@@ -50,14 +50,12 @@ def funnel(
     ----------
     units : Table or DataFrame
         One row per unit. Units under the floor are left out and counted.
-    value, base, unit : columns
-        Share (0-1), rate or mean; cases, exposure or answers behind it.
+    value, base, unit, sd : columns
+        Cases, exposure or answers behind the value; of a mean the standard deviation of a unit's answers.
     kind : {"share", "rate", "mean"}
-    sd : column, optional
-        Standard deviation of a unit's answers, for ``kind="mean"``.
     dispersion : {"additive", "multiplicative"}
-        How the units' own spread widens the limits: a variance between them (Paule-Mandel), or a factor of all limits,
-        the mean of z^2; from scores winsorised at a tenth of each end, so that outliers do not hide themselves.
+        How the units' own spread widens the limits: a variance between them (Paule-Mandel), or a factor, from the mean
+        of z^2; from scores winsorised at a tenth of each end, so that outliers do not hide themselves.
 
     Raises
     ------
@@ -72,7 +70,7 @@ def funnel(
     >>> print(cx.funnel(shops, value="share", base="n", unit="shop", kind="share"))
     No unit of 6 lies outside what its base and the common spread allow (Holm). Centre 0.10...
     """
-    require_choice("kind", kind, KINDS)
+    require_choice("kind", kind, ("share", "rate", "mean"))
     require_choice("dispersion", dispersion, ("additive", "multiplicative"))
     if kind == "mean" and sd is None:
         raise DataProblem("kind='mean' needs sd=, the column of the standard deviation of a unit's answers")
@@ -145,22 +143,20 @@ def process_chart(
 ) -> Statement:
     """Return where a process left its limits, and how many false alarms the rules raise by themselves.
 
+    Established is a change whose point lies beyond 3 sd by Holm's p over all points: signals alone are expected at times.
+
     Parameters
     ----------
     ratings : Survey, Table or DataFrame
         One row per rating; of ``"individuals"`` per period; of ``"rate"`` per thing in which events are counted.
-    value, period : columns
-        Periods are those that occur, in order.
-    by : column, optional
-        One chart per group, such as an agent.
+    value, period, by : columns
+        Periods are those that occur, in order; one chart per group of `by`, such as an agent.
     kind : {"mean", "individuals", "share", "rate", "laney"}
-        X-bar with the mean S of the baseline, moving ranges, p, u, and p' (Laney).
+        X-bar with the mean S of the baseline, moving ranges, p, u, and p' (Laney 2002).
     baseline : int
         How many first periods set the centre and limits.
     rules : sequence of int
-        1 beyond 3 sd; 2 two of three beyond 2; 3 four of five beyond 1; 4 eight on one side. 1 is always among them.
-    confidence : float
-        Of a change, Holm's over all points beyond 3 sd: signals alone are expected now and then.
+        1 beyond 3 sd, always; 2 two of three beyond 2; 3 four of five beyond 1; 4 eight on one side.
 
     Raises
     ------
@@ -175,7 +171,7 @@ def process_chart(
     >>> print(cx.process_chart(rated, value="contact_rating", period="month", baseline=6, rules=(1, 4)))
     Rating of the last contact: a change is not established, 0 signals where 0.1 false alarms are expected ...
     """
-    require_choice("kind", kind, CHARTS)
+    require_choice("kind", kind, BOUNDS)
     if (length := RUN_LENGTH.get("".join(map(str, sorted(rules))))) is None:
         raise DataProblem(f"rules={rules!r}: choose among 1, 2, 3, 4, rule 1 always among them")
     given = opened(ratings, period, by, numbers=[value], confidence=confidence)
@@ -229,7 +225,7 @@ def _chart(cells: pd.DataFrame, kind: str, baseline: int, rules) -> pd.DataFrame
     later = np.arange(len(n)) >= baseline  # these owe nothing to the centre, whose own error counts
     own = np.sqrt(error**2 + later * np.sum((weights * error[:baseline]) ** 2))
     df = baseline - 1 if kind in ("individuals", "laney") else max(first["size"].sum() - baseline, 1)
-    low, high = (np.clip(centre + side * error, *BOUNDS.get(kind, BOUNDS["mean"])) for side in (-3, 3))
+    low, high = (np.clip(centre + side * error, *BOUNDS[kind]) for side in (-3, 3))
     limits = dict(centre=centre, limit_low=low, limit_high=high, alarm=_signals((y - centre) / error, rules))
     return cells.drop(columns="std").assign(**limits, p_value=2 * stats.t.sf(np.abs(y - centre) / own, df))
 

@@ -53,13 +53,12 @@ def lead_lag_units(panel, *, cause, outcome, unit, period, confidence: float = 0
     Least squares of standard scores with period effects, clustered by unit (CR2 under 40 units). Established
     where the next period given the present, or the difference within units (Mundlak 1978), excludes zero (Holm), and the
     period *before* does not go with the cause: a lead that does says that something lasting lies behind both. "Goes
-    before" is said of the next period only; within units of one period the two move together. Under 30 units the
-    numbers are a description.
+    before" is said of the next period only; within units of one period the two move together.
 
     Parameters
     ----------
     panel : Table or DataFrame
-        One row per unit and period, as `unit_panel` returns; periods are those that occur, in order.
+        One row per unit and period, as `unit_panel` returns. Under 30 units the numbers are a description.
     cause, outcome, unit, period : columns
 
     Raises
@@ -105,35 +104,24 @@ def lead_lag_units(panel, *, cause, outcome, unit, period, confidence: float = 0
 
 
 def service_profit_chain(
-    panel,
-    *,
-    unit,
-    period,
-    engagement,
-    satisfaction,
-    quality=None,
-    result=None,
-    lag=1,
-    reliability=None,
-    confidence=0.95,
-    seed,
+    panel, *, steps, unit, period, lag: int = 1, reliability=None, confidence: float = 0.95, seed
 ) -> Statement:
     """Return each link of the chain between units, raw and corrected for reliability, and the part that passes through.
 
     r is the slope of standard scores, clustered by unit (CR2 under 40). Corrected: r / sqrt(rel_x rel_y) (Spearman
-    1904). Indirect: a b at the level of units (2-2-2), b given engagement, interval by Monte Carlo. The chain is
-    established where every link's interval excludes zero. Under 30 units the numbers are a description.
+    1904). Indirect: a b at the level of units (2-2-2) from the first step to the third, b given the first, interval by Monte Carlo. The chain is
+    established where every link's interval lies above zero. Under 30 units the numbers are a description.
 
     Parameters
     ----------
     panel : Table or DataFrame
         One row per unit and period, as `unit_panel` returns.
-    unit, period, engagement, quality, satisfaction, result : columns
-        The chain goes from engagement by quality and satisfaction to the result; what is not given is left out.
+    steps : sequence of columns
+        The chain in its order, such as engagement, quality, satisfaction, profit; None is left out.
+    unit, period : columns
     lag : int
-        Periods by which engagement comes before the rest; 0 is the same period.
-    reliability : mapping, optional
-        Column -> reliability of its means (see `unit_reliability`), for the corrected correlations.
+        Periods by which the first step comes before the rest; 0 is the same period.
+    reliability : mapping column -> reliability of its means, optional
 
     Raises
     ------
@@ -143,22 +131,22 @@ def service_profit_chain(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> responses = study.described(study.responses)
-    >>> panel = cx.unit_panel(study.employees, responses, items=["staff", "satisfaction"], answers_unit="branch")
-    >>> asked = dict(unit="unit", period="period", engagement="engagement", quality="staff", satisfaction="satisfaction")
-    >>> print(cx.service_profit_chain(panel, **asked, result="profit", lag=0, seed=1))
-    All 3 links hold between ... units, weakest Staff in the shop → Overall satisfaction: r = 0.4...
+    >>> employees = cx.open_study("data/example/study.yml").employees
+    >>> asked = dict(steps=["engagement", "profit"], unit="unit", period="period")
+    >>> print(cx.service_profit_chain(employees, **asked, lag=0, seed=1))
+    All 1 links hold between 40 units, weakest Employee engagement → Profit in thousand EUR: r = 0...
     """
-    steps, trust = [c for c in (engagement, quality, satisfaction, result) if c is not None], dict(reliability or {})
+    steps, trust = [step for step in steps if step is not None], dict(reliability or {})
+    if len(steps) < 2:
+        raise DataProblem(f"steps={steps!r}: a chain has two steps or more")
     given = opened(panel, unit, period, numbers=steps, confidence=confidence, gaps=True)
     require_columns(given.table, *trust, where="reliability= names a column, and the panel")
     if bad := [c for c, value in trust.items() if not 0 < value <= 1]:
         raise DataProblem(f"reliability of {bad[0]} is {trust[bad[0]]!r}; it lies above 0 and at most at 1")
     s = over_periods(given.table, unit, period, steps, lag)
-    s[engagement] = s[f"{engagement} before"]
-    beside = [(engagement, satisfaction), *([(engagement, result)] if result else [])]
-    links = dict.fromkeys([*zip(steps, steps[1:]), *beside])
+    first, *others = steps
+    s[first] = s[f"{first} before"]
+    links = [*zip(steps, others), *((first, other) for other in others[1:])]
     found = pd.DataFrame([_link(s, x, y, trust, confidence) for x, y in links])
     inside, units = found.iloc[: len(steps) - 1], int(found["units"].iloc[0])
     holds, enough = inside.apply(clear, axis=1) & (inside["estimate"] > 0), units >= UNITS
@@ -172,10 +160,9 @@ def service_profit_chain(
     summary = {"units": units, "n": int(found["n"].max()), "method": "correlation of unit means, clustered by unit"}
     summary["established"] = bool(enough and holds.all())
     keys = ["links few" if not enough else "links" if holds.all() else "links open"]
-    through, last = (quality, satisfaction) if quality else (satisfaction, result)
-    if enough and last:
-        summary |= ends("indirect", *_indirect(s, engagement, through, last, confidence, seed))
-        known |= dict(cause=given.label(engagement), by=given.label(through), outcome=given.label(last))
+    if enough and len(steps) > 2:
+        summary |= ends("indirect", *_indirect(s, *steps[:3], confidence, seed))
+        known |= dict(zip(("cause", "by", "outcome"), map(given.label, steps)))
         keys += ["indirect"]
     keys += ["noisy"] if noisy else [] if trust else ["raw only"]
     value, sure, level = listing(noisy) if trust else "unknown", bool(trust) and not noisy, "stops" if noisy else "care"
@@ -183,9 +170,9 @@ def service_profit_chain(
         Check("units", units, f"at least {UNITS}", enough, "stops"),
         Check(f"reliability of each side known, at least {NOISY}", value, "none below", sure, level),
     ]
-    drawn = "correlation of unit means" + (f"; {engagement} {lag} periods before" if lag else "")
+    drawn = "correlation of unit means" + (f"; {first} {lag} periods before" if lag else "")
     told = dict(keys=keys, summary=summary, known=known, checks=checks, names=names, line=0, unit=drawn)
-    return given.found("service_profit_chain", satisfaction, None, found, **told)
+    return given.found("service_profit_chain", steps[:3][-1], None, found, **told)
 
 
 def _standardised(s, columns) -> pd.DataFrame:

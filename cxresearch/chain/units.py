@@ -24,16 +24,15 @@ def unit_reliability(
 ) -> Statement:
     """Return how far means of units can be told from chance: ICC with interval, reliability of each unit's mean.
 
-    ICC(1) = (MSB - MSW) / (MSB + (k - 1) MSW), k = (N - sum n^2/N)/(J - 1), interval from F (Searle et al. 1992);
-    reliability of a mean n r / (1 + n r), r the ratio of variances by REML.
+    ICC(1) = (MSB - MSW) / (MSB + (k - 1) MSW), k = (N - sum n^2/N)/(J - 1), interval from F; reliability of a mean
+    n r / (1 + n r), r the ratio of variances by REML (Searle et al. 1992).
 
     Parameters
     ----------
     answers : Survey, Table or DataFrame
-        One row per answer; or per mean of a unit and period. Of means `n` and `sd` are the columns of how many answered
-        and their standard deviation: without these reliability is unknown, and stability over periods is given.
-    item, unit, period : columns
-        With a period, a mean is that of a unit in a period.
+        One row per answer; or per mean of a unit and period, of which `n` and `sd` tell how many answered and their
+        standard deviation: without these reliability is unknown, and stability over periods is given.
+    item, unit, period, n, sd : columns
     min_answers : int
         Means of fewer persons (or than the floor) are left out and counted.
 
@@ -45,8 +44,7 @@ def unit_reliability(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> responses = study.described(study.responses)
+    >>> responses = (study := cx.open_study("data/example/study.yml")).described(study.responses)
     >>> print(cx.unit_reliability(responses, item="satisfaction", unit="branch"))
     A mean of Overall satisfaction by Branch can be told from chance: reliability 0.75 at 54 answers ...
     """
@@ -116,17 +114,12 @@ def unit_panel(
     Parameters
     ----------
     employees : Table or DataFrame
-        One row per unit and period.
+        One row per `unit` and `period`; with the column `n`, how many answered, rows under the floor leave and are counted.
     answers : Survey
-        Its waves are periods of the employees.
+        Its waves are the periods; `answers_unit` is the unit's column where it has another name there.
     items : sequence of columns of the answers
-        Their means, by weight, take these names; None is none.
-    unit, period, n : columns of the employees
-        With `n`, how many answered, rows of fewer than the floor are left out and counted.
-    answers_unit : column of the answers, optional
-        Where the unit has another name there.
-    min_answers : int
-        Means of fewer customers (or than the floor) are missing.
+        Their means, by weight, take these names; None is none. Of fewer than `min_answers` persons (or than the floor)
+        they are missing.
 
     Raises
     ------
@@ -136,8 +129,7 @@ def unit_panel(
     Examples
     --------
     >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> responses = study.described(study.responses)
+    >>> responses = (study := cx.open_study("data/example/study.yml")).described(study.responses)
     >>> cx.unit_panel(study.employees, responses, items=["staff", "satisfaction"], answers_unit="branch")
     table: ... rows, one person: not named, floor 10
     """

@@ -36,23 +36,17 @@ def weigh_myths(
     Parameters
     ----------
     responses : Survey or DataFrame
-    outcome : column
-        Overall rating or recommendation.
-    kinds : mapping driver -> kind
-        service, product, price, digital, personal or emotion.
-    satisfaction, revenue : columns of the responses, optional
-        Revenue is that of the customer after the answer.
+    outcome, satisfaction, revenue : columns
+        Overall rating or recommendation; the last two are optional, revenue is that of the customer after the answer.
+    kinds : mapping driver -> service, product, price, digital, personal or emotion
     customers : Table or DataFrame, optional
         All customers, with a column ``customer``.
-    owners : mapping driver -> department, optional
-        Who answers for what is rated.
+    owners : mapping driver -> department that answers for it, optional
 
     Raises
     ------
     DataProblem
-        An unknown kind, a column that is not there.
-    TooFewRespondents
-        Fewer than 100 answers to the outcome.
+        An unknown kind, a column that is not there, fewer than 100 answers to the outcome.
 
     Examples
     --------
@@ -144,14 +138,13 @@ class _Data:
         return say("one kind" if items else "no kind", kind=kind)
 
     def owners(self, _):
-        owned = {owner: [item for item in self.kinds if self.owner_of.get(item) == owner] for owner in self._owning}
+        owned: dict[str, list[str]] = {}
+        for item in self.kinds:
+            if isinstance(owner := self.owner_of.get(item), str):
+                owned.setdefault(owner, []).append(item)
         if len(owned) < 2:
             return say["no owners"]
         return partial(self.explained, sorted(owned.values(), key=lambda items: -self.explained(items, 0.5)[0])[1])
-
-    @property
-    def _owning(self) -> list[str]:
-        return sorted({owner for item, owner in self.owner_of.items() if item in self.kinds and isinstance(owner, str)})
 
     def product(self, _):
         items = [item for item, kind in self.kinds.items() if kind == "product"]

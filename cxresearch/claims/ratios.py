@@ -37,12 +37,9 @@ def loyalty_ratios(
     score : column
         Answer given before the outcome; or, with ``behavioural=True``, past behaviour: the result is then a circle.
     outcomes : list, or mapping outcome -> first day of its window
-        Columns of 0 and 1, days, or conditions such as ``revenue > 0``. Of a survey that knows when it was asked,
-        windows that begin before an answer are refused.
-    loyal, disloyal : float
-        Customary groups: at or above, at or below.
-    claimed : float, optional
-        Ratio that is claimed.
+        Columns of 0 and 1, days, or conditions such as ``revenue > 0``. Windows that begin before an answer are refused.
+    loyal, disloyal, claimed : float
+        Customary groups, at or above and at or below; the ratio that is claimed.
     thresholds, against : sequences
         All definitions: at or above each threshold, against those at or below each of `against` (None: all others).
     controls : sequence of columns
@@ -51,9 +48,7 @@ def loyalty_ratios(
     Raises
     ------
     DataProblem
-        An outcome not of 0 and 1, begun before the score, or that defines the groups.
-    TooFewRespondents
-        No definition has 30 customers in either group.
+        An outcome not of 0 and 1, begun before the score, or that defines the groups; fewer than 30 in a group throughout.
 
     Examples
     --------

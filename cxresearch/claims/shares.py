@@ -39,10 +39,11 @@ def published_claims() -> pd.DataFrame:
     return held("published").drop(columns=["role", "quoted"])
 
 
-def happened(table: pd.DataFrame, what: str) -> np.ndarray:
+def happened(table: pd.DataFrame, what: str, least: float | None = None) -> np.ndarray:
     """Return 1 where something happened, 0 where not, missing where that is not known.
 
-    `what` is a column of 0 and 1, a day (blank where it did not happen), or a condition such as ``revenue > 0``.
+    `what` is a column of 0 and 1 (or of numbers, `least` and above), a day (blank where it did not happen), or a
+    condition such as ``revenue > 0``.
     """
     if what not in table.columns:
         used = [c for c in table.columns if re.search(rf"\b{re.escape(str(c))}\b", what)]
@@ -50,6 +51,8 @@ def happened(table: pd.DataFrame, what: str) -> np.ndarray:
     if pd.api.types.is_datetime64_any_dtype(table[what]):
         return table[what].notna().to_numpy(dtype=float)
     values = pd.to_numeric(table[what], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    if least is not None:
+        return np.where(np.isnan(values), np.nan, values >= least)
     if len(odd := table[what][(table[what].notna()) & ~np.isin(values, (0, 1))]):
         how = f"name a threshold, or a condition such as {what} > 0"
         raise DataProblem(f"{what} must be 0 or 1 (no or yes); found {odd.iloc[0]}: {how}")
@@ -115,7 +118,7 @@ def stated_shares(
         q = next((quoted[name] for name in (item, *survey.roles.get(item, ())) if name in quoted), None)
         if q is None or not 0 < q < 1:
             raise DataProblem(f"quoted= must give {item!r} a share between 0 and 1; found {q!r}")
-        share, n, answered = share_of(survey, _agreed(survey.table, item, least), item)
+        share, n, answered = share_of(survey, happened(survey.table, item, least), item)
         low, high = map(float, wilson_interval(share, n, confidence))
         gap = newcombe_difference(share, n, q, quoted_n, confidence) if quoted_n else (low - q, high - q)
         z = (share - q) / np.sqrt(q * (1 - q) * (1 / n + (1 / quoted_n if quoted_n else 0.0)))
@@ -145,13 +148,6 @@ def stated_shares(
     return Statement.of(*told, *question, domain=survey.condition, drawn=dict(scale=100, unit="share who state it, %"))
 
 
-def _agreed(table, item, least) -> np.ndarray:
-    if least is None:
-        return happened(table, item)
-    raw = table[item].to_numpy(dtype=float, na_value=np.nan)
-    return np.where(np.isnan(raw), np.nan, raw >= least)
-
-
 def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement:
     """Return whether the same persons did what they said.
 
@@ -165,8 +161,8 @@ def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement
 
     Raises
     ------
-    TooFewRespondents
-        Fewer than 30 persons, or than the floor, are known in both columns.
+    DataProblem
+        Fewer than 30 persons, or than the floor, are known in both.
 
     Examples
     --------
