@@ -246,10 +246,7 @@ class Statement(Finding):
 
     @classmethod
     def of(cls, say: Words, keys, known: Mapping, confidence: float, *question, **options) -> "Statement":
-        """Return a finding told by the sentences `keys`, which name values of its summary and of `known`.
-
-        ``{x_span}`` is the interval from ``x_low`` to ``x_high``; `question` are the fields of a finding, in order.
-        """
+        """Return a finding told by sentences; they name values of its summary and `known`, ``x_span`` x_low to x_high."""
         values = {**question[4], **known}
         lows = {name.removesuffix("_low"): low for name, low in values.items() if name.endswith("_low")}
         spans = {f"{name}_span": (low, values[f"{name}_high"], confidence) for name, low in lows.items()}
@@ -368,17 +365,12 @@ def p_words(p: float) -> str:
 
 
 def _written(value, spec: str) -> str:
-    """Return a value as ``{value:2}`` (decimals), ``{share:1%}`` or ``{share:1p}`` (percentage points) ask for it.
-
-    A value of low, high and confidence is an interval.
-    """
+    """Return a value with `spec` decimals: ``2``, ``2%`` of a share, ``2p`` in points; low, high, level as an interval."""
     if not spec:
         return str(value)
     decimals, scale = int(spec.rstrip("%p")), 1 if spec.isdigit() else 100
-    if isinstance(value, tuple):
-        text = interval(scale * value[0], scale * value[1], value[2], decimals)
-    else:
-        text = number(scale * value, decimals)
+    ends = [scale * v for v in value[:2]] if isinstance(value, tuple) else [scale * value]
+    text = number(*ends, decimals) if len(ends) == 1 else interval(*ends, value[2], decimals)
     return f"{text} %" if spec.endswith("%") and text[-1].isdigit() else text
 
 
