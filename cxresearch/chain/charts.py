@@ -101,16 +101,13 @@ def funnel(
     found["p_adjusted"] = adjusted_p_values(2 * stats.t.sf(np.abs(z), df), correction="holm")
     clear = found["p_adjusted"] < 1 - confidence
     found["verdict"] = np.select([clear & (z > 0), clear], ["above", "below"], "inside").astype(object)
-    some = bool(clear.any())
-    known = dict(
-        first=given.label(found["unit"].iloc[int(found["p_adjusted"].argmin())]), k=int(clear.sum()), size=size
-    )
+    some, first = bool(clear.any()), given.label(found["unit"].iloc[int(found["p_adjusted"].argmin())])
     summary = {"centre": centre, "overdispersion": float(np.mean(((y - centre) / error) ** 2)), "units": k}
     summary |= {"n": int(n.sum()), "method": f"{kind} funnel, {dispersion} dispersion", "established": some}
     keys = ["funnel" if some else "funnel calm", "centre", dispersion if size else "plain limits"]
-    told = dict(keys=keys, summary=summary, known=known | dict(expected=0.002 * k), figure=_funnel_figure)
-    told |= dict(left=("units under the floor", hidden), unit=given.label(value))
-    return given.found("funnel", value, unit, found, **told)
+    told = dict(keys=keys, summary=summary, left=("units under the floor", hidden))
+    told["known"] = dict(first=first, k=int(clear.sum()), size=size, expected=0.002 * k)
+    return given.found("funnel", value, unit, found, figure=_funnel_figure, unit=given.label(value), **told)
 
 
 def _widening(z, error, dispersion) -> tuple[np.ndarray, float]:
