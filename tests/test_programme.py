@@ -8,7 +8,7 @@ from scipy.special import betaln
 
 import cxresearch as cx
 from cxresearch.inference.clusters import cluster_covariance, demean
-from cxresearch.programme.did import group_time, two_way
+from cxresearch.programme.did import group_time
 from cxresearch.programme.likelihoods import MODELS, fit, fit_gamma_gamma
 from cxresearch.programme.series import ar1_fit, segments
 

@@ -9,19 +9,19 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
-from cxresearch.figures import axes_or_new, heat_map, over_waves
-from cxresearch.findings import Check, Statement, interval, number, percent, words
+from cxresearch.errors import TooFewRespondents, require_columns, require_share
+from cxresearch.figures import axes_or_new, heat_map
+from cxresearch.findings import Check, Statement, interval, number, percent
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.privacy import hidden_cells, largest_share
-from cxresearch.programme.payments import PERIODS, complete_until, ids_of, moment, money, names_of, payments
+from cxresearch.programme.shared import (
+    complete_until, ids_of, lines, moment, money, names_of, payments, refuse_if, resampled, say, steps_between,
+)  # fmt: skip
 from cxresearch.survey import as_survey, as_table
 
-say = words(__package__)
-
 FIRSTS = """, orders AS (SELECT customer, moment, sum(amount) AS net, sum(amount) FILTER (amount >= 0) AS value FROM paid GROUP BY ALL)
-SELECT customer, min(moment) FILTER (value IS NOT NULL) AS _first, arg_min(value, moment) FILTER (value IS NOT NULL) AS _first_order,
+SELECT customer, min(moment) FILTER (value IS NOT NULL) AS _first, arg_min(value, moment) FILTER (value IS NOT NULL) AS _order,
        sum(net) AS _revenue FROM orders GROUP BY customer HAVING count(value) > 0 ORDER BY customer"""
 ACTIVE = """, active AS (SELECT DISTINCT customer, date_trunc('{period}', moment) AS period FROM paid
   WHERE amount >= 0 AND moment < TIMESTAMP '{end}'), firsts AS (SELECT customer, min(period) AS cohort FROM active GROUP BY 1)
@@ -33,161 +33,132 @@ SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort, date_diff('day', firs
   (second IS NOT NULL)::INTEGER AS again, count(*) AS n FROM first_two GROUP BY ALL ORDER BY ALL"""
 
 
-def bca_interval(draws, estimate, influence, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bias-corrected, accelerated ends from draws (B, k), estimates (k,) and influence (n, k)."""
-    z0 = stats.norm.ppf(np.clip(np.mean(draws < estimate, axis=0), 1e-6, 1 - 1e-6))
-    spread = np.sum(influence**2, axis=0) ** 1.5
-    pull = np.divide(np.sum(influence**3, axis=0), 6 * spread, out=np.zeros(len(spread)), where=spread > 0)
-    z = z0 + stats.norm.ppf([[(1 - confidence) / 2], [(1 + confidence) / 2]])
-    place = stats.norm.cdf(z0 + z / (1 - pull * z))
-    return tuple(np.array([np.nanquantile(d, p) for d, p in zip(draws.T, row)]) for row in place)
-
-
-def means_with_ends(sample, values, member, *, confidence, n_boot, seed) -> np.ndarray:
-    """Return means (k,) of values (n,) among the members (n, k) of each group, low and high, (3, k)."""
-    w = sample.weights[:, None] * member
-    mean = values @ w / w.sum(axis=0)
-    influence = w * (values[:, None] - mean) / w.sum(axis=0)
+def bca_means(sample, values, member, *, confidence, n_boot, seed) -> np.ndarray:
+    """Return means (k,) of values (n,) among the members (n, k) of each group, and their BCa ends, (3, k)."""
+    weights, k = sample.weights[:, None] * member, member.shape[1]
+    mean = values @ weights / weights.sum(axis=0)
+    totals = resampled(sample, np.hstack([values[:, None] * member, member]), n_boot=n_boot, seed=seed)
     with np.errstate(invalid="ignore"):  # a replicate may leave a period empty
-        draws = [(b * values) @ member / (b @ member) for b in sample.replicates(n_boot, seed=seed)]
-    return np.array([mean, *bca_interval(np.concatenate(draws), mean, influence, confidence)])
+        draws = totals[:, :k] / totals[:, k:]
+    influence = weights * (values[:, None] - mean)
+    spread = np.sum(influence**2, axis=0) ** 1.5
+    pull = np.divide(np.sum(influence**3, axis=0), 6 * spread, out=np.zeros(k), where=spread > 0)
+    z0 = stats.norm.ppf(np.clip(np.mean(draws < mean, axis=0), 1e-6, 1 - 1e-6))
+    z = z0 + stats.norm.ppf([[(1 - confidence) / 2], [(1 + confidence) / 2]])
+    places = stats.norm.cdf(z0 + z / (1 - pull * z))
+    return np.array([mean, *([np.nanquantile(d, p) for d, p in zip(draws.T, row)] for row in places)])
 
 
 def joined_since(survey, customer, since, begin, end) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return customers with ``_id`` and ``since``, and who became one within the record of payments; refuse a cut history."""
-    table = survey.table
-    if since is None:
-        raise DataProblem(
-            "new customers need since=, the column of customers that says when each became one: histories are "
-            "left-truncated, so the first payment in the record need not be a customer's first"
-        )
-    require_columns(table, customer, since, where="customers")
-    joined = pd.to_datetime(table[since], errors="coerce")
+    """Return customers with `_id` and `since`, and who became one within the record of payments; refuse a cut history."""
+    refuse_if(since is None, "no_since")
+    require_columns(survey.table, customer, since, where="customers")
+    joined = pd.to_datetime(survey.table[since], errors="coerce")
     recent = joined.between(begin.normalize(), end, inclusive="left").to_numpy()
-    if not recent.any():
-        raise DataProblem(
-            f"no customer's {since} lies in the record of payments, {begin.date()} to {end.date()} (latest: {joined.max()}); "
-            "new customers, their first order and the cost to win them are undefined"
-        )
-    return table.assign(_id=ids_of(table[customer]), since=joined), recent
+    record = dict(since=since, first=begin.date(), last=end.date(), latest=joined.max())
+    refuse_if(not recent.any(), "nobody_new", **record)
+    return survey.table.assign(_id=ids_of(survey.table[customer]), since=joined), recent
 
 
-def _by_period(sample, merged, period, min_base, chance) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return new customers and their mean first order by period, and which periods are hidden."""
-    new = merged.iloc[sample.rows]
-    names, value = names_of(new["since"], period), new["_first_order"].to_numpy(dtype=float)
-    shown = sorted(set(names))
-    member = (names[:, None] == np.array(shown)).astype(float)
-    ends = dict(zip(("estimate", "conf_low", "conf_high"), means_with_ends(sample, value, member, **chance)))
-    by = pd.DataFrame({"period": shown, "n": member.sum(axis=0).astype(int), **ends})
-    by["median"] = [np.median(value[m > 0]) for m in member.T]
-    by["largest_share"] = [largest_share(value[m > 0]) for m in member.T]
-    hidden = hidden_cells(by, min_base=min_base, keys=("period",))
-    return by.assign(**{c: by[c].mask(hidden) for c in by.columns[1:]}), hidden
-
-
-def _whole(term, sample, merged, chance) -> dict:
-    """Return the mean of a column with its interval, its median, and how much the largest hold."""
-    values = merged[f"_{term}"].to_numpy(dtype=float)[sample.rows]
-    mean, low, high = means_with_ends(sample, values, np.ones((len(values), 1)), **chance)[:, 0]
-    top = np.sort(values)[::-1][: max(len(values) // 100, 1)].sum() / values.sum()
-    found = {"term": term, "estimate": mean, "conf_low": low, "conf_high": high, "median": np.median(values)}
-    return found | {"top_share": top, "largest_share": largest_share(values), "n": len(values)}
-
-
-def _orders_by_period(finding, ax, *, unit):
-    table = finding.table.rename(columns={"period": "wave"})
-    axis = f"mean first order, {unit or 'money'}"
-    ends = dict(low="conf_low", high="conf_high")
-    return over_waves(table, "estimate", **ends, unit=axis, title=finding.title, ax=ax)
+def _amounts(sample, values, names, chance) -> pd.DataFrame:
+    """Return by name (sorted) n, the mean of values with its interval, the median, and what the largest hold."""
+    shown, at = np.unique(np.asarray(names, dtype=str), return_inverse=True)
+    member = (at[:, None] == np.arange(len(shown))).astype(float)
+    found = pd.DataFrame({"term": shown, "n": member.sum(axis=0).astype(int)})
+    found[["estimate", "conf_low", "conf_high"]] = bca_means(sample, values, member, **chance).T
+    parts = [np.sort(values[m > 0])[::-1] for m in member.T]
+    found["median"] = [np.median(part) for part in parts]
+    found["top_share"] = [part[: max(len(part) // 100, 1)].sum() / part.sum() for part in parts]
+    return found.assign(largest_share=[largest_share(part) for part in parts])
 
 
 def acquisition(
     customers, transactions, *, customer=None, since=None, time=None, amount=None, period="month", until=None,
     confidence=0.95, n_boot=1000, seed,
 ) -> Statement:  # fmt: skip
-    """Return new customers by period, what their first order is worth, and revenue per customer.
+    """Return new customers by period with the mean of their first orders, in currency, and revenue per customer.
 
     Parameters
     ----------
     customers : Survey or DataFrame, (N, .)
-        One row per customer.
     transactions : Table, DataFrame, path or relation
         Payments; those of one customer at one moment are one order, an amount below zero is a return.
     customer, time, amount : column, optional
         Of the payments, where their table does not say; `customer` is called so in both tables.
     since : column
-        Of `customers`: when each became one. The first payment in a record that was cut is not a customer's first.
+        Of `customers`: when each became one. The first payment of a record that was cut is nobody's first.
     period : {"week", "month", "quarter", "year"}
         Only complete ones count.
     until : date, optional
         Exclusive end of the record; without it the day of the last payment is the last one.
-
-    Returns
-    -------
-    Statement
-        By period ``n`` new customers and the mean first order, in currency; ``further["whole"]``: first order and
-        revenue per customer (returns taken off) over all, with median and the part of the largest.
 
     Raises
     ------
     DataProblem
         No `since` (left-truncated), nobody since the record begins, fewer than two complete periods.
 
+    Notes
+    -----
+    Means with BCa intervals by the survey's replicates. ``further["whole"]``: first order and revenue per customer over all.
+
     Examples
     --------
     >>> import pandas as pd
     >>> import cxresearch as cx
     >>> paid = pd.DataFrame({"c": [1, 2, 3, 3], "t": pd.to_datetime(["2024-01-02", "2024-01-31", "2024-02-09", "2024-02-29"]), "a": 9.0})
-    >>> who = pd.DataFrame({"c": [1, 2, 3], "since": pd.to_datetime(["2024-01-02", "2024-01-31", "2024-02-09"])})
-    >>> named = dict(customer="c", since="since", time="t", amount="a")
-    >>> cx.acquisition(who, paid, **named, until="2024-03-01", n_boot=99, seed=1).tidy()["n"].tolist()
+    >>> who = paid[:3].rename(columns={"t": "since"})
+    >>> cx.acquisition(who, paid, customer="c", since="since", time="t", amount="a", until="2024-03-01", n_boot=99, seed=1).tidy()["n"].tolist()
     [2, 1]
     """
     require_share("confidence", confidence)
-    events = as_table(transactions)
-    survey, customer = as_survey(customers), customer or events.roles.get("customer")
+    events, survey = as_table(transactions), as_survey(customers)
     with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
         end, firsts = complete_until(ask, end, period), ask(FIRSTS)
+    customer = customer or events.roles.get("customer")
     merged, recent = joined_since(survey, customer, since, firsts["_first"].min(), end)
-    merged = merged.merge(
-        firsts.assign(_id=ids_of(firsts.pop("customer"))), on="_id", how="left", validate="one_to_one"
-    )
-    survey = survey.with_table(merged)
-    paid = merged["_first"].notna().to_numpy()
-    sample, every = survey.sample(recent & paid, what="new customers"), survey.sample(paid, what="customers")
+    firsts = firsts.assign(_id=ids_of(firsts.pop("customer")))
+    merged = merged.merge(firsts, on="_id", how="left", validate="one_to_one")
+    survey, paid = survey.with_table(merged), merged["_first"].notna().to_numpy()
+    new, every = survey.sample(recent & paid, what="new customers"), survey.sample(paid, what="customers")
     chance = dict(confidence=confidence, n_boot=n_boot, seed=seed)
-    by, hidden = _by_period(sample, merged, period, survey.min_base, chance)
-    whole = pd.DataFrame([_whole("first_order", sample, merged, chance), _whole("revenue", every, merged, chance)])
-    first, per = whole.iloc[0], whole.iloc[1]
-    crowd = by["n"].iloc[0] / max(by["n"].iloc[1:].median(), 1) if len(by) > 1 else 1.0
-    unpaid, early = (
-        int((recent & merged["_first"].isna()).sum()),
-        int((merged["_first"] < merged["since"].dt.normalize()).sum()),
+    order, revenue = (merged[c].to_numpy(float)[s.rows] for c, s in (("_order", new), ("_revenue", every)))
+    by = _amounts(new, order, names_of(merged["since"].iloc[new.rows], period), chance).rename(
+        columns={"term": "period"}
     )
+    of = ((new, order, "first_order"), (every, revenue, "revenue"))
+    whole = pd.concat([_amounts(s, v, [term] * len(v), chance) for s, v, term in of], ignore_index=True)
+    hidden = hidden_cells(by, min_base=survey.min_base, keys=("period",))
+    by = by.drop(columns="top_share").assign(**{c: by[c].mask(hidden) for c in by.columns[1:] if c != "top_share"})
+    first, per = whole.iloc[0], whole.iloc[1]
+    crowd = round(float(by["n"].iloc[0] / max(by["n"].iloc[1:].median(), 1)), 2) if len(by) > 1 else 1.0
+    unpaid, early = int((recent & ~paid).sum()), int((merged["_first"] < merged["since"].dt.normalize()).sum())
     checks += (
-        Check("new customers of the first period over the median of the others", round(float(crowd), 2), "at most 2; more looks like old customers in a record that was cut", not crowd > 2),
-        Check("new customers without a payment", unpaid, "0", unpaid == 0),
-        Check("customers who paid before they became one", early, "0", early == 0),
-        Check("part of revenue that one customer holds", per["largest_share"], "at most 0.05", bool(per["largest_share"] <= 0.05)),
-    )  # fmt: skip
-    unit = events.currency or survey.currency
+        Check(say["crowd"], crowd, say["crowd_limit"], not crowd > 2),
+        Check(say["unpaid"], unpaid, "0", unpaid == 0),
+        Check(say["early"], early, "0", early == 0),
+        Check(say["dominant"], per["largest_share"], "at most 0.05", bool(per["largest_share"] <= 0.05)),
+    )
+    unit, ends = events.currency or survey.currency, by["period"].iloc[[0, -1]].tolist()
     spans = [interval(r["conf_low"], r["conf_high"], confidence, 0) for r in (first, per)]
-    words = say("won", n=number(first["n"], 0), first=by["period"].iloc[0], last=by["period"].iloc[-1], value=money(first["estimate"], unit), span=spans[0]
-    ) + " " + say("won_more", median=money(first["median"], unit), top=percent(first["top_share"], 1), all=number(per["n"], 0),
-        revenue=money(per["estimate"], unit), spread=spans[1], part=percent(per["top_share"], 1), one=percent(per["largest_share"], 1),
-    )  # fmt: skip
-
+    tops = [percent(share, 1) for share in (first["top_share"], per["top_share"], per["largest_share"])]
+    words = say(
+        "won", n=number(first["n"], 0), first=ends[0], last=ends[1], value=money(first["estimate"], unit), span=spans[0]
+    )
+    more = dict(median=money(first["median"], unit), revenue=money(per["estimate"], unit), all=number(per["n"], 0))
+    words += " " + say("won_more", **more, spread=spans[1], top=tops[0], part=tops[1], one=tops[2])
+    axes = "", f"mean first order, {unit or 'money'}", ""
+    figure = partial(lines, x="period", columns={"estimate": ("o-", "")}, axes=axes)
+    summary = {"n": first["n"], "method": "mean, BCa interval"}
     return Statement(
-        "acquisition", "first order", "period", by, {"n": first["n"], "method": "mean, BCa interval"}, checks, survey.labels,
-        {"whole": whole}, suppressed=int(hidden.sum()), domain=survey.condition, words=words, figure=partial(_orders_by_period, unit=unit),
+        "acquisition", "first order", "period", by, summary, checks, survey.labels, {"whole": whole}, words=words,
+        suppressed=int(hidden.sum()), domain=survey.condition, figure=figure,
     )  # fmt: skip
 
 
 def cohort_retention(
     transactions, *, customer=None, time=None, amount=None, period="month", until=None, since=None, confidence=0.95
 ) -> Statement:
-    """Return the part of each cohort of customers that bought in later periods, and how soon they bought again.
+    """Return the share (0-1) of each cohort of customers that bought in later periods, and how soon they bought again.
 
     Parameters
     ----------
@@ -197,14 +168,6 @@ def cohort_retention(
         When the record of all customers begins: nobody bought before. Without it the first period's customers are the
         stock, of whom nobody knows when they came: they stand apart and enter no total.
 
-    Returns
-    -------
-    Statement
-        By cohort and age the share (0-1) that bought in that period, with Wilson's interval; cohorts under the floor and
-        periods that are not over are left out. Customers have no contract here: "active" says no more than that they
-        bought. ``further``: ``by_age`` (cohorts together), ``again`` (share that bought a second time within so many days,
-        1 - Kaplan & Meier), ``stock``.
-
     Raises
     ------
     DataProblem
@@ -212,74 +175,60 @@ def cohort_retention(
     TooFewRespondents
         Every cohort is under the floor.
 
+    Notes
+    -----
+    Wilson's interval; cohorts under the floor and periods that are not over are left out. Nobody has a contract that ends:
+    "active" says that they bought. ``further["again"]``: 1 - Kaplan & Meier of the days until the second purchase.
+
     Examples
     --------
     >>> import pandas as pd
     >>> import cxresearch as cx
     >>> days = pd.to_datetime(["2024-01-02", "2024-01-03", "2024-02-09", "2024-02-29"])
-    >>> paid = pd.DataFrame({"c": [1, 2, 2, 3], "t": days, "a": 9.0})
-    >>> found = cx.cohort_retention(paid, customer="c", time="t", amount="a", until="2024-03-01", since="2024-01-01")
-    >>> found.tidy()["active"].tolist()
+    >>> paid = pd.DataFrame({"customer": [1, 2, 2, 3], "t": days, "a": 9.0})
+    >>> cx.cohort_retention(paid, customer="customer", time="t", amount="a", until="2024-03-01", since="2024-01-01").tidy()["active"].tolist()
     [1]
     """
     require_share("confidence", confidence)
     events = as_table(transactions)
     with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
         end = complete_until(ask, end, period)
-        cells, again = ask(ACTIVE.format(period=period, end=end)), ask(AGAIN.format(period=period, end=end))
-    first = cells["cohort"].min()
-    begun = first + pd.Timedelta(1, "ns") if since is None else moment("since", since)
-    cells, stock = cells[cells["cohort"] >= begun], cells[cells["cohort"] < begun]
-    table = _grid(cells, end, period)
-    if not len(table):
-        raise DataProblem(
-            f"no cohort can be followed: nobody was won after {begun.date()} and seen for a whole {period} more; "
-            "say with since= when the record of all customers begins, or take shorter periods"
-        )
+        cells, again = (ask(sql.format(period=period, end=end)) for sql in (ACTIVE, AGAIN))
+    begun = cells["cohort"].min() + pd.Timedelta(1, "ns") if since is None else moment("since", since)
+    sizes = cells[cells["age"] == 0].set_index("cohort")["active"]
+    stock, sizes = int(sizes[sizes.index < begun].sum()), sizes[sizes.index >= begun]
+    ages = [(cohort, age) for cohort in sizes.index for age in range(1, steps_between(cohort, end, period))]
+    refuse_if(not ages, "no_cohort", begun=begun.date(), period=period)
+    table = pd.DataFrame(ages, columns=["cohort", "age"]).merge(cells, how="left", on=["cohort", "age"])
+    table = table.assign(active=table["active"].fillna(0).astype(int), n=table["cohort"].map(sizes))
     sizes = table.groupby("cohort", as_index=False)["n"].first()
     small = sizes["cohort"][hidden_cells(sizes, min_base=events.min_base, keys=("cohort",))]
     gone = table["cohort"].isin(small).to_numpy()
     if gone.all():
-        raise TooFewRespondents(f"every cohort has fewer than {events.min_base} customers; take longer periods")
-    by_age = _shares(table[~gone].groupby("age", as_index=False)[["active", "n"]].sum(), confidence)
-    curve = _bought_again(again[again["cohort"].isin(table["cohort"][~gone])], confidence)
-    table = _shares(table, confidence)
-    table = table.assign(**{c: table[c].mask(gone) for c in table.columns[2:]})
-    table["cohort"] = names_of(table["cohort"], period)
-    n_stock = int(stock["active"][stock["age"] == 0].sum())
-    checks += (
-        Check("customers whose first payment may not be their first, left out", n_stock, "information", True, "info"),
-        Check("periods from here on are not over, left out", str(end.date()), "information", True, "info"),
+        raise TooFewRespondents(say("small_cohorts", floor=events.min_base))
+    again = _bought_again(again[again["cohort"].isin(table["cohort"][~gone])], confidence)
+    table["estimate"] = table["active"] / table["n"]
+    table["conf_low"], table["conf_high"] = wilson_interval(table["estimate"], table["n"], confidence)
+    next_one, cohorts = table[~gone & (table["age"] == 1)], names_of(table["cohort"][~gone], period)
+    active, n = int(next_one["active"].sum()), int(next_one["n"].sum())
+    table = table.assign(
+        **{c: table[c].mask(gone) for c in table.columns[2:]}, cohort=names_of(table["cohort"], period)
     )
-    next_one, soon = by_age.iloc[0], curve.iloc[min(1, len(curve) - 1)]
-    known = dict(first=table["cohort"][~gone].iloc[0], last=table["cohort"][~gone].iloc[-1], period=period)
-    share, late = (percent(r["estimate"], 1) for r in (next_one, soon))
-    words = [
-        say("active", **known, n=number(next_one["n"], 0), share=share, span=_span(next_one, confidence)),
-        say("active_more", days=number(soon["days"], 0), again=late, spread=_span(soon, confidence), stock=number(n_stock, 0)),
-    ]  # fmt: skip
+    checks += (
+        Check(say["stock"], stock, "information", True, "info"),
+        Check(say["not_over"], str(end.date()), "information", True, "info"),
+    )
+    span = lambda low, high: interval(100 * low, 100 * high, confidence) + " %"  # noqa: E731
+    soon, share = again.iloc[min(1, len(again) - 1)], percent(active / n, 1)
+    said = dict(first=cohorts[0], last=cohorts[-1], period=period, n=number(n, 0), share=share)
+    words = say("active", **said, span=span(*wilson_interval(active / n, n, confidence)))
+    late = dict(days=number(soon["days"], 0), again=percent(soon["estimate"], 1), stock=number(stock, 0))
+    words += " " + say("active_more", **late, spread=span(soon["conf_low"], soon["conf_high"]))
+    summary = {"n": n, "method": "share active, Wilson interval"}
     return Statement(
-        "cohort_retention", "active customers", "cohort", table, {"n": int(next_one["n"]), "method": "share active, Wilson interval"},
-        checks, events.labels, {"by_age": by_age, "again": curve}, suppressed=int(gone.sum()), words=" ".join(words), figure=_matrix,
+        "cohort_retention", "active customers", "cohort", table, summary, checks, events.labels, {"again": again},
+        suppressed=int(gone.sum()), words=words, figure=_matrix,
     )  # fmt: skip
-
-
-def _grid(cells, end, period) -> pd.DataFrame:
-    """Return cohort, age, active and size of every cell of a period that is over, those with nobody too."""
-    size = cells[cells["age"] == 0].set_index("cohort")["active"]
-    ages = [
-        (c, age)
-        for c in size.index
-        for age in range(1, (end.to_period(PERIODS[period]) - c.to_period(PERIODS[period])).n)
-    ]
-    found = pd.DataFrame(ages, columns=["cohort", "age"]).merge(cells, how="left", on=["cohort", "age"])
-    return found.assign(active=found["active"].fillna(0).astype(int), n=found["cohort"].map(size))
-
-
-def _shares(table, confidence) -> pd.DataFrame:
-    share = table["active"] / table["n"]
-    low, high = wilson_interval(share, table["n"], confidence)
-    return table.assign(estimate=share, conf_low=low, conf_high=high)
 
 
 def _bought_again(counts, confidence) -> pd.DataFrame:
@@ -288,17 +237,11 @@ def _bought_again(counts, confidence) -> pd.DataFrame:
     errors = lambda influence: (influence.T / n) @ influence  # noqa: E731  # each row is n customers
     at = [days for days in (30, 90, 180, 365) if days < counts["days"].max()] or [int(counts["days"].max())]
     curve = kaplan_meier(counts["days"], counts["again"], weights=n, covariance=errors, at=at, confidence=confidence)
-    rows = np.searchsorted(curve.time, at)
-    ends = {"estimate": 1 - curve.estimate[rows], "conf_low": 1 - curve.high[rows], "conf_high": 1 - curve.low[rows]}
-    return pd.DataFrame({"days": at, **ends, "n": int(n.sum())})
-
-
-def _span(row, confidence) -> str:
-    return interval(100 * row["conf_low"], 100 * row["conf_high"], confidence) + " %"
+    ends = (1 - part[np.searchsorted(curve.time, at)] for part in (curve.estimate, curve.high, curve.low))
+    return pd.DataFrame({"days": at, **dict(zip(("estimate", "conf_low", "conf_high"), ends)), "n": int(n.sum())})
 
 
 def _matrix(finding, ax):
     wide = finding.table.pivot(index="cohort", columns="age", values="estimate").astype(float)
-    unit = "periods since the first purchase; share of the cohort that bought in that period, %"
     ax = axes_or_new(ax, rows=len(wide) + 2)
-    return heat_map(100 * wide, unit=unit, title=finding.title, ax=ax)
+    return heat_map(100 * wide, unit=say["cohort_axis"], title=finding.title, ax=ax)

@@ -1,31 +1,24 @@
 """What customers are worth, said only where the model foretold what was held out."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_share
-from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
-from cxresearch.findings import Check, Statement, interval, number, words
+from cxresearch.errors import TooFewRespondents, require_choice, require_share
+from cxresearch.findings import Check, Statement, interval, number
 from cxresearch.inference import percentile_interval
-from cxresearch.privacy import hidden_cells
-from cxresearch.programme.likelihoods import MODELS, fit, fit_gamma_gamma, gamma_gamma_mean
-from cxresearch.programme.payments import PERIODS, ids_of, money, payments
+from cxresearch.privacy import hide_cells
+from cxresearch.programme.buying import MODELS, fit, gamma_gamma_mean, slope
+from cxresearch.programme.shared import (
+    PERIODS, ids_of, lines, money, payments, refuse_if, resampled, say, steps_between,
+)  # fmt: skip
 from cxresearch.survey import Survey, as_survey, as_table
 
-say = words(__package__)
-
 BAND = 0.9, 1.11  # of actual over predicted purchases on hold-out
-MONTHS = {"week": 12 * 7 / 365.25, "month": 1, "quarter": 3, "year": 12}
-UNRELATED = 0.2  # correlation of how often and how much, at most
-SAID = ("actual", "predicted", "ratio", "error", "history")
 STEPS = 6  # of the horizon, each discounted from its middle
-
-LABELS = {
-    "actual": "Purchases on hold-out", "predicted": "Predicted", "actual_over_predicted": "Actual over predicted",
-    "error": "Mean error by customer", "error_of_history": "Mean error of each customer's history", "clv": "Lifetime value",
-}  # fmt: skip
+TERMS = ("actual", "predicted", "actual_over_predicted", "error", "error_of_history", "clv")
 DAYS = ", days AS (SELECT customer, moment::DATE AS day, sum(amount) AS value FROM paid WHERE amount >= 0 GROUP BY ALL)"
 BUYING = """SELECT customer, (count(*) FILTER (day < '{cut}') - 1)::DOUBLE AS x, date_diff('day', min(day), '{cut}') - 1 AS age,
   date_diff('day', min(day), max(day) FILTER (day < '{cut}')) AS last, (count(*) FILTER (day >= '{cut}'))::DOUBLE AS later,
@@ -58,59 +51,55 @@ class Lifetime(Statement):
 
 
 class FittedModel:
-    """A model fitted to customers: what it expects of each, and how its parameters hang on each."""
+    """A model fitted to customers, alike ones as one: what it expects of each, and their influence on its parameters."""
 
-    def __init__(self, model, rows, unit):
-        self.model, self.n = MODELS[model], len(rows)
-        self.x, self.t, self.T = (rows[c].to_numpy(dtype=float) for c in ("x", "last", "age"))
-        size = int(self.T.max()) + 2
-        packed = (self.x.astype(np.int64) * size + self.t.astype(np.int64)) * size + self.T.astype(np.int64)
-        _, first, self.cell, counts = np.unique(packed, return_index=True, return_inverse=True, return_counts=True)
-        self.cells = self.x[first], self.t[first] / unit, self.T[first] / unit
-        self.fit = fit(self.model.scores, self.model.starts, *self.cells, counts.astype(float))
-        self.influence = (self.fit.scores @ np.linalg.inv(self.fit.hessian))[self.cell]
+    def __init__(self, name, rows, unit):
+        alike = rows.groupby(["x", "last", "age"])
+        cells = alike.size().reset_index(name="count").astype(float)
+        self.model, self.cell, self.counts = MODELS[name], alike.ngroup().to_numpy(), cells["count"].to_numpy()
+        self.cells = tuple(cells[c].to_numpy() / by for c, by in (("x", 1), ("last", unit), ("age", unit)))
+        self.fit = fit(name, *self.cells, self.counts)
+        self.theta, self.influence = self.fit.theta, self.fit.influence[self.cell]
 
-    def expected(self, edges, discount, theta=None) -> np.ndarray:
-        """Return purchases expected of each customer between the edges, each step discounted."""
-        theta = self.fit.theta if theta is None else theta
-        upto = [self.model.expected(theta, *self.cells, edge) if edge else 0.0 for edge in edges]
-        return np.dot(np.diff(np.array(upto[1:], ndmin=2), axis=0, prepend=0.0).T, discount)[self.cell]
-
-    def alive(self) -> np.ndarray:
-        known = np.where(self.cells[0] > 0, self.model.alive(self.fit.theta, *self.cells), np.nan)
-        return known[self.cell]
+    def expected(self, edges, discount=(1.0,), theta=None) -> np.ndarray:
+        """Return purchases expected of each customer up to the edges, each step discounted."""
+        upto = [self.model.expected(self.theta if theta is None else theta, *self.cells, edge) for edge in edges]
+        return (np.diff(np.array(upto), axis=0, prepend=0.0).T @ discount)[self.cell]
 
 
-def _slope(total, theta) -> np.ndarray:
-    """Return how a total moves with the log of each parameter."""
-    steps = 1e-4 * np.eye(len(theta))
-    return np.array([(total(theta * np.exp(s)) - total(theta * np.exp(-s))) / 2e-4 for s in steps])
-
-
-def _totals(values, influence, slopes, n_boot, seed) -> np.ndarray:
-    """Return totals (B, k) of values (n, k) in resamples of customers, the parameters refitted by one Newton step."""
-    sample = as_survey(pd.DataFrame(index=range(len(values)))).sample()
-    return np.concatenate([w @ values + w @ influence @ slopes for w in sample.replicates(n_boot, seed=seed)])
-
-
-def _held_out(told, later, ahead, unit, chance, confidence) -> pd.Series:
+def _held_out(told, later, ahead, chance, confidence) -> tuple[pd.Series, np.ndarray]:
     """Return what was held out against what was predicted, by the model and by each customer's own history."""
-    predicted = told.expected([0, ahead], [1.0])
-    if not (np.isfinite(predicted).all() and predicted.sum() > 0):
-        named = ", ".join(f"{name} = {value:.3g}" for name, value in zip(told.model.names, told.fit.theta))
-        raise DataProblem(
-            f"the model does not settle ({named}): these customers do not buy at rates of their own until they leave"
-        )
-    move = _slope(lambda theta: told.expected([0, ahead], [1.0], theta).sum(), told.fit.theta)
-    slopes = np.column_stack([np.zeros(len(move)), move])
-    draws = _totals(np.column_stack([later, predicted]), told.influence, slopes, **chance)
+    predicted = told.expected([ahead])
+    named = ", ".join(f"{name} = {value:.3g}" for name, value in zip(told.model.names, told.theta))
+    refuse_if(not (np.isfinite(predicted).all() and predicted.sum() > 0), "unsettled", named=named)
+    move = slope(lambda theta: told.expected([ahead], theta=theta).sum(), told.theta)
+    draws = resampled(None, np.column_stack([later, predicted + told.influence @ move]), **chance)
     low, high = percentile_interval(draws[:, 0] / draws[:, 1], confidence)
-    history = told.x / np.maximum(told.T, 1) * unit * ahead if told.model.alive is MODELS["bg_nbd"].alive else (
-        np.where(told.x < told.T, 0.0, ahead * np.sum(told.x) / np.sum(np.minimum(told.x + 1, told.T)))
-    )  # fmt: skip
-    found = dict(actual=later.sum(), predicted=predicted.sum(), ratio=later.sum() / predicted.sum(), low=low, high=high)
-    errors = dict(error=np.abs(predicted - later).mean(), history=np.abs(history - later).mean())
-    return pd.Series(found | errors), predicted
+    x, _, T = told.cells
+    errors = [np.abs(v - later).mean() for v in (predicted, told.model.history(x, T, ahead, told.counts)[told.cell])]
+    ratio = later.sum() / predicted.sum()
+    names = ("actual", "predicted", "ratio", "error", "history", "low", "high")
+    return pd.Series([later.sum(), predicted.sum(), ratio, *errors, low, high], names), predicted
+
+
+def _money(final, rows, stands) -> tuple:
+    """Return the mean payment to come of each customer, its influence and its slopes on a total, whether it fits, checks."""
+    x = final.cells[0][final.cell]
+    paid = ((x > 0) & (rows["money"] > 0)).to_numpy()
+    mean = np.where(paid, rows["money"], 0.0) / np.maximum(x, 1)
+    if final.model is MODELS["sbg"]:  # a contract's payment is known
+        return np.where(paid, mean, mean[paid].mean()), np.zeros((len(x), 0)), lambda expected: [], stands, ()
+    varied = np.ptp(x[paid]) * np.ptp(mean[paid]) > 0
+    bound = float(np.corrcoef(x[paid], mean[paid])[0, 1]) if varied else 0.0
+    checks = (Check(say["bound"], round(bound, 3), "at most 0.2 either way", abs(bound) <= 0.2, "stops"),)
+    spent = fit("gamma_gamma", x[paid], mean[paid], x[paid])
+    if spent.theta[0] > 1e3 or spent.theta[1] <= 1:
+        return mean, None, None, False, (*checks, Check("money", say["runaway"], "a mean by customer", False, "stops"))
+    value = lambda theta: gamma_gamma_mean(theta, np.where(paid, x, 0.0), mean)  # noqa: E731
+    influence = np.zeros((len(x), 3))
+    influence[paid] = spent.influence
+    moves = lambda expected: slope(lambda theta: value(theta) @ expected, spent.theta)  # noqa: E731
+    return value(spent.theta), influence, moves, stands and abs(bound) <= 0.2, checks
 
 
 def fit_lifetime(
@@ -136,14 +125,6 @@ def fit_lifetime(
     min_rows : int
         Fewest customers to fit.
 
-    Returns
-    -------
-    Lifetime
-        Established only if the interval of actual over predicted lies within 0.9 to 1.11 and the mean error by customer
-        is below that of each one's own history; ``clv`` is missing otherwise. Its interval is that of the parameters
-        times that of actual over predicted: the parameters' alone is none of a prediction. ``further``: ``parameters``,
-        ``holdout``.
-
     Raises
     ------
     DataProblem
@@ -151,149 +132,86 @@ def fit_lifetime(
     TooFewRespondents
         Fewer than `min_rows` customers.
 
+    Notes
+    -----
+    Established only if the interval of actual over predicted lies within 0.9 to 1.11 and the mean error by customer is below
+    that of each one's own history; ``clv`` is missing otherwise. Its interval is that of the parameters times that of
+    actual over predicted: the parameters' alone is none of a prediction. ``further``: ``parameters``, ``holdout``.
+
     Examples
     --------
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
-    >>> found = cx.fit_lifetime(study.transactions, until="2025-01-01", n_boot=50, seed=1)
-    >>> list(found.tables())
-    ['tidy', 'parameters', 'holdout']
+    >>> print(cx.fit_lifetime(study.transactions, until="2025-01-01", n_boot=50, seed=1))
+    Customer lifetime value is not established: ...
     """
-    require_choice("model", model, tuple(MODELS))
+    require_choice("model", model, ("bg_nbd", "sbg"))
     for name, value in (("confidence", confidence), ("holdout", holdout)):
         require_share(name, value)
     events, buying, chance = as_table(transactions), model == "bg_nbd", dict(n_boot=n_boot, seed=seed)
     with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
-        past, whole, ahead, cut = _histories(ask, end, holdout, buying, period)
+        start = ask("SELECT min(moment) AS first FROM paid")["first"][0]
+        cut = (start + (1 - holdout) * (end - start)).ceil("D")
+        if not buying:
+            cut, end = (m.to_period(PERIODS[period]).start_time for m in (cut, end))
+        sql = DAYS + (BUYING if buying else RENEWING)
+        past, whole = (ask(sql.format(cut=m.date(), period=period)) for m in (cut, end))
+    # by what they did, not by id: pseudonyms sort otherwise in every run, and the bootstrap draws by place
+    kept = (rows.sort_values([c for c in rows if c != "customer"], kind="stable") for rows in (past, whole))
+    past, whole = (rows[rows["age"] >= (not buying)].reset_index(drop=True) for rows in kept)
     if len(past) < min_rows:
-        few = f"{len(past)} customers bought before {cut.date()}, the hold-out; {min_rows} are needed"
-        raise TooFewRespondents(few)
-    if not past["x"].any() or ahead <= 0:
-        none = f"nobody bought a second time before {cut.date()}: there is no rhythm to learn"
-        raise DataProblem(f"{none}; move until or holdout")
-    unit = 7.0 if buying else 1.0
+        raise TooFewRespondents(say("few_customers", n=len(past), cut=cut.date(), floor=min_rows))
+    refuse_if(not past["x"].any() or end <= cut, "nobody_twice", cut=cut.date())
+    later = end + pd.DateOffset(months=horizon)
+    unit, ahead, length = 7.0, (end - cut).days / 7, horizon * 365.25 / 12 / 7
+    if not buying:
+        unit, ahead, length = 1.0, steps_between(cut, end, period), max(steps_between(end, later, period), 1)
     told, final = FittedModel(model, past, unit), FittedModel(model, whole, unit)
-    said, predicted = _held_out(told, past["later"].to_numpy(), ahead, unit, chance, confidence)
+    said, predicted = _held_out(told, past["later"].to_numpy(), ahead, chance, confidence)
     close, better = BAND[0] <= said["low"] and said["high"] <= BAND[1], said["error"] < said["history"]
-    length = horizon * 365.25 / 12 / 7 if buying else max(round(horizon / MONTHS[period]), 1)
-    terms = dict(length=length, horizon=horizon, margin=margin, discount_rate=discount_rate)
-    clv, by_customer, more = _worth(final, whole, terms, chance, confidence, said if close and better else None)
-    stands = bool(np.isfinite(clv[0]))
-    table = pd.DataFrame({"term": list(LABELS), "estimate": [*said[list(SAID)], clv[0]]})
-    table["conf_low"], table["conf_high"] = np.nan, np.nan
+    each, influence, moves, stands, more = _money(final, whole, close and better)
+    by_customer = pd.DataFrame({"customer": whole["customer"], "expected": final.expected([length])}).assign(clv=np.nan)
+    alive = np.where(final.cells[0] > 0, final.model.alive(final.theta, *final.cells), np.nan)
+    by_customer.insert(2, "alive", alive[final.cell])
+    clv = (np.nan,) * 3
+    if stands:
+        discount = (1 + discount_rate) ** -((np.arange(STEPS) + 0.5) * horizon / 12 / STEPS)
+        coming = lambda theta=None: final.expected(np.linspace(0, length, STEPS + 1)[1:], discount, theta)  # noqa: E731
+        expected = coming()
+        by_customer["clv"] = margin * expected * each
+        move = [*slope(lambda theta: each @ coming(theta), final.theta), *moves(expected)]
+        totals = expected * each + np.hstack([final.influence, influence]) @ move
+        draws = resampled(None, np.column_stack([totals, np.ones(len(each))]), **chance)
+        low, high = margin * np.array(percentile_interval(draws[:, 0] / draws[:, 1], confidence))
+        clv = by_customer["clv"].mean(), low * min(said["low"], 1), high * max(said["high"], 1)
+    table = pd.DataFrame({"term": TERMS, "estimate": [*said[:5], clv[0]]}).assign(conf_low=np.nan, conf_high=np.nan)
     table.loc[[2, 5], ["conf_low", "conf_high"]] = [[said["low"], said["high"]], clv[1:]]
+    error = np.sqrt(np.sum(told.influence**2, axis=0))  # of the logs, robust
+    parameters = pd.DataFrame({"term": told.model.names, "estimate": told.theta})
+    parameters["conf_low"], parameters["conf_high"] = (told.theta * np.exp(z * 1.96 * error) for z in (-1, 1))
+    earlier = past.assign(earlier=np.minimum(past["x"], 7).astype(int), predicted=predicted).groupby("earlier")
+    groups = earlier.agg(actual=("later", "mean"), predicted=("predicted", "mean"), n=("later", "size")).reset_index()
+    groups = hide_cells(groups, min_base=events.min_base, keys=("earlier",))
     spread = interval(said["low"], said["high"], confidence, 2)
     key = "worth" if stands else "worth_no_money" if close and better else "worth_open"
-    words = _worth_in_words(key, said, spread, clv, events.currency, horizon, len(past), buying, confidence)
-    gap = float(said["error"] - said["history"])
+    head = dict(actual=number(said["actual"], 0), predicted=number(said["predicted"], 0))
+    head |= (
+        dict(value=money(clv[0], events.currency), horizon=horizon, span=interval(*clv[1:], confidence, 2))
+        if stands
+        else {}
+    )
+    two = {k: number(said[k], 2) for k in ("ratio", "error", "history")} | dict(spread=spread, n=number(len(past), 0))
+    words = say(key, events="purchases" if buying else "renewals", **head) + " " + say(f"{key}_more", **two)
     checks += (
-        Check("interval of actual over predicted on hold-out", spread, "within 0.9 to 1.11", bool(close), "stops"),
-        Check("mean error by customer less that of history", gap, "below 0", bool(better), "stops"),
+        Check(say["foretold"], spread, "within 0.9 to 1.11", bool(close), "stops"),
+        Check(say["gap_error"], float(said["error"] - said["history"]), "below 0", bool(better), "stops"),
         *more,
     )
-    groups, hidden = _by_earlier(past, predicted, events.min_base)
-    method = "BG/NBD and Gamma-Gamma" if buying else "shifted beta-geometric"
-    summary = {"n": len(past), "method": method, "established": stands}
+    summary = {"n": len(past), "method": say["model_" + model], "established": stands}
+    drawn = {"actual": ("o", "actual"), "predicted": ("-", "predicted")}
+    axes = tuple(say[f"foretold_{part}"] for part in ("x", "y", "unit"))
     return Lifetime(
-        "fit_lifetime", "clv", None, table, summary, checks, LABELS, {"parameters": _parameters(told, confidence), "holdout": groups},
-        suppressed=hidden, words=words, figure=_foretold, customers=by_customer,
+        "fit_lifetime", "clv", None, table, summary, checks, {term: say[f"name_{term}"] for term in TERMS},
+        {"parameters": parameters, "holdout": groups}, suppressed=int(groups["n"].isna().sum()), words=words,
+        figure=partial(lines, of="holdout", x="earlier", columns=drawn, axes=axes, band=False), customers=by_customer,
     )  # fmt: skip
-
-
-def _histories(ask, end, holdout, buying, period):
-    """Return customers as they were before the hold-out and at the end, the length of the hold-out, and its first day."""
-    start = ask("SELECT min(moment) AS first FROM paid")["first"][0]
-    cut = (start + (1 - holdout) * (end - start)).ceil("D")
-    if not buying:
-        cut, end = (m.to_period(PERIODS[period]).start_time for m in (cut, end))
-    sql = DAYS + (BUYING if buying else RENEWING)
-    histories = (ask(sql.format(cut=m.date(), period=period)) for m in (cut, end))
-    # by what they did, not by id: pseudonyms sort otherwise in every run, and the bootstrap draws by place
-    histories = (rows.sort_values([c for c in rows if c != "customer"], kind="stable") for rows in histories)
-    past, whole = (rows[rows["age"] >= (not buying)].reset_index(drop=True) for rows in histories)
-    periods = (end.to_period(PERIODS[period]) - cut.to_period(PERIODS[period])).n
-    return past, whole, (end - cut).days / 7 if buying else periods, cut
-
-
-def _worth_in_words(key, said, spread, clv, currency, horizon, n, buying, confidence) -> str:
-    events, two = "purchases" if buying else "renewals", {k: number(said[k], 2) for k in ("ratio", "error", "history")}
-    head = dict(actual=number(said["actual"], 0), predicted=number(said["predicted"], 0), events=events)
-    if key == "worth":
-        head |= dict(value=money(clv[0], currency), horizon=horizon, span=interval(*clv[1:], confidence, 2))
-    return f"{say(key, **head)} {say(key + '_more', **two, spread=spread, n=number(n, 0))}"
-
-
-def _worth(final, whole, terms, chance, confidence, said):
-    """Return lifetime value with its interval, what is known of each customer, and the checks of the money."""
-    edges = np.linspace(0, terms["length"], STEPS + 1)
-    discount = (1 + terms["discount_rate"]) ** -((np.arange(STEPS) + 0.5) * terms["horizon"] / 12 / STEPS)
-    by_customer = pd.DataFrame({"customer": whole["customer"], "expected": final.expected(edges[[0, -1]], [1.0])})
-    by_customer = by_customer.assign(alive=final.alive(), clv=np.nan)
-    paid = ((final.x > 0) & (whole["money"] > 0)).to_numpy()
-    mean = np.where(paid, whole["money"], 0.0) / np.maximum(final.x, 1)
-    influence, moves, checks = final.influence, [], ()
-    each = np.where(paid, mean, mean[paid].mean() if paid.any() else np.nan)  # a contract's payment is known
-    if final.model is MODELS["bg_nbd"]:
-        bound = (
-            float(np.corrcoef(final.x[paid], mean[paid])[0, 1])
-            if np.ptp(final.x[paid]) * np.ptp(mean[paid]) > 0
-            else 0.0
-        )
-        loose = bool(abs(bound) <= UNRELATED)
-        checks = (
-            Check("correlation of how often and how much", round(bound, 3), "at most 0.2 either way", loose, "stops"),
-        )
-        try:
-            spent = fit_gamma_gamma(final.x[paid], mean[paid])
-        except DataProblem as problem:
-            return (
-                (np.nan,) * 3,
-                by_customer,
-                (*checks, Check("money", str(problem), "a mean by customer", False, "stops")),
-            )
-        said = said if loose else None
-        value = lambda theta: gamma_gamma_mean(theta, np.where(paid, final.x, 0.0), mean)  # noqa: E731
-        each, money_pull = value(spent.theta), np.zeros((len(whole), 3))
-        money_pull[paid] = spent.scores @ np.linalg.inv(spent.hessian)
-        influence = np.column_stack([influence, money_pull])
-    if said is None:
-        return (np.nan,) * 3, by_customer, checks
-    expected = final.expected(edges, discount)
-    if final.model is MODELS["bg_nbd"]:
-        moves = _slope(lambda theta: value(theta) @ expected, spent.theta)
-    moves = np.append(_slope(lambda theta: each @ final.expected(edges, discount, theta), final.fit.theta), moves)
-    values = np.column_stack([expected * each, np.ones(len(each))])
-    draws = _totals(values, influence, np.column_stack([moves, np.zeros(len(moves))]), **chance)
-    low, high = terms["margin"] * np.array(percentile_interval(draws[:, 0] / draws[:, 1], confidence))
-    worth = terms["margin"] * values[:, 0]
-    return (worth.mean(), low * min(said["low"], 1), high * max(said["high"], 1)), by_customer.assign(clv=worth), checks
-
-
-def _parameters(told, confidence) -> pd.DataFrame:
-    error = np.sqrt(np.sum(told.influence**2, axis=0))  # of the logs, robust
-    ends = {"conf_low": np.exp(-1.96 * error), "conf_high": np.exp(1.96 * error)}
-    found = pd.DataFrame({"term": told.model.names, "estimate": told.fit.theta})
-    return found.assign(**{c: found["estimate"] * e for c, e in ends.items()})
-
-
-def _by_earlier(past, predicted, min_base) -> tuple[pd.DataFrame, int]:
-    """Return actual and predicted means on hold-out by purchases before, up to seven and more."""
-    rows = pd.DataFrame(
-        {"earlier": np.minimum(past["x"], 7).astype(int), "actual": past["later"], "predicted": predicted}
-    )
-    table = rows.groupby("earlier", as_index=False).agg(
-        actual=("actual", "mean"), predicted=("predicted", "mean"), n=("actual", "size")
-    )
-    hidden = hidden_cells(table, min_base=min_base, keys=("earlier",))
-    return table.assign(**{c: table[c].mask(hidden) for c in table.columns[1:]}), int(hidden.sum())
-
-
-def _foretold(finding, ax):
-    table, ax = finding.further["holdout"], axes_or_new(ax)
-    ax.plot(table["earlier"], table["actual"], "o", color=PALETTE[0], label="actual")
-    ax.plot(table["earlier"], table["predicted"], "-", color=QUIET, label="predicted")
-    ax.set(
-        xlabel="purchases before the hold-out, after the first (7: seven or more)", ylabel="mean purchases on hold-out"
-    )
-    ax.legend()
-    return titled(ax, finding.title, "purchases per customer on hold-out, by purchases before")

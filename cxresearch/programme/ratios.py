@@ -11,39 +11,48 @@ from scipy import stats
 
 from cxresearch.digits import at_least
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
-from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, titled
-from cxresearch.findings import CANNOT, Check, Finding, Statement, number, words
+from cxresearch.figures import forest
+from cxresearch.findings import CANNOT, Check, Finding, Statement, number
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
 from cxresearch.inference.ratios import fieller_interval
 from cxresearch.programme.cohorts import joined_since
-from cxresearch.programme.payments import ids_of, money, payments, span_of
+from cxresearch.programme.shared import columns_of, ids_of, lines, money, payments, refuse_if, resampled, say, span_of
 from cxresearch.survey import as_survey, as_table
-
-say = words(__package__)
 
 ROLES = ("acquisition", "service", "retention")
 RATIOS = {  # what is divided (a role of costs; all of them) by which count
     "cac": ("acquisition", "new"), "cost_per_contact": ("service", "contacts"),
     "retention_cost": ("retention", "customers"), "cost_of_sale": (None, "revenue"),
 }  # fmt: skip
-LABELS = {
-    "cac": "Cost to win a customer", "cost_per_contact": "Cost per contact", "retention_cost": "Cost to keep a customer",
-    "cost_of_sale": "Cost of a unit of sales", "clv_to_cac": "Lifetime value over the cost to win a customer",
-}  # fmt: skip
-MONTH = 365.25 / 12
+ENDS = ["estimate", "conf_low", "conf_high"]
+MONTH = 365.25 / 12  # days
+INCOME = "SELECT customer, moment::DATE AS day, sum(amount) AS amount FROM paid GROUP BY ALL ORDER BY ALL"
 
 
 def periods_of(values, where: str) -> pd.Series:
     """Return labels (2024, 2024Q1, 2024-01) or dates as periods of one length."""
-    text = pd.Series(values).astype(str).str.strip()
+    text, known = pd.Series(values).astype(str).str.strip(), {}
     length = "Y" if text.str.fullmatch(r"\d{4}").all() else "Q" if text.str.contains("Q").any() else "M"
-    known = {}
     for label in text.unique():
         try:
             known[label] = pd.Period(label, length)
         except ValueError:
-            raise DataProblem(f"{where} holds {label!r}, which is no period; write 2024, 2024Q1 or 2024-01") from None
+            raise DataProblem(say("no_period", where=where, label=repr(label))) from None
     return text.map(known)
+
+
+def _spent(events, given, roles) -> pd.DataFrame:
+    """Return period, kind and amount of costs; refuse roles that say nothing."""
+    period, kind, amount = columns_of(events, "costs", **given)
+    wrong = sorted(set(roles.values()) - set(ROLES))
+    refuse_if(wrong or not roles, "no_roles", known=", ".join(ROLES), found=wrong or "none")
+    with opened(events.data, named="costs") as source:
+        require_fields(source, period, kind, amount, where="costs")
+        sql = f"{quoted(period)} AS period, {quoted(kind)}::VARCHAR AS kind, {amount_sql(source, amount)} AS amount"
+        spent = source.query("source", f"SELECT {sql} FROM source").df()
+    kinds, stray = sorted(set(spent["kind"])), sorted(set(roles) - set(spent["kind"]))
+    refuse_if(stray, "no_kind", stray=", ".join(map(repr, stray)), kinds=", ".join(kinds))
+    return spent.assign(period=periods_of(spent["period"], period))
 
 
 def _counts(name, given, length) -> pd.Series:
@@ -51,17 +60,44 @@ def _counts(name, given, length) -> pd.Series:
     data, time, *column = given
     table = data.table if hasattr(data, "table") else data
     at = pd.to_datetime(table[time], errors="coerce").dt.to_period(length)
-    if name in ("new", "contacts"):
+    if not column:
         return at.value_counts()
     by = table[column[0]].groupby(at)
     return by.nunique() if name == "customers" else by.sum()
+
+
+def _ratio(term, cost, record, count, by, n_boot, seed, confidence) -> tuple:
+    """Return a ratio of sums over the periods of both records; errors from circular blocks of sqrt(n) periods."""
+    seen = record[:0] if by.empty else record[(record >= by.index.min()) & (record <= by.index.max())]
+    pairs = np.column_stack([part.reindex(seen).fillna(0.0).to_numpy(dtype=float) for part in (cost, by)])  # none is 0
+    (n, _), (top, bottom) = pairs.shape, pairs.sum(axis=0)
+    refuse_if(n < 2, "one_month", name=say["name_" + term], count=count, n=n)
+    refuse_if(bottom <= 0, "no_count", name=say["name_" + term], count=count, n=n)
+    length = min(int(np.ceil(np.sqrt(n))), n // 2)
+    blocks = -(-n // length)
+    start = np.random.default_rng(seed).integers(0, n, size=(n_boot, blocks, 1))
+    at = (start + np.arange(length)).reshape(n_boot, -1)[:, :n] % n
+    spread = np.cov(pairs[at].sum(axis=1).T) * blocks / (blocks - 1)
+    errors = dict(confidence=confidence, df=blocks - 1)
+    return term, top / bottom, *fieller_interval(top, bottom, np.diag(spread), spread[0, 1], **errors), top, bottom, n
+
+
+def _value_over_cost(cac, lifetime, confidence) -> tuple:
+    """Return lifetime value over the cost to win a customer, with Fieller's interval where the value is established."""
+    clv = lifetime.table.set_index("term").loc["clv"]
+    z = stats.norm.ppf((1 + confidence) / 2)
+    variances = [((r["conf_high"] - r["conf_low"]) / (2 * z)) ** 2 for r in (clv, cac)]
+    top, bottom, ends = clv["estimate"], cac["estimate"], (np.nan, np.nan)
+    if lifetime.established:
+        ends = fieller_interval(top, bottom, variances, confidence=confidence)
+    return "clv_to_cac", top / bottom, *ends, top, bottom, cac["n"]
 
 
 def cost_ratios(
     costs, *, period=None, kind=None, amount=None, counts, roles, share_for_acquisition=None, lifetime=None, n_boot=1000,
     confidence=0.95, seed,
 ) -> Statement:  # fmt: skip
-    """Return the cost to win a customer, per contact, to keep a customer and of sales, with Fieller's intervals.
+    """Return the cost to win a customer, per contact, to keep a customer and of sales, in currency.
 
     Parameters
     ----------
@@ -79,180 +115,78 @@ def cost_ratios(
     lifetime : Lifetime, optional
         For lifetime value over the cost to win a customer; where it is not established, neither is that.
 
-    Returns
-    -------
-    Statement
-        ``estimate`` = ``numerator`` / ``denominator`` over the periods that both hold. Errors from blocks of
-        neighbouring periods, which hang together; t with blocks - 1 degrees of freedom.
-
     Raises
     ------
     DataProblem
         No roles, no share, one period, several currencies, nobody won.
 
+    Notes
+    -----
+    Ratios of sums over the periods that both hold, Fieller's interval; errors from blocks of neighbouring periods, which
+    hang together; t with blocks - 1 degrees of freedom.
+
     Examples
     --------
-    >>> import pandas as pd
     >>> import cxresearch as cx
-    >>> costs = pd.DataFrame({"m": ["2024-01", "2024-02"], "k": "desk", "a": [90.0, 110.0]})
-    >>> calls = pd.DataFrame({"t": pd.to_datetime(["2024-01-03", "2024-01-05", "2024-02-06", "2024-02-09"])})
-    >>> found = cx.cost_ratios(costs, period="m", kind="k", amount="a", counts={"contacts": (calls, "t")}, roles={"desk": "service"}, seed=1)
-    >>> found.tidy()["estimate"].tolist()
-    [50.0]
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> counts = {"contacts": (study.interactions, "time")}
+    >>> print(cx.cost_ratios(study.costs, counts=counts, roles=study.cost_roles, seed=1))
+    Cost per contact is 18.33 EUR ...
     """
     require_share("confidence", confidence)
-    events = as_table(costs)
+    events, rows = as_table(costs), []
     spent = _spent(events, {"period": period, "kind": kind, "amount": amount}, roles)
-    if unknown := sorted(set(counts) - {c for _, c in RATIOS.values()}):
-        raise DataProblem(f"counts names {unknown[0]!r}; known are new, contacts, customers and revenue")
-    if "new" in counts and (share_for_acquisition is None or not 0 < share_for_acquisition <= 1):
-        raise DataProblem(
-            f"share_for_acquisition={share_for_acquisition!r}: say which part of acquisition costs, above 0 and at most 1, "
-            "wins new customers; marketing speaks to old ones, too, and no share can be assumed"
-        )
+    unknown = sorted(set(counts) - {count for _, count in RATIOS.values()})
+    refuse_if(unknown, "unknown_count", found=", ".join(unknown))
+    unsaid = share_for_acquisition is None or not 0 < share_for_acquisition <= 1
+    refuse_if("new" in counts and unsaid, "no_share", share=share_for_acquisition)
     record = pd.period_range(spent["period"].min(), spent["period"].max())
-    rows, chance = [], dict(n_boot=n_boot, seed=seed, confidence=confidence)
     for term, (role, count) in RATIOS.items():
         if count in counts and (role is None or role in roles.values()):
             of = spent if role is None else spent[spent["kind"].map(roles) == role]
-            money_of = of.groupby("period")["amount"].sum() * (share_for_acquisition if role == "acquisition" else 1.0)
-            rows.append(_ratio(term, money_of, record, count, counts[count], **chance))
-    if not rows:
-        known = f"roles {', '.join(roles.values())} and counts {', '.join(counts) or 'none'}"
-        raise DataProblem(f"no ratio can be made of {known}")
-    table = pd.DataFrame(rows)
+            cost = of.groupby("period")["amount"].sum() * (share_for_acquisition if term == "cac" else 1.0)
+            by = _counts(count, counts[count], record[0].freq)
+            rows.append(_ratio(term, cost, record, count, by, n_boot, seed, confidence))
+    refuse_if(not rows, "no_ratio", roles=", ".join(roles.values()), counts=", ".join(counts) or "none")
+    table = pd.DataFrame(rows, columns=["term", *ENDS, "numerator", "denominator", "n"])
+    most, least = int(table["n"].max()), int(table["n"].min())
     floor = max(getattr(given[0], "min_base", 1) for given in counts.values())
     few = table["term"].ne("cost_of_sale") & (table["denominator"] < floor)
     table = table.assign(**{c: table[c].mask(few) for c in table.columns[1:]})
-    loose, n = sorted(set(spent["kind"]) - set(roles)), int(max(row["n"] for row in rows))
-    stray = ", ".join(loose) or "none"
+    loose = sorted(set(spent["kind"]) - set(roles))
     checks = (
-        Check("kinds of cost without a role", stray, "none; they count in the cost of sales only", not loose),
-        Check("periods", n, "at least 12", n >= 12),
-        Check(
-            "periods of costs that a count does not reach",
-            len(record) - int(min(row["n"] for row in rows)),
-            "0; they are left out",
-            all(row["n"] == len(record) for row in rows),
-        ),
+        Check(say["loose"], ", ".join(loose) or "none", say["loose_limit"], not loose),
+        Check("periods", most, "at least 12", most >= 12),
+        Check(say["unreached"], len(record) - least, "0; they are left out", least == len(record)),
     )
     if lifetime is not None and "cac" in set(table["term"]):
-        table = pd.concat([table, _value_over_cost(table, lifetime, confidence)], ignore_index=True)
+        row = _value_over_cost(table.set_index("term").loc["cac"], lifetime, confidence)
+        table = pd.concat([table, pd.DataFrame([row], columns=table.columns)], ignore_index=True)
         stands = "established" if lifetime.established else "not established"
         checks += (Check("lifetime value", stands, "established", bool(lifetime.established)),)
-    words = []
-    for r in table[np.isfinite(table["estimate"].astype(float))].itertuples():
-        said = dict(value=_size(r.term, r.estimate, events.currency), span=span_of(r.conf_low, r.conf_high, confidence))
-        words.append(say("cost", **said, name=LABELS[r.term], n=number(r.n, 0)))
-    first = words[0] if words else "No ratio has a base that may be shown"
-    more = "; ".join([*words[1:2], *(w[0].lower() + w[1:] for w in words[2:])])
-    said = f"{first}. {more}." if more else f"{first}."
-    summary = {"n": n, "method": "ratio of sums, Fieller's interval, blocks of periods"}
+    shown, told, names = table.dropna(subset="estimate"), [], {}
+    for r in shown.itertuples():
+        name, plain = say["name_" + r.term], r.term in ("clv_to_cac", "cost_of_sale")
+        value = number(r.estimate, 2) if plain else money(r.estimate, events.currency)
+        span = span_of(r.conf_low, r.conf_high, confidence)
+        told.append(say("cost", name=name, value=value, span=span, n=number(r.n, 0)))
+        names[r.term] = f"{name}: {value}"
+    rest = "; ".join([*told[1:2], *(t[0].lower() + t[1:] for t in told[2:])])
+    words = f"{told[0]}. {rest}." if rest else f"{told[0]}." if told else say["no_base"]
+    # estimates have no unit in common: intervals are drawn over them
+    relative = shown.assign(**{c: shown[c] / shown["estimate"] for c in ENDS})
+    figure = partial(_relative, table=relative, names=list(names.values()))
+    labels = {term: say["name_" + term] for term in (*RATIOS, "clv_to_cac")} | dict(events.labels)
+    summary = {"n": most, "method": "ratio of sums, Fieller's interval, blocks of periods"}
     return Statement(
-        "cost_ratios", ", ".join(table["term"]), None, table, summary, checks, LABELS | dict(events.labels), suppressed=int(few.sum()),
-        words=said, figure=partial(_ratios, unit=events.currency),
+        "cost_ratios", ", ".join(table["term"]), None, table, summary, checks, labels, words=words, figure=figure,
+        suppressed=int(few.sum()),
     )  # fmt: skip
 
 
-def _spent(events, given, roles) -> pd.DataFrame:
-    """Return kind, period and amount of costs; refuse roles that say nothing."""
-    columns = {role: column or events.roles.get(role) for role, column in given.items()}
-    if absent := [role for role, column in columns.items() if column is None]:
-        raise DataProblem(f"costs do not say which column is the {absent[0]}; name it with {absent[0]}=")
-    if not roles or (wrong := sorted(set(roles.values()) - set(ROLES))):
-        raise DataProblem(
-            f"costs need roles={{kind: role}}, each role one of {', '.join(ROLES)}; found {wrong if roles else 'none'}, so "
-            "nothing says which costs win customers, serve them or keep them"
-        )
-    with opened(events.data, named="costs") as source:
-        require_fields(source, *columns.values(), where="costs")
-        period, kind = (quoted(columns[c]) for c in ("period", "kind"))
-        amount = amount_sql(source, columns["amount"])
-        sql = f"SELECT {period} AS period, {kind}::VARCHAR AS kind, {amount} AS amount FROM source"
-        spent = source.query("source", sql).df()
-    kinds = sorted(set(spent["kind"]))
-    if stray := sorted(set(roles) - set(kinds)):
-        raise DataProblem(f"roles names {stray[0]!r}, a kind that costs never hold; they hold {', '.join(kinds)}")
-    return spent.assign(period=periods_of(spent["period"], columns["period"]))
-
-
-def _ratio(term, cost, record, count, given, n_boot, seed, confidence) -> dict:
-    """Return a ratio of sums over the periods of both records; errors from circular blocks of sqrt(n) periods."""
-    by = _counts(count, given, record[0].freq)
-    seen = record[:0] if by.empty else record[(record >= by.index.min()) & (record <= by.index.max())]
-    pairs = np.column_stack([part.reindex(seen).fillna(0.0).to_numpy(dtype=float) for part in (cost, by)])  # none is 0
-    n = len(pairs)
-    if n < 2:
-        raise DataProblem(
-            f"{LABELS[term]}: costs and {count} share {n} period; an interval needs two or more, 12 to be of use"
-        )
-    if pairs[:, 1].sum() <= 0:
-        raise DataProblem(f"{LABELS[term]} is undefined: {count} is 0 in all {n} periods that costs hold")
-    length = min(int(np.ceil(np.sqrt(n))), n // 2)
-    blocks = -(-n // length)
-    start = np.random.default_rng(seed).integers(0, n, size=(n_boot, blocks))
-    at = (start[:, :, None] + np.arange(length)).reshape(n_boot, -1)[:, :n] % n
-    spread = np.cov(pairs[at].sum(axis=1).T) * blocks / (blocks - 1)
-    low, high = fieller_interval(
-        *pairs.sum(axis=0), np.diag(spread), spread[0, 1], confidence=confidence, df=blocks - 1
-    )
-    top, bottom = pairs.sum(axis=0)
-    return {
-        "term": term,
-        "estimate": top / bottom,
-        "conf_low": low,
-        "conf_high": high,
-        "numerator": top,
-        "denominator": bottom,
-        "n": n,
-    }
-
-
-def _value_over_cost(table, lifetime, confidence) -> pd.DataFrame:
-    cac = table.set_index("term").loc["cac"]
-    clv = lifetime.table.set_index("term").loc["clv"]
-    z = stats.norm.ppf((1 + confidence) / 2)
-    variances = [((r["conf_high"] - r["conf_low"]) / (2 * z)) ** 2 for r in (clv, cac)]
-    ends = (
-        fieller_interval(clv["estimate"], cac["estimate"], variances, confidence=confidence)
-        if lifetime.established
-        else (np.nan, np.nan)
-    )
-    row = {
-        "term": "clv_to_cac",
-        "estimate": clv["estimate"] / cac["estimate"],
-        "conf_low": ends[0],
-        "conf_high": ends[1],
-        "n": cac["n"],
-    }
-    return pd.DataFrame([row | {"numerator": clv["estimate"], "denominator": cac["estimate"]}])
-
-
-def _size(term, value, currency) -> str:
-    return number(value, 2) if term in ("clv_to_cac", "cost_of_sale") else money(value, currency)
-
-
-def _ratios(finding, ax, *, unit):
-    table = finding.table.dropna(subset="estimate")
-    names = [f"{finding.label(r.term)}: {_size(r.term, r.estimate, unit)}" for r in table.itertuples()]
-    relative = table.assign(
-        estimate=1.0, conf_low=table["conf_low"] / table["estimate"], conf_high=table["conf_high"] / table["estimate"]
-    )
-    axis = "interval over estimate"
-    return forest(
-        relative,
-        "estimate",
-        names=names,
-        low="conf_low",
-        high="conf_high",
-        unit=axis,
-        title=finding.title,
-        line=1.0,
-        ax=ax,
-    )
-
-
-INCOME = "SELECT customer, moment::DATE AS day, sum(amount) AS amount FROM paid GROUP BY ALL ORDER BY ALL"
+def _relative(finding, ax, *, table, names):
+    ends = dict(low="conf_low", high="conf_high", unit="interval over estimate", line=1.0)
+    return forest(table, "estimate", names=names, title=finding.title, ax=ax, **ends)
 
 
 def payback(
@@ -272,12 +206,6 @@ def payback(
     min_rows : int
         Fewest customers who must have been seen for a month that counts.
 
-    Returns
-    -------
-    Statement
-        Margin so far by month. Each month's margin is the mean of those seen in all of it. The interval of the month
-        comes from resamples of customers and of the cost; it has no end where some never pay back in what was seen.
-
     Raises
     ------
     DataProblem
@@ -285,16 +213,17 @@ def payback(
     TooFewRespondents
         Fewer than `min_rows` new customers seen for a month.
 
+    Notes
+    -----
+    Each month's margin is the mean of those seen in all of it. The interval of the month comes from resamples of customers
+    and of the cost; it has no end where some never pay back in what was seen.
+
     Examples
     --------
     >>> import cxresearch as cx
-    >>> import pandas as pd
-    >>> days = pd.date_range("2024-01-01", periods=6, freq="31D")
-    >>> who, paid = pd.DataFrame({"c": range(40), "since": days[0]}), pd.DataFrame({"c": list(range(40)) * 6, "a": 10.0})
-    >>> paid["t"] = days.repeat(40)
-    >>> told = dict(customer="c", since="since", time="t", amount="a", cost=20, margin=0.5, n_boot=50, seed=1)
-    >>> print(cx.payback(who, paid, **told))
-    A new customer has paid back 20.00 (currency not stated) after 4 months (95 % interval 4 to 4; n = 40).
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.payback(study.customers, study.transactions, since="since", cost=20, margin=0.5, n_boot=50, seed=1))
+    A new customer has paid back 20.00 EUR after ...
     """
     require_share("confidence", confidence)
     events, survey = as_table(transactions), as_survey(customers)
@@ -309,35 +238,26 @@ def payback(
     seen, floor = np.floor((end - joined).dt.days.to_numpy() / MONTH), max(min_rows, survey.min_base, events.min_base)
     months = int(np.sort(seen)[::-1][floor - 1]) if len(seen) >= floor else 0
     if months < 1:
-        raise TooFewRespondents(f"fewer than {floor} new customers were seen for a month; {len(seen)} are new")
-    income = np.zeros((len(seen), months))
+        raise TooFewRespondents(say("few_seen", floor=floor, n=len(seen)))
+    known, income = (np.arange(months) < seen[:, None]).astype(float), np.zeros((len(seen), months))
     inside = (rows["k"] >= 0) & (rows["k"] < np.minimum(seen, months)[rows["row"]])
     np.add.at(income, (rows["row"][inside], rows["k"][inside]), margin * rows["amount"][inside])
-    known = (np.arange(months) < seen[:, None]).astype(float)
+    totals = resampled(None, np.hstack([income, known]), n_boot=n_boot, seed=seed)
     so_far = np.cumsum(income.sum(axis=0) / known.sum(axis=0))
-    sample, every = as_survey(pd.DataFrame(index=range(len(seen)))).sample(), []
-    for w in sample.replicates(n_boot, seed=seed):
-        every.append(np.cumsum((w @ income) / (w @ known), axis=1))
-    draws = np.concatenate(every)
+    draws = np.cumsum(totals[:, :months] / totals[:, months:], axis=1)
     prices = price * np.exp(spread * np.random.default_rng(seed).normal(size=len(draws)))
-    month, drawn = float(_first_month(so_far, price)), _first_month(draws, prices[:, None])
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    low, high = np.quantile(drawn, tails, method="inverted_cdf")
+    month, tails = float(_first_month(so_far, price)), [(1 - confidence) / 2, (1 + confidence) / 2]
+    low, high = np.quantile(_first_month(draws, prices[:, None]), tails, method="inverted_cdf")
     table = pd.DataFrame({"age": np.arange(1, months + 1), "earned": so_far})
     table["conf_low"], table["conf_high"] = np.quantile(draws, tails, axis=0)
-    table["n"] = known.sum(axis=0).astype(int)
-    words = dict(cost=money(price, events.currency), n=number(len(seen), 0))
-    if np.isinf(month):
-        margin_so_far = money(so_far[-1], events.currency)
-        said = say("not_paid_back", **words, seen=months, margin=margin_so_far)
-    elif np.isinf(high):
-        said = say("paid_back_open", **words, month=int(month), seen=months)
-    else:
-        said = say("paid_back", **words, month=int(month), span=span_of(low, high, confidence, 0))
-    stands, method = bool(np.isfinite(high)), "margin by month since they became customers"
+    key = "not_paid_back" if np.isinf(month) else "paid_back_open" if np.isinf(high) else "paid_back"
+    said = dict(cost=money(price, events.currency), n=number(len(seen), 0), month=number(month, 0), seen=months)
+    words = say.told(key, **said, margin=money(so_far[-1], events.currency), span=span_of(low, high, confidence, 0))
+    summary = {"n": len(seen), "method": "margin by month since they became customers", "payback": month}
+    axes = say["payback_x"], say("payback_y", unit=events.currency or "money"), say["payback_unit"]
     return Statement(
-        "payback", "margin", None, table, {"n": len(seen), "method": method, "payback": month, "established": stands}, checks,
-        events.labels, words=said, figure=partial(_income, price=price, unit=events.currency),
+        "payback", "margin", None, table.assign(n=known.sum(axis=0).astype(int)), summary | {"established": bool(np.isfinite(high))},
+        checks, events.labels, words=words, figure=partial(lines, x="age", columns={"earned": ("o-", "")}, across=price, axes=axes),
     )  # fmt: skip
 
 
@@ -349,24 +269,11 @@ def _first_month(path, price) -> np.ndarray:
 
 def _price(cost, confidence) -> tuple[float, float]:
     """Return the cost to win a customer and the error of its log."""
-    if not isinstance(cost, Finding):
-        price = low = high = cost
-    elif "cac" not in set(cost.table["term"]):
+    price = low = high = cost
+    if isinstance(cost, Finding):
         why = getattr(cost, "why", cost.sentence()).removeprefix(CANNOT)
-        raise DataProblem(f"there is no cost to win a customer to pay back: {why}")
-    else:
-        price, low, high = cost.table.set_index("term").loc["cac", ["estimate", "conf_low", "conf_high"]]
-    if not (price > 0 and low > 0 and np.isfinite(high)):
-        raise DataProblem(
-            f"cost={number(price, 2)} with {span_of(low, high, confidence)} must be the money to win a customer, above 0 and bounded"
-        )
+        refuse_if("cac" not in set(cost.table["term"]), "no_price", why=why)
+        price, low, high = cost.table.set_index("term").loc["cac", ENDS]
+    bounded = price > 0 and low > 0 and np.isfinite(high)
+    refuse_if(not bounded, "wrong_price", price=number(price, 2), span=span_of(low, high, confidence))
     return price, np.log(high / low) / (2 * stats.norm.ppf((1 + confidence) / 2))
-
-
-def _income(finding, ax, *, price, unit):
-    table, ax = finding.table, axes_or_new(ax)
-    ax.fill_between(table["age"], table["conf_low"], table["conf_high"], color=PALETTE[0], alpha=0.15, linewidth=0)
-    ax.plot(table["age"], table["earned"], "o-", color=PALETTE[0])
-    ax.axhline(price, color=QUIET, linestyle="--", linewidth=1)
-    ax.set(xlabel="months since they became customers", ylabel=f"margin so far, {unit or 'money'}")
-    return titled(ax, finding.title, "margin of a new customer; dashed: the cost to win one")

@@ -1,0 +1,133 @@
+"""What the seven questions share: one reader of payments, refusals, periods, resamples, money in words, one figure."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+
+from cxresearch.errors import DataProblem, require_choice
+from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
+from cxresearch.findings import Check, interval, number, words
+from cxresearch.inference.events import amount_sql, opened, quoted, require_fields, require_one_id_type, time_sql
+from cxresearch.survey import as_survey, as_table
+
+say = words(__package__)
+
+PERIODS = {"week": "W", "month": "M", "quarter": "Q", "year": "Y"}
+
+
+def refuse_if(forbidden, key: str, /, **values) -> None:
+    """Raise `DataProblem` in the words of the sentence `key` where something was found that forbids the question."""
+    if forbidden:
+        raise DataProblem(say(key, **values))
+
+
+def moment(name: str, value) -> pd.Timestamp:
+    """Return a date that was given, or refuse it."""
+    found = pd.to_datetime(str(value), errors="coerce")
+    refuse_if(found is pd.NaT or found.tz is not None, "no_date", name=name, value=repr(value))
+    return found
+
+
+def columns_of(table, where: str, **given) -> list[str]:
+    """Return the columns that have the roles given, as they are named or as the table says."""
+    columns = {role: column or table.roles.get(role) for role, column in given.items()}
+    lacking = next((role for role, column in columns.items() if column is None), None)
+    refuse_if(lacking, "no_column", where=where, role=lacking)
+    return list(columns.values())
+
+
+@contextmanager
+def payments(transactions, until, **given):
+    """Yield `ask`, which answers SQL on the payments before `until`, `paid` (customer, moment, amount), its end and checks.
+
+    Without `until` the record ends with the day of the last payment.
+    """
+    events = as_table(transactions)
+    customer, time, amount = columns_of(events, "the payments", **given)
+    require_one_id_type(events.data, customer)
+    with opened(events.data) as source:
+        require_fields(source, customer, time, amount)
+        day, money_paid = time_sql(source, time, None), amount_sql(source, amount)
+        rows = f"SELECT {quoted(customer)} AS customer, {day} AS moment, {money_paid} AS amount FROM source"
+        whole = "customer IS NOT NULL AND moment IS NOT NULL AND amount IS NOT NULL"
+        counts = f"SELECT max(moment) FILTER ({whole})::DATE + 1, count(*) FILTER (NOT ({whole})) FROM ({rows})"
+        last, lost = source.query("source", counts).fetchall()[0]
+        refuse_if(last is None, "no_payment", until=until)
+        end = moment("until", last if until is None else until)
+        paid = f"WITH paid AS (SELECT * FROM ({rows}) WHERE {whole} AND moment < TIMESTAMP '{end}')"
+        ask = lambda sql: source.query("source", f"{paid} {sql}").df()  # noqa: E731
+        refuse_if(not ask("SELECT count(*) AS n FROM paid")["n"][0], "no_payment", until=end.date())
+        yield ask, end, (Check(say["incomplete"], lost, "0", lost == 0),)
+
+
+def steps_between(start, end, period: str) -> int:
+    """Return how many periods lie between those of two days."""
+    return (end.to_period(PERIODS[period]) - start.to_period(PERIODS[period])).n
+
+
+def complete_until(ask, until: pd.Timestamp, period: str) -> pd.Timestamp:
+    """Return the first moment of the period that is not observed to its end.
+
+    The record ends at `until`, or earlier, where it falls silent for longer than it ever did before.
+    """
+    require_choice("period", period, tuple(PERIODS))
+    day = ask("SELECT DISTINCT moment::DATE AS day FROM paid ORDER BY 1")["day"]
+    silence = day.diff().max() if len(day) > 1 else pd.Timedelta(days=1)
+    end = min(until, day.iloc[-1] + silence).to_period(PERIODS[period]).start_time
+    ends = dict(first=day.iloc[0].date(), last=day.iloc[-1].date(), period=period)
+    refuse_if(steps_between(day.iloc[0], end, period) < 2, "one_period", **ends)
+    return end
+
+
+def ids_of(column) -> pd.Series:
+    """Return ids as they are compared: text, 101.0 being 101."""
+    return pd.Series(column).astype(str).str.strip().str.replace(r"^(-?\d+)\.0$", r"\1", regex=True)
+
+
+def names_of(times, period: str) -> np.ndarray:
+    """Return what periods are called: 2024-05, 2024Q2, 2024."""
+    return pd.Series(times).dt.to_period(PERIODS[period]).astype(str).to_numpy()
+
+
+def resampled(sample, columns, *, n_boot: int, seed) -> np.ndarray:
+    """Return the totals (B, k) of columns (n, k) in the replicates of a sample, or of the rows where it is None."""
+    sample = sample or as_survey(pd.DataFrame(index=range(len(columns)))).sample()
+    return np.concatenate([weights @ columns for weights in sample.replicates(n_boot, seed=seed)])
+
+
+def money(value: float, currency: str | None, decimals: int = 2) -> str:
+    """Return an amount with its currency."""
+    return f"{number(value, decimals)} {currency or '(currency not stated)'}"
+
+
+def span_of(low, high, confidence, decimals=2) -> str:
+    """Return an interval in words, also where it has no ends."""
+    ended = np.isfinite(low) and np.isfinite(high)
+    return interval(low, high, confidence, decimals) if ended else "an interval without ends"
+
+
+def sized(estimate, low, high, confidence) -> dict[str, str]:
+    """Return the size and the span of a change whose direction the sentence says."""
+    low, high = (low, high) if estimate >= 0 else (-high, -low)
+    return {"size": number(abs(estimate), 2), "span": span_of(low, high, confidence)}
+
+
+def lines(finding, ax, *, of="tidy", x, columns, axes, band=True, across=None, upright=None):
+    """Draw columns (name -> style, words) of a table over x, the band of its interval, and dashed lines; return the Axes."""
+    table, ax = finding.tables()[of], axes_or_new(ax)
+    at = table[x] if pd.api.types.is_numeric_dtype(table[x]) else np.arange(len(table))
+    if band:
+        ax.fill_between(at, table["conf_low"], table["conf_high"], color=PALETTE[0], alpha=0.15, linewidth=0)
+    for (column, (style, name)), colour in zip(columns.items(), (PALETTE[0], QUIET, PALETTE[1])):
+        ax.plot(at, table[column], style, color=colour, markersize=4, label=name)
+    for draw, value in ((ax.axhline, across), (ax.axvline, upright)):
+        if value is not None:
+            draw(value, color=QUIET, linestyle="--", linewidth=1)
+    if at is not table[x]:
+        some = np.arange(0, len(table), max(len(table) // 6, 1))
+        ax.set_xticks(some, table[x].iloc[some])
+    ax.set(xlabel=axes[0], ylabel=axes[1])
+    if len(columns) > 1:
+        ax.legend()
+    return titled(ax, finding.title, axes[2])
