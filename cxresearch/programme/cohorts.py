@@ -11,13 +11,12 @@ from scipy import stats
 
 from cxresearch.errors import TooFewRespondents, require_columns, require_share
 from cxresearch.figures import axes_or_new, heat_map
-from cxresearch.findings import Check, Statement, interval, number, percent
+from cxresearch.findings import Statement, interval, number, percent
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.survival import kaplan_meier
-from cxresearch.privacy import hidden_cells, largest_share
-from cxresearch.programme.shared import (
-    complete_until, ids_of, lines, moment, money, names_of, payments, refuse_if, resampled, say, steps_between,
-)  # fmt: skip
+from cxresearch.privacy import hidden_cells, hide_cells, largest_share
+from cxresearch.programme import shared
+from cxresearch.programme.shared import checked, ids_of, money, names_of, payments, refuse_if, say
 from cxresearch.survey import as_survey, as_table
 
 FIRSTS = """, orders AS (SELECT customer, moment, sum(amount) AS net, sum(amount) FILTER (amount >= 0) AS value FROM paid GROUP BY ALL)
@@ -37,7 +36,7 @@ def bca_means(sample, values, member, *, confidence, n_boot, seed) -> np.ndarray
     """Return means (k,) of values (n,) among the members (n, k) of each group, and their BCa ends, (3, k)."""
     weights, k = sample.weights[:, None] * member, member.shape[1]
     mean = values @ weights / weights.sum(axis=0)
-    totals = resampled(sample, np.hstack([values[:, None] * member, member]), n_boot=n_boot, seed=seed)
+    totals = shared.resampled(np.hstack([values[:, None] * member, member]), sample, n_boot=n_boot, seed=seed)
     with np.errstate(invalid="ignore"):  # a replicate may leave a period empty
         draws = totals[:, :k] / totals[:, k:]
     influence = weights * (values[:, None] - mean)
@@ -76,44 +75,36 @@ def acquisition(
     customers, transactions, *, customer=None, since=None, time=None, amount=None, period="month", until=None,
     confidence=0.95, n_boot=1000, seed,
 ) -> Statement:  # fmt: skip
-    """Return new customers by period with the mean of their first orders, in currency, and revenue per customer.
+    """Return new customers by period, the mean of their first orders, in currency, and revenue per customer.
+
+    Means have BCa intervals by the survey's replicates. ``further["whole"]``: first order and revenue over all.
 
     Parameters
     ----------
-    customers : Survey or DataFrame, (N, .)
-    transactions : Table, DataFrame, path or relation
-        Payments; those of one customer at one moment are one order, an amount below zero is a return.
-    customer, time, amount : column, optional
-        Of the payments, where their table does not say; `customer` is called so in both tables.
-    since : column
-        Of `customers`: when each became one. The first payment of a record that was cut is nobody's first.
-    period : {"week", "month", "quarter", "year"}
-        Only complete ones count.
-    until : date, optional
-        Exclusive end of the record; without it the day of the last payment is the last one.
+    customers, transactions : Survey or DataFrame, (N, .); Table, DataFrame, path or relation
+        Payments of one customer at one moment are one order, an amount below zero is a return.
+    customer, time, amount, since : column
+        Of the payments, where their table does not say; `customer` is called so in both. `since`, of `customers`: when
+        each became one. The first payment of a record that was cut is nobody's first.
+    period, until : {"week", "month", "quarter", "year"}, date
+        Only complete ones count; exclusive end of the record, by default after the day of the last payment.
 
     Raises
     ------
     DataProblem
         No `since` (left-truncated), nobody since the record begins, fewer than two complete periods.
 
-    Notes
-    -----
-    Means with BCa intervals by the survey's replicates. ``further["whole"]``: first order and revenue per customer over all.
-
     Examples
     --------
-    >>> import pandas as pd
     >>> import cxresearch as cx
-    >>> paid = pd.DataFrame({"c": [1, 2, 3, 3], "t": pd.to_datetime(["2024-01-02", "2024-01-31", "2024-02-09", "2024-02-29"]), "a": 9.0})
-    >>> who = paid[:3].rename(columns={"t": "since"})
-    >>> cx.acquisition(who, paid, customer="c", since="since", time="t", amount="a", until="2024-03-01", n_boot=99, seed=1).tidy()["n"].tolist()
-    [2, 1]
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.acquisition(study.customers, study.transactions, since="since", n_boot=99, seed=1))
+    245 customers were won from 2024-01 to 2024-09; a first order is worth 87.00 EUR on average ...
     """
     require_share("confidence", confidence)
     events, survey = as_table(transactions), as_survey(customers)
     with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
-        end, firsts = complete_until(ask, end, period), ask(FIRSTS)
+        end, firsts = shared.complete_until(ask, end, period), ask(FIRSTS)
     customer = customer or events.roles.get("customer")
     merged, recent = joined_since(survey, customer, since, firsts["_first"].min(), end)
     firsts = firsts.assign(_id=ids_of(firsts.pop("customer")))
@@ -122,43 +113,37 @@ def acquisition(
     new, every = survey.sample(recent & paid, what="new customers"), survey.sample(paid, what="customers")
     chance = dict(confidence=confidence, n_boot=n_boot, seed=seed)
     order, revenue = (merged[c].to_numpy(float)[s.rows] for c, s in (("_order", new), ("_revenue", every)))
-    by = _amounts(new, order, names_of(merged["since"].iloc[new.rows], period), chance).rename(
-        columns={"term": "period"}
-    )
+    by = _amounts(new, order, names_of(merged["since"].iloc[new.rows], period), chance)
+    by = by.drop(columns="top_share").rename(columns={"term": "period"})
     of = ((new, order, "first_order"), (every, revenue, "revenue"))
     whole = pd.concat([_amounts(s, v, [term] * len(v), chance) for s, v, term in of], ignore_index=True)
-    hidden = hidden_cells(by, min_base=survey.min_base, keys=("period",))
-    by = by.drop(columns="top_share").assign(**{c: by[c].mask(hidden) for c in by.columns[1:] if c != "top_share"})
+    by = hide_cells(by, min_base=survey.min_base, keys=("period",))
     first, per = whole.iloc[0], whole.iloc[1]
     crowd = round(float(by["n"].iloc[0] / max(by["n"].iloc[1:].median(), 1)), 2) if len(by) > 1 else 1.0
     unpaid, early = int((recent & ~paid).sum()), int((merged["_first"] < merged["since"].dt.normalize()).sum())
-    checks += (
-        Check(say["crowd"], crowd, say["crowd_limit"], not crowd > 2),
-        Check(say["unpaid"], unpaid, "0", unpaid == 0),
-        Check(say["early"], early, "0", early == 0),
-        Check(say["dominant"], per["largest_share"], "at most 0.05", bool(per["largest_share"] <= 0.05)),
-    )
-    unit, ends = events.currency or survey.currency, by["period"].iloc[[0, -1]].tolist()
+    found = dict(crowd=(crowd, not crowd > 2), unpaid=(unpaid, unpaid == 0), early=(early, early == 0))
+    checks += checked(**found, dominant=(per["largest_share"], per["largest_share"] <= 0.05))
+    unit = events.currency or survey.currency
     spans = [interval(r["conf_low"], r["conf_high"], confidence, 0) for r in (first, per)]
     tops = [percent(share, 1) for share in (first["top_share"], per["top_share"], per["largest_share"])]
-    words = say(
-        "won", n=number(first["n"], 0), first=ends[0], last=ends[1], value=money(first["estimate"], unit), span=spans[0]
-    )
+    said = dict(n=number(first["n"], 0), first=by["period"].iloc[0], last=by["period"].iloc[-1], span=spans[0])
     more = dict(median=money(first["median"], unit), revenue=money(per["estimate"], unit), all=number(per["n"], 0))
+    words = say("won", **said, value=money(first["estimate"], unit))
     words += " " + say("won_more", **more, spread=spans[1], top=tops[0], part=tops[1], one=tops[2])
     axes = "", f"mean first order, {unit or 'money'}", ""
-    figure = partial(lines, x="period", columns={"estimate": ("o-", "")}, axes=axes)
-    summary = {"n": first["n"], "method": "mean, BCa interval"}
-    return Statement(
-        "acquisition", "first order", "period", by, summary, checks, survey.labels, {"whole": whole}, words=words,
-        suppressed=int(hidden.sum()), domain=survey.condition, figure=figure,
-    )  # fmt: skip
+    figure = partial(shared.lines, x="period", columns={"estimate": ("o-", "")}, axes=axes)
+    about = dict(words=words, figure=figure, suppressed=int(by["n"].isna().sum()), domain=survey.condition)
+    summary, question = {"n": first["n"], "method": "mean, BCa interval"}, ("acquisition", "first order", "period")
+    return Statement(*question, by, summary, checks, survey.labels, {"whole": whole}, **about)
 
 
 def cohort_retention(
     transactions, *, customer=None, time=None, amount=None, period="month", until=None, since=None, confidence=0.95
 ) -> Statement:
     """Return the share (0-1) of each cohort of customers that bought in later periods, and how soon they bought again.
+
+    Wilson's interval; periods that are not over are left out. Nobody has a contract that ends: "active" says that they
+    bought. ``further["again"]``: 1 - Kaplan & Meier of the days until the second purchase.
 
     Parameters
     ----------
@@ -171,64 +156,49 @@ def cohort_retention(
     Raises
     ------
     DataProblem
-        Fewer than two complete periods, or no cohort that can be followed.
-    TooFewRespondents
-        Every cohort is under the floor.
-
-    Notes
-    -----
-    Wilson's interval; cohorts under the floor and periods that are not over are left out. Nobody has a contract that ends:
-    "active" says that they bought. ``further["again"]``: 1 - Kaplan & Meier of the days until the second purchase.
+        Fewer than two complete periods, no cohort that can be followed, or (TooFewRespondents) none over the floor.
 
     Examples
     --------
-    >>> import pandas as pd
     >>> import cxresearch as cx
-    >>> days = pd.to_datetime(["2024-01-02", "2024-01-03", "2024-02-09", "2024-02-29"])
-    >>> paid = pd.DataFrame({"customer": [1, 2, 2, 3], "t": days, "a": 9.0})
-    >>> cx.cohort_retention(paid, customer="customer", time="t", amount="a", until="2024-03-01", since="2024-01-01").tidy()["active"].tolist()
-    [1]
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.cohort_retention(study.transactions, period="quarter"))
+    Of 319 customers won from 2024Q2 to 2024Q4, 65.2 % bought in the quarter after ...
     """
     require_share("confidence", confidence)
     events = as_table(transactions)
     with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
-        end = complete_until(ask, end, period)
+        end = shared.complete_until(ask, end, period)
         cells, again = (ask(sql.format(period=period, end=end)) for sql in (ACTIVE, AGAIN))
-    begun = cells["cohort"].min() + pd.Timedelta(1, "ns") if since is None else moment("since", since)
+    begun = cells["cohort"].min() + pd.Timedelta(1, "ns") if since is None else shared.moment("since", since)
     sizes = cells[cells["age"] == 0].set_index("cohort")["active"]
     stock, sizes = int(sizes[sizes.index < begun].sum()), sizes[sizes.index >= begun]
-    ages = [(cohort, age) for cohort in sizes.index for age in range(1, steps_between(cohort, end, period))]
+    ages = [(cohort, age) for cohort in sizes.index for age in range(1, shared.steps_between(cohort, end, period))]
     refuse_if(not ages, "no_cohort", begun=begun.date(), period=period)
     table = pd.DataFrame(ages, columns=["cohort", "age"]).merge(cells, how="left", on=["cohort", "age"])
     table = table.assign(active=table["active"].fillna(0).astype(int), n=table["cohort"].map(sizes))
-    sizes = table.groupby("cohort", as_index=False)["n"].first()
+    sizes = table[table["age"] == 1]
     small = sizes["cohort"][hidden_cells(sizes, min_base=events.min_base, keys=("cohort",))]
-    gone = table["cohort"].isin(small).to_numpy()
-    if gone.all():
+    if len(small) == len(sizes):
         raise TooFewRespondents(say("small_cohorts", floor=events.min_base))
-    again = _bought_again(again[again["cohort"].isin(table["cohort"][~gone])], confidence)
+    gone, kept = table["cohort"].isin(small).to_numpy(), sizes[~sizes["cohort"].isin(small)]
+    again = _bought_again(again[again["cohort"].isin(kept["cohort"])], confidence)
     table["estimate"] = table["active"] / table["n"]
     table["conf_low"], table["conf_high"] = wilson_interval(table["estimate"], table["n"], confidence)
-    next_one, cohorts = table[~gone & (table["age"] == 1)], names_of(table["cohort"][~gone], period)
-    active, n = int(next_one["active"].sum()), int(next_one["n"].sum())
     table = table.assign(
         **{c: table[c].mask(gone) for c in table.columns[2:]}, cohort=names_of(table["cohort"], period)
     )
-    checks += (
-        Check(say["stock"], stock, "information", True, "info"),
-        Check(say["not_over"], str(end.date()), "information", True, "info"),
-    )
+    checks += checked(stock=(stock, True, "info"), not_over=(str(end.date()), True, "info"))
     span = lambda low, high: interval(100 * low, 100 * high, confidence) + " %"  # noqa: E731
-    soon, share = again.iloc[min(1, len(again) - 1)], percent(active / n, 1)
-    said = dict(first=cohorts[0], last=cohorts[-1], period=period, n=number(n, 0), share=share)
-    words = say("active", **said, span=span(*wilson_interval(active / n, n, confidence)))
+    n, names, soon = int(kept["n"].sum()), names_of(kept["cohort"], period), again.iloc[min(1, len(again) - 1)]
+    share = kept["active"].sum() / n
+    said = dict(first=names[0], last=names[-1], period=period, n=number(n, 0), share=percent(share, 1))
+    words = say("active", **said, span=span(*wilson_interval(share, n, confidence)))
     late = dict(days=number(soon["days"], 0), again=percent(soon["estimate"], 1), stock=number(stock, 0))
     words += " " + say("active_more", **late, spread=span(soon["conf_low"], soon["conf_high"]))
-    summary = {"n": n, "method": "share active, Wilson interval"}
-    return Statement(
-        "cohort_retention", "active customers", "cohort", table, summary, checks, events.labels, {"again": again},
-        suppressed=int(gone.sum()), words=words, figure=_matrix,
-    )  # fmt: skip
+    summary, about = {"n": n, "method": "share active, Wilson interval"}, dict(words=words, figure=_matrix)
+    question = "cohort_retention", "active customers", "cohort", table, summary, checks, events.labels
+    return Statement(*question, {"again": again}, suppressed=int(gone.sum()), **about)
 
 
 def _bought_again(counts, confidence) -> pd.DataFrame:

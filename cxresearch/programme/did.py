@@ -11,11 +11,11 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.errors import require_share
-from cxresearch.findings import Check, Statement, interval, listing, number, p_words
+from cxresearch.findings import Statement, interval, listing, p_words
 from cxresearch.inference import adjusted_p_values, critical_value
 from cxresearch.inference.clusters import cr2, demean, jackknife, wild_bootstrap
 from cxresearch.programme.panel import by_unit, read_panel, start_in, treated_units
-from cxresearch.programme.shared import lines, refuse_if, say, sized
+from cxresearch.programme.shared import checked, lines, refuse_if, say, sized
 
 ENDS = ["estimate", "conf_low", "conf_high", "p_value"]
 
@@ -79,94 +79,85 @@ def difference_in_differences(
 ) -> Statement:  # fmt: skip
     """Return how much more an outcome changed where the programme runs than where it does not.
 
+    Effects of units and periods are taken out, errors clustered by unit (CR2). Established if Welch's test of the units'
+    changes and the wild bootstrap find it too, no trend or period before differed, and no date before shows as much.
+    *Before and after alone* is what the units with the programme would have said. Starts at different times: group-time
+    effects against units not yet treated, units left out in turn.
+
     Parameters
     ----------
     panel : Survey, Table, DataFrame, path or relation
         One row per event, or per unit and period; rows are averaged by unit and period, and weigh alike.
-    outcome, unit, period : column
-        With `every` ("week", "month", ...) `period` is a time that is cut into periods.
-    treated : list of units, or column of two values
-    since : period or date, or column
-        When the programme began; a column of `panel` where it began at different times (missing: never).
+    outcome, unit, period, every : columns; "week", "month", ...
+        With `every` `period` is a time that is cut into periods.
+    treated, since : list of units, or column of two values; period or date, or column
+        Where and when it began; a column of `panel` where it began at different times (missing: never).
     controls : list of columns
         Averaged by unit and period.
     min_units : int
-        Fewest units with the programme, and without it: with three or one, errors by unit find an effect in 17 and 76 of
-        100 cases where there is none.
+        Fewest units with the programme, and without it.
 
     Raises
     ------
     DataProblem
         Too few units, a date outside the data, a treated column of more than two values.
 
-    Notes
-    -----
-    Effects of units and periods are taken out, errors clustered by unit (CR2). Established if Welch's test of the units'
-    changes and the wild bootstrap find it too, no trend or period before differed, and no date before shows as much.
-    *Before and after alone* is what the units with the programme would have said. Starts at different times: group-time
-    effects against units not yet treated, units left out in turn.
-
     Examples
     --------
-    >>> import numpy as np, pandas as pd
     >>> import cxresearch as cx
-    >>> at = pd.MultiIndex.from_product([range(20), range(8)], names=["shop", "month"]).to_frame(index=False)
-    >>> table = at.assign(wait=np.random.default_rng(1).normal(9, 1, 160) - 4.0 * ((at["shop"] < 8) & (at["month"] >= 4)))
-    >>> print(cx.difference_in_differences(table, outcome="wait", unit="shop", period="month", treated=range(8), since=4, seed=1))
-    wait is ... lower where the programme runs than it would have been (95 % interval ...
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> asked = dict(outcome="wait", period="time", every="month", since="2025-01-01", unit="branch", treated=study.programme.treated)
+    >>> print(cx.difference_in_differences(study.matched("interactions", "customers", keep="all"), **asked, n_boot=99, seed=1))
+    Waiting time in minutes is 1.43 lower where the programme runs than it would have been ...
     """
     require_share("confidence", confidence)
-    labels, name = getattr(panel, "labels", {}), getattr(panel, "labels", {}).get(outcome, outcome)
-    cells = read_panel(panel, outcome, unit, period, tuple(controls), every)
+    labels, about = getattr(panel, "labels", {}), ("difference_in_differences", outcome, unit)
+    cells, name = read_panel(panel, outcome, unit, period, tuple(controls), every), labels.get(outcome, outcome)
     names = cells["unit"].unique()
-    about, n = ("difference_in_differences", outcome, unit), int(cells["n"].sum())
     if isinstance(since, str) and since in getattr(getattr(panel, "table", panel), "columns", ()):
         found, reasons, checks, words = _staggered(panel, cells, names, name, unit, since, min_units, confidence)
-        summary = {"n": n, "method": "group-time effects against not yet treated", "established": not reasons}
+        summary = {"n": int(cells["n"].sum()), "method": say["did_staggered"], "established": not reasons}
         return Statement(*about, found, summary, checks, labels, words=words, drawn={"line": 0.0, "unit": name})
     start, group = start_in(cells, since), treated_units(panel, names, unit, treated)
     complete = np.isfinite(changes(wide(cells, "y"), wide(cells, "weight"), start))
     require_units(group & complete, ~group & complete, min_units, unit)
     cells, group, lost = cells[cells["unit"].isin(names[complete])], group[complete], int((~complete).sum())
-    runs = group[pd.factorize(cells["unit"])[0]]
+    code = pd.factorize(cells["unit"])[0]
+    runs = group[code]
     columns = [runs & (cells["t"] >= start), *(cells[c] for c in controls)]
     fit, clustered, _ = two_way(cells, columns, confidence)
-    code = pd.factorize(cells["unit"])[0]
-    chance = dict(n_boot=n_boot, seed=seed, confidence=confidence)
-    wild_p, *wild = wild_bootstrap(fit.model.wexog, fit.model.wendog, code, 0, **chance)
-    others = np.column_stack([*columns[1:], pd.get_dummies(cells["t"], drop_first=True)]).astype(float)
-    Y, W, clean = (
-        wide(cells, "y"),
-        wide(cells, "weight"),
-        wide(cells.assign(y=cells["y"] - others @ fit.params[1:]), "y"),
+    p, *wild = wild_bootstrap(
+        fit.model.wexog, fit.model.wendog, code, 0, n_boot=n_boot, seed=seed, confidence=confidence
     )
-    change = welch(changes(clean, W, start)[:, None], group, confidence).iloc[0]
-    alone = stats.ttest_1samp(changes(Y, W, start)[group], 0.0)
-    naive = changes(Y, W, start)[group].mean(), *alone.confidence_interval(confidence)
-    rows = [clustered, change[ENDS], (clustered[0], *wild, wild_p), (*naive, alone.pvalue)]
-    table = pd.DataFrame(np.array(rows, dtype=float), columns=ENDS).assign(n=[len(group)] * 3 + [int(group.sum())])
+    others = np.column_stack([*columns[1:], pd.get_dummies(cells["t"], drop_first=True)]).astype(float)
+    Y, W, clean = (wide(cells.assign(clean=cells["y"] - others @ fit.params[1:]), c) for c in ("y", "weight", "clean"))
+    change, alone = welch(changes(clean, W, start)[:, None], group, confidence).iloc[0], changes(Y, W, start)[group]
+    test = stats.ttest_1samp(alone, 0.0)
+    naive = alone.mean(), *test.confidence_interval(confidence)
+    rows = [clustered, change[ENDS], (clustered[0], *wild, p), (*naive, test.pvalue)]
+    table = pd.DataFrame(np.array(rows, dtype=float), columns=ENDS).assign(n=[len(group)] * 3 + [len(alone)])
     table.insert(0, "term", [say[f"did_row_{k}"] for k in range(4)])
     tried = [changes(clean[:, :start], W[:, :start], date) for date in range(2, start - 1)]
     placebo = welch(np.column_stack(tried), group, confidence)["t"] >= change["t"] if tried else []
     study, persons = _event_study(cells, Y, W, runs, group, start, confidence)
-    before = _trends_before(cells, runs, start) | {
-        "joint": adjusted_p_values(study["p_value"][:start], correction="holm").min()
-    }
+    joint = adjusted_p_values(study["p_value"][:start], correction="holm").min()
+    reasons, checks = _doubts(
+        table, _trends_before(cells, runs, start) | {"joint": joint}, placebo, Y.shape[1], confidence, lost
+    )
     study.loc[persons < getattr(panel, "min_base", 1), ["treated", "control", *ENDS]] = np.nan
-    reasons, checks = _doubts(table, before, placebo, Y.shape[1], confidence, lost)
-    counts = dict(treated=int(group.sum()), control=int((~group).sum()), periods=Y.shape[1])
+    counts = dict(treated=len(alone), control=len(group) - len(alone), periods=Y.shape[1])
     p_values = dict(zip(("p", "welch", "wild"), map(p_words, table["p_value"])))
-    more = "did_before_more" if naive[0] > 0 else "did_before_less"
     words = [_words(name, *clustered[:3], confidence, reasons), say("did_units", **counts, **p_values)]
-    words.append(say(more, **sized(*naive, confidence)))
+    words.append(say("did_before_more" if naive[0] > 0 else "did_before_less", **sized(*naive, confidence)))
     summary = {"n": int(cells["n"].sum()), "method": "two-way effects, CR2 by unit", "established": not reasons}
     drawn = {"treated": ("o-", "with the programme"), "control": ("o-", "without it")}
-    axes = say["did_x"], name, say["did_unit"]
-    figure = partial(lines, of="event_study", x="from_start", columns=drawn, axes=axes, band=False, upright=-0.5)
+    figure = partial(
+        lines, of="event_study", x="from_start", columns=drawn, upright=-0.5, axes=(say["did_x"], name, say["did_unit"])
+    )
+    more = dict(words=" ".join(words), suppressed=int(study["estimate"].isna().sum()), figure=figure, fitted=fit)
     return Statement(
-        *about, table, summary, checks, labels, {"event_study": study.drop(columns=["p_value", "t"])}, words=" ".join(words),
-        suppressed=int(study["estimate"].isna().sum()), figure=figure, fitted=fit,
-    )  # fmt: skip
+        *about, table, summary, checks, labels, {"event_study": study.drop(columns=["p_value", "t"])}, **more
+    )
 
 
 def require_units(treated, control, min_units, unit) -> None:
@@ -204,11 +195,11 @@ def _event_study(cells, Y, W, runs, group, start, confidence) -> tuple[pd.DataFr
     return study.join(welch(Y - base[:, None], group, confidence)), persons
 
 
-def _doubts(table, before, placebo, periods, confidence, lost) -> tuple[list[str], tuple[Check, ...]]:
+def _doubts(table, before, placebo, periods, confidence, lost) -> tuple:
     """Return why the effect is not established, and the checks."""
     effect, p, alpha = table.iloc[0], table["p_value"].iloc[:3], 1 - confidence
     agree, missed = p.max() < alpha or p.min() >= alpha, float(before["half"] * periods / 2)
-    span, size = interval(effect["conf_low"], effect["conf_high"], confidence, 2), abs(effect["estimate"])
+    span = interval(effect["conf_low"], effect["conf_high"], confidence, 2)
     reasons = {
         say("holds_0", span=span): p.iloc[0] >= alpha,
         say["disagree"]: not agree,
@@ -217,15 +208,11 @@ def _doubts(table, before, placebo, periods, confidence, lost) -> tuple[list[str
         say["unseen"]: np.isnan(before["p"]),
         say("placebo", n=sum(placebo), dates=len(placebo)): any(placebo),
     }
-    checks = (
-        Check(say["agree"], ", ".join(map(p_words, p)), f"all or none below {alpha:.2g}", bool(agree), "stops"),
-        Check(say["alike"], round(float(before["p"]), 4), "at least 0.05", bool(before["p"] >= 0.05), "stops"),
-        Check(say["joint"], round(float(before["joint"]), 4), "at least 0.05", not before["joint"] < 0.05, "stops"),
-        Check(say["missed"], missed, f"below the effect, {number(size, 2)}", missed < size),
-        Check(say["power"], float(before["most"]), "information", True, "info"),
-        Check(say["dates"], int(sum(placebo)), "0", not any(placebo), "stops"),
-        Check(say["lost"], lost, "0", lost == 0),
-    )
+    found = dict(agree=(", ".join(map(p_words, p)), agree, "stops"))
+    for key in ("p", "joint"):
+        found[f"alike_{key}"] = (round(float(before[key]), 4), before[key] >= 0.05, "stops")
+    found |= dict(missed=(missed, missed < abs(effect["estimate"])), power=(float(before["most"]), True, "info"))
+    checks = checked(**found, dates=(int(sum(placebo)), not any(placebo), "stops"), lost=(lost, lost == 0))
     return [why for why, doubt in reasons.items() if doubt], checks
 
 
@@ -246,5 +233,5 @@ def _staggered(panel, cells, names, name, unit, since, min_units, confidence) ->
     found = pd.DataFrame([("group-time effects", effect[0], *ends, p, len(Y))], columns=["term", *ENDS, "n"])
     counts = dict(treated=int(runs.sum()), control=int((~runs).sum()), periods=Y.shape[1])
     words = say("did_groups", **counts, starts=len(np.unique(starts[runs])), p=p_words(p))
-    checks = (Check(say["lost_staggered"], lost, "0", lost == 0),)
+    checks = checked(lost_staggered=(lost, lost == 0))
     return found, reasons, checks, f"{_words(name, effect[0], *ends, confidence, reasons)} {words}"

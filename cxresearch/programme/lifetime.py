@@ -7,16 +7,16 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import TooFewRespondents, require_choice, require_share
-from cxresearch.findings import Check, Statement, interval, number
+from cxresearch.findings import Statement, interval, number
 from cxresearch.inference import percentile_interval
 from cxresearch.privacy import hide_cells
-from cxresearch.programme.buying import MODELS, fit, gamma_gamma_mean, slope
-from cxresearch.programme.shared import (
-    PERIODS, ids_of, lines, money, payments, refuse_if, resampled, say, steps_between,
-)  # fmt: skip
+from cxresearch.programme import shared
+from cxresearch.programme.buying import MODELS, Fit, fit, gamma_gamma_mean, slope
+from cxresearch.programme.shared import checked, ids_of, money, payments, refuse_if, resampled, say
 from cxresearch.survey import Survey, as_survey, as_table
 
 BAND = 0.9, 1.11  # of actual over predicted purchases on hold-out
+RUNAWAY = 1e3  # a parameter so large tells of no heterogeneity, not of a value
 STEPS = 6  # of the horizon, each discounted from its middle
 TERMS = ("actual", "predicted", "actual_over_predicted", "error", "error_of_history", "clv")
 DAYS = ", days AS (SELECT customer, moment::DATE AS day, sum(amount) AS value FROM paid WHERE amount >= 0 GROUP BY ALL)"
@@ -61,6 +61,14 @@ class FittedModel:
         self.fit = fit(name, *self.cells, self.counts)
         self.theta, self.influence = self.fit.theta, self.fit.influence[self.cell]
 
+    def parameters(self) -> pd.DataFrame:
+        """Return the parameters with intervals by robust errors of their logs; none for those that run away."""
+        known, reach = self.theta < RUNAWAY, np.exp(1.96 * np.sqrt(np.sum(self.influence**2, axis=0)))
+        ends = dict(estimate=self.theta, conf_low=self.theta / reach, conf_high=self.theta * reach)
+        return pd.DataFrame(
+            {"term": self.model.names, **{name: np.where(known, v, np.nan) for name, v in ends.items()}}
+        )
+
     def expected(self, edges, discount=(1.0,), theta=None) -> np.ndarray:
         """Return purchases expected of each customer up to the edges, each step discounted."""
         upto = [self.model.expected(self.theta if theta is None else theta, *self.cells, edge) for edge in edges]
@@ -73,33 +81,42 @@ def _held_out(told, later, ahead, chance, confidence) -> tuple[pd.Series, np.nda
     named = ", ".join(f"{name} = {value:.3g}" for name, value in zip(told.model.names, told.theta))
     refuse_if(not (np.isfinite(predicted).all() and predicted.sum() > 0), "unsettled", named=named)
     move = slope(lambda theta: told.expected([ahead], theta=theta).sum(), told.theta)
-    draws = resampled(None, np.column_stack([later, predicted + told.influence @ move]), **chance)
+    draws = resampled(np.column_stack([later, predicted + told.influence @ move]), **chance)
     low, high = percentile_interval(draws[:, 0] / draws[:, 1], confidence)
-    x, _, T = told.cells
-    errors = [np.abs(v - later).mean() for v in (predicted, told.model.history(x, T, ahead, told.counts)[told.cell])]
-    ratio = later.sum() / predicted.sum()
-    names = ("actual", "predicted", "ratio", "error", "history", "low", "high")
-    return pd.Series([later.sum(), predicted.sum(), ratio, *errors, low, high], names), predicted
+    history = told.model.history(told.cells[0], told.cells[2], ahead, told.counts)[told.cell]
+    errors = dict(error=np.abs(predicted - later).mean(), history=np.abs(history - later).mean())
+    said = dict(actual=later.sum(), predicted=predicted.sum(), ratio=later.sum() / predicted.sum())
+    return pd.Series(said | errors | dict(low=low, high=high)), predicted
 
 
-def _money(final, rows, stands) -> tuple:
-    """Return the mean payment to come of each customer, its influence and its slopes on a total, whether it fits, checks."""
+def _worth(final, rows, length, horizon, discount_rate, stands, chance, confidence) -> tuple:
+    """Return money to come per customer with the interval of the parameters, what is known of each, checks of the money."""
     x = final.cells[0][final.cell]
-    paid = ((x > 0) & (rows["money"] > 0)).to_numpy()
+    alive = np.where(final.cells[0] > 0, final.model.alive(final.theta, *final.cells), np.nan)[final.cell]
+    customers = dict(customer=rows["customer"], expected=final.expected([length]), alive=alive, clv=np.nan)
+    paid, checks = ((x > 0) & (rows["money"] > 0)).to_numpy(), ()
     mean = np.where(paid, rows["money"], 0.0) / np.maximum(x, 1)
-    if final.model is MODELS["sbg"]:  # a contract's payment is known
-        return np.where(paid, mean, mean[paid].mean()), np.zeros((len(x), 0)), lambda expected: [], stands, ()
-    varied = np.ptp(x[paid]) * np.ptp(mean[paid]) > 0
-    bound = float(np.corrcoef(x[paid], mean[paid])[0, 1]) if varied else 0.0
-    checks = (Check(say["bound"], round(bound, 3), "at most 0.2 either way", abs(bound) <= 0.2, "stops"),)
-    spent = fit("gamma_gamma", x[paid], mean[paid], x[paid])
-    if spent.theta[0] > 1e3 or spent.theta[1] <= 1:
-        return mean, None, None, False, (*checks, Check("money", say["runaway"], "a mean by customer", False, "stops"))
-    value = lambda theta: gamma_gamma_mean(theta, np.where(paid, x, 0.0), mean)  # noqa: E731
-    influence = np.zeros((len(x), 3))
-    influence[paid] = spent.influence
-    moves = lambda expected: slope(lambda theta: value(theta) @ expected, spent.theta)  # noqa: E731
-    return value(spent.theta), influence, moves, stands and abs(bound) <= 0.2, checks
+    spent = Fit(np.zeros(0), 0.0, np.zeros((paid.sum(), 0)))  # a contract's payment is known
+    value = lambda theta: np.where(paid, mean, mean[paid].mean())  # noqa: E731
+    if final.model is MODELS["bg_nbd"]:
+        spent, varied = fit("gamma_gamma", x[paid], mean[paid], x[paid]), np.ptp(x[paid]) * np.ptp(mean[paid]) > 0
+        bound = round(float(np.corrcoef(x[paid], mean[paid])[0, 1]), 3) if varied else 0.0
+        checks, runaway = (
+            checked(bound=(bound, abs(bound) <= 0.2, "stops")),
+            spent.theta[0] > RUNAWAY or spent.theta[1] <= 1,
+        )
+        checks += checked(money=(say["runaway"], False, "stops")) if runaway else ()
+        value = lambda theta: gamma_gamma_mean(theta, np.where(paid, x, 0.0), mean)  # noqa: E731
+    if not stands or any(not check.ok for check in checks):
+        return (np.nan,) * 3, pd.DataFrame(customers), checks
+    discount = (1 + discount_rate) ** -((np.arange(STEPS) + 0.5) * horizon / 12 / STEPS)
+    coming = lambda theta: final.expected(np.linspace(0, length, STEPS + 1)[1:], discount, theta)  # noqa: E731
+    expected, each = coming(final.theta), value(spent.theta)
+    totals = expected * each + final.influence @ slope(lambda theta: each @ coming(theta), final.theta)
+    totals[paid] += spent.influence @ slope(lambda theta: value(theta) @ expected, spent.theta)
+    draws = resampled(np.column_stack([totals, np.ones(len(x))]), **chance)
+    ends = percentile_interval(draws[:, 0] / draws[:, 1], confidence)
+    return ((expected @ each) / len(x), *ends), pd.DataFrame(customers | dict(clv=expected * each)), checks
 
 
 def fit_lifetime(
@@ -108,35 +125,27 @@ def fit_lifetime(
 ) -> Lifetime:  # fmt: skip
     """Return what a customer is worth over the months to come, if the model foretells what it was not shown.
 
+    Established only if the interval of actual over predicted lies within 0.9 to 1.11 and the mean error by customer is below
+    that of each one's own history; ``clv`` is missing otherwise. Its interval is that of the parameters times that of
+    actual over predicted: the parameters' alone is none of a prediction. ``further``: ``parameters``, ``holdout``.
+
     Parameters
     ----------
     transactions, customer, time, amount, until
         As in `acquisition`; the purchases of a customer on one day are one.
     holdout : float
         Last part of the record, 0-1, that the model must foretell.
-    horizon : int
-        Months.
-    margin, discount_rate : float
-        Part of a payment that is margin; per year.
+    horizon, margin, discount_rate : int, float, float
+        Months; part of a payment that is margin; per year.
     model : {"bg_nbd", "sbg"}
         Customers who leave unseen; or who pay once every `period` until they leave.
-    n_boot : int
-        Resamples of customers, in each of which the parameters take one Newton step.
-    min_rows : int
-        Fewest customers to fit.
+    n_boot, min_rows : int
+        Resamples of customers, in each of which the parameters take one Newton step; fewest customers to fit.
 
     Raises
     ------
     DataProblem
-        Nobody buys twice, or the record is too short.
-    TooFewRespondents
-        Fewer than `min_rows` customers.
-
-    Notes
-    -----
-    Established only if the interval of actual over predicted lies within 0.9 to 1.11 and the mean error by customer is below
-    that of each one's own history; ``clv`` is missing otherwise. Its interval is that of the parameters times that of
-    actual over predicted: the parameters' alone is none of a prediction. ``further``: ``parameters``, ``holdout``.
+        Nobody buys twice, the record is too short, or (TooFewRespondents) fewer than `min_rows` customers.
 
     Examples
     --------
@@ -153,65 +162,43 @@ def fit_lifetime(
         start = ask("SELECT min(moment) AS first FROM paid")["first"][0]
         cut = (start + (1 - holdout) * (end - start)).ceil("D")
         if not buying:
-            cut, end = (m.to_period(PERIODS[period]).start_time for m in (cut, end))
+            cut, end = (m.to_period(shared.PERIODS[period]).start_time for m in (cut, end))
         sql = DAYS + (BUYING if buying else RENEWING)
-        past, whole = (ask(sql.format(cut=m.date(), period=period)) for m in (cut, end))
+        found = [ask(sql.format(cut=m.date(), period=period)) for m in (cut, end)]
     # by what they did, not by id: pseudonyms sort otherwise in every run, and the bootstrap draws by place
-    kept = (rows.sort_values([c for c in rows if c != "customer"], kind="stable") for rows in (past, whole))
-    past, whole = (rows[rows["age"] >= (not buying)].reset_index(drop=True) for rows in kept)
+    found = [rows[rows["age"] >= (not buying)].sort_values(list(rows)[1:], kind="stable") for rows in found]
+    past, whole = (rows.reset_index(drop=True) for rows in found)
     if len(past) < min_rows:
         raise TooFewRespondents(say("few_customers", n=len(past), cut=cut.date(), floor=min_rows))
     refuse_if(not past["x"].any() or end <= cut, "nobody_twice", cut=cut.date())
-    later = end + pd.DateOffset(months=horizon)
     unit, ahead, length = 7.0, (end - cut).days / 7, horizon * 365.25 / 12 / 7
     if not buying:
-        unit, ahead, length = 1.0, steps_between(cut, end, period), max(steps_between(end, later, period), 1)
+        later = end + pd.DateOffset(months=horizon)
+        steps = [shared.steps_between(*days, period) for days in ((cut, end), (end, later))]
+        unit, ahead, length = 1.0, steps[0], max(steps[1], 1)
     told, final = FittedModel(model, past, unit), FittedModel(model, whole, unit)
     said, predicted = _held_out(told, past["later"].to_numpy(), ahead, chance, confidence)
     close, better = BAND[0] <= said["low"] and said["high"] <= BAND[1], said["error"] < said["history"]
-    each, influence, moves, stands, more = _money(final, whole, close and better)
-    by_customer = pd.DataFrame({"customer": whole["customer"], "expected": final.expected([length])}).assign(clv=np.nan)
-    alive = np.where(final.cells[0] > 0, final.model.alive(final.theta, *final.cells), np.nan)
-    by_customer.insert(2, "alive", alive[final.cell])
-    clv = (np.nan,) * 3
-    if stands:
-        discount = (1 + discount_rate) ** -((np.arange(STEPS) + 0.5) * horizon / 12 / STEPS)
-        coming = lambda theta=None: final.expected(np.linspace(0, length, STEPS + 1)[1:], discount, theta)  # noqa: E731
-        expected = coming()
-        by_customer["clv"] = margin * expected * each
-        move = [*slope(lambda theta: each @ coming(theta), final.theta), *moves(expected)]
-        totals = expected * each + np.hstack([final.influence, influence]) @ move
-        draws = resampled(None, np.column_stack([totals, np.ones(len(each))]), **chance)
-        low, high = margin * np.array(percentile_interval(draws[:, 0] / draws[:, 1], confidence))
-        clv = by_customer["clv"].mean(), low * min(said["low"], 1), high * max(said["high"], 1)
+    clv, customers, more = _worth(final, whole, length, horizon, discount_rate, close and better, chance, confidence)
+    customers["clv"] *= margin
+    clv, stands = margin * np.array(clv) * (1, min(said["low"], 1), max(said["high"], 1)), bool(np.isfinite(clv[0]))
     table = pd.DataFrame({"term": TERMS, "estimate": [*said[:5], clv[0]]}).assign(conf_low=np.nan, conf_high=np.nan)
-    table.loc[[2, 5], ["conf_low", "conf_high"]] = [[said["low"], said["high"]], clv[1:]]
-    error = np.sqrt(np.sum(told.influence**2, axis=0))  # of the logs, robust
-    parameters = pd.DataFrame({"term": told.model.names, "estimate": told.theta})
-    parameters["conf_low"], parameters["conf_high"] = (told.theta * np.exp(z * 1.96 * error) for z in (-1, 1))
-    earlier = past.assign(earlier=np.minimum(past["x"], 7).astype(int), predicted=predicted).groupby("earlier")
-    groups = earlier.agg(actual=("later", "mean"), predicted=("predicted", "mean"), n=("later", "size")).reset_index()
-    groups = hide_cells(groups, min_base=events.min_base, keys=("earlier",))
-    spread = interval(said["low"], said["high"], confidence, 2)
-    key = "worth" if stands else "worth_no_money" if close and better else "worth_open"
-    head = dict(actual=number(said["actual"], 0), predicted=number(said["predicted"], 0))
-    head |= (
-        dict(value=money(clv[0], events.currency), horizon=horizon, span=interval(*clv[1:], confidence, 2))
-        if stands
-        else {}
-    )
-    two = {k: number(said[k], 2) for k in ("ratio", "error", "history")} | dict(spread=spread, n=number(len(past), 0))
-    words = say(key, events="purchases" if buying else "renewals", **head) + " " + say(f"{key}_more", **two)
-    checks += (
-        Check(say["foretold"], spread, "within 0.9 to 1.11", bool(close), "stops"),
-        Check(say["gap_error"], float(said["error"] - said["history"]), "below 0", bool(better), "stops"),
-        *more,
-    )
+    table.loc[[2, 5], ["conf_low", "conf_high"]] = [said[["low", "high"]].tolist(), clv[1:]]
+    past = past.assign(earlier=np.minimum(past["x"], 7).astype(int), predicted=predicted)
+    means = dict(actual=("later", "mean"), predicted=("predicted", "mean"), n=("later", "size"))
+    groups = hide_cells(past.groupby("earlier").agg(**means).reset_index(), min_base=events.min_base, keys=("earlier",))
+    spread, key = interval(said["low"], said["high"], confidence, 2), "worth" if stands else "worth_open"
+    key = "worth_no_money" if close and better and not stands else key
+    told_of = {k: number(said[k], 0 if k in ("actual", "predicted") else 2) for k in said.index}
+    told_of |= dict(value=money(clv[0], events.currency), horizon=horizon, events=say["of_" + model])
+    told_of |= dict(span=interval(*clv[1:], confidence, 2) if stands else "", spread=spread, n=number(len(past), 0))
+    words = f"{say.told(key, **told_of)} {say.told(key + '_more', **told_of)}"
+    gap = float(said["error"] - said["history"])
+    checks += checked(foretold=(spread, close, "stops"), gap_error=(gap, better, "stops")) + more
     summary = {"n": len(past), "method": say["model_" + model], "established": stands}
-    drawn = {"actual": ("o", "actual"), "predicted": ("-", "predicted")}
-    axes = tuple(say[f"foretold_{part}"] for part in ("x", "y", "unit"))
-    return Lifetime(
-        "fit_lifetime", "clv", None, table, summary, checks, {term: say[f"name_{term}"] for term in TERMS},
-        {"parameters": parameters, "holdout": groups}, suppressed=int(groups["n"].isna().sum()), words=words,
-        figure=partial(lines, of="holdout", x="earlier", columns=drawn, axes=axes, band=False), customers=by_customer,
-    )  # fmt: skip
+    drawn = dict(columns={"actual": ("o", "actual"), "predicted": ("-", "predicted")}, x="earlier", of="holdout")
+    figure = partial(shared.lines, **drawn, axes=[say[f"foretold_{part}"] for part in ("x", "y", "unit")])
+    question = "fit_lifetime", "clv", None, table, summary, checks, {term: say["name_" + term] for term in TERMS}
+    further = {"parameters": told.parameters(), "holdout": groups}
+    about = dict(words=words, figure=figure, customers=customers, suppressed=int(groups["n"].isna().sum()))
+    return Lifetime(*question, further, **about)

@@ -63,10 +63,10 @@ def by_unit(panel, unit, column, names) -> pd.Series:
 def treated_units(panel, names, unit, treated):
     """Return for each unit whether the programme runs there: from a list of units, or a column of two values."""
     if isinstance(treated, str):
-        sql = f"SELECT DISTINCT {quoted(treated)} AS v FROM source WHERE {quoted(treated)} IS NOT NULL"
-        values = sorted(_asked(panel, lambda source: sql, treated)["v"], key=natural_key)
+        found = by_unit(panel, unit, treated, names)
+        values = sorted(found.dropna().unique(), key=natural_key)
         refuse_if(len(values) != 2, "not_two", column=repr(treated), n=len(values), found=listing(values[:5]))
-        return by_unit(panel, unit, treated, names).eq(values[1]).to_numpy()
+        return found.eq(values[1]).to_numpy()
     unknown = next((v for v in treated if v not in names), None)
     refuse_if(unknown is not None, "no_unit", found=repr(unknown), unit=unit, near=nearest(unknown, names))
     return pd.Series(names).isin(list(treated)).to_numpy()

@@ -12,11 +12,12 @@ from scipy import stats
 from cxresearch.digits import at_least
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
 from cxresearch.figures import forest
-from cxresearch.findings import CANNOT, Check, Finding, Statement, number
+from cxresearch.findings import CANNOT, Finding, Statement, number
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
 from cxresearch.inference.ratios import fieller_interval
+from cxresearch.programme import shared
 from cxresearch.programme.cohorts import joined_since
-from cxresearch.programme.shared import columns_of, ids_of, lines, money, payments, refuse_if, resampled, say, span_of
+from cxresearch.programme.shared import checked, ids_of, money, payments, refuse_if, resampled, say, span_of
 from cxresearch.survey import as_survey, as_table
 
 ROLES = ("acquisition", "service", "retention")
@@ -43,7 +44,7 @@ def periods_of(values, where: str) -> pd.Series:
 
 def _spent(events, given, roles) -> pd.DataFrame:
     """Return period, kind and amount of costs; refuse roles that say nothing."""
-    period, kind, amount = columns_of(events, "costs", **given)
+    period, kind, amount = shared.columns_of(events, "costs", **given)
     wrong = sorted(set(roles.values()) - set(ROLES))
     refuse_if(wrong or not roles, "no_roles", known=", ".join(ROLES), found=wrong or "none")
     with opened(events.data, named="costs") as source:
@@ -99,12 +100,13 @@ def cost_ratios(
 ) -> Statement:  # fmt: skip
     """Return the cost to win a customer, per contact, to keep a customer and of sales, in currency.
 
+    Ratios of sums over the periods that both hold, Fieller's interval; errors from blocks of neighbouring periods, which
+    hang together; t with blocks - 1 degrees of freedom.
+
     Parameters
     ----------
-    costs : Table or DataFrame
-        One row per kind and period.
-    period, kind, amount : column, optional
-        Of `costs`, where its table does not say.
+    costs, period, kind, amount : Table or DataFrame, columns
+        One row per kind and period; columns where its table does not say.
     counts : dict
         What costs are divided by: any of ``new``, ``contacts`` -> (table, time), whose rows are counted, ``customers`` ->
         (table, time, id), and ``revenue`` -> (table, time, amount).
@@ -119,11 +121,6 @@ def cost_ratios(
     ------
     DataProblem
         No roles, no share, one period, several currencies, nobody won.
-
-    Notes
-    -----
-    Ratios of sums over the periods that both hold, Fieller's interval; errors from blocks of neighbouring periods, which
-    hang together; t with blocks - 1 degrees of freedom.
 
     Examples
     --------
@@ -149,39 +146,31 @@ def cost_ratios(
             rows.append(_ratio(term, cost, record, count, by, n_boot, seed, confidence))
     refuse_if(not rows, "no_ratio", roles=", ".join(roles.values()), counts=", ".join(counts) or "none")
     table = pd.DataFrame(rows, columns=["term", *ENDS, "numerator", "denominator", "n"])
-    most, least = int(table["n"].max()), int(table["n"].min())
+    most, lost = int(table["n"].max()), len(record) - int(table["n"].min())
     floor = max(getattr(given[0], "min_base", 1) for given in counts.values())
     few = table["term"].ne("cost_of_sale") & (table["denominator"] < floor)
     table = table.assign(**{c: table[c].mask(few) for c in table.columns[1:]})
     loose = sorted(set(spent["kind"]) - set(roles))
-    checks = (
-        Check(say["loose"], ", ".join(loose) or "none", say["loose_limit"], not loose),
-        Check("periods", most, "at least 12", most >= 12),
-        Check(say["unreached"], len(record) - least, "0; they are left out", least == len(record)),
-    )
+    found = dict(loose=(", ".join(loose) or "none", not loose), periods=(most, most >= 12), unreached=(lost, lost == 0))
     if lifetime is not None and "cac" in set(table["term"]):
         row = _value_over_cost(table.set_index("term").loc["cac"], lifetime, confidence)
         table = pd.concat([table, pd.DataFrame([row], columns=table.columns)], ignore_index=True)
-        stands = "established" if lifetime.established else "not established"
-        checks += (Check("lifetime value", stands, "established", bool(lifetime.established)),)
-    shown, told, names = table.dropna(subset="estimate"), [], {}
+        stands = bool(lifetime.established)
+        found |= dict(lifetime=("established" if stands else "not established", stands))
+    shown, told, names = table.dropna(subset="estimate"), [], []
     for r in shown.itertuples():
         name, plain = say["name_" + r.term], r.term in ("clv_to_cac", "cost_of_sale")
         value = number(r.estimate, 2) if plain else money(r.estimate, events.currency)
-        span = span_of(r.conf_low, r.conf_high, confidence)
-        told.append(say("cost", name=name, value=value, span=span, n=number(r.n, 0)))
-        names[r.term] = f"{name}: {value}"
+        told.append(say("cost", name=name, value=value, span=span_of(*r[3:5], confidence), n=number(r.n, 0)))
+        names.append(f"{name}: {value}")
     rest = "; ".join([*told[1:2], *(t[0].lower() + t[1:] for t in told[2:])])
     words = f"{told[0]}. {rest}." if rest else f"{told[0]}." if told else say["no_base"]
     # estimates have no unit in common: intervals are drawn over them
     relative = shown.assign(**{c: shown[c] / shown["estimate"] for c in ENDS})
-    figure = partial(_relative, table=relative, names=list(names.values()))
+    about = dict(words=words, suppressed=int(few.sum()), figure=partial(_relative, table=relative, names=names))
     labels = {term: say["name_" + term] for term in (*RATIOS, "clv_to_cac")} | dict(events.labels)
     summary = {"n": most, "method": "ratio of sums, Fieller's interval, blocks of periods"}
-    return Statement(
-        "cost_ratios", ", ".join(table["term"]), None, table, summary, checks, labels, words=words, figure=figure,
-        suppressed=int(few.sum()),
-    )  # fmt: skip
+    return Statement("cost_ratios", ", ".join(table["term"]), None, table, summary, checked(**found), labels, **about)
 
 
 def _relative(finding, ax, *, table, names):
@@ -193,7 +182,10 @@ def payback(
     customers, transactions, *, customer=None, since=None, time=None, amount=None, until=None, cost, margin=1.0, n_boot=1000, confidence=0.95,
     min_rows=30, seed,
 ) -> Statement:  # fmt: skip
-    """Return the month in which the margin of a new customer reaches what it cost to win one.
+    """Return the month in which the margin of a new customer, in currency, reaches what it cost to win one.
+
+    Each month's margin is the mean of those seen in all of it. The interval of the month comes from resamples of customers
+    and of the cost; it has no end where some never pay back in what was seen.
 
     Parameters
     ----------
@@ -201,22 +193,13 @@ def payback(
         As in `acquisition`; new customers who never paid count.
     cost : number or Statement
         To win a customer; of a finding of `cost_ratios` its cac, with its interval.
-    margin : float
-        Part of a payment that is margin; returns are taken off.
-    min_rows : int
-        Fewest customers who must have been seen for a month that counts.
+    margin, min_rows : float, int
+        Part of a payment that is margin, returns taken off; fewest customers who must have been seen for a month.
 
     Raises
     ------
     DataProblem
-        A cost that is not above 0, nobody new.
-    TooFewRespondents
-        Fewer than `min_rows` new customers seen for a month.
-
-    Notes
-    -----
-    Each month's margin is the mean of those seen in all of it. The interval of the month comes from resamples of customers
-    and of the cost; it has no end where some never pay back in what was seen.
+        A cost that is not above 0, nobody new, or (TooFewRespondents) fewer than `min_rows` seen for a month.
 
     Examples
     --------
@@ -232,33 +215,34 @@ def payback(
         rows = ask(INCOME)
     merged, new = joined_since(survey, customer or events.roles.get("customer"), since, rows["day"].min(), end)
     joined = merged["since"][new].reset_index(drop=True)
-    place = pd.Series(range(len(joined)), merged["_id"][new])
-    rows = rows.assign(row=ids_of(rows["customer"]).map(place)).dropna(subset="row").astype({"row": int})
+    rows["row"] = ids_of(rows["customer"]).map(pd.Series(range(len(joined)), merged["_id"][new]))
+    rows = rows.dropna(subset="row").astype({"row": int})
     rows["k"] = np.floor((rows["day"] - joined[rows["row"]].to_numpy()).dt.days / MONTH).astype(int)
     seen, floor = np.floor((end - joined).dt.days.to_numpy() / MONTH), max(min_rows, survey.min_base, events.min_base)
     months = int(np.sort(seen)[::-1][floor - 1]) if len(seen) >= floor else 0
     if months < 1:
         raise TooFewRespondents(say("few_seen", floor=floor, n=len(seen)))
     known, income = (np.arange(months) < seen[:, None]).astype(float), np.zeros((len(seen), months))
-    inside = (rows["k"] >= 0) & (rows["k"] < np.minimum(seen, months)[rows["row"]])
-    np.add.at(income, (rows["row"][inside], rows["k"][inside]), margin * rows["amount"][inside])
-    totals = resampled(None, np.hstack([income, known]), n_boot=n_boot, seed=seed)
-    so_far = np.cumsum(income.sum(axis=0) / known.sum(axis=0))
-    draws = np.cumsum(totals[:, :months] / totals[:, months:], axis=1)
+    rows = rows[(rows["k"] >= 0) & (rows["k"] < np.minimum(seen, months)[rows["row"]])]
+    np.add.at(income, (rows["row"], rows["k"]), margin * rows["amount"])
+    totals = resampled(np.hstack([income, known]), n_boot=n_boot, seed=seed)
+    draws, so_far = (
+        np.cumsum(totals[:, :months] / totals[:, months:], axis=1),
+        np.cumsum(income.sum(axis=0) / known.sum(axis=0)),
+    )
     prices = price * np.exp(spread * np.random.default_rng(seed).normal(size=len(draws)))
     month, tails = float(_first_month(so_far, price)), [(1 - confidence) / 2, (1 + confidence) / 2]
     low, high = np.quantile(_first_month(draws, prices[:, None]), tails, method="inverted_cdf")
-    table = pd.DataFrame({"age": np.arange(1, months + 1), "earned": so_far})
-    table["conf_low"], table["conf_high"] = np.quantile(draws, tails, axis=0)
+    ends, n = np.quantile(draws, tails, axis=0), known.sum(axis=0).astype(int)
+    table = pd.DataFrame(dict(age=np.arange(1, months + 1), earned=so_far, conf_low=ends[0], conf_high=ends[1], n=n))
     key = "not_paid_back" if np.isinf(month) else "paid_back_open" if np.isinf(high) else "paid_back"
     said = dict(cost=money(price, events.currency), n=number(len(seen), 0), month=number(month, 0), seen=months)
     words = say.told(key, **said, margin=money(so_far[-1], events.currency), span=span_of(low, high, confidence, 0))
-    summary = {"n": len(seen), "method": "margin by month since they became customers", "payback": month}
+    method, stands = "margin by month since they became customers", bool(np.isfinite(high))
+    summary = {"n": len(seen), "method": method, "payback": month, "established": stands}
     axes = say["payback_x"], say("payback_y", unit=events.currency or "money"), say["payback_unit"]
-    return Statement(
-        "payback", "margin", None, table.assign(n=known.sum(axis=0).astype(int)), summary | {"established": bool(np.isfinite(high))},
-        checks, events.labels, words=words, figure=partial(lines, x="age", columns={"earned": ("o-", "")}, across=price, axes=axes),
-    )  # fmt: skip
+    figure = partial(shared.lines, x="age", columns={"earned": ("o-", "")}, across=price, axes=axes)
+    return Statement("payback", "margin", None, table, summary, checks, events.labels, words=words, figure=figure)
 
 
 def _first_month(path, price) -> np.ndarray:

@@ -11,10 +11,10 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.errors import require_share
-from cxresearch.findings import Check, Statement, interval, number, p_words
+from cxresearch.findings import Statement, interval, number, p_words
 from cxresearch.inference import critical_value
 from cxresearch.programme.panel import read_panel, start_in
-from cxresearch.programme.shared import lines, refuse_if, say, sized
+from cxresearch.programme.shared import checked, lines, refuse_if, say, sized
 
 GRID = np.linspace(-0.9, 0.98, 95)  # of the correlation of neighbours
 
@@ -52,38 +52,31 @@ def interrupted_series(
 ) -> Statement:
     """Return how much the level of a series changed at a date, beyond the line it was on.
 
+    ``level`` and ``slope``: changes at the date; errors of neighbours hang together (AR(1) by REML, t on T (1 - rho) /
+    (1 + rho) - k degrees of freedom). Established if the level's interval leaves out 0 and no date before shows as much;
+    without a comparison it is a coincidence with the date.
+
     Parameters
     ----------
-    series : Survey, Table, DataFrame, path or relation
-        Rows are averaged by period.
-    outcome, period, every
-        As in `difference_in_differences`.
-    since : period or date
+    series, outcome, period, every, since
+        As in `difference_in_differences`; rows are averaged by period.
     comparison : column, optional
         What did not meet the programme: the difference to it is analysed.
-    season : int, optional
-        Periods of a year; needs two years.
-    min_points : int
-        Fewest periods before and after.
+    season, min_points : int
+        Periods of a year (needs two years); fewest periods before and after.
 
     Raises
     ------
     DataProblem
         Too few periods on a side, a period that is missing, a date outside the data.
 
-    Notes
-    -----
-    ``level`` and ``slope``: changes at the date; errors of neighbours hang together (AR(1) by REML, t on T (1 - rho) /
-    (1 + rho) - k degrees of freedom). Established if the level's interval leaves out 0 and no date before shows as much.
-    Without a comparison it is a coincidence with the date.
-
     Examples
     --------
-    >>> import numpy as np, pandas as pd
     >>> import cxresearch as cx
-    >>> table = pd.DataFrame({"month": range(48), "wait": np.random.default_rng(2).normal(9, 1, 48) - 4.0 * (np.arange(48) >= 30)})
-    >>> print(cx.interrupted_series(table, outcome="wait", period="month", since=30))
-    A fall of wait by ... coincides with 30 (95 % interval ...
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> asked = dict(outcome="wait", period="time", every="month", since="2025-01-01")
+    >>> print(cx.interrupted_series(study.interactions, **asked))
+    No change of Waiting time in minutes that coincides with 2025-01-01 is established ...
     """
     require_share("confidence", confidence)
     labels, more = getattr(series, "labels", {}), [comparison] if comparison else []
@@ -103,11 +96,8 @@ def interrupted_series(
     ]
     as_large = int(np.sum(np.abs(placebo) >= abs(fit.tvalues[2])))
     stands = bool(p[2] < 1 - confidence and not as_large)
-    checks = (
-        Check(say["as_large"], as_large, "0", not as_large, "stops"),
-        Check(say["tried"], len(placebo), "at least 1", len(placebo) > 0, "info"),
-        Check(say["neighbours"], round(float(rho), 2), say["neighbours_limit"], bool(rho <= 0.8)),
-    )
+    found = dict(as_large=(as_large, not as_large, "stops"), tried=(len(placebo), len(placebo) > 0, "info"))
+    checks = checked(**found, neighbours=(round(float(rho), 2), rho <= 0.8))
     hidden = (cells["n"] < getattr(series, "min_base", 1)).to_numpy()
     lines_of = pd.DataFrame({"period": cells["period"].astype(str).str[:10], "actual": np.where(hidden, np.nan, y)})
     plain = [k for k in range(X.shape[1]) if k not in at]
@@ -129,17 +119,11 @@ def interrupted_series(
         "counterfactual": ("--", "the first line continued"),
     }
     figure = partial(
-        lines,
-        of="lines",
-        x="period",
-        columns=drawn,
-        band=False,
-        axes=("", labels.get(outcome, outcome), "mean by period"),
+        lines, of="lines", x="period", columns=drawn, axes=("", labels.get(outcome, outcome), "mean by period")
     )
-    return Statement(
-        "interrupted_series", outcome, None, table, summary, checks, labels, {"lines": lines_of}, words=words, figure=figure,
-        suppressed=int(hidden.sum()), fitted=fit,
-    )  # fmt: skip
+    about = dict(words=words, figure=figure, suppressed=int(hidden.sum()), fitted=fit)
+    question = "interrupted_series", outcome, None
+    return Statement(*question, table, summary, checks, labels, {"lines": lines_of}, **about)
 
 
 def _require_long_enough(cells, start, since, season, min_points) -> None:

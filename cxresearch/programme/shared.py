@@ -1,4 +1,4 @@
-"""What the seven questions share: one reader of payments, refusals, periods, resamples, money in words, one figure."""
+"""What the seven questions share: one reader of payments, refusals, checks, periods, resamples, money, one figure."""
 
 from contextlib import contextmanager
 
@@ -17,9 +17,18 @@ PERIODS = {"week": "W", "month": "M", "quarter": "Q", "year": "Y"}
 
 
 def refuse_if(forbidden, key: str, /, **values) -> None:
-    """Raise `DataProblem` in the words of the sentence `key` where something was found that forbids the question."""
+    """Raise `DataProblem` in the words of the sentence `key` where something forbids the question."""
     if forbidden:
         raise DataProblem(say(key, **values))
+
+
+def checked(**found) -> tuple[Check, ...]:
+    """Return checks from name=(value, ok) or (value, ok, level); what they are called and their limits are words."""
+    said = (
+        (say["check_" + key], value, say["limit_" + key], bool(ok), *level)
+        for key, (value, ok, *level) in found.items()
+    )
+    return tuple(Check(*row) for row in said)
 
 
 def moment(name: str, value) -> pd.Timestamp:
@@ -48,8 +57,8 @@ def payments(transactions, until, **given):
     require_one_id_type(events.data, customer)
     with opened(events.data) as source:
         require_fields(source, customer, time, amount)
-        day, money_paid = time_sql(source, time, None), amount_sql(source, amount)
-        rows = f"SELECT {quoted(customer)} AS customer, {day} AS moment, {money_paid} AS amount FROM source"
+        day, value = time_sql(source, time, None), amount_sql(source, amount)
+        rows = f"SELECT {quoted(customer)} AS customer, {day} AS moment, {value} AS amount FROM source"
         whole = "customer IS NOT NULL AND moment IS NOT NULL AND amount IS NOT NULL"
         counts = f"SELECT max(moment) FILTER ({whole})::DATE + 1, count(*) FILTER (NOT ({whole})) FROM ({rows})"
         last, lost = source.query("source", counts).fetchall()[0]
@@ -58,7 +67,7 @@ def payments(transactions, until, **given):
         paid = f"WITH paid AS (SELECT * FROM ({rows}) WHERE {whole} AND moment < TIMESTAMP '{end}')"
         ask = lambda sql: source.query("source", f"{paid} {sql}").df()  # noqa: E731
         refuse_if(not ask("SELECT count(*) AS n FROM paid")["n"][0], "no_payment", until=end.date())
-        yield ask, end, (Check(say["incomplete"], lost, "0", lost == 0),)
+        yield ask, end, checked(incomplete=(lost, lost == 0))
 
 
 def steps_between(start, end, period: str) -> int:
@@ -90,15 +99,15 @@ def names_of(times, period: str) -> np.ndarray:
     return pd.Series(times).dt.to_period(PERIODS[period]).astype(str).to_numpy()
 
 
-def resampled(sample, columns, *, n_boot: int, seed) -> np.ndarray:
-    """Return the totals (B, k) of columns (n, k) in the replicates of a sample, or of the rows where it is None."""
+def resampled(columns, sample=None, *, n_boot: int, seed) -> np.ndarray:
+    """Return the totals (B, k) of columns (n, k) in the replicates of a sample; without one every row is drawn alike."""
     sample = sample or as_survey(pd.DataFrame(index=range(len(columns)))).sample()
     return np.concatenate([weights @ columns for weights in sample.replicates(n_boot, seed=seed)])
 
 
-def money(value: float, currency: str | None, decimals: int = 2) -> str:
+def money(value: float, currency: str | None) -> str:
     """Return an amount with its currency."""
-    return f"{number(value, decimals)} {currency or '(currency not stated)'}"
+    return f"{number(value, 2)} {currency or '(currency not stated)'}"
 
 
 def span_of(low, high, confidence, decimals=2) -> str:
@@ -113,21 +122,22 @@ def sized(estimate, low, high, confidence) -> dict[str, str]:
     return {"size": number(abs(estimate), 2), "span": span_of(low, high, confidence)}
 
 
-def lines(finding, ax, *, of="tidy", x, columns, axes, band=True, across=None, upright=None):
-    """Draw columns (name -> style, words) of a table over x, the band of its interval, and dashed lines; return the Axes."""
+def lines(finding, ax, *, x, columns, axes, of="tidy", across=None, upright=None):
+    """Draw columns (name -> style, words) of a table over x, the band of a single one, and dashed lines."""
     table, ax = finding.tables()[of], axes_or_new(ax)
-    at = table[x] if pd.api.types.is_numeric_dtype(table[x]) else np.arange(len(table))
-    if band:
+    counted = pd.api.types.is_numeric_dtype(table[x])
+    at = table[x] if counted else np.arange(len(table))
+    if len(columns) == 1:
         ax.fill_between(at, table["conf_low"], table["conf_high"], color=PALETTE[0], alpha=0.15, linewidth=0)
     for (column, (style, name)), colour in zip(columns.items(), (PALETTE[0], QUIET, PALETTE[1])):
         ax.plot(at, table[column], style, color=colour, markersize=4, label=name)
     for draw, value in ((ax.axhline, across), (ax.axvline, upright)):
         if value is not None:
             draw(value, color=QUIET, linestyle="--", linewidth=1)
-    if at is not table[x]:
-        some = np.arange(0, len(table), max(len(table) // 6, 1))
+    if not counted:
+        some = at[:: max(len(at) // 6, 1)]
         ax.set_xticks(some, table[x].iloc[some])
-    ax.set(xlabel=axes[0], ylabel=axes[1])
     if len(columns) > 1:
         ax.legend()
+    ax.set(xlabel=axes[0], ylabel=axes[1])
     return titled(ax, finding.title, axes[2])
