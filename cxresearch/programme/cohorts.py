@@ -3,8 +3,6 @@
 Efron (1987), J. American Statistical Association 82:171-185 (BCa); Wilson (1927); Kaplan & Meier (1958).
 """
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -16,7 +14,7 @@ from cxresearch.inference import wilson_interval
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.privacy import hidden_cells, hide_cells, largest_share
 from cxresearch.programme import shared
-from cxresearch.programme.shared import checked, ids_of, money, names_of, payments, refuse_if, say
+from cxresearch.programme.shared import ids_of, money, names_of, payments, refuse_if, say
 from cxresearch.survey import as_survey, as_table
 
 FIRSTS = """, orders AS (SELECT customer, moment, sum(amount) AS net, sum(amount) FILTER (amount >= 0) AS value FROM paid GROUP BY ALL)
@@ -122,19 +120,20 @@ def acquisition(
     crowd = round(float(by["n"].iloc[0] / max(by["n"].iloc[1:].median(), 1)), 2) if len(by) > 1 else 1.0
     unpaid, early = int((recent & ~paid).sum()), int((merged["_first"] < merged["since"].dt.normalize()).sum())
     found = dict(crowd=(crowd, not crowd > 2), unpaid=(unpaid, unpaid == 0), early=(early, early == 0))
-    checks += checked(**found, dominant=(per["largest_share"], per["largest_share"] <= 0.05))
-    unit = events.currency or survey.currency
+    found |= dict(dominant=(per["largest_share"], per["largest_share"] <= 0.05))
+    unit, ends = events.currency or survey.currency, by["period"].iloc[[0, -1]].tolist()
     spans = [interval(r["conf_low"], r["conf_high"], confidence, 0) for r in (first, per)]
     tops = [percent(share, 1) for share in (first["top_share"], per["top_share"], per["largest_share"])]
-    said = dict(n=number(first["n"], 0), first=by["period"].iloc[0], last=by["period"].iloc[-1], span=spans[0])
-    more = dict(median=money(first["median"], unit), revenue=money(per["estimate"], unit), all=number(per["n"], 0))
-    words = say("won", **said, value=money(first["estimate"], unit))
-    words += " " + say("won_more", **more, spread=spans[1], top=tops[0], part=tops[1], one=tops[2])
+    value, revenue, median = (money(v, unit) for v in (first["estimate"], per["estimate"], first["median"]))
+    words = say("won", n=number(first["n"], 0), first=ends[0], last=ends[1], span=spans[0], value=value)
+    told = dict(median=median, revenue=revenue, all=number(per["n"], 0), spread=spans[1])
     axes = "", f"mean first order, {unit or 'money'}", ""
-    figure = partial(shared.lines, x="period", columns={"estimate": ("o-", "")}, axes=axes)
-    about = dict(words=words, figure=figure, suppressed=int(by["n"].isna().sum()), domain=survey.condition)
-    summary, question = {"n": first["n"], "method": "mean, BCa interval"}, ("acquisition", "first order", "period")
-    return Statement(*question, by, summary, checks, survey.labels, {"whole": whole}, **about)
+    return shared.statement(
+        ("acquisition", "first order", "period"), by, {"n": first["n"], "method": "mean, BCa interval"},
+        (words, say("won_more", **told, top=tops[0], part=tops[1], one=tops[2])), checks=checks, found=found,
+        labels=survey.labels, further={"whole": whole}, hidden=by["n"].isna().sum(), domain=survey.condition,
+        figure=dict(x="period", columns={"estimate": ("o-", "")}, axes=axes),
+    )  # fmt: skip
 
 
 def cohort_retention(
@@ -188,17 +187,18 @@ def cohort_retention(
     table = table.assign(
         **{c: table[c].mask(gone) for c in table.columns[2:]}, cohort=names_of(table["cohort"], period)
     )
-    checks += checked(stock=(stock, True, "info"), not_over=(str(end.date()), True, "info"))
     span = lambda low, high: interval(100 * low, 100 * high, confidence) + " %"  # noqa: E731
     n, names, soon = int(kept["n"].sum()), names_of(kept["cohort"], period), again.iloc[min(1, len(again) - 1)]
     share = kept["active"].sum() / n
     said = dict(first=names[0], last=names[-1], period=period, n=number(n, 0), share=percent(share, 1))
-    words = say("active", **said, span=span(*wilson_interval(share, n, confidence)))
     late = dict(days=number(soon["days"], 0), again=percent(soon["estimate"], 1), stock=number(stock, 0))
-    words += " " + say("active_more", **late, spread=span(soon["conf_low"], soon["conf_high"]))
-    summary, about = {"n": n, "method": "share active, Wilson interval"}, dict(words=words, figure=_matrix)
-    question = "cohort_retention", "active customers", "cohort", table, summary, checks, events.labels
-    return Statement(*question, {"again": again}, suppressed=int(gone.sum()), **about)
+    words = say("active", **said, span=span(*wilson_interval(share, n, confidence)))
+    return shared.statement(
+        ("cohort_retention", "active customers", "cohort"), table, {"n": n, "method": "share active, Wilson interval"},
+        (words, say("active_more", **late, spread=span(soon["conf_low"], soon["conf_high"]))), checks=checks,
+        found=dict(stock=(stock, True, "info"), not_over=(str(end.date()), True, "info")), labels=events.labels,
+        further={"again": again}, hidden=gone.sum(), figure=_matrix,
+    )  # fmt: skip
 
 
 def _bought_again(counts, confidence) -> pd.DataFrame:

@@ -4,40 +4,37 @@ Bell & McCaffrey (2002); Cameron, Gelbach & Miller (2008); Callaway & Sant'Anna 
 Roth (2022), AER: Insights 4:305-322 (what a test of earlier trends can see); Welch (1947), Biometrika 34:28-35.
 """
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from cxresearch.errors import require_share
 from cxresearch.findings import Statement, interval, listing, p_words
-from cxresearch.inference import adjusted_p_values, critical_value
+from cxresearch.inference import adjusted_p_values
 from cxresearch.inference.clusters import cr2, demean, jackknife, wild_bootstrap
+from cxresearch.programme import shared
 from cxresearch.programme.panel import by_unit, read_panel, start_in, treated_units
-from cxresearch.programme.shared import checked, lines, refuse_if, say, sized
+from cxresearch.programme.shared import refuse_if, say, sized, t_interval
 
 ENDS = ["estimate", "conf_low", "conf_high", "p_value"]
 
 
 def two_way(cells, columns, confidence=0.95):
-    """Return the statsmodels fit of y on columns with effects of units and periods taken out, what the first says, its error.
+    """Return the statsmodels fit of y on columns within units and periods, of the first estimate, ends and p, and its error.
 
-    Of it estimate, interval and p; errors by unit are CR2, t with Bell & McCaffrey's degrees of freedom.
+    Errors by unit are CR2, t with Bell & McCaffrey's degrees of freedom.
     """
-    import statsmodels.api as sm
+    from statsmodels.regression.linear_model import WLS
 
     weights, code = cells["weight"].to_numpy(), pd.factorize(cells["unit"])[0]
     periods = pd.get_dummies(cells["t"], drop_first=True)
     within = demean(np.column_stack([cells["y"], *columns, periods]).astype(float), weights, [code])
     refuse_if(np.linalg.matrix_rank(within[:, 1:]) < within.shape[1] - 1, "idle_control")
-    model = sm.WLS(within[:, 0], within[:, 1:], weights=weights)
+    model = WLS(within[:, 0], within[:, 1:], weights=weights)
     model.df_resid -= code.max() + 1
     fit = model.fit()
     spread, df = cr2(within[:, 1:], fit.resid, code, weights)
-    error, effect = np.sqrt(spread[0, 0]), fit.params[0]
-    half = critical_value(confidence, df[0]) * error
-    return fit, (effect, effect - half, effect + half, 2 * stats.t.sf(abs(effect) / error, df[0])), error
+    return fit, t_interval(fit.params[0], np.sqrt(spread[0, 0]), df[0], confidence), np.sqrt(spread[0, 0])
 
 
 def wide(cells, column) -> np.ndarray:
@@ -117,7 +114,8 @@ def difference_in_differences(
     if isinstance(since, str) and since in getattr(getattr(panel, "table", panel), "columns", ()):
         found, reasons, checks, words = _staggered(panel, cells, names, name, unit, since, min_units, confidence)
         summary = {"n": int(cells["n"].sum()), "method": say["did_staggered"], "established": not reasons}
-        return Statement(*about, found, summary, checks, labels, words=words, drawn={"line": 0.0, "unit": name})
+        more = dict(labels=labels, drawn={"line": 0.0, "unit": name})
+        return shared.statement(about, found, summary, words, found=checks, **more)
     start, group = start_in(cells, since), treated_units(panel, names, unit, treated)
     complete = np.isfinite(changes(wide(cells, "y"), wide(cells, "weight"), start))
     require_units(group & complete, ~group & complete, min_units, unit)
@@ -141,9 +139,8 @@ def difference_in_differences(
     placebo = welch(np.column_stack(tried), group, confidence)["t"] >= change["t"] if tried else []
     study, persons = _event_study(cells, Y, W, runs, group, start, confidence)
     joint = adjusted_p_values(study["p_value"][:start], correction="holm").min()
-    reasons, checks = _doubts(
-        table, _trends_before(cells, runs, start) | {"joint": joint}, placebo, Y.shape[1], confidence, lost
-    )
+    before = _trends_before(cells, runs, start) | {"joint": joint}
+    reasons, found = _doubts(table, before, placebo, Y.shape[1], confidence)
     study.loc[persons < getattr(panel, "min_base", 1), ["treated", "control", *ENDS]] = np.nan
     counts = dict(treated=len(alone), control=len(group) - len(alone), periods=Y.shape[1])
     p_values = dict(zip(("p", "welch", "wild"), map(p_words, table["p_value"])))
@@ -151,13 +148,11 @@ def difference_in_differences(
     words.append(say("did_before_more" if naive[0] > 0 else "did_before_less", **sized(*naive, confidence)))
     summary = {"n": int(cells["n"].sum()), "method": "two-way effects, CR2 by unit", "established": not reasons}
     drawn = {"treated": ("o-", "with the programme"), "control": ("o-", "without it")}
-    figure = partial(
-        lines, of="event_study", x="from_start", columns=drawn, upright=-0.5, axes=(say["did_x"], name, say["did_unit"])
-    )
-    more = dict(words=" ".join(words), suppressed=int(study["estimate"].isna().sum()), figure=figure, fitted=fit)
-    return Statement(
-        *about, table, summary, checks, labels, {"event_study": study.drop(columns=["p_value", "t"])}, **more
-    )
+    axes, further = (say["did_x"], name, say["did_unit"]), {"event_study": study.drop(columns=["p_value", "t"])}
+    return shared.statement(
+        about, table, summary, words, found=found | dict(lost=(lost, lost == 0)), labels=labels, further=further, fitted=fit,
+        hidden=study["estimate"].isna().sum(), figure=dict(of="event_study", x="from_start", columns=drawn, upright=-0.5, axes=axes),
+    )  # fmt: skip
 
 
 def require_units(treated, control, min_units, unit) -> None:
@@ -195,25 +190,18 @@ def _event_study(cells, Y, W, runs, group, start, confidence) -> tuple[pd.DataFr
     return study.join(welch(Y - base[:, None], group, confidence)), persons
 
 
-def _doubts(table, before, placebo, periods, confidence, lost) -> tuple:
-    """Return why the effect is not established, and the checks."""
+def _doubts(table, before, placebo, periods, confidence) -> tuple[list[str], dict]:
+    """Return why the effect is not established, and what was checked."""
     effect, p, alpha = table.iloc[0], table["p_value"].iloc[:3], 1 - confidence
-    agree, missed = p.max() < alpha or p.min() >= alpha, float(before["half"] * periods / 2)
-    span = interval(effect["conf_low"], effect["conf_high"], confidence, 2)
-    reasons = {
-        say("holds_0", span=span): p.iloc[0] >= alpha,
-        say["disagree"]: not agree,
-        say("bent", p=p_words(before["p"])): before["p"] < 0.05,
-        say("apart", p=p_words(before["joint"])): before["joint"] < 0.05,
-        say["unseen"]: np.isnan(before["p"]),
-        say("placebo", n=sum(placebo), dates=len(placebo)): any(placebo),
-    }
-    found = dict(agree=(", ".join(map(p_words, p)), agree, "stops"))
-    for key in ("p", "joint"):
-        found[f"alike_{key}"] = (round(float(before[key]), 4), before[key] >= 0.05, "stops")
+    missed, bent = float(before["half"] * periods / 2), "unseen" if np.isnan(before["p"]) else "alike"
+    found = dict(agree=(", ".join(map(p_words, p)), p.max() < alpha or p.min() >= alpha, "stops"))
+    for key, tested in ((bent, before["p"]), ("alike_joint", before["joint"])):
+        found[key] = round(float(tested), 4), tested >= 0.05, "stops"
     found |= dict(missed=(missed, missed < abs(effect["estimate"])), power=(float(before["most"]), True, "info"))
-    checks = checked(**found, dates=(int(sum(placebo)), not any(placebo), "stops"), lost=(lost, lost == 0))
-    return [why for why, doubt in reasons.items() if doubt], checks
+    found |= dict(dates=(int(sum(placebo)), not any(placebo), "stops"))
+    reasons = [say("holds_0", span=interval(*effect[ENDS[1:3]], confidence, 2))] * bool(p.iloc[0] >= alpha)
+    failed = [(key, value) for key, (value, ok, *level) in found.items() if level == ["stops"] and not ok]
+    return reasons + [say.told(f"why_{key}", value=value, dates=len(placebo)) for key, value in failed], found
 
 
 def _staggered(panel, cells, names, name, unit, since, min_units, confidence) -> tuple:
@@ -226,12 +214,9 @@ def _staggered(panel, cells, names, name, unit, since, min_units, confidence) ->
     runs = np.isfinite(starts)
     require_units(runs, ~runs, min_units, unit)
     effect, spread = jackknife(lambda w: group_time(Y, starts, w), np.arange(len(Y)), np.ones(len(Y)))
-    error, df = float(np.sqrt(spread[0, 0])), len(Y) - 1
-    half, p = critical_value(confidence, df) * error, float(2 * stats.t.sf(abs(effect[0]) / error, df))
-    ends = effect[0] - half, effect[0] + half
-    reasons = [say("holds_0", span=interval(*ends, confidence, 2))] if p >= 1 - confidence else []
-    found = pd.DataFrame([("group-time effects", effect[0], *ends, p, len(Y))], columns=["term", *ENDS, "n"])
+    row = t_interval(float(effect[0]), float(np.sqrt(spread[0, 0])), len(Y) - 1, confidence)
+    reasons = [say("holds_0", span=interval(*row[1:3], confidence, 2))] if row[3] >= 1 - confidence else []
+    found = pd.DataFrame([(say["did_row_4"], *row, len(Y))], columns=["term", *ENDS, "n"])
     counts = dict(treated=int(runs.sum()), control=int((~runs).sum()), periods=Y.shape[1])
-    words = say("did_groups", **counts, starts=len(np.unique(starts[runs])), p=p_words(p))
-    checks = checked(lost_staggered=(lost, lost == 0))
-    return found, reasons, checks, f"{_words(name, effect[0], *ends, confidence, reasons)} {words}"
+    words = say("did_groups", **counts, starts=len(np.unique(starts[runs])), p=p_words(row[3]))
+    return found, reasons, dict(lost_staggered=(lost, lost == 0)), (_words(name, *row[:3], confidence, reasons), words)

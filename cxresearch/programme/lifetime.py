@@ -1,7 +1,6 @@
 """What customers are worth, said only where the model foretold what was held out."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from cxresearch.inference import percentile_interval
 from cxresearch.privacy import hide_cells
 from cxresearch.programme import shared
 from cxresearch.programme.buying import MODELS, Fit, fit, gamma_gamma_mean, slope
-from cxresearch.programme.shared import checked, ids_of, money, payments, refuse_if, resampled, say
+from cxresearch.programme.shared import ids_of, money, payments, refuse_if, resampled, say
 from cxresearch.survey import Survey, as_survey, as_table
 
 BAND = 0.9, 1.11  # of actual over predicted purchases on hold-out
@@ -94,21 +93,20 @@ def _worth(final, rows, length, horizon, discount_rate, stands, chance, confiden
     x = final.cells[0][final.cell]
     alive = np.where(final.cells[0] > 0, final.model.alive(final.theta, *final.cells), np.nan)[final.cell]
     customers = dict(customer=rows["customer"], expected=final.expected([length]), alive=alive, clv=np.nan)
-    paid, checks = ((x > 0) & (rows["money"] > 0)).to_numpy(), ()
+    paid, found = ((x > 0) & (rows["money"] > 0)).to_numpy(), {}
     mean = np.where(paid, rows["money"], 0.0) / np.maximum(x, 1)
     spent = Fit(np.zeros(0), 0.0, np.zeros((paid.sum(), 0)))  # a contract's payment is known
     value = lambda theta: np.where(paid, mean, mean[paid].mean())  # noqa: E731
     if final.model is MODELS["bg_nbd"]:
-        spent, varied = fit("gamma_gamma", x[paid], mean[paid], x[paid]), np.ptp(x[paid]) * np.ptp(mean[paid]) > 0
+        varied = paid.any() and np.ptp(x[paid]) * np.ptp(mean[paid]) > 0
         bound = round(float(np.corrcoef(x[paid], mean[paid])[0, 1]), 3) if varied else 0.0
-        checks, runaway = (
-            checked(bound=(bound, abs(bound) <= 0.2, "stops")),
-            spent.theta[0] > RUNAWAY or spent.theta[1] <= 1,
-        )
-        checks += checked(money=(say["runaway"], False, "stops")) if runaway else ()
+        spent = fit("gamma_gamma", x[paid], mean[paid], x[paid]) if paid.any() else Fit((np.inf, 0), 0.0, None)
+        found["bound"] = bound, abs(bound) <= 0.2, "stops"
+        if spent.theta[0] > RUNAWAY or spent.theta[1] <= 1:
+            found["money"] = say["runaway"], False, "stops"
         value = lambda theta: gamma_gamma_mean(theta, np.where(paid, x, 0.0), mean)  # noqa: E731
-    if not stands or any(not check.ok for check in checks):
-        return (np.nan,) * 3, pd.DataFrame(customers), checks
+    if not (stands and all(ok for _, ok, _ in found.values())):
+        return (np.nan,) * 3, pd.DataFrame(customers), found
     discount = (1 + discount_rate) ** -((np.arange(STEPS) + 0.5) * horizon / 12 / STEPS)
     coming = lambda theta: final.expected(np.linspace(0, length, STEPS + 1)[1:], discount, theta)  # noqa: E731
     expected, each = coming(final.theta), value(spent.theta)
@@ -116,7 +114,7 @@ def _worth(final, rows, length, horizon, discount_rate, stands, chance, confiden
     totals[paid] += spent.influence @ slope(lambda theta: value(theta) @ expected, spent.theta)
     draws = resampled(np.column_stack([totals, np.ones(len(x))]), **chance)
     ends = percentile_interval(draws[:, 0] / draws[:, 1], confidence)
-    return ((expected @ each) / len(x), *ends), pd.DataFrame(customers | dict(clv=expected * each)), checks
+    return ((expected @ each) / len(x), *ends), pd.DataFrame(customers | dict(clv=expected * each)), found
 
 
 def fit_lifetime(
@@ -192,13 +190,13 @@ def fit_lifetime(
     told_of = {k: number(said[k], 0 if k in ("actual", "predicted") else 2) for k in said.index}
     told_of |= dict(value=money(clv[0], events.currency), horizon=horizon, events=say["of_" + model])
     told_of |= dict(span=interval(*clv[1:], confidence, 2) if stands else "", spread=spread, n=number(len(past), 0))
-    words = f"{say.told(key, **told_of)} {say.told(key + '_more', **told_of)}"
-    gap = float(said["error"] - said["history"])
-    checks += checked(foretold=(spread, close, "stops"), gap_error=(gap, better, "stops")) + more
-    summary = {"n": len(past), "method": say["model_" + model], "established": stands}
-    drawn = dict(columns={"actual": ("o", "actual"), "predicted": ("-", "predicted")}, x="earlier", of="holdout")
-    figure = partial(shared.lines, **drawn, axes=[say[f"foretold_{part}"] for part in ("x", "y", "unit")])
-    question = "fit_lifetime", "clv", None, table, summary, checks, {term: say["name_" + term] for term in TERMS}
-    further = {"parameters": told.parameters(), "holdout": groups}
-    about = dict(words=words, figure=figure, customers=customers, suppressed=int(groups["n"].isna().sum()))
-    return Lifetime(*question, further, **about)
+    gap, drawn = float(said["error"] - said["history"]), {"actual": ("o", "actual"), "predicted": ("-", "predicted")}
+    axes = [say[f"foretold_{part}"] for part in ("x", "y", "unit")]
+    return shared.statement(
+        ("fit_lifetime", "clv", None), table, {"n": len(past), "method": say["model_" + model], "established": stands},
+        (say.told(key, **told_of), say.told(key + "_more", **told_of)), checks=checks,
+        found=dict(foretold=(spread, close, "stops"), gap_error=(gap, better, "stops")) | more, kind=Lifetime,
+        labels={term: say["name_" + term] for term in TERMS}, hidden=groups["n"].isna().sum(), customers=customers,
+        further={"parameters": told.parameters(), "holdout": groups},
+        figure=dict(columns=drawn, x="earlier", of="holdout", axes=axes),
+    )  # fmt: skip

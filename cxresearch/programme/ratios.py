@@ -17,7 +17,7 @@ from cxresearch.inference.events import amount_sql, opened, quoted, require_fiel
 from cxresearch.inference.ratios import fieller_interval
 from cxresearch.programme import shared
 from cxresearch.programme.cohorts import joined_since
-from cxresearch.programme.shared import checked, ids_of, money, payments, refuse_if, resampled, say, span_of
+from cxresearch.programme.shared import ids_of, money, payments, refuse_if, resampled, say, span_of
 from cxresearch.survey import as_survey, as_table
 
 ROLES = ("acquisition", "service", "retention")
@@ -167,10 +167,11 @@ def cost_ratios(
     words = f"{told[0]}. {rest}." if rest else f"{told[0]}." if told else say["no_base"]
     # estimates have no unit in common: intervals are drawn over them
     relative = shown.assign(**{c: shown[c] / shown["estimate"] for c in ENDS})
-    about = dict(words=words, suppressed=int(few.sum()), figure=partial(_relative, table=relative, names=names))
-    labels = {term: say["name_" + term] for term in (*RATIOS, "clv_to_cac")} | dict(events.labels)
-    summary = {"n": most, "method": "ratio of sums, Fieller's interval, blocks of periods"}
-    return Statement("cost_ratios", ", ".join(table["term"]), None, table, summary, checked(**found), labels, **about)
+    return shared.statement(
+        ("cost_ratios", ", ".join(table["term"]), None), table, {"n": most, "method": say["ratio_method"]}, [words], found=found,
+        labels={term: say["name_" + term] for term in (*RATIOS, "clv_to_cac")} | dict(events.labels), hidden=few.sum(),
+        figure=partial(_relative, table=relative, names=names),
+    )  # fmt: skip
 
 
 def _relative(finding, ax, *, table, names):
@@ -238,11 +239,16 @@ def payback(
     key = "not_paid_back" if np.isinf(month) else "paid_back_open" if np.isinf(high) else "paid_back"
     said = dict(cost=money(price, events.currency), n=number(len(seen), 0), month=number(month, 0), seen=months)
     words = say.told(key, **said, margin=money(so_far[-1], events.currency), span=span_of(low, high, confidence, 0))
-    method, stands = "margin by month since they became customers", bool(np.isfinite(high))
-    summary = {"n": len(seen), "method": method, "payback": month, "established": stands}
+    summary = {
+        "n": len(seen),
+        "method": say["payback_method"],
+        "payback": month,
+        "established": bool(np.isfinite(high)),
+    }
     axes = say["payback_x"], say("payback_y", unit=events.currency or "money"), say["payback_unit"]
-    figure = partial(shared.lines, x="age", columns={"earned": ("o-", "")}, across=price, axes=axes)
-    return Statement("payback", "margin", None, table, summary, checks, events.labels, words=words, figure=figure)
+    figure = dict(x="age", columns={"earned": ("o-", "")}, across=price, axes=axes)
+    more = dict(checks=checks, labels=events.labels, figure=figure)
+    return shared.statement(("payback", "margin", None), table, summary, [words], **more)
 
 
 def _first_month(path, price) -> np.ndarray:

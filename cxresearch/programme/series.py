@@ -4,17 +4,13 @@ Wagner et al. (2002), J. Clinical Pharmacy and Therapeutics 27:299-309 (segments
 hang together); Cooper & Thompson (1977), Biometrika 64:625-628 (REML of them).
 """
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from cxresearch.errors import require_share
 from cxresearch.findings import Statement, interval, number, p_words
-from cxresearch.inference import critical_value
 from cxresearch.programme.panel import read_panel, start_in
-from cxresearch.programme.shared import checked, lines, refuse_if, say, sized
+from cxresearch.programme.shared import refuse_if, say, sized, statement, t_interval
 
 GRID = np.linspace(-0.9, 0.98, 95)  # of the correlation of neighbours
 
@@ -26,7 +22,7 @@ def _whitened(columns, rho):
 
 def ar1_fit(X, y):
     """Return the statsmodels fit with errors of neighbours correlated by restricted likelihood, rho, and effective df."""
-    import statsmodels.api as sm
+    from statsmodels.regression.linear_model import OLS
 
     (n, k), system = X.shape, np.column_stack([X, y])
 
@@ -36,7 +32,7 @@ def ar1_fit(X, y):
 
     rho = min(GRID, key=criterion)
     white = _whitened(system, rho)
-    return sm.OLS(white[:, k], white[:, :k]).fit(), rho, n - k if rho <= 0 else max(n * (1 - rho) / (1 + rho) - k, 2.0)
+    return OLS(white[:, k], white[:, :k]).fit(), rho, n - k if rho <= 0 else max(n * (1 - rho) / (1 + rho) - k, 2.0)
 
 
 def segments(n: int, start: int, season: int | None) -> np.ndarray:
@@ -86,44 +82,40 @@ def interrupted_series(
     y = cells["y"].to_numpy(float) - sum(cells[c].to_numpy(float) for c in more)
     X, at = segments(n, start, season), [2, 3]
     fit, rho, df = ar1_fit(X, y)
-    reach, p = critical_value(confidence, df), 2 * stats.t.sf(np.abs(fit.tvalues), df)
-    table = pd.DataFrame({"term": ["level", "slope"], "estimate": fit.params[at], "std_error": fit.bse[at]})
-    table["conf_low"], table["conf_high"] = ((fit.params + z * reach * fit.bse)[at] for z in (-1, 1))
-    table = table.assign(p_value=p[at], n=n)
+    rows = np.array(t_interval(fit.params, fit.bse, df, confidence))[:, at]
+    table = pd.DataFrame(dict(zip(("estimate", "conf_low", "conf_high", "p_value"), rows))).assign(n=n)
+    table.insert(0, "term", ["level", "slope"])
+    table.insert(2, "std_error", fit.bse[at])
+    change, *ends, p = rows[:, 0]
     before = season if season and start >= 2 * season else None
     placebo = [
         ar1_fit(segments(start, d, before), y[:start])[0].tvalues[2] for d in range(min_points, start - min_points + 1)
     ]
     as_large = int(np.sum(np.abs(placebo) >= abs(fit.tvalues[2])))
-    stands = bool(p[2] < 1 - confidence and not as_large)
+    stands = bool(p < 1 - confidence and not as_large)
     found = dict(as_large=(as_large, not as_large, "stops"), tried=(len(placebo), len(placebo) > 0, "info"))
-    checks = checked(**found, neighbours=(round(float(rho), 2), rho <= 0.8))
+    found |= dict(neighbours=(round(float(rho), 2), rho <= 0.8))
     hidden = (cells["n"] < getattr(series, "min_base", 1)).to_numpy()
-    lines_of = pd.DataFrame({"period": cells["period"].astype(str).str[:10], "actual": np.where(hidden, np.nan, y)})
+    lines = pd.DataFrame({"period": cells["period"].astype(str).str[:10], "actual": np.where(hidden, np.nan, y)})
     plain = [k for k in range(X.shape[1]) if k not in at]
     on = np.where(np.arange(n) >= start, X[:, plain] @ fit.params[plain], np.nan)
-    lines_of = lines_of.assign(fitted=X @ fit.params, counterfactual=on)
-    change, ends = fit.params[2], (table["conf_low"][0], table["conf_high"][0])
+    lines = lines.assign(fitted=X @ fit.params, counterfactual=on)
     key, said = "series_up" if change > 0 else "series_down", sized(change, *ends, confidence)
     if not stands:
         key, said = "series_open", dict(size=number(change, 2), span=interval(*ends, confidence, 2))
-    words = say(key, outcome=labels.get(outcome, outcome), since=since, **said)
-    tests = dict(p=p_words(p[2]), df=number(df, 1), placebo=as_large, dates=len(placebo), n=n)
-    words += " " + say.told(
-        "series_control" if more else "series_more", **tests, comparison=labels.get(comparison, comparison)
-    )
+    words = [say(key, outcome=labels.get(outcome, outcome), since=since, **said)]
+    tests = dict(p=p_words(p), df=number(df, 1), placebo=as_large, dates=len(placebo), n=n)
+    beside = "series_control" if more else "series_more"
+    words.append(say.told(beside, **tests, comparison=labels.get(comparison, comparison)))
     summary = {"n": n, "method": "two lines, AR(1) errors by REML", "df": df, "established": stands}
     drawn = {
         "actual": ("o", "actual"),
         "fitted": ("-", "two lines"),
         "counterfactual": ("--", "the first line continued"),
     }
-    figure = partial(
-        lines, of="lines", x="period", columns=drawn, axes=("", labels.get(outcome, outcome), "mean by period")
-    )
-    about = dict(words=words, figure=figure, suppressed=int(hidden.sum()), fitted=fit)
-    question = "interrupted_series", outcome, None
-    return Statement(*question, table, summary, checks, labels, {"lines": lines_of}, **about)
+    figure = dict(of="lines", x="period", columns=drawn, axes=("", labels.get(outcome, outcome), "mean by period"))
+    about = dict(found=found, labels=labels, further={"lines": lines}, hidden=hidden.sum(), figure=figure, fitted=fit)
+    return statement(("interrupted_series", outcome, None), table, summary, words, **about)
 
 
 def _require_long_enough(cells, start, since, season, min_points) -> None:

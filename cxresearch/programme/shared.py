@@ -1,13 +1,16 @@
 """What the seven questions share: one reader of payments, refusals, checks, periods, resamples, money, one figure."""
 
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from cxresearch.errors import DataProblem, require_choice
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
-from cxresearch.findings import Check, interval, number, words
+from cxresearch.findings import Check, Statement, interval, number, words
+from cxresearch.inference import critical_value
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields, require_one_id_type, time_sql
 from cxresearch.survey import as_survey, as_table
 
@@ -29,6 +32,13 @@ def checked(**found) -> tuple[Check, ...]:
         for key, (value, ok, *level) in found.items()
     )
     return tuple(Check(*row) for row in said)
+
+
+def statement(question, table, summary, words, *, checks=(), found=None, hidden=0, figure=None, kind=Statement, **more):
+    """Return the finding of a question with its checks and, where `figure` holds the options of `lines`, that figure."""
+    drawn = partial(lines, **figure) if isinstance(figure, dict) else figure
+    more |= dict(words=" ".join(words), suppressed=int(hidden), figure=drawn)
+    return kind(*question, table, summary, (*checks, *checked(**found or {})), **more)
 
 
 def moment(name: str, value) -> pd.Timestamp:
@@ -103,6 +113,12 @@ def resampled(columns, sample=None, *, n_boot: int, seed) -> np.ndarray:
     """Return the totals (B, k) of columns (n, k) in the replicates of a sample; without one every row is drawn alike."""
     sample = sample or as_survey(pd.DataFrame(index=range(len(columns)))).sample()
     return np.concatenate([weights @ columns for weights in sample.replicates(n_boot, seed=seed)])
+
+
+def t_interval(estimate, error, df, confidence: float) -> tuple:
+    """Return estimates with the ends of their t intervals and p of "it is 0"."""
+    half = critical_value(confidence, df) * error
+    return estimate, estimate - half, estimate + half, 2 * stats.t.sf(np.abs(estimate) / error, df)
 
 
 def money(value: float, currency: str | None) -> str:
