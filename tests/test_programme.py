@@ -19,9 +19,6 @@ def paid(rows) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["customer", "time", "amount"]).assign(time=lambda t: pd.to_datetime(t["time"]))
 
 
-# --- published numbers ----------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def cdnow_sample(shared):
     lines = pd.read_csv(shared / "data/cdnow/CDNOW_sample.txt", sep=r"\s+", header=None, dtype=str)
@@ -46,9 +43,8 @@ def weeks_of(payments, cut="1997-10-01"):
     """Return x, t, T (weeks) and mean later payment of customers before a day, by pandas."""
     cut = pd.Timestamp(cut)
     days = payments[payments["time"] < cut].groupby(["customer", "time"], as_index=False)["amount"].sum()
-    each = days.groupby("customer").agg(
-        first=("time", "min"), last=("time", "max"), x=("time", "size"), whole=("amount", "sum")
-    )
+    known = dict(first=("time", "min"), last=("time", "max"), x=("time", "size"), whole=("amount", "sum"))
+    each = days.groupby("customer").agg(**known)
     x, first = each["x"].to_numpy(float) - 1, days.groupby("customer")["amount"].first()
     weeks = [(v - each["first"]).dt.days.to_numpy() / 7 for v in (each["last"], cut - pd.Timedelta(1, "D"))]
     return x, *weeks, ((each["whole"] - first) / np.where(x > 0, x, np.nan)).to_numpy()
@@ -84,27 +80,21 @@ def test_gamma_gamma_cdnow_sample_6250_3744_1544_of_946_nll_4055_918(cdnow_sampl
     assert found.theta == pytest.approx([6.250, 3.744, 15.44], abs=5e-3)
 
 
-REGULAR = np.array([1000, 631, 468, 382, 326, 289, 262, 241])
+HIGH_END = [1000, 869, 743, 653, 593, 551, 517, 491], [0.6681, 3.8061], -1611.16, [460, 436, 414, 395, 378]
+REGULAR = [1000, 631, 468, 382, 326, 289, 262, 241], [0.7041, 1.1820], -1680.27, [220, 204, 191, 180, 170]
 
 
-@pytest.mark.parametrize(
-    "survivors, theta, loglik, ahead",
-    [
-        (np.array([1000, 869, 743, 653, 593, 551, 517, 491]), [0.6681, 3.8061], -1611.16, [460, 436, 414, 395, 378]),
-        (REGULAR, [0.7041, 1.1820], -1680.27, [220, 204, 191, 180, 170]),
-    ],
-    ids=["High End", "Regular"],
-)
+@pytest.mark.parametrize("survivors, theta, loglik, ahead", [HIGH_END, REGULAR], ids=["High End", "Regular"])
 def test_sbg_high_end_and_regular_fader_hardie_2007(survivors, theta, loglik, ahead):
     x = np.arange(8.0)
-    found = fit("sbg", x, x, np.full(8, 7.0), np.r_[-np.diff(survivors), survivors[-1]].astype(float))
+    found = fit("sbg", x, x, np.full(8, 7.0), np.append(-np.diff(survivors), survivors[-1]).astype(float))
     assert found.theta == pytest.approx(theta, abs=6e-5) and found.loglik == pytest.approx(loglik, abs=6e-3)
     a, b = found.theta
     assert (1000 * np.exp(betaln(a, b + np.arange(8, 13)) - betaln(a, b))).round() == pytest.approx(ahead, abs=1)
 
 
 def test_sbg_from_yearly_payments_is_the_fit_of_the_survivors_fader_hardie_2007():
-    years = np.repeat(np.arange(8), np.r_[-np.diff(REGULAR), REGULAR[-1]])  # the last year paid
+    years = np.repeat(np.arange(8), np.append(-np.diff(REGULAR[0]), REGULAR[0][-1]))  # the last year paid
     rows = paid([(i, f"{2000 + y}-03-01", 10.0) for i, last in enumerate(years) for y in range(last + 1)])
     asked = dict(until="2008-01-01", holdout=0.25, model="sbg", period="year", n_boot=50, seed=1)
     found = cx.fit_lifetime(rows, **PAID, **asked)
@@ -113,16 +103,6 @@ def test_sbg_from_yearly_payments_is_the_fit_of_the_survivors_fader_hardie_2007(
     assert row["actual_over_predicted"] == pytest.approx(1, abs=0.05)
     still_there = 10 * 0.241 * 0.92 * 1.1**-0.58
     assert found.established and row["clv"] == pytest.approx(still_there, rel=0.02)
-
-
-@pytest.mark.parametrize("name", ["bg_nbd", "sbg", "gamma_gamma"])
-def test_slopes_of_a_likelihood_are_those_of_differences(name):
-    x, T, theta = np.array([0.0, 1.0, 3.0, 3.0]), np.array([4.0, 9.0, 7.0, 3.0]), np.array([0.8, 2.5, 1.2, 3.0])
-    x, theta = x + (name == "gamma_gamma"), theta[: len(MODELS[name].names)]
-    t, scores = np.minimum(x * 0.9, T), MODELS[name].scores
-    steps = 1e-6 * np.eye(len(theta))
-    apart = [(scores(theta + s, x, t + 0.5, T)[0] - scores(theta - s, x, t + 0.5, T)[0]) / 2e-6 for s in steps]
-    assert scores(theta, x, t + 0.5, T)[1] == pytest.approx(np.transpose(apart), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -141,9 +121,6 @@ def test_kielmc_difference_in_differences_and_its_error_wooldridge(outcome, cont
         assert 1 - fitted.ssr / whole == pytest.approx(0.6600, abs=5e-5)
 
 
-# --- real companies -------------------------------------------------------------------------------------------------
-
-
 def test_cdnow_lifetime_of_23570_is_not_established_19684_bought_and_16874_predicted(cdnow):
     found = cx.fit_lifetime(cdnow, **PAID, until="1998-07-01", holdout=0.5, seed=1)
     row = found.tidy().set_index("term")["estimate"]
@@ -155,11 +132,8 @@ def test_cdnow_lifetime_of_23570_is_not_established_19684_bought_and_16874_predi
 
 
 def test_cdnow_sample_1882_bought_1653_predicted_error_785_history_2930_error_1024(cdnow_sample):
-    row = (
-        cx.fit_lifetime(cdnow_sample, **PAID, until="1998-07-01", holdout=0.5, seed=1)
-        .tidy()
-        .set_index("term")["estimate"]
-    )
+    found = cx.fit_lifetime(cdnow_sample, **PAID, until="1998-07-01", holdout=0.5, seed=1)
+    row = found.tidy().set_index("term")["estimate"]
     assert row[["actual", "predicted"]].round().tolist() == [1882, 1653]
     assert row[["error", "error_of_history"]].tolist() == pytest.approx([0.785, 1.024], abs=6e-4)
 
@@ -170,9 +144,7 @@ def test_cdnow_sample_by_quarter_222_177_171_163_127_percent_are_active(cdnow_sa
     assert "active, not retained" in found.sentence()
 
 
-@pytest.mark.parametrize(
-    "until", ["2010-12-10", "2011-01-01"], ids=["end of the record", "a date after it fell silent"]
-)
+@pytest.mark.parametrize("until", ["2010-12-10", "2011-01-01"])  # the end of the record; after it fell silent
 def test_gift_shop_955_of_december_2009_stand_apart_and_december_2010_is_not_over(gift_shop, until):
     found = cx.cohort_retention(gift_shop, **PAID, until=until)
     assert "955 customers whose first payment may not be their first" in found.sentence()
@@ -188,12 +160,10 @@ def test_gift_shop_first_order_418_and_2048_per_customer_of_which_the_largest_1_
     order, each = (found.tables()["whole"].iloc[k] for k in (0, 1))
     assert order["estimate"] == pytest.approx(418.7, abs=1.5) and order["median"] == pytest.approx(296, abs=1)
     assert (order["conf_low"], order["conf_high"]) == pytest.approx((396, 444), abs=10)
-    assert (each["estimate"], each["top_share"], each["largest_share"]) == pytest.approx((2048, 0.285, 0.040), abs=0.3)
+    assert each["estimate"] == pytest.approx(2048, abs=1)
+    assert (each["top_share"], each["largest_share"]) == pytest.approx((0.285, 0.040), abs=3e-3)
     crowd = found.checks().set_index("check").iloc[1]
     assert not crowd["ok"] and crowd["value"] > 3  # the stock of December 2009 is no month of new customers
-
-
-# --- simulated truths ------------------------------------------------------------------------------------------------
 
 
 def buyers(n, seed, weeks=104, theta=(0.8, 6.0, 0.8, 3.0), money=(6.0, 4.0, 15.0)):
@@ -279,9 +249,8 @@ def test_trends_before_that_cannot_be_compared_forbid_the_effect():
 def test_money_that_hangs_on_how_often_somebody_buys_has_no_lifetime_value():
     payments = buyers(4000, seed=3)
     often = payments.groupby("customer")["time"].transform("size")
-    found = cx.fit_lifetime(
-        payments.assign(amount=lambda t: t["amount"] / often**2), **PAID, until="2021-12-29", seed=1
-    )
+    payments["amount"] /= often**2
+    found = cx.fit_lifetime(payments, **PAID, until="2021-12-29", seed=1)
     assert found.established is False and "the money of a payment fits no model" in found.sentence()
 
 
@@ -298,18 +267,10 @@ def of_null(y, treated, **asked):
 
 
 @pytest.mark.parametrize(
-    "units, treated, clusters, welch",
-    [
-        (50, 25, 0.048, 0.043),
-        (20, 10, 0.059, 0.043),
-        (12, 6, 0.059, 0.046),
-        (40, 3, 0.174, 0.066),
-        (40, 1, 0.761, None),
-    ],
+    "row", ["50 25 .048 .043", "20 10 .059 .043", "12 6 .059 .046", "40 3 .174 .066", "40 1 .761 nan"]
 )
-def test_the_table_of_rejected_nulls_is_met_and_with_equal_groups_ours_is_the_exact_test(
-    units, treated, clusters, welch
-):
+def test_the_table_of_rejected_nulls_is_met_and_with_equal_groups_ours_is_the_exact_test(row):
+    units, treated, clusters, welch = (float(v) if "." in v or v == "nan" else int(v) for v in row.split())
     sets = 4000
     y, change = null_panels(sets, units, seed=11)
     one, two = change[:, :treated], change[:, treated:]
@@ -327,41 +288,30 @@ def test_the_table_of_rejected_nulls_is_met_and_with_equal_groups_ours_is_the_ex
             assert found[0] == pytest.approx(stats.ttest_ind(one[0], two[0]).pvalue, rel=1e-9)
 
 
-def established_shares(sets, units, treated, seed):
-    return np.mean([of_null(y, treated, seed=i).established for i, y in enumerate(null_panels(sets, units, seed)[0])])
+SOAK = pytest.mark.soak
 
 
-def test_a_true_null_is_hardly_ever_established(sets=12):
-    assert established_shares(sets, 20, 10, seed=1) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / sets)
+@pytest.mark.parametrize(
+    "units, treated, sets",
+    [(20, 10, 12), *(pytest.param(u, k, 1000, marks=SOAK) for u, k in ((40, 12), (20, 10), (12, 6), (40, 5)))],
+)
+def test_a_true_null_is_established_in_at_most_5_of_100(units, treated, sets):
+    found = [of_null(y, treated, seed=i).established for i, y in enumerate(null_panels(sets, units, seed=1)[0])]
+    assert np.mean(found) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / sets)
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("units, treated", [(40, 12), (20, 10), (12, 6), (40, 5)])
-def test_a_true_null_is_established_in_at_most_5_of_100(units, treated, sets=1000):
-    assert established_shares(sets, units, treated, seed=11) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / sets)
-
-
-def series_shares(sets, n, rho, seed):
-    """Return how often a change of level is found where there is none: t on T - 4, and on effective degrees of freedom."""
+@pytest.mark.parametrize(
+    "n, rho, plain, effective, sets",
+    [(48, 0.5, 0.078, 0.055, 100), *(pytest.param(*row, 1000, marks=SOAK) for row in
+     ((24, 0, 0.070, 0.068), (24, 0.5, 0.095, 0.065), (48, 0.5, 0.078, 0.055), (104, 0.5, 0.078, 0.065)))],
+)  # fmt: skip
+def test_the_table_of_rejected_changes_of_level_is_met(n, rho, plain, effective, sets):
     hits, X = np.zeros(2), segments(n, n // 2, None)
-    for y in hanging(np.random.default_rng(seed), sets, n, rho=rho):
+    for y in hanging(np.random.default_rng(7), sets, n, rho=rho):
         fitted, _, df = ar1_fit(X, y)
         hits += 2 * stats.t.sf(abs(fitted.tvalues[2]), [n - 4, df]) < 0.05
-    return hits / sets
-
-
-def test_a_series_without_a_change_is_rejected_in_at_most_9_of_100(sets=100):
-    assert series_shares(sets, 48, 0.5, seed=1)[1] <= 0.055 + 3 * np.sqrt(0.055 * 0.945 / sets)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize(
-    "n, rho, plain, effective",
-    [(24, 0, 0.070, 0.068), (24, 0.5, 0.095, 0.065), (48, 0.5, 0.078, 0.055), (104, 0.5, 0.078, 0.065)],
-)
-def test_the_table_of_series_is_met(n, rho, plain, effective, sets=400):
-    found = series_shares(sets, n, rho, seed=7)
-    assert found == pytest.approx([plain, effective], abs=3 * np.sqrt(2 * 0.08 * 0.92 / sets))
+    told = np.array([plain, effective])
+    assert (np.abs(hits / sets - told) < 3 * np.sqrt(told * (1 - told) * (1 / 400 + 1 / sets))).all()  # theirs are 400
 
 
 def test_starts_at_different_times_recover_the_effect_that_one_coefficient_would_bend():
@@ -393,32 +343,23 @@ def test_a_step_in_a_series_coincides_and_with_a_comparison_is_a_change_against_
     assert beside.tidy()["std_error"].iloc[0] < alone.tidy()["std_error"].iloc[0] / 2
 
 
-def months_of_costs(rng, months=24):
-    label = pd.period_range("2023-01", periods=months, freq="M").astype(str)
-    won = rng.poisson(50, months)
-    costs = pd.DataFrame({"month": label, "kind": "ads", "spent": 30 * np.exp(rng.normal(-0.02, 0.2, months)) * 50})
-    return costs, pd.DataFrame({"since": np.repeat(pd.to_datetime(label), won)})
-
-
 COSTS = dict(period="month", kind="kind", amount="spent", roles={"ads": "acquisition"}, n_boot=200, seed=1)
 
 
-def cost_coverage(sets, seed):
-    rng, hits = np.random.default_rng(seed), 0
-    for _ in range(sets):
-        costs, new = months_of_costs(rng)
-        row = cx.cost_ratios(costs, counts={"new": (new, "since")}, share_for_acquisition=0.6, **COSTS).tidy().iloc[0]
+@pytest.mark.parametrize(
+    "rho, held, sets",
+    [(0, 0.95, 12), *(pytest.param(*row, 1000, marks=SOAK) for row in ((0, 0.95), (0.5, 0.91), (0.7, 0.86)))],
+)
+def test_the_interval_of_the_cost_to_win_a_customer_holds_it(rho, held, sets):
+    rng, hits = np.random.default_rng(1), 0
+    label = pd.period_range("2023-01", periods=24, freq="M").astype(str)
+    for spent, many in hanging(rng, sets, 2, 24, rho=rho) * np.sqrt(1 - rho**2):
+        won = np.repeat(pd.to_datetime(label), rng.poisson(50 * np.exp(0.2 * many - 0.02)))
+        costs = pd.DataFrame({"month": label, "kind": "ads", "spent": 1500 * np.exp(0.2 * spent - 0.02)})
+        counts = {"new": (pd.DataFrame({"since": won}), "since")}
+        row = cx.cost_ratios(costs, counts=counts, share_for_acquisition=0.6, **COSTS).tidy().iloc[0]
         hits += row["conf_low"] <= 0.6 * 30 <= row["conf_high"]
-    return hits / sets
-
-
-def test_the_interval_of_the_cost_to_win_a_customer_covers_it(sets=12):
-    assert cost_coverage(sets, seed=1) >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / sets)
-
-
-@pytest.mark.soak
-def test_the_interval_of_the_cost_to_win_a_customer_covers_it_in_95_of_100_or_more(sets=2000):
-    assert cost_coverage(sets, seed=2) >= 0.95 - 0.015 - 2 * np.sqrt(0.95 * 0.05 / sets)  # few blocks: wide
+    assert hits / sets >= held - 2 * np.sqrt(0.05 * 0.95 / sets)
 
 
 def test_months_without_costs_or_customers_count_as_nothing():
@@ -435,26 +376,15 @@ def test_payback_is_the_first_month_in_which_the_margin_reaches_the_cost_and_is_
     asked = dict(**PAID, until="2025-01-01", since="since", margin=0.5, n_boot=50, seed=1)
     found = cx.payback(who, rows, cost=20, **asked)
     assert found.glance()["payback"].item() == 4 and found.established
-    assert (
-        cx.payback(who, rows, cost=900, **asked)
-        .sentence()
-        .startswith("Within 11 observed months a new customer does not")
-    )
-
-
-# --- what is not shown, and what is refused ---------------------------------------------------------------------------
+    never = cx.payback(who, rows, cost=900, **asked)
+    assert never.sentence().startswith("Within 11 observed months a new customer does not")
 
 
 def test_small_cohorts_and_periods_are_hidden_and_counted():
-    sizes = {"2024-01": 40, "2024-02": 12, "2024-03": 30, "2024-04": 25}
-    rows = paid(
-        [
-            (f"{m}-{i}", f"{month}-{1 + i % 28:02d}", 5.0)
-            for m, n in sizes.items()
-            for i in range(n)
-            for month in list(sizes)[list(sizes).index(m) :]
-        ]
-    )
+    won = pd.Series(["2024-01", "2024-02", "2024-03", "2024-04"]).repeat([40, 12, 30, 25]).reset_index(drop=True)
+    rows = won.rename("time").rename_axis("customer").reset_index().assign(amount=5.0)
+    later = [rows.assign(time=month)[rows["time"] <= month] for month in won.unique()]
+    rows = pd.concat(later).assign(time=lambda t: pd.to_datetime(t["time"]))
     table = cx.as_table(rows, person="customer", min_base=15)
     found = cx.cohort_retention(table, **PAID, until="2024-05-01", since="2024-01-01")
     assert found.suppressed >= 2 and found.tidy().set_index("cohort").loc["2024-02", "estimate"].isna().all()

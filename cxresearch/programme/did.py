@@ -4,6 +4,8 @@ Bell & McCaffrey (2002); Cameron, Gelbach & Miller (2008); Callaway & Sant'Anna 
 Roth (2022), AER: Insights 4:305-322 (what a test of earlier trends can see); Welch (1947), Biometrika 34:28-35.
 """
 
+import warnings
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -51,10 +53,11 @@ def changes(Y, W, start) -> np.ndarray:
 
 def welch(values, group, confidence) -> pd.DataFrame:
     """Return by column of values (units, k) the difference of the means of two groups with Welch's interval, p and t."""
-    one, two = values[group], values[~group]
-    found = stats.ttest_ind(one, two, equal_var=False, nan_policy="omit")
-    ends = found.confidence_interval(confidence)
-    rows = np.nanmean(one, axis=0) - np.nanmean(two, axis=0), *ends, found.pvalue, np.abs(found.statistic)
+    with warnings.catch_warnings():  # a period may have nobody on one side: missing, no news
+        warnings.simplefilter("ignore")
+        found = stats.ttest_ind(values[group], values[~group], equal_var=False, nan_policy="omit")
+        gap = np.nanmean(values[group], axis=0) - np.nanmean(values[~group], axis=0)
+    rows = gap, *found.confidence_interval(confidence), found.pvalue, np.abs(found.statistic)
     return pd.DataFrame(np.array(rows).T, columns=[*ENDS, "t"])
 
 

@@ -83,15 +83,18 @@ def _ratio(term, cost, record, count, by, n_boot, seed, confidence) -> tuple:
     return term, top / bottom, *fieller_interval(top, bottom, np.diag(spread), spread[0, 1], **errors), top, bottom, n
 
 
-def _value_over_cost(cac, lifetime, confidence) -> tuple:
-    """Return lifetime value over the cost to win a customer, with Fieller's interval where the value is established."""
-    clv = lifetime.table.set_index("term").loc["clv"]
-    z = stats.norm.ppf((1 + confidence) / 2)
+def _value_over_cost(cac, clv, confidence) -> tuple:
+    """Return lifetime value over the cost to win a customer, with Fieller's interval."""
+    (top, bottom), z = (r["estimate"] for r in (clv, cac)), stats.norm.ppf((1 + confidence) / 2)
     variances = [((r["conf_high"] - r["conf_low"]) / (2 * z)) ** 2 for r in (clv, cac)]
-    top, bottom, ends = clv["estimate"], cac["estimate"], (np.nan, np.nan)
-    if lifetime.established:
-        ends = fieller_interval(top, bottom, variances, confidence=confidence)
-    return "clv_to_cac", top / bottom, *ends, top, bottom, cac["n"]
+    return (
+        "clv_to_cac",
+        top / bottom,
+        *fieller_interval(top, bottom, variances, confidence=confidence),
+        top,
+        bottom,
+        cac["n"],
+    )
 
 
 def cost_ratios(
@@ -115,7 +118,7 @@ def cost_ratios(
     share_for_acquisition : float
         Part of acquisition costs, 0-1, that wins new customers: marketing speaks to old ones, too. No default.
     lifetime : Lifetime, optional
-        For lifetime value over the cost to win a customer; where it is not established, neither is that.
+        For lifetime value over the cost to win a customer, where it is established.
 
     Raises
     ------
@@ -153,10 +156,12 @@ def cost_ratios(
     loose = sorted(set(spent["kind"]) - set(roles))
     found = dict(loose=(", ".join(loose) or "none", not loose), periods=(most, most >= 12), unreached=(lost, lost == 0))
     if lifetime is not None and "cac" in set(table["term"]):
-        row = _value_over_cost(table.set_index("term").loc["cac"], lifetime, confidence)
-        table = pd.concat([table, pd.DataFrame([row], columns=table.columns)], ignore_index=True)
         stands = bool(lifetime.established)
         found |= dict(lifetime=("established" if stands else "not established", stands))
+        if stands:
+            two = (t.set_index("term").loc[term] for t, term in ((table, "cac"), (lifetime.table, "clv")))
+            row = pd.DataFrame([_value_over_cost(*two, confidence)], columns=table.columns)
+            table = pd.concat([table, row], ignore_index=True)
     shown, told, names = table.dropna(subset="estimate"), [], []
     for r in shown.itertuples():
         name, plain = say["name_" + r.term], r.term in ("clv_to_cac", "cost_of_sale")
