@@ -141,7 +141,7 @@ def difference_in_differences(
     tried = [changes(clean[:, :start], W[:, :start], date) for date in range(2, start - 1)]
     placebo = welch(np.column_stack(tried), group, confidence)["t"] >= change["t"] if tried else []
     study, persons = _event_study(cells, Y, W, runs, group, start, confidence)
-    joint = adjusted_p_values(study["p_value"][:start], correction="holm").min()
+    joint = np.nanmin([1.0, *adjusted_p_values(study["p_value"][:start], correction="holm")])
     before = _trends_before(cells, runs, start) | {"joint": joint}
     reasons, found = _doubts(table, before, placebo, Y.shape[1], confidence)
     study.loc[persons < getattr(panel, "min_base", 1), ["treated", "control", *ENDS]] = np.nan
