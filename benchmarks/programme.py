@@ -16,6 +16,7 @@ import time  # noqa: E402
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+import statsmodels.api as sm  # noqa: E402
 
 from cxresearch.programme import difference_in_differences  # noqa: E402
 from cxresearch.programme.lifetime import FittedModel  # noqa: E402
@@ -64,8 +65,6 @@ def panel(n: int) -> pd.DataFrame:
 
 def statsmodels_effect(table: pd.DataFrame) -> float:
     """Return the effect by least squares on the rows, errors by branch."""
-    import statsmodels.api as sm
-
     runs = ((table["branch"] < 12) & (table["month"] >= 12)).to_numpy(dtype=float)
     dummies = [pd.get_dummies(table[c], drop_first=True, dtype=float) for c in ("branch", "month")]
     X = np.column_stack([runs, np.ones(len(table)), *dummies])

@@ -132,7 +132,7 @@ def acquisition(
         ("acquisition", "first order", "period"), by, {"n": first["n"], "method": "mean, BCa interval"},
         (words, say("won_more", **told, top=tops[0], part=tops[1], one=tops[2])), checks=checks, found=found,
         labels=survey.labels, further={"whole": whole}, hidden=by["n"].isna().sum(), domain=survey.condition,
-        figure=dict(x="period", columns={"estimate": ("o-", "")}, axes=axes),
+        figure=dict(x="period", columns={"estimate": "o-"}, axes=axes),
     )  # fmt: skip
 
 

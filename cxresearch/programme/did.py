@@ -150,8 +150,8 @@ def difference_in_differences(
     words = [_words(name, *clustered[:3], confidence, reasons), say("did_units", **counts, **p_values)]
     words.append(say("did_before_more" if naive[0] > 0 else "did_before_less", **sized(*naive, confidence)))
     summary = {"n": int(cells["n"].sum()), "method": "two-way effects, CR2 by unit", "established": not reasons}
-    drawn = {"treated": ("o-", "with the programme"), "control": ("o-", "without it")}
-    axes, further = (say["did_x"], name, say["did_unit"]), {"event_study": study.drop(columns=["p_value", "t"])}
+    drawn, axes = {"treated": "o-", "control": "o-"}, (say["did_x"], name, say["did_unit"])
+    further = {"event_study": study.drop(columns=["p_value", "t"])}
     return shared.statement(
         about, table, summary, words, found=found | dict(lost=(lost, lost == 0)), labels=labels, further=further, fitted=fit,
         hidden=study["estimate"].isna().sum(), figure=dict(of="event_study", x="from_start", columns=drawn, upright=-0.5, axes=axes),

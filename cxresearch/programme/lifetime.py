@@ -62,10 +62,10 @@ class FittedModel:
 
     def parameters(self) -> pd.DataFrame:
         """Return the parameters with intervals by robust errors of their logs; none for those that run away."""
-        known, reach = self.theta < RUNAWAY, np.exp(1.96 * np.sqrt(np.sum(self.influence**2, axis=0)))
-        ends = dict(estimate=self.theta, conf_low=self.theta / reach, conf_high=self.theta * reach)
+        known = np.where(self.theta < RUNAWAY, self.theta, np.nan)
+        reach = np.exp(1.96 * np.sqrt(np.sum(self.influence**2, axis=0)))
         return pd.DataFrame(
-            {"term": self.model.names, **{name: np.where(known, v, np.nan) for name, v in ends.items()}}
+            dict(term=self.model.names, estimate=known, conf_low=known / reach, conf_high=known * reach)
         )
 
     def expected(self, edges, discount=(1.0,), theta=None) -> np.ndarray:
@@ -190,13 +190,12 @@ def fit_lifetime(
     told_of = {k: number(said[k], 0 if k in ("actual", "predicted") else 2) for k in said.index}
     told_of |= dict(value=money(clv[0], events.currency), horizon=horizon, events=say["of_" + model])
     told_of |= dict(span=interval(*clv[1:], confidence, 2) if stands else "", spread=spread, n=number(len(past), 0))
-    gap, drawn = float(said["error"] - said["history"]), {"actual": ("o", "actual"), "predicted": ("-", "predicted")}
-    axes = [say[f"foretold_{part}"] for part in ("x", "y", "unit")]
+    gap, axes = float(said["error"] - said["history"]), [say[f"foretold_{part}"] for part in ("x", "y", "unit")]
     return shared.statement(
         ("fit_lifetime", "clv", None), table, {"n": len(past), "method": say["model_" + model], "established": stands},
         (say.told(key, **told_of), say.told(key + "_more", **told_of)), checks=checks,
         found=dict(foretold=(spread, close, "stops"), gap_error=(gap, better, "stops")) | more, kind=Lifetime,
         labels={term: say["name_" + term] for term in TERMS}, hidden=groups["n"].isna().sum(), customers=customers,
         further={"parameters": told.parameters(), "holdout": groups},
-        figure=dict(columns=drawn, x="earlier", of="holdout", axes=axes),
+        figure=dict(columns={"actual": "o", "predicted": "-"}, x="earlier", of="holdout", axes=axes),
     )  # fmt: skip

@@ -251,7 +251,7 @@ def payback(
         "established": bool(np.isfinite(high)),
     }
     axes = say["payback_x"], say("payback_y", unit=events.currency or "money"), say["payback_unit"]
-    figure = dict(x="age", columns={"earned": ("o-", "")}, across=price, axes=axes)
+    figure = dict(x="age", columns={"earned": "o-"}, across=price, axes=axes)
     more = dict(checks=checks, labels=events.labels, figure=figure)
     return shared.statement(("payback", "margin", None), table, summary, [words], **more)
 

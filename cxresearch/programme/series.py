@@ -76,7 +76,7 @@ def interrupted_series(
     """
     require_share("confidence", confidence)
     labels, more = getattr(series, "labels", {}), [comparison] if comparison else []
-    cells = read_panel(series, outcome, None, period, more, every)
+    cells, name = read_panel(series, outcome, None, period, more, every), labels.get(outcome, outcome)
     start, n = start_in(cells, since), len(cells)
     _require_long_enough(cells, start, since, season, min_points)
     y = cells["y"].to_numpy(float) - sum(cells[c].to_numpy(float) for c in more)
@@ -88,32 +88,26 @@ def interrupted_series(
     table.insert(2, "std_error", fit.bse[at])
     change, *ends, p = rows[:, 0]
     before = season if season and start >= 2 * season else None
-    placebo = [
-        ar1_fit(segments(start, d, before), y[:start])[0].tvalues[2] for d in range(min_points, start - min_points + 1)
-    ]
+    dates = range(min_points, start - min_points + 1)
+    placebo = [ar1_fit(segments(start, date, before), y[:start])[0].tvalues[2] for date in dates]
     as_large = int(np.sum(np.abs(placebo) >= abs(fit.tvalues[2])))
     stands = bool(p < 1 - confidence and not as_large)
     found = dict(as_large=(as_large, not as_large, "stops"), tried=(len(placebo), len(placebo) > 0, "info"))
     found |= dict(neighbours=(round(float(rho), 2), rho <= 0.8))
     hidden = (cells["n"] < getattr(series, "min_base", 1)).to_numpy()
     lines = pd.DataFrame({"period": cells["period"].astype(str).str[:10], "actual": np.where(hidden, np.nan, y)})
-    plain = [k for k in range(X.shape[1]) if k not in at]
-    on = np.where(np.arange(n) >= start, X[:, plain] @ fit.params[plain], np.nan)
-    lines = lines.assign(fitted=X @ fit.params, counterfactual=on)
+    on = X @ fit.params - X[:, at] @ fit.params[at]
+    lines = lines.assign(fitted=X @ fit.params, counterfactual=np.where(np.arange(n) >= start, on, np.nan))
     key, said = "series_up" if change > 0 else "series_down", sized(change, *ends, confidence)
     if not stands:
         key, said = "series_open", dict(size=number(change, 2), span=interval(*ends, confidence, 2))
-    words = [say(key, outcome=labels.get(outcome, outcome), since=since, **said)]
+    words = [say(key, outcome=name, since=since, **said)]
     tests = dict(p=p_words(p), df=number(df, 1), placebo=as_large, dates=len(placebo), n=n)
     beside = "series_control" if more else "series_more"
     words.append(say.told(beside, **tests, comparison=labels.get(comparison, comparison)))
     summary = {"n": n, "method": "two lines, AR(1) errors by REML", "df": df, "established": stands}
-    drawn = {
-        "actual": ("o", "actual"),
-        "fitted": ("-", "two lines"),
-        "counterfactual": ("--", "the first line continued"),
-    }
-    figure = dict(of="lines", x="period", columns=drawn, axes=("", labels.get(outcome, outcome), "mean by period"))
+    drawn = {"actual": "o", "fitted": "-", "counterfactual": "--"}
+    figure = dict(of="lines", x="period", columns=drawn, axes=("", name, "mean by period"))
     about = dict(found=found, labels=labels, further={"lines": lines}, hidden=hidden.sum(), figure=figure, fitted=fit)
     return statement(("interrupted_series", outcome, None), table, summary, words, **about)
 

@@ -139,14 +139,14 @@ def sized(estimate, low, high, confidence) -> dict[str, str]:
 
 
 def lines(finding, ax, *, x, columns, axes, of="tidy", across=None, upright=None):
-    """Draw columns (name -> style, words) of a table over x, the band of a single one, and dashed lines."""
+    """Draw columns (name -> style) of a table over x, the band of a single one, and dashed lines."""
     table, ax = finding.tables()[of], axes_or_new(ax)
     counted = pd.api.types.is_numeric_dtype(table[x])
     at = table[x] if counted else np.arange(len(table))
     if len(columns) == 1:
         ax.fill_between(at, table["conf_low"], table["conf_high"], color=PALETTE[0], alpha=0.15, linewidth=0)
-    for (column, (style, name)), colour in zip(columns.items(), (PALETTE[0], QUIET, PALETTE[1])):
-        ax.plot(at, table[column], style, color=colour, markersize=4, label=name)
+    for (column, style), colour in zip(columns.items(), (PALETTE[0], QUIET, PALETTE[1])):
+        ax.plot(at, table[column], style, color=colour, markersize=4, label=say.get("line_" + column))
     for draw, value in ((ax.axhline, across), (ax.axvline, upright)):
         if value is not None:
             draw(value, color=QUIET, linestyle="--", linewidth=1)
