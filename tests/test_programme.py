@@ -11,7 +11,7 @@ from cxresearch.programme.buying import MODELS, fit
 from cxresearch.programme.did import group_time, two_way
 from cxresearch.programme.series import ar1_fit, segments
 
-START = pd.Timestamp("2020-01-01")
+START, SOAK = pd.Timestamp("2020-01-01"), pytest.mark.soak
 PAID = dict(customer="customer", time="time", amount="amount")
 
 
@@ -53,8 +53,7 @@ def weeks_of(payments, cut="1997-10-01"):
 @pytest.mark.parametrize(
     "decimals, theta, loglik",
     [(2, [0.2426, 4.4135, 0.7929, 2.4258], -9582.4256), (9, [0.2426, 4.4136, 0.7929, 2.4259], -9582.4292)],
-    ids=["weeks rounded to 2 decimals", "exact days / 7"],
-)
+)  # weeks rounded to 2 decimals; days / 7
 def test_bg_nbd_cdnow_sample_2426_44135_7929_24258_loglik_minus_9582_4256_fader_hardie_lee_2005(
     cdnow_sample, decimals, theta, loglik
 ):
@@ -237,7 +236,7 @@ def test_a_trend_that_began_before_forbids_the_effect_and_its_power_is_said():
     found = cx.difference_in_differences(table, treated="runs", **ASKED)
     assert found.established is False and "trends differed before it" in found.sentence()
     power = found.checks().set_index("check")["value"]["difference of trends per period found in 4 of 5 cases"]
-    assert 0 < power < 1  # minutes a month, where waits differ by three hundredths of ten
+    assert 0 < power < 1  # minutes a month
 
 
 def test_trends_before_that_cannot_be_compared_forbid_the_effect():
@@ -288,9 +287,6 @@ def test_the_table_of_rejected_nulls_is_met_and_with_equal_groups_ours_is_the_ex
         assert found[1] == pytest.approx(p_welch[0], rel=1e-9)
         if 2 * treated == units:  # then CR2 with Bell and McCaffrey's degrees is Student's test of the changes
             assert found[0] == pytest.approx(stats.ttest_ind(one[0], two[0]).pvalue, rel=1e-9)
-
-
-SOAK = pytest.mark.soak
 
 
 @pytest.mark.parametrize(
