@@ -65,9 +65,9 @@ def plain_cells(paths) -> None:
     import IPython.display
     import nbformat
 
-    from cxresearch.runs.zygote import _import_all
+    from cxresearch.runs.warm_server import import_all
 
-    _import_all()
+    import_all()
     shown = IPython.core.formatters.DisplayFormatter()
     notebooks = {Path(p): nbformat.read(p, as_version=4) for p in paths}
     builtins.display = IPython.display.display = lambda *values: [shown.format(v) for v in values]
@@ -195,7 +195,7 @@ def killed(folder: Path) -> float:
     with Pool(1) as pool:
         thread = threading.Thread(target=kill)
         thread.start()
-        outcome = pool.execute(plan.tasks[0], plan, work, timeout=60)
+        outcome = pool.execute(plan.tasks[0], plan.study, work, timeout=60)
         known = time.monotonic() - at[0]
         thread.join()
     (folder / "notebooks" / "sleeps.ipynb").unlink()

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import nbformat
 
-from cxresearch.runs.batch import make_batch, plan_batch
-from cxresearch.runs.pool import Pool
+from cxresearch.runs import Pool, make_run, plan_run
+from cxresearch.runs.make import same_run
 
 STUDY = """\
 title: Many markets
@@ -56,11 +56,13 @@ def measured(folder: Path, reports: int) -> dict[str, float]:
     with Pool() as pool:
         for name in ("full", "unchanged"):
             began = time.perf_counter()
-            batch = plan_batch(study, each=["market"], notebooks=folder / "notebooks")
-            made = make_batch(batch, folder / "runs" / name, pool=pool)
+            plan = plan_run(study, each=["market"], notebooks=folder / "notebooks")
+            same = same_run(plan, folder / "runs" / name)
+            assert (same is None) == (name == "full")
+            if same is None:
+                made = make_run(plan, folder / "runs" / name, pool=pool)
+                assert made.whole and len(made.reports) == reports
             seconds[name] = time.perf_counter() - began
-            assert made.whole and len(made.reports) == reports
-            assert all(r["unchanged"] == (name == "unchanged") for r in made.reports)
     return seconds
 
 

@@ -15,23 +15,7 @@ SCORE, DRIVERS, WHAT_IF = "How is it scored?", "What goes with it?", "What if on
 
 @dataclass(frozen=True)
 class Choice:
-    """What is asked.
-
-    Attributes
-    ----------
-    question
-        One of ``SCORE``, ``DRIVERS``, ``WHAT_IF``.
-    outcome
-        Item key.
-    drivers
-        Item keys; for `DRIVERS` and `WHAT_IF`.
-    group
-        Column to compare groups of, or None; for `SCORE`.
-    wave
-        The wave to keep, or None for all.
-    better, points
-        The driver that is raised, and by how much; for `WHAT_IF`.
-    """
+    """What is asked: the question, items by key, a group, the wave to keep, and what is raised by how much."""
 
     question: str
     outcome: str
@@ -43,13 +27,7 @@ class Choice:
 
 
 def code_for(study, choice: Choice, *, path: str, seed: int, n_boot: int) -> str:
-    """Return the lines of Python that answer a choice; they end with the finding in ``finding``.
-
-    Raises
-    ------
-    StudyProblem
-        If drivers are asked for and none is chosen, or the outcome is among them.
-    """
+    """Return the lines of Python that answer a choice; they end with the finding. Refuse too few drivers."""
     narrowed = "study.responses" if choice.wave is None else f"study.responses.where({f'wave == {choice.wave!r}'!r})"
     lines = ["import cxresearch as cx", "", f"study = cx.open_study({path!r})", f"responses = {narrowed}"]
     return "\n".join([*lines, f"finding = {_call(study, choice, seed, n_boot)}"])
@@ -83,10 +61,8 @@ def explore(study, *, seed: int, n_boot: int = 200):
     ----------
     study : path
         ``study.yml``.
-    seed : int
-        For the bootstrap.
-    n_boot : int
-        Bootstrap replicates; few, so that an answer comes while one waits. The notebooks of the project take more.
+    seed, n_boot : int
+        Of the bootstrap: few replicates, so that an answer comes while one waits.
 
     Returns
     -------
@@ -95,7 +71,7 @@ def explore(study, *, seed: int, n_boot: int = 200):
     Raises
     ------
     StudyProblem
-        If the study has no responses or no rated item.
+        If the study has no responses or fewer than two rated items.
 
     Examples
     --------

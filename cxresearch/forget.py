@@ -6,7 +6,6 @@ columns. Excel, SPSS, JSON and databases are named, not changed. What others wro
 
 import csv
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 from cxresearch.errors import DataProblem, plain_text
 from cxresearch.privacy.pseudonyms import looks_like
+from cxresearch.runs.record import RECORD, Record
 from cxresearch.sources import WHITESPACE, expand
 from cxresearch.study import open_study
 
@@ -22,17 +22,7 @@ TEXT, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
 
 
 class Held(NamedTuple):
-    """A file that holds, or held, the person.
-
-    Attributes
-    ----------
-    table, file
-        Name of the table and of its file.
-    rows
-        How many are the person's; None where the file must be looked through by hand.
-    digest
-        SHA-256 of the file as it was.
-    """
+    """A file that holds, or held, the person: how many rows (None: look through it by hand), its SHA-256 as it was."""
 
     table: str
     file: str
@@ -43,16 +33,8 @@ class Held(NamedTuple):
 class Forgotten(NamedTuple):
     """What `forget` found, and removed unless it was only asked to look.
 
-    Attributes
-    ----------
-    files
-        The files that hold the person, and those that nobody but you can look through.
-    databases
-        Names of the tables that come from a database, which is not touched.
-    runs
-        Folders of the runs made from these very files.
-    perhaps
-        Folders of runs made from other versions of them.
+    Files that hold the person or that only you can search; tables from a database, which is not touched; runs made
+    from these very files, and from other versions of them.
     """
 
     files: list[Held]
@@ -69,23 +51,12 @@ class Forgotten(NamedTuple):
 def forget(study, person: str, *, project: Path, remove: bool) -> Forgotten:
     """Find the rows of a person in every file of a study by respondent and customer, and remove them if asked to.
 
-    Parameters
-    ----------
-    study : path
-        The study file.
-    person : str
-        The id as it stands in the files; compared as a study compares ids (stripped, ``17.0`` is ``17``).
-    project : path
-        Folder whose ``reports`` hold the runs.
-    remove
-        False only looks.
+    Ids are compared as a study compares them (stripped, ``17.0`` is ``17``); ``reports`` of `project` holds the runs.
 
     Raises
     ------
-    StudyProblem
-        If the study is wrong.
-    DataProblem
-        If `person` is empty, or a file that holds them cannot be written.
+    StudyProblem, DataProblem
+        If the study is wrong, `person` is empty, or a file that holds them cannot be written.
     """
     if not looks_like(person):
         raise DataProblem("the id is empty; name the person as the files do")
@@ -188,17 +159,15 @@ def _runs(project: Path, study: Path, files: list[Held]) -> tuple[list[str], lis
     """Return the runs of this study made from these very files, and those made from other versions of them."""
     digests, names = {f.digest for f in files}, {f.file for f in files}
     same, other = [], []
-    for record in sorted((project / "reports").rglob("run.json")):
-        try:
-            run = json.loads(record.read_text(encoding="utf-8"))
-            ours = (record.parent / run["study"]).resolve() == study.resolve()
-            inputs = run["inputs"]
-        except (OSError, ValueError, KeyError, TypeError):
+    for path in sorted((project / "reports").rglob(RECORD)):
+        run = Record.of(path.parent)
+        if run is None:
             continue
-        folder = record.parent.relative_to(project).as_posix()
-        if digests & set(inputs.values()):
+        folder = path.parent.relative_to(project).as_posix()
+        ours = (path.parent / run.study).resolve() == study.resolve()
+        if digests & set(run.inputs.values()):
             same.append(folder)
-        elif ours and names & {Path(p).name for p in inputs}:
+        elif ours and names & {Path(p).name for p in run.inputs}:
             other.append(folder)
     return same, other
 

@@ -72,7 +72,7 @@ def pool():
     """A real pool for all that is executed in this process: to warm one takes seconds."""
     from cxresearch.runs import Pool
 
-    with Pool(2, forked=True) as forks:
+    with Pool(2) as forks:
         yield forks
 
 
@@ -80,7 +80,6 @@ def pool():
 def warm(pool, monkeypatch):
     """Commands and runs that would warm a pool of their own use that one."""
     monkeypatch.setattr("cxresearch.runs.make.Pool", lambda jobs: nullcontext(pool))
-    monkeypatch.setattr("cxresearch.runs.batch.Pool", lambda jobs: nullcontext(pool))
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,12 @@ from html.parser import HTMLParser
 import nbformat
 import pytest
 
-from cxresearch.runs.execute import Outcome
-from cxresearch.runs.ledger import Failure
+from cxresearch.runs.execution import Failure, Outcome
 from cxresearch.runs.markup import from_html, from_markdown
 from cxresearch.runs.page import read_page
 from cxresearch.runs.plan import Task
-from cxresearch.runs.render import write_index, write_page
-from cxresearch.runs.summary import movement, not_established, previous_run, suppressed
+from cxresearch.runs.record import Record
+from cxresearch.runs.render import movement, not_established, previous_run, suppressed, write_index, write_page
 
 v4 = nbformat.v4
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>x</a><iframe src='https://x.y'></iframe>"
@@ -49,11 +48,9 @@ def notebook(*cells):
     return v4.new_notebook(cells=made)
 
 
-def page(tmp_path, nb, *, status="ok", failure=None, with_code=False, reason=None) -> Page:
+def page(tmp_path, nb, *, status="ok", failure=None, reason=None) -> Page:
     task = Task("answer", tmp_path / "answer.ipynb", nb, {}, {"words": EVIL}, None, None)
-    write_page(
-        Outcome(task, status, reason, nb, failure), record(status, reason, failure), tmp_path, with_code=with_code
-    )
+    write_page(Outcome(task, status, reason, nb, failure), Record(**record(status, reason, failure)), tmp_path)
     return Page((tmp_path / "answer.html").read_text(encoding="utf-8"))
 
 
@@ -167,7 +164,6 @@ def test_an_unmet_check_stands_out_and_an_answer_of_no_does_not():
 def test_code_is_one_click_away_or_shown(whole, tmp_path):
     assert whole.all("details") == [{"class": "code"}] * 2  # one for each section
     nb = notebook("# What?", ("x = '<b>'",))
-    assert page(tmp_path, nb, with_code=True).all("details")[0] == {"class": "code", "open": None}
     assert "x = &#39;&lt;b&gt;&#39;" in page(tmp_path, nb).text
 
 
@@ -224,7 +220,7 @@ def card(tmp_path, status="ok", reason=None, checks=(), **more) -> Page:
         (tmp_path / "findings" / "answer" / "main.json").write_text(json.dumps(saved), encoding="utf-8")
     known = record(status, reason) | more
     known["notebooks"][0]["failed_checks"] = sum(not check["ok"] for check in checks)
-    write_index([Outcome(task, status, reason)], known, tmp_path)
+    write_index([Outcome(task, status, reason)], Record(**known), tmp_path)
     return Page((tmp_path / "index.html").read_text(encoding="utf-8"))
 
 
@@ -277,34 +273,23 @@ def test_the_index_names_what_failed_and_what_was_skipped(tmp_path):
     assert "skipped: no table &#39;costs&#39;" in skipped.text.split('id="open"')[1]
 
 
-def finding(name, sentence, *, checks=(), pooled=False) -> dict:
-    card = {"name": "answer", "title": "Why?", "status": "ok", "reason": None, "pooled": {name: pooled}}
-    return card | {"findings_read": [{"name": name, "sentence": sentence, "checks": list(checks)}]}
+def finding(name, sentence, *, pooled=False, **told) -> dict:
+    card = {"name": "answer", "title": "Why?", "status": "ok", "reason": None, "pooled": [name] * pooled}
+    return card | {"findings_read": [{"name": name, "sentence": sentence, "checks": [], **told}]}
 
 
-@pytest.mark.parametrize(
-    ("sentence", "told"),
-    [
-        ("A is 3 (n = 12). A change is not established (p = 0.3).", ["A change is not established (p = 0.3)."]),
-        ("Staff leads, tied with Prices.", ["Staff leads, tied with Prices."]),
-        ("By Region: no spike at 5 is established.", ["By Region: no spike at 5 is established."]),
-        ("The groups differ (joint test, p = 0.002).", []),
-    ],
-)
-def test_the_index_collects_the_sentences_that_say_not_established(sentence, told):
-    assert [t.said for t in not_established([finding("f", sentence)])] == told
+def test_the_index_collects_the_findings_that_establish_nothing_however_they_word_it():
+    said = "Neither a change in performance nor in mix can be made out."
+    cards = [finding("f", said, established=False), finding("g", "A tie is established.", established=True)]
+    assert not_established([*cards, finding("h", "A is 3.", established=None)]) == [(said, "answer", "Why?", "f")]
 
 
 def test_the_index_collects_what_was_suppressed():
-    check = {"check": "cells hidden by the minimum base", "value": 2, "limit": "0", "ok": False}
-    held = check | {"value": 0, "ok": True}
-    said = "A is 3. 2 of 5 cells are not shown for their small base."
-    assert [t.said for t in suppressed([finding("f", said, checks=[check], pooled=True)])] == [
-        "2 of 5 cells are not shown for their small base.",
-        "cells hidden by the minimum base: 2",
-        "small groups are pooled as “other (below base)”",
-    ]
-    assert suppressed([finding("f", "With a hidden cause as strong, half is left.", checks=[held])]) == []
+    told = suppressed([finding("f", "A is 3.", suppressed=2, pooled=True), finding("g", "A hidden cause.", suppressed=0)])
+    assert [t.said for t in told] == ["2 parts hidden for a small base", "small groups are pooled as “other (below base)”"]
+    withheld = {"name": "a", "title": "A?", "status": "failed", "pooled": [], "findings_read": []}
+    (told,) = suppressed([withheld | {"reason": "withheld, since it gives away a hidden number: x"}, withheld | {"reason": "1"}])
+    assert told.said == "failed: withheld, since it gives away a hidden number: x"
 
 
 def kept_run(folder, started, score) -> dict:
@@ -339,9 +324,9 @@ def test_movement_is_told_against_the_newest_earlier_run_of_the_same_study(tmp_p
     kept_run(tmp_path / "first", "2026-01-01T00:00:00+00:00", 5.0)
     kept_run(tmp_path / "second", "2026-02-01T09:30:00+00:00", 10.0)
     now = kept_run(tmp_path / "third", "2026-03-01T00:00:00+00:00", 16.0)
-    assert previous_run(tmp_path / "fourth", now) == tmp_path / "second"
-    assert previous_run(tmp_path / "fourth", now | {"title": "another"}) is None
-    assert previous_run(tmp_path / "fourth", {k: v for k, v in now.items() if k != "started"}) is None
+    assert previous_run(tmp_path / "fourth", Record(**now)) == tmp_path / "second"
+    assert previous_run(tmp_path / "fourth", Record(**now | {"title": "another"})) is None
+    assert previous_run(tmp_path / "fourth", Record(**now | {"started": None})) is None
     moved = movement(tmp_path / "second", tmp_path / "third")
     assert moved.said.startswith("Against the run of 2026-02-01 09:30 UTC, on other data: a.csv.")
     assert moved.lines == ("nps recommend: 10.0 → 16.0 (+6.0, interval 1.8 to 10.2)",)

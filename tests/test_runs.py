@@ -19,8 +19,9 @@ from waiting import PATIENCE, descendants
 from cxresearch.errors import DataProblem, StudyProblem
 from cxresearch.runs import Pool, make_run, plan_run
 from cxresearch.runs.clean import Places
+from cxresearch.runs.execution import Ledger
 from cxresearch.runs.folder import building, default_folder, require_free
-from cxresearch.runs.ledger import Ledger
+from cxresearch.runs.warm import SERVERS
 
 KILL = 'print("alive")\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)'
 
@@ -285,11 +286,12 @@ def test_each_fault_is_told_and_the_others_finish(faulty):
     assert (record["status"], record["exit_status"], made.whole) == ("failed", 1, False)
 
 
-def test_a_cell_past_its_limit_fails_and_its_kernel_goes(tmp_path):
+def test_a_cell_past_its_limit_fails_and_its_kernel_goes(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXRESEARCH_EXECUTION", "kernel")
     write_study(tmp_path)
     write_notebook(tmp_path / "notebooks", "slow", "import time\ntime.sleep(600)", "print('after')")
     began = time.monotonic()
-    with Pool(1, forked=False) as kernels:
+    with Pool(1) as kernels:
         made = make_run(plan_of(tmp_path), tmp_path / "run", timeout=3, pool=kernels)
     assert made.outcomes[0].reason == "cell 4: took longer than the 3 s a cell may take (--timeout)"
     assert descendants(naming="ipykernel_launcher") == [] and time.monotonic() - began < PATIENCE
@@ -324,7 +326,7 @@ def test_each_kernel_has_an_environment_of_its_own_and_this_process_keeps_its(fa
 
 def test_no_kernel_and_no_half_folder_outlives_the_run(faulty, pool):
     folder, made, _ = faulty
-    assert descendants(pool._forks._process.pid) == []
+    assert SERVERS.living == set() and not [p for s in SERVERS.servers.values() for p in descendants(s._forkserver_pid)]
     assert [p.name for p in (folder / "reports").iterdir()] == ["run"]
 
 

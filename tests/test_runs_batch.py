@@ -11,8 +11,9 @@ from tiny import DEFINE, PARAMETERS, write_notebook
 
 from cxresearch.errors import StudyProblem
 from cxresearch.runs import make_run, plan_run
-from cxresearch.runs.batch import make_batch, plan_batch, same_batch
+from cxresearch.runs.make import same_run
 from cxresearch.runs.matrix import cells_of, safe_names
+from cxresearch.runs.unchanged import digest_of
 from cxresearch.study import open_study
 
 STUDY = """\
@@ -53,7 +54,7 @@ def write_markets(folder: Path, markets=MARKETS, *, notebook=SAYS) -> Path:
 
 
 def batch_of(folder: Path, **options):
-    return plan_batch(folder / "study.yml", notebooks=folder / "notebooks", **options)
+    return plan_run(folder / "study.yml", notebooks=folder / "notebooks", **options)
 
 
 def sentences(folder: Path) -> dict[str, str]:
@@ -190,7 +191,7 @@ def made(tmp_path_factory, pool):
     write_markets(folder)
     told = []
     batch = batch_of(folder, report="monthly")
-    return folder, make_batch(batch, folder / "runs" / "one", pool=pool, tell=told.append), told
+    return folder, make_run(batch, folder / "runs" / "one", pool=pool, tell=told.append), told
 
 
 def test_each_market_has_a_report_on_its_own_rows(made):
@@ -205,7 +206,8 @@ def test_each_market_has_a_report_on_its_own_rows(made):
 def test_the_log_has_one_line_a_report_and_the_operator_hears_it(made):
     _, batch, told = made
     lines = [json.loads(line) for line in (batch.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert sorted(map(str, lines)) == sorted(map(str, told)) and len(lines) == 7
+    assert sorted(line["report"] for line in lines) == sorted(entry.report for entry in told) and len(lines) == 7
+    assert not any(entry.headline for entry in told), "what a report found is told after the audit"
     states = {line["report"]: line["status"] for line in lines}
     assert states == {
         "All": "ok", "North": "ok", "South": "ok", "Ost/West: Łódź": "ok", "東京": "ok", "1 value under the minimum base": "skipped", "Coast": "skipped",
@@ -237,7 +239,7 @@ def test_tables_are_read_once_for_the_whole_batch(tmp_path, pool, monkeypatch):
     import cxresearch.study.opened as opened
 
     monkeypatch.setattr(opened, "load_table", lambda *a, _as=opened.load_table, **k: read.append(a[0]) or _as(*a, **k))
-    result = make_batch(batch_of(tmp_path, each=["market"]), tmp_path / "run", pool=pool)
+    result = make_run(batch_of(tmp_path, each=["market"]), tmp_path / "run", pool=pool)
     assert result.whole and read == ["responses"]
 
 
@@ -262,9 +264,9 @@ def test_a_report_of_a_part_runs_again_in_its_place_without_the_batch(made):
 
 def test_a_failing_report_fails_the_batch_and_the_others_finish(tmp_path, pool):
     write_markets(tmp_path, {"North": 6, "South": 6}, notebook="assert 'South' not in study\n" + SAYS)
-    result = make_batch(batch_of(tmp_path, each=["market"]), tmp_path / "run", pool=pool)
-    assert {r["report"]: r["status"] for r in result.reports} == {"North": "ok", "South": "failed"}
-    assert result.reports[1]["reason"] == "answer: cell 4: AssertionError:" and not result.whole
+    result = make_run(batch_of(tmp_path, each=["market"]), tmp_path / "run", pool=pool)
+    assert {r.report: r.status for r in result.reports} == {"North": "ok", "South": "failed"}
+    assert result.reports[1].reason == "answer: cell 4: AssertionError:" and not result.whole
     record = json.loads((result.folder / "run.json").read_text(encoding="utf-8"))
     assert (record["status"], record["exit_status"]) == ("failed", 1)
     assert "South failed." in result.index.read_text(encoding="utf-8")
@@ -273,9 +275,9 @@ def test_a_failing_report_fails_the_batch_and_the_others_finish(tmp_path, pool):
 def test_a_notebook_that_asks_for_more_rows_than_a_market_has_is_skipped_with_the_reason(tmp_path, pool):
     few = "from cxresearch import TooFewRespondents\nraise TooFewRespondents('needs at least 100 rows; found 6')"
     write_markets(tmp_path, {"North": 6, "South": 6}, notebook=few)
-    result = make_batch(batch_of(tmp_path, each=["market"]), tmp_path / "run", pool=pool)
-    assert {r["status"] for r in result.reports} == {"skipped"} and result.whole
-    assert result.reports[0]["reason"] == "answer: needs at least 100 rows; found 6"
+    result = make_run(batch_of(tmp_path, each=["market"]), tmp_path / "run", pool=pool)
+    assert {r.status for r in result.reports} == {"skipped"} and result.whole
+    assert result.reports[0].reason == "answer: needs at least 100 rows; found 6"
     assert not any(p.name.startswith(("answer", "findings")) for p in (result.folder / "North").iterdir())
 
 
@@ -291,20 +293,22 @@ def again(made, tmp_path):
 
 
 def states(result) -> dict[str, str]:
-    return {r["report"]: "unchanged" if r["unchanged"] else r["status"] for r in result.reports}
+    return {r.report: "unchanged" if r.unchanged else r.status for r in result.reports}
 
 
 def test_an_unchanged_batch_is_linked_and_outlives_the_older_one(again):
     batch = batch_of(again, report="monthly")
     before = tree(again / "runs/one")
-    result = make_batch(batch, again / "runs/two", pool="nothing is executed")
-    assert set(states(result).values()) == {"unchanged", "skipped"} and "cells" not in vars(batch)
-    assert (again / "runs/two/North/answer.html").samefile(again / "runs/one/North/answer.html")
+    result = make_run(batch, again / "runs/two", pool="nothing is executed")
+    assert set(states(result).values()) == {"unchanged", "skipped"}
+    one, two = (again / "runs" / name / "North" for name in ("one", "two"))
+    assert (two / "answer.html").samefile(one / "answer.html")
+    assert not (two / "answer.ipynb").samefile(one / "answer.ipynb"), "JupyterLab saves in place"
     shutil.rmtree(again / "runs/one")
     after = tree(again / "runs/two")
     assert {n: c for n, c in after.items() if "/" in n} == {n: c for n, c in before.items() if "/" in n}
     assert "no change" in result.index.read_text(encoding="utf-8")
-    assert same_batch(batch, again / "runs/three", with_code=False) == again / "runs/two"
+    assert same_run(batch, again / "runs/three") == again / "runs/two"
 
 
 @pytest.mark.parametrize(
@@ -317,25 +321,24 @@ def test_an_unchanged_batch_is_linked_and_outlives_the_older_one(again):
     ids=["data", "parameter", "notebook"],
 )
 def test_what_a_report_follows_from_decides_whether_it_is_made(again, change):
-    digest = batch_of(again, report="monthly").digested(again / "runs/two", {}).digest
-    assert batch_of(again, report="monthly").digested(again / "runs/three", {}).digest == digest
+    digest = digest_of(batch_of(again, report="monthly"), again / "runs/two")
+    assert digest_of(batch_of(again, report="monthly"), again / "runs/three") == digest
     change(again)
-    assert batch_of(again, report="monthly").digested(again / "runs/two", {}).digest != digest
+    assert digest_of(batch_of(again, report="monthly"), again / "runs/two") != digest
 
 
-def test_the_package_and_the_pages_options_decide_too(again, monkeypatch):
+def test_the_package_decides_too(again, monkeypatch):
     batch = batch_of(again, report="monthly")
-    digest = batch.digested(again / "runs/two", {}).digest
-    assert batch.digested(again / "runs/two", {"with_code": True}).digest != digest
+    digest = digest_of(batch, again / "runs/two")
     monkeypatch.setattr("cxresearch.runs.unchanged.package_digest", lambda: "another")
-    assert batch.digested(again / "runs/two", {}).digest != digest
+    assert digest_of(batch, again / "runs/two") != digest
 
 
 def test_new_data_are_compared_with_the_batch_before(again, pool):
     with open(again / "answers.csv", "a", encoding="utf-8") as file:
         file.write("new,2024,1,North\n")
-    result = make_batch(batch_of(again, report="monthly"), again / "runs/two", pool=pool)
-    moved = {r["report"]: r["moved"] for r in result.reports}
+    result = make_run(batch_of(again, report="monthly"), again / "runs/two", pool=pool)
+    moved = {r.report: r.moved for r in result.reports}
     assert (
         moved["North"].startswith("all: 24.0 → 26.0 (+2.0, interval ")
         and moved["South"] == "no change"
@@ -346,13 +349,14 @@ def test_new_data_are_compared_with_the_batch_before(again, pool):
 
 
 def test_force_makes_what_is_unchanged(again, pool):
-    result = make_batch(batch_of(again, report="monthly"), again / "runs/two", pool=pool, force=True)
+    result = make_run(batch_of(again, report="monthly"), again / "runs/two", pool=pool, force=True)
     assert set(states(result).values()) == {"ok", "skipped"}
 
 
-def test_a_report_that_is_damaged_is_made_again(again, pool):
-    (again / "runs/one/North/run.json").unlink()
-    result = make_batch(batch_of(again, report="monthly"), again / "runs/two", pool=pool)
+@pytest.mark.parametrize("part", ["run.json", "findings/answer/answer.tidy.csv", "answer.html"])
+def test_a_report_that_is_damaged_is_made_again(again, pool, part):
+    (again / "runs/one/North" / part).write_bytes(b"less")
+    result = make_run(batch_of(again, report="monthly"), again / "runs/two", pool=pool)
     assert states(result) == {
         "All": "unchanged", "North": "ok", "South": "unchanged", "Ost/West: Łódź": "unchanged", "東京": "unchanged",
         "1 value under the minimum base": "skipped", "Coast": "skipped",

@@ -11,7 +11,7 @@ from waiting import wait_for_end
 
 from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
-from cxresearch.runs.batch import make_batch
+from cxresearch.runs import make_run
 from cxresearch.runs.cluster import ClusterPool, trouble_there
 from cxresearch.runs.unchanged import package_digest
 
@@ -34,8 +34,8 @@ def test_the_cluster_gives_what_this_machine_gives(cluster, tmp_path, pool):
     write_markets(tmp_path, {"North": 6, "South": 7})
     batch = batch_of(tmp_path, each=["market"])
     with ClusterPool(cluster.scheduler_address, inputs=inputs(tmp_path)) as there:
-        far = make_batch(batch, tmp_path / "far", pool=there, reproducible=True)
-    near = make_batch(batch, tmp_path / "near", pool=pool, reproducible=True)
+        far = make_run(batch, tmp_path / "far", pool=there, reproducible=True)
+    near = make_run(batch, tmp_path / "near", pool=pool, reproducible=True)
     assert far.whole and near.whole
     one, other = tree(far.folder), tree(near.folder)
     assert one.keys() == other.keys() and len(one) > 12
@@ -55,18 +55,18 @@ def test_a_killed_worker_loses_no_report(cluster, tmp_path):
                 killed.set()
                 os.kill(victim, signal.SIGKILL)
 
-        made = make_batch(batch, tmp_path / "run", pool=pool, tell=kill)
+        made = make_run(batch, tmp_path / "run", pool=pool, tell=kill)
     assert killed.is_set() and made.whole and len(made.reports) == len(told) == 6
-    assert {r["headline"].rpartition(" ")[2] for r in made.reports} == {"6."}
+    assert {r.headline.rpartition(" ")[2] for r in made.reports} == {"6."}
     wait_for_end([victim], "the killed worker ends")
 
 
 def test_a_failing_notebook_fails_alone(cluster, tmp_path):
     write_markets(tmp_path, {"North": 6, "South": 7}, notebook="assert 'South' not in study\n" + SAYS)
     with ClusterPool(cluster.scheduler_address, inputs=inputs(tmp_path)) as pool:
-        made = make_batch(batch_of(tmp_path, each=["market"]), tmp_path / "run", pool=pool)
-    assert {r["report"]: r["status"] for r in made.reports} == {"North": "ok", "South": "failed"}
-    assert made.reports[1]["reason"].startswith("answer: cell 4: AssertionError")
+        made = make_run(batch_of(tmp_path, each=["market"]), tmp_path / "run", pool=pool)
+    assert {r.report: r.status for r in made.reports} == {"North": "ok", "South": "failed"}
+    assert made.reports[1].reason.startswith("answer: cell 4: AssertionError")
 
 
 def test_workers_must_see_the_study_and_run_the_same_package(tmp_path):

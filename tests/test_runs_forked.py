@@ -1,6 +1,5 @@
 """Forked notebooks: the outputs of a kernel to the byte, nothing passed on, an end that is known at once."""
 
-import json
 import os
 import shutil
 import signal
@@ -14,10 +13,9 @@ import pytest
 from tiny import write_answer, write_notebook, write_study
 from waiting import PATIENCE, descendants, running, wait_for
 
-from cxresearch.errors import StudyProblem
 from cxresearch.runs import Pool, make_run, plan_run
-from cxresearch.runs.forked import why_not_kernel
-from cxresearch.runs.ledger import how_ended
+from cxresearch.runs.execution import how_ended
+from cxresearch.runs.warm import SERVERS, refusal
 
 # What differs between two runs anywhere, by time or by a random name, is not asked for.
 CASES = {
@@ -96,7 +94,7 @@ def executed(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def pool():
     """A pool that only these tests use: they kill, flood and starve what runs in it."""
-    with Pool(2, forked=True) as forks:
+    with Pool(2) as forks:
         yield forks
 
 
@@ -124,33 +122,32 @@ def test_every_kind_of_cell_gives_the_bytes_of_a_kernel(plan_of, tmp_path, pool,
     plan = plan_of(**CASES)
     write_answer(tmp_path / "notebooks")
     forked = make_run(plan, tmp_path / "a" / "run", pool=pool, reproducible=True, timeout=120)
-    with Pool(2, forked=False) as kernels:
-        cold = make_run(plan, tmp_path / "b" / "run", pool=kernels, reproducible=True, timeout=120)
-    assert {o.execution for o in forked.outcomes} == {"forked"} and {o.execution for o in cold.outcomes} == {"kernel"}
+    monkeypatch.setenv("CXRESEARCH_EXECUTION", "kernel")
+    cold = make_run(plan, tmp_path / "b" / "run", pool=pool, reproducible=True, timeout=120)
     assert {o.task.name for o in forked.outcomes if o.status == "failed"} == FAILING
     assert executed(forked.folder) == executed(cold.folder)
 
 
-def compared(root, tmp_path, pool, names) -> None:
+def compared(root, monkeypatch, pool, names) -> None:
     plan = plan_run(root / "data" / "example" / "study.yml", only=names, notebooks=root / "notebooks")
     folder = root / "reports" / f".compared-{os.getpid()}"  # as deep as runs are: the study's path is in the outputs
     try:
         forked = make_run(plan, folder / "a" / "run", pool=pool, reproducible=True)
-        with Pool(2, forked=False) as kernels:
-            cold = make_run(plan, folder / "b" / "run", pool=kernels, reproducible=True)
-        assert forked.whole and {o.execution for o in forked.outcomes} == {"forked"}
+        monkeypatch.setenv("CXRESEARCH_EXECUTION", "kernel")
+        cold = make_run(plan, folder / "b" / "run", pool=pool, reproducible=True)
+        assert forked.whole
         assert executed(forked.folder) == executed(cold.folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_notebook_of_the_project_gives_the_bytes_of_a_kernel(root, tmp_path, pool):
-    compared(root, tmp_path, pool, ["effort"])
+def test_a_notebook_of_the_project_gives_the_bytes_of_a_kernel(root, monkeypatch, pool):
+    compared(root, monkeypatch, pool, ["effort"])
 
 
 @pytest.mark.soak
-def test_all_notebooks_of_the_project_give_the_bytes_of_a_kernel(root, tmp_path, pool):
-    compared(root, tmp_path, pool, [])
+def test_all_notebooks_of_the_project_give_the_bytes_of_a_kernel(root, monkeypatch, pool):
+    compared(root, monkeypatch, pool, [])
 
 
 SPOILS = """
@@ -175,7 +172,7 @@ found = [os.environ.get("LEFT"), oct(os.umask(0o22)), os.getcwd() == "/", "/left
 
 def test_nothing_passes_from_one_notebook_to_the_next(plan_of, tmp_path):
     plan = plan_of(a_looks=[LOOKS, "found"], b_spoils=[SPOILS, LOOKS, "found"], c_looks=[LOOKS, "found"])
-    with Pool(1, forked=True) as pool:  # one after another
+    with Pool(1) as pool:  # one after another
         before, spoilt, after = make_run(plan, tmp_path / "run", pool=pool).outcomes
     assert texts(before)[-1] == texts(after)[-1] != texts(spoilt)[-1]
     assert texts(spoilt)[-1].count("True") == 5
@@ -188,21 +185,12 @@ def test_chance_differs_between_forks(plan_of, tmp_path, pool):
     assert all(x != y for x, y in zip(*drawn)) and len(drawn[0]) == 3
 
 
-def test_what_programs_and_c_print_is_an_output_in_the_order_printed(plan_of, tmp_path, pool):
-    cell = (
-        "import ctypes, os, subprocess\nprint('python')\nos.write(1, b'raw\\n')\n"
-        "subprocess.run(['echo', 'program'])\nprint('again')"
-    )
-    (outcome,) = make_run(plan_of(n=[cell]), tmp_path / "run", pool=pool).outcomes
-    assert outcome.notebook.cells[3].outputs[0].text == "python\nraw\nprogram\nagain\n"
-
-
 def test_fifty_megabytes_of_print_arrive_whole(plan_of, tmp_path, pool):
     cell = "for i in range(500_000):\n    print('x' * 99)"
     plan = plan_of(n=[cell])
     work = tmp_path / "work"
     work.mkdir()
-    outcome = pool.execute(plan.tasks[0], plan, work, timeout=600)
+    outcome = pool.execute(plan.tasks[0], plan.study, work, timeout=600)
     assert len(outcome.notebook.cells[3].outputs[0].text) == 50_000_000
 
 
@@ -213,7 +201,7 @@ def test_a_working_folder_that_is_gone_fails_nothing_but_its_notebook(plan_of, t
     assert texts(gone) == ["still\n", "1"] and other.status == "ok"
 
 
-SLEEPS = "import os, time\nprint('so far')\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)"
+SLEEPS = "import os, time\nprint('so far')\ntime.sleep(1)\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)"
 
 
 def killed_while_it_sleeps(pool, plan, work) -> tuple[float, object]:
@@ -228,7 +216,7 @@ def killed_while_it_sleeps(pool, plan, work) -> tuple[float, object]:
 
     thread = threading.Thread(target=kill)
     thread.start()
-    outcome = pool.execute(plan.tasks[0], plan, work, timeout=600)
+    outcome = pool.execute(plan.tasks[0], plan.study, work, timeout=600)
     thread.join()
     return time.monotonic() - at[0], outcome
 
@@ -248,63 +236,43 @@ def test_what_a_slow_cell_printed_is_kept(plan_of, tmp_path, pool):
     assert outcome.notebook.cells[3].outputs[0].text == "so far\n"
 
 
-def test_memory_has_the_limit_of_the_pool(plan_of, tmp_path):
-    plan = plan_of(n=["import numpy as np\nx = np.ones(2**29)"])  # 4 GiB
-    for forked in (True, False):
-        with Pool(1, forked=forked, memory=3 * 2**30) as pool:
-            (outcome,) = make_run(plan, tmp_path / f"run-{forked}", pool=pool).outcomes
-        assert outcome.status == "failed" and "Unable to allocate 4.00 GiB" in outcome.reason, outcome.reason
+def test_where_no_process_can_be_forked_notebooks_run_in_kernels(plan_of, tmp_path, pool, monkeypatch):
+    def refuse(*_):
+        raise EOFError
+
+    monkeypatch.setattr(SERVERS, "start", refuse)
+    (outcome,) = make_run(plan_of(n=["import os\nos.getppid()"]), tmp_path / "run", pool=pool).outcomes
+    assert outcome.status == "ok" and texts(outcome)[0] == str(os.getpid())
 
 
-def test_when_the_process_to_fork_ends_the_others_run_in_kernels_and_the_record_says_why(plan_of, tmp_path):
-    plan = plan_of(n=["1"])
-    with Pool(1, forked=True) as pool:
-        assert make_run(plan, tmp_path / "one", pool=pool).outcomes[0].execution == "forked"
-        pool._forks._process.kill()
-        made = make_run(plan, tmp_path / "two", pool=pool)
-    record = json.loads((made.folder / "run.json").read_text(encoding="utf-8"))
-    assert made.whole
-    assert (record["execution"], record["why_kernel"]) == ("kernel", "the process to fork has ended")
-
-
-def test_no_process_is_left_by_a_pool(plan_of, tmp_path):
+def test_no_process_of_a_notebook_is_left(plan_of, tmp_path, pool):
     start = "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True).pid"
-    with Pool(1, forked=True) as pool:
-        (outcome,) = make_run(plan_of(n=[start]), tmp_path / "run", pool=pool).outcomes
-        assert not running(int(texts(outcome)[0]))
-        zygote = pool._forks._process.pid
-        assert running(zygote) and descendants(zygote) == []
-    assert not running(zygote)
+    (outcome,) = make_run(plan_of(n=[start]), tmp_path / "run", pool=pool).outcomes
+    assert not running(int(texts(outcome)[0]))
+    assert [p for server in SERVERS.servers.values() for p in descendants(server._forkserver_pid)] == []
 
 
-def test_a_kernel_of_another_interpreter_is_not_forked(tmp_path, monkeypatch):
-    folder = tmp_path / "kernels" / "other"
-    folder.mkdir(parents=True)
-    spec = {"argv": ["/usr/bin/python2", "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "x"}
-    (folder / "kernel.json").write_text(json.dumps({**spec, "language": "python"}), encoding="utf-8")
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    assert why_not_kernel("other") == "the kernel 'other' is not this interpreter's own"
-    assert why_not_kernel("python3") is None
+def test_a_kernel_of_another_interpreter_or_with_other_words_is_not_forked():
+    ours = [sys.executable, "-m", "ipykernel_launcher", "-f", "x.json"]
+    assert refusal(ours) is None and refusal([*ours, "--HistoryManager.hist_file=:memory:"]) is None
+    for other in (["/usr/bin/python2", *ours[1:]], [*ours, "--debug"], [sys.executable, "-c", "1"]):
+        assert refusal(other) == "it is not this interpreter's own kernel"
 
 
 def test_a_profile_with_start_up_files_or_the_environment_asks_for_kernels(tmp_path, monkeypatch):
+    ours = [sys.executable, "-m", "ipykernel_launcher", "-f", "x.json"]
     startup = tmp_path / "profile_default" / "startup"
     startup.mkdir(parents=True)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    with Pool(1) as pool:
-        assert pool.why_kernels is None
+    assert refusal(ours) is None
     (startup / "00-first.py").touch()
-    with pytest.raises(StudyProblem) as caught:
-        Pool(1, forked=True)
     why = "the user's IPython profile has a configuration or start-up files, which only a new kernel reads"
-    assert str(caught.value) == f"notebooks cannot be forked here: {why}; leave the choice to the runner"
+    assert refusal(ours) == why
     monkeypatch.setenv("CXRESEARCH_EXECUTION", "kernel")
-    with Pool(1) as pool:
-        assert pool.why_kernels == "asked for by CXRESEARCH_EXECUTION"
+    assert refusal(ours) == "asked for by CXRESEARCH_EXECUTION"
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.delenv("CXRESEARCH_EXECUTION")
-    with Pool(1) as pool:
-        assert pool.why_kernels == "forking is not safe or not supported on this platform (darwin)"
+    assert refusal(ours) == "forking is not safe or not supported on this platform (darwin)"
 
 
 def test_an_exit_status_in_words():

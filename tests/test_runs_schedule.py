@@ -1,6 +1,5 @@
 """Timetables, each read by the program it is for."""
 
-import os
 import shlex
 import shutil
 import subprocess
@@ -8,12 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from conftest import require_program
 from tiny import write_study
 
 from cxresearch.cli import main
-from cxresearch.runs.schedule import EVERY, as_airflow, as_crontab, as_systemd, as_workflow, timetable
+from cxresearch.runs.schedule import EVERY, as_crontab, as_systemd, timetable
 
 NASTY = '50 % of $HOME\'s "best" {{ data }} 客户'
 
@@ -78,48 +76,6 @@ def test_systemd_hands_the_words_on_as_they_are(project, tmp_path):
     assert words == [sys.executable, "-m", "cxresearch", "run", f"data/{NASTY}.yml", "short"]
 
 
-def test_the_workflow_is_yaml_with_the_keys_of_a_workflow(project):
-    flow = yaml.safe_load(as_workflow(planned(project, every="weekday", at="4:30")))
-    assert flow["on"]["schedule"] == [{"cron": "30 4 * * 1-5"}]
-    steps = flow["jobs"]["report"]["steps"]
-    assert shlex.split(steps[4]["run"])[1:] == ["-m", "cxresearch", "run", "data/study.yml", "short"]
-
-
-@pytest.fixture(scope="module")
-def airflow(tmp_path_factory) -> dict:
-    """An Airflow of its own: its dependencies would not live beside ours."""
-    home = tmp_path_factory.mktemp("airflow")
-    uv = Path(sys.executable).with_name("uv")
-    uv = str(uv) if uv.exists() else shutil.which("uv")
-    if uv is None:
-        pytest.skip("Airflow is installed with uv, which is not here")
-    python = home / "env" / "bin" / "python"
-    made = ran(uv, "venv", "-q", "--python", sys.executable, str(home / "env"))
-    packages = ("apache-airflow-core>=3.0", "apache-airflow-providers-standard")
-    made = made if made.returncode else ran(uv, "pip", "install", "-q", "--python", str(python), *packages)
-    assert made.returncode == 0, made.stderr
-    return {"python": str(python), "env": {**os.environ, "AIRFLOW_HOME": str(home / "home")}}
-
-
-def test_airflow_imports_the_dag_and_leaves_the_command_as_it_is(project, tmp_path, airflow):
-    dags = tmp_path / "dags"
-    dags.mkdir()
-    (dags / "report.py").write_text(as_airflow(planned(project, every="month")), encoding="utf-8")
-    look = (
-        "from airflow.dag_processing.dagbag import DagBag\n"
-        f"bag = DagBag({str(dags)!r})\n"
-        "assert not bag.import_errors, bag.import_errors\n"
-        "dag = bag.dags['cxresearch-data-short']\n"
-        "import jinja2\n"
-        "print(jinja2.Template(dag.get_task('run').bash_command).render(data='replaced').split(' && ')[0])\n"
-        "print(dag.schedule if hasattr(dag, 'schedule') else dag.timetable.summary)\n"
-    )
-    seen = ran(airflow["python"], "-c", look, env=airflow["env"])
-    assert seen.returncode == 0, seen.stderr
-    changed_into, when = seen.stdout.splitlines()[-2:]
-    assert shlex.split(changed_into) == ["cd", str(project)] and when == "0 3 1 * *"
-
-
 @pytest.mark.parametrize(
     "words, message",
     [
@@ -142,11 +98,9 @@ def test_what_cannot_be_planned_is_refused(tmp_path, capsys, monkeypatch, words,
     assert capsys.readouterr().err == f"cxresearch: {message}\n"
 
 
-def test_a_study_outside_the_project_has_no_workflow(tmp_path, capsys, monkeypatch):
+def test_a_study_outside_the_project_keeps_its_path_and_jobs_are_handed_on(tmp_path, capsys, monkeypatch):
     study = write_study(tmp_path / "elsewhere")
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
-    assert main(["schedule", str(study), "--as", "workflow"]) == 2
-    assert "lies outside the project" in capsys.readouterr().err
     assert main(["schedule", str(study), "--as", "systemd", "--jobs", "4"]) == 0
-    assert '"--jobs" "4"' in capsys.readouterr().out
+    assert f'"{study}" "--jobs" "4"' in capsys.readouterr().out

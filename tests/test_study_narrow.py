@@ -262,7 +262,7 @@ def test_a_file_that_changes_under_a_batch_is_refused(study, tmp_path):
         with pytest.raises(StudyProblem) as caught:
             open_study(study).responses  # noqa: B018
     assert str(caught.value) == (
-        "paid.csv changed since this batch of reports began; start again when the files are complete"
+        "paid.csv changed since this run began; start again when the files are complete"
     )
 
 

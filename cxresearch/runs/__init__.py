@@ -5,7 +5,7 @@ Names are imported when first used: the process that is forked for each notebook
 
 import importlib
 
-_HOME = {"Made": "make", "make_run": "make", "Plan": "plan", "Task": "plan", "plan_run": "plan", "Pool": "pool"}
+_HOME = {"Run": "make", "make_run": "make", "Plan": "plan", "Task": "plan", "plan_run": "plan", "Pool": "execution"}
 __all__ = sorted(_HOME)
 
 

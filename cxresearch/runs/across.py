@@ -19,19 +19,10 @@ REPORT = "report"
 
 
 def withheld_reports(cells: Sequence[Cell], folder: Path) -> dict[Cell, str]:
-    """Return the reports that must be withheld, each with the reason.
+    """Return the reports of a batch that must be withheld, each with the reason.
 
-    Parameters
-    ----------
-    cells
-        Of the batch, skipped ones too. Without a report on the whole there is nothing to subtract from.
-    folder
-        Of the batch; a report has a folder in it unless it is skipped or failed.
-
-    Notes
-    -----
-    The tables of one finding are compared across reports, and with those of the whole. What a report shows that no
-    other has a table for is not seen.
+    Without a report on the whole there is nothing to subtract from. The tables of one finding are compared across
+    reports, and with those of the whole; what a report shows that no other has a table for is not seen.
     """
     parts = [c for c in apart(cells) if c.only]
     whole = next((c for c in cells if c.name == WHOLE), None)

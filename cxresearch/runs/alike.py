@@ -4,18 +4,22 @@ import csv
 import io
 import json
 import math
+import re
 from pathlib import PurePath
 
 from cxresearch.digits import RESIDUE
 
 SIX_DIGITS = 1e-6  # relative
+IMAGE = re.compile(r'data:image/[^"]*|"image/[a-z+]+": "[^"]*"')
+NUMBER = re.compile(r"(\d+\.\d+(?:e[-+]?\d+)?)")
 
 
 def alike(name: str, was: bytes, now: bytes) -> bool:
-    """Return whether two states of a file are the same: text to the letter, numbers of tables and records to six digits."""
+    """Return whether two states of a file are the same: text to the letter, numbers to six digits."""
     if was == now:
         return True
-    read = {".csv": _rows, ".json": json.loads}.get(PurePath(name).suffix)
+    words = dict.fromkeys((".html", ".ipynb", ".md"), _words)
+    read = {".csv": _rows, ".json": json.loads, **words}.get(PurePath(name).suffix)
     if read is None:
         return False
     try:
@@ -43,6 +47,11 @@ def _rows(text: str) -> list:
     if len({len(row) for row in rows}) > 1:
         raise ValueError("rows of different length")
     return [_without_residues(list(column)) for column in zip(*rows)]
+
+
+def _words(text: str) -> list:
+    """Return the text of a page or notebook without its images, numbers apart."""
+    return [_parsed(part) for part in NUMBER.split(IMAGE.sub("", text))]
 
 
 def _parsed(cell: str):

@@ -23,19 +23,7 @@ VALUES = (
 
 @dataclass(frozen=True)
 class Chart:
-    """Bars with intervals.
-
-    Attributes
-    ----------
-    labels, values
-        One a bar, in the order in which they are shown.
-    low, high
-        Ends of the intervals, or None where the table has none.
-    title
-        Of the value axis.
-    as_percent
-        Whether the values are shares (0-1).
-    """
+    """Bars in the order in which they are shown; ends of intervals or None; `as_percent` for shares."""
 
     labels: list[str]
     values: list[float]
@@ -60,15 +48,7 @@ def lines_of(saved) -> Chart | None:
 
 
 def chart_of(saved: dict, folder: Path) -> Chart | None:
-    """Return the chart of a finding as `cx.save` wrote it, or None where no table of it makes one.
-
-    Parameters
-    ----------
-    saved
-        Content of the finding's JSON file; its ``chart`` names table, value, low, high and title where the finding knows.
-    folder
-        Where its tables are.
-    """
+    """Return the chart of a finding as `cx.save` wrote it into `folder`, or None where no table of it makes one."""
     wanted = saved.get("chart", {})
     files = saved["tables"]
     for name in [wanted["table"]] if wanted else files:

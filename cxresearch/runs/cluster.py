@@ -14,10 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from cxresearch.errors import StudyProblem
-from cxresearch.runs.execute import FAILED, Outcome
-from cxresearch.runs.ledger import Failure
-from cxresearch.runs.plan import Plan, Task
-from cxresearch.runs.pool import Pool
+from cxresearch.runs.execution import Failure, Outcome, Pool
+from cxresearch.runs.plan import Task
+from cxresearch.runs.record import FAILED
 from cxresearch.runs.unchanged import package_digest
 from cxresearch.study.narrow import reference_to, split_reference
 from cxresearch.study.opened import open_study
@@ -28,24 +27,15 @@ PATIENCE = 20  # seconds in which a scheduler must answer
 
 
 class ClusterPool:
-    """Executes notebooks on a Dask cluster; what `Pool` is for this machine. Use it in a ``with`` block.
+    """Executes notebooks on a Dask cluster (``tcp://host:8786``); what `Pool` is for this machine.
 
-    Parameters
-    ----------
-    address
-        Of the scheduler, ``tcp://host:8786``.
-    inputs
-        The files that every worker must see.
-    jobs
-        Notebooks at a time; without it, one for each thread of the workers.
+    `inputs` are the files that every worker must see; without `jobs`, a notebook goes to each thread of the workers.
 
     Raises
     ------
     StudyProblem
         If no scheduler answers, it has no workers, or a worker does not see the files or runs another package.
     """
-
-    why_kernels = None
 
     def __init__(self, address: str, *, inputs: Sequence[Path], jobs: int | None = None):
         from distributed import Client
@@ -55,17 +45,20 @@ class ClusterPool:
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise StudyProblem(f"no Dask scheduler answers at {address}: {reason}") from None
+        self._executor = self._client.get_executor(retries=RETRIES)
         self._futures: dict[Path, list] = {}
         self._stopped: set[Path] = set()
-        try:
+        with ExitStack() as failed:
+            failed.callback(self._client.close)
             threads = self._client.nthreads()
             if not threads:
                 raise StudyProblem(f"the Dask scheduler at {address} has no workers; start some")
             self.jobs = jobs or sum(threads.values())
-            self._require_same(inputs)
-        except BaseException:
-            self._client.close()
-            raise
+            files = {str(Path(f).resolve()): Path(f).stat().st_size for f in inputs}
+            for worker, trouble in sorted(self._client.run(trouble_there, files, package_digest()).items()):
+                if trouble:
+                    raise StudyProblem(f"worker {worker} {trouble}")
+            failed.pop_all()
 
     def __enter__(self):
         return self
@@ -75,19 +68,11 @@ class ClusterPool:
             self.stop(folder)
         self._client.close()
 
-    def _require_same(self, inputs: Sequence[Path]) -> None:
-        """Check on every worker that it sees the inputs and runs this package."""
-        files = {str(Path(f).resolve()): Path(f).stat().st_size for f in inputs}
-        for worker, trouble in sorted(self._client.run(trouble_there, files, package_digest()).items()):
-            if trouble:
-                raise StudyProblem(f"worker {worker} {trouble}")
-
-    def execute(self, task: Task, plan: Plan, folder: Path, *, timeout: float) -> Outcome:
+    def execute(self, task: Task, study: Path, folder: Path, *, timeout: float) -> Outcome:
         """Execute one notebook somewhere and return its outcome; what it left is in `folder` then."""
         if folder in self._stopped:
             raise RuntimeError(f"the run in {folder.name} was stopped")
-        options = {"pure": False, "retries": RETRIES}
-        future = self._client.submit(execute_there, task, plan, str(folder), timeout, package_digest(), **options)
+        future = self._executor.submit(execute_there, task, study, str(folder), timeout, package_digest())
         self._futures.setdefault(folder, []).append(future)
         try:
             outcome, files = future.result()
@@ -104,7 +89,8 @@ class ClusterPool:
     def stop(self, folder: Path) -> None:
         """Cancel what was sent for `folder`, and send nothing more."""
         self._stopped.add(folder)
-        self._client.cancel(list(self._futures.get(folder, ())), force=True)
+        for future in list(self._futures.get(folder, ())):
+            future.cancel()
 
 
 # --- on the worker ---------------------------------------------------------------------------------------------------
@@ -120,26 +106,24 @@ def trouble_there(files: dict[str, int], package: str) -> str | None:
     return None if package_digest() == package else "runs another version of cxresearch; install the same on both"
 
 
-def execute_there(task: Task, plan: Plan, folder: str, timeout: float, package: str):
+def execute_there(task: Task, study: Path, folder: str, timeout: float, package: str):
     """Execute a notebook in a private folder; return its outcome, and the files that it left (name -> bytes)."""
     trouble = trouble_there({}, package)
     if trouble:
         raise StudyProblem(f"a worker {trouble}")
-    with mirrored(plan, Path(folder)) as (place, moved):
-        with _HERE.lock:
-            pool = _HERE.pool_for(plan)
-        outcome = pool.execute(task, moved, place, timeout=timeout)
+    with mirrored(study, Path(folder)) as (place, moved):
+        outcome = _pool_for(split_reference(study)[0]).execute(task, moved, place, timeout=timeout)
         files = {p.relative_to(place).as_posix(): p.read_bytes() for p in place.rglob("*") if p.is_file()}
     return replace(outcome, task=None), files
 
 
 @contextmanager
-def mirrored(plan: Plan, folder: Path):
-    """Yield a private folder that reaches the study as `folder` does, and the plan as seen from there.
+def mirrored(study: Path, folder: Path):
+    """Yield a private folder that reaches the study as `folder` does, and the study as seen from there.
 
     The nearest folder that holds both is copied as links, up to the way to `folder`, which is made anew.
     """
-    file, only = split_reference(plan.study)
+    file, only = split_reference(study)
     common = Path(os.path.commonpath([file, folder]))
     way = folder.relative_to(common)
     with tempfile.TemporaryDirectory(prefix="cxr-", ignore_cleanup_errors=True) as top:
@@ -149,26 +133,22 @@ def mirrored(plan: Plan, folder: Path):
                 (copy / entry.name).symlink_to(entry.path)
         place = copy / way
         place.mkdir(parents=True)
-        yield place, replace(plan, study=Path(reference_to(copy / file.relative_to(common), only)))
+        yield place, Path(reference_to(copy / file.relative_to(common), only))
 
 
-class _Here:
-    """What a worker keeps from one notebook to the next: its pool, and the study's tables."""
+_HERE: dict = {"lock": threading.Lock(), "lent": ExitStack()}  # what a worker keeps from one notebook to the next
 
-    def __init__(self):
-        self.lock = threading.Lock()
-        self._pool, self._lent, self._of = None, ExitStack(), None
 
-    def pool_for(self, plan: Plan) -> Pool:
-        self._pool = self._pool or Pool()
-        study = open_study(plan.file)
+def _pool_for(file: Path) -> Pool:
+    """Return the worker's pool, with the study's tables lent to its kernels."""
+    with _HERE["lock"]:
+        _HERE.setdefault("pool", None)
+        _HERE["pool"] = _HERE["pool"] or Pool()
+        study = open_study(file)
         seen = signature(study)
-        if self._of != seen:
-            self._lent.close()
+        if _HERE.get("of") != seen:
+            _HERE["lent"].close()
             study.load_all()
-            self._lent.enter_context(shared_tables(study, Path(tempfile.gettempdir()), seen=seen))
-            self._of = seen
-        return self._pool
-
-
-_HERE = _Here()
+            _HERE["lent"].enter_context(shared_tables(study, Path(tempfile.gettempdir()), seen=seen))
+            _HERE["of"] = seen
+        return _HERE["pool"]

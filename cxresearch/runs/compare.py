@@ -16,8 +16,8 @@ import pandas as pd
 from cxresearch.errors import StudyProblem
 from cxresearch.findings import number
 from cxresearch.runs.alike import alike, same_values
-from cxresearch.runs.folder import FORMAT, RECORD
-from cxresearch.runs.record import everything_read
+from cxresearch.runs.parameters import STUDY
+from cxresearch.runs.record import NotebookEntry, Record
 
 KEYS = ("part", "wave_before", "wave", "group", "segment", "feature", "item", "step", "term", "causal_share")
 NEW, GONE, CHANGED = "new", "gone", "changed"
@@ -51,24 +51,9 @@ class Movement:
 
 @dataclass(frozen=True)
 class FindingChange:
-    """What became of one finding.
+    """What became of one finding: ``new``, ``gone`` or ``changed``; what it said and says.
 
-    Attributes
-    ----------
-    notebook, name, id
-        Where it was saved, and which question it answers.
-    kind
-        ``new``, ``gone`` or ``changed``.
-    headline
-        Whether it heads its notebook.
-    before, after
-        Its sentences, None where a run does not have it.
-    movements
-        The estimates that moved.
-    checks
-        The checks that turned: what they said before and say now.
-    tables
-        Names of the tables that differ within six digits.
+    With the estimates that moved, the checks that turned, and the names of the tables that differ within six digits.
     """
 
     notebook: str
@@ -99,53 +84,16 @@ class Comparison:
         return asdict(self)
 
 
-def read_run(folder) -> tuple[Path, dict]:
-    """Return the folder and the record of a run, named by its folder or by a file in it.
-
-    Raises
-    ------
-    StudyProblem
-        If there is no run.
-    """
-    place = Path(folder)
-    place = place.parent if place.is_file() else place
-    try:
-        record = json.loads((place / RECORD).read_text(encoding="utf-8"))
-    except OSError:
-        raise StudyProblem(f"{folder} is not the folder of a run: it has no {RECORD}") from None
-    except ValueError:
-        raise StudyProblem(f"{place / RECORD} is not JSON; the run cannot be read") from None
-    if record.get("format") != FORMAT:
-        raise StudyProblem(f"{place / RECORD} is not the record of a run of this format ({FORMAT})")
-    return place, record
-
-
 def compare_runs(before, after) -> Comparison:
-    """Return what differs between two runs.
-
-    Parameters
-    ----------
-    before, after : path
-        Folders of runs, or files in them.
-
-    Raises
-    ------
-    StudyProblem
-        If one of them is not a run, or they are of two studies.
-    """
-    (old, was), (new, now) = read_run(before), read_run(after)
-    if was["title"] != now["title"] and not set(was["inputs"]) & set(now["inputs"]):
-        raise StudyProblem(f"{old} is of the study {was['title']!r}, {new} of {now['title']!r}: nothing to compare")
-    inputs = changes(everything_read(was), everything_read(now))
-    findings, unchanged = _findings(old, was, new, now, same_data=not inputs)
-    return Comparison(
-        inputs,
-        changes(*_parameters(was, now)),
-        changes(was["versions"], now["versions"]),
-        changes(_notebooks(was), _notebooks(now)),
-        findings,
-        unchanged,
-    )
+    """Return what differs between two runs, or two batches, report by report; refuse runs of two studies."""
+    (old, was), (new, now) = Record.read(before), Record.read(after)
+    if was.title != now.title and not set(was.inputs) & set(now.inputs):
+        raise StudyProblem(f"{old} is of the study {was.title!r}, {new} of {now.title!r}: nothing to compare")
+    inputs = changes(was.everything_read, now.everything_read)
+    findings, unchanged = _findings(_saved(old, was), _saved(new, now), same_data=not inputs)
+    parameters = changes(*_parameters(_notebooks(old, was), _notebooks(new, now)))
+    told = changes(_became(old, was), _became(new, now))
+    return Comparison(inputs, parameters, changes(was.versions, now.versions), told, findings, unchanged)
 
 
 def difference_interval(before, after) -> tuple[float, float]:
@@ -175,28 +123,31 @@ def movement_words(movement: Movement) -> str:
     return f"{movement.row}{': ' * bool(movement.row)}{before} -> {after} ({sign}{difference}{within})"
 
 
-def _parameters(*records: dict) -> list[dict]:
-    """Return the parameters of each record, of the notebooks that all have."""
-    given = [{n["name"]: n["parameters"] for n in record["notebooks"]} for record in records]
-    shared = [name for name in given[0] if all(name in g for g in given)]
-    return [{f"{name}.{k}": v for name in shared for k, v in g[name].items() if k != "study"} for g in given]
+def _notebooks(folder: Path, record: Record) -> dict[str, tuple[Path, NotebookEntry]]:
+    """Return name -> folder and entry of every notebook; in a batch the name begins with the report's."""
+    runs = record.runs(folder)
+    return {f"{label}/{n.name}" if label else n.name: (place, n) for label, place, run in runs for n in run.notebooks}
 
 
-def _notebooks(record: dict) -> dict:
+def _parameters(was: dict, now: dict) -> list[dict]:
+    """Return the parameters before and after, of the notebooks that both have."""
+    both = [name for name in was if name in now]
+    return [{f"{n}.{k}": v for n in both for k, v in of[n][1].parameters.items() if k != STUDY} for of in (was, now)]
+
+
+def _became(folder: Path, record: Record) -> dict[str, str]:
     """Return what became of each notebook, and its text as a digest."""
-    said = {n["name"]: n["status"] + (f": {n['reason']}" if n["reason"] else "") for n in record["notebooks"]}
-    return said | {f"text of {n['name']}": n["sha256"][:12] for n in record["notebooks"]}
+    entries = {name: entry for name, (_, entry) in _notebooks(folder, record).items()}
+    entries |= {r.report: r for r in record.reports if not r.folder}
+    said = {name: e.status + (f": {e.reason}" if e.reason else "") for name, e in entries.items()}
+    return said | {f"text of {n}": e.sha256[:12] for n, e in entries.items() if isinstance(e, NotebookEntry)}
 
 
-def _findings(old: Path, was: dict, new: Path, now: dict, *, same_data: bool):
+def _findings(before: dict, after: dict, *, same_data: bool) -> tuple[tuple[FindingChange, ...], int]:
     """Return the findings that differ, in reading order, and how many are the same."""
-    before, after = _saved(old, was), _saved(new, now)
-    changed, unchanged = [], 0
-    for key in [*after, *(k for k in before if k not in after)]:
-        change = _finding(key, before.get(key), after.get(key), same_data)
-        changed += [change] if change else []
-        unchanged += change is None
-    return tuple(changed), unchanged
+    keys = [*after, *(k for k in before if k not in after)]
+    found = [_finding(key, before.get(key), after.get(key), same_data) for key in keys]
+    return tuple(change for change in found if change), found.count(None)
 
 
 @dataclass(frozen=True)
@@ -211,13 +162,13 @@ class _Saved:
         return (self.folder / file).read_bytes() if file else None
 
 
-def _saved(folder: Path, record: dict) -> dict[tuple[str, str], _Saved]:
+def _saved(folder: Path, record: Record) -> dict[tuple[str, str], _Saved]:
     found = {}
-    for entry in record["notebooks"]:
-        place, level = folder / "findings" / entry["name"], entry["parameters"].get(CONFIDENCE)
-        for name in sorted(entry["findings"], key=lambda n: (n != entry["headline"], n)):
+    for notebook, (run, entry) in _notebooks(folder, record).items():
+        place = run / "findings" / entry.name
+        for name in sorted(entry.findings, key=lambda n: (n != entry.headline, n)):
             saved = json.loads((place / f"{name}.json").read_text(encoding="utf-8"))
-            found[entry["name"], name] = _Saved(place, saved, name == entry["headline"], level)
+            found[notebook, name] = _Saved(place, saved, name == entry.headline, entry.parameters.get(CONFIDENCE))
     return found
 
 
@@ -282,3 +233,30 @@ def _estimates(saved: _Saved) -> dict[str, tuple[float, float, float]]:
     )
     numbers = table.reindex(columns=["estimate", "conf_low", "conf_high"]).apply(pd.to_numeric, errors="coerce")
     return dict(zip(rows, numbers.itertuples(index=False, name=None))) if len(set(rows)) == len(rows) else {}
+
+
+def as_page(found: Comparison) -> str:
+    """Return a comparison as a page for the terminal."""
+    parts = {
+        "Inputs": [f"{c.what}: {c.kind}" for c in found.inputs],
+        **{name.title(): [_line(c) for c in getattr(found, name)] for name in ("parameters", "versions", "notebooks")},
+        "Findings": [line for f in found.findings for line in _lines(f)],
+    }
+    lines = [line for title, body in parts.items() if body for line in (title, *(f"  {b}" for b in body), "")]
+    same = f"{found.unchanged} finding{'s' * (found.unchanged != 1)} the same to six digits"
+    return "\n".join([*lines, same if lines else f"nothing changed: {same}"])
+
+
+def _line(change: Change) -> str:
+    told = f"{change.before} -> {change.after}" if change.kind == CHANGED else change.kind
+    return f"{change.what}: {told}"
+
+
+def _lines(change: FindingChange) -> list[str]:
+    lines = [f"{change.notebook}/{change.name} ({change.id}): {change.kind}"]
+    if change.before != change.after:
+        lines += [f"  {word}: {text}" for word, text in (("before", change.before), ("now", change.after)) if text]
+    lines += [f"  {movement_words(m)}" for m in change.movements]
+    lines += [f"  check turned: {c.what}: {c.before} -> {c.after}" for c in change.checks]
+    shown = [t for t in change.tables if not (t == "tidy" and change.movements)]
+    return lines + ([f"  tables that differ: {', '.join(shown)}"] if shown else [])

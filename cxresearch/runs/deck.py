@@ -1,6 +1,7 @@
 """A run as a PowerPoint deck of at most eight slides: native charts that can be edited, base and method in the notes."""
 
 import math
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -10,8 +11,7 @@ from cxresearch.errors import StudyProblem
 from cxresearch.figures import PALETTE
 from cxresearch.findings import csv_safe, number, percent
 from cxresearch.runs.chart import Chart, chart_of, lines_of
-from cxresearch.runs.compare import read_run
-from cxresearch.runs.execute import OK
+from cxresearch.runs.record import OK, Record
 from cxresearch.runs.screen import SCORES, Saved, first_screen, saved_of, score_of
 
 INK, SOFT, ALARM, BAR, LINE = "1C1E21", "5C6168", "A3260F", "A9CFE8", PALETTE[0].lstrip("#")
@@ -50,11 +50,17 @@ def write_deck(run, out, *, one: bool = False) -> Path:
     from pptx import Presentation
     from pptx.util import Inches
 
-    folder, record = read_run(run)
+    folder, whole = Record.read(run)
+    record = whole.told()
     if Path(out).exists():
         raise StudyProblem(f"{out} exists; remove it, or name another file with --out")
-    entries = record["notebooks"]
-    saved = saved_of(folder, [e for e in entries if e["status"] == OK])
+    entries, saved = [], []
+    for label, place, of in whole.runs(folder):
+        begin = f"{label}/" if label else ""
+        answered = [e.model_dump() for e in of.notebooks if e.status == OK]
+        saved += [replace(s, page=begin + s.page) for s in saved_of(place, answered)]
+        entries += [e.model_dump() | {"name": begin + e.name} for e in of.notebooks]
+    record["notebooks"] = entries
     leads = {s.page: s for s in reversed(saved) if s["sentence"]}
     if not any(e.get("headline") and e["name"] in leads for e in entries):
         raise StudyProblem(f"{folder} has no headline: no notebook of it saved one")

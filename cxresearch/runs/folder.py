@@ -2,7 +2,6 @@
 
 import ctypes
 import errno
-import json
 import os
 import re
 import shutil
@@ -13,21 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cxresearch.errors import StudyProblem
+from cxresearch.runs.record import FAILED, GUIDE, INDEX, LOG, RECORD, SIGN_OFFS, Record
 
 try:
     import fcntl
 except ImportError:  # Windows: nothing is taken for dead
     fcntl = None
 
-RECORD = "run.json"
-INDEX = "index.html"
-GUIDE = "README.md"
-LOG = "log.jsonl"  # of a batch: a line for each report
-MATRIX = ".matrix.json"  # in a batch under way: the report and the columns, by which the next start knows it
-SIGN_OFFS = "sign-offs.json"
-FAILED = "failed"
-FORMAT = "cxresearch run 1"  # in run.json: marks a folder as ours
-BATCH = "cxresearch batch 1"  # the same for a batch
+MATRIX = ".matrix.json"  # in a fan-out under way: the report and the columns, by which the next start knows it
 LEFT_BY_OTHERS = {".ipynb_checkpoints", ".DS_Store"}
 WORK = re.compile(r"\..+-\d+-[0-9a-f]{6}")  # the name of a folder in which a run is made
 AT_WORKING_FOLDER, EXCHANGE = -100, 2  # of renameat2
@@ -46,7 +38,7 @@ class Building:
         An earlier run is replaced only by a whole one; a failed run then goes beside it, to ``NAME-failed``.
         """
         target = self.final
-        if not whole and _is_run(target):
+        if not whole and Record.of(target):
             target = _beside(target)
         _swap(self.work, target)
         return target
@@ -54,15 +46,7 @@ class Building:
 
 @contextmanager
 def building(final: Path, *, keep_broken: bool = False):
-    """Yield a `Building`; whatever was not published when the block ends is removed.
-
-    Parameters
-    ----------
-    final
-        What the run will be called.
-    keep_broken
-        Leave the folder where the block ends with an exception: a later batch takes over what was finished in it.
-    """
+    """Yield a `Building`; whatever was not published when the block ends is removed, unless kept for a later start."""
     work = final.with_name(f".{final.name}-{os.getpid()}-{os.urandom(3).hex()}")
     kept = False
     try:
@@ -91,13 +75,16 @@ def _lock_of(work: Path) -> Path:
     return work.with_name(f"{work.name}.lock")
 
 
-def held(path: Path, *, wait: bool = False):
+def held(path: Path, *, shared: bool = False):
     """Return a file on which this process holds the lock until it ends, or None if another does."""
     file = open(path, "a+", encoding="utf-8")  # it stays open
     if fcntl:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            same = path.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(path))
         except BlockingIOError:
+            same = False
+        if not same:  # another has it, or had it and removed the file, of which there may be a new one
             file.close()
             return None
     return file
@@ -110,15 +97,7 @@ def release(lock, path: Path) -> None:
 
 
 def broken_off(parent: Path, *, name: str = "") -> list[Path]:
-    """Return the folders of runs that ended without cleaning up: killed, or kept to go on from; the newest first.
-
-    Parameters
-    ----------
-    parent
-        Where runs are.
-    name
-        Only those of a run to be called so.
-    """
+    """Return the folders of runs that ended without cleaning up, or were kept to go on from; the newest first."""
     works = [p for p in parent.glob(f".{glob_safe(name)}*") if WORK.fullmatch(p.name) and p.is_dir()] if fcntl else []
     return sorted((w for w in works if _dead(_lock_of(w))), key=lambda w: w.stat().st_mtime, reverse=True)
 
@@ -178,46 +157,23 @@ def reserved_folder(project: Path, study: Path):
 
 
 def require_free(final: Path) -> None:
-    """Refuse a folder that a run must not replace: one with content that is not, or not only, an earlier run.
-
-    Raises
-    ------
-    StudyProblem
-        If `final` is a file, or holds anything that no run wrote.
-    """
+    """Refuse a folder that a run must not replace: a file, or one that holds more than an earlier run."""
     if final.exists() and not final.is_dir():
         raise StudyProblem(f"{final} is a file; name a folder for the run")
     if not final.is_dir() or not any(final.iterdir()):
         return
-    if not _is_run(final):
+    record = Record.of(final)
+    if record is None:
         raise StudyProblem(f"{final} is not empty and holds no earlier run; name an empty or a new folder")
+    ours = {RECORD, INDEX, GUIDE, LOG, "findings", *LEFT_BY_OTHERS, *(r.folder for r in record.reports)}
+    ours |= {f"{n.name}.{kind}" for n in record.notebooks for kind in ("html", "ipynb")}
     signed = {p.relative_to(final).as_posix() for p in final.glob(f"*/{SIGN_OFFS}")}  # of the reports of a batch
-    strangers = sorted(({p.name for p in final.iterdir()} - _written_by_run(final)) | signed)
+    strangers = sorted(({p.name for p in final.iterdir()} - ours) | signed)
     if strangers:
         raise StudyProblem(
             f"{final} holds an earlier run and also {', '.join(strangers)}, which replacing the run would delete; "
             "move it, or name another folder"
         )
-
-
-def _record(folder: Path) -> dict:
-    try:
-        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _is_run(folder: Path) -> bool:
-    return _record(folder).get("format") in (FORMAT, BATCH)
-
-
-def _written_by_run(folder: Path) -> set[str]:
-    record = _record(folder)
-    ours = {RECORD, INDEX, GUIDE, LOG, *LEFT_BY_OTHERS}
-    if record["format"] == BATCH:
-        return {*ours, *(report["folder"] for report in record["reports"])}
-    names = [notebook["name"] for notebook in record["notebooks"]]
-    return {*ours, "findings", *(f"{n}.{kind}" for n in names for kind in ("html", "ipynb"))}
 
 
 def _beside(folder: Path) -> Path:
@@ -228,7 +184,8 @@ def _beside(folder: Path) -> Path:
             require_free(target)
         except StudyProblem:
             continue
-        if _record(target).get("status", FAILED) == FAILED:
+        record = Record.of(target)
+        if record is None or record.status == FAILED:
             return target
     raise StudyProblem(f"there are 999 failed runs beside {folder}; remove some")
 

@@ -3,28 +3,32 @@
 import json
 import os
 import re
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
 
 from cxresearch.errors import StudyProblem
+from cxresearch.progress import WANTED
 from cxresearch.runs.notebooks import notebooks_folder
 from cxresearch.runs.parameters import STUDY, TAG
 
+KERNEL = {
+    "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+    "display_name": "CX research",
+    "language": "python",
+    "metadata": {"debugger": True},
+}
+NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 ASSIGNED = re.compile(rf"^{STUDY} = (['\"]).*?\1", re.M)
 
 
 def notebooks_for(study=None, *, notebooks=None) -> Path:
-    """Return the folder of notebooks to open.
+    """Return the folder of notebooks to open: the notebooks themselves, or copies beside a study that they do not name.
 
-    Parameters
-    ----------
-    study : path, optional
-        ``study.yml`` or its folder; it must open. Without it, or if it is the study that the notebooks name, the
-        notebooks themselves are returned; otherwise copies in ``notebooks/`` beside it. A copy that exists is kept: it
-        may hold somebody's work.
-    notebooks : path, optional
-        Folder of the notebooks; without it, ``notebooks/`` here or in the nearest parent folder.
+    A copy that exists is kept: it may hold somebody's work.
 
     Raises
     ------
@@ -67,3 +71,33 @@ def _with_study(notebook, study: Path, folder: Path):
         near = Path(os.path.relpath(study, folder)).as_posix()
         cell.source = ASSIGNED.sub(lambda _: f"{STUDY} = {json.dumps(near, ensure_ascii=False)}", cell.source, count=1)
     return notebook
+
+
+def open_lab(study=None, *, notebooks=None, browser: bool) -> int:
+    """Run JupyterLab on `notebooks_for` a study until it ends, and return its exit status."""
+    folder = notebooks_for(study, notebooks=notebooks)
+    words = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.parent}"]
+    words += [f"--LabApp.default_url=/lab/tree/{folder.name}", *(["--no-browser"] if not browser else [])]
+    words += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # in a container one often is
+    with tempfile.TemporaryDirectory(prefix="cxr-lab-") as place:
+        try:
+            return subprocess.run(words, env=_environment(Path(place))).returncode
+        except KeyboardInterrupt:  # JupyterLab got it, too, and has ended
+            return 0
+
+
+def _environment(place: Path) -> dict[str, str]:
+    """Return the environment with the kernel's name and without news, kept in `place`; the user's stays."""
+    for path, content in (
+        ("data/kernels/python3/kernel.json", KERNEL),  # the name that the notebooks ask for
+        ("config/labconfig/default_setting_overrides.json", NO_NEWS),
+    ):
+        file = place / path
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(content), encoding="utf-8")
+    kept = {"JUPYTER_PATH": "data", "JUPYTER_CONFIG_PATH": "config"}
+    paths = {
+        variable: os.pathsep.join(filter(None, [str(place / folder), os.environ.get(variable)]))
+        for variable, folder in kept.items()
+    }
+    return {**os.environ, **paths, WANTED: "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

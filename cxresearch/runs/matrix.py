@@ -28,20 +28,9 @@ RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt"
 
 @dataclass(frozen=True)
 class Cell:
-    """One report of a fan-out.
+    """One report of a fan-out: its folder, columns and values (none for the whole study), and how many rows.
 
-    Attributes
-    ----------
-    name
-        Its folder.
-    only
-        Columns and values; none for the whole study.
-    rows
-        How many rows of the counted table it is about.
-    skip
-        Why it gets no report, or None.
-    unnamed
-        How many values under the minimum base it stands for; they are counted, and their names stay here unsaid.
+    `skip` is why it gets no report. `unnamed` counts the values under the minimum base that it stands for, unsaid.
     """
 
     name: str
@@ -64,16 +53,8 @@ class Cell:
 def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int = 1) -> list[Cell]:
     """Return the cells of a fan-out in the order of their values, the whole first, those under the base as one last.
 
-    Parameters
-    ----------
-    opened
-        The whole study; its tables are read.
-    each
-        Columns: a cell for each combination of their values that some row has.
-    whole
-        Whether the study as a whole is a cell, too.
-    min_rows
-        A cell with fewer rows is skipped.
+    There is a cell for each combination of the values of columns that some row has; one with fewer than `min_rows` rows
+    is skipped.
 
     Raises
     ------

@@ -9,27 +9,19 @@ import pandas as pd
 from cxresearch.digits import SMALLEST_P
 from cxresearch.findings import number
 from cxresearch.runs.alike import SIX_DIGITS
-from cxresearch.runs.compare import CHANGED, FindingChange, compare_runs, movement_words, read_run
+from cxresearch.runs.compare import CHANGED, FindingChange, compare_runs, movement_words
+from cxresearch.runs.record import Record
 
 SHOWN = 12  # moved estimates of one finding that are named one by one
 HEAD = "| finding | old | new | why |\n|---|---|---|---|\n"
 
 
 def write_ledger(before, after, path, *, title: str, why: Mapping[str, str]) -> int:
-    """Add a section with every number that moved from one run to another to a ledger, and return how many rows it has.
+    """Add a section with every number that moved between two runs to a ledger; return how many rows it has.
 
-    Parameters
-    ----------
-    before, after : path
-        Folders of runs of the same data.
-    path
-        The ledger; made where it is absent.
-    title
-        Of the section; a section of this title is replaced.
-    why
-        Notebook, ``notebook/finding``, or ``""`` for all others -> the reason.
+    A section of this title is replaced; `why` is notebook, ``notebook/finding``, or ``""`` for the others -> the reason.
     """
-    (old, _), (new, _) = read_run(before), read_run(after)
+    (old, _), (new, _) = Record.read(before), Record.read(after)
     rows = []
     for change in compare_runs(before, after).findings:
         place = f"{change.notebook}/{change.name}"
@@ -77,5 +69,7 @@ def _cells(change: FindingChange, table: str, old: Path, new: Path) -> str:
         apart = numbers & ~np.isclose(a, b, rtol=SIX_DIGITS, atol=SMALLEST_P)
         moved += int((apart | (~numbers & (was[column] != now[column]).to_numpy())).sum())
         if apart.any():
-            largest = max(largest, float((np.abs(b - a) / np.where(a == 0, 1.0, np.maximum(np.abs(a), SMALLEST_P)))[apart].max()))
+            largest = max(
+                largest, float((np.abs(b - a) / np.where(a == 0, 1.0, np.maximum(np.abs(a), SMALLEST_P)))[apart].max())
+            )
     return f"{moved} of {was.size} cells moved, by {number(100 * largest, 2)} % at most"

@@ -5,15 +5,33 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import cxresearch
 from cxresearch.errors import StudyProblem
 
-ORDER = ("intake", "scorecard", "effort", "promoters", "segmentation", "loyalty_revenue", "drivers", "service_profit_chain", "claims")
+ORDER = (
+    "intake",
+    "scorecard",
+    "effort",
+    "promoters",
+    "segmentation",
+    "loyalty_revenue",
+    "drivers",
+    "service_profit_chain",
+    "claims",
+)
+
+
+# those that come with the package: beside its source, or where a wheel puts them
+OURS = (
+    Path(cxresearch.__file__).resolve().parents[1] / "notebooks",
+    Path(sys.prefix, "share", "cxresearch", "notebooks"),
+)
 
 
 def notebooks_folder(given=None) -> Path:
-    """Return the folder that holds the notebooks: `given`, or ``notebooks/`` here or in the nearest parent."""
+    """Return the folder of the notebooks: `given`, or ``notebooks/`` here or in the nearest parent, or the package's."""
     here = Path.cwd()
-    candidates = [Path(given)] if given else [p / "notebooks" for p in (here, *here.parents)]
+    candidates = [Path(given)] if given else [*(p / "notebooks" for p in (here, *here.parents)), *OURS]
     found = next((p for p in candidates if p.is_dir()), None)
     if found is None:
         where = f"there is no folder {given}" if given else "there is no folder 'notebooks' here or in a parent folder"
@@ -21,6 +39,11 @@ def notebooks_folder(given=None) -> Path:
     if not any(found.glob("*.ipynb")):
         raise StudyProblem(f"folder {given or 'notebooks'} holds no notebook (*.ipynb)")
     return found.resolve()
+
+
+def project_of(folder: Path) -> Path:
+    """Return the project, which holds the notebooks and ``reports``; with the package's, the working folder."""
+    return Path.cwd() if folder in OURS and not folder.is_relative_to(Path.cwd()) else folder.parent
 
 
 def in_order(folder: Path) -> list[Path]:

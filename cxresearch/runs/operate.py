@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, nullcontext
@@ -11,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxresearch.errors import DataProblem
-from cxresearch.runs.batch import MadeBatch, make_batch, plan_batch, same_batch
-from cxresearch.runs.batch_page import headline_of
 from cxresearch.runs.folder import MATRIX, broken_off, remove_broken, require_free, reserved_folder, runs_folder
-from cxresearch.runs.make import Made, make_run
-from cxresearch.runs.notebooks import notebooks_folder
-from cxresearch.runs.plan import plan_study
+from cxresearch.runs.make import Run, make_run, same_run
+from cxresearch.runs.notebooks import notebooks_folder, project_of
+from cxresearch.runs.plan import Plan, plan_run
+from cxresearch.runs.record import Record, ReportEntry
+from cxresearch.runs.render import headline_of
 from cxresearch.runs.shelf import alone, point_latest, prune, require_room, runs_on
-from cxresearch.runs.unchanged import OK, record_of, with_digest
 
 FAILED_RUN, FAILURE = "CXRESEARCH_FAILED_RUN", "CXRESEARCH_FAILURE"  # what a hook finds in its environment
 HOOK_SECONDS = 300
@@ -26,171 +26,146 @@ WEEK = 7 * 86_400.0
 
 
 @dataclass(frozen=True)
-class Start:
-    """What was asked for on the command line, beside the study and the report.
+class Started:
+    """What came of a start: the run's folder and record, whether it was there before, and where it should have gone."""
 
-    Attributes
-    ----------
-    out
-        Folder of the run, or None for the study's own shelf of runs.
-    planned
-        Keyword arguments of `plan_study`: report, only, settings, notebooks.
-    made
-        Keyword arguments of `make_run` and `make_batch` alike: timeout, with_code, reproducible, jobs, pool.
-    each, whole, min_rows
-        Of the fan-out.
-    force
-        Make what is unchanged, too.
-    overlap, patience
-        What to do where a run of the same report is under way, and how long to wait.
-    keep
-        How many runs to keep; None takes what the report declares.
-    log
-        File to which a line for each report is added, or None.
-    """
-
-    out: str | None
-    planned: dict
-    made: dict
-    each: Sequence[str] = ()
-    whole: bool = False
-    min_rows: int | None = None
-    force: bool = False
-    overlap: str = "allow"
-    patience: float = 3600.0
-    keep: int | None = None
-    log: str | None = None
+    folder: Path
+    record: Record
+    unchanged: bool
+    asked: Path
 
 
-@dataclass(frozen=True)
-class Ended:
-    """Where the run lies, whether it is whole, whether it was there before, and where it should have gone."""
+def start(
+    opened,
+    report: str | None = None,
+    *,
+    out: str | None = None,
+    notebooks: str | None = None,
+    overlap: str = "allow",
+    keep: int | None = None,
+    log: str | None = None,
+    expect: Callable,
+    force: bool = False,
+    reproducible: bool = False,
+    planned: dict,
+    made: dict,
+) -> Started:
+    """Make the run that was asked for, unless a whole one says the same.
 
-    made: Made | MadeBatch | None
-    index: Path
-    whole: bool
-    unchanged: bool = False
-    asked: Path | None = None
-
-
-def carry_out(opened, start: Start, *, planned: Callable, tell: Callable) -> Ended:
-    """Make the run or the batch that was asked for.
-
-    Parameters
-    ----------
-    opened
-        The study.
-    start
-        What was asked for.
-    planned
-        Called with how many things there will be to tell, of which kind, and the width of their names.
-    tell
-        Called with each `Outcome` of a run, or log entry of a batch, as it ends.
+    `out` is None for the study's own shelf of runs. `expect` is called with how many things there will be to tell, of
+    which kind, and the width of their names; `planned` and `made` go on to `plan_run` and `make_run`.
 
     Raises
     ------
     Overlap
         If another run is under way and this one is to be skipped.
     """
-    report = start.planned.get("report")
-    shelf = runs_folder(notebooks_folder(start.planned.get("notebooks")).parent, Path(opened.path))
-    declared = opened.reports.get(report)
-    holding = start.out is None or start.overlap != "allow"
-    place = alone(shelf, report, overlap=start.overlap, patience=start.patience) if holding else nullcontext()
-    with place, _folder(start, opened) as folder:
-        one = _batch if start.each or (declared and declared.each) else _run
-        ended = one(opened, start, folder, planned, tell)
-        if start.out is None:
-            _shelved(ended, start, shelf, report, start.keep or (declared.keep if declared else None))
-    return ended
+    project = project_of(notebooks_folder(notebooks))
+    shelf = runs_folder(project, Path(opened.path))
+    with (
+        alone(shelf, report, overlap=overlap) if out is None or overlap != "allow" else nullcontext(),
+        reserved_folder(project, Path(opened.path)) if out is None else nullcontext(Path(out)) as folder,
+    ):
+        require_free(folder)
+        plan = plan_run(opened.reference, report=report, notebooks=notebooks, **planned)
+        same = None if force or reproducible else same_run(plan, folder)
+        if same is None:
+            expect(*_expected(plan))
+            _require_room(plan, folder, known=not force)
+            if plan.ours:
+                print("notebooks: those that come with cxresearch; a folder 'notebooks' here would come first")
+            run = make_run(plan, folder, force=force, reproducible=reproducible, **made)
+        else:
+            run = Run(same, Record.read(same)[1])
+        _log(log, run, unchanged=same is not None)
+        if out is None:
+            _shelve(run, shelf, keep or (opened.reports[report].keep if report else None))
+        else:
+            remove_broken([w for w in broken_off(folder.parent, name=folder.name) if _is_done_with(w)])
+    return Started(run.folder, run.record, same is not None, folder)
 
 
-@contextmanager
-def _folder(start: Start, opened):
-    if start.out is not None:
-        require_free(Path(start.out))
-        yield Path(start.out)
-        return
-    project = notebooks_folder(start.planned.get("notebooks")).parent
-    with reserved_folder(project, Path(opened.path)) as folder:
-        yield folder
+def _expected(plan: Plan) -> tuple[int, str, int]:
+    if not plan.each:
+        return len(plan.tasks), "notebook", max(len(task.name) for task in plan.tasks)
+    return len(plan.cells), "report", min(30, max(len(c.label) for c in plan.cells))
 
 
-def _run(opened, start: Start, folder: Path, planned, tell) -> Ended:
-    plan, _ = plan_study(opened.reference, **start.planned)
-    plan = with_digest(plan, folder.resolve(), {"with_code": start.made.get("with_code", False)})
-    same = _same(plan.digest, folder, start)
-    planned(len(plan.tasks), "notebook", max(len(task.name) for task in plan.tasks))
-    if same is not None:
-        return Ended(None, same / "index.html", True, unchanged=True)
-    require_room(folder.parent, reports=1, notebooks=len(plan.tasks))
-    made = make_run(plan, folder, **start.made, tell=tell)
-    _log_run(start, made)
-    return Ended(made, made.index, made.whole, asked=folder)
+def _require_room(plan: Plan, folder: Path, *, known: bool) -> None:
+    to_make = sum(c.skip is None for c in plan.cells)
+    known = known and (broken_off(folder.parent) or runs_on(folder.parent))
+    require_room(folder.parent, reports=min(1, to_make) if known else to_make, notebooks=len(plan.tasks))
 
 
-def _same(digest: str, folder: Path, start: Start) -> Path | None:
-    """Return an earlier whole run that says what this one would."""
-    if start.force or start.made.get("reproducible"):
-        return None
-    candidates = [folder, *(runs_on(folder.parent) if start.out is None else ())]
-    records = ((c, record_of(c)) for c in candidates)
-    return next((c for c, r in records if r.get("digest") == digest and r.get("status") == OK), None)
-
-
-def _batch(opened, start: Start, folder: Path, planned, tell) -> Ended:
-    batch = plan_batch(opened.reference, each=start.each, whole=start.whole, min_rows=start.min_rows, **start.planned)
-    same = None if start.force else same_batch(batch, folder, with_code=start.made.get("with_code", False))
-    if same is None:
-        to_make = sum(c.skip is None for c in batch.cells)
-        known = not start.force and (broken_off(folder.parent) or runs_on(folder.parent))
-        require_room(folder.parent, reports=1 if known else to_make, notebooks=len(batch.plan.tasks))
-    labels = [r["report"] for r in record_of(same)["reports"]] if same else [c.label for c in batch.cells]
-    planned(len(labels), "report", min(30, max(map(len, labels))))
-
-    def told(entry):
-        tell(entry)
-        _log(start, entry | {"run": folder.name})
-
-    made = make_batch(batch, folder, **start.made, force=start.force, tell=told)
-    return Ended(made, made.index, made.whole, asked=folder)
-
-
-def _shelved(ended: Ended, start: Start, shelf: Path, report: str | None, keep: int | None) -> None:
+def _shelve(run: Run, shelf: Path, keep: int | None) -> None:
     """Let `latest` name a whole run, remove what retention says, and what runs left that were killed."""
-    if ended.whole and not ended.unchanged and not start.planned.get("only"):
-        point_latest(ended.index.parent)
+    if run.whole and not run.record.only:
+        point_latest(run.folder)
     if keep:
-        prune(shelf, report=report, keep=keep)
-    # what a batch had finished stays for its next start, but not for ever
-    remove_broken([w for w in broken_off(shelf) if not (w / MATRIX).exists() or time.time() - w.stat().st_mtime > WEEK])
+        prune(shelf, report=run.record.report, keep=keep)
+    remove_broken([w for w in broken_off(shelf) if _is_done_with(w)])
 
 
-def _log_run(start: Start, made: Made) -> None:
-    failed = [f"{o.task.name}: {o.reason}" for o in made.outcomes if o.status == "failed"]
-    entry = {"report": start.planned.get("report") or "all", "folder": made.folder.name, "unchanged": False}
-    state = {"status": "ok" if made.whole else "failed", "reason": "; ".join(failed) or None}
-    times = {k: record_of(made.folder).get(k) for k in ("seconds", "finished")}
-    _log(start, entry | state | {"headline": headline_of(made.folder)} | times)
+def _is_done_with(work: Path) -> bool:
+    """Return whether what a run left can go: what a fan-out had finished stays for its next start, but not for ever."""
+    return not (work / MATRIX).exists() or time.time() - work.stat().st_mtime > WEEK
 
 
-def _log(start: Start, entry: dict) -> None:
-    if start.log is not None:
-        with open(start.log, "a", encoding="utf-8") as file:
-            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+def _log(path: str | None, run: Run, *, unchanged: bool) -> None:
+    if path is None:
+        return
+    record = run.record
+    entries = record.reports
+    if not entries:
+        whole = {"report": record.report or "all", "folder": run.folder.name, "status": record.status}
+        reason = record.failures if not run.whole else None
+        times = {"seconds": record.seconds, "finished": record.finished}
+        entries = [ReportEntry(**whole, unchanged=False, reason=reason, headline=headline_of(run.folder), **times)]
+    with open(path, "a", encoding="utf-8") as file:
+        for entry in entries:
+            told = entry.model_copy(update={"unchanged": True} if unchanged and entry.folder else {})
+            file.write(
+                json.dumps(told.model_dump(exclude_unset=True) | {"run": run.folder.name}, ensure_ascii=False) + "\n"
+            )
 
 
 # --- the call for help -----------------------------------------------------------------------------------------------
 
 
-def as_words(command: str) -> tuple[str, ...]:
-    """Return the program and arguments of a command as written; no shell reads it.
+@dataclass
+class End:
+    """How a start ended; where there is a reason for it, the words of the program are called in `home`."""
 
-    Raises
-    ------
-    DataProblem
-        If a quotation mark is not closed, or there is nothing.
-    """
+    words: Sequence[str] = ()
+    home: Path = Path()
+    folder: Path | None = None
+    reason: str = ""
+
+    def call(self, words: Sequence[str], *, home: Path) -> None:
+        """Name the program for failures, unless the command line does."""
+        if not self.words:
+            self.words, self.home = words, home
+
+
+@contextmanager
+def calling_for_help(command: str | None):
+    """Yield an `End`; whatever ends the block but well, signals and faults of ours too, calls for help."""
+    end = End(as_words(command) if command else (), Path.cwd())
+    try:
+        yield end
+    except BaseException as problem:
+        end.reason = str(problem) or type(problem).__name__
+        raise
+    finally:
+        trouble = (
+            end.words and end.reason and call_for_help(end.words, folder=end.folder, reason=end.reason, home=end.home)
+        )
+        if trouble:
+            print(f"cxresearch: {trouble}", file=sys.stderr)
+
+
+def as_words(command: str) -> tuple[str, ...]:
+    """Return the program and arguments of a command as written; no shell reads it. Refuse one that cannot be read."""
     try:
         words = tuple(shlex.split(command))
     except ValueError as error:
@@ -203,14 +178,7 @@ def as_words(command: str) -> tuple[str, ...]:
 def call_for_help(words: Sequence[str], *, folder: Path | None, reason: str, home: Path) -> str | None:
     """Start the program for failures; return what went wrong with it, or None.
 
-    Parameters
-    ----------
-    words
-        Program and arguments, handed over as they are: nothing of the run's is put into them.
-    folder, reason
-        Of the failed run; they stand in the program's environment.
-    home
-        Its working folder.
+    `words` are handed over as they are; folder and reason of the failed run stand in the program's environment.
     """
     told = {FAILED_RUN: str(folder.resolve()) if folder else "", FAILURE: " ".join(reason.split("\0"))}
     try:

@@ -4,7 +4,7 @@ import base64
 import re
 from dataclasses import dataclass, field, replace
 
-from cxresearch.runs.ledger import Failure
+from cxresearch.runs.execution import Failure
 from cxresearch.runs.markup import from_html, from_markdown, plain, without_colours
 
 SVG = "image/svg+xml"
@@ -18,20 +18,10 @@ CAPTION = ("<p><em>Figure.</em>", "<p><em>Figures.</em>")
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of a page.
+    """A piece of a page: html, finding, figure, text, warning, error, code, failing (code) or mark.
 
-    Attributes
-    ----------
-    kind
-        ``html``, ``finding``, ``figure``, ``text``, ``warning``, ``error``, ``code``, ``failing`` (code) or ``mark``.
-    content
-        Safe HTML for ``html`` and ``finding``; a data address for ``figure``; otherwise text, not escaped yet.
-    caption
-        Of a figure: safe HTML.
-    alt
-        Of a figure: text.
-    width, height
-        Of a figure: pixels on the page, or None for its own.
+    Content is safe HTML for ``html`` and ``finding``, a data address for ``figure``, otherwise text, not escaped yet. A
+    figure has a caption (safe HTML), a text in its place, and its size in pixels on the page or None for its own.
     """
 
     kind: str

@@ -28,17 +28,7 @@ TRUE_FALSE = {"true": True, "yes": True, "false": False, "no": False}
 
 @dataclass(frozen=True)
 class Parameter:
-    """One assignment of a parameters cell.
-
-    Attributes
-    ----------
-    name, default
-        As written; a default that is not a literal is kept as its source text.
-    type
-        Type that a value must have, or None where the cell leaves it open (``group = None``).
-    notebook
-        File name, for messages.
-    """
+    """One assignment of a parameters cell; a default that is no literal is its source, an open type is None."""
 
     name: str
     default: object
@@ -47,13 +37,7 @@ class Parameter:
 
 
 def read_parameters(notebook, *, file_name: str) -> dict[str, Parameter]:
-    """Return the parameters of a notebook by name.
-
-    Raises
-    ------
-    StudyProblem
-        If no code cell is tagged ``parameters``, or it assigns no ``study``.
-    """
+    """Return the parameters of a notebook by name; refuse one whose parameters cell is missing or has no ``study``."""
     cells = [c for c in notebook.cells if c.cell_type == "code" and TAG in c.metadata.get("tags", [])]
     if not cells:
         raise StudyProblem(
@@ -107,13 +91,9 @@ def value_from_text(parameter: Parameter, text: str):
 
 
 def fitting_value(parameter: Parameter, value, *, given_by: str):
-    """Return `value` as the notebook shall get it.
+    """Return `value` as the notebook shall get it; refuse another type, or what no notebook can hold.
 
-    Raises
-    ------
-    StudyProblem
-        If its type is not that of the default (a whole number serves for a number; true is not 1), or if it cannot
-        be written into a notebook (a date, NaN).
+    A whole number serves for a number; true is not 1; a date or NaN cannot be written into a notebook.
     """
     value = list(value) if isinstance(value, tuple) else value
     if parameter.type is float and type(value) is int:

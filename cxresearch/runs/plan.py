@@ -1,34 +1,27 @@
 """What a run will do, settled before anything starts: the study, its notebooks, their parameters, what is skipped."""
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from cxresearch.errors import StudyProblem, nearest
-from cxresearch.runs.notebooks import in_order, notebooks_folder, read_notebook
+from cxresearch.runs.matrix import Cell, cells_of
+from cxresearch.runs.notebooks import OURS, in_order, notebooks_folder, project_of, read_notebook
 from cxresearch.runs.parameters import STUDY, Parameter, fitting_value, read_parameters, value_from_text
+from cxresearch.runs.record import sha256
+from cxresearch.study.groups import require_groups
 from cxresearch.study.narrow import split_reference
 from cxresearch.study.shared import require_unchanged, signature
 
 
 @dataclass(frozen=True)
 class Task:
-    """One notebook of a run.
+    """One notebook of a run: its file, and the notebook as read, without outputs.
 
-    Attributes
-    ----------
-    name, path
-        File stem and file.
-    notebook
-        The notebook as read, without outputs.
-    given
-        Parameters to inject, besides ``study``.
-    parameters
-        All parameters, defaults included, besides ``study``.
-    headline
-        Name of the saved finding whose sentence heads the report, or None.
-    skip
-        Why the study cannot answer this notebook's question, or None.
+    `given` are the parameters to inject, `parameters` all of them with their defaults, both without ``study``;
+    `headline` names the saved finding that heads the report; `skip` is why the study cannot answer the question.
     """
 
     name: str
@@ -42,82 +35,80 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that may start.
+    """A run that may start: one report, or, with `each`, one for each cell of a fan-out.
 
-    Attributes
-    ----------
-    study, files
-        What opens the study, or a part of it (``study.yml?market=North``), and every file that it names.
-    title
-        The study's title.
-    report
-        Name of the entry under ``reports:``, or None for all notebooks.
-    project
-        Folder that holds the notebooks folder.
-    tasks
-        The notebooks, in reading order.
-    minimum_base
-        The study's: no base under it is shown.
-    queries
-        Table -> digest of its query and of the rows that this returned, for tables from a database.
-    privacy
-        What is done so that no result names anybody, one sentence each.
-    inputs
-        Digest of each input by its path from the study, where they are known already; None has a run find them.
-    digest
-        Of all that the run's content follows from (`cxresearch.runs.unchanged`), where it is known.
+    `study` opens the study or a part of it (``study.yml?market=North``); `report` names an entry under ``reports:`` and
+    `only` the notebooks that it was narrowed to; `project` holds the notebooks folder; `tasks` are in reading order;
+    `seen` and `inputs` hold size and time of change, and the digest, of every file of the study; `ours` says that the
+    notebooks are those that come with the package.
     """
 
     study: Path
-    files: tuple[Path, ...]
+    opened: object
     title: str
     report: str | None
+    only: tuple[str, ...]
     project: Path
     tasks: tuple[Task, ...]
-    minimum_base: int
-    queries: Mapping[str, str] = field(default_factory=dict)
-    privacy: tuple[str, ...] = ()
-    inputs: Mapping[str, str] | None = None
-    digest: str | None = None
+    seen: Mapping
+    inputs: Mapping[str, str]
+    each: tuple[str, ...] = ()
+    whole: bool = False
+    min_rows: int = 1
+    ours: bool = False
 
     @property
     def file(self) -> Path:
         """``study.yml`` itself."""
         return split_reference(self.study)[0]
 
+    @property
+    def minimum_base(self) -> int:
+        """The study's: no base under it is shown."""
+        return self.opened.min_base
 
-def plan_run(study, *, report=None, only=(), settings=(), notebooks=None, today=None, now=None) -> Plan:
-    """Check everything that can be checked without executing, and return the plan; `plan_study` says how."""
-    return plan_study(study, report=report, only=only, settings=settings, notebooks=notebooks, today=today, now=now)[0]
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The reports, in reading order: one unless there is a fan-out; reads and checks the tables."""
+        self.opened.load_all()
+        self.require_unchanged("while it was read")
+        if not self.each:
+            return (Cell("", (), 0),)
+        return tuple(cells_of(self.opened, self.each, whole=self.whole, min_rows=self.min_rows))
+
+    def require_unchanged(self, when: str) -> None:
+        """Raise `StudyProblem` if a file of the study is not what it was when the plan was made."""
+        require_unchanged(dict(self.seen), signature(self.opened), when)
+
+    def narrowed(self, only) -> "Plan":
+        """Return the plan for a part of the study; notebooks that need what the part does not have are skipped."""
+        if not only:
+            return replace(self, each=())
+        part = self.opened.narrowed(only)
+        tasks = tuple(t if t.skip else replace(t, skip=_lacks(t.notebook, part)) for t in self.tasks)
+        title = f"{self.title}: {part.part}"
+        return replace(self, study=Path(part.reference), title=title, tasks=tasks, each=())
 
 
-def plan_study(study, *, report=None, only=(), settings=(), notebooks=None, today=None, now=None, load=True):
-    """Check everything that can be checked without executing; return the plan and the opened study.
+def plan_run(
+    study, *, report=None, only=(), settings=(), notebooks=None, each=(), whole=False, today=None, now=None
+) -> Plan:
+    """Check everything that can be checked without executing, and return the plan.
 
     Parameters
     ----------
-    study : path
-        ``study.yml``, or a part of it (``study.yml?market=North``). All of its tables are loaded and checked.
-    report : str, optional
-        Entry under ``reports:`` of the study; without it, every notebook of the folder.
-    only : sequence of str
-        Names of notebooks to keep.
-    settings : sequence of (name, text)
-        Parameters as given on the command line; they outrank those of the report.
-    notebooks : path, optional
-        Folder of the notebooks; without it, ``notebooks/`` in the working folder or the nearest parent that has one.
-    today : date, optional
-        Held against the study's ``delete_after``; without it, the computer's date.
-    now : datetime, optional
-        Held against the ``max_age`` of its tables; without it, the computer's time.
-    load : bool
-        False leaves the tables for later: `load_unchanged`.
+    study, report, only, settings
+        As on the command line; settings are (name, text) and outrank the report's parameters. The tables are loaded and
+        checked; those of a fan-out when its cells are asked for.
+    notebooks, each, whole
+        Folder of the notebooks; columns of a fan-out and whether the whole is a report, besides what the report says.
+    today, now
+        Held against ``delete_after`` and ``max_age``; without them, the computer's.
 
     Raises
     ------
     StudyProblem, DataProblem
-        If the study, the report, a notebook or a parameter is wrong, the data were to be deleted by now, or a file
-        is older than its table allows.
+        If study, report, a notebook or a parameter is wrong, data were to be deleted by now, or a file is too old.
     """
     from cxresearch.study import open_study
 
@@ -125,40 +116,35 @@ def plan_study(study, *, report=None, only=(), settings=(), notebooks=None, toda
     opened = open_study(study)
     opened.require_in_time(today=today)
     opened.require_fresh(now=now)
-    wanted, parameters = _report(opened, report)
+    declared = _report(opened, report)
+    wanted, parameters = (declared.notebooks, declared.parameters) if declared else ((), {})
     paths = _selected(_selected(in_order(folder), wanted, f"report {report!r}"), only, "--only")
     read = {path: read_notebook(path) for path in paths}
     known = {path: read_parameters(notebook, file_name=path.name) for path, notebook in read.items()}
     given = _given(known, parameters, settings, report)
-    if load:
-        load_unchanged(opened)
-    tasks = tuple(_task(path, read[path], known[path], given[path], opened) for path in paths)
-    base = opened.min_base
-    plan = Plan(Path(opened.reference), tuple(opened.files), opened.title, report, folder.parent, tasks, base)
-    return replace(plan, queries=opened.queries, privacy=tuple(opened.privacy)), opened
-
-
-def load_unchanged(opened) -> dict:
-    """Read and check every table of a study; return the signature of its files, which stayed the same meanwhile."""
+    each = tuple(each or (declared.each if declared else ()))
+    require_groups(opened, each)
     seen = signature(opened)
-    opened.load_all()
-    require_unchanged(seen, signature(opened), "while it was read")
-    return seen
-
-
-def narrowed_plan(plan: Plan, opened, only) -> Plan:
-    """Return the plan for a part of the study; notebooks that need what the part does not have are skipped.
-
-    Parameters
-    ----------
-    plan, opened
-        Of the whole study, from `plan_study`.
-    only
-        Columns and values of the part.
-    """
-    part = opened.narrowed(only)
-    tasks = tuple(t if t.skip else replace(t, skip=_lacks(t.notebook, part)) for t in plan.tasks)
-    return replace(plan, study=Path(part.reference), title=f"{plan.title}: {part.part}", tasks=tasks)
+    file = split_reference(opened.reference)[0]
+    files = sorted({file, *(Path(f).resolve() for f in opened.files)})
+    plan = Plan(
+        Path(opened.reference),
+        opened,
+        opened.title,
+        report,
+        tuple(only),
+        project_of(folder),
+        tuple(_task(path, read[path], known[path], given[path], opened) for path in paths),
+        seen,
+        {Path(os.path.relpath(f, file.parent)).as_posix(): sha256(f) for f in files},
+        each,
+        whole or bool(declared and declared.whole),
+        declared.min_rows if declared else 1,
+        folder in OURS and project_of(folder) != folder.parent,
+    )
+    if not each:
+        plan.cells  # noqa: B018  reads the tables
+    return plan
 
 
 def _selected(paths: list[Path], names, asked_by: str) -> list[Path]:
@@ -173,15 +159,13 @@ def _selected(paths: list[Path], names, asked_by: str) -> list[Path]:
     return [known[stem] for stem in stems] or paths
 
 
-def _report(study, name: str | None) -> tuple[tuple[str, ...], dict]:
-    """Return the notebooks and parameters of an entry under ``reports:``; no notebooks stands for all."""
-    if name is None:
-        return (), {}
-    reports, file = study.reports, Path(study.path).name
-    if name not in reports:
+def _report(study, name: str | None):
+    """Return an entry under ``reports:``, None where none is named."""
+    reports = study.reports
+    if name is not None and name not in reports:
         listed = f"there are {', '.join(reports)}" if reports else "it names none under 'reports:'"
-        raise StudyProblem(f"{file} has no report {name!r}{nearest(name, reports)}; {listed}")
-    return reports[name].notebooks, reports[name].parameters
+        raise StudyProblem(f"{Path(study.path).name} has no report {name!r}{nearest(name, reports)}; {listed}")
+    return reports.get(name)
 
 
 def _given(known: dict[Path, dict[str, Parameter]], parameters: dict, settings, report) -> dict[Path, dict]:

@@ -3,102 +3,145 @@
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
 
 import cxresearch
-from cxresearch.runs.execute import FAILED, FORKED, KERNEL, OK, Outcome, study_from
-from cxresearch.runs.folder import FORMAT, RECORD
-from cxresearch.runs.page import title_of
-from cxresearch.runs.parameters import STUDY
-from cxresearch.runs.plan import Plan
+from cxresearch.errors import StudyProblem
 
+RECORD, INDEX, GUIDE, LOG, SIGN_OFFS = "run.json", "index.html", "README.md", "log.jsonl", "sign-offs.json"
+OK, FAILED, SKIPPED = "ok", "failed", "skipped"
+FORMAT, BATCH = "cxresearch run 1", "cxresearch batch 1"  # mark a folder as ours
 PACKAGES = "duckdb ipykernel matplotlib numpy pandas papermill pyarrow scikit-learn scipy seaborn statsmodels".split()
 
 
-@dataclass(frozen=True)
-class Clock:
-    """When a run took place; None stands for a run that must come out the same every time."""
+class NotebookEntry(BaseModel):
+    """What became of one notebook; `failed_cell` counts from 1, `findings` are name -> id."""
 
-    started: datetime
-    finished: datetime
+    name: str
+    title: str = ""
+    path: str = ""
+    sha256: str = ""
+    status: str = OK
+    reason: str | None = None
+    failed_cell: int | None = None
+    traceback: list[str] = []
+    parameters: dict[str, Any] = {}
+    headline: str | None = None
+    findings: dict[str, str] = {}
+    failed_checks: int = 0
+    seconds: float | None = None
+
+
+class ReportEntry(BaseModel):
+    """What became of one report of a batch: its folder, or None; `content` is the digest of its own record."""
+
+    report: str
+    values: dict[str, str] = {}
+    folder: str | None = None
+    unchanged: bool = False
+    status: str = OK
+    reason: str | None = None
+    headline: str | None = None
+    seconds: float | None = None
+    finished: str | None = None
+    digest: str | None = None
+    content: str | None = None
+    moved: str | None = None
+
+
+class Record(BaseModel):
+    """The content of run.json; what is not set is not written.
+
+    A run has `notebooks`, a batch has `reports`. `digest` is of all that it follows from, `files` are the digests of
+    what it consists of. `only` says that it is not the whole report.
+    """
+
+    format: Literal["cxresearch run 1", "cxresearch batch 1"] = FORMAT
+    status: str = OK
+    exit_status: int = 0
+    title: str = ""
+    study: str = ""
+    report: str | None = None
+    only: list[str] = []
+    each: list[str] = []
+    digest: str | None = None
+    started: str | None = None
+    finished: str | None = None
+    seconds: float | None = None
+    git_commit: str | None = None
+    git_changed: bool = False
+    versions: dict[str, str] = {}
+    inputs: dict[str, str] = {}
+    queries: dict[str, str] = {}
+    privacy: list[str] = []
+    notebooks: list[NotebookEntry] = []
+    reports: list[ReportEntry] = []
+    files: dict[str, str] = {}
+
+    @classmethod
+    def read(cls, run) -> tuple[Path, "Record"]:
+        """Return the folder and the record of a run or batch, named by its folder or a file in it; refuse another."""
+        place = Path(run)
+        place = place.parent if place.is_file() else place
+        try:
+            return place, cls.model_validate(json.loads((place / RECORD).read_text(encoding="utf-8")))
+        except OSError:
+            raise StudyProblem(f"{run} is not the folder of a run: it has no {RECORD}") from None
+        except ValidationError as problem:
+            where = ".".join(map(str, problem.errors()[0]["loc"]))
+            raise StudyProblem(
+                f"{place / RECORD} is not the record of a run of this format ({FORMAT}): see its {where or 'content'}"
+            ) from None
+        except ValueError:
+            raise StudyProblem(f"{place / RECORD} is not JSON; the run cannot be read") from None
+
+    @classmethod
+    def of(cls, folder: Path) -> "Record | None":
+        """Return the record of a folder, None where it is no run."""
+        try:
+            return cls.read(folder)[1]
+        except StudyProblem:
+            return None
+
+    def runs(self, folder: Path) -> "list[tuple[str, Path, Record]]":
+        """Return label, folder and record of each report in a batch; of a run itself, without a label."""
+        made = [(r.report, folder / r.folder) for r in self.reports if r.folder]
+        return [(label, *Record.read(place)) for label, place in made] if self.format == BATCH else [("", folder, self)]
+
+    def write(self, folder: Path) -> None:
+        (folder / RECORD).write_text(json.dumps(self.told(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def told(self) -> dict:
+        """Return what is set, as it is written."""
+        return self.model_dump(exclude_unset=True)
 
     @property
-    def seconds(self) -> float:
-        return round((self.finished - self.started).total_seconds(), 2)
+    def everything_read(self) -> dict[str, str]:
+        """Digests of the files, and of the queries, by name."""
+        return self.inputs | {f"query of tables.{t}": digest for t, digest in self.queries.items()}
+
+    @property
+    def failures(self) -> str:
+        """Which notebooks or reports failed, and why."""
+        entries = [(n.name, n) for n in self.notebooks] + [(r.report, r) for r in self.reports]
+        return "; ".join(f"{name}: {entry.reason}" for name, entry in entries if entry.status == FAILED) or INDEX
 
 
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-def read_findings(folder: Path, outcome: Outcome) -> list[dict]:
-    """Return the records that a notebook saved with `cx.save`, the headline first."""
-    files = sorted((folder / "findings" / outcome.task.name).glob("*.json"))
-    records = [{"name": path.stem, **json.loads(path.read_text(encoding="utf-8"))} for path in files]
-    return sorted(records, key=lambda r: r["name"] != outcome.task.headline)
-
-
-def failed_checks(findings: list[dict]) -> list[dict]:
-    """Return every check that does not hold, with the name of its finding."""
-    return [{"finding": f["name"], **check} for f in findings for check in f["checks"] if not check["ok"]]
-
-
-def build_record(plan: Plan, outcomes: list[Outcome], folder: Path, clock: Clock | None) -> dict:
-    """Return the content of run.json.
-
-    Parameters
-    ----------
-    plan, outcomes
-        What was to be done and what became of it, in reading order.
-    folder
-        The run's folder.
-    clock
-        None leaves out clocks, seconds and the git commit, so that the same run gives the same bytes.
-    """
-    failed = any(o.status == FAILED for o in outcomes)
-    return {
-        "format": FORMAT,
-        "status": FAILED if failed else OK,
-        "exit_status": int(failed),
-        "title": plan.title,
-        "study": study_from(folder, plan.study),
-        "report": plan.report,
-        **({"digest": plan.digest} if plan.digest and clock else {}),
-        **(_timed(plan, clock) if clock else {}),
-        **(_execution(outcomes) if clock else {}),
-        "versions": versions(),
-        "inputs": input_digests(plan),
-        **({"queries": dict(plan.queries)} if plan.queries else {}),
-        **({"privacy": list(plan.privacy)} if plan.privacy else {}),
-        "notebooks": [_notebook(plan, o, folder, clock) for o in outcomes],
-    }
-
-
-def write_record(record: dict, folder: Path) -> None:
-    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / RECORD).write_text(text + "\n", encoding="utf-8")
-
-
-def _timed(plan: Plan, clock: Clock) -> dict:
-    return {
-        "started": clock.started.isoformat(timespec="seconds"),
-        "finished": clock.finished.isoformat(timespec="seconds"),
-        "seconds": clock.seconds,
-        "git_commit": git(plan.project, "rev-parse", "HEAD"),
-        "git_changed": bool(git(plan.project, "status", "--porcelain", "--untracked-files=no")),
-    }
-
-
-def _execution(outcomes: list[Outcome]) -> dict:
-    """Return in what kind of process the notebooks ran, and why in kernels if any did."""
-    kinds = {o.execution for o in outcomes if o.execution}
-    why = sorted({o.why_kernel for o in outcomes if o.why_kernel})
-    return {"execution": KERNEL if KERNEL in kinds else FORKED, "why_kernel": "; ".join(why) or None} if kinds else {}
+def times(started: datetime, finished: datetime) -> dict:
+    """Return when something took place, as it stands in a record."""
+    told = {"started": started.isoformat(timespec="seconds"), "finished": finished.isoformat(timespec="seconds")}
+    return told | {"seconds": round((finished - started).total_seconds(), 2)}
 
 
 def git(folder: Path, *words: str) -> str | None:
@@ -110,13 +153,11 @@ def git(folder: Path, *words: str) -> str | None:
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return the versions of Python, of this package and of what the numbers and pages come from."""
-    return {
-        "python": platform.python_version(),
-        "cxresearch": cxresearch.__version__,
-        **{name: importlib.metadata.version(name) for name in PACKAGES},
-    }
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), "cxresearch": cxresearch.__version__, **found}
 
 
 def sha256(path: Path) -> str:
@@ -124,36 +165,13 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def input_digests(plan: Plan) -> dict[str, str]:
-    """Return the digest of the study and of each of its files, by path relative to the study's folder."""
-    if plan.inputs is not None:
-        return dict(plan.inputs)
-    home = plan.study.parent
-    files = sorted({plan.file, *(Path(f).resolve() for f in plan.files)})
-    return {Path(os.path.relpath(f, home)).as_posix(): sha256(f) for f in files}
+def read_findings(folder: Path, notebook: str, headline: str | None) -> list[dict]:
+    """Return the records that a notebook of the run in `folder` saved with `cx.save`, the headline first."""
+    files = sorted((folder / "findings" / notebook).glob("*.json"))
+    records = [{"name": path.stem, **json.loads(path.read_text(encoding="utf-8"))} for path in files]
+    return sorted(records, key=lambda r: r["name"] != headline)
 
 
-def everything_read(record: dict) -> dict[str, str]:
-    """Return the digests of a record's files, and of its queries, by name."""
-    return record["inputs"] | {f"query of tables.{t}": digest for t, digest in record.get("queries", {}).items()}
-
-
-def _notebook(plan: Plan, outcome: Outcome, folder: Path, clock: Clock | None) -> dict:
-    task = outcome.task
-    findings = read_findings(folder, outcome)
-    cell = outcome.failure.cell if outcome.failure else None
-    return {
-        "name": task.name,
-        "title": title_of(task.notebook) or task.name,
-        "path": Path(os.path.relpath(task.path, plan.project)).as_posix(),
-        "sha256": sha256(task.path),
-        "status": outcome.status,
-        "reason": outcome.reason,
-        "failed_cell": None if cell is None else cell + 1,
-        **({"traceback": list(outcome.failure.traceback)} if outcome.failure and outcome.failure.traceback else {}),
-        "parameters": {STUDY: study_from(folder, plan.study), **task.parameters},
-        "headline": task.headline,
-        "findings": {f["name"]: f["id"] for f in findings},
-        "failed_checks": len(failed_checks(findings)),
-        **({"seconds": round(outcome.seconds, 2)} if clock else {}),
-    }
+def failed_checks(findings: list[dict]) -> list[dict]:
+    """Return every check that does not hold, with the name of its finding."""
+    return [{"finding": f["name"], **check} for f in findings for check in f["checks"] if not check["ok"]]

@@ -1,148 +1,240 @@
-"""The pages of a run: one a notebook, and the index. Self-contained: no script, no font, no request to anywhere."""
+"""The pages of a run: one a notebook, the index, and the index of a fan-out; four templates over its record.
+
+Self-contained: no script, no font, no request to anywhere.
+"""
 
 import re
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from urllib.parse import quote
+from typing import NamedTuple
 
+from cxresearch.errors import DataProblem
 from cxresearch.findings import as_text
 from cxresearch.privacy.base import POOLED
-from cxresearch.runs.execute import FAILED, OK, SKIPPED, Outcome
-from cxresearch.runs.folder import GUIDE, INDEX
+from cxresearch.runs.compare import CHANGED, FindingChange, compare_runs, movement_words
+from cxresearch.runs.execution import Outcome
 from cxresearch.runs.page import read_page, sections, title_of, with_anchors
-from cxresearch.runs.record import failed_checks, read_findings
+from cxresearch.runs.record import (
+    FAILED,
+    FORMAT,
+    GUIDE,
+    INDEX,
+    OK,
+    SKIPPED,
+    NotebookEntry,
+    Record,
+    ReportEntry,
+    failed_checks,
+    read_findings,
+)  # fmt: skip
 from cxresearch.runs.screen import first_screen, saved_of
-from cxresearch.runs.summary import movement, not_established, suppressed
+from cxresearch.runs.shelf import runs_on
+from cxresearch.runs.withhold import WITHHELD
 
+ROWS = 3  # of a headline that are told on the index
 SURE = {True: "Established. ", False: "Not established. ", None: ""}  # of the finding that leads a page
 
 
-def write_page(outcome: Outcome, record: dict, folder: Path, *, with_code: bool) -> None:
+class Told(NamedTuple):
+    """A line of the index: the words, the notebook (no name where it has no page) and the finding they come from."""
+
+    said: str
+    name: str
+    title: str
+    finding: str = ""
+
+
+class Moved(NamedTuple):
+    """What changed since an earlier run: one sentence, and a line a headline."""
+
+    said: str
+    lines: tuple[str, ...] = ()
+
+
+def write_page(outcome: Outcome, record: Record, folder: Path) -> None:
     """Write ``<notebook>.html``; a skipped notebook has none."""
     if outcome.status == SKIPPED:
         return
     title, blocks = read_page(outcome.notebook, outcome.failure)
     blocks, contents = with_anchors(blocks)
-    entry = next(e for e in record["notebooks"] if e["name"] == outcome.task.name)
-    page = _template("page.html.j2").render(
-        title=title or outcome.task.name,
-        sections=sections(blocks),
-        contents=contents,
-        card=_card(outcome, entry, folder),
-        entry=entry,
-        record=record,
-        with_code=with_code,
-        index=INDEX,
-    )
-    (folder / f"{outcome.task.name}.html").write_text(page, encoding="utf-8")
+    entry = next(e for e in record.notebooks if e.name == outcome.name)
+    told = {"title": title or outcome.name, "sections": sections(blocks), "contents": contents, "entry": entry}
+    _write("page.html.j2", folder / f"{outcome.name}.html", record, card=_card(outcome, entry, folder), **told)
 
 
-def write_index(outcomes: list[Outcome], record: dict, folder: Path, *, previous: Path | None = None) -> Path:
-    """Write ``index.html`` and return it, and ``README.md``, which leads readers on a code host.
+def write_index(outcomes: list[Outcome], record: Record, folder: Path, *, previous: Path | None = None) -> None:
+    """Write ``index.html``, with what moved since a previous run, and ``README.md`` for readers on a code host."""
+    cards = [_card(outcome, entry, folder) for outcome, entry in zip(outcomes, record.notebooks)]
+    counts = {word: sum(card["status"] == word for card in cards) for word in (FAILED, SKIPPED)}
+    said = [counted(len(cards), "notebook"), *(f"{n} {word}" for word, n in counts.items() if n)]
+    told = {"title": record.title, "cards": cards, "said": ", ".join(said), "moved": movement(previous, folder)}
+    failed = [card["title"] for card in cards if card["status"] == FAILED]
+    wrong = f"{len(failed)} of {len(cards)} questions failed: {', '.join(failed)}" if failed else ""
+    screen = first_screen(saved_of(folder, [entry.model_dump() for entry in record.notebooks]))
+    told |= {"open": not_established(cards), "suppressed": suppressed(cards), "wrong": wrong, "screen": screen}
+    for template, file in (("README.md.j2", GUIDE), ("index.html.j2", INDEX)):
+        _write(template, folder / file, record, **told)
 
-    Parameters
-    ----------
-    outcomes, record, folder
-        Of the run.
-    previous
-        The folder of an earlier run, against which movement is told.
-    """
-    cards = [_card(outcome, entry, folder) for outcome, entry in zip(outcomes, record["notebooks"])]
-    told = {
-        "title": record["title"],
-        "cards": cards,
-        "record": record,
-        "said": _summary(cards),
-        "wrong": _wrong(cards),
-        "screen": first_screen(saved_of(folder, record["notebooks"])),
-        "moved": movement(previous, folder),
-        "open": not_established(cards),
-        "suppressed": suppressed(cards),
+
+def write_batch_index(record: Record, folder: Path) -> None:
+    """Write ``index.html`` of a fan-out from its record."""
+    counts = {
+        "failed": sum(r.status == FAILED for r in record.reports),
+        "skipped": sum(r.status == SKIPPED for r in record.reports),
+        "unchanged since an earlier run": sum(r.unchanged for r in record.reports),
     }
-    (folder / GUIDE).write_text(_guide(told), encoding="utf-8")
-    path = folder / INDEX
-    path.write_text(_template("index.html.j2").render(told), encoding="utf-8")
-    return path
+    said = ", ".join([counted(len(record.reports), "report"), *(f"{n} {word}" for word, n in counts.items() if n)])
+    _write("batch.html.j2", folder / INDEX, record, title=record.title, said=said)
 
 
-def _guide(told: dict) -> str:
-    """Return the run as Markdown in reading order; what comes from data is escaped."""
-    screen = [f"- {as_text(text)}" for text, _ in told["screen"]["lines"]]
-    lines = [f"# {as_text(told['title'])}", "", *screen, *[""] * bool(screen)]
-    lines += [f"{told['said'][:1].upper()}{told['said'][1:]}. In reading order:", ""]
-    for place, card in enumerate(told["cards"], start=1):
-        file = quote(card["name"])
-        link = as_text(card["title"]) if card["status"] == SKIPPED else f"[{as_text(card['title'])}]({file}.ipynb)"
-        said = card["sentence"] if card["status"] == OK else f"{card['status']}: {card['reason']}"
-        checks = f" {card['checks_said']}." if card["checks"] else ""
-        lines.append(f"{place}. {link}: {as_text(' '.join((said or 'see the notebook.').split()))}{checks}")
-    lines += ["", "## What could not be established", ""]
-    lines += [f"- {as_text(' '.join(t.said.split()))}" for t in told["open"]] or ["Nothing was left open."]
-    lines += ["", "## What was suppressed", ""]
-    lines += [f"- {as_text(' '.join(t.said.split()))}" for t in told["suppressed"]] or ["Nothing."]
-    lines += ["", f"The pages for a browser start at `{INDEX}`; tables and sentences are in `findings/`; how it was"]
-    return "\n".join([*lines, "made is in `run.json`.", ""])
+def counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
-def _card(outcome: Outcome, entry: dict, folder: Path) -> dict:
-    findings = read_findings(folder, outcome)
-    headline = findings[0]["sentence"] if findings and outcome.task.headline else None
-    return {
-        **entry,
-        "title": title_of(outcome.notebook or outcome.task.notebook) or entry["name"],
-        "sentence": headline,
-        "answer": f"{findings[0].get('title', headline).rstrip('.')}." if headline else None,
-        "sure": SURE[findings[0].get("established")] if headline else "",
-        "findings_read": findings,
-        "pooled": {f["name"]: _pools(folder / "findings" / entry["name"], f["tables"].values()) for f in findings},
-        "checks": sum(len(f["checks"]) for f in findings),
-        "checks_said": _checks_said(findings),
-        "failed_checks": len(failed_checks(findings)),
-        "unmet": _merged(failed_checks(findings)),
-        "tables": [(f["name"], name, file) for f in findings for name, file in f["tables"].items()],
-    }
-
-
-def _pools(folder: Path, files) -> bool:
-    """Say whether one of these tables shows groups that were pooled."""
-    return any(POOLED in path.read_text(encoding="utf-8") for path in (folder / f for f in files) if path.is_file())
-
-
-def _merged(unmet: list[dict]) -> list[dict]:
-    """Return checks that several findings report alike as one, with the names of these findings."""
-    merged: dict[tuple, dict] = {}
-    for check in unmet:
-        entry = merged.setdefault(
+def _card(outcome: Outcome, entry: NotebookEntry, folder: Path) -> dict:
+    findings = read_findings(folder, entry.name, outcome.task.headline)
+    home, headline = folder / "findings" / entry.name, outcome.task.headline
+    unmet: dict[tuple, dict] = {}  # checks that several findings report alike are one, with the names of these
+    for check in failed_checks(findings):
+        merged = unmet.setdefault(
             (check["check"], str(check["value"]), check["limit"]), {"level": "care", **check, "findings": []}
         )
-        entry["findings"].append(check["finding"])
-    return list(merged.values())
-
-
-def _summary(cards: list[dict]) -> str:
-    """Return how many notebooks there are and what went wrong, in words."""
-    failed = sum(c["status"] == FAILED for c in cards)
-    skipped = sum(c["status"] == SKIPPED for c in cards)
-    parts = [f"{len(cards)} notebook{'s' * (len(cards) != 1)}"]
-    parts += [f"{failed} failed"] * bool(failed) + [f"{skipped} skipped"] * bool(skipped)
-    return ", ".join(parts)
-
-
-def _wrong(cards: list[dict]) -> str:
-    """Return what a reader must know before anything else: which questions were not answered for a fault."""
-    failed = [c["title"] for c in cards if c["status"] == FAILED]
-    return f"{len(failed)} of {len(cards)} questions failed: {', '.join(failed)}" if failed else ""
+        merged["findings"].append(check["finding"])
+    return {
+        **entry.model_dump(exclude_unset=True),
+        "title": title_of(outcome.notebook or outcome.task.notebook) or entry.name,
+        "sentence": findings[0]["sentence"] if findings and headline else None,
+        "answer": f"{findings[0].get('title', findings[0]['sentence']).rstrip('.')}."
+        if findings and headline
+        else None,
+        "sure": SURE[findings[0].get("established")] if findings and headline else "",
+        "checks_said": _checks_said(findings),
+        "findings_read": findings,
+        "pooled": [f["name"] for f in findings if _pools(home / file for file in f["tables"].values())],
+        "checks": sum(len(f["checks"]) for f in findings),
+        "failed_checks": len(failed_checks(findings)),
+        "unmet": list(unmet.values()),
+        "tables": [(f["name"], name, file) for f in findings for name, file in f["tables"].items()],
+    }
 
 
 def _checks_said(findings: list[dict]) -> str:
     """Return how many checks hold, by what those do that fail."""
     checks = [check for f in findings for check in f["checks"]]
     stops, care = (sum(not c["ok"] and c.get("level", "care") == level for c in checks) for level in ("stops", "care"))
-    said = [f"{stops} stop{'s' * (stops == 1)} a conclusion"] * bool(stops) + [
-        f"{care} ask{'s' * (care == 1)} for care"
-    ] * bool(care)
-    return f"{len(checks)} check{'s' * (len(checks) != 1)}: {', '.join(said) or 'all hold'}"
+    said = [f"{stops} stop{'s' * (stops == 1)} a conclusion"] * bool(stops)
+    said += [f"{care} ask{'s' * (care == 1)} for care"] * bool(care)
+    return f"{counted(len(checks), 'check')}: {', '.join(said) or 'all hold'}"
+
+
+def _pools(files) -> bool:
+    """Say whether one of these tables shows groups that were pooled."""
+    return any(POOLED in path.read_text(encoding="utf-8") for path in files if path.is_file())
+
+
+# --- what the index says beyond the headlines ------------------------------------------------------------------------
+
+
+def not_established(cards: list[dict]) -> list[Told]:
+    """Return the questions that were not answered, and the findings that say that they establish nothing."""
+    found = [(f, card) for card in cards for f in card["findings_read"] if f.get("established") is False]
+    return _unanswered(cards) + [Told(f["sentence"], card["name"], card["title"], f["name"]) for f, card in found]
+
+
+def suppressed(cards: list[dict]) -> list[Told]:
+    """Return the notebooks that were withheld, and what is hidden or pooled for its small base."""
+    told = _unanswered([card for card in cards if (card["reason"] or "").startswith(WITHHELD)])
+    for card in cards:
+        where = card["name"], card["title"]
+        hidden = [f for f in card["findings_read"] if f.get("suppressed")]
+        told += [Told(f"{counted(f['suppressed'], 'part')} hidden for a small base", *where, f["name"]) for f in hidden]
+        if card["pooled"]:
+            told.append(Told(f"small groups are pooled as “{POOLED}”", *where, ", ".join(card["pooled"])))
+    return told
+
+
+def _unanswered(cards: list[dict]) -> list[Told]:
+    left = [card for card in cards if card["status"] in (FAILED, SKIPPED)]
+    shown = [card["name"] if card["status"] == FAILED else "" for card in left]
+    return [Told(f"{c['status']}: {c['reason']}", name, c["title"]) for c, name in zip(left, shown)]
+
+
+def movement(previous: Path | None, folder: Path) -> Moved:
+    """Return how the headlines of the run in `folder` differ from those of an earlier one."""
+    if previous is None:
+        return Moved("No earlier run of this study is kept beside this one.")
+    since = f"the run of {_moment((Record.of(previous) or Record()).started or ' ' * 16)}"
+    try:
+        found = compare_runs(previous, folder)
+    except (DataProblem, OSError, KeyError):
+        return Moved(f"It cannot be compared with {since}.")
+    asked = {entry.name for entry in Record.read(folder)[1].notebooks}
+    changed = [change for change in found.findings if change.notebook in asked]
+    lines = tuple(line for change in changed if change.headline for line in _lines(change))
+    data = "the same data" if not found.inputs else "other data: " + ", ".join(c.what for c in found.inputs)
+    counts = f"{found.unchanged} finding{' is' if found.unchanged == 1 else 's are'} the same, {len(changed)} not"
+    return Moved(f"Against {since}, on {data}. {counts}{'' if lines else '; no headline changed'}.", lines)
+
+
+def _lines(change: FindingChange):
+    if change.kind != CHANGED:
+        yield f"{change.id}: {change.kind}"
+    elif change.movements:
+        told = "; ".join(movement_words(m).replace("->", "→") for m in change.movements[:ROWS])
+        left = len(change.movements) - ROWS
+        yield f"{change.id}: {told}{f'; and {left} more' if left > 0 else ''}"
+    elif change.before != change.after:
+        yield f"{change.id}, before: {change.before}"
+    yield from (f"{change.id}, check “{c.what}”: {c.before} → {c.after}" for c in change.checks)
+
+
+def previous_run(final: Path, record: Record) -> Path | None:
+    """Return the newest earlier run of the same study and report beside `final`, or the one that `final` replaces.
+
+    A run that must come out the same every time carries no date and has none.
+    """
+    if record.started is None:
+        return None
+    for folder in runs_on(final.parent):
+        earlier = Record.read(folder)[1]
+        same = (earlier.title, earlier.report, earlier.format) == (record.title, record.report, FORMAT)
+        if same and earlier.status == OK and (earlier.started or "~") < record.started:
+            return folder
+    return None
+
+
+def headline_of(report: Path) -> str | None:
+    """Return the sentence that heads a report: of the headlines of its notebooks the first that is an estimate."""
+    entries = [entry for entry in Record.read(report)[1].notebooks if entry.headline in entry.findings]
+    found = [read_findings(report, entry.name, entry.headline)[0] for entry in entries]
+    estimates = [f for f in found if f["glance"].get("estimate") is not None]
+    return (estimates or found or [{"sentence": None}])[0]["sentence"]
+
+
+def moved_since(previous: Path | None, before: dict, report: ReportEntry, folder: Path) -> str | None:
+    """Return how the headline of a report differs from that of the batch before, or None if that has none."""
+    if previous is None or not report.headline:
+        return None
+    same = before.get(tuple(report.values.items()))
+    if not same or not same.headline:
+        return "new"
+    if report.unchanged or same.headline == report.headline:
+        return "no change"
+    try:
+        found = compare_runs(previous / same.folder, folder / report.folder).findings
+    except (DataProblem, OSError, KeyError):
+        return None
+    movements = next((f.movements for f in found if f.after == report.headline), ())
+    return movement_words(movements[0]).replace("->", "→") if movements else f"was: {same.headline}"
+
+
+# --- templates -------------------------------------------------------------------------------------------------------
+
+
+def _write(template: str, path: Path, record: Record, **told) -> None:
+    page = _environment().get_template(template).render(record=record.told(), index=INDEX, **told)
+    path.write_text(page, encoding="utf-8")
 
 
 @cache
@@ -150,23 +242,15 @@ def _environment():
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_source),
-        autoescape=True,
+        loader=jinja2.FunctionLoader(lambda name: (files(__package__) / "templates" / name).read_text("utf-8")),
+        autoescape=lambda name: name is None or ".html" in name or name.endswith(".css"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(shown=_shown, moment=_moment, bound=_bound)
+    environment.filters.update(shown=_shown, moment=_moment, bound=_bound, md=lambda t: as_text(" ".join(t.split())))
     return environment
-
-
-def _source(name: str) -> str:
-    return (files(__package__) / "templates" / name).read_text(encoding="utf-8")
-
-
-def _template(name: str):
-    return _environment().get_template(name)
 
 
 def _shown(value) -> str:

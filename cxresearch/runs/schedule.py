@@ -1,13 +1,10 @@
 """A report on a timetable, in the words of the schedulers that people have. Nothing is installed: text goes out."""
 
-import json
 import re
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
 
 from cxresearch.errors import StudyProblem, nearest
 
@@ -23,21 +20,7 @@ _SYSTEMD_DAYS = {"day": "*-*-*", "weekday": "Mon..Fri *-*-*", "month": "*-*-01"}
 
 @dataclass(frozen=True)
 class Timetable:
-    """What is to run and when.
-
-    Attributes
-    ----------
-    project
-        Working folder of the run.
-    study, report
-        The command's arguments; the study relative to the project where it lies in it.
-    options
-        Further words of the command line.
-    hour, minute
-        In the scheduler's own time zone.
-    every
-        One of `EVERY`; ``month`` is its first day.
-    """
+    """What is to run, with further words of the command line, and when, in the scheduler's time zone."""
 
     project: Path
     study: Path
@@ -63,23 +46,12 @@ class Timetable:
 
 
 def timetable(study, *, project, report=None, options=(), at="03:00", every="day") -> Timetable:
-    """Return a checked timetable.
-
-    Parameters
-    ----------
-    study : path
-        ``study.yml``; it must open, and name `report` if one is given.
-    project : path
-        Working folder of the run.
-    at : str
-        ``HH:MM``.
-    every : str
-        One of `EVERY`.
+    """Return a checked timetable: the study must open, and name the report; `project` is the run's working folder.
 
     Raises
     ------
     StudyProblem
-        If the time, the study or the report is wrong, or a path holds a line break.
+        If the time (``HH:MM``), the study or the report is wrong, or a path holds a line break.
     """
     from cxresearch.study import open_study
 
@@ -119,44 +91,6 @@ def as_systemd(plan: Timetable) -> dict[str, str]:
         f"[Timer]\nOnCalendar={when}\nPersistent=true\n\n[Install]\nWantedBy=timers.target\n"
     )
     return {f"{plan.name}.service": service, f"{plan.name}.timer": timer}
-
-
-def as_workflow(plan: Timetable) -> str:
-    """Return a workflow of a code host's runner; it checks the project out, so paths are the project's own."""
-    if plan.study.is_absolute():
-        raise StudyProblem(f"{plan.study} lies outside the project {plan.project}; a workflow has only the project")
-    command = shlex.join([".venv/bin/python", "-m", "cxresearch", *plan.arguments])
-    steps = [
-        {"uses": "actions/checkout@v4"},
-        {"uses": "actions/setup-python@v5", "with": {"python-version": "3.11"}},
-        {"run": "python -m venv .venv && .venv/bin/pip install -r requirements.lock"},
-        {"run": ".venv/bin/pip install --no-deps -e ."},
-        {"run": command},
-        {"uses": "actions/upload-artifact@v4", "if": "always()", "with": {"name": plan.name, "path": "reports/runs"}},
-    ]
-    flow = {
-        "name": plan.name,
-        "on": {"schedule": [{"cron": plan.cron}], "workflow_dispatch": None},
-        "concurrency": {"group": plan.name},
-        "jobs": {"report": {"runs-on": "ubuntu-latest", "timeout-minutes": 120, "steps": steps}},
-    }
-    return f"# .github/workflows/{plan.name}.yml; time in UTC\n" + yaml.safe_dump(flow, sort_keys=False, width=200)
-
-
-def as_airflow(plan: Timetable) -> str:
-    """Return a DAG; what Airflow would read as a template is kept as it stands."""
-    words = [sys.executable, "-m", "cxresearch", *plan.arguments]
-    command = f"cd {shlex.quote(str(plan.project))} && {shlex.join(words)} "  # a space: ".yml" would be a template file
-    raw = f"{{% raw %}}{command}{{% endraw %}}"
-    return (
-        f'"""{plan.name}: for the folder of DAGs; time in the zone of Airflow."""\n\n'
-        "from datetime import datetime\n\n"
-        "from airflow.providers.standard.operators.bash import BashOperator\n"
-        "from airflow.sdk import DAG\n\n"
-        f"with DAG({json.dumps(plan.name)}, schedule={json.dumps(plan.cron)}, start_date=datetime(2026, 1, 1), "
-        "catchup=False, max_active_runs=1):\n"
-        f'    BashOperator(task_id="run", bash_command={raw!r})\n'
-    )
 
 
 def _systemd_word(word: str) -> str:

@@ -8,17 +8,14 @@ import hashlib
 import html
 import json
 import os
-import re
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
 from cxresearch.errors import StudyProblem
-from cxresearch.runs.compare import read_run
-from cxresearch.runs.folder import FAILED, INDEX, SIGN_OFFS
+from cxresearch.runs.record import FAILED, RECORD, SIGN_OFFS, Record
 
-START, END = "<!-- sign-offs -->", "<!-- end of sign-offs -->"
-BLOCK = re.compile(f"{START}.*?{END}\n?", re.S)
+HEAD, START, END = "</h1>\n", '<!-- sign-offs --><div class="note">', "</div><!-- end of sign-offs -->\n"
 
 
 @dataclass(frozen=True)
@@ -32,22 +29,15 @@ class SignOff:
 
 
 def sign_run(folder, *, name: str, note: str, now: datetime) -> SignOff:
-    """Record a sign-off in a run and show it on its pages.
-
-    Raises
-    ------
-    StudyProblem
-        If there is no run, the run failed, or no name is given.
-    """
-    place, record = read_run(folder)
-    if record["status"] == FAILED:
-        raise StudyProblem(f"{folder} failed: {_failures(record)}; a failed run is not signed")
+    """Record a sign-off in a run or batch and show it on its pages; refuse a failed one, and one without a name."""
+    place, record = Record.read(folder)
+    if record.status == FAILED:
+        raise StudyProblem(f"{folder} failed: {record.failures}; a failed run is not signed")
     if not name.strip():
         raise StudyProblem("a sign-off needs a name; give --name")
     signed = SignOff(" ".join(name.split()), " ".join(note.split()), now.isoformat(timespec="seconds"), digests(place))
-    _write(
-        place / SIGN_OFFS, json.dumps([asdict(s) for s in [*sign_offs(place), signed]], indent=1, ensure_ascii=False)
-    )
+    everybody = [asdict(s) for s in (*sign_offs(place), signed)]
+    _write(place / SIGN_OFFS, json.dumps(everybody, indent=1, ensure_ascii=False))
     show_sign_offs(place)
     return signed
 
@@ -69,45 +59,49 @@ def changed_since(signed: SignOff, folder: Path) -> list[str]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a run, by path; of a page without the sign-offs that it shows."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != SIGN_OFFS)
-    ours = [p for p in files if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
-    return {p.relative_to(folder).as_posix(): _digest(p) for p in ours}
+    """Return the SHA-256 of every file of a run or batch, by path, hidden ones too; links and empty folders in words.
+
+    Left out are the sign-offs beside a record, and, below the title of a page, the block that shows them.
+    """
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            found[name] = f"link to {os.readlink(path)}"
+        elif path.is_file() and not (path.name == SIGN_OFFS and path.with_name(RECORD).exists()):
+            content = path.read_bytes()
+            if path.suffix == ".html":
+                content = without_sign_offs(content.decode("utf-8", errors="surrogateescape")).encode(
+                    "utf-8", errors="surrogateescape"
+                )
+            found[name] = hashlib.sha256(content).hexdigest()
+        elif path.is_dir() and not any(path.iterdir()):
+            found[f"{name}/"] = "empty folder"
+    return found
+
+
+def without_sign_offs(page: str) -> str:
+    """Return a page without the block that `show_sign_offs` puts below its title, and nowhere else."""
+    before, head, after = page.partition(HEAD)
+    block, end, rest = after.partition(END)
+    return before + head + rest if end and block.startswith(START) else page
 
 
 def show_sign_offs(folder: Path) -> None:
     """Put the sign-offs and their state below the title of each page; a void one says what changed."""
-    states = [(s, changed_since(s, folder)) for s in sign_offs(folder)]
-    block = f'{START}<div class="note">{"".join(_shown(*state) for state in states)}</div>{END}\n'
+    states = [said(s, changed_since(s, folder)) for s in sign_offs(folder)]
+    shown = "".join(f"<p>{'<strong>' * void}{html.escape(text)}{'</strong>' * void}</p>" for text, void in states)
     for page in sorted(folder.glob("*.html")):
-        text = BLOCK.sub("", page.read_text(encoding="utf-8"))
-        _write(page, text.replace("</h1>\n", f"</h1>\n{block}", 1) if states else text)
+        text = without_sign_offs(page.read_text(encoding="utf-8"))
+        _write(page, text.replace(HEAD, f"{HEAD}{START}{shown}{END}", 1) if states else text)
 
 
-def said(signed: SignOff, changed: list[str]) -> str:
-    """Return a sign-off in one sentence, with what voided it."""
+def said(signed: SignOff, changed: list[str]) -> tuple[str, bool]:
+    """Return a sign-off in one sentence, with what voided it, and whether it is void."""
     note = f": {signed.note.rstrip('.')}" if signed.note else ""
     line = f"Signed by {signed.name} on {signed.signed[:10]} {signed.signed[11:16]} UTC{note}."
-    if not changed:
-        return line
     more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-    return f"{line} Void: since then {', '.join(changed[:3])}{more} changed."
-
-
-def _shown(signed: SignOff, changed: list[str]) -> str:
-    text = html.escape(said(signed, changed))
-    return f"<p><strong>{text}</strong></p>" if changed else f"<p>{text}</p>"
-
-
-def _digest(path: Path) -> str:
-    content = path.read_bytes()
-    if path.suffix == ".html":
-        content = BLOCK.sub("", content.decode("utf-8", errors="replace")).encode()
-    return hashlib.sha256(content).hexdigest()
-
-
-def _failures(record: dict) -> str:
-    return "; ".join(f"{n['name']}: {n['reason']}" for n in record["notebooks"] if n["status"] == FAILED) or INDEX
+    return (f"{line} Void: since then {', '.join(changed[:3])}{more} changed.", True) if changed else (line, False)
 
 
 def _write(path: Path, text: str) -> None:

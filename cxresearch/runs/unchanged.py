@@ -7,18 +7,17 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from pydantic import ValidationError
+
 import cxresearch
 from cxresearch.privacy.pseudonyms import KEY_VARIABLE
-from cxresearch.runs.folder import FORMAT, LOG, RECORD
 from cxresearch.runs.plan import Plan
-from cxresearch.runs.record import input_digests, sha256, versions
-
-OK = "ok"
+from cxresearch.runs.record import FORMAT, LOG, OK, RECORD, Record, ReportEntry, sha256, versions
+from cxresearch.runs.signoff import digests
 
 
 @cache
@@ -30,33 +29,21 @@ def package_digest() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def with_digest(plan: Plan, final: Path, options: Mapping[str, object]) -> Plan:
-    """Return the plan with the digests of its inputs and of everything that its report follows from.
-
-    Parameters
-    ----------
-    plan
-        Of one report. Inputs that it knows already are not read again.
-    final
-        Folder of the run: executed notebooks name the study relative to it.
-    options
-        Of the run, as far as pages show them.
-    """
-    plan = replace(plan, inputs=input_digests(plan))
+def digest_of(plan: Plan, final: Path) -> str:
+    """Return the digest of everything that the run of a plan in `final` follows from."""
     told = {
         "format": FORMAT,
-        "inputs": plan.inputs,
-        "queries": dict(plan.queries),
-        "study": os.path.relpath(plan.study, final),
+        "inputs": dict(plan.inputs),
+        "queries": dict(plan.opened.queries),
+        "study": os.path.relpath(plan.study, final.resolve()),
         "report": plan.report,
+        "each": [plan.each, plan.whole, plan.min_rows] if plan.each else [],
         "notebooks": [[t.path.name, _notebook_digest(t.path), t.parameters, t.given, t.skip] for t in plan.tasks],
         "package": package_digest(),
         "versions": versions(),
         "key": hashlib.sha256(os.environ.get(KEY_VARIABLE, "").encode()).hexdigest(),
-        "options": dict(options),
     }
-    text = json.dumps(told, sort_keys=True, ensure_ascii=False)
-    return replace(plan, digest=hashlib.sha256(text.encode()).hexdigest())
+    return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 @cache
@@ -70,17 +57,37 @@ def _notebook_digest(path: Path) -> str:
     return _digest_at(path, stat.st_size, stat.st_mtime_ns)
 
 
-def reports_made(folders: Iterable[Path]) -> dict[str, tuple[Path, dict]]:
+def is_whole(folder: Path, digest: str) -> bool:
+    """Return whether a folder holds the whole run or batch of a digest, and all its files as they were."""
+    record = Record.of(folder)
+    if record is None or record.status != OK or record.digest != digest:
+        return False
+    made = [(folder / r.folder, r) for r in record.reports if r.folder]
+    return _as_recorded(folder, record) and all(
+        (p / RECORD).is_file() and sha256(p / RECORD) == r.content and _as_recorded(p, Record.of(p)) for p, r in made
+    )
+
+
+def _as_recorded(folder: Path, record: Record | None) -> bool:
+    """Return whether the files of a run are those of its record; of a batch, its own ones."""
+    if record is None or not record.files:
+        return False
+    reports = {r.folder for r in record.reports}
+    now = {f: d for f, d in digests(folder).items() if f != RECORD and f.partition("/")[0] not in reports}
+    return now == record.files
+
+
+def reports_made(folders: Iterable[Path]) -> dict[str, tuple[Path, ReportEntry]]:
     """Return digest -> folder and log entry of the whole reports of these batches; the first batch counts."""
-    made: dict[str, tuple[Path, dict]] = {}
+    made: dict[str, tuple[Path, ReportEntry]] = {}
     for folder in folders:
         for entry in read_log(folder):
-            if entry.get("status") == OK and entry.get("digest"):
-                made.setdefault(entry["digest"], (folder / entry["folder"], entry))
+            if entry.status == OK and entry.digest and entry.folder:
+                made.setdefault(entry.digest, (folder / entry.folder, entry))
     return made
 
 
-def read_log(folder: Path) -> list[dict]:
+def read_log(folder: Path) -> list[ReportEntry]:
     """Return the lines of a batch's log that are whole: the last one may be torn where the batch was killed."""
     entries = []
     try:
@@ -89,55 +96,32 @@ def read_log(folder: Path) -> list[dict]:
         return []
     for line in text.splitlines():
         try:
-            entry = json.loads(line)
-        except ValueError:
+            entries.append(ReportEntry.model_validate_json(line))
+        except ValidationError:
             continue
-        if isinstance(entry, dict) and isinstance(entry.get("folder"), str):
-            entries.append(entry)
     return entries
 
 
-def record_of(folder: Path) -> dict:
-    """Return the record of a run; empty if there is none."""
-    try:
-        found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def link_report(made: Path, target: Path, digest: str) -> bool:
-    """Link a whole report into `target`, file by file; return False if it is not there whole.
+    """Link a whole report into `target`, file by file; return False if it is not there whole and as it was.
 
-    Where the file system knows no hard links, files are copied.
+    Executed notebooks are copied, since JupyterLab saves in place; so are all files where links cannot be made.
     """
-    record = record_of(made)
-    if record.get("status") != OK or record.get("digest") != digest:
-        return False
-    work = target.with_name(f".{target.name}-linking")
     try:
+        if not is_whole(made, digest):
+            return False
         shutil.rmtree(target, ignore_errors=True)
-        link_tree(made, work)
-        work.rename(target)
+        shutil.copytree(made, target, copy_function=_link)
     except OSError:  # the older run is being removed, or the disk is full: then it is made
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(target, ignore_errors=True)
         return False
     return True
 
 
-def link_tree(source: Path, target: Path) -> None:
-    target.mkdir()
-    with os.scandir(source) as entries:
-        for entry in entries:
-            beside = target / entry.name
-            if entry.is_dir(follow_symlinks=False):
-                link_tree(Path(entry.path), beside)
-            else:
-                _link(entry.path, beside)
-
-
-def _link(source, target) -> None:
+def _link(source: str, target: str) -> None:
     try:
+        if source.endswith(".ipynb"):
+            raise OSError
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)

@@ -78,7 +78,7 @@ def lent_table(study, name: str):
             head = pickle.load(file)
             if str(Path(study.path).resolve()) not in head["signature"]:
                 return None
-            require_unchanged(head["signature"], signature(study), "since this batch of reports began")
+            require_unchanged(head["signature"], signature(study), "since this run began")
             for other, size in head["sizes"].items():
                 if other == name:
                     return pickle.loads(file.read(size))

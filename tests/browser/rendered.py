@@ -8,8 +8,9 @@ import nbformat
 import pandas as pd
 
 from cxresearch.findings import csv_safe
-from cxresearch.runs.execute import Outcome
+from cxresearch.runs.execution import Outcome
 from cxresearch.runs.plan import Task
+from cxresearch.runs.record import Record
 from cxresearch.runs.render import write_index, write_page
 
 FUNCTIONS = (  # whose findings the first screen shows
@@ -78,6 +79,6 @@ def render_foreign(notebook, text: str, folder: Path) -> Path:
 
 def _written(outcomes, record, folder: Path) -> Path:
     for outcome in outcomes:
-        write_page(outcome, record, folder, with_code=False)
-    write_index(outcomes, record, folder)
+        write_page(outcome, Record(**record), folder)
+    write_index(outcomes, Record(**record), folder)
     return folder

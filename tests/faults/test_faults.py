@@ -63,13 +63,12 @@ def test_each_fault_is_in_the_record_with_its_cell_and_the_others_finish(faulty)
     }
 
 
-def test_the_record_holds_the_traceback_and_the_kind_of_execution(faulty):
+def test_the_record_holds_the_traceback(faulty):
     scene, _, failed, _ = faulty
     record = scene.record(failed)
     traceback = next(n["traceback"] for n in record["notebooks"] if n["name"] == "wrong")
     assert traceback[-1] == "ZeroDivisionError: division by zero" and "----> 1 1/0" in traceback
-    assert (record["status"], record["exit_status"], record["execution"]) == ("failed", 1, scene.engine)
-    assert record["why_kernel"] == (None if scene.engine == "forked" else "asked for by CXRESEARCH_EXECUTION")
+    assert (record["status"], record["exit_status"]) == ("failed", 1)
 
 
 def test_a_failed_run_leaves_latest_and_exits_with_1(faulty):

@@ -1,0 +1,305 @@
+"""Execute notebooks, some at a time, each in a kernel of its own, and say what became of them.
+
+papermill takes environment, working folder and log from its process; here each notebook has its own, so that they run
+side by side in one. Its kernel is warm where that is safe (`cxresearch.runs.warm`).
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+import re
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cxresearch.findings import RUN_FOLDER
+from cxresearch.privacy import environment_of_run
+from cxresearch.runs.clean import Places, clean
+from cxresearch.runs.notebooks import without_slow_grammar
+from cxresearch.runs.parameters import STUDY
+from cxresearch.runs.plan import Task
+from cxresearch.runs.record import FAILED, OK
+from cxresearch.runs.warm import NAME, SERVERS
+
+ENGINE = "cxresearch"
+ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+LOOKS = 0.2  # seconds between two looks at a kernel: its death is known at once
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a notebook is not whole: the index of the failing cell, or None if no cell could run; the reason in one line.
+
+    With the traceback as the notebook shows it, without colours, and the name of the class of what a cell raised.
+    """
+
+    cell: int | None
+    reason: str
+    traceback: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one notebook: ``ok``, ``failed`` or ``skipped``, with the reason in one line unless it is ok.
+
+    `notebook` is as executed, None where it was skipped; `seconds` are those of the whole notebook, start included.
+    """
+
+    task: Task
+    status: str
+    reason: str | None = None
+    notebook: object = None
+    failure: Failure | None = None
+    seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.task.name
+
+
+@dataclass
+class Ledger:
+    """What really ran, by the kernel's own replies, cell by cell.
+
+    papermill marks every cell "completed" when a kernel dies, and takes ``sys.exit(0)`` for success.
+    """
+
+    started: set[int] = field(default_factory=set)
+    replies: dict[int, dict] = field(default_factory=dict)
+
+    def note_start(self, cell, cell_index) -> None:
+        self.started.add(cell_index)
+
+    def note_reply(self, cell, cell_index, execute_reply) -> None:
+        self.replies[cell_index] = execute_reply["content"]
+
+    def failure(self, notebook, problem: Exception | None, *, timeout: float, last_words: str) -> Failure | None:
+        """Return the first cell that did not run without error to its end, and why; None if all did."""
+        for index, cell in enumerate(notebook.cells):
+            if cell.cell_type == "code" and cell.source.strip():
+                reply = self.replies.get(index, {})
+                if reply.get("status") != "ok":
+                    return self._why(index, reply, problem, timeout, last_words)
+        return Failure(None, f"after the last cell: {one_line(problem)}") if problem else None
+
+    def _why(self, index: int, reply: dict, problem, timeout: float, last_words: str) -> Failure:
+        error, kind = reply.get("ename"), type(problem).__name__
+        if error == "SystemExit":
+            return Failure(index, "left the notebook early (sys.exit); the cells after it did not run")
+        if reply:
+            lines = COLOUR.sub("", "\n".join(reply.get("traceback", ()))).splitlines()
+            return Failure(index, one_line(f"{error}: {reply.get('evalue')}"), tuple(lines), error)
+        if not self.started:
+            return Failure(None, f"the kernel did not start: {last_words or one_line(problem)}")
+        if kind == "CellTimeoutError":
+            return Failure(index, f"took longer than the {timeout:g} s a cell may take (--timeout)")
+        if kind == "DeadKernelError":
+            return Failure(index, f"the kernel died in this cell: {problem}")
+        return Failure(index, f"did not run: {one_line(problem)}" if problem else "did not run")
+
+
+def one_line(problem) -> str:
+    """Return the first line of a message."""
+    lines = str(problem).strip().splitlines()
+    return lines[0] if lines else type(problem).__name__
+
+
+def how_ended(status: int | None) -> str:
+    """Return a process's exit status in words; negative is a signal, None is not known."""
+    if status is None or status == -signal.SIGKILL:
+        return "killed, or out of memory"
+    return signal.Signals(-status).name if status < 0 else f"it left with exit status {status}"
+
+
+class Pool:
+    """Executes notebooks, `jobs` at a time (by default one for each core). Threads and runs may share one."""
+
+    def __init__(self, jobs: int | None = None):
+        self.jobs = jobs or cores()
+        self._folder = tempfile.TemporaryDirectory(prefix="cxr-", ignore_cleanup_errors=True)
+        self._places = threading.BoundedSemaphore(self.jobs)
+        self._clients: dict[Path, object] = {}  # findings -> client
+        self._stopped: set[Path] = set()
+        SERVERS.warm_up()
+        self._papermill = import_papermill()  # once, before threads would import it side by side
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *raised) -> None:
+        self._folder.cleanup()
+
+    def execute(self, task: Task, study: Path, folder: Path, *, timeout: float) -> Outcome:
+        """Execute one notebook in `folder`, where its copy goes; blocks until one of the pool's places is free."""
+        with self._places:
+            if folder in self._stopped:
+                raise RuntimeError(f"the run in {folder.name} was stopped")
+            began, ledger, made, problem = time.monotonic(), Ledger(), [task.notebook], None
+            log = Path(self._folder.name, f"{hashlib.sha256(str(folder / task.name).encode()).hexdigest()[:8]}.log")
+            given = {STUDY: study_from(folder, study), **task.given}
+            saving = {"progress_bar": False, "request_save_on_cell_execute": False, "autosave_cell_every": 0}
+
+            def run(nb_man, kernel_name: str) -> None:
+                made[0] = nb_man.nb
+                self._run(nb_man, kernel_name, ledger, folder, folder / "findings" / task.name, log, timeout)
+
+            try:
+                self._papermill.execute_notebook(task.notebook, None, given, engine_name=ENGINE, run=run, **saving)
+            except Exception as error:
+                problem = error
+            places = Places(folder, study)
+            clean(made[0], task, places)
+            failure = ledger.failure(made[0], problem, timeout=timeout, last_words=_last_line(log))
+            return _kept(task, made[0], failure, folder, places, time.monotonic() - began)
+
+    def _run(self, nb_man, kernel_name: str, ledger: Ledger, folder: Path, findings: Path, log: Path, timeout) -> None:
+        """Execute a notebook of papermill's in a new kernel.
+
+        Its sockets lie in a private folder: kernels that start together cannot take each other's port, and nothing
+        listens on the network. The folder is short, since a socket's path may have about 100 characters.
+        """
+        from nbclient.exceptions import DeadKernelError
+        from traitlets.config import Config
+
+        tcp = {"transport": "tcp", "transport_encryption": "auto"}
+        address = tcp if os.name == "nt" else {"transport": "ipc", "ip": str(log.with_suffix(""))}
+        client = _client()(
+            nb_man,
+            kernel_name=kernel_name,
+            timeout=timeout,
+            startup_timeout=120,
+            record_timing=False,
+            log=logging.getLogger("papermill"),
+            coalesce_streams=True,
+            shutdown_kernel="immediate",
+            on_cell_execute=ledger.note_start,
+            on_cell_executed=ledger.note_reply,
+            config=Config(KernelManager=address),
+        )
+        started: list = []
+        client.on_notebook_start = lambda notebook: started.append(client.km.provisioner.process)
+        self._clients[findings] = client
+        try:
+            with open(log, "wb") as stderr:
+                client.execute(cwd=str(folder), env=kernel_environment(findings), stderr=stderr)
+        except DeadKernelError:
+            raise DeadKernelError(how_ended(started[0].returncode if started else None)) from None
+        finally:
+            del self._clients[findings]
+            for process in started:
+                with suppress(OSError, AttributeError):  # what it started and left; there are no groups on Windows
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            close_loop()
+
+    def stop(self, folder: Path) -> None:
+        """Kill what works in `folder` and start nothing more there; other runs in this pool go on."""
+        self._stopped.add(folder)
+        for findings, client in list(self._clients.items()):
+            process = getattr(getattr(client.km, "provisioner", None), "process", None)
+            if findings.parents[1] == folder and process is not None and process.poll() is None:
+                process.kill()
+
+
+def _client():
+    """Return papermill's client, which looks more often whether its kernel lives."""
+    from nbclient.exceptions import DeadKernelError
+    from papermill.clientwrap import PapermillNotebookClient
+
+    class Client(PapermillNotebookClient):
+        async def _async_poll_kernel_alive(self) -> None:
+            with suppress(DeadKernelError):
+                while True:
+                    await asyncio.sleep(LOOKS)
+                    await self._async_check_alive()
+            self.task_poll_for_reply.cancel()
+
+    return Client
+
+
+def import_papermill():
+    """Return papermill with our engine registered, and warm kernels chosen."""
+    with without_slow_grammar():
+        import papermill
+        from papermill.engines import NBClientEngine, papermill_engines
+    from jupyter_client.provisioning import KernelProvisionerFactory
+
+    class Engine(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, *, run, **papermills_own):
+            run(nb_man, kernel_name)
+
+    papermill_engines.register(ENGINE, Engine)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL + 1)  # what goes wrong is told by the ledger
+    KernelProvisionerFactory.instance().default_provisioner_name = NAME
+    return papermill
+
+
+def kernel_environment(findings: Path) -> dict[str, str]:
+    """Return this process's environment with what makes a notebook's outputs the same everywhere."""
+    fixed = {
+        RUN_FOLDER: str(findings),
+        "PYTHONHASHSEED": "0",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        **dict.fromkeys(ONE_THREAD, "1"),
+        **environment_of_run(),
+    }
+    return {**os.environ, **fixed}
+
+
+def close_loop() -> None:
+    """End what a dead kernel left waiting in this thread's event loop, and close it."""
+    from jupyter_core.utils import ensure_event_loop
+
+    loop = ensure_event_loop()
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.close()
+
+
+def _last_line(log: Path) -> str:
+    """Return the last line that the kernel itself wrote to stderr, for one that never answered."""
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _kept(task: Task, notebook, failure: Failure | None, folder: Path, places: Places, seconds: float) -> Outcome:
+    """Store the executed notebook and return its outcome; one that cannot be stored failed, and the others go on."""
+    import nbformat
+
+    findings, copy = folder / "findings" / task.name, folder / f"{task.name}.ipynb"
+    if failure is None and task.headline and not (findings / f"{task.headline}.json").is_file():
+        failure = Failure(
+            None, f"it saved no finding named {task.headline!r}, which its metadata names as the headline"
+        )
+    try:
+        nbformat.write(notebook, copy)
+    except OSError as problem:
+        copy.unlink(missing_ok=True)
+        failure = failure or Failure(None, f"its executed notebook cannot be stored: {problem.strerror}")
+    if failure is None:
+        return Outcome(task, OK, None, notebook, None, seconds)
+    shutil.rmtree(findings, ignore_errors=True)  # those of half a notebook must not be read as those of a whole one
+    hidden = replace(failure, reason=places.hide(failure.reason), traceback=tuple(map(places.hide, failure.traceback)))
+    where = "" if hidden.cell is None else f"cell {hidden.cell + 1}: "
+    return Outcome(task, FAILED, where + hidden.reason, notebook, hidden, seconds)
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def study_from(folder: Path, study: Path) -> str:
+    """Return the path of the study relative to the run's folder, so that an executed notebook runs again in place."""
+    return Path(os.path.relpath(study, folder.resolve())).as_posix()
