@@ -92,8 +92,6 @@ def importance_performance(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
     >>> ask = {"outcome": "satisfaction", "drivers": drivers, "n_boot": 200, "seed": 1}
     >>> cx.importance_performance(study.responses, **ask).tidy()[["term", "estimate", "share"]].round(2)
            term  estimate  share
@@ -204,8 +202,6 @@ def penalty_reward(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
     >>> print(cx.penalty_reward(study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1))
     Between low and high ratings of ...
     """
@@ -378,8 +374,6 @@ def simulate_improvement(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
     >>> ask = {"outcome": "satisfaction", "drivers": drivers, "n_boot": 200, "seed": 1}
     >>> print(cx.simulate_improvement(study.responses, improve={"delivery": 1}, **ask))
     If Delivery were rated higher as asked, the model predicts ...

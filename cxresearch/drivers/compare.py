@@ -96,8 +96,6 @@ def compare_drivers(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
     >>> ask = {"outcome": "satisfaction", "drivers": drivers, "by": "age_group", "n_boot": 100, "seed": 1}
     >>> print(cx.compare_drivers(study.responses, **ask))
     Not established that the drivers of Overall satisfaction differ between 4 groups. Compared are 18-29 (n = 610), ...

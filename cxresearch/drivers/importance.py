@@ -141,8 +141,6 @@ def driver_importance(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
     >>> found = cx.driver_importance(study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1)
     >>> found.tidy()[["term", "share", "rank"]].round(2)
            term  share  rank
@@ -329,8 +327,6 @@ def halo_check(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
     >>> print(cx.halo_check(study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1))
     The first factor of 3 ratings holds 46 % of their variance (95 % interval 43 to 48; n = ...
     """

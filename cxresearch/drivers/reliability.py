@@ -89,9 +89,7 @@ def scale_reliability(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study, items = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
-    >>> print(cx.scale_reliability(study.responses, scales={"service": items}, n_boot=200, seed=1))
+    >>> print(cx.scale_reliability(study.responses, scales={"service": drivers}, n_boot=200, seed=1))
     Cronbach's alpha: service 0.47 (95 % interval 0.41 to 0.52); n = 2,213, ... Not established to ...
     """
     survey = as_survey(responses)

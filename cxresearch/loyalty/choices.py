@@ -72,10 +72,7 @@ def compare_revenue_models(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> table = study.matched("responses", "customers", keep="latest")
-    >>> finding = cx.compare_revenue_models(table, revenue="revenue", loyalty="recommend", controls=["affluence"])
+    >>> finding = cx.compare_revenue_models(matched, revenue="revenue", loyalty="recommend", controls=["affluence"])
     >>> finding.tidy()["term"].tolist()
     ['poisson', 'gamma', 'log_ols', 'two_part']
     """
@@ -175,10 +172,7 @@ def specification_curve(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> table = study.matched("responses", "customers", keep="latest")
-    >>> print(cx.specification_curve(table, revenue="revenue", loyalty="recommend", controls=["affluence"]))
+    >>> print(cx.specification_curve(matched, revenue="revenue", loyalty="recommend", controls=["affluence"]))
     Under 16 choices of model, controls and capping, a point of Would recommend us goes with ...
     """
     require_share("confidence", confidence)
@@ -277,10 +271,7 @@ def loyalty_by_group(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> table = study.matched("responses", "customers", keep="latest")
-    >>> print(cx.loyalty_by_group(table, revenue="revenue", loyalty="recommend", by="region"))
+    >>> print(cx.loyalty_by_group(matched, revenue="revenue", loyalty="recommend", by="region"))
     That a point of Would recommend us goes with different revenue by Region is not established ...
     """
     survey = as_survey(customers)

@@ -75,8 +75,7 @@ def lead_lag(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> panel = cx.link_waves(cx.open_study("data/example/study.yml"))
+    >>> panel = cx.link_waves(study)
     >>> asked = dict(revenue="revenue_after", loyalty="recommend", customer="customer", period="period")
     >>> print(cx.lead_lag(panel, **asked))
     The next period's score does not go with this period's revenue ...

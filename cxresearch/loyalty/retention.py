@@ -87,10 +87,8 @@ def fit_retention(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> table = cx.open_study("data/example/study.yml").matched("responses", "customers", keep="latest")
     >>> dates = dict(asked="asked_on", until="until", observed_until="2025-12-31")
-    >>> print(cx.fit_retention(table, loyalty="recommend", **dates))
+    >>> print(cx.fit_retention(matched, loyalty="recommend", **dates))
     One point more of Would recommend us goes with a monthly chance to leave that is 0.117 points lower (95 % ...
     """
     survey = as_survey(customers)

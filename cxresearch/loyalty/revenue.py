@@ -189,10 +189,7 @@ def fit_loyalty_revenue(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> table = study.matched("responses", "customers", keep="latest")
-    >>> print(cx.fit_loyalty_revenue(table, revenue="revenue", loyalty="recommend", controls=["affluence"]))
+    >>> print(cx.fit_loyalty_revenue(matched, revenue="revenue", loyalty="recommend", controls=["affluence"]))
     One point more of Would recommend us goes with 3.9 % more revenue per customer (95 % ...
     """
     require_choice("model", model, MODELS)

@@ -132,11 +132,8 @@ def worth_of_a_point(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> table = study.matched("responses", "customers", keep="latest")
     >>> asked = dict(revenue="revenue", loyalty="recommend", controls=["affluence"])
-    >>> print(cx.worth_of_a_point(table, **asked, n_boot=200, seed=1))
+    >>> print(cx.worth_of_a_point(matched, **asked, n_boot=200, seed=1))
     One point more on Would recommend us goes, on the average, with 8,480 EUR more revenue for ...
     """
     survey = as_survey(customers)

@@ -94,6 +94,10 @@ def crosstab(
 ) -> Crosstab:
     """Return answers by groups side by side: weighted, with bases, column tests and letters; `shown` is to hand on.
 
+    Shares: Pearson's chi-square of the weighted table divided by the mean design effect of its contrasts, as an F with
+    Satterthwaite's degrees of freedom (Rao & Scott 1984; R's ``svychisq``). Multiple choice and means: the joint Wald F.
+    Column against column: the difference of adjusted shares (or means) with the design's covariance.
+
     Parameters
     ----------
     responses, confidence
@@ -108,16 +112,8 @@ def crosstab(
         Of the tests of all questions by all banners; and, apart from it, of all pairs of columns and answers within
         each question and banner, columns with a base of 30 or more.
 
-    Notes
-    -----
-    Shares: Pearson's chi-square of the weighted table divided by the mean design effect of its contrasts, as an F with
-    Satterthwaite's degrees of freedom (Rao & Scott 1984; R's ``svychisq``). Multiple choice and means: the joint Wald F.
-    Column against column: the difference of adjusted shares (or means) with the design's covariance.
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.crosstab(study.responses, "age_group", "region"))
     Age group by Region: ...
     """

@@ -63,6 +63,11 @@ def league_table(
 ) -> LeagueTable:  # fmt: skip
     """Return a measure of groups, shrunken, with simultaneous intervals and marks against the rest.
 
+    Plain intervals hold for all k groups at once (z at 1 - alpha / 2k around the adjusted centre). The comparisons with
+    the rest, of groups with a base of 30 or more, are corrected by Holm, t tails on the group's base less one, since a
+    family asks for the far tail. Shrunken values and intervals after Morris (1983) allow for the variance between groups
+    being estimated; with fewer than four groups they are not estimable, and missing.
+
     Parameters
     ----------
     responses, item, by, measure, threshold, version, scoring, confidence
@@ -70,17 +75,8 @@ def league_table(
     worth_acting_on : float, optional
         Smallest difference from the rest, in the unit of the estimate, that gets a mark.
 
-    Notes
-    -----
-    Plain intervals hold for all k groups at once (z at 1 - alpha / 2k around the adjusted centre). The comparisons with
-    the rest, of groups with a base of 30 or more, are corrected by Holm; their p-values have t tails on the group's base
-    less one, since a family asks for the far tail. Shrunken values and their intervals after Morris (1983), which allow
-    for the variance between groups being estimated; with fewer than four groups they are not estimable, and missing.
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.league_table(study.responses, "recommend", by="region"))
     Would recommend us by Region: East is above by 13.3 points (33.4 points, simultaneous 95 % ...
     """
@@ -158,17 +154,8 @@ class AnswerSpikes(MeasureFinding):
         t = self.table[self.table["estimate"].notna()].astype({"estimate": float})
         t = t.iloc[digits.descending(t["estimate"], t["group"])[:20]]
         names = [f"{self.label(group)}: {answer}" for group, answer in zip(t["group"], t["term"])]
-        unit = wrap(f"answer by its neighbours, times the other groups' ratio; {self.level}", 62)
-        options = dict(
-            names=names,
-            marked=t["verdict"] == "spike",
-            low="conf_low",
-            high="conf_high",
-            line=1,
-            unit=unit,
-            title=self.headline,
-        )
-        ax = forest(t, "estimate", ax=ax, **options)
+        unit = f"answer by its neighbours, times the other groups' ratio; {self.level}"
+        ax = self.dots(t, names, unit, marked=t["verdict"] == "spike", line=1, ax=ax)
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         return ax
@@ -177,21 +164,12 @@ class AnswerSpikes(MeasureFinding):
 def answer_spikes(responses, item: str, *, by, confidence: float = 0.95) -> AnswerSpikes:
     """Return where answers 5, 9 or 10 heap above their neighbours more than in the other groups (agents, channels).
 
-    Parameters
-    ----------
-    responses, item, by, confidence
-        As in `nps`.
-
-    Notes
-    -----
     log n_a - (log n_{a-1} + log n_{a+1}) / 2, for 10 log n_10 - 2 log n_9 + log n_8 (weighted counts, half added to
     each), group less rest, its error linearised under the survey's design; one-sided, Holm over groups of 30 answers or
-    more. A spike is a question about how answers come about, not a proof.
+    more. A spike is a question about how answers come about, not a proof. Parameters are those of `nps`.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.answer_spikes(study.responses, "recommend", by="region"))
     Would recommend us by Region: no spike at 5, 9 or 10 is established (12 comparisons, Holm, ...
     """

@@ -55,6 +55,10 @@ def split_change(
 ):
     """Split the change of a measure between waves into performance and mix.
 
+    Performance = sum of 1/2 (s1 + s0)(N1 - N0), mix = sum of 1/2 (N1 + N0)(s1 - s0) over groups with shares s and
+    values N (Kitagawa 1955); they add up to the change. Intervals are linearised (z, or t with a design). All of a group
+    that answered in one wave only is mix. A group that is hidden in one pair of waves is hidden in all of them.
+
     Parameters
     ----------
     responses, item, measure, threshold, version, scoring, confidence
@@ -62,16 +66,8 @@ def split_change(
     by : column or list of columns
         At most 60 groups whose shares may have changed, such as a demographic.
 
-    Notes
-    -----
-    Performance = sum of 1/2 (s1 + s0)(N1 - N0), mix = sum of 1/2 (N1 + N0)(s1 - s0) over groups with shares s and
-    values N (Kitagawa 1955); they add up to the change. Intervals are linearised (z, or t with a design). All of a group
-    that answered in one wave only is mix. A group that is hidden in one pair of waves is hidden in all of them.
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.split_change(study.responses, "recommend", by="region"))
     Would recommend us, 2024Q3 to 2024Q4: of a change of 11.0 points, 10.7 points is performance ...
     """

@@ -96,6 +96,12 @@ def compare_waves(
 ):  # fmt: skip
     """Return the differences of a measure between waves, and which of them are established.
 
+    The difference is of the plain values; interval and p-value are of the adjusted ones, for net scores with variance
+    s1^2 / (n1 + 3) + s0^2 / (n0 + 3) - 2 cov (Rocks 2016), the covariance linearised over respondents (or clusters)
+    that are in both waves. Where exactly the same people answered both waves, unweighted, it is the paired difference
+    with t on n - 1. Means have Welch's t where there is no design. `detectable` is the change that 4 of 5 such surveys
+    would have found.
+
     Parameters
     ----------
     responses : Survey or DataFrame, (N, .)
@@ -113,18 +119,8 @@ def compare_waves(
         Smallest change, in the unit of the estimate (points, share 0-1, scale points), that anybody would act on:
         smaller ones get no arrow, and an interval within it means "no change that matters".
 
-    Notes
-    -----
-    The difference is of the plain values; interval and p-value are of the adjusted ones, for net scores with variance
-    s1^2 / (n1 + 3) + s0^2 / (n0 + 3) - 2 cov (Rocks 2016), the covariance linearised over respondents (or clusters)
-    that are in both waves. Where exactly the same people answered both waves, unweighted, it is the paired difference
-    with t on n - 1. Means have Welch's t where there is no design. `detectable` is the change that 4 of 5 such surveys
-    would have found.
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.compare_waves(study.responses, "recommend"))
     Would recommend us: a change from 2024Q3 to 2024Q4 is not established (adjusted p = 0.076; ...
     """
@@ -363,8 +359,6 @@ def touchpoint_trend(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.touchpoint_trend(study.responses, ["products", "delivery", "staff"]))
     2 of 9 changes between neighbouring waves are established (mean on 1–7): Delivery fell 0.94 scale ...
     """

@@ -196,8 +196,6 @@ def compare_segment_counts(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
     >>> print(cx.compare_segment_counts(behaved, features=["recency_days", "frequency"], counts=[2, 3], n_boot=5, seed=1))
     2 segments are supported: ...
     """

@@ -100,9 +100,7 @@ def segment_migration(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> paid = cx.open_study("data/example/study.yml").transactions
-    >>> halves = [cx.behaviour(paid, until=until, window="6 months") for until in ("2024-07-01", "2025-01-01")]
+    >>> halves = [cx.behaviour(study.transactions, until=until, window="6 months") for until in ("2024-07-01", "2025-01-01")]
     >>> segments = cx.segment_customers(halves[0], features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> print(cx.segment_migration(*halves, segmentation=segments, customer="customer"))
     Of ... customers ... stayed in their segment, ... moved to another and ... bought nothing. ...

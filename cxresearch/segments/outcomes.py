@@ -82,9 +82,6 @@ def compare_segments(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
-    >>> segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> print(cx.compare_segments(behaved, segmentation=segments, outcome="basket_mean"))
     mean basket differs between segments of 2,000 customers, corrected for ...
     """

@@ -162,9 +162,6 @@ def profile_segments(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
-    >>> segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> print(cx.profile_segments(behaved, segmentation=segments, variables=["basket_mean"]))
     mean basket differs between segments of 2,000 customers. ...
     """

@@ -144,8 +144,6 @@ def segment_customers(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
     >>> segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> segments.tidy()["suggested_name"].tolist()
     ['here lately, frequent', 'long away, rare']

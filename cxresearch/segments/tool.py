@@ -102,9 +102,6 @@ def typing_tool(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
-    >>> segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> print(cx.typing_tool(behaved, segmentation=segments, items=["active_months"], seed=1))
     From 1 items ...
     """
@@ -197,9 +194,6 @@ def assign_segments(customers, tool) -> Survey:
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
-    >>> segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> tool = cx.typing_tool(behaved, segmentation=segments, items=["active_months"], seed=1)
     >>> sorted(set(cx.assign_segments(behaved, tool).table["segment"]))
     ['S1', 'S2']
