@@ -1,8 +1,4 @@
-"""What to do about drivers: how the important are rated, what low and high ratings go with, what a rise would bring.
-
-Brandt (1987); Matzler & Sauerwein (2002), International Journal of Service Industry Management 13, 314;
-Mikulić & Prebežac (2008), Managing Service Quality 18, 559 (asymmetry).
-"""
+"""What to do about drivers: how the important are rated, what low and high ratings go with, what a rise would bring."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

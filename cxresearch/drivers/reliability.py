@@ -1,8 +1,4 @@
-"""Do the items of a scale measure one thing, and is it another thing than the next scale?
-
-McDonald (1999), *Test Theory* (omega); Henseler, Ringle & Sarstedt (2015), J. of the Academy of Marketing Science 43,
-115 (HTMT).
-"""
+"""Do the items of a scale measure one thing, and is it another thing than the next scale?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -163,12 +163,9 @@ def specification_curve(
     """Put the question under every choice: four models, subsets of the controls, revenue as it is or its top 1 % capped.
 
     Parameters are those of `fit_loyalty_revenue`. All choices use the same customers: the complete cases of all
-    controls. Up to four controls enter in every subset; more in all, none, and all but one.
-
-    Notes
-    -----
-    The choices are not independent, so the share of intervals above zero is a description and no test
-    (Simonsohn, Simmons & Nelson 2020). Where choices read on both sides of zero nothing is established.
+    controls. Up to four controls enter in every subset; more in all, none, and all but one. The choices are not
+    independent, so the share of intervals above zero is a description and no test (Simonsohn, Simmons & Nelson 2020).
+    Where choices read on both sides of zero nothing is established.
 
     Examples
     --------
@@ -260,11 +257,7 @@ def loyalty_by_group(
     """Fit the default model in each group of `by` and draw the estimates towards their mean.
 
     Parameters are those of `fit_loyalty_revenue`. Groups under the floor are pooled; groups under `min_rows` complete
-    rows, or that cannot be fitted, are left out and counted.
-
-    Notes
-    -----
-    The spread between groups is estimated by Paule & Mandel (1982). A group's estimate is drawn towards the mean as
+    rows, or that cannot be fitted, are left out and counted. The spread between groups is estimated by Paule & Mandel (1982). A group's estimate is drawn towards the mean as
     far as its precision asks, and its interval allows for not knowing the spread (Morris 1983); with fewer than four
     groups it is not estimable and nothing is drawn. That a group departs from the mean of all is tested group by group
     on its own estimate, corrected by Benjamini & Hochberg (1995); that groups differ at all by Cochran's Q.

@@ -55,7 +55,9 @@ def lead_lag(
 
     A score that is asked later cannot be a reason of revenue: where it goes with it all the same, revenue, or
     something behind both, comes first. Poisson with customer and period effects where customers keep two usable
-    rows, else with period effects; errors are clustered by customer unless the survey says otherwise.
+    rows, else with period effects; errors are clustered by customer unless the survey says otherwise. Refused are a
+    customer twice in a period, one period, a control that is last period's revenue (a lagged outcome and effects are
+    never combined: Nickell 1981), and fewer than `min_rows` rows with a score in the next period.
 
     Parameters
     ----------
@@ -64,14 +66,6 @@ def lead_lag(
         no panel, or too few rows, a finding is returned that says why.
     period
         Column that sorts: dates, numbers or text such as 2024Q1.
-
-    Raises
-    ------
-    DataProblem
-        A customer twice in a period, one period, or a control that is last period's revenue (a lagged outcome and
-        effects are never combined: Nickell 1981).
-    TooFewRespondents
-        Fewer than `min_rows` rows with a score in the next period.
 
     Examples
     --------

@@ -63,6 +63,10 @@ def fit_retention(
 ) -> Retention:  # fmt: skip
     """Regress leaving in each month after the answer on the score (discrete-time logit).
 
+    The average marginal value is in percentage points of the monthly chance to leave. Refused are scores measured after
+    the customer left (leakage), a score that tells leavers apart without error (perfect separation), nobody or everybody
+    left, a last day that lies beyond what the data show, and customers that repeat.
+
     Parameters
     ----------
     customers : Survey or DataFrame
@@ -73,17 +77,6 @@ def fit_retention(
         Last day on which leaving would have been seen: a column, or a date.
     controls
         As in `fit_loyalty_revenue`; months of a customer are clustered.
-
-    Returns
-    -------
-    Retention
-        The average marginal value is in percentage points of the monthly chance to leave.
-
-    Raises
-    ------
-    DataProblem
-        Scores measured after the customer left (leakage), a score that tells leavers apart without error (perfect
-        separation), nobody or everybody left, a last day that lies beyond what the data show, customers that repeat.
 
     Examples
     --------

@@ -96,7 +96,13 @@ def worth_of_a_point(
     """Raise each customer's own score by `points`, capped at the top of the scale, and sum the predicted difference.
 
     The sum is for those who answered (their number times the mean difference, by weight); where the survey declares
-    `population`, it is for all customers of the population (of a part of the survey: for that part), by weight.
+    `population`, it is for all customers of the population (of a part of the survey: for that part), by weight. The
+    interval is the symmetric bootstrap-t (Hall 1988): each replicate refits the model and its sandwich error. The
+    headline is refused, with the reason, when the interval holds zero, the lead goes with revenue, a score is later
+    than the start of the window, the score gives revenue away, there are fewer than 30 clusters, or other choices of
+    model, controls and capping (`specification_curve`) read on both sides of zero. `tidy` is by scenario: all of the
+    association causal, half of it, and what a hidden cause as strong as each control would leave (by another model,
+    the linear one in levels; Cinelli & Hazlett 2020). Refused, too, is what `fit_loyalty_revenue` refuses.
 
     Parameters
     ----------
@@ -111,24 +117,6 @@ def worth_of_a_point(
         Money for raising every one of these customers by the points, over the same window.
     n_boot
         Replicates of the survey (customers, or clusters, within strata), each refitted.
-
-    Returns
-    -------
-    Worth
-        `tidy` by scenario: all of the association causal, half of it, and what a hidden cause as strong as each
-        control would leave (by another model, the linear one in levels; Cinelli & Hazlett 2020).
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        As `fit_loyalty_revenue`.
-
-    Notes
-    -----
-    The headline is refused, with the reason, when the interval holds zero, the lead goes with revenue, a score is
-    later than the start of the window, the score gives revenue away, there are fewer than 30 clusters, or other
-    choices of model, controls and capping (`specification_curve`) read on both sides of zero. The interval is the
-    symmetric bootstrap-t (Hall 1988): each replicate refits the model and its sandwich error.
 
     Examples
     --------

@@ -1,8 +1,4 @@
-"""Banner tables: answers by columns of groups, weighted, with bases, tests and letters.
-
-Rao & Scott (1984), Annals of Statistics 12, 46-60; Thomas & Rao (1987), J. American Statistical Association 82 (the
-second-order correction as an F).
-"""
+"""Banner tables: answers by columns of groups, weighted, with bases, tests and letters."""
 
 from dataclasses import dataclass
 from itertools import combinations, product

@@ -1,9 +1,6 @@
 """One estimate for every measure: the weighted mean of codes by cell, its interval, and differences between cells.
 
 A net score is the mean of codes -1, 0, 1, a share that of 0, 1, a mean that of the answers.
-
-Rocks (2016), The American Statistician 70(4), 365-372; Wilson (1927), JASA 22; Korn & Graubard (1998), Survey
-Methodology 24.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,4 @@
-"""Groups side by side without reading luck as rank; answers that heap where somebody asks for them.
-
-Paule & Mandel (1982), J. Research NBS 87; Morris (1983), J. American Statistical Association 78 (empirical Bayes);
-Goldstein & Spiegelhalter (1996), J. R. Statist. Soc. A 159 (league tables); Agresti (2013), *Categorical Data
-Analysis*, 2.4 and 3.1 (log odds ratios and their errors).
-"""
+"""Groups side by side without reading luck as rank; answers that heap where somebody asks for them."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,4 @@
-"""Mix against performance: did the value change within groups, or did other people answer.
-
-Kitagawa (1955), J. American Statistical Association 50(272), 1168-1194.
-"""
+"""Mix against performance: did the value change within groups, or did other people answer."""
 
 from dataclasses import dataclass
 

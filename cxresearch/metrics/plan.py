@@ -1,7 +1,4 @@
-"""How many answers a question needs.
-
-Rocks (2016), The American Statistician 70(4); Cochran (1977), *Sampling Techniques*, 4; Kish (1965), *Survey Sampling*.
-"""
+"""How many answers a question needs."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,4 @@
-"""Waves that are reported: signal or noise by a control chart, and what late answers restate.
-
-Shewhart (1931), *Economic Control of Quality*; Nelson (1984), J. Quality Technology 16 (runs).
-"""
+"""Waves that are reported: signal or noise by a control chart, and what late answers restate."""
 
 from dataclasses import dataclass
 

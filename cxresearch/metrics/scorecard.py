@@ -1,8 +1,4 @@
-"""The scorecard: one number per group and wave, its interval, its base, and the answers behind it.
-
-Reichheld (2003), Harvard Business Review 81(12); Rocks (2016), The American Statistician 70(4), 365-372;
-Goodman (1965), Technometrics 7(2); Wilson (1927); Newcombe (1998), Statistics in Medicine 17, 857-872.
-"""
+"""The scorecard: one number per group and wave, its interval, its base, and the answers behind it."""
 
 import textwrap
 from dataclasses import dataclass

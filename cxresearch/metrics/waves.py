@@ -1,8 +1,4 @@
-"""Did it move: differences between waves, their family, their trend; every touchpoint at once.
-
-Rocks (2016), The American Statistician 70(4); Holm (1979); Benjamini & Hochberg (1995); Kish (1965), 12.4: panels with
-partial overlap; Schuirmann (1987), J. Pharmacokinetics 15: equivalence; Satterthwaite (1946), Biometrics Bulletin 2.
-"""
+"""Did it move: differences between waves, their family, their trend; every touchpoint at once."""
 
 import warnings
 from dataclasses import dataclass, replace

@@ -1,8 +1,4 @@
-"""Who answered, and what they do: responders against the others, the behaviour of promoters and detractors.
-
-Kott & Chang (2010), J. American Statistical Association 105 (calibration that models response); Deville & Saerndal
-(1992), J. American Statistical Association 87 (its error); Cohen (1988) (standardised difference).
-"""
+"""Who answered, and what they do: responders against the others, the behaviour of promoters and detractors."""
 
 from dataclasses import dataclass
 

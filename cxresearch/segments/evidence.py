@@ -1,9 +1,4 @@
-"""The evidence for k segments, one row; how many segments, and whether at all.
-
-Rousseeuw (1987), Silhouettes, *J. Comput. Appl. Math.* 20; Hennig (2007), *Comput. Stat. Data Anal.* 52; Tibshirani &
-Walther (2005), Cluster validation by prediction strength, *J. Comput. Graph. Stat.* 14; Prekopa (1973), projections of
-log-concave densities are log-concave; Gabriel & Sokal (1969), *Systematic Zoology* 18 (neighbours).
-"""
+"""The evidence for k segments, one row; how many segments, and whether at all."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

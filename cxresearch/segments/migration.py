@@ -1,8 +1,4 @@
-"""Who changed segment between two windows, who bought nothing, and what mere misclassification would show.
-
-Stuart (1955), *Biometrika* 42, and Maxwell (1970) (equal margins); Cohen (1960) (kappa); Goodman (1965),
-*Technometrics* 7 (simultaneous intervals for shares).
-"""
+"""Who changed segment between two windows, who bought nothing, and what mere misclassification would show."""
 
 from dataclasses import dataclass
 

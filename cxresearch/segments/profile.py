@@ -1,9 +1,4 @@
-"""Who the segments are: variables that they were not made from, and how much these tell.
-
-Steiger (2004), *Psychological Methods* 9 (intervals by inverting the noncentral F); Smithson (2003), *Confidence
-Intervals* (the same for chi-square); Cramér (1946); Bergsma (2013), *J. Korean Statist. Soc.* 42 (its bias); Cohen (1988),
-*Statistical Power Analysis* (words for sizes); Hubert & Arabie (1985), *J. Classification* 2 (adjusted Rand index).
-"""
+"""Who the segments are: variables that they were not made from, and how much these tell."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
