@@ -82,9 +82,8 @@ def importance_performance(
     """Put each driver's importance (linear; see `driver_importance`) beside its mean rating, both with intervals.
 
     Performance is 100 (mean - lowest) / (highest - lowest) of the scale that the survey declares for the driver, else
-    of the lowest and the highest rating found.
-
-    Refused is what `driver_importance` refuses, and a rating outside its scale.
+    of the lowest and the highest rating found. Refused is what `driver_importance` refuses, and a rating outside its
+    scale.
 
     Examples
     --------
@@ -192,9 +191,8 @@ def penalty_reward(
     Y = a + sum(penalty_k low_k + reward_k high_k); asymmetry = (reward - |penalty|) / (reward + |penalty|), Mikulić
     & Prebežac (2008), negative parts taken as zero. Thirds that hold different stretches of a scale make a straight
     line look asymmetric: `asymmetry_linear` is what the least-squares line itself gives on these dummies, and the
-    kind is about the departure from it. Never having met a touchpoint is a level of its own.
-
-    Refused is what `driver_importance` refuses, and where no driver has both low and high ratings.
+    kind is about the departure from it. Never having met a touchpoint is a level of its own. Refused is what
+    `driver_importance` refuses, and where no driver has both low and high ratings.
 
     Examples
     --------
@@ -360,13 +358,9 @@ def simulate_improvement(
     For each respondent the outcome moves by slope x (raised - given rating), 0 where the touchpoint was not met, and
     stops at the ends of its scale. On a 0-10 outcome a predicted answer between two scores counts for each in
     proportion, so that the change of the net promoter score does not jump. Replicates draw the respondents whose
-    ratings are raised along with the slopes. The scales are those that the survey declares.
-
-    Parameters
-    ----------
-    improve : dict driver -> points (above 0) by which each of its ratings rises
-
-    Refused is what `driver_importance` refuses, a rise of no driver or by nothing, and a scale that is not declared.
+    ratings are raised along with the slopes. The scales are those that the survey declares. `improve` is a dict of
+    driver to points (above 0). Refused is what `driver_importance` refuses, a rise of no driver or by nothing, and a
+    scale that is not declared.
 
     Examples
     --------

@@ -73,15 +73,8 @@ def scale_reliability(
 
     A simple sample without skipped answers gets Feldt's interval of alpha; else it is the bootstrap's percentile
     interval, which needs a `seed`. Skipped answers are handled by EM. Omega is McDonald's, of one factor a scale.
-
-    Parameters
-    ----------
-    scales : dict name -> items, at least two each; an item belongs to one scale.
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        For scales that overlap or have one item, an item without variance, or too few rows that answered an item.
+    `scales` is a dict of name to items. Refused are scales that overlap or have one item, an item without variance, and
+    too few rows that answered an item.
 
     Examples
     --------

@@ -169,7 +169,7 @@ def three_ways(survey: Survey, question: dict, customer: str, period: str, confi
         ways["customer and period effects"] = (panel, controls, (customer, period))
     got, rows = {}, []
     for name, (table, held, effects) in ways.items():
-        asked = question | {"controls": held, "effects": effects, "cluster": customer, "what": "lead_lag"}
+        asked = question | dict(controls=held, effects=effects, cluster=customer, what="lead_lag")
         s = cases_of(survey.with_table(table), **asked)
         got[name] = estimate(s)
         rows.append(_row(name, got[name], loyalty, s.n, confidence))

@@ -134,15 +134,12 @@ def worth_of_a_point(
         if wrong:
             raise DataProblem(why)
     effects = tuple(e for e in (customer if period else None, period) if e)
-    s = cases_of(
-        survey, revenue=revenue, loyalty=loyalty, controls=controls, effects=effects, cluster=customer,
-        min_rows=min_rows, what="worth_of_a_point",
-    )  # fmt: skip
+    question = dict(revenue=revenue, loyalty=loyalty, controls=as_columns("controls", controls))
+    s = cases_of(survey, **question, effects=effects, cluster=customer, min_rows=min_rows, what="worth_of_a_point")
     got, p_lead = resample(s, points=points, n_boot=n_boot, seed=seed), None
     if customer and period:
         panel = survey.with_table(survey.table.iloc[s.rows].reset_index(drop=True))
-        question = dict(revenue=revenue, loyalty=loyalty, customer=customer, period=period)
-        p_lead = lead_p_value(panel, **question, controls=as_columns("controls", controls))
+        p_lead = lead_p_value(panel, **question, customer=customer, period=period)
     people = survey.table[customer].iloc[s.rows].nunique() if customer else int(s.drawn.base[0])
     if survey.population is not None:  # of a part of the survey, that part of it by weight
         mass = pd.Series(1.0, index=survey.rows.index) if survey.weight is None else survey.rows[survey.weight]

@@ -144,9 +144,6 @@ def scale_checks(measure: Measure, sample) -> list[Check]:
     return [Check(words, short, "0", not short)]
 
 
-# --- answers ---------------------------------------------------------------------------------------------------------
-
-
 def numeric_answers(table: pd.DataFrame, item: str, scale=None, *, whole: str = "") -> np.ndarray:
     """Return the item's answers as floats, (n,), missing as NaN; refuse text and answers off `scale`.
 

@@ -245,9 +245,6 @@ def _hidden(sample, held, min_base: int, *, exclusive: bool) -> tuple[np.ndarray
     return np.array([cells.any(axis=0) for cells, _ in each]), np.array([whole.any() for _, whole in each])
 
 
-# --- are the columns alike -------------------------------------------------------------------------------------------
-
-
 def rao_scott(sample, held, columns) -> tuple[float, float, float, float]:
     """Return F, its degrees of freedom and p of "the `columns` have the same shares", each row giving one answer.
 

@@ -14,7 +14,7 @@ from cxresearch.findings import ends, interval, listing, number
 from cxresearch.inference import adjusted_p_values
 from cxresearch.inference.pooling import shrink
 from cxresearch.metrics.estimate import VERY_SMALL, base_checks, base_words, columns_of_estimate, hide, vector
-from cxresearch.metrics.question import ENDS, MeasureFinding, ask
+from cxresearch.metrics.question import ENDS, MARKS, MeasureFinding, ask
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -24,9 +24,8 @@ class LeagueTable(MeasureFinding):
     worth_acting_on: float | None = None
 
     def sentence(self) -> str:
-        between, marked = self.summary["between"], self.table["verdict"].isin(["above", "below"])
-        words = []
-        for _, r in self.table[marked].iterrows():
+        between, words = self.summary["between"], []
+        for _, r in self.moved.iterrows():
             told = self.told(r) | {"size": self.measure.size(r["against_rest"])}
             words.append(self.say(f"league_{r['verdict']}", **told))
         first = self.say("league", first=words[0]) if words else self.say("league_open")
@@ -44,7 +43,7 @@ class LeagueTable(MeasureFinding):
         table = self.table[self.table[columns[0]].notna() & (self.table["base"] != "suppressed")]
         table = table.iloc[digits.descending(table[columns[0]].astype(float), table["group"])]
         shown, kind = self.read(table, *{*columns, "estimate"}), "shrunken" if drawn else "plain, simultaneous"
-        options = dict(low=columns[1], high=columns[2], marked=table["verdict"].isin(["above", "below"]), ax=ax)
+        options = dict(low=columns[1], high=columns[2], marked=table["verdict"].isin(MARKS), ax=ax)
         options["names"] = [f"{self.label(g)} ({number(n, 0)})" for g, n in zip(table["group"], table["n"])]
         unit = wrap(f"{self.measure.axis}; {kind}, {self.level}; rings: plain", 62)
         ax = forest(shown, columns[0], unit=unit, title=self.headline, **options)
@@ -118,8 +117,6 @@ def _league(question, compared, full, drawn, worth) -> pd.DataFrame:
     return sample.keys.assign(**columns, n=sample.n, n_effective=compared.base, base=words)
 
 
-# --- answers that heap -----------------------------------------------------------------------------------------------
-
 # Answer -> what its neighbours lead one to expect on the log scale. A better agent multiplies each point by the same
 # factor, which leaves this unchanged; begging lifts one answer above its neighbours. The 10 has them on one side only.
 NEIGHBOURS = {5: {4: 0.5, 6: 0.5}, 9: {8: 0.5, 10: 0.5}, 10: {9: 2.0, 8: -1.0}}
@@ -134,11 +131,10 @@ class AnswerSpikes(MeasureFinding):
     """
 
     def sentence(self) -> str:
-        spikes = self.table[self.table["verdict"] == "spike"]
-        if spikes.empty:
+        if self.moved.empty:
             return self.say("spikes_none")
         words = []
-        for _, r in spikes.head(4).iterrows():
+        for _, r in self.moved.head(4).iterrows():
             span = interval(r["conf_low"], r["conf_high"], self.confidence)
             told = self.told(r) | dict(answer=r["term"], times=number(r["estimate"]), span=span)
             words.append(self.say("spike", **told))

@@ -73,12 +73,15 @@ class MeasureFinding(Finding):
         row = shown.iloc[-1]
         kept = {name: str(row[name]) for name in ("wave", "wave_before", "verdict") if name in row}
         told = self.measure.value if self.function != "compare_waves" else self.measure.size
-        units, ends = (
-            self.measure.units,
-            (row["conf_low"] * self.measure.units.shown, row["conf_high"] * self.measure.units.shown),
-        )
+        units = self.measure.units
+        ends = row["conf_low"] * units.shown, row["conf_high"] * units.shown
         kept |= {"value": told(row["estimate"]), "ends": between(*ends, units.decimals)}
         return kept | {"measure": self.measure.words.split(", ", 1)[-1], "n": number(row["n"], 0)}
+
+    @property
+    def moved(self) -> pd.DataFrame:
+        """The rows whose verdict establishes something."""
+        return self.table[self.table["verdict"].isin(MARKS)]
 
     @property
     def level(self) -> str:

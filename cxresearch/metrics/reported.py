@@ -89,10 +89,9 @@ def control_chart(
     run = side.groupby((side.diff() != 0).cumsum()).cumcount() + 1
     beyond, long = large & (np.abs(compared.raw - centre) > reach), large & (run >= RUN) & (side != 0)
     signal = np.select([beyond, long], ["beyond limits", "run of eight"], "none")
-    scale = units.factor
-    table = sample.keys.assign(estimate=scale * compared.raw, std_error=scale * error, centre=scale * centre)
-    limits = {"limit_low": np.maximum(centre - reach, low), "limit_high": np.minimum(centre + reach, high)}
-    table = table.assign(**{name: scale * limit for name, limit in limits.items()}, signal=signal.astype(object))
+    scale, columns = units.factor, {"estimate": compared.raw, "std_error": error, "centre": centre}
+    columns |= {"limit_low": np.maximum(centre - reach, low), "limit_high": np.minimum(centre + reach, high)}
+    table = sample.keys.assign(**{name: scale * v for name, v in columns.items()}, signal=signal.astype(object))
     table = table.assign(n=sample.n, n_effective=compared.base, base=words)
     summary = {"centre": scale * centre, "baseline": first, "limits": LIMITS, "dispersion": spread, "n": len(sample)}
     summary |= {"n_effective": float(np.nansum(compared.base)), "method": "Shewhart"}
@@ -100,9 +99,6 @@ def control_chart(
     limit, calm = f"at most {MOST_DISPERSION:g}; beyond it signals are many", bool(spread <= MOST_DISPERSION)
     check = Check("variation between waves / sampling", digits.rounded(spread, 2), limit, calm)
     return question.finding(ControlChart, hide(table, sample.hidden), summary, (*sample.checks, check))
-
-
-# --- late answers ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -102,15 +102,13 @@ class Scorecard(MeasureFinding):
         return titled(ax, self.headline)
 
 
-# --- the four measures ------------------------------------------------------------------------------------------------
-
-
 def nps(responses, item: str, *, by=None, wave: bool = False, confidence: float = 0.95) -> Scorecard:
     """Return the net promoter score, 100 (promoters - detractors), in points, with its interval.
 
     The adjusted Wald interval adds 3/4 promoter, 3/2 passive and 3/4 detractor (Rocks 2016); the point stays the plain
     score. With weights or a design the error is linearised, and the interval uses n* = variance / error^2 answers, times
-    (z / t)^2 with t on units minus strata (after Korn & Graubard 1998).
+    (z / t)^2 with t on units minus strata (after Korn & Graubard 1998). Refused are answers that are not whole numbers on
+    0-10, a declared or apparent 1-10 scale, and a design that is not known.
 
     Parameters
     ----------
@@ -124,11 +122,6 @@ def nps(responses, item: str, *, by=None, wave: bool = False, confidence: float 
         By the survey's waves, in order of time.
     confidence : float
         Nominal coverage.
-
-    Raises
-    ------
-    DataProblem
-        Answers that are not whole numbers on 0-10, a declared or apparent 1-10 scale, a design that is not known.
 
     Examples
     --------

@@ -39,11 +39,6 @@ class WaveComparison(MeasureFinding):
     worth_acting_on: float | None = None
     note: str = ""
 
-    @property
-    def moved(self) -> pd.DataFrame:
-        """The established changes."""
-        return self.table[self.table["verdict"].isin([UP, DOWN])]
-
     def sentence(self) -> str:
         shown = self.table[self.table["estimate"].notna()]
         if shown.empty:
@@ -326,7 +321,7 @@ class TouchpointTrend(MeasureFinding):
     @property
     def moved(self) -> pd.DataFrame:
         """The established changes, largest first."""
-        found = self.table[self.table["verdict"].isin([UP, DOWN])]
+        found = super().moved
         return found.iloc[digits.descending(found["estimate"].abs().astype(float), found["term"])]
 
     def plot(self, ax=None):

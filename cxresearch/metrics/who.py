@@ -224,9 +224,6 @@ def calibrated(start, x, totals) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-# --- what promoters do -----------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, repr=False, eq=False)
 class PromoterValue(MeasureFinding):
     """Mean of a behaviour by recommend group (`group`), in its own unit (shares of yes 0-1); ``further["steps"]`` has

@@ -162,17 +162,15 @@ class SegmentCounts(Finding):
 
 
 def compare_segment_counts(
-    customers,
-    *,
-    features: Sequence[str],
-    counts: Sequence[int],
-    method: str = "kmeans",
-    n_starts: int = 20,
-    n_boot: int = 20,
-    min_rows: int = 100,
-    seed: int,
-) -> SegmentCounts:
+    customers, *, features: Sequence[str], counts: Sequence[int], method: str = "kmeans", n_starts: int = 20,
+    n_boot: int = 20, min_rows: int = 100, seed: int,
+) -> SegmentCounts:  # fmt: skip
     """Compare numbers of segments, one included, by criteria of different kinds.
+
+    ``tidy``: the evidence for each number, as `segment_customers` has it for one: n_segments, supported,
+    separation_score, min_jaccard, prediction_strength (Tibshirani & Walther 2005), silhouette, smallest; where the
+    method has a likelihood, bic and form. ``glance`` has n_segments (1: none): the most whose neighbouring segments
+    are all separated and whose segments all have a Jaccard similarity of .75; for latent classes the largest BIC.
 
     Parameters
     ----------
@@ -180,14 +178,6 @@ def compare_segment_counts(
         As in `segment_customers`, for each number.
     counts : sequence of int
         Numbers of segments, such as ``range(2, 8)``; 1 is added.
-
-    Returns
-    -------
-    SegmentCounts
-        ``tidy``: the evidence for each number, as `segment_customers` has it for one: n_segments, supported,
-        separation_score, min_jaccard, prediction_strength (Tibshirani & Walther 2005), silhouette, smallest; where the
-        method has a likelihood, bic and form. ``glance`` has n_segments (1: none): the most whose neighbouring segments
-        are all separated and whose segments all have a Jaccard similarity of .75; for latent classes the largest BIC.
 
     Examples
     --------
