@@ -136,6 +136,8 @@ def worth_of_a_point(
     effects = tuple(e for e in (customer if period else None, period) if e)
     question = dict(revenue=revenue, loyalty=loyalty, controls=as_columns("controls", controls))
     s = cases_of(survey, **question, effects=effects, cluster=customer, min_rows=min_rows, what="worth_of_a_point")
+    if customer is None and survey.respondent is None:  # else a person's rows are one customer's
+        survey.require_each_once(np.isin(np.arange(len(survey.table)), s.rows), revenue)
     got, p_lead = resample(s, points=points, n_boot=n_boot, seed=seed), None
     if customer and period:
         panel = survey.with_table(survey.table.iloc[s.rows].reset_index(drop=True))

@@ -48,10 +48,17 @@ class MeasureFinding(Finding):
         words |= {column: number(row[column], 0) for column in ("n_before", "n") if column in row}
         words |= {"p": p_words(row["p_adjusted"])} if "p_adjusted" in row else {}
         words |= {"value": self.measure.value(row["estimate"]), "size": self.measure.size(row["estimate"])}
-        return words | {"span": self.span(row), "base": base_of(row)}
+        return words | {"span": self.span(row), "reach": self.reach(row), "base": base_of(row)}
 
     def span(self, row) -> str:
         return self.measure.span(row["conf_low"], row["conf_high"], self.confidence)
+
+    def reach(self, row) -> str:
+        """Return the interval of the size of a change: of one that fell by 20, 10 to 30."""
+        low, high = (
+            (row["conf_low"], row["conf_high"]) if row["estimate"] > 0 else (-row["conf_high"], -row["conf_low"])
+        )
+        return self.measure.span(low, high, self.confidence)
 
     @property
     def chart(self) -> Shown | None:

@@ -198,6 +198,7 @@ def judged(table: pd.DataFrame, measure, correction: str, worth: float | None, c
 def _trend(sample, compared, measure, confidence: float) -> pd.DataFrame:
     """Return slope, interval, p and lack of fit by group, by generalised least squares with the known covariance.
 
+    The slope is that of the plain values; interval, p and lack of fit are of the adjusted ones, as of a change.
     Groups with fewer than three waves on a base are left out. Waves that are numbers are their own times.
     """
     keys, scale, df, rows = sample.keys, measure.units.factor, compared.df, []
@@ -213,10 +214,13 @@ def _trend(sample, compared, measure, confidence: float) -> pd.DataFrame:
         x, scores = np.column_stack([np.ones(len(cells)), times]), compared.centre[cells]
         inverse = np.linalg.pinv(compared.covariance[np.ix_(cells, cells)], hermitian=True)
         cross = np.linalg.inv(x.T @ inverse @ x)
-        beta, error = cross @ x.T @ inverse @ scores, np.sqrt(cross[1, 1])
+        (beta, plain), error = (
+            ((cross @ x.T @ inverse @ s) for s in (scores, compared.raw[cells])),
+            np.sqrt(cross[1, 1]),
+        )
         residual, half = scores - x @ beta, critical_value(confidence, df) * error
         row = {"group": name, "term": f"trend, {UNIT_OF_TREND[measure.form]} {step}"}
-        row |= columns_of_estimate(beta[1], error, half, scale=scale)
+        row |= columns_of_estimate(plain[1], error, half, centre=beta[1], scale=scale)
         row |= {"p_value": 2 * stats.t.sf(abs(beta[1] / error), df), "n": int(sample.n[cells].sum())}
         rows.append(row | {"lack_of_fit": stats.chi2.sf(residual @ inverse @ residual, len(cells) - 2)})
     columns = "group term estimate std_error conf_low conf_high p_value lack_of_fit n".split()

@@ -236,7 +236,9 @@ class PromoterValue(MeasureFinding):
         differ = bool(p < 1 - self.confidence)
         known |= dict(what=self.measure.words, differs="differs" if differ else "by recommend group")
         bases = " and ".join(number(t.loc[name, "n"], 0) for name in ("promoters", "detractors"))
-        more = dict(span=self.span(step), p=p_words(p) if np.isfinite(p) else "p not available", n=bases)
+        more = dict(
+            span=self.span(step), reach=self.reach(step), p=p_words(p) if np.isfinite(p) else "p not available", n=bases
+        )
         key = "value_open" if not differ else "value_more" if step["estimate"] > 0 else "value_less"
         return f"{self.say('value', **known)} {self.say(key, **more, size=self.measure.size(step['estimate']))}"
 
@@ -276,11 +278,7 @@ def promoter_value(customers, item: str, *, value: str, unit: str = "", confiden
     share = pd.api.types.is_bool_dtype(table[value]) or bool(table[value].dropna().isin([0, 1]).all())
     values = table[value].astype(float).to_numpy() if share else numeric_answers(table, value)
     known = asked.answered & ~np.isnan(values)
-    if survey.respondent and (again := int(table.loc[known, survey.respondent].dropna().duplicated().sum())):
-        raise DataProblem(
-            f"customers: {survey.respondent} repeats {again} customers, whose {value} would count once for each answer; "
-            "give one row per customer, such as the latest answer: study.matched('responses', 'customers', keep='latest')"
-        )
+    survey.require_each_once(known, value)
     column, form = "recommend group", "share" if share else "mean"
     names = np.select([asked.codes > 0, asked.codes < 0], ["promoters", "detractors"], "passives")
     grouped = table.assign(**{column: pd.Categorical(names, categories=NAMES, ordered=True)})

@@ -218,6 +218,16 @@ class Survey:
         said = condition if not self.condition else f"({self.condition}) and ({condition})"
         return replace(self, domain=inside, condition=said)
 
+    def require_each_once(self, known: np.ndarray, counted: str) -> None:
+        """Refuse rows `known` (of those in view) that repeat a person, by the respondent or a column called customer."""
+        for person in dict.fromkeys(c for c in (self.respondent, "customer") if c in self.table.columns):
+            twice = int(self.table.loc[known, person].dropna().duplicated().sum())
+            if twice:
+                raise DataProblem(
+                    f"{twice} of {known.sum()} rows repeat a customer ({person}), whose {counted} would count more than "
+                    "once; keep one answer of each, for example with matched(..., keep='latest')"
+                )
+
     def _values_shown(self, column: str) -> list:
         return [value for value, n in self.rows[column].value_counts().items() if n >= self.min_base]
 
