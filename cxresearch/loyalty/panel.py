@@ -115,7 +115,7 @@ def _found(survey: Survey, question: dict, customer: str, period: str, confidenc
     )
     return LeadLag.of(
         "lead_lag", s, rows, summary, tested, labels=labels, further={"models": models}, confidence=confidence,
-        needs_effects=p_means < MUNDLAK_LIMIT and not within,
+        needs_effects=p_means < MUNDLAK_LIMIT and not within, cases=s, fit=got,
     )  # fmt: skip
 
 
