@@ -92,12 +92,11 @@ def crosstab(
 
     Shares: Pearson's chi-square of the weighted table divided by the mean design effect of its contrasts, as an F with
     Satterthwaite's degrees of freedom (Rao & Scott 1984; R's ``svychisq``). Multiple choice and means: the joint Wald F.
-    Column against column: the difference of adjusted shares (or means) with the design's covariance.
+    Column against column: the difference of adjusted shares (or means) with the design's covariance. `responses` and
+    `confidence` are as in `nps`.
 
     Parameters
     ----------
-    responses, confidence
-        As in `nps`.
     rows : column or list of columns
         Questions; names of multiple-choice questions of the survey too, whose choices are then the answers.
     columns : column or list of columns

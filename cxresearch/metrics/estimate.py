@@ -24,9 +24,6 @@ POWER = 0.8  # of the change that is said to be detectable
 KEYS = ("group", "wave_before", "wave", "term", "category", "banner")
 
 
-# --- cells -----------------------------------------------------------------------------------------------------------
-
-
 def adjusted_moments(mean, square, n, form: str = "net") -> tuple[np.ndarray, np.ndarray]:
     """Return mean and variance of the mean after the pseudo-answers of `form`, from mean and mean square of the codes."""
     added, centre, second = PSEUDO[form]
@@ -115,9 +112,6 @@ def base_checks(table: pd.DataFrame, sample) -> list[Check]:
         empty = int((table["n"] == 0).sum())
         checks.append(Check("empty cells", empty, "0", empty == 0))
     return checks
-
-
-# --- comparisons -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

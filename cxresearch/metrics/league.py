@@ -60,12 +60,11 @@ def league_table(
     Plain intervals hold for all k groups at once (z at 1 - alpha / 2k around the adjusted centre). The comparisons with
     the rest, of groups with a base of 30 or more, are corrected by Holm, t tails on the group's base less one, since a
     family asks for the far tail. Shrunken values and intervals after Morris (1983) allow for the variance between groups
-    being estimated; with fewer than four groups they are not estimable, and missing.
+    being estimated; with fewer than four groups they are not estimable, and missing. The other parameters are as in
+    `compare_waves`.
 
     Parameters
     ----------
-    responses, item, by, measure, threshold, version, scoring, confidence
-        As in `compare_waves`.
     worth_acting_on : float, optional
         Smallest difference from the rest, in the unit of the estimate, that gets a mark.
 

@@ -54,12 +54,11 @@ def split_change(
 
     Performance = sum of 1/2 (s1 + s0)(N1 - N0), mix = sum of 1/2 (N1 + N0)(s1 - s0) over groups with shares s and
     values N (Kitagawa 1955); they add up to the change. Intervals are linearised (z, or t with a design). All of a group
-    that answered in one wave only is mix. A group that is hidden in one pair of waves is hidden in all of them.
+    that answered in one wave only is mix. A group that is hidden in one pair of waves is hidden in all of them. Each wave
+    is set against the one before; the other parameters are as in `compare_waves`.
 
     Parameters
     ----------
-    responses, item, measure, threshold, version, scoring, confidence
-        As in `compare_waves`. Each wave is set against the one before.
     by : column or list of columns
         At most 60 groups whose shares may have changed, such as a demographic.
 

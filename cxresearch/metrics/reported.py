@@ -55,12 +55,10 @@ def control_chart(
 ):
     """Return which waves stand out from what sampling alone would do around a common value.
 
-    Limits at three standard errors give a false alarm in 1 of 370 waves.
+    Limits at three standard errors give a false alarm in 1 of 370 waves. The other parameters are as in `compare_waves`.
 
     Parameters
     ----------
-    responses, item, measure, threshold, version, scoring
-        As in `compare_waves`.
     baseline : int, optional
         The first so many waves set the centre (all if None); later ones are judged by it.
 
@@ -124,12 +122,8 @@ class Restatement(MeasureFinding):
 def restated_waves(before, after, item: str, *, measure: str = "nps", threshold=None) -> Restatement:
     """Return how the waves of an earlier extract read in a later one, and how many late answers did that.
 
-    Parameters
-    ----------
-    before, after : Survey (or DataFrame, as `after`)
-        The responses as extracted earlier and later, with waves and respondents.
-    item, measure, threshold
-        As in `compare_waves`.
+    `before` and `after` are surveys (or `after` a DataFrame): the responses as extracted earlier and later, with waves
+    and respondents; `item`, `measure` and `threshold` are as in `compare_waves`.
 
     Examples
     --------

@@ -227,9 +227,6 @@ def _trend(sample, compared, measure, confidence: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns if "group" in keys else columns[1:])
 
 
-# --- the same people in several waves --------------------------------------------------------------------------------
-
-
 def note_of_recurring_ids(question) -> tuple[str, tuple[Check, ...]]:
     """Return words and checks on people who answered in several waves, whether they were declared or not."""
     survey, sample = question.survey, question.sample
@@ -274,9 +271,6 @@ def _recurring(survey, sample, wave) -> tuple[str, int]:
         if len(each) > 0.5 * len(seen) / max(seen["wave"].nunique(), 1) and apart.any():
             return str(column), int(apart.sum())
     return "", 0
-
-
-# --- every touchpoint ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -340,12 +334,10 @@ class TouchpointTrend(MeasureFinding):
 def touchpoint_trend(
     responses, items, *, measure: str = "mean", threshold: float | None = None, confidence: float = 0.95
 ):
-    """Return every touchpoint by wave, and which moved between neighbouring waves.
+    """Return every touchpoint by wave, and which moved between neighbouring waves; see `nps` for the rest.
 
     Parameters
     ----------
-    responses, confidence
-        As in `nps`.
     items : list of str
         Ratings; those on another scale than most are left out and named. All changes are one family, and their
         intervals hold together (Bonferroni, t tails); bases under 30 are left out of it.
