@@ -101,7 +101,7 @@ def test_garden_centre_of_one_wave_and_no_net_promoter_item_has_a_whole_scorecar
     files = (folder / "findings" / "scorecard").glob("*.json")
     said = {f.stem: json.loads(f.read_text(encoding="utf-8"))["sentence"] for f in files}
     assert said["score"] == said["score_by_wave"] == said["satisfaction"]
-    assert said["score"].startswith("Satisfaction: share answering 9 or above on 1–10 52.6 % (95 % interval 51.7 to 53.4 %;")
+    assert "answering 9 or above on 1–10 52.6 % (95 % interval 51.7 to 53.4 %; n = 13,893)" in said["score"]
     assert said["changes"] == "Satisfaction: whether it moved cannot be said, the survey has one wave."
     refused = [name for name, words in said.items() if words.startswith("This question cannot be asked")]
     assert len(said) == 8 and sorted(refused) == ["crosstab", "touchpoints"]  # no column of groups, no rated touchpoint
