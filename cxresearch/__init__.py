@@ -2,9 +2,8 @@
 
 Names are imported when first used, so that ``import cxresearch`` costs nothing.
 
-The examples in the help take these as given::
+The examples in the help take these as given, and ``import cxresearch as cx``::
 
-    import cxresearch as cx
     study = cx.open_study("data/example/study.yml")
     drivers = ["products", "staff", "delivery"]
     matched = study.matched("responses", "customers", keep="latest")

@@ -18,7 +18,7 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 @pytest.fixture(scope="module")
 def given():
     """What the help of the package says that its examples take as given."""
-    names = {}
+    names = {"cx": cx}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         exec(textwrap.dedent(cx.__doc__.split("::\n")[1]), names)
