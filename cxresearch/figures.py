@@ -21,7 +21,6 @@ def use_theme() -> None:
 
     Examples
     --------
-    >>> import cxresearch as cx
     >>> cx.use_theme()
     """
     pd.set_option("display.max_colwidth", None)  # pandas would cut a reason or a limit after 50 characters
@@ -115,10 +114,8 @@ def forest(
     """
     ax = axes_or_new(ax, rows=len(table))
     low, high = table[low or f"{value}_low"], table[high or f"{value}_high"]
-    at, inside = (
-        np.arange(len(table)),
-        np.ones(len(table), dtype=bool) if marked is None else np.asarray(marked, dtype=bool),
-    )
+    at = np.arange(len(table))
+    inside = np.ones(len(table), dtype=bool) if marked is None else np.asarray(marked, dtype=bool)
     hue = np.where(inside, PALETTE[0], QUIET)
     if line is not None:
         ax.axvline(line, color=QUIET, linewidth=1, linestyle="--", zorder=0)

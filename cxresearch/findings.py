@@ -312,8 +312,6 @@ def asked(analysis, /, *arguments, **options) -> Finding:
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.asked(cx.nps, study.responses, "satisfaction"))
     This question cannot be asked of these data: satisfaction is declared on a scale of 1-7; ...
     """
@@ -401,8 +399,6 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> finding = cx.nps(study.responses, "recommend")
     >>> cx.readable(finding.tidy()).index.name
     'Estimate'

@@ -80,8 +80,6 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.response_quality(study.responses, items=["recommend", "satisfaction"]))
     2,213 responses in 4 waves: most often skipped was Overall satisfaction (3 %).
     """

@@ -95,6 +95,18 @@ def test_garden_centre_weak_link_is_told_as_weak(garden_centre):
     assert re.search(r"weak|not established", headline["sentence"])
 
 
+def test_garden_centre_of_one_wave_and_no_net_promoter_item_has_a_whole_scorecard(garden_centre):
+    folder, notebooks = garden_centre
+    assert notebooks["scorecard"]["status"] == "ok"
+    files = (folder / "findings" / "scorecard").glob("*.json")
+    said = {f.stem: json.loads(f.read_text(encoding="utf-8"))["sentence"] for f in files}
+    assert said["score"] == said["score_by_wave"] == said["satisfaction"]
+    assert "answering 9 or above on 1–10 52.6 % (95 % interval 51.7 to 53.4 %; n = 13,893)" in said["score"]
+    assert said["changes"] == "Satisfaction: whether it moved cannot be said, the survey has one wave."
+    refused = [name for name, words in said.items() if words.startswith("This question cannot be asked")]
+    assert len(said) == 8 and sorted(refused) == ["crosstab", "touchpoints"]  # no column of groups, no rated touchpoint
+
+
 def test_garden_centre_names_the_negative_revenues_and_decodes_the_bytes(garden_centre):
     folder, notebooks = garden_centre
     assert notebooks["intake"]["status"] == "ok"

@@ -137,10 +137,10 @@ def _outer(columns: np.ndarray) -> np.ndarray:
 
 def scaling(columns: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the weighted mean and standard deviation of each column's answers; 1 where a column is constant."""
-    w = weights[:, None] * ~np.isnan(columns)
-    base = np.maximum(w.sum(axis=0), np.finfo(float).tiny)
-    mean = np.sum(w * np.nan_to_num(columns), axis=0) / base
-    spread = np.sqrt(np.sum(w * np.nan_to_num(columns - mean) ** 2, axis=0) / base)
+    known = ~np.isnan(columns)
+    base = np.maximum(weights @ known, np.finfo(float).tiny)
+    mean = weights @ np.where(known, columns, 0.0) / base
+    spread = np.sqrt(weights @ np.square(np.where(known, columns - mean, 0.0)) / base)
     return mean, np.where(spread <= 1e-9 * np.maximum(np.abs(mean), 1e-300), 1.0, spread)
 
 

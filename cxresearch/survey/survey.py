@@ -83,7 +83,6 @@ def as_survey(
     Examples
     --------
     >>> import pandas as pd
-    >>> import cxresearch as cx
     >>> answers = pd.DataFrame({"recommend": [10, 9, 6, 8], "w": [1.0, 2.0, 1.0, 0.0]})
     >>> cx.as_survey(answers, weight="w")
     survey: 4 rows, weighted by w, floor 1
@@ -217,6 +216,15 @@ class Survey:
         self.taken.append((condition, inside))
         said = condition if not self.condition else f"({self.condition}) and ({condition})"
         return replace(self, domain=inside, condition=said)
+
+    def require_each_once(self, known: np.ndarray, counted: str) -> None:
+        """Refuse rows `known` (of those in view) that repeat a person, by the respondent or a column called customer."""
+        for person in dict.fromkeys(c for c in (self.respondent, "customer") if c in self.table.columns):
+            if twice := int(self.table.loc[known, person].dropna().duplicated().sum()):
+                raise DataProblem(
+                    f"{twice} of {known.sum()} rows repeat a customer ({person}), whose {counted} would count more than "
+                    "once; keep one answer of each, for example with matched(..., keep='latest')"
+                )
 
     def _values_shown(self, column: str) -> list:
         return [value for value, n in self.rows[column].value_counts().items() if n >= self.min_base]
@@ -388,7 +396,6 @@ def as_table(data, *, person: str | None = None, labels: Mapping[str, str] | Non
     Examples
     --------
     >>> import pandas as pd
-    >>> import cxresearch as cx
     >>> cx.as_table(pd.DataFrame({"customer": ["a", "b"], "amount": [3.5, 20.0]}), person="customer")
     table: 2 rows, one person: customer, floor 1
     """
