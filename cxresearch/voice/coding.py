@@ -12,17 +12,13 @@ from cxresearch.voice.texts import LANGUAGES, read_texts
 say = words(__package__)
 
 
-def coding_sheet(
-    responses, *, text: str, taxonomy=None, language: str | None = None, n: int = 100, seed
-) -> pd.DataFrame:
-    """Return redacted texts to be coded by hand: about equally many of each language, with and without a topic.
+def coding_sheet(responses, *, text: str, taxonomy=None, language=None, n: int = 100, seed) -> pd.DataFrame:
+    """Return `n` redacted texts to be coded by hand: about equally many of each language, with and without a topic.
 
     Parameters
     ----------
-    responses, text, taxonomy, language
-        As in `tag_topics`.
-    n, seed
-        Texts; of the draw.
+    responses, text, taxonomy, language : as in `tag_topics`
+    n, seed : texts; of the draw
 
     Returns
     -------
@@ -53,10 +49,8 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
 
     Parameters
     ----------
-    sheet : DataFrame
-        Of `coding_sheet`, with a column of topics from each coder.
-    coders : list of columns
-        Two or more for alpha; a topic is true where the majority gives it.
+    sheet : DataFrame, of `coding_sheet`, with a column of topics from each coder
+    coders : columns, two or more for alpha; a topic is true where the majority gives it
     confidence : float
 
     Returns

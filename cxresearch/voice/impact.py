@@ -14,50 +14,33 @@ from cxresearch.voice.topics import persons_with, together
 
 say = words(__package__)
 
-SEEN = 30  # texts with a topic, and without it, before anything is said of what it goes with
-SURE = 0.8  # chance above which a text is taken to praise; below 1 - SURE, to complain
+LEAST, SEEN = 100, 30  # texts with a score; with a topic and without it, and customers followed up and not
 UNITS = {"nps": "points of the net promoter score", "share": "percentage points", "mean": "points of the answer"}
 
 
 def topic_impact(
-    responses,
-    *,
-    score: str,
-    text: str,
-    taxonomy=None,
-    language: str | None = None,
-    n_boot: int = 1000,
-    confidence: float = 0.95,
-    min_rows: int = 100,
-    seed,
+    responses, *, score: str, text: str, taxonomy=None, language=None, n_boot=1000, confidence=0.95, seed
 ) -> Statement:
     """Return what complaints and praise of each topic go with: contribution to the score, and at equal other topics.
 
     Parameters
     ----------
-    responses, text, taxonomy, language
-        As in `tag_topics`.
-    score : column
-        A 0-10 answer (in net promoter points), 0/1 (in percentage points), or another rating (in its own points).
-    n_boot, seed
-        Bootstrap replicates of respondents, by the survey's design.
-    confidence : float
-        Of the intervals, together over all topics and tones (Holm).
-    min_rows : int
-        Texts with a score that are needed.
+    responses, text, taxonomy, language : as in `tag_topics`
+    score : column, 0-10 (net promoter points), 0/1 (percentage points) or another rating (its own points)
+    n_boot, seed : bootstrap replicates of respondents, by the survey's design
+    confidence : float, of the intervals, together over all topics and tones (Holm)
 
     Returns
     -------
     Statement
         One row per topic (`term`) and tone: ``estimate`` n_t (m_t - m) / (N - n_t), the mean less the mean without t;
         ``at_equal_topics``, by weighted least squares on all of them and the logarithm of the number of words; ``n``.
-        Established where both exclude 0 with one sign and 30 texts have the topic. Whoever complains of it may be
-        unhappy for another reason.
+        Established where both exclude 0 with one sign and 30 texts have the topic: an association.
 
     Raises
     ------
     DataProblem, TooFewRespondents
-        The score is no number, or the same for everybody; fewer texts with a score than `min_rows` or the floor.
+        The score is no number, or the same for everybody; fewer than 100 texts with a score, or than the floor.
 
     Examples
     --------
@@ -69,7 +52,7 @@ def topic_impact(
     read = read_texts(responses, text, language=language, taxonomy=taxonomy)
     survey, (points, unit) = read.survey, points_of(read.survey, score)
     inside = read.says & np.isfinite(points)
-    require_texts(inside.sum(), min_rows, "topic_impact")
+    require_texts(inside.sum(), LEAST, "topic_impact")
     sample = survey.sample(inside, what=survey.label(text))
     value = points[sample.rows]
     if np.ptp(value) == 0:
@@ -173,33 +156,18 @@ def least_squares(sample, value, asked, given, confidence: float):
 
 
 def closed_loop(
-    responses,
-    *,
-    score: str,
-    asked: str,
-    followed_up: str,
-    until=None,
-    next_score: str | None = None,
-    person: str | None = None,
-    target_days: int = 7,
-    confidence: float = 0.95,
-    min_rows: int = 30,
+    responses, *, score, asked, followed_up, until=None, next_score=None, person=None, target_days=7, confidence=0.95
 ) -> Statement:
     """Return how soon dissatisfied customers are followed up, and whether it goes with a higher next score.
 
     Parameters
     ----------
     responses : Survey or DataFrame, (N, .)
-    score : column
-        Detractors (0-6) of a 0-10 item, else the lower half of its scale, are dissatisfied.
-    asked, followed_up : columns
-        Dates of the answer and of the follow-up; blank where nobody followed up.
-    until : date, optional
-        Until when follow-ups are recorded; by default the last date of either column.
-    next_score, person : column, optional
-        Score at the next answer; without it the next answer of the same person, by default the survey's respondent.
-    target_days, confidence, min_rows
-        Dissatisfied customers that are needed; and, for the difference, of either kind.
+    score : column; detractors (0-6) of a 0-10 item, else the lower half of its scale, are dissatisfied
+    asked, followed_up : columns, dates of the answer and of the follow-up; blank where nobody followed up
+    until : date until which follow-ups are recorded; by default the last of either column
+    next_score, person : columns; without the first, the next answer of the same person (the survey's respondent)
+    target_days, confidence : numbers
 
     Returns
     -------
@@ -210,7 +178,7 @@ def closed_loop(
     Raises
     ------
     DataProblem, TooFewRespondents
-        A follow-up before the answer; fewer dissatisfied customers than `min_rows` or the floor.
+        A follow-up before the answer; fewer than 30 dissatisfied customers, or than the floor.
 
     Examples
     --------
@@ -231,7 +199,7 @@ def closed_loop(
         raise DataProblem(f"{followed_up} is before {asked} in {early.sum()} rows (first: row {first}); mend the dates")
     end = max(start.max(), done.max()) if until is None else pd.Timestamp(until)
     low, seen = (satisfied(survey, score)[0] == 0) & (start <= end).to_numpy(), (done <= end).to_numpy()
-    require_texts(low.sum(), min_rows, "closed_loop", "dissatisfied answers with a date")
+    require_texts(low.sum(), SEEN, "closed_loop", "dissatisfied answers with a date")
     sample = survey.sample(low, what="dissatisfied customers")
     days = np.maximum((done.where(seen, end) - start).dt.total_seconds().to_numpy() / 86_400, 0)[sample.rows]
     design = dict(weights=sample.weights, covariance=sample.covariance_of, df=sample.df[0], confidence=confidence)
@@ -249,7 +217,7 @@ def closed_loop(
         later[order] = pd.Series(answer[order]).groupby(table[who].to_numpy()[order]).shift(-1)
     known = low & np.isfinite(later)
     fewer = int(min((known & seen).sum(), (known & ~seen).sum()))
-    enough = fewer >= max(min_rows, survey.min_base)
+    enough = fewer >= max(SEEN, survey.min_base)
     if enough:
         again = survey.sample(known, what="dissatisfied customers who answered again")
         first, change, did = answer[again.rows], (later - answer)[again.rows], seen[again.rows]
@@ -268,7 +236,7 @@ def closed_loop(
         values |= {"n": number(len(again), 0), "size": number(abs(gap["estimate"]))}
     told += " " + say.told(key, **values)
     asked_twice = "dissatisfied who answered again, followed up and not"
-    checks = (*sample.checks, Check(asked_twice, fewer, f"at least {min_rows}", fewer >= min_rows))
+    checks = (*sample.checks, Check(asked_twice, fewer, f"at least {SEEN}", fewer >= SEEN))
     further = {"curve": shown[shown["n"] >= survey.min_base]}
     more = dict(words=told, domain=survey.condition, figure=lambda finding, ax: _curve(finding, target_days, ax))
     return Statement("closed_loop", score, None, pd.DataFrame(rows), summary, checks, survey.labels, further, **more)

@@ -28,29 +28,16 @@ def area_under_curve(score, positive) -> tuple[float, float]:
 
 
 def tone_of_texts(
-    responses,
-    *,
-    text: str,
-    score: str,
-    language: str | None = None,
-    folds: int = 5,
-    confidence: float = 0.95,
-    min_rows: int = 200,
-    seed,
+    responses, *, text: str, score: str, language=None, folds=5, confidence=0.95, min_rows=200, seed
 ) -> Statement:
     """Return whether the tone of texts agrees with the scores of their writers, learnt from other writers' scores.
 
     Parameters
     ----------
-    responses, text, language
-        As in `tag_topics`.
-    score : column
-        Promoters are held against detractors on a 0-10 item, else the upper half of the scale against the lower.
-    folds, seed
-        Parts; each is read by a model of the others: logistic regression on sequences of three to five letters.
-    confidence : float
-    min_rows : int
-        Texts of either kind together; each kind needs a tenth of them.
+    responses, text, language : as in `tag_topics`
+    score : column; promoters against detractors of a 0-10 item, else the upper half of its scale against the lower
+    folds, seed : parts, each read by a model of the others: logistic regression on three to five letters
+    confidence, min_rows : texts of either kind together that are needed, and ten times those of the rarer
 
     Returns
     -------
@@ -134,21 +121,15 @@ def log_odds(first, second, prior) -> tuple[np.ndarray, np.ndarray]:
     return odds[0] - odds[1], np.sqrt(1 / (first + prior) + 1 / (second + prior))
 
 
-def distinctive_words(
-    responses, *, text: str, group: str, language: str | None = None, min_persons: int = 10, confidence: float = 0.95
-) -> Finding:
+def distinctive_words(responses, *, text: str, group: str, language=None, min_persons=10, confidence=0.95) -> Finding:
     """Return the words that tell two groups apart, by texts that say them: a list to read, not a test.
 
     Parameters
     ----------
-    responses, text, language
-        As in `tag_topics`.
-    group : column
-        Two groups; a 0-10 item means promoters and detractors.
-    min_persons : int
-        Texts that must say a word; at least the floor.
-    confidence : float
-        Of the intervals, word by word.
+    responses, text, language : as in `tag_topics`
+    group : column of two groups; a 0-10 item means promoters and detractors
+    min_persons : texts that must say a word; at least the floor
+    confidence : float, of the intervals, word by word
 
     Returns
     -------
@@ -193,7 +174,6 @@ def distinctive_words(
     table = table.assign(z=odds / error, n=n.to_numpy())
     table = table.iloc[digits.descending(table["z"].abs(), table["word"])[:20]]
     table = table.iloc[digits.descending(table["z"], table["word"])].reset_index(drop=True)
-    clear = table[table["z"].abs() > critical_value(confidence)]["word"].where(table["z"] > 0)
     clear = table[table["z"].abs() > critical_value(confidence)]
     sides = [clear[clear["z"] > 0]["word"], clear[clear["z"] < 0]["word"][::-1]]
     known = {"first": str(levels[0]).capitalize(), "second": str(levels[1]), "n": number(inside.sum(), 0)}
@@ -207,19 +187,14 @@ def distinctive_words(
     return Statement("distinctive_words", text, group, table, summary, (check,), survey.labels, **more)
 
 
-def free_topics(
-    responses, *, text: str, taxonomy=None, language: str | None = None, counts=range(2, 9), min_rows: int = 200, seed
-) -> Finding:
+def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2, 9), min_rows=200, seed) -> Finding:
     """Return topics of the texts that the taxonomy leaves over, if the same ones come out of half of the texts.
 
     Parameters
     ----------
-    responses, text, taxonomy, language
-        As in `tag_topics`.
-    counts : range
-        Numbers of topics that are tried; the largest stable one is taken.
-    min_rows, seed
-        Texts that are left over; of the half samples.
+    responses, text, taxonomy, language : as in `tag_topics`
+    counts : numbers of topics that are tried; the largest stable one is taken
+    min_rows, seed : texts that must be left over; of the half samples
 
     Returns
     -------

@@ -17,8 +17,6 @@ from cxresearch.voice.texts import LANGUAGES, Texts, read_texts
 say = words(__package__)
 
 TONES = {"negative": ("complaint", PALETTE[1]), "neutral": ("mention", QUIET), "positive": ("praise", PALETTE[0])}
-SEEN = 30  # texts with a topic, and without it, before anything is said of what it goes with
-UNITS = {"nps": "points of the net promoter score", "share": "percentage points", "mean": "points of the answer"}
 STEPS = {
     "rows": "",
     "with a text": "no text",
@@ -28,8 +26,6 @@ STEPS = {
 
 class Quotes(dict):
     """Topic -> redacted texts; a notebook shows them with the id of their finding."""
-
-    finding = ""
 
     def _repr_markdown_(self) -> tuple[str, dict]:
         parts = (f"**{as_text(t)}**\n\n" + "\n\n".join(f"> {as_text(q)}" for q in said) for t, said in self.items())
@@ -60,45 +56,29 @@ class Topics(Statement):
         return found
 
 
-def tag_topics(
-    responses,
-    *,
-    text: str,
-    taxonomy=None,
-    language: str | None = None,
-    by=None,
-    wave: bool = False,
-    confidence: float = 0.95,
-) -> Topics:
+def tag_topics(responses, *, text: str, taxonomy=None, language=None, by=None, wave=False, confidence=0.95) -> Topics:
     """Return what free texts speak of: share of each topic and its tone, clause by clause.
 
     Parameters
     ----------
     responses : Survey or DataFrame, (N, .)
-    text : column
-        Free texts in English, Polish or Russian; redacted before anything is done with them.
-    taxonomy : path or mapping, optional
-        Topic -> label and patterns; by default ``voice/taxonomy.yml``, ten retail and service topics.
-    language : column, optional
-        Language of each text (en, pl, ru or its name); without it, told by script, letters and words.
-    by, wave
-        As in `nps`: columns to split by; by the survey's waves in order of time.
-    confidence : float
-        Of Wilson's interval on the effective base; of the changes between the last two waves together (Holm).
+    text : column of texts in English, Polish or Russian; redacted before anything is done with them
+    taxonomy : path or mapping, topic -> label and patterns; by default ``voice/taxonomy.yml``, ten topics
+    language : column, en, pl, ru or their names; without it, told by script, letters and words
+    by, wave : as in `nps`; of the last two waves the changes are tested together (Holm)
+    confidence : float, of Wilson's interval on the effective base
 
     Returns
     -------
     Topics
         ``estimate`` is the share (0-1) of the texts that say something with the topic, ``negative, neutral, positive`` of
         those with it in that tone. ``augment()`` gives a column a topic, ``quotes()`` redacted texts. Tables: ``patterns``
-        (word forms matched), ``languages``, ``texts`` (the waterfall), ``changes`` (of the last two waves).
+        (word forms matched), ``languages``, ``texts`` (the waterfall), ``changes``.
 
     Raises
     ------
-    DataProblem
-        No text, unknown values of `language`, a taxonomy that cannot be read, takes everything or nothing.
-    TooFewRespondents
-        Fewer texts than the floor.
+    DataProblem, TooFewRespondents
+        No text, unknown languages, a taxonomy that takes everything or nothing; fewer texts than the floor.
 
     Examples
     --------
@@ -225,14 +205,12 @@ def _told(whole, labels, n: int, covered: float, changes, alpha: float) -> str:
 
 def _bars(finding: Topics, ax):
     """Draw three bars a topic: share of texts that complain, mention and praise, in percent."""
-    table = finding.table.drop_duplicates("term", keep="last")
-    table = table[table["estimate"].notna()].iloc[::-1]
+    table = finding.table.drop_duplicates("term", keep="last").query("estimate.notna()").iloc[::-1]
+    bars = table[list(TONES)].astype(float).mul(100).set_axis([name for name, _ in TONES.values()], axis=1)
+    bars.index = [wrap(finding.label(term)) for term in table["term"]]
     ax = axes_or_new(ax, rows=len(table) + 2)
-    for shift, (tone, (name, colour)) in enumerate(TONES.items()):
-        at = np.arange(len(table)) + 0.26 * (1 - shift)
-        ax.barh(at, 100 * table[tone].astype(float).fillna(0), height=0.24, color=colour, label=name)
-    ax.set_yticks(range(len(table)), [wrap(finding.label(term)) for term in table["term"]])
+    bars.iloc[:, ::-1].plot.barh(ax=ax, width=0.78, color=[colour for _, colour in TONES.values()][::-1])
     ax.set(xlabel=f"share of {number(finding.summary['n'], 0)} texts that say something, %", ylabel="")
     ax.grid(axis="y", visible=False)
-    ax.legend(loc="lower right")
+    ax.legend(*(part[::-1] for part in ax.get_legend_handles_labels()), loc="lower right")
     return titled(ax, finding.title)
