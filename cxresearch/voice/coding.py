@@ -78,11 +78,11 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
         if (blank := sheet[coder].isna() | (sheet[coder].astype(str).str.strip() == "")).any():
             where = f"the sheet: {coder} leaves {int(blank.sum())} texts out (first: row {int(np.argmax(blank))})"
             raise DataProblem(f"{where}; write none where a text has no topic")
-    said = {
-        c: sheet[c].str.replace(r"\s*;\s*", "|", regex=True).str.strip().str.get_dummies() for c in ("tagged", *coders)
-    }
-    topics = sorted(set().union(*said.values()) - {"none"})
-    found, *given = (said[c].reindex(columns=topics, fill_value=0).to_numpy(dtype=bool) for c in ("tagged", *coders))
+    said = [
+        sheet[c].str.replace(r"\s*;\s*", "|", regex=True).str.strip().str.get_dummies() for c in ("tagged", *coders)
+    ]
+    topics = sorted(set().union(*said) - {"none"})
+    found, *given = (flags.reindex(columns=topics, fill_value=0).to_numpy(dtype=bool) for flags in said)
     truth, rows = np.mean(given, axis=0) > 0.5, []
     for name in (*pd.unique(sheet["language"]), "all"):
         at = (sheet["language"] == name).to_numpy() | (name == "all")
@@ -90,30 +90,17 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
         for key, base in (("estimate", truth[at].sum()), ("topic_precision", found[at].sum())):
             share, end = agreed / max(base, 1), "conf" if key == "estimate" else key
             low, high = wilson_interval(share, max(base, 1), confidence)
-            row |= {key: share, f"{end}_low": low, f"{end}_high": high} if base else {}
+            row |= dict(zip((key, f"{end}_low", f"{end}_high"), (share, low, high) if base else [np.nan] * 3))
         ratings = np.array([g[at].ravel() for g in given], dtype=float)
         rows.append(row | {"alpha": krippendorff_alpha(ratings, level="nominal") if len(coders) > 1 else np.nan})
-    table = pd.DataFrame(
-        rows,
-        columns=[
-            *"language n estimate conf_low conf_high topic_precision".split(),
-            "topic_precision_low",
-            "topic_precision_high",
-            "alpha",
-        ],
-    )
+    table = pd.DataFrame(rows)
     whole, least = table.iloc[-1], table["conf_low"][:-1].min()
-    known = {
-        "recall": percent(whole["estimate"]),
-        "low": percent(whole["conf_low"]),
-        "alpha": number(whole["alpha"], 2),
-    }
-    told = say("coding", precision=percent(whole["topic_precision"]), n=number(len(sheet), 0), **known)
+    recall, low, precision = (percent(whole[key]) for key in ("estimate", "conf_low", "topic_precision"))
+    alpha, worst = number(whole["alpha"], 2), "recall, lower end, in the language where it is lowest"
+    told = say("coding", recall=recall, low=low, precision=precision, alpha=alpha, n=number(len(sheet), 0))
     checks = (
-        Check(
-            "recall, lower end, in the language where it is lowest", percent(least), "at least 80 %", bool(least >= 0.8)
-        ),
-        Check("coders agree (alpha)", known["alpha"], "at least 0.67", bool(whole["alpha"] >= 0.67)),
+        Check(worst, percent(least), "at least 80 %", bool(least >= 0.8)),
+        Check("coders agree (alpha)", alpha, "at least 0.67", bool(whole["alpha"] >= 0.67)),
     )
     summary, drawn = {"n": len(sheet), "method": "majority of the coders"}, {"scale": 100, "unit": "recall, %"}
     return Statement("coding_agreement", "topics", None, table, summary, checks, words=told, drawn=drawn)

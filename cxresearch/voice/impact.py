@@ -70,15 +70,13 @@ def topic_impact(
     for end in ("", "_low", "_high"):
         found[f"at_equal_topics{end}"] = second[f"conf{end}" if end else "estimate"]
     found = found.assign(p_second=second["p_adjusted"], n=kept.sum(axis=0))
-    names = [(t, tone) for tone in ("negative", "positive") for t in read.taxonomy]
-    names = pd.DataFrame(names, columns=["term", "tone"])[asked].reset_index(drop=True)
-    table = pd.concat([names, found], axis=1)
-    table = table.iloc[digits.descending(-table["estimate"].to_numpy(), table["term"] + table["tone"])]
-    table = table.reset_index(drop=True)
-    about = [
-        f"{'Praise of' if r.tone == 'positive' else 'Complaints about'} {read.labels[r.term]}"
-        for r in table.itertuples()
-    ]
+    names = np.array([(t, tone) for tone in ("negative", "positive") for t in read.taxonomy], dtype=object)[asked]
+    table = pd.concat([pd.DataFrame(names, columns=["term", "tone"]), found], axis=1)
+    order = digits.descending(-table["estimate"].to_numpy(), table["term"] + table["tone"])
+    table = table.iloc[order].reset_index(drop=True)
+    about = table["tone"].map({"positive": "Praise of ", "negative": "Complaints about "}) + table["term"].map(
+        read.labels
+    )
     checks = (
         *sample.checks,
         Check("topics by tone with 30 texts or more", len(table), "at least 1", len(table) > 0, "stops"),
@@ -87,24 +85,15 @@ def topic_impact(
     clear, known = np.flatnonzero(table["established"]), {"n": number(len(sample), 0), "span": percent(confidence)}
     told = say("impact_open", score=survey.label(score), **known)
     if clear.size:
-        top, rest = table.iloc[clear[0]], listing(about[i][0].lower() + about[i][1:] for i in clear)
-        known |= {
-            "size": number(abs(top["estimate"])),
-            "low": number(top["conf_low"]),
-            "high": number(top["conf_high"]),
-        }
-        told = say(
-            "impact_costs" if top["estimate"] < 0 else "impact_adds", about=about[clear[0]], unit=UNITS[unit], **known
-        )
+        top, rest = table.iloc[clear[0]], listing(name[0].lower() + name[1:] for name in about[clear])
+        size, low, high = (number(top[key]) for key in ("estimate", "conf_low", "conf_high"))
+        known |= {"about": about[clear[0]], "unit": UNITS[unit], "size": size.lstrip("-"), "low": low, "high": high}
+        told = say("impact_costs" if top["estimate"] < 0 else "impact_adds", **known)
         told += " " + say("impact_more", clear=len(clear), of=len(table), rest=rest)
     summary = {"n": len(sample), "method": "leave one out, and least squares on all topics", "confidence": confidence}
     summary["established"] = bool(clear.size)
-    drawn = {
-        "names": about,
-        "marked": table["established"],
-        "line": 0,
-        "unit": f"contribution to the score, {UNITS[unit]}",
-    }
+    drawn = {"names": about, "marked": table["established"], "line": 0}
+    drawn["unit"] = f"contribution to the score, {UNITS[unit]}"
     more = dict(words=told, domain=survey.condition, fitted=fitted, drawn=drawn)
     more["suppressed"] = int(((who > 0) & (who < survey.min_base)).sum())
     return Statement("topic_impact", f"{score}, {text}", None, table, summary, checks, read.labels, **more)
@@ -208,13 +197,16 @@ def closed_loop(
     shown = pd.DataFrame({"days_since": curve.time, **followed, "n": curve.at_risk})
     at = shown[shown["days_since"] <= target_days].iloc[-1]
     rows = [dict(zip(("term", "estimate", "conf_low", "conf_high", "n"), ("followed up", *at.iloc[1:4], len(sample))))]
-    answer, named = pd.to_numeric(table[score], errors="coerce").to_numpy(float), next_score
+    answer = pd.to_numeric(table[score], errors="coerce")
     later = (
-        np.full(len(answer), np.nan) if named is None else pd.to_numeric(table[named], errors="coerce").to_numpy(float)
+        pd.Series(np.nan, index=table.index)
+        if next_score is None
+        else pd.to_numeric(table[next_score], errors="coerce")
     )
-    if named is None and who is not None:
+    if next_score is None and who is not None:
         order = np.lexsort((start, pd.factorize(table[who])[0]))
-        later[order] = pd.Series(answer[order]).groupby(table[who].to_numpy()[order]).shift(-1)
+        later = answer.iloc[order].groupby(table[who].iloc[order]).shift(-1).reindex(table.index)
+    answer, later = answer.to_numpy(dtype=float), later.to_numpy(dtype=float)
     known = low & np.isfinite(later)
     fewer = int(min((known & seen).sum(), (known & ~seen).sum()))
     enough = fewer >= max(SEEN, survey.min_base)

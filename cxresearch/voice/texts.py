@@ -217,10 +217,8 @@ class Texts:
     def says(self) -> np.ndarray:
         """Which texts say something, (N,): not "no comment", and more than two words or a topic."""
         nothing = {said for lists in word_lists().values() for said in lists["nothing"]}
-        plain = [
-            " ".join(re.findall(r"[^\W_]+", folded(t or ""))) for t in np.where(self.length <= LONG, self.texts, "")
-        ]
-        empty = np.array([said in nothing for said in plain]) | (self.length == 0)
+        short = [folded(text or "") for text in np.where(self.length <= LONG, self.texts, "")]
+        empty = np.array([" ".join(re.findall(r"[^\W_]+", text)) in nothing for text in short]) | (self.length == 0)
         return self.given & ~empty & ((self.length > SHORT) | self.mentioned().any(axis=1))
 
     @cached_property
@@ -300,14 +298,13 @@ def _told(texts: Texts, script: np.ndarray) -> np.ndarray:
 def _declared(survey: Survey, language: str) -> np.ndarray:
     """Return the language of each row as a column says it."""
     values = survey.table[language].map(_plain, na_action="ignore").str.lower()
-    short = values.str.extract(r"^([a-z]{2})(?:[-_][a-z]+)?$")[0]
-    found = short.where(short.isin(LANGUAGES), values.map(NAMES)).where(values.notna(), LANGUAGES[3])
+    found = values.str.replace(r"[-_].*", "", regex=True).replace(NAMES).where(values.notna(), LANGUAGES[3])
+    found = found.where(found.isin(LANGUAGES))
     if (strange := found.isna().to_numpy()).any():
         said = ", ".join(map(repr, sorted(values[strange].unique())[:3]))
-        raise DataProblem(
-            f"{language} holds {said} ({number(int(strange.sum()), 0)} rows, first: row {int(np.argmax(strange))}); known "
-            "are en, pl, ru: recode it, or leave the language out to have it told"
-        )
+        rows = f"({number(int(strange.sum()), 0)} rows, first: row {int(np.argmax(strange))})"
+        why = "known are en, pl, ru: recode it, or leave the language out to have it told"
+        raise DataProblem(f"{language} holds {said} {rows}; {why}")
     return found.map(LANGUAGES.index).to_numpy()
 
 

@@ -85,11 +85,10 @@ def tone_of_texts(
     told += say("tone_apart", kappa=number(kappa, 2), plain=number(plain, 2), high=counts[0], low=counts[1])
     summary = {"n": len(rows), "method": "logistic regression on letters, out of fold", "established": stays}
     summary |= {"kappa": kappa, **ends("auc", area, low, top), "auc_words": plain}
-    stops = "tone tells satisfied writers from others"
-    checks = (
-        Check(stops, number(area, 2), "above 0.5 by its interval", stays, "stops"),
-        Check("kinds of writers", kind, "for information", True, "info"),
+    tells = Check(
+        "tone tells satisfied writers from others", number(area, 2), "above 0.5 by its interval", stays, "stops"
     )
+    checks = (tells, Check("kinds of writers", kind, "for information", True, "info"))
     drawn = {"scale": 100, "names": [f"reads as satisfied: {percent(p)}" for p in table["reads_as"]]}
     drawn["unit"] = f"satisfied by {survey.label(score)}, % of a fifth of the texts"
     further = {"disagreement": pd.DataFrame({"term": ["high", "low"], "n": apart})} if shown.all() else {}
@@ -157,9 +156,8 @@ def distinctive_words(responses, *, text: str, group: str, language=None, min_pe
         column = pd.Series(satisfied(survey, group)[0]).map({1.0: "promoters", 0.0: "detractors"})
     levels = sorted(column.dropna().unique(), key=str, reverse=True)
     if len(levels) != 2:
-        raise DataProblem(
-            f"{group} holds {len(levels)} groups; distinctive_words compares two, such as promoters and detractors"
-        )
+        why = "distinctive_words compares two, such as promoters and detractors"
+        raise DataProblem(f"{group} holds {len(levels)} groups; {why}")
     inside = column.notna().to_numpy() & read.given
     said = read.table_of(inside).drop_duplicates()
     counts = pd.crosstab(said["word"], column.to_numpy()[said["row"]]).reindex(columns=levels, fill_value=0)
@@ -181,9 +179,8 @@ def distinctive_words(responses, *, text: str, group: str, language=None, min_pe
     told = say.told("words" if len(clear) else "words_open", **known)
     check = Check("words said in enough texts", len(counts), "at least 20", len(counts) >= 20)
     summary = {"n": int(inside.sum()), "method": "log-odds with an informative Dirichlet prior"}
-    more = dict(
-        words=told, domain=survey.condition, drawn={"line": 0, "unit": f"log-odds, {levels[0]} against {levels[1]}"}
-    )
+    drawn = {"line": 0, "unit": f"log-odds, {levels[0]} against {levels[1]}"}
+    more = dict(words=told, domain=survey.condition, drawn=drawn)
     return Statement("distinctive_words", text, group, table, summary, (check,), survey.labels, **more)
 
 
@@ -241,10 +238,8 @@ def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2
     share = np.bincount(weight.argmax(axis=1)[weight.max(axis=1) > 0], minlength=k) / n
     named = [", ".join(forms[np.argsort(-row, kind="stable")[:5]]) for row in parts]
     low, high = wilson_interval(share, n, confidence=0.95)
-    table = pd.DataFrame(
-        {"words": named, "estimate": share, "conf_low": low, "conf_high": high, "come_again": stable[k]}
-    )
-    table = table.iloc[digits.descending(share, named)].reset_index(drop=True)
+    table = pd.DataFrame({"words": named, "estimate": share, "conf_low": low, "conf_high": high})
+    table = table.assign(come_again=stable[k]).iloc[digits.descending(share, named)].reset_index(drop=True)
     told = say("free", k=k, n=number(n, 0), words=table["words"][0], share=percent(table["estimate"][0]))
     check = Check("topics come again in half of the texts (Jaccard)", number(best, 2), "at least 0.6", True, "stops")
     summary = {"n": n, "method": "non-negative factors of TF-IDF", "come_again": best, "established": True}
@@ -257,22 +252,14 @@ def _term_matrix(read, left):
     import snowballstemmer
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    said = read.table_of(left)
+    said, stemmers = read.table_of(left), {code: snowballstemmer.stemmer(name) for code, name in STEMMERS.items()}
     said = said[said["word"].str.len() > 2]
-    forms, stemmers = (
-        said[["word", "language"]].drop_duplicates(),
-        {c: snowballstemmer.stemmer(n) for c, n in STEMMERS.items()},
-    )
+    forms = said[["word", "language"]].drop_duplicates()
     forms["stem"] = [stemmers[code].stemWord(word) for word, code in forms.itertuples(index=False)]
     said = said.merge(forms, how="left")
-    stems = (
-        said.groupby("row")["stem"]
-        .agg(list)
-        .reindex(np.flatnonzero(left))
-        .apply(lambda s: s if isinstance(s, list) else [])
-    )
-    model = TfidfVectorizer(analyzer=lambda s: s, min_df=max(5, read.survey.min_base), sublinear_tf=True)
-    matrix = model.fit_transform(stems)
+    stems = said.groupby("row")["stem"].agg(list)
+    model = TfidfVectorizer(analyzer=list, min_df=max(5, read.survey.min_base), sublinear_tf=True)
+    matrix = model.fit_transform([stems.get(row, []) for row in np.flatnonzero(left)])
     form = said.groupby("stem")["word"].agg(lambda words: words.value_counts().sort_index(kind="stable").idxmax())
     return matrix, form.reindex(model.get_feature_names_out()).to_numpy()
 

@@ -105,21 +105,22 @@ def tag_topics(responses, *, text: str, taxonomy=None, language=None, by=None, w
         further["changes"] = _changes(sample, read, said["any"], confidence)
     covered = float(sample.pooled().means(said["any"].any(axis=1).astype(float))[0])
     again, told, mixed = read.repeated.sum() / read.given.sum(), 1 - spoken[3] / spoken.sum(), language in columns
-    apart = "no: recall differs by language (coding_agreement)"
+    apart, same = (
+        "no: recall differs by language (coding_agreement)",
+        "texts of five words or more that stand in several rows",
+    )
     checks = (
         *sample.checks,
         Check("texts with a topic of the taxonomy", percent(covered), "at least 70 %", covered >= 0.7),
-        Check(
-            "texts of five words or more that stand in several rows", percent(again), "at most 2 %", bool(again <= 0.02)
-        ),
+        Check(same, percent(again), "at most 2 %", bool(again <= 0.02)),
         Check("texts whose language is known", percent(told), "at least 95 %", bool(told >= 0.95)),
         Check("groups that differ in language", "no yes".split()[mixed], apart, not mixed, ("info", "stops")[mixed]),
     )
     summary = {"n": len(sample), "n_effective": sample.n_effective, "method": "word patterns, tone by clause"}
+    summary["covered"] = covered
     whole, group = table.drop_duplicates("term", keep="last"), ", ".join(columns) or None
     told = _told(whole, read.labels, len(sample), covered, further.get("changes"), 1 - confidence)
     more = dict(domain=survey.condition, suppressed=int(table["estimate"].isna().sum()), figure=_bars, read=read)
-    summary["covered"] = covered
     return Topics("tag_topics", text, group, table, summary, checks, read.labels, further, words=told, **more)
 
 
@@ -136,9 +137,8 @@ def _shares(sample, read: Texts, said, confidence: float) -> pd.DataFrame:
         ends_ = dict(zip(("conf_low", "conf_high"), wilson_interval(share, np.maximum(base, 1), confidence)))
         frame = sample.keys.assign(term=topic, estimate=share, **ends_)
         for tone in TONES:
-            frame[tone] = np.where(
-                persons_with(sample, flags[tone]) < floor, np.nan, sample.means(flags[tone].astype(float))
-            )
+            few = persons_with(sample, flags[tone]) < floor
+            frame[tone] = np.where(few, np.nan, sample.means(flags[tone].astype(float)))
         few = sample.hidden | (persons_with(sample, flags["any"]) < floor)
         frame.loc[few, ["estimate", "conf_low", "conf_high", *TONES]] = np.nan
         frames.append(frame.assign(n=np.where(sample.hidden, np.nan, sample.n)))
