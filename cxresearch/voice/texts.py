@@ -29,7 +29,7 @@ NAMES |= {"russian": "ru", "rosyjski": "ru", "русский": "ru"}
 KEYS = ("label", *LANGUAGES[:3], "not")
 PATTERN = re.compile(r"(?=.*\w.*\w)\w+\*?(?: \w+\*?){0,2}")
 TOKEN = re.compile(r"[^\W_]+(?:['’`][^\W_]+)*|[:;]-?[()D]|[.!?;:…\n]+|,|[☹☺❤\U0001f300-\U0001faff]")
-NO_WORDS = re.compile(r"\[[\w -]+\]|<[^<>]{1,200}>|&#?\w+;|[\u200b-\u200f\u2060\ufeff]")  # what was redacted, markup
+NO_WORDS = re.compile(r"\[[\w -]+\]|<[^<>]{1,200}>|&#?\w+;")  # what stands for what was taken out, markup
 SHORT, LONG = 2, 5  # words: no more say nothing without a topic; so many are not the same in two texts by chance
 SKIPPED, STOP, COMMA, TURN, JOIN, NEGATOR, REPORT = range(2, 9)  # kinds of words beside praise 1, complaint -1, none 0
 KINDS = {"functions": SKIPPED, "intensifiers": SKIPPED, "joins": JOIN, "turns": TURN, "reports": REPORT}
@@ -258,7 +258,9 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     texts = clean.where(clean.notna() & (clean != ""), None).to_numpy(dtype=object)
     if not pd.notna(texts).any():
         raise DataProblem(f"{text} holds no text in any of {len(texts)} rows; name the column that holds comments")
-    tokens = [TOKEN.findall(NO_WORDS.sub(" ", t.lower())) if t else [] for t in texts]
+    tokens = [
+        TOKEN.findall(NO_WORDS.sub(" ", t.lower()) if set("[<&") & set(t) else t.lower()) if t else [] for t in texts
+    ]
     row = np.repeat(np.arange(len(tokens)), [len(t) for t in tokens])
     code, raw = pd.factorize(np.fromiter(chain.from_iterable(tokens), dtype=object, count=len(row)))
     words, place = np.unique(np.array([folded(w) for w in raw], dtype=object), return_inverse=True)
