@@ -248,9 +248,6 @@ def test_a_follow_up_without_a_lift_is_not_established_in_95_of_100():
     assert false <= 300 * 0.05 + 2 * np.sqrt(300 * 0.05 * 0.95)
 
 
-# --- agreement, floor ---------------------------------------------------------------------------------------------------
-
-
 def test_coding_by_hand_gives_precision_recall_and_alpha_by_language():
     texts = ["The delivery was late.", "Dostawa byla spozniona.", "Доставка опоздала.", "Nice staff, high prices."] * 10
     sheet = cx.coding_sheet(pd.DataFrame({"said": texts}), text="said", n=40, seed=1)
@@ -321,9 +318,6 @@ def test_tone_of_russian_bank_reviews_agrees_with_their_stars(shared):
     reviews["RATING"] = pd.to_numeric(reviews["RATING"]).where(lambda stars: stars > 0)
     found = cx.tone_of_texts(reviews, text="TEXT", score="RATING", folds=3, seed=1)
     assert found.established and found.glance()["auc"].item() > 0.9 and found.glance()["auc_words"].item() > 0.85
-
-
-# --- clauses labelled before the taxonomy was read ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("language", ["en", "pl", "ru"])
