@@ -93,14 +93,10 @@ def redact(texts: pd.Series) -> Redacted:
     taken = pd.api.extensions.take(made, positions, allow_fill=True, fill_value=None)
     redacted = pd.Series(taken, index=texts.index, name=texts.name, dtype=object).where(texts.notna(), texts)
     times = np.bincount(positions[positions >= 0], minlength=len(values))
-    rows = [
-        (
-            kind,
-            sum(int(t) * f[kind] for t, f in zip(times, found)),
-            sum(int(t) for t, f in zip(times, found) if f[kind]),
-        )
-        for kind in KINDS
-    ]
+    rows = []
+    for kind in KINDS:
+        hits = np.array([f[kind] for f in found], dtype=int)
+        rows.append((kind, int(times @ hits), int(times @ (hits > 0))))
     return Redacted(redacted, pd.DataFrame(rows, columns=["kind", "redactions", "rows"]))
 
 
@@ -116,8 +112,7 @@ def redact_text(text: str, found: Counter | None = None) -> str:
 
 
 def _replaced(kind_of: Callable[[re.Match], tuple[str, str] | None], found: Counter, match: re.Match) -> str:
-    said = kind_of(match)
-    if said is None:
+    if (said := kind_of(match)) is None:
         return match.group()
     kind, kept = said
     found[kind] += 1
