@@ -13,18 +13,12 @@ from conftest import ROOT
 from waiting import wait_for
 
 import cxresearch as cx
-from browser.rendered import render_again
 from cxresearch.runs.markup import from_html
 
 EXAMPLE = ROOT / "reports/example"
 PAGES = ["index", *sorted(p.stem for p in EXAMPLE.glob("*.ipynb"))]
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 PAINT = "() => performance.getEntriesByName('first-contentful-paint').map(e => e.startTime)"
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory):
-    return render_again(EXAMPLE, tmp_path_factory.mktemp("pages") / "example")
 
 
 @pytest.mark.parametrize(
