@@ -93,11 +93,17 @@ def executed(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+MEMORY = 3 * 2**30
+
+
 @pytest.fixture(scope="module")
 def pool():
-    """A pool that only these tests use: they kill, flood and starve what runs in it."""
-    with Pool(2, forked=True) as forks:
+    """A pool that only these tests use: they kill, flood and starve what runs in it. It ends with its process."""
+    with Pool(2, forked=True, memory=MEMORY) as forks:
         yield forks
+        process = forks._forks._process.pid
+        assert running(process) and descendants(process) == []
+    assert not running(process)
 
 
 @pytest.fixture
@@ -173,10 +179,10 @@ found = [os.environ.get("LEFT"), oct(os.umask(0o22)), os.getcwd() == "/", "/left
 """
 
 
-def test_nothing_passes_from_one_notebook_to_the_next(plan_of, tmp_path):
-    plan = plan_of(a_looks=[LOOKS, "found"], b_spoils=[SPOILS, LOOKS, "found"], c_looks=[LOOKS, "found"])
-    with Pool(1, forked=True) as pool:  # one after another
-        before, spoilt, after = make_run(plan, tmp_path / "run", pool=pool).outcomes
+def test_nothing_passes_from_one_notebook_to_the_next(plan_of, tmp_path, pool):
+    plan = plan_of(a_looks=[LOOKS, "found"], b_spoils=[SPOILS, LOOKS, "found"])
+    before, spoilt = make_run(plan, tmp_path / "one", pool=pool).outcomes
+    after = make_run(plan, tmp_path / "two", pool=pool).outcomes[0]
     assert texts(before)[-1] == texts(after)[-1] != texts(spoilt)[-1]
     assert texts(spoilt)[-1].count("True") == 5
 
@@ -197,13 +203,13 @@ def test_what_programs_and_c_print_is_an_output_in_the_order_printed(plan_of, tm
     assert outcome.notebook.cells[3].outputs[0].text == "python\nraw\nprogram\nagain\n"
 
 
-def test_fifty_megabytes_of_print_arrive_whole(plan_of, tmp_path, pool):
-    cell = "for i in range(500_000):\n    print('x' * 99)"
-    plan = plan_of(n=[cell])
+@pytest.mark.parametrize("megabytes", [5, pytest.param(50, marks=pytest.mark.soak)])
+def test_megabytes_of_print_arrive_whole(plan_of, tmp_path, pool, megabytes):
+    plan = plan_of(n=[f"for i in range({megabytes * 10_000}):\n    print('x' * 99)"])
     work = tmp_path / "work"
     work.mkdir()
     outcome = pool.execute(plan.tasks[0], plan, work, timeout=600)
-    assert len(outcome.notebook.cells[3].outputs[0].text) == 50_000_000
+    assert len(outcome.notebook.cells[3].outputs[0].text) == megabytes * 1_000_000
 
 
 def test_a_working_folder_that_is_gone_fails_nothing_but_its_notebook(plan_of, tmp_path, pool):
@@ -222,7 +228,9 @@ def killed_while_it_sleeps(pool, plan, work) -> tuple[float, object]:
     at = []
 
     def kill():
-        pid = wait_for(lambda: (work / "pid").is_file() and (work / "pid").read_text(), "the notebook tells its process")
+        pid = wait_for(
+            lambda: (work / "pid").is_file() and (work / "pid").read_text(), "the notebook tells its process"
+        )
         at.append(time.monotonic())
         os.kill(int(pid), signal.SIGKILL)
 
@@ -233,7 +241,9 @@ def killed_while_it_sleeps(pool, plan, work) -> tuple[float, object]:
     return time.monotonic() - at[0], outcome
 
 
-def test_a_killed_notebook_is_known_long_before_its_time_is_up_with_its_cell_and_what_it_printed(plan_of, tmp_path, pool):
+def test_a_killed_notebook_is_known_long_before_its_time_is_up_with_its_cell_and_what_it_printed(
+    plan_of, tmp_path, pool
+):
     seconds, outcome = killed_while_it_sleeps(pool, plan_of(n=["1", SLEEPS]), tmp_path / "work")
     assert seconds < PATIENCE  # of 600; how soon on an idle machine is for benchmarks/runs.py
     assert outcome.reason == "cell 5: the kernel died in this cell: killed, or out of memory"
@@ -241,18 +251,18 @@ def test_a_killed_notebook_is_known_long_before_its_time_is_up_with_its_cell_and
 
 
 def test_what_a_slow_cell_printed_is_kept(plan_of, tmp_path, pool):
-    (outcome,) = make_run(
-        plan_of(n=["print('so far')\nwhile True: pass"]), tmp_path / "run", pool=pool, timeout=5
-    ).outcomes
+    plan = plan_of(n=["print('so far')\nimport time\ntime.sleep(600)"])
+    (outcome,) = make_run(plan, tmp_path / "run", pool=pool, timeout=5).outcomes
     assert outcome.reason == "cell 4: took longer than the 5 s a cell may take (--timeout)"
     assert outcome.notebook.cells[3].outputs[0].text == "so far\n"
 
 
-def test_memory_has_the_limit_of_the_pool(plan_of, tmp_path):
+def test_memory_has_the_limit_of_the_pool(plan_of, tmp_path, pool):
     plan = plan_of(n=["import numpy as np\nx = np.ones(2**29)"])  # 4 GiB
-    for forked in (True, False):
-        with Pool(1, forked=forked, memory=3 * 2**30) as pool:
-            (outcome,) = make_run(plan, tmp_path / f"run-{forked}", pool=pool).outcomes
+    with Pool(1, forked=False, memory=MEMORY) as kernels:
+        outcomes = [make_run(plan, tmp_path / str(k), pool=p).outcomes[0] for k, p in enumerate((pool, kernels))]
+    assert [o.execution for o in outcomes] == ["forked", "kernel"]
+    for outcome in outcomes:
         assert outcome.status == "failed" and "Unable to allocate 4.00 GiB" in outcome.reason, outcome.reason
 
 
@@ -267,14 +277,10 @@ def test_when_the_process_to_fork_ends_the_others_run_in_kernels_and_the_record_
     assert (record["execution"], record["why_kernel"]) == ("kernel", "the process to fork has ended")
 
 
-def test_no_process_is_left_by_a_pool(plan_of, tmp_path):
+def test_what_a_notebook_started_ends_with_it(plan_of, tmp_path, pool):
     start = "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True).pid"
-    with Pool(1, forked=True) as pool:
-        (outcome,) = make_run(plan_of(n=[start]), tmp_path / "run", pool=pool).outcomes
-        assert not running(int(texts(outcome)[0]))
-        zygote = pool._forks._process.pid
-        assert running(zygote) and descendants(zygote) == []
-    assert not running(zygote)
+    (outcome,) = make_run(plan_of(n=[start]), tmp_path / "run", pool=pool).outcomes
+    assert not running(int(texts(outcome)[0])) and descendants(pool._forks._process.pid) == []
 
 
 def test_a_kernel_of_another_interpreter_is_not_forked(tmp_path, monkeypatch):
