@@ -59,19 +59,15 @@ def moments_of_truth(
     Parameters
     ----------
     responses : Survey or DataFrame, (N, .)
-    outcome : column
-    touchpoints : list of columns
-        Ratings, missing where the touchpoint was not met.
-    before : column, optional
-        An earlier score of the same person; by default the outcome in the wave before.
-    controls : columns
-        Held alike, besides the earlier score and the mean of the other touchpoints' ratings (halo).
+    outcome, touchpoints : column and list of columns
+        Ratings of touchpoints are missing where they were not met; fewest are `min_rows`.
+    before, controls : column and columns, optional
+        Held alike: an earlier score of the same person (by default the outcome in the wave before), the mean of the other
+        touchpoints' ratings (halo), and the controls.
     low, high : float, optional
         Ratings are bad up to `low`, good from `high` on; by default the lower and the upper two of the scale.
     n_boot, confidence, seed
         Bootstrap of the survey's units; intervals hold for all touchpoints together (Bonferroni).
-    min_rows : int
-        Fewest rows that rated a touchpoint.
 
     Returns
     -------
@@ -174,16 +170,13 @@ def channel_consistency(
     Parameters
     ----------
     contacts : Survey or DataFrame, (N, .)
-        One row per rated contact.
-    score, channel : columns
+        One row per rated contact; channels with fewer than `min_rows` are left out and counted.
+    score, channel, case_mix : columns
+        The case mix, held alike, is what contacts are about: topic, month, agent.
     interactions, contact : Table or DataFrame, and column, optional
         Where channel and case mix stand, if not beside the score; and the id of a contact, in both tables.
-    case_mix : columns
-        What contacts are about, held alike: topic, month, agent.
     worth_acting_on : float
         Margin in scale points: smaller differences are not worth acting on.
-    confidence, min_rows
-        1 - alpha; channels with fewer rows are left out and counted.
 
     Returns
     -------

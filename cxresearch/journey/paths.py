@@ -174,15 +174,13 @@ def journey_paths(
     time, step : columns
         When, and at which touchpoint.
     case : column or list of columns, optional
-        What joins contacts to a path; by default the person of the table.
+        What joins contacts to a path (at least `min_cases`); by default the person of the table.
     outcome : column, optional
         Yes or no; that of its last contact says whether a path ended well.
     order : column, optional
         Tells the order of contacts of a case at one moment.
     duplicates : {"drop", "keep"}
         Rows that repeat another in every column; they are counted either way.
-    min_cases : int
-        Fewest paths.
     n_boot, confidence, seed
         Bootstrap of persons for what good ends pass.
 
@@ -198,8 +196,7 @@ def journey_paths(
     DataProblem, TooFewRespondents
         Neither case nor customer, one touchpoint, different contacts of a case at one moment without `order`; few paths.
     """
-    columns = [step] if outcome is None else [step, outcome]
-    log = event_log(interactions, case, time, columns, order=order, ordered=True, duplicates=duplicates)
+    log = event_log(interactions, case, time, [step, outcome], order=order, ordered=True, duplicates=duplicates)
     (code, names), cases, floor = groups_of(log.table[[step]]), len(log.persons), log.source.min_base
     if len(names) < 2:
         raise DataProblem(f"interactions: {step} holds one touchpoint, {names[0]!r}; a path needs two")

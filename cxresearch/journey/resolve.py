@@ -99,8 +99,8 @@ def handed_on(log, changes, event) -> np.ndarray:
 
 
 def handoff_penalty(
-    interactions, *, time, case=None, closed=None, changes=None, event=None, landmark=None, controls=(),
-    duplicates="drop", confidence=0.95, min_cases=30,
+    interactions, *, time, case=None, closed=None, changes=None, event=None, landmark=None, controls=(), confidence=0.95,
+    min_cases=30,
 ) -> JourneyFinding:  # fmt: skip
     """Return how many times as long cases take that were handed on, compared from a landmark on.
 
@@ -109,10 +109,10 @@ def handoff_penalty(
 
     Parameters
     ----------
-    interactions, time, case, duplicates
+    interactions, time, case
         As in `journey_paths`.
     closed : column, optional
-        When the case was closed, blank while it is open; without it the last row of a case closes it.
+        When the case was closed, blank while open; without it the last row of a case closes it.
     changes, event : column
         One of the two: what changes at a hand-off (channel, owner, agent), or yes in rows that are one (rework).
     landmark : float, optional
@@ -136,67 +136,61 @@ def handoff_penalty(
     require_share("confidence", confidence)
     if (changes is None) == (event is None):
         raise DataProblem("give either changes=, the column whose change is a hand-off, or event=, one of yes and no")
-    columns = [c for c in (closed, changes, event, *controls) if c is not None]
-    log = event_log(interactions, case, time, columns, duplicates=duplicates)
+    log = event_log(interactions, case, time, [closed, changes, event, *controls])
     opened, hours, done = times_of(log, closed)
-    start, persons, least = (
-        (handed_on(log, changes, event) - opened) / HOUR,
-        log.persons,
-        max(min_cases, log.source.min_base),
-    )
-    ever, known = start <= hours, log.table.loc[log.first, list(controls)].reset_index(drop=True)
-    mark = np.median(start[ever]) if landmark is None and ever.any() else landmark
-    if mark is not None and not mark > 0:
-        why = "; times are days without hours, give landmark=24 or more" if log.days else ""
-        raise DataProblem(f"landmark={mark:g}: cases must be compared from a moment after their opening on{why}")
-    at_risk = hours > (mark or 0)
-    early = at_risk & (start <= (mark or 0))
-    for arm, what in (
-        (ever, "were handed on"),
-        (early, "had been handed on"),
-        (at_risk & ~early, "had not been handed on"),
-    ):
-        if (n := len(np.unique(persons[arm]))) < least:
-            when = "" if arm is ever else f"open {mark:g} hours after their opening "
-            raise TooFewRespondents(f"{n} cases {when}{what}; {least} are needed in either arm")
+    known = log.table.loc[log.first, list(controls)].reset_index(drop=True)
     for name in known.select_dtypes("number"):
         if pd.Series(np.bincount(log.case)).corr(known[name], method="spearman") > 0.99:
             raise DataProblem(f"controls: {name} counts the steps of a case, to which a hand-off adds; leave it out")
+    start, persons = (handed_on(log, changes, event) - opened) / HOUR, log.persons
+    ever, least = start <= hours, max(min_cases, log.source.min_base)
+    refuse_few(persons[ever], "were handed on", least)
+    mark = float(np.median(start[ever]) if landmark is None else landmark)
+    if not mark > 0:
+        why = "; times are days without hours, give landmark=24 or more" if log.days else ""
+        raise DataProblem(f"landmark={mark:g}: cases must be compared from a moment after their opening on{why}")
+    at_risk = hours > mark
+    early, open_then = at_risk & (start <= mark), f"open {mark:g} hours after their opening had"
+    refuse_few(persons[early], f"{open_then} been handed on", least)
+    refuse_few(persons[at_risk & ~early], f"{open_then} not been handed on", least)
     plain = design_of(known)
-    whole, season = np.ones(len(hours), dtype=bool), np.column_stack([plain, season_of(opened, hours)])
-    kinds = [("landmark", mark, at_risk, early, plain), ("season", mark, at_risk, early, season)]
-    rows, fits = [], []
-    for term, at, rest, arm, X in (*kinds, ("naive", 0.0, whole, ever, plain)):
-        row, fit = ratio_of_means(hours[rest] - at, done[rest], arm[rest], X[rest], persons[rest], confidence)
-        rows, fits = [*rows, {"term": term} | row], [*fits, fit]
-    top, naive, still = rows[0], rows[-1], digits.rounded(np.mean(done == 0), 4)
+    season = np.column_stack([plain, season_of(opened, hours)])
+    arms = ((mark, at_risk, early, plain), (mark, at_risk, early, season), (0.0, hours >= 0, ever, plain))
+    ratios = [ratio_of_means(hours[r] - at, done[r], arm[r], X[r], persons[r], confidence) for at, r, arm, X in arms]
+    table = pd.DataFrame([{"term": term} | row for term, (row, _) in zip(LABELS, ratios)])
+    (top, fit), (naive, _), still = ratios[0], ratios[-1], int(np.sum(done == 0))
     same, near = (top["estimate"] > 1) == (naive["estimate"] > 1), max(top["conf_low"], 1 / top["conf_high"], 1.0)
     found, e_value, share = (
         bool(near > 1 and same),
         near + np.sqrt(near * (near - 1)),
         least_share(known, early, at_risk),
     )
+    open_share = digits.rounded(still / len(done), 4)
     checks = (
         *log.checks,
         Check("landmark and naive comparison point the same way", "yes" if same else "no", "yes", same, "stops"),
-        Check("cases still open, share", still, "0.05, else means up to a horizon", still <= 0.05, "info"),
+        Check("cases still open, share", open_share, "0.05, else means up to a horizon", open_share <= 0.05, "info"),
         Check("smallest share of either arm, within each group of the controls", share, "at least 0.1", share >= 0.1),
     )
-    summary = {"n": top["n"], "method": "landmark, Poisson pseudo-likelihood", "landmark": mark}
-    summary |= {"n_open": int(np.sum(done == 0)), "e_value": e_value, "established": found}
-    further = {"hazard": pd.DataFrame([closing_rate(start, hours, done, confidence)])}
-    words = penalty_words(top, naive, found, mark, e_value, confidence)
-    more = {"fitted": fits[0], "drawn": {"line": 1.0, "unit": "ratio of mean hours, handed on over not"}}
+    summary = {"n": top["n"], "method": "landmark, Poisson pseudo-likelihood", "landmark": mark, "n_open": still}
     finding = (
         "handoff_penalty",
         changes or event,
         None,
-        pd.DataFrame(rows),
-        summary,
+        table,
+        summary | {"e_value": e_value, "established": found},
         checks,
-        log.source.labels | LABELS,
     )
-    return JourneyFinding(*finding, further, words=" ".join([*words, *log.days]), **more)
+    further = {"hazard": pd.DataFrame([closing_rate(start, hours, done, confidence)])}
+    words = " ".join([*penalty_words(top, naive, found, mark, e_value, confidence), *log.days])
+    drawn = {"line": 1.0, "unit": "ratio of mean hours, handed on over not"}
+    return JourneyFinding(*finding, log.source.labels | LABELS, further, words=words, fitted=fit, drawn=drawn)
+
+
+def refuse_few(persons, what, least) -> None:
+    """Refuse an arm of too few persons."""
+    if (n := len(np.unique(persons))) < least:
+        raise TooFewRespondents(f"{n} cases {what}; {least} are needed in either arm")
 
 
 def penalty_words(top, naive, found, mark, e_value, confidence) -> list[str]:
@@ -240,13 +234,10 @@ def repeat_contacts(
     ----------
     interactions, time
         As in `journey_paths`.
-    topic : column
+    topic, customer, channel : columns
+        The customer is by default the person of the table; with `channel`, followers in another channel are counted, too.
     until : timestamp
         From when on nothing is known. Contacts followed for fewer than `within_days` are left out and counted.
-    customer : column, optional
-        By default the person of the table.
-    channel : column, optional
-        Count contacts followed by one in another channel, too.
     by : column or list of columns
         Of the first contact; two groups, such as resolved or not, are compared (Newcombe's interval).
 
@@ -262,7 +253,7 @@ def repeat_contacts(
     """
     require_share("confidence", confidence)
     by = [by] if isinstance(by, str) else list(by)
-    log = event_log(interactions, customer, time, [topic, *([channel] if channel else []), *by])
+    log = event_log(interactions, customer, time, [topic, channel, *by])
     limit, days = limit_of(until), int(within_days * 24 * HOUR)
     inside = np.flatnonzero(log.moment <= limit - days)
     if not inside.size:
@@ -313,23 +304,20 @@ def followed(log, days, limit, order, fits) -> np.ndarray:
 
 
 def time_to_resolve(
-    interactions, *, opened, until, closed=None, case=None, by=None, horizon=None, duplicates="drop", confidence=0.95
+    interactions, *, opened, until, closed=None, case=None, by=None, horizon=None, confidence=0.95
 ) -> JourneyFinding:
     """Return how long cases take until they are closed; open ones count as open so far.
 
     Parameters
     ----------
-    interactions, case, duplicates
+    interactions, case
         As in `journey_paths`.
     opened, closed : columns
-        Times: the first of `opened` opens a case, the last of `closed` closes it, and it is open while that is blank.
-        Without `closed` the last row of a case closes it.
+        The first of `opened` opens a case, the last of `closed` (without it, the last row) closes it; it is open while blank.
     until : timestamp
         From when on nothing is known: cases closed later are open.
-    by : column, optional
-        Of the first row of a case.
-    horizon : float, optional
-        Hours up to which the mean is taken; by default the longest time seen in every group.
+    by, horizon : column and float, optional
+        Group of the first row; hours up to which the mean is taken, by default the longest time seen in every group.
 
     Returns
     -------
@@ -343,7 +331,7 @@ def time_to_resolve(
         A case closed before it was opened, none opened before `until`, a horizon beyond what was seen; the floor.
     """
     require_share("confidence", confidence)
-    log = event_log(interactions, case, opened, [c for c in (closed, by) if c], duplicates=duplicates)
+    log = event_log(interactions, case, opened, [closed, by])
     start, hours, done = times_of(log, closed, limit_of(until))
     if not (inside := start < limit_of(until)).any():
         raise DataProblem(f"until={until!r}: no case was opened before it")
