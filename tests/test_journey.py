@@ -424,7 +424,7 @@ MOMENTS, CHANNELS = dict(touchpoints=["web"], seed=1), dict(score="web", channel
         (lambda: cx.journey_paths(LOG, duplicates="all", **PATHS), "duplicates='all' is not one of 'drop', 'keep'"),
         (lambda: cx.handoff_penalty(LOG, case="case", time="at"), "either changes=, the column whose change is a hand-off"),
         (lambda: cx.handoff_penalty(CLOSED.assign(closed=DAY0 - pd.Timedelta(hours=1)), **HANDED),
-         r"case 0-0 is closed at 2024-01-01 07:00:00, before it was opened \(40 of 40 cases\); correct closed"),
+         r"opened at 2024-01-01 08:00:00 is closed at 2024-01-01 07:00:00, before it \(40 of 40 cases\); correct closed"),
         (lambda: cx.handoff_penalty(CLOSED.assign(owner="a"), **HANDED), "0 cases were handed on; 30 are needed in either arm"),
         (lambda: cx.handoff_penalty(CLOSED, **HANDED), "0 cases open 1 hours after their opening had not been handed on; 30"),
         (lambda: cx.handoff_penalty(CLOSED, landmark=0, **HANDED), "landmark=0: cases must be compared from a moment after"),

@@ -68,20 +68,20 @@ class Log:
     def shares(self, marks: dict, by, at, confidence: float) -> pd.DataFrame:
         """Return by group of the rows `at` the share of the first mark, on the base that cases leave, and counts of all."""
         cell, names = groups_of(self.table[by].iloc[at])
-        order = np.argsort(cell, kind="stable")
-        at, cell = at[order], cell[order]
-        counts = {name: np.bincount(cell, mark[at]).astype(int) for name, mark in marks.items()}
-        n, first = np.bincount(cell), next(iter(marks))
-        share = counts[first] / n
-        starts = np.flatnonzero(np.append(True, (np.diff(cell) != 0) | (np.diff(self.case[at]) != 0)))
-        totals, persons = np.add.reduceat(marks[first][at] - share[cell], starts), np.bincount(cell[starts])
-        variance = persons / np.maximum(persons - 1, 1) * np.bincount(cell[starts], totals**2) / n**2
-        binomial = share * (1 - share)
-        varies = (variance > 0) & (binomial > 0)
-        base = np.where(varies, np.minimum(binomial / np.where(varies, variance, 1.0), n), persons)
-        found = dict(zip(ENDS, (share, *wilson_interval(share, base, confidence)))) | {"n": n, "n_effective": base}
-        table = pd.DataFrame({"group": names} | found | counts | {"persons": persons})
-        return hide_cells(table, min_base=self.source.min_base, base="persons", keys=("group",)).drop(columns="persons")
+        places = np.split(at[np.argsort(cell, kind="stable")], np.cumsum(np.bincount(cell))[:-1]) if by else [at]
+        first, rows = next(iter(marks.values())), []
+        for name, at in zip(names, places):
+            case, hit = self.case[at], first[at]
+            starts = np.flatnonzero(np.append(True, case[1:] != case[:-1]))
+            n, cases, share = len(at), len(starts), hit.mean()
+            totals = np.add.reduceat(hit - share, starts)
+            variance = cases / max(cases - 1, 1) * (totals @ totals) / n**2
+            base = min(share * (1 - share) / variance, n) if variance > 0 and 0 < share < 1 else cases
+            row = {"group": name} | dict(zip(ENDS, (share, *wilson_interval(share, base, confidence))))
+            counts = {key: int(mark[at].sum()) for key, mark in marks.items()}
+            rows.append(row | {"n": n, "n_effective": base} | counts | {"persons": cases})
+        table = hide_cells(pd.DataFrame(rows), min_base=self.source.min_base, base="persons", keys=("group",))
+        return table.drop(columns="persons")
 
 
 def event_log(interactions, case, time, columns=(), *, order=None, ordered=False, duplicates="drop") -> Log:
@@ -94,13 +94,15 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=False
     wanted = list(dict.fromkeys(c for c in (*keys, time, order, source.person, *columns) if c is not None))
     table = rows_of(source, wanted)
     require_one_id_type(table, keys[0])
-    code, moment = table.groupby(keys, sort=False).ngroup().to_numpy(np.int32), moments_of(table[time])
-    rows = np.flatnonzero((code >= 0) & (moment > UNKNOWN))
-    if not rows.size:
+    one = table[keys[0]] if len(keys) == 1 else table.groupby(keys, sort=False).ngroup().replace(-1, np.nan)
+    code, moment = pd.factorize(one)[0].astype(np.int32), moments_of(table[time])
+    known = (code >= 0) & (moment > UNKNOWN)
+    at = slice(None) if known.all() else np.flatnonzero(known)
+    if not known.any():
         raise DataProblem(f"interactions: no row has both {' and '.join(keys)} and {time}")
-    lost, ranks = len(table) - len(rows), [] if order is None else [table[order].to_numpy()[rows]]
-    rows = rows[places_of(code[rows], moment[rows], ranks)]
-    code, moment = code[rows], moment[rows]
+    rows = places_of(code[at], moment[at], [] if order is None else [table[order].to_numpy()[at]])
+    rows = rows if known.all() else at[rows]
+    code, moment, lost = code[rows], moment[rows], int(np.sum(~known))
     tied = np.append(False, (code[1:] == code[:-1]) & (moment[1:] == moment[:-1]))
     beside = np.flatnonzero(tied | np.append(tied[1:], False))
     again = np.zeros(len(rows), dtype=bool)
@@ -115,11 +117,12 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=False
         Check(f"exact duplicates, {copied}", copies, "0", not copies, "info"),
         Check("contacts of a case at one moment, order unknown", int(tied.sum()), "0", not tied.any()),
     )
-    log = Log(table[wanted].iloc[rows].reset_index(drop=True), case_of, moment, tied, source, checks)
+    kept = table[list(dict.fromkeys(filter(None, (source.person, *columns))))].iloc[rows].reset_index(drop=True)
+    log = Log(kept, case_of, moment, tied, source, checks)
     if ordered and tied.any() and not log.days:
-        row = log.table.iloc[at := int(np.argmax(tied))]
+        row = table.iloc[at := rows[np.argmax(tied)]]
         raise DataProblem(
-            f"interactions, row {rows[at]}: {keys[0]} {row[keys[0]]} has different contacts at {row[time]} "
+            f"interactions, row {at}: {keys[0]} {row[keys[0]]} has different contacts at {row[time]} "
             f"({int(tied.sum())} such ties); name the column that tells their order with order="
         )
     return log
@@ -154,17 +157,23 @@ def places_of(code, moment, ranks) -> np.ndarray:
     bits = int(key.max()).bit_length()
     if ranks or bits + int(code.max()).bit_length() > 62:
         return np.lexsort((*ranks, moment, code))
-    return np.argsort(key | code.astype(np.int64) << bits, kind="stable")
+    key |= code.astype(np.int64) << bits
+    return np.argsort(key, kind="stable").astype(np.int32)
 
 
 def groups_of(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
     """Return the group that the columns make of each row, (n,), and what the groups are called; without columns all."""
-    if not len(table.columns):
-        return np.zeros(len(table), dtype=np.uint8), ["all"]
-    grouped = table.groupby(list(table), observed=True, dropna=False)
-    keys = grouped.size().index.to_frame().astype(object)
-    keys = keys.where(keys.notna(), "not stated").astype(str).replace({"True": "yes", "False": "no"})
-    return grouped.ngroup().to_numpy(np.min_scalar_type(len(keys))), keys.agg(", ".join, axis=1).tolist()
+    cell, names = np.zeros(len(table), dtype=np.uint8), [()]
+    for _, column in table.items():
+        column = column.astype("category")
+        levels = [*column.cat.categories, np.nan]
+        code = column.cat.codes.to_numpy() % len(levels)  # -1, missing, is the last
+        told = ["not stated" if pd.isna(v) else {"True": "yes", "False": "no"}.get(str(v), str(v)) for v in levels]
+        names = [(*name, level) for name in names for level in told]
+        cell = (cell * np.int32(len(told)) + code).astype(np.min_scalar_type(len(names)))
+    found = np.bincount(cell, minlength=len(names)) > 0
+    cell = cell if found.all() else (np.cumsum(found) - 1)[cell]
+    return cell, [", ".join(name) or "all" for name, there in zip(names, found) if there]
 
 
 def said_yes(column: pd.Series) -> np.ndarray:

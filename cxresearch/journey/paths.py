@@ -55,7 +55,7 @@ def journey_coverage(
         Neither case nor customer, an unknown stage, an item that the responses lack.
     """
     require_share("confidence", confidence)
-    declared, log = touchpoints_of(measured), event_log(interactions, customer, time, [touchpoint])
+    declared, log = touchpoints_of(measured), event_log(interactions, customer, time, [touchpoint, customer])
     survey, customer = None if responses is None else as_survey(responses), customer or log.source.person
     at, seen = log.table[touchpoint].astype(str), np.zeros(len(log.case), dtype=bool)
     for name, item in declared[["term", "measured_by"]].dropna().to_numpy() if survey else ():

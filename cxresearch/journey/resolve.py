@@ -42,10 +42,10 @@ def times_of(log, closed, until=None) -> tuple[np.ndarray, np.ndarray, np.ndarra
         ended = pd.Series(moments_of(log.table[closed])).groupby(log.case).max().to_numpy()
     limit = max(log.moment.max(), ended.max()) if until is None else until
     if (wrong := (ended > UNKNOWN) & (ended < opened)).any():
-        row = log.table[log.first].iloc[np.argmax(wrong)]
+        at, told = np.argmax(wrong), log.table[closed][log.first].iloc[np.argmax(wrong)]
         raise DataProblem(
-            f"interactions: case {row.iloc[0]} is closed at {row[closed]}, before it was opened ({int(wrong.sum())} of "
-            f"{len(opened)} cases); correct {closed}"
+            f"interactions: a case opened at {pd.Timestamp(opened[at], unit='us')} is closed at {told}, before it "
+            f"({int(wrong.sum())} of {len(opened)} cases); correct {closed}"
         )
     done = (ended > UNKNOWN) & (ended <= limit)
     return opened, (np.where(done, ended, limit) - opened) / HOUR, done.astype(float)
@@ -255,18 +255,17 @@ def repeat_contacts(
     by = [by] if isinstance(by, str) else list(by)
     log = event_log(interactions, customer, time, [topic, channel, *by])
     limit, days = limit_of(until), int(within_days * 24 * HOUR)
-    inside = np.flatnonzero(log.moment <= limit - days)
+    inside = np.flatnonzero(log.moment <= limit - days).astype(np.int32)
     if not inside.size:
         last = pd.Timestamp(int(log.moment.max()), unit="us")
         raise DataProblem(
             f"until={until!r}: no contact is followed for {within_days:g} days; the last one is of {last}"
         )
-    code = pd.factorize(log.table[topic])[0]
-    order = np.argsort(log.case * np.int64(code.max() + 2) + code, kind="stable")
-    marks = {"repeats": followed(log, days, limit, order, lambda first, then: code[first] == code[then])}
+    marks, (code, _) = {}, groups_of(log.table[[topic]])
+    marks["repeats"] = followed(log, days, limit, np.argsort(code, kind="stable"), code)  # by topic, customer and time
     if channel:
-        used, every = pd.factorize(log.table[channel])[0], np.arange(len(code))
-        marks["switches"] = followed(log, days, limit, every, lambda first, then: used[first] != used[then])
+        code, _ = groups_of(log.table[[channel]])
+        marks["switches"] = followed(log, days, limit, np.arange(len(code), dtype=np.int32), code, same=False)
     whole, table = log.shares(marks, [], inside, confidence).iloc[0], log.shares(marks, by, inside, confidence)
     if np.isnan(whole["n"]):
         raise TooFewRespondents(f"the customers are fewer than the {log.source.min_base} of the floor")
@@ -294,12 +293,12 @@ def limit_of(until) -> int:
     return pd.Timestamp(until).tz_localize(None).value // 1000
 
 
-def followed(log, days, limit, order, fits) -> np.ndarray:
-    """Return which contacts are followed in `order`, within days and before the limit, by one of their case that fits."""
-    first, then = order[:-1], order[1:]
-    near = (log.case[then] == log.case[first]) & (log.moment[then] - log.moment[first] <= days)
-    found = np.zeros(len(order), dtype=bool)
-    found[first] = near & (log.moment[then] < limit) & fits(first, then)
+def followed(log, days, limit, order, values, *, same=True) -> np.ndarray:
+    """Return which contacts are followed in `order`, within days and before the limit, by one of the same or another value."""
+    case, values, found = log.case[order], values[order], np.zeros(len(order), dtype=bool)
+    near = np.flatnonzero((case[1:] == case[:-1]) & ((values[1:] == values[:-1]) == same))
+    first, then = order[near], order[near + 1]
+    found[first] = (log.moment[then] - log.moment[first] <= days) & (log.moment[then] < limit)
     return found
 
 
