@@ -172,8 +172,8 @@ def groups_of(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
         names = [(*name, level) for name in names for level in told]
         cell = (cell * np.int32(len(told)) + code).astype(np.min_scalar_type(len(names)))
     found = np.bincount(cell, minlength=len(names)) > 0
-    cell = cell if found.all() else (np.cumsum(found) - 1)[cell]
-    return cell, [", ".join(name) or "all" for name, there in zip(names, found) if there]
+    place = (np.cumsum(found) - 1).astype(cell.dtype)
+    return place[cell], [", ".join(name) or "all" for name, there in zip(names, found) if there]
 
 
 def said_yes(column: pd.Series) -> np.ndarray:
