@@ -135,7 +135,7 @@ def journey_map(finding, ax):
     lanes = list(dict.fromkeys([*by_stage["lane"], *moves["term"], *moves["group"]]))
     together, share = t.groupby(["stage", "lane"])["n"], t["rating_share"]
     x = t["stage"].map(stages.index) + (together.cumcount() + 0.5) / together.transform("size") - 0.5
-    ax, size = axes_or_new(ax, rows=2 * len(lanes) + 3), 60 + 700 * t["n"] / max(t["n"].max(), 1)
+    ax, size = axes_or_new(ax, rows=3 * len(lanes) + 2), 60 + 700 * t["n"] / max(t["n"].max(), 1)
     colours = sns.diverging_palette(30, 245, s=85, l=50, as_cmap=True)
     fills = colours((share - share.min()) / (share.max() - share.min() or 1)).tolist()
     below = {"textcoords": "offset points", "ha": "center", "va": "top", "fontsize": TEXT - 1}
