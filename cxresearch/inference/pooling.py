@@ -16,19 +16,22 @@ Shrunken = namedtuple("Shrunken", "estimate std_error low high pull mean between
 Intraclass = namedtuple("Intraclass", "single low high average size p_value")
 
 
-def between_variance(estimates, variances) -> float:
-    """Return the variance between groups at which the weighted scatter is its df (Paule & Mandel 1982); 0 at least."""
+def between_variance(estimates, variances, scatter: float | None = None) -> float:
+    """Return the variance between groups at which the weighted scatter is its df (Paule & Mandel 1982), or `scatter`: at
+    the quantiles of chi-square with that df these are the ends of an interval (Viechtbauer 2007); 0 at least.
+    """
     x, v = np.asarray(estimates, dtype=float), np.asarray(variances, dtype=float)
+    limit = len(x) - 1 if scatter is None else scatter
     if not (len(x) and np.isfinite(x).all() and (v > 0).all()):
         return np.nan
 
     def surplus(between):
         w = 1 / (v + between)
-        return w @ np.square(x - w @ x / w.sum()) - len(x) + 1
+        return w @ np.square(x - w @ x / w.sum()) - limit
 
     from scipy.optimize import brentq
 
-    most = len(x) * np.ptp(x) ** 2  # the scatter is one or less there
+    most = len(x) * np.ptp(x) ** 2 / min(limit, 1.0)  # the scatter is less there
     return brentq(surplus, 0.0, most, xtol=1e-15 * most) if surplus(0.0) > 0 else 0.0
 
 
