@@ -15,7 +15,7 @@ from cxresearch.inference import (
     wilson_interval,
 )
 from cxresearch.survey import as_survey
-from cxresearch.survey.units import kish_effective_n, sampling_units, total_covariance, total_variance
+from cxresearch.survey.units import kish_effective_n, sampling_units, total_covariance
 
 # Benjamini & Hochberg (1995), section 3.2: fifteen p-values of the thrombolysis trial.
 BH_1995 = [
@@ -54,7 +54,7 @@ def test_stratified_total_of_enroll_is_3687178_with_error_114642_r_survey(apistr
     units = sampling_units(len(apistrat), strata=apistrat["stype"], fpc=apistrat["fraction"])
     rows = (apistrat["pw"] * apistrat["enroll"]).to_numpy()[:, None]
     assert rows.sum() == pytest.approx(3687178, abs=1)
-    assert np.sqrt(total_variance(rows, units)[0]) == pytest.approx(114642, abs=1)
+    assert np.sqrt(total_covariance(rows, units)[0, 0]) == pytest.approx(114642, abs=1)
 
 
 def test_wilson_of_81_in_263_is_2553_to_3662_newcombe_1998():
@@ -88,9 +88,9 @@ def test_variance_is_the_diagonal_of_covariance_dense_or_sparse(seed):
     rows = np.where(rng.random((n, k)) < 0.5, rng.normal(size=(n, k)), 0)
     units = sampling_units(n, strata=rng.integers(0, 3, n), cluster=rng.integers(0, 9, n), fpc=np.full(n, 0.1))
     dense = total_covariance(rows, units)
-    assert np.diag(dense) == pytest.approx(total_variance(rows, units))
+    assert np.diag(dense) == pytest.approx(total_covariance(rows, units, diagonal=True))
     assert total_covariance(sparse.csr_array(rows), units) == pytest.approx(dense)
-    assert total_variance(sparse.csr_array(rows), units) == pytest.approx(np.diag(dense))
+    assert total_covariance(sparse.csr_array(rows), units, diagonal=True) == pytest.approx(np.diag(dense))
 
 
 def test_clusters_of_copies_give_the_error_of_one_copy_each():
