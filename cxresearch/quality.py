@@ -1,9 +1,7 @@
 """How well a survey was answered: skipped, not applicable, straight-lined.
 
-References
-----------
-Krosnick (1991), Response strategies for coping with the cognitive demands of attitude measures in surveys, *Applied
-Cognitive Psychology* 5:213-236 (straight-lining as satisficing). The limits of the checks are conventions, not tests.
+Krosnick (1991), *Applied Cognitive Psychology* 5:213-236 (straight-lining as satisficing). The limits of the checks are
+conventions, not tests.
 """
 
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import Check, Finding, number, percent, words
+from cxresearch.findings import Check, Statement, number, percent, words
 from cxresearch.privacy import hide_small_bases, require_base
 from cxresearch.survey import as_survey
 
@@ -25,48 +23,7 @@ FEWEST = 3  # items rated, under which one answer to all says nothing
 MANY = 5  # items rated, from which one answer to all is a reason to look; of three or four, alert people do it, too
 
 
-class ResponseQuality(Finding):
-    """What came in, item by item (shares 0-1 of all responses, which add up to 1).
-
-    ``further["straight"]`` has the straight-lined by how many items were rated, ``further["waves"]`` the items by wave.
-    """
-
-    def sentence(self) -> str:
-        s, skipped, many = self.summary, self._most("share_skipped"), self.summary["n_waves"] > 1
-        known = {"n": number(s["n"], 0)} | skipped | ({"waves": s["n_waves"]} if many else {})
-        words = [say(f"{'skipped' if skipped else 'complete'}{'' if many else '_once'}", **known)]
-        words += [say("not_met", **found)] if (found := self._most("share_not_met")) else []
-        if s["n_many"]:
-            rated = dict(n=number(s["n_many"], 0), many=MANY, share=percent(s["share_straight_many"], 1))
-            words.append(say("straight", **rated))
-        return " ".join(words)
-
-    def _most(self, column: str) -> dict:
-        if not self.table[column].max() > 0:
-            return {}
-        worst = digits.largest(self.table, column)
-        return {"item": self.label(worst["term"]), "share": percent(worst[column])}
-
-    def plot(self, ax=None):
-        """Draw answered, skipped and not applicable per item as parts of one bar (percent of responses)."""
-        from cxresearch import figures  # `cxresearch check` counts without drawing, and drawing costs seconds to import
-
-        ax = figures.axes_or_new(ax, rows=len(self.table) + 2)
-        at, left = np.arange(len(self.table)), np.zeros(len(self.table))
-        parts = {"answered": figures.PALETTE[0], "skipped": figures.PALETTE[1], "not_met": "#C9C9C9"}
-        for part, colour in parts.items():
-            width = 100 * self.table[f"share_{part}"].to_numpy(dtype=float)
-            ax.barh(at, width, left=left, color=colour, label=part.replace("not_met", "not applicable"), height=0.72)
-            left += np.nan_to_num(width)
-        ax.set_yticks(at, [figures.wrap(self.label(term)) for term in self.table["term"]])
-        ax.invert_yaxis()
-        ax.set(xlim=(0, 100), xlabel="percent of responses")
-        ax.grid(axis="y", visible=False)
-        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=3, borderaxespad=0.2)
-        return figures.titled(ax, self.sentence().split(". ")[0].rstrip("."))
-
-
-def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] = ()) -> ResponseQuality:
+def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] = ()) -> Statement:
     """Count what was answered, skipped and not applicable, and who gave one answer to everything.
 
     Parameters
@@ -77,6 +34,12 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
         Items to describe.
     ratings : sequence of str
         Items on one common scale, asked together; straight-lining is looked for among them.
+
+    Returns
+    -------
+    Statement
+        Item by item, shares 0-1 of all responses, which add up to 1; ``further["straight"]`` the straight-lined by how
+        many items were rated, ``further["waves"]`` the items by wave.
 
     Examples
     --------
@@ -107,10 +70,41 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
         Check("responses without any answer", summary["n_unanswered"], "0", summary["n_unanswered"] == 0),
     ]
     if n_many:
-        words, fine = f"straight-lined ratings of {MANY} or more items", share_many <= MOST_STRAIGHT
-        checks.append(Check(words, digits.rounded(share_many, 3), f"at most {MOST_STRAIGHT}", fine))
-    known = (summary, tuple(checks), survey.labels, further)
-    return ResponseQuality("response_quality", "responses", None, found, *known)
+        lined, fine = f"straight-lined ratings of {MANY} or more items", share_many <= MOST_STRAIGHT
+        checks.append(Check(lined, digits.rounded(share_many, 3), f"at most {MOST_STRAIGHT}", fine))
+    drawn = dict(words=_told(found, summary, survey.label), figure=_bars)
+    known = (found, summary, tuple(checks), survey.labels, further)
+    return Statement("response_quality", "responses", None, *known, **drawn)
+
+
+def _told(table: pd.DataFrame, s: dict, label) -> str:
+    def most(column: str) -> dict:
+        worst = digits.largest(table, column)
+        return {"item": label(worst["term"]), "share": percent(worst[column])} if worst[column] > 0 else {}
+
+    skipped, unmet, many = most("share_skipped"), most("share_not_met"), s["n_waves"] > 1
+    known = {"n": number(s["n"], 0)} | skipped | ({"waves": s["n_waves"]} if many else {})
+    told = [say(f"{'skipped' if skipped else 'complete'}{'' if many else '_once'}", **known)]
+    told += [say("not_met", **unmet)] if unmet else []
+    rated = dict(n=number(s["n_many"], 0), many=MANY, share=percent(s["share_straight_many"], 1))
+    return " ".join([*told, say("straight", **rated)] if s["n_many"] else told)
+
+
+def _bars(finding: Statement, ax):
+    """Draw answered, skipped and not applicable per item as parts of one bar (percent of responses)."""
+    from cxresearch import figures  # `cxresearch check` counts without drawing, and drawing costs seconds to import
+
+    table = finding.table
+    ax, left = figures.axes_or_new(ax, rows=len(table) + 2), np.zeros(len(table))
+    parts = {"answered": figures.PALETTE[0], "skipped": figures.PALETTE[1], "not_met": "#C9C9C9"}
+    for part, colour in parts.items():
+        width, name = 100 * table[f"share_{part}"].to_numpy(dtype=float), part.replace("not_met", "not applicable")
+        ax.barh(np.arange(len(table)), width, left=left, color=colour, label=name, height=0.72)
+        left += np.nan_to_num(width)
+    figures.rows_named(ax, [finding.label(term) for term in table["term"]])
+    ax.set(xlim=(0, 100), xlabel="percent of responses")
+    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=3, borderaxespad=0.2)
+    return figures.titled(ax, finding.sentence().split(". ")[0].rstrip("."))
 
 
 def _item_table(responses: pd.DataFrame, items: Sequence[str]) -> pd.DataFrame:

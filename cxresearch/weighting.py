@@ -1,9 +1,6 @@
 """Weights: raking to known margins, trimming, what unequal weights leave of the base.
 
-References
-----------
-Deming & Stephan (1940), Annals of Mathematical Statistics 11; Kish (1965), *Survey Sampling*;
-Deville & Saerndal (1992), J. American Statistical Association 87: after calibration the error is that of the residuals.
+Deming & Stephan (1940), Annals of Mathematical Statistics 11; Kish (1965), *Survey Sampling*.
 """
 
 import warnings
@@ -15,7 +12,7 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
-from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled, wrap
+from cxresearch.figures import PALETTE, QUIET, axes_or_new, rows_named, titled
 from cxresearch.findings import Check, Finding, listing, number, words
 from cxresearch.survey import Survey, as_survey
 from cxresearch.survey.units import kish_effective_n
@@ -36,7 +33,6 @@ class Raking(Finding):
     """
 
     weights: np.ndarray = None  # (N,), NaN never
-    margins: tuple[str, ...] = ()
 
     def augment(self, table, *, name: str = "raked_weight"):
         """Return `table` with the raked weight in a column `name`; a survey comes back weighted by it.
@@ -54,12 +50,11 @@ class Raking(Finding):
     def sentence(self) -> str:
         s, warned = self.summary, [c.check for c in self.tested if not c.ok]
         known = {k: number(100 * s[k]) for k in ("gap_before", "gap_after")} | {"n": number(s["n"], 0)}
-        known |= dict(
-            margins=listing(map(self.label, self.margins)), rounds=f"{s['rounds']} round" + "s" * (s["rounds"] > 1)
-        )
+        margins, rounds = listing(map(self.label, self.table["term"].unique())), s["rounds"]
+        first = say("raked", margins=margins, rounds=f"{rounds} round" + "s" * (rounds > 1), **known)
         base = dict(base=number(s["n_effective"], 0), deff=number(s["kish_deff"], 2), unit=s["targets"])
-        text = f"{say('raked', **known)} {say('base', **base)}"
-        return f"{text} {say('doubtful', checks=listing(warned))}" if warned else text
+        doubtful = [say("doubtful", checks=listing(warned))] if warned else []
+        return " ".join([first, say("base", **base), *doubtful])
 
     def plot(self, ax=None):
         """Draw each level's share before and after against its target, in percent."""
@@ -69,10 +64,8 @@ class Raking(Finding):
         marks = {"target": ("|", "black", 14), "before": ("o", QUIET, 6), "after": ("o", PALETTE[0], 6)}
         for column, (mark, colour, size) in marks.items():
             ax.plot(100 * t[column], at, mark, color=colour, markersize=size, label=column)
-        ax.set_yticks(at, [wrap(f"{self.label(m)}: {v}") for m, v in zip(t["term"], t["category"])])
-        ax.set_ylim(len(t) - 0.4, -0.6)
+        rows_named(ax, [f"{self.label(m)}: {v}" for m, v in zip(t["term"], t["category"])])
         ax.set(xlabel="share of responses, %")
-        ax.grid(axis="y", visible=False)
         ax.legend(loc="best")
         return titled(ax, self.sentence().split(". ")[0].rstrip("."))
 
@@ -118,64 +111,58 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
         )
     if trim is not None and not trim > 1:
         raise DataProblem(f"trim={trim!r} must be more than 1, for example 5: no weight above five times the mean")
-    start = _design_weights(table, survey.weight)
+    start = survey.weights()
+    if not start.any():
+        raise DataProblem(f"every {survey.weight} is zero; raking starts from weights of which some are above zero")
     codes, goals = zip(*(_margin(table, column, goal, start) for column, goal in targets.items()))
     unit, total = _common_total(targets, start)
     goals = tuple(g / g.sum() * total for g in goals)
     raked, trace = _raked(start, codes, goals, total, trim)
-    margins = _margin_table(targets, codes, goals, start, raked)
+    parts = []
+    for (column, goal), code, wanted in zip(targets.items(), codes, goals):
+        shares = [np.bincount(code, w, minlength=len(wanted)) / w.sum() for w in (start, raked)]
+        columns = {"target": wanted / wanted.sum(), "before": shares[0], "after": shares[1]}
+        n = np.bincount(code[start > 0], minlength=len(wanted))
+        parts.append(pd.DataFrame({"term": column, "category": list(goal), **columns, "n": n}))
+    margins, n = pd.concat(parts, ignore_index=True), int((start > 0).sum())
     kish, positive = kish_effective_n(raked), raked[raked > 0]
     adjusted = raked / raked.mean() / np.where(start > 0, start / start.mean(), np.inf)
+    gaps = {f"gap_{k}": float((margins[k] - margins["target"]).abs().max()) for k in ("before", "after")}
     summary = {
-        "n": int((start > 0).sum()), "n_effective": kish, "method": "raking (iterative proportional fitting)",
-        "rounds": len(trace), "gap_before": float((margins["before"] - margins["target"]).abs().max()),
-        "gap_after": float((margins["after"] - margins["target"]).abs().max()), "kish_deff": int((start > 0).sum()) / kish,
-        "weight_ratio": float(positive.max() / positive.min()), "largest_adjustment": float(adjusted.max()), "targets": unit,
+        "n": n, "n_effective": kish, "method": "raking (iterative proportional fitting)", "rounds": len(trace), **gaps,
+        "kish_deff": n / kish, "weight_ratio": float(positive.max() / positive.min()),
+        "largest_adjustment": float(adjusted.max()), "targets": unit,
     }  # fmt: skip
-    ratio, deff = (digits.rounded(summary[k], d) for k, d in (("weight_ratio", 2), ("kish_deff", 3)))
-    gap, read = summary["gap_after"], f"{unit}, adding up to {sum(next(iter(targets.values())).values()):g}"
-    light, fine = summary["weight_ratio"] <= MAX_RATIO, summary["kish_deff"] <= MAX_DEFF
-    checks = (
-        Check("margins meet their targets", f"{gap:.1e}", f"gap below {MET:g}", gap < MET),
-        Check("largest weight / smallest weight", ratio, f"at most {MAX_RATIO:g}", light),
-        Check("Kish design effect", deff, f"at most {MAX_DEFF:g}", fine),
-        Check("how the targets were read", read, "as meant", True, "info"),
-        Check("rows left out, the weight being 0", int((start == 0).sum()), "information", True, "info"),
-    )
+    checks = _checks(summary, int((start == 0).sum()), sum(next(iter(targets.values())).values()))
     for check in (c for c in checks if not c.ok):
         warnings.warn(
             f"rake: {check.check} is {check.value} ({check.limit}); merge small levels, drop a margin, or trim",
             stacklevel=2,
         )
-    return Raking(
-        "rake", ", ".join(targets), None, margins, summary, checks, survey.labels, further={"rounds": trace}, weights=raked,
-        margins=tuple(targets),
-    )  # fmt: skip
+    further = {"rounds": trace}
+    return Raking("rake", ", ".join(targets), None, margins, summary, checks, survey.labels, further, weights=raked)
 
 
-def _design_weights(table, weight) -> np.ndarray:
-    """Return the weights from which the raking starts; refuse missing and negative ones."""
-    if weight is None:
-        return np.ones(len(table))
-    values = pd.to_numeric(table[weight], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    bad = ~np.isfinite(values) | (values < 0)
-    if bad.any() or not values.sum() > 0:
-        found = f"{weight} is missing or negative in {bad.sum()} of {len(values)} rows"
-        found = found if bad.any() else f"every {weight} is zero"
-        raise DataProblem(f"{found}; raking starts from design weights of zero or more, some above zero")
-    return values
+def _checks(s, zero: int, total: float) -> tuple[Check, ...]:
+    ratio, deff = digits.rounded(s["weight_ratio"], 2), digits.rounded(s["kish_deff"], 3)
+    gap, left_out = s["gap_after"], "rows left out, the weight being 0"
+    return (
+        Check("margins meet their targets", f"{gap:.1e}", f"gap below {MET:g}", gap < MET),
+        Check("largest weight / smallest weight", ratio, f"at most {MAX_RATIO:g}", s["weight_ratio"] <= MAX_RATIO),
+        Check("Kish design effect", deff, f"at most {MAX_DEFF:g}", s["kish_deff"] <= MAX_DEFF),
+        Check("how the targets were read", f"{s['targets']}, adding up to {total:g}", "as meant", True, "info"),
+        Check(left_out, zero, "information", True, "info"),
+    )
 
 
 def _margin(table, column, goal, start) -> tuple[np.ndarray, np.ndarray]:
     """Return each row's place among the levels of the targets, and the targets."""
-    levels, wanted = list(goal), np.array([float(v) for v in goal.values()])
+    levels, wanted, values = list(goal), np.array([float(v) for v in goal.values()]), table[column]
     if not levels or not np.isfinite(wanted).all() or (wanted < 0).any() or wanted.sum() <= 0:
         raise DataProblem(f"targets of {column}: every target must be a number of zero or more; found {dict(goal)!r}")
-    values = table[column]
-    if values.isna().any():
+    if missing := values.isna().sum():
         raise DataProblem(
-            f"{column} is missing in {values.isna().sum()} of {len(values)} rows; give them a level with a "
-            "target, or drop the rows"
+            f"{column} is missing in {missing} of {len(values)} rows; give them a level with a target, or drop the rows"
         )
     names = [_name(level) for level in levels]  # 1, 1.0 and "1" are one level, whoever wrote it down
     if len(set(names)) < len(names):
@@ -216,6 +203,7 @@ def _common_total(targets, start) -> tuple[str, float]:
 
 
 def _raked(start, codes, goals, total, trim) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return the weights that meet the goals, and the largest gap by round."""
     w, gaps = start * total / start.sum(), []
     for _ in range(MAX_ROUNDS):
         for code, goal in zip(codes, goals):
@@ -232,14 +220,3 @@ def _raked(start, codes, goals, total, trim) -> tuple[np.ndarray, pd.DataFrame]:
         f"raking did not converge in {MAX_ROUNDS} rounds (largest gap {100 * gaps[-1]:.3g} percentage points{trimmed}); "
         f"merge small levels, drop a margin{less}"
     )
-
-
-def _margin_table(targets, codes, goals, start, raked) -> pd.DataFrame:
-    """Return target and shares before and after by margin and level."""
-    parts = []
-    for (column, goal), code, wanted in zip(targets.items(), codes, goals):
-        shares = [np.bincount(code, w, minlength=len(wanted)) / w.sum() for w in (start, raked)]
-        n = np.bincount(code[start > 0], minlength=len(wanted))
-        columns = {"target": wanted / wanted.sum(), "before": shares[0], "after": shares[1], "n": n}
-        parts.append(pd.DataFrame({"term": column, "category": list(goal), **columns}))
-    return pd.concat(parts, ignore_index=True)

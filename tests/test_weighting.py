@@ -154,7 +154,7 @@ def test_missing_margins_and_bad_design_weights_are_refused(table):
         DataProblem, match="^row is missing in 1 of 800 rows; give them a level with a target, or drop the rows$"
     ):
         rake(table.assign(row=table["row"].where(table.index > 0)), targets={"row": ROWS})
-    message = "^w is missing or negative in 1 of 800 rows; raking starts from design weights of zero or more, some above zero$"
+    message = "^w is missing, negative or not a number in 1 of 800 answered rows .first: row 0.; give every row a weight"
     with pytest.raises(DataProblem, match=message):
         rake(as_survey(table.assign(w=np.where(table.index > 0, 1.0, -1.0)), weight="w"), targets={"row": ROWS})
     with pytest.raises(

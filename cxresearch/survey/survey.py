@@ -319,7 +319,7 @@ class Survey:
         require_columns(table, *([by] if isinstance(by, str) else by or ()), where="responses")
         waves = waves_of(table[self.wave], self.wave_order) if wave else None
         dated = answered if waves is None else answered & waves.notna().to_numpy()
-        weights = self._weights(table, dated)
+        weights = self.weights(dated)
         inside = dated & (weights > 0)
         rows, zero = np.flatnonzero(inside), int((dated & ~inside).sum())
         if not rows.size:
@@ -346,15 +346,18 @@ class Survey:
             clustered=self.cluster is not None, plain=plain, checks=tuple(checks), **design,
         )  # fmt: skip
 
-    def _weights(self, table, inside) -> np.ndarray:
-        """Return weights of the rows in view; those of rows that are asked for must be known."""
+    def weights(self, asked=True) -> np.ndarray:
+        """Return the weights of the rows in view; those of the rows `asked` for must be known."""
         if self.weight is None:
-            return np.ones(len(table))
-        values = pd.to_numeric(table[self.weight], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-        bad = np.flatnonzero((~np.isfinite(values) | (values < 0)) & inside)
+            return np.ones(len(self))
+        values = pd.to_numeric(self.table[self.weight], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        bad, n = (
+            np.flatnonzero((~np.isfinite(values) | (values < 0)) & asked),
+            np.broadcast_to(asked, len(values)).sum(),
+        )
         if bad.size:
             raise DataProblem(
-                f"{self.weight} is missing, negative or not a number in {bad.size} of {inside.sum()} answered rows "
+                f"{self.weight} is missing, negative or not a number in {bad.size} of {n} answered rows "
                 f"(first: row {bad[0]}); give every row a weight of zero or more, or drop the row"
             )
         return values
