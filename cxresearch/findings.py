@@ -1,8 +1,4 @@
-"""The contract of a result, the glossary of its columns, the words of its sentences.
-
-Every analysis returns a frozen `Finding`. It answers ``tidy() tables() glance() sentence() checks() plot()``;
-its `id` names the question (function, outcome, group) and holds no number, so that two runs can be compared.
-"""
+"""The contract of a result, the glossary of its columns, the words of its sentences."""
 
 import html
 import json
@@ -43,7 +39,7 @@ class Column(NamedTuple):
 
 
 class Words(dict):
-    """The sentences of a room by id; called with an id and its values, it tells one of them."""
+    """The sentences of a room by id."""
 
     def __call__(self, key: str, /, **values) -> str:
         """Return the sentence `key` with its named values; every value given must have its place in it."""
@@ -57,8 +53,7 @@ class Words(dict):
         return self[key].format(**known)
 
 
-# One glossary for every table of every finding. Units stand in the finding's docstring and on its axes.
-GLOSSARY: dict[str, Column] = {}
+GLOSSARY: dict[str, Column] = {}  # of every table of every finding; units stand on the axes
 
 
 @cache
@@ -67,8 +62,7 @@ def words(package: str) -> Words:
 
     A column that has another meaning elsewhere is refused: a name means one thing in the whole of cxresearch.
     """
-    text = Path(sys.modules[package].__file__).with_name("words.toml").read_text(encoding="utf-8")
-    found = tomllib.loads(text)
+    found = tomllib.loads(Path(sys.modules[package].__file__).with_name("words.toml").read_text(encoding="utf-8"))
     for name, entry in found["columns"].items():
         if GLOSSARY.setdefault(name, Column(*entry)) != Column(*entry):
             raise ValueError(f"column {name!r} already means {GLOSSARY[name].meaning!r}")
@@ -113,7 +107,9 @@ def _marked(plot):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Finding(ABC):
-    """What an analysis found. Subclasses add `sentence` and `plot`."""
+    """What an analysis found; subclasses add `sentence` and `plot`. Its `id` names the question and holds no number, so
+    that two runs can be compared.
+    """
 
     function: str  # the question: the public function,
     outcome: str  # what was measured,
@@ -133,8 +129,8 @@ class Finding(ABC):
 
     @property
     def id(self) -> str:
-        by = f" by {self.group}" if self.group else ""
-        return f"{self.function} {self.outcome}{by}" + (f" where {self.domain}" if self.domain else "")
+        parts = {"": f"{self.function} {self.outcome}", " by ": self.group, " where ": self.domain}
+        return "".join(f"{word}{part}" for word, part in parts.items() if part)
 
     @property
     def by(self) -> tuple[str, ...]:
@@ -176,20 +172,7 @@ class Finding(ABC):
         """The statsmodels results object, where a model was fitted."""
         raise DataProblem(f"{self.function} fits no model that statsmodels has; its numbers stand in tidy()")
 
-    @property
-    def title(self) -> str:
-        """The first sentence without what stands in brackets, for figures and first screens."""
-        return re.sub(r" \([^()]*\)", "", self.sentence()).split(". ")[0].rstrip(".")
-
-    @property
-    def highlights(self) -> dict:
-        """What a first screen shows of the finding, in words: value, interval, verdict, quotes."""
-        return {}
-
-    @property
-    def chart(self) -> Shown | None:
-        """What a deck's chart shows; None where the tables speak for themselves."""
-        return None
+    chart = None  # what a deck's chart shows (`Shown`); None where the tables speak for themselves
 
     def label(self, key) -> str:
         """Return the words for an item key, or the key itself."""
@@ -262,12 +245,7 @@ def nothing(function: str, outcome: str, by: str | None, why: str, *, n: int = 0
 
 def asked(analysis, /, *arguments, **options) -> Finding:
     """Return what `analysis`, such as ``cx.nps``, finds or, where the data cannot answer, the finding that says why: the
-    rest of a page stands.
-
-    Raises
-    ------
-    StudyProblem
-        The study itself is wrong.
+    rest of a page stands. A study that is itself wrong raises `StudyProblem`.
 
     Examples
     --------
@@ -355,9 +333,8 @@ class Readable(pd.DataFrame):
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `table` as a reader wants it: titles from the glossary, sensible decimals, identifiers first.
-
-    The items of a finding are called by their labels. The cells are text; use the table itself to compute.
+    """Return `table` as a reader wants it: titles from the glossary, sensible decimals, identifiers first, items called
+    by their labels. The cells are text; use the table itself to compute.
 
     Examples
     --------
@@ -366,10 +343,9 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     >>> cx.readable(cx.nps(study.responses, "recommend").tidy()).index.name
     'Estimate'
     """
-    words = {name: table.attrs.get("labels", {}) if name in ITEMS else {} for name in table.columns}
-    cells = {name: [_cell(name, words[name].get(v, v)) for v in table[name]] for name in table.columns}
-    shown = pd.DataFrame(cells, dtype=object)
-    shown.columns = [described(name).title for name in table.columns]
+    words = {name: table.attrs.get("labels", {}) if name in ITEMS else {} for name in table}
+    cells = {name: [_cell(name, words[name].get(v, v)) for v in table[name]] for name in table}
+    shown = pd.DataFrame(cells, dtype=object).set_axis([described(name).title for name in table], axis=1)
     keys = [described(name).title for name in table.columns if name in IDENTIFIERS]
     found = Readable(shown.set_index(keys or list(shown.columns[:1])))
     found.attrs = dict(table.attrs)
@@ -393,15 +369,13 @@ def _cell(name, value) -> str:
         return "–"
     if (decimals := described(name).decimals) is None:
         decimals = 0 if digits.significant(value, digits.SETTLED).is_integer() else 2
-    return percent(float(value), max(decimals - 2, 0)) if _is_share(name) else number(float(value), decimals)
-
-
-def _is_share(name) -> bool:
-    """Whether tables hold a column 0-1 and readers see percent: a share, or one end of a share's interval."""
+    # tables hold shares 0-1, and the ends of their intervals; readers see percent
     whole = re.sub("_(?:low|high)$", "", str(name))
-    _, meaning, decimals = described(whole)
+    _, meaning, places = described(whole)
     shared = re.search(r"\bshare\b|\bpart of the\b", meaning) or whole.startswith("share") or whole == "response_rate"
-    return bool(shared and decimals and re.search(r"0-1\)?$", meaning))
+    if shared and places and re.search(r"0-1\)?$", meaning):
+        return percent(float(value), max(decimals - 2, 0))
+    return number(float(value), decimals)
 
 
 # --- keeping ----------------------------------------------------------------------------------------------------------
@@ -419,7 +393,7 @@ def save(finding: Finding, *, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     files = {table: f"{name}.{table}.csv" for table in finding.tables()}
     for key, table in finding.tables().items():
-        written = csv_safe(_kept(table))
+        written = csv_safe(digits.kept_table(table))
         written.to_csv(folder / files[key], index=False, float_format="%.15g", lineterminator="\n")
     texts = (t.select_dtypes(["object", "string"]) for t in finding.tables().values())
     seen = {v for text in texts for column in text for v in text[column] if isinstance(v, str)}
@@ -450,18 +424,13 @@ def _defuse(value):
 
 
 def _plain(table: pd.DataFrame) -> list[dict]:
-    def value(v):
+    def plain(v):
         if v is None or v is pd.NA or (isinstance(v, float) and not math.isfinite(v)):
             return None
         v = v.item() if hasattr(v, "item") else v
         return v if isinstance(v, (bool, int, float, str)) else str(v)
 
-    return [{k: value(v) for k, v in row.items()} for row in _kept(table).astype(object).to_dict("records")]
-
-
-def _kept(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table as files keep it (`digits.kept`)."""
-    return pd.DataFrame({name: digits.kept(name, table[name]) for name in table}, index=table.index)
+    return [{k: plain(v) for k, v in row.items()} for row in digits.kept_table(table).astype(object).to_dict("records")]
 
 
 def _interactive_folder() -> Path:

@@ -75,10 +75,8 @@ class Sample:
     def df(self) -> np.ndarray:
         """Units less strata met."""
         k, psu = len(self.keys), self.unit_of_row
-        met = self.n if self.units.psu_of_row is None else distinct(self.cell, psu, k)
-        one = len(self.units.size) == 1
-        strata = (met > 0) if one else distinct(self.cell, self.units.stratum_of_psu[psu], k)
-        return (met - strata).astype(float)
+        strata = distinct(self.cell, self.units.stratum_of_psu[psu], k)
+        return (distinct(self.cell, psu, k) - strata).astype(float)
 
     @property
     def n_effective(self) -> float:
@@ -135,15 +133,12 @@ class Sample:
         return sparse.csr_array(at, shape=(len(self), len(self.keys)))
 
     def covariance_of(self, influence, *, diagonal: bool = False) -> np.ndarray:
-        """Return the design's covariance (q, q) of estimates from the influence (n, q) of their rows, dense or sparse.
-
-        Rows outside a domain have none, but their units stay.
-        """
+        """Return the design's covariance (q, q) of estimates from the influence (n, q) of their rows, dense or sparse."""
         units = self.units
         if self.margins:
             whole = influence if self.place is None else indicator(self.place, len(self.margin_weights)) @ influence
             influence = margin_residuals(whole, self.margin_weights, self.margins)
-        elif self.place is not None:
+        elif self.place is not None:  # rows outside a domain have no influence, but their units stay
             units = replace(units, psu_of_row=self.unit_of_row)
         return total_covariance(influence, units, diagonal=diagonal)
 

@@ -20,24 +20,9 @@ DESIGN = ("weight", "strata", "cluster", "fpc")
 
 
 def as_survey(
-    table,
-    *,
-    weight: str | None = None,
-    strata: str | None = None,
-    cluster: str | Sequence[str] | None = None,
-    fpc: str | None = None,
-    population: float | None = None,
-    wave: str | None = None,
-    waves: Sequence | None = None,
-    asked_at: str | None = None,
-    respondent: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    scales: Mapping[str, tuple[float, float]] | None = None,
-    roles: Mapping[str, Sequence[str]] | None = None,
-    multiple: Mapping[str, Sequence[str]] | None = None,
-    currency: str | None = None,
-    min_base: int = 1,
-) -> "Survey":
+    table, *, weight=None, strata=None, cluster=None, fpc=None, population=None, wave=None, waves=None, asked_at=None,
+    respondent=None, labels=None, scales=None, roles=None, multiple=None, currency=None, min_base: int = 1,
+) -> "Survey":  # fmt: skip
     """Return a table together with what is known of it: how it was drawn, what its columns are, what may be shown.
 
     Parameters
@@ -46,10 +31,9 @@ def as_survey(
         One row per answer or per customer. A survey comes back with what is given here changed.
     weight : column, optional
         Zero or more in every row that is used; rows of weight zero never count.
-    strata, cluster : columns, optional
-        Clusters are nested in strata. Two clusters (a pair of columns) are allowed where regressions are fitted.
-    fpc : column, optional
-        Sampling fraction of the row's stratum, 0-1; a stratum wholly sampled has no sampling error.
+    strata, cluster, fpc : columns, optional
+        Clusters are nested in strata; two (a pair of columns) are allowed where regressions are fitted. Sampling
+        fraction of the row's stratum, 0-1; a stratum wholly sampled has no sampling error.
     population : float, optional
         How many customers the weighted rows stand for. Only where it is given are totals extrapolated.
     wave, waves : column and sequence, optional
@@ -70,8 +54,7 @@ def as_survey(
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> import cxresearch as cx
+    >>> import cxresearch as cx, pandas as pd
     >>> cx.as_survey(pd.DataFrame({"recommend": [10, 9, 6], "w": [1.0, 2.0, 0.0]}), weight="w")
     survey: 3 rows, weighted by w, floor 1
     """
@@ -87,26 +70,12 @@ def as_survey(
 
 
 def as_table(data, *, person: str | None = None, labels: Mapping[str, str] | None = None, min_base: int = 1) -> "Table":
-    """Return a table of events or units with the column that names the person, labels, and the floor.
-
-    Parameters
-    ----------
-    data : DataFrame, path or DuckDB relation, or Table
-    person : column, optional
-    labels : dict, optional
-        Column -> words.
-    min_base : int
-        Disclosure floor in distinct persons.
-
-    Raises
-    ------
-    DataProblem
-        A column that the DataFrame lacks, or a floor below 1.
+    """Return a table of events or units (a DataFrame, a path, a DuckDB relation) with labels, floor, and the column that
+    names the person; a column that the DataFrame lacks and a floor below 1 are refused.
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> import cxresearch as cx
+    >>> import cxresearch as cx, pandas as pd
     >>> cx.as_table(pd.DataFrame({"customer": ["a", "b"], "amount": [3.5, 20.0]}), person="customer")
     table: 2 rows, one person: customer, floor 1
     """
@@ -247,18 +216,9 @@ class Survey:
     def where(self, condition: str) -> "Survey":
         """Return the domain in which `condition` holds; errors stay those of a domain of the same survey.
 
-        Parameters
-        ----------
-        condition : str
-            Column names, constants, comparisons, ``and``, ``or``, ``not``, ``in``. A comparison with a missing value
-            is not met, nor is its opposite.
-
-        Raises
-        ------
-        DataProblem
-            A condition of another kind, or a value that its column never holds.
-        TooFewRespondents
-            Nobody meets it, or so few do, or do not, that the floor forbids to show them or the rest.
+        Column names, constants, comparisons, ``and``, ``or``, ``not``, ``in``; a comparison with a missing value is not
+        met, nor is its opposite. Refused are other conditions, values that a column never holds, and a domain that
+        nobody meets, or so few meet, or do not, that the floor forbids to show them or the rest.
         """
         seen = lambda column: [v for v, n in self.rows[column].value_counts().items() if n >= self.min_base]  # noqa: E731
         met = rows_where(self.rows, condition, shown=seen)
@@ -294,25 +254,11 @@ class Survey:
         return wave_order(self.rows[self.wave], declared=self.waves, dates=dates, sources=self.sources)
 
     def sample(self, answered=None, *, by=None, wave: bool = False, what: str = "the finding") -> Sample:
-        """Return the rows that answered, with their weights, cells and sampling units.
+        """Return the rows that `answered`, (n,) bool of those in view, with their weights, cells and sampling units.
 
-        Parameters
-        ----------
-        answered : (n,) bool array, optional
-            Of the rows in view; by default all.
-        by : column or list of columns, optional
-            Groups under the floor are pooled on the whole table, before rows without an answer leave.
-        wave : bool
-            Whether cells are waves, in the order of time.
-        what : str
-            For messages.
-
-        Raises
-        ------
-        DataProblem
-            A weight that is missing or negative, a design that is not known for every row.
-        TooFewRespondents
-            No row answered, or fewer persons than the floor.
+        Cells are the levels of `by`, a column or a list (those under the floor are pooled on the whole table, before rows
+        without an answer leave), and the waves in the order of time; `what` is for messages. Refused are a weight that
+        is missing or negative, a design that is not known for every row, and fewer persons than the floor.
         """
         table = self.table
         answered = np.ones(len(table), dtype=bool) if answered is None else np.asarray(answered, dtype=bool)

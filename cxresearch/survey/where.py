@@ -4,11 +4,12 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
 
@@ -31,12 +32,10 @@ def rows_where(table: pd.DataFrame, condition: str, *, shown=lambda column: ()) 
         tree = ast.parse(re.sub(r"`([^`]+)`", lambda found: next(places), condition), mode="eval")
     except SyntaxError as error:
         raise DataProblem(f"the condition {condition!r} cannot be read ({error.msg}); {EXAMPLE}") from None
-    met = _Condition(table, condition, quoted, shown).truth(tree.body)
-    return met.fillna(False).to_numpy(dtype=bool)
+    return _Condition(table, condition, quoted, shown).truth(tree.body).fillna(False).to_numpy(dtype=bool)
 
 
-@dataclass(frozen=True)
-class _Condition:
+class _Condition(NamedTuple):
     """A condition on a table: what may stand in it, and which rows meet it."""
 
     table: pd.DataFrame
@@ -48,29 +47,30 @@ class _Condition:
         return DataProblem(f"the condition {self.condition!r} {why}; {EXAMPLE}")
 
     def side(self, node):
-        """Return a column, or the value of a number or a text, signs included."""
-        minus = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
-        inner = node.operand if minus else node
-        if isinstance(inner, ast.Constant) and isinstance(inner.value, (int, float) if minus else (int, float, str)):
-            return -inner.value if minus else inner.value
-        if not isinstance(node, ast.Name):
+        """Return a column, or the value of a number or a text."""
+        if isinstance(node, ast.Name):
+            asked = plain_text(self.quoted.get(node.id, node.id))
+            name = next((c for c in self.table.columns if plain_text(c) == asked), asked)
+            require_columns(self.table, name, where="the survey")
+            return self.table[name]
+        try:
+            value = ast.literal_eval(node)
+        except (TypeError, ValueError):
+            value = None
+        if not isinstance(value, (int, float, str)):
             raise self.refuse(f"holds {ast.unparse(node)!r} where a column or a constant belongs")
-        asked = plain_text(self.quoted.get(node.id, node.id))
-        name = next((c for c in self.table.columns if plain_text(c) == asked), asked)
-        require_columns(self.table, name, where="the survey")
-        return self.table[name]
+        return value
 
     def truth(self, node) -> pd.Series:
         """Return whether each row meets `node`: true, false, or missing."""
         if isinstance(node, ast.BoolOp):
-            joined = operator.and_ if isinstance(node.op, ast.And) else operator.or_
-            return reduce(joined, map(self.truth, node.values))
+            return reduce(operator.and_ if isinstance(node.op, ast.And) else operator.or_, map(self.truth, node.values))
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             return ~self.truth(node.operand)
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
-            return reduce(operator.and_, [self.compared(a, op, b) for a, op, b in zip(sides, node.ops, sides[1:])])
-        if isinstance(node, ast.Name) and pd.api.types.is_bool_dtype(self.side(node)):
+            return reduce(operator.and_, map(self.compared, sides, node.ops, sides[1:]))
+        if isinstance(node, ast.Name) and is_bool_dtype(self.side(node)):
             return self.side(node).astype("boolean")
         raise self.refuse(f"holds {ast.unparse(node)!r}, which is no comparison")
 
@@ -87,16 +87,14 @@ class _Condition:
         if not isinstance(column, pd.Series):
             column, value, compare = value, column, MIRRORED.get(compare, compare)
         sides = [side for side in (column, value) if isinstance(side, pd.Series)]
-        if len(sides) != 1 and not (sides and all(map(pd.api.types.is_numeric_dtype, sides))):
+        if len(sides) != 1 and not (sides and all(map(is_numeric_dtype, sides))):
             both = f"{ast.unparse(left)} with {ast.unparse(right)}"
-            raise self.refuse(
-                f"compares {both}, which are not a column and a constant, and not both numbers of columns"
-            )
-        if pd.api.types.is_numeric_dtype(column):
+            raise self.refuse(f"compares {both}, which are not both numbers, or no column")
+        if is_numeric_dtype(column):
             if isinstance(value, str):
                 raise self.refuse(f"compares {column.name}, which holds numbers, with text")
             return compare(column.astype("Float64"), value.astype("Float64") if len(sides) == 2 else float(value))
-        if pd.api.types.is_datetime64_any_dtype(column):
+        if is_datetime64_any_dtype(column):
             when = pd.to_datetime(value, errors="coerce") if isinstance(value, str) else pd.NaT
             if pd.isna(when):
                 raise self.refuse(f"compares {column.name}, which holds dates, with {value!r}: a date is '2024-03-31'")
