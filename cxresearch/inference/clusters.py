@@ -33,9 +33,8 @@ def two_way(covariance, first, second) -> np.ndarray:
 
 
 def jackknife(estimate, cluster, weights) -> tuple[np.ndarray, np.ndarray]:
-    """Return the estimates and their CV3 covariance, (G-1)/G times the spread of estimates each without one cluster.
-
-    `estimate` maps weights (n,) to estimates (k,); the interval takes t with G - 1 degrees of freedom.
+    """Return the estimates and their CV3 covariance, (G-1)/G times the spread of estimates each without one cluster;
+    `estimate` maps weights (n,) to estimates (k,), the interval takes t with G - 1 degrees of freedom.
     """
     whole, cluster = estimate(weights), np.asarray(cluster)
     spread = np.stack([estimate(np.where(cluster == g, 0.0, weights)) for g in np.unique(cluster)]) - whole
@@ -69,8 +68,8 @@ def wild_bootstrap(
 ) -> tuple[float, float, float]:
     """Return p of "the coefficient is `null`" and the interval of the coefficient, by the wild cluster bootstrap-t.
 
-    The null is imposed; everything happens in sums by cluster, (G, G) by (G, B). Signs ("rademacher") up to 12 clusters
-    are all gone through; ``"webb"`` draws six points, which under about eight clusters tell more values apart.
+    The null is imposed; everything happens in sums by cluster. Signs ("rademacher") up to 12 clusters are all gone
+    through; ``"webb"`` draws six points, which under about eight clusters tell more values apart.
     """
     from scipy.optimize import bisect
 

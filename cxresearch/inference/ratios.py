@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import special
 
-from cxresearch.inference.intervals import critical_value
+from cxresearch.inference import critical_value
 
 
 def ratio_score(share_1, n_1, share_0, n_0, ratio) -> np.ndarray:

@@ -15,7 +15,7 @@ from collections import namedtuple
 import numpy as np
 
 from cxresearch.errors import DataProblem
-from cxresearch.inference.intervals import critical_value, joint_p_value
+from cxresearch.inference import critical_value, joint_p_value
 
 TOGETHER = 32  # times whose influence is held at once
 
