@@ -11,11 +11,10 @@ from scipy import stats
 
 from cxresearch.digits import at_least
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
-from cxresearch.figures import forest
-from cxresearch.findings import CANNOT, Finding, Statement, number
+from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, titled
+from cxresearch.findings import CANNOT, Check, Finding, Statement, number, words
+from cxresearch.inference import fieller_interval
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
-from cxresearch.inference.ratios import fieller_interval
-from cxresearch.programme import shared
 from cxresearch.programme.cohorts import joined_since
 from cxresearch.programme.shared import ids_of, money, payments, refuse_if, resampled, say, span_of
 from cxresearch.survey import as_survey, as_table
