@@ -28,19 +28,18 @@ def use_theme() -> None:
     """
     pd.set_option("display.max_colwidth", None)  # pandas would cut a reason or a limit after 50 characters
     pd.set_option("display.html.use_mathjax", False)  # a label with dollar signs is text, not a formula
-    if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
         from IPython.core.pylabtools import retina_figure
-        from matplotlib.figure import Figure
         from matplotlib_inline.backend_inline import set_matplotlib_formats
-
-        set_matplotlib_formats("retina")
 
         def with_finding(figure):
             """Return the picture, its metadata naming the finding that it shows."""
             drawn = retina_figure(figure, base64=True)
             return drawn and (drawn[0], drawn[1] | {"finding": getattr(figure, "finding", "")})
 
-        sys.modules["IPython"].get_ipython().display_formatter.formatters["image/png"].for_type(Figure, with_finding)
+        set_matplotlib_formats("retina")
+        shell.display_formatter.formatters["image/png"].for_type(plt.Figure, with_finding)
     sns.set_theme(context="notebook", style="whitegrid", palette=list(PALETTE), rc=dict(STYLE))
 
 
@@ -86,9 +85,7 @@ def intervals(ax, names, estimate, low, high, *, colour=PALETTE[0], offset: floa
     return rows_named(ax, names)
 
 
-def forest(
-    table: pd.DataFrame, value: str, *, names, low=None, high=None, marked=None, unit="", title="", line=None, ax=None
-):
+def forest(table, value: str, *, names, low=None, high=None, marked=None, unit="", title="", line=None, ax=None):
     """Draw one dot with its interval per row, first row on top, and return the Axes.
 
     Intervals stand in ``value_low`` and ``value_high`` unless `low` and `high` name other columns; rows not `marked` are
@@ -141,8 +138,8 @@ def heat_map(table: pd.DataFrame, *, decimals: int = 0, unit="", title="", centr
     hues = (
         sns.light_palette(PALETTE[0], as_cmap=True) if centre is None else sns.diverging_palette(40, 240, as_cmap=True)
     )
-    options = {"annot": True, "fmt": f".{decimals}f", "center": centre, "cbar": False, "linewidths": 1, "ax": ax}
-    sns.heatmap(table.astype(float), cmap=hues, **options)
+    options = {"annot": True, "fmt": f".{decimals}f", "center": centre, "cbar": False, "linewidths": 1}
+    sns.heatmap(table.astype(float), cmap=hues, ax=ax, **options)
     ax.set_xticklabels([wrap(str(name), 18) for name in table.columns], rotation=0)
     ax.set_yticklabels([wrap(str(name)) for name in table.index], rotation=0)
     ax.set(xlabel=unit, ylabel="")

@@ -266,9 +266,6 @@ def ends(name: str, estimate, low, high) -> dict[str, object]:
     return {name: estimate, f"{name}_low": low, f"{name}_high": high}
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
-
-
 def number(value: float, decimals: int = 1) -> str:
     """Return ``1,234.5``, never ``-0.0``; a missing value reads ``not available``."""
     if value is None or not math.isfinite(value):
@@ -376,9 +373,6 @@ def _cell(name, value) -> str:
     if shared and places and re.search(r"0-1\)?$", meaning):
         return percent(float(value), max(decimals - 2, 0))
     return number(float(value), decimals)
-
-
-# --- keeping ----------------------------------------------------------------------------------------------------------
 
 
 def save(finding: Finding, *, name: str) -> Path:

@@ -53,7 +53,10 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
     require_columns(table, *items, *ratings, where="responses")
     require_base(len(table), min_base=min_base, what="response quality")
     found, straight = _item_table(table, items), _straight_lined(table[ratings])
-    (n_rated, share), (n_many, share_many) = (_from(straight, least) for least in (FEWEST, MANY))
+    (n_rated, share), (n_many, share_many) = (
+        (int(many["n"].sum()), float(np.average(many["share_straight"], weights=many["n"])) if len(many) else np.nan)
+        for many in (straight[straight["n_given"] >= least] for least in (FEWEST, MANY))
+    )
     summary = {
         "n": len(table), "n_waves": 1 if wave is None else int(table[wave].nunique()), "n_ratings": len(ratings),
         "n_rated": n_rated, "share_straight": share, "n_many": n_many, "share_straight_many": share_many,
@@ -64,14 +67,11 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
         waves = table.groupby(wave, sort=True, observed=True)
         by_wave = pd.concat([_item_table(rows, items).assign(wave=name) for name, rows in waves], ignore_index=True)
         further["waves"] = hide_small_bases(by_wave[["term", "wave", *by_wave.columns[1:-1]]], min_base=min_base)
-    skipped = float(found["share_skipped"].max())
-    checks = [
-        Check("highest share skipped", digits.rounded(skipped, 3), f"at most {MOST_SKIPPED}", skipped <= MOST_SKIPPED),
-        Check("responses without any answer", summary["n_unanswered"], "0", summary["n_unanswered"] == 0),
-    ]
-    if n_many:
-        lined, fine = f"straight-lined ratings of {MANY} or more items", share_many <= MOST_STRAIGHT
-        checks.append(Check(lined, digits.rounded(share_many, 3), f"at most {MOST_STRAIGHT}", fine))
+    limits = {"highest share skipped": (float(found["share_skipped"].max()), MOST_SKIPPED)}
+    limits |= {f"straight-lined ratings of {MANY} or more items": (share_many, MOST_STRAIGHT)} if n_many else {}
+    checks = [Check(what, digits.rounded(v, 3), f"at most {most}", v <= most) for what, (v, most) in limits.items()]
+    unanswered = summary["n_unanswered"]
+    checks.insert(1, Check("responses without any answer", unanswered, "0", unanswered == 0))
     drawn = dict(words=_told(found, summary, survey.label), figure=_bars)
     known = (found, summary, tuple(checks), survey.labels, further)
     return Statement("response_quality", "responses", None, *known, **drawn)
@@ -129,10 +129,3 @@ def _straight_lined(ratings: pd.DataFrame) -> pd.DataFrame:
     counts = [k for k in range(FEWEST, ratings.shape[1] + 1) if (rated == k).any()]
     rows = [(k, int((rated == k).sum()), straight[rated == k].mean(), float(np.sum(p**k))) for k in counts]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _from(straight: pd.DataFrame, least: int) -> tuple[int, float]:
-    """Return how many rated at least so many items, and the share of them who gave one answer to all."""
-    many = straight[straight["n_given"] >= least]
-    n = int(many["n"].sum())
-    return n, float((many["share_straight"] * many["n"]).sum() / n) if n else np.nan

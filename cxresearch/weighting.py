@@ -1,7 +1,4 @@
-"""Weights: raking to known margins, trimming, what unequal weights leave of the base.
-
-Deming & Stephan (1940), Annals of Mathematical Statistics 11; Kish (1965), *Survey Sampling*.
-"""
+"""Weights raked to known margins (Deming & Stephan 1940, Annals of Mathematical Statistics 11)."""
 
 import warnings
 from collections.abc import Mapping
@@ -27,17 +24,13 @@ MAX_RATIO, MAX_DEFF = 20.0, 2.0
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Raking(Finding):
-    """Weights raked to margins. `tidy` has one row per margin (`term`) and category: target, before, after, n.
-
-    ``further["rounds"]`` traces the convergence.
-    """
+    """Weights raked to margins: target, before, after, n by margin (`term`) and category."""
 
     weights: np.ndarray = None  # (N,), NaN never
 
     def augment(self, table, *, name: str = "raked_weight"):
-        """Return `table` with the raked weight in a column `name`; a survey comes back weighted by it.
-
-        ``attrs["raked"]`` notes the margins, so that errors know about the raking.
+        """Return `table` with the raked weight in a column `name`, a survey weighted by it; ``attrs["raked"]`` notes the
+        margins, so that errors know about the raking.
         """
         rows = table.table if isinstance(table, Survey) else table
         if len(rows) != len(self.weights):
@@ -77,13 +70,12 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     ----------
     responses : Survey or DataFrame, (N, .)
         One row per response; no missing value in a margin. The raking starts from the survey's weight (1 each where it
-        has none); rows of weight zero keep it.
+        has none); rows of weight zero keep it. ``augment(responses)`` of the finding adds the weight.
     targets : dict of column -> {level: share, percent or total}
         All margins in shares (each adding up to 1), in percent (100), or in totals (each adding up to the same). With
         shares and percent the weights keep their sum; with totals they add up to the total. The finding says which.
     trim : float, optional
-        Cap as a multiple of the mean weight (more than 1); weights above it are cut and all are raked again until
-        both hold.
+        Cap as a multiple of the mean weight (more than 1): weights above it are cut and all raked again until both hold.
 
     Raises
     ------
@@ -91,15 +83,11 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
         A target level without respondents, a level without a target, missing values, margins that disagree in
         their totals, negative targets, or no convergence.
 
-    Notes
-    -----
-    w <- w T_level / sum of w in the level, margin after margin, until no margin is further than 1e-10 of the total from
-    its target (Deming & Stephan 1940). ``augment(responses)`` of the finding adds the weight.
-
     Examples
     --------
-    >>> answers = study.responses.table
-    >>> print(cx.rake(answers, targets={"region": {"Coast": 0.1, "East": 0.2, "North": 0.4, "South": 0.3}}))
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> print(cx.rake(study.responses, targets={"region": {"Coast": 0.1, "East": 0.2, "North": 0.4, "South": 0.3}}))
     Raked to region in 1 round: the largest gap to a target went from 5.6 to 0.0 percentage ...
     """
     survey = as_survey(responses)
@@ -115,9 +103,16 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     if not start.any():
         raise DataProblem(f"every {survey.weight} is zero; raking starts from weights of which some are above zero")
     codes, goals = zip(*(_margin(table, column, goal, start) for column, goal in targets.items()))
-    unit, total = _common_total(targets, start)
+    sums = {column: float(sum(goal.values())) for column, goal in targets.items()}
+    low, high = min(sums, key=sums.get), max(sums, key=sums.get)
+    if (most := sums[high]) - sums[low] > 1e-4 * most:
+        raise DataProblem(
+            f"targets of {low} add up to {sums[low]:g}, those of {high} to {most:g}; give all margins the same total"
+        )
+    unit = "shares" if abs(most - 1) < 1e-3 else "percent" if abs(most - 100) < 1e-1 else "totals"
+    total = most if unit == "totals" else float(start.sum())
     goals = tuple(g / g.sum() * total for g in goals)
-    raked, trace = _raked(start, codes, goals, total, trim)
+    raked, rounds = _raked(start, codes, goals, total, trim)
     parts = []
     for (column, goal), code, wanted in zip(targets.items(), codes, goals):
         shares = [np.bincount(code, w, minlength=len(wanted)) / w.sum() for w in (start, raked)]
@@ -129,18 +124,17 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     adjusted = raked / raked.mean() / np.where(start > 0, start / start.mean(), np.inf)
     gaps = {f"gap_{k}": float((margins[k] - margins["target"]).abs().max()) for k in ("before", "after")}
     summary = {
-        "n": n, "n_effective": kish, "method": "raking (iterative proportional fitting)", "rounds": len(trace), **gaps,
+        "n": n, "n_effective": kish, "method": "raking (iterative proportional fitting)", "rounds": rounds, **gaps,
         "kish_deff": n / kish, "weight_ratio": float(positive.max() / positive.min()),
         "largest_adjustment": float(adjusted.max()), "targets": unit,
     }  # fmt: skip
-    checks = _checks(summary, int((start == 0).sum()), sum(next(iter(targets.values())).values()))
+    checks = _checks(summary, int((start == 0).sum()), most)
     for check in (c for c in checks if not c.ok):
         warnings.warn(
             f"rake: {check.check} is {check.value} ({check.limit}); merge small levels, drop a margin, or trim",
             stacklevel=2,
         )
-    further = {"rounds": trace}
-    return Raking("rake", ", ".join(targets), None, margins, summary, checks, survey.labels, further, weights=raked)
+    return Raking("rake", ", ".join(targets), None, margins, summary, checks, survey.labels, weights=raked)
 
 
 def _checks(s, zero: int, total: float) -> tuple[Check, ...]:
@@ -164,11 +158,12 @@ def _margin(table, column, goal, start) -> tuple[np.ndarray, np.ndarray]:
         raise DataProblem(
             f"{column} is missing in {missing} of {len(values)} rows; give them a level with a target, or drop the rows"
         )
-    names = [_name(level) for level in levels]  # 1, 1.0 and "1" are one level, whoever wrote it down
+    as_name = lambda v: plain_text(int(v) if isinstance(v, (float, np.floating)) and v.is_integer() else v)  # noqa: E731
+    names = [as_name(level) for level in levels]  # 1, 1.0 and "1" are one level, whoever wrote it down
     if len(set(names)) < len(names):
         raise DataProblem(f"targets of {column} name {max(names, key=names.count)!r} twice; name each level once")
     found, seen = pd.factorize(values)
-    codes = pd.Index(names).get_indexer([_name(level) for level in seen])[found]
+    codes = pd.Index(names).get_indexer([as_name(level) for level in seen])[found]
     if (codes < 0).any():
         lost = values[codes < 0].value_counts().index.tolist()[0]
         raise DataProblem(
@@ -184,39 +179,20 @@ def _margin(table, column, goal, start) -> tuple[np.ndarray, np.ndarray]:
     return codes, wanted
 
 
-def _name(level) -> str:
-    whole = isinstance(level, (float, np.floating)) and float(level).is_integer()
-    return plain_text(int(level) if whole else level)
-
-
-def _common_total(targets, start) -> tuple[str, float]:
-    """Return how the targets are read, and what the weights add up to."""
-    sums = {column: float(sum(goal.values())) for column, goal in targets.items()}
-    low, high = min(sums, key=sums.get), max(sums, key=sums.get)
-    if sums[high] - sums[low] > 1e-4 * sums[high]:
-        raise DataProblem(
-            f"targets of {low} add up to {sums[low]:g}, those of {high} to {sums[high]:g}; give all margins "
-            "the same total"
-        )
-    unit = "shares" if abs(sums[high] - 1) < 1e-3 else "percent" if abs(sums[high] - 100) < 1e-1 else "totals"
-    return unit, sums[high] if unit == "totals" else float(start.sum())
-
-
-def _raked(start, codes, goals, total, trim) -> tuple[np.ndarray, pd.DataFrame]:
-    """Return the weights that meet the goals, and the largest gap by round."""
-    w, gaps = start * total / start.sum(), []
-    for _ in range(MAX_ROUNDS):
+def _raked(start, codes, goals, total, trim) -> tuple[np.ndarray, int]:
+    """Return the weights that meet the goals, w <- w goal / sum of w in the level, margin after margin, and the rounds."""
+    w = start * total / start.sum()
+    for rounds in range(1, MAX_ROUNDS + 1):
         for code, goal in zip(codes, goals):
             held = np.bincount(code, w, minlength=len(goal))
             w = w * np.divide(goal, held, out=np.zeros(len(goal)), where=held > 0)[code]
         beyond = trim is not None and w.max() > w.mean() * trim * (1 + TOLERANCE)
-        gaps.append(max(np.abs(np.bincount(c, w, minlength=len(g)) - g).max() for c, g in zip(codes, goals)) / total)
-        if gaps[-1] < TOLERANCE and not beyond:
-            return w, pd.DataFrame({"term": np.arange(1, len(gaps) + 1), "value": gaps})
-        if beyond:
-            w = np.minimum(w, w.mean() * trim)
+        gap = max(np.abs(np.bincount(c, w, minlength=len(g)) - g).max() for c, g in zip(codes, goals)) / total
+        if gap < TOLERANCE and not beyond:
+            return w, rounds
+        w = np.minimum(w, w.mean() * trim) if beyond else w
     trimmed, less = ("", "") if trim is None else (f", trim={trim:g}", ", or trim less")
     raise DataProblem(
-        f"raking did not converge in {MAX_ROUNDS} rounds (largest gap {100 * gaps[-1]:.3g} percentage points{trimmed}); "
+        f"raking did not converge in {MAX_ROUNDS} rounds (largest gap {100 * gap:.3g} percentage points{trimmed}); "
         f"merge small levels, drop a margin{less}"
     )

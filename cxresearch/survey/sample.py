@@ -44,8 +44,6 @@ class Sample:
     def __len__(self) -> int:
         return len(self.rows)
 
-    # --- bases, by cell (k,) ------------------------------------------------------------------------------------------
-
     @cached_property
     def n(self) -> np.ndarray:
         """Rows."""
@@ -92,8 +90,6 @@ class Sample:
     def pooled(self) -> "Sample":
         """Return the same rows as one cell."""
         return replace(self, cell=np.zeros_like(self.cell), keys=pd.DataFrame(index=range(1)))
-
-    # --- estimates, by cell -------------------------------------------------------------------------------------------
 
     def sums(self, values) -> np.ndarray:
         """Return weighted sums, (k,)."""
@@ -142,8 +138,6 @@ class Sample:
             units = replace(units, psu_of_row=self.unit_of_row)
         return total_covariance(influence, units, diagonal=diagonal)
 
-    # --- resampling ---------------------------------------------------------------------------------------------------
-
     def replicates(self, n_boot: int, *, seed) -> Iterator[np.ndarray]:
         """Yield the weights of bootstrap replicates, (b, n) at a time, `n_boot` in all.
 
@@ -177,9 +171,6 @@ def draw_counts(m: int, size: int, n_boot: int, rng) -> Iterator[tuple[int, np.n
         drawn = rng.integers(0, m, size=(rows, size), dtype=np.uint32)
         places = drawn + (np.arange(rows, dtype=np.int64) * m)[:, None]
         yield start, np.bincount(places.ravel(), minlength=rows * m).reshape(rows, m)
-
-
-# --- cells ------------------------------------------------------------------------------------------------------------
 
 
 def distinct(cell, code, k) -> np.ndarray:

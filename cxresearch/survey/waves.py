@@ -13,68 +13,60 @@ import pandas as pd
 from cxresearch.errors import DataProblem, plain_text
 
 SHOWN = 6  # labels named in a message
-YEAR, PART = r"(?:19|20)\d\d", r"[^\W\d_]+|\d+"
+YEAR = r"(?:19|20)\d\d"
 WRITTEN = {  # dates in figures, as a year and its month
-    rf"({YEAR})[-./](\d{{1,2}})(?:[-./]\d{{1,2}})?": r"\1 m \2",
-    rf"(?:\d{{1,2}}[-./])?(\d{{1,2}})[-./]({YEAR})": r"\2 m \1",
+    rf"^({YEAR})[-./](\d{{1,2}})(?:[-./]\d{{1,2}})?$": r"\1 m \2",
+    rf"^(?:\d{{1,2}}[-./])?(\d{{1,2}})[-./]({YEAR})$": r"\2 m \1",
 }
 
 
-def _folded(text: object) -> str:
-    """Return lower-case text without accents, so that styczeń, STYCZEN and й as one sign or two are the same."""
-    decomposed = unicodedata.normalize("NFKD", plain_text(text).casefold().replace("ł", "l"))
-    return "".join(c for c in decomposed if not unicodedata.combining(c))
+def _words(text: object) -> list[str]:
+    """Return words and numbers without capitals and accents: styczeń, STYCZEN and й as one sign or two are the same."""
+    decomposed = unicodedata.normalize("NFKD", plain_text(text).casefold().replace("ł", "l").removesuffix(".0"))
+    folded = "".join(c for c in decomposed if not unicodedata.combining(c))
+    for pattern, year_first in WRITTEN.items():
+        folded = re.sub(pattern, year_first, folded)
+    return re.findall(r"[^\W\d_]+|\d+", folded)
 
 
-WORDS = {  # word -> its kind and value
-    _folded(word): (kind, int(value))
+KNOWN = {  # word -> its kind and value
+    word: (kind, int(value))
     for kind, entries in tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")).items()
     for value, words in entries.items()
-    for word in words.split()
+    for word in _words(words)
 }
 
 
-def _months(label: object) -> tuple[int, int] | None:
-    """Return the first month, counted from year 0, and the length in months that a label names; None if none."""
-    text, found = _folded(label), defaultdict(list)
-    for pattern, year_first in WRITTEN.items():
-        text = re.sub(f"^{pattern}$", year_first, text)
-    for word in re.findall(PART, text):
+def _span(words: Sequence[str]) -> tuple[set | None, int, int] | None:
+    """Return (None, first month since year 0, months) that words name, or (unit, number, 1) without a year; None if none."""
+    found = defaultdict(list)
+    for word in words:
         kind = "years" if re.fullmatch(YEAR, word) else "numbers" if word.isdigit() else "unknown"
-        kind, value = (kind, int(word)) if word.isdigit() else WORDS.get(word, (kind, 0))
+        kind, value = (kind, int(word)) if word.isdigit() else KNOWN.get(word, (kind, 0))
         found[kind].append(value)
-    months, numbers, units = found["months"], found["numbers"], set(found["units"])
-    if found["unknown"] or len(found["years"]) != 1 or len(months) + len(numbers) > 1 or len(units) != len(numbers):
+    years, months, numbers, units = found["years"], found["months"], found["numbers"], set(found["units"])
+    if found["unknown"] or len(years) > 1 or len(months) + len(numbers) > 1:
         return None
-    start = 12 * found["years"][0]
+    if not years:
+        return (units, numbers[0], 1) if numbers else None
+    if len(units) != len(numbers):
+        return None
     if not numbers:
-        return (start + months[0] - 1, 1) if months else (start, 12)
+        return (None, 12 * years[0] + months[0] - 1, 1) if months else (None, 12 * years[0], 12)
     length = units.pop()
-    return (start + length * (numbers[0] - 1), length) if 1 <= numbers[0] <= 12 // length else None
-
-
-def _without_common_words(labels: Sequence[object]) -> list[str]:
-    """Return labels without the words that all of them hold: "NPS Q1 2024" says its time as "Q1 2024" does."""
-    words = [re.findall(rf"{PART}|[^\w\s]|_", _folded(label)) for label in labels]
-    common = set.intersection(*map(set, words)) if len(words) > 1 else set()
-    common = {w for w in common if w.isalpha() and WORDS.get(w, ("fillers",))[0] == "fillers"}
-    return [" ".join(w for w in label if w not in common) for label in words]
+    return (None, 12 * years[0] + length * (numbers[0] - 1), length) if 1 <= numbers[0] <= 12 // length else None
 
 
 def _time_of_labels(labels: Sequence[object]) -> list[float] | None:
     """Return one number a label that orders them in time; None where they do not say it."""
-    spans = [_months(label) for label in labels]
-    if None in spans:
-        spans = [_months(label) for label in _without_common_words(labels)]
-    if None not in spans:
-        ordered = sorted(spans)
-        apart = all(a + n <= b for (a, n), (b, _) in zip(ordered, ordered[1:]))
-        return [float(start) for start, _ in spans] if apart else None
-    found = [re.fullmatch(r"(\D*)(\d+(?:\.0)?)(\D*)", _folded(label)) for label in labels]
-    if None in found or len({(m[1].strip(), m[3].strip()) for m in found}) > 1:
+    words = [_words(label) for label in labels]  # "NPS Q1 2024" says its time as "Q1 2024" does
+    common = {w for w in set.intersection(*map(set, words)) if w not in KNOWN and not w.isdigit()}
+    spans = [_span([w for w in label if w not in common]) for label in words]
+    if None in spans or any(span[0] != spans[0][0] for span in spans):
         return None
-    numbers = [float(m[2]) for m in found]
-    return numbers if len(set(numbers)) == len(numbers) else None
+    ordered = sorted(span[1:] for span in spans)
+    apart = all(a + n <= b for (a, n), (b, _) in zip(ordered, ordered[1:]))
+    return [float(start) for _, start, _ in spans] if apart else None
 
 
 def _time_of_dates(labels: Sequence[object], waves: pd.Series, dates: pd.Series) -> list[float] | None:
@@ -88,9 +80,7 @@ def wave_order(
     waves: pd.Series, *, declared: Sequence | None = None, dates: pd.Series | None = None, sources: Sequence = ()
 ) -> tuple:
     """Return the labels of `waves` in the order of time: as `declared`; else as an ordered Categorical, the median days of
-    their `dates` and the labels themselves say, which must agree; else as the study names its files, `sources`.
-
-    What `declared` leaves out, contradictions, and labels of which nothing tells the time are refused.
+    their `dates` and the labels themselves say, which must agree; else as `sources`, the files of a study; else refused.
     """
     column, categories = waves.name, getattr(waves.dtype, "categories", None)
     labels = list(pd.unique(waves.dropna()))
@@ -124,10 +114,8 @@ def _require_all_declared(column, labels, declared) -> None:
     if len(known) < len(list(declared)):
         raise DataProblem(f"waves names a wave twice: {_listed(declared)}; name each once, first to last")
     if absent := [label for label in labels if plain_text(label) not in known]:
-        raise DataProblem(
-            f"{column} holds {_listed(absent)}, which waves: [{_listed(declared)}] leaves out; name every wave, "
-            "first to last"
-        )
+        told = f"{column} holds {_listed(absent)}, which waves: [{_listed(declared)}] leaves out"
+        raise DataProblem(f"{told}; name every wave, first to last")
     if strange := [label for label in declared if plain_text(label) not in found]:
         raise DataProblem(f"waves names {_listed(strange)}, which {column} does not hold; it holds {_listed(labels)}")
 
