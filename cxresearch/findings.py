@@ -8,12 +8,12 @@ import re
 import sys
 import tomllib
 from abc import ABC, abstractmethod
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, wraps
 from pathlib import Path
 from string import Formatter
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -30,12 +30,12 @@ IDENTIFIERS = ("term", "group", "segment", "wave", "feature", "check", "table", 
 ITEMS = ("term", "other")  # columns whose item keys are shown in the study's words
 
 
-class Column(NamedTuple):
-    """What a column of a finding's tables is called for a reader, and how many decimals it deserves."""
-
-    title: str
-    meaning: str
-    decimals: int | None = None
+# What a column of a finding's tables is called for a reader, and how many decimals it deserves.
+Column = namedtuple("Column", "title meaning decimals", defaults=[None])
+# One row of `Finding.checks()`: one that fails "stops" the conclusion, asks for "care" in reading, or is "info".
+Check = namedtuple("Check", "check value limit ok level", defaults=["care"])
+# What a deck's chart shows: a table of the finding, its columns, the words above them (ending in % for shares).
+Shown = namedtuple("Shown", "table value low high title")
 
 
 class Words(dict):
@@ -70,26 +70,6 @@ def words(package: str) -> Words:
 
 
 words("cxresearch")
-
-
-class Check(NamedTuple):
-    """One row of `Finding.checks()`: one that fails stops the conclusion, asks for care in reading, or informs."""
-
-    check: str
-    value: object
-    limit: str
-    ok: bool
-    level: str = "care"  # or "stops", "info"
-
-
-class Shown(NamedTuple):
-    """What a deck's chart shows: a table of the finding, its columns, the words above them (ending in % for shares)."""
-
-    table: str
-    value: str
-    low: str
-    high: str
-    title: str
 
 
 def _marked(plot):

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
-from cxresearch.figures import PALETTE, QUIET, axes_or_new, rows_named, titled
+from cxresearch.figures import forest
 from cxresearch.findings import Check, Finding, listing, number, words
 from cxresearch.survey import Survey, as_survey
 from cxresearch.survey.units import kish_effective_n
@@ -50,17 +50,13 @@ class Raking(Finding):
         return " ".join([first, say("base", **base), *doubtful])
 
     def plot(self, ax=None):
-        """Draw each level's share before and after against its target, in percent."""
-        t = self.table
-        ax, at = axes_or_new(ax, rows=len(t)), np.arange(len(t))
-        ax.hlines(at, 100 * t["before"], 100 * t["target"], color=QUIET, linewidth=1.5)
-        marks = {"target": ("|", "black", 14), "before": ("o", QUIET, 6), "after": ("o", PALETTE[0], 6)}
-        for column, (mark, colour, size) in marks.items():
-            ax.plot(100 * t[column], at, mark, color=colour, markersize=size, label=column)
-        rows_named(ax, [f"{self.label(m)}: {v}" for m, v in zip(t["term"], t["category"])])
-        ax.set(xlabel="share of responses, %")
-        ax.legend(loc="best")
-        return titled(ax, self.sentence().split(". ")[0].rstrip("."))
+        """Draw each level's share before and after, in percent."""
+        shares = self.table.assign(**{name: 100 * self.table[name] for name in ("target", "before", "after")})
+        names = [f"{self.label(m)}: {v}" for m, v in zip(shares["term"], shares["category"])]
+        words = dict(
+            unit="share of responses, %: before (end of the line) and after (dot)", title=self.sentence().split(". ")[0]
+        )
+        return forest(shares, "after", names=names, low="before", high="target", ax=ax, **words)
 
 
 def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
@@ -88,7 +84,7 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     >>> import cxresearch as cx
     >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.rake(study.responses, targets={"region": {"Coast": 0.1, "East": 0.2, "North": 0.4, "South": 0.3}}))
-    Raked to region in 1 round: the largest gap to a target went from 5.6 to 0.0 percentage ...
+    Raked to Region in 1 round: the largest gap to a target went from 2.4 to 0.0 percentage ...
     """
     survey = as_survey(responses)
     table = survey.table

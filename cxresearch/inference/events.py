@@ -57,8 +57,7 @@ def _backwards(column: pd.Series) -> bool:
 
 
 def _only_table(connection, named: str):
-    asked = "SELECT table_name FROM information_schema.tables ORDER BY 1"
-    names = [row[0] for row in connection.execute(asked).fetchall()]
+    names = sorted(row[0] for row in connection.execute("SELECT table_name FROM information_schema.tables").fetchall())
     if named in names or len(names) == 1:
         return connection.table(named if named in names else names[0])
     raise DataProblem(
