@@ -93,6 +93,6 @@ def kept(name, column: pd.Series) -> pd.Series:
     if not floats.any():
         return column
     found = column[floats].astype(float)
-    none = found.abs() < RESIDUE * found.abs().max()
-    found = found.clip(lower=SMALLEST_P) if name in P_VALUES else found.mask(none, 0.0)
+    residue = found.abs() < RESIDUE * found.abs().max()
+    found = found.clip(lower=SMALLEST_P) if name in P_VALUES else found.mask(residue, 0.0)
     return column.mask(floats, found.map(significant).reindex(column.index))

@@ -94,13 +94,10 @@ def _bars(finding: Statement, ax):
     """Draw answered, skipped and not applicable per item as parts of one bar (percent of responses)."""
     from cxresearch import figures  # `cxresearch check` counts without drawing, and drawing costs seconds to import
 
-    table = finding.table
-    ax, left = figures.axes_or_new(ax, rows=len(table) + 2), np.zeros(len(table))
-    parts = {"answered": figures.PALETTE[0], "skipped": figures.PALETTE[1], "not_met": "#C9C9C9"}
-    for part, colour in parts.items():
-        width, name = 100 * table[f"share_{part}"].to_numpy(dtype=float), part.replace("not_met", "not applicable")
-        ax.barh(np.arange(len(table)), width, left=left, color=colour, label=name, height=0.72)
-        left += np.nan_to_num(width)
+    parts = {"answered": figures.PALETTE[0], "skipped": figures.PALETTE[1], "not applicable": "#C9C9C9"}
+    ax, table = figures.axes_or_new(ax, rows=len(finding.table) + 2), finding.table
+    shares = 100 * table[["share_answered", "share_skipped", "share_not_met"]].set_axis(list(parts), axis=1)
+    shares.plot.barh(stacked=True, width=0.72, color=parts, ax=ax)
     figures.rows_named(ax, [finding.label(term) for term in table["term"]])
     ax.set(xlim=(0, 100), xlabel="percent of responses")
     ax.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=3, borderaxespad=0.2)
@@ -119,13 +116,10 @@ def _item_table(responses: pd.DataFrame, items: Sequence[str]) -> pd.DataFrame:
 
 def _straight_lined(ratings: pd.DataFrame) -> pd.DataFrame:
     """Return by number of items rated how many gave one answer to all, and how many would by chance."""
-    columns = ["n_given", "n", "share_straight", "share_by_chance"]
-    rated = ratings.notna().sum(axis=1).to_numpy()
-    if ratings.shape[1] < FEWEST or not (rated >= FEWEST).any():
-        return pd.DataFrame(columns=columns)
     # Not nunique, which looks at a million rows one by one.
-    straight = digits.at_most(ratings.max(axis=1), ratings.min(axis=1)).to_numpy()
+    straight = digits.at_most(ratings.max(axis=1), ratings.min(axis=1))
+    rows = pd.DataFrame({"n_given": ratings.notna().sum(axis=1), "share_straight": straight})
+    rows = rows[rows["n_given"] >= FEWEST].groupby("n_given")["share_straight"]
     p = pd.Series(ratings.to_numpy(dtype=float).ravel()).value_counts(normalize=True).to_numpy()
-    counts = [k for k in range(FEWEST, ratings.shape[1] + 1) if (rated == k).any()]
-    rows = [(k, int((rated == k).sum()), straight[rated == k].mean(), float(np.sum(p**k))) for k in counts]
-    return pd.DataFrame(rows, columns=columns)
+    found = rows.agg(n="size", share_straight="mean").reset_index()
+    return found.assign(share_by_chance=[float(np.sum(p**k)) for k in found["n_given"]])
