@@ -263,11 +263,15 @@ def _first_month(path, price) -> np.ndarray:
 
 def _price(cost, confidence) -> tuple[float, float]:
     """Return the cost to win a customer and the error of its log."""
-    price = low = high = cost
-    if isinstance(cost, Finding):
-        why = getattr(cost, "why", cost.sentence()).removeprefix(CANNOT)
-        refuse_if("cac" not in set(cost.table["term"]), "no_price", why=why)
-        price, low, high = cost.table.set_index("term").loc["cac", ENDS]
-    bounded = price > 0 and low > 0 and np.isfinite(high)
-    refuse_if(not bounded, "wrong_price", price=number(price, 2), span=span_of(low, high, confidence))
+    if not isinstance(cost, Finding):
+        price = low = high = cost
+    elif "cac" not in set(cost.table["term"]):
+        why = cost.sentence().removeprefix(CANNOT.capitalize()).rstrip(".")
+        raise DataProblem(f"there is no cost to win a customer to pay back: {why}")
+    else:
+        price, low, high = cost.table.set_index("term").loc["cac", ["estimate", "conf_low", "conf_high"]]
+    if not (price > 0 and low > 0 and np.isfinite(high)):
+        raise DataProblem(
+            f"cost={number(price, 2)} with {span_of(low, high, confidence)} must be the money to win a customer, above 0 and bounded"
+        )
     return price, np.log(high / low) / (2 * stats.norm.ppf((1 + confidence) / 2))
