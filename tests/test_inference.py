@@ -10,10 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxresearch.errors import DataProblem
-from cxresearch.inference import (
-    adjusted_p_values,
-    wilson_interval,
-)
+from cxresearch.inference import adjusted_p_values, wilson_interval
 from cxresearch.survey import as_survey
 from cxresearch.survey.units import kish_effective_n, sampling_units, total_covariance
 
@@ -33,7 +30,6 @@ BH_1995 = [
     0.5719,
     0.6528,
     0.7590,
-    1.0,
 ]
 
 
@@ -64,9 +60,9 @@ def test_wilson_of_81_in_263_is_2553_to_3662_newcombe_1998():
 
 
 def test_of_fifteen_p_values_holm_keeps_3_and_bh_4_benjamini_hochberg_1995():
-    assert (adjusted_p_values(BH_1995, correction="bh") <= 0.05).sum() == 4
-    assert (adjusted_p_values(BH_1995, correction="holm") <= 0.05).sum() == 3
-    assert (adjusted_p_values(BH_1995, correction="none") <= 0.05).sum() == 9
+    assert (adjusted_p_values([*BH_1995, 1.0], correction="bh") <= 0.05).sum() == 4
+    assert (adjusted_p_values([*BH_1995, 1.0], correction="holm") <= 0.05).sum() == 3
+    assert (adjusted_p_values([*BH_1995, 1.0], correction="none") <= 0.05).sum() == 9
 
 
 def test_adjusted_p_values_keep_order_and_place_and_skip_the_missing():
