@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache, wraps
 from pathlib import Path
 from string import Formatter
+from typing import ClassVar
 
 import pandas as pd
 
@@ -152,7 +153,13 @@ class Finding(ABC):
         """The statsmodels results object, where a model was fitted."""
         raise DataProblem(f"{self.function} fits no model that statsmodels has; its numbers stand in tidy()")
 
-    chart = None  # what a deck's chart shows (`Shown`); None where the tables speak for themselves
+    @property
+    def title(self) -> str:
+        """The first sentence without what stands in brackets, for figures and first screens."""
+        return re.sub(r" \([^()]*\)", "", self.sentence()).split(". ")[0].rstrip(".")
+
+    highlights: ClassVar = {}  # what a first screen shows of the finding, in words: value, interval, verdict, quotes
+    chart: ClassVar = None  # what a deck's chart shows (`Shown`); None where the tables speak for themselves
 
     def label(self, key) -> str:
         """Return the words for an item key, or the key itself."""
@@ -261,7 +268,12 @@ def percent(share: float, decimals: int = 0) -> str:
 
 def interval(low: float, high: float, confidence: float, decimals: int = 1) -> str:
     """Return ``95 % interval 1.2 to 3.4``."""
-    return f"{100 * confidence:.3g} % interval {number(low, decimals)} to {number(high, decimals)}"
+    return f"{100 * confidence:.3g} % interval {between(low, high, decimals)}"
+
+
+def between(low: float, high: float, decimals: int = 1) -> str:
+    """Return ``1.2 to 3.4``."""
+    return f"{number(low, decimals)} to {number(high, decimals)}"
 
 
 def p_words(p: float) -> str:
@@ -372,11 +384,13 @@ def save(finding: Finding, *, name: str) -> Path:
     texts = (t.select_dtypes(["object", "string"]) for t in finding.tables().values())
     seen = {v for text in texts for column in text for v in text[column] if isinstance(v, str)}
     record = {
-        "id": finding.id, "outcome": finding.outcome, "by": list(finding.by), "established": finding.established,
+        "id": finding.id, "function": finding.function, "what": finding.label(finding.outcome), "title": finding.title,
+        "outcome": finding.outcome, "by": list(finding.by), "established": finding.established,
         "suppressed": finding.suppressed, "sentence": finding.sentence(), "glance": _plain(finding.glance())[0],
         "checks": _plain(finding.checks()), "tables": files,
         "labels": {str(key): str(words) for key, words in finding.labels.items() if key in seen},
         **({"chart": finding.chart._asdict()} if finding.chart else {}),
+        **({"highlights": finding.highlights} if finding.highlights else {}),
     }  # fmt: skip
     path = folder / f"{name}.json"
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
