@@ -61,7 +61,7 @@ def as_survey(
     given = {name: value for name, value in locals().items() if name not in ("table", "min_base") and value is not None}
     given |= _floor(table, min_base)
     if isinstance(table, Survey):
-        return replace(table, **given)
+        return replace(table, **given) if given else table
     if isinstance(table, Table):
         raise DataProblem("this is a table of events, one row each; a survey has one row per answer or per customer")
     if not hasattr(table, "columns"):
@@ -296,7 +296,8 @@ class Survey:
         """Return the weights of the rows in view; those of the rows `asked` for must be known."""
         if self.weight is None:
             return np.ones(len(self))
-        values = pd.to_numeric(self.table[self.weight], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        column = self.rows[self.weight] if self.domain is None else self.rows[self.weight][self.domain]
+        values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
         bad, n = (
             np.flatnonzero((~np.isfinite(values) | (values < 0)) & asked),
             np.broadcast_to(asked, len(values)).sum(),
