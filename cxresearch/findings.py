@@ -50,8 +50,9 @@ class Words(dict):
         return self[key].format(**values)
 
     def told(self, key: str, /, **known) -> str:
-        """Return the sentence `key` with those of the values that it names."""
-        return self[key].format(**known)
+        """Return the sentence `key` with those of the values that it names, written as it asks (see `_written`)."""
+        parts = Formatter().parse(self[key])
+        return "".join(text + ("" if name is None else _written(known[name], spec)) for text, name, spec, _ in parts)
 
 
 GLOSSARY: dict[str, Column] = {}  # of every table of every finding; units stand on the axes

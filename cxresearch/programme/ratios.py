@@ -11,10 +11,11 @@ from scipy import stats
 
 from cxresearch.digits import at_least
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
-from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, titled
-from cxresearch.findings import CANNOT, Check, Finding, Statement, number, words
+from cxresearch.figures import forest
+from cxresearch.findings import CANNOT, Finding, Statement, number
 from cxresearch.inference import fieller_interval
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
+from cxresearch.programme import shared
 from cxresearch.programme.cohorts import joined_since
 from cxresearch.programme.shared import ids_of, money, payments, refuse_if, resampled, say, span_of
 from cxresearch.survey import as_survey, as_table
@@ -263,15 +264,11 @@ def _first_month(path, price) -> np.ndarray:
 
 def _price(cost, confidence) -> tuple[float, float]:
     """Return the cost to win a customer and the error of its log."""
-    if not isinstance(cost, Finding):
-        price = low = high = cost
-    elif "cac" not in set(cost.table["term"]):
+    price = low = high = cost
+    if isinstance(cost, Finding):
         why = cost.sentence().removeprefix(CANNOT.capitalize()).rstrip(".")
-        raise DataProblem(f"there is no cost to win a customer to pay back: {why}")
-    else:
-        price, low, high = cost.table.set_index("term").loc["cac", ["estimate", "conf_low", "conf_high"]]
-    if not (price > 0 and low > 0 and np.isfinite(high)):
-        raise DataProblem(
-            f"cost={number(price, 2)} with {span_of(low, high, confidence)} must be the money to win a customer, above 0 and bounded"
-        )
+        refuse_if("cac" not in set(cost.table["term"]), "no_price", why=why)
+        price, low, high = cost.table.set_index("term").loc["cac", ENDS]
+    bounded = price > 0 and low > 0 and np.isfinite(high)
+    refuse_if(not bounded, "wrong_price", price=number(price, 2), span=span_of(low, high, confidence))
     return price, np.log(high / low) / (2 * stats.norm.ppf((1 + confidence) / 2))
