@@ -1,4 +1,15 @@
-"""Customer-experience research: a table goes in, a finding comes out. Names are imported when first used."""
+"""Customer-experience research: a table goes in, a finding comes out.
+
+Names are imported when first used, so that ``import cxresearch`` costs nothing.
+
+The examples in the help take these as given, and ``import cxresearch as cx``::
+
+    study = cx.open_study("data/example/study.yml")
+    drivers = ["products", "staff", "delivery"]
+    matched = study.matched("responses", "customers", keep="latest")
+    behaved = cx.behaviour(study.transactions, until="2025-01-01")
+    segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
+"""
 
 import importlib
 

@@ -328,8 +328,6 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> cx.readable(cx.nps(study.responses, "recommend").tidy()).index.name
     'Estimate'
     """

@@ -81,8 +81,6 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.rake(study.responses, targets={"region": {"Coast": 0.1, "East": 0.2, "North": 0.4, "South": 0.3}}))
     Raked to Region in 1 round: the largest gap to a target went from 2.4 to 0.0 percentage ...
     """

@@ -54,7 +54,7 @@ def as_survey(
 
     Examples
     --------
-    >>> import cxresearch as cx, pandas as pd
+    >>> import pandas as pd
     >>> cx.as_survey(pd.DataFrame({"recommend": [10, 9, 6], "w": [1.0, 2.0, 0.0]}), weight="w")
     survey: 3 rows, weighted by w, floor 1
     """
@@ -75,7 +75,7 @@ def as_table(data, *, person: str | None = None, labels: Mapping[str, str] | Non
 
     Examples
     --------
-    >>> import cxresearch as cx, pandas as pd
+    >>> import pandas as pd
     >>> cx.as_table(pd.DataFrame({"customer": ["a", "b"], "amount": [3.5, 20.0]}), person="customer")
     table: 2 rows, one person: customer, floor 1
     """
@@ -240,6 +240,15 @@ class Survey:
         self.taken.append((condition, inside))
         said = condition if not self.condition else f"({self.condition}) and ({condition})"
         return replace(self, domain=inside, condition=said)
+
+    def require_each_once(self, known: np.ndarray, counted: str) -> None:
+        """Refuse rows `known` (of those in view) that repeat a person, by the respondent or a column called customer."""
+        for person in dict.fromkeys(c for c in (self.respondent, "customer") if c in self.table.columns):
+            if twice := int(self.table.loc[known, person].dropna().duplicated().sum()):
+                raise DataProblem(
+                    f"{twice} of {known.sum()} rows repeat a customer ({person}), whose {counted} would count more than "
+                    "once; keep one answer of each, for example with matched(..., keep='latest')"
+                )
 
     @cached_property
     def _person_of_row(self) -> np.ndarray | None:
