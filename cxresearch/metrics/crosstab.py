@@ -12,8 +12,7 @@ from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice
 from cxresearch.figures import axes_or_new, heat_map
 from cxresearch.findings import Check, Readable, listing, number, p_words
-from cxresearch.inference import adjusted_p_values
-from cxresearch.inference.intervals import CORRECTIONS
+from cxresearch.inference import CORRECTIONS, adjusted_p_values
 from cxresearch.metrics.answers import measured
 from cxresearch.metrics.estimate import base_words, cell_estimates, decided, vector
 from cxresearch.metrics.question import MeasureFinding, check_asked, columns_of

@@ -12,8 +12,7 @@ from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice
 from cxresearch.figures import QUIET, over_waves, wrap
 from cxresearch.findings import Check, listing, nothing, number, words
-from cxresearch.inference import critical_value
-from cxresearch.inference.intervals import CORRECTIONS
+from cxresearch.inference import CORRECTIONS, critical_value
 from cxresearch.metrics.answers import measured
 from cxresearch.metrics.estimate import base_words, cell_estimates, columns_of_estimate, decided, hide, vector
 from cxresearch.metrics.question import ENDS, MeasureFinding, Question, ask, check_asked, columns_of
