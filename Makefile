@@ -9,6 +9,8 @@ PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 # One BLAS thread: small matrices run faster, and last digits do not depend on the load of the machine.
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
+# Where the environment forbids to keep compiled modules, each of some hundred processes would compile its libraries.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run no-study test soak reports lab lock clean
 # A study that is not there is named before anything is set up; study.yml?market=North is a part of study.yml.

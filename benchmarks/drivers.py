@@ -25,7 +25,7 @@ from cxresearch.drivers import (  # noqa: E402
     importance_performance,
     penalty_reward,
 )
-from cxresearch.inference.shares import lmg  # noqa: E402
+from cxresearch.inference.shares import packed, residual_variances, shapley_parts, standardised  # noqa: E402
 from cxresearch.survey import as_survey  # noqa: E402
 
 N = 2000
@@ -94,6 +94,12 @@ def peer_seconds(name: str, p: int) -> float | None:
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
     )
     return float(run.stdout) if run.returncode == 0 else None
+
+
+def lmg(x, y) -> np.ndarray:
+    """Return the Shapley (LMG) parts of R², by the kernels that `driver_importance` calls."""
+    z = standardised(np.column_stack([x, y]).astype(float), np.ones(len(y)))
+    return shapley_parts(residual_variances(packed(z.T @ z / len(z)), [1] * (z.shape[1] - 1)))[:, 0]
 
 
 def ours() -> dict[str, float]:

@@ -1,6 +1,14 @@
 """Customer-experience research: a table goes in, a finding comes out.
 
 Names are imported when first used, so that ``import cxresearch`` costs nothing.
+
+The examples in the help take these as given, and ``import cxresearch as cx``::
+
+    study = cx.open_study("data/example/study.yml")
+    drivers = ["products", "staff", "delivery"]
+    matched = study.matched("responses", "customers", keep="latest")
+    behaved = cx.behaviour(study.transactions, until="2025-01-01")
+    segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
 """
 
 import importlib
@@ -18,8 +26,8 @@ _PUBLIC = {
     "board": "explore",
     "quality": "response_quality",
     "transactions": "behaviour link_revenue link_waves window_halves",
-    "metrics": "nps top_box mean_score effort compare_waves touchpoint_trend crosstab split_change plan_sample control_chart league_table "
-    "restated_waves response_bias answer_spikes promoter_value",
+    "metrics": "nps top_box mean_score effort compare_waves touchpoint_trend crosstab split_change plan_sample "
+    "control_chart league_table restated_waves response_bias answer_spikes promoter_value",
     "segments": "segment_customers compare_segment_counts profile_segments compare_segments typing_tool "
     "assign_segments segment_migration",
     "loyalty": "fit_loyalty_revenue compare_revenue_models worth_of_a_point lead_lag specification_curve fit_retention "
@@ -42,9 +50,7 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'cxresearch' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"cxresearch.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+    return globals().setdefault(name, getattr(importlib.import_module(f"cxresearch.{_HOME[name]}"), name))
 
 
 def __dir__() -> list[str]:

@@ -1,9 +1,7 @@
 """Last digits: processors compute them differently, and nothing that is decided, shown or kept may hang on them.
 
-A sum of the same numbers comes out as 10.000000000000002 with one kernel of linear algebra and as 10 with another.
 What is compared with an end of a scale goes through `at_least`, `at_most`, `outside`; what must be a whole number
-through `whole`; what is put into an order through `descending`; what is printed through `rounded`; what is kept in a
-file through `kept`.
+through `whole`; an order through `descending`; what is printed through `rounded`; what a file keeps through `kept`.
 """
 
 import math
@@ -18,24 +16,24 @@ SETTLED, KEPT = 10, 7  # significant digits that are compared and printed; that 
 P_VALUES = ("p_value", "p_adjusted", "p_lead", "separation_score", "margins_p")
 
 
+def _slack(end):
+    size = np.abs(end)
+    return LAST * np.where(np.isfinite(size), np.maximum(1.0, size), 0.0)
+
+
 def at_least(values, end):
-    """Return where values reach `end`, the last digits aside; False where missing."""
+    """Return where values reach `end`; False where missing."""
     return values >= end - _slack(end)
 
 
 def at_most(values, end):
-    """Return where values do not exceed `end`, the last digits aside; False where missing."""
+    """Return where values do not exceed `end`; False where missing."""
     return values <= end + _slack(end)
 
 
 def outside(values, low, high):
-    """Return where values lie below `low` or above `high`, the last digits aside; False where missing."""
-    return (values < low - _slack(low)) | (values > high + _slack(high))
-
-
-def _slack(end):
-    size = np.abs(end)
-    return LAST * np.where(np.isfinite(size), np.maximum(1.0, size), 0.0)
+    """Return where values lie below `low` or above `high`; False where missing."""
+    return ~(at_least(values, low) & at_most(values, high)) & (values == values)
 
 
 def whole(values) -> np.ndarray:
@@ -59,10 +57,7 @@ def settled(values, digits: int = SETTLED) -> np.ndarray:
 
 
 def descending(values, names=None) -> np.ndarray:
-    """Return the places of (n,) `values` from the largest to the smallest, missing last.
-
-    Values that are the same but for their last digits go in the order of their `names`, or else as they stand.
-    """
+    """Return the places of (n,) `values`, the largest first, missing last; equal ones by `names`, or as they stand."""
     values = settled(values)
     ties = np.arange(len(values)) if names is None else pd.factorize(np.asarray(names, dtype=str), sort=True)[0]
     return np.lexsort((ties, -values))
@@ -85,6 +80,11 @@ def significant(value: float, digits: int = KEPT) -> float:
     return value if not math.isfinite(value) or value.is_integer() else float(f"{value:.{digits}g}")
 
 
+def kept_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as a file keeps it."""
+    return pd.DataFrame({name: kept(name, table[name]) for name in table}, index=table.index)
+
+
 def kept(name, column: pd.Series) -> pd.Series:
     """Return a column as a file keeps it: seven significant digits, residues of its scale 0, p-values not under 1e-12."""
     if not (pd.api.types.is_float_dtype(column.dtype) or column.dtype == object):
@@ -93,8 +93,6 @@ def kept(name, column: pd.Series) -> pd.Series:
     if not floats.any():
         return column
     found = column[floats].astype(float)
-    if name in P_VALUES:
-        found = found.clip(lower=SMALLEST_P)
-    else:
-        found = found.mask(found.abs() < RESIDUE * found.abs().max(), 0.0)
+    residue = found.abs() < RESIDUE * found.abs().max()
+    found = found.clip(lower=SMALLEST_P) if name in P_VALUES else found.mask(residue, 0.0)
     return column.mask(floats, found.map(significant).reindex(column.index))

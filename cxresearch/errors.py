@@ -1,7 +1,4 @@
-"""The ways a study or an analysis is refused.
-
-Every message says where (file, table, column, row), what was found, and what to do.
-"""
+"""The ways a study or an analysis is refused: where (file, table, column, row), what was found, and what to do."""
 
 import difflib
 import re
@@ -50,13 +47,13 @@ def require_columns(table, *columns: str | None, where: str = "the table") -> No
         raise DataProblem(f"{where} must be a table with named columns; found {type(table).__name__}")
     if not len(table):
         raise DataProblem(f"{where} has no rows")
-    for column in columns:
-        if column is not None and column not in table.columns:
+    for column in (column for column in columns if column is not None):
+        if column not in table.columns:
             twin = next((c for c in table.columns if plain_text(c) == plain_text(column)), None)
             if twin is not None:  # they look alike: accents composed or not, spaces, signs without width
                 raise DataProblem(f"{where} writes {column!r} with other signs, {ascii(twin)}; rename that column")
             raise DataProblem(f"{where} has no column {column!r}{nearest(column, table.columns)}")
-        if column is not None and (same := list(table.columns).count(column)) > 1:
+        if (same := list(table.columns).count(column)) > 1:
             raise DataProblem(f"{where} has {same} columns named {column!r}; rename or drop all but one")
 
 

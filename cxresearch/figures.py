@@ -3,17 +3,20 @@
 import re
 import sys
 import textwrap
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import rc_params_from_file
 
 # Okabe and Ito's hues, moved until each stands out from white (3:1), neighbours differ in grey, and no two look alike
 # to the colour-blind; tests/test_figures.py measures it. The pages take their colours from here, too.
 PALETTE = ("#00548C", "#DA7200", "#00664C", "#D15CA6", "#7A4F00", "#3F95D0", "#1A1A1A")
 QUIET = "#747474"
-TEXT, TITLE = 10, 12  # points: neighbouring steps of the type scale of the pages, ratio 1.2
+STYLE = rc_params_from_file(Path(__file__).with_name("house.mplstyle"), use_default_template=False)
+TEXT, TITLE = STYLE["axes.labelsize"], STYLE["axes.titlesize"]  # points: steps of the pages' type scale, ratio 1.2
 
 
 def use_theme() -> None:
@@ -21,48 +24,23 @@ def use_theme() -> None:
 
     Examples
     --------
-    >>> import cxresearch as cx
     >>> cx.use_theme()
     """
     pd.set_option("display.max_colwidth", None)  # pandas would cut a reason or a limit after 50 characters
     pd.set_option("display.html.use_mathjax", False)  # a label with dollar signs is text, not a formula
-    if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
         from IPython.core.pylabtools import retina_figure
-        from matplotlib.figure import Figure
         from matplotlib_inline.backend_inline import set_matplotlib_formats
-
-        set_matplotlib_formats("retina")
 
         def with_finding(figure):
             """Return the picture, its metadata naming the finding that it shows."""
             drawn = retina_figure(figure, base64=True)
             return drawn and (drawn[0], drawn[1] | {"finding": getattr(figure, "finding", "")})
 
-        sys.modules["IPython"].get_ipython().display_formatter.formatters["image/png"].for_type(Figure, with_finding)
-    sns.set_theme(
-        context="notebook",
-        style="whitegrid",
-        palette=list(PALETTE),
-        rc={
-            "figure.figsize": (7.2, 4.0),
-            "figure.dpi": 110,
-            "figure.constrained_layout.use": True,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlelocation": "left",
-            "axes.titlesize": TITLE,
-            "axes.labelsize": TEXT,
-            "xtick.labelsize": TEXT,
-            "ytick.labelsize": TEXT,
-            "legend.fontsize": TEXT,
-            "legend.frameon": False,
-            "legend.handlelength": 1.2,
-            "legend.handletextpad": 0.5,
-            "legend.columnspacing": 1.2,
-            "grid.linewidth": 0.6,
-            "svg.hashsalt": "cxresearch",
-        },
-    )
+        set_matplotlib_formats("retina")
+        shell.display_formatter.formatters["image/png"].for_type(plt.Figure, with_finding)
+    sns.set_theme(context="notebook", style="whitegrid", palette=list(PALETTE), rc=dict(STYLE))
 
 
 def axes_or_new(ax=None, *, rows: int | None = None):
@@ -71,22 +49,6 @@ def axes_or_new(ax=None, *, rows: int | None = None):
         return ax
     height = 4.0 if rows is None else min(max(2.2, 0.9 + 0.34 * rows), 14)
     return plt.subplots(figsize=(7.2, height), layout="constrained")[1]
-
-
-def intervals(
-    ax, labels, estimate, low, high, *, colour: str = PALETTE[0], offset: float = 0.0, label: str | None = None
-):
-    """Draw one dot with its interval per label, first label on top, and return `ax`.
-
-    The dots are the last line added, the intervals the lines before it, so that a test can read the data back.
-    """
-    at = np.arange(len(labels)) + offset
-    ax.hlines(at, low, high, color=colour, linewidth=2)
-    ax.plot(estimate, at, "o", color=colour, markersize=6, label=label)
-    ax.set_yticks(np.arange(len(labels)), [wrap(text) for text in labels])
-    ax.set_ylim(len(labels) - 0.4, -0.6)
-    ax.grid(axis="y", visible=False)
-    return ax
 
 
 def titled(ax, title: str, unit: str = ""):
@@ -105,29 +67,36 @@ def written(words: str, ax=None):
     return ax
 
 
-def forest(
-    table: pd.DataFrame, value: str, *, names, low=None, high=None, marked=None, unit="", title="", line=None, ax=None
-):
+def rows_named(ax, names):
+    """Name the horizontal entries of a figure, the first one on top, and return `ax`."""
+    ax.set_yticks(np.arange(len(names)), [wrap(name) for name in names])
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+def intervals(ax, names, estimate, low, high, *, colour=PALETTE[0], offset: float = 0.0, label: str | None = None):
+    """Draw one dot with its interval per name, in one `colour` or one each, and return `ax`; a hidden row keeps its place."""
+    at, dots, hue = np.arange(len(names)) + offset, np.asarray(estimate, float), np.broadcast_to(colour, len(names))
+    known = np.isfinite(dots)
+    ax.hlines(at, low, high, color=hue, linewidth=2)
+    look = dict(c=list(hue[known]), s=42, linewidth=0, zorder=3, label=label)
+    sns.scatterplot(x=dots[known], y=at[known], ax=ax, legend=False, **look)
+    return rows_named(ax, names)
+
+
+def forest(table, value: str, *, names, low=None, high=None, marked=None, unit="", title="", line=None, ax=None):
     """Draw one dot with its interval per row, first row on top, and return the Axes.
 
     Intervals stand in ``value_low`` and ``value_high`` unless `low` and `high` name other columns; rows not `marked` are
     grey; a dashed `line` marks the whole, or no difference. The `unit` stands below the axis, the finding above it.
     """
     ax = axes_or_new(ax, rows=len(table))
-    low, high = table[low or f"{value}_low"], table[high or f"{value}_high"]
-    at, inside = (
-        np.arange(len(table)),
-        np.ones(len(table), dtype=bool) if marked is None else np.asarray(marked, dtype=bool),
-    )
-    hue = np.where(inside, PALETTE[0], QUIET)
+    inside = np.full(len(table), True) if marked is None else np.asarray(marked, dtype=bool)
     if line is not None:
         ax.axvline(line, color=QUIET, linewidth=1, linestyle="--", zorder=0)
-    ax.hlines(at, low, high, color=hue, linewidth=2)
-    dots, known = table[value].to_numpy(dtype=float), table[value].notna().to_numpy()  # a hidden row keeps its place
-    sns.scatterplot(x=dots[known], y=at[known], c=list(hue[known]), s=42, linewidth=0, ax=ax, legend=False, zorder=3)
-    ax.set_yticks(at, [wrap(name) for name in names])
-    ax.set_ylim(len(table) - 0.4, -0.6)
-    ax.grid(axis="y", visible=False)
+    ends = (table[low or f"{value}_low"], table[high or f"{value}_high"])
+    intervals(ax, list(names), table[value], *ends, colour=np.where(inside, PALETTE[0], QUIET))
     ax.set(xlabel=unit, ylabel="")
     return titled(ax, title) if title else ax
 
@@ -166,9 +135,11 @@ def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None,
 def heat_map(table: pd.DataFrame, *, decimals: int = 0, unit="", title="", centre: float | None = None, ax=None):
     """Draw a table of numbers as a heat map with its values in the cells (missing ones blank), and return the Axes."""
     ax = axes_or_new(ax, rows=2 + len(table))
-    one, two = sns.light_palette(PALETTE[0], as_cmap=True), sns.diverging_palette(40, 240, as_cmap=True)
-    options = {"annot": True, "fmt": f".{decimals}f", "center": centre, "cbar": False, "linewidths": 1, "ax": ax}
-    sns.heatmap(table.astype(float), cmap=one if centre is None else two, **options)
+    hues = (
+        sns.light_palette(PALETTE[0], as_cmap=True) if centre is None else sns.diverging_palette(40, 240, as_cmap=True)
+    )
+    options = {"annot": True, "fmt": f".{decimals}f", "center": centre, "cbar": False, "linewidths": 1}
+    sns.heatmap(table.astype(float), cmap=hues, ax=ax, **options)
     ax.set_xticklabels([wrap(str(name), 18) for name in table.columns], rotation=0)
     ax.set_yticklabels([wrap(str(name)) for name in table.index], rotation=0)
     ax.set(xlabel=unit, ylabel="")

@@ -1,9 +1,6 @@
-"""The contract of a result, the glossary of its columns, the words of its sentences.
+"""The contract of a result, the glossary of its columns, the words of its sentences."""
 
-Every analysis returns a frozen `Finding`. It answers ``tidy() tables() glance() sentence() checks() plot()``;
-its `id` names the question (function, outcome, group) and holds no number, so that two runs can be compared.
-"""
-
+import html
 import json
 import math
 import os
@@ -11,12 +8,13 @@ import re
 import sys
 import tomllib
 from abc import ABC, abstractmethod
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, wraps
 from pathlib import Path
 from string import Formatter
-from typing import NamedTuple
+from typing import ClassVar
 
 import pandas as pd
 
@@ -33,16 +31,16 @@ IDENTIFIERS = ("term", "group", "segment", "wave", "feature", "check", "table", 
 ITEMS = ("term", "other")  # columns whose item keys are shown in the study's words
 
 
-class Column(NamedTuple):
-    """What a column of a finding's tables is called for a reader, and how many decimals it deserves."""
-
-    title: str
-    meaning: str
-    decimals: int | None = None
+# What a column of a finding's tables is called for a reader, and how many decimals it deserves.
+Column = namedtuple("Column", "title meaning decimals", defaults=[None])
+# One row of `Finding.checks()`: one that fails "stops" the conclusion, asks for "care" in reading, or is "info".
+Check = namedtuple("Check", "check value limit ok level", defaults=["care"])
+# What a deck's chart shows: a table of the finding, its columns, the words above them (ending in % for shares).
+Shown = namedtuple("Shown", "table value low high title")
 
 
 class Words(dict):
-    """The sentences of a room by id; called with an id and its values, it tells one of them."""
+    """The sentences of a room by id."""
 
     def __call__(self, key: str, /, **values) -> str:
         """Return the sentence `key` with its named values; every value given must have its place in it."""
@@ -57,21 +55,16 @@ class Words(dict):
         return "".join(text + ("" if name is None else _written(known[name], spec)) for text, name, spec, _ in parts)
 
 
-# One glossary for every table of every finding. Units stand in the finding's docstring and on its axes.
-GLOSSARY: dict[str, Column] = {}
+GLOSSARY: dict[str, Column] = {}  # of every table of every finding; units stand on the axes
 
 
 @cache
 def words(package: str) -> Words:
     """Return the sentences in the ``words.toml`` of a package, its columns being added to the glossary.
 
-    Raises
-    ------
-    ValueError
-        A column has another meaning elsewhere: a name means one thing in the whole of cxresearch.
+    A column that has another meaning elsewhere is refused: a name means one thing in the whole of cxresearch.
     """
-    text = Path(sys.modules[package].__file__).with_name("words.toml").read_text(encoding="utf-8")
-    found = tomllib.loads(text)
+    found = tomllib.loads(Path(sys.modules[package].__file__).with_name("words.toml").read_text(encoding="utf-8"))
     for name, entry in found["columns"].items():
         if GLOSSARY.setdefault(name, Column(*entry)) != Column(*entry):
             raise ValueError(f"column {name!r} already means {GLOSSARY[name].meaning!r}")
@@ -79,18 +72,6 @@ def words(package: str) -> Words:
 
 
 words("cxresearch")
-
-LEVELS = ("stops", "care", "info")
-
-
-class Check(NamedTuple):
-    """One row of `Finding.checks()`: one that fails stops the conclusion, asks for care in reading, or informs."""
-
-    check: str
-    value: object
-    limit: str
-    ok: bool
-    level: str = "care"
 
 
 def _marked(plot):
@@ -106,50 +87,22 @@ def _marked(plot):
     return draw
 
 
-class Shown(NamedTuple):
-    """What a deck's chart shows: a table of the finding, its columns, the words above them (ending in % for shares)."""
-
-    table: str
-    value: str
-    low: str
-    high: str
-    title: str
-
-
 @dataclass(frozen=True, repr=False, eq=False)
 class Finding(ABC):
-    """What an analysis found. Subclasses add `sentence` and `plot`.
-
-    Attributes
-    ----------
-    function, outcome, group
-        The question: the public function, what was measured, the column it was split by (or None).
-    table
-        One row per part; what `tidy` copies.
-    summary
-        The values of the one row of `glance`; always `n` and `method`.
-    tested
-        The checks, never empty.
-    labels
-        Item key -> words for sentences and plots.
-    further
-        Name -> table, for what one table cannot hold.
-    suppressed
-        How many cells are hidden or pooled for their base.
-    domain
-        The condition that rows meet, of a finding on a part of a survey (`Survey.where`).
+    """What an analysis found; subclasses add `sentence` and `plot`. Its `id` names the question and holds no number, so
+    that two runs can be compared.
     """
 
-    function: str
-    outcome: str
-    group: str | None
-    table: pd.DataFrame
-    summary: Mapping[str, object]
-    tested: tuple[Check, ...]
-    labels: Mapping[str, str] = field(default_factory=dict)
-    further: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    suppressed: int = field(default=0, kw_only=True)
-    domain: str = field(default="", kw_only=True)
+    function: str  # the question: the public function,
+    outcome: str  # what was measured,
+    group: str | None  # the column it was split by
+    table: pd.DataFrame  # one row per part; what `tidy` copies
+    summary: Mapping[str, object]  # the values of the one row of `glance`; always `n` and `method`
+    tested: tuple[Check, ...]  # never empty
+    labels: Mapping[str, str] = field(default_factory=dict)  # item key -> words for sentences and plots
+    further: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # tables by name, for what one cannot hold
+    suppressed: int = field(default=0, kw_only=True)  # cells hidden or pooled for their base
+    domain: str = field(default="", kw_only=True)  # the condition that rows meet (`Survey.where`)
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
@@ -158,8 +111,8 @@ class Finding(ABC):
 
     @property
     def id(self) -> str:
-        by = f" by {self.group}" if self.group else ""
-        return f"{self.function} {self.outcome}{by}" + (f" where {self.domain}" if self.domain else "")
+        parts = {"": f"{self.function} {self.outcome}", " by ": self.group, " where ": self.domain}
+        return "".join(f"{word}{part}" for word, part in parts.items() if part)
 
     @property
     def by(self) -> tuple[str, ...]:
@@ -206,15 +159,8 @@ class Finding(ABC):
         """The first sentence without what stands in brackets, for figures and first screens."""
         return re.sub(r" \([^()]*\)", "", self.sentence()).split(". ")[0].rstrip(".")
 
-    @property
-    def highlights(self) -> dict:
-        """What a first screen shows of the finding, in words: value, interval, verdict, quotes."""
-        return {}
-
-    @property
-    def chart(self) -> Shown | None:
-        """What a deck's chart shows; None where the tables speak for themselves."""
-        return None
+    highlights: ClassVar = {}  # what a first screen shows of the finding, in words: value, interval, verdict, quotes
+    chart: ClassVar = None  # what a deck's chart shows (`Shown`); None where the tables speak for themselves
 
     def label(self, key) -> str:
         """Return the words for an item key, or the key itself."""
@@ -266,54 +212,31 @@ class Statement(Finding):
         from cxresearch.figures import forest
 
         options, table = dict(self.drawn), self.table[self.table["estimate"].notna()]
-        if (scale := options.pop("scale", 1)) != 1:
-            table = table.assign(**{c: scale * table[c] for c in ("estimate", "conf_low", "conf_high")})
-        given = {"low": "conf_low", "high": "conf_high", "title": self.title}
-        given["names"] = [self.label(term) for term in table.iloc[:, 0]]
-        return forest(table, "estimate", ax=ax, **given | options)
+        scale, columns = options.pop("scale", 1), ["estimate", "conf_low", "conf_high"]
+        table = table.assign(**{c: scale * table[c] for c in columns}) if scale != 1 else table
+        names = [self.label(term) for term in table.iloc[:, 0]]
+        return forest(
+            table, "estimate", ax=ax, **dict(low="conf_low", high="conf_high", title=self.title, names=names) | options
+        )
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class Nothing(Finding):
-    """The finding of a question that these data cannot be asked, with the reason; see `nothing`."""
+def nothing(function: str, outcome: str, by: str | None, why: str, *, n: int = 0, labels=None) -> Statement:
+    """Return the finding of a question that these data cannot be asked, `why` being a sentence without its full stop."""
+    from cxresearch.figures import written
 
-    why: str = ""
-
-    def sentence(self) -> str:
-        return self.why[:1].upper() + self.why[1:] + "."
-
-    def plot(self, ax=None):
-        """Write the reason where a figure would stand."""
-        from cxresearch.figures import written
-
-        return written(self.sentence(), ax)
-
-
-def nothing(function: str, outcome: str, by: str | None, why: str, *, n: int = 0, labels=None) -> Nothing:
-    """Return the finding of a question that cannot be asked, `why` being a sentence without its full stop."""
     check = Check("the data can answer the question", why, "they can", False, "stops")
     summary = {"n": n, "method": "none", "established": False}
-    table = pd.DataFrame({"term": [], "estimate": [], "n": []})
-    return Nothing(function, outcome, by, table, summary, (check,), dict(labels or {}), why=why)
+    table, told = pd.DataFrame({"term": [], "estimate": [], "n": []}), f"{why[:1].upper()}{why[1:]}."
+    drawn = dict(words=told, figure=lambda finding, ax: written(finding.words, ax))
+    return Statement(function, outcome, by, table, summary, (check,), dict(labels or {}), **drawn)
 
 
 def asked(analysis, /, *arguments, **options) -> Finding:
-    """Return what `analysis` finds or, where the data cannot answer, the finding that says why: the rest of a page stands.
-
-    Parameters
-    ----------
-    analysis : callable
-        A public function that returns a finding, such as ``cx.nps``; what it is called with follows.
-
-    Raises
-    ------
-    StudyProblem
-        The study itself is wrong.
+    """Return what `analysis`, such as ``cx.nps``, finds or, where the data cannot answer, the finding that says why: the
+    rest of a page stands. A study that is itself wrong raises `StudyProblem`.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.asked(cx.nps, study.responses, "satisfaction"))
     This question cannot be asked of these data: satisfaction is declared on a scale of 1-7; ...
     """
@@ -323,16 +246,12 @@ def asked(analysis, /, *arguments, **options) -> Finding:
         raise
     except DataProblem as problem:
         outcome = next((a for a in arguments if isinstance(a, str)), "answers")
-        why = f"{CANNOT}{problem}"
-        return nothing(analysis.__name__, outcome, None, why.rstrip("."))
+        return nothing(analysis.__name__, outcome, None, f"{CANNOT}{problem}".rstrip("."))
 
 
 def ends(name: str, estimate, low, high) -> dict[str, object]:
     """Return an estimate and the ends of its interval as columns: name, name_low, name_high."""
     return {name: estimate, f"{name}_low": low, f"{name}_high": high}
-
-
-# --- words -----------------------------------------------------------------------------------------------------------
 
 
 def number(value: float, decimals: int = 1) -> str:
@@ -350,8 +269,7 @@ def percent(share: float, decimals: int = 0) -> str:
 
 def interval(low: float, high: float, confidence: float, decimals: int = 1) -> str:
     """Return ``95 % interval 1.2 to 3.4``."""
-    level = percent(confidence, 0 if round(100 * confidence, 6) % 1 == 0 else 1)
-    return f"{level} interval {between(low, high, decimals)}"
+    return f"{100 * confidence:.3g} % interval {between(low, high, decimals)}"
 
 
 def between(low: float, high: float, decimals: int = 1) -> str:
@@ -382,39 +300,14 @@ def listing(words: Iterable[str]) -> str:
 
 def as_text(text: str) -> str:
     """Escape what Markdown, HTML and MathJax would read as markup: labels come from data and are text, on one line."""
-    text = LINE_BREAKS.sub(" ", text).strip()
-    text = re.sub(r"^([-+=]|\d+[.)])", lambda m: f"{m[0][:-1]}\\{m[0][-1]}", text.replace("\\", "\\\\"))
-    for mark in "`*_[]|~#!":
-        text = text.replace(mark, "\\" + mark)
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = LINE_BREAKS.sub(" ", text).strip().replace("\\", "\\\\")
+    text = re.sub(r"^([-+=]|\d+[.)])", lambda m: f"{m[0][:-1]}\\{m[0][-1]}", text)
+    text = html.escape(re.sub(r"[`*_\[\]|~#!]", r"\\\g<0>", text), quote=False)
     text = text.replace("://", "&#58;//").replace("@", "&#64;")  # else an address in a label becomes a link
     text = re.sub(r"(?i)\b(www|mailto)([.:])", lambda m: f"{m[1]}&#{ord(m[2])};", text)
     # MathJax looks for its marks in the finished page, but never across the end of an element.
     text = text.replace("$", "<span>&#36;</span>").replace("\\\\", "<span>&#92;</span>")
     return re.sub(r"(?<=\d) %", "\u00a0%", text)  # a line must not end between a number and its percent sign
-
-
-def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `table` as a reader wants it: titles from the glossary, sensible decimals, identifiers first.
-
-    The items of a finding are called by their labels. The cells are text; use the table itself to compute.
-
-    Examples
-    --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> finding = cx.nps(study.responses, "recommend")
-    >>> cx.readable(finding.tidy()).index.name
-    'Estimate'
-    """
-    words = {name: table.attrs.get("labels", {}) if name in ITEMS else {} for name in table.columns}
-    cells = {name: [_cell(name, words[name].get(v, v)) for v in table[name]] for name in table.columns}
-    shown = pd.DataFrame(cells, dtype=object)
-    shown.columns = [described(name).title for name in table.columns]
-    keys = [described(name).title for name in table.columns if name in IDENTIFIERS]
-    found = Readable(shown.set_index(keys or list(shown.columns[:1])))
-    found.attrs = dict(table.attrs)
-    return found
 
 
 class Readable(pd.DataFrame):
@@ -427,6 +320,24 @@ class Readable(pd.DataFrame):
     def _repr_html_(self):
         shown = super()._repr_html_()
         return (shown, {"finding": self.attrs["finding"]}) if "finding" in self.attrs else shown
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `table` as a reader wants it: titles from the glossary, sensible decimals, identifiers first, items called
+    by their labels. The cells are text; use the table itself to compute.
+
+    Examples
+    --------
+    >>> cx.readable(cx.nps(study.responses, "recommend").tidy()).index.name
+    'Estimate'
+    """
+    words = {name: table.attrs.get("labels", {}) if name in ITEMS else {} for name in table}
+    cells = {name: [_cell(name, words[name].get(v, v)) for v in table[name]] for name in table}
+    shown = pd.DataFrame(cells, dtype=object).set_axis([described(name).title for name in table], axis=1)
+    keys = [described(name).title for name in table.columns if name in IDENTIFIERS]
+    found = Readable(shown.set_index(keys or list(shown.columns[:1])))
+    found.attrs = dict(table.attrs)
+    return found
 
 
 def described(name) -> Column:
@@ -446,71 +357,45 @@ def _cell(name, value) -> str:
         return "–"
     if (decimals := described(name).decimals) is None:
         decimals = 0 if digits.significant(value, digits.SETTLED).is_integer() else 2
-    if _is_share(name):
+    # tables hold shares 0-1, and the ends of their intervals; readers see percent
+    whole = re.sub("_(?:low|high)$", "", str(name))
+    _, meaning, places = described(whole)
+    shared = re.search(r"\bshare\b|\bpart of the\b", meaning) or whole.startswith("share") or whole == "response_rate"
+    if shared and places and re.search(r"0-1\)?$", meaning):
         return percent(float(value), max(decimals - 2, 0))
     return number(float(value), decimals)
 
 
-def _is_share(name) -> bool:
-    """Whether tables hold a column 0-1 and readers see percent: a share, or one end of a share's interval."""
-    whole = re.sub("_(?:low|high)$", "", str(name))
-    _, meaning, decimals = described(whole)
-    shared = re.search(r"\bshare\b|\bpart of the\b", meaning) or whole.startswith("share") or whole == "response_rate"
-    return bool(shared and decimals and re.search(r"0-1\)?$", meaning))
-
-
-# --- keeping ---------------------------------------------------------------------------------------------------------
-
-
 def save(finding: Finding, *, name: str) -> Path:
-    """Write a finding's tables (CSV) and its sentence, checks and summary (JSON).
+    """Write a finding's tables (CSV) and its sentence, checks and summary (JSON), and print where.
 
     Within a run they go to the run's folder; otherwise to ``reports/runs/interactive/`` of the project that holds
-    the working folder. The path is printed.
-
-    Raises
-    ------
-    DataProblem
-        If `name` is not made of letters, digits, ``-`` and ``_``.
+    the working folder. A `name` that is not made of letters, digits, ``-`` and ``_`` is refused.
     """
     if not name or not name.replace("-", "").replace("_", "").isalnum():
         raise DataProblem(f"name={name!r} must be made of letters, digits, '-' and '_', since it names files")
     folder = Path(os.environ.get(RUN_FOLDER) or _interactive_folder())
     folder.mkdir(parents=True, exist_ok=True)
-    files = {}
-    for table_name, table in finding.tables().items():
-        files[table_name] = f"{name}.{table_name}.csv"
-        kept = csv_safe(_kept(table))
-        kept.to_csv(folder / files[table_name], index=False, float_format="%.15g", lineterminator="\n")
+    files = {table: f"{name}.{table}.csv" for table in finding.tables()}
+    for key, table in finding.tables().items():
+        written = csv_safe(digits.kept_table(table))
+        written.to_csv(folder / files[key], index=False, float_format="%.15g", lineterminator="\n")
+    texts = (t.select_dtypes(["object", "string"]) for t in finding.tables().values())
+    seen = {v for text in texts for column in text for v in text[column] if isinstance(v, str)}
     record = {
-        "id": finding.id,
-        "function": finding.function,
-        "what": finding.label(finding.outcome),
-        "title": finding.title,
-        "outcome": finding.outcome,
-        "by": list(finding.by),
-        "established": finding.established,
-        "suppressed": finding.suppressed,
-        "sentence": finding.sentence(),
-        "glance": _plain(finding.glance())[0],
-        "checks": _plain(finding.checks()),
-        "tables": files,
-        "labels": _labels_used(finding),
+        "id": finding.id, "function": finding.function, "what": finding.label(finding.outcome), "title": finding.title,
+        "outcome": finding.outcome, "by": list(finding.by), "established": finding.established,
+        "suppressed": finding.suppressed, "sentence": finding.sentence(), "glance": _plain(finding.glance())[0],
+        "checks": _plain(finding.checks()), "tables": files,
+        "labels": {str(key): str(words) for key, words in finding.labels.items() if key in seen},
         **({"chart": finding.chart._asdict()} if finding.chart else {}),
         **({"highlights": finding.highlights} if finding.highlights else {}),
-    }
+    }  # fmt: skip
     path = folder / f"{name}.json"
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     shown = path if os.environ.get(RUN_FOLDER) is None else Path("findings", folder.name, path.name)
     print(f"saved {finding.id}: {shown.as_posix()} and {len(files)} table(s)")
     return path
-
-
-def _labels_used(finding: Finding) -> dict[str, str]:
-    """Return the words for the item keys that stand in the finding's tables."""
-    texts = (t.select_dtypes(["object", "string"]) for t in finding.tables().values())
-    seen = {v for text in texts for column in text for v in text[column] if isinstance(v, str)}
-    return {str(key): str(words) for key, words in finding.labels.items() if key in seen}
 
 
 def csv_safe(table: pd.DataFrame) -> pd.DataFrame:
@@ -526,18 +411,13 @@ def _defuse(value):
 
 
 def _plain(table: pd.DataFrame) -> list[dict]:
-    def value(v):
+    def plain(v):
         if v is None or v is pd.NA or (isinstance(v, float) and not math.isfinite(v)):
             return None
         v = v.item() if hasattr(v, "item") else v
         return v if isinstance(v, (bool, int, float, str)) else str(v)
 
-    return [{k: value(v) for k, v in row.items()} for row in _kept(table).astype(object).to_dict("records")]
-
-
-def _kept(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table as files keep it (`digits.kept`)."""
-    return pd.DataFrame({name: digits.kept(name, table[name]) for name in table}, index=table.index)
+    return [{k: plain(v) for k, v in row.items()} for row in digits.kept_table(table).astype(object).to_dict("records")]
 
 
 def _interactive_folder() -> Path:

@@ -1,6 +1,5 @@
-"""A bar on long steps, for somebody who waits: in a JupyterLab that `cxresearch lab` opened, and nowhere else.
-
-A report must not hold a bar, and must not differ by how long a step took.
+"""A bar on long steps, for somebody who waits: in a JupyterLab that `cxresearch lab` opened, and nowhere else, because a
+report must not hold a bar, and must not differ by how long a step took.
 """
 
 import os
@@ -11,17 +10,7 @@ WANTED = "CXRESEARCH_PROGRESS"
 
 
 def progress(steps: Iterable, *, what: str, total: int | None = None) -> Iterator:
-    """Yield the steps, behind a bar that goes away at the end if somebody waits.
-
-    Parameters
-    ----------
-    steps
-        What is iterated over.
-    what
-        Words beside the bar.
-    total
-        Number of steps, where `steps` does not tell.
-    """
+    """Yield the steps, `total` of them, behind a bar named `what` that goes away at the end, if somebody waits."""
     if not os.environ.get(WANTED):
         yield from steps
         return
@@ -30,5 +19,4 @@ def progress(steps: Iterable, *, what: str, total: int | None = None) -> Iterato
         from tqdm.notebook import tqdm
     else:
         from tqdm import tqdm
-
     yield from tqdm(steps, desc=what, total=total, leave=False, delay=0.5)

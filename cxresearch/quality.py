@@ -1,9 +1,7 @@
 """How well a survey was answered: skipped, not applicable, straight-lined.
 
-References
-----------
-Krosnick (1991), Response strategies for coping with the cognitive demands of attitude measures in surveys, *Applied
-Cognitive Psychology* 5:213-236 (straight-lining as satisficing). The limits of the checks are conventions, not tests.
+Krosnick (1991), *Applied Cognitive Psychology* 5:213-236 (straight-lining as satisficing). The limits of the checks are
+conventions, not tests.
 """
 
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import Check, Finding, number, percent, words
+from cxresearch.findings import Check, Statement, number, percent, words
 from cxresearch.privacy import hide_small_bases, require_base
 from cxresearch.survey import as_survey
 
@@ -25,48 +23,7 @@ FEWEST = 3  # items rated, under which one answer to all says nothing
 MANY = 5  # items rated, from which one answer to all is a reason to look; of three or four, alert people do it, too
 
 
-class ResponseQuality(Finding):
-    """What came in, item by item (shares 0-1 of all responses, which add up to 1).
-
-    ``further["straight"]`` has the straight-lined by how many items were rated, ``further["waves"]`` the items by wave.
-    """
-
-    def sentence(self) -> str:
-        s, skipped, many = self.summary, self._most("share_skipped"), self.summary["n_waves"] > 1
-        known = {"n": number(s["n"], 0)} | skipped | ({"waves": s["n_waves"]} if many else {})
-        words = [say(f"{'skipped' if skipped else 'complete'}{'' if many else '_once'}", **known)]
-        words += [say("not_met", **found)] if (found := self._most("share_not_met")) else []
-        if s["n_many"]:
-            rated = dict(n=number(s["n_many"], 0), many=MANY, share=percent(s["share_straight_many"], 1))
-            words.append(say("straight", **rated))
-        return " ".join(words)
-
-    def _most(self, column: str) -> dict:
-        if not self.table[column].max() > 0:
-            return {}
-        worst = digits.largest(self.table, column)
-        return {"item": self.label(worst["term"]), "share": percent(worst[column])}
-
-    def plot(self, ax=None):
-        """Draw answered, skipped and not applicable per item as parts of one bar (percent of responses)."""
-        from cxresearch import figures  # `cxresearch check` counts without drawing, and drawing costs seconds to import
-
-        ax = figures.axes_or_new(ax, rows=len(self.table) + 2)
-        at, left = np.arange(len(self.table)), np.zeros(len(self.table))
-        parts = {"answered": figures.PALETTE[0], "skipped": figures.PALETTE[1], "not_met": "#C9C9C9"}
-        for part, colour in parts.items():
-            width = 100 * self.table[f"share_{part}"].to_numpy(dtype=float)
-            ax.barh(at, width, left=left, color=colour, label=part.replace("not_met", "not applicable"), height=0.72)
-            left += np.nan_to_num(width)
-        ax.set_yticks(at, [figures.wrap(self.label(term)) for term in self.table["term"]])
-        ax.invert_yaxis()
-        ax.set(xlim=(0, 100), xlabel="percent of responses")
-        ax.grid(axis="y", visible=False)
-        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=3, borderaxespad=0.2)
-        return figures.titled(ax, self.sentence().split(". ")[0].rstrip("."))
-
-
-def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] = ()) -> ResponseQuality:
+def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] = ()) -> Statement:
     """Count what was answered, skipped and not applicable, and who gave one answer to everything.
 
     Parameters
@@ -78,10 +35,14 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
     ratings : sequence of str
         Items on one common scale, asked together; straight-lining is looked for among them.
 
+    Returns
+    -------
+    Statement
+        Item by item, shares 0-1 of all responses, which add up to 1; ``further["straight"]`` the straight-lined by how
+        many items were rated, ``further["waves"]`` the items by wave.
+
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.response_quality(study.responses, items=["recommend", "satisfaction"]))
     2,213 responses in 4 waves: most often skipped was Overall satisfaction (3 %).
     """
@@ -92,7 +53,10 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
     require_columns(table, *items, *ratings, where="responses")
     require_base(len(table), min_base=min_base, what="response quality")
     found, straight = _item_table(table, items), _straight_lined(table[ratings])
-    (n_rated, share), (n_many, share_many) = (_from(straight, least) for least in (FEWEST, MANY))
+    (n_rated, share), (n_many, share_many) = (
+        (int(many["n"].sum()), float(np.average(many["share_straight"], weights=many["n"])) if len(many) else np.nan)
+        for many in (straight[straight["n_given"] >= least] for least in (FEWEST, MANY))
+    )
     summary = {
         "n": len(table), "n_waves": 1 if wave is None else int(table[wave].nunique()), "n_ratings": len(ratings),
         "n_rated": n_rated, "share_straight": share, "n_many": n_many, "share_straight_many": share_many,
@@ -103,16 +67,41 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
         waves = table.groupby(wave, sort=True, observed=True)
         by_wave = pd.concat([_item_table(rows, items).assign(wave=name) for name, rows in waves], ignore_index=True)
         further["waves"] = hide_small_bases(by_wave[["term", "wave", *by_wave.columns[1:-1]]], min_base=min_base)
-    skipped = float(found["share_skipped"].max())
-    checks = [
-        Check("highest share skipped", digits.rounded(skipped, 3), f"at most {MOST_SKIPPED}", skipped <= MOST_SKIPPED),
-        Check("responses without any answer", summary["n_unanswered"], "0", summary["n_unanswered"] == 0),
-    ]
-    if n_many:
-        words, fine = f"straight-lined ratings of {MANY} or more items", share_many <= MOST_STRAIGHT
-        checks.append(Check(words, digits.rounded(share_many, 3), f"at most {MOST_STRAIGHT}", fine))
-    known = (summary, tuple(checks), survey.labels, further)
-    return ResponseQuality("response_quality", "responses", None, found, *known)
+    limits = {"highest share skipped": (float(found["share_skipped"].max()), MOST_SKIPPED)}
+    limits |= {f"straight-lined ratings of {MANY} or more items": (share_many, MOST_STRAIGHT)} if n_many else {}
+    checks = [Check(what, digits.rounded(v, 3), f"at most {most}", v <= most) for what, (v, most) in limits.items()]
+    unanswered = summary["n_unanswered"]
+    checks.insert(1, Check("responses without any answer", unanswered, "0", unanswered == 0))
+    drawn = dict(words=_told(found, summary, survey.label), figure=_bars)
+    known = (found, summary, tuple(checks), survey.labels, further)
+    return Statement("response_quality", "responses", None, *known, **drawn)
+
+
+def _told(table: pd.DataFrame, s: dict, label) -> str:
+    def most(column: str) -> dict:
+        worst = digits.largest(table, column)
+        return {"item": label(worst["term"]), "share": percent(worst[column])} if worst[column] > 0 else {}
+
+    skipped, unmet, many = most("share_skipped"), most("share_not_met"), s["n_waves"] > 1
+    known = {"n": number(s["n"], 0)} | skipped | ({"waves": s["n_waves"]} if many else {})
+    told = [say(f"{'skipped' if skipped else 'complete'}{'' if many else '_once'}", **known)]
+    told += [say("not_met", **unmet)] if unmet else []
+    rated = dict(n=number(s["n_many"], 0), many=MANY, share=percent(s["share_straight_many"], 1))
+    return " ".join([*told, say("straight", **rated)] if s["n_many"] else told)
+
+
+def _bars(finding: Statement, ax):
+    """Draw answered, skipped and not applicable per item as parts of one bar (percent of responses)."""
+    from cxresearch import figures  # `cxresearch check` counts without drawing, and drawing costs seconds to import
+
+    parts = {"answered": figures.PALETTE[0], "skipped": figures.PALETTE[1], "not applicable": "#C9C9C9"}
+    ax, table = figures.axes_or_new(ax, rows=len(finding.table) + 2), finding.table
+    shares = 100 * table[["share_answered", "share_skipped", "share_not_met"]].set_axis(list(parts), axis=1)
+    shares.plot.barh(stacked=True, width=0.72, color=parts, ax=ax)
+    figures.rows_named(ax, [finding.label(term) for term in table["term"]])
+    ax.set(xlim=(0, 100), xlabel="percent of responses")
+    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=3, borderaxespad=0.2)
+    return figures.titled(ax, finding.sentence().split(". ")[0].rstrip("."))
 
 
 def _item_table(responses: pd.DataFrame, items: Sequence[str]) -> pd.DataFrame:
@@ -127,20 +116,10 @@ def _item_table(responses: pd.DataFrame, items: Sequence[str]) -> pd.DataFrame:
 
 def _straight_lined(ratings: pd.DataFrame) -> pd.DataFrame:
     """Return by number of items rated how many gave one answer to all, and how many would by chance."""
-    columns = ["n_given", "n", "share_straight", "share_by_chance"]
-    rated = ratings.notna().sum(axis=1).to_numpy()
-    if ratings.shape[1] < FEWEST or not (rated >= FEWEST).any():
-        return pd.DataFrame(columns=columns)
     # Not nunique, which looks at a million rows one by one.
-    straight = digits.at_most(ratings.max(axis=1), ratings.min(axis=1)).to_numpy()
+    straight = digits.at_most(ratings.max(axis=1), ratings.min(axis=1))
+    rows = pd.DataFrame({"n_given": ratings.notna().sum(axis=1), "share_straight": straight})
+    rows = rows[rows["n_given"] >= FEWEST].groupby("n_given")["share_straight"]
     p = pd.Series(ratings.to_numpy(dtype=float).ravel()).value_counts(normalize=True).to_numpy()
-    counts = [k for k in range(FEWEST, ratings.shape[1] + 1) if (rated == k).any()]
-    rows = [(k, int((rated == k).sum()), straight[rated == k].mean(), float(np.sum(p**k))) for k in counts]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _from(straight: pd.DataFrame, least: int) -> tuple[int, float]:
-    """Return how many rated at least so many items, and the share of them who gave one answer to all."""
-    many = straight[straight["n_given"] >= least]
-    n = int(many["n"].sum())
-    return n, float((many["share_straight"] * many["n"]).sum() / n) if n else np.nan
+    found = rows.agg(n="size", share_straight="mean").reset_index()
+    return found.assign(share_by_chance=[float(np.sum(p**k)) for k in found["n_given"]])

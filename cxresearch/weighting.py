@@ -1,10 +1,4 @@
-"""Weights: raking to known margins, trimming, what unequal weights leave of the base.
-
-References
-----------
-Deming & Stephan (1940), Annals of Mathematical Statistics 11; Kish (1965), *Survey Sampling*;
-Deville & Saerndal (1992), J. American Statistical Association 87: after calibration the error is that of the residuals.
-"""
+"""Weights raked to known margins (Deming & Stephan 1940, Annals of Mathematical Statistics 11)."""
 
 import warnings
 from collections.abc import Mapping
@@ -15,7 +9,7 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
-from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled, wrap
+from cxresearch.figures import forest
 from cxresearch.findings import Check, Finding, listing, number, words
 from cxresearch.survey import Survey, as_survey
 from cxresearch.survey.units import kish_effective_n
@@ -30,18 +24,13 @@ MAX_RATIO, MAX_DEFF = 20.0, 2.0
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Raking(Finding):
-    """Weights raked to margins. `tidy` has one row per margin (`term`) and category: target, before, after, n.
-
-    ``further["rounds"]`` traces the convergence.
-    """
+    """Weights raked to margins: target, before, after, n by margin (`term`) and category."""
 
     weights: np.ndarray = None  # (N,), NaN never
-    margins: tuple[str, ...] = ()
 
     def augment(self, table, *, name: str = "raked_weight"):
-        """Return `table` with the raked weight in a column `name`; a survey comes back weighted by it.
-
-        ``attrs["raked"]`` notes the margins, so that errors know about the raking.
+        """Return `table` with the raked weight in a column `name`, a survey weighted by it; ``attrs["raked"]`` notes the
+        margins, so that errors know about the raking.
         """
         rows = table.table if isinstance(table, Survey) else table
         if len(rows) != len(self.weights):
@@ -54,27 +43,20 @@ class Raking(Finding):
     def sentence(self) -> str:
         s, warned = self.summary, [c.check for c in self.tested if not c.ok]
         known = {k: number(100 * s[k]) for k in ("gap_before", "gap_after")} | {"n": number(s["n"], 0)}
-        known |= dict(
-            margins=listing(map(self.label, self.margins)), rounds=f"{s['rounds']} round" + "s" * (s["rounds"] > 1)
-        )
+        margins, rounds = listing(map(self.label, self.table["term"].unique())), s["rounds"]
+        first = say("raked", margins=margins, rounds=f"{rounds} round" + "s" * (rounds > 1), **known)
         base = dict(base=number(s["n_effective"], 0), deff=number(s["kish_deff"], 2), unit=s["targets"])
-        text = f"{say('raked', **known)} {say('base', **base)}"
-        return f"{text} {say('doubtful', checks=listing(warned))}" if warned else text
+        doubtful = [say("doubtful", checks=listing(warned))] if warned else []
+        return " ".join([first, say("base", **base), *doubtful])
 
     def plot(self, ax=None):
-        """Draw each level's share before and after against its target, in percent."""
-        t = self.table
-        ax, at = axes_or_new(ax, rows=len(t)), np.arange(len(t))
-        ax.hlines(at, 100 * t["before"], 100 * t["target"], color=QUIET, linewidth=1.5)
-        marks = {"target": ("|", "black", 14), "before": ("o", QUIET, 6), "after": ("o", PALETTE[0], 6)}
-        for column, (mark, colour, size) in marks.items():
-            ax.plot(100 * t[column], at, mark, color=colour, markersize=size, label=column)
-        ax.set_yticks(at, [wrap(f"{self.label(m)}: {v}") for m, v in zip(t["term"], t["category"])])
-        ax.set_ylim(len(t) - 0.4, -0.6)
-        ax.set(xlabel="share of responses, %")
-        ax.grid(axis="y", visible=False)
-        ax.legend(loc="best")
-        return titled(ax, self.sentence().split(". ")[0].rstrip("."))
+        """Draw each level's share before and after, in percent."""
+        shares = self.table.assign(**{name: 100 * self.table[name] for name in ("target", "before", "after")})
+        names = [f"{self.label(m)}: {v}" for m, v in zip(shares["term"], shares["category"])]
+        words = dict(
+            unit="share of responses, %: before (end of the line) and after (dot)", title=self.sentence().split(". ")[0]
+        )
+        return forest(shares, "after", names=names, low="before", high="target", ax=ax, **words)
 
 
 def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
@@ -84,13 +66,12 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     ----------
     responses : Survey or DataFrame, (N, .)
         One row per response; no missing value in a margin. The raking starts from the survey's weight (1 each where it
-        has none); rows of weight zero keep it.
+        has none); rows of weight zero keep it. ``augment(responses)`` of the finding adds the weight.
     targets : dict of column -> {level: share, percent or total}
         All margins in shares (each adding up to 1), in percent (100), or in totals (each adding up to the same). With
         shares and percent the weights keep their sum; with totals they add up to the total. The finding says which.
     trim : float, optional
-        Cap as a multiple of the mean weight (more than 1); weights above it are cut and all are raked again until
-        both hold.
+        Cap as a multiple of the mean weight (more than 1): weights above it are cut and all raked again until both hold.
 
     Raises
     ------
@@ -98,18 +79,10 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
         A target level without respondents, a level without a target, missing values, margins that disagree in
         their totals, negative targets, or no convergence.
 
-    Notes
-    -----
-    w <- w T_level / sum of w in the level, margin after margin, until no margin is further than 1e-10 of the total from
-    its target (Deming & Stephan 1940). ``augment(responses)`` of the finding adds the weight.
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> answers = study.responses.table
-    >>> print(cx.rake(answers, targets={"region": {"Coast": 0.1, "East": 0.2, "North": 0.4, "South": 0.3}}))
-    Raked to region in 1 round: the largest gap to a target went from 5.6 to 0.0 percentage ...
+    >>> print(cx.rake(study.responses, targets={"region": {"Coast": 0.1, "East": 0.2, "North": 0.4, "South": 0.3}}))
+    Raked to Region in 1 round: the largest gap to a target went from 2.4 to 0.0 percentage ...
     """
     survey = as_survey(responses)
     table = survey.table
@@ -120,70 +93,71 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
         )
     if trim is not None and not trim > 1:
         raise DataProblem(f"trim={trim!r} must be more than 1, for example 5: no weight above five times the mean")
-    start = _design_weights(table, survey.weight)
+    start = survey.weights()
+    if not start.any():
+        raise DataProblem(f"every {survey.weight} is zero; raking starts from weights of which some are above zero")
     codes, goals = zip(*(_margin(table, column, goal, start) for column, goal in targets.items()))
-    unit, total = _common_total(targets, start)
+    sums = {column: float(sum(goal.values())) for column, goal in targets.items()}
+    low, high = min(sums, key=sums.get), max(sums, key=sums.get)
+    if (most := sums[high]) - sums[low] > 1e-4 * most:
+        raise DataProblem(
+            f"targets of {low} add up to {sums[low]:g}, those of {high} to {most:g}; give all margins the same total"
+        )
+    unit = "shares" if abs(most - 1) < 1e-3 else "percent" if abs(most - 100) < 1e-1 else "totals"
+    total = most if unit == "totals" else float(start.sum())
     goals = tuple(g / g.sum() * total for g in goals)
-    raked, trace = _raked(start, codes, goals, total, trim)
-    margins = _margin_table(targets, codes, goals, start, raked)
+    raked, rounds = _raked(start, codes, goals, total, trim)
+    parts = []
+    for (column, goal), code, wanted in zip(targets.items(), codes, goals):
+        shares = [np.bincount(code, w, minlength=len(wanted)) / w.sum() for w in (start, raked)]
+        columns = {"target": wanted / wanted.sum(), "before": shares[0], "after": shares[1]}
+        n = np.bincount(code[start > 0], minlength=len(wanted))
+        parts.append(pd.DataFrame({"term": column, "category": list(goal), **columns, "n": n}))
+    margins, n = pd.concat(parts, ignore_index=True), int((start > 0).sum())
     kish, positive = kish_effective_n(raked), raked[raked > 0]
     adjusted = raked / raked.mean() / np.where(start > 0, start / start.mean(), np.inf)
+    gaps = {f"gap_{k}": float((margins[k] - margins["target"]).abs().max()) for k in ("before", "after")}
     summary = {
-        "n": int((start > 0).sum()), "n_effective": kish, "method": "raking (iterative proportional fitting)",
-        "rounds": len(trace), "gap_before": float((margins["before"] - margins["target"]).abs().max()),
-        "gap_after": float((margins["after"] - margins["target"]).abs().max()), "kish_deff": int((start > 0).sum()) / kish,
-        "weight_ratio": float(positive.max() / positive.min()), "largest_adjustment": float(adjusted.max()), "targets": unit,
+        "n": n, "n_effective": kish, "method": "raking (iterative proportional fitting)", "rounds": rounds, **gaps,
+        "kish_deff": n / kish, "weight_ratio": float(positive.max() / positive.min()),
+        "largest_adjustment": float(adjusted.max()), "targets": unit,
     }  # fmt: skip
-    ratio, deff = (digits.rounded(summary[k], d) for k, d in (("weight_ratio", 2), ("kish_deff", 3)))
-    gap, read = summary["gap_after"], f"{unit}, adding up to {sum(next(iter(targets.values())).values()):g}"
-    light, fine = summary["weight_ratio"] <= MAX_RATIO, summary["kish_deff"] <= MAX_DEFF
-    checks = (
-        Check("margins meet their targets", f"{gap:.1e}", f"gap below {MET:g}", gap < MET),
-        Check("largest weight / smallest weight", ratio, f"at most {MAX_RATIO:g}", light),
-        Check("Kish design effect", deff, f"at most {MAX_DEFF:g}", fine),
-        Check("how the targets were read", read, "as meant", True, "info"),
-        Check("rows left out, the weight being 0", int((start == 0).sum()), "information", True, "info"),
-    )
+    checks = _checks(summary, int((start == 0).sum()), most)
     for check in (c for c in checks if not c.ok):
         warnings.warn(
             f"rake: {check.check} is {check.value} ({check.limit}); merge small levels, drop a margin, or trim",
             stacklevel=2,
         )
-    return Raking(
-        "rake", ", ".join(targets), None, margins, summary, checks, survey.labels, further={"rounds": trace}, weights=raked,
-        margins=tuple(targets),
-    )  # fmt: skip
+    return Raking("rake", ", ".join(targets), None, margins, summary, checks, survey.labels, weights=raked)
 
 
-def _design_weights(table, weight) -> np.ndarray:
-    """Return the weights from which the raking starts; refuse missing and negative ones."""
-    if weight is None:
-        return np.ones(len(table))
-    values = pd.to_numeric(table[weight], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    bad = ~np.isfinite(values) | (values < 0)
-    if bad.any() or not values.sum() > 0:
-        found = f"{weight} is missing or negative in {bad.sum()} of {len(values)} rows"
-        found = found if bad.any() else f"every {weight} is zero"
-        raise DataProblem(f"{found}; raking starts from design weights of zero or more, some above zero")
-    return values
+def _checks(s, zero: int, total: float) -> tuple[Check, ...]:
+    ratio, deff = digits.rounded(s["weight_ratio"], 2), digits.rounded(s["kish_deff"], 3)
+    gap, left_out = s["gap_after"], "rows left out, the weight being 0"
+    return (
+        Check("margins meet their targets", f"{gap:.1e}", f"gap below {MET:g}", gap < MET),
+        Check("largest weight / smallest weight", ratio, f"at most {MAX_RATIO:g}", s["weight_ratio"] <= MAX_RATIO),
+        Check("Kish design effect", deff, f"at most {MAX_DEFF:g}", s["kish_deff"] <= MAX_DEFF),
+        Check("how the targets were read", f"{s['targets']}, adding up to {total:g}", "as meant", True, "info"),
+        Check(left_out, zero, "information", True, "info"),
+    )
 
 
 def _margin(table, column, goal, start) -> tuple[np.ndarray, np.ndarray]:
     """Return each row's place among the levels of the targets, and the targets."""
-    levels, wanted = list(goal), np.array([float(v) for v in goal.values()])
+    levels, wanted, values = list(goal), np.array([float(v) for v in goal.values()]), table[column]
     if not levels or not np.isfinite(wanted).all() or (wanted < 0).any() or wanted.sum() <= 0:
         raise DataProblem(f"targets of {column}: every target must be a number of zero or more; found {dict(goal)!r}")
-    values = table[column]
-    if values.isna().any():
+    if missing := values.isna().sum():
         raise DataProblem(
-            f"{column} is missing in {values.isna().sum()} of {len(values)} rows; give them a level with a "
-            "target, or drop the rows"
+            f"{column} is missing in {missing} of {len(values)} rows; give them a level with a target, or drop the rows"
         )
-    names = [_name(level) for level in levels]  # 1, 1.0 and "1" are one level, whoever wrote it down
+    as_name = lambda v: plain_text(int(v) if isinstance(v, (float, np.floating)) and v.is_integer() else v)  # noqa: E731
+    names = [as_name(level) for level in levels]  # 1, 1.0 and "1" are one level, whoever wrote it down
     if len(set(names)) < len(names):
         raise DataProblem(f"targets of {column} name {max(names, key=names.count)!r} twice; name each level once")
     found, seen = pd.factorize(values)
-    codes = pd.Index(names).get_indexer([_name(level) for level in seen])[found]
+    codes = pd.Index(names).get_indexer([as_name(level) for level in seen])[found]
     if (codes < 0).any():
         lost = values[codes < 0].value_counts().index.tolist()[0]
         raise DataProblem(
@@ -199,49 +173,20 @@ def _margin(table, column, goal, start) -> tuple[np.ndarray, np.ndarray]:
     return codes, wanted
 
 
-def _name(level) -> str:
-    whole = isinstance(level, (float, np.floating)) and float(level).is_integer()
-    return plain_text(int(level) if whole else level)
-
-
-def _common_total(targets, start) -> tuple[str, float]:
-    """Return how the targets are read, and what the weights add up to."""
-    sums = {column: float(sum(goal.values())) for column, goal in targets.items()}
-    low, high = min(sums, key=sums.get), max(sums, key=sums.get)
-    if sums[high] - sums[low] > 1e-4 * sums[high]:
-        raise DataProblem(
-            f"targets of {low} add up to {sums[low]:g}, those of {high} to {sums[high]:g}; give all margins "
-            "the same total"
-        )
-    unit = "shares" if abs(sums[high] - 1) < 1e-3 else "percent" if abs(sums[high] - 100) < 1e-1 else "totals"
-    return unit, sums[high] if unit == "totals" else float(start.sum())
-
-
-def _raked(start, codes, goals, total, trim) -> tuple[np.ndarray, pd.DataFrame]:
-    w, gaps = start * total / start.sum(), []
-    for _ in range(MAX_ROUNDS):
+def _raked(start, codes, goals, total, trim) -> tuple[np.ndarray, int]:
+    """Return the weights that meet the goals, w <- w goal / sum of w in the level, margin after margin, and the rounds."""
+    w = start * total / start.sum()
+    for rounds in range(1, MAX_ROUNDS + 1):
         for code, goal in zip(codes, goals):
             held = np.bincount(code, w, minlength=len(goal))
             w = w * np.divide(goal, held, out=np.zeros(len(goal)), where=held > 0)[code]
         beyond = trim is not None and w.max() > w.mean() * trim * (1 + TOLERANCE)
-        gaps.append(max(np.abs(np.bincount(c, w, minlength=len(g)) - g).max() for c, g in zip(codes, goals)) / total)
-        if gaps[-1] < TOLERANCE and not beyond:
-            return w, pd.DataFrame({"term": np.arange(1, len(gaps) + 1), "value": gaps})
-        if beyond:
-            w = np.minimum(w, w.mean() * trim)
+        gap = max(np.abs(np.bincount(c, w, minlength=len(g)) - g).max() for c, g in zip(codes, goals)) / total
+        if gap < TOLERANCE and not beyond:
+            return w, rounds
+        w = np.minimum(w, w.mean() * trim) if beyond else w
     trimmed, less = ("", "") if trim is None else (f", trim={trim:g}", ", or trim less")
     raise DataProblem(
-        f"raking did not converge in {MAX_ROUNDS} rounds (largest gap {100 * gaps[-1]:.3g} percentage points{trimmed}); "
+        f"raking did not converge in {MAX_ROUNDS} rounds (largest gap {100 * gap:.3g} percentage points{trimmed}); "
         f"merge small levels, drop a margin{less}"
     )
-
-
-def _margin_table(targets, codes, goals, start, raked) -> pd.DataFrame:
-    """Return target and shares before and after by margin and level."""
-    parts = []
-    for (column, goal), code, wanted in zip(targets.items(), codes, goals):
-        shares = [np.bincount(code, w, minlength=len(wanted)) / w.sum() for w in (start, raked)]
-        n = np.bincount(code[start > 0], minlength=len(wanted))
-        columns = {"target": wanted / wanted.sum(), "before": shares[0], "after": shares[1], "n": n}
-        parts.append(pd.DataFrame({"term": column, "category": list(goal), **columns}))
-    return pd.concat(parts, ignore_index=True)

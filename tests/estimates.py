@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
+from cxresearch.inference.shares import packed, residual_variances, shapley_parts, standardised
 from cxresearch.survey import as_survey
 
 
@@ -19,3 +20,9 @@ def survey_mean(values, *, weights=None, **design) -> SimpleNamespace:
     return SimpleNamespace(
         mean=mean, covariance=sample.covariance_of(w[:, None] * (kept - mean)), df=float(sample.df[0])
     )
+
+
+def lmg(x, y) -> np.ndarray:
+    """Return the Shapley (LMG) parts (p,) of R² of (n, p) columns for an (n,) outcome."""
+    z = standardised(np.column_stack([x, y]).astype(float), np.ones(len(y)))
+    return shapley_parts(residual_variances(packed(z.T @ z / len(z)), [1] * (z.shape[1] - 1)))[:, 0]

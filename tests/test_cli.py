@@ -1,9 +1,7 @@
 """The command line: what it costs, what it prints, how it ends."""
 
-import json
 import os
 import pty
-import signal
 import subprocess
 import sys
 import termios
@@ -11,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from tiny import write_notebook, write_study
-from waiting import PATIENCE, running, wait_for
 
 from cxresearch.cli import main
 
@@ -127,46 +124,3 @@ def test_the_notebooks_of_a_parent_folder_are_found(project, monkeypatch, capsys
         capsys.readouterr().err
         == "cxresearch: --only: there is no notebook 'anser'; did you mean 'answer'?; there are answer\n"
     )
-
-
-@pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.soak)])
-def test_a_stopped_run_leaves_no_kernel_and_no_folder(project, how):
-    write_notebook(
-        project / "notebooks", "answer", "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)"
-    )
-    command = [sys.executable, "-m", "cxresearch", "run", "study.yml", "--out", "reports/now"]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
-    kernel = _kernel_of(project / "reports", run)
-    run.send_signal(how)
-    out, err = run.communicate(timeout=PATIENCE)
-    assert run.returncode == 130 and "interrupted; nothing was kept of this run" in err and "Traceback" not in err
-    assert not running(kernel)
-    assert list((project / "reports").iterdir()) == []
-
-
-def _kernel_of(folder: Path, run) -> int:
-    def said() -> str:
-        assert run.poll() is None, run.communicate()
-        return "".join(p.read_text() for p in folder.glob(".now-*/pid"))
-
-    return int(wait_for(said, "the notebook tells its process"))
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize(
-    ("study", "answered"),
-    [
-        ("airport", {"intake", "scorecard", "drivers"}),
-        ("garden_centre", {"intake", "loyalty_revenue"}),
-        ("grocery", {"segmentation"}),
-    ],
-)
-def test_a_published_study_runs_to_an_index_page(shared, root, tmp_path, monkeypatch, study, answered):
-    monkeypatch.chdir(root)
-    assert ended("run", f"tests/studies/{study}.yml", "--out", str(tmp_path / "run")) == 0
-    told = {
-        n["name"]: n["status"]
-        for n in json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["notebooks"]
-    }
-    assert answered <= {name for name, status in told.items() if status == "ok"} and "failed" not in told.values()
-    assert (tmp_path / "run" / "index.html").is_file()

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drivers_calls import asked
+from estimates import lmg
 
 from cxresearch.drivers.shapley import (
     EXACT,
@@ -14,7 +15,7 @@ from cxresearch.drivers.shapley import (
     relative_weights,
     sampled_orders,
 )
-from cxresearch.inference.shares import as_correlations, em_moments, lmg, packed, residual_variances, unpacked
+from cxresearch.inference.shares import as_correlations, em_moments, packed, residual_variances, unpacked
 
 driver_importance = asked("driver_importance")
 TIGHT = dict(rtol=0, atol=1e-9)

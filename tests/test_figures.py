@@ -146,7 +146,7 @@ def test_pages_and_figures_share_colours_and_steps_of_one_type_scale(root):
 def test_intervals_are_drawn_first_label_on_top():
     ax = plt.subplots()[1]
     figures.intervals(ax, ["a", "b"], [1.0, 2.0], [0.5, 1.5], [1.5, 2.5])
-    assert ax.lines[-1].get_xdata().tolist() == [1.0, 2.0]
+    assert ax.collections[-1].get_offsets().tolist() == [[1.0, 0.0], [2.0, 1.0]]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
     plt.close("all")

@@ -162,7 +162,7 @@ MAKERS = {
         known(t), t[:250], "recommend", customer="person", behaviour=["frequency"]
     ),
     "journey_coverage": lambda t: cx.journey_coverage(
-        as_contacts(t), touchpoint="step", measured={"web": "d0", "shop": None}, responses=known(t)
+        as_contacts(t), touchpoint="step", time="at", measured={"web": "d0", "shop": None}, responses=known(t)
     ),
     "journey_paths": lambda t: cx.journey_paths(as_contacts(t), time="at", step="step", outcome="good", **CHANCE),
     "moments_of_truth": lambda t: cx.moments_of_truth(

@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,20 @@ FUNCTIONS = sorted(n for n in cx.__all__ if inspect.isfunction(getattr(cx, n)) a
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
+@pytest.fixture(scope="module")
+def given():
+    """What the help of the package says that its examples take as given."""
+    names = {"cx": cx}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        exec(textwrap.dedent(cx.__doc__.split("::\n")[1]), names)
+    return names
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_example_in_the_help_runs(name, monkeypatch, capsys):
+def test_the_example_in_the_help_runs(name, given, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    found = doctest.DocTestFinder(recurse=False).find(getattr(cx, name), name, globs={})[0]
-    assert len(found.examples) > 1, f"{name} has no example"
+    found = doctest.DocTestFinder(recurse=False).find(getattr(cx, name), name, globs=dict(given))[0]
+    assert found.examples, f"{name} has no example"
     failed = doctest.DocTestRunner(optionflags=FLAGS, verbose=False).run(found).failed
     assert failed == 0, capsys.readouterr().out

@@ -9,16 +9,17 @@ import pytest
 from cxresearch.errors import DataProblem
 from cxresearch.inference import (
     adjusted_p_values,
+    fieller_interval,
     goodman_intervals,
     joint_p_value,
     newcombe_difference,
+    ratio_interval,
+    ratio_p_value,
 )
 from cxresearch.inference.agreement import cronbach_alpha, krippendorff_alpha, one_factor_omega
 from cxresearch.inference.clusters import cluster_covariance, cr2, demean, jackknife, two_way, wild_bootstrap
 from cxresearch.inference.events import opened
 from cxresearch.inference.pooling import between_variance, intraclass, one_way, shrink
-from cxresearch.inference.ratios import fieller_interval, ratio_interval, ratio_p_value
-from cxresearch.inference.shares import lmg
 from cxresearch.inference.survival import kaplan_meier, log_rank, restricted_mean
 from cxresearch.survey.units import sampling_units, total_covariance
 
@@ -325,13 +326,6 @@ def test_absorbed_effects_leave_the_slope_of_dummies():
 
 
 # --- shares, ratios, agreement ---------------------------------------------------------------------------------------
-
-
-def test_lmg_of_swiss_is_0571_1712_2601_1056_1128_relaimpo(oracles):
-    swiss = pd.read_csv(oracles / "drivers" / "swiss.csv", index_col=0)
-    parts = lmg(swiss.drop(columns="Fertility"), swiss["Fertility"])
-    assert parts == pytest.approx([0.05709122, 0.17117303, 0.26013468, 0.10557015, 0.11276592], abs=5e-9)
-    assert parts.sum() == pytest.approx(0.706735, abs=5e-7)
 
 
 def test_ratio_of_36_in_40_and_16_in_80_is_4_5_from_2_9396_to_7_1522_koopman_1984():

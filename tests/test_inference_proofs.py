@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cxresearch.inference import ratio_interval
 from cxresearch.inference.clusters import cr2, wild_bootstrap
 from cxresearch.inference.pooling import intraclass, one_way, shrink
-from cxresearch.inference.ratios import ratio_interval
 from cxresearch.inference.survival import kaplan_meier, log_rank, restricted_mean
 
 

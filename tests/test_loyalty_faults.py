@@ -126,10 +126,15 @@ def test_retention_on_rows_that_repeat_a_customer_is_refused(root):
     )
     data = cx.open_study(root / "data" / "example" / "study.yml")
     asked = dict(loyalty="recommend", asked="asked_on", until="until", observed_until="2025-12-31")
-    with pytest.raises(cx.DataProblem, match="rows repeat a customer"):
-        cx.fit_retention(data.matched("responses", "customers", keep="all").with_table(
-            data.matched("responses", "customers", keep="all").table, respondent="customer"
-        ), **asked)  # fmt: skip
+    every = data.matched("responses", "customers", keep="all")
+    for given in (every, every.table):  # a plain table, too, has a column that says whose the row is
+        with pytest.raises(cx.DataProblem, match=r"^763 of 2162 rows repeat a customer \(customer\)"):
+            cx.fit_retention(given, **asked)
+        with pytest.raises(cx.DataProblem, match=r"^763 of 2162 rows repeat a customer \(customer\), whose revenue"):
+            cx.promoter_value(given, "recommend", value="revenue")
+    with pytest.raises(cx.DataProblem, match=r"^763 of 2162 rows repeat a customer \(customer\), whose revenue"):
+        cx.worth_of_a_point(every.table, revenue="revenue", loyalty="recommend", n_boot=100, seed=1)
+    assert every.respondent == "customer"  # a person with several rows, whom the floor and the errors count once
     g = cx.fit_retention(data.matched("responses", "customers", keep="latest"), **asked).glance().iloc[0]
     assert (g["n"], g["leaving"]) == (1390, 108) or g["leaving"] <= 109
 

@@ -85,8 +85,11 @@ def test_the_lead_equals_poisson_with_dummies_of_customers_and_periods():
     )
     X = np.column_stack([table[["nps", "nps before", "nps after"]], dummies])
     reference = sm.GLM(table["revenue"].to_numpy(), X, family=sm.families.Poisson()).fit(tol=1e-12)
-    got = lead_lag(some, **PANEL, min_rows=50).tidy().set_index("term")["estimate"]
+    finding = lead_lag(some, **PANEL, min_rows=50)
+    got = finding.tidy().set_index("term")["estimate"]
     assert [got["now"], got["lag"], got["lead"]] == pytest.approx(list(reference.params[:3]), abs=1e-6)
+    with pytest.raises(cx.DataProblem, match="statsmodels has no absorbed intercepts"):
+        _ = finding.model
 
 
 @pytest.mark.parametrize("periods", [2, 3])

@@ -203,6 +203,15 @@ def test_group_means_and_differences_are_those_of_their_customers(valued):
     assert labelled.sentence().startswith("Mean Revenue, net ")
 
 
+def test_less_is_said_as_a_size_whose_interval_is_one_of_sizes(valued):
+    finding = promoter_value(valued.assign(left=(valued["s"] <= 6) | (valued.index % 20 == 0)), "s", value="left")
+    step = finding.tables()["steps"].iloc[0]
+    assert step["conf_high"] < 0
+    size, low, high = (f"{-100 * step[name]:.1f}" for name in ("estimate", "conf_high", "conf_low"))
+    words = f"Promoters have {size} percentage points less than detractors (95 % interval {low} to {high} %, adjusted p"
+    assert words in finding.sentence()
+
+
 def test_groups_under_the_minimum_base_are_hidden(valued):
     few = valued[(valued["s"] > 6) | (valued.index < 40)]
     finding = promoter_value(as_survey(few, min_base=60), "s", value="revenue")
@@ -214,7 +223,9 @@ def test_groups_under_the_minimum_base_are_hidden(valued):
 
 def test_customers_that_repeat_are_refused(valued):
     table = valued.assign(who=valued["c"])
-    message = r"^customers: who repeats 600 customers, whose revenue would count once for each answer; give one row per customer, "
+    message = (
+        r"^600 of 900 rows repeat a customer \(who\), whose revenue would count more than once; keep one answer of each"
+    )
     with pytest.raises(DataProblem, match=message):
         promoter_value(as_survey(table, respondent="who"), "s", value="revenue")
     assert (

@@ -1,6 +1,7 @@
 """Did it move: panels, families, margins, mixes, leagues, charts and late answers."""
 
 import re
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -221,14 +222,27 @@ def test_the_trend_of_a_steady_rise_is_its_slope():
     assert trend["term"] == "trend, points per wave"
 
 
+def test_scores_on_a_line_have_its_slope_as_their_trend_and_a_fall_its_size_with_an_interval_of_sizes():
+    parts = [pd.DataFrame({"wave": w, "s": [10] * n + [0] * (60 - n)}) for w, n in enumerate((45, 39, 33, 27), start=1)]
+    finding = compare_waves(as_survey(pd.concat(parts), wave="wave"), "s", pairs="all")
+    row, trend = finding.tidy().iloc[2], finding.tables()["trend"].iloc[0]
+    assert trend["estimate"] == pytest.approx(-20) and trend["conf_low"] < -20 < trend["conf_high"]
+    last = replace(finding, table=finding.table.iloc[[2]])  # the first wave and the last
+    assert row["estimate"] == pytest.approx(-60) and row["conf_high"] < 0
+    between = f"95 % interval {-row['conf_high']:.1f} to {-row['conf_low']:.1f},"
+    assert f"fell 60.0 points from 1 to 4 ({between}" in last.sentence()
+
+
 def test_a_trend_with_known_variances_is_least_squares_with_its_scale_fixed_at_one(panel):
     rng = np.random.default_rng(22)
     table = pd.concat([pd.DataFrame({"wave": w, "s": scores_of(rng, 60 * w, 0.3, 0.2)}) for w in (1, 2, 3, 5)])
     parts = [codes(part) for _, part in table.groupby("wave")["s"]]
     y, v = np.array([adjusted_moments(c.mean(), (c**2).mean(), len(c)) for c in parts]).T
-    fit = WLS(100 * y, add_constant([1, 2, 3, 5]), weights=1 / v / 1e4).fit(cov_type="fixed scale")
+    line = dict(exog=add_constant([1, 2, 3, 5]), weights=1 / v / 1e4)
+    fit, plain = (WLS(100 * np.array(s), **line).fit(cov_type="fixed scale") for s in (y, [c.mean() for c in parts]))
     trend = compare_waves(as_survey(table, wave="wave"), "s").tables()["trend"].iloc[0]
-    assert trend[["estimate", "std_error"]].tolist() == pytest.approx([fit.params[1], fit.bse[1]])
+    assert trend[["estimate", "std_error"]].tolist() == pytest.approx([plain.params[1], fit.bse[1]])
+    assert trend[["conf_low", "conf_high"]].sum() / 2 == pytest.approx(fit.params[1])  # of the adjusted scores
     assert trend["lack_of_fit"] == pytest.approx(stats.chi2.sf(fit.ssr, 2)) and trend["term"].endswith("unit of wave")
 
 

@@ -117,10 +117,15 @@ def test_two_markets_under_the_base_hide_each_other(tmp_path):
     assert [(c.label, c.only) for c in cells if c.skip] == [("2 values under the minimum base", ())]
 
 
+SOME = ["intake", "scorecard", "promoters", "segmentation", "programme", "service_profit_chain"]
+
+
+@pytest.mark.parametrize("only", [SOME, pytest.param([], marks=pytest.mark.soak)], ids=["some", "all"])
 def test_the_smallest_market_of_the_example_gets_its_report_from_every_notebook_that_has_enough_people(
-    root, tmp_path, pool
+    root, tmp_path, pool, only
 ):
-    plan = plan_run(f"{root / 'data/example/study.yml'}?region=Coast", notebooks=root / "notebooks")
+    coast = f"{root / 'data/example/study.yml'}?region=Coast"
+    plan = plan_run(coast, only=only, notebooks=root / "notebooks")
     made = make_run(plan, tmp_path / "run", pool=pool)
     told = {o.task.name: (o.status, o.reason) for o in made.outcomes}
     shown = "".join(str(c.get("outputs")) for c in {o.task.name: o for o in made.outcomes}["promoters"].notebook.cells)

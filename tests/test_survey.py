@@ -127,7 +127,8 @@ def test_a_score_by_wave_of_labels_without_time_is_refused_and_by_group_is_not()
         ("2023-11", "2024-02"),
         ("NPS Q3 2023", "NPS Q1 2024"),
         ("Wave 2", "Wave 9", "Wave 10"),
-        ("W9", "W10"),
+        ("Wave 9", "W10"),
+        ("Wave I", "Wave II", "Wave IV"),
         (3, 9, 10),
     ],
 )
@@ -137,7 +138,7 @@ def test_labels_say_their_time_in_three_languages_and_any_order(labels):
 
 
 @pytest.mark.parametrize(
-    "labels", [("Jan", "Feb"), ("spring", "autumn"), ("2024", "2024Q1"), ("a1", "b2"), ("T1", "1T")]
+    "labels", [("Jan", "Feb"), ("spring", "autumn"), ("2024", "2024Q1"), ("a1", "b2"), ("T1", "1T"), ("2023", "Wave 3")]
 )
 def test_labels_that_say_no_time_are_refused_with_their_names(labels):
     with pytest.raises(DataProblem, match=f"{labels[0]}.*declare waves"):
@@ -237,7 +238,7 @@ def test_a_domain_holds_the_rows_that_meet_its_condition_and_no_missing_ones(con
         ("a + 1 > 2", "where a column"), ("a is None", "compares by something other"), ("a", "no comparison"),
         ("a > 'x'", "which holds numbers, with text"), ("r < 'N'", "name them with `in`"), ("on > 3", "which holds dates"),
         ("r == 'X'", "r never holds 'X'"), ("z > 1", "the survey has no column 'z'"), ("a > 10", "no row meets"),
-        ("__import__('os')", "no comparison"), ("a > r", "not both numbers"),
+        ("__import__('os')", "no comparison"), ("a > r", "not both numbers"), ("1 == 1", "or no column"),
     ],
 )  # fmt: skip
 def test_a_condition_that_is_no_comparison_is_refused(condition, told):

@@ -15,8 +15,7 @@ from cxresearch import digits
 from cxresearch.claims.shares import LEAST, happened, say, share_of
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.findings import Check, Statement, ends, listing, p_words
-from cxresearch.inference import adjusted_p_values, critical_value
-from cxresearch.inference.ratios import ratio_interval, ratio_p_value
+from cxresearch.inference import adjusted_p_values, critical_value, ratio_interval, ratio_p_value
 from cxresearch.survey import Survey, as_survey
 
 NEAR = 1.25  # a claim holds where it lies inside the interval, and the interval within claim x/: this

@@ -1,8 +1,4 @@
-"""What to do about drivers: how the important are rated, what low and high ratings go with, what a rise would bring.
-
-Brandt (1987); Matzler & Sauerwein (2002), International Journal of Service Industry Management 13, 314;
-Mikulić & Prebežac (2008), Managing Service Quality 18, 559 (asymmetry).
-"""
+"""What to do about drivers: how the important are rated, what low and high ratings go with, what a rise would bring."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -86,14 +82,11 @@ def importance_performance(
     """Put each driver's importance (linear; see `driver_importance`) beside its mean rating, both with intervals.
 
     Performance is 100 (mean - lowest) / (highest - lowest) of the scale that the survey declares for the driver, else
-    of the lowest and the highest rating found.
-
-    Refused is what `driver_importance` refuses, and a rating outside its scale.
+    of the lowest and the highest rating found. Refused is what `driver_importance` refuses, and a rating outside its
+    scale.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
     >>> ask = {"outcome": "satisfaction", "drivers": drivers, "n_boot": 200, "seed": 1}
     >>> cx.importance_performance(study.responses, **ask).tidy()[["term", "estimate", "share"]].round(2)
            term  estimate  share
@@ -198,14 +191,11 @@ def penalty_reward(
     Y = a + sum(penalty_k low_k + reward_k high_k); asymmetry = (reward - |penalty|) / (reward + |penalty|), Mikulić
     & Prebežac (2008), negative parts taken as zero. Thirds that hold different stretches of a scale make a straight
     line look asymmetric: `asymmetry_linear` is what the least-squares line itself gives on these dummies, and the
-    kind is about the departure from it. Never having met a touchpoint is a level of its own.
-
-    Refused is what `driver_importance` refuses, and where no driver has both low and high ratings.
+    kind is about the departure from it. Never having met a touchpoint is a level of its own. Refused is what
+    `driver_importance` refuses, and where no driver has both low and high ratings.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
     >>> print(cx.penalty_reward(study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1))
     Between low and high ratings of ...
     """
@@ -368,18 +358,12 @@ def simulate_improvement(
     For each respondent the outcome moves by slope x (raised - given rating), 0 where the touchpoint was not met, and
     stops at the ends of its scale. On a 0-10 outcome a predicted answer between two scores counts for each in
     proportion, so that the change of the net promoter score does not jump. Replicates draw the respondents whose
-    ratings are raised along with the slopes. The scales are those that the survey declares.
-
-    Parameters
-    ----------
-    improve : dict driver -> points (above 0) by which each of its ratings rises
-
-    Refused is what `driver_importance` refuses, a rise of no driver or by nothing, and a scale that is not declared.
+    ratings are raised along with the slopes. The scales are those that the survey declares. `improve` is a dict of
+    driver to points (above 0). Refused is what `driver_importance` refuses, a rise of no driver or by nothing, and a
+    scale that is not declared.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
     >>> ask = {"outcome": "satisfaction", "drivers": drivers, "n_boot": 200, "seed": 1}
     >>> print(cx.simulate_improvement(study.responses, improve={"delivery": 1}, **ask))
     If Delivery were rated higher as asked, the model predicts ...

@@ -90,14 +90,11 @@ def compare_drivers(
     are the clusters, count as what they are. The intervals of differences are the bootstrap standard error times one
     critical value for all pairs and drivers. Where the drivers of a group are not beyond chance, or clusters are too
     few to tell, its shares are noise and none of them is told apart. Groups under the floor are pooled first; those
-    with too few answers are left out and named; with fewer than two left, or `by` None, nothing is compared.
-
-    Refused is what `driver_importance` refuses, naming the group.
+    with too few answers are left out and named; with fewer than two left, or `by` None, nothing is compared. Refused is
+    what `driver_importance` refuses, naming the group.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
     >>> ask = {"outcome": "satisfaction", "drivers": drivers, "by": "age_group", "n_boot": 100, "seed": 1}
     >>> print(cx.compare_drivers(study.responses, **ask))
     Not established that the drivers of Overall satisfaction differ between 4 groups. Compared are 18-29 (n = 610), ...
@@ -114,10 +111,8 @@ def compare_drivers(
     if len(models) < 2:
         why = "there is no column of groups"
         if by is not None:
-            why = (
-                f"of {len(models) + len(left_out)} group(s) of {by}, {len(models)} can be analysed, and two are needed"
-            )
-            why += f" ({next(iter(left_out.values()))})" if left_out else ""
+            groups, first = len(models) + len(left_out), f" ({next(iter(left_out.values()))})" if left_out else ""
+            why = f"of {groups} group(s) of {by}, {len(models)} can be analysed, and two are needed{first}"
         why = f"the drivers of {survey.label(outcome)} are not compared: {why}; n = {number(n, 0)}"
         return nothing("compare_drivers", outcome, by, why, n=n, labels=survey.labels)
     drawn = {g: model.draws(n_boot, seed).parts for g, model in models.items()}

@@ -104,7 +104,8 @@ def driver_importance(
     The part of a driver is its gain in R² averaged over all orders in which drivers can enter (LMG, the Shapley
     value): all 2^p subsets are computed up to 22 terms, beyond that some 4,000 sampled orders stand for all. Johnson's
     relative weights stand beside it. The parts sum to R², less what `always` explains. A share grows with how many met
-    a touchpoint; the points of the outcome per point of the rating, among those who met it, do not.
+    a touchpoint; the points of the outcome per point of the rating, among those who met it, do not. Refused is a question
+    or data that cannot be answered, naming the column, and fewer rows than `min_rows` or the survey's floor.
 
     Parameters
     ----------
@@ -130,19 +131,8 @@ def driver_importance(
     seed : int
         May be None where nothing is random: `n_boot` 0 and at most 22 terms.
 
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        For a question or data that cannot be answered, naming the column; under `min_rows` rows or the survey's floor.
-
-    References
-    ----------
-    Lindeman, Merenda & Gold (1980); Johnson (2000); Grömping (2006, 2007).
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
     >>> found = cx.driver_importance(study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1)
     >>> found.tidy()[["term", "share", "rank"]].round(2)
            term  share  rank
@@ -323,22 +313,17 @@ def halo_check(
 
     The first principal component of the ratings' correlations enters as a control in every subset; the drivers' parts
     then sum to R² less what it explains alone. The test asks whether cov(driver, outcome) is proportional to the
-    drivers' loadings on one factor; it needs four drivers.
-
-    Refused is what `driver_importance` refuses, and a driver that is no rating.
+    drivers' loadings on one factor; it needs four drivers. Refused is what `driver_importance` refuses, and a driver
+    that is no rating.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study, drivers = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
     >>> print(cx.halo_check(study.responses, outcome="satisfaction", drivers=drivers, n_boot=200, seed=1))
     The first factor of 3 ratings holds 46 % of their variance (95 % interval 43 to 48; n = ...
     """
     chance = {"n_boot": n_boot, "confidence": confidence, "seed": seed}
-    question = ratings_of(
-        "halo_check", responses, outcome=outcome, drivers=drivers, not_applicable=not_applicable, missing=missing,
-        min_rows=min_rows, **chance,
-    )  # fmt: skip
+    ask = {"outcome": outcome, "drivers": drivers, "missing": missing, "min_rows": min_rows}
+    question = ratings_of("halo_check", responses, not_applicable=not_applicable, **ask, **chance)
     model = fit(question, seed=seed, divided=False)
     at = np.array([*question.rating.values(), -1])
     point = model.correlation[at[:, None], at][None]

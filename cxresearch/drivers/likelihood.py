@@ -1,8 +1,6 @@
 """Binary and ordered outcomes: maximum-likelihood fits of every subset of terms, in batches, by Newton's method.
 
 What McFadden's R² leaves unexplained on each subset stands where residual variances stand in the linear case.
-McFadden (1974); McCullagh (1980), JRSS B 42, 109; Brant (1990), Biometrics 46, 1171;
-Azen & Traxel (2009), Journal of Educational and Behavioral Statistics 34, 319 (dominance in logistic regression).
 """
 
 from dataclasses import dataclass

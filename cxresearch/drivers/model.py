@@ -1,11 +1,4 @@
-"""The one model under every analysis of drivers, its replicates, and how sure they make of shares, ranks and ties.
-
-References
-----------
-Korn & Graubard (1990), American Statistician 44, 270 (the test of a design with few clusters); Thorndike (1920), J. of
-Applied Psychology 4, 25 (halo); Harman & Jones (1966), Psychometrika 31, 351 (minres); Hsu (1981), Annals of Statistics
-9, 1026 (multiple comparisons with the best).
-"""
+"""The one model under every analysis of drivers, its replicates, and how sure they make of shares, ranks and ties."""
 
 import warnings
 from dataclasses import dataclass

@@ -289,14 +289,16 @@ def _not_numbers(values: pd.Series) -> str:
 def driver_columns(rows, driver: str, weights, not_applicable: str) -> np.ndarray:
     """Return the model's columns of one driver, (n, k)."""
     values = rows[driver]
-    if not values.notna().any():
+    rating = is_rating(values)
+    x = numeric(values) if rating else np.where(values.isna(), np.nan, 0.0)
+    if np.isnan(x).all():
         nobody = f"nobody among the {len(rows)} rows that answered the outcome"
         raise TooFewRespondents(f"{driver!r} is answered by {nobody}; leave it out")
-    if not is_rating(values) and not pd.api.types.is_datetime64_any_dtype(values.dtype):
+    if not rating and not pd.api.types.is_datetime64_any_dtype(values.dtype):
         declared = isinstance(values.dtype, pd.CategoricalDtype)
         if declared or pd.to_numeric(values, errors="coerce").isna().all():  # text throughout
             return _dummies(values)
-    x = numeric(values)
+    x = x if rating else numeric(values)
     if not_applicable != "exposure" or f"{driver}{MET}" not in rows.columns:
         return x[:, None]
     exposed = met(rows, driver)

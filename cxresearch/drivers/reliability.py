@@ -1,8 +1,4 @@
-"""Do the items of a scale measure one thing, and is it another thing than the next scale?
-
-McDonald (1999), *Test Theory* (omega); Henseler, Ringle & Sarstedt (2015), J. of the Academy of Marketing Science 43,
-115 (HTMT).
-"""
+"""Do the items of a scale measure one thing, and is it another thing than the next scale?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,21 +73,12 @@ def scale_reliability(
 
     A simple sample without skipped answers gets Feldt's interval of alpha; else it is the bootstrap's percentile
     interval, which needs a `seed`. Skipped answers are handled by EM. Omega is McDonald's, of one factor a scale.
-
-    Parameters
-    ----------
-    scales : dict name -> items, at least two each; an item belongs to one scale.
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        For scales that overlap or have one item, an item without variance, or too few rows that answered an item.
+    `scales` is a dict of name to items. Refused are scales that overlap or have one item, an item without variance, and
+    too few rows that answered an item.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study, items = cx.open_study("data/example/study.yml"), ["products", "staff", "delivery"]
-    >>> print(cx.scale_reliability(study.responses, scales={"service": items}, n_boot=200, seed=1))
+    >>> print(cx.scale_reliability(study.responses, scales={"service": drivers}, n_boot=200, seed=1))
     Cronbach's alpha: service 0.47 (95 % interval 0.41 to 0.52); n = 2,213, ... Not established to ...
     """
     survey = as_survey(responses)

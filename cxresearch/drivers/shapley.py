@@ -1,8 +1,4 @@
-"""Explained variance divided among terms: by all subsets, by sampled orders, and by three other rules beside it.
-
-Lindeman, Merenda & Gold (1980) (LMG, the Shapley value); Johnson (2000), Multivariate Behavioral Research 35, 1, and
-Genizi (1993), Statistica Sinica 3, 407 (relative weights); Azen & Budescu (2003), Psychological Methods 8, 129.
-"""
+"""Explained variance divided among terms: by all subsets, by sampled orders, and by three other rules beside it."""
 
 from dataclasses import dataclass, replace
 from math import comb

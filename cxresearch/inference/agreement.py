@@ -25,10 +25,10 @@ def feldt_interval(alpha: float, n: float, k: int, confidence: float) -> tuple[f
 
 
 def one_factor_omega(covariance) -> float:
-    """Return McDonald's omega of one factor by maximum likelihood, (sum of loadings)^2 over the variance of the sum.
+    """Return McDonald's omega of one factor, (sum of loadings)^2 over the variance of the sum; missing under three items.
 
-    Given the uniquenesses u the loadings come from the first eigenvalue t of the matrix scaled by u; the rest of the
-    eigenvalues tell the criterion, sum of t - ln t - 1 (Joreskog 1967). Missing under three items.
+    By maximum likelihood: given the uniquenesses u the loadings come from the first eigenvalue t of the matrix scaled by
+    u; the rest of the eigenvalues tell the criterion, sum of t - ln t - 1 (Joreskog 1967).
     """
     if (k := len(covariance)) < 3:
         return np.nan
@@ -52,9 +52,8 @@ def one_factor_omega(covariance) -> float:
 
 
 def krippendorff_alpha(ratings, *, level: str) -> float:
-    """Return Krippendorff's alpha of (raters, units) numbers or codes with NaN where a rater did not rate.
-
-    1 - observed / expected disagreement, over pairs of values within units rated twice or more; NaN where all are one.
+    """Return Krippendorff's alpha, 1 - observed / expected disagreement over pairs of values within units rated twice, of
+    (raters, units) numbers or codes with NaN where a rater did not rate; NaN where all values are one.
     """
     require_choice("level", level, LEVELS)
     ratings = np.asarray(ratings, dtype=float)

@@ -33,9 +33,8 @@ def two_way(covariance, first, second) -> np.ndarray:
 
 
 def jackknife(estimate, cluster, weights) -> tuple[np.ndarray, np.ndarray]:
-    """Return the estimates and their CV3 covariance, (G-1)/G times the spread of estimates each without one cluster.
-
-    `estimate` maps weights (n,) to estimates (k,); the interval takes t with G - 1 degrees of freedom.
+    """Return the estimates and their CV3 covariance, (G-1)/G times the spread of estimates each without one cluster;
+    `estimate` maps weights (n,) to estimates (k,), the interval takes t with G - 1 degrees of freedom.
     """
     whole, cluster = estimate(weights), np.asarray(cluster)
     spread = np.stack([estimate(np.where(cluster == g, 0.0, weights)) for g in np.unique(cluster)]) - whole
@@ -69,8 +68,8 @@ def wild_bootstrap(
 ) -> tuple[float, float, float]:
     """Return p of "the coefficient is `null`" and the interval of the coefficient, by the wild cluster bootstrap-t.
 
-    The null is imposed; everything happens in sums by cluster, (G, G) by (G, B). Signs ("rademacher") up to 12 clusters
-    are all gone through; ``"webb"`` draws six points, which under about eight clusters tell more values apart.
+    The null is imposed; everything happens in sums by cluster. Signs ("rademacher") up to 12 clusters are all gone
+    through; ``"webb"`` draws six points, which under about eight clusters tell more values apart.
     """
     from scipy.optimize import bisect
 
@@ -95,21 +94,20 @@ def wild_bootstrap(
 
     def end(step):
         """Return where p falls under 1 - confidence on one side of the estimate; infinite where it never does."""
-        for k in range(40):
-            inside, outside = (estimate + step * (2**doublings - 1) for doublings in (k, k + 1))
-            if p_value(outside) <= 1 - confidence:
-                falls = lambda value: 1 if p_value(value) > 1 - confidence else -1  # noqa: E731
-                return bisect(falls, inside, outside, xtol=1e-14 * abs(step))
-        return np.copysign(np.inf, step)
+        inside = lambda value: 1 if p_value(value) > 1 - confidence else -1  # noqa: E731
+        reach = next((k for k in range(1, 41) if inside(estimate + step * (2**k - 1)) < 0), None)
+        if reach is None:
+            return np.copysign(np.inf, step)
+        near, far = (estimate + step * (2**k - 1) for k in (reach - 1, reach))
+        return bisect(inside, near, far, xtol=1e-14 * abs(step))
 
     estimate, step = own[:, 0].sum() / own[:, 1].sum(), np.linalg.norm(own[:, 0]) / own[:, 1].sum()
     return p_value(null), float(end(-step)), float(end(step))
 
 
 def demean(values, weights, groups, *, tolerance: float = 1e-10, most: int = 10_000) -> np.ndarray:
-    """Return `values` (n, k) less their weighted means within all `groups`, a list of codes (n,).
-
-    By alternating projections (Halperin 1962; Guimaraes & Portugal 2010, Stata J. 10:628-649).
+    """Return `values` (n, k) less their weighted means within all `groups`, a list of codes (n,), by alternating
+    projections (Guimaraes & Portugal 2010, Stata J. 10:628-649).
     """
     out, totals = np.array(values, dtype=float), [np.maximum(np.bincount(g, weights), 1e-300) for g in groups]
     size = np.abs(out).max(axis=0) + 1e-300

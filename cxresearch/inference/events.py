@@ -41,10 +41,7 @@ def opened(events, *, named="transactions", threads=None, memory_limit=None):
 
 
 def _engine(spill: str, threads: int | None, memory_limit: str | None):
-    asked = {"temp_directory": spill, "preserve_insertion_order": "false"} | {
-        "threads": threads,
-        "memory_limit": memory_limit,
-    }
+    asked = dict(temp_directory=spill, preserve_insertion_order="false", threads=threads, memory_limit=memory_limit)
     try:
         engine = duckdb.connect(config={name: value for name, value in asked.items() if value is not None})
         engine.execute("SET enable_progress_bar = false")  # it would stand in notebooks and in workers' logs
@@ -60,8 +57,7 @@ def _backwards(column: pd.Series) -> bool:
 
 
 def _only_table(connection, named: str):
-    asked = "SELECT table_name FROM information_schema.tables ORDER BY 1"
-    names = [row[0] for row in connection.execute(asked).fetchall()]
+    names = sorted(row[0] for row in connection.execute("SELECT table_name FROM information_schema.tables").fetchall())
     if named in names or len(names) == 1:
         return connection.table(named if named in names else names[0])
     raise DataProblem(
@@ -90,14 +86,14 @@ def pattern_of(path: str) -> str:
     return next((pattern for pattern in patterns if glob.glob(pattern, recursive=True)), "")
 
 
-def quoted(name: str) -> str:
-    """Return a column name as SQL reads it."""
-    return '"' + str(name).replace('"', '""') + '"'
+def quoted(name: str, mark: str = '"') -> str:
+    """Return a column name as SQL reads it, or with another mark a text."""
+    return mark + str(name).replace(mark, 2 * mark) + mark
 
 
 def text(value: str) -> str:
     """Return text as SQL reads it."""
-    return "'" + value.replace("'", "''") + "'"
+    return quoted(value, "'")
 
 
 def require_fields(relation, *columns: str | None, where: str = "transactions") -> None:
@@ -106,39 +102,36 @@ def require_fields(relation, *columns: str | None, where: str = "transactions") 
         raise DataProblem(f"{where} has no column {lacking[0]!r}{nearest(lacking[0], relation.columns)}")
 
 
-def kind(relation, column: str) -> str:
-    """Return the SQL type of a column."""
+def _kind(relation, column: str) -> str:
     return str(dict(zip(relation.columns, relation.types))[column])
 
 
 def time_sql(relation, column: str, time_zone: str | None) -> str:
     """Return the SQL that reads a time as a local timestamp; refuse text that is not one and an unnamed time zone."""
-    found = kind(relation, column)
-    if found == "TIMESTAMP WITH TIME ZONE":
+    kind, example = _kind(relation, column), "for example time_zone='Europe/Warsaw'"
+    if kind == "TIMESTAMP WITH TIME ZONE":
         if time_zone is None:
-            raise DataProblem(
-                f"{column} carries a time zone; say where days begin, for example time_zone='Europe/Warsaw'"
-            )
+            raise DataProblem(f"{column} carries a time zone; say where days begin, {example}")
         if time_zone not in available_timezones():
             raise DataProblem(f"time_zone={time_zone!r} is not known{nearest(time_zone, available_timezones())}")
         return f"timezone('{time_zone}', {quoted(column)})"
     if time_zone is not None:
         raise DataProblem(f"{column} carries no time zone, so time_zone={time_zone!r} cannot be used; leave it out")
-    if found == "DATE" or found.startswith("TIMESTAMP"):
+    if kind == "DATE" or kind.startswith("TIMESTAMP"):
         return f"{quoted(column)}::TIMESTAMP"
     cast = f"TRY_CAST({quoted(column)}::VARCHAR AS TIMESTAMP)"
-    refuse_unreadable(relation, column, cast, "are not dates", "write them as 2024-12-31 or 2024-12-31 18:30:00")
-    return cast
+    return _readable(relation, column, cast, "are not dates", "write them as 2024-12-31 or 2024-12-31 18:30:00")
 
 
-def refuse_unreadable(relation, column: str, cast: str, what: str, remedy: str) -> None:
-    """Raise `DataProblem` with the number of values that the SQL in `cast` cannot read, and one of them."""
+def _readable(relation, column: str, cast: str, what: str, remedy: str) -> str:
+    """Return the SQL in `cast`; refuse values that it cannot read with their number, and one of them."""
     q = quoted(column)
     lost = f"FILTER ({q} IS NOT NULL AND {cast} IS NULL)"
     counts = f"SELECT count(*) {lost}, count({q}), min({q}::VARCHAR) {lost} FROM source"
     n, total, first = relation.query("source", counts).fetchall()[0]
     if n:
         raise DataProblem(f"{column}: {n} of {total} values {what} (for example {first!r}); {remedy}")
+    return cast
 
 
 def require_one_id_type(table, column: str) -> None:
@@ -157,17 +150,16 @@ def amount_sql(relation, column: str) -> str:
     if len(found) > 1:
         listed = ", ".join(f"{name}: {n}" for name, n in found)
         raise DataProblem(f"{column} is in {len(found)} currencies ({listed}); convert it to one before it is added up")
-    if not kind(relation, column).startswith(("VARCHAR", "ENUM", "JSON")):
+    if not _kind(relation, column).startswith(("VARCHAR", "ENUM", "JSON")):
         return f"{quoted(column)}::DOUBLE"
-    cast, remedy = f"TRY_CAST({quoted(column)} AS DOUBLE)", "remove currency signs and thousands separators"
-    refuse_unreadable(relation, column, cast, "are not plain numbers", remedy)
-    return cast
+    remedy = "remove currency signs and thousands separators"
+    return _readable(relation, column, f"TRY_CAST({quoted(column)} AS DOUBLE)", "are not plain numbers", remedy)
 
 
 def id_sql(relation, column: str) -> str:
     """Return the SQL of an id as text: 101.0, read so beside a missing one, is 101."""
     q = quoted(column)
-    if kind(relation, column) in ("FLOAT", "DOUBLE") or kind(relation, column).startswith("DECIMAL"):
+    if _kind(relation, column).startswith(("FLOAT", "DOUBLE", "DECIMAL")):
         return f"CASE WHEN {q} = trunc({q}) THEN {q}::HUGEINT::VARCHAR ELSE {q}::VARCHAR END"
     return f"regexp_replace(trim({q}::VARCHAR), {text(r'^(-?[0-9]+)[.]0$')}, {text(chr(92) + '1')})"
 

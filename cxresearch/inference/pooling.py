@@ -10,34 +10,35 @@ import numpy as np
 from scipy import special
 
 from cxresearch.errors import DataProblem
-from cxresearch.inference.intervals import critical_value
+from cxresearch.inference import critical_value
 
 Shrunken = namedtuple("Shrunken", "estimate std_error low high pull mean between")  # the first five (k,)
 Intraclass = namedtuple("Intraclass", "single low high average size p_value")
 
 
-def between_variance(estimates, variances) -> float:
-    """Return the variance between groups at which the weighted scatter is its df (Paule & Mandel 1982); 0 at least."""
+def between_variance(estimates, variances, scatter: float | None = None) -> float:
+    """Return the variance between groups at which the weighted scatter is its df (Paule & Mandel 1982), or `scatter`: at
+    the quantiles of chi-square with that df these are the ends of an interval (Viechtbauer 2007); 0 at least.
+    """
     x, v = np.asarray(estimates, dtype=float), np.asarray(variances, dtype=float)
+    limit = len(x) - 1 if scatter is None else scatter
     if not (len(x) and np.isfinite(x).all() and (v > 0).all()):
         return np.nan
+    from scipy.optimize import brentq  # statsmodels' `combine_effects` stops at 0 where variances are very unlike
 
     def surplus(between):
         w = 1 / (v + between)
-        return w @ np.square(x - w @ x / w.sum()) - len(x) + 1
+        return w @ np.square(x - w @ x / w.sum()) - limit
 
-    from scipy.optimize import brentq
-
-    most = len(x) * np.ptp(x) ** 2  # the scatter is one or less there
+    most = len(x) * np.ptp(x) ** 2 / min(limit, 1.0)  # the scatter is less there
     return brentq(surplus, 0.0, most, xtol=1e-15 * most) if surplus(0.0) > 0 else 0.0
 
 
 def shrink(estimates, variances, *, confidence: float = 0.95) -> Shrunken:
     """Return `estimates` (k,) with sampling `variances` (k,) drawn towards their mean (Morris 1983, eq. 4.1-4.3).
 
-    The pull, the share of the way, is B = (k - 3)/(k - 1) v / (v + t2), never whole: groups that show no variance
-    between them may have some. The error adds to that of the drawn value what the estimation of the mean and of t2
-    leave open. Missing ones do not count; with fewer than four known, all is NaN: not estimable.
+    The pull, the share of the way, is B = (k - 3)/(k - 1) v / (v + t2), never whole; the error adds what the estimation
+    of the mean and of t2 leave open. Missing ones do not count; with fewer than four known, all is NaN.
     """
     estimates, variances = np.asarray(estimates, dtype=float), np.asarray(variances, dtype=float)
     known, columns = np.isfinite(estimates) & np.isfinite(variances), np.full((5, len(estimates)), np.nan)
@@ -75,10 +76,8 @@ def _groups(values, group):
 
 
 def one_way(values, group) -> OneWay:
-    """Return the variances between and within groups by restricted maximum likelihood.
-
-    In the ratio r of the two the criterion has a closed form: (N - 1) ln s2 + sum ln(1 + n_j r) + ln sum w_j, with
-    w_j = n_j / (1 + n_j r) and s2 = (SSW + sum w_j (m_j - m)^2) / (N - 1).
+    """Return the variances between and within groups by restricted maximum likelihood: their ratio r minimises
+    (N - 1) ln s2 + sum ln(1 + n_j r) + ln sum w_j, w_j = n_j / (1 + n_j r), s2 = (SSW + sum w_j (m_j - m)^2) / (N - 1).
     """
     names, n, means, within = _groups(values, group)
     if within == 0:
@@ -102,10 +101,10 @@ def one_way(values, group) -> OneWay:
 
 
 def intraclass(values, group, *, confidence: float = 0.95) -> Intraclass:
-    """Return ICC(1), one answer's share of variance between groups, with its F interval, and ICC(2), a mean's.
+    """Return ICC(1), one answer's share of variance between groups, with its F interval, and ICC(2), a mean's; the p-value
+    is of "no variance between groups". Negative estimates are not cut off.
 
-    Unequal groups count as `size` = (N - sum n^2 / N) / (J - 1) answers each (Searle et al. 1992); groups of one size
-    are exact. Negative estimates are not cut off. The p-value is of "no variance between groups".
+    Unequal groups count as `size` = (N - sum n^2 / N) / (J - 1) answers each (Searle et al. 1992).
     """
     _, n, means, within = _groups(values, group)
     total, df = n.sum(), (len(n) - 1, n.sum() - len(n))

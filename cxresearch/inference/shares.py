@@ -40,9 +40,8 @@ def order_of(triangles: np.ndarray) -> int:
 
 
 def sweep(triangles: np.ndarray, columns: int = 1, out: np.ndarray | None = None) -> np.ndarray:
-    """Return packed (q, N) matrices with their first `columns` variables partialled out and removed.
-
-    A variable with no variance left (constant, or a sum of those before it) is removed without being used.
+    """Return packed (q, N) matrices with their first `columns` variables partialled out and removed; one with no variance
+    left (constant, or a sum of those before it) is removed without being used.
     """
     m = order_of(triangles)
     for size in range(m - 1, m - columns - 1, -1):
@@ -59,7 +58,7 @@ def residual_variances(triangles: np.ndarray, sizes) -> np.ndarray:
     """Return the outcome's residual variance on every subset of terms, (2^p, N); bit k of a subset's number is term k.
 
     From packed matrices (q, N) of the terms' columns, `sizes` of them each, and the outcome: each term doubles the
-    batch into "left out" and "swept" while matrices lose its rows, so the work per subset is bounded.
+    batch into "left out" and "swept" while matrices lose its rows.
     """
     replicates = triangles.shape[1]
     for term, columns in enumerate(sizes):
@@ -100,15 +99,6 @@ def shapley_parts(residuals: np.ndarray) -> np.ndarray:
     return (residuals[0] - residuals[-1] + holding.sum(axis=0)) / p - holding
 
 
-def lmg(x, y, *, weights=None) -> np.ndarray:
-    """Return the LMG (Shapley) parts (p,) of R² of (n, p) columns for an (n,) outcome; they sum to R²."""
-    columns = np.column_stack([x, y]).astype(float)
-    weights = np.ones(len(columns)) if weights is None else np.asarray(weights, dtype=float)
-    z = standardised(columns, weights)
-    correlations = packed((z.T * weights / weights.sum()) @ z)
-    return shapley_parts(residual_variances(correlations, [1] * (columns.shape[1] - 1)))[:, 0]
-
-
 @dataclass(frozen=True)
 class Moments:
     """Means and covariances as weighted means of one row of products per respondent."""
@@ -137,10 +127,10 @@ def _outer(columns: np.ndarray) -> np.ndarray:
 
 def scaling(columns: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the weighted mean and standard deviation of each column's answers; 1 where a column is constant."""
-    w = weights[:, None] * ~np.isnan(columns)
-    base = np.maximum(w.sum(axis=0), np.finfo(float).tiny)
-    mean = np.sum(w * np.nan_to_num(columns), axis=0) / base
-    spread = np.sqrt(np.sum(w * np.nan_to_num(columns - mean) ** 2, axis=0) / base)
+    known = ~np.isnan(columns)
+    base = np.maximum(weights @ known, np.finfo(float).tiny)
+    mean = weights @ np.where(known, columns, 0.0) / base
+    spread = np.sqrt(weights @ np.square(np.where(known, columns - mean, 0.0)) / base)
     return mean, np.where(spread <= 1e-9 * np.maximum(np.abs(mean), 1e-300), 1.0, spread)
 
 
@@ -155,11 +145,11 @@ def em_moments(columns: np.ndarray, weights: np.ndarray) -> Moments:
     """Return the maximum-likelihood moments of (n, m) columns under joint normality and answers missing at random.
 
     The second moments A of (1, columns) are a fixed point of M(A), the mean of the products expected given the answers.
-    With other weights the solution is, to first order, A + (I - J)^-1 (M_w(A) - A), J the derivative of M: each
-    respondent's expected products are corrected in this way once, and replicates are weighted means of them.
+    With other weights the solution is, to first order, A + (I - J)^-1 (M_w(A) - A), J the derivative of M: products are
+    corrected so once, and replicates are weighted means of them.
     """
     z = standardised(columns, weights)
-    if not np.isnan(z).any():  # nothing was skipped: the products as they are
+    if not np.isnan(z).any():  # nothing was skipped
         return Moments(np.concatenate([_outer(z.T).T, z], axis=1), weights, z.shape[1])
     z = np.column_stack([np.ones(len(z)), z])
     answered, of_row = np.unique(~np.isnan(z), axis=0, return_inverse=True)

@@ -1,13 +1,11 @@
 """Time until something happens, seen for some only so far: Kaplan-Meier, median, restricted mean, log-rank.
 
 Time (n,) is that until the event (1) or until it was last known not to have happened (0). Weights (n,) are relative;
-rows of weight zero do not count: a domain keeps its design. `covariance` maps the influence of rows, (n, k), to the
-covariance (k, k) of its sum: a survey's design belongs there. Without it rows are independent, and with equal weights
-the error is Greenwood's.
+rows of weight zero do not count. `covariance` maps the influence of rows, (n, k), to the covariance (k, k) of its sum: a
+survey's design belongs there. Without it rows are independent, and with equal weights the error is Greenwood's.
 
-Kaplan & Meier (1958), JASA 53:457-481; Williams (1995), Survey Methodology 21 (linearised errors); Kalbfleisch &
-Prentice (2002), *Statistical Analysis of Failure Time Data*, 1.4 (log-log interval); Brookmeyer & Crowley (1982),
-Biometrics 38:29-41 (median); Lin & Wei (1989), JASA 84 (robust log-rank); Mantel (1966).
+Kaplan & Meier (1958), JASA 53; Williams (1995), Survey Methodology 21 (linearised errors); Kalbfleisch & Prentice (2002),
+1.4 (log-log interval); Brookmeyer & Crowley (1982), Biometrics 38 (median); Lin & Wei (1989), JASA 84; Mantel (1966).
 """
 
 from collections import namedtuple
@@ -15,7 +13,7 @@ from collections import namedtuple
 import numpy as np
 
 from cxresearch.errors import DataProblem
-from cxresearch.inference.intervals import critical_value, joint_p_value
+from cxresearch.inference import critical_value, joint_p_value
 
 TOGETHER = 32  # times whose influence is held at once
 
@@ -41,7 +39,7 @@ class _Risk:
         self.weights, self.event = weights / weights.sum(), event
         self.time, row = np.unique(np.concatenate([time, at]), return_inverse=True)
         self.row = row[: len(time)]
-        self.at_risk, self.risk = self.still(np.sign(weights)), self.still(self.weights)
+        self.at_risk, self.risk = self.count(np.sign(weights), still=True), self.count(self.weights, still=True)
         lost = self.count(self.weights * event)
         self.hazard = np.divide(lost, self.risk, out=np.zeros(len(lost)), where=lost > 0)
         self.survival = np.cumprod(np.where(self.hazard > 1 - 1e-12, 0.0, 1 - self.hazard))
@@ -49,11 +47,10 @@ class _Risk:
         self.jump = np.divide(1.0, self.risk - lost, out=np.zeros(len(lost)), where=happens)
         self.path = np.cumsum(self.hazard * self.jump)
 
-    def count(self, values):
-        return np.bincount(self.row, values, minlength=len(self.time))
-
-    def still(self, values):
-        return np.cumsum(self.count(values)[::-1])[::-1]
+    def count(self, values, *, still: bool = False):
+        """Return sums by time, or of those `still` seen then."""
+        sums = np.bincount(self.row, values, minlength=len(self.time))
+        return np.cumsum(sums[::-1])[::-1] if still else sums
 
 
 def kaplan_meier(
@@ -93,16 +90,15 @@ def restricted_mean(
 
 
 def log_rank(time, event, group, *, weights=None, covariance=None, df: float = np.inf) -> tuple[float, float]:
-    """Return the chi-square (with a design, the Wald value) of "all groups have one curve", and its p-value.
-
-    Without weights and design the variance is the hypergeometric one (Mantel 1966), else that of the rows' influence.
+    """Return the chi-square of "all groups have one curve" and its p-value: without weights and design of the
+    hypergeometric variance (Mantel 1966), else of that of the rows' influence.
     """
     found = _Risk(time, event, weights, covariance)
     names, code = np.unique(np.asarray(group), return_inverse=True)
     if len(names) < 2:
         raise DataProblem(f"log_rank compares groups; found {len(names)}")
     member = (code[:, None] == np.arange(len(names) - 1)).astype(float)
-    risk = np.stack([found.still(found.weights * m) for m in member.T], axis=1)
+    risk = np.stack([found.count(found.weights * m, still=True) for m in member.T], axis=1)
     share = np.divide(risk, found.risk[:, None], out=np.zeros(risk.shape), where=risk > 0)
     residual = found.event - np.cumsum(found.hazard)[found.row]  # events less those expected under one curve for all
     surplus = np.cumsum(found.hazard[:, None] * share, axis=0)[found.row] - found.event[:, None] * share[found.row]

@@ -1,61 +1,170 @@
-"""Which way customers go: transitions, a test of their order, and the share of good ends that pass a touchpoint.
+"""What is measured of what happens, which way customers go, and the map of the journey.
 
-Anderson & Goodman (1957), Annals of Math. Statistics 28:89-110; Kemeny & Snell (1976), *Finite Markov Chains*, ch. 3.
+Lemon & Verhoef (2016), J. Marketing 80:69-96 (stages); Anderson & Goodman (1957), Annals of Math. Statistics 28:89-110 (order);
+Kemeny & Snell (1976), *Finite Markov Chains*, ch. 3 (removal).
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.patches import FancyArrowPatch
 from scipy import sparse, stats
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem, TooFewRespondents
-from cxresearch.figures import forest, heat_map
-from cxresearch.findings import ends, number, p_words, percent
+from cxresearch.errors import DataProblem, TooFewRespondents, nearest, require_columns, require_share
+from cxresearch.figures import PALETTE, QUIET, TEXT, axes_or_new, heat_map, titled, wrap
+from cxresearch.findings import Check, ends, listing, number, p_words, percent
 from cxresearch.inference import goodman_intervals, percentile_interval
-from cxresearch.journey.log import JourneyFinding, event_log, span, yes_or_no
-from cxresearch.privacy import hidden_cells
+from cxresearch.journey.log import JourneyFinding, event_log, groups_of, said_yes, say, span
+from cxresearch.journey.moments import numbers_of
+from cxresearch.privacy import hide_cells
 from cxresearch.survey import as_survey
 
+STAGES = {
+    "before": "before the purchase",
+    "purchase": "purchase",
+    "after": "after the purchase",
+    "not stated": "not stated",
+}
+MARKERS = {"physical": "s", "digital": "D", "personal": "o"}
 START, END, WELL, LOST = "(start)", "(end)", "(well)", "(not well)"
 MOST = 10  # touchpoints that a heat map can show
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class Paths(JourneyFinding):
-    """One row per touchpoint (`term`) and what follows it (`group`); `estimate` is a share of the moves from `term`."""
+def journey_coverage(
+    interactions, *, touchpoint, time, measured, responses=None, customer=None, case=None, owner=None, confidence=0.95
+) -> JourneyFinding:
+    """Return which share of the contacts at each touchpoint is of customers who rated it: blind spots by volume; the map.
 
-    def plot(self, ax=None):
-        """Draw the shares of what follows the most frequent touchpoints, percent."""
-        sizes = self.table.drop_duplicates("term").set_index("term")["n"].drop(START, errors="ignore")
-        known = [START, *sizes.nlargest(MOST).index, END, WELL, LOST]
-        wide = self.table.pivot(index="term", columns="group", values="estimate")
-        wide = 100 * wide.reindex(index=[k for k in known if k in wide.index], columns=[k for k in known if k in wide])
-        wide.index, wide.columns = wide.index.map(self.label), wide.columns.map(self.label)
-        return heat_map(wide, unit="what follows, % of the moves from the row's touchpoint", title=self.title, ax=ax)
+    Parameters
+    ----------
+    interactions, time
+        As in `journey_paths`.
+    touchpoint : column
+    measured : dict or DataFrame
+        Touchpoint -> the item of `responses` (a Survey or DataFrame) that rates it, or None; or a table of touchpoint, item,
+        stage (before, purchase, after), kind (physical, digital, personal) and owner, as a study declares.
+    customer : column, optional
+        In both tables; by default the person of the contacts.
+    case, owner : columns, optional
+        With both the moves of a case from one owner to another are counted (table ``handoffs``).
 
-    def plot_passes(self, ax=None):
-        """Draw the share of the paths that end well that pass each touchpoint."""
-        t = self.further["removal"]
-        unit = "share of the paths that end well that pass it, 0–1"
-        return forest(t, "passes", names=map(self.label, t["term"]), unit=unit, title=self.title, ax=ax)
+    Raises
+    ------
+    DataProblem
+        Neither case nor customer, an unknown stage, an item that the responses lack.
+    """
+    require_share("confidence", confidence)
+    declared, log = touchpoints_of(measured), event_log(interactions, customer, time, [touchpoint, customer])
+    survey, customer = None if responses is None else as_survey(responses), customer or log.source.person
+    at, seen = log.table[touchpoint].astype(str), np.zeros(len(log.case), dtype=bool)
+    for name, item in declared[["term", "measured_by"]].dropna().to_numpy() if survey else ():
+        require_columns(survey.table, item, customer, where="responses")
+        answered = survey.table.loc[survey.table[item].notna(), customer]
+        seen |= ((at == name) & log.table[customer].isin(answered)).to_numpy()
+    groups, every, total = ([], [touchpoint]), np.arange(len(seen)), len(seen)
+    whole, table = (log.shares({"measured": seen}, by, every, confidence) for by in groups)
+    table, whole = table.rename(columns={"group": "term"}).drop(columns="measured"), whole.iloc[0]
+    hidden, unmet = int(table["n"].isna().sum()), declared.loc[~declared["term"].isin(table["term"]), ["term"]]
+    table = pd.concat([table, unmet.assign(n=0)]).merge(declared, how="left", on="term").fillna({"stage": "not stated"})
+    table[["rating", "rating_share"]] = [rating_of(survey, item) for item in table["measured_by"]]
+    table = (
+        table.assign(share=table["n"] / total).iloc[digits.descending(table["n"], table["term"])].reset_index(drop=True)
+    )
+    blind = table[table["rating"].isna() & (table["n"] > 0)]
+    names = listing(f'"{log.label(term)}"' for term in blind["term"][:3])
+    told = {"n": number(total, 0), "share": percent(whole["estimate"]), "span": span(whole, confidence)}
+    said = say("blind", share=percent(blind["n"].sum() / total), names=names) if len(blind) else say("all_seen")
+    check = Check("touchpoints with contacts that nothing measures", len(blind), "0", blind.empty, "info")
+    summary = {"n": total, "n_effective": whole["n_effective"], "method": "Wilson, customers as clusters"}
+    finding = ("journey_coverage", touchpoint, None, table, summary | {"established": None}, (*log.checks, check))
+    further = {"handoffs": moves_between_owners(interactions, case, time, owner)} if case and owner else {}
+    more = {"drawn": {"unit": "share of contacts whose customer rated the touchpoint, 0–1"}, "figure": journey_map}
+    more |= {"suppressed": hidden, "words": f"{said} {say('seen', **told)}"}
+    return JourneyFinding(*finding, log.source.labels, further, **more)
+
+
+def touchpoints_of(measured) -> pd.DataFrame:
+    """Return the touchpoints with stage, kind, item and owner, missing where not declared; refuse unknown stages."""
+    table = isinstance(measured, pd.DataFrame)
+    declared = measured if table else pd.DataFrame(measured.items(), columns=["touchpoint", "item"])
+    declared = declared.rename(columns={"touchpoint": "term", "item": "measured_by"})
+    declared = declared.reindex(columns=["term", "stage", "kind", "measured_by", "owner"]).astype(object)
+    for stage in declared["stage"].dropna():
+        if stage not in STAGES:
+            raise DataProblem(f"stage {stage!r} is not one of before, purchase, after{nearest(stage, STAGES)}")
+    return declared.where(declared.notna(), None).assign(term=declared["term"].astype(str))
+
+
+def rating_of(survey, item) -> tuple[float, float]:
+    """Return the mean of an item, in points and as a share of its scale; missing where nothing may be shown."""
+    if survey is None or not isinstance(item, str):
+        return np.nan, np.nan
+    values = numbers_of(survey.table, item)
+    try:
+        sample = survey.sample(np.isfinite(values), what=survey.label(item))
+    except TooFewRespondents:
+        return np.nan, np.nan
+    mean, (low, high) = (
+        sample.means(values[sample.rows])[0],
+        survey.scales.get(item, (np.nanmin(values), np.nanmax(values))),
+    )
+    return mean, (mean - low) / (high - low) if high > low else 0.5
+
+
+def moves_between_owners(interactions, case, time, owner) -> pd.DataFrame:
+    """Return how often a case went from one owner to another; pairs of fewer persons than the floor are hidden."""
+    log = event_log(interactions, case, time, [owner])
+    cell, names = groups_of(log.table[[owner]])
+    moved = np.flatnonzero(~log.first & ~log.tied & (cell != np.roll(cell, 1)))
+    moves = pd.DataFrame({"term": np.take(names, cell[moved - 1]), "group": np.take(names, cell[moved])})
+    people = moves.assign(person=log.persons[log.case[moved]]).groupby(["term", "group"])["person"]
+    counts = people.agg(n="size", base="nunique").reset_index()
+    return hide_cells(counts, min_base=log.source.min_base, base="base", keys=("term", "group")).drop(columns="base")
+
+
+def journey_map(finding, ax):
+    """Draw stages across, owners down; dots, squares and diamonds are personal, physical and digital touchpoints.
+
+    They are sized by contacts and coloured by rating, hollow where not measured; arcs are hand-offs between owners.
+    """
+    t = finding.table.assign(lane=finding.table["owner"].fillna("no owner named"), n=finding.table["n"].fillna(0))
+    moves = finding.further.get("handoffs", pd.DataFrame(columns=["term", "group", "n"])).dropna(subset="n")
+    stages = [stage for stage in STAGES if (t["stage"] == stage).any()]
+    by_stage = t.sort_values("stage", key=lambda column: column.map(stages.index), kind="stable")
+    lanes = list(dict.fromkeys([*by_stage["lane"], *moves["term"], *moves["group"]]))
+    together, share = t.groupby(["stage", "lane"])["n"], t["rating_share"]
+    x = t["stage"].map(stages.index) + (together.cumcount() + 0.5) / together.transform("size") - 0.5
+    ax, size = axes_or_new(ax, rows=3 * len(lanes) + 2), 60 + 700 * t["n"] / max(t["n"].max(), 1)
+    colours = sns.diverging_palette(30, 245, s=85, l=50, as_cmap=True)
+    fills = colours((share - share.min()) / (share.max() - share.min() or 1)).tolist()
+    below = {"textcoords": "offset points", "ha": "center", "va": "top", "fontsize": TEXT - 1}
+    for k, row in enumerate(t.itertuples()):
+        at, hollow = (x[k], lanes.index(row.lane)), np.isnan(row.rating)
+        style = {"s": size[k], "marker": MARKERS.get(row.kind, "o"), "edgecolor": QUIET, "zorder": 3}
+        ax.scatter(*at, color=["white" if hollow else fills[k]], **style)
+        words = f"{wrap(finding.label(row.term), 16)}\n{'not measured' if hollow else number(row.rating, 1)}"
+        ax.annotate(words, at, (0, -6 - size[k] ** 0.5 / 2), **below)
+    for row in moves.itertuples():
+        start, end = lanes.index(row.term), lanes.index(row.group)
+        style = {"arrowstyle": "-|>", "mutation_scale": 9, "color": PALETTE[1], "alpha": 0.7, "zorder": 2}
+        style |= {
+            "linewidth": 0.6 + 4 * row.n / moves["n"].max(),
+            "connectionstyle": f"arc3,rad={np.sign(start - end) * 0.55}",
+        }
+        ax.add_patch(FancyArrowPatch(*[(len(stages) - 0.45, lane) for lane in (start, end)], **style))
+    ax.set_xticks(range(len(stages)), [STAGES[stage] for stage in stages])
+    ax.set_yticks(range(len(lanes)), [wrap(lane, 16) for lane in lanes])
+    ax.set(xlim=(-0.55, len(stages) - 0.4 + 0.6 * (len(moves) > 0)), ylim=(len(lanes) - 0.25, -0.5))
+    arcs = "; arcs: cases handed on between owners" if len(moves) else ""
+    ax.set_xlabel(f"dot: contacts; orange to blue: rating, low to high; hollow: not measured{arcs}", fontsize=TEXT - 2)
+    return titled(ax, finding.title)
 
 
 def journey_paths(
-    interactions,
-    *,
-    time: str,
-    step: str,
-    case=None,
-    outcome: str | None = None,
-    order: str | None = None,
-    duplicates: str = "drop",
-    n_boot: int = 1000,
-    confidence: float = 0.95,
-    min_cases: int = 30,
-    seed,
-) -> Paths:
+    interactions, *, time, step, case=None, outcome=None, order=None, duplicates="drop", n_boot=1000, confidence=0.95,
+    min_cases=30, seed,
+) -> JourneyFinding:  # fmt: skip
     """Return which touchpoint follows which, whether the step before matters too, and what paths that end well pass.
 
     Parameters
@@ -65,119 +174,82 @@ def journey_paths(
     time, step : columns
         When, and at which touchpoint.
     case : column or list of columns, optional
-        What joins contacts to a path; by default the person of the table.
+        What joins contacts to a path (at least `min_cases`); by default the person of the table.
     outcome : column, optional
         Yes or no; that of its last contact says whether a path ended well.
     order : column, optional
         Tells the order of contacts of a case at one moment.
     duplicates : {"drop", "keep"}
-        Rows that repeat another in every column.
-    n_boot, confidence, min_cases, seed
-        Bootstrap of persons for what good ends pass; fewest paths.
+        Rows that repeat another in every column; they are counted either way.
+    n_boot, confidence, seed
+        Bootstrap of persons for what good ends pass.
+
+    Returns
+    -------
+    JourneyFinding
+        ``estimate`` = (n_ij + 1/2) / (n_i + K/2), interval Goodman's. Table ``order``: 2 (l2 - l1), df the sum over middle
+        touchpoints of (predecessors - 1)(successors - 1). ``removal``: 1 - P(well without s) / P(well) of the absorbing chain,
+        s leading to loss: the share of paths that pass s, never what s causes. Moves within a day of no hours are left out.
 
     Raises
     ------
-    DataProblem
-        Neither case nor customer, one touchpoint, different contacts of a case at one moment without `order`.
-    TooFewRespondents
-        Fewer than `min_cases` paths.
-
-    Notes
-    -----
-    Shares are (n_ij + 1/2) / (n_i + K/2), intervals Goodman's. Table ``order``: 2 (l2 - l1), df the sum over middle
-    touchpoints of (predecessors - 1)(successors - 1). ``removal``: 1 - P(well without s) / P(well) of the absorbing
-    chain, s leading to loss: the share of paths that pass s, never what s causes. Where times are days, moves between
-    contacts of one day are left out.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> import cxresearch as cx
-    >>> log = pd.DataFrame({"case": [k // 2 for k in range(80)], "step": ["web", "shop"] * 40})
-    >>> log["at"] = pd.date_range("2024-01-01", periods=80, freq="h")
-    >>> print(cx.journey_paths(log, case="case", time="at", step="step", seed=1))
-    "web" is followed most often by "shop": 98 % of 40 moves ...
+    DataProblem, TooFewRespondents
+        Neither case nor customer, one touchpoint, different contacts of a case at one moment without `order`; few paths.
     """
-    log = event_log(
-        interactions, case, time, [step, *([outcome] if outcome else [])], order=order, duplicates=duplicates
-    )
-    code, names = pd.factorize(log.column(step), sort=True, use_na_sentinel=False)
-    k, cases = len(names), len(log.persons)
-    if k < 2:
+    log = event_log(interactions, case, time, [step, outcome], order=order, ordered=True, duplicates=duplicates)
+    (code, names), cases, floor = groups_of(log.table[[step]]), len(log.persons), log.source.min_base
+    if len(names) < 2:
         raise DataProblem(f"interactions: {step} holds one touchpoint, {names[0]!r}; a path needs two")
     if cases < min_cases:
-        raise TooFewRespondents(
-            f"{cases} paths are fewer than min_cases={min_cases}, too few for shares of what follows"
-        )
-    good = np.ones(cases, dtype=bool) if outcome is None else yes_or_no(log.column(outcome), outcome)[log.last]
+        raise TooFewRespondents(f"{cases} paths are fewer than min_cases={min_cases}, too few to say what follows")
+    last = np.append(log.first[1:], True)
+    good = np.ones(cases, dtype=bool) if outcome is None else said_yes(log.table[outcome])[last]
     if outcome and good.all() | ~good.any():
-        raise DataProblem(
-            f"interactions: by {outcome}, {good.sum()} of {cases} paths end well; both endings are needed"
-        )
-    states = [*names, START, *([WELL, LOST] if outcome else [END])]
-    line, owner, known = padded(code, log, k, np.where(good, k + 1, k + 2))
+        raise DataProblem(f"interactions: by {outcome}, {good.sum()} of {cases} paths end well; both ends are needed")
+    states, k = [START, *names, *((WELL, LOST) if outcome else (END,))], len(names) + 1
+    line, owner = (
+        np.zeros(len(code) + 2 * cases, dtype=np.int64),
+        np.repeat(np.arange(cases), np.bincount(log.case) + 2),
+    )
+    known, place = (
+        np.ones(len(line), dtype=bool),
+        np.arange(len(code)) + 2 * log.case + 1,
+    )  # each path between start and end
+    line[place], line[place[last] + 1] = code + np.int64(1), np.where(good, k, k + 1)
+    known[place[log.tied] - 1] = known[place[last] + 1] = False
     move = np.flatnonzero(known)
-    pair = line[move] * len(states) + line[move + 1]
-    table = transitions(pair, log.persons[owner[move]], states, log.min_base, confidence)
-    test = order_test(line, known)
-    further, said = {"order": pd.DataFrame([test])}, most_moves(table, log, confidence)
+    pair, person = line[move] * len(states) + line[move + 1], log.persons[owner[move]]
+    table, test, removal = transitions(pair, person, states, k, floor, confidence), order_test(line, known), None
     if outcome:
         each = sparse.csr_array((np.ones(len(pair)), (owner[move], pair)), shape=(cases, len(states) ** 2))
-        few = pd.Series(log.persons[log.case]).groupby(code).nunique().to_numpy() < log.min_base
-        found = removal(each, names, log, n_boot, confidence, seed)
-        further["removal"] = found.assign(**{c: found[c].mask(few) for c in found.columns[1:]}, cases=cases)
-        said = [*most_lost(table, log), *most_passed(further["removal"], int(good.sum()), log, confidence)]
+        removal = passed(each, names, log.persons, n_boot, confidence, seed)
+        few = pd.Series(log.persons[log.case]).groupby(code).nunique().to_numpy() < floor
+        removal = removal.mask(few[:, None] & (removal.columns != "term")).assign(cases=cases)
     p = test["p_value"]
-    known_order = "order_unknown" if np.isnan(p) else "order" if p < 1 - confidence else "no_order"
-    said += [(known_order, {} if np.isnan(p) else {"p": p_words(p)}), *([("days", {})] if log.days else [])]
-    summary = {"n": len(log.rows), "cases": cases, "method": "first-order chain", "established": None}
-    hidden = int(table["estimate"].isna().sum())
-    return Paths(
-        "journey_paths",
-        step,
-        None,
-        table,
-        summary,
-        log.checks,
-        log.labels,
-        further,
-        suppressed=hidden,
-        said=tuple(said),
-    )
+    key = "order_unknown" if np.isnan(p) else "order" if p < 1 - confidence else "no_order"
+    said = [*most(table, removal, int(good.sum()), log, confidence), say.told(key, p=p_words(p)), *log.days]
+    summary = {"n": len(log.case), "cases": cases, "method": "first-order chain", "established": None}
+    further = {"order": pd.DataFrame([test])} | ({"removal": removal} if outcome else {})
+    more = {"suppressed": int(table["estimate"].isna().sum()), "words": " ".join(said), "figure": moves_map}
+    return JourneyFinding("journey_paths", step, None, table, summary, log.checks, log.source.labels, further, **more)
 
 
-def padded(code, log, start, end) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return all paths in one line, each between its start and its end; whose each place is; whether a move is known."""
-    cases = len(log.persons)
-    line, known = np.full(len(code) + 2 * cases, start), np.ones(len(code) + 2 * cases, dtype=bool)
-    place = np.arange(len(code)) + 2 * log.case + 1
-    line[place], line[place[log.last] + 1] = code, end
-    known[place[log.tied] - 1] = known[place[log.last] + 1] = False
-    return line, np.repeat(np.arange(cases), np.bincount(log.case) + 2), known
-
-
-def transitions(pair, person, states, min_base, confidence) -> pd.DataFrame:
+def transitions(pair, person, states, k, min_base, confidence) -> pd.DataFrame:
     """Return the smoothed shares of what follows each touchpoint; moves of too few persons are hidden."""
-    size, k, parts = len(states), states.index(START), []
-    counts = np.bincount(pair, minlength=size**2).reshape(size, size)
     movers = pd.DataFrame({"pair": pair, "person": person}).drop_duplicates()["pair"]
-    base = np.bincount(movers, minlength=size**2).reshape(size, size)
-    for i in [k, *(i for i in range(k) if counts[i].any())]:
-        to = [j for j in range(size) if j != k and (i != k or j < k)]
+    counts, base = (np.bincount(v, minlength=len(states) ** 2).reshape(-1, len(states)) for v in (pair, movers))
+    parts = []
+    for i in np.flatnonzero(counts.any(axis=1)):
+        to = np.arange(1, len(states) if i else k)
         n, found = counts[i].sum(), counts[i, to]
         low, high = goodman_intervals(found / n, n, confidence)
-        part = {
-            "estimate": (found + 0.5) / (n + len(to) / 2),
-            "conf_low": low,
-            "conf_high": high,
-            "moves": found,
-            "n": n,
-        }
-        parts.append(pd.DataFrame({"term": states[i], "group": [states[j] for j in to], **part, "base": base[i, to]}))
+        part = {"term": states[i], "group": np.take(states, to), "estimate": (found + 0.5) / (n + len(to) / 2)}
+        parts.append(
+            pd.DataFrame(part | {"conf_low": low, "conf_high": high, "moves": found, "n": n, "base": base[i, to]})
+        )
     table = pd.concat(parts, ignore_index=True)
-    hidden = hidden_cells(table, min_base=min_base, base="base", keys=("term", "group"))
-    shown = {c: table[c].mask(hidden) for c in ("estimate", "conf_low", "conf_high", "moves")}
-    return table.drop(columns="base").assign(**shown)
+    shown = hide_cells(table.drop(columns="n"), min_base=min_base, base="base", keys=("term", "group"))
+    return shown.drop(columns="base").assign(n=table["n"])
 
 
 def order_test(line, known) -> dict:
@@ -191,57 +263,49 @@ def order_test(line, known) -> dict:
     return {"likelihood_ratio": statistic, "df": df, "p_value": p, "n": len(at), "method": "first against second order"}
 
 
-def removal(each, names, log, n_boot, confidence, seed) -> pd.DataFrame:
+def passed(each, names, persons, n_boot, confidence, seed) -> pd.DataFrame:
     """Return which share of the paths that end well passes each touchpoint, with percentile intervals over persons."""
-    k = len(names)
+    k = len(names) + 1  # states that are no end
 
-    def passes(counts):
-        """Return, (b, k), the chance to reach s times that to end well from it, over that to end well, by (b, ...) counts."""
-        counts = counts.reshape(-1, k + 3, k + 3)[:, : k + 1]
-        shares = counts / np.maximum(counts.sum(axis=2, keepdims=True), 1e-300)
-        visits = np.linalg.inv(np.eye(k + 1) - (1 - 1e-13) * shares[:, :, : k + 1])
-        well = np.einsum("bij,bj->bi", visits, shares[:, :, k + 1])
+    def share(counts):
+        """Return, (b, k - 1), the chance to reach s times that to end well from it, over that to end well."""
+        counts = counts.reshape(-1, k + 2, k + 2)[:, :k]
+        moves = counts / np.maximum(counts.sum(axis=2, keepdims=True), 1e-300)
+        visits = np.linalg.inv(np.eye(k) - (1 - 1e-13) * moves[:, :, :k])
+        well = np.einsum("bij,bj->bi", visits, moves[:, :, k])
         with np.errstate(invalid="ignore", divide="ignore"):
-            return visits[:, k, :k] / np.einsum("bii->bi", visits)[:, :k] * well[:, :k] / well[:, k, None]
+            return (visits[:, 0] / np.einsum("bii->bi", visits) * well / well[:, :1])[:, 1:]
 
-    cases = as_survey(
-        pd.DataFrame({"person": log.persons}), cluster="person", respondent="person", min_base=log.min_base
-    )
-    drawn = [passes(weights @ each) for weights in cases.sample(what="paths").replicates(n_boot, seed=seed)]
-    whole = passes(each.sum(axis=0))[0]
-    found = ends("passes", whole, *percentile_interval(np.concatenate(drawn), confidence))
+    sample = as_survey(pd.DataFrame({"person": persons}), cluster="person").sample()
+    drawn = np.concatenate([share(weights @ each) for weights in sample.replicates(n_boot, seed=seed)])
+    whole = share(each.sum(axis=0))[0]
+    found = ends("passes", whole, *percentile_interval(drawn, confidence))
     return pd.DataFrame({"term": names, **found, "share": whole / whole.sum()})
 
 
-def most_moves(table, log, confidence) -> list:
-    """Return the sentence on the most frequent move between two touchpoints."""
-    inner = table[
-        (table["term"] != START) & ~table["group"].isin([END, WELL, LOST]) & (table["term"] != table["group"])
-    ]
-    if not inner["moves"].notna().any():
-        return [("paths_hidden", {})]
-    top = inner.loc[inner["moves"].idxmax()]
-    first, then = (log.labels.get(top[c], top[c]) for c in ("term", "group"))
-    values = {"share": percent(top["estimate"]), "n": number(top["n"], 0), "span": span(top, confidence)}
-    return [("follows", {"first": first, "then": then} | values)]
+def most(table, removal, n, log, confidence) -> list[str]:
+    """Return what is told of paths: where most are lost and what most good ends pass, or else the most frequent move."""
+    between = (table["term"] != START) & (table["group"] != END) & (table["term"] != table["group"])
+    moves = table[between if removal is None else table["group"] == LOST]
+    top = digits.largest(moves, "moves") if moves["moves"].max() > 0 else None
+    if removal is None:
+        if top is None:
+            return [say("paths_hidden")]
+        told = {"first": log.label(top["term"]), "then": log.label(top["group"]), "share": percent(top["estimate"])}
+        return [say("follows", n=number(top["n"], 0), span=span(top, confidence), **told)]
+    lost, best = moves["moves"].sum(), digits.largest(removal, "passes")
+    told = {"name": log.label(best["term"]), "share": percent(best["passes"]), "n": number(n, 0)}
+    passes = say("passes", span=span(best, confidence, of="passes"), **told)
+    if top is None:
+        return [say("paths_hidden"), passes]
+    return [say("lost_at", name=log.label(top["term"]), share=percent(top["moves"] / lost), n=number(lost, 0)), passes]
 
 
-def most_lost(table, log) -> list:
-    """Return the sentence on the touchpoint at which most paths end otherwise."""
-    lost = table[(table["group"] == LOST) & table["moves"].notna()]
-    if lost.empty or lost["moves"].max() == 0:
-        return [("paths_hidden", {})]
-    top, n = digits.largest(lost, "moves"), lost["moves"].sum()
-    return [
-        (
-            "lost_at",
-            {"name": log.labels.get(top["term"], top["term"]), "share": percent(top["moves"] / n), "n": number(n, 0)},
-        )
-    ]
-
-
-def most_passed(removal, n, log, confidence) -> list:
-    """Return the sentence on the touchpoint that most good ends pass."""
-    top = digits.largest(removal, "passes")
-    values = {"share": percent(top["passes"]), "span": span(top, confidence, of="passes"), "n": number(n, 0)}
-    return [("passes", {"name": log.labels.get(top["term"], top["term"])} | values)]
+def moves_map(finding, ax):
+    """Draw the shares of what follows the most frequent touchpoints, percent."""
+    sizes = finding.table.drop_duplicates("term").set_index("term")["n"].drop(START, errors="ignore")
+    wide = 100 * finding.table.pivot(index="term", columns="group", values="estimate")
+    shown = [START, *sizes.nlargest(MOST).index, END, WELL, LOST]
+    wide = wide.reindex(index=[k for k in shown if k in wide.index], columns=[k for k in shown if k in wide])
+    wide = wide.rename(index=finding.label, columns=finding.label)
+    return heat_map(wide, unit="what follows, % of the moves from the row's touchpoint", title=finding.title, ax=ax)

@@ -29,9 +29,8 @@ def cells_as_cases(
 ) -> Cases:  # fmt: skip
     """Return the cells of a table as cases; controls are categories, numbers too, and small ones are pooled."""
     controls = as_columns("controls", controls)
-    cells, received = read_cells(
-        table.data, revenue=revenue, loyalty=loyalty, controls=controls, threads=threads, memory_limit=memory_limit
-    )
+    given = dict(revenue=revenue, loyalty=loyalty, controls=controls, threads=threads, memory_limit=memory_limit)
+    cells, received = read_cells(table.data, **given)
     sizes = cells["n"].to_numpy(dtype=float)
     n, lost = int(sizes.sum()), received - int(sizes.sum())
     require_base(n, min_base=table.min_base, what=what)

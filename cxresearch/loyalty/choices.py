@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_columns, require_share
+from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, intervals, titled
 from cxresearch.findings import Check, ends, interval, listing, number, p_words, percent
 from cxresearch.inference import adjusted_p_values, critical_value
 from cxresearch.inference.pooling import between_variance, shrink
 from cxresearch.loyalty import models
-from cxresearch.loyalty.cases import SHAPES, Cases, as_columns, cases_of
+from cxresearch.loyalty.cases import Cases, as_columns, cases_of
 from cxresearch.loyalty.models import MODELS, PER_POINT, estimate, plan_for
 from cxresearch.loyalty.refusals import leak_check, leaks
 from cxresearch.loyalty.revenue import RevenueFinding, reasons_against, revenue_by_group, trap_check
@@ -56,40 +56,29 @@ class RevenueModels(RevenueFinding):
 
 
 def compare_revenue_models(
-    customers, *, revenue: str, loyalty: str, controls: Sequence[str] = (), shape: str = "linear",
-    effects: Sequence[str] = (), asked: str | None = None, revenue_from=None, confidence: float = 0.95,
-    min_rows: int = 100,
+    customers, *, revenue: str, loyalty: str, controls: Sequence[str] = (), asked: str | None = None, revenue_from=None,
+    confidence: float = 0.95, min_rows: int = 100,
 ) -> RevenueModels:  # fmt: skip
     """Put the question of `fit_loyalty_revenue` to every model that can answer it.
 
-    Parameters are those of `fit_loyalty_revenue`. With `effects` two models have a form; without customers of zero
-    revenue there are no two parts. What was left out is in ``tables()["left_out"]``.
-
-    Notes
-    -----
-    The Park slope (Manning & Mullahy 2001) names the model whose variance suits. In log-OLS, revenue whose log spreads
-    differently in the score groups makes exp(b) - 1 differ from the ratio of means, even in sign (Manning 1998).
+    Parameters are those of `fit_loyalty_revenue`. Without customers of zero revenue there are no two parts; what was left
+    out is in ``tables()["left_out"]``. The Park slope (Manning & Mullahy 2001) names the model whose variance suits. In
+    log-OLS, revenue whose log spreads differently in the score groups makes exp(b) - 1 differ from the ratio of means,
+    even in sign (Manning 1998).
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> table = study.matched("responses", "customers", keep="latest")
-    >>> finding = cx.compare_revenue_models(table, revenue="revenue", loyalty="recommend", controls=["affluence"])
+    >>> finding = cx.compare_revenue_models(matched, revenue="revenue", loyalty="recommend", controls=["affluence"])
     >>> finding.tidy()["term"].tolist()
     ['poisson', 'gamma', 'log_ols', 'two_part']
     """
-    require_choice("shape", shape, SHAPES)
     require_share("confidence", confidence)
-    survey = as_survey(customers)
-    s = cases_of(
-        survey, revenue=revenue, loyalty=loyalty, controls=controls, effects=effects, min_rows=min_rows,
-        what="compare_revenue_models",
-    )  # fmt: skip
+    survey, held = as_survey(customers), dict(controls=controls, min_rows=min_rows)
+    s = cases_of(survey, revenue=revenue, loyalty=loyalty, **held, what="compare_revenue_models")
     fits, left_out, rows = {}, [], []
     for name in MODELS:
         try:
-            fits[name] = got = estimate(s, plan_for(s, name, shape), seen=True)
+            fits[name] = got = estimate(s, plan_for(s, name), seen=True)
         except DataProblem as problem:
             if name == "poisson":
                 raise
@@ -111,7 +100,7 @@ def compare_revenue_models(
     )  # fmt: skip
     return RevenueModels.of(
         "compare_revenue_models", s, table,
-        {"method": f"{len(rows)} models; score {shape}", "park": slope, "suits": suits(slope)}, tested,
+        {"method": f"{len(rows)} models; score linear", "park": slope, "suits": suits(slope)}, tested,
         reasons=reasons_against(rows[0]["percent_low"], rows[0]["percent_high"], when.late, leak), trap=trap,
         further={"groups": groups, "left_out": pd.DataFrame(left_out, columns=["term", "why"])}, confidence=confidence,
         results={name: got.results for name, got in fits.items() if got.results}, suppressed=hidden,
@@ -160,32 +149,23 @@ class SpecificationCurve(RevenueFinding):
 
 
 def specification_curve(
-    customers, *, revenue: str, loyalty: str, controls: Sequence[str] = (), confidence: float = 0.95,
-    min_rows: int = 100,
-) -> SpecificationCurve:  # fmt: skip
+    customers, *, revenue: str, loyalty: str, controls: Sequence[str] = (), confidence=0.95, min_rows: int = 100
+) -> SpecificationCurve:
     """Put the question under every choice: four models, subsets of the controls, revenue as it is or its top 1 % capped.
 
     Parameters are those of `fit_loyalty_revenue`. All choices use the same customers: the complete cases of all
-    controls. Up to four controls enter in every subset; more in all, none, and all but one.
-
-    Notes
-    -----
-    The choices are not independent, so the share of intervals above zero is a description and no test
-    (Simonsohn, Simmons & Nelson 2020). Where choices read on both sides of zero nothing is established.
+    controls. Up to four controls enter in every subset; more in all, none, and all but one. The choices are not
+    independent, so the share of intervals above zero is a description and no test (Simonsohn, Simmons & Nelson 2020).
+    Where choices read on both sides of zero nothing is established.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> table = study.matched("responses", "customers", keep="latest")
-    >>> print(cx.specification_curve(table, revenue="revenue", loyalty="recommend", controls=["affluence"]))
+    >>> print(cx.specification_curve(matched, revenue="revenue", loyalty="recommend", controls=["affluence"]))
     Under 16 choices of model, controls and capping, a point of Would recommend us goes with ...
     """
     require_share("confidence", confidence)
-    survey = as_survey(customers)
-    whole = cases_of(
-        survey, revenue=revenue, loyalty=loyalty, controls=controls, min_rows=min_rows, what="specification_curve"
-    )
+    question = dict(revenue=revenue, loyalty=loyalty, controls=controls, min_rows=min_rows)
+    whole = cases_of(as_survey(customers), **question, what="specification_curve")
     every = list(specifications(whole, lambda s, plan: estimate(s, plan, seen=True)))
     found = [(choice, got) for choice, got in every if got is not None]
     failed = len(every) - len(found)
@@ -208,9 +188,8 @@ def specification_curve(
         Check("specifications that could not be fitted", failed, "0", failed == 0),
     )
     results = next(got.results for choice, got in found if choice == default)
-    return SpecificationCurve.of(
-        "specification_curve", whole, table, summary, tested, confidence=confidence, results=results
-    )
+    own = dict(confidence=confidence, results=results)
+    return SpecificationCurve.of("specification_curve", whole, table, summary, tested, **own)
 
 
 def specifications(whole: Cases, ask):
@@ -260,27 +239,19 @@ class LoyaltyByGroup(RevenueFinding):
 
 
 def loyalty_by_group(
-    customers, *, revenue: str, loyalty: str, by: str, controls: Sequence[str] = (), confidence: float = 0.95,
-    min_rows: int = 100,
-) -> LoyaltyByGroup:  # fmt: skip
+    customers, *, revenue: str, loyalty: str, by: str, controls: Sequence[str] = (), confidence=0.95, min_rows=100
+) -> LoyaltyByGroup:
     """Fit the default model in each group of `by` and draw the estimates towards their mean.
 
     Parameters are those of `fit_loyalty_revenue`. Groups under the floor are pooled; groups under `min_rows` complete
-    rows, or that cannot be fitted, are left out and counted.
-
-    Notes
-    -----
-    The spread between groups is estimated by Paule & Mandel (1982). A group's estimate is drawn towards the mean as
+    rows, or that cannot be fitted, are left out and counted. The spread between groups is estimated by Paule & Mandel (1982). A group's estimate is drawn towards the mean as
     far as its precision asks, and its interval allows for not knowing the spread (Morris 1983); with fewer than four
     groups it is not estimable and nothing is drawn. That a group departs from the mean of all is tested group by group
     on its own estimate, corrected by Benjamini & Hochberg (1995); that groups differ at all by Cochran's Q.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> table = study.matched("responses", "customers", keep="latest")
-    >>> print(cx.loyalty_by_group(table, revenue="revenue", loyalty="recommend", by="region"))
+    >>> print(cx.loyalty_by_group(matched, revenue="revenue", loyalty="recommend", by="region"))
     That a point of Would recommend us goes with different revenue by Region is not established ...
     """
     survey = as_survey(customers)
@@ -288,10 +259,8 @@ def loyalty_by_group(
     table = survey.table
     require_columns(table, by, where="the table of customers")
     groups = pool_small_groups(table[by].astype(object), min_base=max(survey.min_base, 2))
-    question = dict(
-        revenue=revenue, loyalty=loyalty, controls=tuple(c for c in as_columns("controls", controls) if c != by),
-        min_rows=min_rows, what="loyalty_by_group",
-    )  # fmt: skip
+    held = tuple(c for c in as_columns("controls", controls) if c != by)
+    question = dict(revenue=revenue, loyalty=loyalty, controls=held, min_rows=min_rows, what="loyalty_by_group")
     inside = np.ones(len(survey.rows), dtype=bool) if survey.domain is None else survey.domain
     rows, results, left_out = [], {}, []
     for name in sorted(groups.dropna().unique(), key=str):

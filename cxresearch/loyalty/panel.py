@@ -55,7 +55,9 @@ def lead_lag(
 
     A score that is asked later cannot be a reason of revenue: where it goes with it all the same, revenue, or
     something behind both, comes first. Poisson with customer and period effects where customers keep two usable
-    rows, else with period effects; errors are clustered by customer unless the survey says otherwise.
+    rows, else with period effects; errors are clustered by customer unless the survey says otherwise. Refused are a
+    customer twice in a period, one period, a control that is last period's revenue (a lagged outcome and effects are
+    never combined: Nickell 1981), and fewer than `min_rows` rows with a score in the next period.
 
     Parameters
     ----------
@@ -65,18 +67,9 @@ def lead_lag(
     period
         Column that sorts: dates, numbers or text such as 2024Q1.
 
-    Raises
-    ------
-    DataProblem
-        A customer twice in a period, one period, or a control that is last period's revenue (a lagged outcome and
-        effects are never combined: Nickell 1981).
-    TooFewRespondents
-        Fewer than `min_rows` rows with a score in the next period.
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> panel = cx.link_waves(cx.open_study("data/example/study.yml"))
+    >>> panel = cx.link_waves(study)
     >>> asked = dict(revenue="revenue_after", loyalty="recommend", customer="customer", period="period")
     >>> print(cx.lead_lag(panel, **asked))
     The next period's score does not go with this period's revenue ...
@@ -122,7 +115,7 @@ def _found(survey: Survey, question: dict, customer: str, period: str, confidenc
     )
     return LeadLag.of(
         "lead_lag", s, rows, summary, tested, labels=labels, further={"models": models}, confidence=confidence,
-        needs_effects=p_means < MUNDLAK_LIMIT and not within,
+        needs_effects=p_means < MUNDLAK_LIMIT and not within, cases=s, fit=got,
     )  # fmt: skip
 
 
@@ -176,7 +169,7 @@ def three_ways(survey: Survey, question: dict, customer: str, period: str, confi
         ways["customer and period effects"] = (panel, controls, (customer, period))
     got, rows = {}, []
     for name, (table, held, effects) in ways.items():
-        asked = question | {"controls": held, "effects": effects, "cluster": customer, "what": "lead_lag"}
+        asked = question | dict(controls=held, effects=effects, cluster=customer, what="lead_lag")
         s = cases_of(survey.with_table(table), **asked)
         got[name] = estimate(s)
         rows.append(_row(name, got[name], loyalty, s.n, confidence))

@@ -19,7 +19,7 @@ from cxresearch.loyalty.revenue import RevenueFinding, reasons_against
 from cxresearch.loyalty.sentences import say, size_interval, told
 from cxresearch.loyalty.timing import day_of
 from cxresearch.privacy import hide_small_bases
-from cxresearch.survey import Survey, as_survey
+from cxresearch.survey import as_survey
 
 DAYS = 30.4375  # of a month
 LEFT = "left (0/1)"
@@ -63,6 +63,10 @@ def fit_retention(
 ) -> Retention:  # fmt: skip
     """Regress leaving in each month after the answer on the score (discrete-time logit).
 
+    The average marginal value is in percentage points of the monthly chance to leave. Refused are scores measured after
+    the customer left (leakage), a score that tells leavers apart without error (perfect separation), nobody or everybody
+    left, a last day that lies beyond what the data show, and customers that repeat.
+
     Parameters
     ----------
     customers : Survey or DataFrame
@@ -74,31 +78,19 @@ def fit_retention(
     controls
         As in `fit_loyalty_revenue`; months of a customer are clustered.
 
-    Returns
-    -------
-    Retention
-        The average marginal value is in percentage points of the monthly chance to leave.
-
-    Raises
-    ------
-    DataProblem
-        Scores measured after the customer left (leakage), a score that tells leavers apart without error (perfect
-        separation), nobody or everybody left, a last day that lies beyond what the data show, customers that repeat.
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> table = cx.open_study("data/example/study.yml").matched("responses", "customers", keep="latest")
     >>> dates = dict(asked="asked_on", until="until", observed_until="2025-12-31")
-    >>> print(cx.fit_retention(table, loyalty="recommend", **dates))
+    >>> print(cx.fit_retention(matched, loyalty="recommend", **dates))
     One point more of Would recommend us goes with a monthly chance to leave that is 0.117 points lower (95 % ...
     """
     survey = as_survey(customers)
     require_share("confidence", confidence)
     frame = durations(survey.table, asked=asked, until=until, observed_until=observed_until, loyalty=loyalty)
-    _refuse_repeated(survey, frame, loyalty)
+    survey = survey.with_table(frame)
+    survey.require_each_once(frame[loyalty].notna().to_numpy(), "leaving")
     question = dict(revenue=LEFT, loyalty=loyalty, controls=controls, min_rows=min_rows, what="fit_retention")
-    s = cases_of(survey.with_table(frame), **question)
+    s = cases_of(survey, **question)
     months = frame["months"].to_numpy()[s.rows]
     refuse_separation(loyalty, s.score, s.y == 1, "left", "the customer left")
     leak = gives_away(s.score, s.y == 1, "left", "left")
@@ -112,16 +104,6 @@ def fit_retention(
         outcome=until, further={"retained": retained}, confidence=confidence, reasons=reasons, results=results,
         suppressed=hidden,
     )  # fmt: skip
-
-
-def _refuse_repeated(survey: Survey, frame: pd.DataFrame, loyalty: str) -> None:
-    person, known = survey.respondent, frame[frame[loyalty].notna()]
-    twice = 0 if person is None else int(known[person].dropna().duplicated().sum())
-    if twice:
-        raise DataProblem(
-            f"{twice} of {len(known)} rows repeat a customer ({person}), whose leaving would count more than once; keep one answer "
-            "of each, for example with matched(..., keep='latest')"
-        )
 
 
 def durations(table: pd.DataFrame, *, asked: str, until: str, observed_until, loyalty: str) -> pd.DataFrame:

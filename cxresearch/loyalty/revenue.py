@@ -142,17 +142,18 @@ def fit_loyalty_revenue(
     """Regress revenue on a loyalty score and say what a point goes with.
 
     The headline is the mean of revenue with every score a point higher over the mean as it is, among customers who
-    can rise a point within the scale, less 1; in the default model exactly exp(b) - 1.
+    can rise a point within the scale, less 1; in the default model exactly exp(b) - 1. Quasi-likelihood (Santos Silva &
+    Tenreyro 2006) with HC1, clustered (Cameron, Gelbach & Miller 2011) or linearised (Binder 1983) errors; under 40
+    clusters the cluster jackknife (MacKinnon, Nielsen & Webb 2023), or CR2 for 'log_ols'. t quantiles on n - p,
+    clusters - 1, or clusters - strata degrees of freedom.
 
     Parameters
     ----------
     customers : Survey or DataFrame, Table or path
         One row per customer, or per customer and period. A Table (`as_table`) or the path or pattern of Parquet or CSV
         files is read by the database engine, in cells: scores must be whole, controls are categories, numbers too.
-    revenue
-        Column of money per customer in the window, zero or more.
-    loyalty
-        Column of the score, any numeric scale.
+    revenue, loyalty
+        Columns of money per customer in the window, zero or more, and of the score, on any numeric scale.
     controls
         Columns held constant: numbers as they are, text and yes/no as categories.
     model
@@ -168,31 +169,16 @@ def fit_loyalty_revenue(
     threads, memory_limit
         Of the engine, for a table in files; a limit such as '500MB' makes it spill to disk.
 
-    Returns
-    -------
-    LoyaltyRevenue
-        `tidy`: part, term, estimate, std_error, conf_low, conf_high, p_value, percent and its interval.
-
     Raises
     ------
     DataProblem
         Negative or missing revenue, currencies or scales mixed, a constant score, one cluster, a control that is made
-        of the revenue, an option that the model does not have.
-    TooFewRespondents
-        Fewer than `min_rows` complete rows, or persons than the floor.
-
-    Notes
-    -----
-    Quasi-likelihood (Santos Silva & Tenreyro 2006) with HC1, clustered (Cameron, Gelbach & Miller 2011) or linearised
-    (Binder 1983) errors; under 40 clusters the cluster jackknife (MacKinnon, Nielsen & Webb 2023), or CR2 for
-    'log_ols'. t quantiles on n - p, clusters - 1, or clusters - strata degrees of freedom.
+        of the revenue, an option that the model does not have; `TooFewRespondents` for fewer than `min_rows` complete
+        rows, or persons than the floor.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> table = study.matched("responses", "customers", keep="latest")
-    >>> print(cx.fit_loyalty_revenue(table, revenue="revenue", loyalty="recommend", controls=["affluence"]))
+    >>> print(cx.fit_loyalty_revenue(matched, revenue="revenue", loyalty="recommend", controls=["affluence"]))
     One point more of Would recommend us goes with 3.9 % more revenue per customer (95 % ...
     """
     require_choice("model", model, MODELS)

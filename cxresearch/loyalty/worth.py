@@ -96,7 +96,13 @@ def worth_of_a_point(
     """Raise each customer's own score by `points`, capped at the top of the scale, and sum the predicted difference.
 
     The sum is for those who answered (their number times the mean difference, by weight); where the survey declares
-    `population`, it is for all customers of the population (of a part of the survey: for that part), by weight.
+    `population`, it is for all customers of the population (of a part of the survey: for that part), by weight. The
+    interval is the symmetric bootstrap-t (Hall 1988): each replicate refits the model and its sandwich error. The
+    headline is refused, with the reason, when the interval holds zero, the lead goes with revenue, a score is later
+    than the start of the window, the score gives revenue away, there are fewer than 30 clusters, or other choices of
+    model, controls and capping (`specification_curve`) read on both sides of zero. `tidy` is by scenario: all of the
+    association causal, half of it, and what a hidden cause as strong as each control would leave (by another model,
+    the linear one in levels; Cinelli & Hazlett 2020). Refused, too, is what `fit_loyalty_revenue` refuses.
 
     Parameters
     ----------
@@ -112,31 +118,10 @@ def worth_of_a_point(
     n_boot
         Replicates of the survey (customers, or clusters, within strata), each refitted.
 
-    Returns
-    -------
-    Worth
-        `tidy` by scenario: all of the association causal, half of it, and what a hidden cause as strong as each
-        control would leave (by another model, the linear one in levels; Cinelli & Hazlett 2020).
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        As `fit_loyalty_revenue`.
-
-    Notes
-    -----
-    The headline is refused, with the reason, when the interval holds zero, the lead goes with revenue, a score is
-    later than the start of the window, the score gives revenue away, there are fewer than 30 clusters, or other
-    choices of model, controls and capping (`specification_curve`) read on both sides of zero. The interval is the
-    symmetric bootstrap-t (Hall 1988): each replicate refits the model and its sandwich error.
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> table = study.matched("responses", "customers", keep="latest")
     >>> asked = dict(revenue="revenue", loyalty="recommend", controls=["affluence"])
-    >>> print(cx.worth_of_a_point(table, **asked, n_boot=200, seed=1))
+    >>> print(cx.worth_of_a_point(matched, **asked, n_boot=200, seed=1))
     One point more on Would recommend us goes, on the average, with 8,480 EUR more revenue for ...
     """
     survey = as_survey(customers)
@@ -149,15 +134,14 @@ def worth_of_a_point(
         if wrong:
             raise DataProblem(why)
     effects = tuple(e for e in (customer if period else None, period) if e)
-    s = cases_of(
-        survey, revenue=revenue, loyalty=loyalty, controls=controls, effects=effects, cluster=customer,
-        min_rows=min_rows, what="worth_of_a_point",
-    )  # fmt: skip
+    question = dict(revenue=revenue, loyalty=loyalty, controls=as_columns("controls", controls))
+    s = cases_of(survey, **question, effects=effects, cluster=customer, min_rows=min_rows, what="worth_of_a_point")
+    if customer is None and survey.respondent is None:  # else a person's rows are one customer's
+        survey.require_each_once(np.isin(np.arange(len(survey.table)), s.rows), revenue)
     got, p_lead = resample(s, points=points, n_boot=n_boot, seed=seed), None
     if customer and period:
         panel = survey.with_table(survey.table.iloc[s.rows].reset_index(drop=True))
-        question = dict(revenue=revenue, loyalty=loyalty, customer=customer, period=period)
-        p_lead = lead_p_value(panel, **question, controls=as_columns("controls", controls))
+        p_lead = lead_p_value(panel, **question, customer=customer, period=period)
     people = survey.table[customer].iloc[s.rows].nunique() if customer else int(s.drawn.base[0])
     if survey.population is not None:  # of a part of the survey, that part of it by weight
         mass = pd.Series(1.0, index=survey.rows.index) if survey.weight is None else survey.rows[survey.weight]

@@ -1,8 +1,4 @@
-"""Answers: are they on the scale they are said to be on, and what is measured of them.
-
-Reichheld (2003), Harvard Business Review 81(12): promoters 9-10, passives 7-8, detractors 0-6 on 0-10;
-Dixon, Freeman & Toman (2010), Harvard Business Review 88(7) (effort, version 1); CEB (2013) (version 2).
-"""
+"""Answers: are they on the scale they are said to be on, and what is measured of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -146,9 +142,6 @@ def scale_checks(measure: Measure, sample) -> list[Check]:
     short = int(((top < high) & (sample.n >= 30)).sum())
     words = f"cells of 30 answers or more in which nobody answered {high:g} (a shorter scale?)"
     return [Check(words, short, "0", not short)]
-
-
-# --- answers ---------------------------------------------------------------------------------------------------------
 
 
 def numeric_answers(table: pd.DataFrame, item: str, scale=None, *, whole: str = "") -> np.ndarray:

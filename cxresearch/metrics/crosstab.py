@@ -1,8 +1,4 @@
-"""Banner tables: answers by columns of groups, weighted, with bases, tests and letters.
-
-Rao & Scott (1984), Annals of Statistics 12, 46-60; Thomas & Rao (1987), J. American Statistical Association 82 (the
-second-order correction as an F).
-"""
+"""Banner tables: answers by columns of groups, weighted, with bases, tests and letters."""
 
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -16,8 +12,7 @@ from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice
 from cxresearch.figures import axes_or_new, heat_map
 from cxresearch.findings import Check, Readable, listing, number, p_words
-from cxresearch.inference import adjusted_p_values
-from cxresearch.inference.intervals import CORRECTIONS
+from cxresearch.inference import CORRECTIONS, adjusted_p_values
 from cxresearch.metrics.answers import measured
 from cxresearch.metrics.estimate import base_words, cell_estimates, decided, vector
 from cxresearch.metrics.question import MeasureFinding, check_asked, columns_of
@@ -94,10 +89,13 @@ def crosstab(
 ) -> Crosstab:
     """Return answers by groups side by side: weighted, with bases, column tests and letters; `shown` is to hand on.
 
+    Shares: Pearson's chi-square of the weighted table divided by the mean design effect of its contrasts, as an F with
+    Satterthwaite's degrees of freedom (Rao & Scott 1984; R's ``svychisq``). Multiple choice and means: the joint Wald F.
+    Column against column: the difference of adjusted shares (or means) with the design's covariance. `responses` and
+    `confidence` are as in `nps`.
+
     Parameters
     ----------
-    responses, confidence
-        As in `nps`.
     rows : column or list of columns
         Questions; names of multiple-choice questions of the survey too, whose choices are then the answers.
     columns : column or list of columns
@@ -108,16 +106,8 @@ def crosstab(
         Of the tests of all questions by all banners; and, apart from it, of all pairs of columns and answers within
         each question and banner, columns with a base of 30 or more.
 
-    Notes
-    -----
-    Shares: Pearson's chi-square of the weighted table divided by the mean design effect of its contrasts, as an F with
-    Satterthwaite's degrees of freedom (Rao & Scott 1984; R's ``svychisq``). Multiple choice and means: the joint Wald F.
-    Column against column: the difference of adjusted shares (or means) with the design's covariance.
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.crosstab(study.responses, "age_group", "region"))
     Age group by Region: ...
     """
@@ -251,9 +241,6 @@ def _hidden(sample, held, min_base: int, *, exclusive: bool) -> tuple[np.ndarray
         return closed(*(held[:, j] > 0 for j in range(k)))
     each = [closed(held[:, j] > 0, held[:, j] == 0) for j in range(k)]
     return np.array([cells.any(axis=0) for cells, _ in each]), np.array([whole.any() for _, whole in each])
-
-
-# --- are the columns alike -------------------------------------------------------------------------------------------
 
 
 def rao_scott(sample, held, columns) -> tuple[float, float, float, float]:

@@ -1,9 +1,6 @@
 """One estimate for every measure: the weighted mean of codes by cell, its interval, and differences between cells.
 
 A net score is the mean of codes -1, 0, 1, a share that of 0, 1, a mean that of the answers.
-
-Rocks (2016), The American Statistician 70(4), 365-372; Wilson (1927), JASA 22; Korn & Graubard (1998), Survey
-Methodology 24.
 """
 
 from dataclasses import dataclass
@@ -25,9 +22,6 @@ MAX_JOINT = 300  # cells; beyond them a joint test says nothing that anybody act
 SMALLEST = 1e-300
 POWER = 0.8  # of the change that is said to be detectable
 KEYS = ("group", "wave_before", "wave", "term", "category", "banner")
-
-
-# --- cells -----------------------------------------------------------------------------------------------------------
 
 
 def adjusted_moments(mean, square, n, form: str = "net") -> tuple[np.ndarray, np.ndarray]:
@@ -118,9 +112,6 @@ def base_checks(table: pd.DataFrame, sample) -> list[Check]:
         empty = int((table["n"] == 0).sum())
         checks.append(Check("empty cells", empty, "0", empty == 0))
     return checks
-
-
-# --- comparisons -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,4 @@
-"""Groups side by side without reading luck as rank; answers that heap where somebody asks for them.
-
-Paule & Mandel (1982), J. Research NBS 87; Morris (1983), J. American Statistical Association 78 (empirical Bayes);
-Goldstein & Spiegelhalter (1996), J. R. Statist. Soc. A 159 (league tables); Agresti (2013), *Categorical Data
-Analysis*, 2.4 and 3.1 (log odds ratios and their errors).
-"""
+"""Groups side by side without reading luck as rank; answers that heap where somebody asks for them."""
 
 from dataclasses import dataclass
 
@@ -19,7 +14,7 @@ from cxresearch.findings import ends, interval, listing, number
 from cxresearch.inference import adjusted_p_values
 from cxresearch.inference.pooling import shrink
 from cxresearch.metrics.estimate import VERY_SMALL, base_checks, base_words, columns_of_estimate, hide, vector
-from cxresearch.metrics.question import ENDS, MeasureFinding, ask
+from cxresearch.metrics.question import ENDS, MARKS, MeasureFinding, ask
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -29,9 +24,8 @@ class LeagueTable(MeasureFinding):
     worth_acting_on: float | None = None
 
     def sentence(self) -> str:
-        between, marked = self.summary["between"], self.table["verdict"].isin(["above", "below"])
-        words = []
-        for _, r in self.table[marked].iterrows():
+        between, words = self.summary["between"], []
+        for _, r in self.moved.iterrows():
             told = self.told(r) | {"size": self.measure.size(r["against_rest"])}
             words.append(self.say(f"league_{r['verdict']}", **told))
         first = self.say("league", first=words[0]) if words else self.say("league_open")
@@ -49,7 +43,7 @@ class LeagueTable(MeasureFinding):
         table = self.table[self.table[columns[0]].notna() & (self.table["base"] != "suppressed")]
         table = table.iloc[digits.descending(table[columns[0]].astype(float), table["group"])]
         shown, kind = self.read(table, *{*columns, "estimate"}), "shrunken" if drawn else "plain, simultaneous"
-        options = dict(low=columns[1], high=columns[2], marked=table["verdict"].isin(["above", "below"]), ax=ax)
+        options = dict(low=columns[1], high=columns[2], marked=table["verdict"].isin(MARKS), ax=ax)
         options["names"] = [f"{self.label(g)} ({number(n, 0)})" for g, n in zip(table["group"], table["n"])]
         unit = wrap(f"{self.measure.axis}; {kind}, {self.level}; rings: plain", 62)
         ax = forest(shown, columns[0], unit=unit, title=self.headline, **options)
@@ -63,24 +57,19 @@ def league_table(
 ) -> LeagueTable:  # fmt: skip
     """Return a measure of groups, shrunken, with simultaneous intervals and marks against the rest.
 
+    Plain intervals hold for all k groups at once (z at 1 - alpha / 2k around the adjusted centre). The comparisons with
+    the rest, of groups with a base of 30 or more, are corrected by Holm, t tails on the group's base less one, since a
+    family asks for the far tail. Shrunken values and intervals after Morris (1983) allow for the variance between groups
+    being estimated; with fewer than four groups they are not estimable, and missing. The other parameters are as in
+    `compare_waves`.
+
     Parameters
     ----------
-    responses, item, by, measure, threshold, version, scoring, confidence
-        As in `compare_waves`.
     worth_acting_on : float, optional
         Smallest difference from the rest, in the unit of the estimate, that gets a mark.
 
-    Notes
-    -----
-    Plain intervals hold for all k groups at once (z at 1 - alpha / 2k around the adjusted centre). The comparisons with
-    the rest, of groups with a base of 30 or more, are corrected by Holm; their p-values have t tails on the group's base
-    less one, since a family asks for the far tail. Shrunken values and their intervals after Morris (1983), which allow
-    for the variance between groups being estimated; with fewer than four groups they are not estimable, and missing.
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.league_table(study.responses, "recommend", by="region"))
     Would recommend us by Region: East is above by 13.3 points (33.4 points, simultaneous 95 % ...
     """
@@ -127,8 +116,6 @@ def _league(question, compared, full, drawn, worth) -> pd.DataFrame:
     return sample.keys.assign(**columns, n=sample.n, n_effective=compared.base, base=words)
 
 
-# --- answers that heap -----------------------------------------------------------------------------------------------
-
 # Answer -> what its neighbours lead one to expect on the log scale. A better agent multiplies each point by the same
 # factor, which leaves this unchanged; begging lifts one answer above its neighbours. The 10 has them on one side only.
 NEIGHBOURS = {5: {4: 0.5, 6: 0.5}, 9: {8: 0.5, 10: 0.5}, 10: {9: 2.0, 8: -1.0}}
@@ -143,11 +130,10 @@ class AnswerSpikes(MeasureFinding):
     """
 
     def sentence(self) -> str:
-        spikes = self.table[self.table["verdict"] == "spike"]
-        if spikes.empty:
+        if self.moved.empty:
             return self.say("spikes_none")
         words = []
-        for _, r in spikes.head(4).iterrows():
+        for _, r in self.moved.head(4).iterrows():
             span = interval(r["conf_low"], r["conf_high"], self.confidence)
             told = self.told(r) | dict(answer=r["term"], times=number(r["estimate"]), span=span)
             words.append(self.say("spike", **told))
@@ -158,17 +144,8 @@ class AnswerSpikes(MeasureFinding):
         t = self.table[self.table["estimate"].notna()].astype({"estimate": float})
         t = t.iloc[digits.descending(t["estimate"], t["group"])[:20]]
         names = [f"{self.label(group)}: {answer}" for group, answer in zip(t["group"], t["term"])]
-        unit = wrap(f"answer by its neighbours, times the other groups' ratio; {self.level}", 62)
-        options = dict(
-            names=names,
-            marked=t["verdict"] == "spike",
-            low="conf_low",
-            high="conf_high",
-            line=1,
-            unit=unit,
-            title=self.headline,
-        )
-        ax = forest(t, "estimate", ax=ax, **options)
+        unit = f"answer by its neighbours, times the other groups' ratio; {self.level}"
+        ax = self.dots(t, names, unit, marked=t["verdict"] == "spike", line=1, ax=ax)
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         return ax
@@ -177,21 +154,12 @@ class AnswerSpikes(MeasureFinding):
 def answer_spikes(responses, item: str, *, by, confidence: float = 0.95) -> AnswerSpikes:
     """Return where answers 5, 9 or 10 heap above their neighbours more than in the other groups (agents, channels).
 
-    Parameters
-    ----------
-    responses, item, by, confidence
-        As in `nps`.
-
-    Notes
-    -----
     log n_a - (log n_{a-1} + log n_{a+1}) / 2, for 10 log n_10 - 2 log n_9 + log n_8 (weighted counts, half added to
     each), group less rest, its error linearised under the survey's design; one-sided, Holm over groups of 30 answers or
-    more. A spike is a question about how answers come about, not a proof.
+    more. A spike is a question about how answers come about, not a proof. Parameters are those of `nps`.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.answer_spikes(study.responses, "recommend", by="region"))
     Would recommend us by Region: no spike at 5, 9 or 10 is established (12 comparisons, Holm, ...
     """

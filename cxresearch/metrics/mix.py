@@ -1,7 +1,4 @@
-"""Mix against performance: did the value change within groups, or did other people answer.
-
-Kitagawa (1955), J. American Statistical Association 50(272), 1168-1194.
-"""
+"""Mix against performance: did the value change within groups, or did other people answer."""
 
 from dataclasses import dataclass
 
@@ -55,23 +52,18 @@ def split_change(
 ):
     """Split the change of a measure between waves into performance and mix.
 
+    Performance = sum of 1/2 (s1 + s0)(N1 - N0), mix = sum of 1/2 (N1 + N0)(s1 - s0) over groups with shares s and
+    values N (Kitagawa 1955); they add up to the change. Intervals are linearised (z, or t with a design). All of a group
+    that answered in one wave only is mix. A group that is hidden in one pair of waves is hidden in all of them. Each wave
+    is set against the one before; the other parameters are as in `compare_waves`.
+
     Parameters
     ----------
-    responses, item, measure, threshold, version, scoring, confidence
-        As in `compare_waves`. Each wave is set against the one before.
     by : column or list of columns
         At most 60 groups whose shares may have changed, such as a demographic.
 
-    Notes
-    -----
-    Performance = sum of 1/2 (s1 + s0)(N1 - N0), mix = sum of 1/2 (N1 + N0)(s1 - s0) over groups with shares s and
-    values N (Kitagawa 1955); they add up to the change. Intervals are linearised (z, or t with a design). All of a group
-    that answered in one wave only is mix. A group that is hidden in one pair of waves is hidden in all of them.
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.split_change(study.responses, "recommend", by="region"))
     Would recommend us, 2024Q3 to 2024Q4: of a change of 11.0 points, 10.7 points is performance ...
     """

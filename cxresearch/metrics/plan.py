@@ -1,7 +1,4 @@
-"""How many answers a question needs.
-
-Rocks (2016), The American Statistician 70(4); Cochran (1977), *Sampling Techniques*, 4; Kish (1965), *Survey Sampling*.
-"""
+"""How many answers a question needs."""
 
 from dataclasses import dataclass
 
@@ -24,12 +21,8 @@ class SamplePlan(MeasureFinding):
 
     def sentence(self) -> str:
         s, design = self.summary, "" if self.summary["deff"] == 1 else "_design"
-        known = {name: percent(s[name]) for name in ("promoters", "detractors")}
-        known |= {
-            "confidence": percent(self.confidence),
-            self.outcome: number(s[self.outcome]),
-            "deff": number(s["deff"], 2),
-        }
+        known = {name: percent(s[name]) for name in ("promoters", "detractors")} | {"deff": number(s["deff"], 2)}
+        known |= {"confidence": percent(self.confidence), self.outcome: number(s[self.outcome])}
         if self.power is None:
             return f"{self.say('plan_margin', **known)} {self.say('plan' + (design or '_simple'), **known)}"
         return f"{self.say('plan_difference', **known, power=percent(self.power))} {self.say(f'plan_shares{design}', **known)}"
@@ -50,6 +43,9 @@ def plan_sample(
 ) -> SamplePlan:  # fmt: skip
     """Return how many answers a margin, or the detection of a difference, needs.
 
+    s^2 = p + d - (p - d)^2. Margin m: n = deff (z / m)^2 s^2. Difference D: n = deff 2 s^2 (z + z_power)^2 / D^2 in each
+    group.
+
     Parameters
     ----------
     promoters, detractors : float
@@ -59,14 +55,8 @@ def plan_sample(
     deff : float
         Design effect: how many times more answers weights and clusters ask for; n / effective n of an earlier wave.
 
-    Notes
-    -----
-    s^2 = p + d - (p - d)^2. Margin m: n = deff (z / m)^2 s^2. Difference D: n = deff 2 s^2 (z + z_power)^2 / D^2 in each
-    group.
-
     Examples
     --------
-    >>> import cxresearch as cx
     >>> print(cx.plan_sample(promoters=0.4, detractors=0.2, margin=5))
     861 answers give a 95 % interval of about ±5.0 points if 40 % are promoters and 20 % ...
     """

@@ -48,10 +48,17 @@ class MeasureFinding(Finding):
         words |= {column: number(row[column], 0) for column in ("n_before", "n") if column in row}
         words |= {"p": p_words(row["p_adjusted"])} if "p_adjusted" in row else {}
         words |= {"value": self.measure.value(row["estimate"]), "size": self.measure.size(row["estimate"])}
-        return words | {"span": self.span(row), "base": base_of(row)}
+        return words | {"span": self.span(row), "reach": self.reach(row), "base": base_of(row)}
 
     def span(self, row) -> str:
         return self.measure.span(row["conf_low"], row["conf_high"], self.confidence)
+
+    def reach(self, row) -> str:
+        """Return the interval of the size of a change: of one that fell by 20, 10 to 30."""
+        low, high = (
+            (row["conf_low"], row["conf_high"]) if row["estimate"] > 0 else (-row["conf_high"], -row["conf_low"])
+        )
+        return self.measure.span(low, high, self.confidence)
 
     @property
     def chart(self) -> Shown | None:
@@ -73,12 +80,15 @@ class MeasureFinding(Finding):
         row = shown.iloc[-1]
         kept = {name: str(row[name]) for name in ("wave", "wave_before", "verdict") if name in row}
         told = self.measure.value if self.function != "compare_waves" else self.measure.size
-        units, ends = (
-            self.measure.units,
-            (row["conf_low"] * self.measure.units.shown, row["conf_high"] * self.measure.units.shown),
-        )
+        units = self.measure.units
+        ends = row["conf_low"] * units.shown, row["conf_high"] * units.shown
         kept |= {"value": told(row["estimate"]), "ends": between(*ends, units.decimals)}
         return kept | {"measure": self.measure.words.split(", ", 1)[-1], "n": number(row["n"], 0)}
+
+    @property
+    def moved(self) -> pd.DataFrame:
+        """The rows whose verdict establishes something."""
+        return self.table[self.table["verdict"].isin(MARKS)]
 
     @property
     def level(self) -> str:

@@ -1,8 +1,4 @@
-"""Waves that are reported: signal or noise by a control chart, and what late answers restate.
-
-Shewhart (1931), *Economic Control of Quality*; Laney (2002), Quality Engineering 14 (limits with extra variation);
-Nelson (1984), J. Quality Technology 16 (runs).
-"""
+"""Waves that are reported: signal or noise by a control chart, and what late answers restate."""
 
 from dataclasses import dataclass
 
@@ -20,7 +16,7 @@ from cxresearch.survey import as_survey
 COUNTS = ["late", "withdrawn", "revised"]
 LIMITS = 3.0  # standard errors from the centre: a false alarm in 1 of 370 waves
 RUN = 8  # waves in a row on one side of the centre
-MOST_DISPERSION = 1.5  # variation between waves, in sampling errors, that limits without extra variation stand
+MOST_DISPERSION = 1.5  # variation between waves, in sampling errors, that the limits stand
 SPAN_FACTOR = 1.128  # mean moving range of two normal values, in standard deviations
 
 
@@ -55,29 +51,19 @@ class ControlChart(MeasureFinding):
 
 
 def control_chart(
-    responses, item: str, *, measure: str = "nps", threshold=None, version=None, scoring: str = "mean",
-    baseline: int | None = None, extra_variation: bool = False,
-):  # fmt: skip
+    responses, item: str, *, measure="nps", threshold=None, version=None, scoring="mean", baseline: int | None = None
+):
     """Return which waves stand out from what sampling alone would do around a common value.
+
+    Limits at three standard errors give a false alarm in 1 of 370 waves. The other parameters are as in `compare_waves`.
 
     Parameters
     ----------
-    responses, item, measure, threshold, version, scoring
-        As in `compare_waves`.
     baseline : int, optional
         The first so many waves set the centre (all if None); later ones are judged by it.
-    extra_variation : bool
-        Widen the limits by the variation from wave to wave beyond sampling (Laney 2002): for large bases.
-
-    Returns
-    -------
-    ControlChart
-        Limits at three standard errors give a false alarm in 1 of 370 waves.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.control_chart(study.responses, "recommend"))
     Would recommend us: no wave stands out from noise around 22.9 points (n = 2,171). The centre ...
     """
@@ -94,30 +80,23 @@ def control_chart(
     with np.errstate(divide="ignore"):
         error = np.sqrt(max(w @ codes[inside] ** 2 - centre**2, 0.0) / compared.base)
     spread = float(np.nanmean(np.abs(np.diff(((compared.raw - centre) / error)[:first]))) / SPAN_FACTOR)
-    reach = LIMITS * error * (max(spread, 1.0) if extra_variation else 1.0)
+    reach = LIMITS * error
     low, high = question.measure.scale if question.measure.form == "mean" else (units.least, units.most)
     words = base_words(sample.n, compared.base)
-    side, run = np.sign(compared.raw - centre), np.ones(waves, dtype=int)
-    for i in range(1, waves):
-        run[i] = run[i - 1] + 1 if side[i] == side[i - 1] != 0 else 1
-    large = np.isin(words, ["indicative", "enough"])
-    beyond, long = large & (np.abs(compared.raw - centre) > reach), large & (run >= RUN)
+    side, large = pd.Series(np.sign(compared.raw - centre)), np.isin(words, ["indicative", "enough"])
+    run = side.groupby((side.diff() != 0).cumsum()).cumcount() + 1
+    beyond, long = large & (np.abs(compared.raw - centre) > reach), large & (run >= RUN) & (side != 0)
     signal = np.select([beyond, long], ["beyond limits", "run of eight"], "none")
-    scale = units.factor
-    table = sample.keys.assign(estimate=scale * compared.raw, std_error=scale * error, centre=scale * centre)
-    limits = {"limit_low": np.maximum(centre - reach, low), "limit_high": np.minimum(centre + reach, high)}
-    table = table.assign(**{name: scale * limit for name, limit in limits.items()}, signal=signal.astype(object))
+    scale, columns = units.factor, {"estimate": compared.raw, "std_error": error, "centre": centre}
+    columns |= {"limit_low": np.maximum(centre - reach, low), "limit_high": np.minimum(centre + reach, high)}
+    table = sample.keys.assign(**{name: scale * v for name, v in columns.items()}, signal=signal.astype(object))
     table = table.assign(n=sample.n, n_effective=compared.base, base=words)
     summary = {"centre": scale * centre, "baseline": first, "limits": LIMITS, "dispersion": spread, "n": len(sample)}
-    summary |= {"n_effective": float(np.nansum(compared.base)), "method": "Shewhart" + ", Laney" * extra_variation}
+    summary |= {"n_effective": float(np.nansum(compared.base)), "method": "Shewhart"}
     summary["established"] = bool((signal != "none")[~sample.hidden].any())
-    limit = f"at most {MOST_DISPERSION:g}, or extra_variation=True"
-    calm = bool(spread <= MOST_DISPERSION or extra_variation)
+    limit, calm = f"at most {MOST_DISPERSION:g}; beyond it signals are many", bool(spread <= MOST_DISPERSION)
     check = Check("variation between waves / sampling", digits.rounded(spread, 2), limit, calm)
     return question.finding(ControlChart, hide(table, sample.hidden), summary, (*sample.checks, check))
-
-
-# --- late answers ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -143,17 +122,11 @@ class Restatement(MeasureFinding):
 def restated_waves(before, after, item: str, *, measure: str = "nps", threshold=None) -> Restatement:
     """Return how the waves of an earlier extract read in a later one, and how many late answers did that.
 
-    Parameters
-    ----------
-    before, after : Survey (or DataFrame, as `after`)
-        The responses as extracted earlier and later, with waves and respondents.
-    item, measure, threshold
-        As in `compare_waves`.
+    `before` and `after` are surveys (or `after` a DataFrame): the responses as extracted earlier and later, with waves
+    and respondents; `item`, `measure` and `threshold` are as in `compare_waves`.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> early = study.responses.with_table(study.responses.table.iloc[:-50])
     >>> print(cx.restated_waves(early, study.responses, "recommend"))
     Would recommend us: 50 late, 0 withdrawn and 0 revised answers restate 2024Q4 from ...

@@ -1,8 +1,4 @@
-"""The scorecard: one number per group and wave, its interval, its base, and the answers behind it.
-
-Reichheld (2003), Harvard Business Review 81(12); Rocks (2016), The American Statistician 70(4), 365-372;
-Goodman (1965), Technometrics 7(2); Wilson (1927); Newcombe (1998), Statistics in Medicine 17, 857-872.
-"""
+"""The scorecard: one number per group and wave, its interval, its base, and the answers behind it."""
 
 import textwrap
 from dataclasses import dataclass
@@ -106,11 +102,13 @@ class Scorecard(MeasureFinding):
         return titled(ax, self.headline)
 
 
-# --- the four measures ------------------------------------------------------------------------------------------------
-
-
 def nps(responses, item: str, *, by=None, wave: bool = False, confidence: float = 0.95) -> Scorecard:
-    """Return the net promoter score, 100 (promoters - detractors), with its interval.
+    """Return the net promoter score, 100 (promoters - detractors), in points, with its interval.
+
+    The adjusted Wald interval adds 3/4 promoter, 3/2 passive and 3/4 detractor (Rocks 2016); the point stays the plain
+    score. With weights or a design the error is linearised, and the interval uses n* = variance / error^2 answers, times
+    (z / t)^2 with t on units minus strata (after Korn & Graubard 1998). Refused are answers that are not whole numbers on
+    0-10, a declared or apparent 1-10 scale, and a design that is not known.
 
     Parameters
     ----------
@@ -125,21 +123,8 @@ def nps(responses, item: str, *, by=None, wave: bool = False, confidence: float 
     confidence : float
         Nominal coverage.
 
-    Raises
-    ------
-    DataProblem
-        Answers that are not whole numbers on 0-10, a declared or apparent 1-10 scale, a design that is not known.
-
-    Notes
-    -----
-    In points. The adjusted Wald interval adds 3/4 promoter, 3/2 passive and 3/4 detractor (Rocks 2016); the point stays
-    the plain score. With weights or a design the error is linearised, and the interval uses n* = variance / error^2
-    answers, times (z / t)^2 with t on units minus strata (after Korn & Graubard 1998).
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.nps(study.responses, "recommend", wave=True))
     Would recommend us: net promoter score 26.7 points in 2024Q4 (95 % interval 19.6 to 33.4; ...
     """
@@ -159,8 +144,6 @@ def top_box(responses, item: str, *, threshold: float | None, by=None, wave=Fals
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.top_box(study.responses, "satisfaction", threshold=6))
     Overall satisfaction: share answering 6 or above on 1–7 36.0 % (95 % interval 33.7 to 38.4 %; ...
     """
@@ -168,14 +151,10 @@ def top_box(responses, item: str, *, threshold: float | None, by=None, wave=Fals
 
 
 def mean_score(responses, item: str, *, by=None, wave: bool = False, confidence: float = 0.95) -> Scorecard:
-    """Return the mean of the answers to a rating, in scale points, with a t interval.
-
-    All parameters are as in `top_box`.
+    """Return the mean of the answers to a rating, in scale points, with a t interval; parameters as in `top_box`.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.mean_score(study.responses, "delivery"))
     Delivery: mean on 1–7 ...
     """
@@ -199,8 +178,6 @@ def effort(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.effort(study.responses, "ease", version=2, scoring="agree"))
     Made it easy for me: customer effort score 2.0, share agreeing (5–7 on 1–7) 65.2 % (95 % ...
     """

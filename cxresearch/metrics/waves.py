@@ -1,8 +1,4 @@
-"""Did it move: differences between waves, their family, their trend; every touchpoint at once.
-
-Rocks (2016), The American Statistician 70(4); Holm (1979); Benjamini & Hochberg (1995); Kish (1965), 12.4: panels with
-partial overlap; Schuirmann (1987), J. Pharmacokinetics 15: equivalence; Satterthwaite (1946), Biometrics Bulletin 2.
-"""
+"""Did it move: differences between waves, their family, their trend; every touchpoint at once."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -16,8 +12,7 @@ from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_choice
 from cxresearch.figures import QUIET, over_waves, wrap
 from cxresearch.findings import Check, listing, nothing, number, words
-from cxresearch.inference import critical_value
-from cxresearch.inference.intervals import CORRECTIONS
+from cxresearch.inference import CORRECTIONS, critical_value
 from cxresearch.metrics.answers import measured
 from cxresearch.metrics.estimate import base_words, cell_estimates, columns_of_estimate, decided, hide, vector
 from cxresearch.metrics.question import ENDS, MeasureFinding, Question, ask, check_asked, columns_of
@@ -42,11 +37,6 @@ class WaveComparison(MeasureFinding):
 
     worth_acting_on: float | None = None
     note: str = ""
-
-    @property
-    def moved(self) -> pd.DataFrame:
-        """The established changes."""
-        return self.table[self.table["verdict"].isin([UP, DOWN])]
 
     def sentence(self) -> str:
         shown = self.table[self.table["estimate"].notna()]
@@ -96,6 +86,12 @@ def compare_waves(
 ):  # fmt: skip
     """Return the differences of a measure between waves, and which of them are established.
 
+    The difference is of the plain values; interval and p-value are of the adjusted ones, for net scores with variance
+    s1^2 / (n1 + 3) + s0^2 / (n0 + 3) - 2 cov (Rocks 2016), the covariance linearised over respondents (or clusters)
+    that are in both waves. Where exactly the same people answered both waves, unweighted, it is the paired difference
+    with t on n - 1. Means have Welch's t where there is no design. `detectable` is the change that 4 of 5 such surveys
+    would have found.
+
     Parameters
     ----------
     responses : Survey or DataFrame, (N, .)
@@ -113,18 +109,8 @@ def compare_waves(
         Smallest change, in the unit of the estimate (points, share 0-1, scale points), that anybody would act on:
         smaller ones get no arrow, and an interval within it means "no change that matters".
 
-    Notes
-    -----
-    The difference is of the plain values; interval and p-value are of the adjusted ones, for net scores with variance
-    s1^2 / (n1 + 3) + s0^2 / (n0 + 3) - 2 cov (Rocks 2016), the covariance linearised over respondents (or clusters)
-    that are in both waves. Where exactly the same people answered both waves, unweighted, it is the paired difference
-    with t on n - 1. Means have Welch's t where there is no design. `detectable` is the change that 4 of 5 such surveys
-    would have found.
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.compare_waves(study.responses, "recommend"))
     Would recommend us: a change from 2024Q3 to 2024Q4 is not established (adjusted p = 0.076; ...
     """
@@ -211,6 +197,7 @@ def judged(table: pd.DataFrame, measure, correction: str, worth: float | None, c
 def _trend(sample, compared, measure, confidence: float) -> pd.DataFrame:
     """Return slope, interval, p and lack of fit by group, by generalised least squares with the known covariance.
 
+    The slope is that of the plain values; interval, p and lack of fit are of the adjusted ones, as of a change.
     Groups with fewer than three waves on a base are left out. Waves that are numbers are their own times.
     """
     keys, scale, df, rows = sample.keys, measure.units.factor, compared.df, []
@@ -226,17 +213,17 @@ def _trend(sample, compared, measure, confidence: float) -> pd.DataFrame:
         x, scores = np.column_stack([np.ones(len(cells)), times]), compared.centre[cells]
         inverse = np.linalg.pinv(compared.covariance[np.ix_(cells, cells)], hermitian=True)
         cross = np.linalg.inv(x.T @ inverse @ x)
-        beta, error = cross @ x.T @ inverse @ scores, np.sqrt(cross[1, 1])
+        (beta, plain), error = (
+            ((cross @ x.T @ inverse @ s) for s in (scores, compared.raw[cells])),
+            np.sqrt(cross[1, 1]),
+        )
         residual, half = scores - x @ beta, critical_value(confidence, df) * error
         row = {"group": name, "term": f"trend, {UNIT_OF_TREND[measure.form]} {step}"}
-        row |= columns_of_estimate(beta[1], error, half, scale=scale)
+        row |= columns_of_estimate(plain[1], error, half, centre=beta[1], scale=scale)
         row |= {"p_value": 2 * stats.t.sf(abs(beta[1] / error), df), "n": int(sample.n[cells].sum())}
         rows.append(row | {"lack_of_fit": stats.chi2.sf(residual @ inverse @ residual, len(cells) - 2)})
     columns = "group term estimate std_error conf_low conf_high p_value lack_of_fit n".split()
     return pd.DataFrame(rows, columns=columns if "group" in keys else columns[1:])
-
-
-# --- the same people in several waves --------------------------------------------------------------------------------
 
 
 def note_of_recurring_ids(question) -> tuple[str, tuple[Check, ...]]:
@@ -285,9 +272,6 @@ def _recurring(survey, sample, wave) -> tuple[str, int]:
     return "", 0
 
 
-# --- every touchpoint ------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, repr=False, eq=False)
 class TouchpointTrend(MeasureFinding):
     """One row per touchpoint (`term`) and pair of neighbouring waves: the change, with an interval that holds for all.
@@ -334,7 +318,7 @@ class TouchpointTrend(MeasureFinding):
     @property
     def moved(self) -> pd.DataFrame:
         """The established changes, largest first."""
-        found = self.table[self.table["verdict"].isin([UP, DOWN])]
+        found = super().moved
         return found.iloc[digits.descending(found["estimate"].abs().astype(float), found["term"])]
 
     def plot(self, ax=None):
@@ -349,12 +333,10 @@ class TouchpointTrend(MeasureFinding):
 def touchpoint_trend(
     responses, items, *, measure: str = "mean", threshold: float | None = None, confidence: float = 0.95
 ):
-    """Return every touchpoint by wave, and which moved between neighbouring waves.
+    """Return every touchpoint by wave, and which moved between neighbouring waves; see `nps` for the rest.
 
     Parameters
     ----------
-    responses, confidence
-        As in `nps`.
     items : list of str
         Ratings; those on another scale than most are left out and named. All changes are one family, and their
         intervals hold together (Bonferroni, t tails); bases under 30 are left out of it.
@@ -363,8 +345,6 @@ def touchpoint_trend(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.touchpoint_trend(study.responses, ["products", "delivery", "staff"]))
     2 of 9 changes between neighbouring waves are established (mean on 1–7): Delivery fell 0.94 scale ...
     """

@@ -1,8 +1,4 @@
-"""Who answered, and what they do: responders against the others, the behaviour of promoters and detractors.
-
-Kott & Chang (2010), J. American Statistical Association 105 (calibration that models response); Deville & Saerndal
-(1992), J. American Statistical Association 87 (its error); Cohen (1988) (standardised difference).
-"""
+"""Who answered, and what they do: responders against the others, the behaviour of promoters and detractors."""
 
 from dataclasses import dataclass
 
@@ -54,10 +50,8 @@ class ResponseBias(MeasureFinding):
             top = digits.largest(clear.assign(size=clear["estimate"].abs()), "size")
             known |= dict(term=self.label(top["term"]), yes=number(top["responders"], 1), no=number(top["others"], 1))
         plain, reweighted = (row for _, row in self.further["sensitivity"].iterrows())
-        more = dict(reweighted=value(reweighted["estimate"]), plain=value(plain["estimate"]))
-        more |= dict(
-            span=self.span(reweighted), clear=len(clear), behaviours=len(self.table), words=f"the {self.measure.words}"
-        )
+        more = dict(reweighted=value(reweighted["estimate"]), plain=value(plain["estimate"]), clear=len(clear))
+        more |= dict(span=self.span(reweighted), behaviours=len(self.table), words=f"the {self.measure.words}")
         return f"{self.say('bias_differ' if len(clear) else 'bias_alike', **known)} {self.say('bias_more', **more)}"
 
     def plot(self, ax=None):
@@ -71,6 +65,10 @@ def response_bias(
     customers, responses, item: str, *, customer: str, behaviour, transactions=None, until=None, confidence=0.95
 ) -> ResponseBias:
     """Compare customers who answered with those who did not, and reweight the score to all of them.
+
+    Responders are weighted by their design weight times 1 + exp(x'b), one over a logistic probability of response, b
+    chosen so that their behaviours add up to those of all customers (Kott & Chang 2010); the error is that of the
+    residuals. This repairs only what the behaviours say; it is a sensitivity line, not a correction.
 
     Parameters
     ----------
@@ -86,19 +84,10 @@ def response_bias(
     transactions : Table, optional
         Payments, one row each: adds how often each customer bought, and for how much, before the date `until`.
 
-    Notes
-    -----
-    Responders are weighted by their design weight times 1 + exp(x'b), one over a logistic probability of response, b
-    chosen so that their behaviours add up to those of all customers (Kott & Chang 2010); the error is that of the
-    residuals. This repairs only what the behaviours say; it is a sensitivity line, not a correction.
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> print(cx.response_bias(
-    ...     study.customers, study.responses, "recommend", customer="customer", behaviour=["affluence"]
-    ... ))
+    >>> asked = dict(customer="customer", behaviour=["affluence"])
+    >>> print(cx.response_bias(study.customers, study.responses, "recommend", **asked))
     1,399 of 2,000 customers answered at least once in 4 waves (70 %); no difference in behaviour ...
     """
     survey, answers = as_survey(customers), as_survey(responses)
@@ -235,9 +224,6 @@ def calibrated(start, x, totals) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-# --- what promoters do -----------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, repr=False, eq=False)
 class PromoterValue(MeasureFinding):
     """Mean of a behaviour by recommend group (`group`), in its own unit (shares of yes 0-1); ``further["steps"]`` has
@@ -250,7 +236,9 @@ class PromoterValue(MeasureFinding):
         differ = bool(p < 1 - self.confidence)
         known |= dict(what=self.measure.words, differs="differs" if differ else "by recommend group")
         bases = " and ".join(number(t.loc[name, "n"], 0) for name in ("promoters", "detractors"))
-        more = dict(span=self.span(step), p=p_words(p) if np.isfinite(p) else "p not available", n=bases)
+        more = dict(
+            span=self.span(step), reach=self.reach(step), p=p_words(p) if np.isfinite(p) else "p not available", n=bases
+        )
         key = "value_open" if not differ else "value_more" if step["estimate"] > 0 else "value_less"
         return f"{self.say('value', **known)} {self.say(key, **more, size=self.measure.size(step['estimate']))}"
 
@@ -265,6 +253,9 @@ class PromoterValue(MeasureFinding):
 def promoter_value(customers, item: str, *, value: str, unit: str = "", confidence: float = 0.95) -> PromoterValue:
     """Return the mean of a behaviour, such as revenue or retention, for promoters, passives and detractors.
 
+    Linearised errors, t intervals (Wilson's for shares); the three differences and their intervals are corrected by
+    Holm. Which came first is not asked.
+
     Parameters
     ----------
     customers : Survey or DataFrame, (N, .)
@@ -276,17 +267,9 @@ def promoter_value(customers, item: str, *, value: str, unit: str = "", confiden
     confidence
         As in `nps`.
 
-    Notes
-    -----
-    Linearised errors, t intervals (Wilson's for shares); the three differences and their intervals are corrected by
-    Holm. Which came first is not asked.
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
-    >>> table = study.matched("responses", "customers", keep="latest")
-    >>> print(cx.promoter_value(table, "recommend", value="revenue", unit=study.currency))
+    >>> print(cx.promoter_value(matched, "recommend", value="revenue", unit=study.currency))
     Mean revenue differs: promoters 191.2 EUR, passives 176.9 EUR, detractors 153.0 EUR. ...
     """
     survey = as_survey(customers)
@@ -295,11 +278,7 @@ def promoter_value(customers, item: str, *, value: str, unit: str = "", confiden
     share = pd.api.types.is_bool_dtype(table[value]) or bool(table[value].dropna().isin([0, 1]).all())
     values = table[value].astype(float).to_numpy() if share else numeric_answers(table, value)
     known = asked.answered & ~np.isnan(values)
-    if survey.respondent and (again := int(table.loc[known, survey.respondent].dropna().duplicated().sum())):
-        raise DataProblem(
-            f"customers: {survey.respondent} repeats {again} customers, whose {value} would count once for each answer; "
-            "give one row per customer, such as the latest answer: study.matched('responses', 'customers', keep='latest')"
-        )
+    survey.require_each_once(known, value)
     column, form = "recommend group", "share" if share else "mean"
     names = np.select([asked.codes > 0, asked.codes < 0], ["promoters", "detractors"], "passives")
     grouped = table.assign(**{column: pd.Categorical(names, categories=NAMES, ordered=True)})

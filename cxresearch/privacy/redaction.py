@@ -93,29 +93,26 @@ def redact(texts: pd.Series) -> Redacted:
     taken = pd.api.extensions.take(made, positions, allow_fill=True, fill_value=None)
     redacted = pd.Series(taken, index=texts.index, name=texts.name, dtype=object).where(texts.notna(), texts)
     times = np.bincount(positions[positions >= 0], minlength=len(values))
-    rows = [
-        (
-            kind,
-            sum(int(t) * f[kind] for t, f in zip(times, found)),
-            sum(int(t) for t, f in zip(times, found) if f[kind]),
-        )
-        for kind in KINDS
-    ]
+    rows = []
+    for kind in KINDS:
+        hits = np.array([f[kind] for f in found], dtype=int)
+        rows.append((kind, int(times @ hits), int(times @ (hits > 0))))
     return Redacted(redacted, pd.DataFrame(rows, columns=["kind", "redactions", "rows"]))
 
 
 def redact_text(text: str, found: Counter | None = None) -> str:
     """Return one text redacted; `found`, if given, counts the kinds."""
     found = Counter() if found is None else found
+    held = None, False
     for hint, pattern, kind_of in STEPS:
-        if hint is None or hint.search(text):
+        held = held if held[0] is hint else (hint, hint(text))
+        if held[1]:
             text = pattern.sub(partial(_replaced, kind_of, found), text)
     return text
 
 
 def _replaced(kind_of: Callable[[re.Match], tuple[str, str] | None], found: Counter, match: re.Match) -> str:
-    said = kind_of(match)
-    if said is None:
+    if (said := kind_of(match)) is None:
         return match.group()
     kind, kept = said
     found[kind] += 1
@@ -190,14 +187,21 @@ def _name(match: re.Match) -> tuple[str, str] | None:
     return None if match.group(2).split()[0] in NOBODY else ("name", kept)
 
 
-DIGIT = re.compile(r"\d")
+def _holds(*parts: str) -> Callable[[str], bool]:
+    """Return whether a text holds one of the parts, in whatever case."""
+    return lambda text: any(part in text.lower() for part in parts)
+
+
+DIGIT = re.compile(r"\d").search
+PRESENTED = _holds("name", "nazywam", "imi", "зовут", "имя", "фамил")
+CAPITAL = re.compile(rf"(?:[^\W\d_],?|\b(?i:mrs?|ms|miss|dr|prof)\.)\s+[{_UPPER}]").search
 # What a text must hold for a pattern to be tried: most texts hold none of it.
 STEPS = (
-    (re.compile(r"://|www\.", re.I), LINK, _link),
-    (re.compile("@"), EMAIL, lambda match: ("e-mail", "")),
+    (_holds("://", "www."), LINK, _link),
+    (_holds("@"), EMAIL, lambda match: ("e-mail", "")),
     (DIGIT, IBAN, _iban),
     (DIGIT, LETTERED, lambda match: ("number", "")),
     (DIGIT, DIGITS, _number),
-    (None, INTRODUCED, _name),
-    (None, ANNOUNCED, _name),
+    (PRESENTED, INTRODUCED, _name),
+    (CAPITAL, ANNOUNCED, _name),
 )

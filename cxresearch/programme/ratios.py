@@ -13,8 +13,8 @@ from cxresearch.digits import at_least
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
 from cxresearch.figures import forest
 from cxresearch.findings import CANNOT, Finding, Statement, number
+from cxresearch.inference import fieller_interval
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
-from cxresearch.inference.ratios import fieller_interval
 from cxresearch.programme import shared
 from cxresearch.programme.cohorts import joined_since
 from cxresearch.programme.shared import ids_of, money, payments, refuse_if, resampled, say, span_of
@@ -266,7 +266,7 @@ def _price(cost, confidence) -> tuple[float, float]:
     """Return the cost to win a customer and the error of its log."""
     price = low = high = cost
     if isinstance(cost, Finding):
-        why = getattr(cost, "why", cost.sentence()).removeprefix(CANNOT)
+        why = cost.sentence().removeprefix(CANNOT.capitalize()).rstrip(".")
         refuse_if("cac" not in set(cost.table["term"]), "no_price", why=why)
         price, low, high = cost.table.set_index("term").loc["cac", ENDS]
     bounded = price > 0 and low > 0 and np.isfinite(high)

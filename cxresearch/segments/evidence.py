@@ -1,9 +1,4 @@
-"""The evidence for k segments, one row; how many segments, and whether at all.
-
-Rousseeuw (1987), Silhouettes, *J. Comput. Appl. Math.* 20; Hennig (2007), *Comput. Stat. Data Anal.* 52; Tibshirani &
-Walther (2005), Cluster validation by prediction strength, *J. Comput. Graph. Stat.* 14; Prekopa (1973), projections of
-log-concave densities are log-concave; Gabriel & Sokal (1969), *Systematic Zoology* 18 (neighbours).
-"""
+"""The evidence for k segments, one row; how many segments, and whether at all."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -167,17 +162,15 @@ class SegmentCounts(Finding):
 
 
 def compare_segment_counts(
-    customers,
-    *,
-    features: Sequence[str],
-    counts: Sequence[int],
-    method: str = "kmeans",
-    n_starts: int = 20,
-    n_boot: int = 20,
-    min_rows: int = 100,
-    seed: int,
-) -> SegmentCounts:
+    customers, *, features: Sequence[str], counts: Sequence[int], method: str = "kmeans", n_starts: int = 20,
+    n_boot: int = 20, min_rows: int = 100, seed: int,
+) -> SegmentCounts:  # fmt: skip
     """Compare numbers of segments, one included, by criteria of different kinds.
+
+    ``tidy``: the evidence for each number, as `segment_customers` has it for one: n_segments, supported,
+    separation_score, min_jaccard, prediction_strength (Tibshirani & Walther 2005), silhouette, smallest; where the
+    method has a likelihood, bic and form. ``glance`` has n_segments (1: none): the most whose neighbouring segments
+    are all separated and whose segments all have a Jaccard similarity of .75; for latent classes the largest BIC.
 
     Parameters
     ----------
@@ -186,18 +179,8 @@ def compare_segment_counts(
     counts : sequence of int
         Numbers of segments, such as ``range(2, 8)``; 1 is added.
 
-    Returns
-    -------
-    SegmentCounts
-        ``tidy``: the evidence for each number, as `segment_customers` has it for one: n_segments, supported,
-        separation_score, min_jaccard, prediction_strength (Tibshirani & Walther 2005), silhouette, smallest; where the
-        method has a likelihood, bic and form. ``glance`` has n_segments (1: none): the most whose neighbouring segments
-        are all separated and whose segments all have a Jaccard similarity of .75; for latent classes the largest BIC.
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
     >>> print(cx.compare_segment_counts(behaved, features=["recency_days", "frequency"], counts=[2, 3], n_boot=5, seed=1))
     2 segments are supported: ...
     """

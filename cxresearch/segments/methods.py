@@ -1,9 +1,4 @@
-"""The ways to partition customers, each answering the same four questions; scikit-learn's objects are the rules.
-
-MacQueen (1967); Arthur & Vassilvitskii (2007), k-means++; Fraley & Raftery (2002), *JASA* 97 (families of covariances;
-BIC = 2 log L - p log n, larger is better); Lazarsfeld & Henry (1968), *Latent Structure Analysis*; Linzer & Lewis (2011),
-poLCA, *J. Stat. Software* 42 (the parametrisation and BIC of latent classes).
-"""
+"""The ways to partition customers, each answering the same four questions; scikit-learn's objects are the rules."""
 
 import os
 import warnings

@@ -1,8 +1,4 @@
-"""Who changed segment between two windows, who bought nothing, and what mere misclassification would show.
-
-Stuart (1955), *Biometrika* 42, and Maxwell (1970) (equal margins); Cohen (1960) (kappa); Goodman (1965),
-*Technometrics* 7 (simultaneous intervals for shares).
-"""
+"""Who changed segment between two windows, who bought nothing, and what mere misclassification would show."""
 
 from dataclasses import dataclass
 
@@ -55,20 +51,21 @@ class SegmentMigration(Finding):
 
 
 def segment_migration(
-    before,
-    after,
-    *,
-    segmentation: Segmentation,
-    customer: str,
-    reference: Segmentation | None = None,
-    confidence: float = 0.95,
-    min_rows: int = 100,
-) -> SegmentMigration:
+    before, after, *, segmentation: Segmentation, customer: str, reference: Segmentation | None = None,
+    confidence: float = 0.95, min_rows: int = 100,
+) -> SegmentMigration:  # fmt: skip
     """Compare customers' segments in two windows, both assigned by the same frozen rule.
 
     What is found is a description: whether those who are found in another segment really moved, two windows cannot tell.
     `stayed_expected`, what the model's own errors would leave if nobody had, is the sum of p_s D[s, t]^2, D[s, t] being the
     probability that a member of s is assigned to t; a customer whose ways vary from window to window errs more often.
+
+    ``tidy``: segment, to_segment ("bought nothing" is a state of both), n, share (of the earlier segment), conf_low,
+    conf_high (Goodman); cells under the floor are pooled within their earlier segment, and the headline is rounded so
+    that it does not give them away. ``tables`` adds states: what the names stand for. ``glance``: n (customers with
+    a segment in the earlier window), stayed, changed, bought_nothing (shares of them), n_both and stayed_both (of
+    those who bought in both), stayed_expected (of them, if nobody moved), kappa (of both), margins_p (Stuart-Maxwell, of
+    all). Refused are a customer twice in a window, a reference of another kind, and too few who bought in both.
 
     Parameters
     ----------
@@ -77,32 +74,15 @@ def segment_migration(
         lacks, or whose `frequency` there is 0, bought nothing in that window.
     segmentation : Segmentation
         Fitted on one of the windows, or before both. Column `customer` links the two.
-    customer : str
     reference : Segmentation, optional
         Another segmentation by the same features, whose names are used: each segment is called as the one of `reference`
         whose profile is nearest, one to one. Without it S1 here need not be S1 there.
     confidence, min_rows
         `min_rows` counts customers who bought in both windows.
 
-    Returns
-    -------
-    SegmentMigration
-        ``tidy``: segment, to_segment ("bought nothing" is a state of both), n, share (of the earlier segment), conf_low,
-        conf_high (Goodman); cells under the floor are pooled within their earlier segment, and the headline is rounded so
-        that it does not give them away. ``tables`` adds states: what the names stand for. ``glance``: n (customers with
-        a segment in the earlier window), stayed, changed, bought_nothing (shares of them), n_both and stayed_both (of
-        those who bought in both), stayed_expected (of them, if nobody moved), kappa (of both), margins_p (Stuart-Maxwell, of all).
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        If a customer appears twice in a window, the reference is of another kind, or too few bought in both windows.
-
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> paid = cx.open_study("data/example/study.yml").transactions
-    >>> halves = [cx.behaviour(paid, until=until, window="6 months") for until in ("2024-07-01", "2025-01-01")]
+    >>> halves = [cx.behaviour(study.transactions, until=until, window="6 months") for until in ("2024-07-01", "2025-01-01")]
     >>> segments = cx.segment_customers(halves[0], features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> print(cx.segment_migration(*halves, segmentation=segments, customer="customer"))
     Of ... customers ... stayed in their segment, ... moved to another and ... bought nothing. ...

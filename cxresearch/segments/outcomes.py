@@ -58,33 +58,19 @@ def compare_segments(
     D[s, t], the probability that a member of s is assigned to t, comes from the posterior probabilities (for k-means
     from Gaussian segments with the common covariance, an approximation). A customer assigned to t enters segment s
     with weight D^-1[t, s], which may be negative, times the survey's; the covariance of the means is the design's, taking
-    D as known (Vermunt 2010).
+    D as known (Vermunt 2010). Refused are an outcome that is a feature or not numeric, segments that overlap too much to
+    be corrected, and too few rows. ``tidy``: segment, estimate (in the unit of the outcome), std_error, conf_low,
+    conf_high, uncorrected, classified, n (customers assigned to the segment), largest_share (of their sum that one has).
 
     Parameters
     ----------
     customers : Survey or DataFrame
         The features of the segmentation and the outcome; rows lacking any are left out and counted.
-    segmentation : Segmentation
     outcome : str
         Numeric column that was not a feature: revenue, satisfaction, recommend.
-    confidence, min_rows
-
-    Returns
-    -------
-    SegmentOutcomes
-        ``tidy``: segment, estimate (in the unit of the outcome), std_error, conf_low, conf_high, uncorrected, classified,
-        n (customers assigned to the segment), largest_share (of their sum that one of them has).
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        If the outcome is a feature or not numeric, segments overlap too much to be corrected, or rows are too few.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
-    >>> segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> print(cx.compare_segments(behaved, segmentation=segments, outcome="basket_mean"))
     mean basket differs between segments of 2,000 customers, corrected for ...
     """

@@ -1,9 +1,4 @@
-"""Who the segments are: variables that they were not made from, and how much these tell.
-
-Steiger (2004), *Psychological Methods* 9 (intervals by inverting the noncentral F); Smithson (2003), *Confidence
-Intervals* (the same for chi-square); Cramér (1946); Bergsma (2013), *J. Korean Statist. Soc.* 42 (its bias); Cohen (1988),
-*Statistical Power Analysis* (words for sizes); Hubert & Arabie (1985), *J. Classification* 2 (adjusted Rand index).
-"""
+"""Who the segments are: variables that they were not made from, and how much these tell."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -137,34 +132,22 @@ def profile_segments(
 ) -> SegmentProfile:
     """Say how strongly variables go with the segments, those that segments were made from kept apart.
 
+    ``tidy``: feature, role, association, estimate (eta squared or Cramér's V, 0-1; everybody is assigned to one segment,
+    which makes it smaller than it is), conf_low, conf_high, in_words, p_value (F test or chi-square), p_adjusted
+    (Holm's, for the family of profile variables), adjusted_rand (categories only), n. Basis features have the estimate
+    alone. ``tables`` adds cells: estimate (mean in the variable's unit, or share 0-1), conf_low, conf_high (t, or
+    Wilson), std_difference (means) and index (shares); those under the floor, and those that would give them away, are
+    hidden. Refused are a variable that is unknown, a feature, or always the same, and fewer than `min_rows` customers.
+
     Parameters
     ----------
     customers : Survey or DataFrame
         The features of the segmentation and the variables, of which the known values are used.
-    segmentation : Segmentation
     variables : sequence of str
         Numbers or categories that were not features: demographics, satisfaction, another grouping; may be empty.
-    confidence, min_rows
-
-    Returns
-    -------
-    SegmentProfile
-        ``tidy``: feature, role, association, estimate (eta squared or Cramér's V, 0-1; everybody is assigned to one
-        segment, which makes it smaller than it is), conf_low, conf_high, in_words, p_value (F test or chi-square),
-        p_adjusted (Holm's, for the family of profile variables), adjusted_rand (categories only), n. Basis features have the estimate alone. ``tables`` adds cells:
-        estimate (mean in the variable's unit, or share 0-1), conf_low, conf_high (t, or Wilson), std_difference (means)
-        and index (shares); those under the floor, and those that would give them away, are hidden.
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        For a variable that is unknown, a feature, or always the same; for fewer than `min_rows` customers.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
-    >>> segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> print(cx.profile_segments(behaved, segmentation=segments, variables=["basket_mean"]))
     mean basket differs between segments of 2,000 customers. ...
     """

@@ -102,17 +102,16 @@ def stands(finding: Finding) -> bool:
 
 
 def segment_customers(
-    customers,
-    *,
-    features: Sequence[str],
-    n_segments: int,
-    method: str = "kmeans",
-    n_starts: int = 50,
-    n_boot: int = 100,
-    min_rows: int = 100,
-    seed: int,
-) -> Segmentation:
+    customers, *, features: Sequence[str], n_segments: int, method: str = "kmeans", n_starts: int = 50,
+    n_boot: int = 100, min_rows: int = 100, seed: int,
+) -> Segmentation:  # fmt: skip
     """Partition customers into `n_segments` by their features, and test whether the parts are real.
+
+    ``tidy``: segment (S1 the largest), n, share, silhouette, jaccard, stability, suggested_name, description (means
+    in natural units). ``tables`` adds profile (estimate in the feature's unit or as share of a category,
+    std_difference), scaling and, for mixtures, families. ``glance`` has separation_score, which is no p-value.
+    Refused are features that are unknown, constant, not numeric or the same twice, and fewer than `min_rows` complete
+    rows.
 
     Parameters
     ----------
@@ -128,24 +127,9 @@ def segment_customers(
     n_starts, n_boot : int
         Random starts of the reported fit (a mixture divides them among the families), and resamples for the Jaccard
         similarities (Hennig 2007).
-    min_rows, seed : int
-
-    Returns
-    -------
-    Segmentation
-        ``tidy``: segment (S1 the largest), n, share, silhouette, jaccard, stability, suggested_name, description (means
-        in natural units). ``tables`` adds profile (estimate in the feature's unit or as share of a category,
-        std_difference), scaling and, for mixtures, families. ``glance`` has separation_score, which is no p-value.
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        For features that are unknown, constant, not numeric or the same twice; for fewer than `min_rows` complete rows.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
     >>> segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> segments.tidy()["suggested_name"].tolist()
     ['here lately, frequent', 'long away, rare']

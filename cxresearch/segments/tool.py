@@ -76,35 +76,22 @@ def typing_tool(
     """Learn to assign customers to the segments from at most eight numeric items.
 
     A multinomial logit on standardised items with a ridge penalty (C = 1). In each fold of the cross-validation the
-    segments, too, are found anew without the customers who are then assigned, and matched to the whole's.
+    segments, too, are found anew without the customers who are then assigned, and matched to the whole's. ``tidy``:
+    segment, n, recall, precision. ``tables`` adds confusion. ``glance``: accuracy, base_rate (share of the largest
+    segment), kappa, unclassified, accuracy_classified; established is missing where an item is a feature of the segments,
+    since accuracy on it is no evidence. Refused are more than eight items, constant or repeated ones, and too few rows,
+    in all or in a segment.
 
     Parameters
     ----------
     customers : Survey or DataFrame
         The features of the segmentation (which say where each belongs) and the items.
-    segmentation : Segmentation
     items : sequence of str
         Numeric columns that will be known of new customers. Whoever is less than 60 % likely in each segment stays
         unclassified.
-    seed, min_rows : int
-
-    Returns
-    -------
-    TypingTool
-        ``tidy``: segment, n, recall, precision. ``tables`` adds confusion. ``glance``: accuracy, base_rate (share of the
-        largest segment), kappa, unclassified, accuracy_classified; established is missing where an item is a feature of
-        the segments, since accuracy on it is no evidence.
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        For more than eight items, or constant or repeated ones; for too few rows, in all or in a segment.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
-    >>> segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> print(cx.typing_tool(behaved, segmentation=segments, items=["active_months"], seed=1))
     From 1 items ...
     """
@@ -182,24 +169,13 @@ def _out_of_sample(values, x, truth, segmentation: Segmentation, items, seed: in
 
 
 def assign_segments(customers, tool) -> Survey:
-    """Return the same rows with `segment` and `probability` added.
+    """Return the same rows with `segment` and `probability` added, by a `TypingTool` or the path of a saved one.
 
-    Parameters
-    ----------
-    customers : Survey or DataFrame
-        The items of the tool; a row lacking one gets no segment.
-    tool : TypingTool, or path of a saved one
-
-    Returns
-    -------
-    Survey
-        `segment` is ``'unclassified'`` where the largest `probability` is under the tool's floor.
+    `segment` is ``'unclassified'`` where the largest `probability` is under the tool's floor, and missing where a row
+    lacks an item.
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> behaved = cx.behaviour(cx.open_study("data/example/study.yml").transactions, until="2025-01-01")
-    >>> segments = cx.segment_customers(behaved, features=["recency_days", "frequency"], n_segments=2, n_boot=10, seed=1)
     >>> tool = cx.typing_tool(behaved, segmentation=segments, items=["active_months"], seed=1)
     >>> sorted(set(cx.assign_segments(behaved, tool).table["segment"]))
     ['S1', 'S2']

@@ -227,8 +227,8 @@ class Study(Parts):
         )
         self._matched[left] = self._load(left).waterfall.matched(len(joined), why)
         known = dict(self._table(right).attrs["scales"])
-        one_each = {"respondent": "customer"} if keep == "latest" else {}
-        return survey.with_table(joined, scales=known | dict(survey.scales), population=self.population, **one_each)
+        whose = dict(respondent="customer", population=self.population)
+        return survey.with_table(joined, scales=known | dict(survey.scales), **whose)
 
     def described(self, survey: Survey) -> Survey:
         """Return a survey with what the customers table says of each customer beside it, where the study has one."""

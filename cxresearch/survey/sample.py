@@ -16,8 +16,7 @@ from scipy import sparse
 from cxresearch.errors import plain_text
 from cxresearch.findings import Check
 from cxresearch.privacy import POOLED, hidden_cells, pool_small_groups
-from cxresearch.survey.raked import margin_residuals
-from cxresearch.survey.units import SamplingUnits, kish_effective_n, total_covariance, total_variance
+from cxresearch.survey.units import SamplingUnits, indicator, kish_effective_n, margin_residuals, total_covariance
 
 UNSTATED = "not stated"
 HELD = 1 << 23  # cells of the replicate weights held at once
@@ -45,32 +44,37 @@ class Sample:
     def __len__(self) -> int:
         return len(self.rows)
 
-    # --- bases ------------------------------------------------------------------------------------------------------
-
     @cached_property
     def n(self) -> np.ndarray:
-        """Rows by cell, (k,)."""
+        """Rows."""
         return np.bincount(self.cell, minlength=len(self.keys))
 
     @cached_property
     def base(self) -> np.ndarray:
-        """Distinct persons by cell, (k,): what the floor counts."""
+        """Distinct persons: what the floor counts."""
         return self.n if self.persons is None else distinct(self.cell, self.persons, len(self.keys))
 
     @cached_property
     def hidden(self) -> np.ndarray:
-        """Which cells are not shown, (k,): those under the floor, and those from which they could be computed."""
+        """Which cells are not shown: those under the floor, and those from which they could be computed."""
         return hidden_cells(self.keys.assign(n=self.base), min_base=self.min_base)
 
     @cached_property
     def totals(self) -> np.ndarray:
-        return np.bincount(self.cell, self.weights, minlength=len(self.keys))
+        return self.sums(1.0)
 
     @cached_property
     def kish(self) -> np.ndarray:
-        """Return (sum w)^2 / sum w^2 by cell, (k,): planning and fallback only, not the real design effect."""
+        """(sum w)^2 / sum w^2: planning and fallback only, not the real design effect."""
         with np.errstate(invalid="ignore"):
             return self.totals**2 / self.sums(self.weights)
+
+    @cached_property
+    def df(self) -> np.ndarray:
+        """Units less strata met."""
+        k, psu = len(self.keys), self.unit_of_row
+        strata = distinct(self.cell, self.units.stratum_of_psu[psu], k)
+        return (distinct(self.cell, psu, k) - strata).astype(float)
 
     @property
     def n_effective(self) -> float:
@@ -80,31 +84,19 @@ class Sample:
     @cached_property
     def unit_of_row(self) -> np.ndarray:
         """Number of each row's first-stage unit, (n,)."""
-        psu = self.units.psu_of_row
-        place = np.arange(len(self)) if self.place is None else self.place
+        psu, place = self.units.psu_of_row, np.arange(len(self)) if self.place is None else self.place
         return place if psu is None else psu[place]
-
-    @cached_property
-    def df(self) -> np.ndarray:
-        """Units less strata met by each cell, (k,)."""
-        k, psu = len(self.keys), self.unit_of_row
-        met = self.n if self.units.psu_of_row is None else distinct(self.cell, psu, k)
-        one = len(self.units.size) == 1
-        strata = (met > 0) if one else distinct(self.cell, self.units.stratum_of_psu[psu], k)
-        return (met - strata).astype(float)
 
     def pooled(self) -> "Sample":
         """Return the same rows as one cell."""
         return replace(self, cell=np.zeros_like(self.cell), keys=pd.DataFrame(index=range(1)))
 
-    # --- estimates --------------------------------------------------------------------------------------------------
-
     def sums(self, values) -> np.ndarray:
-        """Return weighted sums by cell, (k,)."""
+        """Return weighted sums, (k,)."""
         return np.bincount(self.cell, self.weights * values, minlength=len(self.keys))
 
     def means(self, values) -> np.ndarray:
-        """Return weighted means by cell, (k,); NaN where a cell is empty."""
+        """Return weighted means, (k,); NaN where a cell is empty."""
         with np.errstate(invalid="ignore"):
             return self.sums(values) / self.totals
 
@@ -117,43 +109,34 @@ class Sample:
         return self.units.psu_of_row is None and len(self.units.size) == 1 and not self.margins
 
     def variance(self, values) -> np.ndarray:
-        """Return the linearised variances of the cell means, (k,)."""
-        if self._simple:  # pulls of a cell add up to zero and cells share no unit: a tenth of the time
-            return self.units.factor[0] * np.bincount(self.cell, self._pull(values) ** 2, minlength=len(self.keys))
+        """Return the linearised variances of the means, (k,)."""
         m, k = len(self.units.stratum_of_psu), len(self.keys)
-        if not self.margins and m * k <= HELD:  # counting by unit and cell: half the time of a sparse product
-            at = self.unit_of_row * k + self.cell
-            totals = np.bincount(at, self._pull(values), minlength=m * k).reshape(m, k)
-            return total_variance(totals, replace(self.units, psu_of_row=None))
-        return total_variance(*self._totals(self.influence(values)))
+        if self._simple:  # pulls of a cell add up to zero and cells share no unit: a tenth of the time
+            return self.units.factor[0] * np.bincount(self.cell, self._pull(values) ** 2, minlength=k)
+        if self.margins or m * k > HELD:
+            return self.covariance_of(self.influence(values), diagonal=True)
+        # counting by unit and cell: half the time of a sparse product
+        totals = np.bincount(self.unit_of_row * k + self.cell, self._pull(values), minlength=m * k).reshape(m, k)
+        return total_covariance(totals, replace(self.units, psu_of_row=None), diagonal=True)
 
     def covariance(self, values) -> np.ndarray:
-        """Return the linearised covariance of the cell means, (k, k)."""
-        return (
-            np.diag(self.variance(values)) if self._simple else total_covariance(*self._totals(self.influence(values)))
-        )
+        """Return the linearised covariance of the means, (k, k)."""
+        return np.diag(self.variance(values)) if self._simple else self.covariance_of(self.influence(values))
 
     def influence(self, values):
         """Return each answer's pull on the mean of its cell, w (v - mean) / W, (n, k) sparse."""
-        n = len(self.rows)
-        return sparse.csr_array((self._pull(values), self.cell, np.arange(n + 1)), shape=(n, len(self.keys)))
+        at = (self._pull(values), self.cell, np.arange(len(self) + 1))
+        return sparse.csr_array(at, shape=(len(self), len(self.keys)))
 
-    def covariance_of(self, influence) -> np.ndarray:
+    def covariance_of(self, influence, *, diagonal: bool = False) -> np.ndarray:
         """Return the design's covariance (q, q) of estimates from the influence (n, q) of their rows, dense or sparse."""
-        return total_covariance(*self._totals(influence))
-
-    def _totals(self, influence):
-        """Return influences with the units they belong to; rows outside a domain have none, but their units stay."""
+        units = self.units
         if self.margins:
-            whole = influence
-            if self.place is not None:
-                n = len(self.margin_weights)
-                at = sparse.csr_array((np.ones(len(self)), (self.place, np.arange(len(self)))), shape=(n, len(self)))
-                whole = at @ influence
-            return margin_residuals(whole, self.margin_weights, self.margins), self.units
-        return influence, self.units if self.place is None else replace(self.units, psu_of_row=self.unit_of_row)
-
-    # --- resampling -------------------------------------------------------------------------------------------------
+            whole = influence if self.place is None else indicator(self.place, len(self.margin_weights)) @ influence
+            influence = margin_residuals(whole, self.margin_weights, self.margins)
+        elif self.place is not None:  # rows outside a domain have no influence, but their units stay
+            units = replace(units, psu_of_row=self.unit_of_row)
+        return total_covariance(influence, units, diagonal=diagonal)
 
     def replicates(self, n_boot: int, *, seed) -> Iterator[np.ndarray]:
         """Yield the weights of bootstrap replicates, (b, n) at a time, `n_boot` in all.
@@ -190,9 +173,6 @@ def draw_counts(m: int, size: int, n_boot: int, rng) -> Iterator[tuple[int, np.n
         yield start, np.bincount(places.ravel(), minlength=rows * m).reshape(rows, m)
 
 
-# --- cells -----------------------------------------------------------------------------------------------------------
-
-
 def distinct(cell, code, k) -> np.ndarray:
     """Return how many distinct codes each of k cells holds."""
     most = int(code.max()) + 1
@@ -201,30 +181,29 @@ def distinct(cell, code, k) -> np.ndarray:
 
 
 def groups_of(table: pd.DataFrame, by, *, min_base: int, persons) -> pd.Series:
-    """Return the groups of one column or of several as a categorical: missing ones named, small ones pooled.
-
-    Small are groups with fewer distinct persons than the floor, on the whole table, before rows without an answer
-    leave.
+    """Return the groups of one column or of several as a categorical: missing ones named; pooled those with fewer
+    distinct persons than the floor, on the whole table, before rows without an answer leave.
     """
-    columns = [_levels(table[column]) for column in ([by] if isinstance(by, str) else list(by))]
-    if len(columns) == 1:
-        codes, levels = columns[0]
-        ordered = table[by if isinstance(by, str) else by[0]]
-    else:
-        names = [np.array([*map(str, levels)], dtype=object)[codes] for codes, levels in columns]
+    columns = [_levels(table[column]) for column in ([by] if isinstance(by, str) else by)]
+    codes, levels, declared = columns[0]
+    if len(columns) > 1:
+        names = [np.array([*map(str, its)], dtype=object)[at] for at, its, _ in columns]
         codes, levels = pd.factorize(pd.Series([", ".join(row) for row in zip(*names)], dtype=object))
-        levels, ordered = list(levels), None
+        declared = ()
     base = np.bincount(codes) if persons is None else distinct(codes, persons, len(levels))
     if base.min() < min_base:
-        label = pool_small_groups(pd.Series(levels, dtype=object).repeat(base), min_base=min_base)
-        new = dict(zip(pd.Series(levels, dtype=object).repeat(base), label))
-        codes, found = pd.factorize(pd.Series([new.get(v, v) for v in levels], dtype=object).to_numpy()[codes])
-        levels = list(found)
-    return pd.Series(_categorical(codes, levels, ordered), index=table.index)
+        each = pd.Series(levels, dtype=object).repeat(base)
+        shown = dict(zip(each, pool_small_groups(each, min_base=min_base)))
+        codes, levels = pd.factorize(np.array([shown.get(level, level) for level in levels], dtype=object)[codes])
+    place = {level: i for i, level in enumerate(declared)}
+    keys = [(place.get(v, len(place)), v in (POOLED, UNSTATED), natural_key(v)) for v in levels]
+    order = sorted(range(len(levels)), key=keys.__getitem__)
+    ordered = whole_numbers([levels[i] for i in order])
+    return pd.Series(pd.Categorical.from_codes(np.argsort(order)[codes], categories=ordered), index=table.index)
 
 
-def _levels(column: pd.Series) -> tuple[np.ndarray, list]:
-    """Return code by row and levels, texts that are one when normalised being one."""
+def _levels(column: pd.Series) -> tuple[np.ndarray, list, tuple]:
+    """Return code by row, levels, texts that are one when normalised being one, and the order of a categorical."""
     codes, levels = pd.factorize(column.to_numpy() if column.dtype == object else column)
     levels = [plain_text(level) if isinstance(level, str) else level for level in levels]
     if len(set(levels)) < len(levels):
@@ -233,7 +212,7 @@ def _levels(column: pd.Series) -> tuple[np.ndarray, list]:
     if (codes < 0).any():
         levels = [*levels, UNSTATED]
         codes = np.where(codes < 0, len(levels) - 1, codes)
-    return codes, levels
+    return codes, levels, tuple(column.cat.categories) if isinstance(column.dtype, pd.CategoricalDtype) else ()
 
 
 def waves_of(column: pd.Series, order) -> pd.Series:
@@ -241,34 +220,19 @@ def waves_of(column: pd.Series, order) -> pd.Series:
     codes, levels = pd.factorize(column.to_numpy() if column.dtype == object else column)
     place = {plain_text(label): i for i, label in enumerate(order)}
     rank = np.array([*(place[plain_text(level)] for level in levels), -1])
-    return pd.Series(
-        pd.Categorical.from_codes(rank[codes], categories=whole_numbers(order), ordered=True), column.index
-    )
+    return pd.Series(pd.Categorical.from_codes(rank[codes], whole_numbers(order), ordered=True), column.index)
 
 
 def cells_of(groups, waves, rows) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the keys of the cells and each row's cell."""
-    columns = {name: c for name, c in {"group": groups, "wave": waves}.items() if c is not None}
+    columns = {name: c.cat for name, c in {"group": groups, "wave": waves}.items() if c is not None}
     cell = np.zeros(len(rows), dtype=np.int64)
     for column in columns.values():
-        cell = cell * len(column.cat.categories) + column.cat.codes.to_numpy()[rows]
-    if not columns:
-        return pd.DataFrame(index=range(1)), cell
-    index = pd.MultiIndex.from_product([c.cat.categories.tolist() for c in columns.values()], names=list(columns))
-    return index.to_frame(index=False), cell
-
-
-def _categorical(codes, levels: list, original) -> pd.Categorical:
-    """Return codes and levels as a categorical, in the declared order or by `natural_key`."""
-    declared = list(original.cat.categories) if isinstance(getattr(original, "dtype", 0), pd.CategoricalDtype) else []
-    place = {level: i for i, level in enumerate(declared)}
-    order = sorted(
-        range(len(levels)),
-        key=lambda i: (place.get(levels[i], len(place)), levels[i] in (POOLED, UNSTATED), natural_key(levels[i])),
+        cell = cell * len(column.categories) + column.codes.to_numpy()[rows]
+    index = pd.MultiIndex.from_product(
+        [c.categories.tolist() for c in columns.values()] or [[0]], names=[*columns] or [0]
     )
-    rank = np.empty(len(levels) + 1, dtype=np.int64)
-    rank[order], rank[-1] = np.arange(len(levels)), -1
-    return pd.Categorical.from_codes(rank[codes], categories=whole_numbers([levels[i] for i in order]))
+    return index.to_frame(index=False)[list(columns)], cell
 
 
 def whole_numbers(levels) -> list:

@@ -11,32 +11,18 @@ import pandas as pd
 from cxresearch.errors import DataProblem, TooFewRespondents, plain_text, require_columns
 from cxresearch.findings import Check, number
 from cxresearch.privacy import require_base
-from cxresearch.survey.raked import raked_on
 from cxresearch.survey.sample import UNSTATED, Sample, cells_of, groups_of, waves_of
-from cxresearch.survey.units import sampling_units
+from cxresearch.survey.units import raked_on, sampling_units
 from cxresearch.survey.waves import wave_order
 from cxresearch.survey.where import rows_where
 
+DESIGN = ("weight", "strata", "cluster", "fpc")
+
 
 def as_survey(
-    table,
-    *,
-    weight: str | None = None,
-    strata: str | None = None,
-    cluster: str | Sequence[str] | None = None,
-    fpc: str | None = None,
-    population: float | None = None,
-    wave: str | None = None,
-    waves: Sequence | None = None,
-    asked_at: str | None = None,
-    respondent: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    scales: Mapping[str, tuple[float, float]] | None = None,
-    roles: Mapping[str, Sequence[str]] | None = None,
-    multiple: Mapping[str, Sequence[str]] | None = None,
-    currency: str | None = None,
-    min_base: int = 1,
-) -> "Survey":
+    table, *, weight=None, strata=None, cluster=None, fpc=None, population=None, wave=None, waves=None, asked_at=None,
+    respondent=None, labels=None, scales=None, roles=None, multiple=None, currency=None, min_base: int = 1,
+) -> "Survey":  # fmt: skip
     """Return a table together with what is known of it: how it was drawn, what its columns are, what may be shown.
 
     Parameters
@@ -45,35 +31,21 @@ def as_survey(
         One row per answer or per customer. A survey comes back with what is given here changed.
     weight : column, optional
         Zero or more in every row that is used; rows of weight zero never count.
-    strata, cluster : columns, optional
-        Clusters are nested in strata. Two clusters (a pair of columns) are allowed where regressions are fitted.
-    fpc : column, optional
-        Sampling fraction of the row's stratum, 0-1; a stratum wholly sampled has no sampling error.
+    strata, cluster, fpc : columns, optional
+        Clusters are nested in strata; two (a pair of columns) are allowed where regressions are fitted. Sampling
+        fraction of the row's stratum, 0-1; a stratum wholly sampled has no sampling error.
     population : float, optional
         How many customers the weighted rows stand for. Only where it is given are totals extrapolated.
-    wave : column, optional
-        Round of the survey.
-    waves : sequence, optional
-        Its labels in the order of time, where neither dates nor the labels themselves say it.
-    asked_at : column, optional
-        When each row was answered.
-    respondent : column, optional
-        Who answered, the same in every wave; a missing one is a person of its own.
-    labels : dict, optional
-        Item -> words.
-    scales : dict, optional
-        Item -> lowest and highest answer that its question allowed.
-    roles : dict, optional
-        Item -> what it is: nps, csat, driver, demographic, ...
-    multiple : dict, optional
-        Multiple-choice item -> its columns of yes and no.
+    wave, waves : column and sequence, optional
+        Round of the survey; its labels in the order of time, where neither dates nor the labels themselves say it.
+    asked_at, respondent : columns, optional
+        When each row was answered, and by whom, the same in every wave; a missing one is a person of its own.
+    labels, scales, roles, multiple : dicts, optional
+        Item -> words; lowest and highest answer that its question allowed; what it is (nps, csat, driver, ...); the
+        columns of yes and no of a multiple choice.
     currency : str, optional
     min_base : int
         Disclosure floor in distinct persons: smaller groups are pooled, smaller cells hidden.
-
-    Returns
-    -------
-    Survey
 
     Raises
     ------
@@ -83,24 +55,80 @@ def as_survey(
     Examples
     --------
     >>> import pandas as pd
-    >>> import cxresearch as cx
-    >>> answers = pd.DataFrame({"recommend": [10, 9, 6, 8], "w": [1.0, 2.0, 1.0, 0.0]})
-    >>> cx.as_survey(answers, weight="w")
-    survey: 4 rows, weighted by w, floor 1
+    >>> cx.as_survey(pd.DataFrame({"recommend": [10, 9, 6], "w": [1.0, 2.0, 0.0]}), weight="w")
+    survey: 3 rows, weighted by w, floor 1
     """
-    given = dict(
-        weight=weight, strata=strata, cluster=cluster, fpc=fpc, population=population, wave=wave, waves=waves,
-        asked_at=asked_at, respondent=respondent, labels=labels, scales=scales, roles=roles, multiple=multiple,
-        currency=currency,
-    )  # fmt: skip
-    given = {name: value for name, value in given.items() if value is not None} | _floor(table, min_base)
+    given = {name: value for name, value in locals().items() if name not in ("table", "min_base") and value is not None}
+    given |= _floor(table, min_base)
     if isinstance(table, Survey):
         return replace(table, **given) if given else table
     if isinstance(table, Table):
         raise DataProblem("this is a table of events, one row each; a survey has one row per answer or per customer")
     if not hasattr(table, "columns"):
         raise DataProblem(f"a survey must be a table with named columns; found {type(table).__name__}")
-    return Survey(table.copy(deep=False), **({"scales": table.attrs.get("scales", {})} | given))
+    return Survey(table.copy(deep=False), **{"scales": table.attrs.get("scales", {})} | given)
+
+
+def as_table(data, *, person: str | None = None, labels: Mapping[str, str] | None = None, min_base: int = 1) -> "Table":
+    """Return a table of events or units (a DataFrame, a path, a DuckDB relation) with labels, floor, and the column that
+    names the person; a column that the DataFrame lacks and a floor below 1 are refused.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> cx.as_table(pd.DataFrame({"customer": ["a", "b"], "amount": [3.5, 20.0]}), person="customer")
+    table: 2 rows, one person: customer, floor 1
+    """
+    given = {"person": person, "labels": labels} | _floor(data, min_base)
+    given = {name: value for name, value in given.items() if value is not None}
+    if isinstance(data, Survey):
+        data, given = data.table, {"labels": data.labels, "min_base": data.min_base} | given
+    if isinstance(data, pd.DataFrame):
+        require_columns(data, person, where="the table")
+    return replace(data, **given) if isinstance(data, Table) else Table(data, **given)
+
+
+def _floor(table, min_base: int) -> dict[str, int]:
+    """Return the floor where it is given; one that a table already has may be raised, not lowered."""
+    present = getattr(table, "min_base", None)
+    if not (isinstance(min_base, (int, np.integer)) and min_base >= 1):
+        raise DataProblem(f"min_base={min_base!r} must be a whole number of at least 1")
+    if present is None or min_base >= present:
+        return {"min_base": int(min_base)}
+    if min_base != 1:
+        raise DataProblem(
+            f"min_base={min_base} is under the floor of {present} that the data have; it can be raised only"
+        )
+    return {}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Table:
+    """One row per event or unit: payments, contacts, units, costs; see `as_table`."""
+
+    data: object  # a DataFrame, a path (or pattern) of files, or a DuckDB relation
+    person: str | None = None  # the column that names the person: the floor counts persons
+    labels: Mapping[str, str] = field(default_factory=dict)
+    min_base: int = 1
+    currency: str | None = None
+    roles: Mapping[str, str] = field(default_factory=dict)  # customer, time, amount, ... -> column
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows as a DataFrame; a relation is read whole."""
+        if isinstance(self.data, pd.DataFrame):
+            return self.data.copy(deep=False)
+        if hasattr(self.data, "df"):
+            return self.data.df()
+        raise DataProblem(f"{self.data} is a path of files, which are too large to be a table; pass it on as it is")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        frame = isinstance(self.data, pd.DataFrame)
+        what = f"{number(len(self.data), 0)} rows" if frame else Path(str(self.data)).name
+        return f"table: {what}, one person: {self.person or 'not named'}, floor {self.min_base}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -133,12 +161,11 @@ class Survey:
     taken: list = field(default_factory=list)  # domains asked for so far, each with its rows
 
     def __post_init__(self):
-        clusters = (self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster or ())
+        clusters = self._clusters
         object.__setattr__(self, "cluster", clusters[0] if len(clusters) == 1 else clusters or None)
         named = (self.weight, self.strata, *clusters, self.fpc, self.wave, self.asked_at, self.respondent)
         if len(self.rows) or any(column not in self.rows for column in filter(None, named)):
             require_columns(self.rows, *named, where="the survey")
-        _require_floor(self.min_base)
         if self.population is not None and not self.population > 0:
             raise DataProblem(f"population={self.population!r} must be the number of customers, above 0")
         if self.waves is not None:
@@ -147,11 +174,15 @@ class Survey:
                 raise DataProblem("waves are given, but not which column holds them; name it with wave=")
             _ = self.wave_order
 
+    @property
+    def _clusters(self) -> tuple[str, ...]:
+        return (self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster or ())
+
     def __len__(self) -> int:
         return len(self.rows) if self.domain is None else int(self.domain.sum())
 
     def __repr__(self) -> str:
-        drawn = [f"{name} {getattr(self, name)}" for name in ("strata", "cluster", "fpc") if getattr(self, name)]
+        drawn = [f"{name} {getattr(self, name)}" for name in DESIGN[1:] if getattr(self, name)]
         rows = f"survey: {number(len(self), 0)} rows" + (f" where {self.condition}" if self.condition else "")
         weighted = f"weighted by {self.weight}" if self.weight else "unweighted"
         return ", ".join([rows, weighted, *drawn, f"floor {self.min_base}"])
@@ -175,8 +206,7 @@ class Survey:
         """Return a survey of another table with the labels, scales, currency and floor, and the design it still has."""
         lost = {name: None for name in ("weight", "strata", "fpc", "wave", "asked_at", "respondent")
                 if getattr(self, name) not in table.columns}  # fmt: skip
-        clusters = (self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster or ())
-        lost |= {} if all(c in table.columns for c in clusters) else {"cluster": None}
+        lost |= {} if set(self._clusters) <= set(table.columns) else {"cluster": None}
         present = () if not self.waves or "wave" in lost else pd.unique(table[self.wave].dropna())
         there = set(map(plain_text, present))
         lost |= {"waves": tuple(label for label in self.waves or () if plain_text(label) in there) or None}
@@ -186,30 +216,23 @@ class Survey:
     def where(self, condition: str) -> "Survey":
         """Return the domain in which `condition` holds; errors stay those of a domain of the same survey.
 
-        Parameters
-        ----------
-        condition : str
-            Column names, constants, comparisons, ``and``, ``or``, ``not``, ``in``. A comparison with a missing value
-            is not met, nor is its opposite.
-
-        Raises
-        ------
-        DataProblem
-            A condition of another kind, or a value that its column never holds.
-        TooFewRespondents
-            Nobody meets it, or so few do, or do not, that the floor forbids to show them or the rest.
+        Column names, constants, comparisons, ``and``, ``or``, ``not``, ``in``; a comparison with a missing value is not
+        met, nor is its opposite. Refused are other conditions, values that a column never holds, and a domain that
+        nobody meets, or so few meet, or do not, that the floor forbids to show them or the rest.
         """
-        met = rows_where(self.rows, condition, shown=self._values_shown)
-        inside = met if self.domain is None else met & self.domain
+        seen = lambda column: [v for v, n in self.rows[column].value_counts().items() if n >= self.min_base]  # noqa: E731
+        met = rows_where(self.rows, condition, shown=seen)
+        whole = np.ones(len(met), dtype=bool) if self.domain is None else self.domain
+        inside = met & whole
         if not inside.any():
             raise TooFewRespondents(f"no row meets {condition!r}; nothing can be shown of it")
-        whole = np.ones(len(met), dtype=bool) if self.domain is None else self.domain
         parts = [(inside, f"what meets {condition!r}"), (whole & ~inside, f"what {condition!r} leaves out")]
         for said, earlier in self.taken:  # two domains, one inside the other, tell of what lies between
-            parts += [(a & ~b, f"what {said!r} and {condition!r} differ in") for a, b in ((inside, earlier), (earlier, inside))
-                      if not (b & ~a).any()]  # fmt: skip
+            differ = f"what {said!r} and {condition!r} differ in"
+            parts += [(a & ~b, differ) for a, b in ((inside, earlier), (earlier, inside)) if not (b & ~a).any()]
+        persons = self._person_of_row
         for rows, what in parts:
-            if 0 < self._persons_in(rows) < self.min_base:
+            if 0 < (int(rows.sum()) if persons is None else len(pd.unique(persons[rows]))) < self.min_base:
                 raise TooFewRespondents(
                     f"{what} is fewer than the {self.min_base} persons that the floor asks for; "
                     "from the numbers of both they could be read off"
@@ -218,12 +241,14 @@ class Survey:
         said = condition if not self.condition else f"({self.condition}) and ({condition})"
         return replace(self, domain=inside, condition=said)
 
-    def _values_shown(self, column: str) -> list:
-        return [value for value, n in self.rows[column].value_counts().items() if n >= self.min_base]
-
-    def _persons_in(self, rows: np.ndarray) -> int:
-        codes = self._person_of_row
-        return int(rows.sum()) if codes is None else len(pd.unique(codes[rows]))
+    def require_each_once(self, known: np.ndarray, counted: str) -> None:
+        """Refuse rows `known` (of those in view) that repeat a person, by the respondent or a column called customer."""
+        for person in dict.fromkeys(c for c in (self.respondent, "customer") if c in self.table.columns):
+            if twice := int(self.table.loc[known, person].dropna().duplicated().sum()):
+                raise DataProblem(
+                    f"{twice} of {known.sum()} rows repeat a customer ({person}), whose {counted} would count more than "
+                    "once; keep one answer of each, for example with matched(..., keep='latest')"
+                )
 
     @cached_property
     def _person_of_row(self) -> np.ndarray | None:
@@ -238,186 +263,92 @@ class Survey:
         return wave_order(self.rows[self.wave], declared=self.waves, dates=dates, sources=self.sources)
 
     def sample(self, answered=None, *, by=None, wave: bool = False, what: str = "the finding") -> Sample:
-        """Return the rows that answered, with their weights, cells and sampling units.
+        """Return the rows that `answered`, (n,) bool of those in view, with their weights, cells and sampling units.
 
-        Parameters
-        ----------
-        answered : (n,) bool array, optional
-            Of the rows in view; by default all.
-        by : column or list of columns, optional
-            Groups under the floor are pooled on the whole table, before rows without an answer leave.
-        wave : bool
-            Whether cells are waves, in the order of time.
-        what : str
-            For messages.
-
-        Raises
-        ------
-        DataProblem
-            A weight that is missing or negative, a design that is not known for every row.
-        TooFewRespondents
-            No row answered, or fewer persons than the floor.
+        Cells are the levels of `by`, a column or a list (those under the floor are pooled on the whole table, before rows
+        without an answer leave), and the waves in the order of time; `what` is for messages. Refused are a weight that
+        is missing or negative, a design that is not known for every row, and fewer persons than the floor.
         """
         table = self.table
         answered = np.ones(len(table), dtype=bool) if answered is None else np.asarray(answered, dtype=bool)
         require_columns(table, *([by] if isinstance(by, str) else by or ()), where="responses")
-        order = self.wave_order if wave else None
-        inside = answered & table[self.wave].notna().to_numpy() if wave else answered
-        weights, zero = self._weights(table, inside)
-        inside = inside & ~zero
-        rows = np.flatnonzero(inside)
+        waves = waves_of(table[self.wave], self.wave_order) if wave else None
+        dated = answered if waves is None else answered & waves.notna().to_numpy()
+        weights = self.weights(dated)
+        inside = dated & (weights > 0)
+        rows, zero = np.flatnonzero(inside), int((dated & ~inside).sum())
         if not rows.size:
-            raise TooFewRespondents(
-                f"responses: none of {len(table)} rows holds an answer" + (f" and a {self.wave}" if wave else "")
-                + (" and a weight" if zero.any() else "")
-            )  # fmt: skip
+            asked = f" and a {self.wave}" * wave + " and a weight" * (zero > 0)
+            raise TooFewRespondents(f"responses: none of {len(table)} rows holds an answer{asked}")
         person = self._person_of_row
-        in_view = person if person is None or self.domain is None else person[self.domain]
-        persons = None if in_view is None else pd.factorize(in_view[rows])[0]
+        person = person if person is None or self.domain is None else person[self.domain]
+        persons = None if person is None else pd.factorize(person[rows])[0]
         require_base(len(rows) if persons is None else int(persons.max()) + 1, min_base=self.min_base, what=what)
-        groups = None if not by else groups_of(table, by, min_base=self.min_base, persons=in_view)
-        keys, cell = cells_of(groups, None if order is None else waves_of(table[self.wave], order), rows)
-        kept = weights[rows]
-        constant = bool(np.all(kept == kept[0]))
-        design = self._design(rows, constant)
+        groups = None if not by else groups_of(table, by, min_base=self.min_base, persons=person)
+        share, undated = round(float(np.mean(answered)), 4), int((answered & ~dated).sum())
+        checks = [Check("rows with an answer, share", share, "at least 0.5", bool(np.mean(answered) >= 0.5))]
+        checks += [Check(f"rows left out, {self.weight} being 0", zero, "information", True)] * (zero > 0)
+        checks += [Check("answers without a wave", undated, "0", undated == 0)] * wave
+        if groups is not None:
+            unstated = int((groups == UNSTATED).to_numpy()[inside].sum())
+            checks.append(Check("answers without a group", unstated, "0", unstated == 0))
+        keys, cell = cells_of(groups, waves, rows)
+        equal = bool(np.all(weights[rows] == weights[rows[0]]))
+        design = self._design(rows, equal)
+        plain = equal and not (self.strata or self.cluster or self.fpc or design["margins"]) and self.domain is None
         return Sample(
-            rows, np.ones(len(rows)) if constant else kept, cell, keys,
-            persons=persons, min_base=self.min_base, clustered=self.cluster is not None,
-            plain=constant and not (self.strata or self.cluster or self.fpc) and not design["margins"]
-            and self.domain is None,
-            checks=tuple(_row_checks(answered, inside, zero, self.weight, groups, wave)), **design,
+            rows, np.ones(len(rows)) if equal else weights[rows], cell, keys, persons=persons, min_base=self.min_base,
+            clustered=self.cluster is not None, plain=plain, checks=tuple(checks), **design,
         )  # fmt: skip
 
-    def _weights(self, table, inside) -> tuple[np.ndarray, np.ndarray]:
-        """Return weights of the rows in view, and which rows that are asked for have none."""
+    def weights(self, asked=True) -> np.ndarray:
+        """Return the weights of the rows in view; those of the rows `asked` for must be known."""
         if self.weight is None:
-            return np.ones(len(table)), np.zeros(len(table), dtype=bool)
-        values = pd.to_numeric(table[self.weight], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-        bad = np.flatnonzero((~np.isfinite(values) | (values < 0)) & inside)
+            return np.ones(len(self))
+        column = self.rows[self.weight] if self.domain is None else self.rows[self.weight][self.domain]
+        values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        bad, n = (
+            np.flatnonzero((~np.isfinite(values) | (values < 0)) & asked),
+            np.broadcast_to(asked, len(values)).sum(),
+        )
         if bad.size:
             raise DataProblem(
-                f"{self.weight} is missing, negative or not a number in {bad.size} of {inside.sum()} answered rows "
+                f"{self.weight} is missing, negative or not a number in {bad.size} of {n} answered rows "
                 f"(first: row {bad[0]}); give every row a weight of zero or more, or drop the row"
             )
-        return values, inside & (values == 0)
+        return values
 
-    def _design(self, rows: np.ndarray, constant: bool) -> dict:
+    def _design(self, rows: np.ndarray, equal: bool) -> dict:
         """Return units, places and raked margins: of the rows alone, or, in a domain, of every row with weight."""
         if isinstance(self.cluster, tuple):
             raise DataProblem(
                 f"cluster names {' and '.join(self.cluster)}; clusters in two ways are for regressions, name one here"
             )
-        place = None
-        whole, at = (self.table, rows) if self.domain is None else (self.rows, None)
-        if at is None:
+        whole, at, place = self.rows, rows, None
+        if self.domain is not None:
             weights = np.ones(len(whole)) if self.weight is None else pd.to_numeric(whole[self.weight]).to_numpy(float)
             at = np.flatnonzero((weights > 0) | self.domain)
             place = np.searchsorted(at, np.flatnonzero(self.domain)[rows])
-        columns = {name: getattr(self, name) for name in ("strata", "cluster", "fpc")}
-        taken = {name: _complete(whole, column, at) for name, column in columns.items() if column is not None}
+        drawn = self._columns(whole, at, DESIGN[1:])
         margins = tuple(pd.factorize(whole[c].to_numpy()[at])[0] for c in raked_on(whole.iloc[at], self.weight))
         margin_weights = whole[self.weight].to_numpy(float)[at] if margins else None
-        margin_weights = np.ones(len(at)) if margins and constant and place is None else margin_weights
-        return dict(units=sampling_units(len(at), **taken), place=place, margins=margins, margin_weights=margin_weights)
+        margin_weights = np.ones(len(at)) if margins and equal and place is None else margin_weights
+        return dict(units=sampling_units(len(at), **drawn), place=place, margins=margins, margin_weights=margin_weights)
 
     def arrays(self, rows) -> dict[str, np.ndarray | None]:
         """Return weight, strata, cluster and fpc of rows in view, each an array or None."""
-        table = self.table
-        take = lambda c: None if c is None else _complete(table, c, np.asarray(rows))  # noqa: E731
-        return {name: take(getattr(self, name)) for name in ("weight", "strata", "cluster", "fpc")}
+        return dict.fromkeys(DESIGN) | self._columns(self.table, np.asarray(rows), DESIGN)
 
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Table:
-    """One row per event or unit: payments, contacts, units, costs.
-
-    Attributes
-    ----------
-    data
-        A DataFrame, a path (or pattern) of files, or a DuckDB relation.
-    person
-        The column that names the person, where there is one: the floor counts persons.
-    labels, min_base, currency
-        As in a survey.
-    roles
-        What columns are: customer, time, amount, channel, ... -> column. A study's are called so.
-    """
-
-    data: object
-    person: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    min_base: int = 1
-    currency: str | None = None
-    roles: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """The rows as a DataFrame; a path or relation is read whole."""
-        if isinstance(self.data, pd.DataFrame):
-            return self.data.copy(deep=False)
-        if hasattr(self.data, "df"):
-            return self.data.df()
-        raise DataProblem(f"{self.data} is a path of files, which are too large to be a table; pass it on as it is")
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def __repr__(self) -> str:
-        frame = isinstance(self.data, pd.DataFrame)
-        what = f"{number(len(self.data), 0)} rows" if frame else Path(str(self.data)).name
-        return f"table: {what}, one person: {self.person or 'not named'}, floor {self.min_base}"
-
-
-def as_table(data, *, person: str | None = None, labels: Mapping[str, str] | None = None, min_base: int = 1) -> Table:
-    """Return a table of events or units with the column that names the person, labels, and the floor.
-
-    Parameters
-    ----------
-    data : DataFrame, path or DuckDB relation, or Table
-    person : column, optional
-    labels : dict, optional
-        Column -> words.
-    min_base : int
-        Disclosure floor in distinct persons.
-
-    Raises
-    ------
-    DataProblem
-        A column that the DataFrame lacks, or a floor below 1.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> import cxresearch as cx
-    >>> cx.as_table(pd.DataFrame({"customer": ["a", "b"], "amount": [3.5, 20.0]}), person="customer")
-    table: 2 rows, one person: customer, floor 1
-    """
-    if isinstance(data, Table):
-        changed = {"person": person, "labels": labels} | _floor(data, min_base)
-        return replace(data, **{name: value for name, value in changed.items() if value is not None})
-    if isinstance(data, Survey):
-        data, labels, min_base = data.table, labels or data.labels, max(min_base, data.min_base)
-    if isinstance(data, pd.DataFrame):
-        require_columns(data, person, where="the table")
-    _require_floor(min_base)
-    return Table(data, person, dict(labels or {}), int(min_base))
-
-
-def _require_floor(min_base) -> None:
-    if not (isinstance(min_base, (int, np.integer)) and min_base >= 1):
-        raise DataProblem(f"min_base={min_base!r} must be a whole number of at least 1")
-
-
-def _floor(table, min_base: int) -> dict[str, int]:
-    """Return the floor where it is given; one that a table already has may be raised, not lowered."""
-    present = getattr(table, "min_base", None)
-    if present is None or min_base >= present:
-        return {"min_base": min_base}
-    if min_base != 1:
-        raise DataProblem(
-            f"min_base={min_base} is under the floor of {present} that the data have; it can be raised only"
-        )
-    return {}
+    def _columns(self, table, rows, names) -> dict[str, np.ndarray]:
+        """Return those of the design's columns that there are, which must be known for every row."""
+        found = {name: table[getattr(self, name)].to_numpy()[rows] for name in names if getattr(self, name)}
+        for name, values in found.items():
+            if lost := int(pd.isna(values).sum()):
+                raise DataProblem(
+                    f"{getattr(self, name)} is missing in {lost} of {len(rows)} answered rows; the design must be known "
+                    "for every row"
+                )
+        return found
 
 
 def person_codes(column: pd.Series) -> np.ndarray:
@@ -426,26 +357,3 @@ def person_codes(column: pd.Series) -> np.ndarray:
     unknown = codes < 0
     codes[unknown] = len(found) + np.arange(int(unknown.sum()))
     return codes
-
-
-def _complete(table, column, rows) -> np.ndarray:
-    values = table[column].to_numpy()[rows]
-    lost = int(pd.isna(values).sum())
-    if lost:
-        raise DataProblem(
-            f"{column} is missing in {lost} of {len(rows)} answered rows; the design must be known for every row"
-        )
-    return values
-
-
-def _row_checks(answered, inside, zero, weight, groups, wave):
-    share = float(np.mean(answered))
-    yield Check("rows with an answer, share", round(share, 4), "at least 0.5", bool(share >= 0.5))
-    if zero.any():
-        yield Check(f"rows left out, {weight} being 0", int(zero.sum()), "information", True)
-    if wave:
-        lost = int((answered & ~inside & ~zero).sum())
-        yield Check("answers without a wave", lost, "0", lost == 0)
-    if groups is not None:
-        unstated = int((groups == UNSTATED).to_numpy()[inside].sum())
-        yield Check("answers without a group", unstated, "0", unstated == 0)

@@ -1,7 +1,8 @@
-"""First-stage units of a design, and the linearised variance of sums over them (R `survey::svymean`).
+"""First-stage units of a design, the linearised covariance of sums over them, and what is left of it after raking.
 
 Pulls of rows are totalled per unit; their variance between the units of a stratum, times units and (1 - fpc), is summed
-over strata. A stratum with one unit is centred on zero. Kish (1965), *Survey Sampling*.
+over strata; a stratum with one unit is centred on zero. Kish (1965), *Survey Sampling*; R `survey::svymean`; after
+calibration errors are those of residuals: Deville & Saerndal (1992), J. American Statistical Association 87.
 """
 
 from dataclasses import dataclass
@@ -12,11 +13,23 @@ from scipy import sparse
 
 from cxresearch.errors import DataProblem
 
+STILL_MET = 0.02  # a few missing answers leave the margins calibrated; a filter does not
+
 
 def kish_effective_n(weights: np.ndarray) -> float:
     """Return (sum w)^2 / sum w^2: what unequal weights alone leave of n (Kish 1965)."""
     total = np.sum(np.square(weights))
     return float(np.square(np.sum(weights)) / total) if total > 0 else 0.0
+
+
+def indicator(code: np.ndarray, k: int) -> sparse.csr_array:
+    """Return the (k, n) matrix that adds up rows by their code."""
+    return sparse.csr_array((np.ones(len(code)), (code, np.arange(len(code)))), shape=(k, len(code)))
+
+
+def dense(matrix) -> np.ndarray:
+    """Return a matrix without its sparseness."""
+    return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 
 @dataclass(frozen=True)
@@ -32,71 +45,56 @@ class SamplingUnits:
     def df(self) -> float:
         return float(len(self.stratum_of_psu) - len(self.size))
 
-    def totals(self, rows):
-        """Return the unit totals, (m, k), of `rows`, (n, k) dense or sparse."""
-        if self.psu_of_row is None:
-            return rows
-        n, m = len(self.psu_of_row), len(self.stratum_of_psu)
-        return sparse.csr_array((np.ones(n), (self.psu_of_row, np.arange(n))), shape=(m, n)) @ rows
-
 
 def sampling_units(n: int, *, strata=None, cluster=None, fpc=None) -> SamplingUnits:
     """Return the first-stage units of a design; clusters are nested in strata, `fpc` is a fraction (0-1)."""
-    stratum = np.zeros(n, dtype=np.int64) if strata is None else _codes(strata)
+    stratum = np.zeros(n, dtype=np.int64) if strata is None else pd.factorize(strata)[0]
     psu_of_row, stratum_of_psu = None, stratum
-    if cluster is not None:
-        unit = _codes(cluster)
-        stratum_of_psu = _first_per(unit, stratum, int(unit.max()) + 1).astype(np.int64)
-        psu_of_row = unit
-        if not np.array_equal(stratum_of_psu[unit], stratum):  # a name used in two strata is two clusters
-            psu_of_row, found = pd.factorize(stratum * (int(unit.max()) + 1) + unit)
-            stratum_of_psu = np.asarray(found) // (int(unit.max()) + 1)
+    if cluster is not None:  # a name used in two strata is two clusters
+        unit, found = pd.factorize(cluster)
+        psu_of_row, found = pd.factorize(stratum * len(found) + unit)
+        stratum_of_psu = np.empty(len(found), dtype=np.int64)
+        stratum_of_psu[psu_of_row] = stratum
     size = np.bincount(stratum_of_psu)
-    kept = np.ones(len(size)) if fpc is None else 1 - _first_per(stratum, _checked_fractions(fpc), len(size))
-    return SamplingUnits(
-        psu_of_row, stratum_of_psu, size, kept * np.where(size > 1, size / np.maximum(size - 1, 1), 1.0)
-    )
+    kept = np.ones(len(size))
+    if fpc is not None:
+        fpc = np.asarray(fpc, dtype=float)
+        if not np.all((fpc >= 0) & (fpc <= 1)):
+            raise DataProblem(
+                "fpc: sampling fractions must lie between 0 and 1; divide the sample by the population of its stratum"
+            )
+        kept[stratum[::-1]] = 1 - fpc[::-1]
+    return SamplingUnits(psu_of_row, stratum_of_psu, size, kept * np.where(size > 1, size / np.maximum(size - 1, 1), 1))
 
 
-def total_covariance(influence, units: SamplingUnits) -> np.ndarray:
-    """Return the (k, k) covariance of the column sums of `influence`, (n, k) dense or sparse."""
-    totals = units.totals(influence)
-    weighted = sparse.diags_array(units.factor[units.stratum_of_psu]) @ totals
-    centre = _stratum_sums(totals, units)
-    pull = centre * (units.factor / units.size * (units.size > 1))[:, None]
-    inner = totals.T @ weighted
-    return (inner.toarray() if sparse.issparse(inner) else inner) - centre.T @ pull
-
-
-def total_variance(influence, units: SamplingUnits) -> np.ndarray:
-    """Return the (k,) diagonal of `total_covariance` without the rest of it."""
-    totals = units.totals(influence)
-    squares = totals.multiply(totals) if sparse.issparse(totals) else totals**2
-    centre = _stratum_sums(totals, units)
-    pull = (units.factor / units.size * (units.size > 1)) @ centre**2
-    return np.maximum(units.factor[units.stratum_of_psu] @ squares - pull, 0.0)
-
-
-def _stratum_sums(totals, units: SamplingUnits) -> np.ndarray:
+def total_covariance(influence, units: SamplingUnits, *, diagonal: bool = False) -> np.ndarray:
+    """Return the covariance (k, k) of the column sums of `influence`, (n, k) dense or sparse, or its `diagonal` (k,)."""
     m, h = len(units.stratum_of_psu), len(units.size)
-    sums = sparse.csr_array((np.ones(m), (units.stratum_of_psu, np.arange(m))), shape=(h, m)) @ totals
-    return sums.toarray() if sparse.issparse(sums) else sums
+    totals = influence if units.psu_of_row is None else indicator(units.psu_of_row, m) @ influence
+    centre, factor = dense(indicator(units.stratum_of_psu, h) @ totals), units.factor[units.stratum_of_psu]
+    pull = units.factor / units.size * (units.size > 1)
+    if diagonal:
+        return np.maximum(factor @ (totals * totals) - pull @ centre**2, 0.0)
+    return dense(totals.T @ (sparse.diags_array(factor) @ totals)) - centre.T @ (centre * pull[:, None])
 
 
-def _codes(values) -> np.ndarray:
-    return pd.factorize(np.asarray(values), use_na_sentinel=False)[0]
-
-
-def _checked_fractions(fpc) -> np.ndarray:
-    fpc = np.asarray(fpc, dtype=float)
-    if not np.all((fpc >= 0) & (fpc <= 1)):
-        raise DataProblem(
-            "fpc: sampling fractions must lie between 0 and 1; divide the sample by the population of its stratum"
+def raked_on(table: pd.DataFrame, weight: str | None) -> tuple[str, ...]:
+    """Return the margins that column `weight` was raked on, as `Raking.augment` noted them; none where rows no longer
+    meet them (a part of the table was taken): there the weights count as fixed.
+    """
+    goals = table.attrs.get("raked", {}).get(weight, {})
+    for margin, goal in goals.items():
+        found = (
+            {} if margin not in table else table[weight].groupby(table[margin].to_numpy()).sum() / table[weight].sum()
         )
-    return fpc
+        if margin not in table or any(abs(found.get(level, 0) - share) >= STILL_MET for level, share in goal.items()):
+            return ()
+    return tuple(goals)
 
 
-def _first_per(index: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
-    first = np.empty(k)
-    first[index[::-1]] = values[::-1]
-    return first
+def margin_residuals(influence, weights: np.ndarray, margins) -> np.ndarray:
+    """Return `influence`, w u of each estimate, (n, k), less its weighted regression on the margins, codes (n,) each."""
+    design = sparse.vstack([indicator(code, int(code.max()) + 1) for code in margins]).tocsr()
+    cross = dense(design @ (sparse.diags_array(weights) @ design.T))
+    beta = np.linalg.pinv(cross, hermitian=True) @ dense(design @ influence)
+    return dense(influence) - weights[:, None] * (design.T @ beta)

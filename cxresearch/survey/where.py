@@ -4,11 +4,12 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
 
@@ -17,7 +18,7 @@ COMPARED = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }  # fmt: skip
-MIRRORED = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
+MIRRORED = {operator.lt: operator.gt, operator.le: operator.ge, operator.gt: operator.lt, operator.ge: operator.le}
 
 
 def rows_where(table: pd.DataFrame, condition: str, *, shown=lambda column: ()) -> np.ndarray:
@@ -31,12 +32,10 @@ def rows_where(table: pd.DataFrame, condition: str, *, shown=lambda column: ()) 
         tree = ast.parse(re.sub(r"`([^`]+)`", lambda found: next(places), condition), mode="eval")
     except SyntaxError as error:
         raise DataProblem(f"the condition {condition!r} cannot be read ({error.msg}); {EXAMPLE}") from None
-    met = _Condition(table, condition, quoted, shown).truth(tree.body)
-    return met.fillna(False).to_numpy(dtype=bool)
+    return _Condition(table, condition, quoted, shown).truth(tree.body).fillna(False).to_numpy(dtype=bool)
 
 
-@dataclass(frozen=True)
-class _Condition:
+class _Condition(NamedTuple):
     """A condition on a table: what may stand in it, and which rows meet it."""
 
     table: pd.DataFrame
@@ -47,75 +46,65 @@ class _Condition:
     def refuse(self, why: str) -> DataProblem:
         return DataProblem(f"the condition {self.condition!r} {why}; {EXAMPLE}")
 
-    def column(self, node) -> pd.Series:
-        if not isinstance(node, ast.Name):
+    def side(self, node):
+        """Return a column, or the value of a number or a text."""
+        if isinstance(node, ast.Name):
+            asked = plain_text(self.quoted.get(node.id, node.id))
+            name = next((c for c in self.table.columns if plain_text(c) == asked), asked)
+            require_columns(self.table, name, where="the survey")
+            return self.table[name]
+        try:
+            value = ast.literal_eval(node)
+        except (TypeError, ValueError):
+            value = None
+        if not isinstance(value, (int, float, str)):
             raise self.refuse(f"holds {ast.unparse(node)!r} where a column or a constant belongs")
-        asked = plain_text(self.quoted.get(node.id, node.id))
-        name = next((c for c in self.table.columns if plain_text(c) == asked), asked)
-        require_columns(self.table, name, where="the survey")
-        return self.table[name]
+        return value
 
     def truth(self, node) -> pd.Series:
         """Return whether each row meets `node`: true, false, or missing."""
         if isinstance(node, ast.BoolOp):
-            joined = operator.and_ if isinstance(node.op, ast.And) else operator.or_
-            return reduce(joined, map(self.truth, node.values))
+            return reduce(operator.and_ if isinstance(node.op, ast.And) else operator.or_, map(self.truth, node.values))
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             return ~self.truth(node.operand)
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
-            return reduce(operator.and_, [self.compared(a, op, b) for a, op, b in zip(sides, node.ops, sides[1:])])
-        if isinstance(node, ast.Name) and pd.api.types.is_bool_dtype(self.column(node)):
-            return self.column(node).astype("boolean")
+            return reduce(operator.and_, map(self.compared, sides, node.ops, sides[1:]))
+        if isinstance(node, ast.Name) and is_bool_dtype(self.side(node)):
+            return self.side(node).astype("boolean")
         raise self.refuse(f"holds {ast.unparse(node)!r}, which is no comparison")
 
     def compared(self, left, op, right) -> pd.Series:
-        """Return the comparison of two sides, one of them a column."""
+        """Return the comparison of a column with a constant, or of two columns; missing where they are."""
         if isinstance(op, (ast.In, ast.NotIn)):
             if not isinstance(right, (ast.List, ast.Tuple)) or not right.elts:
                 raise self.refuse("asks `in` of something other than a list of constants")
             inside = reduce(operator.or_, [self.compared(left, ast.Eq(), value) for value in right.elts])
             return ~inside if isinstance(op, ast.NotIn) else inside
-        if type(op) not in COMPARED:
+        if (compare := COMPARED.get(type(op))) is None:
             raise self.refuse("compares by something other than == != < <= > >= in")
-        if _constant(left) is not None and _constant(right) is None:
-            return self.compared(right, MIRRORED.get(type(op), type(op))(), left)
-        column, value = self.column(left), _constant(right)
-        if value is not None:
-            return self.against(column, op, value)
-        other = self.column(right)
-        if not all(map(pd.api.types.is_numeric_dtype, (column, other))):
-            raise self.refuse(f"compares {column.name} with {other.name}, which are not both numbers")
-        return COMPARED[type(op)](column.astype("Float64"), other.astype("Float64"))
-
-    def against(self, column: pd.Series, op, value) -> pd.Series:
-        """Return the comparison of a column with a constant; missing where the column is."""
-        if pd.api.types.is_numeric_dtype(column):
+        column, value = self.side(left), self.side(right)
+        if not isinstance(column, pd.Series):
+            column, value, compare = value, column, MIRRORED.get(compare, compare)
+        sides = [side for side in (column, value) if isinstance(side, pd.Series)]
+        if len(sides) != 1 and not (sides and all(map(is_numeric_dtype, sides))):
+            both = f"{ast.unparse(left)} with {ast.unparse(right)}"
+            raise self.refuse(f"compares {both}, which are not both numbers, or no column")
+        if is_numeric_dtype(column):
             if isinstance(value, str):
                 raise self.refuse(f"compares {column.name}, which holds numbers, with text")
-            return COMPARED[type(op)](column.astype("Float64"), float(value))
-        if pd.api.types.is_datetime64_any_dtype(column):
+            return compare(column.astype("Float64"), value.astype("Float64") if len(sides) == 2 else float(value))
+        if is_datetime64_any_dtype(column):
             when = pd.to_datetime(value, errors="coerce") if isinstance(value, str) else pd.NaT
             if pd.isna(when):
                 raise self.refuse(f"compares {column.name}, which holds dates, with {value!r}: a date is '2024-03-31'")
             when = when if column.dt.tz is None or when.tzinfo else when.tz_localize(column.dt.tz)
-            return COMPARED[type(op)](column, when).astype("boolean").mask(column.isna())
-        if not isinstance(op, (ast.Eq, ast.NotEq)):
+            return compare(column, when).astype("boolean").mask(column.isna())
+        if compare not in (operator.eq, operator.ne):
             raise self.refuse(f"asks which texts of {column.name} are larger than {value!r}: name them with `in`")
         codes, levels = pd.factorize(column)
         equal = np.array([plain_text(level) == plain_text(value) for level in levels] + [False])
         if not equal.any():
-            near = nearest(value, self.shown(column.name))
-            raise DataProblem(
-                f"the condition {self.condition!r}: {column.name} never holds {value!r}{near}; correct it"
-            )
-        found = pd.Series(equal[codes], index=column.index, dtype="boolean").mask(codes < 0)
-        return ~found if isinstance(op, ast.NotEq) else found
-
-
-def _constant(node):
-    """Return the value of a number or a text, signs included; None of anything else."""
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
-        return -node.operand.value
-    allowed = isinstance(node, ast.Constant) and isinstance(node.value, (str, int, float))
-    return node.value if allowed else None
+            told = f"the condition {self.condition!r}: {column.name} never holds {value!r}"
+            raise DataProblem(f"{told}{nearest(value, self.shown(column.name))}; correct it")
+        return compare(pd.Series(equal[codes], column.index, dtype="boolean").mask(codes < 0), True)

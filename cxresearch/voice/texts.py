@@ -1,12 +1,14 @@
-"""Free texts as words and clauses: redacted, in a known language, the ones that say nothing counted apart.
+"""Free texts as words, clauses, tone and topics: redacted first, in a known language, what says nothing counted apart.
 
-A clause ends at a full stop, a question mark, a semicolon or a word such as *but*: praise and complaint often share a
-sentence, and what is said of a topic is said in its clause.
+A pattern is one to three words in a row; ``*`` at the end of a word stands for the rest of it. Words are compared in
+lower case, without accents and apostrophes. A clause ends at a stop or a word such as *but*; its parts end at a comma
+or *and*. What is said of a topic is said in its part or, where that has no tone, in its clause.
 """
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import chain
@@ -19,146 +21,257 @@ import yaml
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.findings import number
 from cxresearch.privacy import redact
-from cxresearch.survey import Survey
+from cxresearch.survey import Survey, as_survey
 
-LANGUAGES = ("en", "pl", "ru")
-UNDECIDED = "undecided"
-NAMES = {"english": "en", "angielski": "en", "английский": "en", "polish": "pl", "polski": "pl", "польский": "pl",
-         "russian": "ru", "rosyjski": "ru", "русский": "ru"}  # fmt: skip
-TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[.!?;:…\n]+")
-CYRILLIC, POLISH = re.compile(r"[а-яё]"), re.compile(r"[ąćęłńóśźż]")
-SHORT = 2  # words: a text without a topic that has no more says nothing
-LONG = 5  # words: two people do not write the same text of so many by chance
-
-
-@cache
-def word_lists() -> dict:
-    """Return the words of each language: functions, negators, turns, praise, complaint, and texts that say nothing."""
-    return yaml.safe_load((Path(__file__).parent / "words.yml").read_text(encoding="utf-8"))
+LANGUAGES = ("en", "pl", "ru", "undecided")
+NAMES = {"english": "en", "angielski": "en", "английский": "en", "polish": "pl", "polski": "pl", "польский": "pl"}
+NAMES |= {"russian": "ru", "rosyjski": "ru", "русский": "ru"}
+KEYS = ("label", *LANGUAGES[:3], "not")
+PATTERN = re.compile(r"(?=.*\w.*\w)\w+\*?(?: \w+\*?){0,2}")
+TOKEN = re.compile(r"[^\W_]+(?:['’`][^\W_]+)*|[:;]-?[()D]|[.!?;:…\n]+|,|[☹☺❤\U0001f300-\U0001faff]")
+NO_WORDS = re.compile(r"\[[\w -]+\]|<[^<>]{1,200}>|&#?\w+;")  # what stands for what was taken out, markup
+SHORT, LONG = 2, 5  # words: no more say nothing without a topic; so many are not the same in two texts by chance
+SKIPPED, STOP, COMMA, TURN, JOIN, NEGATOR, REPORT = range(2, 9)  # kinds of words beside praise 1, complaint -1, none 0
+KINDS = {"functions": SKIPPED, "intensifiers": SKIPPED, "joins": JOIN, "turns": TURN, "reports": REPORT}
+KINDS |= {
+    "negators": NEGATOR,
+    "praise": 1,
+    "complaint": -1,
+    "neutral": 0,
+}  # more words win, then longer ones, then a later list
 
 
 def folded(text: str) -> str:
-    """Return a text as words are compared: lower case, without accents (people leave them out), ё as е."""
-    plain = unicodedata.normalize("NFKD", text.lower().replace("ł", "l"))
-    return "".join(c for c in plain if not unicodedata.combining(c))
+    """Return a word or pattern as they are compared: *Późno* as pozno, *sooo* as so, *don't* as dont, ё as е."""
+    plain = unicodedata.normalize("NFKD", text.lower().replace("ł", "l").replace("-", " "))
+    plain = "".join(c for c in plain if not unicodedata.combining(c) and c not in "'’`")
+    return re.sub(r"([^\Ww])\1{2,}", r"\1", plain)
 
 
-def globs(patterns: Sequence[str]) -> re.Pattern:
-    """Return one expression for words of which any pattern (``*`` stands for the rest of a word) is true."""
-    parts = [re.escape(folded(p)).replace(r"\*", r"\w*") for p in patterns]
-    return re.compile("|".join(parts) or r"(?!)")
+def _listed(patterns) -> list:
+    """Return the patterns of a list, or of a text with commas between them, folded."""
+    patterns = patterns.split(",") if isinstance(patterns, str) else patterns or ()
+    return [folded(p).strip() if isinstance(p, str) else p for p in patterns]
+
+
+@cache
+def word_lists() -> dict[str, dict[str, list[str]]]:
+    """Return the words of each language: what tells it, what turns, praises and complains, and what says nothing."""
+    lists = yaml.safe_load(Path(__file__).with_name("words.yml").read_text(encoding="utf-8"))
+    return {code: {kind: _listed(words) for kind, words in kinds.items()} for code, kinds in lists.items()}
+
+
+@cache
+def shipped() -> dict[str, dict]:
+    """Return the taxonomy of the package."""
+    return read_taxonomy(Path(__file__).with_name("taxonomy.yml"))
+
+
+def read_taxonomy(taxonomy) -> dict[str, dict]:
+    """Return the taxonomy of a mapping or a file; refused where it is none."""
+    where = Path(taxonomy).name if isinstance(taxonomy, (str, Path)) else "the taxonomy"
+    try:
+        if isinstance(taxonomy, (str, Path)):
+            taxonomy = yaml.safe_load(Path(taxonomy).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+        why = f"{where}: the taxonomy cannot be read ({type(problem).__name__}); it is YAML: topic, then label, en, pl, ru, not"
+        raise DataProblem(why) from problem
+    if not isinstance(taxonomy, Mapping) or not taxonomy:
+        raise DataProblem(f"{where} must hold topics, each with patterns under en, pl or ru")
+    found = {}
+    for topic, entry in taxonomy.items():
+        if not isinstance(entry, Mapping) or not set(entry) <= set(KEYS):
+            has = f"{', '.join(map(repr, sorted(map(str, entry))))}" if isinstance(entry, Mapping) else repr(entry)
+            raise DataProblem(f"{where}: topic {topic!r} must hold label, en, pl, ru, not; it has {has}")
+        patterns = {key: _listed(entry.get(key)) for key in KEYS[1:]}
+        if not any(patterns[code] for code in LANGUAGES[:3]):
+            raise DataProblem(f"{where}: topic {topic!r} has no pattern in any language")
+        for pattern in chain.from_iterable(patterns.values()):
+            if not isinstance(pattern, str) or not PATTERN.fullmatch(pattern):
+                why = "is no pattern: one to three words of two letters or more, each with * for the rest of it"
+                raise DataProblem(f"{where}: topic {topic!r}: {pattern!r} {why}")
+        found[str(topic)] = {"label": str(entry.get("label") or topic)} | patterns
+    return found
 
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """The texts of a survey, one row each, and their words one after the other."""
+    """The texts of a survey, and their tokens (words, stops and commas) one after the other."""
 
     survey: Survey
+    taxonomy: Mapping[str, Mapping]
     texts: np.ndarray  # (N,) redacted, None where there is none
-    language: np.ndarray  # (N,) en, pl, ru, undecided
-    row: np.ndarray  # (m,) text of each word
-    clause: np.ndarray  # (m,) number of its clause, running through all texts
+    code: np.ndarray  # (N,) which of `LANGUAGES`
+    row: np.ndarray  # (m,) text of each token
     word: np.ndarray  # (m,) position in `words`
-    words: np.ndarray  # (v,) distinct words, folded
+    words: list[str]  # (v,) distinct tokens, folded, in order
 
     @cached_property
-    def given(self) -> np.ndarray:
-        """Which rows hold a text, (N,)."""
-        return pd.notna(self.texts)
+    def _order(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return tokens by word, and where those of each word begin, (v + 1,)."""
+        order = np.argsort(self.word, kind="stable")
+        return order, np.searchsorted(self.word[order], np.arange(len(self.words) + 1))
+
+    def _span(self, part: str) -> tuple[int, int]:
+        """Return which of the words a word of a pattern matches: from, and up to."""
+        stem = part.rstrip("*")
+        return bisect_left(self.words, stem), bisect_left(self.words, stem + ("\U0010ffff" if part != stem else "\0"))
+
+    def at(self, pattern: str, language: str | None = None) -> np.ndarray:
+        """Return the tokens at which a pattern begins: of texts in a language, or in none that is known."""
+        first, *rest = pattern.split(" ")
+        low, high = self._span(first)
+        if low == high:
+            return np.empty(0, dtype=np.int64)
+        order, start = self._order
+        found = order[start[low] : start[high]]
+        for step, part in enumerate(rest, 1):
+            found, (low, high) = found[found + step < len(self.word)], self._span(part)
+            found = found[(self.word[found + step] >= low) & (self.word[found + step] < high)]
+            found = found[self.row[found + step] == self.row[found]]
+        spoken = self.code[self.row[found]]
+        return found if language is None else found[(spoken == LANGUAGES.index(language)) | (spoken == 3)]
+
+    @cached_property
+    def kind(self) -> np.ndarray:
+        """What each token does in its clause, (m,): one of the kinds above."""
+        found = np.zeros(len(self.word), dtype=np.int8)
+        for code, lists in word_lists().items():
+            listed = [(pattern, kind) for name, kind in KINDS.items() for pattern in lists[name]]
+            for pattern, kind in sorted(listed, key=lambda entry: (entry[0].count(" "), len(entry[0].rstrip("*")))):
+                at = self.at(pattern, code)
+                for step in range(1, pattern.count(" ") + 1):
+                    found[at + step] = SKIPPED
+                found[at] = kind
+        mark = np.array([w[0] in ".!?;:…\n" and w[-1] not in "()d" for w in self.words])[self.word]
+        comma = np.array([w == "," for w in self.words])[self.word]
+        return np.select([mark, comma], [STOP, COMMA], found)
+
+    @cached_property
+    def part(self) -> np.ndarray:
+        """Number of the part of each token, (m,), running through all texts."""
+        return self._pieces((STOP, COMMA), (TURN, JOIN))
+
+    def _pieces(self, after, before) -> np.ndarray:
+        new, ended = np.append(True, self.row[1:] != self.row[:-1]), np.append(False, np.isin(self.kind[:-1], after))
+        return np.cumsum(new | ended | np.isin(self.kind, before)) - 1
+
+    @cached_property
+    def tone(self) -> np.ndarray:
+        """Tone of each part, (p,): above zero is praise, below complaint; of its clause where it has none of its own.
+
+        A negator turns the next two words that count; one that turns nothing complains (*nobody came*), unless a
+        report follows (*I did not order*).
+        """
+        counts = np.flatnonzero(~np.isin(self.kind, (SKIPPED, STOP, COMMA, JOIN, TURN)))
+        kind, part = self.kind[counts], self.part[counts]
+        tone, negator = np.where(abs(kind) == 1, kind, 0), kind == NEGATOR
+        turned, idle = np.zeros(len(kind), dtype=bool), negator.copy()
+        for step in (1, 2):
+            near = negator[:-step] & (part[step:] == part[:-step])
+            turned[step:] |= near
+            idle[:-step] &= ~(near & ((tone[step:] != 0) | (kind[step:] == REPORT)))
+        tone = np.where(idle, -1, np.where(turned, -tone, tone))
+        own = np.bincount(part, tone, minlength=self.part[-1] + 1)
+        clause = np.zeros(len(own), dtype=int)
+        clause[self.part] = self._pieces((STOP,), (TURN,))
+        return np.where(own != 0, own, np.bincount(clause, own)[clause])
+
+    @cached_property
+    def hits(self) -> np.ndarray:
+        """Which tokens speak of each topic, (m, K)."""
+        found = np.zeros((len(self.word), len(self.taxonomy)), dtype=bool)
+        for k, entry in enumerate(self.taxonomy.values()):
+            for code in LANGUAGES[:3]:
+                for pattern in entry[code]:
+                    found[self.at(pattern, code), k] = True
+            for pattern in entry["not"]:
+                for step in range(pattern.count(" ") + 1):
+                    found[self.at(pattern) + step, k] = False
+        return found
+
+    def mentioned(self, tone: str = "any") -> np.ndarray:
+        """Return which texts have each topic, (N, K): at all, or in a part that praises, complains, or does neither."""
+        sign = {"negative": -1, "neutral": 0, "positive": 1}.get(tone)
+        at, topic = np.nonzero(self.hits)
+        fits = np.ones(len(at), dtype=bool) if sign is None else np.sign(self.tone[self.part[at]]) == sign
+        found = np.zeros((len(self.texts), len(self.taxonomy)), dtype=bool)
+        found[self.row[at[fits]], topic[fits]] = True
+        return found
+
+    @cached_property
+    def spelled(self) -> np.ndarray:
+        """Which of the words are words, not marks, (v,)."""
+        return np.array([w[:1].isalnum() for w in self.words], dtype=bool)
 
     @cached_property
     def length(self) -> np.ndarray:
         """Words of each text, (N,)."""
-        return np.bincount(self.row, minlength=len(self.texts))
+        return np.bincount(self.row, self.spelled[self.word], minlength=len(self.texts)).astype(int)
 
     @cached_property
-    def empty(self) -> np.ndarray:
-        """Which texts say nothing by themselves, such as "no comment", (N,)."""
-        said = {folded(text) for lists in word_lists().values() for text in lists["nothing"]}
-        plain = (" ".join(re.findall(r"[^\W_]+", folded(text))) if text else "" for text in self.texts)
-        return np.array([text in said or not text for text in plain]) & self.given
+    def given(self) -> np.ndarray:
+        return np.array([text is not None for text in self.texts])
 
     @cached_property
-    def repeated(self) -> pd.DataFrame:
-        """Texts of five words or more that stand in several rows: ``category`` (the text), ``n``; most frequent first."""
-        long = pd.Series(self.texts)[self.given & (self.length >= LONG)]
-        counts = long.value_counts()
-        found = counts[counts > 1].rename_axis("category").reset_index(name="n")
-        return found.sort_values(["n", "category"], ascending=[False, True], ignore_index=True)
-
-    def flags(self, kind: str) -> np.ndarray:
-        """Return which words are of a kind in the language of their text, (m,); without a language in any."""
-        hit = {code: self._matches(tuple(lists[kind])) for code, lists in word_lists().items()}
-        return self.by_language(hit)
-
-    def by_language(self, hit: dict) -> np.ndarray:
-        """Return (m, ...) flags of words from those of the vocabulary in each language, (v, ...)."""
-        spoken = self.language[self.row]
-        found = np.logical_or.reduce([flags for flags in hit.values()])[self.word]
-        for code, flags in hit.items():
-            at = spoken == code
-            found[at] = flags[self.word[at]]
-        return found
-
-    def _matches(self, patterns) -> np.ndarray:
-        return matches(self.words, patterns)
+    def says(self) -> np.ndarray:
+        """Which texts say something, (N,): not "no comment", and more than two words or a topic."""
+        nothing = {said for lists in word_lists().values() for said in lists["nothing"]}
+        short = [folded(text or "") for text in np.where(self.length <= LONG, self.texts, "")]
+        empty = np.array([" ".join(re.findall(r"[^\W_]+", text)) in nothing for text in short]) | (self.length == 0)
+        return self.given & ~empty & ((self.length > SHORT) | self.mentioned().any(axis=1))
 
     @cached_property
-    def tone(self) -> np.ndarray:
-        """Tone of each clause, (c,): above zero is praise, below complaint; a negator within two words turns it."""
-        turned = self.flags("negators")
-        tone = self.flags("praise").astype(float) - self.flags("complaint")
-        near = np.zeros(len(turned), dtype=bool)
-        for back in (1, 2):
-            near[back:] |= turned[:-back] & (self.clause[back:] == self.clause[:-back])
-        tone[near] *= -1
-        return np.bincount(self.clause, tone, minlength=self.clauses)
+    def repeated(self) -> pd.Series:
+        """How often each text of five words or more stands that stands in several rows, by text."""
+        counts = pd.Series(self.texts)[self.length >= LONG].value_counts()
+        return counts[counts > 1]
 
     @property
-    def clauses(self) -> int:
-        return int(self.clause[-1]) + 1 if len(self.clause) else 0
+    def labels(self) -> dict[str, str]:
+        """Words for the survey's items and for topics."""
+        topics = {topic: entry["label"] for topic, entry in self.taxonomy.items()}
+        return dict(self.survey.labels) | topics | {"other": "Other"}
 
-    @cached_property
-    def row_of_clause(self) -> np.ndarray:
-        found = np.zeros(self.clauses, dtype=np.int64)
-        found[self.clause] = self.row
-        return found
-
-
-def matches(words: np.ndarray, patterns) -> np.ndarray:
-    """Return which words match one of the patterns, (v,)."""
-    whole = globs(patterns).fullmatch
-    return np.fromiter((whole(word) is not None for word in words), dtype=bool, count=len(words))
+    def table_of(self, at: np.ndarray) -> pd.DataFrame:
+        """Return one row per word of some texts, (N,) bool: ``row``, ``word``, ``language``, without function words."""
+        ordinary = [w for lists in word_lists().values() for w in lists["functions"]]
+        kept = (self.spelled & ~np.isin(self.words, ordinary))[self.word] & at[self.row]
+        row, words = self.row[kept], np.array(self.words, dtype=object)[self.word[kept]]
+        return pd.DataFrame({"row": row, "word": words, "language": np.array(LANGUAGES)[self.code[row]]})
 
 
-def read_texts(survey: Survey, text: str, *, language: str | None = None) -> Texts:
-    """Return the texts of a column, redacted, in words and clauses.
+def read_texts(responses, text: str, *, language: str | None = None, taxonomy=None) -> Texts:
+    """Return the texts of a column, redacted, in words.
 
     Raises
     ------
     DataProblem
-        The column is absent, holds no text, or `language` holds a value that is none of the three languages.
+        The column is absent or holds no text, `language` holds a value that is none of the three languages, a taxonomy
+        that is none, a pattern of one's own that takes a third of all words, a topic of one's own that takes none.
     """
-    table = survey.table
-    require_columns(table, text, language, where="responses")
-    clean = redact(table[text].map(_plain, na_action="ignore"))
-    texts = clean.texts.where(clean.texts.notna() & (clean.texts != ""), None).to_numpy(dtype=object)
+    survey = as_survey(responses)
+    if text is None:
+        raise DataProblem("no column of comments is named; declare an item with the role verbatim")
+    require_columns(survey.table, text, language, where="responses")
+    clean = redact(survey.table[text].map(_plain, na_action="ignore")).texts
+    texts = clean.where(clean.notna() & (clean != ""), None).to_numpy(dtype=object)
     if not pd.notna(texts).any():
-        raise DataProblem(f"{text} holds no text in any of {len(table)} rows; name the column that holds comments")
-    lower = [t.lower() if t else "" for t in texts]
-    tokens = [TOKEN.findall(t) for t in lower]
+        raise DataProblem(f"{text} holds no text in any of {len(texts)} rows; name the column that holds comments")
+    tokens = [
+        TOKEN.findall(NO_WORDS.sub(" ", t.lower()) if set("[<&") & set(t) else t.lower()) if t else [] for t in texts
+    ]
     row = np.repeat(np.arange(len(tokens)), [len(t) for t in tokens])
-    word, words = pd.factorize(np.fromiter(chain.from_iterable(tokens), dtype=object, count=len(row)))
-    plain = np.array([folded(w) for w in words], dtype=object)
-    code, vocabulary = pd.factorize(plain)
-    stop = np.array([not w[:1].isalnum() for w in vocabulary])[code][word]
-    turns = matches(vocabulary, tuple(chain.from_iterable(x["turns"] for x in word_lists().values())))[code][word]
-    new = np.append(True, row[1:] != row[:-1])
-    clause = np.cumsum(new | np.append(False, stop[:-1]) | turns) - 1
-    said = ~stop
-    parts = dict(row=row[said], clause=pd.factorize(clause[said])[0], word=code[word][said], words=vocabulary)
-    spoken = _declared(table, language) if language else _spoken(lower, **parts)
-    return Texts(survey, texts, spoken, **parts)
+    code, raw = pd.factorize(np.fromiter(chain.from_iterable(tokens), dtype=object, count=len(row)))
+    words, place = np.unique(np.array([folded(w) for w in raw], dtype=object), return_inverse=True)
+    spoken = np.full(len(texts), 3)
+    topics = shipped() if taxonomy is None else read_taxonomy(taxonomy)
+    found = Texts(survey, topics, texts, spoken, row, place[code], words.tolist())
+    script = [4 if re.search("[а-яё]", w) else 2 if re.search("[ąćęłńóśźż]", w) else 0 for w in raw]
+    spoken[:] = _told(found, np.array(script, dtype=int)[code]) if language is None else _declared(survey, language)
+    if taxonomy is not None:
+        _require_sense(found)
+    return found
 
 
 def require_texts(count: int, least: int, who: str, what: str = "texts that say something") -> None:
@@ -168,29 +281,47 @@ def require_texts(count: int, least: int, who: str, what: str = "texts that say 
 
 
 def _plain(value) -> str:
-    return re.sub(r"[\u200b-\u200f\u2060\ufeff]", "", unicodedata.normalize("NFC", str(value))).strip()
+    return re.sub("[\u200b-\u200f\u2060\ufeff]", "", unicodedata.normalize("NFC", str(value))).strip()
 
 
-def _declared(table, language: str) -> np.ndarray:
+def _told(texts: Texts, script: np.ndarray) -> np.ndarray:
+    """Return the language of each text: by script, by letters that only Polish has, by words that one language has."""
+    votes = np.zeros((2, len(texts.texts)), dtype=int)
+    for vote, code in zip(votes, LANGUAGES):
+        hit = np.zeros(len(texts.word), dtype=bool)
+        for pattern in chain.from_iterable(word_lists()[code].values()):
+            hit[texts.at(pattern)] = True
+        vote += np.bincount(texts.row[hit], minlength=len(vote))
+    best = np.zeros(len(texts.texts), dtype=int)
+    np.maximum.at(best, texts.row, script)
+    return np.select([best == 4, best == 2, votes[0] > votes[1], votes[1] > votes[0]], [2, 1, 0, 1], 3)
+
+
+def _declared(survey: Survey, language: str) -> np.ndarray:
     """Return the language of each row as a column says it."""
-    values = table[language].map(_plain, na_action="ignore").str.lower()
-    known = values.str.extract(r"^([a-z]{2})(?:[-_][a-z]+)?$")[0]
-    code = known.where(known.isin(LANGUAGES), values.map(NAMES)).where(values.notna(), UNDECIDED)
-    if code.isna().any():
-        found = sorted(values[code.isna()].unique())
-        raise DataProblem(
-            f"{language} holds {', '.join(map(repr, found[:3]))} ({number(int(code.isna().sum()), 0)} rows, first: row "
-            f"{int(np.argmax(code.isna()))}); known are en, pl, ru: recode it, or leave the language out to have it told"
-        )
-    return code.to_numpy(dtype=object)
+    values = survey.table[language].map(_plain, na_action="ignore").str.lower()
+    found = values.str.replace(r"[-_].*", "", regex=True).replace(NAMES).where(values.notna(), LANGUAGES[3])
+    found = found.where(found.isin(LANGUAGES))
+    if (strange := found.isna().to_numpy()).any():
+        said = ", ".join(map(repr, sorted(values[strange].unique())[:3]))
+        rows = f"({number(int(strange.sum()), 0)} rows, first: row {int(np.argmax(strange))})"
+        why = "known are en, pl, ru: recode it, or leave the language out to have it told"
+        raise DataProblem(f"{language} holds {said} {rows}; {why}")
+    return found.map(LANGUAGES.index).to_numpy()
 
 
-def _spoken(lower: list[str], row, word, words, clause) -> np.ndarray:
-    """Return the language of each text: by script, by letters, by words that only one language has."""
-    cyrillic = np.array([CYRILLIC.search(t) is not None for t in lower])
-    polish = np.array([POLISH.search(t) is not None for t in lower])
-    votes = [np.bincount(row, matches(words, tuple(word_lists()[code]["functions"]))[word], minlength=len(lower))
-             for code in ("en", "pl")]  # fmt: skip
-    return np.select(
-        [cyrillic, polish, votes[0] > votes[1], votes[1] > votes[0]], ["ru", "pl", "en", "pl"], UNDECIDED
-    ).astype(object)
+def _require_sense(texts: Texts) -> None:
+    """Refuse a taxonomy of one's own with a pattern that takes a third of all words, or a topic that takes none."""
+    everything = max(int(texts.length.sum()), 1)
+    for k, (topic, entry) in enumerate(texts.taxonomy.items()):
+        for pattern in chain.from_iterable(entry[code] for code in LANGUAGES[:3]):
+            if (share := len(texts.at(pattern)) / everything) >= 1 / 3:
+                raise DataProblem(
+                    f"the taxonomy: topic {topic!r}: {pattern!r} takes {100 * share:.0f} % of all words; write it longer, "
+                    "or name what it must not take under not:"
+                )
+        if not texts.hits[:, k].any():
+            raise DataProblem(
+                f"the taxonomy: topic {topic!r} matches no word of {int(texts.given.sum())} texts; mend its patterns "
+                "(they are word beginnings, such as deliver*), or take it out"
+            )

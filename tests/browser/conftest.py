@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from waiting import PATIENCE, wait_for
 
+from browser.rendered import render_again
+
+EXAMPLE = Path(__file__).parents[2] / "reports" / "example"
 FLAGS = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
 TOKEN = "a-token-for-the-tests"
 
@@ -70,6 +73,12 @@ def watched(chromium):
     yield opened
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory):
+    """The committed report, its pages rendered anew; nobody writes there."""
+    return render_again(EXAMPLE, tmp_path_factory.mktemp("pages") / "example")
 
 
 @dataclass(frozen=True)

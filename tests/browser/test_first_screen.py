@@ -4,16 +4,10 @@ import json
 import re
 
 import pytest
-from conftest import ROOT
 
-from browser.rendered import FUNCTIONS, render_again, render_foreign
+from browser.rendered import FUNCTIONS, render_foreign
 
 WIDE = 1280
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory):
-    return render_again(ROOT / "reports" / "example", tmp_path_factory.mktemp("first") / "run")
 
 
 def text_above(page, height: float) -> str:

@@ -4,12 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import pytest
 from tiny import write_answer, write_notebook, write_study
 from waiting import running, wait_for
+
+from cxresearch.cli import main
 
 ENGINES = ("forked", "kernel")
 HOLD = "import pathlib, time\npathlib.Path('../holds').touch()\ntime.sleep(600)"  # the runs folder: others see it
@@ -51,6 +55,13 @@ class Scene:
         return subprocess.run(
             self.command(*more), cwd=self.folder, env=self.environment, capture_output=True, text=True, **options
         )
+
+    def run_here(self, pool) -> None:
+        """Run the project well, as the command does, in this process and the pool that it has warmed."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            patch.setattr("cxresearch.runs.make.Pool", lambda jobs: nullcontext(pool))
+            assert main(["run", "study.yml"]) == 0
 
     def start(self, *more: str) -> subprocess.Popen:
         """Start a run in the background and wait until its notebook `hold` is under way; it writes to `said`."""
