@@ -157,10 +157,18 @@ def test_time_varying_rate_equals_statsmodels_phreg_breslow():
 # --- planted truths, and nulls ---------------------------------------------------------------------------------------
 
 
-def handed(ratio: float, seed: int, n: int = 700, share_open: float = 0.0) -> pd.DataFrame:
-    """Return contacts of cases that end after a gamma time; half may be handed on early, which stretches what remains."""
+def handed(ratio: float, seed: int, n: int = 700, share_open: float = 0.0, hidden: bool = False) -> pd.DataFrame:
+    """Return contacts of cases that end after a gamma time; half may be handed on early, which stretches what remains.
+
+    With `hidden`, a third of the cases are hard: they take five times as long, and are handed on more often.
+    """
     rng = np.random.default_rng(seed)
-    total, moment, meant = rng.gamma(0.8, 60, n), rng.exponential(15, n), rng.random(n) < 0.5
+    total, moment, meant = rng.gamma(0.8, 60, n), rng.exponential(15, n), rng.random(n)
+    hard = rng.random(n) < 1 / 3 if hidden else np.zeros(n, dtype=bool)
+    total, meant = (
+        np.where(hard, 1.0, 0.2 if hidden else 1.0) * total,
+        meant < np.where(hard | ~np.bool_(hidden), 0.5, 0.1),
+    )
     came = meant & (moment < total)
     total = np.where(came, moment + ratio * (total - moment), total)
     opened = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.uniform(0, 2000, n), unit="h")
@@ -182,6 +190,14 @@ def test_a_handoff_that_takes_half_as_long_again_is_found(share_open):
     found = [cx.handoff_penalty(handed(1.5, seed, 4000, share_open), landmark=24, **HANDED) for seed in range(3)]
     assert all(f.established and (f.glance()["n_open"].item() > 100) == (share_open > 0) for f in found)
     assert "longer from the landmark on" in found[0].sentence() and "harder from the start" in found[0].sentence()
+
+
+def test_a_ratio_that_comes_from_harder_cases_fades_at_a_later_landmark_and_is_not_established():
+    found = [cx.handoff_penalty(handed(1.0, seed, 4000, hidden=True), **HANDED) for seed in range(4)]
+    assert np.mean([f.tidy()["conf_low"].iloc[0] > 1 for f in found]) >= 0.5
+    assert not any(f.established for f in found)
+    faded = [f for f in found if f.checks().set_index("check").loc["ratio holds at a later landmark", "value"] == "no"]
+    assert faded and all("it fades to" in f.sentence() for f in faded)
 
 
 @pytest.mark.soak

@@ -32,7 +32,8 @@ from cxresearch.journey.moments import design_of
 from cxresearch.privacy import hidden_cells
 
 LABELS = {"landmark": "From the landmark on", "season": "The same, season and backlog alike"}
-LABELS["naive"] = "Naive: ever handed on, from the opening on"
+LABELS |= {"later": "From a later landmark on", "naive": "Naive: ever handed on, from the opening on"}
+LATER = 100  # fewest cases in either arm at the later landmark
 
 
 def times_of(log, closed, until=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -126,7 +127,8 @@ def handoff_penalty(
     -------
     JourneyFinding
         Ratios of mean remaining hours (Poisson pseudo-likelihood): at the landmark, with season and backlog alike, naive. Not
-        established where the interval holds 1 or the naive ratio points the other way. ``hazard``: the rate of closing.
+        established where the interval holds 1, the naive ratio points the other way, or the ratio fades at a later landmark,
+        when easy cases are closed, as one does that comes from harder cases. ``hazard``: the rate of closing.
 
     Raises
     ------
@@ -157,18 +159,20 @@ def handoff_penalty(
     season = np.column_stack([plain, season_of(opened, hours)])
     arms = ((mark, at_risk, early, plain), (mark, at_risk, early, season), (0.0, hours >= 0, ever, plain))
     ratios = [ratio_of_means(hours[r] - at, done[r], arm[r], X[r], persons[r], confidence) for at, r, arm, X in arms]
-    table = pd.DataFrame([{"term": term} | row for term, (row, _) in zip(LABELS, ratios)])
-    (top, fit), (naive, _), still = ratios[0], ratios[-1], int(np.sum(done == 0))
+    (top, fit), (alike, _), (naive, _), still = *ratios, int(np.sum(done == 0))
+    late, far = later_ratio(start, hours, done, mark, plain, persons, confidence, least)
+    rows = zip(LABELS, (top, alike, far, naive))
+    table = pd.DataFrame([{"term": term} | row for term, row in rows if row is not None])
     same, near = (top["estimate"] > 1) == (naive["estimate"] > 1), max(top["conf_low"], 1 / top["conf_high"], 1.0)
-    found, e_value, share = (
-        bool(near > 1 and same),
-        near + np.sqrt(near * (near - 1)),
-        least_share(known, early, at_risk),
-    )
+    fades = near > 1 and late is not None and bool(far["conf_low"] <= 1 <= far["conf_high"])
+    holds = "too few cases" if late is None else "no" if fades else "yes"
+    found, e_value = bool(near > 1 and same and not fades), near + np.sqrt(near * (near - 1))
+    share = least_share(known, early, at_risk)
     open_share = digits.rounded(still / len(done), 4)
     checks = (
         *log.checks,
         Check("landmark and naive comparison point the same way", "yes" if same else "no", "yes", same, "stops"),
+        Check("ratio holds at a later landmark", holds, "yes", not fades, "stops"),
         Check("cases still open, share", open_share, "0.05, else means up to a horizon", open_share <= 0.05, "info"),
         Check("smallest share of either arm, within each group of the controls", share, "at least 0.1", share >= 0.1),
     )
@@ -182,9 +186,27 @@ def handoff_penalty(
         checks,
     )
     further = {"hazard": pd.DataFrame([closing_rate(start, hours, done, confidence)])}
-    words = " ".join([*penalty_words(top, naive, found, mark, e_value, confidence), *log.days])
+    words = penalty_words(top, naive, found, mark, e_value, confidence)
+    if fades:
+        known = {
+            "mark": number(late, 1),
+            "later": number(far["estimate"], 2),
+            "span": span(far, confidence, 2, scale=1),
+        }
+        words.append(say("handoff_fades", **known))
+    words = " ".join([*words, *log.days])
     drawn = {"line": 1.0, "unit": "ratio of mean hours, handed on over not"}
     return JourneyFinding(*finding, log.source.labels | LABELS, further, words=words, fitted=fit, drawn=drawn)
+
+
+def later_ratio(start, hours, done, mark, X, persons, confidence, least):
+    """Return the latest moment at which both arms hold enough cases, and the ratio from then on; else None twice."""
+    for at in np.quantile(hours[hours > mark], [0.95, 0.9, 0.8, 0.7, 0.6, 0.5]):
+        rest = hours > at
+        arm = start[rest] <= at
+        if min(arm.sum(), (~arm).sum()) >= max(least, LATER):
+            return at, ratio_of_means(hours[rest] - at, done[rest], arm, X[rest], persons[rest], confidence)[0]
+    return None, None
 
 
 def refuse_few(persons, what, least) -> None:
