@@ -112,7 +112,11 @@ def test_figures_draw_the_table(found):
     ax = found.plot()
     assert np.asarray(ax.collections[-1].get_offsets())[:, 0] == pytest.approx(100 * use["share"].to_numpy())
     assert [t.get_text() for t in ax.get_yticklabels()][0] == "Speed & care"
-    assert ax.get_title().replace("\n", " ").startswith("Speed & care goes with the largest share")
+    assert (
+        (ax.get_title("left") or ax.get_title())
+        .replace("\n", " ")
+        .startswith("Speed & care goes with the largest share")
+    )
     heat = found.plot_ranks()
     assert np.asarray(heat.collections[0].get_array()).sum() == pytest.approx(600)
     plt.close("all")

@@ -61,10 +61,12 @@ def airport(ran):
 
 
 @pytest.fixture(
-    scope="module", params=[["intake", "loyalty_revenue"], pytest.param([], marks=pytest.mark.soak)], ids=len
+    scope="module",
+    params=[["intake", "scorecard", "loyalty_revenue"], pytest.param([], marks=pytest.mark.soak)],
+    ids=len,
 )
 def garden_centre(ran, request):
-    """Of two notebooks, or of all: what it says in words takes a while to be read."""
+    """Of three notebooks, or of all: what it says in words takes a while to be read."""
     return ran("garden_centre", "--set", "n_boot=100", *(f"--only={name}" for name in request.param))
 
 

@@ -79,6 +79,11 @@ def moments_of_truth(
     ------
     DataProblem, TooFewRespondents
         A column that is absent or holds text; a scale that is not declared where it is needed; few ratings everywhere.
+
+    Examples
+    --------
+    >>> print(cx.moments_of_truth(study.responses, outcome="satisfaction", touchpoints=["delivery"], n_boot=99, seed=1))
+    Delivery counts most: ...
     """
     from statsmodels.regression.linear_model import WLS
 
@@ -189,6 +194,13 @@ def channel_consistency(
     ------
     DataProblem, TooFewRespondents
         A margin that is not above 0, scores that are text; fewer than two channels with enough rows.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rated = {"channel": ["web", "web", "phone"] * 200, "score": [3, 4, 4, 5, 4, 5] * 100}
+    >>> print(cx.channel_consistency(pd.DataFrame(rated), score="score", channel="channel", worth_acting_on=0.8))
+    All 2 channels are alike: ...
     """
     from statsmodels.regression.linear_model import WLS
 

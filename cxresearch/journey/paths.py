@@ -53,6 +53,12 @@ def journey_coverage(
     ------
     DataProblem
         Neither case nor customer, an unknown stage, an item that the responses lack.
+
+    Examples
+    --------
+    >>> seen = dict(touchpoint="touchpoint", measured={"delivery": "delivery"}, responses=study.responses, time="time")
+    >>> cx.journey_coverage(study.interactions, **seen).tidy()["term"][0]
+    'delivery'
     """
     require_share("confidence", confidence)
     declared, log = touchpoints_of(measured), event_log(interactions, customer, time, [touchpoint, customer])
@@ -195,6 +201,10 @@ def journey_paths(
     ------
     DataProblem, TooFewRespondents
         Neither case nor customer, one touchpoint, different contacts of a case at one moment without `order`; few paths.
+
+    Examples
+    --------
+    >>> cx.journey_paths(study.interactions, case="case", time="time", step="owner", seed=1).established
     """
     log = event_log(interactions, case, time, [step, outcome], order=order, ordered=True, duplicates=duplicates)
     (code, names), cases, floor = groups_of(log.table[[step]]), len(log.persons), log.source.min_base

@@ -134,6 +134,11 @@ def handoff_penalty(
     ------
     DataProblem, TooFewRespondents
         A case closed before it was opened, a control that counts steps, a landmark at the opening; a small arm.
+
+    Examples
+    --------
+    >>> print(cx.handoff_penalty(study.interactions, case="case", time="time", closed="closed", changes="owner"))
+    That hand-offs go with longer or shorter cases is not established: ...
     """
     require_share("confidence", confidence)
     if (changes is None) == (event is None):
@@ -177,14 +182,8 @@ def handoff_penalty(
         Check("smallest share of either arm, within each group of the controls", share, "at least 0.1", share >= 0.1),
     )
     summary = {"n": top["n"], "method": "landmark, Poisson pseudo-likelihood", "landmark": mark, "n_open": still}
-    finding = (
-        "handoff_penalty",
-        changes or event,
-        None,
-        table,
-        summary | {"e_value": e_value, "established": found},
-        checks,
-    )
+    summary |= {"e_value": e_value, "established": found}
+    finding = ("handoff_penalty", changes or event, None, table, summary, checks)
     further = {"hazard": pd.DataFrame([closing_rate(start, hours, done, confidence)])}
     words = penalty_words(top, naive, found, mark, e_value, confidence)
     if fades:
@@ -272,6 +271,12 @@ def repeat_contacts(
     ------
     DataProblem, TooFewRespondents
         No customer, no contact followed long enough; fewer customers than the floor.
+
+    Examples
+    --------
+    >>> found = cx.repeat_contacts(study.interactions, time="time", topic="touchpoint", until="2025-01-01")
+    >>> found.tidy()["group"].item()
+    'all'
     """
     require_share("confidence", confidence)
     by = [by] if isinstance(by, str) else list(by)
@@ -350,6 +355,11 @@ def time_to_resolve(
     ------
     DataProblem, TooFewRespondents
         A case closed before it was opened, none opened before `until`, a horizon beyond what was seen; the floor.
+
+    Examples
+    --------
+    >>> print(cx.time_to_resolve(study.interactions, case="case", opened="time", closed="closed", until="2025-01-01"))
+    Half of the cases are closed within ...
     """
     require_share("confidence", confidence)
     log = event_log(interactions, case, opened, [closed, by])

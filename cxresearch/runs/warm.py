@@ -8,6 +8,7 @@ import asyncio
 import os
 import pickle
 import select
+import signal
 import sys
 import threading
 from multiprocessing.forkserver import ForkServer, read_signed
@@ -59,9 +60,12 @@ class _Server:
             server.set_forkserver_preload([SERVER])
             before = {name: os.environ.get(name) for name in AT_START}
             _set_environment(AT_START)
+            # the server shares this terminal: Ctrl-C while it imports is for this process to tell of
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 server.ensure_running()
             finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 _set_environment(before)
             return server
 

@@ -86,6 +86,7 @@ class Order:
 
     def _bootstrap(self, parent_sentinel: int) -> int:
         os.setsid()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
         for number, fd in enumerate(forkserver.get_inherited_fds(), start=1):
             os.dup2(fd, number)

@@ -18,6 +18,12 @@ LEAST, SEEN = 100, 30  # texts with a score; with a topic and without it, and cu
 UNITS = {"nps": "points of the net promoter score", "share": "percentage points", "mean": "points of the answer"}
 
 
+def sizes(row) -> tuple[str, float, float]:
+    """Return the size of an established difference in words, and the ends of its interval as sizes: "lower by 2, 1 to 3"."""
+    ends = sorted((row["conf_low"], row["conf_high"]), key=abs)
+    return number(abs(row["estimate"])), abs(ends[0]), abs(ends[1])
+
+
 def topic_impact(
     responses, *, score: str, text: str, taxonomy=None, language=None, n_boot=1000, confidence=0.95, seed
 ) -> Statement:
@@ -86,8 +92,8 @@ def topic_impact(
     told = say("impact_open", score=survey.label(score), **known)
     if clear.size:
         top, rest = table.iloc[clear[0]], listing(name[0].lower() + name[1:] for name in about[clear])
-        size, low, high = (number(top[key]) for key in ("estimate", "conf_low", "conf_high"))
-        known |= {"about": about[clear[0]], "unit": UNITS[unit], "size": size.lstrip("-"), "low": low, "high": high}
+        size, low, high = sizes(top)
+        known |= {"about": about[clear[0]], "unit": UNITS[unit], "size": size, "low": number(low), "high": number(high)}
         told = say("impact_costs" if top["estimate"] < 0 else "impact_adds", **known)
         told += " " + say("impact_more", clear=len(clear), of=len(table), rest=rest)
     summary = {"n": len(sample), "method": "leave one out, and least squares on all topics", "confidence": confidence}
@@ -224,8 +230,9 @@ def closed_loop(
     if enough:
         summary["established"] = clear = bool(gap["conf_low"] > 0 or gap["conf_high"] < 0)
         key = ("loop_gains" if gap["estimate"] > 0 else "loop_loses") if clear else "loop_open"
-        values = {"naive": number(naive), "span": interval(gap["conf_low"], gap["conf_high"], confidence)}
-        values |= {"n": number(len(again), 0), "size": number(abs(gap["estimate"]))}
+        size, *limits = sizes(gap) if clear else ("", gap["conf_low"], gap["conf_high"])
+        values = {"naive": number(naive), "span": interval(*limits, confidence)}
+        values |= {"n": number(len(again), 0), "size": size}
     told += " " + say.told(key, **values)
     asked_twice = "dissatisfied who answered again, followed up and not"
     checks = (*sample.checks, Check(asked_twice, fewer, f"at least {SEEN}", fewer >= SEEN))
