@@ -53,7 +53,7 @@ def axes_or_new(ax=None, *, rows: int | None = None):
 
 def titled(ax, title: str, unit: str = ""):
     """Write the finding as the title of a figure and the unit below it, and return `ax`."""
-    ax.set_title(wrap(title, 78), pad=20 if unit else 6)
+    ax.set_title(wrap(title, 64, lines=3), pad=20 if unit else 6)
     if unit:
         ax.text(0, 1.02, wrap(unit, 100), transform=ax.transAxes, fontsize=TEXT, color=QUIET, va="bottom")
     return ax

@@ -357,6 +357,8 @@ def _cell(name, value) -> str:
         return "–"
     if (decimals := described(name).decimals) is None:
         decimals = 0 if digits.significant(value, digits.SETTLED).is_integer() else 2
+    if value < 0.001 and re.match(r"p_|(\w+_)?p_value$|lack_of_fit$", str(name)):
+        return "< 0.001"
     # tables hold shares 0-1, and the ends of their intervals; readers see percent
     whole = re.sub("_(?:low|high)$", "", str(name))
     _, meaning, places = described(whole)

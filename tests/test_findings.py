@@ -346,6 +346,8 @@ def test_a_readable_table_has_titles_and_decent_decimals():
     shown = cx.readable(table)
     assert shown.index.tolist() == ["a"] and shown.index.name == "Term"
     assert shown.iloc[0].to_dict() == {"Estimate": "0.33", "n": "1,234", "OK": "NO", "p": "–"}
+    small = cx.readable(pd.DataFrame({"term": ["a"], "p_value": [1e-12], "p_adjusted": [0.0009], "estimate": [0.0001]}))
+    assert small.iloc[0].to_dict() == {"p": "< 0.001", "Adjusted p": "< 0.001", "Estimate": "0.00"}
 
 
 def test_a_readable_table_of_a_finding_calls_items_by_their_labels(survey):

@@ -87,7 +87,9 @@ def journey_coverage(
     further = {"handoffs": moves_between_owners(interactions, case, time, owner)} if case and owner else {}
     more = {"drawn": {"unit": "share of contacts whose customer rated the touchpoint, 0–1"}, "figure": journey_map}
     more |= {"suppressed": hidden, "words": f"{said} {say('seen', **told)}"}
-    return JourneyFinding(*finding, log.source.labels, further, **more)
+    labels = log.source.labels  # a touchpoint is called what the item that measures it is called
+    labels = labels | {spot: labels[item] for spot, item in measured.items() if item in labels}
+    return JourneyFinding(*finding, labels, further, **more)
 
 
 def touchpoints_of(measured) -> pd.DataFrame:
