@@ -64,7 +64,8 @@ def journey_coverage(
     declared, log = touchpoints_of(measured), event_log(interactions, customer, time, [touchpoint, customer])
     survey, customer = None if responses is None else as_survey(responses), customer or log.source.person
     at, seen = log.table[touchpoint].astype(str), np.zeros(len(log.case), dtype=bool)
-    for name, item in declared[["term", "measured_by"]].dropna().to_numpy() if survey else ():
+    pairs = declared[["term", "measured_by"]].dropna().to_numpy()
+    for name, item in pairs if survey else ():
         require_columns(survey.table, item, customer, where="responses")
         answered = survey.table.loc[survey.table[item].notna(), customer]
         seen |= ((at == name) & log.table[customer].isin(answered)).to_numpy()
@@ -88,7 +89,7 @@ def journey_coverage(
     more = {"drawn": {"unit": "share of contacts whose customer rated the touchpoint, 0–1"}, "figure": journey_map}
     more |= {"suppressed": hidden, "words": f"{said} {say('seen', **told)}"}
     labels = log.source.labels  # a touchpoint is called what the item that measures it is called
-    labels = labels | {spot: labels[item] for spot, item in measured.items() if item in labels}
+    labels = dict(labels) | {spot: labels[item] for spot, item in pairs if item in labels}
     return JourneyFinding(*finding, labels, further, **more)
 
 
