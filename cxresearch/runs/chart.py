@@ -39,7 +39,7 @@ def lines_of(saved) -> Chart | None:
     """Return the lines over waves of a trend of touchpoints, those that moved marked; None of other findings."""
     if saved["function"] != "touchpoint_trend":
         return None
-    table, moved = saved.table("levels"), saved["highlights"]["moved"]
+    table, moved = saved.table("levels"), saved.moved
     wide = table.pivot(index="words", columns="wave", values="estimate")[list(dict.fromkeys(table["wave"]))]
     lines = {name: [None if pd.isna(v) else v for v in row] for name, row in zip(wide.index, wide.to_numpy())}
     marked = tuple(table.loc[table["term"].isin(moved), "words"].unique())

@@ -70,7 +70,7 @@ def write_deck(run, out, *, one: bool = False) -> Path:
     _date(deck, record)
     _add_first(deck, record, screen)
     if not one:
-        parts = [next((s for f in part for s in saved if s["function"] == f), None) for part in PARTS]
+        parts = [next((s for f in part for s in saved if s["function"] == f and s.found), None) for part in PARTS]
         shown = [part for part in (_over_time(saved), *parts) if part] or list(leads.values())[::-1]
         for part in shown[: MOST - 3]:
             _add_part(deck, part, record, screen)

@@ -4,6 +4,7 @@ Nothing is computed here but places on a picture. It reads what is left after th
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +32,25 @@ class Saved:
     def __getitem__(self, key: str):
         return self.record.get(key)
 
+    @property
+    def found(self) -> bool:
+        """Whether the question could be asked of the data at all."""
+        return self.record.get("glance", {}).get("method") != "none"
+
+    @property
+    def moved(self) -> dict[str, str]:
+        """How each touchpoint moved that did, in words, by its key as tables hold it."""
+        return by_kept_key(self.record["highlights"]["moved"])
+
     def table(self, name: str = "tidy") -> pd.DataFrame:
         found = pd.read_csv(self.folder / self.record["tables"][name], keep_default_na=False, na_values=[""])
         found = found.map(lambda v: v[1:] if isinstance(v, str) and v[:1] == "'" and v[1:].startswith(FORMULA) else v)
         return found.assign(words=found.iloc[:, 0].map(lambda key: self.record["labels"].get(key, key)))
+
+
+def by_kept_key(told: Mapping) -> dict:
+    """Return a mapping by its keys as tables hold them: an end of a line is one character."""
+    return {re.sub(r"\r\n?", "\n", key): value for key, value in told.items()}
 
 
 def saved_of(folder: Path, entries: Iterable[dict]) -> list[Saved]:
@@ -51,7 +67,8 @@ def first_screen(all_of: list[Saved]) -> dict:
     """Return what the template of the first screen shows; a part that the study lacks is empty."""
 
     def first(*functions: str, **asked) -> Saved | None:
-        fits = (s for s in all_of if s["function"] in functions and all(s[k] == v for k, v in asked.items()))
+        found = (s for s in all_of if s["function"] in functions and s.found)
+        fits = (s for s in found if all(s[k] == v for k, v in asked.items()))
         return next(fits, None)
 
     scores = [found for name in SCORES if (found := score_of(all_of, name))]
@@ -138,7 +155,7 @@ def _charts(scores: list[Saved], trend: Saved | None) -> list[dict]:
         charts.append((_capital(told["measure"]), table, 100 if told["value"].endswith("%") else 1))
     if trend:
         told, levels = trend["highlights"], trend.table("levels")
-        levels = levels.assign(lit=levels["term"].isin(told["moved"]))
+        levels = levels.assign(lit=levels["term"].isin(trend.moved))
         charts.append((say("chart_touchpoints", unit=told["unit"]), levels, 1))
     return [
         {"title": title, **{size: _over_waves(table, width, factor) for size, width in WIDTHS.items()}}
@@ -235,7 +252,7 @@ def _look(placed, trend, coverage, topics) -> list[dict]:
     if not placed or not placed["established"]:
         return []
     table = placed.table().sort_values("share", ascending=False, kind="stable").reset_index(drop=True)
-    moved = trend["highlights"]["moved"] if trend else {}
+    moved = trend.moved if trend else {}
     fair = 1 / len(table)
     low = table["estimate"] <= table["estimate"].median()
     chosen = table[((table["share"] > fair) & (low | (table.index == 0))) | table["term"].isin(moved)].head(5)
@@ -251,7 +268,7 @@ def _look(placed, trend, coverage, topics) -> list[dict]:
         else {}
     )
     said = topics.table().set_index("term") if topics else None
-    quotes = (topics["highlights"] or {}).get("quotes", {}) if topics else {}
+    quotes = by_kept_key((topics["highlights"] or {}).get("quotes", {})) if topics else {}
     entries = []
     for _, row in chosen.iterrows():
         evidence = [say("share", share=percent(row["share"])), say("rating", rating=number(row["estimate"], 0))]

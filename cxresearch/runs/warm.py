@@ -11,6 +11,7 @@ import select
 import signal
 import sys
 import threading
+from multiprocessing import resource_tracker
 from multiprocessing.forkserver import ForkServer, read_signed
 from pathlib import Path
 
@@ -60,7 +61,9 @@ class _Server:
             server.set_forkserver_preload([SERVER])
             before = {name: os.environ.get(name) for name in AT_START}
             _set_environment(AT_START)
-            # the server shares this terminal: Ctrl-C while it imports is for this process to tell of
+            # The server shares this terminal: Ctrl-C while it imports is for this process to tell of. The tracker would
+            # unblock the signal as it starts, so it starts before.
+            resource_tracker.ensure_running()
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 server.ensure_running()

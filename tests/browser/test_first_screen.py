@@ -85,7 +85,7 @@ def test_the_page_is_small_and_asks_nobody(example, watched):
 
 
 def test_a_study_without_parts_has_a_screen_without_them(tmp_path, example):
-    from cxresearch.runs.screen import first_screen, saved_of
+    from cxresearch.runs.screen import Saved, first_screen, saved_of
 
     entries = json.loads((example / "run.json").read_text(encoding="utf-8"))["notebooks"]
     whole = first_screen(saved_of(example, entries))
@@ -94,6 +94,9 @@ def test_a_study_without_parts_has_a_screen_without_them(tmp_path, example):
         screen = first_screen(saved_of(example, [e for e in entries if e["name"] != left]))
         assert not screen[gone], left
     assert not any(first_screen([]).values())
+    refused = {"glance": {"n": 0, "method": "none"}, "established": False, "tables": {}, "highlights": None}
+    screen = first_screen([Saved({**s.record, **refused}, s.folder, s.page) for s in saved_of(example, entries)])
+    assert not any(found for part, found in screen.items() if part != "unknown") and screen["unknown"]
 
 
 def test_the_foreign_run_shows_every_part(tmp_path):
