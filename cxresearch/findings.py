@@ -47,7 +47,7 @@ class Words(dict):
         named = {name for _, name, _, _ in Formatter().parse(self[key]) if name}
         if named != set(values):
             raise KeyError(f"sentence {key!r} names {sorted(named)}, given are {sorted(values)}")
-        return self[key].format(**values)
+        return self.told(key, **values)
 
     def told(self, key: str, /, **known) -> str:
         """Return the sentence `key` with those of the values that it names, written as it asks (see `_written`)."""
@@ -157,7 +157,10 @@ class Finding(ABC):
     @property
     def title(self) -> str:
         """The first sentence without what stands in brackets, for figures and first screens."""
-        return re.sub(r" \([^()]*\)", "", self.sentence()).split(". ")[0].rstrip(".")
+        words = {*map(str, self.labels.values()), *self.table.select_dtypes(["object", "string"]).stack().map(str)}
+        known = "|".join(map(re.escape, sorted(filter(re.compile(r"[.(]").search, words), key=len)[::-1])) or "(?!)"
+        first = re.match(rf"(?:{known}|(?!\. ).)*", self.sentence(), re.S)[0]  # what stands in a label ends nothing
+        return re.sub(rf"({known})| \([^()]*\)", lambda m: m[1] or "", first).rstrip(".")
 
     highlights: ClassVar = {}  # what a first screen shows of the finding, in words: value, interval, verdict, quotes
     chart: ClassVar = None  # what a deck's chart shows (`Shown`); None where the tables speak for themselves

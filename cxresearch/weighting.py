@@ -53,9 +53,7 @@ class Raking(Finding):
         """Draw each level's share before and after, in percent."""
         shares = self.table.assign(**{name: 100 * self.table[name] for name in ("target", "before", "after")})
         names = [f"{self.label(m)}: {v}" for m, v in zip(shares["term"], shares["category"])]
-        words = dict(
-            unit="share of responses, %: before (end of the line) and after (dot)", title=self.sentence().split(". ")[0]
-        )
+        words = dict(unit="share of responses, %: before (end of the line) and after (dot)", title=self.title)
         return forest(shares, "after", names=names, low="before", high="target", ax=ax, **words)
 
 

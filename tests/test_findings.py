@@ -377,6 +377,14 @@ def test_a_saved_record_says_what_was_found(survey, tmp_path, monkeypatch):
         cx.save(finding, name="a/b")
 
 
+def test_a_title_is_not_cut_at_a_full_stop_or_a_bracket_of_a_label():
+    scores = pd.DataFrame({"q": [10, 9, 3, 8] * 30, "shop": ["St. Mary (old)", "No. 7"] * 60})
+    labels = {"q": "Q1. Would you (really) recommend us?"}
+    found = cx.nps(cx.as_survey(scores, labels=labels), "q")
+    assert found.title == "Q1. Would you (really) recommend us?: net promoter score 25.0 points"
+    assert "St. Mary (old)" in cx.nps(cx.as_survey(scores, labels=labels), "q", by="shop").title
+
+
 def test_a_column_name_means_one_thing(tmp_path, monkeypatch):
     (tmp_path / "words.toml").write_text('[sentences]\n[columns]\nn = ["N", "something else"]\n', encoding="utf-8")
     monkeypatch.setitem(sys.modules, "another_room", types.SimpleNamespace(__file__=str(tmp_path / "__init__.py")))

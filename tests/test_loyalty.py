@@ -12,7 +12,6 @@ from cxresearch.loyalty.hidden import (
     bias_of,
     bounds,
     e_value,
-    e_value_of_interval,
     levels_model,
     partial_r2,
     robustness_value,
@@ -158,8 +157,8 @@ def test_robustness_value_at_its_edges_is_0_and_the_extreme_form():
 def test_e_value_of_rr_3_9_is_7_263_vanderweele_ding_2017():
     assert e_value(3.9) == pytest.approx(7.263, abs=5e-4)
     assert e_value(1 / 3.9) == pytest.approx(7.263, abs=5e-4)
-    assert (e_value_of_interval(0.9, 2.0), e_value_of_interval(1.8, 8.7)) == (1.0, pytest.approx(3.0))
-    assert e_value_of_interval(0.1, 0.5) == pytest.approx(e_value(2.0))
+    assert (e_value(0.9, 2.0), e_value(1.8, 8.7)) == (1.0, pytest.approx(3.0))
+    assert e_value(0.1, 0.5) == pytest.approx(e_value(2.0))
 
 
 def trap(n=4000, seed=3):

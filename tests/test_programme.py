@@ -182,6 +182,13 @@ def buyers(n, seed, weeks=104, theta=(0.8, 6.0, 0.8, 3.0), money=(6.0, 4.0, 15.0
     return paid({"customer": customer, "time": START + pd.to_timedelta((time * 7).astype(int), "D"), "amount": amount})
 
 
+def test_where_leaving_does_not_vary_a_and_b_end_at_a_bound_and_are_not_shown():
+    found = cx.fit_lifetime(buyers(1500, 3, theta=(1.5, 6.0, 3e5, 3e6)), **PAID, n_boot=50, seed=1)
+    shown = found.further["parameters"].set_index("term")["estimate"]
+    assert shown[["a", "b"]].isna().all() and shown["r"] == pytest.approx(1.5, rel=0.2)
+    assert found.table["estimate"].iloc[2] == pytest.approx(1, abs=0.1)  # actual over predicted
+
+
 def test_lifetime_of_buyers_who_are_as_the_model_says_is_established_and_covers_what_comes():
     payments, until = buyers(6000, seed=3, weeks=156), START + pd.Timedelta(728, "D")
     found = cx.fit_lifetime(payments, **PAID, until=until, horizon=12, discount_rate=0.0, seed=1)

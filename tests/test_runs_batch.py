@@ -11,6 +11,7 @@ from tiny import DEFINE, PARAMETERS, write_notebook
 
 from cxresearch.errors import StudyProblem
 from cxresearch.runs import make_run, plan_run
+from cxresearch.runs.deck import write_deck
 from cxresearch.runs.make import same_run
 from cxresearch.runs.matrix import cells_of, safe_names
 from cxresearch.runs.unchanged import digest_of
@@ -373,3 +374,14 @@ def test_parameters_of_the_notebook_are_checked_before_anything_starts(tmp_path)
     with pytest.raises(StudyProblem, match="no parameter 'tmes'"):
         batch_of(tmp_path, each=["market"], settings=[("tmes", "1")])
     assert PARAMETERS and not (tmp_path / "run").exists()
+
+
+def test_the_deck_of_a_batch_tells_each_report_by_its_name_and_has_no_screen_of_all(tmp_path, pool):
+    from pptx import Presentation
+
+    write_markets(tmp_path, {"North": 12, "South": 14})
+    made = make_run(batch_of(tmp_path, each=["market"]), tmp_path / "run", pool=pool)
+    deck = Presentation(write_deck(made.folder, tmp_path / "batch.pptx"))
+    titles = [slide.shapes.title.text_frame.text for slide in deck.slides]
+    assert titles[1].startswith("North: The answer") and titles[2].startswith("South: The answer"), titles
+    assert titles[3:] == ["What we do not know", "How this was found"]

@@ -42,6 +42,12 @@ class ImportancePerformance(DriverFinding):
         share = share_words(top, self.summary["confidence"])
         return say("first", first=self.label(top["term"]), k=len(self.table), outcome=outcome, share=share)
 
+    @property
+    def highlights(self) -> dict:
+        """The driver with the largest share and those that may be it as well, by share; none without a verdict."""
+        by_share = self.table["term"].iloc[digits.descending(self.table["share"], self.table["term"])]
+        return {} if self.no_verdict() else {"lead": [d for k, d in enumerate(by_share) if not k or d in self.tied]}
+
     def sentence(self) -> str:
         s, t = self.summary, self.table
         top, others = digits.largest(t, "share"), len(t) - 1
@@ -287,9 +293,10 @@ def _sides(dummies, found, drawn, confidence) -> pd.DataFrame:
     """Return one row per driver from the effects of its dummies and those of the line, found and drawn."""
     rows, start = [], 0
     for d, columns in dummies.items():
-        at = slice(start, start + 2)
+        pairs = [[effects[:, start : start + 2] for effects in both] for both in (found, drawn)]
         start += columns.shape[1]
-        estimate, draws = (_readings(*(effects[:, at] for effects in both)) for both in (found, drawn))
+        skews = [(asymmetry(own), asymmetry(own) - asymmetry(line)) for own, line in pairs]
+        estimate, draws = (np.column_stack([own, np.diff(own), *skew]) for (own, _), skew in zip(pairs, skews))
         penalty, reward, wide, skew, bent = zip(estimate[0], *percentile_interval(draws, confidence))
         kind = "performance" if -ALIKE < bent[1] and bent[2] < ALIKE else "not established"
         kind = "basic" if bent[2] < 0 else "excitement" if bent[1] > 0 else kind
@@ -300,12 +307,6 @@ def _sides(dummies, found, drawn, confidence) -> pd.DataFrame:
              "n_low": int(np.nansum(columns[:, 0])), "n_high": int(np.nansum(columns[:, 1]))}
         )  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def _readings(sides: np.ndarray, straight: np.ndarray) -> np.ndarray:
-    """Return penalty, reward, range, asymmetry, and its departure from the line's, (B, 5), from (B, 2) effects each."""
-    own, line = asymmetry(sides), asymmetry(straight)
-    return np.column_stack([sides, sides[:, 1] - sides[:, 0], own, own - line])
 
 
 def asymmetry(sides: np.ndarray) -> np.ndarray:

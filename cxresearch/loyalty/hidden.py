@@ -32,15 +32,11 @@ def bias_of(std_error: float, df: float, r2_revenue, r2_score):
     return std_error * np.sqrt(df * r2_revenue * r2_score / (1 - r2_score))
 
 
-def e_value(ratio: float) -> float:
-    """Return the risk ratio that a hidden cause needs with both sides to explain away a ratio of means."""
+def e_value(*ends: float) -> float:
+    """Return the risk ratio that a hidden cause needs with both sides to explain away a ratio, or an interval's nearer end."""
+    ratio = np.clip(1.0, min(ends), max(ends))  # 1 where the interval holds 1
     ratio = 1 / ratio if ratio < 1 else ratio
     return float(ratio + np.sqrt(ratio * (ratio - 1)))
-
-
-def e_value_of_interval(low: float, high: float) -> float:
-    """Return the E-value of the end of an interval that lies nearer to 1; 1 when the interval holds 1."""
-    return 1.0 if low <= 1 <= high else e_value(low if low > 1 else high)
 
 
 def levels_model(s: Cases) -> tuple[float, float, float]:
@@ -59,7 +55,7 @@ def hidden_cause(levels: tuple[float, float, float], head: dict, confidence: flo
     return {
         "robustness_value": robustness_value(t, df), "partial_r2": partial_r2(t, df),
         "robustness_value_limit": robustness_value(t, df, alpha=1 - confidence), "e_value": e_value(head["ratio"]),
-        "e_value_limit": e_value_of_interval(head["ratio_low"], head["ratio_high"]),
+        "e_value_limit": e_value(head["ratio_low"], head["ratio_high"]),
     }  # fmt: skip
 
 

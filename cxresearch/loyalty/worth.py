@@ -38,10 +38,15 @@ class Worth(RevenueFinding):
             return say("those answered", n=n)
         return say("population part", n=n, part=self.domain) if self.domain else say("population", n=n)
 
+    @property
+    def count(self) -> str:
+        """How many points more, in words."""
+        points = self.summary["points"]
+        return "one point" if points == 1 else f"{number(points, 0 if float(points).is_integer() else 1)} points"
+
     def sentence(self) -> str:
-        g, revenue, points = self.summary, self.label(self.outcome), self.summary["points"]
-        count = "one point" if points == 1 else f"{number(points, 0 if float(points).is_integer() else 1)} points"
-        what = f"{count} more on {self.label(self.loyalty)}"
+        g, revenue = self.summary, self.label(self.outcome)
+        what = f"{self.count} more on {self.label(self.loyalty)}"
         if self.reasons:
             first = say("worth open", what=what, revenue=revenue, reasons=listing(self.reasons))
             return told(first, say("worth shown", whose=self.whose, rows=number(g["n"], 0)))
@@ -66,12 +71,11 @@ class Worth(RevenueFinding):
     @property
     def highlights(self) -> dict:
         """Money per point and customer in words, or that it is not established."""
+        g, known = self.summary, {"count": self.count, "level": percent(self.confidence)}
         if self.reasons:
-            return {"open": listing(self.reasons)}
-        g = self.summary
-        value = f"{number(g['money'], 2)} {self.currency or ''}".rstrip()
-        ends = between(g["money_low"], g["money_high"], 2)
-        return {"value": value, "ends": ends, "average": bool(self.notes)}
+            return known | {"open": listing(self.reasons)}
+        known |= {"value": f"{number(g['money'], 2)} {self.currency or ''}".rstrip(), "average": bool(self.notes)}
+        return known | {"ends": between(g["money_low"], g["money_high"], 2)}
 
     def plot(self, ax=None):
         """Draw worth and its interval by scenario, with zero (and the cost) marked."""

@@ -61,6 +61,7 @@ class Measure:
     scale: tuple[float, float] | None = None
     parts: tuple[str, ...] = ()  # names of the shares coded 1, 0, -1
     declared: bool = True
+    short: str = ""  # the words without the name of the score that a label says already
 
     @property
     def answered(self) -> np.ndarray:
@@ -89,15 +90,17 @@ def measured(survey, item: str, measure: str, *, threshold=None, version=None, s
     """Return what `measure` takes from the answers to `item`; refuse answers off its scale."""
     require_choice("measure", measure, ("nps", "top_box", "mean", "effort"))
     table, declared, key, parts = survey.table, declared_scale(survey.table, item), item, ()
+    short = ""
     if measure == "nps":
         form, words, parts, scale, classes = "net", "net promoter score", PARTS, (0, 10), PROMOTER_CLASSES
         answers = recommend_answers(table, item)
-        codes = recommend_codes(answers)
+        codes = np.where(np.isnan(answers), np.nan, (answers >= 9).astype(float) - (answers <= 6))
     elif measure == "effort":
         require_choice("version", version, (1, 2))
         require_choice("scoring", scoring, ("mean", "agree", "net"))
         form, (good, bad, words) = {"agree": "share"}.get(scoring, scoring), EFFORT[version, scoring]
         key, words = f"{item} version {version} {scoring}", f"customer effort score {version}.0, {words}"
+        short = EFFORT[version, scoring][2]
         parts, scale = ("easy", "neither", "hard") if scoring == "net" else (), EFFORT_SCALES[version]
         instead, name = "; choose the other version, or ", f"customer effort {version}.0"
         answers = _fixed_scale(table, item, scale, name, asked="asked", instead=instead)
@@ -127,7 +130,7 @@ def measured(survey, item: str, measure: str, *, threshold=None, version=None, s
         classes = {float(v): names[int(digits.at_least(v, threshold))] for v in steps}
     codes = np.where(np.isnan(answers), np.nan, codes)
     sure = declared is not None
-    return Measure(key, item, form, words, UNITS[form], answers, codes, classes, scale, parts, sure)
+    return Measure(key, item, form, words, UNITS[form], answers, codes, classes, scale, parts, sure, short)
 
 
 def scale_checks(measure: Measure, sample) -> list[Check]:
@@ -206,8 +209,3 @@ def recommend_answers(table: pd.DataFrame, item: str) -> np.ndarray:
             f"{item} in study.yml"
         )
     return values
-
-
-def recommend_codes(scores: np.ndarray) -> np.ndarray:
-    """Return 1 for promoters (9-10), 0 for passives (7-8), -1 for detractors (0-6), (n,); missing stays missing."""
-    return np.where(np.isnan(scores), np.nan, (scores >= 9).astype(float) - (scores <= 6))

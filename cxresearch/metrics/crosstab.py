@@ -80,7 +80,7 @@ class Crosstab(MeasureFinding):
         down, across = list(dict.fromkeys(names)), list(dict.fromkeys(heads))
         wide = grid.pivot(index="row", columns="column", values="value").reindex(index=down)[across]
         wide.columns = [self.label(group) for _, group in across]
-        words = dict(unit="share of the column, %" if share else "mean, scale points", title=self.headline)
+        words = dict(unit="share of the column, %" if share else "mean, scale points", title=self.title)
         return heat_map(wide, decimals=0 if share else 2, ax=axes_or_new(ax, rows=len(down) + 2), **words)
 
 

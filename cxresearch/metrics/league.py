@@ -46,7 +46,7 @@ class LeagueTable(MeasureFinding):
         options = dict(low=columns[1], high=columns[2], marked=table["verdict"].isin(MARKS), ax=ax)
         options["names"] = [f"{self.label(g)} ({number(n, 0)})" for g, n in zip(table["group"], table["n"])]
         unit = wrap(f"{self.measure.axis}; {kind}, {self.level}; rings: plain", 62)
-        ax = forest(shown, columns[0], unit=unit, title=self.headline, **options)
+        ax = forest(shown, columns[0], unit=unit, title=self.title, **options)
         ax.plot(shown["estimate"], range(len(shown)), "o", markerfacecolor="none", color=PALETTE[1], markersize=8)
         return ax
 

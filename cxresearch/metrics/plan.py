@@ -34,7 +34,7 @@ class SamplePlan(MeasureFinding):
         ax.plot(table[x], table["needed"], "o-", color=PALETTE[0])
         needed = "answers needed" + ("" if self.power is None else " in each group")
         ax.set(xlabel=f"{x}, points", ylabel=needed, yscale="log")
-        return titled(ax, self.headline)
+        return titled(ax, self.title)
 
 
 def plan_sample(

@@ -83,7 +83,8 @@ class MeasureFinding(Finding):
         units = self.measure.units
         ends = row["conf_low"] * units.shown, row["conf_high"] * units.shown
         kept |= {"value": told(row["estimate"]), "ends": between(*ends, units.decimals)}
-        return kept | {"measure": self.measure.words.split(", ", 1)[-1], "n": number(row["n"], 0)}
+        kept |= {"measure": self.measure.short or self.measure.words, "scale": units.shown}
+        return kept | {"level": percent(self.confidence), "n": number(row["n"], 0)}
 
     @property
     def moved(self) -> pd.DataFrame:
@@ -94,11 +95,6 @@ class MeasureFinding(Finding):
     def level(self) -> str:
         return f"{percent(self.confidence)} intervals"
 
-    @property
-    def headline(self) -> str:
-        """The first sentence without its full stop: the title of the figure."""
-        return self.sentence().split(". ")[0].rstrip(".")
-
     def read(self, table: pd.DataFrame, *columns: str) -> pd.DataFrame:
         """Return `table` with its estimates and their ends, or `columns`, as a reader has them: shares in percent."""
         shown = {c: table[c].astype(float) * self.measure.units.shown for c in columns or ENDS}
@@ -106,7 +102,7 @@ class MeasureFinding(Finding):
 
     def dots(self, table: pd.DataFrame, names, unit: str, **options):
         """Draw one dot with its interval per row of `table`."""
-        options = dict(low="conf_low", high="conf_high", title=self.headline) | options
+        options = dict(low="conf_low", high="conf_high", title=self.title) | options
         return forest(self.read(table), "estimate", names=names, unit=wrap(unit, 62), **options)
 
 

@@ -47,7 +47,7 @@ class ControlChart(MeasureFinding):
         ax.set_xticks(at, [self.label(w) for w in t["wave"]], rotation=45 if len(t) > 8 else 0)
         ax.set(xlabel="wave", ylabel=self.measure.axis)
         ax.legend(loc="best")
-        return titled(ax, self.headline)
+        return titled(ax, self.title)
 
 
 def control_chart(
@@ -115,7 +115,7 @@ class Restatement(MeasureFinding):
         """Draw each wave's value as reported and as restated."""
         table = self.table.assign(wave=[self.label(wave) for wave in self.table["wave"]])
         table = self.read(table.melt("wave", ["reported", "restated"], "extract", "value"), "value")
-        options = dict(by="extract", marked=["restated"], unit=self.measure.axis, title=self.headline)
+        options = dict(by="extract", marked=["restated"], unit=self.measure.axis, title=self.title)
         return over_waves(table, "value", ax=ax, **options)
 
 

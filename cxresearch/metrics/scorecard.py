@@ -77,7 +77,7 @@ class Scorecard(MeasureFinding):
             table = self.read(table).assign(wave=[self.label(wave) for wave in table["wave"]])
             by = "group" if "group" in self.keys else None
             options = dict(by=by, marked=list(dict.fromkeys(table["group"]))[: len(PALETTE)] if by else ())
-            options |= dict(low="conf_low", high="conf_high", unit=wrap(unit, 50), title=self.headline)
+            options |= dict(low="conf_low", high="conf_high", unit=wrap(unit, 50), title=self.title)
             return over_waves(table, "estimate", **options, ax=ax)
         table = table.iloc[digits.descending(table["estimate"].astype(float), table["group"])]
         sizes = [number(n, 0) + ("" if b == "enough" else f", {b}") for n, b in zip(table["n"], table["base"])]
@@ -99,7 +99,7 @@ class Scorecard(MeasureFinding):
         ax.set_ylim(0, max(130 * table["share"].max(), 1))
         ax.grid(axis="x", visible=False)
         ax.legend(loc="upper left", ncols=len(colours))
-        return titled(ax, self.headline)
+        return titled(ax, self.title)
 
 
 def nps(responses, item: str, *, by=None, wave: bool = False, confidence: float = 0.95) -> Scorecard:

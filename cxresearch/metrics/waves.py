@@ -45,6 +45,12 @@ class WaveComparison(MeasureFinding):
         words = self._groups_words() if self.by else self._pair_words(shown.iloc[-1])
         return f"{words} {self.note}".rstrip()
 
+    @property
+    def highlights(self) -> dict:
+        """The latest change in words, and the id of its verdict."""
+        told = super().highlights
+        return told and told | {"verdict": SENTENCE_OF[told["verdict"]]}
+
     def _pair_words(self, row) -> str:
         size, known = self.measure.size, self.told(row) | {"moved": len(self.moved)}
         known |= {"worth": size(self.worth_acting_on or 0), "detectable": size(row["detectable"])}

@@ -65,10 +65,6 @@ def _sbg_expected(theta, x, t, T, more):
     return np.where(x < T, 0.0, stays)
 
 
-def _sbg_history(x, T, more, counts):
-    return np.where(x < T, 0.0, more * (counts @ x) / (counts @ np.minimum(x + 1, T)))
-
-
 def _gamma_gamma(theta, x, m, _):
     p, q, scale = theta
     whole, shape, money = np.log(scale + m * x), p * x + q, np.log(m) + np.log(x)
@@ -94,9 +90,13 @@ MODELS = {
         ("r", "alpha", "a", "b"), _bg_nbd, _bg_nbd_expected, _bg_nbd_alive,
         lambda x, T, more, counts: x / np.maximum(T, 1 / 7) * more,
     ),
-    "sbg": Model(("a", "b"), _sbg, _sbg_expected, lambda theta, x, t, T: (x >= T) * 1.0, _sbg_history),
+    "sbg": Model(
+        ("a", "b"), _sbg, _sbg_expected, lambda theta, x, t, T: (x >= T) * 1.0,
+        lambda x, T, more, counts: np.where(x < T, 0.0, more * (counts @ x) / (counts @ np.minimum(x + 1, T))),
+    ),
     "gamma_gamma": Model(("p", "q", "scale"), _gamma_gamma, None, None, None),
 }  # fmt: skip
+ENDLESS = 1e4  # of a and b: where leaving does not vary they run away together, and end at a bound that all find alike
 STARTS = {"bg_nbd": [(0.5, 5.0, 0.5, 2.0)], "sbg": [(1.0, 1.0)]}
 
 
@@ -112,6 +112,7 @@ def fit(name: str, x, t, T, counts=None) -> Fit:
 
     Of Gamma-Gamma, x are payments and t their mean: the best of three starts, as the likelihood has runaway ridges.
     """
+    most = np.array([np.log(ENDLESS) if part in ("a", "b") else 16.0 for part in MODELS[name].names])
     scores, counts = MODELS[name].scores, np.ones(len(x)) if counts is None else counts
     money = [(p, q, (q - 1) * np.mean(t) / p) for p, q in ((1.0, 2.0), (6.0, 4.0), (2.0, 10.0))]
 
@@ -120,18 +121,16 @@ def fit(name: str, x, t, T, counts=None) -> Fit:
             loglik, slopes = scores(np.exp(log), x, t, T)
         return -(counts @ loglik) / counts.sum(), -(counts @ slopes) * np.exp(log) / counts.sum()
 
-    given = dict(jac=True, method="L-BFGS-B", options={"ftol": 1e-15, "gtol": 1e-9, "maxiter": 1000})
-    tries = [
-        optimize.minimize(target, np.log(s), bounds=[(-16, 16)] * len(s), **given) for s in STARTS.get(name, money)
-    ]
-    log = min(tries, key=lambda found: found.fun).x
+    given = dict(jac=True, bounds=[(-16, limit) for limit in most], method="L-BFGS-B")
+    given["options"] = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 1000}
+    log = min((optimize.minimize(target, np.log(s), **given) for s in STARTS.get(name, money)), key=lambda f: f.fun).x
     for _ in range(3):  # Newton's last steps
         hessian = slope(lambda theta: target(np.log(theta))[1], np.exp(log), 1e-5)
-        move = np.linalg.lstsq((hessian + hessian.T) / 2, target(log)[1], rcond=1e-12)[0]
-        log = log - move if np.abs(move).max() < 0.1 else log
+        free = log < most - 1e-6
+        hessian = (hessian + hessian.T)[np.ix_(free, free)] / 2
+        move = np.linalg.lstsq(hessian, target(log)[1][free], rcond=1e-12)[0]
+        log[free] -= move if np.abs(move).max() < 0.1 else 0.0
     loglik, slopes = scores(np.exp(log), x, t, T)
-    return Fit(
-        np.exp(log),
-        float(counts @ loglik),
-        slopes * np.exp(log) @ np.linalg.inv(counts.sum() * (hessian + hessian.T) / 2),
-    )
+    influence = np.zeros((len(x), len(log)))  # none of what stands at its bound
+    influence[:, free] = (slopes * np.exp(log))[:, free] @ np.linalg.inv(counts.sum() * hessian)
+    return Fit(np.exp(log), float(counts @ loglik), influence)

@@ -62,7 +62,8 @@ class FittedModel:
 
     def parameters(self) -> pd.DataFrame:
         """Return the parameters with intervals by robust errors of their logs; none for those that run away."""
-        known = np.where(self.theta < RUNAWAY, self.theta, np.nan)
+        away, pair = self.theta >= RUNAWAY, np.isin(self.model.names, ("a", "b"))  # a pair has but a ratio
+        known = np.where(away | (pair & (away & pair).any()), np.nan, self.theta)
         reach = np.exp(1.96 * np.sqrt(np.sum(self.influence**2, axis=0)))
         return pd.DataFrame(
             dict(term=self.model.names, estimate=known, conf_low=known / reach, conf_high=known * reach)

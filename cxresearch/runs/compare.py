@@ -179,16 +179,13 @@ def _finding(key, was: _Saved | None, now: _Saved | None, same_data: bool) -> Fi
         kind = NEW if was is None else GONE if now is None else CHANGED
         return FindingChange(*where, kind, one.headline, *(s and s.record["sentence"] for s in (was, now)))
     names = [*now.record["tables"], *(n for n in was.record["tables"] if n not in now.record["tables"])]
-    tables = tuple(n for n in names if not _same_table(was.text(n), now.text(n)))
+    texts = {name: (was.text(name), now.text(name)) for name in names}
+    tables = tuple(n for n, both in texts.items() if None in both or not alike("table.csv", *both))
     if same_values(was.record, now.record) and not tables:
         return None
     movements = _movements(was, now, same_data) if "tidy" in tables else ()
     sentences = (was.record["sentence"], now.record["sentence"])
     return FindingChange(*where, CHANGED, one.headline, *sentences, movements, _turned(was, now), tables)
-
-
-def _same_table(was: bytes | None, now: bytes | None) -> bool:
-    return was is not None and now is not None and alike("table.csv", was, now)
 
 
 def _turned(was: _Saved, now: _Saved) -> tuple[Change, ...]:

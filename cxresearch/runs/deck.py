@@ -11,16 +11,15 @@ from cxresearch.errors import StudyProblem
 from cxresearch.figures import PALETTE
 from cxresearch.findings import csv_safe, number, percent
 from cxresearch.runs.chart import Chart, chart_of, lines_of
-from cxresearch.runs.record import OK, Record
+from cxresearch.runs.record import BATCH, OK, Record
 from cxresearch.runs.screen import SCORES, Saved, first_screen, saved_of, score_of
 
 INK, SOFT, ALARM, BAR, LINE = "1C1E21", "5C6168", "A3260F", "A9CFE8", PALETTE[0].lstrip("#")
 GREY = "A7ADB5"
 WIDE, HIGH, MARGIN = 13.333, 7.5, 0.6  # inches
 FONT = "Calibri"
-
-
 MOST = 8  # slides
+MOST_LINES = 18  # of small print that fit on one
 # What a slide each is made of, in the order of the first screen; the first that is there.
 PARTS = (
     ("touchpoint_trend",),
@@ -58,20 +57,24 @@ def write_deck(run, out, *, one: bool = False) -> Path:
     for label, place, of in whole.runs(folder):
         begin = f"{label}/" if label else ""
         answered = [e.model_dump() for e in of.notebooks if e.status == OK]
-        saved += [replace(s, page=begin + s.page) for s in saved_of(place, answered)]
+        found = saved_of(place, answered)
+        titled = [s.record | ({"title": f"{label}: {s['title']}"} if label else {}) for s in found]
+        saved += [replace(s, page=begin + s.page, record=record) for s, record in zip(found, titled)]
         entries += [e.model_dump() | {"name": begin + e.name} for e in of.notebooks]
     record["notebooks"] = entries
     leads = {s.page: s for s in reversed(saved) if s["sentence"]}
     if not any(e.get("headline") and e["name"] in leads for e in entries):
         raise StudyProblem(f"{folder} has no headline: no notebook of it saved one")
-    screen = first_screen(saved)
+    batch = whole.format == BATCH  # whose reports are of different people: no screen is of all of them
+    screen = first_screen([] if batch else saved)
     deck = Presentation()
     deck.slide_width, deck.slide_height = Inches(WIDE), Inches(HIGH)
     _date(deck, record)
     _add_first(deck, record, screen)
     if not one:
-        parts = [next((s for f in part for s in saved if s["function"] == f and s.found), None) for part in PARTS]
-        shown = [part for part in (_over_time(saved), *parts) if part] or list(leads.values())[::-1]
+        all_of = [] if batch else saved
+        parts = [next((s for f in part for s in all_of if s["function"] == f and s.found), None) for part in PARTS]
+        shown = [part for part in (_over_time(all_of), *parts) if part] or list(leads.values())[::-1]
         for part in shown[: MOST - 3]:
             _add_part(deck, part, record, screen)
         _add_open_points(deck, screen, entries, leads)
@@ -203,10 +206,12 @@ def _add_open_points(deck, screen: dict, entries: list[dict], leads: dict) -> No
 def _add_method(deck, record: dict, leads: list[Saved]) -> None:
     """Say of each question what it rests on."""
     slide, lines = _slide(deck, "How this was found"), []
-    for saved in leads:
+    for saved in leads[:MOST_LINES]:
         checks = saved["checks"]
         told = f"{_base(saved['glance'])}; {saved['glance']['method']}; {sum(c['ok'] for c in checks)} of {len(checks)} checks hold"
         lines.append((f"{saved['what'] or saved['id']}: {told}.", 12, INK, False))
+    if len(leads) > MOST_LINES:
+        lines.append((f"{len(leads) - MOST_LINES} more questions stand in the report.", 12, INK, False))
     _text(slide, [*lines, (f"{_made(record)}.", 12, SOFT, False)], top=1.35, height=5.8)
 
 

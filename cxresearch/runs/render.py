@@ -113,7 +113,6 @@ def _card(outcome: Outcome, entry: NotebookEntry, folder: Path) -> dict:
         "findings_read": findings,
         "pooled": [f["name"] for f in findings if _pools(home / file for file in f["tables"].values())],
         "checks": sum(len(f["checks"]) for f in findings),
-        "failed_checks": len(failed_checks(findings)),
         "unmet": list(unmet.values()),
         "tables": [(f["name"], name, file) for f in findings for name, file in f["tables"].items()],
     }

@@ -3,7 +3,6 @@
 Nothing is computed here but places on a picture. It reads what is left after the audit, so that nothing withheld shows.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,11 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxresearch.findings import FORMULA, number, percent, words
+from cxresearch.findings import FORMULA, listing, number, percent, words
+from cxresearch.runs.record import read_findings
 
 say = words(__package__)
 
 SCORES = ("nps", "top_box", "mean_score", "effort")
+MOST_TIED = 3  # experiences that may each be the first; of more, none is told to lead
 UNKNOWN = 4  # lines of what is not known; the rest stands below
 WIDTHS = {"wide": 600, "narrow": 340}  # of a picture; pages show the one that fits
 LETTER, LINE = 6.6, 15  # pixels of a letter and of a line of text
@@ -57,9 +58,8 @@ def saved_of(folder: Path, entries: Iterable[dict]) -> list[Saved]:
     """Return the findings of a run's notebooks in reading order, of each notebook the one that leads its page first."""
     found = []
     for entry in entries:
-        place = folder / "findings" / entry["name"]
-        paths = sorted(place.glob("*.json"), key=lambda path: (path.stem != entry.get("headline"), path.stem))
-        found += [Saved(json.loads(p.read_text(encoding="utf-8")), place, entry["name"]) for p in paths]
+        records = read_findings(folder, entry["name"], entry.get("headline"))
+        found += [Saved(record, folder / "findings" / entry["name"], entry["name"]) for record in records]
     return found
 
 
@@ -76,17 +76,20 @@ def first_screen(all_of: list[Saved]) -> dict:
     trend, placed = first("touchpoint_trend"), first("importance_performance")
     quality, worth, kinds = first("response_quality"), first("worth_of_a_point"), first("segment_customers")
     waves = list(scores[0].table()["wave"]) if scores and "wave" in scores[0]["highlights"] else []
-    level = percent(scores[0]["glance"].get("confidence") or 0.95) if scores else ""
-    counted = {"n": number(quality["glance"]["n"], 0), "level": level} if quality else {}
+    shown = [*scores, *([worth] if worth else [])]
+    levels = {saved["highlights"]["level"] for saved in shown}
+    alike = say("level", level=levels.pop()) if len(levels) == 1 else ""
     ends = {"first": waves[0], "last": waves[-1]} if len(waves) > 1 else {}
+    n = number(quality["glance"]["n"], 0) if quality else ""
+    base = say("base" if ends else "base_one", n=n, level=alike, **ends) if quality else ""
     return {
-        "base": say("base" if ends else "base_one", **counted, **ends) if counted and level else "",
+        "base": base,
         "lines": [line for line in (_now(scores, change), _moved(trend), _most(placed)) if line],
-        "tiles": [*map(_tile, scores), *([_worth(worth)] if worth else [])],
+        "tiles": [_tile(saved, told_above=bool(alike)) for saved in shown],
         "charts": _charts(scores, trend),
         "map": {size: _map(placed.table(), width) for size, width in WIDTHS.items()} if placed else {},
         "map_title": placed["title"] if placed else "",
-        "look": _look(placed, trend, first("journey_coverage"), first("tag_topics")),
+        "look": _look(placed, trend, first("driver_importance"), first("journey_coverage"), first("tag_topics")),
         "segments": kinds.table().to_dict("records") if kinds and kinds["established"] else [],
         "unknown": _unknown(all_of),
     }
@@ -103,10 +106,9 @@ def _now(scores: list[Saved], change: Saved | None) -> tuple[str, str] | None:
         return None
     told = scores[0]["highlights"]
     text = say.told("now" if "wave" in told else "now_one", **told | {"measure": _capital(told["measure"])})
-    if change and change["highlights"]:
-        moved = change["highlights"]
-        key = {"up": "moved_up", "down": "moved_down"}.get(moved.get("verdict", ""), "moved_open")
-        return say(key, now=text, value=moved["value"], wave_before=moved["wave_before"]), scores[0].page
+    moved = change["highlights"] if change else {}
+    if moved and moved.get("wave") == told.get("wave"):
+        return say.told(f"moved_{moved['verdict']}", **moved | {"now": text}), scores[0].page
     return f"{text}.", scores[0].page
 
 
@@ -117,28 +119,31 @@ def _moved(trend: Saved | None) -> tuple[str, str] | None:
 def _most(placed: Saved | None) -> tuple[str, str] | None:
     if placed is None:
         return None
-    if not placed["established"] or len(placed.table()) < 2:
-        return say("drivers_open", what=placed["what"]), placed.page
-    top = placed.table().sort_values("share", ascending=False, kind="stable").head(2)
-    known = {"first": top["words"].iloc[0], "second": top["words"].iloc[1], "what": placed["what"]}
-    return say("drivers", **known, lower=top.loc[top["estimate"].idxmin(), "words"]), placed.page
+    lead, what = (placed["highlights"] or {}).get("lead", []), placed["what"]
+    if not placed["established"] or not 0 < len(lead) <= MOST_TIED or len(table := placed.table()) < 2:
+        return say("drivers_open", what=what), placed.page
+    table = table.sort_values("share", ascending=False, kind="stable").set_index("term")
+    top = table.loc[lead] if len(lead) > 1 else table.head(2)
+    low, others = top.loc[top["estimate"].idxmin()], top.drop(top["estimate"].idxmin())
+    apart = low["conf_high"] < others["conf_low"].min()  # else none of them is told to be rated lower
+    known = {"what": what, "lower": say("lower", name=low["words"]) if apart else ""}
+    if len(lead) > 1:
+        return say("lead_tied", first=listing(top["words"]), **known), placed.page
+    return say("lead", first=top["words"].iloc[0], second=top["words"].iloc[1], **known), placed.page
 
 
-def _tile(score: Saved) -> dict:
-    told = score["highlights"]
-    spark = score.table()["estimate"].dropna().tolist() if "wave" in told else []
-    notes = [told["measure"], told["ends"]]
-    drawn = _line(spark, 120, 28) if len(spark) > 1 else ""
-    return {"label": score["what"], "value": told["value"], "notes": notes, "spark": drawn, "page": score.page}
-
-
-def _worth(worth: Saved) -> dict:
-    told = worth["highlights"]
-    tile = {"label": say("tile_worth"), "spark": "", "page": worth.page}
-    if "open" in told:
-        return tile | {"value": "not established", "notes": [told["open"]]}
-    notes = [say("tile_average")] * told["average"] + [told["ends"]]
-    return tile | {"value": told["value"], "notes": notes}
+def _tile(saved: Saved, *, told_above: bool) -> dict:
+    """Return a score, or the worth of points, with what it is measured in and its interval."""
+    told, spark = saved["highlights"], []
+    tile = {"label": saved["what"], "value": told.get("value", "not established"), "page": saved.page}
+    if "count" in told:
+        tile["label"] = _capital(say("tile_worth", count=told["count"]))
+        notes = [told["open"]] if "open" in told else [say("tile_average")] * told["average"]
+    else:
+        notes, spark = [told["measure"]], saved.table()["estimate"].dropna().tolist() if "wave" in told else []
+    if "ends" in told:
+        notes = [*notes, told["ends"] + ("" if told_above else f" ({told['level']})")]
+    return tile | {"notes": notes, "spark": _line(spark, 120, 28) if len(spark) > 1 else ""}
 
 
 def _line(values: list[float], width: float, height: float) -> str:
@@ -152,7 +157,7 @@ def _charts(scores: list[Saved], trend: Saved | None) -> list[dict]:
     charts = []
     if scores and "wave" in scores[0]["highlights"] and len(table := scores[0].table()) > 1:
         told, table = scores[0]["highlights"], table.assign(words=scores[0]["what"], lit=True)
-        charts.append((_capital(told["measure"]), table, 100 if told["value"].endswith("%") else 1))
+        charts.append((_capital(told["measure"]), table, told["scale"]))
     if trend:
         told, levels = trend["highlights"], trend.table("levels")
         levels = levels.assign(lit=levels["term"].isin(trend.moved))
@@ -247,7 +252,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(k * size, 6) for k in range(int(-(-low // size)), int(high // size) + 1)]
 
 
-def _look(placed, trend, coverage, topics) -> list[dict]:
+def _look(placed, trend, importance, coverage, topics) -> list[dict]:
     """Return the experiences that go most with the outcome among those rated under the middle, and those that moved."""
     if not placed or not placed["established"]:
         return []
@@ -258,15 +263,8 @@ def _look(placed, trend, coverage, topics) -> list[dict]:
     chosen = table[((table["share"] > fair) & (low | (table.index == 0))) | table["term"].isin(moved)].head(5)
     if len(chosen) < 3:
         chosen = table[table.index.isin(chosen.index) | (table.index < 3)]
-    owners = (
-        coverage.table()
-        .dropna(subset=["measured_by"])
-        .drop_duplicates("measured_by")
-        .set_index("measured_by")["owner"]
-        .to_dict()
-        if coverage
-        else {}
-    )
+    owners = dict(coverage.table()[["measured_by", "owner"]].dropna().to_numpy()) if coverage else {}
+    slopes = importance.table().set_index("term") if importance else None
     said = topics.table().set_index("term") if topics else None
     quotes = by_kept_key((topics["highlights"] or {}).get("quotes", {})) if topics else {}
     entries = []
@@ -274,10 +272,11 @@ def _look(placed, trend, coverage, topics) -> list[dict]:
         evidence = [say("share", share=percent(row["share"])), say("rating", rating=number(row["estimate"], 0))]
         if said is not None and row["term"] in said.index and pd.notna(said.loc[row["term"], "negative"]):
             evidence.append(say("complaints", share=percent(said.loc[row["term"], "negative"])))
-        course = moved.get(row["term"], "")
+        course, known = moved.get(row["term"], ""), slopes is not None and slopes.loc[row["term"], "per_point_low"] > 0
+        sure = say.told(("sure" if known else "open") + "_moved" * bool(course), what=placed["what"])
         entries.append({
-            "what": row["words"], "evidence": [course] * bool(course) + evidence, "sure": say("sure_moved" if course else "sure"),
-            "owner": owners.get(row["term"]) or "", "quotes": quotes.get(row["term"], [])[:2], "page": placed.page,
+            "what": row["words"], "evidence": [course] * bool(course) + evidence, "sure": sure, "owner": owners.get(row["term"], ""),
+            "quotes": quotes.get(row["term"], [])[:2], "page": placed.page,
         })  # fmt: skip
     return entries
 

@@ -307,10 +307,8 @@ class Survey:
             return np.ones(len(self))
         column = self.rows[self.weight] if self.domain is None else self.rows[self.weight][self.domain]
         values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-        bad, n = (
-            np.flatnonzero((~np.isfinite(values) | (values < 0)) & asked),
-            np.broadcast_to(asked, len(values)).sum(),
-        )
+        bad = np.flatnonzero((~np.isfinite(values) | (values < 0)) & asked)
+        n = np.broadcast_to(asked, len(values)).sum()
         if bad.size:
             raise DataProblem(
                 f"{self.weight} is missing, negative or not a number in {bad.size} of {n} answered rows "

@@ -40,10 +40,11 @@ def render_foreign(notebook, text: str, folder: Path) -> Path:
     checks = [{"check": text, "value": text, "limit": text, "ok": False, "level": level} for level in ("care", "stops")]
     said = {"what": text, "title": text, "sentence": sentence, "by": [], "established": True, "checks": checks}
     measured = {"wave": text, "wave_before": text, "verdict": "open", "value": text, "ends": text, "measure": text}
+    measured |= {"level": text, "scale": 1, "lead": [text], "count": text}
     measured |= {"n": text, "moved": {text: text}, "unit": text, "average": True, "quotes": {text: [text]}}
     row = {"term": text, "wave": text, "estimate": 1.5, "conf_low": 1.0, "conf_high": 2.0, "share": 0.5, "n": 12}
     row |= {"share_low": 0.4, "share_high": 0.6, "segment": text, "suggested_name": text, "description": text}
-    row |= {"measured_by": text, "owner": text, "negative": 0.2}
+    row |= {"measured_by": text, "owner": text, "negative": 0.2, "per_point_low": 0.1}
     table = pd.DataFrame([row, row | {"term": f"{text} 2", "wave": f"{text} 2", "estimate": 2.5}])
     files = {"tidy": "all.tidy.csv", "levels": "all.tidy.csv"}
     csv_safe(table).to_csv(place / "all.tidy.csv", index=False)
