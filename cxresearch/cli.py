@@ -101,6 +101,13 @@ def _check(given) -> int:
     return 0 if found["ok"] else 2
 
 
+def _schema(given) -> int:
+    from cxresearch.study.schema import json_schema
+
+    print(json_schema(), end="")
+    return 0
+
+
 def _forget(given) -> int:
     from cxresearch.forget import forget, said
 
@@ -314,6 +321,7 @@ COMMANDS = (
         STUDY,
         _flag("--json", "print JSON instead of a page"),
     ),
+    (_schema, "print what a study file may say as a JSON schema, by which an editor completes and checks one."),
     (
         _run,
         "execute the notebooks on a study and render them; the last line printed is the path of the index page.",

@@ -15,9 +15,42 @@ from cxresearch import digits
 from cxresearch.errors import composed
 from cxresearch.study.items import Item
 
-# [0-9] and not \d, which in Python means the digits of every script.
-NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
-COMMA_NUMBER = r"[+-]?(?:[0-9]+,?[0-9]*|,[0-9]+)(?:[eE][+-]?[0-9]+)?"
+THOUSANDS = {" ": "[ \u00a0\u2007\u2009\u202f]", ".": r"\.", ",": ",", "'": "['\u2019]"}
+
+
+class Writing(NamedTuple):
+    """How numbers and dates of a column are written; a column's own word wins over its table's."""
+
+    decimal: str = "."
+    thousands: str | None = None
+    dayfirst: bool = False
+    time_format: str | None = None
+
+    @property
+    def number(self) -> str:
+        """The pattern of a number: [0-9] and not \\d, which in Python means the digits of every script."""
+        point, whole = re.escape(self.decimal), "[0-9]+"
+        if self.thousands:
+            whole = f"(?:[1-9][0-9]{{0,2}}(?:{THOUSANDS[self.thousands]}[0-9]{{3}})+|{whole})"
+        return f"[+-]?(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?"
+
+    def parsed(self, text: pd.Series) -> pd.Series:
+        """Return texts as numbers, NaN where they are none."""
+        plain = text.where(text.str.fullmatch(self.number).astype(bool))
+        if self.thousands:
+            plain = plain.str.replace(THOUSANDS[self.thousands], "", regex=True)
+        return pd.to_numeric(plain.str.replace(self.decimal, ".", regex=False), errors="coerce").astype(float)
+
+
+PLAIN = Writing()
+NUMBER, COMMA_NUMBER = PLAIN.number, Writing(",").number
+CURRENCIES = {
+    "$": "USD CAD AUD NZD MXN SGD HKD", "€": "EUR", "£": "GBP", "zł": "PLN", "₽": "RUB", "₴": "UAH", "¥": "JPY CNY",
+    "Kč": "CZK", "Ft": "HUF", "kr": "SEK NOK DKK", "₹": "INR",
+    **{c: c for c in "USD CAD AUD EUR GBP PLN RUB UAH JPY CNY CZK HUF SEK NOK DKK CHF INR".split()},
+}  # fmt: skip
+SIGN = "|".join(map(re.escape, CURRENCIES))
+MONEY = re.compile(rf"(\()?\s*([+-]?)\s*({SIGN})?\s*([+-]?[0-9.,'\u2019\s]+?)\s*({SIGN})?\s*(\))?")
 # A code with a leading zero, or with more digits than a float holds, is a name and not a number.
 PLAIN_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?")
 WHOLE_AS_FLOAT = r"^([+-]?\d+)\.0+$"
@@ -75,10 +108,10 @@ def names(column: pd.Series) -> pd.Series:
     return spread(text.where(text != ""), positions, column.index)
 
 
-def numbers(column: pd.Series, *, decimal: str = ".", codes: Iterable[str] = ()) -> Numbers:
+def numbers(column: pd.Series, writing: Writing = PLAIN, codes: Iterable[str] = ()) -> Numbers:
     """Read a column as numbers; `codes` are texts (or numbers) that stand for blank."""
     positions, values = distinct(column)
-    parsed, text = _parsed(values, decimal)
+    parsed, text = _parsed(values, writing)
     blank = (text == "") | _is_code(parsed, text, codes)
     other = parsed.isna() & ~blank
     index = column.index
@@ -89,23 +122,93 @@ def numbers(column: pd.Series, *, decimal: str = ".", codes: Iterable[str] = ())
     )
 
 
-def coded(column: pd.Series, codes: Sequence[str], *, decimal: str = ".") -> pd.Series:
+def bare_amount(text: str) -> tuple[str, str, bool]:
+    """Return an amount without what accounts put around it: its text, its sign of currency, and whether in brackets."""
+    found = MONEY.fullmatch(text)
+    if (
+        not found
+        or bool(found[1]) != bool(found[6])
+        or found[3]
+        and found[5]
+        or found[2]
+        and (found[1] or found[4] < ".")
+    ):
+        return text, "", False
+    return ("-" if found[1] else found[2]) + found[4].strip(), found[3] or found[5] or "", bool(found[1])
+
+
+def amounts(column: pd.Series, writing: Writing, codes: Iterable[str] = (), currency: str | None = None):
+    """Read a column of money: as `numbers`, signs of one currency taken away, amounts in brackets negative.
+
+    Returns
+    -------
+    tuple of Numbers and dict
+        And what was done -> in how many rows.
+    """
+    found = numbers(column, writing, codes)
+    if not found.other.any():
+        return found, {}
+    positions, values = distinct(column.where(found.other))
+    bare = [bare_amount(text) for text in as_text(values, writing.decimal)]
+    parsed = writing.parsed(pd.Series([text for text, _, _ in bare], dtype="str"))
+    sign = spread(
+        pd.Series([sign if ok else "" for (_, sign, _), ok in zip(bare, parsed.notna())]), positions, column.index, ""
+    )
+    signs = sign[sign != ""].value_counts()
+    if len(signs) > 1:
+        raise Refused(f"holds amounts in {len(signs)} currencies ({_listing(sign[sign != ''])}); convert them to one")
+    for written in signs.index:
+        if currency and re.fullmatch("[A-Z]{3}", currency) and currency not in CURRENCIES[written].split():
+            raise Refused(f"is written in {written}, but study.yml says currency: {currency}; correct one of the two")
+    bracketed = spread(pd.Series([b for _, _, b in bare], dtype=bool), positions, column.index, False)
+    again = spread(parsed, positions, column.index)
+    told = {f"with {written} taken off": int(n) for written, n in signs.items()}
+    told["in brackets, read as below zero"] = int((bracketed & again.notna()).sum())
+    return Numbers(found.values.fillna(again), found.blank, found.other & again.isna()), told
+
+
+def advice(column: pd.Series, found: Numbers, writing: Writing) -> str:
+    """Return what to declare so that every cell is a number, or nothing where no way of writing numbers does that."""
+    text = pd.Series(
+        [bare_amount(t)[0] for t in as_text(distinct(column[~found.blank])[1], writing.decimal)], dtype="str"
+    )
+    ways = [
+        Writing(d, t)
+        for t in (writing.thousands, *THOUSANDS)
+        for d in dict.fromkeys((writing.decimal, ".", ","))
+        if t != d
+    ]
+    fitting = [way for way in ways if text.str.fullmatch(way.number).all()]
+    changes = [
+        [key for key in ("decimal", "thousands") if getattr(way, key) != getattr(writing, key)] for way in fitting
+    ]
+    fewest = min(map(len, changes), default=0)
+    example = next(iter(text[~text.str.fullmatch(writing.number).astype(bool)]), "")
+    if not fewest:
+        return ""
+    # Three digits after the sign in every cell are thousands: 1,011 and 1,048 are not written to three decimals.
+    way, keys = min(
+        (pair for pair in zip(fitting, changes) if len(pair[1]) == fewest), key=lambda p: "thousands" not in p[1]
+    )
+    said = " and ".join(f"{key}: {getattr(way, key)!r}" for key in keys)
+    return f"declare {said} for the table ({example!r} is then {way.parsed(pd.Series([example]))[0]:.12g}), or "
+
+
+def coded(column: pd.Series, codes: Sequence[str], writing: Writing = PLAIN) -> pd.Series:
     """Return where a column holds one of `codes`."""
     if not codes:
         return pd.Series(False, index=column.index)
     positions, values = distinct(column)
-    return spread(_is_code(*_parsed(values, decimal), codes), positions, column.index, False)
+    return spread(_is_code(*_parsed(values, writing), codes), positions, column.index, False)
 
 
-def _parsed(values: pd.Index, decimal: str) -> tuple[pd.Series, pd.Series]:
+def _parsed(values: pd.Index, writing: Writing) -> tuple[pd.Series, pd.Series]:
     """Return distinct values as numbers (NaN where they are none) and as text."""
     if pd.api.types.is_numeric_dtype(values.dtype):
         parsed = pd.Series(digits.whole(values.to_numpy(dtype=float, na_value=np.nan)))
         return parsed.where(np.isfinite(parsed)), parsed.astype("str")
-    text = as_text(values, decimal)
-    is_number = text.str.fullmatch(COMMA_NUMBER if decimal == "," else NUMBER).astype(bool)
-    parsed = pd.to_numeric(text.str.replace(",", ".", regex=False).where(is_number), errors="coerce")
-    return pd.Series(digits.whole(parsed.astype(float))), text
+    text = as_text(values, writing.decimal)
+    return pd.Series(digits.whole(writing.parsed(text))), text
 
 
 def _is_code(parsed: pd.Series, text: pd.Series, codes: Iterable[str]) -> pd.Series:
@@ -121,19 +224,20 @@ def code_key(value) -> str:
     return repr(float(text) + 0.0) if PLAIN_NUMBER.fullmatch(text) else text
 
 
-def answers(column: pd.Series, item: Item, *, key: str, decimal: str = ".", **how_dates) -> tuple[pd.Series, pd.Series]:
+def answers(column: pd.Series, item: Item, key: str, writing: Writing) -> tuple[pd.Series, pd.Series]:
     """Return the answers to item `key` (NaN where a code is missing or not applicable; numbers held against the scale)
     and where it is not applicable."""
     if item.is_number:
-        return _scaled(column, item, key, decimal)
+        return _scaled(column, item, key, writing)
     values, absent = _category(column, item, key)
     if item.is_date:
-        values = dates(values, **how_dates)
+        values = dates(values, dayfirst=writing.dayfirst, time_format=writing.time_format)
     return values, absent
 
 
-def _scaled(column: pd.Series, item: Item, key: str, decimal: str) -> tuple[pd.Series, pd.Series]:
-    found = numbers(column, decimal=decimal, codes=(*item.missing, *item.not_applicable))
+def _scaled(column: pd.Series, item: Item, key: str, writing: Writing) -> tuple[pd.Series, pd.Series]:
+    codes = (*item.missing, *item.not_applicable)
+    found = numbers(column, writing, codes) if item.scale else amounts(column, writing, codes)[0]
     remedy = f"declare them as missing codes of item {key} in study.yml"
     if "nps" in item.role:
         _require_a_zero(column, found, item, key)
@@ -143,7 +247,7 @@ def _scaled(column: pd.Series, item: Item, key: str, decimal: str) -> tuple[pd.S
         n = int(found.other.sum())
         raise Refused(
             f"holds {count(n, 'value')} that {'are not numbers' if n > 1 else 'is not a number'} "
-            f"({_listing(column[found.other])}); {_or_decimal(column[found.other], decimal)}{remedy}"
+            f"({_listing(column[found.other])}); {advice(column, found, writing)}{remedy}"
         )
     if item.scale:
         low, high = item.scale
@@ -161,7 +265,7 @@ def _scaled(column: pd.Series, item: Item, key: str, decimal: str) -> tuple[pd.S
                 f"but a net promoter score counts whole answers; give item {key} the role outcome instead of nps "
                 "in study.yml"
             )
-    return found.values, coded(column, item.not_applicable, decimal=decimal)
+    return found.values, coded(column, item.not_applicable, writing)
 
 
 def _mapped(column: pd.Series, found: Numbers, item: Item, key: str) -> Numbers:
@@ -257,13 +361,6 @@ def choices(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Serie
     return found, spread(absent, positions, column.index, False)
 
 
-def _or_decimal(found: pd.Series, decimal: str) -> str:
-    """Return the remedy for numbers that are written with the other decimal sign, if all of `found` are."""
-    other, pattern = (".", NUMBER) if decimal == "," else (",", COMMA_NUMBER)
-    written = found.map(str).str.strip().str.fullmatch(pattern).all()
-    return f"declare decimal: {other!r} for the table, or " if written else ""
-
-
 def _category(column: pd.Series, item: Item, key: str) -> tuple[pd.Series, pd.Series]:
     positions, values = distinct(column)
     text = as_names(values) if item.type == "text" or item.labels else _as_stored(values, item)
@@ -339,6 +436,14 @@ def _parsed_dates(text: pd.Series, dayfirst: bool, time_format: str | None) -> t
         asked = asked.str.replace(DAY_FIRST, lambda m: f"{m[3]}-{int(m[2]):02d}-{int(m[1]):02d}{m[4]}", regex=True)
     parsed = pd.to_datetime(asked, format=time_format or "ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
     return parsed, parsed.isna() & (text != "")
+
+
+def row_numbers(where: pd.Series | pd.Index) -> str:
+    """Return 'rows 3, 8 and 4 more', counted as a spreadsheet does: the header is row 1."""
+    index = where.index[where.to_numpy(dtype=bool)] if isinstance(where, pd.Series) else where
+    shown = ", ".join(str(i + 2) for i in index[:EXAMPLES])
+    more = f" and {len(index) - EXAMPLES} more" if len(index) > EXAMPLES else ""
+    return f"{'row' if len(index) == 1 else 'rows'} {shown}{more}"
 
 
 def count(n: int, noun: str) -> str:

@@ -1,9 +1,10 @@
 """Decisions that a study file takes, and those that it leaves to somebody: ``confirmed: false``."""
 
+from collections import Counter
 from typing import NamedTuple
 
 from cxresearch.study.document import Document
-from cxresearch.study.items import Item, Part
+from cxresearch.study.items import Item, Part, said_by
 from cxresearch.study.schema import Table
 
 # Roles that decide what is computed, or from whom.
@@ -34,13 +35,20 @@ def guesses(name: str, table: Table, loaded, document: Document) -> list[Guess]:
             place = _place(document, (*path, "confirmed", key))
             what = f"tables.{name}.{key}"
             found.append(Guess(place, what, f"({_said(getattr(table, key))})", key not in HARMLESS))
+    typed = document.data["tables"][name].get("items") or {}
+    bulk: dict[str, list[str]] = {}
     for key, item in table.items.items():
         if item.confirmed is False:
-            says = decisions(item, loaded and loaded.coded.get(key, {}))
-            place = _place(document, (*path, "items", key))
-            touched = loaded is None or sum(loaded.coded.get(key, {}).values())
-            counts = bool(COUNTING & set(item.role) or item.values or item.multiple or touched)
-            found.append(Guess(place, f"item {key}", f"({'; '.join(says) or 'label'})", counts))
+            bulk.setdefault(said_by(typed, key, "confirmed"), []).append(key)
+    for said, keys in bulk.items():
+        items = [table.items[key] for key in keys]
+        coded = loaded and sum((loaded.coded.get(key, Counter()) for key in keys), Counter())
+        says = decisions(items[0], coded)
+        counts = any(COUNTING & set(item.role) or item.values or item.multiple for item in items)
+        what = f"item {said}" if said in table.items else f"{len(keys)} items {said}"
+        touched = loaded is None or sum(coded.values())
+        place = _place(document, (*path, "items", said))
+        found.append(Guess(place, what, f"({'; '.join(says) or 'label'})", bool(counts or touched)))
     return found
 
 

@@ -3,12 +3,13 @@
 import codecs
 import re
 from datetime import date
+from fnmatch import fnmatchcase
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from cxresearch.errors import nearest
-from cxresearch.sources import WHITESPACE
+from cxresearch.sources import GLOB, WHITESPACE
 from cxresearch.study.document import Plain
 
 Role = Literal[
@@ -74,6 +75,16 @@ Encoding = Annotated[str, AfterValidator(_known_encoding)]
 Encodings = Annotated[tuple[Encoding, ...], BeforeValidator(listed, json_schema_input_type=str | list[str])]
 
 
+def one_sign(text):
+    """Return a sign between thousands by its plainest form: any space is a space."""
+    plain = {"space": " ", "apostrophe": "'", "\u2019": "'"}.get(text, text)
+    return " " if isinstance(plain, str) and plain.isspace() else plain
+
+
+Decimal = Literal[".", ","]
+Thousands = Annotated[Literal[" ", ".", ",", "'"], BeforeValidator(one_sign, json_schema_input_type=str)]
+
+
 class Part(BaseModel):
     """A part of the file; a key that it does not know is refused."""
 
@@ -105,6 +116,11 @@ class Item(Part):
     """Words for figures and sentences."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Code: words. Turns an item without a scale into these words."""
+    target: float | None = Field(None, ge=-100, le=100)
+    """What is aimed at, of an outcome: net promoter points, or percent in the upper two boxes."""
+    decimal: Decimal | None = None
+    """How these numbers are written, where it differs from the table's; so thousands."""
+    thousands: Thousands | None = None
     time_format: str | None = None
     """How this date is written, where it differs from the table's."""
     dayfirst: bool | None = None
@@ -120,6 +136,8 @@ class Item(Part):
             raise ValueError(f"scale must rise, found {self.scale[0]:g} to {self.scale[1]:g}")
         if self.scale and self.type not in (None, "number"):
             raise ValueError(f"an item with a scale is a number, not type: {self.type}")
+        if self.target is not None and not {"nps", "csat", "ces", "outcome"} & set(self.role):
+            raise ValueError("a target is that of an outcome; give the item the role nps, csat, ces or outcome")
         if self.values and not self.is_number:
             raise ValueError("values are the numbers that stored codes stand for; the item needs a scale, too")
         if self.multiple and (self.is_number or not self.labels):
@@ -144,6 +162,10 @@ class Item(Part):
         codes = self.labels if self.multiple else ()
         return {"_" + re.sub(r"\W", "_", code.strip()): code for code in codes}
 
+    def rates(self, code: str) -> bool:
+        """Whether a stored code lies on the scale of the item."""
+        return bool(NUMBER.fullmatch(code)) and self.scale[0] <= float(code) <= self.scale[1]
+
     @property
     def is_number(self) -> bool:
         return self.scale is not None or self.type == "number"
@@ -155,6 +177,26 @@ class Item(Part):
     def header(self, key: str, wave: str | None) -> str | None:
         """Return the header of item `key` in a wave; None where the item was not asked."""
         return self.column.get(wave) if isinstance(self.column, dict) else self.column or key
+
+
+def spread(items: dict) -> dict:
+    """Return items as typed, each with what the patterns that its key matches say and itself does not; the last wins."""
+    patterns = {key: said for key, said in items.items() if GLOB & set(key)}
+    own = {key: as_column(said) for key, said in items.items() if key not in patterns}
+    for pattern, said in patterns.items():
+        if not isinstance(said, dict) or "column" in said:
+            raise ValueError(f"items: {pattern!r} is a pattern of keys; it holds what they share, and no column")
+        if not any(fnmatchcase(key, pattern) for key in own):
+            raise ValueError(f"items: {pattern!r} matches no key of an item; correct it or take it out")
+    shared = {k: {w: v for p, said in patterns.items() if fnmatchcase(k, p) for w, v in said.items()} for k in own}
+    return {key: shared[key] | said if isinstance(said, dict) else said for key, said in own.items()}
+
+
+def said_by(typed: dict, key: str, word: str) -> str:
+    """Return the key of the items as typed that says `word` of item `key`: its own, or that of a pattern."""
+    own = as_column(typed.get(key))
+    patterns = [p for p, said in typed.items() if GLOB & set(p) and fnmatchcase(key, p) and word in said]
+    return key if word in own or not patterns else patterns[-1]
 
 
 def battery(items: dict[str, Item]) -> list[str]:
@@ -181,6 +223,9 @@ class Revenue(Part):
     missing: Literal["keep", "zero", "drop", "error"] = "error"
     codes: Codes = ()
     """Texts that stand for a missing amount, such as NA."""
+    decimal: Decimal | None = None
+    """How these amounts are written, where it differs from the table's; so thousands."""
+    thousands: Thousands | None = None
 
     @model_validator(mode="after")
     def _agrees(self):

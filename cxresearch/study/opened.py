@@ -295,7 +295,8 @@ class Study(Parts):
 
     def _from_files(self, name: str) -> Loaded:
         files, floor = self._files.get(name, {}), self._minimum_base
-        return load_table(name, self._declared[name], files, folder=self.path.parent, min_base=floor)
+        of = {"folder": self.path.parent, "min_base": floor, "currency": self.currency}
+        return load_table(name, self._declared[name], files, **of)
 
     def require_known_words(self) -> None:
         """Raise `StudyProblem` for an item of a touchpoint, a unit or a taxonomy that the study does not have."""
@@ -404,6 +405,11 @@ class Study(Parts):
     def kinds(self) -> dict[str, str]:
         """Driver -> what it is about: service, product, price, digital, personal or emotion."""
         return {key: item.kind for _, key, item in self._all_items() if item.kind}
+
+    @property
+    def targets(self) -> dict[str, float]:
+        """Item -> what is aimed at, in net promoter points or percent."""
+        return {key: item.target for _, key, item in self._all_items() if item.target is not None}
 
     @property
     def ratings(self) -> list[str]:

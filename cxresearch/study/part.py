@@ -12,6 +12,9 @@ from cxresearch import digits
 from cxresearch.sources import Meanings
 from cxresearch.study.codes import (
     Refused,
+    Writing,
+    advice,
+    amounts,
     answers,
     choices,
     coded,
@@ -21,21 +24,11 @@ from cxresearch.study.codes import (
     flags,
     holds,
     names,
-    numbers,
+    row_numbers,
 )
 from cxresearch.study.items import Item, Revenue
 from cxresearch.study.personal import id_columns, names_a_person
 from cxresearch.study.schema import Table
-
-ROWS_SHOWN = 5
-
-
-def row_numbers(where: pd.Series | pd.Index) -> str:
-    """Return 'rows 3, 8 and 4 more', counted as a spreadsheet does: the header is row 1."""
-    index = where.index[where.to_numpy(dtype=bool)] if isinstance(where, pd.Series) else where
-    shown = ", ".join(str(i + 2) for i in index[:ROWS_SHOWN])
-    more = f" and {len(index) - ROWS_SHOWN} more" if len(index) > ROWS_SHOWN else ""
-    return f"{'row' if len(index) == 1 else 'rows'} {shown}{more}"
 
 
 class Part:
@@ -61,9 +54,10 @@ class Part:
         table_name: str,
         meanings: Meanings = Meanings(),
         digest: str | None = None,
+        currency: str | None = None,
     ):
         self.raw, self.file, self.wave, self.table, self.name = raw, file, wave, table, table_name
-        self.meanings, self.digest, self.ids = meanings, digest, id_columns(table)
+        self.meanings, self.digest, self.ids, self.currency = meanings, digest, id_columns(table), currency
         self.problems: list[str] = []
         self.coded: dict[str, Counter[str]] = {}  # item -> how often a stored code was set aside
         self.counts: Counter[str] = Counter()
@@ -119,9 +113,12 @@ class Part:
         self.out |= where
         self.counts[why] += int(new.sum())
 
-    @property
-    def _how_dates(self) -> dict:
-        return {"dayfirst": self.table.dayfirst, "time_format": self.table.time_format}
+    def _writing(self, declared: Item | Revenue | None = None) -> Writing:
+        own = {key: getattr(declared, key, None) for key in Writing._fields}
+        return Writing(**{key: getattr(self.table, key) if own[key] is None else own[key] for key in own})
+
+    def _dates(self, stored: pd.Series) -> pd.Series:
+        return dates(stored, dayfirst=self.table.dayfirst, time_format=self.table.time_format)
 
     # -- one method for each way in which a column may be read (the kinds in schema.Table.columns) -------------------
 
@@ -134,13 +131,12 @@ class Part:
                 f"names a person: {why}; take item {key} out of study.yml, or declare personal: true of it if an "
                 "analysis needs it as it is"
             )
-        stored = self._without_user_missing(stored, header, item)
         self._count_codes(stored, item, key)
+        stored = self._without_user_missing(stored, header, item)
         if item.multiple:
             columns, absent = choices(stored, item, key)
         else:
-            how = {k: v for k in ("dayfirst", "time_format") if (v := getattr(item, k)) is not None}
-            values, absent = answers(stored, item, key=key, decimal=self.table.decimal, **(self._how_dates | how))
+            values, absent = answers(stored, item, key, self._writing(item))
             columns = {key: values}
         return columns | ({f"{key}_met": ~absent} if item.not_applicable else {})
 
@@ -154,11 +150,7 @@ class Part:
     def _count_codes(self, stored: pd.Series, item: Item, key: str) -> None:
         counts = self.coded.setdefault(key, Counter())
         for code in (*item.missing, *item.not_applicable):
-            found = (
-                holds(stored, item.multiple, code)
-                if item.multiple
-                else coded(stored, [code], decimal=self.table.decimal)
-            )
+            found = holds(stored, item.multiple, code) if item.multiple else coded(stored, [code], self._writing(item))
             counts[code] += int(found.sum())
 
     def _id(self, stored: pd.Series, key: str) -> pd.Series:
@@ -179,7 +171,7 @@ class Part:
         return flags(stored)
 
     def _time(self, stored: pd.Series, key: str) -> pd.Series:
-        return dates(stored, **self._how_dates)
+        return self._dates(stored)
 
     def _number(self, stored: pd.Series, key: str, may_be_blank: bool = True) -> pd.Series:
         found = self._numbers(stored, key)
@@ -202,15 +194,17 @@ class Part:
             raise Refused(f"is 0 in every row; leave {key} out of study.yml")
         return found
 
-    def _numbers(self, stored: pd.Series, what: str, codes: tuple[str, ...] = ()) -> pd.Series:
+    def _numbers(self, stored: pd.Series, what: str, revenue: Revenue | None = None) -> pd.Series:
         """Return a column as numbers, or say which cells are none; `what` names one of them."""
-        found = numbers(stored, decimal=self.table.decimal, codes=codes)
+        writing = self._writing(revenue)
+        found, told = amounts(stored, writing, revenue.codes if revenue else (), self.currency)
+        self.counts.update(told)
         if found.other.any():
             n = int(found.other.sum())
             examples = ", ".join(repr(str(v)) for v in stored[found.other].unique()[:3])
             raise Refused(
                 f"holds {n} {what}{'s that are no numbers' if n > 1 else ' that is no number'} ({examples}; "
-                f"{row_numbers(found.other)}); write plain numbers, or declare decimal: ','"
+                f"{row_numbers(found.other)}); {advice(stored, found, writing)}write plain numbers"
             )
         return found.values
 
@@ -221,7 +215,7 @@ class Part:
         return self._present(names(stored), key)
 
     def _event_time(self, stored: pd.Series, key: str) -> pd.Series:
-        return self._present(dates(stored, **self._how_dates), key)
+        return self._present(self._dates(stored), key)
 
     def _present(self, found: pd.Series, key: str) -> pd.Series:
         blank = found.isna()
@@ -248,7 +242,7 @@ class Part:
         return found
 
     def _revenue(self, stored: pd.Series, declared: Revenue) -> pd.Series:
-        found = self._numbers(stored, "amount", declared.codes)
+        found = self._numbers(stored, "amount", declared)
         for what, where in (("missing", found.isna()), ("negative", found < 0)):
             decision = getattr(declared, what)
             if where.any() and decision == "error":

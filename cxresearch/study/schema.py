@@ -1,8 +1,6 @@
 """What `study.yml` may say: one model per table, one for an item, one for the whole.
 
-The models refuse every key they do not know. `schema.json` beside this module is made from them, so that an editor
-completes a study file that starts with ``# yaml-language-server: $schema=.../schema.json``.
-Write it anew with ``python -c "from cxresearch.study.schema import write_json_schema as w; w()"``.
+The models refuse every key they do not know. ``cxresearch schema`` prints them as a JSON schema for an editor.
 """
 
 import json
@@ -19,14 +17,17 @@ from cxresearch.sources.columns import HEADERS
 from cxresearch.study.items import (
     AnItem,
     Codes,
+    Decimal,
     Encodings,
     Part,
     Revenue,
+    Thousands,
     Words,
     as_column,
     listed,
     one_character,
     resolved,
+    spread,
 )
 from cxresearch.study.retention import an_age
 
@@ -54,6 +55,10 @@ def each_once(waves: tuple[str, ...]) -> tuple[str, ...]:
     if twice := next((wave for wave in plain if plain.count(wave) > 1), None):
         raise ValueError(f"names {twice!r} {plain.count(twice)} times; name each wave once, first to last")
     return waves
+
+
+def spaced(text):
+    return text.replace("_", " ") if isinstance(text, str) else text
 
 
 def no_password(database: str) -> str:
@@ -87,7 +92,9 @@ class Table(Part):
     encoding_errors: Literal["strict", "replace"] = "strict"
     """replace: put a mark for undecodable bytes, and count them."""
     separator: Annotated[str, AfterValidator(one_character)] = ","
-    decimal: Literal[".", ","] = "."
+    decimal: Decimal = "."
+    thousands: Thousands | None = None
+    """What stands between thousands: a space of any kind, a dot, a comma or an apostrophe."""
     sheet: str | None = None
     """Of an Excel file with several."""
     header: Annotated[tuple[HeaderRow, ...], BeforeValidator(header_rows, json_schema_input_type=str | list[str])] = (
@@ -110,11 +117,25 @@ class Table(Part):
     """How dates are written, in strptime's signs; by default ISO (2018-12-31)."""
     dayfirst: bool = False
     """Dates are written 31.12.2018 or 31/12/2018."""
+    codes: dict[str, Annotated[Literal["missing", "not applicable"], BeforeValidator(spaced)]] = Field(
+        default_factory=dict
+    )
+    """Code: what it means in every rating on whose scale it does not lie, where the item itself does not say."""
     items: dict[str, AnItem] = Field(default_factory=dict)
+    """Key: item. A pattern of keys (q*) says what all items share that match it; an item's own words win."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _patterns(cls, typed):
+        items = typed.get("items") if isinstance(typed, dict) else None
+        return typed | {"items": spread(items)} if isinstance(items, dict) else typed
 
     @model_validator(mode="after")
     def _agrees(self):
         self._one_source()
+        if self.thousands == self.decimal:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}; a sign is one of the two")
+        self._share_codes()
         self._file_has_age()
         for key in self.confirmed:
             if key not in type(self).model_fields:
@@ -141,6 +162,17 @@ class Table(Part):
             raise ValueError(f"has {' and '.join(given)}; the rows come from one of them")
         if (self.database is None) != (self.query is None):
             raise ValueError("a database needs a query, and a query a database")
+
+    def _share_codes(self) -> None:
+        """Give the codes of the table to its ratings; what lies on a scale is an answer there."""
+        for key, item in self.items.items():
+            own = {*item.missing, *item.not_applicable, *item.values}
+            shared = {c: said for c, said in self.codes.items() if item.scale and c not in own and not item.rates(c)}
+            more = {
+                field: (*getattr(item, field), *(c for c, said in shared.items() if said == spaced(field)))
+                for field in ("missing", "not_applicable")
+            }
+            self.items[key] = item.model_copy(update=more)
 
     def _file_has_age(self) -> None:
         if self.max_age is not None and self.database is not None and database_file(self.database, Path()) is None:
@@ -354,11 +386,6 @@ class StudyFile(Part):
 
 
 def json_schema() -> str:
-    """Return the JSON schema of a study file, as `schema.json` holds it."""
+    """Return the JSON schema of a study file, by which an editor completes one."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyFile.model_json_schema(by_alias=True)}
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
-
-
-def write_json_schema() -> None:
-    """Write `schema.json` anew, after the models changed."""
-    (Path(__file__).parent / "schema.json").write_text(json_schema(), encoding="utf-8")

@@ -9,10 +9,10 @@ import pandas as pd
 
 from cxresearch.errors import StudyProblem, nearest
 from cxresearch.sources import RawTable, Reading, database_file, read_query, read_table
-from cxresearch.study.codes import names
+from cxresearch.study.codes import names, row_numbers
 from cxresearch.study.document import refuse
 from cxresearch.study.items import Item, Revenue
-from cxresearch.study.part import Part, row_numbers
+from cxresearch.study.part import Part
 from cxresearch.study.schema import Table
 from cxresearch.study.waterfall import Waterfall, reasons
 
@@ -33,7 +33,13 @@ class Loaded(NamedTuple):
 
 
 def load_table(
-    name: str, table: Table, files: Mapping[str | None, Sequence[Path]], *, folder: Path, min_base: int = 1
+    name: str,
+    table: Table,
+    files: Mapping[str | None, Sequence[Path]],
+    *,
+    folder: Path,
+    min_base: int = 1,
+    currency: str | None = None,
 ) -> Loaded:
     """Read, check and name the columns of one table.
 
@@ -49,6 +55,8 @@ def load_table(
         Where a database file is looked for.
     min_base
         Counts below it are not told in messages.
+    currency
+        Of the study: an amount that is written in another is refused.
 
     Raises
     ------
@@ -57,11 +65,13 @@ def load_table(
     """
     parts: list[Part] = []
     received: dict[str, str] = {}
-    for part, came in _parts(name, table, files, folder):
+    for part, came in _parts(name, table, files, folder, currency):
         parts.append(part)
         received |= came
     frames = [part.frame() for part in parts]
-    refuse([*_excludes_nothing(name, table, parts, min_base), *(p for part in parts for p in part.problems)])
+    coded = {key: sum((part.coded.get(key, Counter()) for part in parts), Counter()) for key in table.items}
+    nothing = [*_excludes_nothing(name, table, parts, min_base), *_codes_nothing(name, table, coded)]
+    refuse([*(p for part in parts for p in part.problems)] or nothing)
     whole = (
         pd.concat(frames, keys=range(len(frames)))
         if len(frames) > 1
@@ -76,7 +86,6 @@ def load_table(
     if not len(whole):
         raise StudyProblem(f"tables.{name} has no rows left: {reasons(counts)}")
     waterfall.add("used", len(whole))
-    coded = {key: sum((part.coded.get(key, Counter()) for part in parts), Counter()) for key in table.items}
     return Loaded(whole.reset_index(drop=True), waterfall, coded, parts[0].digest)
 
 
@@ -102,16 +111,14 @@ def wanted_columns(table: Table, wave: str | None) -> dict[str, str]:
 
 
 def _parts(
-    name: str, table: Table, files: Mapping[str | None, Sequence[Path]], folder: Path
+    name: str, table: Table, files: Mapping[str | None, Sequence[Path]], folder: Path, currency: str | None
 ) -> Iterator[tuple[Part, dict[str, str]]]:
     """Yield each part, with file -> what was received."""
     for wave, file, raw in _raw_tables(name, table, files, folder):
         came = {file: ", ".join([f"{len(raw.frame)} rows", *raw.notes])}
         for label, rows in _waves(raw.frame, table, wave, file):
-            part = Part(
-                rows, file=file, wave=label, table=table, table_name=name, meanings=raw.meanings, digest=raw.digest
-            )
-            yield part, came
+            of = {"file": file, "wave": label, "table": table, "table_name": name, "currency": currency}
+            yield Part(rows, **of, meanings=raw.meanings, digest=raw.digest), came
 
 
 def _raw_tables(
@@ -141,6 +148,14 @@ def _excludes_nothing(name: str, table: Table, parts: Sequence[Part], min_base: 
                 f"tables.{name}.exclude: {header} holds {told or 'nothing'}; no row is {code!r}"
                 f"{nearest(code, stored.index[:VALUES_SHOWN])}; correct it or take it out"
             )
+
+
+def _codes_nothing(name: str, table: Table, coded: Mapping[str, Counter]) -> Iterator[str]:
+    """Yield what is wrong with a code for all ratings that none of them holds."""
+    for code in table.codes:
+        if not any(counts[code] for counts in coded.values()):
+            ratings = sum(item.scale is not None for item in table.items.values())
+            yield f"tables.{name}.codes: none of {ratings} ratings holds {code} off its scale; correct it or take it out"
 
 
 def reading_of(table: Table) -> Reading:
