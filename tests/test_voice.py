@@ -269,6 +269,19 @@ def test_topics_of_fewer_persons_than_the_floor_are_hidden_and_not_quoted():
     assert not any("refund" in str(w) for w in found.tables()["patterns"]["word"])
 
 
+def test_a_first_screen_gets_two_redacted_complaints_a_topic_and_no_table_gets_any(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXRESEARCH_RUN", str(tmp_path))
+    late = [f"The delivery was late again, write to me{k} at anna{k}@example.com." for k in range(20)]
+    table = pd.DataFrame({"said": [*late, *["The delivery was quick, thank you."] * 20, "My refund never came, bad."]})
+    found = cx.tag_topics(cx.as_survey(table, min_base=10), text="said")
+    quotes = found.highlights["quotes"]
+    assert set(quotes) == {"delivery"} and len(quotes["delivery"]) == 2  # refunds: one text, under the floor
+    assert all("late again" in said and "[e-mail]" in said and "anna" not in said for said in quotes["delivery"])
+    cx.save(found, name="topics")
+    assert json.loads((tmp_path / "topics.json").read_text(encoding="utf-8"))["highlights"]["quotes"] == quotes
+    assert not any("late again" in path.read_text(encoding="utf-8") for path in tmp_path.glob("*.csv"))
+
+
 # --- real texts ---------------------------------------------------------------------------------------------------------
 
 FOOD = {

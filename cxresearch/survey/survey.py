@@ -272,7 +272,8 @@ class Survey:
         table = self.table
         answered = np.ones(len(table), dtype=bool) if answered is None else np.asarray(answered, dtype=bool)
         require_columns(table, *([by] if isinstance(by, str) else by or ()), where="responses")
-        waves = waves_of(table[self.wave], self.wave_order) if wave else None
+        order = self.wave_order if wave else ()  # before the column, which a survey without waves lacks
+        waves = waves_of(table[self.wave], order) if wave else None
         dated = answered if waves is None else answered & waves.notna().to_numpy()
         weights = self.weights(dated)
         inside = dated & (weights > 0)
