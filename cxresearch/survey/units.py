@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from cxresearch.errors import DataProblem
+from cxresearch.findings import say
 
 STILL_MET = 0.02  # a few missing answers leave the margins calibrated; a filter does not
 
@@ -60,9 +61,7 @@ def sampling_units(n: int, *, strata=None, cluster=None, fpc=None) -> SamplingUn
     if fpc is not None:
         fpc = np.asarray(fpc, dtype=float)
         if not np.all((fpc >= 0) & (fpc <= 1)):
-            raise DataProblem(
-                "fpc: sampling fractions must lie between 0 and 1; divide the sample by the population of its stratum"
-            )
+            raise DataProblem(say("fractions"))
         kept[stratum[::-1]] = 1 - fpc[::-1]
     return SamplingUnits(psu_of_row, stratum_of_psu, size, kept * np.where(size > 1, size / np.maximum(size - 1, 1), 1))
 
