@@ -11,11 +11,9 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import Check, Statement, number, percent, words
+from cxresearch.findings import Check, Statement, number, percent, say
 from cxresearch.privacy import hide_small_bases, require_base
 from cxresearch.survey import as_survey
-
-say = words(__package__)
 
 MOST_SKIPPED = 0.20  # an item skipped by more than a fifth describes those who answered it, not the sample
 MOST_STRAIGHT = 0.05
@@ -29,17 +27,15 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
     Parameters
     ----------
     responses : Survey or DataFrame
-        One row a response. An item with a boolean companion column ``<item>_met`` was not applicable where it is False.
-    items : sequence of str
-        Items to describe.
-    ratings : sequence of str
-        Items on one common scale, asked together; straight-lining is looked for among them.
+        An item with a boolean companion column ``<item>_met`` was not applicable where it is False.
+    items, ratings : sequences of columns
+        Items to describe; those on one scale, asked together, among which straight-lining is looked for.
 
     Returns
     -------
     Statement
-        Item by item, shares 0-1 of all responses, which add up to 1; ``further["straight"]`` the straight-lined by how
-        many items were rated, ``further["waves"]`` the items by wave.
+        Item by item, shares 0-1 of all responses, which add up to 1; tables ``straight``, the straight-lined by how many
+        items were rated, and ``waves``, the items by wave.
 
     Examples
     --------
