@@ -11,7 +11,7 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import Check, Statement, number, percent, say
+from cxresearch.findings import Check, Statement, say
 from cxresearch.privacy import hide_small_bases, require_base
 from cxresearch.survey import as_survey
 
@@ -74,16 +74,12 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
 
 
 def _told(table: pd.DataFrame, s: dict, label) -> str:
-    def most(column: str) -> dict:
-        worst = digits.largest(table, column)
-        return {"item": label(worst["term"]), "share": percent(worst[column])} if worst[column] > 0 else {}
-
-    skipped, unmet, many = most("share_skipped"), most("share_not_met"), s["n_waves"] > 1
-    known = {"n": number(s["n"], 0)} | skipped | ({"waves": s["n_waves"]} if many else {})
-    told = [say(f"{'skipped' if skipped else 'complete'}{'' if many else '_once'}", **known)]
-    told += [say("not_met", **unmet)] if unmet else []
-    rated = dict(n=number(s["n_many"], 0), many=MANY, share=percent(s["share_straight_many"], 1))
-    return " ".join([*told, say("straight", **rated)] if s["n_many"] else told)
+    skipped, unmet = (digits.largest(table, column) for column in ("share_skipped", "share_not_met"))
+    known = s | {"skipped": label(skipped["term"]), "share_skipped": skipped["share_skipped"], "many": MANY}
+    known |= {"unmet": label(unmet["term"]), "share_not_met": unmet["share_not_met"]}
+    first = ("skipped" if known["share_skipped"] > 0 else "complete") + ("" if s["n_waves"] > 1 else "_once")
+    keys = {first: True, "not_met": known["share_not_met"] > 0, "straight": s["n_many"] > 0}
+    return " ".join(say.told(key, **known) for key, holds in keys.items() if holds)
 
 
 def _bars(finding: Statement, ax):

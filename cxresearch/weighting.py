@@ -10,7 +10,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
 from cxresearch.figures import forest
-from cxresearch.findings import Check, Finding, listing, number, say
+from cxresearch.findings import Check, Finding, listing, say
 from cxresearch.survey import Survey, as_survey
 from cxresearch.survey.units import kish_effective_n
 
