@@ -15,7 +15,7 @@ from cxresearch import digits
 from cxresearch.claims.shares import LEAST, happened, say, share_of
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.findings import Check, Statement, ends, listing, p_words
-from cxresearch.inference import adjusted_p_values, critical_value, ratio_interval, ratio_p_value
+from cxresearch.inference import adjusted_p_values, critical_value, e_value, ratio_interval, ratio_p_value
 from cxresearch.survey import Survey, as_survey
 
 NEAR = 1.25  # a claim holds where it lies inside the interval, and the interval within claim x/: this
@@ -188,5 +188,4 @@ def _adjusted(table, marks, y, controls, loyal, disloyal, confidence) -> tuple[o
     fit = sm.GLM(part["happened"], sm.add_constant(X), family=sm.families.Poisson()).fit(cov_type="HC1")
     half = critical_value(confidence) * fit.bse["loyal"]
     ratio, low, high = np.exp(fit.params["loyal"] + np.array([0.0, -half, half]))
-    away = max(ratio, 1 / ratio)
-    return fit, ends("adjusted_ratio", ratio, low, high) | {"e_value": float(away + np.sqrt(away * (away - 1)))}
+    return fit, ends("adjusted_ratio", ratio, low, high) | {"e_value": e_value(ratio)}

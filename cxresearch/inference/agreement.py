@@ -1,8 +1,4 @@
-"""Do items measure one thing, and do raters agree?
-
-Cronbach (1951), Psychometrika 16:297; Feldt (1965), Psychometrika 30:357; McDonald (1999), *Test Theory* (omega);
-Joreskog (1967), Psychometrika 32:443 (maximum likelihood); Krippendorff (2011), *Computing Krippendorff's Alpha*.
-"""
+"""Do items measure one thing (Cronbach 1951, Feldt 1965, McDonald 1999), and do raters agree (Krippendorff 2011)?"""
 
 import numpy as np
 from scipy import special
@@ -27,8 +23,8 @@ def feldt_interval(alpha: float, n: float, k: int, confidence: float) -> tuple[f
 def one_factor_omega(covariance) -> float:
     """Return McDonald's omega of one factor, (sum of loadings)^2 over the variance of the sum; missing under three items.
 
-    By maximum likelihood: given the uniquenesses u the loadings come from the first eigenvalue t of the matrix scaled by
-    u; the rest of the eigenvalues tell the criterion, sum of t - ln t - 1 (Joreskog 1967).
+    By maximum likelihood (Joreskog 1967, Psychometrika 32:443): given the uniquenesses u the loadings come from the first
+    eigenvalue t of the matrix scaled by u; the rest tell the criterion, sum of t - ln t - 1.
     """
     if (k := len(covariance)) < 3:
         return np.nan
