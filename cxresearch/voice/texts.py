@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
@@ -29,7 +31,7 @@ NAMES |= {"russian": "ru", "rosyjski": "ru", "русский": "ru"}
 KEYS = ("label", *LANGUAGES[:3], "not")
 PATTERN = re.compile(r"(?=.*\w.*\w)\w+\*?(?: \w+\*?){0,2}")
 TOKEN = re.compile(r"[^\W_]+(?:['’`][^\W_]+)*|[:;]-?[()D]|[.!?;:…\n]+|,|[☹☺❤\U0001f300-\U0001faff]")
-NO_WORDS = re.compile(r"\[[\w -]+\]|<[^<>]{1,200}>|&#?\w+;")  # what stands for what was taken out, markup
+NO_WORDS = r"\[[\p{L}\p{N}_ -]+\]|<[^<>]{1,200}>|&#?\w+;"  # what stands for what was taken out, markup (RE2)
 SHORT, LONG = 2, 5  # words: no more say nothing without a topic; so many are not the same in two texts by chance
 SKIPPED, STOP, COMMA, TURN, JOIN, NEGATOR, REPORT = range(2, 9)  # kinds of words beside praise 1, complaint -1, none 0
 KINDS = {"functions": SKIPPED, "intensifiers": SKIPPED, "joins": JOIN, "turns": TURN, "reports": REPORT}
@@ -254,15 +256,18 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     if text is None:
         raise DataProblem("no column of comments is named; declare an item with the role verbatim")
     require_columns(survey.table, text, language, where="responses")
-    clean = redact(survey.table[text].map(_plain, na_action="ignore")).texts
+    clean = redact(_plain(survey.table[text])).texts
     texts = clean.where(clean.notna() & (clean != ""), None).to_numpy(dtype=object)
     if not pd.notna(texts).any():
         raise DataProblem(f"{text} holds no text in any of {len(texts)} rows; name the column that holds comments")
-    tokens = [
-        TOKEN.findall(NO_WORDS.sub(" ", t.lower()) if set("[<&") & set(t) else t.lower()) if t else [] for t in texts
-    ]
-    row = np.repeat(np.arange(len(tokens)), [len(t) for t in tokens])
-    code, raw = pd.factorize(np.fromiter(chain.from_iterable(tokens), dtype=object, count=len(row)))
+    pieces = pc.split_pattern(pc.replace_substring_regex(pa.array(texts, pa.string()), NO_WORDS, " "), " ")
+    distinct = pc.list_flatten(pieces).dictionary_encode()
+    tokens = [TOKEN.findall(piece.lower()) for piece in distinct.dictionary.to_pylist()]
+    size, piece = np.array([len(t) for t in tokens], dtype=int), distinct.indices.to_numpy()
+    code, raw = pd.factorize(np.array(list(chain.from_iterable(tokens)), dtype=object))
+    row = np.repeat(pc.list_parent_indices(pieces).to_numpy(), size[piece])
+    shift = (np.cumsum(size) - size)[piece] - (np.cumsum(size[piece]) - size[piece])
+    code = code[np.repeat(shift, size[piece]) + np.arange(len(row))]
     words, place = np.unique(np.array([folded(w) for w in raw], dtype=object), return_inverse=True)
     spoken = np.full(len(texts), 3)
     topics = shipped() if taxonomy is None else read_taxonomy(taxonomy)
@@ -280,8 +285,10 @@ def require_texts(count: int, least: int, who: str, what: str = "texts that say 
         raise TooFewRespondents(f"{who} needs at least {least} {what}; found {count}")
 
 
-def _plain(value) -> str:
-    return re.sub("[\u200b-\u200f\u2060\ufeff]", "", unicodedata.normalize("NFC", str(value))).strip()
+def _plain(values: pd.Series) -> pd.Series:
+    """Return texts in composed letters, without signs of no width and blanks around."""
+    texts = values.map(lambda value: unicodedata.normalize("NFC", str(value)), na_action="ignore").astype("str")
+    return texts.str.replace("[\u200b-\u200f\u2060\ufeff]", "", regex=True).str.strip()
 
 
 def _told(texts: Texts, script: np.ndarray) -> np.ndarray:
@@ -299,7 +306,7 @@ def _told(texts: Texts, script: np.ndarray) -> np.ndarray:
 
 def _declared(survey: Survey, language: str) -> np.ndarray:
     """Return the language of each row as a column says it."""
-    values = survey.table[language].map(_plain, na_action="ignore").str.lower()
+    values = _plain(survey.table[language]).str.lower()
     found = values.str.replace(r"[-_].*", "", regex=True).replace(NAMES).where(values.notna(), LANGUAGES[3])
     found = found.where(found.isin(LANGUAGES))
     if (strange := found.isna().to_numpy()).any():
