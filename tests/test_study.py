@@ -12,7 +12,7 @@ from cxresearch import open_study
 from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
 from cxresearch.privacy import pseudonymise, study_key
-from cxresearch.study.codes import code_key, dates, names
+from cxresearch.study.codes import Writing, code_key, dates, names
 
 AIRPORT = """
 title: Airport
@@ -446,7 +446,7 @@ def test_dates_by_declaration(tmp_path):
     assert one_item(tmp_path, "{type: date}", ["1.2.2020 08:30"], table="    dayfirst: true\n")["x"].tolist() == [
         pd.Timestamp(2020, 2, 1, 8, 30)
     ]
-    assert dates(pd.Series([20200201]), time_format="%Y%m%d").tolist() == [pd.Timestamp(2020, 2, 1)]
+    assert dates(pd.Series([20200201]), Writing(time_format="%Y%m%d")).tolist() == [pd.Timestamp(2020, 2, 1)]
 
 
 def test_resolved_is_yes_or_no(tmp_path):
