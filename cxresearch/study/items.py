@@ -28,8 +28,8 @@ TIME_SIGNS = {
     "V": "ISO week", "U": "week", "W": "week", "u": "weekday", "w": "weekday", "a": "weekday", "A": "weekday", "H": "hour",
     "I": "hour", "p": "half", "M": "minute", "S": "second", "f": "fraction", "z": "zone", "Z": "zone",
 }  # fmt: skip
-WHOLE_DAY = (
-    {"year", "month", "day"}, {"year", "day of the year"}, {"year", "week", "weekday"}, {"ISO year", "ISO week", "weekday"},
+WHEN = (
+    {"year", "month"}, {"year", "day of the year"}, {"year", "week", "weekday"}, {"ISO year", "ISO week", "weekday"},
 )  # fmt: skip
 
 
@@ -84,10 +84,10 @@ def one_sign(text):
 
 
 def a_time_format(written: str) -> str:
-    """Return a format in strptime's signs that says one whole day; refused where it says less, or one thing twice."""
+    """Return a format in strptime's signs that says when, a month at least; refused where it says less, or one thing twice."""
     signs = re.findall("%(.?)", written.replace("%%", ""))
     parts = [TIME_SIGNS.get(sign, "unknown") for sign in signs]
-    whole = any(needed <= set(parts) for needed in WHOLE_DAY) and len(set(parts)) == len(parts)
+    whole = any(needed <= set(parts) for needed in WHEN) and len(set(parts)) == len(parts)
     if not whole or "unknown" in parts or ("p" in signs) != ("I" in signs):
         raise ValueError(say("time format", written=repr(written)))
     return written
