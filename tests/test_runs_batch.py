@@ -239,10 +239,10 @@ def test_no_row_of_the_data_and_no_hidden_folder_stays(made):
 
 
 def test_tables_are_read_once_for_the_whole_batch(tmp_path, pool, monkeypatch):
-    blind = "import cxresearch.study.opened as opened\nopened.load_table = None\n" + SAYS
+    blind = "import cxresearch.study.study as opened\nopened.load_table = None\n" + SAYS
     write_markets(tmp_path, {"North": 6, "South": 6}, notebook=blind)
     read = []
-    import cxresearch.study.opened as opened
+    import cxresearch.study.study as opened
 
     monkeypatch.setattr(opened, "load_table", lambda *a, _as=opened.load_table, **k: read.append(a[0]) or _as(*a, **k))
     result = make_run(batch_of(tmp_path, each=["market"]), tmp_path / "run", pool=pool)

@@ -12,7 +12,7 @@ from cxresearch import open_study
 from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
 from cxresearch.privacy import pseudonymise, study_key
-from cxresearch.study.codes import code_key, dates, names
+from cxresearch.study.codes import Writing, code_key, dates, names
 
 AIRPORT = """
 title: Airport
@@ -446,7 +446,53 @@ def test_dates_by_declaration(tmp_path):
     assert one_item(tmp_path, "{type: date}", ["1.2.2020 08:30"], table="    dayfirst: true\n")["x"].tolist() == [
         pd.Timestamp(2020, 2, 1, 8, 30)
     ]
-    assert dates(pd.Series([20200201]), time_format="%Y%m%d").tolist() == [pd.Timestamp(2020, 2, 1)]
+    assert dates(pd.Series([20200201]), Writing(time_format="%Y%m%d")).tolist() == [pd.Timestamp(2020, 2, 1)]
+
+
+@pytest.mark.parametrize("written", [
+    "mixed", "ISO8601", "%Q", "%", "%d.%m.%y%", "%U", "%U %Y", "%d.%m", "%Y", "%H:%M", "%Y-%m-%d %Z%z", "%d %d %m %Y", "%y %Y %m",
+    "%Y-%m-%d %I:%M", "%Y-%m-%d %H:%M %p", "%Y-%m-%d %c", "%V %Y %u",
+])  # fmt: skip
+@pytest.mark.parametrize("where", ["table", "item"])
+def test_a_time_format_that_says_no_day_is_refused_at_the_door(tmp_path, written, where):
+    at = f"time_format: '{written}'"
+    with pytest.raises(StudyProblem, match=re.escape(f"time_format: {written!r} must say when, each part once: a year (%Y")):
+        one_item(tmp_path, f"{{type: date{', ' + at if where == 'item' else ''}}}", ["1"], table=f"    {at}\n" * (where == "table"))
+
+
+@pytest.mark.parametrize(("written", "cell", "when"), [
+    ("%d.%m.%y", "03.02.25", "2025-02-03"), ("%Y%m", "202502", "2025-02-01"), ("%Y %j", "2025 034", "2025-02-03"),
+    ("%a %d %b %Y", "Mon 03 Feb 2025", "2025-02-03"), ("%Y %U %w", "2025 05 1", "2025-02-03"), ("%G-W%V-%u", "2025-W06-1", "2025-02-03"),
+    ("%m/%d/%Y %I:%M %p", "2/3/2025 4:15 PM", "2025-02-03 16:15"), ("%Y-%m-%d %H%%", "2025-02-03 16%", "2025-02-03 16:00"),
+    (None, "2025/02/03 4:15:07 PM GMT+2", "2025-02-03 14:15:07"), (None, "2025/02/03 12:15:07 AM GMT-3", "2025-02-03 03:15:07"),
+    (None, "2025/2/3", "2025-02-03"), (None, "2025.02.03 16:15", "2025-02-03 16:15"),
+])  # fmt: skip
+def test_moments_are_read_as_they_are_written(tmp_path, written, cell, when):
+    said = f", time_format: '{written}'" if written else ""
+    assert one_item(tmp_path, f"{{type: date{said}}}", [cell])["x"].tolist() == [pd.Timestamp(when)]
+
+
+@pytest.mark.parametrize("cell", ["2025/02/03 13:15 PM GMT+2", "2025/13/03", "2/3/2025", "2025/02/03 4:15 PM CET"])
+def test_a_moment_that_is_written_in_no_known_way_is_refused(tmp_path, cell):
+    with pytest.raises(StudyProblem, match="x holds 1 value that is no date written as 2018-12-31"):
+        one_item(tmp_path, "{type: date}", [cell])
+
+
+TOTALS = "id;rec;v\n" + "".join(f"{i};{i % 11};{100 + i}\n" for i in range(1, 8)) + "Total;;728\n"
+SPENT = "title: T\ntables:\n  customers:\n    source: a.csv\n    separator: ;\n    id: id\n"
+
+
+@pytest.mark.parametrize("money", ["    revenue: v\n", "    items: {v: {type: number}}\n"])
+def test_a_line_of_totals_is_nobody(tmp_path, money):
+    with pytest.raises(StudyProblem) as caught:
+        open_study(write(tmp_path, SPENT + money, a=TOTALS)).load_all()
+    assert str(caught.value) == (
+        "a.csv: v holds in row 9 the sum of the 7 amounts above it, 728: a line of totals is nobody; declare "
+        "exclude: {id: [Total]} in tables.customers of study.yml"
+    )
+    study = open_study(write(tmp_path, SPENT + money + "    exclude: {id: [Total]}\n", a=TOTALS))
+    assert len(study.customers.table) == 7 and study.waterfall("customers")["reason"][1] == "1 row with id Total (exclude)"
+    assert len(open_study(write(tmp_path, SPENT + money, a=TOTALS.replace("728", "729"))).customers.table) == 8
 
 
 def test_resolved_is_yes_or_no(tmp_path):

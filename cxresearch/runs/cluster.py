@@ -18,8 +18,8 @@ from cxresearch.runs.execution import Failure, Outcome, Pool
 from cxresearch.runs.plan import Task
 from cxresearch.runs.record import FAILED
 from cxresearch.runs.unchanged import package_digest
+from cxresearch.study import open_study
 from cxresearch.study.narrow import reference_to, split_reference
-from cxresearch.study.opened import open_study
 from cxresearch.study.shared import shared_tables, signature
 
 RETRIES = 3

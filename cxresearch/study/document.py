@@ -12,6 +12,9 @@ from pathlib import Path
 import yaml
 
 from cxresearch.errors import StudyProblem
+from cxresearch.findings import words
+
+say = words(__package__)
 
 DEPTH, LARGEST = 20, 5_000_000  # levels of keys, bytes: no study file has more
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # a terminal would obey them
@@ -57,65 +60,65 @@ def refuse(problems: Iterable[str], shown: int = 20) -> None:
 
 def read_document(path: Path) -> Document:
     """Parse a YAML file, keeping text and lines; `StudyProblem` names the line of what cannot be parsed."""
+    file, lines = path.name, {}
     if (size := path.stat().st_size) > LARGEST:
-        raise StudyProblem(f"{path.name} has {size:,} bytes, a study file at most {LARGEST:,}; is it the data?")
-    lines: dict[tuple, int] = {}
+        raise StudyProblem(say("too large", file=file, size=f"{size:,}", largest=f"{LARGEST:,}"))
     try:
         events = yaml.parse(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
         first = next(e for e in events if not isinstance(e, (yaml.StreamStartEvent, yaml.DocumentStartEvent)))
         if not isinstance(first, yaml.MappingStartEvent):
-            raise StudyProblem(f"{path.name} holds no keys; a study needs at least title and tables")
-        data = _mapping(events, (), lines, path.name)
+            raise StudyProblem(say("no keys at all", file=file))
+        data = _mapping(events, (), lines, file)
         next(events)
         if isinstance(more := next(events), yaml.DocumentStartEvent):
-            raise StudyProblem(f"{path.name}, line {more.start_mark.line + 1}: a second document; a study is one")
+            raise StudyProblem(say("second document", file=file, line=more.start_mark.line + 1))
     except UnicodeDecodeError as error:
-        raise StudyProblem(
-            f"{path.name} is not UTF-8: byte 0x{error.object[error.start]:02x} at position {error.start}; save it "
-            "as UTF-8"
-        ) from None
+        byte = f"{error.object[error.start]:02x}"
+        raise StudyProblem(say("not UTF-8", file=file, byte=byte, position=error.start)) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise StudyProblem(f"{path.name}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
-    return Document(path.name, data, lines)
+        raise StudyProblem(
+            say("not YAML", file=file, where=where, why=getattr(error, "problem", None) or error)
+        ) from None
+    return Document(file, data, lines)
 
 
-def _value(event: yaml.Event, events, path: tuple, lines: dict[tuple, int], name: str):
+def _value(event: yaml.Event, events, path: tuple, lines: dict[tuple, int], file: str):
     """Return what begins with an event, as typed; an alias is refused, so that nothing is longer than its file."""
     line = event.start_mark.line + 1
     lines.setdefault(path, line)
     if isinstance(event, yaml.AliasEvent):
-        raise StudyProblem(
-            f"{name}, line {line}: *{event.anchor} repeats what stands elsewhere; write it out, or say what items share "
-            'once, under a pattern of their keys: "q*": {scale: [1, 5]}'
-        )
+        raise StudyProblem(say("alias", file=file, line=line, anchor=event.anchor))
     if len(path) > DEPTH:
-        raise StudyProblem(f"{name}, line {line}: nested more than {DEPTH} deep; no key of a study is")
+        raise StudyProblem(say("deep", file=file, line=line, depth=DEPTH))
     if isinstance(event, yaml.MappingStartEvent):
-        return _mapping(events, path, lines, name)
+        return _mapping(events, path, lines, file)
     if isinstance(event, yaml.SequenceStartEvent):
         found: list = []
         while not isinstance(event := next(events), yaml.SequenceEndEvent):
-            found.append(_value(event, events, (*path, len(found)), lines, name))
+            found.append(_value(event, events, (*path, len(found)), lines, file))
         return found
-    text = CONTROL.sub(lambda sign: ascii(sign[0])[1:-1], getattr(event, "value", ""))
-    if event.style is None and text in ("", "~"):
-        return None
-    return Plain(text) if event.style is None else text
+    text = _visible(event.value)
+    if event.style is None:
+        return None if text in ("", "~") else Plain(text)
+    return text
 
 
-def _mapping(events, path: tuple, lines: dict[tuple, int], name: str) -> dict:
+def _mapping(events, path: tuple, lines: dict[tuple, int], file: str) -> dict:
     found: dict = {}
     while not isinstance(event := next(events), yaml.MappingEndEvent):
         line = event.start_mark.line + 1
         if not isinstance(event, yaml.ScalarEvent):
-            raise StudyProblem(f"{name}, line {line}: a key must be one word or a quoted text")
-        key = CONTROL.sub(lambda sign: ascii(sign[0])[1:-1], event.value)
+            raise StudyProblem(say("key of several", file=file, line=line))
+        key = _visible(event.value)
         if key in found:
-            raise StudyProblem(
-                f"{name}, line {line}: the key {key!r} is given twice, first on line {lines[(*path, key)]}"
-            )
+            raise StudyProblem(say("key twice", file=file, line=line, key=repr(key), first=lines[(*path, key)]))
         lines[(*path, key)] = line
-        found[key] = _value(next(events), events, (*path, key), lines, name)
+        found[key] = _value(next(events), events, (*path, key), lines, file)
     return found
+
+
+def _visible(text: str) -> str:
+    """Return text in which what a terminal would obey is written out: \\x1b and not the sign of escape."""
+    return CONTROL.sub(lambda sign: ascii(sign[0])[1:-1], text)
