@@ -187,21 +187,21 @@ def together(estimate, error, confidence: float, df: float = np.inf) -> pd.DataF
 
 
 def _told(whole, labels, n: int, covered: float, changes, alpha: float) -> str:
-    """Return what is said most, what is complained of most, and what changed between the last two waves."""
+    """Return what is said most and what is complained of most, or what changed between the last two waves."""
     known = {"n": number(n, 0), "covered": percent(covered)}
     shown = whole[(whole["term"] != "other") & whole["estimate"].notna()]
     if shown.empty:
         return say("topics_hidden", **known)
+    if changes is not None:
+        clear = changes[changes["p_adjusted"] < alpha]
+        moved = listing(f"{labels[r.term]} ({number(100 * r.estimate, 0)} points)" for r in clear.itertuples())
+        waves = {"before": changes["wave_before"].iloc[0], "after": changes["wave"].iloc[0], "moved": moved}
+        return say.told("topics_moved" if len(clear) else "topics_still", **waves, **known)
     first = digits.largest(shown, "estimate")
     told = [say("topics", topic=labels[first["term"]], share=percent(first["estimate"]), **known)]
     if shown["negative"].notna().any():
         worst = digits.largest(shown[shown["negative"].notna()], "negative")
         told.append(say("topics_worst", topic=labels[worst["term"]], share=percent(worst["negative"])))
-    if changes is not None:
-        clear = changes[changes["p_adjusted"] < alpha]
-        moved = listing(f"{labels[r.term]} ({number(100 * r.estimate, 0)} points)" for r in clear.itertuples())
-        waves = {"before": changes["wave_before"].iloc[0], "after": changes["wave"].iloc[0], "moved": moved}
-        told.append(say.told("topics_moved" if len(clear) else "topics_still", **waves))
     return " ".join(told)
 
 
