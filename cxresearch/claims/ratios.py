@@ -113,7 +113,7 @@ def _refuse(survey: Survey, table, did, marks, score, outcomes, behavioural) -> 
 def _ratio(survey, groups, claimed, confidence) -> dict:
     """Return the ratio of two shares with its interval, the largest that is possible, and what it says of the claim."""
     (p1, n1, rows1), (p0, n0, rows0) = (share_of(survey, group, "a group of loyal customers") for group in groups)
-    low, high = (float(v) for v in ratio_interval(p1, n1, p0, n0, confidence))
+    low, high = ratio_interval(p1, n1, p0, n0, confidence)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio, odds, most = np.divide([p1, p1 * (1 - p0), 1], [p0, p0 * (1 - p1), p0])
     claim_p, verdict = np.nan, "none"

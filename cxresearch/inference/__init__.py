@@ -48,9 +48,7 @@ def goodman_intervals(shares, n, confidence: float) -> tuple[np.ndarray, np.ndar
 
 
 def adjusted_p_values(p_values, *, correction: str) -> np.ndarray:
-    """Return p-values adjusted for their family, without the missing: ``"holm"`` holds the chance of any false alarm,
-    ``"bh"`` the share of false ones among those raised.
-    """
+    """Return p-values adjusted for their family, the known ones, by one of `CORRECTIONS`."""
     require_choice("correction", correction, CORRECTIONS)
     adjusted = np.array(p_values, dtype=float)
     order = np.argsort(adjusted)[: np.isfinite(adjusted).sum()]  # missing ones come last
@@ -64,14 +62,13 @@ def adjusted_p_values(p_values, *, correction: str) -> np.ndarray:
 
 
 def joint_p_value(estimates, covariance, df: float = np.inf) -> float:
-    """Return the p-value of "all `estimates` (q,) are zero": Wald chi-square, with a design's `df` the adjusted F; NaN
-    where the F's denominator has two degrees of freedom or fewer and so no mean: too few clusters to tell.
-    """
+    """Return the p-value of "all `estimates` (q,) are zero": Wald chi-square, with a design's `df` the adjusted F."""
     estimates, q = np.asarray(estimates, dtype=float), len(estimates)
     statistic = max(float(estimates @ np.linalg.pinv(covariance, hermitian=True) @ estimates), 0.0)
     if not np.isfinite(df):
         return float(special.chdtrc(q, statistic))
     rest = df - q + 1
+    # an F whose denominator has two degrees of freedom has no mean: too few clusters to tell
     return float(special.fdtrc(q, rest, statistic * rest / (df * q))) if rest > 2 else np.nan
 
 
@@ -91,22 +88,18 @@ def ratio_p_value(share_1, n_1, share_0, n_0, claimed) -> np.ndarray:
     return 2 * special.ndtr(-np.abs(ratio_score(share_1, n_1, share_0, n_0, claimed)))
 
 
-def ratio_interval(share_1, n_1, share_0, n_0, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return Koopman's score interval of share_1 / share_0, arrays on independent bases, whole or effective: from 0 where
-    nobody in the first group, to infinity where nobody in the second; NaN where nobody in either.
-    """
-    s1, n1, s0, n0 = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (share_1, n_1, share_0, n_0)))
-    z, ends = critical_value(confidence), []
-    with np.errstate(divide="ignore", invalid="ignore"):
-        middle = np.log(s1) - np.log(s0)
-    for way, empty, bound in ((-1, s1 == 0, 0.0), (1, s0 == 0, np.inf)):
-        near, far = np.where(np.isfinite(middle), middle, -way * 30.0), np.full(middle.shape, way * 30.0)
-        for _ in range(60):  # 60 / 2^60: below the last digit
-            half = (near + far) / 2
-            inside = -way * ratio_score(s1, n1, s0, n0, np.exp(half)) <= z
-            near, far = np.where(inside, half, near), np.where(inside, far, half)
-        ends.append(np.where((s1 == 0) & (s0 == 0), np.nan, np.where(empty, bound, np.exp(near))))
-    return tuple(ends)
+def ratio_interval(share_1, n_1, share_0, n_0, confidence: float) -> tuple[float, float]:
+    """Return Koopman's score interval of share_1 / share_0 on independent bases, whole or effective; open where one is 0."""
+    from scipy.optimize import brentq
+
+    def end(z):
+        beyond = lambda log: float(ratio_score(share_1, n_1, share_0, n_0, np.exp(log))) - z  # noqa: E731
+        return float(np.exp(brentq(beyond, -30, 30, xtol=1e-14)))
+
+    if share_1 == share_0 == 0:
+        return np.nan, np.nan
+    z = critical_value(confidence)
+    return end(z) if share_1 > 0 else 0.0, end(-z) if share_0 > 0 else np.inf
 
 
 def fieller_interval(

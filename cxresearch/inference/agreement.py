@@ -23,8 +23,8 @@ def feldt_interval(alpha: float, n: float, k: int, confidence: float) -> tuple[f
 def one_factor_omega(covariance) -> float:
     """Return McDonald's omega of one factor, (sum of loadings)^2 over the variance of the sum; missing under three items.
 
-    By maximum likelihood (Joreskog 1967, Psychometrika 32:443): given the uniquenesses u the loadings come from the first
-    eigenvalue t of the matrix scaled by u; the rest tell the criterion, sum of t - ln t - 1.
+    Maximum likelihood (Joreskog 1967): of the matrix scaled by the uniquenesses the first eigenvalue gives the loadings,
+    the rest, t, the criterion, sum of t - ln t - 1.
     """
     if (k := len(covariance)) < 3:
         return np.nan
@@ -48,9 +48,7 @@ def one_factor_omega(covariance) -> float:
 
 
 def krippendorff_alpha(ratings, *, level: str) -> float:
-    """Return Krippendorff's alpha, 1 - observed / expected disagreement over pairs of values within units rated twice, of
-    (raters, units) numbers or codes with NaN where a rater did not rate; NaN where all values are one.
-    """
+    """Return Krippendorff's alpha of (raters, units) numbers or codes, NaN where a rater did not rate; NaN if all are one."""
     require_choice("level", level, LEVELS)
     ratings = np.asarray(ratings, dtype=float)
     known = ~np.isnan(ratings)

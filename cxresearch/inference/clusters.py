@@ -32,19 +32,15 @@ def two_way(covariance, first, second) -> np.ndarray:
 
 
 def jackknife(estimate, cluster, weights) -> tuple[np.ndarray, np.ndarray]:
-    """Return the estimates and their CV3 covariance, (G-1)/G times the spread of estimates each without one cluster;
-    `estimate` maps weights (n,) to estimates (k,), the interval takes t with G - 1 degrees of freedom.
-    """
+    """Return `estimate` (k,) of weights (n,) and its CV3 covariance, (G-1)/G times the spread of those without a cluster."""
     whole, cluster = estimate(weights), np.asarray(cluster)
     spread = np.stack([estimate(np.where(cluster == g, 0.0, weights)) for g in np.unique(cluster)]) - whole
     return whole, (len(spread) - 1) / len(spread) * spread.T @ spread
 
 
 def cr2(X, residual, cluster, weights=None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bias-reduced (CR2) covariance (p, p) of (weighted) least squares and degrees of freedom (p,).
-
-    Residuals of a cluster times (I - H_gg)^(-1/2); the variance of a coefficient is a sum of squares whose moments under
-    independent rows give Satterthwaite's degrees (Bell & McCaffrey 2002; Pustejovsky & Tipton 2018, JBES 36:672-683).
+    """Return the bias-reduced (CR2) covariance (p, p) of (weighted) least squares and its Satterthwaite degrees of freedom
+    (p,), those of independent rows (Bell & McCaffrey 2002; Pustejovsky & Tipton 2018, JBES 36:672-683).
     """
     root = np.sqrt(np.ones(len(X)) if weights is None else np.asarray(weights, dtype=float))
     Q, R = np.linalg.qr(X * root[:, None])
@@ -62,9 +58,7 @@ def cr2(X, residual, cluster, weights=None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def wild_bootstrap(X, y, cluster, column: int, *, n_boot: int, seed, confidence=0.95) -> tuple[float, float, float]:
-    """Return p of "the coefficient is 0" and its interval by the wild cluster bootstrap-t, the null imposed; up to 12
-    clusters all signs are gone through.
-    """
+    """Return p of "the coefficient is 0" and its interval by the wild cluster bootstrap-t, the null imposed."""
     from scipy.optimize import bisect
 
     others, both = np.delete(X, column, axis=1), np.column_stack([y, X[:, column]])

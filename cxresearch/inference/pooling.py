@@ -36,9 +36,7 @@ def between_variance(estimates, variances, scatter: float | None = None) -> floa
 
 
 def shrink(estimates, variances, *, confidence: float = 0.95) -> Shrunken:
-    """Return `estimates` (k,) with sampling `variances` (k,) drawn towards their mean (Morris 1983, eq. 4.1-4.3) by the
-    pull B = (k - 3)/(k - 1) v / (v + t2), never whole; missing ones do not count, with fewer than four known all is NaN.
-    """
+    """Return `estimates` (k,) with sampling `variances` (k,) drawn towards their mean (Morris 1983); NaN under four known."""
     estimates, variances = np.asarray(estimates, dtype=float), np.asarray(variances, dtype=float)
     known, columns = np.isfinite(estimates) & np.isfinite(variances), np.full((5, len(estimates)), np.nan)
     x, v, k = estimates[known], variances[known], known.sum()
@@ -73,16 +71,14 @@ def _groups(values, group):
 
 
 def one_way(values, group) -> OneWay:
-    """Return the variances between and within groups by restricted maximum likelihood: their ratio r minimises
-    (N - 1) ln s2 + sum ln(1 + n_j r) + ln sum w_j, w_j = n_j / (1 + n_j r), s2 = (SSW + sum w_j (m_j - m)^2) / (N - 1).
-    """
+    """Return the variances between and within groups by restricted maximum likelihood, found by their ratio r."""
     names, n, means, within = _groups(values, group)
     if within == 0:
         raise DataProblem(say("alike"))
     from scipy.optimize import brentq
 
     def at(ratio):
-        """Return w, m and s2, the criterion and its slope."""
+        """Return w_j = n_j / (1 + n_j r), m and s2, the criterion (N - 1) ln s2 + sum ln(1 + n_j r) + ln sum w, its slope."""
         w = n / (1 + n * ratio)
         mean = w @ means / w.sum()
         s2 = (within + w @ np.square(means - mean)) / (n.sum() - 1)

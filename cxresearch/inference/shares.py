@@ -40,9 +40,7 @@ def order_of(triangles: np.ndarray) -> int:
 
 
 def sweep(triangles: np.ndarray, columns: int = 1, out: np.ndarray | None = None) -> np.ndarray:
-    """Return packed (q, N) matrices with their first `columns` variables partialled out and removed; one with no variance
-    left (constant, or a sum of those before it) is removed without being used.
-    """
+    """Return packed (q, N) matrices with their first `columns` variables partialled out (if any variance is left) and gone."""
     m = order_of(triangles)
     for size in range(m - 1, m - columns - 1, -1):
         pivot, row, rest = triangles[0], triangles[1 : size + 1], triangles[size + 1 :]
@@ -55,8 +53,8 @@ def sweep(triangles: np.ndarray, columns: int = 1, out: np.ndarray | None = None
 
 
 def residual_variances(triangles: np.ndarray, sizes) -> np.ndarray:
-    """Return the outcome's residual variance on every subset of terms, (2^p, N), bit k of a subset's number being term k,
-    from packed matrices (q, N) of the terms' columns, `sizes` of them each, and the outcome.
+    """Return the residual variance of the last column on every subset of terms, of `sizes` columns each, (2^p, N): bit k
+    of a subset's number is term k.
     """
     replicates = triangles.shape[1]
     for term, columns in enumerate(sizes):
