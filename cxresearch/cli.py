@@ -112,7 +112,7 @@ def _forget(given) -> int:
     from cxresearch.forget import forget, said
 
     found = forget(given.study, given.person, project=Path.cwd(), remove=given.yes)
-    print(said(found, given.study, given.person, removed=given.yes))
+    print(said(found, given.study, removed=given.yes))
     return 1 if found.by_hand else 0
 
 

@@ -113,8 +113,7 @@ def plan_run(
     from cxresearch.study import open_study
 
     folder = notebooks_folder(notebooks)
-    opened = open_study(study)
-    opened.require_in_time(today=today)
+    opened = open_study(study, today=today)
     opened.require_fresh(now=now)
     declared = _report(opened, report)
     wanted, parameters = (declared.notebooks, declared.parameters) if declared else ((), {})
