@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from cxresearch.privacy.identifiers import EMAIL, PERSONAL, bare, is_ip
 
@@ -85,15 +87,16 @@ def redact(texts: pd.Series) -> Redacted:
         Missing cells stay missing; a cell that is no text is returned as it is unless something is taken out of it.
     """
     positions, values = pd.factorize(texts)
-    found = [Counter() for _ in values]
-    made = np.empty(len(values), dtype=object)
-    for i, value in enumerate(values):
-        text = redact_text(str(value), found[i])
-        made[i] = text if found[i] else value
+    made, found = np.array(values, dtype=object), {}
+    suspect = pc.match_substring_regex(pa.array(map(str, values), pa.string()), SUSPECT)
+    for i in np.flatnonzero(suspect.to_numpy(zero_copy_only=False)):
+        text = redact_text(str(values[i]), counter := Counter())
+        if counter:
+            made[i], found[i] = text, counter
     taken = pd.api.extensions.take(made, positions, allow_fill=True, fill_value=None)
     redacted = pd.Series(taken, index=texts.index, name=texts.name, dtype=object).where(texts.notna(), texts)
-    times = np.bincount(positions[positions >= 0], minlength=len(values))
-    hits = np.array([[f[kind] for f in found] for kind in KINDS], dtype=int).reshape(len(KINDS), len(values))
+    times = np.bincount(positions[positions >= 0], minlength=len(values))[list(found)]
+    hits = np.array([[f[kind] for f in found.values()] for kind in KINDS], dtype=int).reshape(len(KINDS), len(found))
     counts = {"kind": KINDS, "redactions": hits @ times, "rows": (hits > 0) @ times}
     return Redacted(redacted, pd.DataFrame(counts))
 
@@ -219,4 +222,13 @@ STEPS = (
     (DIGIT, RUN, _run),
     (_holds(*(form for stem in NAMES["stems"].split() for form in (stem, bare(stem)))), INTRODUCED, _name),
     (CAPITAL, ANNOUNCED, _name),
+)
+
+# Holds wherever a step finds something, in a text not yet folded; all texts at once (RE2) cost a tenth of asking each.
+_STEMS = "|".join(form for stem in NAMES["stems"].split() for form in (stem, bare(stem)))
+_WHO = "|".join(re.escape(form) for who in (*NAMES["titles"], *NAMES["greetings"]) for form in (who, bare(who)))
+_WHO = _WHO.replace(r"\ ", r"[\s\p{Zs}]").replace(r"\-", r"\p{Pd}")
+SUSPECT = (
+    rf"[\p{{Nd}}\p{{Cf}}\p{{M}}@\x{{FF01}}-\x{{FF5E}}]|(?i:://|www\.|:.*:|{_STEMS}"
+    rf"|(?:^|[^\p{{L}}\p{{N}}_])(?:{_WHO})[.,]?[\s\p{{Zs}}]+\p{{L}})"
 )
