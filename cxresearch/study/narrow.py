@@ -73,7 +73,7 @@ def cannot_narrow(columns: Mapping[str, list[str]], asked: Iterable[str]) -> dic
     return {
         table: next(column for column in asked if column not in names)
         for table, names in columns.items()
-        if not set(asked) <= set(names) and not (CUSTOMER in names and _holder(columns, asked))
+        if not set(asked) <= set(names) and not (CUSTOMER in names and holder_of(columns, *asked))
     }
 
 
@@ -92,7 +92,7 @@ def kept_rows(name: str, tables: Callable[[str], pd.DataFrame], columns: Mapping
     table, asked = tables(name), [column for column, _ in only]
     if set(asked) <= set(columns[name]):
         return _matching(table, only)
-    holder = tables(_holder(columns, asked))
+    holder = tables(holder_of(columns, *asked))
     return table[CUSTOMER].isin(holder.loc[_matching(holder, only), CUSTOMER].dropna())
 
 
@@ -103,7 +103,8 @@ def _matching(table: pd.DataFrame, only: Only) -> pd.Series:
     return kept
 
 
-def _holder(columns: Mapping[str, list[str]], asked: Iterable[str]) -> str | None:
+def holder_of(columns: Mapping[str, list[str]], *asked: str) -> str | None:
+    """Return the first table that says whom values of all these columns belong to."""
     return next((t for t in HOLDERS if {*asked, CUSTOMER} <= set(columns.get(t, ()))), None)
 
 
