@@ -106,7 +106,7 @@ TimeFormat = Annotated[str, AfterValidator(a_time_format)]
 class Section(BaseModel):
     """A part of the file; a key that it does not know is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_by_name=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Item(Section):
