@@ -363,6 +363,16 @@ def test_a_code_and_a_pattern_speak_for_many_items(tmp_path, said):
     assert study.targets == {"rec": 40}
 
 
+def test_a_code_and_a_pattern_answer_what_is_only_guessed(tmp_path):
+    guessed = "".join(f"      q{i}: {{scale: [1, 5], missing: [9], role: control, confirmed: false}}\n" for i in (1, 2, 3))
+    answer = '      "q[12]": {role: driver, confirmed: true}\n'
+    path = write(tmp_path, NINES.format("    codes: {9: not applicable}\n", answer + guessed), a=NINE)
+    with pytest.raises(StudyProblem, match=r"line 11: item q3 \(role control; scale 1 to 5; not applicable 9 \(1 rows\)\)$"):
+        open_study(path).load_all()
+    study = open_study(write(tmp_path, path.read_text().replace("q[12]", "q*"), a=NINE))
+    assert study.columns("driver") == ["q1", "q2", "q3"] and study.responses.table["q2_met"].tolist() == [False, True]
+
+
 @pytest.mark.parametrize(("table", "items", "told"), [
     ("    codes: {9: missing, 8: missing}\n", RATED, "tables.responses.codes: none of 4 ratings holds 8 off its scale"),
     ("    codes: {9: mising}\n", RATED, "line 5: tables.responses.codes.9 cannot be mising; did you mean 'missing'?"),
