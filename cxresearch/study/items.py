@@ -107,7 +107,7 @@ TimeFormat = Annotated[str, AfterValidator(a_time_format)]
 class Section(BaseModel):
     """A part of the file; a key that it does not know is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_by_name=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Item(Section):
@@ -229,8 +229,11 @@ def header(declared: str | Item | Revenue, key: str, wave: str | None) -> str | 
     return by_wave.get(None, by_wave.get(wave))
 
 
-def spread(items: dict) -> dict:
-    """Return items as typed, each with what the patterns that its key matches say and itself does not; the last wins."""
+def spread(items: dict, codes: dict) -> dict:
+    """Return items as typed, each with what the patterns that its key matches say and itself does not; the last wins.
+
+    What an item only guesses (``confirmed: false``) gives way to the table's codes and to a pattern that is confirmed.
+    """
     patterns = {key: said for key, said in items.items() if GLOB & set(key)}
     own = {key: as_column(said) for key, said in items.items() if key not in patterns}
     for pattern, said in patterns.items():
@@ -239,7 +242,14 @@ def spread(items: dict) -> dict:
         if not any(fnmatchcase(key, pattern) for key in own):
             raise ValueError(say("pattern of nothing", pattern=repr(pattern)))
     shared = {k: {w: v for p, said in patterns.items() if fnmatchcase(k, p) for w, v in said.items()} for k in own}
-    return {key: shared[key] | said if isinstance(said, dict) else said for key, said in own.items()}
+    return {key: _merged(shared[key], said, codes) if isinstance(said, dict) else said for key, said in own.items()}
+
+
+def _merged(shared: dict, own: dict, codes: dict) -> dict:
+    if str(own.get("confirmed")).lower() != "false":
+        return shared | own
+    aside = {w: [c for c in listed(own[w]) or () if c not in codes] for w in ("missing", "not_applicable") if w in own}
+    return own | aside | shared if str(shared.get("confirmed")).lower() == "true" else shared | own | aside
 
 
 def said_by(typed: dict, key: str, word: str) -> str:
