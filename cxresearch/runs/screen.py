@@ -84,7 +84,8 @@ def first_screen(all_of: list[Saved], targets: Mapping[str, float] | None = None
     ends = {"first": waves[0], "last": waves[-1]} if len(waves) > 1 else {}
     n = number(quality["glance"]["n"], 0) if quality else ""
     base = say("base" if ends else "base_one", n=n, level=alike, **ends) if quality else ""
-    lines = [line for line in (_now(scores, change), _moved(trend), _most(placed)) if line]
+    moved = (f"{trend['title']}.", trend.page) if trend else None
+    lines = [line for line in (_now(scores, change), moved, _most(placed)) if line]
     return {
         "base": base,
         "lines": lines,
@@ -114,10 +115,6 @@ def _now(scores: list[Saved], change: Saved | None) -> tuple[str, str] | None:
     if moved and moved.get("wave") == told.get("wave"):
         return say.told(f"moved_{moved['verdict']}", **moved | {"now": text}), scores[0].page
     return f"{text}.", scores[0].page
-
-
-def _moved(trend: Saved | None) -> tuple[str, str] | None:
-    return (f"{trend['title']}.", trend.page) if trend else None
 
 
 def _most(placed: Saved | None) -> tuple[str, str] | None:
