@@ -108,8 +108,8 @@ def score_of(all_of: list[Saved], function: str) -> Saved | None:
 def _now(scores: list[Saved], change: Saved | None) -> tuple[str, str] | None:
     if not scores:
         return None
-    told, item = scores[0]["highlights"], f"{scores[0]['what']}: "
-    measure = _capital(told["measure"]) if scores[0]["function"] == "nps" else f"{item}{told['measure']}"
+    told, item = scores[0]["highlights"], scores[0]["what"]
+    measure = _capital(told["measure"]) if scores[0]["function"] == "nps" else f"{item}: {told['measure']},"
     text = say.told("now" if "wave" in told else "now_one", **told | {"measure": measure})
     moved = change["highlights"] if change else {}
     if moved and moved.get("wave") == told.get("wave"):
