@@ -123,6 +123,11 @@ def test_a_score_that_is_no_net_score_names_its_item(saved):
     assert first_screen(found)["lines"][0][0] == "Overall satisfaction: share answering 6 or above on 1–7, 36.0 %."
 
 
+def test_a_study_without_answers_is_told_by_its_customers(saved):
+    (kinds,) = (s for s in saved if s["function"] == "segment_customers" and s["name"] == "segments")
+    assert first_screen([kinds])["base"] == "2,000 customers"
+
+
 def test_a_long_name_on_a_picture_keeps_both_its_ends(saved):
     trend = next(s for s in saved if s["function"] == "touchpoint_trend")
     names = {"delivery": "Information booths on arrival", "staff": "Information booths on departure"}

@@ -61,9 +61,7 @@ def write_page(outcome: Outcome, record: Record, folder: Path) -> None:
     title, blocks = read_page(outcome.notebook, outcome.failure)
     place = next(place for place, e in enumerate(record.notebooks) if e.name == outcome.name)
     entry, card = record.notebooks[place], _card(outcome, record.notebooks[place], folder)
-    figure = None
-    if card["answer"]:
-        figure, blocks = led(blocks, card["findings_read"][0]["id"])
+    figure, blocks = led(blocks, card["findings_read"][0]["id"]) if card["answer"] else (None, blocks)
     blocks, contents = with_anchors(blocks)
     after = next((e for e in record.notebooks[place + 1 :] if e.status == OK), None)
     told = {"title": title or outcome.name, "sections": sections(blocks), "contents": contents, "entry": entry}

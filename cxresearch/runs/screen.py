@@ -84,6 +84,7 @@ def first_screen(all_of: list[Saved], targets: Mapping[str, float] | None = None
     ends = {"first": waves[0], "last": waves[-1]} if len(waves) > 1 else {}
     n = number(quality["glance"]["n"], 0) if quality else ""
     base = say("base" if ends else "base_one", n=n, level=alike, **ends) if quality else ""
+    base = say("base_customers", n=number(kinds["glance"]["n"], 0)) if kinds and not quality else base
     moved = (f"{trend['title']}.", trend.page) if trend else None
     lines = [line for line in (_now(scores, change), moved, _most(placed)) if line]
     return {
