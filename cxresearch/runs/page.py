@@ -110,10 +110,11 @@ def title_of(notebook) -> str:
 
 def _read_prose(reader: _Reader, cell) -> None:
     markup = from_markdown(cell.source)
-    if markup.startswith(CAPTION) and reader.blocks and reader.blocks[-1].kind == "figure":
+    last = max((k for k, b in enumerate(reader.blocks) if b.kind == "figure"), default=None)
+    if markup.startswith(CAPTION) and last is not None and not reader.blocks[last].caption:  # a table may stand between
         caption, _, markup = markup.partition("</p>")
         alt = reader.sentence or f"{plain(caption)} {reader.earlier}".strip()
-        reader.blocks[-1] = replace(reader.blocks[-1], caption=f"{caption}</p>", alt=alt)
+        reader.blocks[last] = replace(reader.blocks[last], caption=f"{caption}</p>", alt=alt)
     if not markup.strip():
         return
     headings = [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")]

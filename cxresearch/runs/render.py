@@ -33,7 +33,8 @@ from cxresearch.runs.shelf import runs_on
 from cxresearch.runs.withhold import WITHHELD
 
 ROWS = 3  # of a headline that are told on the index
-BRACKETS = re.compile(r" \([^()]*\)")
+LONGEST = 25  # words of an answer; what stands in brackets then follows it
+BRACKETS = re.compile(r" \(([^()]*)\)")
 SURE = {True: "Established. ", False: "Not established. ", None: ""}  # of the finding that leads a page
 
 
@@ -60,9 +61,7 @@ def write_page(outcome: Outcome, record: Record, folder: Path) -> None:
     title, blocks = read_page(outcome.notebook, outcome.failure)
     place = next(place for place, e in enumerate(record.notebooks) if e.name == outcome.name)
     entry, card = record.notebooks[place], _card(outcome, record.notebooks[place], folder)
-    figure = None
-    if card["answer"]:
-        figure, blocks = led(blocks, card["findings_read"][0]["id"])
+    figure, blocks = led(blocks, card["findings_read"][0]["id"]) if card["answer"] else (None, blocks)
     blocks, contents = with_anchors(blocks)
     after = next((e for e in record.notebooks[place + 1 :] if e.status == OK), None)
     told = {"title": title or outcome.name, "sections": sections(blocks), "contents": contents, "entry": entry}
@@ -104,7 +103,10 @@ def _card(outcome: Outcome, entry: NotebookEntry, folder: Path) -> dict:
     asked = [f for f in findings if f.get("glance", {}).get("method") != "none"]
     unmet: dict[tuple, dict] = {}  # checks that several findings report alike are one, with the names of these
     for check in failed_checks(asked):
-        key, leads = (check["check"], str(check["value"]), check["limit"]), not lead or check["finding"] == lead["name"]
+        key, leads = (
+            (check["check"], _shown(check["value"]), check["limit"]),
+            not lead or check["finding"] == lead["name"],
+        )
         merged = unmet.setdefault(key, {"level": "care", **check, "findings": [], "leads": leads})
         merged["findings"].append(check["finding"])
     first, rest = _first_sentence(lead) if lead else ("", "")
@@ -131,7 +133,10 @@ def _first_sentence(finding: dict) -> tuple[str, str]:
     told, title = finding["sentence"], BRACKETS.sub("", finding.get("title", ""))
     ends = (match.start() + 1 for match in re.finditer(r"\.(?= |$)", told))
     end = next((end for end in ends if BRACKETS.sub("", told[: end - 1]) == title), len(told))
-    return told[:end], told[end:].strip()
+    first, rest = told[:end], told[end:].strip()
+    if len(first.split()) <= LONGEST:
+        return first, rest
+    return f"{finding['title']}.", f"{'; '.join(BRACKETS.findall(first))}. {rest}".strip()
 
 
 def _checks_said(findings: list[dict]) -> str:
