@@ -140,7 +140,7 @@ def _lab(given) -> int:
 
 def _run(given) -> int:
     from cxresearch.runs import operate
-    from cxresearch.runs.shelf import Overlap
+    from cxresearch.runs.folder import Overlap
     from cxresearch.study import open_study
 
     progress = _Progress()
@@ -169,7 +169,7 @@ def _run(given) -> int:
             return INTERRUPTED
         if started.unchanged:
             print("unchanged since that run; --force makes it again")
-        elif started.folder != started.asked.resolve():
+        elif started.record.exit_status and started.folder != started.asked.resolve():
             print(f"{started.asked} keeps its earlier run, since this one failed")
         print(_near(started.folder / "index.html"))
         if started.record.exit_status:

@@ -20,7 +20,7 @@ from cxresearch.errors import DataProblem, StudyProblem
 from cxresearch.runs import Pool, make_run, plan_run
 from cxresearch.runs.clean import Places
 from cxresearch.runs.execution import Ledger
-from cxresearch.runs.folder import building, default_folder, require_free
+from cxresearch.runs.folder import building, default_folder, require_free, runs_folder
 from cxresearch.runs.warm import SERVERS
 
 KILL = 'print("alive")\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)'
@@ -211,11 +211,12 @@ def test_a_study_with_a_wrong_table_is_refused_before_any_kernel_starts(tmp_path
 def test_runs_of_a_study_go_to_a_folder_named_after_it_and_the_time(tmp_path):
     at = datetime(2026, 11, 21, 22, 46, 5, tzinfo=UTC)
     runs = tmp_path / "reports" / "runs"
-    first = default_folder(tmp_path, Path("/data/airport/study.yml"), now=at)
+    airport = runs_folder(tmp_path, Path("/data/airport/study.yml"))
+    first = default_folder(airport, now=at)
     assert first == runs / "airport" / "20261121T224605Z"
     first.mkdir(parents=True)
-    assert default_folder(tmp_path, Path("/data/airport/study.yml"), now=at).name == "20261121T224605Z-2"
-    assert default_folder(tmp_path, Path("/data/garden.yml"), now=at).parent == runs / "garden"
+    assert default_folder(airport, now=at).name == "20261121T224605Z-2"
+    assert runs_folder(tmp_path, Path("/data/garden.yml")) == runs / "garden"
 
 
 def test_a_folder_with_other_things_in_it_is_refused(tmp_path):

@@ -18,18 +18,27 @@ from waiting import PATIENCE, descendants, wait_for, wait_for_end
 from cxresearch.cli import main
 from cxresearch.errors import DataProblem, StudyProblem
 from cxresearch.runs import make_run, plan_run
-from cxresearch.runs.folder import broken_off, building, reserved_folder
+from cxresearch.runs.folder import (
+    Overlap,
+    alone,
+    broken_off,
+    building,
+    default_folder,
+    held,
+    is_free,
+    point_latest,
+    prune,
+    runs_on,
+)
 from cxresearch.runs.operate import as_words, call_for_help
 from cxresearch.runs.record import BATCH, FORMAT, Record
-from cxresearch.runs.shelf import Overlap, alone, point_latest, prune, require_room, runs_on
 from cxresearch.runs.unchanged import reports_made
 
 
-def write_run(folder: Path, *, report=None, status="ok", finished="2026-01-01T03:00:00+00:00", size=0) -> Path:
+def write_run(folder: Path, *, report=None, status="ok", finished="2026-01-01T03:00:00+00:00") -> Path:
     folder.mkdir(parents=True)
     record = {"format": FORMAT, "status": status, "report": report, "finished": finished, "notebooks": []}
     (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    (folder / "page.html").write_bytes(b"x" * size)
     return folder
 
 
@@ -74,16 +83,6 @@ def test_retention_removes_the_oldest_runs_of_the_report_and_never_the_latest_wh
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "r1", "r3", "r5", "r6", "thesis"]
 
 
-def test_a_full_disk_is_refused_before_anything_starts(tmp_path):
-    write_run(tmp_path / "one", size=2_000_000)
-    require_room(tmp_path, reports=1, notebooks=7)
-    with pytest.raises(StudyProblem) as caught:
-        require_room(tmp_path, reports=10**9, notebooks=7)
-    said = str(caught.value)
-    assert said.startswith(f"{tmp_path} has ") and "MB free and this run needs about 2,000,1" in said
-    assert said.endswith("x 2.0 MB); remove old runs, declare how many to keep, or name another place with --out")
-
-
 def test_a_folder_is_replaced_without_a_moment_in_which_there_is_none(tmp_path):
     write_run(tmp_path / "run", status="ok")
     seen, stop = set(), threading.Event()
@@ -105,10 +104,28 @@ def test_a_folder_is_replaced_without_a_moment_in_which_there_is_none(tmp_path):
 
 
 def test_two_starts_in_one_second_get_two_folders(tmp_path):
-    with reserved_folder(tmp_path, Path("/data/x/study.yml")) as one:
-        with reserved_folder(tmp_path, Path("/data/x/study.yml")) as other:
-            assert one != other
-    assert list(one.parent.iterdir()) == []
+    final = default_folder(tmp_path)
+    with building(final) as one, building(final) as other:
+        assert one.publish(whole=True) == final and other.publish(whole=False) == final.with_name(f"{final.name}-2")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [final.name, f"{final.name}-2"]
+
+
+def test_a_lock_names_its_holder_and_is_closed_before_its_file_goes(tmp_path):
+    with building(tmp_path / "run") as place:
+        (lock,) = tmp_path.glob("*.lock")
+        assert lock.name == f"{place.work.name}.lock" and f"-{socket.gethostname()}-{os.getpid()}-" in lock.name
+        assert not is_free(lock) and lock.exists()
+    assert list(tmp_path.iterdir()) == []
+    order, unlink = [], Path.unlink
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda path, **more: order.append(lock_is_open(path)) or unlink(path, **more))
+        with held(tmp_path / "lock"):
+            assert lock_is_open(tmp_path / "lock")
+    assert order == [False]
+
+
+def lock_is_open(path: Path) -> bool:
+    return str(path) in {os.path.realpath(f) for f in Path("/proc/self/fd").iterdir()}
 
 
 def test_a_run_under_way_is_not_taken_for_a_broken_one(tmp_path):
@@ -124,7 +141,7 @@ def test_a_run_under_way_is_not_taken_for_a_broken_one(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from cxresearch.runs.shelf import alone
+from cxresearch.runs.folder import alone
 with alone(Path(sys.argv[1]), "monthly", overlap=sys.argv[2]):
     print("held", flush=True)
     time.sleep(600)

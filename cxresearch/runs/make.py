@@ -4,9 +4,7 @@ A run of one report is a fan-out of one, and takes the same way. Each report of 
 run appears whole. Where it is broken off, what was finished stays hidden, and the next start takes it over.
 """
 
-import json
 import os
-import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
@@ -17,7 +15,7 @@ from pathlib import Path
 
 from cxresearch.runs.across import withheld_reports
 from cxresearch.runs.execution import Outcome, Pool, study_from
-from cxresearch.runs.folder import MATRIX, broken_off, building, remove_broken, require_free
+from cxresearch.runs.folder import MOMENT, broken_off, building, require_free, runs_on
 from cxresearch.runs.matrix import Cell
 from cxresearch.runs.page import title_of
 from cxresearch.runs.parameters import STUDY
@@ -43,14 +41,12 @@ from cxresearch.runs.record import (
     versions,
 )  # fmt: skip
 from cxresearch.runs.render import headline_of, moved_since, previous_run, write_batch_index, write_index, write_page
-from cxresearch.runs.shelf import runs_on
 from cxresearch.runs.signoff import digests
 from cxresearch.runs.unchanged import digest_of, is_whole, link_report, reports_made
 from cxresearch.runs.withhold import withhold
 from cxresearch.study.shared import shared_tables
 
 LOOKED_BACK = 10  # batches in which an unchanged report is looked for
-MOMENT = re.compile(r"\d{8}T\d{6}Z(-\d+)?")  # a run on the study's own shelf: what lies beside it is ours
 UNDER_WAY = "while the run was under way"
 
 
@@ -118,10 +114,9 @@ def make_run(
         record = work.batch_record() if matrix else work.reports[0].record
         if record.status != FAILED:
             plan.require_unchanged(UNDER_WAY)
-        if matrix:
-            (place.work / MATRIX).unlink()
         folder = place.publish(whole=record.status != FAILED)
-    remove_broken(broken)
+    for work in broken:
+        shutil.rmtree(work, ignore_errors=True)
     return Run(folder, record, () if matrix else tuple(work.reports[0].outcomes))
 
 
@@ -165,15 +160,18 @@ class _Work:
         """Find what this fan-out is compared with and linked from; return what was broken off of it."""
         earlier = [self.final, *runs_on(self.final.parent)]
         name = "" if MOMENT.fullmatch(self.final.name) else self.final.name
-        broken = [p for p in broken_off(self.final.parent, name=name) if _matrix_of(p) == matrix]
-        same = (p for p in earlier if (r := Record.of(p)) and [r.report, r.each] == matrix)
+        broken, same = (
+            [p for p in found if (r := Record.of(p)) and [r.report, r.each] == matrix]
+            for found in (broken_off(self.final.parent, name=name), earlier)
+        )
         if not self.reproducible:
-            self.previous = next(same, None)
+            self.previous = next(iter(same), None)
             reports = Record.read(self.previous)[1].reports if self.previous else ()
             self.before = {tuple(r.values.items()): r for r in reports if r.folder}  # one skipped may be several
         if linking:
             self.sources = reports_made([*broken, *earlier[: LOOKED_BACK + 1]])
-        (self.work / MATRIX).write_text(json.dumps(matrix), encoding="utf-8")
+        under_way = {"report": matrix[0], "each": matrix[1], "status": FAILED}  # by which the next start knows it
+        Record(format=BATCH, **under_way).write(self.work)
         return broken
 
     def carry_out(self, reports: list[_Report]) -> None:
@@ -379,11 +377,3 @@ def _state(outcomes: list[Outcome]) -> dict:
             reasons = "; ".join(f"{o.task.name}: {o.reason}" for o in having) if status != OK else None
             return {"status": status, "reason": reasons}
     return {"status": SKIPPED, "reason": "no notebook"}
-
-
-def _matrix_of(broken: Path) -> list | None:
-    """Return the matrix of a batch that was broken off; None of anything else."""
-    try:
-        return json.loads((broken / MATRIX).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -12,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxresearch.errors import DataProblem
-from cxresearch.runs.folder import MATRIX, broken_off, remove_broken, require_free, reserved_folder, runs_folder
+from cxresearch.runs.folder import alone, broken_off, default_folder, point_latest, prune, require_free, runs_folder
 from cxresearch.runs.make import Run, make_run, same_run
 from cxresearch.runs.notebooks import notebooks_folder, project_of
 from cxresearch.runs.plan import Plan, plan_run
-from cxresearch.runs.record import Record, ReportEntry
+from cxresearch.runs.record import BATCH, Record, ReportEntry
 from cxresearch.runs.render import headline_of
-from cxresearch.runs.shelf import alone, point_latest, prune, require_room, runs_on
 
 FAILED_RUN, FAILURE = "CXRESEARCH_FAILED_RUN", "CXRESEARCH_FAILURE"  # what a hook finds in its environment
 HOOK_SECONDS = 300
@@ -62,16 +62,13 @@ def start(
     """
     project = project_of(notebooks_folder(notebooks))
     shelf = runs_folder(project, Path(opened.path))
-    with (
-        alone(shelf, report, overlap=overlap) if out is None or overlap != "allow" else nullcontext(),
-        reserved_folder(project, Path(opened.path)) if out is None else nullcontext(Path(out)) as folder,
-    ):
+    with alone(shelf, report, overlap=overlap) if out is None or overlap != "allow" else nullcontext():
+        folder = default_folder(shelf) if out is None else Path(out)
         require_free(folder)
         plan = plan_run(opened.reference, report=report, notebooks=notebooks, **planned)
         same = None if force or reproducible else same_run(plan, folder)
         if same is None:
             expect(*_expected(plan))
-            _require_room(plan, folder, known=not force)
             if plan.ours:
                 print("notebooks: those that come with cxresearch; a folder 'notebooks' here would come first")
             run = make_run(plan, folder, force=force, reproducible=reproducible, **made)
@@ -80,8 +77,7 @@ def start(
         _log(log, run, unchanged=same is not None)
         if out is None:
             _shelve(run, shelf, keep or (opened.reports[report].keep if report else None))
-        else:
-            remove_broken([w for w in broken_off(folder.parent, name=folder.name) if _is_done_with(w)])
+        _sweep(folder.parent, "" if out is None else folder.name)
     return Started(run.folder, run.record, same is not None, folder)
 
 
@@ -91,24 +87,20 @@ def _expected(plan: Plan) -> tuple[int, str, int]:
     return len(plan.cells), "report", min(30, max(len(c.label) for c in plan.cells))
 
 
-def _require_room(plan: Plan, folder: Path, *, known: bool) -> None:
-    to_make = sum(c.skip is None for c in plan.cells)
-    known = known and (broken_off(folder.parent) or runs_on(folder.parent))
-    require_room(folder.parent, reports=min(1, to_make) if known else to_make, notebooks=len(plan.tasks))
-
-
 def _shelve(run: Run, shelf: Path, keep: int | None) -> None:
-    """Let `latest` name a whole run, remove what retention says, and what runs left that were killed."""
+    """Let `latest` name a whole run, and remove what retention says."""
     if run.whole and not run.record.only:
         point_latest(run.folder)
     if keep:
         prune(shelf, report=run.record.report, keep=keep)
-    remove_broken([w for w in broken_off(shelf) if _is_done_with(w)])
 
 
-def _is_done_with(work: Path) -> bool:
-    """Return whether what a run left can go: what a fan-out had finished stays for its next start, but not for ever."""
-    return not (work / MATRIX).exists() or time.time() - work.stat().st_mtime > WEEK
+def _sweep(place: Path, name: str) -> None:
+    """Remove what killed runs left; what a fan-out had finished stays for its next start, but not for ever."""
+    for work in broken_off(place, name=name):
+        record = Record.of(work)
+        if record is None or record.format != BATCH or time.time() - work.stat().st_mtime > WEEK:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _log(path: str | None, run: Run, *, unchanged: bool) -> None:

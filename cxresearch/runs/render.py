@@ -14,6 +14,7 @@ from cxresearch.findings import as_text
 from cxresearch.privacy.base import POOLED
 from cxresearch.runs.compare import CHANGED, FindingChange, compare_runs, movement_words
 from cxresearch.runs.execution import Outcome
+from cxresearch.runs.folder import runs_on
 from cxresearch.runs.page import read_page, sections, title_of, with_anchors
 from cxresearch.runs.record import (
     FAILED,
@@ -29,7 +30,6 @@ from cxresearch.runs.record import (
     read_findings,
 )  # fmt: skip
 from cxresearch.runs.screen import first_screen, saved_of
-from cxresearch.runs.shelf import runs_on
 from cxresearch.runs.withhold import WITHHELD
 
 ROWS = 3  # of a headline that are told on the index
