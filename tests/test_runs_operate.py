@@ -499,7 +499,7 @@ def test_a_batch_is_signed_compared_verified_and_made_into_a_deck(project, capsy
     assert main(["sign", str(batch), "--name", "Ada"]) == 0
     assert main(["verify", str(batch)]) == 0
     out, _ = capsys.readouterr()
-    assert out.endswith("12 of 12 files are byte-identical\n"), out
+    assert out.endswith("14 of 14 files are byte-identical\n"), out
     assert main(["deck", str(batch), "--out", "two.pptx"]) == 0 and (project / "two.pptx").is_file()
     capsys.readouterr()
     (batch / "North" / ".hidden").touch()
@@ -511,3 +511,22 @@ def test_a_batch_is_signed_compared_verified_and_made_into_a_deck(project, capsy
     page.write_text(page.read_text(encoding="utf-8").replace("24", "25"), encoding="utf-8")
     assert main(["verify", str(batch)]) == 1
     assert "differs  North/answer.html: not the same to six digits" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("warm")
+def test_verify_covers_index_and_log_of_a_batch(project, capsys):
+    assert main(["run", "study.yml", "--each", "market", "--jobs", "1", "--out", "reports/runs/mine"]) == 0
+    batch = project / "reports" / "runs" / "mine"
+    record = json.loads((batch / "run.json").read_text(encoding="utf-8"))
+    said = record["reports"][0]["headline"]
+    assert said.endswith("is 24.")
+    (batch / "run.json").write_text(json.dumps(record).replace(said, said.replace("24", "42")), encoding="utf-8")
+    for name in ("index.html", "log.jsonl"):
+        text = (batch / name).read_text(encoding="utf-8")
+        (batch / name).write_text(text.replace("is 24.", "is 42.", 1), encoding="utf-8")
+    capsys.readouterr()
+    assert main(["verify", str(batch)]) == 1
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("differs")] == [
+        "differs  index.html: not the same to six digits",
+        "differs  log.jsonl: not the same to six digits",
+    ]

@@ -32,7 +32,6 @@ from cxresearch.runs.record import (
     NotebookEntry,
     Record,
     ReportEntry,
-    failed_checks,
     git,
     now,
     read_findings,
@@ -40,7 +39,7 @@ from cxresearch.runs.record import (
     times,
     versions,
 )  # fmt: skip
-from cxresearch.runs.render import headline_of, moved_since, previous_run, write_batch_index, write_index, write_page
+from cxresearch.runs.render import headline_of, moved_since, movement, previous_run, write_batch_index, write_pages
 from cxresearch.runs.signoff import digests
 from cxresearch.runs.unchanged import digest_of, is_whole, link_report, reports_made
 from cxresearch.runs.withhold import withhold
@@ -286,10 +285,10 @@ class _Work:
             if not self.plan.each and outcome is not before:
                 self.tell(outcome)
         record = report.record = self._record(report)
-        record.write(report.place)  # movement is told by comparing it
-        for outcome in report.outcomes:
-            write_page(outcome, record, report.place)
-        write_index(report.outcomes, record, report.place, previous=self._before(report))
+        record.write(report.place)
+        if before := self._before(report):
+            record.moved = movement(before, report.place)
+        write_pages(record, report.place)
         record.files = {f: d for f, d in digests(report.place).items() if f != RECORD}
         record.write(report.place)
 
@@ -335,7 +334,7 @@ class _Work:
             parameters={STUDY: study_from(folder, plan.study), **task.parameters},
             headline=task.headline,
             findings={f["name"]: f["id"] for f in findings},
-            failed_checks=len(failed_checks(findings)),
+            failed_checks=sum(not check["ok"] for f in findings for check in f["checks"]),
             **({} if self.reproducible else {"seconds": round(outcome.seconds, 2)}),
         )
 
@@ -351,13 +350,13 @@ class _Work:
     def batch_record(self) -> Record:
         """Write log, index and record of a fan-out, and return the record."""
         entries = [r.entry for r in self.reports]
-        (self.work / LOG).write_text(
-            "".join(e.model_dump_json(exclude_unset=True) + "\n" for e in entries), encoding="utf-8"
-        )
         clock = {} if self.reproducible else times(self.started, now())
         common = self._common(self.plan, self.work, self._digest(self.plan, ""), clock, entries)
-        moved = [e.model_copy(update={"moved": moved_since(self.previous, self.before, e, self.work)}) for e in entries]
-        record = Record(format=BATCH, **common, each=list(self.plan.each), reports=moved)
+        same = [self.before.get(tuple(e.values.items())) for e in entries]
+        moved = [moved_since(self.previous, earlier, e, self.work) for earlier, e in zip(same, entries)]
+        told = [e.model_copy(update={"moved": words}) for e, words in zip(entries, moved)]
+        record = Record(format=BATCH, **common, each=list(self.plan.each), reports=told)
+        record.write_log(self.work)
         write_batch_index(record, self.work)
         record.files = {name: sha256(self.work / name) for name in (INDEX, LOG)}
         record.write(self.work)
