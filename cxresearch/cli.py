@@ -12,7 +12,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from cxresearch import __version__
-from cxresearch.errors import DataProblem, StudyProblem, nearest
+from cxresearch.errors import DataProblem
+from cxresearch.runs.schedule import EVERY
 
 INTERRUPTED, OURS = 130, 3
 ENDS = "Exit status: 0 all well, 1 some notebook failed, 2 the study or the command line is wrong, 3 ours to mend."
@@ -65,20 +66,17 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return seconds
+def _above_zero(kind: type, what: str):
+    def read(text: str):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {what} above 0")
+        return value
 
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
+    return read
 
 
 # --- a study ---------------------------------------------------------------------------------------------------------
@@ -112,15 +110,9 @@ def _forget(given) -> int:
 def _schedule(given) -> int:
     from cxresearch.runs import schedule
 
-    if given.every not in schedule.EVERY:
-        known = ", ".join(schedule.EVERY)
-        raise StudyProblem(
-            f"--every {given.every!r} is not known{nearest(given.every, schedule.EVERY)}; there are {known}"
-        )
     options = ("--jobs", str(given.jobs)) if given.jobs else ()
-    plan = schedule.timetable(
-        given.study, project=Path.cwd(), report=given.report, options=options, at=given.at, every=given.every
-    )
+    asked = {"report": given.report, "options": options, "at": given.at, "every": given.every}
+    plan = schedule.timetable(given.study, project=Path.cwd(), **asked)
     if given.kind == "cron":
         print(schedule.as_crontab(plan), end="")
     else:
@@ -147,17 +139,12 @@ def _run(given) -> int:
     with operate.calling_for_help(given.on_failure) as end, _stopped_like_interrupted(), progress:
         opened = open_study(given.study)
         declared = opened.reports.get(given.report)
-        if declared and declared.on_failure:
-            end.call(declared.on_failure, home=Path(opened.path).parent)
-        planned = {"only": given.only, "settings": given.set, "each": given.each, "whole": given.whole}
+        if declared and declared.on_failure and not end.words:
+            end.words, end.home = declared.on_failure, Path(opened.path).parent
+        asked = {k: v for k, v in vars(given).items() if k not in ("command", "study", "on_failure", "scheduler")}
         try:
             with _pool(given, opened) as pool:
-                made = {"timeout": given.timeout, "jobs": given.jobs, "pool": pool, "tell": progress.tell}
-                kept = {name: getattr(given, name) for name in ("out", "notebooks", "overlap", "keep", "log")}
-                how = {"force": given.force, "reproducible": given.reproducible}
-                started = operate.start(
-                    opened, given.report, **kept, **how, planned=planned, made=made, expect=progress.expect
-                )
+                run = operate.start(opened, **asked, pool=pool, tell=progress.tell, expect=progress.expect)
         except Overlap as other:
             print(other)
             return 0
@@ -167,14 +154,15 @@ def _run(given) -> int:
             print(f"cxresearch: interrupted; reports kept for the next start: {progress.reports}", file=sys.stderr)
             end.reason = "interrupted"
             return INTERRUPTED
-        if started.unchanged:
+        if run.unchanged:
             print("unchanged since that run; --force makes it again")
-        elif started.record.exit_status and started.folder != started.asked.resolve():
-            print(f"{started.asked} keeps its earlier run, since this one failed")
-        print(_near(started.folder / "index.html"))
-        if started.record.exit_status:
-            end.folder, end.reason = started.folder, started.record.failures
-        return started.record.exit_status
+        elif not run.whole and given.out and run.folder != Path(given.out).resolve():
+            print(f"{given.out} keeps its earlier run, since this one failed")
+        page = run.index.resolve()
+        print(page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page)
+        if not run.whole:
+            end.folder, end.reason = run.folder, run.record.failures
+        return run.record.exit_status
 
 
 def _pool(given, opened):
@@ -199,12 +187,6 @@ def _stopped_like_interrupted():
         signal.signal(signal.SIGTERM, before)
 
 
-def _near(path: Path) -> Path:
-    """Return `path` relative to the working folder if it lies under it."""
-    path = path.resolve()
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
 class _Progress:
     """A bar with the time left, if stderr is a terminal, over notebooks or reports; a line on stdout for each."""
 
@@ -218,10 +200,15 @@ class _Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def expect(self, count: int, unit: str, width: int) -> None:
+    def expect(self, plan) -> None:
         from tqdm import tqdm
 
-        self.bar, self.width = tqdm(total=count, unit=unit, file=sys.stderr, dynamic_ncols=True, disable=None), width
+        if plan.ours:
+            print("notebooks: those that come with cxresearch; a folder 'notebooks' here would come first")
+        names = [cell.label for cell in plan.cells] if plan.each else [task.name for task in plan.tasks]
+        self.width = min(30, max(map(len, names)))
+        unit = "report" if plan.each else "notebook"
+        self.bar = tqdm(total=len(names), unit=unit, file=sys.stderr, dynamic_ncols=True, disable=None)
 
     def tell(self, ended) -> None:
         """Print a line for a notebook or a report; what it found stands in the run, once all are audited."""
@@ -230,10 +217,8 @@ class _Progress:
         status = "unchanged" if getattr(ended, "unchanged", False) else ended.status
         seconds = f"{ended.seconds:5.1f} s" if ended.seconds else " " * 7
         self.bar.clear()
-        print(
-            f"{status:<7}  {report or ended.name:<{self.width}.30}  {seconds}  {ended.reason or ''}".rstrip(),
-            flush=True,
-        )
+        line = f"{status:<7}  {report or ended.name:<{self.width}.30}  {seconds}  {ended.reason or ''}"
+        print(line.rstrip(), flush=True)
         self.bar.update(self.bar.n < self.bar.total)  # what is withheld is told twice
 
 
@@ -293,11 +278,13 @@ def _deck(given) -> int:
     return 0
 
 
+COUNT, SECONDS = _above_zero(int, "whole number"), _above_zero(float, "number of seconds")
 STUDY = _option("study", "path of study.yml, or its folder; study.yml?market=North is a part of it", "STUDY")
 REPORT = _option("report", "entry under 'reports:' of the study; default: all notebooks", "REPORT", nargs="?")
 RUN = _option("run", "folder of the run", "RUN")
 NOTEBOOKS = _option("--notebooks", "folder of the notebooks; default: notebooks/ here or above, else our own", "DIR")
-JOBS = _option("--jobs", "notebooks at a time; default: one for each core", "N", type=_count)
+JOBS = _option("--jobs", "notebooks at a time; default: one for each core", "N", type=COUNT)
+OVERLAP = ("allow", "skip")
 MANY = {"action": "append", "default": []}
 COMMANDS = (
     (
@@ -321,9 +308,16 @@ COMMANDS = (
         REPORT,
         _option("--only", "only these notebooks", "NOTEBOOK", nargs="+", action="extend", default=[]),
         _option("--out", "folder of the run; default: reports/runs/STUDY/TIME of the project", "DIR"),
-        _option("--set", "set a parameter in every notebook that has it", "NAME=VALUE", type=_setting, **MANY),
+        _option(
+            "--set",
+            "set a parameter in every notebook that has it",
+            "NAME=VALUE",
+            dest="settings",
+            type=_setting,
+            **MANY,
+        ),
         NOTEBOOKS,
-        _option("--timeout", "seconds a cell may take (600)", "S", type=_seconds, default=600.0),
+        _option("--timeout", "seconds a cell may take (600)", "S", type=SECONDS, default=600.0),
         _flag("--reproducible", "leave out clocks and the commit, so that the same run gives the same bytes"),
         _option("--each", "a report for each value; may be repeated", "COLUMN", **MANY),
         _flag("--whole", "and one on the whole study"),
@@ -332,12 +326,9 @@ COMMANDS = (
         _flag("--force", "make again what is unchanged since an earlier run"),
         _option("--log", "add a line of JSON for each report", "FILE"),
         _option(
-            "--overlap",
-            "where a run of the same report is under way (allow)",
-            choices=("allow", "skip"),
-            default="allow",
+            "--overlap", "where a run of the same report is under way (allow)", choices=OVERLAP, default=OVERLAP[0]
         ),
-        _option("--keep", "runs of this report to keep; default: as declared", "N", type=_count),
+        _option("--keep", "runs of this report to keep; default: as declared", "N", type=COUNT),
         _option("--on-failure", "started, without a shell, when a run does not end well", "COMMAND"),
     ),
     (
@@ -389,7 +380,7 @@ COMMANDS = (
         REPORT,
         _option("--as", "which scheduler (cron)", dest="kind", choices=("cron", "systemd"), default="cron"),
         _option("--at", "time of day in the scheduler's zone (03:00)", "HH:MM", default="03:00"),
-        _option("--every", "day, weekday, monday ... sunday, month (day)", "WHEN", default="day"),
+        _option("--every", "when (day)", choices=EVERY, default="day"),
         JOBS,
     ),
     (

@@ -314,7 +314,7 @@ def test_an_unchanged_batch_is_linked_and_outlives_the_older_one(again):
     after = tree(again / "runs/two")
     assert {n: c for n, c in after.items() if "/" in n} == {n: c for n, c in before.items() if "/" in n}
     assert "no change" in result.index.read_text(encoding="utf-8")
-    assert same_run(batch, again / "runs/three") == again / "runs/two"
+    assert same_run(batch, again / "runs/three").folder == again / "runs/two"
 
 
 @pytest.mark.parametrize(

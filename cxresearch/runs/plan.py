@@ -116,7 +116,7 @@ def plan_run(
     opened = open_study(study)
     opened.require_in_time(today=today)
     opened.require_fresh(now=now)
-    declared = _report(opened, report)
+    declared = declared_report(opened, report)
     wanted, parameters = (declared.notebooks, declared.parameters) if declared else ((), {})
     paths = _selected(_selected(in_order(folder), wanted, f"report {report!r}"), only, "--only")
     read = {path: read_notebook(path) for path in paths}
@@ -159,7 +159,7 @@ def _selected(paths: list[Path], names, asked_by: str) -> list[Path]:
     return [known[stem] for stem in stems] or paths
 
 
-def _report(study, name: str | None):
+def declared_report(study, name: str | None):
     """Return an entry under ``reports:``, None where none is named."""
     reports = study.reports
     if name is not None and name not in reports:
