@@ -226,19 +226,12 @@ class _Progress:
 
 
 def _compare(given) -> int:
+    from dataclasses import asdict
+
     from cxresearch.runs.compare import as_page, compare_runs
 
-    if given.ledger:
-        from cxresearch.runs.moved import write_ledger
-
-        why = {
-            name if mark else "": text if mark else name for name, mark, text in (w.partition("=") for w in given.why)
-        }
-        rows = write_ledger(given.before, given.after, given.ledger, title=given.title, why=why)
-        print(f"{given.ledger}: {rows} row{'s' * (rows != 1)} in {given.title!r}")
-        return 0
     found = compare_runs(given.before, given.after)
-    print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1) if given.json else as_page(found))
+    print(json.dumps(asdict(found), ensure_ascii=False, indent=1) if given.json else as_page(found))
     return 0
 
 
@@ -346,9 +339,6 @@ COMMANDS = (
         _option("before", "folder of the earlier run", "RUN"),
         _option("after", "folder of the later run", "RUN"),
         _flag("--json", "print JSON instead of text"),
-        _option("--ledger", "add every number that moved to a table in FILE (Markdown)", "FILE"),
-        _option("--title", "of the ledger's section; one of this title is replaced", default="Moved"),
-        _option("--why", "reason in the ledger", "[NOTEBOOK=]TEXT", **MANY),
     ),
     (
         _verify,
