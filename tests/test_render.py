@@ -10,7 +10,7 @@ import pytest
 from cxresearch.runs.markup import from_html, from_markdown
 from cxresearch.runs.page import read_sections, title_of
 from cxresearch.runs.record import Record
-from cxresearch.runs.render import movement, not_established, previous_run, suppressed, write_pages
+from cxresearch.runs.render import movement, not_established, suppressed, write_pages
 
 v4 = nbformat.v4
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>x</a><iframe src='https://x.y'></iframe>"
@@ -301,13 +301,9 @@ def kept_run(folder, started, score) -> dict:
     return known
 
 
-def test_movement_is_told_against_the_newest_earlier_run_of_the_same_study(tmp_path):
-    kept_run(tmp_path / "first", "2026-01-01T00:00:00+00:00", 5.0)
+def test_movement_is_told_against_an_earlier_run(tmp_path):
     kept_run(tmp_path / "second", "2026-02-01T09:30:00+00:00", 10.0)
-    now = kept_run(tmp_path / "third", "2026-03-01T00:00:00+00:00", 16.0)
-    assert previous_run(tmp_path / "fourth", Record(**now)) == tmp_path / "second"
-    assert previous_run(tmp_path / "fourth", Record(**now | {"title": "another"})) is None
-    assert previous_run(tmp_path / "fourth", Record(**now | {"started": None})) is None
+    kept_run(tmp_path / "third", "2026-03-01T00:00:00+00:00", 16.0)
     said, line = movement(tmp_path / "second", tmp_path / "third")
     assert said == "Against the run of 2026-02-01 09:30 UTC, on other data: a.csv. 0 findings are the same, 1 not."
     assert line == "nps recommend: 10.0 → 16.0 (+6.0, interval 1.8 to 10.2)"

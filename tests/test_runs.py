@@ -229,9 +229,10 @@ def test_a_folder_with_other_things_in_it_is_refused(tmp_path):
     with pytest.raises(StudyProblem) as caught:
         require_free(tmp_path / "thesis.docx")
     assert str(caught.value) == f"{tmp_path / 'thesis.docx'} is a file; name a folder for the run"
-    record = {"format": "cxresearch run 1", "notebooks": [{"name": "answer"}]}
+    record = {"format": "cxresearch run 1", "files": {"answer.html": "0", "findings/answer/x.json": "0"}}
     (tmp_path / "run.json").write_text(json.dumps(record), encoding="utf-8")
     (tmp_path / "answer.html").touch()
+    (tmp_path / "findings").mkdir()
     with pytest.raises(StudyProblem) as caught:
         require_free(tmp_path)
     assert str(caught.value) == (

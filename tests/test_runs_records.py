@@ -17,6 +17,7 @@ from cxresearch.inference import wilson_interval
 from cxresearch.runs import make_run, plan_run
 from cxresearch.runs.alike import alike
 from cxresearch.runs.compare import Movement, compare_runs, difference_interval, movement_words
+from cxresearch.runs.record import Record
 from cxresearch.runs.signoff import END, START, changed_since, sign_offs, sign_run
 from cxresearch.runs.verify import verify_run
 
@@ -96,6 +97,9 @@ def test_more_answers_move_an_estimate_and_the_difference_has_an_interval(runs, 
              (r / "findings/mean/answer.tidy.csv" for r in (first, more))]  # fmt: skip
     b, a = ([float(x) for x in row] for row in table)
     assert moved.difference == pytest.approx(a[0] - b[0])
+    against, *lines = Record.read(more)[1].moved  # the newest earlier one, whose parameter alone was another
+    assert ", on other data: answers.csv." in against and lines[0].startswith(f"{found.findings[0].id}: ")
+    assert Record.read(first)[1].moved == []
     assert moved.conf_high - moved.conf_low == pytest.approx(2 * ((a[2] - a[0]) ** 2 + (b[2] - b[0]) ** 2) ** 0.5)
     assert main(["compare", str(first), str(more)]) == 0
     out = capsys.readouterr().out

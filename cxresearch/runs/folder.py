@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cxresearch.errors import StudyProblem
-from cxresearch.runs.record import FAILED, GUIDE, INDEX, LOG, OK, RECORD, SIGN_OFFS, Record
+from cxresearch.runs.record import FAILED, OK, RECORD, SIGN_OFFS, Record
 
 LATEST = "latest"
 LEFT_BY_OTHERS = {".ipynb_checkpoints", ".DS_Store"}
@@ -128,8 +128,8 @@ def require_free(final: Path) -> None:
     record = Record.of(final)
     if record is None:
         raise StudyProblem(f"{final} is not empty and holds no earlier run; name an empty or a new folder")
-    ours = {RECORD, INDEX, GUIDE, LOG, "findings", *LEFT_BY_OTHERS, *(r.folder for r in record.reports)}
-    ours |= {f"{n.name}.{kind}" for n in record.notebooks for kind in ("html", "ipynb")}
+    ours = {RECORD, *LEFT_BY_OTHERS, *(r.folder for r in record.reports)}
+    ours |= {file.partition("/")[0] for file in record.files}
     signed = {p.relative_to(final).as_posix() for p in final.glob(f"*/{SIGN_OFFS}")}  # of the reports of a batch
     strangers = sorted(({p.name for p in final.iterdir()} - ours) | signed)
     if strangers:

@@ -39,7 +39,7 @@ from cxresearch.runs.record import (
     times,
     versions,
 )  # fmt: skip
-from cxresearch.runs.render import headline_of, moved_since, movement, previous_run, write_batch_index, write_pages
+from cxresearch.runs.render import headline_of, moved_since, movement, write_batch_index, write_pages
 from cxresearch.runs.signoff import digests
 from cxresearch.runs.unchanged import digest_of, is_whole, link_report, reports_made
 from cxresearch.runs.withhold import withhold
@@ -106,7 +106,7 @@ def make_run(
     require_free(final)
     with building(final, keep_broken=bool(plan.each)) as place, ExitStack() as stack:
         work = _Work(plan, final, place.work, timeout, reproducible, tell or (lambda _: None))
-        broken = work.look_back(linking=not (force or reproducible)) if plan.each else []
+        broken = work.look_back(linking=not (force or reproducible))
         work.pool = pool or stack.enter_context(Pool(jobs))
         cells = plan.cells
         stack.enter_context(shared_tables(plan.opened._whole, place.work, seen=dict(plan.seen)))
@@ -157,18 +157,18 @@ class _Work:
     before: dict = field(default_factory=dict)
 
     def look_back(self, *, linking: bool) -> list[Path]:
-        """Find what this fan-out is compared with and linked from; return what was broken off of it."""
-        matrix = {"report": self.plan.report, "each": list(self.plan.each)}
-        earlier = [self.final, *runs_on(self.final.parent)]
-        name = "" if MOMENT.fullmatch(self.final.name) else self.final.name
-        broken, same = (
-            [p for p in found if (r := Record.of(p)) and {"report": r.report, "each": r.each} == matrix]
-            for found in (broken_off(self.final.parent, name=name), earlier)
-        )
-        if same and not self.reproducible:
-            self.previous = same[0]
-            reports = Record.read(self.previous)[1].reports
+        """Find what this run is compared with and linked from; return what was broken off of a fan-out."""
+        matrix = {"title": self.plan.title, "report": self.plan.report, "each": list(self.plan.each)}
+        earlier = [p for p in (self.final, *runs_on(self.final.parent)) if _of(p, matrix)]
+        if not self.reproducible:  # what must come out the same every time is compared with nothing
+            whole = (p for p in earlier if self.plan.each or Record.read(p)[1].status == OK)
+            self.previous = next(whole, None)
+            reports = Record.read(self.previous)[1].reports if self.previous else ()
             self.before = {tuple(r.values.items()): r for r in reports if r.folder}  # one skipped may be several
+        if not self.plan.each:
+            return []
+        name = "" if MOMENT.fullmatch(self.final.name) else self.final.name
+        broken = [p for p in broken_off(self.final.parent, name=name) if _of(p, matrix)]
         if linking:
             self.sources = reports_made([*broken, *earlier[: LOOKED_BACK + 1]])
         Record(format=BATCH, **matrix, status=FAILED).write(self.work)  # by which the next start knows it
@@ -278,7 +278,7 @@ class _Work:
     def _before(self, report: _Report) -> Path | None:
         """Return the run that a report's index compares it with."""
         if not self.plan.each:
-            return previous_run(self.final, report.record)
+            return self.previous
         found = self.before.get(report.cell.only)
         return self.previous / found.folder if found and found.status == OK else None
 
@@ -328,7 +328,7 @@ def _entry(plan: Plan, outcome: Outcome, folder: Path, *, clock: bool) -> Notebo
         name=task.name,
         title=title_of(task.notebook) or task.name,
         path="cxresearch/notebooks/" * plan.ours + os.path.relpath(task.path, home),
-        sha256=sha256(task.path),
+        sha256=task.sha256,
         status=outcome.status,
         reason=outcome.reason,
         failed_cell=failure.cell + 1 if failure and failure.cell is not None else None,
@@ -339,6 +339,12 @@ def _entry(plan: Plan, outcome: Outcome, folder: Path, *, clock: bool) -> Notebo
         failed_checks=sum(not check["ok"] for f in findings for check in f["checks"]),
         **({"seconds": round(outcome.seconds, 2)} if clock else {}),
     )
+
+
+def _of(folder: Path, matrix: dict) -> bool:
+    """Return whether a folder holds a run of this study, report and fan-out."""
+    record = Record.of(folder)
+    return record is not None and all(getattr(record, name) == value for name, value in matrix.items())
 
 
 def _commit(plan: Plan) -> dict:

@@ -13,9 +13,8 @@ from cxresearch.errors import DataProblem
 from cxresearch.findings import as_text, words
 from cxresearch.privacy.base import POOLED
 from cxresearch.runs.compare import CHANGED, FindingChange, compare_runs, movement_words
-from cxresearch.runs.folder import runs_on
 from cxresearch.runs.page import read_sections
-from cxresearch.runs.record import FAILED, GUIDE, INDEX, OK, SKIPPED, NotebookEntry, Record, ReportEntry, read_findings
+from cxresearch.runs.record import FAILED, GUIDE, INDEX, SKIPPED, NotebookEntry, Record, ReportEntry, read_findings
 from cxresearch.runs.screen import first_screen, saved_of
 from cxresearch.runs.withhold import WITHHELD
 
@@ -138,19 +137,6 @@ def _lines(change: FindingChange):
     elif change.before != change.after:
         yield f"{change.id}, before: {change.before}"
     yield from (f"{change.id}, check “{c.what}”: {c.before} → {c.after}" for c in change.checks)
-
-
-def previous_run(final: Path, record: Record) -> Path | None:
-    """Return the newest earlier run of the same study and report beside `final`, or the one that `final` replaces.
-
-    A run that must come out the same every time carries no date and has none.
-    """
-    for folder in runs_on(final.parent) if record.started else ():
-        earlier = Record.read(folder)[1]
-        same = (earlier.title, earlier.report, earlier.format) == (record.title, record.report, record.format)
-        if same and earlier.status == OK and (earlier.started or "~") < record.started:
-            return folder
-    return None
 
 
 def headline_of(report: Path) -> str | None:

@@ -38,23 +38,12 @@ def digest_of(plan: Plan, final: Path) -> str:
         "study": os.path.relpath(plan.study, final.resolve()),
         "report": plan.report,
         "each": [plan.each, plan.whole, plan.min_rows] if plan.each else [],
-        "notebooks": [[t.path.name, _notebook_digest(t.path), t.parameters, t.given, t.skip] for t in plan.tasks],
+        "notebooks": [[t.path.name, t.sha256, t.parameters, t.given, t.skip] for t in plan.tasks],
         "package": package_digest(),
         "versions": versions(),
         "key": hashlib.sha256(os.environ.get(KEY_VARIABLE, "").encode()).hexdigest(),
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-@cache
-def _digest_at(path: Path, size: int, changed: int) -> str:
-    return sha256(path)
-
-
-def _notebook_digest(path: Path) -> str:
-    """Return a notebook's digest; read once however many reports it is in."""
-    stat = path.stat()
-    return _digest_at(path, stat.st_size, stat.st_mtime_ns)
 
 
 def is_whole(folder: Path, digest: str) -> bool:

@@ -14,7 +14,7 @@ from cxresearch.runs.cluster import mirrored
 from cxresearch.runs.compare import CHANGED, GONE, NEW, Change, changes
 from cxresearch.runs.parameters import STUDY
 from cxresearch.runs.plan import Plan, plan_run
-from cxresearch.runs.record import BATCH, RECORD, SIGN_OFFS, Record, sha256, versions
+from cxresearch.runs.record import BATCH, RECORD, SIGN_OFFS, Record, versions
 from cxresearch.runs.render import headline_of, write_batch_index, write_pages
 from cxresearch.runs.signoff import without_sign_offs
 
@@ -79,7 +79,7 @@ def _plan_again(place: Path, record: Record, notebooks) -> Plan:
     plan = plan_run(place / record.study, only=list(entries), notebooks=notebooks)
     now = Record(inputs=dict(plan.inputs), queries=dict(plan.opened.queries))
     changed = [c.what for c in changes(record.everything_read, now.everything_read)]
-    changed += [t.path.name for t in plan.tasks if sha256(t.path) != entries[t.name].sha256]
+    changed += [t.path.name for t in plan.tasks if t.sha256 != entries[t.name].sha256]
     if changed:
         raise StudyProblem(
             f"{place} cannot be repeated: {', '.join(changed)} changed since it was made; "
