@@ -19,6 +19,9 @@ INTERRUPTED, OURS = 130, 3
 ENDS = "Exit status: 0 all well, 1 some notebook failed, 2 the study or the command line is wrong, 3 ours to mend."
 
 
+COMMANDS: list = []
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     given = _parser().parse_args(arguments)
@@ -43,12 +46,23 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cxresearch", description=about, epilog=ENDS)
     parser.add_argument("--version", action="version", version=f"cxresearch {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    for function, words, *options in COMMANDS:
-        command = commands.add_parser(function.__name__[1:], help=words.partition(";")[0], description=words)
+    for function, options in COMMANDS:
+        about = " ".join(function.__doc__.split())
+        command = commands.add_parser(function.__name__[1:], help=about.partition(";")[0], description=about)
         command.set_defaults(command=function)
         for names, more in options:
             command.add_argument(*names.split(), **more)
     return parser
+
+
+def _command(*options):
+    """List a function among the commands; the first sentence of its docstring up to the semicolon is its help."""
+
+    def listed(function):
+        COMMANDS.append((function, options))
+        return function
+
+    return listed
 
 
 def _option(names: str, about: str, metavar: str | None = None, **more) -> tuple[str, dict]:
@@ -79,10 +93,25 @@ def _above_zero(kind: type, what: str):
     return read
 
 
+COUNT, SECONDS = _above_zero(int, "whole number"), _above_zero(float, "number of seconds")
+MANY = {"action": "append", "default": []}
+STUDY = _option("study", "path of study.yml, or its folder; study.yml?market=North is a part of it", "STUDY")
+REPORT = _option("report", "entry under 'reports:' of the study; default: all notebooks", "REPORT", nargs="?")
+RUN = _option("run", "folder of the run", "RUN")
+NOTEBOOKS = _option("--notebooks", "folder of the notebooks; default: notebooks/ here or above, else our own", "DIR")
+JOBS = _option("--jobs", "notebooks at a time; default: one for each core", "N", type=COUNT)
+JSON = _flag("--json", "print JSON instead of a page")
+
 # --- a study ---------------------------------------------------------------------------------------------------------
 
 
+@_command(
+    _option("files", "CSV, Excel, Parquet, SPSS or JSON", "FILE", nargs="+"),
+    _option("--out", "where to write it (study.yml)", "STUDY", default="study.yml"),
+)
 def _new(given) -> int:
+    """Write a first study file from the files themselves; labels, scales, roles and codes are guesses, each with its
+    reason, the doubtful ones with confirmed: false. An existing file is never overwritten."""
     from cxresearch.intake import new_study
 
     written = new_study([Path(file) for file in given.files], out=Path(given.out))
@@ -91,7 +120,12 @@ def _new(given) -> int:
     return 0
 
 
+@_command(STUDY, JSON)
 def _check(given) -> int:
+    """Say what a study holds and whether it can be run; rows and where they went, items, quality, joins, decisions.
+
+    Exit status 2 where something is wrong or a guess is unconfirmed.
+    """
     from cxresearch.intake import check_study, render
 
     found = check_study(given.study)
@@ -99,7 +133,16 @@ def _check(given) -> int:
     return 0 if found["ok"] else 2
 
 
+@_command(
+    STUDY,
+    _option("person", "the id as it stands in the files", "ID"),
+    _flag("--yes", "remove the rows; the files are rewritten"),
+)
 def _forget(given) -> int:
+    """Remove a person from the files of a study; by respondent and by customer, and name the runs made from them.
+
+    Nothing is removed without --yes. Exit status 1 where something is left to do by hand.
+    """
     from cxresearch.forget import forget, said
 
     found = forget(given.study, given.person, project=Path.cwd(), remove=given.yes)
@@ -107,7 +150,19 @@ def _forget(given) -> int:
     return 1 if found.by_hand else 0
 
 
+@_command(
+    STUDY,
+    REPORT,
+    _option("--as", "which scheduler (cron)", dest="kind", choices=("cron", "systemd"), default="cron"),
+    _option("--at", "time of day in the scheduler's zone (03:00)", "HH:MM", default="03:00"),
+    _option("--every", "when (day)", choices=EVERY, default="day"),
+    JOBS,
+)
 def _schedule(given) -> int:
+    """Print a timetable for a report; a crontab line, or a systemd service with its timer.
+
+    Nothing is installed; the working folder is the project's.
+    """
     from cxresearch.runs import schedule
 
     options = ("--jobs", str(given.jobs)) if given.jobs else ()
@@ -121,7 +176,12 @@ def _schedule(given) -> int:
     return 0
 
 
+@_command(
+    (STUDY[0], {**STUDY[1], "nargs": "?"}), NOTEBOOKS, _flag("--no-browser", "print the address, open no browser")
+)
 def _lab(given) -> int:
+    """Open JupyterLab on the notebooks; with a study, on copies of them in a folder 'notebooks' beside it, with its path
+    in their parameters cell; copies that are there already are kept as they are."""
     from cxresearch.runs.lab import open_lab
 
     return open_lab(given.study, notebooks=given.notebooks, browser=not given.no_browser)
@@ -130,7 +190,27 @@ def _lab(given) -> int:
 # --- a run -----------------------------------------------------------------------------------------------------------
 
 
+@_command(
+    STUDY,
+    REPORT,
+    _option("--only", "only these notebooks", "NOTEBOOK", nargs="+", action="extend", default=[]),
+    _option("--out", "folder of the run; default: reports/runs/STUDY/TIME of the project", "DIR"),
+    _option("--set", "a parameter of every notebook that has it", "NAME=VALUE", dest="settings", type=_setting, **MANY),
+    NOTEBOOKS,
+    _option("--timeout", "seconds a cell may take (600)", "S", type=SECONDS, default=600.0),
+    _flag("--reproducible", "leave out clocks and the commit, so that the same run gives the same bytes"),
+    _option("--each", "a report for each value; may be repeated", "COLUMN", **MANY),
+    _flag("--whole", "and one on the whole study"),
+    JOBS,
+    _option("--scheduler", "execute on a Dask cluster, such as tcp://host:8786", "ADDRESS"),
+    _flag("--force", "make again what is unchanged since an earlier run"),
+    _option("--log", "add a line of JSON for each report", "FILE"),
+    _option("--overlap", "where a run of the report is under way (allow)", choices=("allow", "skip"), default="allow"),
+    _option("--keep", "runs of this report to keep; default: as declared", "N", type=COUNT),
+    _option("--on-failure", "started, without a shell, when a run does not end well", "COMMAND"),
+)
 def _run(given) -> int:
+    """Execute the notebooks on a study and render them; the last line printed is the path of the index page."""
     from cxresearch.runs import operate
     from cxresearch.runs.folder import Overlap
     from cxresearch.study import open_study
@@ -225,7 +305,12 @@ class _Progress:
 # --- finished runs ---------------------------------------------------------------------------------------------------
 
 
+@_command(
+    _option("before", "folder of the earlier run", "RUN"), _option("after", "folder of the later run", "RUN"), JSON
+)
 def _compare(given) -> int:
+    """Say what changed from one run to another; inputs, parameters, versions and findings, by how much, with the interval
+    of a difference where both have one, and which checks turned."""
     from dataclasses import asdict
 
     from cxresearch.runs.compare import as_page, compare_runs
@@ -235,7 +320,10 @@ def _compare(given) -> int:
     return 0
 
 
+@_command(RUN, NOTEBOOKS)
 def _verify(given) -> int:
+    """Execute a run again and hold tables, notebooks and pages against it; which files have the same bytes, which are
+    the same to six digits (last digits depend on the processor), which differ. Exit status 1 if one does."""
     from cxresearch.runs.verify import verify_run
 
     found = verify_run(given.run, notebooks=given.notebooks)
@@ -249,7 +337,12 @@ def _verify(given) -> int:
     return int(bool(found.different))
 
 
+@_command(RUN, _option("--name", "who signs", "NAME"), _option("--note", "what they say", "TEXT", default=""))
 def _sign(given) -> int:
+    """Record that somebody has reviewed a run; it shows on its pages and is void once anything in the run changes.
+
+    Without --name, say who signed and whether it still holds: exit status 1 if not, or if nobody signed.
+    """
     from datetime import UTC, datetime
 
     from cxresearch.runs.record import Record
@@ -264,121 +357,14 @@ def _sign(given) -> int:
     return int(not states or any(void for _, void in states))
 
 
+@_command(
+    RUN,
+    _option("--out", "where to write it; default: the run's name with .pptx, here", "FILE"),
+    _flag("--one", "the first slide alone"),
+)
 def _deck(given) -> int:
+    """Write a run's headlines as PowerPoint slides; charts can be edited, notes carry base and method."""
     from cxresearch.runs.deck import write_deck
 
     print(write_deck(given.run, given.out or f"{Path(given.run).resolve().name}.pptx", one=given.one))
     return 0
-
-
-COUNT, SECONDS = _above_zero(int, "whole number"), _above_zero(float, "number of seconds")
-STUDY = _option("study", "path of study.yml, or its folder; study.yml?market=North is a part of it", "STUDY")
-REPORT = _option("report", "entry under 'reports:' of the study; default: all notebooks", "REPORT", nargs="?")
-RUN = _option("run", "folder of the run", "RUN")
-NOTEBOOKS = _option("--notebooks", "folder of the notebooks; default: notebooks/ here or above, else our own", "DIR")
-JOBS = _option("--jobs", "notebooks at a time; default: one for each core", "N", type=COUNT)
-OVERLAP = ("allow", "skip")
-MANY = {"action": "append", "default": []}
-COMMANDS = (
-    (
-        _new,
-        "write a first study file from the files themselves; labels, scales, roles and codes are guesses, each with its "
-        "reason, the doubtful ones with confirmed: false. An existing file is never overwritten.",
-        _option("files", "CSV, Excel, Parquet, SPSS or JSON", "FILE", nargs="+"),
-        _option("--out", "where to write it (study.yml)", "STUDY", default="study.yml"),
-    ),
-    (
-        _check,
-        "say what a study holds and whether it can be run; rows and where they went, items, quality, joins, decisions. "
-        "Exit status 2 where something is wrong or a guess is unconfirmed.",
-        STUDY,
-        _flag("--json", "print JSON instead of a page"),
-    ),
-    (
-        _run,
-        "execute the notebooks on a study and render them; the last line printed is the path of the index page.",
-        STUDY,
-        REPORT,
-        _option("--only", "only these notebooks", "NOTEBOOK", nargs="+", action="extend", default=[]),
-        _option("--out", "folder of the run; default: reports/runs/STUDY/TIME of the project", "DIR"),
-        _option(
-            "--set",
-            "set a parameter in every notebook that has it",
-            "NAME=VALUE",
-            dest="settings",
-            type=_setting,
-            **MANY,
-        ),
-        NOTEBOOKS,
-        _option("--timeout", "seconds a cell may take (600)", "S", type=SECONDS, default=600.0),
-        _flag("--reproducible", "leave out clocks and the commit, so that the same run gives the same bytes"),
-        _option("--each", "a report for each value; may be repeated", "COLUMN", **MANY),
-        _flag("--whole", "and one on the whole study"),
-        JOBS,
-        _option("--scheduler", "execute on a Dask cluster, such as tcp://host:8786", "ADDRESS"),
-        _flag("--force", "make again what is unchanged since an earlier run"),
-        _option("--log", "add a line of JSON for each report", "FILE"),
-        _option(
-            "--overlap", "where a run of the same report is under way (allow)", choices=OVERLAP, default=OVERLAP[0]
-        ),
-        _option("--keep", "runs of this report to keep; default: as declared", "N", type=COUNT),
-        _option("--on-failure", "started, without a shell, when a run does not end well", "COMMAND"),
-    ),
-    (
-        _lab,
-        "open JupyterLab on the notebooks; with a study, on copies of them in a folder 'notebooks' beside it, with its "
-        "path in their parameters cell; copies that are there already are kept as they are.",
-        (STUDY[0], {**STUDY[1], "nargs": "?"}),
-        NOTEBOOKS,
-        _flag("--no-browser", "print the address, open no browser"),
-    ),
-    (
-        _compare,
-        "say what changed from one run to another; inputs, parameters, versions and findings, by how much, with the "
-        "interval of a difference where both have one, and which checks turned.",
-        _option("before", "folder of the earlier run", "RUN"),
-        _option("after", "folder of the later run", "RUN"),
-        _flag("--json", "print JSON instead of text"),
-    ),
-    (
-        _verify,
-        "execute a run again and hold tables, notebooks and pages against it; which files have the same bytes, which are "
-        "the same to six digits (last digits depend on the processor), which differ. Exit status 1 if one does.",
-        RUN,
-        NOTEBOOKS,
-    ),
-    (
-        _sign,
-        "record that somebody has reviewed a run; it shows on its pages and is void once anything in the run changes. "
-        "Without --name, say who signed and whether it still holds: exit status 1 if not, or if nobody signed.",
-        RUN,
-        _option("--name", "who signs", "NAME"),
-        _option("--note", "what they say", "TEXT", default=""),
-    ),
-    (
-        _deck,
-        "write a run's headlines as PowerPoint slides; charts can be edited, notes carry base and method.",
-        RUN,
-        _option("--out", "where to write it; default: the run's name with .pptx, here", "FILE"),
-        _flag("--one", "the first slide alone"),
-    ),
-    (
-        _schedule,
-        "print a timetable for a report; a crontab line, or a systemd service with its timer. Nothing is installed; the "
-        "working folder is the project's.",
-        STUDY,
-        REPORT,
-        _option("--as", "which scheduler (cron)", dest="kind", choices=("cron", "systemd"), default="cron"),
-        _option("--at", "time of day in the scheduler's zone (03:00)", "HH:MM", default="03:00"),
-        _option("--every", "when (day)", choices=EVERY, default="day"),
-        JOBS,
-    ),
-    (
-        _forget,
-        "remove a person from the files of a study; by respondent and by customer, and name the runs made from them. "
-        "Nothing is removed without --yes. Exit status 1 where something is left to do by hand.",
-        STUDY,
-        _option("person", "the id as it stands in the files", "ID"),
-        _flag("--yes", "remove the rows; the files are rewritten"),
-    ),
-)

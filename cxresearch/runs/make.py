@@ -203,8 +203,9 @@ class _Work:
         for report, task in every:
             if task.skip:
                 self._ended(report, Outcome(task, SKIPPED, task.skip))
-        with ThreadPoolExecutor(self.pool.jobs) as threads:
-            waiting = {threads.submit(self._notebook, *job): job[0] for job in every if not job[1].skip}
+        jobs = [(report, task) for report, task in every if not task.skip]
+        with ThreadPoolExecutor(self.pool.jobs if jobs else 1) as threads:
+            waiting = {threads.submit(self._notebook, *job): job[0] for job in jobs}
             try:
                 for future in as_completed(waiting):
                     self._ended(waiting[future], future.result())

@@ -20,8 +20,8 @@ from cxresearch.study.shared import require_unchanged, signature
 class Task:
     """One notebook of a run: its file, and the notebook as read, without outputs.
 
-    `sha256` is of the file; `given` are the parameters to inject, `parameters` all of them with their defaults, both without ``study``;
-    `headline` names the saved finding that heads the report; `skip` is why the study cannot answer the question.
+    `sha256` is of the file; `given` are the parameters to inject, `parameters` all of them with their defaults, both
+    without ``study``; `headline` names the saved finding that heads the report; `skip` is why the study cannot answer.
     """
 
     name: str
@@ -196,16 +196,8 @@ def _spread(given, known, name: str, value_for, given_by: str) -> None:
 def _task(path: Path, notebook, known: dict[str, Parameter], given: dict, study) -> Task:
     ours = notebook.metadata.get("cxresearch", {})
     defaults = {name: p.default for name, p in known.items() if name != STUDY}
-    return Task(
-        path.stem,
-        path,
-        sha256(path),
-        notebook,
-        given,
-        {**defaults, **given},
-        ours.get("headline"),
-        _lacks(notebook, study),
-    )
+    known_ones, skip = {**defaults, **given}, _lacks(notebook, study)
+    return Task(path.stem, path, sha256(path), notebook, given, known_ones, ours.get("headline"), skip)
 
 
 def _lacks(notebook, study) -> str | None:
