@@ -12,8 +12,7 @@ import pandas as pd
 
 from cxresearch.digits import SMALLEST_P
 from cxresearch.findings import number
-from cxresearch.runs.alike import SIX_DIGITS
-from cxresearch.runs.compare import CHANGED, FindingChange, compare_runs, movement_words
+from cxresearch.runs.compare import CHANGED, SIX_DIGITS, FindingChange, compare_runs, movement_words
 from cxresearch.runs.record import Record
 
 SHOWN = 12  # moved estimates of one finding that are named one by one

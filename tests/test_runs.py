@@ -18,8 +18,7 @@ from waiting import PATIENCE, descendants
 
 from cxresearch.errors import DataProblem, StudyProblem
 from cxresearch.runs import Pool, make_run, plan_run
-from cxresearch.runs.clean import Places
-from cxresearch.runs.execution import Ledger
+from cxresearch.runs.execution import Ledger, Places
 from cxresearch.runs.folder import building, default_folder, require_free, runs_folder
 from cxresearch.runs.warm import SERVERS
 

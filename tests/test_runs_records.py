@@ -15,8 +15,7 @@ from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
 from cxresearch.inference import wilson_interval
 from cxresearch.runs import make_run, plan_run
-from cxresearch.runs.alike import alike
-from cxresearch.runs.compare import Movement, compare_runs, difference_interval, movement_words
+from cxresearch.runs.compare import Movement, alike, compare_runs, difference_interval, movement_words
 from cxresearch.runs.record import Record
 from cxresearch.runs.signoff import END, START, changed_since, sign_offs, sign_run
 from cxresearch.runs.verify import verify_run

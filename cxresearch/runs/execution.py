@@ -5,12 +5,12 @@ side by side in one. Its kernel is warm where that is safe (`cxresearch.runs.war
 """
 
 import asyncio
-import hashlib
 import logging
 import os
 import re
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -18,9 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import cxresearch
 from cxresearch.findings import RUN_FOLDER
 from cxresearch.privacy import environment_of_run
-from cxresearch.runs.clean import Places, clean
+from cxresearch.runs.markup import without_colours
 from cxresearch.runs.notebooks import without_slow_grammar
 from cxresearch.runs.parameters import STUDY
 from cxresearch.runs.plan import Task
@@ -29,7 +30,12 @@ from cxresearch.runs.warm import NAME, SERVERS
 
 ENGINE = "cxresearch"
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+LEFT_OUT = ("papermill", "execution")  # metadata with clocks and paths
+ERROR_MARKER = "papermill-error-cell-tag"
+INJECTED = "injected-parameters"
+BEFORE = r"(^|[^\w/.~…-]|\x1b\[[0-9;]*m)"  # where a path may begin: not within another; after a colour code
+# The file name IPython gives a cell, which holds a process id. Looked for only where a word begins: lines may be long.
+CELL_FILE = re.compile(r"(?<![^\s\"'(])[^\s\"'(]*ipykernel_\d+[/\\]\d+\.py")
 LOOKS = 0.2  # seconds between two looks at a kernel: its death is known at once
 
 
@@ -95,7 +101,7 @@ class Ledger:
         if error == "SystemExit":
             return Failure(index, "left the notebook early (sys.exit); the cells after it did not run")
         if reply:
-            lines = COLOUR.sub("", "\n".join(reply.get("traceback", ()))).splitlines()
+            lines = without_colours("\n".join(reply.get("traceback", ()))).splitlines()
             return Failure(index, one_line(f"{error}: {reply.get('evalue')}"), tuple(lines), error)
         if not self.started:
             return Failure(None, f"the kernel did not start: {last_words or one_line(problem)}")
@@ -117,6 +123,58 @@ def how_ended(status: int | None) -> str:
     if status is None or status == -signal.SIGKILL:
         return "killed, or out of memory"
     return signal.Signals(-status).name if status < 0 else f"it left with exit status {status}"
+
+
+# --- what must not stay in an executed notebook ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders whose names must not stay in an output."""
+
+    folder: Path
+    study: Path
+
+    def hide(self, text: str) -> str:
+        """Return `text` with these folders, the project's, Python's and the user's home named without their place."""
+        words = {self.folder: ".", self.study.parent: STUDY, Path(cxresearch.__file__).parents[1]: "…"}
+        words |= {Path(sys.prefix): "…", Path.home(): "~"}
+        if "ipykernel_" in text:  # a plain search first: outputs may be long
+            text = CELL_FILE.sub("cell", text)
+        for path, word in words.items():
+            if len(path.parts) > 1 and str(path) in text:  # a home of "/" would turn every path
+                text = re.sub(rf"{BEFORE}{re.escape(str(path))}(?![\w-])", rf"\g<1>{word}", text)
+        return text
+
+
+def clean(notebook, task: Task, places: Places) -> None:
+    """Take out of an executed notebook what differs between two runs of the same thing, or names this machine."""
+    notebook.cells = [c for c in notebook.cells if ERROR_MARKER not in c.metadata.get("tags", [])]
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for part in (notebook, *notebook.cells):
+        for name in LEFT_OUT:
+            part.metadata.pop(name, None)
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if INJECTED in tags:
+            cell["id"] = f"{re.sub(r'[^A-Za-z0-9_-]', '-', task.name)[:40]}-{INJECTED}"
+        elif not tags:
+            cell.metadata.pop("tags", None)  # papermill gives every cell an empty list
+        if cell.cell_type == "code":
+            cell.outputs = _hidden(cell.outputs, places)
+
+
+def _hidden(value, places: Places):
+    if isinstance(value, str):
+        return places.hide(value)
+    if isinstance(value, list):
+        return [_hidden(v, places) for v in value]
+    if isinstance(value, dict):
+        return type(value)({k: v if k.startswith("image/") else _hidden(v, places) for k, v in value.items()})
+    return value
+
+
+# --- where notebooks are executed --------------------------------------------------------------------------------------
 
 
 class Pool:
@@ -143,7 +201,7 @@ class Pool:
             if folder in self._stopped:
                 raise RuntimeError(f"the run in {folder.name} was stopped")
             began, ledger, made, problem = time.monotonic(), Ledger(), [task.notebook], None
-            log = Path(self._folder.name, f"{hashlib.sha256(str(folder / task.name).encode()).hexdigest()[:8]}.log")
+            log = Path(tempfile.mkdtemp(dir=self._folder.name), "log")
             given = {STUDY: study_from(folder, study), **task.given}
             saving = {"progress_bar": False, "request_save_on_cell_execute": False, "autosave_cell_every": 0}
 
@@ -170,7 +228,7 @@ class Pool:
         from traitlets.config import Config
 
         tcp = {"transport": "tcp", "transport_encryption": "auto"}
-        address = tcp if os.name == "nt" else {"transport": "ipc", "ip": str(log.with_suffix(""))}
+        address = tcp if os.name == "nt" else {"transport": "ipc", "ip": str(log.with_name("k"))}
         client = _client()(
             nb_man,
             kernel_name=kernel_name,
@@ -279,9 +337,8 @@ def _kept(task: Task, notebook, failure: Failure | None, folder: Path, places: P
 
     findings, copy = folder / "findings" / task.name, folder / f"{task.name}.ipynb"
     if failure is None and task.headline and not (findings / f"{task.headline}.json").is_file():
-        failure = Failure(
-            None, f"it saved no finding named {task.headline!r}, which its metadata names as the headline"
-        )
+        why = f"it saved no finding named {task.headline!r}, which its metadata names as the headline"
+        failure = Failure(None, why)
     try:
         nbformat.write(notebook, copy)
     except OSError as problem:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from cxresearch.errors import StudyProblem
 from cxresearch.runs import make
-from cxresearch.runs.alike import alike
 from cxresearch.runs.cluster import mirrored
-from cxresearch.runs.compare import CHANGED, GONE, NEW, Change, changes
+from cxresearch.runs.compare import CHANGED, GONE, NEW, Change, alike, changes
 from cxresearch.runs.parameters import STUDY
 from cxresearch.runs.plan import Plan, plan_run
 from cxresearch.runs.record import BATCH, RECORD, SIGN_OFFS, Record, versions

@@ -70,7 +70,7 @@ def cannot_narrow(columns: Mapping[str, list[str]], asked: Iterable[str]) -> dic
     lost = {}
     for table, names in columns.items():
         for column in asked:
-            if column not in names and not (CUSTOMER in names and _holder(columns, column)):
+            if column not in names and not (CUSTOMER in names and holder_of(columns, column)):
                 lost.setdefault(table, column)
     return lost
 
@@ -91,8 +91,7 @@ def kept_rows(name: str, tables: Callable[[str], pd.DataFrame], columns: Mapping
     """
     table = tables(name)
     kept = _matching(table, columns[name], only)
-    others = {_holder(columns, column) for column, _ in only if column not in columns[name]}
-    for holder in sorted(others):
+    for holder in {holder_of(columns, column) for column, _ in only if column not in columns[name]}:
         of_holder = tables(holder)
         members = of_holder.loc[_matching(of_holder, columns[holder], only), CUSTOMER].dropna()
         kept &= table[CUSTOMER].isin(members)
@@ -107,5 +106,6 @@ def _matching(table: pd.DataFrame, names: list[str], only: Only) -> pd.Series:
     return kept
 
 
-def _holder(columns: Mapping[str, list[str]], column: str) -> str | None:
+def holder_of(columns: Mapping[str, list[str]], column: str) -> str | None:
+    """Return the first table that says which value a customer has."""
     return next((t for t in HOLDERS if column in columns.get(t, ()) and CUSTOMER in columns[t]), None)
