@@ -38,7 +38,7 @@ def _call(study, choice: Choice, seed: int, n_boot: int) -> str:
         by = f", by={choice.group!r}" if choice.group else ""
         if choice.outcome in study.columns("nps"):
             return f"cx.nps(responses, {choice.outcome!r}{by})"
-        top = scales_of(study)[choice.outcome][1] - 1  # two highest answers
+        top = study.responses.scales[choice.outcome][1] - 1  # two highest answers
         return f"cx.top_box(responses, {choice.outcome!r}, threshold={top:g}{by})"
     if not choice.drivers or choice.outcome in choice.drivers:
         raise StudyProblem("choose two drivers or more, and none of them the outcome itself")
@@ -47,11 +47,6 @@ def _call(study, choice: Choice, seed: int, n_boot: int) -> str:
     if choice.question == DRIVERS:
         return f"cx.driver_importance({asked}, {chance})"
     return f"cx.simulate_improvement({asked}, improve={{{choice.better!r}: {choice.points:g}}}, {chance})"
-
-
-def scales_of(study) -> dict[str, tuple[float, float]]:
-    """Return the rated items of the responses and the ends of their scales."""
-    return study.responses.scales
 
 
 def explore(study, *, seed: int, n_boot: int = 200):
@@ -81,7 +76,7 @@ def explore(study, *, seed: int, n_boot: int = 200):
     'VBox'
     """
     opened = open_study(study)
-    if "responses" not in opened.table_names or len(scales_of(opened)) < 2:
+    if "responses" not in opened.table_names or len(opened.responses.scales) < 2:
         raise StudyProblem(f"{opened.path.name} has no table 'responses' with two rated items: nothing to explore")
     return _Board(opened, str(study), seed, n_boot).box
 
@@ -92,35 +87,30 @@ class _Board:
     def __init__(self, study, path: str, seed: int, n_boot: int):
         import ipywidgets as w
 
+        def dropdown(title: str, keys, **more):
+            options = [(study.labels.get(key, key) if isinstance(key, str) else str(key), key) for key in keys]
+            return w.Dropdown(options=more.pop("first", []) + options, description=title, **wide, **more)
+
         self.study, self.path, self.seed, self.n_boot = study, path, seed, n_boot
         wide = {"layout": w.Layout(width="28rem"), "style": {"description_width": "6rem"}}
-        names = {key: study.labels.get(key, key) for key in scales_of(study)}
-        drivers = study.columns("driver") or list(names)[1:]
-        outcome = next(iter(study.columns("nps", "csat", "outcome")), next(iter(names)))
+        everything, rated, responses = [(ALL, None)], list(study.responses.scales), study.responses
+        drivers = study.columns("driver") or rated[1:]
+        outcome = next(iter(study.columns("nps", "csat", "outcome")), rated[0])
         self.question = w.ToggleButtons(options=[SCORE, DRIVERS, WHAT_IF], style={"button_width": "14rem"})
-        self.outcome = w.Dropdown(options=_pairs(names), value=outcome, description="Outcome", **wide)
-        self.group = w.Dropdown(options=[(ALL, None), *self._groups()], description="Groups by", **wide)
-        self.wave = w.Dropdown(options=[(ALL, None), *self._waves()], description="Wave", **wide)
-        self.drivers = w.SelectMultiple(
-            options=_pairs(names), value=drivers, rows=min(10, len(names)), description="Drivers", **wide
-        )
-        self.better = w.Dropdown(options=_pairs(names), value=drivers[0], description="Raise", **wide)
+        self.outcome = dropdown("Outcome", rated, value=outcome)
+        self.group = dropdown("Groups by", study.columns("demographic"), first=everything)
+        self.wave = dropdown("Wave", responses.wave_order if responses.wave else (), first=everything)
+        self.better = dropdown("Raise", rated, value=drivers[0])
+        many = {"value": drivers, "rows": min(10, len(rated)), "description": "Drivers", **wide}
+        self.drivers = w.SelectMultiple(options=self.better.options, **many)
         self.points = w.FloatSlider(value=1, min=0.5, max=3, step=0.5, description="by points", **wide)
         self.show = w.Button(description="Show", button_style="primary")
-        self.out = w.Output()
-        self.code = w.Textarea(description="Code", rows=8, disabled=False, layout=w.Layout(width="60rem"))
-        self.asked = w.VBox()
+        self.out, self.asked = w.Output(), w.VBox()
+        self.code = w.Textarea(description="Code", rows=8, layout=w.Layout(width="60rem"))
         self.box = w.VBox([self.question, self.asked, self.show, self.out, self.code])
         self.question.observe(lambda _: self.arrange(), "value")
         self.show.on_click(lambda _: self.answer())
         self.arrange()
-
-    def _groups(self):
-        return _pairs({key: self.study.labels.get(key, key) for key in self.study.columns("demographic")})
-
-    def _waves(self):
-        responses = self.study.responses
-        return [(str(wave), wave) for wave in responses.wave_order] if responses.wave else []
 
     def arrange(self) -> None:
         """Show the widgets that the question needs."""
@@ -129,15 +119,8 @@ class _Board:
 
     def choice(self) -> Choice:
         """Return what the widgets ask."""
-        return Choice(
-            self.question.value,
-            self.outcome.value,
-            tuple(k for k in self.drivers.value if k != self.outcome.value),
-            self.group.value,
-            self.wave.value,
-            self.better.value,
-            self.points.value,
-        )
+        asked = {f: getattr(self, f).value for f in ("question", "outcome", "group", "wave", "better", "points")}
+        return Choice(**asked, drivers=tuple(k for k in self.drivers.value if k != self.outcome.value))
 
     def answer(self) -> None:
         """Run the code of the choice and show finding, figure, table and checks, or why there is none."""
@@ -145,12 +128,11 @@ class _Board:
         from IPython.display import Markdown, display
 
         self.out.clear_output(wait=True)
+        names: dict = {}
         with self.out:
             try:
-                self.code.value = code_for(
-                    self.study, self.choice(), path=self.path, seed=self.seed, n_boot=self.n_boot
-                )
-                names: dict = {}
+                asked = {"path": self.path, "seed": self.seed, "n_boot": self.n_boot}
+                self.code.value = code_for(self.study, self.choice(), **asked)
                 exec(self.code.value, names)
             except DataProblem as problem:
                 display(Markdown(f"**Refused.** {as_text(str(problem))}"))
@@ -159,7 +141,3 @@ class _Board:
             figure = finding.plot().get_figure()
             display(finding, figure, readable(finding.tidy()), readable(finding.checks()))
             plt.close(figure)
-
-
-def _pairs(names: dict[str, str]) -> list[tuple[str, str]]:
-    return [(label, key) for key, label in names.items()]
