@@ -168,11 +168,7 @@ def _schedule(given) -> int:
     options = ("--jobs", str(given.jobs)) if given.jobs else ()
     asked = {"report": given.report, "options": options, "at": given.at, "every": given.every}
     plan = schedule.timetable(given.study, project=Path.cwd(), **asked)
-    if given.kind == "cron":
-        print(schedule.as_crontab(plan), end="")
-    else:
-        for name, text in schedule.as_systemd(plan).items():
-            print(f"# ~/.config/systemd/user/{name}\n{text}")
+    print((schedule.as_crontab if given.kind == "cron" else schedule.as_systemd)(plan), end="")
     return 0
 
 
@@ -313,10 +309,12 @@ def _compare(given) -> int:
     of a difference where both have one, and which checks turned."""
     from dataclasses import asdict
 
-    from cxresearch.runs.compare import as_page, compare_runs
+    from cxresearch.runs.compare import compare_runs
+    from cxresearch.runs.render import rendered
 
     found = compare_runs(given.before, given.after)
-    print(json.dumps(asdict(found), ensure_ascii=False, indent=1) if given.json else as_page(found))
+    page = json.dumps(asdict(found), ensure_ascii=False, indent=1) + "\n" if given.json else None
+    print(page or rendered("compare.txt.j2", found=found), end="")
     return 0
 
 
@@ -324,16 +322,11 @@ def _compare(given) -> int:
 def _verify(given) -> int:
     """Execute a run again and hold tables, notebooks and pages against it; which files have the same bytes, which are
     the same to six digits (last digits depend on the processor), which differ. Exit status 1 if one does."""
+    from cxresearch.runs.render import rendered
     from cxresearch.runs.verify import verify_run
 
     found = verify_run(given.run, notebooks=given.notebooks)
-    lines = [f"close    {file}: the same to six digits" for file in found.close]
-    lines += [f"differs  {file}" for file in found.different]
-    lines += [f"version  {c.what}: {c.before} -> {c.after}" for c in found.versions]
-    same, close, different = map(len, (found.same, found.close, found.different))
-    counts = [f"{same} of {same + close + different} files are byte-identical"]
-    counts += [f"{close} the same to six digits"] * bool(close) + [f"{different} different"] * bool(different)
-    print("\n".join([*lines, ", ".join(counts)]))
+    print(rendered("verify.txt.j2", found=found), end="")
     return int(bool(found.different))
 
 

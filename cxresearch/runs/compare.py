@@ -11,6 +11,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from pathlib import Path, PurePath
 
@@ -156,13 +157,17 @@ class _Side:
         self.folder, self.record = folder, record
         runs = [(f"{label}/" if label else "", place, run) for label, place, run in record.runs(folder)]
         self.notebooks = {begin + entry.name: (place, entry) for begin, place, run in runs for entry in run.notebooks}
-        self.findings: dict[tuple[str, str], _Saved] = {}
+
+    @cached_property
+    def findings(self) -> dict[tuple[str, str], _Saved]:
+        found = {}
         for notebook, (place, entry) in self.notebooks.items():
             home = place / "findings" / entry.name
             for name in sorted(entry.findings, key=lambda n: (n != entry.headline, n)):
                 saved = json.loads((home / f"{name}.json").read_text(encoding="utf-8"))
                 known = name == entry.headline, entry.parameters.get(CONFIDENCE)
-                self.findings[notebook, name] = _Saved(home, saved, *known)
+                found[notebook, name] = _Saved(home, saved, *known)
+        return found
 
     def parameters(self, notebooks) -> dict:
         entries = {name: entry for name, (_, entry) in self.notebooks.items() if name in notebooks}
@@ -226,33 +231,6 @@ def _estimates(saved: _Saved) -> dict[str, tuple[float, float, float]]:
     rows = [", ".join(filter(None, row)) for row in table[keys].to_numpy()]
     numbers = table.reindex(columns=["estimate", "conf_low", "conf_high"]).apply(pd.to_numeric, errors="coerce")
     return dict(zip(rows, numbers.itertuples(index=False, name=None))) if len(set(rows)) == len(rows) else {}
-
-
-def as_page(found: Comparison) -> str:
-    """Return a comparison as a page for the terminal."""
-    parts = {
-        "Inputs": [f"{c.what}: {c.kind}" for c in found.inputs],
-        **{name.title(): [_line(c) for c in getattr(found, name)] for name in ("parameters", "versions", "notebooks")},
-        "Findings": [line for f in found.findings for line in _lines(f)],
-    }
-    lines = [line for title, body in parts.items() if body for line in (title, *(f"  {b}" for b in body), "")]
-    same = f"{found.unchanged} finding{'s' * (found.unchanged != 1)} the same to six digits"
-    return "\n".join([*lines, same if lines else f"nothing changed: {same}"])
-
-
-def _line(change: Change) -> str:
-    told = f"{change.before} -> {change.after}" if change.kind == CHANGED else change.kind
-    return f"{change.what}: {told}"
-
-
-def _lines(change: FindingChange) -> list[str]:
-    lines = [f"{change.notebook}/{change.name} ({change.id}): {change.kind}"]
-    if change.before != change.after:
-        lines += [f"  {word}: {text}" for word, text in (("before", change.before), ("now", change.after)) if text]
-    lines += [f"  {movement_words(m)}" for m in change.movements]
-    lines += [f"  check turned: {c.what}: {c.before} -> {c.after}" for c in change.checks]
-    shown = [t for t in change.tables if not (t == "tidy" and change.movements)]
-    return lines + ([f"  tables that differ: {', '.join(shown)}"] if shown else [])
 
 
 # --- the same to six digits: processors differ in the last ones ---------------------------------------------------------

@@ -166,9 +166,13 @@ def moved_since(previous: Path | None, same: ReportEntry | None, report: ReportE
 # --- templates -------------------------------------------------------------------------------------------------------
 
 
+def rendered(template: str, **told) -> str:
+    """Return a template with what it shows; in HTML every text is escaped."""
+    return _environment().get_template(template).render(**told)
+
+
 def _write(template: str, path: Path, record: Record, **told) -> None:
-    page = _environment().get_template(template).render(record=record.told(), index=INDEX, **told)
-    path.write_text(page, encoding="utf-8")
+    path.write_text(rendered(template, record=record.told(), index=INDEX, **told), encoding="utf-8")
 
 
 @cache
@@ -184,6 +188,7 @@ def _environment():
         keep_trailing_newline=True,
     )
     environment.filters.update(shown=_shown, moment=_moment, bound=_bound, md=lambda t: as_text(" ".join(t.split())))
+    environment.filters["movement"] = movement_words
     return environment
 
 

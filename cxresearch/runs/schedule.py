@@ -54,24 +54,20 @@ def timetable(study, *, project, report=None, options=(), at="03:00", every="day
 
 def as_crontab(plan: Timetable) -> str:
     """Return a line for ``crontab -e``; cron reads a bare ``%`` as the end of the command."""
+    from cxresearch.runs.render import rendered
+
     log = shlex.quote(f"reports/runs/{plan.name}.log")
     line = f"cd {shlex.quote(str(plan.project))} && mkdir -p reports/runs && {shlex.join(plan.command)} >> {log} 2>&1"
-    return (
-        f"# {plan.name}: add with `crontab -e`; time of this machine\n"
-        f"{plan.minute} {plan.hour} {WHEN[plan.every][0]} {line.replace('%', chr(92) + '%')}\n"
+    return rendered("crontab.txt.j2", plan=plan, days=WHEN[plan.every], command=line)
+
+
+def as_systemd(plan: Timetable) -> str:
+    """Return a service and its timer, each below the name of its file."""
+    from cxresearch.runs.render import rendered
+
+    return rendered(
+        "systemd.txt.j2", plan=plan, days=WHEN[plan.every], command=" ".join(map(_systemd_word, plan.command))
     )
-
-
-def as_systemd(plan: Timetable) -> dict[str, str]:
-    """Return the texts of a service and its timer, by file name."""
-    folder, command = str(plan.project).replace("%", "%%"), " ".join(map(_systemd_word, plan.command))
-    when = f"{WHEN[plan.every][1]} {plan.hour:02}:{plan.minute:02}:00"
-    service = f"[Service]\nType=oneshot\nWorkingDirectory={folder}\nExecStart={command}\nNice=10\n"
-    timer = f"[Timer]\nOnCalendar={when}\nPersistent=true\n\n[Install]\nWantedBy=timers.target\n"
-    return {
-        f"{plan.name}.service": f"[Unit]\nDescription=cxresearch report {plan.name}\n\n{service}",
-        f"{plan.name}.timer": f"[Unit]\nDescription=timetable of {plan.name}\n\n{timer}",
-    }
 
 
 def _systemd_word(word: str) -> str:
