@@ -17,8 +17,6 @@ from cxresearch.runs.schedule import EVERY
 
 INTERRUPTED, OURS = 130, 3
 ENDS = "Exit status: 0 all well, 1 some notebook failed, 2 the study or the command line is wrong, 3 ours to mend."
-
-
 COMMANDS: list = []
 
 

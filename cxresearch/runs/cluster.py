@@ -31,11 +31,6 @@ class ClusterPool:
 
     `inputs` are the files that every worker must see, the same before each notebook; without `jobs`, a notebook goes to
     each thread of the workers.
-
-    Raises
-    ------
-    StudyProblem
-        If no scheduler answers, it has no workers, or a worker does not see the files or runs another package.
     """
 
     def __init__(self, address: str, *, inputs: Sequence[Path], jobs: int | None = None):

@@ -29,11 +29,6 @@ def notebooks_for(study=None, *, notebooks=None) -> Path:
     """Return the folder of notebooks to open: the notebooks themselves, or copies beside a study that they do not name.
 
     A copy that exists is kept: it may hold somebody's work.
-
-    Raises
-    ------
-    StudyProblem
-        If the study or the notebooks cannot be read.
     """
     folder = notebooks_folder(notebooks)
     if study is None:

@@ -95,12 +95,8 @@ def make_run(
     `timeout` is in seconds a cell; `reproducible` leaves out clocks and the commit, so that the same run gives the same
     bytes; `force` makes reports of a fan-out anew that would only be linked. A `pool` (`Pool`, `ClusterPool`) may be
     shared; without one, one with `jobs` places is made. `tell` is called with each `Outcome` of a single report, or
-    `ReportEntry` of several, as it ends, and again if it is withheld; what was found is told after the audit.
-
-    Raises
-    ------
-    StudyProblem
-        If `final` holds anything that no run wrote, or the data changed while the run was under way.
+    `ReportEntry` of several, as it ends, and again if it is withheld; what was found is told after the audit. Data that
+    change under way are a `StudyProblem`.
     """
     final = Path(final).resolve()
     require_free(final)

@@ -52,14 +52,7 @@ class Cell:
 def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int = 1) -> list[Cell]:
     """Return the cells of a fan-out in the order of their values, the whole first, those under the base as one last.
 
-    There is a cell for each combination of the values of columns that some row has; one with fewer than `min_rows` rows
-    is skipped.
-
-    Raises
-    ------
-    StudyProblem
-        If no table has a column, or it holds ids, texts or contacts, or one repeats, or there are more than 5,000
-        cells, or all of them are under the minimum base.
+    There is a cell for each combination of values that some row has; one with fewer than `min_rows` rows is skipped.
     """
     table, counts = _counts(opened, each)
     base = opened.min_base
@@ -158,23 +151,18 @@ def safe_names(cells: Iterable[Only]) -> list[str]:
     the values follow.
     """
     cells = list(cells)
-    slugs = [_slug(value for _, value in only) for only in cells]
-    exact = [slug == "-".join(value for _, value in only) for slug, only in zip(slugs, cells)]
-    folded = [slug.casefold() for slug in slugs]
-    once = {word for word, n in Counter(folded).items() if n == 1}
-    return [
-        slug if same and low in once and low not in RESERVED else f"{slug}-{_hash(only)}"
-        for slug, low, same, only in zip(slugs, folded, exact, cells)
-    ]
+    joined = ["-".join(value for _, value in only) for only in cells]
+    slugs = [_slug(text) for text in joined]
+    times = Counter(slug.casefold() for slug in slugs)
+    names = []
+    for slug, text, only in zip(slugs, joined, cells):
+        as_it_is = slug == text and times[slug.casefold()] == 1 and slug.casefold() not in RESERVED
+        names.append(slug if as_it_is else f"{slug}-{hashlib.sha256(json.dumps(only).encode()).hexdigest()[:8]}")
+    return names
 
 
-def _slug(values: Iterable[str]) -> str:
-    text = unicodedata.normalize("NFC", "-".join(values))
-    slug = re.sub(r"[^\w-]+", "-", text).strip("-_") or "value"
+def _slug(text: str) -> str:
+    slug = re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFC", text)).strip("-_") or "value"
     while len(slug.encode()) > NAME_LENGTH:
         slug = slug[: len(slug) * NAME_LENGTH // len(slug.encode())].rstrip("-_")
     return slug
-
-
-def _hash(only: Only) -> str:
-    return hashlib.sha256(json.dumps(only).encode()).hexdigest()[:8]

@@ -32,12 +32,8 @@ def start(
     """Make the run that was asked for, unless a whole one says the same.
 
     `out` is None for the study's own shelf of runs. `expect` is called with the plan of what is to be made; `made` goes
-    on to `make_run`, what chooses the plan to `plan_run`.
-
-    Raises
-    ------
-    Overlap
-        If another run is under way and this one is to be skipped.
+    on to `make_run`, what chooses the plan to `plan_run`. Raises `Overlap` where another is under way and `overlap` is
+    ``skip``.
     """
     shelf = runs_folder(project_of(notebooks_folder(notebooks)), Path(opened.path))
     asked = {"only": only, "settings": settings, "notebooks": notebooks, "each": each, "whole": whole}

@@ -38,10 +38,8 @@ class Task:
 class Plan:
     """A run that may start: one report, or, with `each`, one for each cell of a fan-out.
 
-    `study` opens the study or a part of it (``study.yml?market=North``); `report` names an entry under ``reports:`` and
-    `only` the notebooks that it was narrowed to; `project` holds the notebooks folder; `tasks` are in reading order;
-    `seen` and `inputs` hold size and time of change, and the digest, of every file of the study; `ours` says that the
-    notebooks are those that come with the package.
+    `only` are the notebooks that it was narrowed to; `tasks` are in reading order; `seen` and `inputs` hold size and time
+    of change, and the digest, of every file of the study; `ours` says that the notebooks come with the package.
     """
 
     study: Path
@@ -96,20 +94,9 @@ def plan_run(
 ) -> Plan:
     """Check everything that can be checked without executing, and return the plan.
 
-    Parameters
-    ----------
-    study, report, only, settings
-        As on the command line; settings are (name, text) and outrank the report's parameters. The tables are loaded and
-        checked; those of a fan-out when its cells are asked for.
-    notebooks, each, whole
-        Folder of the notebooks; columns of a fan-out and whether the whole is a report, besides what the report says.
-    today, now
-        Held against ``delete_after`` and ``max_age``; without them, the computer's.
-
-    Raises
-    ------
-    StudyProblem, DataProblem
-        If study, report, a notebook or a parameter is wrong, data were to be deleted by now, or a file is too old.
+    Arguments are those of the command line; `settings` (name, text) outrank the report's parameters, `today` and `now`
+    are held against ``delete_after`` and ``max_age``. The tables are loaded and checked; those of a fan-out when its
+    cells are asked for. Raises `StudyProblem` and `DataProblem`.
     """
     from cxresearch.study import open_study
 
@@ -154,9 +141,8 @@ def _selected(paths: list[Path], names, asked_by: str) -> list[Path]:
     stems = {Path(name).name.removesuffix(".ipynb"): name for name in names}
     for stem, name in stems.items():
         if stem not in known:
-            raise StudyProblem(
-                f"{asked_by}: there is no notebook {name!r}{nearest(stem, known)}; there are {', '.join(known)}"
-            )
+            listed = f"{nearest(stem, known)}; there are {', '.join(known)}"
+            raise StudyProblem(f"{asked_by}: there is no notebook {name!r}{listed}")
     return [known[stem] for stem in stems] or paths
 
 

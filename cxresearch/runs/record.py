@@ -144,6 +144,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def moment(text: str) -> str:
+    """Return ``2026-11-21T22:46:05+00:00`` as ``2026-11-21 22:46 UTC``."""
+    return f"{text[:10]} {text[11:16]} UTC"
+
+
 def times(started: datetime, finished: datetime) -> dict:
     """Return when something took place, as it stands in a record."""
     told = {"started": started.isoformat(timespec="seconds"), "finished": finished.isoformat(timespec="seconds")}

@@ -14,7 +14,7 @@ from cxresearch.findings import as_text, words
 from cxresearch.privacy.base import POOLED
 from cxresearch.runs.compare import CHANGED, FindingChange, compare_runs, movement_words
 from cxresearch.runs.page import read_sections
-from cxresearch.runs.record import FAILED, GUIDE, INDEX, SKIPPED, NotebookEntry, Record, ReportEntry, read_findings
+from cxresearch.runs.record import GUIDE, INDEX, OK, SKIPPED, NotebookEntry, Record, ReportEntry, moment, read_findings
 from cxresearch.runs.screen import first_screen, saved_of
 from cxresearch.runs.withhold import WITHHELD
 
@@ -107,13 +107,13 @@ def suppressed(cards: list[dict]) -> list[Told]:
 
 
 def _unanswered(cards: list[dict]) -> list[Told]:
-    left = [card for card in cards if card["status"] in (FAILED, SKIPPED)]
-    return [Told(f"{c['status']}: {c['reason']}", c["name"] * (c["status"] == FAILED), c["title"]) for c in left]
+    left = [card for card in cards if card["status"] != OK]
+    return [Told(f"{c['status']}: {c['reason']}", c["name"] * (c["status"] != SKIPPED), c["title"]) for c in left]
 
 
 def movement(previous: Path, folder: Path) -> list[str]:
     """Return how the run in `folder` differs from an earlier one: a sentence, and what moved of its headlines."""
-    since = _moment((Record.of(previous) or Record()).started or " " * 16)
+    since = moment((Record.of(previous) or Record()).started or " " * 16)
     try:
         found = compare_runs(previous, folder)
     except NO_COMPARISON:
@@ -187,7 +187,7 @@ def _environment():
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(shown=_shown, moment=_moment, bound=_bound, md=lambda t: as_text(" ".join(t.split())))
+    environment.filters.update(shown=_shown, moment=moment, bound=_bound, md=lambda t: as_text(" ".join(t.split())))
     environment.filters["movement"] = movement_words
     return environment
 
@@ -202,8 +202,3 @@ def _shown(value) -> str:
 def _bound(text: str) -> str:
     """Return a sentence in which a line does not end between a number and its percent sign, or within ``n = 12``."""
     return re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?==)|(?<=\bn =) (?=\d)", "\u00a0", text)
-
-
-def _moment(text: str) -> str:
-    """Return ``2026-11-21T22:46:05+00:00`` as ``2026-11-21 22:46 UTC``."""
-    return f"{text[:10]} {text[11:16]} UTC"

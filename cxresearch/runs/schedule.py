@@ -28,13 +28,7 @@ class Timetable:
 
 
 def timetable(study, *, project, report=None, options=(), at="03:00", every="day") -> Timetable:
-    """Return a checked timetable: the study must open, and name the report; `project` is the run's working folder.
-
-    Raises
-    ------
-    StudyProblem
-        If the time (``HH:MM``), the study or the report is wrong, or a path holds a line break.
-    """
+    """Return a checked timetable: the study must open, and name the report; `project` is the run's working folder."""
     from cxresearch.runs.plan import declared_report
     from cxresearch.study import open_study
 
@@ -65,9 +59,8 @@ def as_systemd(plan: Timetable) -> str:
     """Return a service and its timer, each below the name of its file."""
     from cxresearch.runs.render import rendered
 
-    return rendered(
-        "systemd.txt.j2", plan=plan, days=WHEN[plan.every], command=" ".join(map(_systemd_word, plan.command))
-    )
+    command = " ".join(map(_systemd_word, plan.command))
+    return rendered("systemd.txt.j2", plan=plan, days=WHEN[plan.every], command=command)
 
 
 def _systemd_word(word: str) -> str:

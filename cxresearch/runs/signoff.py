@@ -8,19 +8,23 @@ import hashlib
 import html
 import json
 import os
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pydantic import BaseModel, TypeAdapter
+
 from cxresearch.errors import StudyProblem
+from cxresearch.findings import words
 from cxresearch.runs.folder import hidden
-from cxresearch.runs.record import FAILED, RECORD, SIGN_OFFS, Record
+from cxresearch.runs.record import FAILED, RECORD, SIGN_OFFS, Record, moment
 
 HEAD, START, END = b"</h1>\n", b'<!-- sign-offs --><div class="note">', b"</div><!-- end of sign-offs -->\n"
 
 
-@dataclass(frozen=True)
-class SignOff:
+say = words(__package__)
+
+
+class SignOff(BaseModel):
     """Who signed, what they said, when (ISO, UTC), and the digest of each file as it was then."""
 
     name: str
@@ -36,8 +40,9 @@ def sign_run(folder, *, name: str, note: str, now: datetime) -> SignOff:
         raise StudyProblem(f"{folder} failed: {record.failures}; a failed run is not signed")
     if not name.strip():
         raise StudyProblem("a sign-off needs a name; give --name")
-    signed = SignOff(" ".join(name.split()), " ".join(note.split()), now.isoformat(timespec="seconds"), digests(place))
-    everybody = [asdict(s) for s in (*sign_offs(place), signed)]
+    told = {"name": " ".join(name.split()), "note": " ".join(note.split()), "signed": now.isoformat(timespec="seconds")}
+    signed = SignOff(**told, files=digests(place))
+    everybody = [s.model_dump() for s in (*sign_offs(place), signed)]
     _write(place / SIGN_OFFS, json.dumps(everybody, indent=1, ensure_ascii=False).encode())
     show_sign_offs(place)
     return signed
@@ -46,10 +51,10 @@ def sign_run(folder, *, name: str, note: str, now: datetime) -> SignOff:
 def sign_offs(folder: Path) -> list[SignOff]:
     """Return the sign-offs of a run, the oldest first."""
     try:
-        return [SignOff(**entry) for entry in json.loads((folder / SIGN_OFFS).read_text(encoding="utf-8"))]
+        return TypeAdapter(list[SignOff]).validate_json((folder / SIGN_OFFS).read_bytes())
     except OSError:
         return []
-    except (ValueError, TypeError):
+    except ValueError:
         raise StudyProblem(f"{folder / SIGN_OFFS} cannot be read; remove it and sign anew") from None
 
 
@@ -97,9 +102,9 @@ def show_sign_offs(folder: Path) -> None:
 def said(signed: SignOff, changed: list[str]) -> tuple[str, bool]:
     """Return a sign-off in one sentence, with what voided it, and whether it is void."""
     note = f": {signed.note.rstrip('.')}" if signed.note else ""
-    line = f"Signed by {signed.name} on {signed.signed[:10]} {signed.signed[11:16]} UTC{note}."
+    line = say("signed", name=signed.name, when=moment(signed.signed), note=note)
     more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-    return (f"{line} Void: since then {', '.join(changed[:3])}{more} changed.", True) if changed else (line, False)
+    return (line + say("void", files=", ".join(changed[:3]) + more) if changed else line), bool(changed)
 
 
 def _write(path: Path, content: bytes) -> None:

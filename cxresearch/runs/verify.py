@@ -36,10 +36,7 @@ class Verified:
 def verify_run(folder, *, notebooks=None, timeout=600.0, jobs=None) -> Verified:
     """Execute the notebooks of a run, or of each report of a batch, with the parameters of its record, and compare.
 
-    Raises
-    ------
-    StudyProblem
-        If there is no run, or an input or a notebook is not what it was: then the run cannot be repeated.
+    Refused where an input or a notebook is not what it was: then the run cannot be repeated.
     """
     place, record = Record.read(folder)
     was, now, headlines = {}, {}, {}
@@ -80,10 +77,8 @@ def _plan_again(place: Path, record: Record, notebooks) -> Plan:
     changed = [c.what for c in changes(record.everything_read, now.everything_read)]
     changed += [t.path.name for t in plan.tasks if t.sha256 != entries[t.name].sha256]
     if changed:
-        raise StudyProblem(
-            f"{place} cannot be repeated: {', '.join(changed)} changed since it was made; "
-            "put the earlier state back, or make a new run and compare the two"
-        )
+        advice = "put the earlier state back, or make a new run and compare the two"
+        raise StudyProblem(f"{place} cannot be repeated: {', '.join(changed)} changed since it was made; {advice}")
     return replace(plan, report=record.report, tasks=tuple(_as_recorded(t, entries[t.name]) for t in plan.tasks))
 
 
