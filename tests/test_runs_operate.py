@@ -268,17 +268,6 @@ def test_a_failed_run_is_kept_but_not_latest_and_calls_for_help(project, capfd):
     assert len(runs) == 3 and str(shelf_of(project)) in capfd.readouterr().out
 
 
-@pytest.mark.usefixtures("warm")
-def test_a_run_that_would_say_the_same_is_not_made_again(project, capsys, monkeypatch):
-    monkeypatch.setattr("cxresearch.runs.unchanged.package_digest", lambda: "the same")
-    write_notebook(project / "notebooks", "answer", TALK)
-    assert main(["run", "study.yml", "--jobs", "1"]) == 0
-    first = capsys.readouterr().out.splitlines()[-1]
-    assert main(["run", "study.yml", "--jobs", "1"]) == 0
-    assert capsys.readouterr().out.splitlines() == ["unchanged since that run; --force makes it again", first]
-    assert len(runs_on(shelf_of(project))) == 1
-
-
 def test_refusals_call_for_help_too(project, capfd):
     os.utime("answers.csv", (1, 1))
     text = (project / "study.yml").read_text(encoding="utf-8").replace("id: person", "id: person\n    max_age: 3 days")
@@ -288,24 +277,6 @@ def test_refusals_call_for_help_too(project, capfd):
     out, err = capfd.readouterr()
     assert "answers.csv was last changed" in out and "max_age is 3 days" in err
     assert list(shelf_of(project).glob("2*")) == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--each", "markt"], "study.yml has no column 'markt'; did you mean 'market'?"),
-        (["--each", "market", "--jobs", "0"], "argument --jobs: '0' is not a whole number above 0"),
-        (["--each", "market", "--out", "study.yml/x"], "Not a directory; name another with --out"),
-        (["--overlap", "never"], "invalid choice: 'never'"),
-    ],
-)
-def test_a_wrong_command_ends_with_two(project, capsys, arguments, message):
-    try:
-        status = main(["run", "study.yml", *arguments])
-    except SystemExit as end:
-        status = end.code
-    out, err = capsys.readouterr()
-    assert status == 2 and message in err and out == ""
 
 
 # --- two at once, and killed at a random moment ----------------------------------------------------------------------

@@ -57,7 +57,7 @@ def is_free(path: Path) -> bool:
     try:
         with FileLock(path, timeout=0):
             pass
-    except Timeout:
+    except (Timeout, PermissionError):  # another's, or another user's
         return False
     path.unlink(missing_ok=True)
     return True
