@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from cxresearch.errors import StudyProblem
-from cxresearch.runs.execution import Failure, Outcome, Pool
+from cxresearch.runs.execution import Outcome, Pool
 from cxresearch.runs.plan import Task
 from cxresearch.runs.record import FAILED
 from cxresearch.runs.unchanged import package_digest
@@ -75,7 +75,7 @@ class ClusterPool:
             outcome, files = future.result()
         except Exception as error:  # the cluster gave it up: this notebook's failure; the others go on
             reason = f"the cluster could not execute it: {type(error).__name__}: {str(error).splitlines()[0]}"
-            return Outcome(task, FAILED, reason, task.notebook, Failure(None, reason))
+            return Outcome(task, FAILED, reason, task.notebook)
         finally:
             self._futures[folder].remove(future)
         for name, content in files.items():

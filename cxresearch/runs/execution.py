@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cxresearch
@@ -26,10 +26,9 @@ from cxresearch.runs.notebooks import without_slow_grammar
 from cxresearch.runs.parameters import STUDY
 from cxresearch.runs.plan import Task
 from cxresearch.runs.record import FAILED, OK
-from cxresearch.runs.warm import NAME, SERVERS
+from cxresearch.runs.warm import NAME, SAME_EVERYWHERE, SERVERS
 
 ENGINE = "cxresearch"
-ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 LEFT_OUT = ("papermill", "execution")  # metadata with clocks and paths
 ERROR_MARKER = "papermill-error-cell-tag"
 INJECTED = "injected-parameters"
@@ -40,30 +39,20 @@ LOOKS = 0.2  # seconds between two looks at a kernel: its death is known at once
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Why a notebook is not whole: the index of the failing cell, or None if no cell could run; the reason in one line.
-
-    With the traceback as the notebook shows it, without colours, and the name of the class of what a cell raised.
-    """
-
-    cell: int | None
-    reason: str
-    traceback: tuple[str, ...] = ()
-    error: str | None = None
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What became of one notebook: ``ok``, ``failed`` or ``skipped``, with the reason in one line unless it is ok.
 
-    `notebook` is as executed, None where it was skipped; `seconds` are those of the whole notebook, start included.
+    `notebook` is as executed, None where it was skipped; of a failed one `cell` is the place of the failing cell, from 1,
+    `error` the name of the class of what that raised. `seconds` are those of the whole notebook, start included.
     """
 
     task: Task
     status: str
     reason: str | None = None
     notebook: object = None
-    failure: Failure | None = None
+    cell: int | None = None
+    traceback: tuple[str, ...] = ()
+    error: str | None = None
     seconds: float = 0.0
 
     @property
@@ -87,29 +76,32 @@ class Ledger:
     def note_reply(self, cell, cell_index, execute_reply) -> None:
         self.replies[cell_index] = execute_reply["content"]
 
-    def failure(self, notebook, problem: Exception | None, *, timeout: float, last_words: str) -> Failure | None:
-        """Return the first cell that did not run without error to its end, and why; None if all did."""
+    def failure(self, notebook, problem: Exception | None, *, timeout: float, last_words: str) -> dict | None:
+        """Return cell, reason and more of the first cell that did not run without error to its end; None if all did."""
         for index, cell in enumerate(notebook.cells):
             if cell.cell_type == "code" and cell.source.strip():
                 reply = self.replies.get(index, {})
                 if reply.get("status") != "ok":
-                    return self._why(index, reply, problem, timeout, last_words)
-        return Failure(None, f"after the last cell: {one_line(problem)}") if problem else None
+                    return {
+                        "cell": index + 1 if self.started else None,
+                        **self._why(reply, problem, timeout, last_words),
+                    }
+        return {"reason": f"after the last cell: {one_line(problem)}"} if problem else None
 
-    def _why(self, index: int, reply: dict, problem, timeout: float, last_words: str) -> Failure:
+    def _why(self, reply: dict, problem, timeout: float, last_words: str) -> dict:
         error, kind = reply.get("ename"), type(problem).__name__
         if error == "SystemExit":
-            return Failure(index, "left the notebook early (sys.exit); the cells after it did not run")
+            return {"reason": "left the notebook early (sys.exit); the cells after it did not run"}
         if reply:
             lines = without_colours("\n".join(reply.get("traceback", ()))).splitlines()
-            return Failure(index, one_line(f"{error}: {reply.get('evalue')}"), tuple(lines), error)
+            return {"reason": one_line(f"{error}: {reply.get('evalue')}"), "traceback": tuple(lines), "error": error}
         if not self.started:
-            return Failure(None, f"the kernel did not start: {last_words or one_line(problem)}")
+            return {"reason": f"the kernel did not start: {last_words or one_line(problem)}"}
         if kind == "CellTimeoutError":
-            return Failure(index, f"took longer than the {timeout:g} s a cell may take (--timeout)")
+            return {"reason": f"took longer than the {timeout:g} s a cell may take (--timeout)"}
         if kind == "DeadKernelError":
-            return Failure(index, f"the kernel died in this cell: {problem}")
-        return Failure(index, f"did not run: {one_line(problem)}" if problem else "did not run")
+            return {"reason": f"the kernel died in this cell: {problem}"}
+        return {"reason": f"did not run: {one_line(problem)}" if problem else "did not run"}
 
 
 def one_line(problem) -> str:
@@ -303,14 +295,7 @@ def import_papermill():
 
 def kernel_environment(findings: Path) -> dict[str, str]:
     """Return this process's environment with what makes a notebook's outputs the same everywhere."""
-    fixed = {
-        RUN_FOLDER: str(findings),
-        "PYTHONHASHSEED": "0",
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        **dict.fromkeys(ONE_THREAD, "1"),
-        **environment_of_run(),
-    }
-    return {**os.environ, **fixed}
+    return {**os.environ, RUN_FOLDER: str(findings), **SAME_EVERYWHERE, **environment_of_run()}
 
 
 def close_loop() -> None:
@@ -331,25 +316,26 @@ def _last_line(log: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _kept(task: Task, notebook, failure: Failure | None, folder: Path, places: Places, seconds: float) -> Outcome:
+def _kept(task: Task, notebook, failure: dict | None, folder: Path, places: Places, seconds: float) -> Outcome:
     """Store the executed notebook and return its outcome; one that cannot be stored failed, and the others go on."""
     import nbformat
 
     findings, copy = folder / "findings" / task.name, folder / f"{task.name}.ipynb"
     if failure is None and task.headline and not (findings / f"{task.headline}.json").is_file():
         why = f"it saved no finding named {task.headline!r}, which its metadata names as the headline"
-        failure = Failure(None, why)
+        failure = {"reason": why}
     try:
         nbformat.write(notebook, copy)
     except OSError as problem:
         copy.unlink(missing_ok=True)
-        failure = failure or Failure(None, f"its executed notebook cannot be stored: {problem.strerror}")
+        failure = failure or {"reason": f"its executed notebook cannot be stored: {problem.strerror}"}
     if failure is None:
-        return Outcome(task, OK, None, notebook, None, seconds)
+        return Outcome(task, OK, None, notebook, seconds=seconds)
     shutil.rmtree(findings, ignore_errors=True)  # those of half a notebook must not be read as those of a whole one
-    hidden = replace(failure, reason=places.hide(failure.reason), traceback=tuple(map(places.hide, failure.traceback)))
-    where = "" if hidden.cell is None else f"cell {hidden.cell + 1}: "
-    return Outcome(task, FAILED, where + hidden.reason, notebook, hidden, seconds)
+    where = f"cell {failure['cell']}: " if failure.get("cell") else ""
+    hidden = {"reason": where + places.hide(failure["reason"])}
+    hidden["traceback"] = tuple(map(places.hide, failure.get("traceback", ())))
+    return Outcome(task, FAILED, notebook=notebook, seconds=seconds, **failure | hidden)
 
 
 def cores() -> int:

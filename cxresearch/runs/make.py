@@ -221,9 +221,9 @@ class _Work:
         return self.pool.execute(task, report.plan.study, report.place, timeout=self.timeout)
 
     def _ended(self, report: _Report, outcome: Outcome) -> None:
-        if report.cell.only and outcome.failure and outcome.failure.error == "TooFewRespondents":
+        if report.cell.only and outcome.error == "TooFewRespondents":
             (report.place / f"{outcome.name}.ipynb").unlink(missing_ok=True)
-            outcome = Outcome(outcome.task, SKIPPED, outcome.failure.reason.partition(": ")[2])
+            outcome = Outcome(outcome.task, SKIPPED, outcome.reason.partition(f"{outcome.error}: ")[2])
         report.outcomes.append(outcome)
         if not self.plan.each:
             self.tell(outcome)
@@ -317,9 +317,8 @@ class _Work:
 
 def _entry(plan: Plan, outcome: Outcome, folder: Path, *, clock: bool) -> NotebookEntry:
     """Return what the record says of a notebook."""
-    task, failure = outcome.task, outcome.failure
+    task = outcome.task
     findings = read_findings(folder, task.name, task.headline)
-    traceback = list(failure.traceback) if failure else []
     home = task.path.parent if plan.ours else plan.project
     return NotebookEntry(
         name=task.name,
@@ -328,8 +327,8 @@ def _entry(plan: Plan, outcome: Outcome, folder: Path, *, clock: bool) -> Notebo
         sha256=task.sha256,
         status=outcome.status,
         reason=outcome.reason,
-        failed_cell=failure.cell + 1 if failure and failure.cell is not None else None,
-        **({"traceback": traceback} if traceback else {}),
+        failed_cell=outcome.cell,
+        **({"traceback": list(outcome.traceback)} if outcome.traceback else {}),
         parameters={STUDY: study_from(folder, plan.study), **task.parameters},
         headline=task.headline,
         findings={f["name"]: f["id"] for f in findings},

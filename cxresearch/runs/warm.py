@@ -23,12 +23,14 @@ NAME = "cxresearch-warm"  # of the entry point
 CHOICE = "CXRESEARCH_EXECUTION"  # "kernel" in the environment asks for ordinary kernels
 SERVER = "cxresearch.runs.warm_server"
 NO_HISTORY = "--HistoryManager.hist_file=:memory:"
+SAME_EVERYWHERE = {  # the environment in which a notebook's outputs are the same
+    **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    "PYTHONHASHSEED": "0",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+}
 # pyarrow's memory would be tidied by a thread; a kernel's parent is the server, which ipykernel must not take for lost
-AT_START = {
-    "JE_ARROW_MALLOC_CONF": "background_thread:false", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-    "CXRESEARCH_WARM_UP": "1", "JPY_PARENT_PID": None,
-}  # fmt: skip
+ALONE = {"JE_ARROW_MALLOC_CONF": "background_thread:false", "CXRESEARCH_WARM_UP": "1", "JPY_PARENT_PID": None}
+AT_START = SAME_EVERYWHERE | ALONE
 
 
 def may_fork(command: list[str]) -> bool:
