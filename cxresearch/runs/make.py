@@ -39,7 +39,7 @@ from cxresearch.runs.record import (
     times,
     versions,
 )  # fmt: skip
-from cxresearch.runs.render import headline_of, moved_since, movement, write_batch_index, write_pages
+from cxresearch.runs.render import headline_of, movement, write_batch_index, write_pages
 from cxresearch.runs.signoff import digests
 from cxresearch.runs.unchanged import digest_of, is_whole, link_report, reports_made
 from cxresearch.runs.withhold import withhold
@@ -182,7 +182,8 @@ class _Work:
             if made and link_report(made, self.work / cell.name, report.digest):
                 same = known.model_dump(include={"status", "reason", "headline", "digest"})
                 content = sha256(self.work / cell.name / RECORD)
-                report.end(**same, content=content, folder=cell.name, unchanged=True)
+                moved = self._moved(report, known.headline)
+                report.end(**same, content=content, folder=cell.name, unchanged=True, moved=moved)
         if report.entry:
             self._log(report.entry)
         return report
@@ -241,6 +242,7 @@ class _Work:
             clock = self._clock(report.began)
             told = {k: clock[k] for k in ("seconds", "finished") if clock}
             told |= {"headline": headline_of(place), "digest": report.digest, "content": sha256(place / RECORD)}
+            told["moved"] = self._moved(report, told["headline"])
             report.end(folder=place.name, **_state(report.outcomes), **told)
         except OSError as error:  # no room, no right: this report's failure; the others go on
             shutil.rmtree(report.place, ignore_errors=True)
@@ -279,6 +281,13 @@ class _Work:
         found = self.before.get(report.cell.only)
         return self.previous / found.folder if found and found.status == OK else None
 
+    def _moved(self, report: _Report, headline: str | None) -> str | None:
+        """Return how the headline of a report differs from that of the batch before, or None if there is none."""
+        if self.previous is None or not headline:
+            return None
+        moved = report.record.moved[1:] if report.record else []  # one that is linked says the same
+        return (moved or ["no change"])[0] if self._before(report) else "new"
+
     def _clock(self, began: datetime | None) -> dict:
         return {} if self.reproducible else times(began or self.started, now())
 
@@ -303,11 +312,8 @@ class _Work:
             shutil.rmtree(self.work / report.cell.name)
             report.end(status=SKIPPED, reason=withheld[report.cell])
             self.tell(report.entry)
-        entries = [r.entry for r in reports]
-        for entry in entries:
-            entry.moved = moved_since(self.previous, self.before.get(tuple(entry.values.items())), entry, self.work)
-        digest, each = self._digest(self.plan, ""), list(self.plan.each)
-        record = self._record(self.plan, self.work, digest, self.started, each=each, reports=entries)
+        parts = {"each": list(self.plan.each), "reports": [r.entry for r in reports]}
+        record = self._record(self.plan, self.work, self._digest(self.plan, ""), self.started, **parts)
         record.write_log(self.work)
         write_batch_index(record, self.work)
         record.files = {name: sha256(self.work / name) for name in (INDEX, LOG)}

@@ -14,12 +14,11 @@ from cxresearch.findings import as_text, words
 from cxresearch.privacy.base import POOLED
 from cxresearch.runs.compare import CHANGED, FindingChange, compare_runs, movement_words
 from cxresearch.runs.page import read_sections
-from cxresearch.runs.record import GUIDE, INDEX, OK, SKIPPED, NotebookEntry, Record, ReportEntry, moment, read_findings
+from cxresearch.runs.record import GUIDE, INDEX, OK, SKIPPED, NotebookEntry, Record, moment, read_findings
 from cxresearch.runs.screen import first_screen, saved_of
 from cxresearch.runs.withhold import WITHHELD
 
 ROWS = 3  # of a headline that are told on the index
-NO_COMPARISON = (DataProblem, OSError, KeyError)  # a run whose files are damaged, or of an older format
 say = words(__package__)
 
 
@@ -116,7 +115,7 @@ def movement(previous: Path, folder: Path) -> list[str]:
     since = moment((Record.of(previous) or Record()).started or " " * 16)
     try:
         found = compare_runs(previous, folder)
-    except NO_COMPARISON:
+    except (DataProblem, OSError, KeyError):  # its files are damaged, or of an older format
         return [say("not_comparable", since=since)]
     asked = {entry.name for entry in Record.read(folder)[1].notebooks}
     changed = [change for change in found.findings if change.notebook in asked]
@@ -145,22 +144,6 @@ def headline_of(report: Path) -> str | None:
     found = [read_findings(report, entry.name, entry.headline)[0] for entry in entries]
     estimates = [f for f in found if f["glance"].get("estimate") is not None]
     return (estimates or found or [{"sentence": None}])[0]["sentence"]
-
-
-def moved_since(previous: Path | None, same: ReportEntry | None, report: ReportEntry, folder: Path) -> str | None:
-    """Return how the headline of a report differs from that of the batch before, or None if that has none."""
-    if previous is None or not report.headline:
-        return None
-    if not same or not same.headline:
-        return "new"
-    if report.unchanged or same.headline == report.headline:
-        return "no change"
-    try:
-        found = compare_runs(previous / same.folder, folder / report.folder).findings
-    except NO_COMPARISON:
-        return None
-    movements = next((f.movements for f in found if f.after == report.headline), ())
-    return movement_words(movements[0]).replace("->", "→") if movements else f"was: {same.headline}"
 
 
 # --- templates -------------------------------------------------------------------------------------------------------
