@@ -19,8 +19,6 @@ from cxresearch.runs.folder import hidden
 from cxresearch.runs.record import FAILED, RECORD, SIGN_OFFS, Record, moment
 
 HEAD, START, END = b"</h1>\n", b'<!-- sign-offs --><div class="note">', b"</div><!-- end of sign-offs -->\n"
-
-
 say = words(__package__)
 
 
