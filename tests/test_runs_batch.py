@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -218,9 +219,21 @@ def test_no_row_of_the_data_and_no_hidden_folder_stays(made):
     assert all(str(folder).encode() not in content for content in tree(batch.folder).values())
 
 
+BLIND = "import cxresearch.study.opened as opened\nopened.load_table = None\n" + SAYS  # reads what it is lent alone
+
+
+def test_runs_at_once_in_one_process_lend_each_its_own_tables(tmp_path, pool):
+    for k in range(3):
+        write_markets(tmp_path / str(k), {"North": 6 + k, "South": 6}, notebook=BLIND)
+    plans = [batch_of(tmp_path / str(k)) for k in range(3)]
+    with ThreadPoolExecutor(3) as threads:
+        made = list(threads.map(lambda plan: make_run(plan, plan.project / "run", pool=pool), plans))
+    assert [(run.whole, run.outcomes[0].reason) for run in made] == [(True, None)] * 3
+    assert [sentences(run.folder.parent)["run"].rpartition(" ")[2] for run in made] == ["12.", "13.", "14."]
+
+
 def test_tables_are_read_once_for_the_whole_batch(tmp_path, pool, monkeypatch):
-    blind = "import cxresearch.study.opened as opened\nopened.load_table = None\n" + SAYS
-    write_markets(tmp_path, {"North": 6, "South": 6}, notebook=blind)
+    write_markets(tmp_path, {"North": 6, "South": 6}, notebook=BLIND)
     read = []
     import cxresearch.study.opened as opened
 

@@ -64,8 +64,8 @@ class ClusterPool:
             self.stop(folder)
         self._client.close()
 
-    def execute(self, task: Task, study: Path, folder: Path, *, timeout: float) -> Outcome:
-        """Execute one notebook somewhere and return its outcome; what it left is in `folder` then."""
+    def execute(self, task: Task, study: Path, folder: Path, *, timeout: float, lent=None) -> Outcome:
+        """Execute one notebook somewhere, where no tables are lent, and return its outcome; what it left is in `folder`."""
         if folder in self._stopped:
             raise RuntimeError(f"the run in {folder.name} was stopped")
         asked = task, study, str(folder), timeout, self._files, package_digest()

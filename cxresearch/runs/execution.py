@@ -176,7 +176,7 @@ class Pool:
         self.jobs = jobs or cores()
         self._folder = tempfile.TemporaryDirectory(prefix="cxr-", ignore_cleanup_errors=True)
         self._places = threading.BoundedSemaphore(self.jobs)
-        self._clients: dict[Path, object] = {}  # findings -> client
+        self._clients: dict[object, Path] = {}  # client -> folder
         self._stopped: set[Path] = set()
         SERVERS.warm_up()
         self._papermill = import_papermill()  # once, before threads would import it side by side
@@ -187,8 +187,11 @@ class Pool:
     def __exit__(self, *raised) -> None:
         self._folder.cleanup()
 
-    def execute(self, task: Task, study: Path, folder: Path, *, timeout: float) -> Outcome:
-        """Execute one notebook in `folder`, where its copy goes; blocks until one of the pool's places is free."""
+    def execute(self, task: Task, study: Path, folder: Path, *, timeout: float, lent: dict | None = None) -> Outcome:
+        """Execute one notebook in `folder`, where its copy goes; blocks until one of the pool's places is free.
+
+        `lent` is the environment by which its kernel finds the tables of the run.
+        """
         with self._places:
             if folder in self._stopped:
                 raise RuntimeError(f"the run in {folder.name} was stopped")
@@ -199,7 +202,8 @@ class Pool:
 
             def run(nb_man, kernel_name: str) -> None:
                 made[0] = nb_man.nb
-                self._run(nb_man, kernel_name, ledger, folder, folder / "findings" / task.name, log, timeout)
+                environment = kernel_environment(folder / "findings" / task.name) | (lent or {})
+                self._run(nb_man, kernel_name, ledger, folder, environment, log, timeout)
 
             try:
                 self._papermill.execute_notebook(task.notebook, None, given, engine_name=ENGINE, run=run, **saving)
@@ -210,7 +214,9 @@ class Pool:
             failure = ledger.failure(made[0], problem, timeout=timeout, last_words=_last_line(log))
             return _kept(task, made[0], failure, folder, places, time.monotonic() - began)
 
-    def _run(self, nb_man, kernel_name: str, ledger: Ledger, folder: Path, findings: Path, log: Path, timeout) -> None:
+    def _run(
+        self, nb_man, kernel_name: str, ledger: Ledger, folder: Path, environment: dict, log: Path, timeout
+    ) -> None:
         """Execute a notebook of papermill's in a new kernel.
 
         Its sockets lie in a private folder: kernels that start together cannot take each other's port, and nothing
@@ -236,14 +242,14 @@ class Pool:
         )
         started: list = []
         client.on_notebook_start = lambda notebook: started.append(client.km.provisioner.process)
-        self._clients[findings] = client
+        self._clients[client] = folder
         try:
             with open(log, "wb") as stderr:
-                client.execute(cwd=str(folder), env=kernel_environment(findings), stderr=stderr)
+                client.execute(cwd=str(folder), env=environment, stderr=stderr)
         except DeadKernelError:
             raise DeadKernelError(how_ended(started[0].returncode if started else None)) from None
         finally:
-            del self._clients[findings]
+            del self._clients[client]
             for process in started:
                 with suppress(OSError, AttributeError):  # what it started and left; there are no groups on Windows
                     os.killpg(process.pid, signal.SIGKILL)
@@ -253,9 +259,9 @@ class Pool:
     def stop(self, folder: Path) -> None:
         """Kill what works in `folder` and start nothing more there; other runs in this pool go on."""
         self._stopped.add(folder)
-        for findings, client in list(self._clients.items()):
+        for client, place in list(self._clients.items()):
             process = getattr(getattr(client.km, "provisioner", None), "process", None)
-            if findings.parents[1] == folder and process is not None and process.poll() is None:
+            if place == folder and process is not None and process.poll() is None:
                 process.kill()
 
 

@@ -105,7 +105,7 @@ def make_run(
         broken = work.look_back(linking=not (force or reproducible))
         work.pool = pool or stack.enter_context(Pool(jobs))
         cells = plan.cells
-        stack.enter_context(shared_tables(plan.opened._whole, place.work, seen=dict(plan.seen)))
+        work.lent = stack.enter_context(shared_tables(plan.opened._whole, place.work, seen=dict(plan.seen)))
         reports = [work.prepared(cell) for cell in cells]
         work.execute([report for report in reports if report.entry is None])
         record = work.batch_record(reports) if plan.each else reports[0].record
@@ -147,6 +147,7 @@ class _Work:
     reproducible: bool
     tell: Callable
     pool: object = None
+    lent: dict = field(default_factory=dict)
     started: datetime = field(default_factory=now)
     sources: dict = field(default_factory=dict)
     previous: Path | None = None
@@ -219,7 +220,7 @@ class _Work:
     def _notebook(self, report: _Report, task) -> Outcome:
         report.place.mkdir(exist_ok=True)
         report.began = report.began or now()
-        return self.pool.execute(task, report.plan.study, report.place, timeout=self.timeout)
+        return self.pool.execute(task, report.plan.study, report.place, timeout=self.timeout, lent=self.lent)
 
     def _ended(self, report: _Report, outcome: Outcome) -> None:
         if report.cell.only and outcome.error == "TooFewRespondents":

@@ -9,7 +9,7 @@ from cxresearch.runs.markup import from_html, from_markdown, plain, without_colo
 SVG = "image/svg+xml"
 IMAGES = ("image/png", "image/jpeg", SVG)
 AXES = re.compile(r"<Axes: .*>|<Figure size .*>", re.S)  # what a plot returns; the figure itself is shown
-HEADING = re.compile(r"<h2>(.*?)</h2>\n?", re.S)
+HEADING = re.compile(r"<h2>(.*?)</h2>", re.S)
 ANALYST = "For the analyst"
 CAPTION = ("<p><em>Figure.</em>", "<p><em>Figures.</em>")
 
@@ -32,15 +32,11 @@ class Block:
 
 @dataclass
 class Section:
-    """What stands under a second-level heading (safe HTML; none before the first), with the address of that."""
+    """What stands under a second-level heading, with the address and the text of that; both empty before the first."""
 
     address: str = ""
-    heading: str = ""
+    title: str = ""
     blocks: list[Block] = field(default_factory=list)
-
-    @property
-    def title(self) -> str:
-        return plain(self.heading)
 
     @property
     def folded(self) -> bool:
@@ -64,7 +60,7 @@ def read_sections(notebook, failed_cell: int | None = None) -> list[Section]:
         elif cell.cell_type == "code" and cell.source.strip():
             reader.read_code(cell, failed=number == failed_cell)
     reader.flush()
-    return [section for section in reader.sections if section.address or section.blocks]
+    return [section for section in reader.sections if section.blocks]
 
 
 class _Reader:
@@ -98,11 +94,15 @@ class _Reader:
             self.earlier = self.sentence or self.earlier
             self.heading, self.sentence = headings[-1], ""
         before, *parts = HEADING.split(markup)
-        for heading, text in [("", before), *zip(parts[::2], parts[1::2])]:
-            if heading:
-                self.sections.append(Section(f"s{len(self.sections)}", heading))
-            if text.strip():
-                self.add("html", text)
+        if before.strip():
+            self.add("html", before.removesuffix("\n") if parts else before)
+            before = ""
+        for heading, text in zip(parts[::2], parts[1::2]):
+            section = Section(f"s{len(self.sections)}", plain(heading))
+            self.sections.append(section)
+            shown = "" if section.folded else f'<h2 id="{section.address}">{heading}</h2>'
+            self.add("html", f"{before}{shown}{text}")
+            before = ""
 
     def read_code(self, cell, *, failed: bool) -> None:
         if failed:
