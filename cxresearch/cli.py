@@ -131,6 +131,15 @@ def _check(given) -> int:
     return 0 if found["ok"] else 2
 
 
+@_command()
+def _schema(given) -> int:
+    """Print what a study file may say as a JSON schema, by which an editor completes and checks one."""
+    from cxresearch.study.schema import json_schema
+
+    print(json_schema(), end="")
+    return 0
+
+
 @_command(
     STUDY,
     _option("person", "the id as it stands in the files", "ID"),

@@ -64,7 +64,7 @@ def forget(study, person: str, *, project: Path, remove: bool) -> Forgotten:
     found, databases = [], []
     for name in opened.table_names:
         table = opened.declaration(name)
-        columns = {getattr(table, key) for column, (key, _) in type(table).columns.items() if column in PEOPLE} - {None}
+        columns = {getattr(table, column) for column in table.columns if column in PEOPLE} - {None}
         if columns and table.database is not None:
             databases.append(name)
         for written in table.files().values() if columns else ():

@@ -101,13 +101,27 @@ def test_no_yaml(tmp_path):
     )
 
 
-def test_aliases_that_never_end(tmp_path):
-    said = "nested more than 20 deep, or more than 100,000 values; write it without aliases"
-    assert message(tmp_path, "title: T\ntables: &t\n  responses: *t\n") == f"study.yml, line 3: {said}"
-    laughs = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-        f"{c}: &{c} [{', '.join([f'*{b}'] * 9)}]\n" for b, c in zip("abcdef", "bcdefg")
-    )
-    assert message(tmp_path, laughs).endswith(said)
+@pytest.mark.parametrize(("text", "told"), [
+    ("title: T\ntables: &t\n  responses: *t\n", "line 3: *t repeats what stands elsewhere; write it out"),
+    ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "line 2: *a repeats what stands elsewhere"),
+    ("a: &a {x: 1}\nb:\n  <<: *a\n", "line 3: *a repeats what stands elsewhere"),
+    ("title: T\na: " + "[" * 90_000 + "]" * 90_000, "line 2: nested more than 20 deep; no key of a study is"),
+    ("title: T\na: " + "{a: " * 9_000 + "}" * 9_000, "line 2: nested more than 20 deep"),
+    ("- a\n", "study.yml holds no keys; a study needs at least title and tables"),
+    ("title: T\n---\ntitle: U\n", "line 2: a second document; a study is one"),
+    ("title: T\n? [a]\n: b\n", "line 2: a key must be one word or a quoted text"),
+    ("title: " + "x" * 5_000_000, "study.yml has 5,000,007 bytes, a study file at most 5,000,000; is it the data?"),
+])  # fmt: skip
+def test_a_file_that_would_never_end_ends_at_once(tmp_path, text, told):
+    assert told in message(tmp_path, text)
+
+
+def test_what_a_terminal_would_obey_is_text(tmp_path):
+    said = message(tmp_path, RESPONSES.replace("title: Airport", 'title: "\\e[31mRed\\e[0m"\n"\\eX": 1'))
+    assert said == "study.yml, line 2: unknown key '\\\\x1bX' in the study"
+    files = {"survey_2017.csv": GOOD.replace("NETPRO", "\x1b[31mNETPRO").replace("10", "\x1b[31m", 1)}
+    said = message(tmp_path, RESPONSES.replace("column: NETPRO", 'column: "\\e[31mNETPRO"'), files)
+    assert "\x1b" not in said
 
 
 def test_role_nps_on_another_scale(tmp_path):
@@ -238,7 +252,7 @@ def test_text_in_a_scaled_item(tmp_path):
 def test_decimal_comma_that_is_not_declared(tmp_path):
     assert survey(tmp_path, '1,"7,0",1\n2,9,1\n') == (
         "survey_2017.csv: NETPRO holds 1 value that is not a number ('7,0': 1); "
-        "declare decimal: ',' for the table, or declare them as missing codes of item recommend in study.yml"
+        "declare decimal: ',' for the table ('7,0' is then 7), or declare them as missing codes of item recommend in study.yml"
     )
 
 
@@ -288,8 +302,7 @@ def test_weight_negative_or_missing(tmp_path):
         "a weight is a number from 0 up: correct the file, or leave weight out of study.yml"
     )
     assert survey(tmp_path, "1,10,heavy\n2,9,1\n") == (
-        "survey_2017.csv: WEIGHT holds 1 weight that is no number ('heavy'; row 2); write plain numbers, or "
-        "declare decimal: ','"
+        "survey_2017.csv: WEIGHT holds 1 weight that is no number ('heavy'; row 2); write plain numbers"
     )
     assert (
         survey(tmp_path, "1,10,0\n2,9,0\n")
@@ -306,8 +319,8 @@ def sales(folder, rows, study=PAYMENTS):
 
 def test_amounts_with_currency_signs(tmp_path):
     assert sales(tmp_path, '1,2018-01-01,€5\n1,2018-01-02,"$1,200.00"\n1,2018-01-02,3\n') == (
-        "sales.csv: value holds 2 amounts that are no numbers ('€5', '$1,200.00'; rows 2, 3); write plain numbers, "
-        "or declare decimal: ','"
+        "sales.csv: value holds 1 amount that is no number ('$1,200.00'; row 3); declare thousands: ',' for the table "
+        "('1,200.00' is then 1200), or write plain numbers"
     )
 
 

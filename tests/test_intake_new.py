@@ -329,7 +329,7 @@ def test_a_slip_in_one_number_is_no_decimal_comma_and_is_not_taken_for_a_blank(t
     text, found = new(tmp_path, f'id,overall rating,share\n{rows}90,"5,5",0.5\n')
     assert "# ? '5,5' (1 rows) is no number as it is written: correct the file\n" in text
     assert found["problems"] == [
-        "export.csv: overall rating holds 1 value that is not a number ('5,5': 1); declare decimal: ',' for the table, "
+        "export.csv: overall rating holds 1 value that is not a number ('5,5': 1); declare decimal: ',' for the table ('5,5' is then "
         "or declare them as missing codes of item overall_rating in study.yml"
     ]
 

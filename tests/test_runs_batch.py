@@ -219,7 +219,7 @@ def test_no_row_of_the_data_and_no_hidden_folder_stays(made):
     assert all(str(folder).encode() not in content for content in tree(batch.folder).values())
 
 
-BLIND = "import cxresearch.study.opened as opened\nopened.load_table = None\n" + SAYS  # reads what it is lent alone
+BLIND = "import cxresearch.study.study as opened\nopened.load_table = None\n" + SAYS  # reads what it is lent alone
 
 
 def test_runs_at_once_in_one_process_lend_each_its_own_tables(tmp_path, pool):
@@ -235,7 +235,7 @@ def test_runs_at_once_in_one_process_lend_each_its_own_tables(tmp_path, pool):
 def test_tables_are_read_once_for_the_whole_batch(tmp_path, pool, monkeypatch):
     write_markets(tmp_path, {"North": 6, "South": 6}, notebook=BLIND)
     read = []
-    import cxresearch.study.opened as opened
+    import cxresearch.study.study as opened
 
     monkeypatch.setattr(opened, "load_table", lambda *a, _as=opened.load_table, **k: read.append(a[0]) or _as(*a, **k))
     result = make_run(batch_of(tmp_path, each=["market"]), tmp_path / "run", pool=pool)

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from cxresearch import open_study
+from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
 from cxresearch.privacy import pseudonymise, study_key
-from cxresearch.study.codes import code_key, dates, names
-from cxresearch.study.schema import json_schema
+from cxresearch.study.codes import Writing, code_key, dates, names
 
 AIRPORT = """
 title: Airport
@@ -356,6 +356,87 @@ def test_type_number_and_decimal_comma(tmp_path):
     ]
 
 
+def spend(folder, cells, table="", revenue="", currency="USD"):
+    """Open a study of accounts whose revenue is `cells`."""
+    text = (
+        f"title: T\ncurrency: {currency}\ntables:\n  customers:\n    source: a.csv\n    separator: ;\n{table}    id: c\n"
+        f"    revenue: {{column: v, negative: keep{revenue}}}\n"
+    )
+    return open_study(write(folder, text, a="c;v\n" + "".join(f"{i};{v}\n" for i, v in enumerate(cells))))
+
+
+COMMAS, DOTS, SPACES = ["900", "1,011", "12,345,678"], ["300,00", "1.003,50"], ["300,00", "1\u00a0003,50", "1\u202f000"]
+
+
+@pytest.mark.parametrize(("cells", "table", "revenue", "values"), [
+    (COMMAS, "    thousands: ','\n", "", [900, 1011, 12345678]),
+    (COMMAS, "", ", thousands: ','", [900, 1011, 12345678]),
+    (DOTS, "    thousands: .\n    decimal: ','\n", "", [300, 1003.5]),
+    (DOTS, "", ", thousands: ., decimal: ','", [300, 1003.5]),
+    (SPACES, "    thousands: ' '\n    decimal: ','\n", "", [300, 1003.5, 1000]),
+    (["1'000.5", "2\u2019000"], "    thousands: apostrophe\n", "", [1000.5, 2000]),
+    (["$5.50", "$ 6", "7", "$-8", "-$9"], "", "", [5.5, 6, 7, -8, -9]),
+    (["(5.00)", "6.00", "($7)"], "", "", [-5, 6, -7]),
+    (["5 zł", "1 000,5zł"], "    thousands: space\n    decimal: ','\n", "", [5, 1000.5]),
+])  # fmt: skip
+def test_money_is_read_as_it_is_written(tmp_path, cells, table, revenue, values):
+    study = spend(tmp_path, cells, table, revenue, "PLN" if "zł" in cells[0] else "USD")
+    assert study.customers.table["revenue"].tolist() == values
+    told = study.waterfall("customers")["reason"][1]
+    assert ("4 rows with $ taken off" in told) == ("$5.50" in cells)
+    assert ("2 rows in brackets, read as below zero" in told) == ("(5.00)" in cells)
+
+
+@pytest.mark.parametrize(("cells", "table", "told"), [
+    (COMMAS, "", "declare thousands: ',' for the table ('1,011' is then 1011), or write"),
+    (["1,5", "2"], "", "declare decimal: ',' for the table ('1,5' is then 1.5), or write"),
+    (DOTS, "", "declare decimal: ',' and thousands: '.' for the table ('300,00' is then 300), or write"),
+    (DOTS, "    decimal: ','\n", "declare thousands: '.' for the table ('1.003,50' is then 1003.5), or write"),
+    (SPACES, "    decimal: ','\n", "declare thousands: ' ' for the table"),
+    (["$1,000", "$2"], "", "declare thousands: ',' for the table ('1,000' is then 1000)"),
+    (["1,00", "1.5"], "", "('1,00'; row 2); write plain numbers"),
+    (["0,512", "3"], "", "declare decimal: ','"),
+    (["$5", "€6"], "", "holds amounts in 2 currencies ('$': 1, '€': 1); convert them to one"),
+    (["€5"], "", "is written in €, but study.yml says currency: USD; correct one of the two"),
+    (["(5", "$5$", "-(5)", "1 2"], "", "holds 4 amounts that are no numbers"),
+    (["1"], "    thousands: .\n", "decimal and thousands are both '.'; a sign is one of the two"),
+    (["12,34,567"], "    thousands: ','\n", "holds 1 amount that is no number"),
+])  # fmt: skip
+def test_advice_on_money_fits_what_was_found(tmp_path, cells, table, told):
+    with pytest.raises(StudyProblem, match=re.escape(told)):
+        spend(tmp_path, cells, table).load_all()
+
+
+NINES = "title: T\ntables:\n  responses:\n    source: a.csv\n{}    items:\n      rec: {{scale: [0, 10], role: nps, target: 40}}\n{}"
+RATED = '      "q*": {scale: [1, 5], role: driver}\n      q1:\n      q2: {missing: [9]}\n      q3: {role: control}\n'
+NINE = "rec,q1,q2,q3\n9,9,9,1\n10,1,5,9\n"
+
+
+@pytest.mark.parametrize("said", ["not applicable", "not_applicable"])
+def test_a_code_and_a_pattern_speak_for_many_items(tmp_path, said):
+    study = open_study(write(tmp_path, NINES.format(f"    codes: {{9: {said}}}\n", RATED), a=NINE))
+    table = study.responses.table
+    assert table["rec"].tolist() == [9, 10], "what lies on a scale is an answer there"
+    assert table["q1_met"].tolist() == [False, True] and table["q3_met"].tolist() == [True, False]
+    assert "q2_met" not in table and table["q2"].isna().tolist() == [True, False], "an item's own codes win"
+    assert study.columns("driver") == ["q1", "q2"] and study.columns("control") == ["q3"]
+    assert study.targets == {"rec": 40}
+
+
+@pytest.mark.parametrize(("table", "items", "told"), [
+    ("    codes: {9: missing, 8: missing}\n", RATED, "tables.responses.codes: none of 4 ratings holds 8 off its scale"),
+    ("    codes: {9: mising}\n", RATED, "line 5: tables.responses.codes.9 cannot be mising; did you mean 'missing'?"),
+    ("", RATED.replace("q*", "s*"), "tables.responses: items: 's*' matches no key of an item; correct it"),
+    ("", RATED.replace("role: driver", "column: x"), "items: 'q*' is a pattern of keys; it holds what they share"),
+    ("", RATED.replace("role: driver", "target: 3"), "a target is that of an outcome; give the item the role nps"),
+    ("    codes: {9: missing}\n    confirmed: {codes: false}\n", RATED.replace("driver}", "driver, confirmed: false}"),
+     "line 6: tables.responses.codes (9: missing)\nstudy.yml, line 9: 3 items q* (role driver; scale 1 to 5; missing 9 (3 rows))"),
+])  # fmt: skip
+def test_what_is_said_of_many_items_matches_some(tmp_path, table, items, told):
+    with pytest.raises(StudyProblem, match=re.escape(told)):
+        open_study(write(tmp_path, NINES.format(table, items), a=NINE)).load_all()
+
+
 def test_dates_by_declaration(tmp_path):
     assert one_item(tmp_path, "{role: asked_at}", ["2020-02-01", "", "2020-02-03T10:00:00+02:00"])["x"].tolist() == [
         pd.Timestamp(2020, 2, 1),
@@ -365,7 +446,53 @@ def test_dates_by_declaration(tmp_path):
     assert one_item(tmp_path, "{type: date}", ["1.2.2020 08:30"], table="    dayfirst: true\n")["x"].tolist() == [
         pd.Timestamp(2020, 2, 1, 8, 30)
     ]
-    assert dates(pd.Series([20200201]), time_format="%Y%m%d").tolist() == [pd.Timestamp(2020, 2, 1)]
+    assert dates(pd.Series([20200201]), Writing(time_format="%Y%m%d")).tolist() == [pd.Timestamp(2020, 2, 1)]
+
+
+@pytest.mark.parametrize("written", [
+    "mixed", "ISO8601", "%Q", "%", "%d.%m.%y%", "%U", "%U %Y", "%d.%m", "%Y", "%H:%M", "%Y-%m-%d %Z%z", "%d %d %m %Y", "%y %Y %m",
+    "%Y-%m-%d %I:%M", "%Y-%m-%d %H:%M %p", "%Y-%m-%d %c", "%V %Y %u",
+])  # fmt: skip
+@pytest.mark.parametrize("where", ["table", "item"])
+def test_a_time_format_that_says_no_day_is_refused_at_the_door(tmp_path, written, where):
+    at = f"time_format: '{written}'"
+    with pytest.raises(StudyProblem, match=re.escape(f"time_format: {written!r} must say when, each part once: a year (%Y")):
+        one_item(tmp_path, f"{{type: date{', ' + at if where == 'item' else ''}}}", ["1"], table=f"    {at}\n" * (where == "table"))
+
+
+@pytest.mark.parametrize(("written", "cell", "when"), [
+    ("%d.%m.%y", "03.02.25", "2025-02-03"), ("%Y%m", "202502", "2025-02-01"), ("%Y %j", "2025 034", "2025-02-03"),
+    ("%a %d %b %Y", "Mon 03 Feb 2025", "2025-02-03"), ("%Y %U %w", "2025 05 1", "2025-02-03"), ("%G-W%V-%u", "2025-W06-1", "2025-02-03"),
+    ("%m/%d/%Y %I:%M %p", "2/3/2025 4:15 PM", "2025-02-03 16:15"), ("%Y-%m-%d %H%%", "2025-02-03 16%", "2025-02-03 16:00"),
+    (None, "2025/02/03 4:15:07 PM GMT+2", "2025-02-03 14:15:07"), (None, "2025/02/03 12:15:07 AM GMT-3", "2025-02-03 03:15:07"),
+    (None, "2025/2/3", "2025-02-03"), (None, "2025.02.03 16:15", "2025-02-03 16:15"),
+])  # fmt: skip
+def test_moments_are_read_as_they_are_written(tmp_path, written, cell, when):
+    said = f", time_format: '{written}'" if written else ""
+    assert one_item(tmp_path, f"{{type: date{said}}}", [cell])["x"].tolist() == [pd.Timestamp(when)]
+
+
+@pytest.mark.parametrize("cell", ["2025/02/03 13:15 PM GMT+2", "2025/13/03", "2/3/2025", "2025/02/03 4:15 PM CET"])
+def test_a_moment_that_is_written_in_no_known_way_is_refused(tmp_path, cell):
+    with pytest.raises(StudyProblem, match="x holds 1 value that is no date written as 2018-12-31"):
+        one_item(tmp_path, "{type: date}", [cell])
+
+
+TOTALS = "id;rec;v\n" + "".join(f"{i};{i % 11};{100 + i}\n" for i in range(1, 8)) + "Total;;728\n"
+SPENT = "title: T\ntables:\n  customers:\n    source: a.csv\n    separator: ;\n    id: id\n"
+
+
+@pytest.mark.parametrize("money", ["    revenue: v\n", "    items: {v: {type: number}}\n"])
+def test_a_line_of_totals_is_nobody(tmp_path, money):
+    with pytest.raises(StudyProblem) as caught:
+        open_study(write(tmp_path, SPENT + money, a=TOTALS)).load_all()
+    assert str(caught.value) == (
+        "a.csv: v holds in row 9 the sum of the 7 amounts above it, 728: a line of totals is nobody; declare "
+        "exclude: {id: [Total]} in tables.customers of study.yml"
+    )
+    study = open_study(write(tmp_path, SPENT + money + "    exclude: {id: [Total]}\n", a=TOTALS))
+    assert len(study.customers.table) == 7 and study.waterfall("customers")["reason"][1] == "1 row with id Total (exclude)"
+    assert len(open_study(write(tmp_path, SPENT + money, a=TOTALS.replace("728", "729"))).customers.table) == 8
 
 
 def test_resolved_is_yes_or_no(tmp_path):
@@ -393,14 +520,6 @@ def test_negative_amounts_and_blank_customers_follow_the_declaration(tmp_path):
         dropped.transactions.table["amount"].tolist() == [5.0]
         and dropped.waterfall("transactions")["removed"].iloc[1] == 3
     )
-
-
-def test_yaml_merge_keys_repeat_a_scale(tmp_path):
-    text = (
-        "title: T\ntables:\n  responses:\n    source: a.csv\n    items:\n      x: &rating {scale: [1, 5], "
-        "missing: [9]}\n      y: {<<: *rating, label: Why}\n"
-    )
-    assert open_study(write(tmp_path, text, a="x,y\n9,9\n1,5\n")).responses.table["y"].tolist()[1:] == [5.0]
 
 
 def test_reports_keep_plain_types_and_doubtful_text(tmp_path):
@@ -438,11 +557,6 @@ def test_lacks_gives_the_reason(airport):
 # -- the schema for editors ------------------------------------------------------------------------------------------
 
 
-def test_schema_json_is_made_from_the_models(root):
-    stored = (root / "cxresearch" / "study" / "schema.json").read_text(encoding="utf-8")
-    assert stored == json_schema(), 'run: python -c "from cxresearch.study.schema import write_json_schema as w; w()"'
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -452,11 +566,12 @@ def test_schema_json_is_made_from_the_models(root):
         "data/example/study.yml",
     ],
 )
-def test_schema_json_accepts_the_studies(root, name):
+def test_the_schema_that_the_command_line_prints_accepts_the_studies(root, name, capsys):
     jsonschema = pytest.importorskip("jsonschema")
     # An editor sees the types of YAML; only dates are text there.
     document = json.loads(json.dumps(yaml.safe_load((root / name).read_text(encoding="utf-8")), default=str))
-    schema = json.loads(json_schema())
+    assert main(["schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
     jsonschema.validate(document, schema)
     document["tables"]["respones"] = {}
     with pytest.raises(jsonschema.ValidationError, match="respones"):

@@ -258,7 +258,7 @@ def test_lent_tables_are_not_read_again_and_leave_nothing(study, tmp_path, monke
     whole.load_all()
     with lending(whole, work):
         assert list(work.iterdir()) == []  # the file has no name
-        monkeypatch.setattr("cxresearch.study.opened.load_table", None)
+        monkeypatch.setattr("cxresearch.study.study.load_table", None)
         for reference in (study, f"{study}?market=North"):
             assert rows(open_study(reference)) == rows(open_study(reference))
         assert open_study(study).responses.table.equals(whole.responses.table)

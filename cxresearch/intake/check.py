@@ -11,10 +11,9 @@ from cxresearch import digits
 from cxresearch.errors import DataProblem
 from cxresearch.quality import response_quality
 from cxresearch.study import Study, open_study
-from cxresearch.study.decisions import decisions
-from cxresearch.study.items import Item
+from cxresearch.study.items import Item, decisions
 from cxresearch.study.schema import Revenue
-from cxresearch.study.tables import Loaded
+from cxresearch.study.table import Loaded
 
 SPEEDER = 1 / 3  # of the median duration; a convention, not a test
 

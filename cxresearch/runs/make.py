@@ -303,6 +303,7 @@ class _Work:
         if "notebooks" in parts:
             told |= {} if self.reproducible else _commit(plan)
             rest = {"queries": dict(plan.opened.queries), "privacy": list(plan.opened.privacy)}
+            rest["targets"] = getattr(plan.opened, "targets", {})
         told |= {"versions": versions(), "inputs": dict(plan.inputs), **{k: v for k, v in rest.items() if v}}
         return Record(**told, **parts)
 

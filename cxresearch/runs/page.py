@@ -9,6 +9,8 @@ from cxresearch.runs.markup import from_html, from_markdown, plain, without_colo
 SVG = "image/svg+xml"
 IMAGES = ("image/png", "image/jpeg", SVG)
 AXES = re.compile(r"<Axes: .*>|<Figure size .*>", re.S)  # what a plot returns; the figure itself is shown
+TITLE = re.compile(r"<h1>.*?</h1>\s*", re.S)
+SAVED = re.compile(r"(saved .*\n)+")  # what `cx.save` prints
 HEADING = re.compile(r"<h2>(.*?)</h2>", re.S)
 ANALYST = "For the analyst"
 CAPTION = ("<p><em>Figure.</em>", "<p><em>Figures.</em>")
@@ -20,6 +22,7 @@ class Block:
 
     Content is safe HTML for ``html`` and ``finding``, a data address for ``figure``, otherwise text, not escaped yet. A
     figure has a caption (safe HTML), a text in its place, and its size in pixels on the page or None for its own.
+    `finding` is the id of what it shows.
     """
 
     kind: str
@@ -28,6 +31,7 @@ class Block:
     alt: str = ""
     width: int | None = None
     height: int | None = None
+    finding: str = ""
 
 
 @dataclass
@@ -52,7 +56,7 @@ def title_of(notebook) -> str:
 
 
 def read_sections(notebook, failed_cell: int | None = None) -> list[Section]:
-    """Return the sections of an executed notebook; `failed_cell` counts from 1."""
+    """Return the sections of an executed notebook below its title; `failed_cell` counts from 1."""
     reader = _Reader()
     for number, cell in enumerate(notebook.cells, start=1):
         if cell.cell_type == "markdown":
@@ -61,6 +65,17 @@ def read_sections(notebook, failed_cell: int | None = None) -> list[Section]:
             reader.read_code(cell, failed=number == failed_cell)
     reader.flush()
     return [section for section in reader.sections if section.blocks]
+
+
+def led(sections: list[Section], finding: str) -> Block | None:
+    """Take out the words of the finding that leads a page, and its first figure, which is returned: both stand on top."""
+    taken = {}
+    for section in sections:
+        for block in list(section.blocks):
+            if block.finding == finding and block.kind in ("figure", "finding") and block.kind not in taken:
+                taken[block.kind] = block
+                section.blocks.remove(block)
+    return taken.get("figure")
 
 
 class _Reader:
@@ -85,6 +100,8 @@ class _Reader:
 
     def read_prose(self, cell) -> None:
         markup = from_markdown(cell.source)
+        if len(self.sections) == 1 and not self.blocks:
+            markup = TITLE.sub("", markup, count=1)
         if markup.startswith(CAPTION) and self.blocks and self.blocks[-1].kind == "figure":
             figure, (caption, _, markup) = self.blocks[-1], markup.partition("</p>")
             figure.caption, figure.alt = f"{caption}</p>", self.sentence or f"{plain(caption)} {self.earlier}".strip()
@@ -111,6 +128,8 @@ class _Reader:
         else:
             self.code.append(cell.source)
         for output in cell.outputs:
+            if output.output_type == "stream" and SAVED.fullmatch(output.text):
+                continue  # where the tables are, the foot of the index says
             if output.output_type == "stream":
                 self.add("warning" if output.name == "stderr" else "text", without_colours(output.text).rstrip())
             elif output.output_type == "error":
@@ -122,7 +141,7 @@ class _Reader:
         """Add the richest form that a page without scripts can show."""
         image = next((kind for kind in IMAGES if kind in data), None)
         if image:
-            size = {k: v for k, v in metadata.get(image, {}).items() if k in ("width", "height")}
+            size = {k: v for k, v in metadata.get(image, {}).items() if k in ("width", "height", "finding")}
             alt = self.sentence or f"{self.heading} {self.earlier}".strip()
             self.add("figure", _address(image, data[image]), alt=alt, **size)
         elif "text/html" in data:
@@ -130,7 +149,7 @@ class _Reader:
         elif "text/markdown" in data:
             markup = from_markdown(data["text/markdown"])
             self.sentence = plain(markup)
-            self.add("finding", markup)
+            self.add("finding", markup, finding=metadata.get("text/markdown", {}).get("finding", ""))
         elif not AXES.fullmatch(data.get("text/plain", "")):
             self.add("text", data.get("text/plain", ""))
 

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cxresearch.errors import DataProblem
-from cxresearch.findings import as_text, words
+from cxresearch.findings import CANNOT, as_text, words
 from cxresearch.privacy.base import POOLED
 from cxresearch.runs.compare import CHANGED, FindingChange, compare_runs, movement_words
-from cxresearch.runs.page import read_sections
+from cxresearch.runs.page import led, read_sections
 from cxresearch.runs.record import GUIDE, INDEX, OK, SKIPPED, NotebookEntry, Record, moment, read_findings
-from cxresearch.runs.screen import first_screen, saved_of
+from cxresearch.runs.screen import SCORES, first_screen, saved_of
 from cxresearch.runs.withhold import WITHHELD
 
 ROWS = 3  # of a headline that are told on the index
+BRACKETS = re.compile(r" \([^()]*\)")
 say = words(__package__)
 
 
@@ -36,14 +37,16 @@ def write_pages(record: Record, folder: Path) -> None:
     from nbformat import v4
 
     cards = [_card(entry, folder) for entry in record.notebooks]
-    for card in cards:
+    for place, card in enumerate(cards):
         if card["status"] != SKIPPED:
             notebook = folder / f"{card['name']}.ipynb"
             executed = v4.reads_json(notebook.read_text(encoding="utf-8")) if notebook.is_file() else v4.new_notebook()
             sections = read_sections(executed, card["failed_cell"])
-            _write("page.html.j2", notebook.with_suffix(".html"), record, card=card, sections=sections)
+            told = {"led": led(sections, card["findings_read"][0]["id"]) if card["answer"] else None, "card": card}
+            told["next"] = next((c for c in cards[place + 1 :] if c["status"] == OK), None)
+            _write("page.html.j2", notebook.with_suffix(".html"), record, sections=sections, **told)
     told = {"open": not_established(cards), "suppressed": suppressed(cards), "cards": cards}
-    told["screen"] = first_screen(saved_of(folder, cards))
+    told["screen"] = first_screen(saved_of(folder, cards), record.targets)
     for template, file in (("README.md.j2", GUIDE), ("index.html.j2", INDEX)):
         _write(template, folder / file, record, **told)
 
@@ -57,24 +60,37 @@ def _card(entry: NotebookEntry, folder: Path) -> dict:
     """Return what pages show of a notebook: its entry, what it found and how sure that is."""
     findings = read_findings(folder, entry.name, entry.headline)
     lead = findings[0] if findings and entry.headline else {}
-    checks = [{"level": "care", **check, "finding": f["name"]} for f in findings for check in f["checks"]]
+    asked = [f for f in findings if f.get("glance", {}).get("method") != "none"]
+    checks = [{"level": "care", **check, "finding": f["name"]} for f in asked for check in f["checks"]]
     unmet: dict[tuple, dict] = {}  # checks that several findings report alike are one, with the names of these
     for check in (c for c in checks if not c["ok"]):
-        same = unmet.setdefault((check["check"], str(check["value"]), check["limit"]), {**check, "findings": []})
-        same["findings"].append(check["finding"])
+        key, leads = (check["check"], str(check["value"]), check["limit"]), not lead or check["finding"] == lead["name"]
+        unmet.setdefault(key, {**check, "findings": [], "leads": leads})["findings"].append(check["finding"])
+    first, rest = _first_sentence(lead) if lead else ("", "")
     return {
         **entry.model_dump(),
         "title": entry.title or entry.name,
         "sentence": lead.get("sentence"),
-        "answer": f"{lead.get('title', lead['sentence']).rstrip('.')}." if lead else None,
-        "established": lead.get("established"),
+        "answer": f"{lead.get('title', first).rstrip('.')}." if lead else "",
+        "first": first,
+        "rest": rest,
+        "established": None if lead.get("function") in SCORES else lead.get("established"),
         "findings_read": findings,
+        "unasked": [f["title"].removeprefix(CANNOT.capitalize()) for f in findings if f not in asked],
         "pooled": [f["name"] for f in findings if _pools(folder / "findings" / entry.name, f)],
         "checks": len(checks),
         "failing": {level: sum(not c["ok"] and c["level"] == level for c in checks) for level in ("stops", "care")},
         "unmet": list(unmet.values()),
         "tables": [(f["name"], name, file) for f in findings for name, file in f["tables"].items()],
     }
+
+
+def _first_sentence(finding: dict) -> tuple[str, str]:
+    """Return the first sentence of a finding, which its title is without what stands in brackets, and the others."""
+    told, title = finding["sentence"], BRACKETS.sub("", finding.get("title", ""))
+    ends = (match.start() + 1 for match in re.finditer(r"\.(?= |$)", told))
+    end = next((end for end in ends if BRACKETS.sub("", told[: end - 1]) == title), len(told))
+    return told[:end], told[end:].strip()
 
 
 def _pools(home: Path, finding: dict) -> bool:

@@ -13,27 +13,69 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import composed
+from cxresearch.study.document import say
 from cxresearch.study.items import Item
 
-# [0-9] and not \d, which in Python means the digits of every script.
-NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
-COMMA_NUMBER = r"[+-]?(?:[0-9]+,?[0-9]*|,[0-9]+)(?:[eE][+-]?[0-9]+)?"
 # A code with a leading zero, or with more digits than a float holds, is a name and not a number.
 PLAIN_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?")
 WHOLE_AS_FLOAT = r"^([+-]?\d+)\.0+$"
 YES, NO = {"1", "1.0", "true", "yes", "y", "t"}, {"0", "0.0", "false", "no", "n", "f"}
 DAY_FIRST = r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})((?:[ T].*)?)"
 ISO_DATE = r"\d{4}-\d{2}(?:-\d{2}.*)?"
+# What form tools write: 2025/02/03 4:15:07 PM GMT+2; year first is plain, whatever stands between.
+YEAR_FIRST = re.compile(
+    r"(\d{4})[/.](\d{1,2})[/.](\d{1,2})(?: (\d{1,2}):(\d\d)(?::(\d\d))?(?: ([AP])M)?(?: (?:GMT|UTC)([+-]\d{1,2})?)?)?"
+)
 EXAMPLES = 5
 ENOUGH = 20  # answers among which a missing 0 says something about the coding
 # "0", "10 - very likely", "7 = good": a number that is the answer, not "10 mi or less"
 LABEL_NUMBER = re.compile(r"\s*([+-]?\d{1,3})\s*(?:$|[-–—=:.,(/)](?!\d))")
 LEADING_NUMBER = re.compile(r"\s*([+-]?\d{1,3})(?![\d%])")  # on 0-10 also "0 not at all likely"
 RANGE_0_10 = range(11)
+THOUSANDS = {" ": "[ \u00a0\u2007\u2009\u202f]", ".": r"\.", ",": ",", "'": "['\u2019]"}
+CURRENCIES = {
+    "$": "USD CAD AUD NZD MXN SGD HKD", "€": "EUR", "£": "GBP", "zł": "PLN", "₽": "RUB", "₴": "UAH", "¥": "JPY CNY",
+    "Kč": "CZK", "Ft": "HUF", "kr": "SEK NOK DKK", "₹": "INR",
+    **{c: c for c in "USD CAD AUD EUR GBP PLN RUB UAH JPY CNY CZK HUF SEK NOK DKK CHF INR".split()},
+}  # fmt: skip
+SIGN = "|".join(map(re.escape, CURRENCIES))
+AMOUNT = re.compile(rf"(\()?\s*(-?)\s*({SIGN})?\s*(-?[0-9.,'\u2019\s]+?)\s*({SIGN})?\s*(\))?")
 
 
 class Refused(Exception):
     """A column that does not mean what the study says; the text completes 'FILE: COLUMN ...'."""
+
+
+class Writing(NamedTuple):
+    """How numbers and dates of a column are written; a column's own word wins over its table's."""
+
+    decimal: str = "."
+    thousands: str | None = None
+    dayfirst: bool = False
+    time_format: str | None = None
+
+    @property
+    def number(self) -> str:
+        """The pattern of a number: [0-9] and not \\d, which in Python means the digits of every script."""
+        point, whole = re.escape(self.decimal), "[0-9]+"
+        if self.thousands:
+            whole = f"(?:[1-9][0-9]{{0,2}}(?:{THOUSANDS[self.thousands]}[0-9]{{3}})+|{whole})"
+        return f"[+-]?(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?"
+
+    def is_number(self, text: pd.Series) -> pd.Series:
+        """Return which texts are numbers."""
+        return text.str.fullmatch(self.number).astype(bool)
+
+    def parsed(self, text: pd.Series) -> pd.Series:
+        """Return texts as numbers, NaN where they are none."""
+        plain = text.where(self.is_number(text))
+        if self.thousands:
+            plain = plain.str.replace(THOUSANDS[self.thousands], "", regex=True)
+        return pd.to_numeric(plain.str.replace(self.decimal, ".", regex=False), errors="coerce").astype(float)
+
+
+PLAIN = Writing()
+NUMBER, COMMA_NUMBER = PLAIN.number, Writing(",").number
 
 
 class Numbers(NamedTuple):
@@ -42,6 +84,9 @@ class Numbers(NamedTuple):
     values: pd.Series
     blank: pd.Series
     other: pd.Series
+
+
+# -- distinct values -------------------------------------------------------------------------------------------------
 
 
 def distinct(column: pd.Series) -> tuple[np.ndarray, pd.Index]:
@@ -75,37 +120,18 @@ def names(column: pd.Series) -> pd.Series:
     return spread(text.where(text != ""), positions, column.index)
 
 
-def numbers(column: pd.Series, *, decimal: str = ".", codes: Iterable[str] = ()) -> Numbers:
-    """Read a column as numbers; `codes` are texts (or numbers) that stand for blank."""
-    positions, values = distinct(column)
-    parsed, text = _parsed(values, decimal)
-    blank = (text == "") | _is_code(parsed, text, codes)
-    other = parsed.isna() & ~blank
-    index = column.index
-    return Numbers(
-        spread(parsed.mask(blank), positions, index),
-        spread(blank, positions, index, True),
-        spread(other, positions, index, False),
-    )
+def code_key(value) -> str:
+    """Return what two codes are compared by: the number they write (0, 0.0 and '0' alike), or else the exact text."""
+    text = composed(value)
+    return repr(float(text) + 0.0) if PLAIN_NUMBER.fullmatch(text) else text
 
 
-def coded(column: pd.Series, codes: Sequence[str], *, decimal: str = ".") -> pd.Series:
+def coded(column: pd.Series, codes: Sequence[str], writing: Writing = PLAIN) -> pd.Series:
     """Return where a column holds one of `codes`."""
     if not codes:
         return pd.Series(False, index=column.index)
     positions, values = distinct(column)
-    return spread(_is_code(*_parsed(values, decimal), codes), positions, column.index, False)
-
-
-def _parsed(values: pd.Index, decimal: str) -> tuple[pd.Series, pd.Series]:
-    """Return distinct values as numbers (NaN where they are none) and as text."""
-    if pd.api.types.is_numeric_dtype(values.dtype):
-        parsed = pd.Series(digits.whole(values.to_numpy(dtype=float, na_value=np.nan)))
-        return parsed.where(np.isfinite(parsed)), parsed.astype("str")
-    text = as_text(values, decimal)
-    is_number = text.str.fullmatch(COMMA_NUMBER if decimal == "," else NUMBER).astype(bool)
-    parsed = pd.to_numeric(text.str.replace(",", ".", regex=False).where(is_number), errors="coerce")
-    return pd.Series(digits.whole(parsed.astype(float))), text
+    return spread(_is_code(*_parsed(values, writing), codes), positions, column.index, False)
 
 
 def _is_code(parsed: pd.Series, text: pd.Series, codes: Iterable[str]) -> pd.Series:
@@ -115,68 +141,135 @@ def _is_code(parsed: pd.Series, text: pd.Series, codes: Iterable[str]) -> pd.Ser
     return parsed.isin(as_numbers) | text.isin([composed(c) for c in codes])
 
 
-def code_key(value) -> str:
-    """Return what two codes are compared by: the number they write (0, 0.0 and '0' alike), or else the exact text."""
-    text = composed(value)
-    return repr(float(text) + 0.0) if PLAIN_NUMBER.fullmatch(text) else text
+# -- numbers ---------------------------------------------------------------------------------------------------------
 
 
-def answers(column: pd.Series, item: Item, *, key: str, decimal: str = ".", **how_dates) -> tuple[pd.Series, pd.Series]:
+def _parsed(values: pd.Index, writing: Writing) -> tuple[pd.Series, pd.Series]:
+    """Return distinct values as numbers (NaN where they are none) and as text."""
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        parsed = pd.Series(digits.whole(values.to_numpy(dtype=float, na_value=np.nan)))
+        return parsed.where(np.isfinite(parsed)), parsed.astype("str")
+    text = as_text(values, writing.decimal)
+    return pd.Series(digits.whole(writing.parsed(text))), text
+
+
+def numbers(column: pd.Series, writing: Writing = PLAIN, codes: Iterable[str] = ()) -> Numbers:
+    """Read a column as numbers; `codes` are texts (or numbers) that stand for blank."""
+    positions, values = distinct(column)
+    parsed, text = _parsed(values, writing)
+    blank = (text == "") | _is_code(parsed, text, codes)
+    found = ((parsed.mask(blank), np.nan), (blank, True), (parsed.isna() & ~blank, False))
+    return Numbers(*(spread(part, positions, column.index, gap) for part, gap in found))
+
+
+def bare_amount(text: str) -> tuple[str, str, bool]:
+    """Return an amount without what accounts put around it: its text, its sign of currency, and whether in brackets."""
+    found = AMOUNT.fullmatch(text)
+    if not found or bool(found[1]) != bool(found[6]) or found[3] and found[5]:
+        return text, "", False
+    minus = "-" if found[1] else found[2]
+    if minus and found[4].startswith("-"):
+        return text, "", False
+    return minus + found[4].strip(), found[3] or found[5] or "", bool(found[1])
+
+
+def amounts(
+    column: pd.Series, writing: Writing, codes: Iterable[str] = (), currency: str | None = None
+) -> tuple[Numbers, dict[str, int]]:
+    """Read a column of money: as `numbers`, but signs of one currency are taken off, and brackets are a minus.
+
+    Also returns what was done -> in how many rows.
+    """
+    found = numbers(column, writing, codes)
+    if not found.other.any():
+        return found, {}
+    positions, values = distinct(column.where(found.other))
+    text, signs, brackets = zip(*map(bare_amount, as_text(values, writing.decimal)))
+    parsed = writing.parsed(pd.Series(text, dtype="str"))
+    sign = spread(pd.Series(signs, dtype=object).where(parsed.notna()), positions, column.index, None).dropna()
+    met = sign[sign != ""].value_counts()
+    if len(met) > 1:
+        raise Refused(say("currencies", n=len(met), found=listing(sign[sign != ""])))
+    for written in met.index:
+        if currency and re.fullmatch("[A-Z]{3}", currency) and currency not in CURRENCIES[written].split():
+            raise Refused(say("other currency", written=written, currency=currency))
+    again = spread(parsed, positions, column.index)
+    below = spread(pd.Series(brackets, dtype=bool) & parsed.notna(), positions, column.index, False)
+    told = {f"with {written} taken off": int(n) for written, n in met.items()}
+    told |= {"in brackets, read as below zero": int(below.sum())}
+    return Numbers(found.values.fillna(again), found.blank, found.other & again.isna()), told
+
+
+def advice(column: pd.Series, found: Numbers, writing: Writing) -> str:
+    """Return what to declare so that every cell is a number, or nothing where no way of writing numbers does that."""
+    stored = as_text(distinct(column[~found.blank])[1], writing.decimal)
+    text = stored.map(lambda cell: bare_amount(cell)[0])
+    signs = dict.fromkeys((writing.decimal, ".", ","))
+    ways = [Writing(d, t) for t in (writing.thousands, *THOUSANDS) for d in signs if t != d]
+    fitting = [way for way in ways if way.is_number(text).all()]
+    changed = [
+        [key for key in ("decimal", "thousands") if getattr(way, key) != getattr(writing, key)] for way in fitting
+    ]
+    # Three digits after the sign in every cell are thousands: 1,011 and 1,048 are not written to three decimals.
+    best = sorted(zip(fitting, changed), key=lambda pair: (len(pair[1]), "thousands" not in pair[1]))
+    if not best or not best[0][1]:
+        return ""
+    way, keys = best[0]
+    example = text[~writing.is_number(text)].iloc[0]
+    said = " and ".join(f"{key}: {getattr(way, key)!r}" for key in keys)
+    return say("advice", said=said, example=repr(example), value=f"{way.parsed(pd.Series([example]))[0]:.12g}")
+
+
+# -- answers ---------------------------------------------------------------------------------------------------------
+
+
+def answers(column: pd.Series, item: Item, key: str, writing: Writing) -> tuple[pd.Series, pd.Series]:
     """Return the answers to item `key` (NaN where a code is missing or not applicable; numbers held against the scale)
     and where it is not applicable."""
     if item.is_number:
-        return _scaled(column, item, key, decimal)
+        return _scaled(column, item, key, writing), coded(column, item.not_applicable, writing)
     values, absent = _category(column, item, key)
-    if item.is_date:
-        values = dates(values, **how_dates)
-    return values, absent
+    return (dates(values, writing) if item.is_date else values), absent
 
 
-def _scaled(column: pd.Series, item: Item, key: str, decimal: str) -> tuple[pd.Series, pd.Series]:
-    found = numbers(column, decimal=decimal, codes=(*item.missing, *item.not_applicable))
-    remedy = f"declare them as missing codes of item {key} in study.yml"
+def _scaled(column: pd.Series, item: Item, key: str, writing: Writing) -> pd.Series:
+    codes = (*item.missing, *item.not_applicable)
+    found = numbers(column, writing, codes) if item.scale else amounts(column, writing, codes)[0]
     if "nps" in item.role:
         _require_a_zero(column, found, item, key)
     if item.values:
         found = _mapped(column, found, item, key)
-    if found.other.any():
-        n = int(found.other.sum())
+    if n := int(found.other.sum()):
+        told = dict(values=count(n, "value"), verb="are not numbers" if n > 1 else "is not a number", key=key)
         raise Refused(
-            f"holds {count(n, 'value')} that {'are not numbers' if n > 1 else 'is not a number'} "
-            f"({_listing(column[found.other])}); {_or_decimal(column[found.other], decimal)}{remedy}"
+            say("no number", **told, found=listing(column[found.other]), advice=advice(column, found, writing))
         )
-    if item.scale:
-        low, high = item.scale
-        outside = digits.outside(found.values, low, high)
-        if outside.any():
-            raise Refused(
-                f"holds {count(outside.sum(), 'value')} outside {low:g}-{high:g} "
-                f"({_listing(found.values[outside])}); {remedy}"
-            )
-    if "nps" in item.role:
-        fractional = found.values.notna() & (found.values % 1 != 0)
-        if fractional.any():
-            raise Refused(
-                f"holds {count(fractional.sum(), 'fractional value')} ({_listing(found.values[fractional])}), "
-                f"but a net promoter score counts whole answers; give item {key} the role outcome instead of nps "
-                "in study.yml"
-            )
-    return found.values, coded(column, item.not_applicable, decimal=decimal)
+    low, high = item.scale or (-np.inf, np.inf)
+    outside = digits.outside(found.values, low, high)
+    if outside.any():
+        told = dict(
+            values=count(outside.sum(), "value"), scale=f"{low:g}-{high:g}", found=listing(found.values[outside])
+        )
+        raise Refused(say("off the scale", **told, key=key))
+    part = found.values.notna() & (found.values % 1 != 0)
+    if "nps" in item.role and part.any():
+        told = dict(values=count(part.sum(), "fractional value"), found=listing(found.values[part]))
+        raise Refused(say("fractional", **told, key=key))
+    return found.values
 
 
 def _mapped(column: pd.Series, found: Numbers, item: Item, key: str) -> Numbers:
     """Return what the stored codes stand for, where the study says so."""
-    meant = {float(code): value for code, value in item.values.items() if re.fullmatch(NUMBER, code.strip())}
-    words = {composed(code): value for code, value in item.values.items() if not re.fullmatch(NUMBER, code.strip())}
+    is_number = {code: bool(re.fullmatch(NUMBER, code.strip())) for code in item.values}
+    meant = {float(code): value for code, value in item.values.items() if is_number[code]}
+    words = {composed(code): value for code, value in item.values.items() if not is_number[code]}
     values = found.values.map(meant)
     if words:
         values = values.where(values.notna(), column.map(lambda v: words.get(composed(v), np.nan)).astype(float))
     unknown = (found.values.notna() | found.other) & values.isna() & ~found.blank
     if unknown.any():
-        raise Refused(
-            f"holds {count(unknown.sum(), 'code')} that 'values' of item {key} in study.yml does not explain "
-            f"({_listing(column[unknown])}); add them there, or to its missing codes"
-        )
+        told = dict(codes=count(unknown.sum(), "code"), found=listing(column[unknown]))
+        raise Refused(say("no value", **told, key=key))
     return Numbers(values, found.blank, found.other & values.isna())
 
 
@@ -188,11 +281,7 @@ def _require_a_zero(column: pd.Series, found: Numbers, item: Item, key: str) -> 
     if item.values or decided or not eleven.any() or found.values.count() < ENOUGH:
         return
     if not coded(column, ["0"]).any():
-        raise Refused(
-            f"holds 11 {count(eleven.sum(), 'time')} and never 0: is 11 a blank, or do 1-11 stand for 0-10, or 11 for "
-            f"0? Declare values: {{1: 0, ..., 11: 10}} or {{11: 0, 1: 1, ..., 10: 10}} of item {key} in study.yml, or "
-            "missing: [11] with confirmed: true if it is a blank"
-        )
+        raise Refused(say("eleven", times=count(eleven.sum(), "time"), key=key))
 
 
 def contradiction(said: Mapping[float | str, str], item: Item, key: str) -> str | None:
@@ -201,67 +290,20 @@ def contradiction(said: Mapping[float | str, str], item: Item, key: str) -> str 
     Parameters
     ----------
     said
-        Stored code -> its words, as the file has them.
+        Stored code -> its words, as the file has them; a code may be a number written as text.
     """
     if not item.scale or item.values:
         return None
+    codes = {float(c): words for c, words in said.items() if re.fullmatch(NUMBER, str(c).strip())}
     absent = {code_key(code) for code in (*item.missing, *item.not_applicable)}
     pattern = LEADING_NUMBER if item.scale == (0, 10) else LABEL_NUMBER
-    numbered = {code: int(m[1]) for code, words in said.items() if (m := pattern.match(str(words)))}
-    other = {
-        code: number
-        for code, number in numbered.items()
-        if isinstance(code, (int, float)) and code != number and (code_key(code) not in absent or number in RANGE_0_10)
-    }
+    numbered = {code: int(m[1]) for code, words in codes.items() if (m := pattern.match(str(words)))}
+    other = [c for c, n in numbered.items() if c != n and (code_key(c) not in absent or n in RANGE_0_10)]
     if not other:
         return None
-    shown = ", ".join(f"{code:g}: {said[code]!r}" for code in list(other)[:EXAMPLES])
+    shown = ", ".join(f"{code:g}: {codes[code]!r}" for code in other[:EXAMPLES])
     meant = ", ".join(f"{code:g}: {number}" for code, number in list(numbered.items())[:3])
-    return (
-        f"stores codes whose labels say other numbers ({shown}); declare which answer each code stands for: "
-        f"values: {{{meant}, ...}} of item {key} in study.yml"
-    )
-
-
-def holds(column: pd.Series, separator: str, code: str) -> pd.Series:
-    """Return where the cells of a multiple choice hold a code, alone or among others."""
-    positions, stored = distinct(column)
-    cells = as_text(stored).map(lambda text: code_key(code) in map(code_key, text.split(separator)))
-    return spread(cells.astype(bool), positions, column.index, False)
-
-
-def choices(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Series], pd.Series]:
-    """Return the columns of a multiple choice (words joined, then 1 or 0 for each choice), and what is not applicable.
-
-    A cell that holds nothing but missing codes, or nothing, is NaN throughout.
-    """
-    positions, stored = distinct(column)
-    cells = [[code for part in text.split(item.multiple) if (code := part.strip())] for text in as_text(stored)]
-    gone, never = ({code_key(c) for c in codes} for codes in (item.missing, item.not_applicable))
-    labels = {code_key(code): words for code, words in item.labels.items()}
-    keys = [[code_key(code) for code in cell] for cell in cells]
-    unknown = [any(k not in labels and k not in gone | never for k in cell) for cell in keys]
-    if any(unknown):
-        rows = spread(pd.Series(unknown), positions, column.index, False)
-        raise Refused(
-            f"holds {count(rows.sum(), 'cell')} with a code that has no label ({_listing(column[rows])}); add to "
-            f"labels or missing codes of item {key} in study.yml"
-        )
-    chosen = [[k for k in cell if k in labels] for cell in keys]
-    words = pd.Series(["; ".join(labels[k] for k in cell) if cell else None for cell in chosen], dtype="str")
-    found = {key: spread(words, positions, column.index)}
-    for suffix, code in item.companions.items():
-        marks = pd.Series([float(code_key(code) in cell) if cell else np.nan for cell in chosen], dtype=float)
-        found[key + suffix] = spread(marks, positions, column.index)
-    absent = pd.Series([not c and any(k in never for k in cell) for c, cell in zip(chosen, keys)], dtype=bool)
-    return found, spread(absent, positions, column.index, False)
-
-
-def _or_decimal(found: pd.Series, decimal: str) -> str:
-    """Return the remedy for numbers that are written with the other decimal sign, if all of `found` are."""
-    other, pattern = (".", NUMBER) if decimal == "," else (",", COMMA_NUMBER)
-    written = found.map(str).str.strip().str.fullmatch(pattern).all()
-    return f"declare decimal: {other!r} for the table, or " if written else ""
+    return say("other labels", shown=shown, meant=meant, key=key)
 
 
 def _category(column: pd.Series, item: Item, key: str) -> tuple[pd.Series, pd.Series]:
@@ -273,14 +315,10 @@ def _category(column: pd.Series, item: Item, key: str) -> tuple[pd.Series, pd.Se
     gone = absent | keys.isin([code_key(c) for c in item.missing]) | (keys == "")
     if item.labels:
         labels = {code_key(code): label for code, label in item.labels.items()}
-        unknown = ~gone & ~keys.isin(list(labels))
+        unknown = spread(~gone & ~keys.isin(list(labels)), positions, column.index, False)
         if unknown.any():
-            rows = spread(unknown, positions, column.index, False)
-            n = int(rows.sum())
-            raise Refused(
-                f"holds {count(n, 'value')} without a label ({_listing(column[rows])}); add to labels or missing "
-                f"codes of item {key} in study.yml"
-            )
+            told = dict(values=count(unknown.sum(), "value"), found=listing(column[unknown]))
+            raise Refused(say("no label", **told, key=key))
         text = keys.map(labels)
     kept = spread(text.mask(gone), positions, column.index)
     if isinstance(kept.dtype, pd.Int64Dtype):  # nullable whole numbers served the reading; analyses know NaN
@@ -293,7 +331,38 @@ def _as_stored(values: pd.Index, item: Item) -> pd.Series:
     stored = pd.Series(values)
     if "verbatim" in item.role or pd.api.types.is_numeric_dtype(stored) or item.is_date:
         return stored
-    return stored.map(lambda v: composed(v) if isinstance(v, str) and not v.isascii() else v).astype(stored.dtype)
+    plain = stored.map(lambda v: composed(v) if isinstance(v, str) and not (v.isascii() and v.isprintable()) else v)
+    return plain.astype(stored.dtype)
+
+
+def choices(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Series], pd.Series, dict[str, int]]:
+    """Return the columns of a multiple choice (words joined, then 1 or 0 for each choice), what is not applicable, and
+    how many cells hold each code that was set aside.
+
+    A cell that holds nothing but missing codes, or nothing, is NaN throughout.
+    """
+    positions, stored = distinct(column)
+    keys = [[code_key(c) for part in text.split(item.multiple) if (c := part.strip())] for text in as_text(stored)]
+    gone, never = ({code_key(c) for c in codes} for codes in (item.missing, item.not_applicable))
+    labels = {code_key(code): words for code, words in item.labels.items()}
+
+    def rows(of_cell: list, gap=False) -> pd.Series:
+        return spread(pd.Series(of_cell, dtype=type(gap)), positions, column.index, gap)
+
+    unknown = rows([any(k not in labels and k not in gone | never for k in cell) for cell in keys])
+    if unknown.any():
+        told = dict(cells=count(unknown.sum(), "cell"), found=listing(column[unknown]))
+        raise Refused(say("no choice label", **told, key=key))
+    chosen = [[k for k in cell if k in labels] for cell in keys]
+    words = pd.Series(["; ".join(labels[k] for k in cell) if cell else None for cell in chosen], dtype="str")
+    found = {key: spread(words, positions, column.index)}
+    for suffix, code in item.companions.items():
+        found[key + suffix] = rows([float(code_key(code) in cell) if cell else np.nan for cell in chosen], np.nan)
+    aside = {c: int(rows([code_key(c) in cell for cell in keys]).sum()) for c in (*item.missing, *item.not_applicable)}
+    return found, rows([not c and any(k in never for k in cell) for c, cell in zip(chosen, keys)]), aside
+
+
+# -- yes and no, dates -----------------------------------------------------------------------------------------------
 
 
 def flags(column: pd.Series) -> pd.Series:
@@ -303,28 +372,23 @@ def flags(column: pd.Series) -> pd.Series:
     meaning = folded.map({**dict.fromkeys(YES, True), **dict.fromkeys(NO, False)})
     unknown = spread(meaning.isna() & (folded != ""), positions, column.index, False)
     if unknown.any():
-        raise Refused(
-            f"holds {count(unknown.sum(), 'value')} other than yes and no, true and false, 1 and 0 "
-            f"({_listing(column[unknown])}); correct the file"
-        )
+        raise Refused(say("no flag", values=count(unknown.sum(), "value"), found=listing(column[unknown])))
     found = spread(meaning, positions, column.index)
     return found.astype("boolean") if found.isna().any() else found.astype(bool)
 
 
-def dates(column: pd.Series, *, dayfirst: bool = False, time_format: str | None = None) -> pd.Series:
+def dates(column: pd.Series, writing: Writing = PLAIN) -> pd.Series:
     """Return a column of dates and times; blank is NaT, a time with a zone becomes the same moment in UTC."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return column.dt.tz_convert(None) if column.dt.tz is not None else column
     positions, values = distinct(column)
-    parsed, unread = _parsed_dates(as_names(values), dayfirst, time_format)
+    parsed, unread = _parsed_dates(as_names(values), writing.dayfirst, writing.time_format)
     failed = spread(unread, positions, column.index, False)
-    if failed.any():
-        written = f"as {time_format or '2018-12-31'}" if time_format or not dayfirst else "day first (31.12.2018)"
-        raise Refused(
-            f"holds {count(failed.sum(), 'value')} that {'are no dates' if failed.sum() > 1 else 'is no date'} "
-            f"written {written} ({_listing(column[failed])}); "
-            "declare dayfirst: true or time_format in study.yml, or correct the file"
-        )
+    if n := int(failed.sum()):
+        form = f"as {writing.time_format or '2018-12-31'}"
+        form = "day first (31.12.2018)" if writing.dayfirst and not writing.time_format else form
+        told = dict(values=count(n, "value"), verb="are no dates" if n > 1 else "is no date", form=form)
+        raise Refused(say("no date", **told, found=listing(column[failed])))
     return spread(parsed, positions, column.index, pd.NaT)
 
 
@@ -334,18 +398,42 @@ def _parsed_dates(text: pd.Series, dayfirst: bool, time_format: str | None) -> t
     asked = text
     if not time_format:
         # A number or a bare year would pass as ISO, and a month-first date as day-first: both are refused here.
-        asked = text.where(text.str.fullmatch(f"{DAY_FIRST}|{ISO_DATE}" if dayfirst else ISO_DATE).astype(bool))
-    if dayfirst and not time_format:
-        asked = asked.str.replace(DAY_FIRST, lambda m: f"{m[3]}-{int(m[2]):02d}-{int(m[1]):02d}{m[4]}", regex=True)
+        if dayfirst:
+            asked = text.str.replace(DAY_FIRST, lambda m: f"{m[3]}-{int(m[2]):02d}-{int(m[1]):02d}{m[4]}", regex=True)
+        other = ~asked.str.fullmatch(ISO_DATE).astype(bool)
+        asked = asked.mask(other, asked[other].map(_from_year_first))
     parsed = pd.to_datetime(asked, format=time_format or "ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
     return parsed, parsed.isna() & (text != "")
+
+
+def _from_year_first(text: str) -> str | None:
+    """Return 2025/02/03 4:15:07 PM GMT+2 as ISO; None if it is another text."""
+    if not (found := YEAR_FIRST.fullmatch(text)):
+        return None
+    year, month, day, hour, minute, second, half, zone = found.groups()
+    if half and not 1 <= int(hour) <= 12:
+        return None
+    hours = int(hour or 0) % 12 + 12 * (half == "P") if half else int(hour or 0)
+    clock = f"T{hours:02d}:{minute}:{second or '00'}{f'{int(zone):+03d}:00' if zone else ''}" if hour else ""
+    return f"{year}-{int(month):02d}-{int(day):02d}{clock}"
+
+
+# -- words -----------------------------------------------------------------------------------------------------------
+
+
+def row_numbers(where: pd.Series | pd.Index) -> str:
+    """Return 'rows 3, 8 and 4 more', counted as a spreadsheet does: the header is row 1."""
+    index = where.index[where.to_numpy(dtype=bool)] if isinstance(where, pd.Series) else where
+    shown = ", ".join(str(i + 2) for i in index[:EXAMPLES])
+    more = f" and {len(index) - EXAMPLES} more" if len(index) > EXAMPLES else ""
+    return f"{'row' if len(index) == 1 else 'rows'} {shown}{more}"
 
 
 def count(n: int, noun: str) -> str:
     return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
-def _listing(found: pd.Series) -> str:
+def listing(found: pd.Series) -> str:
     """Return the most frequent values with their counts: ``11: 84, 12: 3``; text in quotes."""
     counts = found.value_counts()
     order = sorted(counts.items(), key=lambda pair: (-pair[1], str(pair[0])))

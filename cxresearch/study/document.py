@@ -4,6 +4,7 @@ YAML would turn NO into False, 010 into 8, 1_000 into 1000 and 12:30 into 750; a
 So every value stays text here (only an empty one and ``~`` are nothing), and the schema says which are numbers.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,26 +12,16 @@ from pathlib import Path
 import yaml
 
 from cxresearch.errors import StudyProblem
+from cxresearch.findings import words
 
-DEPTH, NODES = 20, 100_000  # an alias that holds itself, or aliases of aliases, would never end
-NULL, MERGE = "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"
+say = words(__package__)
+
+DEPTH, LARGEST = 20, 5_000_000  # levels of keys, bytes: no study file has more
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # a terminal would obey them
 
 
 class Plain(str):
     """Text that was written without quotation marks."""
-
-
-class _AsTyped(yaml.SafeLoader):
-    """Resolves nothing but an empty value, ``~`` and the merge key ``<<``."""
-
-    yaml_implicit_resolvers = {
-        first: [
-            (tag, pattern)
-            for tag, pattern in yaml.SafeLoader.yaml_implicit_resolvers.get(first, [])
-            if tag in (NULL, MERGE)
-        ]
-        for first in ("", "~", "<")
-    }
 
 
 @dataclass(frozen=True)
@@ -69,57 +60,65 @@ def refuse(problems: Iterable[str], shown: int = 20) -> None:
 
 def read_document(path: Path) -> Document:
     """Parse a YAML file, keeping text and lines; `StudyProblem` names the line of what cannot be parsed."""
+    file, lines = path.name, {}
+    if (size := path.stat().st_size) > LARGEST:
+        raise StudyProblem(say("too large", file=file, size=f"{size:,}", largest=f"{LARGEST:,}"))
     try:
-        loader = _AsTyped(path.read_text(encoding="utf-8-sig"))
-        node = loader.get_single_node()
+        events = yaml.parse(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+        first = next(e for e in events if not isinstance(e, (yaml.StreamStartEvent, yaml.DocumentStartEvent)))
+        if not isinstance(first, yaml.MappingStartEvent):
+            raise StudyProblem(say("no keys at all", file=file))
+        data = _mapping(events, (), lines, file)
+        next(events)
+        if isinstance(more := next(events), yaml.DocumentStartEvent):
+            raise StudyProblem(say("second document", file=file, line=more.start_mark.line + 1))
     except UnicodeDecodeError as error:
-        raise StudyProblem(
-            f"{path.name} is not UTF-8: byte 0x{error.object[error.start]:02x} at position {error.start}; save it "
-            "as UTF-8"
-        ) from None
+        byte = f"{error.object[error.start]:02x}"
+        raise StudyProblem(say("not UTF-8", file=file, byte=byte, position=error.start)) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise StudyProblem(f"{path.name}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
-    if not isinstance(node, yaml.MappingNode):
-        raise StudyProblem(f"{path.name} holds no keys; a study needs at least title and tables")
-    lines: dict[tuple, int] = {}
-    return Document(path.name, _mapping(node, (), lines, path.name), lines)
-
-
-def _value(node: yaml.Node, path: tuple, lines: dict[tuple, int], name: str):
-    lines.setdefault(path, node.start_mark.line + 1)
-    if len(path) > DEPTH or len(lines) > NODES:
         raise StudyProblem(
-            f"{name}, line {lines[path]}: nested more than {DEPTH} deep, or more than {NODES:,} values; write it "
-            "without aliases"
-        )
-    if isinstance(node, yaml.MappingNode):
-        return _mapping(node, path, lines, name)
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(child, (*path, i), lines, name) for i, child in enumerate(node.value)]
-    if node.tag == NULL:
-        return None
-    return Plain(node.value) if node.style is None else node.value
+            say("not YAML", file=file, where=where, why=getattr(error, "problem", None) or error)
+        ) from None
+    return Document(file, data, lines)
 
 
-def _mapping(node: yaml.MappingNode, path: tuple, lines: dict[tuple, int], name: str) -> dict:
-    inherited: dict = {}
-    own: dict = {}
-    for key_node, value_node in node.value:
-        line = key_node.start_mark.line + 1
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise StudyProblem(f"{name}, line {line}: a key must be one word or a quoted text")
-        if key_node.tag == MERGE:
-            sources = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
-            for source in sources:
-                inherited = _value(source, path, lines, name) | inherited
-            continue
-        key = key_node.value
-        if key in own:
-            raise StudyProblem(
-                f"{name}, line {line}: the key {key!r} is given twice, first on line {lines[(*path, key)]}"
-            )
+def _value(event: yaml.Event, events, path: tuple, lines: dict[tuple, int], file: str):
+    """Return what begins with an event, as typed; an alias is refused, so that nothing is longer than its file."""
+    line = event.start_mark.line + 1
+    lines.setdefault(path, line)
+    if isinstance(event, yaml.AliasEvent):
+        raise StudyProblem(say("alias", file=file, line=line, anchor=event.anchor))
+    if len(path) > DEPTH:
+        raise StudyProblem(say("deep", file=file, line=line, depth=DEPTH))
+    if isinstance(event, yaml.MappingStartEvent):
+        return _mapping(events, path, lines, file)
+    if isinstance(event, yaml.SequenceStartEvent):
+        found: list = []
+        while not isinstance(event := next(events), yaml.SequenceEndEvent):
+            found.append(_value(event, events, (*path, len(found)), lines, file))
+        return found
+    text = _visible(event.value)
+    if event.style is None:
+        return None if text in ("", "~") else Plain(text)
+    return text
+
+
+def _mapping(events, path: tuple, lines: dict[tuple, int], file: str) -> dict:
+    found: dict = {}
+    while not isinstance(event := next(events), yaml.MappingEndEvent):
+        line = event.start_mark.line + 1
+        if not isinstance(event, yaml.ScalarEvent):
+            raise StudyProblem(say("key of several", file=file, line=line))
+        key = _visible(event.value)
+        if key in found:
+            raise StudyProblem(say("key twice", file=file, line=line, key=repr(key), first=lines[(*path, key)]))
         lines[(*path, key)] = line
-        own[key] = _value(value_node, (*path, key), lines, name)
-    return inherited | own
+        found[key] = _value(next(events), events, (*path, key), lines, file)
+    return found
+
+
+def _visible(text: str) -> str:
+    """Return text in which what a terminal would obey is written out: \\x1b and not the sign of escape."""
+    return CONTROL.sub(lambda sign: ascii(sign[0])[1:-1], text)

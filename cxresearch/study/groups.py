@@ -12,10 +12,9 @@ import pandas as pd
 from cxresearch.errors import StudyProblem, TooFewRespondents
 from cxresearch.privacy import find_identifiers, redact
 from cxresearch.privacy.identifiers import PEOPLE, header_words
-from cxresearch.study.items import Item
 from cxresearch.study.narrow import CUSTOMER, Only, as_words, kept_rows, require_known
 from cxresearch.study.personal import id_columns, text_columns
-from cxresearch.study.schema import Table
+from cxresearch.study.schema import Table, headers_of
 
 NUMBERED = {"id", "ids", "no", "nr", "num", "number", "key", "code", "uuid", "guid"}  # agent_no, customerKey
 
@@ -35,7 +34,7 @@ def require_groups(opened, columns: Iterable[str]) -> None:
     guarded = _guarded_headers(tables.values())
     for column in columns:
         for name in (t for t, names in opened.column_names.items() if column in names):
-            headers = _headers(tables[name], [_owner(tables[name], column)])
+            headers = headers_of(tables[name], [_owner(tables[name], column)])
             held = next((guarded[h] for h in headers if h in guarded), None)
             if held or any(_is_called_an_id(word) for word in (column, *headers)):
                 raise _refused(opened, column, name, held or "ids of people, as its name says")
@@ -46,29 +45,15 @@ def _guarded_headers(tables: Iterable[Table]) -> dict[str, str]:
     found: dict[str, str] = {}
     for table in tables:
         personal = [key for key, item in table.items.items() if item.personal]
-        found |= dict.fromkeys(_headers(table, personal), "what names a person (personal: true)")
-        found |= dict.fromkeys(_headers(table, text_columns(table)), "what people wrote")
-        found |= dict.fromkeys(_headers(table, id_columns(table)), "ids of people")
+        found |= dict.fromkeys(headers_of(table, personal), "what names a person (personal: true)")
+        found |= dict.fromkeys(headers_of(table, text_columns(table)), "what people wrote")
+        found |= dict.fromkeys(headers_of(table, id_columns(table)), "ids of people")
     return found
 
 
 def _owner(table: Table, column: str) -> str:
     """Return the item from which a column is made, or the column itself."""
     return next((key for key, item in table.items.items() if column in item.further(key)), column)
-
-
-def _headers(table: Table, columns: Iterable[str]) -> list[str]:
-    """Return the headers in the file under which columns stand, without spaces around them."""
-    found: list[str] = []
-    for column in columns:
-        key = type(table).columns.get(column, (None,))[0]
-        declared = getattr(table, key) if key else table.items.get(column)
-        if isinstance(declared, Item):
-            by_wave = isinstance(declared.column, dict)
-            found += declared.column.values() if by_wave else [declared.header(column, None)]
-        elif declared is not None:
-            found.append(getattr(declared, "column", declared))
-    return [header.strip() for header in found if header]
 
 
 def _is_called_an_id(header: str) -> bool:
@@ -103,7 +88,7 @@ def require_no_contacts(opened, columns: Iterable[str]) -> None:
             if item and (item.scale or item.is_date):
                 continue  # an answer on a scale, or a day: its cells were held against that
             # Labelled cells are the study's own words; the header tells of the codes that they stand for.
-            headers = ["value"] if item and item.labels else [*_headers(table, [column]), column]
+            headers = ["value"] if item and item.labels else [*headers_of(table, [column]), column]
             cells = opened.read(name).table[column]
             found = [f for header in headers for f in find_identifiers(pd.DataFrame({header: cells}))]
             if found:

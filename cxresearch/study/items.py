@@ -1,23 +1,36 @@
-"""What `study.yml` may say about one item, about a revenue, and in which form values are written."""
+"""What `study.yml` may say of one item and of a revenue, what an item decides, and how values are written."""
 
 import codecs
 import re
+from collections import Counter
 from datetime import date
+from fnmatch import fnmatchcase
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from cxresearch.errors import nearest
-from cxresearch.sources import WHITESPACE
-from cxresearch.study.document import Plain
+from cxresearch.sources import GLOB, WHITESPACE
+from cxresearch.study.document import Plain, say
 
 Role = Literal[
     "nps", "csat", "ces", "outcome", "driver", "demographic", "segment", "control", "verbatim", "asked_at", "respondent",
     "contact_rating", "unit", "problem", "claim_forgive", "claim_prefer", "claim_switch", "claim_service_over_price",
 ]  # fmt: skip
 ROLES: tuple[str, ...] = get_args(Role)
+OUTCOMES = ("nps", "csat", "ces", "outcome")
+COUNTING = {*OUTCOMES, "driver", "control", "asked_at"}  # roles that decide what is computed, or from whom
 Code = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1250", "cp1251", "cp850")
+TIME_SIGNS = {
+    "Y": "year", "y": "year", "m": "month", "b": "month", "B": "month", "d": "day", "j": "day of the year", "G": "ISO year",
+    "V": "ISO week", "U": "week", "W": "week", "u": "weekday", "w": "weekday", "a": "weekday", "A": "weekday", "H": "hour",
+    "I": "hour", "p": "half", "M": "minute", "S": "second", "f": "fraction", "z": "zone", "Z": "zone",
+}  # fmt: skip
+WHEN = (
+    {"year", "month"}, {"year", "day of the year"}, {"year", "week", "weekday"}, {"ISO year", "ISO week", "weekday"},
+)  # fmt: skip
 
 
 def listed(value):
@@ -47,24 +60,37 @@ def _known_encoding(name: str) -> str:
     try:
         codecs.lookup(name)
     except LookupError:
-        raise ValueError(
-            "unknown encoding "
-            f"{name!r}{nearest(name, ('utf-8', 'utf-16', 'latin-1', 'cp1252', 'cp1250', 'cp1251', 'cp850'))}"
-        ) from None
+        raise ValueError(say("encoding", name=repr(name), near=nearest(name, ENCODINGS))) from None
     return name
 
 
 def one_character(text: str) -> str:
     text = {"\\t": "\t", "tab": "\t"}.get(text, text)
     if len(text) != 1 and text != WHITESPACE:
-        raise ValueError(f"separator {text!r} must be one character, or {WHITESPACE}")
+        raise ValueError(say("separator", text=repr(text), or_word=f", or {WHITESPACE}"))
     return text
 
 
 def one_separator(text: str) -> str:
     if len(text.strip() or text) != 1:
-        raise ValueError(f"separator {text!r} must be one character")
+        raise ValueError(say("separator", text=repr(text), or_word=""))
     return text.strip() or text
+
+
+def one_sign(text):
+    """Return a sign between thousands by its plainest form: any space is a space."""
+    plain = {"space": " ", "apostrophe": "'", "\u2019": "'"}.get(text, text)
+    return " " if isinstance(plain, str) and plain.isspace() else plain
+
+
+def a_time_format(written: str) -> str:
+    """Return a format in strptime's signs that says when, a month at least; refused where it says less, or one thing twice."""
+    signs = re.findall("%(.?)", written.replace("%%", ""))
+    parts = [TIME_SIGNS.get(sign, "unknown") for sign in signs]
+    whole = any(needed <= set(parts) for needed in WHEN) and len(set(parts)) == len(parts)
+    if not whole or "unknown" in parts or ("p" in signs) != ("I" in signs):
+        raise ValueError(say("time format", written=repr(written)))
+    return written
 
 
 Codes = Annotated[tuple[Code, ...], BeforeValidator(listed, json_schema_input_type=Code | list[Code])]
@@ -72,15 +98,18 @@ Words = Annotated[tuple[str, ...], BeforeValidator(listed, json_schema_input_typ
 Roles = Annotated[tuple[Role, ...], BeforeValidator(listed, json_schema_input_type=Role | list[Role])]
 Encoding = Annotated[str, AfterValidator(_known_encoding)]
 Encodings = Annotated[tuple[Encoding, ...], BeforeValidator(listed, json_schema_input_type=str | list[str])]
+Decimal = Literal[".", ","]
+Thousands = Annotated[Literal[" ", ".", ",", "'"], BeforeValidator(one_sign, json_schema_input_type=str)]
+TimeFormat = Annotated[str, AfterValidator(a_time_format)]
 
 
-class Part(BaseModel):
+class Section(BaseModel):
     """A part of the file; a key that it does not know is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_by_name=False)
 
 
-class Item(Part):
+class Item(Section):
     """One question on one scale, or any other column worth carrying."""
 
     column: str | dict[str, str] | None = None
@@ -105,7 +134,12 @@ class Item(Part):
     """Words for figures and sentences."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Code: words. Turns an item without a scale into these words."""
-    time_format: str | None = None
+    target: float | None = Field(None, ge=-100, le=100)
+    """What is aimed at, of an outcome: net promoter points, or percent in the upper two boxes."""
+    decimal: Decimal | None = None
+    """How these numbers are written, where it differs from the table's; so thousands."""
+    thousands: Thousands | None = None
+    time_format: TimeFormat | None = None
     """How this date is written, where it differs from the table's."""
     dayfirst: bool | None = None
     """Whether this date is written day first, where it differs from the table."""
@@ -116,22 +150,21 @@ class Item(Part):
 
     @model_validator(mode="after")
     def _agrees(self):
-        if self.scale and self.scale[0] >= self.scale[1]:
-            raise ValueError(f"scale must rise, found {self.scale[0]:g} to {self.scale[1]:g}")
+        role, (low, high) = set(self.role), self.scale or (0, 1)
+        if low >= high:
+            raise ValueError(say("scale falls", low=f"{low:g}", high=f"{high:g}"))
         if self.scale and self.type not in (None, "number"):
-            raise ValueError(f"an item with a scale is a number, not type: {self.type}")
+            raise ValueError(say("scale of a text", type=self.type))
+        if self.target is not None and not role & {*OUTCOMES}:
+            raise ValueError(say("target"))
         if self.values and not self.is_number:
-            raise ValueError("values are the numbers that stored codes stand for; the item needs a scale, too")
+            raise ValueError(say("values without a scale"))
         if self.multiple and (self.is_number or not self.labels):
-            raise ValueError("a multiple choice has no scale and needs labels: {code: words}, one for each choice")
+            raise ValueError(say("multiple choice"))
         if both := set(self.missing) & set(self.not_applicable):
-            raise ValueError(f"code {min(both)} is declared missing and not applicable; it can be one of the two")
-        if "nps" in self.role and self.scale != (0, 10):
-            found = f"{self.scale[0]:g} to {self.scale[1]:g}" if self.scale else "none"
-            raise ValueError(
-                f"role nps needs scale: [0, 10], found {found}; on another scale a net promoter score is not "
-                "defined: give the item role csat or outcome"
-            )
+            raise ValueError(say("code twice", code=min(both)))
+        if "nps" in role and self.scale != (0, 10):
+            raise ValueError(say("nps scale", found=f"{low:g} to {high:g}" if self.scale else "none"))
         return self
 
     def further(self, key: str) -> list[str]:
@@ -144,6 +177,10 @@ class Item(Part):
         codes = self.labels if self.multiple else ()
         return {"_" + re.sub(r"\W", "_", code.strip()): code for code in codes}
 
+    def rates(self, code: str) -> bool:
+        """Whether a stored code lies on the scale of the item."""
+        return bool(NUMBER.fullmatch(code)) and self.scale[0] <= float(code) <= self.scale[1]
+
     @property
     def is_number(self) -> bool:
         return self.scale is not None or self.type == "number"
@@ -152,24 +189,11 @@ class Item(Part):
     def is_date(self) -> bool:
         return self.type == "date" or "asked_at" in self.role
 
-    def header(self, key: str, wave: str | None) -> str | None:
-        """Return the header of item `key` in a wave; None where the item was not asked."""
-        return self.column.get(wave) if isinstance(self.column, dict) else self.column or key
-
-
-def battery(items: dict[str, Item]) -> list[str]:
-    """Return the ratings that share the commonest scale, asked together: straight-lining is looked for among them."""
-    by_scale: dict[tuple, list[str]] = {}
-    for key, item in items.items():
-        if item.scale and not {"nps", "demographic", "contact_rating"} & set(item.role):
-            by_scale.setdefault(item.scale, []).append(key)
-    return max(by_scale.values(), key=len, default=[])
-
 
 AnItem = Annotated[Item, BeforeValidator(as_column, json_schema_input_type=str | Item | None)]
 
 
-class Revenue(Part):
+class Revenue(Section):
     """Money per customer in a window, and what to do with amounts that are no revenue."""
 
     column: str
@@ -181,9 +205,71 @@ class Revenue(Part):
     missing: Literal["keep", "zero", "drop", "error"] = "error"
     codes: Codes = ()
     """Texts that stand for a missing amount, such as NA."""
+    decimal: Decimal | None = None
+    """How these amounts are written, where it differs from the table's; so thousands."""
+    thousands: Thousands | None = None
 
     @model_validator(mode="after")
     def _agrees(self):
         if self.from_ and self.to and self.from_ > self.to:
-            raise ValueError(f"from {self.from_} lies after to {self.to}")
+            raise ValueError(say("window", first=self.from_, last=self.to))
         return self
+
+
+def headers(declared: str | Item | Revenue, key: str) -> dict[str | None, str]:
+    """Return wave -> header in the file of what a study declares under a key; None is any wave."""
+    column = declared if isinstance(declared, str) else declared.column
+    return column if isinstance(column, dict) else {None: column or key}
+
+
+def header(declared: str | Item | Revenue, key: str, wave: str | None) -> str | None:
+    """Return the header of a column in a wave; None where it was not asked."""
+    by_wave = headers(declared, key)
+    return by_wave.get(None, by_wave.get(wave))
+
+
+def spread(items: dict) -> dict:
+    """Return items as typed, each with what the patterns that its key matches say and itself does not; the last wins."""
+    patterns = {key: said for key, said in items.items() if GLOB & set(key)}
+    own = {key: as_column(said) for key, said in items.items() if key not in patterns}
+    for pattern, said in patterns.items():
+        if not isinstance(said, dict) or "column" in said:
+            raise ValueError(say("pattern of what", pattern=repr(pattern)))
+        if not any(fnmatchcase(key, pattern) for key in own):
+            raise ValueError(say("pattern of nothing", pattern=repr(pattern)))
+    shared = {k: {w: v for p, said in patterns.items() if fnmatchcase(k, p) for w, v in said.items()} for k in own}
+    return {key: shared[key] | said if isinstance(said, dict) else said for key, said in own.items()}
+
+
+def said_by(typed: dict, key: str, word: str) -> str:
+    """Return the key of the items as typed that says `word` of item `key`: its own, or that of a pattern."""
+    patterns = [p for p, said in typed.items() if GLOB & set(p) and fnmatchcase(key, p) and word in said]
+    return key if word in as_column(typed.get(key)) or not patterns else patterns[-1]
+
+
+def decisions(item: Item, coded: Counter | None) -> list[str]:
+    """Return in words what an item decides: scale, codes set aside with their counts (if known), values, role."""
+    said = []
+    if item.role:
+        said.append(f"role {', '.join(item.role)}")
+    if item.scale:
+        said.append(f"scale {item.scale[0]:g} to {item.scale[1]:g}")
+    for word, codes in (("missing", item.missing), ("not applicable", item.not_applicable)):
+        if codes:
+            told = [code if coded is None else f"{code} ({coded.get(code, 0)} rows)" for code in codes]
+            said.append(f"{word} {', '.join(told)}")
+    if item.values:
+        pairs = [f"{code} is {value:g}" for code, value in item.values.items()]
+        said.append("stored " + ", ".join(pairs[:3]) + (", ..." if len(pairs) > 3 else ""))
+    if item.multiple:
+        said.append(f"multiple choice separated by {item.multiple!r}")
+    return said
+
+
+def written(value) -> str:
+    """Return what a key of a table says, in words."""
+    if isinstance(value, Section):
+        value = value.model_dump(exclude_unset=True, by_alias=True)
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {written(v)}" for k, v in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)

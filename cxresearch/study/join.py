@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from cxresearch.errors import StudyProblem, require_choice
-from cxresearch.study.waterfall import reasons
+from cxresearch.study.table import reasons
 
 
 def match(

@@ -6,7 +6,7 @@ A study reads ids as they are, since rows are deduplicated and files corrected b
 import pandas as pd
 
 from cxresearch.privacy import PSEUDONYMS, PseudonymKey, find_identifiers, pseudonymise, redact
-from cxresearch.study.items import Item
+from cxresearch.study.items import Item, headers
 from cxresearch.study.schema import Table
 
 IDS = ("respondent", "customer", "agent", "contact", "case")
@@ -14,21 +14,16 @@ IDS = ("respondent", "customer", "agent", "contact", "case")
 
 def id_columns(table: Table) -> list[str]:
     """Return the columns of a table that hold ids of people, under whatever name: every use of such a header."""
-    named = {column: getattr(table, key) for column, (key, _) in type(table).columns.items()}
-    headers = {named[column] for column in IDS if named.get(column)}
-    headers |= {h for key, item in table.items.items() if "respondent" in item.role for h in _headers(key, item)}
-    found = [column for column, header in named.items() if isinstance(header, str) and header in headers]
-    return found + [key for key, item in table.items.items() if headers & _headers(key, item)]
+    declared = {column: said for column, _, _, said in table.declared()}
+    people = {column for column, said in declared.items() if column in IDS or "respondent" in getattr(said, "role", ())}
+    ids = {header for column in people for header in headers(declared[column], column).values()}
+    return [column for column, said in declared.items() if ids & set(headers(said, column).values())]
 
 
 def text_columns(table: Table) -> list[str]:
     """Return the columns of a table that hold what people wrote."""
     own = ["text"] if getattr(table, "text", None) else []
     return own + [key for key, item in table.items.items() if "verbatim" in item.role]
-
-
-def _headers(key: str, item: Item) -> set[str]:
-    return set(item.column.values()) if isinstance(item.column, dict) else {item.column or key}
 
 
 def guarded(frame: pd.DataFrame, table: Table, key: PseudonymKey) -> pd.DataFrame:

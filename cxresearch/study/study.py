@@ -1,0 +1,576 @@
+"""An opened study: its tables, roles, labels and design, in the words that notebooks use; and its parts."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
+from dataclasses import replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import pandas as pd
+
+from cxresearch.errors import StudyProblem, TooFewRespondents, nearest, plain_text
+from cxresearch.privacy import study_key
+from cxresearch.sources import database_file
+from cxresearch.study.document import Document, refuse, say
+from cxresearch.study.groups import require_group, require_groups, require_no_contact, require_no_contacts
+from cxresearch.study.items import COUNTING, OUTCOMES, ROLES, Item, decisions, said_by, written
+from cxresearch.study.join import match
+from cxresearch.study.narrow import Only, as_words, cannot_narrow, kept_rows, reference_to, split_reference
+from cxresearch.study.personal import guarded, id_columns, text_columns
+from cxresearch.study.retention import overdue, stale
+from cxresearch.study.schema import COLUMNS, TABLES, Report, StudyFile, Table, Touchpoint, columns_of, read_study_file
+from cxresearch.study.shared import lent_table
+from cxresearch.study.table import SHOWN, Loaded, Waterfall, find_files, load_table, names_in, reasons
+from cxresearch.survey import Survey
+from cxresearch.survey import Table as Events
+
+DESIGN = {"weight": "weight", "strata": "stratum", "cluster": "cluster", "fpc": "fpc", "wave": "wave"}
+GROUPINGS = ("demographic", "segment")
+HARMLESS = {"encoding", "encoding_errors"}  # keys of a table whose guess changes at most how text looks
+
+
+def open_study(path: str | Path) -> "Study":
+    """Open a study: validate `study.yml`, find its files; a table is read and checked when it is first asked for.
+
+    Parameters
+    ----------
+    path
+        The study file, or the folder in which it is called ``study.yml``. Sources are relative to it. With
+        ``?market=North`` after it, the part of the study with that value (`cxresearch.study.narrow`).
+
+    Raises
+    ------
+    StudyProblem
+        The file is absent or wrong (with line and nearest known key), or a source is absent.
+    DataProblem
+        ``CXRESEARCH_KEY`` is too short.
+
+    Examples
+    --------
+    >>> import cxresearch as cx
+    >>> study = cx.open_study("data/example/study.yml")
+    >>> study.column("nps")
+    'recommend'
+    >>> study.waterfall("responses").iloc[0].tolist()
+    ['received', np.int64(2216), np.int64(0), 'responses.csv: 2216 rows']
+    """
+    path, only = split_reference(path)
+    path = path / "study.yml" if path.is_dir() else path
+    if not path.is_file():
+        raise StudyProblem(
+            say("no study", path=repr(str(path)), near=nearest(path.name, names_in(path.parent, "*.y*ml")))
+        )
+    declared, document = read_study_file(path)
+    whole = Study(path, declared, find_files(path.parent, declared, document), document)
+    whole._require_known_words()
+    return whole.narrowed(only) if only else whole
+
+
+class Guess(NamedTuple):
+    """Something that nobody has confirmed yet."""
+
+    place: str
+    """File and line."""
+    what: str
+    """``item recommend``, or ``tables.responses.weight``."""
+    says: str
+    """What it says, with counts."""
+    counts: bool
+    """Whether it changes a number."""
+
+
+def _survey(name: str, about: str) -> property:
+    return property(lambda study: study.survey_of(name, study._table(name)), doc=about)
+
+
+def _events(name: str, about: str) -> property:
+    return property(lambda study: study._events_of(name), doc=about)
+
+
+class Study:
+    """Checked tables whose columns are named by item key; made by `open_study`.
+
+    Attributes
+    ----------
+    path, title, currency
+        The study file, and what it says of itself.
+    reports
+        Name -> the report it declares (notebooks, each, parameters).
+    version, waves, population
+        Of the format of the study file; the waves in the order of time, and how many customers there are, as declared.
+    programme, taxonomy
+        What was changed (``from_``, ``unit``, ``treated``), and the file of topics; None where the study does not say.
+    cost_roles
+        Kind of cost -> what it is spent on: acquisition, service or retention.
+    purpose, delete_after
+        What the data are kept for, and the last day on which they may be used; None where the study does not say.
+    min_base
+        The disclosure floor, in distinct persons.
+    only
+        Columns and values that this part of the study is narrowed to; empty for the whole.
+    """
+
+    responses = _survey("responses", "One row per respondent and wave: respondent, wave, customer, weight, ..., items.")
+    customers = _survey("customers", "One row per account: customer, since, until, revenue, items.")
+    transactions = _events("transactions", "One row per payment: customer, time, amount, items.")
+    interactions = _events("interactions", "One row per contact: customer, time, contact, ..., closed, items.")
+    employees = _events("employees", "One row per unit and period: unit, period, engagement, n, sd, items.")
+    costs = _events("costs", "One row per kind and period: period, kind, amount, items.")
+
+    def __init__(
+        self, path: Path, declared: StudyFile, files: Mapping[str, Mapping[str | None, list[Path]]], document: Document
+    ):
+        self._document = document
+        self.path, self.title, self.currency = path, declared.title, declared.currency
+        self.version, self.waves, self.population = declared.version, declared.waves, declared.population
+        self.programme, self.taxonomy = declared.programme, declared.taxonomy and path.parent / declared.taxonomy
+        self._touchpoints, self.cost_roles = declared.touchpoints, getattr(declared.tables.costs, "roles", {})
+        self.reports: dict[str, Report] = dict(declared.reports)
+        self._declared: dict[str, Table] = {name: table for name in TABLES if (table := getattr(declared.tables, name))}
+        self.min_base = declared.privacy.minimum_base
+        self.purpose, self.delete_after = declared.privacy.purpose, declared.privacy.delete_after
+        self._files, self._key = files, study_key(self.title)
+        self._whole, self._lost = self, {}  # of a part: the study that it is of, and the tables it cannot have
+        self._is_group, self.only = True, ()  # of a part: once it has been found to be one
+        self._forget_rows()
+
+    def _forget_rows(self) -> None:
+        self._loaded: dict[str, Loaded] = {}
+        self._guarded: dict[str, pd.DataFrame] = {}
+        self._matched: dict[str, Waterfall] = {}
+        self._domains: dict[str, list] = {}  # what was asked of parts of each table: two of them may tell of few
+
+    def __repr__(self) -> str:
+        return f"Study {self.title!r}: {', '.join(self.table_names)}"
+
+    # -- tables ------------------------------------------------------------------------------------------------------
+
+    @property
+    def table_names(self) -> list[str]:
+        """Names of the tables that the study declares."""
+        return list(self._declared)
+
+    @property
+    def column_names(self) -> dict[str, list[str]]:
+        """Table -> the columns that it is declared to have."""
+        return {
+            name: [*columns_of(table), *(c for key, i in table.items.items() for c in (key, *i.further(key)))]
+            for name, table in self._declared.items()
+        }
+
+    @property
+    def files(self) -> list[Path]:
+        """Every source file, each once, in the order of declaration; a part of a study rests on all of them."""
+        of_tables = [p for name in self._whole._declared for p in self._whole._files_of(name)]
+        return list(dict.fromkeys([*of_tables, *([self.taxonomy] if self.taxonomy else [])]))
+
+    def _files_of(self, name: str) -> list[Path]:
+        database = self._declared[name].database
+        base = database_file(database, self.path.parent) if database is not None else None
+        return [*(path for paths in self._files.get(name, {}).values() for path in paths), *([base] if base else ())]
+
+    @property
+    def queries(self) -> dict[str, str]:
+        """Table -> digest of the query it comes from and of the rows that this returned; reads these tables, whole."""
+        tables = self._whole._declared.items()
+        return {name: self._whole.read(name).digest for name, t in tables if t.database is not None}
+
+    @property
+    def privacy(self) -> list[str]:
+        """What is done so that the tables name nobody, one sentence each."""
+        every = self._declared.items()
+        ids, texts = ([f"{t}.{c}" for t, d in every for c in of(d)] for of in (id_columns, text_columns))
+        said = [f"ids become pseudonyms: {', '.join(ids)}", self._key.said()] if ids else []
+        said += [f"texts are redacted: {', '.join(texts)}"] if texts else []
+        return [*said, f"groups under {self.min_base} are pooled or hidden"]
+
+    def load_all(self) -> None:
+        """Read and check every declared table now."""
+        for name in self.table_names:
+            self.read(name)
+        self._require_decided(self.table_names)
+
+    def read(self, name: str) -> Loaded:
+        """Return a declared table with its waterfall although guesses may be left in it: what `check` looks at."""
+        if name not in self._loaded:
+            found = self._narrowed_table(name) if self.only else lent_table(self, name) or self._from_files(name)
+            if not self.only:
+                self._require_held(name, found.table)
+            self._loaded[name] = found
+        return self._loaded[name]
+
+    def _from_files(self, name: str) -> Loaded:
+        of = {"folder": self.path.parent, "min_base": self.min_base, "currency": self.currency}
+        return load_table(name, self._declared[name], self._files.get(name, {}), **of)
+
+    def declaration(self, name: str) -> Table:
+        """Return what the study file says about a table."""
+        return self._declared[name]
+
+    def _load(self, name: str) -> Loaded:
+        if name not in self._declared:
+            tables = ", ".join(self.table_names)
+            near = nearest(name, self.table_names)
+            raise StudyProblem(say("undeclared", file=self.path.name, name=repr(name), tables=tables, near=near))
+        loaded = self.read(name)
+        self._require_decided([name])
+        return loaded
+
+    def _table(self, name: str) -> pd.DataFrame:
+        loaded = self._load(name).table
+        if name not in self._guarded:
+            self._guarded[name] = guarded(loaded, self._declared[name], self._key)
+        table = self._guarded[name].copy()  # a notebook may add columns to its own copy
+        # An analysis refuses or names a scale it is not made for; 1-10 and 0-10 cannot be told apart by the answers.
+        items = self._declared[name].items.items()
+        table.attrs["scales"] = {key: tuple(item.scale) for key, item in items if item.scale}
+        return table
+
+    def waterfall(self, table: str) -> pd.DataFrame:
+        """Return step, rows, removed and reason of a table: received, valid, deduplicated, (matched,) used."""
+        loaded = self._load(table)
+        return self._matched.get(table, loaded.waterfall).table()
+
+    def survey_of(self, name: str, table: pd.DataFrame) -> Survey:
+        """Return a table of the study as a survey: what the study file says of its design, items, waves and floor."""
+        found = {key: column if column in table.columns else None for key, column in DESIGN.items()}
+        asked = next(iter(self._items("asked_at", name)), None)
+        person = next((c for c in (*self._items("respondent", name), "respondent", "customer") if c in table), None)
+        items = self._declared[name].items.items()
+        held = {plain_text(label) for label in pd.unique(table["wave"].dropna())} if found["wave"] else set()
+        waves = tuple(label for label in self.waves if plain_text(label) in held)
+        survey = Survey(
+            table, **found, asked_at=asked, respondent=person, labels=self.labels,
+            scales=table.attrs.get("scales", {}), roles={key: tuple(item.role) for key, item in items if item.role},
+            multiple={key: tuple(key + suffix for suffix in item.companions) for key, item in items if item.multiple},
+            currency=self.currency, min_base=self.min_base,
+            population=self.population if name == "customers" else None,
+            sources=tuple(wave for wave in self._files.get(name, {}) if wave is not None),
+            taken=self._domains.setdefault(name, []),
+        )  # fmt: skip
+        return replace(survey, waves=waves) if waves and found["wave"] else survey
+
+    def _events_of(self, name: str) -> Events:
+        table = self._table(name)
+        person = "customer" if "customer" in table else None
+        return Events(table, person, self.labels, self.min_base, self.currency, {c: c for c in table.columns})
+
+    def matched(self, left: str, right: str, *, keep: str = "latest") -> Survey:
+        """Return two tables joined on their customer (inner join), and count the rows in the waterfall of `left`.
+
+        Parameters
+        ----------
+        left, right
+            Tables with a customer; in `right` a customer stands once.
+        keep
+            "latest": of several responses of a customer the last in which an outcome (role nps, csat, ces or outcome)
+            was answered, by asked_at or else by wave. "all": every response.
+        """
+        for name, loaded in {left: self._load(left), right: self._load(right)}.items():
+            if "customer" not in loaded.table.columns:
+                raise StudyProblem(say("no customer", table=name, file=self.path.name))
+        survey = self.survey_of(left, self._table(left))
+        joined, why = match(
+            survey.table,
+            self._table(right),
+            keep=keep,
+            outcomes=[key for role in OUTCOMES for key in self._items(role, left)],
+            order=next(iter(self._items("asked_at", left)), "wave"),
+            waves=lambda: survey.wave_order,
+            names=(left, right),
+        )
+        self._matched[left] = self._load(left).waterfall.before_use("matched", len(joined), why)
+        known = dict(self._table(right).attrs["scales"])
+        whose = dict(respondent="customer", population=self.population)
+        return survey.with_table(joined, scales=known | dict(survey.scales), **whose)
+
+    def described(self, survey: Survey) -> Survey:
+        """Return a survey with what the customers table says of each customer beside it, where the study has one."""
+        if "customers" not in self._declared:
+            return survey
+        table, customers = survey.table, self._table("customers")
+        told = customers[["customer", *customers.columns.difference(table.columns, sort=False)]]
+        joined = table.merge(told, on="customer", how="left", validate="many_to_one")
+        joined.attrs = table.attrs
+        return survey.with_table(joined, labels={**self.labels, **survey.labels})
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def narrowed(self, only: Only) -> Self:
+        """Return the part of the study in which each (column, value) of `only` holds; see `cxresearch.study.narrow`.
+
+        Of a part, the part of this part. Under the minimum base, its tables are refused with `TooFewRespondents`.
+
+        Raises
+        ------
+        StudyProblem
+            If no table has a column, or it holds ids, texts or contacts.
+        """
+        whole, only = self._whole, (*self.only, *only)
+        columns = [column for column, _ in only]
+        require_groups(whole, columns)
+        part = copy(whole)
+        part._lost = cannot_narrow(whole.column_names, columns)
+        part._declared = {name: table for name, table in whole._declared.items() if name not in part._lost}
+        part._forget_rows()
+        part.only, part._whole, part._is_group = only, whole, False
+        return part
+
+    @property
+    def part(self) -> str:
+        """The part in words, ``market = North``; empty for the whole study."""
+        return ", ".join(f"{column} = {value}" for column, value in self.only)
+
+    @property
+    def reference(self) -> str:
+        """What opens the same part of the study again."""
+        return reference_to(self.path.resolve(), self.only)
+
+    def _require_group(self) -> None:
+        """Refuse, once, a part that names somebody: before any of its rows is seen or its values are told."""
+        if self._is_group:
+            return
+        require_no_contacts(self._whole, [column for column, _ in self.only])
+        for column, value in self.only:
+            require_no_contact(self._whole, column, [value])
+        require_group(self._whole, next(iter(self._declared)), self.only, self.min_base)
+        self._is_group = True
+
+    def _narrowed_table(self, name: str) -> Loaded:
+        self._require_group()
+        whole = self._whole.read(name)
+        kept = kept_rows(name, lambda table: self._whole.read(table).table, self._whole.column_names, self.only)
+        if not kept.any():
+            raise TooFewRespondents(say("no row in the part", file=self.path.name, table=name, part=self.part))
+        table = whole.table[kept].reset_index(drop=True)
+        why = reasons({f"not {self.part}": len(kept) - len(table)})
+        return whole._replace(table=table, waterfall=whole.waterfall.before_use("narrowed", len(table), why))
+
+    # -- what may be asked of it -------------------------------------------------------------------------------------
+
+    def require_in_time(self, *, today: date | None = None) -> None:
+        """Raise `StudyProblem` if `today` (by default the computer's date) lies past ``privacy.delete_after``."""
+        if why := overdue(self.delete_after, self.purpose, today):
+            raise StudyProblem(self._document.problem(("privacy", "delete_after"), why))
+
+    def require_fresh(self, *, now: datetime | None = None) -> None:
+        """Raise `StudyProblem` if a file is older than the ``max_age`` of its table at `now` (by default, now)."""
+        refuse(
+            self._document.problem(("tables", name, "max_age"), why)
+            for name, table in self._declared.items()
+            for why in stale(self._files_of(name), table.max_age, now)
+        )
+
+    def guesses(self, name: str) -> list[Guess]:
+        """Return what the study file says of a table with ``confirmed: false``, with counts once it has been read.
+
+        What a pattern of keys says of several items is one guess.
+        """
+        table, loaded, path = self._declared[name], self._loaded.get(name), ("tables", name)
+        found, bulk = [], {}
+        for key in (key for key, confirmed in table.confirmed.items() if not confirmed):
+            field = next(f for f in type(table).model_fields if table.key(f) == key)
+            says = f"({written(getattr(table, field))})"
+            found.append(Guess(self._place(*path, "confirmed", key), f"tables.{name}.{key}", says, key not in HARMLESS))
+        typed = self._document.data["tables"][name].get("items") or {}
+        for key, item in table.items.items():
+            if item.confirmed is False:
+                bulk.setdefault(said_by(typed, key, "confirmed"), []).append(key)
+        for said, keys in bulk.items():
+            items = [table.items[key] for key in keys]
+            coded = loaded and sum((loaded.coded.get(key, Counter()) for key in keys), Counter())
+            says = "; ".join(decisions(items[0], coded)) or "label"
+            counts = any(COUNTING & set(item.role) or item.values or item.multiple for item in items)
+            counts = bool(counts or coded is None or coded.total())
+            what = f"item {said}" if said in table.items else f"{len(keys)} items {said}"
+            found.append(Guess(self._place(*path, "items", said), what, f"({says})", counts))
+        return found
+
+    def _place(self, *path) -> str:
+        return f"{self._document.name}, line {self._document.line(path)}"
+
+    def _require_decided(self, names: list[str]) -> None:
+        waiting = [guess for name in names for guess in self.guesses(name) if guess.counts]
+        if waiting:
+            many = "a guess that changes" if len(waiting) == 1 else f"{len(waiting)} guesses that change"
+            lines = [f"{guess.place}: {guess.what} {guess.says}" for guess in waiting]
+            raise StudyProblem("\n".join([say("undecided", file=self.path.name, many=many), *lines]))
+
+    def _require_known_words(self) -> None:
+        """Raise `StudyProblem` for an item of a touchpoint, a unit or a taxonomy that the study does not have."""
+        items = self._declared["responses"].items if "responses" in self._declared else {}
+        columns = dict.fromkeys(column for names in self.column_names.values() for column in names)
+        unit = [self.programme.unit] if self.programme else []
+        slips = self._slips(("programme", "unit"), unit, columns, "no table has as a column; they have")
+        for key, touchpoint in self._touchpoints.items():
+            item = [touchpoint.item] if touchpoint.item else []
+            slips += self._slips(("touchpoints", key, "item"), item, items, "is no item of responses; these are")
+        if self.taxonomy and not self.taxonomy.is_file():
+            near = names_in(self.taxonomy.parent, "*.y*ml")
+            slips += self._slips(("taxonomy",), [self.taxonomy.name], near, "does not exist; there are")
+        refuse(slips)
+
+    def _require_held(self, name: str, table: pd.DataFrame) -> None:
+        """Refuse declared waves, kinds of cost and units that no row holds, and waves left out, each with its line."""
+        unit, treated = (self.programme.unit, self.programme.treated) if self.programme else (None, ())
+        named = [(("waves",), "wave", self.waves)] if name == "responses" else []
+        named += [(("tables", "costs", "roles"), "kind", tuple(self.cost_roles))] if name == "costs" else []
+        named += [(("programme", "treated"), unit, treated)] if unit in table else []
+        held = {column: as_words(table[column]).dropna().unique() if column in table else () for _, column, _ in named}
+        where = f"no row of {name} holds; they hold"
+        slips = [slip for path, column, words in named for slip in self._slips(path, words, held[column], where)]
+        declared = {plain_text(wave) for wave in self.waves}
+        absent = [str(wave) for wave in held.get("wave", ()) if declared and plain_text(wave) not in declared]
+        if absent:
+            slips.append(self._document.problem(("waves",), say("waves left out", absent=", ".join(absent))))
+        refuse(slips)
+
+    def _slips(self, path: tuple, words: Iterable[str], known: Iterable, where: str) -> list[str]:
+        """Return what is wrong with each of `words`, declared at `path`, that is not among `known`."""
+        plain = [plain_text(value) for value in known]
+        told = ", ".join(plain) if 0 < len(plain) <= SHOWN["values"] else f"{len(plain) or 'no'} others"
+        problem, place = self._document.problem, ".".join(path)
+        return [
+            problem((*path, i), f"{place} names {word!r}, which {where} {told}{nearest(word, plain)}")
+            for i, word in enumerate(words)
+            if plain_text(word) not in plain
+        ]
+
+    def lacks(self, needs: Mapping[str, list[str]]) -> str | None:
+        """Return why a notebook with these `needs` (tables, roles, keys) cannot run on this study, or None.
+
+        A role is looked for in the needed tables, and may offer a choice: ``nps|csat`` is met by either. Keys are
+        touchpoints, programme, taxonomy, cost_roles and kinds.
+        """
+        tables = needs.get("tables", ())
+        for name in tables:
+            if name in self._lost:
+                return say("needs a customer", table=name, column=self._lost[name])
+            if name not in self._declared:
+                return say("needs", what=f"table {name}", file=self.path.name)
+        for role in needs.get("roles", ()):
+            choices = role.split("|")
+            if not any(self.column(c, table=t, optional=True) for c in choices for t in tables or (None,)):
+                item = "" if set(choices) <= set(COLUMNS) - set(ROLES) else "an item with role "
+                return say("needs", what=item + " or ".join(choices), file=self.path.name)
+        for key in needs.get("keys", ()):
+            if not (self._touchpoints if key == "touchpoints" else getattr(self, key)):
+                return say("needs", what=key, file=self.path.name)
+        return None
+
+    # -- columns -----------------------------------------------------------------------------------------------------
+
+    def column(self, role: str, *, table: str | None = None, optional: bool = False) -> str | None:
+        """Return the column with a role: the key of the first such item, or weight, wave, ... where declared.
+
+        Parameters
+        ----------
+        role
+            nps, csat, ces, outcome (without one: csat), driver, demographic, control, verbatim, asked_at, respondent;
+            or a named column of a table: wave, weight, stratum, cluster, fpc, customer, revenue, ...
+        table
+            Look in this table only; by default in all, responses first.
+        optional
+            Return None instead of raising `StudyProblem` where no column has the role.
+        """
+        found = self.columns(role, table=table)
+        if not found and role == "outcome":
+            found = self.columns("csat", table=table)
+        if not found and not optional:
+            tables = ", ".join(self.table_names)
+            remedy = f"give an item the role {role}" if role in ROLES else f"declare it in one of the tables {tables}"
+            raise StudyProblem(say("no column", file=self.path.name, role=role, remedy=remedy))
+        return found[0] if found else None
+
+    def columns(self, *roles: str, table: str | None = None) -> list[str]:
+        """Return every column with one of `roles`, each once, role after role; in a part no grouping of one value."""
+        parts = {name: part for name, part in self._declared.items() if table in (None, name)}
+        named = {column for part in parts.values() for column in columns_of(part)}
+        found: dict[str, None] = {}
+        for role in roles:
+            if role not in ROLES and role not in COLUMNS:
+                raise StudyProblem(f"unknown role {role!r}{nearest(role, (*ROLES, *COLUMNS))}")
+            items = self._items(role, table)
+            if self.only and role in GROUPINGS:
+                items = [key for key in items if self._divides(key)]
+            found |= dict.fromkeys(items or ([role] if role in named else []))
+        return list(found)
+
+    def _divides(self, key: str) -> bool:
+        return any(self.read(t).table[key].nunique() > 1 for t, table in self._declared.items() if key in table.items)
+
+    @property
+    def touchpoints(self) -> pd.DataFrame:
+        """One row per declared touchpoint: touchpoint, stage, kind, item, owner; None where the study does not say."""
+        rows = [{"touchpoint": key} | declared.model_dump() for key, declared in self._touchpoints.items()]
+        return pd.DataFrame(rows, columns=["touchpoint", *Touchpoint.model_fields], dtype=object)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Driver -> what it is about: service, product, price, digital, personal or emotion."""
+        return {key: item.kind for _, key, item in self._all_items() if item.kind}
+
+    @property
+    def targets(self) -> dict[str, float]:
+        """Item -> what is aimed at, in net promoter points or percent."""
+        return {key: item.target for _, key, item in self._all_items() if item.target is not None}
+
+    @property
+    def ratings(self) -> list[str]:
+        """Items of the responses on their commonest scale, recommend left out: asked together, answered alike or not."""
+        by_scale: dict[tuple, list[str]] = {}
+        for name, key, item in self._all_items():
+            if name == "responses" and item.scale and not {"nps", "demographic", "contact_rating"} & set(item.role):
+                by_scale.setdefault(item.scale, []).append(key)
+        return max(by_scale.values(), key=len, default=[])
+
+    def _items(self, role: str, table: str | None) -> list[str]:
+        found = (key for name, key, item in self._all_items() if role in item.role and table in (None, name))
+        return list(dict.fromkeys(found))
+
+    def _all_items(self) -> Iterator[tuple[str, str, Item]]:
+        for name, table in self._declared.items():
+            yield from ((name, key, said) for key, _, _, said in table.declared() if isinstance(said, Item))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Item key -> words; the key itself where no label is declared."""
+        found: dict[str, str] = {}
+        for _, key, item in self._all_items():
+            if item.label or key not in found:
+                found[key] = item.label or key
+        return found
+
+    @property
+    def codebook(self) -> pd.DataFrame:
+        """One row per item: where it comes from, its scale, codes, role and label."""
+        rows = {}
+        for name, key, item in self._all_items():
+            by_wave = item.column if isinstance(item.column, dict) else {}
+            rows[name, key] = {
+                "column": written(by_wave) or item.column or key,
+                "label": item.label or key,
+                "role": written(item.role),
+                "scale": f"{item.scale[0]:g}-{item.scale[1]:g}" if item.scale else item.type or "",
+                "missing": written(item.missing),
+                "not_applicable": written(item.not_applicable),
+                "labels": written(item.labels),
+            }
+        columns = ["table", "item", "column", "label", "role", "scale", "missing", "not_applicable", "labels"]
+        return pd.DataFrame([{"table": t, "item": key} | row for (t, key), row in rows.items()], columns=columns)
+
+    @property
+    def revenue_window(self) -> tuple[str | None, str | None]:
+        """First and last day (ISO) that the customers' revenue covers; None where the study does not say."""
+        revenue = getattr(self._declared.get("customers"), "revenue", None)
+        days = (revenue.from_, revenue.to) if revenue else (None, None)
+        return tuple(day and str(day) for day in days)
+
+    @property
+    def observed_until(self) -> str:
+        """First day (ISO) that behaviour must not reach into: the start of the revenue window, which behaviour may be
+        compared on, or else the day after the last payment."""
+        start = self.revenue_window[0]
+        return start or str((self._load("transactions").table["time"].max() + pd.Timedelta(days=1)).date())
