@@ -106,6 +106,9 @@ def test_a_users_mistake_is_one_sentence_on_stderr_and_ends_with_two(project, ca
     [
         (["run", "study.yml", "--set", "times"], "error: argument --set: 'times' is not NAME=VALUE\n"),
         (["run", "study.yml", "--timeout", "0"], "error: argument --timeout: '0' is not a number of seconds above 0\n"),
+        (["schedule", "study.yml", "--every", "mondy"], "argument --every: invalid choice: 'mondy' (choose from"),
+        (["run", "study.yml", "--jobs", "0"], "argument --jobs: '0' is not a whole number above 0"),
+        (["run", "study.yml", "--overlap", "never"], "invalid choice: 'never'"),
         (["run"], "error: the following arguments are required: STUDY\n"),
         (["run", "absent.yml"], "absent.yml"),
     ],
