@@ -76,9 +76,8 @@ def weigh_myths(
         row["rule"], row["verdict"] = (f"interval {side} {limit:g}", verdict) if able else ("", "cannot be tested")
         rows.append(row | {"n": n, "untested": "" if able else test})
     table = pd.DataFrame(rows)
-    refuted, supported, unsure = (
-        int(table["verdict"].eq(v).sum()) for v in ("refuted", "supported", "not established")
-    )
+    counts = table["verdict"].value_counts()
+    refuted, supported, unsure = (int(counts.get(v, 0)) for v in ("refuted", "supported", "not established"))
     names = listing(f"“{t}”" for t in table["term"][table["verdict"] == "refuted"])
     known = dict(supported=supported, open=unsure, untested=len(table) - k, k=k, names=names)
     check = Check("beliefs that these data cannot test", len(table) - k, "0", k == len(table), "info")
@@ -173,10 +172,8 @@ class _Data:
         codes, y = np.arange(len(values)) if sample.persons is None else sample.persons, values[:, 0]
         folds = PredefinedSplit(np.random.default_rng(self.seed).permutation(codes.max() + 1)[codes] % FOLDS)
         asked = dict(y=y, cv=folds, params={"sample_weight": w})
-        alone, all_ = (
-            (y - cross_val_predict(LinearRegression(), X, **asked)) ** 2 for X in (values[:, 1:2], values[:, 1:])
-        )
-        gain = (alone - all_) / np.average((y - np.average(y, weights=w)) ** 2, weights=w)
+        one, all_ = (y - cross_val_predict(LinearRegression(), values[:, 1:k], **asked) for k in (2, values.shape[1]))
+        gain = (one**2 - all_**2) / np.average((y - np.average(y, weights=w)) ** 2, weights=w)
         mean, error = float(sample.means(gain)[0]), float(np.sqrt(sample.variance(gain)[0]))
         half = lambda level: critical_value(level) * error  # noqa: E731
         return lambda level: (mean, mean - half(level), mean + half(level), len(values))

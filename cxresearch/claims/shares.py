@@ -127,13 +127,10 @@ def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivale
     met = (table["gap_low"] > -equivalence) & (table["gap_high"] < equivalence)
     verdict = np.select([met, off & below, off], ["met", "lower", "higher"], "not established").astype(object)
     table["verdict"] = verdict
-    known = dict(
-        same=int(met.sum()), k=len(table), off=int((off & ~met).sum()), margin=100 * equivalence, asked=quoted_n
-    )
-    spans = (
-        {"item": survey.label(r["term"]), "span": (r["conf_low"], r["conf_high"], confidence)} | r for r in rows[:3]
-    )
-    known["first"] = listing(say.told("share", **row) for row in spans)
+    spans = ((r["conf_low"], r["conf_high"], confidence) for r in rows)
+    first = [say.told("share", item=survey.label(r["term"]), span=span, **r) for r, span in zip(rows[:3], spans)]
+    known = dict(same=int(met.sum()), off=int((off & ~met).sum()), margin=100 * equivalence, asked=quoted_n)
+    known |= dict(k=len(table), first=listing(first))
     check = Check("how many were asked for the quoted shares", quoted_n or "not known", "known", quoted_n is not None)
     summary = {"n": int(table["n"].max()), "n_effective": float(table["n_effective"].max())}
     summary |= {"method": "Wilson, linearised; Newcombe; Holm", "established": "not established" not in verdict}
@@ -183,10 +180,8 @@ def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement
     row = {"estimate": mean, "conf_low": mean - half, "conf_high": mean + half, "p_value": p}
     row |= {"said": sample.means(a[sample.rows])[0], "did": sample.means(b[sample.rows])[0], "n": len(sample)}
     meant, others = (wilson_of(survey, np.where(answered & (a == v), b, np.nan), said, confidence) for v in (1, 0))
-    known = row | dict(
-        gap_span=(mean - half, mean + half, confidence), gap=abs(mean), p=p_words(p), of_others=others[0]
-    )
-    known |= ends("of_said", *meant[:3])
+    known = row | ends("of_said", *meant[:3]) | {"of_others": others[0], "gap": abs(mean), "p": p_words(p)}
+    known["gap_span"] = mean - half, mean + half, confidence
     summary = {"n": len(sample), "n_effective": sample.n_effective, "did_if_said": meant[0], "did_if_not": others[0]}
     summary["method"] = f"paired difference of shares, {'McNemar' if sample.plain else 'linearised'}"
     summary["established"] = sure = bool(p < 1 - confidence)
