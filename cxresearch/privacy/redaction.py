@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from cxresearch.privacy.identifiers import EMAIL, PERSONAL, bare, is_ip
 
@@ -85,15 +87,16 @@ def redact(texts: pd.Series) -> Redacted:
         Missing cells stay missing; a cell that is no text is returned as it is unless something is taken out of it.
     """
     positions, values = pd.factorize(texts)
-    found = [Counter() for _ in values]
-    made = np.empty(len(values), dtype=object)
-    for i, value in enumerate(values):
-        text = redact_text(str(value), found[i])
-        made[i] = text if found[i] else value
+    made, found = np.array(values, dtype=object), {}
+    held = pa.array([str(value).encode(errors="replace") for value in values], pa.string())
+    for i in np.flatnonzero(pc.match_substring_regex(held, _might_hold()).to_numpy(zero_copy_only=False)):
+        text = redact_text(str(values[i]), kinds := Counter())
+        if kinds:
+            made[i], found[i] = text, kinds
     taken = pd.api.extensions.take(made, positions, allow_fill=True, fill_value=None)
     redacted = pd.Series(taken, index=texts.index, name=texts.name, dtype=object).where(texts.notna(), texts)
-    times = np.bincount(positions[positions >= 0], minlength=len(values))
-    hits = np.array([[f[kind] for f in found] for kind in KINDS], dtype=int).reshape(len(KINDS), len(values))
+    times = np.bincount(positions[positions >= 0], minlength=len(values))[list(found)]
+    hits = np.array([[f[kind] for f in found.values()] for kind in KINDS], dtype=int).reshape(len(KINDS), len(found))
     counts = {"kind": KINDS, "redactions": hits @ times, "rows": (hits > 0) @ times}
     return Redacted(redacted, pd.DataFrame(counts))
 
@@ -108,6 +111,15 @@ def redact_text(text: str, found: Counter | None = None) -> str:
         if hint(text):
             text = pattern.sub(partial(_replaced, judge, found), text)
     return text if found.total() > before else whole
+
+
+@cache
+def _might_hold() -> str:
+    """Return what a text holds (RE2, all texts at once) where anything may go, or is folded first; most hold none of it."""
+    announced = {form for phrase in NAMES["titles"] + NAMES["greetings"] for form in (phrase, bare(phrase))}
+    stems = {form for stem in NAMES["stems"].split() for form in (stem, bare(stem))}
+    folded = r"[\p{Nd}@\p{Cf}\p{M}\x{FF01}-\x{FF5E}]|://|:[0-9A-Fa-f]{0,4}:|(?i:www\.)"
+    return rf"{folded}|(?i:{'|'.join(sorted(stems))})|(?i:{'|'.join(sorted(announced))})[.,]?[\s\pZ\pC]+[\p{{Lu}}\p{{Lt}}\pN]"
 
 
 @cache
