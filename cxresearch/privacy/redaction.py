@@ -88,7 +88,8 @@ def redact(texts: pd.Series) -> Redacted:
     """
     positions, values = pd.factorize(texts)
     made, found = np.array(values, dtype=object), {}
-    suspect = pc.match_substring_regex(pa.array(map(str, values), pa.string()), SUSPECT)
+    held = pa.array([str(value).encode(errors="replace") for value in values], pa.string())
+    suspect = pc.match_substring_regex(held, SUSPECT)
     for i in np.flatnonzero(suspect.to_numpy(zero_copy_only=False)):
         text = redact_text(str(values[i]), counter := Counter())
         if counter:
