@@ -83,7 +83,7 @@ def test_a_failed_notebook_ends_with_one_and_still_gives_a_page(project, capsys)
 def test_a_run_whose_notebooks_are_all_skipped_ends_well(project, capsys):
     write_notebook(project / "notebooks", "costly", "1", needs={"tables": ["costs"], "roles": []})
     assert ended("run", "study.yml", "--out", "out", "--only", "costly") == 0
-    assert "Skipped." in Path("out/index.html").read_text(encoding="utf-8")
+    assert "Skipped, for want of data (1)" in Path("out/index.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
