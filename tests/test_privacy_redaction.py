@@ -27,6 +27,9 @@ GOES = [
     ("order 20231234567 never came", "order [number] never came"),
     ("PESEL 44051401359", "PESEL [number]"),
     ("passport AB1234567", "passport [number]"),
+    ("NINO QQ 12 34 56 C", "NINO [number]"),
+    ("601_234_567 or 601*234*567 or 22·123·45·67", "[phone] or [phone] or [phone]"),
+    ("mam na imie ania a nazywam sie kowalska", "mam na imie [name] a nazywam sie [name]"),
     ("from 192.168.100.101 again", "from [IP address] again"),
     ("see https://survey.example.com/r?uid=98ab then", "see [link] then"),
     ("www.example.com/orders/1234567", "[link]"),
@@ -56,6 +59,7 @@ STAYS = [
     "https://www.example.com/help and www.example.com",
     "52.2297, 21.0122 metres; 1 000 000 visitors; 5 stars, 4 stars",
     "Pan Pani Państwo",
+    "paid 1234567.89; from 0830-1000 and 2230-2400; 9-11 10.10; 11.10. 2024; B777-300 3x4x3",
     "",
     "=cmd|' /C calc'!A0",
 ]

@@ -93,6 +93,13 @@ def test_a_query_reads_no_other_file_of_the_machine(tmp_path, duckdb_file):
     assert said.startswith("tables.responses: crm.duckdb refused the query: ")
 
 
+def test_no_value_of_a_row_stands_in_a_message(tmp_path, duckdb_file):
+    said = refused(study(tmp_path, duckdb_file, "select *, concat('x', account)::integer as n from answers"))
+    assert said == (
+        "tables.responses: crm.duckdb refused the query: a value cannot be read as it asks (ConversionException)"
+    )
+
+
 def test_what_is_said_of_a_query(tmp_path, sqlite_file):
     assert refused(study(tmp_path, sqlite_file, "select id from answers")) == (
         "tables.responses: crm.sqlite has no column 'account' (customer in study.yml)"

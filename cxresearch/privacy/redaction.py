@@ -36,7 +36,9 @@ LINK = re.compile(r"(?:https?://|www\.)[^\s<>\"']+", re.I)
 WITH_ID = re.compile(r"[?#=@]|\d{5,}|[A-Za-z0-9_-]{20,}")
 IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d\d(?:[ -]?[A-Z0-9]){10,30}", re.I)
 IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}(?:\d+(?:\.\d+){3}|[0-9a-f]{1,4})?(?!\w)", re.I)
-MIXED = re.compile(r"(?<!\w)(?:[A-ZА-Я]{1,4}[ -]?\d{6,}(?!\w)|(?=\d*[^\W\d_])(?=[^\W\d_]*\d)[^\W_]{7,}(?!\w))")
+MIXED = re.compile(
+    r"(?<!\w)(?:[A-ZА-Я]{1,4}[ -]?\d{6,}(?!\w)|[A-Z]{2} \d\d \d\d \d\d [A-D](?!\w)|(?=\d*[^\W\d_])(?=[^\W\d_]*\d)[^\W_]{7,}(?!\w))"
+)
 
 _YEAR, _DAY = r"(?:19|20)\d\d", r"(?:0?[1-9]|[12]\d|3[01])"
 _DATES = "|".join(f"{_YEAR}{s}{_DAY}{s}{_DAY}|{_DAY}{s}{_DAY}{s}{_YEAR}" for s in ("-", r"\. ?", "/", " "))
@@ -45,7 +47,9 @@ _NUMBER = r"(?:[1-9]\d{0,2}(?:[ .,]\d{3}){1,2}|[1-9]\d{0,8}|0)(?:[.,]\d{1,2})?(?
 _MEASURED = rf" ?{_any(AMOUNTS['after'].split())}(?!\w)"
 _KEPT = rf"{_DATE}|(?<!\d)\d\d?:\d\d(?::\d\d)?(?!\d)|{_NUMBER}(?: ?- ?{_NUMBER})?{_MEASURED}"
 _STOP = rf"{_DATE}|\d\d?:\d\d|\d+x\d|(?<!\d)(?:[1-9]\d?(?: \d{{3}}){{1,2}}|[1-9]\d{{0,5}})(?:[.,]\d\d?)?{_MEASURED}"
-RUN = re.compile(rf"(?=[\d+(])(?:{_KEPT}|(?P<run>(?:\+ ?|\((?=\d{{1,5}}\)))?\d(?:[ \t().\-/]{{0,3}}(?!{_STOP})\d)*))")
+RUN = re.compile(
+    rf"(?=[\d+(])(?:{_KEPT}|(?P<run>(?:\+ ?|\((?=\d{{1,5}}\)))?\d(?:[ \t().\-/_*·•]{{0,3}}(?!{_STOP})\d)*))"
+)
 _CLOCK = r"(?:[01]\d|2[0-4])[0-5]\d"
 # What a run of digits may be and stay: years, times, scores, round numbers, short dates; one number by thousands.
 _ITEM = (
@@ -53,7 +57,7 @@ _ITEM = (
     rf"|{_DAY}[./-]{_DAY}[./-]\d\d)"
 )
 ORDINARY = re.compile(
-    rf"{_ITEM}(?:(?: ?[-/] ?| {{1,2}}){_ITEM})*|[1-9]\d?(?:[ .]\d{{3}}){{1,2}}|\d\.\d+"
+    rf"{_ITEM}(?:(?: ?[-/] ?| {{1,2}}){_ITEM})*|[1-9]\d?(?:[ .]\d{{3}}){{1,2}}|\d\.\d+|[1-9]\d{{4,6}}\.\d\d"
     rf"|{_CLOCK} ?- ?{_CLOCK}|\d\d?-\d\d? {_DAY}\.\d\d"  # 0830-1000; 9-11 10.10
 )
 PAID_BEFORE = re.compile(rf"(?<!\d)(?<!\d ){_any(AMOUNTS['before'].split())} ?$")
@@ -63,10 +67,11 @@ CALLED = re.compile(
 )
 
 _TITLES, _GREETINGS = _any(NAMES["titles"]), _any(NAMES["greetings"])
-_WORD = rf"(?!(?:{_TITLES}|{_GREETINGS})(?!\w))[^\W\d_](?:\.(?= )|[\w'’-]*)"
+_INTRODUCTIONS = _any(NAMES["introductions"])
+_WORD = rf"(?!(?:{_TITLES}|{_GREETINGS}|{_INTRODUCTIONS})(?!\w))[^\W\d_](?:\.(?= )|[\w'’-]*)"
 _WORDS = rf"(?P<words>{_WORD}(?: {_WORD}){{0,3}})"
 INTRODUCED = re.compile(
-    rf"(?<!\w)(?P<said>{_any(NAMES['introductions'])}(?: ?: ?| )|(?m:(?<=[;,.(])|(?<=[;,.] )|^){_any(NAMES['labels'])} ?: ?){_WORDS}"
+    rf"(?<!\w)(?P<said>{_INTRODUCTIONS}(?: ?: ?| )|(?m:(?<=[;,.(])|(?<=[;,.] )|^){_any(NAMES['labels'])} ?: ?){_WORDS}"
 )
 ANNOUNCED = re.compile(rf"(?<!\w)(?P<said>(?:{_TITLES}\.?|{_GREETINGS},?)\s+){_WORDS}")
 

@@ -79,9 +79,7 @@ def read_query(
     try:
         frame = _from_file(file, query) if file else _from_server(address, query)
     except Exception as error:
-        said = (
-            f"{where} {first_line(error) if isinstance(error, StudyProblem) else _told(error, '' if file else address)}"
-        )
+        said = str(error) if isinstance(error, StudyProblem) else f"{where} {_told(error, '' if file else address)}"
     if not len(frame):  # raised here and not above: what a driver raises holds the address, and would be its context
         raise StudyProblem(said)
     names = [str(c) for c in frame.columns]
@@ -101,8 +99,8 @@ def _told(error: Exception, address: str) -> str:
         known = re.search(REASONS, str(error), re.I)
         reason = known.group() if known else type(error).__name__
         return f"cannot be reached: {reason}; look at its address and at what the environment holds"
-    if code.startswith("22"):
-        return f"refused the query: a value cannot be read as it asks ({type(error).__name__}, {code})"
+    if code.startswith("22") or type(error).__name__ == "ConversionException":
+        return f"refused the query: a value cannot be read as it asks ({type(error).__name__})"
     said = error.diag.message_primary if address else first_line(error)
     for word in filter(None, map(unquote, re.split(r"[/@:?&=]+", address)[1:])):
         said = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "***", said)
@@ -116,7 +114,7 @@ def _from_file(file: Path, query: str) -> pd.DataFrame:
         # A query reads this database, not whatever else lies on the machine.
         with duckdb.connect(str(file), read_only=True, config={"enable_external_access": "false"}) as connection:
             found = connection.sql(query)
-            return pd.DataFrame() if found is None else arrow_frame(found.to_arrow_table(), file.name)
+            return pd.DataFrame() if found is None else arrow_frame(found.to_arrow_table(), f"the query of {file.name}")
     import sqlite3
 
     with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as connection:

@@ -18,6 +18,7 @@ FLATTEN = "flatten it first, for example with pandas: json_normalize(records).to
 LOCKED = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # an encrypted .xlsx is wrapped in an OLE file
 CELL = re.compile(rb"<(?:\w+:)?c\s[^>]*?\br=[\"']([A-Z]{1,3})(\d{1,7})[\"']")
 ERROR = re.compile(rb"<(?:\w+:)?c\s(?=[^>]*?\bt=[\"']e)[^>]*?\br=[\"']([A-Z]+\d+)[^>]*>.*?<(?:\w+:)?v>([^<]*)<", re.S)
+NUMBER = re.compile(r"\s*[+-]?\d+(?:\.\d+)?\s*")
 CHUNK, ERRORS_SHOWN = 1 << 20, 5
 MOST_UNPACKED = 80_000_000  # bytes; a larger workbook may unpack to thirty times its size
 
@@ -161,7 +162,12 @@ def read_spss(path: Path, choose: Choose, reading: Reading) -> RawTable:
         )
     labels = {name: label.strip() for name, label in meta.column_names_to_labels.items() if label and label.strip()}
     ranges = {name: [(r["lo"], r["hi"]) for r in found] for name, found in meta.missing_ranges.items()}
-    return RawTable(frame[names], meanings=Meanings(labels, dict(meta.variable_value_labels), ranges))
+    # Codes that are stored as text count as numbers, too, where all of them are.
+    codes = {
+        name: {float(c): w for c, w in words.items()} if all(NUMBER.fullmatch(str(c)) for c in words) else words
+        for name, words in meta.variable_value_labels.items()
+    }
+    return RawTable(frame[names], meanings=Meanings(labels, codes, ranges))
 
 
 # -- JSON ------------------------------------------------------------------------------------------------------------
