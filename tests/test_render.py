@@ -9,7 +9,7 @@ import pytest
 
 from cxresearch.runs.execution import Failure, Outcome
 from cxresearch.runs.markup import from_html, from_markdown
-from cxresearch.runs.page import read_page
+from cxresearch.runs.page import led, read_page
 from cxresearch.runs.plan import Task
 from cxresearch.runs.record import Record
 from cxresearch.runs.render import movement, not_established, previous_run, suppressed, write_index, write_page
@@ -139,6 +139,25 @@ def test_without_a_sentence_the_caption_and_the_one_before_describe_the_figure()
     )
     figure = next(b for b in read_page(nb)[1] if b.kind == "figure")
     assert figure.alt == "Figure. Over time. Said." and figure.content.startswith("data:image/svg+xml;base64,PHN2Zy")
+
+
+def test_what_leads_a_page_stands_on_top_once_and_leaves_no_heading_without_words():
+    said = v4.new_output("display_data", {"text/markdown": "North leads."}, metadata={"text/markdown": {"finding": "x"}})
+    drawn = v4.new_output("display_data", {"image/png": "iVBORw0K"}, metadata={"image/png": {"finding": "x"}})
+    table = result(text_html="<table><tr><td>1</td></tr></table>")
+    nb = notebook("# Why?", "## How far?", ("far()", said, drawn), "*Figure.* Points.\n\n## And then?", ("then()", table))
+    figure, left = led(read_page(nb)[1], "x")
+    assert figure.caption == "<p><em>Figure.</em> Points.</p>"
+    assert [b.kind for b in left] == ["code", "html", "html", "code"] and "And then?" in left[1].content
+
+
+def test_a_caption_finds_its_figure_past_a_table_and_what_was_saved_is_no_line_of_the_page():
+    drawn = v4.new_output("display_data", {"image/png": "iVBORw0K"})
+    printed = v4.new_output("stream", name="stdout", text="saved nps: findings/a/b.json and 1 table(s)\n")
+    table = result(text_html="<table><tr><td>1</td></tr></table>")
+    nb = notebook("# Why?", ("f()", drawn), ("g()", table), "*Figure.* Points.", ("cx.save(f)", printed))
+    blocks = read_page(nb)[1]
+    assert [b.kind for b in blocks] == ["figure", "html", "code"] and "Points." in blocks[0].caption
 
 
 def test_a_table_has_scopes_one_header_row_and_its_numbers_marked(whole):

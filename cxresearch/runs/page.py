@@ -15,6 +15,7 @@ ANALYST = "For the analyst"
 TITLE = re.compile(r"<h1>.*?</h1>\s*", re.S)
 SAVED = re.compile(r"(saved .*\n)+")  # what `cx.save` prints
 HEADING = re.compile(r"<h2>(.*?)</h2>", re.S)
+BARE = re.compile(r"<h2>.*</h2>\s*")
 CAPTION = ("<p><em>Figure.</em>", "<p><em>Figures.</em>")
 
 
@@ -57,11 +58,13 @@ class _Reader:
 
 
 def led(blocks: list[Block], finding: str) -> tuple[Block | None, list[Block]]:
-    """Take out the words of the finding that leads a page, and its first figure, which is returned: both stand on top."""
-    figure, told = (
-        next((b for b in blocks if (b.kind, b.finding) == (kind, finding)), None) for kind in ("figure", "finding")
-    )
-    return figure, [b for b in blocks if b is not figure and b is not told]
+    """Take out what stands on top, words and first figure (returned) of a finding, and headings left with code alone."""
+    of = [b for b in blocks if b.finding == finding]
+    figure, told = (next((b for b in of if b.kind == kind), None) for kind in ("figure", "finding"))
+    left = [b for b in blocks if b is not figure and b is not told]
+    shown = [b for b in left if b.kind != "code"]
+    bare = [a for a, b in zip(shown, shown[1:]) if BARE.fullmatch(a.content) and HEADING.match(b.content.lstrip())]
+    return figure, [b for b in left if b not in bare]
 
 
 def read_page(notebook, failure: Failure | None = None) -> tuple[str, list[Block]]:

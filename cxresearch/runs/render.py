@@ -176,8 +176,7 @@ def suppressed(cards: list[dict]) -> list[Told]:
 
 def _unanswered(cards: list[dict]) -> list[Told]:
     left = [card for card in cards if card["status"] in (FAILED, SKIPPED)]
-    shown = [card["name"] if card["status"] == FAILED else "" for card in left]
-    return [Told(f"{c['status']}: {c['reason']}", name, c["title"]) for c, name in zip(left, shown)]
+    return [Told(f"{c['status']}: {c['reason']}", c["name"] * (c["status"] == FAILED), c["title"]) for c in left]
 
 
 def movement(previous: Path | None, folder: Path) -> Moved:
@@ -275,10 +274,8 @@ def _environment():
 
 def _shown(value) -> str:
     """Return a value of JSON as a reader wants it."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
+    if value is None or isinstance(value, bool):
+        return {None: "–", True: "yes", False: "no"}[value]
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
