@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from cxresearch.runs.markup import from_html, from_markdown
-from cxresearch.runs.page import read_sections, title_of
+from cxresearch.runs.page import led, read_sections, title_of
 from cxresearch.runs.record import Record
 from cxresearch.runs.render import movement, not_established, suppressed, write_pages
 
@@ -129,6 +129,26 @@ def test_without_a_sentence_the_caption_and_the_one_before_describe_the_figure()
     )
     figure = next(b for section in read_sections(nb) for b in section.blocks if b.kind == "figure")
     assert figure.alt == "Figure. Over time. Said." and figure.content.startswith("data:image/svg+xml;base64,PHN2Zy")
+
+
+def test_what_leads_a_page_stands_on_top_once_and_leaves_no_heading_without_words():
+    said = v4.new_output("display_data", {"text/markdown": "North leads."}, metadata={"text/markdown": {"finding": "x"}})
+    drawn = v4.new_output("display_data", {"image/png": "iVBORw0K"}, metadata={"image/png": {"finding": "x"}})
+    table = result(text_html="<table><tr><td>1</td></tr></table>")
+    nb = notebook("# Why?", "## How far?", ("far()", said, drawn), "*Figure.* Points.\n\n## And then?", ("then()", table))
+    figure = led(sections := read_sections(nb), "x")
+    assert figure.caption == "<p><em>Figure.</em> Points.</p>"
+    assert [b.kind for s in sections for b in s.blocks] == ["code", "html", "html", "code"]
+    assert [s.title for s in sections] == ["", "And then?"]
+
+
+def test_a_caption_finds_its_figure_past_a_table_and_what_was_saved_is_no_line_of_the_page():
+    drawn = v4.new_output("display_data", {"image/png": "iVBORw0K"})
+    printed = v4.new_output("stream", name="stdout", text="saved nps: findings/a/b.json and 1 table(s)\n")
+    table = result(text_html="<table><tr><td>1</td></tr></table>")
+    nb = notebook("# Why?", ("f()", drawn), ("g()", table), "*Figure.* Points.", ("cx.save(f)", printed))
+    blocks = [b for section in read_sections(nb) for b in section.blocks]
+    assert [b.kind for b in blocks] == ["figure", "html", "code"] and "Points." in blocks[0].caption
 
 
 def test_a_table_has_scopes_one_header_row_and_its_numbers_marked(whole):

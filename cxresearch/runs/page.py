@@ -11,6 +11,7 @@ IMAGES = ("image/png", "image/jpeg", SVG)
 AXES = re.compile(r"<Axes: .*>|<Figure size .*>", re.S)  # what a plot returns; the figure itself is shown
 TITLE = re.compile(r"<h1>.*?</h1>\s*", re.S)
 SAVED = re.compile(r"(saved .*\n)+")  # what `cx.save` prints
+BARE = re.compile(r"<h2[^>]*>.*</h2>\s*")
 HEADING = re.compile(r"<h2>(.*?)</h2>", re.S)
 ANALYST = "For the analyst"
 CAPTION = ("<p><em>Figure.</em>", "<p><em>Figures.</em>")
@@ -68,13 +69,15 @@ def read_sections(notebook, failed_cell: int | None = None) -> list[Section]:
 
 
 def led(sections: list[Section], finding: str) -> Block | None:
-    """Take out the words of the finding that leads a page, and its first figure, which is returned: both stand on top."""
+    """Take out what stands on top, words and first figure (returned) of a finding, and headings left with code alone."""
     taken = {}
     for section in sections:
         for block in list(section.blocks):
             if block.finding == finding and block.kind in ("figure", "finding") and block.kind not in taken:
                 taken[block.kind] = block
                 section.blocks.remove(block)
+        if all(block.kind == "code" or BARE.fullmatch(block.content) for block in section.blocks):
+            section.blocks, section.title = [block for block in section.blocks if block.kind == "code"], ""
     return taken.get("figure")
 
 
