@@ -54,7 +54,7 @@ class Segmentation(Finding):
         values |= {"profile": "; ".join(said["profile"] + rest), "sizes": listing(said["size"] + rest)}
         key = "established" if self.established else "not stable" if s["supported"] == self.k else None
         key = key or ("fewer" if s["supported"] > 1 else "one") + (" classes" if self.categorical else " segments")
-        found = say(key, **dict(s) | values, weak=listing(weak or [say("weak hidden")]))
+        found = say(key, **{**s, **values, "method": say(s["method"])}, weak=listing(weak or [say("weak hidden")]))
         return found if s["starts_at_best"] > 1 else f"{found} {say('optimiser', **s)}"
 
     def plot(self, ax=None):
