@@ -15,6 +15,7 @@ GOES = [
     ("Write to anna.nowak+1@poczta.example.pl.", "Write to [e-mail]."),
     ("почта: иван@пример.рф, жду", "почта: [e-mail], жду"),
     ("Call me on +44 7700 900123!", "Call me on [phone]!"),
+    ("Pozdrawiam, \x85Ewa Nowak", "Pozdrawiam, \x85[name]"),
     ("zadzwońcie 601 234 567 po 17", "zadzwońcie [phone] po 17"),
     ("tel. 22 123 45 67, dziękuję", "tel. [phone], dziękuję"),
     ("мой телефон 8 (916) 123-45-67.", "мой телефон [phone]."),

@@ -233,8 +233,8 @@ STEPS = (
 # Holds wherever a step finds something, in a text not yet folded; all texts at once (RE2) cost a tenth of asking each.
 _STEMS = "|".join(form for stem in NAMES["stems"].split() for form in (stem, bare(stem)))
 _WHO = "|".join(re.escape(form) for who in (*NAMES["titles"], *NAMES["greetings"]) for form in (who, bare(who)))
-_WHO = _WHO.replace(r"\ ", r"[\s\p{Zs}]").replace(r"\-", r"\p{Pd}")
+_WHO = _WHO.replace(r"\ ", r"[\s\p{Z}\p{C}]").replace(r"\-", r"\p{Pd}")
 SUSPECT = (
-    rf"[\p{{Nd}}\p{{Cf}}\p{{M}}@\x{{FF01}}-\x{{FF5E}}]|(?i:://|www\.|:.*:|{_STEMS}"
-    rf"|(?:^|[^\p{{L}}\p{{N}}_])(?:{_WHO})[.,]?[\s\p{{Zs}}]+\p{{L}})"
+    rf"[\p{{Nd}}\p{{Cf}}\p{{M}}@\x{{FF01}}-\x{{FF5E}}]|(?i:://|www\.|:.*:|{_STEMS})"
+    rf"|(?:^|[^\p{{L}}\p{{N}}_])(?i:{_WHO})[.,]?[\s\p{{Z}}\p{{C}}]+[\p{{Lu}}\p{{Lt}}\p{{N}}]"
 )
