@@ -322,6 +322,7 @@ def test_a_slip_in_one_number_is_no_decimal_comma_and_is_not_taken_for_a_blank(t
     assert "# ? '5,5' (1 rows) is no number as it is written: correct the file\n" in text
     assert found["problems"] == [
         "export.csv: overall rating holds 1 value that is not a number ('5,5': 1); declare decimal: ',' for the table ('5,5' is then "
+        "5.5), "
         "or declare them as missing codes of item overall_rating in study.yml"
     ]
 
@@ -367,7 +368,9 @@ def test_six_files_become_the_six_tables(root, tmp_path):
 
 def test_the_keys_of_a_contact_are_found_by_name_and_by_what_stands_below(tmp_path):
     head = "client id,time,contact id,ticket,phase,department,closed,resolved\n"
-    rows = "".join(f"C{i % 9},2025-01-{i + 1:02d},K{i},T{i // 2},after,Sales,2025-02-{i + 1:02d},yes\n" for i in range(20))
+    rows = "".join(
+        f"C{i % 9},2025-01-{i + 1:02d},K{i},T{i // 2},after,Sales,2025-02-{i + 1:02d},yes\n" for i in range(20)
+    )
     text, _ = new(tmp_path, head + rows, "log.csv")
     for key, header in {"contact": "contact id", "case": "ticket", "stage": "phase", "owner": "department",
                         "closed": "closed", "resolved": "resolved"}.items():  # fmt: skip

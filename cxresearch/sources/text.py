@@ -168,24 +168,32 @@ def _even_rows(text: Utf8, separator: str, positions: list[int], n_columns: int,
     if n_columns == 1:
         return None  # a blank line is a blank answer there
     uneven: list = []
-    table = arrow_csv.read_csv(
-        pa.BufferReader(text.content) if isinstance(text.content, bytes) else str(text.content),
-        # The header is read as rows: names may stand twice, positions do not.
-        read_options=arrow_csv.ReadOptions(autogenerate_column_names=True, block_size=BLOCK),
-        parse_options=arrow_csv.ParseOptions(
-            delimiter=separator, newlines_in_values=True, invalid_row_handler=lambda row: uneven.append(row) or "skip"
-        ),
-        convert_options=arrow_csv.ConvertOptions(
-            column_types={f"f{i}": pa.string() for i in range(n_columns)},
-            include_columns=[f"f{i}" for i in positions],
-            strings_can_be_null=False,
-        ),
-    )
+    try:
+        table = arrow_csv.read_csv(
+            pa.BufferReader(text.content) if isinstance(text.content, bytes) else str(text.content),
+            # The header is read as rows: names may stand twice, positions do not.
+            read_options=arrow_csv.ReadOptions(autogenerate_column_names=True, block_size=BLOCK),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=separator,
+                newlines_in_values=True,
+                invalid_row_handler=lambda row: uneven.append(row) or "error",
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types={f"f{i}": pa.string() for i in range(n_columns)},
+                include_columns=[f"f{i}" for i in positions],
+                strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid:
+        _require_closed_quotes(text, separator, file)
+        if uneven:
+            return None
+        raise
     with text.stream() as stream:
         n_lines = sum(chunk.count(NEWLINE) for chunk in iter(lambda: stream.read(CHUNK), b""))
-    if n_lines > table.num_rows + len(uneven):
+    if n_lines > table.num_rows:
         _require_closed_quotes(text, separator, file)
-    return None if uneven else table.to_pandas()
+    return table.to_pandas()
 
 
 def _require_closed_quotes(text: Utf8, separator: str, file: str) -> None:
@@ -212,6 +220,7 @@ def _uneven_rows(
     """Return the wanted cells of rows of any width up to the header's, and how many are shorter than it."""
     with text.lines() as lines:
         rows = [row for row in csv.reader(lines, delimiter=separator) if row or n_columns == 1]
+    require_fitting_size(path, len(rows), n_columns)
     rows = list(itertools.dropwhile(lambda row: not row, rows))
     if long := {i: len(row) for i, row in enumerate(rows, 1) if "".join(row[n_columns:]).strip()}:
         first = next(iter(long))
@@ -220,6 +229,5 @@ def _uneven_rows(
             f"header (first: row {first + bool(text.separator)} with {long[first]}); correct the file, or declare its "
             "separator in study.yml"
         )
-    require_fitting_size(path, len(rows), n_columns)
     cells = {i: [row[p] if p < len(row) else "" for row in rows] for i, p in enumerate(positions)}
     return pd.DataFrame(cells, dtype="str"), sum(len(row) < n_columns for row in rows) if n_columns > 1 else 0
