@@ -152,7 +152,8 @@ class Question:
         if survey.respondent is None or survey.cluster is not None:
             return self.sample
         rows = survey.rows.assign(**{person: person_codes(survey.rows[survey.respondent])})
-        return replace(survey, rows=rows, cluster=person).sample(self.measure.answered, by=self.by, wave=True)
+        whole = replace(survey, rows=rows, cluster=person)
+        return whole.sample(self.measure.answered, by=self.by, wave=True, of=(self.measure.item,))
 
     def equal_p_value(self) -> float:
         """Return the joint p-value of equal groups, or of equal waves; NaN for one cell, for both, or for too many."""
@@ -188,5 +189,5 @@ def ask(
     check_asked(survey, item, *columns_of(by), confidence=confidence, worth=worth)
     asked = measured(survey, item, measure, **how)
     known = not moves or survey.wave is not None
-    sample = survey.sample(asked.answered, by=by, wave=wave or moves, what=what) if known else None
+    sample = survey.sample(asked.answered, by=by, wave=wave or moves, what=what, of=(item,)) if known else None
     return Question(function, survey, asked, columns_of(by), confidence, sample)
