@@ -152,8 +152,7 @@ class Question:
         if survey.respondent is None or survey.cluster is not None:
             return self.sample
         rows = survey.rows.assign(**{person: person_codes(survey.rows[survey.respondent])})
-        whole = replace(survey, rows=rows, cluster=person)
-        return whole.sample(self.measure.answered, by=self.by, wave=True, of=(self.measure.item,))
+        return replace(survey, rows=rows, cluster=person).sample(self.measure.answered, by=self.by, wave=True)
 
     def equal_p_value(self) -> float:
         """Return the joint p-value of equal groups, or of equal waves; NaN for one cell, for both, or for too many."""

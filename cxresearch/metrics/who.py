@@ -118,9 +118,8 @@ def response_bias(
     sensitivity, weights = _sensitivity(sample, asked, values, place, confidence)
     found = _differences(survey, values, answered, behaviour, confidence, least)
     summary = {"n": n, "n_others": n_others, "response_rate": float(answered.mean())}
-    summary |= dict(zip(("estimate", "reweighted"), sensitivity["estimate"])) | {
-        "n_effective": kish_effective_n(weights)
-    }
+    summary |= dict(zip(("estimate", "reweighted"), sensitivity["estimate"]))
+    summary["n_effective"] = kish_effective_n(weights)
     summary["method"] = "standardised differences; weights calibrated to all customers"
     summary["established"] = bool((found["p_adjusted"] < 1 - confidence).any())
     largest, heaviest = np.nanmax([0.0, *found["estimate"].abs()]), float(weights.max() / weights.mean())

@@ -25,8 +25,8 @@ def withheld_reports(cells: Sequence[Cell], folder: Path, opened) -> dict[Cell, 
     }  # fmt: skip
     whole = next((c for c in found if c.name == WHOLE), None)
     of_parts = {c: saved for c, saved in found.items() if c is not whole}
-    outcomes = [saved for findings in of_parts.values() for saved in findings]
-    beside = found[whole] if whole else list(of_the_whole(opened, outcomes, of_a_part=True))
+    outcomes = (saved for findings in of_parts.values() for saved in findings)
+    beside = found.get(whole) or list(of_the_whole(opened, outcomes, of_a_part=True))
 
     def leaks(hidden: Sequence[Cell]) -> list[Leak]:
         shown = [saved for cell, findings in of_parts.items() if cell not in hidden for saved in findings]
@@ -35,9 +35,9 @@ def withheld_reports(cells: Sequence[Cell], folder: Path, opened) -> dict[Cell, 
     given_away = leaks(())
     if not given_away:
         return {}
-    values = {cell: {f"{column}={value}" for column, value in cell.only} for cell in of_parts}
     told = {word for leak in given_away for word in leak.cell.split(", ")}
-    order = sorted(of_parts, key=lambda c: (values[c] <= told, c.rows, c.name))
+    hiding = {c for c in of_parts if {f"{column}={value}" for column, value in c.only} <= told}
+    order = sorted(of_parts, key=lambda c: (c in hiding, c.rows, c.name))
     many = bisect_left(range(len(order)), True, key=lambda k: not leaks(order[:k]))
     reason = "withheld: beside the whole, the reports together would give away a hidden number "
     return dict.fromkeys(order[:many], f"{reason}({min(given_away).said()})")
