@@ -1,6 +1,7 @@
 """The audit of a run: finds what an attacker with a linear programme finds, across tables and notebooks."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,8 @@ from test_privacy_suppression import cells, margin, publish, random_table, recov
 
 import cxresearch as cx
 from cxresearch.privacy import audit_folder, audit_tables, hidden_cells
-from cxresearch.privacy.audit import Leak
+from cxresearch.privacy.audit import Known, Leak
+from cxresearch.privacy.base import POOLED
 from cxresearch.privacy.published import Saved, counted, read_findings
 
 
@@ -22,7 +24,8 @@ def finding(name: str, table: pd.DataFrame, *, total=np.nan, outcome="recommend"
             if c.startswith(("n", "largest"))
         }
     ).astype(str)
-    return Saved(name, outcome, by if "group" in table else None, float(total), {f"{name}.{file}.csv": shown})
+    tables, money = {f"{name}.{file}.csv": shown}, outcome == "revenue"
+    return Saved(name, outcome, by if "group" in table else None, float(total), tables, money=money)
 
 
 def hide(table: pd.DataFrame, mask) -> pd.DataFrame:
@@ -165,7 +168,7 @@ def test_what_cannot_be_audited_is_a_leak():
 def test_a_base_shown_under_the_minimum_is_reported_where_the_minimum_is_known():
     saved = finding("nb/score", regions(50, 7, 40), total=97)
     assert audit_tables([saved]) == []
-    (leak,) = audit_tables([saved], min_base=10)
+    (leak,) = audit_tables([saved], Known(10))
     assert leak.said() == "nb/score.tidy.csv, region=b: its base is shown and lies under the minimum base of 10"
 
 
@@ -173,40 +176,37 @@ def test_a_sum_of_money_that_is_mostly_one_contributor_is_reported():
     table = regions(50, 40).assign(largest_share=[0.2, 0.7])
     (leak,) = audit_tables([finding("nb/worth", table, total=90)])
     assert leak.said() == "nb/worth.tidy.csv, region=b: more than half of its money is one contributor's"
-    assert audit_tables([finding("nb/worth", table, total=90)], min_base=10) == [leak]
-    assert audit_tables([finding("nb/worth", table, total=90)], min_base=1) == [], "the study hides nobody"
+    assert audit_tables([finding("nb/worth", table, total=90)], Known(10)) == [leak]
+    assert audit_tables([finding("nb/worth", table, total=90)], Known(1)) == [], "the study hides nobody"
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
 
 
-def save(folder, notebook: str, name: str, table: pd.DataFrame, *, total, question="nps recommend by region"):
+def save(folder, notebook: str, name: str, table: pd.DataFrame, *, total, outcome="recommend", by=("region",)):
     place = folder / notebook
     place.mkdir(parents=True, exist_ok=True)
     table.to_csv(place / f"{name}.tidy.csv", index=False)
-    record = {"id": question, "glance": {"n": total}, "tables": {"tidy": f"{name}.tidy.csv"}}
+    record = {"id": f"nps {outcome}", "glance": {"n": total}, "tables": {"tidy": f"{name}.tidy.csv"}}
+    record |= {"outcome": outcome, "by": list(by)}
     (place / f"{name}.json").write_text(json.dumps(record), encoding="utf-8")
 
 
-def test_the_notebook_that_gives_a_cell_away_is_withheld_and_not_the_one_that_hides_it(tmp_path):
+def test_the_finding_that_gives_a_cell_away_is_withheld_and_not_the_one_that_hides_it(tmp_path):
     both = cells(np.array([[4, 30], [50, 60]]))
-    save(
-        tmp_path,
-        "first",
-        "both",
-        hide(both, [True, False, False, False]),
-        total=None,
-        question="nps recommend by region over waves",
-    )
-    save(tmp_path, "second", "waves", margin(both, "wave"), total=144, question="nps recommend over waves")
-    save(tmp_path, "third", "other", regions(50, 40), total=90, question="top_box overall >= 4 by region")
-    names = ["first", "second", "third"]
+    save(tmp_path, "first", "both", hide(both, [True, False, False, False]), total=None)
+    save(tmp_path, "second", "waves", margin(both, "wave"), total=144, by=())
+    save(tmp_path, "second", "other", regions(50, 40), total=90, outcome="overall >= 4")
+    names = ["first", "second"]
     withheld = audit_folder(tmp_path, notebooks=names)
     assert {k: v.said() for k, v in withheld.items()} == {
-        "second": "first/both.tidy.csv, region=g0, wave=0: its hidden base can be computed from the tables of this run"
+        "second/waves": "first/both.tidy.csv, region=g0, wave=0: its hidden base can be computed from the tables of "
+        "this run"
     }
-    assert list(audit_folder(tmp_path, notebooks=["second", "first", "third"])) == ["first"]
+    assert list(audit_folder(tmp_path, notebooks=["second", "first"])) == ["first/both"]
     assert audit_folder(tmp_path) == withheld
+    beside = read_findings(tmp_path / "second")
+    assert list(audit_folder(tmp_path, notebooks=["first"], beside=beside)) == ["first/both"]
 
 
 def test_scorecards_of_thin_groups_pass_the_audit_together(tmp_path, monkeypatch):
@@ -229,7 +229,7 @@ def test_scorecards_of_thin_groups_pass_the_audit_together(tmp_path, monkeypatch
             cx.save(found, name=name)
             cx.save(cx.top_box(survey, "satisfaction", threshold=4, **keys), name=f"top_{name}")
             hidden += int(found.tidy()["n"].isna().sum())
-        assert audit_folder(tmp_path / str(i), min_base=10) == {}
+        assert audit_folder(tmp_path / str(i), Known(10)) == {}
     assert hidden > 10
 
 
@@ -252,9 +252,61 @@ def test_findings_are_read_with_outcome_group_and_hidden_counts(tmp_path):
     assert whole.cells == {(): 97.0}
 
 
+# --- what tables tell of each other ----------------------------------------------------------------------------------
+
+NESTED = Known(10, {("branch", "region"): {"a": "North", "b": "North", "c": "South", "d": "South", "e": "South"}})
+
+
+@pytest.mark.parametrize("branches, n", [("abcde", [50, *[np.nan] * 3, 30]), (["a", "e", POOLED], [50, 30, 24])])
+def test_a_region_less_its_branches_is_the_hidden_one(branches, n):
+    shown = finding("nb/branches", regions(*n, names=branches), total=104, by="branch")
+    wide = finding("nb/regions", pd.DataFrame({"group": ["North", "South"], "n": [57.0, 47.0]}), total=104)
+    assert audit_tables([shown, wide], Known(10)) == [], "no grouping determines the other"
+    assert [leak.cell for leak in audit_tables([shown, wide], NESTED)] == ["branch=b"]
+
+
+def test_a_part_of_the_study_is_the_group_that_it_is_of():
+    whole = finding("nb/score", pd.DataFrame({"wave": ["1", "2"], "n": [200.0, 200.0]}), total=400, by=None)
+    part = finding("nb/score", pd.DataFrame({"wave": ["1", "2"], "n": [194.0, 200.0]}), total=394, by=None)
+    (leak, *_) = audit_tables([whole, replace(part, only=(("region", "Big"),))], Known(10))
+    assert leak.reason == "less what is shown by region, fewer than the minimum base of 10 are left"
+    safe = [t.assign(n=t["n"].astype(float) - 50) for t in part.tables.values()]
+    safe = replace(part, total=294.0, tables={"x": safe[0].astype(str)}, only=(("region", "Big"),))
+    assert audit_tables([whole, safe], Known(10)) == []
+
+
+def test_two_means_of_one_thing_over_almost_the_same_people_tell_of_the_few():
+    groups = regions(700, 691).assign(estimate=2.0, largest_share=0.1)
+    spent = pd.DataFrame({"term": ["revenue"], "responders": [3.0], "n": [1399.0], "largest_share": [0.1]})
+    first = finding("nb/value", groups, total=1391, outcome="revenue")
+    second = finding("nb/bias", spent, total=1399)
+    (leak,) = audit_tables([first, second], Known(10))
+    assert leak.said() == "nb/bias, all: revenue is averaged over it twice, and fewer than 10 people are not in both"
+    assert audit_tables([first, second], Known(1)) == []
+
+
 @pytest.mark.parametrize(
-    "question", ["effort ease version 2 agree by region", "top_box ease >= 4 by region over waves"]
+    "table, outcome",
+    [
+        (pd.DataFrame({"term": ["spent"], "responders": [3.0], "others": [2.0], "n": [50.0]}), "recommend"),
+        (regions(50, 40).assign(estimate=2.0), "revenue"),
+    ],
 )
-def test_the_group_is_read_from_the_id_of_a_finding(tmp_path, question):
-    save(tmp_path, "nb", "x", regions(50, 40), total=90, question=question)
-    assert [(s.outcome, s.by) for s in read_findings(tmp_path / "nb")] == [("ease", "region")]
+def test_a_table_of_money_says_how_much_of_it_is_one_contributors(table, outcome):
+    saved = finding("nb/worth", table, total=90, outcome=outcome)
+    (leak,) = audit_tables([saved], Known(10))
+    assert leak.said() == (
+        "nb/worth.tidy.csv, all: it averages money and does not say how much of it is one contributor's"
+    )
+    assert audit_tables([saved], Known(1)) == []
+
+
+def test_a_programme_that_is_not_solved_withholds_the_finding(tmp_path, monkeypatch):
+    save(tmp_path, "nb", "score", regions(50, np.nan, np.nan), total=97)
+    save(tmp_path, "nb", "other", regions(50, 40), total=90, outcome="overall")
+    unsolved = type("Unsolved", (), {"status": 1, "message": "time limit reached"})()
+    monkeypatch.setattr("scipy.optimize.linprog", lambda *_, **__: unsolved)
+    assert {name: leak.said() for name, leak in audit_folder(tmp_path, Known(10)).items()} == {
+        "nb/score": "nb/score, all: whether it gives a hidden number away was not computed: the linear programme was "
+        "not solved: time limit reached"
+    }

@@ -27,9 +27,11 @@ def save(rows: str, *, group: str | None, total: int) -> str:
 
 HIDES = save('{"group": ["a", "b", "c"], "estimate": [1.5, None, 2.5], "n": [50, None, 40]}', group="region", total=90)
 TELLS = """
-everybody = {"n": 97, "method": "count"}
-cx.save(Answer("nps", "recommend", None, pd.DataFrame({"n": [97]}), everybody, finding.tested), name="all")
-print("secret 97")
+everybody = {"n": 91, "method": "count"}
+whole = Answer("nps", "recommend", None, pd.DataFrame({"n": [91]}), everybody, finding.tested)
+cx.save(whole, name="all")
+print("secret 91")
+whole
 """
 
 
@@ -38,38 +40,44 @@ def made(tmp_path_factory, pool):
     folder = tmp_path_factory.mktemp("withheld")
     write_study(folder)
     finding = HIDES.replace('{"n": 90', '{"n": None').replace("Answer(", "finding = Answer(", 1)
-    keep = 'cx.save(finding, name="groups")'
-    for name, tail in {
-        "first": [finding, keep],
-        "second": [finding, TELLS],
-        "third": [finding.replace('"region"', '"city"'), keep],
-    }.items():
-        write_notebook(folder / "notebooks", name, "import cxresearch as cx" + DEFINE, *tail, parameters=PARAMETERS)
+    other = finding.replace('"region"', '"city"')
+    keep = 'cx.save(finding, name="groups")\nfinding'
+    for name, tail in {"first": [finding, keep], "second": [finding, TELLS, other, keep]}.items():
+        write_notebook(
+            folder / "notebooks",
+            name,
+            "import cxresearch as cx" + DEFINE,
+            *tail,
+            parameters=PARAMETERS,
+            headline="all" if name == "second" else None,
+        )
     told = []
     plan = plan_run(folder / "study.yml", notebooks=folder / "notebooks")
     return make_run(plan, folder / "run", tell=told.append, pool=pool), told
 
 
-def test_the_notebook_that_gives_a_number_away_fails_with_table_and_cell(made):
+def test_the_finding_that_gives_a_number_away_is_withheld_with_table_and_cell(made):
     run, told = made
-    assert [(o.task.name, o.status) for o in run.outcomes] == [("first", "ok"), ("second", "failed"), ("third", "ok")]
+    assert [(o.task.name, o.status) for o in run.outcomes] == [("first", "ok"), ("second", "ok")]
     assert run.outcomes[1].reason == (
-        "withheld, since it gives away a hidden number: first/groups.tidy.csv, region=b: its hidden base can be "
+        "all withheld, since it gives away a hidden number: first/groups.tidy.csv, region=b: its hidden base can be "
         "computed from the tables of this run"
     )
-    assert sorted(o.task.name for o in told) == ["first", "second", "second", "third"] and told[-1] is run.outcomes[1]
-    assert not run.whole
+    assert sorted(o.task.name for o in told) == ["first", "second", "second"] and told[-1] is run.outcomes[1]
+    assert run.whole, "a finding is withheld, never a notebook"
 
 
-def test_nothing_of_a_withheld_notebook_is_kept_but_its_source(made):
+def test_nothing_of_a_withheld_finding_is_kept(made):
     folder = made[0].folder
-    assert sorted(p.name for p in (folder / "findings").iterdir()) == ["first", "third"]
-    assert "secret 97" in (folder / "second.ipynb").read_text(encoding="utf-8"), "its source is there"
-    assert all(not c.get("outputs") for c in json.loads((folder / "second.ipynb").read_text(encoding="utf-8"))["cells"])
+    assert sorted(p.name for p in (folder / "findings" / "second").iterdir()) == ["groups.json", "groups.tidy.csv"]
+    notebook = json.loads((folder / "second.ipynb").read_text(encoding="utf-8"))
+    outputs = json.dumps([c.get("outputs") for c in notebook["cells"]])
+    assert "91" not in outputs and "withheld, since it gives away" in outputs
+    assert "The answer to" in outputs, "the other finding of the page is shown"
     page = (folder / "second.html").read_text(encoding="utf-8")
-    assert "region=b" in page and '<pre class="text">' not in page
+    assert "region=b" in page and "secret 91<" not in page and "Not all is shown" in page
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    assert record["status"] == "failed" and record["notebooks"][1]["findings"] == {}
+    assert record["status"] == "ok" and list(record["notebooks"][1]["findings"]) == ["groups"]
     assert "region=b" in (folder / "index.html").read_text(encoding="utf-8")
 
 

@@ -6,8 +6,7 @@ import pytest
 from scipy.optimize import linprog
 
 import cxresearch as cx
-from cxresearch.errors import DataProblem
-from cxresearch.privacy import dominated_groups, hidden_cells, hide_cells
+from cxresearch.privacy import hidden_cells, hide_cells
 
 
 def cells(counts) -> pd.DataFrame:
@@ -137,32 +136,6 @@ def test_the_order_of_rows_does_not_matter():
 
 
 # --- money -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_sum_in_which_one_customer_has_more_than_half_is_dominated():
-    money = pd.DataFrame({"branch": ["a"] * 3 + ["b"] * 3 + ["c", None], "paid": [60.0, 20, 10, 30, 30, -30, 0, 5]})
-    found = dominated_groups(money["paid"], money["branch"])
-    assert found.to_dict("list") == {
-        "group": ["a", "b", "c"], "n": [3, 3, 0], "largest_share": [60 / 90, 30 / 90, 0.0],
-        "dominated": [True, False, False],
-    }  # fmt: skip
-    assert dominated_groups(money["paid"], money["branch"], top=2, share=0.6)["dominated"].tolist() == [
-        True,
-        True,
-        False,
-    ]
-
-
-def test_dominance_is_refused_on_missing_money_and_odd_limits():
-    paid, branch = pd.Series([1.0, None], name="paid"), pd.Series(["a", "b"])
-    for options, message in [
-        ({}, "paid is missing in 1 of 2 rows; drop them or give them a zero"),
-        ({"share": 1.5}, "share=1.5 must lie between 0 and 1, for example 0.95"),
-        ({"top": 0}, "top=0 must be at least 1"),
-    ]:
-        with pytest.raises(DataProblem) as refused:
-            dominated_groups(paid, branch, **options)
-        assert str(refused.value) == message
 
 
 def customers(*, richest: float) -> pd.DataFrame:

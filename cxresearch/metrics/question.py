@@ -188,5 +188,5 @@ def ask(
     check_asked(survey, item, *columns_of(by), confidence=confidence, worth=worth)
     asked = measured(survey, item, measure, **how)
     known = not moves or survey.wave is not None
-    sample = survey.sample(asked.answered, by=by, wave=wave or moves, what=what) if known else None
+    sample = survey.sample(asked.answered, by=by, wave=wave or moves, what=what, of=(item,)) if known else None
     return Question(function, survey, asked, columns_of(by), confidence, sample)

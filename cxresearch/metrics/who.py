@@ -111,17 +111,18 @@ def response_bias(
             f"response_bias needs at least {MIN_EACH} customers who answered and {MIN_EACH} who did not; "
             f"found {n} and {n_others}"
         )
-    require_base(min(n, n_others), min_base=max(survey.min_base, answers.min_base), what=what)
+    least = max(survey.min_base, answers.min_base)
+    require_base(min(n, n_others), min_base=least, what=what)
     values, filled = _behaviours(table, behaviour)
     asked = measured(latest, item, "nps")
     sensitivity, weights = _sensitivity(sample, asked, values, place, confidence)
-    found = _differences(survey, values, answered, behaviour, confidence)
+    found = _differences(survey, values, answered, behaviour, confidence, least)
     summary = {"n": n, "n_others": n_others, "response_rate": float(answered.mean())}
     summary |= dict(zip(("estimate", "reweighted"), sensitivity["estimate"]))
     summary["n_effective"] = kish_effective_n(weights)
     summary["method"] = "standardised differences; weights calibrated to all customers"
     summary["established"] = bool((found["p_adjusted"] < 1 - confidence).any())
-    largest, heaviest = float(found["estimate"].abs().max()), float(weights.max() / weights.mean())
+    largest, heaviest = np.nanmax([0.0, *found["estimate"].abs()]), float(weights.max() / weights.mean())
     checks = [
         Check("largest standardised difference", digits.rounded(largest, 3), f"at most {LARGE:g}", largest <= LARGE),
         Check("largest response weight / mean", digits.rounded(heaviest, 2), "at most 10", heaviest <= 10),
@@ -135,7 +136,8 @@ def response_bias(
     counted = f"at least once in {waves} waves" if waves > 1 else "once or more"
     both = survey.with_table(table, labels={**answers.labels, **survey.labels})
     question = Question("response_bias", both, asked, [], confidence, sample)
-    return question.finding(ResponseBias, found, summary, checks, further={"sensitivity": sensitivity}, counted=counted)
+    more = dict(hidden=int(found["estimate"].isna().sum()), further={"sensitivity": sensitivity}, counted=counted)
+    return question.finding(ResponseBias, found, summary, checks, **more)
 
 
 def _with_purchases(table, customer: str, transactions, until):
@@ -171,7 +173,7 @@ def _behaviours(table, behaviour) -> tuple[np.ndarray, int]:
     return np.where(missing, np.nanmedian(values, axis=0), values), int(missing.sum())
 
 
-def _differences(survey, values, answered, behaviour, confidence) -> pd.DataFrame:
+def _differences(survey, values, answered, behaviour, confidence, least) -> pd.DataFrame:
     """Return standardised differences of those who answered and the others, under the customers' own design."""
     column = "who answered"
     named = survey.table.assign(**{column: np.where(answered, "responders", "others")})
@@ -184,9 +186,10 @@ def _differences(survey, values, answered, behaviour, confidence) -> pd.DataFram
         difference, error = compared.less([1], [0])[["estimate", "std_error"]].iloc[0] / spread  # others come first
         row = {"term": name} | columns_of_estimate(difference, error, z * error)
         row |= {"p_value": 2 * stats.norm.sf(abs(difference / error)), "p_adjusted": np.nan}
-        row |= {"responders": compared.raw[1], "others": compared.raw[0]}
-        rows.append(row | {"n": sample.n[1], "n_others": sample.n[0]})
+        row |= {"responders": compared.raw[1], "others": compared.raw[0], "n": sample.n[1], "n_others": sample.n[0]}
+        rows.append(row | {"largest_share": max(largest_share(held[sample.cell == cell]) for cell in (0, 1))})
     table = pd.DataFrame(rows)
+    table = hide(table, hidden_cells(table, min_base=least, secondary=False))  # each row is about everybody
     return table.assign(p_adjusted=adjusted_p_values(table["p_value"], correction="holm"))
 
 
@@ -299,8 +302,8 @@ def promoter_value(customers, item: str, *, value: str, unit: str = "", confiden
     lost = int((asked.answered & np.isnan(values)).sum())
     checks = (*sample.checks, Check(f"answers without {survey.label(value)}", lost, "0", lost == 0))
     words, units = f"{'Share with' if share else 'Mean'} {survey.label(value)}", Units(1, 1, 1, unit, unit)
-    own = dict(measure=Measure(value, value, form, words, UNITS["share"] if share else units), confidence=confidence)
-    own |= dict(suppressed=int(hidden.sum()), domain=survey.condition)
+    measure = Measure(value, value, form, words, UNITS["share"] if share else units)
+    own = dict(measure=measure, confidence=confidence, suppressed=int(hidden.sum()), domain=survey.condition)
     shown, further = hide(found, hidden), {"steps": steps}
     return PromoterValue("promoter_value", value, column, shown, summary, checks, survey.labels, further, **own)
 

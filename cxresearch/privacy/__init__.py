@@ -3,7 +3,7 @@
 # ruff: noqa: F401
 from cxresearch.privacy.audit import Leak, audit_folder, audit_tables
 from cxresearch.privacy.base import POOLED, hide_small_bases, pool_small_groups, require_base
-from cxresearch.privacy.dominance import dominated_groups, guarded_base, largest_share
+from cxresearch.privacy.dominance import guarded_base, largest_share
 from cxresearch.privacy.identifiers import Identifier, find_identifiers
 from cxresearch.privacy.pseudonyms import (
     PSEUDONYMS,
@@ -14,4 +14,4 @@ from cxresearch.privacy.pseudonyms import (
     unsorted,
 )
 from cxresearch.privacy.redaction import redact
-from cxresearch.privacy.suppression import hidden_cells, hide_cells
+from cxresearch.privacy.suppression import hidden_cells, hidden_of, hidden_values, hide_cells

@@ -2,9 +2,9 @@
 
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,8 @@ import pandas as pd
 # column of a count -> the column that says its wave
 COUNTS = {"n": "wave", "n_before": "wave_before"}
 OF_PEOPLE = ("group", "segment", "wave")
-KEYS = (*OF_PEOPLE, "report", "score", "term", "category")
+KEYS = (*OF_PEOPLE, "score", "term", "category")
+MONEY = {"revenue", "revenue_before", "revenue_after", "amount", "spent"}  # what a study, or an analysis, calls it
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ class Saved:
         ``n`` of the finding as a whole, or NaN.
     tables
         File name -> table; every cell is text, empty where a value is hidden.
+    id
+        Of the finding: what its outputs carry.
+    only
+        Column and value of the part of the study that it is about.
+    money
+        Whether what was measured is money, and not, for example, whether there was any.
     """
 
     name: str
@@ -38,6 +45,14 @@ class Saved:
     by: str | None
     total: float
     tables: Mapping[str, pd.DataFrame]
+    id: str = ""
+    only: tuple[tuple[str, str], ...] = ()
+    money: bool = False
+
+    @cached_property
+    def parts(self) -> "list[Counted]":
+        """The counts of its tables, its own n last."""
+        return list(counted(self))
 
 
 class Counted(NamedTuple):
@@ -51,35 +66,50 @@ class Counted(NamedTuple):
         Dimensions, sorted: ``group region``, ``wave``, ...
     cells
         Levels, in the order of `keys` -> n; NaN where it is hidden.
+    own
+        Those of the keys that say which part of the study the report is about.
     """
 
     table: str
     keys: tuple[str, ...]
     cells: dict[tuple[str, ...], float]
+    own: tuple[str, ...] = ()
 
 
-def read_findings(folder: Path) -> list[Saved]:
-    """Return the findings saved in the folder of a notebook, by name."""
+def read_findings(folder: Path, only: tuple[tuple[str, str], ...] = ()) -> list[Saved]:
+    """Return the findings saved in the folder of a notebook, by name; `only` says which part of a study they are about."""
     found = []
     for path in sorted(Path(folder).glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         tables = {f"{path.parent.name}/{file}": _read(path.parent / file) for file in record["tables"].values()}
-        function, _, rest = record["id"].partition(" ")
-        by = re.search(r" by (\S+)", rest)
         total = float(pd.to_numeric(record["glance"].get("n"), errors="coerce") or math.nan)
-        name = f"{path.parent.name}/{path.stem}"
-        found.append(Saved(name, rest.split(" ")[0], by and by.group(1), total, tables))
+        about = record["outcome"].split(" ")[0], ", ".join(record["by"]) or None
+        found.append(
+            Saved(
+                f"{path.parent.name}/{path.stem}", *about, total, tables, record["id"], only, record["outcome"] in MONEY
+            )
+        )
     return found
 
 
 def counted(saved: Saved) -> Iterator[Counted]:
     """Yield the counts of a finding's tables, the finding's own n last."""
+    own = tuple((f"group {column}", value) for column, value in saved.only)
     for file, table in chain.from_iterable(_by_feature(*item) for item in saved.tables.items()):
         for n, wave in COUNTS.items():
             if n in table.columns and (n == "n" or wave in table.columns):
-                yield from _cells(saved, file, table, n, wave)
+                yield from (_inside(own, part) for part in _cells(saved, file, table, n, wave))
     if not math.isnan(saved.total):
-        yield Counted(saved.name, (), {(): float(saved.total)})
+        yield _inside(own, Counted(saved.name, (), {(): float(saved.total)}))
+
+
+def _inside(own: tuple[tuple[str, str], ...], part: Counted) -> Counted:
+    """Return the counts of a report on a part of the study as those of the cells that they are."""
+    names = (*(name for name, _ in own), *part.keys)
+    order = sorted(range(len(names)), key=names.__getitem__)
+    whole = {(*(value for _, value in own), *levels): n for levels, n in part.cells.items()}
+    cells = {tuple(levels[i] for i in order): n for levels, n in whole.items()}
+    return Counted(part.table, tuple(names[i] for i in order), cells, tuple(name for name, _ in own))
 
 
 def _by_feature(file: str, table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -112,5 +142,5 @@ def _dimension(saved: Saved, file: str, column: str) -> str:
     if column in ("wave", "wave_before"):
         return "wave"
     if column == "group":
-        return f"group {saved.by}" if saved.by else f"group of {saved.name}"
-    return column if column in ("segment", "report") else f"{column} of {file}"
+        return f"group {saved.by}" if saved.by else f"people of {saved.name}"
+    return column if column == "segment" else f"{column} of {file}"

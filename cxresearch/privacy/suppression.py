@@ -1,8 +1,9 @@
-"""Which cells of a table of counts to hide, so that none can be computed from the rest and the margins.
+"""Which numbers to hide, so that none can be computed from the rest: for one table, or once for all of a survey.
 
-A cell under the minimum base is hidden (primary suppression). Where the margins, or the differences between them and
-the other cells, would give it away, further cells are hidden, the smallest first (secondary suppression), until a
-linear programme can compute no hidden one.
+A cell under the minimum base is hidden (primary suppression). Where sums, or the differences between them and other
+cells, would give it away, further cells are hidden, the smallest first (secondary suppression), until a linear
+programme can compute no hidden one. A table is a partition of the same people; whatever partition divides the cells of
+another adds up to it, so that a grouping that determines another (branches of a region) needs no declaration.
 
 References
 ----------
@@ -10,11 +11,14 @@ Hundepool et al. (2012), *Statistical Disclosure Control*, ch. 4; Cox (1980), *J
 Association* 75, 377-385. The choice of further cells is a greedy one: enough are hidden, not always the fewest.
 """
 
+from itertools import combinations, permutations
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from cxresearch.privacy.dominance import guarded_base
+from cxresearch.privacy.linear import computed
 
 KEYS = ("group", "segment", "wave")
 
@@ -22,36 +26,30 @@ KEYS = ("group", "segment", "wave")
 def hidden_cells(
     table: pd.DataFrame, *, min_base: int, base: str = "n", keys=KEYS, secondary: bool = True
 ) -> np.ndarray:
-    """Return which rows of a table of cells to hide, (k,) bool.
+    """Return which rows of a table of cells to hide, (k,) bool: the rows add up to a whole that is shown.
 
     Parameters
     ----------
     table : DataFrame, (k, .)
-        One row per cell; the rows add up to the whole. One or two key columns, each combination once.
-    min_base : int
-        Cells with a smaller base are hidden, and cells of money with a ``largest_share`` over a half; with 1 nothing is.
-    base : str
-        Column of counts.
-    keys : sequence of str
-        Columns that may be keys; those that the table has are.
+        One row per cell, by those of the columns `keys` that it has, one or two; their sums (margins) are taken to be
+        published as this function would have them published alone.
+    min_base, base : int and str
+        Cells with a smaller `base` are hidden, and cells of money with a ``largest_share`` over a half; with 1 nothing is.
     secondary : bool
         False hides the small cells only, which protects nothing where margins are known.
-
-    Returns
-    -------
-    (k,) bool array. The sums of `base` over the rows of a key (margins) are taken to be published as this function
-    would have them published alone, the whole as it is. The cells hidden of a margin that is published add up to at
-    least `min_base`, or are all of its cells.
     """
     n = table[base].to_numpy(dtype=float, na_value=0.0)
     if min_base > 1 and "largest_share" in table:
         n = guarded_base(n, table["largest_share"], min_base=min_base)
     if min_base <= 1 or not (n < min_base).any():
         return np.zeros(len(n), dtype=bool)
+    if not secondary:
+        return n < min_base
     codes = [pd.factorize(table[key], sort=False)[0] for key in keys if key in table]
-    margins = [np.bincount(code, n) for code in codes] if len(codes) > 1 else []
-    hidden = [_protected([np.arange(len(m))], m, [], min_base, secondary=secondary) for m in margins]
-    return _protected(codes if margins else [np.arange(len(n))], n, hidden, min_base, secondary=secondary)
+    whole, cells = (np.zeros(len(n), dtype=int), n.sum(keepdims=True)), (np.arange(len(n)), n)
+    margins = [(code, np.bincount(code, n)) for code in codes] if len(codes) > 1 else []
+    hidden = [closed([whole, margin], [np.zeros(1, dtype=bool)], min_base) for margin in margins]
+    return closed([whole, *margins, cells], [np.zeros(1, dtype=bool), *hidden], min_base)
 
 
 def hide_cells(table: pd.DataFrame, *, min_base: int, base: str = "n", keys=KEYS) -> pd.DataFrame:
@@ -63,69 +61,168 @@ def hide_cells(table: pd.DataFrame, *, min_base: int, base: str = "n", keys=KEYS
     return shown
 
 
-def _sums(codes: list[np.ndarray], k: int, margins: int) -> tuple[sparse.csr_array, list[np.ndarray]]:
-    """Return the published sums of k cells, (q, k): cells, margins by key if there are any, the whole; and the lines.
+def hidden_values(values, people, *, min_base: int) -> np.ndarray:
+    """Return for which combinations of values, of so many people each, no report is made beside the whole, (k,) bool."""
+    keyed = pd.DataFrame({"group": [v[0] for v in values], "n": list(people)})
+    keyed = keyed.assign(**{"wave": ["|".join(v[1:]) for v in values]} if len(values[0]) > 1 else {})
+    return hidden_cells(keyed, min_base=min_base)
 
-    A line is an array of positions of which the last is the sum of the others.
+
+def hidden_of(survey, sample, *, by, wave: bool, of) -> np.ndarray:
+    """Return which cells of a sample of a survey to hide, as is decided for all its tables by its groupings, (k,) bool.
+
+    `by` and `wave` are what the cells are made by, `of` the columns that are answered: outside a part of a study they
+    say who answered.
     """
-    blocks, lines, start = [sparse.eye_array(k, format="csr")], [], k
-    for code in codes[:margins]:
-        size = int(code.max()) + 1
-        blocks.append(sparse.csr_array((np.ones(k), (code, np.arange(k))), shape=(size, k)))
-        lines += [np.append(np.flatnonzero(code == i), start + i) for i in range(size)]
-        start += size
-    blocks.append(sparse.csr_array(np.ones((1, k))))
-    return sparse.csr_array(sparse.vstack(blocks)), [*lines, np.append(np.arange(k), start)]
+    rows, persons = survey.every
+    answered = np.array(rows[list(of)].notna().all(axis=1))
+    answered[: len(survey)] = False
+    answered[sample.rows] = True
+    by = by[0] if by and not isinstance(by, str) and len(by) == 1 else by
+    waves = [survey.wave] if survey.wave else []
+    declared = [c for role in ("demographic", "segment") for c in survey.columns_of(role) if c in rows]
+    declared = list(dict.fromkeys([*declared, *waves]))
+    names = list(dict.fromkeys([*survey.only, *([by] if by else []), *(waves if wave else [])]))
+    key = (answered.tobytes(), *map(str, set(names) - set(declared)))
+    if key not in survey.decided:
+        of_waves = {str(name): pd.factorize(rows[name])[0] for name in waves}
+        known = survey.decided.setdefault("groups", {})  # they are the same for every question
+        for c in (c for c in (*declared, *names) if c not in waves and str(c) not in known):
+            known[str(c)] = survey.groups(c).cat.codes.to_numpy()
+        codes = {str(c): known[str(c)] for c in (*declared, *names) if c not in waves}
+        survey.decided[key] = Lattice(codes | of_waves, declared, persons, answered, min_base=survey.min_base)
+    code, gone = survey.decided[key].hidden(map(str, names))
+    hidden = sample.base < survey.min_base
+    hidden[sample.cell[gone[code[sample.rows]]]] = True
+    return hidden
 
 
-def _protected(codes, n, margins: list[np.ndarray], min_base: int, *, secondary: bool) -> np.ndarray:
-    """Return which of the cells to hide, (k,) bool: the small ones, and as many more as it takes.
+class Lattice:
+    """What is hidden of the people of a survey, decided once for every table by its groupings.
 
-    Parameters
-    ----------
-    codes : list of (k,) int arrays
-        The cell's place in each key.
-    n : (k,) array
-    margins : list of bool arrays
-        Which sums over a key are hidden; none where the table has one key, whose sums are its cells.
+    `groupings` are name -> codes (N,) of the groups as they are shown, below 0 where a row has none; the tables by those
+    `declared`, alone and in pairs, are closed together, one by others or by more beside these as they are. `persons` (N,)
+    says whom a row is about (None: each about somebody else), `answered` (N,) which rows count.
     """
-    from cxresearch.privacy.linear import computed
 
-    k = len(n)
-    sums, lines = _sums(codes, k, len(margins))
-    size = sums @ n
-    hidden = np.concatenate([n < min_base, *margins, [False]])
-    while secondary and hidden.any():
-        _complete_lines(lines, size, hidden, min_base)
-        asked = np.flatnonzero(hidden)
-        fixed = asked[computed(sums[~hidden], sums[asked], n > 0)]
-        if not len(fixed) or hidden[:k].all():
-            break
-        hidden[_next(_smallest(fixed, size), lines, size, hidden[:k])] = True
-    return hidden[:k]
+    def __init__(self, groupings, declared, persons, answered, *, min_base: int):
+        self._codes, self._persons, self._answered, self._min_base = groupings, persons, answered, min_base
+        self._tables: dict[frozenset, tuple] = {}  # names of groupings -> codes by row and base by code
+        self._hidden: dict[frozenset, np.ndarray] = {}
+        pairs = [frozenset(pair) for pair in combinations(sorted(declared), 2)]
+        self._decide([frozenset(), *(frozenset([name]) for name in sorted(declared)), *pairs])
+
+    def hidden(self, names) -> tuple[np.ndarray, np.ndarray]:
+        """Return the codes (N,) of the table by the groupings `names`, and which of its cells are hidden."""
+        names = frozenset(names)
+        if names not in self._hidden:
+            for fewer in combinations(sorted(names), len(names) - 1):
+                self.hidden(fewer)
+            self._decide([names])
+        code, _ = self._table(names)
+        self._tables.clear()  # of a large survey they take much room
+        return code, self._hidden[names]
+
+    def _table(self, names: frozenset) -> tuple[np.ndarray, np.ndarray]:
+        if names not in self._tables:
+            code = np.zeros(len(self._answered), dtype=np.int64)
+            for name in sorted(names):
+                own = self._codes[name].astype(np.int64)
+                code = np.where((code < 0) | (own < 0), -1, code * (int(own.max(initial=0)) + 1) + own)
+            code, found = pd.factorize(np.where(code < 0, -1, code), use_na_sentinel=False)
+            lost = np.flatnonzero(found == -1)  # rows without a group stay: what is left of a sum is theirs
+            people = pd.DataFrame({"cell": code, "person": self._persons if self._persons is not None else 0})
+            people = people[self._answered]
+            counts = people.groupby("cell")["person"].agg("size" if self._persons is None else "nunique")
+            base = counts.reindex(range(len(found)), fill_value=0).to_numpy(dtype=float)
+            self._tables[names] = code, base, lost
+        return self._tables[names][:2]
+
+    def _decide(self, asked: list[frozenset]) -> None:
+        """Close the tables asked for beside those that are decided, which stay as they are."""
+        before = [names for names in self._hidden if names not in asked]
+        tables = [self._table(names) for names in (*before, *asked)]
+        fixed = [self._hidden[names] for names in before]
+        lost = [self._tables[names][2] for names in asked]
+        found = closed(tables, fixed, self._min_base, lost=[[]] * len(before) + lost, all_of=True)
+        self._hidden |= dict(zip(asked, found))
 
 
-def _complete_lines(lines, size, hidden, min_base: int) -> None:
+def closed(tables, fixed, min_base: int, *, lost=(), all_of: bool = False):
+    """Return which cells of the last of `tables` to hide, or of all that are not fixed: the small, and what it takes.
+
+    `tables` are partitions of the same u units, codes (u,) and bases (k,); `fixed` says what is hidden of the first, `lost`
+    which cells of each are shown to nobody whatever their base (rows without a group). With `all_of` a list is returned.
+    """
+    start = np.cumsum([0, *(len(base) for _, base in tables)])
+    size = np.concatenate([base for _, base in tables])
+    free = np.arange(len(size)) >= start[len(fixed)]
+    unseen = np.array([start[i] + cell for i, cells in enumerate(lost) for cell in cells], dtype=int)
+    hidden = np.concatenate([*fixed, (size < min_base)[free]])
+    hidden[unseen] = True
+    if (hidden & (size < min_base)).any():
+        lines = list(_lines([code for code, _ in tables], start))
+        asked = np.ones(len(size), dtype=bool)
+        asked[unseen] = size[unseen] < min_base
+        _close(lines, size, hidden, free, asked, min_base)
+    found = [hidden[a:b] for a, b in zip(start[len(fixed) :], start[len(fixed) + 1 :])]
+    return found if all_of else found[-1]
+
+
+def _lines(codes: list[np.ndarray], start):
+    """Yield arrays of positions of which the last is the sum of the others: a cell and what another table makes of it."""
+    units = np.unique(np.array(codes), axis=1)
+    for i, j in permutations(range(len(codes)), 2):
+        fine, coarse = units[i], units[j]
+        whole = np.empty(int(fine.max()) + 1, dtype=np.int64)
+        whole[fine] = coarse
+        if (whole[fine] == coarse).all() and (len(whole) > int(coarse.max()) + 1 or i > j):
+            order = np.argsort(whole, kind="stable")
+            for cells in np.split(order, np.flatnonzero(np.diff(whole[order])) + 1):
+                yield np.append(start[i] + cells, start[j] + whole[cells[0]])
+
+
+def _close(lines, size, hidden, free, asked, min_base: int) -> None:
+    """Hide, in place, as many more of the `free` cells as it takes until none that is hidden and asked for follows."""
+    while True:
+        _complete_lines(lines, size, hidden, free, min_base)
+        at = np.flatnonzero(hidden)
+        place = np.full(len(size), -1)
+        place[at] = np.arange(len(at))
+        rows = [{int(place[p]): 1.0 for p in line[:-1] if hidden[p]} | (
+            {int(place[line[-1]]): -1.0} if hidden[line[-1]] else {}) for line in lines if hidden[line].any()]  # fmt: skip
+        i = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+        j, v = [k for row in rows for k in row], [v for row in rows for v in row.values()]
+        equations = sparse.csr_array((v, (i, j)), shape=(len(rows), len(at)))
+        wanted = np.flatnonzero(asked[at])
+        follows = at[wanted][computed(equations, sparse.eye_array(len(at), format="csr")[wanted], size[at] > 0)]
+        further = _next(_smallest(follows, size), lines, size, hidden, free) if len(follows) else None
+        if further is None:
+            return
+        hidden[further] = True
+
+
+def _complete_lines(lines, size, hidden, free, min_base: int) -> None:
     """Hide, in place, the smallest further cell of each line whose sum less its shown cells tells too much."""
     changed = True
     while changed:
         changed = False
         for line in lines:
-            cells = line[:-1]
-            lone = hidden[line].sum() == 1
-            small = not hidden[line[-1]] and hidden[cells].any() and size[cells][hidden[cells]].sum() < min_base
-            if (lone or small) and not hidden[cells].all():
-                hidden[_smallest(cells[~hidden[cells]], size)] = True
-                changed = True
+            cells, gone = line[:-1], hidden[line]
+            lone = gone.sum() == 1
+            small = not gone[-1] and gone.any() and size[cells][gone[:-1]].sum() < min_base
+            shown = cells[~gone[:-1] & free[cells]]
+            if (lone or small) and len(shown):
+                hidden[_smallest(shown, size)] = changed = True
 
 
-def _next(place: int, lines, size, hidden) -> int:
+def _next(place: int, lines, size, hidden, free) -> int | None:
     """Return the cell to hide for the sake of the sum at `place`: in one of its lines, or else anywhere."""
     for cells in (*(line[:-1] for line in lines if place in line), np.arange(len(hidden))):
-        shown = cells[~hidden[cells]]
+        shown = cells[~hidden[cells] & free[cells]]
         if len(shown):
             return _smallest(shown, size)
-    raise AssertionError("there is a cell to hide")
+    return None
 
 
 def _smallest(places, size) -> int:

@@ -309,7 +309,7 @@ class _Work:
 
     def batch_record(self, reports: list[_Report]) -> Record:
         """Remove the reports that together give away what one hides; write log, index and record, and return that."""
-        withheld = withheld_reports([r.cell for r in reports], self.work)
+        withheld = withheld_reports([r.cell for r in reports], self.work, self.plan.opened)
         for report in (r for r in reports if r.cell in withheld):
             shutil.rmtree(self.work / report.cell.name)
             report.end(status=SKIPPED, reason=withheld[report.cell])

@@ -11,11 +11,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 
 from cxresearch.errors import StudyProblem
+from cxresearch.privacy import hidden_values
 from cxresearch.study.groups import people_of, people_with, require_groups, require_no_contact, require_no_contacts
 from cxresearch.study.narrow import CUSTOMER, Only, as_words, cannot_narrow, holder_of
 
@@ -72,15 +73,6 @@ def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int 
     return cells + ([Cell("", (), 0, small, len(counts) - len(shown))] if len(shown) < len(counts) else [])
 
 
-def apart(cells: Iterable[Cell]) -> list[Cell]:
-    """Return the cells with one for each value under the minimum base, by number."""
-    found = []
-    for cell in cells:
-        numbered = [f"value {k} under the minimum base" for k in range(1, cell.unnamed + 1)]
-        found += [replace(cell, only=(("", word),), unnamed=0) for word in numbered] or [cell]
-    return found
-
-
 def _counts(opened, each: Sequence[str]) -> tuple[str, pd.DataFrame]:
     """Return the table whose rows are counted; and for each combination of values ``only``, ``rows``, ``people``."""
     columns = opened.column_names
@@ -133,12 +125,8 @@ def _natural(text: str) -> tuple:
 
 def _reasons(counts: pd.DataFrame, base: int, min_rows: int, table: str) -> list[str | None]:
     """Return why a combination at or over the minimum base gets no report."""
-    from cxresearch.privacy import hidden_cells
-
-    values = [[value for _, value in only] for only in counts["only"]]
-    keyed = pd.DataFrame({"first": [v[0] for v in values], "rest": ["|".join(v[1:]) for v in values]})
-    keys = ("first", "rest") if len(values[0]) > 1 else ("first",)
-    hidden = hidden_cells(keyed.assign(n=counts["people"]), min_base=base, keys=keys)
+    values = [tuple(value for _, value in only) for only in counts["only"]]
+    hidden = hidden_values(values, counts["people"], min_base=base)
     beside = "beside the others and the whole, this report would tell the size of one under the minimum base"
     few = [f"{n} rows of {table}; the report asks for {min_rows}" if n < min_rows else None for n in counts["rows"]]
     return [beside if kept_back else why for kept_back, why in zip(hidden, few)]

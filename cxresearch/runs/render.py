@@ -60,7 +60,7 @@ def write_batch_index(record: Record, folder: Path) -> None:
 def _card(entry: NotebookEntry, folder: Path) -> dict:
     """Return what pages show of a notebook: its entry, what it found and how sure that is."""
     findings = read_findings(folder, entry.name, entry.headline)
-    lead = findings[0] if findings and entry.headline else {}
+    lead = next((f for f in findings if f["name"] == entry.headline), {})  # unless it was withheld
     asked = [f for f in findings if f.get("glance", {}).get("method") != "none"]
     checks = [{"level": "care", **check, "finding": f["name"]} for f in asked for check in f["checks"]]
     unmet: dict[tuple, dict] = {}  # checks that several findings report alike are one, with the names of these
@@ -114,8 +114,8 @@ def not_established(cards: list[dict]) -> list[Told]:
 
 
 def suppressed(cards: list[dict]) -> list[Told]:
-    """Return the notebooks that were withheld, and what is hidden or pooled for its small base."""
-    told = _unanswered([card for card in cards if (card["reason"] or "").startswith(WITHHELD)])
+    """Return the findings that were withheld, and what is hidden or pooled for its small base."""
+    told = [Told(card["reason"], card["name"], card["title"]) for card in cards if WITHHELD in (card["reason"] or "")]
     for card in cards:
         where = card["name"], card["title"]
         for f in card["findings_read"]:

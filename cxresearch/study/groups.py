@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from cxresearch.errors import StudyProblem, TooFewRespondents
-from cxresearch.privacy import find_identifiers, redact
+from cxresearch.privacy import find_identifiers, hidden_values, redact
 from cxresearch.privacy.identifiers import PEOPLE, header_words
 from cxresearch.study.narrow import CUSTOMER, Only, as_words, kept_rows, require_known
 from cxresearch.study.personal import id_columns, text_columns
@@ -20,14 +20,8 @@ NUMBERED = {"id", "ids", "no", "nr", "num", "number", "key", "code", "uuid", "gu
 
 
 def require_groups(opened, columns: Iterable[str]) -> None:
-    """Raise `StudyProblem` for a column that is declared to hold what belongs to one person.
-
-    Parameters
-    ----------
-    opened
-        The whole study: a header of ids in one of its tables is a header of ids in all.
-    columns
-        By which people are to be divided; also such as are made from an item (``staff_met``).
+    """Raise `StudyProblem` for a column that is declared to hold what belongs to one person, also one that is made from an
+    item (``staff_met``): a header of ids in one table of the study is a header of ids in all.
     """
     require_known(opened.column_names, columns, opened.path.name)
     tables = {name: opened.declaration(name) for name in opened.table_names}
@@ -72,15 +66,7 @@ def _refused(opened, column: str, table: str, held: str) -> StudyProblem:
 
 
 def require_no_contacts(opened, columns: Iterable[str]) -> None:
-    """Raise `StudyProblem` for a column whose cells are contacts, whatever it is declared to be.
-
-    Parameters
-    ----------
-    opened
-        The study; the tables that have a column are read.
-    columns
-        By which people are to be divided.
-    """
+    """Raise `StudyProblem` for a column whose cells are contacts, whatever it is declared to be; its tables are read."""
     for column in columns:
         for name in (t for t, names in opened.column_names.items() if column in names):
             table = opened.declaration(name)
@@ -112,28 +98,36 @@ def people_of(name: str, table: pd.DataFrame) -> pd.Series:
 
 
 def require_group(opened, name: str, only: Only, base: int) -> None:
-    """Raise `TooFewRespondents` for a part of a study under the minimum base, without telling whether it is empty.
-
-    Parameters
-    ----------
-    opened
-        The whole study.
-    name
-        Of the table whose rows are counted.
-    only
-        Columns and values of the part.
-    base
-        The minimum base.
+    """Raise `TooFewRespondents` for a part of the whole study under the minimum base in table `name`, without telling
+    whether it is empty; and for one from which, beside the whole, the size of another could be told.
     """
     columns, tables = opened.column_names, lambda table: opened.read(table).table
     kept = kept_rows(name, tables, columns, only)
     sizes = [people_of(name, tables(name))[kept].nunique()]
     sizes += [people_with(opened, column).get(value, 0) for column, value in only if column not in columns[name]]
+    of_others = [(column,) for column, _ in only] + [tuple(column for column, _ in only)]
+    tells = {columns: kept_back(opened, columns, base) for columns in of_others}
+    if min(sizes) >= base and any(tuple(v for c, v in only if c in names) in gone for names, gone in tells.items()):
+        raise TooFewRespondents(
+            f"{opened.path.name}: beside the whole, the part asked for by {' and '.join(c for c, _ in only)} would tell "
+            f"the size of a group under the minimum base of {base}; ask for another part"
+        )
     if min(sizes) < base:
         raise TooFewRespondents(
             f"{opened.path.name}: the part asked for by {' and '.join(c for c, _ in only)} has fewer than {base} "
             f"people or rows of table {name}, the minimum base; ask for a larger part"
         )
+
+
+def kept_back(opened, columns: tuple[str, ...], base: int) -> set[tuple[str, ...]]:
+    """Return the values of columns of one table of which no report is made beside the whole."""
+    home = next((t for t, names in opened.column_names.items() if set(columns) <= set(names)), None)
+    if home not in ("responses", "customers"):
+        return set()  # of several tables, where each column alone is asked, or of events, which divide nobody
+    table = opened.read(home).table
+    counts = people_of(home, table).groupby([as_words(table[column]) for column in columns]).nunique()
+    values = [value if isinstance(value, tuple) else (value,) for value in counts.index]
+    return {value for value, gone in zip(values, hidden_values(values, counts, min_base=base)) if gone}
 
 
 def people_with(opened, column: str) -> dict[str, int]:

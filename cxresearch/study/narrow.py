@@ -78,7 +78,7 @@ def cannot_narrow(columns: Mapping[str, list[str]], asked: Iterable[str]) -> dic
 
 
 def kept_rows(name: str, tables: Callable[[str], pd.DataFrame], columns: Mapping[str, list[str]], only: Only):
-    """Return which rows of a table belong to the part of the study, (n,) bool Series.
+    """Return which rows of a table that can be narrowed belong to the part of the study, (n,) bool Series.
 
     Parameters
     ----------

@@ -16,7 +16,17 @@ from cxresearch.sources import database_file
 from cxresearch.study.document import Document, refuse, say
 from cxresearch.study.groups import require_group, require_groups, require_no_contact, require_no_contacts
 from cxresearch.study.items import COUNTING, OUTCOMES, ROLES, Item, decisions, said_by, written
-from cxresearch.study.narrow import Only, as_words, cannot_narrow, kept_rows, match, reference_to, split_reference
+from cxresearch.study.narrow import (
+    CUSTOMER,
+    Only,
+    as_words,
+    cannot_narrow,
+    holder_of,
+    kept_rows,
+    match,
+    reference_to,
+    split_reference,
+)
 from cxresearch.study.personal import guarded, id_columns, text_columns
 from cxresearch.study.retention import overdue, stale
 from cxresearch.study.schema import COLUMNS, TABLES, Report, StudyFile, Table, Touchpoint, columns_of, read_study_file
@@ -143,6 +153,7 @@ class Study:
         self._guarded: dict[str, pd.DataFrame] = {}
         self._matched: dict[str, Waterfall] = {}
         self._domains: dict[str, list] = {}  # what was asked of parts of each table: two of them may tell of few
+        self._decided: dict[str, dict] = {}  # what is hidden of each table
 
     def __repr__(self) -> str:
         return f"Study {self.title!r}: {', '.join(self.table_names)}"
@@ -250,7 +261,7 @@ class Study:
             currency=self.currency, min_base=self.min_base,
             population=self.population if name == "customers" else None,
             sources=tuple(wave for wave in self._files.get(name, {}) if wave is not None),
-            taken=self._domains.setdefault(name, []),
+            taken=self._domains.setdefault(name, []), decided=self._decided.setdefault(name, {}), **self._beside(name),
         )  # fmt: skip
         return replace(survey, waves=waves) if waves and found["wave"] else survey
 
@@ -259,7 +270,7 @@ class Study:
         person = "customer" if "customer" in table else None
         return Events(table, person, self.labels, self.min_base, self.currency, {c: c for c in table.columns})
 
-    def matched(self, left: str, right: str, *, keep: str = "latest") -> Survey:
+    def matched(self, left: str, right: str, *, keep: str = "latest", answered: str | None = None) -> Survey:
         """Return two tables joined on their customer (inner join), and count the rows in the waterfall of `left`.
 
         Parameters
@@ -269,6 +280,8 @@ class Study:
         keep
             "latest": of several responses of a customer the last in which an outcome (role nps, csat, ces or outcome)
             was answered, by asked_at or else by wave. "all": every response.
+        answered
+            The outcome that must be answered, so that all that is told of it is about the same customers.
         """
         for name, loaded in {left: self._load(left), right: self._load(right)}.items():
             if "customer" not in loaded.table.columns:
@@ -278,7 +291,7 @@ class Study:
             survey.table,
             self._table(right),
             keep=keep,
-            outcomes=[key for role in OUTCOMES for key in self._items(role, left)],
+            outcomes=[answered] if answered else [key for role in OUTCOMES for key in self._items(role, left)],
             order=next(iter(self._items("asked_at", left)), "wave"),
             waves=lambda: survey.wave_order,
             names=(left, right),
@@ -344,13 +357,28 @@ class Study:
 
     def _narrowed_table(self, name: str) -> Loaded:
         self._require_group()
-        whole = self._whole.read(name)
-        kept = kept_rows(name, lambda table: self._whole.read(table).table, self._whole.column_names, self.only)
+        whole, kept = self._whole.read(name), self._kept(name)
         if not kept.any():
             raise TooFewRespondents(say("no row in the part", file=self.path.name, table=name, part=self.part))
         table = whole.table[kept].reset_index(drop=True)
         why = reasons({f"not {self.part}": len(kept) - len(table)})
         return whole._replace(table=table, waterfall=whole.waterfall.before_use("narrowed", len(table), why))
+
+    def _kept(self, name: str):
+        return kept_rows(name, lambda table: self._whole.read(table).table, self._whole.column_names, self.only)
+
+    def _beside(self, name: str) -> dict:
+        """Return what a survey of a part is told of the rest of the study, beside which its cells are hidden."""
+        if not self.only:
+            return {}
+        known, told = self._whole.column_names, {}
+        for column, _ in self.only:
+            if column not in known[name]:  # it stands in another table: what the first row of a customer says
+                of = self._whole.read(holder_of(known, *dict(self.only))).table
+                first = as_words(of[column]).groupby(of[CUSTOMER]).first()
+                told[column] = self._whole.read(name).table[CUSTOMER].map(first)
+        rows = self._whole._table(name).assign(**told)
+        return {"outside": rows[~self._kept(name).to_numpy()], "only": dict(self.only)}
 
     # -- what may be asked of it -------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ Rao & Wu (1988), J. American Statistical Association 83, 231-241.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,7 +15,7 @@ from scipy import sparse
 
 from cxresearch.errors import plain_text
 from cxresearch.findings import Check
-from cxresearch.privacy import POOLED, hidden_cells, pool_small_groups
+from cxresearch.privacy import POOLED, pool_small_groups
 from cxresearch.survey.units import SamplingUnits, indicator, kish_effective_n, margin_residuals, total_covariance
 
 UNSTATED = "not stated"
@@ -39,6 +39,7 @@ class Sample:
     margins: tuple[np.ndarray, ...] = ()  # codes of the columns the weight was raked on, of the rows of the units
     margin_weights: np.ndarray | None = None
     checks: tuple[Check, ...] = ()
+    closed: Callable | None = None  # what the survey it is of hides of its cells
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -55,7 +56,7 @@ class Sample:
     @cached_property
     def hidden(self) -> np.ndarray:
         """Which cells are not shown: those under the floor, and those from which they could be computed."""
-        return hidden_cells(self.keys.assign(n=self.base), min_base=self.min_base)
+        return np.zeros(len(self.keys), dtype=bool) if self.closed is None else self.closed(self)
 
     @cached_property
     def kish(self) -> np.ndarray:
@@ -78,7 +79,7 @@ class Sample:
 
     def pooled(self) -> "Sample":
         """Return the same rows as one cell."""
-        return replace(self, cell=np.zeros_like(self.cell), keys=pd.DataFrame(index=range(1)))
+        return replace(self, cell=np.zeros_like(self.cell), keys=pd.DataFrame(index=range(1)), closed=None)
 
     def sums(self, values) -> np.ndarray:
         """Return weighted sums, (k,)."""

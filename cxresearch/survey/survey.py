@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem, TooFewRespondents, plain_text, require_columns
 from cxresearch.findings import Check, number, say
-from cxresearch.privacy import require_base
+from cxresearch.privacy import hidden_of, require_base
 from cxresearch.survey.sample import UNSTATED, Sample, cells_of, groups_of, waves_of
 from cxresearch.survey.units import raked_on, sampling_units
 from cxresearch.survey.waves import wave_order
@@ -59,7 +59,7 @@ def as_survey(
     given = {name: value for name, value in locals().items() if name not in ("table", "min_base") and value is not None}
     given |= _floor(table, min_base)
     if isinstance(table, Survey):
-        return replace(table, **given) if given else table
+        return replace(table, **given, decided={}) if given else table
     if isinstance(table, Table):
         raise DataProblem(say("events"))
     if not hasattr(table, "columns"):
@@ -153,6 +153,9 @@ class Survey:
     condition: str = ""
     domain: np.ndarray | None = None  # (N,) bool; None where all rows are in view
     taken: list = field(default_factory=list)  # domains asked for so far, each with its rows
+    outside: pd.DataFrame | None = None  # of a part of a study, its other rows: what is hidden is decided for all
+    only: Mapping[str, str] = field(default_factory=dict)  # the columns by which it is a part, and its values
+    decided: dict = field(default_factory=dict)  # what is hidden, by question
 
     def __post_init__(self):
         clusters = self._clusters
@@ -205,6 +208,7 @@ class Survey:
         there = set(map(plain_text, present))
         lost |= {"waves": tuple(label for label in self.waves or () if plain_text(label) in there) or None}
         fresh = {"domain": None, "condition": "", "taken": [], "waterfall": None}
+        fresh |= {"outside": None, "only": {}, "decided": {}}
         return replace(self, rows=table.copy(deep=False), **(fresh | lost | changes))
 
     def where(self, condition: str) -> "Survey":
@@ -229,7 +233,7 @@ class Survey:
                 raise TooFewRespondents(say("few_differ", what=what, floor=self.min_base))
         self.taken.append((condition, inside))
         said = condition if not self.condition else f"({self.condition}) and ({condition})"
-        return replace(self, domain=inside, condition=said)
+        return replace(self, domain=inside, condition=said, outside=None, only={}, decided={})
 
     def require_each_once(self, known: np.ndarray, counted: str) -> None:
         """Refuse rows `known` (of those in view) that repeat a person, by the respondent or a column called customer."""
@@ -249,12 +253,29 @@ class Survey:
         dates = None if self.asked_at is None else self.rows[self.asked_at]
         return wave_order(self.rows[self.wave], declared=self.waves, dates=dates, sources=self.sources)
 
-    def sample(self, answered=None, *, by=None, wave: bool = False, what: str = "the finding") -> Sample:
+    @cached_property
+    def every(self) -> tuple[pd.DataFrame, np.ndarray | None]:
+        """The rows in view and, after them, those outside a part; and whom each is about."""
+        rows, persons = self.table, self._person_of_row
+        if self.outside is None:
+            return rows, persons if persons is None or self.domain is None else persons[self.domain]
+        inside = rows.assign(**{c: value for c, value in self.only.items() if c not in rows})
+        rows = pd.concat([inside, self.outside], ignore_index=True)
+        return rows, None if persons is None else person_codes(rows[self.respondent])
+
+    def groups(self, by) -> pd.Series:
+        """Return the groups of a column or of several, of every row, as they are shown; see `groups_of`."""
+        return groups_of(self.every[0], by, min_base=self.min_base, persons=self.every[1])
+
+    def sample(
+        self, answered=None, *, by=None, wave: bool = False, what: str = "the finding", of: tuple = ()
+    ) -> Sample:
         """Return the rows that `answered`, (n,) bool of those in view, with their weights, cells and sampling units.
 
         Cells are the levels of `by`, a column or a list (those under the floor are pooled on the whole table, before rows
-        without an answer leave), and the waves in the order of time; `what` is for messages. Refused are a weight that
-        is missing or negative, a design that is not known for every row, and fewer persons than the floor.
+        without an answer leave), and the waves in the order of time; `what` is for messages, `of` names the columns that
+        are answered. Refused are a weight that is missing or negative, a design that is not known for every row, and
+        fewer persons than the floor.
         """
         table = self.table
         answered = np.ones(len(table), dtype=bool) if answered is None else np.asarray(answered, dtype=bool)
@@ -268,11 +289,10 @@ class Survey:
         if not rows.size:
             asked = f" and a {self.wave}" * wave + " and a weight" * (zero > 0)
             raise TooFewRespondents(say("unanswered", n=len(table), asked=asked))
-        person = self._person_of_row
-        person = person if person is None or self.domain is None else person[self.domain]
+        person = self.every[1]
         persons = None if person is None else pd.factorize(person[rows])[0]
         require_base(len(rows) if persons is None else int(persons.max()) + 1, min_base=self.min_base, what=what)
-        groups = None if not by else groups_of(table, by, min_base=self.min_base, persons=person)
+        groups = self.groups(by).iloc[: len(table)].cat.remove_unused_categories() if by else None
         share, undated = round(float(np.mean(answered)), 4), int((answered & ~dated).sum())
         checks = [Check("rows with an answer, share", share, "at least 0.5", bool(np.mean(answered) >= 0.5))]
         checks += [Check(f"rows left out, {self.weight} being 0", zero, "information", True)] * (zero > 0)
@@ -284,9 +304,10 @@ class Survey:
         equal = bool(np.all(weights[rows] == weights[rows[0]]))
         design = self._design(rows, equal)
         plain = equal and not (self.strata or self.cluster or self.fpc or design["margins"]) and self.domain is None
+        closed = None if self.min_base <= 1 else partial(hidden_of, self, by=by, wave=wave, of=of)
         return Sample(
             rows, np.ones(len(rows)) if equal else weights[rows], cell, keys, persons=persons, min_base=self.min_base,
-            clustered=self.cluster is not None, plain=plain, checks=tuple(checks), **design,
+            clustered=self.cluster is not None, plain=plain, checks=tuple(checks), closed=closed, **design,
         )  # fmt: skip
 
     def weights(self, asked=True) -> np.ndarray:
