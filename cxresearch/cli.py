@@ -87,9 +87,12 @@ def _count(text: str) -> int:
 def _new(given) -> int:
     from cxresearch.intake import new_study
 
-    written = new_study([Path(file) for file in given.files], out=Path(given.out))
+    named = {Path(file): kind for kind, file in given.kinds}
+    written = new_study(
+        list(map(Path, given.files)), out=Path(given.out), kinds=named, ask=input if given.ask else None
+    )
     print(written.summary)
-    print(f"wrote {given.out}; look at it, then run: cxresearch check {given.out}")
+    print(f"wrote {given.out}{written.left}; look at it, then run: cxresearch check {given.out}")
     return 0
 
 
@@ -311,7 +314,9 @@ COMMANDS = (
         _new,
         "write a first study file from the files themselves; labels, scales, roles and codes are guesses, each with its "
         "reason, the doubtful ones with confirmed: false. An existing file is never overwritten.",
-        _option("files", "CSV, Excel, Parquet, SPSS or JSON", "FILE", nargs="+"),
+        _option("files", "CSV, Excel, Parquet, SPSS or JSON", "FILE", nargs="*"),
+        _flag("--ask", "put what is doubtful as questions; the end of input leaves the rest open"),
+        _option("--as", "a file, and which table it is", "TABLE=FILE", type=_setting, dest="kinds", **MANY),
         _option("--out", "where to write it (study.yml)", "STUDY", default="study.yml"),
     ),
     (
