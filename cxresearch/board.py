@@ -9,8 +9,8 @@ from cxresearch.errors import DataProblem, StudyProblem
 from cxresearch.findings import as_text, readable
 from cxresearch.study import open_study
 
-ALL = "(all)"
-SCORE, DRIVERS, WHAT_IF = "How is it scored?", "What goes with it?", "What if one were better?"
+SCORE, TABLE = "How is it scored?", "Who answered what?"
+DRIVERS, WHAT_IF = "What goes with it?", "What if one were better?"
 
 
 @dataclass(frozen=True)
@@ -28,30 +28,27 @@ class Choice:
 
 def code_for(study, choice: Choice, *, path: str, seed: int, n_boot: int) -> str:
     """Return the lines of Python that answer a choice; they end with the finding. Refuse too few drivers."""
-    narrowed = "study.responses" if choice.wave is None else f"study.responses.where({f'wave == {choice.wave!r}'!r})"
-    lines = ["import cxresearch as cx", "", f"study = cx.open_study({path!r})", f"responses = {narrowed}"]
-    return "\n".join([*lines, f"finding = {_call(study, choice, seed, n_boot)}"])
+    narrowed = "" if choice.wave is None else f".where({f'wave == {choice.wave!r}'!r})"
+    opened = f"import cxresearch as cx\n\nstudy = cx.open_study({path!r})\nresponses = study.responses{narrowed}\n"
+    return f"{opened}finding = cx.{_call(study, choice, seed, n_boot)}"
 
 
 def _call(study, choice: Choice, seed: int, n_boot: int) -> str:
+    if choice.question == TABLE:
+        return f"crosstab(responses, [{choice.outcome!r}], {[choice.group] if choice.group else []!r})"
     if choice.question == SCORE:
         by = f", by={choice.group!r}" if choice.group else ""
         if choice.outcome in study.columns("nps"):
-            return f"cx.nps(responses, {choice.outcome!r}{by})"
-        top = scales_of(study)[choice.outcome][1] - 1  # two highest answers
-        return f"cx.top_box(responses, {choice.outcome!r}, threshold={top:g}{by})"
+            return f"nps(responses, {choice.outcome!r}{by})"
+        top = study.responses.scales[choice.outcome][1] - 1  # two highest answers
+        return f"top_box(responses, {choice.outcome!r}, threshold={top:g}{by})"
     if not choice.drivers or choice.outcome in choice.drivers:
         raise StudyProblem("choose two drivers or more, and none of them the outcome itself")
     asked = f"responses, outcome={choice.outcome!r}, drivers={list(choice.drivers)!r}"
     chance = f"n_boot={n_boot}, seed={seed}"
     if choice.question == DRIVERS:
-        return f"cx.driver_importance({asked}, {chance})"
-    return f"cx.simulate_improvement({asked}, improve={{{choice.better!r}: {choice.points:g}}}, {chance})"
-
-
-def scales_of(study) -> dict[str, tuple[float, float]]:
-    """Return the rated items of the responses and the ends of their scales."""
-    return study.responses.scales
+        return f"driver_importance({asked}, {chance})"
+    return f"simulate_improvement({asked}, improve={{{choice.better!r}: {choice.points:g}}}, {chance})"
 
 
 def explore(study, *, seed: int, n_boot: int = 200):
@@ -59,10 +56,8 @@ def explore(study, *, seed: int, n_boot: int = 200):
 
     Parameters
     ----------
-    study : path
-        ``study.yml``.
-    seed, n_boot : int
-        Of the bootstrap: few replicates, so that an answer comes while one waits.
+    study : path of ``study.yml``
+    seed, n_boot : int, of the bootstrap; few replicates, so that an answer comes while one waits
 
     Returns
     -------
@@ -70,8 +65,7 @@ def explore(study, *, seed: int, n_boot: int = 200):
 
     Raises
     ------
-    StudyProblem
-        If the study has no responses or fewer than two rated items.
+    StudyProblem, if the study has no responses or fewer than two rated items
 
     Examples
     --------
@@ -81,7 +75,7 @@ def explore(study, *, seed: int, n_boot: int = 200):
     'VBox'
     """
     opened = open_study(study)
-    if "responses" not in opened.table_names or len(scales_of(opened)) < 2:
+    if "responses" not in opened.table_names or len(opened.responses.scales) < 2:
         raise StudyProblem(f"{opened.path.name} has no table 'responses' with two rated items: nothing to explore")
     return _Board(opened, str(study), seed, n_boot).box
 
@@ -92,74 +86,55 @@ class _Board:
     def __init__(self, study, path: str, seed: int, n_boot: int):
         import ipywidgets as w
 
-        self.study, self.path, self.seed, self.n_boot = study, path, seed, n_boot
-        wide = {"layout": w.Layout(width="28rem"), "style": {"description_width": "6rem"}}
-        names = {key: study.labels.get(key, key) for key in scales_of(study)}
-        drivers = study.columns("driver") or list(names)[1:]
-        outcome = next(iter(study.columns("nps", "csat", "outcome")), next(iter(names)))
-        self.question = w.ToggleButtons(options=[SCORE, DRIVERS, WHAT_IF], style={"button_width": "14rem"})
-        self.outcome = w.Dropdown(options=_pairs(names), value=outcome, description="Outcome", **wide)
-        self.group = w.Dropdown(options=[(ALL, None), *self._groups()], description="Groups by", **wide)
-        self.wave = w.Dropdown(options=[(ALL, None), *self._waves()], description="Wave", **wide)
-        self.drivers = w.SelectMultiple(
-            options=_pairs(names), value=drivers, rows=min(10, len(names)), description="Drivers", **wide
-        )
-        self.better = w.Dropdown(options=_pairs(names), value=drivers[0], description="Raise", **wide)
-        self.points = w.FloatSlider(value=1, min=0.5, max=3, step=0.5, description="by points", **wide)
-        self.show = w.Button(description="Show", button_style="primary")
-        self.out = w.Output()
-        self.code = w.Textarea(description="Code", rows=8, disabled=False, layout=w.Layout(width="60rem"))
-        self.asked = w.VBox()
-        self.box = w.VBox([self.question, self.asked, self.show, self.out, self.code])
+        def menu(kind, title: str, options, **more):
+            style = {"description_width": "6rem"}
+            return kind(options=options, description=title, layout=w.Layout(width="28rem"), style=style, **more)
+
+        def named(keys):
+            return [(study.labels.get(key, key), key) for key in keys]
+
+        self.study, self.given = study, {"path": path, "seed": seed, "n_boot": n_boot}
+        rated, waves = list(study.responses.scales), study.responses.wave_order if study.responses.wave else []
+        drivers = study.columns("driver") or rated[1:]
+        outcome = next(iter(study.columns("nps", "csat", "outcome")), rated[0])
+        self.question = w.ToggleButtons(options=[SCORE, TABLE, DRIVERS, WHAT_IF], style={"button_width": "14rem"})
+        self.outcome = menu(w.Dropdown, "Outcome", named(rated), value=outcome)
+        self.group = menu(w.Dropdown, "Groups by", [("(all)", None), *named(study.columns("demographic"))])
+        self.wave = menu(w.Dropdown, "Wave", [("(all)", None), *((str(wave), wave) for wave in waves)])
+        self.drivers = menu(w.SelectMultiple, "Drivers", named(rated), value=drivers, rows=min(10, len(rated)))
+        self.better = menu(w.Dropdown, "Raise", named(rated), value=drivers[0])
+        self.points = w.FloatSlider(value=1, min=0.5, max=3, step=0.5, description="by points")
+        show = w.Button(description="Show", button_style="primary")
+        self.out, self.asked = w.Output(), w.VBox()
+        self.code = w.Textarea(description="Code", rows=8, layout=w.Layout(width="60rem"))
+        self.box = w.VBox([self.question, self.asked, show, self.out, self.code])
         self.question.observe(lambda _: self.arrange(), "value")
-        self.show.on_click(lambda _: self.answer())
+        show.on_click(lambda _: self.answer())
         self.arrange()
-
-    def _groups(self):
-        return _pairs({key: self.study.labels.get(key, key) for key in self.study.columns("demographic")})
-
-    def _waves(self):
-        responses = self.study.responses
-        return [(str(wave), wave) for wave in responses.wave_order] if responses.wave else []
 
     def arrange(self) -> None:
         """Show the widgets that the question needs."""
-        more = {SCORE: [self.group], DRIVERS: [self.drivers], WHAT_IF: [self.drivers, self.better, self.points]}
-        self.asked.children = [self.outcome, self.wave, *more[self.question.value]]
-
-    def choice(self) -> Choice:
-        """Return what the widgets ask."""
-        return Choice(
-            self.question.value,
-            self.outcome.value,
-            tuple(k for k in self.drivers.value if k != self.outcome.value),
-            self.group.value,
-            self.wave.value,
-            self.better.value,
-            self.points.value,
-        )
+        more = {WHAT_IF: [self.drivers, self.better, self.points], DRIVERS: [self.drivers]}
+        self.asked.children = [self.outcome, self.wave, *more.get(self.question.value, [self.group])]
 
     def answer(self) -> None:
-        """Run the code of the choice and show finding, figure, table and checks, or why there is none."""
+        """Run the code of what is asked and show finding, figure, table and checks, or why there is none."""
         import matplotlib.pyplot as plt
         from IPython.display import Markdown, display
 
+        outcome, drivers = self.outcome.value, tuple(k for k in self.drivers.value if k != self.outcome.value)
+        more = (self.group.value, self.wave.value, self.better.value, self.points.value)
+        self.code.value = ""  # of an answer before
         self.out.clear_output(wait=True)
         with self.out:
             try:
-                self.code.value = code_for(
-                    self.study, self.choice(), path=self.path, seed=self.seed, n_boot=self.n_boot
-                )
-                names: dict = {}
-                exec(self.code.value, names)
+                choice = Choice(self.question.value, outcome, drivers, *more)
+                self.code.value = code_for(self.study, choice, **self.given)
+                exec(self.code.value, names := {})
             except DataProblem as problem:
                 display(Markdown(f"**Refused.** {as_text(str(problem))}"))
                 return
             finding = names["finding"]
-            figure = finding.plot().get_figure()
-            display(finding, figure, readable(finding.tidy()), readable(finding.checks()))
+            figure, table = finding.plot().get_figure(), getattr(finding, "shown", lambda: readable(finding.tidy()))()
+            display(finding, figure, table, readable(finding.checks()))
             plt.close(figure)
-
-
-def _pairs(names: dict[str, str]) -> list[tuple[str, str]]:
-    return [(label, key) for key, label in names.items()]

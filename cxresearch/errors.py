@@ -4,7 +4,7 @@ import difflib
 import re
 import unicodedata
 
-INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
+INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
 
 
 class DataProblem(ValueError):
@@ -24,9 +24,13 @@ class TooFewRespondents(DataProblem):
 
 
 def composed(value) -> str:
-    """Return text with accents composed (NFC), without zero-width signs and without spaces around it."""
+    """Return text with accents composed (NFC), without signs nobody sees or a terminal obeys, or spaces around it."""
     text = str(value)
-    return text.strip() if text.isascii() else INVISIBLE.sub("", unicodedata.normalize("NFC", text)).strip()
+    return (
+        text.strip()
+        if text.isascii() and text.isprintable()
+        else INVISIBLE.sub("", unicodedata.normalize("NFC", text)).strip()
+    )
 
 
 def plain_text(value) -> str:

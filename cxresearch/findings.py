@@ -52,7 +52,7 @@ class Words(dict):
     def told(self, key: str, /, **known) -> str:
         """Return the sentence `key` with those of the values that it names, written as it asks (see `_written`)."""
         parts = Formatter().parse(self[key])
-        return "".join(text + ("" if name is None else _written(known[name], spec)) for text, name, spec, _ in parts)
+        return "".join(t + ("" if name is None else _written(known[name], spec, how)) for t, name, spec, how in parts)
 
 
 GLOSSARY: dict[str, Column] = {}  # of every table of every finding; units stand on the axes
@@ -71,7 +71,7 @@ def words(package: str) -> Words:
     return Words(found["sentences"])
 
 
-words("cxresearch")
+say = words("cxresearch")
 
 
 def _marked(plot):
@@ -285,10 +285,10 @@ def p_words(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {number(p, 3)}"
 
 
-def _written(value, spec: str) -> str:
+def _written(value, spec: str, how: str | None) -> str:
     """Return a value with `spec` decimals: ``2``, ``2%`` of a share, ``2p`` in points; low, high, level as an interval."""
     if not spec:
-        return str(value)
+        return repr(value) if how == "r" else str(value)
     decimals, scale = int(spec.rstrip("%p")), 1 if spec.isdigit() else 100
     ends = [scale * v for v in value[:2]] if isinstance(value, tuple) else [scale * value]
     text = number(*ends, decimals) if len(ends) == 1 else interval(*ends, value[2], decimals)

@@ -11,11 +11,9 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import Check, Statement, number, percent, words
+from cxresearch.findings import Check, Statement, say
 from cxresearch.privacy import hide_small_bases, require_base
 from cxresearch.survey import as_survey
-
-say = words(__package__)
 
 MOST_SKIPPED = 0.20  # an item skipped by more than a fifth describes those who answered it, not the sample
 MOST_STRAIGHT = 0.05
@@ -29,17 +27,15 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
     Parameters
     ----------
     responses : Survey or DataFrame
-        One row a response. An item with a boolean companion column ``<item>_met`` was not applicable where it is False.
-    items : sequence of str
-        Items to describe.
-    ratings : sequence of str
-        Items on one common scale, asked together; straight-lining is looked for among them.
+        An item with a boolean companion column ``<item>_met`` was not applicable where it is False.
+    items, ratings : sequences of columns
+        Items to describe; those on one scale, asked together, among which straight-lining is looked for.
 
     Returns
     -------
     Statement
-        Item by item, shares 0-1 of all responses, which add up to 1; ``further["straight"]`` the straight-lined by how
-        many items were rated, ``further["waves"]`` the items by wave.
+        Item by item, shares 0-1 of all responses, which add up to 1; tables ``straight``, the straight-lined by how many
+        items were rated, and ``waves``, the items by wave.
 
     Examples
     --------
@@ -78,16 +74,12 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
 
 
 def _told(table: pd.DataFrame, s: dict, label) -> str:
-    def most(column: str) -> dict:
-        worst = digits.largest(table, column)
-        return {"item": label(worst["term"]), "share": percent(worst[column])} if worst[column] > 0 else {}
-
-    skipped, unmet, many = most("share_skipped"), most("share_not_met"), s["n_waves"] > 1
-    known = {"n": number(s["n"], 0)} | skipped | ({"waves": s["n_waves"]} if many else {})
-    told = [say(f"{'skipped' if skipped else 'complete'}{'' if many else '_once'}", **known)]
-    told += [say("not_met", **unmet)] if unmet else []
-    rated = dict(n=number(s["n_many"], 0), many=MANY, share=percent(s["share_straight_many"], 1))
-    return " ".join([*told, say("straight", **rated)] if s["n_many"] else told)
+    skipped, unmet = (digits.largest(table, column) for column in ("share_skipped", "share_not_met"))
+    known = s | {"skipped": label(skipped["term"]), "share_skipped": skipped["share_skipped"], "many": MANY}
+    known |= {"unmet": label(unmet["term"]), "share_not_met": unmet["share_not_met"]}
+    first = ("skipped" if known["share_skipped"] > 0 else "complete") + ("" if s["n_waves"] > 1 else "_once")
+    keys = {first: True, "not_met": known["share_not_met"] > 0, "straight": s["n_many"] > 0}
+    return " ".join(say.told(key, **known) for key, holds in keys.items() if holds)
 
 
 def _bars(finding: Statement, ax):

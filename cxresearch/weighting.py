@@ -10,11 +10,9 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
 from cxresearch.figures import forest
-from cxresearch.findings import Check, Finding, listing, number, words
+from cxresearch.findings import Check, Finding, listing, say
 from cxresearch.survey import Survey, as_survey
 from cxresearch.survey.units import kish_effective_n
-
-say = words(__package__)
 
 TOLERANCE = 1e-10  # largest difference, as a share of all, between a margin and its target
 MET = 1e-9  # the same of the margins as they come out, rounding included
@@ -34,20 +32,18 @@ class Raking(Finding):
         """
         rows = table.table if isinstance(table, Survey) else table
         if len(rows) != len(self.weights):
-            raise DataProblem(f"the table has {len(rows)} rows, the raking had {len(self.weights)}; rake this table")
+            raise DataProblem(say("other_rows", rows=len(rows), n=len(self.weights)))
         added = rows.assign(**{name: self.weights})
         goals = {m: dict(zip(part["category"], part["target"])) for m, part in self.table.groupby("term")}
         added.attrs["raked"] = {**rows.attrs.get("raked", {}), name: goals}
         return table.with_table(added, weight=name) if isinstance(table, Survey) else added
 
     def sentence(self) -> str:
-        s, warned = self.summary, [c.check for c in self.tested if not c.ok]
-        known = {k: number(100 * s[k]) for k in ("gap_before", "gap_after")} | {"n": number(s["n"], 0)}
-        margins, rounds = listing(map(self.label, self.table["term"].unique())), s["rounds"]
-        first = say("raked", margins=margins, rounds=f"{rounds} round" + "s" * (rounds > 1), **known)
-        base = dict(base=number(s["n_effective"], 0), deff=number(s["kish_deff"], 2), unit=s["targets"])
-        doubtful = [say("doubtful", checks=listing(warned))] if warned else []
-        return " ".join([first, say("base", **base), *doubtful])
+        s, doubtful = self.summary, [c.check for c in self.tested if not c.ok]
+        known = s | {k: 100 * s[k] for k in ("gap_before", "gap_after")} | {"checks": listing(doubtful)}
+        known |= {"margins": listing(map(self.label, self.table["term"].unique()))}
+        keys = ["raked" if s["rounds"] > 1 else "raked_once", "base", *["doubtful"][: len(doubtful)]]
+        return " ".join(say.told(key, **known) for key in keys)
 
     def plot(self, ax=None):
         """Draw each level's share before and after, in percent."""
@@ -63,19 +59,17 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     Parameters
     ----------
     responses : Survey or DataFrame, (N, .)
-        One row per response; no missing value in a margin. The raking starts from the survey's weight (1 each where it
-        has none); rows of weight zero keep it. ``augment(responses)`` of the finding adds the weight.
+        No missing value in a margin. The raking starts from the survey's weight (else 1 each); rows of weight zero keep
+        it. ``augment(responses)`` of the finding adds the weight.
     targets : dict of column -> {level: share, percent or total}
-        All margins in shares (each adding up to 1), in percent (100), or in totals (each adding up to the same). With
-        shares and percent the weights keep their sum; with totals they add up to the total. The finding says which.
+        Each margin adding up to 1, to 100, or to one total, which the weights then add up to; else they keep their sum.
     trim : float, optional
         Cap as a multiple of the mean weight (more than 1): weights above it are cut and all raked again until both hold.
 
     Raises
     ------
     DataProblem
-        A target level without respondents, a level without a target, missing values, margins that disagree in
-        their totals, negative targets, or no convergence.
+        A level without respondents or without a target, missing values, margins of different totals, no convergence.
 
     Examples
     --------
@@ -86,21 +80,17 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     table = survey.table
     require_columns(table, *targets, where="responses")
     if not targets:
-        raise DataProblem(
-            "targets is empty; give at least one margin, for example {'region': {'north': 0.4, 'south': 0.6}}"
-        )
+        raise DataProblem(say("no_targets", example={"region": {"north": 0.4, "south": 0.6}}))
     if trim is not None and not trim > 1:
-        raise DataProblem(f"trim={trim!r} must be more than 1, for example 5: no weight above five times the mean")
+        raise DataProblem(say("trim", trim=trim))
     start = survey.weights()
     if not start.any():
-        raise DataProblem(f"every {survey.weight} is zero; raking starts from weights of which some are above zero")
+        raise DataProblem(say("no_start", weight=survey.weight))
     codes, goals = zip(*(_margin(table, column, goal, start) for column, goal in targets.items()))
     sums = {column: float(sum(goal.values())) for column, goal in targets.items()}
     low, high = min(sums, key=sums.get), max(sums, key=sums.get)
     if (most := sums[high]) - sums[low] > 1e-4 * most:
-        raise DataProblem(
-            f"targets of {low} add up to {sums[low]:g}, those of {high} to {most:g}; give all margins the same total"
-        )
+        raise DataProblem(say("totals_differ", low=low, least=f"{sums[low]:g}", high=high, most=f"{most:g}"))
     unit = "shares" if abs(most - 1) < 1e-3 else "percent" if abs(most - 100) < 1e-1 else "totals"
     total = most if unit == "totals" else float(start.sum())
     goals = tuple(g / g.sum() * total for g in goals)
@@ -122,10 +112,7 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     }  # fmt: skip
     checks = _checks(summary, int((start == 0).sum()), most)
     for check in (c for c in checks if not c.ok):
-        warnings.warn(
-            f"rake: {check.check} is {check.value} ({check.limit}); merge small levels, drop a margin, or trim",
-            stacklevel=2,
-        )
+        warnings.warn(say("warned", check=check.check, value=check.value, limit=check.limit), stacklevel=2)
     return Raking("rake", ", ".join(targets), None, margins, summary, checks, survey.labels, weights=raked)
 
 
@@ -145,29 +132,21 @@ def _margin(table, column, goal, start) -> tuple[np.ndarray, np.ndarray]:
     """Return each row's place among the levels of the targets, and the targets."""
     levels, wanted, values = list(goal), np.array([float(v) for v in goal.values()]), table[column]
     if not levels or not np.isfinite(wanted).all() or (wanted < 0).any() or wanted.sum() <= 0:
-        raise DataProblem(f"targets of {column}: every target must be a number of zero or more; found {dict(goal)!r}")
+        raise DataProblem(say("no_number", column=column, goal=dict(goal)))
     if missing := values.isna().sum():
-        raise DataProblem(
-            f"{column} is missing in {missing} of {len(values)} rows; give them a level with a target, or drop the rows"
-        )
+        raise DataProblem(say("margin_missing", column=column, missing=missing, n=len(values)))
     as_name = lambda v: plain_text(int(v) if isinstance(v, (float, np.floating)) and v.is_integer() else v)  # noqa: E731
     names = [as_name(level) for level in levels]  # 1, 1.0 and "1" are one level, whoever wrote it down
     if len(set(names)) < len(names):
-        raise DataProblem(f"targets of {column} name {max(names, key=names.count)!r} twice; name each level once")
+        raise DataProblem(say("level_twice", column=column, level=max(names, key=names.count)))
     found, seen = pd.factorize(values)
     codes = pd.Index(names).get_indexer([as_name(level) for level in seen])[found]
     if (codes < 0).any():
-        lost = values[codes < 0].value_counts().index.tolist()[0]
-        raise DataProblem(
-            f"{column} holds {(codes < 0).sum()} rows of level {lost!r} without a target{nearest(lost, levels)}; "
-            "give every level a target"
-        )
+        lost, n = values[codes < 0].value_counts().index.tolist()[0], (codes < 0).sum()
+        raise DataProblem(say("no_target", column=column, n=n, level=lost, nearest=nearest(lost, levels)))
     n = np.bincount(codes[start > 0], minlength=len(levels))
     if empty := [level for level, count, t in zip(levels, n, wanted) if count == 0 and t > 0]:
-        raise DataProblem(
-            f"{column}: target level {empty[0]!r} has no respondents{nearest(empty[0], seen)}; "
-            "merge it with a neighbouring level, or drop it"
-        )
+        raise DataProblem(say("no_respondents", column=column, level=empty[0], nearest=nearest(empty[0], seen)))
     return codes, wanted
 
 
@@ -184,7 +163,4 @@ def _raked(start, codes, goals, total, trim) -> tuple[np.ndarray, int]:
             return w, rounds
         w = np.minimum(w, w.mean() * trim) if beyond else w
     trimmed, less = ("", "") if trim is None else (f", trim={trim:g}", ", or trim less")
-    raise DataProblem(
-        f"raking did not converge in {MAX_ROUNDS} rounds (largest gap {100 * gap:.3g} percentage points{trimmed}); "
-        f"merge small levels, drop a margin{less}"
-    )
+    raise DataProblem(say("unsettled", rounds=MAX_ROUNDS, gap=f"{100 * gap:.3g}", trimmed=trimmed, less=less))

@@ -10,7 +10,7 @@ from tiny import write_study
 
 import cxresearch as cx
 import cxresearch.board as board
-from cxresearch.board import DRIVERS, SCORE, WHAT_IF, Choice, code_for
+from cxresearch.board import DRIVERS, SCORE, TABLE, WHAT_IF, Choice, code_for
 from cxresearch.errors import DataProblem, StudyProblem
 from cxresearch.runs.lab import notebooks_for
 from cxresearch.runs.notebooks import in_order
@@ -60,21 +60,38 @@ def test_a_choice_without_drivers_is_refused(example):
         code_for(example, Choice(DRIVERS, "satisfaction"), path="s", seed=1, n_boot=100)
 
 
+def test_the_table_of_a_wave_is_that_of_crosstab_and_needs_groups(example):
+    got = found(example, Choice(TABLE, "satisfaction", group="region", wave="2024Q4"))
+    rows = example.responses.where("wave == '2024Q4'")
+    assert got.tidy().equals(cx.crosstab(rows, ["satisfaction"], ["region"]).tidy())
+    with pytest.raises(DataProblem, match="^a crosstab needs at least one question and one column to split by$"):
+        found(example, Choice(TABLE, "satisfaction"))
+
+
 def test_what_stands_in_the_data_is_text_in_the_code(example):
     choice = Choice(SCORE, "recommend", wave="'] or __import__('os').abort() #")
     with pytest.raises(DataProblem, match="wave never holds "):
         found(example, choice)
 
 
-@pytest.mark.parametrize("question", [SCORE, DRIVERS, WHAT_IF])
+@pytest.mark.parametrize("question", [SCORE, TABLE, DRIVERS, WHAT_IF])
 def test_the_board_shows_finding_checks_and_the_code_that_gave_them(question, capsys):
     shown = board._Board(cx.open_study(STUDY), str(STUDY), 7, 100)
     shown.question.value = question
+    shown.group.value = "region"
     shown.answer()
     names: dict = {}
     exec(shown.code.value, names)
     assert names["finding"].sentence() in capsys.readouterr().out
-    assert {SCORE: shown.group, DRIVERS: shown.drivers, WHAT_IF: shown.points}[question] in shown.asked.children
+    assert {SCORE: shown.group, TABLE: shown.group, DRIVERS: shown.drivers, WHAT_IF: shown.points}[question] in shown.asked.children
+
+
+def test_a_choice_that_cannot_be_coded_leaves_no_code_of_the_one_before(capsys):
+    shown = board._Board(cx.open_study(STUDY), str(STUDY), 7, 100)
+    shown.answer()
+    shown.question.value, shown.drivers.value = DRIVERS, ()
+    shown.answer()
+    assert shown.code.value == ""
 
 
 def test_a_study_without_two_rated_items_has_nothing_to_explore(tmp_path):

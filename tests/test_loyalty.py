@@ -5,17 +5,11 @@ import pandas as pd
 import pytest
 
 import cxresearch as cx
+from cxresearch.inference import e_value
 from cxresearch.loyalty import fit_loyalty_revenue
 from cxresearch.loyalty.cases import cases_of, natural_spline, scale_of
 from cxresearch.loyalty.glm import LEVELS, Family, fit_glm
-from cxresearch.loyalty.hidden import (
-    bias_of,
-    bounds,
-    e_value,
-    levels_model,
-    partial_r2,
-    robustness_value,
-)
+from cxresearch.loyalty.hidden import bias_of, bounds, levels_model, partial_r2, robustness_value
 from cxresearch.loyalty.models import park
 from cxresearch.loyalty.refusals import gives_away, leaks
 

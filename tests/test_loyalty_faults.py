@@ -221,12 +221,15 @@ def test_parks_check_of_two_parts_is_that_of_the_amounts():
     assert row["ok"] and row["value"] == pytest.approx(2, abs=0.25)
 
 
-@pytest.mark.parametrize("one_hot", [False, True])
-def test_a_control_made_of_bands_of_the_revenue_is_refused(one_hot):
+@pytest.mark.parametrize("form", ["words", "one hot", "codes"])
+@pytest.mark.parametrize(("of", "kind", "cuts"), [("revenue", "revenue", (-1, 0, 50, 150, np.inf)),
+                                                  ("nps", "loyalty score", (-1, 5, 6, 8, 10))])  # fmt: skip
+def test_a_control_made_of_bands_of_the_revenue_or_the_score_is_refused(of, kind, cuts, form):
     table = shop()
-    band = pd.cut(table["revenue"], [-1, 0, 50, 150, np.inf], labels=["none", "low", "middle", "high"]).astype(str)
-    table = table.assign(band=(band == "middle").astype(int) if one_hot else band)
-    with pytest.raises(cx.DataProblem, match="and nobody else: it is made of the revenue; leave it out"):
+    band = pd.cut(table[of], cuts, labels=["none", "low", "middle", "high"]).astype(str)
+    codes = band.map({"none": 0, "low": 1, "middle": 2, "high": 3})
+    table = table.assign(band={"words": band, "one hot": (band == "middle").astype(int), "codes": codes}[form])
+    with pytest.raises(cx.DataProblem, match=f"and nobody else: it is made of the {kind}; leave it out"):
         fit(table, controls=["band"])
     assert fit(table.assign(plan=table["region"]), controls=["plan"]).established
 

@@ -1,11 +1,14 @@
 """What the first screen claims of the findings of a run, and what it does not."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from browser.rendered import render_again
 
+from cxresearch.runs.deck import write_deck
 from cxresearch.runs.screen import first_screen, saved_of
 
 EXAMPLE = Path(__file__).parents[1] / "reports" / "example"
@@ -81,3 +84,84 @@ def test_an_experience_whose_slope_holds_zero_is_a_description(saved, tmp_path):
     sure = {entry["what"]: entry["sure"] for entry in screen["look"]}
     assert sure["Delivery"].startswith("The movement is established; that it goes with Overall satisfaction is not")
     assert sure["Staff in the shop"].startswith("Description only") and sure["Prices"].startswith("Established")
+
+
+@pytest.mark.parametrize(
+    ("item", "aim", "said"),
+    [
+        ("recommend", 15, "target 15 points: met"),  # the latest wave: 19.6 to 33.4
+        ("recommend", 25, "target 25 points: not known whether it is met"),
+        ("recommend", 50, "target 50 points: missed"),
+        ("satisfaction", 33, "target 33 %: met"),  # all waves: 33.7 to 38.4 %
+        ("satisfaction", 40, "target 40 %: missed"),
+        ("ease", 64, "target 64 %: not known whether it is met"),
+        ("delivery", 10, None),
+    ],
+)
+def test_a_target_is_met_missed_or_not_known_by_the_interval(saved, item, aim, said):
+    tiles = first_screen(saved, {item: aim})["tiles"]
+    assert [note for tile in tiles for note in tile["notes"] if note.startswith("target")] == [said] * bool(said)
+
+
+def test_what_is_not_known_says_so_itself_and_nothing_of_the_screen_twice(saved):
+    screen = first_screen(saved)
+    told = [text for text, _ in screen["lines"] + screen["unknown"]]
+    assert len(screen["unknown"]) == 4 and len(set(told)) == len(told)
+    assert all("established" in text or "not known" in text for text, _ in screen["unknown"])
+    assert any(text.endswith("over 9 definitions: not established.") for text in told)
+    assert not any(text.startswith("Would recommend us: a change") for text in told)  # the first line says it
+    still = [
+        replace(s, record=s.record | {"established": False}) if s["function"] == "touchpoint_trend" else s
+        for s in saved
+    ]
+    screen = first_screen(still)
+    assert screen["lines"][1][0] not in [text for text, _ in screen["unknown"]]
+
+
+def test_a_score_that_is_no_net_score_names_its_item(saved):
+    found = [s for s in saved if s["function"] != "nps"]
+    assert first_screen(found)["lines"][0][0] == "Overall satisfaction: share answering 6 or above on 1–7 36.0 %."
+
+
+def test_a_long_name_on_a_picture_keeps_both_its_ends(saved):
+    trend = next(s for s in saved if s["function"] == "touchpoint_trend")
+    names = {"delivery": "Information booths on arrival", "staff": "Information booths on departure"}
+    (chart,) = first_screen([replace(trend, record=trend.record | {"labels": trend["labels"] | names})])["charts"]
+    drawn = {line["name"] for line in chart["wide"]["lines"]}
+    assert {"Informatio…on arrival", "Informatio…n departure"} < drawn and max(map(len, drawn)) <= 22
+
+
+# --- what the audit withholds ----------------------------------------------------------------------------------------
+
+WITHHELD = {"voice", "scorecard", "loyalty_revenue"}
+
+
+def test_nothing_of_a_withheld_notebook_reaches_the_index_or_the_deck(tmp_path):
+    """Its numbers, sentences and quotes stand in no tile, line, card or slide; the others' do."""
+    run = tmp_path / "run"
+    shutil.copytree(EXAMPLE, run)
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    secrets, shown = [], []
+    for entry in record["notebooks"]:
+        for path in (run / "findings" / entry["name"]).glob("*.json"):
+            finding = json.loads(path.read_text(encoding="utf-8"))
+            texts = [finding["sentence"], finding["title"], *map(str, (finding.get("highlights") or {}).values())]
+            texts += [q for said in (finding.get("highlights") or {}).get("quotes", {}).values() for q in said]
+            (secrets if entry["name"] in WITHHELD else shown).extend(t for t in texts if len(t) > 12)
+        if entry["name"] in WITHHELD:
+            entry |= {"status": "failed", "reason": "withheld, since it gives away a hidden number", "findings": {}}
+            shutil.rmtree(run / "findings" / entry["name"])
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    page = (render_again(run, tmp_path / "again") / "index.html").read_text(encoding="utf-8")
+    page = page.replace("\u00a0", " ")
+    slides = texts_of(write_deck(run, tmp_path / "deck.pptx"))
+    assert any(text in page for text in shown) and any(text in slides for text in shown)
+    assert [text for text in secrets if text in page or text in slides] == []
+
+
+def texts_of(deck: Path) -> str:
+    """Return every text of a deck, notes and charts included."""
+    import zipfile
+
+    with zipfile.ZipFile(deck) as parts:
+        return " ".join(parts.read(name).decode("utf-8") for name in parts.namelist() if name.endswith(".xml"))

@@ -161,3 +161,16 @@ def test_a_truncated_file_is_refused(tmp_path):
         path.write_bytes(whole[:keep])
         with pytest.raises(StudyProblem, match=r"^survey.sav "):
             study(tmp_path, "{scale: [0, 10], role: nps, values: {1: 0, 2: 1}}").responses
+
+
+def test_codes_that_are_text_are_held_against_their_labels_as_numbers_are(tmp_path):
+    stored = ["1"] * 4 + ["2"] * 3 + ["5"] * 2 + ["-9"]
+    words = {"1": "5 - excellent", "2": "4 - good", "5": "1 - very poor", "-9": "refused"}
+    frame = pd.DataFrame({"q1": stored})
+    pyreadstat.write_sav(
+        frame, str(tmp_path / "survey.sav"), variable_value_labels={"q1": words}, missing_ranges={"q1": ["-9"]}
+    )
+    with pytest.raises(StudyProblem, match="stores codes whose labels say other numbers .1: '5 - excellent', 2: '4 - good'"):
+        study(tmp_path, "{scale: [1, 5], role: csat}").responses  # noqa: B018
+    meant = study(tmp_path, "{scale: [1, 5], role: csat, values: {1: 5, 2: 4, 5: 1}}").responses.table["q1"]
+    assert meant.tolist()[:9] == [5.0] * 4 + [4.0] * 3 + [1.0] * 2 and np.isnan(meant.iloc[9])

@@ -67,58 +67,35 @@ def one_item(tmp_path, item, values, *, table=""):
 
 
 def test_columns_take_canonical_names_and_item_keys(airport):
-    expected = [
-        "respondent",
-        "wave",
-        "customer",
-        "weight",
-        "stratum",
-        "recommend",
-        "overall",
-        "walkways",
-        "walkways_met",
-        "time",
-    ]
-    assert list(airport.responses.table.columns) == expected
+    expected = "respondent wave customer weight stratum recommend overall walkways walkways_met time"
+    assert list(airport.responses.table.columns) == expected.split()
     assert list(airport.customers.table.columns) == ["customer", "since", "revenue", "tenure", "home"]
 
 
-def test_missing_and_not_applicable_are_different(airport):
-    responses = airport.responses.table
-    np.testing.assert_array_equal(responses["recommend"], [10, np.nan, 0, 9, 6])
-    np.testing.assert_array_equal(responses["overall"], [5, np.nan, 4, np.nan, 3])
-    np.testing.assert_array_equal(responses["walkways"], [np.nan, 4, np.nan, np.nan, 5])
-    assert (
-        responses["walkways_met"].tolist() == [False, True, True, True, True]
-        and responses["walkways_met"].dtype == bool
-    )
-
-
-def test_waves_names_and_labels(airport):
-    responses = airport.responses.table
-    assert responses["wave"].tolist() == ["2017"] * 3 + ["2018"] * 2
-    assert responses["stratum"].tolist() == ["1", "2", "1", "1", "2"]
-    assert responses["time"].tolist() == ["AM", "MID", "AM", "AM", "MID"]
+@pytest.mark.parametrize(("column", "values"), [
+    ("recommend", [10, None, 0, 9, 6]), ("overall", [5, None, 4, None, 3]), ("walkways", [None, 4, None, None, 5]),
+    ("walkways_met", [False, True, True, True, True]), ("wave", ["2017"] * 3 + ["2018"] * 2),
+    ("stratum", ["1", "2", "1", "1", "2"]), ("time", ["AM", "MID", "AM", "AM", "MID"]),
+])  # fmt: skip
+def test_missing_and_not_applicable_are_different_and_names_are_names(airport, column, values):
+    found = airport.responses.table[column]
+    assert found.astype(object).where(found.notna(), None).tolist() == values
+    assert found.dtype == bool or column != "walkways_met"
 
 
 def test_ids_keep_leading_zeros_and_whole_floats_equal_whole_numbers(airport):
     ids = airport.read("responses").table["customer"]
     assert ids.tolist()[:2] == ["007", "17"] and pd.isna(ids.iloc[2])
-    assert names(pd.Series([17.0, np.nan])).tolist()[0] == "17" and names(pd.Series([2**60 + 1])).tolist() == [
-        str(2**60 + 1)
-    ]
+    assert names(pd.Series([17.0, np.nan])).tolist()[0] == "17"
+    assert names(pd.Series([2**60 + 1])).tolist() == [str(2**60 + 1)]
 
 
 def test_revenue_follows_the_declared_decisions(airport):
     customers = airport.customers.table
-    assert customers["customer"].tolist() == pseudonyms(airport, "007", "17") and customers["revenue"].tolist() == [
-        120.5,
-        0.0,
-    ]
-    valid = airport.waterfall("customers").set_index("step").loc["valid"]
-    assert (
-        valid["reason"]
-        == "1 row with missing revenue (missing: drop); 1 row with negative revenue set to 0 (negative: zero)"
+    assert customers["customer"].tolist() == pseudonyms(airport, "007", "17")
+    assert customers["revenue"].tolist() == [120.5, 0.0]
+    assert airport.waterfall("customers")["reason"][1] == (
+        "1 row with missing revenue (missing: drop); 1 row with negative revenue set to 0 (negative: zero)"
     )
 
 
@@ -131,7 +108,7 @@ def test_waterfall_adds_up_and_names_what_was_received(airport):
     assert airport.waterfall("responses")["reason"].iloc[0] == "a.csv: 3 rows; b.csv: 2 rows"
 
 
-def test_matched_keeps_the_latest_answered_response_and_counts(airport):
+def test_matched_keeps_the_latest_answered_response_or_all_and_counts(airport):
     joined = airport.matched("responses", "customers").table
     assert joined[["customer", "wave", "recommend", "revenue"]].values.tolist() == [
         [*pseudonyms(airport, "007"), "2018", 9.0, 120.5]
@@ -142,17 +119,10 @@ def test_matched_keeps_the_latest_answered_response_and_counts(airport):
         "1 row without a customer; 1 row whose customer is not in customers; 1 row without any answered outcome; 1 "
         "row earlier than the customer's latest"
     )
-
-
-def test_matched_all_keeps_every_response_and_replaces_the_step(airport):
-    airport.matched("responses", "customers")
-    joined = airport.matched("responses", "customers", keep="all").table
-    assert joined["customer"].tolist() == pseudonyms(airport, "007", "17", "007")
-    waterfall = airport.waterfall("responses")
-    assert (
-        waterfall["step"].tolist() == ["received", "valid", "deduplicated", "matched", "used"]
-        and waterfall["rows"].iloc[-1] == 3
-    )
+    every = airport.matched("responses", "customers", keep="all").table
+    assert every["customer"].tolist() == pseudonyms(airport, "007", "17", "007")
+    assert airport.waterfall("responses")["step"].tolist()[2:] == ["deduplicated", "matched", "used"]
+    assert airport.waterfall("responses")["rows"].iloc[-1] == 3
 
 
 def test_latest_by_asked_at_wins_over_row_order(tmp_path):
@@ -188,19 +158,11 @@ def test_numbered_waves_are_ordered_as_numbers(tmp_path):
 def test_roles(airport):
     assert airport.column("nps") == "recommend" and airport.column("csat") == "overall"
     assert airport.column("outcome") == "overall"  # falls back to csat
-    assert airport.column("verbatim", optional=True) is None
-    assert airport.columns("control") == ["time", "tenure"] and airport.columns("control", table="customers") == [
-        "tenure"
-    ]
+    assert airport.column("verbatim", optional=True) is None and airport.column("cluster", optional=True) is None
+    assert airport.columns("control") == ["time", "tenure"] and airport.columns("control", table="customers") == ["tenure"]
     assert airport.columns("nps", "csat", "outcome", "driver") == ["recommend", "overall", "walkways"]
-    assert [airport.column(c) for c in ("wave", "weight", "stratum", "customer", "revenue")] == [
-        "wave",
-        "weight",
-        "stratum",
-        "customer",
-        "revenue",
-    ]
-    assert airport.column("cluster", optional=True) is None
+    named = ["wave", "weight", "stratum", "customer", "revenue"]
+    assert [airport.column(column) for column in named] == named
 
 
 def test_a_declared_outcome_comes_before_the_csat_item(tmp_path):
@@ -230,18 +192,9 @@ def test_the_floor_travels_in_every_table(tmp_path):
 
 def test_codebook_has_one_row_an_item(airport):
     codebook = airport.codebook.set_index("item")
-    assert len(codebook) == 6
-    assert codebook.loc["walkways"].to_dict() == {
-        "table": "responses",
-        "column": "2017: Q7WALKWAYS, 2018: Q7WALKWAY",
-        "label": "walkways",
-        "role": "driver",
-        "scale": "1-5",
-        "missing": "0",
-        "not_applicable": "6",
-        "labels": "",
-    }
-    assert codebook.loc["time", "labels"] == "1: AM, 2: MID"
+    column = "2017: Q7WALKWAYS, 2018: Q7WALKWAY"
+    assert codebook.loc["walkways"].tolist() == ["responses", column, "walkways", "driver", "1-5", "0", "6", ""]
+    assert len(codebook) == 6 and codebook.loc["time", "labels"] == "1: AM, 2: MID"
 
 
 def test_a_table_is_read_when_it_is_first_asked_for(tmp_path):
@@ -311,36 +264,26 @@ def test_codes_keep_the_text_that_the_author_typed(tmp_path):
         "{labels: {NO: Norway, 010: ten, 1_000: many, 12:30: noon, on: switched, 0x1F: hex, null: void, 1e3: thousand}}"
     )
     values = ["NO", "010", "1_000", "12:30", "on", "0x1F", "null", "1e3"]
-    assert one_item(tmp_path, labels, values)["x"].tolist() == [
-        "Norway",
-        "ten",
-        "many",
-        "noon",
-        "switched",
-        "hex",
-        "void",
-        "thousand",
-    ]
+    meant = "Norway ten many noon switched hex void thousand".split()
+    assert one_item(tmp_path, labels, values)["x"].tolist() == meant
     with pytest.raises(StudyProblem, match="without a label"):
         one_item(tmp_path, "{labels: {010: ten}}", ["10"])
     with pytest.raises(StudyProblem, match="without a label"):
         one_item(tmp_path, "{labels: {NO: Norway}}", ["False"])
 
 
-@pytest.mark.parametrize(
-    ("left", "right", "same"),
-    [
-        ("0", 0.0, True),
-        ("-0", "0", True),
-        ("1.50", 1.5, True),
-        ("010", "10", False),
-        ("NO", "no", False),
-        ("1_0", "10", False),
-        ("9" * 17, "9" * 16 + "8", False),
-    ],
-)
+@pytest.mark.parametrize(("left", "right", "same"), [
+    ("0", 0.0, True), ("-0", "0", True), ("1.50", 1.5, True), ("010", "10", False), ("NO", "no", False), ("1_0", "10", False),
+    ("9" * 17, "9" * 16 + "8", False),
+])  # fmt: skip
 def test_code_key(left, right, same):
     assert (code_key(left) == code_key(right)) is same
+
+
+def test_what_a_terminal_would_obey_is_in_no_name(tmp_path):
+    study = open_study(write(tmp_path, AIRPORT.replace("Time of day", '"\\e[31mTime"'), a=A, b=B, customers=CUSTOMERS + "19,,1,1,\x1b[31mNorth\n"))
+    assert study.labels["time"] == "\\x1b[31mTime"
+    assert study.customers.table["home"].tolist()[-1] == "[31mNorth"
 
 
 def test_an_item_without_scale_stays_as_it_is(tmp_path):
@@ -349,11 +292,8 @@ def test_an_item_without_scale_stays_as_it_is(tmp_path):
 
 
 def test_type_number_and_decimal_comma(tmp_path):
-    assert one_item(tmp_path, "{type: number}", ["1,5", "2", "-3"], table="    decimal: ','\n")["x"].tolist() == [
-        1.5,
-        2.0,
-        -3.0,
-    ]
+    found = one_item(tmp_path, "{type: number}", ["1,5", "2", "-3"], table="    decimal: ','\n")
+    assert found["x"].tolist() == [1.5, 2.0, -3.0]
 
 
 def spend(folder, cells, table="", revenue="", currency="USD"):
@@ -423,6 +363,16 @@ def test_a_code_and_a_pattern_speak_for_many_items(tmp_path, said):
     assert study.targets == {"rec": 40}
 
 
+def test_a_code_and_a_pattern_answer_what_is_only_guessed(tmp_path):
+    guessed = "".join(f"      q{i}: {{scale: [1, 5], missing: [9], role: control, confirmed: false}}\n" for i in (1, 2, 3))
+    answer = '      "q[12]": {role: driver, confirmed: true}\n'
+    path = write(tmp_path, NINES.format("    codes: {9: not applicable}\n", answer + guessed), a=NINE)
+    with pytest.raises(StudyProblem, match=r"line 11: item q3 \(role control; scale 1 to 5; not applicable 9 \(1 rows\)\)$"):
+        open_study(path).load_all()
+    study = open_study(write(tmp_path, path.read_text().replace("q[12]", "q*"), a=NINE))
+    assert study.columns("driver") == ["q1", "q2", "q3"] and study.responses.table["q2_met"].tolist() == [False, True]
+
+
 @pytest.mark.parametrize(("table", "items", "told"), [
     ("    codes: {9: missing, 8: missing}\n", RATED, "tables.responses.codes: none of 4 ratings holds 8 off its scale"),
     ("    codes: {9: mising}\n", RATED, "line 5: tables.responses.codes.9 cannot be mising; did you mean 'missing'?"),
@@ -437,16 +387,53 @@ def test_what_is_said_of_many_items_matches_some(tmp_path, table, items, told):
         open_study(write(tmp_path, NINES.format(table, items), a=NINE)).load_all()
 
 
-def test_dates_by_declaration(tmp_path):
-    assert one_item(tmp_path, "{role: asked_at}", ["2020-02-01", "", "2020-02-03T10:00:00+02:00"])["x"].tolist() == [
-        pd.Timestamp(2020, 2, 1),
-        pd.NaT,
-        pd.Timestamp(2020, 2, 3, 8),
-    ]
-    assert one_item(tmp_path, "{type: date}", ["1.2.2020 08:30"], table="    dayfirst: true\n")["x"].tolist() == [
-        pd.Timestamp(2020, 2, 1, 8, 30)
-    ]
+@pytest.mark.parametrize("written", [
+    "mixed", "ISO8601", "%Q", "%", "%d.%m.%y%", "%U", "%U %Y", "%d.%m", "%Y", "%H:%M", "%Y-%m-%d %Z%z", "%d %d %m %Y", "%y %Y %m",
+    "%Y-%m-%d %I:%M", "%Y-%m-%d %H:%M %p", "%Y-%m-%d %c", "%V %Y %u",
+])  # fmt: skip
+@pytest.mark.parametrize("where", ["table", "item"])
+def test_a_time_format_that_says_no_day_is_refused_at_the_door(tmp_path, written, where):
+    at = f"time_format: '{written}'"
+    with pytest.raises(StudyProblem, match=re.escape(f"time_format: {written!r} must say when, each part once: a year (%Y")):
+        one_item(tmp_path, f"{{type: date{', ' + at if where == 'item' else ''}}}", ["1"], table=f"    {at}\n" * (where == "table"))
+
+
+@pytest.mark.parametrize(("written", "cell", "when"), [
+    ("%d.%m.%y", "03.02.25", "2025-02-03"), ("%Y%m", "202502", "2025-02-01"), ("%Y %j", "2025 034", "2025-02-03"),
+    ("%a %d %b %Y", "Mon 03 Feb 2025", "2025-02-03"), ("%Y %U %w", "2025 05 1", "2025-02-03"), ("%G-W%V-%u", "2025-W06-1", "2025-02-03"),
+    ("%m/%d/%Y %I:%M %p", "2/3/2025 4:15 PM", "2025-02-03 16:15"), ("%Y-%m-%d %H%%", "2025-02-03 16%", "2025-02-03 16:00"),
+    (None, "2025/02/03 4:15:07 PM GMT+2", "2025-02-03 14:15:07"), (None, "2025/02/03 12:15:07 AM GMT-3", "2025-02-03 03:15:07"),
+    (None, "2025/2/3", "2025-02-03"), (None, "2020-02-03T10:00:00+02:00", "2020-02-03 08:00"), (None, "", None), (None, "2025.02.03 16:15", "2025-02-03 16:15"),
+])  # fmt: skip
+def test_moments_are_read_as_they_are_written(tmp_path, written, cell, when):
+    said = f", time_format: '{written}'" if written else ""
+    assert one_item(tmp_path, f"{{type: date{said}}}", [cell])["x"].tolist() == [pd.Timestamp(when) if when else pd.NaT]
+    first = one_item(tmp_path, "{role: asked_at}", ["1.2.2020 08:30"], table="    dayfirst: true\n")["x"]
+    assert first.tolist() == [pd.Timestamp(2020, 2, 1, 8, 30)]
     assert dates(pd.Series([20200201]), Writing(time_format="%Y%m%d")).tolist() == [pd.Timestamp(2020, 2, 1)]
+
+
+@pytest.mark.parametrize("cell", ["2025/02/03 13:15 PM GMT+2", "2025/13/03", "2/3/2025", "2025/02/03 4:15 PM CET"])
+def test_a_moment_that_is_written_in_no_known_way_is_refused(tmp_path, cell):
+    with pytest.raises(StudyProblem, match="x holds 1 value that is no date written as 2018-12-31"):
+        one_item(tmp_path, "{type: date}", [cell])
+
+
+TOTALS = "id;rec;v\n" + "".join(f"{i};{i % 11};{100 + i}\n" for i in range(1, 8)) + "Total;;728\n"
+SPENT = "title: T\ntables:\n  customers:\n    source: a.csv\n    separator: ;\n    id: id\n"
+
+
+@pytest.mark.parametrize("money", ["    revenue: v\n", "    items: {v: {type: number}}\n"])
+def test_a_line_of_totals_is_nobody(tmp_path, money):
+    with pytest.raises(StudyProblem) as caught:
+        open_study(write(tmp_path, SPENT + money, a=TOTALS)).load_all()
+    assert str(caught.value) == (
+        "a.csv: v holds in row 9 the sum of the 7 amounts above it, 728: a line of totals is nobody; declare "
+        "exclude: {id: [Total]} in tables.customers of study.yml"
+    )
+    study = open_study(write(tmp_path, SPENT + money + "    exclude: {id: [Total]}\n", a=TOTALS))
+    assert len(study.customers.table) == 7 and study.waterfall("customers")["reason"][1] == "1 row with id Total (exclude)"
+    assert len(open_study(write(tmp_path, SPENT + money, a=TOTALS.replace("728", "729"))).customers.table) == 8
 
 
 def test_resolved_is_yes_or_no(tmp_path):
@@ -490,36 +477,20 @@ def test_reports_keep_plain_types_and_doubtful_text(tmp_path):
 # -- what a notebook needs -------------------------------------------------------------------------------------------
 
 
-def test_lacks_gives_the_reason(airport):
-    assert airport.lacks({"tables": ["responses", "customers"], "roles": ["nps", "driver", "revenue"]}) is None
-    assert airport.lacks({"tables": ["transactions"]}) == "needs table transactions, which study.yml does not declare"
-    assert (
-        airport.lacks({"roles": ["verbatim"]}) == "needs an item with role verbatim, which study.yml does not declare"
-    )
-    assert (
-        airport.lacks({"tables": ["customers"], "roles": ["driver"]})
-        == "needs an item with role driver, which study.yml does not declare"
-    )
-    assert airport.lacks({"roles": ["ces|outcome"]}) is None and airport.lacks({}) is None
-    assert (
-        airport.lacks({"roles": ["ces|verbatim"]})
-        == "needs an item with role ces or verbatim, which study.yml does not declare"
-    )
-    assert airport.lacks({"roles": ["cluster"]}) == "needs cluster, which study.yml does not declare"
+@pytest.mark.parametrize(("needs", "what"), [
+    ({"tables": ["responses", "customers"], "roles": ["nps", "driver", "revenue"]}, None), ({}, None),
+    ({"roles": ["ces|outcome"]}, None), ({"tables": ["transactions"]}, "table transactions"),
+    ({"roles": ["verbatim"]}, "an item with role verbatim"), ({"roles": ["ces|verbatim"]}, "an item with role ces or verbatim"),
+    ({"tables": ["customers"], "roles": ["driver"]}, "an item with role driver"), ({"roles": ["cluster"]}, "cluster"),
+])  # fmt: skip
+def test_lacks_gives_the_reason(airport, needs, what):
+    assert airport.lacks(needs) == (what and f"needs {what}, which study.yml does not declare")
 
 
 # -- the schema for editors ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "tests/studies/airport.yml",
-        "tests/studies/garden_centre.yml",
-        "tests/studies/grocery.yml",
-        "data/example/study.yml",
-    ],
-)
+@pytest.mark.parametrize("name", [*(f"tests/studies/{n}.yml" for n in ("airport", "garden_centre", "grocery")), "data/example/study.yml"])
 def test_the_schema_that_the_command_line_prints_accepts_the_studies(root, name, capsys):
     jsonschema = pytest.importorskip("jsonschema")
     # An editor sees the types of YAML; only dates are text there.

@@ -160,6 +160,14 @@ def test_an_ordered_categorical_declares_and_sources_speak_last():
     assert wave_order(pd.Series(["2024", "2023"], name="wave"), sources=["2024", "2023"]) == ("2023", "2024")
 
 
+@pytest.mark.parametrize("ask", [cx.nps, cx.tag_topics])
+def test_a_survey_without_waves_refuses_to_be_read_by_wave(ask):
+    told = {"item": "r"} if ask is cx.nps else {"text": "said"}
+    survey = cx.as_survey(pd.DataFrame({"r": [9, 3] * 40, "said": ["The delivery was late again."] * 80}))
+    with pytest.raises(DataProblem, match="^the survey has no waves; name their column with as_survey"):
+        ask(survey, **told, wave=True)
+
+
 def test_rows_of_weight_zero_never_count_and_are_counted():
     table = pd.DataFrame({"s": [10, 0] * 1000, "w": [1.0] * 40 + [0.0] * 1960})
     finding = cx.nps(cx.as_survey(table, weight="w"), "s")

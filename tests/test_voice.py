@@ -2,11 +2,11 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from clauses import CLAUSES
 
 import cxresearch as cx
 from cxresearch.errors import DataProblem, TooFewRespondents
@@ -92,6 +92,17 @@ def test_a_text_has_several_topics_and_one_without_any_is_other_not_forced():
     assert both >= {"delivery", "returns"} and none == set()
 
 
+def test_weak_patterns_speak_where_nothing_else_does_and_a_lone_star_is_some_words_of_the_clause():
+    topics = {
+        "goods": {"en_weak": ["boots", "dress*"]},
+        "returns": {"en": ["sent * back", "exchang*"], "not": ["sent * back home"]},
+    }
+    said = ["The boots leak", "I exchanged my boots, the dress is fine", "I sent the blue boots back", "sent it. Back again"]
+    said += ["they sent me right back home", "I sent those four very old things back"]
+    found = read(*said, taxonomy=topics, language=None).mentioned()
+    assert found.tolist() == [[True, False], [True, True], [False, True], [False, False], [False, False], [False, False]]
+
+
 def test_words_stand_next_to_one_another_and_longer_ones_can_be_left_out():
     said = (
         "a call-centre answered",
@@ -149,10 +160,10 @@ TEXT = pd.DataFrame({"said": ["The delivery was late"] * 300, "score": [0, 10] *
     [
         ({"all": {"en": ["de*", "the"]}}, "'the' takes|takes \\d+ % of all words"),
         ({"none": {"en": ["zebra*"]}}, "topic 'none' matches no word of 300 texts"),
-        ({"x": {"de": ["liefer*"]}}, "topic 'x' must hold label, en, pl, ru, not; it has 'de'"),
+        ({"x": {"de": ["liefer*"]}}, "topic 'x' must hold label, en, pl, ru, en_weak, pl_weak, ru_weak, not; it has 'de'"),
         ({"x": {"en": []}}, "has no pattern in any language"),
         ({"x": {"en": ["*"]}}, r"'\*' is no pattern"),
-        ({"x": ["late"]}, "must hold label, en, pl, ru, not"),
+        ({"x": ["late"]}, "must hold label, en, pl, ru, en_weak, pl_weak, ru_weak, not"),
         ([], "must hold topics"),
     ],
 )
@@ -269,6 +280,19 @@ def test_topics_of_fewer_persons_than_the_floor_are_hidden_and_not_quoted():
     assert not any("refund" in str(w) for w in found.tables()["patterns"]["word"])
 
 
+def test_a_first_screen_gets_two_redacted_complaints_a_topic_and_no_table_gets_any(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXRESEARCH_RUN", str(tmp_path))
+    late = [f"The delivery was late again, write to me{k} at anna{k}@example.com." for k in range(20)]
+    table = pd.DataFrame({"said": [*late, *["The delivery was quick, thank you."] * 20, "My refund never came, bad."]})
+    found = cx.tag_topics(cx.as_survey(table, min_base=10), text="said")
+    quotes = found.highlights["quotes"]
+    assert set(quotes) == {"delivery"} and len(quotes["delivery"]) == 2  # refunds: one text, under the floor
+    assert all("late again" in said and "[e-mail]" in said and "anna" not in said for said in quotes["delivery"])
+    cx.save(found, name="topics")
+    assert json.loads((tmp_path / "topics.json").read_text(encoding="utf-8"))["highlights"]["quotes"] == quotes
+    assert not any("late again" in path.read_text(encoding="utf-8") for path in tmp_path.glob("*.csv"))
+
+
 # --- real texts ---------------------------------------------------------------------------------------------------------
 
 FOOD = {
@@ -321,21 +345,25 @@ def test_tone_of_russian_bank_reviews_agrees_with_their_stars(shared):
 
 
 @pytest.mark.parametrize("language", ["en", "pl", "ru"])
-def test_topics_and_tone_of_clauses_that_were_not_looked_at_are_found_and_right(language):
-    """Precision and recall (micro) of topics, and the tone in which topics that were found are spoken of.
+def test_topics_and_tone_of_labelled_clauses_are_found_and_right(language):
+    """Precision and recall (micro) of topics, and the tone of topics that were found, on clauses of two writers.
 
-    Who widened the words did not read these clauses, only totals by language and topic. The words before that were
-    mended on every other one; what was measured before anything was mended is the better guide to texts of others:
-    precision .85, .83, .89 and recall .80, .75, .76 in English, Polish, Russian.
+    Each set was labelled before the words were read, and words were mended by kinds of misses afterwards (of the first
+    set by its half *mended* only). What was measured before is the better guide to texts of others. First set:
+    precision .85, .83, .89, recall .80, .75, .76 in English, Polish, Russian; fresh one, after that mending:
+    precision .75, .79, .73, recall .81, .89, .89, tone .81, .90, .84.
     """
-    part = [(words, topics, tone) for code, words, topics, tone in CLAUSES if code == language]
-    found = read(*(words for words, _, _ in part))
+    sheet = pd.read_csv(Path(__file__).with_name("clauses.csv"), keep_default_na=False).query("language == @language")
+    found, tones = read(*sheet["said"]), {"-": "negative", "0": "neutral", "+": "positive"}
     keys, told = list(found.taxonomy), found.mentioned()
-    truth = np.array([[key in topics for key in keys] for _, topics, _ in part])
-    assert (told & truth).sum() / told.sum() >= 0.9 and (told & truth).sum() / truth.sum() >= 0.9
-    tones = {tone: found.mentioned(tone) for tone in ("negative", "neutral", "positive")}
-    right = [tones[part[i][2]][i, k] for i, k in zip(*np.nonzero(told & truth)) if part[i][2]]
-    assert np.mean(right) >= 0.72
+    said = [{topic.rstrip("-0+"): topic[-1] for topic in topics.split()} for topics in sheet["topics"]]
+    truth = np.array([[key in topics for key in keys] for topics in said])
+    tones = {sign: found.mentioned(tone) for sign, tone in tones.items()}
+    for part in ("mended", "measured", "fresh"):
+        at = (sheet["part"] == part).to_numpy()[:, None]
+        assert (told & truth & at).sum() >= 0.9 * max((told & at).sum(), (truth & at).sum()), part
+        hits = [(i, k, said[i][keys[k]]) for i, k in zip(*np.nonzero(told & truth & at))]
+        assert np.mean([tones[sign][i, k] for i, k, sign in hits if sign in tones]) >= 0.72, part
 
 
 # --- no contact data anywhere --------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from cxresearch import digits
 from cxresearch.claims.shares import LEAST, happened, say, share_of
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.findings import Check, Statement, ends, listing, p_words
-from cxresearch.inference import adjusted_p_values, critical_value, ratio_interval, ratio_p_value
+from cxresearch.inference import adjusted_p_values, critical_value, e_value, ratio_interval, ratio_p_value
 from cxresearch.survey import Survey, as_survey
 
 NEAR = 1.25  # a claim holds where it lies inside the interval, and the interval within claim x/: this
@@ -113,7 +113,7 @@ def _refuse(survey: Survey, table, did, marks, score, outcomes, behavioural) -> 
 def _ratio(survey, groups, claimed, confidence) -> dict:
     """Return the ratio of two shares with its interval, the largest that is possible, and what it says of the claim."""
     (p1, n1, rows1), (p0, n0, rows0) = (share_of(survey, group, "a group of loyal customers") for group in groups)
-    low, high = (float(v) for v in ratio_interval(p1, n1, p0, n0, confidence))
+    low, high = ratio_interval(p1, n1, p0, n0, confidence)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio, odds, most = np.divide([p1, p1 * (1 - p0), 1], [p0, p0 * (1 - p1), p0])
     claim_p, verdict = np.nan, "none"
@@ -188,5 +188,4 @@ def _adjusted(table, marks, y, controls, loyal, disloyal, confidence) -> tuple[o
     fit = sm.GLM(part["happened"], sm.add_constant(X), family=sm.families.Poisson()).fit(cov_type="HC1")
     half = critical_value(confidence) * fit.bse["loyal"]
     ratio, low, high = np.exp(fit.params["loyal"] + np.array([0.0, -half, half]))
-    away = max(ratio, 1 / ratio)
-    return fit, ends("adjusted_ratio", ratio, low, high) | {"e_value": float(away + np.sqrt(away * (away - 1)))}
+    return fit, ends("adjusted_ratio", ratio, low, high) | {"e_value": e_value(ratio)}

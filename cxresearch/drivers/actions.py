@@ -35,13 +35,6 @@ class ImportancePerformance(DriverFinding):
     `share` is importance (0-1). Where the lines of a quadrant would be drawn is a choice, so none is.
     """
 
-    def headline(self) -> str:
-        if said := self.no_verdict():
-            return said
-        top, outcome = digits.largest(self.table, "share"), self.label(self.outcome)
-        share = share_words(top, self.summary["confidence"])
-        return say("first", first=self.label(top["term"]), k=len(self.table), outcome=outcome, share=share)
-
     @property
     def highlights(self) -> dict:
         """The driver with the largest share and those that may be it as well, by share; none without a verdict."""
@@ -58,10 +51,10 @@ class ImportancePerformance(DriverFinding):
             key, counts = "rated_other_lower" if lower else "rated_other_higher", {}
         elif lower == 1:
             key, counts = "rated_one", {"others": others}
-        said = [self.headline(), say(key, first=self.label(top["term"]), index=index, **counts)]
-        if not self.no_verdict():
-            said.insert(1, self.standing("map", base=base_of(s)))
-        return " ".join(said)
+        rated = say(key, first=self.label(top["term"]), index=index, **counts)
+        if said := self.no_verdict():
+            return f"{said} {rated}"
+        return f"{rated} {self.standing('map', base=base_of(s), share=share_words(top, s['confidence']))}"
 
     def plot(self, ax=None):
         t = in_percent(self.tidy(), "share").iloc[digits.descending(self.table["share"], self.table["term"])]
@@ -77,7 +70,7 @@ class ImportancePerformance(DriverFinding):
         ax.set_ylabel("Importance: share of the\nexplained variance (%)")
         key = {"ncols": 2, "handlelength": 0, "handletextpad": 0, "fontsize": 8.5}
         ax.legend(loc="upper center", bbox_to_anchor=(0.45, 0), borderaxespad=4.5, **key)
-        return titled(ax, self.headline())
+        return titled(ax, self.title)
 
 
 @one_thread

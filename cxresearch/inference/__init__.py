@@ -1,8 +1,8 @@
-"""What several studies need; here: intervals of shares and draws, p-values of families and of several estimates at once.
+"""What several studies need; here: intervals of shares, ratios and draws, p-values of families and of several estimates.
 
-Wilson (1927), JASA 22; Goodman (1965), Technometrics 7; Newcombe (1998), Statistics in Medicine 17:857-890; Holm
-(1979), Scand. J. Statistics 6; Benjamini & Hochberg (1995), JRSS B 57; Korn & Graubard (1990), Am. Statistician 44
-(adjusted F); Koopman (1984), Biometrics 40:513-517 (ratios of shares); Fieller (1954), JRSS B 16:175-185 (of estimates).
+Wilson (1927), JASA 22; Goodman (1965), Technometrics 7; Newcombe (1998), Statistics in Medicine 17:857-890; Korn &
+Graubard (1990), Am. Statistician 44 (adjusted F); Koopman (1984), Biometrics 40:513-517 (ratios of shares); Fieller
+(1954), JRSS B 16:175-185 (of estimates); VanderWeele & Ding (2017), Annals of Internal Medicine 167:268-274 (E-value).
 """
 
 import numpy as np
@@ -48,30 +48,27 @@ def goodman_intervals(shares, n, confidence: float) -> tuple[np.ndarray, np.ndar
 
 
 def adjusted_p_values(p_values, *, correction: str) -> np.ndarray:
-    """Return p-values adjusted for their family, without the missing: ``"holm"`` holds the chance of any false alarm,
-    ``"bh"`` the share of false ones among those raised.
-    """
+    """Return p-values adjusted for their family, the known ones, by one of `CORRECTIONS`."""
     require_choice("correction", correction, CORRECTIONS)
     adjusted = np.array(p_values, dtype=float)
-    family = np.flatnonzero(np.isfinite(adjusted))
-    if correction != "none" and len(family):
-        order, rank = family[np.argsort(adjusted[family])], np.arange(1, len(family) + 1)
-        holm = np.maximum.accumulate(adjusted[order] * rank[::-1])
-        bh = np.minimum.accumulate((adjusted[order] / (rank / len(rank)))[::-1])[::-1]
-        # statsmodels' multipletests collects garbage at each call, which takes a tenth of a second
-        adjusted[order] = np.minimum(holm if correction == "holm" else bh, 1.0)
+    order = np.argsort(adjusted)[: np.isfinite(adjusted).sum()]  # missing ones come last
+    p, rank = adjusted[order], np.arange(1, len(order) + 1)
+    # statsmodels' multipletests collects garbage at each call, which takes a tenth of a second
+    if correction == "holm":
+        adjusted[order] = np.minimum(np.maximum.accumulate(p * rank[::-1]), 1.0)
+    elif correction == "bh":
+        adjusted[order] = np.minimum(np.minimum.accumulate((p / (rank / len(rank)))[::-1])[::-1], 1.0)
     return adjusted
 
 
 def joint_p_value(estimates, covariance, df: float = np.inf) -> float:
-    """Return the p-value of "all `estimates` (q,) are zero": Wald chi-square, with a design's `df` the adjusted F; NaN
-    where the F's denominator has two degrees of freedom or fewer and so no mean: too few clusters to tell.
-    """
+    """Return the p-value of "all `estimates` (q,) are zero": Wald chi-square, with a design's `df` the adjusted F."""
     estimates, q = np.asarray(estimates, dtype=float), len(estimates)
     statistic = max(float(estimates @ np.linalg.pinv(covariance, hermitian=True) @ estimates), 0.0)
     if not np.isfinite(df):
         return float(special.chdtrc(q, statistic))
     rest = df - q + 1
+    # an F whose denominator has two degrees of freedom has no mean: too few clusters to tell
     return float(special.fdtrc(q, rest, statistic * rest / (df * q))) if rest > 2 else np.nan
 
 
@@ -91,23 +88,18 @@ def ratio_p_value(share_1, n_1, share_0, n_0, claimed) -> np.ndarray:
     return 2 * special.ndtr(-np.abs(ratio_score(share_1, n_1, share_0, n_0, claimed)))
 
 
-def ratio_interval(share_1, n_1, share_0, n_0, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return Koopman's score interval of share_1 / share_0 on arrays of independent bases, whole or effective.
+def ratio_interval(share_1, n_1, share_0, n_0, confidence: float) -> tuple[float, float]:
+    """Return Koopman's score interval of share_1 / share_0 on independent bases, whole or effective; open where one is 0."""
+    from scipy.optimize import brentq
 
-    From 0 where nobody in the first group, to infinity where nobody in the second; NaN where nobody in either.
-    """
-    s1, n1, s0, n0 = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (share_1, n_1, share_0, n_0)))
-    z, ends = critical_value(confidence), []
-    with np.errstate(divide="ignore", invalid="ignore"):
-        middle = np.log(s1) - np.log(s0)
-    for way, empty, bound in ((-1, s1 == 0, 0.0), (1, s0 == 0, np.inf)):
-        near, far = np.where(np.isfinite(middle), middle, -way * 30.0), np.full(middle.shape, way * 30.0)
-        for _ in range(60):  # 60 / 2^60: below the last digit
-            half = (near + far) / 2
-            inside = -way * ratio_score(s1, n1, s0, n0, np.exp(half)) <= z
-            near, far = np.where(inside, half, near), np.where(inside, far, half)
-        ends.append(np.where((s1 == 0) & (s0 == 0), np.nan, np.where(empty, bound, np.exp(near))))
-    return tuple(ends)
+    def end(z):
+        beyond = lambda log: float(ratio_score(share_1, n_1, share_0, n_0, np.exp(log))) - z  # noqa: E731
+        return float(np.exp(brentq(beyond, -30, 30, xtol=1e-14)))
+
+    if share_1 == share_0 == 0:
+        return np.nan, np.nan
+    z = critical_value(confidence)
+    return end(z) if share_1 > 0 else 0.0, end(-z) if share_0 > 0 else np.inf
 
 
 def fieller_interval(
@@ -115,9 +107,14 @@ def fieller_interval(
 ) -> tuple[float, float]:
     """Return Fieller's interval of numerator / denominator, infinite where the denominator's own interval holds 0."""
     t2 = critical_value(confidence, df) ** 2
-    a = denominator**2 - t2 * variances[1]
-    if a <= 0:
-        return -np.inf, np.inf
-    b, c = numerator * denominator - t2 * covariance, numerator**2 - t2 * variances[0]
+    a, c = denominator**2 - t2 * variances[1], numerator**2 - t2 * variances[0]
+    b = numerator * denominator - t2 * covariance
     half = np.sqrt(max(b**2 - a * c, 0.0))
-    return float((b - half) / a), float((b + half) / a)
+    return (float((b - half) / a), float((b + half) / a)) if a > 0 else (-np.inf, np.inf)
+
+
+def e_value(*ends: float) -> float:
+    """Return the risk ratio that a hidden cause needs with both sides to explain away a ratio, or an interval's nearer end."""
+    ratio = np.clip(1.0, min(ends), max(ends))  # 1 where the interval holds 1
+    ratio = max(ratio, 1 / ratio)
+    return float(ratio + np.sqrt(ratio * (ratio - 1)))

@@ -1,8 +1,4 @@
-"""Do items measure one thing, and do raters agree?
-
-Cronbach (1951), Psychometrika 16:297; Feldt (1965), Psychometrika 30:357; McDonald (1999), *Test Theory* (omega);
-Joreskog (1967), Psychometrika 32:443 (maximum likelihood); Krippendorff (2011), *Computing Krippendorff's Alpha*.
-"""
+"""Do items measure one thing (Cronbach 1951, Feldt 1965, McDonald 1999), and do raters agree (Krippendorff 2011)?"""
 
 import numpy as np
 from scipy import special
@@ -27,8 +23,8 @@ def feldt_interval(alpha: float, n: float, k: int, confidence: float) -> tuple[f
 def one_factor_omega(covariance) -> float:
     """Return McDonald's omega of one factor, (sum of loadings)^2 over the variance of the sum; missing under three items.
 
-    By maximum likelihood: given the uniquenesses u the loadings come from the first eigenvalue t of the matrix scaled by
-    u; the rest of the eigenvalues tell the criterion, sum of t - ln t - 1 (Joreskog 1967).
+    Maximum likelihood (Joreskog 1967): of the matrix scaled by the uniquenesses the first eigenvalue gives the loadings,
+    the rest, t, the criterion, sum of t - ln t - 1.
     """
     if (k := len(covariance)) < 3:
         return np.nan
@@ -52,9 +48,7 @@ def one_factor_omega(covariance) -> float:
 
 
 def krippendorff_alpha(ratings, *, level: str) -> float:
-    """Return Krippendorff's alpha, 1 - observed / expected disagreement over pairs of values within units rated twice, of
-    (raters, units) numbers or codes with NaN where a rater did not rate; NaN where all values are one.
-    """
+    """Return Krippendorff's alpha of (raters, units) numbers or codes, NaN where a rater did not rate; NaN if all are one."""
     require_choice("level", level, LEVELS)
     ratings = np.asarray(ratings, dtype=float)
     known = ~np.isnan(ratings)

@@ -1,17 +1,16 @@
 """Errors of estimates whose rows come in clusters: CR1, CR2, jackknife, two ways, wild bootstrap; effects absorbed.
 
-Cameron, Gelbach & Miller (2011), JBES 29:238-249 (two ways), (2008), REStat 90:414-427 (wild bootstrap); Webb (2023),
-Can. J. Economics 56:839-858 (six points); MacKinnon, Nielsen & Webb (2023), J. Applied Econometrics 38:671-694 (CV3).
+Cameron, Gelbach & Miller (2011), JBES 29:238-249 (two ways), (2008), REStat 90:414-427 (wild bootstrap); MacKinnon,
+Nielsen & Webb (2023), J. Applied Econometrics 38:671-694 (CV3).
 """
 
 from itertools import product
 
 import numpy as np
 
-from cxresearch.errors import DataProblem, require_choice
+from cxresearch.errors import DataProblem
 
 ALL_SIGNS = 12  # clusters up to which every vector of signs is gone through
-POINTS = {"rademacher": (-1.0, 1.0), "webb": np.outer((-1, 1), np.sqrt([0.5, 1.0, 1.5])).ravel()}
 
 
 def _sums(rows, code) -> np.ndarray:
@@ -33,20 +32,15 @@ def two_way(covariance, first, second) -> np.ndarray:
 
 
 def jackknife(estimate, cluster, weights) -> tuple[np.ndarray, np.ndarray]:
-    """Return the estimates and their CV3 covariance, (G-1)/G times the spread of estimates each without one cluster;
-    `estimate` maps weights (n,) to estimates (k,), the interval takes t with G - 1 degrees of freedom.
-    """
+    """Return `estimate` (k,) of weights (n,) and its CV3 covariance, (G-1)/G times the spread of those without a cluster."""
     whole, cluster = estimate(weights), np.asarray(cluster)
     spread = np.stack([estimate(np.where(cluster == g, 0.0, weights)) for g in np.unique(cluster)]) - whole
     return whole, (len(spread) - 1) / len(spread) * spread.T @ spread
 
 
 def cr2(X, residual, cluster, weights=None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bias-reduced (CR2) covariance (p, p) of (weighted) least squares and degrees of freedom (p,).
-
-    Residuals of a cluster are multiplied by (I - H_gg)^(-1/2); the variance of a coefficient is then a sum of squares
-    c_g'e, e = (I - QQ')u, whose moments under independent rows of equal variance give Satterthwaite's degrees (Bell &
-    McCaffrey 2002, Survey Methodology 28:169-181; Pustejovsky & Tipton 2018, JBES 36:672-683).
+    """Return the bias-reduced (CR2) covariance (p, p) of (weighted) least squares and its Satterthwaite degrees of freedom
+    (p,), those of independent rows (Bell & McCaffrey 2002; Pustejovsky & Tipton 2018, JBES 36:672-683).
     """
     root = np.sqrt(np.ones(len(X)) if weights is None else np.asarray(weights, dtype=float))
     Q, R = np.linalg.qr(X * root[:, None])
@@ -63,27 +57,20 @@ def cr2(X, residual, cluster, weights=None) -> tuple[np.ndarray, np.ndarray]:
     return np.transpose(scores) @ scores, np.array([np.trace(gram) ** 2 / np.sum(gram**2) for gram in grams])
 
 
-def wild_bootstrap(
-    X, y, cluster, column: int, *, n_boot: int, seed, points: str = "rademacher", null=0.0, confidence=0.95
-) -> tuple[float, float, float]:
-    """Return p of "the coefficient is `null`" and the interval of the coefficient, by the wild cluster bootstrap-t.
-
-    The null is imposed; everything happens in sums by cluster. Signs ("rademacher") up to 12 clusters are all gone
-    through; ``"webb"`` draws six points, which under about eight clusters tell more values apart.
-    """
+def wild_bootstrap(X, y, cluster, column: int, *, n_boot: int, seed, confidence=0.95) -> tuple[float, float, float]:
+    """Return p of "the coefficient is 0" and its interval by the wild cluster bootstrap-t, the null imposed."""
     from scipy.optimize import bisect
 
-    require_choice("points", points, POINTS)
     others, both = np.delete(X, column, axis=1), np.column_stack([y, X[:, column]])
     names, code = np.unique(cluster, return_inverse=True)
     free = both - others @ np.linalg.lstsq(others, both, rcond=None)[0]  # of the other columns
     onto = [_sums(part[:, None] * X, code) for part in free.T]
     back = np.linalg.pinv(X.T @ X) @ onto[1].T  # (p, G): what a row's fit adds to x by cluster
     own = _sums(free * free[:, 1:], code)
-    if points == "rademacher" and len(names) <= ALL_SIGNS:
-        signs = np.array(list(product(POINTS[points], repeat=len(names)))).T
+    if len(names) <= ALL_SIGNS:
+        signs = np.array(list(product((-1.0, 1.0), repeat=len(names)))).T
     else:
-        signs = np.random.default_rng(seed).choice(POINTS[points], size=(len(names), n_boot))
+        signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(len(names), n_boot))
 
     def p_value(value):
         pulled = own @ (1.0, -value)
@@ -95,14 +82,16 @@ def wild_bootstrap(
     def end(step):
         """Return where p falls under 1 - confidence on one side of the estimate; infinite where it never does."""
         inside = lambda value: 1 if p_value(value) > 1 - confidence else -1  # noqa: E731
-        reach = next((k for k in range(1, 41) if inside(estimate + step * (2**k - 1)) < 0), None)
-        if reach is None:
-            return np.copysign(np.inf, step)
-        near, far = (estimate + step * (2**k - 1) for k in (reach - 1, reach))
-        return bisect(inside, near, far, xtol=1e-14 * abs(step))
+        steps = estimate + step * (2.0 ** np.arange(41) - 1)
+        far = next((k for k in range(1, 41) if inside(steps[k]) < 0), None)
+        return (
+            np.copysign(np.inf, step)
+            if far is None
+            else bisect(inside, *steps[far - 1 : far + 1], xtol=1e-14 * abs(step))
+        )
 
     estimate, step = own[:, 0].sum() / own[:, 1].sum(), np.linalg.norm(own[:, 0]) / own[:, 1].sum()
-    return p_value(null), float(end(-step)), float(end(step))
+    return p_value(0.0), float(end(-step)), float(end(step))
 
 
 def demean(values, weights, groups, *, tolerance: float = 1e-10, most: int = 10_000) -> np.ndarray:

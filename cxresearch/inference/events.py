@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, nearest
+from cxresearch.findings import say
 
 CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 DENSE = (12, 20)  # bits that the range of whole-number ids may have to be counted in place: the least and the most
@@ -24,7 +25,7 @@ def opened(events, *, named="transactions", threads=None, memory_limit=None):
     """
     if isinstance(events, (duckdb.DuckDBPyConnection, duckdb.DuckDBPyRelation)):
         if (threads, memory_limit) != (None, None):
-            raise DataProblem("threads and memory_limit belong to the connection that was passed; set them there")
+            raise DataProblem(say("settings"))
         yield events if isinstance(events, duckdb.DuckDBPyRelation) else _only_table(events, named)
         return
     with TemporaryDirectory(prefix="cxresearch-") as spill, _engine(spill, threads, memory_limit) as engine:
@@ -34,8 +35,8 @@ def opened(events, *, named="transactions", threads=None, memory_limit=None):
         else:
             relation, rows = _files(engine, events)
         if memory_limit is None:
-            # Whole-number ids without wide gaps are counted in place, in order, without hashing: in a table outside the
-            # memory limit, with a place for every number between the least and the most, so rows must be many for each.
+            # Whole-number ids without wide gaps are counted in place, without hashing: in a table outside the memory
+            # limit, with a place for every number between the least and the most, so rows must be many for each.
             engine.execute(f"SET perfect_ht_threshold = {np.clip((rows // 8).bit_length() - 1, *DENSE)}")
         yield relation
 
@@ -47,7 +48,7 @@ def _engine(spill: str, threads: int | None, memory_limit: str | None):
         engine.execute("SET enable_progress_bar = false")  # it would stand in notebooks and in workers' logs
         return engine
     except duckdb.Error as problem:
-        raise DataProblem(f"threads={threads!r}, memory_limit={memory_limit!r}: {problem}") from None
+        raise DataProblem(say("engine", threads=threads, memory_limit=memory_limit, problem=problem)) from None
 
 
 def _backwards(column: pd.Series) -> bool:
@@ -60,24 +61,21 @@ def _only_table(connection, named: str):
     names = sorted(row[0] for row in connection.execute("SELECT table_name FROM information_schema.tables").fetchall())
     if named in names or len(names) == 1:
         return connection.table(named if named in names else names[0])
-    raise DataProblem(
-        f"the connection holds {len(names)} tables ({', '.join(names) or 'none'}) and none is called {named}; "
-        "pass connection.table('NAME')"
-    )
+    raise DataProblem(say("tables", n=len(names), names=", ".join(names) or "none", named=named))
 
 
 def _files(engine, path):
     """Return the relation over the files at a path, or of a list, and its rows (CSV would have to be read: 0)."""
     pattern = path if isinstance(path, list) else pattern_of(os.fspath(path))
     if not pattern:
-        raise DataProblem(f"{path}: no Parquet or CSV file found")
+        raise DataProblem(say("no_file", path=path))
     try:
         if (pattern if isinstance(pattern, str) else pattern[0]).lower().endswith(CSV):
             return engine.read_csv(pattern), 0
         found = engine.read_parquet(pattern, union_by_name=True)
         return found, found.count("*").fetchall()[0][0]
     except duckdb.Error as problem:
-        raise DataProblem(f"{path}: cannot be read as Parquet or CSV: {str(problem).splitlines()[0]}") from None
+        raise DataProblem(say("unreadable_file", path=path, problem=str(problem).splitlines()[0])) from None
 
 
 def pattern_of(path: str) -> str:
@@ -108,29 +106,30 @@ def _kind(relation, column: str) -> str:
 
 def time_sql(relation, column: str, time_zone: str | None) -> str:
     """Return the SQL that reads a time as a local timestamp; refuse text that is not one and an unnamed time zone."""
-    kind, example = _kind(relation, column), "for example time_zone='Europe/Warsaw'"
+    kind = _kind(relation, column)
     if kind == "TIMESTAMP WITH TIME ZONE":
         if time_zone is None:
-            raise DataProblem(f"{column} carries a time zone; say where days begin, {example}")
+            raise DataProblem(say("zoned", column=column))
         if time_zone not in available_timezones():
-            raise DataProblem(f"time_zone={time_zone!r} is not known{nearest(time_zone, available_timezones())}")
+            raise DataProblem(
+                say("zone_unknown", time_zone=time_zone, nearest=nearest(time_zone, available_timezones()))
+            )
         return f"timezone('{time_zone}', {quoted(column)})"
     if time_zone is not None:
-        raise DataProblem(f"{column} carries no time zone, so time_zone={time_zone!r} cannot be used; leave it out")
+        raise DataProblem(say("unzoned", column=column, time_zone=time_zone))
     if kind == "DATE" or kind.startswith("TIMESTAMP"):
         return f"{quoted(column)}::TIMESTAMP"
-    cast = f"TRY_CAST({quoted(column)}::VARCHAR AS TIMESTAMP)"
-    return _readable(relation, column, cast, "are not dates", "write them as 2024-12-31 or 2024-12-31 18:30:00")
+    return _readable(relation, column, f"TRY_CAST({quoted(column)}::VARCHAR AS TIMESTAMP)", "no_dates")
 
 
-def _readable(relation, column: str, cast: str, what: str, remedy: str) -> str:
+def _readable(relation, column: str, cast: str, refusal: str) -> str:
     """Return the SQL in `cast`; refuse values that it cannot read with their number, and one of them."""
     q = quoted(column)
     lost = f"FILTER ({q} IS NOT NULL AND {cast} IS NULL)"
     counts = f"SELECT count(*) {lost}, count({q}), min({q}::VARCHAR) {lost} FROM source"
     n, total, first = relation.query("source", counts).fetchall()[0]
     if n:
-        raise DataProblem(f"{column}: {n} of {total} values {what} (for example {first!r}); {remedy}")
+        raise DataProblem(say(refusal, column=column, n=n, total=total, first=first))
     return cast
 
 
@@ -140,7 +139,7 @@ def require_one_id_type(table, column: str) -> None:
         types = table[column].dropna().map(lambda v: type(v).__name__).value_counts().sort_index()
         if len(types) > 1:
             found = ", ".join(f"{name}: {n}" for name, n in types.items())
-            raise DataProblem(f"{column} holds ids of {len(types)} types ({found}); make them all text, or all numbers")
+            raise DataProblem(say("id_types", column=column, n=len(types), found=found))
 
 
 def amount_sql(relation, column: str) -> str:
@@ -149,11 +148,10 @@ def amount_sql(relation, column: str) -> str:
     found = relation.query("source", asked).fetchall() if "currency" in relation.columns else []
     if len(found) > 1:
         listed = ", ".join(f"{name}: {n}" for name, n in found)
-        raise DataProblem(f"{column} is in {len(found)} currencies ({listed}); convert it to one before it is added up")
+        raise DataProblem(say("currencies", column=column, n=len(found), found=listed))
     if not _kind(relation, column).startswith(("VARCHAR", "ENUM", "JSON")):
         return f"{quoted(column)}::DOUBLE"
-    remedy = "remove currency signs and thousands separators"
-    return _readable(relation, column, f"TRY_CAST({quoted(column)} AS DOUBLE)", "are not plain numbers", remedy)
+    return _readable(relation, column, f"TRY_CAST({quoted(column)} AS DOUBLE)", "no_numbers")
 
 
 def id_sql(relation, column: str) -> str:

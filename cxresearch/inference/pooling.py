@@ -10,6 +10,7 @@ import numpy as np
 from scipy import special
 
 from cxresearch.errors import DataProblem
+from cxresearch.findings import say
 from cxresearch.inference import critical_value
 
 Shrunken = namedtuple("Shrunken", "estimate std_error low high pull mean between")  # the first five (k,)
@@ -17,8 +18,8 @@ Intraclass = namedtuple("Intraclass", "single low high average size p_value")
 
 
 def between_variance(estimates, variances, scatter: float | None = None) -> float:
-    """Return the variance between groups at which the weighted scatter is its df (Paule & Mandel 1982), or `scatter`: at
-    the quantiles of chi-square with that df these are the ends of an interval (Viechtbauer 2007); 0 at least.
+    """Return the variance between groups, 0 at least, at which the weighted scatter is its df (Paule & Mandel 1982), or
+    `scatter`: quantiles of chi-square with that df give the ends of an interval (Viechtbauer 2007).
     """
     x, v = np.asarray(estimates, dtype=float), np.asarray(variances, dtype=float)
     limit = len(x) - 1 if scatter is None else scatter
@@ -35,11 +36,7 @@ def between_variance(estimates, variances, scatter: float | None = None) -> floa
 
 
 def shrink(estimates, variances, *, confidence: float = 0.95) -> Shrunken:
-    """Return `estimates` (k,) with sampling `variances` (k,) drawn towards their mean (Morris 1983, eq. 4.1-4.3).
-
-    The pull, the share of the way, is B = (k - 3)/(k - 1) v / (v + t2), never whole; the error adds what the estimation
-    of the mean and of t2 leave open. Missing ones do not count; with fewer than four known, all is NaN.
-    """
+    """Return `estimates` (k,) with sampling `variances` (k,) drawn towards their mean (Morris 1983); NaN under four known."""
     estimates, variances = np.asarray(estimates, dtype=float), np.asarray(variances, dtype=float)
     known, columns = np.isfinite(estimates) & np.isfinite(variances), np.full((5, len(estimates)), np.nan)
     x, v, k = estimates[known], variances[known], known.sum()
@@ -67,25 +64,21 @@ def _groups(values, group):
     values, (names, code) = np.asarray(values, dtype=float), np.unique(np.asarray(group), return_inverse=True)
     n = np.bincount(code)
     if len(n) < 2 or n.max() < 2 or not np.isfinite(values).all():
-        raise DataProblem(
-            f"variance between and within groups needs two groups, one of two answers, none missing; found "
-            f"{len(n)} groups, the largest of {n.max(initial=0)}, {np.isnan(values).sum()} missing"
-        )
+        missing = np.isnan(values).sum()
+        raise DataProblem(say("one_way", groups=len(n), largest=n.max(initial=0), missing=missing))
     means = np.bincount(code, values) / n
     return names, n, means, float(np.sum(np.square(values - means[code])))
 
 
 def one_way(values, group) -> OneWay:
-    """Return the variances between and within groups by restricted maximum likelihood: their ratio r minimises
-    (N - 1) ln s2 + sum ln(1 + n_j r) + ln sum w_j, w_j = n_j / (1 + n_j r), s2 = (SSW + sum w_j (m_j - m)^2) / (N - 1).
-    """
+    """Return the variances between and within groups by restricted maximum likelihood, found by their ratio r."""
     names, n, means, within = _groups(values, group)
     if within == 0:
-        raise DataProblem("all answers of each group are alike: there is no variance within groups to compare with")
+        raise DataProblem(say("alike"))
     from scipy.optimize import brentq
 
     def at(ratio):
-        """Return w, m and s2, the criterion and its slope."""
+        """Return w_j = n_j / (1 + n_j r), m and s2, the criterion (N - 1) ln s2 + sum ln(1 + n_j r) + ln sum w, its slope."""
         w = n / (1 + n * ratio)
         mean = w @ means / w.sum()
         s2 = (within + w @ np.square(means - mean)) / (n.sum() - 1)
@@ -101,10 +94,8 @@ def one_way(values, group) -> OneWay:
 
 
 def intraclass(values, group, *, confidence: float = 0.95) -> Intraclass:
-    """Return ICC(1), one answer's share of variance between groups, with its F interval, and ICC(2), a mean's; the p-value
-    is of "no variance between groups". Negative estimates are not cut off.
-
-    Unequal groups count as `size` = (N - sum n^2 / N) / (J - 1) answers each (Searle et al. 1992).
+    """Return ICC(1), one answer's share of variance between groups, with its F interval, ICC(2), a mean's, and the p-value
+    of "no variance between groups"; unequal groups count as `size` = (N - sum n^2 / N) / (J - 1) answers each.
     """
     _, n, means, within = _groups(values, group)
     total, df = n.sum(), (len(n) - 1, n.sum() - len(n))

@@ -1,8 +1,7 @@
 """Explained variance divided among its columns (Shapley), from weighted moments, with answers missing at random.
 
-Lindeman, Merenda & Gold (1980), *Introduction to Bivariate and Multivariate Analysis*, 119 ff.; Shapley (1953);
-Dempster, Laird & Rubin (1977), JRSS B 39, 1; Little & Rubin (2019), *Statistical Analysis with Missing Data*, ch. 11;
-Meng & Rubin (1991), JASA 86, 899 (the rate matrix of EM corrects a step of it to the solution).
+Lindeman, Merenda & Gold (1980), *Introduction to Bivariate and Multivariate Analysis*, 119 ff.; Little & Rubin (2019),
+*Statistical Analysis with Missing Data*, ch. 11 (EM); Meng & Rubin (1991), JASA 86, 899 (its rate matrix).
 """
 
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from math import factorial, isqrt
 import numpy as np
 
 from cxresearch.errors import DataProblem
+from cxresearch.findings import say
 
 TOLERANCE = 1e-10  # of a standardised column's variance: less is left by rounding where a column is a sum of others
 LEAVES, NARROW = 1 << 16, 64  # subsets worked on at once, near a core's cache; matrices that are worth an operation
@@ -40,9 +40,7 @@ def order_of(triangles: np.ndarray) -> int:
 
 
 def sweep(triangles: np.ndarray, columns: int = 1, out: np.ndarray | None = None) -> np.ndarray:
-    """Return packed (q, N) matrices with their first `columns` variables partialled out and removed; one with no variance
-    left (constant, or a sum of those before it) is removed without being used.
-    """
+    """Return packed (q, N) matrices with their first `columns` variables partialled out (if any variance is left) and gone."""
     m = order_of(triangles)
     for size in range(m - 1, m - columns - 1, -1):
         pivot, row, rest = triangles[0], triangles[1 : size + 1], triangles[size + 1 :]
@@ -55,10 +53,8 @@ def sweep(triangles: np.ndarray, columns: int = 1, out: np.ndarray | None = None
 
 
 def residual_variances(triangles: np.ndarray, sizes) -> np.ndarray:
-    """Return the outcome's residual variance on every subset of terms, (2^p, N); bit k of a subset's number is term k.
-
-    From packed matrices (q, N) of the terms' columns, `sizes` of them each, and the outcome: each term doubles the
-    batch into "left out" and "swept" while matrices lose its rows.
+    """Return the residual variance of the last column on every subset of terms, of `sizes` columns each, (2^p, N): bit k
+    of a subset's number is term k.
     """
     replicates = triangles.shape[1]
     for term, columns in enumerate(sizes):
@@ -70,7 +66,7 @@ def residual_variances(triangles: np.ndarray, sizes) -> np.ndarray:
             return leaves.reshape(-1, replicates)
         kept = triangles[sum(range(m - columns + 1, m + 1)) :]
         both = np.empty((len(kept), 2 * n))
-        both[:, :n] = kept
+        both[:, :n] = kept  # left out; the other half swept
         sweep(triangles, columns, out=both[:, n:])
         triangles = both
     return triangles[0].reshape(-1, replicates)
@@ -84,8 +80,8 @@ def subset_sizes(p: int) -> np.ndarray:
 def shapley_parts(residuals: np.ndarray) -> np.ndarray:
     """Return each term's average gain over all orders (LMG), (p, N), from residual variances (2^p, N).
 
-    part_i = sum over S without i of |S|! (p - |S| - 1)! / p! (V(S) - V(S + i)): a sum over all subsets less one over
-    those that hold i. Weights know subsets by size alone: half of the terms is summed by how many of it are held.
+    part_i = sum over S without i of |S|! (p - |S| - 1)! / p! (V(S) - V(S + i)); weights know subsets by size alone, so
+    half of the terms is summed by how many of it are held.
     """
     p = len(residuals).bit_length() - 1
     lacking = np.array([0.0, *(factorial(s) * factorial(p - s - 1) / factorial(p) for s in range(p)), 0.0])
@@ -144,9 +140,8 @@ def standardised(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def em_moments(columns: np.ndarray, weights: np.ndarray) -> Moments:
     """Return the maximum-likelihood moments of (n, m) columns under joint normality and answers missing at random.
 
-    The second moments A of (1, columns) are a fixed point of M(A), the mean of the products expected given the answers.
-    With other weights the solution is, to first order, A + (I - J)^-1 (M_w(A) - A), J the derivative of M: products are
-    corrected so once, and replicates are weighted means of them.
+    The second moments A are a fixed point of M(A), the mean of the products expected given the answers; products are
+    corrected once by (I - J)^-1, J the derivative of M, so that replicates are weighted means of them.
     """
     z = standardised(columns, weights)
     if not np.isnan(z).any():  # nothing was skipped
@@ -180,10 +175,7 @@ def _solution(patterns, m: int) -> np.ndarray:
             solution += (fill @ products @ fill.mT).sum(axis=0) + np.tensordot(weight, rest @ before @ rest.mT, 1)
         if np.abs(solution - before).max() < CLOSE:
             return solution
-    raise DataProblem(
-        f"missing='em' did not settle in {STEPS} steps; some pair of drivers is hardly ever answered together: "
-        "use missing='listwise' or leave out the driver with the fewest answers"
-    )
+    raise DataProblem(say("em_unsettled", steps=STEPS))
 
 
 def _regression(a, answered) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,19 +1,19 @@
 """Time until something happens, seen for some only so far: Kaplan-Meier, median, restricted mean, log-rank.
 
-Time (n,) is that until the event (1) or until it was last known not to have happened (0). Weights (n,) are relative;
-rows of weight zero do not count. `covariance` maps the influence of rows, (n, k), to the covariance (k, k) of its sum: a
-survey's design belongs there. Without it rows are independent, and with equal weights the error is Greenwood's.
-
-Kaplan & Meier (1958), JASA 53; Williams (1995), Survey Methodology 21 (linearised errors); Kalbfleisch & Prentice (2002),
-1.4 (log-log interval); Brookmeyer & Crowley (1982), Biometrics 38 (median); Lin & Wei (1989), JASA 84; Mantel (1966).
+Time (n,) is that until the event (1) or until it was last known not to have happened (0); rows of weight zero do not
+count. `covariance` maps the influence of rows, (n, k), to the covariance (k, k) of its sum: a survey's design belongs
+there. Without it rows are independent, and with equal weights the error is Greenwood's. Williams (1995), Survey
+Methodology 21 (linearised errors); Brookmeyer & Crowley (1982), Biometrics 38 (median); Mantel (1966) (log-rank).
 """
 
 from collections import namedtuple
 
 import numpy as np
+from scipy import special
 
 from cxresearch.errors import DataProblem
-from cxresearch.inference import critical_value, joint_p_value
+from cxresearch.findings import say
+from cxresearch.inference import critical_value
 
 TOGETHER = 32  # times whose influence is held at once
 
@@ -35,7 +35,7 @@ class _Risk:
         time, event = np.asarray(time, dtype=float), np.asarray(event, dtype=float)
         weights = np.ones(len(time)) if weights is None else np.asarray(weights, dtype=float)
         if not (len(time) and np.isfinite(time).all() and np.isin(event, (0, 1)).all() and weights.sum() > 0):
-            raise DataProblem("survival needs rows with a time, an event of 0 or 1 and weights that are not all zero")
+            raise DataProblem(say("no_survival"))
         self.weights, self.event = weights / weights.sum(), event
         self.time, row = np.unique(np.concatenate([time, at]), return_inverse=True)
         self.row = row[: len(time)]
@@ -72,40 +72,29 @@ def kaplan_meier(
     return Curve(found.time, found.at_risk.astype(int), alive, alive * error, low, high)
 
 
-def restricted_mean(
-    time, event, horizon: float, *, weights=None, covariance=None, confidence: float = 0.95, df: float = np.inf
-) -> tuple[float, float, float]:
+def restricted_mean(time, event, horizon: float, *, confidence: float = 0.95) -> tuple[float, float, float]:
     """Return the mean time up to `horizon` (the area under the curve so far), and the ends of its interval."""
-    found = _Risk(time, event, weights, covariance, [horizon])
+    found = _Risk(time, event, None, None, [horizon])
     last = found.time[found.risk > 0][-1]
     if not 0 < horizon <= last:
-        raise DataProblem(f"horizon={horizon:g} must lie above 0 and at most at {last:g}, the longest time seen")
+        raise DataProblem(say("horizon", horizon=f"{horizon:g}", last=f"{last:g}"))
     area = found.survival * np.diff(np.minimum(np.append(found.time, np.inf), horizon))
-    own = (found.path[found.row] - found.event * found.jump[found.row]) * np.cumsum(area[::-1])[::-1][found.row]
-    before = np.cumsum(area * found.path) - area * found.path
-    influence = found.weights * (own + before[found.row])
-    mean = min(found.time[0], horizon) + area.sum()
-    half = critical_value(confidence, df) * np.sqrt(found.covariance(influence[:, None])[0, 0])
+    later = np.cumsum(area[::-1])[::-1]  # what a loss then takes away
+    mean, variance = (
+        min(found.time[0], horizon) + area.sum(),
+        np.sum(later**2 * found.hazard * found.jump) / len(found.row),
+    )
+    half = critical_value(confidence) * np.sqrt(variance)
     return float(mean), float(mean - half), float(mean + half)
 
 
-def log_rank(time, event, group, *, weights=None, covariance=None, df: float = np.inf) -> tuple[float, float]:
-    """Return the chi-square of "all groups have one curve" and its p-value: without weights and design of the
-    hypergeometric variance (Mantel 1966), else of that of the rows' influence.
-    """
-    found = _Risk(time, event, weights, covariance)
-    names, code = np.unique(np.asarray(group), return_inverse=True)
-    if len(names) < 2:
-        raise DataProblem(f"log_rank compares groups; found {len(names)}")
-    member = (code[:, None] == np.arange(len(names) - 1)).astype(float)
-    risk = np.stack([found.count(found.weights * m, still=True) for m in member.T], axis=1)
-    share = np.divide(risk, found.risk[:, None], out=np.zeros(risk.shape), where=risk > 0)
-    residual = found.event - np.cumsum(found.hazard)[found.row]  # events less those expected under one curve for all
-    surplus = np.cumsum(found.hazard[:, None] * share, axis=0)[found.row] - found.event[:, None] * share[found.row]
-    influence = found.weights[:, None] * (member * residual[:, None] + surplus)
-    n, d = found.at_risk, found.count(found.event)
-    scale = d * (n - d) / np.maximum(n - 1, 1) / len(code) ** 2
-    spread = np.diag(scale @ share) - (share * scale[:, None]).T @ share
-    spread = spread if weights is None and covariance is None else found.covariance(influence)
-    total = influence.sum(axis=0)
-    return float(total @ np.linalg.pinv(spread, hermitian=True) @ total), joint_p_value(total, spread, df)
+def log_rank(time, event, group) -> float:
+    """Return the p-value of "all groups have one curve" (Mantel 1966); NaN where a group never meets an event of others."""
+    from statsmodels.duration.survfunc import survdiff
+
+    if (k := len(np.unique(group))) < 2:
+        raise DataProblem(f"log_rank compares groups; found {k}")
+    try:
+        return float(special.chdtrc(k - 1, survdiff(time, event, group)[0]))
+    except np.linalg.LinAlgError:
+        return np.nan

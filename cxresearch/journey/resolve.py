@@ -13,7 +13,7 @@ from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
 from cxresearch.figures import PALETTE, axes_or_new, titled
 from cxresearch.findings import Check, ends, number, p_words, percent
-from cxresearch.inference import critical_value, newcombe_difference
+from cxresearch.inference import critical_value, e_value, newcombe_difference
 from cxresearch.inference.clusters import cluster_covariance
 from cxresearch.inference.survival import kaplan_meier, log_rank, restricted_mean
 from cxresearch.journey.log import (
@@ -168,10 +168,10 @@ def handoff_penalty(
     late, far = later_ratio(start, hours, done, mark, plain, persons, confidence, least)
     rows = zip(LABELS, (top, alike, far, naive))
     table = pd.DataFrame([{"term": term} | row for term, row in rows if row is not None])
-    same, near = (top["estimate"] > 1) == (naive["estimate"] > 1), max(top["conf_low"], 1 / top["conf_high"], 1.0)
-    fades = near > 1 and late is not None and bool(far["conf_low"] <= 1 <= far["conf_high"])
+    same, hidden = (top["estimate"] > 1) == (naive["estimate"] > 1), e_value(top["conf_low"], top["conf_high"])
+    fades = hidden > 1 and late is not None and bool(far["conf_low"] <= 1 <= far["conf_high"])
     holds = "too few cases" if late is None else "no" if fades else "yes"
-    found, e_value = bool(near > 1 and same and not fades), near + np.sqrt(near * (near - 1))
+    found = bool(hidden > 1 and same and not fades)
     share = least_share(known, early, at_risk)
     open_share = digits.rounded(still / len(done), 4)
     checks = (
@@ -182,10 +182,10 @@ def handoff_penalty(
         Check("smallest share of either arm, within each group of the controls", share, "at least 0.1", share >= 0.1),
     )
     summary = {"n": top["n"], "method": "landmark, Poisson pseudo-likelihood", "landmark": mark, "n_open": still}
-    summary |= {"e_value": e_value, "established": found}
+    summary |= {"e_value": hidden, "established": found}
     finding = ("handoff_penalty", changes or event, None, table, summary, checks)
     further = {"hazard": pd.DataFrame([closing_rate(start, hours, done, confidence)])}
-    words = penalty_words(top, naive, found, mark, e_value, confidence)
+    words = penalty_words(top, naive, found, mark, hidden, confidence)
     if fades:
         known = {
             "mark": number(late, 1),
@@ -214,9 +214,9 @@ def refuse_few(persons, what, least) -> None:
         raise TooFewRespondents(f"{n} cases {what}; {least} are needed in either arm")
 
 
-def penalty_words(top, naive, found, mark, e_value, confidence) -> list[str]:
+def penalty_words(top, naive, found, mark, hidden, confidence) -> list[str]:
     """Return what is told of a penalty: what is established, the naive ratio and why it is wrong, what is hidden."""
-    told = {"ratio": number(top["estimate"], 2), "size": percent(abs(top["estimate"] - 1)), "e": number(e_value, 2)}
+    told = {"ratio": number(top["estimate"], 2), "size": percent(abs(top["estimate"] - 1)), "e": number(hidden, 2)}
     told |= {
         "span": span(top, confidence, 2, scale=1),
         "n": number(top["n"], 0),
@@ -385,7 +385,7 @@ def time_to_resolve(
         named = dict(zip(("hours", "at_risk", "estimate", "std_error", "conf_low", "conf_high"), curve))
         curves.append(pd.DataFrame({"group": names[g]} | named))
     compared = len(shown) > 1
-    p = log_rank(hours[kept], done[kept], cell[kept])[1] if compared else np.nan
+    p = log_rank(hours[kept], done[kept], cell[kept]) if compared else np.nan
     summary = {"n": len(hours), "n_open": int(np.sum(done == 0)), "method": "Kaplan-Meier", "p_value": p}
     summary |= dict(zip(ENDS, middle.median())) | {"established": bool(p < 1 - confidence) if compared else None}
     told = {"n": number(len(hours), 0), "open": number(summary["n_open"], 0), "hours": number(summary["estimate"], 1)}

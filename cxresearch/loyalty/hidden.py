@@ -5,6 +5,7 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.errors import DataProblem
+from cxresearch.inference import e_value
 from cxresearch.loyalty.cases import Cases
 from cxresearch.loyalty.glm import LEVELS, fit_glm
 
@@ -30,13 +31,6 @@ def robustness_value(t: float, df: float, *, alpha: float | None = None) -> floa
 def bias_of(std_error: float, df: float, r2_revenue, r2_score):
     """Return how far a hidden cause of that strength can move a least-squares coefficient."""
     return std_error * np.sqrt(df * r2_revenue * r2_score / (1 - r2_score))
-
-
-def e_value(*ends: float) -> float:
-    """Return the risk ratio that a hidden cause needs with both sides to explain away a ratio, or an interval's nearer end."""
-    ratio = np.clip(1.0, min(ends), max(ends))  # 1 where the interval holds 1
-    ratio = 1 / ratio if ratio < 1 else ratio
-    return float(ratio + np.sqrt(ratio * (ratio - 1)))
 
 
 def levels_model(s: Cases) -> tuple[float, float, float]:

@@ -10,6 +10,7 @@ from cxresearch.findings import Check, percent
 SOURCES = ("wave", "source", "scale", "survey")  # columns that tell deliveries apart, where a table has them
 LEAK_CORRELATION = 0.5  # rank correlation of score and revenue above which the score is taken to hold the revenue
 FEWEST_AT_AN_END, ONCE_IN_A_MILLION = 10, 1e-6
+MOST_BANDS = 20  # levels of a control that may be bands of revenue or score, coded as numbers
 SAME = 1 - 1e-6  # correlation from which two columns are one, rounded
 
 
@@ -126,22 +127,23 @@ def check_control(column: pd.Series, name: str, *, revenue: str, y, loyalty: str
         fault = f"orders customers exactly as {revenue!r}, the revenue, does; leave it out"
     if fault:
         raise DataProblem(f"control {name!r} {fault}")
-    if categorical or n == 2:
-        _refuse_bands(column.to_numpy(), name, y, revenue)
+    if categorical or n <= MOST_BANDS:
+        _refuse_bands(column.to_numpy(), name, y, revenue, "revenue")
+        _refuse_bands(column.to_numpy(), name, score, loyalty, "loyalty score")
 
 
-def _refuse_bands(values, name: str, y, revenue: str) -> None:
-    """Refuse a category that holds all customers of a stretch of revenue and nobody else: it is made of the revenue."""
-    known = ~pd.isna(values)
+def _refuse_bands(values, name: str, of, what: str, kind: str) -> None:
+    """Refuse a category that holds all customers of a stretch of revenue or score and nobody else: it is made of it."""
+    known = ~pd.isna(values) & np.isfinite(of)
     for level in pd.unique(values[known]):
-        inside, outside = y[known & (values == level)], y[known & (values != level)]
+        inside, outside = of[known & (values == level)], of[known & (values != level)]
         if min(len(inside), len(outside)) < FEWEST_AT_AN_END:
             continue
         low, high = inside.min(), inside.max()
         if not np.any((outside >= low) & (outside <= high)):
             raise DataProblem(
-                f"control {name}[{level}] holds the customers whose {revenue} is {low:g} to {high:g}, and nobody else: it is made "
-                "of the revenue; leave it out"
+                f"control {name}[{level}] holds the customers whose {what} is {low:g} to {high:g}, and nobody else: it is made "
+                f"of the {kind}; leave it out"
             )
 
 

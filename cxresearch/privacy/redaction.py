@@ -1,76 +1,76 @@
-"""Take out of free text what points at a person: addresses, numbers, and names where a phrase announces them.
+"""Take out of free text what points at a person: addresses, numbers, and names that a phrase announces.
 
-Years, dates, times, prices and scores stay. What is taken out leaves its kind in brackets, such as ``[phone]``. A name
-that nothing announces ("Anna at the desk was kind") is not found: texts are shown above the minimum base, too.
+Digits are read as runs, whatever stands between them: seven and more go, unless they are dates, times, amounts, round
+numbers or scores. What goes leaves its kind in brackets, such as ``[phone]``. A name that nothing announces ("Anna at
+the desk was kind") is not found: texts are shown above the minimum base, too.
 """
 
-import ipaddress
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from cxresearch.privacy.identifiers import EMAIL
+from cxresearch.privacy.identifiers import EMAIL, PERSONAL, bare, is_ip
 
 KINDS = ("link", "e-mail", "IBAN", "card", "IP address", "phone", "number", "name")
-_UPPER = "".join(c for c in map(chr, range(0x41, 0x530)) if c.isupper())
+AMOUNTS, NAMES, PHONES = PERSONAL["amounts"], PERSONAL["names"], PERSONAL["phones"]
+NOBODY, PARTICLES = set(NAMES["nobody"].split()), set(NAMES["particles"].split())
+MEASURES = {word.lower() for key in ("before", "after", "units") for word in AMOUNTS[key].split()}
+
+
+def _any(phrases: Iterable[str]) -> str:
+    """Return a pattern of the phrases in whatever case, also without their accents; an apostrophe may be curly."""
+    every = sorted({form for phrase in phrases for form in (phrase, bare(phrase))}, key=len, reverse=True)
+    first = "".join(sorted({re.escape(form[0]) for form in every}))  # most places are done with after one letter
+    return f"(?i:(?=[{first}])(?:{'|'.join(map(re.escape, every))}))".replace("'", "['’]")
+
 
 LINK = re.compile(r"(?:https?://|www\.)[^\s<>\"']+", re.I)
 WITH_ID = re.compile(r"[?#=@]|\d{5,}|[A-Za-z0-9_-]{20,}")
-IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b")
-DIGITS = re.compile(r"(?<![\w.,])(?:\+\s?|\()?\d(?:[ \u00a0\u2009\u202f().\-–/]{0,3}\d)*(?!\w)")
-LETTERED = re.compile(r"\b[A-ZА-Я]{1,4}[ -]?\d{6,}\b")
-DATE = re.compile(
-    r"(?<!\d)(?:(?:19|20)\d\d([-./ ]?)(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])"
-    r"|(?:0?[1-9]|[12]\d|3[01])([-./ ])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)?\d\d)(?!\d)"
+IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d\d(?:[ -]?[A-Z0-9]){10,30}", re.I)
+IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}(?:\d+(?:\.\d+){3}|[0-9a-f]{1,4})?(?!\w)", re.I)
+MIXED = re.compile(r"(?<!\w)(?:[A-ZА-Я]{1,4}[ -]?\d{6,}(?!\w)|(?=\d*[^\W\d_])(?=[^\W\d_]*\d)[^\W_]{7,}(?!\w))")
+
+_YEAR, _DAY = r"(?:19|20)\d\d", r"(?:0?[1-9]|[12]\d|3[01])"
+_DATES = "|".join(f"{_YEAR}{s}{_DAY}{s}{_DAY}|{_DAY}{s}{_DAY}{s}{_YEAR}" for s in ("-", r"\. ?", "/", " "))
+_DATE = rf"(?<!\d)(?:{_DATES}|{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?!\d)"
+_NUMBER = r"(?:[1-9]\d{0,2}(?:[ .,]\d{3}){1,2}|[1-9]\d{0,8}|0)(?:[.,]\d{1,2})?(?!\d)"
+_MEASURED = rf" ?{_any(AMOUNTS['after'].split())}(?!\w)"
+_KEPT = rf"{_DATE}|(?<!\d)\d\d?:\d\d(?::\d\d)?(?!\d)|{_NUMBER}(?: ?- ?{_NUMBER})?{_MEASURED}"
+_STOP = rf"{_DATE}|\d\d?:\d\d|\d+x\d|(?<!\d)(?:[1-9]\d?(?: \d{{3}}){{1,2}}|[1-9]\d{{0,5}})(?:[.,]\d\d?)?{_MEASURED}"
+RUN = re.compile(rf"(?=[\d+(])(?:{_KEPT}|(?P<run>(?:\+ ?|\((?=\d{{1,5}}\)))?\d(?:[ \t().\-/]{{0,3}}(?!{_STOP})\d)*))")
+_CLOCK = r"(?:[01]\d|2[0-4])[0-5]\d"
+# What a run of digits may be and stay: years, times, scores, round numbers, short dates; one number by thousands.
+_ITEM = (
+    rf"(?:{_YEAR}|(?:[01]?\d|2[0-3])\.[0-5]\d|10|\d|[1-9]\d{{0,2}}(?:[ .]000)+|[1-9]\d{{0,3}}00"
+    rf"|{_DAY}[./-]{_DAY}[./-]\d\d)"
 )
-MONEY = (
-    r"(?:[$€£¥₽]|zł|PLN|EUR|USD|GBP|RUB|euros?|dollars?|pounds?|rubles?|руб\w*|р\.|złot\w+|тыс\w*|млн|million|mln|%)"
+ORDINARY = re.compile(
+    rf"{_ITEM}(?:(?: ?[-/] ?| {{1,2}}){_ITEM})*|[1-9]\d?(?:[ .]\d{{3}}){{1,2}}|\d\.\d+"
+    rf"|{_CLOCK} ?- ?{_CLOCK}|\d\d?-\d\d? {_DAY}\.\d\d"  # 0830-1000; 9-11 10.10
 )
-MONEY_AFTER, MONEY_BEFORE = re.compile(rf"\s?{MONEY}", re.I), re.compile(rf"{MONEY}\s?$", re.I)
+PAID_BEFORE = re.compile(rf"(?<!\d)(?<!\d ){_any(AMOUNTS['before'].split())} ?$")
+PAID = re.compile(rf"{_NUMBER}(?: ?- ?{_NUMBER})?")
 CALLED = re.compile(
-    r"(?:phone|tel|mobile|call|ring|whatsapp|sms|dzwon\w*|telefon\w*|kom|numer\w*|тел\w*|звон\w*|номер\w*)[.:\s]{1,3}(?:\w+\s)?$",
-    re.I,
+    rf"(?<!\w)(?:{_any(PHONES['words'].split())}|{_any(PHONES['stems'].split())}\w*)[.:\s]{{1,3}}(?:\w+\s)?$"
 )
 
-_TITLE = r"(?:Mrs?|Ms|Miss|Mister|Dr|Prof|Pan[ai]?|Panie|Господин|Госпожа)\b"
-_NAME = rf"(?!{_TITLE})(?:[{_UPPER}][\w'’-]+|[{_UPPER}]\.)"
-_NAMES = rf"{_NAME}(?: {_NAME}){{0,2}}"
-NOBODY = (
-    "Sir", "Sirs", "Madam", "Team", "Customer", "Customers", "All", "Support", "Staff", "Colleagues", "Friends",
-    "Manager", "I", "We",
-    "Państwo", "Państwa", "Pan", "Pani", "Panie", "Klient", "Kliencie", "Zespół", "Zespole", "Dyrektor", "Kierownik",
-    "Клиент", "Клиенты", "Коллеги", "Господа", "Команда", "Банк", "Друзья", "Директор",
-)  # fmt: skip
-# After these, the next word is a name however it is written; capitalised ones after it belong to it.
+_TITLES, _GREETINGS = _any(NAMES["titles"]), _any(NAMES["greetings"])
+_WORD = rf"(?!(?:{_TITLES}|{_GREETINGS})(?!\w))[^\W\d_](?:\.(?= )|[\w'’-]*)"
+_WORDS = rf"(?P<words>{_WORD}(?: {_WORD}){{0,3}})"
 INTRODUCED = re.compile(
-    rf"\b((?i:my name is|my name['’]s|nazywam się|mam na imię|меня зовут|моё имя|мое имя|моя фамилия)[ :]\s?)"
-    rf"([^\W\d_][\w'’-]*(?: {_NAME}){{0,2}})"
+    rf"(?<!\w)(?P<said>{_any(NAMES['introductions'])}(?: ?: ?| )|(?m:(?<=[;,.(])|(?<=[;,.] )|^){_any(NAMES['labels'])} ?: ?){_WORDS}"
 )
-# After these, capitalised words are.
-ANNOUNCED = re.compile(
-    rf"\b((?:(?i:mrs?|ms|miss|dr|prof)\.?|Mister|(?i:regards|sincerely|yours|cheers|dear|hello|hi|signed),?|"
-    rf"[Pp]an(?:i|u|a|em|ią)?|[Pp]anie|(?i:pozdrawiam|z poważaniem|drog[ia]|szanown[ya](?: pani[ea]?)?|cześć),?|"
-    rf"(?i:г-н|г-жа|господин|госпожа|гражданин|гражданка|уважаем(?:ый|ая)|с уважением|"
-    rf"здравствуйте|дорог(?:ой|ая)|привет),?)\s+)"
-    rf"({_NAMES})"
-)
+ANNOUNCED = re.compile(rf"(?<!\w)(?P<said>(?:{_TITLES}\.?|{_GREETINGS},?)\s+){_WORDS}")
 
 
 class Redacted(NamedTuple):
-    """Redacted texts and how much was taken out.
-
-    Attributes
-    ----------
-    texts
-        As given, with brackets instead of what was taken out.
-    counts
-        One row per kind: ``kind``, ``redactions``, ``rows`` (texts in which there was any).
-    """
+    """Texts with brackets instead of what was taken out; `counts` has kind, redactions, rows (texts with any)."""
 
     texts: pd.Series
     counts: pd.DataFrame
@@ -93,57 +93,93 @@ def redact(texts: pd.Series) -> Redacted:
     taken = pd.api.extensions.take(made, positions, allow_fill=True, fill_value=None)
     redacted = pd.Series(taken, index=texts.index, name=texts.name, dtype=object).where(texts.notna(), texts)
     times = np.bincount(positions[positions >= 0], minlength=len(values))
-    rows = []
-    for kind in KINDS:
-        hits = np.array([f[kind] for f in found], dtype=int)
-        rows.append((kind, int(times @ hits), int(times @ (hits > 0))))
-    return Redacted(redacted, pd.DataFrame(rows, columns=["kind", "redactions", "rows"]))
+    hits = np.array([[f[kind] for f in found] for kind in KINDS], dtype=int).reshape(len(KINDS), len(values))
+    counts = {"kind": KINDS, "redactions": hits @ times, "rows": (hits > 0) @ times}
+    return Redacted(redacted, pd.DataFrame(counts))
 
 
 def redact_text(text: str, found: Counter | None = None) -> str:
-    """Return one text redacted; `found`, if given, counts the kinds."""
+    """Return one text redacted; `found`, if given, counts the kinds. A text that keeps everything stays as it was."""
     found = Counter() if found is None else found
-    held = None, False
-    for hint, pattern, kind_of in STEPS:
-        held = held if held[0] is hint else (hint, hint(text))
-        if held[1]:
-            text = pattern.sub(partial(_replaced, kind_of, found), text)
-    return text
+    whole, before = text, found.total()
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text).translate(_folding())
+    for hint, pattern, judge in STEPS:
+        if hint(text):
+            text = pattern.sub(partial(_replaced, judge, found), text)
+    return text if found.total() > before else whole
 
 
-def _replaced(kind_of: Callable[[re.Match], tuple[str, str] | None], found: Counter, match: re.Match) -> str:
-    if (said := kind_of(match)) is None:
+@cache
+def _folding() -> dict[int, str | None]:
+    """Return what stands for wide letters, digits of any script, spaces, dashes, and signs that have no width."""
+    table: dict[int, str | None] = {0x2212: "-"} | {c: chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)}
+    for c in range(0x80, 0x10000):
+        category = unicodedata.category(chr(c))
+        if category in ("Cf", "Zs", "Pd"):
+            table[c] = {"Cf": None, "Zs": " ", "Pd": "-"}[category]
+        elif category == "Nd":
+            table[c] = str(unicodedata.decimal(chr(c)))
+    return table
+
+
+Judged = tuple[str, str, str] | None  # what stays before, the kind of what goes, what stays after
+
+
+def _replaced(judge: Callable[[re.Match], Judged], found: Counter, match: re.Match) -> str:
+    if (judged := judge(match)) is None:
         return match.group()
-    kind, kept = said
-    found[kind] += 1
-    return f"{kept}[{kind}]"
+    found[judged[1]] += 1
+    return f"{judged[0]}[{judged[1]}]{judged[2]}"
 
 
-def _link(match: re.Match) -> tuple[str, str] | None:
+def _link(match: re.Match) -> Judged:
     path = match.group().split("//")[-1].partition("/")[2]
-    return ("link", "") if WITH_ID.search(path) or "?" in match.group() else None
+    return ("", "link", "") if WITH_ID.search(path) or "?" in match.group() else None
 
 
-def _iban(match: re.Match) -> tuple[str, str] | None:
-    plain = match.group().replace(" ", "")
-    number = "".join(str(int(c, 36)) for c in plain[4:] + plain[:4])
-    return ("IBAN", "") if int(number) % 97 == 1 else None
-
-
-def _number(match: re.Match) -> tuple[str, str] | None:
+def _iban(match: re.Match) -> Judged:
+    """Judge the longest part up to the end of a word whose check digits are right (ISO 13616)."""
     text = match.group()
-    digits = "".join(c for c in text if c.isdigit())
-    if len(digits) < 6 or _is_money(match):
+    for end in range(len(text), 14, -1):
+        plain = re.sub("[ -]", "", text[:end])
+        ends = plain[-1].isalnum() and not re.match(r"\w", match.string[match.start() + end :])
+        if ends and len(plain) >= 15 and sum(map(str.isdigit, plain)) >= 10:
+            if int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1:
+                return "", "IBAN", text[end:]
+    return None
+
+
+def _ipv6(match: re.Match) -> Judged:
+    named = len(re.findall("[0-9a-f]+", match.group(), re.I)) > 1
+    return ("", "IP address", "") if named and is_ip(match.group()) else None
+
+
+def _mixed(match: re.Match) -> Judged:
+    """Judge letters and digits in one word: ``AB1234567``, but not ``10h30m15s``."""
+    words = re.findall(r"[^\W\d_]+", match.group().lower())
+    return None if sum(map(str.isdigit, match.group())) < 6 or MEASURES.issuperset(words) else ("", "number", "")
+
+
+def _run(match: re.Match) -> Judged:
+    text = match["run"] or ""
+    digits = re.sub(r"\D", "", text)
+    before = match.string[max(0, match.start() - 30) : match.start()]
+    called = len(digits) >= 6 and CALLED.search(before)
+    if len(digits) >= 6 and is_ip(text):
+        return "", "IP address", ""
+    if len(digits) < 7 and not called:
         return None
-    if _is_ip(text):
-        return "IP address", ""
-    if _is_ordinary(text):
+    if (
+        not called
+        and "+" not in text
+        and (ORDINARY.fullmatch(text) or PAID.fullmatch(text) and PAID_BEFORE.search(before))
+    ):
         return None
     if 13 <= len(digits) <= 19 and luhn(digits):
-        return "card", ""
-    if _is_phone(text, digits, before=match.string[: match.start()]):
-        return "phone", ""
-    return ("number", "") if re.search(r"\d{8}", text) or len(digits) >= 16 else None
+        return "", "card", ""
+    grouped = called or text[0] in "+0(" or not text.isdigit()
+    return "", "phone" if grouped and len(digits) <= 15 else "number", ""
 
 
 def luhn(digits: str) -> bool:
@@ -152,56 +188,35 @@ def luhn(digits: str) -> bool:
     return len(set(digits)) > 1 and (sum(doubled) + sum(map(int, digits[-1::-2]))) % 10 == 0
 
 
-def _is_money(match: re.Match) -> bool:
-    return bool(MONEY_AFTER.match(match.string, match.end()) or MONEY_BEFORE.search(match.string[: match.start()]))
-
-
-def _is_ordinary(text: str) -> bool:
-    """Whether a run of digits is dates, years, scores, a decimal number, or one grouped by thousands."""
-    rest = DATE.sub(" ", text)
-    groups = re.findall(r"\d+", rest)
-    years = all(re.fullmatch(r"(?:19|20)\d\d", g) or len(g) < 3 for g in groups)
-    thousands = re.fullmatch(r"\d{1,3}(?:[ \u00a0\u2009\u202f.]000)+|\d{1,3}(?:\.\d{3})+", text)
-    return (years and "+" not in text) or bool(thousands) or bool(re.fullmatch(r"\d+\.\d+", text))
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        return bool(ipaddress.IPv4Address(text))
-    except ValueError:
-        return False
-
-
-def _is_phone(text: str, digits: str, *, before: str) -> bool:
-    if text.startswith("+"):
-        return 8 <= len(digits) <= 15
-    groups = re.findall(r"\d+", text)
-    if CALLED.search(before):
-        return 6 <= len(digits) <= 15
-    longest = 8 if digits.startswith("0") and not digits.startswith("00") else 4  # 07700 900123, 030 901820
-    return 9 <= len(digits) <= 12 and 2 <= len(groups) <= 6 and max(map(len, groups)) <= longest
-
-
-def _name(match: re.Match) -> tuple[str, str] | None:
-    kept = match.group(1)
-    return None if match.group(2).split()[0] in NOBODY else ("name", kept)
+def _name(match: re.Match) -> Judged:
+    """Judge the words after an announcement: capitals; after an introduction the first two, however written."""
+    words, introduced, n = match["words"].split(" "), match.re is INTRODUCED, 0
+    for i, word in enumerate(words):
+        after_particle = i and words[i - 1].lower() in PARTICLES
+        small = introduced and (i < 2 or after_particle) or i and word.lower() in PARTICLES
+        if word.lower() in NOBODY or not (word[0].isupper() or small):
+            break
+        n = i + 1
+    while n > 1 and words[n - 1].lower() in PARTICLES:
+        n -= 1
+    return (match["said"], "name", "".join(f" {w}" for w in words[n:])) if n else None
 
 
 def _holds(*parts: str) -> Callable[[str], bool]:
     """Return whether a text holds one of the parts, in whatever case."""
-    return lambda text: any(part in text.lower() for part in parts)
+    return lambda text: any(map(text.lower().__contains__, parts))
 
 
 DIGIT = re.compile(r"\d").search
-PRESENTED = _holds("name", "nazywam", "imi", "зовут", "имя", "фамил")
-CAPITAL = re.compile(rf"(?:[^\W\d_],?|\b(?i:mrs?|ms|miss|dr|prof)\.)\s+[{_UPPER}]").search
+CAPITAL = re.compile(r"[^\W\d_][.,]{0,2}\s+[^\W\d_a-zа-яё]").search
 # What a text must hold for a pattern to be tried: most texts hold none of it.
 STEPS = (
     (_holds("://", "www."), LINK, _link),
-    (_holds("@"), EMAIL, lambda match: ("e-mail", "")),
+    (_holds("@"), EMAIL, lambda match: ("", "e-mail", "")),
     (DIGIT, IBAN, _iban),
-    (DIGIT, LETTERED, lambda match: ("number", "")),
-    (DIGIT, DIGITS, _number),
-    (PRESENTED, INTRODUCED, _name),
+    (_holds(":"), IPV6, _ipv6),
+    (DIGIT, MIXED, _mixed),
+    (DIGIT, RUN, _run),
+    (_holds(*(form for stem in NAMES["stems"].split() for form in (stem, bare(stem)))), INTRODUCED, _name),
     (CAPITAL, ANNOUNCED, _name),
 )

@@ -53,7 +53,8 @@ def chart_of(saved: dict, folder: Path) -> Chart | None:
     files = saved["tables"]
     for name in [wanted["table"]] if wanted else files:
         table = pd.read_csv(folder / files[name], keep_default_na=False, na_values=[""])
-        columns = (wanted["value"], wanted.get("low", ""), wanted.get("high", "")) if wanted else _columns(table)
+        known = [(wanted["value"], wanted.get("low", ""), wanted.get("high", ""))] if wanted else VALUES
+        columns = next((names for names in known if wanted or all(n in table for n in names if n)), None)
         key = next((k for k in IDENTIFIERS if k in table and table[k].is_unique), None)
         labels = saved.get("labels", {})
         if key is None and {"term", "tone"} <= set(table):
@@ -63,16 +64,12 @@ def chart_of(saved: dict, folder: Path) -> Chart | None:
     return None
 
 
-def _columns(table: pd.DataFrame) -> tuple[str, str, str] | None:
-    return next((names for names in VALUES if all(n in table for n in names if n)), None)
-
-
 def _chart(table: pd.DataFrame, key: str, columns, title: str, labels: dict) -> Chart | None:
     value, low, high = columns
     shown = table[pd.to_numeric(table[value], errors="coerce").notna()]
     if len(shown) not in ROWS:
         return None
-    if low and not pd.api.types.is_numeric_dtype(shown[key]) and not _ordered(key):
+    if low and key == "term" and not pd.api.types.is_numeric_dtype(shown[key]):  # waves and groups have their order
         shown = shown.iloc[digits.descending(shown[value].astype(float))]
     keys = [re.sub(r"^'(?=[=+@\t\r-])", "", str(k)) for k in shown[key]]  # as it was before it was kept from acting
     words = [labels.get(k, k) for k in keys]
@@ -80,8 +77,3 @@ def _chart(table: pd.DataFrame, key: str, columns, title: str, labels: dict) -> 
     values = shown[value].astype(float).tolist()
     as_percent = value.startswith("share") or title.endswith("%")
     return Chart(words, values, *ends, title or described(value).title, as_percent)
-
-
-def _ordered(key: str) -> bool:
-    """Waves come in time; groups and segments in the order of the table."""
-    return key != "term"

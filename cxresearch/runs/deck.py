@@ -6,6 +6,14 @@ from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
+from lxml import etree
+from pptx import Presentation
+from pptx.chart.data import CategoryChartData
+from pptx.dml.color import RGBColor
+from pptx.enum.chart import XL_CHART_TYPE, XL_LABEL_POSITION, XL_LEGEND_POSITION, XL_TICK_LABEL_POSITION
+from pptx.enum.text import MSO_ANCHOR, PP_ALIGN
+from pptx.oxml.ns import nsdecls, qn
+from pptx.util import Inches, Pt
 
 from cxresearch.errors import StudyProblem
 from cxresearch.figures import PALETTE
@@ -21,12 +29,7 @@ FONT = "Calibri"
 MOST = 8  # slides
 MOST_LINES = 18  # of small print that fit on one
 # What a slide each is made of, in the order of the first screen; the first that is there.
-PARTS = (
-    ("touchpoint_trend",),
-    ("driver_importance",),
-    ("fit_loyalty_revenue", "worth_of_a_point"),
-    ("segment_customers",),
-)
+PARTS = ("touchpoint_trend", "driver_importance", "fit_loyalty_revenue worth_of_a_point", "segment_customers")
 
 
 def write_deck(run, out, *, one: bool = False) -> Path:
@@ -34,21 +37,15 @@ def write_deck(run, out, *, one: bool = False) -> Path:
 
     Parameters
     ----------
-    run : path
-        Folder of the run, or a file in it.
-    out : path
-        ``.pptx``; must not exist.
-    one : bool
-        The first slide alone.
+    run : path, folder of the run, or a file in it
+    out : path, ``.pptx``; must not exist
+    one : bool, the first slide alone
 
     Raises
     ------
     StudyProblem
         If there is no run, no notebook of it has a headline, or `out` exists.
     """
-    from pptx import Presentation
-    from pptx.util import Inches
-
     folder, whole = Record.read(run)
     record = whole.told()
     if Path(out).exists():
@@ -66,14 +63,16 @@ def write_deck(run, out, *, one: bool = False) -> Path:
     if not any(e.get("headline") and e["name"] in leads for e in entries):
         raise StudyProblem(f"{folder} has no headline: no notebook of it saved one")
     batch = whole.format == BATCH  # whose reports are of different people: no screen is of all of them
-    screen = first_screen([] if batch else saved)
+    screen = first_screen([] if batch else saved, whole.targets)
     deck = Presentation()
     deck.slide_width, deck.slide_height = Inches(WIDE), Inches(HIGH)
     _date(deck, record)
     _add_first(deck, record, screen)
     if not one:
         all_of = [] if batch else saved
-        parts = [next((s for f in part for s in all_of if s["function"] == f and s.found), None) for part in PARTS]
+        parts = [
+            next((s for f in part.split() for s in all_of if s["function"] == f and s.found), None) for part in PARTS
+        ]
         shown = [part for part in (_over_time(all_of), *parts) if part] or list(leads.values())[::-1]
         for part in shown[: MOST - 3]:
             _add_part(deck, part, record, screen)
@@ -127,8 +126,6 @@ def _date(deck, record: dict) -> None:
 
 def _slide(deck, title: str, *, size: float = 24):
     """Return a new slide with its title, in a placeholder so that outline and screen reader find it."""
-    from pptx.util import Inches
-
     slide = deck.slides.add_slide(deck.slide_layouts[5])
     box = slide.shapes.title
     box.left, box.top, box.width, box.height = (Inches(x) for x in (MARGIN, 0.35, WIDE - 2 * MARGIN, 0.95))
@@ -137,18 +134,12 @@ def _slide(deck, title: str, *, size: float = 24):
 
 
 def _text(slide, lines, *, top: float, height: float) -> None:
-    from pptx.util import Inches
-
     box = slide.shapes.add_textbox(Inches(MARGIN), Inches(top), Inches(WIDE - 2 * MARGIN), Inches(height))
     _write(box.text_frame, lines)
 
 
 def _write(frame, lines) -> None:
     """Write paragraphs (text, size in points, colour, bold) into a frame, wrapped and left-aligned."""
-    from pptx.dml.color import RGBColor
-    from pptx.enum.text import MSO_ANCHOR, PP_ALIGN
-    from pptx.util import Pt
-
     frame.word_wrap, frame.vertical_anchor = True, MSO_ANCHOR.TOP
     for number_of, (text, size, colour, bold) in enumerate(lines):
         paragraph = frame.paragraphs[0] if number_of == 0 else frame.add_paragraph()
@@ -216,10 +207,6 @@ def _add_method(deck, record: dict, leads: list[Saved]) -> None:
 
 
 def _add_chart(slide, chart: Chart, alternative: str) -> None:
-    from pptx.chart.data import CategoryChartData
-    from pptx.enum.chart import XL_CHART_TYPE
-    from pptx.util import Inches
-
     across = max(map(len, chart.labels)) > 14  # long labels want bars that lie
     data = CategoryChartData(number_format=_format(chart))
     # the chart carries a workbook, in which a cell "=..." would be a formula
@@ -243,13 +230,18 @@ def _format(chart: Chart) -> str:
     return "0 %" if chart.as_percent else "#,##0" if scale >= 100 else "0.0" if scale >= 1 else "0.00"
 
 
-def _style(drawn, chart: Chart, across: bool) -> None:
-    from pptx.dml.color import RGBColor
-    from pptx.enum.chart import XL_LABEL_POSITION, XL_TICK_LABEL_POSITION
-    from pptx.util import Pt
+def _lettering(drawn, unit: str) -> None:
+    """Set letters, and the unit beside the axis of values; no title, the slide has it."""
+    drawn.has_title, drawn.font.size, drawn.font.name = False, Pt(13), FONT
+    drawn.font.color.rgb = RGBColor.from_string(INK)
+    drawn.value_axis.has_major_gridlines, drawn.value_axis.has_title = False, True
+    drawn.value_axis.axis_title.text_frame.text = unit
+    drawn.value_axis.axis_title.text_frame.paragraphs[0].runs[0].font.size = Pt(12)
 
-    drawn.has_legend, drawn.has_title = False, False
-    drawn.font.size, drawn.font.name, drawn.font.color.rgb = Pt(13), FONT, RGBColor.from_string(INK)
+
+def _style(drawn, chart: Chart, across: bool) -> None:
+    drawn.has_legend = False
+    _lettering(drawn, chart.title + (" and interval" if chart.low else ""))
     plot = drawn.plots[0]
     plot.gap_width, plot.has_data_labels = 45, True
     plot.data_labels.number_format, plot.data_labels.number_format_is_linked = _format(chart), False
@@ -259,9 +251,6 @@ def _style(drawn, chart: Chart, across: bool) -> None:
     fill.fore_color.rgb = RGBColor.from_string(BAR)
     plot.series[0].invert_if_negative = False
     values, names = drawn.value_axis, drawn.category_axis
-    values.has_major_gridlines, values.has_title = False, True
-    values.axis_title.text_frame.text = chart.title + (" and interval" if chart.low else "")
-    values.axis_title.text_frame.paragraphs[0].runs[0].font.size = Pt(12)
     if chart.as_percent and max(chart.high or chart.values) > 0.8:
         values.maximum_scale = 1.0
     values.tick_labels.number_format, values.tick_labels.number_format_is_linked = _format(chart), False
@@ -272,32 +261,22 @@ def _style(drawn, chart: Chart, across: bool) -> None:
 
 def _style_lines(drawn, chart: Chart) -> None:
     """Lines over waves: those that moved in colour, the others grey, each named in the legend at the right."""
-    from pptx.dml.color import RGBColor
-    from pptx.enum.chart import XL_LEGEND_POSITION
-    from pptx.util import Pt
-
-    drawn.has_title, drawn.has_legend = False, True
+    drawn.has_legend = True
     drawn.legend.position, drawn.legend.include_in_layout = XL_LEGEND_POSITION.RIGHT, False
-    drawn.font.size, drawn.font.name, drawn.font.color.rgb = Pt(13), FONT, RGBColor.from_string(INK)
-    drawn.value_axis.has_major_gridlines, drawn.value_axis.has_title = False, True
-    drawn.value_axis.axis_title.text_frame.text = chart.title
-    drawn.value_axis.axis_title.text_frame.paragraphs[0].runs[0].font.size = Pt(12)
+    _lettering(drawn, chart.title)
     shown = [v for values in chart.lines.values() for v in values if v is not None]
     drawn.value_axis.minimum_scale = math.floor(min(shown))
     drawn.value_axis.tick_labels.number_format, drawn.value_axis.tick_labels.number_format_is_linked = "0.0", False
     for series in drawn.plots[0].series:
-        lit = series.name in chart.marked
-        series.smooth, series.format.line.width = False, Pt(3 if lit else 1.5)
-        series.format.line.color.rgb = RGBColor.from_string(LINE if lit else GREY)
-        series.marker.format.fill.solid()
-        series.marker.format.fill.fore_color.rgb = RGBColor.from_string(LINE if lit else GREY)
-        series.marker.format.line.color.rgb = RGBColor.from_string(LINE if lit else GREY)
+        lit, marker = series.name in chart.marked, series.marker.format
+        colour = RGBColor.from_string(LINE if lit else GREY)
+        series.smooth, series.format.line.width, series.format.line.color.rgb = False, Pt(3 if lit else 1.5), colour
+        marker.fill.solid()
+        marker.fill.fore_color.rgb = marker.line.color.rgb = colour
 
 
 def _add_error_bars(series, chart: Chart) -> None:
     """Add the intervals to a series; python-pptx has no call for it, the format has (ECMA-376, part 1, 21.2.2.55)."""
-    from lxml import etree
-    from pptx.oxml.ns import nsdecls, qn
 
     def amounts(tag, differences):
         points = "".join(f'<c:pt idx="{i}"><c:v>{max(d, 0):.10g}</c:v></c:pt>' for i, d in enumerate(differences))

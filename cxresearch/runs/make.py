@@ -309,6 +309,7 @@ class _Work:
         plan, clock = report.plan, {} if self.reproducible else self._clock(report) | _commit(report.plan)
         common = self._common(plan, report.place, report.digest, clock, report.outcomes)
         rest = {"queries": dict(plan.opened.queries), "privacy": list(plan.opened.privacy)}
+        rest["targets"] = getattr(plan.opened, "targets", {})
         notebooks = [self._entry(plan, o, report.place) for o in report.outcomes]
         return Record(format=FORMAT, **common, **{k: v for k, v in rest.items() if v}, notebooks=notebooks)
 

@@ -12,6 +12,8 @@ IMAGES = ("image/png", "image/jpeg", SVG)
 AXES = re.compile(r"<Axes: .*>|<Figure size .*>", re.S)  # what a plot returns; the figure itself is shown
 ANCHORED = re.compile(r'<h2 id="(\w+)">(.*?)</h2>', re.S)
 ANALYST = "For the analyst"
+TITLE = re.compile(r"<h1>.*?</h1>\s*", re.S)
+SAVED = re.compile(r"(saved .*\n)+")  # what `cx.save` prints
 HEADING = re.compile(r"<h2>(.*?)</h2>", re.S)
 CAPTION = ("<p><em>Figure.</em>", "<p><em>Figures.</em>")
 
@@ -22,6 +24,7 @@ class Block:
 
     Content is safe HTML for ``html`` and ``finding``, a data address for ``figure``, otherwise text, not escaped yet. A
     figure has a caption (safe HTML), a text in its place, and its size in pixels on the page or None for its own.
+    `finding` is the id of what it shows.
     """
 
     kind: str
@@ -30,6 +33,7 @@ class Block:
     alt: str = ""
     width: int | None = None
     height: int | None = None
+    finding: str = ""
 
 
 @dataclass
@@ -52,8 +56,16 @@ class _Reader:
             self.code = []
 
 
+def led(blocks: list[Block], finding: str) -> tuple[Block | None, list[Block]]:
+    """Take out the words of the finding that leads a page, and its first figure, which is returned: both stand on top."""
+    figure, told = (
+        next((b for b in blocks if (b.kind, b.finding) == (kind, finding)), None) for kind in ("figure", "finding")
+    )
+    return figure, [b for b in blocks if b is not figure and b is not told]
+
+
 def read_page(notebook, failure: Failure | None = None) -> tuple[str, list[Block]]:
-    """Return the title, which is the first heading, and the blocks of an executed notebook."""
+    """Return the title, which is the first heading, and the blocks of an executed notebook below it."""
     reader = _Reader(failure)
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
@@ -61,7 +73,8 @@ def read_page(notebook, failure: Failure | None = None) -> tuple[str, list[Block
         elif cell.cell_type == "code" and cell.source.strip():
             _read_code(reader, cell, failed=failure is not None and failure.cell == index)
     reader.flush()
-    return title_of(notebook), reader.blocks
+    blocks = [replace(b, content=TITLE.sub("", b.content, count=1)) for b in reader.blocks[:1]] + reader.blocks[1:]
+    return title_of(notebook), [b for b in blocks if b.content.strip()]
 
 
 def with_anchors(blocks: list[Block]) -> tuple[list[Block], list[tuple[str, str]]]:
@@ -123,6 +136,8 @@ def _read_code(reader: _Reader, cell, *, failed: bool) -> None:
 
 
 def _read_output(reader: _Reader, output) -> None:
+    if output.output_type == "stream" and SAVED.fullmatch(output.text):
+        return  # where the tables are, the foot of the index says
     if output.output_type == "stream":
         reader.add("warning" if output.name == "stderr" else "text", without_colours(output.text).rstrip())
     elif output.output_type == "error":
@@ -135,7 +150,7 @@ def _read_data(reader: _Reader, data, metadata) -> None:
     """Add the richest form that a page without scripts can show."""
     image = next((kind for kind in IMAGES if kind in data), None)
     if image:
-        size = {k: v for k, v in metadata.get(image, {}).items() if k in ("width", "height")}
+        size = {k: v for k, v in metadata.get(image, {}).items() if k in ("width", "height", "finding")}
         alt = reader.sentence or f"{reader.heading} {reader.earlier}".strip()
         reader.blocks.append(Block("figure", _address(image, data[image]), alt=alt, **size))
     elif "text/html" in data:
@@ -143,7 +158,7 @@ def _read_data(reader: _Reader, data, metadata) -> None:
     elif "text/markdown" in data:
         markup = from_markdown(data["text/markdown"])
         reader.sentence = plain(markup)
-        reader.add("finding", markup)
+        reader.blocks.append(Block("finding", markup, finding=metadata.get("text/markdown", {}).get("finding", "")))
     elif not AXES.fullmatch(data.get("text/plain", "")):
         reader.add("text", data.get("text/plain", ""))
 

@@ -81,6 +81,7 @@ class Record(BaseModel):
     inputs: dict[str, str] = {}
     queries: dict[str, str] = {}
     privacy: list[str] = []
+    targets: dict[str, float] = {}
     notebooks: list[NotebookEntry] = []
     reports: list[ReportEntry] = []
     files: dict[str, str] = {}

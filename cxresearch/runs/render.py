@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cxresearch.errors import DataProblem
-from cxresearch.findings import as_text
+from cxresearch.findings import CANNOT, as_text
 from cxresearch.privacy.base import POOLED
 from cxresearch.runs.compare import CHANGED, FindingChange, compare_runs, movement_words
 from cxresearch.runs.execution import Outcome
-from cxresearch.runs.page import read_page, sections, title_of, with_anchors
+from cxresearch.runs.page import led, read_page, sections, title_of, with_anchors
 from cxresearch.runs.record import (
     FAILED,
     FORMAT,
@@ -28,11 +28,12 @@ from cxresearch.runs.record import (
     failed_checks,
     read_findings,
 )  # fmt: skip
-from cxresearch.runs.screen import first_screen, saved_of
+from cxresearch.runs.screen import SCORES, first_screen, saved_of
 from cxresearch.runs.shelf import runs_on
 from cxresearch.runs.withhold import WITHHELD
 
 ROWS = 3  # of a headline that are told on the index
+BRACKETS = re.compile(r" \([^()]*\)")
 SURE = {True: "Established. ", False: "Not established. ", None: ""}  # of the finding that leads a page
 
 
@@ -57,10 +58,15 @@ def write_page(outcome: Outcome, record: Record, folder: Path) -> None:
     if outcome.status == SKIPPED:
         return
     title, blocks = read_page(outcome.notebook, outcome.failure)
+    place = next(place for place, e in enumerate(record.notebooks) if e.name == outcome.name)
+    entry, card = record.notebooks[place], _card(outcome, record.notebooks[place], folder)
+    figure = None
+    if card["answer"]:
+        figure, blocks = led(blocks, card["findings_read"][0]["id"])
     blocks, contents = with_anchors(blocks)
-    entry = next(e for e in record.notebooks if e.name == outcome.name)
+    after = next((e for e in record.notebooks[place + 1 :] if e.status == OK), None)
     told = {"title": title or outcome.name, "sections": sections(blocks), "contents": contents, "entry": entry}
-    _write("page.html.j2", folder / f"{outcome.name}.html", record, card=_card(outcome, entry, folder), **told)
+    _write("page.html.j2", folder / f"{outcome.name}.html", record, card=card, led=figure, next=after, **told)
 
 
 def write_index(outcomes: list[Outcome], record: Record, folder: Path, *, previous: Path | None = None) -> None:
@@ -71,7 +77,7 @@ def write_index(outcomes: list[Outcome], record: Record, folder: Path, *, previo
     told = {"title": record.title, "cards": cards, "said": ", ".join(said), "moved": movement(previous, folder)}
     failed = [card["title"] for card in cards if card["status"] == FAILED]
     wrong = f"{len(failed)} of {len(cards)} questions failed: {', '.join(failed)}" if failed else ""
-    screen = first_screen(saved_of(folder, [entry.model_dump() for entry in record.notebooks]))
+    screen = first_screen(saved_of(folder, [e.model_dump() for e in record.notebooks]), record.targets)
     told |= {"open": not_established(cards), "suppressed": suppressed(cards), "wrong": wrong, "screen": screen}
     for template, file in (("README.md.j2", GUIDE), ("index.html.j2", INDEX)):
         _write(template, folder / file, record, **told)
@@ -94,28 +100,38 @@ def counted(n: int, noun: str) -> str:
 
 def _card(outcome: Outcome, entry: NotebookEntry, folder: Path) -> dict:
     findings = read_findings(folder, entry.name, outcome.task.headline)
-    home, headline = folder / "findings" / entry.name, outcome.task.headline
+    home, lead = folder / "findings" / entry.name, findings[0] if findings and outcome.task.headline else {}
+    asked = [f for f in findings if f.get("glance", {}).get("method") != "none"]
     unmet: dict[tuple, dict] = {}  # checks that several findings report alike are one, with the names of these
-    for check in failed_checks(findings):
-        merged = unmet.setdefault(
-            (check["check"], str(check["value"]), check["limit"]), {"level": "care", **check, "findings": []}
-        )
+    for check in failed_checks(asked):
+        key, leads = (check["check"], str(check["value"]), check["limit"]), not lead or check["finding"] == lead["name"]
+        merged = unmet.setdefault(key, {"level": "care", **check, "findings": [], "leads": leads})
         merged["findings"].append(check["finding"])
+    first, rest = _first_sentence(lead) if lead else ("", "")
     return {
         **entry.model_dump(exclude_unset=True),
         "title": title_of(outcome.notebook or outcome.task.notebook) or entry.name,
-        "sentence": findings[0]["sentence"] if findings and headline else None,
-        "answer": f"{findings[0].get('title', findings[0]['sentence']).rstrip('.')}."
-        if findings and headline
-        else None,
-        "sure": SURE[findings[0].get("established")] if findings and headline else "",
-        "checks_said": _checks_said(findings),
+        "sentence": lead.get("sentence"),
+        "answer": f"{lead.get('title', first).rstrip('.')}." if lead else "",
+        "first": first,
+        "rest": rest,
+        "sure": SURE[None if lead.get("function") in SCORES else lead.get("established")],
+        "checks_said": _checks_said(asked),
         "findings_read": findings,
+        "unasked": [f["title"].removeprefix(CANNOT.capitalize()) for f in findings if f not in asked],
         "pooled": [f["name"] for f in findings if _pools(home / file for file in f["tables"].values())],
-        "checks": sum(len(f["checks"]) for f in findings),
+        "checks": sum(len(f["checks"]) for f in asked),
         "unmet": list(unmet.values()),
         "tables": [(f["name"], name, file) for f in findings for name, file in f["tables"].items()],
     }
+
+
+def _first_sentence(finding: dict) -> tuple[str, str]:
+    """Return the first sentence of a finding, which its title is without what stands in brackets, and the others."""
+    told, title = finding["sentence"], BRACKETS.sub("", finding.get("title", ""))
+    ends = (match.start() + 1 for match in re.finditer(r"\.(?= |$)", told))
+    end = next((end for end in ends if BRACKETS.sub("", told[: end - 1]) == title), len(told))
+    return told[:end], told[end:].strip()
 
 
 def _checks_said(findings: list[dict]) -> str:

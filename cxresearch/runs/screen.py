@@ -17,9 +17,11 @@ say = words(__package__)
 
 SCORES = ("nps", "top_box", "mean_score", "effort")
 MOST_TIED = 3  # experiences that may each be the first; of more, none is told to lead
+SAID = re.compile("established|not known|cannot be")  # a title that says itself that it is open
 UNKNOWN = 4  # lines of what is not known; the rest stands below
 WIDTHS = {"wide": 600, "narrow": 340}  # of a picture; pages show the one that fits
 LETTER, LINE = 6.6, 15  # pixels of a letter and of a line of text
+LONGEST = 22  # letters of a name on a picture
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ def saved_of(folder: Path, entries: Iterable[dict]) -> list[Saved]:
     return found
 
 
-def first_screen(all_of: list[Saved]) -> dict:
-    """Return what the template of the first screen shows; a part that the study lacks is empty."""
+def first_screen(all_of: list[Saved], targets: Mapping[str, float] | None = None) -> dict:
+    """Return what the template of the first screen shows, empty parts where the study lacks them; `targets` by item."""
 
     def first(*functions: str, **asked) -> Saved | None:
         found = (s for s in all_of if s["function"] in functions and s.found)
@@ -82,16 +84,17 @@ def first_screen(all_of: list[Saved]) -> dict:
     ends = {"first": waves[0], "last": waves[-1]} if len(waves) > 1 else {}
     n = number(quality["glance"]["n"], 0) if quality else ""
     base = say("base" if ends else "base_one", n=n, level=alike, **ends) if quality else ""
+    lines = [line for line in (_now(scores, change), _moved(trend), _most(placed)) if line]
     return {
         "base": base,
-        "lines": [line for line in (_now(scores, change), _moved(trend), _most(placed)) if line],
-        "tiles": [_tile(saved, told_above=bool(alike)) for saved in shown],
+        "lines": lines,
+        "tiles": [_tile(saved, targets or {}, told_above=bool(alike)) for saved in shown],
         "charts": _charts(scores, trend),
         "map": {size: _map(placed.table(), width) for size, width in WIDTHS.items()} if placed else {},
         "map_title": placed["title"] if placed else "",
         "look": _look(placed, trend, first("driver_importance"), first("journey_coverage"), first("tag_topics")),
         "segments": kinds.table().to_dict("records") if kinds and kinds["established"] else [],
-        "unknown": _unknown(all_of),
+        "unknown": _unknown([s for s in all_of if s is not change], [text for text, _ in lines]),
     }
 
 
@@ -104,8 +107,9 @@ def score_of(all_of: list[Saved], function: str) -> Saved | None:
 def _now(scores: list[Saved], change: Saved | None) -> tuple[str, str] | None:
     if not scores:
         return None
-    told = scores[0]["highlights"]
-    text = say.told("now" if "wave" in told else "now_one", **told | {"measure": _capital(told["measure"])})
+    told, item = scores[0]["highlights"], f"{scores[0]['what']}: "
+    measure = _capital(told["measure"]) if scores[0]["function"] == "nps" else f"{item}{told['measure']}"
+    text = say.told("now" if "wave" in told else "now_one", **told | {"measure": measure})
     moved = change["highlights"] if change else {}
     if moved and moved.get("wave") == told.get("wave"):
         return say.told(f"moved_{moved['verdict']}", **moved | {"now": text}), scores[0].page
@@ -132,8 +136,8 @@ def _most(placed: Saved | None) -> tuple[str, str] | None:
     return say("lead", first=top["words"].iloc[0], second=top["words"].iloc[1], **known), placed.page
 
 
-def _tile(saved: Saved, *, told_above: bool) -> dict:
-    """Return a score, or the worth of points, with what it is measured in and its interval."""
+def _tile(saved: Saved, targets: Mapping[str, float], *, told_above: bool) -> dict:
+    """Return a score, or the worth of points, with what it is measured in, its interval and what is aimed at."""
     told, spark = saved["highlights"], []
     tile = {"label": saved["what"], "value": told.get("value", "not established"), "page": saved.page}
     if "count" in told:
@@ -143,6 +147,12 @@ def _tile(saved: Saved, *, told_above: bool) -> dict:
         notes, spark = [told["measure"]], saved.table()["estimate"].dropna().tolist() if "wave" in told else []
     if "ends" in told:
         notes = [*notes, told["ends"] + ("" if told_above else f" ({told['level']})")]
+    aim = targets.get(saved["outcome"].partition(" ")[0]) if "scale" in told else None
+    if aim is not None:
+        row = saved.table().dropna(subset=["estimate"]).iloc[-1] if "wave" in told else saved["glance"]
+        low, high = (row[end] * told["scale"] for end in ("conf_low", "conf_high"))
+        verdict = "met" if low >= aim else "missed" if high < aim else "open"
+        notes = [*notes, say(f"target_{verdict}", target=number(aim, 0), unit=told["value"].partition(" ")[2])]
     return tile | {"notes": notes, "spark": _line(spark, 120, 28) if len(spark) > 1 else ""}
 
 
@@ -176,39 +186,35 @@ def _over_waves(table: pd.DataFrame, width: int, factor: float, height: int = 57
     """Return lines, bands, names at their ends and ticks in pixels."""
     table = table.dropna(subset=["estimate"])
     waves, lines = list(dict.fromkeys(table["wave"])), list(table.groupby("words", sort=False))
-    right = 12 if len(lines) == 1 else LETTER * min(max(len(n) for n, _ in lines), 20) + 12
+    right = 12 if len(lines) == 1 else LETTER * min(max(len(n) for n, _ in lines), LONGEST) + 12
     ends = table.loc[table["lit"], ["conf_low", "conf_high"]].stack()
     low, high = min(table["estimate"].min(), ends.min()), max(table["estimate"].max(), ends.max())
     low, high = low - 0.06 * (high - low), high + 0.06 * (high - low)
     left, bottom = 40, height - 26
 
-    def x(wave) -> float:
-        return round(left + waves.index(wave) * (width - left - right) / max(len(waves) - 1, 1), 1)
-
-    def y(value: float) -> float:
-        return round(bottom - (value - low) / ((high - low) or 1) * (bottom - 10), 1)
-
+    place, y = _along(0, len(waves) - 1, left, width - right), _along(low, high, bottom, 10)
+    x = {wave: place(k) for k, wave in enumerate(waves)}
     drawn = []
     for name, part in lines:
-        at = [f"{x(w)},{y(v)}" for w, v in zip(part["wave"], part["estimate"])]
-        above = [f"{x(w)},{y(v)}" for w, v in zip(part["wave"], part["conf_high"])]
-        below = [f"{x(w)},{y(v)}" for w, v in zip(part["wave"], part["conf_low"])][::-1]
+        at = [f"{x[w]},{y(v)}" for w, v in zip(part["wave"], part["estimate"])]
+        above = [f"{x[w]},{y(v)}" for w, v in zip(part["wave"], part["conf_high"])]
+        below = [f"{x[w]},{y(v)}" for w, v in zip(part["wave"], part["conf_low"])][::-1]
         lit, end = bool(part["lit"].iloc[0]), y(part["estimate"].iloc[-1])
-        drawn.append({"name": name, "lit": lit, "points": " ".join(at), "dots": [p.split(",") for p in at], "end": end})
-        drawn[-1] |= {"band": " ".join(above + below) if lit else "", "x": x(part["wave"].iloc[-1]) + 8}
+        drawn.append(
+            {
+                "name": _short(name, LONGEST),
+                "lit": lit,
+                "points": " ".join(at),
+                "dots": [p.split(",") for p in at],
+                "end": end,
+            }
+        )
+        drawn[-1] |= {"band": " ".join(above + below) if lit else "", "x": x[part["wave"].iloc[-1]] + 8}
     _apart(sorted(drawn, key=lambda line: line["end"]), "end")
     ticks = [(y(v), number(v * factor, 0 if (high - low) * factor > 5 else 1)) for v in _ticks(low, high)]
-    labels = [(x(w), w, "end" if k and k == len(waves) - 1 and right < 20 else "middle") for k, w in enumerate(waves)]
-    names = len(lines) > 1
-    return {
-        "w": width,
-        "h": height,
-        "lines": drawn,
-        "ticks": ticks,
-        "waves": labels,
-        "right": width - right,
-        "named": names,
-    }
+    labels = [(x[w], w, "end" if k and k == len(waves) - 1 and right < 20 else "middle") for k, w in enumerate(waves)]
+    size = {"w": width, "h": height, "right": width - right, "named": len(lines) > 1}
+    return size | {"lines": drawn, "ticks": ticks, "waves": labels}
 
 
 def _map(table: pd.DataFrame, width: int, height: int = 460) -> dict:
@@ -219,23 +225,34 @@ def _map(table: pd.DataFrame, width: int, height: int = 460) -> dict:
     x_high += (x_high - x_low) * LETTER * 14 / width  # room for a name right of the last dot
     y_low, y_high = 0.0, t["share_high"].max() * 1.04
 
-    def x(v: float) -> float:
-        return round(left + (v - x_low) / (x_high - x_low) * (width - left - 8), 1)
-
-    def y(v: float) -> float:
-        return round(bottom - (v - y_low) / (y_high - y_low) * (bottom - 8), 1)
-
+    x, y = _along(x_low, x_high, left, width - 8), _along(y_low, y_high, bottom, 8)
     dots = [
-        {"name": r.words, "x": x(r.estimate), "y": y(r.share), "x1": x(r.conf_low), "x2": x(r.conf_high)}
+        {
+            "name": _short(r.words, LONGEST),
+            "x": x(r.estimate),
+            "y": y(r.share),
+            "x1": x(r.conf_low),
+            "x2": x(r.conf_high),
+        }
         | {"y1": y(r.share_low), "y2": y(r.share_high), "end": y(r.share) - 4}
         for r in t.itertuples()
     ]
     for dot in dots:  # a name that does not fit at the right stands at the left
-        dot["turned"] = dot["x"] + 7 + LETTER * min(len(dot["name"]), 22) > width
+        dot["turned"] = dot["x"] + 7 + LETTER * len(dot["name"]) > width
     _apart(sorted(dots, key=lambda dot: dot["end"]), "end")
     across = [(x(v), number(v, 0)) for v in _ticks(x_low, t["conf_high"].max())]
     upwards = [(y(v), percent(v)) for v in _ticks(y_low, y_high)]
     return {"w": width, "h": height, "dots": dots, "across": across, "upwards": upwards, "bottom": bottom}
+
+
+def _along(low: float, high: float, start: float, end: float):
+    """Return the function that places a value between `low` and `high` on a picture, in pixels."""
+    return lambda value: round(start + (value - low) / ((high - low) or 1) * (end - start), 1)
+
+
+def _short(name: str, most: int) -> str:
+    """Return a name of at most `most` letters: its begin and its end, by which it differs from its neighbours."""
+    return name if len(name) <= most else f"{name[: most - most // 2 - 1].rstrip()}…{name[-(most // 2) :].lstrip()}"
 
 
 def _apart(named: list[dict], key: str) -> None:
@@ -281,14 +298,17 @@ def _look(placed, trend, importance, coverage, topics) -> list[dict]:
     return entries
 
 
-def _unknown(all_of: list[Saved]) -> list[tuple[str, str]]:
+def _unknown(all_of: list[Saved], told: list[str]) -> list[tuple[str, str]]:
     """Return the first sentence of a finding of each page that is not established, those that lead a page first.
 
-    A score claims nothing by itself: whether it moved is told by the comparison of waves.
+    A score claims nothing by itself: whether it moved is told by the comparison of waves. What was `told` above is not
+    told again; a title that does not say itself that it is not established is made to.
     """
     leads = {saved.page: saved for saved in reversed(all_of)}
-    opened = [s for s in all_of if s["established"] is False and s["function"] not in SCORES]
-    told: dict[str, str] = {}
+    opened = [s for s in all_of if s["established"] is False and s.found and s["function"] not in SCORES]
+    found: dict[str, str] = {}
     for saved in sorted(opened, key=lambda s: leads[s.page] is not s):
-        told.setdefault(saved.page, f"{saved['title']}.")
-    return [(text, page) for page, text in told.items()][:UNKNOWN]
+        text = f"{saved['title']}." if SAID.search(saved["title"]) else say("unknown", title=saved["title"])
+        if text not in told:
+            found.setdefault(saved.page, text)
+    return [(text, page) for page, text in found.items()][:UNKNOWN]

@@ -10,9 +10,9 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem
 from cxresearch.simulate import contacts as desk
-from cxresearch.simulate import journeys, money, people, survey
-from cxresearch.simulate.answers import SATISFACTION_MEAN, counted_recommend
-from cxresearch.simulate.truth import QUARTERS, Truth, planted_values
+from cxresearch.simulate import money, people, survey
+from cxresearch.simulate.survey import SATISFACTION_MEAN, counted_recommend
+from cxresearch.simulate.truth import QUARTERS, WORLD, Truth, planted_values
 from cxresearch.simulate.verbatims import marked
 
 EXAMPLE_SEED = 2029  # of the company in data/example
@@ -24,9 +24,6 @@ MIN_CUSTOMERS = 200
 # A stream each; new ones at the end, so that what the others draw stays as it is.
 STREAMS = ("people", "units", "bought", "contacts", "survey", "field", "revenue", "spent", "dirt", "journeys", "programme",
            "loop", "voice", "since", "steps", "units_asked", "marks")  # fmt: skip
-EMPLOYEES = ["branch", "quarter", "engagement", "profit", "n", "sd"]
-INTERACTIONS = ["customer_id", "at", "channel", "topic", "agent", "resolved", "note", "contact_id", "case_id", "opened_at",
-                "closed_at", "owner", "matter", "wait"]  # fmt: skip
 PROFIT_MEAN, PROFIT_NOISE = 100.0, 5.0  # thousands a branch and quarter
 
 
@@ -70,25 +67,9 @@ def simulate_company(*, seed: int, n_customers: int = 2000, waves: int = 4, trut
     waves : int
         How many of the quarterly surveys took place, 1-4; the last is always that of 2024Q4.
     truth : mapping, optional
-        Planted values to replace. Per segment (digital, rare, bargain, fading): `segment_shares` (0-1, sum 1),
-        `segment_purchases` (a year), `segment_basket` (EUR), `segment_web`, `segment_returns`, `segment_discounted`
-        (shares of purchases), `segment_contacts` (a year), `segment_age` (standard deviations), `segment_response`
-        (share of the invited), `segment_spend` (EUR expected in 2025 at recommend 0 and average affluence).
-        Revenue: `revenue_per_point` (log, per point of recommend), `revenue_per_affluence` (log, per standard
-        deviation), `zero_share`, `gamma_shape`, `churn_rates` (share, per recommend group). Survey:
-        `sampling_fractions` and `region_shift` (points of satisfaction) per region, `skipped_share`,
-        `comment_share`. Answers: `driver_weights` (points of satisfaction per rating point), `halo_loading`,
-        `block_loading` (correlations), `halo_on_satisfaction`, `delivery_drop` (rating points, in 2024Q3),
-        `agent_sd`, `resolved_lift` (points of the support rating), `recommend_per_satisfaction`,
-        `recommend_per_affluence` (points). Branches: `staff_per_engagement` (rating points per point of engagement),
-        `profit_per_satisfaction` (thousand EUR a quarter per point of mean satisfaction), `employee_sd`,
-        `reverse_profit_on_engagement` (points per thousand EUR of the quarter before). Contacts: `channel_shift`,
-        `switch_on_rating`, `complaint_on_rating` (points of the contact's rating), `complaint_share` (first and second
-        line), `repeat_if_resolved`, `repeat_if_unresolved`, `hard_share`, `hard_hours_ratio`, `handoff_share`,
-        `handoff_hours_ratio`, `agent_drift` (ratio of waiting). Programme: `programme_wait_ratio`, `wait_trend` (log a
-        month), `new_share`. Comments: `neutral_share`, `misspelt_share`, `contact_data_share`. Follow-up:
-        `followup_share`, `followup_days`, `followup_lift`. Claims: `problem_share`, `forgive_base`, `forgive_ratio`,
-        `prefer_share`, `switch_said`, `service_over_price`.
+        Planted values to replace, by name: numbers (``{"revenue_per_point": 0.0}``) or parts of a group
+        (``{"driver_weights": {"delivery": 0}}``). All stand in ``world.toml``, what each means and its unit in
+        ``data/README.md``; ``company.truth.planted`` holds those that were used.
 
     Returns
     -------
@@ -127,9 +108,9 @@ def simulate_company(*, seed: int, n_customers: int = 2000, waves: int = 4, trut
     followed = survey.followed_up(answers, planted=planted, rng=streams["loop"])
     answers = marked(answers, planted=planted, rng=streams["marks"])
     answers = survey.lifted(answers.assign(followed_up=followed), followed, planted["followup_lift"])
-    treated = journeys.treated_branches(rng=streams["programme"])
-    calls = journeys.follow_contacts(contacts, everyone, treated, planted=planted, rng=streams["journeys"])
-    calls["rating"] = journeys.rate_contacts(calls, agents, planted=planted, rng=streams["journeys"])
+    treated = desk.treated_branches(rng=streams["programme"])
+    calls = desk.follow_contacts(contacts, everyone, treated, planted=planted, rng=streams["journeys"])
+    calls["rating"] = desk.rate_contacts(calls, agents, planted=planted, rng=streams["journeys"])
     everyone = _with_outcomes(everyone, answers, planted=planted, rng=streams["revenue"])
     everyone["listed"] = _listed(answers, rng=streams["dirt"])
     everyone = people.with_new_customers(everyone, bought, planted=planted, rng=streams["since"])
@@ -138,17 +119,20 @@ def simulate_company(*, seed: int, n_customers: int = 2000, waves: int = 4, trut
     answers = _with_rated_contacts(answers, calls)
     spent = money.purchases_2025(everyone, planted=planted, rng=streams["spent"])
     units = _with_profit(branches, everyone, answers, planted=planted, rng=streams["units"])
-    log = journeys.with_steps(calls, rng=streams["steps"])
+    log = desk.with_steps(calls, rng=streams["steps"])
+    paid = pd.concat([bought, spent]).sort_values(["paid_at", "who"], kind="stable", ignore_index=True)
+    paid["customer_id"] = everyone["customer_id"].to_numpy()[paid["who"]]
     tables = {
         "responses": survey.field_file(
             answers, everyone, planted=planted, rng=streams["field"], later=streams["voice"]
         ),
-        "customers": _customers(everyone),
-        "transactions": _transactions(pd.concat([bought, spent]), everyone),
-        "interactions": _interactions(log),
-        "employees": people.ask_employees(units, planted=planted, rng=streams["units_asked"])[EMPLOYEES],
+        "customers": everyone.rename(columns={"segment": "planted_segment"}).assign(spend_2025=everyone["cents"] / 100),
+        "transactions": paid[everyone["listed"].to_numpy()[paid["who"]]],
+        "interactions": log,
+        "employees": people.ask_employees(units, planted=planted, rng=streams["units_asked"]),
         "costs": money.monthly_costs(n_customers, rng=streams["units"]),
     }
+    tables["customers"] = tables["customers"][everyone["listed"]]
     people_truth = everyone.rename(columns={"counted": "counted_recommend", "expected": "expected_spend"})
     people_truth = people_truth.drop(columns=["cents", "since", "until"])
     told = calls.drop(columns=["who", "at", "note"])
@@ -156,7 +140,15 @@ def simulate_company(*, seed: int, n_customers: int = 2000, waves: int = 4, trut
         planted, people_truth, answers.drop(columns="who"), agents, units.drop(columns="profit"), told, tuple(treated)
     )
     first = log[~log["again"] & log["customer_id"].notna() & (log["channel"] == "phone")].sort_values(["at", "who"])
+    tables = {name: _as_file(name, table) for name, table in tables.items()}
     return Company(MappingProxyType(_soiled(tables, first.index, rng=streams["dirt"])), record)
+
+
+def _as_file(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of a file, its days and minutes written out."""
+    columns = WORLD["files"][name]
+    written = {c: table[c].dt.strftime(WORLD["times"].get(c, "%Y-%m-%d")) for c in table.select_dtypes("datetime")}
+    return table.assign(**written)[columns].reset_index(drop=True)
 
 
 def _require_whole(name: str, value, low: int, high: int | None) -> None:
@@ -203,33 +195,12 @@ def _with_profit(branches, everyone, answers, *, planted, rng) -> pd.DataFrame:
     return branches.assign(satisfaction=here, profit=profit)
 
 
-def _customers(everyone: pd.DataFrame) -> pd.DataFrame:
-    rows = everyone.loc[everyone["listed"]].reset_index(drop=True)
-    dates = {name: rows[name].dt.strftime("%Y-%m-%d") for name in ("since", "until")}
-    named = rows.rename(columns={"segment": "planted_segment"}).assign(**dates, spend_2025=rows["cents"] / 100)
-    return named[["customer_id", "since", "until", "branch", "region", "affluence", "planted_segment", "spend_2025"]]
-
-
-def _transactions(paid: pd.DataFrame, everyone: pd.DataFrame) -> pd.DataFrame:
-    paid = paid.loc[everyone["listed"].to_numpy()[paid["who"]]]
-    paid = paid.sort_values(["paid_at", "who"], kind="stable", ignore_index=True)
-    named = paid.assign(
-        customer_id=everyone["customer_id"].to_numpy()[paid["who"]], paid_at=paid["paid_at"].dt.strftime("%Y-%m-%d")
-    )
-    return named[["customer_id", "paid_at", "amount", "channel", "category", "discount"]]
-
-
 def _with_rated_contacts(answers: pd.DataFrame, calls: pd.DataFrame) -> pd.DataFrame:
     """Add the last contact before each answer and its rating; none where there was no contact."""
-    place = journeys.rated_contact(answers, calls)
+    place = desk.rated_contact(answers, calls)
     had = pd.Series(place >= 0, index=answers.index)
     told = calls.iloc[place.clip(0)].reset_index(drop=True)
     return answers.assign(contact_id=told["contact_id"].where(had, None), contact_rating=told["rating"].where(had))
-
-
-def _interactions(contacts: pd.DataFrame) -> pd.DataFrame:
-    written = {name: contacts[name].dt.strftime("%Y-%m-%d %H:%M") for name in ("opened_at", "closed_at")}
-    return contacts.assign(at=contacts["at"].dt.strftime("%Y-%m-%d"), **written)[INTERACTIONS]
 
 
 def _soiled(tables: dict[str, pd.DataFrame], calls: pd.Index, *, rng) -> dict[str, pd.DataFrame]:

@@ -5,8 +5,7 @@ import pandas as pd
 
 CATEGORIES = ("garden", "furniture", "kitchen", "light", "textiles")
 CATEGORY_SHARES = (0.35, 0.15, 0.2, 0.1, 0.2)
-YEAR = np.datetime64("2024-01-01")
-NEXT_YEAR = np.datetime64("2025-01-01")
+YEAR, NEXT_YEAR = np.datetime64("2024-01-01"), np.datetime64("2025-01-01")
 FADED_AFTER = 120  # days into 2024 after which the fading segment buys no more
 BEHAVIOUR = ("purchases", "basket", "web", "returns", "discounted", "spend")
 
@@ -86,23 +85,13 @@ def _split(cents: np.ndarray, count: np.ndarray, *, rng) -> np.ndarray:
 
 def _described(who, paid_at, amount, *, habit: pd.DataFrame, rng) -> pd.DataFrame:
     n = len(who)
-    web = habit["web"].to_numpy()[who]
+    web, discounted = (habit[name].to_numpy()[who] for name in ("web", "discounted"))
     channel = np.where(rng.random(n) < web, "web", np.where(rng.random(n) < 0.75, "shop", "collect"))
-    return pd.DataFrame(
-        {
-            "who": who,
-            "paid_at": paid_at,
-            "amount": amount,
-            "channel": channel,
-            "category": np.array(CATEGORIES)[rng.choice(len(CATEGORIES), size=n, p=CATEGORY_SHARES)],
-            "discount": _money_off(amount, rng.random(n) < habit["discounted"].to_numpy()[who], rng=rng),
-        }
-    )
-
-
-def _money_off(amount: np.ndarray, reduced: np.ndarray, *, rng) -> np.ndarray:
-    share = rng.choice([0.1, 0.2, 0.3], size=len(amount))  # of the price before
-    return np.where(reduced, np.ceil(amount * share / (1 - share)), 0).astype(int)
+    category = np.array(CATEGORIES)[rng.choice(len(CATEGORIES), size=n, p=CATEGORY_SHARES)]
+    reduced, share = rng.random(n) < discounted, rng.choice([0.1, 0.2, 0.3], size=n)  # of the price before
+    discount = np.where(reduced, np.ceil(amount * share / (1 - share)), 0).astype(int)
+    paid = {"who": who, "paid_at": paid_at, "amount": amount, "channel": channel}
+    return pd.DataFrame(paid | {"category": category, "discount": discount})
 
 
 def monthly_costs(n_customers: int, *, rng) -> pd.DataFrame:

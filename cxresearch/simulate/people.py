@@ -26,19 +26,13 @@ def invent_people(n: int, *, planted, rng) -> pd.DataFrame:
     branch = first + rng.integers(0, np.array(BRANCHES_IN_REGION)[region])
     age = pd.Series(segment).map(planted["segment_age"]).to_numpy() + rng.standard_normal(n)
     since = np.datetime64("2016-01-01") + rng.integers(0, 2920, size=n).astype("timedelta64[D]")
-    return pd.DataFrame(
-        {
-            "customer_id": [f"C{i:0{max(4, len(str(n)))}d}" for i in range(1, n + 1)],
-            "segment": segment,
-            "region": np.array(REGIONS)[region],
-            "branch": BRANCHES[branch],
-            "affluence": np.round(standardised(rng.standard_normal(n)), 2),
-            "since": since,
-            "age_group": np.array(AGE_GROUPS)[np.digitize(age, (-0.7, 0.1, 0.9))],
-            "language": np.array(LANGUAGES)[rng.choice(3, size=n, p=(0.5, 0.3, 0.2))],
-            "halo": standardised(rng.standard_normal(n)),
-        }
-    )
+    named = {"customer_id": [f"C{i:0{max(4, len(str(n)))}d}" for i in range(1, n + 1)], "segment": segment}
+    named |= {"region": np.array(REGIONS)[region], "branch": BRANCHES[branch]}
+    affluence = np.round(standardised(rng.standard_normal(n)), 2)
+    age_group = np.array(AGE_GROUPS)[np.digitize(age, (-0.7, 0.1, 0.9))]
+    language = np.array(LANGUAGES)[rng.choice(3, size=n, p=(0.5, 0.3, 0.2))]
+    traits = {"age_group": age_group, "language": language, "halo": standardised(rng.standard_normal(n))}
+    return pd.DataFrame(named | {"affluence": affluence, "since": since} | traits)
 
 
 def measure_engagement(*, planted, rng) -> pd.DataFrame:
@@ -51,14 +45,8 @@ def measure_engagement(*, planted, rng) -> pd.DataFrame:
     engagement = ENGAGEMENT_MEAN + lasting + 0.15 * rng.standard_normal((len(branches), quarters))
     engagement = np.clip(np.round(engagement, 2), 1, 5)
     shift = planted["staff_per_engagement"] * (engagement - ENGAGEMENT_MEAN) + service
-    return pd.DataFrame(
-        {
-            "branch": np.repeat(branches, quarters),
-            "quarter": np.tile(QUARTERS, len(branches)),
-            "engagement": engagement.ravel(),
-            "staff_shift": shift.ravel(),
-        }
-    )
+    units = pd.DataFrame({"branch": np.repeat(branches, quarters), "quarter": np.tile(QUARTERS, len(branches))})
+    return units.assign(engagement=engagement.ravel(), staff_shift=shift.ravel())
 
 
 def ask_employees(branches: pd.DataFrame, *, planted, rng) -> pd.DataFrame:

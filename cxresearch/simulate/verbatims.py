@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 UNINFORMATIVE_SHARE = 0.06
+MARKS = ("neutral", "misspelt", "contact_data")
 _WORDS = json.loads(files(__package__).joinpath("verbatims.json").read_text(encoding="utf-8"))
 CLAUSES, JOINED_BY, CLOSING, UNINFORMATIVE = (_WORDS[k] for k in ("clauses", "joined_by", "closing", "uninformative"))
 NEUTRAL, CONTACT_DATA = _WORDS["neutral"], _WORDS["contact_data"]
@@ -32,13 +33,10 @@ def compose(language: str, tone: str, best: str, worst: str, *, rng) -> str:
 
 
 def marked(rows: pd.DataFrame, *, planted, rng) -> pd.DataFrame:
-    """Add what a comment that says something also is: `neutral` names a topic and does not judge it, `misspelt`,
-    `contact_data`."""
+    """Add what a comment that says something also is (`MARKS`): `neutral` names a topic and does not judge it."""
     n, topics = len(rows), np.array(list(NEUTRAL["en"]))
     said = ~rows["comment_tone"].isin(("", "none")).to_numpy()
-    drawn = {
-        name: said & (rng.random(n) < planted[f"{name}_share"]) for name in ("neutral", "misspelt", "contact_data")
-    }
+    drawn = {name: said & (rng.random(n) < planted[f"{name}_share"]) for name in MARKS}
     topic = topics[rng.integers(0, len(topics), size=n)]
     judged = (topic == rows["comment_best"].to_numpy()) | (topic == rows["comment_worst"].to_numpy())
     drawn["neutral"] = np.where(drawn["neutral"] & ~judged, topic, "")

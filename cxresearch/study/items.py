@@ -28,8 +28,8 @@ TIME_SIGNS = {
     "V": "ISO week", "U": "week", "W": "week", "u": "weekday", "w": "weekday", "a": "weekday", "A": "weekday", "H": "hour",
     "I": "hour", "p": "half", "M": "minute", "S": "second", "f": "fraction", "z": "zone", "Z": "zone",
 }  # fmt: skip
-WHOLE_DAY = (
-    {"year", "month", "day"}, {"year", "day of the year"}, {"year", "week", "weekday"}, {"ISO year", "ISO week", "weekday"},
+WHEN = (
+    {"year", "month"}, {"year", "day of the year"}, {"year", "week", "weekday"}, {"ISO year", "ISO week", "weekday"},
 )  # fmt: skip
 
 
@@ -84,10 +84,10 @@ def one_sign(text):
 
 
 def a_time_format(written: str) -> str:
-    """Return a format in strptime's signs that says one whole day; refused where it says less, or one thing twice."""
+    """Return a format in strptime's signs that says when, a month at least; refused where it says less, or one thing twice."""
     signs = re.findall("%(.?)", written.replace("%%", ""))
     parts = [TIME_SIGNS.get(sign, "unknown") for sign in signs]
-    whole = any(needed <= set(parts) for needed in WHOLE_DAY) and len(set(parts)) == len(parts)
+    whole = any(needed <= set(parts) for needed in WHEN) and len(set(parts)) == len(parts)
     if not whole or "unknown" in parts or ("p" in signs) != ("I" in signs):
         raise ValueError(say("time format", written=repr(written)))
     return written
@@ -106,7 +106,7 @@ TimeFormat = Annotated[str, AfterValidator(a_time_format)]
 class Section(BaseModel):
     """A part of the file; a key that it does not know is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_by_name=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Item(Section):
@@ -228,8 +228,11 @@ def header(declared: str | Item | Revenue, key: str, wave: str | None) -> str | 
     return by_wave.get(None, by_wave.get(wave))
 
 
-def spread(items: dict) -> dict:
-    """Return items as typed, each with what the patterns that its key matches say and itself does not; the last wins."""
+def spread(items: dict, codes: dict) -> dict:
+    """Return items as typed, each with what the patterns that its key matches say and itself does not; the last wins.
+
+    What an item only guesses (``confirmed: false``) gives way to the table's codes and to a pattern that is confirmed.
+    """
     patterns = {key: said for key, said in items.items() if GLOB & set(key)}
     own = {key: as_column(said) for key, said in items.items() if key not in patterns}
     for pattern, said in patterns.items():
@@ -238,7 +241,14 @@ def spread(items: dict) -> dict:
         if not any(fnmatchcase(key, pattern) for key in own):
             raise ValueError(say("pattern of nothing", pattern=repr(pattern)))
     shared = {k: {w: v for p, said in patterns.items() if fnmatchcase(k, p) for w, v in said.items()} for k in own}
-    return {key: shared[key] | said if isinstance(said, dict) else said for key, said in own.items()}
+    return {key: _merged(shared[key], said, codes) if isinstance(said, dict) else said for key, said in own.items()}
+
+
+def _merged(shared: dict, own: dict, codes: dict) -> dict:
+    if str(own.get("confirmed")).lower() != "false":
+        return shared | own
+    aside = {w: [c for c in listed(own[w]) or () if c not in codes] for w in ("missing", "not_applicable") if w in own}
+    return own | aside | shared if str(shared.get("confirmed")).lower() == "true" else shared | own | aside
 
 
 def said_by(typed: dict, key: str, word: str) -> str:

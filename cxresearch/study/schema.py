@@ -163,8 +163,9 @@ class Table(Section):
     @model_validator(mode="before")
     @classmethod
     def _patterns(cls, typed):
-        items = typed.get("items") if isinstance(typed, dict) else None
-        return typed | {"items": spread(items)} if isinstance(items, dict) else typed
+        items, codes = (typed.get(key) for key in ("items", "codes")) if isinstance(typed, dict) else (None, None)
+        given = codes if isinstance(codes, dict) else {}
+        return typed | {"items": spread(items, given)} if isinstance(items, dict) else typed
 
     @model_validator(mode="after")
     def _agrees(self):

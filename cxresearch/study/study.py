@@ -16,8 +16,7 @@ from cxresearch.sources import database_file
 from cxresearch.study.document import Document, refuse, say
 from cxresearch.study.groups import require_group, require_groups, require_no_contact, require_no_contacts
 from cxresearch.study.items import COUNTING, OUTCOMES, ROLES, Item, decisions, said_by, written
-from cxresearch.study.join import match
-from cxresearch.study.narrow import Only, as_words, cannot_narrow, kept_rows, reference_to, split_reference
+from cxresearch.study.narrow import Only, as_words, cannot_narrow, kept_rows, match, reference_to, split_reference
 from cxresearch.study.personal import guarded, id_columns, text_columns
 from cxresearch.study.retention import overdue, stale
 from cxresearch.study.schema import COLUMNS, TABLES, Report, StudyFile, Table, Touchpoint, columns_of, read_study_file
@@ -314,6 +313,8 @@ class Study:
         part = copy(whole)
         part._lost = cannot_narrow(whole.column_names, columns)
         part._declared = {name: table for name, table in whole._declared.items() if name not in part._lost}
+        if not part._declared:
+            raise StudyProblem(say("no part", file=self.path.name, columns=" and ".join(columns)))
         part._forget_rows()
         part.only, part._whole, part._is_group = only, whole, False
         return part

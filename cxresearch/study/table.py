@@ -12,21 +12,8 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import StudyProblem, nearest
 from cxresearch.sources import GLOB, Meanings, RawTable, Reading, database_file, expand, read_query, read_table
-from cxresearch.study.codes import (
-    Refused,
-    Writing,
-    advice,
-    amounts,
-    answers,
-    choices,
-    coded,
-    contradiction,
-    count,
-    dates,
-    flags,
-    names,
-    row_numbers,
-)
+from cxresearch.study import codes as cells
+from cxresearch.study.codes import Refused, Writing, coded, count, names, row_numbers
 from cxresearch.study.document import Document, refuse, say
 from cxresearch.study.items import Item, Revenue, header, headers
 from cxresearch.study.personal import id_columns, names_a_person
@@ -301,10 +288,10 @@ class RawPart:
         return self._whole(names(stored), column, reads)
 
     def _flags(self, stored: pd.Series, column: str, *_) -> dict[str, pd.Series]:
-        return {column: flags(stored)}
+        return {column: cells.flags(stored)}
 
     def _moments(self, stored: pd.Series, column: str, _, reads: As) -> dict[str, pd.Series]:
-        return self._whole(dates(stored, self._writing()), column, reads)
+        return self._whole(cells.dates(stored, self._writing()), column, reads)
 
     def _number(self, stored: pd.Series, column: str, _, reads: As) -> dict[str, pd.Series]:
         found = self._numbers(stored, column)
@@ -323,7 +310,7 @@ class RawPart:
     def _numbers(self, stored: pd.Series, what: str, declared: str | Revenue = "") -> pd.Series:
         """Return a column as numbers, or say which cells are none; `what` names one of them."""
         writing = self._writing(declared)
-        found, told = amounts(stored, writing, getattr(declared, "codes", ()), self.currency)
+        found, told = cells.amounts(stored, writing, getattr(declared, "codes", ()), self.currency)
         self.counts.update(told)
         if n := int(found.other.sum()):
             examples = ", ".join(repr(str(v)) for v in stored[found.other].unique()[:3])
@@ -331,7 +318,7 @@ class RawPart:
                 n=n, what=what + ("s that are no numbers" if n > 1 else " that is no number"), examples=examples
             )
             raise Refused(
-                say("no plain number", **told, at=row_numbers(found.other), advice=advice(stored, found, writing))
+                say("no plain number", **told, at=row_numbers(found.other), advice=cells.advice(stored, found, writing))
             )
         return found.values
 
@@ -381,7 +368,7 @@ class RawPart:
 
     def _item(self, stored: pd.Series, key: str, item: Item, _) -> dict[str, pd.Series]:
         at, writing = header(item, key, self.wave), self._writing(item)
-        if problem := contradiction(self.meanings.codes.get(at, {}), item, key):
+        if problem := cells.contradiction(self.meanings.codes.get(at, {}), item, key):
             raise Refused(problem)
         if key not in self.ids and (why := names_a_person(stored, at, item)):
             raise Refused(say("names a person", why=why, key=key))
@@ -391,9 +378,9 @@ class RawPart:
             gone = stored == low if low == high else ~digits.outside(stored, low, high) & stored.notna()
             stored = stored.mask(gone & ~coded(stored, item.not_applicable))
         if item.multiple:
-            columns, absent, counts = choices(stored, item, key)
+            columns, absent, counts = cells.choices(stored, item, key)
         else:
-            values, absent = answers(stored, item, key, writing)
+            values, absent = cells.answers(stored, item, key, writing)
             columns = {key: values}
             if item.type == "number" and not item.scale:
                 self._refuse_a_total(values, at)

@@ -19,8 +19,7 @@ from cxresearch.privacy import POOLED, hidden_cells, pool_small_groups
 from cxresearch.survey.units import SamplingUnits, indicator, kish_effective_n, margin_residuals, total_covariance
 
 UNSTATED = "not stated"
-HELD = 1 << 23  # cells of the replicate weights held at once
-NEAR = 1 << 15  # of them that stay in a core's cache
+HELD, NEAR = 1 << 23, 1 << 15  # cells of the replicate weights held at once; of them that stay in a core's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +43,9 @@ class Sample:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @cached_property
-    def n(self) -> np.ndarray:
-        """Rows."""
-        return np.bincount(self.cell, minlength=len(self.keys))
+    n = cached_property(lambda self: np.bincount(self.cell, minlength=len(self.keys)))  # rows, (k,)
+    totals = cached_property(lambda self: self.sums(1.0))  # of the weights, (k,)
+    n_effective = property(lambda self: kish_effective_n(self.weights))  # of all rows
 
     @cached_property
     def base(self) -> np.ndarray:
@@ -60,10 +58,6 @@ class Sample:
         return hidden_cells(self.keys.assign(n=self.base), min_base=self.min_base)
 
     @cached_property
-    def totals(self) -> np.ndarray:
-        return self.sums(1.0)
-
-    @cached_property
     def kish(self) -> np.ndarray:
         """(sum w)^2 / sum w^2: planning and fallback only, not the real design effect."""
         with np.errstate(invalid="ignore"):
@@ -72,14 +66,9 @@ class Sample:
     @cached_property
     def df(self) -> np.ndarray:
         """Units less strata met."""
-        k, psu = len(self.keys), self.unit_of_row
-        strata = distinct(self.cell, self.units.stratum_of_psu[psu], k)
-        return (distinct(self.cell, psu, k) - strata).astype(float)
-
-    @property
-    def n_effective(self) -> float:
-        """Kish's effective base of all rows."""
-        return kish_effective_n(self.weights)
+        psu = self.unit_of_row
+        units, strata = (distinct(self.cell, c, len(self.keys)) for c in (psu, self.units.stratum_of_psu[psu]))
+        return (units - strata).astype(float)
 
     @cached_property
     def unit_of_row(self) -> np.ndarray:
@@ -139,11 +128,8 @@ class Sample:
         return total_covariance(influence, units, diagonal=diagonal)
 
     def replicates(self, n_boot: int, *, seed) -> Iterator[np.ndarray]:
-        """Yield the weights of bootstrap replicates, (b, n) at a time, `n_boot` in all.
-
-        Of a stratum's m units m - 1 are drawn with replacement; counts r become 1 + sqrt(1 - f) (r m / (m - 1) - 1),
-        f being the sampling fraction (Rao & Wu 1988): unbiased with few units, and never negative. A stratum with one
-        unit, or wholly sampled, does not vary.
+        """Yield the weights of bootstrap replicates, (b, n) at a time, `n_boot` in all: of a stratum's m units m - 1 are
+        drawn, counts r become 1 + sqrt(1 - f) (r m / (m - 1) - 1), f being the sampling fraction (Rao & Wu 1988).
         """
         rng, units = np.random.default_rng(seed), self.units
         at_once = max(50, HELD // max(len(units.stratum_of_psu), 1))
@@ -161,11 +147,8 @@ class Sample:
 
 
 def draw_counts(m: int, size: int, n_boot: int, rng) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield how often each of `m` units is drawn in `size` draws, some of `n_boot` rows at a time, and the first's place.
-
-    A multinomial, by counting integers: as many at once as stay near the core, since memory is what takes the time.
-    """
-    together = max(1, NEAR // m)
+    """Yield how often each of `m` units is drawn in `size` draws, some of `n_boot` rows at a time, and the first's place."""
+    together = max(1, NEAR // m)  # a multinomial, by counting integers near the core: memory is what takes the time
     for start in range(0, n_boot, together):
         rows = min(together, n_boot - start)
         drawn = rng.integers(0, m, size=(rows, size), dtype=np.uint32)
@@ -229,10 +212,8 @@ def cells_of(groups, waves, rows) -> tuple[pd.DataFrame, np.ndarray]:
     cell = np.zeros(len(rows), dtype=np.int64)
     for column in columns.values():
         cell = cell * len(column.categories) + column.codes.to_numpy()[rows]
-    index = pd.MultiIndex.from_product(
-        [c.categories.tolist() for c in columns.values()] or [[0]], names=[*columns] or [0]
-    )
-    return index.to_frame(index=False)[list(columns)], cell
+    levels = [c.categories.tolist() for c in columns.values()] or [[0]]
+    return pd.MultiIndex.from_product(levels, names=[*columns] or [0]).to_frame(index=False)[list(columns)], cell
 
 
 def whole_numbers(levels) -> list:
@@ -245,5 +226,5 @@ def natural_key(value) -> tuple:
     """Return a sorting key under which "Group 2" precedes "Group 10" and numbers precede text."""
     if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
         return (0, float(value), ())
-    parts = re.split(r"(\d+)", str(value))
-    return (1, 0.0, tuple((0, int(p), "") if p.isdigit() else (1, 0, p.casefold()) for p in parts if p))
+    parts = filter(None, re.split(r"(\d+)", str(value)))
+    return (1, 0.0, tuple((0, int(p), "") if p.isdigit() else (1, 0, p.casefold()) for p in parts))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, TooFewRespondents, plain_text, require_columns
-from cxresearch.findings import Check, number
+from cxresearch.findings import Check, number, say
 from cxresearch.privacy import require_base
 from cxresearch.survey.sample import UNSTATED, Sample, cells_of, groups_of, waves_of
 from cxresearch.survey.units import raked_on, sampling_units
@@ -29,21 +29,19 @@ def as_survey(
     ----------
     table : DataFrame, (N, .), or Survey
         One row per answer or per customer. A survey comes back with what is given here changed.
-    weight : column, optional
+    weight : column
         Zero or more in every row that is used; rows of weight zero never count.
-    strata, cluster, fpc : columns, optional
-        Clusters are nested in strata; two (a pair of columns) are allowed where regressions are fitted. Sampling
-        fraction of the row's stratum, 0-1; a stratum wholly sampled has no sampling error.
-    population : float, optional
-        How many customers the weighted rows stand for. Only where it is given are totals extrapolated.
-    wave, waves : column and sequence, optional
+    strata, cluster, fpc : columns
+        Clusters are nested in strata (a pair of columns where regressions are fitted). Sampling fraction of the row's
+        stratum, 0-1; a stratum wholly sampled has no sampling error.
+    population, currency : float, str
+        Customers that the weighted rows stand for, without which no total is extrapolated; what money is in.
+    wave, waves : column, sequence
         Round of the survey; its labels in the order of time, where neither dates nor the labels themselves say it.
-    asked_at, respondent : columns, optional
+    asked_at, respondent : columns
         When each row was answered, and by whom, the same in every wave; a missing one is a person of its own.
-    labels, scales, roles, multiple : dicts, optional
-        Item -> words; lowest and highest answer that its question allowed; what it is (nps, csat, driver, ...); the
-        columns of yes and no of a multiple choice.
-    currency : str, optional
+    labels, scales, roles, multiple : dicts
+        Item -> words; its lowest and highest answer; what it is (nps, csat, driver, ...); columns of a multiple choice.
     min_base : int
         Disclosure floor in distinct persons: smaller groups are pooled, smaller cells hidden.
 
@@ -63,9 +61,9 @@ def as_survey(
     if isinstance(table, Survey):
         return replace(table, **given) if given else table
     if isinstance(table, Table):
-        raise DataProblem("this is a table of events, one row each; a survey has one row per answer or per customer")
+        raise DataProblem(say("events"))
     if not hasattr(table, "columns"):
-        raise DataProblem(f"a survey must be a table with named columns; found {type(table).__name__}")
+        raise DataProblem(say("no_survey", found=type(table).__name__))
     return Survey(table.copy(deep=False), **{"scales": table.attrs.get("scales", {})} | given)
 
 
@@ -92,14 +90,10 @@ def _floor(table, min_base: int) -> dict[str, int]:
     """Return the floor where it is given; one that a table already has may be raised, not lowered."""
     present = getattr(table, "min_base", None)
     if not (isinstance(min_base, (int, np.integer)) and min_base >= 1):
-        raise DataProblem(f"min_base={min_base!r} must be a whole number of at least 1")
-    if present is None or min_base >= present:
-        return {"min_base": int(min_base)}
-    if min_base != 1:
-        raise DataProblem(
-            f"min_base={min_base} is under the floor of {present} that the data have; it can be raised only"
-        )
-    return {}
+        raise DataProblem(say("floor_number", floor=min_base))
+    if 1 < min_base < (present or 1):
+        raise DataProblem(say("floor_lowered", floor=min_base, present=present))
+    return {} if present and min_base < present else {"min_base": int(min_base)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -120,7 +114,7 @@ class Table:
             return self.data.copy(deep=False)
         if hasattr(self.data, "df"):
             return self.data.df()
-        raise DataProblem(f"{self.data} is a path of files, which are too large to be a table; pass it on as it is")
+        raise DataProblem(say("files", path=self.data))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -167,11 +161,11 @@ class Survey:
         if len(self.rows) or any(column not in self.rows for column in filter(None, named)):
             require_columns(self.rows, *named, where="the survey")
         if self.population is not None and not self.population > 0:
-            raise DataProblem(f"population={self.population!r} must be the number of customers, above 0")
+            raise DataProblem(say("population", population=self.population))
         if self.waves is not None:
             object.__setattr__(self, "waves", tuple(self.waves))
             if self.wave is None:
-                raise DataProblem("waves are given, but not which column holds them; name it with wave=")
+                raise DataProblem(say("waves_of_nothing"))
             _ = self.wave_order
 
     @property
@@ -214,18 +208,17 @@ class Survey:
         return replace(self, rows=table.copy(deep=False), **(fresh | lost | changes))
 
     def where(self, condition: str) -> "Survey":
-        """Return the domain in which `condition` holds; errors stay those of a domain of the same survey.
+        """Return the domain in which `condition` holds (see `rows_where`); errors stay those of a domain of the survey.
 
-        Column names, constants, comparisons, ``and``, ``or``, ``not``, ``in``; a comparison with a missing value is not
-        met, nor is its opposite. Refused are other conditions, values that a column never holds, and a domain that
-        nobody meets, or so few meet, or do not, that the floor forbids to show them or the rest.
+        Refused are values that a column never holds, and a domain that nobody meets, or so few meet, or do not, that the
+        floor forbids to show them or the rest.
         """
         seen = lambda column: [v for v, n in self.rows[column].value_counts().items() if n >= self.min_base]  # noqa: E731
         met = rows_where(self.rows, condition, shown=seen)
         whole = np.ones(len(met), dtype=bool) if self.domain is None else self.domain
         inside = met & whole
         if not inside.any():
-            raise TooFewRespondents(f"no row meets {condition!r}; nothing can be shown of it")
+            raise TooFewRespondents(say("nobody", condition=condition))
         parts = [(inside, f"what meets {condition!r}"), (whole & ~inside, f"what {condition!r} leaves out")]
         for said, earlier in self.taken:  # two domains, one inside the other, tell of what lies between
             differ = f"what {said!r} and {condition!r} differ in"
@@ -233,10 +226,7 @@ class Survey:
         persons = self._person_of_row
         for rows, what in parts:
             if 0 < (int(rows.sum()) if persons is None else len(pd.unique(persons[rows]))) < self.min_base:
-                raise TooFewRespondents(
-                    f"{what} is fewer than the {self.min_base} persons that the floor asks for; "
-                    "from the numbers of both they could be read off"
-                )
+                raise TooFewRespondents(say("few_differ", what=what, floor=self.min_base))
         self.taken.append((condition, inside))
         said = condition if not self.condition else f"({self.condition}) and ({condition})"
         return replace(self, domain=inside, condition=said)
@@ -245,10 +235,7 @@ class Survey:
         """Refuse rows `known` (of those in view) that repeat a person, by the respondent or a column called customer."""
         for person in dict.fromkeys(c for c in (self.respondent, "customer") if c in self.table.columns):
             if twice := int(self.table.loc[known, person].dropna().duplicated().sum()):
-                raise DataProblem(
-                    f"{twice} of {known.sum()} rows repeat a customer ({person}), whose {counted} would count more than "
-                    "once; keep one answer of each, for example with matched(..., keep='latest')"
-                )
+                raise DataProblem(say("repeated", twice=twice, n=known.sum(), person=person, counted=counted))
 
     @cached_property
     def _person_of_row(self) -> np.ndarray | None:
@@ -258,7 +245,7 @@ class Survey:
     def wave_order(self) -> tuple:
         """The waves in the order of time; refused where nothing tells it (see `wave_order`)."""
         if self.wave is None:
-            raise DataProblem("the survey has no waves; name their column with as_survey(table, wave=...)")
+            raise DataProblem(say("no_waves"))
         dates = None if self.asked_at is None else self.rows[self.asked_at]
         return wave_order(self.rows[self.wave], declared=self.waves, dates=dates, sources=self.sources)
 
@@ -272,14 +259,15 @@ class Survey:
         table = self.table
         answered = np.ones(len(table), dtype=bool) if answered is None else np.asarray(answered, dtype=bool)
         require_columns(table, *([by] if isinstance(by, str) else by or ()), where="responses")
-        waves = waves_of(table[self.wave], self.wave_order) if wave else None
+        order = self.wave_order if wave else ()  # before the column, which a survey without waves lacks
+        waves = waves_of(table[self.wave], order) if wave else None
         dated = answered if waves is None else answered & waves.notna().to_numpy()
         weights = self.weights(dated)
         inside = dated & (weights > 0)
         rows, zero = np.flatnonzero(inside), int((dated & ~inside).sum())
         if not rows.size:
             asked = f" and a {self.wave}" * wave + " and a weight" * (zero > 0)
-            raise TooFewRespondents(f"responses: none of {len(table)} rows holds an answer{asked}")
+            raise TooFewRespondents(say("unanswered", n=len(table), asked=asked))
         person = self._person_of_row
         person = person if person is None or self.domain is None else person[self.domain]
         persons = None if person is None else pd.factorize(person[rows])[0]
@@ -308,20 +296,15 @@ class Survey:
         column = self.rows[self.weight] if self.domain is None else self.rows[self.weight][self.domain]
         values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
         bad = np.flatnonzero((~np.isfinite(values) | (values < 0)) & asked)
-        n = np.broadcast_to(asked, len(values)).sum()
         if bad.size:
-            raise DataProblem(
-                f"{self.weight} is missing, negative or not a number in {bad.size} of {n} answered rows "
-                f"(first: row {bad[0]}); give every row a weight of zero or more, or drop the row"
-            )
+            n = np.broadcast_to(asked, len(values)).sum()
+            raise DataProblem(say("bad_weight", weight=self.weight, bad=bad.size, n=n, first=bad[0]))
         return values
 
     def _design(self, rows: np.ndarray, equal: bool) -> dict:
         """Return units, places and raked margins: of the rows alone, or, in a domain, of every row with weight."""
         if isinstance(self.cluster, tuple):
-            raise DataProblem(
-                f"cluster names {' and '.join(self.cluster)}; clusters in two ways are for regressions, name one here"
-            )
+            raise DataProblem(say("two_clusters", names=" and ".join(self.cluster)))
         whole, at, place = self.rows, rows, None
         if self.domain is not None:
             weights = np.ones(len(whole)) if self.weight is None else pd.to_numeric(whole[self.weight]).to_numpy(float)
@@ -342,10 +325,7 @@ class Survey:
         found = {name: table[getattr(self, name)].to_numpy()[rows] for name in names if getattr(self, name)}
         for name, values in found.items():
             if lost := int(pd.isna(values).sum()):
-                raise DataProblem(
-                    f"{getattr(self, name)} is missing in {lost} of {len(rows)} answered rows; the design must be known "
-                    "for every row"
-                )
+                raise DataProblem(say("design_unknown", column=getattr(self, name), lost=lost, n=len(rows)))
         return found
 
 

@@ -1,8 +1,7 @@
 """First-stage units of a design, the linearised covariance of sums over them, and what is left of it after raking.
 
-Pulls of rows are totalled per unit; their variance between the units of a stratum, times units and (1 - fpc), is summed
-over strata; a stratum with one unit is centred on zero. Kish (1965), *Survey Sampling*; R `survey::svymean`; after
-calibration errors are those of residuals: Deville & Saerndal (1992), J. American Statistical Association 87.
+Pulls of rows are totalled per unit; a stratum with one unit is centred on zero (R's `survey::svymean`). After calibration
+errors are those of residuals: Deville & Saerndal (1992), J. American Statistical Association 87.
 """
 
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import pandas as pd
 from scipy import sparse
 
 from cxresearch.errors import DataProblem
+from cxresearch.findings import say
 
 STILL_MET = 0.02  # a few missing answers leave the margins calibrated; a filter does not
 
@@ -60,9 +60,7 @@ def sampling_units(n: int, *, strata=None, cluster=None, fpc=None) -> SamplingUn
     if fpc is not None:
         fpc = np.asarray(fpc, dtype=float)
         if not np.all((fpc >= 0) & (fpc <= 1)):
-            raise DataProblem(
-                "fpc: sampling fractions must lie between 0 and 1; divide the sample by the population of its stratum"
-            )
+            raise DataProblem(say("fractions"))
         kept[stratum[::-1]] = 1 - fpc[::-1]
     return SamplingUnits(psu_of_row, stratum_of_psu, size, kept * np.where(size > 1, size / np.maximum(size - 1, 1), 1))
 
@@ -84,10 +82,10 @@ def raked_on(table: pd.DataFrame, weight: str | None) -> tuple[str, ...]:
     """
     goals = table.attrs.get("raked", {}).get(weight, {})
     for margin, goal in goals.items():
-        found = (
-            {} if margin not in table else table[weight].groupby(table[margin].to_numpy()).sum() / table[weight].sum()
-        )
-        if margin not in table or any(abs(found.get(level, 0) - share) >= STILL_MET for level, share in goal.items()):
+        if margin not in table:
+            return ()
+        shares = table[weight].groupby(table[margin].to_numpy()).sum() / table[weight].sum()
+        if any(abs(shares.get(level, 0) - share) >= STILL_MET for level, share in goal.items()):
             return ()
     return tuple(goals)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, plain_text
+from cxresearch.findings import say
 
 SHOWN = 6  # labels named in a message
 YEAR = r"(?:19|20)\d\d"
@@ -96,14 +97,9 @@ def wave_order(
         orders = {who: tuple(labels[i] for i in np.argsort(at)) for who, at in spoken.items() if at is not None}
         if len(set(orders.values())) > 1:
             said = "; ".join(f"{who}: {_listed(order)}" for who, order in orders.items())
-            raise DataProblem(
-                f"{column}: the order of waves is contradicted ({said}); say which holds with waves: [...], first to last"
-            )
+            raise DataProblem(say("contradicted", column=column, said=said))
         if not orders and not set(map(plain_text, sources)) >= set(map(plain_text, labels)):
-            raise DataProblem(
-                f"{column}: nothing says in which order {_listed(sorted(labels, key=str))} came; declare waves: [...], "
-                "first to last, or the column that says when each was answered (asked_at)"
-            )
+            raise DataProblem(say("unordered", column=column, labels=_listed(sorted(labels, key=str))))
         declared = next(iter(orders.values()), sources)
     place = {plain_text(label): i for i, label in enumerate(declared or labels)}
     return tuple(sorted(labels, key=lambda label: place[plain_text(label)]))
@@ -112,12 +108,11 @@ def wave_order(
 def _require_all_declared(column, labels, declared) -> None:
     known, found = set(map(plain_text, declared)), set(map(plain_text, labels))
     if len(known) < len(list(declared)):
-        raise DataProblem(f"waves names a wave twice: {_listed(declared)}; name each once, first to last")
+        raise DataProblem(say("wave_twice", labels=_listed(declared)))
     if absent := [label for label in labels if plain_text(label) not in known]:
-        told = f"{column} holds {_listed(absent)}, which waves: [{_listed(declared)}] leaves out"
-        raise DataProblem(f"{told}; name every wave, first to last")
+        raise DataProblem(say("wave_left_out", column=column, absent=_listed(absent), labels=_listed(declared)))
     if strange := [label for label in declared if plain_text(label) not in found]:
-        raise DataProblem(f"waves names {_listed(strange)}, which {column} does not hold; it holds {_listed(labels)}")
+        raise DataProblem(say("wave_unknown", strange=_listed(strange), column=column, labels=_listed(labels)))
 
 
 def _listed(labels) -> str:

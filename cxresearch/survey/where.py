@@ -12,6 +12,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
+from cxresearch.findings import say
 
 EXAMPLE = "write comparisons such as recommend <= 6 and region in ['North', 'South']"
 COMPARED = {
@@ -31,7 +32,7 @@ def rows_where(table: pd.DataFrame, condition: str, *, shown=lambda column: ()) 
     try:
         tree = ast.parse(re.sub(r"`([^`]+)`", lambda found: next(places), condition), mode="eval")
     except SyntaxError as error:
-        raise DataProblem(f"the condition {condition!r} cannot be read ({error.msg}); {EXAMPLE}") from None
+        raise DataProblem(say("unreadable", condition=condition, why=error.msg, example=EXAMPLE)) from None
     return _Condition(table, condition, quoted, shown).truth(tree.body).fillna(False).to_numpy(dtype=bool)
 
 
@@ -44,7 +45,7 @@ class _Condition(NamedTuple):
     shown: Callable
 
     def refuse(self, why: str) -> DataProblem:
-        return DataProblem(f"the condition {self.condition!r} {why}; {EXAMPLE}")
+        return DataProblem(say("condition", condition=self.condition, why=why, example=EXAMPLE))
 
     def side(self, node):
         """Return a column, or the value of a number or a text."""
@@ -105,6 +106,6 @@ class _Condition(NamedTuple):
         codes, levels = pd.factorize(column)
         equal = np.array([plain_text(level) == plain_text(value) for level in levels] + [False])
         if not equal.any():
-            told = f"the condition {self.condition!r}: {column.name} never holds {value!r}"
-            raise DataProblem(f"{told}{nearest(value, self.shown(column.name))}; correct it")
+            known = dict(column=column.name, value=value, nearest=nearest(value, self.shown(column.name)))
+            raise DataProblem(say("never_holds", condition=self.condition, **known))
         return compare(pd.Series(equal[codes], column.index, dtype="boolean").mask(codes < 0), True)

@@ -28,13 +28,13 @@ class Feature(NamedTuple):
     basis: bool = False
 
 
-# Total -> SQL over the purchases and returns of a customer. Returns are few, so filters stand on them.
+# Total -> SQL over the purchases and returns of a customer. A filter copies the rows it keeps: only the few returns have one.
 TOTALS = {
     "n": "count(*)",
     "net": "sum(money)",
     "gross": "sum(abs(money))",
-    "first": "epoch_us(min(time) FILTER (bought))::DOUBLE",
-    "last": "epoch_us(max(time) FILTER (bought))::DOUBLE",
+    "first": "epoch_us(min(CASE WHEN bought THEN time END))::DOUBLE",
+    "last": "epoch_us(max(CASE WHEN bought THEN time END))::DOUBLE",
     "returns": "count(*) FILTER (NOT bought)",
 }
 MERGED = {"first": "min", "last": "max"}  # how totals of shares are put together; all others are added
@@ -161,7 +161,7 @@ class Query:
                 f"{extra} FROM used GROUP BY customer, coalesce(basket::VARCHAR, key::VARCHAR))"
             )
         ends = " ".join(f"WHEN time >= {moment(self.period.edge(k))} THEN {k}" for k in range(1, self.months + 1))
-        month = f"CASE WHEN NOT bought THEN 0 {ends} ELSE 0 END AS month"
+        month = f"CASE WHEN NOT bought OR time < {moment(self.period.edge(self.months))} THEN 0 {ends} END AS month"
         listed = ", ".join(f"{sql} AS {name}" for name, sql in self.totals().items())
         tables, joined = [], ""
         if "rhythm" in self.parts:

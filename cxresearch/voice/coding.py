@@ -36,10 +36,8 @@ def coding_sheet(responses, *, text: str, taxonomy=None, language=None, n: int =
     read = read_texts(responses, text, language=language, taxonomy=taxonomy)
     topics = np.array(list(read.taxonomy), dtype=object)
     tagged = ["; ".join(topics[flags]) or "none" for flags in read.mentioned()]
-    sheet = pd.DataFrame(
-        {"row": np.arange(len(tagged)), "language": np.array(LANGUAGES)[read.code], "text": read.texts}
-    )
-    sheet = sheet.assign(tagged=tagged)[read.says].sample(frac=1, random_state=seed)
+    shown = {"row": np.arange(len(tagged)), "language": np.array(LANGUAGES)[read.code], "text": read.texts}
+    sheet = pd.DataFrame(shown | {"tagged": tagged})[read.says].sample(frac=1, random_state=seed)
     turn = sheet.groupby([sheet["language"], sheet["tagged"] == "none"]).cumcount()  # one of each kind, then the next
     return csv_safe(sheet.loc[turn.sort_values(kind="stable").index[:n]].sort_values("row", ignore_index=True))
 
@@ -78,9 +76,8 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
         if (blank := sheet[coder].isna() | (sheet[coder].astype(str).str.strip() == "")).any():
             where = f"the sheet: {coder} leaves {int(blank.sum())} texts out (first: row {int(np.argmax(blank))})"
             raise DataProblem(f"{where}; write none where a text has no topic")
-    said = [
-        sheet[c].str.replace(r"\s*;\s*", "|", regex=True).str.strip().str.get_dummies() for c in ("tagged", *coders)
-    ]
+    given = (sheet[c].str.replace(r"\s*;\s*", "|", regex=True).str.strip() for c in ("tagged", *coders))
+    said = [topics.str.get_dummies() for topics in given]
     topics = sorted(set().union(*said) - {"none"})
     found, *given = (flags.reindex(columns=topics, fill_value=0).to_numpy(dtype=bool) for flags in said)
     truth, rows = np.mean(given, axis=0) > 0.5, []

@@ -1,7 +1,7 @@
 """Free texts as words, clauses, tone and topics: redacted first, in a known language, what says nothing counted apart.
 
-A pattern is one to three words in a row; ``*`` at the end of a word stands for the rest of it. Words are compared in
-lower case, without accents and apostrophes. A clause ends at a stop or a word such as *but*; its parts end at a comma
+A pattern is one to three words in a row; ``*`` at the end of a word stands for the rest of it, alone for up to three
+words of the same clause (*take * back*). Words are compared in lower case, without accents and apostrophes. A clause ends at a stop or a word such as *but*; its parts end at a comma
 or *and*. What is said of a topic is said in its part or, where that has no tone, in its clause.
 """
 
@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
@@ -26,10 +28,11 @@ from cxresearch.survey import Survey, as_survey
 LANGUAGES = ("en", "pl", "ru", "undecided")
 NAMES = {"english": "en", "angielski": "en", "английский": "en", "polish": "pl", "polski": "pl", "польский": "pl"}
 NAMES |= {"russian": "ru", "rosyjski": "ru", "русский": "ru"}
-KEYS = ("label", *LANGUAGES[:3], "not")
-PATTERN = re.compile(r"(?=.*\w.*\w)\w+\*?(?: \w+\*?){0,2}")
+KEYS = ("label", "en", "pl", "ru", "en_weak", "pl_weak", "ru_weak", "not")
+PATTERN = re.compile(r"(?=.*\w.*\w)\w+\*?(?: (?:\* )?\w+\*?){0,2}")
 TOKEN = re.compile(r"[^\W_]+(?:['’`][^\W_]+)*|[:;]-?[()D]|[.!?;:…\n]+|,|[☹☺❤\U0001f300-\U0001faff]")
-NO_WORDS = re.compile(r"\[[\w -]+\]|<[^<>]{1,200}>|&#?\w+;")  # what stands for what was taken out, markup
+NO_WORDS = r"\[[\p{L}\p{N}_ -]+\]|<[^<>]{1,200}>|&#?\w+;"  # what stands for what was taken out, markup (RE2)
+APART = 4  # how far a word may stand from the one before ``*``
 SHORT, LONG = 2, 5  # words: no more say nothing without a topic; so many are not the same in two texts by chance
 SKIPPED, STOP, COMMA, TURN, JOIN, NEGATOR, REPORT = range(2, 9)  # kinds of words beside praise 1, complaint -1, none 0
 KINDS = {"functions": SKIPPED, "intensifiers": SKIPPED, "joins": JOIN, "turns": TURN, "reports": REPORT}
@@ -74,7 +77,7 @@ def read_taxonomy(taxonomy) -> dict[str, dict]:
         if isinstance(taxonomy, (str, Path)):
             taxonomy = yaml.safe_load(Path(taxonomy).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        why = f"{where}: the taxonomy cannot be read ({type(problem).__name__}); it is YAML: topic, then label, en, pl, ru, not"
+        why = f"{where}: the taxonomy cannot be read ({type(problem).__name__}); it is YAML: topic, then {', '.join(KEYS)}"
         raise DataProblem(why) from problem
     if not isinstance(taxonomy, Mapping) or not taxonomy:
         raise DataProblem(f"{where} must hold topics, each with patterns under en, pl or ru")
@@ -82,9 +85,9 @@ def read_taxonomy(taxonomy) -> dict[str, dict]:
     for topic, entry in taxonomy.items():
         if not isinstance(entry, Mapping) or not set(entry) <= set(KEYS):
             has = f"{', '.join(map(repr, sorted(map(str, entry))))}" if isinstance(entry, Mapping) else repr(entry)
-            raise DataProblem(f"{where}: topic {topic!r} must hold label, en, pl, ru, not; it has {has}")
+            raise DataProblem(f"{where}: topic {topic!r} must hold {', '.join(KEYS)}; it has {has}")
         patterns = {key: _listed(entry.get(key)) for key in KEYS[1:]}
-        if not any(patterns[code] for code in LANGUAGES[:3]):
+        if not any(patterns[key] for key in KEYS[1:-1]):
             raise DataProblem(f"{where}: topic {topic!r} has no pattern in any language")
         for pattern in chain.from_iterable(patterns.values()):
             if not isinstance(pattern, str) or not PATTERN.fullmatch(pattern):
@@ -117,6 +120,11 @@ class Texts:
         stem = part.rstrip("*")
         return bisect_left(self.words, stem), bisect_left(self.words, stem + ("\U0010ffff" if part != stem else "\0"))
 
+    @cached_property
+    def _run(self) -> np.ndarray:
+        """Number of the words in a row, without a stop or comma, to which each token belongs, (m,)."""
+        return np.cumsum(np.append(True, self.row[1:] != self.row[:-1]) | ~self.spelled[self.word])
+
     def at(self, pattern: str, language: str | None = None) -> np.ndarray:
         """Return the tokens at which a pattern begins: of texts in a language, or in none that is known."""
         first, *rest = pattern.split(" ")
@@ -124,11 +132,18 @@ class Texts:
         if low == high:
             return np.empty(0, dtype=np.int64)
         order, start = self._order
-        found = order[start[low] : start[high]]
-        for step, part in enumerate(rest, 1):
-            found, (low, high) = found[found + step < len(self.word)], self._span(part)
-            found = found[(self.word[found + step] >= low) & (self.word[found + step] < high)]
-            found = found[self.row[found + step] == self.row[found]]
+        found = last = order[start[low] : start[high]]
+        apart = 1
+        for part in rest:
+            if part == "*":
+                apart = APART
+                continue
+            low, high = self._span(part)
+            near = np.minimum(last[:, None] + np.arange(1, apart + 1), len(self.word) - 1)
+            fits = (self.word[near] >= low) & (self.word[near] < high) & (self._run[near] == self._run[last][:, None])
+            fits &= near > last[:, None]
+            kept = fits.any(axis=1)
+            found, last, apart = found[kept], near[kept, fits[kept].argmax(axis=1)], 1
         spoken = self.code[self.row[found]]
         return found if language is None else found[(spoken == LANGUAGES.index(language)) | (spoken == 3)]
 
@@ -179,16 +194,18 @@ class Texts:
 
     @cached_property
     def hits(self) -> np.ndarray:
-        """Which tokens speak of each topic, (m, K)."""
-        found = np.zeros((len(self.word), len(self.taxonomy)), dtype=bool)
+        """Which tokens speak of each topic, (m, K): weak ones where nothing else in their part does."""
+        found, weak = np.zeros((2, len(self.word), len(self.taxonomy)), dtype=bool)
         for k, entry in enumerate(self.taxonomy.values()):
             for code in LANGUAGES[:3]:
-                for pattern in entry[code]:
-                    found[self.at(pattern, code), k] = True
+                for held, key in ((found, code), (weak, f"{code}_weak")):
+                    for pattern in entry[key]:
+                        held[self.at(pattern, code), k] = True
             for pattern in entry["not"]:
                 for step in range(pattern.count(" ") + 1):
-                    found[self.at(pattern) + step, k] = False
-        return found
+                    found[self.at(pattern) + step, k] = weak[self.at(pattern) + step, k] = False
+        spoken = np.bincount(self.part, (found & ~weak).any(axis=1)) > 0
+        return np.where(spoken[self.part][:, None], found & ~weak, found | weak)
 
     def mentioned(self, tone: str = "any") -> np.ndarray:
         """Return which texts have each topic, (N, K): at all, or in a part that praises, complains, or does neither."""
@@ -254,15 +271,18 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     if text is None:
         raise DataProblem("no column of comments is named; declare an item with the role verbatim")
     require_columns(survey.table, text, language, where="responses")
-    clean = redact(survey.table[text].map(_plain, na_action="ignore")).texts
+    clean = redact(_plain(survey.table[text])).texts
     texts = clean.where(clean.notna() & (clean != ""), None).to_numpy(dtype=object)
     if not pd.notna(texts).any():
         raise DataProblem(f"{text} holds no text in any of {len(texts)} rows; name the column that holds comments")
-    tokens = [
-        TOKEN.findall(NO_WORDS.sub(" ", t.lower()) if set("[<&") & set(t) else t.lower()) if t else [] for t in texts
-    ]
-    row = np.repeat(np.arange(len(tokens)), [len(t) for t in tokens])
-    code, raw = pd.factorize(np.fromiter(chain.from_iterable(tokens), dtype=object, count=len(row)))
+    pieces = pc.split_pattern(pc.replace_substring_regex(pa.array(texts, pa.string()), NO_WORDS, " "), " ")
+    distinct = pc.list_flatten(pieces).dictionary_encode()
+    tokens = [TOKEN.findall(piece.lower()) for piece in distinct.dictionary.to_pylist()]
+    size, piece = np.array([len(t) for t in tokens], dtype=int), distinct.indices.to_numpy()
+    code, raw = pd.factorize(np.array(list(chain.from_iterable(tokens)), dtype=object))
+    row = np.repeat(pc.list_parent_indices(pieces).to_numpy(), size[piece])
+    shift = (np.cumsum(size) - size)[piece] - (np.cumsum(size[piece]) - size[piece])
+    code = code[np.repeat(shift, size[piece]) + np.arange(len(row))]
     words, place = np.unique(np.array([folded(w) for w in raw], dtype=object), return_inverse=True)
     spoken = np.full(len(texts), 3)
     topics = shipped() if taxonomy is None else read_taxonomy(taxonomy)
@@ -280,8 +300,10 @@ def require_texts(count: int, least: int, who: str, what: str = "texts that say 
         raise TooFewRespondents(f"{who} needs at least {least} {what}; found {count}")
 
 
-def _plain(value) -> str:
-    return re.sub("[\u200b-\u200f\u2060\ufeff]", "", unicodedata.normalize("NFC", str(value))).strip()
+def _plain(values: pd.Series) -> pd.Series:
+    """Return texts in composed letters, without signs of no width and blanks around."""
+    texts = values.map(lambda value: unicodedata.normalize("NFC", str(value)), na_action="ignore").astype("str")
+    return texts.str.replace("[\u200b-\u200f\u2060\ufeff]", "", regex=True).str.strip()
 
 
 def _told(texts: Texts, script: np.ndarray) -> np.ndarray:
@@ -299,7 +321,7 @@ def _told(texts: Texts, script: np.ndarray) -> np.ndarray:
 
 def _declared(survey: Survey, language: str) -> np.ndarray:
     """Return the language of each row as a column says it."""
-    values = survey.table[language].map(_plain, na_action="ignore").str.lower()
+    values = _plain(survey.table[language]).str.lower()
     found = values.str.replace(r"[-_].*", "", regex=True).replace(NAMES).where(values.notna(), LANGUAGES[3])
     found = found.where(found.isin(LANGUAGES))
     if (strange := found.isna().to_numpy()).any():
@@ -314,7 +336,7 @@ def _require_sense(texts: Texts) -> None:
     """Refuse a taxonomy of one's own with a pattern that takes a third of all words, or a topic that takes none."""
     everything = max(int(texts.length.sum()), 1)
     for k, (topic, entry) in enumerate(texts.taxonomy.items()):
-        for pattern in chain.from_iterable(entry[code] for code in LANGUAGES[:3]):
+        for pattern in chain.from_iterable(entry[key] for key in KEYS[1:-1]):
             if (share := len(texts.at(pattern)) / everything) >= 1 / 3:
                 raise DataProblem(
                     f"the taxonomy: topic {topic!r}: {pattern!r} takes {100 * share:.0f} % of all words; write it longer, "

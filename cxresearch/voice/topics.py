@@ -44,6 +44,12 @@ class Topics(Statement):
             raise DataProblem(f"augment needs the {len(self.read.texts)} rows that were tagged; found {len(table)}")
         return table.assign(**{f"topic_{t}": f for t, f in zip(self.read.taxonomy, self.read.mentioned().T)})
 
+    @property
+    def highlights(self) -> dict:
+        """Two complaints a topic, for who has to look at it; in no table."""
+        named = {self.label(topic): topic for topic in self.read.taxonomy}
+        return {"quotes": {named[label]: said for label, said in self.quotes().items()}}
+
     def quotes(self, *, each: int = 2, tone: str = "negative") -> Quotes:
         """Return up to `each` redacted texts a topic whose base may be shown: to be read, in no table."""
         found, read = Quotes(), self.read
@@ -105,10 +111,8 @@ def tag_topics(responses, *, text: str, taxonomy=None, language=None, by=None, w
         further["changes"] = _changes(sample, read, said["any"], confidence)
     covered = float(sample.pooled().means(said["any"].any(axis=1).astype(float))[0])
     again, told, mixed = read.repeated.sum() / read.given.sum(), 1 - spoken[3] / spoken.sum(), language in columns
-    apart, same = (
-        "no: recall differs by language (coding_agreement)",
-        "texts of five words or more that stand in several rows",
-    )
+    apart = "no: recall differs by language (coding_agreement)"
+    same = "texts of five words or more that stand in several rows"
     checks = (
         *sample.checks,
         Check("texts with a topic of the taxonomy", percent(covered), "at least 70 %", covered >= 0.7),
@@ -116,8 +120,8 @@ def tag_topics(responses, *, text: str, taxonomy=None, language=None, by=None, w
         Check("texts whose language is known", percent(told), "at least 95 %", bool(told >= 0.95)),
         Check("groups that differ in language", "no yes".split()[mixed], apart, not mixed, ("info", "stops")[mixed]),
     )
-    summary = {"n": len(sample), "n_effective": sample.n_effective, "method": "word patterns, tone by clause"}
-    summary["covered"] = covered
+    method = "word patterns, tone by clause"
+    summary = dict(n=len(sample), n_effective=sample.n_effective, method=method, covered=covered)
     whole, group = table.drop_duplicates("term", keep="last"), ", ".join(columns) or None
     told = _told(whole, read.labels, len(sample), covered, further.get("changes"), 1 - confidence)
     more = dict(domain=survey.condition, suppressed=int(table["estimate"].isna().sum()), figure=_bars, read=read)
@@ -183,23 +187,21 @@ def together(estimate, error, confidence: float, df: float = np.inf) -> pd.DataF
 
 
 def _told(whole, labels, n: int, covered: float, changes, alpha: float) -> str:
-    """Return what is said most, what is complained of most, and what changed between the last two waves."""
-    known, shown = (
-        {"n": number(n, 0), "covered": percent(covered)},
-        whole[(whole["term"] != "other") & whole["estimate"].notna()],
-    )
+    """Return what is said most and what is complained of most, or what changed between the last two waves."""
+    known = {"n": number(n, 0), "covered": percent(covered)}
+    shown = whole[(whole["term"] != "other") & whole["estimate"].notna()]
     if shown.empty:
         return say("topics_hidden", **known)
+    if changes is not None:
+        clear = changes[changes["p_adjusted"] < alpha]
+        moved = listing(f"{labels[r.term]} ({number(100 * r.estimate, 0)} points)" for r in clear.itertuples())
+        waves = {"before": changes["wave_before"].iloc[0], "after": changes["wave"].iloc[0], "moved": moved}
+        return say.told("topics_moved" if len(clear) else "topics_still", **waves, **known)
     first = digits.largest(shown, "estimate")
     told = [say("topics", topic=labels[first["term"]], share=percent(first["estimate"]), **known)]
     if shown["negative"].notna().any():
         worst = digits.largest(shown[shown["negative"].notna()], "negative")
         told.append(say("topics_worst", topic=labels[worst["term"]], share=percent(worst["negative"])))
-    if changes is not None:
-        clear = changes[changes["p_adjusted"] < alpha]
-        moved = listing(f"{labels[r.term]} ({number(100 * r.estimate, 0)} points)" for r in clear.itertuples())
-        waves = {"before": changes["wave_before"].iloc[0], "after": changes["wave"].iloc[0], "moved": moved}
-        told.append(say.told("topics_moved" if len(clear) else "topics_still", **waves))
     return " ".join(told)
 
 
@@ -212,5 +214,6 @@ def _bars(finding: Topics, ax):
     bars.iloc[:, ::-1].plot.barh(ax=ax, width=0.78, color=[colour for _, colour in TONES.values()][::-1])
     ax.set(xlabel=f"share of {number(finding.summary['n'], 0)} texts that say something, %", ylabel="")
     ax.grid(axis="y", visible=False)
-    ax.legend(*(part[::-1] for part in ax.get_legend_handles_labels()), loc="lower right")
+    key = {"loc": "upper center", "bbox_to_anchor": (0.4, 0), "borderaxespad": 5, "ncols": 3}
+    ax.legend(*(part[::-1] for part in ax.get_legend_handles_labels()), **key)
     return titled(ax, finding.title)

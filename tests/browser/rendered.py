@@ -38,7 +38,7 @@ def render_foreign(notebook, text: str, folder: Path) -> Path:
     place = folder / "findings" / "answer"
     place.mkdir(parents=True)
     checks = [{"check": text, "value": text, "limit": text, "ok": False, "level": level} for level in ("care", "stops")]
-    said = {"what": text, "title": text, "sentence": sentence, "by": [], "established": True, "checks": checks}
+    said = {"what": text, "outcome": text, "title": text, "sentence": sentence, "by": [], "established": True, "checks": checks}
     measured = {"wave": text, "wave_before": text, "verdict": "open", "value": text, "ends": text, "measure": text}
     measured |= {"level": text, "scale": 1, "lead": [text], "count": text}
     measured |= {"n": text, "moved": {text: text}, "unit": text, "average": True, "quotes": {text: [text]}}
@@ -62,6 +62,7 @@ def render_foreign(notebook, text: str, folder: Path) -> Path:
         "report": text,
         "versions": {"cxresearch": text, text: text},
         "inputs": {text: "0" * 64},
+        "targets": {text.partition(" ")[0]: 1},
         "notebooks": [
             {"name": "answer", "status": "ok", "reason": None, "failed_cell": None, "parameters": {text: text}},
             {"name": "other", "status": "failed", "reason": text, "failed_cell": 1, "parameters": {text: text}},

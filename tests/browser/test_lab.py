@@ -6,8 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
+from base64 import b64decode
+from io import BytesIO
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 from waiting import PATIENCE, wait_for
@@ -16,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = sorted({path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} - {"explore"})  # that one: see the board
 # What is proved here does not hang on the number of resamples.
 FEWER = {"n_boot = 1000 ": "n_boot = 100 ", "n_boot = 50 ": "n_boot = 20 ", "most_segments = 6 ": "most_segments = 4 "}
+ADDRESSES = "all => all.map(i => i.src.split(',')[1])"  # of pictures, their bytes
 SLOWEST = 240  # seconds for one notebook on a busy machine
 
 
@@ -106,5 +110,17 @@ def test_the_board_answers_in_the_browser_and_shows_its_code(lab, watched, tmp_p
     page.wait_for_selector("text=net promoter score")
     assert "cx.nps(responses, 'recommend'" in page.locator("textarea").first.input_value()
     page.wait_for_selector(".jp-OutputArea img")
+    shown = page.eval_on_selector_all(".jp-OutputArea img", ADDRESSES)
+    page.click('button:text-is("Who answered what?")')
+    page.click('button:text-is("Show")')
+    page.wait_for_selector("text=Refused. a crosstab needs at least one question and one column to split by")
+    page.select_option('.widget-dropdown:has-text("Groups by") select', label="Region")
+    page.click('button:text-is("Show")')
+    page.wait_for_selector(".jp-OutputArea img")
+    assert "cx.crosstab(responses, ['recommend'], ['region'])" in page.locator("textarea").first.input_value()
+    shown += page.eval_on_selector_all(".jp-OutputArea img", ADDRESSES)
     page.screenshot(path=str(Path(os.environ.get("CXRESEARCH_SHOTS", tmp_path), "board.png")))
+    assert len(shown) == 2
+    for picture in shown:  # a picture without ink is white all over
+        assert plt.imread(BytesIO(b64decode(picture)), format="png")[..., :3].std() > 0.05
     assert seen.problems == [] and seen.strangers() == []
