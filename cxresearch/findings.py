@@ -28,7 +28,7 @@ FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # a cell that starts so is run by som
 
 # What a row is about; these columns lead a table that is shown.
 IDENTIFIERS = ("term", "group", "segment", "wave", "feature", "check", "table", "item", "step")
-ITEMS = ("term", "other")  # columns whose item keys are shown in the study's words
+ITEMS = ("term", "other", "feature")  # columns whose item keys are shown in the study's words
 
 
 # What a column of a finding's tables is called for a reader, and how many decimals it deserves.
@@ -103,6 +103,7 @@ class Finding(ABC):
     further: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # tables by name, for what one cannot hold
     suppressed: int = field(default=0, kw_only=True)  # cells hidden or pooled for their base
     domain: str = field(default="", kw_only=True)  # the condition that rows meet (`Survey.where`)
+    fitted: object = field(default=None, kw_only=True)  # the statsmodels results object behind it
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
@@ -152,7 +153,9 @@ class Finding(ABC):
     @property
     def model(self):
         """The statsmodels results object, where a model was fitted."""
-        raise DataProblem(f"{self.function} fits no model that statsmodels has; its numbers stand in tidy()")
+        if self.fitted is None:
+            raise DataProblem(f"{self.function} fits no model that statsmodels has; its numbers stand in tidy()")
+        return self.fitted
 
     @property
     def title(self) -> str:
@@ -191,7 +194,6 @@ class Statement(Finding):
     words: str = field(default="", kw_only=True)
     figure: Callable | None = field(default=None, kw_only=True)  # (finding, ax) -> Axes
     drawn: Mapping[str, object] = field(default_factory=dict, kw_only=True)  # options of `figures.forest`; its `scale`
-    fitted: object = field(default=None, kw_only=True)  # the statsmodels results object behind it
 
     @classmethod
     def of(cls, say: Words, keys, known: Mapping, confidence: float, *question, **options) -> "Statement":
@@ -200,10 +202,6 @@ class Statement(Finding):
         lows = {name.removesuffix("_low"): low for name, low in values.items() if name.endswith("_low")}
         spans = {f"{name}_span": (low, values[f"{name}_high"], confidence) for name, low in lows.items()}
         return cls(*question, words=" ".join(say.told(key, **{**spans, **values}) for key in keys), **options)
-
-    @property
-    def model(self):
-        return super().model if self.fitted is None else self.fitted
 
     def sentence(self) -> str:
         return self.words
@@ -217,10 +215,8 @@ class Statement(Finding):
         options, table = dict(self.drawn), self.table[self.table["estimate"].notna()]
         scale, columns = options.pop("scale", 1), ["estimate", "conf_low", "conf_high"]
         table = table.assign(**{c: scale * table[c] for c in columns}) if scale != 1 else table
-        names = [self.label(term) for term in table.iloc[:, 0]]
-        return forest(
-            table, "estimate", ax=ax, **dict(low="conf_low", high="conf_high", title=self.title, names=names) | options
-        )
+        usual = dict(low="conf_low", high="conf_high", title=self.title, names=map(self.label, table.iloc[:, 0]))
+        return forest(table, "estimate", ax=ax, **usual | options)
 
 
 def nothing(function: str, outcome: str, by: str | None, why: str, *, n: int = 0, labels=None) -> Statement:
@@ -316,9 +312,7 @@ def as_text(text: str) -> str:
 class Readable(pd.DataFrame):
     """A table for a reader; what a notebook shows of it carries the id of its finding."""
 
-    @property
-    def _constructor(self):
-        return Readable
+    _constructor = property(lambda self: Readable)
 
     def _repr_html_(self):
         shown = super()._repr_html_()
@@ -326,8 +320,8 @@ class Readable(pd.DataFrame):
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `table` as a reader wants it: titles from the glossary, sensible decimals, identifiers first, items called
-    by their labels. The cells are text; use the table itself to compute.
+    """Return `table` as a reader wants it, as text: titles from the glossary, sensible decimals, identifiers first, items
+    called by their labels.
 
     Examples
     --------

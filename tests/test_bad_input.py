@@ -278,7 +278,7 @@ def test_every_column_of_a_table_is_named_at_once(tmp_path):
 
 def test_duplicate_ids(tmp_path):
     assert survey(tmp_path, "17,10,1\n18,9,1\n17,3,1\n17.0,10,1\n") == (
-        "survey_2017.csv: 1 value of RESPNUM in rows with different content: 17 (rows 2, 4); "
+        "survey_2017.csv: 1 value of RESPNUM in rows with different content (rows 2, 4); "
         "correct the file, or declare the wave column in study.yml"
     )
 
@@ -286,7 +286,7 @@ def test_duplicate_ids(tmp_path):
 def test_duplicate_ids_across_the_files_of_a_pattern(tmp_path):
     text = "title: T\ntables:\n  customers: {source: 'c?.csv', id: c, items: {x: }}\n"
     assert message(tmp_path, text, {"c1.csv": "c,x\n007,a\n8,b\n", "c2.csv": "c,x\n8,b\n007,c\n"}) == (
-        "c1.csv: 1 value of c in rows with different content: 007 (c1.csv row 2; c2.csv row 3); correct the file"
+        "c1.csv: 1 value of c in rows with different content (c1.csv row 2; c2.csv row 3); correct the file"
     )
 
 

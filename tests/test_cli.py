@@ -83,7 +83,7 @@ def test_a_failed_notebook_ends_with_one_and_still_gives_a_page(project, capsys)
 def test_a_run_whose_notebooks_are_all_skipped_ends_well(project, capsys):
     write_notebook(project / "notebooks", "costly", "1", needs={"tables": ["costs"], "roles": []})
     assert ended("run", "study.yml", "--out", "out", "--only", "costly") == 0
-    assert "Skipped." in Path("out/index.html").read_text(encoding="utf-8")
+    assert "Skipped, for want of data (1)" in Path("out/index.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,9 @@ def test_a_users_mistake_is_one_sentence_on_stderr_and_ends_with_two(project, ca
     [
         (["run", "study.yml", "--set", "times"], "error: argument --set: 'times' is not NAME=VALUE\n"),
         (["run", "study.yml", "--timeout", "0"], "error: argument --timeout: '0' is not a number of seconds above 0\n"),
+        (["schedule", "study.yml", "--every", "mondy"], "argument --every: invalid choice: 'mondy' (choose from"),
+        (["run", "study.yml", "--jobs", "0"], "argument --jobs: '0' is not a whole number above 0"),
+        (["run", "study.yml", "--overlap", "never"], "invalid choice: 'never'"),
         (["run"], "error: the following arguments are required: STUDY\n"),
         (["run", "absent.yml"], "absent.yml"),
     ],

@@ -83,7 +83,7 @@ RUN_ELSEWHERE = {
     "conda env create": "conda is not to be had; tests/test_environment.py compares the files",
     ".venv/bin/papermill": "above",
     "make lab": "tests/browser/test_lab.py",
-    "cxresearch new survey_2017.csv": "below, on the survey itself",
+    "cxresearch new survey": "below, on the survey itself",
     "cxresearch check study.yml": "below, on the survey itself",
     "cxresearch run study.yml": "tests/test_real_studies.py",
     ".venv/bin/python -m pytest --nbval": "the second half of `make test`",

@@ -208,9 +208,14 @@ def test_json_that_is_no_table(tmp_path):
         ),
         (
             '[{"x": 1, "y": [{"z": 1}]}]',
-            "a.json: y of record 1 holds a list of records, not one value; flatten it first",
+            "a.json: y of record 1 holds records or a list, not one value; flatten it first, for example with pandas: "
+            "json_normalize(records).to_csv(...)",
         ),
-        ("[" * 100_000, "a.json is nested too deeply to be a table"),
+        (
+            "[" * 100_000,
+            "a.json is nested too deeply to be a table; flatten it first, for example with pandas: "
+            "json_normalize(records).to_csv(...)",
+        ),
     ):
         (tmp_path / "a.json").write_text(content)
         with pytest.raises(StudyProblem) as caught:

@@ -229,6 +229,6 @@ def test_a_file_may_be_named_as_a_table(tmp_path, capsys):
     with pytest.raises(
         StudyProblem, match=r"a.csv is to be costs, but no column is recognised as period .*; kind .*; amount"
     ):
-        new_study([], out=tmp_path / "b.yml", kinds={tmp_path / "a.csv": "costs"})
+        new_study([], out=tmp_path / "b.yml", kinds=[("costs", tmp_path / "a.csv")])
     with pytest.raises(StudyProblem, match="--as 'respones' is no table; did you mean 'responses'"):
-        new_study([], out=tmp_path / "b.yml", kinds={tmp_path / "a.csv": "respones"})
+        new_study([], out=tmp_path / "b.yml", kinds=[("respones", tmp_path / "a.csv")])

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from cxresearch.runs.alike import alike
+from cxresearch.runs.compare import alike
 
 REPORT = ROOT / "reports" / "example"
 # Decoded pixels of a picture: a line that moves by a last digit may be drawn over the neighbouring pixel.

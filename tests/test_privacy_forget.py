@@ -8,7 +8,7 @@ import pytest
 
 from cxresearch.cli import main
 from cxresearch.errors import DataProblem
-from cxresearch.forget import Held, forget
+from cxresearch.forget import Held, forget, said
 
 STUDY = """\
 title: Forget me
@@ -106,8 +106,8 @@ def test_what_cannot_be_rewritten_is_named_and_left_alone(study):
 
 @pytest.mark.parametrize(
     "row",
-    [b'17;C1;5" pipe\n18;C2;6" pipe', b"17;C1;9;too;many;cells", b""],
-    ids=["stray quotation marks", "too many cells", "another separator"],
+    [b'17;C1;"5" pipe\n18;C2;6', b'17;C1;"9', b"17;C1;9;too;many;cells", b""],
+    ids=["stray quotation marks", "a quotation mark left open", "too many cells", "another separator"],
 )
 def test_a_text_whose_rows_cannot_be_told_apart_is_left_alone(study, row):
     path = study.parent / "second.csv"
@@ -117,6 +117,39 @@ def test_a_text_whose_rows_cannot_be_told_apart_is_left_alone(study, row):
     before = path.read_bytes()
     found = forget(study, "17", project=study.parent, remove=True)
     assert ("second.csv", None) in [(f.file, f.rows) for f in found.files] and path.read_bytes() == before
+
+
+def test_a_link_stays_and_what_it_points_to_is_rewritten(study):
+    folder, away = study.parent, study.parent / "away"
+    away.mkdir()
+    (folder / "first.csv").rename(away / "data.csv")
+    (folder / "first.csv").symlink_to(away / "data.csv")
+    found = forget(study, "17", project=folder, remove=True)
+    assert (folder / "first.csv").is_symlink() and b"lines; and" not in (away / "data.csv").read_bytes()
+    assert ("responses", 3) in [(f.table, f.rows) for f in found.files] and not found.by_hand
+
+
+def test_hard_links_and_files_that_it_does_not_search_are_told(study):
+    folder = study.parent
+    (folder / "kept.csv").hardlink_to(folder / "first.csv")
+    (folder / "copy of first.csv").write_bytes((folder / "first.csv").read_bytes())
+    found = forget(study, "17", project=folder, remove=True)
+    assert found.by_hand and [f.links for f in found.files] == [1, 0]
+    assert found.unsearched == ["copy of first.csv", "kept.csv"]
+    lines = said(found, "study.yml", removed=True).splitlines()
+    assert "first.csv has 2 names on this disk; 1 are not rewritten" in lines
+    assert "not searched, since study.yml does not name them: copy of first.csv, kept.csv" in lines
+
+
+def test_the_runs_of_the_project_are_found_from_anywhere(study, tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    write_run(study.parent / "reports" / "runs" / "same", study, [study.parent / "first.csv"])
+    assert forget(study, "17", project=study.parent.parent / "none", remove=False).runs == ["reports/runs/same"]
+
+
+def test_a_person_is_forgotten_after_the_day_of_deletion_too(study):
+    study.write_text(STUDY + "privacy: {delete_after: 2020-01-31}\n", encoding="utf-8")
+    assert sum(f.rows for f in forget(study, "17", project=study.parent, remove=True).files) == 4
 
 
 def test_an_empty_id_is_refused(study):
@@ -133,12 +166,14 @@ def test_the_command_looks_first_and_removes_when_told_to(study, monkeypatch, ca
         "responses: 3 rows of first.csv\n"
         "customers: 1 row of customers.parquet\n"
         "made from these files: reports/runs/same\n"
-        "nothing was removed; to remove these rows: cxresearch forget study.yml 17 --yes\n"
+        "nothing was removed; to remove these rows, say --yes\n"
     )
     assert main(["forget", "study.yml", "17", "--yes"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "removed 4 rows; delete the runs named, or make them anew"
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "removed 4 rows; delete the runs named, or make them anew; copies elsewhere, such as backups, were not searched"
+    )
     assert main(["forget", "study.yml", "17", "--yes"]) == 0
-    assert capsys.readouterr().out == "no file of study.yml holds 17\n"
+    assert capsys.readouterr().out == "no file of study.yml holds this person\n"
 
 
 def test_the_command_says_what_must_be_done_by_hand(study, monkeypatch, capsys):

@@ -20,11 +20,11 @@ def study(folder, privacy: str):
 
 
 def test_a_study_is_refused_from_the_day_after(tmp_path):
-    opened = open_study(study(tmp_path, "purpose: service in 2025, delete_after: 2026-06-30"))
+    path = study(tmp_path, "purpose: service in 2025, delete_after: 2026-06-30")
+    opened = open_study(path, today=date(2026, 6, 30))
     assert (opened.purpose, opened.delete_after) == ("service in 2025", date(2026, 6, 30))
-    opened.require_in_time(today=date(2026, 6, 30))
     with pytest.raises(StudyProblem) as refused:
-        opened.require_in_time(today=date(2026, 7, 1))
+        open_study(path, today=date(2026, 7, 1))
     assert str(refused.value) == (
         "study.yml, line 2: the data were to be deleted after 2026-06-30, 1 day ago; delete them, or give "
         "privacy.delete_after a later date if their purpose (service in 2025) still needs them"
@@ -32,18 +32,19 @@ def test_a_study_is_refused_from_the_day_after(tmp_path):
     with pytest.raises(
         StudyProblem, match="^study.yml, line 2: .* 365 days ago; .* if their purpose still needs them$"
     ):
-        open_study(study(tmp_path, "delete_after: 2026-06-30")).require_in_time(today=date(2027, 6, 30))
+        open_study(study(tmp_path, "delete_after: 2026-06-30"), today=date(2027, 6, 30))
 
 
 def test_a_study_that_says_nothing_is_never_refused(tmp_path):
-    opened = open_study(write_study(tmp_path))
+    opened = open_study(write_study(tmp_path), today=date(2999, 1, 1))
     assert opened.purpose is None and opened.delete_after is None
-    opened.require_in_time(today=date(2999, 1, 1))
 
 
 def test_the_clock_of_the_computer_is_the_default(tmp_path):
     with pytest.raises(StudyProblem, match="were to be deleted after 2020-01-31"):
-        open_study(study(tmp_path, "delete_after: 2020-01-31")).require_in_time()
+        open_study(study(tmp_path, "delete_after: 2020-01-31"))
+    with pytest.raises(StudyProblem, match="were to be deleted after 2020-01-31"):
+        open_study(f"{tmp_path / 'study.yml'}?wave=2026")
 
 
 def test_check_refuses_a_study_past_its_day(tmp_path, capsys):

@@ -7,12 +7,10 @@ from html.parser import HTMLParser
 import nbformat
 import pytest
 
-from cxresearch.runs.execution import Failure, Outcome
 from cxresearch.runs.markup import from_html, from_markdown
-from cxresearch.runs.page import read_page
-from cxresearch.runs.plan import Task
+from cxresearch.runs.page import led, read_sections, title_of
 from cxresearch.runs.record import Record
-from cxresearch.runs.render import movement, not_established, previous_run, suppressed, write_index, write_page
+from cxresearch.runs.render import movement, not_established, suppressed, write_pages
 
 v4 = nbformat.v4
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>x</a><iframe src='https://x.y'></iframe>"
@@ -48,24 +46,16 @@ def notebook(*cells):
     return v4.new_notebook(cells=made)
 
 
-def page(tmp_path, nb, *, status="ok", failure=None, reason=None) -> Page:
-    task = Task("answer", tmp_path / "answer.ipynb", nb, {}, {"words": EVIL}, None, None)
-    write_page(Outcome(task, status, reason, nb, failure), Record(**record(status, reason, failure)), tmp_path)
+def page(tmp_path, nb, **entry) -> Page:
+    nbformat.write(nb, tmp_path / "answer.ipynb")
+    write_pages(Record(**record(title=title_of(nb), **entry)), tmp_path)
     return Page((tmp_path / "answer.html").read_text(encoding="utf-8"))
 
 
-def record(status="ok", reason=None, failure=None, title="A <b>study</b>") -> dict:
-    cell = failure.cell + 1 if failure and failure.cell is not None else None
-    entry = {
-        "name": "answer",
-        "status": status,
-        "reason": reason,
-        "failed_cell": cell,
-        "parameters": {"words": EVIL},
-        "failed_checks": 0,
-    }
+def record(status="ok", reason=None, **more) -> dict:
+    entry = {"name": "answer", "status": status, "reason": reason, "parameters": {"words": EVIL}, **more}
     return {
-        "title": title, "study": "../s.yml", "report": None, "versions": {"cxresearch": "0"}, "inputs": {EVIL: "0" * 64}, "notebooks": [entry],
+        "title": "A <b>study</b>", "study": "../s.yml", "report": None, "versions": {"cxresearch": "0"}, "inputs": {EVIL: "0" * 64}, "notebooks": [entry],
     }  # fmt: skip
 
 
@@ -137,8 +127,28 @@ def test_without_a_sentence_the_caption_and_the_one_before_describe_the_figure()
     nb = notebook(
         "# What?", ("f()", result(text_markdown="Said.")), "## And then?", ("plot()", picture), "*Figure.* Over time."
     )
-    figure = next(b for b in read_page(nb)[1] if b.kind == "figure")
+    figure = next(b for section in read_sections(nb) for b in section.blocks if b.kind == "figure")
     assert figure.alt == "Figure. Over time. Said." and figure.content.startswith("data:image/svg+xml;base64,PHN2Zy")
+
+
+def test_what_leads_a_page_stands_on_top_once_and_leaves_no_heading_without_words():
+    said = v4.new_output("display_data", {"text/markdown": "North leads."}, metadata={"text/markdown": {"finding": "x"}})
+    drawn = v4.new_output("display_data", {"image/png": "iVBORw0K"}, metadata={"image/png": {"finding": "x"}})
+    table = result(text_html="<table><tr><td>1</td></tr></table>")
+    nb = notebook("# Why?", "## How far?", ("far()", said, drawn), "*Figure.* Points.\n\n## And then?", ("then()", table))
+    figure = led(sections := read_sections(nb), "x")
+    assert figure.caption == "<p><em>Figure.</em> Points.</p>"
+    assert [b.kind for s in sections for b in s.blocks] == ["code", "html", "html", "code"]
+    assert [s.title for s in sections] == ["", "And then?"]
+
+
+def test_a_caption_finds_its_figure_past_a_table_and_what_was_saved_is_no_line_of_the_page():
+    drawn = v4.new_output("display_data", {"image/png": "iVBORw0K"})
+    printed = v4.new_output("stream", name="stdout", text="saved nps: findings/a/b.json and 1 table(s)\n")
+    table = result(text_html="<table><tr><td>1</td></tr></table>")
+    nb = notebook("# Why?", ("f()", drawn), ("g()", table), "*Figure.* Points.", ("cx.save(f)", printed))
+    blocks = [b for section in read_sections(nb) for b in section.blocks]
+    assert [b.kind for b in blocks] == ["figure", "html", "code"] and "Points." in blocks[0].caption
 
 
 def test_a_table_has_scopes_one_header_row_and_its_numbers_marked(whole):
@@ -180,13 +190,7 @@ def test_a_failed_page_says_so_first_and_marks_the_cell(tmp_path):
         "error", ename="ValueError", evalue="<b>no</b>", traceback=["\x1b[31mValueError\x1b[0m: <b>no</b>"]
     )
     nb = notebook("# What?", ("fine = 1",), ("fails()", error), ("after = 1",))
-    failed = page(
-        tmp_path,
-        nb,
-        status="failed",
-        failure=Failure(2, "ValueError: <b>no</b>"),
-        reason="cell 3: ValueError: <b>no</b>",
-    )
+    failed = page(tmp_path, nb, status="failed", failed_cell=3, reason="cell 3: ValueError: <b>no</b>")
     at = [
         failed.text.index(words)
         for words in (
@@ -208,7 +212,6 @@ def test_markdown_of_a_notebook_is_rendered_as_in_jupyter():
 
 
 def card(tmp_path, status="ok", reason=None, checks=(), **more) -> Page:
-    task = Task("answer", tmp_path / "a.ipynb", notebook("# Why <i>so</i>?"), {}, {}, "main", None)
     if checks:
         saved = {
             "id": "f",
@@ -222,9 +225,7 @@ def card(tmp_path, status="ok", reason=None, checks=(), **more) -> Page:
         }
         (tmp_path / "findings" / "answer").mkdir(parents=True)
         (tmp_path / "findings" / "answer" / "main.json").write_text(json.dumps(saved), encoding="utf-8")
-    known = record(status, reason) | more
-    known["notebooks"][0]["failed_checks"] = sum(not check["ok"] for check in checks)
-    write_index([Outcome(task, status, reason)], Record(**known), tmp_path)
+    write_pages(Record(**record(status, reason, title="Why so?", headline="main") | more), tmp_path)
     return Page((tmp_path / "index.html").read_text(encoding="utf-8"))
 
 
@@ -324,14 +325,9 @@ def kept_run(folder, started, score) -> dict:
     return known
 
 
-def test_movement_is_told_against_the_newest_earlier_run_of_the_same_study(tmp_path):
-    kept_run(tmp_path / "first", "2026-01-01T00:00:00+00:00", 5.0)
+def test_movement_is_told_against_an_earlier_run(tmp_path):
     kept_run(tmp_path / "second", "2026-02-01T09:30:00+00:00", 10.0)
-    now = kept_run(tmp_path / "third", "2026-03-01T00:00:00+00:00", 16.0)
-    assert previous_run(tmp_path / "fourth", Record(**now)) == tmp_path / "second"
-    assert previous_run(tmp_path / "fourth", Record(**now | {"title": "another"})) is None
-    assert previous_run(tmp_path / "fourth", Record(**now | {"started": None})) is None
-    moved = movement(tmp_path / "second", tmp_path / "third")
-    assert moved.said.startswith("Against the run of 2026-02-01 09:30 UTC, on other data: a.csv.")
-    assert moved.lines == ("nps recommend: 10.0 → 16.0 (+6.0, interval 1.8 to 10.2)",)
-    assert movement(None, tmp_path / "third").lines == ()
+    kept_run(tmp_path / "third", "2026-03-01T00:00:00+00:00", 16.0)
+    said, line = movement(tmp_path / "second", tmp_path / "third")
+    assert said == "Against the run of 2026-02-01 09:30 UTC, on other data: a.csv. 0 findings are the same, 1 not."
+    assert line == "nps recommend: 10.0 → 16.0 (+6.0, interval 1.8 to 10.2)"

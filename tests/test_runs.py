@@ -18,9 +18,8 @@ from waiting import PATIENCE, descendants
 
 from cxresearch.errors import DataProblem, StudyProblem
 from cxresearch.runs import Pool, make_run, plan_run
-from cxresearch.runs.clean import Places
-from cxresearch.runs.execution import Ledger
-from cxresearch.runs.folder import building, default_folder, require_free
+from cxresearch.runs.execution import Ledger, Places
+from cxresearch.runs.folder import building, default_folder, require_free, runs_folder
 from cxresearch.runs.warm import SERVERS
 
 KILL = 'print("alive")\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)'
@@ -73,119 +72,74 @@ def test_a_report_names_its_notebooks_and_parameters_and_the_command_line_outran
     assert task.parameters == {"words": "NO", "share": 0.95, "times": 7, "quick": True, "group": None}
 
 
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        (("words", "010"), "010"),
-        (("words", "NO"), "NO"),
-        (("share", "1"), 1.0),
-        (("share", "9e-1"), 0.9),
-        (("times", "4"), 4),
-        (("quick", "no"), False),
-        (("group", "cabin"), "cabin"),
-        (("group", "None"), None),
-        (("group", "['a', 'b']"), ["a", "b"]),
-    ],
-)
-def test_a_setting_is_read_as_the_type_of_its_default(project, setting, value):
-    (task,) = plan_of(project, only=["answer"], settings=[setting]).tasks
-    assert task.given == {setting[0]: value}
-    assert type(task.given[setting[0]]) is type(value)
+READ = [("words", "010", "010"), ("words", "NO", "NO"), ("share", "1", 1.0), ("share", "9e-1", 0.9), ("times", "4", 4)]
+READ += [("quick", "no", False), ("group", "cabin", "cabin"), ("group", "None", None), ("group", "['a', 'b']", ["a", "b"])]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (
-            {"report": "shrt"},
-            "study.yml has no report 'shrt'; did you mean 'short'?; there are short, misspelt, mistyped, elsewhere",
-        ),
-        (
-            {"report": "elsewhere"},
-            "report 'elsewhere': there is no notebook 'anwser'; did you mean 'answer'?; there are intake, drivers, answer, zebra",
-        ),
-        (
-            {"only": ["zebar.ipynb"]},
-            "--only: there is no notebook 'zebar.ipynb'; did you mean 'zebra'?; there are intake, drivers, answer, zebra",
-        ),
-        (
-            {"report": "misspelt"},
-            "report 'misspelt': no parameter 'tmes' in intake.ipynb, drivers.ipynb, answer.ipynb, zebra.ipynb; "
-            "did you mean 'times'?; there are group, quick, share, times, words",
-        ),
-        (
-            {"report": "mistyped"},
-            "report 'mistyped': words of answer.ipynb is text (default 'as planned'); found a whole number 2018; write it in quotation marks",
-        ),
-        (
-            {"settings": [("times", "many")]},
-            "--set times=many: times of answer.ipynb is a whole number (default 3); found text 'many'",
-        ),
-        (
-            {"settings": [("times", "2.5")]},
-            "--set times=2.5: times of answer.ipynb is a whole number (default 3); found a number 2.5",
-        ),
-        (
-            {"settings": [("times", "True")]},
-            "--set times=True: times of answer.ipynb is a whole number (default 3); found true or false True",
-        ),
-        (
-            {"settings": [("quick", "1")]},
-            "--set quick=1: quick of answer.ipynb is true or false (default True); found text '1'",
-        ),
-        (
-            {"settings": [("share", "None")]},
-            "--set share=None: share of answer.ipynb is a number (default 0.95); found None",
-        ),
-        (
-            {"settings": [("share", "1e999")]},
-            "--set share=1e999: share of answer.ipynb cannot be a number inf; "
-            "give text, a finite number, true, false, None, or a list or mapping of these",
-        ),
-        ({"settings": [("study", "x")]}, "--set study=x: the study is the command's first argument, not a parameter"),
-        (
-            {"only": ["zebra"], "settings": [("times", "1")]},
-            "--set times=1: no parameter 'times' in zebra.ipynb; there are none",
-        ),
-    ],
-)
-def test_what_a_run_refuses_word_for_word(project, options, message):
-    assert refusal(project, **options) == message
+@pytest.mark.parametrize(("name", "text", "value"), READ)
+def test_a_setting_is_read_as_the_type_of_its_default(project, name, text, value):
+    (task,) = plan_of(project, only=["answer"], settings=[(name, text)]).tasks
+    assert task.given == {name: value} and type(task.given[name]) is type(value)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (
-            lambda nb: nb.cells.pop(1),
-            "n.ipynb has no cell tagged 'parameters'; tag the cell that holds its parameters, or a run could set none of them",
-        ),
-        (
-            lambda nb: nb.cells[1].update(source="times = 3"),
-            "n.ipynb: its parameters cell has no 'study'; add the line study = \"path of study.yml\"",
-        ),
-        (
-            lambda nb: nb.cells[1].update(source="study = 'x'\ntimes = ="),
-            "n.ipynb: line 2 of its parameters cell is not Python: invalid syntax",
-        ),
-        (
-            lambda nb: nb.metadata.pop("kernelspec"),
-            "n.ipynb names no kernel; open it in JupyterLab, choose one and save it",
-        ),
-        (
-            lambda nb: nb.metadata.kernelspec.update(name="julia-9"),
-            "n.ipynb asks for the kernel 'julia-9', which is not installed; installed: python3",
-        ),
-    ],
-)
-def test_a_notebook_that_could_not_run_is_refused(tmp_path, monkeypatch, spoil, message):
+KNOWN = "there are intake, drivers, answer, zebra"
+REFUSED = {  # a report, a notebook or a setting -> what is said
+    "report shrt": "study.yml has no report 'shrt'; did you mean 'short'?; there are short, misspelt, mistyped, elsewhere",
+    "report elsewhere": f"report 'elsewhere': there is no notebook 'anwser'; did you mean 'answer'?; {KNOWN}",
+    "only zebar.ipynb": f"--only: there is no notebook 'zebar.ipynb'; did you mean 'zebra'?; {KNOWN}",
+    "report misspelt": "report 'misspelt': no parameter 'tmes' in intake.ipynb, drivers.ipynb, answer.ipynb, zebra.ipynb; "
+    "did you mean 'times'?; there are group, quick, share, times, words",
+    "report mistyped": "report 'mistyped': words of answer.ipynb is text (default 'as planned'); found a whole number 2018; "
+    "write it in quotation marks",
+    "times=many": "times of answer.ipynb is a whole number (default 3); found text 'many'",
+    "times=2.5": "times of answer.ipynb is a whole number (default 3); found a number 2.5",
+    "times=True": "times of answer.ipynb is a whole number (default 3); found true or false True",
+    "quick=1": "quick of answer.ipynb is true or false (default True); found text '1'",
+    "share=None": "share of answer.ipynb is a number (default 0.95); found None",
+    "share=1e999": "share of answer.ipynb cannot be a number inf; "
+    "give text, a finite number, true, false, None, or a list or mapping of these",
+    "study=x": "the study is the command's first argument, not a parameter",
+    "tmes=1": "no parameter 'tmes' in intake.ipynb, drivers.ipynb, answer.ipynb, zebra.ipynb; did you mean 'times'?; "
+    "there are group, quick, share, times, words",
+}
+
+
+@pytest.mark.parametrize("asked", REFUSED)
+def test_what_a_run_refuses_word_for_word(project, asked):
+    kind, _, name = asked.partition(" ")
+    if name:
+        assert refusal(project, **{kind: [name] if kind == "only" else name}) == REFUSED[asked]
+    else:
+        said = refusal(project, settings=[tuple(asked.split("="))])
+        assert said == f"--set {asked}: {REFUSED[asked]}"
+
+
+def test_where_there_is_no_parameter_at_all_it_is_said(project):
+    said = refusal(project, only=["zebra"], settings=[("times", "1")])
+    assert said == "--set times=1: no parameter 'times' in zebra.ipynb; there are none"
+
+
+SPOILT = {  # what is done to a notebook -> what is said of it
+    "nb.cells.pop(1)": " has no cell tagged 'parameters'; tag the cell that holds its parameters, "
+    "or a run could set none of them",
+    "nb.cells[1].update(source='times = 3')": ": its parameters cell has no 'study'; "
+    'add the line study = "path of study.yml"',
+    "nb.cells[1].update(source='study = 1\\ntimes = =')": ": line 2 of its parameters cell is not Python: invalid syntax",
+    "nb.metadata.pop('kernelspec')": " names no kernel; open it in JupyterLab, choose one and save it",
+    "nb.metadata.kernelspec.update(name='julia-9')": " asks for the kernel 'julia-9', which is not installed; "
+    "installed: python3",
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_a_notebook_that_could_not_run_is_refused(tmp_path, monkeypatch, spoil):
     monkeypatch.setenv("JUPYTER_PATH", "")
     write_study(tmp_path)
     path = write_notebook(tmp_path / "notebooks", "n", "1")
     notebook = nbformat.read(path, as_version=4)
-    spoil(notebook)
+    exec(spoil, {"nb": notebook})
     nbformat.write(notebook, path)
-    assert refusal(tmp_path) == message
+    assert refusal(tmp_path) == f"n.ipynb{SPOILT[spoil]}"
 
 
 def test_a_file_that_is_no_notebook_and_a_folder_without_any_are_refused(tmp_path):
@@ -211,29 +165,31 @@ def test_a_study_with_a_wrong_table_is_refused_before_any_kernel_starts(tmp_path
 def test_runs_of_a_study_go_to_a_folder_named_after_it_and_the_time(tmp_path):
     at = datetime(2026, 11, 21, 22, 46, 5, tzinfo=UTC)
     runs = tmp_path / "reports" / "runs"
-    first = default_folder(tmp_path, Path("/data/airport/study.yml"), now=at)
+    airport = runs_folder(tmp_path, Path("/data/airport/study.yml"))
+    first = default_folder(airport, now=at)
     assert first == runs / "airport" / "20261121T224605Z"
     first.mkdir(parents=True)
-    assert default_folder(tmp_path, Path("/data/airport/study.yml"), now=at).name == "20261121T224605Z-2"
-    assert default_folder(tmp_path, Path("/data/garden.yml"), now=at).parent == runs / "garden"
+    assert default_folder(airport, now=at).name == "20261121T224605Z-2"
+    assert runs_folder(tmp_path, Path("/data/garden.yml")) == runs / "garden"
 
 
 def test_a_folder_with_other_things_in_it_is_refused(tmp_path):
+    def refused(folder) -> str:
+        with pytest.raises(StudyProblem) as caught:
+            require_free(folder)
+        return str(caught.value)
+
     require_free(tmp_path)
     require_free(tmp_path / "new")
-    (tmp_path / "thesis.docx").touch()
-    with pytest.raises(StudyProblem) as caught:
-        require_free(tmp_path)
-    assert str(caught.value) == f"{tmp_path} is not empty and holds no earlier run; name an empty or a new folder"
-    with pytest.raises(StudyProblem) as caught:
-        require_free(tmp_path / "thesis.docx")
-    assert str(caught.value) == f"{tmp_path / 'thesis.docx'} is a file; name a folder for the run"
-    record = {"format": "cxresearch run 1", "notebooks": [{"name": "answer"}]}
+    thesis = tmp_path / "thesis.docx"
+    thesis.touch()
+    assert refused(tmp_path) == f"{tmp_path} is not empty and holds no earlier run; name an empty or a new folder"
+    assert refused(thesis) == f"{thesis} is a file; name a folder for the run"
+    record = {"format": "cxresearch run 1", "files": {"answer.html": "0", "findings/answer/x.json": "0"}}
     (tmp_path / "run.json").write_text(json.dumps(record), encoding="utf-8")
     (tmp_path / "answer.html").touch()
-    with pytest.raises(StudyProblem) as caught:
-        require_free(tmp_path)
-    assert str(caught.value) == (
+    (tmp_path / "findings").mkdir()
+    assert refused(tmp_path) == (
         f"{tmp_path} holds an earlier run and also thesis.docx, which replacing the run would delete; "
         "move it, or name another folder"
     )
@@ -297,20 +253,14 @@ def test_a_cell_past_its_limit_fails_and_its_kernel_goes(tmp_path, monkeypatch):
     assert descendants(naming="ipykernel_launcher") == [] and time.monotonic() - began < PATIENCE
 
 
-def test_a_failed_notebook_keeps_what_ran_and_nothing_after(faulty):
+def test_a_failed_notebook_keeps_what_ran_and_only_a_whole_one_its_findings(faulty):
     _, made, _ = faulty
     killed = nbformat.read(made.folder / "killed.ipynb", as_version=4)
     counts = [c.get("execution_count") for c in killed.cells]
     assert counts[:4] == [None, 1, 2, 3] and counts[5] is None and killed.cells[5].outputs == []
-
-
-def test_only_a_whole_notebook_leaves_findings(faulty):
-    _, made, _ = faulty
     assert [p.name for p in (made.folder / "findings").iterdir()] == ["answer"]
-    assert {p.name for p in made.folder.iterdir()} == {
-        *("findings", "README.md", "index.html", "run.json"),
-        *(f"{n}.{kind}" for n in ("answer", "killed", "leaves", "raises", ODD) for kind in ("html", "ipynb")),
-    }
+    pages = {f"{n}.{kind}" for n in ("answer", "killed", "leaves", "raises", ODD) for kind in ("html", "ipynb")}
+    assert {p.name for p in made.folder.iterdir()} == {"findings", "README.md", "index.html", "run.json", *pages}
 
 
 def test_each_kernel_has_an_environment_of_its_own_and_this_process_keeps_its(faulty):
@@ -401,12 +351,11 @@ def test_a_cell_without_a_reply_fails_whatever_its_metadata_says():
     ledger.note_start(None, 0)
     ledger.note_reply(None, 0, {"content": {"status": "ok"}})
     failure = ledger.failure(notebook, None, timeout=1, last_words="")
-    assert (failure.cell, failure.reason) == (2, "did not run")
+    assert failure == {"cell": 3, "reason": "did not run"}
     ledger.note_reply(None, 2, {"content": {"status": "ok"}})
     assert ledger.failure(notebook, None, timeout=1, last_words="") is None
-    assert (
-        ledger.failure(notebook, OSError("pipe\nbroke"), timeout=1, last_words="").reason == "after the last cell: pipe"
-    )
+    later = ledger.failure(notebook, OSError("pipe\nbroke"), timeout=1, last_words="")
+    assert later == {"reason": "after the last cell: pipe"}
 
 
 def test_machine_paths_in_outputs_are_hidden_and_other_text_stays():

@@ -15,9 +15,9 @@ from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
 from cxresearch.inference import wilson_interval
 from cxresearch.runs import make_run, plan_run
-from cxresearch.runs.alike import alike
-from cxresearch.runs.compare import Movement, compare_runs, difference_interval, movement_words
-from cxresearch.runs.signoff import changed_since, sign_offs, sign_run
+from cxresearch.runs.compare import Movement, alike, compare_runs, difference_interval, movement_words
+from cxresearch.runs.record import Record
+from cxresearch.runs.signoff import END, START, changed_since, sign_offs, sign_run
 from cxresearch.runs.verify import verify_run
 
 FIND = """
@@ -96,6 +96,9 @@ def test_more_answers_move_an_estimate_and_the_difference_has_an_interval(runs, 
              (r / "findings/mean/answer.tidy.csv" for r in (first, more))]  # fmt: skip
     b, a = ([float(x) for x in row] for row in table)
     assert moved.difference == pytest.approx(a[0] - b[0])
+    against, *lines = Record.read(more)[1].moved  # the newest earlier one, whose parameter alone was another
+    assert ", on other data: answers.csv." in against and lines[0].startswith(f"{found.findings[0].id}: ")
+    assert Record.read(first)[1].moved == []
     assert moved.conf_high - moved.conf_low == pytest.approx(2 * ((a[2] - a[0]) ** 2 + (b[2] - b[0]) ** 2) ** 0.5)
     assert main(["compare", str(first), str(more)]) == 0
     out = capsys.readouterr().out
@@ -246,6 +249,28 @@ def test_a_sign_off_is_shown_and_void_once_anything_changes(runs, capsys):
     assert "<strong>Signed by Ada" in page.read_text(encoding="utf-8")
     (run / "findings" / "mean" / "answer.tidy.csv").unlink()
     assert changed_since(signed, run) == ["findings/mean/answer.tidy.csv", "index.html"]
+
+
+@pytest.mark.parametrize("where", ["second block", "elsewhere", "before the title", "in a file beside"])
+def test_only_the_block_that_sign_writes_is_left_out_and_only_in_its_place(runs, where):
+    home, first, *_ = runs
+    run = shutil.copytree(first, home / "runs" / f"signed {where}")
+    signed = sign_run(run, name="Ada", note="", now=NOW)
+    page = run / "index.html"
+    text = page.read_text(encoding="utf-8")
+    block = text[text.index(START.decode()) : text.index(END.decode()) + len(END)]
+    assert text.count(block) == 1 and changed_since(signed, run) == []
+    spoilt = {
+        "second block": text.replace(block, block * 2),
+        "elsewhere": text.replace(block, "").replace("</main>", f"{block}</main>"),
+        "before the title": text.replace("<h1>", f"{block}<h1>"),
+        "in a file beside": text,
+    }[where]
+    page.write_text(spoilt, encoding="utf-8")
+    if where == "in a file beside":
+        page = run / "README.md"
+        page.write_text(page.read_text(encoding="utf-8") + block, encoding="utf-8")
+    assert changed_since(signed, run) == [page.name]
 
 
 def test_a_signed_run_is_not_replaced_by_the_next_into_the_same_folder(runs, capsys):

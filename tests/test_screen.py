@@ -120,7 +120,12 @@ def test_what_is_not_known_says_so_itself_and_nothing_of_the_screen_twice(saved)
 
 def test_a_score_that_is_no_net_score_names_its_item(saved):
     found = [s for s in saved if s["function"] != "nps"]
-    assert first_screen(found)["lines"][0][0] == "Overall satisfaction: share answering 6 or above on 1–7 36.0 %."
+    assert first_screen(found)["lines"][0][0] == "Overall satisfaction: share answering 6 or above on 1–7, 36.0 %."
+
+
+def test_a_study_without_answers_is_told_by_its_customers(saved):
+    (kinds,) = (s for s in saved if s["function"] == "segment_customers" and s["name"] == "segments")
+    assert first_screen([kinds])["base"] == "2,000 customers"
 
 
 def test_a_long_name_on_a_picture_keeps_both_its_ends(saved):

@@ -1,6 +1,9 @@
 """Files as they are stored: text stays text, headers are found, bytes are never silently replaced."""
 
 import datetime as dt
+import json
+import re
+import zipfile
 
 import openpyxl
 import pandas as pd
@@ -64,16 +67,12 @@ def test_a_declared_encoding_is_decoded(tmp_path):
     assert read_table(path, reading=Reading(encoding=("utf-16",))).frame["x"].tolist() == ["да"]
 
 
-def test_a_mixture_of_two_encodings_is_decoded_and_counted(tmp_path):
+def test_control_characters_are_counted_and_shown(tmp_path):
     path = write(tmp_path / "a.csv", b"id,x\n1,tr" + b"\xe8s d\x82velopp\x82\n")
-    raw = read_table(path, reading=Reading(encoding=("latin-1", "cp850")))
-    assert raw.frame["x"].tolist() == ["très développé"]
-    assert raw.notes == ("2 characters that are not latin-1 text decoded as cp850",)
-
-
-def test_control_characters_of_latin_1_are_counted(tmp_path):
-    raw = read_table(write(tmp_path / "a.csv", b"id,x\n1,d\x82\n"), reading=Reading(encoding=("latin-1",)))
-    assert raw.notes == ("1 control characters (0x80-0x9F) decoded as latin-1, which text does not hold",)
+    raw = read_table(path, reading=Reading(encoding=("latin-1",)))
+    assert raw.notes == (
+        "2 control characters (0x80-0x9F) read as latin-1, which text does not hold, in 'd\\x82velopp\\x82'",
+    )
 
 
 def test_declared_replacement_is_counted_apart_from_marks_already_there(tmp_path):
@@ -123,8 +122,52 @@ def test_another_separator_is_offered(tmp_path):
 def test_ragged_rows_are_named(tmp_path):
     path = write(tmp_path / "a.csv", "id,x\n1,2\n3,4,5\n6\n")
     assert refused(path) == (
-        "a.csv: 2 rows do not have the 2 columns of the header (first: row 3 with 3); correct the file, or declare "
+        "a.csv: 1 row does not have the 2 columns of the header (first: row 3 with 3); correct the file, or declare "
         "its separator in study.yml"
+    )
+
+
+def test_rows_that_end_early_are_filled_with_blanks_and_counted(tmp_path):
+    rows = [f"{i},{i % 11},{i % 5 + 1}" + (",x" if i % 4 else "") for i in range(1, 60)]
+    raw = read_table(write(tmp_path / "a.csv", "\n".join(["id,rec,sat,note", *rows])))
+    assert raw.frame["note"].tolist() == ["x" if i % 4 else "" for i in range(1, 60)]
+    assert raw.notes == ("14 rows end early: their last cells are blank",)
+    assert read_table(write(tmp_path / "b.csv", "id,x\n1,2,,\n3,4\n")).frame.shape == (2, 2)
+
+
+def test_a_quotation_mark_that_is_left_open_is_refused_with_both_lines(tmp_path):
+    rows = [f"{i},{i % 11}," + ('"open quote' if i in (20, 40) else f"fine {i}") for i in range(1, 60)]
+    said = refused(write(tmp_path / "a.csv", "\n".join(["id,rec,note", *rows, ""])))
+    assert said == (
+        "a.csv: a quotation mark opens a cell in line 21, and the next one, in line 41, does not end it; take out the one "
+        "that is too many, or write it twice inside a cell"
+    )
+    rows[39] = "40,7,fine"
+    assert "in line 21, and the next one, in line 60, does not end it" in refused(
+        write(tmp_path / "a.csv", "\n".join(["id,rec,note", *rows, ""]))
+    )
+
+
+def test_blank_lines_of_one_column_are_blank_answers(tmp_path):
+    text = "rec\n" + "\n".join("" if i % 3 == 0 else str(i % 11) for i in range(1, 91)) + "\n"
+    frame = read_table(write(tmp_path / "a.csv", text)).frame
+    assert len(frame) == 90 and (frame["rec"] == "").sum() == 30 and list(frame.index[:2]) == [0, 1]
+
+
+def test_a_line_that_names_the_separator_is_no_header(tmp_path):
+    path = write(tmp_path / "a.csv", "sep=;\r\nid;rec\r\n1;9\r\n2;7\r\n")
+    for how in (Reading(), Reading(separator=";")):
+        frame = read_table(path, reading=how).frame
+        assert frame.to_dict("list") == {"id": ["1", "2"], "rec": ["9", "7"]} and list(frame.index) == [1, 2]
+
+
+def test_columns_of_one_name_are_told_apart_also_from_one_that_is_called_so(tmp_path):
+    path = write(tmp_path / "a.csv", "id,Other,Other,Other#1,rec\n1,2,4,3,9\n")
+    assert list(read_table(path).frame.columns) == ["id", "Other##1", "Other##2", "Other#1", "rec"]
+    wanted = dict.fromkeys(("Other#1", "Other##2"), "item x")
+    assert read_table(path, wanted=wanted).frame.to_dict("list") == {"Other#1": ["3"], "Other##2": ["4"]}
+    assert refused(path, wanted={"Other": "item x"}) == (
+        "a.csv has 2 columns 'Other' (item x); say which one is meant: 'Other##1' is the first"
     )
 
 
@@ -189,6 +232,40 @@ def test_one_of_several_sheets_must_be_declared(tmp_path):
     )
 
 
+LISTED = [["id", "rec", "spend"], *([i, i % 11, 100 + i] for i in range(1, 61))]
+
+
+def test_cells_with_errors_are_counted_and_named(tmp_path):
+    path = workbook(tmp_path / "a.xlsx", Data=LISTED)
+    book = openpyxl.load_workbook(path)
+    sheet = book.active
+    for at, what in (("C5", "#N/A"), ("B6", "#DIV/0!")):
+        sheet[at] = what
+        sheet[at].data_type = "e"
+    book.save(path)
+    raw = read_table(path, wanted={"rec": "item rec", "spend": "item spend"})
+    assert raw.notes == ("2 cells hold errors and are read as blank: #N/A in C5, #DIV/0! in B6",)
+    assert len(raw.frame) == 60 and raw.frame.isna().sum().tolist() == [1, 1]
+
+
+def test_a_cell_at_the_last_corner_of_a_sheet_is_refused_before_anything_is_read(tmp_path):
+    path = workbook(tmp_path / "a.xlsx", Data=LISTED)
+    book = openpyxl.load_workbook(path)
+    book.active["XFD1048576"] = "x"
+    book.save(path)
+    assert refused(path) == (
+        f"a.xlsx spans 1,048,576 rows and 16,384 columns, far more than a file of {path.stat().st_size:,} bytes can fill; "
+        "look for a cell far away from the table, and save the table alone"
+    )
+
+
+def test_a_workbook_that_unpacks_to_more_than_a_table_needs_is_refused(tmp_path):
+    path = workbook(tmp_path / "a.xlsx", Data=LISTED)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/media/bomb.bin", bytes(90_000_000))
+    assert re.match(r"a\.xlsx unpacks to 90,\d\d\d,\d\d\d bytes, more than a table needs", refused(path))
+
+
 def test_parquet_reads_wanted_columns_and_does_not_round_ids_beside_a_gap(tmp_path):
     big = 2**60 + 1
     table = pd.DataFrame({"id": pd.array([big, None], dtype="Int64"), "x": [1.5, 2.0], "g": pd.Categorical(["a", "b"])})
@@ -201,7 +278,8 @@ def test_parquet_with_lists_is_refused(tmp_path):
     pd.DataFrame({"x": [[1, 2]]}).to_parquet(tmp_path / "a.parquet")
     assert (
         refused(tmp_path / "a.parquet")
-        == "a.parquet: column 'x' holds lists or records, not one value a row; flatten it first"
+        == "a.parquet: column 'x' holds lists or records, not one value a row; flatten it first, for "
+        "example with pandas: json_normalize(records).to_csv(...)"
     )
 
 
@@ -212,6 +290,31 @@ def test_spss_keeps_stored_codes_and_says_what_is_user_missing(tmp_path):
     read = read_table(tmp_path / "a.sav", wanted={"x ": "item x"})
     assert read.frame["x "].tolist() == [1.0, 5.0, -77.0]
     assert read.meanings.codes == {"x ": labels["x"]} and read.meanings.missing == {"x ": [(-77, -77)]}
+
+
+@pytest.mark.parametrize("wrapped", [lambda rows: rows, lambda rows: {"answers": rows, "n": 2}])
+def test_json_records_are_read_alone_or_under_one_name(tmp_path, wrapped):
+    rows = [{"id": 1, "x": "a"}, {"id": 2, "y": None}]
+    path = write(tmp_path / "a.json", json.dumps(wrapped(rows)))
+    assert read_table(path).frame.astype(object).where(lambda f: f.notna(), None).to_dict("list") == {
+        "id": [1, 2], "x": ["a", None], "y": [None, None]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ([{"id": 1, "who": {"name": "x"}}], "who of record 1 holds records or a list, not one value; flatten it first"),
+        ([{"id": 1}, {"id": [1, 2]}], "id of record 2 holds records or a list, not one value; flatten it first"),
+        ({"a": {"b": [{"id": 1}]}}, "holds no list of records; flatten it first, for example with pandas: json_normal"),
+        (
+            {"a": [{"x": 1}], "b": [{"y": 1}]},
+            "holds 2 lists ('a', 'b'); declare which one in study.yml, for example records: a",
+        ),
+    ],
+)
+def test_nested_json_is_refused_with_the_way_to_flatten_it(tmp_path, content, told):
+    assert told in refused(write(tmp_path / "a.json", json.dumps(content)))
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.xlsx", "Excel"), ("a.parquet", "Parquet"), ("a.sav", "SPSS")])
@@ -247,7 +350,9 @@ def test_real_garden_centre_bytes_are_decoded(shared):
         "customers.csv is not UTF-8: byte 0xe8 at position 142 (line 3); declare its encoding in study.yml, for "
         "example encoding: cp1252"
     )
-    raw = read_table(path, wanted=wanted, reading=Reading(encoding=("latin-1", "cp850")))
-    assert raw.notes == ("2470 characters that are not latin-1 text decoded as cp850",)
-    words = raw.frame["explication"].str.lower().str.findall(r"\w+").explode()
-    assert (words == "étaient").sum() > 30 and (words == "très").sum() > 300
+    raw = read_table(path, wanted=wanted, reading=Reading(encoding=("latin-1",)))
+    assert raw.notes == (
+        "2470 control characters (0x80-0x9F) read as latin-1, which text does not hold, in '\\x82change', "
+        "'\\x82chang\\xe9', 'esp\\x82rant'",
+    )
+    assert (raw.frame["explication"].str.lower().str.findall(r"\w+").explode() == "très").sum() > 300

@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import stat
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -242,22 +243,30 @@ def test_a_column_is_known_by_the_study_s_name_alone(held, column):
 # --- tables lent to kernels ------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def lending(whole, folder):
+    """Stand in for a kernel that is lent the tables of a study."""
+    with shared.shared_tables(whole, folder, seen=shared.signature(whole)) as lent, pytest.MonkeyPatch.context() as patch:
+        assert shared.VARIABLE not in os.environ
+        patch.setenv(shared.VARIABLE, lent[shared.VARIABLE])
+        yield
+
+
 def test_lent_tables_are_not_read_again_and_leave_nothing(study, tmp_path, monkeypatch):
     whole, work = open_study(study), tmp_path / "work"
     work.mkdir()
     whole.load_all()
-    with shared.shared_tables(whole, work, seen=shared.signature(whole)):
+    with lending(whole, work):
         assert list(work.iterdir()) == []  # the file has no name
         monkeypatch.setattr("cxresearch.study.study.load_table", None)
         for reference in (study, f"{study}?market=North"):
             assert rows(open_study(reference)) == rows(open_study(reference))
         assert open_study(study).responses.table.equals(whole.responses.table)
-    assert shared.VARIABLE not in os.environ
 
 
 def test_a_file_that_changes_under_a_batch_is_refused(study, tmp_path):
     whole = open_study(study)
-    with shared.shared_tables(whole, tmp_path, seen=shared.signature(whole)):
+    with lending(whole, tmp_path):
         study.with_name("paid.csv").write_text("who,at,amount,channel\na,2024-01-01,5,web\n", encoding="utf-8")
         with pytest.raises(StudyProblem) as caught:
             open_study(study).responses  # noqa: B018
@@ -286,7 +295,7 @@ def test_a_file_that_took_the_number_of_the_lent_one_is_not_read(study, tmp_path
 def test_without_nameless_files_the_tables_lie_in_one_for_the_owner_alone(study, tmp_path, monkeypatch):
     monkeypatch.setattr(shared, "DESCRIPTORS", tmp_path / "none")
     whole = open_study(study)
-    with shared.shared_tables(whole, tmp_path, seen=shared.signature(whole)):
+    with lending(whole, tmp_path):
         place = os.environ[shared.VARIABLE].partition(" ")[2]
         assert stat.S_IMODE(os.stat(place).st_mode) == 0o600
         assert open_study(study).responses.table.equals(whole.responses.table)

@@ -64,6 +64,16 @@ def test_no_table_holds_an_id_an_agent_or_a_number_to_call(folder):
     assert study.interactions.table["agent"].iloc[0] not in responses["customer"].tolist()
 
 
+@pytest.mark.parametrize("role", ["{type: text}", "{role: demographic}", "{role: segment, type: text}"])
+def test_long_free_texts_are_redacted_whatever_their_role(folder, role):
+    said = "I waited for an hour, please ring me on 22 123 45 67"
+    home = (folder / "people.csv").read_text(encoding="utf-8").replace("South,", f'"{said}",')
+    (folder / "people.csv").write_text(home, encoding="utf-8")
+    text = (folder / "study.yml").read_text(encoding="utf-8").replace("{home: }", f"{{home: {role}}}")
+    (folder / "study.yml").write_text(text, encoding="utf-8")
+    assert cx.open_study(folder).customers.table["home"].tolist() == ["North", said.replace("22 123 45 67", "[phone]")]
+
+
 def test_one_id_has_one_pseudonym_in_every_table_and_under_every_name(folder):
     study = cx.open_study(folder)
     responses, customers = study.responses.table, study.customers.table

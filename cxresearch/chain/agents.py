@@ -31,16 +31,14 @@ def agent_consistency(
 
     Parameters
     ----------
-    ratings : Survey, Table or DataFrame
-        One row per rating.
+    ratings : Survey, Table or DataFrame, one row per rating
     score, agent, occasion : columns
         Several ratings of one occasion, the contact that they are about, count as one, their mean.
     case_mix : sequence of columns
         What contacts differ in, held constant as categories before agents are compared: topic, channel, month.
     worth_acting_on : float, optional
         Sd between agents, in points, that would matter: "alike" only where the upper end lies below it.
-    min_ratings : int
-        Agents with fewer (or with fewer persons than the floor) are left out and counted.
+    min_ratings : int, agents with fewer (or with fewer persons than the floor) are left out and counted
 
     Raises
     ------
@@ -65,10 +63,8 @@ def agent_consistency(
     code, names = pd.factorize(table[agent])
     kept = (np.bincount(code, minlength=len(names)) >= min_ratings) & (given.base(code) >= given.floor)
     if (j := int(kept.sum())) < MIN_AGENTS:
-        raise TooFewRespondents(
-            f"{j} of {len(names)} agents have {min_ratings} ratings or more from {given.floor} persons or more; "
-            f"{MIN_AGENTS} are needed to say how much agents differ"
-        )
+        have = f"{j} of {len(names)} agents have {min_ratings} ratings or more from {given.floor} persons or more"
+        raise TooFewRespondents(f"{have}; {MIN_AGENTS} are needed to say how much agents differ")
     plain, agents = table[score].to_numpy()[kept[code]], code[kept[code]]
     values = _after_mix(plain, agents, table[list(case_mix)].loc[kept[code]])
     fitted, icc = one_way(values, agents), intraclass(values, agents, confidence=confidence)
@@ -82,11 +78,9 @@ def agent_consistency(
     summary |= ends("icc", icc.single, icc.low, icc.high) | {"contacts_needed": contacts, "agents": j, "n": len(values)}
     summary |= {"method": "one-way REML after case mix", "established": bool(alike or differ)}
     joined, each = asked - len(table), len(table) / given.base(np.zeros_like(code))[0]
-    independent = digits.rounded(each, 2), "about 1: they count as independent", bool(each <= 1.25)
-    checks = [
-        Check("ratings that repeat an occasion, joined", joined, "0", not joined, "info"),
-        Check("ratings a person", *independent),
-    ]
+    limit = "about 1: they count as independent"
+    checks = [Check("ratings that repeat an occasion, joined", joined, "0", not joined, "info")]
+    checks += [Check("ratings a person", digits.rounded(each, 2), limit, bool(each <= 1.25))]
     told = dict(keys=keys, summary=summary, known=known, checks=checks, line=fitted.mean)
     told["left"] = "agents with too few ratings", len(names) - j
     told["unit"] = f"{given.label(score)}: mean of the agent{mix}, drawn towards that of all"
@@ -122,11 +116,9 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
 
     Parameters
     ----------
-    responses : Survey
-        With the column `rating` and ``contact``, the id of what is rated; or ``customer`` and the day of the answer: then
-        the customer's last contact in `within_days` before it is taken, and a check says so.
-    interactions : Table or DataFrame
-        One row per contact: ``contact`` or ``customer``, and ``time``.
+    responses : Survey, with the column `rating` and ``contact``, the id of what is rated; or ``customer`` and the day
+        of the answer: then the customer's last contact in `within_days` before it is taken, and a check says so
+    interactions : Table or DataFrame, one row per contact: ``contact`` or ``customer``, and ``time``
 
     Raises
     ------
@@ -174,11 +166,9 @@ def rater_agreement(
 
     Parameters
     ----------
-    sheet : Table or DataFrame
-        One row per case and rater.
+    sheet : Table or DataFrame, one row per case and rater
     item, rater, case : columns
-    level : {"nominal", "ordinal", "interval"}
-        Marks are numbers, or codes where the level is nominal.
+    level : {"nominal", "ordinal", "interval"}, marks are numbers, or codes where the level is nominal
 
     Raises
     ------

@@ -48,8 +48,7 @@ def funnel(
 
     Parameters
     ----------
-    units : Table or DataFrame
-        One row per unit. Units under the floor are left out and counted.
+    units : Table or DataFrame, one row per unit. Units under the floor are left out and counted.
     value, base, unit, sd : columns
         Cases, exposure or answers behind the value; of a mean the standard deviation of a unit's answers.
     kind : {"share", "rate", "mean"}
@@ -146,12 +145,10 @@ def process_chart(
     ----------
     ratings : Survey, Table or DataFrame
         One row per rating; of ``"individuals"`` per period; of ``"rate"`` per thing in which events are counted.
-    value, period, by : columns
-        Periods are those that occur, in order; one chart per group of `by`, such as an agent.
+    value, period, by : columns, periods are those that occur, in order; one chart per group of `by`, such as an agent
     kind : {"mean", "individuals", "share", "rate", "laney"}
         X-bar with the mean S of the baseline, moving ranges, p, u, and p' (Laney 2002).
-    baseline : int
-        How many first periods set the centre and limits.
+    baseline : int, how many first periods set the centre and limits
     rules : sequence of int
         1 beyond 3 sd, always; 2 two of three beyond 2; 3 four of five beyond 1; 4 eight on one side.
 

@@ -82,10 +82,8 @@ def lead_lag_units(panel, *, cause, outcome, unit, period, confidence: float = 0
     units, lead, back = rows["now"]["units"], clear(rows["lead"]), clear(rows["back"])
     p = adjusted_p_values([rows[key]["p_value"] for key in ("next", "within")], correction="holm")
     first, level = bool(units >= UNITS and not lead and (p < 1 - confidence).any()), digits.rounded(1 - confidence, 6)
-    headline = (
-        "not first" if not first else "first" if p[0] < 1 - confidence else "together"
-    )  # one period has no before
-    keys = [headline, "lead also" if lead else "lead clear", "reverse" if back else "reverse open"]
+    keys = ["not first" if not first else "first" if p[0] < 1 - confidence else "together"]  # one period has no before
+    keys += ["lead also" if lead else "lead clear", "reverse" if back else "reverse open"]
     known = dict(cause=given.label(cause), outcome=given.label(outcome), least=UNITS)
     for key, row in rows.items():
         known |= named(key, row)
@@ -114,13 +112,11 @@ def service_profit_chain(
 
     Parameters
     ----------
-    panel : Table or DataFrame
-        One row per unit and period, as `unit_panel` returns.
+    panel : Table or DataFrame, one row per unit and period, as `unit_panel` returns
     steps : sequence of columns
         The chain in its order, such as engagement, quality, satisfaction, profit; None is left out.
     unit, period : columns
-    lag : int
-        Periods by which the first step comes before the rest; 0 is the same period.
+    lag : int, periods by which the first step comes before the rest; 0 is the same period
     reliability : mapping column -> reliability of its means, optional
 
     Raises
@@ -152,10 +148,13 @@ def service_profit_chain(
     holds, enough = inside.apply(clear, axis=1) & (inside["estimate"] > 0), units >= UNITS
     weak, noisy = inside["estimate"].idxmin(), [c for c in steps if trust.get(c, 1) < NOISY]
     names = [f"{given.label(x)} → {given.label(y)}" for x, y in links]
-    known = dict(
-        k=len(inside), clear=int(holds.sum()), least=UNITS, limit=NOISY, items=listing(map(given.label, noisy))
+    known = dict(k=len(inside), clear=int(holds.sum()), least=UNITS, limit=NOISY)
+    known |= dict(
+        items=listing(map(given.label, noisy)),
+        lowest=found["estimate"].min(),
+        highest=found["estimate"].max(),
+        link=names[weak],
     )
-    known |= dict(lowest=found["estimate"].min(), highest=found["estimate"].max(), link=names[weak])
     known |= named("r", inside.loc[weak])
     summary = {"units": units, "n": int(found["n"].max()), "method": "correlation of unit means, clustered by unit"}
     summary["established"] = bool(enough and holds.all())

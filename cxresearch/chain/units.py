@@ -33,8 +33,7 @@ def unit_reliability(
         One row per answer; or per mean of a unit and period, of which `n` and `sd` tell how many answered and their
         standard deviation: without these reliability is unknown, and stability over periods is given.
     item, unit, period, n, sd : columns
-    min_answers : int
-        Means of fewer persons (or than the floor) are left out and counted.
+    min_answers : int, means of fewer persons (or than the floor) are left out and counted
 
     Raises
     ------
@@ -71,11 +70,8 @@ def unit_reliability(
     found = pd.DataFrame(columns | {"sd_within": np.sqrt(fitted.within), "n": fitted.n})
     found = found.iloc[digits.descending(found["estimate"], found["unit"])].reset_index(drop=True)
     weak, sure = int((fitted.reliability < NOISY).sum()), icc.low > 0
-    summary = ends("icc", icc.single, icc.low, icc.high) | {
-        "icc_mean": icc.average,
-        "units": j,
-        "n": int(fitted.n.sum()),
-    }
+    summary = ends("icc", icc.single, icc.low, icc.high)
+    summary |= {"icc_mean": icc.average, "units": j, "n": int(fitted.n.sum())}
     summary |= {"sd_between": np.sqrt(fitted.between), "sd_within": np.sqrt(fitted.within)}
     summary |= {"method": "one-way REML; ICC with F interval", "established": sure}
     told = dict(keys=["reliable" if sure else "unreliable", "icc"], known=known | dict(size=icc.size, weak=weak))
@@ -115,11 +111,9 @@ def unit_panel(
     ----------
     employees : Table or DataFrame
         One row per `unit` and `period`; with the column `n`, how many answered, rows under the floor leave and are counted.
-    answers : Survey
-        Its waves are the periods; `answers_unit` is the unit's column where it has another name there.
-    items : sequence of columns of the answers
-        Their means, by weight, take these names; None is none. Of fewer than `min_answers` persons (or than the floor)
-        they are missing.
+    answers : Survey, its waves are the periods; `answers_unit` is the unit's column where it has another name there
+    items : sequence of columns of the answers, their means, by weight, take these names; None is none. Of fewer than
+        `min_answers` persons (or than the floor) they are missing.
 
     Raises
     ------
@@ -144,9 +138,8 @@ def unit_panel(
     rows = said[[at, wave]].astype(str).set_axis(keys, axis=1).assign(weight=weights, person=person)
     means = {}
     for item in items:
-        scored = rows.assign(score=pd.to_numeric(said[item]) * weights)[said[item].notna() & (weights > 0)].groupby(
-            keys
-        )
+        scored = rows.assign(score=pd.to_numeric(said[item]) * weights)[said[item].notna() & (weights > 0)]
+        scored = scored.groupby(keys)
         enough = scored["person"].nunique() >= max(min_answers, floor)
         means[item] = (scored["score"].sum() / scored["weight"].sum()).where(enough)
     means = pd.DataFrame(means).dropna(how="all").reset_index()
@@ -155,10 +148,9 @@ def unit_panel(
     panel = shown.drop(columns=items, errors="ignore").merge(means, on=keys)
     if panel.empty:
         there, here = ([listing(t[key].unique()[:3]) for key in keys] for t in (shown, rows))
-        raise DataProblem(
-            f"no {unit} and {period} is in both tables with {max(min_answers, floor)} answers or more: employees has "
-            f"{there[0]} in {there[1]}, the answers have {here[0]} in {here[1]}; write them alike"
-        )
+        lacking = f"no {unit} and {period} is in both tables with {max(min_answers, floor)} answers or more"
+        have = f"employees has {there[0]} in {there[1]}, the answers have {here[0]} in {here[1]}"
+        raise DataProblem(f"{lacking}: {have}; write them alike")
     left = Check("rows of fewer employees than the floor, left out", int(few.sum()), "0", not few.any(), "info")
     panel.attrs["checks"] = (left,)
     return replace(staff, data=panel, labels={**survey.labels, **staff.labels}, min_base=floor)

@@ -11,10 +11,10 @@ from functools import cached_property, partial
 import numpy as np
 import pandas as pd
 
-from cxresearch.claims.shares import LEAST, held, say, share_of
+from cxresearch.claims.shares import LEAST, held, say, wilson_of
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.findings import Check, Statement, listing
-from cxresearch.inference import critical_value, percentile_interval, wilson_interval
+from cxresearch.inference import critical_value, percentile_interval
 from cxresearch.inference.agreement import cronbach_alpha, feldt_interval
 from cxresearch.inference.shares import as_correlations, em_moments, residual_variances, shapley_parts, unpacked
 from cxresearch.survey import Survey, as_survey, as_table
@@ -36,11 +36,9 @@ def weigh_myths(
     Parameters
     ----------
     responses : Survey or DataFrame
-    outcome, satisfaction, revenue : columns
-        Overall rating or recommendation; the last two are optional, revenue is that of the customer after the answer.
+    outcome, satisfaction, revenue : columns; the last two are optional, revenue is that after the answer
     kinds : mapping driver -> service, product, price, digital, personal or emotion
-    customers : Table or DataFrame, optional
-        All customers, with a column ``customer``.
+    customers : Table or DataFrame of all customers, with a column ``customer``, optional
     owners : mapping driver -> department that answers for it, optional
 
     Raises
@@ -75,15 +73,11 @@ def weigh_myths(
         beyond, within = (low > limit, high < limit) if side == "above" else (high < limit, low > limit)
         verdict = "refuted" if beyond else "supported" if within else "not established"
         row = {"term": belief, "estimated": estimated, "estimate": estimate, "conf_low": low, "conf_high": high}
-        row |= {
-            "rule": f"interval {side} {limit:g}" if able else "",
-            "verdict": verdict if able else "cannot be tested",
-        }
+        row["rule"], row["verdict"] = (f"interval {side} {limit:g}", verdict) if able else ("", "cannot be tested")
         rows.append(row | {"n": n, "untested": "" if able else test})
     table = pd.DataFrame(rows)
-    refuted, supported, unsure = (
-        int((table["verdict"] == v).sum()) for v in ("refuted", "supported", "not established")
-    )
+    counts = table["verdict"].value_counts()
+    refuted, supported, unsure = (int(counts.get(v, 0)) for v in ("refuted", "supported", "not established"))
     names = listing(f"“{t}”" for t in table["term"][table["verdict"] == "refuted"])
     known = dict(supported=supported, open=unsure, untested=len(table) - k, k=k, names=names)
     check = Check("beliefs that these data cannot test", len(table) - k, "0", k == len(table), "info")
@@ -156,7 +150,7 @@ class _Data:
         poor = np.where(best & np.isfinite(y), y <= (low + top) / 2, np.nan)
         if np.isfinite(poor).sum() < max(LEAST, self.survey.min_base):
             return say["few products"]
-        return partial(_wilson, *share_of(self.survey, poor, items[0]))
+        return partial(wilson_of, self.survey, poor, items[0])
 
     def cost(self, _):
         return say["no cost"]
@@ -168,28 +162,27 @@ class _Data:
             first, more = self.satisfaction, [item for item in self.kinds if item != self.satisfaction]
         if self.revenue is None or first is None or not more:
             return say[f"no {of}"]
+        from sklearn.linear_model import LinearRegression
+        from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
         columns = self.answers([self.revenue, first, *more])
         sample = self.survey.sample(np.isfinite(columns[:, :2]).all(axis=1), what=self.revenue)
-        values, loss, w = columns[sample.rows], [], sample.weights
+        values, w = columns[sample.rows], sample.weights
         values = np.where(np.isnan(values), np.nanmean(values, axis=0), values)
         codes, y = np.arange(len(values)) if sample.persons is None else sample.persons, values[:, 0]
-        fold = np.random.default_rng(self.seed).permutation(codes.max() + 1)[codes] % FOLDS
-        for width in (2, values.shape[1]):
-            X, residual = np.column_stack([np.ones(len(y)), values[:, 1:width]]), np.empty(len(y))
-            for k in range(FOLDS):
-                root = np.sqrt(w) * (fold != k)
-                residual[fold == k] = (y - X @ np.linalg.lstsq(X * root[:, None], y * root, rcond=None)[0])[fold == k]
-            loss.append(residual**2)
-        gain = (loss[0] - loss[1]) / np.average((y - np.average(y, weights=w)) ** 2, weights=w)
+        folds = PredefinedSplit(np.random.default_rng(self.seed).permutation(codes.max() + 1)[codes] % FOLDS)
+        asked = dict(y=y, cv=folds, params={"sample_weight": w})
+        one, all_ = (y - cross_val_predict(LinearRegression(), values[:, 1:k], **asked) for k in (2, values.shape[1]))
+        gain = (one**2 - all_**2) / np.average((y - np.average(y, weights=w)) ** 2, weights=w)
         mean, error = float(sample.means(gain)[0]), float(np.sqrt(sample.variance(gain)[0]))
-        ends = lambda level: (mean - critical_value(level) * error, mean + critical_value(level) * error)  # noqa: E731
-        return lambda level: (mean, *ends(level), len(values))
+        half = lambda level: critical_value(level) * error  # noqa: E731
+        return lambda level: (mean, mean - half(level), mean + half(level), len(values))
 
     def silent(self, _):
         if self.customers is None or "customer" not in self.customers or "customer" not in self.survey.table:
             return say["no customers"]
         silent = ~self.customers["customer"].isin(self.survey.table["customer"])
-        return partial(_wilson, silent.mean(), len(silent), len(silent))
+        return partial(wilson_of, Survey(self.customers), silent.to_numpy(dtype=float), "customers")
 
     def alpha(self, _):
         if len(self.kinds) < 2:
@@ -200,7 +193,3 @@ class _Data:
         alpha = cronbach_alpha(unpacked(as_correlations(moments.covariances()))[0])
         k, n = len(self.kinds), sample.n_effective
         return lambda level: (alpha, *feldt_interval(alpha, n, k, level), len(sample))
-
-
-def _wilson(share: float, n: float, rows: int, level: float):
-    return (float(share), *map(float, wilson_interval(share, n, level)), rows)

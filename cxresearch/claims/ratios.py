@@ -31,18 +31,12 @@ def loyalty_ratios(
 
     Parameters
     ----------
-    customers : Survey or DataFrame
-        One row per customer.
-    score : column
-        Answer given before the outcome; or, with ``behavioural=True``, past behaviour: the result is then a circle.
-    outcomes : list, or mapping outcome -> first day of its window
-        Columns of 0 and 1, days, or conditions such as ``revenue > 0``. Windows that begin before an answer are refused.
-    loyal, disloyal, claimed : float
-        Customary groups, at or above and at or below; the ratio that is claimed.
-    thresholds, against : sequences
-        All definitions: at or above each threshold, against those at or below each of `against` (None: all others).
-    controls : sequence of columns
-        Held constant by a Poisson regression in the customary groups.
+    customers : Survey or DataFrame, one row per customer
+    score : column, answer given before the outcome; with ``behavioural=True`` past behaviour: the result is a circle
+    outcomes : columns of 0 and 1, days, or conditions such as ``revenue > 0``; or mapping to the first day of each window
+    loyal, disloyal, claimed : float, customary groups, at or above and at or below; the ratio that is claimed
+    thresholds, against : all definitions: at or above each threshold, against at or below each (None: all others)
+    controls : columns held constant by a Poisson regression in the customary groups
 
     Raises
     ------
@@ -93,21 +87,19 @@ def loyalty_ratios(
 
 def _refuse(survey: Survey, table, did, marks, score, outcomes, behavioural) -> None:
     """Refuse groups that an outcome defines, and outcomes that begin before the score was given."""
+    circle = "groups that the outcome defines prove nothing"
     for outcome, y in did.items():
         if outcome == score:
-            raise DataProblem(
-                f"{score} is both the score and an outcome: groups that the outcome defines prove nothing"
-            )
+            raise DataProblem(f"{score} is both the score and an outcome: {circle}")
         by = pd.Series(marks).groupby(y).agg(["min", "max"])
         if not behavioural and len(by) == 2 and by["min"][1.0] > by["max"][0.0]:
-            raise DataProblem(f"{score} tells {outcome} without a miss: groups that the outcome defines prove nothing")
+            raise DataProblem(f"{score} tells {outcome} without a miss: {circle}")
         if isinstance(outcomes, Mapping) and survey.asked_at:
             late = (pd.to_datetime(table[survey.asked_at]) > pd.Timestamp(outcomes[outcome])).to_numpy()
             if late.any():
-                raise DataProblem(
-                    f"{outcome} counts from {outcomes[outcome]} on, but {int(late.sum())} answers are later (first: row "
-                    f"{late.argmax()}); take a window that begins after the last answer, or drop these rows"
-                )
+                found = f"{int(late.sum())} answers are later (first: row {late.argmax()})"
+                mend = "take a window that begins after the last answer, or drop these rows"
+                raise DataProblem(f"{outcome} counts from {outcomes[outcome]} on, but {found}; {mend}")
 
 
 def _ratio(survey, groups, claimed, confidence) -> dict:
@@ -143,17 +135,14 @@ def _made(survey, found, score, outcomes, claimed, controls, behavioural, confid
     summary = {"lowest": lowest, "highest": highest, "claimed": claimed if claimed else np.nan, **adjusted}
     summary |= {"n": int(found["n"].max()), "n_effective": float(found["n_effective"].max())}
     summary |= {"method": "ratio of shares, Koopman; Holm", "established": bool(above == k or below == k)}
-    known = dict(
-        what=listing(map(survey.label, outcomes)), least=LEAST, k=k, bare=k - len(seen), above=above, below=below
-    )
-    known |= ends("ratio", first["estimate"], first["conf_low"], first["conf_high"])
+    known = dict(what=listing(map(survey.label, outcomes)), least=LEAST, k=k, bare=k - len(seen))
+    known |= ends("ratio", first["estimate"], first["conf_low"], first["conf_high"]) | {"above": above, "below": below}
     known |= {"p": p_words(first.get("claim_p", np.nan)), "controls": listing(map(survey.label, controls))}
     known |= {name: first.get(name) for name in ("most_possible", "odds_ratio")}
     when, whose = survey.asked_at or "not stated", "past behaviour" if behavioural else "an answer"
-    dated = bool(survey.asked_at or behavioural)
     checks = (
         Check("loyal is no part of the outcome", whose, "an answer", not behavioural, "stops"),
-        Check("when the score was given is known", when, "before the outcome", dated),
+        Check("when the score was given is known", when, "before the outcome", bool(survey.asked_at or behavioural)),
         Check("definitions with too few customers, left out", few, "0", few == 0, "info"),
     )
     rows = found.drop(columns="customary")

@@ -67,15 +67,15 @@ def share_of(survey: Survey, values: np.ndarray, what: str) -> tuple[float, floa
     return float(share), sample.n_effective if simple else share * (1 - share) / variance, len(sample)
 
 
-def stated_shares(
-    responses,
-    *,
-    items=None,
-    quoted=None,
-    quoted_n: int | None = None,
-    equivalence: float = 0.05,
-    confidence: float = 0.95,
-) -> Statement:
+def wilson_of(survey: Survey, values: np.ndarray, what: str, confidence: float) -> tuple[float, float, float, int]:
+    """Return a share with Wilson's interval on its effective base, and its rows; missing under the floor."""
+    if np.sum(~np.isnan(values)) < max(survey.min_base, 1):
+        return np.nan, np.nan, np.nan, 0
+    share, n, rows = share_of(survey, values, what)
+    return share, *map(float, wilson_interval(share, n, confidence)), rows
+
+
+def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivalence=0.05, confidence=0.95) -> Statement:
     """Return whether own customers state what is quoted of others.
 
     Wilson's interval on the design's effective base; Newcombe's of the difference. Lower or higher: Holm over the items.
@@ -83,14 +83,10 @@ def stated_shares(
     Parameters
     ----------
     responses : Survey or DataFrame
-    items : list of columns of 0 and 1, or mapping column -> threshold at or above which an answer agrees
-        By default the items that have a role of `quoted`.
-    quoted : mapping column or role -> share, 0-1
-        By default the published shares: roles claim_prefer, claim_switch and claim_service_over_price.
-    quoted_n : int, optional
-        How many were asked for the quoted shares; None takes these as exact.
-    equivalence : float
-        "Met" where the interval of the difference lies within this, 0-1.
+    items : columns of 0 and 1, or column -> threshold to agree; by default those that have a role of `quoted`
+    quoted : mapping column or role -> share, 0-1; by default `published_claims`, by roles
+    quoted_n : int, how many were asked for the quoted shares; None takes these as exact
+    equivalence : float, 0-1: met where the interval of the difference lies within this
 
     Raises
     ------
@@ -129,20 +125,15 @@ def stated_shares(
     table["p_adjusted"] = adjusted_p_values(table["p_value"], correction="holm")
     off, below = table["p_adjusted"] < 1 - confidence, table["gap"] < 0
     met = (table["gap_low"] > -equivalence) & (table["gap_high"] < equivalence)
-    verdict = np.select([met, off & below, off], ["met", "lower", "higher"], "not established")
-    table["verdict"] = verdict.astype(object)
-    first = [
-        say.told("share", item=survey.label(r["term"]), span=(r["conf_low"], r["conf_high"], confidence), **r)
-        for r in table.head(3).to_dict("records")
-    ]
-    known = dict(same=int(met.sum()), k=len(table), off=int((off & ~met).sum()), margin=100 * equivalence)
-    known |= dict(first=listing(first), asked=quoted_n)
+    verdict = np.select([met, off & below, off], ["met", "lower", "higher"], "not established").astype(object)
+    table["verdict"] = verdict
+    spans = ((r["conf_low"], r["conf_high"], confidence) for r in rows)
+    first = [say.told("share", item=survey.label(r["term"]), span=span, **r) for r, span in zip(rows[:3], spans)]
+    known = dict(same=int(met.sum()), off=int((off & ~met).sum()), margin=100 * equivalence, asked=quoted_n)
+    known |= dict(k=len(table), first=listing(first))
     check = Check("how many were asked for the quoted shares", quoted_n or "not known", "known", quoted_n is not None)
     summary = {"n": int(table["n"].max()), "n_effective": float(table["n_effective"].max())}
-    summary |= {
-        "method": "Wilson, linearised; Newcombe; Holm",
-        "established": bool((verdict != "not established").all()),
-    }
+    summary |= {"method": "Wilson, linearised; Newcombe; Holm", "established": "not established" not in verdict}
     told = say, ["shares", "with error" if quoted_n else "exact"], known, confidence
     question = "stated_shares", " ".join(limits), None, table, summary, (check,), dict(survey.labels)
     return Statement.of(*told, *question, domain=survey.condition, drawn=dict(scale=100, unit="share who state it, %"))
@@ -156,8 +147,7 @@ def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement
     Parameters
     ----------
     customers : Survey or DataFrame
-    said, did : columns of 0 and 1, days, or conditions
-        What was said, and what happened afterwards (a day such as ``until``: it happened where one stands).
+    said, did : columns of 0 and 1, conditions, or days such as ``until`` (it happened where one stands)
 
     Raises
     ------
@@ -189,17 +179,10 @@ def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement
     p = 2 * stats.norm.sf(abs(z))
     row = {"estimate": mean, "conf_low": mean - half, "conf_high": mean + half, "p_value": p}
     row |= {"said": sample.means(a[sample.rows])[0], "did": sample.means(b[sample.rows])[0], "n": len(sample)}
-    of_said, of_others = (_calibrated(survey, np.where(answered & (a == v), b, np.nan), confidence) for v in (1, 0))
-    known = row | dict(
-        gap=abs(mean), gap_span=(mean - half, mean + half, confidence), p=p_words(p), of_others=of_others[0]
-    )
-    known |= ends("of_said", *of_said)
-    summary = {
-        "n": len(sample),
-        "n_effective": sample.n_effective,
-        "did_if_said": of_said[0],
-        "did_if_not": of_others[0],
-    }
+    meant, others = (wilson_of(survey, np.where(answered & (a == v), b, np.nan), said, confidence) for v in (1, 0))
+    known = row | ends("of_said", *meant[:3]) | {"of_others": others[0], "gap": abs(mean), "p": p_words(p)}
+    known["gap_span"] = mean - half, mean + half, confidence
+    summary = {"n": len(sample), "n_effective": sample.n_effective, "did_if_said": meant[0], "did_if_not": others[0]}
     summary["method"] = f"paired difference of shares, {'McNemar' if sample.plain else 'linearised'}"
     summary["established"] = sure = bool(p < 1 - confidence)
     checks = (Check("persons known in both", n, "at least 100", n >= 100),)
@@ -208,11 +191,3 @@ def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement
     question = "said_and_did", f"{said} and {did}", None, table, summary, checks, dict(survey.labels)
     drawn = dict(scale=100, line=0, unit="said it less did it, percentage points")
     return Statement.of(*told, *question, domain=survey.condition, drawn=drawn)
-
-
-def _calibrated(survey, did, confidence) -> tuple[float, float, float]:
-    """Return which share of some did it, with its interval; missing where they are fewer than the floor."""
-    if np.sum(~np.isnan(did)) < max(survey.min_base, 1):
-        return np.nan, np.nan, np.nan
-    share, n, _ = share_of(survey, did, "who said it")
-    return share, *map(float, wilson_interval(share, n, confidence))

@@ -90,7 +90,7 @@ def ratio_p_value(share_1, n_1, share_0, n_0, claimed) -> np.ndarray:
 
 def ratio_interval(share_1, n_1, share_0, n_0, confidence: float) -> tuple[float, float]:
     """Return Koopman's score interval of share_1 / share_0 on independent bases, whole or effective; open where one is 0."""
-    from scipy.optimize import brentq
+    from scipy.optimize import brentq  # statsmodels errs where all of the second group have it
 
     def end(z):
         beyond = lambda log: float(ratio_score(share_1, n_1, share_0, n_0, np.exp(log))) - z  # noqa: E731

@@ -49,8 +49,7 @@ def check_study(path: str | Path, *, today: date | None = None) -> dict:
     StudyProblem
         The study file itself is wrong, a file is absent, or the data were to be deleted by now.
     """
-    study = open_study(path)
-    study.require_in_time(today=today)
+    study = open_study(path, today=today)
     problems: list[str] = []
     loaded = {name: found for name in study.table_names if (found := _read(study, name, problems))}
     guesses = [guess for name in study.table_names for guess in study.guesses(name)]

@@ -39,7 +39,7 @@ def new_study(
     files: Sequence[Path],
     *,
     out: Path,
-    kinds: dict[Path, str] | None = None,
+    kinds: Sequence[tuple[str, str | Path]] = (),
     ask: Callable[[str], str] | None = None,
 ) -> Written:
     """Read files and write a first study file.
@@ -54,7 +54,7 @@ def new_study(
     out
         Where to write; an existing file is never overwritten.
     kinds
-        File: the table that it is, where it is not to be guessed.
+        Tables, each with the file that is one, where it is not to be guessed.
     ask
         Puts a question and returns the answer; EOFError leaves what is open in doubt. Without it nothing is asked.
 
@@ -69,7 +69,7 @@ def new_study(
         raise StudyProblem(f"there is no folder {str(out.parent)!r} to write {out.name} into")
     if not files and not kinds:
         raise StudyProblem("new needs a file, or --as TABLE=FILE")
-    named = {path: kind for file, kind in (kinds or {}).items() for path in expand(file) or [_absent(file)]}
+    named = {path: kind for kind, f in kinds for path in expand(Path(f)) or [_absent(Path(f))]}
     for kind in named.values():
         if kind not in RULES:
             raise StudyProblem(f"--as {kind!r} is no table{nearest(kind, RULES)}; there are {', '.join(RULES)}")

@@ -1,18 +1,15 @@
 """How a file is to be read: encoding, separator, header rows, sheet; each guess with its reason."""
 
 import csv
-import io
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cxresearch.errors import StudyProblem
-from cxresearch.sources import WHITESPACE, RawTable, Reading, kind_of, read_table
-from cxresearch.sources.columns import NO_OPTION
-from cxresearch.sources.encoding import detect, utf8
-from cxresearch.sources.excel import cells, sheets
-from cxresearch.sources.files import naming
+from cxresearch.sources import NO_OPTION, WHITESPACE, RawTable, Reading, kind_of, naming, read_table
+from cxresearch.sources.text import detect, utf8
+from cxresearch.sources.workbook import cells, sheets
 
 SEPARATORS = (",", ";", "\t", "|")
 LOOKED_AT = 60
@@ -40,13 +37,12 @@ def read_unknown(path: Path) -> tuple[Shape, RawTable]:
 
 
 def _text(path: Path, shape: Shape) -> None:
-    if not path.stat().st_size:
-        raise StudyProblem(f"{path.name} is empty")
     found = detect(path)
     reading = Reading(encoding=found.encoding)
     if found.encoding:
-        written = found.encoding[0] if len(found.encoding) == 1 else list(found.encoding)
-        shape.say("encoding", written, found.doubt or "the byte-order mark says so", doubtful=bool(found.doubt))
+        shape.say(
+            "encoding", found.encoding[0], found.doubt or "the byte-order mark says so", doubtful=bool(found.doubt)
+        )
     lines = _first_lines(path, reading)
     separator, why = _separator(lines, path)
     if separator != ("\t" if path.suffix.lower() == ".tsv" else ","):
@@ -59,9 +55,8 @@ def _text(path: Path, shape: Shape) -> None:
 
 
 def _first_lines(path: Path, reading: Reading) -> list[str]:
-    content, _ = utf8(path, reading)
-    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as stream:
-        text = stream.read(1 << 20).decode("utf-8-sig", "ignore")
+    with utf8(path, reading).lines() as stream:
+        text = stream.read(1 << 20)
     if "\0" in text[:1000]:
         raise StudyProblem(f"{path.name} holds zero bytes and is no text file")
     lines = [line for line in text.splitlines(keepends=True) if line.strip()]

@@ -4,12 +4,5 @@ from cxresearch.journey.moments import channel_consistency, moments_of_truth
 from cxresearch.journey.paths import journey_coverage, journey_paths
 from cxresearch.journey.resolve import handoff_penalty, repeat_contacts, time_to_resolve
 
-__all__ = [
-    "channel_consistency",
-    "handoff_penalty",
-    "journey_coverage",
-    "journey_paths",
-    "moments_of_truth",
-    "repeat_contacts",
-    "time_to_resolve",
-]
+__all__ = ["channel_consistency", "handoff_penalty", "journey_coverage", "journey_paths", "moments_of_truth"]
+__all__ += ["repeat_contacts", "time_to_resolve"]

@@ -121,10 +121,8 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=False
     log = Log(kept, case_of, moment, tied, source, checks)
     if ordered and tied.any() and not log.days:
         row = table.iloc[at := rows[np.argmax(tied)]]
-        raise DataProblem(
-            f"interactions, row {at}: {keys[0]} {row[keys[0]]} has different contacts at {row[time]} "
-            f"({int(tied.sum())} such ties); name the column that tells their order with order="
-        )
+        found = f"{keys[0]} {row[keys[0]]} has different contacts at {row[time]} ({int(tied.sum())} such ties)"
+        raise DataProblem(f"interactions, row {at}: {found}; name the column that tells their order with order=")
     return log
 
 
@@ -143,10 +141,9 @@ def moments_of(column: pd.Series) -> np.ndarray:
     dated, numeric = pd.api.types.is_datetime64_any_dtype(column), pd.api.types.is_numeric_dtype(column)
     times = column if dated else pd.to_datetime(column.astype("string"), errors="coerce", format="ISO8601")
     if (lost := column.notna() & (times.isna() | numeric)).any():
-        raise DataProblem(
-            f"interactions, row {lost.idxmax()}: {column.name} holds {str(column[lost].iloc[0])!r}, which is not a time "
-            f"({int(lost.sum())} of {len(column)} rows are not); write 2024-12-31 18:30:00"
-        )
+        found = f"{str(column[lost].iloc[0])!r}, which is not a time ({int(lost.sum())} of {len(column)} rows are not)"
+        where = f"interactions, row {lost.idxmax()}: {column.name}"
+        raise DataProblem(f"{where} holds {found}; write 2024-12-31 18:30:00")
     return times.to_numpy(dtype="datetime64[us]").astype(np.int64)
 
 
@@ -181,7 +178,6 @@ def said_yes(column: pd.Series) -> np.ndarray:
     said = column.astype(str).str.strip().str.lower().where(column.notna(), "no")
     yes, no = said.isin(["yes", "true", "1", "1.0"]), said.isin(["no", "false", "0", "0.0"])
     if not (yes | no).all():
-        raise DataProblem(
-            f"interactions: {column.name} holds {said[~yes & ~no].iloc[0]!r}; it must say yes or no, 1 or 0"
-        )
+        odd = said[~yes & ~no].iloc[0]
+        raise DataProblem(f"interactions: {column.name} holds {odd!r}; it must say yes or no, 1 or 0")
     return yes.to_numpy()

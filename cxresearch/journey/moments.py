@@ -61,13 +61,11 @@ def moments_of_truth(
     responses : Survey or DataFrame, (N, .)
     outcome, touchpoints : column and list of columns
         Ratings of touchpoints are missing where they were not met; fewest are `min_rows`.
-    before, controls : column and columns, optional
-        Held alike: an earlier score of the same person (by default the outcome in the wave before), the mean of the other
-        touchpoints' ratings (halo), and the controls.
+    before, controls : column and columns, optional, held alike: an earlier score of the same person (by default the
+        outcome in the wave before), the mean of the other touchpoints' ratings (halo), and the controls
     low, high : float, optional
         Ratings are bad up to `low`, good from `high` on; by default the lower and the upper two of the scale.
-    n_boot, confidence, seed
-        Bootstrap of the survey's units; intervals hold for all touchpoints together (Bonferroni).
+    n_boot, confidence, seed : bootstrap of the survey's units; intervals hold for all touchpoints together (Bonferroni)
 
     Returns
     -------
@@ -176,12 +174,10 @@ def channel_consistency(
     ----------
     contacts : Survey or DataFrame, (N, .)
         One row per rated contact; channels with fewer than `min_rows` are left out and counted.
-    score, channel, case_mix : columns
-        The case mix, held alike, is what contacts are about: topic, month, agent.
+    score, channel, case_mix : columns, the case mix, held alike, is what contacts are about: topic, month, agent
     interactions, contact : Table or DataFrame, and column, optional
         Where channel and case mix stand, if not beside the score; and the id of a contact, in both tables.
-    worth_acting_on : float
-        Margin in scale points: smaller differences are not worth acting on.
+    worth_acting_on : float, margin in scale points: smaller differences are not worth acting on
 
     Returns
     -------
@@ -210,9 +206,8 @@ def channel_consistency(
     require_columns(survey.table, score, channel, *case_mix, where="contacts")
     require_share("confidence", confidence)
     if not worth_acting_on > 0:
-        raise DataProblem(
-            f"worth_acting_on={worth_acting_on!r} must be the smallest difference worth acting on, above 0"
-        )
+        must = "must be the smallest difference worth acting on, above 0"
+        raise DataProblem(f"worth_acting_on={worth_acting_on!r} {must}")
     y, known = numbers_of(survey.table, score), survey.table[channel].notna().to_numpy()
     sample = survey.sample(np.isfinite(y) & known, by=channel, what=survey.label(score))
     kept = np.flatnonzero((sample.n >= max(min_rows, 2)) & ~sample.hidden)
@@ -240,9 +235,8 @@ def channel_consistency(
     quantiles = stats.chi2.ppf([(1 + confidence) / 2, (1 - confidence) / 2], k - 1)
     deviation = [np.sqrt(between_variance(means, np.diag(spread), scatter)) for scatter in (None, *quantiles)]
     between, said = ends("between", *deviation), said_of(pairs, survey, k, len(rows), worth_acting_on, confidence)
-    words = say(
-        "channels_spread", spread=number(deviation[0], 2), span=span(between, confidence, 2, of="between", scale=1)
-    )
+    spread_span = span(between, confidence, 2, of="between", scale=1)
+    words = say("channels_spread", spread=number(deviation[0], 2), span=spread_span)
     left_out = Check(f"channels under {min_rows} contacts, left out", len(sample.n) - k, "0", len(sample.n) == k)
     summary = {"n": len(rows), "method": "least squares, two one-sided tests", **between}
     summary["established"] = bool((verdict == "different").any() or alike.all())
@@ -272,11 +266,7 @@ def said_of(pairs, survey, k, n, margin, confidence) -> str:
         above, below = top[["group", "against"]].map(survey.label).iloc[::sign]
         low, high = (sign * top[["conf_low", "conf_high"]]).iloc[::sign]
         size = span({"conf_low": low, "conf_high": high}, confidence, 2, scale=1)
-        key, told = (
-            "channels_differ",
-            {"above": above, "below": below, "gap": number(sign * top["estimate"], 2), "span": size},
-        )
-    verdicts = {
-        verdict.replace(" ", "_"): int(counts.get(verdict, 0)) for verdict in ("alike", "different", "not known")
-    }
+        key, told = "channels_differ", {"above": above, "below": below, "span": size}
+        told["gap"] = number(sign * top["estimate"], 2)
+    verdicts = {v.replace(" ", "_"): int(counts.get(v, 0)) for v in ("alike", "different", "not known")}
     return f"{say(key, margin=number(margin, 2), n=number(n, 0), **told)} {say('channels_pairs', **verdicts)}"

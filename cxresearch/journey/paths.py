@@ -20,12 +20,8 @@ from cxresearch.journey.moments import numbers_of
 from cxresearch.privacy import hide_cells
 from cxresearch.survey import as_survey
 
-STAGES = {
-    "before": "before the purchase",
-    "purchase": "purchase",
-    "after": "after the purchase",
-    "not stated": "not stated",
-}
+STAGES = {"before": "before the purchase", "purchase": "purchase", "after": "after the purchase"}
+STAGES["not stated"] = "not stated"
 MARKERS = {"physical": "s", "digital": "D", "personal": "o"}
 START, END, WELL, LOST = "(start)", "(end)", "(well)", "(not well)"
 MOST = 10  # touchpoints that a heat map can show
@@ -38,14 +34,12 @@ def journey_coverage(
 
     Parameters
     ----------
-    interactions, time
-        As in `journey_paths`.
+    interactions, time : as in `journey_paths`
     touchpoint : column
     measured : dict or DataFrame
         Touchpoint -> the item of `responses` (a Survey or DataFrame) that rates it, or None; or a table of touchpoint, item,
         stage (before, purchase, after), kind (physical, digital, personal) and owner, as a study declares.
-    customer : column, optional
-        In both tables; by default the person of the contacts.
+    customer : column, optional, in both tables; by default the person of the contacts
     case, owner : columns, optional
         With both the moves of a case from one owner to another are counted (table ``handoffs``).
 
@@ -75,9 +69,8 @@ def journey_coverage(
     hidden, unmet = int(table["n"].isna().sum()), declared.loc[~declared["term"].isin(table["term"]), ["term"]]
     table = pd.concat([table, unmet.assign(n=0)]).merge(declared, how="left", on="term").fillna({"stage": "not stated"})
     table[["rating", "rating_share"]] = [rating_of(survey, item) for item in table["measured_by"]]
-    table = (
-        table.assign(share=table["n"] / total).iloc[digits.descending(table["n"], table["term"])].reset_index(drop=True)
-    )
+    table = table.assign(share=table["n"] / total)
+    table = table.iloc[digits.descending(table["n"], table["term"])].reset_index(drop=True)
     blind = table[table["rating"].isna() & (table["n"] > 0)]
     names = listing(f'"{log.label(term)}"' for term in blind["term"][:3])
     told = {"n": number(total, 0), "share": percent(whole["estimate"]), "span": span(whole, confidence)}
@@ -114,10 +107,8 @@ def rating_of(survey, item) -> tuple[float, float]:
         sample = survey.sample(np.isfinite(values), what=survey.label(item))
     except TooFewRespondents:
         return np.nan, np.nan
-    mean, (low, high) = (
-        sample.means(values[sample.rows])[0],
-        survey.scales.get(item, (np.nanmin(values), np.nanmax(values))),
-    )
+    mean = sample.means(values[sample.rows])[0]
+    low, high = survey.scales.get(item, (np.nanmin(values), np.nanmax(values)))
     return mean, (mean - low) / (high - low) if high > low else 0.5
 
 
@@ -157,10 +148,8 @@ def journey_map(finding, ax):
     for row in moves.itertuples():
         start, end = lanes.index(row.term), lanes.index(row.group)
         style = {"arrowstyle": "-|>", "mutation_scale": 9, "color": PALETTE[1], "alpha": 0.7, "zorder": 2}
-        style |= {
-            "linewidth": 0.6 + 4 * row.n / moves["n"].max(),
-            "connectionstyle": f"arc3,rad={np.sign(start - end) * 0.55}",
-        }
+        style["linewidth"] = 0.6 + 4 * row.n / moves["n"].max()
+        style["connectionstyle"] = f"arc3,rad={np.sign(start - end) * 0.55}"
         ax.add_patch(FancyArrowPatch(*[(len(stages) - 0.45, lane) for lane in (start, end)], **style))
     ax.set_xticks(range(len(stages)), [STAGES[stage] for stage in stages])
     ax.set_yticks(range(len(lanes)), [wrap(lane, 16) for lane in lanes])
@@ -178,20 +167,14 @@ def journey_paths(
 
     Parameters
     ----------
-    interactions : Table, DataFrame, path or DuckDB relation, (N, .)
-        One row per contact.
-    time, step : columns
-        When, and at which touchpoint.
+    interactions : Table, DataFrame, path or DuckDB relation, (N, .), one row per contact
+    time, step : columns, when, and at which touchpoint
     case : column or list of columns, optional
         What joins contacts to a path (at least `min_cases`); by default the person of the table.
-    outcome : column, optional
-        Yes or no; that of its last contact says whether a path ended well.
-    order : column, optional
-        Tells the order of contacts of a case at one moment.
-    duplicates : {"drop", "keep"}
-        Rows that repeat another in every column; they are counted either way.
-    n_boot, confidence, seed
-        Bootstrap of persons for what good ends pass.
+    outcome : column, optional, yes or no; that of its last contact says whether a path ended well
+    order : column, optional, tells the order of contacts of a case at one moment
+    duplicates : {"drop", "keep"}, rows that repeat another in every column; they are counted either way
+    n_boot, confidence, seed : bootstrap of persons for what good ends pass
 
     Returns
     -------
@@ -220,14 +203,9 @@ def journey_paths(
     if outcome and good.all() | ~good.any():
         raise DataProblem(f"interactions: by {outcome}, {good.sum()} of {cases} paths end well; both ends are needed")
     states, k = [START, *names, *((WELL, LOST) if outcome else (END,))], len(names) + 1
-    line, owner = (
-        np.zeros(len(code) + 2 * cases, dtype=np.int64),
-        np.repeat(np.arange(cases), np.bincount(log.case) + 2),
-    )
-    known, place = (
-        np.ones(len(line), dtype=bool),
-        np.arange(len(code)) + 2 * log.case + 1,
-    )  # each path between start and end
+    line, known = np.zeros(len(code) + 2 * cases, dtype=np.int64), np.ones(len(code) + 2 * cases, dtype=bool)
+    owner = np.repeat(np.arange(cases), np.bincount(log.case) + 2)
+    place = np.arange(len(code)) + 2 * log.case + 1  # each path between start and end
     line[place], line[place[last] + 1] = code + np.int64(1), np.where(good, k, k + 1)
     known[place[log.tied] - 1] = known[place[last] + 1] = False
     move = np.flatnonzero(known)
@@ -257,9 +235,8 @@ def transitions(pair, person, states, k, min_base, confidence) -> pd.DataFrame:
         n, found = counts[i].sum(), counts[i, to]
         low, high = goodman_intervals(found / n, n, confidence)
         part = {"term": states[i], "group": np.take(states, to), "estimate": (found + 0.5) / (n + len(to) / 2)}
-        parts.append(
-            pd.DataFrame(part | {"conf_low": low, "conf_high": high, "moves": found, "n": n, "base": base[i, to]})
-        )
+        part |= {"conf_low": low, "conf_high": high, "moves": found, "n": n, "base": base[i, to]}
+        parts.append(pd.DataFrame(part))
     table = pd.concat(parts, ignore_index=True)
     shown = hide_cells(table.drop(columns="n"), min_base=min_base, base="base", keys=("term", "group"))
     return shown.drop(columns="base").assign(n=table["n"])

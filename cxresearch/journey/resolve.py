@@ -44,10 +44,8 @@ def times_of(log, closed, until=None) -> tuple[np.ndarray, np.ndarray, np.ndarra
     limit = max(log.moment.max(), ended.max()) if until is None else until
     if (wrong := (ended > UNKNOWN) & (ended < opened)).any():
         at, told = np.argmax(wrong), log.table[closed][log.first].iloc[np.argmax(wrong)]
-        raise DataProblem(
-            f"interactions: a case opened at {pd.Timestamp(opened[at], unit='us')} is closed at {told}, before it "
-            f"({int(wrong.sum())} of {len(opened)} cases); correct {closed}"
-        )
+        found = f"a case opened at {pd.Timestamp(opened[at], unit='us')} is closed at {told}, before it"
+        raise DataProblem(f"interactions: {found} ({int(wrong.sum())} of {len(opened)} cases); correct {closed}")
     done = (ended > UNKNOWN) & (ended <= limit)
     return opened, (np.where(done, ended, limit) - opened) / HOUR, done.astype(float)
 
@@ -110,18 +108,13 @@ def handoff_penalty(
 
     Parameters
     ----------
-    interactions, time, case
-        As in `journey_paths`.
-    closed : column, optional
-        When the case was closed, blank while open; without it the last row of a case closes it.
+    interactions, time, case : as in `journey_paths`
+    closed : column, optional, when the case was closed, blank while open; without it the last row of a case closes it
     changes, event : column
         One of the two: what changes at a hand-off (channel, owner, agent), or yes in rows that are one (rework).
-    landmark : float, optional
-        Hours after the opening; by default the median time of the first hand-off.
-    controls : columns
-        Known at the opening, held alike. Never the number of steps: a hand-off adds to it.
-    min_cases : int
-        Fewest persons in either arm.
+    landmark : float, optional, hours after the opening; by default the median time of the first hand-off
+    controls : columns, known at the opening, held alike. Never the number of steps: a hand-off adds to it.
+    min_cases : int, fewest persons in either arm
 
     Returns
     -------
@@ -187,12 +180,8 @@ def handoff_penalty(
     further = {"hazard": pd.DataFrame([closing_rate(start, hours, done, confidence)])}
     words = penalty_words(top, naive, found, mark, hidden, confidence)
     if fades:
-        known = {
-            "mark": number(late, 1),
-            "later": number(far["estimate"], 2),
-            "span": span(far, confidence, 2, scale=1),
-        }
-        words.append(say("handoff_fades", **known))
+        known = {"later": number(far["estimate"], 2), "span": span(far, confidence, 2, scale=1)}
+        words.append(say("handoff_fades", mark=number(late, 1), **known))
     words = " ".join([*words, *log.days])
     drawn = {"line": 1.0, "unit": "ratio of mean hours, handed on over not"}
     return JourneyFinding(*finding, log.source.labels | LABELS, further, words=words, fitted=fit, drawn=drawn)
@@ -217,16 +206,9 @@ def refuse_few(persons, what, least) -> None:
 def penalty_words(top, naive, found, mark, hidden, confidence) -> list[str]:
     """Return what is told of a penalty: what is established, the naive ratio and why it is wrong, what is hidden."""
     told = {"ratio": number(top["estimate"], 2), "size": percent(abs(top["estimate"] - 1)), "e": number(hidden, 2)}
-    told |= {
-        "span": span(top, confidence, 2, scale=1),
-        "n": number(top["n"], 0),
-        "n_handed": number(top["n_handed"], 0),
-    }
-    wrong = {
-        "naive": number(naive["estimate"], 2),
-        "span": span(naive, confidence, 2, scale=1),
-        "mark": number(mark, 1),
-    }
+    told |= {name: number(top[name], 0) for name in ("n", "n_handed")} | {"span": span(top, confidence, 2, scale=1)}
+    wrong = {"naive": number(naive["estimate"], 2), "mark": number(mark, 1)}
+    wrong["span"] = span(naive, confidence, 2, scale=1)
     key = "handoff_open" if not found else "handoff_longer" if top["estimate"] > 1 else "handoff_shorter"
     return [say.told(key, **told), say("handoff_naive", **wrong), *[say.told("handoff_hidden", **told)] * found]
 
@@ -253,8 +235,7 @@ def repeat_contacts(
 
     Parameters
     ----------
-    interactions, time
-        As in `journey_paths`.
+    interactions, time : as in `journey_paths`
     topic, customer, channel : columns
         The customer is by default the person of the table; with `channel`, followers in another channel are counted, too.
     until : timestamp
@@ -285,9 +266,8 @@ def repeat_contacts(
     inside = np.flatnonzero(log.moment <= limit - days).astype(np.int32)
     if not inside.size:
         last = pd.Timestamp(int(log.moment.max()), unit="us")
-        raise DataProblem(
-            f"until={until!r}: no contact is followed for {within_days:g} days; the last one is of {last}"
-        )
+        lacking = f"no contact is followed for {within_days:g} days"
+        raise DataProblem(f"until={until!r}: {lacking}; the last one is of {last}")
     marks, (code, _) = {}, groups_of(log.table[[topic]])
     marks["repeats"] = followed(log, days, limit, np.argsort(code, kind="stable"), code)  # by topic, customer and time
     if channel:
@@ -336,12 +316,10 @@ def time_to_resolve(
 
     Parameters
     ----------
-    interactions, case
-        As in `journey_paths`.
+    interactions, case : as in `journey_paths`
     opened, closed : columns
         The first of `opened` opens a case, the last of `closed` (without it, the last row) closes it; it is open while blank.
-    until : timestamp
-        From when on nothing is known: cases closed later are open.
+    until : timestamp, from when on nothing is known: cases closed later are open
     by, horizon : column and float, optional
         Group of the first row; hours up to which the mean is taken, by default the longest time seen in every group.
 
@@ -378,9 +356,8 @@ def time_to_resolve(
     for g in shown:
         mine = hours[cell == g], done[cell == g]
         curve = kaplan_meier(*mine, at=[0.0], confidence=confidence)
-        rows[g] |= dict(zip(ENDS, curve.median())) | ends(
-            "mean_hours", *restricted_mean(*mine, mark, confidence=confidence)
-        )
+        mean = restricted_mean(*mine, mark, confidence=confidence)
+        rows[g] |= dict(zip(ENDS, curve.median())) | ends("mean_hours", *mean)
         rows[g] |= {"horizon": mark, "n": len(mine[0]), "n_open": int(np.sum(mine[1] == 0))}
         named = dict(zip(("hours", "at_risk", "estimate", "std_error", "conf_low", "conf_high"), curve))
         curves.append(pd.DataFrame({"group": names[g]} | named))
@@ -396,16 +373,8 @@ def time_to_resolve(
     words = " ".join([*(say.told(key, **told) for key in keys), *log.days])
     more = {"suppressed": int(hidden.sum()), "figure": still_open, "words": words}
     more["drawn"] = {"unit": "hours until half of the cases are closed"}
-    finding = (
-        "time_to_resolve",
-        closed or opened,
-        by,
-        pd.DataFrame(rows),
-        summary,
-        (*log.checks, lost),
-        log.source.labels,
-    )
-    return JourneyFinding(*finding, {"curves": pd.concat(curves, ignore_index=True)}, **more)
+    finding = ("time_to_resolve", closed or opened, by, pd.DataFrame(rows), summary, (*log.checks, lost))
+    return JourneyFinding(*finding, log.source.labels, {"curves": pd.concat(curves, ignore_index=True)}, **more)
 
 
 def still_open(finding, ax):

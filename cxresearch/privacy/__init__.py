@@ -1,39 +1,17 @@
-"""Privacy: minimum base, suppression and its audit, keyed pseudonyms, direct identifiers, redaction.
+"""Privacy: minimum base, suppression and its audit, keyed pseudonyms, direct identifiers, redaction."""
 
-Names are imported when first used: an analysis that asks for the minimum base pays for nothing else.
-"""
-
-import importlib
-
-_HOME = {
-    "POOLED": "base",
-    "hide_small_bases": "base",
-    "pool_small_groups": "base",
-    "require_base": "base",
-    "hidden_cells": "suppression",
-    "hide_cells": "suppression",
-    "dominated_groups": "dominance",
-    "guarded_base": "dominance",
-    "largest_share": "dominance",
-    "PSEUDONYMS": "pseudonyms",
-    "PseudonymKey": "pseudonyms",
-    "unsorted": "pseudonyms",
-    "study_key": "pseudonyms",
-    "environment_of_run": "pseudonyms",
-    "pseudonymise": "pseudonyms",
-    "Identifier": "identifiers",
-    "find_identifiers": "identifiers",
-    "redact": "redaction",
-    "Leak": "audit",
-    "audit_tables": "audit",
-    "audit_folder": "audit",
-}
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module 'cxresearch.privacy' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"cxresearch.privacy.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+# ruff: noqa: F401
+from cxresearch.privacy.audit import Leak, audit_folder, audit_tables
+from cxresearch.privacy.base import POOLED, hide_small_bases, pool_small_groups, require_base
+from cxresearch.privacy.dominance import dominated_groups, guarded_base, largest_share
+from cxresearch.privacy.identifiers import Identifier, find_identifiers
+from cxresearch.privacy.pseudonyms import (
+    PSEUDONYMS,
+    PseudonymKey,
+    environment_of_run,
+    pseudonymise,
+    study_key,
+    unsorted,
+)
+from cxresearch.privacy.redaction import redact
+from cxresearch.privacy.suppression import hidden_cells, hide_cells

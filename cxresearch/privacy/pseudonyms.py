@@ -1,12 +1,8 @@
 """Keyed pseudonyms: the same id always gets the same pseudonym, and nobody without the key can go back or try ids out.
 
-A plain hash of an e-mail address or a phone number is undone by hashing a list of them; a keyed one is not. Each study
-has a key of its own, so that its pseudonyms cannot be linked with those of another. Pseudonymised data stay personal
-data.
-
-References
-----------
-Krawczyk, Bellare & Canetti (1997), RFC 2104 (HMAC); Article 29 Working Party (2014), Opinion 05/2014, 4.
+A plain hash of an e-mail address is undone by hashing a list of them; a keyed one is not. Each study has a key of its
+own, so that its pseudonyms cannot be linked with another's. Pseudonymised data stay personal data (Krawczyk, Bellare &
+Canetti 1997, RFC 2104: HMAC; Article 29 Working Party 2014, Opinion 05/2014).
 """
 
 import hmac
@@ -14,8 +10,8 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -24,25 +20,17 @@ from cxresearch.errors import DataProblem, composed
 KEY_VARIABLE = "CXRESEARCH_KEY"
 KEY_OF_RUN = "CXRESEARCH_KEY_OF_RUN"  # set by a run for its kernels where there is no key, so that its notebooks agree
 PSEUDONYMS = "pseudonyms"  # in the attrs of a table: its columns of pseudonyms
-SHORTEST_KEY = 16
-LENGTH = 20  # hexadecimal digits, 80 bits; two of ten million ids collide with probability 4e-11
-WHOLE_AS_FLOAT = re.compile(r"([+-]?\d+)\.0+")
+SHORTEST_KEY, LENGTH = 16, 20  # characters; hexadecimal digits: two of ten million ids collide with probability 4e-11
 
 
-@dataclass(frozen=True)
-class PseudonymKey:
-    """The secret of one study.
+class PseudonymKey(NamedTuple):
+    """The secret of one study (32 bytes), and whether it lasts: comes from the environment, and not from this process."""
 
-    Attributes
-    ----------
-    secret
-        32 bytes; never shown.
-    lasting
-        Whether it comes from the environment; if not, the next process makes other pseudonyms.
-    """
-
-    secret: bytes = field(repr=False)
+    secret: bytes
     lasting: bool
+
+    def __repr__(self) -> str:
+        return f"PseudonymKey(lasting={self.lasting})"
 
     def said(self) -> str:
         """Return in a sentence where the key comes from and what follows from it."""
@@ -55,19 +43,9 @@ class PseudonymKey:
 
 
 def study_key(title: str, *, environ: Mapping[str, str] | None = None) -> PseudonymKey:
-    """Return the key of the study called `title`.
+    """Return the key of the study called `title`, from ``CXRESEARCH_KEY`` of `environ` (by default the process's).
 
-    Parameters
-    ----------
-    title : str
-        Two titles have two keys; spaces around it do not count.
-    environ : mapping, optional
-        Where to look for ``CXRESEARCH_KEY``; by default the process's environment.
-
-    Raises
-    ------
-    DataProblem
-        If the variable holds fewer than 16 characters.
+    `DataProblem` if the variable holds fewer than 16 characters.
     """
     environ = os.environ if environ is None else environ
     master = environ.get(KEY_VARIABLE, "")
@@ -86,19 +64,18 @@ def environment_of_run() -> dict[str, str]:
 
 
 def pseudonymise(ids: pd.Series, *, key: PseudonymKey) -> pd.Series:
-    """Return the ids as pseudonyms: ``p`` and 20 digits (hexadecimal) of HMAC-SHA-256, missing where an id is missing.
+    """Return the ids as ``p`` and 20 hexadecimal digits of HMAC-SHA-256, missing where an id is missing or blank.
 
-    Ids that look the same get the same one: text is stripped, ``17.0`` is ``17`` and accents may be composed or not,
-    while leading zeros and capitals stay.
+    Ids that look the same get the same one (`looks_like`); leading zeros and capitals stay.
     """
     positions, values = pd.factorize(ids)
-    made = pd.array([_pseudonym(looks_like(v), key.secret) for v in values], dtype="str")
-    taken = pd.api.extensions.take(made, positions, allow_fill=True)
-    return pd.Series(taken, index=ids.index, name=ids.name)
+    texts = map(looks_like, values)
+    made = pd.array([f"p{_hmac(key.secret, text).hex()[:LENGTH]}" if text else None for text in texts], dtype="str")
+    return pd.Series(pd.api.extensions.take(made, positions, allow_fill=True), index=ids.index, name=ids.name)
 
 
 def unsorted(found: pd.DataFrame, source: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return a table with one row per id in the order in which `source` first names these, if they are pseudonyms.
+    """Return a table with one row per id as `source` first names these, if they are pseudonyms.
 
     Their alphabet differs from key to key, and no result may.
     """
@@ -108,15 +85,9 @@ def unsorted(found: pd.DataFrame, source: pd.DataFrame, column: str) -> pd.DataF
     return found.iloc[places.argsort(kind="stable")].reset_index(drop=True)
 
 
-def _pseudonym(text: str, secret: bytes) -> str | None:
-    return f"p{_hmac(secret, text).hex()[:LENGTH]}" if text else None
-
-
 def looks_like(value) -> str:
     """Return the text by which ids are compared: `composed`, ``17.0`` as ``17``."""
-    text = composed(value)
-    whole = WHOLE_AS_FLOAT.fullmatch(text)
-    return whole.group(1) if whole else text
+    return re.sub(r"^([+-]?\d+)\.0+$", r"\1", composed(value))
 
 
 def _hmac(secret: bytes, text: str) -> bytes:

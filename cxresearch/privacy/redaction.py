@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from cxresearch.privacy.identifiers import EMAIL, PERSONAL, bare, is_ip
 
@@ -34,7 +36,9 @@ LINK = re.compile(r"(?:https?://|www\.)[^\s<>\"']+", re.I)
 WITH_ID = re.compile(r"[?#=@]|\d{5,}|[A-Za-z0-9_-]{20,}")
 IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d\d(?:[ -]?[A-Z0-9]){10,30}", re.I)
 IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}(?:\d+(?:\.\d+){3}|[0-9a-f]{1,4})?(?!\w)", re.I)
-MIXED = re.compile(r"(?<!\w)(?:[A-ZА-Я]{1,4}[ -]?\d{6,}(?!\w)|(?=\d*[^\W\d_])(?=[^\W\d_]*\d)[^\W_]{7,}(?!\w))")
+MIXED = re.compile(
+    r"(?<!\w)(?:[A-ZА-Я]{1,4}[ -]?\d{6,}(?!\w)|[A-Z]{2} \d\d \d\d \d\d [A-D](?!\w)|(?=\d*[^\W\d_])(?=[^\W\d_]*\d)[^\W_]{7,}(?!\w))"
+)
 
 _YEAR, _DAY = r"(?:19|20)\d\d", r"(?:0?[1-9]|[12]\d|3[01])"
 _DATES = "|".join(f"{_YEAR}{s}{_DAY}{s}{_DAY}|{_DAY}{s}{_DAY}{s}{_YEAR}" for s in ("-", r"\. ?", "/", " "))
@@ -43,7 +47,9 @@ _NUMBER = r"(?:[1-9]\d{0,2}(?:[ .,]\d{3}){1,2}|[1-9]\d{0,8}|0)(?:[.,]\d{1,2})?(?
 _MEASURED = rf" ?{_any(AMOUNTS['after'].split())}(?!\w)"
 _KEPT = rf"{_DATE}|(?<!\d)\d\d?:\d\d(?::\d\d)?(?!\d)|{_NUMBER}(?: ?- ?{_NUMBER})?{_MEASURED}"
 _STOP = rf"{_DATE}|\d\d?:\d\d|\d+x\d|(?<!\d)(?:[1-9]\d?(?: \d{{3}}){{1,2}}|[1-9]\d{{0,5}})(?:[.,]\d\d?)?{_MEASURED}"
-RUN = re.compile(rf"(?=[\d+(])(?:{_KEPT}|(?P<run>(?:\+ ?|\((?=\d{{1,5}}\)))?\d(?:[ \t().\-/]{{0,3}}(?!{_STOP})\d)*))")
+RUN = re.compile(
+    rf"(?=[\d+(])(?:{_KEPT}|(?P<run>(?:\+ ?|\((?=\d{{1,5}}\)))?\d(?:[ \t().\-/_*·•]{{0,3}}(?!{_STOP})\d)*))"
+)
 _CLOCK = r"(?:[01]\d|2[0-4])[0-5]\d"
 # What a run of digits may be and stay: years, times, scores, round numbers, short dates; one number by thousands.
 _ITEM = (
@@ -51,7 +57,7 @@ _ITEM = (
     rf"|{_DAY}[./-]{_DAY}[./-]\d\d)"
 )
 ORDINARY = re.compile(
-    rf"{_ITEM}(?:(?: ?[-/] ?| {{1,2}}){_ITEM})*|[1-9]\d?(?:[ .]\d{{3}}){{1,2}}|\d\.\d+"
+    rf"{_ITEM}(?:(?: ?[-/] ?| {{1,2}}){_ITEM})*|[1-9]\d?(?:[ .]\d{{3}}){{1,2}}|\d\.\d+|[1-9]\d{{4,6}}\.\d\d"
     rf"|{_CLOCK} ?- ?{_CLOCK}|\d\d?-\d\d? {_DAY}\.\d\d"  # 0830-1000; 9-11 10.10
 )
 PAID_BEFORE = re.compile(rf"(?<!\d)(?<!\d ){_any(AMOUNTS['before'].split())} ?$")
@@ -61,10 +67,11 @@ CALLED = re.compile(
 )
 
 _TITLES, _GREETINGS = _any(NAMES["titles"]), _any(NAMES["greetings"])
-_WORD = rf"(?!(?:{_TITLES}|{_GREETINGS})(?!\w))[^\W\d_](?:\.(?= )|[\w'’-]*)"
+_INTRODUCTIONS = _any(NAMES["introductions"])
+_WORD = rf"(?!(?:{_TITLES}|{_GREETINGS}|{_INTRODUCTIONS})(?!\w))[^\W\d_](?:\.(?= )|[\w'’-]*)"
 _WORDS = rf"(?P<words>{_WORD}(?: {_WORD}){{0,3}})"
 INTRODUCED = re.compile(
-    rf"(?<!\w)(?P<said>{_any(NAMES['introductions'])}(?: ?: ?| )|(?m:(?<=[;,.(])|(?<=[;,.] )|^){_any(NAMES['labels'])} ?: ?){_WORDS}"
+    rf"(?<!\w)(?P<said>{_INTRODUCTIONS}(?: ?: ?| )|(?m:(?<=[;,.(])|(?<=[;,.] )|^){_any(NAMES['labels'])} ?: ?){_WORDS}"
 )
 ANNOUNCED = re.compile(rf"(?<!\w)(?P<said>(?:{_TITLES}\.?|{_GREETINGS},?)\s+){_WORDS}")
 
@@ -85,15 +92,17 @@ def redact(texts: pd.Series) -> Redacted:
         Missing cells stay missing; a cell that is no text is returned as it is unless something is taken out of it.
     """
     positions, values = pd.factorize(texts)
-    found = [Counter() for _ in values]
-    made = np.empty(len(values), dtype=object)
-    for i, value in enumerate(values):
-        text = redact_text(str(value), found[i])
-        made[i] = text if found[i] else value
+    made, found = np.array(values, dtype=object), {}
+    held = pa.array([str(value).encode(errors="replace") for value in values], pa.string())
+    suspect = pc.match_substring_regex(held, SUSPECT)
+    for i in np.flatnonzero(suspect.to_numpy(zero_copy_only=False)):
+        text = redact_text(str(values[i]), counter := Counter())
+        if counter:
+            made[i], found[i] = text, counter
     taken = pd.api.extensions.take(made, positions, allow_fill=True, fill_value=None)
     redacted = pd.Series(taken, index=texts.index, name=texts.name, dtype=object).where(texts.notna(), texts)
-    times = np.bincount(positions[positions >= 0], minlength=len(values))
-    hits = np.array([[f[kind] for f in found] for kind in KINDS], dtype=int).reshape(len(KINDS), len(values))
+    times = np.bincount(positions[positions >= 0], minlength=len(values))[list(found)]
+    hits = np.array([[f[kind] for f in found.values()] for kind in KINDS], dtype=int).reshape(len(KINDS), len(found))
     counts = {"kind": KINDS, "redactions": hits @ times, "rows": (hits > 0) @ times}
     return Redacted(redacted, pd.DataFrame(counts))
 
@@ -219,4 +228,13 @@ STEPS = (
     (DIGIT, RUN, _run),
     (_holds(*(form for stem in NAMES["stems"].split() for form in (stem, bare(stem)))), INTRODUCED, _name),
     (CAPITAL, ANNOUNCED, _name),
+)
+
+# Holds wherever a step finds something, in a text not yet folded; all texts at once (RE2) cost a tenth of asking each.
+_STEMS = "|".join(form for stem in NAMES["stems"].split() for form in (stem, bare(stem)))
+_WHO = "|".join(re.escape(form) for who in (*NAMES["titles"], *NAMES["greetings"]) for form in (who, bare(who)))
+_WHO = _WHO.replace(r"\ ", r"[\s\p{Zs}]").replace(r"\-", r"\p{Pd}")
+SUSPECT = (
+    rf"[\p{{Nd}}\p{{Cf}}\p{{M}}@\x{{FF01}}-\x{{FF5E}}]|(?i:://|www\.|:.*:|{_STEMS}"
+    rf"|(?:^|[^\p{{L}}\p{{N}}_])(?:{_WHO})[.,]?[\s\p{{Zs}}]+\p{{L}})"
 )

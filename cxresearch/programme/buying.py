@@ -68,9 +68,8 @@ def _sbg_expected(theta, x, t, T, more):
 def _gamma_gamma(theta, x, m, _):
     p, q, scale = theta
     whole, shape, money = np.log(scale + m * x), p * x + q, np.log(m) + np.log(x)
-    loglik = (
-        gammaln(shape) - gammaln(p * x) - gammaln(q) + q * np.log(scale) + p * x * money - np.log(m) - shape * whole
-    )
+    loglik = gammaln(shape) - gammaln(p * x) - gammaln(q) + q * np.log(scale) + p * x * money
+    loglik -= np.log(m) + shape * whole
     slopes = (
         x * (digamma(shape) - digamma(p * x) + money - whole),
         digamma(shape) - digamma(q) + np.log(scale) - whole,
@@ -102,9 +101,8 @@ STARTS = {"bg_nbd": [(0.5, 5.0, 0.5, 2.0)], "sbg": [(1.0, 1.0)]}
 
 def slope(total, theta, step: float = 1e-4) -> np.ndarray:
     """Return how a total moves with the log of each parameter."""
-    return np.array(
-        [(total(theta * np.exp(s)) - total(theta * np.exp(-s))) / (2 * step) for s in step * np.eye(len(theta))]
-    )
+    ways = step * np.eye(len(theta))
+    return np.array([(total(theta * np.exp(s)) - total(theta * np.exp(-s))) / (2 * step) for s in ways])
 
 
 def fit(name: str, x, t, T, counts=None) -> Fit:

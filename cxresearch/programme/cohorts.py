@@ -146,11 +146,9 @@ def cohort_retention(
 
     Parameters
     ----------
-    transactions, customer, time, amount, period, until
-        As in `acquisition`.
-    since : date, optional
-        When the record of all customers begins: nobody bought before. Without it the first period's customers are the
-        stock, of whom nobody knows when they came: they stand apart and enter no total.
+    transactions, customer, time, amount, period, until : as in `acquisition`
+    since : date, optional, when the record of all customers begins: nobody bought before. Without it the first period's
+        customers are the stock, of whom nobody knows when they came: they stand apart and enter no total.
 
     Raises
     ------
@@ -184,9 +182,8 @@ def cohort_retention(
     again = _bought_again(again[again["cohort"].isin(kept["cohort"])], confidence)
     table["estimate"] = table["active"] / table["n"]
     table["conf_low"], table["conf_high"] = wilson_interval(table["estimate"], table["n"], confidence)
-    table = table.assign(
-        **{c: table[c].mask(gone) for c in table.columns[2:]}, cohort=names_of(table["cohort"], period)
-    )
+    shown = {c: table[c].mask(gone) for c in table.columns[2:]}
+    table = table.assign(**shown, cohort=names_of(table["cohort"], period))
     span = lambda low, high: interval(100 * low, 100 * high, confidence) + " %"  # noqa: E731
     n, names, soon = int(kept["n"].sum()), names_of(kept["cohort"], period), again.iloc[min(1, len(again) - 1)]
     share = kept["active"].sum() / n

@@ -92,10 +92,8 @@ def difference_in_differences(
         With `every` `period` is a time that is cut into periods.
     treated, since : list of units, or column of two values; period or date, or column
         Where and when it began; a column of `panel` where it began at different times (missing: never).
-    controls : list of columns
-        Averaged by unit and period.
-    min_units : int
-        Fewest units with the programme, and without it.
+    controls : list of columns, averaged by unit and period
+    min_units : int, fewest units with the programme, and without it
 
     Raises
     ------
@@ -127,9 +125,8 @@ def difference_in_differences(
     runs = group[code]
     columns = [runs & (cells["t"] >= start), *(cells[c] for c in controls)]
     fit, clustered, _ = two_way(cells, columns, confidence)
-    p, *wild = wild_bootstrap(
-        fit.model.wexog, fit.model.wendog, code, 0, n_boot=n_boot, seed=seed, confidence=confidence
-    )
+    drawn = dict(n_boot=n_boot, seed=seed, confidence=confidence)
+    p, *wild = wild_bootstrap(fit.model.wexog, fit.model.wendog, code, 0, **drawn)
     others = np.column_stack([*columns[1:], pd.get_dummies(cells["t"], drop_first=True)]).astype(float)
     Y, W, clean = (wide(cells.assign(clean=cells["y"] - others @ fit.params[1:]), c) for c in ("y", "weight", "clean"))
     change, alone = welch(changes(clean, W, start)[:, None], group, confidence).iloc[0], changes(Y, W, start)[group]
@@ -187,9 +184,8 @@ def _event_study(cells, Y, W, runs, group, start, confidence) -> tuple[pd.DataFr
     study = cells.drop_duplicates("t").sort_values("t")[["period"]].astype(str).reset_index(drop=True)
     study["period"], study["from_start"] = study["period"].str[:10], np.arange(Y.shape[1]) - start
     with np.errstate(invalid="ignore"):
-        study["treated"], study["control"] = (
-            np.nansum((Y * W)[g], axis=0) / np.nansum(W[g], axis=0) for g in (group, ~group)
-        )
+        for name, g in (("treated", group), ("control", ~group)):
+            study[name] = np.nansum((Y * W)[g], axis=0) / np.nansum(W[g], axis=0)
     return study.join(welch(Y - base[:, None], group, confidence)), persons
 
 

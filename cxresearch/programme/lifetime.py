@@ -65,9 +65,8 @@ class FittedModel:
         away, pair = self.theta >= RUNAWAY, np.isin(self.model.names, ("a", "b"))  # a pair has but a ratio
         known = np.where(away | (pair & (away & pair).any()), np.nan, self.theta)
         reach = np.exp(1.96 * np.sqrt(np.sum(self.influence**2, axis=0)))
-        return pd.DataFrame(
-            dict(term=self.model.names, estimate=known, conf_low=known / reach, conf_high=known * reach)
-        )
+        found = dict(term=self.model.names, estimate=known, conf_low=known / reach, conf_high=known * reach)
+        return pd.DataFrame(found)
 
     def expected(self, edges, discount=(1.0,), theta=None) -> np.ndarray:
         """Return purchases expected of each customer up to the edges, each step discounted."""
@@ -130,14 +129,10 @@ def fit_lifetime(
 
     Parameters
     ----------
-    transactions, customer, time, amount, until
-        As in `acquisition`; the purchases of a customer on one day are one.
-    holdout : float
-        Last part of the record, 0-1, that the model must foretell.
-    horizon, margin, discount_rate : int, float, float
-        Months; part of a payment that is margin; per year.
-    model : {"bg_nbd", "sbg"}
-        Customers who leave unseen; or who pay once every `period` until they leave.
+    transactions, customer, time, amount, until : as in `acquisition`; the purchases of a customer on one day are one
+    holdout : float, last part of the record, 0-1, that the model must foretell
+    horizon, margin, discount_rate : int, float, float, months; part of a payment that is margin; per year
+    model : {"bg_nbd", "sbg"}, customers who leave unseen; or who pay once every `period` until they leave
     n_boot, min_rows : int
         Resamples of customers, in each of which the parameters take one Newton step; fewest customers to fit.
 

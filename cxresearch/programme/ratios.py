@@ -87,14 +87,8 @@ def _value_over_cost(cac, clv, confidence) -> tuple:
     """Return lifetime value over the cost to win a customer, with Fieller's interval."""
     (top, bottom), z = (r["estimate"] for r in (clv, cac)), stats.norm.ppf((1 + confidence) / 2)
     variances = [((r["conf_high"] - r["conf_low"]) / (2 * z)) ** 2 for r in (clv, cac)]
-    return (
-        "clv_to_cac",
-        top / bottom,
-        *fieller_interval(top, bottom, variances, confidence=confidence),
-        top,
-        bottom,
-        cac["n"],
-    )
+    ends = fieller_interval(top, bottom, variances, confidence=confidence)
+    return "clv_to_cac", top / bottom, *ends, top, bottom, cac["n"]
 
 
 def cost_ratios(
@@ -110,15 +104,12 @@ def cost_ratios(
     ----------
     costs, period, kind, amount : Table or DataFrame, columns
         One row per kind and period; columns where its table does not say.
-    counts : dict
-        What costs are divided by: any of ``new``, ``contacts`` -> (table, time), whose rows are counted, ``customers`` ->
-        (table, time, id), and ``revenue`` -> (table, time, amount).
-    roles : dict
-        Kind of cost -> acquisition, service or retention. Every kind is in the cost of sales.
+    counts : dict, what costs are divided by: any of ``new``, ``contacts`` -> (table, time), whose rows are counted,
+        ``customers`` -> (table, time, id), and ``revenue`` -> (table, time, amount)
+    roles : dict, kind of cost -> acquisition, service or retention. Every kind is in the cost of sales.
     share_for_acquisition : float
         Part of acquisition costs, 0-1, that wins new customers: marketing speaks to old ones, too. No default.
-    lifetime : Lifetime, optional
-        For lifetime value over the cost to win a customer, where it is established.
+    lifetime : Lifetime, optional, for lifetime value over the cost to win a customer, where it is established
 
     Raises
     ------
@@ -197,8 +188,7 @@ def payback(
     ----------
     customers, transactions, customer, since, time, amount, until
         As in `acquisition`; new customers who never paid count.
-    cost : number or Statement
-        To win a customer; of a finding of `cost_ratios` its cac, with its interval.
+    cost : number or Statement, to win a customer; of a finding of `cost_ratios` its cac, with its interval
     margin, min_rows : float, int
         Part of a payment that is margin, returns taken off; fewest customers who must have been seen for a month.
 
@@ -232,10 +222,8 @@ def payback(
     rows = rows[(rows["k"] >= 0) & (rows["k"] < np.minimum(seen, months)[rows["row"]])]
     np.add.at(income, (rows["row"], rows["k"]), margin * rows["amount"])
     totals = resampled(np.hstack([income, known]), n_boot=n_boot, seed=seed)
-    draws, so_far = (
-        np.cumsum(totals[:, :months] / totals[:, months:], axis=1),
-        np.cumsum(income.sum(axis=0) / known.sum(axis=0)),
-    )
+    draws = np.cumsum(totals[:, :months] / totals[:, months:], axis=1)
+    so_far = np.cumsum(income.sum(axis=0) / known.sum(axis=0))
     prices = price * np.exp(spread * np.random.default_rng(seed).normal(size=len(draws)))
     month, tails = float(_first_month(so_far, price)), [(1 - confidence) / 2, (1 + confidence) / 2]
     low, high = np.quantile(_first_month(draws, prices[:, None]), tails, method="inverted_cdf")
@@ -244,12 +232,8 @@ def payback(
     key = "not_paid_back" if np.isinf(month) else "paid_back_open" if np.isinf(high) else "paid_back"
     said = dict(cost=money(price, events.currency), n=number(len(seen), 0), month=number(month, 0), seen=months)
     words = say.told(key, **said, margin=money(so_far[-1], events.currency), span=span_of(low, high, confidence, 0))
-    summary = {
-        "n": len(seen),
-        "method": say["payback_method"],
-        "payback": month,
-        "established": bool(np.isfinite(high)),
-    }
+    summary = {"n": len(seen), "method": say["payback_method"], "payback": month}
+    summary["established"] = bool(np.isfinite(high))
     axes = say["payback_x"], say("payback_y", unit=events.currency or "money"), say["payback_unit"]
     figure = dict(x="age", columns={"earned": "o-"}, across=price, axes=axes)
     more = dict(checks=checks, labels=events.labels, figure=figure)

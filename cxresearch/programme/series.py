@@ -54,12 +54,9 @@ def interrupted_series(
 
     Parameters
     ----------
-    series, outcome, period, every, since
-        As in `difference_in_differences`; rows are averaged by period.
-    comparison : column, optional
-        What did not meet the programme: the difference to it is analysed.
-    season, min_points : int
-        Periods of a year (needs two years); fewest periods before and after.
+    series, outcome, period, every, since : as in `difference_in_differences`; rows are averaged by period
+    comparison : column, optional, what did not meet the programme: the difference to it is analysed
+    season, min_points : int, periods of a year (needs two years); fewest periods before and after
 
     Raises
     ------

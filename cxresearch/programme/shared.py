@@ -27,10 +27,7 @@ def refuse_if(forbidden, key: str, /, **values) -> None:
 
 def checked(**found) -> tuple[Check, ...]:
     """Return checks from name=(value, ok) or (value, ok, level); what they are called and their limits are words."""
-    said = (
-        (say["check_" + key], value, say["limit_" + key], bool(ok), *level)
-        for key, (value, ok, *level) in found.items()
-    )
+    said = ((say["check_" + k], value, say["limit_" + k], bool(ok), *level) for k, (value, ok, *level) in found.items())
     return tuple(Check(*row) for row in said)
 
 

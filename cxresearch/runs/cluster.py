@@ -11,30 +11,26 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from cxresearch.errors import StudyProblem
-from cxresearch.runs.execution import Failure, Outcome, Pool
+from cxresearch.runs.execution import Outcome, Pool
 from cxresearch.runs.plan import Task
 from cxresearch.runs.record import FAILED
 from cxresearch.runs.unchanged import package_digest
-from cxresearch.study import open_study
 from cxresearch.study.narrow import reference_to, split_reference
-from cxresearch.study.shared import shared_tables, signature
 
 RETRIES = 3
 PATIENCE = 20  # seconds in which a scheduler must answer
+ONE = threading.Lock()  # a worker's threads make one pool
 
 
 class ClusterPool:
     """Executes notebooks on a Dask cluster (``tcp://host:8786``); what `Pool` is for this machine.
 
-    `inputs` are the files that every worker must see; without `jobs`, a notebook goes to each thread of the workers.
-
-    Raises
-    ------
-    StudyProblem
-        If no scheduler answers, it has no workers, or a worker does not see the files or runs another package.
+    `inputs` are the files that every worker must see, the same before each notebook; without `jobs`, a notebook goes to
+    each thread of the workers.
     """
 
     def __init__(self, address: str, *, inputs: Sequence[Path], jobs: int | None = None):
@@ -48,14 +44,14 @@ class ClusterPool:
         self._executor = self._client.get_executor(retries=RETRIES)
         self._futures: dict[Path, list] = {}
         self._stopped: set[Path] = set()
+        self._files = {str(Path(f).resolve()): Path(f).stat().st_size for f in inputs}
         with ExitStack() as failed:
             failed.callback(self._client.close)
             threads = self._client.nthreads()
             if not threads:
                 raise StudyProblem(f"the Dask scheduler at {address} has no workers; start some")
             self.jobs = jobs or sum(threads.values())
-            files = {str(Path(f).resolve()): Path(f).stat().st_size for f in inputs}
-            for worker, trouble in sorted(self._client.run(trouble_there, files, package_digest()).items()):
+            for worker, trouble in sorted(self._client.run(trouble_there, self._files, package_digest()).items()):
                 if trouble:
                     raise StudyProblem(f"worker {worker} {trouble}")
             failed.pop_all()
@@ -68,17 +64,18 @@ class ClusterPool:
             self.stop(folder)
         self._client.close()
 
-    def execute(self, task: Task, study: Path, folder: Path, *, timeout: float) -> Outcome:
-        """Execute one notebook somewhere and return its outcome; what it left is in `folder` then."""
+    def execute(self, task: Task, study: Path, folder: Path, *, timeout: float, lent=None) -> Outcome:
+        """Execute one notebook somewhere, where no tables are lent, and return its outcome; what it left is in `folder`."""
         if folder in self._stopped:
             raise RuntimeError(f"the run in {folder.name} was stopped")
-        future = self._executor.submit(execute_there, task, study, str(folder), timeout, package_digest())
+        asked = task, study, str(folder), timeout, self._files, package_digest()
+        future = self._executor.submit(execute_there, *asked)
         self._futures.setdefault(folder, []).append(future)
         try:
             outcome, files = future.result()
         except Exception as error:  # the cluster gave it up: this notebook's failure; the others go on
             reason = f"the cluster could not execute it: {type(error).__name__}: {str(error).splitlines()[0]}"
-            return Outcome(task, FAILED, reason, task.notebook, Failure(None, reason))
+            return Outcome(task, FAILED, reason, task.notebook)
         finally:
             self._futures[folder].remove(future)
         for name, content in files.items():
@@ -106,15 +103,22 @@ def trouble_there(files: dict[str, int], package: str) -> str | None:
     return None if package_digest() == package else "runs another version of cxresearch; install the same on both"
 
 
-def execute_there(task: Task, study: Path, folder: str, timeout: float, package: str):
+def execute_there(task: Task, study: Path, folder: str, timeout: float, files: dict[str, int], package: str):
     """Execute a notebook in a private folder; return its outcome, and the files that it left (name -> bytes)."""
-    trouble = trouble_there({}, package)
-    if trouble:
+    if trouble := trouble_there(files, package):
         raise StudyProblem(f"a worker {trouble}")
+    with ONE:
+        pool = _pool()
     with mirrored(study, Path(folder)) as (place, moved):
-        outcome = _pool_for(split_reference(study)[0]).execute(task, moved, place, timeout=timeout)
-        files = {p.relative_to(place).as_posix(): p.read_bytes() for p in place.rglob("*") if p.is_file()}
-    return replace(outcome, task=None), files
+        outcome = pool.execute(task, moved, place, timeout=timeout)
+        left = {p.relative_to(place).as_posix(): p.read_bytes() for p in place.rglob("*") if p.is_file()}
+    return replace(outcome, task=None), left
+
+
+@cache
+def _pool() -> Pool:
+    """Return the pool that a worker keeps from one notebook to the next."""
+    return Pool()
 
 
 @contextmanager
@@ -134,21 +138,3 @@ def mirrored(study: Path, folder: Path):
         place = copy / way
         place.mkdir(parents=True)
         yield place, Path(reference_to(copy / file.relative_to(common), only))
-
-
-_HERE: dict = {"lock": threading.Lock(), "lent": ExitStack()}  # what a worker keeps from one notebook to the next
-
-
-def _pool_for(file: Path) -> Pool:
-    """Return the worker's pool, with the study's tables lent to its kernels."""
-    with _HERE["lock"]:
-        _HERE.setdefault("pool", None)
-        _HERE["pool"] = _HERE["pool"] or Pool()
-        study = open_study(file)
-        seen = signature(study)
-        if _HERE.get("of") != seen:
-            _HERE["lent"].close()
-            study.load_all()
-            _HERE["lent"].enter_context(shared_tables(study, Path(tempfile.gettempdir()), seen=seen))
-            _HERE["of"] = seen
-        return _HERE["pool"]

@@ -5,23 +5,30 @@ Donner 2008, Statistics in Medicine 27:1693). It takes the answers behind the tw
 are in both runs it is too wide, not too narrow.
 """
 
+import csv
+import io
 import json
 import math
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pandas as pd
 
+from cxresearch.digits import RESIDUE
 from cxresearch.errors import StudyProblem
 from cxresearch.findings import number
-from cxresearch.runs.alike import alike, same_values
 from cxresearch.runs.parameters import STUDY
-from cxresearch.runs.record import NotebookEntry, Record
+from cxresearch.runs.record import Record
 
 KEYS = ("part", "wave_before", "wave", "group", "segment", "feature", "item", "step", "term", "causal_share")
 NEW, GONE, CHANGED = "new", "gone", "changed"
 CONFIDENCE = "confidence"
+SIX_DIGITS = 1e-6  # relative
+IMAGE = re.compile(r'data:image/[^"]*|"image/[a-z+]+": "[^"]*"')
+NUMBER = re.compile(r"(\d+\.\d+(?:e[-+]?\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -79,21 +86,27 @@ class Comparison:
     findings: tuple[FindingChange, ...]
     unchanged: int
 
-    def as_dict(self) -> dict:
-        """Return it for JSON."""
-        return asdict(self)
-
 
 def compare_runs(before, after) -> Comparison:
     """Return what differs between two runs, or two batches, report by report; refuse runs of two studies."""
-    (old, was), (new, now) = Record.read(before), Record.read(after)
+    old, new = _Side(*Record.read(before)), _Side(*Record.read(after))
+    was, now = old.record, new.record
     if was.title != now.title and not set(was.inputs) & set(now.inputs):
-        raise StudyProblem(f"{old} is of the study {was.title!r}, {new} of {now.title!r}: nothing to compare")
+        raise StudyProblem(
+            f"{old.folder} is of the study {was.title!r}, {new.folder} of {now.title!r}: nothing to compare"
+        )
     inputs = changes(was.everything_read, now.everything_read)
-    findings, unchanged = _findings(_saved(old, was), _saved(new, now), same_data=not inputs)
-    parameters = changes(*_parameters(_notebooks(old, was), _notebooks(new, now)))
-    told = changes(_became(old, was), _became(new, now))
-    return Comparison(inputs, parameters, changes(was.versions, now.versions), told, findings, unchanged)
+    findings = {**new.findings, **old.findings}
+    found = [_finding(key, old.findings.get(key), new.findings.get(key), not inputs) for key in findings]
+    both = old.notebooks.keys() & new.notebooks.keys()
+    return Comparison(
+        inputs,
+        changes(old.parameters(both), new.parameters(both)),
+        changes(was.versions, now.versions),
+        changes(old.became, new.became),
+        tuple(change for change in found if change),
+        found.count(None),
+    )
 
 
 def difference_interval(before, after) -> tuple[float, float]:
@@ -123,35 +136,10 @@ def movement_words(movement: Movement) -> str:
     return f"{movement.row}{': ' * bool(movement.row)}{before} -> {after} ({sign}{difference}{within})"
 
 
-def _notebooks(folder: Path, record: Record) -> dict[str, tuple[Path, NotebookEntry]]:
-    """Return name -> folder and entry of every notebook; in a batch the name begins with the report's."""
-    runs = record.runs(folder)
-    return {f"{label}/{n.name}" if label else n.name: (place, n) for label, place, run in runs for n in run.notebooks}
-
-
-def _parameters(was: dict, now: dict) -> list[dict]:
-    """Return the parameters before and after, of the notebooks that both have."""
-    both = [name for name in was if name in now]
-    return [{f"{n}.{k}": v for n in both for k, v in of[n][1].parameters.items() if k != STUDY} for of in (was, now)]
-
-
-def _became(folder: Path, record: Record) -> dict[str, str]:
-    """Return what became of each notebook, and its text as a digest."""
-    entries = {name: entry for name, (_, entry) in _notebooks(folder, record).items()}
-    entries |= {r.report: r for r in record.reports if not r.folder}
-    said = {name: e.status + (f": {e.reason}" if e.reason else "") for name, e in entries.items()}
-    return said | {f"text of {n}": e.sha256[:12] for n, e in entries.items() if isinstance(e, NotebookEntry)}
-
-
-def _findings(before: dict, after: dict, *, same_data: bool) -> tuple[tuple[FindingChange, ...], int]:
-    """Return the findings that differ, in reading order, and how many are the same."""
-    keys = [*after, *(k for k in before if k not in after)]
-    found = [_finding(key, before.get(key), after.get(key), same_data) for key in keys]
-    return tuple(change for change in found if change), found.count(None)
-
-
 @dataclass(frozen=True)
 class _Saved:
+    """A finding as a notebook saved it, with what is known of the notebook."""
+
     folder: Path
     record: dict
     headline: bool
@@ -162,14 +150,36 @@ class _Saved:
         return (self.folder / file).read_bytes() if file else None
 
 
-def _saved(folder: Path, record: Record) -> dict[tuple[str, str], _Saved]:
-    found = {}
-    for notebook, (run, entry) in _notebooks(folder, record).items():
-        place = run / "findings" / entry.name
-        for name in sorted(entry.findings, key=lambda n: (n != entry.headline, n)):
-            saved = json.loads((place / f"{name}.json").read_text(encoding="utf-8"))
-            found[notebook, name] = _Saved(place, saved, name == entry.headline, entry.parameters.get(CONFIDENCE))
-    return found
+class _Side:
+    """One of the two runs: its notebooks by name, which in a batch begins with the report's, and their findings."""
+
+    def __init__(self, folder: Path, record: Record):
+        self.folder, self.record = folder, record
+        runs = [(f"{label}/" if label else "", place, run) for label, place, run in record.runs(folder)]
+        self.notebooks = {begin + entry.name: (place, entry) for begin, place, run in runs for entry in run.notebooks}
+
+    @cached_property
+    def findings(self) -> dict[tuple[str, str], _Saved]:
+        found = {}
+        for notebook, (place, entry) in self.notebooks.items():
+            home = place / "findings" / entry.name
+            for name in sorted(entry.findings, key=lambda n: (n != entry.headline, n)):
+                saved = json.loads((home / f"{name}.json").read_text(encoding="utf-8"))
+                known = name == entry.headline, entry.parameters.get(CONFIDENCE)
+                found[notebook, name] = _Saved(home, saved, *known)
+        return found
+
+    def parameters(self, notebooks) -> dict:
+        entries = {name: entry for name, (_, entry) in self.notebooks.items() if name in notebooks}
+        return {f"{n}.{k}": v for n, entry in entries.items() for k, v in entry.parameters.items() if k != STUDY}
+
+    @property
+    def became(self) -> dict[str, str]:
+        """What became of each notebook, and its text as a digest."""
+        entries = {name: entry for name, (_, entry) in self.notebooks.items()}
+        entries |= {r.report: r for r in self.record.reports if not r.folder}
+        said = {name: e.status + (f": {e.reason}" if e.reason else "") for name, e in entries.items()}
+        return said | {f"text of {n}": entry.sha256[:12] for n, (_, entry) in self.notebooks.items()}
 
 
 def _finding(key, was: _Saved | None, now: _Saved | None, same_data: bool) -> FindingChange | None:
@@ -184,35 +194,28 @@ def _finding(key, was: _Saved | None, now: _Saved | None, same_data: bool) -> Fi
     if same_values(was.record, now.record) and not tables:
         return None
     movements = _movements(was, now, same_data) if "tidy" in tables else ()
+    turned = tuple(c for c in changes(_verdicts(was), _verdicts(now)) if c.kind == CHANGED)
     sentences = (was.record["sentence"], now.record["sentence"])
-    return FindingChange(*where, CHANGED, one.headline, *sentences, movements, _turned(was, now), tables)
+    return FindingChange(*where, CHANGED, one.headline, *sentences, movements, turned, tables)
 
 
-def _turned(was: _Saved, now: _Saved) -> tuple[Change, ...]:
-    """Return the checks whose verdict changed; a finding may ask the same thing several times."""
-
-    def verdicts(saved: _Saved) -> dict:
-        seen: dict[str, count] = {}
-        rows = [(c["check"], next(seen.setdefault(c["check"], count())), c["ok"]) for c in saved.record["checks"]]
-        return {(name if k == 0 else f"{name} ({k + 1})"): "holds" if ok else "not met" for name, k, ok in rows}
-
-    before, after = verdicts(was), verdicts(now)
-    return tuple(c for c in changes(before, after) if c.kind == CHANGED)
+def _verdicts(saved: _Saved) -> dict[str, str]:
+    """Return check -> verdict; a finding may ask the same thing several times."""
+    seen: dict[str, count] = {}
+    rows = [(c["check"], next(seen.setdefault(c["check"], count())), c["ok"]) for c in saved.record["checks"]]
+    return {(name if k == 0 else f"{name} ({k + 1})"): "holds" if ok else "not met" for name, k, ok in rows}
 
 
 def _movements(was: _Saved, now: _Saved, same_data: bool) -> tuple[Movement, ...]:
     """Return the estimates that moved, of the rows that both tables have once."""
     before, after = _estimates(was), _estimates(now)
     with_interval = not same_data and was.confidence == now.confidence
-    rows = [(row, before[row], after[row]) for row in after if row in before]
-    return tuple(
-        _movement(row, b, a, with_interval) for row, b, a in rows if _given(a[0], b[0]) and not same_values(b[0], a[0])
-    )
-
-
-def _movement(row: str, before, after, with_interval: bool) -> Movement:
-    limits = difference_interval(before, after) if with_interval and _given(*before, *after) else (None, None)
-    return Movement(row, before[0], after[0], after[0] - before[0], *limits)
+    found = []
+    for row, b, a in ((row, before[row], after[row]) for row in after if row in before):
+        if _given(a[0], b[0]) and not same_values(b[0], a[0]):
+            limits = difference_interval(b, a) if with_interval and _given(*b, *a) else ()
+            found.append(Movement(row, b[0], a[0], a[0] - b[0], *limits))
+    return tuple(found)
 
 
 def _given(*values) -> bool:
@@ -225,35 +228,62 @@ def _estimates(saved: _Saved) -> dict[str, tuple[float, float, float]]:
     if "estimate" not in table:
         return {}
     keys = [k for k in KEYS if k in table.columns]
-    rows = (
-        [", ".join(v for v in row if v) for row in table[keys].itertuples(index=False)] if keys else [""] * len(table)
-    )
+    rows = [", ".join(filter(None, row)) for row in table[keys].to_numpy()]
     numbers = table.reindex(columns=["estimate", "conf_low", "conf_high"]).apply(pd.to_numeric, errors="coerce")
     return dict(zip(rows, numbers.itertuples(index=False, name=None))) if len(set(rows)) == len(rows) else {}
 
 
-def as_page(found: Comparison) -> str:
-    """Return a comparison as a page for the terminal."""
-    parts = {
-        "Inputs": [f"{c.what}: {c.kind}" for c in found.inputs],
-        **{name.title(): [_line(c) for c in getattr(found, name)] for name in ("parameters", "versions", "notebooks")},
-        "Findings": [line for f in found.findings for line in _lines(f)],
-    }
-    lines = [line for title, body in parts.items() if body for line in (title, *(f"  {b}" for b in body), "")]
-    same = f"{found.unchanged} finding{'s' * (found.unchanged != 1)} the same to six digits"
-    return "\n".join([*lines, same if lines else f"nothing changed: {same}"])
+# --- the same to six digits: processors differ in the last ones ---------------------------------------------------------
 
 
-def _line(change: Change) -> str:
-    told = f"{change.before} -> {change.after}" if change.kind == CHANGED else change.kind
-    return f"{change.what}: {told}"
+def alike(name: str, was: bytes, now: bytes) -> bool:
+    """Return whether two states of a file are the same: text to the letter, numbers to six digits."""
+    if was == now:
+        return True
+    words = dict.fromkeys((".html", ".ipynb", ".md"), _words)
+    read = {".csv": _rows, ".json": json.loads, **words}.get(PurePath(name).suffix)
+    if read is None:
+        return False
+    try:
+        return same_values(*(read(content.decode("utf-8")) for content in (was, now)))
+    except (ValueError, csv.Error):
+        return False
 
 
-def _lines(change: FindingChange) -> list[str]:
-    lines = [f"{change.notebook}/{change.name} ({change.id}): {change.kind}"]
-    if change.before != change.after:
-        lines += [f"  {word}: {text}" for word, text in (("before", change.before), ("now", change.after)) if text]
-    lines += [f"  {movement_words(m)}" for m in change.movements]
-    lines += [f"  check turned: {c.what}: {c.before} -> {c.after}" for c in change.checks]
-    shown = [t for t in change.tables if not (t == "tidy" and change.movements)]
-    return lines + ([f"  tables that differ: {', '.join(shown)}"] if shown else [])
+def same_values(a, b) -> bool:
+    """Return whether two values of JSON are the same, numbers to six digits."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return list(a) == list(b) and all(same_values(a[k], b[k]) for k in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same_values, a, b))
+    return math.isclose(a, b, rel_tol=SIX_DIGITS) if _is_number(a) and _is_number(b) else type(a) is type(b) and a == b
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _rows(text: str) -> list:
+    """Return the columns of a CSV, headings first, as lists of numbers and texts; residues of a column are 0."""
+    rows = [[_parsed(cell) for cell in row] for row in csv.reader(io.StringIO(text, newline=""), strict=True)]
+    if len({len(row) for row in rows}) > 1:
+        raise ValueError("rows of different length")
+    return [_without_residues(list(column)) for column in zip(*rows)]
+
+
+def _words(text: str) -> list:
+    """Return the text of a page or notebook without its images, numbers apart."""
+    return [_parsed(part) for part in NUMBER.split(IMAGE.sub("", text))]
+
+
+def _parsed(cell: str):
+    try:
+        value = float(cell)
+    except ValueError:
+        return cell
+    return value if math.isfinite(value) and "_" not in cell else cell
+
+
+def _without_residues(column: list) -> list:
+    largest = max((abs(v) for v in column if isinstance(v, float)), default=0.0)
+    return [0.0 if isinstance(v, float) and abs(v) <= 2 * RESIDUE * largest else v for v in column]

@@ -183,12 +183,8 @@ def _add_open_points(deck, screen: dict, entries: list[dict], leads: dict) -> No
         for e in entries
         if e["name"] not in leads
     ]
-    stops = [
-        f"{s['what']}: {c['check']}"
-        for s in leads.values()
-        for c in s["checks"]
-        if not c["ok"] and c.get("level") == "stops"
-    ]
+    failed = [(s["what"], c) for s in leads.values() if s.found for c in s["checks"] if not c["ok"]]
+    stops = [f"{what}: {check['check']}" for what, check in failed if check.get("level") == "stops"]
     lines += [(f"Stops a conclusion: {check}", 15, ALARM, False) for check in dict.fromkeys(stops)]
     none = [("Every question was answered, and what is claimed is established.", 16, INK, False)]
     _text(_slide(deck, "What we do not know"), lines or none, top=1.5, height=5.5)

@@ -5,59 +5,54 @@ side by side in one. Its kernel is warm where that is safe (`cxresearch.runs.war
 """
 
 import asyncio
-import hashlib
 import logging
 import os
 import re
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import cxresearch
 from cxresearch.findings import RUN_FOLDER
 from cxresearch.privacy import environment_of_run
-from cxresearch.runs.clean import Places, clean
+from cxresearch.runs.markup import without_colours
 from cxresearch.runs.notebooks import without_slow_grammar
 from cxresearch.runs.parameters import STUDY
 from cxresearch.runs.plan import Task
 from cxresearch.runs.record import FAILED, OK
-from cxresearch.runs.warm import NAME, SERVERS
+from cxresearch.runs.warm import NAME, SAME_EVERYWHERE, SERVERS
 
 ENGINE = "cxresearch"
-ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+LEFT_OUT = ("papermill", "execution")  # metadata with clocks and paths
+ERROR_MARKER = "papermill-error-cell-tag"
+INJECTED = "injected-parameters"
+BEFORE = r"(^|[^\w/.~…-]|\x1b\[[0-9;]*m)"  # where a path may begin: not within another; after a colour code
+# The file name IPython gives a cell, which holds a process id. Looked for only where a word begins: lines may be long.
+CELL_FILE = re.compile(r"(?<![^\s\"'(])[^\s\"'(]*ipykernel_\d+[/\\]\d+\.py")
 LOOKS = 0.2  # seconds between two looks at a kernel: its death is known at once
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a notebook is not whole: the index of the failing cell, or None if no cell could run; the reason in one line.
-
-    With the traceback as the notebook shows it, without colours, and the name of the class of what a cell raised.
-    """
-
-    cell: int | None
-    reason: str
-    traceback: tuple[str, ...] = ()
-    error: str | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What became of one notebook: ``ok``, ``failed`` or ``skipped``, with the reason in one line unless it is ok.
 
-    `notebook` is as executed, None where it was skipped; `seconds` are those of the whole notebook, start included.
+    `notebook` is as executed, None where it was skipped; of a failed one `cell` is the place of the failing cell, from 1,
+    `error` the name of the class of what that raised. `seconds` are those of the whole notebook, start included.
     """
 
     task: Task
     status: str
     reason: str | None = None
     notebook: object = None
-    failure: Failure | None = None
+    cell: int | None = None
+    traceback: tuple[str, ...] = ()
+    error: str | None = None
     seconds: float = 0.0
 
     @property
@@ -81,29 +76,32 @@ class Ledger:
     def note_reply(self, cell, cell_index, execute_reply) -> None:
         self.replies[cell_index] = execute_reply["content"]
 
-    def failure(self, notebook, problem: Exception | None, *, timeout: float, last_words: str) -> Failure | None:
-        """Return the first cell that did not run without error to its end, and why; None if all did."""
+    def failure(self, notebook, problem: Exception | None, *, timeout: float, last_words: str) -> dict | None:
+        """Return cell, reason and more of the first cell that did not run without error to its end; None if all did."""
         for index, cell in enumerate(notebook.cells):
             if cell.cell_type == "code" and cell.source.strip():
                 reply = self.replies.get(index, {})
                 if reply.get("status") != "ok":
-                    return self._why(index, reply, problem, timeout, last_words)
-        return Failure(None, f"after the last cell: {one_line(problem)}") if problem else None
+                    return {
+                        "cell": index + 1 if self.started else None,
+                        **self._why(reply, problem, timeout, last_words),
+                    }
+        return {"reason": f"after the last cell: {one_line(problem)}"} if problem else None
 
-    def _why(self, index: int, reply: dict, problem, timeout: float, last_words: str) -> Failure:
+    def _why(self, reply: dict, problem, timeout: float, last_words: str) -> dict:
         error, kind = reply.get("ename"), type(problem).__name__
         if error == "SystemExit":
-            return Failure(index, "left the notebook early (sys.exit); the cells after it did not run")
+            return {"reason": "left the notebook early (sys.exit); the cells after it did not run"}
         if reply:
-            lines = COLOUR.sub("", "\n".join(reply.get("traceback", ()))).splitlines()
-            return Failure(index, one_line(f"{error}: {reply.get('evalue')}"), tuple(lines), error)
+            lines = without_colours("\n".join(reply.get("traceback", ()))).splitlines()
+            return {"reason": one_line(f"{error}: {reply.get('evalue')}"), "traceback": tuple(lines), "error": error}
         if not self.started:
-            return Failure(None, f"the kernel did not start: {last_words or one_line(problem)}")
+            return {"reason": f"the kernel did not start: {last_words or one_line(problem)}"}
         if kind == "CellTimeoutError":
-            return Failure(index, f"took longer than the {timeout:g} s a cell may take (--timeout)")
+            return {"reason": f"took longer than the {timeout:g} s a cell may take (--timeout)"}
         if kind == "DeadKernelError":
-            return Failure(index, f"the kernel died in this cell: {problem}")
-        return Failure(index, f"did not run: {one_line(problem)}" if problem else "did not run")
+            return {"reason": f"the kernel died in this cell: {problem}"}
+        return {"reason": f"did not run: {one_line(problem)}" if problem else "did not run"}
 
 
 def one_line(problem) -> str:
@@ -119,6 +117,58 @@ def how_ended(status: int | None) -> str:
     return signal.Signals(-status).name if status < 0 else f"it left with exit status {status}"
 
 
+# --- what must not stay in an executed notebook ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders whose names must not stay in an output."""
+
+    folder: Path
+    study: Path
+
+    def hide(self, text: str) -> str:
+        """Return `text` with these folders, the project's, Python's and the user's home named without their place."""
+        words = {self.folder: ".", self.study.parent: STUDY, Path(cxresearch.__file__).parents[1]: "…"}
+        words |= {Path(sys.prefix): "…", Path.home(): "~"}
+        if "ipykernel_" in text:  # a plain search first: outputs may be long
+            text = CELL_FILE.sub("cell", text)
+        for path, word in words.items():
+            if len(path.parts) > 1 and str(path) in text:  # a home of "/" would turn every path
+                text = re.sub(rf"{BEFORE}{re.escape(str(path))}(?![\w-])", rf"\g<1>{word}", text)
+        return text
+
+
+def clean(notebook, task: Task, places: Places) -> None:
+    """Take out of an executed notebook what differs between two runs of the same thing, or names this machine."""
+    notebook.cells = [c for c in notebook.cells if ERROR_MARKER not in c.metadata.get("tags", [])]
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for part in (notebook, *notebook.cells):
+        for name in LEFT_OUT:
+            part.metadata.pop(name, None)
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if INJECTED in tags:
+            cell["id"] = f"{re.sub(r'[^A-Za-z0-9_-]', '-', task.name)[:40]}-{INJECTED}"
+        elif not tags:
+            cell.metadata.pop("tags", None)  # papermill gives every cell an empty list
+        if cell.cell_type == "code":
+            cell.outputs = _hidden(cell.outputs, places)
+
+
+def _hidden(value, places: Places):
+    if isinstance(value, str):
+        return places.hide(value)
+    if isinstance(value, list):
+        return [_hidden(v, places) for v in value]
+    if isinstance(value, dict):
+        return type(value)({k: v if k.startswith("image/") else _hidden(v, places) for k, v in value.items()})
+    return value
+
+
+# --- where notebooks are executed --------------------------------------------------------------------------------------
+
+
 class Pool:
     """Executes notebooks, `jobs` at a time (by default one for each core). Threads and runs may share one."""
 
@@ -126,7 +176,7 @@ class Pool:
         self.jobs = jobs or cores()
         self._folder = tempfile.TemporaryDirectory(prefix="cxr-", ignore_cleanup_errors=True)
         self._places = threading.BoundedSemaphore(self.jobs)
-        self._clients: dict[Path, object] = {}  # findings -> client
+        self._clients: dict[object, Path] = {}  # client -> folder
         self._stopped: set[Path] = set()
         SERVERS.warm_up()
         self._papermill = import_papermill()  # once, before threads would import it side by side
@@ -137,19 +187,23 @@ class Pool:
     def __exit__(self, *raised) -> None:
         self._folder.cleanup()
 
-    def execute(self, task: Task, study: Path, folder: Path, *, timeout: float) -> Outcome:
-        """Execute one notebook in `folder`, where its copy goes; blocks until one of the pool's places is free."""
+    def execute(self, task: Task, study: Path, folder: Path, *, timeout: float, lent: dict | None = None) -> Outcome:
+        """Execute one notebook in `folder`, where its copy goes; blocks until one of the pool's places is free.
+
+        `lent` is the environment by which its kernel finds the tables of the run.
+        """
         with self._places:
             if folder in self._stopped:
                 raise RuntimeError(f"the run in {folder.name} was stopped")
             began, ledger, made, problem = time.monotonic(), Ledger(), [task.notebook], None
-            log = Path(self._folder.name, f"{hashlib.sha256(str(folder / task.name).encode()).hexdigest()[:8]}.log")
+            log = Path(tempfile.mkdtemp(dir=self._folder.name), "log")
             given = {STUDY: study_from(folder, study), **task.given}
             saving = {"progress_bar": False, "request_save_on_cell_execute": False, "autosave_cell_every": 0}
 
             def run(nb_man, kernel_name: str) -> None:
                 made[0] = nb_man.nb
-                self._run(nb_man, kernel_name, ledger, folder, folder / "findings" / task.name, log, timeout)
+                environment = kernel_environment(folder / "findings" / task.name) | (lent or {})
+                self._run(nb_man, kernel_name, ledger, folder, environment, log, timeout)
 
             try:
                 self._papermill.execute_notebook(task.notebook, None, given, engine_name=ENGINE, run=run, **saving)
@@ -160,7 +214,9 @@ class Pool:
             failure = ledger.failure(made[0], problem, timeout=timeout, last_words=_last_line(log))
             return _kept(task, made[0], failure, folder, places, time.monotonic() - began)
 
-    def _run(self, nb_man, kernel_name: str, ledger: Ledger, folder: Path, findings: Path, log: Path, timeout) -> None:
+    def _run(
+        self, nb_man, kernel_name: str, ledger: Ledger, folder: Path, environment: dict, log: Path, timeout
+    ) -> None:
         """Execute a notebook of papermill's in a new kernel.
 
         Its sockets lie in a private folder: kernels that start together cannot take each other's port, and nothing
@@ -170,7 +226,7 @@ class Pool:
         from traitlets.config import Config
 
         tcp = {"transport": "tcp", "transport_encryption": "auto"}
-        address = tcp if os.name == "nt" else {"transport": "ipc", "ip": str(log.with_suffix(""))}
+        address = tcp if os.name == "nt" else {"transport": "ipc", "ip": str(log.with_name("k"))}
         client = _client()(
             nb_man,
             kernel_name=kernel_name,
@@ -186,14 +242,14 @@ class Pool:
         )
         started: list = []
         client.on_notebook_start = lambda notebook: started.append(client.km.provisioner.process)
-        self._clients[findings] = client
+        self._clients[client] = folder
         try:
             with open(log, "wb") as stderr:
-                client.execute(cwd=str(folder), env=kernel_environment(findings), stderr=stderr)
+                client.execute(cwd=str(folder), env=environment, stderr=stderr)
         except DeadKernelError:
             raise DeadKernelError(how_ended(started[0].returncode if started else None)) from None
         finally:
-            del self._clients[findings]
+            del self._clients[client]
             for process in started:
                 with suppress(OSError, AttributeError):  # what it started and left; there are no groups on Windows
                     os.killpg(process.pid, signal.SIGKILL)
@@ -203,9 +259,9 @@ class Pool:
     def stop(self, folder: Path) -> None:
         """Kill what works in `folder` and start nothing more there; other runs in this pool go on."""
         self._stopped.add(folder)
-        for findings, client in list(self._clients.items()):
+        for client, place in list(self._clients.items()):
             process = getattr(getattr(client.km, "provisioner", None), "process", None)
-            if findings.parents[1] == folder and process is not None and process.poll() is None:
+            if place == folder and process is not None and process.poll() is None:
                 process.kill()
 
 
@@ -245,14 +301,7 @@ def import_papermill():
 
 def kernel_environment(findings: Path) -> dict[str, str]:
     """Return this process's environment with what makes a notebook's outputs the same everywhere."""
-    fixed = {
-        RUN_FOLDER: str(findings),
-        "PYTHONHASHSEED": "0",
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        **dict.fromkeys(ONE_THREAD, "1"),
-        **environment_of_run(),
-    }
-    return {**os.environ, **fixed}
+    return {**os.environ, RUN_FOLDER: str(findings), **SAME_EVERYWHERE, **environment_of_run()}
 
 
 def close_loop() -> None:
@@ -273,26 +322,26 @@ def _last_line(log: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _kept(task: Task, notebook, failure: Failure | None, folder: Path, places: Places, seconds: float) -> Outcome:
+def _kept(task: Task, notebook, failure: dict | None, folder: Path, places: Places, seconds: float) -> Outcome:
     """Store the executed notebook and return its outcome; one that cannot be stored failed, and the others go on."""
     import nbformat
 
     findings, copy = folder / "findings" / task.name, folder / f"{task.name}.ipynb"
     if failure is None and task.headline and not (findings / f"{task.headline}.json").is_file():
-        failure = Failure(
-            None, f"it saved no finding named {task.headline!r}, which its metadata names as the headline"
-        )
+        why = f"it saved no finding named {task.headline!r}, which its metadata names as the headline"
+        failure = {"reason": why}
     try:
         nbformat.write(notebook, copy)
     except OSError as problem:
         copy.unlink(missing_ok=True)
-        failure = failure or Failure(None, f"its executed notebook cannot be stored: {problem.strerror}")
+        failure = failure or {"reason": f"its executed notebook cannot be stored: {problem.strerror}"}
     if failure is None:
-        return Outcome(task, OK, None, notebook, None, seconds)
+        return Outcome(task, OK, None, notebook, seconds=seconds)
     shutil.rmtree(findings, ignore_errors=True)  # those of half a notebook must not be read as those of a whole one
-    hidden = replace(failure, reason=places.hide(failure.reason), traceback=tuple(map(places.hide, failure.traceback)))
-    where = "" if hidden.cell is None else f"cell {hidden.cell + 1}: "
-    return Outcome(task, FAILED, where + hidden.reason, notebook, hidden, seconds)
+    where = f"cell {failure['cell']}: " if failure.get("cell") else ""
+    hidden = {"reason": where + places.hide(failure["reason"])}
+    hidden["traceback"] = tuple(map(places.hide, failure.get("traceback", ())))
+    return Outcome(task, FAILED, notebook=notebook, seconds=seconds, **failure | hidden)
 
 
 def cores() -> int:

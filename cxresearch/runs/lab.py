@@ -22,18 +22,13 @@ KERNEL = {
     "metadata": {"debugger": True},
 }
 NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
-ASSIGNED = re.compile(rf"^{STUDY} = (['\"]).*?\1", re.M)
+ASSIGNED = re.compile(rf"^{STUDY} = (['\"])(?P<path>.*?)\1", re.M)
 
 
 def notebooks_for(study=None, *, notebooks=None) -> Path:
     """Return the folder of notebooks to open: the notebooks themselves, or copies beside a study that they do not name.
 
     A copy that exists is kept: it may hold somebody's work.
-
-    Raises
-    ------
-    StudyProblem
-        If the study or the notebooks cannot be read.
     """
     folder = notebooks_folder(notebooks)
     if study is None:
@@ -48,29 +43,24 @@ def notebooks_for(study=None, *, notebooks=None) -> Path:
     if copies.resolve() == folder:
         raise StudyProblem(f"{folder} lies beside the study and names another; set its parameter 'study' there")
     copies.mkdir(exist_ok=True)
+    line = f"{STUDY} = {json.dumps(Path(os.path.relpath(path, copies)).as_posix(), ensure_ascii=False)}"
     for name, notebook in read.items():
         if not (copies / name).exists():
-            nbformat.write(_with_study(notebook, path, copies), copies / name)
+            cell = _parameters_cell(notebook)
+            cell.source = ASSIGNED.sub(lambda _: line, cell.source, count=1)
+            nbformat.write(notebook, copies / name)
     return copies
 
 
 def _parameters_cell(notebook):
-    return next((c for c in notebook.cells if TAG in c.metadata.get("tags", [])), None)
+    tagged = (c for c in notebook.cells if TAG in c.metadata.get("tags", []))
+    return next(tagged, nbformat.v4.new_code_cell())
 
 
 def _named(notebook, folder: Path) -> Path | None:
     """Return the study that a notebook names."""
-    cell = _parameters_cell(notebook)
-    found = ASSIGNED.search(cell.source) if cell else None
-    return (folder / found.group().split("=", 1)[1].strip()[1:-1]).resolve() if found else None
-
-
-def _with_study(notebook, study: Path, folder: Path):
-    cell = _parameters_cell(notebook)
-    if cell is not None:
-        near = Path(os.path.relpath(study, folder)).as_posix()
-        cell.source = ASSIGNED.sub(lambda _: f"{STUDY} = {json.dumps(near, ensure_ascii=False)}", cell.source, count=1)
-    return notebook
+    found = ASSIGNED.search(_parameters_cell(notebook).source)
+    return (folder / found["path"]).resolve() if found else None
 
 
 def open_lab(study=None, *, notebooks=None, browser: bool) -> int:
@@ -88,16 +78,13 @@ def open_lab(study=None, *, notebooks=None, browser: bool) -> int:
 
 def _environment(place: Path) -> dict[str, str]:
     """Return the environment with the kernel's name and without news, kept in `place`; the user's stays."""
-    for path, content in (
-        ("data/kernels/python3/kernel.json", KERNEL),  # the name that the notebooks ask for
-        ("config/labconfig/default_setting_overrides.json", NO_NEWS),
-    ):
-        file = place / path
-        file.parent.mkdir(parents=True)
-        file.write_text(json.dumps(content), encoding="utf-8")
-    kept = {"JUPYTER_PATH": "data", "JUPYTER_CONFIG_PATH": "config"}
-    paths = {
-        variable: os.pathsep.join(filter(None, [str(place / folder), os.environ.get(variable)]))
-        for variable, folder in kept.items()
+    files = {
+        "data/kernels/python3/kernel.json": KERNEL,  # the name that the notebooks ask for
+        "config/labconfig/default_setting_overrides.json": NO_NEWS,
     }
+    for name, content in files.items():
+        (place / name).parent.mkdir(parents=True)
+        (place / name).write_text(json.dumps(content), encoding="utf-8")
+    paths = {"JUPYTER_PATH": str(place / "data"), "JUPYTER_CONFIG_PATH": str(place / "config")}
+    paths = {k: os.pathsep.join(filter(None, [ours, os.environ.get(k)])) for k, ours in paths.items()}
     return {**os.environ, **paths, WANTED: "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

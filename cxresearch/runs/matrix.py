@@ -12,13 +12,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 import pandas as pd
 
 from cxresearch.errors import StudyProblem
 from cxresearch.study.groups import people_of, people_with, require_groups, require_no_contact, require_no_contacts
-from cxresearch.study.narrow import Only, as_words, cannot_narrow, kept_rows
+from cxresearch.study.narrow import CUSTOMER, Only, as_words, cannot_narrow, holder_of
 
 MOST_CELLS = 5000
 NAME_LENGTH = 80
@@ -53,14 +52,7 @@ class Cell:
 def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int = 1) -> list[Cell]:
     """Return the cells of a fan-out in the order of their values, the whole first, those under the base as one last.
 
-    There is a cell for each combination of the values of columns that some row has; one with fewer than `min_rows` rows
-    is skipped.
-
-    Raises
-    ------
-    StudyProblem
-        If no table has a column, or it holds ids, texts or contacts, or one repeats, or there are more than 5,000
-        cells, or all of them are under the minimum base.
+    There is a cell for each combination of values that some row has; one with fewer than `min_rows` rows is skipped.
     """
     table, counts = _counts(opened, each)
     base = opened.min_base
@@ -100,8 +92,7 @@ def _counts(opened, each: Sequence[str]) -> tuple[str, pd.DataFrame]:
     counted = next((t for t in columns if t not in lost), None)
     if counted is None:
         raise StudyProblem(f"no table of {opened.path.name} can be narrowed to {' and '.join(each)} at once")
-    found = _together if set(each) <= set(columns[counted]) else _crossed
-    rows = found(opened, each, counted)
+    rows = _combinations(opened, list(each), counted)
     if len(rows) > MOST_CELLS:
         raise StudyProblem(f"--each {' '.join(each)} asks for {len(rows):,} reports; at most {MOST_CELLS:,} are made")
     if not rows:
@@ -110,38 +101,34 @@ def _counts(opened, each: Sequence[str]) -> tuple[str, pd.DataFrame]:
     return counted, pd.DataFrame(rows, columns=["only", "rows", "people"])
 
 
-def _together(opened, each: Sequence[str], counted: str) -> list[tuple[Only, int, int]]:
-    """Count the combinations of columns of one table."""
-    table = opened.read(counted).table
-    words = [as_words(table[column]) for column in each]
-    counts = people_of(counted, table).groupby(words, sort=False).agg(["size", "nunique"])
-    keys = [key if isinstance(key, tuple) else (key,) for key in counts.index]
-    return [(tuple(zip(each, key)), *map(int, n)) for key, n in zip(keys, counts.to_numpy())]
-
-
-def _crossed(opened, each: Sequence[str], counted: str) -> list[tuple[Only, int, int]]:
-    """Count, one by one, the combinations of columns that lie in different tables.
+def _combinations(opened, each: list[str], counted: str) -> list[tuple[Only, int, int]]:
+    """Count rows and people of the combinations of values; a column of another table is joined by customer.
 
     A value that few people have in its own table is under the base, however many rows of another they account for.
     """
-    columns, tables = opened.column_names, lambda table: opened.read(table).table
-    people = {column: people_with(opened, column) for column in each}
-    who = people_of(counted, tables(counted))
-    rows = []
-    for combination in product(*people.values()):
-        only = tuple(zip(each, combination))
-        kept = kept_rows(counted, tables, columns, only)
-        elsewhere = [people[c][value] for c, value in only if c not in columns[counted]]
-        if kept.any():
-            rows.append((only, int(kept.sum()), min(who[kept].nunique(), *elsewhere)))
-    return rows
+    columns, table = opened.column_names, opened.read(counted).table
+    joined = pd.DataFrame({c: as_words(table[c]) for c in each if c in columns[counted]})
+    elsewhere = [c for c in each if c not in joined]
+    joined = joined.assign(_row=range(len(table)), _who=people_of(counted, table).to_numpy())
+    joined = joined.assign(**{CUSTOMER: table[CUSTOMER]}) if elsewhere else joined
+    for holder in dict.fromkeys(holder_of(columns, c) for c in elsewhere):
+        theirs = opened.read(holder).table
+        values = {c: as_words(theirs[c]) for c in each if c in columns[holder]}
+        having = pd.DataFrame({CUSTOMER: theirs[CUSTOMER], **values}).dropna().drop_duplicates()
+        joined = joined.merge(having, on=[c for c in having if c in joined])
+    people = {c: people_with(opened, c) for c in elsewhere}
+    counts = joined.groupby(each)[["_row", "_who"]].nunique()
+    found = []
+    for key, (n, who) in zip(counts.index, counts.to_numpy().tolist()):
+        only = tuple(zip(each, key if isinstance(key, tuple) else (key,)))
+        found.append((only, n, min([who, *(people[c][value] for c, value in only if c in people)])))
+    return found
 
 
 def _natural(text: str) -> tuple:
     """Return a key that sorts 2 before 10."""
-    return tuple(
-        (0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in re.split(r"(\d+)", text)
-    )
+    parts = re.split(r"(\d+)", text)
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts)
 
 
 def _reasons(counts: pd.DataFrame, base: int, min_rows: int, table: str) -> list[str | None]:
@@ -164,23 +151,18 @@ def safe_names(cells: Iterable[Only]) -> list[str]:
     the values follow.
     """
     cells = list(cells)
-    slugs = [_slug(value for _, value in only) for only in cells]
-    exact = [slug == "-".join(value for _, value in only) for slug, only in zip(slugs, cells)]
-    folded = [slug.casefold() for slug in slugs]
-    once = {word for word, n in Counter(folded).items() if n == 1}
-    return [
-        slug if same and low in once and low not in RESERVED else f"{slug}-{_hash(only)}"
-        for slug, low, same, only in zip(slugs, folded, exact, cells)
-    ]
+    joined = ["-".join(value for _, value in only) for only in cells]
+    slugs = [_slug(text) for text in joined]
+    times = Counter(slug.casefold() for slug in slugs)
+    names = []
+    for slug, text, only in zip(slugs, joined, cells):
+        as_it_is = slug == text and times[slug.casefold()] == 1 and slug.casefold() not in RESERVED
+        names.append(slug if as_it_is else f"{slug}-{hashlib.sha256(json.dumps(only).encode()).hexdigest()[:8]}")
+    return names
 
 
-def _slug(values: Iterable[str]) -> str:
-    text = unicodedata.normalize("NFC", "-".join(values))
-    slug = re.sub(r"[^\w-]+", "-", text).strip("-_") or "value"
+def _slug(text: str) -> str:
+    slug = re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFC", text)).strip("-_") or "value"
     while len(slug.encode()) > NAME_LENGTH:
         slug = slug[: len(slug) * NAME_LENGTH // len(slug.encode())].rstrip("-_")
     return slug
-
-
-def _hash(only: Only) -> str:
-    return hashlib.sha256(json.dumps(only).encode()).hexdigest()[:8]

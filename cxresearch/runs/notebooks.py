@@ -8,24 +8,9 @@ from pathlib import Path
 import cxresearch
 from cxresearch.errors import StudyProblem
 
-ORDER = (
-    "intake",
-    "scorecard",
-    "effort",
-    "promoters",
-    "segmentation",
-    "loyalty_revenue",
-    "drivers",
-    "service_profit_chain",
-    "claims",
-)
-
-
+ORDER = "intake scorecard effort promoters segmentation loyalty_revenue drivers service_profit_chain claims".split()
 # those that come with the package: beside its source, or where a wheel puts them
-OURS = (
-    Path(cxresearch.__file__).resolve().parents[1] / "notebooks",
-    Path(sys.prefix, "share", "cxresearch", "notebooks"),
-)
+OURS = (Path(cxresearch.__file__).resolve().parents[1] / "notebooks", Path(sys.prefix, "share/cxresearch/notebooks"))
 
 
 def notebooks_folder(given=None) -> Path:
@@ -48,11 +33,9 @@ def project_of(folder: Path) -> Path:
 
 def in_order(folder: Path) -> list[Path]:
     """Return the notebooks as they are to be read: those of `ORDER`, then by name; without those that ask somebody."""
-
-    def place(path):
-        return (ORDER.index(path.stem) if path.stem in ORDER else len(ORDER), path.stem)
-
-    return sorted((path for path in folder.glob("*.ipynb") if not is_interactive(path)), key=place)
+    places = {name: place for place, name in enumerate(ORDER)}
+    found = (path for path in folder.glob("*.ipynb") if not is_interactive(path))
+    return sorted(found, key=lambda path: (places.get(path.stem, len(ORDER)), path.stem))
 
 
 def is_interactive(path: Path) -> bool:
@@ -79,9 +62,8 @@ def read_notebook(path: Path):
         raise StudyProblem(f"{path.name} names no kernel; open it in JupyterLab, choose one and save it")
     installed = sorted(KernelSpecManager().find_kernel_specs())
     if kernel not in installed:
-        raise StudyProblem(
-            f"{path.name} asks for the kernel {kernel!r}, which is not installed; installed: {', '.join(installed)}"
-        )
+        found = f"which is not installed; installed: {', '.join(installed)}"
+        raise StudyProblem(f"{path.name} asks for the kernel {kernel!r}, {found}")
     return notebook
 
 

@@ -1,8 +1,9 @@
-"""One start as an operator means it: alone or not, with room, with its log, its retention and its call for help."""
+"""One start as an operator means it: alone or not, with its log, its retention and its call for help."""
 
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -12,121 +13,68 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxresearch.errors import DataProblem
-from cxresearch.runs.folder import MATRIX, broken_off, remove_broken, require_free, reserved_folder, runs_folder
+from cxresearch.runs.folder import alone, broken_off, default_folder, point_latest, prune, require_free, runs_folder
 from cxresearch.runs.make import Run, make_run, same_run
 from cxresearch.runs.notebooks import notebooks_folder, project_of
-from cxresearch.runs.plan import Plan, plan_run
-from cxresearch.runs.record import Record, ReportEntry
+from cxresearch.runs.plan import plan_run
+from cxresearch.runs.record import BATCH, Record, ReportEntry
 from cxresearch.runs.render import headline_of
-from cxresearch.runs.shelf import alone, point_latest, prune, require_room, runs_on
 
 FAILED_RUN, FAILURE = "CXRESEARCH_FAILED_RUN", "CXRESEARCH_FAILURE"  # what a hook finds in its environment
 HOOK_SECONDS = 300
 WEEK = 7 * 86_400.0
 
 
-@dataclass(frozen=True)
-class Started:
-    """What came of a start: the run's folder and record, whether it was there before, and where it should have gone."""
-
-    folder: Path
-    record: Record
-    unchanged: bool
-    asked: Path
-
-
 def start(
-    opened,
-    report: str | None = None,
-    *,
-    out: str | None = None,
-    notebooks: str | None = None,
-    overlap: str = "allow",
-    keep: int | None = None,
-    log: str | None = None,
-    expect: Callable,
-    force: bool = False,
-    reproducible: bool = False,
-    planned: dict,
-    made: dict,
-) -> Started:
+    opened, report=None, *, out=None, notebooks=None, only=(), settings=(), each=(), whole=False,
+    overlap="allow", keep=None, log=None, force=False, reproducible=False, expect: Callable, **made,
+) -> Run:  # fmt: skip
     """Make the run that was asked for, unless a whole one says the same.
 
-    `out` is None for the study's own shelf of runs. `expect` is called with how many things there will be to tell, of
-    which kind, and the width of their names; `planned` and `made` go on to `plan_run` and `make_run`.
-
-    Raises
-    ------
-    Overlap
-        If another run is under way and this one is to be skipped.
+    `out` is None for the study's own shelf of runs. `expect` is called with the plan of what is to be made; `made` goes
+    on to `make_run`, what chooses the plan to `plan_run`. Raises `Overlap` where another is under way and `overlap` is
+    ``skip``.
     """
-    project = project_of(notebooks_folder(notebooks))
-    shelf = runs_folder(project, Path(opened.path))
-    with (
-        alone(shelf, report, overlap=overlap) if out is None or overlap != "allow" else nullcontext(),
-        reserved_folder(project, Path(opened.path)) if out is None else nullcontext(Path(out)) as folder,
-    ):
+    shelf = runs_folder(project_of(notebooks_folder(notebooks)), Path(opened.path))
+    asked = {"only": only, "settings": settings, "notebooks": notebooks, "each": each, "whole": whole}
+    with alone(shelf, report, overlap=overlap) if out is None or overlap != "allow" else nullcontext():
+        folder = default_folder(shelf) if out is None else Path(out)
         require_free(folder)
-        plan = plan_run(opened.reference, report=report, notebooks=notebooks, **planned)
-        same = None if force or reproducible else same_run(plan, folder)
-        if same is None:
-            expect(*_expected(plan))
-            _require_room(plan, folder, known=not force)
-            if plan.ours:
-                print("notebooks: those that come with cxresearch; a folder 'notebooks' here would come first")
+        plan = plan_run(opened.reference, report=report, **asked)
+        run = None if force or reproducible else same_run(plan, folder)
+        if run is None:
+            expect(plan)
             run = make_run(plan, folder, force=force, reproducible=reproducible, **made)
-        else:
-            run = Run(same, Record.read(same)[1])
-        _log(log, run, unchanged=same is not None)
+        if log:
+            _log(log, run)
         if out is None:
-            _shelve(run, shelf, keep or (opened.reports[report].keep if report else None))
-        else:
-            remove_broken([w for w in broken_off(folder.parent, name=folder.name) if _is_done_with(w)])
-    return Started(run.folder, run.record, same is not None, folder)
+            keep = keep or (opened.reports[report].keep if report else None)
+            if run.whole and not run.record.only:
+                point_latest(run.folder)
+            if keep:
+                prune(shelf, report=report, keep=keep)
+        _sweep(folder.parent, "" if out is None else folder.name)
+    return run
 
 
-def _expected(plan: Plan) -> tuple[int, str, int]:
-    if not plan.each:
-        return len(plan.tasks), "notebook", max(len(task.name) for task in plan.tasks)
-    return len(plan.cells), "report", min(30, max(len(c.label) for c in plan.cells))
+def _sweep(place: Path, name: str) -> None:
+    """Remove what killed runs left; what a fan-out had finished stays for its next start, but not for ever."""
+    for work in broken_off(place, name=name):
+        record = Record.of(work)
+        if record is None or record.format != BATCH or time.time() - work.stat().st_mtime > WEEK:
+            shutil.rmtree(work, ignore_errors=True)
 
 
-def _require_room(plan: Plan, folder: Path, *, known: bool) -> None:
-    to_make = sum(c.skip is None for c in plan.cells)
-    known = known and (broken_off(folder.parent) or runs_on(folder.parent))
-    require_room(folder.parent, reports=min(1, to_make) if known else to_make, notebooks=len(plan.tasks))
-
-
-def _shelve(run: Run, shelf: Path, keep: int | None) -> None:
-    """Let `latest` name a whole run, remove what retention says, and what runs left that were killed."""
-    if run.whole and not run.record.only:
-        point_latest(run.folder)
-    if keep:
-        prune(shelf, report=run.record.report, keep=keep)
-    remove_broken([w for w in broken_off(shelf) if _is_done_with(w)])
-
-
-def _is_done_with(work: Path) -> bool:
-    """Return whether what a run left can go: what a fan-out had finished stays for its next start, but not for ever."""
-    return not (work / MATRIX).exists() or time.time() - work.stat().st_mtime > WEEK
-
-
-def _log(path: str | None, run: Run, *, unchanged: bool) -> None:
-    if path is None:
-        return
-    record = run.record
-    entries = record.reports
-    if not entries:
-        whole = {"report": record.report or "all", "folder": run.folder.name, "status": record.status}
-        reason = record.failures if not run.whole else None
-        times = {"seconds": record.seconds, "finished": record.finished}
-        entries = [ReportEntry(**whole, unchanged=False, reason=reason, headline=headline_of(run.folder), **times)]
+def _log(path: str, run: Run) -> None:
+    record, name = run.record, run.folder.name
+    whole = {"folder": name, "headline": headline_of(run.folder), "reason": None if run.whole else record.failures}
+    whole |= record.model_dump(include={"status", "seconds", "finished"})
+    entries = record.reports or [ReportEntry(report=record.report or "all", unchanged=False, **whole)]
     with open(path, "a", encoding="utf-8") as file:
         for entry in entries:
-            told = entry.model_copy(update={"unchanged": True} if unchanged and entry.folder else {})
-            file.write(
-                json.dumps(told.model_dump(exclude_unset=True) | {"run": run.folder.name}, ensure_ascii=False) + "\n"
-            )
+            told = entry.model_dump(exclude_unset=True) | {"run": name}
+            told |= {"unchanged": True} if run.unchanged and entry.folder else {}
+            file.write(json.dumps(told, ensure_ascii=False) + "\n")
 
 
 # --- the call for help -----------------------------------------------------------------------------------------------
@@ -141,11 +89,6 @@ class End:
     folder: Path | None = None
     reason: str = ""
 
-    def call(self, words: Sequence[str], *, home: Path) -> None:
-        """Name the program for failures, unless the command line does."""
-        if not self.words:
-            self.words, self.home = words, home
-
 
 @contextmanager
 def calling_for_help(command: str | None):
@@ -157,11 +100,8 @@ def calling_for_help(command: str | None):
         end.reason = str(problem) or type(problem).__name__
         raise
     finally:
-        trouble = (
-            end.words and end.reason and call_for_help(end.words, folder=end.folder, reason=end.reason, home=end.home)
-        )
-        if trouble:
-            print(f"cxresearch: {trouble}", file=sys.stderr)
+        if end.words and end.reason and (trouble := call_for_help(end)):
+            print(f"cxresearch: the command for failures, {end.words[0]}, {trouble}", file=sys.stderr)
 
 
 def as_words(command: str) -> tuple[str, ...]:
@@ -175,16 +115,15 @@ def as_words(command: str) -> tuple[str, ...]:
     return words
 
 
-def call_for_help(words: Sequence[str], *, folder: Path | None, reason: str, home: Path) -> str | None:
+def call_for_help(end: End) -> str | None:
     """Start the program for failures; return what went wrong with it, or None.
 
-    `words` are handed over as they are; folder and reason of the failed run stand in the program's environment.
+    Its words are handed over as they are; folder and reason of the failed run stand in the program's environment.
     """
-    told = {FAILED_RUN: str(folder.resolve()) if folder else "", FAILURE: " ".join(reason.split("\0"))}
+    told = {FAILED_RUN: str(end.folder.resolve()) if end.folder else "", FAILURE: " ".join(end.reason.split("\0"))}
+    options = {"env": {**os.environ, **told}, "cwd": end.home, "stdin": subprocess.DEVNULL, "timeout": HOOK_SECONDS}
     try:
-        done = subprocess.run(
-            list(words), env={**os.environ, **told}, cwd=home, stdin=subprocess.DEVNULL, timeout=HOOK_SECONDS
-        )
+        done = subprocess.run(list(end.words), **options)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"the command for failures, {words[0]}, did not run: {error}"
-    return f"the command for failures, {words[0]}, ended with {done.returncode}" if done.returncode else None
+        return f"did not run: {error}"
+    return f"ended with {done.returncode}" if done.returncode else None

@@ -6,8 +6,10 @@ second ``=``, even in its comment.
 """
 
 import ast
-import math
+import json
 from dataclasses import dataclass
+
+from pydantic import JsonValue, TypeAdapter
 
 from cxresearch.errors import StudyProblem
 
@@ -20,9 +22,8 @@ WORDS = {
     float: "a number",
     list: "a list",
     dict: "a mapping",
-    type(None): "None",
 }
-NAMED_TYPES = {"str": str, "bool": bool, "int": int, "float": float, "list": list, "dict": dict}
+NAMED_TYPES = {kind.__name__: kind for kind in WORDS}
 TRUE_FALSE = {"true": True, "yes": True, "false": False, "no": False}
 
 
@@ -40,10 +41,8 @@ def read_parameters(notebook, *, file_name: str) -> dict[str, Parameter]:
     """Return the parameters of a notebook by name; refuse one whose parameters cell is missing or has no ``study``."""
     cells = [c for c in notebook.cells if c.cell_type == "code" and TAG in c.metadata.get("tags", [])]
     if not cells:
-        raise StudyProblem(
-            f"{file_name} has no cell tagged 'parameters'; tag the cell that holds its parameters, "
-            "or a run could set none of them"
-        )
+        advice = "tag the cell that holds its parameters, or a run could set none of them"
+        raise StudyProblem(f"{file_name} has no cell tagged 'parameters'; {advice}")
     try:
         tree = ast.parse(cells[0].source)
     except SyntaxError as error:
@@ -51,8 +50,9 @@ def read_parameters(notebook, *, file_name: str) -> dict[str, Parameter]:
         raise StudyProblem(f"{at} is not Python: {error.msg}") from None
     found = dict(_assignments(tree, file_name))
     if STUDY not in found:
-        line = 'study = "path of study.yml"'
-        raise StudyProblem(f"{file_name}: its parameters cell has no 'study'; add the line {line}")
+        raise StudyProblem(
+            f"{file_name}: its parameters cell has no 'study'; add the line study = \"path of study.yml\""
+        )
     return found
 
 
@@ -98,30 +98,20 @@ def fitting_value(parameter: Parameter, value, *, given_by: str):
     value = list(value) if isinstance(value, tuple) else value
     if parameter.type is float and type(value) is int:
         value = float(value)
-    if not _plain(value):
-        raise StudyProblem(
-            f"{given_by}: {parameter.name} of {parameter.notebook} cannot be {_found(value)}; "
-            "give text, a finite number, true, false, None, or a list or mapping of these"
-        )
+    where = f"{given_by}: {parameter.name} of {parameter.notebook}"
+    try:
+        TypeAdapter(JsonValue).validate_python(value)
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        why = "give text, a finite number, true, false, None, or a list or mapping of these"
+        raise StudyProblem(f"{where} cannot be {_found(value)}; {why}") from None
     if parameter.type is not None and type(value) is not parameter.type:
-        raise StudyProblem(
-            f"{given_by}: {parameter.name} of {parameter.notebook} is {WORDS[parameter.type]} "
-            f"(default {parameter.default!r}); found {_found(value)}"
-            + ("; write it in quotation marks" if parameter.type is str and value is not None else "")
-        )
+        quote = "; write it in quotation marks" if parameter.type is str and value is not None else ""
+        expected = f"{WORDS[parameter.type]} (default {parameter.default!r})"
+        raise StudyProblem(f"{where} is {expected}; found {_found(value)}{quote}")
     return value
-
-
-def _plain(value) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, list):
-        return all(map(_plain, value))
-    if isinstance(value, dict):
-        return all(isinstance(k, str) and _plain(v) for k, v in value.items())
-    return value is None or type(value) in (str, bool, int)
 
 
 def _found(value) -> str:
     word = WORDS.get(type(value))
-    return "None" if value is None else f"{word} {value!r}" if word else f"{type(value).__name__} {value}"
+    return f"{word} {value!r}" if word else "None" if value is None else f"{type(value).__name__} {value}"

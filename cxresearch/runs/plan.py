@@ -20,12 +20,13 @@ from cxresearch.study.shared import require_unchanged, signature
 class Task:
     """One notebook of a run: its file, and the notebook as read, without outputs.
 
-    `given` are the parameters to inject, `parameters` all of them with their defaults, both without ``study``;
-    `headline` names the saved finding that heads the report; `skip` is why the study cannot answer the question.
+    `sha256` is of the file; `given` are the parameters to inject, `parameters` all of them with their defaults, both
+    without ``study``; `headline` names the saved finding that heads the report; `skip` is why the study cannot answer.
     """
 
     name: str
     path: Path
+    sha256: str
     notebook: object
     given: dict
     parameters: dict
@@ -37,10 +38,8 @@ class Task:
 class Plan:
     """A run that may start: one report, or, with `each`, one for each cell of a fan-out.
 
-    `study` opens the study or a part of it (``study.yml?market=North``); `report` names an entry under ``reports:`` and
-    `only` the notebooks that it was narrowed to; `project` holds the notebooks folder; `tasks` are in reading order;
-    `seen` and `inputs` hold size and time of change, and the digest, of every file of the study; `ours` says that the
-    notebooks are those that come with the package.
+    `only` are the notebooks that it was narrowed to; `tasks` are in reading order; `seen` and `inputs` hold size and time
+    of change, and the digest, of every file of the study; `ours` says that the notebooks come with the package.
     """
 
     study: Path
@@ -95,28 +94,16 @@ def plan_run(
 ) -> Plan:
     """Check everything that can be checked without executing, and return the plan.
 
-    Parameters
-    ----------
-    study, report, only, settings
-        As on the command line; settings are (name, text) and outrank the report's parameters. The tables are loaded and
-        checked; those of a fan-out when its cells are asked for.
-    notebooks, each, whole
-        Folder of the notebooks; columns of a fan-out and whether the whole is a report, besides what the report says.
-    today, now
-        Held against ``delete_after`` and ``max_age``; without them, the computer's.
-
-    Raises
-    ------
-    StudyProblem, DataProblem
-        If study, report, a notebook or a parameter is wrong, data were to be deleted by now, or a file is too old.
+    Arguments are those of the command line; `settings` (name, text) outrank the report's parameters, `today` and `now`
+    are held against ``delete_after`` and ``max_age``. The tables are loaded and checked; those of a fan-out when its
+    cells are asked for. Raises `StudyProblem` and `DataProblem`.
     """
     from cxresearch.study import open_study
 
     folder = notebooks_folder(notebooks)
-    opened = open_study(study)
-    opened.require_in_time(today=today)
+    opened = open_study(study, today=today)
     opened.require_fresh(now=now)
-    declared = _report(opened, report)
+    declared = declared_report(opened, report)
     wanted, parameters = (declared.notebooks, declared.parameters) if declared else ((), {})
     paths = _selected(_selected(in_order(folder), wanted, f"report {report!r}"), only, "--only")
     read = {path: read_notebook(path) for path in paths}
@@ -153,13 +140,12 @@ def _selected(paths: list[Path], names, asked_by: str) -> list[Path]:
     stems = {Path(name).name.removesuffix(".ipynb"): name for name in names}
     for stem, name in stems.items():
         if stem not in known:
-            raise StudyProblem(
-                f"{asked_by}: there is no notebook {name!r}{nearest(stem, known)}; there are {', '.join(known)}"
-            )
+            listed = f"{nearest(stem, known)}; there are {', '.join(known)}"
+            raise StudyProblem(f"{asked_by}: there is no notebook {name!r}{listed}")
     return [known[stem] for stem in stems] or paths
 
 
-def _report(study, name: str | None):
+def declared_report(study, name: str | None):
     """Return an entry under ``reports:``, None where none is named."""
     reports = study.reports
     if name is not None and name not in reports:
@@ -195,7 +181,8 @@ def _spread(given, known, name: str, value_for, given_by: str) -> None:
 def _task(path: Path, notebook, known: dict[str, Parameter], given: dict, study) -> Task:
     ours = notebook.metadata.get("cxresearch", {})
     defaults = {name: p.default for name, p in known.items() if name != STUDY}
-    return Task(path.stem, path, notebook, given, {**defaults, **given}, ours.get("headline"), _lacks(notebook, study))
+    known_ones, skip = {**defaults, **given}, _lacks(notebook, study)
+    return Task(path.stem, path, sha256(path), notebook, given, known_ones, ours.get("headline"), skip)
 
 
 def _lacks(notebook, study) -> str | None:

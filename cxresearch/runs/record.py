@@ -60,7 +60,7 @@ class Record(BaseModel):
     """The content of run.json; what is not set is not written.
 
     A run has `notebooks`, a batch has `reports`. `digest` is of all that it follows from, `files` are the digests of
-    what it consists of. `only` says that it is not the whole report.
+    what it consists of, `moved` is told against an earlier run. `only` says that it is not the whole report.
     """
 
     format: Literal["cxresearch run 1", "cxresearch batch 1"] = FORMAT
@@ -84,6 +84,7 @@ class Record(BaseModel):
     targets: dict[str, float] = {}
     notebooks: list[NotebookEntry] = []
     reports: list[ReportEntry] = []
+    moved: list[str] = []
     files: dict[str, str] = {}
 
     @classmethod
@@ -116,6 +117,11 @@ class Record(BaseModel):
         made = [(r.report, folder / r.folder) for r in self.reports if r.folder]
         return [(label, *Record.read(place)) for label, place in made] if self.format == BATCH else [("", folder, self)]
 
+    def write_log(self, folder: Path) -> None:
+        """Write the line of each report; what moved since the last batch stands in the record."""
+        lines = [report.model_dump_json(exclude_unset=True, exclude={"moved"}) + "\n" for report in self.reports]
+        (folder / LOG).write_text("".join(lines), encoding="utf-8")
+
     def write(self, folder: Path) -> None:
         (folder / RECORD).write_text(json.dumps(self.told(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -137,6 +143,11 @@ class Record(BaseModel):
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def moment(text: str) -> str:
+    """Return ``2026-11-21T22:46:05+00:00`` as ``2026-11-21 22:46 UTC``."""
+    return f"{text[:10]} {text[11:16]} UTC"
 
 
 def times(started: datetime, finished: datetime) -> dict:
@@ -171,8 +182,3 @@ def read_findings(folder: Path, notebook: str, headline: str | None) -> list[dic
     files = sorted((folder / "findings" / notebook).glob("*.json"))
     records = [{"name": path.stem, **json.loads(path.read_text(encoding="utf-8"))} for path in files]
     return sorted(records, key=lambda r: r["name"] != headline)
-
-
-def failed_checks(findings: list[dict]) -> list[dict]:
-    """Return every check that does not hold, with the name of its finding."""
-    return [{"finding": f["name"], **check} for f in findings for check in f["checks"] if not check["ok"]]

@@ -84,7 +84,9 @@ def first_screen(all_of: list[Saved], targets: Mapping[str, float] | None = None
     ends = {"first": waves[0], "last": waves[-1]} if len(waves) > 1 else {}
     n = number(quality["glance"]["n"], 0) if quality else ""
     base = say("base" if ends else "base_one", n=n, level=alike, **ends) if quality else ""
-    lines = [line for line in (_now(scores, change), _moved(trend), _most(placed)) if line]
+    base = say("base_customers", n=number(kinds["glance"]["n"], 0)) if kinds and not quality else base
+    moved = (f"{trend['title']}.", trend.page) if trend else None
+    lines = [line for line in (_now(scores, change), moved, _most(placed)) if line]
     return {
         "base": base,
         "lines": lines,
@@ -107,17 +109,13 @@ def score_of(all_of: list[Saved], function: str) -> Saved | None:
 def _now(scores: list[Saved], change: Saved | None) -> tuple[str, str] | None:
     if not scores:
         return None
-    told, item = scores[0]["highlights"], f"{scores[0]['what']}: "
-    measure = _capital(told["measure"]) if scores[0]["function"] == "nps" else f"{item}{told['measure']}"
+    told, item = scores[0]["highlights"], scores[0]["what"]
+    measure = _capital(told["measure"]) if scores[0]["function"] == "nps" else f"{item}: {told['measure']},"
     text = say.told("now" if "wave" in told else "now_one", **told | {"measure": measure})
     moved = change["highlights"] if change else {}
     if moved and moved.get("wave") == told.get("wave"):
         return say.told(f"moved_{moved['verdict']}", **moved | {"now": text}), scores[0].page
     return f"{text}.", scores[0].page
-
-
-def _moved(trend: Saved | None) -> tuple[str, str] | None:
-    return (f"{trend['title']}.", trend.page) if trend else None
 
 
 def _most(placed: Saved | None) -> tuple[str, str] | None:

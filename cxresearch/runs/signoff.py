@@ -8,18 +8,21 @@ import hashlib
 import html
 import json
 import os
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pydantic import BaseModel, TypeAdapter
+
 from cxresearch.errors import StudyProblem
-from cxresearch.runs.record import FAILED, RECORD, SIGN_OFFS, Record
+from cxresearch.findings import words
+from cxresearch.runs.folder import hidden
+from cxresearch.runs.record import FAILED, RECORD, SIGN_OFFS, Record, moment
 
-HEAD, START, END = "</h1>\n", '<!-- sign-offs --><div class="note">', "</div><!-- end of sign-offs -->\n"
+HEAD, START, END = b"</h1>\n", b'<!-- sign-offs --><div class="note">', b"</div><!-- end of sign-offs -->\n"
+say = words(__package__)
 
 
-@dataclass(frozen=True)
-class SignOff:
+class SignOff(BaseModel):
     """Who signed, what they said, when (ISO, UTC), and the digest of each file as it was then."""
 
     name: str
@@ -35,9 +38,10 @@ def sign_run(folder, *, name: str, note: str, now: datetime) -> SignOff:
         raise StudyProblem(f"{folder} failed: {record.failures}; a failed run is not signed")
     if not name.strip():
         raise StudyProblem("a sign-off needs a name; give --name")
-    signed = SignOff(" ".join(name.split()), " ".join(note.split()), now.isoformat(timespec="seconds"), digests(place))
-    everybody = [asdict(s) for s in (*sign_offs(place), signed)]
-    _write(place / SIGN_OFFS, json.dumps(everybody, indent=1, ensure_ascii=False))
+    told = {"name": " ".join(name.split()), "note": " ".join(note.split()), "signed": now.isoformat(timespec="seconds")}
+    signed = SignOff(**told, files=digests(place))
+    everybody = [s.model_dump() for s in (*sign_offs(place), signed)]
+    _write(place / SIGN_OFFS, json.dumps(everybody, indent=1, ensure_ascii=False).encode())
     show_sign_offs(place)
     return signed
 
@@ -45,10 +49,10 @@ def sign_run(folder, *, name: str, note: str, now: datetime) -> SignOff:
 def sign_offs(folder: Path) -> list[SignOff]:
     """Return the sign-offs of a run, the oldest first."""
     try:
-        return [SignOff(**entry) for entry in json.loads((folder / SIGN_OFFS).read_text(encoding="utf-8"))]
+        return TypeAdapter(list[SignOff]).validate_json((folder / SIGN_OFFS).read_bytes())
     except OSError:
         return []
-    except (ValueError, TypeError):
+    except ValueError:
         raise StudyProblem(f"{folder / SIGN_OFFS} cannot be read; remove it and sign anew") from None
 
 
@@ -70,18 +74,15 @@ def digests(folder: Path) -> dict[str, str]:
             found[name] = f"link to {os.readlink(path)}"
         elif path.is_file() and not (path.name == SIGN_OFFS and path.with_name(RECORD).exists()):
             content = path.read_bytes()
-            if path.suffix == ".html":
-                content = without_sign_offs(content.decode("utf-8", errors="surrogateescape")).encode(
-                    "utf-8", errors="surrogateescape"
-                )
-            found[name] = hashlib.sha256(content).hexdigest()
+            page = without_sign_offs(content) if path.suffix == ".html" else content
+            found[name] = hashlib.sha256(page).hexdigest()
         elif path.is_dir() and not any(path.iterdir()):
             found[f"{name}/"] = "empty folder"
     return found
 
 
-def without_sign_offs(page: str) -> str:
-    """Return a page without the block that `show_sign_offs` puts below its title, and nowhere else."""
+def without_sign_offs(page: bytes) -> bytes:
+    """Return a page without the block that `show_sign_offs` puts below its title; one anywhere else stays."""
     before, head, after = page.partition(HEAD)
     block, end, rest = after.partition(END)
     return before + head + rest if end and block.startswith(START) else page
@@ -92,20 +93,20 @@ def show_sign_offs(folder: Path) -> None:
     states = [said(s, changed_since(s, folder)) for s in sign_offs(folder)]
     shown = "".join(f"<p>{'<strong>' * void}{html.escape(text)}{'</strong>' * void}</p>" for text, void in states)
     for page in sorted(folder.glob("*.html")):
-        text = without_sign_offs(page.read_text(encoding="utf-8"))
-        _write(page, text.replace(HEAD, f"{HEAD}{START}{shown}{END}", 1) if states else text)
+        content = without_sign_offs(page.read_bytes())
+        _write(page, content.replace(HEAD, HEAD + START + shown.encode() + END, 1) if states else content)
 
 
 def said(signed: SignOff, changed: list[str]) -> tuple[str, bool]:
     """Return a sign-off in one sentence, with what voided it, and whether it is void."""
     note = f": {signed.note.rstrip('.')}" if signed.note else ""
-    line = f"Signed by {signed.name} on {signed.signed[:10]} {signed.signed[11:16]} UTC{note}."
+    line = say("signed", name=signed.name, when=moment(signed.signed), note=note)
     more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-    return (f"{line} Void: since then {', '.join(changed[:3])}{more} changed.", True) if changed else (line, False)
+    return (line + say("void", files=", ".join(changed[:3]) + more) if changed else line), bool(changed)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, content: bytes) -> None:
     """Replace a file whole: it may be linked into another run, which must keep what it has."""
-    beside = path.with_name(f".{path.name}-{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
+    beside = hidden(path)
+    beside.write_bytes(content)
     beside.replace(path)

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -38,23 +39,12 @@ def digest_of(plan: Plan, final: Path) -> str:
         "study": os.path.relpath(plan.study, final.resolve()),
         "report": plan.report,
         "each": [plan.each, plan.whole, plan.min_rows] if plan.each else [],
-        "notebooks": [[t.path.name, _notebook_digest(t.path), t.parameters, t.given, t.skip] for t in plan.tasks],
+        "notebooks": [[t.path.name, t.sha256, t.parameters, t.given, t.skip] for t in plan.tasks],
         "package": package_digest(),
         "versions": versions(),
         "key": hashlib.sha256(os.environ.get(KEY_VARIABLE, "").encode()).hexdigest(),
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-@cache
-def _digest_at(path: Path, size: int, changed: int) -> str:
-    return sha256(path)
-
-
-def _notebook_digest(path: Path) -> str:
-    """Return a notebook's digest; read once however many reports it is in."""
-    stat = path.stat()
-    return _digest_at(path, stat.st_size, stat.st_mtime_ns)
 
 
 def is_whole(folder: Path, digest: str) -> bool:
@@ -81,25 +71,13 @@ def reports_made(folders: Iterable[Path]) -> dict[str, tuple[Path, ReportEntry]]
     """Return digest -> folder and log entry of the whole reports of these batches; the first batch counts."""
     made: dict[str, tuple[Path, ReportEntry]] = {}
     for folder in folders:
-        for entry in read_log(folder):
-            if entry.status == OK and entry.digest and entry.folder:
-                made.setdefault(entry.digest, (folder / entry.folder, entry))
+        log = folder / LOG
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else ():
+            with suppress(ValidationError):  # the last line may be torn where the batch was killed
+                entry = ReportEntry.model_validate_json(line)
+                if entry.status == OK and entry.digest and entry.folder:
+                    made.setdefault(entry.digest, (folder / entry.folder, entry))
     return made
-
-
-def read_log(folder: Path) -> list[ReportEntry]:
-    """Return the lines of a batch's log that are whole: the last one may be torn where the batch was killed."""
-    entries = []
-    try:
-        text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    for line in text.splitlines():
-        try:
-            entries.append(ReportEntry.model_validate_json(line))
-        except ValidationError:
-            continue
-    return entries
 
 
 def link_report(made: Path, target: Path, digest: str) -> bool:

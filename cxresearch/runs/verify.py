@@ -3,18 +3,18 @@
 On one processor the bytes are the same; on another, which computes last digits differently, numbers to six digits.
 """
 
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxresearch.errors import StudyProblem
 from cxresearch.runs import make
-from cxresearch.runs.alike import alike
 from cxresearch.runs.cluster import mirrored
-from cxresearch.runs.compare import CHANGED, GONE, NEW, Change, changes
+from cxresearch.runs.compare import CHANGED, GONE, NEW, Change, alike, changes
 from cxresearch.runs.parameters import STUDY
 from cxresearch.runs.plan import Plan, plan_run
-from cxresearch.runs.record import INDEX, RECORD, SIGN_OFFS, Record, sha256, versions
-from cxresearch.runs.render import write_index, write_page
+from cxresearch.runs.record import BATCH, RECORD, SIGN_OFFS, Record, versions
+from cxresearch.runs.render import headline_of, write_batch_index, write_pages
 from cxresearch.runs.signoff import without_sign_offs
 
 WORDS = {NEW: "only in the repetition", GONE: "not in the repetition", CHANGED: "not the same to six digits"}
@@ -36,24 +36,23 @@ class Verified:
 def verify_run(folder, *, notebooks=None, timeout=600.0, jobs=None) -> Verified:
     """Execute the notebooks of a run, or of each report of a batch, with the parameters of its record, and compare.
 
-    Raises
-    ------
-    StudyProblem
-        If there is no run, or an input or a notebook is not what it was: then the run cannot be repeated.
+    Refused where an input or a notebook is not what it was: then the run cannot be repeated.
     """
     place, record = Record.read(folder)
-    was, now = {}, {}
+    was, now, headlines = {}, {}, {}
     with make.Pool(jobs) as pool:
-        for _, home, run in record.runs(place):
+        for label, home, run in record.runs(place):
             inside = home.relative_to(place)
             plan = _plan_again(home, run, notebooks)
             with mirrored(plan.study, home.resolve()) as (beside, study):
                 again = make.make_run(replace(plan, study=study), beside, timeout=timeout, pool=pool, reproducible=True)
-                for outcome in again.outcomes:  # with the clocks of the run itself
-                    write_page(outcome, run, again.folder)
-                write_index(list(again.outcomes), run, again.folder)
+                write_pages(run, again.folder)  # with the clocks of the run itself
                 now |= {(inside / name).as_posix(): content for name, content in _contents(again.folder).items()}
+                headlines[label] = headline_of(again.folder)
             was |= {(inside / name).as_posix(): content for name, content in _contents(home).items()}
+    if record.format == BATCH:
+        now |= _index_again(record, headlines)
+        was |= {name: content for name, content in _contents(place).items() if "/" not in name}
     found = changes(was, now)
     close = tuple(c.what for c in found if c.kind == CHANGED and alike(c.what, c.before, c.after))
     different = tuple(f"{c.what}: {WORDS[c.kind]}" for c in found if c.what not in close)
@@ -61,17 +60,25 @@ def verify_run(folder, *, notebooks=None, timeout=600.0, jobs=None) -> Verified:
     return Verified(same, close, different, changes(record.versions, versions()))
 
 
+def _index_again(record: Record, headlines: dict) -> dict[str, bytes]:
+    """Return index and log of a batch, with the headlines of the repetition."""
+    told = [r.model_copy(update={"headline": headlines[r.report]} if r.folder else {}) for r in record.reports]
+    again = record.model_copy(update={"reports": told})
+    with tempfile.TemporaryDirectory(prefix="cxr-") as folder:
+        write_batch_index(again, Path(folder))
+        again.write_log(Path(folder))
+        return _contents(Path(folder))
+
+
 def _plan_again(place: Path, record: Record, notebooks) -> Plan:
     entries = {entry.name: entry for entry in record.notebooks}
     plan = plan_run(place / record.study, only=list(entries), notebooks=notebooks)
     now = Record(inputs=dict(plan.inputs), queries=dict(plan.opened.queries))
     changed = [c.what for c in changes(record.everything_read, now.everything_read)]
-    changed += [t.path.name for t in plan.tasks if sha256(t.path) != entries[t.name].sha256]
+    changed += [t.path.name for t in plan.tasks if t.sha256 != entries[t.name].sha256]
     if changed:
-        raise StudyProblem(
-            f"{place} cannot be repeated: {', '.join(changed)} changed since it was made; "
-            "put the earlier state back, or make a new run and compare the two"
-        )
+        advice = "put the earlier state back, or make a new run and compare the two"
+        raise StudyProblem(f"{place} cannot be repeated: {', '.join(changed)} changed since it was made; {advice}")
     return replace(plan, report=record.report, tasks=tuple(_as_recorded(t, entries[t.name]) for t in plan.tasks))
 
 
@@ -82,13 +89,9 @@ def _as_recorded(task, entry):
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    """Return the content of every file of a run by path, of pages without sign-offs and without what moved since."""
+    """Return the content of every file of a run by path, of pages without sign-offs."""
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in (RECORD, SIGN_OFFS)]
     found = {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
     for name in (n for n in found if n.endswith(".html")):
-        page = without_sign_offs(found[name].decode("utf-8", errors="replace"))
-        if name == INDEX:
-            before, _, after = page.partition('<h2 id="movement">')
-            page = before + after.partition('<h2 id="open">')[2]
-        found[name] = page.encode()
+        found[name] = without_sign_offs(found[name])
     return found

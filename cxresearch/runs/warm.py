@@ -23,27 +23,25 @@ NAME = "cxresearch-warm"  # of the entry point
 CHOICE = "CXRESEARCH_EXECUTION"  # "kernel" in the environment asks for ordinary kernels
 SERVER = "cxresearch.runs.warm_server"
 NO_HISTORY = "--HistoryManager.hist_file=:memory:"
+SAME_EVERYWHERE = {  # the environment in which a notebook's outputs are the same
+    **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    "PYTHONHASHSEED": "0",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+}
 # pyarrow's memory would be tidied by a thread; a kernel's parent is the server, which ipykernel must not take for lost
-AT_START = {
-    "JE_ARROW_MALLOC_CONF": "background_thread:false", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-    "CXRESEARCH_WARM_UP": "1", "JPY_PARENT_PID": None,
-}  # fmt: skip
+ALONE = {"JE_ARROW_MALLOC_CONF": "background_thread:false", "CXRESEARCH_WARM_UP": "1", "JPY_PARENT_PID": None}
+AT_START = SAME_EVERYWHERE | ALONE
 
 
-def refusal(command: list[str]) -> str | None:
-    """Return why a fork cannot stand in for a kernel, or None."""
-    if os.environ.get(CHOICE) == "kernel":
-        return f"asked for by {CHOICE}"
-    if not (sys.platform == "linux" and hasattr(os, "pidfd_open")):
-        return f"forking is not safe or not supported on this platform ({sys.platform})"
+def may_fork(command: list[str]) -> bool:
+    """Return whether a fork can stand in for a kernel: this interpreter's own, on Linux, with nothing to start up."""
+    if os.environ.get(CHOICE) == "kernel" or not (sys.platform == "linux" and hasattr(os, "pidfd_open")):
+        return False
     profile = Path(os.environ.get("IPYTHONDIR", "~/.ipython"), "profile_default").expanduser()
     if any(profile.glob("startup/*.*py")) or any(profile.glob("ipython*_config.*")):
-        return "the user's IPython profile has a configuration or start-up files, which only a new kernel reads"
+        return False  # only a new kernel reads them
     words = [w for w in command if w not in ("-Xfrozen_modules=off", NO_HISTORY)]
-    if words[0] != sys.executable or words[1:4] != ["-m", "ipykernel_launcher", "-f"] or len(words) != 5:
-        return "it is not this interpreter's own kernel"
-    return None
+    return words[0] == sys.executable and words[1:4] == ["-m", "ipykernel_launcher", "-f"] and len(words) == 5
 
 
 class _Server:
@@ -144,7 +142,7 @@ class WarmProvisioner(LocalProvisioner):
     """Forks a kernel where that is safe; starts one anywhere else."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs):
-        if refusal(cmd):
+        if not may_fork(cmd):
             return await super().launch_kernel(cmd, **kwargs)
         from cxresearch.runs.warm_server import Order
 

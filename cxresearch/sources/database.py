@@ -1,30 +1,39 @@
-"""A query on a database as a table: a DuckDB or SQLite file, or anything that SQLAlchemy reaches.
+"""A query on a database as a table: a DuckDB or SQLite file, or a PostgreSQL server; nothing else.
 
-Names and passwords come from the environment: ``postgresql://${CRM_USER}:${CRM_PASSWORD}@db.example/crm``, or from
-what the database's own library reads there (PGUSER, PGPASSWORD). A password that stands in the address is refused.
-Neither the address nor anything taken from the environment stands in a message. Every connection is read-only.
+These three can be held to reading: the files are opened for reading only, and a server gets the query as a cursor of a
+read-only transaction, which nothing but a SELECT can be. Secrets come from the environment:
+``postgresql://${CRM_USER}:${CRM_PASSWORD}@db.example/crm``, or from what PostgreSQL's library reads there (PGUSER,
+PGPASSWORD). A password that stands in the address is refused. No message names a host, a user or a password.
 """
 
 import hashlib
 import os
 import re
 from collections.abc import Mapping
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pandas as pd
 
 from cxresearch.errors import StudyProblem
-from cxresearch.sources.columns import position
-from cxresearch.sources.files import first_line
-from cxresearch.sources.parquet import arrow_frame
+from cxresearch.sources.files import first_line, position
 from cxresearch.sources.reading import RawTable
+from cxresearch.sources.workbook import arrow_frame
 
-DUCKDB = (".duckdb", ".ddb")
-SQLITE = (".sqlite", ".sqlite3", ".db")
+DUCKDB, SQLITE = (".duckdb", ".ddb"), (".sqlite", ".sqlite3", ".db")
+KNOWN = " ".join((*DUCKDB, *SQLITE))
+SERVER = re.compile(r"(postgres(?:ql)?)(?:\+\w+)?://", re.I)
 PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-PASSWORD = re.compile(r"://[^/@:]*:(?P<after>[^/]*)@|[?&;](?:password|pwd|passwd|token)=(?P<named>[^&;]*)", re.I)
+PASSWORD = re.compile(
+    r"://[^:@]*:(?P<after>.*)@|(?:pass\w*|pwd|token|secret\w*|\w*key)\s*=\s*(?P<named>[^&;\s]*)", re.I
+)
+# What a server says when it cannot be reached names host and user; of these words it may be told.
+REASONS = (
+    "password authentication failed|Connection refused|timeout|SSL|too many|could not translate|no pg_hba.conf entry"
+)
 
 
 def database_file(database: str, folder: Path) -> Path | None:
@@ -34,138 +43,107 @@ def database_file(database: str, folder: Path) -> Path | None:
 
 
 def require_no_password(database: str) -> None:
-    """Refuse an address in which a password is written out."""
+    """Refuse an address in which a password is written out, or whose kind of database cannot be held to reading."""
     for found in PASSWORD.finditer(database):
         written = found["after"] if found["after"] is not None else found["named"]
         if written and not PLACEHOLDER.fullmatch(written):
             raise ValueError(
                 "a password does not belong into a file; write ${NAME} in its place and set NAME in the environment"
             )
+    if database_file(database, Path()) is None and not SERVER.match(database):
+        raise ValueError(
+            f"databases of the kind {database.partition(':')[0]!r} are not read, since a query could write there; name "
+            f"a file ({KNOWN}) or a postgresql:// address, or export the table to a file"
+        )
 
 
 def read_query(
     database: str, query: str, *, folder: Path, name: str, wanted: Mapping[str, str] | None = None
 ) -> RawTable:
-    """Return the wanted columns of what `query` selects.
+    """Return the wanted columns (column -> what asks for it; None: all) of what `query` selects, for table `name`.
 
-    Parameters
-    ----------
-    database
-        A DuckDB or SQLite file relative to `folder`, or an SQLAlchemy address with ``${NAME}`` for what the
-        environment holds.
-    name
-        Of the table, for messages.
-    wanted
-        Column -> what asks for it; None gives every column.
-
-    Raises
-    ------
-    StudyProblem
-        The database cannot be reached, the query fails or returns nothing, or a column is absent.
+    `database` is a DuckDB or SQLite file relative to `folder`, or a PostgreSQL address with ``${NAME}`` for what the
+    environment holds. `StudyProblem` if it cannot be reached, or the query fails, returns nothing or lacks a column.
     """
     file = database_file(database, folder)
     where = f"tables.{name}: {file.name if file else 'the database'}"
-    frame = _selected(database, query, file, name, where)
-    if not len(frame):
-        raise StudyProblem(f"{where}: the query returns no rows")
+    if file and file.suffix.lower() not in (*DUCKDB, *SQLITE):
+        raise StudyProblem(
+            f"tables.{name}: database files ending in {file.suffix!r} are not read; known endings: {KNOWN}"
+        )
+    absent = [variable for variable in PLACEHOLDER.findall(database) if variable not in os.environ]
+    if absent:
+        raise StudyProblem(f"tables.{name}: the environment holds no {absent[0]}; set it before the study is opened")
+    address = PLACEHOLDER.sub(lambda found: quote(os.environ[found[1]], safe=""), database)
+    frame, said = pd.DataFrame(), f"{where}: the query returns no rows"
+    try:
+        frame = _from_file(file, query) if file else _from_server(address, query)
+    except Exception as error:
+        said = str(error) if isinstance(error, StudyProblem) else f"{where} {_told(error, '' if file else address)}"
+    if not len(frame):  # raised here and not above: what a driver raises holds the address, and would be its context
+        raise StudyProblem(said)
     names = [str(c) for c in frame.columns]
     chosen = range(len(names)) if wanted is None else [position(names, w, why, where) for w, why in wanted.items()]
     frame = frame.iloc[:, list(chosen)]
     frame.columns = pd.Index(names if wanted is None else list(wanted), dtype=object)
-    return RawTable(frame, digest=_digest(query, frame))
-
-
-def _digest(query: str, frame: pd.DataFrame) -> str:
-    """Return a SHA-256 of the query and of its rows, whatever order a server returns them in."""
+    # Of the query and of its rows, whatever order a server returns them in.
     rows = np.sort(pd.util.hash_pandas_object(frame.astype(str), index=False).to_numpy())
     header = "\0".join([" ".join(query.split()), *map(str, frame.columns)])
-    return hashlib.sha256(header.encode() + rows.astype("<u8").tobytes()).hexdigest()
+    return RawTable(frame, digest=hashlib.sha256(header.encode() + rows.astype("<u8").tobytes()).hexdigest())
 
 
-def _selected(database: str, query: str, file: Path | None, name: str, where: str) -> pd.DataFrame:
-    secrets: list[str] = []
-    try:
-        return _from_file(file, query, name) if file else _from_server(_filled(database, name, secrets), query)
-    except StudyProblem:
-        raise
-    except ImportError as error:
-        said = f"{where} needs the package {error.name}; install it beside cxresearch"
-    except Exception as error:
-        said = f"{where} refused the query: {_without(first_line(error), secrets)}"
-    # Raised here and not above: what a driver raises may hold the address, and would hang on as the context.
-    raise StudyProblem(said)
+def _told(error: Exception, address: str) -> str:
+    """Return what a driver complains of, without host, user, password or a value."""
+    code = getattr(error, "sqlstate", None) or ""
+    if address and not code:
+        known = re.search(REASONS, str(error), re.I)
+        reason = known.group() if known else type(error).__name__
+        return f"cannot be reached: {reason}; look at its address and at what the environment holds"
+    if code.startswith("22") or type(error).__name__ == "ConversionException":
+        return f"refused the query: a value cannot be read as it asks ({type(error).__name__})"
+    said = error.diag.message_primary if address else first_line(error)
+    for word in filter(None, map(unquote, re.split(r"[/@:?&=]+", address)[1:])):
+        said = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "***", said)
+    return f"refused the query: {said}{' (it must be one SELECT)' * (code == '42601' or said == 'not authorized')}"
 
 
-def _filled(database: str, name: str, secrets: list[str]) -> str:
-    """Return the address with what the environment holds, and remember that as secret."""
-    from urllib.parse import quote
-
-    def value(found: re.Match) -> str:
-        if found[1] not in os.environ:
-            raise StudyProblem(f"tables.{name}: the environment holds no {found[1]}; set it before the study is opened")
-        secrets.extend((os.environ[found[1]], quote(os.environ[found[1]], safe="")))
-        return quote(os.environ[found[1]], safe="")
-
-    return PLACEHOLDER.sub(value, database)
-
-
-def _without(message: str, secrets: list[str]) -> str:
-    for secret in sorted(filter(None, (*secrets, os.environ.get("PGPASSWORD"))), key=len, reverse=True):
-        # A short one, such as a user's name, may be part of an ordinary word.
-        message = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)" if len(secret) < 6 else re.escape(secret), "***", message)
-    return re.sub(r"://[^\s@]*@", "://***@", message)
-
-
-def _from_file(file: Path, query: str, name: str) -> pd.DataFrame:
+def _from_file(file: Path, query: str) -> pd.DataFrame:
     if file.suffix.lower() in DUCKDB:
         import duckdb
 
         # A query reads this database, not whatever else lies on the machine.
         with duckdb.connect(str(file), read_only=True, config={"enable_external_access": "false"}) as connection:
-            if (found := connection.sql(query)) is None:
-                raise StudyProblem(f"tables.{name}: {file.name}: the query returns no table")
-            return arrow_frame(found.to_arrow_table(), f"tables.{name}")
-    if file.suffix.lower() not in SQLITE:
-        raise StudyProblem(
-            f"tables.{name}: database files ending in {file.suffix!r} are not read; known endings: "
-            f"{' '.join((*DUCKDB, *SQLITE))}"
-        )
+            found = connection.sql(query)
+            return pd.DataFrame() if found is None else arrow_frame(found.to_arrow_table(), f"the query of {file.name}")
     import sqlite3
-    from contextlib import closing
 
     with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        reading = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
+        # Attaching would make a file, although this one is opened for reading.
+        connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in reading else sqlite3.SQLITE_DENY)
         found = connection.execute(query)
         return _framed([column[0] for column in found.description or ()], found.fetchall())
 
 
 def _from_server(address: str, query: str) -> pd.DataFrame:
-    from sqlalchemy import create_engine
+    import psycopg
 
-    # psycopg is the driver that the project installs; the plain scheme would ask for its predecessor.
-    address = re.sub(r"^postgres(?:ql)?://", "postgresql+psycopg://", address)
-    engine = create_engine(address, hide_parameters=True)
-    try:
-        with engine.connect() as connection:
-            if engine.dialect.name == "postgresql":
-                connection = connection.execution_options(postgresql_readonly=True)
-            found = connection.execution_options(no_parameters=True).exec_driver_sql(query)
-            return _framed(list(found.keys()), [tuple(row) for row in found.fetchall()])
-    finally:
-        engine.dispose()
+    address, read_only = SERVER.sub("postgresql://", address, count=1), "-c default_transaction_read_only=on"
+    with psycopg.connect(address, options=read_only, connect_timeout=20) as connection:
+        connection.read_only = True
+        # A cursor can be declared for a SELECT alone, and what is prepared is one statement: none can write or commit.
+        connection.execute(f"DECLARE asked CURSOR FOR {query}", prepare=True)
+        found = connection.execute("FETCH ALL FROM asked")
+        return _framed([column.name for column in found.description], found.fetchall())
 
 
 def _framed(names: list[str], rows: list[tuple]) -> pd.DataFrame:
-    columns = [_column([row[i] for row in rows]) for i in range(len(names))]
-    frame = pd.DataFrame(dict(enumerate(columns)))
-    frame.columns = pd.Index(names, dtype=object)
-    return frame
-
-
-def _column(values: list) -> pd.Series:
-    """Return one column; whole numbers beside a gap stay whole, decimals become floats."""
-    present = [v for v in values if v is not None]
-    if present and all(type(v) is int for v in present):
-        return pd.Series(pd.array(values, dtype="Int64"))
-    if present and all(isinstance(v, (int, float, Decimal)) and not isinstance(v, bool) for v in present):
-        return pd.Series([None if v is None else float(v) for v in values], dtype=float)
-    return pd.Series(values)
+    """Return rows as a table; whole numbers beside a gap stay whole, decimals become floats."""
+    frame = pd.DataFrame(dict(enumerate(map(list, zip(*rows)))) or None)
+    for i, values in enumerate(zip(*rows)):
+        kinds = {type(value) for value in values if value is not None}
+        if kinds == {int}:
+            frame[i] = pd.array(values, dtype="Int64")
+        elif kinds and kinds <= {int, float, Decimal}:
+            frame[i] = [float("nan") if value is None else float(value) for value in values]
+    return frame.set_axis(pd.Index(names, dtype=object), axis=1) if rows else pd.DataFrame(columns=names)

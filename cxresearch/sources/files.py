@@ -7,33 +7,26 @@ from pathlib import Path
 import pandas as pd
 
 from cxresearch.errors import StudyProblem
-from cxresearch.sources.columns import compose, numbered, position
-from cxresearch.sources.delimited import read_delimited
-from cxresearch.sources.excel import read_excel
-from cxresearch.sources.parquet import read_parquet
-from cxresearch.sources.reading import Choose, Header, RawTable, Reading
-from cxresearch.sources.records import read_records
-from cxresearch.sources.spss import read_spss
+from cxresearch.sources.reading import Choose, Header, RawTable, Reading, compose, numbered, position
+from cxresearch.sources.text import read_text
+from cxresearch.sources.workbook import read_excel, read_json, read_parquet, read_spss
 
 GLOB = frozenset("*?[")
 READERS = (
-    ("text", (".csv", ".tsv", ".txt"), read_delimited),
+    ("text", (".csv", ".tsv", ".txt"), read_text),
     ("Excel", (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"), read_excel),
     ("Parquet", (".parquet", ".pq"), read_parquet),
     ("SPSS", (".sav", ".zsav"), read_spss),
-    ("JSON", (".json",), read_records),
+    ("JSON", (".json",), read_json),
 )
 HEADED = ("text", "Excel")  # kinds whose header is rows of cells
 
 
 def read_table(path: Path, *, wanted: Mapping[str, str] | None = None, reading: Reading | None = None) -> RawTable:
-    """Return the wanted columns of one file.
+    """Return the wanted columns of one file; its ending says what it is.
 
     Parameters
     ----------
-    path
-        The file; its ending says what it is (.csv .tsv .txt, .xlsx .xls .xlsm .xlsb .ods, .parquet .pq, .sav .zsav,
-        .json).
     wanted
         Header -> what asks for it (for the message when it is absent). None reads every column; of columns with one
         name the first is then called ``name#1``.
@@ -47,19 +40,23 @@ def read_table(path: Path, *, wanted: Mapping[str, str] | None = None, reading: 
     """
     reading = reading or Reading()
     kind, reader = _reader(path)
-    _require_fitting(path, kind, reading)
+    for key, of, value in (("sheet", "Excel", reading.sheet), ("records", "JSON", reading.records)):
+        if value is not None and kind != of:
+            raise StudyProblem(f"{path.name} is no {of} file and has no {key} {value!r}; leave {key} out of study.yml")
+    if reading.header != ("name",) and kind not in HEADED:
+        raise StudyProblem(f"{path.name} is {kind} and names its columns itself; leave header out of study.yml")
     found, labels = [], {}
 
     def choose(rows: Header, n_columns: int) -> list[int]:
-        header = reading.header if kind in HEADED else ("name",)
-        names, said = compose(rows, header, n_columns)
+        names, said = compose(rows, reading.header if kind in HEADED else ("name",), n_columns)
         labels.update(said)
         found[:] = numbered(names)
         if wanted is None:
             return list(range(len(names)))
         return [position(names, w, why, path.name) for w, why in wanted.items()]
 
-    raw = _read(path, kind, reader, choose, reading)
+    with naming(path, kind):
+        raw = reader(path, choose, reading)
     if not len(raw.frame):
         raise StudyProblem(f"{path.name} has a header but no rows")
     raw.frame.columns = pd.Index(found if wanted is None else list(wanted), dtype=object)
@@ -67,15 +64,12 @@ def read_table(path: Path, *, wanted: Mapping[str, str] | None = None, reading: 
     return raw._replace(meanings=meanings if wanted is None else meanings.named(wanted))
 
 
-def _read(path: Path, kind: str, reader: Callable, choose: Choose, reading: Reading) -> RawTable:
-    with naming(path, kind):
-        return reader(path, choose, reading)
-
-
 @contextmanager
 def naming(path: Path, kind: str):
     """Turn whatever a reading library raises into a sentence that names the file."""
     try:
+        if not path.stat().st_size:
+            raise StudyProblem(f"{path.name} is empty")
         yield
     except StudyProblem:
         raise
@@ -84,16 +78,6 @@ def naming(path: Path, kind: str):
     except Exception as error:
         # The researcher needs the file's name, not a library's traceback.
         raise StudyProblem(f"{path.name} cannot be read as {kind}: {first_line(error)}") from error
-
-
-def _require_fitting(path: Path, kind: str, reading: Reading) -> None:
-    for key, kinds, value in (("sheet", ("Excel",), reading.sheet), ("records", ("JSON",), reading.records)):
-        if value is not None and kind not in kinds:
-            raise StudyProblem(
-                f"{path.name} is no {kinds[0]} file and has no {key} {value!r}; leave {key} out of study.yml"
-            )
-    if reading.header != ("name",) and kind not in HEADED:
-        raise StudyProblem(f"{path.name} is {kind} and names its columns itself; leave header out of study.yml")
 
 
 def expand(path: Path) -> list[Path]:

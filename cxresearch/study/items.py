@@ -97,7 +97,8 @@ Codes = Annotated[tuple[Code, ...], BeforeValidator(listed, json_schema_input_ty
 Words = Annotated[tuple[str, ...], BeforeValidator(listed, json_schema_input_type=str | list[str])]
 Roles = Annotated[tuple[Role, ...], BeforeValidator(listed, json_schema_input_type=Role | list[Role])]
 Encoding = Annotated[str, AfterValidator(_known_encoding)]
-Encodings = Annotated[tuple[Encoding, ...], BeforeValidator(listed, json_schema_input_type=str | list[str])]
+# One: what does not fit it is counted and shown.
+Encodings = Annotated[tuple[Encoding, ...], Field(max_length=1), BeforeValidator(listed, json_schema_input_type=str)]
 Decimal = Literal[".", ","]
 Thousands = Annotated[Literal[" ", ".", ",", "'"], BeforeValidator(one_sign, json_schema_input_type=str)]
 TimeFormat = Annotated[str, AfterValidator(a_time_format)]

@@ -9,6 +9,7 @@ from cxresearch.privacy import PSEUDONYMS, PseudonymKey, find_identifiers, pseud
 from cxresearch.study.items import Item, headers
 from cxresearch.study.schema import Table
 
+LONG = 40  # characters of a cell: such a column holds what people wrote, whatever role it was given
 IDS = ("respondent", "customer", "agent", "contact", "case")
 
 
@@ -33,10 +34,15 @@ def guarded(frame: pd.DataFrame, table: Table, key: PseudonymKey) -> pd.DataFram
     for column in ids:
         twin = next((c for c in seen if frame[c].equals(frame[column])), None)  # cluster: customer is common
         seen[column] = pseudonymise(frame[column], key=key) if twin is None else seen[twin].rename(column)
-    seen |= {column: redact(frame[column]).texts for column in text_columns(table) if column not in seen}
+    written = dict.fromkeys([*text_columns(table), *(c for c in table.items if c in frame and _is_free_text(frame[c]))])
+    seen |= {column: redact(frame[column]).texts for column in written if column not in seen}
     found = frame.assign(**seen)
     found.attrs[PSEUDONYMS] = ids
     return found
+
+
+def _is_free_text(cells: pd.Series) -> bool:
+    return cells.dtype in (object, "str", "category") and any(len(str(v)) > LONG for v in cells.dropna().unique())
 
 
 def names_a_person(stored: pd.Series, header: str, item: Item) -> str | None:

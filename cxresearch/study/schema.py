@@ -15,8 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from cxresearch.errors import StudyProblem, nearest, plain_text
-from cxresearch.sources import database_file, require_no_password
-from cxresearch.sources.columns import HEADERS
+from cxresearch.sources import HEADERS, database_file, require_no_password
 from cxresearch.study.document import Document, read_document, say
 from cxresearch.study.items import (
     AnItem,
@@ -105,7 +104,7 @@ class Table(Section):
     source: str | None = None
     """The file, relative to this one; may be a pattern such as sales/*.parquet."""
     encoding: Encodings = ()
-    """Of a text file, by default UTF-8. Two are a mixture: what the first does not know is read by the second."""
+    """Of a text file, by default UTF-8."""
     encoding_errors: Literal["strict", "replace"] = "strict"
     """replace: put a mark for undecodable bytes, and count them."""
     separator: Annotated[str, AfterValidator(one_character)] = ","
@@ -121,7 +120,7 @@ class Table(Section):
     records: str | None = None
     """Of a JSON file with several lists: the one to read."""
     database: Annotated[str, AfterValidator(no_password)] | None = None
-    """A DuckDB or SQLite file, or an SQLAlchemy address with ${NAME} for what the environment holds."""
+    """A DuckDB or SQLite file, or a PostgreSQL address with ${NAME} for what the environment holds."""
     query: str | None = None
     """What to select from the database."""
     exclude: dict[str, Codes] = Field(default_factory=dict)

@@ -26,8 +26,8 @@ def signature(study) -> dict[str, tuple[int, int]]:
 
 
 @contextmanager
-def shared_tables(study, folder: Path, *, seen: dict) -> Iterator[None]:
-    """Lend the tables of an opened study to every kernel started within the block.
+def shared_tables(study, folder: Path, *, seen: dict) -> Iterator[dict[str, str]]:
+    """Lend the tables of an opened study to every kernel that is given the environment that is yielded.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def shared_tables(study, folder: Path, *, seen: dict) -> Iterator[None]:
     head = {"signature": seen, "sizes": {name: len(content) for name, content in tables.items()}}
     unnamed = DESCRIPTORS.is_dir()
     opened = tempfile.TemporaryFile if unnamed else tempfile.NamedTemporaryFile
-    before, token = os.environ.get(VARIABLE), secrets.token_hex(16)
+    token = secrets.token_hex(16)
     with opened(dir=folder if unnamed else None, prefix="cxr-") as file:
         file.write(token.encode())
         pickle.dump(head, file, protocol=5)
@@ -51,13 +51,7 @@ def shared_tables(study, folder: Path, *, seen: dict) -> Iterator[None]:
         file.flush()
         tables.clear()
         place = f"/proc/{os.getpid()}/fd/{file.fileno()}" if unnamed else file.name
-        os.environ[VARIABLE] = f"{token} {place}"
-        try:
-            yield
-        finally:
-            os.environ.pop(VARIABLE)
-            if before is not None:
-                os.environ[VARIABLE] = before
+        yield {VARIABLE: f"{token} {place}"}
 
 
 def lent_table(study, name: str):

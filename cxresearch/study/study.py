@@ -30,7 +30,7 @@ GROUPINGS = ("demographic", "segment")
 HARMLESS = {"encoding", "encoding_errors"}  # keys of a table whose guess changes at most how text looks
 
 
-def open_study(path: str | Path) -> "Study":
+def open_study(path: str | Path, *, today: date | None = None) -> "Study":
     """Open a study: validate `study.yml`, find its files; a table is read and checked when it is first asked for.
 
     Parameters
@@ -38,11 +38,13 @@ def open_study(path: str | Path) -> "Study":
     path
         The study file, or the folder in which it is called ``study.yml``. Sources are relative to it. With
         ``?market=North`` after it, the part of the study with that value (`cxresearch.study.narrow`).
+    today
+        Past ``privacy.delete_after`` a study is refused; by default the computer's date.
 
     Raises
     ------
     StudyProblem
-        The file is absent or wrong (with line and nearest known key), or a source is absent.
+        The file is absent or wrong (with line and nearest known key), a source is absent, or the data were to be deleted.
     DataProblem
         ``CXRESEARCH_KEY`` is too short.
 
@@ -63,6 +65,7 @@ def open_study(path: str | Path) -> "Study":
         )
     declared, document = read_study_file(path)
     whole = Study(path, declared, find_files(path.parent, declared, document), document)
+    whole.require_in_time(today=today)
     whole._require_known_words()
     return whole.narrowed(only) if only else whole
 

@@ -409,10 +409,10 @@ def _clashes(clash: pd.DataFrame, keys: list[str], table: Table, parts: Sequence
     groups = list(clash.groupby(keys, sort=False))
     files = list(dict.fromkeys(part.file for part in parts))
     shown = []
-    for values, rows in groups[: SHOWN["ids"]]:
+    for _, rows in groups[: SHOWN["ids"]]:  # where they stand, and not what they are: an id is a person's
         places = {parts[p].file: row_numbers(at.index.get_level_values(1)) for p, at in rows.groupby(level=0)}
         where = "; ".join(at if len(files) == 1 else f"{file} {at}" for file, at in places.items())
-        shown.append(f"{', '.join(map(str, values))} ({where})")
+        shown.append(f"({where})")
     more = f" and {len(groups) - SHOWN['ids']} more" if len(groups) > SHOWN["ids"] else ""
     declared = " and ".join(getattr(table, k, None) or k for k in keys)
     remedy = say("declare the wave") if "respondent" in keys and "wave" not in keys else ""

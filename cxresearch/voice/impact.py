@@ -80,9 +80,8 @@ def topic_impact(
     table = pd.concat([pd.DataFrame(names, columns=["term", "tone"]), found], axis=1)
     order = digits.descending(-table["estimate"].to_numpy(), table["term"] + table["tone"])
     table = table.iloc[order].reset_index(drop=True)
-    about = table["tone"].map({"positive": "Praise of ", "negative": "Complaints about "}) + table["term"].map(
-        read.labels
-    )
+    about = table["tone"].map({"positive": "Praise of ", "negative": "Complaints about "})
+    about += table["term"].map(read.labels)
     checks = (
         *sample.checks,
         Check("topics by tone with 30 texts or more", len(table), "at least 1", len(table) > 0, "stops"),
@@ -203,16 +202,12 @@ def closed_loop(
     shown = pd.DataFrame({"days_since": curve.time, **followed, "n": curve.at_risk})
     at = shown[shown["days_since"] <= target_days].iloc[-1]
     rows = [dict(zip(("term", "estimate", "conf_low", "conf_high", "n"), ("followed up", *at.iloc[1:4], len(sample))))]
-    answer = pd.to_numeric(table[score], errors="coerce")
-    later = (
-        pd.Series(np.nan, index=table.index)
-        if next_score is None
-        else pd.to_numeric(table[next_score], errors="coerce")
-    )
+    answer = pd.to_numeric(table[score], errors="coerce").astype(float)
+    later = answer * np.nan if next_score is None else pd.to_numeric(table[next_score], errors="coerce")
     if next_score is None and who is not None:
         order = np.lexsort((start, pd.factorize(table[who])[0]))
         later = answer.iloc[order].groupby(table[who].iloc[order]).shift(-1).reindex(table.index)
-    answer, later = answer.to_numpy(dtype=float), later.to_numpy(dtype=float)
+    answer, later = answer.to_numpy(), later.to_numpy(dtype=float)
     known = low & np.isfinite(later)
     fewer = int(min((known & seen).sum(), (known & ~seen).sum()))
     enough = fewer >= max(SEEN, survey.min_base)

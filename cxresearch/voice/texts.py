@@ -35,13 +35,9 @@ NO_WORDS = r"\[[\p{L}\p{N}_ -]+\]|<[^<>]{1,200}>|&#?\w+;"  # what stands for wha
 APART = 4  # how far a word may stand from the one before ``*``
 SHORT, LONG = 2, 5  # words: no more say nothing without a topic; so many are not the same in two texts by chance
 SKIPPED, STOP, COMMA, TURN, JOIN, NEGATOR, REPORT = range(2, 9)  # kinds of words beside praise 1, complaint -1, none 0
-KINDS = {"functions": SKIPPED, "intensifiers": SKIPPED, "joins": JOIN, "turns": TURN, "reports": REPORT}
-KINDS |= {
-    "negators": NEGATOR,
-    "praise": 1,
-    "complaint": -1,
-    "neutral": 0,
-}  # more words win, then longer ones, then a later list
+# More words win, then longer ones, then a later list.
+KINDS = dict(functions=SKIPPED, intensifiers=SKIPPED, joins=JOIN, turns=TURN, reports=REPORT, negators=NEGATOR)
+KINDS |= dict(praise=1, complaint=-1, neutral=0)
 
 
 def folded(text: str) -> str:
@@ -77,8 +73,8 @@ def read_taxonomy(taxonomy) -> dict[str, dict]:
         if isinstance(taxonomy, (str, Path)):
             taxonomy = yaml.safe_load(Path(taxonomy).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        why = f"{where}: the taxonomy cannot be read ({type(problem).__name__}); it is YAML: topic, then {', '.join(KEYS)}"
-        raise DataProblem(why) from problem
+        why = f"the taxonomy cannot be read ({type(problem).__name__}); it is YAML: topic, then {', '.join(KEYS)}"
+        raise DataProblem(f"{where}: {why}") from problem
     if not isinstance(taxonomy, Mapping) or not taxonomy:
         raise DataProblem(f"{where} must hold topics, each with patterns under en, pl or ru")
     found = {}
@@ -127,23 +123,20 @@ class Texts:
 
     def at(self, pattern: str, language: str | None = None) -> np.ndarray:
         """Return the tokens at which a pattern begins: of texts in a language, or in none that is known."""
-        first, *rest = pattern.split(" ")
+        first, *rest = pattern.replace(" * ", " ~").split(" ")
         low, high = self._span(first)
         if low == high:
             return np.empty(0, dtype=np.int64)
         order, start = self._order
         found = last = order[start[low] : start[high]]
-        apart = 1
         for part in rest:
-            if part == "*":
-                apart = APART
-                continue
-            low, high = self._span(part)
-            near = np.minimum(last[:, None] + np.arange(1, apart + 1), len(self.word) - 1)
-            fits = (self.word[near] >= low) & (self.word[near] < high) & (self._run[near] == self._run[last][:, None])
-            fits &= near > last[:, None]
+            low, high = self._span(part.lstrip("~"))
+            near = last[:, None] + np.arange(1, 1 + (APART if part[0] == "~" else 1))
+            near = np.minimum(near, len(self.word) - 1)
+            fits = (self._run[near] == self._run[last][:, None]) & (near > last[:, None])
+            fits &= (self.word[near] >= low) & (self.word[near] < high)
             kept = fits.any(axis=1)
-            found, last, apart = found[kept], near[kept, fits[kept].argmax(axis=1)], 1
+            found, last = found[kept], near[kept, fits[kept].argmax(axis=1)]
         spoken = self.code[self.row[found]]
         return found if language is None else found[(spoken == LANGUAGES.index(language)) | (spoken == 3)]
 
@@ -228,7 +221,7 @@ class Texts:
 
     @cached_property
     def given(self) -> np.ndarray:
-        return np.array([text is not None for text in self.texts])
+        return pd.notna(self.texts)
 
     @cached_property
     def says(self) -> np.ndarray:
@@ -338,9 +331,9 @@ def _require_sense(texts: Texts) -> None:
     for k, (topic, entry) in enumerate(texts.taxonomy.items()):
         for pattern in chain.from_iterable(entry[key] for key in KEYS[1:-1]):
             if (share := len(texts.at(pattern)) / everything) >= 1 / 3:
+                why = f"{pattern!r} takes {100 * share:.0f} % of all words"
                 raise DataProblem(
-                    f"the taxonomy: topic {topic!r}: {pattern!r} takes {100 * share:.0f} % of all words; write it longer, "
-                    "or name what it must not take under not:"
+                    f"the taxonomy: topic {topic!r}: {why}; write it longer, or name exceptions under not:"
                 )
         if not texts.hits[:, k].any():
             raise DataProblem(

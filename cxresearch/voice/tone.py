@@ -85,9 +85,8 @@ def tone_of_texts(
     told += say("tone_apart", kappa=number(kappa, 2), plain=number(plain, 2), high=counts[0], low=counts[1])
     summary = {"n": len(rows), "method": "logistic regression on letters, out of fold", "established": stays}
     summary |= {"kappa": kappa, **ends("auc", area, low, top), "auc_words": plain}
-    tells = Check(
-        "tone tells satisfied writers from others", number(area, 2), "above 0.5 by its interval", stays, "stops"
-    )
+    tells = "tone tells satisfied writers from others"
+    tells = Check(tells, number(area, 2), "above 0.5 by its interval", stays, "stops")
     checks = (tells, Check("kinds of writers", kind, "for information", True, "info"))
     drawn = {"scale": 100, "names": [f"reads as satisfied: {percent(p)}" for p in table["reads_as"]]}
     drawn["unit"] = f"satisfied by {survey.label(score)}, % of a fifth of the texts"
@@ -108,8 +107,7 @@ def _read(texts, language, happy, folds: int, seed) -> np.ndarray:
     parts, chance = StratifiedKFold(folds, shuffle=True, random_state=seed), np.full(len(happy), happy.mean())
     for at in (np.flatnonzero(language == code) for code in np.unique(language)):
         if min(happy[at].sum(), (~happy[at]).sum()) >= folds:
-            found = cross_val_predict(model, texts[at], happy[at], cv=parts, method="predict_proba")
-            chance[at] = found[:, 1]
+            chance[at] = cross_val_predict(model, texts[at], happy[at], cv=parts, method="predict_proba")[:, 1]
     return chance
 
 
@@ -149,13 +147,11 @@ def distinctive_words(responses, *, text: str, group: str, language=None, min_pe
     Promoters say ...
     """
     read = read_texts(responses, text, language=language)
-    survey = read.survey
-    require_columns(survey.table, group, where="responses")
+    require_columns((survey := read.survey).table, group, where="responses")
     column = survey.table[group]
     if group in survey.columns_of("nps") or tuple(survey.scales.get(group) or ()) == (0, 10):
         column = pd.Series(satisfied(survey, group)[0]).map({1.0: "promoters", 0.0: "detractors"})
-    levels = sorted(column.dropna().unique(), key=str, reverse=True)
-    if len(levels) != 2:
+    if len(levels := sorted(column.dropna().unique(), key=str, reverse=True)) != 2:
         why = "distinctive_words compares two, such as promoters and detractors"
         raise DataProblem(f"{group} holds {len(levels)} groups; {why}")
     inside = column.notna().to_numpy() & read.given

@@ -8,10 +8,8 @@ import nbformat
 import pandas as pd
 
 from cxresearch.findings import csv_safe
-from cxresearch.runs.execution import Outcome
-from cxresearch.runs.plan import Task
 from cxresearch.runs.record import Record
-from cxresearch.runs.render import write_index, write_page
+from cxresearch.runs.render import write_pages
 
 FUNCTIONS = (  # whose findings the first screen shows
     "nps compare_waves touchpoint_trend driver_importance importance_performance response_quality worth_of_a_point "
@@ -22,14 +20,8 @@ FUNCTIONS = (  # whose findings the first screen shows
 def render_again(run: Path, folder: Path) -> Path:
     """Render the pages of a run from its executed notebooks into a copy of its folder."""
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns("*.html", "README.md"))
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    outcomes = []
-    for entry in record["notebooks"]:
-        path = folder / f"{entry['name']}.ipynb"
-        executed = nbformat.read(path, as_version=4)
-        task = Task(entry["name"], path, executed, {}, {}, entry["headline"], None)
-        outcomes.append(Outcome(task, entry["status"], entry["reason"], executed))
-    return _written(outcomes, record, folder)
+    write_pages(Record.read(folder)[1], folder)
+    return folder
 
 
 def render_foreign(notebook, text: str, folder: Path) -> Path:
@@ -64,23 +56,13 @@ def render_foreign(notebook, text: str, folder: Path) -> Path:
         "inputs": {text: "0" * 64},
         "targets": {text.partition(" ")[0]: 1},
         "notebooks": [
-            {"name": "answer", "status": "ok", "reason": None, "failed_cell": None, "parameters": {text: text}},
+            {"name": "answer", "headline": "main", "reason": None, "parameters": {text: text}},
             {"name": "other", "status": "failed", "reason": text, "failed_cell": 1, "parameters": {text: text}},
-            {"name": "third", "status": "skipped", "reason": text, "failed_cell": None, "parameters": {}},
+            {"name": "third", "status": "skipped", "reason": text, "parameters": {}},
         ],
     }
-    statuses = [("answer", "main"), ("other", None), ("third", None)]
-    outcomes = [
-        Outcome(
-            Task(name, folder / f"{name}.ipynb", notebook, {}, {}, headline, None), e["status"], e["reason"], notebook
-        )
-        for (name, headline), e in zip(statuses, record["notebooks"])
-    ]
-    return _written(outcomes, record, folder)
-
-
-def _written(outcomes, record, folder: Path) -> Path:
-    for outcome in outcomes:
-        write_page(outcome, Record(**record), folder)
-    write_index(outcomes, Record(**record), folder)
+    for entry in record["notebooks"]:
+        entry |= {"title": text, "status": entry.get("status", "ok")}
+        nbformat.write(notebook, folder / f"{entry['name']}.ipynb")
+    write_pages(Record(**record), folder)
     return folder

@@ -1,5 +1,6 @@
 """The example report as readers meet it: in a browser, on a phone, on paper, in the dark, by keyboard."""
 
+import pprint
 import re
 import shutil
 import subprocess
@@ -100,6 +101,40 @@ def test_how_sure_an_answer_is_stands_above_everything_else_that_a_page_shows(ex
     assert told.bounding_box()["y"] < page.locator("h2").first.bounding_box()["y"]
     page.goto((example / "journey.html").as_uri())
     assert "stops a conclusion" in page.locator(".alarm").first.inner_text()
+
+
+# What a reader reads: blocks of words with everything open, without code, numbers in tables, checks and the foot.
+READ = """() => {
+    const main = document.querySelector('main')
+    const aside = 'table, pre, nav, .code, .checks, .finding:has(strong)'
+    const own = [...main.querySelectorAll('p, li, h1, h2, h3')].filter(e => !e.closest(aside))
+    return own.map(e => e.innerText.replaceAll('\\u00a0', ' ').replace(/\\s+/g, ' ').trim())
+}"""
+CALLS = re.compile(r"\([^()]*\)|^This question cannot be asked.*")  # functions that do it; a parameter to be set
+KEY = re.compile(r"(?<![\w.\"'(])[a-z]+(?:_[a-z]+)+(?![\w(])")  # such as what_comes_first: a name of code, no word
+
+
+def test_a_page_answers_in_25_words_says_nothing_twice_and_has_words_for_everything(example, watched):
+    page, wrong = watched().page, {}
+    for name in PAGES[1:]:
+        page.goto((example / f"{name}.html").as_uri())
+        page.eval_on_selector_all("details", "all => all.forEach(d => { d.open = true })")
+        order = page.evaluate(
+            "() => [...document.querySelector('main').children].slice(0, 3).map(e => e.className || e.localName)"
+        )
+        assert order[:2] == ["h1", "finding answer"], name
+        assert len(page.locator(".answer").inner_text().split()) <= 25, name
+        blocks = page.evaluate(READ)
+        told = [s for block in blocks for s in re.split(r"(?<=[.!?]) (?=[A-Z“])", block) if len(s.split()) > 3]
+        heads = page.eval_on_selector_all("main th", "all => all.map(e => e.innerText)")
+        found = [("twice", s) for s in dict.fromkeys(told) if told.count(s) > 1]
+        found += [("a bare decimal", s) for s in told if re.search(r"(?<![\w.])\.\d", s)]
+        found += [
+            ("a key", s) for s in [*told, *heads] if KEY.search(CALLS.sub("", s)) and name != "intake"
+        ]  # that names keys
+        found += [("many decimals", s) for s in told if re.search(r"\d\.\d{4,}", s)]
+        wrong |= {name: found} if found else {}
+    assert not wrong, pprint.pformat(wrong, width=200)
 
 
 def _words_outside(pdf, width: float, height: float) -> list[str]:

@@ -1,5 +1,9 @@
-"""The ledger of numbers that moved between two versions of the project: finding, old, new, why."""
+"""The ledger of numbers that moved between two versions of the project: finding, old, new, why.
 
+python -m benchmarks.ledger BEFORE AFTER docs/moved_numbers.md --title WHAT --why "drivers=the bootstrap is of units"
+"""
+
+import argparse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -8,8 +12,7 @@ import pandas as pd
 
 from cxresearch.digits import SMALLEST_P
 from cxresearch.findings import number
-from cxresearch.runs.alike import SIX_DIGITS
-from cxresearch.runs.compare import CHANGED, FindingChange, compare_runs, movement_words
+from cxresearch.runs.compare import CHANGED, SIX_DIGITS, FindingChange, compare_runs, movement_words
 from cxresearch.runs.record import Record
 
 SHOWN = 12  # moved estimates of one finding that are named one by one
@@ -73,3 +76,14 @@ def _cells(change: FindingChange, table: str, old: Path, new: Path) -> str:
                 largest, float((np.abs(b - a) / np.where(a == 0, 1.0, np.maximum(np.abs(a), SMALLEST_P)))[apart].max())
             )
     return f"{moved} of {was.size} cells moved, by {number(100 * largest, 2)} % at most"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Add every number that moved from one run to another to a ledger.")
+    for name in ("before", "after", "ledger"):
+        parser.add_argument(name)
+    parser.add_argument("--title", default="Moved", help="of the section; one of this title is replaced")
+    parser.add_argument("--why", action="append", default=[], metavar="[NOTEBOOK=]TEXT")
+    given = parser.parse_args()
+    why = {name if mark else "": text if mark else name for name, mark, text in (w.partition("=") for w in given.why)}
+    print(write_ledger(given.before, given.after, given.ledger, title=given.title, why=why), "rows")

@@ -1,0 +1,221 @@
+"""Tables that are no text: Excel, Parquet, SPSS and JSON rows. Sizes are looked at before anything is read."""
+
+import contextlib
+import json
+import posixpath
+import re
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+
+from cxresearch.errors import StudyProblem, nearest
+from cxresearch.sources.reading import Choose, Meanings, RawTable, Reading, require_fitting_size
+from cxresearch.sources.text import utf8
+
+FLATTEN = "flatten it first, for example with pandas: json_normalize(records).to_csv(...)"
+LOCKED = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # an encrypted .xlsx is wrapped in an OLE file
+CELL = re.compile(rb"<(?:\w+:)?c\s[^>]*?\br=[\"']([A-Z]{1,3})(\d{1,7})[\"']")
+ERROR = re.compile(rb"<(?:\w+:)?c\s(?=[^>]*?\bt=[\"']e)[^>]*?\br=[\"']([A-Z]+\d+)[^>]*>.*?<(?:\w+:)?v>([^<]*)<", re.S)
+NUMBER = re.compile(r"\s*[+-]?\d+(?:\.\d+)?\s*")
+CHUNK, ERRORS_SHOWN = 1 << 20, 5
+MOST_UNPACKED = 80_000_000  # bytes; a larger workbook may unpack to thirty times its size
+
+
+# -- Excel -----------------------------------------------------------------------------------------------------------
+
+
+def read_excel(path: Path, choose: Choose, reading: Reading) -> RawTable:
+    """Return the cells of one sheet; cells that hold errors are blank, and told."""
+    rows, notes = _sheet(path, reading.sheet)
+    if not rows:
+        raise StudyProblem(f"{path.name} is empty")
+    n = len(reading.header)
+    if len(rows) < n:
+        raise StudyProblem(f"{path.name} has {len(rows)} rows, but study.yml declares {n} header rows")
+    positions = choose([[_word(cell) for cell in row] for row in rows[:n]], len(rows[0]))
+    body = {i + n - 1: row for i, row in enumerate(rows[n:]) if any(cell != "" for cell in row)}
+    columns = [pd.Series({i: None if row[p] == "" else row[p] for i, row in body.items()}) for p in positions]
+    frame = pd.concat(columns, axis=1) if body and columns else pd.DataFrame(columns=range(len(positions)))
+    return RawTable(frame, notes)
+
+
+def sheets(path: Path) -> list[str]:
+    """Return the names of the sheets."""
+    return _book(path).sheet_names
+
+
+def cells(path: Path, sheet: str | None) -> list[list]:
+    """Return the rows of a sheet, or of the only one."""
+    return _sheet(path, sheet)[0]
+
+
+def _sheet(path: Path, sheet: str | None) -> tuple[list[list], tuple[str, ...]]:
+    book = _book(path)
+    names = book.sheet_names
+    if sheet is None and len(names) > 1:
+        listed = ", ".join(map(repr, names))
+        what = f"has {len(names)} sheets ({listed}); declare which one in study.yml, for example sheet: {names[0]}"
+        raise StudyProblem(f"{path.name} {what}")
+    if sheet is not None and sheet not in names:
+        raise StudyProblem(f"{path.name} has no sheet {sheet!r}{nearest(sheet, names)}")
+    notes = _looked_at(path, sheet or names[0]) if zipfile.is_zipfile(path) else ()
+    return book.get_sheet_by_name(sheet or names[0]).to_python(), notes
+
+
+def _book(path: Path):
+    from python_calamine import CalamineWorkbook
+
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > max(MOST_UNPACKED, 30 * path.stat().st_size):
+            raise StudyProblem(
+                f"{path.name} unpacks to {unpacked:,} bytes, more than a table needs; save the table alone"
+            )
+    try:
+        return CalamineWorkbook.from_path(path)
+    except Exception as error:
+        wrapped = path.suffix.lower() != ".xls" and path.open("rb").read(8) == LOCKED
+        if wrapped or type(error).__name__ == "PasswordError":
+            raise StudyProblem(f"{path.name} is protected by a password; save it without one") from None
+        raise
+
+
+def _looked_at(path: Path, sheet: str) -> tuple[str, ...]:
+    """Refuse a sheet that spans more cells than can be filled, and tell of cells that hold errors."""
+    columns, last, errors, rest = set(), 1, [], b""
+    with zipfile.ZipFile(path) as archive, archive.open(_part(archive, sheet)) as part:
+        for chunk in iter(lambda: part.read(CHUNK), b""):
+            data = rest + chunk
+            cut = max(data.rfind(b"c>"), data.rfind(b"/>")) + 2
+            found = CELL.findall(data, 0, cut)
+            columns.update(column for column, _ in found)
+            last = max([last, *(int(row) for _, row in found)])
+            errors += ERROR.findall(data, 0, cut)
+            rest = data[cut:]
+    width = max((sum((c - 64) * 26**i for i, c in enumerate(reversed(name))) for name in columns), default=0)
+    require_fitting_size(path, last, width, least=4_000_000, per_byte=2)
+    shown = ", ".join(f"{what.decode()} in {at.decode()}" for at, what in errors[:ERRORS_SHOWN])
+    return (f"{len(errors)} cells hold errors and are read as blank: {shown}",) * bool(errors)
+
+
+def _part(archive: zipfile.ZipFile, sheet: str) -> str:
+    """Return where in an .xlsx a sheet lies."""
+    book = ElementTree.fromstring(archive.read("xl/workbook.xml"))
+    known = next(s for s in book.iter() if s.tag.endswith("}sheet") and s.get("name") == sheet)
+    ids = {value for key, value in known.items() if key.endswith("}id")}
+    targets = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))
+    return posixpath.join("/xl", next(t.get("Target") for t in targets if t.get("Id") in ids)).lstrip("/")
+
+
+def _word(cell) -> str:
+    """Return a header cell as text: a year stored as 2018.0 is called 2018."""
+    return f"{cell:g}" if isinstance(cell, float) and cell == int(cell) and abs(cell) < 1e15 else str(cell)
+
+
+# -- Parquet ---------------------------------------------------------------------------------------------------------
+
+
+def read_parquet(path: Path, choose: Choose, reading: Reading) -> RawTable:
+    from pyarrow import parquet
+
+    file = parquet.ParquetFile(path)
+    names = file.schema_arrow.names
+    positions = choose([names], len(names))
+    require_fitting_size(path, file.metadata.num_rows, len(positions))
+    table = file.read(columns=[names[p] for p in positions])
+    return RawTable(arrow_frame(table.select([names[p] for p in positions]), path.name))
+
+
+def arrow_frame(table, name: str) -> pd.DataFrame:
+    """Return an Arrow table as a frame in which a missing cell does not round a whole number."""
+    import pyarrow as pa
+
+    def simple(field):  # dictionaries as text and decimals as floats, which pandas would keep as objects
+        if pa.types.is_nested(field.type):
+            raise StudyProblem(f"{name}: column {field.name!r} holds lists or records, not one value a row; {FLATTEN}")
+        if pa.types.is_dictionary(field.type):
+            return field.with_type(field.type.value_type)
+        return field.with_type(pa.float64()) if pa.types.is_decimal(field.type) else field
+
+    whole = {t: pd.Int64Dtype() for t in (pa.int8(), pa.int16(), pa.int32(), pa.int64())}
+    return table.cast(pa.schema([simple(field) for field in table.schema])).to_pandas(types_mapper=whole.get)
+
+
+# -- SPSS ------------------------------------------------------------------------------------------------------------
+
+
+def read_spss(path: Path, choose: Choose, reading: Reading) -> RawTable:
+    """Return the stored codes, user-missing ones too: only the codebook can tell skipped from not applicable."""
+    import pyreadstat
+
+    _, meta = pyreadstat.read_sav(str(path), metadataonly=True)
+    names = [meta.column_names[p] for p in choose([list(meta.column_names)], len(meta.column_names))]
+    require_fitting_size(path, meta.number_rows or 0, len(names))
+    how = {"usecols": list(dict.fromkeys(names)), "apply_value_formats": False, "user_missing": True}
+    frame, meta = pyreadstat.read_sav(str(path), encoding=reading.encoding[0] if reading.encoding else None, **how)
+    if meta.number_rows is not None and len(frame) != meta.number_rows:
+        raise StudyProblem(
+            f"{path.name} is cut off: it announces {meta.number_rows} rows and holds {len(frame)}; export it again"
+        )
+    labels = {name: label.strip() for name, label in meta.column_names_to_labels.items() if label and label.strip()}
+    ranges = {name: [(r["lo"], r["hi"]) for r in found] for name, found in meta.missing_ranges.items()}
+    # Codes that are stored as text count as numbers, too, where all of them are.
+    codes = {
+        name: {float(c): w for c, w in words.items()} if all(NUMBER.fullmatch(str(c)) for c in words) else words
+        for name, words in meta.variable_value_labels.items()
+    }
+    return RawTable(frame[names], meanings=Meanings(labels, codes, ranges))
+
+
+# -- JSON ------------------------------------------------------------------------------------------------------------
+
+
+def read_json(path: Path, choose: Choose, reading: Reading) -> RawTable:
+    """Return records: a list of flat objects, alone or under one name, or one line an object."""
+    text = utf8(path, reading)
+    with text.lines() as lines:
+        rows = _records(_parsed(lines.read(), path.name), reading.records, path.name)
+    names: dict[str, None] = {}
+    for i, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            found = type(row).__name__
+            raise StudyProblem(f"{path.name}: record {i} is no object with names and values; found {found}")
+        names |= dict.fromkeys(row)
+        if nested := next((key for key, value in row.items() if isinstance(value, (dict, list))), None):
+            raise StudyProblem(f"{path.name}: {nested} of record {i} holds records or a list, not one value; {FLATTEN}")
+    require_fitting_size(path, len(rows), len(names))
+    chosen = [list(names)[p] for p in choose([list(names)], len(names))]
+    columns = {i: pd.Series([row.get(name) for row in rows], dtype=object) for i, name in enumerate(chosen)}
+    return RawTable(pd.DataFrame(columns), text.notes)
+
+
+def _parsed(text: str, file: str):
+    lines = [line for line in text.splitlines() if line.strip()]
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise StudyProblem(f"{file} is nested too deeply to be a table; {FLATTEN}") from None
+    except json.JSONDecodeError as error:
+        with contextlib.suppress(json.JSONDecodeError):
+            if len(lines) > 1:
+                return [json.loads(line) for line in lines]
+        where = f"line {error.lineno}, column {error.colno}: {error.msg}"
+        raise StudyProblem(f"{file} is not valid JSON: {where}") from None
+
+
+def _records(found, name: str | None, file: str) -> list:
+    """Return the list of records, found by its declared name or because it is the only one."""
+    named = found.items() if isinstance(found, dict) else ()
+    lists = {None: found} if isinstance(found, list) else {k: v for k, v in named if isinstance(v, list) and v}
+    if name is not None and name not in lists:
+        raise StudyProblem(f"{file} has no list {name!r}{nearest(name, filter(None, lists))}")
+    if not lists:
+        raise StudyProblem(f"{file} holds no list of records; {FLATTEN}")
+    first = next(iter(lists))
+    if name is None and len(lists) > 1:
+        what = f"{len(lists)} lists ({', '.join(map(repr, lists))}); declare which one in study.yml"
+        raise StudyProblem(f"{file} holds {what}, for example records: {first}")
+    return lists[first if name is None else name]
