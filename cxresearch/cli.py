@@ -104,17 +104,17 @@ JSON = _flag("--json", "print JSON instead of a page")
 
 
 @_command(
-    _option("files", "CSV, Excel, Parquet, SPSS or JSON", "FILE", nargs="+"),
+    _option("files", "CSV, Excel, Parquet, SPSS or JSON", "FILE", nargs="*"),
+    _flag("--ask", "put what is doubtful as questions; the end of input leaves the rest open"),
+    _option("--as", "a file, and which table it is", "TABLE=FILE", type=_setting, dest="kinds", **MANY),
     _option("--out", "where to write it (study.yml)", "STUDY", default="study.yml"),
 )
 def _new(given) -> int:
     """Write a first study file from the files themselves; labels, scales, roles and codes are guesses, each with its
     reason, the doubtful ones with confirmed: false. An existing file is never overwritten."""
     from cxresearch.intake import new_study
-
-    written = new_study([Path(file) for file in given.files], out=Path(given.out))
-    print(written.summary)
-    print(f"wrote {given.out}; look at it, then run: cxresearch check {given.out}")
+    written = new_study([Path(f) for f in given.files], out=Path(given.out), kinds=given.kinds, ask=given.ask and input)
+    print(f"{written.summary}\nwrote {given.out}{written.left}; look at it, then run: cxresearch check {given.out}")
     return 0
 
 

@@ -67,22 +67,14 @@ def test_the_page_counts_items_codes_quality_and_joins(tmp_path):
     items = {item["item"]: item for item in found["tables"][0]["items"]}
     assert items["recommend"]["codes"] == {"11": 1} and items["recommend"]["answered"] == 3
     assert items["help"]["codes"] == {"6": 1} and items["speed"]["codes"] == {"9": 1}
-    quality = found["quality"]
     # of three ratings on 1-5, respondents 1 and 4 gave one answer to all; respondent 2 gave only one rating
-    assert (quality["ratings"], quality["rated"], quality["straight_lined"]) == (3, 3, 0.6667)
+    assert found["quality"][0] == "straight-lined: 66.7 % of the 3 who gave at least three of 3 ratings"
     # a third of the median (295 s) is 98 s
-    assert (quality["median_seconds"], quality["speeders"], quality["timed"]) == (295.0, 1, 4)
-    assert (quality["customers_known"], quality["customers_answered"]) == (4, 3)
+    assert "speeders: 1 of 4 took less than a third of the median (295 s)" in found["quality"]
+    assert found["quality"][-1] == "response rate: 3 of 4 known customers answered (75.0 %)"
     assert found["joins"] == [
-        {
-            "from": "responses",
-            "to": "customers",
-            "rows": 4,
-            "without_customer": 0,
-            "without_partner": 1,
-            "matched": 3,
-            "partners_unused": 1,
-        }
+        "responses -> customers: 3 of 4 rows matched; 0 without a customer, 1 whose customer is not there; 1 customers of "
+        "customers in no row"
     ]
 
 
@@ -108,6 +100,13 @@ def test_a_code_that_does_not_occur_changes_no_number(tmp_path):
     assert any("item help" in line for line in waiting)
     answers = ANSWERS.replace(",9,6,", ",9,5,")
     assert not any("item help" in line for line in check_study(write(tmp_path, study, answers=answers))["waiting"])
+
+
+def test_what_many_items_share_is_one_decision_and_none_is_hidden(tmp_path):
+    many = "".join(f"      i{k}: {{column: speed, scale: [1, 5], missing: [9], confirmed: false}}\n" for k in range(60))
+    found = check_study(write(tmp_path, STUDY.replace("      help:", f"{many}      help:")))
+    assert len(found["waiting"]) == 2 and found["waiting"][1].startswith("study.yml, line 13: 60 items i0, i1, i2, ")
+    assert found["waiting"][1].endswith(", i58, i59 (scale 1 to 5; missing 9)") and ", i58, i59 " in render(found)
 
 
 def test_no_analysis_starts_on_a_guess(tmp_path):

@@ -3,13 +3,15 @@
 import json
 import re
 
-from cxresearch.intake.guess import Guess
-from cxresearch.intake.kinds import TableGuess
+from cxresearch.intake.decision import Guess
+from cxresearch.intake.rules import TableGuess
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_ ./%()-]*[A-Za-z0-9_)]|[A-Za-z]|-?\d{1,15}(\.\d{1,15})?")
 WORDS_OF_YAML = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "none"}
 WIDE = 112
-ORDER = "column scale type missing not_applicable values multiple labels time_format role label".split()
+ORDER = (
+    "column scale type decimal thousands missing not_applicable values multiple labels time_format role label".split()
+)
 
 
 def study_text(title: str, tables: list[tuple[TableGuess, dict | str]]) -> str:
@@ -28,28 +30,54 @@ def study_text(title: str, tables: list[tuple[TableGuess, dict | str]]) -> str:
 
 
 def _table(table: TableGuess, source) -> list[str]:
-    lines = _comment(table.why, 2) + [f"  {table.name}:"]
+    lines = _comment(table.reason, 2) + [f"  {table.name}:"]
     lines.append(f"    {'sources' if isinstance(source, dict) else 'source'}: {flow(source)}")
-    for key, value, reason in table.keys:
-        lines += _comment(reason, 4) + [f"    {key}: {flow(value)}"]
-    if table.doubtful:
-        lines += [
-            "    # Look at each of these, then set it to true.",
-            f"    confirmed: {flow(dict.fromkeys(table.doubtful, False))}",
-        ]
-    if table.items:
+    items = [(item, item.written()) for item in table.items]
+    codes, doubtful = _shared_codes(items)
+    written = table.own.written() | ({"codes": codes} if codes else {})
+    why = table.why | {"codes": "what these codes mean in every rating on whose scale they do not lie"}
+    for key, value in written.items():
+        lines += _comment(why.get(key, "answered"), 4) + [f"    {key}: {flow(value)}"]
+    open_ = [doubt.topic for doubt in table.own.open if doubt.topic in written] + ["codes"] * doubtful
+    if open_:
+        lines += _comment("Look at each of these, then set it to true.", 4)
+        lines.append(f"    confirmed: {flow(dict.fromkeys(open_, False))}")
+    if items:
         lines.append("    items:")
-        for item in table.items:
-            lines += _item(item)
+    for item, given in items:
+        lines += _item(item, given, codes if doubtful else {})
     for left in table.left:
         lines += _comment(f"left out: {left}", 4)
     return lines
 
 
-def _item(item: Guess) -> list[str]:
-    reasons = [*item.reasons, *(f"? {doubt}" for doubt in item.doubts)]
-    given = {"column": item.column} | item.given | ({"confirmed": False} if item.doubts else {})
+def _shared_codes(items: list[tuple[Guess, dict]]) -> tuple[dict, bool]:
+    """Take the codes that ratings share out of them; return code -> what it means, and whether somebody has to look."""
+    rated = [(item, given) for item, given in items if "scale" in given and "values" not in given]
+    said: dict[object, list[str]] = {}
+    for _, given in rated:
+        for meaning in ("missing", "not_applicable"):
+            for code in given.get(meaning, ()):
+                said.setdefault(code, []).append(meaning)
+    codes = {code: found[0] for code, found in said.items() if len(found) > 1 and len(set(found)) == 1}
+    doubtful = any(codes.keys() & set(doubt.codes) for item, _ in rated for doubt in item.open)
+    for _, given in rated:
+        for meaning in ("missing", "not_applicable"):
+            if own := [code for code in given.get(meaning, ()) if code not in codes]:
+                given[meaning] = own
+            else:
+                given.pop(meaning, None)
+    return {code: meaning.replace("_", " ") for code, meaning in codes.items()}, doubtful
+
+
+def _item(item: Guess, given: dict, shared: dict) -> list[str]:
+    """Return the lines of an item; a doubt about codes of the whole table is that of the table."""
+    told = [doubt for doubt in item.open if doubt.shown]
+    alone = [d for d in told if not ("scale" in given and d.codes and set(d.codes) <= shared.keys())]
+    taken = [f"{d.found}: {d.answers[item.taken[d.topic]].words}" for d in item.doubts if d.topic in item.taken]
+    given = {"column": item.column} | given | ({"confirmed": False} if alone else {})
     order = sorted(given, key=lambda key: ORDER.index(key) if key in ORDER else len(ORDER))
+    reasons = [*item.reasons, *taken, *(f"? {doubt.found}" for doubt in told)]
     lines = [line for reason in reasons for line in _comment(reason, 6)]
     written = flow({key: given[key] for key in order})
     if len(written) + len(item.key) < WIDE:
@@ -78,12 +106,7 @@ def scalar(value) -> str:
     if isinstance(value, (int, float)):
         return f"{value:g}" if abs(value) < 1e15 else repr(value)
     text = str(value)
-    safe = PLAIN.fullmatch(text) and text.lower() not in WORDS_OF_YAML
-    return text if safe else _quoted(text)
-
-
-def _quoted(text: str) -> str:
-    """Return text in double quotation marks; what is not printable is written as its code."""
-    return "".join(
-        c if c.isprintable() or c == " " else f"\\u{ord(c):04x}" for c in json.dumps(text, ensure_ascii=False)
-    )
+    if PLAIN.fullmatch(text) and text.lower() not in WORDS_OF_YAML:
+        return text
+    quoted = json.dumps(text, ensure_ascii=False)  # and what is not printable is written as its code
+    return "".join(c if c.isprintable() or c == " " else f"\\u{ord(c):04x}" for c in quoted)

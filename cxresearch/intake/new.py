@@ -2,28 +2,31 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from cxresearch.errors import StudyProblem
+from cxresearch.errors import StudyProblem, nearest
+from cxresearch.intake.column import plain
+from cxresearch.intake.decision import Answer, Doubt, Guess, decisions, put_questions
 from cxresearch.intake.emit import study_text
-from cxresearch.intake.guess import Guess
-from cxresearch.intake.kinds import TableGuess
-from cxresearch.intake.roles import RESPONDENT, guess_table
+from cxresearch.intake.rules import RULES, TableGuess, guess_table
 from cxresearch.intake.shape import Shape, read_unknown
 from cxresearch.sources import Meanings, RawTable, expand
+from cxresearch.study.codes import count
 
 ALIKE = 0.5
 
 
 class Written(NamedTuple):
-    """What was written: the text of the study file, and a summary in words."""
+    """What was written: the text of the study file, a summary in words, and what questions left open."""
 
     text: str
     summary: str
+    left: str
 
 
 class _File(NamedTuple):
@@ -32,11 +35,17 @@ class _File(NamedTuple):
     raw: RawTable
 
 
-def new_study(files: Sequence[Path], *, out: Path) -> Written:
+def new_study(
+    files: Sequence[Path],
+    *,
+    out: Path,
+    kinds: Sequence[tuple[str, str | Path]] = (),
+    ask: Callable[[str], str] | None = None,
+) -> Written:
     """Read files and write a first study file.
 
-    Files with mostly the same columns become waves of one table. Guesses carry their reason as a comment and, where
-    they are doubtful, ``confirmed: false``.
+    Files with mostly the same columns become waves of one table, and so do columns of one file that differ in a year
+    (NPS_2015, NPS_2016). Guesses carry their reason as a comment and, where they are doubtful, ``confirmed: false``.
 
     Parameters
     ----------
@@ -44,6 +53,10 @@ def new_study(files: Sequence[Path], *, out: Path) -> Written:
         What to read; a pattern such as ``sales/*.csv`` names many.
     out
         Where to write; an existing file is never overwritten.
+    kinds
+        Tables, each with the file that is one, where it is not to be guessed.
+    ask
+        Puts a question and returns the answer; EOFError leaves what is open in doubt. Without it nothing is asked.
 
     Raises
     ------
@@ -54,28 +67,35 @@ def new_study(files: Sequence[Path], *, out: Path) -> Written:
         raise StudyProblem(f"{out} exists and is not overwritten; give another name with --out")
     if not out.parent.is_dir():
         raise StudyProblem(f"there is no folder {str(out.parent)!r} to write {out.name} into")
-    paths = list(dict.fromkeys(path for file in files for path in (expand(file) or [_absent(file)])))
+    if not files and not kinds:
+        raise StudyProblem("new needs a file, or --as TABLE=FILE")
+    named = {path: kind for kind, f in kinds for path in expand(Path(f)) or [_absent(Path(f))]}
+    for kind in named.values():
+        if kind not in RULES:
+            raise StudyProblem(f"--as {kind!r} is no table{nearest(kind, RULES)}; there are {', '.join(RULES)}")
+    paths = list(dict.fromkeys([*(p for file in files for p in (expand(file) or [_absent(file)])), *named]))
     groups = _waves([_File(path, *read_unknown(path)) for path in paths])
-    tables = [_table(group, out.parent) for group in groups]
+    tables = [_table(group, out.parent, named) for group in groups]
     _require_different([table for table, _ in tables], groups)
-    text = study_text(_title(paths), tables)
+    guesses = [guess for table, _ in tables for guess in (table.own, *table.items)]
+    if ask:
+        put_questions(guesses, ask)
+    text = study_text(re.sub(r"[\W_]+", " ", paths[0].stem).strip() or "Study", tables)
     with out.open("x", encoding="utf-8") as file:
         file.write(text)
-    return Written(text, "\n".join(_summary(table, source) for table, source in tables))
+    left = len(decisions(guesses)) if ask else 0
+    told = f"; {count(left, 'decision')} left open in it" if left else ""
+    return Written(text, "\n".join(_summary(table, source) for table, source in tables), told)
 
 
 def _absent(path: Path) -> Path:
     raise StudyProblem(f"there is no file {str(path)!r}")
 
 
-def _title(paths: Sequence[Path]) -> str:
-    return re.sub(r"[\W_]+", " ", paths[0].stem).strip() or "Study"
-
-
 def _summary(table: TableGuess, source) -> str:
-    doubtful = sum(bool(item.doubts) for item in table.items) + len(table.doubtful)
-    files = ", ".join(source.values()) if isinstance(source, dict) else source
-    return f"{table.name} from {files}: {len(table.items)} items, {doubtful} guesses to confirm, {len(table.left)} columns left out"
+    files = ", ".join(dict.fromkeys(source.values())) if isinstance(source, dict) else source
+    left = count(len(decisions([table.own, *table.items])), "decision")
+    return f"{table.name} from {files}: {len(table.items)} items, {left} to take, {len(table.left)} columns left out"
 
 
 def _waves(files: list[_File]) -> list[list[_File]]:
@@ -98,41 +118,41 @@ def _headers(file: _File) -> set[str]:
 
 
 def _require_different(tables: list[TableGuess], groups: list[list[_File]]) -> None:
-    by_name: dict[str, str] = {}
-    for table, group in zip(tables, groups, strict=True):
-        if table.name in by_name:
+    for (one, first), (other, second) in combinations(zip(tables, groups, strict=True), 2):
+        if one.name == other.name:
             raise StudyProblem(
-                f"{by_name[table.name]} and {group[0].path.name} both look like {table.name} but have different columns; "
+                f"{first[0].path.name} and {second[0].path.name} both look like {one.name} but have different columns; "
                 "write a study file for each and bring them together"
             )
-        by_name[table.name] = group[0].path.name
 
 
-def _table(group: list[_File], folder: Path) -> tuple[TableGuess, dict | str]:
+def _table(group: list[_File], folder: Path, named: dict[Path, str]) -> tuple[TableGuess, dict | str]:
     shapes = [file.shape for file in group]
-    table = guess_table(_together(group), file=group[0].path.name)
-    _put_shape(table, shapes[0])
+    first = group[0].path
+    table = guess_table(_together(group), file=first.name, kind=named.get(first))
+    for key, (value, reason, doubt) in reversed(shapes[0].said.items()):
+        table.own.given = {key: value} | table.own.given
+        table.why[key] = reason
+        if doubt:
+            table.own.doubts.insert(0, Doubt(key, f"{key} {value}: {reason}", (Answer("yes"),)))
     if any(shape.reading != shapes[0].reading for shape in shapes[1:]):
         raise StudyProblem(
-            f"{group[0].path.name} and {group[1].path.name} have the same columns but are written differently "
+            f"{first.name} and {group[1].path.name} have the same columns but are written differently "
             "(encoding, separator or header rows); write a study file for each"
         )
+    source = _relative(first, folder)
     if len(group) == 1:
-        return table, _relative(group[0].path, folder)
+        return table, dict.fromkeys(table.waves, source) or source
     if table.name != "responses":
         raise StudyProblem(
             f"{', '.join(f.path.name for f in group)} look like parts of one table {table.name}; name them by a pattern "
             "in a study file, for example source: 'sales/*.csv'"
         )
     labels = _wave_labels([file.path for file in group])
-    table.say("id", *_wave_id(table, group)) if not any(key == "id" for key, *_ in table.keys) else None
+    if "id" not in table.own.given and (name := _wave_id(table, group)):
+        table.say("id", name, "fills every row, never twice in a wave")
     _where_asked(table.items, dict(zip(labels, group, strict=True)))
     return table, {label: _relative(file.path, folder) for label, file in zip(labels, group, strict=True)}
-
-
-def _put_shape(table: TableGuess, shape: Shape) -> None:
-    table.keys = [*shape.said, *table.keys]
-    table.doubtful = shape.doubtful | table.doubtful
 
 
 def _together(group: list[_File]) -> RawTable:
@@ -145,16 +165,15 @@ def _together(group: list[_File]) -> RawTable:
     return RawTable(pd.concat(frames, ignore_index=True), meanings=Meanings(*merged))
 
 
-def _wave_id(table: TableGuess, group: list[_File]) -> tuple[str | None, str]:
+def _wave_id(table: TableGuess, group: list[_File]) -> str | None:
     """Return the column that names a respondent in every wave, which may repeat between waves."""
     for name in _together(group).frame.columns:
-        in_all = all(name in _headers(file) for file in group)
-        if in_all and RESPONDENT.match(re.sub(r"[\W_]+", " ", name).lower().strip()):
+        if all(name in _headers(file) for file in group) and re.match(RULES["responses"][0].pattern, plain(name)):
             columns = [file.raw.frame.rename(columns=str.strip)[name] for file in group]
             if all(column.notna().all() and not column.duplicated().any() for column in columns):
                 table.items = [item for item in table.items if item.column != name]
-                return name, "fills every row, never twice in a wave"
-    return None, "no column names a respondent"
+                return name
+    return None
 
 
 def _wave_labels(paths: Sequence[Path]) -> list[str]:
@@ -182,9 +201,8 @@ def _where_asked(items: list[Guess], waves: dict[str, _File]) -> None:
         ]
         if len(twins) == 1 and item in items and twins[0] in items:
             item.column = {**item.column, **twins[0].column}
-            item.doubts.append(
-                f"{' and '.join(item.column.values())} are taken for the same question in different waves"
-            )
+            said = f"{' and '.join(item.column.values())} are taken for the same question in different waves"
+            item.doubts.append(Doubt("same question", said, (Answer("yes"),)))
             _merge(item, twins[0])
             items.remove(twins[0])
 

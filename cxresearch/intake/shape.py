@@ -18,16 +18,13 @@ NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?%?")
 
 @dataclass
 class Shape:
-    """How to read a file; `said` holds the keys for the study file with the reason for each."""
+    """How to read a file; `said` holds key -> value, reason and whether that is doubtful."""
 
     reading: Reading = Reading()
-    said: list[tuple[str, object, str]] = field(default_factory=list)
-    doubtful: dict[str, str] = field(default_factory=dict)
+    said: dict[str, tuple[object, str, bool]] = field(default_factory=dict)
 
     def say(self, key: str, value, reason: str, *, doubtful: bool = False) -> None:
-        self.said.append((key, value, reason))
-        if doubtful:
-            self.doubtful[key] = reason
+        self.said[key] = (value, reason, doubtful)
 
 
 def read_unknown(path: Path) -> tuple[Shape, RawTable]:
@@ -37,9 +34,6 @@ def read_unknown(path: Path) -> tuple[Shape, RawTable]:
     with naming(path, kind):
         {"text": _text, "Excel": _excel, "JSON": _json}.get(kind, lambda *_: None)(path, shape)
     return shape, read_table(path, reading=shape.reading)
-
-
-# -- text ------------------------------------------------------------------------------------------------------------
 
 
 def _text(path: Path, shape: Shape) -> None:
@@ -132,9 +126,6 @@ def _described(first: list[str], second: list[str], below: list[list[str]]) -> b
             numeric += 1
             over += bool(cell.strip()) and not NUMBER.fullmatch(cell.strip())
     return numeric > 0 and over == numeric and over >= min(2, numeric) and len(set(first)) == len(first)
-
-
-# -- Excel, JSON -----------------------------------------------------------------------------------------------------
 
 
 def _excel(path: Path, shape: Shape) -> None:

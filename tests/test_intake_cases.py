@@ -1,0 +1,234 @@
+"""Inputs that went wrong: what `new` makes of them, what is asked once, and the number after the answers."""
+
+import os
+import pty
+import runpy
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from cxresearch import open_study
+from cxresearch.cli import main
+from cxresearch.errors import StudyProblem
+from cxresearch.intake import check_study, new_study
+
+COMMAND = Path(sys.executable).parent / "cxresearch"
+LIKELY = 50 * "\n"
+
+
+@pytest.fixture(scope="module")
+def cases(shared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cases")
+    made = runpy.run_path(str(shared / "cases" / "make.py"))
+    for name in ("spss", "codes", "money", "layouts", "workbooks"):
+        made[name](folder)
+    return folder
+
+
+class Answers:
+    """Lines that are typed; keeps the questions, and ends as a terminal does."""
+
+    def __init__(self, *lines):
+        self.lines, self.asked = list(lines), []
+
+    def __call__(self, question):
+        self.asked.append(question)
+        if not self.lines:
+            raise EOFError
+        return self.lines.pop(0)
+
+
+def answered(path, folder, *lines, **more):
+    """Return the answers given, and the study that came of them."""
+    out = folder / "study.yml"
+    out.unlink(missing_ok=True)
+    ask = Answers(*lines)
+    new_study([path] if path else [], out=out, ask=ask, **more)
+    return ask, out
+
+
+def column(study, key, table="responses"):
+    return open_study(study).read(table).table[key].dropna()
+
+
+def test_a_scale_is_never_wider_than_its_answers_and_nines_are_asked_of_once(cases, tmp_path):
+    ask, study = answered(cases / "nines.csv", tmp_path, "1")
+    assert "q1, q2, q3, q4, q5, q6\n  9 (42 rows) lies off the scale" in ask.asked[0]
+    assert "1  missing: it was asked and skipped  [q1: mean 2.88 of 258 answers]" in ask.asked[0]
+    assert "2  not applicable: it never was met" in ask.asked[0]
+    assert "codes: {9: missing}" in study.read_text() and check_study(study)["ok"]
+    q1 = column(study, "q1")
+    assert (len(q1), round(q1.mean(), 3), q1.max()) == (258, 2.884, 5)
+    _, study = answered(cases / "nines.csv", tmp_path, "2")
+    assert "codes: {9: not applicable}" in study.read_text()
+    assert (~open_study(study).responses.table["q1_met"]).sum() == 42
+
+
+def test_without_answers_the_decision_stands_once_and_is_set_in_one_place(cases, tmp_path):
+    new_study([cases / "nines.csv"], out=tmp_path / "study.yml")
+    assert len(check_study(tmp_path / "study.yml")["waiting"]) == 1
+    text = (tmp_path / "study.yml").read_text()
+    assert text.count("false") == 2 and "confirmed: {codes: false}" in text  # the head of the file names it, too
+
+
+def test_the_groups_that_a_platform_made_are_no_question(cases, tmp_path):
+    ask, study = answered(cases / "nps_group.csv", tmp_path, "")
+    assert "yes  [q1: net promoter score -54.4 of 90 answers]" in ask.asked[0]
+    assert "# left out: Q1_NPS_GROUP: the groups that the platform made of Q1" in study.read_text()
+    scores = column(study, "q1")
+    assert round(100 * ((scores >= 9).mean() - (scores <= 6).mean()), 2) == -54.44
+
+
+@pytest.mark.parametrize(
+    ("name", "mean"), [("comma", 1991.5), ("space", 663.83), ("dot", 663.83), ("dollar", 1992.0), ("brackets", 1224.5)]
+)
+def test_money_is_read_as_it_is_written(cases, tmp_path, name, mean):
+    ask, study = answered(cases / f"money_{name}.csv", tmp_path, *LIKELY)
+    assert round(column(study, "spend", "customers").mean(), 2) == mean
+    assert any("thousands" in question and "decimal comma" in question for question in ask.asked) == (name == "comma")
+
+
+def test_times_of_a_form_tool_one_column_and_signs_that_nobody_sees(cases, tmp_path):
+    _, study = answered(cases / "form_times.csv", tmp_path, *LIKELY)
+    assert str(column(study, "timestamp").iloc[1]) == "2025-02-02 00:15:07"  # 2:15:07 AM GMT+2
+    _, study = answered(cases / "one_column.csv", tmp_path, *LIKELY)
+    assert open_study(study).column("nps") == "rec"
+    _, study = answered(cases / "accents.csv", tmp_path, *LIKELY)
+    assert column(study, "city").value_counts().to_dict() == {"Krak\u00f3w": 60}
+    _, study = answered(cases / "zero_width.csv", tmp_path, *LIKELY)
+    assert column(study, "rec").max() == 10 and column(study, "region").nunique() == 1
+
+
+def test_codes_in_text_are_read_by_the_labels_of_the_file(cases, tmp_path):
+    _, study = answered(cases / "text_codes.sav", tmp_path, *LIKELY)
+    q1 = column(study, "q1")
+    assert (len(q1), round(100 * (q1 >= 4).mean(), 2), round(q1.mean(), 3)) == (109, 60.55, 3.661)
+
+
+def test_a_line_of_totals_is_asked_of_and_left_out(cases, tmp_path):
+    ask, study = answered(cases / "totals.xlsx", tmp_path, *LIKELY)
+    assert any("a row whose spend is the sum of the others" in question for question in ask.asked)
+    spend = column(study, "spend")
+    assert (len(spend), spend.mean()) == (60, 130.5)
+    _, study = answered(cases / "errors.xlsx", tmp_path, *LIKELY)
+    assert len(column(study, "spend")) == 59
+
+
+# -- the questions ---------------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_input_leaves_the_rest_open_and_says_so(cases, tmp_path):
+    command = [COMMAND, "new", cases / "nps_group.csv", "--ask", "--out", tmp_path / "study.yml"]
+    ended = subprocess.run(command, input="", capture_output=True, text=True, check=True)
+    assert "1 decision left open in it" in ended.stdout and "1 of 1. q1\n" in ended.stdout
+    assert check_study(tmp_path / "study.yml")["waiting"] == ["study.yml, line 19: item q1 (role nps; scale 0 to 10)"]
+
+
+def test_a_terminal_is_asked_again_where_the_answer_is_none_of_those(cases, tmp_path):
+    ours, theirs = pty.openpty()
+    command = [COMMAND, "new", cases / "nps_group.csv", "--ask", "--out", tmp_path / "study.yml"]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.write(ours, b"7\n1\n")
+    assert process.wait(timeout=120) == 0
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert "'7' is none of 1 to 3" in shown and "(Enter for 1, - to leave it open)" in shown
+    assert check_study(tmp_path / "study.yml")["ok"]
+
+
+def test_codes_far_off_are_one_question_or_one_for_each(tmp_path):
+    coded = [(97, 98, 99)[k % 3] if k % 7 == 0 else k % 5 + 1 for k in range(80)]
+    rows = "".join(f"{k},{k % 5 + 1},{coded[k]},{coded[k] if coded[k] != 99 else 5},{k % 5 + 1}\n" for k in range(80))
+    (tmp_path / "a.csv").write_text(f"id,overall rating,staff rating,price rating,range rating\n{rows}")
+    _, study = answered(tmp_path / "a.csv", tmp_path, "3", "1", "2", "1", "1")
+    assert "codes: {97: missing, 98: not applicable}" in study.read_text() and check_study(study)["ok"]
+    assert set(column(study, "staff_rating")) == {1.0, 2.0, 3.0, 4.0, 5.0}
+    ask, study = answered(tmp_path / "a.csv", tmp_path, "-", "-")
+    assert len(ask.asked) == 2 and not check_study(study)["ok"]
+
+
+# -- published files -------------------------------------------------------------------------------------------------
+
+SAMPLED = "exports/google_forms.csv"
+MOST = 5  # decisions that a file of somebody's own may ask for
+QUICK = {
+    "textbook/HBAT.sav": 1, "textbook/mcdonalds.csv": 1, "banks/ecsi_mobile_phone.csv": 1, "banks/spanish_bank.csv": 1,
+    "exports/google_forms.csv": 2, "exports/limesurvey.csv": 0, "exports/qualtrics.csv": 0,
+    "exports/soccer_fan_satisfaction.sav": 3,
+}  # fmt: skip
+SLOW = {
+    "airport/survey_2017.csv": 5, "airport/survey_2018.csv": 5, "garden_centre/customers.csv": 3, "verbatims/lounge.csv": 3,
+    "exports/panel_multiselect.csv": 5,
+}  # fmt: skip
+
+
+def through(shared, folder, file):
+    ask, study = answered(shared / "data" / file, folder, *50 * ["1"])
+    assert check_study(study)["ok"], file
+    assert len(ask.asked) == (QUICK | SLOW)[file] <= MOST, file
+    return study
+
+
+@pytest.mark.parametrize("file", [*QUICK, *(pytest.param(file, marks=pytest.mark.soak) for file in SLOW)])
+def test_a_published_file_is_a_study_after_at_most_five_answers(shared, tmp_path, file):
+    through(shared, tmp_path, file)
+
+
+@pytest.mark.parametrize(
+    "file", [*(pytest.param(f, marks=pytest.mark.soak) for f in QUICK | SLOW if f != SAMPLED), SAMPLED]
+)
+def test_and_runs(shared, tmp_path, pool, monkeypatch, file):
+    study = through(shared, tmp_path, file)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("cxresearch.runs.make.Pool", lambda jobs: nullcontext(pool))
+    assert main(["run", str(study), "--out", str(tmp_path / "out"), "--set", "n_boot=100"]) == 0
+    assert (tmp_path / "out" / "index.html").is_file()
+
+
+# -- whole studies ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("question", "role"), [("How likely are you to recommend us?", "nps"), ("Satisfied overall?", "csat")]
+)
+def test_a_survey_of_one_question_is_a_study_even_beside_a_customer(tmp_path, question, role):
+    rows = "".join(f"C{k},{k % 11 if role == 'nps' else k % 5 + 1}\n" for k in range(66))
+    (tmp_path / "a.csv").write_text(f"customer id,{question}\n{rows}")
+    ask, study = answered(tmp_path / "a.csv", tmp_path, "")
+    opened = open_study(study)
+    assert len(ask.asked) == 1 and opened.column(role) and len(opened.responses.table) == 66
+    assert opened.responses.table["customer"].nunique() == 66
+
+
+def test_columns_of_years_become_waves_and_a_missing_id_is_not_written(tmp_path):
+    rows = "".join(f"{k % 11},{(k + 1) % 11},{'N' if k % 2 else 'S'}\n" for k in range(44))
+    (tmp_path / "wide.csv").write_text(f"NPS_2015,NPS_2016,region\n{rows}")
+    ask, study = answered(tmp_path / "wide.csv", tmp_path, "1", "1")
+    assert "one question in 2 waves" in "".join(ask.asked) and "id:" not in study.read_text()
+    table = open_study(study).responses.table
+    assert table.groupby("wave")["nps"].agg(["size", "sum"]).to_dict("index") == {
+        "2015": {"size": 44, "sum": 220.0}, "2016": {"size": 44, "sum": 220.0},
+    }  # fmt: skip
+    assert table["region"].value_counts().to_dict() == {"N": 44, "S": 44}
+
+
+def test_a_file_may_be_named_as_a_table(tmp_path, capsys):
+    (tmp_path / "a.csv").write_text(
+        "account,opened,score\n" + "".join(f"A{k},2024-01-{k % 28 + 1:02d},{k % 5 + 1}\n" for k in range(40))
+    )
+    out = tmp_path / "study.yml"
+    assert main(["new", str(tmp_path / "a.csv"), "--out", str(out)]) == 0 and "  customers:" in out.read_text()
+    out.unlink()
+    assert main(["new", "--as", f"responses={tmp_path / 'a.csv'}", "--out", str(out)]) == 0
+    assert "  responses:" in out.read_text() and "customer: account" in out.read_text()
+    with pytest.raises(
+        StudyProblem, match=r"a.csv is to be costs, but no column is recognised as period .*; kind .*; amount"
+    ):
+        new_study([], out=tmp_path / "b.yml", kinds=[("costs", tmp_path / "a.csv")])
+    with pytest.raises(StudyProblem, match="--as 'respones' is no table; did you mean 'responses'"):
+        new_study([], out=tmp_path / "b.yml", kinds=[("respones", tmp_path / "a.csv")])
