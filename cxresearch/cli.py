@@ -113,6 +113,7 @@ def _new(given) -> int:
     """Write a first study file from the files themselves; labels, scales, roles and codes are guesses, each with its
     reason, the doubtful ones with confirmed: false. An existing file is never overwritten."""
     from cxresearch.intake import new_study
+
     written = new_study([Path(f) for f in given.files], out=Path(given.out), kinds=given.kinds, ask=given.ask and input)
     print(f"{written.summary}\nwrote {given.out}{written.left}; look at it, then run: cxresearch check {given.out}")
     return 0

@@ -13,7 +13,6 @@ from cxresearch.privacy.base import POOLED
 from cxresearch.runs.across import withheld_reports
 from cxresearch.runs.matrix import WHOLE, Cell
 
-
 STUDY = """\
 title: Markets
 privacy: {minimum_base: 10}

@@ -76,7 +76,8 @@ def audit_tables(findings: Sequence[Saved], known: Known = Known()) -> list[Leak
     floor = known.min_base or 0
     leaks = [leak for saved in findings for leak in _alone(saved, known)]
     populations = _populations(findings)
-    dominated = {file for s in findings for file, table in s.tables.items() if "largest_share" in table.columns}
+    told = [(file, table["largest_share"]) for s in findings for file, table in s.tables.items() if "largest_share" in table]
+    dominated = {file for file, share in told if share.notna().any()}  # of one that shows nothing, no sum tells the rest
     for group in populations:
         try:
             leaks += [*_computed(group, known, dominated), *_remainders(group, floor)]
