@@ -76,8 +76,9 @@ def audit_tables(findings: Sequence[Saved], known: Known = Known()) -> list[Leak
     floor = known.min_base or 0
     leaks = [leak for saved in findings for leak in _alone(saved, known)]
     populations = _populations(findings)
-    told = [(file, table["largest_share"]) for s in findings for file, table in s.tables.items() if "largest_share" in table]
-    dominated = {file for file, share in told if share.notna().any()}  # of one that shows nothing, no sum tells the rest
+    shares = {file: table.get("largest_share") for s in findings for file, table in s.tables.items()}
+    # money of which a part is shown: a sum may tell the rest
+    dominated = {file for file, share in shares.items() if share is not None and share.ne("").any()}
     for group in populations:
         try:
             leaks += [*_computed(group, known, dominated), *_remainders(group, floor)]
