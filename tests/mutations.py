@@ -63,7 +63,8 @@ def number_of(base: Base, content: bytes, folder: Path) -> tuple[tuple | None, s
 
 
 def from_text(base: Base, content: bytes) -> tuple | None:
-    """Read delimited text with the csv module: every row as wide as the header, numbers on the scale."""
+    """Read delimited text with the csv module: numbers on the scale, rows as wide as the header or, where nobody writes
+    blank cells at the end of a row, shorter."""
     try:
         text = content.decode(base.encoding)
     except UnicodeDecodeError:
@@ -71,8 +72,15 @@ def from_text(base: Base, content: bytes) -> tuple | None:
     rows = [
         row for row in csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), delimiter=base.separator) if row
     ]
-    if len(rows) <= base.header_rows or any(len(row) != len(rows[0]) for row in rows[base.header_rows :]):
+    wide = len(rows[0]) if rows else 0
+    short = [row for row in rows[base.header_rows :] if len(row) < wide]
+    if len(rows) <= base.header_rows or any(len(row) > wide for row in rows):
         return REFUSED
+    if short and any(len(row) == wide and not row[-1].strip() for row in rows):
+        return REFUSED
+    if short and rows[-1] is short[-1] and not text.endswith(("\n", "\r")):
+        return REFUSED
+    rows = [row + [""] * (wide - len(row)) for row in rows]
     exact = [i for i, h in enumerate(rows[0]) if h == base.column]
     places = exact or [i for i, h in enumerate(rows[0]) if h.strip() == base.column.strip()]
     return tally(base, [row[places[0]] for row in rows[base.header_rows :]]) if len(places) == 1 else REFUSED

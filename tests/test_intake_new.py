@@ -80,7 +80,8 @@ def test_airport_waves_give_40_of_2017_and_31_of_2018_once_confirmed_never_41_6(
     netpro = [line for line in waiting if "item netpro" in line]
     assert netpro and netpro[0].endswith("item netpro (role nps; scale 0 to 10; missing 11 (243 rows))")
     asked = items(tmp_path)
-    assert asked["q7sign"]["missing"] == ["0"] and asked["q7sign"]["not_applicable"] == ["6"]
+    table = read_document(tmp_path / "study.yml").data["tables"]["responses"]
+    assert table["codes"] == {"0": "missing", "6": "not applicable"} and "missing" not in asked["q7sign"]
     assert asked["q7all"]["missing"] == ["Blank", "BLANK"] and asked["q7all"]["role"] == ["csat"]
     assert asked["q20gender"]["column"] == {"2017": "Q20GENDER", "2018": "Q21Gender"}
     responses = confirmed(tmp_path).responses.table

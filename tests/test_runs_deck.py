@@ -53,7 +53,8 @@ def test_the_deck_tells_the_first_screen_in_at_most_eight_slides_whose_titles_ar
     assert said[2] == "Delivery fell 0.94 scale points in 2024Q3 and recovered in 2024Q4."
     assert said[-2:] == ["What we do not know", "How this was found"]
     first = " ".join(s.text_frame.text for s in deck.slides[0].shapes if s.has_text_frame)
-    assert "26.7 points in 2024Q4" in first and "4.24 EUR" in first
+    worth = json.loads((EXAMPLE / "findings/loyalty_revenue/worth_of_a_point.json").read_text(encoding="utf-8"))
+    assert "26.7 points in 2024Q4" in first and worth["highlights"]["value"] in first and "EUR" in first
     noted = [s for s in deck.slides if s.has_notes_slide]
     saved = {
         json.loads(p.read_text("utf-8"))["id"]: json.loads(p.read_text("utf-8"))

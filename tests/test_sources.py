@@ -135,6 +135,21 @@ def test_rows_that_end_early_are_filled_with_blanks_and_counted(tmp_path):
     assert read_table(write(tmp_path / "b.csv", "id,x\n1,2,,\n3,4\n")).frame.shape == (2, 2)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("id,x,note\n1,10,a\n2,1", "row 3, the last, breaks off after 2 of 3 cells; fetch the file anew, or delete that row"),
+        (
+            "id,x,note\n1,10,\n2 7,b\n3,9,\n",
+            "1 of the rows end early (first: row 3 with 2 of 3 cells), but row 2 has its last cell although that is blank: "
+            "a separator is missing; correct the file",
+        ),
+    ],
+)
+def test_a_row_that_lost_a_separator_or_breaks_off_is_not_filled_with_blanks(tmp_path, content, said):
+    assert refused(write(tmp_path / "a.csv", content)) == f"a.csv: {said}"
+
+
 def test_a_quotation_mark_that_is_left_open_is_refused_with_both_lines(tmp_path):
     rows = [f"{i},{i % 11}," + ('"open quote' if i in (20, 40) else f"fine {i}") for i in range(1, 60)]
     said = refused(write(tmp_path / "a.csv", "\n".join(["id,rec,note", *rows, ""])))

@@ -229,5 +229,26 @@ def _uneven_rows(
             f"header (first: row {first + bool(text.separator)} with {long[first]}); correct the file, or declare its "
             "separator in study.yml"
         )
+    short = [i for i, row in enumerate(rows, 1) if len(row) < n_columns > 1]
+    _require_blank_ends(text, rows, short, path.name)
     cells = {i: [row[p] if p < len(row) else "" for row in rows] for i, p in enumerate(positions)}
-    return pd.DataFrame(cells, dtype="str"), sum(len(row) < n_columns for row in rows) if n_columns > 1 else 0
+    return pd.DataFrame(cells, dtype="str"), len(short)
+
+
+def _require_blank_ends(text: Utf8, rows: list[list[str]], short: list[int], file: str) -> None:
+    """Refuse a row that is short for another reason than that blank cells at its end are not written."""
+    at = text.separator is not None
+    with text.stream() as stream:
+        stream.seek(-1, io.SEEK_END)
+        if short[-1:] == [len(rows)] and stream.read() not in b"\r\n":
+            raise StudyProblem(
+                f"{file}: row {len(rows) + at}, the last, breaks off after {len(rows[-1])} of {len(rows[0])} cells; fetch the "
+                "file anew, or delete that row"
+            )
+    written = next((i for i, row in enumerate(rows, 1) if len(row) == len(rows[0]) and not row[-1].strip()), 0)
+    if short and written:
+        raise StudyProblem(
+            f"{file}: {len(short)} of the rows end early (first: row {short[0] + at} with {len(rows[short[0] - 1])} of "
+            f"{len(rows[0])} cells), but row {written + at} has its last cell although that is blank: a separator is missing; "
+            "correct the file"
+        )

@@ -248,6 +248,7 @@ def spread(items: dict, codes: dict) -> dict:
 def _merged(shared: dict, own: dict, codes: dict) -> dict:
     if str(own.get("confirmed")).lower() != "false":
         return shared | own
+    codes = codes if "scale" in shared | own else {}  # they speak of ratings
     aside = {w: [c for c in listed(own[w]) or () if c not in codes] for w in ("missing", "not_applicable") if w in own}
     return own | aside | shared if str(shared.get("confirmed")).lower() == "true" else shared | own | aside
 
