@@ -4,7 +4,8 @@ import difflib
 import re
 import unicodedata
 
-INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
+OBEYED = re.compile("[\x00-\x08\x0e-\x1f\x7f\x80-\x84\x86-\x9f]")  # by a terminal
+INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
 
 
 class DataProblem(ValueError):
@@ -24,13 +25,11 @@ class TooFewRespondents(DataProblem):
 
 
 def composed(value) -> str:
-    """Return text with accents composed (NFC), without signs nobody sees or a terminal obeys, or spaces around it."""
-    text = str(value)
-    return (
-        text.strip()
-        if text.isascii() and text.isprintable()
-        else INVISIBLE.sub("", unicodedata.normalize("NFC", text)).strip()
-    )
+    """Return text with accents composed (NFC), without signs nobody sees and spaces around; what a terminal obeys is �."""
+    text = str(value).strip()
+    if text.isascii() and text.isprintable():
+        return text
+    return OBEYED.sub("\N{REPLACEMENT CHARACTER}", INVISIBLE.sub("", unicodedata.normalize("NFC", text))).strip()
 
 
 def plain_text(value) -> str:

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import re
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,8 +90,10 @@ def from_text(base: Base, content: bytes) -> tuple | None:
 def from_spss(base: Base, content: bytes) -> tuple | None:
     import pyreadstat
 
-    path = Path("/tmp") / "cxresearch-mutated.sav"
-    path.write_bytes(content)
+    descriptor, name = tempfile.mkstemp(suffix=".sav")
+    path = Path(name)
+    with open(descriptor, "wb") as file:
+        file.write(content)
     try:
         frame, meta = pyreadstat.read_sav(str(path), user_missing=True, usecols=[base.column])
         x = frame[base.column]

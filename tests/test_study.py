@@ -283,7 +283,7 @@ def test_code_key(left, right, same):
 def test_what_a_terminal_would_obey_is_in_no_name(tmp_path):
     study = open_study(write(tmp_path, AIRPORT.replace("Time of day", '"\\e[31mTime"'), a=A, b=B, customers=CUSTOMERS + "19,,1,1,\x1b[31mNorth\n"))
     assert study.labels["time"] == "\\x1b[31mTime"
-    assert study.customers.table["home"].tolist()[-1] == "[31mNorth"
+    assert study.customers.table["home"].tolist()[-1] == "\N{REPLACEMENT CHARACTER}[31mNorth"
 
 
 def test_an_item_without_scale_stays_as_it_is(tmp_path):
