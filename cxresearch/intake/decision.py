@@ -156,7 +156,7 @@ def put_questions(guesses: list[Guess], ask: Callable[[str], str]) -> int:
 def _answer(topic: str, places: list[tuple[Guess, Doubt]], count: str, ask: Callable[[str], str]) -> int | None:
     """Ask until an answer is among those offered; None leaves the decision open."""
     guess, doubt = max(places, key=lambda place: place[0].stored.filled if place[0].effect(topic, 0) else 0)
-    names = [g.key for g, _ in places]
+    names = [g.key or "the table" for g, _ in places]
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     lines = ["", f"{count}. {', '.join(names[:NAMES_SHOWN])}{more}", f"  {doubt.found}"]
     for nth, answer in enumerate(doubt.answers):

@@ -180,7 +180,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _over_waves(table: pd.DataFrame, width: int, factor: float, height: int = 430) -> dict:
+def _over_waves(table: pd.DataFrame, width: int, factor: float, height: int = 560) -> dict:
     """Return lines, bands, names at their ends and ticks in pixels."""
     table = table.dropna(subset=["estimate"])
     waves, lines = list(dict.fromkeys(table["wave"])), list(table.groupby("words", sort=False))
