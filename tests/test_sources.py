@@ -135,14 +135,24 @@ def test_rows_that_end_early_are_filled_with_blanks_and_counted(tmp_path):
     assert read_table(write(tmp_path / "b.csv", "id,x\n1,2,,\n3,4\n")).frame.shape == (2, 2)
 
 
+def test_excel_leaves_out_blank_ends_by_16_rows_and_writes_them_elsewhere(tmp_path):
+    rows = ["id,x,note", *(f"{i},{i % 11}" + ("" if 16 <= i < 32 else "," if i % 2 else ",a") for i in range(1, 40))]
+    raw = read_table(write(tmp_path / "a.csv", "\n".join(rows) + "\n"))
+    assert raw.frame["x"].tolist() == [str(i % 11) for i in range(1, 40)]
+    assert raw.notes == ("16 rows end early: their last cells are blank",)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("id,x,note\n1,10,a\n2,1", "row 3, the last, breaks off after 2 of 3 cells; fetch the file anew, or delete that row"),
+        (
+            "id,x,note\n1,10,a\n2,1",
+            "row 3, the last, breaks off after 2 of 3 cells; fetch the file anew, or delete that row",
+        ),
         (
             "id,x,note\n1,10,\n2 7,b\n3,9,\n",
-            "1 of the rows end early (first: row 3 with 2 of 3 cells), but row 2 has its last cell although that is blank: "
-            "a separator is missing; correct the file",
+            "rows end early (1; first: row 3, 2 of 3 cells), but row 2 has its last cell although that is blank: a separator is "
+            "missing; correct the file",
         ),
     ],
 )

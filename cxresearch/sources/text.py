@@ -128,7 +128,7 @@ def read_text(path: Path, choose: Choose, reading: Reading) -> RawTable:
     if separator == WHITESPACE:  # one tab for each run of spaces and tabs; those at both ends of a line mean nothing
         with text.stream() as stream:
             lines = stream.read().removeprefix(codecs.BOM_UTF8).splitlines()
-        text, separator = text._replace(content=NEWLINE.join(b"\t".join(line.split()) for line in lines)), "\t"
+        text, separator = text._replace(content=b"".join(b"\t".join(line.split()) + NEWLINE for line in lines)), "\t"
     separator = text.separator if text.separator and separator == "," else separator
     with text.lines() as lines:
         rows = list(itertools.islice(filter(None, csv.reader(lines, delimiter=separator)), n_header or 1))
@@ -236,7 +236,7 @@ def _uneven_rows(
 
 
 def _require_blank_ends(text: Utf8, rows: list[list[str]], short: list[int], file: str) -> None:
-    """Refuse a row that is short for another reason than that blank cells at its end are not written."""
+    """Refuse a row short for another reason than blank cells at its end, which Excel leaves out by 16 rows."""
     at = text.separator is not None
     with text.stream() as stream:
         stream.seek(-1, io.SEEK_END)
@@ -246,9 +246,9 @@ def _require_blank_ends(text: Utf8, rows: list[list[str]], short: list[int], fil
                 "file anew, or delete that row"
             )
     written = next((i for i, row in enumerate(rows, 1) if len(row) == len(rows[0]) and not row[-1].strip()), 0)
-    if short and written:
+    lone = [i for i in short if len({*map(len, rows[(i - 1) // 16 * 16 :][:16])}) > 1]
+    if lone and written:
         raise StudyProblem(
-            f"{file}: {len(short)} of the rows end early (first: row {short[0] + at} with {len(rows[short[0] - 1])} of "
-            f"{len(rows[0])} cells), but row {written + at} has its last cell although that is blank: a separator is missing; "
-            "correct the file"
+            f"{file}: rows end early ({len(lone)}; first: row {lone[0] + at}, {len(rows[lone[0] - 1])} of {len(rows[0])} cells), "
+            f"but row {written + at} has its last cell although that is blank: a separator is missing; correct the file"
         )
