@@ -83,12 +83,8 @@ def wild_bootstrap(X, y, cluster, column: int, *, n_boot: int, seed, confidence=
         """Return where p falls under 1 - confidence on one side of the estimate; infinite where it never does."""
         inside = lambda value: 1 if p_value(value) > 1 - confidence else -1  # noqa: E731
         steps = estimate + step * (2.0 ** np.arange(41) - 1)
-        far = next((k for k in range(1, 41) if inside(steps[k]) < 0), None)
-        return (
-            np.copysign(np.inf, step)
-            if far is None
-            else bisect(inside, *steps[far - 1 : far + 1], xtol=1e-14 * abs(step))
-        )
+        far = next((k for k in range(1, 41) if inside(steps[k]) < 0), 0)
+        return bisect(inside, *steps[far - 1 : far + 1], xtol=1e-14 * abs(step)) if far else np.copysign(np.inf, step)
 
     estimate, step = own[:, 0].sum() / own[:, 1].sum(), np.linalg.norm(own[:, 0]) / own[:, 1].sum()
     return p_value(0.0), float(end(-step)), float(end(step))

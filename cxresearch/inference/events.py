@@ -111,9 +111,8 @@ def time_sql(relation, column: str, time_zone: str | None) -> str:
         if time_zone is None:
             raise DataProblem(say("zoned", column=column))
         if time_zone not in available_timezones():
-            raise DataProblem(
-                say("zone_unknown", time_zone=time_zone, nearest=nearest(time_zone, available_timezones()))
-            )
+            near = nearest(time_zone, available_timezones())
+            raise DataProblem(say("zone_unknown", time_zone=time_zone, nearest=near))
         return f"timezone('{time_zone}', {quoted(column)})"
     if time_zone is not None:
         raise DataProblem(say("unzoned", column=column, time_zone=time_zone))

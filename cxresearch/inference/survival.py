@@ -80,10 +80,7 @@ def restricted_mean(time, event, horizon: float, *, confidence: float = 0.95) ->
         raise DataProblem(say("horizon", horizon=f"{horizon:g}", last=f"{last:g}"))
     area = found.survival * np.diff(np.minimum(np.append(found.time, np.inf), horizon))
     later = np.cumsum(area[::-1])[::-1]  # what a loss then takes away
-    mean, variance = (
-        min(found.time[0], horizon) + area.sum(),
-        np.sum(later**2 * found.hazard * found.jump) / len(found.row),
-    )
+    mean, variance = min(found.time[0], horizon) + area.sum(), later**2 @ (found.hazard * found.jump) / len(found.row)
     half = critical_value(confidence) * np.sqrt(variance)
     return float(mean), float(mean - half), float(mean + half)
 
