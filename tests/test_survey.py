@@ -182,9 +182,61 @@ def test_a_stratum_wholly_sampled_has_no_error_anywhere():
     for name in ("x", "y"):
         table[name] = table["s"] + rng.normal(0, 3, 400)
     survey = cx.as_survey(table, strata="h", fpc="f")
-    assert cx.nps(survey, "s").glance()["std_error"].item() == pytest.approx(0, abs=1e-9)
     shares = cx.driver_importance(survey, outcome="s", drivers=["x", "y"], n_boot=100, seed=1).tidy()
     assert (shares["share_high"] - shares["share_low"]).max() == pytest.approx(0, abs=1e-9)
+
+
+CENSUS = {
+    "nps": lambda s: cx.nps(s, "s"),
+    "nps by group and wave": lambda s: cx.nps(s, "s", by="g", wave=True),
+    "top_box": lambda s: cx.top_box(s, "s", threshold=9),
+    "mean_score": lambda s: cx.mean_score(s, "s", by="g"),
+    "effort": lambda s: cx.effort(s, "e", version=2),
+    "compare_waves": lambda s: cx.compare_waves(s, "s", by="g"),
+    "compare_waves of means": lambda s: cx.compare_waves(s, "s", measure="mean", pairs="all"),
+    "touchpoint_trend": lambda s: cx.touchpoint_trend(s, items=["s", "e"]),
+    "split_change": lambda s: cx.split_change(s, "s", by="g"),
+    "league_table": lambda s: cx.league_table(s, "s", by="g"),
+    "crosstab": lambda s: cx.crosstab(s, "s", "g"),
+}
+
+
+@pytest.mark.parametrize("weight", [None, "w"])
+@pytest.mark.parametrize("make", CENSUS.values(), ids=CENSUS)
+def test_where_everybody_was_asked_the_interval_is_the_estimate(make, weight):
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame({"s": rng.integers(0, 11, 600), "e": rng.integers(1, 8, 600), "h": ["a", "b"] * 300})
+    table = table.assign(f=1.0, g=rng.choice(list("xyz"), 600), w=rng.uniform(0.5, 2, 600))
+    table["wave"] = rng.choice(["2024Q1", "2024Q2", "2024Q3"], 600)
+    found = make(cx.as_survey(table, wave="wave", strata="h", fpc="f", weight=weight))
+    rows = found.tidy().dropna(subset="estimate")
+    assert len(rows) and (rows[["conf_low", "conf_high"]].sub(rows["estimate"], axis=0).abs() < 1e-9).all(axis=None)
+    moved = rows["estimate"].abs() > 1e-9
+    if "p_value" in rows:
+        assert (rows.loc[moved, "p_value"] == 0).all()
+
+
+def test_a_stratum_of_which_a_part_was_asked_keeps_the_error_of_that_part():
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame({"s": rng.integers(0, 11, 400), "h": ["a", "b"] * 200, "f": [1.0, 0.0] * 200})
+    found = cx.nps(cx.as_survey(table, strata="h", fpc="f"), "s", by="h").tidy().set_index("group")
+    width = found["conf_high"] - found["conf_low"]
+    assert width["a"] == 0 and width["b"] > 15
+    whole = cx.nps(cx.as_survey(table, strata="h", fpc="f"), "s").tidy().iloc[0]
+    assert whole["std_error"] == pytest.approx(found["std_error"]["b"] / 2)
+
+
+def test_no_control_chart_of_a_census_and_its_movement_is_exact():
+    rng = np.random.default_rng(4)
+    table = pd.DataFrame({"s": rng.integers(0, 11, 300), "wave": ["2024Q1", "2024Q2", "2024Q3"] * 100, "f": 1.0})
+    survey = cx.as_survey(table, wave="wave", fpc="f")
+    assert "everybody was asked" in cx.control_chart(survey, "s").sentence()
+    trend = cx.compare_waves(survey, "s").tables()["trend"].iloc[0]
+    assert trend["conf_low"] == trend["conf_high"] and trend["p_value"] == 0
+    table = table.assign(id=range(300), value=rng.normal(size=300))
+    customers = cx.as_survey(table[["id", "value", "f"]], fpc="f")
+    bias = cx.response_bias(customers, table[["id", "s"]][:120], "s", customer="id", behaviour=["value"])
+    assert bias.tidy().query("term == 'value'")["p_value"].tolist() == [0.0]
 
 
 def test_the_floor_counts_persons_not_rows():

@@ -270,9 +270,9 @@ def rao_scott(sample, held, columns) -> tuple[float, float, float, float]:
     inverse = np.divide(1.0, p, out=np.zeros(r * c), where=p > 0)[:, None] * contrast
     effects = np.linalg.lstsq(contrast.T @ inverse / n, inverse.T @ covariance @ inverse, rcond=None)[0]
     trace = np.trace(effects)
-    df = trace**2 / np.trace(effects @ effects)
+    df = trace**2 / np.trace(effects @ effects) if trace > 0 else 0.0
     second = df * sample.units.df
-    if not np.isfinite(df) or trace <= 0 or second <= 0:
+    if not 0 < second < np.inf:
         return UNTESTED
     return pearson / trace, df, second, float(stats.f.sf(pearson / trace, df, second))
 

@@ -58,10 +58,17 @@ def precision(sample, codes, form: str) -> tuple[np.ndarray, np.ndarray, np.ndar
         return variance, error, np.minimum(base, n if sample.clustered else np.inf)
 
 
+def wholly_sampled(sample) -> np.ndarray:
+    """Return which cells are of strata asked to the last person, (k,): nothing of them is left to chance."""
+    chance = sample.units.factor[sample.units.stratum_of_psu[sample.unit_of_row]]
+    return (sample.n > 0) & (np.bincount(sample.cell, chance, minlength=len(sample.keys)) == 0)
+
+
 def cell_estimates(sample, codes, form: str, confidence: float) -> pd.DataFrame:
     """Return estimate, error, interval and bases by cell; net scores in points.
 
-    With a design the intervals stand on the effective base times (z / t)^2, t on units less strata.
+    With a design the intervals stand on the effective base times (z / t)^2, t on units less strata; where all were asked
+    they have no width.
     """
     mean, square = sample.means(codes), sample.means(codes**2)
     _, error, base = precision(sample, codes, form)
@@ -75,6 +82,7 @@ def cell_estimates(sample, codes, form: str, confidence: float) -> pd.DataFrame:
             low, high = wilson_interval(mean, enough, confidence)
         else:
             low, high = adjusted_wald_interval((square + mean) / 2, (square - mean) / 2, enough, confidence)
+    low, high = (np.where(wholly_sampled(sample), mean, end) for end in (low, high))
     values = UNITS[form].factor * np.column_stack([mean, error, low, high])
     table = pd.DataFrame(values, columns=["estimate", "std_error", "conf_low", "conf_high"])
     return table.assign(n=sample.n, n_effective=base)
@@ -157,7 +165,9 @@ def vector(sample, codes, form: str, together=None) -> Vector:
     if form == "mean":
         return Vector(mean, mean, linear, base, df)
     centre, variance = adjusted_moments(mean, sample.means(codes**2), base, form)
-    shrink = base / (base + PSEUDO[form][0])
+    whole = wholly_sampled(sample)
+    centre, variance = np.where(whole, mean, centre), np.where(whole, 0.0, variance)
+    shrink = np.where(whole, 1.0, base / (base + PSEUDO[form][0]))
     covariance = linear * np.outer(shrink, shrink)
     np.fill_diagonal(covariance, variance)
     return Vector(mean, centre, covariance, base, df)

@@ -199,6 +199,6 @@ def _spikes(sample, counts, covariance, answer: int, confidence: float) -> pd.Da
     columns = {"estimate": difference, "conf_low": difference - half, "conf_high": difference + half}
     columns = {name: np.exp(value) for name, value in columns.items()}
     with np.errstate(invalid="ignore", divide="ignore"):
-        columns["p_value"] = np.where(error > 0, stats.t.sf(difference / error, df), 1.0)
+        columns["p_value"] = np.where(error > 0, stats.t.sf(difference / error, df), difference <= 0)
         columns |= {"share": counts[:, answer] / counts.sum(axis=1), "rest": rest[:, answer] / rest.sum(axis=1)}
     return sample.keys.assign(term=answer, **columns, n=sample.n)

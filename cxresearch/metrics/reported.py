@@ -9,7 +9,7 @@ from cxresearch import digits
 from cxresearch.errors import DataProblem
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, over_waves, titled
 from cxresearch.findings import Check, listing, number
-from cxresearch.metrics.estimate import base_words, hide, vector
+from cxresearch.metrics.estimate import base_words, hide, vector, wholly_sampled
 from cxresearch.metrics.question import MeasureFinding, ask, check_asked
 from cxresearch.survey import as_survey
 
@@ -74,6 +74,10 @@ def control_chart(
     first, sample, codes = waves if baseline is None else baseline, question.sample, question.codes
     if not 2 <= first <= waves:
         raise DataProblem(f"baseline={baseline!r} must be 2 to {waves} waves")
+    if wholly_sampled(sample).any():
+        return question.nothing(
+            "a control chart cannot be drawn, everybody was asked and no wave holds noise of a sample"
+        )
     compared, inside, units = vector(sample, codes, question.measure.form), sample.cell < first, question.measure.units
     w = sample.weights[inside] / sample.weights[inside].sum()
     centre = float(w @ codes[inside])

@@ -217,17 +217,18 @@ def _trend(sample, compared, measure, confidence: float) -> pd.DataFrame:
         times = times if numbered else np.arange(len(cells), dtype=float)
         step = "per wave" if (np.diff(times) == 1).all() else "per unit of wave"
         x, scores = np.column_stack([np.ones(len(cells)), times]), compared.centre[cells]
-        inverse = np.linalg.pinv(compared.covariance[np.ix_(cells, cells)], hermitian=True)
+        covariance = compared.covariance[np.ix_(cells, cells)]
+        drawn = bool(covariance.any())  # else everybody was asked
+        inverse = np.linalg.pinv(covariance, hermitian=True) if drawn else np.eye(len(cells))
         cross = np.linalg.inv(x.T @ inverse @ x)
-        (beta, plain), error = (
-            ((cross @ x.T @ inverse @ s) for s in (scores, compared.raw[cells])),
-            np.sqrt(cross[1, 1]),
-        )
+        beta, plain = (cross @ x.T @ inverse @ s for s in (scores, compared.raw[cells]))
+        error = drawn * np.sqrt(cross[1, 1])
         residual, half = scores - x @ beta, critical_value(confidence, df) * error
         row = {"group": name, "term": f"trend, {UNIT_OF_TREND[measure.form]} {step}"}
         row |= columns_of_estimate(plain[1], error, half, centre=beta[1], scale=scale)
-        row |= {"p_value": 2 * stats.t.sf(abs(beta[1] / error), df), "n": int(sample.n[cells].sum())}
-        rows.append(row | {"lack_of_fit": stats.chi2.sf(residual @ inverse @ residual, len(cells) - 2)})
+        p = 2 * stats.t.sf(abs(beta[1] / error), df) if drawn else float(np.isclose(beta[1], 0.0))
+        lack = stats.chi2.sf(residual @ inverse @ residual, len(cells) - 2) if drawn else np.nan
+        rows.append(row | {"p_value": p, "n": int(sample.n[cells].sum()), "lack_of_fit": lack})
     columns = "group term estimate std_error conf_low conf_high p_value lack_of_fit n".split()
     return pd.DataFrame(rows, columns=columns if "group" in keys else columns[1:])
 

@@ -185,7 +185,8 @@ def _differences(survey, values, answered, behaviour, confidence, least) -> pd.D
         spread = np.sqrt(np.mean(precision(sample, held, "mean")[0] * sample.n / (sample.n - 1)))
         difference, error = compared.less([1], [0])[["estimate", "std_error"]].iloc[0] / spread  # others come first
         row = {"term": name} | columns_of_estimate(difference, error, z * error)
-        row |= {"p_value": 2 * stats.norm.sf(abs(difference / error)), "p_adjusted": np.nan}
+        p = 2 * stats.norm.sf(abs(difference) / error) if error > 0 else float(np.isclose(difference, 0.0))
+        row |= {"p_value": p, "p_adjusted": np.nan}
         row |= {"responders": compared.raw[1], "others": compared.raw[0], "n": sample.n[1], "n_others": sample.n[0]}
         rows.append(row | {"largest_share": max(largest_share(held[sample.cell == cell]) for cell in (0, 1))})
     table = pd.DataFrame(rows)
