@@ -43,7 +43,7 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
     2,213 responses in 4 waves: most often skipped was Overall satisfaction (3 %).
     """
     survey, items, ratings = as_survey(responses), list(items), list(ratings)
-    table, wave, min_base = survey.table, survey.wave, survey.min_base
+    table, wave, min_base = survey.table[survey.weights() > 0], survey.wave, survey.min_base
     if not items:
         raise DataProblem("response_quality needs at least one item; found none")
     require_columns(table, *items, *ratings, where="responses")

@@ -186,6 +186,30 @@ def test_a_stratum_wholly_sampled_has_no_error_anywhere():
     assert (shares["share_high"] - shares["share_low"]).max() == pytest.approx(0, abs=1e-9)
 
 
+COUNTED = {
+    "response_quality": lambda s: cx.response_quality(s, items=["s", "e"], ratings=["s", "e", "x"]),
+    "loyalty_ratios": lambda s: cx.loyalty_ratios(s, score="s", outcomes=["again"], thresholds=[8], controls=["e"]),
+    "unit_reliability": lambda s: cx.unit_reliability(s, item="s", unit="g"),
+    "tone_of_texts": lambda s: cx.tone_of_texts(s, text="said", score="s", min_rows=100, seed=1),
+    "tag_topics": lambda s: cx.tag_topics(s, text="said"),
+    "topic_impact": lambda s: cx.topic_impact(s, text="said", score="s", seed=1),
+}
+
+
+@pytest.mark.parametrize("make", COUNTED.values(), ids=COUNTED)
+def test_rows_of_weight_zero_are_counted_nowhere(make):
+    rng = np.random.default_rng(5)
+    table = pd.DataFrame({"s": rng.integers(0, 11, 500), "e": rng.integers(0, 11, 500), "w": 1.0})
+    table = table.assign(x=table["e"], g=rng.integers(0, 20, 500), again=rng.integers(0, 2, 500))
+    phrases = ["the delivery was late", "great staff", "the price is too high", "bad service", "good quality goods"]
+    table["said"] = rng.choice(phrases, 500)
+    others = table[:150].assign(w=0.0, s=10, e=10, x=10, again=1, said="the delivery was late")
+    with_them = make(cx.as_survey(pd.concat([table, others], ignore_index=True), weight="w"))
+    alone = make(cx.as_survey(table, weight="w"))
+    assert with_them.glance()["n"].item() == alone.glance()["n"].item()
+    pd.testing.assert_frame_equal(with_them.tidy(), alone.tidy())
+
+
 CENSUS = {
     "nps": lambda s: cx.nps(s, "s"),
     "nps by group and wave": lambda s: cx.nps(s, "s", by="g", wave=True),

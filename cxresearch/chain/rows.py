@@ -71,7 +71,9 @@ def opened(data, *keys, numbers, confidence: float, gaps: bool = False) -> Opene
             raise DataProblem(f"{column} must hold numbers; {first}")
         table = table.assign(**{column: values})
     checks, weight = tuple(table.attrs.get("checks", ())), getattr(source, "weight", None)
-    checks += (Check("weights", weight, "rows count alike here", False, "info"),) if weight else ()
+    if weight:
+        checks += (Check("weights", weight, "rows with a weight above zero count alike here", False, "info"),)
+        table = table[table[weight] != 0]
     person = getattr(source, "respondent", None) or getattr(source, "person", None)
     table = table.dropna(subset=keys if gaps else [*keys, *numbers]).reset_index(drop=True)
     domain = getattr(source, "condition", "")

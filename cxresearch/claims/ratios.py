@@ -58,7 +58,7 @@ def loyalty_ratios(
         raise DataProblem("no outcome is given (role claim_forgive, or revenue): the claim cannot be tested here")
     require_columns(table, score, *controls, where="customers")
     did = {outcome: happened(table, outcome) for outcome in outcomes}
-    marks = pd.to_numeric(table[score]).to_numpy(dtype=float, na_value=np.nan)
+    marks = pd.to_numeric(table[score]).where(survey.weights() > 0).to_numpy(dtype=float, na_value=np.nan)
     _refuse(survey, table, did, marks, score, outcomes, behavioural)
     against = (disloyal, disloyal // 2, None) if against is None else against
     rows, seen, few, least = [], set(), 0, max(LEAST, survey.min_base)

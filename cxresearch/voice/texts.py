@@ -265,7 +265,8 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
         raise DataProblem("no column of comments is named; declare an item with the role verbatim")
     require_columns(survey.table, text, language, where="responses")
     clean = redact(_plain(survey.table[text])).texts
-    texts = clean.where(clean.notna() & (clean != ""), None).to_numpy(dtype=object)
+    said = clean.notna() & (clean != "") & (survey.weights(asked=False) != 0)
+    texts = clean.where(said, None).to_numpy(dtype=object)
     if not pd.notna(texts).any():
         raise DataProblem(f"{text} holds no text in any of {len(texts)} rows; name the column that holds comments")
     pieces = pc.split_pattern(pc.replace_substring_regex(pa.array(texts, pa.string()), NO_WORDS, " "), " ")
