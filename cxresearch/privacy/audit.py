@@ -14,6 +14,7 @@ Hundepool et al. (2012), *Statistical Disclosure Control*, 4.3-4.4 (linked table
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, combinations
@@ -313,22 +314,27 @@ def _system(population: _Population, parts: Sequence[Counted], pools: Sequence[d
     point = np.array([population.shown.get(cell, math.nan) for cell in place])
     left = np.isnan(point)
 
-    def solved(rows):
-        matrix = from_rows(rows, len(place))
-        unknown, right = matrix[:, left], -(matrix[:, ~left] @ point[~left])
-        some = np.diff(unknown.indptr) > 0
-        if np.abs(right[~some]).max(initial=0) > 0.5:
-            return matrix, None
-        return matrix, feasible_point(unknown[some], right[some])
+    every = from_rows(list(chain.from_iterable(blocks)), len(place))
+    of_block = np.repeat(np.arange(len(blocks)), [len(rows) for rows in blocks])
+    unknown, right = every[:, left], -(every[:, ~left] @ point[~left])
+    some = np.diff(unknown.indptr) > 0
+    # sums that what is shown denies by itself: of known counts, or of counts at least 0 that would be less than nobody
+    low, high = unknown.minimum(0).sum(axis=1), unknown.maximum(0).sum(axis=1)
+    denied = ((low == 0) & (right < -0.5)) | ((high == 0) & (right > 0.5))
+    kept = [i for i in range(len(blocks)) if i not in set(of_block[denied])]
 
-    matrix, found = solved(list(chain.from_iterable(blocks)))
-    if found is None:  # some table does not add up to another: take in, one by one, those that do
-        rows: list[dict[int, float]] = []
-        matrix, found = solved(rows)
-        for block in blocks:
-            tried = solved([*rows, *block])
-            if tried[1] is not None:
-                (matrix, found), rows = tried, [*rows, *block]
+    def solved(taken):
+        rows = np.isin(of_block, taken) & some
+        return feasible_point(unknown[rows], right[rows])
+
+    found, taken = solved(kept), []
+    if found is None:  # some table does not add up to another: take in, one after the other, those that do
+        while kept:  # as many at once as add up, to the first that does not: each step halves where that is
+            upto = lambda k: solved([*taken, *kept[:k]]) is None  # noqa: E731, B023
+            good = bisect_left(range(1, len(kept) + 1), True, key=upto)
+            taken, kept = [*taken, *kept[:good]], kept[good + 1 :]
+        found, kept = solved(taken), taken
+    matrix = every[np.isin(of_block, kept)]
     if (point[~left] < 0).any():
         return place, matrix, left, None
     point[left] = found

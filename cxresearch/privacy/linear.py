@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import sparse
 from scipy.linalg import null_space
+from scipy.sparse.csgraph import connected_components
 
 TOLERANCE = 1e-6
 TRIES = 8
@@ -58,10 +59,23 @@ def computed(published, asked, positive) -> np.ndarray:
     Where all counts are above zero, directions go both ways, and those of the null space tell. The sums that these do
     not move are asked by linear programming, first along a direction at random, then one by one, exactly.
     """
-    asked, positive = sparse.csr_array(asked), np.asarray(positive, dtype=bool)
+    published, asked = sparse.csr_array(published), sparse.csr_array(asked)
+    positive, fixed = np.asarray(positive, dtype=bool), np.ones(asked.shape[0], dtype=bool)
+    _, label = connected_components(published.T @ published, directed=False)
+    for part in np.unique(label[np.unique(asked.indices)]):  # counts that no sum connects move by themselves
+        at = np.flatnonzero(label == part)
+        rows = np.flatnonzero(fixed & (np.diff(asked[:, at].indptr) > 0))
+        known = published[:, at]
+        known = known[np.diff(known.indptr) > 0]
+        fixed[rows] = _fixed(known, asked[rows][:, at], positive[at]) if len(rows) else True
+    return fixed
+
+
+def _fixed(published, asked, positive) -> np.ndarray:
+    """Return which of the sums asked follow, of counts that are all connected."""
     fixed = np.ones(asked.shape[0], dtype=bool)
     if positive.any() and positive.sum() <= DENSE:
-        free = null_space(sparse.csr_array(published)[:, positive].toarray(), rcond=1e-10)
+        free = null_space(published[:, positive].toarray(), rcond=1e-10)
         fixed = np.abs(asked[:, positive] @ free).max(axis=1, initial=0) <= TOLERANCE
         if positive.all() or not fixed.any():
             return fixed

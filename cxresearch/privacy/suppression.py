@@ -90,11 +90,32 @@ def hidden_of(survey, sample, *, by, wave: bool, of) -> np.ndarray:
         for c in (c for c in (*declared, *names) if c not in waves and str(c) not in known):
             known[str(c)] = survey.groups(c).cat.codes.to_numpy()
         codes = {str(c): known[str(c)] for c in (*declared, *names) if c not in waves}
-        survey.decided[key] = Lattice(codes | of_waves, declared, persons, answered, min_base=survey.min_base)
+        if "straddling" not in known:
+            known["straddling"] = _straddling({str(c): rows[c] for c in declared if c not in waves}, known)
+        codes |= of_waves | known["straddling"]
+        survey.decided[key] = Lattice(codes, declared, persons, answered, min_base=survey.min_base)
     code, gone = survey.decided[key].hidden(map(str, names))
     hidden = sample.base < survey.min_base
     hidden[sample.cell[gone[code[sample.rows]]]] = True
     return hidden
+
+
+def _straddling(declared: dict, pooled: dict) -> dict[tuple[str, str], np.ndarray]:
+    """Return (fine, coarse) -> codes (N,) of their combinations, where a pool of groups of one that determines another
+    lies in several groups of that: which part of the pool is whose is shown nowhere, and known by subtraction.
+    """
+    found = {}
+    for fine, coarse in permutations(declared, 2):
+        cells = pd.DataFrame({"fine": pd.factorize(declared[fine])[0], "coarse": pd.factorize(declared[coarse])[0]})
+        cells = cells.assign(pool=pooled[fine], outer=pooled[coarse])
+        cells = cells[(cells[["fine", "coarse"]] >= 0).all(axis=1)]
+        nested = cells.groupby("fine")["coarse"].nunique()
+        if (nested == 1).all() and len(nested) > cells["coarse"].nunique() and (
+            cells.groupby("pool")["outer"].nunique() > 1
+        ).any():  # fmt: skip
+            both = pooled[fine].astype(np.int64) * (int(pooled[coarse].max()) + 1) + pooled[coarse]
+            found[fine, coarse] = np.where((pooled[fine] < 0) | (pooled[coarse] < 0), -1, both)
+    return found
 
 
 class Lattice:
@@ -102,15 +123,17 @@ class Lattice:
 
     `groupings` are name -> codes (N,) of the groups as they are shown, below 0 where a row has none; the tables by those
     `declared`, alone and in pairs, are closed together, one by others or by more beside these as they are. `persons` (N,)
-    says whom a row is about (None: each about somebody else), `answered` (N,) which rows count.
+    says whom a row is about (None: each about somebody else), `answered` (N,) which rows count. A grouping that is called
+    by a pair of names is shown nowhere, and can be told all the same.
     """
 
     def __init__(self, groupings, declared, persons, answered, *, min_base: int):
         self._codes, self._persons, self._answered, self._min_base = groupings, persons, answered, min_base
         self._tables: dict[frozenset, tuple] = {}  # names of groupings -> codes by row and base by code
         self._hidden: dict[frozenset, np.ndarray] = {}
-        pairs = [frozenset(pair) for pair in combinations(sorted(declared), 2)]
-        self._decide([frozenset(), *(frozenset([name]) for name in sorted(declared)), *pairs])
+        named = [*sorted(declared), *(name for name in groupings if isinstance(name, tuple))]
+        pairs = [frozenset((a, b)) for a, b in combinations(named, 2) if not (isinstance(b, tuple) and a in b)]
+        self._decide([frozenset(), *(frozenset([name]) for name in named), *pairs])
 
     def hidden(self, names) -> tuple[np.ndarray, np.ndarray]:
         """Return the codes (N,) of the table by the groupings `names`, and which of its cells are hidden."""
@@ -126,11 +149,12 @@ class Lattice:
     def _table(self, names: frozenset) -> tuple[np.ndarray, np.ndarray]:
         if names not in self._tables:
             code = np.zeros(len(self._answered), dtype=np.int64)
-            for name in sorted(names):
+            for name in sorted(names, key=str):
                 own = self._codes[name].astype(np.int64)
                 code = np.where((code < 0) | (own < 0), -1, code * (int(own.max(initial=0)) + 1) + own)
             code, found = pd.factorize(np.where(code < 0, -1, code), use_na_sentinel=False)
-            lost = np.flatnonzero(found == -1)  # rows without a group stay: what is left of a sum is theirs
+            unseen = any(isinstance(name, tuple) for name in names)
+            lost = np.flatnonzero((found == -1) | unseen)  # rows without a group stay: what is left of a sum is theirs
             people = pd.DataFrame({"cell": code, "person": self._persons if self._persons is not None else 0})
             people = people[self._answered]
             counts = people.groupby("cell")["person"].agg("size" if self._persons is None else "nunique")
@@ -143,8 +167,8 @@ class Lattice:
         before = [names for names in self._hidden if names not in asked]
         tables = [self._table(names) for names in (*before, *asked)]
         fixed = [self._hidden[names] for names in before]
-        lost = [self._tables[names][2] for names in asked]
-        found = closed(tables, fixed, self._min_base, lost=[[]] * len(before) + lost, all_of=True)
+        lost = [self._tables[names][2] for names in (*before, *asked)]
+        found = closed(tables, fixed, self._min_base, lost=lost, all_of=True)
         self._hidden |= dict(zip(asked, found))
 
 
@@ -163,7 +187,7 @@ def closed(tables, fixed, min_base: int, *, lost=(), all_of: bool = False):
     if (hidden & (size < min_base)).any():
         lines = list(_lines([code for code, _ in tables], start))
         asked = np.ones(len(size), dtype=bool)
-        asked[unseen] = size[unseen] < min_base
+        asked[unseen] = (0 < size[unseen]) & (size[unseen] < min_base)
         _close(lines, size, hidden, free, asked, min_base)
     found = [hidden[a:b] for a, b in zip(start[len(fixed) :], start[len(fixed) + 1 :])]
     return found if all_of else found[-1]
