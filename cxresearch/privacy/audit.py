@@ -37,20 +37,10 @@ Cell = tuple[tuple[str, ...], tuple[str, ...]]  # keys, levels
 
 
 class Leak(NamedTuple):
-    """A cell that says, or lets others say, what is to be hidden.
+    """A cell that says, or lets others say, what is to be hidden; the number itself is not repeated."""
 
-    Attributes
-    ----------
-    table
-        Notebook and file.
-    cell
-        Such as ``region=East, wave=2024Q1``.
-    reason
-        What is wrong with it; the number itself is not repeated.
-    """
-
-    table: str
-    cell: str
+    table: str  # notebook and file
+    cell: str  # such as region=East, wave=2024Q1
     reason: str
 
     def said(self) -> str:
@@ -58,17 +48,10 @@ class Leak(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What the audit knows of the study.
+    """What the audit knows of the study."""
 
-    Attributes
-    ----------
-    min_base
-        A base shown under it is reported; None looks only for what can be computed.
-    nested
-        (column, column) -> group of the first -> the group of the second in which it lies.
-    """
-
-    min_base: int | None = None
+    min_base: int | None = None  # a base shown under it is reported; None looks only for what can be computed
+    # (column, column) -> group of the first -> the group of the second in which it lies
     nested: Mapping[tuple[str, str], Mapping[str, str]] = {}
 
 

@@ -20,34 +20,16 @@ MONEY = {"revenue", "revenue_before", "revenue_after", "amount", "spent"}  # wha
 
 @dataclass(frozen=True)
 class Saved:
-    """A finding as `cx.save` wrote it.
+    """A finding as `cx.save` wrote it."""
 
-    Attributes
-    ----------
-    name
-        Where: notebook and name of the finding.
-    outcome, by
-        What was measured, and the column of its groups (or None).
-    total
-        ``n`` of the finding as a whole, or NaN.
-    tables
-        File name -> table; every cell is text, empty where a value is hidden.
-    id
-        Of the finding: what its outputs carry.
-    only
-        Column and value of the part of the study that it is about.
-    money
-        Whether what was measured is money, and not, for example, whether there was any.
-    """
-
-    name: str
+    name: str  # notebook and name of the finding
     outcome: str
-    by: str | None
-    total: float
-    tables: Mapping[str, pd.DataFrame]
-    id: str = ""
-    only: tuple[tuple[str, str], ...] = ()
-    money: bool = False
+    by: str | None  # column of its groups
+    total: float  # n of the finding as a whole, or NaN
+    tables: Mapping[str, pd.DataFrame]  # by file; every cell is text, empty where a value is hidden
+    id: str = ""  # what its outputs carry
+    only: tuple[tuple[str, str], ...] = ()  # column and value of the part of the study that it is about
+    money: bool = False  # whether money was measured, and not, for example, whether there was any
 
     @cached_property
     def parts(self) -> "list[Counted]":
@@ -56,24 +38,12 @@ class Saved:
 
 
 class Counted(NamedTuple):
-    """The counts of one table, one per cell.
+    """The counts of one table, one per cell."""
 
-    Attributes
-    ----------
-    table
-        Name of the file.
-    keys
-        Dimensions, sorted: ``group region``, ``wave``, ...
-    cells
-        Levels, in the order of `keys` -> n; NaN where it is hidden.
-    own
-        Those of the keys that say which part of the study the report is about.
-    """
-
-    table: str
-    keys: tuple[str, ...]
-    cells: dict[tuple[str, ...], float]
-    own: tuple[str, ...] = ()
+    table: str  # name of the file
+    keys: tuple[str, ...]  # dimensions, sorted: "group region", "wave", ...
+    cells: dict[tuple[str, ...], float]  # levels, in the order of `keys` -> n; NaN where it is hidden
+    own: tuple[str, ...] = ()  # those of the keys that say which part of the study the report is about
 
 
 def read_findings(folder: Path, only: tuple[tuple[str, str], ...] = ()) -> list[Saved]:
