@@ -8,7 +8,6 @@ Graubard (1990), Am. Statistician 44 (adjusted F); Koopman (1984), Biometrics 40
 import numpy as np
 from scipy import special
 
-from cxresearch.digits import RESIDUE
 from cxresearch.errors import require_choice
 
 CORRECTIONS = {"holm": "Holm", "bh": "Benjamini-Hochberg", "none": "no correction"}
@@ -65,8 +64,8 @@ def adjusted_p_values(p_values, *, correction: str) -> np.ndarray:
 def joint_p_value(estimates, covariance, df: float = np.inf) -> float:
     """Return the p-value of "all `estimates` (q,) are zero": Wald chi-square, with a design's `df` the adjusted F."""
     estimates, q = np.asarray(estimates, dtype=float), len(estimates)
-    if not np.any(covariance):  # everybody was asked
-        return float(np.allclose(estimates, 0.0, atol=RESIDUE))
+    if not np.any(covariance):  # a census has nothing to test, and answers that are all alike show no error
+        return np.nan
     statistic = max(float(estimates @ np.linalg.pinv(covariance, hermitian=True) @ estimates), 0.0)
     if not np.isfinite(df):
         return float(special.chdtrc(q, statistic))

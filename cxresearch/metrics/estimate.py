@@ -60,6 +60,8 @@ def precision(sample, codes, form: str) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def wholly_sampled(sample) -> np.ndarray:
     """Return which cells are of strata asked to the last person, (k,): nothing of them is left to chance."""
+    if (sample.units.factor > 0).all():
+        return np.zeros(len(sample.keys), dtype=bool)
     chance = sample.units.factor[sample.units.stratum_of_psu[sample.unit_of_row]]
     return (sample.n > 0) & (np.bincount(sample.cell, chance, minlength=len(sample.keys)) == 0)
 
@@ -82,10 +84,18 @@ def cell_estimates(sample, codes, form: str, confidence: float) -> pd.DataFrame:
             low, high = wilson_interval(mean, enough, confidence)
         else:
             low, high = adjusted_wald_interval((square + mean) / 2, (square - mean) / 2, enough, confidence)
-    low, high = (np.where(wholly_sampled(sample), mean, end) for end in (low, high))
+    whole = wholly_sampled(sample)
+    low, high = (np.where(whole, mean, end) for end in (low, high))
     values = UNITS[form].factor * np.column_stack([mean, error, low, high])
     table = pd.DataFrame(values, columns=["estimate", "std_error", "conf_low", "conf_high"])
     return table.assign(n=sample.n, n_effective=base)
+
+
+def p_value(estimate, error, df=np.inf) -> np.ndarray:
+    """Return the two-sided p-value of "the estimate is zero", by t; without an error it is known whether it is."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tested = 2 * stats.t.sf(np.abs(estimate) / error, df)
+    return np.where(np.equal(error, 0), np.abs(estimate) <= digits.RESIDUE, tested)
 
 
 def columns_of_estimate(estimate, error, half, *, centre=None, scale=1, least=-np.inf, most=np.inf) -> dict:

@@ -13,7 +13,7 @@ from cxresearch.figures import PALETTE, forest, wrap
 from cxresearch.findings import ends, interval, listing, number
 from cxresearch.inference import adjusted_p_values
 from cxresearch.inference.pooling import shrink
-from cxresearch.metrics.estimate import VERY_SMALL, base_checks, base_words, columns_of_estimate, hide, vector
+from cxresearch.metrics.estimate import VERY_SMALL, base_checks, base_words, columns_of_estimate, hide, p_value, vector
 from cxresearch.metrics.question import ENDS, MARKS, MeasureFinding, ask
 
 
@@ -100,8 +100,7 @@ def _league(question, compared, full, drawn, worth) -> pd.DataFrame:
     raw, centre = (contrast @ np.nan_to_num(v) for v in (compared.raw, compared.centre))
     rest = np.where(np.sign(raw) == np.sign(centre), centre, raw)
     rest_error = np.sqrt(np.einsum("ij,jk,ik->i", contrast, np.nan_to_num(compared.covariance), contrast))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p = 2 * stats.t.sf(np.abs(rest / rest_error), np.minimum(compared.df, np.maximum(compared.base - 1, 1)))
+    p = p_value(rest, rest_error, np.minimum(compared.df, np.maximum(compared.base - 1, 1)))
     words = base_words(sample.n, compared.base)
     eligible = np.isin(words, ["indicative", "enough"]) & ~sample.hidden
     adjusted = adjusted_p_values(np.where(eligible, p, np.nan), correction="holm")

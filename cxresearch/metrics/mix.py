@@ -9,7 +9,7 @@ from scipy import stats
 from cxresearch.errors import DataProblem
 from cxresearch.findings import Check, p_words
 from cxresearch.inference import adjusted_p_values
-from cxresearch.metrics.estimate import columns_of_estimate, hide
+from cxresearch.metrics.estimate import columns_of_estimate, hide, p_value
 from cxresearch.metrics.question import MeasureFinding, ask
 from cxresearch.metrics.waves import note_of_recurring_ids
 
@@ -140,8 +140,7 @@ def _pair(question, before, after) -> tuple[pd.DataFrame, pd.DataFrame]:
     sums, df = np.array([[1, 1], [1, 0], [0, 1]]), np.inf if sample.plain else question.together.units.df
     error = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", sums, covariance, sums), 0))
     half = stats.t.ppf((1 + question.confidence) / 2, df) * error
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p = np.where(error > 0, 2 * stats.t.sf(np.abs(estimate / error), df), np.where(estimate == 0, 1.0, 0.0))
+    p = p_value(estimate, error, df)
     parts = pd.DataFrame({"term": PARTS, **columns_of_estimate(estimate, error, half, scale=scale), "p_value": p})
     groups = {"group": sample.keys["group"].to_numpy()[after], "share_before": share_0, "share_after": share_1}
     groups |= {"score_before": scale * means[before], "score_after": scale * means[after]}

@@ -75,9 +75,7 @@ def control_chart(
     if not 2 <= first <= waves:
         raise DataProblem(f"baseline={baseline!r} must be 2 to {waves} waves")
     if wholly_sampled(sample).any():
-        return question.nothing(
-            "a control chart cannot be drawn, everybody was asked and no wave holds noise of a sample"
-        )
+        return question.nothing("a control chart cannot be drawn, everybody was asked: no wave holds a sample's noise")
     compared, inside, units = vector(sample, codes, question.measure.form), sample.cell < first, question.measure.units
     w = sample.weights[inside] / sample.weights[inside].sum()
     centre = float(w @ codes[inside])

@@ -14,7 +14,7 @@ from cxresearch.figures import QUIET, over_waves, wrap
 from cxresearch.findings import Check, listing, nothing, number, words
 from cxresearch.inference import CORRECTIONS, critical_value
 from cxresearch.metrics.answers import measured
-from cxresearch.metrics.estimate import base_words, cell_estimates, columns_of_estimate, decided, hide, vector
+from cxresearch.metrics.estimate import base_words, cell_estimates, columns_of_estimate, decided, hide, p_value, vector
 from cxresearch.metrics.question import ENDS, MeasureFinding, Question, ask, check_asked, columns_of
 from cxresearch.survey import as_survey
 
@@ -226,9 +226,9 @@ def _trend(sample, compared, measure, confidence: float) -> pd.DataFrame:
         residual, half = scores - x @ beta, critical_value(confidence, df) * error
         row = {"group": name, "term": f"trend, {UNIT_OF_TREND[measure.form]} {step}"}
         row |= columns_of_estimate(plain[1], error, half, centre=beta[1], scale=scale)
-        p = 2 * stats.t.sf(abs(beta[1] / error), df) if drawn else float(np.isclose(beta[1], 0.0))
         lack = stats.chi2.sf(residual @ inverse @ residual, len(cells) - 2) if drawn else np.nan
-        rows.append(row | {"p_value": p, "n": int(sample.n[cells].sum()), "lack_of_fit": lack})
+        row |= {"p_value": float(p_value(beta[1], error, df)), "n": int(sample.n[cells].sum())}
+        rows.append(row | {"lack_of_fit": lack})
     columns = "group term estimate std_error conf_low conf_high p_value lack_of_fit n".split()
     return pd.DataFrame(rows, columns=columns if "group" in keys else columns[1:])
 

@@ -4,22 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.findings import Check, number, p_words, percent
 from cxresearch.inference import adjusted_p_values, critical_value
 from cxresearch.metrics.answers import UNITS, Measure, Units, measured, numeric_answers
-from cxresearch.metrics.estimate import (
-    base_words,
-    cell_estimates,
-    columns_of_estimate,
-    decided,
-    hide,
-    precision,
-    vector,
-)
+from cxresearch.metrics.estimate import base_words, cell_estimates, columns_of_estimate, decided, hide, p_value, vector
 from cxresearch.metrics.question import MeasureFinding, Question, check_asked
 from cxresearch.privacy import hidden_cells, largest_share, require_base
 from cxresearch.survey import as_survey, as_table
@@ -182,11 +173,10 @@ def _differences(survey, values, answered, behaviour, confidence, least) -> pd.D
     for k, name in enumerate(behaviour):
         held = values[sample.rows, k]
         compared = vector(sample, held, "mean")
-        spread = np.sqrt(np.mean(precision(sample, held, "mean")[0] * sample.n / (sample.n - 1)))
+        spread = np.sqrt(np.mean(sample.means((held - compared.raw[sample.cell]) ** 2) * sample.n / (sample.n - 1)))
         difference, error = compared.less([1], [0])[["estimate", "std_error"]].iloc[0] / spread  # others come first
         row = {"term": name} | columns_of_estimate(difference, error, z * error)
-        p = 2 * stats.norm.sf(abs(difference) / error) if error > 0 else float(np.isclose(difference, 0.0))
-        row |= {"p_value": p, "p_adjusted": np.nan}
+        row |= {"p_value": float(p_value(difference, error)), "p_adjusted": np.nan}
         row |= {"responders": compared.raw[1], "others": compared.raw[0], "n": sample.n[1], "n_others": sample.n[0]}
         rows.append(row | {"largest_share": max(largest_share(held[sample.cell == cell]) for cell in (0, 1))})
     table = pd.DataFrame(rows)

@@ -304,7 +304,7 @@ def _system(population: _Population, parts: Sequence[Counted], pools: Sequence[d
     # sums that what is shown denies by itself: of known counts, or of counts at least 0 that would be less than nobody
     low, high = unknown.minimum(0).sum(axis=1), unknown.maximum(0).sum(axis=1)
     denied = ((low == 0) & (right < -0.5)) | ((high == 0) & (right > 0.5))
-    kept = [i for i in range(len(blocks)) if i not in set(of_block[denied])]
+    kept = np.setdiff1d(np.arange(len(blocks)), of_block[denied]).tolist()
 
     def solved(taken):
         rows = np.isin(of_block, taken) & some
@@ -313,8 +313,7 @@ def _system(population: _Population, parts: Sequence[Counted], pools: Sequence[d
     found, taken = solved(kept), []
     if found is None:  # some table does not add up to another: take in, one after the other, those that do
         while kept:  # as many at once as add up, to the first that does not: each step halves where that is
-            upto = lambda k: solved([*taken, *kept[:k]]) is None  # noqa: E731, B023
-            good = bisect_left(range(1, len(kept) + 1), True, key=upto)
+            good = bisect_left(range(1, len(kept) + 1), True, key=lambda k: solved([*taken, *kept[:k]]) is None)
             taken, kept = [*taken, *kept[:good]], kept[good + 1 :]
         found, kept = solved(taken), taken
     matrix = every[np.isin(of_block, kept)]

@@ -109,10 +109,8 @@ def _straddling(declared: dict, pooled: dict) -> dict[tuple[str, str], np.ndarra
         cells = pd.DataFrame({"fine": pd.factorize(declared[fine])[0], "coarse": pd.factorize(declared[coarse])[0]})
         cells = cells.assign(pool=pooled[fine], outer=pooled[coarse])
         cells = cells[(cells[["fine", "coarse"]] >= 0).all(axis=1)]
-        nested = cells.groupby("fine")["coarse"].nunique()
-        if (nested == 1).all() and len(nested) > cells["coarse"].nunique() and (
-            cells.groupby("pool")["outer"].nunique() > 1
-        ).any():  # fmt: skip
+        most = cells.groupby("fine")["coarse"].nunique().max(), cells.groupby("pool")["outer"].nunique().max()
+        if most[0] == 1 and most[1] > 1 and cells["fine"].nunique() > cells["coarse"].nunique():
             both = pooled[fine].astype(np.int64) * (int(pooled[coarse].max()) + 1) + pooled[coarse]
             found[fine, coarse] = np.where((pooled[fine] < 0) | (pooled[coarse] < 0), -1, both)
     return found
