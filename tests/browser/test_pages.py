@@ -87,10 +87,10 @@ def test_code_and_contents_are_reached_without_scripts_and_by_keyboard(example, 
     assert not code.is_visible()
     page.locator("details.code summary").first.focus()
     page.keyboard.press("Enter")
-    assert code.is_visible()
+    code.wait_for(state="visible")
     page.locator("nav.contents a").last.focus()
     page.keyboard.press("Enter")
-    assert page.url.endswith(f"#s{page.locator('nav.contents a').count()}")
+    page.wait_for_url(f"**/drivers.html#s{page.locator('nav.contents a').count()}")
 
 
 def test_how_sure_an_answer_is_stands_above_everything_else_that_a_page_shows(example, watched):
