@@ -53,6 +53,12 @@ NO_TABLE = {
 }
 
 
+def only_waits(text, found):
+    """Nothing is wrong, though decisions may be missing, and every doubt is marked for one."""
+    assert found["problems"] == [] and found["ok"] == (not found["waiting"])
+    assert all("false" in line for line in text.splitlines() if line.strip().startswith("confirmed:"))
+
+
 @pytest.mark.parametrize(
     "folder",
     ["exports", "airport", "textbook", "verbatims", "banks", "garden_centre", "employees", "journeys", "cdnow"],
@@ -65,19 +71,15 @@ def test_every_published_file_goes_through_new_and_check(shared, tmp_path, folde
                 new_study([path], out=out)
             assert str(caught.value) == NO_TABLE[path.name]
             continue
-        text = new_study([path], out=out).text
-        found = check_study(out)
-        assert found["problems"] == [], path.name  # decisions may be missing, but nothing is wrong
-        assert found["ok"] == (not found["waiting"])
-        for line in text.splitlines():  # every doubt is marked for a decision
-            assert not line.strip().startswith("confirmed:") or "false" in line
+        if not path.name.startswith("survey_"):  # those of the airport are waves of one study: see below
+            only_waits(new_study([path], out=out).text, check_study(out))
 
 
 def test_airport_waves_give_40_of_2017_and_31_of_2018_once_confirmed_never_41_6(shared, tmp_path):
     files = [shared / "data" / "airport" / f"survey_{year}.csv" for year in (2017, 2018)]
-    new_study(files, out=tmp_path / "study.yml")
-    waiting = check_study(tmp_path / "study.yml")["waiting"]
-    netpro = [line for line in waiting if "item netpro" in line]
+    text, found = new_study(files, out=tmp_path / "study.yml").text, check_study(tmp_path / "study.yml")
+    only_waits(text, found)
+    netpro = [line for line in found["waiting"] if "item netpro" in line]
     assert netpro and netpro[0].endswith("item netpro (role nps; scale 0 to 10; missing 11 (243 rows))")
     asked = items(tmp_path)
     table = read_document(tmp_path / "study.yml").data["tables"]["responses"]

@@ -70,9 +70,9 @@ def garden_centre(ran, request):
     return ran("garden_centre", "--set", "n_boot=100", *(f"--only={name}" for name in request.param))
 
 
-@pytest.fixture(scope="module")
-def grocery(ran):
-    return ran("grocery", "--set", "n_boot=10", "--set", "most_segments=3")
+@pytest.fixture(scope="module", params=[["--only=segmentation"], pytest.param([], marks=pytest.mark.soak)], ids=len)
+def grocery(ran, request):
+    return ran("grocery", "--set", "n_boot=10", "--set", "most_segments=3", *request.param)
 
 
 @pytest.fixture(scope="module", params=[10, pytest.param(1, marks=pytest.mark.soak)], ids=["a tenth", "all"])

@@ -104,7 +104,7 @@ def test_two_markets_under_the_base_hide_each_other(tmp_path):
     assert [(c.label, c.only) for c in cells if c.skip] == [("2 values under the minimum base", ())]
 
 
-SOME = ["intake", "scorecard", "promoters", "segmentation", "programme", "service_profit_chain"]
+SOME = ["promoters", "segmentation", "programme", "service_profit_chain"]
 
 
 @pytest.mark.parametrize("only", [SOME, pytest.param([], marks=pytest.mark.soak)], ids=["some", "all"])

@@ -40,6 +40,13 @@ def large():
     return company(seed=12, n_customers=25_000)
 
 
+@pytest.fixture(scope="module")
+def otherwise():
+    """The same chance, with other values planted."""
+    truth = {"revenue_per_point": 0.0, "halo_on_satisfaction": 0, "handoff_hours_ratio": 1.5}
+    return simulate_company(seed=12, n_customers=25_000, truth=truth)
+
+
 def least_squares(table: pd.DataFrame, outcome: str, terms: list[str]):
     return sm.OLS(table[outcome], sm.add_constant(table[terms].astype(float))).fit(cov_type="HC1")
 
@@ -254,7 +261,7 @@ def test_revenue_per_point_is_found_with_affluence_and_60_percent_too_high_witho
     assert 0.45 < (naive.params["recommend"] - fit.params["recommend"]) / planted < 0.75
 
 
-def test_revenue_keeps_its_expectation_its_zeros_and_its_null(large):
+def test_revenue_keeps_its_expectation_its_zeros_and_its_null(large, otherwise):
     people = large.truth.customers[["customer_id", "expected_spend", "counted_recommend"]]
     known = large.tables["customers"].merge(people)
     zero = known["spend_2025"] == 0
@@ -262,8 +269,7 @@ def test_revenue_keeps_its_expectation_its_zeros_and_its_null(large):
     assert abs(error.mean()) < 3 * error.std() / np.sqrt(len(known))
     assert zero.mean() == pytest.approx(0.3, abs=3 * np.sqrt(0.21 / len(known)))
     assert abs(np.corrcoef(zero, known["counted_recommend"])[0, 1]) < 3 / np.sqrt(len(known))
-    null = simulate_company(seed=12, n_customers=25_000, truth={"revenue_per_point": 0.0})
-    fit = revenue_fit(answered_with_revenue(null), "recommend", "affluence")
+    fit = revenue_fit(answered_with_revenue(otherwise), "recommend", "affluence")
     assert abs(fit.params["recommend"]) < 2.5 * fit.bse["recommend"]
 
 
@@ -293,14 +299,13 @@ def test_k_means_on_behaviour_finds_the_segments(seed):
     assert rand_index(company(seed=seed) if seed != EXAMPLE_SEED else company()) >= 0.9
 
 
-def test_drivers_are_found_in_their_order_and_halo_reaches_the_magazine(large):
+def test_drivers_are_found_in_their_order_and_halo_reaches_the_magazine(large, otherwise):
     complete = large.truth.answers.dropna(subset=DRIVERS)
     fit = least_squares(complete, "satisfaction", DRIVERS)
     weights = large.truth["driver_weights"]
     assert fit.params[DRIVERS].sort_values().index.tolist() == sorted(weights, key=weights.get)
     assert 0.02 < fit.params["magazine"] < 0.08
-    without_halo = simulate_company(seed=12, n_customers=25_000, truth={"halo_on_satisfaction": 0})
-    fit = least_squares(without_halo.truth.answers.dropna(subset=DRIVERS), "satisfaction", DRIVERS)
+    fit = least_squares(otherwise.truth.answers.dropna(subset=DRIVERS), "satisfaction", DRIVERS)
     for driver, weight in weights.items():  # the ends of the scale cost some 3 %
         assert fit.params[driver] == pytest.approx(0.97 * weight, abs=0.03), driver
 
@@ -535,10 +540,8 @@ def test_a_hand_off_costs_nothing_though_it_looks_as_if_it_did(large):
         assert means[True] / means[False] == pytest.approx(1, abs=0.08)
 
 
-def test_hand_offs_may_be_made_to_cost(large):
-    dear = hours_of(simulate_company(seed=12, n_customers=25_000, truth={"handoff_hours_ratio": 1.5}))
-    cheap = hours_of(large)
-    rest = [(t["hours"] - t["after"])[t["handed"]].mean() for t in (dear, cheap)]
+def test_hand_offs_may_be_made_to_cost(large, otherwise):
+    rest = [(t["hours"] - t["after"])[t["handed"]].mean() for t in map(hours_of, (otherwise, large))]
     assert rest[0] / rest[1] == pytest.approx(1.5, abs=0.03)
 
 

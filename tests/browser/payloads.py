@@ -1,5 +1,8 @@
 """A hundred texts that are harmless only as text, and the notebook in which they appear wherever data can."""
 
+from copy import deepcopy
+from functools import cache
+
 import nbformat
 import pandas as pd
 from IPython.core.formatters import DisplayFormatter
@@ -38,10 +41,11 @@ def notebook(texts: list[str]):
     use_theme()
     cells = [nbformat.v4.new_markdown_cell("# What do they say?")]
     for text in texts:
-        cells.append(nbformat.v4.new_code_cell("look()", outputs=_outputs(text)))
+        cells.append(nbformat.v4.new_code_cell("look()", outputs=deepcopy(_outputs(text))))
     return nbformat.v4.new_notebook(cells=cells)
 
 
+@cache
 def _outputs(text: str) -> list:
     scores = pd.DataFrame({"recommend": [10] * 12 + [3] * 12, text: [text] * 12 + ["others"] * 12})
     finding = cx.nps(cx.as_survey(scores, labels={"recommend": text, text: text, "others": text}), "recommend", by=text)

@@ -18,7 +18,7 @@ from cxresearch.runs.markup import from_html
 
 EXAMPLE = ROOT / "reports/example"
 PAGES = ["index", *sorted(p.stem for p in EXAMPLE.glob("*.ipynb"))]
-RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}, "resultTypes": ["violations"]}
 PAINT = "() => performance.getEntriesByName('first-contentful-paint').map(e => e.startTime)"
 
 
