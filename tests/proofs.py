@@ -8,6 +8,11 @@ def draws(sample: int, whole: int):
     return pytest.mark.parametrize("draws", [sample, pytest.param(whole, marks=pytest.mark.soak)])
 
 
+def soak(*rows):
+    """Return rows of parameters that only `make soak` takes."""
+    return [pytest.param(*row, marks=pytest.mark.soak) for row in rows]
+
+
 def hits(draws: int, one) -> float:
     """Return the share of draws, each with its own stream, in which `one` is true."""
     return float(np.mean([one(np.random.default_rng([7, k])) for k in range(draws)]))

@@ -7,6 +7,7 @@ has its own units and degrees of freedom.
 import numpy as np
 import pandas as pd
 import pytest
+from proofs import draws, seldom, soak
 from scipy import stats
 
 from cxresearch.metrics import compare_waves, nps, split_change, top_box
@@ -79,16 +80,9 @@ def weighted_coverage(n: int, replicates: int, seed: int) -> float:
     return covered(table, 100 * (0.5 * 0.6 + 0.5 * 0.3 - 0.2), weight="w")
 
 
-@pytest.mark.parametrize("n", [50, 200])
-def test_weighted_intervals_cover(n):
-    assert within(weighted_coverage(n, 2000, 11), 2000)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("n", [50, 100, 200, 500, 1000])
-def test_weighted_intervals_cover_whole(n):
-    parts = [weighted_coverage(n, 2000, seed) for seed in range(10)]
-    assert within(np.mean(parts), 20_000)
+@pytest.mark.parametrize(("n", "parts"), [(50, 1), (200, 1), *soak(*((n, 10) for n in (50, 100, 200, 500, 1000)))])
+def test_weighted_intervals_cover(n, parts):
+    assert within(np.mean([weighted_coverage(n, 2000, seed) for seed in range(parts)]), 2000 * parts)
 
 
 def clustered_coverage(clusters: int, replicates: int, seed: int, *, weighted: bool = False) -> float:
@@ -105,17 +99,11 @@ def clustered_coverage(clusters: int, replicates: int, seed: int, *, weighted: b
     return covered(table, 100 * (0.5 - 0.2), cluster="c", weight="w" if weighted else None)
 
 
+@pytest.mark.parametrize(("weighted", "seeds"), [(False, [3]), *soak((False, range(20)), (True, range(20)))])
 @pytest.mark.parametrize("clusters", [10, 20, 50])
-def test_clustered_intervals_cover_with_t_on_clusters_less_one(clusters):
-    assert within(clustered_coverage(clusters, 1000, 3), 1000)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("clusters", [10, 20, 50])
-def test_clustered_intervals_cover_whole(clusters, weighted):
-    parts = [clustered_coverage(clusters, 1000, seed, weighted=weighted) for seed in range(20)]
-    assert within(np.mean(parts), 20_000)
+def test_clustered_intervals_cover_with_t_on_clusters_less_one(clusters, weighted, seeds):
+    parts = [clustered_coverage(clusters, 1000, seed, weighted=weighted) for seed in seeds]
+    assert within(np.mean(parts), 1000 * len(seeds))
 
 
 def test_clustered_top_boxes_cover_with_t():
@@ -161,10 +149,13 @@ def difference_coverage(n, overlap, replicates, seed, *, respondent="who") -> fl
     return float(((found["conf_low"] <= -10) & (-10 <= found["conf_high"])).mean())
 
 
-@pytest.mark.parametrize("overlap", [0.0, 0.5, 1.0])
-def test_differences_cover_whatever_the_overlap(overlap):
-    parts = [difference_coverage(150, overlap, 250, seed) for seed in range(4)]
-    assert within(np.mean(parts), 1000)
+WHOLE = [(n, overlap, 40) for n in (60, 150, 400) for overlap in (0.0, 0.2, 0.5, 0.8, 1.0)]
+
+
+@pytest.mark.parametrize(("n", "overlap", "parts"), [*((150, share, 4) for share in (0.0, 0.5, 1.0)), *soak(*WHOLE)])
+def test_differences_cover_whatever_the_overlap(n, overlap, parts):
+    found = [difference_coverage(n, overlap, 250, seed) for seed in range(parts)]
+    assert within(np.mean(found), 250 * parts)
 
 
 @pytest.mark.filterwarnings("ignore:The waves were treated")
@@ -173,14 +164,6 @@ def test_a_panel_read_as_independent_waves_covers_too_much_and_says_so():
     finding = compare_waves(as_survey(table, wave="wave"), "s", by="rep", correction="none")
     covers = ((finding.tidy()["conf_low"] <= -10) & (-10 <= finding.tidy()["conf_high"])).mean()
     assert covers > 0.98
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("n", [60, 150, 400])
-@pytest.mark.parametrize("overlap", [0.0, 0.2, 0.5, 0.8, 1.0])
-def test_differences_cover_whole(n, overlap):
-    parts = [difference_coverage(n, overlap, 250, seed) for seed in range(40)]
-    assert within(np.mean(parts), 10_000)
 
 
 def split_coverage(replicates: int, seed: int) -> np.ndarray:
@@ -201,13 +184,9 @@ def split_coverage(replicates: int, seed: int) -> np.ndarray:
     return hits / replicates
 
 
-def test_performance_and_mix_cover():
-    assert all(within(c, 50) for c in split_coverage(50, 2))
-
-
-@pytest.mark.soak
-def test_performance_and_mix_cover_whole():
-    assert all(within(c, 3000) for c in split_coverage(3000, 1))
+@draws(50, 3000)
+def test_performance_and_mix_cover(draws):
+    assert all(within(c, draws) for c in split_coverage(draws, 2))
 
 
 # --- a year in which nothing happens --------------------------------------------------------------------------------
@@ -228,15 +207,7 @@ def quiet_years_with_an_arrow(years: int, seed: int, *, pairs: str = "all", corr
     return shown / years
 
 
+@pytest.mark.parametrize(("correction", "years"), [("holm", 20), *soak(("holm", 2000), ("bh", 2000))])
 @pytest.mark.parametrize("pairs", ["all", "previous"])
-def test_a_year_without_change_shows_no_arrow(pairs):
-    assert quiet_years_with_an_arrow(20, 1, pairs=pairs) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 20)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("correction", ["holm", "bh"])
-@pytest.mark.parametrize("pairs", ["all", "previous"])
-def test_a_year_without_change_shows_no_arrow_whole(pairs, correction):
-    assert quiet_years_with_an_arrow(2000, 7, pairs=pairs, correction=correction) <= 0.05 + 2 * np.sqrt(
-        0.05 * 0.95 / 2000
-    )
+def test_a_year_without_change_shows_no_arrow(pairs, correction, years):
+    assert seldom(quiet_years_with_an_arrow(years, 1, pairs=pairs, correction=correction), years)

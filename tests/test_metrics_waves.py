@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from proofs import draws, seldom
 from scipy import stats
 from statsmodels.api import WLS, add_constant
 
@@ -364,13 +365,9 @@ def league_false_marks(replicates: int, seed: int) -> float:
     )
 
 
-def test_equal_groups_are_marked_in_at_most_5_in_100_leagues():
-    assert league_false_marks(60, 1) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 60)
-
-
-@pytest.mark.soak
-def test_equal_groups_are_marked_in_at_most_5_in_100_leagues_whole():
-    assert league_false_marks(3000, 2) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 3000)
+@draws(60, 3000)
+def test_equal_groups_are_marked_in_at_most_5_in_100_leagues(draws):
+    assert seldom(league_false_marks(draws, 1), draws)
 
 
 def test_a_control_chart_signals_the_shifted_wave_only():

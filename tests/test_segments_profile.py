@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from proofs import covered, draws
 from scipy import stats
 from test_segments import planted, refused, segmented
 
@@ -40,13 +41,9 @@ def association_coverage(draws, seed=1):
     return np.mean(inside, axis=0)
 
 
-def test_intervals_of_eta_squared_and_v_cover_95_times_in_100_sample():
-    assert np.all(abs(association_coverage(150) - 0.95) <= 0.015 + 2 * np.sqrt(0.05 * 0.95 / 150))
-
-
-@pytest.mark.soak
-def test_intervals_of_eta_squared_and_v_cover_95_times_in_100():
-    assert np.all(abs(association_coverage(5000) - 0.95) <= 0.015 + 2 * np.sqrt(0.05 * 0.95 / 5000))
+@draws(150, 5000)
+def test_intervals_of_eta_squared_and_v_cover_95_times_in_100(draws):
+    assert np.all(covered(association_coverage(draws), draws))
 
 
 # --- the profile -----------------------------------------------------------------------------------------------------

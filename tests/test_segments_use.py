@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from proofs import covered, draws
 from test_segments import planted
 
 from cxresearch.errors import DataProblem, TooFewRespondents
@@ -201,13 +202,9 @@ def coverage(draws, n):
     return np.mean(inside)
 
 
-def test_intervals_of_corrected_means_cover_the_truth_95_times_in_100_sample():
-    assert abs(coverage(400, 500) - 0.95) <= 0.015 + 2 * np.sqrt(0.05 * 0.95 / 800)
-
-
-@pytest.mark.soak
-def test_intervals_of_corrected_means_cover_the_truth_95_times_in_100():
-    assert abs(coverage(5000, 500) - 0.95) <= 0.015 + 2 * np.sqrt(0.05 * 0.95 / 10000)
+@draws(400, 5000)
+def test_intervals_of_corrected_means_cover_the_truth_95_times_in_100(draws):
+    assert covered(coverage(draws, 500), 2 * draws)
 
 
 def test_a_planted_difference_in_revenue_is_found_none_is_claimed_where_there_is_none_and_small_segments_are_hidden(

@@ -103,12 +103,6 @@ def test_the_committed_files_are_made_again_byte_for_byte(tmp_path):
     for name in TABLES:
         assert (tmp_path / f"{name}.csv").read_bytes() == (EXAMPLE / f"{name}.csv").read_bytes(), name
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(f"{name}.csv" for name in TABLES)
-
-
-def test_tables_are_what_is_written(example):
-    for name in TABLES:
-        text = example.tables[name].to_csv(index=False, lineterminator="\n")
-        assert text.encode() == (EXAMPLE / f"{name}.csv").read_bytes()
     assert (EXAMPLE / "transactions.csv").stat().st_size < 900_000
 
 
@@ -630,6 +624,7 @@ def test_buying_again_does_not_depend_on_the_answer(large):
 @pytest.mark.parametrize(
     ("truth", "message"),
     [
+        ({"xyz": 1}, "truth has no key 'xyz'; known: " + ", ".join(PLANTED)),
         ({"delivery_drp": 0.1}, "truth has no key 'delivery_drp'; did you mean 'delivery_drop'?"),
         ({"driver_weights": {"delivry": 1}}, "truth: driver_weights has no key 'delivry'; did you mean 'delivery'?"),
         ({"gamma_shape": "1"}, "truth: gamma_shape='1' is not a finite number"),
@@ -647,12 +642,6 @@ def test_an_impossible_truth_is_refused(truth, message):
     with pytest.raises(DataProblem) as refused:
         simulate_company(seed=1, truth=truth)
     assert str(refused.value) == message
-
-
-def test_a_key_like_no_other_lists_the_known():
-    with pytest.raises(DataProblem) as refused:
-        simulate_company(seed=1, truth={"xyz": 1})
-    assert str(refused.value) == "truth has no key 'xyz'; known: " + ", ".join(PLANTED)
 
 
 @pytest.mark.parametrize(
