@@ -32,3 +32,30 @@ def test_the_example_in_the_help_runs(name, given, monkeypatch, capsys):
     assert found.examples, f"{name} has no example"
     failed = doctest.DocTestRunner(optionflags=FLAGS, verbose=False).run(found).failed
     assert failed == 0, capsys.readouterr().out
+
+
+class Frames:
+    """A study that hands out plain DataFrames."""
+
+    def __init__(self, study):
+        self.study = study
+
+    def __getattr__(self, name):
+        found = getattr(self.study, name)
+        return getattr(found, "table", found)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_example_takes_plain_data_frames_or_says_what_to_declare(name, given, monkeypatch, capsys):
+    """A DataFrame is a simple random sample: no column's meaning, no waves, no persons are known of it."""
+    monkeypatch.chdir(ROOT)
+    plain = given | {n: given[n].table for n in ("matched", "behaved")} | {"study": Frames(given["study"])}
+    for example in doctest.DocTestFinder(recurse=False).find(getattr(cx, name), name)[0].examples:
+        if ".table" in example.source or ".with_table" in example.source or "link_waves(study)" in example.source:
+            return  # asks for a survey or a study by name
+        try:
+            exec(compile(example.source, name, "single"), plain)
+        except cx.DataProblem as refused:
+            said = str(refused)
+            assert any(word in said for word in ("as_survey(", "give the column", "name it with")), said
+            return

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from proofs import draws
 from test_privacy_suppression import cells, margin, publish, random_table, recovered
 
 import cxresearch as cx
@@ -209,9 +210,10 @@ def test_the_finding_that_gives_a_cell_away_is_withheld_and_not_the_one_that_hid
     assert list(audit_folder(tmp_path, notebooks=["first"], beside=beside)) == ["first/both"]
 
 
-def test_scorecards_of_thin_groups_pass_the_audit_together(tmp_path, monkeypatch):
+@draws(3, 30)
+def test_scorecards_of_thin_groups_pass_the_audit_together(draws, tmp_path, monkeypatch):
     rng, hidden = np.random.default_rng(4), 0
-    for i in range(3):
+    for i in range(draws):
         monkeypatch.setenv("CXRESEARCH_RUN", str(tmp_path / str(i) / "scorecard"))
         n = int(rng.integers(60, 250))
         people = pd.DataFrame({"recommend": rng.integers(0, 11, n), "satisfaction": rng.integers(1, 6, n)})
