@@ -135,7 +135,7 @@ def test_of_random_numbers_at_least_995_in_1000_go(kind, draws):
 
 
 def day(rng) -> str:
-    on = np.datetime64("1950-01-01") + int(rng.integers(0, 30_000))
+    on = np.datetime64("1950-01-01") + np.timedelta64(int(rng.integers(0, 30_000)), "D")
     year, month, date = str(on).split("-")
     shapes = [
         "{y}-{m}-{d}", "{d}.{m}.{y}", "{m}/{d}/{y}", "{d}.{m}.{s}", "{y}/{m}/{d}", "{d} maja {y}", "{y}-{m}-{d} 14:30",

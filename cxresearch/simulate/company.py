@@ -167,7 +167,7 @@ def _with_outcomes(everyone: pd.DataFrame, answers: pd.DataFrame, *, planted, rn
     leaves = rng.random(len(everyone)) < pd.Series(group).map(planted["churn_rates"]).to_numpy()
     day = np.datetime64("2025-04-01") + rng.integers(0, 270, size=len(everyone)).astype("timedelta64[D]")
     spend = money.revenue_2025(everyone, counted, planted=planted, rng=rng)
-    until = np.where(leaves, day, np.datetime64("NaT"))
+    until = np.where(leaves, day, np.datetime64("NaT", "D"))
     return everyone.assign(counted=counted, until=until, expected=spend["expected"], cents=spend["cents"])
 
 

@@ -128,8 +128,8 @@ def _closed(contacts: pd.DataFrame, *, planted, rng) -> pd.DataFrame:
     hours = np.where(handed, after + (hours - after) * planted["handoff_hours_ratio"], hours)
     opened = contacts["opened_at"].to_numpy()
     moment = {"closed_at": opened + (60 * hours + 1).astype("timedelta64[m]")}
-    moment["handed_at"] = np.where(handed, opened + (60 * after).astype("timedelta64[m]"), np.datetime64("NaT"))
-    moment = {name: np.where(when <= END, when, np.datetime64("NaT")) for name, when in moment.items()}
+    moment["handed_at"] = np.where(handed, opened + (60 * after).astype("timedelta64[m]"), np.datetime64("NaT", "m"))
+    moment = {name: np.where(when <= END, when, np.datetime64("NaT", "m")) for name, when in moment.items()}
     ids = {name: [f"{sign}{i:05d}" for i in range(1, n + 1)] for name, sign in (("contact_id", "K"), ("case_id", "T"))}
     return contacts.assign(hard=hard, owner="Service", **moment, **ids)
 
