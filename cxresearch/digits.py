@@ -82,17 +82,19 @@ def significant(value: float, digits: int = KEPT) -> float:
 
 def kept_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table as a file keeps it."""
-    return pd.DataFrame({name: kept(name, table[name]) for name in table}, index=table.index)
+    bare = pd.DataFrame(table)  # attributes would be copied with every column
+    bare.attrs = {}
+    return pd.DataFrame({name: kept(name, bare[name]) for name in bare}, index=table.index)
 
 
 def kept(name, column: pd.Series) -> pd.Series:
     """Return a column as a file keeps it: seven significant digits, residues of its scale 0, p-values not under 1e-12."""
     if not (pd.api.types.is_float_dtype(column.dtype) or column.dtype == object):
         return column
-    floats = column.map(lambda v: isinstance(v, (float, np.floating)) and math.isfinite(v)).to_numpy(dtype=bool)
-    if not floats.any():
-        return column
-    found = column[floats].astype(float)
-    residue = found.abs() < RESIDUE * found.abs().max()
-    found = found.clip(lower=SMALLEST_P) if name in P_VALUES else found.mask(residue, 0.0)
-    return column.mask(floats, found.map(significant).reindex(column.index))
+    values = column.tolist()
+    places = [i for i, v in enumerate(values) if isinstance(v, (float, np.floating)) and math.isfinite(v)]
+    residue = RESIDUE * max((abs(values[i]) for i in places), default=0.0)
+    for i in places:
+        value = values[i] if abs(values[i]) >= residue else 0.0
+        values[i] = significant(max(values[i], SMALLEST_P) if name in P_VALUES else value)
+    return pd.Series(values, column.index, float if column.dtype == "float32" else column.dtype, column.name)

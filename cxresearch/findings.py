@@ -329,7 +329,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     'Estimate'
     """
     words = {name: table.attrs.get("labels", {}) if name in ITEMS else {} for name in table}
-    cells = {name: [_cell(name, words[name].get(v, v)) for v in table[name]] for name in table}
+    cells = {name: [_cell(name, words[name].get(v, v)) for v in column] for name, column in table.items()}
     shown = pd.DataFrame(cells, dtype=object).set_axis([described(name).title for name in table], axis=1)
     keys = [described(name).title for name in table.columns if name in IDENTIFIERS]
     found = Readable(shown.set_index(keys or list(shown.columns[:1])))
