@@ -48,7 +48,7 @@ def require_columns(table, *columns: str | None, where: str = "the table") -> No
     """Raise `DataProblem` for the first of `columns` that `table` lacks or has twice (None is not asked for)."""
     if not hasattr(table, "columns"):
         raise DataProblem(f"{where} must be a table with named columns; found {type(table).__name__}")
-    if not len(table):
+    if hasattr(table, "index") and not len(table):  # the engine would have to count the rows of a relation
         raise DataProblem(f"{where} has no rows")
     for column in (column for column in columns if column is not None):
         if column not in table.columns:

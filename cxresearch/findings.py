@@ -410,13 +410,8 @@ def _defuse(value):
 
 
 def _plain(table: pd.DataFrame) -> list[dict]:
-    def plain(v):
-        if v is None or v is pd.NA or (isinstance(v, float) and not math.isfinite(v)):
-            return None
-        v = v.item() if hasattr(v, "item") else v
-        return v if isinstance(v, (bool, int, float, str)) else str(v)
-
-    return [{k: plain(v) for k, v in row.items()} for row in digits.kept_table(table).astype(object).to_dict("records")]
+    rows = digits.kept_table(table).to_json(orient="records", double_precision=15, default_handler=str)
+    return json.loads(rows)
 
 
 def _interactive_folder() -> Path:
