@@ -196,11 +196,12 @@ class Statement(Finding):
     drawn: Mapping[str, object] = field(default_factory=dict, kw_only=True)  # options of `figures.forest`; its `scale`
 
     @classmethod
-    def of(cls, say: Words, keys, known: Mapping, confidence: float, *question, **options) -> "Statement":
-        """Return a finding told by sentences; they name values of its summary and `known`, ``x_span`` x_low to x_high."""
+    def of(cls, say: Words, keys, known: Mapping, confidence: float, *question, source, **options) -> "Statement":
+        """Return a finding on `source`; its sentences name values of summary and `known`, ``x_span`` x_low to x_high."""
+        options = dict(labels=source.labels, domain=getattr(source, "condition", "")) | options
         values = {**question[4], **known}
-        lows = {name.removesuffix("_low"): low for name, low in values.items() if name.endswith("_low")}
-        spans = {f"{name}_span": (low, values[f"{name}_high"], confidence) for name, low in lows.items()}
+        lows = {name[:-3]: low for name, low in values.items() if name.endswith("_low")}
+        spans = {f"{name}span": (low, values[f"{name}high"], confidence) for name, low in lows.items()}
         return cls(*question, words=" ".join(say.told(key, **{**spans, **values}) for key in keys), **options)
 
     def sentence(self) -> str:
@@ -249,8 +250,9 @@ def asked(analysis, /, *arguments, **options) -> Finding:
 
 
 def ends(name: str, estimate, low, high) -> dict[str, object]:
-    """Return an estimate and the ends of its interval as columns: name, name_low, name_high."""
-    return {name: estimate, f"{name}_low": low, f"{name}_high": high}
+    """Return an estimate and the ends of its interval as columns: name, name_low, name_high; estimate, conf_low, ..."""
+    end = "conf" if name == "estimate" else name
+    return {name: estimate, f"{end}_low": low, f"{end}_high": high}
 
 
 def number(value: float, decimals: int = 1) -> str:
@@ -282,11 +284,14 @@ def p_words(p: float) -> str:
 
 
 def _written(value, spec: str, how: str | None) -> str:
-    """Return a value with `spec` decimals: ``2``, ``2%`` of a share, ``2p`` in points; low, high, level as an interval."""
+    """Return a value with `spec` decimals: ``2``, ``2%`` of a share, ``2p`` in points, ``2s`` without sign; low, high, level
+    as an interval.
+    """
     if not spec:
-        return repr(value) if how == "r" else str(value)
-    decimals, scale = int(spec.rstrip("%p")), 1 if spec.isdigit() else 100
+        return {None: str, "r": repr, "p": p_words}[how](value)
+    decimals, scale = int(spec.rstrip("%ps")), 100 if {*spec} & {*"%p"} else 1
     ends = [scale * v for v in value[:2]] if isinstance(value, tuple) else [scale * value]
+    ends = [-v for v in ends[::-1]] if spec.endswith("s") and sum(ends) < 0 else ends
     text = number(*ends, decimals) if len(ends) == 1 else interval(*ends, value[2], decimals)
     return f"{text} %" if spec.endswith("%") and text[-1].isdigit() else text
 

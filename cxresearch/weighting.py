@@ -117,14 +117,13 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
 
 
 def _checks(s, zero: int, total: float) -> tuple[Check, ...]:
-    ratio, deff = digits.rounded(s["weight_ratio"], 2), digits.rounded(s["kish_deff"], 3)
-    gap, left_out = s["gap_after"], "rows left out, the weight being 0"
+    ratio, deff, gap = digits.rounded(s["weight_ratio"], 2), digits.rounded(s["kish_deff"], 3), s["gap_after"]
     return (
         Check("margins meet their targets", f"{gap:.1e}", f"gap below {MET:g}", gap < MET),
         Check("largest weight / smallest weight", ratio, f"at most {MAX_RATIO:g}", s["weight_ratio"] <= MAX_RATIO),
         Check("Kish design effect", deff, f"at most {MAX_DEFF:g}", s["kish_deff"] <= MAX_DEFF),
         Check("how the targets were read", f"{s['targets']}, adding up to {total:g}", "as meant", True, "info"),
-        Check(left_out, zero, "information", True, "info"),
+        Check("rows left out, the weight being 0", zero, "information", True, "info"),
     )
 
 

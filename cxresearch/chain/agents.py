@@ -47,8 +47,6 @@ def agent_consistency(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> rated = cx.rated_contacts(study.responses, study.interactions, rating="contact_rating")
     >>> print(cx.agent_consistency(rated, score="contact_rating", agent="agent", occasion="occasion"))
     Agents do not serve alike in Rating of the last contact: true means differ by ...
@@ -102,9 +100,9 @@ def _league(names, fitted, plain, agents, confidence) -> pd.DataFrame:
     w, trust = fitted.n / (fitted.within + fitted.n * fitted.between), fitted.reliability
     half = np.sqrt(fitted.between * (1 - trust) + (1 - trust) ** 2 / w.sum()) * critical_value(confidence, len(w) - 1)
     estimate, means = fitted.mean + fitted.effects, np.bincount(agents, plain)[fitted.names] / fitted.n
-    columns = {"group": np.asarray(names)[fitted.names], "estimate": estimate, "conf_low": estimate - half}
-    columns |= {"conf_high": estimate + half, "mean": means, "adjusted": fitted.means}
-    table = pd.DataFrame(columns | {"reliability": trust, "n": fitted.n})
+    columns = {"group": np.asarray(names)[fitted.names], **ends("estimate", estimate, estimate - half, estimate + half)}
+    columns |= {"mean": means, "adjusted": fitted.means, "reliability": trust, "n": fitted.n}
+    table = pd.DataFrame(columns)
     table = table.iloc[digits.descending(estimate, table["group"])].reset_index(drop=True)
     if table["group"].astype(str).str.fullmatch("p[0-9a-f]{20}").all():  # pseudonyms of this run say nothing to anybody
         table["group"] = [f"agent {k + 1}" for k in range(len(table))]
@@ -127,8 +125,6 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> cx.rated_contacts(study.responses, study.interactions, rating="support")
     survey: ... rows, weighted by weight, strata stratum, cluster cluster, floor 10
     """
@@ -177,7 +173,6 @@ def rater_agreement(
 
     Examples
     --------
-    >>> import cxresearch as cx
     >>> import pandas as pd
     >>> sheet = pd.DataFrame({"case": list(range(20)) * 2, "rater": ["A"] * 20 + ["B"] * 20, "mark": [1, 2, 3, 4] * 10})
     >>> print(cx.rater_agreement(sheet, item="mark", rater="rater", case="case", seed=1))
@@ -196,7 +191,7 @@ def rater_agreement(
     draws = np.random.default_rng(seed).integers(0, n, (n_boot, n))
     alpha, *drawn = [krippendorff_alpha(marks[:, cases], level=level) for cases in (np.arange(n), *draws)]
     low, high = map(float, percentile_interval(drawn, confidence))
-    row = pd.DataFrame({"term": [item], "estimate": alpha, "conf_low": low, "conf_high": high, "n": n})
+    row = pd.DataFrame([{"term": item, **ends("estimate", alpha, low, high), "n": n}])
     summary = {"n": n, "method": f"Krippendorff's alpha, {level}; bootstrap of cases", "established": low >= RELIABLE}
     known = ends("alpha", alpha, low, high) | dict(item=given.label(item), raters=raters)
     keys = ["raters" if low >= RELIABLE else "raters open"]

@@ -63,7 +63,6 @@ def funnel(
 
     Examples
     --------
-    >>> import cxresearch as cx
     >>> import pandas as pd
     >>> shops = pd.DataFrame({"shop": list("ABCDEF"), "share": [0.1, 0.12, 0.09, 0.11, 0.1, 0.1], "n": [100] * 6})
     >>> print(cx.funnel(shops, value="share", base="n", unit="shop", kind="share"))
@@ -159,8 +158,6 @@ def process_chart(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> rated = cx.rated_contacts(study.responses, study.interactions, rating="contact_rating")
     >>> print(cx.process_chart(rated, value="contact_rating", period="month", baseline=6, rules=(1, 4)))
     Rating of the last contact: a change is not established, 0 signals where 0.1 false alarms are expected ...

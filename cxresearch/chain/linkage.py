@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.chain.rows import FEW_CLUSTERS, NOISY, UNITS, clear, named, opened, require_once, slopes, standard
+from cxresearch.chain.rows import FEW_CLUSTERS, NOISY, UNITS, clear, opened, require_once, slopes, standard
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.findings import Check, Statement, ends, listing
 from cxresearch.inference import adjusted_p_values, percentile_interval
 
-DRAWS = 1000
+DRAWS, ENDS = 1000, ["estimate", "conf_low", "conf_high"]
 # Name in the sentences -> row of the table, outcome, cause and what is given: columns of `over_periods`.
 TERMS = {
     "now": ("same period", "y", ["x"]),
@@ -68,8 +68,6 @@ def lead_lag_units(panel, *, cause, outcome, unit, period, confidence: float = 0
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.lead_lag_units(study.employees, cause="engagement", outcome="profit", unit="unit", period="period"))
     That Employee engagement comes before Profit in thousand EUR is not established in 40 units. ...
     """
@@ -86,7 +84,7 @@ def lead_lag_units(panel, *, cause, outcome, unit, period, confidence: float = 0
     keys += ["lead also" if lead else "lead clear", "reverse" if back else "reverse open"]
     known = dict(cause=given.label(cause), outcome=given.label(outcome), least=UNITS)
     for key, row in rows.items():
-        known |= named(key, row)
+        known |= ends(key, *(row[end] for end in ENDS))
     method = f"standard scores, period effects, {'CR2' if units < FEW_CLUSTERS else 'CR1'} by unit"
     summary = {"units": units, "n": rows["now"]["n"], "established": first, "method": method}
     checked, limit = "the period before does not go with the cause (p of the lead)", f"at least {level}"
@@ -126,8 +124,7 @@ def service_profit_chain(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> employees = cx.open_study("data/example/study.yml").employees
+    >>> employees = study.employees
     >>> asked = dict(steps=["engagement", "profit"], unit="unit", period="period")
     >>> print(cx.service_profit_chain(employees, **asked, lag=0, seed=1))
     All 1 links hold between 40 units, weakest Employee engagement → Profit in thousand EUR: r = 0...
@@ -149,13 +146,8 @@ def service_profit_chain(
     weak, noisy = inside["estimate"].idxmin(), [c for c in steps if trust.get(c, 1) < NOISY]
     names = [f"{given.label(x)} → {given.label(y)}" for x, y in links]
     known = dict(k=len(inside), clear=int(holds.sum()), least=UNITS, limit=NOISY)
-    known |= dict(
-        items=listing(map(given.label, noisy)),
-        lowest=found["estimate"].min(),
-        highest=found["estimate"].max(),
-        link=names[weak],
-    )
-    known |= named("r", inside.loc[weak])
+    known |= dict(lowest=found["estimate"].min(), highest=found["estimate"].max(), link=names[weak])
+    known |= dict(items=listing(map(given.label, noisy))) | ends("r", *inside.loc[weak, ENDS])
     summary = {"units": units, "n": int(found["n"].max()), "method": "correlation of unit means, clustered by unit"}
     summary["established"] = bool(enough and holds.all())
     keys = ["links few" if not enough else "links" if holds.all() else "links open"]
@@ -183,8 +175,7 @@ def _link(s, x: str, y: str, trust, confidence) -> dict:
     """Return one link, raw and corrected."""
     r = slopes(_standardised(s, [x, y]), y, [x], confidence)
     share = np.sqrt(trust.get(x, np.nan) * trust.get(y, np.nan))
-    corrected = (r[end] / share for end in ("estimate", "conf_low", "conf_high"))
-    return {"term": x, "outcome": y, **r, **ends("corrected", *corrected)}
+    return {"term": x, "outcome": y, **r, **ends("corrected", *(r[end] / share for end in ENDS))}
 
 
 def _indirect(s, cause, through, last, confidence, seed) -> tuple[float, float, float]:

@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from cxresearch.errors import DataProblem, require_columns, require_share
-from cxresearch.findings import Check, Finding, Statement, words
-from cxresearch.inference import critical_value
+from cxresearch.findings import Check, Finding, Statement, ends, words
+from cxresearch.inference import t_interval
 from cxresearch.inference.clusters import cr2
 from cxresearch.survey import Survey, Table, as_table
 from cxresearch.survey.sample import distinct
@@ -30,7 +29,7 @@ class Opened:
     labels: Mapping[str, str]
     floor: int
     person: str | None
-    domain: str
+    condition: str
     confidence: float
     checks: tuple[Check, ...]
 
@@ -51,9 +50,9 @@ class Opened:
         """Return function, outcome, group and table as a finding; `left` says what was left out, and how often."""
         what, hidden = left or ("", 0)
         out = (Check(f"{what}, left out", hidden, "0", not hidden, "info"),) if left else ()
-        question = *question, summary, (*checks, *out, *self.checks), dict(self.labels)
-        options = dict(suppressed=hidden, domain=self.domain, figure=figure, drawn=drawn)
-        return Statement.of(say, keys, known, self.confidence, *question, **options)
+        question = *question, summary, (*checks, *out, *self.checks)
+        options = dict(suppressed=hidden, figure=figure, drawn=drawn)
+        return Statement.of(say, keys, known, self.confidence, *question, source=self, **options)
 
 
 def opened(data, *keys, numbers, confidence: float, gaps: bool = False) -> Opened:
@@ -76,8 +75,8 @@ def opened(data, *keys, numbers, confidence: float, gaps: bool = False) -> Opene
         table = table[table[weight] != 0]
     person = getattr(source, "respondent", None) or getattr(source, "person", None)
     table = table.dropna(subset=keys if gaps else [*keys, *numbers]).reset_index(drop=True)
-    domain = getattr(source, "condition", "")
-    return Opened(table, source.labels, source.min_base, person, domain, confidence, checks)
+    condition = getattr(source, "condition", "")
+    return Opened(table, source.labels, source.min_base, person, condition, confidence, checks)
 
 
 def require_once(table: pd.DataFrame, keys, where: str) -> None:
@@ -103,20 +102,13 @@ def slopes(table: pd.DataFrame, y: str, columns: list, confidence: float, *, eff
     X = np.column_stack([known[columns], each])
     fit = sm.OLS(known[y].to_numpy(), X).fit(cov_type="cluster", cov_kwds={"groups": code}, use_t=True)
     covariance, df = cr2(X, fit.resid, code) if units < FEW_CLUSTERS else (fit.cov_params(), [units - 1])
-    estimate, error = float(fit.params[0]), float(np.sqrt(covariance[0, 0]))
-    half, p = critical_value(confidence, df[0]) * error, 2 * stats.t.sf(abs(estimate) / error, df[0])
-    ends = {"estimate": estimate, "conf_low": estimate - half, "conf_high": estimate + half}
-    return ends | {"std_error": error, "p_value": float(p), "n": len(known), "units": units}
+    *found, p = map(float, t_interval(fit.params[0], error := np.sqrt(covariance[0, 0]), df[0], confidence))
+    return ends("estimate", *found) | {"std_error": float(error), "p_value": p, "n": len(known), "units": units}
 
 
 def clear(row) -> bool:
     """Return whether an interval excludes zero."""
     return bool(row["conf_low"] > 0 or row["conf_high"] < 0)
-
-
-def named(name: str, row) -> dict[str, float]:
-    """Return estimate and ends of a row as values for sentences."""
-    return {name: row["estimate"], f"{name}_low": row["conf_low"], f"{name}_high": row["conf_high"]}
 
 
 def standard(values: pd.Series) -> pd.Series:

@@ -42,7 +42,6 @@ def unit_reliability(
 
     Examples
     --------
-    >>> import cxresearch as cx
     >>> responses = (study := cx.open_study("data/example/study.yml")).described(study.responses)
     >>> print(cx.unit_reliability(responses, item="satisfaction", unit="branch"))
     A mean of Overall satisfaction by Branch can be told from chance: reliability 0.75 at 54 answers ...
@@ -93,7 +92,7 @@ def _answers_of(means, n, sd, group) -> tuple[np.ndarray, np.ndarray]:
 def _stability(given, item, unit, period) -> Statement:
     """Return how alike a unit's means of several periods are: all that means alone can tell."""
     icc, n = intraclass(given.table[item], given.table[unit], confidence=given.confidence), len(given.table)
-    row = {"term": ["one period's mean"], "estimate": icc.single, "conf_low": icc.low, "conf_high": icc.high, "n": n}
+    row = [{"term": "one period's mean", **ends("estimate", icc.single, icc.low, icc.high), "n": n}]
     summary = ends("icc", icc.single, icc.low, icc.high) | {"icc_mean": icc.average, "n": n}
     summary |= {"method": "stability over periods; ICC with F interval", "established": False}
     known = dict(item=given.label(item), unit=given.label(unit), periods=given.table[period].nunique())
@@ -122,7 +121,6 @@ def unit_panel(
 
     Examples
     --------
-    >>> import cxresearch as cx
     >>> responses = (study := cx.open_study("data/example/study.yml")).described(study.responses)
     >>> cx.unit_panel(study.employees, responses, items=["staff", "satisfaction"], answers_unit="branch")
     table: ... rows, one person: not named, floor 10

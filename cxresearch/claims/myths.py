@@ -13,8 +13,8 @@ import pandas as pd
 
 from cxresearch.claims.shares import LEAST, held, say, wilson_of
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
-from cxresearch.findings import Check, Statement, listing
-from cxresearch.inference import critical_value, percentile_interval
+from cxresearch.findings import Check, Statement, ends, listing
+from cxresearch.inference import percentile_interval, t_interval
 from cxresearch.inference.agreement import cronbach_alpha, feldt_interval
 from cxresearch.inference.shares import as_correlations, em_moments, residual_variances, shapley_parts, unpacked
 from cxresearch.survey import Survey, as_survey, as_table
@@ -48,8 +48,6 @@ def weigh_myths(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> kinds = {"staff": "personal", "support": "service", "website": "digital", "products": "product", "prices": "price"}
     >>> print(cx.weigh_myths(study.responses, outcome="satisfaction", kinds=kinds, n_boot=100, seed=1))
     Of ten beliefs ... are refuted here, ... supported, ... open, ... cannot be tested (n = 2,...
@@ -69,10 +67,10 @@ def weigh_myths(
     told = beliefs[["belief", "estimated", "limit", "side"]].fillna({"estimated": ""})
     for test, (belief, estimated, limit, side) in zip(tests, told.itertuples(index=False)):
         able = callable(test)
-        estimate, low, high, n = test(level) if able else (np.nan, np.nan, np.nan, 0)
-        beyond, within = (low > limit, high < limit) if side == "above" else (high < limit, low > limit)
+        *span, n = test(level) if able else (np.nan, np.nan, np.nan, 0)
+        beyond, within = (span[1] > limit, span[2] < limit)[:: 1 if side == "above" else -1]
         verdict = "refuted" if beyond else "supported" if within else "not established"
-        row = {"term": belief, "estimated": estimated, "estimate": estimate, "conf_low": low, "conf_high": high}
+        row = {"term": belief, "estimated": estimated, **ends("estimate", *span)}
         row["rule"], row["verdict"] = (f"interval {side} {limit:g}", verdict) if able else ("", "cannot be tested")
         rows.append(row | {"n": n, "untested": "" if able else test})
     table = pd.DataFrame(rows)
@@ -84,10 +82,10 @@ def weigh_myths(
     summary = {"refuted": refuted, "tested": k, "n": answered, "method": "a rule a belief; Bonferroni"}
     summary["established"] = bool(refuted + supported)
     told = say, ["myths", "myths more" if refuted else "no myths"], known, confidence
-    question = "weigh_myths", outcome, None, table, summary, (check,), dict(survey.labels)
-    drawn = dict(unit="estimate with interval; in colour: refuted")
-    drawn["marked"] = table["verdict"][table["estimate"].notna()] == "refuted"
-    return Statement.of(*told, *question, domain=survey.condition, drawn=drawn)
+    question = "weigh_myths", outcome, None, table, summary, (check,)
+    marked = table["verdict"][table["estimate"].notna()] == "refuted"
+    drawn = dict(unit="estimate with interval; in colour: refuted", marked=marked)
+    return Statement.of(*told, *question, source=survey, drawn=drawn)
 
 
 @dataclass(frozen=True)
@@ -175,8 +173,7 @@ class _Data:
         one, all_ = (y - cross_val_predict(LinearRegression(), values[:, 1:k], **asked) for k in (2, values.shape[1]))
         gain = (one**2 - all_**2) / np.average((y - np.average(y, weights=w)) ** 2, weights=w)
         mean, error = float(sample.means(gain)[0]), float(np.sqrt(sample.variance(gain)[0]))
-        half = lambda level: critical_value(level) * error  # noqa: E731
-        return lambda level: (mean, mean - half(level), mean + half(level), len(values))
+        return lambda level: (*t_interval(mean, error, np.inf, level)[:3], len(values))
 
     def silent(self, _):
         if self.customers is None or "customer" not in self.customers or "customer" not in self.survey.table:

@@ -15,7 +15,7 @@ from cxresearch import digits
 from cxresearch.claims.shares import LEAST, happened, say, share_of
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.findings import Check, Statement, ends, listing, p_words
-from cxresearch.inference import adjusted_p_values, critical_value, e_value, ratio_interval, ratio_p_value
+from cxresearch.inference import adjusted_p_values, e_value, ratio_interval, ratio_p_value, t_interval
 from cxresearch.survey import Survey, as_survey
 
 NEAR = 1.25  # a claim holds where it lies inside the interval, and the interval within claim x/: this
@@ -45,7 +45,6 @@ def loyalty_ratios(
 
     Examples
     --------
-    >>> import cxresearch as cx
     >>> import pandas as pd
     >>> table = pd.DataFrame({"score": [9] * 40 + [5] * 80, "again": [1] * 36 + [0] * 4 + [1] * 16 + [0] * 64})
     >>> print(cx.loyalty_ratios(table, score="score", outcomes=["again"]))
@@ -114,7 +113,7 @@ def _ratio(survey, groups, claimed, confidence) -> dict:
         close = low >= claimed / NEAR and high <= claimed * NEAR
         inside = "holds" if close else "not established"
         verdict = "smaller" if high < claimed else "larger" if low > claimed else inside
-    found = {"estimate": ratio if p0 > 0 else np.nan, "conf_low": low, "conf_high": high}
+    found = ends("estimate", ratio if p0 > 0 else np.nan, low, high)
     found |= {"p_value": float(ratio_p_value(p1, n1, p0, n0, 1.0)), "most_possible": most, "odds_ratio": odds}
     found |= {"gap": p1 - p0, "share_loyal": p1, "share_rest": p0, "claim_p": claim_p, "verdict": verdict}
     return found | {"n_loyal": rows1, "n_rest": rows0, "n": rows1 + rows0, "n_effective": n1 + n0}
@@ -125,7 +124,7 @@ def _made(survey, found, score, outcomes, claimed, controls, behavioural, confid
     clear, k, seen = found["p_adjusted"] < 1 - confidence, len(found), found[found["estimate"].notna()]
     above, below = int((clear & (found["conf_low"] > 1)).sum()), int((clear & (found["conf_high"] < 1)).sum())
     usual = found[found["customary"] & (found["term"] == outcomes[0])].to_dict("records")
-    first = usual[0] if usual else {"estimate": np.nan, "conf_low": np.nan, "conf_high": np.nan}
+    first = usual[0] if usual else ends("estimate", np.nan, np.nan, np.nan)
     lowest, highest = seen["estimate"].min(), seen["estimate"].max()
     keys = ["none" if seen.empty else "range" if highest >= 2 else "fine range", *(["circle"] if behavioural else [])]
     keys += ["open" if not above + below else "sure bare" if np.isnan(first["estimate"]) else "sure"]
@@ -148,9 +147,9 @@ def _made(survey, found, score, outcomes, claimed, controls, behavioural, confid
     rows = found.drop(columns="customary")
     whole = [f"{survey.label(t)}: {d}" for t, d in zip(rows["term"], rows["definition"])]
     rows.insert(0, "group", whole if len(outcomes) > 1 else rows["definition"])
-    question = "loyalty_ratios", " ".join(outcomes), score, rows, summary, checks, dict(survey.labels)
+    question = "loyalty_ratios", " ".join(outcomes), score, rows, summary, checks
     drawn = dict(line=1, unit="times as often as the others; bars: the largest ratio that is possible")
-    options = dict(fitted=fit, figure=_figure, drawn=drawn, domain=survey.condition)
+    options = dict(fitted=fit, figure=_figure, drawn=drawn, source=survey)
     return Statement.of(say, keys, known, confidence, *question, **options)
 
 
@@ -175,6 +174,5 @@ def _adjusted(table, marks, y, controls, loyal, disloyal, confidence) -> tuple[o
     part = table.assign(loyal=(marks >= loyal).astype(float), happened=y)[rows].dropna(subset=["happened", *controls])
     X = pd.get_dummies(part[["loyal", *controls]], drop_first=True).astype(float)
     fit = sm.GLM(part["happened"], sm.add_constant(X), family=sm.families.Poisson()).fit(cov_type="HC1")
-    half = critical_value(confidence) * fit.bse["loyal"]
-    ratio, low, high = np.exp(fit.params["loyal"] + np.array([0.0, -half, half]))
-    return fit, ends("adjusted_ratio", ratio, low, high) | {"e_value": e_value(ratio)}
+    ratio = np.exp(t_interval(fit.params["loyal"], fit.bse["loyal"], np.inf, confidence)[:3])
+    return fit, ends("adjusted_ratio", *ratio) | {"e_value": e_value(ratio[0])}

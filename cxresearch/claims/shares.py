@@ -13,7 +13,7 @@ from scipy import stats
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.findings import Check, Statement, ends, listing, p_words, words
-from cxresearch.inference import adjusted_p_values, critical_value, newcombe_difference, wilson_interval
+from cxresearch.inference import adjusted_p_values, newcombe_difference, t_interval, wilson_interval
 from cxresearch.survey import Survey, as_survey
 from cxresearch.survey.where import rows_where
 
@@ -32,7 +32,6 @@ def published_claims() -> pd.DataFrame:
 
     Examples
     --------
-    >>> import cxresearch as cx
     >>> list(cx.published_claims())
     ['claim', 'source', 'population', 'question', 'n']
     """
@@ -95,7 +94,6 @@ def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivale
 
     Examples
     --------
-    >>> import cxresearch as cx
     >>> import pandas as pd
     >>> answers = pd.DataFrame({"prefer": [1] * 760 + [0] * 240})
     >>> print(cx.stated_shares(answers, items=["prefer"], quoted={"prefer": 0.76}))
@@ -118,7 +116,7 @@ def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivale
         low, high = map(float, wilson_interval(share, n, confidence))
         gap = newcombe_difference(share, n, q, quoted_n, confidence) if quoted_n else (low - q, high - q)
         z = (share - q) / np.sqrt(q * (1 - q) * (1 / n + (1 / quoted_n if quoted_n else 0.0)))
-        row = {"term": item, "estimate": share, "conf_low": low, "conf_high": high, "quoted": q}
+        row = {"term": item, **ends("estimate", share, low, high), "quoted": q}
         row |= ends("gap", share - q, *map(float, gap)) | {"p_value": 2 * stats.norm.sf(abs(z))}
         rows.append(row | {"n": answered, "n_effective": n})
     table = pd.DataFrame(rows)
@@ -135,8 +133,8 @@ def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivale
     summary = {"n": int(table["n"].max()), "n_effective": float(table["n_effective"].max())}
     summary |= {"method": "Wilson, linearised; Newcombe; Holm", "established": "not established" not in verdict}
     told = say, ["shares", "with error" if quoted_n else "exact"], known, confidence
-    question = "stated_shares", " ".join(limits), None, table, summary, (check,), dict(survey.labels)
-    return Statement.of(*told, *question, domain=survey.condition, drawn=dict(scale=100, unit="share who state it, %"))
+    question = "stated_shares", " ".join(limits), None, table, summary, (check,)
+    return Statement.of(*told, *question, source=survey, drawn=dict(scale=100, unit="share who state it, %"))
 
 
 def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement:
@@ -156,7 +154,6 @@ def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement
 
     Examples
     --------
-    >>> import cxresearch as cx
     >>> import pandas as pd
     >>> both = pd.DataFrame({"said": [1] * 80 + [0] * 20, "left": [1] * 8 + [0] * 92})
     >>> print(cx.said_and_did(both, said="said", did="left"))
@@ -174,20 +171,20 @@ def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement
     sample = survey.sample(answered, what=said)
     gap = (a - b)[sample.rows]
     mean, error, moved = sample.means(gap)[0], np.sqrt(sample.variance(gap)[0]), sample.sums(np.abs(gap))[0]
-    half = critical_value(confidence) * error
+    span = t_interval(mean, error, np.inf, confidence)[:3] if error > 0 else (mean, mean, mean)
     z = 0.0 if not moved else sample.sums(gap)[0] / np.sqrt(moved) if sample.plain else mean / error
     p = 2 * stats.norm.sf(abs(z))
-    row = {"estimate": mean, "conf_low": mean - half, "conf_high": mean + half, "p_value": p}
+    row = ends("estimate", *span) | {"p_value": p}
     row |= {"said": sample.means(a[sample.rows])[0], "did": sample.means(b[sample.rows])[0], "n": len(sample)}
     meant, others = (wilson_of(survey, np.where(answered & (a == v), b, np.nan), said, confidence) for v in (1, 0))
     known = row | ends("of_said", *meant[:3]) | {"of_others": others[0], "gap": abs(mean), "p": p_words(p)}
-    known["gap_span"] = mean - half, mean + half, confidence
+    known["gap_span"] = *span[1:], confidence
     summary = {"n": len(sample), "n_effective": sample.n_effective, "did_if_said": meant[0], "did_if_not": others[0]}
     summary["method"] = f"paired difference of shares, {'McNemar' if sample.plain else 'linearised'}"
     summary["established"] = sure = bool(p < 1 - confidence)
     checks = (Check("persons known in both", n, "at least 100", n >= 100),)
     told = say, ["as said" if not sure else "more said" if mean > 0 else "more did", "calibration"], known, confidence
     table = pd.DataFrame([{"group": "all"} | row])
-    question = "said_and_did", f"{said} and {did}", None, table, summary, checks, dict(survey.labels)
+    question = "said_and_did", f"{said} and {did}", None, table, summary, checks
     drawn = dict(scale=100, line=0, unit="said it less did it, percentage points")
-    return Statement.of(*told, *question, domain=survey.condition, drawn=drawn)
+    return Statement.of(*told, *question, source=survey, drawn=drawn)

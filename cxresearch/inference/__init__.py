@@ -18,6 +18,12 @@ def critical_value(confidence: float, df: float = np.inf) -> float:
     return float(special.stdtrit(df, (1 + confidence) / 2)) if df > 0 else np.inf
 
 
+def t_interval(estimate, error, df, confidence: float) -> tuple:
+    """Return estimates, the ends of their t intervals (normal ones for infinite `df`), and p of "it is 0"."""
+    half = critical_value(confidence, df) * error
+    return estimate, estimate - half, estimate + half, 2 * special.stdtr(df, -np.abs(estimate) / error)
+
+
 def percentile_interval(draws, confidence: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of the percentile interval over the first axis of `draws`."""
     tail = 100 * (1 - confidence) / 2
@@ -104,9 +110,7 @@ def ratio_interval(share_1, n_1, share_0, n_0, confidence: float) -> tuple[float
     return end(z) if share_1 > 0 else 0.0, end(-z) if share_0 > 0 else np.inf
 
 
-def fieller_interval(
-    numerator, denominator, variances, covariance: float = 0.0, *, confidence: float, df: float = np.inf
-) -> tuple[float, float]:
+def fieller_interval(numerator, denominator, variances, covariance=0.0, *, confidence: float, df=np.inf) -> tuple:
     """Return Fieller's interval of numerator / denominator, infinite where the denominator's own interval holds 0."""
     t2 = critical_value(confidence, df) ** 2
     a, c = denominator**2 - t2 * variances[1], numerator**2 - t2 * variances[0]
@@ -117,6 +121,5 @@ def fieller_interval(
 
 def e_value(*ends: float) -> float:
     """Return the risk ratio that a hidden cause needs with both sides to explain away a ratio, or an interval's nearer end."""
-    ratio = np.clip(1.0, min(ends), max(ends))  # 1 where the interval holds 1
-    ratio = max(ratio, 1 / ratio)
+    ratio = max(nearest := np.clip(1.0, min(ends), max(ends)), 1 / nearest)  # 1 where the interval holds 1
     return float(ratio + np.sqrt(ratio * (ratio - 1)))

@@ -13,7 +13,7 @@ from scipy import special
 
 from cxresearch.errors import DataProblem
 from cxresearch.findings import say
-from cxresearch.inference import critical_value
+from cxresearch.inference import critical_value, t_interval
 
 TOGETHER = 32  # times whose influence is held at once
 
@@ -53,9 +53,7 @@ class _Risk:
         return np.cumsum(sums[::-1])[::-1] if still else sums
 
 
-def kaplan_meier(
-    time, event, *, weights=None, covariance=None, at=(), confidence: float = 0.95, df: float = np.inf
-) -> Curve:
+def kaplan_meier(time, event, *, weights=None, covariance=None, at=(), confidence=0.95, df=np.inf) -> Curve:
     """Return the share to whom nothing has happened, by time and `at` others, with its log-log interval."""
     found = _Risk(time, event, weights, covariance, at)
     error, row = np.empty(len(found.time)), found.row[:, None]
@@ -81,8 +79,7 @@ def restricted_mean(time, event, horizon: float, *, confidence: float = 0.95) ->
     area = found.survival * np.diff(np.minimum(np.append(found.time, np.inf), horizon))
     later = np.cumsum(area[::-1])[::-1]  # what a loss then takes away
     mean, variance = min(found.time[0], horizon) + area.sum(), later**2 @ (found.hazard * found.jump) / len(found.row)
-    half = critical_value(confidence) * np.sqrt(variance)
-    return float(mean), float(mean - half), float(mean + half)
+    return tuple(map(float, t_interval(mean, np.sqrt(variance), np.inf, confidence)[:3]))
 
 
 def log_rank(time, event, group) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_choice, require_columns
-from cxresearch.findings import Check, Shown, Statement, interval, words
+from cxresearch.findings import Check, Shown, Statement, words
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.events import opened, quoted, require_fields, require_one_id_type
 from cxresearch.privacy import hide_cells
@@ -28,11 +28,6 @@ class JourneyFinding(Statement):
     @property
     def chart(self) -> Shown:
         return Shown("tidy", *ENDS, self.drawn.get("unit", ""))
-
-
-def span(row, confidence: float, decimals: int = 0, *, of: str = "conf", scale: float = 100) -> str:
-    """Return the interval of a row in words, shares as percent."""
-    return interval(scale * row[f"{of}_low"], scale * row[f"{of}_high"], confidence, decimals)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +55,7 @@ class Log:
     @cached_property
     def days(self) -> list[str]:
         """What to say of times that hold no hours."""
-        return [say("days")] if (self.moment % (24 * HOUR) == 0).all() else []
+        return ["days"] if (self.moment % (24 * HOUR) == 0).all() else []
 
     def label(self, key) -> str:
         return str(self.source.labels.get(key, key))

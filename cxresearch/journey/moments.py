@@ -11,10 +11,10 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
-from cxresearch.findings import Check, ends, listing, number, percent
-from cxresearch.inference import adjusted_p_values, critical_value, percentile_interval
+from cxresearch.findings import Check, ends, listing
+from cxresearch.inference import adjusted_p_values, percentile_interval, t_interval
 from cxresearch.inference.pooling import between_variance
-from cxresearch.journey.log import JourneyFinding, say, span
+from cxresearch.journey.log import JourneyFinding, say
 from cxresearch.survey import as_survey, as_table
 
 FEW = 30  # bad ratings under which nothing is established of a touchpoint
@@ -123,18 +123,17 @@ def moments_of_truth(
         Check("share of rows with an earlier score", round(prior["(before)"].notna().mean(), 3), "information", True),
     )
     top = (found if clear.empty else clear).iloc[0]
-    told = {"name": survey.label(top["term"]), "value": number(top["estimate"], 2), "outcome": survey.label(outcome)}
-    told |= {"span": span(top, level, 2, scale=1), "met": percent(top["exposure"]), "n": number(top["n"], 0)}
-    told |= {"gap": number(top["good_less_bad"], 2), "n_low": number(top["n_low"], 0)}
-    told["names"] = listing(map(survey.label, clear["term"][1:]))
-    said = ["moment_open" if clear.empty else "moment", "moment_parts", *["moment_more"] * (len(clear) > 1)]
+    known = {**top, "name": survey.label(top["term"]), "outcome": survey.label(outcome)}
+    known["names"] = listing(map(survey.label, clear["term"][1:]))
+    keys = ["moment_open" if clear.empty else "moment", "moment_parts", *["moment_more"] * (len(clear) > 1)]
     summary = {"n": len(y), "method": "exposure x adjusted gap, bootstrap", "confidence": level}
     summary["established"] = len(clear) > 0
-    (met, X), words = designs[top["term"]], " ".join(say.told(key, **told) for key in said)
-    more = {"fitted": WLS(y[met], X, weights=sample.weights[met]).fit(), "domain": survey.condition, "words": words}
+    met, X = designs[top["term"]]
     unit = f"{survey.label(outcome)}, scale points over all: share that met it × good less bad"
-    more |= {"suppressed": int(found["n"].isna().sum()), "drawn": {"line": 0.0, "unit": unit}}
-    return JourneyFinding("moments_of_truth", outcome, None, found, summary, checks, survey.labels, **more)
+    more = {"fitted": WLS(y[met], X, weights=sample.weights[met]).fit(), "drawn": {"line": 0.0, "unit": unit}}
+    question = "moments_of_truth", outcome, None, found, summary, checks
+    hidden = int(found["n"].isna().sum())
+    return JourneyFinding.of(say, keys, known, level, *question, source=survey, suppressed=hidden, **more)
 
 
 def bases(survey, name, ratings, prior, cuts, min_rows) -> tuple[dict, np.ndarray | None]:
@@ -224,27 +223,26 @@ def channel_consistency(
     influence[inside] = (weights * fit.resid)[:, None] * X @ fit.normalized_cov_params @ each.T
     means, spread, df = each @ fit.params, sample.covariance_of(influence), float(sample.pooled().df[0]) - mix.shape[1]
     gap, error = means[i] - means[j], np.sqrt(spread[i, i] + spread[j, j] - 2 * spread[i, j])
-    wide, narrow = (critical_value(level, df) * error for level in (confidence, 2 * confidence - 1))
-    p = 2 * stats.t.sf(np.abs(gap) / error, df)
-    adjusted, alike = adjusted_p_values(p, correction="holm"), np.abs(gap) + narrow < worth_acting_on
+    (*wide, p), (_, *narrow, _) = (t_interval(gap, error, df, level) for level in (confidence, 2 * confidence - 1))
+    adjusted, alike = adjusted_p_values(p, correction="holm"), np.max(np.abs(narrow), axis=0) < worth_acting_on
     verdict = np.where(alike, "alike", np.where(adjusted < 1 - confidence, "different", "not known"))
     names, n = sample.keys["group"].to_numpy()[kept], sample.n[kept]
-    pairs = {"group": names[i], "against": names[j], "estimate": gap, "conf_low": gap - wide, "conf_high": gap + wide}
-    pairs |= {"alike_low": gap - narrow, "alike_high": gap + narrow, "p_value": p, "p_adjusted": adjusted}
+    pairs = {"group": names[i], "against": names[j], **ends("estimate", *wide)}
+    pairs |= {"alike_low": narrow[0], "alike_high": narrow[1], "p_value": p, "p_adjusted": adjusted}
     pairs = pd.DataFrame(pairs | {"verdict": verdict, "n": n[i] + n[j]})
     quantiles = stats.chi2.ppf([(1 + confidence) / 2, (1 - confidence) / 2], k - 1)
     deviation = [np.sqrt(between_variance(means, np.diag(spread), scatter)) for scatter in (None, *quantiles)]
-    between, said = ends("between", *deviation), said_of(pairs, survey, k, len(rows), worth_acting_on, confidence)
-    spread_span = span(between, confidence, 2, of="between", scale=1)
-    words = say("channels_spread", spread=number(deviation[0], 2), span=spread_span)
     left_out = Check(f"channels under {min_rows} contacts, left out", len(sample.n) - k, "0", len(sample.n) == k)
-    summary = {"n": len(rows), "method": "least squares, two one-sided tests", **between}
+    summary = {"n": len(rows), "method": "least squares, two one-sided tests", **ends("between", *deviation)}
     summary["established"] = bool((verdict == "different").any() or alike.all())
     shown = {"names": [f"{survey.label(a)} – {survey.label(b)}" for a, b in zip(names[i], names[j])], "line": 0.0}
     shown["unit"] = f"{survey.label(score)}: difference, scale points"
-    more = {"domain": survey.condition, "fitted": fit, "words": f"{said} {words}", "drawn": shown}
-    finding = ("channel_consistency", score, channel, pairs, summary, (*sample.checks, left_out), survey.labels)
-    return JourneyFinding(*finding, suppressed=int(sample.hidden.sum()), **more)
+    key, known = said_of(pairs, survey)
+    known |= {"count": k, "n": len(rows), "margin": worth_acting_on}
+    told = say, [key, "channels_pairs", "channels_spread"], known, confidence
+    question = "channel_consistency", score, channel, pairs, summary, (*sample.checks, left_out)
+    more = {"suppressed": int(sample.hidden.sum()), "fitted": fit, "drawn": shown}
+    return JourneyFinding.of(*told, *question, source=survey, **more)
 
 
 def beside(survey, interactions, score, contact, columns):
@@ -256,17 +254,12 @@ def beside(survey, interactions, score, contact, columns):
     return survey.with_table(kept.merge(told, on=contact, how="left", validate="m:1"))
 
 
-def said_of(pairs, survey, k, n, margin, confidence) -> str:
+def said_of(pairs, survey) -> tuple[str, dict]:
     """Return what is told of pairs: which differ most, or whether all are alike; how many have which verdict."""
     counts, differ = pairs["verdict"].value_counts(), pairs[pairs["verdict"] == "different"]
-    key, told = "channels_alike" if counts.get("alike") == len(pairs) else "channels_open", {"count": k}
-    if len(differ):
-        top = differ.loc[differ["estimate"].abs().idxmax()]
-        sign = 1 if top["estimate"] > 0 else -1
-        above, below = top[["group", "against"]].map(survey.label).iloc[::sign]
-        low, high = (sign * top[["conf_low", "conf_high"]]).iloc[::sign]
-        size = span({"conf_low": low, "conf_high": high}, confidence, 2, scale=1)
-        key, told = "channels_differ", {"above": above, "below": below, "span": size}
-        told["gap"] = number(sign * top["estimate"], 2)
-    verdicts = {v.replace(" ", "_"): int(counts.get(v, 0)) for v in ("alike", "different", "not known")}
-    return f"{say(key, margin=number(margin, 2), n=number(n, 0), **told)} {say('channels_pairs', **verdicts)}"
+    known = {v.replace(" ", "_"): int(counts.get(v, 0)) for v in ("alike", "different", "not known")}
+    if differ.empty:
+        return "channels_alike" if known["alike"] == len(pairs) else "channels_open", known
+    top = differ.loc[differ["estimate"].abs().idxmax()]
+    above, below = top[["group", "against"]].map(survey.label).iloc[:: 1 if top["estimate"] > 0 else -1]
+    return "channels_differ", {**top, **known, "above": above, "below": below}

@@ -13,9 +13,9 @@ from scipy import sparse, stats
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, nearest, require_columns, require_share
 from cxresearch.figures import PALETTE, QUIET, TEXT, axes_or_new, heat_map, titled, wrap
-from cxresearch.findings import Check, ends, listing, number, p_words, percent
+from cxresearch.findings import Check, ends, listing, number
 from cxresearch.inference import goodman_intervals, percentile_interval
-from cxresearch.journey.log import JourneyFinding, event_log, groups_of, said_yes, say, span
+from cxresearch.journey.log import JourneyFinding, event_log, groups_of, said_yes, say
 from cxresearch.journey.moments import numbers_of
 from cxresearch.privacy import hide_cells
 from cxresearch.survey import as_survey
@@ -73,17 +73,19 @@ def journey_coverage(
     table = table.iloc[digits.descending(table["n"], table["term"])].reset_index(drop=True)
     blind = table[table["rating"].isna() & (table["n"] > 0)]
     names = listing(f'"{log.label(term)}"' for term in blind["term"][:3])
-    told = {"n": number(total, 0), "share": percent(whole["estimate"]), "span": span(whole, confidence)}
-    said = say("blind", share=percent(blind["n"].sum() / total), names=names) if len(blind) else say("all_seen")
+    told = (
+        say,
+        ["blind" if len(blind) else "all_seen", "seen"],
+        {**whole, "blind": blind["n"].sum() / total, "names": names},
+    )
     check = Check("touchpoints with contacts that nothing measures", len(blind), "0", blind.empty, "info")
     summary = {"n": total, "n_effective": whole["n_effective"], "method": "Wilson, customers as clusters"}
-    finding = ("journey_coverage", touchpoint, None, table, summary | {"established": None}, (*log.checks, check))
-    further = {"handoffs": moves_between_owners(interactions, case, time, owner)} if case and owner else {}
-    more = {"drawn": {"unit": "share of contacts whose customer rated the touchpoint, 0–1"}, "figure": journey_map}
-    more |= {"suppressed": hidden, "words": f"{said} {say('seen', **told)}"}
+    question = "journey_coverage", touchpoint, None, table, summary | {"established": None}, (*log.checks, check)
+    more = {"further": {"handoffs": moves_between_owners(interactions, case, time, owner)} if case and owner else {}}
+    more |= {"drawn": {"unit": "share of contacts whose customer rated the touchpoint, 0–1"}, "figure": journey_map}
     labels = log.source.labels  # a touchpoint is called what the item that measures it is called
-    labels = dict(labels) | {spot: labels[item] for spot, item in pairs if item in labels}
-    return JourneyFinding(*finding, labels, further, **more)
+    more["labels"] = dict(labels) | {spot: labels[item] for spot, item in pairs if item in labels}
+    return JourneyFinding.of(*told, confidence, *question, source=log.source, suppressed=hidden, **more)
 
 
 def touchpoints_of(measured) -> pd.DataFrame:
@@ -216,13 +218,15 @@ def journey_paths(
         removal = passed(each, names, log.persons, n_boot, confidence, seed)
         few = pd.Series(log.persons[log.case]).groupby(code).nunique().to_numpy() < floor
         removal = removal.mask(few[:, None] & (removal.columns != "term")).assign(cases=cases)
+    keys, known = most(table, removal, log)
     p = test["p_value"]
-    key = "order_unknown" if np.isnan(p) else "order" if p < 1 - confidence else "no_order"
-    said = [*most(table, removal, int(good.sum()), log, confidence), say.told(key, p=p_words(p)), *log.days]
+    keys += ["order_unknown" if np.isnan(p) else "order" if p < 1 - confidence else "no_order", *log.days]
+    known |= {"p_value": p, "good": good.sum()}
     summary = {"n": len(log.case), "cases": cases, "method": "first-order chain", "established": None}
     further = {"order": pd.DataFrame([test])} | ({"removal": removal} if outcome else {})
-    more = {"suppressed": int(table["estimate"].isna().sum()), "words": " ".join(said), "figure": moves_map}
-    return JourneyFinding("journey_paths", step, None, table, summary, log.checks, log.source.labels, further, **more)
+    more = {"suppressed": int(table["estimate"].isna().sum()), "figure": moves_map, "further": further}
+    question = "journey_paths", step, None, table, summary, log.checks
+    return JourneyFinding.of(say, keys, known, confidence, *question, source=log.source, **more)
 
 
 def transitions(pair, person, states, k, min_base, confidence) -> pd.DataFrame:
@@ -273,22 +277,19 @@ def passed(each, names, persons, n_boot, confidence, seed) -> pd.DataFrame:
     return pd.DataFrame({"term": names, **found, "share": whole / whole.sum()})
 
 
-def most(table, removal, n, log, confidence) -> list[str]:
+def most(table, removal, log) -> tuple[list[str], dict]:
     """Return what is told of paths: where most are lost and what most good ends pass, or else the most frequent move."""
     between = (table["term"] != START) & (table["group"] != END) & (table["term"] != table["group"])
-    moves = table[between if removal is None else table["group"] == LOST]
-    top = digits.largest(moves, "moves") if moves["moves"].max() > 0 else None
-    if removal is None:
-        if top is None:
-            return [say("paths_hidden")]
-        told = {"first": log.label(top["term"]), "then": log.label(top["group"]), "share": percent(top["estimate"])}
-        return [say("follows", n=number(top["n"], 0), span=span(top, confidence), **told)]
-    lost, best = moves["moves"].sum(), digits.largest(removal, "passes")
-    told = {"name": log.label(best["term"]), "share": percent(best["passes"]), "n": number(n, 0)}
-    passes = say("passes", span=span(best, confidence, of="passes"), **told)
-    if top is None:
-        return [say("paths_hidden"), passes]
-    return [say("lost_at", name=log.label(top["term"]), share=percent(top["moves"] / lost), n=number(lost, 0)), passes]
+    moves, known, lost = table[between if removal is None else table["group"] == LOST], {}, removal is not None
+    keys = ["paths_hidden" if not moves["moves"].max() > 0 else "lost_at" if lost else "follows", *["passes"] * lost]
+    if lost:
+        best = digits.largest(removal, "passes")
+        known = {**best, "best": log.label(best["term"]), "lost": moves["moves"].sum()}
+    if moves["moves"].max() > 0:
+        top = digits.largest(moves, "moves")
+        known = {**top, "moves_of": top["n"], **known, "first": log.label(top["term"]), "then": log.label(top["group"])}
+        known["share"] = top["moves"] / moves["moves"].sum()
+    return keys, known
 
 
 def moves_map(finding, ax):

@@ -7,27 +7,16 @@ Landmark: Anderson, Cain & Gelber (1983), J. Clinical Oncology 1:710-719. Ratio 
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import optimize
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
 from cxresearch.figures import PALETTE, axes_or_new, titled
-from cxresearch.findings import Check, ends, number, p_words, percent
-from cxresearch.inference import critical_value, e_value, newcombe_difference
+from cxresearch.findings import Check, ends
+from cxresearch.inference import e_value, newcombe_difference, t_interval
 from cxresearch.inference.clusters import cluster_covariance
 from cxresearch.inference.survival import kaplan_meier, log_rank, restricted_mean
-from cxresearch.journey.log import (
-    ENDS,
-    HOUR,
-    UNKNOWN,
-    JourneyFinding,
-    event_log,
-    groups_of,
-    moments_of,
-    said_yes,
-    say,
-    span,
-)
+from cxresearch.journey.log import ENDS, HOUR, UNKNOWN, JourneyFinding, event_log, groups_of, moments_of, said_yes, say
 from cxresearch.journey.moments import design_of
 from cxresearch.privacy import hidden_cells
 
@@ -66,13 +55,8 @@ def ratio_of_means(hours, done, arm, controls, persons, confidence) -> tuple[dic
     fit = GLM(hours[used], X, family=Poisson(), var_weights=weights[used]).fit(tol=1e-11)
     spread = cluster_covariance((weights[used] * fit.resid_response)[:, None] * X, persons[used])
     error = np.sqrt((fit.normalized_cov_params @ spread @ fit.normalized_cov_params)[1, 1])
-    row = ratio(fit.params[1], error, confidence) | {"p_value": 2 * stats.norm.sf(abs(fit.params[1]) / error)}
-    return row | {"n": len(hours), "n_handed": int(arm.sum())}, fit
-
-
-def ratio(log, error, confidence) -> dict:
-    """Return a ratio with its interval from its logarithm and the error of that."""
-    return dict(zip(ENDS, np.exp(log + critical_value(confidence) * error * np.array([0, -1, 1]))))
+    *logs, p = t_interval(fit.params[1], error, np.inf, confidence)
+    return ends("estimate", *np.exp(logs)) | {"p_value": p, "n": len(hours), "n_handed": int(arm.sum())}, fit
 
 
 def closing_rate(start, hours, done, confidence) -> dict:
@@ -83,8 +67,9 @@ def closing_rate(start, hours, done, confidence) -> dict:
     before = len(hours) - np.searchsorted(np.sort(hours), at) - after
     expected = lambda b: many * after * np.exp(b) / (after * np.exp(b) + before)  # noqa: E731
     b = optimize.brentq(lambda b: expected(b).sum() - np.sum((done > 0) & passed), -20, 20)
-    row = ratio(b, 1 / np.sqrt(np.sum(expected(b) * (1 - expected(b) / many))), confidence)
-    return {"term": "rate of closing"} | row | {"n": len(hours), "n_handed": int(passed.sum())}
+    *logs, _ = t_interval(b, 1 / np.sqrt(np.sum(expected(b) * (1 - expected(b) / many))), np.inf, confidence)
+    row = {"term": "rate of closing", **ends("estimate", *np.exp(logs))}
+    return row | {"n": len(hours), "n_handed": int(passed.sum())}
 
 
 def handed_on(log, changes, event) -> np.ndarray:
@@ -176,15 +161,16 @@ def handoff_penalty(
     )
     summary = {"n": top["n"], "method": "landmark, Poisson pseudo-likelihood", "landmark": mark, "n_open": still}
     summary |= {"e_value": hidden, "established": found}
-    finding = ("handoff_penalty", changes or event, None, table, summary, checks)
-    further = {"hazard": pd.DataFrame([closing_rate(start, hours, done, confidence)])}
-    words = penalty_words(top, naive, found, mark, hidden, confidence)
-    if fades:
-        known = {"later": number(far["estimate"], 2), "span": span(far, confidence, 2, scale=1)}
-        words.append(say("handoff_fades", mark=number(late, 1), **known))
-    words = " ".join([*words, *log.days])
-    drawn = {"line": 1.0, "unit": "ratio of mean hours, handed on over not"}
-    return JourneyFinding(*finding, log.source.labels | LABELS, further, words=words, fitted=fit, drawn=drawn)
+    question = "handoff_penalty", changes or event, None, table, summary, checks
+    told = top | {"size": abs(top["estimate"] - 1), "late": late}
+    for name, row in {"naive": naive, "later": far or naive}.items():
+        told |= ends(name, *(row[end] for end in ENDS))
+    keys = ["handoff_open" if not found else "handoff_longer" if top["estimate"] > 1 else "handoff_shorter"]
+    keys += ["handoff_naive", *["handoff_hidden"] * found, *["handoff_fades"] * fades, *log.days]
+    more = {"further": {"hazard": pd.DataFrame([closing_rate(start, hours, done, confidence)])}, "fitted": fit}
+    more |= {"drawn": {"line": 1.0, "unit": "ratio of mean hours, handed on over not"}}
+    more["labels"] = log.source.labels | LABELS
+    return JourneyFinding.of(say, keys, told, confidence, *question, source=log.source, **more)
 
 
 def later_ratio(start, hours, done, mark, X, persons, confidence, least):
@@ -201,16 +187,6 @@ def refuse_few(persons, what, least) -> None:
     """Refuse an arm of too few persons."""
     if (n := len(np.unique(persons))) < least:
         raise TooFewRespondents(f"{n} cases {what}; {least} are needed in either arm")
-
-
-def penalty_words(top, naive, found, mark, hidden, confidence) -> list[str]:
-    """Return what is told of a penalty: what is established, the naive ratio and why it is wrong, what is hidden."""
-    told = {"ratio": number(top["estimate"], 2), "size": percent(abs(top["estimate"] - 1)), "e": number(hidden, 2)}
-    told |= {name: number(top[name], 0) for name in ("n", "n_handed")} | {"span": span(top, confidence, 2, scale=1)}
-    wrong = {"naive": number(naive["estimate"], 2), "mark": number(mark, 1)}
-    wrong["span"] = span(naive, confidence, 2, scale=1)
-    key = "handoff_open" if not found else "handoff_longer" if top["estimate"] > 1 else "handoff_shorter"
-    return [say.told(key, **told), say("handoff_naive", **wrong), *[say.told("handoff_hidden", **told)] * found]
 
 
 def season_of(opened, hours) -> np.ndarray:
@@ -276,23 +252,22 @@ def repeat_contacts(
     whole, table = log.shares(marks, [], inside, confidence).iloc[0], log.shares(marks, by, inside, confidence)
     if np.isnan(whole["n"]):
         raise TooFewRespondents(f"the customers are fewer than the {log.source.min_base} of the floor")
-    told = {"share": percent(whole["estimate"], 1), "days": f"{within_days:g}", "n": number(whole["n"], 0)}
-    words, established = say("repeat", span=span(whole, confidence, 1), **told), None
+    keys, known, established = ["repeat"], {"days": f"{within_days:g}"}, None
     if len(table) == 2 and table["n"].notna().all():
         more, less = (table.iloc[k] for k in digits.descending(table["estimate"], table["group"]))
         bases = (more["estimate"], more["n_effective"], less["estimate"], less["n_effective"])
-        gap = dict(zip(ENDS[1:], newcombe_difference(*bases, confidence)))
-        established = bool(gap["conf_low"] > 0)
-        told = {"by": log.label(by[0]), "more": more["group"], "less": less["group"], "span": span(gap, confidence, 1)}
-        told |= {"high": percent(more["estimate"], 1), "low": percent(less["estimate"], 1)}
-        words += " " + say("repeat_differ" if established else "repeat_open", **told)
+        known |= ends("gap", np.nan, *newcombe_difference(*bases, confidence))
+        established = bool(known["gap_low"] > 0)
+        known |= {"by": log.label(by[0]), "more": more["group"], "less": less["group"]}
+        known |= {"most": more["estimate"], "least": less["estimate"]}
+        keys += ["repeat_differ" if established else "repeat_open"]
     short = len(log.case) - len(inside)
     lost = Check(f"contacts followed for under {within_days:g} days, left out", short, "information", True, "info")
     unit = f"share of contacts followed by another on the same topic within {within_days:g} days, 0–1"
     summary = whole.drop("group").to_dict() | {"method": "Wilson, customers as clusters", "established": established}
-    more = {"suppressed": int(table["n"].isna().sum()), "words": words}
-    finding = ("repeat_contacts", topic, ", ".join(by) or None, table, summary, (*log.checks, lost), log.source.labels)
-    return JourneyFinding(*finding, drawn={"line": whole["estimate"], "unit": unit}, **more)
+    question = "repeat_contacts", topic, ", ".join(by) or None, table, summary, (*log.checks, lost)
+    more = {"suppressed": int(table["n"].isna().sum()), "drawn": {"line": whole["estimate"], "unit": unit}}
+    return JourneyFinding.of(say, keys, known, confidence, *question, source=log.source, **more)
 
 
 def limit_of(until) -> int:
@@ -365,16 +340,16 @@ def time_to_resolve(
     p = log_rank(hours[kept], done[kept], cell[kept]) if compared else np.nan
     summary = {"n": len(hours), "n_open": int(np.sum(done == 0)), "method": "Kaplan-Meier", "p_value": p}
     summary |= dict(zip(ENDS, middle.median())) | {"established": bool(p < 1 - confidence) if compared else None}
-    told = {"n": number(len(hours), 0), "open": number(summary["n_open"], 0), "hours": number(summary["estimate"], 1)}
-    told |= {"span": span(summary, confidence, 1, scale=1), "by": log.label(by), "p": p_words(p)}
     keys = ["time_half" if np.isfinite(summary["estimate"]) else "time_unknown"]
-    keys += ["time_differ" if p < 1 - confidence else "time_open"] if compared else []
+    keys += [*["time_differ" if p < 1 - confidence else "time_open"] * compared, *log.days]
     lost = Check("cases opened at the end or later, left out", int(np.sum(~inside)), "information", True, "info")
-    words = " ".join([*(say.told(key, **told) for key in keys), *log.days])
-    more = {"suppressed": int(hidden.sum()), "figure": still_open, "words": words}
-    more["drawn"] = {"unit": "hours until half of the cases are closed"}
-    finding = ("time_to_resolve", closed or opened, by, pd.DataFrame(rows), summary, (*log.checks, lost))
-    return JourneyFinding(*finding, log.source.labels, {"curves": pd.concat(curves, ignore_index=True)}, **more)
+    more = {"suppressed": int(hidden.sum()), "figure": still_open}
+    more |= {
+        "drawn": {"unit": "hours until half of the cases are closed"},
+        "further": {"curves": pd.concat(curves, ignore_index=True)},
+    }
+    question = "time_to_resolve", closed or opened, by, pd.DataFrame(rows), summary, (*log.checks, lost)
+    return JourneyFinding.of(say, keys, {"by": log.label(by)}, confidence, *question, source=log.source, **more)
 
 
 def still_open(finding, ax):

@@ -94,8 +94,6 @@ def acquisition(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.acquisition(study.customers, study.transactions, since="since", n_boot=99, seed=1))
     245 customers were won from 2024-01 to 2024-09; a first order is worth 87.00 EUR on average ...
     """
@@ -157,8 +155,6 @@ def cohort_retention(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.cohort_retention(study.transactions, period="quarter"))
     Of 319 customers won from 2024Q2 to 2024Q4, 65.2 % bought in the quarter after ...
     """

@@ -102,8 +102,6 @@ def difference_in_differences(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> asked = dict(outcome="wait", period="time", every="month", since="2025-01-01", unit="branch", treated=study.programme.treated)
     >>> print(cx.difference_in_differences(study.matched("interactions", "customers", keep="all"), **asked, n_boot=99, seed=1))
     Waiting time in minutes is 1.43 lower where the programme runs than it would have been ...

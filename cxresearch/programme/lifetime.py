@@ -143,8 +143,6 @@ def fit_lifetime(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.fit_lifetime(study.transactions, until="2025-01-01", n_boot=50, seed=1))
     Customer lifetime value is not established: ...
     """

@@ -118,8 +118,6 @@ def cost_ratios(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> counts = {"contacts": (study.interactions, "time")}
     >>> print(cx.cost_ratios(study.costs, counts=counts, roles=study.cost_roles, seed=1))
     Cost per contact is 18.33 EUR ...
@@ -199,8 +197,6 @@ def payback(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.payback(study.customers, study.transactions, since="since", cost=20, margin=0.5, n_boot=50, seed=1))
     A new customer has paid back 20.00 EUR after ...
     """

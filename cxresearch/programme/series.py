@@ -65,8 +65,6 @@ def interrupted_series(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> asked = dict(outcome="wait", period="time", every="month", since="2025-01-01")
     >>> print(cx.interrupted_series(study.interactions, **asked))
     No change of Waiting time in minutes that coincides with 2025-01-01 is established ...

@@ -28,8 +28,6 @@ def coding_sheet(responses, *, text: str, taxonomy=None, language=None, n: int =
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> list(cx.coding_sheet(study.responses, text="comment", n=20, seed=1))
     ['row', 'language', 'text', 'tagged']
     """
@@ -64,8 +62,6 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> sheet = cx.coding_sheet(study.responses, text="comment", n=20, seed=1)
     >>> print(cx.coding_agreement(sheet.assign(anna=sheet["tagged"], jan=sheet["tagged"]), coders=["anna", "jan"]))
     The taxonomy finds 100 % of the topics that people give ...

@@ -50,8 +50,6 @@ def topic_impact(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.topic_impact(study.responses, score="recommend", text="comment", n_boot=100, seed=1))
     Complaints about ...
     """
@@ -176,8 +174,6 @@ def closed_loop(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> dates = dict(asked="asked_on", followed_up="followed_up", person="customer")
     >>> print(cx.closed_loop(study.responses, score="recommend", **dates))
     51 % of dissatisfied customers are followed up within 7 days ...

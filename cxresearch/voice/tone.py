@@ -53,8 +53,6 @@ def tone_of_texts(
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.tone_of_texts(study.responses, text="comment", score="recommend", seed=1))
     The tone of the texts agrees with Would recommend us: area under the curve ...
     """
@@ -141,8 +139,6 @@ def distinctive_words(responses, *, text: str, group: str, language=None, min_pe
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.distinctive_words(study.responses, text="comment", group="recommend"))
     Promoters say ...
     """
@@ -203,8 +199,6 @@ def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> own = {"delivery": {"en": ["deliver*", "parcel*"]}}
     >>> print(cx.free_topics(study.responses, text="comment", taxonomy=own, counts=[2], seed=1))
     No stable topics in what the taxonomy misses: ...

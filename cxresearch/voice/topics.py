@@ -88,8 +88,6 @@ def tag_topics(responses, *, text: str, taxonomy=None, language=None, by=None, w
 
     Examples
     --------
-    >>> import cxresearch as cx
-    >>> study = cx.open_study("data/example/study.yml")
     >>> print(cx.tag_topics(study.responses, text="comment"))
     Customers speak most of ...
     """
