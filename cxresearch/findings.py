@@ -284,9 +284,7 @@ def p_words(p: float) -> str:
 
 
 def _written(value, spec: str, how: str | None) -> str:
-    """Return a value with `spec` decimals: ``2``, ``2%`` of a share, ``2p`` in points, ``2s`` without sign; low, high, level
-    as an interval.
-    """
+    """Return a value by `spec`: ``2`` decimals, ``2%`` of a share, ``2p`` in points, ``2s`` unsigned; a tuple as interval."""
     if not spec:
         return {None: str, "r": repr, "p": p_words}[how](value)
     decimals, scale = int(spec.rstrip("%ps")), 100 if {*spec} & {*"%p"} else 1
@@ -325,8 +323,7 @@ class Readable(pd.DataFrame):
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `table` as a reader wants it, as text: titles from the glossary, sensible decimals, identifiers first, items
-    called by their labels.
+    """Return `table` as a reader wants it, as text: titles of the glossary, sensible decimals, identifiers first, labels.
 
     Examples
     --------

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import Check, Statement, csv_safe, number, percent, words
+from cxresearch.findings import Check, Statement, csv_safe, ends, number, percent, words
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.agreement import krippendorff_alpha
+from cxresearch.survey import as_table
 from cxresearch.voice.texts import LANGUAGES, read_texts
 
 say = words(__package__)
@@ -81,19 +82,18 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
         at = (sheet["language"] == name).to_numpy() | (name == "all")
         row, agreed = {"language": name, "n": int(at.sum())}, (truth & found)[at].sum()
         for key, base in (("estimate", truth[at].sum()), ("topic_precision", found[at].sum())):
-            share, end = agreed / max(base, 1), "conf" if key == "estimate" else key
-            low, high = wilson_interval(share, max(base, 1), confidence)
-            row |= dict(zip((key, f"{end}_low", f"{end}_high"), (share, low, high) if base else [np.nan] * 3))
+            share = agreed / max(base, 1)
+            row |= ends(key, *((share, *wilson_interval(share, base, confidence)) if base else [np.nan] * 3))
         ratings = np.array([g[at].ravel() for g in given], dtype=float)
         rows.append(row | {"alpha": krippendorff_alpha(ratings, level="nominal") if len(coders) > 1 else np.nan})
     table = pd.DataFrame(rows)
     whole, least = table.iloc[-1], table["conf_low"][:-1].min()
-    recall, low, precision = (percent(whole[key]) for key in ("estimate", "conf_low", "topic_precision"))
     alpha, worst = number(whole["alpha"], 2), "recall, lower end, in the language where it is lowest"
-    told = say("coding", recall=recall, low=low, precision=precision, alpha=alpha, n=number(len(sheet), 0))
     checks = (
         Check(worst, percent(least), "at least 80 %", bool(least >= 0.8)),
         Check("coders agree (alpha)", alpha, "at least 0.67", bool(whole["alpha"] >= 0.67)),
     )
     summary, drawn = {"n": len(sheet), "method": "majority of the coders"}, {"scale": 100, "unit": "recall, %"}
-    return Statement("coding_agreement", "topics", None, table, summary, checks, words=told, drawn=drawn)
+    question = "coding_agreement", "topics", None, table, summary, checks
+    known = {**whole, "n": len(sheet)}
+    return Statement.of(say, ["coding"], known, confidence, *question, source=as_table(sheet), drawn=drawn)

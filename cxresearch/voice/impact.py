@@ -6,7 +6,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.figures import PALETTE, axes_or_new, titled
-from cxresearch.findings import Check, Statement, ends, interval, listing, number, percent, words
+from cxresearch.findings import Check, Statement, ends, listing, words
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.survey import as_survey
 from cxresearch.voice.texts import read_texts, require_texts
@@ -16,12 +16,6 @@ say = words(__package__)
 
 LEAST, SEEN = 100, 30  # texts with a score; with a topic and without it, and customers followed up and not
 UNITS = {"nps": "points of the net promoter score", "share": "percentage points", "mean": "points of the answer"}
-
-
-def sizes(row) -> tuple[str, float, float]:
-    """Return the size of an established difference in words, and the ends of its interval as sizes: "lower by 2, 1 to 3"."""
-    ends = sorted((row["conf_low"], row["conf_high"]), key=abs)
-    return number(abs(row["estimate"])), abs(ends[0]), abs(ends[1])
 
 
 def topic_impact(
@@ -85,21 +79,20 @@ def topic_impact(
         Check("topics by tone with 30 texts or more", len(table), "at least 1", len(table) > 0, "stops"),
         Check("topics whose two ways agree in sign", int(same.sum()), f"all {len(table)}", bool(same.all())),
     )
-    clear, known = np.flatnonzero(table["established"]), {"n": number(len(sample), 0), "span": percent(confidence)}
-    told = say("impact_open", score=survey.label(score), **known)
+    clear, keys, known = np.flatnonzero(table["established"]), ["impact_open"], {"score": survey.label(score)}
     if clear.size:
         top, rest = table.iloc[clear[0]], listing(name[0].lower() + name[1:] for name in about[clear])
-        size, low, high = sizes(top)
-        known |= {"about": about[clear[0]], "unit": UNITS[unit], "size": size, "low": number(low), "high": number(high)}
-        told = say("impact_costs" if top["estimate"] < 0 else "impact_adds", **known)
-        told += " " + say("impact_more", clear=len(clear), of=len(table), rest=rest)
+        known = {**top, "n": len(sample), "about": about[clear[0]], "unit": UNITS[unit]}
+        known |= {"clear": len(clear), "of": len(table), "rest": rest}
+        keys = ["impact_costs" if top["estimate"] < 0 else "impact_adds", "impact_more"]
     summary = {"n": len(sample), "method": "leave one out, and least squares on all topics", "confidence": confidence}
     summary["established"] = bool(clear.size)
     drawn = {"names": about, "marked": table["established"], "line": 0}
     drawn["unit"] = f"contribution to the score, {UNITS[unit]}"
-    more = dict(words=told, domain=survey.condition, fitted=fitted, drawn=drawn)
+    more = dict(labels=read.labels, fitted=fitted, drawn=drawn)
     more["suppressed"] = int(((who > 0) & (who < survey.min_base)).sum())
-    return Statement("topic_impact", f"{score}, {text}", None, table, summary, checks, read.labels, **more)
+    question = "topic_impact", f"{score}, {text}", None, table, summary, checks
+    return Statement.of(say, keys, known, confidence, *question, source=survey, **more)
 
 
 def points_of(survey, score: str) -> tuple[np.ndarray, str]:
@@ -197,7 +190,7 @@ def closed_loop(
     followed = ends("followed", 1 - curve.estimate, 1 - curve.high, 1 - curve.low)
     shown = pd.DataFrame({"days_since": curve.time, **followed, "n": curve.at_risk})
     at = shown[shown["days_since"] <= target_days].iloc[-1]
-    rows = [dict(zip(("term", "estimate", "conf_low", "conf_high", "n"), ("followed up", *at.iloc[1:4], len(sample))))]
+    rows = [{"term": "followed up", **ends("estimate", *at.iloc[1:4]), "n": len(sample)}]
     answer = pd.to_numeric(table[score], errors="coerce").astype(float)
     later = answer * np.nan if next_score is None else pd.to_numeric(table[next_score], errors="coerce")
     if next_score is None and who is not None:
@@ -214,22 +207,18 @@ def closed_loop(
         naive = np.average(change[did], weights=again.weights[did])
         rows.append({"term": "naive gain", "estimate": naive, "n": int(did.sum())})
         rows.append({"term": "difference", **gap[["estimate", "conf_low", "conf_high", "p_value"]], "n": len(again)})
-    span = interval(100 * at["followed_low"], 100 * at["followed_high"], confidence, 0)
-    told = say("loop", share=percent(at["followed"]), days=target_days, n=number(len(sample), 0), span=span)
     summary = {"n": len(sample), "method": "Kaplan-Meier; difference at the same first score", "established": None}
-    key, values = "loop_no_next", {}
+    key, known = "loop_no_next", {**at, "n": len(sample), "days": target_days}
     if enough:
         summary["established"] = clear = bool(gap["conf_low"] > 0 or gap["conf_high"] < 0)
         key = ("loop_gains" if gap["estimate"] > 0 else "loop_loses") if clear else "loop_open"
-        size, *limits = sizes(gap) if clear else ("", gap["conf_low"], gap["conf_high"])
-        values = {"naive": number(naive), "span": interval(*limits, confidence)}
-        values |= {"n": number(len(again), 0), "size": size}
-    told += " " + say.told(key, **values)
+        known = {**gap, **known, "naive": naive, "again": len(again)}
     asked_twice = "dissatisfied who answered again, followed up and not"
     checks = (*sample.checks, Check(asked_twice, fewer, f"at least {SEEN}", fewer >= SEEN))
     further = {"curve": shown[shown["n"] >= survey.min_base]}
-    more = dict(words=told, domain=survey.condition, figure=lambda finding, ax: _curve(finding, target_days, ax))
-    return Statement("closed_loop", score, None, pd.DataFrame(rows), summary, checks, survey.labels, further, **more)
+    more = dict(further=further, figure=lambda finding, ax: _curve(finding, target_days, ax))
+    question = "closed_loop", score, None, pd.DataFrame(rows), summary, checks
+    return Statement.of(say, ["loop", key], known, confidence, *question, source=survey, **more)
 
 
 def _curve(finding: Statement, target: int, ax):

@@ -6,8 +6,8 @@ from scipy import stats
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import Check, Finding, Statement, ends, interval, listing, nothing, number, percent, words
-from cxresearch.inference import critical_value, wilson_interval
+from cxresearch.findings import Check, Finding, Statement, ends, listing, nothing, number, percent, words
+from cxresearch.inference import critical_value, t_interval, wilson_interval
 from cxresearch.voice.impact import satisfied
 from cxresearch.voice.texts import read_texts, require_texts
 
@@ -69,7 +69,7 @@ def tone_of_texts(
     plain = np.bincount(read.row, np.sign(read.tone[read.part]), minlength=len(read.texts))[rows]
     cut = np.sort(chance)[::-1][int(happy.sum()) - 1]  # as many read as satisfied as are
     kappa, plain = cohen_kappa_score(chance >= cut, happy), area_under_curve(plain, happy)[0]
-    low, top = area - critical_value(confidence) * error, min(area + critical_value(confidence) * error, 1)
+    _, low, top, _ = t_interval(area, error, np.inf, confidence)
     fifth = stats.rankdata(chance, method="ordinal").astype(int) * 5 // (len(rows) + 1)
     table = pd.DataFrame({"reads_as": chance, "estimate": happy, "n": 1}).groupby(fifth)
     table = table.agg({"reads_as": "mean", "estimate": "mean", "n": "sum"}).reset_index(drop=True)
@@ -78,19 +78,18 @@ def tone_of_texts(
     apart = np.array([(happy & (chance < 1 - SURE)).sum(), (~happy & (chance > SURE)).sum()])
     shown = apart >= survey.min_base if survey.min_base > 1 else apart >= 0
     stays, counts = bool(low > 0.5), [number(n, 0) if seen else "too few to show" for n, seen in zip(apart, shown)]
-    span, known = interval(low, top, confidence, 2), {"score": survey.label(score), "n": number(len(rows), 0)}
-    told = say("tone_agrees" if stays else "tone_open", auc=number(area, 2), span=span, **known) + " "
-    told += say("tone_apart", kappa=number(kappa, 2), plain=number(plain, 2), high=counts[0], low=counts[1])
+    known = {"score": survey.label(score), "high": counts[0], "low": counts[1]}
     summary = {"n": len(rows), "method": "logistic regression on letters, out of fold", "established": stays}
-    summary |= {"kappa": kappa, **ends("auc", area, low, top), "auc_words": plain}
+    summary |= {"kappa": kappa, **ends("auc", area, low, min(top, 1)), "auc_words": plain}
     tells = "tone tells satisfied writers from others"
     tells = Check(tells, number(area, 2), "above 0.5 by its interval", stays, "stops")
     checks = (tells, Check("kinds of writers", kind, "for information", True, "info"))
     drawn = {"scale": 100, "names": [f"reads as satisfied: {percent(p)}" for p in table["reads_as"]]}
     drawn["unit"] = f"satisfied by {survey.label(score)}, % of a fifth of the texts"
     further = {"disagreement": pd.DataFrame({"term": ["high", "low"], "n": apart})} if shown.all() else {}
-    more = dict(words=told, domain=survey.condition, drawn=drawn)
-    return Statement("tone_of_texts", f"{score}, {text}", None, table, summary, checks, survey.labels, further, **more)
+    told = say, ["tone_agrees" if stays else "tone_open", "tone_apart"], known, confidence
+    question = "tone_of_texts", f"{score}, {text}", None, table, summary, checks
+    return Statement.of(*told, *question, source=survey, further=further, drawn=drawn)
 
 
 def _read(texts, language, happy, folds: int, seed) -> np.ndarray:
@@ -159,21 +158,20 @@ def distinctive_words(responses, *, text: str, group: str, language=None, min_pe
         return nothing("distinctive_words", text, group, why, n=int(inside.sum()))
     n = counts.sum(axis=1)
     odds, error = log_odds(counts[levels[0]], counts[levels[1]], n / n.sum() * len(n))
-    half = critical_value(confidence) * error
-    table = pd.DataFrame({"word": counts.index, "estimate": odds, "conf_low": odds - half, "conf_high": odds + half})
-    table = table.assign(z=odds / error, n=n.to_numpy())
+    span = ends("estimate", *t_interval(odds, error, np.inf, confidence)[:3])
+    table = pd.DataFrame({"word": counts.index, **span, "z": odds / error, "n": n.to_numpy()})
     table = table.iloc[digits.descending(table["z"].abs(), table["word"])[:20]]
     table = table.iloc[digits.descending(table["z"], table["word"])].reset_index(drop=True)
     clear = table[table["z"].abs() > critical_value(confidence)]
     sides = [clear[clear["z"] > 0]["word"], clear[clear["z"] < 0]["word"][::-1]]
-    known = {"first": str(levels[0]).capitalize(), "second": str(levels[1]), "n": number(inside.sum(), 0)}
+    known = {"first": str(levels[0]).capitalize(), "second": str(levels[1])}
     known |= {name: listing(f"'{w}'" for w in side.head(5)) for name, side in zip(("ahead", "behind"), sides)}
-    told = say.told("words" if len(clear) else "words_open", **known)
+    told = say, ["words" if len(clear) else "words_open"], known, confidence
     check = Check("words said in enough texts", len(counts), "at least 20", len(counts) >= 20)
     summary = {"n": int(inside.sum()), "method": "log-odds with an informative Dirichlet prior"}
     drawn = {"line": 0, "unit": f"log-odds, {levels[0]} against {levels[1]}"}
-    more = dict(words=told, domain=survey.condition, drawn=drawn)
-    return Statement("distinctive_words", text, group, table, summary, (check,), survey.labels, **more)
+    question = "distinctive_words", text, group, table, summary, (check,)
+    return Statement.of(*told, *question, source=survey, drawn=drawn)
 
 
 def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2, 9), min_rows=200, seed) -> Finding:
@@ -227,14 +225,13 @@ def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2
     weight, parts = _factors(matrix, k)
     share = np.bincount(weight.argmax(axis=1)[weight.max(axis=1) > 0], minlength=k) / n
     named = [", ".join(forms[np.argsort(-row, kind="stable")[:5]]) for row in parts]
-    low, high = wilson_interval(share, n, confidence=0.95)
-    table = pd.DataFrame({"words": named, "estimate": share, "conf_low": low, "conf_high": high})
+    table = pd.DataFrame({"words": named, **ends("estimate", share, *wilson_interval(share, n, confidence=0.95))})
     table = table.assign(come_again=stable[k]).iloc[digits.descending(share, named)].reset_index(drop=True)
-    told = say("free", k=k, n=number(n, 0), words=table["words"][0], share=percent(table["estimate"][0]))
+    known = {"k": k, "words": table["words"][0], "share": table["estimate"][0]}
     check = Check("topics come again in half of the texts (Jaccard)", number(best, 2), "at least 0.6", True, "stops")
     summary = {"n": n, "method": "non-negative factors of TF-IDF", "come_again": best, "established": True}
-    more = dict(words=told, domain=read.survey.condition, drawn={"scale": 100, "unit": f"% of {n} texts"})
-    return Statement("free_topics", text, None, table, summary, (check,), read.survey.labels, **more)
+    question, drawn = ("free_topics", text, None, table, summary, (check,)), {"scale": 100, "unit": f"% of {n} texts"}
+    return Statement.of(say, ["free"], known, 0.95, *question, source=read.survey, drawn=drawn)
 
 
 def _term_matrix(read, left):

@@ -9,7 +9,7 @@ from scipy import stats
 from cxresearch import digits
 from cxresearch.errors import DataProblem
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled, wrap
-from cxresearch.findings import Check, Statement, as_text, listing, number, percent, words
+from cxresearch.findings import Check, Statement, as_text, ends, listing, number, percent, words
 from cxresearch.inference import adjusted_p_values, wilson_interval
 from cxresearch.survey.sample import distinct
 from cxresearch.voice.texts import LANGUAGES, Texts, read_texts
@@ -120,10 +120,11 @@ def tag_topics(responses, *, text: str, taxonomy=None, language=None, by=None, w
     )
     method = "word patterns, tone by clause"
     summary = dict(n=len(sample), n_effective=sample.n_effective, method=method, covered=covered)
-    whole, group = table.drop_duplicates("term", keep="last"), ", ".join(columns) or None
-    told = _told(whole, read.labels, len(sample), covered, further.get("changes"), 1 - confidence)
-    more = dict(domain=survey.condition, suppressed=int(table["estimate"].isna().sum()), figure=_bars, read=read)
-    return Topics("tag_topics", text, group, table, summary, checks, read.labels, further, words=told, **more)
+    keys, known = _told(table.drop_duplicates("term", keep="last"), read.labels, further.get("changes"), 1 - confidence)
+    question = "tag_topics", text, ", ".join(columns) or None, table, summary, checks
+    more = dict(labels=read.labels, further=further, figure=_bars, read=read)
+    more["suppressed"] = int(table["estimate"].isna().sum())
+    return Topics.of(say, keys, known, confidence, *question, source=survey, **more)
 
 
 def _shares(sample, read: Texts, said, confidence: float) -> pd.DataFrame:
@@ -136,8 +137,8 @@ def _shares(sample, read: Texts, said, confidence: float) -> pd.DataFrame:
         value = flags["any"].astype(float)
         share, variance = sample.means(value), sample.variance(value)
         base = np.divide(share * (1 - share), variance, out=sample.n.astype(float), where=variance > 0)
-        ends_ = dict(zip(("conf_low", "conf_high"), wilson_interval(share, np.maximum(base, 1), confidence)))
-        frame = sample.keys.assign(term=topic, estimate=share, **ends_)
+        limits = wilson_interval(share, np.maximum(base, 1), confidence)
+        frame = sample.keys.assign(term=topic, **ends("estimate", share, *limits))
         for tone in TONES:
             few = persons_with(sample, flags[tone]) < floor
             frame[tone] = np.where(few, np.nan, sample.means(flags[tone].astype(float)))
@@ -184,23 +185,20 @@ def together(estimate, error, confidence: float, df: float = np.inf) -> pd.DataF
     return pd.DataFrame(found | {"p_value": p, "p_adjusted": adjusted})
 
 
-def _told(whole, labels, n: int, covered: float, changes, alpha: float) -> str:
+def _told(whole, labels, changes, alpha: float) -> tuple[list[str], dict]:
     """Return what is said most and what is complained of most, or what changed between the last two waves."""
-    known = {"n": number(n, 0), "covered": percent(covered)}
     shown = whole[(whole["term"] != "other") & whole["estimate"].notna()]
     if shown.empty:
-        return say("topics_hidden", **known)
+        return ["topics_hidden"], {}
     if changes is not None:
         clear = changes[changes["p_adjusted"] < alpha]
         moved = listing(f"{labels[r.term]} ({number(100 * r.estimate, 0)} points)" for r in clear.itertuples())
         waves = {"before": changes["wave_before"].iloc[0], "after": changes["wave"].iloc[0], "moved": moved}
-        return say.told("topics_moved" if len(clear) else "topics_still", **waves, **known)
-    first = digits.largest(shown, "estimate")
-    told = [say("topics", topic=labels[first["term"]], share=percent(first["estimate"]), **known)]
-    if shown["negative"].notna().any():
-        worst = digits.largest(shown[shown["negative"].notna()], "negative")
-        told.append(say("topics_worst", topic=labels[worst["term"]], share=percent(worst["negative"])))
-    return " ".join(told)
+        return ["topics_moved" if len(clear) else "topics_still"], waves
+    first, worst = (digits.largest(shown, column) for column in ("estimate", "negative"))
+    known = {"topic": labels[first["term"]], "share": first["estimate"]}
+    known |= {"worst": labels[worst["term"]], "complaints": worst["negative"]}
+    return ["topics", *["topics_worst"] * bool(worst["negative"] >= 0)], known
 
 
 def _bars(finding: Topics, ax):
