@@ -9,14 +9,15 @@ from scipy import stats
 
 from cxresearch.errors import TooFewRespondents, require_columns, require_share
 from cxresearch.figures import axes_or_new, heat_map
-from cxresearch.findings import Statement, interval, number, percent
+from cxresearch.findings import Statement, ends
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.privacy import hidden_cells, hide_cells, largest_share
 from cxresearch.programme import shared
-from cxresearch.programme.shared import ids_of, money, names_of, payments, refuse_if, say
+from cxresearch.programme.shared import ids_of, names_of, payments, refuse_if, say
 from cxresearch.survey import as_survey, as_table
 
+ENDS = ["estimate", "conf_low", "conf_high"]
 FIRSTS = """, orders AS (SELECT customer, moment, sum(amount) AS net, sum(amount) FILTER (amount >= 0) AS value FROM paid GROUP BY ALL)
 SELECT customer, min(moment) FILTER (value IS NOT NULL) AS _first, arg_min(value, moment) FILTER (value IS NOT NULL) AS _order,
        sum(net) AS _revenue FROM orders GROUP BY customer HAVING count(value) > 0 ORDER BY customer"""
@@ -62,7 +63,7 @@ def _amounts(sample, values, names, chance) -> pd.DataFrame:
     shown, at = np.unique(np.asarray(names, dtype=str), return_inverse=True)
     member = (at[:, None] == np.arange(len(shown))).astype(float)
     found = pd.DataFrame({"term": shown, "n": member.sum(axis=0).astype(int)})
-    found[["estimate", "conf_low", "conf_high"]] = bca_means(sample, values, member, **chance).T
+    found[ENDS] = bca_means(sample, values, member, **chance).T
     parts = [np.sort(values[m > 0])[::-1] for m in member.T]
     found["median"] = [np.median(part) for part in parts]
     found["top_share"] = [part[: max(len(part) // 100, 1)].sum() / part.sum() for part in parts]
@@ -119,18 +120,14 @@ def acquisition(
     unpaid, early = int((recent & ~paid).sum()), int((merged["_first"] < merged["since"].dt.normalize()).sum())
     found = dict(crowd=(crowd, not crowd > 2), unpaid=(unpaid, unpaid == 0), early=(early, early == 0))
     found |= dict(dominant=(per["largest_share"], per["largest_share"] <= 0.05))
-    unit, ends = events.currency or survey.currency, by["period"].iloc[[0, -1]].tolist()
-    spans = [interval(r["conf_low"], r["conf_high"], confidence, 0) for r in (first, per)]
-    tops = [percent(share, 1) for share in (first["top_share"], per["top_share"], per["largest_share"])]
-    value, revenue, median = (money(v, unit) for v in (first["estimate"], per["estimate"], first["median"]))
-    words = say("won", n=number(first["n"], 0), first=ends[0], last=ends[1], span=spans[0], value=value)
-    told = dict(median=median, revenue=revenue, all=number(per["n"], 0), spread=spans[1])
-    axes = "", f"mean first order, {unit or 'money'}", ""
+    unit, (begun, last) = events.currency or survey.currency, by["period"].iloc[[0, -1]]
+    known = {**first, "first": begun, "last": last, "unit": unit or shared.NO_CURRENCY, "all": per["n"]}
+    known |= ends("revenue", *per[ENDS]) | dict(part=per["top_share"], one=per["largest_share"])
+    question = "acquisition", "first order", "period", by, {"n": first["n"], "method": "mean, BCa interval"}
     return shared.statement(
-        ("acquisition", "first order", "period"), by, {"n": first["n"], "method": "mean, BCa interval"},
-        (words, say("won_more", **told, top=tops[0], part=tops[1], one=tops[2])), checks=checks, found=found,
-        labels=survey.labels, further={"whole": whole}, hidden=by["n"].isna().sum(), domain=survey.condition,
-        figure=dict(x="period", columns={"estimate": "o-"}, axes=axes),
+        (["won", "won_more"], known, confidence), question, source=survey, checks=checks, found=found,
+        further={"whole": whole}, hidden=by["n"].isna().sum(),
+        figure=dict(x="period", columns={"estimate": "o-"}, axes=("", f"mean first order, {unit or 'money'}", "")),
     )  # fmt: skip
 
 
@@ -180,16 +177,14 @@ def cohort_retention(
     table["conf_low"], table["conf_high"] = wilson_interval(table["estimate"], table["n"], confidence)
     shown = {c: table[c].mask(gone) for c in table.columns[2:]}
     table = table.assign(**shown, cohort=names_of(table["cohort"], period))
-    span = lambda low, high: interval(100 * low, 100 * high, confidence) + " %"  # noqa: E731
     n, names, soon = int(kept["n"].sum()), names_of(kept["cohort"], period), again.iloc[min(1, len(again) - 1)]
     share = kept["active"].sum() / n
-    said = dict(first=names[0], last=names[-1], period=period, n=number(n, 0), share=percent(share, 1))
-    late = dict(days=number(soon["days"], 0), again=percent(soon["estimate"], 1), stock=number(stock, 0))
-    words = say("active", **said, span=span(*wilson_interval(share, n, confidence)))
+    known = dict(first=names[0], last=names[-1], period=period, days=soon["days"], stock=stock)
+    known |= ends("share", share, *wilson_interval(share, n, confidence)) | ends("again", *soon[ENDS])
+    summary = {"n": n, "method": "share active, Wilson interval"}
     return shared.statement(
-        ("cohort_retention", "active customers", "cohort"), table, {"n": n, "method": "share active, Wilson interval"},
-        (words, say("active_more", **late, spread=span(soon["conf_low"], soon["conf_high"]))), checks=checks,
-        found=dict(stock=(stock, True, "info"), not_over=(str(end.date()), True, "info")), labels=events.labels,
+        (["active", "active_more"], known, confidence), ("cohort_retention", "active customers", "cohort", table, summary),
+        source=events, checks=checks, found=dict(stock=(stock, True, "info"), not_over=(str(end.date()), True, "info")),
         further={"again": again}, hidden=gone.sum(), figure=_matrix,
     )  # fmt: skip
 
@@ -200,8 +195,8 @@ def _bought_again(counts, confidence) -> pd.DataFrame:
     errors = lambda influence: (influence.T / n) @ influence  # noqa: E731  # each row is n customers
     at = [days for days in (30, 90, 180, 365) if days < counts["days"].max()] or [int(counts["days"].max())]
     curve = kaplan_meier(counts["days"], counts["again"], weights=n, covariance=errors, at=at, confidence=confidence)
-    ends = (1 - part[np.searchsorted(curve.time, at)] for part in (curve.estimate, curve.high, curve.low))
-    return pd.DataFrame({"days": at, **dict(zip(("estimate", "conf_low", "conf_high"), ends)), "n": int(n.sum())})
+    left = (1 - part[np.searchsorted(curve.time, at)] for part in (curve.estimate, curve.high, curve.low))
+    return pd.DataFrame({"days": at, **ends("estimate", *left), "n": int(n.sum())})
 
 
 def _matrix(finding, ax):

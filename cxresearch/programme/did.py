@@ -11,12 +11,12 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.errors import require_share
-from cxresearch.findings import Statement, interval, listing, p_words
-from cxresearch.inference import adjusted_p_values
+from cxresearch.findings import Statement, ends, interval, listing, p_words
+from cxresearch.inference import adjusted_p_values, t_interval
 from cxresearch.inference.clusters import cr2, demean, jackknife, wild_bootstrap
 from cxresearch.programme import shared
-from cxresearch.programme.panel import by_unit, read_panel, start_in, treated_units
-from cxresearch.programme.shared import refuse_if, say, sized, t_interval
+from cxresearch.programme.series import by_unit, read_panel, source_of, start_in, treated_units
+from cxresearch.programme.shared import refuse_if, say
 
 ENDS = ["estimate", "conf_low", "conf_high", "p_value"]
 
@@ -107,14 +107,16 @@ def difference_in_differences(
     Waiting time in minutes is 1.43 lower where the programme runs than it would have been ...
     """
     require_share("confidence", confidence)
-    labels, about = getattr(panel, "labels", {}), ("difference_in_differences", outcome, unit)
-    cells, name = read_panel(panel, outcome, unit, period, tuple(controls), every), labels.get(outcome, outcome)
+    about, source = ("difference_in_differences", outcome, unit), source_of(panel)
+    cells, name = read_panel(panel, outcome, unit, period, tuple(controls), every), source.labels.get(outcome, outcome)
     names = cells["unit"].unique()
     if isinstance(since, str) and since in getattr(getattr(panel, "table", panel), "columns", ()):
-        found, reasons, checks, words = _staggered(panel, cells, names, name, unit, since, min_units, confidence)
+        found, reasons, lost, known = _staggered(panel, cells, names, unit, since, min_units, confidence)
         summary = {"n": int(cells["n"].sum()), "method": say["did_staggered"], "established": not reasons}
-        more = dict(labels=labels, drawn={"line": 0.0, "unit": name})
-        return shared.statement(about, found, summary, words, found=checks, **more)
+        known |= {**found.iloc[0], "outcome": name, "why": listing(reasons)}
+        told = [_key(known["estimate"], reasons), "did_groups"], known, confidence
+        more = dict(found=dict(lost_staggered=(lost, lost == 0)), drawn={"line": 0.0, "unit": name})
+        return shared.statement(told, (*about, found, summary), source=source, **more)
     start, group = start_in(cells, since), treated_units(panel, names, unit, treated)
     complete = np.isfinite(changes(wide(cells, "y"), wide(cells, "weight"), start))
     require_units(group & complete, ~group & complete, min_units, unit)
@@ -140,16 +142,16 @@ def difference_in_differences(
     before = _trends_before(cells, runs, start) | {"joint": joint}
     reasons, found = _doubts(table, before, placebo, Y.shape[1], confidence)
     study.loc[persons < getattr(panel, "min_base", 1), ["treated", "control", *ENDS]] = np.nan
-    counts = dict(treated=len(alone), control=len(group) - len(alone), periods=Y.shape[1])
-    p_values = dict(zip(("p", "welch", "wild"), map(p_words, table["p_value"])))
-    words = [_words(name, *clustered[:3], confidence, reasons), say("did_units", **counts, **p_values)]
-    words.append(say("did_before_more" if naive[0] > 0 else "did_before_less", **sized(*naive, confidence)))
+    known = dict(treated=len(alone), control=len(group) - len(alone), periods=Y.shape[1], outcome=name)
+    known |= dict(zip(("p", "welch", "wild"), table["p_value"])) | ends("naive", *naive)
+    known |= {**table.iloc[0], "why": listing(reasons[:2])}
+    keys = [_key(clustered[0], reasons), "did_units", "did_before_more" if naive[0] > 0 else "did_before_less"]
     summary = {"n": int(cells["n"].sum()), "method": "two-way effects, CR2 by unit", "established": not reasons}
     drawn, axes = {"treated": "o-", "control": "o-"}, (say["did_x"], name, say["did_unit"])
     further = {"event_study": study.drop(columns=["p_value", "t"])}
     return shared.statement(
-        about, table, summary, words, found=found | dict(lost=(lost, lost == 0)), labels=labels, further=further, fitted=fit,
-        hidden=study["estimate"].isna().sum(), figure=dict(of="event_study", x="from_start", columns=drawn, upright=-0.5, axes=axes),
+        (keys, known, confidence), (*about, table, summary), source=source, found=found | dict(lost=(lost, lost == 0)),
+        further=further, fitted=fit, hidden=study["estimate"].isna().sum(), figure=dict(of="event_study", x="from_start", columns=drawn, upright=-0.5, axes=axes),
     )  # fmt: skip
 
 
@@ -159,10 +161,8 @@ def require_units(treated, control, min_units, unit) -> None:
     refuse_if(min(found.values()) < min_units, "few_units", **found, least=min_units, unit=unit)
 
 
-def _words(name, estimate, low, high, confidence, reasons) -> str:
-    if reasons:
-        return say("did_open", outcome=name, why=listing(reasons[:2]))
-    return say("did_more" if estimate > 0 else "did_less", outcome=name, **sized(estimate, low, high, confidence))
+def _key(estimate, reasons) -> str:
+    return "did_open" if reasons else "did_more" if estimate > 0 else "did_less"
 
 
 def _trends_before(cells, runs, start) -> dict:
@@ -201,8 +201,8 @@ def _doubts(table, before, placebo, periods, confidence) -> tuple[list[str], dic
     return reasons + [say.told(f"why_{key}", value=value, dates=len(placebo)) for key, value in failed], found
 
 
-def _staggered(panel, cells, names, name, unit, since, min_units, confidence) -> tuple:
-    """Return the effect where the programme began at different times, doubts, checks, words; units are left out in turn."""
+def _staggered(panel, cells, names, unit, since, min_units, confidence) -> tuple:
+    """Return the effect where the programme began at different times, doubts, units lost, counts; units left out in turn."""
     began = by_unit(panel, unit, since, names)
     starts = np.array([np.inf if pd.isna(value) else start_in(cells, value) for value in began], dtype=float)
     Y = wide(cells, "y")
@@ -214,6 +214,5 @@ def _staggered(panel, cells, names, name, unit, since, min_units, confidence) ->
     row = t_interval(float(effect[0]), float(np.sqrt(spread[0, 0])), len(Y) - 1, confidence)
     reasons = [say("holds_0", span=interval(*row[1:3], confidence, 2))] if row[3] >= 1 - confidence else []
     found = pd.DataFrame([(say["did_row_4"], *row, len(Y))], columns=["term", *ENDS, "n"])
-    counts = dict(treated=int(runs.sum()), control=int((~runs).sum()), periods=Y.shape[1])
-    words = say("did_groups", **counts, starts=len(np.unique(starts[runs])), p=p_words(row[3]))
-    return found, reasons, dict(lost_staggered=(lost, lost == 0)), (_words(name, *row[:3], confidence, reasons), words)
+    counts = dict(treated=int(runs.sum()), control=int((~runs).sum()), periods=Y.shape[1], p=row[3])
+    return found, reasons, lost, counts | dict(starts=len(np.unique(starts[runs])))

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import TooFewRespondents, require_choice, require_share
-from cxresearch.findings import Statement, interval, number
+from cxresearch.findings import Statement, ends, interval
 from cxresearch.inference import percentile_interval
 from cxresearch.privacy import hide_cells
 from cxresearch.programme import shared
 from cxresearch.programme.buying import MODELS, Fit, fit, gamma_gamma_mean, slope
-from cxresearch.programme.shared import ids_of, money, payments, refuse_if, resampled, say
+from cxresearch.programme.shared import ids_of, payments, refuse_if, resampled, say
 from cxresearch.survey import Survey, as_survey, as_table
 
 BAND = 0.9, 1.11  # of actual over predicted purchases on hold-out
@@ -181,13 +181,12 @@ def fit_lifetime(
     groups = hide_cells(past.groupby("earlier").agg(**means).reset_index(), min_base=events.min_base, keys=("earlier",))
     spread, key = interval(said["low"], said["high"], confidence, 2), "worth" if stands else "worth_open"
     key = "worth_no_money" if close and better and not stands else key
-    told_of = {k: number(said[k], 0 if k in ("actual", "predicted") else 2) for k in said.index}
-    told_of |= dict(value=money(clv[0], events.currency), horizon=horizon, events=say["of_" + model])
-    told_of |= dict(span=interval(*clv[1:], confidence, 2) if stands else "", spread=spread, n=number(len(past), 0))
+    known = {**said, **ends("clv", *clv), **ends("ratio", *said[["ratio", "low", "high"]]), "horizon": horizon}
+    known |= dict(unit=events.currency or shared.NO_CURRENCY, events=say["of_" + model])
     gap, axes = float(said["error"] - said["history"]), [say[f"foretold_{part}"] for part in ("x", "y", "unit")]
+    summary = {"n": len(past), "method": say["model_" + model], "established": stands}
     return shared.statement(
-        ("fit_lifetime", "clv", None), table, {"n": len(past), "method": say["model_" + model], "established": stands},
-        (say.told(key, **told_of), say.told(key + "_more", **told_of)), checks=checks,
+        ([key, f"{key}_more"], known, confidence), ("fit_lifetime", "clv", None, table, summary), source=events, checks=checks,
         found=dict(foretold=(spread, close, "stops"), gap_error=(gap, better, "stops")) | more, kind=Lifetime,
         labels={term: say["name_" + term] for term in TERMS}, hidden=groups["n"].isna().sum(), customers=customers,
         further={"parameters": told.parameters(), "holdout": groups},

@@ -12,12 +12,12 @@ from scipy import stats
 from cxresearch.digits import at_least
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
 from cxresearch.figures import forest
-from cxresearch.findings import CANNOT, Finding, Statement, number
+from cxresearch.findings import CANNOT, Finding, Statement, ends, number
 from cxresearch.inference import fieller_interval
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
 from cxresearch.programme import shared
-from cxresearch.programme.cohorts import joined_since
-from cxresearch.programme.shared import ids_of, money, payments, refuse_if, resampled, say, span_of
+from cxresearch.programme.cohorts import ENDS, joined_since
+from cxresearch.programme.shared import ids_of, payments, refuse_if, resampled, say, span_of
 from cxresearch.survey import as_survey, as_table
 
 ROLES = ("acquisition", "service", "retention")
@@ -25,7 +25,6 @@ RATIOS = {  # what is divided (a role of costs; all of them) by which count
     "cac": ("acquisition", "new"), "cost_per_contact": ("service", "contacts"),
     "retention_cost": ("retention", "customers"), "cost_of_sale": (None, "revenue"),
 }  # fmt: skip
-ENDS = ["estimate", "conf_low", "conf_high"]
 MONTH = 365.25 / 12  # days
 INCOME = "SELECT customer, moment::DATE AS day, sum(amount) AS amount FROM paid GROUP BY ALL ORDER BY ALL"
 
@@ -87,8 +86,8 @@ def _value_over_cost(cac, clv, confidence) -> tuple:
     """Return lifetime value over the cost to win a customer, with Fieller's interval."""
     (top, bottom), z = (r["estimate"] for r in (clv, cac)), stats.norm.ppf((1 + confidence) / 2)
     variances = [((r["conf_high"] - r["conf_low"]) / (2 * z)) ** 2 for r in (clv, cac)]
-    ends = fieller_interval(top, bottom, variances, confidence=confidence)
-    return "clv_to_cac", top / bottom, *ends, top, bottom, cac["n"]
+    span = fieller_interval(top, bottom, variances, confidence=confidence)
+    return "clv_to_cac", top / bottom, *span, top, bottom, cac["n"]
 
 
 def cost_ratios(
@@ -154,23 +153,24 @@ def cost_ratios(
     shown, told, names = table.dropna(subset="estimate"), [], []
     for r in shown.itertuples():
         name, plain = say["name_" + r.term], r.term in ("clv_to_cac", "cost_of_sale")
-        value = number(r.estimate, 2) if plain else money(r.estimate, events.currency)
+        value = number(r.estimate, 2) + f" {events.currency or shared.NO_CURRENCY}" * (not plain)
         told.append(say("cost", name=name, value=value, span=span_of(*r[3:5], confidence), n=number(r.n, 0)))
         names.append(f"{name}: {value}")
     rest = "; ".join([*told[1:2], *(t[0].lower() + t[1:] for t in told[2:])])
-    words = f"{told[0]}. {rest}." if rest else f"{told[0]}." if told else say["no_base"]
+    whole = f"{told[0]}. {rest}." if rest else f"{told[0]}." if told else say["no_base"]
     # estimates have no unit in common: intervals are drawn over them
     relative = shown.assign(**{c: shown[c] / shown["estimate"] for c in ENDS})
+    question = "cost_ratios", ", ".join(table["term"]), None, table, {"n": most, "method": say["ratio_method"]}
     return shared.statement(
-        ("cost_ratios", ", ".join(table["term"]), None), table, {"n": most, "method": say["ratio_method"]}, [words], found=found,
+        (["whole"], {"whole": whole}, confidence), question, source=events, found=found,
         labels={term: say["name_" + term] for term in (*RATIOS, "clv_to_cac")} | dict(events.labels), hidden=few.sum(),
         figure=partial(_relative, table=relative, names=names),
     )  # fmt: skip
 
 
 def _relative(finding, ax, *, table, names):
-    ends = dict(low="conf_low", high="conf_high", unit="interval over estimate", line=1.0)
-    return forest(table, "estimate", names=names, title=finding.title, ax=ax, **ends)
+    drawn = dict(low="conf_low", high="conf_high", unit="interval over estimate", line=1.0)
+    return forest(table, "estimate", names=names, title=finding.title, ax=ax, **drawn)
 
 
 def payback(
@@ -223,17 +223,17 @@ def payback(
     prices = price * np.exp(spread * np.random.default_rng(seed).normal(size=len(draws)))
     month, tails = float(_first_month(so_far, price)), [(1 - confidence) / 2, (1 + confidence) / 2]
     low, high = np.quantile(_first_month(draws, prices[:, None]), tails, method="inverted_cdf")
-    ends, n = np.quantile(draws, tails, axis=0), known.sum(axis=0).astype(int)
-    table = pd.DataFrame(dict(age=np.arange(1, months + 1), earned=so_far, conf_low=ends[0], conf_high=ends[1], n=n))
+    band, n = np.quantile(draws, tails, axis=0), known.sum(axis=0).astype(int)
+    table = pd.DataFrame(dict(age=np.arange(1, months + 1), earned=so_far, conf_low=band[0], conf_high=band[1], n=n))
     key = "not_paid_back" if np.isinf(month) else "paid_back_open" if np.isinf(high) else "paid_back"
-    said = dict(cost=money(price, events.currency), n=number(len(seen), 0), month=number(month, 0), seen=months)
-    words = say.told(key, **said, margin=money(so_far[-1], events.currency), span=span_of(low, high, confidence, 0))
+    known = dict(cost=price, unit=events.currency or shared.NO_CURRENCY, seen=months, margin=so_far[-1])
+    known |= ends("month", month, low, high)
     summary = {"n": len(seen), "method": say["payback_method"], "payback": month}
     summary["established"] = bool(np.isfinite(high))
     axes = say["payback_x"], say("payback_y", unit=events.currency or "money"), say["payback_unit"]
-    figure = dict(x="age", columns={"earned": "o-"}, across=price, axes=axes)
-    more = dict(checks=checks, labels=events.labels, figure=figure)
-    return shared.statement(("payback", "margin", None), table, summary, [words], **more)
+    more = dict(figure=dict(x="age", columns={"earned": "o-"}, across=price, axes=axes), found={}, checks=checks)
+    question = "payback", "margin", None, table, summary
+    return shared.statement(([key], known, confidence), question, source=events, **more)
 
 
 def _first_month(path, price) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What coincides with a date in one series.
+"""One reader of panels and series, means by unit and period; and what coincides with a date in one series.
 
 Wagner et al. (2002), J. Clinical Pharmacy and Therapeutics 27:299-309 (segments); Prais & Winsten (1954) (errors that
 hang together); Cooper & Thompson (1977), Biometrika 64:625-628 (REML of them).
@@ -7,12 +7,81 @@ hang together); Cooper & Thompson (1977), Biometrika 64:625-628 (REML of them).
 import numpy as np
 import pandas as pd
 
-from cxresearch.errors import require_share
-from cxresearch.findings import Statement, interval, number, p_words
-from cxresearch.programme.panel import read_panel, start_in
-from cxresearch.programme.shared import refuse_if, say, sized, statement, t_interval
+from cxresearch.errors import nearest, require_share
+from cxresearch.findings import Statement, listing
+from cxresearch.inference import t_interval
+from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
+from cxresearch.programme.shared import moment, refuse_if, statement
+from cxresearch.survey import Survey, Table, as_table, natural_key
 
 GRID = np.linspace(-0.9, 0.98, 95)  # of the correlation of neighbours
+
+
+def source_of(panel) -> Survey | Table:
+    """Return a panel with what is known of it."""
+    return panel if isinstance(panel, Survey) else as_table(panel)
+
+
+def _asked(panel, sql, *columns) -> pd.DataFrame:
+    """Return the answer to SQL on the rows of a panel; `sql` maps the relation to it."""
+    with opened(panel.table if isinstance(panel, Survey) else as_table(panel).data, named="panel") as source:
+        require_fields(source, *columns, where="the panel")
+        return source.query("source", sql(source)).df()
+
+
+def read_panel(panel, outcome, unit, period, more=(), every=None) -> pd.DataFrame:
+    """Return means by unit (one for all where it is None) and period in the order of time, with weight and persons."""
+    refuse_if(outcome is None, "no_outcome")
+    weight, person = (getattr(panel, name, None) for name in ("weight", "respondent"))
+    w, who = quoted(weight) if weight else "1", f"DISTINCT {quoted(person)}" if person else "*"
+    place, time = quoted(unit) if unit else "0", quoted(period)
+    at = time if every is None else f"date_trunc('{every}', {time}::TIMESTAMP)"
+
+    def sql(source):
+        of = {name: amount_sql(source, name) for name in (outcome, *more)}
+        means = ", ".join(f"sum({w} * {value}) / sum({w}) AS {quoted(name)}" for name, value in of.items())
+        whole = " AND ".join(f"{value} IS NOT NULL" for value in (place, time, *of.values()))
+        found = f"SELECT {place} AS unit, {at} AS period, {means}, sum({w})::DOUBLE AS weight, count({who}) AS n"
+        return f"{found} FROM source WHERE {whole} GROUP BY ALL HAVING sum({w}) > 0"
+
+    cells = _asked(panel, sql, outcome, unit, period, *more)
+    refuse_if(not len(cells), "no_row", columns=listing([outcome, period, *more]))
+    text = not (hasattr(cells["period"], "dt") or pd.api.types.is_numeric_dtype(cells["period"]))
+    order = sorted(cells["period"].unique(), key=natural_key if text else None)
+    cells["t"] = cells["period"].map({p: i for i, p in enumerate(order)})
+    return cells.rename(columns={outcome: "y"}).sort_values(["unit", "t"], ignore_index=True)
+
+
+def start_in(cells, since) -> int:
+    """Return the place of the first period of the programme; refuse a date outside the data."""
+    order = list(cells.drop_duplicates("t").sort_values("t")["period"])
+    dates = hasattr(order[0], "year")
+    since = moment("since", since) if dates else since
+    place = sum(p < since if dates else natural_key(p) < natural_key(since) for p in order)
+    refuse_if(not 0 < place < len(order), "outside", since=since, first=order[0], last=order[-1])
+    return place
+
+
+def by_unit(panel, unit, column, names) -> pd.Series:
+    """Return what a column says of each unit; refuse one that changes within a unit."""
+    u, c = quoted(unit), quoted(column)
+    sql = f"SELECT {u} AS unit, min({c}) AS value, count(DISTINCT {c}) AS values FROM source WHERE {u} IS NOT NULL GROUP BY 1"
+    found = _asked(panel, lambda source: sql, unit, column).set_index("unit").reindex(names)
+    mixed = found.index[found["values"] > 1]
+    refuse_if(len(mixed), "mixed_unit", column=column, unit=unit, value=", ".join(map(repr, mixed[:1])))
+    return found["value"]
+
+
+def treated_units(panel, names, unit, treated):
+    """Return for each unit whether the programme runs there: from a list of units, or a column of two values."""
+    if isinstance(treated, str):
+        found = by_unit(panel, unit, treated, names)
+        values = sorted(found.dropna().unique(), key=natural_key)
+        refuse_if(len(values) != 2, "not_two", column=repr(treated), n=len(values), found=listing(values[:5]))
+        return found.eq(values[1]).to_numpy()
+    unknown = next((v for v in treated if v not in names), None)
+    refuse_if(unknown is not None, "no_unit", found=repr(unknown), unit=unit, near=nearest(unknown, names))
+    return pd.Series(names).isin(list(treated)).to_numpy()
 
 
 def _whitened(columns, rho):
@@ -70,8 +139,8 @@ def interrupted_series(
     No change of Waiting time in minutes that coincides with 2025-01-01 is established ...
     """
     require_share("confidence", confidence)
-    labels, more = getattr(series, "labels", {}), [comparison] if comparison else []
-    cells, name = read_panel(series, outcome, None, period, more, every), labels.get(outcome, outcome)
+    source, more = source_of(series), [comparison] if comparison else []
+    cells, name = read_panel(series, outcome, None, period, more, every), source.labels.get(outcome, outcome)
     start, n = start_in(cells, since), len(cells)
     _require_long_enough(cells, start, since, season, min_points)
     y = cells["y"].to_numpy(float) - sum(cells[c].to_numpy(float) for c in more)
@@ -81,7 +150,7 @@ def interrupted_series(
     table = pd.DataFrame(dict(zip(("estimate", "conf_low", "conf_high", "p_value"), rows))).assign(n=n)
     table.insert(0, "term", ["level", "slope"])
     table.insert(2, "std_error", fit.bse[at])
-    change, *ends, p = rows[:, 0]
+    change, *_, p = rows[:, 0]
     before = season if season and start >= 2 * season else None
     dates = range(min_points, start - min_points + 1)
     placebo = [ar1_fit(segments(start, date, before), y[:start])[0].tvalues[2] for date in dates]
@@ -93,18 +162,15 @@ def interrupted_series(
     lines = pd.DataFrame({"period": cells["period"].astype(str).str[:10], "actual": np.where(hidden, np.nan, y)})
     on = X @ fit.params - X[:, at] @ fit.params[at]
     lines = lines.assign(fitted=X @ fit.params, counterfactual=np.where(np.arange(n) >= start, on, np.nan))
-    key, said = "series_up" if change > 0 else "series_down", sized(change, *ends, confidence)
-    if not stands:
-        key, said = "series_open", dict(size=number(change, 2), span=interval(*ends, confidence, 2))
-    words = [say(key, outcome=name, since=since, **said)]
-    tests = dict(p=p_words(p), df=number(df, 1), placebo=as_large, dates=len(placebo), n=n)
-    beside = "series_control" if more else "series_more"
-    words.append(say.told(beside, **tests, comparison=labels.get(comparison, comparison)))
+    keys = ["series_open" if not stands else "series_up" if change > 0 else "series_down"]
+    keys += ["series_control" if more else "series_more"]
+    known = {**table.iloc[0], "outcome": name, "since": since, "p": p, "placebo": as_large, "dates": len(placebo)}
+    known["comparison"] = source.labels.get(comparison, comparison)
     summary = {"n": n, "method": "two lines, AR(1) errors by REML", "df": df, "established": stands}
     drawn = {"actual": "o", "fitted": "-", "counterfactual": "--"}
     figure = dict(of="lines", x="period", columns=drawn, axes=("", name, "mean by period"))
-    about = dict(found=found, labels=labels, further={"lines": lines}, hidden=hidden.sum(), figure=figure, fitted=fit)
-    return statement(("interrupted_series", outcome, None), table, summary, words, **about)
+    more = dict(source=source, found=found, further={"lines": lines}, hidden=hidden.sum(), figure=figure, fitted=fit)
+    return statement((keys, known, confidence), ("interrupted_series", outcome, None, table, summary), **more)
 
 
 def _require_long_enough(cells, start, since, season, min_points) -> None:

@@ -5,18 +5,17 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from cxresearch.errors import DataProblem, require_choice
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
-from cxresearch.findings import Check, Statement, interval, number, words
-from cxresearch.inference import critical_value
+from cxresearch.findings import Check, Statement, interval, words
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields, require_one_id_type, time_sql
 from cxresearch.survey import as_survey, as_table
 
 say = words(__package__)
 
 PERIODS = {"week": "W", "month": "M", "quarter": "Q", "year": "Y"}
+NO_CURRENCY = "(currency not stated)"
 
 
 def refuse_if(forbidden, key: str, /, **values) -> None:
@@ -31,11 +30,11 @@ def checked(**found) -> tuple[Check, ...]:
     return tuple(Check(*row) for row in said)
 
 
-def statement(question, table, summary, words, *, checks=(), found=None, hidden=0, figure=None, kind=Statement, **more):
-    """Return the finding of a question with its checks and, where `figure` holds the options of `lines`, that figure."""
-    drawn = partial(lines, **figure) if isinstance(figure, dict) else figure
-    more |= dict(words=" ".join(words), suppressed=int(hidden), figure=drawn)
-    return kind(*question, table, summary, (*checks, *checked(**found or {})), **more)
+def statement(told, question, *, source, found, checks=(), hidden=0, figure=None, kind=Statement, **more):
+    """Return keys, values and confidence as the finding of a question, with its checks and a figure or options of `lines`."""
+    more |= dict(source=source, suppressed=int(hidden))
+    more["figure"] = partial(lines, **figure) if isinstance(figure, dict) else figure
+    return kind.of(say, *told, *question, (*checks, *checked(**found)), **more)
 
 
 def moment(name: str, value) -> pd.Timestamp:
@@ -112,27 +111,10 @@ def resampled(columns, sample=None, *, n_boot: int, seed) -> np.ndarray:
     return np.concatenate([weights @ columns for weights in sample.replicates(n_boot, seed=seed)])
 
 
-def t_interval(estimate, error, df, confidence: float) -> tuple:
-    """Return estimates with the ends of their t intervals and p of "it is 0"."""
-    half = critical_value(confidence, df) * error
-    return estimate, estimate - half, estimate + half, 2 * stats.t.sf(np.abs(estimate) / error, df)
-
-
-def money(value: float, currency: str | None) -> str:
-    """Return an amount with its currency."""
-    return f"{number(value, 2)} {currency or '(currency not stated)'}"
-
-
 def span_of(low, high, confidence, decimals=2) -> str:
     """Return an interval in words, also where it has no ends."""
     ended = np.isfinite(low) and np.isfinite(high)
     return interval(low, high, confidence, decimals) if ended else "an interval without ends"
-
-
-def sized(estimate, low, high, confidence) -> dict[str, str]:
-    """Return the size and the span of a change whose direction the sentence says."""
-    low, high = (low, high) if estimate >= 0 else (-high, -low)
-    return {"size": number(abs(estimate), 2), "span": span_of(low, high, confidence)}
 
 
 def lines(finding, ax, *, x, columns, axes, of="tidy", across=None, upright=None):
