@@ -28,6 +28,7 @@ FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # a cell that starts so is run by som
 
 # What a row is about; these columns lead a table that is shown.
 IDENTIFIERS = ("term", "group", "segment", "wave", "feature", "check", "table", "item", "step")
+ENDS = ["estimate", "conf_low", "conf_high"]  # the columns of an estimate and its interval
 ITEMS = ("term", "other", "feature")  # columns whose item keys are shown in the study's words
 
 
@@ -214,8 +215,8 @@ class Statement(Finding):
         from cxresearch.figures import forest
 
         options, table = dict(self.drawn), self.table[self.table["estimate"].notna()]
-        scale, columns = options.pop("scale", 1), ["estimate", "conf_low", "conf_high"]
-        table = table.assign(**{c: scale * table[c] for c in columns}) if scale != 1 else table
+        scale = options.pop("scale", 1)  # a number, or one for each row
+        table = table.assign(**{c: scale * table[c] for c in ENDS if c in table})
         usual = dict(low="conf_low", high="conf_high", title=self.title, names=map(self.label, table.iloc[:, 0]))
         return forest(table, "estimate", ax=ax, **usual | options)
 
@@ -251,8 +252,7 @@ def asked(analysis, /, *arguments, **options) -> Finding:
 
 def ends(name: str, estimate, low, high) -> dict[str, object]:
     """Return an estimate and the ends of its interval as columns: name, name_low, name_high; estimate, conf_low, ..."""
-    end = "conf" if name == "estimate" else name
-    return {name: estimate, f"{end}_low": low, f"{end}_high": high}
+    return dict(zip(ENDS if name == "estimate" else (name, f"{name}_low", f"{name}_high"), (estimate, low, high)))
 
 
 def number(value: float, decimals: int = 1) -> str:

@@ -4,6 +4,8 @@ Searle, Casella & McCulloch (1992), *Variance Components*, 3.6-3.8, 7.4 (BLUP); 
 Krippendorff's Alpha*.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -57,11 +59,11 @@ def agent_consistency(
         require_columns(table, occasion, where="ratings")
         of = person_codes(table[occasion])  # a rating whose occasion is not known is one of its own
         table = table.assign(**{score: table.groupby(of)[score].transform("mean")})[~pd.Series(of).duplicated()]
-        given = given.of(table)
+        given = replace(given, rows=table.reset_index(drop=True))
     code, names = pd.factorize(table[agent])
-    kept = (np.bincount(code, minlength=len(names)) >= min_ratings) & (given.base(code) >= given.floor)
+    kept = (np.bincount(code, minlength=len(names)) >= min_ratings) & (given.base(code) >= given.min_base)
     if (j := int(kept.sum())) < MIN_AGENTS:
-        have = f"{j} of {len(names)} agents have {min_ratings} ratings or more from {given.floor} persons or more"
+        have = f"{j} of {len(names)} agents have {min_ratings} ratings or more from {given.min_base} persons or more"
         raise TooFewRespondents(f"{have}; {MIN_AGENTS} are needed to say how much agents differ")
     plain, agents = table[score].to_numpy()[kept[code]], code[kept[code]]
     values = _after_mix(plain, agents, table[list(case_mix)].loc[kept[code]])

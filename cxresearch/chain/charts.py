@@ -79,10 +79,10 @@ def funnel(
         found = f"{given.table[value].min():g} to {given.table[value].max():g}"
         raise DataProblem(f"{value} holds {found}; a {kind} lies from {low:g} to {high:g}")
     known = given.table[given.table[base] > 0]
-    table = known[known[base] >= given.floor]
+    table = known[known[base] >= given.min_base]
     k, hidden, y, n = len(table), len(known) - len(table), table[value].to_numpy(), table[base].to_numpy()
     if k < 5:
-        few = f"{k} units have a {value} and a base of {given.floor} or more; a funnel needs five"
+        few = f"{k} units have a {value} and a base of {given.min_base} or more; a funnel needs five"
         raise TooFewRespondents(few)
     centre = float(n @ y / n.sum())
     spread = table[sd].to_numpy() if sd else np.sqrt(centre * (1 - centre) if kind == "share" else centre)
@@ -170,7 +170,7 @@ def process_chart(
         raise DataProblem(f"{value} must be 0 or 1 in every row for kind={kind!r}")
     groups = given.table.groupby([*([by] if by else []), period], observed=True)
     cells = groups[value].agg(["mean", "std", "size"]).reset_index()
-    hidden = given.base(groups.ngroup().to_numpy()) < given.floor
+    hidden = given.base(groups.ngroup().to_numpy()) < given.min_base
     parts = cells[~hidden].groupby(by, sort=False, observed=True) if by else [(None, cells[~hidden])]
     charts = [chart for _, part in parts if (chart := _chart(part, kind, baseline, sorted(rules))) is not None]
     if not charts:

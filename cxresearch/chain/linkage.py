@@ -11,10 +11,10 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.chain.rows import FEW_CLUSTERS, NOISY, UNITS, clear, opened, require_once, slopes, standard
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import Check, Statement, ends, listing
+from cxresearch.findings import ENDS, Check, Statement, ends, listing
 from cxresearch.inference import adjusted_p_values, percentile_interval
 
-DRAWS, ENDS = 1000, ["estimate", "conf_low", "conf_high"]
+DRAWS = 1000
 # Name in the sentences -> row of the table, outcome, cause and what is given: columns of `over_periods`.
 TERMS = {
     "now": ("same period", "y", ["x"]),

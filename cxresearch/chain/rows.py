@@ -1,7 +1,6 @@
 """What the findings of the room share: the rows they open, the statement they make, slopes clustered by unit."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,30 +20,19 @@ UNITS = 30  # with fewer the numbers between units are a description
 FEW_CLUSTERS = 40  # below it the errors are CR2 with Bell and McCaffrey's degrees of freedom
 
 
-@dataclass(frozen=True)
-class Opened:
-    """The rows of an analysis with what is known of them."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Opened(Survey):
+    """The rows of an analysis, which count alike, with what is known of them."""
 
-    table: pd.DataFrame
-    labels: Mapping[str, str]
-    floor: int
-    person: str | None
-    condition: str
-    confidence: float
-    checks: tuple[Check, ...]
-
-    def label(self, key) -> str:
-        return str(self.labels.get(key, key))
-
-    def of(self, table: pd.DataFrame) -> "Opened":
-        return replace(self, table=table.reset_index(drop=True))
+    confidence: float = 0.95
+    checks: tuple[Check, ...] = ()
 
     def base(self, code) -> np.ndarray:
         """Return how many distinct persons, or rows where these are not named, each code counts."""
         k = int(np.max(code, initial=-1)) + 1
-        if self.person is None or not k:
+        if self.respondent is None or not k:
             return np.bincount(code, minlength=k)
-        return distinct(code, person_codes(self.table[self.person]), k)
+        return distinct(code, person_codes(self.table[self.respondent]), k)
 
     def found(self, *question, keys, summary, known, checks=(), left=None, figure=None, **drawn) -> Statement:
         """Return function, outcome, group and table as a finding; `left` says what was left out, and how often."""
@@ -75,8 +63,8 @@ def opened(data, *keys, numbers, confidence: float, gaps: bool = False) -> Opene
         table = table[table[weight] != 0]
     person = getattr(source, "respondent", None) or getattr(source, "person", None)
     table = table.dropna(subset=keys if gaps else [*keys, *numbers]).reset_index(drop=True)
-    condition = getattr(source, "condition", "")
-    return Opened(table, source.labels, source.min_base, person, condition, confidence, checks)
+    known = dict(labels=source.labels, min_base=source.min_base, condition=getattr(source, "condition", ""))
+    return Opened(table, respondent=person, confidence=confidence, checks=checks, **known)
 
 
 def require_once(table: pd.DataFrame, keys, where: str) -> None:

@@ -55,7 +55,7 @@ def unit_reliability(
         require_once(table, keys, "the table of means")
     elif period is not None and len(names) == len(table) > 0:  # one row per unit and period
         return _stability(given, item, unit, period)
-    floor = max(min_answers, given.floor)
+    floor = max(min_answers, given.min_base)
     base = np.bincount(code, table[n], len(names)) if delivered else given.base(code)
     kept, j = base[code] >= floor, int((base >= floor).sum())
     if j < 2:

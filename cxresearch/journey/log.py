@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_choice, require_columns
-from cxresearch.findings import Check, Shown, Statement, words
+from cxresearch.findings import ENDS, Check, Shown, Statement, ends, words
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.events import opened, quoted, require_fields, require_one_id_type
 from cxresearch.privacy import hide_cells
@@ -18,7 +18,6 @@ say = words(__package__)
 
 HOUR = 3_600_000_000  # microseconds
 UNKNOWN = np.iinfo(np.int64).min  # a time that is missing
-ENDS = ("estimate", "conf_low", "conf_high")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -72,7 +71,7 @@ class Log:
             totals = np.add.reduceat(hit - share, starts)
             variance = cases / max(cases - 1, 1) * (totals @ totals) / n**2
             base = min(share * (1 - share) / variance, n) if variance > 0 and 0 < share < 1 else cases
-            row = {"group": name} | dict(zip(ENDS, (share, *wilson_interval(share, base, confidence))))
+            row = {"group": name} | ends("estimate", share, *wilson_interval(share, base, confidence))
             counts = {key: int(mark[at].sum()) for key, mark in marks.items()}
             rows.append(row | {"n": n, "n_effective": base} | counts | {"persons": cases})
         table = hide_cells(pd.DataFrame(rows), min_base=self.source.min_base, base="persons", keys=("group",))

@@ -12,11 +12,11 @@ from scipy import optimize
 from cxresearch import digits
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
 from cxresearch.figures import PALETTE, axes_or_new, titled
-from cxresearch.findings import Check, ends
+from cxresearch.findings import ENDS, Check, ends
 from cxresearch.inference import e_value, newcombe_difference, t_interval
 from cxresearch.inference.clusters import cluster_covariance
 from cxresearch.inference.survival import kaplan_meier, log_rank, restricted_mean
-from cxresearch.journey.log import ENDS, HOUR, UNKNOWN, JourneyFinding, event_log, groups_of, moments_of, said_yes, say
+from cxresearch.journey.log import HOUR, UNKNOWN, JourneyFinding, event_log, groups_of, moments_of, said_yes, say
 from cxresearch.journey.moments import design_of
 from cxresearch.privacy import hidden_cells
 
@@ -332,14 +332,14 @@ def time_to_resolve(
         mine = hours[cell == g], done[cell == g]
         curve = kaplan_meier(*mine, at=[0.0], confidence=confidence)
         mean = restricted_mean(*mine, mark, confidence=confidence)
-        rows[g] |= dict(zip(ENDS, curve.median())) | ends("mean_hours", *mean)
+        rows[g] |= ends("estimate", *curve.median()) | ends("mean_hours", *mean)
         rows[g] |= {"horizon": mark, "n": len(mine[0]), "n_open": int(np.sum(mine[1] == 0))}
         named = dict(zip(("hours", "at_risk", "estimate", "std_error", "conf_low", "conf_high"), curve))
         curves.append(pd.DataFrame({"group": names[g]} | named))
     compared = len(shown) > 1
     p = log_rank(hours[kept], done[kept], cell[kept]) if compared else np.nan
     summary = {"n": len(hours), "n_open": int(np.sum(done == 0)), "method": "Kaplan-Meier", "p_value": p}
-    summary |= dict(zip(ENDS, middle.median())) | {"established": bool(p < 1 - confidence) if compared else None}
+    summary |= ends("estimate", *middle.median()) | {"established": bool(p < 1 - confidence) if compared else None}
     keys = ["time_half" if np.isfinite(summary["estimate"]) else "time_unknown"]
     keys += [*["time_differ" if p < 1 - confidence else "time_open"] * compared, *log.days]
     lost = Check("cases opened at the end or later, left out", int(np.sum(~inside)), "information", True, "info")

@@ -9,7 +9,7 @@ from scipy import stats
 
 from cxresearch.errors import TooFewRespondents, require_columns, require_share
 from cxresearch.figures import axes_or_new, heat_map
-from cxresearch.findings import Statement, ends
+from cxresearch.findings import ENDS, Statement, ends
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.privacy import hidden_cells, hide_cells, largest_share
@@ -17,7 +17,6 @@ from cxresearch.programme import shared
 from cxresearch.programme.shared import ids_of, names_of, payments, refuse_if, say
 from cxresearch.survey import as_survey, as_table
 
-ENDS = ["estimate", "conf_low", "conf_high"]
 FIRSTS = """, orders AS (SELECT customer, moment, sum(amount) AS net, sum(amount) FILTER (amount >= 0) AS value FROM paid GROUP BY ALL)
 SELECT customer, min(moment) FILTER (value IS NOT NULL) AS _first, arg_min(value, moment) FILTER (value IS NOT NULL) AS _order,
        sum(net) AS _revenue FROM orders GROUP BY customer HAVING count(value) > 0 ORDER BY customer"""

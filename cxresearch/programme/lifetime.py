@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import TooFewRespondents, require_choice, require_share
-from cxresearch.findings import Statement, ends, interval
+from cxresearch.findings import ENDS, Statement, ends, interval
 from cxresearch.inference import percentile_interval
 from cxresearch.privacy import hide_cells
 from cxresearch.programme import shared
@@ -175,7 +175,7 @@ def fit_lifetime(
     customers["clv"] *= margin
     clv, stands = margin * np.array(clv) * (1, min(said["low"], 1), max(said["high"], 1)), bool(np.isfinite(clv[0]))
     table = pd.DataFrame({"term": TERMS, "estimate": [*said[:5], clv[0]]}).assign(conf_low=np.nan, conf_high=np.nan)
-    table.loc[[2, 5], ["conf_low", "conf_high"]] = [said[["low", "high"]].tolist(), clv[1:]]
+    table.loc[[2, 5], ENDS[1:]] = [said[["low", "high"]].tolist(), clv[1:]]
     past = past.assign(earlier=np.minimum(past["x"], 7).astype(int), predicted=predicted)
     means = dict(actual=("later", "mean"), predicted=("predicted", "mean"), n=("later", "size"))
     groups = hide_cells(past.groupby("earlier").agg(**means).reset_index(), min_base=events.min_base, keys=("earlier",))

@@ -3,20 +3,17 @@
 Fieller (1954); Kuensch (1989), Annals of Statistics 17:1217-1241 (blocks, here closed to a circle: Politis & Romano 1992).
 """
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from cxresearch.digits import at_least
 from cxresearch.errors import DataProblem, TooFewRespondents, require_share
-from cxresearch.figures import forest
-from cxresearch.findings import CANNOT, Finding, Statement, ends, number
+from cxresearch.findings import CANNOT, ENDS, Finding, Statement, ends, number
 from cxresearch.inference import fieller_interval
 from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
 from cxresearch.programme import shared
-from cxresearch.programme.cohorts import ENDS, joined_since
+from cxresearch.programme.cohorts import joined_since
 from cxresearch.programme.shared import ids_of, payments, refuse_if, resampled, say, span_of
 from cxresearch.survey import as_survey, as_table
 
@@ -158,19 +155,12 @@ def cost_ratios(
         names.append(f"{name}: {value}")
     rest = "; ".join([*told[1:2], *(t[0].lower() + t[1:] for t in told[2:])])
     whole = f"{told[0]}. {rest}." if rest else f"{told[0]}." if told else say["no_base"]
-    # estimates have no unit in common: intervals are drawn over them
-    relative = shown.assign(**{c: shown[c] / shown["estimate"] for c in ENDS})
     question = "cost_ratios", ", ".join(table["term"]), None, table, {"n": most, "method": say["ratio_method"]}
     return shared.statement(
         (["whole"], {"whole": whole}, confidence), question, source=events, found=found,
         labels={term: say["name_" + term] for term in (*RATIOS, "clv_to_cac")} | dict(events.labels), hidden=few.sum(),
-        figure=partial(_relative, table=relative, names=names),
+        drawn=dict(names=names, scale=1 / shown["estimate"], unit="interval over estimate", line=1.0),  # no unit in common
     )  # fmt: skip
-
-
-def _relative(finding, ax, *, table, names):
-    drawn = dict(low="conf_low", high="conf_high", unit="interval over estimate", line=1.0)
-    return forest(table, "estimate", names=names, title=finding.title, ax=ax, **drawn)
 
 
 def payback(
