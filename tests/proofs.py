@@ -26,9 +26,3 @@ def covered(share: float, draws: int) -> bool:
 def seldom(share: float, draws: int, slack: float = 0.0) -> bool:
     """Whether a false alarm is raised in 5 % of draws at most, two standard errors aside."""
     return share <= 0.05 + slack + 2 * np.sqrt(0.05 * 0.95 / draws)
-
-
-def title_of(finding) -> str:
-    """Return the title of a figure, wherever the theme puts it, on one line."""
-    ax = finding.plot()
-    return (ax.get_title(loc="left") or ax.get_title()).replace("\n", " ").replace("\u00a0", " ")

@@ -1,10 +1,9 @@
 """The service-profit chain: published numbers, planted truths, nulls, refusals."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from proofs import covered, draws, hits, seldom, title_of
+from proofs import covered, draws, hits, seldom
 
 import cxresearch as cx
 from cxresearch.chain.charts import RUN_LENGTH, _signals, chance_limit
@@ -358,17 +357,3 @@ def test_a_rating_is_joined_to_its_contact_or_to_the_last_before_it_and_this_is_
     assert dict(zip(named["q"], named["agent"])) == {5: "X", 7: "X"} and set(named["month"]) == {"2025-01"}
     with pytest.raises(cx.DataProblem, match="no rating 'q' has a contact: neither by id nor within 30 days"):
         cx.rated_contacts(answers.assign(contact="none"), calls, rating="q")
-
-
-@pytest.mark.parametrize("make", [
-    lambda t: cx.agent_consistency(t, **AGENTS),
-    lambda t: cx.unit_reliability(t, item="score", unit="agent"),
-    lambda t: cx.process_chart(t.assign(t=t.index % 10), value="score", period="t", by="topic", baseline=5),
-    lambda t: cx.funnel(shops(np.random.default_rng(1)), **FUNNEL),
-    lambda t: cx.lead_lag_units(panel(np.random.default_rng(1)), **ORDER),
-])  # fmt: skip
-def test_first_sentences_are_short_and_figures_carry_them(make):
-    found = make(contacts(np.random.default_rng(1), 0.5))
-    first = found.sentence().split(". ")[0]
-    assert len(first.split()) <= 25 and title_of(found).startswith(first[:40])
-    plt.close("all")

@@ -1,10 +1,9 @@
 """Claims held against data: published numbers, planted truths, nulls, refusals."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from proofs import covered, draws, hits, seldom, title_of
+from proofs import covered, draws, hits, seldom
 
 import cxresearch as cx
 
@@ -274,18 +273,6 @@ def test_what_cannot_be_asked_is_refused_with_the_reason(function, given, option
     with pytest.raises(cx.DataProblem) as caught:
         function(*given, **options)
     assert str(caught.value) == message
-
-
-@pytest.mark.parametrize("make", [
-    lambda: cx.loyalty_ratios(TABLE, claimed=5, **RATIO),
-    lambda: cx.said_and_did(TABLE.assign(said=1 - TABLE["again"]), said="said", did="again"),
-    lambda: cx.stated_shares(TABLE, items=["again"], quoted={"again": 0.76}),
-    lambda: cx.weigh_myths(rated(np.random.default_rng(4)), outcome="y", kinds=KINDS, n_boot=100, seed=1),
-])  # fmt: skip
-def test_first_sentences_are_short_and_figures_are_drawn(make):
-    found = make()
-    assert len(found.sentence().split(". ")[0].split()) <= 25 and title_of(found)
-    plt.close("all")
 
 
 def test_published_claims_name_their_source_and_say_where_n_is_not_known():

@@ -298,6 +298,7 @@ def test_the_sentence_is_short_prose_with_computed_numbers(finding):
     said = re.sub(r"not (a )?causes?|design effect", "", sentence)
     assert not re.search(r"\b(effect|impact|drives|leads to|causes)\b", said), "a causal word"
     assert len(re.findall(r"\.(?:\s|$)", sentence)) <= 3
+    assert len(finding.title.split()) <= 25
 
 
 def test_the_plot_returns_the_axes_it_was_given_with_words_on_them(finding):
@@ -308,6 +309,9 @@ def test_the_plot_returns_the_axes_it_was_given_with_words_on_them(finding):
     assert any([ax.get_xlabel(), ax.get_ylabel(), *(ax.get_title(loc=side) for side in ("left", "center"))])
     own = finding.plot()
     assert own is not ax
+    if cx._HOME[finding.function] in ("journey", "voice", "programme", "chain", "claims"):
+        title = own.get_title(loc="left") or own.get_title()
+        assert finding.title.startswith(re.sub(r"\s", " ", title)[:40]), "the title of a figure is the finding"
     plt.close("all")
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from proofs import covered, draws, seldom
 from scipy import stats
 
 import cxresearch as cx
@@ -35,11 +36,6 @@ def check(finding, words):
     found = finding.checks()
     (row,) = found[found["check"].str.contains(words)].to_dict("records")
     return row
-
-
-def at_most(share, rate, draws):
-    """Whether a share of draws is no larger than its nominal rate, but for chance."""
-    return share <= rate + 0.015 + 2 * np.sqrt(rate * (1 - rate) / draws)
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +120,8 @@ def remission() -> pd.DataFrame:
     rows = [(arm, w, e) for arm, (weeks, events) in FREIREICH.items() for w, e in zip(weeks, events)]
     t = pd.DataFrame(rows, columns=["arm", "week", "event"]).assign(case=range(len(rows)))
     week = pd.to_timedelta(7 * t["week"], unit="D")
-    t["at"] = pd.Timestamp("2024-01-01") + (pd.Timestamp("2026-01-01") - pd.Timestamp("2024-01-01") - week) * (
-        1 - t["event"]
-    )
+    since, until = pd.Timestamp("2024-01-01"), pd.Timestamp("2026-01-01")
+    t["at"] = since + (until - since - week) * (1 - t["event"])
     return t.assign(closed=(t["at"] + week).where(t["event"] == 1))
 
 
@@ -165,11 +160,8 @@ def handed(ratio: float, seed: int, n: int = 700, share_open: float = 0.0, hidde
     rng = np.random.default_rng(seed)
     total, moment, meant = rng.gamma(0.8, 60, n), rng.exponential(15, n), rng.random(n)
     hard = rng.random(n) < 1 / 3 if hidden else np.zeros(n, dtype=bool)
-    total, meant = (
-        np.where(hard, 1.0, 0.2 if hidden else 1.0) * total,
-        meant < np.where(hard | ~np.bool_(hidden), 0.5, 0.1),
-    )
-    came = meant & (moment < total)
+    total = np.where(hard, 1.0, 0.2 if hidden else 1.0) * total
+    came = (meant < np.where(hard | ~np.bool_(hidden), 0.5, 0.1)) & (moment < total)
     total = np.where(came, moment + ratio * (total - moment), total)
     opened = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.uniform(0, 2000, n), unit="h")
     closed = opened + pd.to_timedelta(total, unit="h")
@@ -181,7 +173,7 @@ def handed(ratio: float, seed: int, n: int = 700, share_open: float = 0.0, hidde
 
 def test_a_handoff_that_costs_nothing_is_not_established_though_the_naive_ratio_is_large():
     found = [cx.handoff_penalty(handed(1.0, seed), **HANDED) for seed in range(25)]
-    assert at_most(np.mean([f.established for f in found]), 0.05, 25)
+    assert seldom(np.mean([f.established for f in found]), 25, 0.015)
     assert np.median([f.tidy()["estimate"].iloc[-1] for f in found]) > 1.4
 
 
@@ -203,16 +195,13 @@ def test_a_ratio_that_comes_from_harder_cases_fades_at_a_later_landmark_and_is_n
 @pytest.mark.soak
 def test_null_ratio_is_established_in_5_percent_and_the_interval_covers_95():
     found = [cx.handoff_penalty(handed(1.0, seed), **HANDED).tidy().iloc[0] for seed in range(2000)]
-    covered = np.mean([row["conf_low"] <= 1 <= row["conf_high"] for row in found])
-    assert abs(covered - 0.95) <= 0.015 + 2 * np.sqrt(0.05 * 0.95 / 2000)
+    assert covered(np.mean([row["conf_low"] <= 1 <= row["conf_high"] for row in found]), 2000)
 
 
 def order_p(seed: int, n: int = 150) -> float:
     """Return the p-value of the order test on paths of a chain of order one over three touchpoints."""
     rng, line = np.random.default_rng(seed), []
-    moves = np.cumsum(
-        [[0.2, 0.4, 0.2, 0.2], [0.3, 0.1, 0.4, 0.2], [0.3, 0.3, 0.2, 0.2], [1 / 3, 1 / 3, 1 / 3, 0]], axis=1
-    )
+    moves = np.cumsum([[2, 4, 2, 2], [3, 1, 4, 2], [3, 3, 2, 2], [10 / 3, 10 / 3, 10 / 3, 0]], axis=1) / 10
     for _ in range(n):
         line.append(3)
         while (step := int(np.searchsorted(moves[line[-1]], rng.random()))) < 3:
@@ -221,9 +210,9 @@ def order_p(seed: int, n: int = 150) -> float:
     return order_test(np.array(line), np.array(line) != 4)["p_value"]
 
 
-@pytest.mark.parametrize("draws", [50, pytest.param(2000, marks=pytest.mark.soak)])
+@draws(50, 2000)
 def test_a_chain_of_order_one_is_rejected_five_times_in_a_hundred(draws):
-    assert at_most(np.mean([order_p(seed) < 0.05 for seed in range(draws)]), 0.05, draws)
+    assert seldom(np.mean([order_p(seed) < 0.05 for seed in range(draws)]), draws, 0.015)
 
 
 def rated(seed: int, effect: float, n: int = 600) -> pd.DataFrame:
@@ -240,10 +229,10 @@ def moments(table, **more):
     return cx.moments_of_truth(survey, outcome="outcome", touchpoints=["web", "shop"], n_boot=200, seed=1)
 
 
-@pytest.mark.parametrize("draws", [25, pytest.param(500, marks=pytest.mark.soak)])
+@draws(25, 500)
 def test_a_touchpoint_without_part_in_the_outcome_is_seldom_established(draws):
     web = [moments(rated(seed, 0.0)).tidy().set_index("term")["established"]["web"] for seed in range(draws)]
-    assert at_most(np.mean(web), 0.05, draws)
+    assert seldom(np.mean(web), draws, 0.015)
 
 
 def test_a_planted_moment_is_found_with_exposure_and_gap():
@@ -266,11 +255,8 @@ def test_planted_channels_are_found_and_equal_ones_are_alike():
     true = {"phone": 0.0, "email": -0.5, "chat": 0.0, "shop": 0.6}
     log = pd.DataFrame({"id": range(n), "channel": rng.choice([*true], n), "topic": rng.choice(["a", "b"], n)})
     score = 4 + log["channel"].map(true) + (log["topic"] == "a") + rng.normal(size=n)
-    answers, asked = (
-        pd.DataFrame({"id": range(n), "score": score}),
-        dict(score="score", channel="channel", case_mix=["topic"]),
-    )
-    found = cx.channel_consistency(answers, interactions=log, contact="id", worth_acting_on=0.3, **asked)
+    asked = dict(score="score", channel="channel", case_mix=["topic"], contact="id", worth_acting_on=0.3)
+    found = cx.channel_consistency(pd.DataFrame({"id": range(n), "score": score}), interactions=log, **asked)
     verdicts = found.tidy().set_index(["group", "against"])["verdict"]
     assert verdicts["chat", "phone"] == "alike" and (verdicts.drop(("chat", "phone")) == "different").all()
     assert "shop is rated" in found.sentence() and "above email" in found.sentence()
@@ -278,22 +264,20 @@ def test_planted_channels_are_found_and_equal_ones_are_alike():
     assert low < np.std([*true.values()], ddof=1) < high
 
 
-@pytest.mark.parametrize("draws", [300, pytest.param(20_000, marks=pytest.mark.soak)])
+@draws(300, 20_000)
 def test_the_interval_of_the_deviation_between_channels_covers(draws):
     rng, variances, true = np.random.default_rng(2), np.array([0.02, 0.03, 0.05, 0.02, 0.04]), 0.25**2
     means, quantiles = rng.normal(0, np.sqrt(true + variances), (draws, 5)), stats.chi2.ppf([0.975, 0.025], 4)
     low, high = (np.array([between_variance(x, variances, q) for x in means]) for q in quantiles)
-    covered = np.mean((low <= true) & (true <= high))
-    assert abs(covered - 0.95) <= 0.015 + 2 * np.sqrt(0.05 * 0.95 / draws)
+    assert covered(np.mean((low <= true) & (true <= high)), draws)
 
 
 def contacts(seed: int, after_no: float, after_yes: float, n: int = 3000) -> pd.DataFrame:
     """Return first contacts of customers; some come back within the week, more after an unresolved one."""
     rng = np.random.default_rng(seed)
     at, ok = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 7200, n), unit="h"), rng.random(n) < 0.6
-    first = pd.DataFrame(
-        {"customer": range(n), "at": at, "topic": rng.choice(["a", "b"], n), "channel": "phone", "ok": ok}
-    )
+    first = pd.DataFrame({"customer": range(n), "at": at, "topic": rng.choice(["a", "b"], n), "channel": "phone"})
+    first["ok"] = ok
     later = first[rng.random(n) < np.where(ok, after_yes, after_no)]
     later = later.assign(at=later["at"] + pd.Timedelta(days=2), channel="email", ok=True)
     return pd.concat([first, later], ignore_index=True)
@@ -346,9 +330,8 @@ def test_rows_are_taken_in_the_order_of_time_and_milliseconds_count():
 
 def test_contacts_at_one_moment_are_refused_without_an_order_and_taken_with_one():
     log = log_of([["web", "shop"]], copies=40).assign(at=DAY0, place=[1, 2] * 40)
-    with pytest.raises(
-        DataProblem, match=r"case 0-0 has different contacts at 2024-01-01 08:00:00 \(40 such ties\); name"
-    ):
+    tied = r"case 0-0 has different contacts at 2024-01-01 08:00:00 \(40 such ties\); name"
+    with pytest.raises(DataProblem, match=tied):
         cx.journey_paths(log, **PATHS)
     _, moves = moves_of(log, order="place")
     assert moves["web", "shop"] == 40 and moves["shop", "web"] == 0
@@ -375,7 +358,7 @@ DECLARED = pd.DataFrame(
 )  # fmt: skip
 
 
-def covered(min_base=1, **more):
+def mapped(min_base=1, **more):
     rng, n = np.random.default_rng(1), 600
     who, step = rng.integers(0, 200, n), rng.choice(["web", "shop", "bill"], n, p=[0.5, 0.3, 0.2])
     log = pd.DataFrame({"customer": who, "step": step, "at": DAY0 + pd.to_timedelta(range(n), unit="h"), "case": who})
@@ -390,7 +373,7 @@ def covered(min_base=1, **more):
 
 
 def test_coverage_counts_what_is_measured_names_the_blind_spot_and_draws_the_map():
-    found, log = covered()
+    found, log = mapped()
     rows, shop, share = found.tidy().set_index("term"), log[log["step"] == "shop"], (log["step"] == "bill").mean()
     assert rows.loc["web", "estimate"] == 1 and rows.loc["bill", "estimate"] == 0
     assert rows.loc["shop", "estimate"] == pytest.approx((shop["customer"] >= 150).mean())
@@ -415,7 +398,7 @@ def test_what_few_persons_stand_behind_is_hidden_with_a_complement():
     times = cx.time_to_resolve(times, until="2026-01-01", by="arm", **TIMES)
     assert times.tidy().set_index("group").loc["few"].isna().all() and times.suppressed >= 2
     rare = DECLARED.assign(item=["site", None, None])
-    assert covered(min_base=201, measured=rare)[0].tidy()["rating"].isna().all()
+    assert mapped(min_base=201, measured=rare)[0].tidy()["rating"].isna().all()
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------
@@ -447,7 +430,7 @@ MOMENTS, CHANNELS = dict(touchpoints=["web"], seed=1), dict(score="web", channel
         (lambda: cx.repeat_contacts(LOG, **REPEATS | {"topic": "step", "customer": "case", "until": "2024-01-02"}),
          "no contact is followed for 7 days; the last one is of 2024-01-01 09:00:00"),
         (lambda: cx.time_to_resolve(CLOSED, until="2023-01-01", **TIMES), "no case was opened"),
-        (lambda: covered(measured=DECLARED.assign(stage="afer")), "stage 'afer' is not one of before, purchase, after; did you"),
+        (lambda: mapped(measured=DECLARED.assign(stage="afer")), "stage 'afer' is not one of before, purchase, after; did you"),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", **MOMENTS), "web has no declared scale"),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", low=4, high=2, **MOMENTS), "low= below high="),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="web", **MOMENTS), "ratings other than the outcome"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from proofs import seldom
 
 import cxresearch as cx
 from cxresearch.errors import DataProblem, TooFewRespondents
@@ -93,10 +94,8 @@ def test_a_text_has_several_topics_and_one_without_any_is_other_not_forced():
 
 
 def test_weak_patterns_speak_where_nothing_else_does_and_a_lone_star_is_some_words_of_the_clause():
-    topics = {
-        "goods": {"en_weak": ["boots", "dress*"]},
-        "returns": {"en": ["sent * back", "exchang*"], "not": ["sent * back home"]},
-    }
+    topics = {"goods": {"en_weak": ["boots", "dress*"]}}
+    topics["returns"] = {"en": ["sent * back", "exchang*"], "not": ["sent * back home"]}
     said = ["The boots leak", "I exchanged my boots, the dress is fine", "I sent the blue boots back", "sent it. Back again"]
     said += ["they sent me right back home", "I sent those four very old things back"]
     found = read(*said, taxonomy=topics, language=None).mentioned()
@@ -104,14 +103,8 @@ def test_weak_patterns_speak_where_nothing_else_does_and_a_lone_star_is_some_wor
 
 
 def test_words_stand_next_to_one_another_and_longer_ones_can_be_left_out():
-    said = (
-        "a call-centre answered",
-        "the centre of town, I could call it",
-        "centre call",
-        "call. Centre",
-        "call centre music",
-    )
-    line = read(*said, taxonomy={"line": {"en": ["call centre"], "not": "call centre music"}})
+    said = "a call-centre answered|the centre of town, I could call it|centre call|call. Centre|call centre music"
+    line = read(*said.split("|"), taxonomy={"line": {"en": ["call centre"], "not": "call centre music"}})
     assert line.mentioned()[:, 0].tolist() == [True, False, False, False, False]
 
 
@@ -179,21 +172,21 @@ def test_a_taxonomy_that_cannot_be_read_is_refused_with_its_name(tmp_path):
         cx.tag_topics(TEXT, text="said", taxonomy=tmp_path / "own.yml")
 
 
-def test_other_refusals():
-    with pytest.raises(DataProblem, match="code holds 'xx' \\(1 rows, first: row 299\\); known are en, pl, ru"):
-        cx.tag_topics(TEXT, text="said", language="code")
-    with pytest.raises(DataProblem, match="declare an item with the role verbatim"):
-        cx.tag_topics(TEXT, text=None)
-    with pytest.raises(DataProblem, match="holds no text"):
-        cx.tag_topics(TEXT.assign(said=None), text="said")
-    with pytest.raises(TooFewRespondents, match="tone_of_texts needs at least 200 texts"):
-        cx.tone_of_texts(TEXT[:150], text="said", score="score", seed=1)
-    with pytest.raises(TooFewRespondents, match="free_topics needs at least 200 texts"):
-        cx.free_topics(TEXT, text="said", seed=1)
-    with pytest.raises(DataProblem, match="same answer"):
-        cx.topic_impact(TEXT.assign(score=9), score="score", text="said", seed=1)
-    with pytest.raises(DataProblem, match="holds 1 groups"):
-        cx.distinctive_words(TEXT, text="said", group="said")
+OTHERS = [
+    (cx.tag_topics, TEXT, dict(language="code"), r"code holds 'xx' \(1 rows, first: row 299\); known are en, pl, ru"),
+    (cx.tag_topics, TEXT, dict(text=None), "declare an item with the role verbatim"),
+    (cx.tag_topics, TEXT.assign(said=None), {}, "holds no text"),
+    (cx.tone_of_texts, TEXT[:150], dict(score="score", seed=1), "tone_of_texts needs at least 200 texts"),
+    (cx.free_topics, TEXT, dict(seed=1), "free_topics needs at least 200 texts"),
+    (cx.topic_impact, TEXT.assign(score=9), dict(score="score", seed=1), "same answer"),
+    (cx.distinctive_words, TEXT, dict(group="said"), "holds 1 groups"),
+]
+
+
+@pytest.mark.parametrize("function, table, options, words", OTHERS, ids=lambda v: getattr(v, "__name__", ""))
+def test_other_refusals(function, table, options, words):
+    with pytest.raises(TooFewRespondents if "at least" in words else DataProblem, match=words):
+        function(table, **{"text": "said"} | options)
 
 
 # --- what it goes with --------------------------------------------------------------------------------------------------
@@ -217,12 +210,10 @@ def test_a_planted_complaint_is_found_and_named():
 
 
 def test_on_a_null_hardly_any_topic_is_established():
-    rng, false = np.random.default_rng(3), 0
-    for _ in range(20):
-        table = planted(300, int(rng.integers(1 << 30)), 0.0)
-        table["score"] = rng.normal(size=len(table))
-        false += bool(cx.topic_impact(table, score="score", text="said", n_boot=100, seed=1).established)
-    assert false <= 3  # 5 % of 20, and two standard errors
+    rng, tables = np.random.default_rng(3), [planted(300, seed, 0.0) for seed in range(20)]
+    tables = [table.assign(score=rng.normal(size=len(table))) for table in tables]
+    found = [cx.topic_impact(table, score="score", text="said", n_boot=100, seed=1) for table in tables]
+    assert seldom(np.mean([f.established for f in found]), 20)
 
 
 def follow_ups(n: int, seed: int, lift: float) -> pd.DataFrame:
@@ -238,11 +229,14 @@ def follow_ups(n: int, seed: int, lift: float) -> pd.DataFrame:
     return table.assign(done=table["done"].where(called))
 
 
+def loop_of(table):
+    dates = dict(asked="asked", followed_up="done", until="2025-04-01")
+    return cx.closed_loop(cx.as_survey(table, scales={"score": (0, 10)}), score="score", next_score="next", **dates)
+
+
 @pytest.mark.parametrize(("lift", "established"), [(0.0, False), (1.5, True)])
 def test_a_follow_up_is_held_against_the_same_score_not_followed_up(lift, established):
-    survey = cx.as_survey(follow_ups(1500, 5, lift), scales={"score": (0, 10)})
-    options = dict(score="score", asked="asked", followed_up="done", next_score="next", until="2025-04-01")
-    found = cx.closed_loop(survey, **options)
+    found = loop_of(follow_ups(1500, 5, lift))
     rows = found.tidy().set_index("term")
     assert rows.at["naive gain", "estimate"] > 0.5  # low scores rise by themselves
     assert found.established is established
@@ -251,12 +245,7 @@ def test_a_follow_up_is_held_against_the_same_score_not_followed_up(lift, establ
 
 @pytest.mark.soak
 def test_a_follow_up_without_a_lift_is_not_established_in_95_of_100():
-    options = dict(score="score", asked="asked", followed_up="done", next_score="next", until="2025-04-01")
-    false = sum(
-        bool(cx.closed_loop(cx.as_survey(follow_ups(800, s, 0.0), scales={"score": (0, 10)}), **options).established)
-        for s in range(300)
-    )
-    assert false <= 300 * 0.05 + 2 * np.sqrt(300 * 0.05 * 0.95)
+    assert seldom(np.mean([bool(loop_of(follow_ups(800, seed, 0.0)).established) for seed in range(300)]), 300)
 
 
 def test_coding_by_hand_gives_precision_recall_and_alpha_by_language():
@@ -296,9 +285,7 @@ def test_a_first_screen_gets_two_redacted_complaints_a_topic_and_no_table_gets_a
 # --- real texts ---------------------------------------------------------------------------------------------------------
 
 FOOD = {
-    "food": {
-        "en": ["food", "foods", "cater*", "buffet", "snack*", "meal*", "breakfast", "dish*", "sandwich*", "cheese*"]
-    },
+    "food": {"en": "food, foods, cater*, buffet, snack*, meal*, breakfast, dish*, sandwich*, cheese*"},
     "clean": {"en": ["clean*", "dirty", "tidy", "toilet*", "washroom*", "shower*"]},
     "staff": {"en": ["staff", "service", "attendant*", "reception*"]},
 }
@@ -329,16 +316,18 @@ def test_lounge_complaints_by_clause_agree_with_the_rating_of_the_touchpoint(lou
         assert by_clause > 0.25 and abs(by_mention) < 0.2
 
 
+def reviews_of(shared) -> pd.DataFrame:
+    path = shared / "data" / "verbatims" / "bank_reviews_ru.json"
+    return pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["responses"])
+
+
 def test_russian_bank_reviews_hold_the_placeholder_of_the_portal_17_times(shared):
-    reviews = json.loads((shared / "data" / "verbatims" / "bank_reviews_ru.json").read_text(encoding="utf-8"))
-    found = read_texts(pd.DataFrame(reviews["responses"]), "TEXT")
+    found = read_texts(reviews_of(shared), "TEXT")
     assert found.repeated.iloc[0] == 17 and {LANGUAGES[c] for c in found.code} == {"ru"}
 
 
 def test_tone_of_russian_bank_reviews_agrees_with_their_stars(shared):
-    reviews = pd.DataFrame(
-        json.loads((shared / "data" / "verbatims" / "bank_reviews_ru.json").read_text(encoding="utf-8"))["responses"]
-    )
+    reviews = reviews_of(shared)
     reviews["RATING"] = pd.to_numeric(reviews["RATING"]).where(lambda stars: stars > 0)
     found = cx.tone_of_texts(reviews, text="TEXT", score="RATING", folds=3, seed=1)
     assert found.established and found.glance()["auc"].item() > 0.9 and found.glance()["auc_words"].item() > 0.85
@@ -382,18 +371,13 @@ def strings_of(value) -> str:
 
 def test_no_contact_data_in_anything_that_voice_gives(tmp_path, monkeypatch):
     monkeypatch.setenv(RUN_FOLDER, str(tmp_path))
-    around = [
-        "The delivery was late, call {} please.",
-        "Dostawa byla spozniona, kontakt {} prosze.",
-        "Доставка опоздала, мой номер {} жду.",
-    ]
+    around = ["The delivery was late, call {} please.", "Dostawa byla spozniona, kontakt {} prosze."]
+    around += ["Доставка опоздала, мой номер {} жду."]
     said = [a.format(c) for c in CONTACTS for a in around for _ in range(4)]  # everybody's stands in several texts
     n, rng = len(said), np.random.default_rng(1)
-    table = pd.DataFrame(
-        {"said": said, "score": rng.choice([0, 3, 9, 10], n), "asked": "2025-01-01", "done": "2025-01-04"}
-    )
-    own = {"prices": {"en": ["please"]}}
-    options = dict(text="said")
+    table = pd.DataFrame({"said": said, "score": rng.choice([0, 3, 9, 10], n)})
+    table = table.assign(asked="2025-01-01", done="2025-01-04")
+    own, options = {"prices": {"en": ["please"]}}, dict(text="said")
     tagged = cx.tag_topics(table, **options)
     found = {
         "topics": tagged,
@@ -405,24 +389,12 @@ def test_no_contact_data_in_anything_that_voice_gives(tmp_path, monkeypatch):
     }
     out = [strings_of(tagged.quotes(each=500)), strings_of(cx.coding_sheet(table, n=n, seed=1, **options))]
     for name, finding in found.items():
-        cx.save(finding, name=name)
-        out += [
-            strings_of(finding.tidy()),
-            strings_of(finding.glance()),
-            finding.sentence(),
-            strings_of(finding.checks()),
-        ]
-        out += [strings_of(t) for t in finding.tables().values()]
+        cx.save(finding, name=name)  # tables, sentence, summary and checks
+        out += map(strings_of, finding.tables().values())
     texts = read_texts(table, "said")
-    out += [
-        " ".join(texts.repeated.index),
-        " ".join(texts.words),
-        *(f.read_text(encoding="utf-8") for f in tmp_path.rglob("*") if f.suffix in {".json", ".csv"}),
-    ]
+    out += [*texts.repeated.index, *texts.words, *(f.read_text(encoding="utf-8") for f in tmp_path.rglob("*.*"))]
     assert len(list(tmp_path.rglob("*.json"))) == len(found)
     told = "\n".join(out)
-    parts = {p for c in CONTACTS for p in [c, *re.findall(r"[\w.]+@|\d{5,}", c)]} | {
-        c.replace(" ", "") for c in CONTACTS
-    }
+    parts = {p for c in CONTACTS for p in [c, c.replace(" ", ""), *re.findall(r"[\w.]+@|\d{5,}", c)]}
     assert not [p for p in sorted(parts) if p in told]
     assert all(not any(ch.isdigit() for ch in t) for t in texts.texts)
