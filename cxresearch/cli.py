@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cxresearch import __version__
 from cxresearch.errors import DataProblem
-from cxresearch.runs.schedule import EVERY
+from cxresearch.runs.schedule import EVERY, TEMPLATES, timetable
 
 INTERRUPTED, OURS = 130, 3
 ENDS = "Exit status: 0 all well, 1 some notebook failed, 2 the study or the command line is wrong, 3 ours to mend."
@@ -161,7 +161,7 @@ def _forget(given) -> int:
 @_command(
     STUDY,
     REPORT,
-    _option("--as", "which scheduler (cron)", dest="kind", choices=("cron", "systemd"), default="cron"),
+    _option("--as", "which scheduler (cron)", dest="kind", choices=tuple(TEMPLATES), default="cron"),
     _option("--at", "time of day in the scheduler's zone (03:00)", "HH:MM", default="03:00"),
     _option("--every", "when (day)", choices=EVERY, default="day"),
     JOBS,
@@ -171,12 +171,9 @@ def _schedule(given) -> int:
 
     Nothing is installed; the working folder is the project's.
     """
-    from cxresearch.runs import schedule
-
     options = ("--jobs", str(given.jobs)) if given.jobs else ()
-    asked = {"report": given.report, "options": options, "at": given.at, "every": given.every}
-    plan = schedule.timetable(given.study, project=Path.cwd(), **asked)
-    print((schedule.as_crontab if given.kind == "cron" else schedule.as_systemd)(plan), end="")
+    asked = {name: getattr(given, name) for name in ("study", "report", "kind", "at", "every")}
+    print(timetable(**asked, project=Path.cwd(), options=options), end="")
     return 0
 
 

@@ -180,9 +180,9 @@ def said(found: Forgotten, study: str, *, removed: bool) -> str:
         f"{f.file} has {f.links + 1} names on this disk; {f.links} are not rewritten" for f in found.files if f.links
     ]
     lines += [by_hand.format(name, "its database") for name in found.databases]
-    lines += [f"not searched, since {study} does not name them: {', '.join(found.unsearched)}"] * bool(found.unsearched)
-    lines += [f"made from these files: {', '.join(found.runs)}"] * bool(found.runs)
-    lines += [f"made from other versions of them: {', '.join(found.perhaps)}"] * bool(found.perhaps)
+    named = {f"not searched, since {study} does not name them": found.unsearched, "made from these files": found.runs}
+    named |= {"made from other versions of them": found.perhaps}
+    lines += [f"{what}: {', '.join(names)}" for what, names in named.items() if names]
     if removed and total:
         runs = "; delete the runs named, or make them anew" if found.runs or found.perhaps else ""
         lines.append(f"removed {_rows(total)}{runs}; copies elsewhere, such as backups, were not searched")

@@ -93,7 +93,7 @@ def test_a_run_is_refused_past_the_day_on_which_the_data_were_to_be_deleted(tmp_
         STUDY.replace("{minimum_base: 2}", "{minimum_base: 2, delete_after: 2026-06-30}"), encoding="utf-8"
     )
     write_notebook(tmp_path / "notebooks", "one", "1", parameters=PARAMETERS)
-    assert plan_run(study, notebooks=tmp_path / "notebooks", today=date(2026, 6, 30)).minimum_base == 2
+    assert plan_run(study, notebooks=tmp_path / "notebooks", today=date(2026, 6, 30)).opened.min_base == 2
     with pytest.raises(StudyProblem) as refused:
         plan_run(study, notebooks=tmp_path / "notebooks", today=date(2026, 7, 2))
     assert str(refused.value) == (

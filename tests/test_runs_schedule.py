@@ -12,7 +12,7 @@ from conftest import require_program
 from tiny import write_study
 
 from cxresearch.cli import main
-from cxresearch.runs.schedule import EVERY, as_crontab, as_systemd, timetable
+from cxresearch.runs.schedule import EVERY, timetable
 
 NASTY = '50 % of $HOME\'s "best" {{ data }} 客户'
 
@@ -25,12 +25,13 @@ def project(tmp_path) -> Path:
     return home
 
 
-def planned(project: Path, **changes):
-    return timetable(project / "data" / "study.yml", project=project, **{"report": "short", **changes})
+def line_of(project: Path, **changes) -> str:
+    return timetable(project / "data" / "study.yml", project=project, report="short", kind="cron", **changes)
 
 
-def units_of(plan) -> dict[str, str]:
-    _, *parts = re.split(r"^# ~/.config/systemd/user/(.*)\n", as_systemd(plan), flags=re.M)
+def units_of(study: Path, project: Path, **changes) -> dict[str, str]:
+    text = timetable(study, project=project, report="short", kind="systemd", **changes)
+    _, *parts = re.split(r"^# ~/.config/systemd/user/(.*)\n", text, flags=re.M)
     return dict(zip(parts[::2], parts[1::2]))
 
 
@@ -42,7 +43,7 @@ def ran(*words, **more) -> subprocess.CompletedProcess:
 def test_cron_takes_the_line(project, tmp_path, every):
     require_program("crontab")
     table = tmp_path / "table"
-    table.write_text(as_crontab(planned(project, every=every, at="23:07")), encoding="utf-8")
+    table.write_text(line_of(project, every=every, at="23:07"), encoding="utf-8")
     checked = ran("crontab", "-n", str(table))
     assert checked.returncode == 0, checked.stderr
     table.write_text("61 3 * * * true\n")
@@ -50,7 +51,7 @@ def test_cron_takes_the_line(project, tmp_path, every):
 
 
 def test_the_shell_finds_the_project_after_cron_has_read_the_percent_signs(project):
-    line = as_crontab(planned(project)).splitlines()[1]
+    line = line_of(project).splitlines()[1]
     command = line.split(maxsplit=5)[5].replace("\\%", "%")
     changed_into = command.split(" && ")[0]
     assert ran("sh", "-c", f"{changed_into} && pwd").stdout == f"{project}\n"
@@ -60,7 +61,7 @@ def test_the_shell_finds_the_project_after_cron_has_read_the_percent_signs(proje
 @pytest.mark.parametrize("every", ["day", "weekday", "sunday", "month"])
 def test_systemd_takes_service_and_timer(project, tmp_path, every):
     require_program("systemd-analyze")
-    units = units_of(planned(project, every=every))
+    units = units_of(project / "data" / "study.yml", project, every=every)
     for name, text in units.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     checked = ran("systemd-analyze", "verify", "--man=no", *(str(tmp_path / name) for name in units))
@@ -71,12 +72,8 @@ def test_systemd_takes_service_and_timer(project, tmp_path, every):
 
 def test_systemd_hands_the_words_on_as_they_are(project, tmp_path):
     """systemd-run would need a running manager; its documented quoting is undone by hand instead."""
-    study = (
-        shutil.copy(project / "data" / "study.yml", project / "data" / NASTY.replace("/", ""))
-        and project / "data" / NASTY
-    )
-    plan = timetable(study.rename(study.with_suffix(".yml")), project=project, report="short")
-    text = units_of(plan)["cxresearch-50-of-home-s-best-data-short.service"]
+    study = shutil.copy(project / "data" / "study.yml", project / "data" / f"{NASTY}.yml")
+    text = units_of(study, project)["cxresearch-50-of-home-s-best-data-short.service"]
     command = next(line.partition("=")[2] for line in text.splitlines() if line.startswith("ExecStart"))
     words = [w.replace("$$", "$").replace("%%", "%") for w in shlex.split(command)]
     assert words == [sys.executable, "-m", "cxresearch", "run", f"data/{NASTY}.yml", "short"]

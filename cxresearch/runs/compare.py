@@ -21,7 +21,7 @@ from cxresearch.digits import RESIDUE
 from cxresearch.errors import StudyProblem
 from cxresearch.findings import number
 from cxresearch.runs.parameters import STUDY
-from cxresearch.runs.record import Record
+from cxresearch.runs.record import Record, read_findings
 
 KEYS = ("part", "wave_before", "wave", "group", "segment", "feature", "item", "step", "term", "causal_share")
 NEW, GONE, CHANGED = "new", "gone", "changed"
@@ -160,14 +160,16 @@ class _Side:
 
     @cached_property
     def findings(self) -> dict[tuple[str, str], _Saved]:
-        found = {}
-        for notebook, (place, entry) in self.notebooks.items():
-            home = place / "findings" / entry.name
-            for name in sorted(entry.findings, key=lambda n: (n != entry.headline, n)):
-                saved = json.loads((home / f"{name}.json").read_text(encoding="utf-8"))
-                known = name == entry.headline, entry.parameters.get(CONFIDENCE)
-                found[notebook, name] = _Saved(home, saved, *known)
-        return found
+        return {
+            (notebook, saved["name"]): _Saved(
+                place / "findings" / entry.name,
+                saved,
+                saved["name"] == entry.headline,
+                entry.parameters.get(CONFIDENCE),
+            )
+            for notebook, (place, entry) in self.notebooks.items()
+            for saved in read_findings(place, entry.name, entry.headline)
+        }
 
     def parameters(self, notebooks) -> dict:
         entries = {name: entry for name, (_, entry) in self.notebooks.items() if name in notebooks}

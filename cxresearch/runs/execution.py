@@ -90,18 +90,18 @@ class Ledger:
 
     def _why(self, reply: dict, problem, timeout: float, last_words: str) -> dict:
         error, kind = reply.get("ename"), type(problem).__name__
-        if error == "SystemExit":
-            return {"reason": "left the notebook early (sys.exit); the cells after it did not run"}
-        if reply:
+        if reply and error != "SystemExit":
             lines = without_colours("\n".join(reply.get("traceback", ()))).splitlines()
             return {"reason": one_line(f"{error}: {reply.get('evalue')}"), "traceback": tuple(lines), "error": error}
-        if not self.started:
-            return {"reason": f"the kernel did not start: {last_words or one_line(problem)}"}
-        if kind == "CellTimeoutError":
-            return {"reason": f"took longer than the {timeout:g} s a cell may take (--timeout)"}
-        if kind == "DeadKernelError":
-            return {"reason": f"the kernel died in this cell: {problem}"}
-        return {"reason": f"did not run: {one_line(problem)}" if problem else "did not run"}
+        reasons = (
+            (reply, "left the notebook early (sys.exit); the cells after it did not run"),
+            (not self.started, f"the kernel did not start: {last_words or one_line(problem)}"),
+            (kind == "CellTimeoutError", f"took longer than the {timeout:g} s a cell may take (--timeout)"),
+            (kind == "DeadKernelError", f"the kernel died in this cell: {problem}"),
+            (problem, f"did not run: {one_line(problem)}"),
+            (True, "did not run"),
+        )
+        return {"reason": next(reason for so, reason in reasons if so)}
 
 
 def one_line(problem) -> str:
@@ -202,8 +202,8 @@ class Pool:
 
             def run(nb_man, kernel_name: str) -> None:
                 made[0] = nb_man.nb
-                environment = kernel_environment(folder / "findings" / task.name) | (lent or {})
-                self._run(nb_man, kernel_name, ledger, folder, environment, log, timeout)
+                ours = {RUN_FOLDER: str(folder / "findings" / task.name), **SAME_EVERYWHERE, **environment_of_run()}
+                self._run(nb_man, kernel_name, ledger, folder, {**os.environ, **ours, **(lent or {})}, log, timeout)
 
             try:
                 self._papermill.execute_notebook(task.notebook, None, given, engine_name=ENGINE, run=run, **saving)
@@ -297,11 +297,6 @@ def import_papermill():
     logging.getLogger("papermill").setLevel(logging.CRITICAL + 1)  # what goes wrong is told by the ledger
     KernelProvisionerFactory.instance().default_provisioner_name = NAME
     return papermill
-
-
-def kernel_environment(findings: Path) -> dict[str, str]:
-    """Return this process's environment with what makes a notebook's outputs the same everywhere."""
-    return {**os.environ, RUN_FOLDER: str(findings), **SAME_EVERYWHERE, **environment_of_run()}
 
 
 def close_loop() -> None:

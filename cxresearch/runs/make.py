@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from cxresearch.runs.across import withheld_reports
 from cxresearch.runs.execution import Outcome, Pool, study_from
 from cxresearch.runs.folder import MOMENT, broken_off, building, require_free, runs_on
 from cxresearch.runs.matrix import Cell
@@ -32,17 +31,16 @@ from cxresearch.runs.record import (
     NotebookEntry,
     Record,
     ReportEntry,
-    git,
+    commit,
     now,
-    read_findings,
     sha256,
     times,
     versions,
 )  # fmt: skip
 from cxresearch.runs.render import headline_of, movement, write_batch_index, write_pages
-from cxresearch.runs.signoff import digests
+from cxresearch.runs.signoff import files_of
 from cxresearch.runs.unchanged import digest_of, is_whole, link_report, reports_made
-from cxresearch.runs.withhold import withhold
+from cxresearch.runs.withhold import by_notebook, remove, withheld_together, withhold
 from cxresearch.study.shared import shared_tables
 
 LOOKED_BACK = 10  # batches in which an unchanged report is looked for
@@ -181,10 +179,8 @@ class _Work:
             report.digest = self._digest(plan, cell.name)
             made, known = self.sources.get(report.digest, (None, None))
             if made and link_report(made, self.work / cell.name, report.digest):
-                same = known.model_dump(include={"status", "reason", "headline", "digest"})
-                content = sha256(self.work / cell.name / RECORD)
-                moved = self._moved(report, known.headline)
-                report.end(**same, content=content, folder=cell.name, unchanged=True, moved=moved)
+                same = known.model_dump(include={"status", "reason", "headline", "digest", "content"})
+                report.end(**same, folder=cell.name, unchanged=True, moved=self._moved(report, known.headline))
         if report.entry:
             self._log(report.entry)
         return report
@@ -240,16 +236,16 @@ class _Work:
         try:
             self._write(report)
             report.place.rename(place)
-            clock = self._clock(report.began)
-            told = {k: clock[k] for k in ("seconds", "finished") if clock}
-            told |= {"headline": headline_of(place), "digest": report.digest, "content": sha256(place / RECORD)}
-            told["moved"] = self._moved(report, told["headline"])
-            report.end(folder=place.name, **_state(report.outcomes), **told)
+            self._made(report, place)
         except OSError as error:  # no room, no right: this report's failure; the others go on
             shutil.rmtree(report.place, ignore_errors=True)
             report.end(status=FAILED, reason=str(error))
         report.outcomes = []
         self._log(report.entry)
+
+    def _made(self, report: _Report, place: Path) -> None:
+        told = told_of(report.record, place)
+        report.end(folder=place.name, **told, moved=self._moved(report, told["headline"]))
 
     def _log(self, entry: ReportEntry) -> None:
         """Keep a line for the next start, should this one be broken off; what was found is told after the audit."""
@@ -267,12 +263,16 @@ class _Work:
             if not self.plan.each and outcome is not before:
                 self.tell(outcome)
         notebooks = [_entry(report.plan, outcome, place, clock=not self.reproducible) for outcome in report.outcomes]
-        record = report.record = self._record(report.plan, place, report.digest, report.began, notebooks=notebooks)
+        report.record = self._record(report.plan, place, report.digest, report.began, notebooks=notebooks)
+        self._write_pages(report, place)
+
+    def _write_pages(self, report: _Report, place: Path) -> None:
+        record, before = report.record, self._before(report)
         record.write(place)
-        if before := self._before(report):
-            record.moved = movement(before, place)
+        if before or record.moved:
+            record.moved = movement(before, place) if before else []
         write_pages(record, place)
-        record.files = {f: d for f, d in digests(place).items() if f != RECORD}
+        record.files = files_of(place, record)
         record.write(place)
 
     def _before(self, report: _Report) -> Path | None:
@@ -301,34 +301,54 @@ class _Work:
         told |= self._clock(began)
         rest = {}
         if "notebooks" in parts:
-            told |= {} if self.reproducible else _commit(plan)
+            told |= {} if self.reproducible else commit(plan.project)
             rest = {"queries": dict(plan.opened.queries), "privacy": list(plan.opened.privacy)}
             rest["targets"] = plan.opened.targets
         told |= {"versions": versions(), "inputs": dict(plan.inputs), **{k: v for k, v in rest.items() if v}}
         return Record(**told, **parts)
 
     def batch_record(self, reports: list[_Report]) -> Record:
-        """Remove the reports that together give away what one hides; write log, index and record, and return that."""
-        withheld = withheld_reports([r.cell for r in reports], self.work, self.plan.opened)
+        """Remove the findings that together give away what one hides; write log, index and record, and return that."""
+        withheld = withheld_together([r.cell for r in reports], self.work, self.plan.opened)
         for report in (r for r in reports if r.cell in withheld):
-            shutil.rmtree(self.work / report.cell.name)
-            report.end(status=SKIPPED, reason=withheld[report.cell])
-            self.tell(report.entry)
+            self._withhold(report, withheld[report.cell])
         parts = {"each": list(self.plan.each), "reports": [r.entry for r in reports]}
         record = self._record(self.plan, self.work, self._digest(self.plan, ""), self.started, **parts)
         record.write_log(self.work)
         write_batch_index(record, self.work)
-        record.files = {name: sha256(self.work / name) for name in (INDEX, LOG)}
+        record.files = files_of(self.work, record)
         record.write(self.work)
         return record
+
+    def _withhold(self, report: _Report, gone: dict[str, str]) -> None:
+        """Remove findings from a report that was made, or linked; beside others it would be another: it has no digest."""
+        place = self.work / report.cell.name
+        shutil.copytree(place, report.place)  # what is linked is an earlier run's, too
+        shutil.rmtree(place)
+        report.place.rename(place)
+        record = report.record = Record.read(place)[1]
+        record.digest = None
+        apart = by_notebook(gone)
+        for entry in (e for e in record.notebooks if e.name in apart):
+            told = remove(apart[entry.name], place, entry.name)["reason"]
+            entry.reason, entry.withheld = "; ".join(filter(None, [entry.reason, told])), apart[entry.name]
+            entry.count(place)
+        self._write_pages(report, place)
+        self._made(report, place)
+        self.tell(report.entry.model_copy(update={"headline": None}))
+
+
+def told_of(record: Record, place: Path) -> dict:
+    """Return what a log says of a report that was made."""
+    told = record.became | record.model_dump(include={"seconds", "finished", "digest"}, exclude_unset=True)
+    return told | {"headline": headline_of(record, place), "content": sha256(place / RECORD)}
 
 
 def _entry(plan: Plan, outcome: Outcome, folder: Path, *, clock: bool) -> NotebookEntry:
     """Return what the record says of a notebook."""
     task = outcome.task
-    findings = read_findings(folder, task.name, task.headline)
     home = task.path.parent if plan.ours else plan.project
-    return NotebookEntry(
+    entry = NotebookEntry(
         name=task.name,
         title=title_of(task.notebook) or task.name,
         path="cxresearch/notebooks/" * plan.ours + os.path.relpath(task.path, home),
@@ -339,27 +359,13 @@ def _entry(plan: Plan, outcome: Outcome, folder: Path, *, clock: bool) -> Notebo
         **({"traceback": list(outcome.traceback)} if outcome.traceback else {}),
         parameters={STUDY: study_from(folder, plan.study), **task.parameters},
         headline=task.headline,
-        findings={f["name"]: f["id"] for f in findings},
-        failed_checks=sum(not check["ok"] for f in findings for check in f["checks"]),
         **({"seconds": round(outcome.seconds, 2)} if clock else {}),
     )
+    entry.count(folder)
+    return entry
 
 
 def _of(folder: Path, matrix: dict) -> bool:
     """Return whether a folder holds a run of this study, report and fan-out."""
     record = Record.of(folder)
     return record is not None and all(getattr(record, name) == value for name, value in matrix.items())
-
-
-def _commit(plan: Plan) -> dict:
-    changed = bool(git(plan.project, "status", "--porcelain", "--untracked-files=no"))
-    return {"git_commit": git(plan.project, "rev-parse", "HEAD"), "git_changed": changed}
-
-
-def _state(outcomes: list[Outcome]) -> dict:
-    """Return status and reason of a report from those of its notebooks."""
-    for status in (FAILED, OK, SKIPPED):
-        having = [f"{o.task.name}: {o.reason}" for o in outcomes if o.status == status]
-        if having:
-            return {"status": status, "reason": "; ".join(having) if status != OK else None}
-    return {"status": SKIPPED, "reason": "no notebook"}

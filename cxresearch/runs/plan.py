@@ -56,16 +56,6 @@ class Plan:
     min_rows: int = 1
     ours: bool = False
 
-    @property
-    def file(self) -> Path:
-        """``study.yml`` itself."""
-        return split_reference(self.study)[0]
-
-    @property
-    def minimum_base(self) -> int:
-        """The study's: no base under it is shown."""
-        return self.opened.min_base
-
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """The reports, in reading order: one unless there is a fan-out; reads and checks the tables."""

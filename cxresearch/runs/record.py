@@ -22,7 +22,10 @@ PACKAGES = "duckdb ipykernel matplotlib numpy pandas papermill pyarrow scikit-le
 
 
 class NotebookEntry(BaseModel):
-    """What became of one notebook; `failed_cell` counts from 1, `findings` are name -> id."""
+    """What became of one notebook; `failed_cell` counts from 1, `findings` are name -> id.
+
+    `withheld` are name -> reason of those that the reports of a batch would give something away together with.
+    """
 
     name: str
     title: str = ""
@@ -36,7 +39,14 @@ class NotebookEntry(BaseModel):
     headline: str | None = None
     findings: dict[str, str] = {}
     failed_checks: int = 0
+    withheld: dict[str, str] = {}
     seconds: float | None = None
+
+    def count(self, folder: Path) -> None:
+        """Set what the findings tell that lie in the folder of the run."""
+        found = read_findings(folder, self.name, self.headline)
+        self.findings = {f["name"]: f["id"] for f in found}
+        self.failed_checks = sum(not check["ok"] for f in found for check in f["checks"])
 
 
 class ReportEntry(BaseModel):
@@ -135,6 +145,16 @@ class Record(BaseModel):
         return self.inputs | {f"query of tables.{t}": digest for t, digest in self.queries.items()}
 
     @property
+    def became(self) -> dict:
+        """Status and reason of a report, by those of its notebooks."""
+        for status in (FAILED, OK, SKIPPED):
+            having = [n for n in self.notebooks if n.status == status]
+            reasons = "; ".join(f"{n.name}: {n.reason}" for n in having if n.reason)
+            if having:
+                return {"status": status, "reason": reasons or None}
+        return {"status": SKIPPED, "reason": "no notebook"}
+
+    @property
     def failures(self) -> str:
         """Which notebooks or reports failed, and why."""
         entries = [(n.name, n) for n in self.notebooks] + [(r.report, r) for r in self.reports]
@@ -156,13 +176,18 @@ def times(started: datetime, finished: datetime) -> dict:
     return told | {"seconds": round((finished - started).total_seconds(), 2)}
 
 
-def git(folder: Path, *words: str) -> str | None:
-    """Return what a git command prints in `folder`, or None where there is no git, no repository or no commit."""
-    try:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
+def commit(folder: Path) -> dict:
+    """Return the commit of a project and whether its files are others; None where there is no git, repository or commit."""
+
+    def git(*words: str) -> str:
+        try:
+            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20)
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    changed = bool(git("status", "--porcelain", "--untracked-files=no"))
+    return {"git_commit": git("rev-parse", "HEAD") or None, "git_changed": changed}
 
 
 @cache

@@ -159,10 +159,10 @@ def _lines(change: FindingChange):
     yield from (f"{change.id}, check “{c.what}”: {c.before} → {c.after}" for c in change.checks)
 
 
-def headline_of(report: Path) -> str | None:
+def headline_of(record: Record, folder: Path) -> str | None:
     """Return the sentence that heads a report: of the headlines of its notebooks the first that is an estimate."""
-    entries = [entry for entry in Record.read(report)[1].notebooks if entry.headline in entry.findings]
-    found = [read_findings(report, entry.name, entry.headline)[0] for entry in entries]
+    entries = [entry for entry in record.notebooks if entry.headline in entry.findings]
+    found = [read_findings(folder, entry.name, entry.headline)[0] for entry in entries]
     estimates = [f for f in found if f["glance"].get("estimate") is not None]
     return (estimates or found or [{"sentence": None}])[0]["sentence"]
 

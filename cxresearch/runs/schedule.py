@@ -3,7 +3,6 @@
 import re
 import shlex
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from cxresearch.errors import StudyProblem
@@ -13,23 +12,16 @@ DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sun
 WHEN = {"day": ("* * *", "*-*-*"), "weekday": ("* * 1-5", "Mon..Fri *-*-*"), "month": ("1 * *", "*-*-01")}
 WHEN |= {day: (f"* * {k % 7}", f"{day[:3].title()} *-*-*") for k, day in enumerate(DAYS, 1)}
 EVERY = tuple(WHEN)
+TEMPLATES = {"cron": "crontab.txt.j2", "systemd": "systemd.txt.j2"}
 
 
-@dataclass(frozen=True)
-class Timetable:
-    """What is to run in which folder, and when, in the scheduler's time zone."""
+def timetable(study, *, kind, project, report=None, options=(), at="03:00", every="day") -> str:
+    """Return a line for ``crontab -e``, or a service of systemd and its timer, each below the name of its file.
 
-    name: str
-    project: Path
-    command: list[str]
-    hour: int
-    minute: int
-    every: str
-
-
-def timetable(study, *, project, report=None, options=(), at="03:00", every="day") -> Timetable:
-    """Return a checked timetable: the study must open, and name the report; `project` is the run's working folder."""
+    The study must open, and name the report; `project` is the run's working folder, `at` in the scheduler's time zone.
+    """
     from cxresearch.runs.plan import declared_report
+    from cxresearch.runs.render import rendered
     from cxresearch.study import open_study
 
     given = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", at)
@@ -43,24 +35,13 @@ def timetable(study, *, project, report=None, options=(), at="03:00", every="day
     words = [near.parent.name if near.stem == "study" else near.stem, *([report] if report else [])]
     name = "cxresearch-" + (re.sub(r"[^A-Za-z0-9]+", "-", "-".join(words)).strip("-").lower() or "report")
     command = [sys.executable, "-m", "cxresearch", "run", near.as_posix(), *words[1:], *options]
-    return Timetable(name, home, command, int(given[1]), int(given[2]), every)
-
-
-def as_crontab(plan: Timetable) -> str:
-    """Return a line for ``crontab -e``; cron reads a bare ``%`` as the end of the command."""
-    from cxresearch.runs.render import rendered
-
-    log = shlex.quote(f"reports/runs/{plan.name}.log")
-    line = f"cd {shlex.quote(str(plan.project))} && mkdir -p reports/runs && {shlex.join(plan.command)} >> {log} 2>&1"
-    return rendered("crontab.txt.j2", plan=plan, days=WHEN[plan.every], command=line)
-
-
-def as_systemd(plan: Timetable) -> str:
-    """Return a service and its timer, each below the name of its file."""
-    from cxresearch.runs.render import rendered
-
-    command = " ".join(map(_systemd_word, plan.command))
-    return rendered("systemd.txt.j2", plan=plan, days=WHEN[plan.every], command=command)
+    plan = {"name": name, "project": home, "hour": int(given[1]), "minute": int(given[2])}
+    if kind == "systemd":
+        line = " ".join(map(_systemd_word, command))
+    else:  # the template minds the ``%``, which cron reads as the end of the command
+        log = shlex.quote(f"reports/runs/{name}.log")
+        line = f"cd {shlex.quote(str(home))} && mkdir -p reports/runs && {shlex.join(command)} >> {log} 2>&1"
+    return rendered(TEMPLATES[kind], plan=plan, days=WHEN[every], command=line)
 
 
 def _systemd_word(word: str) -> str:

@@ -8,6 +8,7 @@ import hashlib
 import html
 import json
 import os
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -62,23 +63,33 @@ def changed_since(signed: SignOff, folder: Path) -> list[str]:
     return sorted(f for f in signed.files.keys() | now.keys() if signed.files.get(f) != now.get(f))
 
 
-def digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a run or batch, by path, hidden ones too; links and empty folders in words.
+def contents(folder: Path, *, but: Collection[str] = ()) -> Iterator[tuple[str, bytes | str]]:
+    """Yield path and content of every file of a run or batch, hidden ones too; links and empty folders in words.
 
-    Left out are the sign-offs beside a record, and, below the title of a page, the block that shows them.
+    Left out are files and folders of the first level that are named, the sign-offs beside a record, and, below the title
+    of a page, the block that shows them.
     """
-    found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        if name.partition("/")[0] in but:
+            continue
         if path.is_symlink():
-            found[name] = f"link to {os.readlink(path)}"
+            yield name, f"link to {os.readlink(path)}"
         elif path.is_file() and not (path.name == SIGN_OFFS and path.with_name(RECORD).exists()):
             content = path.read_bytes()
-            page = without_sign_offs(content) if path.suffix == ".html" else content
-            found[name] = hashlib.sha256(page).hexdigest()
+            yield name, without_sign_offs(content) if path.suffix == ".html" else content
         elif path.is_dir() and not any(path.iterdir()):
-            found[f"{name}/"] = "empty folder"
-    return found
+            yield f"{name}/", "empty folder"
+
+
+def digests(folder: Path, *, but: Collection[str] = ()) -> dict[str, str]:
+    """Return the SHA-256 of `contents` by path, words as they are."""
+    return {f: c if isinstance(c, str) else hashlib.sha256(c).hexdigest() for f, c in contents(folder, but=but)}
+
+
+def files_of(folder: Path, record: Record) -> dict[str, str]:
+    """Return the digests of what a run consists of beside its record; of a batch, without its reports."""
+    return digests(folder, but={RECORD, *(report.folder for report in record.reports)})
 
 
 def without_sign_offs(page: bytes) -> bytes:

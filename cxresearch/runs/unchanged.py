@@ -18,7 +18,7 @@ import cxresearch
 from cxresearch.privacy.pseudonyms import KEY_VARIABLE
 from cxresearch.runs.plan import Plan
 from cxresearch.runs.record import FORMAT, LOG, OK, RECORD, Record, ReportEntry, sha256, versions
-from cxresearch.runs.signoff import digests
+from cxresearch.runs.signoff import files_of
 
 
 @cache
@@ -59,12 +59,7 @@ def is_whole(folder: Path, digest: str) -> bool:
 
 
 def _as_recorded(folder: Path, record: Record | None) -> bool:
-    """Return whether the files of a run are those of its record; of a batch, its own ones."""
-    if record is None or not record.files:
-        return False
-    reports = {r.folder for r in record.reports}
-    now = {f: d for f, d in digests(folder).items() if f != RECORD and f.partition("/")[0] not in reports}
-    return now == record.files
+    return record is not None and bool(record.files) and files_of(folder, record) == record.files
 
 
 def reports_made(folders: Iterable[Path]) -> dict[str, tuple[Path, ReportEntry]]:

@@ -4,6 +4,7 @@ On one processor the bytes are the same; on another, which computes last digits 
 """
 
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from cxresearch.runs.cluster import mirrored
 from cxresearch.runs.compare import CHANGED, GONE, NEW, Change, alike, changes
 from cxresearch.runs.parameters import STUDY
 from cxresearch.runs.plan import Plan, plan_run
-from cxresearch.runs.record import BATCH, RECORD, SIGN_OFFS, Record, versions
+from cxresearch.runs.record import BATCH, RECORD, Record, versions
 from cxresearch.runs.render import headline_of, write_batch_index, write_pages
-from cxresearch.runs.signoff import without_sign_offs
+from cxresearch.runs.signoff import contents
+from cxresearch.runs.withhold import remove
 
 WORDS = {NEW: "only in the repetition", GONE: "not in the repetition", CHANGED: "not the same to six digits"}
 
@@ -46,13 +48,16 @@ def verify_run(folder, *, notebooks=None, timeout=600.0, jobs=None) -> Verified:
             plan = _plan_again(home, run, notebooks)
             with mirrored(plan.study, home.resolve()) as (beside, study):
                 again = make.make_run(replace(plan, study=study), beside, timeout=timeout, pool=pool, reproducible=True)
+                for entry in run.notebooks:
+                    if entry.withheld:
+                        remove(entry.withheld, again.folder, entry.name)
                 write_pages(run, again.folder)  # with the clocks of the run itself
-                now |= {(inside / name).as_posix(): content for name, content in _contents(again.folder).items()}
-                headlines[label] = headline_of(again.folder)
-            was |= {(inside / name).as_posix(): content for name, content in _contents(home).items()}
+                now |= _files(again.folder, inside)
+                headlines[label] = headline_of(run, again.folder)
+            was |= _files(home, inside)
     if record.format == BATCH:
         now |= _index_again(record, headlines)
-        was |= {name: content for name, content in _contents(place).items() if "/" not in name}
+        was |= _files(place, but={report.folder for report in record.reports})
     found = changes(was, now)
     close = tuple(c.what for c in found if c.kind == CHANGED and alike(c.what, c.before, c.after))
     different = tuple(f"{c.what}: {WORDS[c.kind]}" for c in found if c.what not in close)
@@ -67,7 +72,7 @@ def _index_again(record: Record, headlines: dict) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="cxr-") as folder:
         write_batch_index(again, Path(folder))
         again.write_log(Path(folder))
-        return _contents(Path(folder))
+        return _files(Path(folder))
 
 
 def _plan_again(place: Path, record: Record, notebooks) -> Plan:
@@ -88,10 +93,7 @@ def _as_recorded(task, entry):
     return replace(task, given=given, parameters=recorded)
 
 
-def _contents(folder: Path) -> dict[str, bytes]:
-    """Return the content of every file of a run by path, of pages without sign-offs."""
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in (RECORD, SIGN_OFFS)]
-    found = {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
-    for name in (n for n in found if n.endswith(".html")):
-        found[name] = without_sign_offs(found[name])
-    return found
+def _files(folder: Path, inside: Path = Path(), *, but: Collection[str] = ()) -> dict[str, bytes]:
+    """Return what a run consists of beside its record by the path that it has `inside` a batch."""
+    found = contents(folder, but={RECORD, *but})
+    return {(inside / name).as_posix(): content for name, content in found if isinstance(content, bytes)}

@@ -22,7 +22,7 @@ import cxresearch
 NAME = "cxresearch-warm"  # of the entry point
 CHOICE = "CXRESEARCH_EXECUTION"  # "kernel" in the environment asks for ordinary kernels
 SERVER = "cxresearch.runs.warm_server"
-NO_HISTORY = "--HistoryManager.hist_file=:memory:"
+NO_HISTORY = "--HistoryManager.hist_file=:memory:"  # a file would be written by a thread
 SAME_EVERYWHERE = {  # the environment in which a notebook's outputs are the same
     **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "PYTHONHASHSEED": "0",

@@ -1,7 +1,12 @@
-"""Withhold findings that, beside the others, give away what the minimum base hides."""
+"""Withhold findings that give away what the minimum base hides: beside others of a report, and of a batch.
+
+A number hidden in one report of a batch may be the whole less what the others show. A report on a part of the study is
+about the group that it is a report on, and audited as such beside the whole, asked for or not.
+"""
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import permutations, product
@@ -11,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import TooFewRespondents
-from cxresearch.privacy.audit import Known, audit_folder
+from cxresearch.privacy.audit import Known, Leak, audit_folder, audit_tables
 from cxresearch.privacy.published import Saved, read_findings
 from cxresearch.runs.execution import Outcome
+from cxresearch.runs.matrix import WHOLE, Cell
 from cxresearch.runs.plan import Plan
 from cxresearch.runs.record import OK
 from cxresearch.study.narrow import as_words
@@ -32,11 +38,50 @@ def withhold(plan: Plan, outcomes: Sequence[Outcome], folder: Path) -> list[Outc
     found = [saved for name in names for saved in read_findings(folder / "findings" / name)]
     about = dict(notebooks=names, only=plan.opened.only, beside=list(of_the_whole(plan.opened, found)))
     leaks = audit_folder(folder / "findings", known_of(plan.opened), **about)
-    why = {name: f"{WITHHELD} it gives away a hidden number: {leak.said()}" for name, leak in leaks.items()}
-    return [
-        _without(o, {n.partition("/")[2]: w for n, w in why.items() if n.startswith(f"{o.task.name}/")}, folder)
-        for o in outcomes
-    ]
+    gone = by_notebook(
+        {name: f"{WITHHELD} it gives away a hidden number: {leak.said()}" for name, leak in leaks.items()}
+    )
+    without = {name: remove(why, folder, name) for name, why in gone.items()}
+    return [replace(o, **without[o.name]) if o.name in without else o for o in outcomes]
+
+
+def withheld_together(cells: Sequence[Cell], folder: Path, opened) -> dict[Cell, dict[str, str]]:
+    """Return what the reports of a batch must withhold: cell -> name of a finding (``notebook/name``) -> reason.
+
+    Nothing is left to be computed once enough reports, the smallest first, and first those that hide nothing, are left
+    out; of these, every finding that then gives nothing away is shown all the same. `opened` is the study, or a part.
+    """
+    known = known_of(opened)
+    found = {
+        cell: [saved for place in sorted((folder / cell.name / "findings").glob("*/"))
+               for saved in read_findings(place, (*opened.only, *cell.only))]
+        for cell in cells if cell.name and not cell.skip
+    }  # fmt: skip
+    whole = next((c for c in found if c.name == WHOLE), None)
+    of_parts = {c: saved for c, saved in found.items() if c is not whole}
+    outcomes = (saved for findings in of_parts.values() for saved in findings)
+    beside = found.get(whole) or list(of_the_whole(opened, outcomes, of_a_part=True))
+
+    def leaks(left_out: Sequence[Cell], but: set[str] = frozenset()) -> list[Leak]:
+        shown = [s for c, findings in of_parts.items() for s in findings if c not in left_out or s.name in but]
+        return audit_tables([*beside, *shown], known)
+
+    given_away = leaks(())
+    if not given_away:
+        return {}
+    told = {word for leak in given_away for word in leak.cell.split(", ")}
+    hiding = {c for c in of_parts if {f"{column}={value}" for column, value in c.only} <= told}
+    order = sorted(of_parts, key=lambda c: (c in hiding, c.rows, c.name))
+    left_out = order[: bisect_left(range(len(order)), True, key=lambda k: not leaks(order[:k]))]
+    shown: set[str] = set()
+    for name in dict.fromkeys(s.name for c in left_out for s in of_parts[c]):
+        if not leaks(left_out, {*shown, name}):
+            shown.add(name)
+    reason = (
+        f"{WITHHELD} beside the whole the reports together would give away a hidden number: {min(given_away).said()}"
+    )
+    gone = {c: {s.name: reason for s in of_parts[c] if s.name not in shown} for c in left_out}
+    return {cell: why for cell, why in gone.items() if why}
 
 
 def known_of(opened) -> Known:
@@ -69,24 +114,29 @@ def of_the_whole(opened, findings: Iterable[Saved], *, of_a_part: bool = False) 
             yield Saved("the whole", item, by, float(sample.n.sum()) if wave == bool(survey.wave) else np.nan, named)
 
 
-def _without(outcome: Outcome, gone: dict[str, str], folder: Path) -> Outcome:
-    """Return an outcome without the findings that are withheld: their files and outputs, and outputs of no finding."""
+def by_notebook(gone: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Return notebook -> name of a finding -> reason."""
+    apart = [(*name.split("/", 1), why) for name, why in gone.items()]
+    return {notebook: {name: why for n, name, why in apart if n == notebook} for notebook, *_ in apart}
+
+
+def remove(gone: dict[str, str], folder: Path, notebook: str) -> dict:
+    """Remove findings from a report, their files and outputs and the outputs of no finding; return notebook and reason."""
     import nbformat
 
-    if not gone:
-        return outcome
-    place = folder / "findings" / outcome.task.name
+    place, copy = folder / "findings" / notebook, folder / f"{notebook}.ipynb"
     records = {path: json.loads(path.read_text(encoding="utf-8")) for path in place.glob("*.json")}
     why = {record["id"]: gone[path.stem] for path, record in records.items() if path.stem in gone}
     for path, record in records.items():
         if record["id"] in why:  # one finding may be saved under several names
             for file in (path.name, *record["tables"].values()):
                 (place / file).unlink()
-    for cell in outcome.notebook.cells:
+    executed = nbformat.read(copy, as_version=4)
+    for cell in executed.cells:
         if cell.cell_type == "code":
             cell.outputs = [kept for output in cell.outputs if (kept := _kept(output, why))]
-    nbformat.write(outcome.notebook, folder / f"{outcome.task.name}.ipynb")
-    return replace(outcome, reason="; ".join(f"{name} {reason}" for name, reason in gone.items()))
+    nbformat.write(executed, copy)
+    return {"notebook": executed, "reason": "; ".join(f"{name} {reason}" for name, reason in gone.items())}
 
 
 def _kept(output, why: dict[str, str]):
