@@ -242,7 +242,7 @@ def _run(given) -> int:
         page = run.index.resolve()
         print(page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page)
         if not run.whole:
-            end.folder, end.reason = run.folder, run.record.failures
+            end.folder, end.reason = run.folder, run.record.became["reason"]
         return run.record.exit_status
 
 
@@ -344,13 +344,12 @@ def _sign(given) -> int:
     from datetime import UTC, datetime
 
     from cxresearch.runs.record import Record
-    from cxresearch.runs.signoff import changed_since, said, show_sign_offs, sign_offs, sign_run
+    from cxresearch.runs.signoff import show_sign_offs, sign_run
 
     place = Record.read(given.run)[0]
     if given.name is not None:
         sign_run(place, name=given.name, note=given.note, now=datetime.now(UTC))
-    states = [said(s, changed_since(s, place)) for s in sign_offs(place)]
-    show_sign_offs(place)
+    states = show_sign_offs(place)
     print("\n".join(text for text, _ in states) or "nobody has signed this run")
     return int(not states or any(void for _, void in states))
 

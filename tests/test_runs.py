@@ -350,12 +350,16 @@ def test_a_cell_without_a_reply_fails_whatever_its_metadata_says():
     ledger = Ledger()
     ledger.note_start(None, 0)
     ledger.note_reply(None, 0, {"content": {"status": "ok"}})
-    failure = ledger.failure(notebook, None, timeout=1, last_words="")
-    assert failure == {"cell": 3, "reason": "did not run"}
+
+
+    def became(problem=None) -> tuple:
+        outcome = ledger.outcome(None, notebook, problem, timeout=1, last_words="")
+        return outcome.status, outcome.reason, outcome.cell
+
+    assert became() == ("failed", "cell 3: did not run", 3)
     ledger.note_reply(None, 2, {"content": {"status": "ok"}})
-    assert ledger.failure(notebook, None, timeout=1, last_words="") is None
-    later = ledger.failure(notebook, OSError("pipe\nbroke"), timeout=1, last_words="")
-    assert later == {"reason": "after the last cell: pipe"}
+    assert became() == ("ok", None, None)
+    assert became(OSError("pipe\nbroke")) == ("failed", "after the last cell: pipe", None)
 
 
 def test_machine_paths_in_outputs_are_hidden_and_other_text_stays():

@@ -20,7 +20,7 @@ import pandas as pd
 from cxresearch.digits import RESIDUE
 from cxresearch.errors import StudyProblem
 from cxresearch.findings import number
-from cxresearch.runs.parameters import STUDY
+from cxresearch.runs.notebooks import STUDY
 from cxresearch.runs.record import Record, read_findings
 
 KEYS = ("part", "wave_before", "wave", "group", "segment", "feature", "item", "step", "term", "causal_share")

@@ -15,15 +15,14 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cxresearch
 from cxresearch.findings import RUN_FOLDER
 from cxresearch.privacy import environment_of_run
 from cxresearch.runs.markup import without_colours
-from cxresearch.runs.notebooks import without_slow_grammar
-from cxresearch.runs.parameters import STUDY
+from cxresearch.runs.notebooks import STUDY, without_slow_grammar
 from cxresearch.runs.plan import Task
 from cxresearch.runs.record import FAILED, OK
 from cxresearch.runs.warm import NAME, SAME_EVERYWHERE, SERVERS
@@ -76,24 +75,25 @@ class Ledger:
     def note_reply(self, cell, cell_index, execute_reply) -> None:
         self.replies[cell_index] = execute_reply["content"]
 
-    def failure(self, notebook, problem: Exception | None, *, timeout: float, last_words: str) -> dict | None:
-        """Return cell, reason and more of the first cell that did not run without error to its end; None if all did."""
-        for index, cell in enumerate(notebook.cells):
+    def outcome(self, task: Task, notebook, problem: Exception | None, *, timeout: float, last_words: str) -> Outcome:
+        """Return what became of a notebook by its first cell that did not run without error to its end."""
+        for place, cell in enumerate(notebook.cells, start=1):
             if cell.cell_type == "code" and cell.source.strip():
-                reply = self.replies.get(index, {})
+                reply = self.replies.get(place - 1, {})
                 if reply.get("status") != "ok":
-                    return {
-                        "cell": index + 1 if self.started else None,
-                        **self._why(reply, problem, timeout, last_words),
-                    }
-        return {"reason": f"after the last cell: {one_line(problem)}"} if problem else None
+                    reason, more = self._why(reply, problem, timeout, last_words)
+                    where = {"reason": f"cell {place}: {reason}", "cell": place} if self.started else {"reason": reason}
+                    return Outcome(task, FAILED, notebook=notebook, **where, **more)
+        return Outcome(
+            task, FAILED if problem else OK, problem and f"after the last cell: {one_line(problem)}", notebook
+        )
 
-    def _why(self, reply: dict, problem, timeout: float, last_words: str) -> dict:
+    def _why(self, reply: dict, problem, timeout: float, last_words: str) -> tuple[str, dict]:
         error, kind = reply.get("ename"), type(problem).__name__
-        if reply and error != "SystemExit":
-            lines = without_colours("\n".join(reply.get("traceback", ()))).splitlines()
-            return {"reason": one_line(f"{error}: {reply.get('evalue')}"), "traceback": tuple(lines), "error": error}
+        lines = without_colours("\n".join(reply.get("traceback", ()))).splitlines()
+        raised = reply and error != "SystemExit"
         reasons = (
+            (raised, one_line(f"{error}: {reply.get('evalue')}")),
             (reply, "left the notebook early (sys.exit); the cells after it did not run"),
             (not self.started, f"the kernel did not start: {last_words or one_line(problem)}"),
             (kind == "CellTimeoutError", f"took longer than the {timeout:g} s a cell may take (--timeout)"),
@@ -101,7 +101,8 @@ class Ledger:
             (problem, f"did not run: {one_line(problem)}"),
             (True, "did not run"),
         )
-        return {"reason": next(reason for so, reason in reasons if so)}
+        reason = next(reason for so, reason in reasons if so)
+        return reason, {"traceback": tuple(lines), "error": error} if raised else {}
 
 
 def one_line(problem) -> str:
@@ -211,8 +212,8 @@ class Pool:
                 problem = error
             places = Places(folder, study)
             clean(made[0], task, places)
-            failure = ledger.failure(made[0], problem, timeout=timeout, last_words=_last_line(log))
-            return _kept(task, made[0], failure, folder, places, time.monotonic() - began)
+            outcome = ledger.outcome(task, made[0], problem, timeout=timeout, last_words=_last_line(log))
+            return replace(_stored(outcome, folder, places), seconds=time.monotonic() - began)
 
     def _run(
         self, nb_man, kernel_name: str, ledger: Ledger, folder: Path, environment: dict, log: Path, timeout
@@ -317,26 +318,24 @@ def _last_line(log: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _kept(task: Task, notebook, failure: dict | None, folder: Path, places: Places, seconds: float) -> Outcome:
+def _stored(outcome: Outcome, folder: Path, places: Places) -> Outcome:
     """Store the executed notebook and return its outcome; one that cannot be stored failed, and the others go on."""
     import nbformat
 
+    task, trouble = outcome.task, None
     findings, copy = folder / "findings" / task.name, folder / f"{task.name}.ipynb"
-    if failure is None and task.headline and not (findings / f"{task.headline}.json").is_file():
-        why = f"it saved no finding named {task.headline!r}, which its metadata names as the headline"
-        failure = {"reason": why}
+    if task.headline and not (findings / f"{task.headline}.json").is_file():
+        trouble = f"it saved no finding named {task.headline!r}, which its metadata names as the headline"
     try:
-        nbformat.write(notebook, copy)
+        nbformat.write(outcome.notebook, copy)
     except OSError as problem:
         copy.unlink(missing_ok=True)
-        failure = failure or {"reason": f"its executed notebook cannot be stored: {problem.strerror}"}
-    if failure is None:
-        return Outcome(task, OK, None, notebook, seconds=seconds)
+        trouble = trouble or f"its executed notebook cannot be stored: {problem.strerror}"
+    if outcome.status == OK and not trouble:
+        return outcome
     shutil.rmtree(findings, ignore_errors=True)  # those of half a notebook must not be read as those of a whole one
-    where = f"cell {failure['cell']}: " if failure.get("cell") else ""
-    hidden = {"reason": where + places.hide(failure["reason"])}
-    hidden["traceback"] = tuple(map(places.hide, failure.get("traceback", ())))
-    return Outcome(task, FAILED, notebook=notebook, seconds=seconds, **failure | hidden)
+    reason, traceback = places.hide(outcome.reason or trouble), tuple(map(places.hide, outcome.traceback))
+    return replace(outcome, status=FAILED, reason=reason, traceback=traceback)
 
 
 def cores() -> int:

@@ -12,8 +12,7 @@ import nbformat
 
 from cxresearch.errors import StudyProblem
 from cxresearch.progress import WANTED
-from cxresearch.runs.notebooks import notebooks_folder
-from cxresearch.runs.parameters import STUDY, TAG
+from cxresearch.runs.notebooks import STUDY, TAG, notebooks_folder
 
 KERNEL = {
     "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],

@@ -16,8 +16,8 @@ from pathlib import Path
 from cxresearch.runs.execution import Outcome, Pool, study_from
 from cxresearch.runs.folder import MOMENT, broken_off, building, require_free, runs_on
 from cxresearch.runs.matrix import Cell
+from cxresearch.runs.notebooks import STUDY
 from cxresearch.runs.page import title_of
-from cxresearch.runs.parameters import STUDY
 from cxresearch.runs.plan import Plan
 from cxresearch.runs.record import (
     BATCH,
@@ -26,19 +26,17 @@ from cxresearch.runs.record import (
     INDEX,
     LOG,
     OK,
-    RECORD,
     SKIPPED,
     NotebookEntry,
     Record,
     ReportEntry,
     commit,
     now,
-    sha256,
     times,
     versions,
 )  # fmt: skip
 from cxresearch.runs.render import headline_of, movement, write_batch_index, write_pages
-from cxresearch.runs.signoff import files_of
+from cxresearch.runs.signoff import digests
 from cxresearch.runs.unchanged import digest_of, is_whole, link_report, reports_made
 from cxresearch.runs.withhold import by_notebook, remove, withheld_together, withhold
 from cxresearch.study.shared import shared_tables
@@ -66,7 +64,9 @@ class Run:
 
     @property
     def reports(self) -> list[ReportEntry]:
-        return self.record.reports
+        """What a log says of each report."""
+        known = {"report": self.record.report or "all", "folder": self.folder.name, "unchanged": self.unchanged}
+        return self.record.reports or [ReportEntry(**known, **told_of(self.record, self.folder))]
 
 
 def same_run(plan: Plan, final: Path) -> Run | None:
@@ -179,7 +179,7 @@ class _Work:
             report.digest = self._digest(plan, cell.name)
             made, known = self.sources.get(report.digest, (None, None))
             if made and link_report(made, self.work / cell.name, report.digest):
-                same = known.model_dump(include={"status", "reason", "headline", "digest", "content"})
+                same = known.model_dump(include={"status", "reason", "headline", "digest"})
                 report.end(**same, folder=cell.name, unchanged=True, moved=self._moved(report, known.headline))
         if report.entry:
             self._log(report.entry)
@@ -272,7 +272,7 @@ class _Work:
         if before or record.moved:
             record.moved = movement(before, place) if before else []
         write_pages(record, place)
-        record.files = files_of(place, record)
+        record.files = digests(place, record)
         record.write(place)
 
     def _before(self, report: _Report) -> Path | None:
@@ -316,7 +316,7 @@ class _Work:
         record = self._record(self.plan, self.work, self._digest(self.plan, ""), self.started, **parts)
         record.write_log(self.work)
         write_batch_index(record, self.work)
-        record.files = files_of(self.work, record)
+        record.files = digests(self.work, record)
         record.write(self.work)
         return record
 
@@ -341,7 +341,7 @@ class _Work:
 def told_of(record: Record, place: Path) -> dict:
     """Return what a log says of a report that was made."""
     told = record.became | record.model_dump(include={"seconds", "finished", "digest"}, exclude_unset=True)
-    return told | {"headline": headline_of(record, place), "content": sha256(place / RECORD)}
+    return told | {"headline": headline_of(record, place)}
 
 
 def _entry(plan: Plan, outcome: Outcome, folder: Path, *, clock: bool) -> NotebookEntry:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from cxresearch.errors import DataProblem
 from cxresearch.runs.folder import alone, broken_off, default_folder, point_latest, prune, require_free, runs_folder
-from cxresearch.runs.make import Run, make_run, same_run, told_of
+from cxresearch.runs.make import Run, make_run, same_run
 from cxresearch.runs.notebooks import notebooks_folder, project_of
 from cxresearch.runs.plan import plan_run
-from cxresearch.runs.record import BATCH, Record, ReportEntry
+from cxresearch.runs.record import BATCH, Record
 
 FAILED_RUN, FAILURE = "CXRESEARCH_FAILED_RUN", "CXRESEARCH_FAILURE"  # what a hook finds in its environment
 HOOK_SECONDS = 300
@@ -65,12 +65,9 @@ def _sweep(place: Path, name: str) -> None:
 
 
 def _log(path: str, run: Run) -> None:
-    record, name = run.record, run.folder.name
-    whole = {"report": record.report or "all", "folder": name, "unchanged": False}
-    entries = record.reports or [ReportEntry(**whole, **told_of(record, run.folder))]
     with open(path, "a", encoding="utf-8") as file:
-        for entry in entries:
-            told = entry.model_dump(exclude_unset=True) | {"run": name}
+        for entry in run.reports:
+            told = entry.model_dump(exclude_unset=True) | {"run": run.folder.name}
             told |= {"unchanged": True} if run.unchanged and entry.folder else {}
             file.write(json.dumps(told, ensure_ascii=False) + "\n")
 

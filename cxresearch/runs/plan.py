@@ -8,8 +8,18 @@ from pathlib import Path
 
 from cxresearch.errors import StudyProblem, nearest
 from cxresearch.runs.matrix import Cell, cells_of
-from cxresearch.runs.notebooks import OURS, in_order, notebooks_folder, project_of, read_notebook
-from cxresearch.runs.parameters import STUDY, Parameter, fitting_value, read_parameters, value_from_text
+from cxresearch.runs.notebooks import (
+    OURS,
+    STUDY,
+    Parameter,
+    fitting_value,
+    in_order,
+    notebooks_folder,
+    project_of,
+    read_notebook,
+    read_parameters,
+    value_from_text,
+)
 from cxresearch.runs.record import sha256
 from cxresearch.study.groups import require_groups
 from cxresearch.study.narrow import split_reference

@@ -50,7 +50,7 @@ class NotebookEntry(BaseModel):
 
 
 class ReportEntry(BaseModel):
-    """What became of one report of a batch: its folder, or None; `content` is the digest of its own record."""
+    """What became of one report of a batch: its folder, or None."""
 
     report: str
     values: dict[str, str] = {}
@@ -62,7 +62,6 @@ class ReportEntry(BaseModel):
     seconds: float | None = None
     finished: str | None = None
     digest: str | None = None
-    content: str | None = None
     moved: str | None = None
 
 
@@ -70,7 +69,7 @@ class Record(BaseModel):
     """The content of run.json; what is not set is not written.
 
     A run has `notebooks`, a batch has `reports`. `digest` is of all that it follows from, `files` are the digests of
-    what it consists of, `moved` is told against an earlier run. `only` says that it is not the whole report.
+    what it consists of (of a report in a batch, its record), `moved` is told against an earlier run. `only` says that it is not the whole report.
     """
 
     format: Literal["cxresearch run 1", "cxresearch batch 1"] = FORMAT
@@ -146,19 +145,15 @@ class Record(BaseModel):
 
     @property
     def became(self) -> dict:
-        """Status and reason of a report, by those of its notebooks."""
-        for status in (FAILED, OK, SKIPPED):
-            having = [n for n in self.notebooks if n.status == status]
-            reasons = "; ".join(f"{n.name}: {n.reason}" for n in having if n.reason)
-            if having:
-                return {"status": status, "reason": reasons or None}
-        return {"status": SKIPPED, "reason": "no notebook"}
-
-    @property
-    def failures(self) -> str:
-        """Which notebooks or reports failed, and why."""
+        """Status and reason by those of the notebooks, or reports."""
         entries = [(n.name, n) for n in self.notebooks] + [(r.report, r) for r in self.reports]
-        return "; ".join(f"{name}: {entry.reason}" for name, entry in entries if entry.status == FAILED) or INDEX
+        for status in (FAILED, OK, SKIPPED):
+            reasons = [
+                f"{name}: {entry.reason}" * bool(entry.reason) for name, entry in entries if entry.status == status
+            ]
+            if reasons:
+                return {"status": status, "reason": "; ".join(filter(None, reasons)) or None}
+        return {"status": SKIPPED, "reason": "no notebook"}
 
 
 def now() -> datetime:

@@ -109,8 +109,10 @@ def _pools(home: Path, finding: dict) -> bool:
 
 def not_established(cards: list[dict]) -> list[Told]:
     """Return the questions that were not answered, and the findings that say that they establish nothing."""
+    left = [card for card in cards if card["status"] != OK]
+    told = [Told(f"{c['status']}: {c['reason']}", c["name"] * (c["status"] != SKIPPED), c["title"]) for c in left]
     found = [(f, card) for card in cards for f in card["findings_read"] if f.get("established") is False]
-    return _unanswered(cards) + [Told(f["sentence"], card["name"], card["title"], f["name"]) for f, card in found]
+    return told + [Told(f["sentence"], card["name"], card["title"], f["name"]) for f, card in found]
 
 
 def suppressed(cards: list[dict]) -> list[Told]:
@@ -124,11 +126,6 @@ def suppressed(cards: list[dict]) -> list[Told]:
         if card["pooled"]:
             told.append(Told(say("pooled", name=POOLED), *where, ", ".join(card["pooled"])))
     return told
-
-
-def _unanswered(cards: list[dict]) -> list[Told]:
-    left = [card for card in cards if card["status"] != OK]
-    return [Told(f"{c['status']}: {c['reason']}", c["name"] * (c["status"] != SKIPPED), c["title"]) for c in left]
 
 
 def movement(previous: Path, folder: Path) -> list[str]:

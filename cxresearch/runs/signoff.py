@@ -8,7 +8,7 @@ import hashlib
 import html
 import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def sign_run(folder, *, name: str, note: str, now: datetime) -> SignOff:
     """Record a sign-off in a run or batch and show it on its pages; refuse a failed one, and one without a name."""
     place, record = Record.read(folder)
     if record.status == FAILED:
-        raise StudyProblem(f"{folder} failed: {record.failures}; a failed run is not signed")
+        raise StudyProblem(f"{folder} failed: {record.became['reason']}; a failed run is not signed")
     if not name.strip():
         raise StudyProblem("a sign-off needs a name; give --name")
     told = {"name": " ".join(name.split()), "note": " ".join(note.split()), "signed": now.isoformat(timespec="seconds")}
@@ -63,15 +63,17 @@ def changed_since(signed: SignOff, folder: Path) -> list[str]:
     return sorted(f for f in signed.files.keys() | now.keys() if signed.files.get(f) != now.get(f))
 
 
-def contents(folder: Path, *, but: Collection[str] = ()) -> Iterator[tuple[str, bytes | str]]:
+def contents(folder: Path, record: Record | None = None) -> Iterator[tuple[str, bytes | str]]:
     """Yield path and content of every file of a run or batch, hidden ones too; links and empty folders in words.
 
-    Left out are files and folders of the first level that are named, the sign-offs beside a record, and, below the title
-    of a page, the block that shows them.
+    Left out are the sign-offs beside a record, and, below the title of a page, the block that shows them; where its
+    record is given, this, and all that the reports of a batch consist of but their own records.
     """
+    reports = {report.folder for report in record.reports} if record else ()
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if name.partition("/")[0] in but:
+        first, _, inner = name.partition("/")
+        if record and (name == RECORD or first in reports and inner != RECORD):
             continue
         if path.is_symlink():
             yield name, f"link to {os.readlink(path)}"
@@ -82,14 +84,9 @@ def contents(folder: Path, *, but: Collection[str] = ()) -> Iterator[tuple[str, 
             yield f"{name}/", "empty folder"
 
 
-def digests(folder: Path, *, but: Collection[str] = ()) -> dict[str, str]:
+def digests(folder: Path, record: Record | None = None) -> dict[str, str]:
     """Return the SHA-256 of `contents` by path, words as they are."""
-    return {f: c if isinstance(c, str) else hashlib.sha256(c).hexdigest() for f, c in contents(folder, but=but)}
-
-
-def files_of(folder: Path, record: Record) -> dict[str, str]:
-    """Return the digests of what a run consists of beside its record; of a batch, without its reports."""
-    return digests(folder, but={RECORD, *(report.folder for report in record.reports)})
+    return {f: c if isinstance(c, str) else hashlib.sha256(c).hexdigest() for f, c in contents(folder, record)}
 
 
 def without_sign_offs(page: bytes) -> bytes:
@@ -99,13 +96,14 @@ def without_sign_offs(page: bytes) -> bytes:
     return before + head + rest if end and block.startswith(START) else page
 
 
-def show_sign_offs(folder: Path) -> None:
-    """Put the sign-offs and their state below the title of each page; a void one says what changed."""
+def show_sign_offs(folder: Path) -> list[tuple[str, bool]]:
+    """Put the sign-offs below the title of each page; return them in words, and whether they are void."""
     states = [said(s, changed_since(s, folder)) for s in sign_offs(folder)]
     shown = "".join(f"<p>{'<strong>' * void}{html.escape(text)}{'</strong>' * void}</p>" for text, void in states)
     for page in sorted(folder.glob("*.html")):
         content = without_sign_offs(page.read_bytes())
         _write(page, content.replace(HEAD, HEAD + START + shown.encode() + END, 1) if states else content)
+    return states
 
 
 def said(signed: SignOff, changed: list[str]) -> tuple[str, bool]:

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 import cxresearch
 from cxresearch.privacy.pseudonyms import KEY_VARIABLE
 from cxresearch.runs.plan import Plan
-from cxresearch.runs.record import FORMAT, LOG, OK, RECORD, Record, ReportEntry, sha256, versions
-from cxresearch.runs.signoff import files_of
+from cxresearch.runs.record import FORMAT, LOG, OK, Record, ReportEntry, sha256, versions
+from cxresearch.runs.signoff import digests
 
 
 @cache
@@ -47,19 +47,13 @@ def digest_of(plan: Plan, final: Path) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def is_whole(folder: Path, digest: str) -> bool:
-    """Return whether a folder holds the whole run or batch of a digest, and all its files as they were."""
+def is_whole(folder: Path, digest: str | None = None) -> bool:
+    """Return whether a folder holds a whole run or batch, that of a digest if one is given, and all its files as they were."""
     record = Record.of(folder)
-    if record is None or record.status != OK or record.digest != digest:
+    if record is None or not record.files or (digest and (record.status, record.digest) != (OK, digest)):
         return False
-    made = [(folder / r.folder, r) for r in record.reports if r.folder]
-    return _as_recorded(folder, record) and all(
-        (p / RECORD).is_file() and sha256(p / RECORD) == r.content and _as_recorded(p, Record.of(p)) for p, r in made
-    )
-
-
-def _as_recorded(folder: Path, record: Record | None) -> bool:
-    return record is not None and bool(record.files) and files_of(folder, record) == record.files
+    made = (folder / report.folder for report in record.reports if report.folder)
+    return digests(folder, record) == record.files and all(map(is_whole, made))
 
 
 def reports_made(folders: Iterable[Path]) -> dict[str, tuple[Path, ReportEntry]]:

@@ -4,7 +4,6 @@ On one processor the bytes are the same; on another, which computes last digits 
 """
 
 import tempfile
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from cxresearch.errors import StudyProblem
 from cxresearch.runs import make
 from cxresearch.runs.cluster import mirrored
 from cxresearch.runs.compare import CHANGED, GONE, NEW, Change, alike, changes
-from cxresearch.runs.parameters import STUDY
+from cxresearch.runs.notebooks import STUDY
 from cxresearch.runs.plan import Plan, plan_run
-from cxresearch.runs.record import BATCH, RECORD, Record, versions
+from cxresearch.runs.record import BATCH, Record, versions
 from cxresearch.runs.render import headline_of, write_batch_index, write_pages
 from cxresearch.runs.signoff import contents
 from cxresearch.runs.withhold import remove
@@ -57,7 +56,7 @@ def verify_run(folder, *, notebooks=None, timeout=600.0, jobs=None) -> Verified:
             was |= _files(home, inside)
     if record.format == BATCH:
         now |= _index_again(record, headlines)
-        was |= _files(place, but={report.folder for report in record.reports})
+        was |= {name: content for name, content in _files(place).items() if "/" not in name}
     found = changes(was, now)
     close = tuple(c.what for c in found if c.kind == CHANGED and alike(c.what, c.before, c.after))
     different = tuple(f"{c.what}: {WORDS[c.kind]}" for c in found if c.what not in close)
@@ -93,7 +92,7 @@ def _as_recorded(task, entry):
     return replace(task, given=given, parameters=recorded)
 
 
-def _files(folder: Path, inside: Path = Path(), *, but: Collection[str] = ()) -> dict[str, bytes]:
+def _files(folder: Path, inside: Path = Path()) -> dict[str, bytes]:
     """Return what a run consists of beside its record by the path that it has `inside` a batch."""
-    found = contents(folder, but={RECORD, *but})
+    found = contents(folder, Record.of(folder))
     return {(inside / name).as_posix(): content for name, content in found if isinstance(content, bytes)}
