@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
-from tiny import PARAMETERS, write_answer, write_notebook, write_study
+from tiny import PARAMETERS, tree, write_answer, write_notebook, write_study
 from waiting import PATIENCE, descendants
 
 from cxresearch.errors import DataProblem, StudyProblem
@@ -35,10 +35,6 @@ print([os.environ[name] for name in names])
 
 def plan_of(folder, **options):
     return plan_run(folder / "study.yml", notebooks=folder / "notebooks", **options)
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 # --- refused before anything starts ----------------------------------------------------------------------------------

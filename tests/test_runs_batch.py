@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from tiny import DEFINE, PARAMETERS, write_notebook
+from tiny import DEFINE, tree, write_notebook
 
 from cxresearch.errors import StudyProblem
 from cxresearch.runs import make_run, plan_run
@@ -62,10 +62,6 @@ def batch_of(folder: Path, **options):
 def sentences(folder: Path) -> dict[str, str]:
     found = folder.glob("*/findings/answer/answer.json")
     return {p.parts[-4]: json.loads(p.read_text(encoding="utf-8"))["sentence"] for p in found}
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 # --- the cells -------------------------------------------------------------------------------------------------------
@@ -360,13 +356,6 @@ def test_a_report_that_is_damaged_is_made_again(again, pool, part):
         "All": "unchanged", "North": "ok", "South": "unchanged", "Ost/West: Łódź": "unchanged", "東京": "unchanged",
         "1 value under the minimum base": "skipped", "Coast": "skipped",
     }  # fmt: skip
-
-
-def test_parameters_of_the_notebook_are_checked_before_anything_starts(tmp_path):
-    write_markets(tmp_path)
-    with pytest.raises(StudyProblem, match="no parameter 'tmes'"):
-        batch_of(tmp_path, each=["market"], settings=[("tmes", "1")])
-    assert PARAMETERS and not (tmp_path / "run").exists()
 
 
 def test_the_deck_of_a_batch_tells_each_report_by_its_name_and_has_no_screen_of_all(tmp_path, pool):

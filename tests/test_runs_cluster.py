@@ -6,7 +6,8 @@ import signal
 import threading
 
 import pytest
-from test_runs_batch import SAYS, batch_of, tree, write_markets
+from test_runs_batch import SAYS, batch_of, write_markets
+from tiny import tree
 from waiting import wait_for_end
 
 from cxresearch.cli import main

@@ -6,11 +6,9 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
 
-import nbformat
 import pytest
-from tiny import write_answer, write_notebook, write_study
+from tiny import tree, write_answer, write_notebook, write_study
 from waiting import PATIENCE, descendants, running, wait_for
 
 from cxresearch.runs import Pool, make_run, plan_run
@@ -84,10 +82,6 @@ CASES = {
 }  # each fails in its last cell, after which nothing is executed; `displays` in the one before
 
 
-def executed(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
 @pytest.fixture(scope="module")
 def pool():
     """A pool that only these tests use: they kill, flood and starve what runs in it."""
@@ -122,7 +116,7 @@ def test_every_kind_of_cell_gives_the_bytes_of_a_kernel(plan_of, tmp_path, pool,
     monkeypatch.setenv("CXRESEARCH_EXECUTION", "kernel")
     cold = make_run(plan, tmp_path / "b" / "run", pool=pool, reproducible=True, timeout=120)
     assert {o.task.name for o in forked.outcomes if o.status == "failed"} == set(CASES)
-    assert executed(forked.folder) == executed(cold.folder)
+    assert tree(forked.folder) == tree(cold.folder)
 
 
 def compared(root, monkeypatch, pool, names) -> None:
@@ -133,7 +127,7 @@ def compared(root, monkeypatch, pool, names) -> None:
         monkeypatch.setenv("CXRESEARCH_EXECUTION", "kernel")
         cold = make_run(plan, folder / "b" / "run", pool=pool, reproducible=True)
         assert forked.whole
-        assert executed(forked.folder) == executed(cold.folder)
+        assert tree(forked.folder) == tree(cold.folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -279,8 +273,3 @@ def test_a_profile_with_start_up_files_or_the_environment_asks_for_kernels(tmp_p
 def test_an_exit_status_in_words():
     told = [how_ended(status) for status in (None, -9, -11, 3)]
     assert told == ["killed, or out of memory", "killed, or out of memory", "SIGSEGV", "it left with exit status 3"]
-
-
-def test_executed_notebooks_are_valid(plan_of, tmp_path, pool):
-    made = make_run(plan_of(n=["print(1)", "1/0"]), tmp_path / "run", pool=pool)
-    nbformat.validate(nbformat.read(made.folder / "n.ipynb", as_version=4))

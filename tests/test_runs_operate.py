@@ -306,7 +306,11 @@ def require_whole(run: Path) -> None:
     assert (run / "index.html").read_text(encoding="utf-8").rstrip().endswith("</html>")
 
 
-def two_at_once(project: Path) -> None:
+REPEATED = [1, *(pytest.param(k, marks=pytest.mark.soak) for k in range(2, 51))]
+
+
+@pytest.mark.parametrize("repetition", REPEATED)
+def test_two_batches_at_once_neither_mix_nor_block(project, repetition):
     runs = [start(project, "--force") for _ in range(2)]
     ends = [run.communicate(timeout=300) for run in runs]
     assert [run.returncode for run in runs] == [0, 0], ends
@@ -318,43 +322,21 @@ def two_at_once(project: Path) -> None:
     assert broken_off(shelf_of(project)) == [] and not list(shelf_of(project).glob(".2*"))
 
 
-def killed_at_random(project: Path, seed: int, capsys) -> None:
-    """Kill a batch when it has written some files; what can be seen is whole, the next start takes over and cleans up."""
-    before = set(visible(shelf_of(project))) if shelf_of(project).is_dir() else set()
+@pytest.mark.usefixtures("warm")
+@pytest.mark.parametrize("seed", REPEATED)
+def test_a_batch_killed_at_a_random_moment_leaves_nothing_that_looks_whole(project, seed, capsys):
+    """It is killed when it has written some files; what can be seen is whole, the next start takes over and cleans up."""
     written, run = random.Random(seed).randrange(MOST_WRITTEN), start(project, "--force")
     wait_for(lambda: run.poll() is not None or files_below(shelf_of(project)) >= written, "the batch is that far")
     children = descendants(run.pid)
     run.kill()
     run.communicate()
-    if shelf_of(project).is_dir():
-        for name in set(visible(shelf_of(project))) - before - {"latest"}:
-            require_whole(shelf_of(project) / name)
+    for name in set(visible(shelf_of(project))) - {"latest"} if shelf_of(project).is_dir() else ():
+        require_whole(shelf_of(project) / name)
     wait_for_end(children)
     assert main(["run", "study.yml", "--each", "market"]) == 0
     require_whole((project / capsys.readouterr().out.splitlines()[-1]).parent)
     assert not [p for p in shelf_of(project).glob(".2*") if p.is_dir()]
-
-
-def test_two_batches_at_once_neither_mix_nor_block(project):
-    two_at_once(project)
-
-
-@pytest.mark.usefixtures("warm")
-def test_a_batch_killed_at_a_random_moment_leaves_nothing_that_looks_whole(project, capsys):
-    killed_at_random(project, 1, capsys)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("repetition", range(50))
-def test_fifty_times_two_batches_at_once(project, repetition):
-    two_at_once(project)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("repetition", range(50))
-@pytest.mark.usefixtures("warm")
-def test_fifty_times_killed_at_a_random_moment(project, repetition, capsys):
-    killed_at_random(project, repetition, capsys)
 
 
 def test_a_broken_off_batch_is_taken_over(project, pool):

@@ -101,3 +101,8 @@ def write_study(folder: Path) -> Path:
     (folder / "answers.csv").write_text("\n".join(["person,recommend", *rows]) + "\n", encoding="utf-8")
     (folder / "study.yml").write_text(STUDY, encoding="utf-8")
     return folder / "study.yml"
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Return path -> content of every file in a folder."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

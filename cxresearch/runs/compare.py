@@ -270,7 +270,11 @@ def _rows(text: str) -> list:
     rows = [[_parsed(cell) for cell in row] for row in csv.reader(io.StringIO(text, newline=""), strict=True)]
     if len({len(row) for row in rows}) > 1:
         raise ValueError("rows of different length")
-    return [_without_residues(list(column)) for column in zip(*rows)]
+    scales = [2 * RESIDUE * max((abs(v) for v in column if isinstance(v, float)), default=0.0) for column in zip(*rows)]
+    return [
+        [0.0 if isinstance(v, float) and abs(v) <= scale else v for v in column]
+        for column, scale in zip(zip(*rows), scales)
+    ]
 
 
 def _words(text: str) -> list:
@@ -284,8 +288,3 @@ def _parsed(cell: str):
     except ValueError:
         return cell
     return value if math.isfinite(value) and "_" not in cell else cell
-
-
-def _without_residues(column: list) -> list:
-    largest = max((abs(v) for v in column if isinstance(v, float)), default=0.0)
-    return [0.0 if isinstance(v, float) and abs(v) <= 2 * RESIDUE * largest else v for v in column]

@@ -212,7 +212,11 @@ class Pool:
                 problem = error
             places = Places(folder, study)
             clean(made[0], task, places)
-            outcome = ledger.outcome(task, made[0], problem, timeout=timeout, last_words=_last_line(log))
+            lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
+            last_words = next(
+                (line.strip() for line in reversed(lines) if line.strip()), ""
+            )  # of one that never answered
+            outcome = ledger.outcome(task, made[0], problem, timeout=timeout, last_words=last_words)
             return replace(_stored(outcome, folder, places), seconds=time.monotonic() - began)
 
     def _run(
@@ -310,12 +314,6 @@ def close_loop() -> None:
         task.cancel()
     loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
     loop.close()
-
-
-def _last_line(log: Path) -> str:
-    """Return the last line that the kernel itself wrote to stderr, for one that never answered."""
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _stored(outcome: Outcome, folder: Path, places: Places) -> Outcome:

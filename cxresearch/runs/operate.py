@@ -52,16 +52,11 @@ def start(
                 point_latest(run.folder)
             if keep:
                 prune(shelf, report=report, keep=keep)
-        _sweep(folder.parent, "" if out is None else folder.name)
+        for left in broken_off(folder.parent, name="" if out is None else folder.name):  # what killed runs left
+            record = Record.of(left)  # what a fan-out had finished stays for its next start, but not for ever
+            if record is None or record.format != BATCH or time.time() - left.stat().st_mtime > WEEK:
+                shutil.rmtree(left, ignore_errors=True)
     return run
-
-
-def _sweep(place: Path, name: str) -> None:
-    """Remove what killed runs left; what a fan-out had finished stays for its next start, but not for ever."""
-    for work in broken_off(place, name=name):
-        record = Record.of(work)
-        if record is None or record.format != BATCH or time.time() - work.stat().st_mtime > WEEK:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 def _log(path: str, run: Run) -> None:

@@ -155,27 +155,23 @@ def declared_report(study, name: str | None):
 
 
 def _given(known: dict[Path, dict[str, Parameter]], parameters: dict, settings, report) -> dict[Path, dict]:
+    """Return the values that each notebook is given, of a report's declaration and, outranking it, in text."""
+    asked = [(name, value, False, f"report {report!r}") for name, value in parameters.items()]
+    asked += [(name, text, True, f"--set {name}={text}") for name, text in settings]
     given: dict[Path, dict] = {path: {} for path in known}
-    for name, value in parameters.items():
-        _spread(given, known, name, lambda _, v=value: v, f"report {report!r}")
-    for name, text in settings:
-        _spread(given, known, name, lambda p, t=text: value_from_text(p, t), f"--set {name}={text}")
+    for name, value, is_text, by in asked:
+        if name == STUDY:
+            raise StudyProblem(f"{by}: the study is the command's first argument, not a parameter")
+        holders = {path: names[name] for path, names in known.items() if name in names}
+        if not holders:
+            every = sorted({n for names in known.values() for n in names} - {STUDY})
+            where = ", ".join(path.name for path in known)
+            listed = f"there are {', '.join(every)}" if every else "there are none"
+            raise StudyProblem(f"{by}: no parameter {name!r} in {where}{nearest(name, every)}; {listed}")
+        for path, parameter in holders.items():
+            read = value_from_text(parameter, value) if is_text else value
+            given[path][name] = fitting_value(parameter, read, given_by=by)
     return given
-
-
-def _spread(given, known, name: str, value_for, given_by: str) -> None:
-    """Set parameter `name` in every notebook that has it."""
-    if name == STUDY:
-        raise StudyProblem(f"{given_by}: the study is the command's first argument, not a parameter")
-    holders = [path for path in known if name in known[path]]
-    if not holders:
-        every = sorted({n for names in known.values() for n in names} - {STUDY})
-        where = ", ".join(path.name for path in known)
-        listed = f"there are {', '.join(every)}" if every else "there are none"
-        raise StudyProblem(f"{given_by}: no parameter {name!r} in {where}{nearest(name, every)}; {listed}")
-    for path in holders:
-        parameter = known[path][name]
-        given[path][name] = fitting_value(parameter, value_for(parameter), given_by=given_by)
 
 
 def _task(path: Path, notebook, known: dict[str, Parameter], given: dict, study) -> Task:

@@ -55,7 +55,9 @@ class _Server:
     def warm_up(self) -> ForkServer:
         """Return the server of the package as it is now; where there is none, it starts and imports by itself."""
         with self.lock:
-            server = self.servers.setdefault(_package(), ForkServer())
+            source = sorted(p for p in Path(cxresearch.__file__).parent.rglob("*") if p.suffix in (".py", ".toml"))
+            state = tuple((str(p), (found := p.stat()).st_size, found.st_mtime_ns) for p in source)
+            server = self.servers.setdefault(state, ForkServer())
             server.set_forkserver_preload([SERVER])
             before = {name: os.environ.get(name) for name in AT_START}
             _set_environment(AT_START)
@@ -81,12 +83,6 @@ class _Server:
             fork = Fork(self, server._forkserver_pid, read_signed(sentinel), sentinel)
             self.living.add(fork.pid)
             return fork
-
-
-def _package() -> tuple:
-    """Return what tells one state of the package's source from another."""
-    files = sorted(p for p in Path(cxresearch.__file__).parent.rglob("*") if p.suffix in (".py", ".toml"))
-    return tuple((str(p), (found := p.stat()).st_size, found.st_mtime_ns) for p in files)
 
 
 def _set_environment(values: dict) -> None:
@@ -147,18 +143,14 @@ class WarmProvisioner(LocalProvisioner):
         from cxresearch.runs.warm_server import Order
 
         environment = {k: v for k, v in (kwargs.get("env") or os.environ).items() if k != "JPY_PARENT_PID"}
-        order = Order(cmd[cmd.index("-f") + 1], environment, str(kwargs.get("cwd") or os.getcwd()), _umask())
-        files = [
-            stream.fileno() if stream else fd for fd, stream in ((1, kwargs.get("stdout")), (2, kwargs.get("stderr")))
-        ]
+        with open("/proc/self/status", encoding="ascii") as file:  # to ask `os.umask` is to change it
+            umask = next(int(line.split()[1], 8) for line in file if line.startswith("Umask:"))
+        order = Order(cmd[cmd.index("-f") + 1], environment, str(kwargs.get("cwd") or os.getcwd()), umask)
+        streams = ((1, kwargs.get("stdout")), (2, kwargs.get("stderr")))
+        files = [stream.fileno() if stream else fd for fd, stream in streams]
         try:
             self.process = await asyncio.to_thread(SERVERS.start, order, files)
         except (OSError, EOFError):
             return await super().launch_kernel(cmd, **kwargs)
         self.pid = self.pgid = self.process.pid
         return self.connection_info
-
-
-def _umask() -> int:
-    with open("/proc/self/status", encoding="ascii") as file:
-        return next(int(line.split()[1], 8) for line in file if line.startswith("Umask:"))
