@@ -72,14 +72,16 @@ class _Server:
                 _set_environment(before)
             return server
 
-    def start(self, order, files: list[int]) -> "Fork":
-        """Fork a kernel; raise `OSError` or `EOFError` if that cannot be done."""
+    def start(self, order: tuple, files: list[int]) -> "Fork":
+        """Fork a kernel from the parts of its order; raise `OSError` or `EOFError` if that cannot be done."""
+        from cxresearch.runs.warm_server import Order
+
         server = self.warm_up()
         with self.lock:
             sentinel, orders = server.connect_to_new_process(files)
             with open(orders, "wb") as file:
                 pickle.dump({}, file)  # multiprocessing would prepare the fork as its own
-                pickle.dump(order, file)
+                pickle.dump(Order(*order), file)
             fork = Fork(self, server._forkserver_pid, read_signed(sentinel), sentinel)
             self.living.add(fork.pid)
             return fork
@@ -140,12 +142,10 @@ class WarmProvisioner(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **kwargs):
         if not may_fork(cmd):
             return await super().launch_kernel(cmd, **kwargs)
-        from cxresearch.runs.warm_server import Order
-
         environment = {k: v for k, v in (kwargs.get("env") or os.environ).items() if k != "JPY_PARENT_PID"}
         with open("/proc/self/status", encoding="ascii") as file:  # to ask `os.umask` is to change it
             umask = next(int(line.split()[1], 8) for line in file if line.startswith("Umask:"))
-        order = Order(cmd[cmd.index("-f") + 1], environment, str(kwargs.get("cwd") or os.getcwd()), umask)
+        order = (cmd[cmd.index("-f") + 1], environment, str(kwargs.get("cwd") or os.getcwd()), umask)
         streams = ((1, kwargs.get("stdout")), (2, kwargs.get("stderr")))
         files = [stream.fileno() if stream else fd for fd, stream in streams]
         try:
