@@ -17,63 +17,37 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cxresearch.privacy.identifiers import EMAIL, PERSONAL, bare, is_ip
+from cxresearch.privacy.identifiers import PERSONAL, RULES, forms, is_ip
 
 KINDS = ("link", "e-mail", "IBAN", "card", "IP address", "phone", "number", "name")
-AMOUNTS, NAMES, PHONES = PERSONAL["amounts"], PERSONAL["names"], PERSONAL["phones"]
-NOBODY, PARTICLES = set(NAMES["nobody"].split()), set(NAMES["particles"].split())
-MEASURES = {word.lower() for key in ("before", "after", "units") for word in AMOUNTS[key].split()}
 
 
 def _any(phrases: Iterable[str]) -> str:
     """Return a pattern of the phrases in whatever case, also without their accents; an apostrophe may be curly."""
-    every = sorted({form for phrase in phrases for form in (phrase, bare(phrase))}, key=len, reverse=True)
+    every = sorted(forms(phrases), key=lambda phrase: (-len(phrase), phrase))
     first = "".join(sorted({re.escape(form[0]) for form in every}))  # most places are done with after one letter
     return f"(?i:(?=[{first}])(?:{'|'.join(map(re.escape, every))}))".replace("'", "['’]")
 
 
-LINK = re.compile(r"(?:https?://|www\.)[^\s<>\"']+", re.I)
-WITH_ID = re.compile(r"[?#=@]|\d{5,}|[A-Za-z0-9_-]{20,}")
-IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d\d(?:[ -]?[A-Z0-9]){10,30}", re.I)
-IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}(?:\d+(?:\.\d+){3}|[0-9a-f]{1,4})?(?!\w)", re.I)
-MIXED = re.compile(
-    r"(?<!\w)(?:[A-ZА-Я]{1,4}[ -]?\d{6,}(?!\w)|[A-Z]{2} \d\d \d\d \d\d [A-D](?!\w)|(?=\d*[^\W\d_])(?=[^\W\d_]*\d)[^\W_]{7,}(?!\w))"
-)
+def _patterns() -> dict[str, re.Pattern]:
+    """Return the patterns of ``personal.toml`` by name."""
+    made = {f"{t}.{key}": _any(listed(t, key)) for t in ("amounts", "phones", "names") for key in PERSONAL[t]}
+    for name, pattern in PERSONAL["patterns"].items():
+        text = pattern if isinstance(pattern, str) else f"(?:{'|'.join(pattern)})"
+        made[name] = re.sub(r"\{\{([\w.]+)\}\}", lambda found: made[found[1]], text)
+    return {name: re.compile(made[name]) for name in PERSONAL["patterns"]}
 
-_YEAR, _DAY = r"(?:19|20)\d\d", r"(?:0?[1-9]|[12]\d|3[01])"
-_DATES = "|".join(f"{_YEAR}{s}{_DAY}{s}{_DAY}|{_DAY}{s}{_DAY}{s}{_YEAR}" for s in ("-", r"\. ?", "/", " "))
-_DATE = rf"(?<!\d)(?:{_DATES}|{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?!\d)"
-_NUMBER = r"(?:[1-9]\d{0,2}(?:[ .,]\d{3}){1,2}|[1-9]\d{0,8}|0)(?:[.,]\d{1,2})?(?!\d)"
-_MEASURED = rf" ?{_any(AMOUNTS['after'].split())}(?!\w)"
-_KEPT = rf"{_DATE}|(?<!\d)\d\d?:\d\d(?::\d\d)?(?!\d)|{_NUMBER}(?: ?- ?{_NUMBER})?{_MEASURED}"
-_STOP = rf"{_DATE}|\d\d?:\d\d|\d+x\d|(?<!\d)(?:[1-9]\d?(?: \d{{3}}){{1,2}}|[1-9]\d{{0,5}})(?:[.,]\d\d?)?{_MEASURED}"
-RUN = re.compile(
-    rf"(?=[\d+(])(?:{_KEPT}|(?P<run>(?:\+ ?|\((?=\d{{1,5}}\)))?\d(?:[ \t().\-/_*·•]{{0,3}}(?!{_STOP})\d)*))"
-)
-_CLOCK = r"(?:[01]\d|2[0-4])[0-5]\d"
-# What a run of digits may be and stay: years, times, scores, round numbers, short dates; one number by thousands.
-_ITEM = (
-    rf"(?:{_YEAR}|(?:[01]?\d|2[0-3])\.[0-5]\d|10|\d|[1-9]\d{{0,2}}(?:[ .]000)+|[1-9]\d{{0,3}}00"
-    rf"|{_DAY}[./-]{_DAY}[./-]\d\d)"
-)
-ORDINARY = re.compile(
-    rf"{_ITEM}(?:(?: ?[-/] ?| {{1,2}}){_ITEM})*|[1-9]\d?(?:[ .]\d{{3}}){{1,2}}|\d\.\d+|[1-9]\d{{4,6}}\.\d\d"
-    rf"|{_CLOCK} ?- ?{_CLOCK}|\d\d?-\d\d? {_DAY}\.\d\d"  # 0830-1000; 9-11 10.10
-)
-PAID_BEFORE = re.compile(rf"(?<!\d)(?<!\d ){_any(AMOUNTS['before'].split())} ?$")
-PAID = re.compile(rf"{_NUMBER}(?: ?- ?{_NUMBER})?")
-CALLED = re.compile(
-    rf"(?<!\w)(?:{_any(PHONES['words'].split())}|{_any(PHONES['stems'].split())}\w*)[.:\s]{{1,3}}(?:\w+\s)?$"
-)
 
-_TITLES, _GREETINGS = _any(NAMES["titles"]), _any(NAMES["greetings"])
-_INTRODUCTIONS = _any(NAMES["introductions"])
-_WORD = rf"(?!(?:{_TITLES}|{_GREETINGS}|{_INTRODUCTIONS})(?!\w))[^\W\d_](?:\.(?= )|[\w'’-]*)"
-_WORDS = rf"(?P<words>{_WORD}(?: {_WORD}){{0,3}})"
-INTRODUCED = re.compile(
-    rf"(?<!\w)(?P<said>{_INTRODUCTIONS}(?: ?: ?| )|(?m:(?<=[;,.(])|(?<=[;,.] )|^){_any(NAMES['labels'])} ?: ?){_WORDS}"
-)
-ANNOUNCED = re.compile(rf"(?<!\w)(?P<said>(?:{_TITLES}\.?|{_GREETINGS},?)\s+){_WORDS}")
+def listed(table: str, key: str) -> list[str]:
+    """Return words or phrases of ``personal.toml``."""
+    found = PERSONAL[table][key]
+    return found.split() if isinstance(found, str) else found
+
+
+PATTERNS = _patterns()
+EMAIL = re.compile(RULES[0].cells, re.I)
+NOBODY, PARTICLES = set(listed("names", "nobody")), set(listed("names", "particles"))
+MEASURES = {word.lower() for key in ("before", "after", "units") for word in listed("amounts", key)}
 
 
 class Redacted(NamedTuple):
@@ -144,7 +118,7 @@ def _replaced(judge: Callable[[re.Match], Judged], found: Counter, match: re.Mat
 
 def _link(match: re.Match) -> Judged:
     path = match.group().split("//")[-1].partition("/")[2]
-    return ("", "link", "") if WITH_ID.search(path) or "?" in match.group() else None
+    return ("", "link", "") if PATTERNS["with_id"].search(path) or "?" in match.group() else None
 
 
 def _iban(match: re.Match) -> Judged:
@@ -174,16 +148,13 @@ def _run(match: re.Match) -> Judged:
     text = match["run"] or ""
     digits = re.sub(r"\D", "", text)
     before = match.string[max(0, match.start() - 30) : match.start()]
-    called = len(digits) >= 6 and CALLED.search(before)
+    called = len(digits) >= 6 and PATTERNS["called"].search(before)
     if len(digits) >= 6 and is_ip(text):
         return "", "IP address", ""
     if len(digits) < 7 and not called:
         return None
-    if (
-        not called
-        and "+" not in text
-        and (ORDINARY.fullmatch(text) or PAID.fullmatch(text) and PAID_BEFORE.search(before))
-    ):
+    paid = PATTERNS["paid"].fullmatch(text) and PATTERNS["paid_before"].search(before)
+    if not called and "+" not in text and (paid or PATTERNS["ordinary"].fullmatch(text)):
         return None
     if 13 <= len(digits) <= 19 and luhn(digits):
         return "", "card", ""
@@ -199,7 +170,7 @@ def luhn(digits: str) -> bool:
 
 def _name(match: re.Match) -> Judged:
     """Judge the words after an announcement: capitals; after an introduction the first two, however written."""
-    words, introduced, n = match["words"].split(" "), match.re is INTRODUCED, 0
+    words, introduced, n = match["words"].split(" "), match.re is PATTERNS["introduced"], 0
     for i, word in enumerate(words):
         after_particle = i and words[i - 1].lower() in PARTICLES
         small = introduced and (i < 2 or after_particle) or i and word.lower() in PARTICLES
@@ -211,30 +182,25 @@ def _name(match: re.Match) -> Judged:
     return (match["said"], "name", "".join(f" {w}" for w in words[n:])) if n else None
 
 
-def _holds(*parts: str) -> Callable[[str], bool]:
-    """Return whether a text holds one of the parts, in whatever case."""
-    return lambda text: any(map(text.lower().__contains__, parts))
-
-
 DIGIT = re.compile(r"\d").search
 CAPITAL = re.compile(r"[^\W\d_][.,]{0,2}\s+[^\W\d_a-zа-яё]").search
+STEMS = "|".join(forms(listed("names", "stems")))
 # What a text must hold for a pattern to be tried: most texts hold none of it.
 STEPS = (
-    (_holds("://", "www."), LINK, _link),
-    (_holds("@"), EMAIL, lambda match: ("", "e-mail", "")),
-    (DIGIT, IBAN, _iban),
-    (_holds(":"), IPV6, _ipv6),
-    (DIGIT, MIXED, _mixed),
-    (DIGIT, RUN, _run),
-    (_holds(*(form for stem in NAMES["stems"].split() for form in (stem, bare(stem)))), INTRODUCED, _name),
-    (CAPITAL, ANNOUNCED, _name),
+    (re.compile(r"://|www\.", re.I).search, PATTERNS["link"], _link),
+    (re.compile("@").search, EMAIL, lambda match: ("", "e-mail", "")),
+    (DIGIT, PATTERNS["iban"], _iban),
+    (re.compile(":").search, PATTERNS["ipv6"], _ipv6),
+    (DIGIT, PATTERNS["mixed"], _mixed),
+    (DIGIT, PATTERNS["run"], _run),
+    (re.compile(STEMS, re.I).search, PATTERNS["introduced"], _name),
+    (CAPITAL, PATTERNS["announced"], _name),
 )
 
 # Holds wherever a step finds something, in a text not yet folded; all texts at once (RE2) cost a tenth of asking each.
-_STEMS = "|".join(form for stem in NAMES["stems"].split() for form in (stem, bare(stem)))
-_WHO = "|".join(re.escape(form) for who in (*NAMES["titles"], *NAMES["greetings"]) for form in (who, bare(who)))
+_WHO = "|".join(map(re.escape, forms([*listed("names", "titles"), *listed("names", "greetings")])))
 _WHO = _WHO.replace(r"\ ", r"[\s\p{Z}\p{C}]").replace(r"\-", r"\p{Pd}")
 SUSPECT = (
-    rf"[\p{{Nd}}\p{{Cf}}\p{{M}}@\x{{FF01}}-\x{{FF5E}}]|(?i:://|www\.|:.*:|{_STEMS})"
+    rf"[\p{{Nd}}\p{{Cf}}\p{{M}}@\x{{FF01}}-\x{{FF5E}}]|(?i:://|www\.|:.*:|{STEMS})"
     rf"|(?:^|[^\p{{L}}\p{{N}}_])(?i:{_WHO})[.,]?[\s\p{{Z}}\p{{C}}]+[\p{{Lu}}\p{{Lt}}\p{{N}}]"
 )
