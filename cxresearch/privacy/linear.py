@@ -2,7 +2,9 @@
 
 Counts x >= 0 are unknown; the rows of a 0/1 matrix A are sums of them, A x = b those that are published. A further sum
 s x is *computed* if its minimum over {x >= 0, A x = b} equals its maximum. From any feasible x that is so exactly when
-no direction d with A d = 0, and d_i >= 0 where x_i = 0, has s d != 0: the feasible set is convex.
+no direction d with A d = 0, and d_i >= 0 where x_i = 0, has s d != 0: the feasible set is convex. Directions add up and
+can be made longer, so one programme finds every i with x_i = 0 that some of them raises; the others stay, and the rest go
+both ways. A sum moves if it does along one such direction drawn at random, but with probability zero.
 
 References
 ----------
@@ -14,12 +16,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import null_space
 from scipy.sparse.csgraph import connected_components
 
-TOLERANCE = 1e-6
-TRIES = 8
-DENSE = 800  # counts whose null space is computed at once
+TOLERANCE, EXACT = 1e-6, 1e-9  # of what moves a sum, and of what leaves the published ones as they are
+DENSE = 400  # counts up to which the direction is computed at once
 
 
 def from_rows(rows: Sequence[Mapping[int, float]], width: int) -> sparse.csr_array:
@@ -53,51 +53,43 @@ def computed(published, asked, positive) -> np.ndarray:
         The sums that are hidden.
     positive : (v,) bool
         Which counts are above zero in a feasible point: these may go down as well as up.
-
-    Notes
-    -----
-    Where all counts are above zero, directions go both ways, and those of the null space tell. The sums that these do
-    not move are asked by linear programming, first along a direction at random, then one by one, exactly.
     """
     published, asked = sparse.csr_array(published), sparse.csr_array(asked)
-    positive, fixed = np.asarray(positive, dtype=bool), np.ones(asked.shape[0], dtype=bool)
+    direction, rng = np.zeros(published.shape[1]), np.random.default_rng(1)
     _, label = connected_components(published.T @ published, directed=False)
     for part in np.unique(label[np.unique(asked.indices)]):  # counts that no sum connects move by themselves
         at = np.flatnonzero(label == part)
-        rows = np.flatnonzero(fixed & (np.diff(asked[:, at].indptr) > 0))
         known = published[:, at]
-        known = known[np.diff(known.indptr) > 0]
-        fixed[rows] = _fixed(known, asked[rows][:, at], positive[at]) if len(rows) else True
-    return fixed
+        known, positive_here = known[np.diff(known.indptr) > 0], np.asarray(positive, dtype=bool)[at]
+        moves = positive_here | _raised(known, ~positive_here)
+        direction[at[moves]] = _direction(known[:, moves], rng)
+    return np.abs(asked @ direction) <= TOLERANCE
 
 
-def _fixed(published, asked, positive) -> np.ndarray:
-    """Return which of the sums asked follow, of counts that are all connected."""
-    fixed = np.ones(asked.shape[0], dtype=bool)
-    if positive.any() and positive.sum() <= DENSE:
-        free = null_space(published[:, positive].toarray(), rcond=1e-10)
-        fixed = np.abs(asked[:, positive] @ free).max(axis=1, initial=0) <= TOLERANCE
-        if positive.all() or not fixed.any():
-            return fixed
-    bounds = np.column_stack([np.where(positive, -1.0, 0.0), np.ones(len(positive))])
-    rng = np.random.default_rng(1)  # any fixed seed: the answer does not depend on it, only the time
-    for _ in range(TRIES):
-        moved = _moved(published, asked, rng.normal(size=fixed.sum()) @ asked[np.flatnonzero(fixed)], bounds)
-        stays = fixed & ~moved
-        if (stays == fixed).all() or not stays.any():
-            fixed = stays
-            break
-        fixed = stays
-    for row in np.flatnonzero(fixed):
-        for sign in (1, -1):
-            if fixed[row]:
-                fixed &= ~_moved(published, asked, sign * asked[[row]].toarray()[0], bounds)
-    return fixed
+def _raised(published, zero) -> np.ndarray:
+    """Return which of the counts that are `zero`, (v,) bool, some direction raises, (v,) bool."""
+    raised = np.zeros(len(zero), dtype=bool)
+    if zero.any():  # each by a part up to one, which is counted, and by what more it takes
+        cost = np.append(np.zeros(len(zero)), np.full(zero.sum(), -1.0))
+        bounds = [*((0, None) if z else (None, None) for z in zero), *[(0, 1)] * zero.sum()]
+        found = _linprog(cost, sparse.hstack([published, published[:, zero]]), np.zeros(published.shape[0]), bounds)
+        raised[zero] = found[len(zero) :] > 0.5
+    return raised
 
 
-def _moved(published, asked, objective, bounds) -> np.ndarray:
-    direction = _linprog(-objective, published, np.zeros(published.shape[0]), bounds)
-    return np.abs(asked @ direction) > TOLERANCE
+def _direction(published, rng) -> np.ndarray:
+    """Return what of numbers drawn at random leaves every published sum as it is: their part in the null space."""
+    drawn = rng.normal(size=published.shape[1])
+    if not published.nnz:
+        return drawn
+    if len(drawn) <= DENSE:
+        part = np.linalg.lstsq(published.toarray().T, drawn)[0]
+    else:
+        part = sparse.linalg.lsqr(published.T, drawn, atol=1e-14, btol=1e-14, iter_lim=20 * len(drawn))[0]
+    found = drawn - published.T @ part
+    if np.abs(published @ found).max() > EXACT:
+        raise ArithmeticError("no direction leaves the published sums as they are to the digit")
+    return found
 
 
 def _linprog(cost, equations, values, bounds) -> np.ndarray | None:
