@@ -13,7 +13,7 @@ import cxresearch as cx
 from cxresearch.privacy import audit_folder, audit_tables, hidden_cells
 from cxresearch.privacy.audit import Known, Leak
 from cxresearch.privacy.base import POOLED
-from cxresearch.privacy.published import Saved, counted, read_findings
+from cxresearch.privacy.published import Saved, read_findings
 
 
 def finding(name: str, table: pd.DataFrame, *, total=np.nan, outcome="recommend", by="region", file="tidy") -> Saved:
@@ -25,8 +25,7 @@ def finding(name: str, table: pd.DataFrame, *, total=np.nan, outcome="recommend"
             if c.startswith(("n", "largest"))
         }
     ).astype(str)
-    tables, money = {f"{name}.{file}.csv": shown}, outcome == "revenue"
-    return Saved(name, outcome, by if "group" in table else None, float(total), tables, money=money)
+    return Saved(name, outcome, by if "group" in table else None, float(total), {f"{name}.{file}.csv": shown})
 
 
 def hide(table: pd.DataFrame, mask) -> pd.DataFrame:
@@ -249,9 +248,10 @@ def test_findings_are_read_with_outcome_group_and_hidden_counts(tmp_path):
     save(tmp_path, "nb", "score", regions(50, np.nan), total=97)
     (saved,) = read_findings(tmp_path / "nb")
     assert (saved.name, saved.outcome, saved.by, saved.total) == ("nb/score", "recommend", "region", 97)
-    table, whole = counted(saved)
-    assert table.keys == ("group region",) and table.cells[("a",)] == 50 and np.isnan(table.cells[("b",)])
-    assert whole.cells == {(): 97.0}
+    table, whole = saved.parts
+    shown, hidden = (table.cells[frozenset({("group region", name)})] for name in "ab")
+    assert table.keys == ["group region"] and shown == 50 and np.isnan(hidden)
+    assert whole.cells == {frozenset(): 97.0}
 
 
 # --- what tables tell of each other ----------------------------------------------------------------------------------

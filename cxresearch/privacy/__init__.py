@@ -2,8 +2,14 @@
 
 # ruff: noqa: F401
 from cxresearch.privacy.audit import Leak, audit_folder, audit_tables
-from cxresearch.privacy.base import POOLED, hide_small_bases, pool_small_groups, require_base
-from cxresearch.privacy.dominance import guarded_base, largest_share
+from cxresearch.privacy.base import (
+    POOLED,
+    guarded_base,
+    hide_small_bases,
+    largest_share,
+    pool_small_groups,
+    require_base,
+)
 from cxresearch.privacy.identifiers import Identifier, find_identifiers
 from cxresearch.privacy.pseudonyms import (
     PSEUDONYMS,

@@ -1,10 +1,19 @@
-"""Minimum base: a group too small to show is pooled with others, or hidden with its n."""
+"""Minimum base: a group too small to show is pooled with others, or hidden with its n; so is one that few pay for.
 
+A sum of money in which one contributor stands out is hidden as if few had contributed.
+
+References
+----------
+Hundepool et al. (2012), *Statistical Disclosure Control*, 4.2.2: the (n, k) rule.
+"""
+
+import numpy as np
 import pandas as pd
 
 from cxresearch.errors import TooFewRespondents
 
 POOLED = "other (below base)"
+MOST = 0.5  # of a sum, that one contributor may have
 
 
 def pool_small_groups(groups: pd.Series, *, min_base: int) -> pd.Series:
@@ -42,3 +51,15 @@ def require_base(n: int, *, min_base: int, what: str) -> None:
         raise TooFewRespondents(
             f"{what} rests on fewer than the {min_base} rows that the study's minimum base asks for; nothing is shown"
         )
+
+
+def largest_share(amounts) -> float:
+    """Return the part of a sum that its largest contributor has, 0-1 (0 without money); losses count by their size."""
+    size = np.abs(np.asarray(amounts, dtype=float))
+    return float(size.max() / size.sum()) if size.sum() > 0 else 0.0
+
+
+def guarded_base(base, shares, *, min_base: int) -> np.ndarray:
+    """Return the bases (k,) by which cells of money are hidden: under the minimum where a contributor dominates."""
+    base = np.asarray(base, dtype=float)
+    return np.where(np.asarray(shares, dtype=float) > MOST, np.minimum(base, min_base - 1), base)

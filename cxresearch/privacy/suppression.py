@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cxresearch.privacy.dominance import guarded_base
+from cxresearch.privacy.base import guarded_base
 from cxresearch.privacy.linear import computed
 
 KEYS = ("group", "segment", "wave")

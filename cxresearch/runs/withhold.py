@@ -103,7 +103,7 @@ def of_the_whole(opened, findings: Iterable[Saved], *, of_a_part: bool = False) 
         return
     survey = opened._whole.responses
     table, groupings = survey.table, opened._whole.columns("demographic", "segment", table="responses")
-    for item in sorted({saved.outcome for saved in findings} & set(table.columns)):
+    for item in sorted({saved.item for saved in findings} & set(table.columns)):
         for by, wave in product((None, *groupings), (False, True) if survey.wave else (False,)):
             try:
                 sample = survey.sample(table[item].notna(), by=by, wave=wave, of=(item,))
