@@ -3,7 +3,7 @@
 import codecs
 import re
 from collections import Counter
-from datetime import date
+from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, get_args
 
@@ -81,6 +81,18 @@ def one_sign(text):
     """Return a sign between thousands by its plainest form: any space is a space."""
     plain = {"space": " ", "apostrophe": "'", "\u2019": "'"}.get(text, text)
     return " " if isinstance(plain, str) and plain.isspace() else plain
+
+
+def as_time(age: str) -> timedelta:
+    """Return how long ``3 days`` is; zero if it is no age."""
+    found = re.fullmatch(r"(\d+) ?(minute|hour|day|week)s?", age.strip())
+    return timedelta(**{f"{found[2]}s": int(found[1])}) if found else timedelta()
+
+
+def an_age(text: str) -> str:
+    if not as_time(text):
+        raise ValueError(say("age", text=repr(text)))
+    return text.strip()
 
 
 def a_time_format(written: str) -> str:

@@ -28,6 +28,7 @@ from cxresearch.study.items import (
     Thousands,
     TimeFormat,
     Words,
+    an_age,
     as_column,
     headers,
     listed,
@@ -35,7 +36,6 @@ from cxresearch.study.items import (
     resolved,
     spread,
 )
-from cxresearch.study.retention import an_age
 
 HeaderRow = Literal["name", "label", "question", "option", "ignore"]
 PROBLEMS_SHOWN = 10

@@ -4,18 +4,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import pandas as pd
 
 from cxresearch.errors import StudyProblem, TooFewRespondents, nearest, plain_text
+from cxresearch.findings import number
 from cxresearch.privacy import study_key
 from cxresearch.sources import database_file
+from cxresearch.study.codes import count
 from cxresearch.study.document import Document, refuse, say
 from cxresearch.study.groups import require_group, require_groups, require_no_contact, require_no_contacts
-from cxresearch.study.items import COUNTING, OUTCOMES, ROLES, Item, decisions, said_by, written
+from cxresearch.study.items import COUNTING, OUTCOMES, ROLES, Item, as_time, decisions, said_by, written
 from cxresearch.study.narrow import (
     CUSTOMER,
     Only,
@@ -28,7 +30,6 @@ from cxresearch.study.narrow import (
     split_reference,
 )
 from cxresearch.study.personal import guarded, id_columns, text_columns
-from cxresearch.study.retention import overdue, stale
 from cxresearch.study.schema import COLUMNS, TABLES, Report, StudyFile, Table, Touchpoint, columns_of, read_study_file
 from cxresearch.study.shared import lent_table
 from cxresearch.study.table import SHOWN, Loaded, Waterfall, find_files, load_table, names_in, reasons
@@ -384,16 +385,23 @@ class Study:
 
     def require_in_time(self, *, today: date | None = None) -> None:
         """Raise `StudyProblem` if `today` (by default the computer's date) lies past ``privacy.delete_after``."""
-        if why := overdue(self.delete_after, self.purpose, today):
-            raise StudyProblem(self._document.problem(("privacy", "delete_after"), why))
+        late = ((today or date.today()) - self.delete_after).days if self.delete_after else 0
+        if late > 0:
+            told = dict(day=self.delete_after, ago=count(late, "day"), why=f" ({self.purpose})" if self.purpose else "")
+            raise StudyProblem(self._document.problem(("privacy", "delete_after"), say("overdue", **told)))
 
     def require_fresh(self, *, now: datetime | None = None) -> None:
         """Raise `StudyProblem` if a file is older than the ``max_age`` of its table at `now` (by default, now)."""
-        refuse(
-            self._document.problem(("tables", name, "max_age"), why)
-            for name, table in self._declared.items()
-            for why in stale(self._files_of(name), table.max_age, now)
-        )
+        now, problems = now or datetime.now(UTC), []
+        limits = [(name, table.max_age) for name, table in self._declared.items() if table.max_age]
+        for name, max_age, path in ((name, age, path) for name, age in limits for path in self._files_of(name)):
+            changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            if (age := now - changed) > as_time(max_age):
+                days, hours = age / timedelta(days=1), age / timedelta(hours=1)
+                ago = f"{number(days, 0)} days" if days >= 2 else f"{number(hours)} hours"
+                why = say("stale", file=path.name, ago=ago, at=f"{changed:%Y-%m-%d %H:%M}", max_age=max_age)
+                problems.append(self._document.problem(("tables", name, "max_age"), why))
+        refuse(problems)
 
     def guesses(self, name: str) -> list[Guess]:
         """Return what the study file says of a table with ``confirmed: false``, with counts once it has been read.

@@ -92,11 +92,6 @@ def names_in(folder: Path, pattern: str) -> list[str]:
     return sorted(p.name for p in folder.glob(pattern) if p.is_file()) if folder.is_dir() else []
 
 
-def reading_of(table: Table) -> Reading:
-    """Return how the files of a table are to be read."""
-    return Reading(table.encoding, table.encoding_errors, table.separator, table.sheet, table.header, table.records)
-
-
 def load_table(
     name: str,
     table: Table,
@@ -154,9 +149,10 @@ def _raw_tables(
         found = read_query(table.database, table.query, folder=folder, name=name, wanted=_wanted(table, None))
         file = database_file(table.database, folder)
         yield None, file.name if file else f"the query of tables.{name}", found
+    reading = Reading(**{key: getattr(table, key) for key in Reading._fields})
     for wave, paths in files.items():
         for path in paths:
-            yield wave, path.name, read_table(path, wanted=_wanted(table, wave), reading=reading_of(table))
+            yield wave, path.name, read_table(path, wanted=_wanted(table, wave), reading=reading)
 
 
 def _wanted(table: Table, wave: str | None) -> dict[str, str]:
