@@ -118,6 +118,18 @@ def test_a_line_of_totals_is_asked_of_and_left_out(cases, tmp_path):
     assert len(column(study, "spend")) == 59
 
 
+def test_rows_without_a_customer_are_dropped_or_refused_as_answered(tmp_path):
+    paid = "".join(f"{k % 9 or ''},2024-01-{k % 28 + 1:02d},{k + 10}\n" for k in range(60))
+    (tmp_path / "paid.csv").write_text(f"customer id,paid at,amount\n{paid}")
+    asked = answered(tmp_path / "paid.csv", tmp_path, *LIKELY)[0].asked
+    at = next(i for i, question in enumerate(asked) if "missing drop" in question)
+    for answer, left in (("1", 53), ("2", None)):
+        _, study = answered(tmp_path / "paid.csv", tmp_path, *[*at * [""], answer, *LIKELY])
+        assert ("    missing: drop\n" in study.read_text()) == bool(left)
+        found = check_study(study)
+        assert left is None and "is blank in 7 rows" in found["problems"][0] or found["tables"][0]["rows"] == left
+
+
 # -- the questions ---------------------------------------------------------------------------------------------------
 
 

@@ -66,10 +66,10 @@ class Guess:
         for doubt in self.doubts:
             nth = (self.taken if taken is None else taken).get(doubt.topic, 0 if doubt.likely else None)
             for key, value in doubt.answers[nth].change.items() if doubt.answers and nth is not None else ():
-                if key in ("missing", "not_applicable"):
-                    given[key] = list(dict.fromkeys([*given.get(key, ()), *value]))
-                elif value is None:
+                if value is None:
                     given.pop(key, None)
+                elif key in ("missing", "not_applicable"):
+                    given[key] = list(dict.fromkeys([*given.get(key, ()), *value]))
                 else:
                     given[key] = value
         return given

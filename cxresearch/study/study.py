@@ -393,14 +393,14 @@ class Study:
     def require_fresh(self, *, now: datetime | None = None) -> None:
         """Raise `StudyProblem` if a file is older than the ``max_age`` of its table at `now` (by default, now)."""
         now, problems = now or datetime.now(UTC), []
-        limits = [(name, table.max_age) for name, table in self._declared.items() if table.max_age]
-        for name, max_age, path in ((name, age, path) for name, age in limits for path in self._files_of(name)):
-            changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            if (age := now - changed) > as_time(max_age):
-                days, hours = age / timedelta(days=1), age / timedelta(hours=1)
-                ago = f"{number(days, 0)} days" if days >= 2 else f"{number(hours)} hours"
-                why = say("stale", file=path.name, ago=ago, at=f"{changed:%Y-%m-%d %H:%M}", max_age=max_age)
-                problems.append(self._document.problem(("tables", name, "max_age"), why))
+        for name, max_age in ((n, table.max_age) for n, table in self._declared.items() if table.max_age):
+            for path in self._files_of(name):
+                changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                if (age := now - changed) > as_time(max_age):
+                    days, hours = age / timedelta(days=1), age / timedelta(hours=1)
+                    ago = f"{number(days, 0)} days" if days >= 2 else f"{number(hours)} hours"
+                    why = say("stale", file=path.name, ago=ago, at=f"{changed:%Y-%m-%d %H:%M}", max_age=max_age)
+                    problems.append(self._document.problem(("tables", name, "max_age"), why))
         refuse(problems)
 
     def guesses(self, name: str) -> list[Guess]:
