@@ -13,8 +13,7 @@ from cxresearch.intake.column import PATTERNS
 from cxresearch.quality import response_quality
 from cxresearch.study import Study, open_study
 from cxresearch.study.codes import count
-from cxresearch.study.items import Item, decisions
-from cxresearch.study.schema import Revenue
+from cxresearch.study.schema import Item, Revenue, decisions
 from cxresearch.study.table import Loaded
 
 SAID = "encoding encoding_errors decimal thousands codes dayfirst time_format negative missing weight".split()

@@ -17,8 +17,8 @@ import pandas as pd
 
 from cxresearch.errors import StudyProblem
 from cxresearch.privacy import hidden_values
-from cxresearch.study.groups import people_of, people_with, require_groups, require_no_contact, require_no_contacts
-from cxresearch.study.narrow import CUSTOMER, Only, as_words, cannot_narrow, holder_of
+from cxresearch.study import narrow
+from cxresearch.study.narrow import CUSTOMER, Only, as_words, holder_of
 
 MOST_CELLS = 5000
 NAME_LENGTH = 80
@@ -64,7 +64,7 @@ def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int 
             "base; name a column with fewer, larger groups"
         )
     for i, column in enumerate(each):
-        require_no_contact(opened, column, dict.fromkeys(only[i][1] for only in shown["only"]))
+        narrow.require_no_contact(opened, column, dict.fromkeys(only[i][1] for only in shown["only"]))
     reasons = _reasons(counts, base, min_rows, table)
     named = zip(safe_names(shown["only"]), shown["only"], shown["rows"].tolist(), (reasons[i] for i in shown.index))
     cells = [Cell(WHOLE, (), len(opened.read(table).table))] if whole else []
@@ -76,11 +76,11 @@ def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int 
 def _counts(opened, each: Sequence[str]) -> tuple[str, pd.DataFrame]:
     """Return the table whose rows are counted; and for each combination of values ``only``, ``rows``, ``people``."""
     columns = opened.column_names
-    require_groups(opened, each)
+    narrow.require_groups(opened, each)
     if len(set(each)) < len(each):
         raise StudyProblem(f"--each names {', '.join(each)}; name each column once")
-    require_no_contacts(opened, each)
-    lost = cannot_narrow(columns, each)
+    narrow.require_no_contacts(opened, each)
+    lost = narrow.cannot_narrow(columns, each)
     counted = next((t for t in columns if t not in lost), None)
     if counted is None:
         raise StudyProblem(f"no table of {opened.path.name} can be narrowed to {' and '.join(each)} at once")
@@ -101,14 +101,14 @@ def _combinations(opened, each: list[str], counted: str) -> list[tuple[Only, int
     columns, table = opened.column_names, opened.read(counted).table
     joined = pd.DataFrame({c: as_words(table[c]) for c in each if c in columns[counted]})
     elsewhere = [c for c in each if c not in joined]
-    joined = joined.assign(_row=range(len(table)), _who=people_of(counted, table).to_numpy())
+    joined = joined.assign(_row=range(len(table)), _who=narrow.people_of(counted, table).to_numpy())
     joined = joined.assign(**{CUSTOMER: table[CUSTOMER]}) if elsewhere else joined
     for holder in dict.fromkeys(holder_of(columns, c) for c in elsewhere):
         theirs = opened.read(holder).table
         values = {c: as_words(theirs[c]) for c in each if c in columns[holder]}
         having = pd.DataFrame({CUSTOMER: theirs[CUSTOMER], **values}).dropna().drop_duplicates()
         joined = joined.merge(having, on=[c for c in having if c in joined])
-    people = {c: people_with(opened, c) for c in elsewhere}
+    people = {c: narrow.people_with(opened, c) for c in elsewhere}
     counts = joined.groupby(each)[["_row", "_who"]].nunique()
     found = []
     for key, (n, who) in zip(counts.index, counts.to_numpy().tolist()):

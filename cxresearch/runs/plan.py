@@ -21,8 +21,7 @@ from cxresearch.runs.notebooks import (
     value_from_text,
 )
 from cxresearch.runs.record import sha256
-from cxresearch.study.groups import require_groups
-from cxresearch.study.narrow import split_reference
+from cxresearch.study.narrow import require_groups, split_reference
 from cxresearch.study.shared import require_unchanged, signature
 
 

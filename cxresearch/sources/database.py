@@ -42,8 +42,8 @@ def database_file(database: str, folder: Path) -> Path | None:
     return None if "://" in plain else folder / plain
 
 
-def require_no_password(database: str) -> None:
-    """Refuse an address in which a password is written out, or whose kind of database cannot be held to reading."""
+def without_password(database: str) -> str:
+    """Return an address; refuse one in which a password is written out, or whose kind of database cannot be held to reading."""
     for found in PASSWORD.finditer(database):
         written = found["after"] if found["after"] is not None else found["named"]
         if written and not PLACEHOLDER.fullmatch(written):
@@ -55,6 +55,7 @@ def require_no_password(database: str) -> None:
             f"databases of the kind {database.partition(':')[0]!r} are not read, since a query could write there; name "
             f"a file ({KNOWN}) or a postgresql:// address, or export the table to a file"
         )
+    return database
 
 
 def read_query(

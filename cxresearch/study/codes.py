@@ -14,7 +14,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import composed
 from cxresearch.study.document import say
-from cxresearch.study.items import Item
+from cxresearch.study.schema import Item
 
 # A code with a leading zero, or with more digits than a float holds, is a name and not a number.
 PLAIN_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?")
@@ -223,107 +223,87 @@ def advice(column: pd.Series, found: Numbers, writing: Writing) -> str:
 # -- answers ---------------------------------------------------------------------------------------------------------
 
 
-def answers(column: pd.Series, item: Item, key: str, writing: Writing) -> tuple[pd.Series, pd.Series]:
-    """Return the answers to item `key` (NaN where a code is missing or not applicable; numbers held against the scale)
-    and where it is not applicable."""
+def answers(column: pd.Series, item: Item, key: str, writing: Writing) -> tuple[dict[str, pd.Series], pd.Series]:
+    """Return the columns of item `key`, NaN where a code is missing or not applicable, and where it is the latter."""
     if item.is_number:
-        return _scaled(column, item, key, writing), coded(column, item.not_applicable, writing)
-    values, absent = _category(column, item, key)
-    return (dates(values, writing) if item.is_date else values), absent
+        return {key: _scaled(column, item, key, writing)}, coded(column, item.not_applicable, writing)
+    found, absent = _category(column, item, key)
+    return ({key: dates(found[key], writing)} if item.is_date else found), absent
 
 
 def _scaled(column: pd.Series, item: Item, key: str, writing: Writing) -> pd.Series:
-    codes = (*item.missing, *item.not_applicable)
+    codes, nps = (*item.missing, *item.not_applicable), "nps" in item.role
     found = numbers(column, writing, codes) if item.scale else amounts(column, writing, codes)[0]
-    if "nps" in item.role:
-        _require_a_zero(column, found, item, key)
+    if nps and not item.values and found.values.count() >= ENOUGH and not coded(column, ["0"]).any():
+        # 1-11 may stand for 0-10, and 11 for 0: a blank 11 where no 0 is stored has to be confirmed
+        if not (item.confirmed and code_key("11") in map(code_key, codes)):
+            refuse_cells(column, coded(column, ["11"]), "eleven", key=key)
     if item.values:
         found = _mapped(column, found, item, key)
-    if n := int(found.other.sum()):
-        told = dict(values=count(n, "value"), verb="are not numbers" if n > 1 else "is not a number", key=key)
-        raise Refused(
-            say("no number", **told, found=listing(column[found.other]), advice=advice(column, found, writing))
-        )
+    if found.other.any():
+        refuse_cells(column, found.other, "no number", key=key, advice=advice(column, found, writing))
     low, high = item.scale or (-np.inf, np.inf)
     outside = digits.outside(found.values, low, high)
-    if outside.any():
-        told = dict(
-            values=count(outside.sum(), "value"), scale=f"{low:g}-{high:g}", found=listing(found.values[outside])
-        )
-        raise Refused(say("off the scale", **told, key=key))
-    part = found.values.notna() & (found.values % 1 != 0)
-    if "nps" in item.role and part.any():
-        told = dict(values=count(part.sum(), "fractional value"), found=listing(found.values[part]))
-        raise Refused(say("fractional", **told, key=key))
+    refuse_cells(found.values, outside, "off the scale", key=key, scale=f"{low:g}-{high:g}")
+    refuse_cells(found.values, nps & found.values.notna() & (found.values % 1 != 0), "fractional", key=key)
     return found.values
 
 
 def _mapped(column: pd.Series, found: Numbers, item: Item, key: str) -> Numbers:
     """Return what the stored codes stand for, where the study says so."""
-    is_number = {code: bool(re.fullmatch(NUMBER, code.strip())) for code in item.values}
-    meant = {float(code): value for code, value in item.values.items() if is_number[code]}
-    words = {composed(code): value for code, value in item.values.items() if not is_number[code]}
-    values = found.values.map(meant)
-    if words:
-        values = values.where(values.notna(), column.map(lambda v: words.get(composed(v), np.nan)).astype(float))
-    unknown = (found.values.notna() | found.other) & values.isna() & ~found.blank
-    if unknown.any():
-        told = dict(codes=count(unknown.sum(), "code"), found=listing(column[unknown]))
-        raise Refused(say("no value", **told, key=key))
-    return Numbers(values, found.blank, found.other & values.isna())
+    as_number = {code: bool(re.fullmatch(NUMBER, code.strip())) for code in item.values}
+    meant = {float(code) if as_number[code] else composed(code): value for code, value in item.values.items()}
+    stored = found.values.astype(object).mask(found.other, column.where(found.other).map(composed))
+    values = stored.map(meant).astype(float)
+    refuse_cells(column, values.isna() & ~found.blank, "no value", key=key)
+    return found._replace(values=values, other=values.isna() & ~found.blank)
 
 
-def _require_a_zero(column: pd.Series, found: Numbers, item: Item, key: str) -> None:
-    """Refuse a declared blank 11 where no 0 is stored: 1-11 may stand for 0-10, and 11 for 0."""
-    eleven = coded(column, ["11"])
-    declared = {code_key(code) for code in (*item.missing, *item.not_applicable)}
-    decided = item.confirmed and code_key("11") in declared
-    if item.values or decided or not eleven.any() or found.values.count() < ENOUGH:
-        return
-    if not coded(column, ["0"]).any():
-        raise Refused(say("eleven", times=count(eleven.sum(), "time"), key=key))
-
-
-def contradiction(said: Mapping[float | str, str], item: Item, key: str) -> str | None:
-    """Return what is wrong if the labels of a file give the codes of a scale other numbers than the codes are.
-
-    Parameters
-    ----------
-    said
-        Stored code -> its words, as the file has them; a code may be a number written as text.
-    """
+def require_same_codes(said: Mapping[float | str, str], item: Item, key: str) -> None:
+    """Refuse a scale whose codes have other numbers in the labels of the file: `said` is stored code -> its words."""
     if not item.scale or item.values:
-        return None
+        return
     codes = {float(c): words for c, words in said.items() if re.fullmatch(NUMBER, str(c).strip())}
     absent = {code_key(code) for code in (*item.missing, *item.not_applicable)}
     pattern = LEADING_NUMBER if item.scale == (0, 10) else LABEL_NUMBER
     numbered = {code: int(m[1]) for code, words in codes.items() if (m := pattern.match(str(words)))}
-    other = [c for c, n in numbered.items() if c != n and (code_key(c) not in absent or n in RANGE_0_10)]
-    if not other:
-        return None
-    shown = ", ".join(f"{code:g}: {codes[code]!r}" for code in other[:EXAMPLES])
-    meant = ", ".join(f"{code:g}: {number}" for code, number in list(numbered.items())[:3])
-    return say("other labels", shown=shown, meant=meant, key=key)
+    if other := [c for c, n in numbered.items() if c != n and (code_key(c) not in absent or n in RANGE_0_10)]:
+        shown = ", ".join(f"{code:g}: {codes[code]!r}" for code in other[:EXAMPLES])
+        meant = ", ".join(f"{code:g}: {number}" for code, number in list(numbered.items())[:3])
+        raise Refused(say("other labels", shown=shown, meant=meant, key=key))
 
 
-def _category(column: pd.Series, item: Item, key: str) -> tuple[pd.Series, pd.Series]:
+def _category(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Series], pd.Series]:
+    """Return words, or cells as they are stored, and where they are not applicable.
+
+    Of a multiple choice also 1 or 0 for each choice; a cell that holds nothing but missing codes is NaN throughout.
+    """
     positions, values = distinct(column)
-    text = as_names(values) if item.type == "text" or item.labels else _as_stored(values, item)
-    declared = item.missing or item.not_applicable or item.labels
-    keys = pd.Series([code_key(v) if declared else composed(v) for v in (values if declared else text)], dtype=object)
-    absent = keys.isin([code_key(c) for c in item.not_applicable])
-    gone = absent | keys.isin([code_key(c) for c in item.missing]) | (keys == "")
-    if item.labels:
-        labels = {code_key(code): label for code, label in item.labels.items()}
-        unknown = spread(~gone & ~keys.isin(list(labels)), positions, column.index, False)
-        if unknown.any():
-            told = dict(values=count(unknown.sum(), "value"), found=listing(column[unknown]))
-            raise Refused(say("no label", **told, key=key))
-        text = keys.map(labels)
-    kept = spread(text.mask(gone), positions, column.index)
+    parts = (text.split(item.multiple) if item.multiple else [text] for text in as_text(values))
+    cells = [[code_key(part) for part in of_cell if part.strip()] for of_cell in parts]
+    never, missing = ({code_key(c) for c in codes} for codes in (item.not_applicable, item.missing))
+    labels, aside = {code_key(code): words for code, words in item.labels.items()}, never | missing
+
+    def rows(of_cell: Iterable, gap=False) -> pd.Series:
+        return spread(pd.Series(list(of_cell), dtype=type(gap)), positions, column.index, gap)
+
+    if labels:
+        unknown = rows(any(k not in labels and k not in aside for k in cell) for cell in cells)
+        refuse_cells(column, unknown, "no choice label" if item.multiple else "no label", key=key)
+    # a choice that is also declared missing is a choice; a label that is, is missing
+    chosen = [[k for k in c if (k in labels if item.multiple else k not in aside)] for c in cells]
+    if labels:
+        text = pd.Series(["; ".join(labels[k] for k in c) if c else None for c in chosen], dtype="str")
+    else:
+        text = as_names(values) if item.type == "text" else _as_stored(values, item)
+        text = text.where([bool(c) for c in chosen])
+    kept = spread(text, positions, column.index)
     if isinstance(kept.dtype, pd.Int64Dtype):  # nullable whole numbers served the reading; analyses know NaN
         kept = kept.astype(float if kept.isna().any() else int)
-    return kept, spread(absent, positions, column.index, False)
+    found = {key: kept}
+    for suffix, code in item.companions.items():
+        found[key + suffix] = rows((float(code_key(code) in c) if c else np.nan for c in chosen), np.nan)
+    return found, rows(not c and any(k in never for k in cell) for c, cell in zip(chosen, cells))
 
 
 def _as_stored(values: pd.Index, item: Item) -> pd.Series:
@@ -335,33 +315,6 @@ def _as_stored(values: pd.Index, item: Item) -> pd.Series:
     return plain.astype(stored.dtype)
 
 
-def choices(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Series], pd.Series, dict[str, int]]:
-    """Return the columns of a multiple choice (words joined, then 1 or 0 for each choice), what is not applicable, and
-    how many cells hold each code that was set aside.
-
-    A cell that holds nothing but missing codes, or nothing, is NaN throughout.
-    """
-    positions, stored = distinct(column)
-    keys = [[code_key(c) for part in text.split(item.multiple) if (c := part.strip())] for text in as_text(stored)]
-    gone, never = ({code_key(c) for c in codes} for codes in (item.missing, item.not_applicable))
-    labels = {code_key(code): words for code, words in item.labels.items()}
-
-    def rows(of_cell: list, gap=False) -> pd.Series:
-        return spread(pd.Series(of_cell, dtype=type(gap)), positions, column.index, gap)
-
-    unknown = rows([any(k not in labels and k not in gone | never for k in cell) for cell in keys])
-    if unknown.any():
-        told = dict(cells=count(unknown.sum(), "cell"), found=listing(column[unknown]))
-        raise Refused(say("no choice label", **told, key=key))
-    chosen = [[k for k in cell if k in labels] for cell in keys]
-    words = pd.Series(["; ".join(labels[k] for k in cell) if cell else None for cell in chosen], dtype="str")
-    found = {key: spread(words, positions, column.index)}
-    for suffix, code in item.companions.items():
-        found[key + suffix] = rows([float(code_key(code) in cell) if cell else np.nan for cell in chosen], np.nan)
-    aside = {c: int(rows([code_key(c) in cell for cell in keys]).sum()) for c in (*item.missing, *item.not_applicable)}
-    return found, rows([not c and any(k in never for k in cell) for c, cell in zip(chosen, keys)]), aside
-
-
 # -- yes and no, dates -----------------------------------------------------------------------------------------------
 
 
@@ -370,9 +323,7 @@ def flags(column: pd.Series) -> pd.Series:
     positions, values = distinct(column)
     folded = pd.Series([str(v).strip().casefold() for v in values], dtype=object)
     meaning = folded.map({**dict.fromkeys(YES, True), **dict.fromkeys(NO, False)})
-    unknown = spread(meaning.isna() & (folded != ""), positions, column.index, False)
-    if unknown.any():
-        raise Refused(say("no flag", values=count(unknown.sum(), "value"), found=listing(column[unknown])))
+    refuse_cells(column, spread(meaning.isna() & (folded != ""), positions, column.index, False), "no flag")
     found = spread(meaning, positions, column.index)
     return found.astype("boolean") if found.isna().any() else found.astype(bool)
 
@@ -382,28 +333,21 @@ def dates(column: pd.Series, writing: Writing = PLAIN) -> pd.Series:
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return column.dt.tz_convert(None) if column.dt.tz is not None else column
     positions, values = distinct(column)
-    parsed, unread = _parsed_dates(as_names(values), writing.dayfirst, writing.time_format)
-    failed = spread(unread, positions, column.index, False)
-    if n := int(failed.sum()):
-        form = f"as {writing.time_format or '2018-12-31'}"
-        form = "day first (31.12.2018)" if writing.dayfirst and not writing.time_format else form
-        told = dict(values=count(n, "value"), verb="are no dates" if n > 1 else "is no date", form=form)
-        raise Refused(say("no date", **told, found=listing(column[failed])))
-    return spread(parsed, positions, column.index, pd.NaT)
-
-
-def _parsed_dates(text: pd.Series, dayfirst: bool, time_format: str | None) -> tuple[pd.Series, pd.Series]:
+    asked = text = as_names(values)
     if not len(text):
-        return pd.Series([], dtype="datetime64[us]"), pd.Series([], dtype=bool)
-    asked = text
-    if not time_format:
+        return pd.Series(pd.NaT, index=column.index, dtype="datetime64[us]")
+    if not writing.time_format:
         # A number or a bare year would pass as ISO, and a month-first date as day-first: both are refused here.
-        if dayfirst:
+        if writing.dayfirst:
             asked = text.str.replace(DAY_FIRST, lambda m: f"{m[3]}-{int(m[2]):02d}-{int(m[1]):02d}{m[4]}", regex=True)
         other = ~asked.str.fullmatch(ISO_DATE).astype(bool)
         asked = asked.mask(other, asked[other].map(_from_year_first))
-    parsed = pd.to_datetime(asked, format=time_format or "ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
-    return parsed, parsed.isna() & (text != "")
+    parsed = pd.to_datetime(asked, format=writing.time_format or "ISO8601", errors="coerce", utc=True)
+    form = "day first (31.12.2018)" if writing.dayfirst else "as 2018-12-31"
+    form = f"as {writing.time_format}" if writing.time_format else form
+    unread = spread(parsed.isna() & (text != ""), positions, column.index, False)
+    refuse_cells(column, unread, "no date", form=form)
+    return spread(parsed.dt.tz_localize(None), positions, column.index, pd.NaT)
 
 
 def _from_year_first(text: str) -> str | None:
@@ -421,26 +365,32 @@ def _from_year_first(text: str) -> str | None:
 # -- words -----------------------------------------------------------------------------------------------------------
 
 
+def refuse_cells(column: pd.Series, where: pd.Series, sentence: str, **known) -> None:
+    """Refuse the cells of a column at `where`, if there are any: how many they are, which, and in what rows."""
+    if n := int(where.sum()):
+        one = {"s": "", "are": "is", "a": "a "} if n == 1 else {"s": "s", "are": "are", "a": ""}
+        raise Refused(say.told(sentence, n=n, **one, found=listing(column[where]), at=row_numbers(where), **known))
+
+
 def row_numbers(where: pd.Series | pd.Index) -> str:
     """Return 'rows 3, 8 and 4 more', counted as a spreadsheet does: the header is row 1."""
     index = where.index[where.to_numpy(dtype=bool)] if isinstance(where, pd.Series) else where
     shown = ", ".join(str(i + 2) for i in index[:EXAMPLES])
     more = f" and {len(index) - EXAMPLES} more" if len(index) > EXAMPLES else ""
-    return f"{'row' if len(index) == 1 else 'rows'} {shown}{more}"
+    return f"row{'s' * (len(index) != 1)} {shown}{more}"
 
 
 def count(n: int, noun: str) -> str:
     return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
+def _shown(value) -> str:
+    if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
+        return f"{value:g}"
+    return repr(text if len(text := str(value)) <= 30 else text[:29] + "…")
+
+
 def listing(found: pd.Series) -> str:
     """Return the most frequent values with their counts: ``11: 84, 12: 3``; text in quotes."""
-    counts = found.value_counts()
-    order = sorted(counts.items(), key=lambda pair: (-pair[1], str(pair[0])))
-    shown = [
-        f"{value:g}: {n}"
-        if isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        else f"{text if len(text := str(value)) <= 30 else text[:29] + '…'!r}: {n}"
-        for value, n in order[:EXAMPLES]
-    ]
-    return ", ".join(shown) + (", ..." if len(order) > EXAMPLES else "")
+    order = sorted(found.value_counts().items(), key=lambda pair: (-pair[1], str(pair[0])))
+    return ", ".join(f"{_shown(value)}: {n}" for value, n in order[:EXAMPLES]) + ", ..." * (len(order) > EXAMPLES)

@@ -4,41 +4,319 @@ The models refuse every key they do not know; what is wrong is said with the lin
 ``cxresearch schema`` prints them as a JSON schema for an editor.
 """
 
+import codecs
 import json
+import re
 import shlex
-import typing
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import date
+from datetime import date, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from cxresearch.errors import StudyProblem, nearest, plain_text
-from cxresearch.sources import HEADERS, database_file, require_no_password
-from cxresearch.study.document import Document, read_document, say
-from cxresearch.study.items import (
-    AnItem,
-    Codes,
-    Decimal,
-    Encodings,
-    Item,
-    Revenue,
-    Section,
-    Thousands,
-    TimeFormat,
-    Words,
-    an_age,
-    as_column,
-    headers,
-    listed,
-    one_character,
-    resolved,
-    spread,
-)
+from cxresearch.sources import GLOB, HEADERS, WHITESPACE, database_file, without_password
+from cxresearch.study.document import Document, Plain, read_document, say
+
+Role = Literal[
+    "nps", "csat", "ces", "outcome", "driver", "demographic", "segment", "control", "verbatim", "asked_at", "respondent",
+    "contact_rating", "unit", "problem", "claim_forgive", "claim_prefer", "claim_switch", "claim_service_over_price",
+]  # fmt: skip
+ROLES: tuple[str, ...] = get_args(Role)
+OUTCOMES = ("nps", "csat", "ces", "outcome")
+COUNTING = {*OUTCOMES, "driver", "control", "asked_at"}  # roles that decide what is computed, or from whom
+Code = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1250", "cp1251", "cp850")
+TIME_SIGNS = {
+    "Y": "year", "y": "year", "m": "month", "b": "month", "B": "month", "d": "day", "j": "day of the year", "G": "ISO year",
+    "V": "ISO week", "U": "week", "W": "week", "u": "weekday", "w": "weekday", "a": "weekday", "A": "weekday", "H": "hour",
+    "I": "hour", "p": "half", "M": "minute", "S": "second", "f": "fraction", "z": "zone", "Z": "zone",
+}  # fmt: skip
+WHEN = (
+    {"year", "month"}, {"year", "day of the year"}, {"year", "week", "weekday"}, {"ISO year", "ISO week", "weekday"},
+)  # fmt: skip
+
+
+def listed(value):
+    return value if isinstance(value, list) or value is None else [value]
+
+
+def as_column(value):
+    return {"column": value} if isinstance(value, str) else {} if value is None else value
+
+
+def resolved(value):
+    """Give report parameters plain types: unquoted 0.9 and true; anything doubtful (NO, 010, 12:30) stays text."""
+    if isinstance(value, dict):
+        return {str(k): resolved(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [resolved(v) for v in value]
+    if not isinstance(value, Plain):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    if NUMBER.fullmatch(value) and not re.match(r"[+-]?0\d", value):
+        return int(value) if re.fullmatch(r"[+-]?\d+", value) else float(value)
+    return str(value)
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        raise ValueError(say("encoding", name=repr(name), near=nearest(name, ENCODINGS))) from None
+    return name
+
+
+def one_character(text: str, or_word: str = "") -> str:
+    """Return what stands between cells, or between the codes of a cell."""
+    sign = {"\\t": "\t", "tab": "\t"}.get(text, text) if or_word else text.strip() or text
+    if len(sign) != 1 and sign != or_word:
+        raise ValueError(say("separator", text=repr(text), or_word=or_word and f", or {or_word}"))
+    return sign
+
+
+def one_sign(text):
+    """Return a sign between thousands by its plainest form: any space is a space."""
+    plain = {"space": " ", "apostrophe": "'", "\u2019": "'"}.get(text, text)
+    return " " if isinstance(plain, str) and plain.isspace() else plain
+
+
+def as_time(age: str) -> timedelta:
+    """Return how long ``3 days`` is; zero if it is no age."""
+    found = re.fullmatch(r"(\d+) ?(minute|hour|day|week)s?", age.strip())
+    return timedelta(**{f"{found[2]}s": int(found[1])}) if found else timedelta()
+
+
+def an_age(text: str) -> str:
+    if not as_time(text):
+        raise ValueError(say("age", text=repr(text)))
+    return text.strip()
+
+
+def a_time_format(written: str) -> str:
+    """Return a format in strptime's signs that says when, a month at least; refused where it says less, or one thing twice."""
+    signs = re.findall("%(.?)", written.replace("%%", ""))
+    parts = [TIME_SIGNS.get(sign, "unknown") for sign in signs]
+    whole = any(needed <= set(parts) for needed in WHEN) and len(set(parts)) == len(parts)
+    if not whole or "unknown" in parts or ("p" in signs) != ("I" in signs):
+        raise ValueError(say("time format", written=repr(written)))
+    return written
+
+
+Codes = Annotated[tuple[Code, ...], BeforeValidator(listed, json_schema_input_type=Code | list[Code])]
+Words = Annotated[tuple[str, ...], BeforeValidator(listed, json_schema_input_type=str | list[str])]
+Roles = Annotated[tuple[Role, ...], BeforeValidator(listed, json_schema_input_type=Role | list[Role])]
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
+# One: what does not fit it is counted and shown.
+Encodings = Annotated[tuple[Encoding, ...], Field(max_length=1), BeforeValidator(listed, json_schema_input_type=str)]
+Decimal = Literal[".", ","]
+Thousands = Annotated[Literal[" ", ".", ",", "'"], BeforeValidator(one_sign, json_schema_input_type=str)]
+TimeFormat = Annotated[str, AfterValidator(a_time_format)]
+
+
+def complain(wrong: dict[str, Any], **known) -> None:
+    """Raise the first of the sentences that holds."""
+    for sentence in (sentence for sentence, holds in wrong.items() if holds):
+        raise ValueError(say.told(sentence, **known))
+
+
+class Section(BaseModel):
+    """A part of the file; a key that it does not know is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Item(Section):
+    """One question on one scale, or any other column worth carrying."""
+
+    column: str | dict[str, str] | None = None
+    """Header in the file, or wave: header; without it the item's key."""
+    scale: tuple[float, float] | None = None
+    """Lowest and highest valid answer; makes the item a number."""
+    type: Literal["number", "text", "date"] | None = None
+    """What an item without a scale is; by default it stays as it is stored."""
+    missing: Codes = ()
+    """Codes of answers that were skipped."""
+    not_applicable: Codes = ()
+    """Codes of respondents who never met what is asked about."""
+    values: dict[str, float] = Field(default_factory=dict)
+    """Stored code: the answer it stands for, where the two differ ({1: 0, ..., 11: 10}); then no other code is valid."""
+    multiple: Annotated[str, AfterValidator(one_character)] | None = None
+    """What separates the codes of a multiple choice (1;3;); gives a column <item>_<code> of 1 and 0 for each label."""
+    role: Roles = ()
+    """What analyses use the item for."""
+    kind: Literal["service", "product", "price", "digital", "personal", "emotion"] | None = None
+    """What a driver is about."""
+    label: str | None = None
+    """Words for figures and sentences."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Code: words. Turns an item without a scale into these words."""
+    target: float | None = Field(None, ge=-100, le=100)
+    """What is aimed at, of an outcome: net promoter points, or percent in the upper two boxes."""
+    decimal: Decimal | None = None
+    """How these numbers are written, where it differs from the table's; so thousands."""
+    thousands: Thousands | None = None
+    time_format: TimeFormat | None = None
+    """How this date is written, where it differs from the table's."""
+    dayfirst: bool | None = None
+    """Whether this date is written day first, where it differs from the table."""
+    personal: bool = False
+    """true: the column names a person (name, e-mail, phone, address, ...), and an analysis needs it as it is."""
+    confirmed: bool | None = None
+    """false: a guess; no analysis starts until somebody has looked at it and set this to true."""
+
+    @model_validator(mode="after")
+    def _agrees(self):
+        role, (low, high) = set(self.role), self.scale or (0, 1)
+        both, found = {*self.missing} & {*self.not_applicable}, f"{low:g} to {high:g}" if self.scale else "none"
+        wrong = {
+            "scale falls": low >= high,
+            "scale of a text": self.scale and self.type not in (None, "number"),
+            "target": self.target is not None and not role & {*OUTCOMES},
+            "values without a scale": self.values and not self.is_number,
+            "multiple choice": self.multiple and (self.is_number or not self.labels),
+            "code twice": both,
+            "nps scale": "nps" in role and self.scale != (0, 10),
+        }
+        complain(wrong, low=f"{low:g}", high=f"{high:g}", type=self.type, code=min(both, default=""), found=found)
+        return self
+
+    def further(self, key: str) -> list[str]:
+        """Return the names of the columns that item `key` has beside its own."""
+        return [*([f"{key}_met"] if self.not_applicable else ()), *(key + suffix for suffix in self.companions)]
+
+    @property
+    def companions(self) -> dict[str, str]:
+        """Suffix of each further column of the item -> the code that it is about."""
+        codes = self.labels if self.multiple else ()
+        return {"_" + re.sub(r"\W", "_", code.strip()): code for code in codes}
+
+    def rates(self, code: str) -> bool:
+        """Whether a stored code lies on the scale of the item."""
+        return bool(NUMBER.fullmatch(code)) and self.scale[0] <= float(code) <= self.scale[1]
+
+    @property
+    def is_number(self) -> bool:
+        return self.scale is not None or self.type == "number"
+
+    @property
+    def is_date(self) -> bool:
+        return self.type == "date" or "asked_at" in self.role
+
+
+AnItem = Annotated[Item, BeforeValidator(as_column, json_schema_input_type=str | Item | None)]
+
+
+class Revenue(Section):
+    """Money per customer in a window, and what to do with amounts that are no revenue."""
+
+    column: str
+    from_: date | None = Field(None, alias="from")
+    """First day of the window."""
+    to: date | None = None
+    """Last day of the window."""
+    negative: Literal["keep", "zero", "drop", "error"] = "error"
+    missing: Literal["keep", "zero", "drop", "error"] = "error"
+    codes: Codes = ()
+    """Texts that stand for a missing amount, such as NA."""
+    decimal: Decimal | None = None
+    """How these amounts are written, where it differs from the table's; so thousands."""
+    thousands: Thousands | None = None
+
+    @model_validator(mode="after")
+    def _agrees(self):
+        if self.from_ and self.to and self.from_ > self.to:
+            raise ValueError(say("window", first=self.from_, last=self.to))
+        return self
+
+
+def headers(declared: str | Item | Revenue, key: str) -> dict[str | None, str]:
+    """Return wave -> header in the file of what a study declares under a key; None is any wave."""
+    column = declared if isinstance(declared, str) else declared.column
+    return column if isinstance(column, dict) else {None: column or key}
+
+
+def header(declared: str | Item | Revenue, key: str, wave: str | None) -> str | None:
+    """Return the header of a column in a wave; None where it was not asked."""
+    by_wave = headers(declared, key)
+    return by_wave.get(None, by_wave.get(wave))
+
+
+def spread(items: dict, codes: dict) -> dict:
+    """Return items as typed, each with what the patterns that its key matches say and itself does not; the last wins.
+
+    What an item only guesses (``confirmed: false``) gives way to the table's codes and to a pattern that is confirmed.
+    """
+    patterns = {key: said for key, said in items.items() if GLOB & set(key)}
+    own = {key: as_column(said) for key, said in items.items() if key not in patterns}
+    for pattern, said in patterns.items():
+        if not isinstance(said, dict) or "column" in said:
+            raise ValueError(say("pattern of what", pattern=repr(pattern)))
+        if not any(fnmatchcase(key, pattern) for key in own):
+            raise ValueError(say("pattern of nothing", pattern=repr(pattern)))
+    shared = {k: {w: v for p, said in patterns.items() if fnmatchcase(k, p) for w, v in said.items()} for k in own}
+    return {key: _merged(shared[key], said, codes) if isinstance(said, dict) else said for key, said in own.items()}
+
+
+def _merged(shared: dict, own: dict, codes: dict) -> dict:
+    if str(own.get("confirmed")).lower() != "false":
+        return shared | own
+    codes = codes if "scale" in shared | own else {}  # they speak of ratings
+    aside = {w: [c for c in listed(own[w]) or () if c not in codes] for w in ("missing", "not_applicable") if w in own}
+    return own | aside | shared if str(shared.get("confirmed")).lower() == "true" else shared | own | aside
+
+
+def said_by(typed: dict, key: str, word: str) -> str:
+    """Return the key of the items as typed that says `word` of item `key`: its own, or that of a pattern."""
+    patterns = [p for p, said in typed.items() if GLOB & set(p) and fnmatchcase(key, p) and word in said]
+    return key if word in as_column(typed.get(key)) or not patterns else patterns[-1]
+
+
+def decisions(item: Item, coded: Counter | None) -> list[str]:
+    """Return in words what an item decides: scale, codes set aside with their counts (if known), values, role."""
+    said = []
+    if item.role:
+        said.append(f"role {', '.join(item.role)}")
+    if item.scale:
+        said.append(f"scale {item.scale[0]:g} to {item.scale[1]:g}")
+    for word, codes in (("missing", item.missing), ("not applicable", item.not_applicable)):
+        if codes:
+            told = [code if coded is None else f"{code} ({coded.get(code, 0)} rows)" for code in codes]
+            said.append(f"{word} {', '.join(told)}")
+    if item.values:
+        pairs = [f"{code} is {value:g}" for code, value in item.values.items()]
+        said.append("stored " + ", ".join(pairs[:3]) + (", ..." if len(pairs) > 3 else ""))
+    if item.multiple:
+        said.append(f"multiple choice separated by {item.multiple!r}")
+    return said
+
+
+def written(value) -> str:
+    """Return what a key of a table says, in words."""
+    if isinstance(value, Section):
+        value = value.model_dump(exclude_unset=True, by_alias=True)
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {written(v)}" for k, v in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
 
 HeaderRow = Literal["name", "label", "question", "option", "ignore"]
 PROBLEMS_SHOWN = 10
+IDS = ("respondent", "customer", "agent", "contact", "case")  # columns that hold ids of people
 
 
 def header_rows(value):
@@ -49,11 +327,6 @@ def header_rows(value):
     if isinstance(rows, list) and any(rows.count(row) > 1 for row in HEADERS if row != "ignore"):
         raise ValueError(say("header row twice", rows=", ".join(rows)))
     return rows
-
-
-def command(value):
-    """Return a program and its arguments as a list; a text is split as a shell would, but no shell reads it."""
-    return shlex.split(value) if isinstance(value, str) else value
 
 
 def each_once(waves: tuple[str, ...]) -> tuple[str, ...]:
@@ -68,11 +341,6 @@ def spaced(text):
     return text.replace("_", " ") if isinstance(text, str) else text
 
 
-def no_password(database: str) -> str:
-    require_no_password(database)
-    return database
-
-
 class As(NamedTuple):
     """How a column is read (a method of `RawPart`), and what a blank cell in it is.
 
@@ -83,6 +351,11 @@ class As(NamedTuple):
     blank: Literal["kept", "refused", "dropped"] = "kept"
 
 
+# A text is split as a shell would, but no shell reads it.
+Command = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda v: shlex.split(v) if isinstance(v, str) else v, json_schema_input_type=str | list[str]),
+]
 Name = Annotated[str | None, As("names")]
 Id = Annotated[str | None, As("names", "refused")]
 Number = Annotated[str | None, As("number")]
@@ -107,7 +380,7 @@ class Table(Section):
     """Of a text file, by default UTF-8."""
     encoding_errors: Literal["strict", "replace"] = "strict"
     """replace: put a mark for undecodable bytes, and count them."""
-    separator: Annotated[str, AfterValidator(one_character)] = ","
+    separator: Annotated[str, AfterValidator(lambda sign: one_character(sign, WHITESPACE))] = ","
     decimal: Decimal = "."
     thousands: Thousands | None = None
     """What stands between thousands: a space of any kind, a dot, a comma or an apostrophe."""
@@ -119,7 +392,7 @@ class Table(Section):
     """What each header row holds: name, label, ignore, or question and option; none where the file has no header."""
     records: str | None = None
     """Of a JSON file with several lists: the one to read."""
-    database: Annotated[str, AfterValidator(no_password)] | None = None
+    database: Annotated[str, AfterValidator(without_password)] | None = None
     """A DuckDB or SQLite file, or a PostgreSQL address with ${NAME} for what the environment holds."""
     query: str | None = None
     """What to select from the database."""
@@ -153,6 +426,20 @@ class Table(Section):
         for key, item in self.items.items():
             yield key, f"item {key}", As("item"), item
 
+    @property
+    def id_columns(self) -> list[str]:
+        """The columns that hold ids of people, under whatever name: every use of such a header."""
+        declared = {column: said for column, _, _, said in self.declared()}
+        people = {c for c, said in declared.items() if c in IDS or "respondent" in getattr(said, "role", ())}
+        ids = {header for column in people for header in headers(declared[column], column).values()}
+        return [column for column, said in declared.items() if ids & set(headers(said, column).values())]
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The columns that hold what people wrote."""
+        own = ["text"] if getattr(self, "text", None) else []
+        return own + [key for key, item in self.items.items() if "verbatim" in item.role]
+
     def files(self) -> dict[str | None, str]:
         """Return wave (None where the file does not say) -> file as written; a database is no file here."""
         if self.database is not None:
@@ -168,33 +455,27 @@ class Table(Section):
 
     @model_validator(mode="after")
     def _agrees(self):
-        self._one_source()
-        if self.max_age is not None and self.database is not None and database_file(self.database, Path()) is None:
-            raise ValueError(say("age of an address"))
-        if self.thousands == self.decimal:
-            raise ValueError(say("one sign", sign=repr(self.decimal)))
+        sources = "sources" in type(self).model_fields
+        given = [key for key in ("source", "sources", "database") if getattr(self, key, None) is not None]
+        neither = not given or given == ["source", "sources"]
+        address = self.database is not None and database_file(self.database, Path()) is None
+        wrong = {
+            "source or sources" if sources else "source": neither,
+            "several sources": len(given) > 1,
+            "database and query": (self.database is None) != (self.query is None),
+            "age of an address": self.max_age is not None and address,
+            "one sign": self.thousands == self.decimal,
+        }
+        complain(wrong, given=" and ".join(given), sign=repr(self.decimal))
         self._share_codes()
         keys = [field.alias or name for name, field in type(self).model_fields.items()]
-        for key in self.confirmed:
-            if key not in keys:
-                raise ValueError(say("confirmed", key=repr(key), near=nearest(key, keys)))
         taken = {*self.columns, *(c for key, item in self.items.items() for c in item.further(key))}
+        for key in self.confirmed:
+            complain({"confirmed": key not in keys}, key=repr(key), near=nearest(key, keys))
         for key in self.items:
-            if not key.isidentifier():
-                raise ValueError(say("item key", key=repr(key)))
-            if key in taken:
-                own = say("item key beside", key=key) if key in keys else ""
-                raise ValueError(say("item key taken", key=repr(key), own=own))
+            own = say("item key beside", key=key) if key in keys else ""
+            complain({"item key": not key.isidentifier(), "item key taken": key in taken}, key=repr(key), own=own)
         return self
-
-    def _one_source(self) -> None:
-        given = [key for key in ("source", "sources", "database") if getattr(self, key, None) is not None]
-        if not given or given == ["source", "sources"]:
-            raise ValueError(say("source or sources" if "sources" in type(self).model_fields else "source"))
-        if len(given) > 1:
-            raise ValueError(say("several sources", given=" and ".join(given)))
-        if (self.database is None) != (self.query is None):
-            raise ValueError(say("database and query"))
 
     def _share_codes(self) -> None:
         """Give the codes of the table to its ratings; what lies on a scale is an answer there."""
@@ -232,14 +513,14 @@ class Responses(Table):
 
     @model_validator(mode="after")
     def _waves_agree(self):
-        if self.sources is not None and self.wave is not None:
-            raise ValueError(say("sources and wave"))
+        complain({"sources and wave": self.sources is not None and self.wave is not None})
         for key, item in self.items.items():
             for wave in item.column if isinstance(item.column, dict) else ():
-                if self.sources is None and self.wave is None:
-                    raise ValueError(say("column per wave", key=key))
-                if self.sources is not None and wave not in self.sources:
-                    raise ValueError(say("unknown wave", key=key, wave=repr(wave), near=nearest(wave, self.sources)))
+                wrong = {
+                    "column per wave": self.sources is None and self.wave is None,
+                    "unknown wave": self.sources is not None and wave not in self.sources,
+                }
+                complain(wrong, key=key, wave=repr(wave), near=nearest(wave, self.sources or ()))
         return self
 
 
@@ -251,7 +532,7 @@ class Customers(Table):
     since: Moment = None
     until: Moment = None
     revenue: Annotated[
-        Revenue | None, BeforeValidator(as_column, json_schema_input_type=str | Revenue | None), As("revenue")
+        Revenue | None, BeforeValidator(as_column, json_schema_input_type=str | Revenue | None), As("money")
     ] = None
 
 
@@ -381,7 +662,7 @@ class Report(Section):
     parameters: Annotated[dict[str, Any], BeforeValidator(resolved)] = Field(default_factory=dict)
     keep: int | None = Field(None, ge=1)
     """How many runs to keep, the latest whole one always; without it, all."""
-    on_failure: Annotated[tuple[str, ...], BeforeValidator(command, json_schema_input_type=str | list[str])] = ()
+    on_failure: Command = ()
     """A program and its arguments, started when a run fails; CXRESEARCH_FAILED_RUN holds the run's folder."""
 
 
@@ -468,7 +749,7 @@ def _keys_at(path: tuple) -> list[str]:
 def _models_in(annotation) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for inner in typing.get_args(annotation) for model in _models_in(inner)]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]
 
 
 def columns_of(table: Table) -> list[str]:

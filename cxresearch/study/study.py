@@ -14,25 +14,30 @@ from cxresearch.errors import StudyProblem, TooFewRespondents, nearest, plain_te
 from cxresearch.findings import number
 from cxresearch.privacy import study_key
 from cxresearch.sources import database_file
+from cxresearch.study import narrow
 from cxresearch.study.codes import count
 from cxresearch.study.document import Document, refuse, say
-from cxresearch.study.groups import require_group, require_groups, require_no_contact, require_no_contacts
-from cxresearch.study.items import COUNTING, OUTCOMES, ROLES, Item, as_time, decisions, said_by, written
-from cxresearch.study.narrow import (
-    CUSTOMER,
-    Only,
-    as_words,
-    cannot_narrow,
-    holder_of,
-    kept_rows,
-    match,
-    reference_to,
-    split_reference,
+from cxresearch.study.narrow import CUSTOMER, Only, as_words, holder_of, kept_rows
+from cxresearch.study.schema import (
+    COLUMNS,
+    COUNTING,
+    OUTCOMES,
+    ROLES,
+    TABLES,
+    Item,
+    Report,
+    StudyFile,
+    Table,
+    Touchpoint,
+    as_time,
+    columns_of,
+    decisions,
+    read_study_file,
+    said_by,
+    written,
 )
-from cxresearch.study.personal import guarded, id_columns, text_columns
-from cxresearch.study.schema import COLUMNS, TABLES, Report, StudyFile, Table, Touchpoint, columns_of, read_study_file
 from cxresearch.study.shared import lent_table
-from cxresearch.study.table import SHOWN, Loaded, Waterfall, find_files, load_table, names_in, reasons
+from cxresearch.study.table import SHOWN, Loaded, Waterfall, find_files, guarded, load_table, names_in, reasons
 from cxresearch.survey import Survey
 from cxresearch.survey import Table as Events
 
@@ -68,7 +73,7 @@ def open_study(path: str | Path, *, today: date | None = None) -> "Study":
     >>> study.waterfall("responses").iloc[0].tolist()
     ['received', np.int64(2216), np.int64(0), 'responses.csv: 2216 rows']
     """
-    path, only = split_reference(path)
+    path, only = narrow.split_reference(path)
     path = path / "study.yml" if path.is_dir() else path
     if not path.is_file():
         raise StudyProblem(
@@ -195,7 +200,7 @@ class Study:
     def privacy(self) -> list[str]:
         """What is done so that the tables name nobody, one sentence each."""
         every = self._declared.items()
-        ids, texts = ([f"{t}.{c}" for t, d in every for c in of(d)] for of in (id_columns, text_columns))
+        ids, texts = ([f"{t}.{c}" for t, d in every for c in getattr(d, of)] for of in ("id_columns", "text_columns"))
         said = [f"ids become pseudonyms: {', '.join(ids)}", self._key.said()] if ids else []
         said += [f"texts are redacted: {', '.join(texts)}"] if texts else []
         return [*said, f"groups under {self.min_base} are pooled or hidden"]
@@ -208,16 +213,15 @@ class Study:
 
     def read(self, name: str) -> Loaded:
         """Return a declared table with its waterfall although guesses may be left in it: what `check` looks at."""
-        if name not in self._loaded:
-            found = self._narrowed_table(name) if self.only else lent_table(self, name) or self._from_files(name)
-            if not self.only:
-                self._require_held(name, found.table)
+        if name not in self._loaded and self.only:
+            self._loaded[name] = self._narrowed_table(name)
+        elif name not in self._loaded:
+            of = {"folder": self.path.parent, "min_base": self.min_base, "currency": self.currency}
+            files = self._files.get(name, {})
+            found = lent_table(self, name) or load_table(name, self._declared[name], files, **of)
+            self._require_held(name, found.table)
             self._loaded[name] = found
         return self._loaded[name]
-
-    def _from_files(self, name: str) -> Loaded:
-        of = {"folder": self.path.parent, "min_base": self.min_base, "currency": self.currency}
-        return load_table(name, self._declared[name], self._files.get(name, {}), **of)
 
     def declaration(self, name: str) -> Table:
         """Return what the study file says about a table."""
@@ -274,21 +278,15 @@ class Study:
     def matched(self, left: str, right: str, *, keep: str = "latest", answered: str | None = None) -> Survey:
         """Return two tables joined on their customer (inner join), and count the rows in the waterfall of `left`.
 
-        Parameters
-        ----------
-        left, right
-            Tables with a customer; in `right` a customer stands once.
-        keep
-            "latest": of several responses of a customer the last in which an outcome (role nps, csat, ces or outcome)
-            was answered, by asked_at or else by wave. "all": every response.
-        answered
-            The outcome that must be answered, so that all that is told of it is about the same customers.
+        In `right` a customer stands once. "latest" `keep`s of several responses of a customer the last, by asked_at or else
+        by wave, in which an outcome (role nps, csat, ces or outcome) was answered, or the one named by `answered`, so that
+        all that is told of it is about the same customers; "all" keeps every response.
         """
         for name, loaded in {left: self._load(left), right: self._load(right)}.items():
             if "customer" not in loaded.table.columns:
                 raise StudyProblem(say("no customer", table=name, file=self.path.name))
         survey = self.survey_of(left, self._table(left))
-        joined, why = match(
+        joined, why = narrow.match(
             survey.table,
             self._table(right),
             keep=keep,
@@ -326,9 +324,9 @@ class Study:
         """
         whole, only = self._whole, (*self.only, *only)
         columns = [column for column, _ in only]
-        require_groups(whole, columns)
+        narrow.require_groups(whole, columns)
         part = copy(whole)
-        part._lost = cannot_narrow(whole.column_names, columns)
+        part._lost = narrow.cannot_narrow(whole.column_names, columns)
         part._declared = {name: table for name, table in whole._declared.items() if name not in part._lost}
         if not part._declared:
             raise StudyProblem(say("no part", file=self.path.name, columns=" and ".join(columns)))
@@ -344,42 +342,36 @@ class Study:
     @property
     def reference(self) -> str:
         """What opens the same part of the study again."""
-        return reference_to(self.path.resolve(), self.only)
-
-    def _require_group(self) -> None:
-        """Refuse, once, a part that names somebody: before any of its rows is seen or its values are told."""
-        if self._is_group:
-            return
-        require_no_contacts(self._whole, [column for column, _ in self.only])
-        for column, value in self.only:
-            require_no_contact(self._whole, column, [value])
-        require_group(self._whole, next(iter(self._declared)), self.only, self.min_base)
-        self._is_group = True
+        return narrow.reference_to(self.path.resolve(), self.only)
 
     def _narrowed_table(self, name: str) -> Loaded:
-        self._require_group()
-        whole, kept = self._whole.read(name), self._kept(name)
+        if (
+            not self._is_group
+        ):  # once: a part that names somebody, before any of its rows is seen or its values are told
+            narrow.require_no_contacts(self._whole, [column for column, _ in self.only])
+            for column, value in self.only:
+                narrow.require_no_contact(self._whole, column, [value])
+            narrow.require_group(self._whole, next(iter(self._declared)), self.only, self.min_base)
+            self._is_group = True
+        whole, kept = self._whole.read(name), kept_rows(self._whole, name, self.only)
         if not kept.any():
             raise TooFewRespondents(say("no row in the part", file=self.path.name, table=name, part=self.part))
         table = whole.table[kept].reset_index(drop=True)
         why = reasons({f"not {self.part}": len(kept) - len(table)})
         return whole._replace(table=table, waterfall=whole.waterfall.before_use("narrowed", len(table), why))
 
-    def _kept(self, name: str):
-        return kept_rows(name, lambda table: self._whole.read(table).table, self._whole.column_names, self.only)
-
     def _beside(self, name: str) -> dict:
         """Return what a survey of a part is told of the rest of the study, beside which its cells are hidden."""
         if not self.only:
             return {}
         known, told = self._whole.column_names, {}
-        for column, _ in self.only:
-            if column not in known[name]:  # it stands in another table: what the first row of a customer says
-                of = self._whole.read(holder_of(known, *dict(self.only))).table
-                first = as_words(of[column]).groupby(of[CUSTOMER]).first()
-                told[column] = self._whole.read(name).table[CUSTOMER].map(first)
+        for column in (column for column, _ in self.only if column not in known[name]):
+            # it stands in another table: what the first row of a customer says
+            of = self._whole.read(holder_of(known, *dict(self.only))).table
+            first = as_words(of[column]).groupby(of[CUSTOMER]).first()
+            told[column] = self._whole.read(name).table[CUSTOMER].map(first)
         rows = self._whole._table(name).assign(**told)
-        return {"outside": rows[~self._kept(name).to_numpy()], "only": dict(self.only)}
+        return {"outside": rows[~kept_rows(self._whole, name, self.only).to_numpy()], "only": dict(self.only)}
 
     # -- what may be asked of it -------------------------------------------------------------------------------------
 
@@ -548,16 +540,6 @@ class Study:
         return pd.DataFrame(rows, columns=["touchpoint", *Touchpoint.model_fields], dtype=object)
 
     @property
-    def kinds(self) -> dict[str, str]:
-        """Driver -> what it is about: service, product, price, digital, personal or emotion."""
-        return {key: item.kind for _, key, item in self._all_items() if item.kind}
-
-    @property
-    def targets(self) -> dict[str, float]:
-        """Item -> what is aimed at, in net promoter points or percent."""
-        return {key: item.target for _, key, item in self._all_items() if item.target is not None}
-
-    @property
     def ratings(self) -> list[str]:
         """Items of the responses on their commonest scale, recommend left out: asked together, answered alike or not."""
         by_scale: dict[tuple, list[str]] = {}
@@ -574,32 +556,31 @@ class Study:
         for name, table in self._declared.items():
             yield from ((name, key, said) for key, _, _, said in table.declared() if isinstance(said, Item))
 
-    @property
-    def labels(self) -> dict[str, str]:
-        """Item key -> words; the key itself where no label is declared."""
-        found: dict[str, str] = {}
-        for _, key, item in self._all_items():
-            if item.label or key not in found:
-                found[key] = item.label or key
-        return found
+    def _said(self, word: str) -> dict:
+        return {key: said for _, key, item in self._all_items() if (said := getattr(item, word)) not in (None, "")}
+
+    kinds: dict[str, str] = property(
+        lambda study: study._said("kind"),
+        doc="Driver -> what it is about: service, product, price, digital, personal or emotion.",
+    )
+    targets: dict[str, float] = property(
+        lambda study: study._said("target"), doc="Item -> what is aimed at, in net promoter points or percent."
+    )
+    labels: dict[str, str] = property(
+        lambda study: {key: key for _, key, _ in study._all_items()} | study._said("label"),
+        doc="Item key -> words; the key itself where no label is declared.",
+    )
 
     @property
     def codebook(self) -> pd.DataFrame:
         """One row per item: where it comes from, its scale, codes, role and label."""
-        rows = {}
-        for name, key, item in self._all_items():
-            by_wave = item.column if isinstance(item.column, dict) else {}
-            rows[name, key] = {
-                "column": written(by_wave) or item.column or key,
-                "label": item.label or key,
-                "role": written(item.role),
-                "scale": f"{item.scale[0]:g}-{item.scale[1]:g}" if item.scale else item.type or "",
-                "missing": written(item.missing),
-                "not_applicable": written(item.not_applicable),
-                "labels": written(item.labels),
-            }
         columns = ["table", "item", "column", "label", "role", "scale", "missing", "not_applicable", "labels"]
-        return pd.DataFrame([{"table": t, "item": key} | row for (t, key), row in rows.items()], columns=columns)
+        rows = []
+        for name, key, item in self._all_items():
+            scale = f"{item.scale[0]:g}-{item.scale[1]:g}" if item.scale else item.type or ""
+            said = [written(getattr(item, c)) for c in ("role", "missing", "not_applicable", "labels")]
+            rows.append([name, key, written(item.column or key), item.label or key, said[0], scale, *said[1:]])
+        return pd.DataFrame(rows, columns=columns)
 
     @property
     def revenue_window(self) -> tuple[str | None, str | None]:

@@ -11,16 +11,18 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import StudyProblem, nearest
+from cxresearch.privacy import PSEUDONYMS, PseudonymKey, find_identifiers, pseudonymise, redact
 from cxresearch.sources import GLOB, Meanings, RawTable, Reading, database_file, expand, read_query, read_table
 from cxresearch.study import codes as cells
-from cxresearch.study.codes import Refused, Writing, coded, count, names, row_numbers
+from cxresearch.study.codes import Refused, Writing, coded, count, names, refuse_cells, row_numbers
 from cxresearch.study.document import Document, refuse, say
-from cxresearch.study.items import Item, Revenue, header, headers
-from cxresearch.study.personal import id_columns, names_a_person
-from cxresearch.study.schema import TABLES, As, StudyFile, Table
+from cxresearch.study.schema import As, Item, Revenue, StudyFile, Table, header, headers
 
 SHOWN = {"ids": 5, "files": 6, "values": 12}
 ABOVE_A_TOTAL = 5  # rows whose sum stands below them
+LONG = 40  # characters of a cell: such a column holds what people wrote, whatever role it was given
+BLANK = {"refused": "blank", "dropped": "blank event"}
+DONE = {"keep": " kept", "zero": " set to 0", "returns": " kept as returns"}
 
 
 @dataclass(frozen=True)
@@ -62,19 +64,18 @@ def find_files(folder: Path, declared: StudyFile, document: Document) -> dict[st
     """Return table -> wave -> files; every file that is absent is named with its line and its nearest neighbours."""
     found: dict[str, dict[str | None, list[Path]]] = {}
     problems: list[str] = []
-    for name in TABLES:
-        if (table := getattr(declared.tables, name)) is None:
+    for name, table in declared.tables:
+        if table is None:
             continue
-        of_waves = found[name] = {wave: expand(folder / written) for wave, written in table.files().items()}
+        found[name] = {wave: expand(folder / written) for wave, written in table.files().items()}
         absent = [
-            (("source",) if w is None else ("sources", w), table.files()[w])
-            for w, files in of_waves.items()
-            if not files
+            (("source",) if wave is None else ("sources", wave), table.files()[wave], folder / table.files()[wave])
+            for wave in (wave for wave, files in found[name].items() if not files)
         ]
-        file = database_file(table.database, folder) if table.database is not None else None
-        absent += [(("database",), table.database)] if file and not file.is_file() else []
-        for at, written in absent:
-            told = say("absent", table=name, written=repr(written), why=_absent(file or folder / written))
+        if table.database is not None and (file := database_file(table.database, folder)) and not file.is_file():
+            absent.append((("database",), table.database, file))
+        for at, written, path in absent:
+            told = say("absent", table=name, written=repr(written), why=_absent(path))
             problems.append(document.problem(("tables", name, *at), told))
     refuse(problems)
     return found
@@ -101,23 +102,10 @@ def load_table(
     min_base: int = 1,
     currency: str | None = None,
 ) -> Loaded:
-    """Read, check and name the columns of one table.
+    """Read, check and name the columns of one table; every problem of every column is in the `StudyProblem` raised.
 
-    Parameters
-    ----------
-    name, table
-        Of the table, for messages; what `study.yml` declares.
-    files, folder
-        Wave (None without one) -> its files, none for a database; where a database file is looked for.
-    min_base
-        Counts below it are not told in messages.
-    currency
-        Of the study: an amount that is written in another is refused.
-
-    Raises
-    ------
-    StudyProblem
-        With every problem of every column, one a line.
+    `files` are those of each wave (None without one), none for a database. Counts below `min_base` are not told in
+    messages; an amount in another currency than that of the study is refused.
     """
     received: dict[str, str] = {}
     parts: list[RawPart] = []
@@ -207,16 +195,8 @@ class RawPart:
     """The rows of one file, or of one wave in it, while its columns are checked and take the study's names.
 
     It collects what is wrong (`problems`), which rows a declaration leaves out (`out`) and how many cells or rows a
-    declaration touched (`counts`, `coded`), so that one reading tells the researcher everything.
-
-    Parameters
-    ----------
-    raw
-        The columns as stored; its index counts the file's rows from 0.
-    file, wave, name
-        For messages, and for headers that differ between waves; of the table.
-    table
-        What the study declares.
+    declaration touched (`counts`, `coded`), so that one reading tells the researcher everything. The index of `raw`
+    counts the file's rows from 0.
     """
 
     def __init__(
@@ -230,7 +210,7 @@ class RawPart:
         currency: str | None,
     ):
         self.file, self.wave, self.name, self.table = file, wave, name, table
-        self.meanings, self.currency, self.ids = meanings, currency, id_columns(table)
+        self.meanings, self.currency, self.ids = meanings, currency, table.id_columns
         self.problems: list[str] = []
         self.coded: dict[str, Counter[str]] = {}  # item -> how often a stored code was set aside
         self.counts: Counter[str] = Counter()
@@ -267,15 +247,21 @@ class RawPart:
         own = {key: getattr(declared, key, None) for key in Writing._fields}
         return Writing(**{key: getattr(self.table, key) if said is None else said for key, said in own.items()})
 
+    def _decide(self, cells: pd.Series, where: pd.Series, decision: str, why: str, sentence: str, **known) -> None:
+        """Refuse the cells at `where`, or leave their rows out, or count them, as was decided."""
+        if decision == "error":
+            refuse_cells(cells, where, sentence, table=self.name, **known)
+        elif decision == "drop":
+            self._drop(where, why)
+        elif decision:
+            self.counts[why] += int(where.sum())
+
     def _whole(self, found: pd.Series, column: str, reads: As) -> dict[str, pd.Series]:
         """Return a column whose blank cells are allowed, or their rows left out; refused where they are neither."""
-        blank = found.isna()
-        if reads.blank == "dropped" and getattr(self.table, "missing", None) == "drop":
-            self._drop(blank, f"without {column} (missing: drop)")
-        elif reads.blank != "kept" and blank.any():
-            told = dict(rows=count(blank.sum(), "row"), at=row_numbers(blank))
-            remedy = dict(key=column) if reads.blank == "refused" else dict(table=self.name)
-            raise Refused(say("blank" if reads.blank == "refused" else "blank event", **told, **remedy))
+        rule = getattr(self.table, "missing", "error") if reads.blank == "dropped" else "error"
+        why = f"without {column} (missing: drop)"
+        if reads.blank != "kept":
+            self._decide(found, found.isna(), rule, why, BLANK[reads.blank], key=column)
         return {column: found}
 
     # -- one method for each way in which a column may be read (the kinds in schema) ---------------------------------
@@ -295,58 +281,36 @@ class RawPart:
         told = [f"is {what} in {count(w.sum(), 'row')} ({row_numbers(w)})" for what, w in wrong.items() if w.any()]
         if told:
             raise Refused(say("no size", told=" and ".join(told), key=column))
+        if reads.kind == "weight" and not found.sum():
+            raise Refused(say("no weight", key=column))
         return {column: found}
 
-    def _weight(self, stored: pd.Series, column: str, declared, reads: As) -> dict[str, pd.Series]:
-        found = self._number(stored, column, declared, reads)
-        if not found[column].sum():
-            raise Refused(say("no weight", key=column))
-        return found
+    _weight = _number
 
     def _numbers(self, stored: pd.Series, what: str, declared: str | Revenue = "") -> pd.Series:
         """Return a column as numbers, or say which cells are none; `what` names one of them."""
         writing = self._writing(declared)
         found, told = cells.amounts(stored, writing, getattr(declared, "codes", ()), self.currency)
         self.counts.update(told)
-        if n := int(found.other.sum()):
+        if found.other.any():
             examples = ", ".join(repr(str(v)) for v in stored[found.other].unique()[:3])
-            told = dict(
-                n=n, what=what + ("s that are no numbers" if n > 1 else " that is no number"), examples=examples
-            )
-            raise Refused(
-                say("no plain number", **told, at=row_numbers(found.other), advice=cells.advice(stored, found, writing))
-            )
+            known = dict(what=what, examples=examples, advice=cells.advice(stored, found, writing))
+            refuse_cells(stored, found.other, "no plain number", **known)
         return found.values
 
-    def _money(self, stored: pd.Series, column: str, declared, reads: As) -> dict[str, pd.Series]:
-        found = self._numbers(stored, "amount")
-        whole = self._whole(found, column, reads)
-        self._refuse_a_total(found, declared)
-        decision, negative = getattr(self.table, "negative", "kept"), found < 0
-        if decision == "error" and negative.any():
-            told = dict(rows=count(negative.sum(), "row"), at=row_numbers(negative), lowest=f"{found.min():g}")
-            raise Refused(say("negative amount", **told, table=self.name))
-        if decision == "drop":
-            self._drop(negative, "with negative amount (negative: drop)")
-        elif decision == "returns":
-            self.counts["with negative amount kept as returns (negative: returns)"] += int(negative.sum())
-        return whole
-
-    def _revenue(self, stored: pd.Series, column: str, declared: Revenue, _) -> dict[str, pd.Series]:
+    def _money(self, stored: pd.Series, column: str, declared: str | Revenue, reads: As) -> dict[str, pd.Series]:
         found = self._numbers(stored, "amount", declared)
-        self._refuse_a_total(found, declared.column)
-        for what, where in (("missing", found.isna()), ("negative", found < 0)):
-            decision = getattr(declared, what)
-            if where.any() and decision == "error":
-                lowest = f"; lowest {found.min():g}" if what == "negative" else ""
-                told = dict(rows=count(where.sum(), "row"), at=row_numbers(where), lowest=lowest, table=self.name)
-                raise Refused(say("revenue", what=what, **told))
-            if decision == "drop":
-                self._drop(where, f"with {what} revenue ({what}: drop)")
-            else:
-                done = "set to 0" if decision == "zero" else "kept"
-                self.counts[f"with {what} revenue {done} ({what}: {decision})"] += int(where.sum())
-                found = found.mask(where, 0.0) if decision == "zero" else found
+        self._whole(found, column, reads)
+        self._refuse_a_total(found, header(declared, column, self.wave))
+        is_revenue = isinstance(declared, Revenue)
+        for what in ("missing", "negative") if is_revenue else ("negative",):
+            where = found.isna() if what == "missing" else found < 0
+            rule = getattr(declared if is_revenue else self.table, what, "")
+            lowest = f"; lowest {found.min():g}" if what == "negative" else ""
+            known = dict(what=what, lowest=lowest)
+            why = f"with {what} {column}{DONE.get(rule, '')} ({what}: {rule})"
+            self._decide(found, where, rule, why, "revenue" if is_revenue else "negative amount", **known)
+            found = found.mask(where, 0.0) if rule == "zero" else found
         return {column: found}
 
     def _refuse_a_total(self, found: pd.Series, at: str) -> None:
@@ -364,24 +328,54 @@ class RawPart:
 
     def _item(self, stored: pd.Series, key: str, item: Item, _) -> dict[str, pd.Series]:
         at, writing = header(item, key, self.wave), self._writing(item)
-        if problem := cells.contradiction(self.meanings.codes.get(at, {}), item, key):
-            raise Refused(problem)
+        cells.require_same_codes(self.meanings.codes.get(at, {}), item, key)
         if key not in self.ids and (why := names_a_person(stored, at, item)):
             raise Refused(say("names a person", why=why, key=key))
-        codes = (*item.missing, *item.not_applicable)
-        counts = {code: int(coded(stored, [code], writing).sum()) for code in codes}
+        parts = stored.astype("str").str.split(item.multiple).explode() if item.multiple else stored
+        codes = {code: coded(parts, [code], writing) for code in (*item.missing, *item.not_applicable)}
+        self.coded[key] = Counter({code: found.index[found].nunique() for code, found in codes.items()})
         for low, high in self.meanings.missing.get(at, ()):  # what the file declares; not applicable here stays
             gone = stored == low if low == high else ~digits.outside(stored, low, high) & stored.notna()
             stored = stored.mask(gone & ~coded(stored, item.not_applicable))
-        if item.multiple:
-            columns, absent, counts = cells.choices(stored, item, key)
-        else:
-            values, absent = cells.answers(stored, item, key, writing)
-            columns = {key: values}
-            if item.type == "number" and not item.scale:
-                self._refuse_a_total(values, at)
-        self.coded[key] = Counter(counts)
+        columns, absent = cells.answers(stored, item, key, writing)
+        if item.type == "number" and not item.scale:
+            self._refuse_a_total(columns[key], at)
         return columns | ({f"{key}_met": ~absent} if item.not_applicable else {})
+
+
+# -- persons ---------------------------------------------------------------------------------------------------------
+
+
+def names_a_person(stored: pd.Series, header: str, item: Item) -> str | None:
+    """Return why an item's column is left at the door, or None if it may come in.
+
+    Answers on a scale, labelled codes and dates are no names; a text is redacted, an id becomes a pseudonym.
+    """
+    if item.personal or item.scale or item.labels or item.is_date or {"verbatim", "respondent"} & set(item.role):
+        return None
+    found = find_identifiers(pd.DataFrame({header: stored}))
+    return f"{found[0].kind} ({found[0].reason})" if found else None
+
+
+def guarded(frame: pd.DataFrame, table: Table, key: PseudonymKey) -> pd.DataFrame:
+    """Return a table as analyses see it: pseudonyms instead of ids, redacted texts.
+
+    A study reads ids as they are, since rows are deduplicated and files corrected by them. One id has one pseudonym, so
+    that joins between the tables of a study hold.
+    """
+    seen: dict[str, pd.Series] = {}
+    for column in table.id_columns:
+        twin = next((c for c in seen if frame[c].equals(frame[column])), None)  # cluster: customer is common
+        seen[column] = pseudonymise(frame[column], key=key) if twin is None else seen[twin].rename(column)
+    long = [column for column in table.items if column in frame and _is_free_text(frame[column])]
+    texts = dict.fromkeys(c for c in (*table.text_columns, *long) if c not in seen)
+    found = frame.assign(**seen, **{column: redact(frame[column]).texts for column in texts})
+    found.attrs[PSEUDONYMS] = table.id_columns
+    return found
+
+
+def _is_free_text(cells: pd.Series) -> bool:
+    return cells.dtype in (object, "str", "category") and any(len(str(v)) > LONG for v in cells.dropna().unique())
 
 
 # -- one row once ----------------------------------------------------------------------------------------------------
