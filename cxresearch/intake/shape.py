@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cxresearch.errors import StudyProblem
-from cxresearch.sources import NO_OPTION, WHITESPACE, RawTable, Reading, kind_of, naming, read_table
+from cxresearch.sources import NO_OPTION, WHITESPACE, RawTable, Reading, naming, read_table, reader_of
 from cxresearch.sources.text import detect, utf8
 from cxresearch.sources.workbook import cells, sheets
 
@@ -30,7 +30,7 @@ class Shape:
 def read_unknown(path: Path) -> tuple[Shape, RawTable]:
     """Find out how a file is to be read, and read it; `StudyProblem` says what cannot be read."""
     shape = Shape()
-    kind = kind_of(path)
+    kind, _ = reader_of(path)
     with naming(path, kind):
         {"text": _text, "Excel": _excel, "JSON": _json}.get(kind, lambda *_: None)(path, shape)
     return shape, read_table(path, reading=shape.reading)
@@ -132,10 +132,10 @@ def _excel(path: Path, shape: Shape) -> None:
     names = sheets(path)
     sheet = None
     if len(names) > 1:
-        sizes = {name: len(cells(path, name)) for name in names}
+        sizes = {name: len(cells(path, name)[0]) for name in names}
         sheet = max(sizes, key=sizes.get)
         shape.say("sheet", sheet, f"of {len(names)} sheets it has the most rows ({sizes[sheet]})", doubtful=True)
-    rows = [[str(c) for c in row] for row in cells(path, sheet)[:LOOKED_AT]]
+    rows = [[str(c) for c in row] for row in cells(path, sheet)[0][:LOOKED_AT]]
     if not rows:
         raise StudyProblem(f"{path.name} is empty")
     skipped = 0

@@ -6,7 +6,7 @@ Columns are looked up by their exact header first, then by the header without su
 
 # ruff: noqa: F401
 from cxresearch.sources.database import database_file, read_query, without_password
-from cxresearch.sources.files import GLOB, READERS, expand, kind_of, naming, read_table
+from cxresearch.sources.files import GLOB, READERS, expand, naming, read_table, reader_of
 from cxresearch.sources.reading import HEADERS, NO_OPTION, WHITESPACE, Meanings, RawTable, Reading
 from cxresearch.sources.text import detect, separator_of, utf8
 from cxresearch.sources.workbook import cells, sheets

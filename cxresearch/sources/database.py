@@ -61,19 +61,13 @@ def without_password(database: str) -> str:
 def read_query(
     database: str, query: str, *, folder: Path, name: str, wanted: Mapping[str, str] | None = None
 ) -> RawTable:
-    """Return the wanted columns (column -> what asks for it; None: all) of what `query` selects, for table `name`.
-
-    `database` is a DuckDB or SQLite file relative to `folder`, or a PostgreSQL address with ``${NAME}`` for what the
-    environment holds. `StudyProblem` if it cannot be reached, or the query fails, returns nothing or lacks a column.
-    """
+    """Return the wanted columns (column -> what asks for it; None: all) of what `query` selects, for table `name`."""
     file = database_file(database, folder)
     where = f"tables.{name}: {file.name if file else 'the database'}"
     if file and file.suffix.lower() not in (*DUCKDB, *SQLITE):
-        raise StudyProblem(
-            f"tables.{name}: database files ending in {file.suffix!r} are not read; known endings: {KNOWN}"
-        )
-    absent = [variable for variable in PLACEHOLDER.findall(database) if variable not in os.environ]
-    if absent:
+        told = f"database files ending in {file.suffix!r} are not read; known endings: {KNOWN}"
+        raise StudyProblem(f"tables.{name}: {told}")
+    if absent := [variable for variable in PLACEHOLDER.findall(database) if variable not in os.environ]:
         raise StudyProblem(f"tables.{name}: the environment holds no {absent[0]}; set it before the study is opened")
     address = PLACEHOLDER.sub(lambda found: quote(os.environ[found[1]], safe=""), database)
     frame, said = pd.DataFrame(), f"{where}: the query returns no rows"

@@ -22,24 +22,14 @@ READERS = (
 HEADED = ("text", "Excel")  # kinds whose header is rows of cells
 
 
-def read_table(path: Path, *, wanted: Mapping[str, str] | None = None, reading: Reading | None = None) -> RawTable:
-    """Return the wanted columns of one file; its ending says what it is.
+def read_table(path: Path, *, wanted: Mapping[str, str] | None = None, reading: Reading = Reading()) -> RawTable:
+    """Return the wanted columns of one file; its ending says what it is, `reading` how it is to be read.
 
-    Parameters
-    ----------
-    wanted
-        Header -> what asks for it (for the message when it is absent). None reads every column; of columns with one
-        name the first is then called ``name#1``.
-    reading
-        Encoding, separator, sheet, header rows; by default UTF-8, comma, the only sheet, one row of names.
-
-    Raises
-    ------
-    StudyProblem
-        The file is absent, unreadable, empty or wrongly encoded, or lacks a wanted column.
+    `wanted` is header -> what asks for it (for the message when it is absent). None reads every column; of columns with
+    one name the first is then called ``name#1``. A file that is absent, unreadable, empty or wrongly encoded, or lacks a
+    wanted column, is a `StudyProblem`.
     """
-    reading = reading or Reading()
-    kind, reader = _reader(path)
+    kind, reader = reader_of(path)
     for key, of, value in (("sheet", "Excel", reading.sheet), ("records", "JSON", reading.records)):
         if value is not None and kind != of:
             raise StudyProblem(f"{path.name} is no {of} file and has no {key} {value!r}; leave {key} out of study.yml")
@@ -88,12 +78,8 @@ def expand(path: Path) -> list[Path]:
     return sorted(p for p in Path(*path.parts[: pattern[0]]).glob(str(Path(*path.parts[pattern[0] :]))) if p.is_file())
 
 
-def kind_of(path: Path) -> str:
-    """Return what a file is by its ending: text, Excel, Parquet, SPSS or JSON."""
-    return _reader(path)[0]
-
-
-def _reader(path: Path) -> tuple[str, Callable[[Path, Choose, Reading], RawTable]]:
+def reader_of(path: Path) -> tuple[str, Callable[[Path, Choose, Reading], RawTable]]:
+    """Return what a file is by its ending (text, Excel, Parquet, SPSS or JSON), and what reads it."""
     for kind, endings, reader in READERS:
         if path.suffix.lower() in endings:
             return kind, reader

@@ -21,18 +21,14 @@ Choose = Callable[[Header, int], list[int]]  # header rows, number of columns ->
 
 
 class Reading(NamedTuple):
-    """How a file is to be read.
+    """How a file is to be read."""
 
-    `encoding` is empty for UTF-8. `header` says what each header row holds (`HEADERS`); no row: columns are called
-    ``column 1``, ... `records` names the list of records inside a JSON file.
-    """
-
-    encoding: tuple[str, ...] = ()
+    encoding: tuple[str, ...] = ()  # none for UTF-8
     encoding_errors: str = "strict"
     separator: str = ","
     sheet: str | None = None
-    header: tuple[str, ...] = ("name",)
-    records: str | None = None
+    header: tuple[str, ...] = ("name",)  # what each header row holds (`HEADERS`); none: columns are column 1, ...
+    records: str | None = None  # the list of records inside a JSON file
 
 
 class Meanings(NamedTuple):
@@ -49,15 +45,12 @@ class Meanings(NamedTuple):
 
 
 class RawTable(NamedTuple):
-    """The wanted columns under the wanted names; `notes` say what was done to bytes and rows on the way.
-
-    `digest` (SHA-256) is that of a query and its rows, which no file holds.
-    """
+    """The wanted columns under the wanted names."""
 
     frame: pd.DataFrame
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what was done to bytes and rows on the way
     meanings: Meanings = Meanings()
-    digest: str | None = None
+    digest: str | None = None  # SHA-256 of a query and its rows, which no file holds
 
 
 def compose(rows: Header, header: Sequence[str], n_columns: int) -> tuple[list[str], dict[str, str]]:

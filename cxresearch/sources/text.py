@@ -58,10 +58,8 @@ def detect(path: Path) -> Detected:
     if not others:
         return Detected(())
     if len(between := re.findall(rb"(?<=[a-z])[\x80-\x9f](?=[a-z]|\b)", raw)) > 20 and re.search(rb"[\xe0-\xff]", raw):
-        doubt = (
-            f"{len(between)} bytes 0x80-0x9F stand inside words, where latin-1 has no letters: two systems wrote here"
-        )
-        return Detected(("latin-1",), doubt)
+        doubt = "bytes 0x80-0x9F stand inside words, where latin-1 has no letters: two systems wrote here"
+        return Detected(("latin-1",), f"{len(between)} {doubt}")
     texts = {name: re.sub(r"[\x00-\x7f]", "", b"".join(others).decode(name, "replace").lower()) for name in LETTERS}
     best = max(texts, key=lambda name: sum(map(texts[name].count, LETTERS[name])) / max(len(texts[name]), 1))
     if (n := len(lines) - len(others)) >= max(3, 0.2 * len(lines)):
