@@ -318,3 +318,9 @@ def test_other_refusals(tmp_path):
         "channel holds 300 values; shares are given for at most 20 channels, so group them first",
         channel="channel",
     )
+
+
+def test_a_column_written_with_other_signs_is_named_in_payments_too():
+    payments = pd.DataFrame({"customer": [1], "kwote\u0328": [1.0], "time": pd.to_datetime(["2024-01-01"])})
+    with pytest.raises(DataProblem, match="transactions writes 'kwotę' with other signs"):
+        behaviour(payments, customer="customer", time="time", amount="kwotę", until="2025-01-01")

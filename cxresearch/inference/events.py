@@ -3,6 +3,7 @@
 import glob
 import os
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zoneinfo import available_timezones
@@ -89,15 +90,7 @@ def quoted(name: str, mark: str = '"') -> str:
     return mark + str(name).replace(mark, 2 * mark) + mark
 
 
-def text(value: str) -> str:
-    """Return text as SQL reads it."""
-    return quoted(value, "'")
-
-
-def require_fields(relation, *columns: str | None, where: str = "transactions") -> None:
-    """Raise `DataProblem` for the first of `columns` that the relation lacks (None is not asked for)."""
-    if lacking := [c for c in columns if c is not None and c not in relation.columns]:
-        raise DataProblem(f"{where} has no column {lacking[0]!r}{nearest(lacking[0], relation.columns)}")
+text = partial(quoted, mark="'")  # as SQL reads it
 
 
 def _kind(relation, column: str) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from cxresearch.errors import DataProblem, require_choice, require_columns
 from cxresearch.findings import ENDS, Check, Shown, Statement, ends, words
 from cxresearch.inference import wilson_interval
-from cxresearch.inference.events import opened, quoted, require_fields, require_one_id_type
+from cxresearch.inference.events import opened, quoted, require_one_id_type
 from cxresearch.privacy import hide_cells
 from cxresearch.survey import Table, as_table
 from cxresearch.survey.survey import person_codes
@@ -126,7 +126,7 @@ def rows_of(source: Table, columns) -> pd.DataFrame:
         require_columns(source.data, *columns, where="interactions")
         return source.data
     with opened(source.data, named="interactions") as relation:
-        require_fields(relation, *columns, where="interactions")
+        require_columns(relation, *columns, where="interactions")
         return relation.query("source", f"SELECT {', '.join(map(quoted, columns))}, hash(source) FROM source").df()
 
 

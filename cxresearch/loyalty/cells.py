@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem
-from cxresearch.inference.events import opened, quoted, require_fields
+from cxresearch.errors import DataProblem, require_columns
+from cxresearch.inference.events import opened, quoted
 from cxresearch.loyalty import refusals
 from cxresearch.loyalty.cases import Cases, as_columns, control_columns, scale_of
 from cxresearch.privacy import pool_small_groups, require_base
@@ -67,7 +67,7 @@ def read_cells(customers, *, revenue, loyalty, controls, threads=None, memory_li
     complete = " AND ".join(f"{quoted(c)} IS NOT NULL" for c in (loyalty, *controls))
     broken = f"count(*) FILTER (abs({score} - round({score})) > {digits.LAST})"
     with opened(customers, threads=threads, memory_limit=memory_limit) as relation:
-        require_fields(relation, revenue, loyalty, *controls, where=NAMED)
+        require_columns(relation, revenue, loyalty, *controls, where=NAMED)
         try:
             found = relation.aggregate(
                 f"count(*), count(*) FILTER ({y} < 0), count(*) - count({y}), min({y}), max({y}), {broken}"

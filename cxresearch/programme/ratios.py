@@ -8,10 +8,10 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.digits import at_least
-from cxresearch.errors import DataProblem, TooFewRespondents, require_share
+from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
 from cxresearch.findings import CANNOT, ENDS, Finding, Statement, ends, number
 from cxresearch.inference import fieller_interval
-from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
+from cxresearch.inference.events import amount_sql, opened, quoted
 from cxresearch.programme import shared
 from cxresearch.programme.cohorts import joined_since
 from cxresearch.programme.shared import ids_of, payments, refuse_if, resampled, say, span_of
@@ -44,7 +44,7 @@ def _spent(events, given, roles) -> pd.DataFrame:
     wrong = sorted(set(roles.values()) - set(ROLES))
     refuse_if(wrong or not roles, "no_roles", known=", ".join(ROLES), found=wrong or "none")
     with opened(events.data, named="costs") as source:
-        require_fields(source, period, kind, amount, where="costs")
+        require_columns(source, period, kind, amount, where="costs")
         sql = f"{quoted(period)} AS period, {quoted(kind)}::VARCHAR AS kind, {amount_sql(source, amount)} AS amount"
         spent = source.query("source", f"SELECT {sql} FROM source").df()
     kinds, stray = sorted(set(spent["kind"])), sorted(set(roles) - set(spent["kind"]))

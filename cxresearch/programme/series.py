@@ -7,10 +7,10 @@ hang together); Cooper & Thompson (1977), Biometrika 64:625-628 (REML of them).
 import numpy as np
 import pandas as pd
 
-from cxresearch.errors import nearest, require_share
+from cxresearch.errors import nearest, require_columns, require_share
 from cxresearch.findings import Statement, listing
 from cxresearch.inference import t_interval
-from cxresearch.inference.events import amount_sql, opened, quoted, require_fields
+from cxresearch.inference.events import amount_sql, opened, quoted
 from cxresearch.programme.shared import moment, refuse_if, statement
 from cxresearch.survey import Survey, Table, as_table, natural_key
 
@@ -25,7 +25,7 @@ def source_of(panel) -> Survey | Table:
 def _asked(panel, sql, *columns) -> pd.DataFrame:
     """Return the answer to SQL on the rows of a panel; `sql` maps the relation to it."""
     with opened(panel.table if isinstance(panel, Survey) else as_table(panel).data, named="panel") as source:
-        require_fields(source, *columns, where="the panel")
+        require_columns(source, *columns, where="the panel")
         return source.query("source", sql(source)).df()
 
 

@@ -6,10 +6,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from cxresearch.errors import DataProblem, require_choice
+from cxresearch.errors import DataProblem, require_choice, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
 from cxresearch.findings import Check, Statement, interval, words
-from cxresearch.inference.events import amount_sql, opened, quoted, require_fields, require_one_id_type, time_sql
+from cxresearch.inference.events import amount_sql, opened, quoted, require_one_id_type, time_sql
 from cxresearch.survey import as_survey, as_table
 
 say = words(__package__)
@@ -62,7 +62,7 @@ def payments(transactions, until, **given):
     customer, time, amount = columns_of(events, "the payments", **given)
     require_one_id_type(events.data, customer)
     with opened(events.data) as source:
-        require_fields(source, customer, time, amount)
+        require_columns(source, customer, time, amount, where="transactions")
         day, value = time_sql(source, time, None), amount_sql(source, amount)
         rows = f"SELECT {quoted(customer)} AS customer, {day} AS moment, {value} AS amount FROM source"
         whole = "customer IS NOT NULL AND moment IS NOT NULL AND amount IS NOT NULL"

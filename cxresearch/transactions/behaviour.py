@@ -11,16 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem, require_choice
-from cxresearch.inference.events import (
-    amount_sql,
-    opened,
-    quoted,
-    require_fields,
-    require_one_id_type,
-    time_sql,
-    waterfall_of,
-)
+from cxresearch.errors import DataProblem, require_choice, require_columns
+from cxresearch.inference.events import amount_sql, opened, quoted, require_one_id_type, time_sql, waterfall_of
 from cxresearch.privacy import unsorted
 from cxresearch.survey import Survey, as_survey, as_table
 from cxresearch.transactions.cluster import on_workers
@@ -177,7 +169,7 @@ def _required(relation, columns: dict, time_zone: str | None) -> tuple[str, str,
     for role in ("customer", "time", "amount"):
         if columns[role] is None:
             raise DataProblem(f"the table does not say which column is the {role}; name it with {role}=")
-    require_fields(relation, *columns.values())
+    require_columns(relation, *columns.values(), where="transactions")
     return columns["customer"], time_sql(relation, columns["time"], time_zone), amount_sql(relation, columns["amount"])
 
 

@@ -2,16 +2,8 @@
 
 import pandas as pd
 
-from cxresearch.errors import DataProblem
-from cxresearch.inference.events import (
-    opened,
-    quoted,
-    require_fields,
-    require_one_id_type,
-    text,
-    time_sql,
-    waterfall_of,
-)
+from cxresearch.errors import DataProblem, require_columns
+from cxresearch.inference.events import opened, quoted, require_one_id_type, text, time_sql, waterfall_of
 from cxresearch.transactions.features import moment
 from cxresearch.transactions.windows import Window
 
@@ -28,7 +20,7 @@ def with_contacts(
     """Return a table of behaviour with what its customers asked of the company in the same window, and the waterfall."""
     require_one_id_type(contacts, customer)
     with opened(contacts, named="interactions") as relation:
-        require_fields(relation, customer, time, channel, where="contacts")
+        require_columns(relation, customer, time, channel, where="contacts")
         _require_channels(relation, channel, digital)
         when, who = time_sql(relation, time, time_zone), quoted(customer)
         rows = f"SELECT {who} AS customer, {when} AS time, {quoted(channel)}::VARCHAR AS channel FROM source"

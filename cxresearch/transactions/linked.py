@@ -7,16 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.inference.events import (
-    amount_sql,
-    id_sql,
-    opened,
-    quoted,
-    require_fields,
-    require_one_id_type,
-    time_sql,
-    waterfall_of,
-)
+from cxresearch.inference.events import amount_sql, id_sql, opened, quoted, require_one_id_type, time_sql, waterfall_of
 from cxresearch.privacy.pseudonyms import looks_like
 from cxresearch.survey import Survey, as_survey, as_table
 from cxresearch.transactions.windows import as_length
@@ -104,7 +95,7 @@ def link_revenue(
     require_one_id_type(events.data, customer)
     windows = _windows(table, customer, asked, as_length("before", before), as_length("after", after))
     with opened(events.data, threads=threads, memory_limit=memory_limit) as relation:
-        require_fields(relation, customer, time, amount)
+        require_columns(relation, customer, time, amount, where="transactions")
         used = (
             f"used AS (SELECT {id_sql(relation, customer)} AS id, {time_sql(relation, time, time_zone)} AS time, "
             f"{amount_sql(relation, amount)} AS amount FROM source WHERE {quoted(customer)} IS NOT NULL)"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from cxresearch.errors import DataProblem
-from cxresearch.inference.events import opened, quoted, require_fields
+from cxresearch.errors import DataProblem, require_columns
+from cxresearch.inference.events import opened, quoted
 from cxresearch.survey import as_table
 
 UNITS = {"d": "days", "day": "days", "days": "days", "w": "weeks", "week": "weeks", "weeks": "weeks"}
@@ -59,7 +59,7 @@ def window_halves(transactions, *, until, window, time: str | None = None) -> tu
     if start is None:
         column = time or events.roles.get("time", "time")
         with opened(events.data) as relation:
-            require_fields(relation, column)
+            require_columns(relation, column, where="transactions")
             first = relation.query("source", f"SELECT min({quoted(column)})::TIMESTAMP FROM source").fetchall()[0][0]
         start = pd.Timestamp(first).normalize()
     days = (whole.until - start).days // 2
