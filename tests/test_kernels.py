@@ -9,8 +9,10 @@ import io
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,6 +136,23 @@ def test_published_values_are_met_under_every_kernel(kernel):
     words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-q", "-m", "not soak", *files]
     done = subprocess.run(words, cwd=ROOT, env=environment(kernel), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def interpreter(version: str) -> str | None:
+    """Return the path of another Python, where there is one."""
+    kept = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"))
+    return str(kept[-1]) if kept else shutil.which(f"python{version}")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_the_report_is_the_same_under_another_python(version, tmp_path):
+    if (python := interpreter(version)) is None:
+        pytest.skip(f"there is no Python {version}")
+    make = ["make", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
+    for words in ([*make, "run"], [tmp_path / "venv/bin/cxresearch", "verify", "reports/example"]):
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 def test_pictures_and_texts_that_differ_are_told():
