@@ -135,9 +135,8 @@ def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None,
 def heat_map(table: pd.DataFrame, *, decimals: int = 0, unit="", title="", centre: float | None = None, ax=None):
     """Draw a table of numbers as a heat map with its values in the cells (missing ones blank), and return the Axes."""
     ax = axes_or_new(ax, rows=2 + len(table))
-    hues = (
-        sns.light_palette(PALETTE[0], as_cmap=True) if centre is None else sns.diverging_palette(40, 240, as_cmap=True)
-    )
+    hues = sns.light_palette(PALETTE[0], as_cmap=True)
+    hues = hues if centre is None else sns.diverging_palette(40, 240, as_cmap=True)
     options = {"annot": True, "fmt": f".{decimals}f", "center": centre, "cbar": False, "linewidths": 1}
     sns.heatmap(table.astype(float), cmap=hues, ax=ax, **options)
     ax.set_xticklabels([wrap(str(name), 18) for name in table.columns], rotation=0)

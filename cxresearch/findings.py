@@ -19,7 +19,7 @@ from typing import ClassVar
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem, StudyProblem
+from cxresearch.errors import DataProblem, StudyProblem, TooFewRespondents
 
 CANNOT = "this question cannot be asked of these data: "
 RUN_FOLDER = "CXRESEARCH_RUN"  # set by a run for each notebook; unset when somebody explores
@@ -30,7 +30,6 @@ FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # a cell that starts so is run by som
 IDENTIFIERS = ("term", "group", "segment", "wave", "feature", "check", "table", "item", "step")
 ENDS = ["estimate", "conf_low", "conf_high"]  # the columns of an estimate and its interval
 ITEMS = ("term", "other", "feature")  # columns whose item keys are shown in the study's words
-
 
 # What a column of a finding's tables is called for a reader, and how many decimals it deserves.
 Column = namedtuple("Column", "title meaning decimals", defaults=[None])
@@ -54,6 +53,11 @@ class Words(dict):
         """Return the sentence `key` with those of the values that it names, written as it asks (see `_written`)."""
         parts = Formatter().parse(self[key])
         return "".join(t + ("" if name is None else _written(known[name], spec, how)) for t, name, spec, how in parts)
+
+    def refuse_if(self, forbidden, key: str, /, **values) -> None:
+        """Raise the sentence `key` where something is forbidden: few_... is `TooFewRespondents`, others `DataProblem`."""
+        if forbidden:
+            raise (TooFewRespondents if key.startswith("few_") else DataProblem)(self(key, **values))
 
 
 GLOSSARY: dict[str, Column] = {}  # of every table of every finding; units stand on the axes
@@ -215,8 +219,7 @@ class Statement(Finding):
         from cxresearch.figures import forest
 
         options, table = dict(self.drawn), self.table[self.table["estimate"].notna()]
-        scale = options.pop("scale", 1)  # a number, or one for each row
-        table = table.assign(**{c: scale * table[c] for c in ENDS if c in table})
+        table = table.assign(**table.filter(ENDS).mul(options.pop("scale", 1), axis=0))  # a number, or one for each row
         usual = dict(low="conf_low", high="conf_high", title=self.title, names=map(self.label, table.iloc[:, 0]))
         return forest(table, "estimate", ax=ax, **usual | options)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.chain.rows import opened, require_once
-from cxresearch.errors import DataProblem, TooFewRespondents, require_choice, require_columns
+from cxresearch.chain.rows import opened, require_once, say
+from cxresearch.errors import require_choice, require_columns
 from cxresearch.findings import Check, Statement, ends, listing
 from cxresearch.inference import critical_value, percentile_interval
 from cxresearch.inference.agreement import LEVELS, krippendorff_alpha
@@ -62,9 +62,8 @@ def agent_consistency(
         given = replace(given, rows=table.reset_index(drop=True))
     code, names = pd.factorize(table[agent])
     kept = (np.bincount(code, minlength=len(names)) >= min_ratings) & (given.base(code) >= given.min_base)
-    if (j := int(kept.sum())) < MIN_AGENTS:
-        have = f"{j} of {len(names)} agents have {min_ratings} ratings or more from {given.min_base} persons or more"
-        raise TooFewRespondents(f"{have}; {MIN_AGENTS} are needed to say how much agents differ")
+    have = dict(j=(j := int(kept.sum())), all=len(names), least=min_ratings, floor=given.min_base, needed=MIN_AGENTS)
+    say.refuse_if(j < MIN_AGENTS, "few_agents", **have)
     plain, agents = table[score].to_numpy()[kept[code]], code[kept[code]]
     values = _after_mix(plain, agents, table[list(case_mix)].loc[kept[code]])
     fitted, icc = one_way(values, agents), intraclass(values, agents, confidence=confidence)
@@ -145,9 +144,7 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
         rated = rated.assign(answered=day).dropna(subset=[by, "answered"]).sort_values("answered", kind="stable")
         sides = dict(left_on="answered", right_on="time", by=by, tolerance=pd.Timedelta(days=within_days))
         found = pd.merge_asof(rated, contacts.sort_values("time", kind="stable"), **sides).dropna(subset=["time"])
-    if found.empty:
-        sought = f"neither by id nor within {within_days} days before the answer"
-        raise DataProblem(f"no rating {rating!r} has a contact: {sought}")
+    say.refuse_if(found.empty, "no_contact", rating=rating, days=within_days)
     own = found["contact"] if by == "contact" else found["customer"].astype(str) + " " + found["time"].astype(str)
     found = found.assign(month=found["time"].dt.strftime("%Y-%m"), occasion=own).reset_index(drop=True)
     how = "named by id" if by == "contact" else f"the customer's last within {within_days} days before the answer"
@@ -188,8 +185,7 @@ def rater_agreement(
     marks = marks.pivot(index=rater, columns=case, values="code").to_numpy(dtype=float)
     marks = marks[:, (~np.isnan(marks)).sum(axis=0) >= 2]
     raters, n = marks.shape
-    if raters < 2 or n < 10:
-        raise DataProblem(f"{n} cases have two of {raters} raters; agreement needs two raters and ten such cases")
+    say.refuse_if(raters < 2 or n < 10, "no_agreement", n=n, raters=raters)
     draws = np.random.default_rng(seed).integers(0, n, (n_boot, n))
     alpha, *drawn = [krippendorff_alpha(marks[:, cases], level=level) for cases in (np.arange(n), *draws)]
     low, high = map(float, percentile_interval(drawn, confidence))

@@ -9,8 +9,8 @@ import pandas as pd
 from scipy import special, stats
 
 from cxresearch import digits
-from cxresearch.chain.rows import opened, require_once
-from cxresearch.errors import DataProblem, TooFewRespondents, require_choice
+from cxresearch.chain.rows import opened, require_once, say
+from cxresearch.errors import require_choice
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, over_waves, titled
 from cxresearch.findings import Check, Statement, listing, number
 from cxresearch.inference import adjusted_p_values
@@ -70,25 +70,21 @@ def funnel(
     """
     require_choice("kind", kind, ("share", "rate", "mean"))
     require_choice("dispersion", dispersion, ("additive", "multiplicative"))
-    if kind == "mean" and sd is None:
-        raise DataProblem("kind='mean' needs sd=, the column of the standard deviation of a unit's answers")
+    say.refuse_if(kind == "mean" and sd is None, "no_sd")
     given = opened(units, unit, numbers=[value, base, sd], confidence=confidence)
     require_once(given.table, [unit], "the funnel")
     low, high = BOUNDS[kind]
-    if digits.outside(given.table[value], low, high).any():
-        found = f"{given.table[value].min():g} to {given.table[value].max():g}"
-        raise DataProblem(f"{value} holds {found}; a {kind} lies from {low:g} to {high:g}")
+    ends = (f"{end:g}" for end in (given.table[value].min(), given.table[value].max(), low, high))
+    ends = dict(zip(("least", "most", "low", "high"), ends))
+    say.refuse_if(digits.outside(given.table[value], low, high).any(), "beyond", value=value, kind=kind, **ends)
     known = given.table[given.table[base] > 0]
     table = known[known[base] >= given.min_base]
     k, hidden, y, n = len(table), len(known) - len(table), table[value].to_numpy(), table[base].to_numpy()
-    if k < 5:
-        few = f"{k} units have a {value} and a base of {given.min_base} or more; a funnel needs five"
-        raise TooFewRespondents(few)
+    say.refuse_if(k < 5, "few_in_funnel", k=k, value=value, floor=given.min_base)
     centre = float(n @ y / n.sum())
     spread = table[sd].to_numpy() if sd else np.sqrt(centre * (1 - centre) if kind == "share" else centre)
     error = spread / np.sqrt(n)
-    if not (error > 0).all():
-        raise DataProblem(f"{value} has no variance by chance (centre {centre:g}): limits cannot be drawn")
+    say.refuse_if(not (error > 0).all(), "no_chance", value=value, centre=f"{centre:g}")
     wide, size = _widening((y - centre) / error, error, dispersion)
     found = pd.DataFrame({"unit": table[unit].to_numpy(), "estimate": y, "base_size": n})
     for name, tail in {"2_low": 0.025, "2_high": 0.975, "3_low": 0.001, "3_high": 0.999}.items():
@@ -163,19 +159,17 @@ def process_chart(
     Rating of the last contact: a change is not established, 0 signals where 0.1 false alarms are expected ...
     """
     require_choice("kind", kind, BOUNDS)
-    if (length := RUN_LENGTH.get("".join(map(str, sorted(rules))))) is None:
-        raise DataProblem(f"rules={rules!r}: choose among 1, 2, 3, 4, rule 1 always among them")
+    length = RUN_LENGTH.get("".join(map(str, sorted(rules))))
+    say.refuse_if(length is None, "no_rules", rules=repr(rules))
     given = opened(ratings, period, by, numbers=[value], confidence=confidence)
-    if kind in ("share", "laney") and not given.table[value].isin([0, 1]).all():
-        raise DataProblem(f"{value} must be 0 or 1 in every row for kind={kind!r}")
+    share = kind not in ("share", "laney") or given.table[value].isin([0, 1]).all()
+    say.refuse_if(not share, "no_share", value=value, kind=kind)
     groups = given.table.groupby([*([by] if by else []), period], observed=True)
     cells = groups[value].agg(["mean", "std", "size"]).reset_index()
     hidden = given.base(groups.ngroup().to_numpy()) < given.min_base
     parts = cells[~hidden].groupby(by, sort=False, observed=True) if by else [(None, cells[~hidden])]
     charts = [chart for _, part in parts if (chart := _chart(part, kind, baseline, sorted(rules))) is not None]
-    if not charts:
-        none = f"baseline={baseline!r}: no chart has two or more baseline periods that vary and one after them"
-        raise DataProblem(none)
+    say.refuse_if(not charts, "no_chart", baseline=baseline)
     names = {"mean": "estimate", "size": "n", period: "wave", **({by: "group"} if by else {})}
     found = pd.concat(charts, ignore_index=True).rename(columns=names)
     p = adjusted_p_values(found.pop("p_value"), correction="holm")

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.chain.rows import FEW_CLUSTERS, NOISY, UNITS, clear, opened, require_once, slopes, standard
-from cxresearch.errors import DataProblem, require_columns
+from cxresearch.chain.rows import FEW_CLUSTERS, NOISY, UNITS, clear, opened, require_once, say, slopes, standard
+from cxresearch.errors import require_columns
 from cxresearch.findings import ENDS, Check, Statement, ends, listing
 from cxresearch.inference import adjusted_p_values, percentile_interval
 
@@ -37,10 +37,8 @@ def over_periods(table: pd.DataFrame, unit, period, columns, lag: int) -> pd.Dat
     """Return ``unit``, ``period`` and `columns`, each also `lag` periods before and after, of periods that occur."""
     require_once(table, [unit, period], "the panel")
     periods = table[period].nunique()
-    if lag and periods < 2:
-        raise DataProblem(f"{period} has one value; what comes first needs two periods or more")
-    if not (isinstance(lag, int) and 0 <= lag < periods):
-        raise DataProblem(f"lag={lag!r} must be a whole number of periods, from 0 to {periods - 1}")
+    say.refuse_if(lag and periods < 2, "one_period", period=period)
+    say.refuse_if(not (isinstance(lag, int) and 0 <= lag < periods), "no_lag", lag=lag, most=periods - 1)
     wide, moved = table.pivot(index=unit, columns=period, values=columns), {}
     for at, by in (("", 0), (" before", lag), (" after", -lag)):
         moved |= {f"{c}{at}": wide[c].shift(by, axis="columns").stack(future_stack=True) for c in columns}
@@ -130,12 +128,11 @@ def service_profit_chain(
     All 1 links hold between 40 units, weakest Employee engagement → Profit in thousand EUR: r = 0...
     """
     steps, trust = [step for step in steps if step is not None], dict(reliability or {})
-    if len(steps) < 2:
-        raise DataProblem(f"steps={steps!r}: a chain has two steps or more")
+    say.refuse_if(len(steps) < 2, "one_step", steps=steps)
     given = opened(panel, unit, period, numbers=steps, confidence=confidence, gaps=True)
     require_columns(given.table, *trust, where="reliability= names a column, and the panel")
-    if bad := [c for c, value in trust.items() if not 0 < value <= 1]:
-        raise DataProblem(f"reliability of {bad[0]} is {trust[bad[0]]!r}; it lies above 0 and at most at 1")
+    for column, value in trust.items():
+        say.refuse_if(not 0 < value <= 1, "no_reliability", column=column, value=value)
     s = over_periods(given.table, unit, period, steps, lag)
     first, *others = steps
     s[first] = s[f"{first} before"]

@@ -53,9 +53,9 @@ def opened(data, *keys, numbers, confidence: float, gaps: bool = False) -> Opene
     require_columns(table := source.table, *keys, *numbers, where="the table")
     for column in numbers:
         values = pd.to_numeric(table[column], errors="coerce").astype(float)
-        if (text := (values.isna() & table[column].notna()).to_numpy()).any():
-            first = f"row {text.argmax()} and others hold text, such as {table[column][text].iloc[0]!r}"
-            raise DataProblem(f"{column} must hold numbers; {first}")
+        text = (values.isna() & table[column].notna()).to_numpy()
+        first = dict(row=(at := text.argmax()), value=next(iter(table[column].iloc[at:]), None))
+        say.refuse_if(text.any(), "no_numbers", column=column, **first)
         table = table.assign(**{column: values})
     checks, weight = tuple(table.attrs.get("checks", ())), getattr(source, "weight", None)
     if weight:
@@ -69,10 +69,9 @@ def opened(data, *keys, numbers, confidence: float, gaps: bool = False) -> Opene
 
 def require_once(table: pd.DataFrame, keys, where: str) -> None:
     """Refuse a table that holds a unit (of a period) twice."""
-    if (twice := table.duplicated(keys)).any():
-        unit, *period = keys
-        within = f" in one {period[0]}" if period else ""
-        raise DataProblem(f"{where}: {unit} {table[unit][twice].tolist()[0]!r} stands twice{within}; keep one row")
+    unit, *period = keys
+    twice, within = table[unit][table.duplicated(keys)].tolist(), f" in one {period[0]}" if period else ""
+    say.refuse_if(twice, "twice", where=where, unit=unit, value=next(iter(twice), None), within=within)
 
 
 def slopes(table: pd.DataFrame, y: str, columns: list, confidence: float, *, effects: str | None = None) -> dict:
@@ -84,8 +83,7 @@ def slopes(table: pd.DataFrame, y: str, columns: list, confidence: float, *, eff
 
     known = table.dropna(subset=[y, *columns])
     code, names = pd.factorize(known["unit"])
-    if (units := len(names)) < 3:
-        raise DataProblem(f"{y} and {columns[0]} are known together in {units} units; 3 are needed at least")
+    say.refuse_if((units := len(names)) < 3, "no_units", y=y, x=columns[0], units=units)
     each = np.ones(len(known)) if effects is None else pd.get_dummies(known[effects]).to_numpy(dtype=float)
     X = np.column_stack([known[columns], each])
     fit = sm.OLS(known[y].to_numpy(), X).fit(cov_type="cluster", cov_kwds={"groups": code}, use_t=True)
@@ -101,6 +99,5 @@ def clear(row) -> bool:
 
 def standard(values: pd.Series) -> pd.Series:
     """Return values less their mean, in standard deviations."""
-    if not (spread := values.std()) > 0:
-        raise DataProblem(f"{values.name} has one value in all units and periods: nothing goes with it")
-    return (values - values.mean()) / spread
+    say.refuse_if(not values.std() > 0, "no_variance", name=values.name)
+    return (values - values.mean()) / values.std()

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.chain.rows import NOISY, opened, require_once
-from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
+from cxresearch.chain.rows import NOISY, opened, require_once, say
+from cxresearch.errors import require_columns
 from cxresearch.findings import Check, Statement, ends, listing
 from cxresearch.inference.pooling import intraclass, one_way
 from cxresearch.survey import Table, as_survey, as_table
@@ -58,9 +58,7 @@ def unit_reliability(
     floor = max(min_answers, given.min_base)
     base = np.bincount(code, table[n], len(names)) if delivered else given.base(code)
     kept, j = base[code] >= floor, int((base >= floor).sum())
-    if j < 2:
-        few = f"{len(names)} units hold an answer to {item}, fewer than 2 of them from {floor} persons or more"
-        raise TooFewRespondents(few)
+    say.refuse_if(j < 2, "few_in_units", units=len(names), item=item, floor=floor)
     scores, group = table[item].to_numpy()[kept], code[kept]
     if delivered:
         scores, group = _answers_of(scores, table[n].to_numpy()[kept], table[sd].to_numpy()[kept], group)
@@ -144,11 +142,9 @@ def unit_panel(
     few = np.zeros(len(own), dtype=bool) if n is None else (pd.to_numeric(own[n]) < floor).to_numpy()
     shown = own[~few].assign(unit=own[unit].astype(str), period=own[period].astype(str))
     panel = shown.drop(columns=items, errors="ignore").merge(means, on=keys)
-    if panel.empty:
-        there, here = ([listing(t[key].unique()[:3]) for key in keys] for t in (shown, rows))
-        lacking = f"no {unit} and {period} is in both tables with {max(min_answers, floor)} answers or more"
-        have = f"employees has {there[0]} in {there[1]}, the answers have {here[0]} in {here[1]}"
-        raise DataProblem(f"{lacking}: {have}; write them alike")
+    have = (listing(t[key].unique()[:3]) for t in (shown, rows) for key in keys)
+    have = dict(zip(("there", "then", "here", "now"), have), unit=unit, period=period, floor=max(min_answers, floor))
+    say.refuse_if(panel.empty, "no_panel", **have)
     left = Check("rows of fewer employees than the floor, left out", int(few.sum()), "0", not few.any(), "info")
     panel.attrs["checks"] = (left,)
     return replace(staff, data=panel, labels={**survey.labels, **staff.labels}, min_base=floor)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.claims.shares import LEAST, held, say, wilson_of
-from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
+from cxresearch.errors import require_columns, require_share
 from cxresearch.findings import Check, Statement, ends, listing
 from cxresearch.inference import percentile_interval, t_interval
 from cxresearch.inference.agreement import cronbach_alpha, feldt_interval
@@ -55,11 +55,11 @@ def weigh_myths(
     survey, everyone = as_survey(responses), None if customers is None else as_table(customers).table
     require_share("confidence", confidence)
     require_columns(survey.table, outcome, satisfaction, revenue, *kinds, where="responses")
-    if unknown := [kind for kind in kinds.values() if kind not in KINDS]:
-        raise DataProblem(f"{unknown[0]!r} is not known; kinds are {listing(KINDS)}")
+    for kind in kinds.values():
+        say.refuse_if(kind not in KINDS, "no_known_kind", kind=kind, known=listing(KINDS))
     data = _Data(survey, outcome, dict(kinds), satisfaction, everyone, owners or {}, revenue, n_boot, seed)
-    if (answered := int(np.isfinite(data.answers([outcome])).sum())) < ANSWERS:
-        raise TooFewRespondents(f"{answered} answers to {outcome}; ten beliefs need {ANSWERS} at least")
+    answered = int(np.isfinite(data.answers([outcome])).sum())
+    say.refuse_if(answered < ANSWERS, "few_answers", n=answered, outcome=outcome, least=ANSWERS)
     beliefs = held("beliefs")
     tests = [getattr(data, test)(of) for test, of in zip(beliefs["test"], beliefs["of"])]
     k = sum(map(callable, tests))

@@ -13,7 +13,7 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.claims.shares import LEAST, happened, say, share_of
-from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
+from cxresearch.errors import require_columns, require_share
 from cxresearch.findings import Check, Statement, ends, listing, p_words
 from cxresearch.inference import adjusted_p_values, e_value, ratio_interval, ratio_p_value, t_interval
 from cxresearch.survey import Survey, as_survey
@@ -53,8 +53,7 @@ def loyalty_ratios(
     survey = as_survey(customers)
     table = survey.table
     require_share("confidence", confidence)
-    if not outcomes:
-        raise DataProblem("no outcome is given (role claim_forgive, or revenue): the claim cannot be tested here")
+    say.refuse_if(not outcomes, "no_outcome")
     require_columns(table, score, *controls, where="customers")
     did = {outcome: happened(table, outcome) for outcome in outcomes}
     marks = pd.to_numeric(table[score]).where(survey.weights() > 0).to_numpy(dtype=float, na_value=np.nan)
@@ -74,8 +73,7 @@ def loyalty_ratios(
         other, customary = "all others" if end is None else f"at most {end:g}", (top, end) == (loyal, disloyal)
         named = {"term": outcome, "definition": f"{top:g} or more against {other}", "customary": customary}
         rows.append(named | _ratio(survey, groups, claimed, confidence))
-    if not rows:
-        raise TooFewRespondents(f"no definition of loyal by {score} leaves {least} customers in both groups")
+    say.refuse_if(not rows, "few_loyal", score=score, least=least)
     found = pd.DataFrame(rows)
     found["p_adjusted"] = adjusted_p_values(found["p_value"], correction="holm")
     fit, adjusted = None, {}
@@ -86,19 +84,15 @@ def loyalty_ratios(
 
 def _refuse(survey: Survey, table, did, marks, score, outcomes, behavioural) -> None:
     """Refuse groups that an outcome defines, and outcomes that begin before the score was given."""
-    circle = "groups that the outcome defines prove nothing"
     for outcome, y in did.items():
-        if outcome == score:
-            raise DataProblem(f"{score} is both the score and an outcome: {circle}")
+        say.refuse_if(outcome == score, "both", score=score)
         by = pd.Series(marks).groupby(y).agg(["min", "max"])
-        if not behavioural and len(by) == 2 and by["min"][1.0] > by["max"][0.0]:
-            raise DataProblem(f"{score} tells {outcome} without a miss: {circle}")
+        circle = not behavioural and len(by) == 2 and by["min"][1.0] > by["max"][0.0]
+        say.refuse_if(circle, "without_a_miss", score=score, outcome=outcome)
         if isinstance(outcomes, Mapping) and survey.asked_at:
             late = (pd.to_datetime(table[survey.asked_at]) > pd.Timestamp(outcomes[outcome])).to_numpy()
-            if late.any():
-                found = f"{int(late.sum())} answers are later (first: row {late.argmax()})"
-                mend = "take a window that begins after the last answer, or drop these rows"
-                raise DataProblem(f"{outcome} counts from {outcomes[outcome]} on, but {found}; {mend}")
+            found = dict(day=outcomes[outcome], n=late.sum(), row=late.argmax())
+            say.refuse_if(late.any(), "late", outcome=outcome, **found)
 
 
 def _ratio(survey, groups, claimed, confidence) -> dict:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
+from cxresearch.errors import require_columns, require_share
 from cxresearch.findings import Check, Statement, ends, listing, p_words, words
 from cxresearch.inference import adjusted_p_values, newcombe_difference, t_interval, wilson_interval
 from cxresearch.survey import Survey, as_survey
@@ -52,9 +52,8 @@ def happened(table: pd.DataFrame, what: str, least: float | None = None) -> np.n
     values = pd.to_numeric(table[what], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     if least is not None:
         return np.where(np.isnan(values), np.nan, values >= least)
-    if len(odd := table[what][(table[what].notna()) & ~np.isin(values, (0, 1))]):
-        how = f"name a threshold, or a condition such as {what} > 0"
-        raise DataProblem(f"{what} must be 0 or 1 (no or yes); found {odd.iloc[0]}: {how}")
+    odd = table[what][(table[what].notna()) & ~np.isin(values, (0, 1))]
+    say.refuse_if(len(odd), "no_yes", what=what, value=next(iter(odd), None))
     return values
 
 
@@ -104,14 +103,12 @@ def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivale
     quoted = held("published").dropna(subset="quoted").set_index("role")["quoted"] if quoted is None else quoted
     items = [item for role in quoted.keys() for item in survey.columns_of(role)] if items is None else items
     limits = items if isinstance(items, Mapping) else dict.fromkeys(items)
-    if not limits:
-        raise DataProblem(f"no item has a role {listing(quoted.keys())}: these claims cannot be tested here")
+    say.refuse_if(not limits, "no_role", roles=listing(quoted.keys()))
     require_columns(survey.table, *limits, where="responses")
     rows = []
     for item, least in limits.items():
         q = next((quoted[name] for name in (item, *survey.roles.get(item, ())) if name in quoted), None)
-        if q is None or not 0 < q < 1:
-            raise DataProblem(f"quoted= must give {item!r} a share between 0 and 1; found {q!r}")
+        say.refuse_if(q is None or not 0 < q < 1, "no_quote", item=item, quoted=q)
         share, n, answered = share_of(survey, happened(survey.table, item, least), item)
         low, high = map(float, wilson_interval(share, n, confidence))
         gap = newcombe_difference(share, n, q, quoted_n, confidence) if quoted_n else (low - q, high - q)
@@ -161,13 +158,10 @@ def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement
     """
     survey = as_survey(customers)
     require_share("confidence", confidence)
-    if said is None:
-        lacking = "no item says what customers would do (role claim_switch)"
-        raise DataProblem(f"{lacking}: it cannot be held against what they did")
+    say.refuse_if(said is None, "nothing_said")
     a, b = (happened(survey.table, c) for c in (said, did))
     answered, least = ~np.isnan(a + b), max(LEAST, survey.min_base)
-    if (n := int(answered.sum())) < least:
-        raise TooFewRespondents(f"{n} persons are known in {said} and {did}; {least} are needed")
+    say.refuse_if((n := int(answered.sum())) < least, "few_known", n=n, said=said, did=did, least=least)
     sample = survey.sample(answered, what=said)
     gap = (a - b)[sample.rows]
     mean, error, moved = sample.means(gap)[0], np.sqrt(sample.variance(gap)[0]), sample.sums(np.abs(gap))[0]

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from cxresearch.errors import DataProblem, require_choice, require_columns
+from cxresearch.errors import require_choice, require_columns
 from cxresearch.findings import ENDS, Check, Shown, Statement, ends, words
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.events import opened, quoted, require_one_id_type
@@ -82,8 +82,7 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=False
     """Return contacts in the order of case (a column or several), time and `order`; ties are refused if `ordered`."""
     require_choice("duplicates", duplicates, ("drop", "keep"))
     source = as_table(interactions)
-    if not (case := case or source.person):
-        raise DataProblem("interactions name neither case nor customer; give the column that joins contacts")
+    say.refuse_if(not (case := case or source.person), "no_case")
     keys = [case] if isinstance(case, str) else list(case)
     wanted = list(dict.fromkeys(c for c in (*keys, time, order, source.person, *columns) if c is not None))
     table = rows_of(source, wanted)
@@ -92,8 +91,7 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=False
     code, moment = pd.factorize(one)[0].astype(np.int32), moments_of(table[time])
     known = (code >= 0) & (moment > UNKNOWN)
     at = slice(None) if known.all() else np.flatnonzero(known)
-    if not known.any():
-        raise DataProblem(f"interactions: no row has both {' and '.join(keys)} and {time}")
+    say.refuse_if(not known.any(), "nothing_known", keys=" and ".join(keys), time=time)
     rows = places_of(code[at], moment[at], [] if order is None else [table[order].to_numpy()[at]])
     rows = rows if known.all() else at[rows]
     code, moment, lost = code[rows], moment[rows], int(np.sum(~known))
@@ -115,8 +113,7 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=False
     log = Log(kept, case_of, moment, tied, source, checks)
     if ordered and tied.any() and not log.days:
         row = table.iloc[at := rows[np.argmax(tied)]]
-        found = f"{keys[0]} {row[keys[0]]} has different contacts at {row[time]} ({int(tied.sum())} such ties)"
-        raise DataProblem(f"interactions, row {at}: {found}; name the column that tells their order with order=")
+        say.refuse_if(True, "tied", at=at, key=keys[0], case=row[keys[0]], moment=row[time], n=tied.sum())
     return log
 
 
@@ -134,10 +131,10 @@ def moments_of(column: pd.Series) -> np.ndarray:
     """Return times as microseconds, `UNKNOWN` where missing; refuse what is no time."""
     dated, numeric = pd.api.types.is_datetime64_any_dtype(column), pd.api.types.is_numeric_dtype(column)
     times = column if dated else pd.to_datetime(column.astype("string"), errors="coerce", format="ISO8601")
-    if (lost := column.notna() & (times.isna() | numeric)).any():
-        found = f"{str(column[lost].iloc[0])!r}, which is not a time ({int(lost.sum())} of {len(column)} rows are not)"
-        where = f"interactions, row {lost.idxmax()}: {column.name}"
-        raise DataProblem(f"{where} holds {found}; write 2024-12-31 18:30:00")
+    lost = column[column.notna() & (times.isna() | numeric)]
+    row, value = next(iter(lost.items()), (None, None))
+    found = dict(row=row, column=column.name, value=str(value), n=len(lost), rows=len(column))
+    say.refuse_if(len(lost), "no_time", **found)
     return times.to_numpy(dtype="datetime64[us]").astype(np.int64)
 
 
@@ -171,7 +168,6 @@ def said_yes(column: pd.Series) -> np.ndarray:
     """Return a column of yes and no as bool, missing as no; refuse anything else."""
     said = column.astype(str).str.strip().str.lower().where(column.notna(), "no")
     yes, no = said.isin(["yes", "true", "1", "1.0"]), said.isin(["no", "false", "0", "0.0"])
-    if not (yes | no).all():
-        odd = said[~yes & ~no].iloc[0]
-        raise DataProblem(f"interactions: {column.name} holds {odd!r}; it must say yes or no, 1 or 0")
+    odd = said[~yes & ~no]
+    say.refuse_if(len(odd), "no_yes", column=column.name, value=next(iter(odd), None))
     return yes.to_numpy()

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
+from cxresearch.errors import require_columns, require_share
 from cxresearch.findings import Check, ends, listing
 from cxresearch.inference import adjusted_p_values, percentile_interval, t_interval
 from cxresearch.inference.pooling import between_variance
@@ -23,8 +23,8 @@ FEW = 30  # bad ratings under which nothing is established of a touchpoint
 def numbers_of(table: pd.DataFrame, column: str) -> np.ndarray:
     """Return a column of numbers as floats, missing where there is none; refuse text."""
     values = pd.to_numeric(table[column], errors="coerce")
-    if (lost := values.isna() & table[column].notna()).any():
-        raise DataProblem(f"{column} holds {table.loc[lost, column].iloc[0]!r} ({lost.sum()} rows), which is no number")
+    lost = table[column][values.isna() & table[column].notna()]
+    say.refuse_if(len(lost), "no_number", column=column, value=next(iter(lost), None), n=len(lost))
     return values.to_numpy(dtype=float, na_value=np.nan)
 
 
@@ -88,8 +88,8 @@ def moments_of_truth(
     survey = as_survey(responses)
     require_columns(survey.table, outcome, *touchpoints, before, *controls, where="responses")
     require_share("confidence", confidence)
-    if not touchpoints or outcome in touchpoints:
-        raise DataProblem(f"touchpoints={touchpoints!r} must name ratings other than the outcome {outcome!r}")
+    circle = not touchpoints or outcome in touchpoints
+    say.refuse_if(circle, "own_outcome", touchpoints=touchpoints, outcome=outcome)
     score = numbers_of(survey.table, outcome)
     sample = survey.sample(np.isfinite(score), what=survey.label(outcome))
     table, y, level = survey.table.iloc[sample.rows], score[sample.rows], 1 - (1 - confidence) / len(touchpoints)
@@ -98,8 +98,7 @@ def moments_of_truth(
     ratings = pd.DataFrame({name: numbers_of(table, name) for name in touchpoints}, table.index)
     rated = {name: bases(survey, name, ratings, prior, (low, high), min_rows) for name in touchpoints}
     designs = {name: (ratings[name].notna().to_numpy(), X) for name, (_, X) in rated.items() if X is not None}
-    if not designs:
-        raise TooFewRespondents(f"none of {listing(touchpoints)} has {min_rows} ratings, bad and good ones among them")
+    say.refuse_if(not designs, "few_ratings", names=listing(touchpoints), least=min_rows)
 
     def parts(weights):
         """Return the share that met each touchpoint, and the gap between its good and bad ratings, (2, touchpoints, b)."""
@@ -138,14 +137,10 @@ def moments_of_truth(
 
 def bases(survey, name, ratings, prior, cuts, min_rows) -> tuple[dict, np.ndarray | None]:
     """Return how often a touchpoint was rated, and its regressors, bad first; None where that is too seldom."""
-    if name not in survey.scales and None in cuts:
-        declare = f"give low= and high=, or as_survey(..., scales={{{name!r}: ...}})"
-        raise DataProblem(f"{name} has no declared scale; {declare}")
+    say.refuse_if(name not in survey.scales and None in cuts, "no_scale", name=name)
     bounds = survey.scales.get(name, (np.nan, np.nan))
     bad, good = bounds[0] + 1 if cuts[0] is None else cuts[0], bounds[1] - 1 if cuts[1] is None else cuts[1]
-    if not bad < good:
-        wrong = f"ratings cannot be bad up to {bad:g} and good from {good:g} on"
-        raise DataProblem(f"{name}: {wrong}; give low= below high=")
+    say.refuse_if(not bad < good, "no_middle", name=name, bad=f"{bad:g}", good=f"{good:g}")
     met = ratings[name].notna().to_numpy()
     x = ratings[name].to_numpy()[met]
     base = {"n": len(x), "n_low": int((x <= bad).sum()), "n_high": int((x >= good).sum())}
@@ -204,14 +199,11 @@ def channel_consistency(
         survey = beside(survey, as_table(interactions).table, score, contact, [channel, *case_mix])
     require_columns(survey.table, score, channel, *case_mix, where="contacts")
     require_share("confidence", confidence)
-    if not worth_acting_on > 0:
-        must = "must be the smallest difference worth acting on, above 0"
-        raise DataProblem(f"worth_acting_on={worth_acting_on!r} {must}")
+    say.refuse_if(not worth_acting_on > 0, "no_margin", margin=worth_acting_on)
     y, known = numbers_of(survey.table, score), survey.table[channel].notna().to_numpy()
     sample = survey.sample(np.isfinite(y) & known, by=channel, what=survey.label(score))
     kept = np.flatnonzero((sample.n >= max(min_rows, 2)) & ~sample.hidden)
-    if (k := len(kept)) < 2:
-        raise TooFewRespondents(f"{channel}: {k} channel with {min_rows} rated contacts; comparing takes two")
+    say.refuse_if((k := len(kept)) < 2, "few_channels", channel=channel, k=k, least=min_rows)
     inside = np.isin(sample.cell, kept)
     rows, weights = sample.rows[inside], sample.weights[inside]
     mix = design_of(survey.table.iloc[rows][list(case_mix)])

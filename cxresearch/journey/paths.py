@@ -11,7 +11,7 @@ from matplotlib.patches import FancyArrowPatch
 from scipy import sparse, stats
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem, TooFewRespondents, nearest, require_columns, require_share
+from cxresearch.errors import TooFewRespondents, nearest, require_columns, require_share
 from cxresearch.figures import PALETTE, QUIET, TEXT, axes_or_new, heat_map, titled, wrap
 from cxresearch.findings import Check, ends, listing, number
 from cxresearch.inference import goodman_intervals, percentile_interval
@@ -95,8 +95,7 @@ def touchpoints_of(measured) -> pd.DataFrame:
     declared = declared.rename(columns={"touchpoint": "term", "item": "measured_by"})
     declared = declared.reindex(columns=["term", "stage", "kind", "measured_by", "owner"]).astype(object)
     for stage in declared["stage"].dropna():
-        if stage not in STAGES:
-            raise DataProblem(f"stage {stage!r} is not one of before, purchase, after{nearest(stage, STAGES)}")
+        say.refuse_if(stage not in STAGES, "no_stage", stage=stage, near=nearest(stage, STAGES))
     return declared.where(declared.notna(), None).assign(term=declared["term"].astype(str))
 
 
@@ -196,14 +195,12 @@ def journey_paths(
     """
     log = event_log(interactions, case, time, [step, outcome], order=order, ordered=True, duplicates=duplicates)
     (code, names), cases, floor = groups_of(log.table[[step]]), len(log.persons), log.source.min_base
-    if len(names) < 2:
-        raise DataProblem(f"interactions: {step} holds one touchpoint, {names[0]!r}; a path needs two")
-    if cases < min_cases:
-        raise TooFewRespondents(f"{cases} paths are fewer than min_cases={min_cases}, too few to say what follows")
+    say.refuse_if(len(names) < 2, "one_step", step=step, name=names[0])
+    say.refuse_if(cases < min_cases, "few_paths", cases=cases, least=min_cases)
     last = np.append(log.first[1:], True)
     good = np.ones(cases, dtype=bool) if outcome is None else said_yes(log.table[outcome])[last]
-    if outcome and good.all() | ~good.any():
-        raise DataProblem(f"interactions: by {outcome}, {good.sum()} of {cases} paths end well; both ends are needed")
+    alike = outcome and good.all() | ~good.any()
+    say.refuse_if(alike, "one_end", outcome=outcome, good=good.sum(), cases=cases)
     states, k = [START, *names, *((WELL, LOST) if outcome else (END,))], len(names) + 1
     line, known = np.zeros(len(code) + 2 * cases, dtype=np.int64), np.ones(len(code) + 2 * cases, dtype=bool)
     owner = np.repeat(np.arange(cases), np.bincount(log.case) + 2)

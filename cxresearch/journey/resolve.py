@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import optimize
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem, TooFewRespondents, require_share
+from cxresearch.errors import require_share
 from cxresearch.figures import PALETTE, axes_or_new, titled
 from cxresearch.findings import ENDS, Check, ends
 from cxresearch.inference import e_value, newcombe_difference, t_interval
@@ -32,9 +32,11 @@ def times_of(log, closed, until=None) -> tuple[np.ndarray, np.ndarray, np.ndarra
         ended = pd.Series(moments_of(log.table[closed])).groupby(log.case).max().to_numpy()
     limit = max(log.moment.max(), ended.max()) if until is None else until
     if (wrong := (ended > UNKNOWN) & (ended < opened)).any():
-        at, told = np.argmax(wrong), log.table[closed][log.first].iloc[np.argmax(wrong)]
-        found = f"a case opened at {pd.Timestamp(opened[at], unit='us')} is closed at {told}, before it"
-        raise DataProblem(f"interactions: {found} ({int(wrong.sum())} of {len(opened)} cases); correct {closed}")
+        told, at = (
+            log.table[closed][log.first].iloc[np.argmax(wrong)],
+            pd.Timestamp(opened[np.argmax(wrong)], unit="us"),
+        )
+        say.refuse_if(True, "closed_first", opened=at, closed=told, n=wrong.sum(), cases=len(opened), column=closed)
     done = (ended > UNKNOWN) & (ended <= limit)
     return opened, (np.where(done, ended, limit) - opened) / HOUR, done.astype(float)
 
@@ -119,21 +121,19 @@ def handoff_penalty(
     That hand-offs go with longer or shorter cases is not established: ...
     """
     require_share("confidence", confidence)
-    if (changes is None) == (event is None):
-        raise DataProblem("give either changes=, the column whose change is a hand-off, or event=, one of yes and no")
+    say.refuse_if((changes is None) == (event is None), "no_handoff")
     log = event_log(interactions, case, time, [closed, changes, event, *controls])
     opened, hours, done = times_of(log, closed)
     known = log.table.loc[log.first, list(controls)].reset_index(drop=True)
     for name in known.select_dtypes("number"):
-        if pd.Series(np.bincount(log.case)).corr(known[name], method="spearman") > 0.99:
-            raise DataProblem(f"controls: {name} counts the steps of a case, to which a hand-off adds; leave it out")
+        alike = pd.Series(np.bincount(log.case)).corr(known[name], method="spearman")
+        say.refuse_if(alike > 0.99, "counts_steps", name=name)
     start, persons = (handed_on(log, changes, event) - opened) / HOUR, log.persons
     ever, least = start <= hours, max(min_cases, log.source.min_base)
     refuse_few(persons[ever], "were handed on", least)
     mark = float(np.median(start[ever]) if landmark is None else landmark)
-    if not mark > 0:
-        why = "; times are days without hours, give landmark=24 or more" if log.days else ""
-        raise DataProblem(f"landmark={mark:g}: cases must be compared from a moment after their opening on{why}")
+    why = "; times are days without hours, give landmark=24 or more" if log.days else ""
+    say.refuse_if(not mark > 0, "no_landmark", mark=f"{mark:g}", why=why)
     at_risk = hours > mark
     early, open_then = at_risk & (start <= mark), f"open {mark:g} hours after their opening had"
     refuse_few(persons[early], f"{open_then} been handed on", least)
@@ -185,8 +185,7 @@ def later_ratio(start, hours, done, mark, X, persons, confidence, least):
 
 def refuse_few(persons, what, least) -> None:
     """Refuse an arm of too few persons."""
-    if (n := len(np.unique(persons))) < least:
-        raise TooFewRespondents(f"{n} cases {what}; {least} are needed in either arm")
+    say.refuse_if((n := len(np.unique(persons))) < least, "few_cases", n=n, what=what, least=least)
 
 
 def season_of(opened, hours) -> np.ndarray:
@@ -240,18 +239,15 @@ def repeat_contacts(
     log = event_log(interactions, customer, time, [topic, channel, *by])
     limit, days = limit_of(until), int(within_days * 24 * HOUR)
     inside = np.flatnonzero(log.moment <= limit - days).astype(np.int32)
-    if not inside.size:
-        last = pd.Timestamp(int(log.moment.max()), unit="us")
-        lacking = f"no contact is followed for {within_days:g} days"
-        raise DataProblem(f"until={until!r}: {lacking}; the last one is of {last}")
+    last = pd.Timestamp(int(log.moment.max()), unit="us")
+    say.refuse_if(not inside.size, "not_followed", until=until, days=f"{within_days:g}", last=last)
     marks, (code, _) = {}, groups_of(log.table[[topic]])
     marks["repeats"] = followed(log, days, limit, np.argsort(code, kind="stable"), code)  # by topic, customer and time
     if channel:
         code, _ = groups_of(log.table[[channel]])
         marks["switches"] = followed(log, days, limit, np.arange(len(code), dtype=np.int32), code, same=False)
     whole, table = log.shares(marks, [], inside, confidence).iloc[0], log.shares(marks, by, inside, confidence)
-    if np.isnan(whole["n"]):
-        raise TooFewRespondents(f"the customers are fewer than the {log.source.min_base} of the floor")
+    say.refuse_if(np.isnan(whole["n"]), "few_customers", floor=log.source.min_base)
     keys, known, established = ["repeat"], {"days": f"{within_days:g}"}, None
     if len(table) == 2 and table["n"].notna().all():
         more, less = (table.iloc[k] for k in digits.descending(table["estimate"], table["group"]))
@@ -317,15 +313,13 @@ def time_to_resolve(
     require_share("confidence", confidence)
     log = event_log(interactions, case, opened, [closed, by])
     start, hours, done = times_of(log, closed, limit_of(until))
-    if not (inside := start < limit_of(until)).any():
-        raise DataProblem(f"until={until!r}: no case was opened before it")
+    say.refuse_if(not (inside := start < limit_of(until)).any(), "none_opened", until=until)
     (cell, names), persons = groups_of(log.table.loc[log.first, [by] if by else []][inside]), log.persons[inside]
     hours, done, groups = hours[inside], done[inside], np.arange(len(names))
     base = pd.DataFrame({"group": groups, "n": pd.Series(persons).groupby(cell).nunique()})
     hidden = hidden_cells(base, min_base=log.source.min_base)
     shown, kept = groups[~hidden], ~hidden[cell]
-    if not shown.size:
-        raise TooFewRespondents(f"no group of cases has the {log.source.min_base} persons of the floor")
+    say.refuse_if(not shown.size, "few_in_groups", floor=log.source.min_base)
     mark = float(min(hours[cell == g].max() for g in shown) if horizon is None else horizon)
     rows, curves, middle = [{"group": name} for name in names], [], kaplan_meier(hours, done, confidence=confidence)
     for g in shown:

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cxresearch.errors import TooFewRespondents, require_columns, require_share
+from cxresearch.errors import require_columns, require_share
 from cxresearch.figures import axes_or_new, heat_map
 from cxresearch.findings import ENDS, Statement, ends
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.privacy import hidden_cells, hide_cells, largest_share
 from cxresearch.programme import shared
-from cxresearch.programme.shared import ids_of, names_of, payments, refuse_if, say
+from cxresearch.programme.shared import ids_of, names_of, payments, say
 from cxresearch.survey import as_survey, as_table
 
 FIRSTS = """, orders AS (SELECT customer, moment, sum(amount) AS net, sum(amount) FILTER (amount >= 0) AS value FROM paid GROUP BY ALL)
@@ -48,12 +48,12 @@ def bca_means(sample, values, member, *, confidence, n_boot, seed) -> np.ndarray
 
 def joined_since(survey, customer, since, begin, end) -> tuple[pd.DataFrame, np.ndarray]:
     """Return customers with `_id` and `since`, and who became one within the record of payments; refuse a cut history."""
-    refuse_if(since is None, "no_since")
+    say.refuse_if(since is None, "no_since")
     require_columns(survey.table, customer, since, where="customers")
     joined = pd.to_datetime(survey.table[since], errors="coerce")
     recent = joined.between(begin.normalize(), end, inclusive="left").to_numpy()
     record = dict(since=since, first=begin.date(), last=end.date(), latest=joined.max())
-    refuse_if(not recent.any(), "nobody_new", **record)
+    say.refuse_if(not recent.any(), "nobody_new", **record)
     return survey.table.assign(_id=ids_of(survey.table[customer]), since=joined), recent
 
 
@@ -163,13 +163,12 @@ def cohort_retention(
     sizes = cells[cells["age"] == 0].set_index("cohort")["active"]
     stock, sizes = int(sizes[sizes.index < begun].sum()), sizes[sizes.index >= begun]
     ages = [(cohort, age) for cohort in sizes.index for age in range(1, shared.steps_between(cohort, end, period))]
-    refuse_if(not ages, "no_cohort", begun=begun.date(), period=period)
+    say.refuse_if(not ages, "no_cohort", begun=begun.date(), period=period)
     table = pd.DataFrame(ages, columns=["cohort", "age"]).merge(cells, how="left", on=["cohort", "age"])
     table = table.assign(active=table["active"].fillna(0).astype(int), n=table["cohort"].map(sizes))
     sizes = table[table["age"] == 1]
     small = sizes["cohort"][hidden_cells(sizes, min_base=events.min_base, keys=("cohort",))]
-    if len(small) == len(sizes):
-        raise TooFewRespondents(say("small_cohorts", floor=events.min_base))
+    say.refuse_if(len(small) == len(sizes), "few_cohorts", floor=events.min_base)
     gone, kept = table["cohort"].isin(small).to_numpy(), sizes[~sizes["cohort"].isin(small)]
     again = _bought_again(again[again["cohort"].isin(kept["cohort"])], confidence)
     table["estimate"] = table["active"] / table["n"]

@@ -16,7 +16,7 @@ from cxresearch.inference import adjusted_p_values, t_interval
 from cxresearch.inference.clusters import cr2, demean, jackknife, wild_bootstrap
 from cxresearch.programme import shared
 from cxresearch.programme.series import by_unit, read_panel, source_of, start_in, treated_units
-from cxresearch.programme.shared import refuse_if, say
+from cxresearch.programme.shared import say
 
 ENDS = ["estimate", "conf_low", "conf_high", "p_value"]
 
@@ -31,7 +31,7 @@ def two_way(cells, columns, confidence=0.95):
     weights, code = cells["weight"].to_numpy(), pd.factorize(cells["unit"])[0]
     periods = pd.get_dummies(cells["t"], drop_first=True)
     within = demean(np.column_stack([cells["y"], *columns, periods]).astype(float), weights, [code])
-    refuse_if(np.linalg.matrix_rank(within[:, 1:]) < within.shape[1] - 1, "idle_control")
+    say.refuse_if(np.linalg.matrix_rank(within[:, 1:]) < within.shape[1] - 1, "idle_control")
     model = WLS(within[:, 0], within[:, 1:], weights=weights)
     model.df_resid -= code.max() + 1
     fit = model.fit()
@@ -158,7 +158,7 @@ def difference_in_differences(
 def require_units(treated, control, min_units, unit) -> None:
     """Refuse fewer units than errors by unit can bear."""
     found = dict(treated=int(np.sum(treated)), control=int(np.sum(control)))
-    refuse_if(min(found.values()) < min_units, "few_units", **found, least=min_units, unit=unit)
+    say.refuse_if(min(found.values()) < min_units, "lacking_units", **found, least=min_units, unit=unit)
 
 
 def _key(estimate, reasons) -> str:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cxresearch.errors import TooFewRespondents, require_choice, require_share
+from cxresearch.errors import require_choice, require_share
 from cxresearch.findings import ENDS, Statement, ends, interval
 from cxresearch.inference import percentile_interval
 from cxresearch.privacy import hide_cells
 from cxresearch.programme import shared
 from cxresearch.programme.buying import MODELS, Fit, fit, gamma_gamma_mean, slope
-from cxresearch.programme.shared import ids_of, payments, refuse_if, resampled, say
+from cxresearch.programme.shared import ids_of, payments, resampled, say
 from cxresearch.survey import Survey, as_survey, as_table
 
 BAND = 0.9, 1.11  # of actual over predicted purchases on hold-out
@@ -78,7 +78,7 @@ def _held_out(told, later, ahead, chance, confidence) -> tuple[pd.Series, np.nda
     """Return what was held out against what was predicted, by the model and by each customer's own history."""
     predicted = told.expected([ahead])
     named = ", ".join(f"{name} = {value:.3g}" for name, value in zip(told.model.names, told.theta))
-    refuse_if(not (np.isfinite(predicted).all() and predicted.sum() > 0), "unsettled", named=named)
+    say.refuse_if(not (np.isfinite(predicted).all() and predicted.sum() > 0), "unsettled", named=named)
     move = slope(lambda theta: told.expected([ahead], theta=theta).sum(), told.theta)
     draws = resampled(np.column_stack([later, predicted + told.influence @ move]), **chance)
     low, high = percentile_interval(draws[:, 0] / draws[:, 1], confidence)
@@ -160,9 +160,8 @@ def fit_lifetime(
     # by what they did, not by id: pseudonyms sort otherwise in every run, and the bootstrap draws by place
     found = [rows[rows["age"] >= (not buying)].sort_values(list(rows)[1:], kind="stable") for rows in found]
     past, whole = (rows.reset_index(drop=True) for rows in found)
-    if len(past) < min_rows:
-        raise TooFewRespondents(say("few_customers", n=len(past), cut=cut.date(), floor=min_rows))
-    refuse_if(not past["x"].any() or end <= cut, "nobody_twice", cut=cut.date())
+    say.refuse_if(len(past) < min_rows, "few_customers", n=len(past), cut=cut.date(), floor=min_rows)
+    say.refuse_if(not past["x"].any() or end <= cut, "nobody_twice", cut=cut.date())
     unit, ahead, length = 7.0, (end - cut).days / 7, horizon * 365.25 / 12 / 7
     if not buying:
         later = end + pd.DateOffset(months=horizon)

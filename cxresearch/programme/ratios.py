@@ -8,13 +8,13 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.digits import at_least
-from cxresearch.errors import DataProblem, TooFewRespondents, require_columns, require_share
+from cxresearch.errors import DataProblem, require_columns, require_share
 from cxresearch.findings import CANNOT, ENDS, Finding, Statement, ends, number
 from cxresearch.inference import fieller_interval
 from cxresearch.inference.events import amount_sql, opened, quoted
 from cxresearch.programme import shared
 from cxresearch.programme.cohorts import joined_since
-from cxresearch.programme.shared import ids_of, payments, refuse_if, resampled, say, span_of
+from cxresearch.programme.shared import ids_of, payments, resampled, say, span_of
 from cxresearch.survey import as_survey, as_table
 
 ROLES = ("acquisition", "service", "retention")
@@ -42,13 +42,13 @@ def _spent(events, given, roles) -> pd.DataFrame:
     """Return period, kind and amount of costs; refuse roles that say nothing."""
     period, kind, amount = shared.columns_of(events, "costs", **given)
     wrong = sorted(set(roles.values()) - set(ROLES))
-    refuse_if(wrong or not roles, "no_roles", known=", ".join(ROLES), found=wrong or "none")
+    say.refuse_if(wrong or not roles, "no_roles", known=", ".join(ROLES), found=wrong or "none")
     with opened(events.data, named="costs") as source:
         require_columns(source, period, kind, amount, where="costs")
         sql = f"{quoted(period)} AS period, {quoted(kind)}::VARCHAR AS kind, {amount_sql(source, amount)} AS amount"
         spent = source.query("source", f"SELECT {sql} FROM source").df()
     kinds, stray = sorted(set(spent["kind"])), sorted(set(roles) - set(spent["kind"]))
-    refuse_if(stray, "no_kind", stray=", ".join(map(repr, stray)), kinds=", ".join(kinds))
+    say.refuse_if(stray, "no_kind", stray=", ".join(map(repr, stray)), kinds=", ".join(kinds))
     return spent.assign(period=periods_of(spent["period"], period))
 
 
@@ -68,8 +68,8 @@ def _ratio(term, cost, record, count, by, n_boot, seed, confidence) -> tuple:
     seen = record[:0] if by.empty else record[(record >= by.index.min()) & (record <= by.index.max())]
     pairs = np.column_stack([part.reindex(seen).fillna(0.0).to_numpy(dtype=float) for part in (cost, by)])  # none is 0
     (n, _), (top, bottom) = pairs.shape, pairs.sum(axis=0)
-    refuse_if(n < 2, "one_month", name=say["name_" + term], count=count, n=n)
-    refuse_if(bottom <= 0, "no_count", name=say["name_" + term], count=count, n=n)
+    say.refuse_if(n < 2, "one_month", name=say["name_" + term], count=count, n=n)
+    say.refuse_if(bottom <= 0, "no_count", name=say["name_" + term], count=count, n=n)
     length = min(int(np.ceil(np.sqrt(n))), n // 2)
     blocks = -(-n // length)
     start = np.random.default_rng(seed).integers(0, n, size=(n_boot, blocks, 1))
@@ -122,9 +122,9 @@ def cost_ratios(
     events, rows = as_table(costs), []
     spent = _spent(events, {"period": period, "kind": kind, "amount": amount}, roles)
     unknown = sorted(set(counts) - {count for _, count in RATIOS.values()})
-    refuse_if(unknown, "unknown_count", found=", ".join(unknown))
+    say.refuse_if(unknown, "unknown_count", found=", ".join(unknown))
     unsaid = share_for_acquisition is None or not 0 < share_for_acquisition <= 1
-    refuse_if("new" in counts and unsaid, "no_share", share=share_for_acquisition)
+    say.refuse_if("new" in counts and unsaid, "no_share", share=share_for_acquisition)
     record = pd.period_range(spent["period"].min(), spent["period"].max())
     for term, (role, count) in RATIOS.items():
         if count in counts and (role is None or role in roles.values()):
@@ -132,7 +132,7 @@ def cost_ratios(
             cost = of.groupby("period")["amount"].sum() * (share_for_acquisition if term == "cac" else 1.0)
             by = _counts(count, counts[count], record[0].freq)
             rows.append(_ratio(term, cost, record, count, by, n_boot, seed, confidence))
-    refuse_if(not rows, "no_ratio", roles=", ".join(roles.values()), counts=", ".join(counts) or "none")
+    say.refuse_if(not rows, "no_ratio", roles=", ".join(roles.values()), counts=", ".join(counts) or "none")
     table = pd.DataFrame(rows, columns=["term", *ENDS, "numerator", "denominator", "n"])
     most, lost = int(table["n"].max()), len(record) - int(table["n"].min())
     floor = max(getattr(given[0], "min_base", 1) for given in counts.values())
@@ -202,8 +202,7 @@ def payback(
     rows["k"] = np.floor((rows["day"] - joined[rows["row"]].to_numpy()).dt.days / MONTH).astype(int)
     seen, floor = np.floor((end - joined).dt.days.to_numpy() / MONTH), max(min_rows, survey.min_base, events.min_base)
     months = int(np.sort(seen)[::-1][floor - 1]) if len(seen) >= floor else 0
-    if months < 1:
-        raise TooFewRespondents(say("few_seen", floor=floor, n=len(seen)))
+    say.refuse_if(months < 1, "few_seen", floor=floor, n=len(seen))
     known, income = (np.arange(months) < seen[:, None]).astype(float), np.zeros((len(seen), months))
     rows = rows[(rows["k"] >= 0) & (rows["k"] < np.minimum(seen, months)[rows["row"]])]
     np.add.at(income, (rows["row"], rows["k"]), margin * rows["amount"])
@@ -237,8 +236,8 @@ def _price(cost, confidence) -> tuple[float, float]:
     price = low = high = cost
     if isinstance(cost, Finding):
         why = cost.sentence().removeprefix(CANNOT.capitalize()).rstrip(".")
-        refuse_if("cac" not in set(cost.table["term"]), "no_price", why=why)
+        say.refuse_if("cac" not in set(cost.table["term"]), "no_price", why=why)
         price, low, high = cost.table.set_index("term").loc["cac", ENDS]
     bounded = price > 0 and low > 0 and np.isfinite(high)
-    refuse_if(not bounded, "wrong_price", price=number(price, 2), span=span_of(low, high, confidence))
+    say.refuse_if(not bounded, "wrong_price", price=number(price, 2), span=span_of(low, high, confidence))
     return price, np.log(high / low) / (2 * stats.norm.ppf((1 + confidence) / 2))

@@ -11,7 +11,7 @@ from cxresearch.errors import nearest, require_columns, require_share
 from cxresearch.findings import Statement, listing
 from cxresearch.inference import t_interval
 from cxresearch.inference.events import amount_sql, opened, quoted
-from cxresearch.programme.shared import moment, refuse_if, statement
+from cxresearch.programme.shared import moment, say, statement
 from cxresearch.survey import Survey, Table, as_table, natural_key
 
 GRID = np.linspace(-0.9, 0.98, 95)  # of the correlation of neighbours
@@ -31,7 +31,7 @@ def _asked(panel, sql, *columns) -> pd.DataFrame:
 
 def read_panel(panel, outcome, unit, period, more=(), every=None) -> pd.DataFrame:
     """Return means by unit (one for all where it is None) and period in the order of time, with weight and persons."""
-    refuse_if(outcome is None, "no_outcome")
+    say.refuse_if(outcome is None, "no_outcome")
     weight, person = (getattr(panel, name, None) for name in ("weight", "respondent"))
     w, who = quoted(weight) if weight else "1", f"DISTINCT {quoted(person)}" if person else "*"
     place, time = quoted(unit) if unit else "0", quoted(period)
@@ -45,7 +45,7 @@ def read_panel(panel, outcome, unit, period, more=(), every=None) -> pd.DataFram
         return f"{found} FROM source WHERE {whole} GROUP BY ALL HAVING sum({w}) > 0"
 
     cells = _asked(panel, sql, outcome, unit, period, *more)
-    refuse_if(not len(cells), "no_row", columns=listing([outcome, period, *more]))
+    say.refuse_if(not len(cells), "no_row", columns=listing([outcome, period, *more]))
     text = not (hasattr(cells["period"], "dt") or pd.api.types.is_numeric_dtype(cells["period"]))
     order = sorted(cells["period"].unique(), key=natural_key if text else None)
     cells["t"] = cells["period"].map({p: i for i, p in enumerate(order)})
@@ -58,7 +58,7 @@ def start_in(cells, since) -> int:
     dates = hasattr(order[0], "year")
     since = moment("since", since) if dates else since
     place = sum(p < since if dates else natural_key(p) < natural_key(since) for p in order)
-    refuse_if(not 0 < place < len(order), "outside", since=since, first=order[0], last=order[-1])
+    say.refuse_if(not 0 < place < len(order), "outside", since=since, first=order[0], last=order[-1])
     return place
 
 
@@ -68,7 +68,7 @@ def by_unit(panel, unit, column, names) -> pd.Series:
     sql = f"SELECT {u} AS unit, min({c}) AS value, count(DISTINCT {c}) AS values FROM source WHERE {u} IS NOT NULL GROUP BY 1"
     found = _asked(panel, lambda source: sql, unit, column).set_index("unit").reindex(names)
     mixed = found.index[found["values"] > 1]
-    refuse_if(len(mixed), "mixed_unit", column=column, unit=unit, value=", ".join(map(repr, mixed[:1])))
+    say.refuse_if(len(mixed), "mixed_unit", column=column, unit=unit, value=", ".join(map(repr, mixed[:1])))
     return found["value"]
 
 
@@ -77,10 +77,10 @@ def treated_units(panel, names, unit, treated):
     if isinstance(treated, str):
         found = by_unit(panel, unit, treated, names)
         values = sorted(found.dropna().unique(), key=natural_key)
-        refuse_if(len(values) != 2, "not_two", column=repr(treated), n=len(values), found=listing(values[:5]))
+        say.refuse_if(len(values) != 2, "not_two", column=repr(treated), n=len(values), found=listing(values[:5]))
         return found.eq(values[1]).to_numpy()
     unknown = next((v for v in treated if v not in names), None)
-    refuse_if(unknown is not None, "no_unit", found=repr(unknown), unit=unit, near=nearest(unknown, names))
+    say.refuse_if(unknown is not None, "no_unit", found=repr(unknown), unit=unit, near=nearest(unknown, names))
     return pd.Series(names).isin(list(treated)).to_numpy()
 
 
@@ -177,7 +177,7 @@ def _require_long_enough(cells, start, since, season, min_points) -> None:
     """Refuse a series that is short on a side, shorter than two seasons, or that lacks a period."""
     n, steps = len(cells), cells["period"].diff().dropna() if hasattr(cells["period"], "dt") else None
     sides = dict(before=start, after=n - start, since=since, least=min_points)
-    refuse_if(min(start, n - start) < min_points, "short_series", **sides)
-    refuse_if(season and n < 2 * season, "short_season", season=season, needed=2 * (season or 0), n=n)
+    say.refuse_if(min(start, n - start) < min_points, "short_series", **sides)
+    say.refuse_if(season and n < 2 * season, "short_season", season=season, needed=2 * (season or 0), n=n)
     gap = steps is not None and steps.max() > 1.6 * steps.median()
-    refuse_if(gap, "gap", period=cells["period"][steps.idxmax()].date() if gap else None)
+    say.refuse_if(gap, "gap", period=cells["period"][steps.idxmax()].date() if gap else None)

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from cxresearch.errors import DataProblem, require_choice, require_columns
+from cxresearch.errors import require_choice, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
 from cxresearch.findings import Check, Statement, interval, words
 from cxresearch.inference.events import amount_sql, opened, quoted, require_one_id_type, time_sql
@@ -16,12 +16,6 @@ say = words(__package__)
 
 PERIODS = {"week": "W", "month": "M", "quarter": "Q", "year": "Y"}
 NO_CURRENCY = "(currency not stated)"
-
-
-def refuse_if(forbidden, key: str, /, **values) -> None:
-    """Raise `DataProblem` in the words of the sentence `key` where something forbids the question."""
-    if forbidden:
-        raise DataProblem(say(key, **values))
 
 
 def checked(**found) -> tuple[Check, ...]:
@@ -40,7 +34,7 @@ def statement(told, question, *, source, found, checks=(), hidden=0, figure=None
 def moment(name: str, value) -> pd.Timestamp:
     """Return a date that was given, or refuse it."""
     found = pd.to_datetime(str(value), errors="coerce")
-    refuse_if(found is pd.NaT or found.tz is not None, "no_date", name=name, value=repr(value))
+    say.refuse_if(found is pd.NaT or found.tz is not None, "no_date", name=name, value=repr(value))
     return found
 
 
@@ -48,7 +42,7 @@ def columns_of(table, where: str, **given) -> list[str]:
     """Return the columns that have the roles given, as they are named or as the table says."""
     columns = {role: column or table.roles.get(role) for role, column in given.items()}
     lacking = next((role for role, column in columns.items() if column is None), None)
-    refuse_if(lacking, "no_column", where=where, role=lacking)
+    say.refuse_if(lacking, "no_column", where=where, role=lacking)
     return list(columns.values())
 
 
@@ -68,11 +62,11 @@ def payments(transactions, until, **given):
         whole = "customer IS NOT NULL AND moment IS NOT NULL AND amount IS NOT NULL"
         counts = f"SELECT max(moment) FILTER ({whole})::DATE + 1, count(*) FILTER (NOT ({whole})) FROM ({rows})"
         last, lost = source.query("source", counts).fetchall()[0]
-        refuse_if(last is None, "no_payment", until=until)
+        say.refuse_if(last is None, "no_payment", until=until)
         end = moment("until", last if until is None else until)
         paid = f"WITH paid AS (SELECT * FROM ({rows}) WHERE {whole} AND moment < TIMESTAMP '{end}')"
         ask = lambda sql: source.query("source", f"{paid} {sql}").df()  # noqa: E731
-        refuse_if(not ask("SELECT count(*) AS n FROM paid")["n"][0], "no_payment", until=end.date())
+        say.refuse_if(not ask("SELECT count(*) AS n FROM paid")["n"][0], "no_payment", until=end.date())
         yield ask, end, checked(incomplete=(lost, lost == 0))
 
 
@@ -91,7 +85,7 @@ def complete_until(ask, until: pd.Timestamp, period: str) -> pd.Timestamp:
     silence = day.diff().max() if len(day) > 1 else pd.Timedelta(days=1)
     end = min(until, day.iloc[-1] + silence).to_period(PERIODS[period]).start_time
     ends = dict(first=day.iloc[0].date(), last=day.iloc[-1].date(), period=period)
-    refuse_if(steps_between(day.iloc[0], end, period) < 2, "one_period", **ends)
+    say.refuse_if(steps_between(day.iloc[0], end, period) < 2, "one_period", **ends)
     return end
 
 

@@ -196,7 +196,6 @@ class Survey:
         return [column for column, its in self.roles.items() if role in ((its,) if isinstance(its, str) else its)]
 
     def label(self, key) -> str:
-        """Return the words for an item, or its key."""
         return str(self.labels.get(key, key))
 
     def with_table(self, table: pd.DataFrame, **changes) -> "Survey":
@@ -267,9 +266,7 @@ class Survey:
         """Return the groups of a column or of several, of every row, as they are shown; see `groups_of`."""
         return groups_of(self.every[0], by, min_base=self.min_base, persons=self.every[1])
 
-    def sample(
-        self, answered=None, *, by=None, wave: bool = False, what: str = "the finding", of: tuple = ()
-    ) -> Sample:
+    def sample(self, answered=None, *, by=None, wave=False, what="the finding", of: tuple = ()) -> Sample:
         """Return the rows that `answered`, (n,) bool of those in view, with their weights, cells and sampling units.
 
         Cells are the levels of `by`, a column or a list (those under the floor are pooled on the whole table, before rows

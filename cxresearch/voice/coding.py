@@ -3,14 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import Check, Statement, csv_safe, ends, number, percent, words
+from cxresearch.errors import require_columns
+from cxresearch.findings import Check, Statement, csv_safe, ends, number, percent
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.agreement import krippendorff_alpha
 from cxresearch.survey import as_table
-from cxresearch.voice.texts import LANGUAGES, read_texts
-
-say = words(__package__)
+from cxresearch.voice.texts import LANGUAGES, read_texts, say
 
 
 def coding_sheet(responses, *, text: str, taxonomy=None, language=None, n: int = 100, seed) -> pd.DataFrame:
@@ -70,9 +68,8 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
     coders = [coders] if isinstance(coders, str) else list(coders)
     require_columns(sheet, "language", "tagged", *coders, where="the sheet")
     for coder in coders:
-        if (blank := sheet[coder].isna() | (sheet[coder].astype(str).str.strip() == "")).any():
-            where = f"the sheet: {coder} leaves {int(blank.sum())} texts out (first: row {int(np.argmax(blank))})"
-            raise DataProblem(f"{where}; write none where a text has no topic")
+        blank = sheet[coder].isna() | (sheet[coder].astype(str).str.strip() == "")
+        say.refuse_if(blank.any(), "blank", coder=coder, n=blank.sum(), row=np.argmax(blank))
     given = (sheet[c].str.replace(r"\s*;\s*", "|", regex=True).str.strip() for c in ("tagged", *coders))
     said = [topics.str.get_dummies() for topics in given]
     topics = sorted(set().union(*said) - {"none"})

@@ -4,15 +4,13 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem, require_columns
+from cxresearch.errors import require_columns
 from cxresearch.figures import PALETTE, axes_or_new, titled
-from cxresearch.findings import Check, Statement, ends, listing, words
+from cxresearch.findings import Check, Statement, ends, listing
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.survey import as_survey
-from cxresearch.voice.texts import read_texts, require_texts
+from cxresearch.voice.texts import read_texts, require_texts, say
 from cxresearch.voice.topics import persons_with, together
-
-say = words(__package__)
 
 LEAST, SEEN = 100, 30  # texts with a score; with a topic and without it, and customers followed up and not
 UNITS = {"nps": "points of the net promoter score", "share": "percentage points", "mean": "points of the answer"}
@@ -53,8 +51,7 @@ def topic_impact(
     require_texts(inside.sum(), LEAST, "topic_impact")
     sample = survey.sample(inside, what=survey.label(text))
     value = points[sample.rows]
-    if np.ptp(value) == 0:
-        raise DataProblem(f"{score}: everybody whose text says something gave the same answer; nothing goes with it")
+    say.refuse_if(np.ptp(value) == 0, "no_spread", score=score)
     flags = np.hstack([read.mentioned(tone)[sample.rows] for tone in ("negative", "positive")])
     who = np.array([persons_with(sample, f)[0] for f in flags.T])
     asked = (flags.sum(axis=0) >= SEEN) & (who >= survey.min_base) & ((~flags).sum(axis=0) >= SEEN)
@@ -100,8 +97,7 @@ def points_of(survey, score: str) -> tuple[np.ndarray, str]:
     require_columns(survey.table, score, where="responses")
     answer = pd.to_numeric(survey.table[score], errors="coerce").to_numpy(dtype=float)
     known = np.isfinite(answer)
-    if not known.any():
-        raise DataProblem(f"{score} holds no number in any of {len(answer)} rows; name the column of the score")
+    say.refuse_if(not known.any(), "no_number", score=score, n=len(answer))
     if score in survey.columns_of("nps") or tuple(survey.scales.get(score) or ()) == (0, 10):
         return np.where(known, 100 * ((answer >= 9).astype(float) - (answer <= 6)), np.nan), "nps"
     return (100 * answer, "share") if set(np.unique(answer[known])) <= {0.0, 1.0} else (answer, "mean")
@@ -173,13 +169,12 @@ def closed_loop(
     """
     survey = as_survey(responses)
     table, who = survey.table, person or survey.respondent
-    if asked is None or followed_up is None:
-        raise DataProblem("closed_loop needs the dates of answers and of follow-ups; declare asked_at and followed_up")
+    say.refuse_if(asked is None or followed_up is None, "no_dates")
     require_columns(table, score, asked, followed_up, next_score, person, where="responses")
     start, done = (pd.to_datetime(table[c], errors="coerce") for c in (asked, followed_up))
-    if (early := (done < start.dt.normalize()).to_numpy()).any():
-        first = int(np.argmax(early))
-        raise DataProblem(f"{followed_up} is before {asked} in {early.sum()} rows (first: row {first}); mend the dates")
+    early = (done < start.dt.normalize()).to_numpy()
+    found = dict(followed_up=followed_up, asked=asked, n=early.sum(), row=np.argmax(early))
+    say.refuse_if(early.any(), "too_early", **found)
     end = max(start.max(), done.max()) if until is None else pd.Timestamp(until)
     low, seen = (satisfied(survey, score)[0] == 0) & (start <= end).to_numpy(), (done <= end).to_numpy()
     require_texts(low.sum(), SEEN, "closed_loop", "dissatisfied answers with a date")

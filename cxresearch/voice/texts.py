@@ -20,10 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
-from cxresearch.findings import number
+from cxresearch.errors import DataProblem, require_columns
+from cxresearch.findings import words as words_of
 from cxresearch.privacy import redact
 from cxresearch.survey import Survey, as_survey
+
+say = words_of(__package__)
 
 LANGUAGES = ("en", "pl", "ru", "undecided")
 NAMES = {"english": "en", "angielski": "en", "английский": "en", "polish": "pl", "polski": "pl", "польский": "pl"}
@@ -73,22 +75,19 @@ def read_taxonomy(taxonomy) -> dict[str, dict]:
         if isinstance(taxonomy, (str, Path)):
             taxonomy = yaml.safe_load(Path(taxonomy).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        why = f"the taxonomy cannot be read ({type(problem).__name__}); it is YAML: topic, then {', '.join(KEYS)}"
-        raise DataProblem(f"{where}: {why}") from problem
-    if not isinstance(taxonomy, Mapping) or not taxonomy:
-        raise DataProblem(f"{where} must hold topics, each with patterns under en, pl or ru")
+        known = dict(where=where, problem=type(problem).__name__, keys=", ".join(KEYS))
+        raise DataProblem(say("unreadable", **known)) from problem
+    say.refuse_if(not isinstance(taxonomy, Mapping) or not taxonomy, "no_topics", where=where)
     found = {}
     for topic, entry in taxonomy.items():
-        if not isinstance(entry, Mapping) or not set(entry) <= set(KEYS):
-            has = f"{', '.join(map(repr, sorted(map(str, entry))))}" if isinstance(entry, Mapping) else repr(entry)
-            raise DataProblem(f"{where}: topic {topic!r} must hold {', '.join(KEYS)}; it has {has}")
+        at, mapped = dict(where=where, topic=topic), isinstance(entry, Mapping)
+        has = ", ".join(map(repr, sorted(map(str, entry)))) if mapped else repr(entry)
+        say.refuse_if(not mapped or not set(entry) <= set(KEYS), "no_entry", **at, keys=", ".join(KEYS), has=has)
         patterns = {key: _listed(entry.get(key)) for key in KEYS[1:]}
-        if not any(patterns[key] for key in KEYS[1:-1]):
-            raise DataProblem(f"{where}: topic {topic!r} has no pattern in any language")
+        say.refuse_if(not any(patterns[key] for key in KEYS[1:-1]), "no_patterns", **at)
         for pattern in chain.from_iterable(patterns.values()):
-            if not isinstance(pattern, str) or not PATTERN.fullmatch(pattern):
-                why = "is no pattern: one to three words of two letters or more, each with * for the rest of it"
-                raise DataProblem(f"{where}: topic {topic!r}: {pattern!r} {why}")
+            fits = isinstance(pattern, str) and PATTERN.fullmatch(pattern)
+            say.refuse_if(not fits, "no_pattern", **at, pattern=pattern)
         found[str(topic)] = {"label": str(entry.get("label") or topic)} | patterns
     return found
 
@@ -261,14 +260,12 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
         that is none, a pattern of one's own that takes a third of all words, a topic of one's own that takes none.
     """
     survey = as_survey(responses)
-    if text is None:
-        raise DataProblem("no column of comments is named; declare an item with the role verbatim")
+    say.refuse_if(text is None, "no_column")
     require_columns(survey.table, text, language, where="responses")
     clean = redact(_plain(survey.table[text])).texts
     said = clean.notna() & (clean != "") & (survey.weights(asked=False) != 0)
     texts = clean.where(said, None).to_numpy(dtype=object)
-    if not pd.notna(texts).any():
-        raise DataProblem(f"{text} holds no text in any of {len(texts)} rows; name the column that holds comments")
+    say.refuse_if(not pd.notna(texts).any(), "no_text", text=text, n=len(texts))
     pieces = pc.split_pattern(pc.replace_substring_regex(pa.array(texts, pa.string()), NO_WORDS, " "), " ")
     distinct = pc.list_flatten(pieces).dictionary_encode()
     tokens = [TOKEN.findall(piece.lower()) for piece in distinct.dictionary.to_pylist()]
@@ -290,8 +287,7 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
 
 def require_texts(count: int, least: int, who: str, what: str = "texts that say something") -> None:
     """Refuse to say anything of fewer than `least`."""
-    if count < least:
-        raise TooFewRespondents(f"{who} needs at least {least} {what}; found {count}")
+    say.refuse_if(count < least, "few_texts", who=who, least=least, what=what, n=count)
 
 
 def _plain(values: pd.Series) -> pd.Series:
@@ -318,11 +314,9 @@ def _declared(survey: Survey, language: str) -> np.ndarray:
     values = _plain(survey.table[language]).str.lower()
     found = values.str.replace(r"[-_].*", "", regex=True).replace(NAMES).where(values.notna(), LANGUAGES[3])
     found = found.where(found.isin(LANGUAGES))
-    if (strange := found.isna().to_numpy()).any():
-        said = ", ".join(map(repr, sorted(values[strange].unique())[:3]))
-        rows = f"({number(int(strange.sum()), 0)} rows, first: row {int(np.argmax(strange))})"
-        why = "known are en, pl, ru: recode it, or leave the language out to have it told"
-        raise DataProblem(f"{language} holds {said} {rows}; {why}")
+    strange = found.isna().to_numpy()
+    said = ", ".join(map(repr, sorted(values[strange].unique())[:3]))
+    say.refuse_if(strange.any(), "no_language", column=language, said=said, n=strange.sum(), row=np.argmax(strange))
     return found.map(LANGUAGES.index).to_numpy()
 
 
@@ -331,13 +325,6 @@ def _require_sense(texts: Texts) -> None:
     everything = max(int(texts.length.sum()), 1)
     for k, (topic, entry) in enumerate(texts.taxonomy.items()):
         for pattern in chain.from_iterable(entry[key] for key in KEYS[1:-1]):
-            if (share := len(texts.at(pattern)) / everything) >= 1 / 3:
-                why = f"{pattern!r} takes {100 * share:.0f} % of all words"
-                raise DataProblem(
-                    f"the taxonomy: topic {topic!r}: {why}; write it longer, or name exceptions under not:"
-                )
-        if not texts.hits[:, k].any():
-            raise DataProblem(
-                f"the taxonomy: topic {topic!r} matches no word of {int(texts.given.sum())} texts; mend its patterns "
-                "(they are word beginnings, such as deliver*), or take it out"
-            )
+            share = len(texts.at(pattern)) / everything
+            say.refuse_if(share >= 1 / 3, "takes_all", topic=topic, pattern=pattern, share=share)
+        say.refuse_if(not texts.hits[:, k].any(), "takes_none", topic=topic, n=texts.given.sum())

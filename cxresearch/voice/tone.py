@@ -5,13 +5,11 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import Check, Finding, Statement, ends, listing, nothing, number, percent, words
+from cxresearch.errors import require_columns
+from cxresearch.findings import Check, Finding, Statement, ends, listing, nothing, number, percent
 from cxresearch.inference import critical_value, t_interval, wilson_interval
 from cxresearch.voice.impact import satisfied
-from cxresearch.voice.texts import read_texts, require_texts
-
-say = words(__package__)
+from cxresearch.voice.texts import read_texts, require_texts, say
 
 SURE = 0.8  # chance above which a text is taken to praise; below 1 - SURE, to complain
 HALVES, ALIKE, TOP = 20, 0.6, 10  # half samples, how alike their topics must be, words that make a topic
@@ -146,9 +144,8 @@ def distinctive_words(responses, *, text: str, group: str, language=None, min_pe
     column = survey.table[group]
     if group in survey.columns_of("nps") or tuple(survey.scales.get(group) or ()) == (0, 10):
         column = pd.Series(satisfied(survey, group)[0]).map({1.0: "promoters", 0.0: "detractors"})
-    if len(levels := sorted(column.dropna().unique(), key=str, reverse=True)) != 2:
-        why = "distinctive_words compares two, such as promoters and detractors"
-        raise DataProblem(f"{group} holds {len(levels)} groups; {why}")
+    levels = sorted(column.dropna().unique(), key=str, reverse=True)
+    say.refuse_if(len(levels) != 2, "no_pair", group=group, n=len(levels))
     inside = column.notna().to_numpy() & read.given
     said = read.table_of(inside).drop_duplicates()
     counts = pd.crosstab(said["word"], column.to_numpy()[said["row"]]).reindex(columns=levels, fill_value=0)

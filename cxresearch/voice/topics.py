@@ -7,14 +7,11 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled, wrap
-from cxresearch.findings import Check, Statement, as_text, ends, listing, number, percent, words
+from cxresearch.findings import Check, Statement, as_text, ends, listing, number, percent
 from cxresearch.inference import adjusted_p_values, wilson_interval
 from cxresearch.survey.sample import distinct
-from cxresearch.voice.texts import LANGUAGES, Texts, read_texts
-
-say = words(__package__)
+from cxresearch.voice.texts import LANGUAGES, Texts, read_texts, say
 
 TONES = {"negative": ("complaint", PALETTE[1]), "neutral": ("mention", QUIET), "positive": ("praise", PALETTE[0])}
 STEPS = {
@@ -40,8 +37,8 @@ class Topics(Statement):
 
     def augment(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the survey's rows with one column a topic: ``topic_NAME`` is True where the text mentions it."""
-        if len(table) != len(self.read.texts):
-            raise DataProblem(f"augment needs the {len(self.read.texts)} rows that were tagged; found {len(table)}")
+        n = len(self.read.texts)
+        say.refuse_if(len(table) != n, "other_rows", n=n, found=len(table))
         return table.assign(**{f"topic_{t}": f for t, f in zip(self.read.taxonomy, self.read.mentioned().T)})
 
     @property
