@@ -14,7 +14,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.claims.shares import LEAST, happened, say, share_of
 from cxresearch.errors import require_columns, require_share
-from cxresearch.findings import Check, Statement, ends, listing, p_words
+from cxresearch.findings import Check, Statement, ends, listing
 from cxresearch.inference import adjusted_p_values, e_value, ratio_interval, ratio_p_value, t_interval
 from cxresearch.survey import Survey, as_survey
 
@@ -128,10 +128,9 @@ def _made(survey, found, score, outcomes, claimed, controls, behavioural, confid
     summary = {"lowest": lowest, "highest": highest, "claimed": claimed if claimed else np.nan, **adjusted}
     summary |= {"n": int(found["n"].max()), "n_effective": float(found["n_effective"].max())}
     summary |= {"method": "ratio of shares, Koopman; Holm", "established": bool(above == k or below == k)}
-    known = dict(what=listing(map(survey.label, outcomes)), least=LEAST, k=k, bare=k - len(seen))
-    known |= ends("ratio", first["estimate"], first["conf_low"], first["conf_high"]) | {"above": above, "below": below}
-    known |= {"p": p_words(first.get("claim_p", np.nan)), "controls": listing(map(survey.label, controls))}
-    known |= {name: first.get(name) for name in ("most_possible", "odds_ratio")}
+    what, held_alike = (listing(map(survey.label, columns)) for columns in (outcomes, controls))
+    known = {**first, **summary, "what": what, "least": LEAST, "k": k, "bare": k - len(seen)}
+    known |= {"above": above, "below": below, "controls": held_alike}
     when, whose = survey.asked_at or "not stated", "past behaviour" if behavioural else "an answer"
     checks = (
         Check("loyal is no part of the outcome", whose, "an answer", not behavioural, "stops"),

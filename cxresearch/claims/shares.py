@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.errors import require_columns, require_share
-from cxresearch.findings import Check, Statement, ends, listing, p_words, words
+from cxresearch.findings import Check, Statement, ends, listing, words
 from cxresearch.inference import adjusted_p_values, newcombe_difference, t_interval, wilson_interval
 from cxresearch.survey import Survey, as_survey
 from cxresearch.survey.where import rows_where
@@ -171,8 +171,7 @@ def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement
     row = ends("estimate", *span) | {"p_value": p}
     row |= {"said": sample.means(a[sample.rows])[0], "did": sample.means(b[sample.rows])[0], "n": len(sample)}
     meant, others = (wilson_of(survey, np.where(answered & (a == v), b, np.nan), said, confidence) for v in (1, 0))
-    known = row | ends("of_said", *meant[:3]) | {"of_others": others[0], "gap": abs(mean), "p": p_words(p)}
-    known["gap_span"] = *span[1:], confidence
+    known = row | ends("of_said", *meant[:3]) | {"of_others": others[0]}
     summary = {"n": len(sample), "n_effective": sample.n_effective, "did_if_said": meant[0], "did_if_not": others[0]}
     summary["method"] = f"paired difference of shares, {'McNemar' if sample.plain else 'linearised'}"
     summary["established"] = sure = bool(p < 1 - confidence)

@@ -6,7 +6,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import require_columns
 from cxresearch.figures import PALETTE, axes_or_new, titled
-from cxresearch.findings import Check, Statement, ends, listing
+from cxresearch.findings import ENDS, Check, Statement, ends, listing
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.survey import as_survey
 from cxresearch.voice.texts import read_texts, require_texts, say
@@ -62,9 +62,8 @@ def topic_impact(
     fitted, second = least_squares(sample, value, kept, np.column_stack([np.ones(len(value)), wordy]), confidence)
     same = np.sign(found["estimate"]) == np.sign(second["estimate"])
     found["established"] = same & (np.maximum(found["p_adjusted"], second["p_adjusted"]) < 1 - confidence)
-    for end in ("", "_low", "_high"):
-        found[f"at_equal_topics{end}"] = second[f"conf{end}" if end else "estimate"]
-    found = found.assign(p_second=second["p_adjusted"], n=kept.sum(axis=0))
+    equal = ends("at_equal_topics", *(second[end] for end in ENDS))
+    found = found.assign(**equal, p_second=second["p_adjusted"], n=kept.sum(axis=0))
     names = np.array([(t, tone) for tone in ("negative", "positive") for t in read.taxonomy], dtype=object)[asked]
     table = pd.concat([pd.DataFrame(names, columns=["term", "tone"]), found], axis=1)
     order = digits.descending(-table["estimate"].to_numpy(), table["term"] + table["tone"])
