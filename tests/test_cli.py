@@ -90,8 +90,10 @@ KNOWN = "no parameter 'tmes' in answer.ipynb; did you mean 'times'?; there are g
 WRONG = {  # words of the command -> what the last line says
     "run study.yml --set tmes=8": f"cxresearch: --set tmes=8: {KNOWN}",
     "run study.yml --notebooks nowhere": "cxresearch: there is no folder nowhere; name the folder with --notebooks",
-    "run study.yml --out notebooks": "cxresearch: notebooks is not empty and holds no earlier run; name an empty or a new folder",
-    "run study.yml --out study.yml/run": "cxresearch: cannot make a folder in {here}/study.yml: Not a directory; name another with --out",
+    "run study.yml --out notebooks": "cxresearch: notebooks is not empty and holds no earlier run; "
+    "name an empty or a new folder",
+    "run study.yml --out study.yml/run": "cxresearch: cannot make a folder in {here}/study.yml: Not a directory; "
+    "name another with --out",
     "run study.yml --set times": "error: argument --set: 'times' is not NAME=VALUE",
     "run study.yml --timeout 0": "error: argument --timeout: '0' is not a number of seconds above 0",
     "schedule study.yml --every mondy": "argument --every: invalid choice: 'mondy'",

@@ -10,7 +10,7 @@ import pytest
 from cxresearch.runs.markup import from_html, from_markdown
 from cxresearch.runs.page import led, read_sections, title_of
 from cxresearch.runs.record import Record
-from cxresearch.runs.render import movement, not_established, suppressed, write_pages
+from cxresearch.runs.render import not_established, suppressed, write_pages
 
 v4 = nbformat.v4
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>x</a><iframe src='https://x.y'></iframe>"
@@ -86,11 +86,7 @@ def whole(tmp_path) -> Page:
 def test_no_markup_of_the_data_is_live(whole):
     assert {t for t, _ in whole.tags} & {"script", "iframe", "svg", "form", "input", "link", "object"} == set()
     assert [a for _, attributes in whole.tags for a in attributes if a.startswith("on")] == []
-    assert [a["href"] for a in whole.all("a") if "href" in a] == [
-        *["index.html"] * 2,
-        "answer.ipynb",
-        "run.json",
-    ]
+    assert [a["href"] for a in whole.all("a") if "href" in a] == [*["index.html"] * 2, "answer.ipynb", "run.json"]
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in whole.text
 
 
@@ -100,12 +96,8 @@ def test_a_page_asks_nothing_of_anyone(whole):
     assert [i["src"][:22] for i in whole.all("img")] == ["data:image/png;base64,"]
     style = re.search(r"<style>(.*?)</style>", whole.text, flags=re.S).group(1)
     assert not re.search(r"url\(|@import|@font-face", style)
-    assert not [
-        v
-        for _, attributes in whole.tags
-        for k, v in attributes.items()
-        if k in ("src", "srcset", "style", "data") and "//" in v
-    ]
+    asked = [v for _, found in whole.tags for k, v in found.items() if k in ("src", "srcset", "style", "data")]
+    assert not [v for v in asked if "//" in v]
 
 
 def test_a_page_has_title_language_and_a_way_back(whole):
@@ -186,21 +178,12 @@ def test_warnings_stay_visible_without_terminal_colours(whole):
 
 
 def test_a_failed_page_says_so_first_and_marks_the_cell(tmp_path):
-    error = v4.new_output(
-        "error", ename="ValueError", evalue="<b>no</b>", traceback=["\x1b[31mValueError\x1b[0m: <b>no</b>"]
-    )
+    lines = ["\x1b[31mValueError\x1b[0m: <b>no</b>"]
+    error = v4.new_output("error", ename="ValueError", evalue="<b>no</b>", traceback=lines)
     nb = notebook("# What?", ("fine = 1",), ("fails()", error), ("after = 1",))
     failed = page(tmp_path, nb, status="failed", failed_cell=3, reason="cell 3: ValueError: <b>no</b>")
-    at = [
-        failed.text.index(words)
-        for words in (
-            'role="alert"',
-            "cell 3: ValueError: &lt;b&gt;no",
-            "<h1>What?",
-            'id="failed"',
-            '<pre class="error" tabindex="0">ValueError',
-        )
-    ]
+    told = ['role="alert"', "cell 3: ValueError: &lt;b&gt;no", "<h1>What?", 'id="failed"']
+    at = [failed.text.index(words) for words in (*told, '<pre class="error" tabindex="0">ValueError')]
     assert failed.all("details")[:2] == [{"class": "code"}, {"class": "code", "open": None}]
     assert at == sorted(at) and '<a href="#failed">' in failed.text
 
@@ -213,16 +196,8 @@ def test_markdown_of_a_notebook_is_rendered_as_in_jupyter():
 
 def card(tmp_path, status="ok", reason=None, checks=(), **more) -> Page:
     if checks:
-        saved = {
-            "id": "f",
-            "function": "f",
-            "title": "It is <b>12</b> & more",
-            "established": None,
-            "labels": {},
-            "sentence": "It is <b>12</b> & more.",
-            "checks": list(checks),
-            "tables": {"tidy": "main.tidy.csv"},
-        }
+        saved = {"id": "f", "function": "f", "title": "It is <b>12</b> & more", "sentence": "It is <b>12</b> & more."}
+        saved |= {"established": None, "labels": {}, "checks": list(checks), "tables": {"tidy": "main.tidy.csv"}}
         (tmp_path / "findings" / "answer").mkdir(parents=True)
         (tmp_path / "findings" / "answer" / "main.json").write_text(json.dumps(saved), encoding="utf-8")
     write_pages(Record(**record(status, reason, title="Why so?", headline="main") | more), tmp_path)
@@ -231,11 +206,8 @@ def card(tmp_path, status="ok", reason=None, checks=(), **more) -> Page:
 
 def test_the_index_shows_headline_failed_checks_and_links(tmp_path):
     unmet = {"check": "rows <per> driver", "value": 3.14159, "limit": "at least 10", "ok": False}
-    index = card(
-        tmp_path,
-        checks=[unmet, {"check": "b", "value": True, "limit": "yes", "ok": True}],
-        started="2026-11-21T22:46:05+00:00",
-    )
+    holds = {"check": "b", "value": True, "limit": "yes", "ok": True}
+    index = card(tmp_path, checks=[unmet, holds], started="2026-11-21T22:46:05+00:00")
     assert "It is &lt;b&gt;12&lt;/b&gt; &amp; more." in index.text and "Why so?" in index.text
     assert "<summary>2 checks: 1 asks for care</summary>" in index.text
     assert "rows &lt;per&gt; driver: 3.142, required: at least 10" in index.text
@@ -255,11 +227,8 @@ def test_a_check_that_two_findings_fail_alike_is_told_once(tmp_path):
 def test_a_check_that_stops_a_conclusion_stands_open_above_the_others(tmp_path):
     stops = {"check": "a cause", "value": 3, "limit": "none", "ok": False, "level": "stops"}
     index = card(tmp_path, checks=[stops, {**stops, "check": "rows", "level": "care"}])
-    assert (
-        index.text.index("What stops a conclusion")
-        < index.text.index("a cause: 3")
-        < index.text.index("<summary>2 checks: 1 stops")
-    )
+    told = ["What stops a conclusion", "a cause: 3", "<summary>2 checks: 1 stops"]
+    assert (at := [index.text.index(words) for words in told]) == sorted(at)
 
 
 def test_the_index_says_that_all_checks_hold(tmp_path):
@@ -268,10 +237,8 @@ def test_the_index_says_that_all_checks_hold(tmp_path):
 
 def test_the_index_names_what_failed_and_what_was_skipped(tmp_path):
     failed = card(tmp_path, "failed", "cell 3: <b>")
-    assert (
-        "<strong>Failed.</strong> cell 3: &lt;b&gt;" in failed.text
-        and "1 of 1 questions failed: Why so?" in failed.text
-    )
+    assert "<strong>Failed.</strong> cell 3: &lt;b&gt;" in failed.text
+    assert "1 of 1 questions failed: Why so?" in failed.text
     skipped = card(tmp_path, "skipped", "no table 'costs'")
     assert "Skipped, for want of data (1)" in skipped.text and "no table &#39;costs&#39;" in skipped.text
     assert [a["href"] for a in skipped.all("a")] == ["run.json"]  # it has no page
@@ -295,39 +262,3 @@ def test_the_index_collects_what_was_suppressed():
     withheld = {"name": "a", "title": "A?", "status": "failed", "pooled": [], "findings_read": []}
     (told,) = suppressed([withheld | {"reason": "withheld, since it gives away a hidden number: x"}, withheld | {"reason": "1"}])
     assert told.said == "withheld, since it gives away a hidden number: x"
-
-
-def kept_run(folder, started, score) -> dict:
-    entry = {
-        "name": "answer",
-        "status": "ok",
-        "headline": "main",
-        "parameters": {},
-        "findings": {"main": "x"},
-        "reason": None,
-        "sha256": "0",
-    }
-    known = {"format": "cxresearch run 1", "status": "ok", "title": "T", "report": None, "study": "s.yml"}
-    known |= {
-        "started": started,
-        "finished": started,
-        "versions": {},
-        "inputs": {"a.csv": started},
-        "notebooks": [entry],
-    }
-    at = folder / "findings" / "answer"
-    at.mkdir(parents=True)
-    saved = {"id": "nps recommend", "sentence": f"It is {score}.", "checks": [], "tables": {"tidy": "main.tidy.csv"}}
-    saved |= {"glance": {"estimate": score, "n": 100, "confidence": 0.95}}
-    (at / "main.json").write_text(json.dumps(saved), encoding="utf-8")
-    (at / "main.tidy.csv").write_text(f"estimate,conf_low,conf_high,n\n{score},{score - 3},{score + 3},100\n", "utf-8")
-    (folder / "run.json").write_text(json.dumps(known), encoding="utf-8")
-    return known
-
-
-def test_movement_is_told_against_an_earlier_run(tmp_path):
-    kept_run(tmp_path / "second", "2026-02-01T09:30:00+00:00", 10.0)
-    kept_run(tmp_path / "third", "2026-03-01T00:00:00+00:00", 16.0)
-    said, line = movement(tmp_path / "second", tmp_path / "third")
-    assert said == "Against the run of 2026-02-01 09:30 UTC, on other data: a.csv. 0 findings are the same, 1 not."
-    assert line == "nps recommend: 10.0 → 16.0 (+6.0, interval 1.8 to 10.2)"

@@ -19,7 +19,7 @@ from waiting import PATIENCE, descendants
 from cxresearch.errors import DataProblem, StudyProblem
 from cxresearch.runs import Pool, make_run, plan_run
 from cxresearch.runs.execution import Ledger, Places
-from cxresearch.runs.folder import building, default_folder, require_free, runs_folder
+from cxresearch.runs.folder import default_folder, require_free, runs_folder
 from cxresearch.runs.warm import SERVERS
 
 KILL = 'print("alive")\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)'
@@ -189,13 +189,6 @@ def test_a_folder_with_other_things_in_it_is_refused(tmp_path):
         f"{tmp_path} holds an earlier run and also thesis.docx, which replacing the run would delete; "
         "move it, or name another folder"
     )
-
-
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(StudyProblem) as caught, building(tmp_path / "file" / "run"):
-        pass
-    assert str(caught.value) == f"cannot make a folder in {tmp_path / 'file'}: Not a directory; name another with --out"
 
 
 # --- what really ran -------------------------------------------------------------------------------------------------

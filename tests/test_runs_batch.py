@@ -75,11 +75,8 @@ def test_names_of_reports_are_readable_and_differ_on_every_file_system():
     assert all(n == Path(n).name and 0 < len(n.encode()) <= 100 and n[0] not in ".-" for n in names)
     assert names[3].startswith("A-B-") and names[5].startswith("value-") and names[7].startswith("con-")
     assert names == safe_names([(("market", v),) for v in values])
-
-
-def test_values_that_join_to_the_same_name_keep_apart():
     one, other = safe_names([(("a", "x-y"), ("b", "z")), (("a", "x"), ("b", "y-z"))])
-    assert one != other
+    assert one != other, "values that join to the same name"
 
 
 def test_a_market_under_the_base_gets_no_report_and_the_smallest_beside_it_neither(tmp_path):
@@ -309,24 +306,18 @@ def test_an_unchanged_batch_is_linked_and_outlives_the_older_one(again):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda f: (f / "answers.csv").write_text((f / "answers.csv").read_text("utf-8") + "x,2024,1,North\n", "utf-8"),
-        lambda f: (f / "study.yml").write_text(STUDY.replace("times: 2", "times: 3"), encoding="utf-8"),
-        lambda f: write_notebook(f / "notebooks", "answer", DEFINE + SAYS + "\n1", headline="answer"),
+        lambda f, _: (f / "answers.csv").write_bytes((f / "answers.csv").read_bytes() + b"x,2024,1,North\n"),
+        lambda f, _: (f / "study.yml").write_text(STUDY.replace("times: 2", "times: 3"), encoding="utf-8"),
+        lambda f, _: write_notebook(f / "notebooks", "answer", DEFINE + SAYS + "\n1", headline="answer"),
+        lambda _, patch: patch.setattr("cxresearch.runs.unchanged.package_digest", lambda: "another"),
     ],
-    ids=["data", "parameter", "notebook"],
+    ids=["data", "parameter", "notebook", "package"],
 )
-def test_what_a_report_follows_from_decides_whether_it_is_made(again, change):
+def test_what_a_report_follows_from_decides_whether_it_is_made(again, monkeypatch, change):
     digest = digest_of(batch_of(again, report="monthly"), again / "runs/two")
     assert digest_of(batch_of(again, report="monthly"), again / "runs/three") == digest
-    change(again)
+    change(again, monkeypatch)
     assert digest_of(batch_of(again, report="monthly"), again / "runs/two") != digest
-
-
-def test_the_package_decides_too(again, monkeypatch):
-    batch = batch_of(again, report="monthly")
-    digest = digest_of(batch, again / "runs/two")
-    monkeypatch.setattr("cxresearch.runs.unchanged.package_digest", lambda: "another")
-    assert digest_of(batch, again / "runs/two") != digest
 
 
 def test_new_data_are_compared_with_the_batch_before(again, pool):
