@@ -297,15 +297,12 @@ class _Work:
         failed = any(part.status == FAILED for part in [*parts.get("notebooks", ()), *parts.get("reports", ())])
         told = {"format": BATCH if "reports" in parts else FORMAT, "status": FAILED if failed else OK}
         told |= {"exit_status": int(failed), "title": plan.title, "study": study_from(place, plan.study)}
-        told |= {"report": plan.report, **{k: v for k, v in (("only", list(plan.only)), ("digest", digest)) if v}}
-        told |= self._clock(began)
-        rest = {}
+        told |= {"report": plan.report, "versions": versions(), "inputs": dict(plan.inputs), **self._clock(began)}
+        known = {"only": list(plan.only), "digest": digest}
         if "notebooks" in parts:
             told |= {} if self.reproducible else commit(plan.project)
-            rest = {"queries": dict(plan.opened.queries), "privacy": list(plan.opened.privacy)}
-            rest["targets"] = plan.opened.targets
-        told |= {"versions": versions(), "inputs": dict(plan.inputs), **{k: v for k, v in rest.items() if v}}
-        return Record(**told, **parts)
+            known |= {name: getattr(plan.opened, name) for name in ("queries", "privacy", "targets")}
+        return Record(**told, **{name: value for name, value in known.items() if value}, **parts)
 
     def batch_record(self, reports: list[_Report]) -> Record:
         """Remove the findings that together give away what one hides; write log, index and record, and return that."""

@@ -65,10 +65,14 @@ def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int 
         )
     for i, column in enumerate(each):
         narrow.require_no_contact(opened, column, dict.fromkeys(only[i][1] for only in shown["only"]))
-    reasons = _reasons(counts, base, min_rows, table)
-    named = zip(safe_names(shown["only"]), shown["only"], shown["rows"].tolist(), (reasons[i] for i in shown.index))
+    values = [tuple(value for _, value in only) for only in counts["only"]]
+    hidden = hidden_values(values, counts["people"], min_base=base)
+    beside = "beside the others and the whole, this report would tell the size of one under the minimum base"
     cells = [Cell(WHOLE, (), len(opened.read(table).table))] if whole else []
-    cells += [Cell(*cell) for cell in named]
+    for name, i in zip(safe_names(shown["only"]), shown.index):
+        only, rows = shown.at[i, "only"], int(shown.at[i, "rows"])
+        few = f"{rows} rows of {table}; the report asks for {min_rows}" if rows < min_rows else None
+        cells.append(Cell(name, only, rows, beside if hidden[i] else few))
     small = f"fewer than {base} people or rows of {table}, the minimum base"
     return cells + ([Cell("", (), 0, small, len(counts) - len(shown))] if len(shown) < len(counts) else [])
 
@@ -121,15 +125,6 @@ def _natural(text: str) -> tuple:
     """Return a key that sorts 2 before 10."""
     parts = re.split(r"(\d+)", text)
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts)
-
-
-def _reasons(counts: pd.DataFrame, base: int, min_rows: int, table: str) -> list[str | None]:
-    """Return why a combination at or over the minimum base gets no report."""
-    values = [tuple(value for _, value in only) for only in counts["only"]]
-    hidden = hidden_values(values, counts["people"], min_base=base)
-    beside = "beside the others and the whole, this report would tell the size of one under the minimum base"
-    few = [f"{n} rows of {table}; the report asks for {min_rows}" if n < min_rows else None for n in counts["rows"]]
-    return [beside if kept_back else why for kept_back, why in zip(hidden, few)]
 
 
 def safe_names(cells: Iterable[Only]) -> list[str]:

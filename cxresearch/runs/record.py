@@ -69,7 +69,8 @@ class Record(BaseModel):
     """The content of run.json; what is not set is not written.
 
     A run has `notebooks`, a batch has `reports`. `digest` is of all that it follows from, `files` are the digests of
-    what it consists of (of a report in a batch, its record), `moved` is told against an earlier run. `only` says that it is not the whole report.
+    what it consists of (of a report in a batch, its record), `moved` is told against an earlier run. `only` says that
+    it is not the whole report.
     """
 
     format: Literal["cxresearch run 1", "cxresearch batch 1"] = FORMAT
