@@ -73,10 +73,16 @@ def withheld_together(cells: Sequence[Cell], folder: Path, opened) -> dict[Cell,
     hiding = {c for c in of_parts if {f"{column}={value}" for column, value in c.only} <= told}
     order = sorted(of_parts, key=lambda c: (c in hiding, c.rows, c.name))
     left_out = order[: bisect_left(range(len(order)), True, key=lambda k: not leaks(order[:k]))]
+    suspects = {leak.table.partition(".")[0] for leak in given_away}
+    names = list(dict.fromkeys(s.name for c in left_out for s in of_parts[c]))
     shown: set[str] = set()
-    for name in dict.fromkeys(s.name for c in left_out for s in of_parts[c]):
-        if not leaks(left_out, {*shown, name}):
-            shown.add(name)
+    asked = [[n for n in names if n not in suspects], [n for n in names if n in suspects]]
+    while asked:  # many at once, and halves of those of which one gives something away
+        some = asked.pop(0)
+        if not leaks(left_out, shown.union(some)):
+            shown.update(some)
+        elif len(some) > 1:
+            asked[:0] = [some[: len(some) // 2], some[len(some) // 2 :]]
     reason = (
         f"{WITHHELD} beside the whole the reports together would give away a hidden number: {min(given_away).said()}"
     )
