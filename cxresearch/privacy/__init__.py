@@ -2,14 +2,7 @@
 
 # ruff: noqa: F401
 from cxresearch.privacy.audit import Leak, audit_folder, audit_tables
-from cxresearch.privacy.base import (
-    POOLED,
-    guarded_base,
-    hide_small_bases,
-    largest_share,
-    pool_small_groups,
-    require_base,
-)
+from cxresearch.privacy.base import POOLED, hide_small_bases, largest_share, pool_small_groups, require_base
 from cxresearch.privacy.identifiers import Identifier, find_identifiers
 from cxresearch.privacy.pseudonyms import (
     PSEUDONYMS,

@@ -14,7 +14,6 @@ Hundepool et al. (2012), *Statistical Disclosure Control*, 4.3-4.4 (linked table
 """
 
 import math
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,11 +25,12 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.privacy.base import MOST, POOLED
-from cxresearch.privacy.linear import computed, feasible_point, from_rows
+from cxresearch.privacy.linear import closest_point, computed, from_rows
 from cxresearch.privacy.published import OF_PEOPLE, Cell, Counted, Saved, read_findings
 
 MONEY = frozenset({"revenue", "revenue_before", "revenue_after", "amount", "spent"})  # as studies and analyses call it
 AVERAGES = ("estimate", "mean", "observed", "responders")  # columns that are a mean, or a sum, of a row's people
+EXACT = 1e-3  # of counts that add up
 REST = "\N{HORIZONTAL ELLIPSIS}"  # whoever no report is about
 OF_MONEY = {*OF_PEOPLE, "score", "period", "cohort"}  # keys of the rows of a table of such means
 
@@ -256,30 +256,31 @@ def _computed(population: _Population, known: Known, dominated: set[str]) -> Ite
 
 
 def _system(place: Mapping[Cell, int], blocks: Sequence[list[Equation]], shown: Mapping[Cell, float]):
-    """Return the equations that hold (sparse), which cells are not shown, and a solution."""
+    """Return the equations that hold (sparse), which cells are not shown, and a solution.
+
+    Some table may not add up to another: left out are the ways to sum a table that the smallest change denies.
+    """
     point = np.array([shown.get(cell, math.nan) for cell in place])
     left = np.isnan(point)
     rows = [{place[cell]: v for cell, v in row.items()} for block in blocks for row in block]
     every, of_block = from_rows(rows, len(place)), np.repeat(np.arange(len(blocks)), list(map(len, blocks)))
     unknown, right = every[:, left], -(every[:, ~left] @ point[~left])
-    some = np.diff(unknown.indptr) > 0
     # sums that what is shown denies by itself: of known counts, or of counts at least 0 that would be less than nobody
     low, high = unknown.minimum(0).sum(axis=1), unknown.maximum(0).sum(axis=1)
     denied = ((low == 0) & (right < -0.5)) | ((high == 0) & (right > 0.5))
-    kept = np.setdiff1d(np.arange(len(blocks)), of_block[denied]).tolist()
-
-    def solved(taken):
-        rows = np.isin(of_block, taken) & some
-        return feasible_point(unknown[rows], right[rows])
-
-    found, taken = solved(kept), []
-    if found is None:  # some table does not add up to another: take in, one after the other, those that do
-        while kept:  # as many at once as add up, to the first that does not: each step halves where that is
-            good = bisect_left(range(1, len(kept) + 1), True, key=lambda k: solved([*taken, *kept[:k]]) is None)
-            taken, kept = [*taken, *kept[:good]], kept[good + 1 :]
-        found, kept = solved(taken), taken
-    point[left] = found
-    return every[np.isin(of_block, kept)], left, point
+    every, unknown, right, of_block = (
+        x[~np.isin(of_block, of_block[denied])] for x in (every, unknown, right, of_block)
+    )
+    _, change = closest_point(unknown, right)
+    left_out = np.unique(of_block[change > EXACT])
+    kept = ~np.isin(of_block, left_out)
+    point[left], _ = closest_point(unknown[kept], right[kept])
+    for block in left_out:  # the smallest change may be shared by tables of which one is enough
+        more = kept | (of_block == block)
+        solution, change = closest_point(unknown[more], right[more])
+        if change.max() <= EXACT:
+            kept, point[left] = more, solution
+    return every[kept], left, point
 
 
 def _merged(parts: Sequence[Counted]) -> tuple[list[Counted], list[list[Equation]]]:

@@ -34,15 +34,10 @@ def pool_small_groups(groups: pd.Series, *, min_base: int) -> pd.Series:
     return groups.where(~groups.isin(pooled), POOLED).where(groups.notna()) if pooled else groups
 
 
-def hide_small_bases(
-    table: pd.DataFrame, *, min_base: int, base: str = "n", keys=("group", "wave", "segment", "term")
-) -> pd.DataFrame:
-    """Return `table` with every value, the base too, missing in rows whose base is under `min_base`."""
-    small = table[base] < min_base
-    shown = table.copy()
-    for column in table.columns.difference(list(keys), sort=False):
-        shown[column] = table[column].mask(small)  # integers become floats with a gap
-    return shown
+def hide_small_bases(table: pd.DataFrame, *, min_base: int, keys=("group", "wave", "segment", "term")) -> pd.DataFrame:
+    """Return `table` with every value, n too, missing in rows whose n is under `min_base`: integers become floats."""
+    told = table.columns.difference(list(keys), sort=False)
+    return table.assign(**{column: table[column].mask(table["n"] < min_base) for column in told})
 
 
 def require_base(n: int, *, min_base: int, what: str) -> None:
@@ -57,9 +52,3 @@ def largest_share(amounts) -> float:
     """Return the part of a sum that its largest contributor has, 0-1 (0 without money); losses count by their size."""
     size = np.abs(np.asarray(amounts, dtype=float))
     return float(size.max() / size.sum()) if size.sum() > 0 else 0.0
-
-
-def guarded_base(base, shares, *, min_base: int) -> np.ndarray:
-    """Return the bases (k,) by which cells of money are hidden: under the minimum where a contributor dominates."""
-    base = np.asarray(base, dtype=float)
-    return np.where(np.asarray(shares, dtype=float) > MOST, np.minimum(base, min_base - 1), base)

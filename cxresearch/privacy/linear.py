@@ -29,17 +29,12 @@ def from_rows(rows: Sequence[Mapping[int, float]], width: int) -> sparse.csr_arr
     return sparse.csr_array((v, (i, j)), shape=(len(rows), width), dtype=float)
 
 
-def feasible_point(published, values) -> np.ndarray | None:
-    """Return some x >= 0 with ``published @ x == values``, (v,), or None if there is none.
-
-    Parameters
-    ----------
-    published : (m, v) sparse matrix
-    values : (m,) array
-    """
-    scale = max(float(np.max(values, initial=0)), 1.0)
-    found = _linprog(np.zeros(published.shape[1]), published, np.asarray(values, dtype=float) / scale, (0, None))
-    return None if found is None else found * scale
+def closest_point(published, values) -> tuple[np.ndarray, np.ndarray]:
+    """Return some x >= 0 for which the sums ``published @ x``, (m,), are changed least to be the values, and the changes."""
+    scale, (m, width) = max(float(np.max(values, initial=0)), 1.0), published.shape
+    cost, change = np.append(np.zeros(width), np.ones(2 * m)), sparse.eye_array(m)
+    found = scale * _linprog(cost, sparse.hstack([published, change, -change]), values / scale, (0, None))
+    return found[:width], np.abs(found[width : width + m] - found[width + m :])
 
 
 def computed(published, asked, positive) -> np.ndarray:

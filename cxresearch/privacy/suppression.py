@@ -15,10 +15,9 @@ from itertools import combinations, permutations
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
-from cxresearch.privacy.base import guarded_base
-from cxresearch.privacy.linear import computed
+from cxresearch.privacy.base import MOST
+from cxresearch.privacy.linear import computed, from_rows
 
 KEYS = ("group", "segment", "wave")
 
@@ -40,7 +39,7 @@ def hidden_cells(
     """
     n = table[base].to_numpy(dtype=float, na_value=0.0)
     if min_base > 1 and "largest_share" in table:
-        n = guarded_base(n, table["largest_share"], min_base=min_base)
+        n = np.where(table["largest_share"].astype(float) > MOST, np.minimum(n, min_base - 1), n)
     if min_base <= 1 or not (n < min_base).any():
         return np.zeros(len(n), dtype=bool)
     if not secondary:
@@ -55,10 +54,8 @@ def hidden_cells(
 def hide_cells(table: pd.DataFrame, *, min_base: int, base: str = "n", keys=KEYS) -> pd.DataFrame:
     """Return `table`, whose rows add up to a whole, with every value but the keys missing in the `hidden_cells`."""
     hidden = hidden_cells(table, min_base=min_base, base=base, keys=keys)
-    shown = table.copy()
-    for column in table.columns.difference(list(keys), sort=False) if hidden.any() else ():
-        shown[column] = table[column].mask(hidden)
-    return shown
+    told = table.columns.difference(list(keys), sort=False) if hidden.any() else ()
+    return table.assign(**{column: table[column].mask(hidden) for column in told})
 
 
 def hidden_values(values, people, *, min_base: int) -> np.ndarray:
@@ -209,15 +206,11 @@ def _close(lines, size, hidden, free, asked, min_base: int) -> None:
     while True:
         _complete_lines(lines, size, hidden, free, min_base)
         at = np.flatnonzero(hidden)
-        place = np.full(len(size), -1)
-        place[at] = np.arange(len(at))
-        rows = [{int(place[p]): 1.0 for p in line[:-1] if hidden[p]} | (
-            {int(place[line[-1]]): -1.0} if hidden[line[-1]] else {}) for line in lines if hidden[line].any()]  # fmt: skip
-        i = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-        j, v = [k for row in rows for k in row], [v for row in rows for v in row.values()]
-        equations = sparse.csr_array((v, (i, j)), shape=(len(rows), len(at)))
+        place = {p: i for i, p in enumerate(at.tolist())}
+        rows = [{place[p]: -1.0 if p == line[-1] else 1.0 for p in line[hidden[line]].tolist()} for line in lines]
         wanted = np.flatnonzero(asked[at])
-        follows = at[wanted][computed(equations, sparse.eye_array(len(at), format="csr")[wanted], size[at] > 0)]
+        own = from_rows([{i: 1.0} for i in wanted.tolist()], len(at))
+        follows = at[wanted][computed(from_rows(list(filter(None, rows)), len(at)), own, size[at] > 0)]
         further = _next(_smallest(follows, size), lines, size, hidden, free) if len(follows) else None
         if further is None:
             return
