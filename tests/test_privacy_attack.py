@@ -3,6 +3,8 @@
 The attacker knows which groupings determine one another, and knows of every number that is shown, in whichever report.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,7 @@ from scipy.optimize import linprog
 import cxresearch as cx
 from benchmarks.privacy import save_report
 from benchmarks.privacy import write_study as write_ordinary
-from cxresearch.errors import TooFewRespondents
+from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.findings import RUN_FOLDER
 from cxresearch.privacy import audit_folder
 from cxresearch.runs.withhold import known_of
@@ -192,6 +194,48 @@ def test_the_money_of_a_customer_who_dominates_is_not_told(tmp_path):
     sums = [bias["responders"] * bias["n"], bias["others"] * bias["n_others"], *(value["estimate"] * value["n"])]
     assert bias["largest_share"] != bias["largest_share"] and len(sums) == 5
     assert [s for s in sums if abs(s / 5e5 - 1) < 0.1] == []
+
+
+def spending(folder, richest: float, *, n=600) -> Path:
+    """Write a study with an item of amounts that nothing calls money, one of them `richest`, and ids mapped to a number."""
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame({"person": 1_000_000 + 7 * np.arange(n), "region": rng.choice(["A", "B"], n), "branch": "B"})
+    table = table.assign(age=rng.choice(["young", "old"], n), wave="1", recommend=rng.integers(0, 11, n))
+    table = table.assign(minutes=rng.gamma(4, 3, n).round(1), wallet=rng.gamma(1, 200, n).round(2))
+    table.loc[5, "wallet"] = richest
+    table.to_csv(folder / "answers.csv", index=False)
+    more = "".join(f"      {item}: {{type: number, role: outcome}}\n" for item in ("wallet", "minutes"))
+    more += "      number: {column: person, type: number}\n"
+    (folder / "study.yml").write_text(STUDY + more, encoding="utf-8")
+    return folder / "study.yml"
+
+
+@pytest.mark.parametrize("by", ["region", None])
+def test_an_item_of_amounts_is_money_whatever_it_is_called(tmp_path, monkeypatch, by):
+    study = cx.open_study(spending(tmp_path, 2e7))
+    monkeypatch.setenv(RUN_FOLDER, str(tmp_path / "findings" / "scorecard"))
+    found = cx.mean_score(study.responses, "wallet", by=by)
+    assert (found.tidy()["estimate"] * found.tidy()["n"]).max() == pytest.approx(2e7, rel=0.01), "it is told"
+    cx.save(found, name="wallet")
+    cx.save(cx.mean_score(study.responses, "minutes", by=by), name="minutes")
+    cx.save(cx.nps(study.responses, "recommend", by=by), name="score")
+    assert {name: leak.reason for name, leak in audit_folder(tmp_path / "findings", known_of(study)).items()} == {
+        "scorecard/wallet": "it averages money and does not say how much of it is one contributor's"
+    }
+
+
+def test_amounts_of_which_nobody_has_the_most_are_shown(tmp_path, monkeypatch):
+    study = cx.open_study(spending(tmp_path, 100.0))
+    monkeypatch.setenv(RUN_FOLDER, str(tmp_path / "findings" / "scorecard"))
+    cx.save(cx.mean_score(study.responses, "wallet", by="region"), name="wallet")
+    assert audit_folder(tmp_path / "findings", known_of(study)) == {}
+
+
+def test_ids_mapped_to_a_number_are_pseudonyms_of_which_nothing_is_computed(tmp_path):
+    responses = cx.open_study(spending(tmp_path, 100.0)).responses
+    with pytest.raises(DataProblem, match="number holds 600 values that are not numbers") as refused:
+        cx.mean_score(responses, "number", by="region")
+    assert "100000" not in str(refused.value)
 
 
 pytestmark = pytest.mark.usefixtures("own_environment")

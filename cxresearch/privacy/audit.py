@@ -54,7 +54,7 @@ class Known(NamedTuple):
     min_base: int | None = None  # a base shown under it is reported; None looks only for what can be computed
     # (column, column) -> group of the first -> the group of the second in which it lies
     nested: Mapping[tuple[str, str], Mapping[str, str]] = {}
-    money: frozenset[str] = MONEY  # columns of amounts, of which one person may have the most
+    dominated: frozenset[str] = frozenset()  # columns of amounts of which one row has the most in some group
 
 
 def audit_tables(findings: Sequence[Saved], known: Known = Known()) -> list[Leak]:
@@ -132,8 +132,10 @@ def _alone(saved: Saved, known: Known) -> Iterator[Leak]:
                 cell = _words((name, row[key]) for key, name in keys.items())
                 yield Leak(file, cell, "more than half of its money is one contributor's")
         elif {"n"} < {"n", *AVERAGES} & set(table.columns):
-            terms = set(table.get("term", ())) if "responders" in table.columns else set()
-            if terms & known.money or (saved.outcome in known.money and OF_MONEY & set(table.columns)):
+            money, own = MONEY | known.dominated, OF_MONEY & set(table.columns) or "term" not in table.columns
+            terms = money.intersection(table["term"] if "responders" in table.columns else ())
+            features = known.dominated.intersection(table.get("feature", ()))
+            if terms or features or (saved.outcome in money and own):
                 yield Leak(file, "all", "it averages money and does not say how much of it is one contributor's")
 
 
@@ -200,7 +202,7 @@ def _differences(findings: Sequence[Saved], known: Known) -> Iterator[Leak]:
     """Yield the groups of which one thing is averaged twice, over people of whom fewer than the base differ."""
     found: dict[tuple[str, Cell], set[float]] = defaultdict(set)
     for saved in findings:
-        for (what, cell), n in _averaged(saved, known.money).items():
+        for (what, cell), n in _averaged(saved, MONEY | known.dominated).items():
             before = found[what, cell]
             if any(0 < abs(n - other) < known.min_base for other in before):
                 why = f"{what} is averaged over it twice, and fewer than {known.min_base} people are not in both"

@@ -7,6 +7,8 @@ References
 Hundepool et al. (2012), *Statistical Disclosure Control*, 4.2.2: the (n, k) rule.
 """
 
+from itertools import chain, combinations
+
 import numpy as np
 import pandas as pd
 
@@ -38,6 +40,21 @@ def hide_small_bases(table: pd.DataFrame, *, min_base: int, keys=("group", "wave
     """Return `table` with every value, n too, missing in rows whose n is under `min_base`: integers become floats."""
     told = table.columns.difference(list(keys), sort=False)
     return table.assign(**{column: table[column].mask(table["n"] < min_base) for column in told})
+
+
+def dominated_columns(table: pd.DataFrame, groups: pd.DataFrame, *, min_base: int) -> set[str]:
+    """Return the columns of amounts of which one row has more than half in some group that is large enough to be shown.
+
+    `groups` are those of each row by the groupings of a study, which divide it alone and in pairs; a column of 0 and 1
+    holds no amounts.
+    """
+    size = table.loc[:, ~table.isin([0, 1]).where(table.notna(), True).all()].abs()
+    found: set[str] = set()
+    for keys in chain.from_iterable(combinations(groups.columns, k) for k in (0, 1, 2)):
+        parts = size.groupby([groups[key] for key in keys] or np.zeros(len(size)), dropna=False)
+        most = (parts.max() > MOST * parts.sum()) & (parts.count() >= min_base)
+        found |= set(size.columns[most.any()])
+    return found
 
 
 def require_base(n: int, *, min_base: int, what: str) -> None:

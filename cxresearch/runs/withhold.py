@@ -17,6 +17,7 @@ import pandas as pd
 
 from cxresearch.errors import TooFewRespondents
 from cxresearch.privacy.audit import Known, Leak, audit_folder, audit_tables
+from cxresearch.privacy.base import dominated_columns
 from cxresearch.privacy.published import Saved, read_findings
 from cxresearch.runs.execution import Outcome
 from cxresearch.runs.matrix import WHOLE, Cell
@@ -91,16 +92,20 @@ def withheld_together(cells: Sequence[Cell], folder: Path, opened) -> dict[Cell,
 
 
 def known_of(opened) -> Known:
-    """Return what the audit must know of a study: its floor, and which of its groupings determine one another."""
-    nested = {}
+    """Return what the audit must know of a study: its floor, which of its groupings determine one another, and amounts."""
+    nested, dominated = {}, set()
     for name, columns in opened._whole.column_names.items():
         asked = sorted({c for role in GROUPINGS for c in opened._whole.columns(role, table=name)} & set(columns))
-        words = pd.DataFrame({c: as_words(opened._whole.read(name).table[c]) for c in asked}).drop_duplicates()
+        table, items = opened._whole.read(name).table, opened._whole.declaration(name).items
+        words = pd.DataFrame({c: as_words(table[c]) for c in asked}, index=table.index)
+        amounts = [c for c in table.select_dtypes("number") if not (c in items and items[c].scale)]
+        dominated |= dominated_columns(table[amounts], words, min_base=opened.min_base)
+        words = words.drop_duplicates()
         for fine, coarse in permutations(words.columns, 2):
             pairs = words[[fine, coarse]].dropna().drop_duplicates()
             if pairs[fine].is_unique and 1 < pairs[coarse].nunique() < len(pairs):
                 nested[fine, coarse] = dict(zip(pairs[fine], pairs[coarse]))
-    return Known(opened.min_base, nested)
+    return Known(opened.min_base, nested, frozenset(dominated))
 
 
 def of_the_whole(opened, findings: Iterable[Saved], *, of_a_part: bool = False) -> Iterator[Saved]:
