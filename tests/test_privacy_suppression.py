@@ -167,3 +167,10 @@ def test_without_a_minimum_base_no_money_is_hidden_and_the_share_is_said():
     table = customers(richest=1e6)
     shown = cx.promoter_value(table, "recommend", value="paid").tidy()
     assert shown["n"].tolist() == [280, 80, 80] and shown["largest_share"].iloc[0] > 0.9
+
+
+def test_a_grouping_by_several_columns_is_closed_beside_the_others():
+    people = pd.DataFrame({"a": ["x"] * 30 + ["y"] * 36, "b": ["p"] * 18 + ["q"] * 12 + ["p"] * 30 + ["q"] * 6})
+    survey = cx.as_survey(people.assign(recommend=7), min_base=10, roles={"a": "demographic", "b": "demographic"})
+    shown = cx.nps(survey, "recommend", by=["a", "b"]).tidy()
+    assert shown["n"].isna().sum() >= 2 and shown["n"].dropna().ge(10).all()

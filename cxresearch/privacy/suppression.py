@@ -75,7 +75,7 @@ def hidden_of(survey, sample, *, by, wave: bool, of) -> np.ndarray:
     answered = np.array(rows[list(of)].notna().all(axis=1))
     answered[: len(survey)] = False
     answered[sample.rows] = True
-    by = by[0] if by and not isinstance(by, str) and len(by) == 1 else by
+    by = by if isinstance(by, str) or not by else by[0] if len(by) == 1 else tuple(by)
     waves = [survey.wave] if survey.wave else []
     declared = [c for role in ("demographic", "segment") for c in survey.columns_of(role) if c in rows]
     declared = list(dict.fromkeys([*declared, *waves]))
