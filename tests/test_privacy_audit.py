@@ -287,6 +287,19 @@ def test_two_means_of_one_thing_over_almost_the_same_people_tell_of_the_few():
     assert audit_tables([first, second], Known(1)) == []
 
 
+def test_digits_beyond_those_of_the_page_tell_the_audit_nothing(root):
+    def as_shown(table: pd.DataFrame) -> pd.DataFrame:
+        numbers = table.loc[:, ~table.columns.str.match("n$|n_|largest|score|wave")].apply(pd.to_numeric, errors="coerce")
+        return table.assign(**{c: numbers[c].round(1).astype(str) for c in numbers if numbers[c].notna().any()})
+
+    places = [root / "reports" / "example" / "findings" / name for name in ("promoters", "scorecard")]
+    found = [saved for place in places for saved in read_findings(place)]
+    shown = [replace(saved, tables={f: as_shown(t) for f, t in saved.tables.items()}) for saved in found]
+    assert any(not a.tables[f].equals(b.tables[f]) for a, b in zip(found, shown) for f in a.tables)
+    leaks = audit_tables(found, Known(100))
+    assert leaks and audit_tables(shown, Known(100)) == leaks
+
+
 @pytest.mark.parametrize(
     "table, outcome",
     [
