@@ -212,20 +212,6 @@ def test_cells_that_spell_out_the_ends_of_a_scale(tmp_path):
     assert sorted(study.responses.table[study.column("nps")].unique()) == list(range(11))
 
 
-def test_spss_ends_labelled_in_words_on_eleven_points_wait_for_a_decision(tmp_path):
-    import pyreadstat
-
-    frame = pd.DataFrame({"q": [float(1 + i % 11) for i in range(55)]})
-    labels = {"q": {1.0: "Not at all likely", 11.0: "Extremely likely"}}
-    pyreadstat.write_sav(
-        frame, str(tmp_path / "a.sav"), column_labels=["Would you recommend us?"], variable_value_labels=labels
-    )
-    _, found = new(tmp_path, None, "a.sav")
-    assert found["waiting"] == [
-        "study.yml, line 16: item q (role nps; scale 0 to 10; stored 1 is 0, 2 is 1, 3 is 2, ...)"
-    ]
-
-
 def test_decimal_comma_semicolon_and_day_first_dates(tmp_path):
     rows = "".join(f"{i};{i},5;{i + 10:02d}.03.2024;{1 + i % 5}\n" for i in range(1, 15))
     text, found = new(tmp_path, "Nummer;Betrag;Datum;Zufriedenheit insgesamt\n" + rows)
@@ -330,27 +316,6 @@ def test_a_slip_in_one_number_is_no_decimal_comma_and_is_not_taken_for_a_blank(t
 def test_headers_that_stand_twice_are_told_apart(tmp_path):
     text, found = new(tmp_path, "id,x,x\n" + "".join(f"{i},a{i % 2},b{i % 3}\n" for i in range(12)))
     assert found["problems"] == [] and "column: x#1" in text.replace('"', "") and "column: x#2" in text.replace('"', "")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("a.csv", "", "a.csv is empty"),
-        ("a.csv", "x,y\n", "a.csv has a header but no rows"),
-        ("a.xlsx", "", "a.xlsx is empty"),
-        ("a.json", "", "a.json is empty"),
-        (
-            "a.json",
-            "{",
-            "a.json is not valid JSON: line 1, column 2: Expecting property name enclosed in double quotes",
-        ),
-        ("a.sav", "", "a.sav is empty"),
-    ],
-)
-def test_files_without_a_table(tmp_path, name, content, said):
-    with pytest.raises(StudyProblem) as caught:
-        new(tmp_path, content, name)
-    assert str(caught.value) == said and not (tmp_path / "study.yml").exists()
 
 
 def test_six_files_become_the_six_tables(root, tmp_path):

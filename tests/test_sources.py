@@ -56,11 +56,6 @@ def test_a_quoted_cell_may_hold_separators_and_line_ends(tmp_path):
     assert read_table(path).frame.to_dict("list") == {"id": ["1"], "how, or\nwhy": ["a, b\nc"]}
 
 
-def test_a_cell_of_ten_megabytes_is_read(tmp_path):
-    path = write(tmp_path / "a.csv", "id,x\n1," + "y" * 10_000_000 + "\n2,z\n")
-    assert read_table(path).frame["x"].str.len().tolist() == [10_000_000, 1]
-
-
 def test_a_declared_encoding_is_decoded(tmp_path):
     path = write(tmp_path / "a.csv", "id,x\n1,zażółć\n".encode("cp1250"))
     assert read_table(path, reading=Reading(encoding=("cp1250",))).frame["x"].tolist() == ["zażółć"]
@@ -195,12 +190,6 @@ def test_columns_of_one_name_are_told_apart_also_from_one_that_is_called_so(tmp_
     assert refused(path, wanted={"Other": "item x"}) == (
         "a.csv has 2 columns 'Other' (item x); say which one is meant: 'Other##1' is the first"
     )
-
-
-def test_empty_files(tmp_path):
-    assert refused(write(tmp_path / "a.csv", "")) == "a.csv is empty"
-    assert refused(write(tmp_path / "a.csv", "\n\n")) == "a.csv is empty"
-    assert refused(write(tmp_path / "a.csv", "id,x\n")) == "a.csv has a header but no rows"
 
 
 def test_a_header_that_stands_twice_is_refused_only_when_asked_for(tmp_path):
@@ -387,27 +376,6 @@ def test_json_records_are_read_alone_or_under_one_name(tmp_path, wrapped):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        ([{"id": 1, "who": {"name": "x"}}], "who of record 1 holds records or a list, not one value; flatten it first"),
-        ([{"id": 1}, {"id": [1, 2]}], "id of record 2 holds records or a list, not one value; flatten it first"),
-        ({"a": {"b": [{"id": 1}]}}, "holds no list of records; flatten it first, for example with pandas: json_normal"),
-        (
-            {"a": [{"x": 1}], "b": [{"y": 1}]},
-            "holds 2 lists ('a', 'b'); declare which one in study.yml, for example records: a",
-        ),
-    ],
-)
-def test_nested_json_is_refused_with_the_way_to_flatten_it(tmp_path, content, told):
-    assert told in refused(write(tmp_path / "a.json", json.dumps(content)))
-
-
-@pytest.mark.parametrize(("name", "kind"), [("a.xlsx", "Excel"), ("a.parquet", "Parquet"), ("a.sav", "SPSS")])
-def test_unreadable_files_are_named_without_a_foreign_traceback(tmp_path, name, kind):
-    assert refused(write(tmp_path / name, b"not what it says")).startswith(f"{name} cannot be read as {kind}: ")
-
-
 def test_unknown_ending(tmp_path):
     assert refused(write(tmp_path / "a.docx", b"x")) == (
         "a.docx: files ending in '.docx' are not read; known endings: .csv .tsv .txt .xlsx .xls .xlsm .xlsb .ods "
@@ -427,18 +395,3 @@ def test_a_pattern_names_its_files_in_order_and_a_bracketed_name_itself(tmp_path
 def test_real_spss_file_of_hair_et_al(shared):
     frame = read_table(shared / "data" / "textbook" / "HBAT.sav").frame
     assert frame.shape == (100, 24) and frame["x19"].between(0, 10).all()
-
-
-def test_real_garden_centre_bytes_are_decoded(shared):
-    path = shared / "data" / "garden_centre" / "customers.csv"
-    wanted = {"explication": "item comment"}
-    assert refused(path) == (
-        "customers.csv is not UTF-8: byte 0xe8 at position 142 (line 3); declare its encoding in study.yml, for "
-        "example encoding: cp1252"
-    )
-    raw = read_table(path, wanted=wanted, reading=Reading(encoding=("latin-1",)))
-    assert raw.notes == (
-        "2470 control characters (0x80-0x9F) read as latin-1, which text does not hold, in '\\x82change', "
-        "'\\x82chang\\xe9', 'esp\\x82rant'",
-    )
-    assert (raw.frame["explication"].str.lower().str.findall(r"\w+").explode() == "très").sum() > 300
