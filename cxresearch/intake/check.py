@@ -28,29 +28,20 @@ SPEEDER = 1 / 3  # of the median duration; a convention, not a test
 def check_study(path: str | Path, *, today: date | None = None) -> dict:
     """Read every table of a study and return what is there, as plain lists, dicts, numbers and text.
 
-    Parameters
-    ----------
-    path
-        The study file or its folder.
-    today
-        Held against the study's ``delete_after``; without it, the computer's date.
-
-    Returns
-    -------
-    dict
-        ``title``, ``file``, ``tables`` (name, files, rows, waterfall, items); in words ``quality`` (of responses),
-        ``joins`` (what finds no partner), ``privacy`` (what is done), ``taken`` (decisions declared), ``waiting``
-        (unconfirmed guesses that change a number), ``unconfirmed`` (those that change none), ``undeclared`` (what the
-        study file could say and does not), ``problems`` and ``ok``.
-
-    Raises
-    ------
-    StudyProblem
-        The study file itself is wrong, a file is absent, or the data were to be deleted by now.
+    ``title``, ``file``, ``tables`` (name, files, rows, waterfall, items); in words ``quality`` (of responses), ``joins``
+    (what finds no partner), ``privacy`` (what is done), ``taken`` (decisions declared), ``waiting`` (unconfirmed guesses
+    that change a number), ``unconfirmed`` (those that change none), ``undeclared`` (what the study file could say and does
+    not), ``problems`` and ``ok``. `today` is held against the study's ``delete_after``; without it, the computer's date.
+    `StudyProblem` where the study file itself is wrong, a file is absent, or the data were to be deleted by now.
     """
     study = open_study(path, today=today)
     problems: list[str] = []
-    loaded = {name: found for name in study.table_names if (found := _read(study, name, problems))}
+    loaded: dict[str, Loaded] = {}
+    for name in study.table_names:
+        try:
+            loaded[name] = study.read(name)
+        except DataProblem as problem:
+            problems.extend(str(problem).splitlines())
     guesses = [guess for name in study.table_names for guess in study.guesses(name)]
     return {
         "title": study.title,
@@ -66,14 +57,6 @@ def check_study(path: str | Path, *, today: date | None = None) -> dict:
         "problems": problems,
         "ok": not problems and not any(g.counts for g in guesses),
     }
-
-
-def _read(study: Study, name: str, problems: list[str]) -> Loaded | None:
-    try:
-        return study.read(name)
-    except DataProblem as problem:
-        problems.extend(str(problem).splitlines())
-        return None
 
 
 def _grouped(decisions: Iterable[tuple[str, str, str]], form: str = "{}: {} {}") -> list[str]:
@@ -124,7 +107,9 @@ def _table(study: Study, name: str, found: Loaded) -> dict:
 def _item(key: str, item: Item, found: Loaded) -> dict:
     answers = found.table[key]
     valid = answers.dropna()
-    kind = f"{item.scale[0]:g} to {item.scale[1]:g}" if item.scale else _kind(item, answers)
+    dated = "date" if pd.api.types.is_datetime64_any_dtype(answers) else "as stored"
+    words = f"{len(item.labels)} {'choices' if item.multiple else 'labels'}" if item.labels else item.type or dated
+    kind = f"{item.scale[0]:g} to {item.scale[1]:g}" if item.scale else words
     spread = f"{valid.min():g} to {valid.max():g}" if item.is_number and len(valid) else f"{valid.nunique()} distinct"
     return {
         "item": key,
@@ -137,14 +122,6 @@ def _item(key: str, item: Item, found: Loaded) -> dict:
         "codes": {code: int(found.coded.get(key, {}).get(code, 0)) for code in (*item.missing, *item.not_applicable)},
         "confirmed": item.confirmed,
     }
-
-
-def _kind(item: Item, answers: pd.Series) -> str:
-    if item.multiple:
-        return f"{len(item.labels)} choices"
-    if item.labels:
-        return f"{len(item.labels)} labels"
-    return item.type or ("date" if pd.api.types.is_datetime64_any_dtype(answers) else "as stored")
 
 
 def _quality(study: Study, loaded: dict[str, Loaded]) -> Iterator[str]:
@@ -202,11 +179,8 @@ def _taken(study: Study, name: str, found: Loaded) -> list[str]:
     revenue = getattr(declared, "revenue", None)
     if isinstance(revenue, Revenue):
         lines.append(f"tables.{name}.revenue: negative {revenue.negative}, missing {revenue.missing}")
-    told = {
-        k: i
-        for k, i in declared.items.items()
-        if i.confirmed is not False and (i.missing or i.not_applicable or i.values)
-    }
+    sure = {k: item for k, item in declared.items.items() if item.confirmed is not False}
+    told = {k: item for k, item in sure.items() if item.missing or item.not_applicable or item.values}
     items = [(name, f"item {k}", "; ".join(decisions(item, found.coded.get(k, {})))) for k, item in told.items()]
     return lines + _grouped(items, "{}, {}: {}")
 

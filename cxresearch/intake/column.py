@@ -55,6 +55,10 @@ class Column(NamedTuple):
     def words(self) -> str:
         return plain(f"{self.name} {self.label}")
 
+    def says(self, *names: str) -> bool:
+        """Return whether its name or label has one of the `WORDS`."""
+        return any(WORDS[name].search(self.words) for name in names)
+
     @property
     def numeric(self) -> bool:
         """Whether it is numbers, but for a few words that stand for no answer."""
@@ -83,6 +87,12 @@ class Column(NamedTuple):
         if code not in CODES or not (plain := [v for v in self.numbers if v not in CODES]):
             return False
         return min(plain) >= 0 if code < 0 else max(plain) <= 15 < code or (code >= 997 and code > 3 * max(plain))
+
+
+def absence(words: str) -> str | None:
+    """Return the key of an item that sets aside what these words stand for, None where they may be an answer."""
+    keys = {"not_met": "not_applicable", "no_answer": "missing"}
+    return next((key for name, key in keys.items() if words and WORDS[name].search(words)), None)
 
 
 def code_text(code) -> str:

@@ -86,8 +86,7 @@ class Guess:
             absent = code in gone or (isinstance(code, float) and self.stored.in_ranges(code))
             if not absent and isinstance(value, float) and given["scale"][0] <= value <= given["scale"][1]:
                 answers[value] += rows
-        n = answers.total()
-        if not n:
+        if not (n := answers.total()):
             return ""
         if "nps" in given.get("role", ()):
             score = 100 * sum(rows * ((v >= 9) - (v <= 6)) for v, rows in answers.items()) / n
@@ -118,23 +117,17 @@ def code_doubt(column: Column, codes: list, scale: tuple[float, float] | None, *
 def decisions(guesses: Iterable[Guess]) -> dict[str, list[tuple[Guess, Doubt]]]:
     """Return topic -> where it is in doubt; those that cannot be answered here (a slip in the file) are left out."""
     found: dict[str, list[tuple[Guess, Doubt]]] = {}
-    for guess in guesses:
-        for doubt in guess.open:
-            if doubt.answers:
-                found.setdefault(doubt.topic, []).append((guess, doubt))
+    for guess, doubt in ((g, d) for g in guesses for d in g.open if d.answers):
+        found.setdefault(doubt.topic, []).append((guess, doubt))
     return dict(sorted(found.items(), key=lambda pair: pair[0].startswith("role")))  # their numbers rest on the others
 
 
 def put_questions(guesses: list[Guess], ask: Callable[[str], str]) -> int:
     """Put each decision once and write the answers into the guesses; return how many are left open.
 
-    Parameters
-    ----------
-    ask
-        Shows a text and returns a line; EOFError is the end of the answers.
+    `ask` shows a text and returns a line; EOFError is the end of the answers.
     """
-    skipped: set[str] = set()
-    asked = 0
+    skipped, asked = set(), 0
     while waiting := {topic: places for topic, places in decisions(guesses).items() if topic not in skipped}:
         topic, places = next(iter(waiting.items()))
         asked += 1

@@ -30,25 +30,22 @@ def study_text(title: str, tables: list[tuple[TableGuess, dict | str]]) -> str:
 
 
 def _table(table: TableGuess, source) -> list[str]:
-    lines = _comment(table.reason, 2) + [f"  {table.name}:"]
+    lines = [_comment(table.reason, 2), f"  {table.name}:"]
     lines.append(f"    {'sources' if isinstance(source, dict) else 'source'}: {flow(source)}")
     items = [(item, item.written()) for item in table.items]
     codes, doubtful = _shared_codes(items)
     written = table.own.written() | ({"codes": codes} if codes else {})
     why = table.why | {"codes": "what these codes mean in every rating on whose scale they do not lie"}
     for key, value in written.items():
-        lines += _comment(why.get(key, "answered"), 4) + [f"    {key}: {flow(value)}"]
+        lines += [_comment(why.get(key, "answered"), 4), f"    {key}: {flow(value)}"]
     open_ = [doubt.topic for doubt in table.own.open if doubt.topic in written] + ["codes"] * doubtful
     if open_:
-        lines += _comment("Look at each of these, then set it to true.", 4)
-        lines.append(f"    confirmed: {flow(dict.fromkeys(open_, False))}")
-    if items:
-        lines.append("    items:")
+        told = _comment("Look at each of these, then set it to true.", 4)
+        lines += [told, f"    confirmed: {flow(dict.fromkeys(open_, False))}"]
+    lines += ["    items:"] * bool(items)
     for item, given in items:
         lines += _item(item, given, codes if doubtful else {})
-    for left in table.left:
-        lines += _comment(f"left out: {left}", 4)
-    return lines
+    return [*lines, *(_comment(f"left out: {left}", 4) for left in table.left)]
 
 
 def _shared_codes(items: list[tuple[Guess, dict]]) -> tuple[dict, bool]:
@@ -78,16 +75,15 @@ def _item(item: Guess, given: dict, shared: dict) -> list[str]:
     given = {"column": item.column} | given | ({"confirmed": False} if alone else {})
     order = sorted(given, key=lambda key: ORDER.index(key) if key in ORDER else len(ORDER))
     reasons = [*item.reasons, *taken, *(f"? {doubt.found}" for doubt in told)]
-    lines = [line for reason in reasons for line in _comment(reason, 6)]
+    lines = [_comment(reason, 6) for reason in reasons]
     written = flow({key: given[key] for key in order})
     if len(written) + len(item.key) < WIDE:
         return [*lines, f"      {item.key}: {written}"]
     return [*lines, f"      {item.key}:", *(f"        {key}: {flow(given[key])}" for key in order)]
 
 
-def _comment(text: str, indent: int) -> list[str]:
-    plain = "".join(c if c.isprintable() else " " for c in text)
-    return [f"{' ' * indent}# {plain[:300]}"]
+def _comment(text: str, indent: int) -> str:
+    return f"{' ' * indent}# " + "".join(c if c.isprintable() else " " for c in text)[:300]
 
 
 def flow(value) -> str:
@@ -96,9 +92,7 @@ def flow(value) -> str:
         return "{" + ", ".join(f"{scalar(k)}: {flow(v)}" for k, v in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(flow(v) for v in value) + "]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return scalar(value)
+    return str(value).lower() if isinstance(value, bool) else scalar(value)
 
 
 def scalar(value) -> str:

@@ -70,7 +70,7 @@ def _tops(columns: list[Column]) -> dict[str, tuple[int, int]]:
     """Return, for each rating-like column that stands in a row of at least three, where their scale starts and ends."""
     groups: dict[str, list[Column]] = {}
     columns = [spell(column)[0] for column in columns]
-    rated = {c.name: guess_scale(c) for c in columns if is_ratinglike(c) and not WORDS["recommend"].search(c.words)}
+    rated = {c.name: guess_scale(c) for c in columns if is_ratinglike(c) and not c.says("recommend")}
     for column in (c for c in columns if c.name in rated):
         for stem in _stems(column.name):
             groups.setdefault(stem, []).append(column)
@@ -101,12 +101,7 @@ def _side_by_side(columns: list[Column], rated: dict) -> list[list[Column]]:
 
 def _fill(guess: Guess, column: Column, top: tuple[int, int] | None) -> None:
     spelled, words = spell(column)
-    asks = (
-        top
-        or WORDS["rating"].search(column.words)
-        or WORDS["recommend"].search(column.words)
-        or WORDS["zero_to_ten"].search(column.words)
-    )
+    asks = top or column.says("rating", "recommend", "zero_to_ten")
     if words and is_ratinglike(spelled):
         _rating(guess, spelled, top)
         low, high = guess.given["scale"]
@@ -267,27 +262,25 @@ def _text(guess: Guess, column: Column) -> None:
 def _roles(guesses: list[Guess], tops: dict[str, tuple[int, int]]) -> None:
     """Give roles to what is asked: recommend, satisfaction, effort, drivers, who somebody is, when it was asked."""
     rated = [g for g in guesses if "scale" in g.given]
-    for guess in (g for g in rated if WORDS["recommend"].search(g.stored.words)):
+    for guess in (g for g in rated if g.stored.says("recommend")):
         _recommends(guess)
         if guess.given["role"] == ["nps"]:
             break
-    overall = sorted(rated, key=lambda g: not WORDS["overall"].search(g.stored.words))
-    for role, found in (
-        ("csat", (g for g in overall if WORDS["satisfied"].search(g.stored.words))),
-        ("ces", (g for g in rated if WORDS["ease"].search(g.stored.words))),
-    ):
-        if guess := next((g for g in found if "role" not in g.given), None):
+    overall = sorted(rated, key=lambda g: not g.stored.says("overall"))
+    for role, word, among in (("csat", "satisfied", overall), ("ces", "ease", rated)):
+        if guess := next((g for g in among if g.stored.says(word) and "role" not in g.given), None):
             _give(guess, role, "by the words of the question")
+    drivers = [g for g in rated if "role" not in g.given and g.column in tops and not _repeats(g, rated)]
     if not any("role" in g.given for g in rated):
         _ask_for_outcome(rated)
-    elif drivers := [g for g in rated if "role" not in g.given and g.column in tops and not _repeats(g, rated)]:
+    else:
         for nth, guess in enumerate(drivers):
             _give(guess, "driver", "a rating in a row with others", beside=len(drivers) - 1, shown=not nth)
     for guess in guesses:
-        who = guess.stored.distinct <= FEW_WORDS and WORDS["who"].search(guess.stored.words)
+        who = guess.stored.distinct <= FEW_WORDS and guess.stored.says("who")
         if who and not guess.given.keys() & {"role", "scale", "multiple"}:
             guess.given["role"] = ["demographic"]
-    dated = (g for g in guesses if g.given.get("type") == "date" and WORDS["asked"].search(g.stored.words))
+    dated = (g for g in guesses if g.given.get("type") == "date" and g.stored.says("asked"))
     if guess := next((g for g in dated if "role" not in g.given), None):
         guess.given["role"] = ["asked_at"]
         guess.reasons.append("role asked_at by the first date")
@@ -316,11 +309,10 @@ def _repeats(guess: Guess, rated: list[Guess]) -> bool:
 def _give(guess: Guess, role: str, why: str, beside: int = 0, shown: bool = True) -> None:
     guess.given["role"] = [role]
     guess.reasons.append(f"role {role}: {why}")
-    others = f", and that of {beside} items below" if beside else ""
-    none = ("no role", {"role": None})
+    said, none = f"the role {role} is a guess", ("no role", {"role": None})
     other = [("another outcome: its mean", {"role": ["outcome"]})] if role in ("nps", "csat") else []
-    apart = doubt(f"role {role}", f"the role {role} is a guess", "yes", *other, none, shown=shown)
-    said = f"the role {role} is a guess{others}"
+    apart = doubt(f"role {role}", said, "yes", *other, none, shown=shown)
+    said += f", and that of {beside} items below" if beside else ""
     guess.doubts.append(doubt("roles", said, "yes", none, parts=(apart,), shown=shown))
 
 
@@ -328,7 +320,7 @@ def _ask_for_outcome(rated: list[Guess]) -> None:
     """Ask which rating is the outcome where none says so by its words; the first from 0 to 10 may ask to recommend."""
     if not rated or len(rated) > MOST_BESIDE:
         return
-    plain = [g for g in rated if WORDS["zero_to_ten"].search(g.stored.words) or is_symmetric(answers_of(g.stored))]
+    plain = [g for g in rated if g.stored.says("zero_to_ten") or is_symmetric(answers_of(g.stored))]
     guess, likely = (plain or rated)[0], bool(plain) or len(rated) <= 2
     answers = [("satisfaction, or another verdict on the whole: role csat", {"role": ["csat"]})]
     if guess.given["scale"] == [0, 10]:
@@ -336,6 +328,5 @@ def _ask_for_outcome(rated: list[Guess]) -> None:
     said = "no question says that it asks for satisfaction or a recommendation; what does this one ask?"
     guess.doubts.append(doubt("roles", said, *answers, "something else: no role", likely=likely, shown=likely))
     if not likely:
-        guess.reasons.append(
-            "no question says that it asks for an outcome: give the one that does role csat, nps or outcome"
-        )
+        said = "no question says that it asks for an outcome: give the one that does role csat, nps or outcome"
+        guess.reasons.append(said)

@@ -34,6 +34,10 @@ class _File(NamedTuple):
     shape: Shape
     raw: RawTable
 
+    @property
+    def headers(self) -> set[str]:
+        return {name.strip() for name in self.raw.frame.columns}
+
 
 def new_study(
     files: Sequence[Path],
@@ -42,26 +46,12 @@ def new_study(
     kinds: Sequence[tuple[str, str | Path]] = (),
     ask: Callable[[str], str] | None = None,
 ) -> Written:
-    """Read files and write a first study file.
+    """Read files and write a first study file; an existing one is never overwritten.
 
     Files with mostly the same columns become waves of one table, and so do columns of one file that differ in a year
     (NPS_2015, NPS_2016). Guesses carry their reason as a comment and, where they are doubtful, ``confirmed: false``.
-
-    Parameters
-    ----------
-    files
-        What to read; a pattern such as ``sales/*.csv`` names many.
-    out
-        Where to write; an existing file is never overwritten.
-    kinds
-        Tables, each with the file that is one, where it is not to be guessed.
-    ask
-        Puts a question and returns the answer; EOFError leaves what is open in doubt. Without it nothing is asked.
-
-    Raises
-    ------
-    StudyProblem
-        A file is absent or cannot be read, or `out` exists.
+    `kinds` are tables, each with the file that is one, where it is not to be guessed. `ask` puts a question and returns
+    the answer; EOFError leaves what is open in doubt. Without it nothing is asked.
     """
     if out.exists():
         raise StudyProblem(f"{out} exists and is not overwritten; give another name with --out")
@@ -102,19 +92,13 @@ def _waves(files: list[_File]) -> list[list[_File]]:
     """Return files with mostly the same columns together."""
     groups: list[list[_File]] = []
     for file in files:
-        mine = _headers(file)
-        for group in groups:
-            theirs = _headers(group[0])
-            if len(mine & theirs) >= ALIKE * min(len(mine), len(theirs)) and len(mine & theirs) > 1:
-                group.append(file)
-                break
-        else:
-            groups.append([file])
+        mine = file.headers
+        shared = [(len(mine & g[0].headers), ALIKE * min(len(mine), len(g[0].headers))) for g in groups]
+        alike = next((group for group, (n, least) in zip(groups, shared) if n >= least and n > 1), None)
+        if alike is None:
+            groups.append(alike := [])
+        alike.append(file)
     return groups
-
-
-def _headers(file: _File) -> set[str]:
-    return {name.strip() for name in file.raw.frame.columns}
 
 
 def _require_different(tables: list[TableGuess], groups: list[list[_File]]) -> None:
@@ -168,7 +152,7 @@ def _together(group: list[_File]) -> RawTable:
 def _wave_id(table: TableGuess, group: list[_File]) -> str | None:
     """Return the column that names a respondent in every wave, which may repeat between waves."""
     for name in _together(group).frame.columns:
-        if all(name in _headers(file) for file in group) and re.match(RULES["responses"][0].pattern, plain(name)):
+        if all(name in file.headers for file in group) and re.match(RULES["responses"][0].pattern, plain(name)):
             columns = [file.raw.frame.rename(columns=str.strip)[name] for file in group]
             if all(column.notna().all() and not column.duplicated().any() for column in columns):
                 table.items = [item for item in table.items if item.column != name]
@@ -187,37 +171,28 @@ def _wave_labels(paths: Sequence[Path]) -> list[str]:
 
 def _where_asked(items: list[Guess], waves: dict[str, _File]) -> None:
     """Name the waves of a column that not all have; two columns whose names differ in their number become one item."""
-    held = {label: _headers(file) for label, file in waves.items()}
     for item in items:
-        labels = [label for label, headers in held.items() if item.column in headers]
-        if len(labels) < len(held):
+        labels = [label for label, file in waves.items() if item.column in file.headers]
+        if len(labels) < len(waves):
             item.column = dict.fromkeys(labels, item.column)
     partial = [item for item in items if isinstance(item.column, dict)]
     for item in partial:
-        twins = [
-            other
-            for other in partial
-            if other is not item and not set(other.column) & set(item.column) and _core(other) == _core(item)
-        ]
+        apart = (other for other in partial if other is not item and not set(other.column) & set(item.column))
+        twins = [other for other in apart if _core(other) == _core(item)]
         if len(twins) == 1 and item in items and twins[0] in items:
             item.column = {**item.column, **twins[0].column}
             said = f"{' and '.join(item.column.values())} are taken for the same question in different waves"
             item.doubts.append(Doubt("same question", said, (Answer("yes"),)))
-            _merge(item, twins[0])
+            item.doubts += [doubt for doubt in twins[0].doubts if doubt not in item.doubts]
+            for key in ("missing", "not_applicable"):
+                if both := dict.fromkeys([*item.given.get(key, ()), *twins[0].given.get(key, ())]):
+                    item.given[key] = list(both)
             items.remove(twins[0])
 
 
 def _core(item: Guess) -> str:
     """Return the name of a column without the number of its question."""
     return re.sub(r"^[a-z]*\d+", "", next(iter(item.column.values())).lower())
-
-
-def _merge(item: Guess, other: Guess) -> None:
-    item.doubts += [doubt for doubt in other.doubts if doubt not in item.doubts]
-    for key in ("missing", "not_applicable"):
-        both = [*item.given.get(key, ()), *other.given.get(key, ())]
-        if both:
-            item.given[key] = list(dict.fromkeys(both))
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -72,7 +72,7 @@ FITS: dict[str, Callable[[Column, pd.DataFrame], bool]] = {
     "seconds": lambda c, _: c.numeric and not c.texts,
     "waves": lambda c, _: c.filled == c.rows and 1 < c.distinct <= 60,
     "yes_no": lambda c, _: {str(v).casefold() for v in map(code_text, (*c.numbers, *c.texts))} <= YES_NO,
-    "moment": lambda c, _: dates_of(c) is not None or bool(WORDS["moment"].search(c.words) and _as_number(c)),
+    "moment": lambda c, _: dates_of(c) is not None or c.says("moment") and _as_number(c),
     "weight": lambda c, _: _is_weight(c),
     "apart": lambda c, frame: _apart(c, frame),
 }
@@ -109,8 +109,8 @@ def _find(rule: Rule, columns: list[Column], frame: pd.DataFrame, used: set[str]
 def _asks(columns: list[Column]) -> bool:
     """Return whether columns are answers: three ratings, or one that asks to recommend or how satisfied."""
     rated = [c for c in columns if is_ratinglike(c)]
-    verdicts = (WORDS["recommend"], WORDS["satisfied"], WORDS["ease"])
-    return sum(len(answers_of(c)) >= 4 for c in rated) >= 3 or any(p.search(c.words) for c in rated for p in verdicts)
+    verdicts = ("recommend", "satisfied", "ease")
+    return sum(len(answers_of(c)) >= 4 for c in rated) >= 3 or any(c.says(*verdicts) for c in rated)
 
 
 def guess_kind(columns: list[Column], frame: pd.DataFrame, *, kind: str | None, file: str) -> TableGuess:
@@ -268,7 +268,7 @@ def _derived(columns: list[Column], frame: pd.DataFrame) -> dict[str, str]:
         for group in groups:
             pairs = pd.DataFrame({"band": band, "group": frame[group.name]}).dropna().drop_duplicates()
             same = pairs["band"].is_unique and pairs["group"].is_unique
-            if same and (len(pairs) == 3 or WORDS["grouped"].search(group.words)):
+            if same and (len(pairs) == 3 or group.says("grouped")):
                 found[group.name] = (
                     f"the groups that the platform made of {asked.name} (0-6, 7-8, 9-10), not a question"
                 )

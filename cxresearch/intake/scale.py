@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from cxresearch.intake.column import CODES, WORDS, Column, is_word
+from cxresearch.intake.column import CODES, WORDS, Column, absence, is_word
 from cxresearch.intake.decision import Doubt, code_doubt, doubt
 from cxresearch.study.codes import LEADING_NUMBER
 
@@ -27,7 +27,7 @@ class Scale:
 
 def answers_of(column: Column) -> dict[float, int]:
     """Return the values that can be answers: without user-missing codes, labelled refusals and far-off codes."""
-    inner = {v: n for v, n in column.numbers.items() if not column.in_ranges(v) and not _set_aside(column, v)}
+    inner = {v: n for v, n in column.numbers.items() if not column.in_ranges(v) and not absence(column.words_of(v))}
     if is_symmetric(inner):
         return inner
     plain = [v for v in inner if v not in CODES]
@@ -42,11 +42,6 @@ def is_symmetric(found) -> bool:
     return 2 <= end <= 5 and set(found) == {float(v) for v in range(-end, end + 1)}
 
 
-def _set_aside(column: Column, value: float) -> bool:
-    words = column.words_of(value)
-    return bool(words and (WORDS["no_answer"].search(words) or WORDS["not_met"].search(words)))
-
-
 def is_ratinglike(column: Column) -> bool:
     """Return whether a column could be a rating: at least three whole answers between 0 and 11, or around 0."""
     found = answers_of(column)
@@ -58,8 +53,8 @@ def guess_scale(column: Column, *, top: int | None = None) -> Scale:
     """Return the scale of a rating-like column; `top` is where those of the columns asked beside it end, if known."""
     found = answers_of(column)
     if not (scale := _from_labels(column, found)):
-        recommend = WORDS["recommend"].search(column.words) or WORDS["zero_to_ten"].search(column.words)
-        scale = _recommended(column, found) if recommend else _rated(column, found, top)
+        asked = column.says("recommend", "zero_to_ten")
+        scale = _recommended(column, found) if asked else _rated(column, found, top)
     _codes(column, scale)
     return scale
 
@@ -69,7 +64,7 @@ def _from_labels(column: Column, found: dict[float, int]) -> Scale | None:
     labelled = {
         c: str(w) for c, w in column.labels.items() if isinstance(c, (int, float)) and (c in found or 0 <= c <= 11)
     }
-    labelled = {c: w for c, w in labelled.items() if not _set_aside(column, c) and not column.in_ranges(c)}
+    labelled = {c: w for c, w in labelled.items() if not absence(column.words_of(c)) and not column.in_ranges(c)}
     said = {c: int(m[1]) for c, w in labelled.items() if (m := LEADING_NUMBER.match(w))}
     if (len(said) >= 2 and any(c != number for c, number in said.items())) or said == {11.0: 0}:
         return _relabelled(found, said)
@@ -87,11 +82,8 @@ def _from_labels(column: Column, found: dict[float, int]) -> Scale | None:
     if turned:
         values = {float(v): low + high - v for v in range(int(low), int(high) + 1)}
         said = f"{low:g} is the good end, so that more is worse: turn it round with values if it is an outcome"
-        scale.doubts.append(
-            doubt(
-                "good end", said, "as it is stored: more is worse", ("turned round: more is better", {"values": values})
-            )
-        )
+        turn = ("turned round: more is better", {"values": values})
+        scale.doubts.append(doubt("good end", said, "as it is stored: more is worse", turn))
     return scale
 
 
@@ -135,15 +127,12 @@ def _recommended(column: Column, found: dict[float, int]) -> Scale:
         )
         same = {float(v): float(v) for v in range(1, 11)}
         shifted, moved = {v: v - 1 for v in (*same, 11.0)}, {11.0: 0.0} | same
-        answers = (
-            ("1-11 stand for 0-10", {"values": shifted}),
-            ("11 stands for 0", {"values": moved}),
-            ("11 is a blank", {"missing": [11.0], "confirmed": True}),
-        )
+        answers = [("1-11 stand for 0-10", {"values": shifted}), ("11 stands for 0", {"values": moved})]
+        answers.append(("11 is a blank", {"missing": [11.0], "confirmed": True}))
         reason = "stored are 1 to 11, never 0, and nothing in the file says what they stand for"
         doubts = [doubt("1 to 11", said, *answers, likely=False)]
         return Scale(0, 10, reasons=[reason], settled=(11,), doubts=doubts)
-    named = bool(WORDS["zero_to_ten"].search(column.words))
+    named = column.says("zero_to_ten")
     if named or low == 0 and high > 7:
         return Scale(0, 10, reasons=["the question names 0 to 10" if named else "0 and values up to 10 are stored"])
     if high > 7:
@@ -190,8 +179,7 @@ def _codes(column: Column, scale: Scale) -> None:
             )
         elif value in answers or value in scale.settled:
             continue
-        elif _set_aside(column, value):
-            gone = "not_applicable" if WORDS["not_met"].search(words) else "missing"
+        elif gone := absence(words):
             scale.given.setdefault(gone, []).append(value)
             scale.reasons.append(f"the file labels {value:g} {words!r}: {gone.replace('_', ' ')}, {n} rows")
         elif column.is_far(value):
@@ -209,8 +197,8 @@ def word_codes(column: Column, guess) -> None:
     for text, n in column.texts.items():
         if not is_word(text):
             guess.doubts.append(doubt("slip", f"{text!r} ({n} rows) is no number as it is written: correct the file"))
-        elif WORDS["not_met"].search(text) or WORDS["no_answer"].search(text):
-            guess.given.setdefault("not_applicable" if WORDS["not_met"].search(text) else "missing", []).append(text)
+        elif gone := absence(text):
+            guess.given.setdefault(gone, []).append(text)
             guess.reasons.append(f"{text!r} ({n} rows) says that there is no answer")
         else:
             guess.doubts.append(code_doubt(column, [text], None))

@@ -91,23 +91,21 @@ def _separator(lines: list[str], path: Path) -> tuple[str, str]:
 
 def header_of(rows: list[list[str]]) -> tuple[tuple[str, ...], str, bool]:
     """Return what the first rows of a table hold, why, and whether that is doubtful."""
-    first = [cell.strip() for cell in rows[0]]
-    if len(rows) > 2 and sum("ImportId" in cell for cell in rows[2]) > len(rows[2]) / 2:
-        return ("name", "label", "ignore"), "the third row holds the import ids of Qualtrics", False
-    if len(rows) > 1 and first and all(NUMBER.fullmatch(cell) for cell in first):
-        return (), "the first row holds nothing but numbers", True
-    if len(rows) > 2 and sum(cell.strip().lower() in NO_OPTION for cell in rows[1]) > 0.3 * len(rows[1]):
-        return (
-            ("question", "option"),
-            "the second row holds what SurveyMonkey writes under questions without options",
-            False,
-        )
-    if len(rows) > 2 and _continued(first, rows[1]):
-        return ("question", "option"), "the first row is blank where the second goes on naming columns", False
-    if len(rows) > 2 and _described(first, rows[1], rows[2:LOOKED_AT]):
-        doubtful = not first[0].startswith("V1")
-        return ("name", "label"), "the second row holds words where the rows below hold numbers", doubtful
-    return ("name",), "", False
+    first, second, third = [[cell.strip() for cell in row] for row in (*rows[:3], [], [])[:3]]
+    more, options = len(rows) > 2, ("question", "option")
+    numbers = len(rows) > 1 and first and all(NUMBER.fullmatch(cell) for cell in first)
+    unoptioned = more and sum(cell.lower() in NO_OPTION for cell in second) > 0.3 * len(second)
+    monkey = "the second row holds what SurveyMonkey writes under questions without options"
+    known = (
+        (more and sum("ImportId" in cell for cell in third) > len(third) / 2, ("name", "label", "ignore"),
+         "the third row holds the import ids of Qualtrics", False),
+        (numbers, (), "the first row holds nothing but numbers", True),
+        (unoptioned, options, monkey, False),
+        (more and _continued(first, second), options, "the first row is blank where the second goes on naming columns", False),
+        (more and _described(first, second, rows[2:LOOKED_AT]), ("name", "label"),
+         "the second row holds words where the rows below hold numbers", not first[:1] or not first[0].startswith("V1")),
+    )  # fmt: skip
+    return next((found for holds, *found in known if holds), (("name",), "", False))
 
 
 def _continued(first: list[str], second: list[str]) -> bool:

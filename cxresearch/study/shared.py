@@ -27,16 +27,9 @@ def signature(study) -> dict[str, tuple[int, int]]:
 
 @contextmanager
 def shared_tables(study, folder: Path, *, seen: dict) -> Iterator[dict[str, str]]:
-    """Lend the tables of an opened study to every kernel that is given the environment that is yielded.
+    """Lend the tables of a whole opened study to every kernel that is given the environment that is yielded.
 
-    Parameters
-    ----------
-    study
-        Opened, whole (not narrowed).
-    folder
-        On whose disk the file lies while it lasts.
-    seen
-        `signature` of the study when it was read.
+    The file lies in `folder` while it lasts; `seen` is the `signature` of the study when it was read.
     """
     tables = {name: pickle.dumps(study.read(name), protocol=5) for name in study.table_names}
     head = {"signature": seen, "sizes": {name: len(content) for name, content in tables.items()}}
@@ -57,18 +50,15 @@ def shared_tables(study, folder: Path, *, seen: dict) -> Iterator[dict[str, str]
 def lent_table(study, name: str):
     """Return a table that a batch lends, or None where it lends none of this study.
 
-    Raises
-    ------
-    StudyProblem
-        If a file changed since the batch read it: its reports would not be about the same data.
+    `StudyProblem` if a file changed since the batch read it: its reports would not be about the same data.
     """
     token, _, place = os.environ.get(VARIABLE, "").partition(" ")
     try:
         with open(place, "rb") as file:
-            if hasattr(os, "getuid") and os.fstat(file.fileno()).st_uid != os.getuid():
-                return None  # a pickle is only as trustworthy as its owner
-            if file.read(len(token)) != token.encode():
-                return None  # the batch is over, and its number names another file of that process now
+            foreign = hasattr(os, "getuid") and os.fstat(file.fileno()).st_uid != os.getuid()
+            # A pickle is only as trustworthy as its owner; a batch that is over left its number to another file.
+            if foreign or file.read(len(token)) != token.encode():
+                return None
             head = pickle.load(file)
             if str(Path(study.path).resolve()) not in head["signature"]:
                 return None

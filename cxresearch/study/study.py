@@ -49,13 +49,9 @@ HARMLESS = {"encoding", "encoding_errors"}  # keys of a table whose guess change
 def open_study(path: str | Path, *, today: date | None = None) -> "Study":
     """Open a study: validate `study.yml`, find its files; a table is read and checked when it is first asked for.
 
-    Parameters
-    ----------
-    path
-        The study file, or the folder in which it is called ``study.yml``. Sources are relative to it. With
-        ``?market=North`` after it, the part of the study with that value (`cxresearch.study.narrow`).
-    today
-        Past ``privacy.delete_after`` a study is refused; by default the computer's date.
+    `path` is the study file, or the folder in which it is called ``study.yml``. Sources are relative to it. With
+    ``?market=North`` after it, the part of the study with that value (`cxresearch.study.narrow`). `today` is by default
+    the computer's date; past ``privacy.delete_after`` a study is refused.
 
     Raises
     ------
@@ -89,14 +85,10 @@ def open_study(path: str | Path, *, today: date | None = None) -> "Study":
 class Guess(NamedTuple):
     """Something that nobody has confirmed yet."""
 
-    place: str
-    """File and line."""
-    what: str
-    """``item recommend``, or ``tables.responses.weight``."""
-    says: str
-    """What it says, with counts."""
-    counts: bool
-    """Whether it changes a number."""
+    place: str  # file and line
+    what: str  # item recommend, or tables.responses.weight
+    says: str  # what it says, with counts
+    counts: bool  # whether it changes a number
 
 
 def _survey(name: str, about: str) -> property:
@@ -110,24 +102,11 @@ def _events(name: str, about: str) -> property:
 class Study:
     """Checked tables whose columns are named by item key; made by `open_study`.
 
-    Attributes
-    ----------
-    path, title, currency
-        The study file, and what it says of itself.
-    reports
-        Name -> the report it declares (notebooks, each, parameters).
-    version, waves, population
-        Of the format of the study file; the waves in the order of time, and how many customers there are, as declared.
-    programme, taxonomy
-        What was changed (``from_``, ``unit``, ``treated``), and the file of topics; None where the study does not say.
-    cost_roles
-        Kind of cost -> what it is spent on: acquisition, service or retention.
-    purpose, delete_after
-        What the data are kept for, and the last day on which they may be used; None where the study does not say.
-    min_base
-        The disclosure floor, in distinct persons.
-    only
-        Columns and values that this part of the study is narrowed to; empty for the whole.
+    Beside what the study file says of itself (path, title, currency, version, waves, population, purpose, delete_after),
+    `reports` is name -> the report it declares; `programme` what was changed (``from_``, ``unit``, ``treated``) and
+    `taxonomy` the file of topics, None where the study does not say; `cost_roles` kind of cost -> what it is spent on;
+    `min_base` the disclosure floor, in distinct persons; `only` the columns and values that this part of the study is
+    narrowed to, none for the whole.
     """
 
     responses = _survey("responses", "One row per respondent and wave: respondent, wave, customer, weight, ..., items.")
@@ -183,12 +162,12 @@ class Study:
     def files(self) -> list[Path]:
         """Every source file, each once, in the order of declaration; a part of a study rests on all of them."""
         of_tables = [p for name in self._whole._declared for p in self._whole._files_of(name)]
-        return list(dict.fromkeys([*of_tables, *([self.taxonomy] if self.taxonomy else [])]))
+        return list(dict.fromkeys(filter(None, [*of_tables, self.taxonomy])))
 
     def _files_of(self, name: str) -> list[Path]:
         database = self._declared[name].database
         base = database_file(database, self.path.parent) if database is not None else None
-        return [*(path for paths in self._files.get(name, {}).values() for path in paths), *([base] if base else ())]
+        return list(filter(None, [*(path for paths in self._files.get(name, {}).values() for path in paths), base]))
 
     @property
     def queries(self) -> dict[str, str]:
@@ -229,9 +208,8 @@ class Study:
 
     def _load(self, name: str) -> Loaded:
         if name not in self._declared:
-            tables = ", ".join(self.table_names)
-            near = nearest(name, self.table_names)
-            raise StudyProblem(say("undeclared", file=self.path.name, name=repr(name), tables=tables, near=near))
+            told = dict(tables=", ".join(self.table_names), near=nearest(name, self.table_names))
+            raise StudyProblem(say("undeclared", file=self.path.name, name=repr(name), **told))
         loaded = self.read(name)
         self._require_decided([name])
         return loaded
@@ -315,12 +293,8 @@ class Study:
     def narrowed(self, only: Only) -> Self:
         """Return the part of the study in which each (column, value) of `only` holds; see `cxresearch.study.narrow`.
 
-        Of a part, the part of this part. Under the minimum base, its tables are refused with `TooFewRespondents`.
-
-        Raises
-        ------
-        StudyProblem
-            If no table has a column, or it holds ids, texts or contacts.
+        Of a part, the part of this part. `StudyProblem` where no table has a column, or it holds ids, texts or contacts;
+        under the minimum base, its tables are refused with `TooFewRespondents`.
         """
         whole, only = self._whole, (*self.only, *only)
         columns = [column for column, _ in only]
@@ -434,11 +408,10 @@ class Study:
         """Raise `StudyProblem` for an item of a touchpoint, a unit or a taxonomy that the study does not have."""
         items = self._declared["responses"].items if "responses" in self._declared else {}
         columns = dict.fromkeys(column for names in self.column_names.values() for column in names)
-        unit = [self.programme.unit] if self.programme else []
-        slips = self._slips(("programme", "unit"), unit, columns, "no table has as a column; they have")
-        for key, touchpoint in self._touchpoints.items():
-            item = [touchpoint.item] if touchpoint.item else []
-            slips += self._slips(("touchpoints", key, "item"), item, items, "is no item of responses; these are")
+        unit = self.programme and self.programme.unit
+        slips = self._slips(("programme", "unit"), [unit], columns, "no table has as a column; they have")
+        for key, met in self._touchpoints.items():
+            slips += self._slips(("touchpoints", key, "item"), [met.item], items, "is no item of responses; these are")
         if self.taxonomy and not self.taxonomy.is_file():
             near = names_in(self.taxonomy.parent, "*.y*ml")
             slips += self._slips(("taxonomy",), [self.taxonomy.name], near, "does not exist; there are")
@@ -459,7 +432,7 @@ class Study:
             slips.append(self._document.problem(("waves",), say("waves left out", absent=", ".join(absent))))
         refuse(slips)
 
-    def _slips(self, path: tuple, words: Iterable[str], known: Iterable, where: str) -> list[str]:
+    def _slips(self, path: tuple, words: Iterable[str | None], known: Iterable, where: str) -> list[str]:
         """Return what is wrong with each of `words`, declared at `path`, that is not among `known`."""
         plain = [plain_text(value) for value in known]
         told = ", ".join(plain) if 0 < len(plain) <= SHOWN["values"] else f"{len(plain) or 'no'} others"
@@ -467,7 +440,7 @@ class Study:
         return [
             problem((*path, i), f"{place} names {word!r}, which {where} {told}{nearest(word, plain)}")
             for i, word in enumerate(words)
-            if plain_text(word) not in plain
+            if word and plain_text(word) not in plain
         ]
 
     def lacks(self, needs: Mapping[str, list[str]]) -> str | None:
@@ -497,15 +470,9 @@ class Study:
     def column(self, role: str, *, table: str | None = None, optional: bool = False) -> str | None:
         """Return the column with a role: the key of the first such item, or weight, wave, ... where declared.
 
-        Parameters
-        ----------
-        role
-            nps, csat, ces, outcome (without one: csat), driver, demographic, control, verbatim, asked_at, respondent;
-            or a named column of a table: wave, weight, stratum, cluster, fpc, customer, revenue, ...
-        table
-            Look in this table only; by default in all, responses first.
-        optional
-            Return None instead of raising `StudyProblem` where no column has the role.
+        `role` is nps, csat, ces, outcome (without one: csat), driver, demographic, control, verbatim, asked_at, respondent;
+        or a named column of a table: wave, weight, stratum, cluster, fpc, customer, revenue, ... It is looked for in one
+        `table`, by default in all, responses first. Where no column has it, `StudyProblem`, or None if `optional`.
         """
         found = self.columns(role, table=table)
         if not found and role == "outcome":
