@@ -100,27 +100,22 @@ def test_no_value_of_a_row_stands_in_a_message(tmp_path, duckdb_file):
     )
 
 
-def test_what_is_said_of_a_query(tmp_path, sqlite_file):
-    assert refused(study(tmp_path, sqlite_file, "select id from answers")) == (
-        "tables.responses: crm.sqlite has no column 'account' (customer in study.yml)"
-    )
-    assert refused(study(tmp_path, sqlite_file, "select * from answer")) == (
-        "tables.responses: crm.sqlite refused the query: no such table: answer"
-    )
-    assert refused(study(tmp_path, sqlite_file, "select * from answers where id < 0")) == (
-        "tables.responses: crm.sqlite: the query returns no rows"
-    )
-    assert refused(study(tmp_path, "crm.sqlit")).startswith(
-        "study.yml, line 4: tables.responses names 'crm.sqlit', which does not exist; did you mean 'crm.sqlite'?"
-    )
+@pytest.mark.parametrize(("database", "query", "told"), [
+    ("crm.sqlite", "select id from answers", "tables.responses: crm.sqlite has no column 'account' (customer in study.yml)"),
+    ("crm.sqlite", "select * from answer", "tables.responses: crm.sqlite refused the query: no such table: answer"),
+    ("crm.sqlite", "select * from answers where id < 0", "tables.responses: crm.sqlite: the query returns no rows"),
+    ("crm.sqlit", "select 1", "study.yml, line 4: tables.responses names 'crm.sqlit', which does not exist; did you mean 'crm.sqlite'?"),
+    ("crm.xyz", "select 1", "tables.responses: database files ending in '.xyz' are not read; known endings: .duckdb .ddb .sqlite "
+     ".sqlite3 .db"),
+    ("broken.db", "select * from answers", "tables.responses: broken.db refused the query: file is not a database"),
+    ("'postgresql://ann:${CRM_PASSWORD}@localhost/crm'", "select 1", "tables.responses: the environment holds no CRM_PASSWORD; set it "
+     "before the study is opened"),
+])  # fmt: skip
+def test_what_is_said_of_a_query(tmp_path, sqlite_file, monkeypatch, database, query, told):
+    monkeypatch.delenv("CRM_PASSWORD", raising=False)
     (tmp_path / "crm.xyz").write_text("")
-    assert refused(study(tmp_path, "crm.xyz")) == (
-        "tables.responses: database files ending in '.xyz' are not read; known endings: .duckdb .ddb .sqlite .sqlite3 .db"
-    )
-    (tmp_path / "broken.sqlite").write_text("no database at all, only words" * 100)
-    assert refused(study(tmp_path, "broken.sqlite")) == (
-        "tables.responses: broken.sqlite refused the query: file is not a database"
-    )
+    (tmp_path / "broken.db").write_text("no database at all, only words" * 100)
+    assert refused(study(tmp_path, database, query)) == told
 
 
 def test_a_database_and_its_query_belong_together(tmp_path):
@@ -134,18 +129,11 @@ def test_a_database_and_its_query_belong_together(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "postgresql://ann:hunter2@db.example/crm",
-        "postgresql://ann@db.example/crm?password=hunter2",
-        "postgresql://${WHO}:hunter2@db.example/crm",
-        "mysql://ann:${X}hunter2@db.example/crm",
-        "postgresql://ann:hun/ter2@db.example/crm",
-        "postgresql://ann@db.example/crm?sslpassword=hunter2",
-        "host=db.example user=ann password=hunter2",
-    ],
-)
+@pytest.mark.parametrize("address", [
+    "postgresql://ann:hunter2@db.example/crm", "postgresql://ann@db.example/crm?password=hunter2",
+    "postgresql://${WHO}:hunter2@db.example/crm", "mysql://ann:${X}hunter2@db.example/crm", "postgresql://ann:hun/ter2@db.example/crm",
+    "postgresql://ann@db.example/crm?sslpassword=hunter2", "host=db.example user=ann password=hunter2",
+])  # fmt: skip
 def test_a_password_in_the_file_is_refused_without_repeating_it(tmp_path, address):
     said = refused(study(tmp_path, f"'{address}'"))
     assert said == (
@@ -172,13 +160,6 @@ def test_an_sqlite_file_is_opened_for_reading(tmp_path, sqlite_file, query):
     before = (tmp_path / sqlite_file).read_bytes()
     assert refused(study(tmp_path, sqlite_file, query)).startswith("tables.responses: crm.sqlite")
     assert (tmp_path / sqlite_file).read_bytes() == before and not Path("more.db").exists()
-
-
-def test_the_environment_must_hold_what_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.delenv("CRM_PASSWORD", raising=False)
-    assert refused(study(tmp_path, "'postgresql://ann:${CRM_PASSWORD}@localhost/crm'")) == (
-        "tables.responses: the environment holds no CRM_PASSWORD; set it before the study is opened"
-    )
 
 
 # -- a real PostgreSQL -----------------------------------------------------------------------------------------------

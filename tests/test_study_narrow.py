@@ -58,18 +58,13 @@ def rows(part) -> dict[str, int]:
     return {name: len(part.read(name).table) for name in part.table_names}
 
 
-@pytest.mark.parametrize(
-    ("asked", "left"),
-    [
-        ("market=North", {"responses": 2, "customers": 1, "transactions": 2}),
-        ("wave=2025", {"responses": 3, "customers": 2, "transactions": 2}),
-        ("plan=full", {"responses": 3, "customers": 2, "transactions": 3}),
-        ("channel=web", {"responses": 3, "customers": 3, "transactions": 3}),
-        ("market=North&wave=2024", {"responses": 1, "customers": 1, "transactions": 2}),
-    ],
-)
+@pytest.mark.parametrize(("asked", "left"), [
+    ("market=North", [2, 1, 2]), ("wave=2025", [3, 2, 2]), ("plan=full", [3, 2, 3]), ("channel=web", [3, 3, 3]),
+    ("market=North&wave=2024", [1, 1, 2]),
+])  # fmt: skip
 def test_every_table_is_narrowed_by_its_column_or_by_its_customers(study, asked, left):
-    assert rows(open_study(f"{study}?{asked}")) == left
+    found = rows(open_study(f"{study}?{asked}"))
+    assert found == dict(zip(["responses", "customers", "transactions"], left, strict=True))
 
 
 def test_a_table_that_cannot_be_narrowed_is_not_in_the_part_and_says_so(study):
@@ -107,14 +102,11 @@ def test_a_file_with_a_question_mark_in_its_name_is_a_file(study):
     assert open_study(odd).only == ()
 
 
-@pytest.mark.parametrize(
-    ("asked", "message"),
-    [
-        ("markt=North", "study.yml has no column 'markt'; did you mean 'market'?; there are "),
-        ("market=North&channel=web", "study.yml: no table has market and channel at once, and customers by which"),
-        ("market", "'market' after the study's name is not COLUMN=VALUE, joined by &"),
-    ],
-)
+@pytest.mark.parametrize(("asked", "message"), [
+    ("markt=North", "study.yml has no column 'markt'; did you mean 'market'?; there are "),
+    ("market=North&channel=web", "study.yml: no table has market and channel at once, and customers by which"),
+    ("market", "'market' after the study's name is not COLUMN=VALUE, joined by &"),
+])  # fmt: skip
 def test_a_wrong_part_is_refused(study, asked, message):
     with pytest.raises(StudyProblem) as caught:
         open_study(f"{study}?{asked}")
@@ -196,26 +188,13 @@ def held(tmp_path):
     return tmp_path / "study.yml"
 
 
+PHONE = "contacts: phone (cells: 100 % of filled cells are international phone numbers)"
 REFUSED = {
-    "respondent": "ids of people",
-    "customer": "ids of people",
-    "agent": "ids of people",
-    "again": "ids of people",
-    "member": "ids of people",
-    "handled": "ids of people",
-    "account": "ids of people",
-    "served": "ids of people, as its name says",
-    "told": "what people wrote",
-    "told_met": "what people wrote",
-    "copied": "what people wrote",
-    "text": "what people wrote",
-    "said": "what people wrote",
-    "whom": "what names a person (personal: true)",
-    "stratum": "contacts: phone (cells: 100 % of filled cells are international phone numbers)",
-    "caller": "contacts: phone (cells: 100 % of filled cells are international phone numbers)",
-    "channel": "contacts: e-mail (cells: 100 % of filled cells are e-mail addresses)",
-    "desk": "contacts: e-mail in some of its values",
-}
+    **dict.fromkeys("respondent customer agent again member handled account".split(), "ids of people"),
+    **dict.fromkeys("told told_met copied text said".split(), "what people wrote"),
+    "served": "ids of people, as its name says", "whom": "what names a person (personal: true)", "stratum": PHONE, "caller": PHONE,
+    "channel": "contacts: e-mail (cells: 100 % of filled cells are e-mail addresses)", "desk": "contacts: e-mail in some of its values",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("column", REFUSED)
@@ -318,16 +297,10 @@ def test_a_file_older_than_declared_is_refused(study):
     )
 
 
-@pytest.mark.parametrize(
-    ("written", "message"),
-    [
-        ("source: customers.csv, max_age: soon", "'soon' is no age; write 90 minutes, 12 hours, 3 days or 2 weeks"),
-        (
-            "database: postgresql://host/x, query: select 1, max_age: 3 days",
-            "max_age is that of a file; of a database address it cannot be known",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("written", "message"), [
+    ("source: customers.csv, max_age: soon", "'soon' is no age; write 90 minutes, 12 hours, 3 days or 2 weeks"),
+    ("database: postgresql://host/x, query: select 1, max_age: 3 days", "max_age is that of a file; of a database address it cannot be known"),
+])  # fmt: skip
 def test_an_age_that_means_nothing_is_refused(study, written, message):
     text = study.read_text(encoding="utf-8").replace("source: customers.csv", written)
     study.write_text(text, encoding="utf-8")
