@@ -84,8 +84,7 @@ def _known_encoding(name: str) -> str:
 def one_character(text: str, or_word: str = "") -> str:
     """Return what stands between cells, or between the codes of a cell."""
     sign = {"\\t": "\t", "tab": "\t"}.get(text, text) if or_word else text.strip() or text
-    if len(sign) != 1 and sign != or_word:
-        raise ValueError(say("separator", text=repr(text), or_word=or_word and f", or {or_word}"))
+    complain({"separator": len(sign) != 1 and sign != or_word}, text=repr(text), or_word=or_word and f", or {or_word}")
     return sign
 
 
@@ -102,8 +101,7 @@ def as_time(age: str) -> timedelta:
 
 
 def an_age(text: str) -> str:
-    if not as_time(text):
-        raise ValueError(say("age", text=repr(text)))
+    complain({"age": not as_time(text)}, text=repr(text))
     return text.strip()
 
 
@@ -112,8 +110,8 @@ def a_time_format(written: str) -> str:
     signs = re.findall("%(.?)", written.replace("%%", ""))
     parts = [TIME_SIGNS.get(sign, "unknown") for sign in signs]
     whole = any(needed <= set(parts) for needed in WHEN) and len(set(parts)) == len(parts)
-    if not whole or "unknown" in parts or ("p" in signs) != ("I" in signs):
-        raise ValueError(say("time format", written=repr(written)))
+    wrong = not whole or "unknown" in parts or ("p" in signs) != ("I" in signs)
+    complain({"time format": wrong}, written=repr(written))
     return written
 
 
@@ -239,8 +237,7 @@ class Revenue(Section):
 
     @model_validator(mode="after")
     def _agrees(self):
-        if self.from_ and self.to and self.from_ > self.to:
-            raise ValueError(say("window", first=self.from_, last=self.to))
+        complain({"window": self.from_ and self.to and self.from_ > self.to}, first=self.from_, last=self.to)
         return self
 
 
@@ -264,10 +261,9 @@ def spread(items: dict, codes: dict) -> dict:
     patterns = {key: said for key, said in items.items() if GLOB & set(key)}
     own = {key: as_column(said) for key, said in items.items() if key not in patterns}
     for pattern, said in patterns.items():
-        if not isinstance(said, dict) or "column" in said:
-            raise ValueError(say("pattern of what", pattern=repr(pattern)))
-        if not any(fnmatchcase(key, pattern) for key in own):
-            raise ValueError(say("pattern of nothing", pattern=repr(pattern)))
+        wrong = {"pattern of what": not isinstance(said, dict) or "column" in said}
+        wrong["pattern of nothing"] = not any(fnmatchcase(key, pattern) for key in own)
+        complain(wrong, pattern=repr(pattern))
     shared = {k: {w: v for p, said in patterns.items() if fnmatchcase(k, p) for w, v in said.items()} for k in own}
     return {key: _merged(shared[key], said, codes) if isinstance(said, dict) else said for key, said in own.items()}
 
@@ -288,21 +284,20 @@ def said_by(typed: dict, key: str, word: str) -> str:
 
 def decisions(item: Item, coded: Counter | None) -> list[str]:
     """Return in words what an item decides: scale, codes set aside with their counts (if known), values, role."""
-    said = []
-    if item.role:
-        said.append(f"role {', '.join(item.role)}")
-    if item.scale:
-        said.append(f"scale {item.scale[0]:g} to {item.scale[1]:g}")
-    for word, codes in (("missing", item.missing), ("not applicable", item.not_applicable)):
-        if codes:
-            told = [code if coded is None else f"{code} ({coded.get(code, 0)} rows)" for code in codes]
-            said.append(f"{word} {', '.join(told)}")
-    if item.values:
-        pairs = [f"{code} is {value:g}" for code, value in item.values.items()]
-        said.append("stored " + ", ".join(pairs[:3]) + (", ..." if len(pairs) > 3 else ""))
-    if item.multiple:
-        said.append(f"multiple choice separated by {item.multiple!r}")
-    return said
+
+    def counted(codes: tuple[str, ...]) -> str:
+        return ", ".join(code if coded is None else f"{code} ({coded.get(code, 0)} rows)" for code in codes)
+
+    pairs = [f"{code} is {value:g}" for code, value in item.values.items()]
+    said = (
+        item.role and f"role {', '.join(item.role)}",
+        item.scale and f"scale {item.scale[0]:g} to {item.scale[1]:g}",
+        item.missing and f"missing {counted(item.missing)}",
+        item.not_applicable and f"not applicable {counted(item.not_applicable)}",
+        pairs and "stored " + ", ".join(pairs[:3]) + ", ..." * (len(pairs) > 3),
+        item.multiple and f"multiple choice separated by {item.multiple!r}",
+    )
+    return [part for part in said if part]
 
 
 def written(value) -> str:
@@ -322,18 +317,20 @@ IDS = ("respondent", "customer", "agent", "contact", "case")  # columns that hol
 def header_rows(value):
     """Return the header rows as a list; ``none`` is no row."""
     rows = [] if value == "none" else listed(value)
-    if isinstance(rows, list) and "option" in rows and "question" not in rows:
-        raise ValueError(say("options without questions"))
-    if isinstance(rows, list) and any(rows.count(row) > 1 for row in HEADERS if row != "ignore"):
-        raise ValueError(say("header row twice", rows=", ".join(rows)))
+    known = rows if isinstance(rows, list) else []
+    wrong = {
+        "options without questions": "option" in known and "question" not in known,
+        "header row twice": any(known.count(row) > 1 for row in HEADERS if row != "ignore"),
+    }
+    complain(wrong, rows=", ".join(map(str, known)))
     return rows
 
 
 def each_once(waves: tuple[str, ...]) -> tuple[str, ...]:
     """Return waves as they are written; refused where one stands twice."""
     plain = [plain_text(wave) for wave in waves]
-    if twice := next((wave for wave in plain if plain.count(wave) > 1), None):
-        raise ValueError(say("wave twice", wave=repr(twice), n=plain.count(twice)))
+    twice = next((wave for wave in plain if plain.count(wave) > 1), None)
+    complain({"wave twice": twice}, wave=repr(twice), n=plain.count(twice))
     return waves
 
 
@@ -425,6 +422,11 @@ class Table(Section):
                 yield column, self.key(column), reads, said
         for key, item in self.items.items():
             yield key, f"item {key}", As("item"), item
+
+    @property
+    def excluded(self) -> list[tuple[str, str]]:
+        """Header and code of the rows that are no data."""
+        return [(header, code) for header, codes in self.exclude.items() for code in codes]
 
     @property
     def id_columns(self) -> list[str]:
@@ -610,8 +612,7 @@ class Tables(Section):
 
     @model_validator(mode="after")
     def _any(self):
-        if not any(getattr(self, name) for name in TABLES):
-            raise ValueError(say("no table", tables=", ".join(TABLES)))
+        complain({"no table": not any(getattr(self, name) for name in TABLES)}, tables=", ".join(TABLES))
         return self
 
 

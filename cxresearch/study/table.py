@@ -110,14 +110,14 @@ def load_table(
     received: dict[str, str] = {}
     parts: list[RawPart] = []
     for wave, file, raw in _raw_tables(name, table, files, folder):
-        received[file] = ", ".join([f"{len(raw.frame)} rows", *raw.notes])
+        received[file] = ", ".join([f"{file}: {len(raw.frame)} rows", *raw.notes])
         for label, rows in _waves(raw.frame, table, wave, file):
             parts.append(RawPart(rows, file, label, name, table, raw.meanings, currency))
     frames = [part.frame() for part in parts]
     aside = {key: sum((part.coded.get(key, Counter()) for part in parts), Counter()) for key in table.items}
     refuse([p for part in parts for p in part.problems] or _match_nothing(name, table, parts, aside, min_base))
     whole = pd.concat(frames, keys=range(len(frames)))
-    shown = [f"{file}: {what}" for file, what in received.items()]
+    shown = list(received.values())
     more = [f"and {len(shown) - SHOWN['files']} more files"] if len(shown) > SHOWN["files"] else []
     counts = sum((part.counts for part in parts), Counter())
     steps = {"received": (sum(part.received for part in parts), "; ".join([*shown[: SHOWN["files"]], *more]))}
@@ -174,14 +174,12 @@ def _match_nothing(name: str, table: Table, parts: Sequence["RawPart"], aside: M
     """Return what is wrong with values to exclude, and codes of ratings, that no row holds: slips would pass unseen."""
     problems = []
     held = sum((part.excluded for part in parts), Counter())
-    for column, code in ((h, c) for h, codes in table.exclude.items() for c in codes if not held[h, c]):
+    for column, code in (at for at in table.excluded if not held[at]):
         stored = pd.concat([part.stored[column] for part in parts]).value_counts()
         shown = [f"{value} ({n})" if n >= min_base else f"{value} (under {min_base})" for value, n in stored.items()]
         told = ", ".join(shown) if len(shown) <= SHOWN["values"] else f"{len(shown)} different values"
-        near = nearest(code, stored.index[: SHOWN["values"]])
-        problems.append(
-            say("excludes nothing", table=name, column=column, told=told or "nothing", code=repr(code), near=near)
-        )
+        known = dict(column=column, told=told or "nothing", near=nearest(code, stored.index[: SHOWN["values"]]))
+        problems.append(say("excludes nothing", table=name, code=repr(code), **known))
     ratings = [key for key, item in table.items.items() if item.scale]
     for code in (c for c in table.codes if not any(aside[key][c] for key in ratings)):
         problems.append(say("code of nothing", table=name, code=code, n=len(ratings)))
@@ -218,7 +216,7 @@ class RawPart:
         self.out = pd.Series(False, index=raw.index)
         # Rows that are declared to be no data go before anything else is asked of them.
         self.stored = {header: names(raw[header]) for header in table.exclude}
-        for column, code in ((h, c) for h, codes in table.exclude.items() for c in codes):
+        for column, code in table.excluded:
             found = coded(raw[column], [code])
             self.excluded[column, code] += int(found.sum())
             self._drop(found, f"with {column} {code} (exclude)")
@@ -396,13 +394,10 @@ def _deduplicated(whole: pd.DataFrame, table: Table, parts: Sequence[RawPart]) -
 
 
 def _clashes(clash: pd.DataFrame, keys: list[str], table: Table, parts: Sequence[RawPart]) -> str:
-    groups = list(clash.groupby(keys, sort=False))
-    files = list(dict.fromkeys(part.file for part in parts))
-    shown = []
+    groups, files, shown = list(clash.groupby(keys, sort=False)), list(dict.fromkeys(part.file for part in parts)), []
     for _, rows in groups[: SHOWN["ids"]]:  # where they stand, and not what they are: an id is a person's
         places = {parts[p].file: row_numbers(at.index.get_level_values(1)) for p, at in rows.groupby(level=0)}
-        where = "; ".join(at if len(files) == 1 else f"{file} {at}" for file, at in places.items())
-        shown.append(f"({where})")
+        shown.append(f"({'; '.join(at if len(files) == 1 else f'{file} {at}' for file, at in places.items())})")
     more = f" and {len(groups) - SHOWN['ids']} more" if len(groups) > SHOWN["ids"] else ""
     declared = " and ".join(getattr(table, k, None) or k for k in keys)
     remedy = say("declare the wave") if "respondent" in keys and "wave" not in keys else ""
