@@ -14,8 +14,8 @@ from cxresearch.intake.column import plain
 from cxresearch.intake.decision import Answer, Doubt, Guess, decisions, put_questions
 from cxresearch.intake.emit import study_text
 from cxresearch.intake.rules import RULES, TableGuess, guess_table
-from cxresearch.intake.shape import Shape, read_unknown
-from cxresearch.sources import Meanings, RawTable, expand
+from cxresearch.intake.shape import Said, read_unknown
+from cxresearch.sources import Meanings, RawTable, Reading, expand
 from cxresearch.study.codes import count
 
 ALIKE = 0.5
@@ -31,7 +31,8 @@ class Written(NamedTuple):
 
 class _File(NamedTuple):
     path: Path
-    shape: Shape
+    reading: Reading
+    said: Said
     raw: RawTable
 
     @property
@@ -111,15 +112,14 @@ def _require_different(tables: list[TableGuess], groups: list[list[_File]]) -> N
 
 
 def _table(group: list[_File], folder: Path, named: dict[Path, str]) -> tuple[TableGuess, dict | str]:
-    shapes = [file.shape for file in group]
     first = group[0].path
     table = guess_table(_together(group), file=first.name, kind=named.get(first))
-    for key, (value, reason, doubt) in reversed(shapes[0].said.items()):
+    for key, (value, reason, doubt) in reversed(group[0].said.items()):
         table.own.given = {key: value} | table.own.given
         table.why[key] = reason
         if doubt:
             table.own.doubts.insert(0, Doubt(key, f"{key} {value}: {reason}", (Answer("yes"),)))
-    if any(shape.reading != shapes[0].reading for shape in shapes[1:]):
+    if any(file.reading != group[0].reading for file in group[1:]):
         raise StudyProblem(
             f"{first.name} and {group[1].path.name} have the same columns but are written differently "
             "(encoding, separator or header rows); write a study file for each"

@@ -3,7 +3,6 @@
 import csv
 import re
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from cxresearch.errors import StudyProblem
@@ -16,42 +15,37 @@ LOOKED_AT = 60
 NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?%?")
 
 
-@dataclass
-class Shape:
-    """How to read a file; `said` holds key -> value, reason and whether that is doubtful."""
-
-    reading: Reading = Reading()
-    said: dict[str, tuple[object, str, bool]] = field(default_factory=dict)
-
-    def say(self, key: str, value, reason: str, *, doubtful: bool = False) -> None:
-        self.said[key] = (value, reason, doubtful)
+Said = dict[str, tuple[object, str, bool]]  # key -> value, reason, and whether that is doubtful
 
 
-def read_unknown(path: Path) -> tuple[Shape, RawTable]:
+def read_unknown(path: Path) -> tuple[Reading, Said, RawTable]:
     """Find out how a file is to be read, and read it; `StudyProblem` says what cannot be read."""
-    shape = Shape()
-    kind, _ = reader_of(path)
+    (kind, _), said = reader_of(path), {}
     with naming(path, kind):
-        {"text": _text, "Excel": _excel, "JSON": _json}.get(kind, lambda *_: None)(path, shape)
-    return shape, read_table(path, reading=shape.reading)
+        looked = {"text": _text, "Excel": _excel, "JSON": _json}.get(kind, lambda *_: Reading())
+        reading = looked(path, said)
+    return reading, said, read_table(path, reading=reading)
 
 
-def _text(path: Path, shape: Shape) -> None:
-    found = detect(path)
-    reading = Reading(encoding=found.encoding)
-    if found.encoding:
-        shape.say(
-            "encoding", found.encoding[0], found.doubt or "the byte-order mark says so", doubtful=bool(found.doubt)
-        )
-    lines = _first_lines(path, reading)
+def _text(path: Path, said: Said) -> Reading:
+    encoding, doubt = detect(path)
+    if encoding:
+        said["encoding"] = encoding[0], doubt or "the byte-order mark says so", bool(doubt)
+    lines = _first_lines(path, Reading(encoding=encoding))
     separator, why = _separator(lines, path)
     if separator != ("\t" if path.suffix.lower() == ".tsv" else ","):
-        shape.say("separator", separator, why)
+        said["separator"] = separator, why, False
     rows = [line.split() for line in lines] if separator == WHITESPACE else list(csv.reader(lines, delimiter=separator))
-    header, why, doubtful = header_of([row for row in rows if row])
-    if header != ("name",):
-        shape.say("header", list(header) or "none", why, doubtful=doubtful)
-    shape.reading = reading._replace(separator=separator, header=header)
+    return Reading(encoding=encoding, separator=separator, header=_header(list(filter(None, rows)), said))
+
+
+def _header(rows: list[list[str]], said: Said, skipped: int = 0) -> tuple[str, ...]:
+    """Return what the header rows hold, below a title of so many rows."""
+    found, why, doubtful = header_of(rows[skipped:])
+    if (header := ("ignore",) * skipped + found) != ("name",):
+        title = f"a title stands over the first {skipped} rows" if skipped else ""
+        said["header"] = list(header) or "none", " and ".join(filter(None, (title, why))), doubtful
+    return header
 
 
 def _first_lines(path: Path, reading: Reading) -> list[str]:
@@ -126,34 +120,27 @@ def _described(first: list[str], second: list[str], below: list[list[str]]) -> b
     return numeric > 0 and over == numeric and over >= min(2, numeric) and len(set(first)) == len(first)
 
 
-def _excel(path: Path, shape: Shape) -> None:
-    names = sheets(path)
-    sheet = None
+def _excel(path: Path, said: Said) -> Reading:
+    names, sheet = sheets(path), None
     if len(names) > 1:
         sizes = {name: len(cells(path, name)[0]) for name in names}
         sheet = max(sizes, key=sizes.get)
-        shape.say("sheet", sheet, f"of {len(names)} sheets it has the most rows ({sizes[sheet]})", doubtful=True)
+        said["sheet"] = sheet, f"of {len(names)} sheets it has the most rows ({sizes[sheet]})", True
     rows = [[str(c) for c in row] for row in cells(path, sheet)[0][:LOOKED_AT]]
     if not rows:
         raise StudyProblem(f"{path.name} is empty")
-    skipped = 0
-    wide = max(sum(bool(c.strip()) for c in row) for row in rows)
-    while skipped < len(rows) - 2 and sum(bool(c.strip()) for c in rows[skipped]) < max(2, wide / 4):
-        skipped += 1
-    header, why, doubtful = header_of(rows[skipped:])
-    header = ("ignore",) * skipped + header
-    if header != ("name",):
-        why = " and ".join(filter(None, (f"a title stands over the first {skipped} rows" if skipped else "", why)))
-        shape.say("header", list(header) or "none", why, doubtful=doubtful)
-    shape.reading = Reading(sheet=sheet, header=header)
+    filled = [sum(bool(c.strip()) for c in row) for row in rows]
+    wide = (i for i, n in enumerate(filled[:-2]) if n >= max(2, max(filled) / 4))
+    return Reading(sheet=sheet, header=_header(rows, said, next(wide, max(0, len(rows) - 2))))
 
 
-def _json(path: Path, shape: Shape) -> None:
+def _json(path: Path, said: Said) -> Reading:
     """Let the reader find the only list; of several, take the first it offers."""
     try:
         read_table(path)
     except StudyProblem as problem:
         if not (offered := re.search(r"for example records: (.+)$", str(problem))):
             raise
-        shape.say("records", offered[1], "the file holds several lists, and this is the first", doubtful=True)
-        shape.reading = Reading(records=offered[1])
+        said["records"] = offered[1], "the file holds several lists, and this is the first", True
+        return Reading(records=offered[1])
+    return Reading()
