@@ -173,6 +173,12 @@ def test_what_was_said_and_done_is_covered(draws):
     assert covered(hits(draws, one), draws)
 
 
+def test_more_did_than_said_is_told_by_its_size():
+    said, did = np.repeat([1.0, 0.0], [30, 170]), np.repeat([1.0, 0.0], [140, 60])
+    told = cx.said_and_did(pd.DataFrame({"s": said, "d": did}), said="s", did="d").sentence()
+    assert told.startswith("15 % say so and 70 % do: 55.0 points more do it (95 % interval 48.1 to 61.9; "), told
+
+
 def test_said_and_did_is_calibrated():
     table = pd.DataFrame({"s": [1] * 80 + [0] * 40, "d": [1] * 8 + [0] * 72 + [1] * 2 + [0] * 38})
     found = cx.said_and_did(table, said="s", did="d")
