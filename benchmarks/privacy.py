@@ -106,25 +106,28 @@ def save_report(study: str, place: Path) -> int:
 
 def save_parts(study: Path, report: Path, place: Path, names: set[str]) -> int:
     """Write what reports on the branches tell of two questions: the records of an executed report, each with the counts of
-    its own people, hidden as those of the whole study are; return how many findings.
+    its own people, hidden as is decided for the whole study; return how many findings.
     """
     answers, made = cx.open_study(study).responses, 0
-    for item, by, wave in product(("recommend", "satisfaction"), (None, "age"), (False, True)):
-        name = "_".join([item, *([by] if by else []), *(["waves"] if wave else [])])
-        record = json.loads((report / "findings" / "scorecard" / f"{name}.json").read_text(encoding="utf-8"))
-        groups = ["branch", by] if by else "branch"
-        sample = answers.sample(answers.table[item].notna(), by=groups, wave=wave, of=(item,))
-        told = sample.keys.assign(n=np.where(sample.hidden, np.nan, sample.n), estimate=1.0)
-        told[["branch", "group"]] = told["group"].astype(str).str.split(", ", n=1, expand=True).reindex(columns=[0, 1])
-        for branch, rows in told[told["branch"].isin(names)].groupby("branch"):
-            folder = place / branch / "findings" / "scorecard"
-            folder.mkdir(parents=True, exist_ok=True)
-            shown = rows.drop(columns=["branch"] if by else ["branch", "group"])
-            shown.to_csv(folder / f"{name}.tidy.csv", index=False)
-            n = None if shown["n"].isna().any() else int(shown["n"].sum())
-            about = {"glance": {"n": n}, "tables": {"tidy": f"{name}.tidy.csv"}}
-            (folder / f"{name}.json").write_text(json.dumps(record | about), encoding="utf-8")
-            made += 1
+    for item in ("recommend", "satisfaction"):
+        sample = answers.sample(answers.table[item].notna(), by="branch", of=(item,))
+        assert not sample.hidden.any()
+        lattice = list(answers.decided.values())[-1]  # of the last question
+        for by, wave in product((None, "age"), (False, True)):
+            name = "_".join([item, *([by] if by else []), *(["waves"] if wave else [])])
+            record = json.loads((report / "findings" / "scorecard" / f"{name}.json").read_text(encoding="utf-8"))
+            keys = ["branch", *([by] if by else []), *(["wave"] if wave else [])]
+            code, gone = lattice.hidden(keys)
+            rows = answers.table.iloc[sample.rows][keys].assign(gone=gone[code[sample.rows]])
+            told = rows.groupby(keys, as_index=False, observed=True).agg(n=("gone", "size"), gone=("gone", "any"))
+            for branch, rows in told[told["branch"].isin(names)].rename(columns={by: "group"}).groupby("branch"):
+                folder = place / branch / "findings" / "scorecard"
+                folder.mkdir(parents=True, exist_ok=True)
+                shown = rows.assign(n=rows["n"].mask(rows["gone"]), estimate=1.0).drop(columns=["branch", "gone"])
+                shown.to_csv(folder / f"{name}.tidy.csv", index=False)
+                about = {"glance": {"n": int(rows["n"].sum())}, "tables": {"tidy": f"{name}.tidy.csv"}}
+                (folder / f"{name}.json").write_text(json.dumps(record | about), encoding="utf-8")
+                made += 1
     return made
 
 

@@ -15,16 +15,16 @@ Hundepool et al. (2012), *Statistical Disclosure Control*, 4.3-4.4 (linked table
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, combinations
+from itertools import chain, combinations, permutations
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from cxresearch.privacy.base import MOST, POOLED
+from cxresearch.privacy.base import MOST, POOLED, dominated_columns
 from cxresearch.privacy.linear import closest_point, computed, from_rows
 from cxresearch.privacy.published import OF_PEOPLE, Cell, Counted, Saved, read_findings
 
@@ -55,6 +55,18 @@ class Known(NamedTuple):
     # (column, column) -> group of the first -> the group of the second in which it lies
     nested: Mapping[tuple[str, str], Mapping[str, str]] = {}
     dominated: frozenset[str] = frozenset()  # columns of amounts of which one row has the most in some group
+
+    @classmethod
+    def of(cls, tables: Iterable[tuple[pd.DataFrame, pd.DataFrame]], *, min_base: int) -> "Known":
+        """Return what is known of tables: of each the groups of its rows by grouping, and the columns without a scale."""
+        nested, dominated = {}, set()
+        for groups, columns in tables:
+            dominated |= dominated_columns(columns, groups, min_base=min_base)
+            for fine, coarse in permutations(groups.columns, 2):
+                pairs = groups[[fine, coarse]].dropna().drop_duplicates()
+                if pairs[fine].is_unique and 1 < pairs[coarse].nunique() < len(pairs):
+                    nested[fine, coarse] = dict(zip(pairs[fine], pairs[coarse]))
+        return cls(min_base, nested, frozenset(dominated))
 
 
 def audit_tables(findings: Sequence[Saved], known: Known = Known()) -> list[Leak]:

@@ -45,10 +45,11 @@ def hide_small_bases(table: pd.DataFrame, *, min_base: int, keys=("group", "wave
 def dominated_columns(table: pd.DataFrame, groups: pd.DataFrame, *, min_base: int) -> set[str]:
     """Return the columns of amounts of which one row has more than half in some group that is large enough to be shown.
 
-    `groups` are those of each row by the groupings of a study, which divide it alone and in pairs; a column of 0 and 1
-    holds no amounts.
+    `groups` are those of each row by the groupings of a study, which divide it alone and in pairs; amounts are numbers
+    other than 0 and 1.
     """
-    size = table.loc[:, ~table.isin([0, 1]).where(table.notna(), True).all()].abs()
+    numbers = table.select_dtypes("number")
+    size = numbers.loc[:, ~numbers.isin([0, 1]).where(numbers.notna(), True).all()].abs()
     found: set[str] = set()
     for keys in chain.from_iterable(combinations(groups.columns, k) for k in (0, 1, 2)):
         parts = size.groupby([groups[key] for key in keys] or np.zeros(len(size)), dropna=False)

@@ -90,10 +90,7 @@ def _direction(published, rng) -> np.ndarray:
 def _linprog(cost, equations, values, bounds) -> np.ndarray | None:
     from scipy.optimize import linprog
 
-    some = equations.shape[0] > 0
-    found = linprog(
-        cost, A_eq=equations if some else None, b_eq=values if some else None, bounds=bounds, method="highs"
-    )
+    found = linprog(cost, A_eq=equations, b_eq=values, bounds=bounds, method="highs")
     if found.status not in (0, 2):
         raise ArithmeticError(f"the linear programme was not solved: {found.message}")
     return found.x if found.status == 0 else None

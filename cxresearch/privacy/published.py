@@ -95,11 +95,7 @@ def _counted(saved: Saved, file: str, table: pd.DataFrame) -> Iterator[Counted]:
         values = pd.to_numeric(table[n], errors="coerce").replace([math.inf, -math.inf], math.nan)
         for value, *levels in zip(values, *(table[c] for c in columns)):
             cell = saved.whole | frozenset(zip(columns.values(), levels))
-            if not _same(cells.setdefault(cell, value), value):
+            if not (cells.setdefault(cell, value) == value or math.isnan(value) and math.isnan(cells[cell])):
                 break  # two counts under one key: the rows are told apart by something else
         else:
             yield Counted(file, cells, saved.whole)
-
-
-def _same(one: float, other: float) -> bool:
-    return one == other or (math.isnan(one) and math.isnan(other))

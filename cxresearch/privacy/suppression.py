@@ -47,8 +47,8 @@ def hidden_cells(
     codes = [pd.factorize(table[key], sort=False)[0] for key in keys if key in table]
     whole, cells = (np.zeros(len(n), dtype=int), n.sum(keepdims=True)), (np.arange(len(n)), n)
     margins = [(code, np.bincount(code, n)) for code in codes] if len(codes) > 1 else []
-    hidden = [closed([whole, margin], [np.zeros(1, dtype=bool)], min_base) for margin in margins]
-    return closed([whole, *margins, cells], [np.zeros(1, dtype=bool), *hidden], min_base)
+    hidden = [closed([whole, margin], [np.zeros(1, dtype=bool)], min_base)[0] for margin in margins]
+    return closed([whole, *margins, cells], [np.zeros(1, dtype=bool), *hidden], min_base)[0]
 
 
 def hide_cells(table: pd.DataFrame, *, min_base: int, base: str = "n", keys=KEYS) -> pd.DataFrame:
@@ -163,15 +163,14 @@ class Lattice:
         tables = [self._table(names) for names in (*before, *asked)]
         fixed = [self._hidden[names] for names in before]
         lost = [self._tables[names][2] for names in (*before, *asked)]
-        found = closed(tables, fixed, self._min_base, lost=lost, all_of=True)
-        self._hidden |= dict(zip(asked, found))
+        self._hidden |= dict(zip(asked, closed(tables, fixed, self._min_base, lost=lost)))
 
 
-def closed(tables, fixed, min_base: int, *, lost=(), all_of: bool = False):
-    """Return which cells of the last of `tables` to hide, or of all that are not fixed: the small, and what it takes.
+def closed(tables, fixed, min_base: int, *, lost=()) -> list[np.ndarray]:
+    """Return which cells of each of `tables` that is not fixed to hide: the small, and what it takes.
 
     `tables` are partitions of the same u units, codes (u,) and bases (k,); `fixed` says what is hidden of the first, `lost`
-    which cells of each are shown to nobody whatever their base (rows without a group). With `all_of` a list is returned.
+    which cells of each are shown to nobody whatever their base (rows without a group).
     """
     start = np.cumsum([0, *(len(base) for _, base in tables)])
     size = np.concatenate([base for _, base in tables])
@@ -184,8 +183,7 @@ def closed(tables, fixed, min_base: int, *, lost=(), all_of: bool = False):
         asked = np.ones(len(size), dtype=bool)
         asked[unseen] = (0 < size[unseen]) & (size[unseen] < min_base)
         _close(lines, size, hidden, free, asked, min_base)
-    found = [hidden[a:b] for a, b in zip(start[len(fixed) :], start[len(fixed) + 1 :])]
-    return found if all_of else found[-1]
+    return [hidden[a:b] for a, b in zip(start[len(fixed) :], start[len(fixed) + 1 :])]
 
 
 def _lines(codes: list[np.ndarray], start):

@@ -9,7 +9,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import permutations, product
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,6 @@ import pandas as pd
 
 from cxresearch.errors import TooFewRespondents
 from cxresearch.privacy.audit import Known, Leak, audit_folder, audit_tables
-from cxresearch.privacy.base import dominated_columns
 from cxresearch.privacy.published import Saved, read_findings
 from cxresearch.runs.execution import Outcome
 from cxresearch.runs.matrix import WHOLE, Cell
@@ -93,19 +92,14 @@ def withheld_together(cells: Sequence[Cell], folder: Path, opened) -> dict[Cell,
 
 def known_of(opened) -> Known:
     """Return what the audit must know of a study: its floor, which of its groupings determine one another, and amounts."""
-    nested, dominated = {}, set()
-    for name, columns in opened._whole.column_names.items():
-        asked = sorted({c for role in GROUPINGS for c in opened._whole.columns(role, table=name)} & set(columns))
-        table, items = opened._whole.read(name).table, opened._whole.declaration(name).items
-        words = pd.DataFrame({c: as_words(table[c]) for c in asked}, index=table.index)
-        amounts = [c for c in table.select_dtypes("number") if not (c in items and items[c].scale)]
-        dominated |= dominated_columns(table[amounts], words, min_base=opened.min_base)
-        words = words.drop_duplicates()
-        for fine, coarse in permutations(words.columns, 2):
-            pairs = words[[fine, coarse]].dropna().drop_duplicates()
-            if pairs[fine].is_unique and 1 < pairs[coarse].nunique() < len(pairs):
-                nested[fine, coarse] = dict(zip(pairs[fine], pairs[coarse]))
-    return Known(opened.min_base, nested, frozenset(dominated))
+    whole, tables = opened._whole, []
+    for name, columns in whole.column_names.items():
+        table = whole.read(name).table
+        asked = sorted({c for role in GROUPINGS for c in whole.columns(role, table=name)} & set(columns))
+        scaled = [key for key, item in whole.declaration(name).items.items() if item.scale]
+        groups = pd.DataFrame({c: as_words(table[c]) for c in asked}, index=table.index)
+        tables.append((groups, table.drop(columns=scaled, errors="ignore")))
+    return Known.of(tables, min_base=opened.min_base)
 
 
 def of_the_whole(opened, findings: Iterable[Saved], *, of_a_part: bool = False) -> Iterator[Saved]:
