@@ -73,9 +73,8 @@ def audit_tables(findings: Sequence[Saved], known: Known = Known()) -> list[Leak
     """Return every cell of the findings, all published together, that gives away what is to be hidden."""
     floor = known.min_base or 0
     leaks = [leak for saved in findings for leak in _alone(saved, known)]
-    shares = {file: table.get("largest_share") for s in findings for file, table in s.tables.items()}
-    # money of which a part is shown: a sum may tell the rest
-    dominated = {file for file, share in shares.items() if share is not None and share.ne("").any()}
+    shares = {f: table["largest_share"] for s in findings for f, table in s.tables.items() if "largest_share" in table}
+    dominated = {file for file, share in shares.items() if share.ne("").any()}  # a sum may tell the hidden rest
     for population in _populations(findings):
         try:
             leaks += [*_computed(population, known, dominated), *_remainders(population, floor)]
@@ -103,11 +102,8 @@ def audit_folder(
     only
         Column and value of the part of the study that the folder is about.
     """
-    folder = Path(folder)
-    places = (
-        sorted(p.name for p in folder.iterdir() if p.is_dir()) if notebooks is None and folder.is_dir() else notebooks
-    )
-    found = [saved for name in places or () for saved in read_findings(folder / name, only)]
+    names = sorted(p.name for p in Path(folder).glob("*") if p.is_dir()) if notebooks is None else notebooks
+    found = [saved for name in names for saved in read_findings(Path(folder) / name, only)]
     withheld = {saved.name: leak for saved in found for leak in list(_alone(saved, known))[:1]}
     found = [saved for saved in found if saved.name not in withheld]
     shown = list(beside)

@@ -33,7 +33,7 @@ def hidden_cells(
         One row per cell, by those of the columns `keys` that it has, one or two; their sums (margins) are taken to be
         published as this function would have them published alone.
     min_base, base : int and str
-        Cells with a smaller `base` are hidden, and cells of money with a ``largest_share`` over a half; with 1 nothing is.
+        Cells with a smaller `base` are hidden, and those with a ``largest_share`` over a half; with 1 nothing is.
     secondary : bool
         False hides the small cells only, which protects nothing where margins are known.
     """
