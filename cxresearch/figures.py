@@ -3,6 +3,10 @@
 import re
 import sys
 import textwrap
+from binascii import b2a_base64
+from contextlib import contextmanager
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,12 +14,16 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import rc_params_from_file
+from matplotlib.ticker import FixedLocator
+from matplotlib.transforms import IdentityTransform
 
 # Okabe and Ito's hues, moved until each stands out from white (3:1), neighbours differ in grey, and no two look alike
 # to the colour-blind; tests/test_figures.py measures it. The pages take their colours from here, too.
 PALETTE = ("#00548C", "#DA7200", "#00664C", "#D15CA6", "#7A4F00", "#3F95D0", "#1A1A1A")
 QUIET = "#747474"
 STYLE = rc_params_from_file(Path(__file__).with_name("house.mplstyle"), use_default_template=False)
+NARROW, PAINTS = 4.2, 32  # inches across on a phone; colours of a picture
+ABOVE = 1.02  # where the unit stands, in parts of the height
 TEXT, TITLE = STYLE["axes.labelsize"], STYLE["axes.titlesize"]  # points: steps of the pages' type scale, ratio 1.2
 
 
@@ -34,13 +42,89 @@ def use_theme() -> None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         def with_finding(figure):
-            """Return the picture, its metadata naming the finding that it shows."""
-            drawn = retina_figure(figure, base64=True)
-            return drawn and (drawn[0], drawn[1] | {"finding": getattr(figure, "finding", "")})
+            """Return the picture, its metadata naming the finding that it shows and holding the one for phones."""
+            if not (drawn := retina_figure(figure)):
+                return drawn
+            told = drawn[1] | {"finding": getattr(figure, "finding", "")}
+            with narrowed(figure):
+                return _compact(drawn[0]), told | {"narrow": _compact(retina_figure(figure)[0])}
 
         set_matplotlib_formats("retina")
         shell.display_formatter.formatters["image/png"].for_type(plt.Figure, with_finding)
     sns.set_theme(context="notebook", style="whitegrid", palette=list(PALETTE), rc=dict(STYLE))
+
+
+def _compact(picture: bytes) -> str:
+    """Return a picture in base64 with a palette of colours, a third of its size."""
+    from PIL import Image
+
+    Image.open(BytesIO(picture)).convert("RGB").quantize(PAINTS, dither=0).save(made := BytesIO(), "png", optimize=True)
+    return b2a_base64(made.getvalue(), newline=False).decode()
+
+
+@contextmanager
+def narrowed(figure):
+    """Lend a figure in the width of a phone: its words on more lines, what it draws as it was."""
+    size, undo = figure.get_size_inches().copy(), []
+    figure.set_size_inches(NARROW, size[1])
+    for ax in figure.axes:
+        undo += _rewrapped(ax, NARROW / size[0])
+        if legend := ax.get_legend():
+            legend.set_in_layout(False)  # it may be wider than the figure
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        for text in (ax._left_title, *_units(ax)):  # above the names of rows, too
+            undo.append(partial(text.set_x, text.get_position()[0]))
+            text.set_x(-ax.bbox.x0 / ax.bbox.width)
+        names = [t.get_window_extent() for t in ax.get_xticklabels() if t.get_text()]
+        if any(one.x1 > other.x0 for one, other in zip(names, names[1:])):
+            undo.append(partial(ax.tick_params, axis="x", labelrotation=ax.get_xticklabels()[0].get_rotation()))
+            ax.tick_params(axis="x", labelrotation=90)
+        if (legend := ax.get_legend()) is None:
+            continue
+        legend.set_in_layout(True)
+        if legend.get_window_extent().width > figure.bbox.width:  # one name a line
+            place = dict(loc="upper left", borderaxespad=legend.borderaxespad, bbox_transform=IdentityTransform())
+            undo.append(partial(setattr, ax, "legend_", legend))
+            words = [text.get_text() for text in legend.get_texts()]
+            ax.legend(legend.legend_handles, words, bbox_to_anchor=legend.get_bbox_to_anchor(), **place)
+    try:
+        yield figure
+    finally:
+        figure.set_size_inches(size)
+        for put_back in undo:
+            put_back()
+
+
+def _units(ax) -> list:
+    """Return the texts between a title and its axes."""
+    return [text for text in ax.texts if text.get_position()[1] == ABOVE]
+
+
+def _rewrapped(ax, part: float) -> list:
+    """Break the words of some axes for a `part` of their width, make room for them, and return what undoes it."""
+
+    def again(words: str, width: float, lines: int = 12) -> str:
+        return wrap(words.replace("\n", " ").replace(r"\$", "$"), max(int(width * part), 8), lines)
+
+    undo, units = [], _units(ax)
+    for text in [*ax.texts, ax.xaxis.label]:
+        undo.append(partial(text.set_text, text.get_text()))
+        beside = getattr(text, "anncoords", "") == "offset points"
+        if beside or not hasattr(text, "anncoords"):  # a name at the end of a line has its place
+            text.set_text(again(text.get_text(), 24 if beside else 90 if text in [*units, ax.xaxis.label] else 60))
+    rows, fixed = 0, [axis for axis in (ax.xaxis, ax.yaxis) if isinstance(axis.get_major_locator(), FixedLocator)]
+    for axis in fixed:
+        names = [text.get_text() for text in axis.get_ticklabels()]
+        undo.append(partial(axis.set_ticklabels, names))
+        axis.set_ticklabels(shown := [again(n, 34 if axis is ax.yaxis else 76 / len(names), 4) for n in names])
+        rows = sum(name.count("\n") + 1.4 for name in shown)  # of the lower axis first
+    if ax.yaxis in fixed:
+        ax.figure.set_figheight(max(ax.figure.get_figheight(), 1.5 + 0.19 * rows))
+    title, below = ax.get_title("left"), max((t.get_text().count("\n") + 1 for t in units), default=0)
+    undo.append(partial(ax.set_title, title, loc="left", pad=20 if below else 6))
+    ax.set_title(again(title, 74), loc="left", pad=6 + 14 * below)
+    return undo
 
 
 def axes_or_new(ax=None, *, rows: int | None = None):
@@ -55,7 +139,7 @@ def titled(ax, title: str, unit: str = ""):
     """Write the finding as the title of a figure and the unit below it, and return `ax`."""
     ax.set_title(wrap(title, 64, lines=3), pad=20 if unit else 6)
     if unit:
-        ax.text(0, 1.02, wrap(unit, 100), transform=ax.transAxes, fontsize=TEXT, color=QUIET, va="bottom")
+        ax.text(0, ABOVE, wrap(unit, 100), transform=ax.transAxes, fontsize=TEXT, color=QUIET, va="bottom")
     return ax
 
 

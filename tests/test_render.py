@@ -124,11 +124,15 @@ def test_without_a_sentence_the_caption_and_the_one_before_describe_the_figure()
 
 
 def test_what_leads_a_page_stands_on_top_once_and_leaves_no_heading_without_words():
-    said = v4.new_output("display_data", {"text/markdown": "North leads."}, metadata={"text/markdown": {"finding": "x"}})
+    words = {"text/markdown": "> North leads.\n\n**What to look at next.** The South."}
+    said = v4.new_output("display_data", words, metadata={"text/markdown": {"finding": "x"}})
     drawn = v4.new_output("display_data", {"image/png": "iVBORw0K"}, metadata={"image/png": {"finding": "x"}})
     table = result(text_html="<table><tr><td>1</td></tr></table>")
-    nb = notebook("# Why?", "## How far?", ("far()", said, drawn), "*Figure.* Points.\n\n## And then?", ("then()", table))
-    figure = led(sections := read_sections(nb), "x")
+    nb = notebook(
+        "# Why?", "## How far?", ("far()", said, drawn), "*Figure.* Points.\n\n## And then?", ("then()", table)
+    )
+    figure, onward = led(sections := read_sections(nb), "x")
+    assert onward == "The South." and "South" not in figure.alt
     assert figure.caption == "<p><em>Figure.</em> Points.</p>"
     assert [b.kind for s in sections for b in s.blocks] == ["code", "html", "html", "code"]
     assert [s.title for s in sections] == ["", "And then?"]
@@ -257,8 +261,15 @@ def test_the_index_collects_the_findings_that_establish_nothing_however_they_wor
 
 
 def test_the_index_collects_what_was_suppressed():
-    told = suppressed([finding("f", "A is 3.", suppressed=2, pooled=True), finding("g", "A hidden cause.", suppressed=0)])
-    assert [t.said for t in told] == ["2 parts hidden for a small base", "small groups are pooled as “other (below base)”"]
+    told = suppressed(
+        [finding("f", "A is 3.", suppressed=2, pooled=True), finding("g", "A hidden cause.", suppressed=0)]
+    )
+    assert [t.said for t in told] == [
+        "2 parts hidden for a small base",
+        "small groups are pooled as “other (below base)”",
+    ]
     withheld = {"name": "a", "title": "A?", "status": "failed", "pooled": [], "findings_read": []}
-    (told,) = suppressed([withheld | {"reason": "withheld, since it gives away a hidden number: x"}, withheld | {"reason": "1"}])
+    (told,) = suppressed(
+        [withheld | {"reason": "withheld, since it gives away a hidden number: x"}, withheld | {"reason": "1"}]
+    )
     assert told.said == "withheld, since it gives away a hidden number: x"

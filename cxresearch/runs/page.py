@@ -2,8 +2,10 @@
 
 import base64
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from cxresearch.findings import words
 from cxresearch.runs.markup import from_html, from_markdown, plain, without_colours
 
 SVG = "image/svg+xml"
@@ -14,6 +16,12 @@ SAVED = re.compile(r"(saved .*\n)+")  # what `cx.save` prints
 BARE = re.compile(r"<h2[^>]*>.*</h2>\s*")
 HEADING = re.compile(r"<h2>(.*?)</h2>", re.S)
 ANALYST = "For the analyst"
+TERMS = []  # of art: name, how to find it, what it means
+for _key, _meaning in words(__package__).items():
+    if _key.startswith("term "):
+        _names = _key.removeprefix("term ").split("/")
+        _found = "|".join(rf"(?<![\w-]){re.escape(name)}(?![\w²])" for name in _names)
+        TERMS.append((_names[0], re.compile(_found, re.I), _meaning))
 CAPTION = ("<p><em>Figure.</em>", "<p><em>Figures.</em>")
 
 
@@ -22,8 +30,9 @@ class Block:
     """A piece of a page: html, finding, figure, text, warning, error, code or failing (code).
 
     Content is safe HTML for ``html`` and ``finding``, a data address for ``figure``, otherwise text, not escaped yet. A
-    figure has a caption (safe HTML), a text in its place, and its size in pixels on the page or None for its own.
-    `finding` is the id of what it shows.
+    figure has a caption (safe HTML), a text in its place, its size in pixels on the page or None for its own, and where
+    there is one the address of its rendering for phones. `finding` is the id of what it shows; `terms` are those of art
+    that it is the first of the page to use, with what they mean.
     """
 
     kind: str
@@ -33,6 +42,8 @@ class Block:
     width: int | None = None
     height: int | None = None
     finding: str = ""
+    narrow: str = ""
+    terms: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -68,8 +79,25 @@ def read_sections(notebook, failed_cell: int | None = None) -> list[Section]:
     return [section for section in reader.sections if section.blocks]
 
 
-def led(sections: list[Section], finding: str) -> Block | None:
-    """Take out what stands on top, words and first figure (returned) of a finding, and headings left with code alone."""
+def explained(text: str, known: set[str]) -> list[tuple[str, str]]:
+    """Return the terms of art in a text that are not `known` yet, with what they mean, and note them there."""
+    found = [(name, meaning) for name, pattern, meaning in TERMS if name not in known and pattern.search(text)]
+    known.update(name for name, _ in found)
+    return found
+
+
+def explain(blocks: Iterable[Block], known: set[str]) -> None:
+    """Give each block the terms of art that it is the first to use."""
+    for block in blocks:
+        if block.kind in ("html", "finding", "figure"):
+            block.terms = explained(plain(block.caption if block.kind == "figure" else block.content), known)
+
+
+def led(sections: list[Section], finding: str) -> tuple[Block | None, str]:
+    """Take out what stands on top, words and first figure of a finding, and headings left with code alone.
+
+    Return the figure and what the words say to look at next.
+    """
     taken = {}
     for section in sections:
         for block in list(section.blocks):
@@ -78,7 +106,8 @@ def led(sections: list[Section], finding: str) -> Block | None:
                 section.blocks.remove(block)
         if all(block.kind == "code" or BARE.fullmatch(block.content) for block in section.blocks):
             section.blocks, section.title = [block for block in section.blocks if block.kind == "code"], ""
-    return taken.get("figure")
+    onward = taken["finding"].content.partition("</blockquote>")[2] if "finding" in taken else ""
+    return taken.get("figure"), plain(re.sub("<strong>.*?</strong>", "", onward))
 
 
 class _Reader:
@@ -145,14 +174,16 @@ class _Reader:
         """Add the richest form that a page without scripts can show."""
         image = next((kind for kind in IMAGES if kind in data), None)
         if image:
-            size = {k: v for k, v in metadata.get(image, {}).items() if k in ("width", "height", "finding")}
+            told = metadata.get(image, {})
+            size = {k: v for k, v in told.items() if k in ("width", "height", "finding")}
+            size["narrow"] = _address(image, told["narrow"]) if "narrow" in told else ""
             alt = self.sentence or f"{self.heading} {self.earlier}".strip()
             self.add("figure", _address(image, data[image]), alt=alt, **size)
         elif "text/html" in data:
             self.add("html", from_html(data["text/html"]))
         elif "text/markdown" in data:
             markup = from_markdown(data["text/markdown"])
-            self.sentence = plain(markup)
+            self.sentence = plain(markup.partition("</blockquote>")[0])
             self.add("finding", markup, finding=metadata.get("text/markdown", {}).get("finding", ""))
         elif not AXES.fullmatch(data.get("text/plain", "")):
             self.add("text", data.get("text/plain", ""))

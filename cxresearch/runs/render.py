@@ -13,7 +13,8 @@ from cxresearch.errors import DataProblem
 from cxresearch.findings import CANNOT, as_text, words
 from cxresearch.privacy.base import POOLED
 from cxresearch.runs.compare import CHANGED, FindingChange, compare_runs, movement_words
-from cxresearch.runs.page import led, read_sections
+from cxresearch.runs.markup import plain
+from cxresearch.runs.page import explain, explained, led, read_sections
 from cxresearch.runs.record import GUIDE, INDEX, OK, SKIPPED, NotebookEntry, Record, moment, read_findings
 from cxresearch.runs.screen import SCORES, first_screen, saved_of
 from cxresearch.runs.withhold import WITHHELD
@@ -43,7 +44,11 @@ def write_pages(record: Record, folder: Path) -> None:
             notebook = folder / f"{card['name']}.ipynb"
             executed = v4.reads_json(notebook.read_text(encoding="utf-8")) if notebook.is_file() else v4.new_notebook()
             sections = read_sections(executed, card["failed_cell"])
-            told = {"led": led(sections, card["findings_read"][0]["id"]) if card["answer"] else None, "card": card}
+            figure, onward = led(sections, card["findings_read"][0]["id"]) if card["answer"] else (None, "")
+            known: set[str] = set()
+            top = explained(f"{card['first']} {card['rest']} {plain(figure.caption) if figure else ''}", known)
+            explain((block for section in sections for block in section.blocks), known)
+            told = {"led": figure, "onward": onward, "terms": top, "card": card}
             told["next"] = next((c for c in cards[place + 1 :] if c["status"] == OK), None)
             _write("page.html.j2", notebook.with_suffix(".html"), record, sections=sections, **told)
     told = {"open": not_established(cards), "suppressed": suppressed(cards), "cards": cards}
