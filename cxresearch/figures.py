@@ -76,6 +76,7 @@ def narrowed(figure):
         for text in (ax._left_title, *_units(ax)):  # above the names of rows, too
             undo.append(partial(text.set_x, text.get_position()[0]))
             text.set_x(-ax.bbox.x0 / ax.bbox.width)
+        ax.xaxis.label.set_x((figure.bbox.width / 2 - ax.bbox.x0) / ax.bbox.width)
         names = [t.get_window_extent() for t in ax.get_xticklabels() if t.get_text()]
         if any(one.x1 > other.x0 for one, other in zip(names, names[1:])):
             undo.append(partial(ax.tick_params, axis="x", labelrotation=ax.get_xticklabels()[0].get_rotation()))
@@ -107,7 +108,7 @@ def _rewrapped(ax, part: float) -> list:
     def again(words: str, width: float, lines: int = 12) -> str:
         return wrap(words.replace("\n", " ").replace(r"\$", "$"), max(int(width * part), 8), lines)
 
-    undo, units = [], _units(ax)
+    undo, units = [partial(ax.xaxis.label.set_x, 0.5)], _units(ax)
     for text in [*ax.texts, ax.xaxis.label]:
         undo.append(partial(text.set_text, text.get_text()))
         beside = getattr(text, "anncoords", "") == "offset points"

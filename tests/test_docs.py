@@ -143,3 +143,10 @@ def test_the_glossary_lists_every_column():
     text = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
     listed = {row[0].strip("`"): row[1] for row in table_after("## Columns", text)}
     assert listed == {name: column.meaning for name, column in GLOSSARY.items()}
+
+
+def test_the_glossary_lists_every_term_of_art_with_the_words_of_the_pages():
+    from cxresearch.runs.page import TERMS
+
+    listed = table_after("## Terms of art", (ROOT / "docs/glossary.md").read_text(encoding="utf-8"))
+    assert [[name.split(", ")[0], meaning] for name, meaning in listed] == [[name, said] for name, _, said in TERMS]

@@ -167,3 +167,31 @@ def test_the_bars_of_effort_are_coloured_by_the_scoring_that_is_reported(version
     }[scoring]
     assert expected(drawn_share) == pytest.approx(0, abs=1e-9)
     plt.close(ax.figure)
+
+
+# --- the rendering for phones ------------------------------------------------------------------------------------------
+
+
+def words_of(figure) -> list:
+    """Return every text of a figure, and how it is turned."""
+    return [(text.get_text(), text.get_rotation()) for text in figure.findobj(matplotlib.text.Text)]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_figure_for_phones_is_narrow_draws_the_same_and_leaves_the_figure_as_it_was(name, survey):  # noqa: F811
+    with matplotlib.rc_context():
+        cx.use_theme()
+        ax = MAKERS[name](survey).plot()
+        figure, whole, size = ax.figure, drawn(ax), ax.figure.get_size_inches().tolist()
+        figure.draw_without_rendering()
+        before = words_of(figure)
+        with figures.narrowed(figure):
+            figure.draw_without_rendering()
+            assert figure.get_size_inches()[0] == figures.NARROW
+            assert figure.get_tightbbox().width < 1.1 * figures.NARROW
+            names = [t.get_window_extent() for t in ax.get_xticklabels() if t.get_text()]
+            assert not any(one.overlaps(other) for one, other in zip(names, names[1:]))
+            assert np.array_equal(drawn(ax), whole)
+        figure.draw_without_rendering()
+        assert figure.get_size_inches().tolist() == size and words_of(figure) == before
+        plt.close(figure)

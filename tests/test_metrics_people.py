@@ -57,7 +57,7 @@ def test_reweighting_moves_the_score_to_that_of_all_customers():
     assert plain.conf_low > truth + 5 and abs(reweighted.estimate - truth) < 2 * reweighted.std_error
     row = finding.tidy().set_index("term").loc["spend"]
     assert row["estimate"] > 0.5 and row["p_adjusted"] < 1e-6
-    assert "differ from the others, most in spend" in finding.sentence() and "1 of 2 behaviours" in finding.sentence()
+    assert "differ from the others, most in Spend" in finding.sentence() and "1 of 2 behaviours" in finding.sentence()
     assert not finding.checks().set_index("check").loc["largest standardised difference", "ok"]
 
 

@@ -2,11 +2,15 @@
 
 import ast
 import copy
+import json
 import re
 
 import nbformat
 import pytest
 from conftest import ROOT
+
+import cxresearch as cx
+from cxresearch.runs.cells import FITTING, say, what_next
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MOST_CELLS, MOST_LINES, MOST_PARAMETERS = 25, 6, 10
@@ -97,6 +101,12 @@ def bare_tables(call: ast.Call) -> list[str]:
     return [ast.unparse(call)] if bare and not floor and ast.unparse(call.func) != "cx.readable" else []
 
 
+def parameters_of(nb) -> dict:
+    """Return the parameters of a notebook with their defaults."""
+    cell = next(c for c in nb.cells if "parameters" in c.metadata.get("tags", []))
+    return {n.targets[0].id: ast.literal_eval(n.value) for n in ast.parse(cell.source).body}
+
+
 @pytest.fixture(params=NOTEBOOKS, ids=lambda p: p.stem)
 def notebook(request):
     return nbformat.read(request.param, as_version=4)
@@ -169,3 +179,67 @@ def test_a_twenty_sixth_cell_is_caught():
     nb = nbformat.read(NOTEBOOKS[0], as_version=4)
     nb.cells += [nbformat.v4.new_markdown_cell("more")] * (MOST_CELLS + 1 - len(nb.cells))
     assert "26 cells" in faults(nb)
+
+
+# --- parameters --------------------------------------------------------------------------------------------------------
+
+STUDY = str(ROOT / "data/example/study.yml")
+
+
+def test_the_second_cell_checks_every_parameter_and_no_later_cell_gives_one_another_meaning(notebook):
+    first, second, *later = (c for c in notebook.cells if c.cell_type == "code")
+    given = parameters_of(notebook)
+    assert "cx.opened(vars())" in second.source and set(given) - {"study"} <= set(FITTING)
+    assigned = {n.id for c in (second, *later) for n in ast.walk(ast.parse(c.source)) if isinstance(n, ast.Name)
+                and isinstance(n.ctx, ast.Store)}  # fmt: skip
+    assert assigned & set(FITTING) == set()  # that cell can be run again
+    assert cx.opened(given | {"study": STUDY}).path == ROOT / "data/example/study.yml"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("group", "regoin", "table responses has no column 'regoin'; did you mean 'region'?; there are age_group, "),
+        ("group", ["region", "x"], "table responses has no column 'x'; there are"),
+        ("unit", "brnch", "the study has no column 'brnch'; did you mean 'branch'?"),
+        ("value", None, "table customers has no column None"),
+        ("confidence", 95, "give a number between 0 and 1, such as 0.95"),
+        ("confidence", True, "give a number between 0 and 1"),
+        ("seed", 1.0, "give a whole number, 0 or more"),
+        ("measure", "NPS", "give one of 'nps', 'top_box', 'mean', or None"),
+        ("until", "soon", 'give a day, such as "2025-01-01", or None'),
+        ("window", 0, 'give days, or text such as "12 months", or None'),
+        ("taxonomy", "none.yml", "give the path of a file, or None"),
+        ("bought", "", "give a condition on customers"),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_what_was_found_and_what_there_is(name, value, said):
+    with pytest.raises(cx.StudyProblem) as refused:
+        cx.opened({"study": STUDY, name: value})
+    assert str(refused.value).startswith(f"parameter {name} = {value!r}: {said}")
+
+
+def test_an_answer_is_the_sentence_and_what_to_look_at_next_by_how_sure_it_is():
+    study = cx.open_study(STUDY)
+    shown, about = cx.answer(score := cx.nps(study.responses, "recommend", wave=True))._repr_markdown_()
+    assert shown.startswith(score._repr_markdown_()[0]) and about == {"finding": score.id}
+    assert shown.endswith("**What to look at next.** " + what_next(score)) and "would settle" in what_next(score)
+    found = cx.driver_importance(
+        study.responses, outcome="satisfaction", drivers=["prices", "delivery"], n_boot=100, seed=1
+    )
+    assert what_next(found).startswith("Start with Delivery: ")
+    refused = cx.asked(cx.effort, study.responses, "absent", version=2, scoring="net")
+    assert refused.summary["method"] == "none" and what_next(refused).startswith("Add what the study lacks")
+
+
+def test_every_function_that_heads_a_page_has_words_for_what_comes_next():
+    heads = {n.metadata["cxresearch"].get("headline") for n in (nbformat.read(p, as_version=4) for p in NOTEBOOKS)} - {
+        None
+    }
+    records = [
+        json.loads(p.read_text("utf-8"))
+        for p in (ROOT / "reports/example/findings").glob("*/*.json")
+        if p.stem in heads
+    ]
+    missing = {r["function"] for r in records if f"onward_found_{r['function']}" not in say}
+    assert len(records) >= len(heads) and missing == set()

@@ -48,12 +48,12 @@ def _check(
     if columns is not None:
         known = study.column_names
         there = sorted({c for table, names in known.items() if columns in ("", table) for c in names})
-        absent = next((c for c in (value if isinstance(value, list) else [value]) if c not in there), None)
-        if absent is None:
+        absent = [column for column in (value if isinstance(value, list) else [value]) if column not in there]
+        if not absent:
             return
         more = f" and {len(there) - MOST} more" if len(there) > MOST else ""
         where = f"table {columns} has" if columns else "the study has"
-        what = f"{where} no column {absent!r}{nearest(absent, there)}; there are {', '.join(there[:MOST])}{more}"
+        what = f"{where} no column {absent[0]!r}{nearest(absent[0], there)}; there are {', '.join(there[:MOST])}{more}"
         raise StudyProblem(f"parameter {name} = {value!r}: {what}")
     try:
         kind = Literal[tuple(choices)] if choices else Annotated[KINDS[type], Field(**limits)]

@@ -164,15 +164,22 @@ def _charts(scores: list[Saved], trend: Saved | None) -> list[dict]:
     """Return the pictures over waves: the score with its interval, and every touchpoint, those that moved in colour."""
     charts = []
     if scores and "wave" in scores[0]["highlights"] and len(table := scores[0].table()) > 1:
-        told, table = scores[0]["highlights"], table.assign(words=scores[0]["what"], lit=True)
-        charts.append((_capital(told["measure"]), table, told["scale"]))
+        told, ranked = scores[0]["highlights"], table.dropna(subset=["estimate"]).sort_values("estimate", kind="stable")
+        known = {"measure": _capital(told["measure"]), "unit": told["value"].partition(" ")[2]}
+        for end, row in (("low", ranked.iloc[0]), ("high", ranked.iloc[-1])):
+            known |= {end: number(row["estimate"] * told["scale"]), f"wave_{end}": row["wave"]}
+        title = say.told("chart_open" if scores[0]["established"] is False else "chart_score", **known)
+        base = say("chart_base", n=number(scores[0]["glance"]["n"], 0))
+        charts.append((title, known["unit"], base, table.assign(words="", lit=True), told["scale"]))
     if trend:
-        told, levels = trend["highlights"], trend.table("levels")
-        levels = levels.assign(lit=levels["term"].isin(trend.moved))
-        charts.append((say("chart_touchpoints", unit=told["unit"]), levels, 1))
+        levels = trend.table("levels")
+        unit, levels = trend["highlights"]["unit"], levels.assign(lit=levels["term"].isin(trend.moved))
+        base = say("chart_base_touchpoints", n=number(trend["glance"]["n"], 0))
+        charts.append((trend["title"], unit, base, levels, 1))
     return [
-        {"title": title, **{size: _over_waves(table, width, factor) for size, width in WIDTHS.items()}}
-        for title, table, factor in charts
+        {"title": title, "unit": say("chart_unit", unit=unit), "base": base}
+        | {size: _over_waves(table, width, factor) for size, width in WIDTHS.items()}
+        for title, unit, base, table, factor in charts
     ]
 
 
@@ -180,7 +187,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _over_waves(table: pd.DataFrame, width: int, factor: float, height: int = 560) -> dict:
+def _over_waves(table: pd.DataFrame, width: int, factor: float, height: int = 500) -> dict:
     """Return lines, bands, names at their ends and ticks in pixels."""
     table = table.dropna(subset=["estimate"])
     waves, lines = list(dict.fromkeys(table["wave"])), list(table.groupby("words", sort=False))
@@ -297,16 +304,27 @@ def _look(placed, trend, importance, coverage, topics) -> list[dict]:
 
 
 def _unknown(all_of: list[Saved], told: list[str]) -> list[tuple[str, str]]:
-    """Return the first sentence of a finding of each page that is not established, those that lead a page first.
+    """Return a sentence of a finding of each page that says what is not established, those that lead a page first.
 
     A score claims nothing by itself: whether it moved is told by the comparison of waves. What was `told` above is not
-    told again; a title that does not say itself that it is not established is made to.
+    told again.
     """
     leads = {saved.page: saved for saved in reversed(all_of)}
     opened = [s for s in all_of if s["established"] is False and s.found and s["function"] not in SCORES]
     found: dict[str, str] = {}
     for saved in sorted(opened, key=lambda s: leads[s.page] is not s):
-        text = f"{saved['title']}." if SAID.search(saved["title"]) else say("unknown", title=saved["title"])
+        text = _open_words(saved["title"], saved["sentence"])
         if text not in told:
             found.setdefault(saved.page, text)
     return [(text, page) for page, text in found.items()][:UNKNOWN]
+
+
+def _open_words(title: str, sentence: str) -> str:
+    """Return the sentence of a finding that says itself that it is open, with what it is about; else it is made to."""
+    if SAID.search(title):
+        return f"{title}."
+    told = re.split(r"(?<=\.) (?=[A-Z])", re.sub(r" \([^()]*\)", "", sentence))
+    about, colon, _ = title.partition(": ")
+    if (said := next(filter(SAID.search, told), "")) and colon:
+        return f"{about}: {said[0].lower()}{said[1:]}"
+    return said or say("unknown", title=title)
