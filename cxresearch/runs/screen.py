@@ -165,21 +165,24 @@ def _charts(scores: list[Saved], trend: Saved | None) -> list[dict]:
     charts = []
     if scores and "wave" in scores[0]["highlights"] and len(table := scores[0].table()) > 1:
         told, ranked = scores[0]["highlights"], table.dropna(subset=["estimate"]).sort_values("estimate", kind="stable")
-        known = {"measure": _capital(told["measure"]), "unit": told["value"].partition(" ")[2]}
-        for end, row in (("low", ranked.iloc[0]), ("high", ranked.iloc[-1])):
-            known |= {end: number(row["estimate"] * told["scale"]), f"wave_{end}": row["wave"]}
+        known = {"low": ranked["wave"].iloc[0], "high": ranked["wave"].iloc[-1]}
         title = say.told("chart_open" if scores[0]["established"] is False else "chart_score", **known)
-        base = say("chart_base", n=number(scores[0]["glance"]["n"], 0))
-        charts.append((title, known["unit"], base, table.assign(words="", lit=True), told["scale"]))
+        unit = f"{told['measure']}, {told['value'].partition(' ')[2]}"
+        below = say("chart_score_unit", unit=unit, n=number(scores[0]["glance"]["n"], 0))
+        charts.append((title, _capital(below), table.assign(words="", lit=True), told["scale"]))
     if trend:
-        levels = trend.table("levels")
-        unit, levels = trend["highlights"]["unit"], levels.assign(lit=levels["term"].isin(trend.moved))
-        base = say("chart_base_touchpoints", n=number(trend["glance"]["n"], 0))
-        charts.append((trend["title"], unit, base, levels, 1))
+        told, levels = trend["highlights"], trend.table("levels")
+        levels = levels.assign(lit=levels["term"].isin(trend.moved))
+        names = list(dict.fromkeys(levels.loc[levels["lit"], "words"]))
+        many = {"names": listing(names), "n": len(names), "all": levels["term"].nunique()}
+        title = say.told(
+            "chart_still" if not names else "chart_moved" if len(names) <= MOST_TIED else "chart_many", **many
+        )
+        below = say("chart_trend_unit", unit=told["unit"], n=number(trend["glance"]["n"], 0))
+        charts.append((title, _capital(below), levels, 1))
     return [
-        {"title": title, "unit": say("chart_unit", unit=unit), "base": base}
-        | {size: _over_waves(table, width, factor) for size, width in WIDTHS.items()}
-        for title, unit, base, table, factor in charts
+        {"title": title, "unit": unit} | {size: _over_waves(table, width, factor) for size, width in WIDTHS.items()}
+        for title, unit, table, factor in charts
     ]
 
 
@@ -187,7 +190,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _over_waves(table: pd.DataFrame, width: int, factor: float, height: int = 500) -> dict:
+def _over_waves(table: pd.DataFrame, width: int, factor: float, height: int = 540) -> dict:
     """Return lines, bands, names at their ends and ticks in pixels."""
     table = table.dropna(subset=["estimate"])
     waves, lines = list(dict.fromkeys(table["wave"])), list(table.groupby("words", sort=False))
