@@ -146,3 +146,11 @@ def test_a_table_of_one_row_or_of_two_keys_makes_no_chart(tmp_path):
     pd.DataFrame({"wave": ["b", "a"], "share": [0.1, 0.2]}).to_csv(tmp_path / "three.csv", index=False)
     saved["tables"]["three"] = "three.csv"
     assert chart_of(saved, tmp_path) == Chart(["b", "a"], [0.1, 0.2], None, None, "Share", True)
+
+
+def test_the_axis_holds_every_bar_with_its_interval_and_begins_at_nothing(example):
+    for drawn in charts(Presentation(example)):
+        highs = [float(v) for v in drawn._chartSpace.xpath(".//c:errBars/c:plus//c:v/text()")]
+        if highs:
+            tops = [value + more for value, more in zip(drawn.plots[0].series[0].values, highs)]
+            assert drawn.value_axis.minimum_scale == 0 and max(tops) <= drawn.value_axis.maximum_scale < 2 * max(tops)

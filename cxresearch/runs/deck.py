@@ -1,6 +1,7 @@
 """A run as a PowerPoint deck of at most eight slides: native charts that can be edited, base and method in the notes."""
 
 import math
+import re
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from cxresearch.figures import PALETTE
 from cxresearch.findings import csv_safe, number, percent
 from cxresearch.runs.chart import Chart, chart_of, lines_of
 from cxresearch.runs.record import BATCH, OK, Record
-from cxresearch.runs.screen import SCORES, Saved, first_screen, saved_of, score_of
+from cxresearch.runs.screen import SCORES, Saved, first_screen, saved_of, score_of, ticks
 
 INK, SOFT, ALARM, BAR, LINE = "1C1E21", "5C6168", "A3260F", "A9CFE8", PALETTE[0].lstrip("#")
 GREY = "A7ADB5"
@@ -145,7 +146,7 @@ def _write(frame, lines) -> None:
         paragraph = frame.paragraphs[0] if number_of == 0 else frame.add_paragraph()
         paragraph.alignment, paragraph.space_after = PP_ALIGN.LEFT, Pt(size / 3)
         run = paragraph.add_run()
-        run.text = text
+        run.text = re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", text)  # a line ends after a hyphen
         run.font.name, run.font.size, run.font.bold = FONT, Pt(size), bold
         run.font.color.rgb = RGBColor.from_string(colour)
 
@@ -166,7 +167,9 @@ def _add_part(deck, saved: Saved, record: dict, screen: dict) -> None:
     if saved["function"] == "driver_importance" and screen["look"]:
         more = ". ".join(f"{e['what']}: {'; '.join(e['evidence'])}" for e in screen["look"]) + "."
     if saved["function"] == "segment_customers" and screen["segments"]:
-        kinds = [f"{s['suggested_name']}: {percent(s['share'])}, {s['description']}" for s in screen["segments"]]
+        kinds = [
+            f"{s['suggested_name'].capitalize()}: {percent(s['share'])}, {s['description']}" for s in screen["segments"]
+        ]
         _text(slide, [(line, 16, INK, False) for line in kinds], top=1.5, height=5.4)
     else:
         _text(slide, [(more, 15, INK, False)], top=1.35, height=1.6)
@@ -183,8 +186,9 @@ def _add_open_points(deck, screen: dict, entries: list[dict], leads: dict) -> No
         for e in entries
         if e["name"] not in leads
     ]
-    failed = [(s["what"], c) for s in leads.values() if s.found for c in s["checks"] if not c["ok"]]
-    stops = [f"{what}: {check['check']}" for what, check in failed if check.get("level") == "stops"]
+    titles = {e["name"]: e.get("title", e["name"]) for e in entries}
+    failed = [(titles[s.page], c) for s in leads.values() if s.found for c in s["checks"] if not c["ok"]]
+    stops = [f"{what} {check['check']}" for what, check in failed if check.get("level") == "stops"]
     lines += [(f"Stops a conclusion: {check}", 15, ALARM, False) for check in dict.fromkeys(stops)]
     none = [("Every question was answered, and what is claimed is established.", 16, INK, False)]
     _text(_slide(deck, "What we do not know"), lines or none, top=1.5, height=5.5)
@@ -192,11 +196,12 @@ def _add_open_points(deck, screen: dict, entries: list[dict], leads: dict) -> No
 
 def _add_method(deck, record: dict, leads: list[Saved]) -> None:
     """Say of each question what it rests on."""
+    titles = {e["name"]: e.get("title", e["name"]) for e in record["notebooks"]}
     slide, lines = _slide(deck, "How this was found"), []
     for saved in leads[:MOST_LINES]:
         checks = saved["checks"]
         told = f"{_base(saved['glance'])}; {saved['glance']['method']}; {sum(c['ok'] for c in checks)} of {len(checks)} checks hold"
-        lines.append((f"{saved['what'] or saved['id']}: {told}.", 12, INK, False))
+        lines.append((f"{titles[saved.page]} {told}.", 12, INK, False))
     if len(leads) > MOST_LINES:
         lines.append((f"{len(leads) - MOST_LINES} more questions stand in the report.", 12, INK, False))
     _text(slide, [*lines, (f"{_made(record)}.", 12, SOFT, False)], top=1.35, height=5.8)
@@ -247,8 +252,14 @@ def _style(drawn, chart: Chart, across: bool) -> None:
     fill.fore_color.rgb = RGBColor.from_string(BAR)
     plot.series[0].invert_if_negative = False
     values, names = drawn.value_axis, drawn.category_axis
-    if chart.as_percent and max(chart.high or chart.values) > 0.8:
+    top = max(chart.high or chart.values)
+    if chart.as_percent and top > 0.8:
         values.maximum_scale = 1.0
+    elif top > 0:  # else the axis would end with the bars and cut their intervals
+        step = ticks(0, top)[1]
+        values.maximum_scale = math.ceil(top / step) * step
+    if min(chart.low or chart.values) >= 0:
+        values.minimum_scale = 0
     values.tick_labels.number_format, values.tick_labels.number_format_is_linked = _format(chart), False
     if across:
         names.reverse_order = True  # the first bar on top, the values still below

@@ -219,10 +219,10 @@ def _over_waves(table: pd.DataFrame, width: int, factor: float, height: int = 54
         )
         drawn[-1] |= {"band": " ".join(above + below) if lit else "", "x": x[part["wave"].iloc[-1]] + 8}
     _apart(sorted(drawn, key=lambda line: line["end"]), "end")
-    ticks = [(y(v), number(v * factor, 0 if (high - low) * factor > 5 else 1)) for v in _ticks(low, high)]
+    marks = [(y(v), number(v * factor, 0 if (high - low) * factor > 5 else 1)) for v in ticks(low, high)]
     labels = [(x[w], w, "end" if k and k == len(waves) - 1 and right < 20 else "middle") for k, w in enumerate(waves)]
     size = {"w": width, "h": height, "right": width - right, "named": len(lines) > 1}
-    return size | {"lines": drawn, "ticks": ticks, "waves": labels}
+    return size | {"lines": drawn, "ticks": marks, "waves": labels}
 
 
 def _map(table: pd.DataFrame, width: int, height: int = 460) -> dict:
@@ -248,8 +248,8 @@ def _map(table: pd.DataFrame, width: int, height: int = 460) -> dict:
     for dot in dots:  # a name that does not fit at the right stands at the left
         dot["turned"] = dot["x"] + 7 + LETTER * len(dot["name"]) > width
     _apart(sorted(dots, key=lambda dot: dot["end"]), "end")
-    across = [(x(v), number(v, 0)) for v in _ticks(x_low, t["conf_high"].max())]
-    upwards = [(y(v), percent(v)) for v in _ticks(y_low, y_high)]
+    across = [(x(v), number(v, 0)) for v in ticks(x_low, t["conf_high"].max())]
+    upwards = [(y(v), percent(v)) for v in ticks(y_low, y_high)]
     return {"w": width, "h": height, "dots": dots, "across": across, "upwards": upwards, "bottom": bottom}
 
 
@@ -270,7 +270,7 @@ def _apart(named: list[dict], key: str) -> None:
         entry[key] = place = max(entry[key], place + LINE)
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Return two to five round numbers between two ends."""
     sizes = (m * 10.0**e for e in range(-4, 7) for m in (1, 2, 5))
     size = next(s for s in sizes if (high - low) / s <= 4)
