@@ -63,29 +63,18 @@ def _check(
         raise StudyProblem(f"parameter {name} = {value!r}: give {fits}{', or None' if open else ''}") from None
 
 
-class _Answer:
-    """The sentence of a finding, and what to look at next."""
-
-    def __init__(self, finding: Finding):
-        self.finding = finding
-
-    def __repr__(self) -> str:
-        return f"{self.finding.sentence()} {what_next(self.finding)}"
-
-    def _repr_markdown_(self) -> tuple[str, dict]:
-        told, about = self.finding._repr_markdown_()
-        return f"{told}\n\n**{say['next']}** {as_text(what_next(self.finding))}", about
-
-
-def answer(finding: Finding) -> _Answer:
-    """Return the finding that heads a notebook as its answer: its sentence, and what to look at next.
+def answer(finding: Finding):
+    """Return the finding that heads a notebook as its answer, in Markdown: its sentence, and what to look at next.
 
     Examples
     --------
-    >>> print(cx.answer(cx.nps(study.responses, "recommend")))
-    Would recommend us: net promoter score 22.9 points ... See which touchpoint moved, ...
+    >>> print(cx.answer(cx.nps(study.responses, "recommend")).data)
+    > Would recommend us: net promoter score 22.9 points ... **What to look at next.** See which touchpoint moved, ...
     """
-    return _Answer(finding)
+    from IPython.display import Markdown
+
+    told, about = finding._repr_markdown_()
+    return Markdown(f"{told}\n\n**{say['next']}** {as_text(what_next(finding))}", metadata=about)
 
 
 def what_next(finding: Finding) -> str:
