@@ -4,8 +4,6 @@ import re
 import sys
 import textwrap
 from binascii import b2a_base64
-from contextlib import contextmanager
-from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -14,16 +12,15 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import rc_params_from_file
-from matplotlib.ticker import FixedLocator
-from matplotlib.transforms import IdentityTransform
+from matplotlib.transforms import Bbox
 
 # Okabe and Ito's hues, moved until each stands out from white (3:1), neighbours differ in grey, and no two look alike
 # to the colour-blind; tests/test_figures.py measures it. The pages take their colours from here, too.
 PALETTE = ("#00548C", "#DA7200", "#00664C", "#D15CA6", "#7A4F00", "#3F95D0", "#1A1A1A")
 QUIET = "#747474"
 STYLE = rc_params_from_file(Path(__file__).with_name("house.mplstyle"), use_default_template=False)
-NARROW, PAINTS = 4.2, 32  # inches across on a phone; colours of a picture
-ABOVE = 1.02  # where the unit stands, in parts of the height
+WIDE, NARROW, PAINTS = 7.2, 4.2, 32  # inches across, and on a phone; colours of a picture
+_page = {"across": WIDE}  # what is drawn for now
 TEXT, TITLE = STYLE["axes.labelsize"], STYLE["axes.titlesize"]  # points: steps of the pages' type scale, ratio 1.2
 
 
@@ -38,109 +35,92 @@ def use_theme() -> None:
     pd.set_option("display.html.use_mathjax", False)  # a label with dollar signs is text, not a formula
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is not None:
-        from IPython.core.pylabtools import retina_figure
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        def with_finding(figure):
-            """Return the picture, its metadata naming the finding that it shows and holding the one for phones."""
-            if not (drawn := retina_figure(figure)):
-                return drawn
-            told = drawn[1] | {"finding": getattr(figure, "finding", "")}
-            with narrowed(figure):
-                return _compact(drawn[0]), told | {"narrow": _compact(retina_figure(figure)[0])}
-
         set_matplotlib_formats("retina")
-        shell.display_formatter.formatters["image/png"].for_type(plt.Figure, with_finding)
+        shell.display_formatter.formatters["image/png"].for_type(plt.Figure, _pictures)
     sns.set_theme(context="notebook", style="whitegrid", palette=list(PALETTE), rc=dict(STYLE))
 
 
-def _compact(picture: bytes) -> str:
-    """Return a picture in base64 with a palette of colours, a third of its size."""
+def _pictures(figure):
+    """Return the picture of a figure; its metadata name the finding that it shows and hold the one for phones."""
+    from IPython.core.pylabtools import retina_figure
     from PIL import Image
 
-    Image.open(BytesIO(picture)).convert("RGB").quantize(PAINTS, dither=0).save(made := BytesIO(), "png", optimize=True)
-    return b2a_base64(made.getvalue(), newline=False).decode()
+    def compact(picture: bytes) -> str:
+        """Return a picture in base64 with a palette of colours, a third of its size."""
+        fewer = Image.open(BytesIO(picture)).convert("RGB").quantize(PAINTS, dither=0)
+        fewer.save(made := BytesIO(), "png", optimize=True)
+        return b2a_base64(made.getvalue(), newline=False).decode()
+
+    if not (drawn := retina_figure(figure)):
+        return drawn
+    told = drawn[1] | {"finding": getattr(figure, "finding", "")}
+    if hasattr(figure, "again"):
+        small = for_phones(figure.again)
+        told["narrow"] = compact(retina_figure(small)[0])
+        plt.close(small)
+    return compact(drawn[0]), told
 
 
-@contextmanager
-def narrowed(figure):
-    """Lend a figure in the width of a phone: its words on more lines, what it draws as it was."""
-    size, undo = figure.get_size_inches().copy(), []
-    figure.set_size_inches(NARROW, size[1])
-    for ax in figure.axes:
-        undo += _rewrapped(ax, NARROW / size[0])
-        if legend := ax.get_legend():
-            legend.set_in_layout(False)  # it may be wider than the figure
+def for_phones(plot):
+    """Return the figure that `plot` draws in the width of a phone, its words on more lines."""
+    _page["across"] = NARROW
+    try:
+        figure = plot().figure
+        for ax in figure.axes:
+            ax.set_xlabel(wrap(ax.get_xlabel().replace("\n", " "), 60, 3))
+            figure.suptitle(ax.get_title("left"), x=0, ha="left", fontsize=TITLE)  # above the names of rows, too
+            ax.set_title("", loc="left")
+    finally:
+        _page["across"] = WIDE
     figure.draw_without_rendering()
     for ax in figure.axes:
-        for text in (ax._left_title, *_units(ax)):  # above the names of rows, too
-            undo.append(partial(text.set_x, text.get_position()[0]))
-            text.set_x(-ax.bbox.x0 / ax.bbox.width)
-        ax.xaxis.label.set_x((figure.bbox.width / 2 - ax.bbox.x0) / ax.bbox.width)
-        names = [t.get_window_extent() for t in ax.get_xticklabels() if t.get_text()]
-        if any(one.x1 > other.x0 for one, other in zip(names, names[1:])):
-            undo.append(partial(ax.tick_params, axis="x", labelrotation=ax.get_xticklabels()[0].get_rotation()))
+        names = [text.get_window_extent() for text in ax.get_xticklabels() if text.get_text()]
+        if any(one.x1 + 4 > other.x0 for one, other in zip(names, names[1:])):
             ax.tick_params(axis="x", labelrotation=90)
-        if (legend := ax.get_legend()) is None:
-            continue
-        legend.set_in_layout(True)
-        if legend.get_window_extent().width > figure.bbox.width:  # one name a line
-            place = dict(loc="upper left", borderaxespad=legend.borderaxespad, bbox_transform=IdentityTransform())
-            undo.append(partial(setattr, ax, "legend_", legend))
-            words = [text.get_text() for text in legend.get_texts()]
-            ax.legend(legend.legend_handles, words, bbox_to_anchor=legend.get_bbox_to_anchor(), **place)
-    try:
-        yield figure
-    finally:
-        figure.set_size_inches(size)
-        for put_back in undo:
-            put_back()
+    return figure
 
 
-def _units(ax) -> list:
-    """Return the texts between a title and its axes."""
-    return [text for text in ax.texts if text.get_position()[1] == ABOVE]
-
-
-def _rewrapped(ax, part: float) -> list:
-    """Break the words of some axes for a `part` of their width, make room for them, and return what undoes it."""
-
-    def again(words: str, width: float, lines: int = 12) -> str:
-        return wrap(words.replace("\n", " ").replace(r"\$", "$"), max(int(width * part), 8), lines)
-
-    undo, units = [partial(ax.xaxis.label.set_x, 0.5)], _units(ax)
-    for text in [*ax.texts, ax.xaxis.label]:
-        undo.append(partial(text.set_text, text.get_text()))
-        beside = getattr(text, "anncoords", "") == "offset points"
-        if beside or not hasattr(text, "anncoords"):  # a name at the end of a line has its place
-            text.set_text(again(text.get_text(), 24 if beside else 90 if text in [*units, ax.xaxis.label] else 60))
-    rows, fixed = 0, [axis for axis in (ax.xaxis, ax.yaxis) if isinstance(axis.get_major_locator(), FixedLocator)]
-    for axis in fixed:
-        names = [text.get_text() for text in axis.get_ticklabels()]
-        undo.append(partial(axis.set_ticklabels, names))
-        axis.set_ticklabels(shown := [again(n, 34 if axis is ax.yaxis else 76 / len(names), 4) for n in names])
-        rows = sum(name.count("\n") + 1.4 for name in shown)  # of the lower axis first
-    if ax.yaxis in fixed:
-        ax.figure.set_figheight(max(ax.figure.get_figheight(), 1.5 + 0.19 * rows))
-    title, below = ax.get_title("left"), max((t.get_text().count("\n") + 1 for t in units), default=0)
-    undo.append(partial(ax.set_title, title, loc="left", pad=20 if below else 6))
-    ax.set_title(again(title, 74), loc="left", pad=6 + 14 * below)
-    return undo
+def columns(most: int) -> int:
+    """Return how many columns of a legend stand side by side."""
+    return most if _page["across"] == WIDE else 1
 
 
 def axes_or_new(ax=None, *, rows: int | None = None):
     """Return `ax`, or new axes tall enough for `rows` horizontal entries."""
     if ax is not None:
         return ax
-    height = 4.0 if rows is None else min(max(2.2, 0.9 + 0.34 * rows), 14)
-    return plt.subplots(figsize=(7.2, height), layout="constrained")[1]
+    height = 4.0 if rows is None else min(max(2.2, 0.9 + 0.34 * rows * (1.2 if _page["across"] < WIDE else 1)), 14)
+    return plt.subplots(figsize=(_page["across"], height), layout="constrained")[1]
 
 
 def titled(ax, title: str, unit: str = ""):
     """Write the finding as the title of a figure and the unit below it, and return `ax`."""
-    ax.set_title(wrap(title, 64, lines=3), pad=20 if unit else 6)
+    unit = wrap(unit, 100)
+    ax.set_title(wrap(title, 64, lines=3), pad=6 + 14 * (unit.count("\n") + bool(unit)))
     if unit:
-        ax.text(0, ABOVE, wrap(unit, 100), transform=ax.transAxes, fontsize=TEXT, color=QUIET, va="bottom")
+        ax.text(0, 1.02, unit, transform=ax.transAxes, fontsize=TEXT, color=QUIET, va="bottom")
+    return ax
+
+
+def dots_named(ax, x, y, names, arms):
+    """Name dots, each name where it lies on the fewest of the others and of the `arms` (two ends each), and return `ax`."""
+    ax.figure.draw_without_rendering()
+    taken = [Bbox(ax.transData.transform(ends)) for ends in arms]
+    for name, at in zip(names, zip(x, y)):
+        places = [(ha, va) for va in ("bottom", "top") for ha in ("left", "right")]
+        options = dict(textcoords="offset points", annotation_clip=False, fontsize=TEXT)
+        tried = [
+            ax.annotate(wrap(name, 26), at, (6 if ha == "left" else -6, 4 if va == "bottom" else -4), ha=ha, va=va, **options)
+            for ha, va in places
+        ]
+        boxes = [text.get_window_extent() for text in tried]
+        outside = [box.x0 < ax.bbox.x0 or box.x1 > ax.figure.bbox.width for box in boxes]
+        best = int(np.argmin([len(taken) * out + box.count_overlaps(taken) for box, out in zip(boxes, outside)]))
+        taken.append(boxes[best])
+        for text in (text for k, text in enumerate(tried) if k != best):
+            text.remove()
     return ax
 
 
@@ -194,7 +174,7 @@ def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None,
     ax = axes_or_new(ax)
     waves = list(dict.fromkeys(table["wave"]))
     parts = [("", table)] if by is None else list(table.groupby(by, sort=False, observed=True))
-    colours, named = iter(PALETTE), []
+    colours, named, room = iter(PALETTE), [], WIDE / _page["across"]
     for name, part in parts:
         lit = by is None or name in marked
         colour = next(colours, PALETTE[0]) if lit else QUIET
@@ -205,12 +185,12 @@ def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None,
         sns.lineplot(x=at, y=y, marker="o", color=colour, linewidth=2.2 if lit else 1.2, ax=ax, legend=False)
         if by is not None and np.isfinite(y).any():
             last = np.flatnonzero(np.isfinite(y))[-1]
-            named.append((y[last], at[last], wrap(str(name), 22), colour))
-    place, gap = -np.inf, 0.055 * np.ptp(ax.get_ylim())  # names of lines that end side by side move apart
+            named.append((y[last], at[last], wrap(str(name), int(22.4 * room)), colour))
+    place, gap = -np.inf, 0.065 * np.ptp(ax.get_ylim())  # names of lines that end side by side move apart
     for y, x, name, colour in sorted(named, key=lambda end: end[0]):
         place = max(y, place + gap * (1 + name.count("\n")))
-        where = {"xytext": (x + 0.06, place), "textcoords": "data", "va": "center", "annotation_clip": False}
-        ax.annotate(name, (x, y), color=colour, **where)
+        where = {"xytext": (x + 0.06 * room, place), "textcoords": "data", "va": "center", "annotation_clip": False}
+        ax.annotate(name, (x, y), color=colour, fontsize=TEXT, **where)
     ax.set_xticks(range(len(waves)), [wrap(str(wave), 14) for wave in waves])
     ax.set(xlabel="", ylabel=unit)
     ax.margins(x=0.05 if by is None else 0.18)
@@ -233,4 +213,6 @@ def heat_map(table: pd.DataFrame, *, decimals: int = 0, unit="", title="", centr
 def wrap(text: str, width: int = 34, lines: int = 2) -> str:
     """Return `text` on at most `lines` lines, cut with an ellipsis where it is longer still."""
     kept = re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?==)|(?<==) (?=\d)", "\u00a0", str(text))  # "95 %" and "n = 12" stay whole
+    if _page["across"] < WIDE:
+        width, lines = max(int(width * NARROW / WIDE), 8), 2 * lines
     return textwrap.fill(kept, width, max_lines=lines, placeholder=" …").replace("$", r"\$")

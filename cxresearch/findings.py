@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from pathlib import Path
 from string import Formatter
 from typing import ClassVar
@@ -80,13 +80,15 @@ say = words("cxresearch")
 
 
 def _marked(plot):
-    """Return a method that draws, whose figure carries the id of the finding it shows."""
+    """Return a method that draws, whose figure carries the id of the finding it shows, and how to draw it again."""
 
     @wraps(plot)
     def draw(self, *args, **options):
         ax = plot(self, *args, **options)
         if figure := getattr(ax, "figure", None):
             figure.finding = self.id
+            if not args and options.get("ax") is None:
+                figure.again = partial(plot, self, **options)  # for another width
         return ax
 
     return draw

@@ -92,7 +92,7 @@ def _bars(finding: Statement, ax):
     shares.plot.barh(stacked=True, width=0.72, color=parts, ax=ax)
     figures.rows_named(ax, [finding.label(term) for term in table["term"]])
     ax.set(xlim=(0, 100), xlabel="percent of responses")
-    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=3, borderaxespad=0.2)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=figures.columns(3), borderaxespad=0.2)
     return figures.titled(ax, finding.sentence().split(". ")[0].rstrip("."))
 
 

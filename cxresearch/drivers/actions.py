@@ -13,7 +13,7 @@ from cxresearch.drivers.question import Question, names_of, one_thread, persons_
 from cxresearch.drivers.sentences import base_of, none_of, say, share_words, signed, with_interval
 from cxresearch.drivers.shapley import share_of
 from cxresearch.errors import DataProblem, TooFewRespondents
-from cxresearch.figures import PALETTE, QUIET, axes_or_new, forest, titled, wrap
+from cxresearch.figures import PALETTE, QUIET, axes_or_new, dots_named, forest, titled, wrap
 from cxresearch.findings import Check, ends, listing, number, p_words, percent
 from cxresearch.inference import percentile_interval
 from cxresearch.inference.shares import unpacked
@@ -58,19 +58,17 @@ class ImportancePerformance(DriverFinding):
 
     def plot(self, ax=None):
         t = in_percent(self.tidy(), "share").iloc[digits.descending(self.table["share"], self.table["term"])]
-        ax = axes_or_new(ax, rows=12 + len(t) // 2)
+        ax = axes_or_new(ax, rows=9 + len(t) // 4)
         ax.hlines(t["share"], t["conf_low"], t["conf_high"], color=PALETTE[0], linewidth=1.5, alpha=0.5)
         ax.vlines(t["estimate"], t["share_low"], t["share_high"], color=PALETTE[0], linewidth=1.5, alpha=0.5)
-        sns.scatterplot(x=t["estimate"], y=t["share"], color=PALETTE[0], s=170, ax=ax, zorder=3)
-        for k, row in enumerate(t.itertuples(), start=1):
-            place = {"ha": "center", "va": "center", "color": "white", "fontsize": 8.5, "zorder": 4}
-            ax.text(row.estimate, row.share, str(k), **place)
-            ax.plot([], [], " ", label=f"{k}  {wrap(self.label(row.term), 36)}")
+        sns.scatterplot(x=t["estimate"], y=t["share"], color=PALETTE[0], s=42, ax=ax, zorder=3)
         ax.set_xlabel("Performance: mean rating, rescaled to 0-100")
         ax.set_ylabel("Importance: share of the\nexplained variance (%)")
-        key = {"ncols": 2, "handlelength": 0, "handletextpad": 0, "fontsize": 8.5}
-        ax.legend(loc="upper center", bbox_to_anchor=(0.45, 0), borderaxespad=4.5, **key)
-        return titled(ax, self.title)
+        titled(ax, self.title)
+        rows = list(t.itertuples())
+        arms = [[(r.conf_low, r.share), (r.conf_high, r.share)] for r in rows]
+        arms += [[(r.estimate, r.share_low), (r.estimate, r.share_high)] for r in rows]
+        return dots_named(ax, t["estimate"], t["share"], map(self.label, t["term"]), arms)
 
 
 @one_thread

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cxresearch import digits
+from cxresearch import digits, figures
 from cxresearch.drivers.likelihood import RAREST, Likelihood, fit_likelihood
 from cxresearch.drivers.question import Question
 from cxresearch.drivers.sentences import base_of, say
@@ -391,7 +391,7 @@ def share_unit(summary) -> str:
 
 def legend_below(ax, *, columns: int) -> None:
     """Put the legend under the axis label, where no interval reaches."""
-    ax.legend(loc="upper center", bbox_to_anchor=(0.4, 0), borderaxespad=5, ncols=columns)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.4, 0), borderaxespad=5, ncols=figures.columns(columns))
 
 
 def draw_shares(finding, share: str, beside: str, meaning: str, ax=None, *, floor: float | None = None):

@@ -55,9 +55,7 @@ class MeasureFinding(Finding):
 
     def reach(self, row) -> str:
         """Return the interval of the size of a change: of one that fell by 20, 10 to 30."""
-        low, high = (
-            (row["conf_low"], row["conf_high"]) if row["estimate"] > 0 else (-row["conf_high"], -row["conf_low"])
-        )
+        low, high = sorted((1 if row["estimate"] > 0 else -1) * row[end] for end in ENDS[1:])
         return self.measure.span(low, high, self.confidence)
 
     @property

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.figures import PALETTE, QUIET, axes_or_new, over_waves, titled, wrap
+from cxresearch.figures import PALETTE, QUIET, axes_or_new, columns, over_waves, titled, wrap
 from cxresearch.findings import Check, listing, number, p_words, percent
 from cxresearch.inference import goodman_intervals
 from cxresearch.metrics.answers import PARTS, scale_checks
@@ -75,9 +75,12 @@ class Scorecard(MeasureFinding):
         table, unit = self.in_sight, f"{self.measure.axis}; {self.level}"
         if "wave" in self.keys:
             table = self.read(table).assign(wave=[self.label(wave) for wave in table["wave"]])
-            by = "group" if "group" in self.keys else None
-            options = dict(by=by, marked=list(dict.fromkeys(table["group"]))[: len(PALETTE)] if by else ())
-            options |= dict(low="conf_low", high="conf_high", unit=wrap(unit, 50), title=self.title)
+            options = dict(low="conf_low", high="conf_high", unit=wrap(unit, 50), title=self.title)
+            if "group" in self.keys:
+                options |= dict(by="group", marked=list(dict.fromkeys(table["group"]))[: len(PALETTE)])
+            elif self.established is not None:
+                ends = table.iloc[digits.descending(table["estimate"].astype(float), table["wave"])]["wave"].iloc[[0, -1]]
+                options["title"] = self.say(f"chart_{self.established}".lower(), **dict(zip(("high", "low"), ends)))
             return over_waves(table, "estimate", **options, ax=ax)
         table = table.iloc[digits.descending(table["estimate"].astype(float), table["group"])]
         sizes = [number(n, 0) + ("" if b == "enough" else f", {b}") for n, b in zip(table["n"], table["base"])]
@@ -98,7 +101,8 @@ class Scorecard(MeasureFinding):
         ax.set(xlabel=f"answer to “{wrap(self.what, 60)}”", ylabel="share of answers, %")
         ax.set_ylim(0, max(130 * table["share"].max(), 1))
         ax.grid(axis="x", visible=False)
-        ax.legend(loc="upper left", ncols=len(colours))
+        if len(colours) > 1:
+            ax.legend(loc="upper left", ncols=columns(len(colours)))
         return titled(ax, self.title)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 from lxml import etree
+from matplotlib.ticker import MaxNLocator
 from pptx import Presentation
 from pptx.chart.data import CategoryChartData
 from pptx.dml.color import RGBColor
@@ -21,7 +22,7 @@ from cxresearch.figures import PALETTE
 from cxresearch.findings import csv_safe, number, percent
 from cxresearch.runs.chart import Chart, chart_of, lines_of
 from cxresearch.runs.record import BATCH, OK, Record
-from cxresearch.runs.screen import SCORES, Saved, first_screen, saved_of, score_of, ticks
+from cxresearch.runs.screen import SCORES, Saved, first_screen, saved_of, score_of
 
 INK, SOFT, ALARM, BAR, LINE = "1C1E21", "5C6168", "A3260F", "A9CFE8", PALETTE[0].lstrip("#")
 GREY = "A7ADB5"
@@ -256,8 +257,7 @@ def _style(drawn, chart: Chart, across: bool) -> None:
     if chart.as_percent and top > 0.8:
         values.maximum_scale = 1.0
     elif top > 0:  # else the axis would end with the bars and cut their intervals
-        step = ticks(0, top)[1]
-        values.maximum_scale = math.ceil(top / step) * step
+        values.maximum_scale = float(MaxNLocator(5).tick_values(0, top)[-1])
     if min(chart.low or chart.values) >= 0:
         values.minimum_scale = 0
     values.tick_labels.number_format, values.tick_labels.number_format_is_linked = _format(chart), False

@@ -38,12 +38,15 @@ def write_pages(record: Record, folder: Path) -> None:
     """Write a page for each notebook that ran, ``index.html``, and ``README.md`` for readers on a code host."""
     from nbformat import v4
 
-    cards = [_card(entry, folder) for entry in record.notebooks]
+    cards, figures = [_card(entry, folder) for entry in record.notebooks], {}
     for place, card in enumerate(cards):
         if card["status"] != SKIPPED:
             notebook = folder / f"{card['name']}.ipynb"
             executed = v4.reads_json(notebook.read_text(encoding="utf-8")) if notebook.is_file() else v4.new_notebook()
             sections = read_sections(executed, card["failed_cell"])
+            drawn = (b for section in sections for b in section.blocks if b.kind == "figure" and card["status"] == OK)
+            for block in drawn:
+                figures.setdefault((card["name"], block.finding), block)
             figure, onward = led(sections, card["findings_read"][0]["id"]) if card["answer"] else (None, "")
             known: set[str] = set()
             top = explained(f"{card['first']} {card['rest']} {plain(figure.caption) if figure else ''}", known)
@@ -52,7 +55,9 @@ def write_pages(record: Record, folder: Path) -> None:
             told["next"] = next((c for c in cards[place + 1 :] if c["status"] == OK), None)
             _write("page.html.j2", notebook.with_suffix(".html"), record, sections=sections, **told)
     told = {"open": not_established(cards), "suppressed": suppressed(cards), "cards": cards}
-    told["screen"] = first_screen(saved_of(folder, cards), record.targets)
+    told["screen"] = screen = first_screen(saved_of(folder, cards), record.targets)
+    shown = [saved for saved in [*screen["charts"], screen["map"]] if saved and (saved.page, saved["id"]) in figures]
+    told["figures"] = {s["id"]: (figures[s.page, s["id"]], say.told("drawn", **s["glance"])) for s in shown}
     for template, file in (("README.md.j2", GUIDE), ("index.html.j2", INDEX)):
         _write(template, folder / file, record, **told)
 

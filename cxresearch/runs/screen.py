@@ -1,6 +1,6 @@
 """The first screen of a run: what a board sees in a minute, from what the findings of the run say of themselves.
 
-Nothing is computed here but places on a picture. It reads what is left after the audit, so that nothing withheld shows.
+Nothing is computed here. It reads what is left after the audit, so that nothing withheld shows.
 """
 
 import re
@@ -19,9 +19,6 @@ SCORES = ("nps", "top_box", "mean_score", "effort")
 MOST_TIED = 3  # experiences that may each be the first; of more, none is told to lead
 SAID = re.compile("established|not known|cannot be")  # a title that says itself that it is open
 UNKNOWN = 4  # lines of what is not known; the rest stands below
-WIDTHS = {"wide": 600, "narrow": 340}  # of a picture; pages show the one that fits
-LETTER, LINE = 6.6, 15  # pixels of a letter and of a line of text
-LONGEST = 22  # letters of a name on a picture
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,10 @@ def saved_of(folder: Path, entries: Iterable[dict]) -> list[Saved]:
 
 
 def first_screen(all_of: list[Saved], targets: Mapping[str, float] | None = None) -> dict:
-    """Return what the template of the first screen shows, empty parts where the study lacks them; `targets` by item."""
+    """Return what the template of the first screen shows, empty parts where the study lacks them; `targets` by item.
+
+    Its charts and its map are findings, whose figures the pages of their notebooks hold.
+    """
 
     def first(*functions: str, **asked) -> Saved | None:
         found = (s for s in all_of if s["function"] in functions and s.found)
@@ -77,7 +77,8 @@ def first_screen(all_of: list[Saved], targets: Mapping[str, float] | None = None
     change = first("compare_waves", what=scores[0]["what"]) if scores else None
     trend, placed = first("touchpoint_trend"), first("importance_performance")
     quality, worth, kinds = first("response_quality"), first("worth_of_a_point"), first("segment_customers")
-    waves = list(scores[0].table()["wave"]) if scores and "wave" in scores[0]["highlights"] else []
+    by_wave = scores[0] if scores and "wave" in scores[0]["highlights"] else None
+    waves = list(by_wave.table()["wave"]) if by_wave else []
     shown = [*scores, *([worth] if worth else [])]
     levels = {saved["highlights"]["level"] for saved in shown}
     alike = say("level", level=levels.pop()) if len(levels) == 1 else ""
@@ -91,9 +92,8 @@ def first_screen(all_of: list[Saved], targets: Mapping[str, float] | None = None
         "base": base,
         "lines": lines,
         "tiles": [_tile(saved, targets or {}, told_above=bool(alike)) for saved in shown],
-        "charts": _charts(scores, trend),
-        "map": {size: _map(placed.table(), width) for size, width in WIDTHS.items()} if placed else {},
-        "map_title": placed["title"] if placed else "",
+        "charts": [saved for saved in (by_wave, trend) if saved],
+        "map": placed,
         "look": _look(placed, trend, first("driver_importance"), first("journey_coverage"), first("tag_topics")),
         "segments": kinds.table().to_dict("records") if kinds and kinds["established"] else [],
         "unknown": _unknown([s for s in all_of if s is not change], [text for text, _ in lines]),
@@ -160,121 +160,8 @@ def _line(values: list[float], width: float, height: float) -> str:
     return " ".join(f"{3 + k * step:.1f},{height - 3 - (v - low) * scale:.1f}" for k, v in enumerate(values))
 
 
-def _charts(scores: list[Saved], trend: Saved | None) -> list[dict]:
-    """Return the pictures over waves: the score with its interval, and every touchpoint, those that moved in colour."""
-    charts = []
-    if scores and "wave" in scores[0]["highlights"] and len(table := scores[0].table()) > 1:
-        told, ranked = scores[0]["highlights"], table.dropna(subset=["estimate"]).sort_values("estimate", kind="stable")
-        known = {"low": ranked["wave"].iloc[0], "high": ranked["wave"].iloc[-1]}
-        title = say.told("chart_open" if scores[0]["established"] is False else "chart_score", **known)
-        unit = f"{told['measure']}, {told['value'].partition(' ')[2]}"
-        below = say("chart_score_unit", unit=unit, n=number(scores[0]["glance"]["n"], 0))
-        charts.append((title, _capital(below), table.assign(words="", lit=True), told["scale"]))
-    if trend:
-        told, levels = trend["highlights"], trend.table("levels")
-        levels = levels.assign(lit=levels["term"].isin(trend.moved))
-        names = list(dict.fromkeys(levels.loc[levels["lit"], "words"]))
-        many = {"names": listing(names), "n": len(names), "all": levels["term"].nunique()}
-        title = say.told(
-            "chart_still" if not names else "chart_moved" if len(names) <= MOST_TIED else "chart_many", **many
-        )
-        below = say("chart_trend_unit", unit=told["unit"], n=number(trend["glance"]["n"], 0))
-        charts.append((title, _capital(below), levels, 1))
-    return [
-        {"title": title, "unit": unit} | {size: _over_waves(table, width, factor) for size, width in WIDTHS.items()}
-        for title, unit, table, factor in charts
-    ]
-
-
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _over_waves(table: pd.DataFrame, width: int, factor: float, height: int = 540) -> dict:
-    """Return lines, bands, names at their ends and ticks in pixels."""
-    table = table.dropna(subset=["estimate"])
-    waves, lines = list(dict.fromkeys(table["wave"])), list(table.groupby("words", sort=False))
-    right = 12 if len(lines) == 1 else LETTER * min(max(len(n) for n, _ in lines), LONGEST) + 12
-    ends = table.loc[table["lit"], ["conf_low", "conf_high"]].stack()
-    low, high = min(table["estimate"].min(), ends.min()), max(table["estimate"].max(), ends.max())
-    low, high = low - 0.06 * (high - low), high + 0.06 * (high - low)
-    left, bottom = 40, height - 26
-
-    place, y = _along(0, len(waves) - 1, left, width - right), _along(low, high, bottom, 10)
-    x = {wave: place(k) for k, wave in enumerate(waves)}
-    drawn = []
-    for name, part in lines:
-        at = [f"{x[w]},{y(v)}" for w, v in zip(part["wave"], part["estimate"])]
-        above = [f"{x[w]},{y(v)}" for w, v in zip(part["wave"], part["conf_high"])]
-        below = [f"{x[w]},{y(v)}" for w, v in zip(part["wave"], part["conf_low"])][::-1]
-        lit, end = bool(part["lit"].iloc[0]), y(part["estimate"].iloc[-1])
-        drawn.append(
-            {
-                "name": _short(name, LONGEST),
-                "lit": lit,
-                "points": " ".join(at),
-                "dots": [p.split(",") for p in at],
-                "end": end,
-            }
-        )
-        drawn[-1] |= {"band": " ".join(above + below) if lit else "", "x": x[part["wave"].iloc[-1]] + 8}
-    _apart(sorted(drawn, key=lambda line: line["end"]), "end")
-    marks = [(y(v), number(v * factor, 0 if (high - low) * factor > 5 else 1)) for v in ticks(low, high)]
-    labels = [(x[w], w, "end" if k and k == len(waves) - 1 and right < 20 else "middle") for k, w in enumerate(waves)]
-    size = {"w": width, "h": height, "right": width - right, "named": len(lines) > 1}
-    return size | {"lines": drawn, "ticks": marks, "waves": labels}
-
-
-def _map(table: pd.DataFrame, width: int, height: int = 460) -> dict:
-    """Return dots with arms and names in pixels: across how it is rated (0-100), upwards what it goes with."""
-    t = table.dropna(subset=["estimate", "share"])
-    left, bottom = 44, height - 40
-    x_low, x_high = t["conf_low"].min() - 1, t["conf_high"].max() + 1
-    x_high += (x_high - x_low) * LETTER * 14 / width  # room for a name right of the last dot
-    y_low, y_high = 0.0, t["share_high"].max() * 1.04
-
-    x, y = _along(x_low, x_high, left, width - 8), _along(y_low, y_high, bottom, 8)
-    dots = [
-        {
-            "name": _short(r.words, LONGEST),
-            "x": x(r.estimate),
-            "y": y(r.share),
-            "x1": x(r.conf_low),
-            "x2": x(r.conf_high),
-        }
-        | {"y1": y(r.share_low), "y2": y(r.share_high), "end": y(r.share) - 4}
-        for r in t.itertuples()
-    ]
-    for dot in dots:  # a name that does not fit at the right stands at the left
-        dot["turned"] = dot["x"] + 7 + LETTER * len(dot["name"]) > width
-    _apart(sorted(dots, key=lambda dot: dot["end"]), "end")
-    across = [(x(v), number(v, 0)) for v in ticks(x_low, t["conf_high"].max())]
-    upwards = [(y(v), percent(v)) for v in ticks(y_low, y_high)]
-    return {"w": width, "h": height, "dots": dots, "across": across, "upwards": upwards, "bottom": bottom}
-
-
-def _along(low: float, high: float, start: float, end: float):
-    """Return the function that places a value between `low` and `high` on a picture, in pixels."""
-    return lambda value: round(start + (value - low) / ((high - low) or 1) * (end - start), 1)
-
-
-def _short(name: str, most: int) -> str:
-    """Return a name of at most `most` letters: its begin and its end, by which it differs from its neighbours."""
-    return name if len(name) <= most else f"{name[: most - most // 2 - 1].rstrip()}…{name[-(most // 2) :].lstrip()}"
-
-
-def _apart(named: list[dict], key: str) -> None:
-    """Move names of neighbouring lines apart, downwards, so that each can be read."""
-    place = float("-inf")
-    for entry in named:
-        entry[key] = place = max(entry[key], place + LINE)
-
-
-def ticks(low: float, high: float) -> list[float]:
-    """Return two to five round numbers between two ends."""
-    sizes = (m * 10.0**e for e in range(-4, 7) for m in (1, 2, 5))
-    size = next(s for s in sizes if (high - low) / s <= 4)
-    return [round(k * size, 6) for k in range(int(-(-low // size)), int(high // size) + 1)]
 
 
 def _look(placed, trend, importance, coverage, topics) -> list[dict]:

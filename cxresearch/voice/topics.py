@@ -8,7 +8,7 @@ from scipy import stats
 
 from cxresearch import digits
 from cxresearch.errors import require_columns
-from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled, wrap
+from cxresearch.figures import PALETTE, QUIET, axes_or_new, columns, titled, wrap
 from cxresearch.findings import Check, Statement, as_text, csv_safe, ends, listing, number, percent
 from cxresearch.inference import adjusted_p_values, wilson_interval
 from cxresearch.inference.agreement import krippendorff_alpha
@@ -210,7 +210,7 @@ def _bars(finding: Topics, ax):
     bars.iloc[:, ::-1].plot.barh(ax=ax, width=0.78, color=[colour for _, colour in TONES.values()][::-1])
     ax.set(xlabel=f"share of {number(finding.summary['n'], 0)} texts that say something, %", ylabel="")
     ax.grid(axis="y", visible=False)
-    key = {"loc": "upper center", "bbox_to_anchor": (0.4, 0), "borderaxespad": 5, "ncols": 3}
+    key = {"loc": "upper center", "bbox_to_anchor": (0.4, 0), "borderaxespad": 5, "ncols": columns(3)}
     ax.legend(*(part[::-1] for part in ax.get_legend_handles_labels()), **key)
     return titled(ax, finding.title)
 
