@@ -128,14 +128,6 @@ def test_a_study_without_answers_is_told_by_its_customers(saved):
     assert first_screen([kinds])["base"] == "2,000 customers"
 
 
-def test_a_long_name_on_a_picture_keeps_both_its_ends(saved):
-    trend = next(s for s in saved if s["function"] == "touchpoint_trend")
-    names = {"delivery": "Information booths on arrival", "staff": "Information booths on departure"}
-    (chart,) = first_screen([replace(trend, record=trend.record | {"labels": trend["labels"] | names})])["charts"]
-    drawn = {line["name"] for line in chart["wide"]["lines"]}
-    assert {"Informatio…on arrival", "Informatio…n departure"} < drawn and max(map(len, drawn)) <= 22
-
-
 # --- what the audit withholds ----------------------------------------------------------------------------------------
 
 WITHHELD = {"voice", "scorecard", "loyalty_revenue"}

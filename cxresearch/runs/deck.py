@@ -13,21 +13,20 @@ from pptx import Presentation
 from pptx.chart.data import CategoryChartData
 from pptx.dml.color import RGBColor
 from pptx.enum.chart import XL_CHART_TYPE, XL_LABEL_POSITION, XL_LEGEND_POSITION, XL_TICK_LABEL_POSITION
-from pptx.enum.text import MSO_ANCHOR, PP_ALIGN
 from pptx.oxml.ns import nsdecls, qn
-from pptx.util import Inches, Pt
+from pptx.util import Pt
 
 from cxresearch.errors import StudyProblem
 from cxresearch.figures import PALETTE
 from cxresearch.findings import csv_safe, number, percent
 from cxresearch.runs.chart import Chart, chart_of, lines_of
 from cxresearch.runs.record import BATCH, OK, Record
-from cxresearch.runs.screen import SCORES, Saved, first_screen, saved_of, score_of
+from cxresearch.runs.screen import BRACKETS, SCORES, Saved, first_screen, first_sentence, saved_of, score_of
 
-INK, SOFT, ALARM, BAR, LINE = "1C1E21", "5C6168", "A3260F", "A9CFE8", PALETTE[0].lstrip("#")
-GREY = "A7ADB5"
-WIDE, HIGH, MARGIN = 13.333, 7.5, 0.6  # inches
-FONT = "Calibri"
+INK, BAR, LINE, GREY = "1C1E21", "A9CFE8", PALETTE[0].lstrip("#"), "A7ADB5"
+# Places, letters and sizes stand in the template. Its levels of text: what is said, further, small print, soft, alarm.
+TEMPLATE = Path(__file__).with_name("templates") / "deck.pptx"
+SAID, FURTHER, SMALL, SOFT, ALARM = range(5)
 MOST = 8  # slides
 MOST_LINES = 18  # of small print that fit on one
 # What a slide each is made of, in the order of the first screen; the first that is there.
@@ -66,9 +65,12 @@ def write_deck(run, out, *, one: bool = False) -> Path:
         raise StudyProblem(f"{folder} has no headline: no notebook of it saved one")
     batch = whole.format == BATCH  # whose reports are of different people: no screen is of all of them
     screen = first_screen([] if batch else saved, whole.targets)
-    deck = Presentation()
-    deck.slide_width, deck.slide_height = Inches(WIDE), Inches(HIGH)
-    _date(deck, record)
+    deck, properties = Presentation(TEMPLATE), {"title": record["title"]}
+    if "finished" in record:
+        finished = datetime.fromisoformat(record["finished"]).replace(tzinfo=None)
+        properties |= {"created": finished, "modified": finished}
+    for name, value in properties.items():
+        setattr(deck.core_properties, name, value)
     _add_first(deck, record, screen)
     if not one:
         all_of = [] if batch else saved
@@ -119,93 +121,65 @@ def _made(record: dict) -> str:
 # --- slides ------------------------------------------------------------------------------------------------------------
 
 
-def _date(deck, record: dict) -> None:
-    properties = deck.core_properties
-    properties.title, properties.author = record["title"], "cxresearch"
-    if "finished" in record:
-        properties.created = properties.modified = datetime.fromisoformat(record["finished"]).replace(tzinfo=None)
-
-
-def _slide(deck, title: str, *, size: float = 24):
-    """Return a new slide with its title, in a placeholder so that outline and screen reader find it."""
-    slide = deck.slides.add_slide(deck.slide_layouts[5])
-    box = slide.shapes.title
-    box.left, box.top, box.width, box.height = (Inches(x) for x in (MARGIN, 0.35, WIDE - 2 * MARGIN, 0.95))
-    _write(box.text_frame, [(title, size, INK, True)])
+def _slide(deck, layout: str, title: str, lines):
+    """Return a new slide with its title and what it says, each line (text, level), in the places of the template."""
+    slide = deck.slides.add_slide(deck.slide_layouts.get_by_name(layout))
+    slide.shapes.title.text, frame = title, slide.placeholders[1].text_frame
+    for place, (text, level) in enumerate(lines):
+        paragraph = frame.add_paragraph() if place else frame.paragraphs[0]
+        whole = re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)  # a line ends neither there nor after a minus
+        paragraph.text, paragraph.level = re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", whole), level
     return slide
 
 
-def _text(slide, lines, *, top: float, height: float) -> None:
-    box = slide.shapes.add_textbox(Inches(MARGIN), Inches(top), Inches(WIDE - 2 * MARGIN), Inches(height))
-    _write(box.text_frame, lines)
-
-
-def _write(frame, lines) -> None:
-    """Write paragraphs (text, size in points, colour, bold) into a frame, wrapped and left-aligned."""
-    frame.word_wrap, frame.vertical_anchor = True, MSO_ANCHOR.TOP
-    for number_of, (text, size, colour, bold) in enumerate(lines):
-        paragraph = frame.paragraphs[0] if number_of == 0 else frame.add_paragraph()
-        paragraph.alignment, paragraph.space_after = PP_ALIGN.LEFT, Pt(size / 3)
-        run = paragraph.add_run()
-        run.text = re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", text)  # a line ends after a hyphen
-        run.font.name, run.font.size, run.font.bold = FONT, Pt(size), bold
-        run.font.color.rgb = RGBColor.from_string(colour)
-
-
 def _add_first(deck, record: dict, screen: dict) -> None:
-    slide = _slide(deck, record["title"], size=32)
-    lines = [(text, 18, INK, False) for text, _ in screen["lines"]]
     tiles = [f"{t['label']}: {t['value']} ({'; '.join(t['notes'])})" for t in screen["tiles"]]
-    lines += [(text, 15, INK, False) for text in tiles]
-    made = f"{screen['base']}{'. ' * bool(screen['base'])}{_made(record)}"
-    _text(slide, [*lines, (made, 13, SOFT, False)], top=1.4, height=5.6)
+    lines = [(text, SAID) for text, _ in screen["lines"]] + [(text, FURTHER) for text in tiles]
+    base = f"{screen['base']}{'. ' * bool(screen['base'])}{_made(record)}"
+    _slide(deck, "First", record["title"], [*lines, (base, SOFT)])
 
 
 def _add_part(deck, saved: Saved, record: dict, screen: dict) -> None:
     """Add a slide whose title is the finding: its further words, what to look at or the kinds of customers, its chart."""
-    slide = _slide(deck, f"{saved['title']}.")
-    more = saved["sentence"]
+    first, rest = first_sentence(saved.record)
+    more, chart = saved["sentence"], lines_of(saved) or chart_of(saved.record, saved.folder)
+    if BRACKETS.sub("", more).startswith(saved["title"]):  # which is said above
+        more = f"{'; '.join(BRACKETS.findall(first))}. {rest}".removeprefix(". ") or first
+    lines = [(f"{more[:1].upper()}{more[1:]}", SAID)]
     if saved["function"] == "driver_importance" and screen["look"]:
-        more = ". ".join(f"{e['what']}: {'; '.join(e['evidence'])}" for e in screen["look"]) + "."
+        lines = [(". ".join(f"{e['what']}: {'; '.join(e['evidence'])}" for e in screen["look"]) + ".", SAID)]
     if saved["function"] == "segment_customers" and screen["segments"]:
-        kinds = [
-            f"{s['suggested_name'].capitalize()}: {percent(s['share'])}, {s['description']}" for s in screen["segments"]
-        ]
-        _text(slide, [(line, 16, INK, False) for line in kinds], top=1.5, height=5.4)
-    else:
-        _text(slide, [(more, 15, INK, False)], top=1.35, height=1.6)
-        if chart := lines_of(saved) or chart_of(saved.record, saved.folder):
-            _add_chart(slide, chart, saved["sentence"])
+        named = ((s["suggested_name"].capitalize(), percent(s["share"]), s["description"]) for s in screen["segments"])
+        lines, chart = [(f"{name}: {share}, {described}", SAID) for name, share, described in named], None
+    slide = _slide(deck, "Chart" if chart else "Words", f"{saved['title']}.", lines)
+    if chart:
+        _add_chart(slide, chart, saved["sentence"])
     slide.notes_slide.notes_text_frame.text = _notes(saved, record)
 
 
 def _add_open_points(deck, screen: dict, entries: list[dict], leads: dict) -> None:
     """Say what was not answered, and what stops a conclusion: a deck travels without its report."""
-    lines = [(text, 16, INK, False) for text, _ in screen["unknown"]]
-    lines += [
-        (f"{e.get('title', e['name'])} {e['reason'] or 'It saves no headline.'}", 15, INK, False)
-        for e in entries
-        if e["name"] not in leads
-    ]
     titles = {e["name"]: e.get("title", e["name"]) for e in entries}
+    lines = [(text, SAID) for text, _ in screen["unknown"]]
+    unsaid = [e for e in entries if e["name"] not in leads]
+    lines += [(f"{titles[e['name']]} {e['reason'] or 'It saves no headline.'}", FURTHER) for e in unsaid]
     failed = [(titles[s.page], c) for s in leads.values() if s.found for c in s["checks"] if not c["ok"]]
     stops = [f"{what} {check['check']}" for what, check in failed if check.get("level") == "stops"]
-    lines += [(f"Stops a conclusion: {check}", 15, ALARM, False) for check in dict.fromkeys(stops)]
-    none = [("Every question was answered, and what is claimed is established.", 16, INK, False)]
-    _text(_slide(deck, "What we do not know"), lines or none, top=1.5, height=5.5)
+    lines += [(f"Stops a conclusion: {check}", ALARM) for check in dict.fromkeys(stops)]
+    none = [("Every question was answered, and what is claimed is established.", SAID)]
+    _slide(deck, "Words", "What we do not know", lines or none)
 
 
 def _add_method(deck, record: dict, leads: list[Saved]) -> None:
     """Say of each question what it rests on."""
-    titles = {e["name"]: e.get("title", e["name"]) for e in record["notebooks"]}
-    slide, lines = _slide(deck, "How this was found"), []
+    titles, lines = {e["name"]: e.get("title", e["name"]) for e in record["notebooks"]}, []
     for saved in leads[:MOST_LINES]:
-        checks = saved["checks"]
-        told = f"{_base(saved['glance'])}; {saved['glance']['method']}; {sum(c['ok'] for c in checks)} of {len(checks)} checks hold"
-        lines.append((f"{titles[saved.page]} {told}.", 12, INK, False))
+        checks, rests = saved["checks"], f"{_base(saved['glance'])}; {saved['glance']['method']}"
+        held = f"{sum(c['ok'] for c in checks)} of {len(checks)} checks hold"
+        lines.append((f"{titles[saved.page]} {rests}; {held}.", SMALL))
     if len(leads) > MOST_LINES:
-        lines.append((f"{len(leads) - MOST_LINES} more questions stand in the report.", 12, INK, False))
-    _text(slide, [*lines, (f"{_made(record)}.", 12, SOFT, False)], top=1.35, height=5.8)
+        lines.append((f"{len(leads) - MOST_LINES} more questions stand in the report.", SMALL))
+    _slide(deck, "Words", "How this was found", [*lines, (f"{_made(record)}.", SOFT)])
 
 
 def _add_chart(slide, chart: Chart, alternative: str) -> None:
@@ -217,8 +191,7 @@ def _add_chart(slide, chart: Chart, alternative: str) -> None:
         data.add_series(name, values)
     kind = XL_CHART_TYPE.BAR_CLUSTERED if across else XL_CHART_TYPE.COLUMN_CLUSTERED
     kind = XL_CHART_TYPE.LINE_MARKERS if chart.lines else kind
-    place = (Inches(MARGIN), Inches(3.0), Inches(WIDE - 2 * MARGIN), Inches(4.2))
-    frame = slide.shapes.add_chart(kind, *place, data)
+    frame = slide.placeholders[2].insert_chart(kind, data)
     frame._element.nvGraphicFramePr.cNvPr.set("descr", alternative)
     if chart.lines:
         return _style_lines(frame.chart, chart)
@@ -234,7 +207,7 @@ def _format(chart: Chart) -> str:
 
 def _lettering(drawn, unit: str) -> None:
     """Set letters, and the unit beside the axis of values; no title, the slide has it."""
-    drawn.has_title, drawn.font.size, drawn.font.name = False, Pt(13), FONT
+    drawn.has_title, drawn.font.size = False, Pt(13)
     drawn.font.color.rgb = RGBColor.from_string(INK)
     drawn.value_axis.has_major_gridlines, drawn.value_axis.has_title = False, True
     drawn.value_axis.axis_title.text_frame.text = unit
@@ -280,6 +253,9 @@ def _style_lines(drawn, chart: Chart) -> None:
         series.smooth, series.format.line.width, series.format.line.color.rgb = False, Pt(3 if lit else 1.5), colour
         marker.fill.solid()
         marker.fill.fore_color.rgb = marker.line.color.rgb = colour
+        if lit:
+            label = series.points[len(chart.labels) - 1].data_label
+            label.has_text_frame, label.position, label.text_frame.text = True, XL_LABEL_POSITION.BELOW, series.name
 
 
 def _add_error_bars(series, chart: Chart) -> None:

@@ -16,12 +16,10 @@ from cxresearch.runs.compare import CHANGED, FindingChange, compare_runs, moveme
 from cxresearch.runs.markup import plain
 from cxresearch.runs.page import explain, explained, led, read_sections
 from cxresearch.runs.record import GUIDE, INDEX, OK, SKIPPED, NotebookEntry, Record, moment, read_findings
-from cxresearch.runs.screen import SCORES, first_screen, saved_of
+from cxresearch.runs.screen import SCORES, first_screen, first_sentence, saved_of
 from cxresearch.runs.withhold import WITHHELD
 
 ROWS = 3  # of a headline that are told on the index
-LONGEST = 25  # words of an answer; what stands in brackets then follows it
-BRACKETS = re.compile(r" \(([^()]*)\)")
 say = words(__package__)
 
 
@@ -78,7 +76,7 @@ def _card(entry: NotebookEntry, folder: Path) -> dict:
         key = check["check"], _shown(check["value"]), check["limit"]
         leads = not lead or check["finding"] == lead["name"]
         unmet.setdefault(key, {**check, "findings": [], "leads": leads})["findings"].append(check["finding"])
-    first, rest = _first_sentence(lead) if lead else ("", "")
+    first, rest = first_sentence(lead) if lead else ("", "")
     return {
         **entry.model_dump(),
         "title": entry.title or entry.name,
@@ -95,17 +93,6 @@ def _card(entry: NotebookEntry, folder: Path) -> dict:
         "unmet": list(unmet.values()),
         "tables": [(f["name"], name, file) for f in findings for name, file in f["tables"].items()],
     }
-
-
-def _first_sentence(finding: dict) -> tuple[str, str]:
-    """Return the first sentence of a finding, which its title is without what stands in brackets, and the others."""
-    told, title = finding["sentence"], BRACKETS.sub("", finding.get("title", ""))
-    ends = (match.start() + 1 for match in re.finditer(r"\.(?= |$)", told))
-    end = next((end for end in ends if BRACKETS.sub("", told[: end - 1]) == title), len(told))
-    first, rest = told[:end], told[end:].strip()
-    if len(first.split()) <= LONGEST:
-        return first, rest
-    return f"{finding['title']}.", f"{'; '.join(BRACKETS.findall(first))}. {rest}".strip()
 
 
 def _pools(home: Path, finding: dict) -> bool:

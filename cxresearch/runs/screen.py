@@ -18,6 +18,8 @@ say = words(__package__)
 SCORES = ("nps", "top_box", "mean_score", "effort")
 MOST_TIED = 3  # experiences that may each be the first; of more, none is told to lead
 SAID = re.compile("established|not known|cannot be")  # a title that says itself that it is open
+LONGEST = 25  # words of an answer; what stands in brackets then follows it
+BRACKETS = re.compile(r" \(([^()]*)\)")
 UNKNOWN = 4  # lines of what is not known; the rest stands below
 
 
@@ -209,11 +211,22 @@ def _unknown(all_of: list[Saved], told: list[str]) -> list[tuple[str, str]]:
     return [(text, page) for page, text in found.items()][:UNKNOWN]
 
 
+def first_sentence(finding: dict) -> tuple[str, str]:
+    """Return the first sentence of a finding, which its title is without what stands in brackets, and the others."""
+    told, title = finding["sentence"], BRACKETS.sub("", finding.get("title", ""))
+    ends = (match.start() + 1 for match in re.finditer(r"\.(?= |$)", told))
+    end = next((end for end in ends if BRACKETS.sub("", told[: end - 1]) == title), len(told))
+    first, rest = told[:end], told[end:].strip()
+    if len(first.split()) <= LONGEST:
+        return first, rest
+    return f"{finding['title']}.", f"{'; '.join(BRACKETS.findall(first))}. {rest}".strip()
+
+
 def _open_words(title: str, sentence: str) -> str:
     """Return the sentence of a finding that says itself that it is open, with what it is about; else it is made to."""
     if SAID.search(title):
         return f"{title}."
-    told = re.split(r"(?<=\.) (?=[A-Z])", re.sub(r" \([^()]*\)", "", sentence))
+    told = re.split(r"(?<=\.) (?=[A-Z])", BRACKETS.sub("", sentence))
     about, colon, _ = title.partition(": ")
     if (said := next(filter(SAID.search, told), "")) and colon:
         return f"{about}: {said[0].lower()}{said[1:]}"
