@@ -112,7 +112,9 @@ def dots_named(ax, x, y, names, arms):
         places = [(ha, va) for va in ("bottom", "top") for ha in ("left", "right")]
         options = dict(textcoords="offset points", annotation_clip=False, fontsize=TEXT)
         tried = [
-            ax.annotate(wrap(name, 26), at, (6 if ha == "left" else -6, 4 if va == "bottom" else -4), ha=ha, va=va, **options)
+            ax.annotate(
+                wrap(name, 26), at, (6 if ha == "left" else -6, 4 if va == "bottom" else -4), ha=ha, va=va, **options
+            )
             for ha, va in places
         ]
         boxes = [text.get_window_extent() for text in tried]

@@ -78,7 +78,9 @@ class LoyaltyRevenue(RevenueFinding):
 
     @property
     def chart(self):
-        return Shown("groups", "estimate", "conf_low", "conf_high", f"Mean revenue per customer, {self.currency or 'money'}")
+        return Shown(
+            "groups", "estimate", "conf_low", "conf_high", f"Mean revenue per customer, {self.currency or 'money'}"
+        )
 
     def sentence(self) -> str:
         g, n, sides = self.summary, number(self.summary["n"], 0), self.further["with_and_without"]

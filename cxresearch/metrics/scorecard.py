@@ -79,8 +79,10 @@ class Scorecard(MeasureFinding):
             if "group" in self.keys:
                 options |= dict(by="group", marked=list(dict.fromkeys(table["group"]))[: len(PALETTE)])
             elif self.established is not None:
-                ends = table.iloc[digits.descending(table["estimate"].astype(float), table["wave"])]["wave"].iloc[[0, -1]]
-                options["title"] = self.say(f"chart_{self.established}".lower(), **dict(zip(("high", "low"), ends)))
+                ranked = table["wave"].iloc[digits.descending(table["estimate"].astype(float), table["wave"])]
+                options["title"] = self.say(
+                    f"chart_{self.established}".lower(), high=ranked.iloc[0], low=ranked.iloc[-1]
+                )
             return over_waves(table, "estimate", **options, ax=ax)
         table = table.iloc[digits.descending(table["estimate"].astype(float), table["group"])]
         sizes = [number(n, 0) + ("" if b == "enough" else f", {b}") for n, b in zip(table["n"], table["base"])]

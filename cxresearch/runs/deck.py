@@ -254,7 +254,7 @@ def _style_lines(drawn, chart: Chart) -> None:
         marker.fill.solid()
         marker.fill.fore_color.rgb = marker.line.color.rgb = colour
         if lit:
-            label = series.points[len(chart.labels) - 1].data_label
+            label = series.points[min((v, k) for k, v in enumerate(series.values) if v is not None)[1]].data_label
             label.has_text_frame, label.position, label.text_frame.text = True, XL_LABEL_POSITION.BELOW, series.name
 
 
