@@ -5,6 +5,7 @@ import sys
 import textwrap
 from binascii import b2a_base64
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -71,15 +72,25 @@ def for_phones(plot):
         for ax in figure.axes:
             ax.set_xlabel(wrap(ax.get_xlabel().replace("\n", " "), 60, 3))
             figure.suptitle(ax.get_title("left"), x=0, ha="left", fontsize=TITLE)  # above the names of rows, too
-            ax.set_title("", loc="left")
+            below = sum(text.get_text().count("\n") + 1 for text in _units(ax))
+            ax.set_title(" " * bool(below), loc="left", fontsize=1, pad=14 * below)
+            names = [text.get_text().count("\n") + 1 for text in ax.get_yticklabels()]
+            figure.set_figheight(max(figure.get_figheight(), 1.5 + 0.18 * len(names) * max(names, default=0)))
     finally:
         _page["across"] = WIDE
     figure.draw_without_rendering()
     for ax in figure.axes:
+        for unit in _units(ax):
+            unit.set_x(-ax.bbox.x0 / ax.bbox.width)
         names = [text.get_window_extent() for text in ax.get_xticklabels() if text.get_text()]
         if any(one.x1 + 4 > other.x0 for one, other in zip(names, names[1:])):
             ax.tick_params(axis="x", labelrotation=90)
     return figure
+
+
+def _units(ax) -> list:
+    """Return the texts between a title and its axes."""
+    return [text for text in ax.texts if text.get_gid() == "unit"]
 
 
 def columns(most: int) -> int:
@@ -91,7 +102,7 @@ def axes_or_new(ax=None, *, rows: int | None = None):
     """Return `ax`, or new axes tall enough for `rows` horizontal entries."""
     if ax is not None:
         return ax
-    height = 4.0 if rows is None else min(max(2.2, 0.9 + 0.34 * rows * (1.2 if _page["across"] < WIDE else 1)), 14)
+    height = 4.0 if rows is None else min(max(2.2, 0.9 + 0.34 * rows), 14)
     return plt.subplots(figsize=(_page["across"], height), layout="constrained")[1]
 
 
@@ -100,28 +111,26 @@ def titled(ax, title: str, unit: str = ""):
     unit = wrap(unit, 100)
     ax.set_title(wrap(title, 64, lines=3), pad=6 + 14 * (unit.count("\n") + bool(unit)))
     if unit:
-        ax.text(0, 1.02, unit, transform=ax.transAxes, fontsize=TEXT, color=QUIET, va="bottom")
+        place = dict(transform=ax.transAxes, va="bottom", in_layout=False, gid="unit")
+        ax.text(0, 1.02, unit, fontsize=TEXT, color=QUIET, **place)
     return ax
 
 
 def dots_named(ax, x, y, names, arms):
-    """Name dots, each name where it lies on the fewest of the others and of the `arms` (two ends each), and return `ax`."""
+    """Name each dot where its name lies on the fewest other names and `arms` (two ends each), and return `ax`."""
     ax.figure.draw_without_rendering()
-    taken = [Bbox(ax.transData.transform(ends)) for ends in arms]
+    taken, look = [Bbox(ax.transData.transform(ends)) for ends in arms], dict(annotation_clip=False, fontsize=TEXT)
     for name, at in zip(names, zip(x, y)):
-        places = [(ha, va) for va in ("bottom", "top") for ha in ("left", "right")]
-        options = dict(textcoords="offset points", annotation_clip=False, fontsize=TEXT)
-        tried = [
-            ax.annotate(
-                wrap(name, 26), at, (6 if ha == "left" else -6, 4 if va == "bottom" else -4), ha=ha, va=va, **options
-            )
-            for ha, va in places
-        ]
-        boxes = [text.get_window_extent() for text in tried]
-        outside = [box.x0 < ax.bbox.x0 or box.x1 > ax.figure.bbox.width for box in boxes]
-        best = int(np.argmin([len(taken) * out + box.count_overlaps(taken) for box, out in zip(boxes, outside)]))
-        taken.append(boxes[best])
-        for text in (text for k, text in enumerate(tried) if k != best):
+        tried = []
+        for va, ha in product(("bottom", "top"), ("left", "right")):
+            shift = (6 if ha == "left" else -6, 4 if va == "bottom" else -4)
+            text = ax.annotate(wrap(name, 26), at, shift, textcoords="offset points", ha=ha, va=va, **look)
+            box = text.get_window_extent()
+            outside = box.x0 < ax.bbox.x0 or box.x1 > ax.figure.bbox.width
+            tried.append((box.count_overlaps(taken) + len(taken) * outside, len(tried), box, text))
+        (_, _, box, _), *others = sorted(tried)
+        taken.append(box)
+        for *_, text in others:
             text.remove()
     return ax
 
@@ -217,4 +226,5 @@ def wrap(text: str, width: int = 34, lines: int = 2) -> str:
     kept = re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?==)|(?<==) (?=\d)", "\u00a0", str(text))  # "95 %" and "n = 12" stay whole
     if _page["across"] < WIDE:
         width, lines = max(int(width * NARROW / WIDE), 8), 2 * lines
-    return textwrap.fill(kept, width, max_lines=lines, placeholder=" …").replace("$", r"\$")
+    filled = textwrap.fill(kept, width, max_lines=lines, placeholder=" …", break_long_words=width > 14)
+    return filled.replace("$", r"\$")

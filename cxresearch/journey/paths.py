@@ -151,7 +151,7 @@ def journey_map(finding, ax):
         style = {"arrowstyle": "-|>", "mutation_scale": 9, "color": PALETTE[1], "alpha": 0.7, "zorder": 2}
         style["linewidth"] = 0.6 + 4 * row.n / moves["n"].max()
         style["connectionstyle"] = f"arc3,rad={np.sign(start - end) * 0.55}"
-        ax.add_patch(FancyArrowPatch(*[(len(stages) - 0.45, lane) for lane in (start, end)], **style))
+        ax.add_patch(FancyArrowPatch(*[(len(stages) - 0.45, lane) for lane in (start, end)], clip_on=False, **style))
     ax.set_xticks(range(len(stages)), [STAGES[stage] for stage in stages])
     ax.set_yticks(range(len(lanes)), [wrap(lane, 16) for lane in lanes])
     ax.set(xlim=(-0.55, len(stages) - 0.4 + 0.6 * (len(moves) > 0)), ylim=(len(lanes) - 0.25, -0.5))
