@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import rc_params_from_file
+from matplotlib.ticker import FixedLocator
 from matplotlib.transforms import Bbox
 
 # Okabe and Ito's hues, moved until each stands out from white (3:1), neighbours differ in grey, and no two look alike
@@ -74,8 +75,10 @@ def for_phones(plot):
             figure.suptitle(ax.get_title("left"), x=0, ha="left", fontsize=TITLE)  # above the names of rows, too
             below = sum(text.get_text().count("\n") + 1 for text in _units(ax))
             ax.set_title(" " * bool(below), loc="left", fontsize=1, pad=14 * below)
-            names = [text.get_text().count("\n") + 1 for text in ax.get_yticklabels()]
-            figure.set_figheight(max(figure.get_figheight(), 1.5 + 0.18 * len(names) * max(names, default=0)))
+            if isinstance(ax.yaxis.get_major_locator(), FixedLocator):  # rows with names
+                lines = [text.get_text().count("\n") + 1 for text in ax.get_yticklabels()]
+                height = max(1.2 * figure.get_figheight(), 1.5 + 0.18 * len(lines) * max(lines, default=0))
+                figure.set_figheight(height)
     finally:
         _page["across"] = WIDE
     figure.draw_without_rendering()
@@ -108,7 +111,7 @@ def axes_or_new(ax=None, *, rows: int | None = None):
 
 def titled(ax, title: str, unit: str = ""):
     """Write the finding as the title of a figure and the unit below it, and return `ax`."""
-    unit = wrap(unit, 100)
+    unit = wrap(unit, 88)
     ax.set_title(wrap(title, 64, lines=3), pad=6 + 14 * (unit.count("\n") + bool(unit)))
     if unit:
         place = dict(transform=ax.transAxes, va="bottom", in_layout=False, gid="unit")

@@ -29,7 +29,7 @@ FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # a cell that starts so is run by som
 # What a row is about; these columns lead a table that is shown.
 IDENTIFIERS = ("term", "group", "segment", "wave", "feature", "check", "table", "item", "step")
 ENDS = ["estimate", "conf_low", "conf_high"]  # the columns of an estimate and its interval
-ITEMS = ("term", "other", "feature")  # columns whose item keys are shown in the study's words
+ITEMS = ("term", "other", "feature", "outcome")  # columns whose item keys are shown in the study's words
 
 # What a column of a finding's tables is called for a reader, and how many decimals it deserves.
 Column = namedtuple("Column", "title meaning decimals", defaults=[None])
