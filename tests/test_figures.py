@@ -172,26 +172,39 @@ def test_the_bars_of_effort_are_coloured_by_the_scoring_that_is_reported(version
 # --- the rendering for phones ------------------------------------------------------------------------------------------
 
 
-def words_of(figure) -> list:
-    """Return every text of a figure, and how it is turned."""
-    return [(text.get_text(), text.get_rotation()) for text in figure.findobj(matplotlib.text.Text)]
-
-
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_figure_for_phones_is_narrow_draws_the_same_and_leaves_the_figure_as_it_was(name, survey):  # noqa: F811
     with matplotlib.rc_context():
         cx.use_theme()
-        ax = MAKERS[name](survey).plot()
-        figure, whole, size = ax.figure, drawn(ax), ax.figure.get_size_inches().tolist()
-        figure.draw_without_rendering()
-        before = words_of(figure)
-        with figures.narrowed(figure):
-            figure.draw_without_rendering()
-            assert figure.get_size_inches()[0] == figures.NARROW
-            assert figure.get_tightbbox().width < 1.1 * figures.NARROW
-            names = [t.get_window_extent() for t in ax.get_xticklabels() if t.get_text()]
-            assert not any(one.overlaps(other) for one, other in zip(names, names[1:]))
-            assert np.array_equal(drawn(ax), whole)
-        figure.draw_without_rendering()
-        assert figure.get_size_inches().tolist() == size and words_of(figure) == before
-        plt.close(figure)
+        figure = MAKERS[name](survey).plot().figure
+        size, before = figure.get_size_inches().tolist(), drawn(figure.axes[0])
+        narrow = figures.for_phones(figure.again)
+        narrow.draw_without_rendering()
+        assert narrow is not figure and narrow.get_size_inches()[0] == figures.NARROW
+        assert narrow.get_tightbbox().width < 1.1 * figures.NARROW
+        for ax in narrow.axes:
+            for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
+                names = [text.get_window_extent() for text in labels if text.get_text()]
+                assert not any(one.overlaps(other) for one, other in zip(names, names[1:]))
+        assert np.array_equal(drawn(narrow.axes[0]), before) == np.array_equal(drawn(figure.axes[0]), before) is True
+        assert figure.get_size_inches().tolist() == size and figures.wrap("a " * 20, 34).count("\n") == 1
+        plt.close("all")
+
+
+@pytest.mark.parametrize("across", [figures.WIDE, figures.NARROW])
+def test_names_of_lines_and_dots_do_not_lie_on_one_another(across, monkeypatch):
+    monkeypatch.setitem(figures._page, "across", across)
+    levels = [4.7, 4.6, 4.62, 4.61, 4.4, 4.3, 4.31, 4.2]
+    names = [f"Touchpoint {k}" for k in range(len(levels))]
+    rows = [{"wave": wave, "at": level, "name": name} for level, name in zip(levels, names) for wave in "ab"]
+    lines = figures.over_waves(pd.DataFrame(rows), "at", by="name")
+    dots = figures.axes_or_new(rows=12)
+    dots.scatter(x := np.array([1, 2, 3, 4, 1.1, 2.1, 2.2, 4.1]), y := np.array(levels))
+    figures.dots_named(dots, x, y, names, [[(a - 0.1, b), (a + 0.1, b)] for a, b in zip(x, y)])
+    for ax in (lines, dots):
+        ax.figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in ax.texts]
+        assert len(boxes) == len(names) and [text.get_text().replace("\n", " ") for text in dots.texts] == names
+        assert not any(one.count_overlaps(boxes[:k]) for k, one in enumerate(boxes))
+        assert max(box.x1 for box in boxes) <= ax.figure.bbox.width + 1
+    plt.close("all")

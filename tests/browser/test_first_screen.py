@@ -40,14 +40,12 @@ def test_the_first_900_pixels_tell_score_movement_touchpoint_drivers_and_money_w
     assert "Delivery and Staff in the shop go most with Overall satisfaction" in shown
     worth = saved(example, "loyalty_revenue", "worth_of_a_point")["highlights"]
     assert f"{worth['value']} " in shown and worth["value"].endswith(" EUR") and "line not straight" in shown
-    chart = page.locator("figure svg.wide").first.bounding_box()
-    assert chart["y"] + chart["height"] < 900
+    for chart, words in zip(page.locator(".charts img").all(), ["net promoter score", "Delivery fell"], strict=True):
+        box = chart.bounding_box()
+        assert box["y"] + box["height"] < 900 and words in chart.get_attribute("alt")
+    bases = [caption.inner_text() for caption in page.locator(".charts figcaption").all()]
+    assert bases == ["n = 2,171".replace(" ", "\u00a0"), "n = 12,607".replace(" ", "\u00a0")]
     assert len(shown.split()) <= 150, shown
-    told = [caption.inner_text().replace("\u00a0", " ") for caption in page.locator(".charts figcaption").all()]
-    assert told == [
-        "No difference between waves is established\nNet promoter score, points; 2,171 answers",
-        "Delivery moved\nMean on 1–7; 12,607 ratings",
-    ]
 
 
 def test_the_first_2000_pixels_have_priorities_segments_by_name_and_what_is_not_known(example, watched):
@@ -66,20 +64,8 @@ def test_on_a_phone_nothing_is_cut_and_nothing_scrolls_sideways(example, watched
     page = watched(width=390, scheme=scheme).page
     page.goto((example / "index.html").as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    cut = page.evaluate("""() => [...document.querySelectorAll('svg.narrow text')].filter(
-        t => { const b = t.getBoundingClientRect(); return b.width && (b.left < 0 || b.right > 390) }).map(t => t.textContent)""")
-    assert cut == []
-
-
-def test_names_of_lines_and_dots_do_not_lie_on_one_another(example, watched):
-    page = watched(width=WIDE).page
-    page.goto((example / "index.html").as_uri())
-    over = page.evaluate("""() => [...document.querySelectorAll('svg.wide')].flatMap(svg => {
-        const all = [...svg.querySelectorAll('text:not(.tick)')].map(t => [t.textContent, t.getBoundingClientRect()])
-        return all.flatMap(([a, p], i) => all.slice(i + 1).filter(([b, q]) =>
-            p.left < q.right && q.left < p.right && p.top + 3 < q.bottom && q.top + 3 < p.bottom).map(([b]) => a + ' / ' + b))
-    })""")
-    assert over == []
+    images = "all => all.map(i => { const b = i.getBoundingClientRect(); return b.left >= 0 && b.right <= 390 && b.width > 300 })"
+    assert page.eval_on_selector_all("figure img", images) == [True] * 3
 
 
 def test_the_page_is_small_and_asks_nobody(example, watched):
