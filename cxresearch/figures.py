@@ -122,17 +122,18 @@ def titled(ax, title: str, unit: str = ""):
 def dots_named(ax, x, y, names, arms):
     """Name each dot where its name lies on the fewest other names and `arms` (two ends each), and return `ax`."""
     ax.figure.draw_without_rendering()
-    taken, look = [Bbox(ax.transData.transform(ends)) for ends in arms], dict(annotation_clip=False, fontsize=TEXT)
+    arms, named = [Bbox(ax.transData.transform(ends)) for ends in arms], []
     for name, at in zip(names, zip(x, y)):
         tried = []
-        for va, ha in product(("bottom", "top"), ("left", "right")):
-            shift = (6 if ha == "left" else -6, 4 if va == "bottom" else -4)
-            text = ax.annotate(wrap(name, 26), at, shift, textcoords="offset points", ha=ha, va=va, **look)
+        for far, va, ha in product((4, 14), ("bottom", "top"), ("left", "right")):
+            shift = (6 if ha == "left" else -6, far if va == "bottom" else -far)
+            text = ax.annotate(wrap(name, 26), at, shift, textcoords="offset points", ha=ha, va=va, fontsize=TEXT)
             box = text.get_window_extent()
-            outside = box.x0 < ax.bbox.x0 or box.x1 > ax.figure.bbox.width
-            tried.append((box.count_overlaps(taken) + len(taken) * outside, len(tried), box, text))
+            outside = box.x0 < ax.bbox.x0 or box.x1 > ax.figure.bbox.width or box.y0 < ax.bbox.y0
+            bad = box.count_overlaps(arms) + 5 * box.count_overlaps(named) + 20 * outside
+            tried.append((bad, len(tried), box, text))
         (_, _, box, _), *others = sorted(tried)
-        taken.append(box)
+        named.append(box)
         for *_, text in others:
             text.remove()
     return ax
@@ -185,11 +186,12 @@ def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None,
 
     `table` has the waves in order of time in its column ``wave``; intervals are bands.
     """
-    ax = axes_or_new(ax)
-    waves = list(dict.fromkeys(table["wave"]))
+    room, waves = WIDE / _page["across"], list(dict.fromkeys(table["wave"]))
     parts = [("", table)] if by is None else list(table.groupby(by, sort=False, observed=True))
-    colours, named, room = iter(PALETTE), [], WIDE / _page["across"]
-    for name, part in parts:
+    words = [wrap(str(name), int(22.4 * room)) for name, _ in parts]
+    lines = sum(name.count("\n") + 1 for name in words)
+    ax, colours, named = axes_or_new(ax, rows=max(9.12, 0.6 * lines)), iter(PALETTE), []
+    for (name, part), shown in zip(parts, words):
         lit = by is None or name in marked
         colour = next(colours, PALETTE[0]) if lit else QUIET
         at, y = [waves.index(wave) for wave in part["wave"]], part[value].to_numpy(dtype=float)
@@ -199,11 +201,17 @@ def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None,
         sns.lineplot(x=at, y=y, marker="o", color=colour, linewidth=2.2 if lit else 1.2, ax=ax, legend=False)
         if by is not None and np.isfinite(y).any():
             last = np.flatnonzero(np.isfinite(y))[-1]
-            named.append((y[last], at[last], wrap(str(name), int(22.4 * room)), colour))
-    place, gap = -np.inf, 0.065 * np.ptp(ax.get_ylim())  # names of lines that end side by side move apart
-    for y, x, name, colour in sorted(named, key=lambda end: end[0]):
-        place = max(y, place + gap * (1 + name.count("\n")))
-        where = {"xytext": (x + 0.06 * room, place), "textcoords": "data", "va": "center", "annotation_clip": False}
+            named.append([y[last], y[last], at[last], shown, colour])
+    named.sort(key=lambda end: end[0])
+    bottom, top = ax.get_ylim()
+    gap = (top - bottom) * min(0.065, 1 / lines)  # names of lines that end side by side move apart
+    for side, order, end in ((1, named, bottom), (-1, named[::-1], top)):
+        for entry in order:
+            half = side * gap * (entry[3].count("\n") + 1) / 2
+            entry[0] = side * max(side * entry[0], side * (end + half))
+            end = entry[0] + half
+    for place, y, x, name, colour in named:
+        where = {"xytext": (x + 0.06 * room, place), "va": "center", "annotation_clip": False}
         ax.annotate(name, (x, y), color=colour, fontsize=TEXT, **where)
     ax.set_xticks(range(len(waves)), [wrap(str(wave), 14) for wave in waves])
     ax.set(xlabel="", ylabel=unit)

@@ -58,7 +58,7 @@ class ImportancePerformance(DriverFinding):
 
     def plot(self, ax=None):
         t = in_percent(self.tidy(), "share").iloc[digits.descending(self.table["share"], self.table["term"])]
-        ax = axes_or_new(ax, rows=9 + len(t) // 4)
+        ax = axes_or_new(ax, rows=7 + len(t) // 2)
         ax.hlines(t["share"], t["conf_low"], t["conf_high"], color=PALETTE[0], linewidth=1.5, alpha=0.5)
         ax.vlines(t["estimate"], t["share_low"], t["share_high"], color=PALETTE[0], linewidth=1.5, alpha=0.5)
         sns.scatterplot(x=t["estimate"], y=t["share"], color=PALETTE[0], s=42, ax=ax, zorder=3)
