@@ -70,7 +70,7 @@ class Scorecard(MeasureFinding):
 
     def plot(self, ax=None):
         """Draw the trend where waves were asked for, dots where groups were, else the distribution of the answers."""
-        if not self.keys:
+        if not self.keys or len(self.table) == 1:  # one wave
             return self._distribution(ax)
         table, unit = self.in_sight, f"{self.measure.axis}; {self.level}"
         if "wave" in self.keys:

@@ -81,6 +81,7 @@ def first_screen(all_of: list[Saved], targets: Mapping[str, float] | None = None
     quality, worth, kinds = first("response_quality"), first("worth_of_a_point"), first("segment_customers")
     by_wave = scores[0] if scores and "wave" in scores[0]["highlights"] else None
     waves = list(by_wave.table()["wave"]) if by_wave else []
+    by_wave = by_wave if len(waves) > 1 else None
     shown = [*scores, *([worth] if worth else [])]
     levels = {saved["highlights"]["level"] for saved in shown}
     alike = say("level", level=levels.pop()) if len(levels) == 1 else ""
