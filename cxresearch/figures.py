@@ -73,7 +73,7 @@ def for_phones(plot):
         for ax in figure.axes:
             ax.set_xlabel(wrap(ax.get_xlabel().replace("\n", " "), 60, 3))
             figure.suptitle(ax.get_title("left"), x=0, ha="left", fontsize=TITLE)  # above the names of rows, too
-            below = sum(text.get_text().count("\n") + 1 for text in _units(ax))
+            below = ax.unit.get_text().count("\n") + 1 if hasattr(ax, "unit") else 0
             ax.set_title(" " * bool(below), loc="left", fontsize=1, pad=14 * below)
             if isinstance(ax.yaxis.get_major_locator(), FixedLocator):  # rows with names
                 lines = [text.get_text().count("\n") + 1 for text in ax.get_yticklabels()]
@@ -83,17 +83,12 @@ def for_phones(plot):
         _page["across"] = WIDE
     figure.draw_without_rendering()
     for ax in figure.axes:
-        for unit in _units(ax):
-            unit.set_x(-ax.bbox.x0 / ax.bbox.width)
+        if hasattr(ax, "unit"):
+            ax.unit.set_x(-ax.bbox.x0 / ax.bbox.width)
         names = [text.get_window_extent() for text in ax.get_xticklabels() if text.get_text()]
         if any(one.x1 + 4 > other.x0 for one, other in zip(names, names[1:])):
             ax.tick_params(axis="x", labelrotation=90)
     return figure
-
-
-def _units(ax) -> list:
-    """Return the texts between a title and its axes."""
-    return [text for text in ax.texts if text.get_gid() == "unit"]
 
 
 def columns(most: int) -> int:
@@ -114,8 +109,8 @@ def titled(ax, title: str, unit: str = ""):
     unit = wrap(unit, 88)
     ax.set_title(wrap(title, 64, lines=3), pad=6 + 14 * (unit.count("\n") + bool(unit)))
     if unit:
-        place = dict(transform=ax.transAxes, va="bottom", in_layout=False, gid="unit")
-        ax.text(0, 1.02, unit, fontsize=TEXT, color=QUIET, **place)
+        ax.unit = ax.text(0, 1.02, unit, fontsize=TEXT, color=QUIET, va="bottom", transform=ax.transAxes)
+        ax.unit.set_in_layout(False)
     return ax
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_choice, require_share
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled, wrap
-from cxresearch.findings import Check, Finding, Shown, ends, listing, number, p_words, percent
+from cxresearch.findings import ENDS, Check, Finding, Shown, ends, listing, number, p_words, percent
 from cxresearch.inference import critical_value
 from cxresearch.loyalty import models
 from cxresearch.loyalty.cases import SHAPES, Cases, as_columns, cases_of
@@ -78,9 +78,7 @@ class LoyaltyRevenue(RevenueFinding):
 
     @property
     def chart(self):
-        return Shown(
-            "groups", "estimate", "conf_low", "conf_high", f"Mean revenue per customer, {self.currency or 'money'}"
-        )
+        return Shown("groups", *ENDS, f"Mean revenue per customer, {self.currency or 'money'}")
 
     def sentence(self) -> str:
         g, n, sides = self.summary, number(self.summary["n"], 0), self.further["with_and_without"]

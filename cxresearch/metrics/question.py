@@ -9,7 +9,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns, require_share
 from cxresearch.figures import forest, wrap
-from cxresearch.findings import Finding, Shown, between, listing, nothing, number, p_words, percent, words
+from cxresearch.findings import ENDS, Finding, Shown, between, listing, nothing, number, p_words, percent, words
 from cxresearch.metrics.answers import Measure, measured
 from cxresearch.metrics.estimate import MAX_JOINT, vector
 from cxresearch.survey import Survey, as_survey
@@ -19,7 +19,6 @@ say = words(__package__)
 
 MARKS = ("up", "down", "above", "below", "spike")  # verdicts that establish something
 CHARTED = "nps top_box mean_score effort compare_waves split_change league_table promoter_value".split()
-ENDS = ("estimate", "conf_low", "conf_high")
 
 
 @dataclass(frozen=True, repr=False, eq=False)

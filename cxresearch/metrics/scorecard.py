@@ -70,19 +70,17 @@ class Scorecard(MeasureFinding):
 
     def plot(self, ax=None):
         """Draw the trend where waves were asked for, dots where groups were, else the distribution of the answers."""
+        table, unit = self.in_sight, f"{self.measure.axis}; {self.level}"
         if not self.keys or len(self.table) == 1:  # one wave
             return self._distribution(ax)
-        table, unit = self.in_sight, f"{self.measure.axis}; {self.level}"
         if "wave" in self.keys:
             table = self.read(table).assign(wave=[self.label(wave) for wave in table["wave"]])
             options = dict(low="conf_low", high="conf_high", unit=wrap(unit, 50), title=self.title)
             if "group" in self.keys:
                 options |= dict(by="group", marked=list(dict.fromkeys(table["group"]))[: len(PALETTE)])
             elif self.established is not None:
-                ranked = table["wave"].iloc[digits.descending(table["estimate"].astype(float), table["wave"])]
-                options["title"] = self.say(
-                    f"chart_{self.established}".lower(), high=ranked.iloc[0], low=ranked.iloc[-1]
-                )
+                wave = table["wave"].iloc[digits.descending(table["estimate"].astype(float), table["wave"])].tolist()
+                options["title"] = self.say(f"chart_{self.established}".lower(), high=wave[0], low=wave[-1])
             return over_waves(table, "estimate", **options, ax=ax)
         table = table.iloc[digits.descending(table["estimate"].astype(float), table["group"])]
         sizes = [number(n, 0) + ("" if b == "enough" else f", {b}") for n, b in zip(table["n"], table["base"])]
@@ -103,8 +101,7 @@ class Scorecard(MeasureFinding):
         ax.set(xlabel=f"answer to “{wrap(self.what, 60)}”", ylabel="share of answers, %")
         ax.set_ylim(0, max(130 * table["share"].max(), 1))
         ax.grid(axis="x", visible=False)
-        if len(colours) > 1:
-            ax.legend(loc="upper left", ncols=columns(len(colours)))
+        ax.legend(loc="upper left", ncols=columns(len(colours))).set_visible(len(colours) > 1)
         return titled(ax, self.title)
 
 

@@ -125,9 +125,8 @@ def response_bias(
         checks.append(Check(words, f"sampled, weighted by {answers.weight}", "known", True, "info"))
     waves = 1 if answers.wave is None else answers.table[answers.wave].nunique()
     counted = f"at least once in {waves} waves" if waves > 1 else "once or more"
-    spelt = {key: key.replace("_", " ").capitalize() for key in behaviour}
-    both = survey.with_table(table, labels={**spelt, **answers.labels, **survey.labels})
-    question = Question("response_bias", both, asked, [], confidence, sample)
+    labels = {key: key.replace("_", " ").capitalize() for key in behaviour} | {**answers.labels, **survey.labels}
+    question = Question("response_bias", survey.with_table(table, labels=labels), asked, [], confidence, sample)
     more = dict(hidden=int(found["estimate"].isna().sum()), further={"sensitivity": sensitivity}, counted=counted)
     return question.finding(ResponseBias, found, summary, checks, **more)
 

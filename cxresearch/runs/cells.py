@@ -39,15 +39,12 @@ def opened(given: Mapping[str, object]) -> Study:
     return study
 
 
-def _check(
-    study: Study, name: str, value, *, type="", choices=(), columns=None, words="", open=False, **limits
-) -> None:
+def _check(study, name: str, value, *, type="", choices=(), columns=None, words="", open=False, **limits) -> None:
     """Refuse a value of a parameter that does not fit."""
     if open and value is None:
         return
     if columns is not None:
-        known = study.column_names
-        there = sorted({c for table, names in known.items() if columns in ("", table) for c in names})
+        there = sorted({c for table, names in study.column_names.items() if columns in ("", table) for c in names})
         absent = [column for column in (value if isinstance(value, list) else [value]) if column not in there]
         if not absent:
             return

@@ -63,21 +63,16 @@ def write_deck(run, out, *, one: bool = False) -> Path:
     leads = {s.page: s for s in reversed(saved) if s["sentence"]}
     if not any(e.get("headline") and e["name"] in leads for e in entries):
         raise StudyProblem(f"{folder} has no headline: no notebook of it saved one")
-    batch = whole.format == BATCH  # whose reports are of different people: no screen is of all of them
-    screen = first_screen([] if batch else saved, whole.targets)
-    deck, properties = Presentation(TEMPLATE), {"title": record["title"]}
+    all_of = [] if whole.format == BATCH else saved  # reports of different people: no screen is of all of them
+    screen = first_screen(all_of, whole.targets)
+    deck = Presentation(TEMPLATE)
+    about, about.title = deck.core_properties, record["title"]
     if "finished" in record:
-        finished = datetime.fromisoformat(record["finished"]).replace(tzinfo=None)
-        properties |= {"created": finished, "modified": finished}
-    for name, value in properties.items():
-        setattr(deck.core_properties, name, value)
+        about.created = about.modified = datetime.fromisoformat(record["finished"]).replace(tzinfo=None)
     _add_first(deck, record, screen)
     if not one:
-        all_of = [] if batch else saved
-        parts = [
-            next((s for f in part.split() for s in all_of if s["function"] == f and s.found), None) for part in PARTS
-        ]
-        shown = [part for part in (_over_time(all_of), *parts) if part] or list(leads.values())[::-1]
+        found = [[s for f in part.split() for s in all_of if s["function"] == f and s.found] for part in PARTS]
+        shown = [part[0] for part in (_over_time(all_of), *found) if part] or list(leads.values())[::-1]
         for part in shown[: MOST - 3]:
             _add_part(deck, part, record, screen)
         _add_open_points(deck, screen, entries, leads)
@@ -86,22 +81,21 @@ def write_deck(run, out, *, one: bool = False) -> Path:
     return Path(out)
 
 
-def _over_time(saved: list[Saved]) -> Saved | None:
-    """Return the leading score over waves, in the words of the comparison of waves where there is one."""
+def _over_time(saved: list[Saved]) -> list[Saved]:
+    """Return the leading score over waves, if any, in the words of the comparison of waves where there is one."""
     score = next((found for name in SCORES if (found := score_of(saved, name))), None)
     change = next((s for s in saved if score and s["function"] == "compare_waves" and s["what"] == score["what"]), None)
     said = {key: change[key] for key in ("title", "sentence")} if change else {}
-    return Saved({**score.record, **said}, score.folder, score.page) if score else None
+    return [Saved({**score.record, **said}, score.folder, score.page)] if score else []
 
 
 def _notes(saved: Saved, record: dict) -> str:
     glance, entry = saved["glance"], next(e for e in record["notebooks"] if e["name"] == saved.page)
-    held = sum(c["ok"] for c in saved["checks"])
     lines = [
         saved["sentence"],
         f"Base: {_base(glance)}.",
         f"Method: {glance['method']}.",
-        f"Checks: {held} of {len(saved['checks'])} hold.",
+        f"Checks: {sum(c['ok'] for c in saved['checks'])} of {len(saved['checks'])} hold.",
         f"Parameters: {', '.join(f'{k} = {v}' for k, v in entry['parameters'].items())}.",
         f"Source: finding {saved['id']!r} of notebook {saved.page}; {_made(record)}.",
     ]
@@ -166,8 +160,8 @@ def _add_open_points(deck, screen: dict, entries: list[dict], leads: dict) -> No
     failed = [(titles[s.page], c) for s in leads.values() if s.found for c in s["checks"] if not c["ok"]]
     stops = [f"{what} {check['check']}" for what, check in failed if check.get("level") == "stops"]
     lines += [(f"Stops a conclusion: {check}", ALARM) for check in dict.fromkeys(stops)]
-    none = [("Every question was answered, and what is claimed is established.", SAID)]
-    _slide(deck, "Words", "What we do not know", lines or none)
+    lines = lines or [("Every question was answered, and what is claimed is established.", SAID)]
+    _slide(deck, "Words", "What we do not know", lines)
 
 
 def _add_method(deck, record: dict, leads: list[Saved]) -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cxresearch.findings import words
@@ -86,17 +85,9 @@ def explained(text: str, known: set[str]) -> list[tuple[str, str]]:
     return found
 
 
-def explain(blocks: Iterable[Block], known: set[str]) -> None:
-    """Give each block the terms of art that it is the first to use."""
-    for block in blocks:
-        if block.kind in ("html", "finding", "figure"):
-            block.terms = explained(plain(block.caption if block.kind == "figure" else block.content), known)
-
-
 def led(sections: list[Section], finding: str) -> tuple[Block | None, str]:
-    """Take out what stands on top, words and first figure of a finding, and headings left with code alone.
-
-    Return the figure and what the words say to look at next.
+    """Take out what stands on top, words and first figure of a finding, and headings left with code alone; return the
+    figure and what the words say to look at next.
     """
     taken = {}
     for section in sections:

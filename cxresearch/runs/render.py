@@ -14,7 +14,7 @@ from cxresearch.findings import CANNOT, as_text, words
 from cxresearch.privacy.base import POOLED
 from cxresearch.runs.compare import CHANGED, FindingChange, compare_runs, movement_words
 from cxresearch.runs.markup import plain
-from cxresearch.runs.page import explain, explained, led, read_sections
+from cxresearch.runs.page import explained, led, read_sections
 from cxresearch.runs.record import GUIDE, INDEX, OK, SKIPPED, NotebookEntry, Record, moment, read_findings
 from cxresearch.runs.screen import SCORES, first_screen, first_sentence, saved_of
 from cxresearch.runs.withhold import WITHHELD
@@ -42,13 +42,16 @@ def write_pages(record: Record, folder: Path) -> None:
             notebook = folder / f"{card['name']}.ipynb"
             executed = v4.reads_json(notebook.read_text(encoding="utf-8")) if notebook.is_file() else v4.new_notebook()
             sections = read_sections(executed, card["failed_cell"])
-            drawn = (b for section in sections for b in section.blocks if b.kind == "figure" and card["status"] == OK)
-            for block in drawn:
+            shown = [b for section in sections for b in section.blocks if b.kind in ("html", "finding", "figure")]
+            for block in (b for b in shown if b.kind == "figure" and card["status"] == OK):
                 figures.setdefault((card["name"], block.finding), block)
             figure, onward = led(sections, card["findings_read"][0]["id"]) if card["answer"] else (None, "")
             known: set[str] = set()
-            top = explained(f"{card['first']} {card['rest']} {plain(figure.caption) if figure else ''}", known)
-            explain((block for section in sections for block in section.blocks), known)
+            top = explained(
+                " ".join([card["first"], card["rest"], onward, plain(figure.caption) if figure else ""]), known
+            )
+            for block in shown:
+                block.terms = explained(plain(block.caption if block.kind == "figure" else block.content), known)
             told = {"led": figure, "onward": onward, "terms": top, "card": card}
             told["next"] = next((c for c in cards[place + 1 :] if c["status"] == OK), None)
             _write("page.html.j2", notebook.with_suffix(".html"), record, sections=sections, **told)

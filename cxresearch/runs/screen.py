@@ -79,9 +79,7 @@ def first_screen(all_of: list[Saved], targets: Mapping[str, float] | None = None
     change = first("compare_waves", what=scores[0]["what"]) if scores else None
     trend, placed = first("touchpoint_trend"), first("importance_performance")
     quality, worth, kinds = first("response_quality"), first("worth_of_a_point"), first("segment_customers")
-    by_wave = scores[0] if scores and "wave" in scores[0]["highlights"] else None
-    waves = list(by_wave.table()["wave"]) if by_wave else []
-    by_wave = by_wave if len(waves) > 1 else None
+    waves = list(scores[0].table()["wave"]) if scores and "wave" in scores[0]["highlights"] else []
     shown = [*scores, *([worth] if worth else [])]
     levels = {saved["highlights"]["level"] for saved in shown}
     alike = say("level", level=levels.pop()) if len(levels) == 1 else ""
@@ -95,7 +93,7 @@ def first_screen(all_of: list[Saved], targets: Mapping[str, float] | None = None
         "base": base,
         "lines": lines,
         "tiles": [_tile(saved, targets or {}, told_above=bool(alike)) for saved in shown],
-        "charts": [saved for saved in (by_wave, trend) if saved],
+        "charts": [saved for saved in (scores[0] if len(waves) > 1 else None, trend) if saved],
         "map": placed,
         "look": _look(placed, trend, first("driver_importance"), first("journey_coverage"), first("tag_topics")),
         "segments": kinds.table().to_dict("records") if kinds and kinds["established"] else [],
@@ -113,7 +111,7 @@ def _now(scores: list[Saved], change: Saved | None) -> tuple[str, str] | None:
     if not scores:
         return None
     told, item = scores[0]["highlights"], scores[0]["what"]
-    measure = _capital(told["measure"]) if scores[0]["function"] == "nps" else f"{item}: {told['measure']},"
+    measure = told["measure"].capitalize() if scores[0]["function"] == "nps" else f"{item}: {told['measure']},"
     text = say.told("now" if "wave" in told else "now_one", **told | {"measure": measure})
     moved = change["highlights"] if change else {}
     if moved and moved.get("wave") == told.get("wave"):
@@ -142,7 +140,7 @@ def _tile(saved: Saved, targets: Mapping[str, float], *, told_above: bool) -> di
     told, spark = saved["highlights"], []
     tile = {"label": saved["what"], "value": told.get("value", "not established"), "page": saved.page}
     if "count" in told:
-        tile["label"] = _capital(say("tile_worth", count=told["count"]))
+        tile["label"] = say("tile_worth", count=told["count"].capitalize())
         notes = [told["open"]] if "open" in told else [say("tile_average")] * told["average"]
     else:
         notes, spark = [told["measure"]], saved.table()["estimate"].dropna().tolist() if "wave" in told else []
@@ -163,19 +161,14 @@ def _line(values: list[float], width: float, height: float) -> str:
     return " ".join(f"{3 + k * step:.1f},{height - 3 - (v - low) * scale:.1f}" for k, v in enumerate(values))
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def _look(placed, trend, importance, coverage, topics) -> list[dict]:
     """Return the experiences that go most with the outcome among those rated under the middle, and those that moved."""
     if not placed or not placed["established"]:
         return []
     table = placed.table().sort_values("share", ascending=False, kind="stable").reset_index(drop=True)
     moved = trend.moved if trend else {}
-    fair = 1 / len(table)
     low = table["estimate"] <= table["estimate"].median()
-    chosen = table[((table["share"] > fair) & (low | (table.index == 0))) | table["term"].isin(moved)].head(5)
+    chosen = table[((table["share"] > 1 / len(table)) & (low | (table.index == 0))) | table["term"].isin(moved)].head(5)
     if len(chosen) < 3:
         chosen = table[table.index.isin(chosen.index) | (table.index < 3)]
     owners = dict(coverage.table()[["measured_by", "owner"]].dropna().to_numpy()) if coverage else {}
