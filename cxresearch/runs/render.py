@@ -46,10 +46,8 @@ def write_pages(record: Record, folder: Path) -> None:
             for block in (b for b in shown if b.kind == "figure" and card["status"] == OK):
                 figures.setdefault((card["name"], block.finding), block)
             figure, onward = led(sections, card["findings_read"][0]["id"]) if card["answer"] else (None, "")
-            known: set[str] = set()
-            top = explained(
-                " ".join([card["first"], card["rest"], onward, plain(figure.caption) if figure else ""]), known
-            )
+            known, caption = set(), plain(figure.caption) if figure else ""
+            top = explained(f"{card['first']} {card['rest']} {onward} {caption}", known)
             for block in shown:
                 block.terms = explained(plain(block.caption if block.kind == "figure" else block.content), known)
             told = {"led": figure, "onward": onward, "terms": top, "card": card}
