@@ -120,7 +120,7 @@ def dots_named(ax, x, y, names, arms):
     arms, named = [Bbox(ax.transData.transform(ends)) for ends in arms], []
     for name, at in zip(names, zip(x, y)):
         tried = []
-        for far, va, ha in product((4, 14), ("bottom", "top"), ("left", "right")):
+        for far, va, ha in product((4, 14, 26), ("bottom", "top"), ("left", "right")):
             shift = (6 if ha == "left" else -6, far if va == "bottom" else -far)
             text = ax.annotate(wrap(name, 26), at, shift, textcoords="offset points", ha=ha, va=va, fontsize=TEXT)
             box = text.get_window_extent()

@@ -64,6 +64,7 @@ class ImportancePerformance(DriverFinding):
         sns.scatterplot(x=t["estimate"], y=t["share"], color=PALETTE[0], s=42, ax=ax, zorder=3)
         ax.set_xlabel("Performance: mean rating, rescaled to 0-100")
         ax.set_ylabel("Importance: share of the\nexplained variance (%)")
+        ax.margins(0.14)  # names have room around the outer dots
         titled(ax, self.title)
         rows = list(t.itertuples())
         arms = [[(r.conf_low, r.share), (r.conf_high, r.share)] for r in rows]

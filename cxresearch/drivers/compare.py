@@ -5,6 +5,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 
 from cxresearch import digits
 from cxresearch.drivers.model import fit, half_widths, legend_below, share_unit
@@ -12,7 +13,7 @@ from cxresearch.drivers.question import ask, check_options, check_question, name
 from cxresearch.drivers.sentences import none_of, say
 from cxresearch.drivers.shapley import ranks, share_of
 from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
-from cxresearch.figures import PALETTE, axes_or_new, intervals, titled, wrap
+from cxresearch.figures import axes_or_new, intervals, titled, wrap
 from cxresearch.findings import Check, Finding, ends, interval, listing, nothing, number
 from cxresearch.inference import percentile_interval
 from cxresearch.survey import UNSTATED, Survey, as_survey
@@ -68,9 +69,10 @@ class DriverComparison(Finding):
         groups = list(self.table["group"].unique())
         ax = axes_or_new(ax, rows=round(len(order) * (0.6 + 0.3 * len(groups))) + 2)
         names = [self.label(x) for x in order]
+        shades = sns.color_palette("blend:#7898B0,#00304F", len(groups))  # one hue: groups are no kinds of their own
         for k, g in enumerate(groups):
             t = 100 * self.table.query("group == @g").set_index("term").loc[order].filter(like="share")
-            look = {"colour": PALETTE[k % len(PALETTE)], "label": wrap(str(g))}
+            look = {"colour": shades.as_hex()[k], "label": wrap(str(g))}
             intervals(ax, names, *t.to_numpy().T, offset=0.7 * (k - (len(groups) - 1) / 2) / len(groups), **look)
         ax.set_xlim(left=0)
         ax.set_xlabel(share_unit(self.summary))
