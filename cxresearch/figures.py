@@ -117,20 +117,24 @@ def titled(ax, title: str, unit: str = ""):
 def dots_named(ax, x, y, names, arms):
     """Name each dot where its name lies on the fewest other names and `arms` (two ends each), and return `ax`."""
     ax.figure.draw_without_rendering()
-    arms, named = [Bbox(ax.transData.transform(ends)) for ends in arms], []
-    for name, at in zip(names, zip(x, y)):
-        tried = []
-        for far, va, ha in product((4, 14, 26), ("bottom", "top"), ("left", "right")):
-            shift = (6 if ha == "left" else -6, far if va == "bottom" else -far)
-            text = ax.annotate(wrap(name, 26), at, shift, textcoords="offset points", ha=ha, va=va, fontsize=TEXT)
-            box = text.get_window_extent()
-            outside = box.x0 < ax.bbox.x0 or box.x1 > ax.figure.bbox.width or box.y0 < ax.bbox.y0
-            bad = box.count_overlaps(arms) + 5 * box.count_overlaps(named) + 20 * outside
-            tried.append((bad, len(tried), box, text))
-        (_, _, box, _), *others = sorted(tried)
-        named.append(box)
-        for *_, text in others:
-            text.remove()
+    arms, order, named = [Bbox(ax.transData.transform(ends)) for ends in arms], [*zip(names, x, y)], []
+    for _ in range(2):  # again, those first that found no free place
+        order = [entry for _, entry in sorted(named, key=lambda end: -end[0][0])] or order
+        while named:
+            named.pop()[0][-1].remove()
+        for name, *at in order:
+            tried, others = [], [place[2] for place, _ in named]
+            for far, va, ha in product((4, 14, 26), ("bottom", "top"), ("left", "right")):
+                shift = (6 if ha == "left" else -6, far if va == "bottom" else -far)
+                text = ax.annotate(wrap(name, 26), at, shift, textcoords="offset points", ha=ha, va=va, fontsize=TEXT)
+                box = text.get_window_extent()
+                outside = box.x0 < ax.bbox.x0 or box.x1 > ax.figure.bbox.width or box.y0 < ax.bbox.y0
+                bad = box.count_overlaps(arms) + 5 * box.count_overlaps(others) + 20 * outside
+                tried.append((bad, len(tried), box, text))
+            best, *left = sorted(tried)
+            named.append((best, (name, *at)))
+            for *_, text in left:
+                text.remove()
     return ax
 
 

@@ -77,7 +77,7 @@ class DriverComparison(Finding):
         ax.set_xlim(left=0)
         ax.set_xlabel(share_unit(self.summary))
         legend_below(ax, columns=min(len(groups), 4))
-        return titled(ax, self.headline())
+        return titled(ax, self.title)
 
 
 @one_thread

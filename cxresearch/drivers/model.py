@@ -404,4 +404,4 @@ def draw_shares(finding, share: str, beside: str, meaning: str, ax=None, *, floo
     forest(table, share, names=[finding.label(t) for t in table["term"]], unit=share_unit(finding.summary), ax=ax)
     ax.set_xlim(left=0)
     legend_below(ax, columns=1 if floor is None else 2)
-    return titled(ax, finding.headline())
+    return titled(ax, finding.title)
