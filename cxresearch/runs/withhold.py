@@ -62,8 +62,8 @@ def withheld_together(cells: Sequence[Cell], folder: Path, opened) -> dict[Cell,
     outcomes = (saved for findings in of_parts.values() for saved in findings)
     beside = found.get(whole) or list(of_the_whole(opened, outcomes, of_a_part=True))
 
-    def leaks(left_out: Sequence[Cell], but: set[str] = frozenset()) -> list[Leak]:
-        shown = [s for c, findings in of_parts.items() for s in findings if c not in left_out or s.name in but]
+    def leaks(left_out: Sequence[Cell], but: set[tuple[Cell, str]] = frozenset()) -> list[Leak]:
+        shown = [s for c, findings in of_parts.items() for s in findings if c not in left_out or (c, s.name) in but]
         return audit_tables([*beside, *shown], known)
 
     given_away = leaks(())
@@ -74,9 +74,9 @@ def withheld_together(cells: Sequence[Cell], folder: Path, opened) -> dict[Cell,
     order = sorted(of_parts, key=lambda c: (c in hiding, c.rows, c.name))
     left_out = order[: bisect_left(range(len(order)), True, key=lambda k: not leaks(order[:k]))]
     suspects = {leak.table.partition(".")[0] for leak in given_away}
-    names = list(dict.fromkeys(s.name for c in left_out for s in of_parts[c]))
-    shown: set[str] = set()
-    asked = [[n for n in names if n not in suspects], [n for n in names if n in suspects]]
+    each = [(c, s.name) for c in left_out[::-1] for s in of_parts[c]]  # the largest first
+    shown: set[tuple[Cell, str]] = set()
+    asked = [[e for e in each if e[1] not in suspects], [e for e in each if e[1] in suspects]]
     while asked:  # many at once, and halves of those of which one gives something away
         some = asked.pop(0)
         if not leaks(left_out, shown.union(some)):
@@ -86,7 +86,7 @@ def withheld_together(cells: Sequence[Cell], folder: Path, opened) -> dict[Cell,
     reason = (
         f"{WITHHELD} beside the whole the reports together would give away a hidden number: {min(given_away).said()}"
     )
-    gone = {c: {s.name: reason for s in of_parts[c] if s.name not in shown} for c in left_out}
+    gone = {c: {s.name: reason for s in of_parts[c] if (c, s.name) not in shown} for c in left_out}
     return {cell: why for cell, why in gone.items() if why}
 
 
