@@ -94,12 +94,21 @@ def test_a_text_has_several_topics_and_one_without_any_is_other_not_forced():
 
 
 def test_weak_patterns_speak_where_nothing_else_does_and_a_lone_star_is_some_words_of_the_clause():
-    topics = {"goods": {"en_weak": ["boots", "dress*"]}}
+    topics = {"goods": {"en_weak": ["boots", "dress*"]}, "shops": {"en_weak": ["shop"]}}
     topics["returns"] = {"en": ["sent * back", "exchang*"], "not": ["sent * back home"]}
-    said = ["The boots leak", "I exchanged my boots, the dress is fine", "I sent the blue boots back", "sent it. Back again"]
-    said += ["they sent me right back home", "I sent those four very old things back"]
-    found = read(*said, taxonomy=topics, language=None).mentioned()
-    assert found.tolist() == [[True, False], [True, True], [False, True], [False, False], [False, False], [False, False]]
+    expected = {
+        "The boots leak": ["goods"],
+        "I exchanged my boots, the dress is lovely": ["goods", "returns"],
+        "I exchanged my boots, the dress as well": ["returns"],  # no judgement of the dress
+        "Boots from the shop": ["goods"],  # the first of two weak ones
+        "The shop has boots": ["shops"],
+        "I sent the blue boots back": ["returns"],
+        "sent it. Back again": [],
+        "they sent me right back home": [],
+        "I sent those four very old things back": [],
+    }
+    found = read(*expected, taxonomy=topics, language=None).mentioned()
+    assert [[t for t, there in zip(topics, row) if there] for row in found] == list(expected.values())
 
 
 def test_words_stand_next_to_one_another_and_longer_ones_can_be_left_out():
@@ -335,12 +344,13 @@ def test_tone_of_russian_bank_reviews_agrees_with_their_stars(shared):
 
 @pytest.mark.parametrize("language", ["en", "pl", "ru"])
 def test_topics_and_tone_of_labelled_clauses_are_found_and_right(language):
-    """Precision and recall (micro) of topics, and the tone of topics that were found, on clauses of two writers.
+    """Precision and recall (micro) of topics, and the tone of topics that were found, on clauses of three writers.
 
     Each set was labelled before the words were read, and words were mended by kinds of misses afterwards (of the first
     set by its half *mended* only). What was measured before is the better guide to texts of others. First set:
     precision .85, .83, .89, recall .80, .75, .76 in English, Polish, Russian; fresh one, after that mending:
-    precision .75, .79, .73, recall .81, .89, .89, tone .81, .90, .84.
+    precision .75, .79, .73, recall .81, .89, .89, tone .81, .90, .84. Second set, by a writer who had not read the words,
+    before mending: precision .76, .82, .85, recall .77, .89, .86, tone .76, .77, .87.
     """
     sheet = pd.read_csv(Path(__file__).with_name("clauses.csv"), keep_default_na=False).query("language == @language")
     found, tones = read(*sheet["said"]), {"-": "negative", "0": "neutral", "+": "positive"}
@@ -348,7 +358,7 @@ def test_topics_and_tone_of_labelled_clauses_are_found_and_right(language):
     said = [{topic.rstrip("-0+"): topic[-1] for topic in topics.split()} for topics in sheet["topics"]]
     truth = np.array([[key in topics for key in keys] for topics in said])
     tones = {sign: found.mentioned(tone) for sign, tone in tones.items()}
-    for part in ("mended", "measured", "fresh"):
+    for part in ("mended", "measured", "fresh", "second"):
         at = (sheet["part"] == part).to_numpy()[:, None]
         assert (told & truth & at).sum() >= 0.9 * max((told & at).sum(), (truth & at).sum()), part
         hits = [(i, k, said[i][keys[k]]) for i, k in zip(*np.nonzero(told & truth & at))]

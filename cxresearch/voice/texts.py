@@ -159,6 +159,11 @@ class Texts:
         """Number of the part of each token, (m,), running through all texts."""
         return self._pieces((STOP, COMMA), (TURN, JOIN))
 
+    @cached_property
+    def clause(self) -> np.ndarray:
+        """Number of the clause of each part, (p,)."""
+        return self._pieces((STOP,), (TURN,))[np.append(True, np.diff(self.part) > 0)]
+
     def _pieces(self, after, before) -> np.ndarray:
         new, ended = np.append(True, self.row[1:] != self.row[:-1]), np.append(False, np.isin(self.kind[:-1], after))
         return np.cumsum(new | ended | np.isin(self.kind, before)) - 1
@@ -180,13 +185,15 @@ class Texts:
             idle[:-step] &= ~(near & ((tone[step:] != 0) | (kind[step:] == REPORT)))
         tone = np.where(idle, -1, np.where(turned, -tone, tone))
         own = np.bincount(part, tone, minlength=self.part[-1] + 1)
-        clause = np.zeros(len(own), dtype=int)
-        clause[self.part] = self._pieces((STOP,), (TURN,))
-        return np.where(own != 0, own, np.bincount(clause, own)[clause])
+        return np.where(own != 0, own, np.bincount(self.clause, own)[self.clause])
 
     @cached_property
     def hits(self) -> np.ndarray:
-        """Which tokens speak of each topic, (m, K): weak ones where nothing else in their part does."""
+        """Which tokens speak of each topic, (m, K).
+
+        Weak ones do where nothing else in their part does, nor in their clause unless their part praises or complains;
+        of several, the first.
+        """
         found, weak = np.zeros((2, len(self.word), len(self.taxonomy)), dtype=bool)
         for k, entry in enumerate(self.taxonomy.values()):
             for code in LANGUAGES[:3]:
@@ -194,10 +201,18 @@ class Texts:
                     for pattern in entry[key]:
                         held[self.at(pattern, code), k] = True
             for pattern in entry["not"]:
+                at = self.at(pattern)
                 for step in range(pattern.count(" ") + 1):
-                    found[self.at(pattern) + step, k] = weak[self.at(pattern) + step, k] = False
-        spoken = np.bincount(self.part, (found & ~weak).any(axis=1)) > 0
-        return np.where(spoken[self.part][:, None], found & ~weak, found | weak)
+                    near = np.minimum(at + step, len(found) - 1)
+                    found[near, k] = weak[near, k] = False
+        spoken = np.bincount(self.part, found.any(axis=1)) > 0
+        judged = np.bincount(self.part, abs(self.kind) == 1) > 0
+        spoken |= ~judged & (np.bincount(self.clause, spoken) > 0)[self.clause]
+        at = np.flatnonzero(weak.any(axis=1) & ~spoken[self.part])
+        first, least = np.unique(self.part[at], return_index=True)
+        kept = np.zeros((len(spoken), len(self.taxonomy)), dtype=bool)
+        kept[first] = weak[at[least]]
+        return found | weak & kept[self.part]
 
     def mentioned(self, tone: str = "any") -> np.ndarray:
         """Return which texts have each topic, (N, K): at all, or in a part that praises, complains, or does neither."""
