@@ -70,11 +70,9 @@ def topic_impact(
     table = table.iloc[order].reset_index(drop=True)
     about = table["tone"].map({"positive": "Praise of ", "negative": "Complaints about "})
     about += table["term"].map(read.labels)
-    checks = (
-        *sample.checks,
-        Check("topics by tone with 30 texts or more", len(table), "at least 1", len(table) > 0, "stops"),
-        Check("topics whose two ways agree in sign", int(same.sum()), f"all {len(table)}", bool(same.all())),
-    )
+    enough = Check("topics by tone with 30 texts or more", len(table), "at least 1", len(table) > 0, "stops")
+    alike = Check("topics whose two ways agree in sign", int(same.sum()), f"all {len(table)}", bool(same.all()))
+    checks = *sample.checks, enough, alike
     clear, keys, known = np.flatnonzero(table["established"]), ["impact_open"], {"score": survey.label(score)}
     if clear.size:
         top, rest = table.iloc[clear[0]], listing(name[0].lower() + name[1:] for name in about[clear])

@@ -1,8 +1,9 @@
 """Free texts as words, clauses, tone and topics: redacted first, in a known language, what says nothing counted apart.
 
 A pattern is one to three words in a row; ``*`` at the end of a word stands for the rest of it, alone for up to three
-words of the same clause (*take * back*). Words are compared in lower case, without accents and apostrophes. A clause ends at a stop or a word such as *but*; its parts end at a comma
-or *and*. What is said of a topic is said in its part or, where that has no tone, in its clause.
+words of the same clause (*take * back*). Words are compared in lower case, without accents and apostrophes. A clause
+ends at a stop or a word such as *but*; its parts end at a comma or *and*. What is said of a topic is said in its part
+or, where that has no tone, in its clause.
 """
 
 import re
@@ -122,16 +123,14 @@ class Texts:
 
     def at(self, pattern: str, language: str | None = None) -> np.ndarray:
         """Return the tokens at which a pattern begins: of texts in a language, or in none that is known."""
-        first, *rest = pattern.replace(" * ", " ~").split(" ")
-        low, high = self._span(first)
-        if low == high:
+        parts = pattern.replace(" * ", " ~").split(" ")
+        (low, high), *rest = spans = [self._span(part.lstrip("~")) for part in parts]
+        if any(low == high for low, high in spans):
             return np.empty(0, dtype=np.int64)
         order, start = self._order
         found = last = order[start[low] : start[high]]
-        for part in rest:
-            low, high = self._span(part.lstrip("~"))
-            near = last[:, None] + np.arange(1, 1 + (APART if part[0] == "~" else 1))
-            near = np.minimum(near, len(self.word) - 1)
+        for part, (low, high) in zip(parts[1:], rest):
+            near = np.minimum(last[:, None] + 1 + np.arange(APART if part[0] == "~" else 1), len(self.word) - 1)
             fits = (self._run[near] == self._run[last][:, None]) & (near > last[:, None])
             fits &= (self.word[near] >= low) & (self.word[near] < high)
             kept = fits.any(axis=1)
@@ -147,9 +146,8 @@ class Texts:
             listed = [(pattern, kind) for name, kind in KINDS.items() for pattern in lists[name]]
             for pattern, kind in sorted(listed, key=lambda entry: (entry[0].count(" "), len(entry[0].rstrip("*")))):
                 at = self.at(pattern, code)
-                for step in range(1, pattern.count(" ") + 1):
-                    found[at + step] = SKIPPED
-                found[at] = kind
+                for step in range(pattern.count(" "), -1, -1):
+                    found[at + step] = SKIPPED if step else kind
         mark = np.array([w[0] in ".!?;:…\n" and w[-1] not in "()d" for w in self.words])[self.word]
         comma = np.array([w == "," for w in self.words])[self.word]
         return np.select([mark, comma], [STOP, COMMA], found)
@@ -189,11 +187,7 @@ class Texts:
 
     @cached_property
     def hits(self) -> np.ndarray:
-        """Which tokens speak of each topic, (m, K).
-
-        Weak ones do where nothing else in their part does, nor in their clause unless their part praises or complains;
-        of several, the first.
-        """
+        """Which tokens speak of each topic, (m, K): weak ones where nothing else does (docs/methods.md, Voice)."""
         found, weak = np.zeros((2, len(self.word), len(self.taxonomy)), dtype=bool)
         for k, entry in enumerate(self.taxonomy.values()):
             for code in LANGUAGES[:3]:
@@ -201,10 +195,8 @@ class Texts:
                     for pattern in entry[key]:
                         held[self.at(pattern, code), k] = True
             for pattern in entry["not"]:
-                at = self.at(pattern)
-                for step in range(pattern.count(" ") + 1):
-                    near = np.minimum(at + step, len(found) - 1)
-                    found[near, k] = weak[near, k] = False
+                at = (self.at(pattern)[:, None] + np.arange(pattern.count(" ") + 1)).ravel()
+                found[at[at < len(found)], k] = weak[at[at < len(found)], k] = False
         spoken = np.bincount(self.part, found.any(axis=1)) > 0
         judged = np.bincount(self.part, abs(self.kind) == 1) > 0
         spoken |= ~judged & (np.bincount(self.clause, spoken) > 0)[self.clause]
@@ -212,7 +204,8 @@ class Texts:
         first, least = np.unique(self.part[at], return_index=True)
         kept = np.zeros((len(spoken), len(self.taxonomy)), dtype=bool)
         kept[first] = weak[at[least]]
-        return found | weak & kept[self.part]
+        found[at] |= weak[at] & kept[self.part[at]]
+        return found
 
     def mentioned(self, tone: str = "any") -> np.ndarray:
         """Return which texts have each topic, (N, K): at all, or in a part that praises, complains, or does neither."""

@@ -79,8 +79,9 @@ def tone_of_texts(
     known = {"score": survey.label(score), "high": counts[0], "low": counts[1]}
     summary = {"n": len(rows), "method": "logistic regression on letters, out of fold", "established": stays}
     summary |= {"kappa": kappa, **ends("auc", area, low, min(top, 1)), "auc_words": plain}
-    tells = "tone tells satisfied writers from others"
-    tells = Check(tells, number(area, 2), "above 0.5 by its interval", stays, "stops")
+    tells = Check(
+        "tone tells satisfied writers from others", number(area, 2), "above 0.5 by its interval", stays, "stops"
+    )
     checks = (tells, Check("kinds of writers", kind, "for information", True, "info"))
     drawn = {"scale": 100, "names": [f"reads as satisfied: {percent(p)}" for p in table["reads_as"]]}
     drawn["unit"] = f"satisfied by {survey.label(score)}, % of a fifth of the texts"
@@ -202,8 +203,7 @@ def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2
 
     read = read_texts(responses, text, language=language, taxonomy=taxonomy)
     left = read.says & ~read.mentioned().any(axis=1)
-    n = int(left.sum())
-    require_texts(n, min_rows, "free_topics")
+    require_texts(n := int(left.sum()), min_rows, "free_topics")
     matrix, forms = _term_matrix(read, left)
     rng, stable = np.random.default_rng(seed), {}
     halves = [rng.permutation(n)[: n // 2] for _ in range(HALVES)]
