@@ -2,8 +2,7 @@
 
 A pattern is one to three words in a row; ``*`` at the end of a word stands for the rest of it, alone for up to three
 words of the same clause (*take * back*). Words are compared in lower case, without accents and apostrophes. A clause
-ends at a stop or a word such as *but*; its parts end at a comma or *and*. What is said of a topic is said in its part
-or, where that has no tone, in its clause.
+ends at a stop or *but*, its parts at a comma or *and*; what has no tone in its part has that of its clause.
 """
 
 import re
@@ -197,14 +196,11 @@ class Texts:
             for pattern in entry["not"]:
                 at = (self.at(pattern)[:, None] + np.arange(pattern.count(" ") + 1)).ravel()
                 found[at[at < len(found)], k] = weak[at[at < len(found)], k] = False
-        spoken = np.bincount(self.part, found.any(axis=1)) > 0
-        judged = np.bincount(self.part, abs(self.kind) == 1) > 0
-        spoken |= ~judged & (np.bincount(self.clause, spoken) > 0)[self.clause]
-        at = np.flatnonzero(weak.any(axis=1) & ~spoken[self.part])
-        first, least = np.unique(self.part[at], return_index=True)
-        kept = np.zeros((len(spoken), len(self.taxonomy)), dtype=bool)
-        kept[first] = weak[at[least]]
-        found[at] |= weak[at] & kept[self.part[at]]
+        told, judged = (np.bincount(self.part, f) > 0 for f in (found.any(axis=1), abs(self.kind) == 1))
+        told |= ~judged & (np.bincount(self.clause, told) > 0)[self.clause]
+        at = np.flatnonzero(weak.any(axis=1) & ~told[self.part])
+        _, first, place = np.unique(self.part[at], return_index=True, return_inverse=True)
+        found[at] |= weak[at] & weak[at[first]][place]
         return found
 
     def mentioned(self, tone: str = "any") -> np.ndarray:

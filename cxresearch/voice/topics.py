@@ -290,10 +290,8 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
     table = pd.DataFrame(rows)
     whole, least = table.iloc[-1], table["conf_low"][:-1].min()
     alpha, worst = number(whole["alpha"], 2), "recall, lower end, in the language where it is lowest"
-    checks = (
-        Check(worst, percent(least), "at least 80 %", bool(least >= 0.8)),
-        Check("coders agree (alpha)", alpha, "at least 0.67", bool(whole["alpha"] >= 0.67)),
-    )
+    recalled = Check(worst, percent(least), "at least 80 %", bool(least >= 0.8))
+    checks = recalled, Check("coders agree (alpha)", alpha, "at least 0.67", bool(whole["alpha"] >= 0.67))
     summary, drawn = {"n": len(sheet), "method": "majority of the coders"}, {"scale": 100, "unit": "recall, %"}
     question = "coding_agreement", "topics", None, table, summary, checks
     known = {**whole, "n": len(sheet)}
