@@ -182,6 +182,8 @@ def test_a_repetition_that_differs_after_six_digits_succeeds_and_is_no_change(ru
         ("a.json", '{"rows": [1, null]}', '{"rows": [1]}', False),
         ("a.json", '{"n": 1}', "{", False),
         ("a.png", "1.0", "1.00", False),
+        ("a.ipynb", '{"image/png": "iVA", "narrow": "iVB"}', '{"image/png": "iVC", "narrow": "iVD"}', True),
+        ("a.ipynb", '{"text/plain": "3 of 4"}', '{"text/plain": "3 of 5"}', False),
     ],
 )
 def test_two_states_of_a_file_are_alike_in_text_and_in_six_digits(name, was, now, same):
