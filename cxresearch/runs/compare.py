@@ -27,9 +27,7 @@ KEYS = ("part", "wave_before", "wave", "group", "segment", "feature", "item", "s
 NEW, GONE, CHANGED = "new", "gone", "changed"
 CONFIDENCE = "confidence"
 SIX_DIGITS = 1e-6  # relative
-IMAGE = re.compile(
-    r'data:image/[^"]*|"(?:image/[a-z+]+|narrow)": "[^"]*"'
-)  # the second one: of a picture drawn for phones
+IMAGE = re.compile(r'data:image/[^"]*|"(?:image/[a-z+]+|narrow)": "[^"]*"')
 NUMBER = re.compile(r"(\d+\.\d+(?:e[-+]?\d+)?)")
 
 
