@@ -87,8 +87,8 @@ def _marked(plot):
         ax = plot(self, *args, **options)
         if figure := getattr(ax, "figure", None):
             figure.finding = self.id
-            if not args and options.get("ax") is None:
-                figure.again = partial(plot, self, **options)  # for another width
+            if RUN_FOLDER in os.environ and not args and options.get("ax") is None:
+                figure.again = partial(plot, self, **options)  # for the width of a phone, which pages alone show
         return ax
 
     return draw

@@ -55,13 +55,13 @@ def module_name(path) -> str:
     return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imported_at_once(path, names: set[str]) -> set[str]:
-    """Return the modules of ours that importing a file imports; what a function imports comes later."""
+def imported_modules(path, names: set[str], *, ever: bool) -> set[str]:
+    """Return the modules of ours that importing a file imports; what its functions import comes later, but `ever`."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inside = {id(n) for f in ast.walk(tree) if isinstance(f, (ast.FunctionDef, ast.Lambda)) for n in ast.walk(f)}
     found = set()
     for node in ast.walk(tree):
-        if id(node) in inside:
+        if id(node) in inside and not ever:
             continue
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {
@@ -86,9 +86,10 @@ def in_circles(edges: dict[str, set[str]]) -> list[str]:
     return [node for node in edges if node in reached(node)]
 
 
-def test_no_module_imports_itself_by_way_of_others():
+@pytest.mark.parametrize("ever", [False, True])
+def test_no_module_imports_itself_by_way_of_others(ever):
     modules = {module_name(path): path for path in MODULES}
-    edges = {name: imported_at_once(path, set(modules)) - {name} for name, path in modules.items()}
+    edges = {name: imported_modules(path, set(modules), ever=ever) - {name} for name, path in modules.items()}
     assert sum(map(len, edges.values())) > 500, "nothing was read"
     assert in_circles(edges) == []
 
@@ -111,7 +112,7 @@ STANDING = {  # room -> lines that it still has
     "foundation": 2_119,  # waves in three languages, conditions, last digits, statements; figures for phones
     "inference": 857,  # what five studies need stands here
     "metrics": 2_477, "loyalty": 2_689, "segments": 1_847,  # within a tenth of their budgets
-    "privacy": 1_299, "sources": 863, "study": 2_600, "intake": 1_909, "running": 5_081,  # not all rebuilt yet
+    "privacy": 1_299, "sources": 863, "study": 2_600, "intake": 1_909, "running": 5_076,  # not all rebuilt yet
     # built whole, to be brought down: documents of seven and more functions each, refusals, sentences of every verdict
     "chain": 879, "claims": 551, "journey": 1_092, "programme": 1_313, "voice": 1_120,
 }  # fmt: skip

@@ -189,11 +189,11 @@ STUDY = str(ROOT / "data/example/study.yml")
 def test_the_second_cell_checks_every_parameter_and_no_later_cell_gives_one_another_meaning(notebook):
     first, second, *later = (c for c in notebook.cells if c.cell_type == "code")
     given = parameters_of(notebook)
-    assert "cx.opened(vars())" in second.source and set(given) - {"study"} <= set(FITTING)
+    assert "cx.study_of(vars())" in second.source and set(given) - {"study"} <= set(FITTING)
     assigned = {n.id for c in (second, *later) for n in ast.walk(ast.parse(c.source)) if isinstance(n, ast.Name)
                 and isinstance(n.ctx, ast.Store)}  # fmt: skip
     assert assigned & set(FITTING) == set()  # that cell can be run again
-    assert cx.opened(given | {"study": STUDY}).path == ROOT / "data/example/study.yml"
+    assert cx.study_of(given | {"study": STUDY}).path == ROOT / "data/example/study.yml"
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_the_second_cell_checks_every_parameter_and_no_later_cell_gives_one_anot
 )
 def test_a_wrong_parameter_is_named_with_what_was_found_and_what_there_is(name, value, said):
     with pytest.raises(cx.StudyProblem) as refused:
-        cx.opened({"study": STUDY, name: value})
+        cx.study_of({"study": STUDY, name: value})
     assert str(refused.value).startswith(f"parameter {name} = {value!r}: {said}")
 
 

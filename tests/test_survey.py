@@ -401,3 +401,9 @@ def test_what_is_known_of_a_survey_is_said_in_one_line_and_changed_by_name():
 def test_columns_of_a_role_are_found_whether_an_item_has_one_or_several(roles):
     survey = cx.as_survey(pd.DataFrame({"a": [1], "b": [2]}), roles=roles)
     assert (survey.columns_of("nps"), survey.columns_of("csat"), survey.columns_of("ces")) == (["a"], ["b"], [])
+
+
+def test_labels_with_raised_digits_are_ordered_as_text():
+    """A raised two is a digit to Python, but no number."""
+    table = pd.DataFrame({"recommend": [10, 5] * 6, "hall": ["5\u00b2", "\u00b2", "10"] * 4})
+    assert cx.nps(table, "recommend", by="hall").tidy()["group"].tolist() == ["5\u00b2", "10", "\u00b2"]

@@ -20,7 +20,7 @@ KINDS["file"] = Annotated[str, AfterValidator(lambda path: Path(path).resolve(st
 MOST = 20  # columns that a refusal lists
 
 
-def opened(given: Mapping[str, object]) -> Study:
+def study_of(given: Mapping[str, object]) -> Study:
     """Return the study that the parameters of a notebook name, after each of them was checked; `given` is ``vars()``.
 
     Raises
@@ -30,7 +30,7 @@ def opened(given: Mapping[str, object]) -> Study:
 
     Examples
     --------
-    >>> cx.opened({"study": "data/example/study.yml", "group": "region", "confidence": 0.9}).path.name
+    >>> cx.study_of({"study": "data/example/study.yml", "group": "region", "confidence": 0.9}).path.name
     'study.yml'
     """
     study = open_study(given["study"])

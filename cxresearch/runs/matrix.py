@@ -19,6 +19,7 @@ from cxresearch.errors import StudyProblem
 from cxresearch.privacy import hidden_values
 from cxresearch.study import narrow
 from cxresearch.study.narrow import CUSTOMER, Only, as_words, holder_of
+from cxresearch.survey import natural_key
 
 MOST_CELLS = 5000
 NAME_LENGTH = 80
@@ -93,7 +94,7 @@ def _counts(opened, each: Sequence[str]) -> tuple[str, pd.DataFrame]:
         raise StudyProblem(f"--each {' '.join(each)} asks for {len(rows):,} reports; at most {MOST_CELLS:,} are made")
     if not rows:
         raise StudyProblem(f"--each {' '.join(each)}: no row of table {counted} has a value")
-    rows.sort(key=lambda row: [_natural(value) for _, value in row[0]])
+    rows.sort(key=lambda row: [natural_key(value) for _, value in row[0]])
     return counted, pd.DataFrame(rows, columns=["only", "rows", "people"])
 
 
@@ -119,12 +120,6 @@ def _combinations(opened, each: list[str], counted: str) -> list[tuple[Only, int
         only = tuple(zip(each, key if isinstance(key, tuple) else (key,)))
         found.append((only, n, min([who, *(people[c][value] for c, value in only if c in people)])))
     return found
-
-
-def _natural(text: str) -> tuple:
-    """Return a key that sorts 2 before 10."""
-    parts = re.split(r"(\d+)", text)
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts)
 
 
 def safe_names(cells: Iterable[Only]) -> list[str]:

@@ -22,7 +22,6 @@ import cxresearch
 NAME = "cxresearch-warm"  # of the entry point
 CHOICE = "CXRESEARCH_EXECUTION"  # "kernel" in the environment asks for ordinary kernels
 SERVER = "cxresearch.runs.warm_server"
-NO_HISTORY = "--HistoryManager.hist_file=:memory:"  # a file would be written by a thread
 SAME_EVERYWHERE = {  # the environment in which a notebook's outputs are the same
     **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "PYTHONHASHSEED": "0",
@@ -40,6 +39,8 @@ def may_fork(command: list[str]) -> bool:
     profile = Path(os.environ.get("IPYTHONDIR", "~/.ipython"), "profile_default").expanduser()
     if any(profile.glob("startup/*.*py")) or any(profile.glob("ipython*_config.*")):
         return False  # only a new kernel reads them
+    from cxresearch.runs.warm_server import NO_HISTORY
+
     words = [w for w in command if w not in ("-Xfrozen_modules=off", NO_HISTORY)]
     return words[0] == sys.executable and words[1:4] == ["-m", "ipykernel_launcher", "-f"] and len(words) == 5
 

@@ -25,8 +25,6 @@ from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
 from IPython.core.application import BaseIPythonApplication
 
-from cxresearch.runs.warm import NO_HISTORY
-
 # What the project's notebooks import, directly or through this package, at any point.
 LIBRARIES = (
     "numpy", "pandas", "pandas.io.formats.style", "scipy.stats", "scipy.optimize", "pyarrow.parquet", "duckdb",
@@ -39,6 +37,7 @@ LIBRARIES = (
 )  # fmt: skip
 # Not while warming: polars starts threads when some library asks whether it is there; the debugger takes half a second.
 LEFT_OUT = ("polars", "debugpy")
+NO_HISTORY = "--HistoryManager.hist_file=:memory:"  # a file would be written by a thread
 SET_SUBREAPER, SET_DEATH_SIGNAL = 36, 1
 
 

@@ -228,4 +228,4 @@ def natural_key(value) -> tuple:
     if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
         return (0, float(value), ())
     parts = filter(None, re.split(r"(\d+)", str(value)))
-    return (1, 0.0, tuple((0, int(p), "") if p.isdigit() else (1, 0, p.casefold()) for p in parts))
+    return (1, 0.0, tuple((0, int(p), "") if p.isdecimal() else (1, 0, p.casefold()) for p in parts))

@@ -76,9 +76,9 @@ def topic_impact(
     clear, keys, known = np.flatnonzero(table["established"]), ["impact_open"], {"score": survey.label(score)}
     if clear.size:
         top, rest = table.iloc[clear[0]], listing(name[0].lower() + name[1:] for name in about[clear])
-        known = {**top, "n": len(sample), "about": about[clear[0]], "unit": UNITS[unit]}
-        known |= {"clear": len(clear), "of": len(table), "rest": rest}
-        keys = ["impact_costs" if top["estimate"] < 0 else "impact_adds", "impact_more"]
+        known = {**top, "n": len(sample), "about": about[clear[0]], "unit": UNITS[unit], "clear": len(clear)}
+        known |= {"of": len(table), "rest": rest}
+        keys = [f"impact_{'costs' if top['estimate'] < 0 else 'adds'}{'_mean' * (unit == 'mean')}", "impact_more"]
     summary = {"n": len(sample), "method": "leave one out, and least squares on all topics", "confidence": confidence}
     summary["established"] = bool(clear.size)
     drawn = {"names": about, "marked": table["established"], "line": 0}
