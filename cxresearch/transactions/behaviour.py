@@ -191,7 +191,7 @@ def _exact(features, query: Query) -> pd.DataFrame:
     for decimals in DECIMALS:
         found = features(query, decimals).to_arrow_table()
         if (pc.max(found["_rows"]).as_py() or 0) >= 2**query.bits:
-            query = replace(query, bits=26)
+            query = replace(query, bits=31)
             found = features(query, decimals).to_arrow_table()
         sums = [found[name] for name in ("_gross", "_off") if name in found.column_names]
         if max(pc.max(s).as_py() or 0 for s in sums) <= EXACT:

@@ -88,7 +88,7 @@ class Query:
         active = " + ".join(f"(month_{k} > 0)::INTEGER" for k in pulls)
         found = [
             *FEATURES,
-            *(Feature(f"month_{k}", "months", f"purchases in month {k} before the end", f"month_{k}::INTEGER") for k in pulls),
+            *(Feature(f"month_{k}", "months", f"purchases in month {k} before the end", f"month_{k}") for k in pulls),
             Feature("active_months", "several months", "active months", active),
             Feature("trend", "several months", "trend of purchases", trend),
             *RHYTHM,
@@ -107,28 +107,41 @@ class Query:
         counted = {"month": self.months * ("months" in self.parts), "weekday": 7 * ("weekdays" in self.parts)}
         return {kind: number for kind, number in counted.items() if number}
 
-    def _packed(self):
-        """Yield the sums that hold several counts each, `bits` apart in a whole number below 2**53: kind, place, weights.
+    def _packed(self) -> dict[str, tuple[str, dict[int, int]]]:
+        """Return the sums that hold several counts each, `bits` apart in a HUGEINT: name -> kind, number -> place.
 
-        A sum for each count costs a third more; where a customer has too many purchases, `bits` must be 26.
+        A sum for each count costs a half more; where a customer has too many purchases, `bits` must be 31.
         """
+        most, found = 127 // self.bits, {}
         for kind, number in self.counted().items():
-            for first in range(0, number, 53 // self.bits):
-                some = range(min(53 // self.bits, number - first))
-                weights = " ".join(f"WHEN {first + i + 1} THEN {2 ** (self.bits * i)}::DOUBLE" for i in some)
-                yield kind, first // (53 // self.bits), weights
+            for first in range(1, number + 1, most):
+                places = {k: self.bits * (k - first) for k in range(first, min(first + most, number + 1))}
+                found[f"{kind}_from_{first}"] = kind, places
+        return found
+
+    def _weight(self, kind: str, places: dict[int, int], first: int, last: int) -> str:
+        """Return the SQL of what a purchase adds to a shared sum: by halves, as twelve comparisons a row cost more."""
+        if first == last:
+            return f"{2 ** places[first] if first in places else 0}::HUGEINT"
+        middle = (first + last) // 2
+        early = f"time >= {moment(self.period.edge(middle))}" if kind == "month" else f"weekday <= {middle}"
+        halves = self._weight(kind, places, first, middle), self._weight(kind, places, middle + 1, last)
+        return f"CASE WHEN {early} THEN {halves[0]} ELSE {halves[1]} END"
 
     def _unpacked(self) -> list[str]:
         """Return the SQL of each count: ``month_1`` and so on."""
-        each = [(kind, *divmod(i, 53 // self.bits), i + 1) for kind, n in self.counted().items() for i in range(n)]
         return [
-            f"(coalesce({kind}_in_{at}, 0)::BIGINT >> {self.bits * i}) & {2**self.bits - 1} AS {kind}_{k}"
-            for kind, at, i, k in each
+            f"((coalesce({name}, 0) >> {place}) & {2**self.bits - 1})::INTEGER AS {kind}_{k}"
+            for name, (kind, places) in self._packed().items()
+            for k, place in places.items()
         ]
 
     def totals(self) -> dict[str, str]:
         """Return total -> SQL over purchases."""
-        found = TOTALS | {f"{kind}_in_{at}": f"sum(CASE {kind} {weights} END)" for kind, at, weights in self._packed()}
+        since, found = moment(self.period.edge(self.months)), dict(TOTALS)
+        for name, (kind, places) in self._packed().items():
+            counted = f"bought AND time >= {since}" if kind == "month" else "bought"
+            found[name] = f"sum(CASE WHEN {counted} THEN {self._weight(kind, places, 1, self.counted()[kind])} END)"
         for i, name in enumerate(self.channels):
             found[f"channel_{i}"] = f"count(*) FILTER (bought AND channel::VARCHAR = {text(name)})"
         found |= {"off": "coalesce(sum(off) FILTER (bought), 0)"} if "discount" in self.optional else {}
@@ -160,8 +173,6 @@ class Query:
                 f"SELECT *, money >= 0 AS bought FROM (SELECT customer, min(time) AS time, sum(money) AS money, count(*) AS lines"
                 f"{extra} FROM used GROUP BY customer, coalesce(basket::VARCHAR, key::VARCHAR))"
             )
-        ends = " ".join(f"WHEN time >= {moment(self.period.edge(k))} THEN {k}" for k in range(1, self.months + 1))
-        month = f"CASE WHEN NOT bought OR time < {moment(self.period.edge(self.months))} THEN 0 {ends} END AS month"
         listed = ", ".join(f"{sql} AS {name}" for name, sql in self.totals().items())
         tables, joined = [], ""
         if "rhythm" in self.parts:
@@ -175,7 +186,7 @@ class Query:
             joined += " LEFT JOIN breadths USING (customer)"
         return (
             f"WITH {self.rows_sql(decimals, keyed='basket' in self.optional)}, purchases AS NOT MATERIALIZED ({purchases}), "
-            f"kinds AS NOT MATERIALIZED (SELECT *, {month}, bought::BIGINT * isodow(time) AS weekday FROM purchases), "
+            f"kinds AS NOT MATERIALIZED (SELECT *, isodow(time) AS weekday FROM purchases), "
             f"plain AS NOT MATERIALIZED (SELECT customer, {listed} FROM kinds GROUP BY customer)"
             + "".join(f", {table}" for table in tables)
             + f" SELECT * FROM plain{joined}"
@@ -198,12 +209,12 @@ class Query:
 
     def merged_sql(self) -> str:
         """Return the query for the totals of each customer from the totals of shares of the rows."""
-        names = list(self.totals())
+        names = [name for name in self.totals() if name not in self._packed()]
         names += ["gaps", "ties"] if "rhythm" in self.parts else []
         names += ["breadth"] if "category" in self.optional else []
         listed = ", ".join(f"{MERGED.get(name, 'sum')}({name}) AS {name}" for name in names)
-        if "rhythm" in self.parts:
-            listed += "".join(f", sum({name})::HUGEINT AS {name}" for name in ("gap_sum", "gap_squares"))
+        large = [*self._packed(), *(["gap_sum", "gap_squares"] if "rhythm" in self.parts else [])]
+        listed += "".join(f", sum({name})::HUGEINT AS {name}" for name in large)
         return f"SELECT customer, {listed} FROM source GROUP BY customer"
 
     def lost_sql(self) -> str:
