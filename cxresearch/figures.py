@@ -46,23 +46,40 @@ def use_theme() -> None:
 
 def _pictures(figure):
     """Return the picture of a figure; its metadata name the finding that it shows and hold the one for phones."""
-    from IPython.core.pylabtools import retina_figure
-    from PIL import Image
-
-    def compact(picture: bytes) -> str:
-        """Return a picture in base64 with a palette of colours, a third of its size."""
-        fewer = Image.open(BytesIO(picture)).convert("RGB").quantize(PAINTS, dither=0)
-        fewer.save(made := BytesIO(), "png", optimize=True)
-        return b2a_base64(made.getvalue(), newline=False).decode()
-
-    if not (drawn := retina_figure(figure)):
-        return drawn
-    told = drawn[1] | {"finding": getattr(figure, "finding", "")}
+    if not figure.axes:
+        return None
+    dpi = figure.dpi
+    figure.set_dpi(2 * dpi)
+    picture, size = _compact(figure)
+    figure.set_dpi(dpi)
+    told = size | {"finding": getattr(figure, "finding", "")}
     if hasattr(figure, "again"):
-        small = for_phones(figure.again)
-        told["narrow"] = compact(retina_figure(small)[0])
+        told["narrow"], _ = _compact(small := for_phones(figure.again))
         plt.close(small)
-    return compact(drawn[0]), told
+    return picture, told
+
+
+def _compact(figure) -> tuple[str, dict]:
+    """Return a PNG in base64 with a palette of colours, a third of its size, and the width and height it is shown in.
+
+    A figure that holds all that is drawn is drawn once, and cut to its tight box; `savefig` draws and encodes it twice.
+    """
+    from PIL import Image, ImageOps
+
+    figure.canvas.draw()
+    box, edge = figure.get_tightbbox(figure.canvas.get_renderer()), plt.rcParams["savefig.pad_inches"]
+    if box.x0 < 0 or box.y0 < 0 or (box.max > figure.get_size_inches()).any():
+        figure.savefig(made := BytesIO(), bbox_inches="tight", dpi=figure.dpi)
+        drawn = Image.open(made).convert("RGB")
+    else:
+        left, bottom, right, top = (box.extents * figure.dpi).round().astype(int)
+        drawn = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+        drawn = drawn.crop((left, drawn.height - top, right, drawn.height - bottom))
+        drawn = ImageOps.expand(drawn, round(edge * figure.dpi), "white")
+    fewer = drawn.quantize(PAINTS, dither=0)
+    fewer.save(made := BytesIO(), "png", compress_level=8)
+    size = {"width": fewer.width // 2, "height": fewer.height // 2}
+    return b2a_base64(made.getvalue(), newline=False).decode(), size
 
 
 def for_phones(plot):
@@ -81,13 +98,16 @@ def for_phones(plot):
                 figure.set_figheight(height)
     finally:
         _page["across"] = WIDE
+    figure.set_dpi(2 * figure.dpi)
     figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # what is laid out need not be so again
     for ax in figure.axes:
         if hasattr(ax, "unit"):
             ax.unit.set_x(-ax.bbox.x0 / ax.bbox.width)
         names = [text.get_window_extent() for text in ax.get_xticklabels() if text.get_text()]
-        if any(one.x1 + 4 > other.x0 for one, other in zip(names, names[1:])):
+        if any(one.x1 + 8 > other.x0 for one, other in zip(names, names[1:])):
             ax.tick_params(axis="x", labelrotation=90)
+            figure.set_layout_engine("constrained")
     return figure
 
 

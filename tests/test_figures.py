@@ -210,3 +210,24 @@ def test_names_of_lines_and_dots_do_not_lie_on_one_another(across, monkeypatch):
         assert not any(one.count_overlaps(boxes[:k]) for k, one in enumerate(boxes))
         assert max(box.x1 for box in boxes) <= ax.figure.bbox.width + 1
     plt.close("all")
+
+
+def test_a_figure_is_shown_alike_as_often_as_it_is_asked_for_and_nothing_of_it_is_cut():
+    from base64 import b64decode
+    from io import BytesIO
+
+    from PIL import Image
+
+    table = pd.DataFrame({"a": [1.0, 2.0], "a_low": [0.5, 1.5], "a_high": [1.5, 2.5]})
+    ax = figures.forest(table, "a", names=["Alpha", "Beta"], title="Beta is above Alpha")
+    ax.text(1.3, 0.5, "beside the axes", transform=ax.transAxes).set_in_layout(True)
+    for out in (False, True):  # within the figure, and beyond it
+        if out:
+            ax.text(2.0, 0.5, "far beside the figure", transform=ax.transAxes)
+            ax.figure.set_layout_engine("none")
+        (first, size), (_, again) = figures._pictures(ax.figure), figures._pictures(ax.figure)
+        assert size["width"] == pytest.approx(again["width"], abs=2)
+        picture = np.asarray(Image.open(BytesIO(b64decode(first))).convert("L"))
+        edges = (picture[0], picture[-1], picture[:, 0], picture[:, -1])
+        assert picture.shape[::-1] == pytest.approx((2 * size["width"], 2 * size["height"]), abs=1)
+        assert min(map(np.min, edges)) > 250 and picture.min() < 100
