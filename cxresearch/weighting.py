@@ -11,8 +11,7 @@ from cxresearch import digits
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
 from cxresearch.figures import forest
 from cxresearch.findings import Check, Finding, listing, say
-from cxresearch.survey import Survey, as_survey
-from cxresearch.survey.units import kish_effective_n
+from cxresearch.survey import Survey, as_survey, kish_effective_n
 
 TOLERANCE = 1e-10  # largest difference, as a share of all, between a margin and its target
 MET = 1e-9  # the same of the margins as they come out, rounding included

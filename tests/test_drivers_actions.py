@@ -11,7 +11,7 @@ from drivers_calls import asked
 from cxresearch.drivers import compare_drivers, halo_check, penalty_reward, scale_reliability
 from cxresearch.drivers.actions import promoter_points
 from cxresearch.errors import DataProblem, TooFewRespondents
-from cxresearch.inference.agreement import cronbach_alpha, feldt_interval, one_factor_omega
+from cxresearch.inference.pooling import cronbach_alpha, feldt_interval, one_factor_omega
 from cxresearch.survey import as_survey
 
 importance_performance, simulate_improvement = asked("importance_performance"), asked("simulate_improvement")

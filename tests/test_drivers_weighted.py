@@ -7,7 +7,7 @@ import statsmodels.api as sm
 from drivers_calls import asked
 from estimates import survey_mean
 
-from cxresearch.inference.agreement import feldt_interval
+from cxresearch.inference.pooling import feldt_interval
 from cxresearch.survey import as_survey
 
 D = ["d1", "d2", "d3", "d4", "d5"]

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from cxresearch.errors import DataProblem
 from cxresearch.inference import adjusted_p_values, wilson_interval
-from cxresearch.survey import as_survey
-from cxresearch.survey.units import kish_effective_n, sampling_units, total_covariance
+from cxresearch.survey import as_survey, kish_effective_n, sampling_units, total_covariance
 
 # Benjamini & Hochberg (1995), section 3.2: fifteen p-values of the thrombolysis trial.
 BH_1995 = [

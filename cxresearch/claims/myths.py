@@ -15,7 +15,7 @@ from cxresearch.claims.shares import LEAST, held, say, wilson_of
 from cxresearch.errors import require_columns, require_share
 from cxresearch.findings import Check, Statement, ends, listing
 from cxresearch.inference import percentile_interval, t_interval
-from cxresearch.inference.agreement import cronbach_alpha, feldt_interval
+from cxresearch.inference.pooling import cronbach_alpha, feldt_interval
 from cxresearch.inference.shares import as_correlations, em_moments, residual_variances, shapley_parts, unpacked
 from cxresearch.survey import Survey, as_survey, as_table
 

@@ -16,8 +16,7 @@ from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import axes_or_new, intervals, titled, wrap
 from cxresearch.findings import Check, Finding, ends, interval, listing, nothing, number
 from cxresearch.inference import percentile_interval
-from cxresearch.survey import UNSTATED, Survey, as_survey
-from cxresearch.survey.units import kish_effective_n
+from cxresearch.survey import UNSTATED, Survey, as_survey, kish_effective_n
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -14,7 +14,7 @@ from cxresearch.errors import DataProblem, TooFewRespondents, require_columns
 from cxresearch.figures import forest
 from cxresearch.findings import Check, Finding, listing, number, percent
 from cxresearch.inference import percentile_interval
-from cxresearch.inference.agreement import cronbach_alpha, feldt_interval, one_factor_omega
+from cxresearch.inference.pooling import cronbach_alpha, feldt_interval, one_factor_omega
 from cxresearch.inference.shares import em_moments, scaling, unpacked
 from cxresearch.survey import as_survey
 

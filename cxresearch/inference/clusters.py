@@ -1,4 +1,4 @@
-"""Errors of estimates whose rows come in clusters: CR1, CR2, jackknife, two ways, wild bootstrap; effects absorbed.
+"""Errors of estimates whose rows come in clusters: CR2, jackknife, two ways, wild bootstrap; effects absorbed.
 
 Cameron, Gelbach & Miller (2011), JBES 29:238-249 (two ways), (2008), REStat 90:414-427 (wild bootstrap); MacKinnon,
 Nielsen & Webb (2023), J. Applied Econometrics 38:671-694 (CV3).
@@ -15,12 +15,6 @@ ALL_SIGNS = 12  # clusters up to which every vector of signs is gone through
 
 def _sums(rows, code) -> np.ndarray:
     return np.stack([np.bincount(code, column) for column in np.asarray(rows, dtype=float).T], axis=1)
-
-
-def cluster_covariance(influence, cluster) -> np.ndarray:
-    """Return G/(G - 1) times the spread of the influence (n, k) summed by cluster: CR1 but for (n - 1)/(n - p)."""
-    totals = _sums(influence, np.unique(cluster, return_inverse=True)[1])
-    return len(totals) * np.cov(totals, rowvar=False).reshape(totals.shape[1], -1)
 
 
 def two_way(covariance, first, second) -> np.ndarray:

@@ -24,45 +24,39 @@ def opened(events, *, named="transactions", threads=None, memory_limit=None):
     """Yield a relation over `events`: a path of a file, glob or folder, a list of files, a DataFrame, a relation, or a
     connection, in which the table `named` is meant. An engine of our own spills into a folder that is removed afterwards.
     """
+    limits = {"threads": threads, "memory_limit": memory_limit}
+    given = {name: value for name, value in limits.items() if value is not None}
     if isinstance(events, (duckdb.DuckDBPyConnection, duckdb.DuckDBPyRelation)):
-        if (threads, memory_limit) != (None, None):
+        if given:
             raise DataProblem(say("settings"))
-        yield events if isinstance(events, duckdb.DuckDBPyRelation) else _only_table(events, named)
+        if isinstance(events, duckdb.DuckDBPyConnection):
+            found = events.execute("SELECT table_name FROM information_schema.tables ORDER BY 1").fetchall()
+            names = [name for (name,) in found]
+            if named not in names and len(names) != 1:
+                raise DataProblem(say("tables", n=len(names), names=", ".join(names) or "none", named=named))
+            events = events.table(named if named in names else names[0])
+        yield events
         return
-    with TemporaryDirectory(prefix="cxresearch-") as spill, _engine(spill, threads, memory_limit) as engine:
-        if isinstance(events, pd.DataFrame):
-            forwards = events.copy() if any(_backwards(column) for _, column in events.items()) else events
-            relation, rows = engine.from_df(forwards), len(events)
-        else:
-            relation, rows = _files(engine, events)
-        if memory_limit is None:
-            # Whole-number ids without wide gaps are counted in place, without hashing: in a table outside the memory
-            # limit, with a place for every number between the least and the most, so rows must be many for each.
-            engine.execute(f"SET perfect_ht_threshold = {np.clip((rows // 8).bit_length() - 1, *DENSE)}")
-        yield relation
+    with TemporaryDirectory(prefix="cxresearch-") as spill:
+        try:
+            engine = duckdb.connect(config=given | {"temp_directory": spill, "preserve_insertion_order": "false"})
+        except duckdb.Error as problem:
+            raise DataProblem(say("engine", **limits, problem=problem)) from None
+        with engine:
+            engine.execute("SET enable_progress_bar = false")  # it would stand in notebooks and in workers' logs
+            relation, rows = (_frame if isinstance(events, pd.DataFrame) else _files)(engine, events)
+            if memory_limit is None:
+                # Whole-number ids without wide gaps are counted in place, without hashing: in a table outside the memory
+                # limit, with a place for every number between the least and the most, so rows must be many for each.
+                engine.execute(f"SET perfect_ht_threshold = {np.clip((rows // 8).bit_length() - 1, *DENSE)}")
+            yield relation
 
 
-def _engine(spill: str, threads: int | None, memory_limit: str | None):
-    asked = dict(temp_directory=spill, preserve_insertion_order="false", threads=threads, memory_limit=memory_limit)
+def _frame(engine, table):
     try:
-        engine = duckdb.connect(config={name: value for name, value in asked.items() if value is not None})
-        engine.execute("SET enable_progress_bar = false")  # it would stand in notebooks and in workers' logs
-        return engine
-    except duckdb.Error as problem:
-        raise DataProblem(say("engine", threads=threads, memory_limit=memory_limit, problem=problem)) from None
-
-
-def _backwards(column: pd.Series) -> bool:
-    """Return whether a column is a reversed view, as `table[::-1]` leaves it: the engine cannot read one."""
-    column = column.dt.tz_localize(None) if isinstance(column.dtype, pd.DatetimeTZDtype) else column
-    return isinstance(column.dtype, np.dtype) and column.to_numpy().strides[0] < 0
-
-
-def _only_table(connection, named: str):
-    names = sorted(row[0] for row in connection.execute("SELECT table_name FROM information_schema.tables").fetchall())
-    if named in names or len(names) == 1:
-        return connection.table(named if named in names else names[0])
-    raise DataProblem(say("tables", n=len(names), names=", ".join(names) or "none", named=named))
+        return engine.from_df(table), len(table)
+    except duckdb.Error:  # a reversed view, as table[::-1] leaves it
+        return engine.from_df(table.copy()), len(table)
 
 
 def _files(engine, path):

@@ -28,20 +28,15 @@ def packed(matrices) -> np.ndarray:
 
 def unpacked(triangles: np.ndarray) -> np.ndarray:
     """Return (batch, m, m) symmetric matrices from what `packed` returns."""
-    m = order_of(triangles)
+    m = isqrt(2 * len(triangles))
     out, (rows, others) = np.empty((triangles.shape[1], m, m)), _triangle(m)
     out[:, rows, others] = out[:, others, rows] = triangles.T
     return out
 
 
-def order_of(triangles: np.ndarray) -> int:
-    """Return m for the m(m+1)/2 rows of packed triangles."""
-    return (isqrt(8 * len(triangles) + 1) - 1) // 2
-
-
 def sweep(triangles: np.ndarray, columns: int = 1, out: np.ndarray | None = None) -> np.ndarray:
     """Return packed (q, N) matrices with their first `columns` variables partialled out (if any variance is left) and gone."""
-    m = order_of(triangles)
+    m = isqrt(2 * len(triangles))  # of m (m + 1) / 2
     for size in range(m - 1, m - columns - 1, -1):
         pivot, row, rest = triangles[0], triangles[1 : size + 1], triangles[size + 1 :]
         scaled = row * np.divide(1.0, pivot, out=np.zeros_like(pivot), where=pivot > TOLERANCE)
@@ -58,7 +53,7 @@ def residual_variances(triangles: np.ndarray, sizes) -> np.ndarray:
     """
     replicates = triangles.shape[1]
     for term, columns in enumerate(sizes):
-        m, n, p = order_of(triangles), triangles.shape[1], len(sizes) - term
+        m, n, p = isqrt(2 * len(triangles)), triangles.shape[1], len(sizes) - term
         if n > (wide := LEAVES >> p) >= NARROW:
             leaves = np.empty((1 << p, n))
             for part in (slice(start, start + wide) for start in range(0, n, wide)):
@@ -112,7 +107,7 @@ class Moments:
 
 def as_correlations(covariance: np.ndarray) -> np.ndarray:
     """Return packed (q, B) covariances of standardised columns scaled to unit variance; of a constant column zero."""
-    variance = covariance[np.equal(*_triangle(order_of(covariance)))]
+    variance = covariance[np.equal(*_triangle(isqrt(2 * len(covariance))))]
     return covariance * _outer((variance > TOLERANCE) / np.sqrt(np.maximum(variance, TOLERANCE)))
 
 

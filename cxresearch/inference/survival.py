@@ -7,6 +7,7 @@ Methodology 21 (linearised errors); Brookmeyer & Crowley (1982), Biometrics 38 (
 """
 
 from collections import namedtuple
+from types import SimpleNamespace
 
 import numpy as np
 from scipy import special
@@ -27,41 +28,34 @@ class Curve(namedtuple("Curve", "time at_risk estimate std_error low high")):
         return tuple(float(time[np.argmax(np.append(end <= 0.5 + 1e-12, True))]) for end in ends)
 
 
-class _Risk:
-    """Hazards at the distinct times, and what each row has to do with them."""
-
-    def __init__(self, time, event, weights, covariance, at=()):
-        self.covariance = covariance or (lambda influence: influence.T @ influence)
-        time, event = np.asarray(time, dtype=float), np.asarray(event, dtype=float)
-        weights = np.ones(len(time)) if weights is None else np.asarray(weights, dtype=float)
-        if not (len(time) and np.isfinite(time).all() and np.isin(event, (0, 1)).all() and weights.sum() > 0):
-            raise DataProblem(say("no_survival"))
-        self.weights, self.event = weights / weights.sum(), event
-        self.time, row = np.unique(np.concatenate([time, at]), return_inverse=True)
-        self.row = row[: len(time)]
-        self.at_risk, self.risk = self.count(np.sign(weights), still=True), self.count(self.weights, still=True)
-        lost = self.count(self.weights * event)
-        self.hazard = np.divide(lost, self.risk, out=np.zeros(len(lost)), where=lost > 0)
-        self.survival = np.cumprod(np.where(self.hazard > 1 - 1e-12, 0.0, 1 - self.hazard))
-        happens = (lost > 0) & (self.survival > 0)  # once the curve is 0 it has no error
-        self.jump = np.divide(1.0, self.risk - lost, out=np.zeros(len(lost)), where=happens)
-        self.path = np.cumsum(self.hazard * self.jump)
-
-    def count(self, values, *, still: bool = False):
-        """Return sums by time, or of those `still` seen then."""
-        sums = np.bincount(self.row, values, minlength=len(self.time))
-        return np.cumsum(sums[::-1])[::-1] if still else sums
+def _risk(time, event, weights=None, at=()) -> SimpleNamespace:
+    """Return the hazards at the distinct times, and what each row has to do with them."""
+    time, event = np.asarray(time, dtype=float), np.asarray(event, dtype=float)
+    weights = np.ones(len(time)) if weights is None else np.asarray(weights, dtype=float)
+    if not (len(time) and np.isfinite(time).all() and np.isin(event, (0, 1)).all() and weights.sum() > 0):
+        raise DataProblem(say("no_survival"))
+    share, (times, row) = weights / weights.sum(), np.unique(np.concatenate([time, at]), return_inverse=True)
+    row = row[: len(time)]
+    count = lambda values: np.bincount(row, values, minlength=len(times))  # noqa: E731
+    at_risk, risk = (np.cumsum(count(values)[::-1])[::-1] for values in (np.sign(weights), share))
+    lost = count(share * event)
+    hazard = np.divide(lost, risk, out=np.zeros(len(lost)), where=lost > 0)
+    survival = np.cumprod(np.where(hazard > 1 - 1e-12, 0.0, 1 - hazard))
+    happens = (lost > 0) & (survival > 0)  # once the curve is 0 it has no error
+    jump = np.divide(1.0, risk - lost, out=np.zeros(len(lost)), where=happens)
+    known = dict(time=times, at_risk=at_risk, risk=risk, hazard=hazard, jump=jump, survival=survival)
+    return SimpleNamespace(weights=share, event=event, row=row, **known)
 
 
 def kaplan_meier(time, event, *, weights=None, covariance=None, at=(), confidence=0.95, df=np.inf) -> Curve:
     """Return the share to whom nothing has happened, by time and `at` others, with its log-log interval."""
-    found = _Risk(time, event, weights, covariance, at)
-    error, row = np.empty(len(found.time)), found.row[:, None]
+    found, covariance = _risk(time, event, weights, at), covariance or (lambda influence: influence.T @ influence)
+    error, row, path = np.empty(len(found.time)), found.row[:, None], np.cumsum(found.hazard * found.jump)
     for start in range(0, len(error), TOGETHER):  # the influence of rows on the log of the curve
         places = np.arange(start, min(start + TOGETHER, len(error)))
         gone = (found.event * found.jump[found.row])[:, None] * (row <= places)
-        influence = found.weights[:, None] * (found.path[np.minimum(row, places)] - gone)
-        error[places] = np.sqrt(np.maximum(np.diag(found.covariance(influence)), 0.0))
+        influence = found.weights[:, None] * (path[np.minimum(row, places)] - gone)
+        error[places] = np.sqrt(np.maximum(np.diag(covariance(influence)), 0.0))
     known = (found.risk > 0) | (found.survival == 0)  # beyond the longest time seen the share is not
     alive = np.where(known, found.survival, np.nan)
     inner = (alive > 0) & (alive < 1)
@@ -72,7 +66,7 @@ def kaplan_meier(time, event, *, weights=None, covariance=None, at=(), confidenc
 
 def restricted_mean(time, event, horizon: float, *, confidence: float = 0.95) -> tuple[float, float, float]:
     """Return the mean time up to `horizon` (the area under the curve so far), and the ends of its interval."""
-    found = _Risk(time, event, None, None, [horizon])
+    found = _risk(time, event, at=[horizon])
     last = found.time[found.risk > 0][-1]
     if not 0 < horizon <= last:
         raise DataProblem(say("horizon", horizon=f"{horizon:g}", last=f"{last:g}"))
@@ -86,9 +80,7 @@ def log_rank(time, event, group) -> float:
     """Return the p-value of "all groups have one curve" (Mantel 1966); NaN where a group never meets an event of others."""
     from statsmodels.duration.survfunc import survdiff
 
-    if (k := len(np.unique(group))) < 2:
-        raise DataProblem(f"log_rank compares groups; found {k}")
     try:
-        return float(special.chdtrc(k - 1, survdiff(time, event, group)[0]))
+        return float(special.chdtrc(len(np.unique(group)) - 1, survdiff(time, event, group)[0]))
     except np.linalg.LinAlgError:
         return np.nan

@@ -14,11 +14,11 @@ from cxresearch.errors import require_share
 from cxresearch.figures import PALETTE, axes_or_new, titled
 from cxresearch.findings import ENDS, Check, ends
 from cxresearch.inference import e_value, newcombe_difference, t_interval
-from cxresearch.inference.clusters import cluster_covariance
 from cxresearch.inference.survival import kaplan_meier, log_rank, restricted_mean
 from cxresearch.journey.log import HOUR, UNKNOWN, JourneyFinding, event_log, groups_of, moments_of, said_yes, say
 from cxresearch.journey.moments import design_of
 from cxresearch.privacy import hidden_cells
+from cxresearch.survey import sampling_units, total_covariance
 
 LABELS = {"landmark": "From the landmark on", "season": "The same, season and backlog alike"}
 LABELS |= {"later": "From a later landmark on", "naive": "Naive: ever handed on, from the opening on"}
@@ -55,7 +55,8 @@ def ratio_of_means(hours, done, arm, controls, persons, confidence) -> tuple[dic
     used = weights > 0  # a row without weight has no score
     X = np.column_stack([np.ones(len(hours)), arm, controls])[used]
     fit = GLM(hours[used], X, family=Poisson(), var_weights=weights[used]).fit(tol=1e-11)
-    spread = cluster_covariance((weights[used] * fit.resid_response)[:, None] * X, persons[used])
+    scores, units = (weights[used] * fit.resid_response)[:, None] * X, sampling_units(len(X), cluster=persons[used])
+    spread = total_covariance(scores, units)
     error = np.sqrt((fit.normalized_cov_params @ spread @ fit.normalized_cov_params)[1, 1])
     *logs, p = t_interval(fit.params[1], error, np.inf, confidence)
     return ends("estimate", *np.exp(logs)) | {"p_value": p, "n": len(hours), "n_handed": int(arm.sum())}, fit

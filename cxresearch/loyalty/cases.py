@@ -13,9 +13,8 @@ from cxresearch.inference.clusters import two_way
 from cxresearch.loyalty import refusals
 from cxresearch.loyalty.refusals import is_categorical
 from cxresearch.privacy import hidden_cells, pool_small_groups
-from cxresearch.survey import Sample, Survey
+from cxresearch.survey import Sample, Survey, sampling_units, total_covariance
 from cxresearch.survey.sample import distinct
-from cxresearch.survey.units import sampling_units, total_covariance
 
 RECOMMEND = ("detractor", "passive", "promoter")
 SHAPES = ("linear", "groups")

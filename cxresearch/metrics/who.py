@@ -13,9 +13,8 @@ from cxresearch.metrics.answers import UNITS, Measure, Units, measured, numeric_
 from cxresearch.metrics.estimate import base_words, cell_estimates, columns_of_estimate, decided, hide, p_value, vector
 from cxresearch.metrics.question import MeasureFinding, Question, check_asked
 from cxresearch.privacy import hidden_cells, largest_share, require_base
-from cxresearch.survey import as_survey, as_table
+from cxresearch.survey import as_survey, as_table, kish_effective_n
 from cxresearch.survey.sample import waves_of
-from cxresearch.survey.units import kish_effective_n
 
 BOUGHT = ("purchases", "spent")  # what transactions say of every customer
 MIN_EACH = 30  # responders, and others, that a response model needs

@@ -1,25 +1,99 @@
-"""The sample of one analysis: its rows, weights, cells and sampling units, and the one resampler.
+"""The sample of one analysis: its rows, weights, cells and sampling units, their covariance, and the one resampler.
 
-Kish (1965), *Survey Sampling*; Saerndal, Swensson & Wretman (1992), *Model Assisted Survey Sampling*, 5.5, 5.8, 6.5;
-Rao & Wu (1988), J. American Statistical Association 83, 231-241.
+Pulls of rows are totalled per unit; a stratum with one unit is centred on zero (R's `survey::svymean`). Kish (1965),
+*Survey Sampling*; Saerndal, Swensson & Wretman (1992), *Model Assisted Survey Sampling*, 5.5, 5.8, 6.5; Rao & Wu (1988),
+J. American Statistical Association 83, 231-241.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cxresearch.errors import plain_text
-from cxresearch.findings import Check
-from cxresearch.privacy import POOLED, pool_small_groups
-from cxresearch.survey.units import SamplingUnits, indicator, kish_effective_n, margin_residuals, total_covariance
+from cxresearch.errors import DataProblem, plain_text
+from cxresearch.findings import Check, say
+from cxresearch.privacy import POOLED
 
 UNSTATED = "not stated"
+STILL_MET = 0.02  # a few missing answers leave the margins calibrated; a filter does not
 HELD, NEAR = 1 << 23, 1 << 15  # cells of the replicate weights held at once; of them that stay in a core's cache
+
+
+def kish_effective_n(weights: np.ndarray) -> float:
+    """Return (sum w)^2 / sum w^2: what unequal weights alone leave of n (Kish 1965)."""
+    total = np.sum(np.square(weights))
+    return float(np.square(np.sum(weights)) / total) if total > 0 else 0.0
+
+
+def indicator(code: np.ndarray, k: int) -> sparse.csr_array:
+    """Return the (k, n) matrix that adds up rows by their code."""
+    return sparse.csr_array((np.ones(len(code)), (code, np.arange(len(code)))), shape=(k, len(code)))
+
+
+def dense(matrix) -> np.ndarray:
+    """Return a matrix without its sparseness."""
+    return matrix.toarray() if sparse.issparse(matrix) else matrix
+
+
+class SamplingUnits(NamedTuple):
+    """Which rows were drawn together, and from which stratum."""
+
+    psu_of_row: np.ndarray | None  # (n,); None where every row is its own unit
+    stratum_of_psu: np.ndarray  # (m,)
+    size: np.ndarray  # (H,) units in each stratum
+    factor: np.ndarray  # (H,) (1 - f) m / (m - 1)
+
+    @property
+    def df(self) -> float:
+        return float(len(self.stratum_of_psu) - len(self.size))
+
+
+def sampling_units(n: int, *, strata=None, cluster=None, fpc=None) -> SamplingUnits:
+    """Return the first-stage units of a design; clusters are nested in strata, `fpc` is a fraction (0-1)."""
+    stratum = np.zeros(n, dtype=np.int64) if strata is None else pd.factorize(strata)[0]
+    psu_of_row, stratum_of_psu = None, stratum
+    if cluster is not None:  # a name used in two strata is two clusters
+        unit, names = pd.factorize(cluster)
+        psu_of_row, pairs = pd.factorize(stratum * len(names) + unit)
+        stratum_of_psu = pairs // len(names)
+    size = np.bincount(stratum_of_psu)
+    kept = np.ones(len(size))
+    if fpc is not None:
+        fpc = np.asarray(fpc, dtype=float)
+        if not np.all((fpc >= 0) & (fpc <= 1)):
+            raise DataProblem(say("fractions"))
+        kept[stratum[::-1]] = 1 - fpc[::-1]
+    return SamplingUnits(psu_of_row, stratum_of_psu, size, kept * np.where(size > 1, size / np.maximum(size - 1, 1), 1))
+
+
+def total_covariance(influence, units: SamplingUnits, *, diagonal: bool = False) -> np.ndarray:
+    """Return the covariance (k, k) of the column sums of `influence`, (n, k) dense or sparse, or its `diagonal` (k,)."""
+    m, h = len(units.stratum_of_psu), len(units.size)
+    totals = influence if units.psu_of_row is None else indicator(units.psu_of_row, m) @ influence
+    centre, factor = dense(indicator(units.stratum_of_psu, h) @ totals), units.factor[units.stratum_of_psu]
+    pull = units.factor / units.size * (units.size > 1)
+    if diagonal:
+        return np.maximum(factor @ (totals * totals) - pull @ centre**2, 0.0)
+    return dense(totals.T @ (sparse.diags_array(factor) @ totals)) - centre.T @ (centre * pull[:, None])
+
+
+def raked_on(table: pd.DataFrame, weight: str | None) -> tuple[str, ...]:
+    """Return the margins that column `weight` was raked on, as `Raking.augment` noted them; none where rows no longer
+    meet them (a part of the table was taken): there the weights count as fixed.
+    """
+    goals = table.attrs.get("raked", {}).get(weight, {})
+    for margin, goal in goals.items():
+        if margin not in table:
+            return ()
+        shares = table[weight].groupby(table[margin].to_numpy()).sum() / table[weight].sum()
+        if any(abs(shares.get(level, 0) - share) >= STILL_MET for level, share in goal.items()):
+            return ()
+    return tuple(goals)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +109,6 @@ class Sample:
     persons: np.ndarray | None  # (n,) code of the person; None where every row is one
     min_base: int
     plain: bool  # no design and one weight for all: closed formulas hold
-    clustered: bool
     margins: tuple[np.ndarray, ...] = ()  # codes of the columns the weight was raked on, of the rows of the units
     margin_weights: np.ndarray | None = None
     checks: tuple[Check, ...] = ()
@@ -46,6 +119,8 @@ class Sample:
 
     n = cached_property(lambda self: np.bincount(self.cell, minlength=len(self.keys)))  # rows, (k,)
     totals = cached_property(lambda self: self.sums(1.0))  # of the weights, (k,)
+    clustered = property(lambda self: self.units.psu_of_row is not None)
+    _simple = property(lambda self: not self.clustered and len(self.units.size) == 1 and not self.margins)
     n_effective = property(lambda self: kish_effective_n(self.weights))  # of all rows
 
     @cached_property
@@ -94,10 +169,6 @@ class Sample:
         with np.errstate(invalid="ignore"):
             return self.weights * (values - self.means(values)[self.cell]) / self.totals[self.cell]
 
-    @property
-    def _simple(self) -> bool:
-        return self.units.psu_of_row is None and len(self.units.size) == 1 and not self.margins
-
     def variance(self, values) -> np.ndarray:
         """Return the linearised variances of the means, (k,)."""
         m, k = len(self.units.stratum_of_psu), len(self.keys)
@@ -107,7 +178,7 @@ class Sample:
             return self.covariance_of(self.influence(values), diagonal=True)
         # counting by unit and cell: half the time of a sparse product
         totals = np.bincount(self.unit_of_row * k + self.cell, self._pull(values), minlength=m * k).reshape(m, k)
-        return total_covariance(totals, replace(self.units, psu_of_row=None), diagonal=True)
+        return total_covariance(totals, self.units._replace(psu_of_row=None), diagonal=True)
 
     def covariance(self, values) -> np.ndarray:
         """Return the linearised covariance of the means, (k, k)."""
@@ -120,12 +191,15 @@ class Sample:
 
     def covariance_of(self, influence, *, diagonal: bool = False) -> np.ndarray:
         """Return the design's covariance (q, q) of estimates from the influence (n, q) of their rows, dense or sparse."""
-        units = self.units
-        if self.margins:
-            whole = influence if self.place is None else indicator(self.place, len(self.margin_weights)) @ influence
-            influence = margin_residuals(whole, self.margin_weights, self.margins)
+        units, w = self.units, self.margin_weights
+        if self.margins:  # after calibration errors are those of residuals: Deville & Saerndal (1992), JASA 87
+            whole = influence if self.place is None else indicator(self.place, len(w)) @ influence
+            design = sparse.vstack([indicator(code, int(code.max()) + 1) for code in self.margins]).tocsr()
+            cross = dense(design @ (sparse.diags_array(w) @ design.T))
+            beta = np.linalg.pinv(cross, hermitian=True) @ dense(design @ whole)
+            influence = dense(whole) - w[:, None] * (design.T @ beta)
         elif self.place is not None:  # rows outside a domain have no influence, but their units stay
-            units = replace(units, psu_of_row=self.unit_of_row)
+            units = units._replace(psu_of_row=self.unit_of_row)
         return total_covariance(influence, units, diagonal=diagonal)
 
     def replicates(self, n_boot: int, *, seed) -> Iterator[np.ndarray]:
@@ -164,39 +238,13 @@ def distinct(cell, code, k) -> np.ndarray:
     return np.bincount(pairs // most, minlength=k)
 
 
-def groups_of(table: pd.DataFrame, by, *, min_base: int, persons) -> pd.Series:
-    """Return the groups of one column or of several as a categorical: missing ones named; pooled those with fewer
-    distinct persons than the floor, on the whole table, before rows without an answer leave.
-    """
-    columns = [_levels(table[column]) for column in ([by] if isinstance(by, str) else by)]
-    codes, levels, declared = columns[0]
-    if len(columns) > 1:
-        names = [np.array([*map(str, its)], dtype=object)[at] for at, its, _ in columns]
-        codes, levels = pd.factorize(pd.Series([", ".join(row) for row in zip(*names)], dtype=object))
-        declared = ()
-    base = np.bincount(codes) if persons is None else distinct(codes, persons, len(levels))
-    if base.min() < min_base:
-        each = pd.Series(levels, dtype=object).repeat(base)
-        shown = dict(zip(each, pool_small_groups(each, min_base=min_base)))
-        codes, levels = pd.factorize(np.array([shown.get(level, level) for level in levels], dtype=object)[codes])
-    place = {level: i for i, level in enumerate(declared)}
-    keys = [(place.get(v, len(place)), v in (POOLED, UNSTATED), natural_key(v)) for v in levels]
-    order = sorted(range(len(levels)), key=keys.__getitem__)
-    ordered = whole_numbers([levels[i] for i in order])
-    return pd.Series(pd.Categorical.from_codes(np.argsort(order)[codes], categories=ordered), index=table.index)
-
-
-def _levels(column: pd.Series) -> tuple[np.ndarray, list, tuple]:
+def levels_of(column: pd.Series) -> tuple[np.ndarray, list, tuple]:
     """Return code by row, levels, texts that are one when normalised being one, and the order of a categorical."""
     codes, levels = pd.factorize(column.to_numpy() if column.dtype == object else column)
     levels = [plain_text(level) if isinstance(level, str) else level for level in levels]
-    if len(set(levels)) < len(levels):
-        merged, found = pd.factorize(pd.Series(levels, dtype=object))
-        codes, levels = np.where(codes < 0, -1, merged[codes]), list(found)
-    if (codes < 0).any():
-        levels = [*levels, UNSTATED]
-        codes = np.where(codes < 0, len(levels) - 1, codes)
-    return codes, levels, tuple(column.cat.categories) if isinstance(column.dtype, pd.CategoricalDtype) else ()
+    levels += [UNSTATED] * bool((codes < 0).any())  # the last one, which a code of -1 names
+    merged, levels = pd.factorize(pd.Series(levels, dtype=object))
+    return merged[codes], list(levels), tuple(getattr(column.dtype, "categories", ()))
 
 
 def waves_of(column: pd.Series, order) -> pd.Series:
@@ -205,16 +253,6 @@ def waves_of(column: pd.Series, order) -> pd.Series:
     place = {plain_text(label): i for i, label in enumerate(order)}
     rank = np.array([*(place[plain_text(level)] for level in levels), -1])
     return pd.Series(pd.Categorical.from_codes(rank[codes], whole_numbers(order), ordered=True), column.index)
-
-
-def cells_of(groups, waves, rows) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the keys of the cells and each row's cell."""
-    columns = {name: c.cat for name, c in {"group": groups, "wave": waves}.items() if c is not None}
-    cell = np.zeros(len(rows), dtype=np.int64)
-    for column in columns.values():
-        cell = cell * len(column.categories) + column.codes.to_numpy()[rows]
-    levels = [c.categories.tolist() for c in columns.values()] or [[0]]
-    return pd.MultiIndex.from_product(levels, names=[*columns] or [0]).to_frame(index=False)[list(columns)], cell
 
 
 def whole_numbers(levels) -> list:

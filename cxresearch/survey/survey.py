@@ -10,13 +10,15 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem, TooFewRespondents, plain_text, require_columns
 from cxresearch.findings import Check, number, say
-from cxresearch.privacy import hidden_of, require_base
-from cxresearch.survey.sample import UNSTATED, Sample, cells_of, groups_of, waves_of
-from cxresearch.survey.units import raked_on, sampling_units
+from cxresearch.privacy import POOLED, hidden_of, pool_small_groups, require_base
+from cxresearch.survey.sample import (
+    UNSTATED, Sample, distinct, levels_of, natural_key, raked_on, sampling_units, waves_of, whole_numbers,
+)  # fmt: skip
 from cxresearch.survey.waves import wave_order
 from cxresearch.survey.where import rows_where
 
 DESIGN = ("weight", "strata", "cluster", "fpc")
+COLUMNS = (*DESIGN, "wave", "asked_at", "respondent")
 
 
 def as_survey(
@@ -158,9 +160,9 @@ class Survey:
     decided: dict = field(default_factory=dict)  # what is hidden, by question
 
     def __post_init__(self):
-        clusters = self._clusters
+        clusters = (self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster or ())
         object.__setattr__(self, "cluster", clusters[0] if len(clusters) == 1 else clusters or None)
-        named = (self.weight, self.strata, *clusters, self.fpc, self.wave, self.asked_at, self.respondent)
+        named = [column for name in COLUMNS for column in np.atleast_1d(getattr(self, name)).tolist()]
         if len(self.rows) or any(column not in self.rows for column in filter(None, named)):
             require_columns(self.rows, *named, where="the survey")
         if self.population is not None and not self.population > 0:
@@ -170,10 +172,6 @@ class Survey:
             if self.wave is None:
                 raise DataProblem(say("waves_of_nothing"))
             _ = self.wave_order
-
-    @property
-    def _clusters(self) -> tuple[str, ...]:
-        return (self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster or ())
 
     def __len__(self) -> int:
         return len(self.rows) if self.domain is None else int(self.domain.sum())
@@ -200,15 +198,11 @@ class Survey:
 
     def with_table(self, table: pd.DataFrame, **changes) -> "Survey":
         """Return a survey of another table with the labels, scales, currency and floor, and the design it still has."""
-        lost = {name: None for name in ("weight", "strata", "fpc", "wave", "asked_at", "respondent")
-                if getattr(self, name) not in table.columns}  # fmt: skip
-        lost |= {} if set(self._clusters) <= set(table.columns) else {"cluster": None}
-        present = () if not self.waves or "wave" in lost else pd.unique(table[self.wave].dropna())
-        there = set(map(plain_text, present))
-        lost |= {"waves": tuple(label for label in self.waves or () if plain_text(label) in there) or None}
-        fresh = {"domain": None, "condition": "", "taken": [], "waterfall": None}
-        fresh |= {"outside": None, "only": {}, "decided": {}}
-        return replace(self, rows=table.copy(deep=False), **(fresh | lost | changes))
+        lost = [name for name in COLUMNS if not {*np.atleast_1d(getattr(self, name)).tolist()} <= {*table.columns}]
+        there = set(map(plain_text, () if "wave" in lost else pd.unique(table[self.wave].dropna())))
+        waves = tuple(label for label in self.waves or () if plain_text(label) in there) or None
+        fresh = dict(domain=None, condition="", taken=[], waterfall=None, outside=None, only={}, decided={}, waves=waves)
+        return replace(self, rows=table.copy(deep=False), **(dict.fromkeys(lost) | fresh | changes))
 
     def where(self, condition: str) -> "Survey":
         """Return the domain in which `condition` holds (see `rows_where`); errors stay those of a domain of the survey.
@@ -263,8 +257,26 @@ class Survey:
         return rows, None if persons is None else person_codes(rows[self.respondent])
 
     def groups(self, by) -> pd.Series:
-        """Return the groups of a column or of several, of every row, as they are shown; see `groups_of`."""
-        return groups_of(self.every[0], by, min_base=self.min_base, persons=self.every[1])
+        """Return the groups of a column or of several, of every row, as a categorical: missing ones named; pooled those
+        with fewer distinct persons than the floor, on the whole table, before rows without an answer leave.
+        """
+        table, persons = self.every
+        columns = [levels_of(table[column]) for column in ([by] if isinstance(by, str) else by)]
+        codes, levels, declared = columns[0]
+        if len(columns) > 1:
+            names = [np.array([*map(str, its)], dtype=object)[at] for at, its, _ in columns]
+            codes, levels = pd.factorize(pd.Series([", ".join(row) for row in zip(*names)], dtype=object))
+            declared = ()
+        base = np.bincount(codes) if persons is None else distinct(codes, persons, len(levels))
+        if base.min() < self.min_base:
+            each = pd.Series(levels, dtype=object).repeat(base)
+            shown = dict(zip(each, pool_small_groups(each, min_base=self.min_base)))
+            codes, levels = pd.factorize(np.array([shown.get(level, level) for level in levels], dtype=object)[codes])
+        place = {level: i for i, level in enumerate(declared)}
+        keys = [(place.get(v, len(place)), v in (POOLED, UNSTATED), natural_key(v)) for v in levels]
+        order = sorted(range(len(levels)), key=keys.__getitem__)
+        ordered = whole_numbers([levels[i] for i in order])
+        return pd.Series(pd.Categorical.from_codes(np.argsort(order)[codes], categories=ordered), index=table.index)
 
     def sample(self, answered=None, *, by=None, wave=False, what="the finding", of: tuple = ()) -> Sample:
         """Return the rows that `answered`, (n,) bool of those in view, with their weights, cells and sampling units.
@@ -297,14 +309,19 @@ class Survey:
         if groups is not None:
             unstated = int((groups == UNSTATED).to_numpy()[inside].sum())
             checks.append(Check("answers without a group", unstated, "0", unstated == 0))
-        keys, cell = cells_of(groups, waves, rows)
+        columns = {name: c.cat for name, c in {"group": groups, "wave": waves}.items() if c is not None}
+        cell = np.zeros(len(rows), dtype=np.int64)
+        for column in columns.values():
+            cell = cell * len(column.categories) + column.codes.to_numpy()[rows]
+        levels = [c.categories.tolist() for c in columns.values()] or [[0]]
+        keys = pd.MultiIndex.from_product(levels, names=[*columns] or [0]).to_frame(index=False)[list(columns)]
         equal = bool(np.all(weights[rows] == weights[rows[0]]))
         design = self._design(rows, equal)
         plain = equal and not (self.strata or self.cluster or self.fpc or design["margins"]) and self.domain is None
         closed = None if self.min_base <= 1 else partial(hidden_of, self, by=by, wave=wave, of=of)
         return Sample(
             rows, np.ones(len(rows)) if equal else weights[rows], cell, keys, persons=persons, min_base=self.min_base,
-            clustered=self.cluster is not None, plain=plain, checks=tuple(checks), closed=closed, **design,
+            plain=plain, checks=tuple(checks), closed=closed, **design,
         )  # fmt: skip
 
     def weights(self, asked=True) -> np.ndarray:
@@ -328,22 +345,19 @@ class Survey:
             weights = np.ones(len(whole)) if self.weight is None else pd.to_numeric(whole[self.weight]).to_numpy(float)
             at = np.flatnonzero((weights > 0) | self.domain)
             place = np.searchsorted(at, np.flatnonzero(self.domain)[rows])
-        drawn = self._columns(whole, at, DESIGN[1:])
+        drawn = self.arrays(at, whole, DESIGN[1:])
         margins = tuple(pd.factorize(whole[c].to_numpy()[at])[0] for c in raked_on(whole.iloc[at], self.weight))
         margin_weights = whole[self.weight].to_numpy(float)[at] if margins else None
         margin_weights = np.ones(len(at)) if margins and equal and place is None else margin_weights
         return dict(units=sampling_units(len(at), **drawn), place=place, margins=margins, margin_weights=margin_weights)
 
-    def arrays(self, rows) -> dict[str, np.ndarray | None]:
-        """Return weight, strata, cluster and fpc of rows in view, each an array or None."""
-        return dict.fromkeys(DESIGN) | self._columns(self.table, np.asarray(rows), DESIGN)
-
-    def _columns(self, table, rows, names) -> dict[str, np.ndarray]:
-        """Return those of the design's columns that there are, which must be known for every row."""
-        found = {name: table[getattr(self, name)].to_numpy()[rows] for name in names if getattr(self, name)}
-        for name, values in found.items():
-            if lost := int(pd.isna(values).sum()):
-                raise DataProblem(say("design_unknown", column=getattr(self, name), lost=lost, n=len(rows)))
+    def arrays(self, rows, table=None, names=DESIGN) -> dict[str, np.ndarray | None]:
+        """Return weight, strata, cluster and fpc of `rows` (in view, or of a table): known for each of them, or None."""
+        table, found = self.table if table is None else table, dict.fromkeys(names)
+        for name, column in ((name, getattr(self, name)) for name in names if getattr(self, name)):
+            found[name] = table[column].to_numpy()[rows]
+            if lost := int(pd.isna(found[name]).sum()):
+                raise DataProblem(say("design_unknown", column=column, lost=lost, n=len(rows)))
         return found
 
 

@@ -13,7 +13,6 @@ import pandas as pd
 from cxresearch.errors import DataProblem, plain_text
 from cxresearch.findings import say
 
-SHOWN = 6  # labels named in a message
 YEAR = r"(?:19|20)\d\d"
 WRITTEN = {  # dates in figures, as a year and its month
     rf"^({YEAR})[-./](\d{{1,2}})(?:[-./]\d{{1,2}})?$": r"\1 m \2",
@@ -70,13 +69,6 @@ def _time_of_labels(labels: Sequence[object]) -> list[float] | None:
     return [float(start) for _, start, _ in spans] if apart else None
 
 
-def _time_of_dates(labels: Sequence[object], waves: pd.Series, dates: pd.Series) -> list[float] | None:
-    """Return the median day of each wave; None where a wave has no date or two share a median."""
-    when = pd.to_datetime(dates, errors="coerce", utc=True)
-    middle = when.groupby(waves.to_numpy()).median().reindex(list(labels))
-    return None if middle.isna().any() or middle.duplicated().any() else [float(stamp.value) for stamp in middle]
-
-
 def wave_order(
     waves: pd.Series, *, declared: Sequence | None = None, dates: pd.Series | None = None, sources: Sequence = ()
 ) -> tuple:
@@ -86,35 +78,33 @@ def wave_order(
     column, categories = waves.name, getattr(waves.dtype, "categories", None)
     labels = list(pd.unique(waves.dropna()))
     labels = labels if categories is None else list(categories[categories.isin(labels)])
+    present = set(map(plain_text, labels))
     if declared is not None:
-        _require_all_declared(column, labels, declared)
+        known = set(map(plain_text, declared))
+        if len(known) < len(list(declared)):
+            raise DataProblem(say("wave_twice", labels=_listed(declared)))
+        if absent := [label for label in labels if plain_text(label) not in known]:
+            raise DataProblem(say("wave_left_out", column=column, absent=_listed(absent), labels=_listed(declared)))
+        if strange := [label for label in declared if plain_text(label) not in present]:
+            raise DataProblem(say("wave_unknown", strange=_listed(strange), column=column, labels=_listed(labels)))
     elif len(labels) > 1:
-        spoken = {
-            "the order of the categories": range(len(labels)) if getattr(waves.dtype, "ordered", False) else None,
-            "the dates of the answers": None if dates is None else _time_of_dates(labels, waves, dates),
-            "the labels": _time_of_labels(labels),
-        }
+        spoken = {"the order of the categories": range(len(labels))} if getattr(waves.dtype, "ordered", False) else {}
+        if dates is not None:
+            days = pd.to_datetime(dates, errors="coerce", utc=True).groupby(waves.to_numpy()).median().reindex(labels)
+            # a wave without a date, or two that share their median, leave the dates silent
+            spoken["the dates of the answers"] = None if days.isna().any() or days.duplicated().any() else days
+        spoken["the labels"] = _time_of_labels(labels)
         orders = {who: tuple(labels[i] for i in np.argsort(at)) for who, at in spoken.items() if at is not None}
         if len(set(orders.values())) > 1:
             said = "; ".join(f"{who}: {_listed(order)}" for who, order in orders.items())
             raise DataProblem(say("contradicted", column=column, said=said))
-        if not orders and not set(map(plain_text, sources)) >= set(map(plain_text, labels)):
+        if not orders and not set(map(plain_text, sources)) >= present:
             raise DataProblem(say("unordered", column=column, labels=_listed(sorted(labels, key=str))))
         declared = next(iter(orders.values()), sources)
     place = {plain_text(label): i for i, label in enumerate(declared or labels)}
     return tuple(sorted(labels, key=lambda label: place[plain_text(label)]))
 
 
-def _require_all_declared(column, labels, declared) -> None:
-    known, found = set(map(plain_text, declared)), set(map(plain_text, labels))
-    if len(known) < len(list(declared)):
-        raise DataProblem(say("wave_twice", labels=_listed(declared)))
-    if absent := [label for label in labels if plain_text(label) not in known]:
-        raise DataProblem(say("wave_left_out", column=column, absent=_listed(absent), labels=_listed(declared)))
-    if strange := [label for label in declared if plain_text(label) not in found]:
-        raise DataProblem(say("wave_unknown", strange=_listed(strange), column=column, labels=_listed(labels)))
-
-
 def _listed(labels) -> str:
     shown = [str(label) for label in labels]
-    return ", ".join(shown[:SHOWN]) + (f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else "")
+    return ", ".join(shown[:6]) + (f" and {len(shown) - 6} more" if len(shown) > 6 else "")

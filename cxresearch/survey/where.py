@@ -19,7 +19,6 @@ COMPARED = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }  # fmt: skip
-MIRRORED = {operator.lt: operator.gt, operator.le: operator.ge, operator.gt: operator.lt, operator.ge: operator.le}
 
 
 def rows_where(table: pd.DataFrame, condition: str, *, shown=lambda column: ()) -> np.ndarray:
@@ -84,23 +83,23 @@ class _Condition(NamedTuple):
             return ~inside if isinstance(op, ast.NotIn) else inside
         if (compare := COMPARED.get(type(op))) is None:
             raise self.refuse("compares by something other than == != < <= > >= in")
-        column, value = self.side(left), self.side(right)
-        if not isinstance(column, pd.Series):
-            column, value, compare = value, column, MIRRORED.get(compare, compare)
-        sides = [side for side in (column, value) if isinstance(side, pd.Series)]
-        if len(sides) != 1 and not (sides and all(map(is_numeric_dtype, sides))):
+        sides = [self.side(left), self.side(right)]
+        columns = [side for side in sides if isinstance(side, pd.Series)]
+        texts = [isinstance(side, str) or isinstance(side, pd.Series) and not is_numeric_dtype(side) for side in sides]
+        if columns and not any(texts):
+            return compare(*(side.astype("Float64") if isinstance(side, pd.Series) else float(side) for side in sides))
+        if len(columns) != 1:
             both = f"{ast.unparse(left)} with {ast.unparse(right)}"
             raise self.refuse(f"compares {both}, which are not both numbers, or no column")
+        column, value = columns[0], sides[sides[0] is columns[0]]
         if is_numeric_dtype(column):
-            if isinstance(value, str):
-                raise self.refuse(f"compares {column.name}, which holds numbers, with text")
-            return compare(column.astype("Float64"), value.astype("Float64") if len(sides) == 2 else float(value))
+            raise self.refuse(f"compares {column.name}, which holds numbers, with text")
         if is_datetime64_any_dtype(column):
             when = pd.to_datetime(value, errors="coerce") if isinstance(value, str) else pd.NaT
             if pd.isna(when):
                 raise self.refuse(f"compares {column.name}, which holds dates, with {value!r}: a date is '2024-03-31'")
             when = when if column.dt.tz is None or when.tzinfo else when.tz_localize(column.dt.tz)
-            return compare(column, when).astype("boolean").mask(column.isna())
+            return compare(*(when if side is value else side for side in sides)).astype("boolean").mask(column.isna())
         if compare not in (operator.eq, operator.ne):
             raise self.refuse(f"asks which texts of {column.name} are larger than {value!r}: name them with `in`")
         codes, levels = pd.factorize(column)

@@ -11,7 +11,7 @@ from cxresearch.errors import require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, columns, titled, wrap
 from cxresearch.findings import Check, Statement, as_text, csv_safe, ends, listing, number, percent
 from cxresearch.inference import adjusted_p_values, wilson_interval
-from cxresearch.inference.agreement import krippendorff_alpha
+from cxresearch.inference.pooling import krippendorff_alpha
 from cxresearch.survey import as_table
 from cxresearch.survey.sample import distinct
 from cxresearch.voice.texts import LANGUAGES, Texts, read_texts, say
