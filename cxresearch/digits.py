@@ -1,7 +1,7 @@
 """Last digits: processors compute them differently, and nothing that is decided, shown or kept may hang on them.
 
 What is compared with an end of a scale goes through `at_least`, `at_most`, `outside`; what must be a whole number
-through `whole`; an order through `descending`; what is printed through `rounded`; what a file keeps through `kept`.
+through `whole`; an order through `descending`; what is printed through `rounded`; what a file keeps through `kept_table`.
 """
 
 import math
@@ -45,13 +45,13 @@ def whole(values) -> np.ndarray:
         return np.where(np.abs(values - nearest) <= LAST * min(1.0, known.max(initial=0.0)), nearest, values)
 
 
-def settled(values, digits: int = SETTLED) -> np.ndarray:
-    """Return floats at `digits` significant digits, 0 where they are residues of the largest."""
+def settled(values) -> np.ndarray:
+    """Return floats at ten significant digits, 0 where they are residues of the largest."""
     values = np.asarray(values, dtype=float)
     size = np.abs(values)
     largest = size[np.isfinite(size)].max(initial=0.0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        unit = 10.0 ** (np.floor(np.log10(size)) - digits + 1)
+        unit = 10.0 ** (np.floor(np.log10(size)) - SETTLED + 1)
         near = np.rint(values / unit) * unit
     return np.where(size <= RESIDUE * largest, 0.0, np.where(np.isfinite(near), near, values))
 
@@ -81,20 +81,15 @@ def significant(value: float, digits: int = KEPT) -> float:
 
 
 def kept_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table as a file keeps it."""
-    bare = pd.DataFrame(table)  # attributes would be copied with every column
-    bare.attrs = {}
-    return pd.DataFrame({name: kept(name, bare[name]) for name in bare}, index=table.index)
-
-
-def kept(name, column: pd.Series) -> pd.Series:
-    """Return a column as a file keeps it: seven significant digits, residues of its scale 0, p-values not under 1e-12."""
-    if not (pd.api.types.is_float_dtype(column.dtype) or column.dtype == object):
-        return column
-    values = column.tolist()
-    places = [i for i, v in enumerate(values) if isinstance(v, (float, np.floating)) and math.isfinite(v)]
-    residue = RESIDUE * max((abs(values[i]) for i in places), default=0.0)
-    for i in places:
-        value = values[i] if abs(values[i]) >= residue else 0.0
-        values[i] = significant(max(values[i], SMALLEST_P) if name in P_VALUES else value)
-    return pd.Series(values, column.index, float if column.dtype == "float32" else column.dtype, column.name)
+    """Return a table as a file keeps it: seven significant digits, residues of a column's scale 0, p-values not under 1e-12."""
+    found = pd.DataFrame(table)
+    found.attrs = {}  # they would be copied with every column
+    for name in [n for n, dtype in found.dtypes.items() if pd.api.types.is_object_dtype(dtype) or pd.api.types.is_float_dtype(dtype)]:
+        values = found[name].tolist()
+        numbers = {i: v for i, v in enumerate(values) if isinstance(v, (float, np.floating)) and math.isfinite(v)}
+        residue = RESIDUE * max(map(abs, numbers.values()), default=0.0)
+        for i, value in numbers.items():
+            value = value if abs(value) >= residue else 0.0
+            values[i] = significant(max(value, SMALLEST_P) if name in P_VALUES else value)
+        found[name] = pd.Series(values, found.index, float if found.dtypes[name] == "float32" else found.dtypes[name])
+    return found

@@ -42,17 +42,12 @@ Shown = namedtuple("Shown", "table value low high title")
 class Words(dict):
     """The sentences of a room by id."""
 
-    def __call__(self, key: str, /, **values) -> str:
-        """Return the sentence `key` with its named values; every value given must have its place in it."""
-        named = {name for _, name, _, _ in Formatter().parse(self[key]) if name}
-        if named != set(values):
-            raise KeyError(f"sentence {key!r} names {sorted(named)}, given are {sorted(values)}")
-        return self.told(key, **values)
-
-    def told(self, key: str, /, **known) -> str:
+    def __call__(self, key: str, /, **known) -> str:
         """Return the sentence `key` with those of the values that it names, written as it asks (see `_written`)."""
         parts = Formatter().parse(self[key])
         return "".join(t + ("" if name is None else _written(known[name], spec, how)) for t, name, spec, how in parts)
+
+    told = __call__  # of a finding; the plain call is for refusals, too
 
     def refuse_if(self, forbidden, key: str, /, **values) -> None:
         """Raise the sentence `key` where something is forbidden: few_... is `TooFewRespondents`, others `DataProblem`."""
@@ -380,14 +375,17 @@ def save(finding: Finding, *, name: str) -> Path:
     """
     if not name or not name.replace("-", "").replace("_", "").isalnum():
         raise DataProblem(f"name={name!r} must be made of letters, digits, '-' and '_', since it names files")
-    folder = Path(os.environ.get(RUN_FOLDER) or _interactive_folder())
+    here, running = Path.cwd(), os.environ.get(RUN_FOLDER)
+    projects = (p for p in (here, *here.parents) if (p / "notebooks").is_dir() and (p / "reports").is_dir())
+    root = next(projects, here.parent if here.name == "notebooks" else here)
+    folder = Path(running or os.path.relpath(root / "reports" / "runs" / "interactive"))
     folder.mkdir(parents=True, exist_ok=True)
-    files = {table: f"{name}.{table}.csv" for table in finding.tables()}
-    for key, table in finding.tables().items():
+    tables, seen = finding.tables(), set()
+    files = {key: f"{name}.{key}.csv" for key in tables}
+    for key, table in tables.items():
         written = csv_safe(digits.kept_table(table))
         written.to_csv(folder / files[key], index=False, float_format="%.15g", lineterminator="\n")
-    texts = (t.select_dtypes(["object", "string"]) for t in finding.tables().values())
-    seen = {v for text in texts for column in text for v in text[column] if isinstance(v, str)}
+        seen |= {v for column in table.select_dtypes(["object", "string"]) for v in table[column] if isinstance(v, str)}
     record = {
         "id": finding.id, "function": finding.function, "what": finding.label(finding.outcome), "title": finding.title,
         "outcome": finding.outcome, "by": list(finding.by), "established": finding.established,
@@ -399,30 +397,23 @@ def save(finding: Finding, *, name: str) -> Path:
     }  # fmt: skip
     path = folder / f"{name}.json"
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    shown = path if os.environ.get(RUN_FOLDER) is None else Path("findings", folder.name, path.name)
+    shown = Path("findings", folder.name, path.name) if running else path
     print(f"saved {finding.id}: {shown.as_posix()} and {len(files)} table(s)")
     return path
 
 
 def csv_safe(table: pd.DataFrame) -> pd.DataFrame:
     """Return `table` with text that a spreadsheet would run as a formula made plain by a leading apostrophe."""
-    return table.rename(columns=_defuse).map(_defuse)
 
+    def safe(value):
+        if not isinstance(value, str):
+            return value
+        whole = re.sub(r"\r\n?", "\n", value)  # pandas does not quote a carriage return, and a new row would begin
+        return f"'{whole}" if value.startswith(FORMULA) else whole
 
-def _defuse(value):
-    if not isinstance(value, str):
-        return value
-    whole = re.sub(r"\r\n?", "\n", value)  # pandas does not quote a carriage return, after which a new row would begin
-    return f"'{whole}" if value.startswith(FORMULA) else whole
+    return table.rename(columns=safe).map(safe)
 
 
 def _plain(table: pd.DataFrame) -> list[dict]:
     rows = digits.kept_table(table).to_json(orient="records", double_precision=15, default_handler=str)
     return json.loads(rows)
-
-
-def _interactive_folder() -> Path:
-    here = Path.cwd()
-    home = here.parent if here.name == "notebooks" else here
-    root = next((p for p in (here, *here.parents) if (p / "notebooks").is_dir() and (p / "reports").is_dir()), home)
-    return Path(os.path.relpath(root / "reports" / "runs" / "interactive"))

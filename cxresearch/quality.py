@@ -48,38 +48,35 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
         raise DataProblem("response_quality needs at least one item; found none")
     require_columns(table, *items, *ratings, where="responses")
     require_base(len(table), min_base=min_base, what="response quality")
-    found, straight = _item_table(table, items), _straight_lined(table[ratings])
-    (n_rated, share), (n_many, share_many) = (
-        (int(many["n"].sum()), float(np.average(many["share_straight"], weights=many["n"])) if len(many) else np.nan)
-        for many in (straight[straight["n_given"] >= least] for least in (FEWEST, MANY))
-    )
+    found, rated = _item_table(table, items), table[ratings]
+    one = digits.at_most(rated.max(axis=1), rated.min(axis=1))  # not nunique, which looks at rows one by one
+    rows = pd.DataFrame({"n_given": rated.notna().sum(axis=1), "share_straight": one.astype(float)})
+    some, many = (rows[rows["n_given"] >= least] for least in (FEWEST, MANY))
+    straight = some.groupby("n_given")["share_straight"].agg(n="size", share_straight="mean").reset_index()
+    p = pd.Series(rated.to_numpy(dtype=float).ravel()).value_counts(normalize=True).to_numpy()
+    straight["share_by_chance"] = [float(np.sum(p**k)) for k in straight["n_given"]]
+    share, unanswered = many["share_straight"].mean(), int(table[items].isna().all(axis=1).sum())
+    skipped, unmet = (digits.largest(found, column) for column in ("share_skipped", "share_not_met"))
     summary = {
         "n": len(table), "n_waves": 1 if wave is None else int(table[wave].nunique()), "n_ratings": len(ratings),
-        "n_rated": n_rated, "share_straight": share, "n_many": n_many, "share_straight_many": share_many,
-        "n_unanswered": int(table[items].isna().all(axis=1).sum()), "method": "counts",
+        "n_rated": len(some), "share_straight": some["share_straight"].mean(), "n_many": len(many),
+        "share_straight_many": share, "n_unanswered": unanswered, "method": "counts",
     }  # fmt: skip
     further = {} if straight.empty else {"straight": hide_small_bases(straight, min_base=min_base, keys=("n_given",))}
     if wave is not None:
         waves = table.groupby(wave, sort=True, observed=True)
-        by_wave = pd.concat([_item_table(rows, items).assign(wave=name) for name, rows in waves], ignore_index=True)
+        by_wave = pd.concat([_item_table(part, items).assign(wave=name) for name, part in waves], ignore_index=True)
         further["waves"] = hide_small_bases(by_wave[["term", "wave", *by_wave.columns[1:-1]]], min_base=min_base)
-    limits = {"highest share skipped": (float(found["share_skipped"].max()), MOST_SKIPPED)}
-    limits |= {f"straight-lined ratings of {MANY} or more items": (share_many, MOST_STRAIGHT)} if n_many else {}
-    checks = [Check(what, digits.rounded(v, 3), f"at most {most}", v <= most) for what, (v, most) in limits.items()]
-    unanswered = summary["n_unanswered"]
-    checks.insert(1, Check("responses without any answer", unanswered, "0", unanswered == 0))
-    drawn = dict(words=_told(found, summary, survey.label), figure=_bars)
-    known = (found, summary, tuple(checks), survey.labels, further)
-    return Statement("response_quality", "responses", None, *known, **drawn)
-
-
-def _told(table: pd.DataFrame, s: dict, label) -> str:
-    skipped, unmet = (digits.largest(table, column) for column in ("share_skipped", "share_not_met"))
-    known = s | {"skipped": label(skipped["term"]), "share_skipped": skipped["share_skipped"], "many": MANY}
-    known |= {"unmet": label(unmet["term"]), "share_not_met": unmet["share_not_met"]}
-    first = ("skipped" if known["share_skipped"] > 0 else "complete") + ("" if s["n_waves"] > 1 else "_once")
-    keys = {first: True, "not_met": known["share_not_met"] > 0, "straight": s["n_many"] > 0}
-    return " ".join(say.told(key, **known) for key, holds in keys.items() if holds)
+    at_most = lambda what, v, most: Check(what, digits.rounded(v, 3), f"at most {most}", bool(v <= most))  # noqa: E731
+    checks = [at_most("highest share skipped", skipped["share_skipped"], MOST_SKIPPED)]
+    checks += [Check("responses without any answer", unanswered, "0", unanswered == 0)]
+    checks += [at_most(f"straight-lined ratings of {MANY} or more items", share, MOST_STRAIGHT)] * (len(many) > 0)
+    first = ("skipped" if skipped["share_skipped"] > 0 else "complete") + "_once" * (summary["n_waves"] < 2)
+    keys = [first, *["not_met"] * bool(unmet["share_not_met"] > 0), *["straight"] * (len(many) > 0)]
+    known = {"skipped": survey.label(skipped["term"]), "share_skipped": skipped["share_skipped"], "many": MANY}
+    known |= {"unmet": survey.label(unmet["term"]), "share_not_met": unmet["share_not_met"]}
+    question = ("response_quality", "responses", None, found, summary, tuple(checks))
+    return Statement.of(say, keys, known, 0.95, *question, source=survey, further=further, figure=_bars)
 
 
 def _bars(finding: Statement, ax):
@@ -104,14 +101,3 @@ def _item_table(responses: pd.DataFrame, items: Sequence[str]) -> pd.DataFrame:
         "term": items, "n": len(responses), "n_answered": answered.sum(axis=0), "share_answered": answered.mean(axis=0),
         "share_skipped": (met & ~answered).mean(axis=0), "share_not_met": (~met & ~answered).mean(axis=0),
     })  # fmt: skip
-
-
-def _straight_lined(ratings: pd.DataFrame) -> pd.DataFrame:
-    """Return by number of items rated how many gave one answer to all, and how many would by chance."""
-    # Not nunique, which looks at a million rows one by one.
-    straight = digits.at_most(ratings.max(axis=1), ratings.min(axis=1))
-    rows = pd.DataFrame({"n_given": ratings.notna().sum(axis=1), "share_straight": straight})
-    rows = rows[rows["n_given"] >= FEWEST].groupby("n_given")["share_straight"]
-    p = pd.Series(ratings.to_numpy(dtype=float).ravel()).value_counts(normalize=True).to_numpy()
-    found = rows.agg(n="size", share_straight="mean").reset_index()
-    return found.assign(share_by_chance=[float(np.sum(p**k)) for k in found["n_given"]])

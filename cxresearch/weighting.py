@@ -10,7 +10,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
 from cxresearch.figures import forest
-from cxresearch.findings import Check, Finding, listing, say
+from cxresearch.findings import Check, Statement, listing, say
 from cxresearch.survey import Survey, as_survey, kish_effective_n
 
 TOLERANCE = 1e-10  # largest difference, as a share of all, between a margin and its target
@@ -20,7 +20,7 @@ MAX_RATIO, MAX_DEFF = 20.0, 2.0
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Raking(Finding):
+class Raking(Statement):
     """Weights raked to margins: target, before, after, n by margin (`term`) and category."""
 
     weights: np.ndarray = None  # (N,), NaN never
@@ -30,19 +30,11 @@ class Raking(Finding):
         margins, so that errors know about the raking.
         """
         rows = table.table if isinstance(table, Survey) else table
-        if len(rows) != len(self.weights):
-            raise DataProblem(say("other_rows", rows=len(rows), n=len(self.weights)))
+        say.refuse_if(len(rows) != (n := len(self.weights)), "other_rows", rows=len(rows), n=n)
         added = rows.assign(**{name: self.weights})
         goals = {m: dict(zip(part["category"], part["target"])) for m, part in self.table.groupby("term")}
         added.attrs["raked"] = {**rows.attrs.get("raked", {}), name: goals}
         return table.with_table(added, weight=name) if isinstance(table, Survey) else added
-
-    def sentence(self) -> str:
-        s, doubtful = self.summary, [c.check for c in self.tested if not c.ok]
-        known = s | {k: 100 * s[k] for k in ("gap_before", "gap_after")} | {"checks": listing(doubtful)}
-        known |= {"margins": listing(map(self.label, self.table["term"].unique()))}
-        keys = ["raked" if s["rounds"] > 1 else "raked_once", "base", *["doubtful"][: len(doubtful)]]
-        return " ".join(say.told(key, **known) for key in keys)
 
     def plot(self, ax=None):
         """Draw each level's share before and after, in percent."""
@@ -76,67 +68,64 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     Raked to Region in 1 round: the largest gap to a target went from 2.4 to 0.0 percentage ...
     """
     survey = as_survey(responses)
-    table = survey.table
+    table, start = survey.table, survey.weights()
     require_columns(table, *targets, where="responses")
-    if not targets:
-        raise DataProblem(say("no_targets", example={"region": {"north": 0.4, "south": 0.6}}))
-    if trim is not None and not trim > 1:
-        raise DataProblem(say("trim", trim=trim))
-    start = survey.weights()
-    if not start.any():
-        raise DataProblem(say("no_start", weight=survey.weight))
+    say.refuse_if(not targets, "no_targets", example={"region": {"north": 0.4, "south": 0.6}})
+    say.refuse_if(trim is not None and not trim > 1, "trim", trim=trim)
+    say.refuse_if(not start.any(), "no_start", weight=survey.weight)
     codes, goals = zip(*(_margin(table, column, goal, start) for column, goal in targets.items()))
-    sums = {column: float(sum(goal.values())) for column, goal in targets.items()}
+    sums = {column: float(goal.sum()) for column, goal in zip(targets, goals)}
     low, high = min(sums, key=sums.get), max(sums, key=sums.get)
-    if (most := sums[high]) - sums[low] > 1e-4 * most:
-        raise DataProblem(say("totals_differ", low=low, least=f"{sums[low]:g}", high=high, most=f"{most:g}"))
-    unit = "shares" if abs(most - 1) < 1e-3 else "percent" if abs(most - 100) < 1e-1 else "totals"
-    total = most if unit == "totals" else float(start.sum())
+    least, most = f"{sums[low]:g}", f"{sums[high]:g}"
+    apart = sums[high] - sums[low] > 1e-4 * sums[high]
+    say.refuse_if(apart, "totals_differ", low=low, least=least, high=high, most=most)
+    unit = "shares" if abs(sums[high] - 1) < 1e-3 else "percent" if abs(sums[high] - 100) < 1e-1 else "totals"
+    total = sums[high] if unit == "totals" else float(start.sum())
     goals = tuple(g / g.sum() * total for g in goals)
     raked, rounds = _raked(start, codes, goals, total, trim)
-    parts = []
+    parts, n = [], int((start > 0).sum())
     for (column, goal), code, wanted in zip(targets.items(), codes, goals):
         shares = [np.bincount(code, w, minlength=len(wanted)) / w.sum() for w in (start, raked)]
         columns = {"target": wanted / wanted.sum(), "before": shares[0], "after": shares[1]}
-        n = np.bincount(code[start > 0], minlength=len(wanted))
-        parts.append(pd.DataFrame({"term": column, "category": list(goal), **columns, "n": n}))
-    margins, n = pd.concat(parts, ignore_index=True), int((start > 0).sum())
+        columns["n"] = np.bincount(code[start > 0], minlength=len(wanted))
+        parts.append(pd.DataFrame({"term": column, "category": list(goal), **columns}))
+    margins = pd.concat(parts, ignore_index=True)
+    before, gap = (float((margins[k] - margins["target"]).abs().max()) for k in ("before", "after"))
     kish, positive = kish_effective_n(raked), raked[raked > 0]
+    ratio, deff = float(positive.max() / positive.min()), n / kish
     adjusted = raked / raked.mean() / np.where(start > 0, start / start.mean(), np.inf)
-    gaps = {f"gap_{k}": float((margins[k] - margins["target"]).abs().max()) for k in ("before", "after")}
     summary = {
-        "n": n, "n_effective": kish, "method": "raking (iterative proportional fitting)", "rounds": rounds, **gaps,
-        "kish_deff": n / kish, "weight_ratio": float(positive.max() / positive.min()),
+        "n": n, "n_effective": kish, "method": "raking (iterative proportional fitting)", "rounds": rounds,
+        "gap_before": before, "gap_after": gap, "kish_deff": deff, "weight_ratio": ratio,
         "largest_adjustment": float(adjusted.max()), "targets": unit,
     }  # fmt: skip
-    checks = _checks(summary, int((start == 0).sum()), most)
-    for check in (c for c in checks if not c.ok):
-        warnings.warn(say("warned", check=check.check, value=check.value, limit=check.limit), stacklevel=2)
-    return Raking("rake", ", ".join(targets), None, margins, summary, checks, survey.labels, weights=raked)
-
-
-def _checks(s, zero: int, total: float) -> tuple[Check, ...]:
-    ratio, deff, gap = digits.rounded(s["weight_ratio"], 2), digits.rounded(s["kish_deff"], 3), s["gap_after"]
-    return (
+    largest = ("largest weight / smallest weight", digits.rounded(ratio, 2), f"at most {MAX_RATIO:g}")
+    checks = (
         Check("margins meet their targets", f"{gap:.1e}", f"gap below {MET:g}", gap < MET),
-        Check("largest weight / smallest weight", ratio, f"at most {MAX_RATIO:g}", s["weight_ratio"] <= MAX_RATIO),
-        Check("Kish design effect", deff, f"at most {MAX_DEFF:g}", s["kish_deff"] <= MAX_DEFF),
-        Check("how the targets were read", f"{s['targets']}, adding up to {total:g}", "as meant", True, "info"),
-        Check("rows left out, the weight being 0", zero, "information", True, "info"),
+        Check(*largest, ratio <= MAX_RATIO),
+        Check("Kish design effect", digits.rounded(deff, 3), f"at most {MAX_DEFF:g}", deff <= MAX_DEFF),
+        Check("how the targets were read", f"{unit}, adding up to {most}", "as meant", True, "info"),
+        Check("rows left out, the weight being 0", int((start == 0).sum()), "information", True, "info"),
     )
+    doubtful = [check for check in checks if not check.ok]
+    for check in doubtful:
+        warnings.warn(say("warned", check=check.check, value=check.value, limit=check.limit), stacklevel=2)
+    keys = ["raked" if rounds > 1 else "raked_once", "base", *["doubtful"][: len(doubtful)]]
+    known = {"margins": listing(map(survey.label, targets)), "checks": listing(c.check for c in doubtful)}
+    question = ("rake", ", ".join(targets), None, margins, summary, checks)
+    return Raking.of(say, keys, known, 0.95, *question, source=survey, weights=raked)
 
 
 def _margin(table, column, goal, start) -> tuple[np.ndarray, np.ndarray]:
     """Return each row's place among the levels of the targets, and the targets."""
     levels, wanted, values = list(goal), np.array([float(v) for v in goal.values()]), table[column]
-    if not levels or not np.isfinite(wanted).all() or (wanted < 0).any() or wanted.sum() <= 0:
-        raise DataProblem(say("no_number", column=column, goal=dict(goal)))
-    if missing := values.isna().sum():
-        raise DataProblem(say("margin_missing", column=column, missing=missing, n=len(values)))
+    unfit = not (levels and np.isfinite(wanted).all() and (wanted >= 0).all() and wanted.sum() > 0)
+    say.refuse_if(unfit, "no_number", column=column, goal=dict(goal))
+    missing = values.isna().sum()
+    say.refuse_if(missing, "margin_missing", column=column, missing=missing, n=len(values))
     as_name = lambda v: plain_text(int(v) if isinstance(v, (float, np.floating)) and v.is_integer() else v)  # noqa: E731
     names = [as_name(level) for level in levels]  # 1, 1.0 and "1" are one level, whoever wrote it down
-    if len(set(names)) < len(names):
-        raise DataProblem(say("level_twice", column=column, level=max(names, key=names.count)))
+    say.refuse_if(len({*names}) < len(names), "level_twice", column=column, level=max(names, key=names.count))
     found, seen = pd.factorize(values)
     codes = pd.Index(names).get_indexer([as_name(level) for level in seen])[found]
     if (codes < 0).any():

@@ -84,12 +84,12 @@ def test_a_half_is_rounded_alike_whatever_its_last_digit(value):
 
 
 def test_what_a_file_keeps():
-    column = pd.Series([123.456789012, -1e-13, 4e-6, 123456789.0, np.nan, np.inf])
-    assert digits.kept("estimate", column).tolist()[:4] == [123.4568, 0.0, 0.0, 123456789.0]
-    small = digits.kept("estimate", pd.Series([2.0, -1e-13, 1e-9]))
-    assert small.tolist() == [2.0, 0.0, 1e-9]
-    assert digits.kept("p_value", pd.Series([1e-300, 0.0, 0.04])).tolist() == [1e-12, 1e-12, 0.04]
+    kept = lambda name, values: digits.kept_table(pd.DataFrame({name: values}))[name].tolist()  # noqa: E731
+    found = kept("estimate", [123.456789012, -1e-13, 4e-6, 123456789.0, np.nan, np.inf])
+    assert found[:4] == [123.4568, 0.0, 0.0, 123456789.0] and np.isnan(found[4]) and found[5] == np.inf
+    assert kept("estimate", [2.0, -1e-13, 1e-9]) == [2.0, 0.0, 1e-9]
+    assert kept("p_value", [1e-300, 0.0, 0.04]) == [1e-12, 1e-12, 0.04]
     mixed = pd.Series(["no spread", 0.123456789, 3, None, True], dtype=object)
-    assert digits.kept("value", mixed).tolist() == ["no spread", 0.1234568, 3, None, True]
-    words = pd.Series(["a"])
-    assert digits.kept("term", words) is words
+    assert kept("value", mixed) == ["no spread", 0.1234568, 3, None, True]
+    table = pd.DataFrame({"term": ["a"], "n": [1], "share": np.array([0.1], "float32")})
+    assert digits.kept_table(table).dtypes.tolist() == [table["term"].dtype, int, float] and table["share"].dtype != float

@@ -14,8 +14,8 @@ from cxresearch.chain.rows import opened, require_once, say
 from cxresearch.errors import require_choice, require_columns
 from cxresearch.findings import Check, Statement, ends, listing
 from cxresearch.inference import critical_value, percentile_interval
-from cxresearch.inference.pooling import LEVELS, intraclass, krippendorff_alpha, one_way
 from cxresearch.inference.clusters import demean
+from cxresearch.inference.pooling import LEVELS, intraclass, krippendorff_alpha, one_way
 from cxresearch.survey import Survey, as_survey, as_table
 from cxresearch.survey.survey import person_codes
 

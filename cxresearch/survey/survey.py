@@ -12,7 +12,15 @@ from cxresearch.errors import DataProblem, TooFewRespondents, plain_text, requir
 from cxresearch.findings import Check, number, say
 from cxresearch.privacy import POOLED, hidden_of, pool_small_groups, require_base
 from cxresearch.survey.sample import (
-    UNSTATED, Sample, distinct, levels_of, natural_key, raked_on, sampling_units, waves_of, whole_numbers,
+    UNSTATED,
+    Sample,
+    distinct,
+    levels_of,
+    natural_key,
+    raked_on,
+    sampling_units,
+    waves_of,
+    whole_numbers,
 )  # fmt: skip
 from cxresearch.survey.waves import wave_order
 from cxresearch.survey.where import rows_where
