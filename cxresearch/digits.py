@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_float_dtype, is_object_dtype
 
 LAST = 1e-10  # of a value on its scale: below it, two values are one
 RESIDUE = 1e-12  # of the largest value of a column: below it, nothing but rounding
@@ -81,10 +82,10 @@ def significant(value: float, digits: int = KEPT) -> float:
 
 
 def kept_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table as a file keeps it: seven significant digits, residues of a column's scale 0, p-values not under 1e-12."""
+    """Return a table as a file keeps it: seven significant digits, residues of a column's scale 0, p-values from 1e-12."""
     found = pd.DataFrame(table)
     found.attrs = {}  # they would be copied with every column
-    for name in [n for n, dtype in found.dtypes.items() if pd.api.types.is_object_dtype(dtype) or pd.api.types.is_float_dtype(dtype)]:
+    for name in [n for n, dtype in found.dtypes.items() if is_object_dtype(dtype) or is_float_dtype(dtype)]:
         values = found[name].tolist()
         numbers = {i: v for i, v in enumerate(values) if isinstance(v, (float, np.floating)) and math.isfinite(v)}
         residue = RESIDUE * max(map(abs, numbers.values()), default=0.0)

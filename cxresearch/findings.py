@@ -106,6 +106,7 @@ class Finding(ABC):
     suppressed: int = field(default=0, kw_only=True)  # cells hidden or pooled for their base
     domain: str = field(default="", kw_only=True)  # the condition that rows meet (`Survey.where`)
     fitted: object = field(default=None, kw_only=True)  # the statsmodels results object behind it
+    by = property(lambda self: tuple(self.group.split(", ")) if self.group else (), doc="Columns that it is split by.")
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
@@ -116,11 +117,6 @@ class Finding(ABC):
     def id(self) -> str:
         parts = {"": f"{self.function} {self.outcome}", " by ": self.group, " where ": self.domain}
         return "".join(f"{word}{part}" for word, part in parts.items() if part)
-
-    @property
-    def by(self) -> tuple[str, ...]:
-        """The columns the finding is split by."""
-        return tuple(self.group.split(", ")) if self.group else ()
 
     @property
     def established(self) -> bool | None:

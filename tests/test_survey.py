@@ -320,9 +320,9 @@ def test_a_domain_holds_the_rows_that_meet_its_condition_and_no_missing_ones(con
     [
         ("a.max() > 1", "where a column or a constant belongs"), ("f(a)", "no comparison"), ("@a", "cannot be read"),
         ("a + 1 > 2", "where a column"), ("a is None", "compares by something other"), ("a", "no comparison"),
-        ("a > 'x'", "which holds numbers, with text"), ("r < 'N'", "name them with `in`"), ("on > 3", "which holds dates"),
+        ("a > 'x'", "compares a with 'x'; numbers go with numbers"), ("r < 'N'", "a text by == != or in"), ("on > 3", "a date with '2024-03-31'"),
         ("r == 'X'", "r never holds 'X'"), ("z > 1", "the survey has no column 'z'"), ("a > 10", "no row meets"),
-        ("__import__('os')", "no comparison"), ("a > r", "not both numbers"), ("1 == 1", "or no column"),
+        ("__import__('os')", "no comparison"), ("a > r", "compares a with r"), ("1 == 1", "compares 1 with 1"), ("on < 'x'", "compares on"),
     ],
 )  # fmt: skip
 def test_a_condition_that_is_no_comparison_is_refused(condition, told):

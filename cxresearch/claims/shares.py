@@ -15,7 +15,7 @@ from cxresearch.errors import require_columns, require_share
 from cxresearch.findings import Check, Statement, ends, listing, words
 from cxresearch.inference import adjusted_p_values, newcombe_difference, t_interval, wilson_interval
 from cxresearch.survey import Survey, as_survey
-from cxresearch.survey.where import rows_where
+from cxresearch.survey.survey import rows_where
 
 say = words(__package__)
 

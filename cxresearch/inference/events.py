@@ -27,13 +27,12 @@ def opened(events, *, named="transactions", threads=None, memory_limit=None):
     limits = {"threads": threads, "memory_limit": memory_limit}
     given = {name: value for name, value in limits.items() if value is not None}
     if isinstance(events, (duckdb.DuckDBPyConnection, duckdb.DuckDBPyRelation)):
-        if given:
-            raise DataProblem(say("settings"))
+        say.refuse_if(given, "settings")
         if isinstance(events, duckdb.DuckDBPyConnection):
             found = events.execute("SELECT table_name FROM information_schema.tables ORDER BY 1").fetchall()
             names = [name for (name,) in found]
-            if named not in names and len(names) != 1:
-                raise DataProblem(say("tables", n=len(names), names=", ".join(names) or "none", named=named))
+            unclear, listed = named not in names and len(names) != 1, ", ".join(names) or "none"
+            say.refuse_if(unclear, "tables", n=len(names), names=listed, named=named)
             events = events.table(named if named in names else names[0])
         yield events
         return
@@ -44,7 +43,7 @@ def opened(events, *, named="transactions", threads=None, memory_limit=None):
             raise DataProblem(say("engine", **limits, problem=problem)) from None
         with engine:
             engine.execute("SET enable_progress_bar = false")  # it would stand in notebooks and in workers' logs
-            relation, rows = (_frame if isinstance(events, pd.DataFrame) else _files)(engine, events)
+            relation, rows = _relation(engine, events)
             if memory_limit is None:
                 # Whole-number ids without wide gaps are counted in place, without hashing: in a table outside the memory
                 # limit, with a place for every number between the least and the most, so rows must be many for each.
@@ -52,25 +51,22 @@ def opened(events, *, named="transactions", threads=None, memory_limit=None):
             yield relation
 
 
-def _frame(engine, table):
-    try:
-        return engine.from_df(table), len(table)
-    except duckdb.Error:  # a reversed view, as table[::-1] leaves it
-        return engine.from_df(table.copy()), len(table)
-
-
-def _files(engine, path):
-    """Return the relation over the files at a path, or of a list, and its rows (CSV would have to be read: 0)."""
-    pattern = path if isinstance(path, list) else pattern_of(os.fspath(path))
-    if not pattern:
-        raise DataProblem(say("no_file", path=path))
+def _relation(engine, events):
+    """Return the relation over a DataFrame or the files at a path or of a list, and its rows (CSV is not read: 0)."""
+    if isinstance(events, pd.DataFrame):
+        try:
+            return engine.from_df(events), len(events)
+        except duckdb.Error:  # a reversed view, as table[::-1] leaves it
+            return engine.from_df(events.copy()), len(events)
+    pattern = events if isinstance(events, list) else pattern_of(os.fspath(events))
+    say.refuse_if(not pattern, "no_file", path=events)
     try:
         if (pattern if isinstance(pattern, str) else pattern[0]).lower().endswith(CSV):
             return engine.read_csv(pattern), 0
         found = engine.read_parquet(pattern, union_by_name=True)
         return found, found.count("*").fetchall()[0][0]
     except duckdb.Error as problem:
-        raise DataProblem(say("unreadable_file", path=path, problem=str(problem).splitlines()[0])) from None
+        raise DataProblem(say("unreadable_file", path=events, problem=str(problem).splitlines()[0])) from None
 
 
 def pattern_of(path: str) -> str:
@@ -95,14 +91,12 @@ def time_sql(relation, column: str, time_zone: str | None) -> str:
     """Return the SQL that reads a time as a local timestamp; refuse text that is not one and an unnamed time zone."""
     kind = _kind(relation, column)
     if kind == "TIMESTAMP WITH TIME ZONE":
-        if time_zone is None:
-            raise DataProblem(say("zoned", column=column))
+        say.refuse_if(time_zone is None, "zoned", column=column)
         if time_zone not in available_timezones():
             near = nearest(time_zone, available_timezones())
             raise DataProblem(say("zone_unknown", time_zone=time_zone, nearest=near))
         return f"timezone('{time_zone}', {quoted(column)})"
-    if time_zone is not None:
-        raise DataProblem(say("unzoned", column=column, time_zone=time_zone))
+    say.refuse_if(time_zone is not None, "unzoned", column=column, time_zone=time_zone)
     if kind == "DATE" or kind.startswith("TIMESTAMP"):
         return f"{quoted(column)}::TIMESTAMP"
     return _readable(relation, column, f"TRY_CAST({quoted(column)}::VARCHAR AS TIMESTAMP)", "no_dates")
@@ -114,8 +108,7 @@ def _readable(relation, column: str, cast: str, refusal: str) -> str:
     lost = f"FILTER ({q} IS NOT NULL AND {cast} IS NULL)"
     counts = f"SELECT count(*) {lost}, count({q}), min({q}::VARCHAR) {lost} FROM source"
     n, total, first = relation.query("source", counts).fetchall()[0]
-    if n:
-        raise DataProblem(say(refusal, column=column, n=n, total=total, first=first))
+    say.refuse_if(n, refusal, column=column, n=n, total=total, first=first)
     return cast
 
 
@@ -123,18 +116,16 @@ def require_one_id_type(table, column: str) -> None:
     """Raise `DataProblem` if a DataFrame's column mixes ids of several types: 7 and '7' would be two customers."""
     if isinstance(table, pd.DataFrame) and column in table.columns and table[column].dtype == object:
         types = table[column].dropna().map(lambda v: type(v).__name__).value_counts().sort_index()
-        if len(types) > 1:
-            found = ", ".join(f"{name}: {n}" for name, n in types.items())
-            raise DataProblem(say("id_types", column=column, n=len(types), found=found))
+        found = ", ".join(f"{name}: {n}" for name, n in types.items())
+        say.refuse_if(len(types) > 1, "id_types", column=column, n=len(types), found=found)
 
 
 def amount_sql(relation, column: str) -> str:
     """Return the SQL that reads an amount as a number; refuse text that is not one, and amounts in several currencies."""
     asked = "SELECT currency, count(*) FROM source WHERE currency IS NOT NULL GROUP BY 1 ORDER BY 1"
     found = relation.query("source", asked).fetchall() if "currency" in relation.columns else []
-    if len(found) > 1:
-        listed = ", ".join(f"{name}: {n}" for name, n in found)
-        raise DataProblem(say("currencies", column=column, n=len(found), found=listed))
+    listed = ", ".join(f"{name}: {n}" for name, n in found)
+    say.refuse_if(len(found) > 1, "currencies", column=column, n=len(found), found=listed)
     if not _kind(relation, column).startswith(("VARCHAR", "ENUM", "JSON")):
         return f"{quoted(column)}::DOUBLE"
     return _readable(relation, column, f"TRY_CAST({quoted(column)} AS DOUBLE)", "no_numbers")

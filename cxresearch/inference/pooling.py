@@ -65,9 +65,9 @@ def _groups(values, group):
     """Return the groups' names, sizes and means, and the sum of squares within."""
     values, (names, code) = np.asarray(values, dtype=float), np.unique(np.asarray(group), return_inverse=True)
     n = np.bincount(code)
-    if len(n) < 2 or n.max() < 2 or not np.isfinite(values).all():
-        missing = np.isnan(values).sum()
-        raise DataProblem(say("one_way", groups=len(n), largest=n.max(initial=0), missing=missing))
+    largest, missing = n.max(initial=0), np.isnan(values).sum()
+    poor = len(n) < 2 or largest < 2 or not np.isfinite(values).all()
+    say.refuse_if(poor, "one_way", groups=len(n), largest=largest, missing=missing)
     means = np.bincount(code, values) / n
     return names, n, means, float(np.sum(np.square(values - means[code])))
 
@@ -75,8 +75,7 @@ def _groups(values, group):
 def one_way(values, group) -> OneWay:
     """Return the variances between and within groups by restricted maximum likelihood, found by their ratio r."""
     names, n, means, within = _groups(values, group)
-    if within == 0:
-        raise DataProblem(say("alike"))
+    say.refuse_if(within == 0, "alike")
     from scipy.optimize import brentq
 
     def at(ratio):

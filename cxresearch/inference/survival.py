@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import numpy as np
 from scipy import special
 
-from cxresearch.errors import DataProblem
 from cxresearch.findings import say
 from cxresearch.inference import critical_value, t_interval
 
@@ -32,8 +31,8 @@ def _risk(time, event, weights=None, at=()) -> SimpleNamespace:
     """Return the hazards at the distinct times, and what each row has to do with them."""
     time, event = np.asarray(time, dtype=float), np.asarray(event, dtype=float)
     weights = np.ones(len(time)) if weights is None else np.asarray(weights, dtype=float)
-    if not (len(time) and np.isfinite(time).all() and np.isin(event, (0, 1)).all() and weights.sum() > 0):
-        raise DataProblem(say("no_survival"))
+    fit = len(time) and np.isfinite(time).all() and np.isin(event, (0, 1)).all() and weights.sum() > 0
+    say.refuse_if(not fit, "no_survival")
     share, (times, row) = weights / weights.sum(), np.unique(np.concatenate([time, at]), return_inverse=True)
     row = row[: len(time)]
     count = lambda values: np.bincount(row, values, minlength=len(times))  # noqa: E731
@@ -68,8 +67,7 @@ def restricted_mean(time, event, horizon: float, *, confidence: float = 0.95) ->
     """Return the mean time up to `horizon` (the area under the curve so far), and the ends of its interval."""
     found = _risk(time, event, at=[horizon])
     last = found.time[found.risk > 0][-1]
-    if not 0 < horizon <= last:
-        raise DataProblem(say("horizon", horizon=f"{horizon:g}", last=f"{last:g}"))
+    say.refuse_if(not 0 < horizon <= last, "horizon", horizon=f"{horizon:g}", last=f"{last:g}")
     area = found.survival * np.diff(np.minimum(np.append(found.time, np.inf), horizon))
     later = np.cumsum(area[::-1])[::-1]  # what a loss then takes away
     mean, variance = min(found.time[0], horizon) + area.sum(), later**2 @ (found.hazard * found.jump) / len(found.row)

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from cxresearch.errors import DataProblem, plain_text
 from cxresearch.findings import Check, say
-from cxresearch.privacy import POOLED
+from cxresearch.privacy import POOLED, pool_small_groups
 
 UNSTATED = "not stated"
 STILL_MET = 0.02  # a few missing answers leave the margins calibrated; a filter does not
@@ -47,10 +47,7 @@ class SamplingUnits(NamedTuple):
     stratum_of_psu: np.ndarray  # (m,)
     size: np.ndarray  # (H,) units in each stratum
     factor: np.ndarray  # (H,) (1 - f) m / (m - 1)
-
-    @property
-    def df(self) -> float:
-        return float(len(self.stratum_of_psu) - len(self.size))
+    df = property(lambda self: float(len(self.stratum_of_psu) - len(self.size)))
 
 
 def sampling_units(n: int, *, strata=None, cluster=None, fpc=None) -> SamplingUnits:
@@ -83,8 +80,8 @@ def total_covariance(influence, units: SamplingUnits, *, diagonal: bool = False)
 
 
 def raked_on(table: pd.DataFrame, weight: str | None) -> tuple[str, ...]:
-    """Return the margins that column `weight` was raked on, as `Raking.augment` noted them; none where rows no longer
-    meet them (a part of the table was taken): there the weights count as fixed.
+    """Return the margins that `weight` was raked on (see `Raking.augment`), none where a part of the rows no longer meets
+    them: there the weights count as fixed.
     """
     goals = table.attrs.get("raked", {}).get(weight, {})
     for margin, goal in goals.items():
@@ -112,13 +109,14 @@ class Sample:
     margins: tuple[np.ndarray, ...] = ()  # codes of the columns the weight was raked on, of the rows of the units
     margin_weights: np.ndarray | None = None
     checks: tuple[Check, ...] = ()
-    closed: Callable | None = None  # what the survey it is of hides of its cells
+    closed: Callable | None = None  # says of a sample which cells the survey hides: under the floor, or to be computed
 
     def __len__(self) -> int:
         return len(self.rows)
 
     n = cached_property(lambda self: np.bincount(self.cell, minlength=len(self.keys)))  # rows, (k,)
     totals = cached_property(lambda self: self.sums(1.0))  # of the weights, (k,)
+    hidden = cached_property(lambda self: self.closed(self) if self.closed else np.zeros(len(self.keys), bool))
     clustered = property(lambda self: self.units.psu_of_row is not None)
     _simple = property(lambda self: not self.clustered and len(self.units.size) == 1 and not self.margins)
     n_effective = property(lambda self: kish_effective_n(self.weights))  # of all rows
@@ -127,11 +125,6 @@ class Sample:
     def base(self) -> np.ndarray:
         """Distinct persons: what the floor counts."""
         return self.n if self.persons is None else distinct(self.cell, self.persons, len(self.keys))
-
-    @cached_property
-    def hidden(self) -> np.ndarray:
-        """Which cells are not shown: those under the floor, and those from which they could be computed."""
-        return np.zeros(len(self.keys), dtype=bool) if self.closed is None else self.closed(self)
 
     @cached_property
     def kish(self) -> np.ndarray:
@@ -238,7 +231,29 @@ def distinct(cell, code, k) -> np.ndarray:
     return np.bincount(pairs // most, minlength=k)
 
 
-def levels_of(column: pd.Series) -> tuple[np.ndarray, list, tuple]:
+def groups_of(table: pd.DataFrame, by, *, min_base: int, persons) -> pd.Series:
+    """Return the groups of one column or of several as a categorical: missing ones named; pooled those with fewer
+    distinct persons than the floor, on the whole table, before rows without an answer leave.
+    """
+    columns = [_levels(table[column]) for column in ([by] if isinstance(by, str) else by)]
+    codes, levels, declared = columns[0]
+    if len(columns) > 1:
+        names = [np.array([*map(str, its)], dtype=object)[at] for at, its, _ in columns]
+        codes, levels = pd.factorize(pd.Series([", ".join(row) for row in zip(*names)], dtype=object))
+        declared = ()
+    base = np.bincount(codes) if persons is None else distinct(codes, persons, len(levels))
+    if base.min() < min_base:
+        each = pd.Series(levels, dtype=object).repeat(base)
+        shown = dict(zip(each, pool_small_groups(each, min_base=min_base)))
+        codes, levels = pd.factorize(np.array([shown.get(level, level) for level in levels], dtype=object)[codes])
+    place = {level: i for i, level in enumerate(declared)}
+    keys = [(place.get(v, len(place)), v in (POOLED, UNSTATED), natural_key(v)) for v in levels]
+    order = sorted(range(len(levels)), key=keys.__getitem__)
+    ordered = whole_numbers([levels[i] for i in order])
+    return pd.Series(pd.Categorical.from_codes(np.argsort(order)[codes], categories=ordered), index=table.index)
+
+
+def _levels(column: pd.Series) -> tuple[np.ndarray, list, tuple]:
     """Return code by row, levels, texts that are one when normalised being one, and the order of a categorical."""
     codes, levels = pd.factorize(column.to_numpy() if column.dtype == object else column)
     levels = [plain_text(level) if isinstance(level, str) else level for level in levels]

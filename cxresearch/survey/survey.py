@@ -1,32 +1,31 @@
 """The survey: a table with what is known of it. After R's `survey` and Stata's `svyset`: said once, then carried."""
 
-from collections.abc import Mapping, Sequence
+import ast
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 
-from cxresearch.errors import DataProblem, TooFewRespondents, plain_text, require_columns
+from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
 from cxresearch.findings import Check, number, say
-from cxresearch.privacy import POOLED, hidden_of, pool_small_groups, require_base
-from cxresearch.survey.sample import (
-    UNSTATED,
-    Sample,
-    distinct,
-    levels_of,
-    natural_key,
-    raked_on,
-    sampling_units,
-    waves_of,
-    whole_numbers,
-)  # fmt: skip
+from cxresearch.privacy import hidden_of, require_base
+from cxresearch.survey.sample import UNSTATED, Sample, groups_of, raked_on, sampling_units, waves_of
 from cxresearch.survey.waves import wave_order
-from cxresearch.survey.where import rows_where
 
 DESIGN = ("weight", "strata", "cluster", "fpc")
 COLUMNS = (*DESIGN, "wave", "asked_at", "respondent")
+EXAMPLE = "write comparisons such as recommend <= 6 and region in ['North', 'South']"
+COMPARED = {
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}  # fmt: skip
 
 
 def as_survey(
@@ -70,10 +69,8 @@ def as_survey(
     given |= _floor(table, min_base)
     if isinstance(table, Survey):
         return replace(table, **given, decided={}) if given else table
-    if isinstance(table, Table):
-        raise DataProblem(say("events"))
-    if not hasattr(table, "columns"):
-        raise DataProblem(say("no_survey", found=type(table).__name__))
+    say.refuse_if(isinstance(table, Table), "events")
+    say.refuse_if(not hasattr(table, "columns"), "no_survey", found=type(table).__name__)
     return Survey(table.copy(deep=False), **{"scales": table.attrs.get("scales", {})} | given)
 
 
@@ -87,8 +84,8 @@ def as_table(data, *, person: str | None = None, labels: Mapping[str, str] | Non
     >>> cx.as_table(pd.DataFrame({"customer": ["a", "b"], "amount": [3.5, 20.0]}), person="customer")
     table: 2 rows, one person: customer, floor 1
     """
-    given = {"person": person, "labels": labels} | _floor(data, min_base)
-    given = {name: value for name, value in given.items() if value is not None}
+    named = {"person": person, "labels": labels}
+    given = {name: value for name, value in named.items() if value is not None} | _floor(data, min_base)
     if isinstance(data, Survey):
         data, given = data.table, {"labels": data.labels, "min_base": data.min_base} | given
     if isinstance(data, pd.DataFrame):
@@ -99,10 +96,8 @@ def as_table(data, *, person: str | None = None, labels: Mapping[str, str] | Non
 def _floor(table, min_base: int) -> dict[str, int]:
     """Return the floor where it is given; one that a table already has may be raised, not lowered."""
     present = getattr(table, "min_base", None)
-    if not (isinstance(min_base, (int, np.integer)) and min_base >= 1):
-        raise DataProblem(say("floor_number", floor=min_base))
-    if 1 < min_base < (present or 1):
-        raise DataProblem(say("floor_lowered", floor=min_base, present=present))
+    say.refuse_if(not (isinstance(min_base, (int, np.integer)) and min_base >= 1), "floor_number", floor=min_base)
+    say.refuse_if(1 < min_base < (present or 1), "floor_lowered", floor=min_base, present=present)
     return {} if present and min_base < present else {"min_base": int(min_base)}
 
 
@@ -120,11 +115,9 @@ class Table:
     @property
     def table(self) -> pd.DataFrame:
         """The rows as a DataFrame; a relation is read whole."""
-        if isinstance(self.data, pd.DataFrame):
-            return self.data.copy(deep=False)
-        if hasattr(self.data, "df"):
-            return self.data.df()
-        raise DataProblem(say("files", path=self.data))
+        frame = isinstance(self.data, pd.DataFrame)
+        say.refuse_if(not frame and not hasattr(self.data, "df"), "files", path=self.data)
+        return self.data.copy(deep=False) if frame else self.data.df()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -166,6 +159,7 @@ class Survey:
     outside: pd.DataFrame | None = None  # of a part of a study, its other rows: what is hidden is decided for all
     only: Mapping[str, str] = field(default_factory=dict)  # the columns by which it is a part, and its values
     decided: dict = field(default_factory=dict)  # what is hidden, by question
+    _persons = cached_property(lambda self: self.respondent and person_codes(self.rows[self.respondent]))  # (N,)
 
     def __post_init__(self):
         clusters = (self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster or ())
@@ -173,12 +167,11 @@ class Survey:
         named = [column for name in COLUMNS for column in np.atleast_1d(getattr(self, name)).tolist()]
         if len(self.rows) or any(column not in self.rows for column in filter(None, named)):
             require_columns(self.rows, *named, where="the survey")
-        if self.population is not None and not self.population > 0:
-            raise DataProblem(say("population", population=self.population))
+        none = self.population is not None and not self.population > 0
+        say.refuse_if(none, "population", population=self.population)
         if self.waves is not None:
             object.__setattr__(self, "waves", tuple(self.waves))
-            if self.wave is None:
-                raise DataProblem(say("waves_of_nothing"))
+            say.refuse_if(self.wave is None, "waves_of_nothing")
             _ = self.wave_order
 
     def __len__(self) -> int:
@@ -209,29 +202,27 @@ class Survey:
         lost = [name for name in COLUMNS if not {*np.atleast_1d(getattr(self, name)).tolist()} <= {*table.columns}]
         there = set(map(plain_text, () if "wave" in lost else pd.unique(table[self.wave].dropna())))
         waves = tuple(label for label in self.waves or () if plain_text(label) in there) or None
-        fresh = dict(domain=None, condition="", taken=[], waterfall=None, outside=None, only={}, decided={}, waves=waves)
-        return replace(self, rows=table.copy(deep=False), **(dict.fromkeys(lost) | fresh | changes))
+        gone = dict.fromkeys(["domain", "waterfall", "outside", *lost])
+        fresh = dict(waves=waves, condition="", taken=[], only={}, decided={})
+        return replace(self, rows=table.copy(deep=False), **(gone | fresh | changes))
 
     def where(self, condition: str) -> "Survey":
         """Return the domain in which `condition` holds (see `rows_where`); errors stay those of a domain of the survey.
-
-        Refused are values that a column never holds, and a domain that nobody meets, or so few meet, or do not, that the
-        floor forbids to show them or the rest.
+        Refused are domains of nobody, and those that hold, or leave out, fewer persons than the floor.
         """
         seen = lambda column: [v for v, n in self.rows[column].value_counts().items() if n >= self.min_base]  # noqa: E731
         met = rows_where(self.rows, condition, shown=seen)
         whole = np.ones(len(met), dtype=bool) if self.domain is None else self.domain
         inside = met & whole
-        if not inside.any():
-            raise TooFewRespondents(say("nobody", condition=condition))
+        say.refuse_if(not inside.any(), "few_met", condition=condition)
         parts = [(inside, f"what meets {condition!r}"), (whole & ~inside, f"what {condition!r} leaves out")]
         for said, earlier in self.taken:  # two domains, one inside the other, tell of what lies between
             differ = f"what {said!r} and {condition!r} differ in"
             parts += [(a & ~b, differ) for a, b in ((inside, earlier), (earlier, inside)) if not (b & ~a).any()]
-        persons = self._person_of_row
+        persons = self._persons
         for rows, what in parts:
-            if 0 < (int(rows.sum()) if persons is None else len(pd.unique(persons[rows]))) < self.min_base:
-                raise TooFewRespondents(say("few_differ", what=what, floor=self.min_base))
+            n = int(rows.sum()) if persons is None else len(pd.unique(persons[rows]))
+            say.refuse_if(0 < n < self.min_base, "few_differ", what=what, floor=self.min_base)
         self.taken.append((condition, inside))
         said = condition if not self.condition else f"({self.condition}) and ({condition})"
         return replace(self, domain=inside, condition=said, outside=None, only={}, decided={})
@@ -243,21 +234,16 @@ class Survey:
                 raise DataProblem(say("repeated", twice=twice, n=known.sum(), person=person, counted=counted))
 
     @cached_property
-    def _person_of_row(self) -> np.ndarray | None:
-        return None if self.respondent is None else person_codes(self.rows[self.respondent])
-
-    @cached_property
     def wave_order(self) -> tuple:
         """The waves in the order of time; refused where nothing tells it (see `wave_order`)."""
-        if self.wave is None:
-            raise DataProblem(say("no_waves"))
+        say.refuse_if(self.wave is None, "no_waves")
         dates = None if self.asked_at is None else self.rows[self.asked_at]
         return wave_order(self.rows[self.wave], declared=self.waves, dates=dates, sources=self.sources)
 
     @cached_property
     def every(self) -> tuple[pd.DataFrame, np.ndarray | None]:
         """The rows in view and, after them, those outside a part; and whom each is about."""
-        rows, persons = self.table, self._person_of_row
+        rows, persons = self.table, self._persons
         if self.outside is None:
             return rows, persons if persons is None or self.domain is None else persons[self.domain]
         inside = rows.assign(**{c: value for c, value in self.only.items() if c not in rows})
@@ -265,34 +251,14 @@ class Survey:
         return rows, None if persons is None else person_codes(rows[self.respondent])
 
     def groups(self, by) -> pd.Series:
-        """Return the groups of a column or of several, of every row, as a categorical: missing ones named; pooled those
-        with fewer distinct persons than the floor, on the whole table, before rows without an answer leave.
-        """
-        table, persons = self.every
-        columns = [levels_of(table[column]) for column in ([by] if isinstance(by, str) else by)]
-        codes, levels, declared = columns[0]
-        if len(columns) > 1:
-            names = [np.array([*map(str, its)], dtype=object)[at] for at, its, _ in columns]
-            codes, levels = pd.factorize(pd.Series([", ".join(row) for row in zip(*names)], dtype=object))
-            declared = ()
-        base = np.bincount(codes) if persons is None else distinct(codes, persons, len(levels))
-        if base.min() < self.min_base:
-            each = pd.Series(levels, dtype=object).repeat(base)
-            shown = dict(zip(each, pool_small_groups(each, min_base=self.min_base)))
-            codes, levels = pd.factorize(np.array([shown.get(level, level) for level in levels], dtype=object)[codes])
-        place = {level: i for i, level in enumerate(declared)}
-        keys = [(place.get(v, len(place)), v in (POOLED, UNSTATED), natural_key(v)) for v in levels]
-        order = sorted(range(len(levels)), key=keys.__getitem__)
-        ordered = whole_numbers([levels[i] for i in order])
-        return pd.Series(pd.Categorical.from_codes(np.argsort(order)[codes], categories=ordered), index=table.index)
+        """Return the groups of a column or of several, of every row, as they are shown; see `groups_of`."""
+        return groups_of(self.every[0], by, min_base=self.min_base, persons=self.every[1])
 
     def sample(self, answered=None, *, by=None, wave=False, what="the finding", of: tuple = ()) -> Sample:
         """Return the rows that `answered`, (n,) bool of those in view, with their weights, cells and sampling units.
 
-        Cells are the levels of `by`, a column or a list (those under the floor are pooled on the whole table, before rows
-        without an answer leave), and the waves in the order of time; `what` is for messages, `of` names the columns that
-        are answered. Refused are a weight that is missing or negative, a design that is not known for every row, and
-        fewer persons than the floor.
+        Cells are the levels of `by` (see `groups`) and the waves in the order of time; `what` is for messages, `of` names
+        the columns that are answered. Refused are weights and designs that are not known, and fewer persons than the floor.
         """
         table = self.table
         answered = np.ones(len(table), dtype=bool) if answered is None else np.asarray(answered, dtype=bool)
@@ -303,9 +269,8 @@ class Survey:
         weights = self.weights(dated)
         inside = dated & (weights > 0)
         rows, zero = np.flatnonzero(inside), int((dated & ~inside).sum())
-        if not rows.size:
-            asked = f" and a {self.wave}" * wave + " and a weight" * (zero > 0)
-            raise TooFewRespondents(say("unanswered", n=len(table), asked=asked))
+        asked = f" and a {self.wave}" * wave + " and a weight" * (zero > 0)
+        say.refuse_if(not rows.size, "few_answers", n=len(table), asked=asked)
         person = self.every[1]
         persons = None if person is None else pd.factorize(person[rows])[0]
         require_base(len(rows) if persons is None else int(persons.max()) + 1, min_base=self.min_base, what=what)
@@ -375,3 +340,89 @@ def person_codes(column: pd.Series) -> np.ndarray:
     unknown = codes < 0
     codes[unknown] = len(found) + np.arange(int(unknown.sum()))
     return codes
+
+
+def rows_where(table: pd.DataFrame, condition: str, *, shown=lambda column: ()) -> np.ndarray:
+    """Return which rows of `table` meet `condition`, (N,) bool; a comparison with a missing value is not met, nor is
+    its opposite. A name that is no identifier stands in backticks; `shown`: the values of a column that a message may name.
+    """
+    names = re.findall(r"`([^`]+)`", condition := str(condition).strip())
+    quoted = {f"_column_{i}": name for i, name in enumerate(names)}
+    places = iter(quoted)
+    try:
+        tree = ast.parse(re.sub(r"`([^`]+)`", lambda found: next(places), condition), mode="eval")
+    except SyntaxError as error:
+        raise DataProblem(say("unreadable", condition=condition, why=error.msg, example=EXAMPLE)) from None
+    return _Condition(table, condition, quoted, shown).truth(tree.body).fillna(False).to_numpy(dtype=bool)
+
+
+class _Condition(NamedTuple):
+    """A condition on a table: what may stand in it, and which rows meet it."""
+
+    table: pd.DataFrame
+    condition: str
+    quoted: Mapping[str, str]
+    shown: Callable
+
+    def refuse(self, why: str) -> DataProblem:
+        return DataProblem(say("condition", condition=self.condition, why=why, example=EXAMPLE))
+
+    def side(self, node):
+        """Return a column, or the value of a number or a text."""
+        if isinstance(node, ast.Name):
+            asked = plain_text(self.quoted.get(node.id, node.id))
+            name = next((c for c in self.table.columns if plain_text(c) == asked), asked)
+            require_columns(self.table, name, where="the survey")
+            return self.table[name]
+        try:
+            value = ast.literal_eval(node)
+        except (TypeError, ValueError):
+            value = None
+        if not isinstance(value, (int, float, str)):
+            raise self.refuse(f"holds {ast.unparse(node)!r} where a column or a constant belongs")
+        return value
+
+    def truth(self, node) -> pd.Series:
+        """Return whether each row meets `node`: true, false, or missing."""
+        if isinstance(node, ast.BoolOp):
+            return reduce(operator.and_ if isinstance(node.op, ast.And) else operator.or_, map(self.truth, node.values))
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return ~self.truth(node.operand)
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            return reduce(operator.and_, map(self.compared, sides, node.ops, sides[1:]))
+        if isinstance(node, ast.Name) and is_bool_dtype(self.side(node)):
+            return self.side(node).astype("boolean")
+        raise self.refuse(f"holds {ast.unparse(node)!r}, which is no comparison")
+
+    def compared(self, left, op, right) -> pd.Series:
+        """Return the comparison of a column with a constant, or of two columns of numbers; missing where they are."""
+        if isinstance(op, (ast.In, ast.NotIn)):
+            if not isinstance(right, (ast.List, ast.Tuple)) or not right.elts:
+                raise self.refuse("asks `in` of something other than a list of constants")
+            inside = reduce(operator.or_, [self.compared(left, ast.Eq(), value) for value in right.elts])
+            return ~inside if isinstance(op, ast.NotIn) else inside
+        if (compare := COMPARED.get(type(op))) is None:
+            raise self.refuse("compares by something other than == != < <= > >= in")
+        sides = [self.side(left), self.side(right)]
+        columns = [side for side in sides if isinstance(side, pd.Series)]
+        value, column = sides[isinstance(sides[0], pd.Series)], (columns or [None])[0]
+        if columns and not any(map(_no_number, sides)):
+            return compare(*(side.astype("Float64") if isinstance(side, pd.Series) else float(side) for side in sides))
+        if len(columns) == 1 and isinstance(value, str) and is_datetime64_any_dtype(column):
+            if not pd.isna(when := pd.to_datetime(value, errors="coerce")):
+                when = when if column.dt.tz is None or when.tzinfo else when.tz_localize(column.dt.tz)
+                return compare(*(when if s is value else s for s in sides)).astype("boolean").mask(column.isna())
+        elif len(columns) == 1 and _no_number(value) and _no_number(column) and compare in (operator.eq, operator.ne):
+            codes, levels = pd.factorize(column)
+            equal = np.array([plain_text(level) == plain_text(value) for level in levels] + [False])
+            if not equal.any():
+                known = dict(column=column.name, value=value, nearest=nearest(value, self.shown(column.name)))
+                raise DataProblem(say("never_holds", condition=self.condition, **known))
+            return compare(pd.Series(equal[codes], column.index, dtype="boolean").mask(codes < 0), True)
+        both = f"{ast.unparse(left)} with {ast.unparse(right)}"
+        raise self.refuse(f"compares {both}; numbers go with numbers, a date with '2024-03-31', a text by == != or in")
+
+
+def _no_number(side) -> bool:
+    return isinstance(side, str) or isinstance(side, pd.Series) and not is_numeric_dtype(side)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxresearch.errors import DataProblem, plain_text
+from cxresearch.errors import plain_text
 from cxresearch.findings import say
 
 YEAR = r"(?:19|20)\d\d"
@@ -81,12 +81,11 @@ def wave_order(
     present = set(map(plain_text, labels))
     if declared is not None:
         known = set(map(plain_text, declared))
-        if len(known) < len(list(declared)):
-            raise DataProblem(say("wave_twice", labels=_listed(declared)))
-        if absent := [label for label in labels if plain_text(label) not in known]:
-            raise DataProblem(say("wave_left_out", column=column, absent=_listed(absent), labels=_listed(declared)))
-        if strange := [label for label in declared if plain_text(label) not in present]:
-            raise DataProblem(say("wave_unknown", strange=_listed(strange), column=column, labels=_listed(labels)))
+        say.refuse_if(len(known) < len(list(declared)), "wave_twice", labels=_listed(declared))
+        absent = [label for label in labels if plain_text(label) not in known]
+        say.refuse_if(absent, "wave_left_out", column=column, absent=_listed(absent), labels=_listed(declared))
+        strange = [label for label in declared if plain_text(label) not in present]
+        say.refuse_if(strange, "wave_unknown", strange=_listed(strange), column=column, labels=_listed(labels))
     elif len(labels) > 1:
         spoken = {"the order of the categories": range(len(labels))} if getattr(waves.dtype, "ordered", False) else {}
         if dates is not None:
@@ -95,11 +94,10 @@ def wave_order(
             spoken["the dates of the answers"] = None if days.isna().any() or days.duplicated().any() else days
         spoken["the labels"] = _time_of_labels(labels)
         orders = {who: tuple(labels[i] for i in np.argsort(at)) for who, at in spoken.items() if at is not None}
-        if len(set(orders.values())) > 1:
-            said = "; ".join(f"{who}: {_listed(order)}" for who, order in orders.items())
-            raise DataProblem(say("contradicted", column=column, said=said))
-        if not orders and not set(map(plain_text, sources)) >= present:
-            raise DataProblem(say("unordered", column=column, labels=_listed(sorted(labels, key=str))))
+        said = "; ".join(f"{who}: {_listed(order)}" for who, order in orders.items())
+        say.refuse_if(len(set(orders.values())) > 1, "contradicted", column=column, said=said)
+        silent = not orders and not set(map(plain_text, sources)) >= present
+        say.refuse_if(silent, "unordered", column=column, labels=_listed(sorted(labels, key=str)))
         declared = next(iter(orders.values()), sources)
     place = {plain_text(label): i for i, label in enumerate(declared or labels)}
     return tuple(sorted(labels, key=lambda label: place[plain_text(label)]))
