@@ -55,9 +55,8 @@ def ratio_of_means(hours, done, arm, controls, persons, confidence) -> tuple[dic
     used = weights > 0  # a row without weight has no score
     X = np.column_stack([np.ones(len(hours)), arm, controls])[used]
     fit = GLM(hours[used], X, family=Poisson(), var_weights=weights[used]).fit(tol=1e-11)
-    scores, units = (weights[used] * fit.resid_response)[:, None] * X, sampling_units(len(X), cluster=persons[used])
-    spread = total_covariance(scores, units)
-    error = np.sqrt((fit.normalized_cov_params @ spread @ fit.normalized_cov_params)[1, 1])
+    influence = (weights[used] * fit.resid_response)[:, None] * X @ fit.normalized_cov_params
+    error = np.sqrt(total_covariance(influence, sampling_units(len(X), cluster=persons[used]), diagonal=True)[1])
     *logs, p = t_interval(fit.params[1], error, np.inf, confidence)
     return ends("estimate", *np.exp(logs)) | {"p_value": p, "n": len(hours), "n_handed": int(arm.sum())}, fit
 
