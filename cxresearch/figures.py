@@ -191,11 +191,11 @@ def forest(table, value: str, *, names, low=None, high=None, marked=None, unit="
     grey; a dashed `line` marks the whole, or no difference. The `unit` stands below the axis, the finding above it.
     """
     ax = axes_or_new(ax, rows=len(table))
-    inside = np.full(len(table), True) if marked is None else np.asarray(marked, dtype=bool)
     if line is not None:
         ax.axvline(line, color=QUIET, linewidth=1, linestyle="--", zorder=0)
     ends = (table[low or f"{value}_low"], table[high or f"{value}_high"])
-    intervals(ax, list(names), table[value], *ends, colour=np.where(inside, PALETTE[0], QUIET))
+    hue = PALETTE[0] if marked is None else np.where(np.asarray(marked, dtype=bool), PALETTE[0], QUIET)
+    intervals(ax, list(names), table[value], *ends, colour=hue)
     ax.set(xlabel=unit, ylabel="")
     return titled(ax, title) if title else ax
 
@@ -215,8 +215,9 @@ def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None,
         colour = next(colours, PALETTE[0]) if lit else QUIET
         at, y = [waves.index(wave) for wave in part["wave"]], part[value].to_numpy(dtype=float)
         if lit and low is not None:
-            ends = (part[low].astype(float), part[high].astype(float))
-            ax.fill_between(at, *ends, color=colour, alpha=0.15, linewidth=0)
+            ax.fill_between(
+                at, part[low].astype(float), part[high].astype(float), color=colour, alpha=0.15, linewidth=0
+            )
         sns.lineplot(x=at, y=y, marker="o", color=colour, linewidth=2.2 if lit else 1.2, ax=ax, legend=False)
         if by is not None and np.isfinite(y).any():
             last = np.flatnonzero(np.isfinite(y))[-1]
@@ -241,10 +242,10 @@ def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None,
 def heat_map(table: pd.DataFrame, *, decimals: int = 0, unit="", title="", centre: float | None = None, ax=None):
     """Draw a table of numbers as a heat map with its values in the cells (missing ones blank), and return the Axes."""
     ax = axes_or_new(ax, rows=2 + len(table))
-    hues = sns.light_palette(PALETTE[0], as_cmap=True)
-    hues = hues if centre is None else sns.diverging_palette(40, 240, as_cmap=True)
-    options = {"annot": True, "fmt": f".{decimals}f", "center": centre, "cbar": False, "linewidths": 1}
-    sns.heatmap(table.astype(float), cmap=hues, ax=ax, **options)
+    one = centre is None
+    hues = sns.light_palette(PALETTE[0], as_cmap=True) if one else sns.diverging_palette(40, 240, as_cmap=True)
+    look = dict(annot=True, fmt=f".{decimals}f", cmap=hues, center=centre, cbar=False, linewidths=1)
+    sns.heatmap(table.astype(float), ax=ax, **look)
     ax.set_xticklabels([wrap(str(name), 18) for name in table.columns], rotation=0)
     ax.set_yticklabels([wrap(str(name)) for name in table.index], rotation=0)
     ax.set(xlabel=unit, ylabel="")

@@ -121,9 +121,8 @@ class Finding(ABC):
     @property
     def established(self) -> bool | None:
         """Whether the headline stands; None where nothing is claimed, False where a check stops it."""
-        if any(check.level == "stops" and not check.ok for check in self.tested):
-            return False
-        claimed = self.summary.get("established")
+        stopped = any(check.level == "stops" and not check.ok for check in self.tested)
+        claimed = False if stopped else self.summary.get("established")
         return None if claimed is None else bool(claimed)
 
     def tidy(self) -> pd.DataFrame:
@@ -350,16 +349,14 @@ def _cell(name, value) -> str:
         return "–" if value is None or value is pd.NaT or value is pd.NA else str(value)
     if not math.isfinite(value):
         return "–"
-    if (decimals := described(name).decimals) is None:
-        decimals = 0 if digits.significant(value, digits.SETTLED).is_integer() else 2
     if value < 0.001 and re.match(r"p_|(\w+_)?p_value$|lack_of_fit$", str(name)):
         return "< 0.001"
-    # tables hold shares 0-1, and the ends of their intervals; readers see percent
-    whole = re.sub("_(?:low|high)$", "", str(name))
-    _, meaning, places = described(whole)
-    shared = re.search(r"\bshare\b|\bpart of the\b", meaning) or whole.startswith("share") or whole == "response_rate"
-    if shared and places and re.search(r"0-1\)?$", meaning):
-        return percent(float(value), max(decimals - 2, 0))
+    _, meaning, decimals = described(name)
+    if decimals is None:
+        decimals = 0 if digits.significant(value, digits.SETTLED).is_integer() else 2
+    elif decimals and re.search(r"0-1\)?$", meaning):  # tables hold shares 0-1; readers see percent
+        if re.search(r"\bshare\b|\bpart of the\b", meaning) or str(name).startswith(("share", "response_rate")):
+            return percent(float(value), max(decimals - 2, 0))
     return number(float(value), decimals)
 
 

@@ -299,6 +299,7 @@ ROWS = pd.DataFrame(
         "on": pd.to_datetime(["2024-01-01", "2024-02-01", None, "2024-03-01"]),
         "b b": [1, 2, 3, 4],
         "ok": [True, False, True, True],
+        "year": ["2024", "2023", None, "2024"],
     }
 )
 
@@ -308,7 +309,7 @@ ROWS = pd.DataFrame(
     [
         ("a <= 2", 2), ("not a <= 2", 1), ("1 <= a < 3", 2), ("r == 'N'", 2), ("r != 'N'", 1), ("r in ['N', 'S']", 3),
         ("r not in ['N']", 1), ("on > '2024-01-15'", 2), ("`b b` >= 3 and ok", 2), ("a > 1 or r == 'N'", 3), ("2 == a", 1),
-        ("-1 < a", 3), ("a == `b b`", 3),
+        ("-1 < a", 3), ("a == `b b`", 3), ("year == 2024", 2),
     ],
 )  # fmt: skip
 def test_a_domain_holds_the_rows_that_meet_its_condition_and_no_missing_ones(condition, rows):

@@ -21,7 +21,6 @@ from cxresearch.survey.waves import wave_order
 
 DESIGN = ("weight", "strata", "cluster", "fpc")
 COLUMNS = (*DESIGN, "wave", "asked_at", "respondent")
-EXAMPLE = "write comparisons such as recommend <= 6 and region in ['North', 'South']"
 COMPARED = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
     ast.GtE: operator.ge,
@@ -352,7 +351,7 @@ def rows_where(table: pd.DataFrame, condition: str, *, shown=lambda column: ()) 
     try:
         tree = ast.parse(re.sub(r"`([^`]+)`", lambda found: next(places), condition), mode="eval")
     except SyntaxError as error:
-        raise DataProblem(say("unreadable", condition=condition, why=error.msg, example=EXAMPLE)) from None
+        raise DataProblem(say("unreadable", condition=condition, why=error.msg)) from None
     return _Condition(table, condition, quoted, shown).truth(tree.body).fillna(False).to_numpy(dtype=bool)
 
 
@@ -365,7 +364,7 @@ class _Condition(NamedTuple):
     shown: Callable
 
     def refuse(self, why: str) -> DataProblem:
-        return DataProblem(say("condition", condition=self.condition, why=why, example=EXAMPLE))
+        return DataProblem(say("condition", condition=self.condition, why=why))
 
     def side(self, node):
         """Return a column, or the value of a number or a text."""
@@ -409,11 +408,11 @@ class _Condition(NamedTuple):
         value, column = sides[isinstance(sides[0], pd.Series)], (columns or [None])[0]
         if columns and not any(map(_no_number, sides)):
             return compare(*(side.astype("Float64") if isinstance(side, pd.Series) else float(side) for side in sides))
-        if len(columns) == 1 and isinstance(value, str) and is_datetime64_any_dtype(column):
-            if not pd.isna(when := pd.to_datetime(value, errors="coerce")):
+        if len(columns) == 1 and is_datetime64_any_dtype(column):
+            if not pd.isna(when := pd.to_datetime(value if isinstance(value, str) else None, errors="coerce")):
                 when = when if column.dt.tz is None or when.tzinfo else when.tz_localize(column.dt.tz)
                 return compare(*(when if s is value else s for s in sides)).astype("boolean").mask(column.isna())
-        elif len(columns) == 1 and _no_number(value) and _no_number(column) and compare in (operator.eq, operator.ne):
+        elif len(columns) == 1 and _no_number(column) and compare in (operator.eq, operator.ne):
             codes, levels = pd.factorize(column)
             equal = np.array([plain_text(level) == plain_text(value) for level in levels] + [False])
             if not equal.any():
