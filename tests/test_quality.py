@@ -37,9 +37,8 @@ def test_straight_lining_is_judged_by_how_many_items_were_rated():
     straight = finding.tables()["straight"].set_index("n_given")
     assert straight.loc[3, ["n", "share_straight"]].tolist() == [200, 1.0] and straight.loc[6, "share_straight"] == 0
     assert straight.loc[6, "share_by_chance"] == pytest.approx(7 * (1 / 7) ** 6, rel=0.25)
-    assert finding.glance()[["n_rated", "n_many"]].iloc[0].tolist() == [400, 200] and finding.checks().iloc[-1]["ok"], (
-        "of three items it says little"
-    )
+    assert finding.glance()[["n_rated", "n_many"]].iloc[0].tolist() == [400, 200]
+    assert finding.checks().iloc[-1]["ok"], "of three items it says little"
     rows.iloc[300:, :] = 4.0
     lined = cx.response_quality(rows, items=list(rows), ratings=list(rows))
     assert lined.glance()["share_straight_many"].item() == pytest.approx(0.5) and not lined.checks().iloc[-1]["ok"]
@@ -55,11 +54,8 @@ def test_the_sentence_is_computed(answers):
 
 def test_a_wave_under_the_minimum_base_is_hidden_with_its_n(answers):
     answers["wave"] = ["x"] * 8 + ["y"] * 2
-    waves = (
-        cx.response_quality(cx.as_survey(answers, min_base=5, wave="wave"), items=["a"])
-        .tables()["waves"]
-        .set_index("wave")
-    )
+    found = cx.response_quality(cx.as_survey(answers, min_base=5, wave="wave"), items=["a"])
+    waves = found.tables()["waves"].set_index("wave")
     assert waves.loc["x", "n"] == 8 and waves.loc["y"].drop("term").isna().all()
 
 
@@ -70,10 +66,8 @@ def test_refusals(answers):
         cx.response_quality(answers, items=["b_mett"])
     with pytest.raises(cx.DataProblem, match=r"^responses has no rows$"):
         cx.response_quality(answers.iloc[:0], items=["a"])
-    with pytest.raises(
-        cx.TooFewRespondents,
-        match=r"^response quality rests on fewer than the 11 rows that the study's minimum base asks for; nothing is shown$",
-    ):
+    few = "^response quality rests on fewer than the 11 rows that the study's minimum base asks for; nothing is shown$"
+    with pytest.raises(cx.TooFewRespondents, match=few):
         cx.response_quality(cx.as_survey(answers, min_base=11), items=["a"])
 
 

@@ -15,14 +15,17 @@ from cxresearch.weighting import rake
 
 COUNTS = np.array([[40, 30, 20, 10], [35, 50, 100, 75], [30, 80, 70, 120], [20, 30, 40, 50]])
 ROWS, COLUMNS = dict(enumerate([150, 300, 400, 150])), dict(enumerate([200, 300, 400, 100]))
+BOTH = {"row": ROWS, "column": COLUMNS}
+TENTHS, SHARES = ({m: {k: v / by for k, v in goal.items()} for m, goal in BOTH.items()} for by in (10, 1000))
+
+
+READ = [(TENTHS, "percent", 800), (BOTH, "totals", 1000), (SHARES, "shares", 800)]
 
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
     row, column = np.indices(COUNTS.shape)
-    return pd.DataFrame(
-        {"row": np.repeat(row.ravel(), COUNTS.ravel()), "column": np.repeat(column.ravel(), COUNTS.ravel())}
-    )
+    return pd.DataFrame({name: np.repeat(x.ravel(), COUNTS.ravel()) for name, x in (("row", row), ("column", column))})
 
 
 def raked_cells(finding, table):
@@ -30,7 +33,7 @@ def raked_cells(finding, table):
 
 
 def test_raked_rows_1_and_4_are_64_56_46_23_35_38_3_82_and_28_75_41_18_63_03_17_03(table):
-    cells = raked_cells(rake(table, targets={"row": ROWS, "column": COLUMNS}), table)
+    cells = raked_cells(rake(table, targets=BOTH), table)
     assert cells.loc[0].round(2).tolist() == [64.56, 46.23, 35.38, 3.82]
     assert cells.loc[3].round(2).tolist() == [28.75, 41.18, 63.03, 17.03]
     assert cells.sum(axis=1).tolist() == pytest.approx([150, 300, 400, 150], abs=0.001)
@@ -40,7 +43,7 @@ def test_raking_starts_from_design_weights():
     row, column = np.indices(COUNTS.shape)
     cells = pd.DataFrame({"row": row.ravel(), "column": column.ravel(), "w": COUNTS.ravel()})
     with pytest.warns(UserWarning, match=r"rake: largest weight / smallest weight is 40\.92 \(at most 20\)"):
-        finding = rake(as_survey(cells, weight="w"), targets={"row": ROWS, "column": COLUMNS})
+        finding = rake(as_survey(cells, weight="w"), targets=BOTH)
     assert finding.weights[:4].round(2).tolist() == [64.56, 46.23, 35.38, 3.82]
     assert not finding.checks().set_index("check").loc["largest weight / smallest weight", "ok"]
     assert "Doubtful: largest weight / smallest weight" in finding.sentence()
@@ -48,27 +51,16 @@ def test_raking_starts_from_design_weights():
 
 def test_from_equal_weights_it_agrees_with_weightipy(table):
     weightipy = pytest.importorskip("weightipy")
-    shares = {"row": {k: v / 10 for k, v in ROWS.items()}, "column": {k: v / 10 for k, v in COLUMNS.items()}}
-    theirs = weightipy.weight(table, weightipy.scheme_from_dict(shares, name="w", rim_params={"convcrit": 1e-12}))
-    ours = rake(table, targets={"row": ROWS, "column": COLUMNS}).weights
+    theirs = weightipy.weight(table, weightipy.scheme_from_dict(TENTHS, name="w", rim_params={"convcrit": 1e-12}))
+    ours = rake(table, targets=BOTH).weights
     assert ours / ours.mean() == pytest.approx(theirs / theirs.mean(), abs=2e-5)
 
 
-def test_shares_keep_the_sum_of_the_weights_and_totals_set_it(table):
-    shares = {"row": {k: v / 1000 for k, v in ROWS.items()}, "column": {k: v / 1000 for k, v in COLUMNS.items()}}
-    assert rake(table, targets=shares).weights.sum() == pytest.approx(800)
-    assert rake(table, targets={"row": ROWS, "column": COLUMNS}).weights.sum() == pytest.approx(1000)
-
-
-def test_totals_of_a_hundred_are_said_to_be_read_as_percent(table):
-    tenth = {"row": {k: v / 10 for k, v in ROWS.items()}}
-    for targets, unit in (
-        (tenth, "percent"),
-        ({"row": ROWS}, "totals"),
-        ({"row": {k: v / 1000 for k, v in ROWS.items()}}, "shares"),
-    ):
-        finding = rake(table, targets=targets)
-        assert f"targets were read as {unit}" in finding.sentence() and finding.glance()["targets"].item() == unit
+@pytest.mark.parametrize(("targets", "unit", "total"), READ)
+def test_shares_and_percent_keep_the_sum_of_the_weights_totals_set_it_and_it_is_said(table, targets, unit, total):
+    finding = rake(table, targets=targets)
+    assert finding.weights.sum() == pytest.approx(total)
+    assert f"targets were read as {unit}" in finding.sentence() and finding.glance()["targets"].item() == unit
 
 
 def test_a_level_is_the_same_as_number_or_as_text(table):
@@ -81,12 +73,7 @@ def test_a_level_is_the_same_as_number_or_as_text(table):
 
 
 def test_the_limit_of_the_margins_is_the_one_that_is_printed(table):
-    check = (
-        rake(table, targets={"row": ROWS, "column": COLUMNS})
-        .checks()
-        .set_index("check")
-        .loc["margins meet their targets"]
-    )
+    check = rake(table, targets=BOTH).checks().set_index("check").loc["margins meet their targets"]
     assert check["ok"] and float(check["value"]) < 1e-9 and check["limit"] == "gap below 1e-09"
 
 
@@ -95,22 +82,21 @@ def test_rows_without_weight_stay_without_and_a_survey_comes_back_weighted(table
     finding = rake(survey, targets={"row": ROWS})
     raked = finding.augment(survey)
     assert raked.weight == "raked_weight" and raked.min_base == 5 and finding.glance()["n"].item() == 720
-    assert (
-        raked.table.loc[raked.table["w"] == 0, "raked_weight"] == 0
-    ).all() and finding.weights.sum() == pytest.approx(1000)
+    assert not raked.table.loc[raked.table["w"] == 0, "raked_weight"].any()
+    assert finding.weights.sum() == pytest.approx(1000)
 
 
 def test_trimming_rakes_again_until_cap_and_margins_hold(table):
-    free = rake(table, targets={"row": ROWS, "column": COLUMNS})
+    free = rake(table, targets=BOTH)
     cap = 0.9 * free.weights.max() / free.weights.mean()
-    trimmed = rake(table, targets={"row": ROWS, "column": COLUMNS}, trim=cap)
+    trimmed = rake(table, targets=BOTH, trim=cap)
     assert trimmed.weights.max() / trimmed.weights.mean() <= cap * 1.00001
     assert np.allclose(trimmed.tidy()["after"], trimmed.tidy()["target"], atol=1e-5)
     assert trimmed.glance()["kish_deff"].item() < free.glance()["kish_deff"].item()
 
 
 def test_the_finding_keeps_the_contract(table):
-    finding = rake(table, targets={"row": ROWS, "column": COLUMNS})
+    finding = rake(table, targets=BOTH)
     assert {"n", "n_effective", "method"} <= set(finding.glance())
     columns = {c for t in (*finding.tables().values(), finding.glance()) for c in t}
     assert columns <= set(GLOSSARY)
@@ -118,65 +104,47 @@ def test_the_finding_keeps_the_contract(table):
         "Raked to row and column in 9 rounds: the largest gap to a target went from 21.9 to 0.0 percentage "
         "points (n = 800)."
     )
-    ax, table = finding.plot(), finding.tidy()
-    assert (
-        ax.get_xlabel().startswith("share of responses, %")
-        and [s[:, 0].tolist() for s in ax.collections[0].get_segments()]
-        == (100 * table[["before", "target"]]).to_numpy().tolist()
-    )
+    ax, drawn = finding.plot(), 100 * finding.tidy()[["before", "target"]]
+    assert ax.get_xlabel().startswith("share of responses, %")
+    assert [s[:, 0].tolist() for s in ax.collections[0].get_segments()] == drawn.to_numpy().tolist()
 
 
-@pytest.mark.parametrize(
-    ("targets", "message"),
-    [
-        (
-            {"row": {**ROWS, 9: 10}},
-            "row: target level 9 has no respondents; merge it with a neighbouring level, or drop it",
-        ),
-        (
-            {"row": {k: ROWS[k] for k in (0, 1, 2)}},
-            "row holds 140 rows of level 3 without a target; give every level a target",
-        ),
-        (
-            {"row": ROWS, "column": {**COLUMNS, 0: 300}},
-            "targets of row add up to 1000, those of column to 1100; give all margins the same total",
-        ),
-        (
-            {"row": {**ROWS, 0: -1}},
-            "targets of row: every target must be a number of zero or more; found {0: -1, 1: 300, 2: 400, 3: 150}",
-        ),
-        ({}, "targets is empty; give at least one margin, for example {'region': {'north': 0.4, 'south': 0.6}}"),
-        ({"rows": ROWS}, "responses has no column 'rows'; did you mean 'row'?"),
-    ],
-)
-def test_targets_that_cannot_be_met_are_refused(table, targets, message):
+REFUSED = {
+    "row: target level 9 has no respondents; merge it with a neighbouring level, or drop it": {"row": {**ROWS, 9: 10}},
+    "row holds 140 rows of level 3 without a target; give every level a target": {"row": {k: ROWS[k] for k in range(3)}},
+    "targets of row add up to 1000, those of column to 1100; give all margins the same total": {
+        "row": ROWS, "column": {**COLUMNS, 0: 300}
+    },
+    "targets of row: every target must be a number of zero or more; found {0: -1, 1: 300, 2: 400, 3: 150}": {
+        "row": {**ROWS, 0: -1}
+    },
+    "targets is empty; give at least one margin, for example {'region': {'north': 0.4, 'south': 0.6}}": {},
+    "responses has no column 'rows'; did you mean 'row'?": {"rows": ROWS},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "targets"), REFUSED.items())
+def test_targets_that_cannot_be_met_are_refused(table, message, targets):
     with pytest.raises(DataProblem, match=f"^{re.escape(message)}$"):
         rake(table, targets=targets)
 
 
 def test_missing_margins_and_bad_design_weights_are_refused(table):
-    with pytest.raises(
-        DataProblem, match="^row is missing in 1 of 800 rows; give them a level with a target, or drop the rows$"
-    ):
+    message = "^row is missing in 1 of 800 rows; give them a level with a target, or drop the rows$"
+    with pytest.raises(DataProblem, match=message):
         rake(table.assign(row=table["row"].where(table.index > 0)), targets={"row": ROWS})
-    message = (
-        "^w is missing, negative or not a number in 1 of 800 answered rows .first: row 0.; give every row a weight"
-    )
+    message = "^w is missing, negative or not a number in 1 of 800 answered rows .first: row 0.; give every row a weight"
     with pytest.raises(DataProblem, match=message):
         rake(as_survey(table.assign(w=np.where(table.index > 0, 1.0, -1.0)), weight="w"), targets={"row": ROWS})
-    with pytest.raises(
-        DataProblem, match="^trim=1 must be more than 1, for example 5: no weight above five times the mean$"
-    ):
+    message = "^trim=1 must be more than 1, for example 5: no weight above five times the mean$"
+    with pytest.raises(DataProblem, match=message):
         rake(table, targets={"row": ROWS}, trim=1)
 
 
 def test_targets_that_contradict_each_other_do_not_converge():
     table = pd.DataFrame({"a": [0, 0, 1, 1], "b": [0, 0, 1, 1]})
-    message = (
-        r"^raking did not converge in 1000 rounds \(largest gap \S+ percentage points\); merge small levels, drop "
-        r"a margin$"
-    )
-    with pytest.raises(DataProblem, match=message):
+    told = r"^raking did not converge in 1000 rounds \(largest gap \S+ percentage points\); merge small levels, drop a margin$"
+    with pytest.raises(DataProblem, match=told):
         rake(table, targets={"a": {0: 0.5, 1: 0.5}, "b": {0: 0.9, 1: 0.1}})
 
 
@@ -231,6 +199,5 @@ def test_errors_that_know_about_the_raking_are_those_of_residuals_not_of_fixed_w
     v, w = np.where(raked["s"] == 10, 1.0, -1.0), raked["raked_weight"].to_numpy()
     centred = v - (raked.assign(v=v).groupby("g")["v"].transform("mean").to_numpy())
     expected = 100 * np.sqrt(survey_mean(centred, weights=w).covariance[0, 0])
-    assert nps(as_survey(raked, weight="raked_weight"), "s").tidy()["std_error"].item() == pytest.approx(
-        expected, rel=1e-6
-    )
+    found = nps(as_survey(raked, weight="raked_weight"), "s").tidy()["std_error"].item()
+    assert found == pytest.approx(expected, rel=1e-6)
