@@ -11,9 +11,8 @@ from test_privacy_suppression import cells, margin, publish, random_table, recov
 
 import cxresearch as cx
 from cxresearch.privacy import audit_folder, audit_tables, hidden_cells
-from cxresearch.privacy.audit import Known, Leak
-from cxresearch.privacy.base import POOLED
-from cxresearch.privacy.published import Saved, read_findings
+from cxresearch.privacy.audit import Known, Leak, Saved, read_findings
+from cxresearch.privacy import POOLED
 
 
 def finding(name: str, table: pd.DataFrame, *, total=np.nan, outcome="recommend", by="region", file="tidy") -> Saved:
@@ -275,6 +274,16 @@ def test_a_part_of_the_study_is_the_group_that_it_is_of():
     safe = [t.assign(n=t["n"].astype(float) - 50) for t in part.tables.values()]
     safe = replace(part, total=294.0, tables={"x": safe[0].astype(str)}, only=(("region", "Big"),))
     assert audit_tables([whole, safe], Known(10)) == []
+
+
+def test_what_a_part_and_the_whole_both_pool_is_a_group_of_the_part():
+    ages = ["old", "mid", POOLED]
+    whole = finding("nb/score", regions(50, 60, 60, names=ages), total=170, by="age")
+    part = finding("nb/score", regions(np.nan, np.nan, 22, names=ages), total=46, by="age")
+    waves = regions(*[np.nan, 10, 11] * 2, names=ages * 2).assign(wave=[1, 1, 1, 2, 2, 2])
+    waves = finding("nb/waves", waves, total=46, by="age")
+    leaks = audit_tables([whole, *(replace(saved, only=(("region", "A"),)) for saved in (part, waves))], Known(10))
+    assert [leak.cell for leak in leaks] == ["age=old, region=A"]
 
 
 def test_two_means_of_one_thing_over_almost_the_same_people_tell_of_the_few():

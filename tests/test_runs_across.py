@@ -10,7 +10,7 @@ from tiny import write_notebook
 
 import cxresearch as cx
 from cxresearch.findings import RUN_FOLDER
-from cxresearch.privacy.base import POOLED
+from cxresearch.privacy import POOLED
 from cxresearch.runs import make_run, plan_run
 from cxresearch.runs.matrix import WHOLE, Cell
 from cxresearch.runs.verify import verify_run

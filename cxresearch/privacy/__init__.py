@@ -2,7 +2,6 @@
 
 # ruff: noqa: F401
 from cxresearch.privacy.audit import Leak, audit_folder, audit_tables
-from cxresearch.privacy.base import POOLED, hide_small_bases, largest_share, pool_small_groups, require_base
 from cxresearch.privacy.identifiers import Identifier, find_identifiers
 from cxresearch.privacy.pseudonyms import (
     PSEUDONYMS,
@@ -13,4 +12,14 @@ from cxresearch.privacy.pseudonyms import (
     unsorted,
 )
 from cxresearch.privacy.redaction import redact
-from cxresearch.privacy.suppression import hidden_cells, hidden_of, hidden_values, hide_cells
+from cxresearch.privacy.suppression import (
+    POOLED,
+    hidden_cells,
+    hidden_of,
+    hidden_values,
+    hide_cells,
+    hide_small_bases,
+    largest_share,
+    pool_small_groups,
+    require_base,
+)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from cxresearch.errors import DataProblem
 from cxresearch.findings import CANNOT, as_text, words
-from cxresearch.privacy.base import POOLED
+from cxresearch.privacy import POOLED
 from cxresearch.runs.compare import CHANGED, FindingChange, compare_runs, movement_words
 from cxresearch.runs.markup import plain
 from cxresearch.runs.page import explained, led, read_sections

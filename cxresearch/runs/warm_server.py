@@ -33,7 +33,7 @@ LIBRARIES = (
     "sklearn.model_selection", "threadpoolctl", "IPython.display", "pyarrow.csv", "pyarrow.pandas_compat",
     "pandas.core.reshape.reshape", "pandas.io.formats.html", "pandas.io.formats.string", "pandas.io.formats.csvs",
     "pandas.core.methods.to_dict", "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin",
-    "PIL.PpmImagePlugin", "contourpy", "tornado.platform.asyncio", "cxresearch.privacy.linear",
+    "PIL.PpmImagePlugin", "contourpy", "tornado.platform.asyncio", "cxresearch.privacy.suppression",
 )  # fmt: skip
 # Not while warming: polars starts threads when some library asks whether it is there; the debugger takes half a second.
 LEFT_OUT = ("polars", "debugpy")

@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import TooFewRespondents
-from cxresearch.privacy.audit import Known, Leak, audit_folder, audit_tables
-from cxresearch.privacy.published import Saved, read_findings
+from cxresearch.privacy.audit import Known, Leak, Saved, audit_folder, audit_tables, read_findings
 from cxresearch.runs.execution import Outcome
 from cxresearch.runs.matrix import WHOLE, Cell
 from cxresearch.runs.plan import Plan
