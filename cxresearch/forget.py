@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cxresearch.errors import DataProblem, plain_text
-from cxresearch.privacy.pseudonyms import looks_like
+from cxresearch.privacy.identifiers import looks_like
 from cxresearch.runs.record import RECORD, Record
 from cxresearch.sources import READERS, WHITESPACE, expand, separator_of
 from cxresearch.study import open_study

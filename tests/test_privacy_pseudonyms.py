@@ -1,5 +1,6 @@
 """Pseudonyms: the published HMAC, one key a study, the same for ids that look the same, said when they do not last."""
 
+import os
 import subprocess
 import sys
 
@@ -7,10 +8,18 @@ import pandas as pd
 import pytest
 
 from cxresearch.errors import DataProblem
-from cxresearch.privacy import PseudonymKey, pseudonymise, study_key
-from cxresearch.privacy.pseudonyms import KEY_OF_RUN, KEY_VARIABLE, _hmac, environment_of_run
+from cxresearch.privacy import PseudonymKey, pseudonymise
+from cxresearch.privacy import study_key as key_of_study
+from cxresearch.privacy.identifiers import KEY_OF_RUN, KEY_VARIABLE, _hmac, environment_of_run
 
 SECRET = {KEY_VARIABLE: "a secret of forty-two characters, at least"}
+
+
+def study_key(title: str, *, environ) -> PseudonymKey:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (KEY_VARIABLE, KEY_OF_RUN):
+            patch.setenv(name, environ.get(name, ""))
+        return key_of_study(title)
 
 
 def one(value, key) -> str:
@@ -61,9 +70,10 @@ def test_without_a_key_one_process_agrees_with_itself_and_not_with_the_next():
         "CXRESEARCH_KEY is not set: pseudonyms are keyed at random and differ from run to run, so that people cannot "
         "be followed from one to the next."
     )
-    code = "import pandas as pd; from cxresearch.privacy import *; key = study_key('A', environ={}); "
+    bare = {name: value for name, value in os.environ.items() if name not in (KEY_VARIABLE, KEY_OF_RUN)}
+    code = "import pandas as pd; from cxresearch.privacy import *; key = study_key('A'); "
     code += "print(pseudonymise(pd.Series(['x']), key=key)[0])"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    other = subprocess.run([sys.executable, "-c", code], env=bare, capture_output=True, text=True, check=True).stdout.strip()
     assert other.startswith("p") and other != one("x", key)
 
 

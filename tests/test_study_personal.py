@@ -11,7 +11,7 @@ import cxresearch as cx
 from cxresearch.errors import DataProblem, StudyProblem
 from cxresearch.intake import check_study, render
 from cxresearch.privacy import PSEUDONYMS
-from cxresearch.privacy.pseudonyms import KEY_OF_RUN, KEY_VARIABLE
+from cxresearch.privacy.identifiers import KEY_OF_RUN, KEY_VARIABLE
 
 KEYS = "a secret of forty-two characters, at least", "another secret of many characters"
 TEXT = """

@@ -14,7 +14,7 @@ from cxresearch.intake.column import TABLES, WORDS, Column, code_text, dates_of,
 from cxresearch.intake.decision import Answer, Doubt, Guess
 from cxresearch.intake.item import FEW_WORDS, guess_items
 from cxresearch.intake.scale import answers_of, is_ratinglike
-from cxresearch.privacy import find_identifiers
+from cxresearch.privacy import find_identifier
 from cxresearch.sources import RawTable
 from cxresearch.study.codes import Writing
 
@@ -245,8 +245,8 @@ def _personal(raw: RawTable) -> dict[str, str]:
         {name: label for name, label in raw.meanings.labels.items() if len(label) <= 60},
     ):
         for name in (name for name in other if name in raw.frame.columns and name not in found):
-            for identifier in find_identifiers(raw.frame[[name]].set_axis([other[name]], axis=1)):
-                found[name] = f"{identifier.kind} ({identifier.reason})"
+            if told := find_identifier(other[name], raw.frame[name]):
+                found[name] = told
     return found
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 import cxresearch
-from cxresearch.privacy.pseudonyms import KEY_VARIABLE
+from cxresearch.privacy.identifiers import KEY_VARIABLE
 from cxresearch.runs.plan import Plan
 from cxresearch.runs.record import FORMAT, LOG, OK, Record, ReportEntry, sha256, versions
 from cxresearch.runs.signoff import digests

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import StudyProblem, TooFewRespondents, nearest, require_choice
-from cxresearch.privacy import find_identifiers, hidden_values, redact
+from cxresearch.privacy import find_identifier, hidden_values, redact
 from cxresearch.privacy.identifiers import PEOPLE, header_words
 from cxresearch.study.schema import headers_of
 from cxresearch.study.table import reasons
@@ -147,8 +147,8 @@ def require_no_contacts(opened, columns: Iterable[str]) -> None:
         # Labelled cells are the study's own words; the header tells of the codes that they stand for.
         headers = ["value"] if item and item.labels else [*headers_of(table, [column]), column]
         cells = opened.read(name).table[column]
-        if found := [f for header in headers for f in find_identifiers(pd.DataFrame({header: cells}))]:
-            raise _refused(opened, column, name, f"contacts: {found[0].kind} ({found[0].reason})")
+        if found := next(filter(None, (find_identifier(header, cells) for header in headers)), None):
+            raise _refused(opened, column, name, f"contacts: {found}")
 
 
 def require_no_contact(opened, column: str, values: Iterable[str]) -> None:

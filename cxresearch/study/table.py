@@ -11,7 +11,7 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import StudyProblem, nearest
-from cxresearch.privacy import PSEUDONYMS, PseudonymKey, find_identifiers, pseudonymise, redact
+from cxresearch.privacy import PSEUDONYMS, PseudonymKey, find_identifier, pseudonymise, redact
 from cxresearch.sources import GLOB, Meanings, RawTable, Reading, database_file, expand, read_query, read_table
 from cxresearch.study import codes as cells
 from cxresearch.study.codes import Refused, Writing, coded, count, names, refuse_cells, row_numbers
@@ -351,8 +351,7 @@ def names_a_person(stored: pd.Series, header: str, item: Item) -> str | None:
     """
     if item.personal or item.scale or item.labels or item.is_date or {"verbatim", "respondent"} & set(item.role):
         return None
-    found = find_identifiers(pd.DataFrame({header: stored}))
-    return f"{found[0].kind} ({found[0].reason})" if found else None
+    return find_identifier(header, stored)
 
 
 def guarded(frame: pd.DataFrame, table: Table, key: PseudonymKey) -> pd.DataFrame:

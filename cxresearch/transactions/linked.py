@@ -8,7 +8,7 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem, require_columns
 from cxresearch.inference.events import amount_sql, id_sql, opened, quoted, require_one_id_type, time_sql, waterfall_of
-from cxresearch.privacy.pseudonyms import looks_like
+from cxresearch.privacy.identifiers import looks_like
 from cxresearch.survey import Survey, as_survey, as_table
 from cxresearch.transactions.windows import as_length
 
