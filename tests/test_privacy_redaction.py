@@ -86,7 +86,7 @@ def test_texts_that_one_look_at_all_lets_pass_lose_nothing():
     assert redact(pd.Series(texts)).texts.tolist() == [redact_text(t) for t in texts]
 
 
-def test_counts_are_of_redactions_and_of_rows():
+def test_counts_are_of_redactions_in_every_row():
     texts = pd.Series(
         ["a@example.com or b@example.com", "nothing", "a@example.com or b@example.com", None, "+48 601 234 567"],
         index=list("vwxyz"),
@@ -100,9 +100,7 @@ def test_counts_are_of_redactions_and_of_rows():
         True,
         False,
     ] and redacted.texts.index.tolist() == list("vwxyz")
-    counts = redacted.counts.set_index("kind")
-    assert counts.loc["e-mail"].tolist() == [4, 2] and counts.loc["phone"].tolist() == [1, 1]
-    assert counts["redactions"].sum() == 5
+    assert {kind: n for kind, n in redacted.counts.items() if n} == {"e-mail": 4, "phone": 1}
 
 
 def test_text_stays_text_and_numbers_are_touched_only_where_something_goes():
@@ -112,7 +110,7 @@ def test_text_stays_text_and_numbers_are_touched_only_where_something_goes():
 
 def test_an_empty_series_is_redacted_to_an_empty_one():
     redacted = redact(pd.Series([], dtype=object))
-    assert len(redacted.texts) == 0 and redacted.counts["redactions"].sum() == 0
+    assert len(redacted.texts) == 0 and sum(redacted.counts.values()) == 0
 
 
 def test_luhn_accepts_79927398713_and_no_other_last_digit():
@@ -125,8 +123,7 @@ def test_published_verbatims_keep_almost_every_word(shared):
         [pd.read_csv(folder / f)["content"] for f in ("lounge.csv", "seat.csv")], ignore_index=True
     ).dropna()
     redacted = redact(english)
-    shares = redacted.counts.set_index("kind")["rows"] / len(english)
-    assert shares.sum() < 0.02
+    assert sum(redacted.counts.values()) < 0.02 * len(english)
     words, left = english.str.split().str.len().sum(), redacted.texts.str.split().str.len().sum()
     assert left > 0.999 * words
     assert json.dumps(redacted.texts.iloc[0]) == json.dumps(english.iloc[0])
@@ -137,4 +134,4 @@ def test_321_russian_bank_reviews_lose_3_names_3_phones_and_13_long_numbers(shar
     reviews = [r["TEXT"] for r in json.loads(file.read_text(encoding="utf-8"))["responses"]]
     counts = redact(pd.Series(reviews)).counts
     assert len(reviews) == 321  # the numbers are of orders and of clerks; dates, times, sums of roubles and years stay
-    assert {k: n for k, n in zip(counts["kind"], counts["redactions"]) if n} == {"phone": 3, "number": 13, "name": 3}
+    assert {k: n for k, n in counts.items() if n} == {"phone": 3, "number": 13, "name": 3}

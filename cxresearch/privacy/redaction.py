@@ -8,7 +8,7 @@ the desk was kind") is not found: texts are shown above the minimum base, too.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -22,39 +22,35 @@ from cxresearch.privacy.identifiers import PERSONAL, RULES, forms, is_ip
 KINDS = ("link", "e-mail", "IBAN", "card", "IP address", "phone", "number", "name")
 
 
-def _any(phrases: Iterable[str]) -> str:
-    """Return a pattern of the phrases in whatever case, also without their accents; an apostrophe may be curly."""
-    every = sorted(forms(phrases), key=lambda phrase: (-len(phrase), phrase))
-    first = "".join(sorted({re.escape(form[0]) for form in every}))  # most places are done with after one letter
-    return f"(?i:(?=[{first}])(?:{'|'.join(map(re.escape, every))}))".replace("'", "['’]")
+def listed(table: str, *keys: str) -> list[str]:
+    """Return words or phrases of ``personal.toml``."""
+    found = [PERSONAL[table][key] for key in keys]
+    return [word for words in found for word in (words.split() if isinstance(words, str) else words)]
 
 
 def _patterns() -> dict[str, re.Pattern]:
-    """Return the patterns of ``personal.toml`` by name."""
-    made = {f"{t}.{key}": _any(listed(t, key)) for t in ("amounts", "phones", "names") for key in PERSONAL[t]}
+    """Return the patterns of ``personal.toml`` by name; phrases in them are in whatever case, an apostrophe may be curly."""
+    made = {}
+    for table, key in ((part, key) for part in ("amounts", "phones", "names") for key in PERSONAL[part]):
+        phrases = sorted(forms(listed(table, key)), key=lambda phrase: (-len(phrase), phrase))
+        first = "".join(sorted({re.escape(form[0]) for form in phrases}))  # most places are done with after one letter
+        made[f"{table}.{key}"] = f"(?i:(?=[{first}])(?:{'|'.join(map(re.escape, phrases))}))".replace("'", "['’]")
     for name, pattern in PERSONAL["patterns"].items():
         text = pattern if isinstance(pattern, str) else f"(?:{'|'.join(pattern)})"
         made[name] = re.sub(r"\{\{([\w.]+)\}\}", lambda found: made[found[1]], text)
     return {name: re.compile(made[name]) for name in PERSONAL["patterns"]}
 
 
-def listed(table: str, key: str) -> list[str]:
-    """Return words or phrases of ``personal.toml``."""
-    found = PERSONAL[table][key]
-    return found.split() if isinstance(found, str) else found
-
-
-PATTERNS = _patterns()
-EMAIL = re.compile(RULES[0].cells, re.I)
+PATTERNS = _patterns() | {"e-mail": re.compile(RULES[0].cells, re.I)}
 NOBODY, PARTICLES = set(listed("names", "nobody")), set(listed("names", "particles"))
-MEASURES = {word.lower() for key in ("before", "after", "units") for word in listed("amounts", key)}
+MEASURES = {word.lower() for word in listed("amounts", "before", "after", "units")}
 
 
 class Redacted(NamedTuple):
-    """Texts with brackets instead of what was taken out; `counts` has kind, redactions, rows (texts with any)."""
+    """Texts with brackets instead of what was taken out, and kind -> how often."""
 
     texts: pd.Series
-    counts: pd.DataFrame
+    counts: dict[str, int]
 
 
 def redact(texts: pd.Series) -> Redacted:
@@ -66,19 +62,17 @@ def redact(texts: pd.Series) -> Redacted:
         Missing cells stay missing; a cell that is no text is returned as it is unless something is taken out of it.
     """
     positions, values = pd.factorize(texts)
-    made, found = np.array(values, dtype=object), {}
+    made, counts = np.array(values, dtype=object), dict.fromkeys(KINDS, 0)
+    times = np.bincount(positions[positions >= 0], minlength=len(values)).tolist()
     held = pa.array([str(value).encode(errors="replace") for value in values], pa.string())
     suspect = pc.match_substring_regex(held, SUSPECT)
     for i in np.flatnonzero(suspect.to_numpy(zero_copy_only=False)):
-        text = redact_text(str(values[i]), counter := Counter())
-        if counter:
-            made[i], found[i] = text, counter
+        text = redact_text(str(values[i]), found := Counter())
+        made[i] = text if found else made[i]
+        counts |= {kind: counts[kind] + n * times[i] for kind, n in found.items()}
     taken = pd.api.extensions.take(made, positions, allow_fill=True, fill_value=None)
     redacted = pd.Series(taken, index=texts.index, name=texts.name, dtype=object).where(texts.notna(), texts)
-    times = np.bincount(positions[positions >= 0], minlength=len(values))[list(found)]
-    hits = np.array([[f[kind] for f in found.values()] for kind in KINDS], dtype=int).reshape(len(KINDS), len(found))
-    counts = {"kind": KINDS, "redactions": hits @ times, "rows": (hits > 0) @ times}
-    return Redacted(redacted, pd.DataFrame(counts))
+    return Redacted(redacted, counts)
 
 
 def redact_text(text: str, found: Counter | None = None) -> str:
@@ -87,9 +81,15 @@ def redact_text(text: str, found: Counter | None = None) -> str:
     whole, before = text, found.total()
     if not text.isascii():
         text = unicodedata.normalize("NFC", text).translate(_folding())
-    for hint, pattern, judge in STEPS:
-        if hint(text):
-            text = pattern.sub(partial(_replaced, judge, found), text)
+
+    def replaced(judge: Callable[[re.Match], Judged], match: re.Match) -> str:
+        if (judged := judge(match)) is None:
+            return match.group()
+        found[judged[1]] += 1
+        return f"{judged[0]}[{judged[1]}]{judged[2]}"
+
+    for name, judge in JUDGES.items():
+        text = PATTERNS[name].sub(partial(replaced, judge), text)
     return text if found.total() > before else whole
 
 
@@ -97,28 +97,17 @@ def redact_text(text: str, found: Counter | None = None) -> str:
 def _folding() -> dict[int, str | None]:
     """Return what stands for wide letters, digits of any script, spaces, dashes, and signs that have no width."""
     table: dict[int, str | None] = {0x2212: "-"} | {c: chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)}
-    for c in range(0x80, 0x10000):
-        category = unicodedata.category(chr(c))
-        if category in ("Cf", "Zs", "Pd"):
-            table[c] = {"Cf": None, "Zs": " ", "Pd": "-"}[category]
-        elif category == "Nd":
-            table[c] = str(unicodedata.decimal(chr(c)))
-    return table
+    signs = {"Cf": None, "Zs": " ", "Pd": "-"}
+    kinds = {c: unicodedata.category(chr(c)) for c in range(0x80, 0x10000)}
+    table |= {c: str(unicodedata.decimal(chr(c))) for c, kind in kinds.items() if kind == "Nd"}
+    return table | {c: signs[kind] for c, kind in kinds.items() if kind in signs}
 
 
 Judged = tuple[str, str, str] | None  # what stays before, the kind of what goes, what stays after
 
 
-def _replaced(judge: Callable[[re.Match], Judged], found: Counter, match: re.Match) -> str:
-    if (judged := judge(match)) is None:
-        return match.group()
-    found[judged[1]] += 1
-    return f"{judged[0]}[{judged[1]}]{judged[2]}"
-
-
-def _link(match: re.Match) -> Judged:
-    path = match.group().split("//")[-1].partition("/")[2]
-    return ("", "link", "") if PATTERNS["with_id"].search(path) or "?" in match.group() else None
+def _whole(kind: str, goes: Callable[[str], object]) -> Callable[[re.Match], Judged]:
+    return lambda match: ("", kind, "") if goes(match.group()) else None
 
 
 def _iban(match: re.Match) -> Judged:
@@ -131,17 +120,6 @@ def _iban(match: re.Match) -> Judged:
             if int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1:
                 return "", "IBAN", text[end:]
     return None
-
-
-def _ipv6(match: re.Match) -> Judged:
-    named = len(re.findall("[0-9a-f]+", match.group(), re.I)) > 1
-    return ("", "IP address", "") if named and is_ip(match.group()) else None
-
-
-def _mixed(match: re.Match) -> Judged:
-    """Judge letters and digits in one word: ``AB1234567``, but not ``10h30m15s``."""
-    words = re.findall(r"[^\W\d_]+", match.group().lower())
-    return None if sum(map(str.isdigit, match.group())) < 6 or MEASURES.issuperset(words) else ("", "number", "")
 
 
 def _run(match: re.Match) -> Judged:
@@ -182,23 +160,27 @@ def _name(match: re.Match) -> Judged:
     return (match["said"], "name", "".join(f" {w}" for w in words[n:])) if n else None
 
 
-DIGIT = re.compile(r"\d").search
-CAPITAL = re.compile(r"[^\W\d_][.,]{0,2}\s+[^\W\d_a-zа-яё]").search
-STEMS = "|".join(forms(listed("names", "stems")))
-# What a text must hold for a pattern to be tried: most texts hold none of it.
-STEPS = (
-    (re.compile(r"://|www\.", re.I).search, PATTERNS["link"], _link),
-    (re.compile("@").search, EMAIL, lambda match: ("", "e-mail", "")),
-    (DIGIT, PATTERNS["iban"], _iban),
-    (re.compile(":").search, PATTERNS["ipv6"], _ipv6),
-    (DIGIT, PATTERNS["mixed"], _mixed),
-    (DIGIT, PATTERNS["run"], _run),
-    (re.compile(STEMS, re.I).search, PATTERNS["introduced"], _name),
-    (CAPITAL, PATTERNS["announced"], _name),
-)
+def _link(text: str) -> bool:
+    return "?" in text or bool(PATTERNS["with_id"].search(text.split("//")[-1].partition("/")[2]))
 
-# Holds wherever a step finds something, in a text not yet folded; all texts at once (RE2) cost a tenth of asking each.
-_WHO = "|".join(map(re.escape, forms([*listed("names", "titles"), *listed("names", "greetings")])))
+
+def _ipv6(text: str) -> bool:
+    return len(re.findall("[0-9a-f]+", text, re.I)) > 1 and is_ip(text)
+
+
+def _mixed(text: str) -> bool:
+    """Letters and digits in one word: ``AB1234567``, but not ``10h30m15s``."""
+    return sum(map(str.isdigit, text)) >= 6 and not MEASURES.issuperset(re.findall(r"[^\W\d_]+", text.lower()))
+
+
+JUDGES = {
+    "link": _whole("link", _link), "e-mail": _whole("e-mail", bool), "iban": _iban, "ipv6": _whole("IP address", _ipv6),
+    "mixed": _whole("number", _mixed), "run": _run, "introduced": _name, "announced": _name,
+}  # fmt: skip
+
+# Holds wherever something is found, in a text not yet folded; all texts at once (RE2) cost a tenth of asking each.
+STEMS = "|".join(forms(listed("names", "stems")))
+_WHO = "|".join(map(re.escape, forms(listed("names", "titles", "greetings"))))
 _WHO = _WHO.replace(r"\ ", r"[\s\p{Z}\p{C}]").replace(r"\-", r"\p{Pd}")
 SUSPECT = (
     rf"[\p{{Nd}}\p{{Cf}}\p{{M}}@\x{{FF01}}-\x{{FF5E}}]|(?i:://|www\.|:.*:|{STEMS})"

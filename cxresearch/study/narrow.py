@@ -154,7 +154,7 @@ def require_no_contacts(opened, columns: Iterable[str]) -> None:
 def require_no_contact(opened, column: str, values: Iterable[str]) -> None:
     """Raise `StudyProblem` if one of the values that would be named is a contact, though most of the column is not."""
     taken = redact(pd.Series(list(values), dtype=object)).counts
-    if kinds := taken.loc[taken["redactions"] > 0, "kind"].tolist():
+    if kinds := [kind for kind, n in taken.items() if n]:
         held = f"contacts: {', '.join(kinds)} in some of its values"
         raise _refused(opened, column, places_of(opened, column)[0][1], held)
 
