@@ -7,10 +7,7 @@ What is taken for granted, since an attacker would: tables of one outcome, or wi
 people unless they contradict each other; the rows of a table add up to what a coarser table says, unless they cannot; a
 report on a part of the study is about the group that it is a report on; of two groups, or of two questions with almost
 as many answers, one holds the other.
-
-References
-----------
-Hundepool et al. (2012), *Statistical Disclosure Control*, 4.3-4.4 (linked tables); Fischetti & Salazar (2001).
+(Hundepool et al. 2012, *Statistical Disclosure Control*, 4.3-4.4: linked tables.)
 """
 
 import json

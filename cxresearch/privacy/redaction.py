@@ -160,23 +160,21 @@ def _name(match: re.Match) -> Judged:
     return (match["said"], "name", "".join(f" {w}" for w in words[n:])) if n else None
 
 
-def _link(text: str) -> bool:
-    return "?" in text or bool(PATTERNS["with_id"].search(text.split("//")[-1].partition("/")[2]))
-
-
-def _ipv6(text: str) -> bool:
-    return len(re.findall("[0-9a-f]+", text, re.I)) > 1 and is_ip(text)
-
-
 def _mixed(text: str) -> bool:
-    """Letters and digits in one word: ``AB1234567``, but not ``10h30m15s``."""
+    """Judge letters and digits in one word: ``AB1234567``, but not ``10h30m15s``."""
     return sum(map(str.isdigit, text)) >= 6 and not MEASURES.issuperset(re.findall(r"[^\W\d_]+", text.lower()))
 
 
 JUDGES = {
-    "link": _whole("link", _link), "e-mail": _whole("e-mail", bool), "iban": _iban, "ipv6": _whole("IP address", _ipv6),
-    "mixed": _whole("number", _mixed), "run": _run, "introduced": _name, "announced": _name,
-}  # fmt: skip
+    "link": _whole("link", lambda url: "?" in url or PATTERNS["with_id"].search(url.split("//")[-1].partition("/")[2])),
+    "e-mail": _whole("e-mail", bool),
+    "iban": _iban,
+    "ipv6": _whole("IP address", lambda text: len(re.findall("[0-9a-f]+", text, re.I)) > 1 and is_ip(text)),
+    "mixed": _whole("number", _mixed),
+    "run": _run,
+    "introduced": _name,
+    "announced": _name,
+}
 
 # Holds wherever something is found, in a text not yet folded; all texts at once (RE2) cost a tenth of asking each.
 STEMS = "|".join(forms(listed("names", "stems")))
