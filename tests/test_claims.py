@@ -148,6 +148,13 @@ def test_controls_take_out_what_lies_behind_both():
     assert "With rich held constant 1.0" in found.sentence()
 
 
+def test_what_is_not_known_of_a_condition_is_missing_whatever_its_column_is_called():
+    table = two_groups(36, 40, 16, 80).rename(columns={"again": "paid (EUR)"}).assign(more=1.0)
+    table.loc[[0, 1, 119], "paid (EUR)"] = np.nan
+    row = cx.loyalty_ratios(table, score="score", outcomes=["`paid (EUR)` > 0"]).table.iloc[0]
+    assert (row["n_loyal"], row["n_rest"]) == (38, 79)
+
+
 def test_nobody_of_the_others_leaves_a_lower_limit_only():
     found = cx.loyalty_ratios(two_groups(20, 40, 0, 80), **RATIO)
     row, said = found.tidy().iloc[0], found.sentence()
@@ -251,7 +258,7 @@ DATED = cx.as_survey(TABLE.assign(day=pd.Timestamp("2025-03-01")), asked_at="day
 REFUSED = [
     (cx.loyalty_ratios, (TABLE.assign(again=2),), RATIO, "again must be 0 or 1 (no or yes); found 2: name a threshold, or a condition such as again > 0"),
     (cx.loyalty_ratios, (TABLE,), dict(score="again", outcomes=["again"]),
-     "again is both the score and an outcome: groups that the outcome defines prove nothing"),
+     "again tells again without a miss: groups that the outcome defines prove nothing"),
     (cx.loyalty_ratios, (TABLE.assign(again=lambda t: (t["score"] >= 9) * 1),), RATIO,
      "score tells again without a miss: groups that the outcome defines prove nothing"),
     (cx.loyalty_ratios, (DATED,), dict(score="score", outcomes={"again": "2025-01-01"}),

@@ -1,5 +1,4 @@
 """Claims about customer experience, held against one's own data."""
 
 from cxresearch.claims.myths import weigh_myths  # noqa: F401
-from cxresearch.claims.ratios import loyalty_ratios  # noqa: F401
-from cxresearch.claims.shares import published_claims, said_and_did, stated_shares  # noqa: F401
+from cxresearch.claims.shares import loyalty_ratios, published_claims, said_and_did, stated_shares  # noqa: F401
