@@ -1,12 +1,14 @@
-"""What is quoted against one's own shares: ratios under every definition, stated shares, what was said and what was done.
+"""What is said of customers, held against one's own: ratios of the loyal, stated shares, deeds, ten beliefs.
 
 Koopman (1984), Biometrics 40:513-517; Zou (2004), Am. J. Epidemiology 159:702-706 (adjusted ratios by Poisson);
 VanderWeele & Ding (2017), Annals of Internal Medicine 167:268-274 (E-value); Wilson (1927), JASA 22; Newcombe (1998),
-Statistics in Medicine 17:857-890; McNemar (1947), Psychometrika 12:153-157.
+Statistics in Medicine 17:857-890; McNemar (1947), Psychometrika 12:153-157; Lindeman, Merenda & Gold (1980),
+*Introduction to Bivariate and Multivariate Analysis*, 119 ff. (shares of R²); Feldt (1965), Psychometrika 30:357-370.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 
@@ -17,13 +19,17 @@ from scipy import stats
 from cxresearch import digits, inference
 from cxresearch.errors import require_columns, require_share
 from cxresearch.findings import Check, Statement, ends, listing, words
-from cxresearch.survey import Survey, as_survey
-from cxresearch.survey.survey import rows_where
+from cxresearch.inference.agreement import cronbach_alpha, feldt_interval
+from cxresearch.inference.shares import as_correlations, em_moments, residual_variances, shapley_parts, unpacked
+from cxresearch.survey import Survey, as_survey, as_table
+from cxresearch.survey.where import rows_where
 
 say = words(__package__)
 
-LEAST = 30  # persons in a group
+LEAST, ANSWERS = 30, 100  # persons in a group, and behind ten beliefs
 NEAR = 1.25  # a claim holds where it lies inside the interval, and the interval within claim x/: this
+KINDS = ("service", "product", "price", "digital", "personal", "emotion")
+BEHAVIOUR, FOLDS = ("frequency", "recency", "tenure", "monetary"), 10
 
 
 def held(name: str) -> pd.DataFrame:
@@ -56,20 +62,15 @@ def happened(table: pd.DataFrame, what: str) -> np.ndarray:
     return values
 
 
-def share_of(survey: Survey, values: np.ndarray, what: str) -> tuple[float, float, int]:
-    """Return a share, its effective base p (1 - p) / SE^2 of the design (Kish's where nobody or all did), and its rows."""
+def share_of(survey: Survey, values: np.ndarray, what: str, confidence: float) -> tuple:
+    """Return a share with Wilson's interval on its effective base, its rows, and that base: p (1 - p) / SE^2 of the
+    design, Kish's where nobody or all did.
+    """
     sample = survey.sample(~np.isnan(values), what=what)
     share, variance = sample.means(values[sample.rows])[0], sample.variance(values[sample.rows])[0]
     simple = sample.plain or not 0 < share < 1 or variance <= 0
-    return float(share), sample.n_effective if simple else share * (1 - share) / variance, len(sample)
-
-
-def wilson_of(survey: Survey, values: np.ndarray, what: str, confidence: float) -> tuple[float, float, float, int]:
-    """Return a share with Wilson's interval on its effective base, and its rows; missing under the floor."""
-    if np.sum(~np.isnan(values)) < survey.min_base:
-        return np.nan, np.nan, np.nan, 0
-    share, n, rows = share_of(survey, values, what)
-    return share, *map(float, inference.wilson_interval(share, n, confidence)), rows
+    n = sample.n_effective if simple else share * (1 - share) / variance
+    return *map(float, (share, *inference.wilson_interval(share, n, confidence))), len(sample), n
 
 
 def loyalty_ratios(
@@ -84,7 +85,7 @@ def loyalty_ratios(
     ----------
     customers : Survey or DataFrame, one row per customer
     score : column, answer given before the outcome; with ``behavioural=True`` past behaviour: the result is a circle
-    outcomes : columns of 0 and 1, days, or conditions such as ``revenue > 0``; or mapping to the first day of each window
+    outcomes : columns of 0 and 1, days, conditions such as ``revenue > 0``; or mapping to the first day of each window
     loyal, disloyal, claimed : float, customary groups, at or above and at or below; the ratio that is claimed
     thresholds, against : all definitions: at or above each threshold, against at or below each (None: all others)
     controls : columns held constant by a Poisson regression in the customary groups
@@ -92,7 +93,7 @@ def loyalty_ratios(
     Raises
     ------
     DataProblem
-        An outcome not of 0 and 1, begun before the score, or that defines the groups; fewer than 30 in a group throughout.
+        An outcome not of 0 and 1, begun before the score, or that defines the groups; never 30 in both groups.
 
     Examples
     --------
@@ -116,7 +117,7 @@ def loyalty_ratios(
     for outcome, (name, groups) in product(did, definitions.values()):
         values = [np.where(group, did[outcome], np.nan) for group in groups]
         if min(np.sum(~np.isnan(group)) for group in values) >= least:
-            rows.append({"term": outcome, "definition": name, **_ratio(survey, values, claimed, confidence)})
+            rows.append({"term": outcome, "definition": name, **_ratio(survey, values, claimed or np.nan, confidence)})
     say.refuse_if(not rows, "few_loyal", score=score, least=least)
     found, (main, y) = pd.DataFrame(rows), next(iter(did.items()))
     found["p_adjusted"] = inference.adjusted_p_values(found["p_value"], correction="holm")
@@ -131,12 +132,11 @@ def loyalty_ratios(
     if claimed and customary.any():
         keys += ["impossible" if claimed > first["most_possible"] else first["verdict"]]
     keys += [*(["one sided"] if k > len(seen) else []), *(["adjusted"] if adjusted else [])]
-    summary = {"lowest": lowest, "highest": highest, "claimed": claimed if claimed else np.nan, **adjusted}
+    summary = {"lowest": lowest, "highest": highest, "claimed": claimed or np.nan, **adjusted}
     summary |= {"n": int(found["n"].max()), "n_effective": float(found["n_effective"].max())}
     summary |= {"method": "ratio of shares, Koopman; Holm", "established": bool(above == k or below == k)}
     what, held_alike = (listing(map(survey.label, columns)) for columns in (did, controls))
-    known = {**first, **summary, "what": what, "controls": held_alike, "least": LEAST, "k": k, "bare": k - len(seen)}
-    known |= {"above": above, "below": below}
+    known = dict(what=what, controls=held_alike, least=LEAST, k=k, bare=k - len(seen), above=above, below=below)
     when, few = survey.asked_at or "not stated", len(did) * len(definitions) - k
     whose = "past behaviour" if behavioural else "an answer"
     checks = (
@@ -148,11 +148,12 @@ def loyalty_ratios(
     found.insert(0, "group", whole if len(did) > 1 else found["definition"])
     drawn = dict(line=1, unit="times as often as the others; bars: the largest ratio that is possible")
     question = "loyalty_ratios", " ".join(did), score, found, summary, checks
-    return Statement.of(say, keys, known, confidence, *question, source=survey, fitted=fit, figure=_figure, drawn=drawn)
+    told = say, keys, first | summary | known, confidence
+    return Statement.of(*told, *question, source=survey, fitted=fit, figure=_figure, drawn=drawn)
 
 
 def _outcomes(survey: Survey, marks, score, outcomes, behavioural) -> dict[str, np.ndarray]:
-    """Return whether each outcome happened; refuse one that defines the groups, or begins before the score was given."""
+    """Return whether each outcome happened; refuse one that defines the groups or begins before the score was given."""
     did = {outcome: happened(survey.table, outcome) for outcome in outcomes}
     for outcome, y in did.items():
         by = pd.Series(marks).groupby(y).agg(["min", "max"])
@@ -167,16 +168,15 @@ def _outcomes(survey: Survey, marks, score, outcomes, behavioural) -> dict[str, 
 
 def _ratio(survey, groups, claimed, confidence) -> dict:
     """Return the ratio of two shares with its interval, the largest that is possible, and what it says of the claim."""
-    (p1, n1, rows1), (p0, n0, rows0) = (share_of(survey, group, "a group of loyal customers") for group in groups)
+    of_both = (share_of(survey, group, "a group of loyal customers", confidence) for group in groups)
+    (p1, *_, rows1, n1), (p0, *_, rows0, n0) = of_both
     low, high = inference.ratio_interval(p1, n1, p0, n0, confidence)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio, odds, most = np.divide([p1, p1 * (1 - p0), 1], [p0, p0 * (1 - p1), p0])
-    claim_p, verdict = np.nan, "none"
-    if claimed:
-        claim_p = float(inference.ratio_p_value(p1, n1, p0, n0, claimed)) if p0 * claimed <= 1 else 0.0
-        close = low >= claimed / NEAR and high <= claimed * NEAR
-        inside = "holds" if close else "not established"
-        verdict = "smaller" if high < claimed else "larger" if low > claimed else inside
+    claim_p = 0.0 if p0 * claimed > 1 else float(inference.ratio_p_value(p1, n1, p0, n0, claimed))
+    verdicts = {"none": np.isnan(claimed), "smaller": high < claimed, "larger": low > claimed}
+    verdicts["holds"] = low >= claimed / NEAR and high <= claimed * NEAR
+    verdict = next((name for name, met in verdicts.items() if met), "not established")
     found = ends("estimate", ratio if p0 > 0 else np.nan, low, high)
     found |= {"p_value": float(inference.ratio_p_value(p1, n1, p0, n0, 1.0)), "most_possible": most, "odds_ratio": odds}
     found |= {"gap": p1 - p0, "share_loyal": p1, "share_rest": p0, "claim_p": claim_p, "verdict": verdict}
@@ -211,7 +211,7 @@ def _adjusted(table, marks, y, controls, loyal, disloyal, confidence) -> tuple[o
 def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivalence=0.05, confidence=0.95) -> Statement:
     """Return whether own customers state what is quoted of others.
 
-    Wilson's interval on the design's effective base; Newcombe's of the difference. Lower or higher: Holm over the items.
+    Wilson's interval on the design's effective base, Newcombe's of the difference. Lower or higher: Holm over items.
 
     Parameters
     ----------
@@ -245,12 +245,12 @@ def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivale
         q = next((quoted[name] for name in (item, *survey.roles.get(item, ())) if name in quoted), None)
         say.refuse_if(q is None or not 0 < q < 1, "no_quote", item=item, quoted=q)
         agree = happened(survey.table, item if least is None else f"`{item}` >= {least}")
-        rows.append((*share_of(survey, agree, item), q))
-    (share, n, answered, q), base = map(np.array, zip(*rows)), quoted_n or np.inf
-    found = {"term": list(limits), **ends("estimate", share, *inference.wilson_interval(share, n, confidence))}
+        rows.append((*share_of(survey, agree, item, confidence), q))
+    (*span, answered, n, q), base = map(np.array, zip(*rows)), quoted_n or np.inf
+    found, share = {"term": list(limits), **ends("estimate", *span), "quoted": q}, span[0]
     gap = inference.newcombe_difference(share, n, q, base, confidence)
     z = (share - q) / np.sqrt(q * (1 - q) * (1 / n + 1 / base))
-    found |= {"quoted": q, **ends("gap", share - q, *gap), "p_value": 2 * stats.norm.sf(np.abs(z))}
+    found |= {**ends("gap", share - q, *gap), "p_value": 2 * stats.norm.sf(np.abs(z))}
     table = pd.DataFrame(found | {"n": answered, "n_effective": n})
     table["p_adjusted"] = p = inference.adjusted_p_values(table["p_value"], correction="holm")
     off, met = p < 1 - confidence, (table["gap_low"] > -equivalence) & (table["gap_high"] < equivalence)
@@ -304,14 +304,153 @@ def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement
     p = 2 * stats.norm.sf(abs(z))
     row = ends("estimate", *span) | {"p_value": p}
     row |= {"said": sample.means(a[sample.rows])[0], "did": sample.means(b[sample.rows])[0], "n": len(sample)}
-    meant, others = (wilson_of(survey, np.where(answered & (a == v), b, np.nan), said, confidence) for v in (1, 0))
-    known = row | ends("of_said", *meant[:3]) | {"of_others": others[0]}
-    summary = {"n": len(sample), "n_effective": sample.n_effective, "did_if_said": meant[0], "did_if_not": others[0]}
+    parts = [np.where(answered & (a == value), b, np.nan) for value in (1, 0)]
+    shown = [np.sum(~np.isnan(part)) >= survey.min_base for part in parts]
+    parts = [share_of(survey, part, said, confidence) if on else [np.nan] * 3 for part, on in zip(parts, shown)]
+    (meant, low, high, *_), (others, *_) = parts
+    known = row | ends("of_said", meant, low, high) | {"of_others": others}
+    summary = {"n": len(sample), "n_effective": sample.n_effective, "did_if_said": meant, "did_if_not": others}
     summary["method"] = f"paired difference of shares, {'McNemar' if sample.plain else 'linearised'}"
     summary["established"] = sure = bool(p < 1 - confidence)
-    checks = (Check("persons known in both", n, "at least 100", n >= 100),)
     told = say, ["as said" if not sure else "more said" if mean > 0 else "more did", "calibration"], known, confidence
-    table = pd.DataFrame([{"group": "all"} | row])
-    question = "said_and_did", f"{said} and {did}", None, table, summary, checks
+    check = Check("persons known in both", n, "at least 100", n >= 100)
+    question = "said_and_did", f"{said} and {did}", None, pd.DataFrame([{"group": "all"} | row]), summary, (check,)
     drawn = dict(scale=100, line=0, unit="said it less did it, percentage points")
     return Statement.of(*told, *question, source=survey, drawn=drawn)
+
+
+def weigh_myths(
+    responses, *, outcome, kinds: Mapping[str, str], satisfaction=None, customers=None, owners=None, revenue=None,
+    n_boot: int = 1000, confidence: float = 0.95, seed,
+) -> Statement:  # fmt: skip
+    """Weigh ten beliefs about customer experience: refuted, supported, open, or not to be tested on these data.
+
+    Parts of R² by LMG (answers missing at random, EM), bootstrapped; shares Wilson on the design's base; alpha Feldt;
+    R² added in ten folds. All intervals hold together (Bonferroni over those tested): a verdict is one against its limit.
+
+    Parameters
+    ----------
+    responses : Survey or DataFrame
+    outcome, satisfaction, revenue : columns; the last two are optional, revenue is that after the answer
+    kinds : mapping driver -> service, product, price, digital, personal or emotion
+    customers : Table or DataFrame of all customers, with a column ``customer``, optional
+    owners : mapping driver -> department that answers for it, optional
+
+    Raises
+    ------
+    DataProblem
+        An unknown kind, a column that is not there, fewer than 100 answers to the outcome.
+
+    Examples
+    --------
+    >>> kinds = {"staff": "personal", "support": "service", "website": "digital", "products": "product"}
+    >>> print(cx.weigh_myths(study.responses, outcome="satisfaction", kinds=kinds, n_boot=100, seed=1))
+    Of ten beliefs ... are refuted here, ... supported, ... open, ... cannot be tested (n = 2,...
+    """
+    survey, everyone = as_survey(responses), None if customers is None else as_table(customers).table
+    require_share("confidence", confidence)
+    require_columns(survey.table, outcome, satisfaction, revenue, *kinds, where="responses")
+    for kind in kinds.values():
+        say.refuse_if(kind not in KINDS, "no_known_kind", kind=kind, known=listing(KINDS))
+    behaviour = [column for column in BEHAVIOUR if revenue and column in survey.table]
+    asked = dict.fromkeys(c for c in (outcome, satisfaction, revenue, *kinds, *behaviour) if c is not None)
+    numbers = survey.table[[*asked]].apply(pd.to_numeric).astype(float)
+    answered = int(numbers[outcome].notna().sum())
+    say.refuse_if(answered < ANSWERS, "few_answers", n=answered, outcome=outcome, least=ANSWERS)
+    tests = {"cost": say["no cost"]} | _explained(survey, numbers, outcome, kinds, owners or {}, n_boot, seed)
+    more = {"satisfaction": (satisfaction, [item for item in kinds if item != satisfaction])}
+    for name, columns in (more | {"behaviour": (outcome, behaviour)}).items():
+        tests[name] = _added(survey, numbers, revenue, *columns, seed) or say[f"no {name}"]
+    tests["product"], products = say["no product"], [item for item, kind in kinds.items() if kind == "product"]
+    if len(products) == 1:
+        ratings, y = numbers[[*products, outcome]].to_numpy().T
+        low, top = survey.scales.get(outcome, (np.nanmin(y), np.nanmax(y)))
+        best = ratings >= survey.scales.get(products[0], (0, np.nanmax(ratings)))[1]
+        poor = np.where(best & np.isfinite(y), y <= (low + top) / 2, np.nan)
+        enough = np.isfinite(poor).sum() >= max(LEAST, survey.min_base)
+        tests["product"] = partial(share_of, survey, poor, products[0]) if enough else say["few products"]
+    tests["silent"] = say["no customers"]
+    if everyone is not None and "customer" in everyone and "customer" in survey.table:
+        silent = ~everyone["customer"].isin(survey.table["customer"]).to_numpy()
+        tests["silent"] = partial(share_of, Survey(everyone), silent.astype(float), "customers")
+    k, rows = sum(map(callable, tests.values())), []
+    level = 1 - (1 - confidence) / max(k, 1)
+    for name, belief, estimated, limit, side in held("beliefs").fillna({"estimated": ""}).itertuples(index=False):
+        able = callable(test := tests[name])
+        estimate, low, high, n, *_ = test(level) if able else (np.nan, np.nan, np.nan, 0)
+        beyond, within = (low > limit, high < limit)[:: 1 if side == "above" else -1]
+        verdict = "refuted" if beyond else "supported" if within else "not established"
+        row = {"term": belief, "estimated": estimated, **ends("estimate", estimate, low, high)}
+        row["rule"], row["verdict"] = (f"interval {side} {limit:g}", verdict) if able else ("", "cannot be tested")
+        rows.append(row | {"n": n, "untested": "" if able else test})
+    table = pd.DataFrame(rows)
+    refuted, supported, unsure = ((table["verdict"] == v).sum() for v in ("refuted", "supported", "not established"))
+    names = listing(f"“{term}”" for term in table["term"][table["verdict"] == "refuted"])
+    known = dict(supported=supported, open=unsure, untested=len(table) - k, k=k, names=names)
+    check = Check("beliefs that these data cannot test", len(table) - k, "0", k == len(table), "info")
+    summary = {"refuted": int(refuted), "tested": k, "n": answered, "method": "a rule a belief; Bonferroni"}
+    summary["established"] = bool(refuted + supported)
+    told = say, ["myths", "myths more" if refuted else "no myths"], known, confidence
+    question = "weigh_myths", outcome, None, table, summary, (check,)
+    marked = table["verdict"][table["estimate"].notna()] == "refuted"
+    drawn = dict(unit="estimate with interval; in colour: refuted", marked=marked)
+    return Statement.of(*told, *question, source=survey, drawn=drawn)
+
+
+def _explained(survey, numbers, outcome, kinds, owners, n_boot, seed) -> dict:
+    """Return tests of what the ratings explain (LMG), by kind and by the owner who answers for the second most, and of
+    their reliability: of a level they return estimate, low, high and rows; a text says why one cannot be made.
+    """
+    columns, k = numbers[[*kinds, outcome]].to_numpy(), len(kinds)
+    known = np.isfinite(columns)
+
+    @cache
+    def parts() -> tuple[np.ndarray, int]:
+        """Return each driver's share of R², (drivers, 1 + n_boot), the estimate before the draws; and the rows."""
+        sample = survey.sample(known[:, -1] & known[:, :-1].any(axis=1), what=outcome)
+        moments = em_moments(columns[sample.rows], sample.weights)
+        weights = None, *sample.replicates(n_boot, seed=seed)
+        drawn = (residual_variances(as_correlations(moments.covariances(w)), [1] * k) for w in weights)
+        parts = np.concatenate([*map(shapley_parts, drawn)], axis=1)
+        return parts / parts.sum(axis=0), len(sample)
+
+    def of(items, level):
+        shares, n = parts()
+        share, *drawn = shares[[item in items for item in kinds]].sum(axis=0)
+        return share, *inference.percentile_interval(drawn, level), n
+
+    def alpha(level):
+        sample = survey.sample(known[:, :-1].any(axis=1), what="ratings")
+        moments = em_moments(columns[sample.rows, :-1], sample.weights)
+        alpha = cronbach_alpha(unpacked(as_correlations(moments.covariances()))[0])
+        return alpha, *feldt_interval(alpha, sample.n_effective, k, level), len(sample)
+
+    tests = {"alpha": alpha if k > 1 else say["few ratings"]}
+    for kind in ("service", "personal", "digital"):
+        items = [item for item, its in kinds.items() if its == kind]
+        some = 0 < len(items) < k
+        tests[kind] = partial(of, items) if some else say("one kind" if items else "no kind", kind=kind)
+    owner = pd.Series({item: owners.get(item) for item in kinds}, dtype=object)
+    owned = [list(items.index) for _, items in owner.groupby(owner, sort=False)]
+    second = sorted(owned, key=lambda items: -of(items, 0.5)[0])[1:2] if len(owned) > 1 else []
+    return tests | {"owners": partial(of, *second) if second else say["no owners"]}
+
+
+def _added(survey, numbers, revenue, first, more, seed):
+    """Return the test of the R² of revenue that `more` add to the first column, in folds of persons; None without them."""
+    if revenue is None or first is None or not more:
+        return None
+    from sklearn.linear_model import LinearRegression
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
+    columns = numbers[[revenue, first, *more]].to_numpy()
+    sample = survey.sample(np.isfinite(columns[:, :2]).all(axis=1), what=revenue)
+    values, w = columns[sample.rows], sample.weights
+    values = np.where(np.isnan(values), np.nanmean(values, axis=0), values)
+    codes, y = np.arange(len(values)) if sample.persons is None else sample.persons, values[:, 0]
+    folds = PredefinedSplit(np.random.default_rng(seed).permutation(codes.max() + 1)[codes] % FOLDS)
+    asked = dict(y=y, cv=folds, params={"sample_weight": w})
+    one, all_ = (y - cross_val_predict(LinearRegression(), values[:, 1:k], **asked) for k in (2, values.shape[1]))
+    gain = (one**2 - all_**2) / np.average((y - np.average(y, weights=w)) ** 2, weights=w)
+    mean, error = float(sample.means(gain)[0]), float(np.sqrt(sample.variance(gain)[0]))
+    return lambda level: (*inference.t_interval(mean, error, np.inf, level)[:3], len(values))
