@@ -326,7 +326,7 @@ def weigh_myths(
     """Weigh ten beliefs about customer experience: refuted, supported, open, or not to be tested on these data.
 
     Parts of R² by LMG (answers missing at random, EM), bootstrapped; shares Wilson on the design's base; alpha Feldt;
-    R² added in ten folds. All intervals hold together (Bonferroni over those tested): a verdict is one against its limit.
+    R² added in ten folds. All intervals hold together (Bonferroni over those tested); verdicts rest on them.
 
     Parameters
     ----------
@@ -437,7 +437,7 @@ def _explained(survey, numbers, outcome, kinds, owners, n_boot, seed) -> dict:
 
 
 def _added(survey, numbers, revenue, first, more, seed):
-    """Return the test of the R² of revenue that `more` add to the first column, in folds of persons; None without them."""
+    """Return the test of what `more` columns add to the R² of revenue, in folds of persons; None without them."""
     if revenue is None or first is None or not more:
         return None
     from sklearn.linear_model import LinearRegression
