@@ -7,7 +7,7 @@ from proofs import covered, draws, hits, seldom
 
 import cxresearch as cx
 from cxresearch.chain.charts import RUN_LENGTH, _signals, chance_limit
-from cxresearch.chain.linkage import product_interval
+from cxresearch.chain.units import product_interval
 
 RAIL = [(55, 53, 54), (26, 37, 32), (78, 91, 85), (92, 100, 96), (49, 51, 50), (80, 85, 83)]
 TARGETS = [(9, 2, 5, 8), (6, 1, 3, 2), (8, 4, 6, 8), (7, 1, 2, 6), (10, 5, 6, 9), (6, 2, 4, 7)]

@@ -2,5 +2,4 @@
 
 from cxresearch.chain.agents import agent_consistency, rated_contacts, rater_agreement  # noqa: F401
 from cxresearch.chain.charts import funnel, process_chart  # noqa: F401
-from cxresearch.chain.linkage import lead_lag_units, service_profit_chain  # noqa: F401
-from cxresearch.chain.units import unit_panel, unit_reliability  # noqa: F401
+from cxresearch.chain.units import lead_lag_units, service_profit_chain, unit_panel, unit_reliability  # noqa: F401

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.chain.rows import opened, require_once, say
+from cxresearch.chain.units import opened, say
 from cxresearch.errors import require_choice, require_columns
 from cxresearch.findings import Check, Statement, ends, listing
 from cxresearch.inference import critical_value, percentile_interval
@@ -178,8 +178,8 @@ def rater_agreement(
     """
     require_choice("level", level, LEVELS)
     text = [item] if level == "nominal" else []
-    given = opened(sheet, rater, case, *text, numbers=[] if text else [item], confidence=confidence)
-    require_once(given.table, [rater, case], "the sheet")
+    numbers = [] if text else [item]
+    given = opened(sheet, rater, case, *text, numbers=numbers, confidence=confidence, once="the sheet")
     marks = given.table.assign(code=pd.factorize(given.table[item])[0] if text else given.table[item])
     marks = marks.pivot(index=rater, columns=case, values="code").to_numpy(dtype=float)
     marks = marks[:, (~np.isnan(marks)).sum(axis=0) >= 2]

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import special, stats
 
 from cxresearch import digits
-from cxresearch.chain.rows import opened, require_once, say
+from cxresearch.chain.units import opened, say
 from cxresearch.errors import require_choice
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, over_waves, titled
 from cxresearch.findings import Check, Statement, listing, number
@@ -71,8 +71,7 @@ def funnel(
     require_choice("kind", kind, ("share", "rate", "mean"))
     require_choice("dispersion", dispersion, ("additive", "multiplicative"))
     say.refuse_if(kind == "mean" and sd is None, "no_sd")
-    given = opened(units, unit, numbers=[value, base, sd], confidence=confidence)
-    require_once(given.table, [unit], "the funnel")
+    given = opened(units, unit, numbers=[value, base, sd], confidence=confidence, once="the funnel")
     low, high = BOUNDS[kind]
     ends = (f"{end:g}" for end in (given.table[value].min(), given.table[value].max(), low, high))
     ends = dict(zip(("least", "most", "low", "high"), ends))
