@@ -1,25 +1,80 @@
-"""Do agents serve alike, and do raters agree?
+"""Do agents serve alike, which units stand out, when did a process change, and do raters agree?
 
-Searle, Casella & McCulloch (1992), *Variance Components*, 3.6-3.8, 7.4 (BLUP); Krippendorff (2011), *Computing
-Krippendorff's Alpha*.
+Searle, Casella & McCulloch (1992), *Variance Components*, 3.6-3.8, 7.4 (BLUP); Spiegelhalter (2005), Statistics in
+Medicine 24:1185-1202 (funnels); Montgomery (2013), *Statistical Quality Control*; Laney (2002), Quality Engineering
+14:531-537; Champ & Woodall (1987), Technometrics 29:393-399 (run lengths); Krippendorff (2011), *Computing Alpha*.
 """
 
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from scipy import special, stats
 
 from cxresearch import digits
 from cxresearch.chain.units import opened, say
 from cxresearch.errors import require_choice, require_columns
-from cxresearch.findings import Check, Statement, ends, listing
-from cxresearch.inference import critical_value, percentile_interval
+from cxresearch.figures import PALETTE, QUIET, axes_or_new, over_waves, titled
+from cxresearch.findings import Check, Statement, ends, listing, number
+from cxresearch.inference import adjusted_p_values, critical_value, percentile_interval
+from cxresearch.inference.agreement import LEVELS, krippendorff_alpha
 from cxresearch.inference.clusters import demean
-from cxresearch.inference.pooling import LEVELS, intraclass, krippendorff_alpha, one_way
+from cxresearch.inference.pooling import between_variance, intraclass, one_way
 from cxresearch.survey import Survey, as_survey, as_table
 from cxresearch.survey.survey import person_codes
 
 MIN_AGENTS, TARGET, RELIABLE = 5, 0.7, 2 / 3
+BOUNDS = dict.fromkeys(("mean", "individuals"), (-np.inf, np.inf)) | dict.fromkeys(("share", "laney"), (0.0, 1.0))
+BOUNDS |= {"rate": (0.0, np.inf)}
+TAIL, WINSORISED = 0.1, 0.6787  # winsorised at each end; what that leaves of the variance of normal values
+SPAN = 1.128  # mean moving range of two normal values, in sd
+# Points of a stable process per false alarm, by rules (Champ & Woodall 1987, table 1).
+RUN_LENGTH = {"1": 370.40, "12": 225.44, "13": 166.05, "14": 152.73, "123": 132.89, "124": 122.05, "134": 105.78}
+RUN_LENGTH |= {"1234": 91.75}
+RULES = {2: (3, 2, 2.0), 3: (5, 4, 1.0), 4: (8, 8, 0.0)}  # of so many points so many beyond so many sd, on one side
+
+
+def rated_contacts(responses, interactions, *, rating, within_days: int = 30) -> Survey:
+    """Return the ratings with the contact that each is about: its agent, channel, time, ``month`` and ``occasion``.
+
+    Parameters
+    ----------
+    responses : Survey, with the column `rating` and ``contact``, the id of what is rated; or ``customer`` and the day
+        of the answer: then the customer's last contact in `within_days` before it is taken, and a check says so
+    interactions : Table or DataFrame, one row per contact: ``contact`` or ``customer``, and ``time``
+
+    Raises
+    ------
+    DataProblem
+        No rating has a contact.
+
+    Examples
+    --------
+    >>> cx.rated_contacts(study.responses, study.interactions, rating="support")
+    survey: ... rows, weighted by weight, strata stratum, cluster cluster, floor 10
+    """
+    survey, contacts = as_survey(responses), as_table(interactions).table
+    require_columns(survey.table, rating, where="responses")
+    rated = survey.table.dropna(subset=[rating])
+    named = "contact" in rated and "contact" in contacts
+    require_columns(contacts, "time", by := "contact" if named else "customer", where="interactions")
+    contacts = contacts.assign(time=pd.to_datetime(contacts["time"]).astype("datetime64[ns]")).dropna(subset=[by])
+    contacts = contacts[[c for c in contacts if c in (by, "time") or c not in rated]].sort_values("time", kind="stable")
+    if named:
+        found = rated.merge(contacts, on=by)
+        occasion, how = found["contact"], "named by id"
+    else:
+        require_columns(rated, by, survey.asked_at or "asked_at", where="responses")
+        rated = rated.assign(answered=pd.to_datetime(rated[survey.asked_at]).astype("datetime64[ns]"))
+        rated = rated.dropna(subset=[by, "answered"]).sort_values("answered", kind="stable")
+        sides = dict(left_on="answered", right_on="time", by=by, tolerance=pd.Timedelta(days=within_days))
+        found = pd.merge_asof(rated, contacts, **sides).dropna(subset=["time"])
+        occasion = found["customer"].astype(str) + " " + found["time"].astype(str)
+        how = f"the customer's last within {within_days} days before the answer"
+    say.refuse_if(found.empty, "no_contact", rating=rating, days=within_days)
+    found = found.assign(month=found["time"].dt.strftime("%Y-%m"), occasion=occasion).reset_index(drop=True)
+    found.attrs["checks"] = (Check("the contact of a rating", how, "named by id", named),)
+    return survey.with_table(found)
 
 
 def agent_consistency(
@@ -33,12 +88,10 @@ def agent_consistency(
     Parameters
     ----------
     ratings : Survey, Table or DataFrame, one row per rating
-    score, agent, occasion : columns
-        Several ratings of one occasion, the contact that they are about, count as one, their mean.
-    case_mix : sequence of columns
-        What contacts differ in, held constant as categories before agents are compared: topic, channel, month.
-    worth_acting_on : float, optional
-        Sd between agents, in points, that would matter: "alike" only where the upper end lies below it.
+    score, agent : columns
+    occasion : column, the contact that a rating is about: several ratings of one count as one, their mean
+    case_mix : columns held constant as categories before agents are compared, such as topic, channel, month
+    worth_acting_on : float, sd between agents in points that would matter: "alike" only where the upper end lies below it
     min_ratings : int, agents with fewer (or with fewer persons than the floor) are left out and counted
 
     Raises
@@ -63,9 +116,24 @@ def agent_consistency(
     kept = (np.bincount(code, minlength=len(names)) >= min_ratings) & (given.base(code) >= given.min_base)
     have = dict(j=(j := int(kept.sum())), all=len(names), least=min_ratings, floor=given.min_base, needed=MIN_AGENTS)
     say.refuse_if(j < MIN_AGENTS, "few_agents", **have)
-    plain, agents = table[score].to_numpy()[kept[code]], code[kept[code]]
-    values = _after_mix(plain, agents, table[list(case_mix)].loc[kept[code]])
+    agents, values = code[kept[code]], table[score].to_numpy()[kept[code]]
+    plain = np.bincount(agents, values)
+    if len(case_mix):
+        dummies = pd.get_dummies(table[kept[code]][[*case_mix]].astype(str), drop_first=True).to_numpy(dtype=float)
+        within = demean(np.column_stack([values, dummies]), np.ones(len(values)), [agents])
+        expected = dummies @ np.linalg.lstsq(within[:, 1:], within[:, 0], rcond=None)[0]
+        values = values - expected + expected.mean()
     fitted, icc = one_way(values, agents), intraclass(values, agents, confidence=confidence)
+    trust, w = fitted.reliability, fitted.n / (fitted.within + fitted.n * fitted.between)
+    half = np.sqrt(fitted.between * (1 - trust) + (1 - trust) ** 2 / w.sum()) * critical_value(confidence, j - 1)
+    drawn, league = fitted.mean + fitted.effects, {"group": np.asarray(names)[fitted.names]}
+    league |= ends("estimate", drawn, drawn - half, drawn + half) | {"mean": plain[fitted.names] / fitted.n}
+    league = pd.DataFrame(league | {"adjusted": fitted.means, "reliability": trust, "n": fitted.n})
+    league = league.iloc[digits.descending(drawn, league["group"])].reset_index(drop=True)
+    if (
+        league["group"].astype(str).str.fullmatch("p[0-9a-f]{20}").all()
+    ):  # pseudonyms of this run say nothing to anybody
+        league["group"] = [f"agent {k + 1}" for k in range(j)]
     sd, low, high = np.sqrt([fitted.between, *(fitted.within * max(r, 0.0) / (1 - r) for r in (icc.low, icc.high))])
     contacts = float(np.ceil(TARGET / (1 - TARGET) * fitted.within / fitted.between)) if sd > 0 else np.inf
     alike, differ = worth_acting_on is not None and high < worth_acting_on, icc.low > 0
@@ -76,79 +144,13 @@ def agent_consistency(
     summary |= ends("icc", icc.single, icc.low, icc.high) | {"contacts_needed": contacts, "agents": j, "n": len(values)}
     summary |= {"method": "one-way REML after case mix", "established": bool(alike or differ)}
     joined, each = asked - len(table), len(table) / given.base(np.zeros_like(code))[0]
-    limit = "about 1: they count as independent"
     checks = [Check("ratings that repeat an occasion, joined", joined, "0", not joined, "info")]
+    limit = "about 1: they count as independent"
     checks += [Check("ratings a person", digits.rounded(each, 2), limit, bool(each <= 1.25))]
     told = dict(keys=keys, summary=summary, known=known, checks=checks, line=fitted.mean)
     told["left"] = "agents with too few ratings", len(names) - j
     told["unit"] = f"{given.label(score)}: mean of the agent{mix}, drawn towards that of all"
-    return given.found("agent_consistency", score, agent, _league(names, fitted, plain, agents, confidence), **told)
-
-
-def _after_mix(values, agents, mix: pd.DataFrame) -> np.ndarray:
-    """Return scores less what their contacts' categories lead one to expect, by least squares within agents."""
-    if mix.shape[1] == 0:
-        return values
-    dummies = pd.get_dummies(mix.astype(str), drop_first=True).to_numpy(dtype=float)
-    within = demean(np.column_stack([values, dummies]), np.ones(len(values)), [agents])
-    expected = dummies @ np.linalg.lstsq(within[:, 1:], within[:, 0], rcond=None)[0]
-    return values - expected + expected.mean()
-
-
-def _league(names, fitted, plain, agents, confidence) -> pd.DataFrame:
-    """Return shrunken means, the best first, with the intervals of their prediction error."""
-    w, trust = fitted.n / (fitted.within + fitted.n * fitted.between), fitted.reliability
-    half = np.sqrt(fitted.between * (1 - trust) + (1 - trust) ** 2 / w.sum()) * critical_value(confidence, len(w) - 1)
-    estimate, means = fitted.mean + fitted.effects, np.bincount(agents, plain)[fitted.names] / fitted.n
-    columns = {"group": np.asarray(names)[fitted.names], **ends("estimate", estimate, estimate - half, estimate + half)}
-    columns |= {"mean": means, "adjusted": fitted.means, "reliability": trust, "n": fitted.n}
-    table = pd.DataFrame(columns)
-    table = table.iloc[digits.descending(estimate, table["group"])].reset_index(drop=True)
-    if table["group"].astype(str).str.fullmatch("p[0-9a-f]{20}").all():  # pseudonyms of this run say nothing to anybody
-        table["group"] = [f"agent {k + 1}" for k in range(len(table))]
-    return table
-
-
-def rated_contacts(responses, interactions, *, rating, within_days: int = 30) -> Survey:
-    """Return the ratings with the contact that each is about: its agent, channel, time, ``month`` and ``occasion``.
-
-    Parameters
-    ----------
-    responses : Survey, with the column `rating` and ``contact``, the id of what is rated; or ``customer`` and the day
-        of the answer: then the customer's last contact in `within_days` before it is taken, and a check says so
-    interactions : Table or DataFrame, one row per contact: ``contact`` or ``customer``, and ``time``
-
-    Raises
-    ------
-    DataProblem
-        No rating has a contact.
-
-    Examples
-    --------
-    >>> cx.rated_contacts(study.responses, study.interactions, rating="support")
-    survey: ... rows, weighted by weight, strata stratum, cluster cluster, floor 10
-    """
-    survey, contacts = as_survey(responses), as_table(interactions).table
-    require_columns(survey.table, rating, where="responses")
-    require_columns(contacts, "time", where="interactions")
-    rated = survey.table[survey.table[rating].notna()]
-    by = "contact" if "contact" in rated and "contact" in contacts else "customer"
-    time = pd.to_datetime(contacts["time"]).astype("datetime64[ns]")
-    contacts = contacts.assign(time=time)[[c for c in contacts if c in (by, "time") or c not in rated]]
-    if by == "contact":
-        found = rated.merge(contacts.dropna(subset=[by]), on=by)
-    else:
-        require_columns(rated, by, survey.asked_at or "asked_at", where="responses")
-        day = pd.to_datetime(rated[survey.asked_at]).astype("datetime64[ns]")
-        rated = rated.assign(answered=day).dropna(subset=[by, "answered"]).sort_values("answered", kind="stable")
-        sides = dict(left_on="answered", right_on="time", by=by, tolerance=pd.Timedelta(days=within_days))
-        found = pd.merge_asof(rated, contacts.sort_values("time", kind="stable"), **sides).dropna(subset=["time"])
-    say.refuse_if(found.empty, "no_contact", rating=rating, days=within_days)
-    own = found["contact"] if by == "contact" else found["customer"].astype(str) + " " + found["time"].astype(str)
-    found = found.assign(month=found["time"].dt.strftime("%Y-%m"), occasion=own).reset_index(drop=True)
-    how = "named by id" if by == "contact" else f"the customer's last within {within_days} days before the answer"
-    found.attrs["checks"] = (Check("the contact of a rating", how, "named by id", by == "contact"),)
-    return survey.with_table(found)
+    return given.found("agent_consistency", score, agent, league, **told)
 
 
 def rater_agreement(
@@ -177,22 +179,215 @@ def rater_agreement(
     Raters agree on mark: Krippendorff's alpha 1.00 (95 % interval 1.00 to 1.00; 2 raters, n = 20).
     """
     require_choice("level", level, LEVELS)
-    text = [item] if level == "nominal" else []
-    numbers = [] if text else [item]
-    given = opened(sheet, rater, case, *text, numbers=numbers, confidence=confidence, once="the sheet")
-    marks = given.table.assign(code=pd.factorize(given.table[item])[0] if text else given.table[item])
-    marks = marks.pivot(index=rater, columns=case, values="code").to_numpy(dtype=float)
+    keys, numbers = ([rater, case, item], []) if level == "nominal" else ([rater, case], [item])
+    given = opened(sheet, *keys, numbers=numbers, confidence=confidence, once="the sheet")
+    table = given.table if numbers else given.table.assign(**{item: pd.factorize(given.table[item])[0]})
+    marks = table.pivot(index=rater, columns=case, values=item).to_numpy(dtype=float)
     marks = marks[:, (~np.isnan(marks)).sum(axis=0) >= 2]
     raters, n = marks.shape
     say.refuse_if(raters < 2 or n < 10, "no_agreement", n=n, raters=raters)
     draws = np.random.default_rng(seed).integers(0, n, (n_boot, n))
     alpha, *drawn = [krippendorff_alpha(marks[:, cases], level=level) for cases in (np.arange(n), *draws)]
-    low, high = map(float, percentile_interval(drawn, confidence))
-    row = pd.DataFrame([{"term": item, **ends("estimate", alpha, low, high), "n": n}])
-    summary = {"n": n, "method": f"Krippendorff's alpha, {level}; bootstrap of cases", "established": low >= RELIABLE}
-    known = ends("alpha", alpha, low, high) | dict(item=given.label(item), raters=raters)
-    keys = ["raters" if low >= RELIABLE else "raters open"]
-    told = dict(keys=keys, summary=summary, known=known, line=RELIABLE)
+    span = alpha, *map(float, percentile_interval(drawn, confidence))
+    row, agree = pd.DataFrame([{"term": item, **ends("estimate", *span), "n": n}]), span[1] >= RELIABLE
+    summary = {"n": n, "method": f"Krippendorff's alpha, {level}; bootstrap of cases", "established": agree}
+    told = dict(keys=["raters" if agree else "raters open"], summary=summary, line=RELIABLE)
+    told["known"] = ends("alpha", *span) | dict(item=given.label(item), raters=raters)
     told["unit"] = "Krippendorff's alpha; dashed: 2/3, below which no conclusion is drawn"
     told["checks"] = [Check("cases that two raters rated", n, "at least 30", n >= 30)]
     return given.found("rater_agreement", item, None, row, **told)
+
+
+def chance_limit(kind: str, centre: float, base, error, tail: float) -> np.ndarray:
+    """Return a normal limit of a mean, the interpolated binomial or Poisson one of a share or rate, not cut at its ends.
+
+    With r the least count whose distribution reaches the tail: (r - (F(r) - tail) / f(r)) / base (Spiegelhalter 2005).
+    """
+    if kind == "mean":
+        return centre + stats.norm.ppf(tail) * error
+    base = np.rint(base) if kind == "share" else base
+    law = stats.binom(base, centre) if kind == "share" else stats.poisson(base * centre)
+    r = law.ppf(tail)
+    return (r - (law.cdf(r) - tail) / law.pmf(r)) / base
+
+
+def funnel(units, *, value, base, unit, kind: str, sd=None, confidence: float = 0.95) -> Statement:
+    """Return which units lie outside limits that know their base and what units commonly differ by.
+
+    Limits of shares and rates are exact, interpolated (Spiegelhalter 2005), and cut at 0 (a share's at 1); the variance
+    between units (Paule-Mandel) widens them, from scores winsorised at a tenth of each end, so that outliers do not
+    hide themselves. The verdict is Holm's over all units: without it 1 in 500 lies beyond 3 sd by chance alone.
+
+    Parameters
+    ----------
+    units : Table or DataFrame, one row per unit; those under the floor are left out and counted
+    value, base, unit : columns, cases, exposure or answers behind the value being the base
+    kind : {"share", "rate", "mean"}
+    sd : column, of a mean: the standard deviation of a unit's answers
+
+    Raises
+    ------
+    DataProblem
+        Shares outside 0-1, a mean without sd, a unit twice, fewer than five units.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> shops = pd.DataFrame({"shop": list("ABCDEF"), "share": [0.1, 0.12, 0.09, 0.11, 0.1, 0.1], "n": [100] * 6})
+    >>> print(cx.funnel(shops, value="share", base="n", unit="shop", kind="share"))
+    No unit of 6 lies outside what its base and the common spread allow (Holm). Centre 0.10...
+    """
+    require_choice("kind", kind, ("share", "rate", "mean"))
+    say.refuse_if(kind == "mean" and sd is None, "no_sd")
+    given = opened(units, unit, numbers=[value, base, sd], confidence=confidence, once="the funnel")
+    known, (low, high) = given.table[given.table[base] > 0], BOUNDS[kind]
+    least, most = given.table[value].agg(["min", "max"])
+    found = {name: f"{end:g}" for name, end in dict(least=least, most=most, low=low, high=high).items()}
+    say.refuse_if(digits.outside(given.table[value], low, high).any(), "beyond", value=value, kind=kind, **found)
+    table = known[known[base] >= given.min_base]
+    k, hidden, y, n = len(table), len(known) - len(table), table[value].to_numpy(), table[base].to_numpy()
+    say.refuse_if(k < 5, "few_in_funnel", k=k, value=value, floor=given.min_base)
+    centre = float(n @ y / n.sum())
+    spread = table[sd].to_numpy() if sd else np.sqrt(centre * (1 - centre) if kind == "share" else centre)
+    error = spread / np.sqrt(n)
+    say.refuse_if(not (error > 0).all(), "no_chance", value=value, centre=f"{centre:g}")
+    z = (y - centre) / error
+    winsorised = np.clip(z, *np.quantile(z, [TAIL, 1 - TAIL])) / np.sqrt(WINSORISED)
+    between = between_variance(winsorised * error, error**2)
+    wide, found = np.sqrt(1 + between / error**2), pd.DataFrame({"unit": table[unit], "estimate": y, "base_size": n})
+    for name, tail in {"2_low": 0.025, "2_high": 0.975, "3_low": 0.001, "3_high": 0.999}.items():
+        reach = chance_limit(kind, centre, n, error, tail) - centre
+        found[f"limit{name}"] = np.clip(centre + wide * reach, low, high)
+    p = 2 * stats.t.sf(np.abs(z / wide), k - 1 if between else np.inf)
+    found["p_adjusted"] = p = adjusted_p_values(p, correction="holm")
+    clear = p < 1 - confidence
+    found["verdict"] = np.select([clear & (z > 0), clear], ["above", "below"], "inside").astype(object)
+    some, first = bool(clear.any()), given.label(found["unit"].iloc[int(p.argmin())])
+    summary = {"centre": centre, "overdispersion": float(np.mean(z**2)), "units": k}
+    summary |= {"n": int(n.sum()), "method": f"{kind} funnel, additive dispersion", "established": some}
+    keys = ["funnel" if some else "funnel calm", "centre", "additive" if between else "plain limits"]
+    told = dict(keys=keys, summary=summary, left=("units under the floor", hidden))
+    told["known"] = dict(first=first, k=int(clear.sum()), size=np.sqrt(between), expected=0.002 * k)
+    found = found.reset_index(drop=True)
+    return given.found("funnel", value, unit, found, figure=_funnel_figure, unit=given.label(value), **told)
+
+
+def _funnel_figure(finding, ax=None):
+    """Draw values against their base within the limits; units that lie outside are named."""
+    ax, t = axes_or_new(ax), finding.table.sort_values("base_size")
+    for column, style in (("limit2_low", ":"), ("limit2_high", ":"), ("limit3_low", "--"), ("limit3_high", "--")):
+        ax.plot(t["base_size"], t[column], linestyle=style, color=QUIET, linewidth=1)
+    ax.axhline(finding.summary["centre"], color=QUIET, linewidth=1)
+    out = t["verdict"] != "inside"
+    ax.scatter(t["base_size"], t["estimate"], np.where(out, 64, 25), np.where(out, PALETTE[1], PALETTE[0]), zorder=2)
+    for row in t[out].itertuples():
+        ax.annotate(finding.label(row.unit), (row.base_size, row.estimate), xytext=(5, 4), textcoords="offset points")
+    ax.set(xlabel="base", ylabel=finding.drawn["unit"])
+    return titled(ax, finding.title, "dotted: 2 sd, dashed: 3 sd")
+
+
+def process_chart(
+    ratings, *, value, period, by=None, kind: str = "mean", baseline: int, rules=(1,), confidence: float = 0.95
+) -> Statement:
+    """Return where a process left its limits, and how many false alarms the rules raise by themselves.
+
+    Established is a change whose point lies beyond 3 sd by Holm's p over all points: signals alone are expected at times.
+
+    Parameters
+    ----------
+    ratings : Survey, Table or DataFrame, one row per rating; of ``"individuals"`` per period, of ``"rate"`` per thing
+    value, period, by : columns, periods are those that occur, in order; one chart per group of `by`, such as an agent
+    kind : {"mean", "individuals", "share", "rate", "laney"}
+        X-bar with the mean S of the baseline, moving ranges, p, u, and p' (Laney 2002).
+    baseline : int, how many first periods set the centre and limits
+    rules : 1 beyond 3 sd, always; 2 two of three beyond 2; 3 four of five beyond 1; 4 eight on one side
+
+    Raises
+    ------
+    DataProblem
+        Rules without 1, fewer than two baseline periods, no variance in the baseline.
+
+    Examples
+    --------
+    >>> rated = cx.rated_contacts(study.responses, study.interactions, rating="contact_rating")
+    >>> print(cx.process_chart(rated, value="contact_rating", period="month", baseline=6, rules=(1, 4)))
+    Rating of the last contact: a change is not established, 0 signals where 0.1 false alarms are expected ...
+    """
+    require_choice("kind", kind, BOUNDS)
+    length = RUN_LENGTH.get("".join(map(str, sorted(rules))))
+    say.refuse_if(length is None, "no_rules", rules=repr(rules))
+    given = opened(ratings, period, by, numbers=[value], confidence=confidence)
+    odd = kind in ("share", "laney") and not given.table[value].isin([0, 1]).all()
+    say.refuse_if(odd, "no_share", value=value, kind=kind)
+    groups = given.table.groupby([*([by] if by else []), period], observed=True)
+    cells = groups[value].agg(["mean", "std", "size"]).reset_index()
+    hidden = given.base(groups.ngroup().to_numpy()) < given.min_base
+    parts = cells[~hidden].groupby(by, sort=False, observed=True) if by else [(None, cells[~hidden])]
+    charts = [chart for _, part in parts if (chart := _chart(part, kind, baseline, sorted(rules))) is not None]
+    say.refuse_if(not charts, "no_chart", baseline=baseline)
+    names = {"mean": "estimate", "size": "n", period: "wave", **({by: "group"} if by else {})}
+    found = pd.concat(charts, ignore_index=True).rename(columns=names)
+    p = adjusted_p_values(found.pop("p_value"), correction="holm")
+    worst, sure = found.iloc[int(np.argmin(p))], bool(p.min() < 1 - confidence)
+    signals, expected, chosen = int((found["alarm"] != "none").sum()), len(found) / length, listing(sorted(rules))
+    first = f"{given.label(worst['group'])} in {worst['wave']}" if by else worst["wave"]
+    known = dict(what=given.label(value), first=first, expected=expected, cells=len(found), rules=chosen)
+    summary = {"baseline": baseline, "signals": signals, "run_length": length, "n": int(found["n"].sum())}
+    summary |= {"method": f"{kind} chart, rules {chosen}", "established": sure}
+    usual, few = f"about {number(expected, 1)}", bool(signals <= expected + 3 * np.sqrt(expected))
+    told = dict(keys=["signals" if sure else "signals open", "run length"], summary=summary, known=known)
+    told["checks"] = [Check("signals beyond the false alarms expected", signals, usual, few, "info")]
+    told |= dict(left=("points under the floor", int(hidden.sum())), figure=_chart_figure, unit=given.label(value))
+    return given.found("process_chart", value, by, found, **told)
+
+
+def _chart(cells: pd.DataFrame, kind: str, baseline: int, rules) -> pd.DataFrame | None:
+    """Return the points of one chart with limits, signals and p of rule 1; None where the baseline tells nothing."""
+    first, n, y = cells.iloc[:baseline], cells["size"].to_numpy(dtype=float), cells["mean"].to_numpy()
+    if not 2 <= baseline < len(cells):
+        return None
+    weights = n[:baseline] / n[:baseline].sum()
+    centre = float(y[:baseline] @ weights)
+    if kind == "mean":
+        many = first[first["size"] > 1]
+        half = many["size"] / 2
+        c4 = np.exp(special.gammaln(half) - special.gammaln(half - 0.5)) * np.sqrt(2 / (many["size"] - 1))
+        sd = (many["std"] / c4).mean()
+    elif kind == "individuals":
+        sd, n = np.mean(np.abs(np.diff(y[:baseline]))) / SPAN, np.ones(len(n))
+    else:
+        sd = np.sqrt(centre if kind == "rate" else centre * (1 - centre))
+    if not sd > 0:
+        return None
+    error = sd / np.sqrt(n)
+    if kind == "laney":
+        error = error * np.mean(np.abs(np.diff((y - centre)[:baseline] / error[:baseline]))) / SPAN
+    later = np.arange(len(n)) >= baseline  # these owe nothing to the centre, whose own error counts
+    own = np.sqrt(error**2 + later * np.sum((weights * error[:baseline]) ** 2))
+    df = baseline - 1 if kind in ("individuals", "laney") else max(first["size"].sum() - baseline, 1)
+    low, high = (np.clip(centre + side * error, *BOUNDS[kind]) for side in (-3, 3))
+    limits = dict(centre=centre, limit_low=low, limit_high=high, alarm=_signals((y - centre) / error, rules))
+    return cells.drop(columns="std").assign(**limits, p_value=2 * stats.t.sf(np.abs(y - centre) / own, df))
+
+
+def _signals(z: np.ndarray, rules) -> np.ndarray:
+    """Return by point the first rule that marks it, in words, or "none"."""
+    found = np.where(np.abs(z) > 3, "rule 1", "none").astype(object)
+    for rule in rules[1:]:
+        window, least, reach = RULES[rule]
+        for side in (1, -1):
+            beyond = np.convolve(side * z > reach, np.ones(window), "full")[: len(z)]
+            found[(found == "none") & (beyond >= least) & (side * z > reach)] = f"rule {rule}"
+    return found
+
+
+def _chart_figure(finding, ax=None):
+    """Draw the periods, those of the groups with signals within their limits; signals in rings."""
+    t = finding.table.sort_values("wave", kind="stable")
+    out, by, places = t[t["alarm"] != "none"], "group" if "group" in t else None, list(pd.unique(t["wave"]))
+    drawn = dict(low="limit_low", high="limit_high", by=by, marked=set(out["group"]) if by else (), ax=ax)
+    ax = over_waves(t, "estimate", unit=finding.drawn["unit"], **drawn)
+    at = [places.index(wave) for wave in out["wave"]]
+    ax.plot(at, out["estimate"], "o", color=PALETTE[6], markerfacecolor="none", markersize=10, zorder=3)
+    ax.tick_params(axis="x", rotation=45 if len(places) > 8 else 0)
+    return titled(ax, finding.title, "band: limits at 3 sd; rings: signals")
