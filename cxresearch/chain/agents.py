@@ -82,16 +82,16 @@ def agent_consistency(
 ) -> Statement:
     """Return whether agents serve alike: the sd of their true means after case mix, and shrunken means.
 
-    Case mix by least squares within agents; then one-way REML, the interval from F (for 0/1 scores the ANOVA estimator).
-    Shrunken means are BLUPs with their prediction error. Contacts for reliability .7: (.7 / .3) s2 within / s2 between.
+    Case mix by least squares within agents; then one-way REML, the interval from F. Shrunken means are BLUPs with their
+    prediction error. Contacts for reliability .7: (.7 / .3) s2 within / s2 between.
 
     Parameters
     ----------
     ratings : Survey, Table or DataFrame, one row per rating
     score, agent : columns
-    occasion : column, the contact that a rating is about: several ratings of one count as one, their mean
     case_mix : columns held constant as categories before agents are compared, such as topic, channel, month
-    worth_acting_on : float, sd between agents in points that would matter: "alike" only where the upper end lies below it
+    occasion : column, the contact that a rating is about: several ratings of one count as one, their mean
+    worth_acting_on : float, points of sd between agents that would matter: "alike" where the upper end lies below it
     min_ratings : int, agents with fewer (or with fewer persons than the floor) are left out and counted
 
     Raises
@@ -141,7 +141,7 @@ def agent_consistency(
     known = dict(score=given.label(score), worth=worth_acting_on, mix=mix, range=critical_value(0.95) * sd)
     keys = ["alike" if alike else "differ" if differ else "agents open", "agents more" if sd > 0 else "agents none"]
     summary = ends("sd_between", sd, low, high) | {"sd_within": np.sqrt(fitted.within)}
-    summary |= ends("icc", icc.single, icc.low, icc.high) | {"contacts_needed": contacts, "agents": j, "n": len(values)}
+    summary |= ends("icc", *icc[:3]) | {"contacts_needed": contacts, "agents": j, "n": len(values)}
     summary |= {"method": "one-way REML after case mix", "established": bool(alike or differ)}
     joined, each = asked - len(table), len(table) / given.base(np.zeros_like(code))[0]
     checks = [Check("ratings that repeat an occasion, joined", joined, "0", not joined, "info")]
@@ -174,7 +174,7 @@ def rater_agreement(
     Examples
     --------
     >>> import pandas as pd
-    >>> sheet = pd.DataFrame({"case": list(range(20)) * 2, "rater": ["A"] * 20 + ["B"] * 20, "mark": [1, 2, 3, 4] * 10})
+    >>> sheet = pd.DataFrame({"case": [*range(20)] * 2, "rater": ["A"] * 20 + ["B"] * 20, "mark": [1, 2, 3, 4] * 10})
     >>> print(cx.rater_agreement(sheet, item="mark", rater="rater", case="case", seed=1))
     Raters agree on mark: Krippendorff's alpha 1.00 (95 % interval 1.00 to 1.00; 2 raters, n = 20).
     """
@@ -199,9 +199,8 @@ def rater_agreement(
 
 
 def chance_limit(kind: str, centre: float, base, error, tail: float) -> np.ndarray:
-    """Return a normal limit of a mean, the interpolated binomial or Poisson one of a share or rate, not cut at its ends.
-
-    With r the least count whose distribution reaches the tail: (r - (F(r) - tail) / f(r)) / base (Spiegelhalter 2005).
+    """Return the normal limit of a mean; of a share or rate the binomial or Poisson one, interpolated: (r - (F(r) - tail)
+    / f(r)) / base, r the least count whose distribution reaches the tail (Spiegelhalter 2005).
     """
     if kind == "mean":
         return centre + stats.norm.ppf(tail) * error
@@ -214,9 +213,9 @@ def chance_limit(kind: str, centre: float, base, error, tail: float) -> np.ndarr
 def funnel(units, *, value, base, unit, kind: str, sd=None, confidence: float = 0.95) -> Statement:
     """Return which units lie outside limits that know their base and what units commonly differ by.
 
-    Limits of shares and rates are exact, interpolated (Spiegelhalter 2005), and cut at 0 (a share's at 1); the variance
-    between units (Paule-Mandel) widens them, from scores winsorised at a tenth of each end, so that outliers do not
-    hide themselves. The verdict is Holm's over all units: without it 1 in 500 lies beyond 3 sd by chance alone.
+    Limits of shares and rates are exact, interpolated, and cut at 0 (a share's at 1); the variance between units
+    (Paule-Mandel) widens them, from scores winsorised at a tenth of each end, so that outliers do not hide themselves.
+    The verdict is Holm's over all units: without it 1 in 500 lies beyond 3 sd by chance alone.
 
     Parameters
     ----------
@@ -240,10 +239,10 @@ def funnel(units, *, value, base, unit, kind: str, sd=None, confidence: float = 
     require_choice("kind", kind, ("share", "rate", "mean"))
     say.refuse_if(kind == "mean" and sd is None, "no_sd")
     given = opened(units, unit, numbers=[value, base, sd], confidence=confidence, once="the funnel")
-    known, (low, high) = given.table[given.table[base] > 0], BOUNDS[kind]
-    least, most = given.table[value].agg(["min", "max"])
-    found = {name: f"{end:g}" for name, end in dict(least=least, most=most, low=low, high=high).items()}
-    say.refuse_if(digits.outside(given.table[value], low, high).any(), "beyond", value=value, kind=kind, **found)
+    known, (low, high), seen = given.table[given.table[base] > 0], BOUNDS[kind], given.table[value]
+    ends_of = {"least": seen.min(), "most": seen.max(), "low": low, "high": high}
+    ends_of = {name: f"{end:g}" for name, end in ends_of.items()}
+    say.refuse_if(digits.outside(seen, low, high).any(), "beyond", value=value, kind=kind, **ends_of)
     table = known[known[base] >= given.min_base]
     k, hidden, y, n = len(table), len(known) - len(table), table[value].to_numpy(), table[base].to_numpy()
     say.refuse_if(k < 5, "few_in_funnel", k=k, value=value, floor=given.min_base)
@@ -291,14 +290,13 @@ def process_chart(
 ) -> Statement:
     """Return where a process left its limits, and how many false alarms the rules raise by themselves.
 
-    Established is a change whose point lies beyond 3 sd by Holm's p over all points: signals alone are expected at times.
+    A change is established where a point lies beyond 3 sd by Holm's p over all points: signals alone come at times.
 
     Parameters
     ----------
     ratings : Survey, Table or DataFrame, one row per rating; of ``"individuals"`` per period, of ``"rate"`` per thing
     value, period, by : columns, periods are those that occur, in order; one chart per group of `by`, such as an agent
-    kind : {"mean", "individuals", "share", "rate", "laney"}
-        X-bar with the mean S of the baseline, moving ranges, p, u, and p' (Laney 2002).
+    kind : {"mean", "individuals", "share", "rate", "laney"}, X-bar with mean S, moving ranges, p, u, p' (Laney 2002)
     baseline : int, how many first periods set the centre and limits
     rules : 1 beyond 3 sd, always; 2 two of three beyond 2; 3 four of five beyond 1; 4 eight on one side
 
@@ -343,9 +341,9 @@ def process_chart(
 
 def _chart(cells: pd.DataFrame, kind: str, baseline: int, rules) -> pd.DataFrame | None:
     """Return the points of one chart with limits, signals and p of rule 1; None where the baseline tells nothing."""
-    first, n, y = cells.iloc[:baseline], cells["size"].to_numpy(dtype=float), cells["mean"].to_numpy()
     if not 2 <= baseline < len(cells):
         return None
+    first, n, y = cells.iloc[:baseline], cells["size"].to_numpy(dtype=float), cells["mean"].to_numpy()
     weights = n[:baseline] / n[:baseline].sum()
     centre = float(y[:baseline] @ weights)
     if kind == "mean":

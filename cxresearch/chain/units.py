@@ -2,8 +2,8 @@
 
 Shrout & Fleiss (1979), Psychological Bulletin 86:420-428; Searle, Casella & McCulloch (1992), *Variance Components*;
 Heskett et al. (1994), Harvard Business Review 72:164-174; Mundlak (1978), Econometrica 46:69-85; Granger (1969),
-Econometrica 37:424-438 (leads); Spearman (1904), Am. J. Psychology 15:72-101 (attenuation); MacKinnon, Lockwood &
-Williams (2004), Multivariate Behavioral Research 39:99-128 (Monte Carlo interval).
+Econometrica 37:424-438; Spearman (1904), Am. J. Psychology 15:72-101; MacKinnon, Lockwood & Williams (2004),
+Multivariate Behavioral Research 39:99-128 (Monte Carlo interval).
 """
 
 from dataclasses import dataclass, replace
@@ -138,7 +138,7 @@ def unit_panel(
     ----------
     employees : Table or DataFrame, one row per `unit` and `period`
     answers : Survey, its waves are the periods; `answers_unit` is the unit's column where it has another name there
-    items : columns of the answers (None is none), whose weighted means are missing under `min_answers` persons or the floor
+    items : columns of the answers (None is none): weighted means, missing under `min_answers` persons or the floor
     n : column of the employees, how many answered: rows under the floor leave and are counted
 
     Raises
@@ -192,8 +192,7 @@ def unit_reliability(
     ----------
     answers : Survey, Table or DataFrame, one row per answer, or per mean of a unit and period
     item, unit, period : columns
-    n, sd : columns of a table of means, how many answered and their standard deviation: without these reliability is
-        unknown, and stability over periods is given
+    n, sd : columns of means: how many answered, and their standard deviation; else stability over periods is given
     min_answers : int, means of fewer persons (or than the floor) are left out and counted
 
     Raises
@@ -229,8 +228,7 @@ def unit_reliability(
     found = pd.DataFrame(columns | {"sd_within": np.sqrt(fitted.within), "n": fitted.n})
     found = found.iloc[digits.descending(found["estimate"], found["unit"])].reset_index(drop=True)
     weak, sure = int((fitted.reliability < NOISY).sum()), icc.low > 0
-    summary = ends("icc", icc.single, icc.low, icc.high)
-    summary |= {"icc_mean": icc.average, "units": j, "n": int(fitted.n.sum())}
+    summary = ends("icc", *icc[:3]) | {"icc_mean": icc.average, "units": j, "n": int(fitted.n.sum())}
     summary |= {"sd_between": np.sqrt(fitted.between), "sd_within": np.sqrt(fitted.within)}
     summary |= {"method": "one-way REML; ICC with F interval", "established": sure}
     told = dict(keys=["reliable" if sure else "unreliable", "icc"], known=known | dict(size=icc.size, weak=weak))
@@ -243,8 +241,8 @@ def unit_reliability(
 def _stability(given, item, unit, period) -> Statement:
     """Return how alike a unit's means of several periods are: all that means alone can tell."""
     icc, n = intraclass(given.table[item], given.table[unit], confidence=given.confidence), len(given.table)
-    row = [{"term": "one period's mean", **ends("estimate", icc.single, icc.low, icc.high), "n": n}]
-    summary = ends("icc", icc.single, icc.low, icc.high) | {"icc_mean": icc.average, "n": n}
+    row = [{"term": "one period's mean", **ends("estimate", *icc[:3]), "n": n}]
+    summary = ends("icc", *icc[:3]) | {"icc_mean": icc.average, "n": n}
     summary |= {"method": "stability over periods; ICC with F interval", "established": False}
     known = dict(item=given.label(item), unit=given.label(unit), periods=given.table[period].nunique())
     told = dict(keys=["unknown", "stable"], summary=summary, known=known, unit="ICC of a unit's means over periods")
@@ -253,17 +251,15 @@ def _stability(given, item, unit, period) -> Statement:
 
 
 def lead_lag_units(panel, *, cause, outcome, unit, period, confidence: float = 0.95) -> Statement:
-    """Return whether a cause goes before an outcome between units: lag, lead, reverse, within and between, in one table.
+    """Return whether a cause goes before an outcome between units: lag, lead, reverse, within and between.
 
-    Least squares of standard scores with period effects, clustered by unit (CR2 under 40 units). Established
-    where the next period given the present, or the difference within units (Mundlak 1978), excludes zero (Holm), and the
-    period *before* does not go with the cause: a lead that does says that something lasting lies behind both. "Goes
-    before" is said of the next period only; within units of one period the two move together.
+    Least squares of standard scores with period effects, CR2 errors by unit. Established where the next period given
+    the present, or the difference within units (Mundlak 1978), excludes zero (Holm), and the period *before* does not go
+    with the cause: a lead that does says that something lasting lies behind both. "Goes before" is said of the next one.
 
     Parameters
     ----------
-    panel : Table or DataFrame
-        One row per unit and period, as `unit_panel` returns. Under 30 units the numbers are a description.
+    panel : Table or DataFrame, one row per unit and period; under 30 units the numbers are a description
     cause, outcome, unit, period : columns
 
     Raises
@@ -310,17 +306,16 @@ def service_profit_chain(
 ) -> Statement:
     """Return each link of the chain between units, raw and corrected for reliability, and the part that passes through.
 
-    r is the slope of standard scores, clustered by unit (CR2 under 40). Corrected: r / sqrt(rel_x rel_y) (Spearman
-    1904). Indirect: a b at the level of units (2-2-2) from the first step to the third, b given the first, interval by Monte Carlo. The chain is
-    established where every link's interval lies above zero. Under 30 units the numbers are a description.
+    r is the slope of standard scores, CR2 errors by unit; corrected, r / sqrt(rel_x rel_y) (Spearman 1904). Indirect:
+    a b of units (2-2-2) from the first step to the third, b given the first, interval by Monte Carlo. The chain is
+    established where every link's interval lies above zero.
 
     Parameters
     ----------
-    panel : Table or DataFrame, one row per unit and period, as `unit_panel` returns
-    steps : sequence of columns
-        The chain in its order, such as engagement, quality, satisfaction, profit; None is left out.
+    panel : Table or DataFrame, one row per unit and period; under 30 units the numbers are a description
+    steps : columns, the chain in its order, such as engagement, quality, satisfaction, profit; None is left out
     unit, period : columns
-    lag : int, periods by which the first step comes before the rest; 0 is the same period
+    lag : int, periods by which the first step comes before the rest
     reliability : mapping column -> reliability of its means, optional
 
     Raises
@@ -330,9 +325,8 @@ def service_profit_chain(
 
     Examples
     --------
-    >>> employees = study.employees
-    >>> asked = dict(steps=["engagement", "profit"], unit="unit", period="period")
-    >>> print(cx.service_profit_chain(employees, **asked, lag=0, seed=1))
+    >>> asked = dict(steps=["engagement", "profit"], unit="unit", period="period", lag=0, seed=1)
+    >>> print(cx.service_profit_chain(study.employees, **asked))
     All 1 links hold between 40 units, weakest Employee engagement → Profit in thousand EUR: r = 0...
     """
     steps, trust = [step for step in steps if step is not None], dict(reliability or {})
