@@ -8,8 +8,7 @@ from scipy.special import betaln
 
 import cxresearch as cx
 from cxresearch.programme.buying import MODELS, fit
-from cxresearch.programme.did import group_time, two_way
-from cxresearch.programme.series import ar1_fit, segments
+from cxresearch.programme.change import ar1_fit, group_time, segments, two_way
 
 START, SOAK = pd.Timestamp("2020-01-01"), pytest.mark.soak
 PAID = dict(customer="customer", time="time", amount="amount")
