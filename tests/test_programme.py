@@ -7,8 +7,8 @@ from scipy import stats
 from scipy.special import betaln
 
 import cxresearch as cx
-from cxresearch.programme.buying import MODELS, fit
 from cxresearch.programme.change import ar1_fit, group_time, segments, two_way
+from cxresearch.programme.lifetime import MODELS, fit
 
 START, SOAK = pd.Timestamp("2020-01-01"), pytest.mark.soak
 PAID = dict(customer="customer", time="time", amount="amount")
