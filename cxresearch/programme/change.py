@@ -186,8 +186,7 @@ def interrupted_series(
 
 
 def two_way(cells, columns, confidence=0.95):
-    """Return the statsmodels fit of y on columns within units and periods, of the first estimate, ends and p, and its error.
-
+    """Return the statsmodels fit of y on columns within units and periods; of the first estimate, ends and p; its error.
     Errors by unit are CR2, t with Bell & McCaffrey's degrees of freedom.
     """
     from statsmodels.regression.linear_model import WLS
@@ -239,7 +238,8 @@ def group_time(Y, starts, weights) -> np.ndarray:
 
 
 def difference_in_differences(
-    panel, *, outcome, unit, period, treated=None, since, controls=(), every=None, n_boot=9999, confidence=0.95, min_units=5, seed,
+    panel, *, outcome, unit, period, treated=None, since, controls=(), every=None, n_boot=9999, confidence=0.95,
+    min_units=5, seed,
 ) -> Statement:  # fmt: skip
     """Return how much more an outcome changed where the programme runs than where it does not.
 
@@ -250,12 +250,10 @@ def difference_in_differences(
 
     Parameters
     ----------
-    panel : Survey, Table, DataFrame, path or relation
-        One row per event, or per unit and period; rows are averaged by unit and period, and weigh alike.
-    outcome, unit, period, every : columns; "week", "month", ...
-        With `every` `period` is a time that is cut into periods.
-    treated, since : list of units, or column of two values; period or date, or column
-        Where and when it began; a column of `panel` where it began at different times (missing: never).
+    panel : Survey, Table, DataFrame, path or relation; rows are averaged by unit and period
+    outcome, unit, period : columns; with `every` ("week", "month", ...) `period` is a time that is cut into periods
+    treated : list of units, or column of two values, where the programme runs
+    since : period or date; or a column, where it began at different times (missing: never)
     controls : list of columns, averaged by unit and period
     min_units : int, fewest units with the programme, and without it
 
@@ -266,8 +264,10 @@ def difference_in_differences(
 
     Examples
     --------
-    >>> asked = dict(outcome="wait", period="time", every="month", since="2025-01-01", unit="branch", treated=study.programme.treated)
-    >>> print(cx.difference_in_differences(study.matched("interactions", "customers", keep="all"), **asked, n_boot=99, seed=1))
+    >>> where = dict(outcome="wait", unit="branch", treated=study.programme.treated)
+    >>> when = dict(period="time", every="month", since="2025-01-01", n_boot=99, seed=1)
+    >>> contacts = study.matched("interactions", "customers", keep="all")
+    >>> print(cx.difference_in_differences(contacts, **where, **when))
     Waiting time in minutes is 1.43 lower where the programme runs than it would have been ...
     """
     require_share("confidence", confidence)
@@ -311,10 +311,11 @@ def difference_in_differences(
     keys = [_verdict(clustered[0], reasons), "did_units", "did_before_more" if naive[0] > 0 else "did_before_less"]
     summary = {"n": int(cells["n"].sum()), "method": "two-way effects, CR2 by unit", "established": not reasons}
     drawn, axes = {"treated": "o-", "control": "o-"}, (say["did_x"], name, say["did_unit"])
+    figure = dict(of="event_study", x="from_start", columns=drawn, upright=-0.5, axes=axes)
     further = {"event_study": study.drop(columns=["p_value", "t"])}
     return statement(
         (keys, known, confidence), (*about, table, summary), source=source, found=found | dict(lost=(lost, lost == 0)),
-        further=further, fitted=fit, hidden=study["estimate"].isna().sum(), figure=dict(of="event_study", x="from_start", columns=drawn, upright=-0.5, axes=axes),
+        further=further, fitted=fit, hidden=study["estimate"].isna().sum(), figure=figure,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from cxresearch.digits import at_least
 from cxresearch.errors import DataProblem, require_columns, require_share
 from cxresearch.figures import axes_or_new, heat_map
 from cxresearch.findings import CANNOT, ENDS, Finding, Statement, ends, number
-from cxresearch.inference import fieller_interval, wilson_interval
+from cxresearch.inference import critical_value, fieller_interval, wilson_interval
 from cxresearch.inference.events import amount_sql, opened, quoted
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.privacy import hidden_cells, hide_cells, largest_share
@@ -89,13 +89,12 @@ def acquisition(
 
     Parameters
     ----------
-    customers, transactions : Survey or DataFrame, (N, .); Table, DataFrame, path or relation
-        Payments of one customer at one moment are one order, an amount below zero is a return.
-    customer, time, amount, since : column
-        Of the payments, where their table does not say; `customer` is called so in both. `since`, of `customers`: when
-        each became one. The first payment of a record that was cut is nobody's first.
-    period, until : {"week", "month", "quarter", "year"}, date
-        Only complete ones count; exclusive end of the record, by default after the day of the last payment.
+    customers : Survey or DataFrame
+    transactions : Table, DataFrame, path or relation; payments of one moment are one order, below zero a return
+    customer, time, amount : columns of the payments, where their table does not say; `customer` is called so in both
+    since : column of `customers`, when each became one: the first payment of a record that was cut is nobody's first
+    period : {"week", "month", "quarter", "year"}, only complete ones count
+    until : date, exclusive end of the record, by default after the day of the last payment
 
     Raises
     ------
@@ -180,7 +179,13 @@ def cohort_retention(
     small = sizes["cohort"][hidden_cells(sizes, min_base=events.min_base, keys=("cohort",))]
     say.refuse_if(len(small) == len(sizes), "few_cohorts", floor=events.min_base)
     gone, kept = table["cohort"].isin(small).to_numpy(), sizes[~sizes["cohort"].isin(small)]
-    again = _bought_again(again[again["cohort"].isin(kept["cohort"])], confidence)
+    again = again[again["cohort"].isin(kept["cohort"])]
+    days, each = again["days"], again["n"].to_numpy(dtype=float)  # customers counted by days
+    at = [day for day in (30, 90, 180, 365) if day < days.max()] or [int(days.max())]
+    errors = dict(covariance=lambda influence: (influence.T / each) @ influence, at=at, confidence=confidence)
+    curve = kaplan_meier(days, again["again"], weights=each, **errors)
+    left = (1 - part[np.searchsorted(curve.time, at)] for part in (curve.estimate, curve.high, curve.low))
+    again = pd.DataFrame({"days": at, **ends("estimate", *left), "n": int(each.sum())})
     table["estimate"] = table["active"] / table["n"]
     table["conf_low"], table["conf_high"] = wilson_interval(table["estimate"], table["n"], confidence)
     shown = {c: table[c].mask(gone) for c in table.columns[2:]}
@@ -195,16 +200,6 @@ def cohort_retention(
         source=events, checks=checks, found=dict(stock=(stock, True, "info"), not_over=(str(end.date()), True, "info")),
         further={"again": again}, hidden=gone.sum(), figure=_matrix,
     )  # fmt: skip
-
-
-def _bought_again(counts, confidence) -> pd.DataFrame:
-    """Return within how many days what share bought again: 1 - Kaplan-Meier of customers counted by days."""
-    n = counts["n"].to_numpy(dtype=float)
-    errors = lambda influence: (influence.T / n) @ influence  # noqa: E731  # each row is n customers
-    at = [days for days in (30, 90, 180, 365) if days < counts["days"].max()] or [int(counts["days"].max())]
-    curve = kaplan_meier(counts["days"], counts["again"], weights=n, covariance=errors, at=at, confidence=confidence)
-    left = (1 - part[np.searchsorted(curve.time, at)] for part in (curve.estimate, curve.high, curve.low))
-    return pd.DataFrame({"days": at, **ends("estimate", *left), "n": int(n.sum())})
 
 
 def _matrix(finding, ax):
@@ -239,17 +234,6 @@ def _spent(events, given, roles) -> pd.DataFrame:
     return spent.assign(period=periods_of(spent["period"], period))
 
 
-def _counts(name, given, length) -> pd.Series:
-    """Return by period rows (new, contacts), distinct ids (customers) or a sum (revenue) of a table."""
-    data, time, *column = given
-    table = data.table if hasattr(data, "table") else data
-    at = pd.to_datetime(table[time], errors="coerce").dt.to_period(length)
-    if not column:
-        return at.value_counts()
-    by = table[column[0]].groupby(at)
-    return by.nunique() if name == "customers" else by.sum()
-
-
 def _ratio(term, cost, record, count, by, n_boot, seed, confidence) -> tuple:
     """Return a ratio of sums over the periods of both records; errors from circular blocks of sqrt(n) periods."""
     seen = record[:0] if by.empty else record[(record >= by.index.min()) & (record <= by.index.max())]
@@ -266,32 +250,23 @@ def _ratio(term, cost, record, count, by, n_boot, seed, confidence) -> tuple:
     return term, top / bottom, *fieller_interval(top, bottom, np.diag(spread), spread[0, 1], **errors), top, bottom, n
 
 
-def _value_over_cost(cac, clv, confidence) -> tuple:
-    """Return lifetime value over the cost to win a customer, with Fieller's interval."""
-    (top, bottom), z = (r["estimate"] for r in (clv, cac)), stats.norm.ppf((1 + confidence) / 2)
-    variances = [((r["conf_high"] - r["conf_low"]) / (2 * z)) ** 2 for r in (clv, cac)]
-    span = fieller_interval(top, bottom, variances, confidence=confidence)
-    return "clv_to_cac", top / bottom, *span, top, bottom, cac["n"]
-
-
 def cost_ratios(
     costs, *, period=None, kind=None, amount=None, counts, roles, share_for_acquisition=None, lifetime=None, n_boot=1000,
     confidence=0.95, seed,
 ) -> Statement:  # fmt: skip
     """Return the cost to win a customer, per contact, to keep a customer and of sales, in currency.
 
-    Ratios of sums over the periods that both hold, Fieller's interval; errors from blocks of neighbouring periods, which
-    hang together; t with blocks - 1 degrees of freedom.
+    Ratios of sums over the periods that both hold, Fieller's interval; errors from blocks of neighbouring periods; t with
+    blocks - 1 degrees of freedom.
 
     Parameters
     ----------
-    costs, period, kind, amount : Table or DataFrame, columns
-        One row per kind and period; columns where its table does not say.
+    costs : Table or DataFrame, one row per kind and period
+    period, kind, amount : columns, where the table does not say
     counts : dict, what costs are divided by: any of ``new``, ``contacts`` -> (table, time), whose rows are counted,
         ``customers`` -> (table, time, id), and ``revenue`` -> (table, time, amount)
     roles : dict, kind of cost -> acquisition, service or retention. Every kind is in the cost of sales.
-    share_for_acquisition : float
-        Part of acquisition costs, 0-1, that wins new customers: marketing speaks to old ones, too. No default.
+    share_for_acquisition : float, part of acquisition costs, 0-1, that wins new customers: no default can be assumed
     lifetime : Lifetime, optional, for lifetime value over the cost to win a customer, where it is established
 
     Raises
@@ -317,7 +292,11 @@ def cost_ratios(
         if count in counts and (role is None or role in roles.values()):
             of = spent if role is None else spent[spent["kind"].map(roles) == role]
             cost = of.groupby("period")["amount"].sum() * (share_for_acquisition if term == "cac" else 1.0)
-            by = _counts(count, counts[count], record[0].freq)
+            data, time, *column = counts[count]
+            counted = data.table if hasattr(data, "table") else data
+            at = pd.to_datetime(counted[time], errors="coerce").dt.to_period(record[0].freq)
+            each = counted[[*column, time][0]].groupby(at)
+            by = {"customers": each.nunique, "revenue": each.sum}.get(count, each.size)()
             rows.append(_ratio(term, cost, record, count, by, n_boot, seed, confidence))
     say.refuse_if(not rows, "no_ratio", roles=", ".join(roles.values()), counts=", ".join(counts) or "none")
     table = pd.DataFrame(rows, columns=["term", *ENDS, "numerator", "denominator", "n"])
@@ -331,9 +310,12 @@ def cost_ratios(
         stands = bool(lifetime.established)
         found |= dict(lifetime=("established" if stands else "not established", stands))
         if stands:
-            two = (t.set_index("term").loc[term] for t, term in ((table, "cac"), (lifetime.table, "clv")))
-            row = pd.DataFrame([_value_over_cost(*two, confidence)], columns=table.columns)
-            table = pd.concat([table, row], ignore_index=True)
+            two = [t.set_index("term").loc[term] for t, term in ((lifetime.table, "clv"), (table, "cac"))]
+            (top, bottom), z = (row["estimate"] for row in two), critical_value(confidence)
+            errors = [((row["conf_high"] - row["conf_low"]) / (2 * z)) ** 2 for row in two]
+            span = fieller_interval(top, bottom, errors, confidence=confidence)
+            row = [("clv_to_cac", top / bottom, *span, top, bottom, two[1]["n"])]
+            table = pd.concat([table, pd.DataFrame(row, columns=table.columns)], ignore_index=True)
     shown, told, names = table.dropna(subset="estimate"), [], []
     for r in shown.itertuples():
         name, plain = say["name_" + r.term], r.term in ("clv_to_cac", "cost_of_sale")
@@ -351,21 +333,20 @@ def cost_ratios(
 
 
 def payback(
-    customers, transactions, *, customer=None, since=None, time=None, amount=None, until=None, cost, margin=1.0, n_boot=1000, confidence=0.95,
-    min_rows=30, seed,
+    customers, transactions, *, customer=None, since=None, time=None, amount=None, until=None, cost, margin=1.0,
+    n_boot=1000, confidence=0.95, min_rows=30, seed,
 ) -> Statement:  # fmt: skip
     """Return the month in which the margin of a new customer, in currency, reaches what it cost to win one.
 
-    Each month's margin is the mean of those seen in all of it. The interval of the month comes from resamples of customers
-    and of the cost; it has no end where some never pay back in what was seen.
+    Each month's margin is the mean of those seen in all of it. The interval of the month comes from resamples of
+    customers and of the cost; it has no end where some never pay back in what was seen.
 
     Parameters
     ----------
-    customers, transactions, customer, since, time, amount, until
-        As in `acquisition`; new customers who never paid count.
+    customers, transactions, customer, since, time, amount, until : as in `acquisition`; who never paid counts
     cost : number or Statement, to win a customer; of a finding of `cost_ratios` its cac, with its interval
-    margin, min_rows : float, int
-        Part of a payment that is margin, returns taken off; fewest customers who must have been seen for a month.
+    margin : float, part of a payment that is margin, returns taken off
+    min_rows : int, fewest customers who must have been seen for a month
 
     Raises
     ------
@@ -427,4 +408,4 @@ def _price(cost, confidence) -> tuple[float, float]:
         price, low, high = cost.table.set_index("term").loc["cac", ENDS]
     bounded = price > 0 and low > 0 and np.isfinite(high)
     say.refuse_if(not bounded, "wrong_price", price=number(price, 2), span=span_of(low, high, confidence))
-    return price, np.log(high / low) / (2 * stats.norm.ppf((1 + confidence) / 2))
+    return price, np.log(high / low) / (2 * critical_value(confidence))

@@ -246,8 +246,8 @@ def _worth(final, rows, length, horizon, discount_rate, stands, chance, confiden
 
 
 def fit_lifetime(
-    transactions, *, customer=None, time=None, amount=None, until=None, holdout=1 / 3, horizon=12, margin=1.0, discount_rate=0.1,
-    model="bg_nbd", period="month", n_boot=200, confidence=0.95, min_rows=100, seed,
+    transactions, *, customer=None, time=None, amount=None, until=None, holdout=1 / 3, horizon=12, margin=1.0,
+    discount_rate=0.1, model="bg_nbd", period="month", n_boot=200, confidence=0.95, min_rows=100, seed,
 ) -> Lifetime:  # fmt: skip
     """Return what a customer is worth over the months to come, if the model foretells what it was not shown.
 
