@@ -17,9 +17,8 @@ from cxresearch.errors import require_choice, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, over_waves, titled
 from cxresearch.findings import Check, Statement, ends, listing, number
 from cxresearch.inference import adjusted_p_values, critical_value, percentile_interval
-from cxresearch.inference.agreement import LEVELS, krippendorff_alpha
 from cxresearch.inference.clusters import demean
-from cxresearch.inference.pooling import between_variance, intraclass, one_way
+from cxresearch.inference.pooling import LEVELS, between_variance, intraclass, krippendorff_alpha, one_way
 from cxresearch.survey import Survey, as_survey, as_table
 from cxresearch.survey.survey import person_codes
 

@@ -19,10 +19,10 @@ from scipy import stats
 from cxresearch import digits, inference
 from cxresearch.errors import require_columns, require_share
 from cxresearch.findings import Check, Statement, ends, listing, words
-from cxresearch.inference.agreement import cronbach_alpha, feldt_interval
+from cxresearch.inference.pooling import cronbach_alpha, feldt_interval
 from cxresearch.inference.shares import as_correlations, em_moments, residual_variances, shapley_parts, unpacked
 from cxresearch.survey import Survey, as_survey, as_table
-from cxresearch.survey.where import rows_where
+from cxresearch.survey.survey import rows_where
 
 say = words(__package__)
 
