@@ -18,20 +18,16 @@ from cxresearch.study.schema import Item
 
 # A code with a leading zero, or with more digits than a float holds, is a name and not a number.
 PLAIN_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?")
-WHOLE_AS_FLOAT = r"^([+-]?\d+)\.0+$"
 YES, NO = {"1", "1.0", "true", "yes", "y", "t"}, {"0", "0.0", "false", "no", "n", "f"}
-DAY_FIRST = r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})((?:[ T].*)?)"
-ISO_DATE = r"\d{4}-\d{2}(?:-\d{2}.*)?"
+DAY_FIRST, ISO_DATE = r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})((?:[ T].*)?)", r"\d{4}-\d{2}(?:-\d{2}.*)?"
 # What form tools write: 2025/02/03 4:15:07 PM GMT+2; year first is plain, whatever stands between.
 YEAR_FIRST = re.compile(
     r"(\d{4})[/.](\d{1,2})[/.](\d{1,2})(?: (\d{1,2}):(\d\d)(?::(\d\d))?(?: ([AP])M)?(?: (?:GMT|UTC)([+-]\d{1,2})?)?)?"
 )
-EXAMPLES = 5
-ENOUGH = 20  # answers among which a missing 0 says something about the coding
+EXAMPLES, ENOUGH = 5, 20  # cells that are shown; answers among which a missing 0 says something about the coding
 # "0", "10 - very likely", "7 = good": a number that is the answer, not "10 mi or less"
-LABEL_NUMBER = re.compile(r"\s*([+-]?\d{1,3})\s*(?:$|[-–—=:.,(/)](?!\d))")
+LABEL_NUMBER = re.compile(r"\s*([+-]?\d{1,3})\s*(?:$|[-–—=:.,(/](?!\d))")
 LEADING_NUMBER = re.compile(r"\s*([+-]?\d{1,3})(?![\d%])")  # on 0-10 also "0 not at all likely"
-RANGE_0_10 = range(11)
 THOUSANDS = {" ": "[ \u00a0\u2007\u2009\u202f]", ".": r"\.", ",": ",", "'": "['\u2019]"}
 CURRENCIES = {
     "$": "USD CAD AUD NZD MXN SGD HKD", "€": "EUR", "£": "GBP", "zł": "PLN", "₽": "RUB", "₴": "UAH", "¥": "JPY CNY",
@@ -98,7 +94,7 @@ def as_text(values: pd.Index, decimal: str = ".") -> pd.Series:
 def as_names(values: pd.Index) -> pd.Series:
     """Return distinct values as text in which a whole float has lost its '.0', so that 17.0 and 17 are one name."""
     text = as_text(values)
-    return text.str.replace(WHOLE_AS_FLOAT, r"\1", regex=True) if len(text) else text
+    return text.str.replace(r"^([+-]?\d+)\.0+$", r"\1", regex=True) if len(text) else text
 
 
 def names(column: pd.Series) -> pd.Series:
@@ -232,7 +228,7 @@ def require_same_codes(said: Mapping[float | str, str], item: Item, key: str) ->
     codes = {float(c): words for c, words in said.items() if re.fullmatch(NUMBER, str(c).strip())}
     absent, pattern = {*map(code_key, item.aside)}, LEADING_NUMBER if item.scale == (0, 10) else LABEL_NUMBER
     numbered = {code: int(m[1]) for code, words in codes.items() if (m := pattern.match(str(words)))}
-    if other := [c for c, n in numbered.items() if c != n and (code_key(c) not in absent or n in RANGE_0_10)]:
+    if other := [c for c, n in numbered.items() if c != n and (code_key(c) not in absent or n in range(11))]:
         shown = ", ".join(f"{code:g}: {codes[code]!r}" for code in other[:EXAMPLES])
         meant = ", ".join(f"{code:g}: {number}" for code, number in list(numbered.items())[:3])
         raise Refused(say("other labels", shown=shown, meant=meant, key=key))
@@ -344,13 +340,13 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
-def _shown(value) -> str:
-    if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
-        return f"{value:g}"
-    return repr(text if len(text := str(value)) <= 30 else text[:29] + "…")
-
-
 def listing(found: pd.Series) -> str:
     """Return the most frequent values with their counts: ``11: 84, 12: 3``; text in quotes."""
+
+    def shown(value) -> str:
+        if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
+            return f"{value:g}"
+        return repr(text if len(text := str(value)) <= 30 else text[:29] + "…")
+
     order = sorted(found.value_counts().items(), key=lambda pair: (-pair[1], str(pair[0])))
-    return ", ".join(f"{_shown(value)}: {n}" for value, n in order[:EXAMPLES]) + ", ..." * (len(order) > EXAMPLES)
+    return ", ".join(f"{shown(value)}: {n}" for value, n in order[:EXAMPLES]) + ", ..." * (len(order) > EXAMPLES)

@@ -9,7 +9,6 @@ import json
 import re
 import shlex
 from collections import Counter
-from contextlib import suppress
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -30,6 +29,7 @@ Role = Literal[
 ROLES: tuple[str, ...] = get_args(Role)
 OUTCOMES = ("nps", "csat", "ces", "outcome")
 COUNTING = {*OUTCOMES, "driver", "control", "asked_at"}  # roles that decide what is computed, or from whom
+ASIDE = ("missing", "not_applicable")  # keys of an item for codes that are no answers
 IDS = ("respondent", "customer", "agent", "contact", "case")  # columns that hold ids of people
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1250", "cp1251", "cp850")
@@ -138,10 +138,6 @@ def each_once(waves: tuple[str, ...]) -> tuple[str, ...]:
     return waves
 
 
-def spaced(text):
-    return text.replace("_", " ") if isinstance(text, str) else text
-
-
 class Column(NamedTuple):
     """How a column of a table is read; of one that is declared, its name, what asks for it and what is said of it, too.
 
@@ -177,7 +173,7 @@ HeaderRow = Literal["name", "label", "question", "option", "ignore"]
 Headers = read_by(header_rows, tuple[HeaderRow, ...], str | list[str])
 # A text is split as a shell would, but no shell reads it.
 Command = read_by(lambda v: shlex.split(v) if isinstance(v, str) else v, tuple[str, ...], str | list[str])
-Meaning = Annotated[Literal["missing", "not applicable"], BeforeValidator(spaced)]
+Meaning = Annotated[Literal["missing", "not applicable"], BeforeValidator(lambda code: str(code).replace("_", " "))]
 OnProblem = Literal["keep", "zero", "drop", "error"]
 Name = Annotated[str | None, Column("names")]
 Id = Annotated[str | None, Column("names", "refused")]
@@ -245,6 +241,10 @@ class Item(Section):
     def aside(self) -> tuple[str, ...]:
         """The codes that are no answers."""
         return *self.missing, *self.not_applicable
+
+    def rates(self, code: str) -> bool:
+        """Whether a stored code lies on the scale of the item."""
+        return bool(NUMBER.fullmatch(code)) and self.scale[0] <= float(code) <= self.scale[1]
 
     @property
     def is_number(self) -> bool:
@@ -351,21 +351,27 @@ class Table(Section):
     @model_validator(mode="before")
     @classmethod
     def _spread(cls, typed):
-        """Give each item what the patterns that its key matches say of it, the last of them winning, and the codes."""
+        """Give each item what the patterns that its key matches say of it and itself does not; of several the last wins.
+
+        What it only guesses (``confirmed: false``) gives way to a pattern that is confirmed, and to the codes of ratings.
+        """
         items = typed.get("items") if isinstance(typed, dict) else None
         if not isinstance(items, dict):
             return typed
-        own = {key: as_column(said) for key, said in items.items() if not GLOB & set(key)}
-        patterns = {key: said for key, said in items.items() if key not in own}
+        found = {key: as_column(said) for key, said in items.items() if not GLOB & set(key)}
+        patterns = {key: said for key, said in items.items() if key not in found}
         for pattern, said in patterns.items():
             wrong = {"pattern of what": not isinstance(said, dict) or "column" in said}
-            wrong["pattern of nothing"] = not any(fnmatchcase(key, pattern) for key in own)
+            wrong["pattern of nothing"] = not any(fnmatchcase(key, pattern) for key in found)
             complain(wrong, pattern=repr(pattern))
-        codes = typed.get("codes") if isinstance(typed.get("codes"), dict) else {}
-        for key in (key for key, said in own.items() if isinstance(said, dict)):
+        for key, own in ((key, own) for key, own in found.items() if isinstance(own, dict)):
             shared = {w: v for p, said in patterns.items() if fnmatchcase(key, p) for w, v in said.items()}
-            own[key] = whole_item(own[key], shared, codes)
-        return typed | {"items": own}
+            found[key], guessed = shared | own, str(own.get("confirmed")).lower() == "false"
+            codes = [*(typed.get("codes") or ())] if guessed and "scale" in found[key] else []
+            own = own | {w: [c for c in listed(own[w]) or () if c not in codes] for w in ASIDE if codes and w in own}
+            answered = guessed and str(shared.get("confirmed")).lower() == "true"
+            found[key] = own | shared if answered else shared | own
+        return typed | {"items": found}
 
     @model_validator(mode="after")
     def _agrees(self):
@@ -380,43 +386,21 @@ class Table(Section):
         }
         complain(wrong, given=" and ".join(given), sign=repr(self.decimal))
         keys = [field.alias or name for name, field in type(self).model_fields.items()]
-        taken = {*self.columns, *(c for key, item in self.items.items() for c in item.further(key))}
         for key in self.confirmed:
             complain({"confirmed": key not in keys}, key=repr(key), near=nearest(key, keys))
+        for (
+            key,
+            item,
+        ) in self.items.items():  # a code of the table that lies on the scale of a rating is an answer there
+            own = {*item.aside, *item.values}
+            codes = {c: what for c, what in self.codes.items() if item.scale and c not in own and not item.rates(c)}
+            more = {w: [c for c, what in codes.items() if what == w.replace("_", " ")] for w in ASIDE}
+            self.items[key] = item.model_copy(update={w: (*getattr(item, w), *more[w]) for w in ASIDE})
+        taken = {*self.columns, *(c for key, item in self.items.items() for c in item.further(key))}
         for key in self.items:
             own = say("item key beside", key=key) if key in keys else ""
             complain({"item key": not key.isidentifier(), "item key taken": key in taken}, key=repr(key), own=own)
         return self
-
-
-def whole_item(own: dict, shared: dict, codes: dict) -> dict:
-    """Return an item as typed with what patterns, and of a rating the table's codes, say of it and itself does not.
-
-    What an item only guesses (``confirmed: false``) gives way to the codes and to a pattern that is confirmed.
-    """
-    codes, aside = codes if "scale" in shared | own else {}, ("missing", "not_applicable")
-    said = shared | own
-    if str(own.get("confirmed")).lower() == "false":
-        own = own | {key: [c for c in listed(own[key]) or () if c not in [*codes]] for key in aside if key in own}
-        said = own | shared if str(shared.get("confirmed")).lower() == "true" else shared | own
-    known = [
-        code
-        for key in (*aside, "values")
-        for code in (said.get(key) or () if key == "values" else listed(said.get(key)) or ())
-    ]
-    for code, meaning in codes.items():
-        key = str(meaning).replace(" ", "_")
-        if key in aside and code not in known and not on_scale(code, said["scale"]):
-            said = said | {key: [*(listed(said.get(key)) or ()), code]}
-    return said
-
-
-def on_scale(code: str, scale) -> bool:
-    """Return whether a code lies on a scale as typed; of one that is none, pydantic complains."""
-    with suppress(TypeError, ValueError):
-        low, high = map(float, scale)
-        return bool(NUMBER.fullmatch(code)) and low <= float(code) <= high
-    return True
 
 
 class Responses(Table):
@@ -597,15 +581,14 @@ def json_schema() -> str:
 def decisions(item: Item, coded: Counter | None) -> list[str]:
     """Return in words what an item decides: scale, codes set aside with their counts (if known), values, role."""
 
-    def counted(codes: tuple[str, ...]) -> str:
-        return ", ".join(code if coded is None else f"{code} ({coded.get(code, 0)} rows)" for code in codes)
-
+    rows = {code: "" if coded is None else f" ({coded.get(code, 0)} rows)" for code in item.aside}
+    missing, never = (", ".join(code + rows[code] for code in codes) for codes in (item.missing, item.not_applicable))
     pairs = [f"{code} is {value:g}" for code, value in item.values.items()]
     said = (
         item.role and f"role {', '.join(item.role)}",
         item.scale and f"scale {item.scale[0]:g} to {item.scale[1]:g}",
-        item.missing and f"missing {counted(item.missing)}",
-        item.not_applicable and f"not applicable {counted(item.not_applicable)}",
+        missing and f"missing {missing}",
+        never and f"not applicable {never}",
         pairs and "stored " + ", ".join(pairs[:3]) + ", ..." * (len(pairs) > 3),
         item.multiple and f"multiple choice separated by {item.multiple!r}",
     )

@@ -74,13 +74,16 @@ class Guess(NamedTuple):
 class Study:
     """Checked tables whose columns are named by item key; made by `open_study`.
 
-    ``responses`` and ``customers`` are surveys, ``transactions``, ``interactions``, ``employees`` and ``costs`` tables of
-    events. Beside what the file says of itself (path, title,
-    currency, version, waves, population), `reports` is name -> the report it declares; `programme` what was changed
-    (``from_``, ``unit``, ``treated``) and `taxonomy` the file of topics, None where the study does not say; `cost_roles`
-    kind of cost -> what it is spent on; `labels` item -> words, or its key; `kinds` driver -> what it is about; `targets`
-    item -> what is aimed at, in net promoter points or percent; `min_base` the disclosure floor, in distinct persons; `only` the columns and
-    values that this part of the study is narrowed to, none for the whole.
+    ``responses`` and ``customers`` are surveys; ``transactions``, ``interactions``, ``employees``, ``costs`` tables of events.
+
+    path, title, currency, version, waves, population, programme, reports : as the study file says
+    taxonomy : its path; None without one
+    min_base : the disclosure floor, in distinct persons
+    cost_roles, kinds, targets : kind of cost -> what it is spent on; driver -> what it is about; item -> what is aimed at
+    labels : item -> words, or its key
+    table_names, column_names : the tables declared; table -> the columns that it is declared to have
+    revenue_window : first and last day (ISO) that the customers' revenue covers; None where the study does not say
+    only, part, reference : columns and values of a part of a study, none for the whole; in words; what opens it again
     """
 
     def __init__(self, path: Path, declared: StudyFile, document: Document):
@@ -89,21 +92,26 @@ class Study:
         self.version, self.waves, self.population = declared.version, declared.waves, declared.population
         self.programme, self.taxonomy = declared.programme, declared.taxonomy and path.parent / declared.taxonomy
         self.reports, self.min_base = dict(declared.reports), declared.privacy.minimum_base
-        self._declared: dict[str, Table] = {name: table for name, table in declared.tables if table is not None}
         self.cost_roles = getattr(declared.tables.costs, "roles", {})
         self._files, self._key = find_files(path.parent, declared, document), study_key(self.title)
-        self._narrow(self, (), {})
+        self._narrow(self, {name: table for name, table in declared.tables if table is not None}, (), {})
 
-    def _narrow(self, whole: "Study", only: Only, lost: dict[str, str]) -> None:
+    def _narrow(self, whole: "Study", tables: dict[str, Table], only: Only, lost: dict[str, str]) -> None:
         """Make this a part of a study that nothing has been read of; `lost` are tables that it cannot have."""
-        self._whole, self.only, self._lost, self._is_group = whole, only, lost, not only
-        self._declared = {name: table for name, table in whole._declared.items() if name not in lost}
-        every = [(name, column) for name, table in self._declared.items() for column in table.declared()]
+        self._whole, self._declared, self._lost, self._is_group = whole, tables, lost, not only
+        self.only, self.part = only, ", ".join(f"{column} = {value}" for column, value in only)
+        self.reference = narrow.reference_to(self.path.resolve(), only)
+        self.table_names = list(tables)
+        self.column_names = {name: [*table.named, *table.item_columns] for name, table in tables.items()}
+        every = [(name, column) for name, table in tables.items() for column in table.declared()]
         self._every_item = [(name, column.name, column.said) for name, column in every if isinstance(column.said, Item)]
         items = [(key, item) for _, key, item in self._every_item]
-        self.kinds: dict[str, str] = {key: item.kind for key, item in items if item.kind}
-        self.targets: dict[str, float] = {key: item.target for key, item in items if item.target is not None}
-        self.labels: dict[str, str] = {key: key for key, _ in items} | {key: i.label for key, i in items if i.label}
+        self.kinds = {key: item.kind for key, item in items if item.kind}
+        self.targets = {key: item.target for key, item in items if item.target is not None}
+        self.labels = {key: key for key, _ in items} | {key: item.label for key, item in items if item.label}
+        revenue = getattr(tables.get("customers"), "revenue", None)
+        days = (revenue.from_, revenue.to) if revenue else (None, None)
+        self.revenue_window = tuple(day and str(day) for day in days)
         self._loaded, self._guarded, self._matched = {}, {}, {}
         # What was asked of parts of each table, two of which may tell of few; and what is hidden of it.
         self._domains, self._decided = defaultdict(list), defaultdict(dict)
@@ -112,16 +120,6 @@ class Study:
         return f"Study {self.title!r}: {', '.join(self._declared)}"
 
     # -- tables ------------------------------------------------------------------------------------------------------
-
-    @property
-    def table_names(self) -> list[str]:
-        """Names of the tables that the study declares."""
-        return list(self._declared)
-
-    @property
-    def column_names(self) -> dict[str, list[str]]:
-        """Table -> the columns that it is declared to have."""
-        return {name: [*table.named, *table.item_columns] for name, table in self._declared.items()}
 
     @property
     def files(self) -> list[Path]:
@@ -287,21 +285,12 @@ class Study:
         whole, only = self._whole, (*self.only, *only)
         columns = [column for column, _ in only]
         narrow.require_groups(whole, columns)
-        part = copy(whole)
-        part._narrow(whole, only, narrow.cannot_narrow(whole.column_names, columns))
-        if not part._declared:
+        lost, part = narrow.cannot_narrow(whole.column_names, columns), copy(whole)
+        tables = {name: table for name, table in whole._declared.items() if name not in lost}
+        if not tables:
             raise StudyProblem(say("no part", file=self.path.name, columns=" and ".join(columns)))
+        part._narrow(whole, tables, only, lost)
         return part
-
-    @property
-    def part(self) -> str:
-        """The part in words, ``market = North``; empty for the whole study."""
-        return ", ".join(f"{column} = {value}" for column, value in self.only)
-
-    @property
-    def reference(self) -> str:
-        """What opens the same part of the study again."""
-        return narrow.reference_to(self.path.resolve(), self.only)
 
     def _narrowed_table(self, name: str) -> Loaded:
         # Once, before any of its rows is seen or its values are told: a part that names somebody.
@@ -492,13 +481,6 @@ class Study:
             said = [schema.written(getattr(item, c)) for c in ("role", "missing", "not_applicable", "labels")]
             rows.append([name, key, schema.written(item.column or key), item.label or key, said[0], scale, *said[1:]])
         return pd.DataFrame(rows, columns=columns)
-
-    @property
-    def revenue_window(self) -> tuple[str | None, str | None]:
-        """First and last day (ISO) that the customers' revenue covers; None where the study does not say."""
-        revenue = getattr(self._declared.get("customers"), "revenue", None)
-        days = (revenue.from_, revenue.to) if revenue else (None, None)
-        return tuple(day and str(day) for day in days)
 
     @property
     def observed_until(self) -> str:
