@@ -22,7 +22,7 @@ import pandas as pd
 from cxresearch.errors import StudyProblem, TooFewRespondents, nearest
 from cxresearch.privacy import find_identifiers, hidden_values, redact
 from cxresearch.privacy.identifiers import PEOPLE, header_words
-from cxresearch.study.codes import distinct, spread
+from cxresearch.study.codes import names
 from cxresearch.study.document import say
 
 HOLDERS = ("customers", "responses", "transactions", "interactions")
@@ -51,14 +51,9 @@ def reference_to(file: str | Path, only: Only) -> str:
 
 def as_words(column: pd.Series) -> pd.Series:
     """Return a column's values as text (2018.0 is 2018, a day is ISO), missing where they are missing."""
-
-    def word(value) -> str:
-        if isinstance(value, pd.Timestamp) and value == value.normalize():
-            return str(value.date())
-        return str(int(value) if isinstance(value, float) and value.is_integer() else value)
-
-    positions, values = distinct(column)
-    return spread(pd.Series([word(value) for value in values], dtype="str"), positions, column.index)
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        column = column.astype(object).map(lambda at: at.date() if at == at.normalize() else at, na_action="ignore")
+    return names(column)
 
 
 def cannot_narrow(columns: Mapping[str, list[str]], asked: Iterable[str]) -> dict[str, str]:
@@ -89,7 +84,7 @@ def kept_rows(opened, name: str, only: Only) -> pd.Series:
 
 def places_of(opened, *columns: str) -> list[tuple[str, str]]:
     """Return column, table for each table of a study that has one of the columns."""
-    return [(c, name) for c in columns for name, names in opened.column_names.items() if c in names]
+    return [(c, name) for c in columns for name, found in opened.column_names.items() if c in found]
 
 
 def require_groups(opened, columns: Iterable[str]) -> None:

@@ -174,7 +174,7 @@ Headers = read_by(header_rows, tuple[HeaderRow, ...], str | list[str])
 # A text is split as a shell would, but no shell reads it.
 Command = read_by(lambda v: shlex.split(v) if isinstance(v, str) else v, tuple[str, ...], str | list[str])
 Meaning = Annotated[Literal["missing", "not applicable"], BeforeValidator(lambda code: str(code).replace("_", " "))]
-OnProblem = Literal["keep", "zero", "drop", "error"]
+OnProblem, Drop = Literal["keep", "zero", "drop", "error"], Literal["drop", "error"]
 Name = Annotated[str | None, Column("names")]
 Id = Annotated[str | None, Column("names", "refused")]
 Number = Annotated[str | None, Column("number")]
@@ -191,8 +191,6 @@ class Section(BaseModel):
 
 
 class Item(Section):
-    """One question on one scale, or any other column worth carrying."""
-
     column: str | dict[str, str] | None = None
     scale: tuple[float, float] | None = None
     type: Literal["number", "text", "date"] | None = None
@@ -259,8 +257,6 @@ AnItem = read_by(as_column, Item, str | Item | None)
 
 
 class Revenue(Section):
-    """Money per customer in a window, and what to do with amounts that are no revenue."""
-
     column: str
     from_: date | None = Field(None, alias="from")
     to: date | None = None
@@ -404,8 +400,6 @@ class Table(Section):
 
 
 class Responses(Table):
-    """One respondent in one wave."""
-
     unique = ("respondent", "wave")
     sources: dict[str, str] | None = None
     respondent: Id = Field(None, alias="id")
@@ -432,8 +426,6 @@ class Responses(Table):
 
 
 class Customers(Table):
-    """One account."""
-
     unique = ("customer",)
     customer: Annotated[str, Column("names", "refused")] = Field(alias="id")
     since: Moment = None
@@ -441,23 +433,17 @@ class Customers(Table):
     revenue: Annotated[read_by(as_column, Revenue | None, str | Revenue | None), Column("money")] = None
 
 
-class _Events(Table):
-    missing: Literal["drop", "error"] = "error"
-
-
-class Transactions(_Events):
-    """One payment."""
-
+class Transactions(Table):
+    missing: Drop = "error"
     customer: Annotated[str, Column("names", "dropped")]
     time: Annotated[str, Column("moments", "dropped")]
     amount: Annotated[str, Column("money", "dropped")]
     negative: Literal["returns", "error", "drop"] = "error"
 
 
-class Interactions(_Events):
-    """One contact."""
-
+class Interactions(Table):
     unique = ("contact",)
+    missing: Drop = "error"
     customer: Annotated[str, Column("names")]
     time: Annotated[str, Column("moments", "dropped")]
     contact: Annotated[str | None, Column("names", "dropped")] = None
@@ -473,8 +459,6 @@ class Interactions(_Events):
 
 
 class Employees(Table):
-    """One unit in one period."""
-
     unique = ("unit", "period")
     unit: Annotated[str, Column("names", "refused")]
     period: Annotated[str, Column("names", "refused")]
@@ -484,8 +468,6 @@ class Employees(Table):
 
 
 class Costs(Table):
-    """One kind of cost in one period."""
-
     unique = ("period", "kind")
     period: Annotated[str, Column("names", "refused")]
     kind: Annotated[str, Column("names", "refused")]
@@ -494,8 +476,6 @@ class Costs(Table):
 
 
 class Tables(Section):
-    """The tables that this study has; at least one."""
-
     responses: Responses | None = None
     customers: Customers | None = None
     transactions: Transactions | None = None
@@ -520,8 +500,6 @@ class Privacy(Section):
 
 
 class Touchpoint(Section):
-    """Where customers meet the company; the name is that of interactions, or another."""
-
     stage: Literal["before", "purchase", "after"] | None = None
     kind: Literal["physical", "digital", "personal"] | None = None
     item: str | None = None
@@ -529,16 +507,12 @@ class Touchpoint(Section):
 
 
 class Programme(Section):
-    """What was changed, from when, and for which units; the others are compared with."""
-
     from_: date = Field(alias="from")
     unit: str
     treated: Words = Field(min_length=1)
 
 
 class Report(Section):
-    """A named run: which notebooks, once for each value of which columns, with which parameters."""
-
     notebooks: Words = ()
     each: Words = ()
     whole: bool = False
@@ -549,8 +523,6 @@ class Report(Section):
 
 
 class StudyFile(Section):
-    """What the data of a study are."""
-
     version: read_by(str, Literal["1", "2"], Literal[1, 2, "1", "2"]) = "1"
     title: str
     currency: str | None = None
@@ -568,6 +540,7 @@ def json_schema() -> str:
     """Return the JSON schema of a study file, by which an editor completes one."""
     schema = StudyFile.model_json_schema(by_alias=True)
     for model, found in {"StudyFile": schema, **schema["$defs"]}.items():
+        found["description"] = say(model)
         for key, said in found["properties"].items():
             word = next((word for word in (f"{model}.{key}", f"Table.{key}") if word in say), None)
             said.update({"description": say(word)} if word else {})

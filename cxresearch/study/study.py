@@ -490,6 +490,5 @@ class Study:
         return start or str((self._load("transactions").table["time"].max() + pd.Timedelta(days=1)).date())
 
 
-for _table in TABLES:
-    _about = schema.Tables.model_fields[_table].annotation.__args__[0].__doc__
-    setattr(Study, _table, property(lambda study, name=_table: study._of(name), doc=_about))
+for _name in TABLES:
+    setattr(Study, _name, property(lambda study, name=_name: study._of(name), doc=say(_name.capitalize())))
