@@ -239,6 +239,8 @@ def test_headers_that_differ_between_waves_need_a_file_for_each(tmp_path):
     text = "title: T\ntables: {responses: {source: a.csv, id: id, wave: w, items: {x: {column: {a: p, b: q}}}}}\n"
     with pytest.raises(StudyProblem, match="item x has a column per wave, but the table names no file for each wave; declare 'sources'"):
         open_study(write(tmp_path, text, a="id,w,p,q\n1,a,1,2\n"))
+    with pytest.raises(StudyProblem, match="line 2: tables.customers: item x has a column per wave"):
+        open_study(write(tmp_path, "title: T\ntables: {customers: {source: a.csv, id: id, items: {x: {column: {a: p}}}}}\n"))
     each = text.replace("source: a.csv", "sources: {a: a.csv, b: a.csv}").replace("wave: w, ", "")
     found = open_study(write(tmp_path, each, a="id,p,q\n1,1,2\n")).responses.table
     assert found[["wave", "x"]].values.tolist() == [["a", "1"], ["b", "2"]], "wide waves: one file stands for both"

@@ -371,31 +371,33 @@ class Table(Section):
 
     @model_validator(mode="after")
     def _agrees(self):
-        sources = "sources" in type(self).model_fields
         given = [key for key in ("source", "sources", "database") if getattr(self, key, None) is not None]
+        keys = [field.alias or name for name, field in type(self).model_fields.items()]
+        waves = getattr(self, "sources", None) or {}
         wrong = {
-            "source or sources" if sources else "source": not given or given == ["source", "sources"],
+            "source or sources" if "sources" in keys else "source": not given or given == ["source", "sources"],
             "several sources": len(given) > 1,
             "database and query": (self.database is None) != (self.query is None),
             "age of an address": self.max_age and self.database and not database_file(self.database, Path()),
             "one sign": self.thousands == self.decimal,
+            "sources and wave": waves and self.wave is not None,
         }
         complain(wrong, given=" and ".join(given), sign=repr(self.decimal))
-        keys = [field.alias or name for name, field in type(self).model_fields.items()]
         for key in self.confirmed:
             complain({"confirmed": key not in keys}, key=repr(key), near=nearest(key, keys))
-        for (
-            key,
-            item,
-        ) in self.items.items():  # a code of the table that lies on the scale of a rating is an answer there
+        for key, item in self.items.items():
+            # A code of the table that lies on the scale of a rating is an answer there.
             own = {*item.aside, *item.values}
             codes = {c: what for c, what in self.codes.items() if item.scale and c not in own and not item.rates(c)}
             more = {w: [c for c, what in codes.items() if what == w.replace("_", " ")] for w in ASIDE}
             self.items[key] = item.model_copy(update={w: (*getattr(item, w), *more[w]) for w in ASIDE})
         taken = {*self.columns, *(c for key, item in self.items.items() for c in item.further(key))}
-        for key in self.items:
+        for key, item in self.items.items():
             own = say("item key beside", key=key) if key in keys else ""
             complain({"item key": not key.isidentifier(), "item key taken": key in taken}, key=repr(key), own=own)
+            for wave in item.column if isinstance(item.column, dict) else ():
+                wrong = {"column per wave": not waves, "unknown wave": wave not in waves}
+                complain(wrong, key=key, wave=repr(wave), near=nearest(wave, waves))
         return self
 
 
@@ -413,16 +415,6 @@ class Responses(Table):
     language: Name = None
     contact: Name = None
     followed_up: Moment = None
-
-    @model_validator(mode="after")
-    def _waves_agree(self):
-        waves = self.sources or {}
-        complain({"sources and wave": waves and self.wave is not None})
-        for key, item in self.items.items():
-            for wave in item.column if isinstance(item.column, dict) else ():
-                wrong = {"column per wave": not waves, "unknown wave": wave not in waves}
-                complain(wrong, key=key, wave=repr(wave), near=nearest(wave, waves))
-        return self
 
 
 class Customers(Table):

@@ -255,14 +255,11 @@ class Checked:
             gone = stored == low if low == high else ~digits.outside(stored, low, high) & stored.notna()
             stored = stored.mask(gone & ~coded(stored, item.not_applicable))
         if item.is_number:
-            columns, absent = (
-                {key: cells.scaled(stored, item, key, writing)},
-                coded(stored, item.not_applicable, writing),
-            )
+            columns = {key: cells.scaled(stored, item, key, writing)}
+            absent = coded(stored, item.not_applicable, writing)
         else:
             columns, absent = cells.categories(stored, item, key)
-        if item.is_date and not item.is_number:
-            columns[key] = cells.dates(columns[key], writing)
+            columns[key] = cells.dates(columns[key], writing) if item.is_date else columns[key]
         if item.type == "number" and not item.scale:
             self._refuse_a_total(columns[key], at)
         return columns | ({f"{key}_met": ~absent} if item.not_applicable else {})
