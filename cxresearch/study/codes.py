@@ -70,9 +70,6 @@ PLAIN = Writing()
 NUMBER = PLAIN.number
 
 
-# -- distinct values -------------------------------------------------------------------------------------------------
-
-
 def distinct(column: pd.Series) -> tuple[np.ndarray, pd.Index]:
     """Return the position of each value among the distinct ones (-1: missing), and these."""
     positions, values = pd.factorize(column)
@@ -116,9 +113,6 @@ def coded(column: pd.Series, codes: Sequence[str], writing: Writing = PLAIN) -> 
         return pd.Series(False, index=column.index)
     positions, values = distinct(column)
     return spread(_parsed(values, writing, codes)[1], positions, column.index, False)
-
-
-# -- numbers ---------------------------------------------------------------------------------------------------------
 
 
 def _parsed(values: pd.Index, writing: Writing, codes: Iterable[str]) -> tuple[pd.Series, pd.Series, pd.Series]:
@@ -197,9 +191,6 @@ def advice(column: pd.Series, writing: Writing) -> str:
     return say("advice", said=said, example=repr(example.item()), value=f"{best.parsed(example).item():.12g}")
 
 
-# -- answers ---------------------------------------------------------------------------------------------------------
-
-
 def scaled(column: pd.Series, item: Item, key: str, writing: Writing) -> pd.Series:
     """Return the answers of an item as numbers, NaN where a code is missing or not applicable."""
     nps = "nps" in item.role
@@ -271,9 +262,6 @@ def categories(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Se
     return found, rows(not c and any(k in never for k in cell) for c, cell in zip(chosen, cells))
 
 
-# -- yes and no, dates -----------------------------------------------------------------------------------------------
-
-
 def flags(column: pd.Series) -> pd.Series:
     """Return yes and no (1 and 0, true and false) as booleans; nullable where some are blank."""
     positions, values = distinct(column)
@@ -316,9 +304,6 @@ def _from_year_first(text: str) -> str | None:
     hours = int(hour or 0) % 12 + 12 * (half == "P") if half else int(hour or 0)
     clock = f"T{hours:02d}:{minute}:{second or '00'}{f'{int(zone):+03d}:00' if zone else ''}" if hour else ""
     return f"{year}-{int(month):02d}-{int(day):02d}{clock}"
-
-
-# -- words -----------------------------------------------------------------------------------------------------------
 
 
 def refuse_cells(column: pd.Series, where: pd.Series, sentence: str, **known) -> None:

@@ -1,15 +1,12 @@
 """One part of a study: the rows of one market, one wave, or both.
 
-``open_study("study.yml?market=North")`` gives the study with every table narrowed to that market, so that a notebook
-runs on it unchanged, and runs again from what its parameters say. Values are percent-encoded as in a web address.
+``open_study("study.yml?market=North")`` gives the study with every table narrowed to that market; values are
+percent-encoded as in a web address. A table that has the columns keeps the rows with these values, one without them the
+rows of the customers whom the values belong to, according to the first of customers, responses, transactions and
+interactions that has all of the columns. A table that has neither (employees, costs) is not part of the narrowed study.
 
-A table that has the columns keeps the rows with these values. A table without them keeps the rows of the customers whom
-the values belong to, according to the first of customers, responses, transactions and interactions that has all of the
-columns. A table that has neither (employees, costs) cannot be narrowed and is not part of the narrowed study.
-
-A report on a part names it on its pages, in its folder and in the log. A column of ids, of what people wrote or of
-contacts would name persons there, and a value that few people share points at them. The first is refused, the second is
-counted and not named; no message about either repeats a value.
+A report on a part names it. A column of ids, of what people wrote or of contacts would name persons there, and a value
+that few people share points at them: the first is refused, the second counted and not named; no message repeats a value.
 """
 
 import os
@@ -77,9 +74,6 @@ def kept_rows(opened, name: str, only: Only) -> pd.Series:
     for column, value in only:
         kept &= (as_words(holder[column]) == value).fillna(False).astype(bool)
     return kept if own else table[CUSTOMER].isin(holder.loc[kept, CUSTOMER].dropna())
-
-
-# -- columns that divide people into groups --------------------------------------------------------------------------
 
 
 def places_of(opened, *columns: str) -> list[tuple[str, str]]:

@@ -41,8 +41,6 @@ WHEN = (
     {"year", "month"}, {"year", "day of the year"}, {"year", "week", "weekday"}, {"ISO year", "ISO week", "weekday"},
 )  # fmt: skip
 
-# -- how single values are read --------------------------------------------------------------------------------------
-
 
 def complain(wrong: dict[str, Any], **known) -> None:
     """Raise the first of the sentences that holds."""
@@ -538,9 +536,6 @@ def json_schema() -> str:
             said.update({"description": say(word)} if word else {})
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
-
-
-# -- what it says, in words ------------------------------------------------------------------------------------------
 
 
 def decisions(item: Item, coded: Counter | None) -> list[str]:

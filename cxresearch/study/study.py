@@ -1,12 +1,12 @@
 """An opened study: its tables, roles, labels and design, in the words that notebooks use; and its parts."""
 
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import pandas as pd
 
@@ -25,6 +25,8 @@ from cxresearch.survey import Table as Events
 
 DESIGN = {"weight": "weight", "strata": "stratum", "cluster": "cluster", "fpc": "fpc", "wave": "wave"}
 GROUPINGS = ("demographic", "segment")
+# What nobody has confirmed yet: file and line, what it is (item recommend), what it says, whether it changes a number.
+Guess = namedtuple("Guess", "place what says counts")
 HARMLESS = {"encoding", "encoding_errors"}  # keys of a table whose guess changes at most how text looks
 
 
@@ -37,10 +39,8 @@ def open_study(path: str | Path, *, today: date | None = None) -> "Study":
 
     Raises
     ------
-    StudyProblem
-        The file is absent or wrong (with line and nearest known key), a source is absent, or the data were to be deleted.
-    DataProblem
-        ``CXRESEARCH_KEY`` is too short.
+    StudyProblem, DataProblem
+        The file is absent or wrong, a source is absent, the data were to be deleted; ``CXRESEARCH_KEY`` is too short.
 
     Examples
     --------
@@ -60,15 +60,6 @@ def open_study(path: str | Path, *, today: date | None = None) -> "Study":
     whole.require_in_time(today=today)
     whole._require_known_words()
     return whole.narrowed(only) if only else whole
-
-
-class Guess(NamedTuple):
-    """Something that nobody has confirmed yet."""
-
-    place: str  # file and line
-    what: str  # item recommend, or tables.responses.weight
-    says: str  # what it says, with counts
-    counts: bool  # whether it changes a number
 
 
 class Study:
@@ -118,8 +109,6 @@ class Study:
 
     def __repr__(self) -> str:
         return f"Study {self.title!r}: {', '.join(self._declared)}"
-
-    # -- tables ------------------------------------------------------------------------------------------------------
 
     @property
     def files(self) -> list[Path]:
@@ -274,8 +263,6 @@ class Study:
         joined.attrs = table.attrs
         return survey.with_table(joined, labels={**self.labels, **survey.labels})
 
-    # -- parts -------------------------------------------------------------------------------------------------------
-
     def narrowed(self, only: Only) -> Self:
         """Return the part of the study in which each (column, value) of `only` holds; see `cxresearch.study.narrow`.
 
@@ -316,8 +303,6 @@ class Study:
             told[column] = self._whole.read(name).table[CUSTOMER].map(first)
         rows = self._whole._table(name).assign(**told)
         return {"outside": rows[~narrow.kept_rows(self._whole, name, self.only).to_numpy()], "only": dict(self.only)}
-
-    # -- what may be asked of it -------------------------------------------------------------------------------------
 
     def require_in_time(self, *, today: date | None = None) -> None:
         """Raise `StudyProblem` if `today` (by default the computer's date) lies past ``privacy.delete_after``."""
@@ -419,8 +404,6 @@ class Study:
         keys = {key: self._touchpoints if key == "touchpoints" else getattr(self, key) for key in needs.get("keys", ())}
         what += [key for key, said in keys.items() if not said]
         return say("needs", what=what[0], file=self.path.name) if what else None
-
-    # -- columns -----------------------------------------------------------------------------------------------------
 
     def column(self, role: str, *, table: str | None = None, optional: bool = False) -> str | None:
         """Return the column with a role: the key of the first such item, or weight, wave, ... where declared.

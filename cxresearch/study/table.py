@@ -1,9 +1,8 @@
 """One table: from the files that a study declares to checked columns under the study's names, every row counted."""
 
-from collections import Counter
+from collections import Counter, namedtuple
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,8 @@ from cxresearch.study.schema import Column, Item, Revenue, StudyFile, Table
 SHOWN = {"ids": 5, "files": 6, "values": 12}
 ABOVE_A_TOTAL = 5  # rows whose sum stands below them
 LONG = 40  # characters of a cell: such a column holds what people wrote, whatever role it was given
+# A checked table, how its rows came about, item -> how often each of its codes was set aside; SHA-256 of a query's rows.
+Loaded = namedtuple("Loaded", "table waterfall coded digest")
 Files = dict[str | None, list[Path]]  # wave (None where the file does not say) -> files
 DONE = {"keep": " kept", "zero": " set to 0", "returns": " kept as returns"}
 
@@ -42,15 +43,6 @@ class Waterfall(dict[str, tuple[int, str]]):
 def reasons(counts: Mapping[str, int]) -> str:
     """Return '3 rows without amount; 1 row ...' from 'without amount' -> 3, ...; what counts nothing is left out."""
     return "; ".join(f"{count(n, 'row')} {why}" for why, n in counts.items() if n)
-
-
-class Loaded(NamedTuple):
-    """A checked table and how its rows came about."""
-
-    table: pd.DataFrame
-    waterfall: Waterfall
-    coded: dict[str, Counter]  # item -> how often each declared code was set aside
-    digest: str | None = None  # of a query and of the rows that it returned (SHA-256); None for files
 
 
 def find_files(folder: Path, declared: StudyFile, document: Document) -> dict[str, Files]:
@@ -265,9 +257,6 @@ class Checked:
         return columns | ({f"{key}_met": ~absent} if item.not_applicable else {})
 
 
-# -- persons ---------------------------------------------------------------------------------------------------------
-
-
 def guarded(frame: pd.DataFrame, table: Table, key: PseudonymKey) -> pd.DataFrame:
     """Return a table as analyses see it: pseudonyms instead of ids, redacted texts.
 
@@ -284,9 +273,6 @@ def guarded(frame: pd.DataFrame, table: Table, key: PseudonymKey) -> pd.DataFram
     found = frame.assign(**seen, **{column: redact(frame[column]).texts for column in texts})
     found.attrs[PSEUDONYMS] = table.id_columns
     return found
-
-
-# -- one row once ----------------------------------------------------------------------------------------------------
 
 
 def _deduplicated(whole: pd.DataFrame, table: Table, files: Sequence[str]) -> tuple[pd.DataFrame, str]:
