@@ -235,13 +235,15 @@ def test_exact_repetitions_are_dropped_and_counted(tmp_path):
     assert (row["removed"], row["reason"]) == (3, "3 rows equal to another in every declared column")
 
 
-def test_one_respondent_answers_once_per_wave_column(tmp_path):
-    text = (
-        "title: T\ntables: {responses: {source: a.csv, id: id, wave: w, items: {x: {column: {a: p, b: q}, "
-        "scale: [1, 5]}}}}\n"
-    )
-    study = open_study(write(tmp_path, text, a="id,w,p,q\n1,a,1,2\n1,b,3,4\n2,b,5,5\n"))
-    assert study.responses.table[["wave", "x"]].values.tolist() == [["a", 1.0], ["b", 4.0], ["b", 5.0]]
+def test_headers_that_differ_between_waves_need_a_file_for_each(tmp_path):
+    text = "title: T\ntables: {responses: {source: a.csv, id: id, wave: w, items: {x: {column: {a: p, b: q}}}}}\n"
+    with pytest.raises(StudyProblem, match="item x has a column per wave, but the table names no file for each wave; declare 'sources'"):
+        open_study(write(tmp_path, text, a="id,w,p,q\n1,a,1,2\n"))
+    with pytest.raises(StudyProblem, match="line 2: tables.customers: item x has a column per wave"):
+        open_study(write(tmp_path, "title: T\ntables: {customers: {source: a.csv, id: id, items: {x: {column: {a: p}}}}}\n"))
+    each = text.replace("source: a.csv", "sources: {a: a.csv, b: a.csv}").replace("wave: w, ", "")
+    found = open_study(write(tmp_path, each, a="id,p,q\n1,1,2\n")).responses.table
+    assert found[["wave", "x"]].values.tolist() == [["a", "1"], ["b", "2"]], "wide waves: one file stands for both"
 
 
 # -- codes -----------------------------------------------------------------------------------------------------------
@@ -380,7 +382,7 @@ def test_a_code_and_a_pattern_answer_what_is_only_guessed(tmp_path):
     ("", RATED.replace("role: driver", "column: x"), "items: 'q*' is a pattern of keys; it holds what they share"),
     ("", RATED.replace("role: driver", "target: 3"), "a target is that of an outcome; give the item the role nps"),
     ("    codes: {9: missing}\n    confirmed: {codes: false}\n", RATED.replace("driver}", "driver, confirmed: false}"),
-     "line 6: tables.responses.codes (9: missing)\nstudy.yml, line 9: 3 items q* (role driver; scale 1 to 5; missing 9 (3 rows))"),
+     "line 6: tables.responses.codes (9: missing)\nstudy.yml, line 10: item q1 (role driver; scale 1 to 5; missing 9 (1 rows))"),
 ])  # fmt: skip
 def test_what_is_said_of_many_items_matches_some(tmp_path, table, items, told):
     with pytest.raises(StudyProblem, match=re.escape(told)):

@@ -18,20 +18,16 @@ from cxresearch.study.schema import Item
 
 # A code with a leading zero, or with more digits than a float holds, is a name and not a number.
 PLAIN_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?")
-WHOLE_AS_FLOAT = r"^([+-]?\d+)\.0+$"
 YES, NO = {"1", "1.0", "true", "yes", "y", "t"}, {"0", "0.0", "false", "no", "n", "f"}
-DAY_FIRST = r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})((?:[ T].*)?)"
-ISO_DATE = r"\d{4}-\d{2}(?:-\d{2}.*)?"
+DAY_FIRST, ISO_DATE = r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})((?:[ T].*)?)", r"\d{4}-\d{2}(?:-\d{2}.*)?"
 # What form tools write: 2025/02/03 4:15:07 PM GMT+2; year first is plain, whatever stands between.
 YEAR_FIRST = re.compile(
     r"(\d{4})[/.](\d{1,2})[/.](\d{1,2})(?: (\d{1,2}):(\d\d)(?::(\d\d))?(?: ([AP])M)?(?: (?:GMT|UTC)([+-]\d{1,2})?)?)?"
 )
-EXAMPLES = 5
-ENOUGH = 20  # answers among which a missing 0 says something about the coding
+EXAMPLES, ENOUGH = 5, 20  # cells that are shown; answers among which a missing 0 says something about the coding
 # "0", "10 - very likely", "7 = good": a number that is the answer, not "10 mi or less"
-LABEL_NUMBER = re.compile(r"\s*([+-]?\d{1,3})\s*(?:$|[-–—=:.,(/)](?!\d))")
+LABEL_NUMBER = re.compile(r"\s*([+-]?\d{1,3})\s*(?:$|[-–—=:.,(/](?!\d))")
 LEADING_NUMBER = re.compile(r"\s*([+-]?\d{1,3})(?![\d%])")  # on 0-10 also "0 not at all likely"
-RANGE_0_10 = range(11)
 THOUSANDS = {" ": "[ \u00a0\u2007\u2009\u202f]", ".": r"\.", ",": ",", "'": "['\u2019]"}
 CURRENCIES = {
     "$": "USD CAD AUD NZD MXN SGD HKD", "€": "EUR", "£": "GBP", "zł": "PLN", "₽": "RUB", "₴": "UAH", "¥": "JPY CNY",
@@ -62,31 +58,16 @@ class Writing(NamedTuple):
             whole = f"(?:[1-9][0-9]{{0,2}}(?:{THOUSANDS[self.thousands]}[0-9]{{3}})+|{whole})"
         return f"[+-]?(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?"
 
-    def is_number(self, text: pd.Series) -> pd.Series:
-        """Return which texts are numbers."""
-        return text.str.fullmatch(self.number).astype(bool)
-
     def parsed(self, text: pd.Series) -> pd.Series:
         """Return texts as numbers, NaN where they are none."""
-        plain = text.where(self.is_number(text))
+        plain = text.where(text.str.fullmatch(self.number).astype(bool))
         if self.thousands:
             plain = plain.str.replace(THOUSANDS[self.thousands], "", regex=True)
         return pd.to_numeric(plain.str.replace(self.decimal, ".", regex=False), errors="coerce").astype(float)
 
 
 PLAIN = Writing()
-NUMBER, COMMA_NUMBER = PLAIN.number, Writing(",").number
-
-
-class Numbers(NamedTuple):
-    """A column read as numbers: `values` float, `blank` and `other` (neither blank nor a number) boolean."""
-
-    values: pd.Series
-    blank: pd.Series
-    other: pd.Series
-
-
-# -- distinct values -------------------------------------------------------------------------------------------------
+NUMBER = PLAIN.number
 
 
 def distinct(column: pd.Series) -> tuple[np.ndarray, pd.Index]:
@@ -110,7 +91,7 @@ def as_text(values: pd.Index, decimal: str = ".") -> pd.Series:
 def as_names(values: pd.Index) -> pd.Series:
     """Return distinct values as text in which a whole float has lost its '.0', so that 17.0 and 17 are one name."""
     text = as_text(values)
-    return text.str.replace(WHOLE_AS_FLOAT, r"\1", regex=True) if len(text) else text
+    return text.str.replace(r"^([+-]?\d+)\.0+$", r"\1", regex=True) if len(text) else text
 
 
 def names(column: pd.Series) -> pd.Series:
@@ -127,39 +108,31 @@ def code_key(value) -> str:
 
 
 def coded(column: pd.Series, codes: Sequence[str], writing: Writing = PLAIN) -> pd.Series:
-    """Return where a column holds one of `codes`."""
+    """Return where a column holds one of `codes`: equal as a number, or exactly as text."""
     if not codes:
         return pd.Series(False, index=column.index)
     positions, values = distinct(column)
-    return spread(_is_code(*_parsed(values, writing), codes), positions, column.index, False)
+    return spread(_parsed(values, writing, codes)[1], positions, column.index, False)
 
 
-def _is_code(parsed: pd.Series, text: pd.Series, codes: Iterable[str]) -> pd.Series:
-    """Return where a distinct value is one of `codes`: equal as a number, or exactly as text."""
-    codes = list(codes)
-    as_numbers = [float(c) for c in codes if re.fullmatch(NUMBER, c.strip())]
-    return parsed.isin(as_numbers) | text.isin([composed(c) for c in codes])
-
-
-# -- numbers ---------------------------------------------------------------------------------------------------------
-
-
-def _parsed(values: pd.Index, writing: Writing) -> tuple[pd.Series, pd.Series]:
-    """Return distinct values as numbers (NaN where they are none) and as text."""
+def _parsed(values: pd.Index, writing: Writing, codes: Iterable[str]) -> tuple[pd.Series, pd.Series, pd.Series]:
+    """Return distinct values as numbers (NaN where they are none), where they are codes, and where they are blank."""
     if pd.api.types.is_numeric_dtype(values.dtype):
         parsed = pd.Series(digits.whole(values.to_numpy(dtype=float, na_value=np.nan)))
-        return parsed.where(np.isfinite(parsed)), parsed.astype("str")
-    text = as_text(values, writing.decimal)
-    return pd.Series(digits.whole(writing.parsed(text))), text
+        parsed, text = parsed.where(np.isfinite(parsed)), parsed.astype("str")
+    else:
+        text = as_text(values, writing.decimal)
+        parsed = pd.Series(digits.whole(writing.parsed(text)))
+    as_numbers = [float(code) for code in codes if re.fullmatch(NUMBER, code.strip())]
+    return parsed, parsed.isin(as_numbers) | text.isin([composed(code) for code in codes]), text == ""
 
 
-def numbers(column: pd.Series, writing: Writing = PLAIN, codes: Iterable[str] = ()) -> Numbers:
-    """Read a column as numbers; `codes` are texts (or numbers) that stand for blank."""
+def numbers(column: pd.Series, writing: Writing = PLAIN, codes: Sequence[str] = ()) -> tuple[pd.Series, pd.Series]:
+    """Return a column as floats, and where it is blank; `codes` are texts (or numbers) that stand for that."""
     positions, values = distinct(column)
-    parsed, text = _parsed(values, writing)
-    blank = (text == "") | _is_code(parsed, text, codes)
-    found = ((parsed.mask(blank), np.nan), (blank, True), (parsed.isna() & ~blank, False))
-    return Numbers(*(spread(part, positions, column.index, gap) for part, gap in found))
+    parsed, code, blank = _parsed(values, writing, codes)
+    blank |= code
+    return spread(parsed.mask(blank), positions, column.index), spread(blank, positions, column.index, True)
 
 
 def bare_amount(text: str) -> tuple[str, str, bool]:
@@ -174,16 +147,17 @@ def bare_amount(text: str) -> tuple[str, str, bool]:
 
 
 def amounts(
-    column: pd.Series, writing: Writing, codes: Iterable[str] = (), currency: str | None = None
-) -> tuple[Numbers, dict[str, int]]:
+    column: pd.Series, writing: Writing, codes: Sequence[str] = (), currency: str | None = None
+) -> tuple[pd.Series, pd.Series, dict[str, int]]:
     """Read a column of money: as `numbers`, but signs of one currency are taken off, and brackets are a minus.
 
     Also returns what was done -> in how many rows.
     """
-    found = numbers(column, writing, codes)
-    if not found.other.any():
-        return found, {}
-    positions, values = distinct(column.where(found.other))
+    found, blank = numbers(column, writing, codes)
+    other = found.isna() & ~blank
+    if not other.any():
+        return found, blank, {}
+    positions, values = distinct(column.where(other))
     text, signs, brackets = zip(*map(bare_amount, as_text(values, writing.decimal)))
     parsed = writing.parsed(pd.Series(text, dtype="str"))
     sign = spread(pd.Series(signs, dtype=object).where(parsed.notna()), positions, column.index, None).dropna()
@@ -193,70 +167,49 @@ def amounts(
     for written in met.index:
         if currency and re.fullmatch("[A-Z]{3}", currency) and currency not in CURRENCIES[written].split():
             raise Refused(say("other currency", written=written, currency=currency))
-    again = spread(parsed, positions, column.index)
     below = spread(pd.Series(brackets, dtype=bool) & parsed.notna(), positions, column.index, False)
     told = {f"with {written} taken off": int(n) for written, n in met.items()}
     told |= {"in brackets, read as below zero": int(below.sum())}
-    return Numbers(found.values.fillna(again), found.blank, found.other & again.isna()), told
+    return found.fillna(spread(parsed, positions, column.index)), blank, told
 
 
-def advice(column: pd.Series, found: Numbers, writing: Writing) -> str:
+def advice(column: pd.Series, writing: Writing) -> str:
     """Return what to declare so that every cell is a number, or nothing where no way of writing numbers does that."""
-    stored = as_text(distinct(column[~found.blank])[1], writing.decimal)
-    text = stored.map(lambda cell: bare_amount(cell)[0])
+    text = as_text(distinct(column)[1], writing.decimal).map(lambda cell: bare_amount(cell)[0])
     signs = dict.fromkeys((writing.decimal, ".", ","))
     ways = [Writing(d, t) for t in (writing.thousands, *THOUSANDS) for d in signs if t != d]
-    fitting = [way for way in ways if way.is_number(text).all()]
-    changed = [
-        [key for key in ("decimal", "thousands") if getattr(way, key) != getattr(writing, key)] for way in fitting
-    ]
+    changed = {
+        way: [key for key in ("decimal", "thousands") if getattr(way, key) != getattr(writing, key)]
+        for way in ways if way.parsed(text).notna().all()
+    }  # fmt: skip
     # Three digits after the sign in every cell are thousands: 1,011 and 1,048 are not written to three decimals.
-    best = sorted(zip(fitting, changed), key=lambda pair: (len(pair[1]), "thousands" not in pair[1]))
-    if not best or not best[0][1]:
+    best = min(changed, key=lambda way: (len(changed[way]), "thousands" not in changed[way]), default=None)
+    if not best or not changed[best]:
         return ""
-    way, keys = best[0]
-    example = text[~writing.is_number(text)].iloc[0]
-    said = " and ".join(f"{key}: {getattr(way, key)!r}" for key in keys)
-    return say("advice", said=said, example=repr(example), value=f"{way.parsed(pd.Series([example]))[0]:.12g}")
+    example = text[writing.parsed(text).isna()].iloc[:1]
+    said = " and ".join(f"{key}: {getattr(best, key)!r}" for key in changed[best])
+    return say("advice", said=said, example=repr(example.item()), value=f"{best.parsed(example).item():.12g}")
 
 
-# -- answers ---------------------------------------------------------------------------------------------------------
-
-
-def answers(column: pd.Series, item: Item, key: str, writing: Writing) -> tuple[dict[str, pd.Series], pd.Series]:
-    """Return the columns of item `key`, NaN where a code is missing or not applicable, and where it is the latter."""
-    if item.is_number:
-        return {key: _scaled(column, item, key, writing)}, coded(column, item.not_applicable, writing)
-    found, absent = _category(column, item, key)
-    return ({key: dates(found[key], writing)} if item.is_date else found), absent
-
-
-def _scaled(column: pd.Series, item: Item, key: str, writing: Writing) -> pd.Series:
-    codes, nps = (*item.missing, *item.not_applicable), "nps" in item.role
-    found = numbers(column, writing, codes) if item.scale else amounts(column, writing, codes)[0]
-    if nps and not item.values and found.values.count() >= ENOUGH and not coded(column, ["0"]).any():
+def scaled(column: pd.Series, item: Item, key: str, writing: Writing) -> pd.Series:
+    """Return the answers of an item as numbers, NaN where a code is missing or not applicable."""
+    nps = "nps" in item.role
+    found, blank, *_ = (numbers if item.scale else amounts)(column, writing, item.aside)
+    if nps and not item.values and found.count() >= ENOUGH and not coded(column, ["0"]).any():
         # 1-11 may stand for 0-10, and 11 for 0: a blank 11 where no 0 is stored has to be confirmed
-        if not (item.confirmed and code_key("11") in map(code_key, codes)):
+        if not (item.confirmed and code_key("11") in map(code_key, item.aside)):
             refuse_cells(column, coded(column, ["11"]), "eleven", key=key)
-    if item.values:
-        found = _mapped(column, found, item, key)
-    if found.other.any():
-        refuse_cells(column, found.other, "no number", key=key, advice=advice(column, found, writing))
+    if item.values:  # what the stored codes stand for
+        meant = {float(c) if re.fullmatch(NUMBER, c.strip()) else composed(c): to for c, to in item.values.items()}
+        other = found.isna() & ~blank
+        found = found.astype(object).mask(other, column.where(other).map(composed)).map(meant).astype(float)
+        refuse_cells(column, found.isna() & ~blank, "no value", key=key)
+    if (other := found.isna() & ~blank).any():
+        refuse_cells(column, other, "no number", key=key, advice=advice(column[~blank], writing))
     low, high = item.scale or (-np.inf, np.inf)
-    outside = digits.outside(found.values, low, high)
-    refuse_cells(found.values, outside, "off the scale", key=key, scale=f"{low:g}-{high:g}")
-    refuse_cells(found.values, nps & found.values.notna() & (found.values % 1 != 0), "fractional", key=key)
-    return found.values
-
-
-def _mapped(column: pd.Series, found: Numbers, item: Item, key: str) -> Numbers:
-    """Return what the stored codes stand for, where the study says so."""
-    as_number = {code: bool(re.fullmatch(NUMBER, code.strip())) for code in item.values}
-    meant = {float(code) if as_number[code] else composed(code): value for code, value in item.values.items()}
-    stored = found.values.astype(object).mask(found.other, column.where(found.other).map(composed))
-    values = stored.map(meant).astype(float)
-    refuse_cells(column, values.isna() & ~found.blank, "no value", key=key)
-    return found._replace(values=values, other=values.isna() & ~found.blank)
+    refuse_cells(found, digits.outside(found, low, high), "off the scale", key=key, scale=f"{low:g}-{high:g}")
+    refuse_cells(found, nps & found.notna() & (found % 1 != 0), "fractional", key=key)
+    return found
 
 
 def require_same_codes(said: Mapping[float | str, str], item: Item, key: str) -> None:
@@ -264,16 +217,15 @@ def require_same_codes(said: Mapping[float | str, str], item: Item, key: str) ->
     if not item.scale or item.values:
         return
     codes = {float(c): words for c, words in said.items() if re.fullmatch(NUMBER, str(c).strip())}
-    absent = {code_key(code) for code in (*item.missing, *item.not_applicable)}
-    pattern = LEADING_NUMBER if item.scale == (0, 10) else LABEL_NUMBER
+    absent, pattern = {*map(code_key, item.aside)}, LEADING_NUMBER if item.scale == (0, 10) else LABEL_NUMBER
     numbered = {code: int(m[1]) for code, words in codes.items() if (m := pattern.match(str(words)))}
-    if other := [c for c, n in numbered.items() if c != n and (code_key(c) not in absent or n in RANGE_0_10)]:
+    if other := [c for c, n in numbered.items() if c != n and (code_key(c) not in absent or n in range(11))]:
         shown = ", ".join(f"{code:g}: {codes[code]!r}" for code in other[:EXAMPLES])
         meant = ", ".join(f"{code:g}: {number}" for code, number in list(numbered.items())[:3])
         raise Refused(say("other labels", shown=shown, meant=meant, key=key))
 
 
-def _category(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Series], pd.Series]:
+def categories(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Series], pd.Series]:
     """Return words, or cells as they are stored, and where they are not applicable.
 
     Of a multiple choice also 1 or 0 for each choice; a cell that holds nothing but missing codes is NaN throughout.
@@ -281,41 +233,33 @@ def _category(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Ser
     positions, values = distinct(column)
     parts = (text.split(item.multiple) if item.multiple else [text] for text in as_text(values))
     cells = [[code_key(part) for part in of_cell if part.strip()] for of_cell in parts]
-    never, missing = ({code_key(c) for c in codes} for codes in (item.not_applicable, item.missing))
-    labels, aside = {code_key(code): words for code, words in item.labels.items()}, never | missing
+    never, aside = ({code_key(c) for c in codes} for codes in (item.not_applicable, item.aside))
+    labels = {code_key(code): words for code, words in item.labels.items()}
 
     def rows(of_cell: Iterable, gap=False) -> pd.Series:
         return spread(pd.Series(list(of_cell), dtype=type(gap)), positions, column.index, gap)
 
-    if labels:
-        unknown = rows(any(k not in labels and k not in aside for k in cell) for cell in cells)
-        refuse_cells(column, unknown, "no choice label" if item.multiple else "no label", key=key)
     # a choice that is also declared missing is a choice; a label that is, is missing
     chosen = [[k for k in c if (k in labels if item.multiple else k not in aside)] for c in cells]
     if labels:
+        unknown = rows(any(k not in labels and k not in aside for k in cell) for cell in cells)
+        refuse_cells(column, unknown, "no choice label" if item.multiple else "no label", key=key)
         text = pd.Series(["; ".join(labels[k] for k in c) if c else None for c in chosen], dtype="str")
+    elif item.type == "text":
+        text = as_names(values)
     else:
-        text = as_names(values) if item.type == "text" else _as_stored(values, item)
-        text = text.where([bool(c) for c in chosen])
-    kept = spread(text, positions, column.index)
+        text = pd.Series(values)
+        if not ("verbatim" in item.role or item.is_date or pd.api.types.is_numeric_dtype(text)):
+            # texts that differ in signs nobody sees are one; what people wrote stays
+            odd = [isinstance(v, str) and not (v.isascii() and v.isprintable()) for v in text]
+            text = text.mask(odd, text[odd].map(composed)).astype(text.dtype)
+    kept = spread(text.where([bool(c) for c in chosen]), positions, column.index)
     if isinstance(kept.dtype, pd.Int64Dtype):  # nullable whole numbers served the reading; analyses know NaN
         kept = kept.astype(float if kept.isna().any() else int)
     found = {key: kept}
-    for suffix, code in item.companions.items():
+    for suffix, code in item.choices.items():
         found[key + suffix] = rows((float(code_key(code) in c) if c else np.nan for c in chosen), np.nan)
     return found, rows(not c and any(k in never for k in cell) for c, cell in zip(chosen, cells))
-
-
-def _as_stored(values: pd.Index, item: Item) -> pd.Series:
-    """Return distinct values as they are, but for texts that differ in signs nobody sees; what people wrote stays."""
-    stored = pd.Series(values)
-    if "verbatim" in item.role or pd.api.types.is_numeric_dtype(stored) or item.is_date:
-        return stored
-    plain = stored.map(lambda v: composed(v) if isinstance(v, str) and not (v.isascii() and v.isprintable()) else v)
-    return plain.astype(stored.dtype)
-
-
-# -- yes and no, dates -----------------------------------------------------------------------------------------------
 
 
 def flags(column: pd.Series) -> pd.Series:
@@ -362,9 +306,6 @@ def _from_year_first(text: str) -> str | None:
     return f"{year}-{int(month):02d}-{int(day):02d}{clock}"
 
 
-# -- words -----------------------------------------------------------------------------------------------------------
-
-
 def refuse_cells(column: pd.Series, where: pd.Series, sentence: str, **known) -> None:
     """Refuse the cells of a column at `where`, if there are any: how many they are, which, and in what rows."""
     if n := int(where.sum()):
@@ -384,13 +325,13 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
-def _shown(value) -> str:
-    if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
-        return f"{value:g}"
-    return repr(text if len(text := str(value)) <= 30 else text[:29] + "…")
-
-
 def listing(found: pd.Series) -> str:
     """Return the most frequent values with their counts: ``11: 84, 12: 3``; text in quotes."""
+
+    def shown(value) -> str:
+        if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
+            return f"{value:g}"
+        return repr(text if len(text := str(value)) <= 30 else text[:29] + "…")
+
     order = sorted(found.value_counts().items(), key=lambda pair: (-pair[1], str(pair[0])))
-    return ", ".join(f"{_shown(value)}: {n}" for value, n in order[:EXAMPLES]) + ", ..." * (len(order) > EXAMPLES)
+    return ", ".join(f"{shown(value)}: {n}" for value, n in order[:EXAMPLES]) + ", ..." * (len(order) > EXAMPLES)

@@ -6,8 +6,8 @@ So every value stays text here (only an empty one and ``~`` are nothing), and th
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -24,8 +24,7 @@ class Plain(str):
     """Text that was written without quotation marks."""
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """The parsed file: `data` of dicts, lists and text; `lines` from the path of a key to its line (1-based)."""
 
     name: str
@@ -36,31 +35,25 @@ class Document:
         """Return `path` without the steps that the file does not have."""
         found: tuple = ()
         for step in path:
-            if (*found, step) in self.lines:
-                found = (*found, step)
+            found = (*found, step) if (*found, step) in self.lines else found
         return found
 
-    def line(self, path: Iterable) -> int:
-        """Return the line of `path`, or of the nearest key above it; 0 for the whole file."""
-        return self.lines.get(self.known(path), 0)
-
-    def problem(self, path: Iterable, message: str) -> str:
-        """Return `message` after the file's name and the line of `path`."""
-        line = self.line(path)
-        return f"{self.name}, line {line}: {message}" if line else f"{self.name}: {message}"
+    def place(self, path: Iterable) -> str:
+        """Return the file's name and the line of `path`, or of the nearest key above it; no line for the whole file."""
+        known = self.known(path)
+        return f"{self.name}, line {self.lines[known]}" if known else self.name
 
 
 def refuse(problems: Iterable[str], shown: int = 20) -> None:
     """Raise `StudyProblem` with each of `problems` on a line, if there are any."""
-    found = list(problems)
-    if found:
+    if found := list(problems):
         more = [f"and {len(found) - shown} more"] if len(found) > shown else []
         raise StudyProblem("\n".join([*found[:shown], *more]))
 
 
 def read_document(path: Path) -> Document:
     """Parse a YAML file, keeping text and lines; `StudyProblem` names the line of what cannot be parsed."""
-    file, lines = path.name, {}
+    file, document = path.name, Document(path.name, {}, {})
     if (size := path.stat().st_size) > LARGEST:
         raise StudyProblem(say("too large", file=file, size=f"{size:,}", largest=f"{LARGEST:,}"))
     try:
@@ -68,7 +61,7 @@ def read_document(path: Path) -> Document:
         first = next(e for e in events if not isinstance(e, (yaml.StreamStartEvent, yaml.DocumentStartEvent)))
         if not isinstance(first, yaml.MappingStartEvent):
             raise StudyProblem(say("no keys at all", file=file))
-        data = _mapping(events, (), lines, file)
+        document.data.update(_value(first, events, (), document))
         next(events)
         if isinstance(more := next(events), yaml.DocumentStartEvent):
             raise StudyProblem(say("second document", file=file, line=more.start_mark.line + 1))
@@ -76,47 +69,38 @@ def read_document(path: Path) -> Document:
         byte = f"{error.object[error.start]:02x}"
         raise StudyProblem(say("not UTF-8", file=file, byte=byte, position=error.start)) from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise StudyProblem(
-            say("not YAML", file=file, where=where, why=getattr(error, "problem", None) or error)
-        ) from None
-    return Document(file, data, lines)
+        where = f", line {mark.line + 1}" if (mark := getattr(error, "problem_mark", None)) else ""
+        why = getattr(error, "problem", None) or error
+        raise StudyProblem(say("not YAML", file=file, where=where, why=why)) from None
+    return document
 
 
-def _value(event: yaml.Event, events, path: tuple, lines: dict[tuple, int], file: str):
+def _value(event: yaml.Event, events, path: tuple, document: Document):
     """Return what begins with an event, as typed; an alias is refused, so that nothing is longer than its file."""
-    line = event.start_mark.line + 1
-    lines.setdefault(path, line)
+    file, lines, line = document.name, document.lines, event.start_mark.line + 1
     if isinstance(event, yaml.AliasEvent):
         raise StudyProblem(say("alias", file=file, line=line, anchor=event.anchor))
     if len(path) > DEPTH:
         raise StudyProblem(say("deep", file=file, line=line, depth=DEPTH))
-    if isinstance(event, yaml.MappingStartEvent):
-        return _mapping(events, path, lines, file)
     if isinstance(event, yaml.SequenceStartEvent):
-        found: list = []
+        items: list = []
         while not isinstance(event := next(events), yaml.SequenceEndEvent):
-            found.append(_value(event, events, (*path, len(found)), lines, file))
+            lines[(*path, len(items))] = event.start_mark.line + 1
+            items.append(_value(event, events, (*path, len(items)), document))
+        return items
+    if isinstance(event, yaml.MappingStartEvent):
+        found: dict = {}
+        while not isinstance(event := next(events), yaml.MappingEndEvent):
+            line = event.start_mark.line + 1
+            if not isinstance(event, yaml.ScalarEvent):
+                raise StudyProblem(say("key of several", file=file, line=line))
+            if (key := _visible(event.value)) in found:
+                raise StudyProblem(say("key twice", file=file, line=line, key=repr(key), first=lines[(*path, key)]))
+            lines[(*path, key)] = line
+            found[key] = _value(next(events), events, (*path, key), document)
         return found
     text = _visible(event.value)
-    if event.style is None:
-        return None if text in ("", "~") else Plain(text)
-    return text
-
-
-def _mapping(events, path: tuple, lines: dict[tuple, int], file: str) -> dict:
-    found: dict = {}
-    while not isinstance(event := next(events), yaml.MappingEndEvent):
-        line = event.start_mark.line + 1
-        if not isinstance(event, yaml.ScalarEvent):
-            raise StudyProblem(say("key of several", file=file, line=line))
-        key = _visible(event.value)
-        if key in found:
-            raise StudyProblem(say("key twice", file=file, line=line, key=repr(key), first=lines[(*path, key)]))
-        lines[(*path, key)] = line
-        found[key] = _value(next(events), events, (*path, key), lines, file)
-    return found
+    return text if event.style is not None else None if text in ("", "~") else Plain(text)
 
 
 def _visible(text: str) -> str:

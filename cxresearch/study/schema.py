@@ -9,26 +9,18 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
+from pydantic.json_schema import WithJsonSchema
 
-from cxresearch.errors import StudyProblem, nearest, plain_text
+from cxresearch.errors import nearest, plain_text
 from cxresearch.sources import GLOB, HEADERS, WHITESPACE, database_file, without_password
-from cxresearch.study.document import Document, Plain, read_document, say
+from cxresearch.study.document import Document, Plain, read_document, refuse, say
 
 Role = Literal[
     "nps", "csat", "ces", "outcome", "driver", "demographic", "segment", "control", "verbatim", "asked_at", "respondent",
@@ -37,25 +29,37 @@ Role = Literal[
 ROLES: tuple[str, ...] = get_args(Role)
 OUTCOMES = ("nps", "csat", "ces", "outcome")
 COUNTING = {*OUTCOMES, "driver", "control", "asked_at"}  # roles that decide what is computed, or from whom
-Code = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
+ASIDE = ("missing", "not_applicable")  # keys of an item for codes that are no answers
+IDS = ("respondent", "customer", "agent", "contact", "case")  # columns that hold ids of people
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1250", "cp1251", "cp850")
-TIME_SIGNS = {
-    "Y": "year", "y": "year", "m": "month", "b": "month", "B": "month", "d": "day", "j": "day of the year", "G": "ISO year",
-    "V": "ISO week", "U": "week", "W": "week", "u": "weekday", "w": "weekday", "a": "weekday", "A": "weekday", "H": "hour",
-    "I": "hour", "p": "half", "M": "minute", "S": "second", "f": "fraction", "z": "zone", "Z": "zone",
+TIME_PARTS = {  # what strptime's signs say
+    "year": "Yy", "month": "mbB", "day": "d", "day of the year": "j", "ISO year": "G", "ISO week": "V", "week": "UW",
+    "weekday": "uwaA", "hour": "HI", "half": "p", "minute": "M", "second": "S", "fraction": "f", "zone": "zZ",
 }  # fmt: skip
 WHEN = (
     {"year", "month"}, {"year", "day of the year"}, {"year", "week", "weekday"}, {"ISO year", "ISO week", "weekday"},
 )  # fmt: skip
 
 
+def complain(wrong: dict[str, Any], **known) -> None:
+    """Raise the first of the sentences that holds."""
+    for sentence in (sentence for sentence, holds in wrong.items() if holds):
+        raise ValueError(say.told(sentence, **known))
+
+
 def listed(value):
     return value if isinstance(value, list) or value is None else [value]
 
 
-def as_column(value):
-    return {"column": value} if isinstance(value, str) else {} if value is None else value
+def read_by(before, kind, typed):
+    """Return a type whose values, written as `typed`, a function makes plain first."""
+    return Annotated[kind, BeforeValidator(before, json_schema_input_type=typed)]
+
+
+def several(kind, most: int | None = None):
+    """Return the type of a tuple for which a single value may stand."""
+    return read_by(listed, Annotated[tuple[kind, ...], Field(max_length=most)], kind | list[kind])
 
 
 def resolved(value):
@@ -64,20 +68,22 @@ def resolved(value):
         return {str(k): resolved(v) for k, v in value.items()}
     if isinstance(value, list):
         return [resolved(v) for v in value]
-    if not isinstance(value, Plain):
-        return value
-    if value in ("true", "false"):
+    if isinstance(value, Plain) and value in ("true", "false"):
         return value == "true"
-    if NUMBER.fullmatch(value) and not re.match(r"[+-]?0\d", value):
-        return int(value) if re.fullmatch(r"[+-]?\d+", value) else float(value)
-    return str(value)
+    if not isinstance(value, Plain) or not NUMBER.fullmatch(value) or re.match(r"[+-]?0\d", value):
+        return value if value is None else str(value)
+    return int(value) if re.fullmatch(r"[+-]?\d+", value) else float(value)
 
 
-def _known_encoding(name: str) -> str:
+def as_column(value):
+    return {"column": value} if isinstance(value, str) else {} if value is None else value
+
+
+def an_encoding(name: str) -> str:
     try:
         codecs.lookup(name)
     except LookupError:
-        raise ValueError(say("encoding", name=repr(name), near=nearest(name, ENCODINGS))) from None
+        complain({"encoding": True}, name=repr(name), near=nearest(name, ENCODINGS))
     return name
 
 
@@ -95,223 +101,19 @@ def one_sign(text):
 
 
 def as_time(age: str) -> timedelta:
-    """Return how long ``3 days`` is; zero if it is no age."""
+    """Return how long ``3 days`` is."""
     found = re.fullmatch(r"(\d+) ?(minute|hour|day|week)s?", age.strip())
-    return timedelta(**{f"{found[2]}s": int(found[1])}) if found else timedelta()
-
-
-def an_age(text: str) -> str:
-    complain({"age": not as_time(text)}, text=repr(text))
-    return text.strip()
+    complain({"age": not found or not int(found[1])}, text=repr(age))
+    return timedelta(**{f"{found[2]}s": int(found[1])})
 
 
 def a_time_format(written: str) -> str:
     """Return a format in strptime's signs that says when, a month at least; refused where it says less, or one thing twice."""
     signs = re.findall("%(.?)", written.replace("%%", ""))
-    parts = [TIME_SIGNS.get(sign, "unknown") for sign in signs]
-    whole = any(needed <= set(parts) for needed in WHEN) and len(set(parts)) == len(parts)
-    wrong = not whole or "unknown" in parts or ("p" in signs) != ("I" in signs)
-    complain({"time format": wrong}, written=repr(written))
+    said = [part for sign in signs for part, of in TIME_PARTS.items() if sign and sign in of]
+    once = len(said) == len(signs) == len(set(said)) and ("p" in signs) == ("I" in signs)
+    complain({"time format": not once or not any(needed <= set(said) for needed in WHEN)}, written=repr(written))
     return written
-
-
-Codes = Annotated[tuple[Code, ...], BeforeValidator(listed, json_schema_input_type=Code | list[Code])]
-Words = Annotated[tuple[str, ...], BeforeValidator(listed, json_schema_input_type=str | list[str])]
-Roles = Annotated[tuple[Role, ...], BeforeValidator(listed, json_schema_input_type=Role | list[Role])]
-Encoding = Annotated[str, AfterValidator(_known_encoding)]
-# One: what does not fit it is counted and shown.
-Encodings = Annotated[tuple[Encoding, ...], Field(max_length=1), BeforeValidator(listed, json_schema_input_type=str)]
-Decimal = Literal[".", ","]
-Thousands = Annotated[Literal[" ", ".", ",", "'"], BeforeValidator(one_sign, json_schema_input_type=str)]
-TimeFormat = Annotated[str, AfterValidator(a_time_format)]
-
-
-def complain(wrong: dict[str, Any], **known) -> None:
-    """Raise the first of the sentences that holds."""
-    for sentence in (sentence for sentence, holds in wrong.items() if holds):
-        raise ValueError(say.told(sentence, **known))
-
-
-class Section(BaseModel):
-    """A part of the file; a key that it does not know is refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class Item(Section):
-    """One question on one scale, or any other column worth carrying."""
-
-    column: str | dict[str, str] | None = None
-    """Header in the file, or wave: header; without it the item's key."""
-    scale: tuple[float, float] | None = None
-    """Lowest and highest valid answer; makes the item a number."""
-    type: Literal["number", "text", "date"] | None = None
-    """What an item without a scale is; by default it stays as it is stored."""
-    missing: Codes = ()
-    """Codes of answers that were skipped."""
-    not_applicable: Codes = ()
-    """Codes of respondents who never met what is asked about."""
-    values: dict[str, float] = Field(default_factory=dict)
-    """Stored code: the answer it stands for, where the two differ ({1: 0, ..., 11: 10}); then no other code is valid."""
-    multiple: Annotated[str, AfterValidator(one_character)] | None = None
-    """What separates the codes of a multiple choice (1;3;); gives a column <item>_<code> of 1 and 0 for each label."""
-    role: Roles = ()
-    """What analyses use the item for."""
-    kind: Literal["service", "product", "price", "digital", "personal", "emotion"] | None = None
-    """What a driver is about."""
-    label: str | None = None
-    """Words for figures and sentences."""
-    labels: dict[str, str] = Field(default_factory=dict)
-    """Code: words. Turns an item without a scale into these words."""
-    target: float | None = Field(None, ge=-100, le=100)
-    """What is aimed at, of an outcome: net promoter points, or percent in the upper two boxes."""
-    decimal: Decimal | None = None
-    """How these numbers are written, where it differs from the table's; so thousands."""
-    thousands: Thousands | None = None
-    time_format: TimeFormat | None = None
-    """How this date is written, where it differs from the table's."""
-    dayfirst: bool | None = None
-    """Whether this date is written day first, where it differs from the table."""
-    personal: bool = False
-    """true: the column names a person (name, e-mail, phone, address, ...), and an analysis needs it as it is."""
-    confirmed: bool | None = None
-    """false: a guess; no analysis starts until somebody has looked at it and set this to true."""
-
-    @model_validator(mode="after")
-    def _agrees(self):
-        role, (low, high) = set(self.role), self.scale or (0, 1)
-        both, found = {*self.missing} & {*self.not_applicable}, f"{low:g} to {high:g}" if self.scale else "none"
-        wrong = {
-            "scale falls": low >= high,
-            "scale of a text": self.scale and self.type not in (None, "number"),
-            "target": self.target is not None and not role & {*OUTCOMES},
-            "values without a scale": self.values and not self.is_number,
-            "multiple choice": self.multiple and (self.is_number or not self.labels),
-            "code twice": both,
-            "nps scale": "nps" in role and self.scale != (0, 10),
-        }
-        complain(wrong, low=f"{low:g}", high=f"{high:g}", type=self.type, code=min(both, default=""), found=found)
-        return self
-
-    def further(self, key: str) -> list[str]:
-        """Return the names of the columns that item `key` has beside its own."""
-        return [*([f"{key}_met"] if self.not_applicable else ()), *(key + suffix for suffix in self.companions)]
-
-    @property
-    def companions(self) -> dict[str, str]:
-        """Suffix of each further column of the item -> the code that it is about."""
-        codes = self.labels if self.multiple else ()
-        return {"_" + re.sub(r"\W", "_", code.strip()): code for code in codes}
-
-    def rates(self, code: str) -> bool:
-        """Whether a stored code lies on the scale of the item."""
-        return bool(NUMBER.fullmatch(code)) and self.scale[0] <= float(code) <= self.scale[1]
-
-    @property
-    def is_number(self) -> bool:
-        return self.scale is not None or self.type == "number"
-
-    @property
-    def is_date(self) -> bool:
-        return self.type == "date" or "asked_at" in self.role
-
-
-AnItem = Annotated[Item, BeforeValidator(as_column, json_schema_input_type=str | Item | None)]
-
-
-class Revenue(Section):
-    """Money per customer in a window, and what to do with amounts that are no revenue."""
-
-    column: str
-    from_: date | None = Field(None, alias="from")
-    """First day of the window."""
-    to: date | None = None
-    """Last day of the window."""
-    negative: Literal["keep", "zero", "drop", "error"] = "error"
-    missing: Literal["keep", "zero", "drop", "error"] = "error"
-    codes: Codes = ()
-    """Texts that stand for a missing amount, such as NA."""
-    decimal: Decimal | None = None
-    """How these amounts are written, where it differs from the table's; so thousands."""
-    thousands: Thousands | None = None
-
-    @model_validator(mode="after")
-    def _agrees(self):
-        complain({"window": self.from_ and self.to and self.from_ > self.to}, first=self.from_, last=self.to)
-        return self
-
-
-def headers(declared: str | Item | Revenue, key: str) -> dict[str | None, str]:
-    """Return wave -> header in the file of what a study declares under a key; None is any wave."""
-    column = declared if isinstance(declared, str) else declared.column
-    return column if isinstance(column, dict) else {None: column or key}
-
-
-def header(declared: str | Item | Revenue, key: str, wave: str | None) -> str | None:
-    """Return the header of a column in a wave; None where it was not asked."""
-    by_wave = headers(declared, key)
-    return by_wave.get(None, by_wave.get(wave))
-
-
-def spread(items: dict, codes: dict) -> dict:
-    """Return items as typed, each with what the patterns that its key matches say and itself does not; the last wins.
-
-    What an item only guesses (``confirmed: false``) gives way to the table's codes and to a pattern that is confirmed.
-    """
-    patterns = {key: said for key, said in items.items() if GLOB & set(key)}
-    own = {key: as_column(said) for key, said in items.items() if key not in patterns}
-    for pattern, said in patterns.items():
-        wrong = {"pattern of what": not isinstance(said, dict) or "column" in said}
-        wrong["pattern of nothing"] = not any(fnmatchcase(key, pattern) for key in own)
-        complain(wrong, pattern=repr(pattern))
-    shared = {k: {w: v for p, said in patterns.items() if fnmatchcase(k, p) for w, v in said.items()} for k in own}
-    return {key: _merged(shared[key], said, codes) if isinstance(said, dict) else said for key, said in own.items()}
-
-
-def _merged(shared: dict, own: dict, codes: dict) -> dict:
-    if str(own.get("confirmed")).lower() != "false":
-        return shared | own
-    codes = codes if "scale" in shared | own else {}  # they speak of ratings
-    aside = {w: [c for c in listed(own[w]) or () if c not in codes] for w in ("missing", "not_applicable") if w in own}
-    return own | aside | shared if str(shared.get("confirmed")).lower() == "true" else shared | own | aside
-
-
-def said_by(typed: dict, key: str, word: str) -> str:
-    """Return the key of the items as typed that says `word` of item `key`: its own, or that of a pattern."""
-    patterns = [p for p, said in typed.items() if GLOB & set(p) and fnmatchcase(key, p) and word in said]
-    return key if word in as_column(typed.get(key)) or not patterns else patterns[-1]
-
-
-def decisions(item: Item, coded: Counter | None) -> list[str]:
-    """Return in words what an item decides: scale, codes set aside with their counts (if known), values, role."""
-
-    def counted(codes: tuple[str, ...]) -> str:
-        return ", ".join(code if coded is None else f"{code} ({coded.get(code, 0)} rows)" for code in codes)
-
-    pairs = [f"{code} is {value:g}" for code, value in item.values.items()]
-    said = (
-        item.role and f"role {', '.join(item.role)}",
-        item.scale and f"scale {item.scale[0]:g} to {item.scale[1]:g}",
-        item.missing and f"missing {counted(item.missing)}",
-        item.not_applicable and f"not applicable {counted(item.not_applicable)}",
-        pairs and "stored " + ", ".join(pairs[:3]) + ", ..." * (len(pairs) > 3),
-        item.multiple and f"multiple choice separated by {item.multiple!r}",
-    )
-    return [part for part in said if part]
-
-
-def written(value) -> str:
-    """Return what a key of a table says, in words."""
-    if isinstance(value, Section):
-        value = value.model_dump(exclude_unset=True, by_alias=True)
-    if isinstance(value, dict):
-        return ", ".join(f"{k}: {written(v)}" for k, v in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
-
-
-HeaderRow = Literal["name", "label", "question", "option", "ignore"]
-PROBLEMS_SHOWN = 10
-IDS = ("respondent", "customer", "agent", "contact", "case")  # columns that hold ids of people
 
 
 def header_rows(value):
@@ -334,107 +136,199 @@ def each_once(waves: tuple[str, ...]) -> tuple[str, ...]:
     return waves
 
 
-def spaced(text):
-    return text.replace("_", " ") if isinstance(text, str) else text
+class Column(NamedTuple):
+    """How a column of a table is read; of one that is declared, its name, what asks for it and what is said of it, too.
 
-
-class As(NamedTuple):
-    """How a column is read (a method of `RawPart`), and what a blank cell in it is.
-
-    "kept", "refused", or left out where the table says ``missing: drop`` and refused where it does not ("dropped").
+    A `blank` cell is "kept", "refused", or left out where the table says ``missing: drop`` and refused where it does not
+    ("dropped").
     """
 
-    kind: str
+    kind: Literal["names", "flags", "moments", "number", "weight", "money", "item"]
     blank: Literal["kept", "refused", "dropped"] = "kept"
+    name: str = ""
+    asked_by: str = ""
+    said: "str | Item | Revenue" = ""
+
+    @property
+    def headers(self) -> dict[str | None, str]:
+        """Wave -> header in the file; None is any wave."""
+        at = self.said if isinstance(self.said, str) else self.said.column
+        return at if isinstance(at, dict) else {None: at or self.name}
+
+    def header(self, wave: str | None) -> str | None:
+        """Return the header in a wave; None where it was not asked."""
+        return self.headers.get(None, self.headers.get(wave))
 
 
+Code = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
+Codes, Words, Roles = several(Code), several(str), several(Role)
+# One: what does not fit it is counted and shown.
+Encodings = several(Annotated[str, AfterValidator(an_encoding)], most=1)
+Decimal = Literal[".", ","]
+Thousands = read_by(one_sign, Literal[" ", ".", ",", "'"], str)
+TimeFormat = Annotated[str, AfterValidator(a_time_format)]
+HeaderRow = Literal["name", "label", "question", "option", "ignore"]
+Headers = read_by(header_rows, tuple[HeaderRow, ...], str | list[str])
 # A text is split as a shell would, but no shell reads it.
-Command = Annotated[
-    tuple[str, ...],
-    BeforeValidator(lambda v: shlex.split(v) if isinstance(v, str) else v, json_schema_input_type=str | list[str]),
-]
-Name = Annotated[str | None, As("names")]
-Id = Annotated[str | None, As("names", "refused")]
-Number = Annotated[str | None, As("number")]
-Weight = Annotated[str | None, As("weight", "refused")]
-Moment = Annotated[str | None, As("moments")]
+Command = read_by(lambda v: shlex.split(v) if isinstance(v, str) else v, tuple[str, ...], str | list[str])
+Meaning = Annotated[Literal["missing", "not applicable"], BeforeValidator(lambda code: str(code).replace("_", " "))]
+OnProblem, Drop = Literal["keep", "zero", "drop", "error"], Literal["drop", "error"]
+Name = Annotated[str | None, Column("names")]
+Id = Annotated[str | None, Column("names", "refused")]
+Number = Annotated[str | None, Column("number")]
+Weight = Annotated[str | None, Column("weight", "refused")]
+Moment = Annotated[str | None, Column("moments")]
+
+# -- the models ------------------------------------------------------------------------------------------------------
+
+
+class Section(BaseModel):
+    """A part of the file; a key that it does not know is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Item(Section):
+    column: str | dict[str, str] | None = None
+    scale: tuple[float, float] | None = None
+    type: Literal["number", "text", "date"] | None = None
+    missing: Codes = ()
+    not_applicable: Codes = ()
+    values: dict[str, float] = Field(default_factory=dict)
+    multiple: Annotated[str, AfterValidator(one_character)] | None = None
+    role: Roles = ()
+    kind: Literal["service", "product", "price", "digital", "personal", "emotion"] | None = None
+    label: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    target: float | None = Field(None, ge=-100, le=100)
+    decimal: Decimal | None = None
+    thousands: Thousands | None = None
+    time_format: TimeFormat | None = None
+    dayfirst: bool | None = None
+    personal: bool = False
+    confirmed: bool | None = None
+
+    @model_validator(mode="after")
+    def _agrees(self):
+        role, (low, high) = set(self.role), self.scale or (0, 1)
+        both, found = {*self.missing} & {*self.not_applicable}, f"{low:g} to {high:g}" if self.scale else "none"
+        wrong = {
+            "scale falls": low >= high,
+            "scale of a text": self.scale and self.type not in (None, "number"),
+            "target": self.target is not None and not role & {*OUTCOMES},
+            "values without a scale": self.values and not self.is_number,
+            "multiple choice": self.multiple and (self.is_number or not self.labels),
+            "code twice": both,
+            "nps scale": "nps" in role and self.scale != (0, 10),
+        }
+        complain(wrong, low=f"{low:g}", high=f"{high:g}", type=self.type, code=min(both, default=""), found=found)
+        return self
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """Suffix of the column of each choice of a multiple one -> the code that it is about."""
+        return {"_" + re.sub(r"\W", "_", code.strip()): code for code in (self.labels if self.multiple else ())}
+
+    def further(self, key: str) -> list[str]:
+        """Return the names of the columns that item `key` has beside its own."""
+        return [key + suffix for suffix in (*(["_met"] if self.not_applicable else ()), *self.choices)]
+
+    @property
+    def aside(self) -> tuple[str, ...]:
+        """The codes that are no answers."""
+        return *self.missing, *self.not_applicable
+
+    def rates(self, code: str) -> bool:
+        """Whether a stored code lies on the scale of the item."""
+        return bool(NUMBER.fullmatch(code)) and self.scale[0] <= float(code) <= self.scale[1]
+
+    @property
+    def is_number(self) -> bool:
+        return self.scale is not None or self.type == "number"
+
+    @property
+    def is_date(self) -> bool:
+        return self.type == "date" or "asked_at" in self.role
+
+
+AnItem = read_by(as_column, Item, str | Item | None)
+
+
+class Revenue(Section):
+    column: str
+    from_: date | None = Field(None, alias="from")
+    to: date | None = None
+    negative: OnProblem = "error"
+    missing: OnProblem = "error"
+    codes: Codes = ()
+    decimal: Decimal | None = None
+    thousands: Thousands | None = None
+
+    @model_validator(mode="after")
+    def _agrees(self):
+        complain({"window": self.from_ and self.to and self.from_ > self.to}, first=self.from_, last=self.to)
+        return self
 
 
 class Table(Section):
     """What every table may say about its file; a field that names a column is called like that column."""
 
-    columns: ClassVar[dict[str, As]] = {}
+    columns: ClassVar[dict[str, Column]] = {}
     unique: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_):
-        found = {name: [m for m in field.metadata if isinstance(m, As)] for name, field in cls.model_fields.items()}
+        found = {name: [m for m in field.metadata if isinstance(m, Column)] for name, field in cls.model_fields.items()}
         cls.columns = {name: reads[0] for name, reads in found.items() if reads}
 
     source: str | None = None
-    """The file, relative to this one; may be a pattern such as sales/*.parquet."""
     encoding: Encodings = ()
-    """Of a text file, by default UTF-8."""
     encoding_errors: Literal["strict", "replace"] = "strict"
-    """replace: put a mark for undecodable bytes, and count them."""
     separator: Annotated[str, AfterValidator(lambda sign: one_character(sign, WHITESPACE))] = ","
     decimal: Decimal = "."
     thousands: Thousands | None = None
-    """What stands between thousands: a space of any kind, a dot, a comma or an apostrophe."""
     sheet: str | None = None
-    """Of an Excel file with several."""
-    header: Annotated[tuple[HeaderRow, ...], BeforeValidator(header_rows, json_schema_input_type=str | list[str])] = (
-        "name",
-    )
-    """What each header row holds: name, label, ignore, or question and option; none where the file has no header."""
+    header: Headers = ("name",)
     records: str | None = None
-    """Of a JSON file with several lists: the one to read."""
     database: Annotated[str, AfterValidator(without_password)] | None = None
-    """A DuckDB or SQLite file, or a PostgreSQL address with ${NAME} for what the environment holds."""
     query: str | None = None
-    """What to select from the database."""
     exclude: dict[str, Codes] = Field(default_factory=dict)
-    """Header: values of rows that are no data (previews, tests, unfinished answers)."""
     confirmed: dict[str, bool] = Field(default_factory=dict)
-    """Key of this table: false where it is a guess; no analysis starts until it is true."""
-    max_age: Annotated[str, AfterValidator(an_age)] | None = None
-    """How long ago a file may have been changed for a run to use it: 3 days, 12 hours."""
+    max_age: Annotated[str, AfterValidator(lambda age: as_time(age) and age.strip())] | None = None
     time_format: TimeFormat | None = None
-    """How dates are written, in strptime's signs; by default ISO (2018-12-31)."""
     dayfirst: bool = False
-    """Dates are written 31.12.2018 or 31/12/2018."""
-    codes: dict[str, Annotated[Literal["missing", "not applicable"], BeforeValidator(spaced)]] = Field(
-        default_factory=dict
-    )
-    """Code: what it means in every rating on whose scale it does not lie, where the item itself does not say."""
+    codes: dict[str, Meaning] = Field(default_factory=dict)
     items: dict[str, AnItem] = Field(default_factory=dict)
-    """Key: item. A pattern of keys (q*) says what all items share that match it; an item's own words win."""
 
-    @classmethod
-    def key(cls, column: str) -> str:
-        """Return the key in the file that names a column."""
-        return cls.model_fields[column].alias or column
+    def headers(self, *columns: str) -> list[str]:
+        """Return the headers in the file under which columns stand, without spaces around them."""
+        return [at.strip() for column in self.declared() if column.name in columns for at in column.headers.values()]
 
-    def declared(self) -> Iterator[tuple[str, str, As, str | Item | Revenue]]:
-        """Yield column, what asks for it, how it is read and what is said of it, of each column and item declared."""
-        for column, reads in self.columns.items():
-            if (said := getattr(self, column)) is not None:
-                yield column, self.key(column), reads, said
-        for key, item in self.items.items():
-            yield key, f"item {key}", As("item"), item
+    def declared(self) -> list[Column]:
+        """Return the columns and items that are declared."""
+        keys = {name: field.alias or name for name, field in type(self).model_fields.items()}
+        of = [reads._replace(name=c, asked_by=keys[c], said=getattr(self, c)) for c, reads in self.columns.items()]
+        items = [Column("item", name=k, asked_by=f"item {k}", said=item) for k, item in self.items.items()]
+        return [*(column for column in of if column.said is not None), *items]
 
     @property
-    def excluded(self) -> list[tuple[str, str]]:
-        """Header and code of the rows that are no data."""
-        return [(header, code) for header, codes in self.exclude.items() for code in codes]
+    def named(self) -> list[str]:
+        """The columns that the table will have, without its items."""
+        found = [column.name for column in self.declared() if column.name in self.columns]
+        return found + (["wave"] if getattr(self, "sources", None) else [])
+
+    @property
+    def item_columns(self) -> list[str]:
+        """The columns that its items give."""
+        return [column for key, item in self.items.items() for column in (key, *item.further(key))]
 
     @property
     def id_columns(self) -> list[str]:
         """The columns that hold ids of people, under whatever name: every use of such a header."""
-        declared = {column: said for column, _, _, said in self.declared()}
-        people = {c for c, said in declared.items() if c in IDS or "respondent" in getattr(said, "role", ())}
-        ids = {header for column in people for header in headers(declared[column], column).values()}
-        return [column for column, said in declared.items() if ids & set(headers(said, column).values())]
+        declared = self.declared()
+        people = [c for c in declared if c.name in IDS or "respondent" in getattr(c.said, "role", ())]
+        ids = {header for column in people for header in column.headers.values()}
+        return [column.name for column in declared if ids & set(column.headers.values())]
 
     @property
     def text_columns(self) -> list[str]:
@@ -450,53 +344,64 @@ class Table(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _patterns(cls, typed):
-        items, codes = (typed.get(key) for key in ("items", "codes")) if isinstance(typed, dict) else (None, None)
-        given = codes if isinstance(codes, dict) else {}
-        return typed | {"items": spread(items, given)} if isinstance(items, dict) else typed
+    def _spread(cls, typed):
+        """Give each item what the patterns that its key matches say of it and itself does not; of several the last wins.
+
+        What it only guesses (``confirmed: false``) gives way to a pattern that is confirmed, and to the codes of ratings.
+        """
+        items = typed.get("items") if isinstance(typed, dict) else None
+        if not isinstance(items, dict):
+            return typed
+        found = {key: as_column(said) for key, said in items.items() if not GLOB & set(key)}
+        patterns = {key: said for key, said in items.items() if key not in found}
+        for pattern, said in patterns.items():
+            wrong = {"pattern of what": not isinstance(said, dict) or "column" in said}
+            wrong["pattern of nothing"] = not any(fnmatchcase(key, pattern) for key in found)
+            complain(wrong, pattern=repr(pattern))
+        for key, own in ((key, own) for key, own in found.items() if isinstance(own, dict)):
+            shared = {w: v for p, said in patterns.items() if fnmatchcase(key, p) for w, v in said.items()}
+            found[key], guessed = shared | own, str(own.get("confirmed")).lower() == "false"
+            codes = [*(typed.get("codes") or ())] if guessed and "scale" in found[key] else []
+            own = own | {w: [c for c in listed(own[w]) or () if c not in codes] for w in ASIDE if codes and w in own}
+            answered = guessed and str(shared.get("confirmed")).lower() == "true"
+            found[key] = own | shared if answered else shared | own
+        return typed | {"items": found}
 
     @model_validator(mode="after")
     def _agrees(self):
-        sources = "sources" in type(self).model_fields
         given = [key for key in ("source", "sources", "database") if getattr(self, key, None) is not None]
-        neither = not given or given == ["source", "sources"]
-        address = self.database is not None and database_file(self.database, Path()) is None
+        keys = [field.alias or name for name, field in type(self).model_fields.items()]
+        waves = getattr(self, "sources", None) or {}
         wrong = {
-            "source or sources" if sources else "source": neither,
+            "source or sources" if "sources" in keys else "source": not given or given == ["source", "sources"],
             "several sources": len(given) > 1,
             "database and query": (self.database is None) != (self.query is None),
-            "age of an address": self.max_age is not None and address,
+            "age of an address": self.max_age and self.database and not database_file(self.database, Path()),
             "one sign": self.thousands == self.decimal,
+            "sources and wave": waves and self.wave is not None,
         }
         complain(wrong, given=" and ".join(given), sign=repr(self.decimal))
-        self._share_codes()
-        keys = [field.alias or name for name, field in type(self).model_fields.items()]
-        taken = {*self.columns, *(c for key, item in self.items.items() for c in item.further(key))}
         for key in self.confirmed:
             complain({"confirmed": key not in keys}, key=repr(key), near=nearest(key, keys))
-        for key in self.items:
+        for key, item in self.items.items():
+            # A code of the table that lies on the scale of a rating is an answer there.
+            own = {*item.aside, *item.values}
+            codes = {c: what for c, what in self.codes.items() if item.scale and c not in own and not item.rates(c)}
+            more = {w: [c for c, what in codes.items() if what == w.replace("_", " ")] for w in ASIDE}
+            self.items[key] = item.model_copy(update={w: (*getattr(item, w), *more[w]) for w in ASIDE})
+        taken = {*self.columns, *(c for key, item in self.items.items() for c in item.further(key))}
+        for key, item in self.items.items():
             own = say("item key beside", key=key) if key in keys else ""
             complain({"item key": not key.isidentifier(), "item key taken": key in taken}, key=repr(key), own=own)
+            for wave in item.column if isinstance(item.column, dict) else ():
+                wrong = {"column per wave": not waves, "unknown wave": wave not in waves}
+                complain(wrong, key=key, wave=repr(wave), near=nearest(wave, waves))
         return self
-
-    def _share_codes(self) -> None:
-        """Give the codes of the table to its ratings; what lies on a scale is an answer there."""
-        for key, item in self.items.items():
-            own = {*item.missing, *item.not_applicable, *item.values}
-            shared = {c: said for c, said in self.codes.items() if item.scale and c not in own and not item.rates(c)}
-            more = {
-                field: (*getattr(item, field), *(c for c, said in shared.items() if said == spaced(field)))
-                for field in ("missing", "not_applicable")
-            }
-            self.items[key] = item.model_copy(update=more)
 
 
 class Responses(Table):
-    """One respondent in one wave."""
-
     unique = ("respondent", "wave")
     sources: dict[str, str] | None = None
-    """Wave: file."""
     respondent: Id = Field(None, alias="id")
     wave: Id = None
     customer: Name = None
@@ -505,104 +410,62 @@ class Responses(Table):
     cluster: Id = None
     fpc: Weight = None
     duration: Number = None
-    """Seconds that the answer took."""
     language: Name = None
-    """Of the respondent: en, pl, ru."""
     contact: Name = None
-    """The id of the contact that an item with role contact_rating is about."""
     followed_up: Moment = None
-    """When somebody came back to the respondent; blank where nobody did."""
-
-    @model_validator(mode="after")
-    def _waves_agree(self):
-        complain({"sources and wave": self.sources is not None and self.wave is not None})
-        for key, item in self.items.items():
-            for wave in item.column if isinstance(item.column, dict) else ():
-                wrong = {
-                    "column per wave": self.sources is None and self.wave is None,
-                    "unknown wave": self.sources is not None and wave not in self.sources,
-                }
-                complain(wrong, key=key, wave=repr(wave), near=nearest(wave, self.sources or ()))
-        return self
 
 
 class Customers(Table):
-    """One account."""
-
     unique = ("customer",)
-    customer: Annotated[str, As("names", "refused")] = Field(alias="id")
+    customer: Annotated[str, Column("names", "refused")] = Field(alias="id")
     since: Moment = None
     until: Moment = None
-    revenue: Annotated[
-        Revenue | None, BeforeValidator(as_column, json_schema_input_type=str | Revenue | None), As("money")
-    ] = None
+    revenue: Annotated[read_by(as_column, Revenue | None, str | Revenue | None), Column("money")] = None
 
 
-class _Events(Table):
-    missing: Literal["drop", "error"] = "error"
-    """What to do with rows that lack the customer, the time or the amount."""
-
-
-class Transactions(_Events):
-    """One payment."""
-
-    customer: Annotated[str, As("names", "dropped")]
-    time: Annotated[str, As("moments", "dropped")]
-    amount: Annotated[str, As("money", "dropped")]
+class Transactions(Table):
+    missing: Drop = "error"
+    customer: Annotated[str, Column("names", "dropped")]
+    time: Annotated[str, Column("moments", "dropped")]
+    amount: Annotated[str, Column("money", "dropped")]
     negative: Literal["returns", "error", "drop"] = "error"
-    """returns: negative amounts are money paid back, and stay."""
 
 
-class Interactions(_Events):
-    """One contact."""
-
+class Interactions(Table):
     unique = ("contact",)
-    customer: Annotated[str, As("names")]
-    time: Annotated[str, As("moments", "dropped")]
-    contact: Annotated[str | None, As("names", "dropped")] = None
-    """Its id, which responses may name."""
+    missing: Drop = "error"
+    customer: Annotated[str, Column("names")]
+    time: Annotated[str, Column("moments", "dropped")]
+    contact: Annotated[str | None, Column("names", "dropped")] = None
     case: Name = None
-    """The id of what contacts are about, from the first of them to the last."""
     channel: Name = None
     touchpoint: Name = None
     stage: Name = None
-    """Of the journey, where it is a matter of the contact; that of a touchpoint stands under touchpoints."""
     owner: Name = None
-    """The department that has the case; another in the next row is a hand-off."""
     agent: Name = None
-    resolved: Annotated[str | None, As("flags")] = None
+    resolved: Annotated[str | None, Column("flags")] = None
     closed: Moment = None
-    """When the case was closed; blank while it is open."""
     text: Name = None
 
 
 class Employees(Table):
-    """One unit in one period."""
-
     unique = ("unit", "period")
-    unit: Annotated[str, As("names", "refused")]
-    period: Annotated[str, As("names", "refused")]
-    engagement: Annotated[AnItem, As("item")]
+    unit: Annotated[str, Column("names", "refused")]
+    period: Annotated[str, Column("names", "refused")]
+    engagement: Annotated[AnItem, Column("item")]
     n: Number = None
-    """How many employees answered."""
     sd: Number = None
-    """Standard deviation of their answers; with n it says how far the mean can be trusted."""
 
 
 class Costs(Table):
-    """One kind of cost in one period."""
-
     unique = ("period", "kind")
-    period: Annotated[str, As("names", "refused")]
-    kind: Annotated[str, As("names", "refused")]
-    amount: Annotated[str, As("money", "refused")]
+    period: Annotated[str, Column("names", "refused")]
+    kind: Annotated[str, Column("names", "refused")]
+    amount: Annotated[str, Column("money", "refused")]
     roles: dict[str, Literal["acquisition", "service", "retention"]] = Field(default_factory=dict)
-    """Kind: what it is spent on."""
 
 
 class Tables(Section):
-    """The tables that this study has; at least one."""
-
     responses: Responses | None = None
     customers: Customers | None = None
     transactions: Transactions | None = None
@@ -612,7 +475,7 @@ class Tables(Section):
 
     @model_validator(mode="after")
     def _any(self):
-        complain({"no table": not any(getattr(self, name) for name in TABLES)}, tables=", ".join(TABLES))
+        complain({"no table": not self.model_fields_set}, tables=", ".join(TABLES))
         return self
 
 
@@ -622,75 +485,81 @@ COLUMNS = tuple(dict.fromkeys(c for f in Tables.model_fields.values() for c in f
 
 class Privacy(Section):
     minimum_base: int = Field(10, ge=1)
-    """A group with fewer rows is pooled or hidden."""
     purpose: str | None = None
-    """What the data are kept for."""
     delete_after: date | None = None
-    """Last day on which they may be used; past it the study is refused."""
 
 
 class Touchpoint(Section):
-    """Where customers meet the company; the name is that of interactions, or another."""
-
     stage: Literal["before", "purchase", "after"] | None = None
     kind: Literal["physical", "digital", "personal"] | None = None
     item: str | None = None
-    """The item of responses that measures it; none where nobody is asked."""
     owner: str | None = None
-    """The department that answers for it."""
 
 
 class Programme(Section):
-    """What was changed, from when, and for which units; the others are compared with."""
-
     from_: date = Field(alias="from")
     unit: str
-    """The column that names the unit: an item of customers, say, or unit of employees."""
     treated: Words = Field(min_length=1)
-    """Its values where the programme runs."""
 
 
 class Report(Section):
-    """A named run: which notebooks, once for each value of which columns, with which parameters."""
-
     notebooks: Words = ()
     each: Words = ()
-    """Columns: a report for each value, or each combination of values, of them."""
     whole: bool = False
-    """Beside those of `each`, a report on the whole study."""
     min_rows: int = Field(1, ge=1)
-    """A value of `each` with fewer rows gets no report."""
     parameters: Annotated[dict[str, Any], BeforeValidator(resolved)] = Field(default_factory=dict)
     keep: int | None = Field(None, ge=1)
-    """How many runs to keep, the latest whole one always; without it, all."""
     on_failure: Command = ()
-    """A program and its arguments, started when a run fails; CXRESEARCH_FAILED_RUN holds the run's folder."""
 
 
 class StudyFile(Section):
-    """What the data of a study are."""
-
-    version: Annotated[Literal["1", "2"], BeforeValidator(str, json_schema_input_type=Literal[1, 2, "1", "2"])] = "1"
-    """Of this format: 2. A file without it is read as version 1, and told what it lacks."""
+    version: read_by(str, Literal["1", "2"], Literal[1, 2, "1", "2"]) = "1"
     title: str
     currency: str | None = None
-    waves: Annotated[Words, BeforeValidator(listed), AfterValidator(each_once)] = ()
-    """Labels of the waves in the order of time, where neither dates nor the labels say it."""
+    waves: Annotated[Words, AfterValidator(each_once)] = ()
     population: float | None = Field(None, gt=0)
-    """How many customers there are in all; without it, no total speaks of more than those who answered."""
     privacy: Privacy = Privacy()
     tables: Tables
     touchpoints: dict[str, Touchpoint] = Field(default_factory=dict)
     programme: Programme | None = None
     taxonomy: str | None = None
-    """A file of topics and the words that speak of them; without it, the one that comes with the package."""
     reports: dict[str, Report] = Field(default_factory=dict)
 
 
 def json_schema() -> str:
     """Return the JSON schema of a study file, by which an editor completes one."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyFile.model_json_schema(by_alias=True)}
+    schema = StudyFile.model_json_schema(by_alias=True)
+    for model, found in {"StudyFile": schema, **schema["$defs"]}.items():
+        found["description"] = say(model)
+        for key, said in found["properties"].items():
+            word = next((word for word in (f"{model}.{key}", f"Table.{key}") if word in say), None)
+            said.update({"description": say(word)} if word else {})
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+def decisions(item: Item, coded: Counter | None) -> list[str]:
+    """Return in words what an item decides: scale, codes set aside with their counts (if known), values, role."""
+
+    rows = {code: "" if coded is None else f" ({coded.get(code, 0)} rows)" for code in item.aside}
+    missing, never = (", ".join(code + rows[code] for code in codes) for codes in (item.missing, item.not_applicable))
+    pairs = [f"{code} is {value:g}" for code, value in item.values.items()]
+    said = (
+        item.role and f"role {', '.join(item.role)}",
+        item.scale and f"scale {item.scale[0]:g} to {item.scale[1]:g}",
+        missing and f"missing {missing}",
+        never and f"not applicable {never}",
+        pairs and "stored " + ", ".join(pairs[:3]) + ", ..." * (len(pairs) > 3),
+        item.multiple and f"multiple choice separated by {item.multiple!r}",
+    )
+    return [part for part in said if part]
+
+
+def written(value) -> str:
+    """Return what a key says, in words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {written(v)}" for k, v in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
 # -- from the text to the models -------------------------------------------------------------------------------------
@@ -702,64 +571,45 @@ def read_study_file(path: Path) -> tuple[StudyFile, Document]:
     try:
         return StudyFile.model_validate(document.data), document
     except ValidationError as error:
-        found = sorted(error.errors(include_url=False), key=lambda e: document.line(e["loc"]))
+        found = sorted(error.errors(include_url=False), key=lambda e: document.lines.get(document.known(e["loc"]), 0))
     told: dict[tuple, str] = {}
     for problem in found:
         # The first of several complaints about one place is the one that names the form meant.
         named = problem["loc"][-1] if problem["type"] in ("missing", "extra_forbidden") else None
-        place = (document.known(problem["loc"]), named)
-        told.setdefault(place, document.problem(problem["loc"], _sentence(problem, document)))
-    more = [f"and {len(told) - PROBLEMS_SHOWN} more"] if len(told) > PROBLEMS_SHOWN else []
-    raise StudyProblem("\n".join([*list(told.values())[:PROBLEMS_SHOWN], *more]))
+        place = document.known(problem["loc"])
+        told.setdefault((place, named), f"{document.place(place)}: {_sentence(problem, document)}")
+    refuse(told.values(), shown=10)
 
 
 def _sentence(found: dict, document: Document) -> str:
-    place = _dotted(document.known(found["loc"]))
-    last, given = found["loc"][-1] if found["loc"] else "", found["input"]
-    if found["type"] == "extra_forbidden":
-        above = document.known(found["loc"][:-1])
-        return say("unknown key", key=repr(last), above=_dotted(above), near=nearest(last, _keys_at(above)))
-    if found["type"] == "missing":
-        return say("missing key", place=place, key=repr(last))
-    if found["type"] == "literal_error":
+    loc, given, kind = found["loc"], found["input"], found["type"]
+    place, above = (".".join(map(str, document.known(at))) or "the study" for at in (loc, loc[:-1]))
+    if kind == "extra_forbidden":
+        return say("unknown key", key=repr(loc[-1]), above=above, near=nearest(loc[-1], _keys_at(loc[:-1])))
+    if kind == "missing":
+        return say("missing key", place=place, key=repr(loc[-1]))
+    if kind == "literal_error":
         choices = found["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         near = nearest(given, choices) or "; choices: " + ", ".join(choices)
         return say("no choice", place=place, given=given, near=near)
-    if found["type"] == "value_error":
+    if kind == "value_error":
         return f"{place}: {found['ctx']['error']}" if place != "the study" else str(found["ctx"]["error"])
-    if found["type"] in ("model_type", "dict_type"):
+    if kind in ("model_type", "dict_type"):
         return say("no keys", place=place, given=repr(str(given)))
     shown = f"; found {str(given)!r}" if isinstance(given, str) else ""
     return f"{place}: {found['msg'][0].lower()}{found['msg'][1:]}{shown}"
 
 
-def _dotted(path: tuple) -> str:
-    return ".".join(map(str, path)) or "the study"
-
-
 def _keys_at(path: tuple) -> list[str]:
-    """Return the keys that the model at `path` knows."""
+    """Return the keys that the model at `path` knows; a step that is no field is a name in a dict of models."""
+
+    def models_in(annotation) -> list[type[BaseModel]]:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return [annotation]
+        return [model for inner in get_args(annotation) for model in models_in(inner)]
+
     models: list[type[BaseModel]] = [StudyFile]
     for step in path:
         fields = [f for model in models for name, f in model.model_fields.items() if step == (f.alias or name)]
-        if fields:  # a step that is no field is a name in a dict of parts, and the models stay
-            models = [m for field in fields for m in _models_in(field.annotation)]
+        models = [model for field in fields for model in models_in(field.annotation)] or models
     return [field.alias or name for model in models for name, field in model.model_fields.items()]
-
-
-def _models_in(annotation) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for inner in get_args(annotation) for model in _models_in(inner)]
-
-
-def columns_of(table: Table) -> list[str]:
-    """Return the named columns that a table will have; without its items."""
-    declared = [column for column in table.columns if getattr(table, column) is not None]
-    return declared + (["wave"] if getattr(table, "sources", None) else [])
-
-
-def headers_of(table: Table, columns: Iterable[str]) -> list[str]:
-    """Return the headers in the file under which columns stand, without spaces around them."""
-    declared = {column: said for column, _, _, said in table.declared()}
-    return [h.strip() for c in columns if c in declared for h in headers(declared[c], c).values()]

@@ -10,7 +10,7 @@ import pickle
 import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cxresearch.errors import StudyProblem
@@ -31,20 +31,15 @@ def shared_tables(study, folder: Path, *, seen: dict) -> Iterator[dict[str, str]
 
     The file lies in `folder` while it lasts; `seen` is the `signature` of the study when it was read.
     """
-    tables = {name: pickle.dumps(study.read(name), protocol=5) for name in study.table_names}
-    head = {"signature": seen, "sizes": {name: len(content) for name, content in tables.items()}}
-    unnamed = DESCRIPTORS.is_dir()
+    unnamed, token = DESCRIPTORS.is_dir(), secrets.token_hex(16)
     opened = tempfile.TemporaryFile if unnamed else tempfile.NamedTemporaryFile
-    token = secrets.token_hex(16)
     with opened(dir=folder if unnamed else None, prefix="cxr-") as file:
-        file.write(token.encode())
-        pickle.dump(head, file, protocol=5)
-        for content in tables.values():
-            file.write(content)
+        tables = [pickle.dumps(study.read(name), protocol=5) for name in study.table_names]
+        head = {"signature": seen, "sizes": dict(zip(study.table_names, map(len, tables)))}
+        file.writelines([token.encode(), pickle.dumps(head), *tables])
         file.flush()
         tables.clear()
-        place = f"/proc/{os.getpid()}/fd/{file.fileno()}" if unnamed else file.name
-        yield {VARIABLE: f"{token} {place}"}
+        yield {VARIABLE: f"{token} {f'/proc/{os.getpid()}/fd/{file.fileno()}' if unnamed else file.name}"}
 
 
 def lent_table(study, name: str):
@@ -53,22 +48,18 @@ def lent_table(study, name: str):
     `StudyProblem` if a file changed since the batch read it: its reports would not be about the same data.
     """
     token, _, place = os.environ.get(VARIABLE, "").partition(" ")
-    try:
-        with open(place, "rb") as file:
-            foreign = hasattr(os, "getuid") and os.fstat(file.fileno()).st_uid != os.getuid()
-            # A pickle is only as trustworthy as its owner; a batch that is over left its number to another file.
-            if foreign or file.read(len(token)) != token.encode():
-                return None
-            head = pickle.load(file)
-            if str(Path(study.path).resolve()) not in head["signature"]:
-                return None
-            require_unchanged(head["signature"], signature(study), "since this run began")
-            for other, size in head["sizes"].items():
-                if other == name:
-                    return pickle.loads(file.read(size))
-                file.seek(size, os.SEEK_CUR)
-    except OSError:
-        pass
+    with suppress(OSError), open(place, "rb") as file:
+        foreign = hasattr(os, "getuid") and os.fstat(file.fileno()).st_uid != os.getuid()
+        # A pickle is only as trustworthy as its owner; a batch that is over left its number to another file.
+        if foreign or file.read(len(token)) != token.encode():
+            return None
+        head = pickle.load(file)
+        if str(Path(study.path).resolve()) not in head["signature"]:
+            return None
+        require_unchanged(head["signature"], signature(study), "since this run began")
+        names = list(head["sizes"])
+        file.seek(sum(head["sizes"][other] for other in names[: names.index(name)]), os.SEEK_CUR)
+        return pickle.load(file)
     return None
 
 

@@ -1,48 +1,32 @@
 """An opened study: its tables, roles, labels and design, in the words that notebooks use; and its parts."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict, namedtuple
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import pandas as pd
 
-from cxresearch.errors import StudyProblem, TooFewRespondents, nearest, plain_text
+from cxresearch.errors import StudyProblem, TooFewRespondents, nearest, plain_text, require_choice
 from cxresearch.findings import number
 from cxresearch.privacy import study_key
-from cxresearch.sources import database_file
-from cxresearch.study import narrow
+from cxresearch.study import narrow, schema
 from cxresearch.study.codes import count
 from cxresearch.study.document import Document, refuse, say
-from cxresearch.study.narrow import CUSTOMER, Only, as_words, holder_of, kept_rows
-from cxresearch.study.schema import (
-    COLUMNS,
-    COUNTING,
-    OUTCOMES,
-    ROLES,
-    TABLES,
-    Item,
-    Report,
-    StudyFile,
-    Table,
-    Touchpoint,
-    as_time,
-    columns_of,
-    decisions,
-    read_study_file,
-    said_by,
-    written,
-)
+from cxresearch.study.narrow import CUSTOMER, Only, as_words
+from cxresearch.study.schema import COLUMNS, COUNTING, OUTCOMES, ROLES, TABLES, Item, StudyFile, Table, Touchpoint
 from cxresearch.study.shared import lent_table
-from cxresearch.study.table import SHOWN, Loaded, Waterfall, find_files, guarded, load_table, names_in, reasons
+from cxresearch.study.table import SHOWN, Loaded, find_files, guarded, load_table, names_in, reasons
 from cxresearch.survey import Survey
 from cxresearch.survey import Table as Events
 
 DESIGN = {"weight": "weight", "strata": "stratum", "cluster": "cluster", "fpc": "fpc", "wave": "wave"}
 GROUPINGS = ("demographic", "segment")
+# What nobody has confirmed yet: file and line, what it is (item recommend), what it says, whether it changes a number.
+Guess = namedtuple("Guess", "place what says counts")
 HARMLESS = {"encoding", "encoding_errors"}  # keys of a table whose guess changes at most how text looks
 
 
@@ -55,10 +39,8 @@ def open_study(path: str | Path, *, today: date | None = None) -> "Study":
 
     Raises
     ------
-    StudyProblem
-        The file is absent or wrong (with line and nearest known key), a source is absent, or the data were to be deleted.
-    DataProblem
-        ``CXRESEARCH_KEY`` is too short.
+    StudyProblem, DataProblem
+        The file is absent or wrong, a source is absent, the data were to be deleted; ``CXRESEARCH_KEY`` is too short.
 
     Examples
     --------
@@ -72,108 +54,73 @@ def open_study(path: str | Path, *, today: date | None = None) -> "Study":
     path, only = narrow.split_reference(path)
     path = path / "study.yml" if path.is_dir() else path
     if not path.is_file():
-        raise StudyProblem(
-            say("no study", path=repr(str(path)), near=nearest(path.name, names_in(path.parent, "*.y*ml")))
-        )
-    declared, document = read_study_file(path)
-    whole = Study(path, declared, find_files(path.parent, declared, document), document)
+        near = nearest(path.name, names_in(path.parent, "*.y*ml"))
+        raise StudyProblem(say("no study", path=repr(str(path)), near=near))
+    whole = Study(path, *schema.read_study_file(path))
     whole.require_in_time(today=today)
     whole._require_known_words()
     return whole.narrowed(only) if only else whole
 
 
-class Guess(NamedTuple):
-    """Something that nobody has confirmed yet."""
-
-    place: str  # file and line
-    what: str  # item recommend, or tables.responses.weight
-    says: str  # what it says, with counts
-    counts: bool  # whether it changes a number
-
-
-def _survey(name: str, about: str) -> property:
-    return property(lambda study: study.survey_of(name, study._table(name)), doc=about)
-
-
-def _events(name: str, about: str) -> property:
-    return property(lambda study: study._events_of(name), doc=about)
-
-
 class Study:
     """Checked tables whose columns are named by item key; made by `open_study`.
 
-    Beside what the study file says of itself (path, title, currency, version, waves, population, purpose, delete_after),
-    `reports` is name -> the report it declares; `programme` what was changed (``from_``, ``unit``, ``treated``) and
-    `taxonomy` the file of topics, None where the study does not say; `cost_roles` kind of cost -> what it is spent on;
-    `min_base` the disclosure floor, in distinct persons; `only` the columns and values that this part of the study is
-    narrowed to, none for the whole.
+    ``responses`` and ``customers`` are surveys; ``transactions``, ``interactions``, ``employees``, ``costs`` tables of events.
+
+    path, title, currency, version, waves, population, programme, reports : as the study file says
+    taxonomy : its path; None without one
+    min_base : the disclosure floor, in distinct persons
+    cost_roles, kinds, targets : kind of cost -> what it is spent on; driver -> what it is about; item -> what is aimed at
+    labels : item -> words, or its key
+    table_names, column_names : the tables declared; table -> the columns that it is declared to have
+    revenue_window : first and last day (ISO) that the customers' revenue covers; None where the study does not say
+    only, part, reference : columns and values of a part of a study, none for the whole; in words; what opens it again
     """
 
-    responses = _survey("responses", "One row per respondent and wave: respondent, wave, customer, weight, ..., items.")
-    customers = _survey("customers", "One row per account: customer, since, until, revenue, items.")
-    transactions = _events("transactions", "One row per payment: customer, time, amount, items.")
-    interactions = _events("interactions", "One row per contact: customer, time, contact, ..., closed, items.")
-    employees = _events("employees", "One row per unit and period: unit, period, engagement, n, sd, items.")
-    costs = _events("costs", "One row per kind and period: period, kind, amount, items.")
-
-    def __init__(
-        self, path: Path, declared: StudyFile, files: Mapping[str, Mapping[str | None, list[Path]]], document: Document
-    ):
-        self._document = document
+    def __init__(self, path: Path, declared: StudyFile, document: Document):
+        self._document, self._privacy, self._touchpoints = document, declared.privacy, declared.touchpoints
         self.path, self.title, self.currency = path, declared.title, declared.currency
         self.version, self.waves, self.population = declared.version, declared.waves, declared.population
         self.programme, self.taxonomy = declared.programme, declared.taxonomy and path.parent / declared.taxonomy
-        self._touchpoints, self.cost_roles = declared.touchpoints, getattr(declared.tables.costs, "roles", {})
-        self.reports: dict[str, Report] = dict(declared.reports)
-        self._declared: dict[str, Table] = {name: table for name in TABLES if (table := getattr(declared.tables, name))}
-        self.min_base = declared.privacy.minimum_base
-        self.purpose, self.delete_after = declared.privacy.purpose, declared.privacy.delete_after
-        self._files, self._key = files, study_key(self.title)
-        self._whole, self._lost = self, {}  # of a part: the study that it is of, and the tables it cannot have
-        self._is_group, self.only = True, ()  # of a part: once it has been found to be one
-        self._forget_rows()
+        self.reports, self.min_base = dict(declared.reports), declared.privacy.minimum_base
+        self.cost_roles = getattr(declared.tables.costs, "roles", {})
+        self._files, self._key = find_files(path.parent, declared, document), study_key(self.title)
+        self._narrow(self, {name: table for name, table in declared.tables if table is not None}, (), {})
 
-    def _forget_rows(self) -> None:
-        self._loaded: dict[str, Loaded] = {}
-        self._guarded: dict[str, pd.DataFrame] = {}
-        self._matched: dict[str, Waterfall] = {}
-        self._domains: dict[str, list] = {}  # what was asked of parts of each table: two of them may tell of few
-        self._decided: dict[str, dict] = {}  # what is hidden of each table
+    def _narrow(self, whole: "Study", tables: dict[str, Table], only: Only, lost: dict[str, str]) -> None:
+        """Make this a part of a study that nothing has been read of; `lost` are tables that it cannot have."""
+        self._whole, self._declared, self._lost, self._is_group = whole, tables, lost, not only
+        self.only, self.part = only, ", ".join(f"{column} = {value}" for column, value in only)
+        self.reference = narrow.reference_to(self.path.resolve(), only)
+        self.table_names = list(tables)
+        self.column_names = {name: [*table.named, *table.item_columns] for name, table in tables.items()}
+        every = [(name, column) for name, table in tables.items() for column in table.declared()]
+        self._every_item = [(name, column.name, column.said) for name, column in every if isinstance(column.said, Item)]
+        items = [(key, item) for _, key, item in self._every_item]
+        self.kinds = {key: item.kind for key, item in items if item.kind}
+        self.targets = {key: item.target for key, item in items if item.target is not None}
+        self.labels = {key: key for key, _ in items} | {key: item.label for key, item in items if item.label}
+        revenue = getattr(tables.get("customers"), "revenue", None)
+        days = (revenue.from_, revenue.to) if revenue else (None, None)
+        self.revenue_window = tuple(day and str(day) for day in days)
+        self._loaded, self._guarded, self._matched = {}, {}, {}
+        # What was asked of parts of each table, two of which may tell of few; and what is hidden of it.
+        self._domains, self._decided = defaultdict(list), defaultdict(dict)
 
     def __repr__(self) -> str:
-        return f"Study {self.title!r}: {', '.join(self.table_names)}"
-
-    # -- tables ------------------------------------------------------------------------------------------------------
-
-    @property
-    def table_names(self) -> list[str]:
-        """Names of the tables that the study declares."""
-        return list(self._declared)
-
-    @property
-    def column_names(self) -> dict[str, list[str]]:
-        """Table -> the columns that it is declared to have."""
-        return {
-            name: [*columns_of(table), *(c for key, i in table.items.items() for c in (key, *i.further(key)))]
-            for name, table in self._declared.items()
-        }
+        return f"Study {self.title!r}: {', '.join(self._declared)}"
 
     @property
     def files(self) -> list[Path]:
         """Every source file, each once, in the order of declaration; a part of a study rests on all of them."""
-        of_tables = [p for name in self._whole._declared for p in self._whole._files_of(name)]
-        return list(dict.fromkeys(filter(None, [*of_tables, self.taxonomy])))
-
-    def _files_of(self, name: str) -> list[Path]:
-        database = self._declared[name].database
-        base = database_file(database, self.path.parent) if database is not None else None
-        return list(filter(None, [*(path for paths in self._files.get(name, {}).values() for path in paths), base]))
+        found = [path for files in self._files.values() for paths in files.values() for path in paths]
+        return list(dict.fromkeys(filter(None, [*found, self.taxonomy])))
 
     @property
     def queries(self) -> dict[str, str]:
         """Table -> digest of the query it comes from and of the rows that this returned; reads these tables, whole."""
-        tables = self._whole._declared.items()
-        return {name: self._whole.read(name).digest for name, t in tables if t.database is not None}
+        whole = self._whole
+        return {name: whole.read(name).digest for name, table in whole._declared.items() if table.database is not None}
 
     @property
     def privacy(self) -> list[str]:
@@ -186,9 +133,9 @@ class Study:
 
     def load_all(self) -> None:
         """Read and check every declared table now."""
-        for name in self.table_names:
+        for name in self._declared:
             self.read(name)
-        self._require_decided(self.table_names)
+        self._require_decided(*self._declared)
 
     def read(self, name: str) -> Loaded:
         """Return a declared table with its waterfall although guesses may be left in it: what `check` looks at."""
@@ -196,8 +143,7 @@ class Study:
             self._loaded[name] = self._narrowed_table(name)
         elif name not in self._loaded:
             of = {"folder": self.path.parent, "min_base": self.min_base, "currency": self.currency}
-            files = self._files.get(name, {})
-            found = lent_table(self, name) or load_table(name, self._declared[name], files, **of)
+            found = lent_table(self, name) or load_table(name, self._declared[name], self._files[name], **of)
             self._require_held(name, found.table)
             self._loaded[name] = found
         return self._loaded[name]
@@ -208,10 +154,10 @@ class Study:
 
     def _load(self, name: str) -> Loaded:
         if name not in self._declared:
-            told = dict(tables=", ".join(self.table_names), near=nearest(name, self.table_names))
+            told = dict(tables=", ".join(self._declared), near=nearest(name, self._declared))
             raise StudyProblem(say("undeclared", file=self.path.name, name=repr(name), **told))
         loaded = self.read(name)
-        self._require_decided([name])
+        self._require_decided(name)
         return loaded
 
     def _table(self, name: str) -> pd.DataFrame:
@@ -240,43 +186,72 @@ class Study:
         survey = Survey(
             table, **found, asked_at=asked, respondent=person, labels=self.labels,
             scales=table.attrs.get("scales", {}), roles={key: tuple(item.role) for key, item in items if item.role},
-            multiple={key: tuple(key + suffix for suffix in item.companions) for key, item in items if item.multiple},
+            multiple={key: tuple(key + suffix for suffix in item.choices) for key, item in items if item.multiple},
             currency=self.currency, min_base=self.min_base,
             population=self.population if name == "customers" else None,
-            sources=tuple(wave for wave in self._files.get(name, {}) if wave is not None),
-            taken=self._domains.setdefault(name, []), decided=self._decided.setdefault(name, {}), **self._beside(name),
+            sources=tuple(wave for wave in self._files[name] if wave is not None),
+            taken=self._domains[name], decided=self._decided[name], **self._beside(name),
         )  # fmt: skip
-        return replace(survey, waves=waves) if waves and found["wave"] else survey
+        return replace(survey, waves=waves) if waves else survey
 
-    def _events_of(self, name: str) -> Events:
+    def _of(self, name: str) -> Survey | Events:
+        """Return a table as notebooks have it: responses and customers as surveys, the others as tables of events."""
         table = self._table(name)
+        if name in ("responses", "customers"):
+            return self.survey_of(name, table)
         person = "customer" if "customer" in table else None
         return Events(table, person, self.labels, self.min_base, self.currency, {c: c for c in table.columns})
 
     def matched(self, left: str, right: str, *, keep: str = "latest", answered: str | None = None) -> Survey:
         """Return two tables joined on their customer (inner join), and count the rows in the waterfall of `left`.
 
-        In `right` a customer stands once. "latest" `keep`s of several responses of a customer the last, by asked_at or else
-        by wave, in which an outcome (role nps, csat, ces or outcome) was answered, or the one named by `answered`, so that
-        all that is told of it is about the same customers; "all" keeps every response.
+        In `right` a customer stands once; of a column in both, that of `left` stays. "latest" `keep`s of several responses
+        of a customer the last, by asked_at or else by wave, in which an outcome (role nps, csat, ces or outcome) was
+        answered, or the one named by `answered`, so that all that is told of it is about the same customers; "all" keeps
+        every response.
         """
+        require_choice("keep", keep, ("latest", "all"))
         for name, loaded in {left: self._load(left), right: self._load(right)}.items():
             if "customer" not in loaded.table.columns:
                 raise StudyProblem(say("no customer", table=name, file=self.path.name))
-        survey = self.survey_of(left, self._table(left))
-        joined, why = narrow.match(
-            survey.table,
-            self._table(right),
-            keep=keep,
-            outcomes=[answered] if answered else [key for role in OUTCOMES for key in self._items(role, left)],
-            order=next(iter(self._items("asked_at", left)), "wave"),
-            waves=lambda: survey.wave_order,
-            names=(left, right),
-        )
+        survey, others = self.survey_of(left, self._table(left)), self._table(right)
+        if others["customer"].duplicated().any():
+            raise StudyProblem(say("customers twice", left=left, right=right))
+        rows, counts = survey.table, {}
+
+        def leave(why: str, out: pd.Series) -> pd.DataFrame:
+            counts[why] = int(out.sum())
+            return rows[~out]
+
+        rows = leave("without a customer", rows["customer"].isna())
+        absent = pd.Index(others["customer"]).get_indexer(rows["customer"]) < 0  # isin is slow on long text columns
+        rows = leave(f"whose customer is not in {right}", absent)
+        if keep == "latest":
+            outcomes = [answered] if answered else [key for role in OUTCOMES for key in self._items(role, left)]
+            blank = rows[outcomes].isna().all(axis=1) if outcomes else pd.Series(False, index=rows.index)
+            rows = leave("without any answered outcome", blank)
+            order = next(iter(self._items("asked_at", left)), "wave")
+            rows = leave("earlier than the customer's latest", self._earlier(rows, order, survey, left))
+        twice = [column for column in others.columns if column in rows.columns and column != "customer"]
+        joined = rows.merge(others.drop(columns=twice), on="customer", how="inner", validate="many_to_one")
+        shared = f"{' and '.join(twice)} as in {left}, which {right} have too" if twice else ""
+        why = "; ".join(filter(None, (reasons(counts), shared)))
         self._matched[left] = self._load(left).waterfall.before_use("matched", len(joined), why)
-        known = dict(self._table(right).attrs["scales"])
-        whose = dict(respondent="customer", population=self.population)
-        return survey.with_table(joined, scales=known | dict(survey.scales), **whose)
+        scales = others.attrs["scales"] | dict(survey.scales)
+        return survey.with_table(joined, scales=scales, respondent="customer", population=self.population)
+
+    @staticmethod
+    def _earlier(rows: pd.DataFrame, order: str, survey: Survey, name: str) -> pd.Series:
+        """Return which rows of customers come before their latest, by a time or by the order of waves."""
+        if not rows["customer"].duplicated().any():
+            return pd.Series(False, index=rows.index)
+        if order not in rows.columns:
+            raise StudyProblem(say("no latest", table=name))
+        rank = rows[order]
+        if order == "wave":
+            rank = rank.map({wave: i for i, wave in enumerate(survey.wave_order)})
+        order = rank.sort_values(kind="stable", na_position="first").index
+        return rows.loc[order, "customer"].duplicated(keep="last").reindex(rows.index)
 
     def described(self, survey: Survey) -> Survey:
         """Return a survey with what the customers table says of each customer beside it, where the study has one."""
@@ -288,8 +263,6 @@ class Study:
         joined.attrs = table.attrs
         return survey.with_table(joined, labels={**self.labels, **survey.labels})
 
-    # -- parts -------------------------------------------------------------------------------------------------------
-
     def narrowed(self, only: Only) -> Self:
         """Return the part of the study in which each (column, value) of `only` holds; see `cxresearch.study.narrow`.
 
@@ -299,35 +272,19 @@ class Study:
         whole, only = self._whole, (*self.only, *only)
         columns = [column for column, _ in only]
         narrow.require_groups(whole, columns)
-        part = copy(whole)
-        part._lost = narrow.cannot_narrow(whole.column_names, columns)
-        part._declared = {name: table for name, table in whole._declared.items() if name not in part._lost}
-        if not part._declared:
+        lost, part = narrow.cannot_narrow(whole.column_names, columns), copy(whole)
+        tables = {name: table for name, table in whole._declared.items() if name not in lost}
+        if not tables:
             raise StudyProblem(say("no part", file=self.path.name, columns=" and ".join(columns)))
-        part._forget_rows()
-        part.only, part._whole, part._is_group = only, whole, False
+        part._narrow(whole, tables, only, lost)
         return part
 
-    @property
-    def part(self) -> str:
-        """The part in words, ``market = North``; empty for the whole study."""
-        return ", ".join(f"{column} = {value}" for column, value in self.only)
-
-    @property
-    def reference(self) -> str:
-        """What opens the same part of the study again."""
-        return narrow.reference_to(self.path.resolve(), self.only)
-
     def _narrowed_table(self, name: str) -> Loaded:
-        if (
-            not self._is_group
-        ):  # once: a part that names somebody, before any of its rows is seen or its values are told
-            narrow.require_no_contacts(self._whole, [column for column, _ in self.only])
-            for column, value in self.only:
-                narrow.require_no_contact(self._whole, column, [value])
-            narrow.require_group(self._whole, next(iter(self._declared)), self.only, self.min_base)
+        # Once, before any of its rows is seen or its values are told: a part that names somebody.
+        if not self._is_group:
+            narrow.require_group(self._whole, next(iter(self._declared)), self.only)
             self._is_group = True
-        whole, kept = self._whole.read(name), kept_rows(self._whole, name, self.only)
+        whole, kept = self._whole.read(name), narrow.kept_rows(self._whole, name, self.only)
         if not kept.any():
             raise TooFewRespondents(say("no row in the part", file=self.path.name, table=name, part=self.part))
         table = whole.table[kept].reset_index(drop=True)
@@ -341,63 +298,49 @@ class Study:
         known, told = self._whole.column_names, {}
         for column in (column for column, _ in self.only if column not in known[name]):
             # it stands in another table: what the first row of a customer says
-            of = self._whole.read(holder_of(known, *dict(self.only))).table
+            of = self._whole.read(narrow.holder_of(known, *dict(self.only))).table
             first = as_words(of[column]).groupby(of[CUSTOMER]).first()
             told[column] = self._whole.read(name).table[CUSTOMER].map(first)
         rows = self._whole._table(name).assign(**told)
-        return {"outside": rows[~kept_rows(self._whole, name, self.only).to_numpy()], "only": dict(self.only)}
-
-    # -- what may be asked of it -------------------------------------------------------------------------------------
+        return {"outside": rows[~narrow.kept_rows(self._whole, name, self.only).to_numpy()], "only": dict(self.only)}
 
     def require_in_time(self, *, today: date | None = None) -> None:
         """Raise `StudyProblem` if `today` (by default the computer's date) lies past ``privacy.delete_after``."""
-        late = ((today or date.today()) - self.delete_after).days if self.delete_after else 0
+        day, purpose = self._privacy.delete_after, self._privacy.purpose
+        late = ((today or date.today()) - day).days if day else 0
         if late > 0:
-            told = dict(day=self.delete_after, ago=count(late, "day"), why=f" ({self.purpose})" if self.purpose else "")
-            raise StudyProblem(self._document.problem(("privacy", "delete_after"), say("overdue", **told)))
+            told = dict(day=day, ago=count(late, "day"), why=f" ({purpose})" if purpose else "")
+            raise StudyProblem(f"{self._document.place(('privacy', 'delete_after'))}: {say('overdue', **told)}")
 
     def require_fresh(self, *, now: datetime | None = None) -> None:
         """Raise `StudyProblem` if a file is older than the ``max_age`` of its table at `now` (by default, now)."""
         now, problems = now or datetime.now(UTC), []
-        for name, max_age in ((n, table.max_age) for n, table in self._declared.items() if table.max_age):
-            for path in self._files_of(name):
-                changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-                if (age := now - changed) > as_time(max_age):
-                    days, hours = age / timedelta(days=1), age / timedelta(hours=1)
-                    ago = f"{number(days, 0)} days" if days >= 2 else f"{number(hours)} hours"
-                    why = say("stale", file=path.name, ago=ago, at=f"{changed:%Y-%m-%d %H:%M}", max_age=max_age)
-                    problems.append(self._document.problem(("tables", name, "max_age"), why))
+        dated = {name: table.max_age for name, table in self._declared.items() if table.max_age}
+        for name, path in [(table, p) for table in dated for paths in self._files[table].values() for p in paths]:
+            changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            if (age := now - changed) > schema.as_time(dated[name]):
+                days, hours = age / timedelta(days=1), age / timedelta(hours=1)
+                ago = f"{number(days, 0)} days" if days >= 2 else f"{number(hours)} hours"
+                why = say("stale", file=path.name, ago=ago, at=f"{changed:%Y-%m-%d %H:%M}", max_age=dated[name])
+                problems.append(f"{self._document.place(('tables', name, 'max_age'))}: {why}")
         refuse(problems)
 
     def guesses(self, name: str) -> list[Guess]:
-        """Return what the study file says of a table with ``confirmed: false``, with counts once it has been read.
-
-        What a pattern of keys says of several items is one guess.
-        """
-        table, loaded, path = self._declared[name], self._loaded.get(name), ("tables", name)
-        found, bulk = [], {}
+        """Return what the study file says of a table with ``confirmed: false``, with counts once it has been read."""
+        table, loaded, place = self._declared[name], self._loaded.get(name), self._document.place
+        found = []
+        typed = table.model_dump(by_alias=True, exclude_unset=True)
         for key in (key for key, confirmed in table.confirmed.items() if not confirmed):
-            field = next(f for f in type(table).model_fields if table.key(f) == key)
-            says = f"({written(getattr(table, field))})"
-            found.append(Guess(self._place(*path, "confirmed", key), f"tables.{name}.{key}", says, key not in HARMLESS))
-        typed = self._document.data["tables"][name].get("items") or {}
-        for key, item in table.items.items():
-            if item.confirmed is False:
-                bulk.setdefault(said_by(typed, key, "confirmed"), []).append(key)
-        for said, keys in bulk.items():
-            items = [table.items[key] for key in keys]
-            coded = loaded and sum((loaded.coded.get(key, Counter()) for key in keys), Counter())
-            says = "; ".join(decisions(items[0], coded)) or "label"
-            counts = any(COUNTING & set(item.role) or item.values or item.multiple for item in items)
-            counts = bool(counts or coded is None or coded.total())
-            what = f"item {said}" if said in table.items else f"{len(keys)} items {said}"
-            found.append(Guess(self._place(*path, "items", said), what, f"({says})", counts))
+            says, path = f"({schema.written(typed.get(key))})", ("tables", name, "confirmed", key)
+            found.append(Guess(place(path), f"tables.{name}.{key}", says, key not in HARMLESS))
+        for key, item in ((key, item) for key, item in table.items.items() if item.confirmed is False):
+            coded = loaded and loaded.coded[key]
+            says = f"({'; '.join(schema.decisions(item, coded)) or 'label'})"
+            counts = COUNTING & set(item.role) or item.values or item.multiple or coded is None or coded.total()
+            found.append(Guess(place(("tables", name, "items", key)), f"item {key}", says, bool(counts)))
         return found
 
-    def _place(self, *path) -> str:
-        return f"{self._document.name}, line {self._document.line(path)}"
-
-    def _require_decided(self, names: list[str]) -> None:
+    def _require_decided(self, *names: str) -> None:
         waiting = [guess for name in names for guess in self.guesses(name) if guess.counts]
         if waiting:
             many = "a guess that changes" if len(waiting) == 1 else f"{len(waiting)} guesses that change"
@@ -420,25 +363,25 @@ class Study:
     def _require_held(self, name: str, table: pd.DataFrame) -> None:
         """Refuse declared waves, kinds of cost and units that no row holds, and waves left out, each with its line."""
         unit, treated = (self.programme.unit, self.programme.treated) if self.programme else (None, ())
-        named = [(("waves",), "wave", self.waves)] if name == "responses" else []
-        named += [(("tables", "costs", "roles"), "kind", tuple(self.cost_roles))] if name == "costs" else []
-        named += [(("programme", "treated"), unit, treated)] if unit in table else []
-        held = {column: as_words(table[column]).dropna().unique() if column in table else () for _, column, _ in named}
-        where = f"no row of {name} holds; they hold"
-        slips = [slip for path, column, words in named for slip in self._slips(path, words, held[column], where)]
-        declared = {plain_text(wave) for wave in self.waves}
-        absent = [str(wave) for wave in held.get("wave", ()) if declared and plain_text(wave) not in declared]
-        if absent:
-            slips.append(self._document.problem(("waves",), say("waves left out", absent=", ".join(absent))))
+        named = {("waves",): ("wave", self.waves)} if name == "responses" else {}
+        named |= {("tables", "costs", "roles"): ("kind", self.cost_roles)} if name == "costs" else {}
+        named |= {("programme", "treated"): (unit, treated)} if unit in table else {}
+        slips = []
+        for path, (column, words) in named.items():
+            held = as_words(table[column]).dropna().unique() if column in table else ()
+            slips += self._slips(path, words, held, f"no row of {name} holds; they hold")
+            plain = [plain_text(word) for word in words]
+            absent = [str(wave) for wave in held if column == "wave" and words and plain_text(wave) not in plain]
+            if absent:
+                slips.append(f"{self._document.place(path)}: {say('waves left out', absent=', '.join(absent))}")
         refuse(slips)
 
     def _slips(self, path: tuple, words: Iterable[str | None], known: Iterable, where: str) -> list[str]:
         """Return what is wrong with each of `words`, declared at `path`, that is not among `known`."""
         plain = [plain_text(value) for value in known]
         told = ", ".join(plain) if 0 < len(plain) <= SHOWN["values"] else f"{len(plain) or 'no'} others"
-        problem, place = self._document.problem, ".".join(path)
         return [
-            problem((*path, i), f"{place} names {word!r}, which {where} {told}{nearest(word, plain)}")
+            f"{self._document.place((*path, i))}: {'.'.join(path)} names {word!r}, which {where} {told}{nearest(word, plain)}"
             for i, word in enumerate(words)
             if word and plain_text(word) not in plain
         ]
@@ -449,23 +392,18 @@ class Study:
         A role is looked for in the needed tables, and may offer a choice: ``nps|csat`` is met by either. Keys are
         touchpoints, programme, taxonomy, cost_roles and kinds.
         """
-        tables = needs.get("tables", ())
+        tables, what = needs.get("tables", ()), []
         for name in tables:
             if name in self._lost:
                 return say("needs a customer", table=name, column=self._lost[name])
-            if name not in self._declared:
-                return say("needs", what=f"table {name}", file=self.path.name)
-        for role in needs.get("roles", ()):
-            choices = role.split("|")
-            if not any(self.column(c, table=t, optional=True) for c in choices for t in tables or (None,)):
+            what += [f"table {name}"] if name not in self._declared else []
+        for choices in (role.split("|") for role in needs.get("roles", ())):
+            if not what and not any(self.column(c, table=t, optional=True) for c in choices for t in tables or (None,)):
                 item = "" if set(choices) <= set(COLUMNS) - set(ROLES) else "an item with role "
-                return say("needs", what=item + " or ".join(choices), file=self.path.name)
-        for key in needs.get("keys", ()):
-            if not (self._touchpoints if key == "touchpoints" else getattr(self, key)):
-                return say("needs", what=key, file=self.path.name)
-        return None
-
-    # -- columns -----------------------------------------------------------------------------------------------------
+                what.append(item + " or ".join(choices))
+        keys = {key: self._touchpoints if key == "touchpoints" else getattr(self, key) for key in needs.get("keys", ())}
+        what += [key for key, said in keys.items() if not said]
+        return say("needs", what=what[0], file=self.path.name) if what else None
 
     def column(self, role: str, *, table: str | None = None, optional: bool = False) -> str | None:
         """Return the column with a role: the key of the first such item, or weight, wave, ... where declared.
@@ -478,27 +416,24 @@ class Study:
         if not found and role == "outcome":
             found = self.columns("csat", table=table)
         if not found and not optional:
-            tables = ", ".join(self.table_names)
+            tables = ", ".join(self._declared)
             remedy = f"give an item the role {role}" if role in ROLES else f"declare it in one of the tables {tables}"
             raise StudyProblem(say("no column", file=self.path.name, role=role, remedy=remedy))
         return found[0] if found else None
 
     def columns(self, *roles: str, table: str | None = None) -> list[str]:
         """Return every column with one of `roles`, each once, role after role; in a part no grouping of one value."""
-        parts = {name: part for name, part in self._declared.items() if table in (None, name)}
-        named = {column for part in parts.values() for column in columns_of(part)}
+        named = {c for name, part in self._declared.items() if table in (None, name) for c in part.named}
         found: dict[str, None] = {}
         for role in roles:
             if role not in ROLES and role not in COLUMNS:
                 raise StudyProblem(f"unknown role {role!r}{nearest(role, (*ROLES, *COLUMNS))}")
             items = self._items(role, table)
             if self.only and role in GROUPINGS:
-                items = [key for key in items if self._divides(key)]
+                tables = {key: [name for name, part in self._declared.items() if key in part.items] for key in items}
+                items = [key for key in items if any(self.read(t).table[key].nunique() > 1 for t in tables[key])]
             found |= dict.fromkeys(items or ([role] if role in named else []))
         return list(found)
-
-    def _divides(self, key: str) -> bool:
-        return any(self.read(t).table[key].nunique() > 1 for t, table in self._declared.items() if key in table.items)
 
     @property
     def touchpoints(self) -> pd.DataFrame:
@@ -510,51 +445,25 @@ class Study:
     def ratings(self) -> list[str]:
         """Items of the responses on their commonest scale, recommend left out: asked together, answered alike or not."""
         by_scale: dict[tuple, list[str]] = {}
-        for name, key, item in self._all_items():
+        for name, key, item in self._every_item:
             if name == "responses" and item.scale and not {"nps", "demographic", "contact_rating"} & set(item.role):
                 by_scale.setdefault(item.scale, []).append(key)
         return max(by_scale.values(), key=len, default=[])
 
     def _items(self, role: str, table: str | None) -> list[str]:
-        found = (key for name, key, item in self._all_items() if role in item.role and table in (None, name))
+        found = (key for name, key, item in self._every_item if role in item.role and table in (None, name))
         return list(dict.fromkeys(found))
-
-    def _all_items(self) -> Iterator[tuple[str, str, Item]]:
-        for name, table in self._declared.items():
-            yield from ((name, key, said) for key, _, _, said in table.declared() if isinstance(said, Item))
-
-    def _said(self, word: str) -> dict:
-        return {key: said for _, key, item in self._all_items() if (said := getattr(item, word)) not in (None, "")}
-
-    kinds: dict[str, str] = property(
-        lambda study: study._said("kind"),
-        doc="Driver -> what it is about: service, product, price, digital, personal or emotion.",
-    )
-    targets: dict[str, float] = property(
-        lambda study: study._said("target"), doc="Item -> what is aimed at, in net promoter points or percent."
-    )
-    labels: dict[str, str] = property(
-        lambda study: {key: key for _, key, _ in study._all_items()} | study._said("label"),
-        doc="Item key -> words; the key itself where no label is declared.",
-    )
 
     @property
     def codebook(self) -> pd.DataFrame:
         """One row per item: where it comes from, its scale, codes, role and label."""
         columns = ["table", "item", "column", "label", "role", "scale", "missing", "not_applicable", "labels"]
         rows = []
-        for name, key, item in self._all_items():
+        for name, key, item in self._every_item:
             scale = f"{item.scale[0]:g}-{item.scale[1]:g}" if item.scale else item.type or ""
-            said = [written(getattr(item, c)) for c in ("role", "missing", "not_applicable", "labels")]
-            rows.append([name, key, written(item.column or key), item.label or key, said[0], scale, *said[1:]])
+            said = [schema.written(getattr(item, c)) for c in ("role", "missing", "not_applicable", "labels")]
+            rows.append([name, key, schema.written(item.column or key), item.label or key, said[0], scale, *said[1:]])
         return pd.DataFrame(rows, columns=columns)
-
-    @property
-    def revenue_window(self) -> tuple[str | None, str | None]:
-        """First and last day (ISO) that the customers' revenue covers; None where the study does not say."""
-        revenue = getattr(self._declared.get("customers"), "revenue", None)
-        days = (revenue.from_, revenue.to) if revenue else (None, None)
-        return tuple(day and str(day) for day in days)
 
     @property
     def observed_until(self) -> str:
@@ -562,3 +471,7 @@ class Study:
         compared on, or else the day after the last payment."""
         start = self.revenue_window[0]
         return start or str((self._load("transactions").table["time"].max() + pd.Timedelta(days=1)).date())
+
+
+for _name in TABLES:
+    setattr(Study, _name, property(lambda study, name=_name: study._of(name), doc=say(_name.capitalize())))

@@ -1,10 +1,8 @@
 """One table: from the files that a study declares to checked columns under the study's names, every row counted."""
 
-from collections import Counter
+from collections import Counter, namedtuple
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,36 +10,34 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import StudyProblem, nearest
 from cxresearch.privacy import PSEUDONYMS, PseudonymKey, find_identifier, pseudonymise, redact
-from cxresearch.sources import GLOB, Meanings, RawTable, Reading, database_file, expand, read_query, read_table
+from cxresearch.sources import GLOB, RawTable, Reading, database_file, expand, read_query, read_table
 from cxresearch.study import codes as cells
 from cxresearch.study.codes import Refused, Writing, coded, count, names, refuse_cells, row_numbers
 from cxresearch.study.document import Document, refuse, say
-from cxresearch.study.schema import As, Item, Revenue, StudyFile, Table, header, headers
+from cxresearch.study.schema import Column, Item, Revenue, StudyFile, Table
 
 SHOWN = {"ids": 5, "files": 6, "values": 12}
 ABOVE_A_TOTAL = 5  # rows whose sum stands below them
 LONG = 40  # characters of a cell: such a column holds what people wrote, whatever role it was given
-BLANK = {"refused": "blank", "dropped": "blank event"}
+# A checked table, how its rows came about, item -> how often each of its codes was set aside; SHA-256 of a query's rows.
+Loaded = namedtuple("Loaded", "table waterfall coded digest")
+Files = dict[str | None, list[Path]]  # wave (None where the file does not say) -> files
 DONE = {"keep": " kept", "zero": " set to 0", "returns": " kept as returns"}
 
 
-@dataclass(frozen=True)
-class Waterfall:
+class Waterfall(dict[str, tuple[int, str]]):
     """Rows counted from the file to the analysis, step -> rows and why some left: received, valid, deduplicated, used."""
-
-    steps: dict[str, tuple[int, str]]
 
     def before_use(self, step: str, rows: int, reason: str) -> "Waterfall":
         """Return the same with a join or a choice of rows before `used`; a later one takes the place of an earlier."""
-        kept = {name: at for name, at in self.steps.items() if name not in (step, "used")}
-        return Waterfall(kept | {step: (rows, reason), "used": (rows, "")})
+        before = {name: at for name, at in self.items() if name not in (step, "used")}
+        return Waterfall(before | {step: (rows, reason), "used": (rows, "")})
 
     def table(self) -> pd.DataFrame:
         """Return step, rows, removed, reason."""
-        rows = pd.Series([n for n, _ in self.steps.values()], dtype=int)
-        whys = [why for _, why in self.steps.values()]
-        removed = (rows.shift(fill_value=rows.iloc[0]) - rows) if len(rows) else rows
-        return pd.DataFrame({"step": list(self.steps), "rows": rows, "removed": removed, "reason": whys})
+        found = pd.DataFrame([(step, *at) for step, at in self.items()], columns=["step", "rows", "reason"])
+        found.insert(2, "removed", -found["rows"].diff().fillna(0).astype(int))
+        return found
 
 
 def reasons(counts: Mapping[str, int]) -> str:
@@ -49,44 +45,26 @@ def reasons(counts: Mapping[str, int]) -> str:
     return "; ".join(f"{count(n, 'row')} {why}" for why, n in counts.items() if n)
 
 
-class Loaded(NamedTuple):
-    """A checked table and how its rows came about."""
-
-    table: pd.DataFrame
-    waterfall: Waterfall
-    coded: dict[str, Counter]
-    """Item -> how often each declared code was set aside."""
-    digest: str | None = None
-    """Of a query and of the rows that it returned (SHA-256); None for files."""
-
-
-def find_files(folder: Path, declared: StudyFile, document: Document) -> dict[str, dict[str | None, list[Path]]]:
-    """Return table -> wave -> files; every file that is absent is named with its line and its nearest neighbours."""
-    found: dict[str, dict[str | None, list[Path]]] = {}
-    problems: list[str] = []
-    for name, table in declared.tables:
-        if table is None:
-            continue
-        found[name] = {wave: expand(folder / written) for wave, written in table.files().items()}
-        absent = [
-            (("source",) if wave is None else ("sources", wave), table.files()[wave], folder / table.files()[wave])
-            for wave in (wave for wave, files in found[name].items() if not files)
-        ]
-        if table.database is not None and (file := database_file(table.database, folder)) and not file.is_file():
-            absent.append((("database",), table.database, file))
-        for at, written, path in absent:
-            told = say("absent", table=name, written=repr(written), why=_absent(path))
-            problems.append(document.problem(("tables", name, *at), told))
+def find_files(folder: Path, declared: StudyFile, document: Document) -> dict[str, Files]:
+    """Return table -> wave -> files, a database being one, too; each that is absent is named with its line and neighbours."""
+    found, problems = {}, []
+    for name, table in ((name, table) for name, table in declared.tables if table is not None):
+        base = database_file(table.database, folder) if table.database is not None else None
+        asked = {None: table.database} if base else table.files()
+        found[name] = {w: [base] * base.is_file() if base else expand(folder / file) for w, file in asked.items()}
+        for wave in (wave for wave, files in found[name].items() if not files):
+            at = ("database",) if base else ("sources", wave) if wave else ("source",)
+            place = base or folder / asked[wave]
+            if GLOB & set(place.name):
+                why = "a pattern that no file matches"
+            elif not place.parent.is_dir():
+                why = f"but there is no folder {place.parent.name!r}"
+            else:
+                why = f"which does not exist{nearest(place.name, names_in(place.parent, '*'))}"
+            told = say("absent", table=name, written=repr(asked[wave]), why=why)
+            problems.append(f"{document.place(('tables', name, *at))}: {told}")
     refuse(problems)
     return found
-
-
-def _absent(path: Path) -> str:
-    if GLOB & set(path.name):
-        return "a pattern that no file matches"
-    if not path.parent.is_dir():
-        return f"but there is no folder {path.parent.name!r}"
-    return f"which does not exist{nearest(path.name, names_in(path.parent, '*'))}"
 
 
 def names_in(folder: Path, pattern: str) -> list[str]:
@@ -94,156 +72,103 @@ def names_in(folder: Path, pattern: str) -> list[str]:
 
 
 def load_table(
-    name: str,
-    table: Table,
-    files: Mapping[str | None, Sequence[Path]],
-    *,
-    folder: Path,
-    min_base: int = 1,
-    currency: str | None = None,
+    name: str, table: Table, files: Files, *, folder: Path, min_base: int = 1, currency: str | None = None
 ) -> Loaded:
     """Read, check and name the columns of one table; every problem of every column is in the `StudyProblem` raised.
 
-    `files` are those of each wave (None without one), none for a database. Counts below `min_base` are not told in
-    messages; an amount in another currency than that of the study is refused.
+    Counts below `min_base` are not told in messages; an amount in another currency than that of the study is refused.
     """
-    received: dict[str, str] = {}
-    parts: list[RawPart] = []
+    made, told, frames = Checked(name, table, currency), {}, []
     for wave, file, raw in _raw_tables(name, table, files, folder):
-        received[file] = ", ".join([f"{file}: {len(raw.frame)} rows", *raw.notes])
-        for label, rows in _waves(raw.frame, table, wave, file):
-            parts.append(RawPart(rows, file, label, name, table, raw.meanings, currency))
-    frames = [part.frame() for part in parts]
-    aside = {key: sum((part.coded.get(key, Counter()) for part in parts), Counter()) for key in table.items}
-    refuse([p for part in parts for p in part.problems] or _match_nothing(name, table, parts, aside, min_base))
+        told[file] = ", ".join([f"{file}: {len(raw.frame)} rows", *raw.notes])
+        frames.append(made.frame(raw, file, wave))
+    refuse(made.problems or made.match_nothing(min_base))
     whole = pd.concat(frames, keys=range(len(frames)))
-    shown = list(received.values())
-    more = [f"and {len(shown) - SHOWN['files']} more files"] if len(shown) > SHOWN["files"] else []
-    counts = sum((part.counts for part in parts), Counter())
-    steps = {"received": (sum(part.received for part in parts), "; ".join([*shown[: SHOWN["files"]], *more]))}
-    steps["valid"] = (len(whole), reasons(counts))
-    whole, why = _deduplicated(whole, table, parts)
+    more = [f"and {len(told) - SHOWN['files']} more files"] if len(told) > SHOWN["files"] else []
+    steps = {"received": (made.received, "; ".join([*list(told.values())[: SHOWN["files"]], *more]))}
+    steps["valid"] = (len(whole), reasons(made.counts))
     if not len(whole):
-        raise StudyProblem(say("no rows left", table=name, why=reasons(counts)))
+        raise StudyProblem(say("no rows left", table=name, why=reasons(made.counts)))
+    whole, why = _deduplicated(whole, table, made.files)
     steps |= {"deduplicated": (len(whole), why), "used": (len(whole), "")}
-    return Loaded(whole.reset_index(drop=True), Waterfall(steps), aside, raw.digest)
+    return Loaded(whole.reset_index(drop=True), Waterfall(steps), made.coded, raw.digest)
 
 
-def _raw_tables(
-    name: str, table: Table, files: Mapping[str | None, Sequence[Path]], folder: Path
-) -> Iterator[tuple[str | None, str, RawTable]]:
+def _raw_tables(name: str, table: Table, files: Files, folder: Path) -> Iterator[tuple[str | None, str, RawTable]]:
     """Yield wave, file (or what stands for it in messages) and cells."""
-    if table.database is not None:
-        found = read_query(table.database, table.query, folder=folder, name=name, wanted=_wanted(table, None))
-        file = database_file(table.database, folder)
-        yield None, file.name if file else f"the query of tables.{name}", found
     reading = Reading(**{key: getattr(table, key) for key in Reading._fields})
-    for wave, paths in files.items():
-        for path in paths:
-            yield wave, path.name, read_table(path, wanted=_wanted(table, wave), reading=reading)
+    for wave in files or [None]:
+        wanted: dict[str, str] = {}  # header -> what in `study.yml` asks for it
+        for column in table.declared():
+            if (at := column.header(wave)) is not None:
+                wanted.setdefault(at, f"{column.asked_by} in study.yml")
+        wanted |= {at: "exclude in study.yml" for at in table.exclude if at not in wanted}
+        if table.database is not None:
+            file = files[wave][0].name if files else f"the query of tables.{name}"
+            yield wave, file, read_query(table.database, table.query, folder=folder, name=name, wanted=wanted)
+        else:
+            for path in files[wave]:
+                yield wave, path.name, read_table(path, wanted=wanted, reading=reading)
 
 
-def _wanted(table: Table, wave: str | None) -> dict[str, str]:
-    """Return header -> what in `study.yml` asks for it, for one wave (all waves if None)."""
-    wanted: dict[str, str] = {}
-    for column, key, _, declared in table.declared():
-        met = headers(declared, column).values() if wave is None else [header(declared, column, wave)]
-        for h in met:
-            if h is not None:
-                wanted.setdefault(h, f"{key} in study.yml")
-    return wanted | {h: "exclude in study.yml" for h in table.exclude if h not in wanted}
+class Checked:
+    """A table while the columns of its files, one file after the other, are checked and take the study's names.
 
-
-def _waves(frame: pd.DataFrame, table: Table, wave: str | None, file: str) -> Iterator[tuple[str | None, pd.DataFrame]]:
-    """Split a file by its wave column where headers differ between waves."""
-    column = getattr(table, "wave", None)
-    by_wave = {key: item.column for key, item in table.items.items() if isinstance(item.column, dict)}
-    if column is None or not by_wave:
-        yield wave, frame
-        return
-    labels = names(frame[column])
-    for key, of_waves in by_wave.items():
-        for absent in sorted(set(of_waves) - set(labels.dropna())):
-            raise StudyProblem(say("wave not held", file=file, key=key, wave=repr(absent), column=column))
-    for label in labels.unique():
-        rows = labels.isna() if pd.isna(label) else labels == label
-        yield (None if pd.isna(label) else label), frame[rows]
-
-
-def _match_nothing(name: str, table: Table, parts: Sequence["RawPart"], aside: Mapping, min_base: int) -> list[str]:
-    """Return what is wrong with values to exclude, and codes of ratings, that no row holds: slips would pass unseen."""
-    problems = []
-    held = sum((part.excluded for part in parts), Counter())
-    for column, code in (at for at in table.excluded if not held[at]):
-        stored = pd.concat([part.stored[column] for part in parts]).value_counts()
-        shown = [f"{value} ({n})" if n >= min_base else f"{value} (under {min_base})" for value, n in stored.items()]
-        told = ", ".join(shown) if len(shown) <= SHOWN["values"] else f"{len(shown)} different values"
-        known = dict(column=column, told=told or "nothing", near=nearest(code, stored.index[: SHOWN["values"]]))
-        problems.append(say("excludes nothing", table=name, code=repr(code), **known))
-    ratings = [key for key, item in table.items.items() if item.scale]
-    for code in (c for c in table.codes if not any(aside[key][c] for key in ratings)):
-        problems.append(say("code of nothing", table=name, code=code, n=len(ratings)))
-    return problems
-
-
-# -- one file --------------------------------------------------------------------------------------------------------
-
-
-class RawPart:
-    """The rows of one file, or of one wave in it, while its columns are checked and take the study's names.
-
-    It collects what is wrong (`problems`), which rows a declaration leaves out (`out`) and how many cells or rows a
-    declaration touched (`counts`, `coded`), so that one reading tells the researcher everything. The index of `raw`
-    counts the file's rows from 0.
+    It collects what is wrong (`problems`) and how many cells or rows a declaration touched (`counts`, `coded`,
+    `excluded`), so that one reading tells the researcher everything.
     """
 
-    def __init__(
-        self,
-        raw: pd.DataFrame,
-        file: str,
-        wave: str | None,
-        name: str,
-        table: Table,
-        meanings: Meanings,
-        currency: str | None,
-    ):
-        self.file, self.wave, self.name, self.table = file, wave, name, table
-        self.meanings, self.currency, self.ids = meanings, currency, table.id_columns
+    def __init__(self, name: str, table: Table, currency: str | None):
+        self.name, self.table, self.currency, self.ids = name, table, currency, table.id_columns
         self.problems: list[str] = []
-        self.coded: dict[str, Counter[str]] = {}  # item -> how often a stored code was set aside
+        self.received, self.files = 0, []
         self.counts: Counter[str] = Counter()
-        self.excluded: Counter[tuple[str, str]] = Counter()  # header and code of `exclude` -> rows that hold it
-        self.out = pd.Series(False, index=raw.index)
-        # Rows that are declared to be no data go before anything else is asked of them.
-        self.stored = {header: names(raw[header]) for header in table.exclude}
-        for column, code in table.excluded:
-            found = coded(raw[column], [code])
-            self.excluded[column, code] += int(found.sum())
-            self._drop(found, f"with {column} {code} (exclude)")
-        self.received, self.raw, self.out = len(raw), raw[~self.out], self.out[~self.out]
+        self.coded: dict[str, Counter[str]] = {key: Counter() for key in table.items}
+        self.excluded: dict[tuple[str, str], int] = Counter()  # header and code of `exclude` -> rows that hold it
+        self.stored: dict[str, Counter] = {at: Counter() for at in table.exclude}  # header of `exclude` -> its cells
 
-    def frame(self) -> pd.DataFrame:
-        """Return the checked columns under the study's names; what is wrong stands in `problems`."""
-        done: dict[str, pd.Series] = {}
-        if self.wave is not None:
-            done["wave"] = pd.Series(self.wave, index=self.raw.index, dtype="str")
-        for column, _, reads, declared in self.table.declared():
-            at = header(declared, column, self.wave)
+    def frame(self, raw: RawTable, file: str, wave: str | None) -> pd.DataFrame:
+        """Return the checked columns of one file, whose rows the index counts from 0."""
+        self.wave, self.meanings, self.out = wave, raw.meanings, pd.Series(False, index=raw.frame.index)
+        self.received += len(raw.frame)
+        self.files.append(file)
+        for at, codes in self.table.exclude.items():  # these rows go before anything else is asked of them
+            self.stored[at].update(names(raw.frame[at]).value_counts().to_dict())
+            for code in codes:
+                found = coded(raw.frame[at], [code])
+                self.excluded[at, code] += int(found.sum())
+                self._drop(found, f"with {at} {code} (exclude)")
+        self.raw, self.out = raw.frame[~self.out], self.out[~self.out]
+        done = {} if wave is None else {"wave": pd.Series(wave, index=self.raw.index, dtype="str")}
+        for column in self.table.declared():
+            at = column.header(wave)
             stored = self.raw[at] if at is not None else pd.Series(np.nan, index=self.raw.index)
             try:
-                done |= getattr(self, f"_{reads.kind}")(stored, column, declared, reads)
+                done |= self._item(stored, column, at) if column.kind == "item" else self._read(stored, column, at)
             except Refused as refused:
-                self.problems.append(f"{self.file}: {at} {refused}")
+                self.problems.append(f"{file}: {at} {refused}")
         order = [*(c for c in self.table.columns if c in done), *(c for c in done if c not in self.table.columns)]
         return pd.DataFrame({c: done[c] for c in order}, index=self.raw.index)[~self.out]
+
+    def match_nothing(self, min_base: int) -> list[str]:
+        """Return what is wrong with values to exclude, and codes of ratings, that no row holds: slips would pass unseen."""
+        problems = []
+        for at, code in (pair for pair, n in self.excluded.items() if not n):
+            stored = dict(self.stored[at].most_common())
+            shown = [
+                f"{value} ({n})" if n >= min_base else f"{value} (under {min_base})" for value, n in stored.items()
+            ]
+            told = ", ".join(shown) if len(shown) <= SHOWN["values"] else f"{len(shown)} different values"
+            known = dict(column=at, told=told or "nothing", near=nearest(code, list(stored)[: SHOWN["values"]]))
+            problems.append(say("excludes nothing", table=self.name, code=repr(code), **known))
+        ratings = [key for key, item in self.table.items.items() if item.scale]
+        for code in (c for c in self.table.codes if not any(self.coded[key][c] for key in ratings)):
+            problems.append(say("code of nothing", table=self.name, code=code, n=len(ratings)))
+        return problems
 
     def _drop(self, where: pd.Series, why: str) -> None:
         self.counts[why] += int((where & ~self.out).sum())
         self.out |= where
-
-    def _writing(self, declared: str | Item | Revenue = "") -> Writing:
-        own = {key: getattr(declared, key, None) for key in Writing._fields}
-        return Writing(**{key: getattr(self.table, key) if said is None else said for key, said in own.items()})
 
     def _decide(self, cells: pd.Series, where: pd.Series, decision: str, why: str, sentence: str, **known) -> None:
         """Refuse the cells at `where`, or leave their rows out, or count them, as was decided."""
@@ -254,62 +179,46 @@ class RawPart:
         elif decision:
             self.counts[why] += int(where.sum())
 
-    def _whole(self, found: pd.Series, column: str, reads: As) -> dict[str, pd.Series]:
-        """Return a column whose blank cells are allowed, or their rows left out; refused where they are neither."""
-        rule = getattr(self.table, "missing", "error") if reads.blank == "dropped" else "error"
-        why = f"without {column} (missing: drop)"
-        if reads.blank != "kept":
-            self._decide(found, found.isna(), rule, why, BLANK[reads.blank], key=column)
-        return {column: found}
+    def _writing(self, said: str | Item | Revenue) -> Writing:
+        own = {key: getattr(said, key, None) for key in Writing._fields}
+        return Writing(**{key: getattr(self.table, key) if said is None else said for key, said in own.items()})
 
-    # -- one method for each way in which a column may be read (the kinds in schema) ---------------------------------
+    def _read(self, stored: pd.Series, column: Column, at: str) -> dict[str, pd.Series]:
+        """Return a column that is no item, read as the schema says."""
+        kind, blank, key, writing = column.kind, column.blank, column.name, self._writing(column.said)
+        if kind == "flags":
+            return {key: cells.flags(stored)}
+        if kind in ("names", "moments"):
+            found = names(stored) if kind == "names" else cells.dates(stored, writing)
+        else:
+            found, absent, done = cells.amounts(stored, writing, getattr(column.said, "codes", ()), self.currency)
+            self.counts.update(done)
+            if (other := found.isna() & ~absent).any():
+                examples = ", ".join(repr(str(v)) for v in stored[other].unique()[:3])
+                known = dict(what="amount" if kind == "money" else key, examples=examples)
+                refuse_cells(stored, other, "no plain number", advice=cells.advice(stored[~absent], writing), **known)
+        if kind in ("number", "weight"):
+            wrong = {"missing": found.isna() & (blank == "refused"), "negative": found < 0}
+            told = [f"is {what} in {count(w.sum(), 'row')} ({row_numbers(w)})" for what, w in wrong.items() if w.any()]
+            if told or (kind == "weight" and not found.sum()):
+                raise Refused(say.told("no size" if told else "no weight", told=" and ".join(told), key=key))
+        elif blank != "kept":
+            rule = getattr(self.table, "missing", "error") if blank == "dropped" else "error"
+            sentence = "blank event" if blank == "dropped" else "blank"
+            self._decide(found, found.isna(), rule, f"without {key} (missing: drop)", sentence, key=key)
+        return {key: self._money(found, column, at) if kind == "money" else found}
 
-    def _names(self, stored: pd.Series, column: str, _, reads: As) -> dict[str, pd.Series]:
-        return self._whole(names(stored), column, reads)
-
-    def _flags(self, stored: pd.Series, column: str, *_) -> dict[str, pd.Series]:
-        return {column: cells.flags(stored)}
-
-    def _moments(self, stored: pd.Series, column: str, _, reads: As) -> dict[str, pd.Series]:
-        return self._whole(cells.dates(stored, self._writing()), column, reads)
-
-    def _number(self, stored: pd.Series, column: str, _, reads: As) -> dict[str, pd.Series]:
-        found = self._numbers(stored, column)
-        wrong = {"missing": found.isna() & (reads.blank == "refused"), "negative": found < 0}
-        told = [f"is {what} in {count(w.sum(), 'row')} ({row_numbers(w)})" for what, w in wrong.items() if w.any()]
-        if told:
-            raise Refused(say("no size", told=" and ".join(told), key=column))
-        if reads.kind == "weight" and not found.sum():
-            raise Refused(say("no weight", key=column))
-        return {column: found}
-
-    _weight = _number
-
-    def _numbers(self, stored: pd.Series, what: str, declared: str | Revenue = "") -> pd.Series:
-        """Return a column as numbers, or say which cells are none; `what` names one of them."""
-        writing = self._writing(declared)
-        found, told = cells.amounts(stored, writing, getattr(declared, "codes", ()), self.currency)
-        self.counts.update(told)
-        if found.other.any():
-            examples = ", ".join(repr(str(v)) for v in stored[found.other].unique()[:3])
-            known = dict(what=what, examples=examples, advice=cells.advice(stored, found, writing))
-            refuse_cells(stored, found.other, "no plain number", **known)
-        return found.values
-
-    def _money(self, stored: pd.Series, column: str, declared: str | Revenue, reads: As) -> dict[str, pd.Series]:
-        found = self._numbers(stored, "amount", declared)
-        self._whole(found, column, reads)
-        self._refuse_a_total(found, header(declared, column, self.wave))
-        is_revenue = isinstance(declared, Revenue)
-        for what in ("missing", "negative") if is_revenue else ("negative",):
+    def _money(self, found: pd.Series, column: Column, at: str) -> pd.Series:
+        self._refuse_a_total(found, at)
+        of_customers = isinstance(column.said, Revenue)
+        for what in ("missing", "negative") if of_customers else ("negative",):
             where = found.isna() if what == "missing" else found < 0
-            rule = getattr(declared if is_revenue else self.table, what, "")
-            lowest = f"; lowest {found.min():g}" if what == "negative" else ""
-            known = dict(what=what, lowest=lowest)
-            why = f"with {what} {column}{DONE.get(rule, '')} ({what}: {rule})"
-            self._decide(found, where, rule, why, "revenue" if is_revenue else "negative amount", **known)
+            rule = getattr(column.said if of_customers else self.table, what, "")
+            known = dict(what=what, lowest=f"; lowest {found.min():g}" if what == "negative" else "")
+            why = f"with {what} {column.name}{DONE.get(rule, '')} ({what}: {rule})"
+            self._decide(found, where, rule, why, "revenue" if of_customers else "negative amount", **known)
             found = found.mask(where, 0.0) if rule == "zero" else found
-        return {column: found}
+        return found
 
     def _refuse_a_total(self, found: pd.Series, at: str) -> None:
         """Refuse a last amount that is the sum of those above it: a line of totals is nobody."""
@@ -317,41 +226,35 @@ class RawPart:
         total = given.iloc[:-1].sum()
         if len(given) <= ABOVE_A_TOTAL or not total or not np.isclose(given.iloc[-1], total, rtol=1e-9, atol=0):
             return
-        row = self.raw.loc[given.index[-1]].drop(at).dropna()
-        named = next(((h, text) for h, cell in row.items() if (text := str(cell).strip())), None)
+        row = self.raw.loc[given.index[-1]].drop(at).dropna().astype(str).str.strip()
+        named = next(((h, text) for h, text in row.items() if text), None)
         remedy = say("exclude it", column=named[0], value=named[1], table=self.name) if named else "correct the file"
-        raise Refused(
-            say("total", at=row_numbers(given.index[-1:]), n=len(given) - 1, total=f"{total:.12g}", remedy=remedy)
-        )
+        told = dict(at=row_numbers(given.index[-1:]), n=len(given) - 1, total=f"{total:.12g}", remedy=remedy)
+        raise Refused(say("total", **told))
 
-    def _item(self, stored: pd.Series, key: str, item: Item, _) -> dict[str, pd.Series]:
-        at, writing = header(item, key, self.wave), self._writing(item)
+    def _item(self, stored: pd.Series, column: Column, at: str | None) -> dict[str, pd.Series]:
+        """Return the columns of an item, NaN where an answer is missing or not applicable, and where it is the latter."""
+        key, item, writing = column.name, column.said, self._writing(column.said)
         cells.require_same_codes(self.meanings.codes.get(at, {}), item, key)
-        if key not in self.ids and (why := names_a_person(stored, at, item)):
-            raise Refused(say("names a person", why=why, key=key))
+        # Answers on a scale, labelled codes and dates are no names; a text is redacted, an id becomes a pseudonym.
+        known = item.personal or item.scale or item.labels or item.is_date or {"verbatim", "respondent"} & {*item.role}
+        if not known and key not in self.ids and (found := find_identifier(at, stored)):
+            raise Refused(say("names a person", why=found, key=key))
         parts = stored.astype("str").str.split(item.multiple).explode() if item.multiple else stored
-        codes = {code: coded(parts, [code], writing) for code in (*item.missing, *item.not_applicable)}
-        self.coded[key] = Counter({code: found.index[found].nunique() for code, found in codes.items()})
+        codes = {code: coded(parts, [code], writing) for code in item.aside}
+        self.coded.setdefault(key, Counter()).update({c: at.index[at].nunique() for c, at in codes.items()})
         for low, high in self.meanings.missing.get(at, ()):  # what the file declares; not applicable here stays
             gone = stored == low if low == high else ~digits.outside(stored, low, high) & stored.notna()
             stored = stored.mask(gone & ~coded(stored, item.not_applicable))
-        columns, absent = cells.answers(stored, item, key, writing)
+        if item.is_number:
+            columns = {key: cells.scaled(stored, item, key, writing)}
+            absent = coded(stored, item.not_applicable, writing)
+        else:
+            columns, absent = cells.categories(stored, item, key)
+            columns[key] = cells.dates(columns[key], writing) if item.is_date else columns[key]
         if item.type == "number" and not item.scale:
             self._refuse_a_total(columns[key], at)
         return columns | ({f"{key}_met": ~absent} if item.not_applicable else {})
-
-
-# -- persons ---------------------------------------------------------------------------------------------------------
-
-
-def names_a_person(stored: pd.Series, header: str, item: Item) -> str | None:
-    """Return why an item's column is left at the door, or None if it may come in.
-
-    Answers on a scale, labelled codes and dates are no names; a text is redacted, an id becomes a pseudonym.
-    """
-    if item.personal or item.scale or item.labels or item.is_date or {"verbatim", "respondent"} & set(item.role):
-        return None
-    return find_identifier(header, stored)
 
 
 def guarded(frame: pd.DataFrame, table: Table, key: PseudonymKey) -> pd.DataFrame:
@@ -364,21 +267,15 @@ def guarded(frame: pd.DataFrame, table: Table, key: PseudonymKey) -> pd.DataFram
     for column in table.id_columns:
         twin = next((c for c in seen if frame[c].equals(frame[column])), None)  # cluster: customer is common
         seen[column] = pseudonymise(frame[column], key=key) if twin is None else seen[twin].rename(column)
-    long = [column for column in table.items if column in frame and _is_free_text(frame[column])]
+    texts = (c for c in table.items if c in frame and frame[c].dtype in (object, "str", "category"))
+    long = [c for c in texts if any(len(str(v)) > LONG for v in frame[c].dropna().unique())]
     texts = dict.fromkeys(c for c in (*table.text_columns, *long) if c not in seen)
     found = frame.assign(**seen, **{column: redact(frame[column]).texts for column in texts})
     found.attrs[PSEUDONYMS] = table.id_columns
     return found
 
 
-def _is_free_text(cells: pd.Series) -> bool:
-    return cells.dtype in (object, "str", "category") and any(len(str(v)) > LONG for v in cells.dropna().unique())
-
-
-# -- one row once ----------------------------------------------------------------------------------------------------
-
-
-def _deduplicated(whole: pd.DataFrame, table: Table, parts: Sequence[RawPart]) -> tuple[pd.DataFrame, str]:
+def _deduplicated(whole: pd.DataFrame, table: Table, files: Sequence[str]) -> tuple[pd.DataFrame, str]:
     """Drop rows that repeat another in every declared column; refuse two contents under one id."""
     keys = [column for column in table.unique if column in whole.columns]
     if not keys or keys == ["wave"]:
@@ -386,19 +283,15 @@ def _deduplicated(whole: pd.DataFrame, table: Table, parts: Sequence[RawPart]) -
     repeated = whole.duplicated(keys, keep=False)
     exact = whole[repeated].duplicated()
     kept = whole.drop(exact.index[exact]) if exact.any() else whole
-    clash = kept.duplicated(keys, keep=False)
-    if clash.any():
-        raise StudyProblem(_clashes(kept[clash], keys, table, parts))
-    return kept, reasons({"equal to another in every declared column": int(exact.sum())})
-
-
-def _clashes(clash: pd.DataFrame, keys: list[str], table: Table, parts: Sequence[RawPart]) -> str:
-    groups, files, shown = list(clash.groupby(keys, sort=False)), list(dict.fromkeys(part.file for part in parts)), []
+    groups, shown = list(kept[kept.duplicated(keys, keep=False)].groupby(keys, sort=False)), []
     for _, rows in groups[: SHOWN["ids"]]:  # where they stand, and not what they are: an id is a person's
-        places = {parts[p].file: row_numbers(at.index.get_level_values(1)) for p, at in rows.groupby(level=0)}
-        shown.append(f"({'; '.join(at if len(files) == 1 else f'{file} {at}' for file, at in places.items())})")
-    more = f" and {len(groups) - SHOWN['ids']} more" if len(groups) > SHOWN["ids"] else ""
-    declared = " and ".join(getattr(table, k, None) or k for k in keys)
-    remedy = say("declare the wave") if "respondent" in keys and "wave" not in keys else ""
-    told = dict(file=files[0], values=count(len(groups), "value"), of=declared, shown=", ".join(shown))
-    return say("clash", **told, more=more, remedy=remedy)
+        places = {files[part]: row_numbers(at.index.get_level_values(1)) for part, at in rows.groupby(level=0)}
+        one = len(set(files)) == 1
+        shown.append(f"({'; '.join(at if one else f'{file} {at}' for file, at in places.items())})")
+    if groups:
+        more = f" and {len(groups) - SHOWN['ids']} more" if len(groups) > SHOWN["ids"] else ""
+        declared = " and ".join(getattr(table, k, None) or k for k in keys)
+        remedy = say("declare the wave") if "respondent" in keys and "wave" not in keys else ""
+        told = dict(file=files[0], values=count(len(groups), "value"), of=declared, shown=", ".join(shown))
+        raise StudyProblem(say("clash", **told, more=more, remedy=remedy))
+    return kept, reasons({"equal to another in every declared column": int(exact.sum())})
