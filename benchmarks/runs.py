@@ -65,7 +65,7 @@ def plain_cells(paths) -> None:
     import IPython.display
     import nbformat
 
-    from cxresearch.runs.warm_server import import_all
+    from cxresearch.runs.warm import import_all
 
     import_all()
     shown = IPython.core.formatters.DisplayFormatter()
@@ -165,7 +165,7 @@ def warm_runs(folder: Path, turns: int) -> tuple[float, float, dict[str, float]]
             made = make_run(plan, folder / "reports" / "runs" / f"all-{turn}", pool=pool)
             ours.append(time.monotonic() - began)
             assert made.whole, [o.reason for o in made.outcomes]
-            each = {o.task.name: round(o.seconds, 2) for o in made.outcomes}
+            each = {o.name: round(o.seconds, 2) for o in made.outcomes}
             limit.append(plain([t.path for t in plan.tasks]))
     return min(ours), min(limit), each
 

@@ -183,7 +183,7 @@ def _schedule(given) -> int:
 def _lab(given) -> int:
     """Open JupyterLab on the notebooks; with a study, on copies of them in a folder 'notebooks' beside it, with its path
     in their parameters cell; copies that are there already are kept as they are."""
-    from cxresearch.runs.lab import open_lab
+    from cxresearch.runs.notebooks import open_lab
 
     return open_lab(given.study, notebooks=given.notebooks, browser=not given.no_browser)
 

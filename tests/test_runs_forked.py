@@ -104,7 +104,7 @@ def plan_of(tmp_path):
 
 def texts(outcome) -> list[str]:
     """Return what each cell after the parameters printed or returned."""
-    cells = [c for c in outcome.notebook.cells[3:] if c.cell_type == "code"]
+    cells = [c for c in outcome.executed.cells[3:] if c.cell_type == "code"]
     return ["".join(o.get("text") or o.get("data", {}).get("text/plain", "") for o in c.outputs) for c in cells]
 
 
@@ -115,7 +115,7 @@ def test_every_kind_of_cell_gives_the_bytes_of_a_kernel(plan_of, tmp_path, pool,
     forked = make_run(plan, tmp_path / "a" / "run", pool=pool, reproducible=True, timeout=120)
     monkeypatch.setenv("CXRESEARCH_EXECUTION", "kernel")
     cold = make_run(plan, tmp_path / "b" / "run", pool=pool, reproducible=True, timeout=120)
-    assert {o.task.name for o in forked.outcomes if o.status == "failed"} == set(CASES)
+    assert {o.name for o in forked.outcomes if o.status == "failed"} == set(CASES)
     assert tree(forked.folder) == tree(cold.folder)
 
 
@@ -182,7 +182,7 @@ def test_megabytes_of_print_arrive_whole(plan_of, tmp_path, pool, megabytes):
     work = tmp_path / "work"
     work.mkdir()
     outcome = pool.execute(plan.tasks[0], plan.study, work, timeout=600)
-    assert len(outcome.notebook.cells[3].outputs[0].text) == megabytes * 1_000_000
+    assert len(outcome.executed.cells[3].outputs[0].text) == megabytes * 1_000_000
 
 
 def test_a_working_folder_that_is_gone_fails_nothing_but_its_notebook(plan_of, tmp_path, pool):
@@ -220,14 +220,14 @@ def test_a_killed_notebook_is_known_long_before_its_time_is_up_with_its_cell_and
     seconds, outcome = killed_while_it_sleeps(pool, plan_of(n=["1", SLEEPS]), tmp_path / "work")
     assert seconds < PATIENCE  # of 600; how soon on an idle machine is for benchmarks/runs.py
     assert outcome.reason == "cell 5: the kernel died in this cell: killed, or out of memory"
-    assert outcome.notebook.cells[4].outputs[0].text == "so far\n"
+    assert outcome.executed.cells[4].outputs[0].text == "so far\n"
 
 
 def test_what_a_slow_cell_printed_is_kept(plan_of, tmp_path, pool):
     plan = plan_of(n=["print('so far')\nimport time\ntime.sleep(600)"])
     (outcome,) = make_run(plan, tmp_path / "run", pool=pool, timeout=5).outcomes
     assert outcome.reason == "cell 4: took longer than the 5 s a cell may take (--timeout)"
-    assert outcome.notebook.cells[3].outputs[0].text == "so far\n"
+    assert outcome.executed.cells[3].outputs[0].text == "so far\n"
 
 
 def test_where_no_process_can_be_forked_notebooks_run_in_kernels(plan_of, tmp_path, pool, monkeypatch):
@@ -237,6 +237,14 @@ def test_where_no_process_can_be_forked_notebooks_run_in_kernels(plan_of, tmp_pa
     monkeypatch.setattr(SERVERS, "start", refuse)
     (outcome,) = make_run(plan_of(n=["import os\nos.getppid()"]), tmp_path / "run", pool=pool).outcomes
     assert outcome.status == "ok" and texts(outcome)[0] == str(os.getpid())
+
+
+def test_a_server_that_runs_leaves_the_environment_alone(pool, monkeypatch):
+    """Beside it another notebook may be given a copy of the environment, in which it must not take itself for a server."""
+    server, seen = SERVERS.warm_up(), []
+    ensure = server.ensure_running
+    monkeypatch.setattr(server, "ensure_running", lambda: seen.append("CXRESEARCH_WARM_UP" in os.environ) or ensure())
+    assert SERVERS.warm_up() is server and not any(seen)
 
 
 def test_no_process_of_a_notebook_is_left(plan_of, tmp_path, pool):

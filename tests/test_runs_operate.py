@@ -28,11 +28,12 @@ from cxresearch.runs.folder import (
     is_free,
     point_latest,
     prune,
+    publish,
+    reports_made,
     runs_on,
 )
 from cxresearch.runs.operate import End, as_words, call_for_help
 from cxresearch.runs.record import BATCH, FORMAT, Record
-from cxresearch.runs.unchanged import reports_made
 
 
 def write_run(folder: Path, *, report=None, status="ok", finished="2026-01-01T03:00:00+00:00") -> Path:
@@ -94,10 +95,10 @@ def test_a_folder_is_replaced_without_a_moment_in_which_there_is_none(tmp_path):
     watcher = threading.Thread(target=look)
     watcher.start()
     for _ in range(50):
-        with building(tmp_path / "run") as place:
+        with building(tmp_path / "run") as work:
             record = {"format": FORMAT, "status": "ok", "notebooks": []}
-            (place.work / "run.json").write_text(json.dumps(record), encoding="utf-8")
-            place.publish(whole=True)
+            (work / "run.json").write_text(json.dumps(record), encoding="utf-8")
+            publish(work, tmp_path / "run", whole=True)
     stop.set()
     watcher.join()
     assert seen == {True} and [p.name for p in tmp_path.iterdir()] == ["run"]
@@ -106,14 +107,15 @@ def test_a_folder_is_replaced_without_a_moment_in_which_there_is_none(tmp_path):
 def test_two_starts_in_one_second_get_two_folders(tmp_path):
     final = default_folder(tmp_path)
     with building(final) as one, building(final) as other:
-        assert one.publish(whole=True) == final and other.publish(whole=False) == final.with_name(f"{final.name}-2")
+        assert publish(one, final, whole=True) == final
+        assert publish(other, final, whole=False) == final.with_name(f"{final.name}-2")
     assert sorted(p.name for p in tmp_path.iterdir()) == [final.name, f"{final.name}-2"]
 
 
 def test_a_lock_names_its_holder_and_is_closed_before_its_file_goes(tmp_path):
-    with building(tmp_path / "run") as place:
+    with building(tmp_path / "run") as work:
         (lock,) = tmp_path.glob("*.lock")
-        assert lock.name == f"{place.work.name}.lock" and f"-{socket.gethostname()}-{os.getpid()}-" in lock.name
+        assert lock.name == f"{work.name}.lock" and f"-{socket.gethostname()}-{os.getpid()}-" in lock.name
         assert not is_free(lock) and lock.exists()
     assert list(tmp_path.iterdir()) == []
     order, unlink = [], Path.unlink
@@ -129,11 +131,11 @@ def lock_is_open(path: Path) -> bool:
 
 
 def test_a_run_under_way_is_not_taken_for_a_broken_one(tmp_path):
-    with building(tmp_path / "run") as place:
+    with building(tmp_path / "run") as work:
         assert broken_off(tmp_path) == []
     left = tmp_path / ".run-123-abcdef"
     left.mkdir()
-    assert broken_off(tmp_path) == [left] and broken_off(tmp_path, name="other") == [] and not place.work.exists()
+    assert broken_off(tmp_path) == [left] and broken_off(tmp_path, name="other") == [] and not work.exists()
 
 
 # --- alone or not ----------------------------------------------------------------------------------------------------
@@ -236,7 +238,7 @@ def visible(shelf: Path) -> list[str]:
 
 @pytest.mark.usefixtures("warm")
 def test_a_night_of_the_command(project, capsys, monkeypatch):
-    monkeypatch.setattr("cxresearch.runs.unchanged.package_digest", lambda: "the same")
+    monkeypatch.setattr("cxresearch.runs.folder.package_digest", lambda: "the same")
     assert main(["run", "study.yml", "--each", "market", "--jobs", "2", "--log", "all.jsonl"]) == 0
     out, err = capsys.readouterr()
     *lines, last = out.splitlines()
