@@ -239,7 +239,7 @@ def test_a_cell_past_its_limit_fails_and_its_kernel_goes(tmp_path, monkeypatch):
     began = time.monotonic()
     with Pool(1) as kernels:
         made = make_run(plan_of(tmp_path), tmp_path / "run", timeout=3, pool=kernels)
-    assert made.outcomes[0].reason == "cell 4: took longer than the 3 s a cell may take (--timeout)"
+    assert made.record.notebooks[0].reason == "cell 4: took longer than the 3 s a cell may take (--timeout)"
     assert descendants(naming="ipykernel_launcher") == [] and time.monotonic() - began < PATIENCE
 
 
@@ -330,7 +330,7 @@ def test_a_kernel_that_cannot_start_says_why(tmp_path, monkeypatch, pool):
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
     made = make_run(plan_of(tmp_path), tmp_path / "run", timeout=PATIENCE, pool=pool)
-    assert made.outcomes[0].reason == "the kernel did not start: no such engine"
+    assert made.record.notebooks[0].reason == "the kernel did not start: no such engine"
 
 
 def test_a_cell_without_a_reply_fails_whatever_its_metadata_says():

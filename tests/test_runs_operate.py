@@ -32,7 +32,7 @@ from cxresearch.runs.folder import (
     reports_made,
     runs_on,
 )
-from cxresearch.runs.operate import End, as_words, call_for_help
+from cxresearch.runs.make import End, as_words, call_for_help
 from cxresearch.runs.record import BATCH, FORMAT, Record
 
 
@@ -208,7 +208,7 @@ def test_a_command_for_failures_that_fails_is_told(tmp_path, words, trouble):
 
 
 def test_a_command_for_failures_is_read_without_a_shell():
-    assert as_words("mail -s 'it failed' ops") == ("mail", "-s", "it failed", "ops")
+    assert as_words("mail -s 'it failed' ops") == ["mail", "-s", "it failed", "ops"]
     with pytest.raises(DataProblem, match="the command 'mail \"x' for failures cannot be read: No closing quotation"):
         as_words('mail "x')
     with pytest.raises(DataProblem, match="the command for failures is empty"):
@@ -425,7 +425,7 @@ def test_every_end_that_is_not_well_calls_for_help(project, capfd, monkeypatch, 
     def spoil(*_, **__):
         exec(spoilt)
 
-    monkeypatch.setattr("cxresearch.runs.operate.plan_run", spoil)
+    monkeypatch.setattr("cxresearch.runs.make.plan_run", spoil)
     call = f"{sys.executable} -c \"import os; print('help:', os.environ['CXRESEARCH_FAILURE'])\""
     assert main(["run", "study.yml", "--on-failure", call]) == status
     out, err = capfd.readouterr()

@@ -50,7 +50,7 @@ NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
 def a_run(home: Path, name: str, pool, **settings) -> Path:
     plan = plan_run(home / "study.yml", settings=tuple(settings.items()), notebooks=home / "notebooks")
     made = make_run(plan, home / "runs" / name, pool=pool)
-    assert made.whole, made.outcomes
+    assert made.whole, made.record.notebooks
     return made.folder
 
 

@@ -89,7 +89,7 @@ def building(final: Path, *, keep_broken: bool = False):
     with ExitStack() as stack:
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(held(_lock_of(work)))
+            stack.enter_context(held(work.with_name(f"{work.name}.lock")))
             work.mkdir()
         except OSError as error:
             why = os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror
@@ -113,7 +113,8 @@ def publish(work: Path, final: Path, *, whole: bool) -> Path:
     if MOMENT.fullmatch(final.name):
         target = next(p for p in _numbered(final) if not p.exists())
     elif not whole and Record.of(final):
-        target = next(p for p in _numbered(final.with_name(f"{final.name}-failed")) if _may_be_replaced(p))
+        beside = (p for p in _numbered(final.with_name(f"{final.name}-failed")) if not taken(p))
+        target = next(p for p in beside if not (record := Record.of(p)) or record.status == FAILED)
     if target.exists():
         here, names = AT_WORKING_FOLDER, (os.fsencode(work), os.fsencode(target))
         with suppress(AttributeError, OSError, TypeError):  # not every system can
@@ -131,50 +132,39 @@ def publish(work: Path, final: Path, *, whole: bool) -> Path:
     return target
 
 
-def _may_be_replaced(folder: Path) -> bool:
-    """Return whether a folder is free or holds nothing but a failed run."""
-    try:
-        require_free(folder)
-    except StudyProblem:
-        return False
-    record = Record.of(folder)
-    return record is None or record.status == FAILED
-
-
 def _numbered(folder: Path):
     """Yield a folder's name, and NAME-2, NAME-3, ... beside it."""
     yield folder
     yield from (folder.with_name(f"{folder.name}-{k}") for k in count(2))
 
 
-def _lock_of(work: Path) -> Path:
-    return work.with_name(f"{work.name}.lock")
-
-
 def broken_off(parent: Path, *, name: str = "") -> list[Path]:
     """Return the folders of runs that ended without cleaning up, or were kept to go on from; the newest first."""
     found = [p for p in parent.glob(".*") if p.name.startswith(f".{name}") and WORK.fullmatch(p.name) and p.is_dir()]
-    return sorted((w for w in found if is_free(_lock_of(w))), key=lambda w: w.stat().st_mtime, reverse=True)
+    free = [work for work in found if is_free(work.with_name(f"{work.name}.lock"))]
+    return sorted(free, key=lambda work: work.stat().st_mtime, reverse=True)
 
 
 def require_free(final: Path) -> None:
-    """Refuse a folder that a run must not replace: a file, or one that holds more than an earlier run."""
-    if final.exists() and not final.is_dir():
-        raise StudyProblem(f"{final} is a file; name a folder for the run")
-    if not final.is_dir() or not any(final.iterdir()):
-        return
-    record = Record.of(final)
+    """Refuse a folder that a run must not replace."""
+    if why := taken(final):
+        raise StudyProblem(why)
+
+
+def taken(final: Path) -> str | None:
+    """Return why a run must not replace a folder, if it is a file, or holds more than an earlier run."""
+    if not final.is_dir():
+        return f"{final} is a file; name a folder for the run" if final.exists() else None
+    there, record = {p.name for p in final.iterdir()}, Record.of(final)
+    if not there:
+        return None
     if record is None:
-        raise StudyProblem(f"{final} is not empty and holds no earlier run; name an empty or a new folder")
-    ours = {RECORD, *LEFT_BY_OTHERS, *(r.folder for r in record.reports)}
-    ours |= {file.partition("/")[0] for file in record.files}
+        return f"{final} is not empty and holds no earlier run; name an empty or a new folder"
+    ours = {RECORD, *LEFT_BY_OTHERS, *(r.folder for r in record.reports), *(f.partition("/")[0] for f in record.files)}
     signed = {p.relative_to(final).as_posix() for p in final.glob(f"*/{SIGN_OFFS}")}  # of the reports of a batch
-    strangers = sorted(({p.name for p in final.iterdir()} - ours) | signed)
-    if strangers:
-        raise StudyProblem(
-            f"{final} holds an earlier run and also {', '.join(strangers)}, which replacing the run would delete; "
-            "move it, or name another folder"
-        )
+    strangers = ", ".join(sorted((there - ours) | signed))
+    lost = f"{final} holds an earlier run and also {strangers}, which replacing the run would delete"
+    return f"{lost}; move it, or name another folder" if strangers else None
 
 
 # --- what a report follows from, and reports that still are what a new one would be -----------------------------------

@@ -1,44 +1,41 @@
 """Make a run: execute the notebooks, audit, keep the record, render the pages, give the folder its name.
 
 A run of one report is a fan-out of one, and takes the same way. Each report of a fan-out has a folder of its own; the
-run appears whole. Where it is broken off, what was finished stays hidden, and the next start takes it over.
+run appears whole. Where it is broken off, what was finished stays hidden, and the next start takes it over. A start as
+an operator means it is alone or not, and has its log, its retention and its call for help.
 """
 
+import json
 import os
+import shlex
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cxresearch.errors import DataProblem
 from cxresearch.runs import folder as folders
+from cxresearch.runs import record as records
 from cxresearch.runs.execution import Pool, study_from
-from cxresearch.runs.notebooks import STUDY
+from cxresearch.runs.notebooks import STUDY, notebooks_folder, project_of
 from cxresearch.runs.page import title_of
-from cxresearch.runs.plan import Cell, Plan, Task
-from cxresearch.runs.record import (
-    BATCH,
-    FAILED,
-    FORMAT,
-    INDEX,
-    LOG,
-    OK,
-    SKIPPED,
-    NotebookEntry,
-    Record,
-    ReportEntry,
-    commit,
-    hidden,
-    versions,
-)
+from cxresearch.runs.plan import Cell, Plan, Task, plan_run
+from cxresearch.runs.record import FAILED, OK, SKIPPED, NotebookEntry, Record, ReportEntry
 from cxresearch.runs.render import headline_of, movement, write_batch_index, write_pages
 from cxresearch.runs.signoff import digests
 from cxresearch.runs.withhold import withheld_alone, withheld_together, withhold
 from cxresearch.study.shared import shared_tables
 
 LOOKED_BACK = 10  # batches in which an unchanged report is looked for
+WEEK = 7 * 86_400.0  # seconds in which what a fan-out had finished stays for its next start
+FAILED_RUN, FAILURE = "CXRESEARCH_FAILED_RUN", "CXRESEARCH_FAILURE"  # what a hook finds in its environment
+HOOK_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -51,16 +48,11 @@ class Run:
 
     @property
     def index(self) -> Path:
-        return self.folder / INDEX
+        return self.folder / records.INDEX
 
     @property
     def whole(self) -> bool:
         return self.record.status != FAILED
-
-    @property
-    def outcomes(self) -> list[NotebookEntry]:
-        """What became of each notebook of a single report."""
-        return self.record.notebooks
 
     @property
     def reports(self) -> list[ReportEntry]:
@@ -69,24 +61,58 @@ class Run:
         return self.record.reports or [ReportEntry(**known, **_told_of(self.record, self.folder))]
 
 
+def start(
+    opened, report=None, *, out=None, notebooks=None, only=(), settings=(), each=(), whole=False,
+    overlap="allow", keep=None, log=None, force=False, reproducible=False, expect: Callable, **made,
+) -> Run:  # fmt: skip
+    """Make the run that was asked for, unless a whole one says the same.
+
+    `out` is None for the study's own shelf of runs. `expect` is called with the plan of what is to be made; `made` goes
+    on to `make_run`, what chooses the plan to `plan_run`. Raises `Overlap` where another is under way and `overlap` is
+    ``skip``.
+    """
+    shelf = folders.runs_folder(project_of(notebooks_folder(notebooks)), Path(opened.path))
+    asked = {"only": only, "settings": settings, "notebooks": notebooks, "each": each, "whole": whole}
+    with folders.alone(shelf, report, overlap=overlap) if out is None or overlap != "allow" else nullcontext():
+        place = folders.default_folder(shelf) if out is None else Path(out)
+        folders.require_free(place)
+        plan = plan_run(opened.reference, report=report, **asked)
+        run = None if force or reproducible else same_run(plan, place)
+        if run is None:
+            expect(plan)
+            run = make_run(plan, place, force=force, reproducible=reproducible, **made)
+        for entry in run.reports if log else ():
+            told = entry.model_dump(exclude_unset=True) | {"run": run.folder.name}
+            told |= {"unchanged": True} if run.unchanged and entry.folder else {}
+            with open(log, "a", encoding="utf-8") as file:
+                file.write(json.dumps(told, ensure_ascii=False) + "\n")
+        if out is None:
+            keep = keep or (opened.reports[report].keep if report else None)
+            if run.whole and not run.record.only:
+                folders.point_latest(run.folder)
+            if keep:
+                folders.prune(shelf, report=report, keep=keep)
+        for left in folders.broken_off(
+            place.parent, name="" if out is None else place.name
+        ):  # by runs that were killed
+            record = Record.of(left)
+            if record is None or record.format != records.BATCH or time.time() - left.stat().st_mtime > WEEK:
+                shutil.rmtree(left, ignore_errors=True)
+    return run
+
+
 def same_run(plan: Plan, final: Path) -> Run | None:
     """Return the newest whole run that says what the run of a plan would say."""
     digest = folders.digest_of(plan, final)
-    found = next((p for p in (final, *folders.runs_on(final.resolve().parent)) if folders.is_whole(p, digest)), None)
+    earlier = (final, *folders.runs_on(final.resolve().parent))
+    found = next((p for p in earlier if folders.is_whole(p, digest)), None)
     return Run(found, Record.read(found)[1], unchanged=True) if found else None
 
 
 def make_run(
-    plan: Plan,
-    final: Path,
-    *,
-    timeout=600.0,
-    reproducible=False,
-    jobs=None,
-    force=False,
-    pool=None,
+    plan: Plan, final: Path, *, timeout=600.0, reproducible=False, jobs=None, force=False, pool=None,
     tell: Callable = lambda ended: None,
-) -> Run:
+) -> Run:  # fmt: skip
     """Carry out a plan and return the run.
 
     The run appears in `final`; an earlier one is replaced if this one is whole, otherwise this one goes beside it.
@@ -117,22 +143,20 @@ def make_run(
 
 @dataclass
 class _Report:
-    """A report on its way: where it is made, what it is compared with, and what has become of its notebooks."""
+    """A report on its way: where it is made, what it is compared with, and what has become of its notebooks.
+
+    `entry` is what the log says of it; None where it is still to be made.
+    """
 
     cell: Cell
     plan: Plan
     place: Path
+    before: Path | None
     digest: str | None = None
-    before: Path | None = None
     began: datetime | None = None
     outcomes: dict[str, NotebookEntry] = field(default_factory=dict)
     record: Record | None = None
     entry: ReportEntry | None = None
-
-    def end(self, **state) -> None:
-        """Set the entry of the report in the log; None where it is still to be made."""
-        values = dict(self.cell.only)
-        self.entry = ReportEntry(report=self.cell.label, values=values, **{"folder": None, "unchanged": False} | state)
 
 
 @dataclass
@@ -154,42 +178,40 @@ class _Making:
 
     def look_back(self, *, linking: bool) -> list[Path]:
         """Find what this run is compared with and linked from; return what was broken off of a fan-out."""
-        each, same = self.plan.each, (self.plan.title, self.plan.report, list(self.plan.each))
-        runs = [
-            (p, r)
-            for p in (self.final, *folders.runs_on(self.final.parent))
-            if (r := Record.of(p)) and _asked(r) == same
-        ]
+        asked = {"title": self.plan.title, "report": self.plan.report, "each": list(self.plan.each)}
+
+        def alike(places) -> dict[Path, Record]:
+            found = {place: record for place in places if (record := Record.of(place))}
+            return {p: r for p, r in found.items() if all(getattr(r, k) == v for k, v in asked.items())}
+
+        earlier = alike([self.final, *folders.runs_on(self.final.parent)])
         if not self.reproducible:  # what must come out the same every time is compared with nothing
-            self.previous, last = next(((p, r) for p, r in runs if each or r.status == OK), (None, Record()))
-            made = {tuple(r.values.items()): r for r in last.reports if r.folder}  # one skipped may be several
-            self.before = {only: self.previous / r.folder for only, r in made.items() if r.status == OK}
-        if not each:
+            self.previous = next((p for p, r in earlier.items() if self.plan.each or r.status == OK), None)
             self.before = {(): self.previous}
+        if not self.plan.each:
             return []
+        last = earlier[self.previous].reports if self.previous else ()
+        made = {tuple(r.values.items()): r for r in last if r.folder}  # one skipped may be several
+        self.before = {only: self.previous / r.folder for only, r in made.items() if r.status == OK}
         name = "" if folders.MOMENT.fullmatch(self.final.name) else self.final.name
-        left = [(p, Record.of(p)) for p in folders.broken_off(self.final.parent, name=name)]
-        broken = [p for p, r in left if r and _asked(r) == same]
+        broken = list(alike(folders.broken_off(self.final.parent, name=name)))
         if linking:
-            self.sources = folders.reports_made([*broken, *(p for p, _ in runs[: LOOKED_BACK + 1])])
-        known = {"title": self.plan.title, "report": self.plan.report, "each": list(each)}
-        Record(format=BATCH, **known, status=FAILED).write(self.work)  # by which the next start knows it
+            self.sources = folders.reports_made([*broken, *list(earlier)[: LOOKED_BACK + 1]])
+        Record(format=records.BATCH, **asked, status=FAILED).write(self.work)  # by which the next start knows it
         return broken
 
     def prepared(self, cell: Cell) -> _Report:
         """Return a report to be made, or one that needs no notebook: it is refused, or an earlier one is linked."""
         plan = self.plan.narrowed(cell.only) if self.plan.each and not cell.skip else self.plan
-        report = _Report(cell, plan, self.work / cell.name, before=self.before.get(cell.only))
+        report = _Report(cell, plan, self.work / cell.name, self.before.get(cell.only))
         if cell.skip:
-            report.end(status=SKIPPED, reason=cell.skip)
-        else:
-            report.digest = None if self.reproducible else folders.digest_of(plan, self.final / cell.name)
+            self._end(report, status=SKIPPED, reason=cell.skip)
+        elif not self.reproducible:
+            report.digest = folders.digest_of(plan, self.final / cell.name)
             made, known = self.sources.get(report.digest, (None, None))
             if made and folders.link_report(made, report.place, report.digest):
                 same = known.model_dump(include={"status", "reason", "headline", "digest"})
-                report.end(**same, folder=cell.name, unchanged=True, moved=self._moved(report, known.headline))
-        if report.entry:
-            self._log(report)
+                self._end(report, **same, folder=cell.name, unchanged=True)
         return report
 
     def execute(self, reports: list[_Report]) -> None:
@@ -207,7 +229,7 @@ class _Making:
         for report, task in every:
             if task.skip:
                 self._ended(report, _skipped(task.name, task.skip))
-        jobs = [(report, task) for report, task in every if not task.skip]
+        jobs = [job for job in every if not job[1].skip]
         with ThreadPoolExecutor(self.pool.jobs if jobs else 1) as threads:
             waiting = {threads.submit(execute, *job): job[0] for job in jobs}
             try:
@@ -216,12 +238,12 @@ class _Making:
             except BaseException:  # Ctrl-C, SIGTERM: no process outlives the run; finished reports stay
                 for future in waiting:
                     future.cancel()
+                unfinished = [report for report in reports if report.entry is None]
                 while wait(waiting, timeout=0.1).not_done:
-                    for report in reports:  # again and again: one may have been starting
+                    for report in unfinished:  # again and again: one may have been starting
                         self.pool.stop(report.place)
-                for report in reports:
-                    if report.entry is None:
-                        shutil.rmtree(report.place, ignore_errors=True)
+                for report in unfinished:
+                    shutil.rmtree(report.place, ignore_errors=True)
                 raise
 
     def _ended(self, report: _Report, outcome: NotebookEntry) -> None:
@@ -238,20 +260,22 @@ class _Making:
             return self._write(report)
         try:
             self._write(report)
-            self._made(report)
+            self._end(report)
         except OSError as error:  # no room, no right: this report's failure; the others go on
             shutil.rmtree(report.place, ignore_errors=True)
-            report.end(status=FAILED, reason=str(error))
+            self._end(report, status=FAILED, reason=str(error))
         report.outcomes, report.record = {}, None  # notebooks with all that they show
-        self._log(report)
 
-    def _made(self, report: _Report) -> None:
-        told = _told_of(report.record, report.place)
-        report.end(folder=report.place.name, **told, moved=self._moved(report, told["headline"]))
-
-    def _log(self, report: _Report) -> None:
-        """Keep a line for the next start, should this one be broken off; what was found is told after the audit."""
-        with open(self.work / LOG, "a", encoding="utf-8") as log:
+    def _end(self, report: _Report, **state) -> None:
+        """Keep the line of a report for the next start, should this one be broken off, and tell it without what it found."""
+        known = {"report": report.cell.label, "values": dict(report.cell.only), "folder": None, "unchanged": False}
+        state = state or {"folder": report.place.name, **_told_of(report.record, report.place)}
+        if state.get("folder"):
+            moved = report.record.moved[1:] if report.record else []  # one that is linked says the same
+            moved = (moved or ["no change"])[0] if report.before else "new"
+            state["moved"] = moved if self.previous and state["headline"] else None
+        report.entry = ReportEntry(**known | state)
+        with open(self.work / records.LOG, "a", encoding="utf-8") as log:
             log.write(report.entry.model_dump_json(exclude_unset=True) + "\n")
         self.tell(report.entry.model_copy(update={"headline": None}))
 
@@ -272,7 +296,9 @@ class _Making:
                 entry.model_fields_set.discard("seconds")  # not written
             if entry.name in gone and not self.plan.each:
                 self.tell(entry)
-        report.record = self._record(plan, place, report.digest, report.began, notebooks=entries)
+        parts = {} if self.reproducible else records.commit(plan.project)
+        parts |= {n: found for n in ("queries", "privacy", "targets") if (found := getattr(plan.opened, n))}
+        report.record = self._record(plan, place, report.digest, report.began, notebooks=entries, **parts)
         self._write_pages(report)
 
     def _write_pages(self, report: _Report) -> None:
@@ -284,57 +310,44 @@ class _Making:
         record.files = digests(report.place, record)
         record.write(report.place)
 
-    def _moved(self, report: _Report, headline: str | None) -> str | None:
-        """Return how the headline of a report differs from that of the batch before, or None if there is none."""
-        if self.previous is None or not headline:
-            return None
-        moved = report.record.moved[1:] if report.record else []  # one that is linked says the same
-        return (moved or ["no change"])[0] if report.before else "new"
-
-    def _record(self, plan: Plan, place: Path, digest: str | None, began: datetime | None, **parts) -> Record:
+    def _record(self, plan: Plan, place: Path, digest, began, *, notebooks=(), reports=(), **parts) -> Record:
         """Return the record of a report from its notebooks, or of a fan-out from its reports."""
-        failed = any(part.status == FAILED for part in [*parts.get("notebooks", ()), *parts.get("reports", ())])
-        told = {"format": BATCH if "reports" in parts else FORMAT, "status": FAILED if failed else OK}
-        told |= {"exit_status": int(failed), "title": plan.title, "study": study_from(place, plan.study)}
-        told |= {"report": plan.report, "versions": versions(), "inputs": dict(plan.inputs)}
+        failed = any(entry.status == FAILED for entry in [*notebooks, *reports])
+        told = {"format": records.BATCH, "reports": reports} if reports else {"format": records.FORMAT}
+        told |= {"notebooks": notebooks} if notebooks else {}
+        told |= {"status": FAILED if failed else OK, "exit_status": int(failed), "title": plan.title}
+        told |= {"study": study_from(place, plan.study), "report": plan.report}
+        told |= {"versions": records.versions(), "inputs": dict(plan.inputs)}
         if not self.reproducible:
             clock = began or self.started, datetime.now(UTC)
             told |= {name: at.isoformat(timespec="seconds") for name, at in zip(("started", "finished"), clock)}
             told |= {"seconds": round((clock[1] - clock[0]).total_seconds(), 2)}
-        known = {"only": list(plan.only), "digest": digest}
-        if "notebooks" in parts:
-            told |= {} if self.reproducible else commit(plan.project)
-            known |= {name: getattr(plan.opened, name) for name in ("queries", "privacy", "targets")}
-        return Record(**told, **{name: value for name, value in known.items() if value}, **parts)
+        told |= {"only": list(plan.only)} if plan.only else {}
+        return Record(**told, **({"digest": digest} if digest else {}), **parts)
 
     def batch_record(self, reports: list[_Report]) -> Record:
         """Remove the findings that together give away what one hides; write log, index and record, and return that."""
         withheld = withheld_together([r.cell for r in reports], self.work, self.plan.opened)
         for report in (r for r in reports if r.cell in withheld):
-            self._withhold(report, withheld[report.cell])
-        parts = {"each": list(self.plan.each), "reports": [r.entry for r in reports]}
+            linked = report.place.rename(records.hidden(report.place))  # what is linked is an earlier run's, too
+            shutil.copytree(linked, report.place)
+            shutil.rmtree(linked)
+            record = report.record = Record.read(report.place)[1]
+            record.digest = None  # beside others it would be another
+            for name, why in withhold(withheld[report.cell], record.notebooks, report.place).items():
+                entry = next(e for e in record.notebooks if e.name == name)
+                entry.withheld = why
+                entry.count(report.place)
+            self._write_pages(report)
+            self._end(report)
         digest = None if self.reproducible else folders.digest_of(self.plan, self.final)
-        record = self._record(self.plan, self.work, digest, self.started, **parts)
+        parts = {"each": list(self.plan.each), "reports": [report.entry for report in reports]}
+        record = self._record(self.plan, self.work, digest, None, **parts)
         record.write_log(self.work)
         write_batch_index(record, self.work)
         record.files = digests(self.work, record)
         record.write(self.work)
         return record
-
-    def _withhold(self, report: _Report, gone: dict[str, str]) -> None:
-        """Remove findings from a report that was made, or linked; beside others it would be another: it has no digest."""
-        linked = report.place.rename(hidden(report.place))  # what is linked is an earlier run's, too
-        shutil.copytree(linked, report.place)
-        shutil.rmtree(linked)
-        record = report.record = Record.read(report.place)[1]
-        record.digest = None
-        for name, why in withhold(gone, record.notebooks, report.place).items():
-            entry = next(e for e in record.notebooks if e.name == name)
-            entry.withheld = why
-            entry.count(report.place)
-        self._write_pages(report)
-        self._made(report)
-        self.tell(report.entry.model_copy(update={"headline": None}))
 
 
 def _skipped(name: str, reason: str) -> NotebookEntry:
@@ -347,6 +360,53 @@ def _told_of(record: Record, place: Path) -> dict:
     return told | {"headline": headline_of(record, place)}
 
 
-def _asked(record: Record) -> tuple:
-    """Return by what runs are of the same study, report and fan-out."""
-    return record.title, record.report, record.each
+# --- the call for help -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class End:
+    """How a start ended; where there is a reason for it, the words of the program are called in `home`."""
+
+    words: Sequence[str] = ()
+    home: Path = Path()
+    folder: Path | None = None
+    reason: str = ""
+
+
+@contextmanager
+def calling_for_help(command: str | None):
+    """Yield an `End`; whatever ends the block but well, signals and faults of ours too, calls for help."""
+    end = End(as_words(command) if command else (), Path.cwd())
+    try:
+        yield end
+    except BaseException as problem:
+        end.reason = str(problem) or type(problem).__name__
+        raise
+    finally:
+        if end.words and end.reason and (trouble := call_for_help(end)):
+            print(f"cxresearch: the command for failures, {end.words[0]}, {trouble}", file=sys.stderr)
+
+
+def as_words(command: str) -> list[str]:
+    """Return the program and arguments of a command as written; no shell reads it. Refuse one that cannot be read."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise DataProblem(f"the command {command!r} for failures cannot be read: {error}") from None
+    if not words:
+        raise DataProblem("the command for failures is empty")
+    return words
+
+
+def call_for_help(end: End) -> str | None:
+    """Start the program for failures; return what went wrong with it, or None.
+
+    Its words are handed over as they are; folder and reason of the failed run stand in the program's environment.
+    """
+    told = {FAILED_RUN: str(end.folder.resolve()) if end.folder else "", FAILURE: " ".join(end.reason.split("\0"))}
+    options = {"env": {**os.environ, **told}, "cwd": end.home, "stdin": subprocess.DEVNULL, "timeout": HOOK_SECONDS}
+    try:
+        done = subprocess.run(list(end.words), **options)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"did not run: {error}"
+    return f"ended with {done.returncode}" if done.returncode else None
