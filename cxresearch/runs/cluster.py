@@ -9,7 +9,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +25,7 @@ PATIENCE = 20  # seconds in which a scheduler must answer
 ONE = threading.Lock()  # a worker's threads make one pool
 
 
-class ClusterPool:
+class ClusterPool(AbstractContextManager):
     """Executes notebooks on a Dask cluster (``tcp://host:8786``); what `Pool` is for this machine.
 
     `inputs` are the files that every worker must see, the same before each notebook; without `jobs`, a notebook goes to
@@ -42,7 +42,6 @@ class ClusterPool:
             raise StudyProblem(f"no Dask scheduler answers at {address}: {reason}") from None
         self._executor = self._client.get_executor(retries=RETRIES)
         self._futures: dict[object, Path] = {}  # future -> folder
-        self._stopped: set[Path] = set()
         self._files = {str(Path(f).resolve()): Path(f).stat().st_size for f in inputs}
         threads = self._client.nthreads()
         self.jobs = jobs or sum(threads.values())
@@ -53,9 +52,6 @@ class ClusterPool:
             self._client.close()
             raise StudyProblem(wrong[0])
 
-    def __enter__(self):
-        return self
-
     def __exit__(self, *raised) -> None:
         for folder in set(self._futures.values()):
             self.stop(folder)
@@ -63,8 +59,6 @@ class ClusterPool:
 
     def execute(self, task: Task, study: Path, folder: Path, *, timeout: float, lent=None) -> NotebookEntry:
         """Execute one notebook somewhere, where no tables are lent, and say what became of it; what it left is in `folder`."""
-        if folder in self._stopped:
-            raise RuntimeError(f"the run in {folder.name} was stopped")
         asked = task, study, str(folder), timeout, self._files, package_digest()
         future = self._executor.submit(execute_there, *asked)
         self._futures[future] = folder
@@ -82,8 +76,7 @@ class ClusterPool:
         return entry
 
     def stop(self, folder: Path) -> None:
-        """Cancel what was sent for `folder`, and send nothing more."""
-        self._stopped.add(folder)
+        """Cancel what was sent for `folder`."""
         for future in [f for f, place in list(self._futures.items()) if place == folder]:
             future.cancel()
 

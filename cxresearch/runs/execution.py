@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import cache, partial
 from pathlib import Path
 
@@ -37,7 +37,7 @@ CELL_FILE = re.compile(r"(?<![^\s\"'(])[^\s\"'(]*ipykernel_\d+[/\\]\d+\.py")
 LOOKS = 0.2  # seconds between two looks at a kernel: its death is known at once
 
 
-class Pool:
+class Pool(AbstractContextManager):
     """Executes notebooks, `jobs` at a time (by default one for each core). Threads and runs may share one."""
 
     def __init__(self, jobs: int | None = None):
@@ -46,12 +46,8 @@ class Pool:
         self._folder = tempfile.TemporaryDirectory(prefix="cxr-", ignore_cleanup_errors=True)
         self._places = threading.BoundedSemaphore(self.jobs)
         self._clients: dict[object, Path] = {}  # client -> folder
-        self._stopped: set[Path] = set()
         SERVERS.warm_up()
         self._execute, self._client = _papermill()  # once, before threads would import it side by side
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *raised) -> None:
         self._folder.cleanup()
@@ -62,8 +58,6 @@ class Pool:
         `lent` is the environment by which its kernel finds the tables of the run.
         """
         with self._places:
-            if folder in self._stopped:
-                raise RuntimeError(f"the run in {folder.name} was stopped")
             began, replies, made, problem = time.monotonic(), {}, [task.notebook], None
             log = Path(tempfile.mkdtemp(dir=self._folder.name), "log")
             ours = {RUN_FOLDER: str(folder / "findings" / task.name), **SAME_EVERYWHERE, **environment_of_run()}
@@ -136,8 +130,7 @@ class Pool:
             loop.close()
 
     def stop(self, folder: Path) -> None:
-        """Kill what works in `folder` and start nothing more there; other runs in this pool go on."""
-        self._stopped.add(folder)
+        """Kill what works in `folder`; other runs in this pool go on."""
         for client, place in list(self._clients.items()):
             process = getattr(getattr(client.km, "provisioner", None), "process", None)
             if place == folder and process is not None and process.poll() is None:

@@ -1,8 +1,8 @@
 """Folders of runs: how one appears whole or not at all, which still is what a new one would be, which is the latest, how
 many are kept, who runs now.
 
-Every lock is a `filelock.FileLock` whose file is named after its holder, host and process, and is its alone: it is closed
-before it is removed, so no two can hold two locks of one name.
+The file of every lock is named after its holder, host and process, and is its alone: it is closed before it is removed,
+so no two can hold two locks of one name.
 """
 
 import ctypes
@@ -21,31 +21,17 @@ from itertools import count
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
 import cxresearch
 from cxresearch.errors import StudyProblem
 from cxresearch.privacy.pseudonyms import KEY_VARIABLE
-from cxresearch.runs.record import (
-    FAILED,
-    FORMAT,
-    LOG,
-    OK,
-    RECORD,
-    SIGN_OFFS,
-    Record,
-    ReportEntry,
-    hidden,
-    sha256,
-    versions,
-)
+from cxresearch.runs.record import FAILED, FORMAT, OK, RECORD, SIGN_OFFS, Record, hidden, sha256, versions
 from cxresearch.runs.signoff import digests
 
-LATEST = "latest"
 LEFT_BY_OTHERS = {".ipynb_checkpoints", ".DS_Store"}
 MOMENT = re.compile(r"\d{8}T\d{6}Z(-\d+)?")  # a run on the study's own shelf
 WORK = re.compile(r"\..+-\d+-[0-9a-f]{6}")  # the name of a folder in which a run is made
-AT_WORKING_FOLDER, EXCHANGE = -100, 2  # of renameat2
+AT_WORKING_FOLDER, EXCHANGE = -100, 2  # for renameat2
 
 
 class Overlap(Exception):
@@ -205,23 +191,21 @@ def is_whole(folder: Path, digest: str | None = None) -> bool:
     return digests(folder, record) == record.files and all(map(is_whole, made))
 
 
-def reports_made(folders: Iterable[Path]) -> dict[str, tuple[Path, ReportEntry]]:
-    """Return digest -> folder and log entry of the whole reports of these batches; the first batch counts."""
-    made: dict[str, tuple[Path, ReportEntry]] = {}
-    for log in (folder / LOG for folder in folders):
-        for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else ():
-            with suppress(ValidationError):  # the last line may be torn where the batch was killed
-                entry = ReportEntry.model_validate_json(line)
-                if entry.status == OK and entry.digest and entry.folder:
-                    made.setdefault(entry.digest, (log.with_name(entry.folder), entry))
+def reports_made(batches: Iterable[Path]) -> dict[str, Path]:
+    """Return digest -> folder of the reports made for batches, whether finished or broken off; the first batch counts."""
+    made: dict[str, Path] = {}
+    for batch in batches:
+        record = Record.of(batch)
+        known = [(batch / r.folder, r) for r in record.reports if r.folder] if record else []
+        known = known or [(place.parent, r) for place in batch.glob(f"*/{RECORD}") if (r := Record.of(place))]
+        made = {r.digest: place for place, r in known if r.status == OK and r.digest} | made
     return made
 
 
 def link_report(made: Path, target: Path, digest: str) -> bool:
     """Link a whole report into `target`, file by file; return False if it is not there whole and as it was.
 
-    It stays when the older run is removed. Executed notebooks are copied, since JupyterLab saves in place; so are all
-    files where links cannot be made.
+    It stays when the older run is removed. Notebooks are copied, since JupyterLab saves in place.
     """
 
     def link(source: str, copy: str) -> None:
@@ -265,12 +249,12 @@ def runs_on(shelf: Path) -> list[Path]:
 
 def point_latest(folder: Path) -> None:
     """Let ``latest`` beside a whole run name it, in one step; a text file where links cannot be made."""
-    link = folder.with_name(LATEST)
+    link = folder.with_name("latest")
     beside = hidden(link)
     try:
         beside.symlink_to(folder.name, target_is_directory=True)
     except (OSError, NotImplementedError):
-        link = folder.with_name(f"{LATEST}.txt")
+        link = folder.with_name("latest.txt")
         beside.write_text(f"{folder.name}\n", encoding="utf-8")
     try:
         beside.replace(link)
@@ -286,7 +270,7 @@ def prune(shelf: Path, *, report: str | None, keep: int) -> list[Path]:
     one that ``latest`` names.
     """
     runs = [(p, r) for p in runs_on(shelf) if (r := Record.of(p)) and r.report == report and not r.only]
-    staying = {p.resolve() for p in [p for p, r in runs if r.status == OK][:1] + [shelf / LATEST]}
+    staying = {p.resolve() for p in [p for p, r in runs if r.status == OK][:1] + [shelf / "latest"]}
     doomed = [p for p, _ in runs[keep:] if p.resolve() not in staying and not any(p.rglob(SIGN_OFFS))]
     for folder in doomed:
         aside = hidden(folder)

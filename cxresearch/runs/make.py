@@ -65,11 +65,10 @@ def start(
     opened, report=None, *, out=None, notebooks=None, only=(), settings=(), each=(), whole=False,
     overlap="allow", keep=None, log=None, force=False, reproducible=False, expect: Callable, **made,
 ) -> Run:  # fmt: skip
-    """Make the run that was asked for, unless a whole one says the same.
+    """Make the run that was asked for, unless a whole one says the same; options are those of the command line.
 
-    `out` is None for the study's own shelf of runs. `expect` is called with the plan of what is to be made; `made` goes
-    on to `make_run`, what chooses the plan to `plan_run`. Raises `Overlap` where another is under way and `overlap` is
-    ``skip``.
+    `expect` is called with the plan of what is to be made, `made` goes on to `make_run`. Raises `Overlap` where another
+    is under way, and this one is to be skipped.
     """
     shelf = folders.runs_folder(project_of(notebooks_folder(notebooks)), Path(opened.path))
     asked = {"only": only, "settings": settings, "notebooks": notebooks, "each": each, "whole": whole}
@@ -116,11 +115,10 @@ def make_run(
     """Carry out a plan and return the run.
 
     The run appears in `final`; an earlier one is replaced if this one is whole, otherwise this one goes beside it.
-    `timeout` is in seconds a cell; `reproducible` leaves out clocks and the commit, so that the same run gives the same
-    bytes; `force` makes reports of a fan-out anew that would only be linked. A `pool` (`Pool`, `ClusterPool`) may be
-    shared; without one, one with `jobs` places is made. `tell` is called with each `NotebookEntry` of a single report, or
-    `ReportEntry` of several, as it ends, and again if it is withheld; what was found is told after the audit. Data that
-    change under way are a `StudyProblem`.
+    `timeout` is in seconds a cell; `reproducible` leaves out clocks and the commit; `force` makes reports of a fan-out
+    anew that would only be linked. Without a `pool` (`Pool`, `ClusterPool`), one with `jobs` places is made. `tell` is
+    called with each `NotebookEntry` of a single report, or `ReportEntry` of several, as it ends, and again if something
+    in it is withheld. Data that change under way are a `StudyProblem`.
     """
     final = Path(final).resolve()
     folders.require_free(final)
@@ -208,10 +206,11 @@ class _Making:
             self._end(report, status=SKIPPED, reason=cell.skip)
         elif not self.reproducible:
             report.digest = folders.digest_of(plan, self.final / cell.name)
-            made, known = self.sources.get(report.digest, (None, None))
+            made = self.sources.get(report.digest)
             if made and folders.link_report(made, report.place, report.digest):
-                same = known.model_dump(include={"status", "reason", "headline", "digest"})
-                self._end(report, **same, folder=cell.name, unchanged=True)
+                record = Record.read(report.place)[1]
+                told = record.became | {"headline": headline_of(record, report.place), "digest": report.digest}
+                self._end(report, **told, folder=cell.name, unchanged=True)
         return report
 
     def execute(self, reports: list[_Report]) -> None:
@@ -267,7 +266,7 @@ class _Making:
         report.outcomes, report.record = {}, None  # notebooks with all that they show
 
     def _end(self, report: _Report, **state) -> None:
-        """Keep the line of a report for the next start, should this one be broken off, and tell it without what it found."""
+        """Set what the log says of a report, and tell it but for what was found, which is told after the audit."""
         known = {"report": report.cell.label, "values": dict(report.cell.only), "folder": None, "unchanged": False}
         state = state or {"folder": report.place.name, **_told_of(report.record, report.place)}
         if state.get("folder"):
@@ -275,8 +274,6 @@ class _Making:
             moved = (moved or ["no change"])[0] if report.before else "new"
             state["moved"] = moved if self.previous and state["headline"] else None
         report.entry = ReportEntry(**known | state)
-        with open(self.work / records.LOG, "a", encoding="utf-8") as log:
-            log.write(report.entry.model_dump_json(exclude_unset=True) + "\n")
         self.tell(report.entry.model_copy(update={"headline": None}))
 
     def _write(self, report: _Report) -> None:

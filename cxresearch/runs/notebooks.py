@@ -277,12 +277,6 @@ def what_next(finding: Finding) -> str:
 # --- in JupyterLab ---------------------------------------------------------------------------------------------------
 
 ASSIGNED = re.compile(rf"^{STUDY} = (['\"])(?P<path>.*?)\1", re.M)
-KERNEL = {
-    "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-    "display_name": "CX research",
-    "language": "python",
-    "metadata": {"debugger": True},
-}
 NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 
 
@@ -318,14 +312,16 @@ def notebooks_for(study=None, *, notebooks=None) -> Path:
 def open_lab(study=None, *, notebooks=None, browser: bool) -> int:
     """Run JupyterLab on `notebooks_for` a study until it ends, and return its exit status.
 
-    The kernel has a name of its own, and news stay off: kept in a folder that goes with it, the user's settings stay.
+    Its kernel has a name of its own, and news stay off: kept in a folder that goes with it, the user's settings stay.
     """
+    from ipykernel.kernelspec import get_kernel_dict
+
     folder = notebooks_for(study, notebooks=notebooks)
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.parent}"]
     command += [f"--LabApp.default_url=/lab/tree/{folder.name}", *(["--no-browser"] if not browser else [])]
     command += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # in a container one often is
     files = {  # the kernel under the name that the notebooks ask for
-        "JUPYTER_PATH": ("kernels/python3/kernel.json", KERNEL),
+        "JUPYTER_PATH": ("kernels/python3/kernel.json", get_kernel_dict() | {"display_name": "CX research"}),
         "JUPYTER_CONFIG_PATH": ("labconfig/default_setting_overrides.json", NO_NEWS),
     }
     with tempfile.TemporaryDirectory(prefix="cxr-lab-") as place:

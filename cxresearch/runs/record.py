@@ -107,14 +107,12 @@ class Record(BaseModel):
         """Return the folder and the record of a run or batch, named by its folder or a file in it; refuse another."""
         place = Path(run).parent if Path(run).is_file() else Path(run)
         try:
-            return place, cls.model_validate(json.loads((place / RECORD).read_text(encoding="utf-8")))
+            return place, cls.model_validate_json((place / RECORD).read_bytes())
         except OSError:
             why = f"{run} is not the folder of a run: it has no {RECORD}"
         except ValidationError as problem:
             where = ".".join(map(str, problem.errors()[0]["loc"])) or "content"
             why = f"{place / RECORD} is not the record of a run of this format ({FORMAT}): see its {where}"
-        except ValueError:
-            why = f"{place / RECORD} is not JSON; the run cannot be read"
         raise StudyProblem(why)
 
     @classmethod
@@ -135,12 +133,12 @@ class Record(BaseModel):
         lines = [report.model_dump_json(exclude_unset=True, exclude={"moved"}) + "\n" for report in self.reports]
         (folder / LOG).write_text("".join(lines), encoding="utf-8")
 
-    def write(self, folder: Path) -> None:
-        (folder / RECORD).write_text(json.dumps(self.told(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
     def told(self) -> dict:
         """Return what is set, as it is written."""
         return self.model_dump(exclude_unset=True)
+
+    def write(self, folder: Path) -> None:
+        (folder / RECORD).write_text(json.dumps(self.told(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @property
     def everything_read(self) -> dict[str, str]:
@@ -163,16 +161,14 @@ def moment(text: str) -> str:
 
 def commit(folder: Path) -> dict:
     """Return the commit of a project and whether its files are others; None where there is no git, repository or commit."""
-    told = []
-    for words in ("rev-parse HEAD", "status --porcelain --untracked-files=no"):
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(folder), *words.split()], capture_output=True, text=True, timeout=20
-            )
-            told.append(done.stdout.strip() if done.returncode == 0 else "")
-        except (OSError, subprocess.TimeoutExpired):
-            told.append("")
-    return {"git_commit": told[0] or None, "git_changed": bool(told[1])}
+    words = ["git", "-C", str(folder), "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    try:
+        told = subprocess.run(words, capture_output=True, text=True, timeout=20).stdout.splitlines()
+    except (OSError, subprocess.TimeoutExpired):
+        told = []
+    head = next((line.split()[2] for line in told if line.startswith("# branch.oid")), "(initial)")
+    changed = any(not line.startswith("#") for line in told)
+    return {"git_commit": None if head == "(initial)" else head, "git_changed": changed}
 
 
 @cache

@@ -1,9 +1,8 @@
 """Warm kernels: a provisioner of jupyter_client whose kernels are forks of a process that has imported everything.
 
 papermill, nbclient, nbval and JupyterLab use it under the name ``cxresearch-warm``; a kernel that a fork cannot stand
-in for is started as ever. The process is multiprocessing's fork server. One that has used OpenMP or joblib hangs when
-it is forked; one that has only imported them, and has one thread, does not. So it imports libraries and makes
-ipykernel's shell, computes nothing, and each kernel runs in a fork of it.
+in for is started as ever. The process, multiprocessing's fork server, imports libraries and makes ipykernel's shell. It
+computes nothing: one that has used OpenMP or joblib hangs when it is forked, one that has one thread does not.
 """
 
 import asyncio
@@ -44,15 +43,11 @@ SAME_EVERYWHERE = {  # the environment in which a notebook's outputs are the sam
 }
 # of the server; pyarrow's memory would be tidied by a thread
 AT_START = SAME_EVERYWHERE | {"JE_ARROW_MALLOC_CONF": "background_thread:false", "CXRESEARCH_WARM_UP": "1"}
-# What the project's notebooks import, directly or through this package, at any point.
-LIBRARIES = (
-    "numpy", "pandas", "pandas.io.formats.style", "scipy.stats", "scipy.optimize", "pyarrow.parquet", "duckdb",
-    "yaml", "pydantic", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "matplotlib.backends.backend_agg",
-    "seaborn", "sklearn.cluster", "sklearn.linear_model", "sklearn.metrics", "sklearn.mixture",
-    "sklearn.model_selection", "threadpoolctl", "IPython.display", "pyarrow.csv", "pyarrow.pandas_compat",
-    "pandas.core.reshape.reshape", "pandas.io.formats.html", "pandas.io.formats.string", "pandas.io.formats.csvs",
-    "pandas.core.methods.to_dict", "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin",
-    "PIL.PpmImagePlugin", "contourpy", "tornado.platform.asyncio", "cxresearch.privacy.linear",
+LIBRARIES = (  # what the project's notebooks import at any point, beside what this package imports
+    "pandas.io.formats.style", "pandas.io.formats.html", "pandas.io.formats.string", "pandas.io.formats.csvs",
+    "pandas.core.reshape.reshape", "pandas.core.methods.to_dict", "pyarrow.parquet", "pyarrow.csv",
+    "pyarrow.pandas_compat", "matplotlib_inline.backend_inline", "matplotlib.backends.backend_agg", "contourpy",
+    "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PpmImagePlugin", "tornado.platform.asyncio",
 )  # fmt: skip
 # Not while warming: polars starts threads when some library asks whether it is there; the debugger takes half a second.
 LEFT_OUT = ("polars", "debugpy")
@@ -256,13 +251,13 @@ def _warm_up() -> None:
 
 
 def import_all() -> None:
-    """Import the libraries and every public name of this package."""
-    for name in LIBRARIES:
-        with suppress(Exception):  # it fails again, and is told, in the notebook that needs it
-            importlib.import_module(name)
+    """Import every public name of this package, and the libraries."""
     for name in cxresearch.__all__:
-        with suppress(Exception):
+        with suppress(Exception):  # it fails again, and is told, in the notebook that needs it
             getattr(cxresearch, name)
+    for name in LIBRARIES:
+        with suppress(Exception):
+            importlib.import_module(name)
 
 
 def _end() -> None:
