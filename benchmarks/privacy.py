@@ -133,7 +133,7 @@ def save_parts(study: Path, report: Path, place: Path, names: set[str]) -> int:
 
 def main() -> int:
     from cxresearch.privacy.audit import audit_folder
-    from cxresearch.runs.matrix import cells_of
+    from cxresearch.runs.plan import cells_of
     from cxresearch.runs.withhold import known_of, withheld_together
 
     found = {}

@@ -52,7 +52,7 @@ def make_reports(folder) -> None:
             given = {"confidence": value}
             task = replace(task, given=given, parameters=task.parameters | given)
             made = make_run(replace(plan, tasks=(task,)), folder / "reports" / "runs" / str(value), pool=pool)
-            assert made.whole, made.outcomes[0].reason
+            assert made.whole, made.record.notebooks[0].reason
 
         with ThreadPoolExecutor(WORKERS) as threads:
             list(threads.map(make, SETS))
@@ -65,7 +65,7 @@ def plain_cells(paths) -> None:
     import IPython.display
     import nbformat
 
-    from cxresearch.runs.warm_server import import_all
+    from cxresearch.runs.warm import import_all
 
     import_all()
     shown = IPython.core.formatters.DisplayFormatter()
@@ -164,8 +164,8 @@ def warm_runs(folder: Path, turns: int) -> tuple[float, float, dict[str, float]]
             began = time.monotonic()
             made = make_run(plan, folder / "reports" / "runs" / f"all-{turn}", pool=pool)
             ours.append(time.monotonic() - began)
-            assert made.whole, [o.reason for o in made.outcomes]
-            each = {o.task.name: round(o.seconds, 2) for o in made.outcomes}
+            assert made.whole, [o.reason for o in made.record.notebooks]
+            each = {o.name: round(o.seconds, 2) for o in made.record.notebooks}
             limit.append(plain([t.path for t in plan.tasks]))
     return min(ours), min(limit), each
 

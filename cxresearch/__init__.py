@@ -24,7 +24,7 @@ _PUBLIC = {
     "survey": "as_survey as_table",
     "simulate": "simulate_company",
     "board": "explore",
-    "runs.cells": "study_of answer",
+    "runs.notebooks": "study_of answer",
     "quality": "response_quality",
     "transactions": "behaviour link_revenue link_waves window_halves",
     "metrics": "nps top_box mean_score effort compare_waves touchpoint_trend crosstab split_change plan_sample "

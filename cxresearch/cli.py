@@ -183,7 +183,7 @@ def _schedule(given) -> int:
 def _lab(given) -> int:
     """Open JupyterLab on the notebooks; with a study, on copies of them in a folder 'notebooks' beside it, with its path
     in their parameters cell; copies that are there already are kept as they are."""
-    from cxresearch.runs.lab import open_lab
+    from cxresearch.runs.notebooks import open_lab
 
     return open_lab(given.study, notebooks=given.notebooks, browser=not given.no_browser)
 
@@ -212,12 +212,12 @@ def _lab(given) -> int:
 )
 def _run(given) -> int:
     """Execute the notebooks on a study and render them; the last line printed is the path of the index page."""
-    from cxresearch.runs import operate
+    from cxresearch.runs import make
     from cxresearch.runs.folder import Overlap
     from cxresearch.study import open_study
 
     progress = _Progress()
-    with operate.calling_for_help(given.on_failure) as end, _stopped_like_interrupted(), progress:
+    with make.calling_for_help(given.on_failure) as end, _stopped_like_interrupted(), progress:
         opened = open_study(given.study)
         declared = opened.reports.get(given.report)
         if declared and declared.on_failure and not end.words:
@@ -225,7 +225,7 @@ def _run(given) -> int:
         asked = {k: v for k, v in vars(given).items() if k not in ("command", "study", "on_failure", "scheduler")}
         try:
             with _pool(given, opened) as pool:
-                run = operate.start(opened, **asked, pool=pool, tell=progress.tell, expect=progress.expect)
+                run = make.start(opened, **asked, pool=pool, tell=progress.tell, expect=progress.expect)
         except Overlap as other:
             print(other)
             return 0

@@ -12,8 +12,7 @@ import cxresearch as cx
 import cxresearch.board as board
 from cxresearch.board import DRIVERS, SCORE, TABLE, WHAT_IF, Choice, code_for
 from cxresearch.errors import DataProblem, StudyProblem
-from cxresearch.runs.lab import notebooks_for
-from cxresearch.runs.notebooks import in_order
+from cxresearch.runs.notebooks import in_order, notebooks_for
 
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "data" / "example" / "study.yml"

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 import cxresearch as cx
-from cxresearch.runs.cells import FITTING, say, what_next
+from cxresearch.runs.notebooks import FITTING, say, what_next
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MOST_CELLS, MOST_LINES, MOST_PARAMETERS = 25, 6, 10

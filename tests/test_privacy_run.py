@@ -58,12 +58,12 @@ def made(tmp_path_factory, pool):
 
 def test_the_finding_that_gives_a_number_away_is_withheld_with_table_and_cell(made):
     run, told = made
-    assert [(o.task.name, o.status) for o in run.outcomes] == [("first", "ok"), ("second", "ok")]
-    assert run.outcomes[1].reason == (
+    assert [(o.name, o.status) for o in run.record.notebooks] == [("first", "ok"), ("second", "ok")]
+    assert run.record.notebooks[1].reason == (
         "all withheld, since it gives away a hidden number: first/groups.tidy.csv, region=b: its hidden base can be "
         "computed from the tables of this run"
     )
-    assert sorted(o.task.name for o in told) == ["first", "second", "second"] and told[-1] is run.outcomes[1]
+    assert sorted(o.name for o in told) == ["first", "second", "second"] and told[-1] is run.record.notebooks[1]
     assert run.whole, "a finding is withheld, never a notebook"
 
 
@@ -112,7 +112,7 @@ def test_without_a_key_the_notebooks_of_a_run_make_the_same_pseudonyms(tmp_path,
         write_notebook(tmp_path / "notebooks", name, code, parameters=PARAMETERS)
     plan = plan_run(tmp_path / "study.yml", notebooks=tmp_path / "notebooks")
     run = make_run(plan, tmp_path / "run", pool=pool)
-    printed = [o.notebook.cells[-1].outputs[0].text for o in run.outcomes]
+    printed = [o.executed.cells[-1].outputs[0].text for o in run.record.notebooks]
     assert printed[0] == printed[1] and printed[0].endswith("False\n")
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import papermill
@@ -18,7 +19,7 @@ from waiting import PATIENCE, descendants
 
 from cxresearch.errors import DataProblem, StudyProblem
 from cxresearch.runs import Pool, make_run, plan_run
-from cxresearch.runs.execution import Ledger, Places
+from cxresearch.runs.execution import became, without_places
 from cxresearch.runs.folder import default_folder, require_free, runs_folder
 from cxresearch.runs.warm import SERVERS
 
@@ -238,7 +239,7 @@ def test_a_cell_past_its_limit_fails_and_its_kernel_goes(tmp_path, monkeypatch):
     began = time.monotonic()
     with Pool(1) as kernels:
         made = make_run(plan_of(tmp_path), tmp_path / "run", timeout=3, pool=kernels)
-    assert made.outcomes[0].reason == "cell 4: took longer than the 3 s a cell may take (--timeout)"
+    assert made.record.notebooks[0].reason == "cell 4: took longer than the 3 s a cell may take (--timeout)"
     assert descendants(naming="ipykernel_launcher") == [] and time.monotonic() - began < PATIENCE
 
 
@@ -329,33 +330,29 @@ def test_a_kernel_that_cannot_start_says_why(tmp_path, monkeypatch, pool):
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
     made = make_run(plan_of(tmp_path), tmp_path / "run", timeout=PATIENCE, pool=pool)
-    assert made.outcomes[0].reason == "the kernel did not start: no such engine"
+    assert made.record.notebooks[0].reason == "the kernel did not start: no such engine"
 
 
 def test_a_cell_without_a_reply_fails_whatever_its_metadata_says():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in ("1", "", "2")])
     for cell in notebook.cells:
         cell.metadata["papermill"] = {"status": "completed", "exception": False}
-    ledger = Ledger()
-    ledger.note_start(None, 0)
-    ledger.note_reply(None, 0, {"content": {"status": "ok"}})
 
+    def told(*answered, problem=None) -> tuple:
+        replies = {place: {"status": "ok"} for place in answered}
+        entry = became(SimpleNamespace(name="n"), notebook, replies, problem, timeout=1, last_words="")
+        return entry.status, entry.reason, entry.failed_cell
 
-    def became(problem=None) -> tuple:
-        outcome = ledger.outcome(None, notebook, problem, timeout=1, last_words="")
-        return outcome.status, outcome.reason, outcome.cell
-
-    assert became() == ("failed", "cell 3: did not run", 3)
-    ledger.note_reply(None, 2, {"content": {"status": "ok"}})
-    assert became() == ("ok", None, None)
-    assert became(OSError("pipe\nbroke")) == ("failed", "after the last cell: pipe", None)
+    assert told(0) == ("failed", "cell 3: did not run", 3)
+    assert told(0, 2) == ("ok", None, None)
+    assert told(0, 2, problem=OSError("pipe\nbroke")) == ("failed", "after the last cell: pipe", None)
 
 
 def test_machine_paths_in_outputs_are_hidden_and_other_text_stays():
-    places = Places(Path("/srv/runs/.x-1"), Path("/srv/data/study.yml"))
+    places = Path("/srv/runs/.x-1"), Path("/srv/data/study.yml")
     text = "open /srv/runs/.x-1/a.csv, /srv/data/b.csv, /srv/database/c, http://x/srv/data/d, /tmp/ipykernel_12/34.py:5"
-    assert places.hide(text) == "open ./a.csv, study/b.csv, /srv/database/c, http://x/srv/data/d, cell:5"
-    assert places.hide("\x1b[32m/srv/data/b.csv") == "\x1b[32mstudy/b.csv"
+    assert without_places(text, *places) == "open ./a.csv, study/b.csv, /srv/database/c, http://x/srv/data/d, cell:5"
+    assert without_places("\x1b[32m/srv/data/b.csv", *places) == "\x1b[32mstudy/b.csv"
 
 
 # --- what is kept ----------------------------------------------------------------------------------------------------

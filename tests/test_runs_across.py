@@ -12,7 +12,7 @@ import cxresearch as cx
 from cxresearch.findings import RUN_FOLDER
 from cxresearch.privacy import POOLED
 from cxresearch.runs import make_run, plan_run
-from cxresearch.runs.matrix import WHOLE, Cell
+from cxresearch.runs.plan import WHOLE, Cell
 from cxresearch.runs.verify import verify_run
 from cxresearch.runs.withhold import withheld_together
 
@@ -100,7 +100,7 @@ path = cx.save(score, name="score"), cx.save(by_age, name="score_by_age")
 
 def test_a_batch_keeps_the_report_without_the_finding_and_an_earlier_batch_as_it_was(tmp_path, monkeypatch, pool, warm):
     """What is withheld was shown in an earlier batch, from which the report would be linked."""
-    monkeypatch.setattr("cxresearch.runs.unchanged.package_digest", lambda: "the same")
+    monkeypatch.setattr("cxresearch.runs.folder.package_digest", lambda: "the same")
     write_reports(tmp_path, GIVEN_AWAY, monkeypatch)
     shown = ["score", "by_age", "print('said aside')"]
     write_notebook(tmp_path / "notebooks", "scorecard", "import cxresearch as cx", SCORES, *shown, headline="score_by_age")

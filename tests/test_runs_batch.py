@@ -13,9 +13,9 @@ from tiny import DEFINE, tree, write_notebook
 from cxresearch.errors import StudyProblem
 from cxresearch.runs import make_run, plan_run
 from cxresearch.runs.deck import write_deck
+from cxresearch.runs.folder import digest_of
 from cxresearch.runs.make import same_run
-from cxresearch.runs.matrix import cells_of, safe_names
-from cxresearch.runs.unchanged import digest_of
+from cxresearch.runs.plan import cells_of, safe_names
 from cxresearch.study import open_study
 
 STUDY = """\
@@ -107,8 +107,8 @@ def test_the_smallest_market_of_the_example_gets_its_report_from_every_notebook_
     coast = f"{root / 'data/example/study.yml'}?region=Coast"
     plan = plan_run(coast, only=only, notebooks=root / "notebooks")
     made = make_run(plan, tmp_path / "run", pool=pool)
-    told = {o.task.name: (o.status, o.reason) for o in made.outcomes}
-    shown = "".join(str(c.get("outputs")) for c in {o.task.name: o for o in made.outcomes}["promoters"].notebook.cells)
+    told = {o.name: (o.status, o.reason) for o in made.record.notebooks}
+    shown = "".join(str(c.get("outputs")) for c in {o.name: o for o in made.record.notebooks}["promoters"].executed.cells)
     assert "at least 30 customers who answered and 30 who did not" in shown  # refused in its place
     whole = {name for name, (status, reason) in told.items() if status == "skipped" and "which has neither region" in reason}
     assert whole == {"programme", "service_profit_chain"}  # employees and costs are those of all markets
@@ -221,7 +221,7 @@ def test_runs_at_once_in_one_process_lend_each_its_own_tables(tmp_path, pool):
     plans = [batch_of(tmp_path / str(k)) for k in range(3)]
     with ThreadPoolExecutor(3) as threads:
         made = list(threads.map(lambda plan: make_run(plan, plan.project / "run", pool=pool), plans))
-    assert [(run.whole, run.outcomes[0].reason) for run in made] == [(True, None)] * 3
+    assert [(run.whole, run.record.notebooks[0].reason) for run in made] == [(True, None)] * 3
     assert [sentences(run.folder.parent)["run"].rpartition(" ")[2] for run in made] == ["12.", "13.", "14."]
 
 
@@ -309,7 +309,7 @@ def test_an_unchanged_batch_is_linked_and_outlives_the_older_one(again):
         lambda f, _: (f / "answers.csv").write_bytes((f / "answers.csv").read_bytes() + b"x,2024,1,North\n"),
         lambda f, _: (f / "study.yml").write_text(STUDY.replace("times: 2", "times: 3"), encoding="utf-8"),
         lambda f, _: write_notebook(f / "notebooks", "answer", DEFINE + SAYS + "\n1", headline="answer"),
-        lambda _, patch: patch.setattr("cxresearch.runs.unchanged.package_digest", lambda: "another"),
+        lambda _, patch: patch.setattr("cxresearch.runs.folder.package_digest", lambda: "another"),
     ],
     ids=["data", "parameter", "notebook", "package"],
 )

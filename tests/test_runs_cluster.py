@@ -14,7 +14,7 @@ from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
 from cxresearch.runs import make_run
 from cxresearch.runs.cluster import ClusterPool, trouble_there
-from cxresearch.runs.unchanged import package_digest
+from cxresearch.runs.folder import package_digest
 
 MARKETS = {f"m{k}": 6 for k in range(6)}
 

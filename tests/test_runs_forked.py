@@ -104,7 +104,7 @@ def plan_of(tmp_path):
 
 def texts(outcome) -> list[str]:
     """Return what each cell after the parameters printed or returned."""
-    cells = [c for c in outcome.notebook.cells[3:] if c.cell_type == "code"]
+    cells = [c for c in outcome.executed.cells[3:] if c.cell_type == "code"]
     return ["".join(o.get("text") or o.get("data", {}).get("text/plain", "") for o in c.outputs) for c in cells]
 
 
@@ -115,7 +115,7 @@ def test_every_kind_of_cell_gives_the_bytes_of_a_kernel(plan_of, tmp_path, pool,
     forked = make_run(plan, tmp_path / "a" / "run", pool=pool, reproducible=True, timeout=120)
     monkeypatch.setenv("CXRESEARCH_EXECUTION", "kernel")
     cold = make_run(plan, tmp_path / "b" / "run", pool=pool, reproducible=True, timeout=120)
-    assert {o.task.name for o in forked.outcomes if o.status == "failed"} == set(CASES)
+    assert {o.name for o in forked.record.notebooks if o.status == "failed"} == set(CASES)
     assert tree(forked.folder) == tree(cold.folder)
 
 
@@ -164,14 +164,14 @@ found = [os.environ.get("LEFT"), oct(os.umask(0o22)), os.getcwd() == "/", "/left
 def test_nothing_passes_from_one_notebook_to_the_next(plan_of, tmp_path):
     plan = plan_of(a_looks=[LOOKS, "found"], b_spoils=[SPOILS, LOOKS, "found"], c_looks=[LOOKS, "found"])
     with Pool(1) as pool:  # one after another
-        before, spoilt, after = make_run(plan, tmp_path / "run", pool=pool).outcomes
+        before, spoilt, after = make_run(plan, tmp_path / "run", pool=pool).record.notebooks
     assert texts(before)[-1] == texts(after)[-1] != texts(spoilt)[-1]
     assert texts(spoilt)[-1].count("True") == 5
 
 
 def test_chance_differs_between_forks(plan_of, tmp_path, pool):
     draw = "import random, numpy as np, uuid\nrandom.random(), np.random.random(), uuid.uuid4().hex"
-    one, two = make_run(plan_of(a=[draw], b=[draw]), tmp_path / "run", pool=pool).outcomes
+    one, two = make_run(plan_of(a=[draw], b=[draw]), tmp_path / "run", pool=pool).record.notebooks
     drawn = [texts(o)[-1].strip("()").split(", ") for o in (one, two)]
     assert all(x != y for x, y in zip(*drawn)) and len(drawn[0]) == 3
 
@@ -182,13 +182,13 @@ def test_megabytes_of_print_arrive_whole(plan_of, tmp_path, pool, megabytes):
     work = tmp_path / "work"
     work.mkdir()
     outcome = pool.execute(plan.tasks[0], plan.study, work, timeout=600)
-    assert len(outcome.notebook.cells[3].outputs[0].text) == megabytes * 1_000_000
+    assert len(outcome.executed.cells[3].outputs[0].text) == megabytes * 1_000_000
 
 
 def test_a_working_folder_that_is_gone_fails_nothing_but_its_notebook(plan_of, tmp_path, pool):
     away = "import os, shutil\nos.makedirs('sub'); os.chdir('sub'); os.rmdir('../sub')\nprint('still')"
     plan = plan_of(a=[away, "1"], b=["1"])
-    gone, other = make_run(plan, tmp_path / "run", pool=pool).outcomes
+    gone, other = make_run(plan, tmp_path / "run", pool=pool).record.notebooks
     assert texts(gone) == ["still\n", "1"] and other.status == "ok"
 
 
@@ -220,14 +220,14 @@ def test_a_killed_notebook_is_known_long_before_its_time_is_up_with_its_cell_and
     seconds, outcome = killed_while_it_sleeps(pool, plan_of(n=["1", SLEEPS]), tmp_path / "work")
     assert seconds < PATIENCE  # of 600; how soon on an idle machine is for benchmarks/runs.py
     assert outcome.reason == "cell 5: the kernel died in this cell: killed, or out of memory"
-    assert outcome.notebook.cells[4].outputs[0].text == "so far\n"
+    assert outcome.executed.cells[4].outputs[0].text == "so far\n"
 
 
 def test_what_a_slow_cell_printed_is_kept(plan_of, tmp_path, pool):
     plan = plan_of(n=["print('so far')\nimport time\ntime.sleep(600)"])
-    (outcome,) = make_run(plan, tmp_path / "run", pool=pool, timeout=5).outcomes
+    (outcome,) = make_run(plan, tmp_path / "run", pool=pool, timeout=5).record.notebooks
     assert outcome.reason == "cell 4: took longer than the 5 s a cell may take (--timeout)"
-    assert outcome.notebook.cells[3].outputs[0].text == "so far\n"
+    assert outcome.executed.cells[3].outputs[0].text == "so far\n"
 
 
 def test_where_no_process_can_be_forked_notebooks_run_in_kernels(plan_of, tmp_path, pool, monkeypatch):
@@ -235,13 +235,21 @@ def test_where_no_process_can_be_forked_notebooks_run_in_kernels(plan_of, tmp_pa
         raise EOFError
 
     monkeypatch.setattr(SERVERS, "start", refuse)
-    (outcome,) = make_run(plan_of(n=["import os\nos.getppid()"]), tmp_path / "run", pool=pool).outcomes
+    (outcome,) = make_run(plan_of(n=["import os\nos.getppid()"]), tmp_path / "run", pool=pool).record.notebooks
     assert outcome.status == "ok" and texts(outcome)[0] == str(os.getpid())
+
+
+def test_a_server_that_runs_leaves_the_environment_alone(pool, monkeypatch):
+    """Beside it another notebook may be given a copy of the environment, in which it must not take itself for a server."""
+    server, seen = SERVERS.warm_up(), []
+    ensure = server.ensure_running
+    monkeypatch.setattr(server, "ensure_running", lambda: seen.append("CXRESEARCH_WARM_UP" in os.environ) or ensure())
+    assert SERVERS.warm_up() is server and not any(seen)
 
 
 def test_no_process_of_a_notebook_is_left(plan_of, tmp_path, pool):
     start = "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True).pid"
-    (outcome,) = make_run(plan_of(n=[start]), tmp_path / "run", pool=pool).outcomes
+    (outcome,) = make_run(plan_of(n=[start]), tmp_path / "run", pool=pool).record.notebooks
     assert not running(int(texts(outcome)[0]))
     assert [p for server in SERVERS.servers.values() for p in descendants(server._forkserver_pid)] == []
 

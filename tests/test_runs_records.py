@@ -50,7 +50,7 @@ NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
 def a_run(home: Path, name: str, pool, **settings) -> Path:
     plan = plan_run(home / "study.yml", settings=tuple(settings.items()), notebooks=home / "notebooks")
     made = make_run(plan, home / "runs" / name, pool=pool)
-    assert made.whole, made.outcomes
+    assert made.whole, made.record.notebooks
     return made.folder
 
 
@@ -130,7 +130,7 @@ def test_what_is_not_a_run_is_not_compared(runs, tmp_path, capsys):
     assert main(["compare", str(first), str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"cxresearch: {tmp_path} is not the folder of a run: it has no run.json\n"
     (tmp_path / "run.json").write_text("{", encoding="utf-8")
-    with pytest.raises(StudyProblem, match="run.json is not JSON; the run cannot be read"):
+    with pytest.raises(StudyProblem, match=r"run.json is not the record of a run of this format \(cxresearch run 1\): see its content"):
         compare_runs(first, tmp_path)
     other = json.loads((first / "run.json").read_text()) | {"title": "Else", "inputs": {"else.csv": "0"}}
     (tmp_path / "run.json").write_text(json.dumps(other), encoding="utf-8")

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from cxresearch.errors import StudyProblem, TooFewRespondents
-from cxresearch.runs.matrix import cells_of
+from cxresearch.runs.plan import cells_of
 from cxresearch.study import open_study, shared
 from cxresearch.study.narrow import reference_to, split_reference
 

@@ -9,16 +9,15 @@ import os
 import tempfile
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 
 from cxresearch.errors import StudyProblem
-from cxresearch.runs.execution import Outcome, Pool
+from cxresearch.runs.execution import Pool
+from cxresearch.runs.folder import package_digest
 from cxresearch.runs.plan import Task
-from cxresearch.runs.record import FAILED
-from cxresearch.runs.unchanged import package_digest
+from cxresearch.runs.record import FAILED, NotebookEntry
 from cxresearch.study.narrow import reference_to, split_reference
 
 RETRIES = 3
@@ -26,7 +25,7 @@ PATIENCE = 20  # seconds in which a scheduler must answer
 ONE = threading.Lock()  # a worker's threads make one pool
 
 
-class ClusterPool:
+class ClusterPool(AbstractContextManager):
     """Executes notebooks on a Dask cluster (``tcp://host:8786``); what `Pool` is for this machine.
 
     `inputs` are the files that every worker must see, the same before each notebook; without `jobs`, a notebook goes to
@@ -42,51 +41,43 @@ class ClusterPool:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise StudyProblem(f"no Dask scheduler answers at {address}: {reason}") from None
         self._executor = self._client.get_executor(retries=RETRIES)
-        self._futures: dict[Path, list] = {}
-        self._stopped: set[Path] = set()
+        self._futures: dict[object, Path] = {}  # future -> folder
         self._files = {str(Path(f).resolve()): Path(f).stat().st_size for f in inputs}
-        with ExitStack() as failed:
-            failed.callback(self._client.close)
-            threads = self._client.nthreads()
-            if not threads:
-                raise StudyProblem(f"the Dask scheduler at {address} has no workers; start some")
-            self.jobs = jobs or sum(threads.values())
-            for worker, trouble in sorted(self._client.run(trouble_there, self._files, package_digest()).items()):
-                if trouble:
-                    raise StudyProblem(f"worker {worker} {trouble}")
-            failed.pop_all()
-
-    def __enter__(self):
-        return self
+        threads = self._client.nthreads()
+        self.jobs = jobs or sum(threads.values())
+        found = self._client.run(trouble_there, self._files, package_digest()) if threads else {}
+        wrong = [f"worker {worker} {trouble}" for worker, trouble in sorted(found.items()) if trouble]
+        wrong += [] if threads else [f"the Dask scheduler at {address} has no workers; start some"]
+        if wrong:
+            self._client.close()
+            raise StudyProblem(wrong[0])
 
     def __exit__(self, *raised) -> None:
-        for folder in list(self._futures):
+        for folder in set(self._futures.values()):
             self.stop(folder)
         self._client.close()
 
-    def execute(self, task: Task, study: Path, folder: Path, *, timeout: float, lent=None) -> Outcome:
-        """Execute one notebook somewhere, where no tables are lent, and return its outcome; what it left is in `folder`."""
-        if folder in self._stopped:
-            raise RuntimeError(f"the run in {folder.name} was stopped")
+    def execute(self, task: Task, study: Path, folder: Path, *, timeout: float, lent=None) -> NotebookEntry:
+        """Execute one notebook somewhere, where no tables are lent, and say what became of it; what it left is in `folder`."""
         asked = task, study, str(folder), timeout, self._files, package_digest()
         future = self._executor.submit(execute_there, *asked)
-        self._futures.setdefault(folder, []).append(future)
+        self._futures[future] = folder
         try:
-            outcome, files = future.result()
+            entry, files = future.result()
         except Exception as error:  # the cluster gave it up: this notebook's failure; the others go on
             reason = f"the cluster could not execute it: {type(error).__name__}: {str(error).splitlines()[0]}"
-            return Outcome(task, FAILED, reason, task.notebook)
+            known = {"failed_cell": None, "seconds": 0.0, "executed": task.notebook}
+            return NotebookEntry(name=task.name, status=FAILED, reason=reason, **known)
         finally:
-            self._futures[folder].remove(future)
+            del self._futures[future]
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
-        return replace(outcome, task=task)
+        return entry
 
     def stop(self, folder: Path) -> None:
-        """Cancel what was sent for `folder`, and send nothing more."""
-        self._stopped.add(folder)
-        for future in list(self._futures.get(folder, ())):
+        """Cancel what was sent for `folder`."""
+        for future in [f for f, place in list(self._futures.items()) if place == folder]:
             future.cancel()
 
 
@@ -104,15 +95,14 @@ def trouble_there(files: dict[str, int], package: str) -> str | None:
 
 
 def execute_there(task: Task, study: Path, folder: str, timeout: float, files: dict[str, int], package: str):
-    """Execute a notebook in a private folder; return its outcome, and the files that it left (name -> bytes)."""
+    """Execute a notebook in a private folder; return what became of it, and the files that it left (name -> bytes)."""
     if trouble := trouble_there(files, package):
         raise StudyProblem(f"a worker {trouble}")
     with ONE:
         pool = _pool()
     with mirrored(study, Path(folder)) as (place, moved):
-        outcome = pool.execute(task, moved, place, timeout=timeout)
-        left = {p.relative_to(place).as_posix(): p.read_bytes() for p in place.rglob("*") if p.is_file()}
-    return replace(outcome, task=None), left
+        entry = pool.execute(task, moved, place, timeout=timeout)
+        return entry, {p.relative_to(place).as_posix(): p.read_bytes() for p in place.rglob("*") if p.is_file()}
 
 
 @cache

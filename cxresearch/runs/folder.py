@@ -1,42 +1,41 @@
-"""Folders of runs: how one appears whole or not at all, which is the latest, how many are kept, who runs now.
+"""Folders of runs: how one appears whole or not at all, which still is what a new one would be, which is the latest, how
+many are kept, who runs now.
 
-Every lock is a `filelock.FileLock` whose file is named after its holder, host and process, and is its alone: it is closed
-before it is removed, so no two can hold two locks of one name.
+The file of every lock is named after its holder, host and process, and is its alone: it is closed before it is removed,
+so no two can hold two locks of one name.
 """
 
 import ctypes
 import errno
+import hashlib
+import json
 import os
 import re
 import shutil
-import socket
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from itertools import count
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+import cxresearch
 from cxresearch.errors import StudyProblem
-from cxresearch.runs.record import FAILED, OK, RECORD, SIGN_OFFS, Record
+from cxresearch.privacy.identifiers import KEY_VARIABLE
+from cxresearch.runs.record import FAILED, FORMAT, OK, RECORD, SIGN_OFFS, Record, hidden, sha256, versions
+from cxresearch.runs.signoff import digests
 
-LATEST = "latest"
 LEFT_BY_OTHERS = {".ipynb_checkpoints", ".DS_Store"}
 MOMENT = re.compile(r"\d{8}T\d{6}Z(-\d+)?")  # a run on the study's own shelf
 WORK = re.compile(r"\..+-\d+-[0-9a-f]{6}")  # the name of a folder in which a run is made
-AT_WORKING_FOLDER, EXCHANGE = -100, 2  # of renameat2
+AT_WORKING_FOLDER, EXCHANGE = -100, 2  # for renameat2
 
 
 class Overlap(Exception):
     """Another run is under way, and this one is to be skipped."""
-
-
-def hidden(path: Path) -> Path:
-    """Return a name beside `path` that no other process has: a dot, its name, this host and process."""
-    host = re.sub(r"[^\w.-]", "_", socket.gethostname())
-    return path.with_name(f".{path.name}-{host}-{os.getpid()}-{os.urandom(3).hex()}")
 
 
 @contextmanager
@@ -66,42 +65,23 @@ def is_free(path: Path) -> bool:
 # --- a run that is being made ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Building:
-    """A run being made: `work` is a hidden sibling of `final`, so relative paths mean the same in both."""
-
-    work: Path
-    final: Path
-
-    def publish(self, *, whole: bool) -> Path:
-        """Give the run its name and return the folder.
-
-        An earlier run is replaced only by a whole one; a failed run then goes beside it, to ``NAME-failed``. Of two runs
-        that began in one second, the second to end takes the next name.
-        """
-        target = self.final
-        if MOMENT.fullmatch(target.name):
-            target = next(p for p in _numbered(target) if not p.exists())
-        elif not whole and Record.of(target):
-            target = next(p for p in _numbered(target.with_name(f"{target.name}-failed")) if _may_be_replaced(p))
-        _swap(self.work, target)
-        return target
-
-
 @contextmanager
 def building(final: Path, *, keep_broken: bool = False):
-    """Yield a `Building`; whatever was not published when the block ends is removed, unless kept for a later start."""
+    """Yield a folder in which a run can be made: a hidden sibling of `final`, so relative paths mean the same in both.
+
+    Whatever was not published when the block ends is removed, unless kept for a later start.
+    """
     work = hidden(final)
     with ExitStack() as stack:
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(held(_lock_of(work)))
+            stack.enter_context(held(work.with_name(f"{work.name}.lock")))
             work.mkdir()
         except OSError as error:
             why = os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror
             raise StudyProblem(f"cannot make a folder in {final.parent}: {why}; name another with --out") from None
         try:
-            yield Building(work, final)
+            yield work
         except BaseException:
             if not keep_broken:
                 shutil.rmtree(work, ignore_errors=True)
@@ -109,34 +89,33 @@ def building(final: Path, *, keep_broken: bool = False):
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _lock_of(work: Path) -> Path:
-    return work.with_name(f"{work.name}.lock")
+def publish(work: Path, final: Path, *, whole: bool) -> Path:
+    """Give a run its name and return the folder; there is no moment without either.
 
-
-def broken_off(parent: Path, *, name: str = "") -> list[Path]:
-    """Return the folders of runs that ended without cleaning up, or were kept to go on from; the newest first."""
-    found = [p for p in parent.glob(".*") if p.name.startswith(f".{name}") and WORK.fullmatch(p.name) and p.is_dir()]
-    return sorted((w for w in found if is_free(_lock_of(w))), key=lambda w: w.stat().st_mtime, reverse=True)
-
-
-def require_free(final: Path) -> None:
-    """Refuse a folder that a run must not replace: a file, or one that holds more than an earlier run."""
-    if final.exists() and not final.is_dir():
-        raise StudyProblem(f"{final} is a file; name a folder for the run")
-    if not final.is_dir() or not any(final.iterdir()):
-        return
-    record = Record.of(final)
-    if record is None:
-        raise StudyProblem(f"{final} is not empty and holds no earlier run; name an empty or a new folder")
-    ours = {RECORD, *LEFT_BY_OTHERS, *(r.folder for r in record.reports)}
-    ours |= {file.partition("/")[0] for file in record.files}
-    signed = {p.relative_to(final).as_posix() for p in final.glob(f"*/{SIGN_OFFS}")}  # of the reports of a batch
-    strangers = sorted(({p.name for p in final.iterdir()} - ours) | signed)
-    if strangers:
-        raise StudyProblem(
-            f"{final} holds an earlier run and also {', '.join(strangers)}, which replacing the run would delete; "
-            "move it, or name another folder"
-        )
+    An earlier run is replaced only by a whole one; a failed run then goes beside it, to ``NAME-failed``. Of two runs
+    that began in one second, the second to end takes the next name.
+    """
+    target, exchanged = final, False
+    if MOMENT.fullmatch(final.name):
+        target = next(p for p in _numbered(final) if not p.exists())
+    elif not whole and Record.of(final):
+        beside = (p for p in _numbered(final.with_name(f"{final.name}-failed")) if not taken(p))
+        target = next(p for p in beside if not (record := Record.of(p)) or record.status == FAILED)
+    if target.exists():
+        here, names = AT_WORKING_FOLDER, (os.fsencode(work), os.fsencode(target))
+        with suppress(AttributeError, OSError, TypeError):  # not every system can
+            exchanged = ctypes.CDLL(None).renameat2(here, names[0], here, names[1], EXCHANGE) == 0
+    if not exchanged:
+        aside = target.rename(hidden(target)) if target.exists() else None
+        try:
+            work.rename(target)
+        except OSError:
+            if aside:
+                aside.rename(target)
+            raise
+        work = aside or work
+    shutil.rmtree(work, ignore_errors=True)
+    return target
 
 
 def _numbered(folder: Path):
@@ -145,41 +124,106 @@ def _numbered(folder: Path):
     yield from (folder.with_name(f"{folder.name}-{k}") for k in count(2))
 
 
-def _may_be_replaced(folder: Path) -> bool:
-    """Return whether a folder is free or holds nothing but a failed run."""
-    try:
-        require_free(folder)
-    except StudyProblem:
-        return False
+def broken_off(parent: Path, *, name: str = "") -> list[Path]:
+    """Return the folders of runs that ended without cleaning up, or were kept to go on from; the newest first."""
+    found = [p for p in parent.glob(".*") if p.name.startswith(f".{name}") and WORK.fullmatch(p.name) and p.is_dir()]
+    free = [work for work in found if is_free(work.with_name(f"{work.name}.lock"))]
+    return sorted(free, key=lambda work: work.stat().st_mtime, reverse=True)
+
+
+def require_free(final: Path) -> None:
+    """Refuse a folder that a run must not replace."""
+    if why := taken(final):
+        raise StudyProblem(why)
+
+
+def taken(final: Path) -> str | None:
+    """Return why a run must not replace a folder, if it is a file, or holds more than an earlier run."""
+    if not final.is_dir():
+        return f"{final} is a file; name a folder for the run" if final.exists() else None
+    there, record = {p.name for p in final.iterdir()}, Record.of(final)
+    if not there:
+        return None
+    if record is None:
+        return f"{final} is not empty and holds no earlier run; name an empty or a new folder"
+    ours = {RECORD, *LEFT_BY_OTHERS, *(r.folder for r in record.reports), *(f.partition("/")[0] for f in record.files)}
+    signed = {p.relative_to(final).as_posix() for p in final.glob(f"*/{SIGN_OFFS}")}  # of the reports of a batch
+    strangers = ", ".join(sorted((there - ours) | signed))
+    lost = f"{final} holds an earlier run and also {strangers}, which replacing the run would delete"
+    return f"{lost}; move it, or name another folder" if strangers else None
+
+
+# --- what a report follows from, and reports that still are what a new one would be -----------------------------------
+
+
+@cache
+def package_digest() -> str:
+    """Return the digest of this package's source: code, templates, schemas."""
+    home = Path(cxresearch.__file__).parent
+    files = sorted(p for p in home.rglob("*") if p.is_file() and p.suffix not in (".pyc", ".pyo"))
+    parts = (f"{p.relative_to(home).as_posix()} {sha256(p)}" for p in files)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def digest_of(plan, final: Path) -> str:
+    """Return the digest of everything that the run of a plan in `final` follows from."""
+    told = {
+        "format": FORMAT,
+        "inputs": dict(plan.inputs),
+        "queries": dict(plan.opened.queries),
+        "study": os.path.relpath(plan.study, final.resolve()),
+        "report": plan.report,
+        "each": [plan.each, plan.whole, plan.min_rows] if plan.each else [],
+        "notebooks": [[t.path.name, t.sha256, t.parameters, t.given, t.skip] for t in plan.tasks],
+        "package": package_digest(),
+        "versions": versions(),
+        "key": hashlib.sha256(os.environ.get(KEY_VARIABLE, "").encode()).hexdigest(),
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def is_whole(folder: Path, digest: str | None = None) -> bool:
+    """Return whether a folder holds a whole run or batch, that of a digest if one is given, and its files as they were."""
     record = Record.of(folder)
-    return record is None or record.status == FAILED
-
-
-def _swap(new: Path, target: Path) -> None:
-    """Rename `new` to `target`; what stood there is removed afterwards, and there is no moment without either."""
-    if target.exists() and _exchanged(new, target):
-        shutil.rmtree(new, ignore_errors=True)
-        return
-    aside = new.with_name(f"{new.name}-old")
-    if target.exists():
-        target.rename(aside)
-    try:
-        new.rename(target)
-    except OSError:
-        if aside.exists():
-            aside.rename(target)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _exchanged(one: Path, other: Path) -> bool:
-    """Exchange two folders in one step; False where the system cannot."""
-    try:
-        names = (os.fsencode(one), os.fsencode(other))
-        done = ctypes.CDLL(None).renameat2(AT_WORKING_FOLDER, names[0], AT_WORKING_FOLDER, names[1], EXCHANGE)
-    except (AttributeError, OSError, TypeError):
+    if record is None or not record.files or (digest and (record.status, record.digest) != (OK, digest)):
         return False
-    return done == 0
+    made = (folder / report.folder for report in record.reports if report.folder)
+    return digests(folder, record) == record.files and all(map(is_whole, made))
+
+
+def reports_made(batches: Iterable[Path]) -> dict[str, Path]:
+    """Return digest -> folder of the reports made for batches, whether finished or broken off; the first batch counts."""
+    made: dict[str, Path] = {}
+    for batch in batches:
+        record = Record.of(batch)
+        known = [(batch / r.folder, r) for r in record.reports if r.folder] if record else []
+        known = known or [(place.parent, r) for place in batch.glob(f"*/{RECORD}") if (r := Record.of(place))]
+        made = {r.digest: place for place, r in known if r.status == OK and r.digest} | made
+    return made
+
+
+def link_report(made: Path, target: Path, digest: str) -> bool:
+    """Link a whole report into `target`, file by file; return False if it is not there whole and as it was.
+
+    It stays when the older run is removed. Notebooks are copied, since JupyterLab saves in place.
+    """
+
+    def link(source: str, copy: str) -> None:
+        try:
+            if source.endswith(".ipynb"):
+                raise OSError
+            os.link(source, copy)
+        except OSError:
+            shutil.copy2(source, copy)
+
+    try:
+        if is_whole(made, digest):
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(made, target, copy_function=link)
+            return True
+    except OSError:  # the older run is being removed, or the disk is full: then it is made
+        shutil.rmtree(target, ignore_errors=True)
+    return False
 
 
 # --- the shelf of a study's runs -------------------------------------------------------------------------------------
@@ -198,21 +242,19 @@ def default_folder(shelf: Path, *, now: datetime | None = None) -> Path:
 
 def runs_on(shelf: Path) -> list[Path]:
     """Return the runs and batches of a study, the newest first."""
-    if not shelf.is_dir():
-        return []
-    folders = [p for p in shelf.iterdir() if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")]
+    folders = [p for p in shelf.glob("[!.]*") if p.is_dir() and not p.is_symlink()]
     found = [(r.finished or "", p.stat().st_mtime, p.name, p) for p in folders if (r := Record.of(p))]
     return [p for *_, p in sorted(found, reverse=True)]
 
 
 def point_latest(folder: Path) -> None:
     """Let ``latest`` beside a whole run name it, in one step; a text file where links cannot be made."""
-    link = folder.with_name(LATEST)
+    link = folder.with_name("latest")
     beside = hidden(link)
     try:
         beside.symlink_to(folder.name, target_is_directory=True)
     except (OSError, NotImplementedError):
-        link = folder.with_name(f"{LATEST}.txt")
+        link = folder.with_name("latest.txt")
         beside.write_text(f"{folder.name}\n", encoding="utf-8")
     try:
         beside.replace(link)
@@ -228,7 +270,7 @@ def prune(shelf: Path, *, report: str | None, keep: int) -> list[Path]:
     one that ``latest`` names.
     """
     runs = [(p, r) for p in runs_on(shelf) if (r := Record.of(p)) and r.report == report and not r.only]
-    staying = {p.resolve() for p in [p for p, r in runs if r.status == OK][:1] + [shelf / LATEST]}
+    staying = {p.resolve() for p in [p for p, r in runs if r.status == OK][:1] + [shelf / "latest"]}
     doomed = [p for p, _ in runs[keep:] if p.resolve() not in staying and not any(p.rglob(SIGN_OFFS))]
     for folder in doomed:
         aside = hidden(folder)
@@ -249,8 +291,7 @@ def alone(shelf: Path, report: str | None, *, overlap: str):
             if overlap == "skip" and others:
                 host, process, _ = others[0].name.removeprefix(f".{word}.running-").rsplit("-", 2)
                 since = time.strftime("%Y-%m-%d %H:%M", time.gmtime(others[0].stat().st_mtime))
-                raise Overlap(
-                    f"a run (process {process} on {host}, since {since} UTC) is under way; this one is skipped"
-                )
+                who = f"a run (process {process} on {host}, since {since} UTC)"
+                raise Overlap(f"{who} is under way; this one is skipped")
             mine.enter_context(held(hidden(shelf / f"{word}.running")))
         yield

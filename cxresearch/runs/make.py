@@ -1,62 +1,54 @@
 """Make a run: execute the notebooks, audit, keep the record, render the pages, give the folder its name.
 
 A run of one report is a fan-out of one, and takes the same way. Each report of a fan-out has a folder of its own; the
-run appears whole. Where it is broken off, what was finished stays hidden, and the next start takes it over.
+run appears whole. Where it is broken off, what was finished stays hidden, and the next start takes it over. A start as
+an operator means it is alone or not, and has its log, its retention and its call for help.
 """
 
+import json
 import os
+import shlex
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
-from cxresearch.runs.execution import Outcome, Pool, study_from
-from cxresearch.runs.folder import MOMENT, broken_off, building, require_free, runs_on
-from cxresearch.runs.matrix import Cell
-from cxresearch.runs.notebooks import STUDY
+from cxresearch.errors import DataProblem
+from cxresearch.runs import folder as folders
+from cxresearch.runs import record as records
+from cxresearch.runs.execution import Pool, study_from
+from cxresearch.runs.notebooks import STUDY, notebooks_folder, project_of
 from cxresearch.runs.page import title_of
-from cxresearch.runs.plan import Plan
-from cxresearch.runs.record import (
-    BATCH,
-    FAILED,
-    FORMAT,
-    INDEX,
-    LOG,
-    OK,
-    SKIPPED,
-    NotebookEntry,
-    Record,
-    ReportEntry,
-    commit,
-    now,
-    times,
-    versions,
-)  # fmt: skip
+from cxresearch.runs.plan import Cell, Plan, Task, plan_run
+from cxresearch.runs.record import FAILED, OK, SKIPPED, NotebookEntry, Record, ReportEntry
 from cxresearch.runs.render import headline_of, movement, write_batch_index, write_pages
 from cxresearch.runs.signoff import digests
-from cxresearch.runs.unchanged import digest_of, is_whole, link_report, reports_made
-from cxresearch.runs.withhold import by_notebook, remove, withheld_together, withhold
+from cxresearch.runs.withhold import withheld_alone, withheld_together, withhold
 from cxresearch.study.shared import shared_tables
 
 LOOKED_BACK = 10  # batches in which an unchanged report is looked for
-UNDER_WAY = "while the run was under way"
+WEEK = 7 * 86_400.0  # seconds in which what a fan-out had finished stays for its next start
+FAILED_RUN, FAILURE = "CXRESEARCH_FAILED_RUN", "CXRESEARCH_FAILURE"  # what a hook finds in its environment
+HOOK_SECONDS = 300
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder, its record, and, of a single report that was made, what became of each notebook."""
+    """A finished run: its folder, its record, and whether it is an earlier one that says the same."""
 
     folder: Path
     record: Record
-    outcomes: tuple[Outcome, ...] = ()
     unchanged: bool = False
 
     @property
     def index(self) -> Path:
-        return self.folder / INDEX
+        return self.folder / records.INDEX
 
     @property
     def whole(self) -> bool:
@@ -66,76 +58,107 @@ class Run:
     def reports(self) -> list[ReportEntry]:
         """What a log says of each report."""
         known = {"report": self.record.report or "all", "folder": self.folder.name, "unchanged": self.unchanged}
-        return self.record.reports or [ReportEntry(**known, **told_of(self.record, self.folder))]
+        return self.record.reports or [ReportEntry(**known, **_told_of(self.record, self.folder))]
+
+
+def start(
+    opened, report=None, *, out=None, notebooks=None, only=(), settings=(), each=(), whole=False,
+    overlap="allow", keep=None, log=None, force=False, reproducible=False, expect: Callable, **made,
+) -> Run:  # fmt: skip
+    """Make the run that was asked for, unless a whole one says the same; options are those of the command line.
+
+    `expect` is called with the plan of what is to be made, `made` goes on to `make_run`. Raises `Overlap` where another
+    is under way, and this one is to be skipped.
+    """
+    shelf = folders.runs_folder(project_of(notebooks_folder(notebooks)), Path(opened.path))
+    asked = {"only": only, "settings": settings, "notebooks": notebooks, "each": each, "whole": whole}
+    with folders.alone(shelf, report, overlap=overlap) if out is None or overlap != "allow" else nullcontext():
+        place = folders.default_folder(shelf) if out is None else Path(out)
+        folders.require_free(place)
+        plan = plan_run(opened.reference, report=report, **asked)
+        run = None if force or reproducible else same_run(plan, place)
+        if run is None:
+            expect(plan)
+            run = make_run(plan, place, force=force, reproducible=reproducible, **made)
+        for entry in run.reports if log else ():
+            told = entry.model_dump(exclude_unset=True) | {"run": run.folder.name}
+            told |= {"unchanged": True} if run.unchanged and entry.folder else {}
+            with open(log, "a", encoding="utf-8") as file:
+                file.write(json.dumps(told, ensure_ascii=False) + "\n")
+        if out is None:
+            keep = keep or (opened.reports[report].keep if report else None)
+            if run.whole and not run.record.only:
+                folders.point_latest(run.folder)
+            if keep:
+                folders.prune(shelf, report=report, keep=keep)
+        for left in folders.broken_off(
+            place.parent, name="" if out is None else place.name
+        ):  # by runs that were killed
+            record = Record.of(left)
+            if record is None or record.format != records.BATCH or time.time() - left.stat().st_mtime > WEEK:
+                shutil.rmtree(left, ignore_errors=True)
+    return run
 
 
 def same_run(plan: Plan, final: Path) -> Run | None:
     """Return the newest whole run that says what the run of a plan would say."""
-    digest = digest_of(plan, final)
-    found = next((p for p in (final, *runs_on(final.resolve().parent)) if is_whole(p, digest)), None)
+    digest = folders.digest_of(plan, final)
+    earlier = (final, *folders.runs_on(final.resolve().parent))
+    found = next((p for p in earlier if folders.is_whole(p, digest)), None)
     return Run(found, Record.read(found)[1], unchanged=True) if found else None
 
 
 def make_run(
-    plan: Plan,
-    final: Path,
-    *,
-    timeout=600.0,
-    reproducible=False,
-    jobs=None,
-    force=False,
-    pool=None,
-    tell: Callable | None = None,
-) -> Run:
+    plan: Plan, final: Path, *, timeout=600.0, reproducible=False, jobs=None, force=False, pool=None,
+    tell: Callable = lambda ended: None,
+) -> Run:  # fmt: skip
     """Carry out a plan and return the run.
 
     The run appears in `final`; an earlier one is replaced if this one is whole, otherwise this one goes beside it.
-    `timeout` is in seconds a cell; `reproducible` leaves out clocks and the commit, so that the same run gives the same
-    bytes; `force` makes reports of a fan-out anew that would only be linked. A `pool` (`Pool`, `ClusterPool`) may be
-    shared; without one, one with `jobs` places is made. `tell` is called with each `Outcome` of a single report, or
-    `ReportEntry` of several, as it ends, and again if it is withheld; what was found is told after the audit. Data that
-    change under way are a `StudyProblem`.
+    `timeout` is in seconds a cell; `reproducible` leaves out clocks and the commit; `force` makes reports of a fan-out
+    anew that would only be linked. Without a `pool` (`Pool`, `ClusterPool`), one with `jobs` places is made. `tell` is
+    called with each `NotebookEntry` of a single report, or `ReportEntry` of several, as it ends, and again if something
+    in it is withheld. Data that change under way are a `StudyProblem`.
     """
     final = Path(final).resolve()
-    require_free(final)
-    with building(final, keep_broken=bool(plan.each)) as place, ExitStack() as stack:
-        work = _Work(plan, final, place.work, timeout, reproducible, tell or (lambda _: None))
-        broken = work.look_back(linking=not (force or reproducible))
-        work.pool = pool or stack.enter_context(Pool(jobs))
+    folders.require_free(final)
+    with folders.building(final, keep_broken=bool(plan.each)) as work, ExitStack() as stack:
+        making = _Making(plan, final, work, timeout, reproducible, tell)
+        broken = making.look_back(linking=not (force or reproducible))
+        making.pool = pool or stack.enter_context(Pool(jobs))
         cells = plan.cells
-        work.lent = stack.enter_context(shared_tables(plan.opened._whole, place.work, seen=dict(plan.seen)))
-        reports = [work.prepared(cell) for cell in cells]
-        work.execute([report for report in reports if report.entry is None])
-        record = work.batch_record(reports) if plan.each else reports[0].record
+        making.lent = stack.enter_context(shared_tables(plan.opened._whole, work, seen=dict(plan.seen)))
+        reports = [making.prepared(cell) for cell in cells]
+        making.execute([report for report in reports if report.entry is None])
+        record = making.batch_record(reports) if plan.each else reports[0].record
         if record.status != FAILED:
-            plan.require_unchanged(UNDER_WAY)
-        folder = place.publish(whole=record.status != FAILED)
+            plan.require_unchanged("while the run was under way")
+        folder = folders.publish(work, final, whole=record.status != FAILED)
     for left in broken:
         shutil.rmtree(left, ignore_errors=True)
-    return Run(folder, record, () if plan.each else tuple(reports[0].outcomes))
+    return Run(folder, record)
 
 
 @dataclass
 class _Report:
-    """A report on its way: the cell, the folder in which it is made, and what has become of its notebooks."""
+    """A report on its way: where it is made, what it is compared with, and what has become of its notebooks.
+
+    `entry` is what the log says of it; None where it is still to be made.
+    """
 
     cell: Cell
-    place: Path
     plan: Plan
+    place: Path
+    before: Path | None
     digest: str | None = None
     began: datetime | None = None
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: dict[str, NotebookEntry] = field(default_factory=dict)
     record: Record | None = None
     entry: ReportEntry | None = None
 
-    def end(self, **state) -> None:
-        """Set the entry of the report in the log; None where it is still to be made."""
-        known = {"report": self.cell.label, "values": self.cell.values, "folder": None, "unchanged": False}
-        self.entry = ReportEntry(**known | state)
-
 
 @dataclass
-class _Work:
+class _Making:
     """What the reports of a run share while they are made; a single report is made where the run is."""
 
     plan: Plan
@@ -146,223 +169,241 @@ class _Work:
     tell: Callable
     pool: object = None
     lent: dict = field(default_factory=dict)
-    started: datetime = field(default_factory=now)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
     sources: dict = field(default_factory=dict)
     previous: Path | None = None
     before: dict = field(default_factory=dict)
 
     def look_back(self, *, linking: bool) -> list[Path]:
         """Find what this run is compared with and linked from; return what was broken off of a fan-out."""
-        matrix = {"title": self.plan.title, "report": self.plan.report, "each": list(self.plan.each)}
-        earlier = [p for p in (self.final, *runs_on(self.final.parent)) if _of(p, matrix)]
+        asked = {"title": self.plan.title, "report": self.plan.report, "each": list(self.plan.each)}
+
+        def alike(places) -> dict[Path, Record]:
+            found = {place: record for place in places if (record := Record.of(place))}
+            return {p: r for p, r in found.items() if all(getattr(r, k) == v for k, v in asked.items())}
+
+        earlier = alike([self.final, *folders.runs_on(self.final.parent)])
         if not self.reproducible:  # what must come out the same every time is compared with nothing
-            whole = (p for p in earlier if self.plan.each or Record.read(p)[1].status == OK)
-            self.previous = next(whole, None)
-            reports = Record.read(self.previous)[1].reports if self.previous else ()
-            self.before = {tuple(r.values.items()): r for r in reports if r.folder}  # one skipped may be several
+            self.previous = next((p for p, r in earlier.items() if self.plan.each or r.status == OK), None)
+            self.before = {(): self.previous}
         if not self.plan.each:
             return []
-        name = "" if MOMENT.fullmatch(self.final.name) else self.final.name
-        broken = [p for p in broken_off(self.final.parent, name=name) if _of(p, matrix)]
+        last = earlier[self.previous].reports if self.previous else ()
+        made = {tuple(r.values.items()): r for r in last if r.folder}  # one skipped may be several
+        self.before = {only: self.previous / r.folder for only, r in made.items() if r.status == OK}
+        name = "" if folders.MOMENT.fullmatch(self.final.name) else self.final.name
+        broken = list(alike(folders.broken_off(self.final.parent, name=name)))
         if linking:
-            self.sources = reports_made([*broken, *earlier[: LOOKED_BACK + 1]])
-        Record(format=BATCH, **matrix, status=FAILED).write(self.work)  # by which the next start knows it
+            self.sources = folders.reports_made([*broken, *list(earlier)[: LOOKED_BACK + 1]])
+        Record(format=records.BATCH, **asked, status=FAILED).write(self.work)  # by which the next start knows it
         return broken
 
     def prepared(self, cell: Cell) -> _Report:
         """Return a report to be made, or one that needs no notebook: it is refused, or an earlier one is linked."""
         plan = self.plan.narrowed(cell.only) if self.plan.each and not cell.skip else self.plan
-        report = _Report(cell, self.work / (f".{cell.name}" if self.plan.each else ""), plan)
+        report = _Report(cell, plan, self.work / cell.name, self.before.get(cell.only))
         if cell.skip:
-            report.end(status=SKIPPED, reason=cell.skip)
-        else:
-            report.digest = self._digest(plan, cell.name)
-            made, known = self.sources.get(report.digest, (None, None))
-            if made and link_report(made, self.work / cell.name, report.digest):
-                same = known.model_dump(include={"status", "reason", "headline", "digest"})
-                report.end(**same, folder=cell.name, unchanged=True, moved=self._moved(report, known.headline))
-        if report.entry:
-            self._log(report.entry)
+            self._end(report, status=SKIPPED, reason=cell.skip)
+        elif not self.reproducible:
+            report.digest = folders.digest_of(plan, self.final / cell.name)
+            made = self.sources.get(report.digest)
+            if made and folders.link_report(made, report.place, report.digest):
+                record = Record.read(report.place)[1]
+                told = record.became | {"headline": headline_of(record, report.place), "digest": report.digest}
+                self._end(report, **told, folder=cell.name, unchanged=True)
         return report
-
-    def _digest(self, plan: Plan, name: str) -> str | None:
-        return None if self.reproducible else digest_of(plan, self.final / name)
 
     def execute(self, reports: list[_Report]) -> None:
         """Execute the notebooks of all reports, some side by side, and finish each report as its last one ends.
 
         Threads, not processes: the work is done in the notebooks' processes, and papermill is imported once.
         """
+
+        def execute(report: _Report, task: Task) -> NotebookEntry:
+            report.place.mkdir(exist_ok=True)
+            report.began = report.began or datetime.now(UTC)
+            return self.pool.execute(task, report.plan.study, report.place, timeout=self.timeout, lent=self.lent)
+
         every = [(report, task) for report in reports for task in report.plan.tasks]
         for report, task in every:
             if task.skip:
-                self._ended(report, Outcome(task, SKIPPED, task.skip))
-        jobs = [(report, task) for report, task in every if not task.skip]
+                self._ended(report, _skipped(task.name, task.skip))
+        jobs = [job for job in every if not job[1].skip]
         with ThreadPoolExecutor(self.pool.jobs if jobs else 1) as threads:
-            waiting = {threads.submit(self._notebook, *job): job[0] for job in jobs}
+            waiting = {threads.submit(execute, *job): job[0] for job in jobs}
             try:
                 for future in as_completed(waiting):
                     self._ended(waiting[future], future.result())
             except BaseException:  # Ctrl-C, SIGTERM: no process outlives the run; finished reports stay
                 for future in waiting:
                     future.cancel()
+                unfinished = [report for report in reports if report.entry is None]
                 while wait(waiting, timeout=0.1).not_done:
-                    for report in reports:  # again and again: one may have been starting
+                    for report in unfinished:  # again and again: one may have been starting
                         self.pool.stop(report.place)
-                for report in reports if self.plan.each else ():
+                for report in unfinished:
                     shutil.rmtree(report.place, ignore_errors=True)
                 raise
 
-    def _notebook(self, report: _Report, task) -> Outcome:
-        report.place.mkdir(exist_ok=True)
-        report.began = report.began or now()
-        return self.pool.execute(task, report.plan.study, report.place, timeout=self.timeout, lent=self.lent)
-
-    def _ended(self, report: _Report, outcome: Outcome) -> None:
+    def _ended(self, report: _Report, outcome: NotebookEntry) -> None:
+        """Note what became of a notebook; finish its report if it is the last."""
         if report.cell.only and outcome.error == "TooFewRespondents":
             (report.place / f"{outcome.name}.ipynb").unlink(missing_ok=True)
-            outcome = Outcome(outcome.task, SKIPPED, outcome.reason.partition(f"{outcome.error}: ")[2])
-        report.outcomes.append(outcome)
+            outcome = _skipped(outcome.name, outcome.reason.partition(f"{outcome.error}: ")[2])
+        report.outcomes[outcome.name] = outcome
         if not self.plan.each:
             self.tell(outcome)
-        if len(report.outcomes) == len(report.plan.tasks):
-            self._finish(report)
-
-    def _finish(self, report: _Report) -> None:
-        """Audit a report, write its record and its pages, and log it."""
+        if len(report.outcomes) < len(report.plan.tasks):
+            return
         if not self.plan.each:
             return self._write(report)
-        place = self.work / report.cell.name
         try:
             self._write(report)
-            report.place.rename(place)
-            self._made(report, place)
+            self._end(report)
         except OSError as error:  # no room, no right: this report's failure; the others go on
             shutil.rmtree(report.place, ignore_errors=True)
-            report.end(status=FAILED, reason=str(error))
-        report.outcomes = []
-        self._log(report.entry)
+            self._end(report, status=FAILED, reason=str(error))
+        report.outcomes, report.record = {}, None  # notebooks with all that they show
 
-    def _made(self, report: _Report, place: Path) -> None:
-        told = told_of(report.record, place)
-        report.end(folder=place.name, **told, moved=self._moved(report, told["headline"]))
-
-    def _log(self, entry: ReportEntry) -> None:
-        """Keep a line for the next start, should this one be broken off; what was found is told after the audit."""
-        with open(self.work / LOG, "a", encoding="utf-8") as log:
-            log.write(entry.model_dump_json(exclude_unset=True) + "\n")
-        self.tell(entry.model_copy(update={"headline": None}))
+    def _end(self, report: _Report, **state) -> None:
+        """Set what the log says of a report, and tell it but for what was found, which is told after the audit."""
+        known = {"report": report.cell.label, "values": dict(report.cell.only), "folder": None, "unchanged": False}
+        state = state or {"folder": report.place.name, **_told_of(report.record, report.place)}
+        if state.get("folder"):
+            moved = report.record.moved[1:] if report.record else []  # one that is linked says the same
+            moved = (moved or ["no change"])[0] if report.before else "new"
+            state["moved"] = moved if self.previous and state["headline"] else None
+        report.entry = ReportEntry(**known | state)
+        self.tell(report.entry.model_copy(update={"headline": None}))
 
     def _write(self, report: _Report) -> None:
         """Withhold what gives hidden numbers away; then write record, pages and index."""
-        place = report.place
+        plan, place = report.plan, report.place
         place.mkdir(exist_ok=True)
-        executed = sorted(report.outcomes, key=lambda o: report.plan.tasks.index(o.task))
-        report.outcomes = withhold(report.plan, executed, place)
-        for before, outcome in zip(executed, report.outcomes):
-            if not self.plan.each and outcome is not before:
-                self.tell(outcome)
-        notebooks = [_entry(report.plan, outcome, place, clock=not self.reproducible) for outcome in report.outcomes]
-        report.record = self._record(report.plan, place, report.digest, report.began, notebooks=notebooks)
-        self._write_pages(report, place)
+        entries = [report.outcomes[task.name] for task in plan.tasks]
+        gone = withhold(withheld_alone(plan, [e.name for e in entries if e.status == OK], place), entries, place)
+        for entry, task in zip(entries, plan.tasks):
+            home = task.path.parent if plan.ours else plan.project
+            entry.title, entry.sha256, entry.headline = title_of(task.notebook) or task.name, task.sha256, task.headline
+            entry.path = "cxresearch/notebooks/" * plan.ours + os.path.relpath(task.path, home)
+            entry.parameters = {STUDY: study_from(place, plan.study), **task.parameters}
+            entry.count(place)
+            if self.reproducible:
+                entry.seconds = None
+                entry.model_fields_set.discard("seconds")  # not written
+            if entry.name in gone and not self.plan.each:
+                self.tell(entry)
+        parts = {} if self.reproducible else records.commit(plan.project)
+        parts |= {n: found for n in ("queries", "privacy", "targets") if (found := getattr(plan.opened, n))}
+        report.record = self._record(plan, place, report.digest, report.began, notebooks=entries, **parts)
+        self._write_pages(report)
 
-    def _write_pages(self, report: _Report, place: Path) -> None:
-        record, before = report.record, self._before(report)
-        record.write(place)
-        if before or record.moved:
-            record.moved = movement(before, place) if before else []
-        write_pages(record, place)
-        record.files = digests(place, record)
-        record.write(place)
+    def _write_pages(self, report: _Report) -> None:
+        record = report.record
+        record.write(report.place)
+        if report.before or record.moved:
+            record.moved = movement(report.before, report.place) if report.before else []
+        write_pages(record, report.place)
+        record.files = digests(report.place, record)
+        record.write(report.place)
 
-    def _before(self, report: _Report) -> Path | None:
-        """Return the run that a report's index compares it with."""
-        if not self.plan.each:
-            return self.previous
-        found = self.before.get(report.cell.only)
-        return self.previous / found.folder if found and found.status == OK else None
-
-    def _moved(self, report: _Report, headline: str | None) -> str | None:
-        """Return how the headline of a report differs from that of the batch before, or None if there is none."""
-        if self.previous is None or not headline:
-            return None
-        moved = report.record.moved[1:] if report.record else []  # one that is linked says the same
-        return (moved or ["no change"])[0] if self._before(report) else "new"
-
-    def _clock(self, began: datetime | None) -> dict:
-        return {} if self.reproducible else times(began or self.started, now())
-
-    def _record(self, plan: Plan, place: Path, digest: str | None, began: datetime | None, **parts) -> Record:
+    def _record(self, plan: Plan, place: Path, digest, began, *, notebooks=(), reports=(), **parts) -> Record:
         """Return the record of a report from its notebooks, or of a fan-out from its reports."""
-        failed = any(part.status == FAILED for part in [*parts.get("notebooks", ()), *parts.get("reports", ())])
-        told = {"format": BATCH if "reports" in parts else FORMAT, "status": FAILED if failed else OK}
-        told |= {"exit_status": int(failed), "title": plan.title, "study": study_from(place, plan.study)}
-        told |= {"report": plan.report, "versions": versions(), "inputs": dict(plan.inputs), **self._clock(began)}
-        known = {"only": list(plan.only), "digest": digest}
-        if "notebooks" in parts:
-            told |= {} if self.reproducible else commit(plan.project)
-            known |= {name: getattr(plan.opened, name) for name in ("queries", "privacy", "targets")}
-        return Record(**told, **{name: value for name, value in known.items() if value}, **parts)
+        failed = any(entry.status == FAILED for entry in [*notebooks, *reports])
+        told = {"format": records.BATCH, "reports": reports} if reports else {"format": records.FORMAT}
+        told |= {"notebooks": notebooks} if notebooks else {}
+        told |= {"status": FAILED if failed else OK, "exit_status": int(failed), "title": plan.title}
+        told |= {"study": study_from(place, plan.study), "report": plan.report}
+        told |= {"versions": records.versions(), "inputs": dict(plan.inputs)}
+        if not self.reproducible:
+            clock = began or self.started, datetime.now(UTC)
+            told |= {name: at.isoformat(timespec="seconds") for name, at in zip(("started", "finished"), clock)}
+            told |= {"seconds": round((clock[1] - clock[0]).total_seconds(), 2)}
+        told |= {"only": list(plan.only)} if plan.only else {}
+        return Record(**told, **({"digest": digest} if digest else {}), **parts)
 
     def batch_record(self, reports: list[_Report]) -> Record:
         """Remove the findings that together give away what one hides; write log, index and record, and return that."""
         withheld = withheld_together([r.cell for r in reports], self.work, self.plan.opened)
         for report in (r for r in reports if r.cell in withheld):
-            self._withhold(report, withheld[report.cell])
-        parts = {"each": list(self.plan.each), "reports": [r.entry for r in reports]}
-        record = self._record(self.plan, self.work, self._digest(self.plan, ""), self.started, **parts)
+            linked = report.place.rename(records.hidden(report.place))  # what is linked is an earlier run's, too
+            shutil.copytree(linked, report.place)
+            shutil.rmtree(linked)
+            record = report.record = Record.read(report.place)[1]
+            record.digest = None  # beside others it would be another
+            for name, why in withhold(withheld[report.cell], record.notebooks, report.place).items():
+                entry = next(e for e in record.notebooks if e.name == name)
+                entry.withheld = why
+                entry.count(report.place)
+            self._write_pages(report)
+            self._end(report)
+        digest = None if self.reproducible else folders.digest_of(self.plan, self.final)
+        parts = {"each": list(self.plan.each), "reports": [report.entry for report in reports]}
+        record = self._record(self.plan, self.work, digest, None, **parts)
         record.write_log(self.work)
         write_batch_index(record, self.work)
         record.files = digests(self.work, record)
         record.write(self.work)
         return record
 
-    def _withhold(self, report: _Report, gone: dict[str, str]) -> None:
-        """Remove findings from a report that was made, or linked; beside others it would be another: it has no digest."""
-        place = self.work / report.cell.name
-        shutil.copytree(place, report.place)  # what is linked is an earlier run's, too
-        shutil.rmtree(place)
-        report.place.rename(place)
-        record = report.record = Record.read(place)[1]
-        record.digest = None
-        apart = by_notebook(gone)
-        for entry in (e for e in record.notebooks if e.name in apart):
-            told = remove(apart[entry.name], place, entry.name)["reason"]
-            entry.reason, entry.withheld = "; ".join(filter(None, [entry.reason, told])), apart[entry.name]
-            entry.count(place)
-        self._write_pages(report, place)
-        self._made(report, place)
-        self.tell(report.entry.model_copy(update={"headline": None}))
+
+def _skipped(name: str, reason: str) -> NotebookEntry:
+    return NotebookEntry(name=name, status=SKIPPED, reason=reason, failed_cell=None, seconds=0.0)
 
 
-def told_of(record: Record, place: Path) -> dict:
+def _told_of(record: Record, place: Path) -> dict:
     """Return what a log says of a report that was made."""
     told = record.became | record.model_dump(include={"seconds", "finished", "digest"}, exclude_unset=True)
     return told | {"headline": headline_of(record, place)}
 
 
-def _entry(plan: Plan, outcome: Outcome, folder: Path, *, clock: bool) -> NotebookEntry:
-    """Return what the record says of a notebook."""
-    task = outcome.task
-    home = task.path.parent if plan.ours else plan.project
-    entry = NotebookEntry(
-        name=task.name,
-        title=title_of(task.notebook) or task.name,
-        path="cxresearch/notebooks/" * plan.ours + os.path.relpath(task.path, home),
-        sha256=task.sha256,
-        status=outcome.status,
-        reason=outcome.reason,
-        failed_cell=outcome.cell,
-        **({"traceback": list(outcome.traceback)} if outcome.traceback else {}),
-        parameters={STUDY: study_from(folder, plan.study), **task.parameters},
-        headline=task.headline,
-        **({"seconds": round(outcome.seconds, 2)} if clock else {}),
-    )
-    entry.count(folder)
-    return entry
+# --- the call for help -----------------------------------------------------------------------------------------------
 
 
-def _of(folder: Path, matrix: dict) -> bool:
-    """Return whether a folder holds a run of this study, report and fan-out."""
-    record = Record.of(folder)
-    return record is not None and all(getattr(record, name) == value for name, value in matrix.items())
+@dataclass
+class End:
+    """How a start ended; where there is a reason for it, the words of the program are called in `home`."""
+
+    words: Sequence[str] = ()
+    home: Path = Path()
+    folder: Path | None = None
+    reason: str = ""
+
+
+@contextmanager
+def calling_for_help(command: str | None):
+    """Yield an `End`; whatever ends the block but well, signals and faults of ours too, calls for help."""
+    end = End(as_words(command) if command else (), Path.cwd())
+    try:
+        yield end
+    except BaseException as problem:
+        end.reason = str(problem) or type(problem).__name__
+        raise
+    finally:
+        if end.words and end.reason and (trouble := call_for_help(end)):
+            print(f"cxresearch: the command for failures, {end.words[0]}, {trouble}", file=sys.stderr)
+
+
+def as_words(command: str) -> list[str]:
+    """Return the program and arguments of a command as written; no shell reads it. Refuse one that cannot be read."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise DataProblem(f"the command {command!r} for failures cannot be read: {error}") from None
+    if not words:
+        raise DataProblem("the command for failures is empty")
+    return words
+
+
+def call_for_help(end: End) -> str | None:
+    """Start the program for failures; return what went wrong with it, or None.
+
+    Its words are handed over as they are; folder and reason of the failed run stand in the program's environment.
+    """
+    told = {FAILED_RUN: str(end.folder.resolve()) if end.folder else "", FAILURE: " ".join(end.reason.split("\0"))}
+    options = {"env": {**os.environ, **told}, "cwd": end.home, "stdin": subprocess.DEVNULL, "timeout": HOOK_SECONDS}
+    try:
+        done = subprocess.run(list(end.words), **options)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"did not run: {error}"
+    return f"ended with {done.returncode}" if done.returncode else None

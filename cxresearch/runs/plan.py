@@ -1,28 +1,37 @@
-"""What a run will do, settled before anything starts: the study, its notebooks, their parameters, what is skipped."""
+"""What a run will do, settled before anything starts: the study, its notebooks and their parameters, and its reports.
 
+A fan-out has a report for each value of some columns. The whole is taken to be published somewhere, since a report on
+it usually is. A value under the minimum base therefore gets no report and is not named anywhere, and where the others
+and the whole would tell its size, the smallest of them gets none either.
+"""
+
+import hashlib
+import json
 import os
-from collections.abc import Mapping
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import pandas as pd
+
 from cxresearch.errors import StudyProblem, nearest
-from cxresearch.runs.matrix import Cell, cells_of
-from cxresearch.runs.notebooks import (
-    OURS,
-    STUDY,
-    Parameter,
-    fitting_value,
-    in_order,
-    notebooks_folder,
-    project_of,
-    read_notebook,
-    read_parameters,
-    value_from_text,
-)
+from cxresearch.privacy import hidden_values
+from cxresearch.runs import notebooks as notebook_files
+from cxresearch.runs.notebooks import OURS, STUDY, Parameter
 from cxresearch.runs.record import sha256
-from cxresearch.study.narrow import require_groups, split_reference
+from cxresearch.study import narrow, open_study
+from cxresearch.study.narrow import CUSTOMER, Only, as_words
 from cxresearch.study.shared import require_unchanged, signature
+from cxresearch.survey import natural_key
+
+MOST_CELLS = 5000
+NAME_LENGTH = 80  # bytes
+WHOLE = "all"
+RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt") for k in range(1, 10)), WHOLE}
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,26 @@ class Task:
     parameters: dict
     headline: str | None
     skip: str | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One report of a fan-out: its folder, columns and values (none for the whole study), and how many rows.
+
+    `skip` is why it gets no report. `unnamed` counts the values under the minimum base that it stands for, unsaid.
+    """
+
+    name: str
+    only: Only
+    rows: int
+    skip: str | None = None
+    unnamed: int = 0
+
+    @property
+    def label(self) -> str:
+        if self.unnamed:
+            return f"{self.unnamed} value{'s' * (self.unnamed > 1)} under the minimum base"
+        return ", ".join(value for _, value in self.only) or "All"
 
 
 @dataclass(frozen=True)
@@ -97,51 +126,49 @@ def plan_run(
     are held against ``delete_after`` and ``max_age``. The tables are loaded and checked; those of a fan-out when its
     cells are asked for. Raises `StudyProblem` and `DataProblem`.
     """
-    from cxresearch.study import open_study
-
-    folder = notebooks_folder(notebooks)
+    folder = notebook_files.notebooks_folder(notebooks)
     opened = open_study(study, today=today)
     opened.require_fresh(now=now)
     declared = declared_report(opened, report)
-    wanted, parameters = (declared.notebooks, declared.parameters) if declared else ((), {})
-    paths = _selected(_selected(in_order(folder), wanted, f"report {report!r}"), only, "--only")
-    read = {path: read_notebook(path) for path in paths}
-    known = {path: read_parameters(notebook, file_name=path.name) for path, notebook in read.items()}
-    given = _given(known, parameters, settings, report)
+    paths = notebook_files.in_order(folder)
+    for names, asked_by in ((declared.notebooks if declared else (), f"report {report!r}"), (only, "--only")):
+        known, stems = {p.stem: p for p in paths}, {Path(n).name.removesuffix(".ipynb"): n for n in names}
+        for stem in (stem for stem in stems if stem not in known):
+            listed = f"{nearest(stem, known)}; there are {', '.join(known)}"
+            raise StudyProblem(f"{asked_by}: there is no notebook {stems[stem]!r}{listed}")
+        paths = [known[stem] for stem in stems] or paths
+    read = {path: notebook_files.read_notebook(path) for path in paths}
+    known = {path: notebook_files.read_parameters(notebook, file_name=path.name) for path, notebook in read.items()}
+    given = _given(known, declared.parameters if declared else {}, settings, report)
+    tasks = []
+    for path, notebook in read.items():
+        values = {name: p.default for name, p in known[path].items() if name != STUDY} | given[path]
+        headline = notebook.metadata.get("cxresearch", {}).get("headline")
+        about = sha256(path), notebook, given[path], values, headline, _lacks(notebook, opened)
+        tasks.append(Task(path.stem, path, *about))
     each = tuple(each or (declared.each if declared else ()))
-    require_groups(opened, each)
-    seen = signature(opened)
-    file = split_reference(opened.reference)[0]
+    narrow.require_groups(opened, each)
+    file = narrow.split_reference(opened.reference)[0]
     files = sorted({file, *(Path(f).resolve() for f in opened.files)})
+    project = notebook_files.project_of(folder)
     plan = Plan(
-        Path(opened.reference),
-        opened,
-        opened.title,
-        report,
-        tuple(only),
-        project_of(folder),
-        tuple(_task(path, read[path], known[path], given[path], opened) for path in paths),
-        seen,
-        {Path(os.path.relpath(f, file.parent)).as_posix(): sha256(f) for f in files},
-        each,
-        whole or bool(declared and declared.whole),
-        declared.min_rows if declared else 1,
-        folder in OURS and project_of(folder) != folder.parent,
+        study=Path(opened.reference),
+        opened=opened,
+        title=opened.title,
+        report=report,
+        only=tuple(only),
+        project=project,
+        tasks=tuple(tasks),
+        seen=signature(opened),
+        inputs={Path(os.path.relpath(f, file.parent)).as_posix(): sha256(f) for f in files},
+        each=each,
+        whole=whole or bool(declared and declared.whole),
+        min_rows=declared.min_rows if declared else 1,
+        ours=folder in OURS and project != folder.parent,
     )
     if not each:
         plan.cells  # noqa: B018  reads the tables
     return plan
-
-
-def _selected(paths: list[Path], names, asked_by: str) -> list[Path]:
-    """Return the notebooks named, in the order named; all of them if none is."""
-    known = {p.stem: p for p in paths}
-    stems = {Path(name).name.removesuffix(".ipynb"): name for name in names}
-    for stem, name in stems.items():
-        if stem not in known:
-            listed = f"{nearest(stem, known)}; there are {', '.join(known)}"
-            raise StudyProblem(f"{asked_by}: there is no notebook {name!r}{listed}")
-    return [known[stem] for stem in stems] or paths
 
 
 def declared_report(study, name: str | None):
@@ -168,18 +195,95 @@ def _given(known: dict[Path, dict[str, Parameter]], parameters: dict, settings, 
             listed = f"there are {', '.join(every)}" if every else "there are none"
             raise StudyProblem(f"{by}: no parameter {name!r} in {where}{nearest(name, every)}; {listed}")
         for path, parameter in holders.items():
-            read = value_from_text(parameter, value) if is_text else value
-            given[path][name] = fitting_value(parameter, read, given_by=by)
+            read = notebook_files.value_from_text(parameter, value) if is_text else value
+            given[path][name] = notebook_files.fitting_value(parameter, read, given_by=by)
     return given
-
-
-def _task(path: Path, notebook, known: dict[str, Parameter], given: dict, study) -> Task:
-    ours = notebook.metadata.get("cxresearch", {})
-    defaults = {name: p.default for name, p in known.items() if name != STUDY}
-    known_ones, skip = {**defaults, **given}, _lacks(notebook, study)
-    return Task(path.stem, path, sha256(path), notebook, given, known_ones, ours.get("headline"), skip)
 
 
 def _lacks(notebook, study) -> str | None:
     needs = notebook.metadata.get("cxresearch", {}).get("needs")
     return study.lacks(needs) if needs else None
+
+
+# --- the cells of a fan-out ------------------------------------------------------------------------------------------
+
+
+def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int = 1) -> list[Cell]:
+    """Return the cells of a fan-out in the order of their values, the whole first, those under the base as one last.
+
+    There is a cell for each combination of values that some row has; one with fewer than `min_rows` rows is skipped.
+    """
+    asked, base = f"--each {' '.join(each)}", opened.min_base
+    narrow.require_groups(opened, each)
+    if len(set(each)) < len(each):
+        raise StudyProblem(f"--each names {', '.join(each)}; name each column once")
+    narrow.require_no_contacts(opened, each)
+    lost = narrow.cannot_narrow(opened.column_names, each)
+    table = next((t for t in opened.column_names if t not in lost), None)
+    if table is None:
+        raise StudyProblem(f"no table of {opened.path.name} can be narrowed to {' and '.join(each)} at once")
+    counts = _counts(opened, list(each), table)
+    if len(counts) > MOST_CELLS:
+        raise StudyProblem(f"{asked} asks for {len(counts):,} reports; at most {MOST_CELLS:,} are made")
+    if counts.empty:
+        raise StudyProblem(f"{asked}: no row of table {table} has a value")
+    shown = counts[counts["people"] >= base]
+    if shown.empty:
+        few = f"none of {len(counts):,} values has {base} people or rows of {table}, the minimum base"
+        raise StudyProblem(f"{asked}: {few}; name a column with fewer, larger groups")
+    for i, column in enumerate(each):
+        narrow.require_no_contact(opened, column, dict.fromkeys(only[i][1] for only in shown["only"]))
+    values = [tuple(value for _, value in only) for only in counts["only"]]
+    hidden = hidden_values(values, counts["people"], min_base=base)
+    beside = "beside the others and the whole, this report would tell the size of one under the minimum base"
+    cells = [Cell(WHOLE, (), len(opened.read(table).table))] if whole else []
+    for name, (i, row) in zip(safe_names(shown["only"]), shown.iterrows()):
+        few = f"{row['rows']} rows of {table}; the report asks for {min_rows}" if row["rows"] < min_rows else None
+        cells.append(Cell(name, row["only"], int(row["rows"]), beside if hidden[i] else few))
+    small = f"fewer than {base} people or rows of {table}, the minimum base"
+    return cells + ([Cell("", (), 0, small, len(counts) - len(shown))] if len(shown) < len(counts) else [])
+
+
+def _counts(opened, each: list[str], counted: str) -> pd.DataFrame:
+    """Return for each combination of values, in their order, ``only``, ``rows`` and ``people``.
+
+    A column of another table is joined by customer. A value that few people have in its own table is under the base,
+    however many rows of another they account for.
+    """
+    columns, table = opened.column_names, opened.read(counted).table
+    joined = pd.DataFrame({c: as_words(table[c]) for c in each if c in columns[counted]})
+    elsewhere = [c for c in each if c not in joined]
+    joined = joined.assign(_row=range(len(table)), _who=narrow.people_of(counted, table).to_numpy())
+    joined = joined.assign(**{CUSTOMER: table[CUSTOMER]}) if elsewhere else joined
+    for holder in dict.fromkeys(narrow.holder_of(columns, c) for c in elsewhere):
+        theirs = opened.read(holder).table
+        values = {c: as_words(theirs[c]) for c in each if c in columns[holder]}
+        having = pd.DataFrame({CUSTOMER: theirs[CUSTOMER], **values}).dropna().drop_duplicates()
+        joined = joined.merge(having, on=[c for c in having if c in joined])
+    people = {c: narrow.people_with(opened, c) for c in elsewhere}
+    rows = []
+    for *key, n, who in joined.groupby(each)[["_row", "_who"]].nunique().reset_index().to_numpy().tolist():
+        only = tuple(zip(each, key))
+        rows.append((only, n, min([who, *(people[c][value] for c, value in only if c in people)])))
+    rows.sort(key=lambda row: [natural_key(value) for _, value in row[0]])
+    return pd.DataFrame(rows, columns=["only", "rows", "people"])
+
+
+def safe_names(cells: Iterable[Only]) -> list[str]:
+    """Return a folder name for each cell: readable, and safe on any file system.
+
+    Where the values had to be changed or shortened, or names would differ only in capitals, eight digits of a hash of
+    the values follow.
+    """
+    cells = list(cells)
+    joined = ["-".join(value for _, value in only) for only in cells]
+    slugs = []
+    for text in joined:
+        slug = re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFC", text)).strip("-_") or "value"
+        slugs.append(slug.encode()[:NAME_LENGTH].decode(errors="ignore").rstrip("-_"))
+    times = Counter(slug.casefold() for slug in slugs)
+    names = []
+    for slug, text, only in zip(slugs, joined, cells):
+        as_it_is = slug == text and times[slug.casefold()] == 1 and slug.casefold() not in RESERVED
+        names.append(slug if as_it_is else f"{slug}-{hashlib.sha256(json.dumps(only).encode()).hexdigest()[:8]}")
+    return names

@@ -3,14 +3,16 @@
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
+import re
+import socket
 import subprocess
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 import cxresearch
 from cxresearch.errors import StudyProblem
@@ -22,9 +24,10 @@ PACKAGES = "duckdb ipykernel matplotlib numpy pandas papermill pyarrow scikit-le
 
 
 class NotebookEntry(BaseModel):
-    """What became of one notebook; `failed_cell` counts from 1, `findings` are name -> id.
+    """What became of one notebook, with the reason in one line unless all is well; `failed_cell` counts from 1.
 
-    `withheld` are name -> reason of those that the reports of a batch would give something away together with.
+    `findings` are name -> id, `withheld` are name -> reason of those that the reports of a batch would give something
+    away together with. Not written: the notebook as `executed`, and the class of the `error` that the failing cell raised.
     """
 
     name: str
@@ -41,6 +44,8 @@ class NotebookEntry(BaseModel):
     failed_checks: int = 0
     withheld: dict[str, str] = {}
     seconds: float | None = None
+    executed: Any = Field(None, exclude=True, repr=False)
+    error: str | None = Field(None, exclude=True)
 
     def count(self, folder: Path) -> None:
         """Set what the findings tell that lie in the folder of the run."""
@@ -100,19 +105,15 @@ class Record(BaseModel):
     @classmethod
     def read(cls, run) -> tuple[Path, "Record"]:
         """Return the folder and the record of a run or batch, named by its folder or a file in it; refuse another."""
-        place = Path(run)
-        place = place.parent if place.is_file() else place
+        place = Path(run).parent if Path(run).is_file() else Path(run)
         try:
-            return place, cls.model_validate(json.loads((place / RECORD).read_text(encoding="utf-8")))
+            return place, cls.model_validate_json((place / RECORD).read_bytes())
         except OSError:
-            raise StudyProblem(f"{run} is not the folder of a run: it has no {RECORD}") from None
+            why = f"{run} is not the folder of a run: it has no {RECORD}"
         except ValidationError as problem:
-            where = ".".join(map(str, problem.errors()[0]["loc"]))
-            raise StudyProblem(
-                f"{place / RECORD} is not the record of a run of this format ({FORMAT}): see its {where or 'content'}"
-            ) from None
-        except ValueError:
-            raise StudyProblem(f"{place / RECORD} is not JSON; the run cannot be read") from None
+            where = ".".join(map(str, problem.errors()[0]["loc"])) or "content"
+            why = f"{place / RECORD} is not the record of a run of this format ({FORMAT}): see its {where}"
+        raise StudyProblem(why)
 
     @classmethod
     def of(cls, folder: Path) -> "Record | None":
@@ -132,12 +133,12 @@ class Record(BaseModel):
         lines = [report.model_dump_json(exclude_unset=True, exclude={"moved"}) + "\n" for report in self.reports]
         (folder / LOG).write_text("".join(lines), encoding="utf-8")
 
-    def write(self, folder: Path) -> None:
-        (folder / RECORD).write_text(json.dumps(self.told(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
     def told(self) -> dict:
         """Return what is set, as it is written."""
         return self.model_dump(exclude_unset=True)
+
+    def write(self, folder: Path) -> None:
+        (folder / RECORD).write_text(json.dumps(self.told(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @property
     def everything_read(self) -> dict[str, str]:
@@ -148,17 +149,9 @@ class Record(BaseModel):
     def became(self) -> dict:
         """Status and reason by those of the notebooks, or reports."""
         entries = [(n.name, n) for n in self.notebooks] + [(r.report, r) for r in self.reports]
-        for status in (FAILED, OK, SKIPPED):
-            reasons = [
-                f"{name}: {entry.reason}" * bool(entry.reason) for name, entry in entries if entry.status == status
-            ]
-            if reasons:
-                return {"status": status, "reason": "; ".join(filter(None, reasons)) or None}
-        return {"status": SKIPPED, "reason": "no notebook"}
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
+        status = next((s for s in (FAILED, OK) if any(e.status == s for _, e in entries)), SKIPPED)
+        reasons = [f"{name}: {e.reason}" for name, e in entries if e.status == status and e.reason]
+        return {"status": status, "reason": "; ".join(reasons) or None}
 
 
 def moment(text: str) -> str:
@@ -166,24 +159,16 @@ def moment(text: str) -> str:
     return f"{text[:10]} {text[11:16]} UTC"
 
 
-def times(started: datetime, finished: datetime) -> dict:
-    """Return when something took place, as it stands in a record."""
-    told = {"started": started.isoformat(timespec="seconds"), "finished": finished.isoformat(timespec="seconds")}
-    return told | {"seconds": round((finished - started).total_seconds(), 2)}
-
-
 def commit(folder: Path) -> dict:
     """Return the commit of a project and whether its files are others; None where there is no git, repository or commit."""
-
-    def git(*words: str) -> str:
-        try:
-            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20)
-        except (OSError, subprocess.TimeoutExpired):
-            return ""
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    changed = bool(git("status", "--porcelain", "--untracked-files=no"))
-    return {"git_commit": git("rev-parse", "HEAD") or None, "git_changed": changed}
+    words = ["git", "-C", str(folder), "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    try:
+        told = subprocess.run(words, capture_output=True, text=True, timeout=20).stdout.splitlines()
+    except (OSError, subprocess.TimeoutExpired):
+        told = []
+    head = next((line.split()[2] for line in told if line.startswith("# branch.oid")), "(initial)")
+    changed = any(not line.startswith("#") for line in told)
+    return {"git_commit": None if head == "(initial)" else head, "git_changed": changed}
 
 
 @cache
@@ -196,6 +181,12 @@ def versions() -> dict[str, str]:
 def sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hidden(path: Path) -> Path:
+    """Return a name beside `path` that no other process has: a dot, its name, this host and process."""
+    host = re.sub(r"[^\w.-]", "_", socket.gethostname())
+    return path.with_name(f".{path.name}-{host}-{os.getpid()}-{os.urandom(3).hex()}")
 
 
 def read_findings(folder: Path, notebook: str, headline: str | None) -> list[dict]:

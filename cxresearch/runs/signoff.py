@@ -16,8 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from cxresearch.errors import StudyProblem
 from cxresearch.findings import words
-from cxresearch.runs.folder import hidden
-from cxresearch.runs.record import FAILED, RECORD, SIGN_OFFS, Record, moment
+from cxresearch.runs.record import FAILED, RECORD, SIGN_OFFS, Record, hidden, moment
 
 HEAD, START, END = b"</h1>\n", b'<!-- sign-offs --><div class="note">', b"</div><!-- end of sign-offs -->\n"
 say = words(__package__)

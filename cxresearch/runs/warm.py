@@ -1,140 +1,57 @@
 """Warm kernels: a provisioner of jupyter_client whose kernels are forks of a process that has imported everything.
 
 papermill, nbclient, nbval and JupyterLab use it under the name ``cxresearch-warm``; a kernel that a fork cannot stand
-in for is started as ever.
+in for is started as ever. The process, multiprocessing's fork server, imports libraries and makes ipykernel's shell. It
+computes nothing: one that has used OpenMP or joblib hangs when it is forked, one that has one thread does not.
 """
 
 import asyncio
+import atexit
+import ctypes
+import gc
+import importlib
 import os
 import pickle
 import select
 import signal
 import sys
+import tempfile
 import threading
-from multiprocessing import resource_tracker
-from multiprocessing.forkserver import ForkServer, read_signed
+import time
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partialmethod
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
+from ipykernel.compiler import XCachingCompiler
+from ipykernel.kernelapp import IPKernelApp
+from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.application import BaseIPythonApplication
 from jupyter_client.provisioning import LocalProvisioner
 
 import cxresearch
 
 NAME = "cxresearch-warm"  # of the entry point
 CHOICE = "CXRESEARCH_EXECUTION"  # "kernel" in the environment asks for ordinary kernels
-SERVER = "cxresearch.runs.warm_server"
+NO_HISTORY = "--HistoryManager.hist_file=:memory:"  # a file would be written by a thread
 SAME_EVERYWHERE = {  # the environment in which a notebook's outputs are the same
     **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "PYTHONHASHSEED": "0",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
 }
-# pyarrow's memory would be tidied by a thread; a kernel's parent is the server, which ipykernel must not take for lost
-ALONE = {"JE_ARROW_MALLOC_CONF": "background_thread:false", "CXRESEARCH_WARM_UP": "1", "JPY_PARENT_PID": None}
-AT_START = SAME_EVERYWHERE | ALONE
-
-
-def may_fork(command: list[str]) -> bool:
-    """Return whether a fork can stand in for a kernel: this interpreter's own, on Linux, with nothing to start up."""
-    if os.environ.get(CHOICE) == "kernel" or not (sys.platform == "linux" and hasattr(os, "pidfd_open")):
-        return False
-    profile = Path(os.environ.get("IPYTHONDIR", "~/.ipython"), "profile_default").expanduser()
-    if any(profile.glob("startup/*.*py")) or any(profile.glob("ipython*_config.*")):
-        return False  # only a new kernel reads them
-    from cxresearch.runs.warm_server import NO_HISTORY
-
-    words = [w for w in command if w not in ("-Xfrozen_modules=off", NO_HISTORY)]
-    return words[0] == sys.executable and words[1:4] == ["-m", "ipykernel_launcher", "-f"] and len(words) == 5
-
-
-class _Server:
-    """The fork servers of this process, one for each state of the package: edited code is never stale."""
-
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.servers: dict[tuple, ForkServer] = {}
-        self.living: set[int] = set()
-
-    def warm_up(self) -> ForkServer:
-        """Return the server of the package as it is now; where there is none, it starts and imports by itself."""
-        with self.lock:
-            source = sorted(p for p in Path(cxresearch.__file__).parent.rglob("*") if p.suffix in (".py", ".toml"))
-            state = tuple((str(p), (found := p.stat()).st_size, found.st_mtime_ns) for p in source)
-            server = self.servers.setdefault(state, ForkServer())
-            server.set_forkserver_preload([SERVER])
-            before = {name: os.environ.get(name) for name in AT_START}
-            _set_environment(AT_START)
-            # The server shares this terminal: Ctrl-C while it imports is for this process to tell of. The tracker would
-            # unblock the signal as it starts, so it starts before.
-            resource_tracker.ensure_running()
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
-                server.ensure_running()
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-                _set_environment(before)
-            return server
-
-    def start(self, order: tuple, files: list[int]) -> "Fork":
-        """Fork a kernel from the parts of its order; raise `OSError` or `EOFError` if that cannot be done."""
-        from cxresearch.runs.warm_server import Order
-
-        server = self.warm_up()
-        with self.lock:
-            sentinel, orders = server.connect_to_new_process(files)
-            with open(orders, "wb") as file:
-                pickle.dump({}, file)  # multiprocessing would prepare the fork as its own
-                pickle.dump(Order(*order), file)
-            fork = Fork(self, server._forkserver_pid, read_signed(sentinel), sentinel)
-            self.living.add(fork.pid)
-            return fork
-
-
-def _set_environment(values: dict) -> None:
-    for name, value in values.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value
-
-
-SERVERS = _Server()
-
-
-class Fork:
-    """A forked kernel, with what jupyter_client asks of a `subprocess.Popen`."""
-
-    stdin = stdout = stderr = None
-
-    def __init__(self, owner: _Server, server: int, pid: int, sentinel: int):
-        self.owner, self.server, self.pid, self.sentinel, self.returncode = owner, server, pid, sentinel, None
-
-    def poll(self) -> int | None:
-        return self.returncode if self.sentinel is None else self.wait(0)
-
-    def wait(self, timeout: float | None = None) -> int | None:
-        """Return the exit status, None while the kernel lives; what it started ends with it."""
-        if self.sentinel is not None and select.select([self.sentinel], [], [], timeout)[0]:
-            from cxresearch.runs.warm_server import end_children, kill_group
-
-            try:
-                self.returncode = read_signed(self.sentinel)
-            except (OSError, EOFError):  # the server has ended, and its forks with it
-                self.returncode = -9
-            os.close(self.sentinel)
-            self.sentinel = None
-            kill_group(self.pid)
-            with self.owner.lock:  # none is being forked that is not known yet
-                self.owner.living.discard(self.pid)
-                end_children(self.server, but=frozenset(self.owner.living))
-        return self.returncode
-
-    def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        self.send_signal(9)
-
-    def terminate(self) -> None:
-        self.send_signal(15)
+# of the server; pyarrow's memory would be tidied by a thread
+AT_START = SAME_EVERYWHERE | {"JE_ARROW_MALLOC_CONF": "background_thread:false", "CXRESEARCH_WARM_UP": "1"}
+LIBRARIES = (  # what the project's notebooks import at any point, beside what this package imports
+    "pandas.io.formats.style", "pandas.io.formats.html", "pandas.io.formats.string", "pandas.io.formats.csvs",
+    "pandas.core.reshape.reshape", "pandas.core.methods.to_dict", "pyarrow.parquet", "pyarrow.csv",
+    "pyarrow.pandas_compat", "matplotlib_inline.backend_inline", "matplotlib.backends.backend_agg", "contourpy",
+    "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PpmImagePlugin", "tornado.platform.asyncio",
+)  # fmt: skip
+# Not while warming: polars starts threads when some library asks whether it is there; the debugger takes half a second.
+LEFT_OUT = ("polars", "debugpy")
+SET_SUBREAPER, SET_DEATH_SIGNAL = 36, 1  # of prctl
 
 
 class WarmProvisioner(LocalProvisioner):
@@ -144,14 +61,209 @@ class WarmProvisioner(LocalProvisioner):
         if not may_fork(cmd):
             return await super().launch_kernel(cmd, **kwargs)
         environment = {k: v for k, v in (kwargs.get("env") or os.environ).items() if k != "JPY_PARENT_PID"}
-        with open("/proc/self/status", encoding="ascii") as file:  # to ask `os.umask` is to change it
-            umask = next(int(line.split()[1], 8) for line in file if line.startswith("Umask:"))
-        order = (cmd[cmd.index("-f") + 1], environment, str(kwargs.get("cwd") or os.getcwd()), umask)
-        streams = ((1, kwargs.get("stdout")), (2, kwargs.get("stderr")))
-        files = [stream.fileno() if stream else fd for fd, stream in streams]
+        order = Order(cmd[cmd.index("-f") + 1], environment, str(kwargs.get("cwd") or os.getcwd()))
+        files = [stream.fileno() if (stream := kwargs.get(name)) else fd for fd, name in ((1, "stdout"), (2, "stderr"))]
         try:
             self.process = await asyncio.to_thread(SERVERS.start, order, files)
         except (OSError, EOFError):
             return await super().launch_kernel(cmd, **kwargs)
         self.pid = self.pgid = self.process.pid
         return self.connection_info
+
+
+def may_fork(command: list[str]) -> bool:
+    """Return whether a fork can stand in for a kernel: this interpreter's own, on Linux, with nothing to start up."""
+    if os.environ.get(CHOICE) == "kernel" or not (sys.platform == "linux" and hasattr(os, "pidfd_open")):
+        return False
+    profile = Path(os.environ.get("IPYTHONDIR", "~/.ipython"), "profile_default").expanduser()
+    if any(profile.glob("startup/*.*py")) or any(profile.glob("ipython*_config.*")):
+        return False  # only a new kernel reads them
+    words = [w for w in command if w not in ("-Xfrozen_modules=off", NO_HISTORY)]
+    return words[0] == sys.executable and words[1:4] == ["-m", "ipykernel_launcher", "-f"] and len(words) == 5
+
+
+class _Servers:
+    """The fork servers of this process, one for each state of the package: edited code is never stale."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.servers: dict[tuple, forkserver.ForkServer] = {}
+        self.living: set[int] = set()
+
+    def warm_up(self) -> forkserver.ForkServer:
+        """Return the server of the package as it is now; where there is none, it starts and imports by itself."""
+        with self.lock:
+            source = sorted(p for p in Path(cxresearch.__file__).parent.rglob("*") if p.suffix in (".py", ".toml"))
+            state = tuple((str(p), (found := p.stat()).st_size, found.st_mtime_ns) for p in source)
+            server = self.servers.setdefault(state, forkserver.ForkServer())
+            pid = server._forkserver_pid
+            if pid and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return server
+            server.set_forkserver_preload([__name__])
+            before = {name: os.environ.pop(name, None) for name in AT_START}
+            os.environ.update(AT_START)
+            # The server shares this terminal: Ctrl-C while it imports is for this process to tell of. The tracker would
+            # unblock the signal as it starts, so it starts before.
+            resource_tracker.ensure_running()
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                server.ensure_running()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                for name in AT_START:
+                    os.environ.pop(name)
+                os.environ.update({name: value for name, value in before.items() if value is not None})
+            return server
+
+    def start(self, order: "Order", files: list[int]) -> "Fork":
+        """Fork a kernel; raise `OSError` or `EOFError` if that cannot be done."""
+        server = self.warm_up()
+        with self.lock:
+            sentinel, orders = server.connect_to_new_process(files)
+            with open(orders, "wb") as file:
+                pickle.dump({}, file)  # multiprocessing would prepare the fork as its own
+                pickle.dump(order, file)
+            fork = Fork(server._forkserver_pid, forkserver.read_signed(sentinel), sentinel)
+            self.living.add(fork.pid)
+            return fork
+
+
+SERVERS = _Servers()
+
+
+class Fork:
+    """A forked kernel, with what jupyter_client asks of a `subprocess.Popen`."""
+
+    stdin = stdout = stderr = returncode = None
+
+    def __init__(self, server: int, pid: int, sentinel: int):
+        self.server, self.pid, self.sentinel = server, pid, sentinel
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Return the exit status, None while the kernel lives; what it started ends with it."""
+        if self.sentinel is not None and select.select([self.sentinel], [], [], timeout)[0]:
+            try:
+                self.returncode = forkserver.read_signed(self.sentinel)
+            except (OSError, EOFError):  # the server has ended, and its forks with it
+                self.returncode = -signal.SIGKILL
+            os.close(self.sentinel)
+            self.sentinel = None
+            _kill_group(self.pid)
+            with SERVERS.lock:  # none is being forked that is not known yet
+                SERVERS.living.discard(self.pid)
+                _end_children(self.server, but=frozenset(SERVERS.living))
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    poll = partialmethod(wait, 0)
+    kill = partialmethod(send_signal, signal.SIGKILL)
+    terminate = partialmethod(send_signal, signal.SIGTERM)
+
+
+def _end_children(of: int | str = "self", *, but: frozenset[int] = frozenset()) -> None:
+    """Kill the children of a process and their groups, except some and what is in the sessions of these.
+
+    What an orphan started becomes an orphan in its turn, so this goes on until there is none.
+    """
+    seen = set(but)
+    with suppress(OSError):  # a kernel built without this list; there an orphan stays with its group
+        while (
+            new := {int(p) for f in Path(f"/proc/{of}/task").glob("*/children") for p in f.read_text().split()} - seen
+        ):
+            seen |= new
+            for pid in new:
+                with suppress(OSError):
+                    if os.getsid(pid) not in but:
+                        _kill_group(pid)
+            time.sleep(0.001)
+
+
+def _kill_group(pid: int) -> None:
+    """Kill a process and its group, which may not be made yet."""
+    for kill in (os.killpg, os.kill):
+        with suppress(OSError):
+            kill(pid, signal.SIGKILL)
+
+
+# --- in the server, and in its forks ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a fork becomes; multiprocessing calls `_bootstrap` of the object that it is sent."""
+
+    connection_file: str
+    environment: dict[str, str]
+    folder: str
+
+    def _bootstrap(self, parent_sentinel: int) -> int:
+        os.setsid()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+        for number, fd in enumerate(forkserver.get_inherited_fds(), start=1):
+            os.dup2(fd, number)
+            os.close(fd)
+        os.close(forkserver._forkserver._forkserver_alive_fd)  # or the server would outlive who started it
+        forkserver._forkserver.__init__()  # a notebook has a fork server of its own
+        os.environ.clear()
+        os.environ.update(self.environment)
+        os.chdir(self.folder)
+        tempfile.tempdir = None
+        time.tzset()
+        atexit.unregister(_end)
+        sys.modules["numpy"].random.seed()  # or all forks would draw the same; `os.fork` seeds Python's own anew
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        app, shell = IPKernelApp.instance(), ZMQInteractiveShell.instance()
+        app.parent_handle = 1  # it has a parent, which is not to be looked for: the server ends its forks
+        app.connection_file = self.connection_file
+        shell.init_environment()
+        app.initialize([NO_HISTORY])  # which takes the shell that there is
+        shell.kernel = shell.parent = app.kernel
+        app.start()
+        return 0
+
+
+def _warm_up() -> None:
+    """Import what notebooks import and make the shell; raise unless that left a single thread."""
+    sys.path = [p for p in sys.path if p != ""]  # the application puts it in front, as for a kernel
+    sys.argv = [str(Path(importlib.import_module("ipykernel").__file__).parents[1] / "ipykernel_launcher.py")]
+    sys.modules.update(dict.fromkeys(LEFT_OUT))
+    app = IPKernelApp.instance()
+    BaseIPythonApplication.initialize(app, [NO_HISTORY])
+    app.init_pdb()
+    shell = ZMQInteractiveShell.instance(parent=app, profile_dir=app.profile_dir, compiler_class=XCachingCompiler)
+    with shell.builtin_trap:  # pandas chooses its display options at import by whether there is a kernel's shell
+        import_all()
+    for name in LEFT_OUT:
+        del sys.modules[name]
+    if (threads := len(os.listdir("/proc/self/task"))) != 1:
+        raise RuntimeError(f"it has {threads} threads after importing")
+    ctypes.CDLL(None).prctl(
+        SET_SUBREAPER, 1, 0, 0, 0
+    )  # processes that a notebook leaves behind come here and are ended
+    warnings.filterwarnings("ignore", "forkserver: waitpid")
+    atexit.register(_end)
+    gc.collect()
+    gc.freeze()
+
+
+def import_all() -> None:
+    """Import every public name of this package, and the libraries."""
+    for name in cxresearch.__all__:
+        with suppress(Exception):  # it fails again, and is told, in the notebook that needs it
+            getattr(cxresearch, name)
+    for name in LIBRARIES:
+        with suppress(Exception):
+            importlib.import_module(name)
+
+
+def _end() -> None:
+    _end_children()
+    os._exit(0)  # what a library says when it is taken down is nobody's to read
+
+
+if os.environ.pop("CXRESEARCH_WARM_UP", None):  # only in the fork server
+    _warm_up()

@@ -1,14 +1,14 @@
 """Withhold findings that give away what the minimum base hides: beside others of a report, and of a batch.
 
 A number hidden in one report of a batch may be the whole less what the others show. A report on a part of the study is
-about the group that it is a report on, and audited as such beside the whole, asked for or not.
+about the group that it is a report on, and audited as such beside the whole, asked for or not. Of a withheld finding, its
+tables and every output that carries its id are removed, and of its notebook every output that carries none.
 """
 
 import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -17,31 +17,23 @@ import pandas as pd
 
 from cxresearch.errors import TooFewRespondents
 from cxresearch.privacy.audit import Known, Leak, Saved, audit_folder, audit_tables, read_findings
-from cxresearch.runs.execution import Outcome
-from cxresearch.runs.matrix import WHOLE, Cell
-from cxresearch.runs.plan import Plan
-from cxresearch.runs.record import OK
+from cxresearch.runs.plan import WHOLE, Cell, Plan
+from cxresearch.runs.record import NotebookEntry
 from cxresearch.study.narrow import as_words
 
 WITHHELD = "withheld, since"  # how the reason begins
 GROUPINGS = ("demographic", "segment", "unit", "wave")
 
 
-def withhold(plan: Plan, outcomes: Sequence[Outcome], folder: Path) -> list[Outcome]:
-    """Audit all saved tables together; return the outcomes, those with findings to be withheld without these.
+def withheld_alone(plan: Plan, notebooks: Sequence[str], folder: Path) -> dict[str, str]:
+    """Return what a report must withhold: name of a finding (``notebook/name``) -> reason; all saved tables are audited.
 
-    A finding is audited with those before it, and that of a part of the study with what the whole tells. Of a withheld
-    one, its tables and every output that carries its id are removed, and of its notebook every output that carries none.
+    A finding is audited with those before it, and that of a part of the study with what the whole tells.
     """
-    names = [o.task.name for o in outcomes if o.status == OK]
-    found = [saved for name in names for saved in read_findings(folder / "findings" / name)]
-    about = dict(notebooks=names, only=plan.opened.only, beside=list(of_the_whole(plan.opened, found)))
+    found = [saved for name in notebooks for saved in read_findings(folder / "findings" / name)]
+    about = dict(notebooks=notebooks, only=plan.opened.only, beside=list(of_the_whole(plan.opened, found)))
     leaks = audit_folder(folder / "findings", known_of(plan.opened), **about)
-    gone = by_notebook(
-        {name: f"{WITHHELD} it gives away a hidden number: {leak.said()}" for name, leak in leaks.items()}
-    )
-    without = {name: remove(why, folder, name) for name, why in gone.items()}
-    return [replace(o, **without[o.name]) if o.name in without else o for o in outcomes]
+    return {name: f"{WITHHELD} it gives away a hidden number: {leak.said()}" for name, leak in leaks.items()}
 
 
 def withheld_together(cells: Sequence[Cell], folder: Path, opened) -> dict[Cell, dict[str, str]]:
@@ -118,14 +110,20 @@ def of_the_whole(opened, findings: Iterable[Saved], *, of_a_part: bool = False) 
             yield Saved("the whole", item, by, float(sample.n.sum()) if wave == bool(survey.wave) else np.nan, named)
 
 
-def by_notebook(gone: dict[str, str]) -> dict[str, dict[str, str]]:
-    """Return notebook -> name of a finding -> reason."""
-    apart = [(*name.split("/", 1), why) for name, why in gone.items()]
-    return {notebook: {name: why for n, name, why in apart if n == notebook} for notebook, *_ in apart}
+def withhold(gone: dict[str, str], entries: Sequence[NotebookEntry], folder: Path) -> dict[str, dict[str, str]]:
+    """Remove findings (``notebook/name`` -> reason) from a report; return those of each notebook that lost some."""
+    told: dict[str, dict[str, str]] = {}
+    for name, why in gone.items():
+        told.setdefault(name.partition("/")[0], {})[name.partition("/")[2]] = why
+    for entry in (e for e in entries if e.name in told):
+        entry.executed = remove(told[entry.name], folder, entry.name)
+        reasons = [f"{name} {why}" for name, why in told[entry.name].items()]
+        entry.reason = "; ".join(filter(None, [entry.reason, *reasons]))
+    return told
 
 
-def remove(gone: dict[str, str], folder: Path, notebook: str) -> dict:
-    """Remove findings from a report, their files and outputs and the outputs of no finding; return notebook and reason."""
+def remove(gone: dict[str, str], folder: Path, notebook: str):
+    """Remove findings from a report, their files and outputs and the outputs of no finding; return the notebook."""
     import nbformat
 
     place, copy = folder / "findings" / notebook, folder / f"{notebook}.ipynb"
@@ -140,7 +138,7 @@ def remove(gone: dict[str, str], folder: Path, notebook: str) -> dict:
         if cell.cell_type == "code":
             cell.outputs = [kept for output in cell.outputs if (kept := _kept(output, why))]
     nbformat.write(executed, copy)
-    return {"notebook": executed, "reason": "; ".join(f"{name} {reason}" for name, reason in gone.items())}
+    return executed
 
 
 def _kept(output, why: dict[str, str]):
