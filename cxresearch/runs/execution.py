@@ -21,8 +21,8 @@ from pathlib import Path
 import cxresearch
 from cxresearch.findings import RUN_FOLDER
 from cxresearch.privacy import environment_of_run
-from cxresearch.runs.markup import without_colours
 from cxresearch.runs.notebooks import STUDY, without_slow_grammar
+from cxresearch.runs.page import ANSI
 from cxresearch.runs.plan import Task
 from cxresearch.runs.record import FAILED, OK
 from cxresearch.runs.warm import NAME, SAME_EVERYWHERE, SERVERS
@@ -90,7 +90,7 @@ class Ledger:
 
     def _why(self, reply: dict, problem, timeout: float, last_words: str) -> tuple[str, dict]:
         error, kind = reply.get("ename"), type(problem).__name__
-        lines = without_colours("\n".join(reply.get("traceback", ()))).splitlines()
+        lines = ANSI.sub("", "\n".join(reply.get("traceback", ()))).splitlines()
         raised = reply and error != "SystemExit"
         reasons = (
             (raised, one_line(f"{error}: {reply.get('evalue')}")),

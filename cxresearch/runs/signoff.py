@@ -20,6 +20,7 @@ from cxresearch.runs.folder import hidden
 from cxresearch.runs.record import FAILED, RECORD, SIGN_OFFS, Record, moment
 
 HEAD, START, END = b"</h1>\n", b'<!-- sign-offs --><div class="note">', b"</div><!-- end of sign-offs -->\n"
+NAMED = 3  # files that voided a sign-off; of the others, how many
 say = words(__package__)
 
 
@@ -97,21 +98,22 @@ def without_sign_offs(page: bytes) -> bytes:
 
 
 def show_sign_offs(folder: Path) -> list[tuple[str, bool]]:
-    """Put the sign-offs below the title of each page; return them in words, and whether they are void."""
-    states = [said(s, changed_since(s, folder)) for s in sign_offs(folder)]
-    shown = "".join(f"<p>{'<strong>' * void}{html.escape(text)}{'</strong>' * void}</p>" for text, void in states)
+    """Put the sign-offs below the title of each page; return each in words, with what voided it, and whether it is void."""
+    states, shown = [], b""
+    for signed in sign_offs(folder):
+        note = f": {signed.note.rstrip('.')}" if signed.note else ""
+        text, changed = (
+            say("signed", name=signed.name, when=moment(signed.signed), note=note),
+            changed_since(signed, folder),
+        )
+        more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+        text += say("void", files=", ".join(changed[:NAMED]) + more) if changed else ""
+        states.append((text, bool(changed)))
+        shown += f"<p>{'<strong>' * bool(changed)}{html.escape(text)}{'</strong>' * bool(changed)}</p>".encode()
     for page in sorted(folder.glob("*.html")):
         content = without_sign_offs(page.read_bytes())
-        _write(page, content.replace(HEAD, HEAD + START + shown.encode() + END, 1) if states else content)
+        _write(page, content.replace(HEAD, HEAD + START + shown + END, 1) if states else content)
     return states
-
-
-def said(signed: SignOff, changed: list[str]) -> tuple[str, bool]:
-    """Return a sign-off in one sentence, with what voided it, and whether it is void."""
-    note = f": {signed.note.rstrip('.')}" if signed.note else ""
-    line = say("signed", name=signed.name, when=moment(signed.signed), note=note)
-    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-    return (line + say("void", files=", ".join(changed[:3]) + more) if changed else line), bool(changed)
 
 
 def _write(path: Path, content: bytes) -> None:
