@@ -11,6 +11,7 @@ from cxresearch.study import open_study
 
 SCORE, TABLE = "How is it scored?", "Who answered what?"
 DRIVERS, WHAT_IF = "What goes with it?", "What if one were better?"
+OPENED = "import cxresearch as cx\n\nstudy = cx.open_study({!r})\nresponses = study.responses{}\nfinding = cx.{}"
 
 
 @dataclass(frozen=True)
@@ -28,27 +29,23 @@ class Choice:
 
 def code_for(study, choice: Choice, *, path: str, seed: int, n_boot: int) -> str:
     """Return the lines of Python that answer a choice; they end with the finding. Refuse too few drivers."""
-    narrowed = "" if choice.wave is None else f".where({f'wave == {choice.wave!r}'!r})"
-    opened = f"import cxresearch as cx\n\nstudy = cx.open_study({path!r})\nresponses = study.responses{narrowed}\n"
-    return f"{opened}finding = cx.{_call(study, choice, seed, n_boot)}"
-
-
-def _call(study, choice: Choice, seed: int, n_boot: int) -> str:
-    if choice.question == TABLE:
-        return f"crosstab(responses, [{choice.outcome!r}], {[choice.group] if choice.group else []!r})"
-    if choice.question == SCORE:
-        by = f", by={choice.group!r}" if choice.group else ""
-        if choice.outcome in study.columns("nps"):
-            return f"nps(responses, {choice.outcome!r}{by})"
-        top = study.responses.scales[choice.outcome][1] - 1  # two highest answers
-        return f"top_box(responses, {choice.outcome!r}, threshold={top:g}{by})"
-    if not choice.drivers or choice.outcome in choice.drivers:
+    item, group, drivers = choice.outcome, choice.group, list(choice.drivers)
+    by, chance = f", by={group!r}" if group else "", f"n_boot={n_boot}, seed={seed}"
+    fitted = f"responses, outcome={item!r}, drivers={drivers!r}"
+    if choice.question in (DRIVERS, WHAT_IF) and (not drivers or item in drivers):
         raise StudyProblem("choose two drivers or more, and none of them the outcome itself")
-    asked = f"responses, outcome={choice.outcome!r}, drivers={list(choice.drivers)!r}"
-    chance = f"n_boot={n_boot}, seed={seed}"
-    if choice.question == DRIVERS:
-        return f"driver_importance({asked}, {chance})"
-    return f"simulate_improvement({asked}, improve={{{choice.better!r}: {choice.points:g}}}, {chance})"
+    if choice.question == TABLE:
+        call = f"crosstab(responses, [{item!r}], {[group] if group else []!r})"
+    elif choice.question == DRIVERS:
+        call = f"driver_importance({fitted}, {chance})"
+    elif choice.question == WHAT_IF:
+        call = f"simulate_improvement({fitted}, improve={{{choice.better!r}: {choice.points:g}}}, {chance})"
+    elif item in study.columns("nps"):
+        call = f"nps(responses, {item!r}{by})"
+    else:  # the two highest answers
+        call = f"top_box(responses, {item!r}, threshold={study.responses.scales[item][1] - 1:g}{by})"
+    narrowed = "" if choice.wave is None else f".where({f'wave == {choice.wave!r}'!r})"
+    return OPENED.format(path, narrowed, call)
 
 
 def explore(study, *, seed: int, n_boot: int = 200):
@@ -86,23 +83,21 @@ class _Board:
     def __init__(self, study, path: str, seed: int, n_boot: int):
         import ipywidgets as w
 
-        def menu(kind, title: str, options, **more):
+        def menu(kind, title: str, keys, *before, **more):
+            options = [*before, *((study.labels.get(key, str(key)), key) for key in keys)]
             style = {"description_width": "6rem"}
             return kind(options=options, description=title, layout=w.Layout(width="28rem"), style=style, **more)
 
-        def named(keys):
-            return [(study.labels.get(key, key), key) for key in keys]
-
         self.study, self.given = study, {"path": path, "seed": seed, "n_boot": n_boot}
         rated, waves = list(study.responses.scales), study.responses.wave_order if study.responses.wave else []
-        drivers = study.columns("driver") or rated[1:]
+        drivers, every = study.columns("driver") or rated[1:], ("(all)", None)
         outcome = next(iter(study.columns("nps", "csat", "outcome")), rated[0])
         self.question = w.ToggleButtons(options=[SCORE, TABLE, DRIVERS, WHAT_IF], style={"button_width": "14rem"})
-        self.outcome = menu(w.Dropdown, "Outcome", named(rated), value=outcome)
-        self.group = menu(w.Dropdown, "Groups by", [("(all)", None), *named(study.columns("demographic"))])
-        self.wave = menu(w.Dropdown, "Wave", [("(all)", None), *((str(wave), wave) for wave in waves)])
-        self.drivers = menu(w.SelectMultiple, "Drivers", named(rated), value=drivers, rows=min(10, len(rated)))
-        self.better = menu(w.Dropdown, "Raise", named(rated), value=drivers[0])
+        self.outcome = menu(w.Dropdown, "Outcome", rated, value=outcome)
+        self.group = menu(w.Dropdown, "Groups by", study.columns("demographic"), every)
+        self.wave = menu(w.Dropdown, "Wave", waves, every)
+        self.drivers = menu(w.SelectMultiple, "Drivers", rated, value=drivers, rows=min(10, len(rated)))
+        self.better = menu(w.Dropdown, "Raise", rated, value=drivers[0])
         self.points = w.FloatSlider(value=1, min=0.5, max=3, step=0.5, description="by points")
         show = w.Button(description="Show", button_style="primary")
         self.out, self.asked = w.Output(), w.VBox()
@@ -122,13 +117,13 @@ class _Board:
         import matplotlib.pyplot as plt
         from IPython.display import Markdown, display
 
-        outcome, drivers = self.outcome.value, tuple(k for k in self.drivers.value if k != self.outcome.value)
+        drivers = tuple(key for key in self.drivers.value if key != self.outcome.value)
         more = (self.group.value, self.wave.value, self.better.value, self.points.value)
         self.code.value = ""  # of an answer before
         self.out.clear_output(wait=True)
         with self.out:
             try:
-                choice = Choice(self.question.value, outcome, drivers, *more)
+                choice = Choice(self.question.value, self.outcome.value, drivers, *more)
                 self.code.value = code_for(self.study, choice, **self.given)
                 exec(self.code.value, names := {})
             except DataProblem as problem:

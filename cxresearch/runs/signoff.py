@@ -9,7 +9,7 @@ import html
 import json
 import os
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter
@@ -33,15 +33,16 @@ class SignOff(BaseModel):
     files: dict[str, str]
 
 
-def sign_run(folder, *, name: str, note: str, now: datetime) -> SignOff:
+def sign_run(folder, *, name: str, note: str, now: datetime | None = None) -> SignOff:
     """Record a sign-off in a run or batch and show it on its pages; refuse a failed one, and one without a name."""
     place, record = Record.read(folder)
     if record.status == FAILED:
         raise StudyProblem(f"{folder} failed: {record.became['reason']}; a failed run is not signed")
     if not name.strip():
         raise StudyProblem("a sign-off needs a name; give --name")
-    told = {"name": " ".join(name.split()), "note": " ".join(note.split()), "signed": now.isoformat(timespec="seconds")}
-    signed = SignOff(**told, files=digests(place))
+    told = {"name": " ".join(name.split()), "note": " ".join(note.split())}
+    when = (now or datetime.now(UTC)).isoformat(timespec="seconds")
+    signed = SignOff(**told, signed=when, files=digests(place))
     everybody = [s.model_dump() for s in (*sign_offs(place), signed)]
     _write(place / SIGN_OFFS, json.dumps(everybody, indent=1, ensure_ascii=False).encode())
     show_sign_offs(place)
@@ -97,19 +98,17 @@ def without_sign_offs(page: bytes) -> bytes:
     return before + head + rest if end and block.startswith(START) else page
 
 
-def show_sign_offs(folder: Path) -> list[tuple[str, bool]]:
+def show_sign_offs(run) -> list[tuple[str, bool]]:
     """Put the sign-offs below the title of each page; return each in words, with what voided it, and whether it is void."""
-    states, shown = [], b""
+    (folder, _), states, shown = Record.read(run), [], b""
     for signed in sign_offs(folder):
-        note = f": {signed.note.rstrip('.')}" if signed.note else ""
-        text, changed = (
-            say("signed", name=signed.name, when=moment(signed.signed), note=note),
-            changed_since(signed, folder),
-        )
+        note, changed = f": {signed.note.rstrip('.')}" if signed.note else "", changed_since(signed, folder)
+        text = say("signed", name=signed.name, when=moment(signed.signed), note=note)
         more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
         text += say("void", files=", ".join(changed[:NAMED]) + more) if changed else ""
         states.append((text, bool(changed)))
-        shown += f"<p>{'<strong>' * bool(changed)}{html.escape(text)}{'</strong>' * bool(changed)}</p>".encode()
+        told = html.escape(text).encode()
+        shown += b"<p><strong>%b</strong></p>" % told if changed else b"<p>%b</p>" % told
     for page in sorted(folder.glob("*.html")):
         content = without_sign_offs(page.read_bytes())
         _write(page, content.replace(HEAD, HEAD + START + shown + END, 1) if states else content)
