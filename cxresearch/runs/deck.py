@@ -8,23 +8,19 @@ from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
-from lxml import etree
 from matplotlib.ticker import MaxNLocator
 from pptx import Presentation
 from pptx.chart.data import CategoryChartData
-from pptx.dml.color import RGBColor
-from pptx.enum.chart import XL_CHART_TYPE, XL_LABEL_POSITION, XL_LEGEND_POSITION, XL_TICK_LABEL_POSITION
-from pptx.oxml.ns import nsdecls, qn
-from pptx.util import Pt
 
 from cxresearch.errors import StudyProblem
 from cxresearch.figures import PALETTE
 from cxresearch.findings import csv_safe, number, percent
 from cxresearch.runs.record import BATCH, OK, Record
+from cxresearch.runs.render import rendered
 from cxresearch.runs.saved import BRACKETS, Chart, Saved, chart_of, notebooks_of, saved_of
 from cxresearch.runs.screen import first_screen
 
-INK, BAR, LINE, GREY = map(RGBColor.from_string, ("1C1E21", "A9CFE8", PALETTE[0].lstrip("#"), "A7ADB5"))
+COLOURS = {"ink": "1C1E21", "bar": "A9CFE8", "line": PALETTE[0].lstrip("#"), "grey": "A7ADB5"}
 # Places, letters and sizes stand in the template. Its levels of text: what is said, further, small print, soft, alarm.
 TEMPLATE = Path(__file__).with_name("templates") / "deck.pptx"
 SAID, FURTHER, SMALL, SOFT, ALARM = range(5)
@@ -155,74 +151,29 @@ def _open_points(screen: dict, entries: dict, titles: dict, leads: dict) -> list
 
 
 def _add_chart(slide, chart: Chart, alternative: str) -> None:
-    across = max(map(len, chart.labels)) > 14  # long labels want bars that lie
-    scale = max(map(abs, chart.values))
+    """Add a chart, which carries a workbook of what it shows, and is drawn by a template of its XML."""
+    scale, lowest, highest = (
+        max(map(abs, chart.values)),
+        min(chart.low or chart.values),
+        max(chart.high or chart.values),
+    )
     written = "0 %" if chart.as_percent else "#,##0" if scale >= 100 else "0.0" if scale >= 1 else "0.00"
     data = CategoryChartData(number_format=written)
-    # the chart carries a workbook, in which a cell "=..." would be a formula
+    # in the workbook a cell "=..." would be a formula
     data.categories = csv_safe(pd.DataFrame({"label": chart.labels}))["label"].tolist()
     for name, values in (chart.lines or {chart.title: chart.values}).items():
         data.add_series(name, values)
-    bars = XL_CHART_TYPE.BAR_CLUSTERED if across else XL_CHART_TYPE.COLUMN_CLUSTERED
-    frame = slide.placeholders[2].insert_chart(XL_CHART_TYPE.LINE_MARKERS if chart.lines else bars, data)
+    drawn = {"data": data, "chart": chart, "colours": COLOURS, "written": written, "errors": {}, "lowest": {}}
+    # without an end of its own the axis would end with the bars and cut their intervals
+    drawn["top"] = float(MaxNLocator(5).tick_values(0, highest)[-1]) if highest > 0 else None
+    drawn["top"] = None if chart.lines else 1.0 if chart.as_percent and highest > 0.8 else drawn["top"]
+    drawn["bottom"] = float(math.floor(lowest)) if chart.lines else 0.0 if lowest >= 0 else None
+    drawn["lying"] = not chart.lines and max(map(len, chart.labels)) > 14  # for long labels
+    if chart.low:
+        more, less = zip(chart.values, chart.high), zip(chart.low, chart.values)
+        drawn["errors"] = {"plus": [max(b - a, 0) for a, b in more], "minus": [max(b - a, 0) for a, b in less]}
+    for name in chart.marked:
+        drawn["lowest"][name] = min((v, k) for k, v in enumerate(chart.lines[name]) if v is not None)[1]
+    data.xml_bytes = lambda _: rendered("chart.xml.j2", **drawn).encode()
+    frame = slide.placeholders[2].insert_chart(None, data)
     frame._element.nvGraphicFramePr.cNvPr.set("descr", alternative)
-    drawn, values = frame.chart, frame.chart.value_axis
-    drawn.has_legend, drawn.has_title, drawn.font.size = bool(chart.lines), False, Pt(13)  # the slide has the title
-    if chart.lines:
-        drawn.legend.position, drawn.legend.include_in_layout = XL_LEGEND_POSITION.RIGHT, False
-    drawn.font.color.rgb = INK
-    values.has_major_gridlines, values.has_title = False, True
-    values.axis_title.text_frame.text = chart.title + (" and interval" if chart.low else "")
-    values.axis_title.text_frame.paragraphs[0].runs[0].font.size = Pt(12)
-    (_draw_lines if chart.lines else _draw_bars)(drawn.plots[0], chart, values, written)
-    values.tick_labels.number_format, values.tick_labels.number_format_is_linked = (
-        "0.0" if chart.lines else written,
-        False,
-    )
-    if across and not chart.lines:
-        drawn.category_axis.reverse_order = True  # the first bar on top, the values still below
-        values.tick_label_position = XL_TICK_LABEL_POSITION.HIGH
-
-
-def _draw_bars(plot, chart: Chart, values, written: str) -> None:
-    """Set bars and axis, and add the intervals; these have no call in python-pptx, but in the format (ECMA-376, part 1,
-    21.2.2.55)."""
-    series, top = plot.series[0], max(chart.high or chart.values)
-    plot.gap_width, plot.has_data_labels = 45, True
-    plot.data_labels.number_format, plot.data_labels.number_format_is_linked = written, False
-    plot.data_labels.position = XL_LABEL_POSITION.INSIDE_BASE if chart.low else XL_LABEL_POSITION.OUTSIDE_END
-    series.format.fill.solid()
-    series.format.fill.fore_color.rgb, series.invert_if_negative = BAR, False
-    if chart.as_percent and top > 0.8:
-        values.maximum_scale = 1.0
-    elif top > 0:  # else the axis would end with the bars and cut their intervals
-        values.maximum_scale = float(MaxNLocator(5).tick_values(0, top)[-1])
-    if min(chart.low or chart.values) >= 0:
-        values.minimum_scale = 0
-    if chart.low is None:
-        return
-    amounts = ""
-    for tag, sign, ends in (("plus", 1, chart.high), ("minus", -1, chart.low)):
-        lengths = [max(sign * (end - value), 0) for end, value in zip(ends, chart.values)]
-        points = "".join(f'<c:pt idx="{i}"><c:v>{length:.10g}</c:v></c:pt>' for i, length in enumerate(lengths))
-        amounts += f'<c:{tag}><c:numLit><c:ptCount val="{len(lengths)}"/>{points}</c:numLit></c:{tag}>'
-    bars = etree.fromstring(
-        f'<c:errBars {nsdecls("c", "a")}><c:errBarType val="both"/><c:errValType val="cust"/><c:noEndCap val="0"/>'
-        f'{amounts}<c:spPr><a:ln w="22225"><a:solidFill><a:srgbClr val="{LINE}"/></a:solidFill></a:ln></c:spPr>'
-        "</c:errBars>"
-    )
-    series._element.find(qn("c:cat")).addprevious(bars)
-
-
-def _draw_lines(plot, chart: Chart, values, written: str) -> None:
-    """Lines over waves: those that moved in colour, the others grey, each named in the legend at the right."""
-    values.minimum_scale = math.floor(min(chart.values))
-    for series in plot.series:
-        lit, marker = series.name in chart.marked, series.marker.format
-        colour = LINE if lit else GREY
-        series.smooth, series.format.line.width, series.format.line.color.rgb = False, Pt(3 if lit else 1.5), colour
-        marker.fill.solid()
-        marker.fill.fore_color.rgb = marker.line.color.rgb = colour
-        if lit:
-            label = series.points[min((v, k) for k, v in enumerate(series.values) if v is not None)[1]].data_label
-            label.has_text_frame, label.position, label.text_frame.text = True, XL_LABEL_POSITION.BELOW, series.name

@@ -5,7 +5,6 @@ Self-contained: no script, no font, no request to anywhere.
 
 import re
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -172,8 +171,8 @@ def _environment():
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (files(__package__) / "templates" / name).read_text("utf-8")),
-        autoescape=lambda name: name is None or ".html" in name or name.endswith(".css"),
+        loader=jinja2.PackageLoader(__package__),
+        autoescape=lambda name: not name.endswith((".txt.j2", ".md.j2")),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
