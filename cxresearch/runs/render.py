@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cxresearch.errors import DataProblem
-from cxresearch.findings import CANNOT, as_text, words
+from cxresearch.findings import CANNOT, as_text, number, words
 from cxresearch.privacy.base import POOLED
 from cxresearch.runs.compare import CHANGED, compare_runs, movement_words
 from cxresearch.runs.page import explained, led, plain, read_sections
@@ -162,6 +162,11 @@ def rendered(template: str, **told) -> str:
     return _environment().get_template(template).render(**told)
 
 
+def macros(template: str):
+    """Return what a template defines, as functions."""
+    return _environment().get_template(template).module
+
+
 def _write(template: str, path: Path, record: Record, **told) -> None:
     path.write_text(rendered(template, record=record.told(), index=INDEX, **told), encoding="utf-8")
 
@@ -183,7 +188,7 @@ def _environment():
     environment.filters["bound"] = lambda text: re.sub(
         r"(?<=\d) (?=%)|(?<=\bn) (?==)|(?<=\bn =) (?=\d)", "\u00a0", text
     )
-    environment.filters["movement"] = movement_words
+    environment.filters |= {"movement": movement_words, "number": number, "repr": repr}
     return environment
 
 
