@@ -3,8 +3,6 @@
 The code on display is the code that was run: a choice is turned into lines of Python, and these are executed.
 """
 
-from dataclasses import dataclass
-
 from cxresearch.errors import DataProblem, StudyProblem
 from cxresearch.findings import as_text, readable
 from cxresearch.study import open_study
@@ -14,37 +12,28 @@ DRIVERS, WHAT_IF = "What goes with it?", "What if one were better?"
 OPENED = "import cxresearch as cx\n\nstudy = cx.open_study({!r})\nresponses = study.responses{}\nfinding = cx.{}"
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What is asked: the question, items by key, a group, the wave to keep, and what is raised by how much."""
+def code_for(
+    study, question: str, item: str, *, path, seed, n_boot, drivers=(), group=None, wave=None, better=None, points=1.0
+) -> str:
+    """Return the lines of Python that answer a question on an item; they end with the finding. Refuse too few drivers.
 
-    question: str
-    outcome: str
-    drivers: tuple[str, ...] = ()
-    group: str | None = None
-    wave: object = None
-    better: str | None = None
-    points: float = 1.0
-
-
-def code_for(study, choice: Choice, *, path: str, seed: int, n_boot: int) -> str:
-    """Return the lines of Python that answer a choice; they end with the finding. Refuse too few drivers."""
-    item, group, drivers = choice.outcome, choice.group, list(choice.drivers)
+    `group` splits, `wave` is the one to keep, `better` the driver that is raised by `points`.
+    """
     by, chance = f", by={group!r}" if group else "", f"n_boot={n_boot}, seed={seed}"
-    fitted = f"responses, outcome={item!r}, drivers={drivers!r}"
-    if choice.question in (DRIVERS, WHAT_IF) and (not drivers or item in drivers):
+    fitted = f"responses, outcome={item!r}, drivers={list(drivers)!r}"
+    if question in (DRIVERS, WHAT_IF) and (not drivers or item in drivers):
         raise StudyProblem("choose two drivers or more, and none of them the outcome itself")
-    if choice.question == TABLE:
+    if question == TABLE:
         call = f"crosstab(responses, [{item!r}], {[group] if group else []!r})"
-    elif choice.question == DRIVERS:
+    elif question == DRIVERS:
         call = f"driver_importance({fitted}, {chance})"
-    elif choice.question == WHAT_IF:
-        call = f"simulate_improvement({fitted}, improve={{{choice.better!r}: {choice.points:g}}}, {chance})"
+    elif question == WHAT_IF:
+        call = f"simulate_improvement({fitted}, improve={{{better!r}: {points:g}}}, {chance})"
     elif item in study.columns("nps"):
         call = f"nps(responses, {item!r}{by})"
     else:  # the two highest answers
         call = f"top_box(responses, {item!r}, threshold={study.responses.scales[item][1] - 1:g}{by})"
-    narrowed = "" if choice.wave is None else f".where({f'wave == {choice.wave!r}'!r})"
+    narrowed = "" if wave is None else f".where({f'wave == {wave!r}'!r})"
     return OPENED.format(path, narrowed, call)
 
 
@@ -117,14 +106,14 @@ class _Board:
         import matplotlib.pyplot as plt
         from IPython.display import Markdown, display
 
-        drivers = tuple(key for key in self.drivers.value if key != self.outcome.value)
-        more = (self.group.value, self.wave.value, self.better.value, self.points.value)
+        drivers = [key for key in self.drivers.value if key != self.outcome.value]
+        asked = {name: getattr(self, name).value for name in ("group", "wave", "better", "points")} | self.given
         self.code.value = ""  # of an answer before
         self.out.clear_output(wait=True)
         with self.out:
             try:
-                choice = Choice(self.question.value, self.outcome.value, drivers, *more)
-                self.code.value = code_for(self.study, choice, **self.given)
+                asked |= {"question": self.question.value, "item": self.outcome.value, "drivers": drivers}
+                self.code.value = code_for(self.study, **asked)
                 exec(self.code.value, names := {})
             except DataProblem as problem:
                 display(Markdown(f"**Refused.** {as_text(str(problem))}"))

@@ -137,10 +137,11 @@ def _forget(given) -> int:
 
     Nothing is removed without --yes. Exit status 1 where something is left to do by hand.
     """
-    from cxresearch.forget import forget, said
+    from cxresearch.forget import forget
+    from cxresearch.runs.render import rendered
 
     found = forget(given.study, given.person, project=Path.cwd(), remove=given.yes)
-    print(said(found, given.study, removed=given.yes))
+    print(rendered("forget.txt.j2", found=found, study=given.study, removed=given.yes), end="")
     return 1 if found.by_hand else 0
 
 

@@ -164,24 +164,3 @@ def _runs(projects: list[Path], study: Path, files: list[Held]) -> tuple[list[st
         elif run and (path.parent / run.study).resolve() == study and names & {Path(p).name for p in run.inputs}:
             other.append(folder.as_posix())
     return same, other
-
-
-def said(found: Forgotten, study: str, *, removed: bool) -> str:
-    """Return what was found, and what is left to do, one thing a line; the id is not repeated."""
-    total, by_hand = sum(f.rows or 0 for f in found.files), "{}: look through {} by hand"
-    rows = {n: f"{n} row{'s' * (n != 1)}" for n in [total, *(f.rows for f in found.files)]}
-    lines = [
-        f"{f.table}: {rows[f.rows]} of {f.file}" if f.rows else by_hand.format(f.table, f.file) for f in found.files
-    ]
-    linked = [f for f in found.files if f.links]
-    lines += [f"{f.file} has {f.links + 1} names on this disk; {f.links} are not rewritten" for f in linked]
-    lines += [by_hand.format(name, "its database") for name in found.databases]
-    named = {f"not searched, since {study} does not name them": found.unsearched, "made from these files": found.runs}
-    named |= {"made from other versions of them": found.perhaps}
-    lines += [f"{what}: {', '.join(names)}" for what, names in named.items() if names]
-    if removed and total:
-        runs = "; delete the runs named, or make them anew" if found.runs or found.perhaps else ""
-        lines.append(f"removed {rows[total]}{runs}; copies elsewhere, such as backups, were not searched")
-    elif total:
-        lines.append("nothing was removed; to remove these rows, say --yes")
-    return "\n".join(lines if found.files or found.databases else [f"no file of {study} holds this person", *lines])

@@ -14,15 +14,9 @@ from cxresearch.runs.record import NotebookEntry, Record, read_findings
 LONGEST = 25  # words of an answer; what stands in brackets then follows it
 BRACKETS = re.compile(r" \(([^()]*)\)")
 ROWS = range(2, 31)  # one bar says no more than the sentence; more than thirty cannot be read
-# value and the ends of its interval, the most telling first
-VALUES = (
-    ("share", "share_low", "share_high"),
-    ("estimate", "conf_low", "conf_high"),
-    ("share", "conf_low", "conf_high"),
-    ("percent", "percent_low", "percent_high"),
-    ("share", "", ""),
-    ("share_answered", "", ""),
-)
+# value and, where it has one, the ends of its interval, the most telling first
+VALUES = ["share share_low share_high", "estimate conf_low conf_high", "share conf_low conf_high"]
+VALUES += ["percent percent_low percent_high", "share", "share_answered"]
 
 
 def notebooks_of(folder: Path, record: Record) -> dict[str, tuple[Path, NotebookEntry]]:
@@ -111,10 +105,10 @@ def chart_of(saved: Saved) -> Chart | None:
         marked = tuple(table.loc[table["term"].isin(saved.moved), "words"].unique())
         return Chart(list(wide.columns), values, None, None, saved["highlights"]["unit"], False, lines, marked)
     wanted, labels = saved["chart"] or {}, saved["labels"] or {}
-    known = [(wanted["value"], wanted.get("low", ""), wanted.get("high", ""))] if wanted else VALUES
+    known = [[wanted[name] for name in ("value", "low", "high")]] if wanted else [names.split() for names in VALUES]
     for name in [wanted["table"]] if wanted else saved["tables"]:
         table = saved.table(name)
-        columns = next((names for names in known if wanted or all(n in table for n in names if n)), None)
+        columns = next((names for names in known if wanted or {*names} <= {*table}), None)
         key = next((k for k in IDENTIFIERS if k in table and table[k].is_unique), None)
         if key is None and {"term", "tone"} <= set(table):
             key, table["row"] = "row", [f"{labels.get(t, t)}, {tone}" for t, tone in zip(table["term"], table["tone"])]
@@ -124,11 +118,11 @@ def chart_of(saved: Saved) -> Chart | None:
         table = table[pd.to_numeric(table[value], errors="coerce").notna()]
         if len(table) not in ROWS:
             continue
-        if ends[0] and key == "term" and not pd.api.types.is_numeric_dtype(table[key]):  # waves, groups have an order
+        if ends and key == "term" and not pd.api.types.is_numeric_dtype(table[key]):  # waves, groups have an order
             table = table.iloc[digits.descending(table[value].astype(float))]
         words = [labels.get(str(k), str(k)) for k in table[key]]
         values = table[value].astype(float).tolist()
-        low, high = (table[e].astype(float).fillna(table[value]).tolist() if e else None for e in ends)
+        low, high = (table[e].astype(float).fillna(table[value]).tolist() for e in ends) if ends else (None, None)
         title = wanted.get("title", "")
         as_percent = value.startswith("share") or title.endswith("%")
         return Chart(words, values, low, high, title or described(value).title, as_percent)
