@@ -8,7 +8,6 @@ import json
 import signal
 import sys
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
 from cxresearch import __version__
@@ -84,7 +83,6 @@ REPORT = _option("report", "entry under 'reports:' of the study; default: all no
 RUN = _option("run", "folder of the run", "RUN")
 NOTEBOOKS = _option("--notebooks", "folder of the notebooks; default: notebooks/ here or above, else our own", "DIR")
 JOBS = _option("--jobs", "notebooks at a time; default: one for each core", "N", type=_count)
-JSON = _option("--json", "print JSON instead of a page")
 
 # --- a study ---------------------------------------------------------------------------------------------------------
 
@@ -105,7 +103,7 @@ def _new(given) -> int:
     return 0
 
 
-@_command(STUDY, JSON)
+@_command(STUDY, _option("--json", "print JSON instead of a page"))
 def _check(given) -> int:
     """Say what a study holds and whether it can be run; rows and where they went, items, quality, joins, decisions.
 
@@ -268,18 +266,14 @@ class _Progress:
 # --- finished runs ---------------------------------------------------------------------------------------------------
 
 
-@_command(
-    _option("before", "folder of the earlier run", "RUN"), _option("after", "folder of the later run", "RUN"), JSON
-)
+@_command(_option("before", "folder of the earlier run", "RUN"), _option("after", "folder of the later run", "RUN"))
 def _compare(given) -> int:
     """Say what changed from one run to another; inputs, parameters, versions and findings, by how much, with the interval
     of a difference where both have one, and which checks turned."""
     from cxresearch.runs.compare import compare_runs
     from cxresearch.runs.render import rendered
 
-    found = compare_runs(given.before, given.after)
-    page = json.dumps(asdict(found), ensure_ascii=False, indent=1) + "\n" if given.json else None
-    print(page or rendered("compare.txt.j2", found=found), end="")
+    print(rendered("compare.txt.j2", found=compare_runs(given.before, given.after)), end="")
     return 0
 
 

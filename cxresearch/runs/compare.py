@@ -9,7 +9,6 @@ import io
 import json
 import math
 import re
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -90,24 +89,25 @@ def compare_runs(before, after) -> Comparison:
     (old, was), (new, now) = Record.read(before), Record.read(after)
     if was.title != now.title and not set(was.inputs) & set(now.inputs):
         raise StudyProblem(f"{old} is of the study {was.title!r}, {new} of {now.title!r}: nothing to compare")
-    earlier, later = notebooks_of(old, was), notebooks_of(new, now)
-    inputs = changes(was.everything_read, now.everything_read)
-    saved = [{(s.page, s["name"]): s for s in saved_of(notebooks)} for notebooks in (earlier, later)]
+    notebooks, told = [notebooks_of(old, was), notebooks_of(new, now)], []
+    for record, own in zip((was, now), notebooks):
+        entries = {name: entry for name, (_, entry) in own.items()}
+        both = {name: entries[name] for name in entries if all(name in side for side in notebooks)}
+        parts = entries | {report.report: report for report in record.reports if not report.folder}
+        became = {name: part.status + (f": {part.reason}" if part.reason else "") for name, part in parts.items()}
+        became |= {f"text of {name}": entry.sha256[:12] for name, entry in entries.items()}
+        told.append(({f"{n}.{k}": v for n, e in both.items() for k, v in e.parameters.items() if k != STUDY}, became))
+    parameters, became = (changes(*pair) for pair in zip(*told))
+    inputs, versions = changes(was.everything_read, now.everything_read), changes(was.versions, now.versions)
+    saved = [{(s.page, s["name"]): s for s in saved_of(side)} for side in notebooks]
     found = []
     for page, name in {**saved[1], **saved[0]}:
-        pair, entries = [s.get((page, name)) for s in saved], [n[page][1] for n in (later, earlier) if page in n]
-        alike = len({entry.parameters.get("confidence") for entry in entries}) == 1
-        found.append(_finding_change(*pair, entries[0].headline == name, with_interval=bool(inputs) and alike))
-    both = earlier.keys() & later.keys()
-    parameters, became = zip(_told(was, earlier, both), _told(now, later, both))
-    return Comparison(
-        inputs,
-        changes(*parameters),
-        changes(was.versions, now.versions),
-        changes(*became),
-        tuple(change for change in found if change),
-        found.count(None),
-    )
+        pair, entries = [side.get((page, name)) for side in saved], [n[page][1] for n in notebooks[::-1] if page in n]
+        levels = {entry.parameters.get("confidence") for entry in entries}
+        independent = bool(inputs) and len(levels) == 1
+        found.append(_finding_change(*pair, entries[0].headline == name, with_interval=independent))
+    kept = tuple(change for change in found if change)
+    return Comparison(inputs, parameters, versions, became, kept, found.count(None))
 
 
 def difference_interval(before, after) -> tuple[float, float]:
@@ -136,15 +136,6 @@ def movement_words(movement: Movement) -> str:
     return f"{movement.row}{': ' * bool(movement.row)}{before} -> {after} ({sign}{difference}{within})"
 
 
-def _told(record: Record, notebooks: dict, both: set[str]) -> tuple[dict, dict]:
-    """Return the parameters of the notebooks that `both` runs have; what became of each, and its text as a digest."""
-    entries = {name: entry for name, (_, entry) in notebooks.items()}
-    parameters = {f"{n}.{k}": v for n in entries if n in both for k, v in entries[n].parameters.items() if k != STUDY}
-    parts = entries | {report.report: report for report in record.reports if not report.folder}
-    became = {name: part.status + (f": {part.reason}" if part.reason else "") for name, part in parts.items()}
-    return parameters, became | {f"text of {name}": entry.sha256[:12] for name, entry in entries.items()}
-
-
 def _finding_change(was: Saved | None, now: Saved | None, headline: bool, *, with_interval: bool):
     one = now or was
     where, said = (one.page, one["name"], one["id"]), (was and was["sentence"], now and now["sentence"])
@@ -157,37 +148,31 @@ def _finding_change(was: Saved | None, now: Saved | None, headline: bool, *, wit
             tables.append(name)
     if same_values(was.record, now.record) and not tables:
         return None
-    for saved in (was, now):
-        seen, verdict = Counter(), {}  # a finding may ask the same thing several times
-        for check in saved["checks"]:
-            seen[check["check"]] += 1
-            again = f" ({n})" if (n := seen[check["check"]]) > 1 else ""
-            verdict[check["check"] + again] = "holds" if check["ok"] else "not met"
-        verdicts.append(verdict)
+    for checks in (was["checks"], now["checks"]):
+        names = [check["check"] for check in checks]  # a finding may ask the same thing several times
+        again = [f"{name} ({k})" if (k := names[: i + 1].count(name)) > 1 else name for i, name in enumerate(names)]
+        verdicts.append({name: "holds" if check["ok"] else "not met" for name, check in zip(again, checks)})
     turned = tuple(change for change in changes(*verdicts) if change.kind == CHANGED)
     movements = _movements(was, now, with_interval) if "tidy" in tables else ()
     return FindingChange(*where, CHANGED, headline, *said, movements, turned, tuple(tables))
 
 
 def _movements(was: Saved, now: Saved, with_interval: bool) -> tuple[Movement, ...]:
-    """Return the estimates that moved, of the rows that both tables have once."""
-    before, after = _estimates(was), _estimates(now)
-    found = []
+    """Return the estimates that moved, of the rows that both tables have; none where rows cannot be told apart."""
+    estimates, found = [], []
+    for saved in (was, now):
+        table = pd.read_csv(saved.folder / saved["tables"]["tidy"], dtype=str, keep_default_na=False)
+        rows = [", ".join(filter(None, row)) for row in table[[k for k in KEYS if k in table]].to_numpy()]
+        if "estimate" not in table or len(set(rows)) < len(rows):
+            return ()
+        numbers = table.reindex(columns=["estimate", "conf_low", "conf_high"]).apply(pd.to_numeric, errors="coerce")
+        estimates.append(dict(zip(rows, numbers.itertuples(index=False, name=None))))
+    before, after = estimates
     for row, b, a in ((row, before[row], after[row]) for row in after if row in before):
         if math.isfinite(a[0] - b[0]) and not same_values(b[0], a[0]):
             limits = difference_interval(b, a) if with_interval and math.isfinite(sum(a) - sum(b)) else ()
             found.append(Movement(row, b[0], a[0], a[0] - b[0], *limits))
     return tuple(found)
-
-
-def _estimates(saved: Saved) -> dict[str, tuple[float, float, float]]:
-    """Return the words for a row -> its estimate and limits; nothing where rows cannot be told apart."""
-    table = pd.read_csv(saved.folder / saved["tables"]["tidy"], dtype=str, keep_default_na=False)
-    rows = [", ".join(filter(None, row)) for row in table[[k for k in KEYS if k in table]].to_numpy()]
-    if "estimate" not in table or len(set(rows)) < len(rows):
-        return {}
-    numbers = table.reindex(columns=["estimate", "conf_low", "conf_high"]).apply(pd.to_numeric, errors="coerce")
-    return dict(zip(rows, numbers.itertuples(index=False, name=None)))
 
 
 # --- the same to six digits: processors differ in the last ones ---------------------------------------------------------

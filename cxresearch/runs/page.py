@@ -87,7 +87,7 @@ def read_sections(notebook, failed_cell: int | None = None) -> list[Section]:
             reader.read_prose(cell.source)
         elif cell.cell_type == "code" and cell.source.strip():
             reader.read_code(cell, failed=number == failed_cell)
-    reader.flush()
+    reader.put_code()
     return [section for section in reader.sections if section.blocks]
 
 
@@ -125,7 +125,8 @@ class _Reader:
     def add(self, kind: str, content: str, **more) -> None:
         self.sections[-1].blocks.append(Block(kind, content, **more))
 
-    def flush(self) -> None:
+    def put_code(self) -> None:
+        """Put the code of a section in one place, below what it shows."""
         if self.code:
             self.add("code", "\n\n".join(self.code))
             self.code = []
@@ -140,7 +141,7 @@ class _Reader:
             figure.caption, figure.alt = f"{caption}</p>", self.sentence or f"{plain(caption)} {self.earlier}".strip()
         headings = [line.lstrip("# ") for line in source.splitlines() if line.startswith("#")]
         if headings:
-            self.flush()  # one place for the code of a section, below what it shows
+            self.put_code()
             self.earlier = self.sentence or self.earlier
             self.heading, self.sentence = headings[-1], ""
         before, *parts = HEADING.split(markup)
@@ -156,7 +157,7 @@ class _Reader:
 
     def read_code(self, cell, *, failed: bool) -> None:
         if failed:
-            self.flush()
+            self.put_code()
             self.add("failing", cell.source)
         else:
             self.code.append(cell.source)

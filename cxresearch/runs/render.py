@@ -4,14 +4,15 @@ Self-contained: no script, no font, no request to anywhere.
 """
 
 import re
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+import jinja2
 
 from cxresearch.errors import DataProblem
 from cxresearch.findings import CANNOT, as_text, number, words
 from cxresearch.privacy.base import POOLED
-from cxresearch.runs.compare import CHANGED, compare_runs, movement_words
+from cxresearch.runs.compare import compare_runs, movement_words
 from cxresearch.runs.page import explained, led, plain, read_sections
 from cxresearch.runs.record import GUIDE, INDEX, OK, SKIPPED, NotebookEntry, Record, moment, read_findings
 from cxresearch.runs.saved import Saved, notebooks_of, saved_of
@@ -128,18 +129,11 @@ def movement(previous: Path, folder: Path) -> list[str]:
         found = compare_runs(previous, folder)
     except (DataProblem, OSError, KeyError):  # its files are damaged, or of an older format
         return [say("not_comparable", since=since)]
-    asked, lines = {entry.name for entry in Record.read(folder)[1].notebooks}, []
+    asked, words, lines = {entry.name for entry in Record.read(folder)[1].notebooks}, macros("moved.txt.j2"), []
     changed = [change for change in found.findings if change.notebook in asked]
     for change in (change for change in changed if change.headline):
-        if change.kind != CHANGED:
-            lines.append(f"{change.id}: {change.kind}")
-        elif change.movements:
-            moved = "; ".join(movement_words(m).replace("->", "→") for m in change.movements[:ROWS])
-            left = len(change.movements) - ROWS
-            lines.append(f"{change.id}: {moved}{f'; and {left} more' if left > 0 else ''}")
-        elif change.before != change.after:
-            lines.append(f"{change.id}, before: {change.before}")
-        lines += [f"{change.id}, check “{c.what}”: {c.before} → {c.after}" for c in change.checks]
+        lines += [words.moved(change, ROWS), *(words.turned(change.id, check) for check in change.checks)]
+    lines = list(filter(None, lines))
     known = {"since": since, "inputs": ", ".join(c.what for c in found.inputs), "n": found.unchanged}
     data = say.told("other_data" if found.inputs else "same_data", **known)
     counts = say.told("same_one" if found.unchanged == 1 else "same", **known, others=len(changed))
@@ -157,43 +151,36 @@ def headline_of(record: Record, folder: Path) -> str | None:
 # --- templates -------------------------------------------------------------------------------------------------------
 
 
-def rendered(template: str, **told) -> str:
-    """Return a template with what it shows; in HTML every text is escaped."""
-    return _environment().get_template(template).render(**told)
-
-
-def macros(template: str):
-    """Return what a template defines, as functions."""
-    return _environment().get_template(template).module
-
-
-def _write(template: str, path: Path, record: Record, **told) -> None:
-    path.write_text(rendered(template, record=record.told(), index=INDEX, **told), encoding="utf-8")
-
-
-@cache
-def _environment():
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__),
-        autoescape=lambda name: not name.endswith((".txt.j2", ".md.j2")),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(shown=_shown, moment=moment, md=lambda text: as_text(" ".join(text.split())))
-    # a line ends neither between a number and its percent sign, nor within n = 12
-    environment.filters["bound"] = lambda text: re.sub(
-        r"(?<=\d) (?=%)|(?<=\bn) (?==)|(?<=\bn =) (?=\d)", "\u00a0", text
-    )
-    environment.filters |= {"movement": movement_words, "number": number, "repr": repr}
-    return environment
-
-
 def _shown(value) -> str:
     """Return a value of JSON as a reader wants it."""
     if value is None or isinstance(value, bool):
         return {None: "–", True: "yes", False: "no"}[value]
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader(__package__),
+    autoescape=lambda name: not name.endswith((".txt.j2", ".md.j2")),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+TEMPLATES.filters |= {"shown": _shown, "moment": moment, "movement": movement_words, "number": number, "repr": repr}
+TEMPLATES.filters["md"] = lambda text: as_text(" ".join(text.split()))
+# a line ends neither between a number and its percent sign, nor within n = 12
+TEMPLATES.filters["bound"] = lambda text: re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?==)|(?<=\bn =) (?=\d)", "\u00a0", text)
+
+
+def rendered(template: str, **told) -> str:
+    """Return a template with what it shows; in HTML every text is escaped."""
+    return TEMPLATES.get_template(template).render(**told)
+
+
+def macros(template: str):
+    """Return what a template defines, as functions."""
+    return TEMPLATES.get_template(template).module
+
+
+def _write(template: str, path: Path, record: Record, **told) -> None:
+    path.write_text(rendered(template, record=record.told(), index=INDEX, **told), encoding="utf-8")
