@@ -3,52 +3,38 @@
 The code on display is the code that was run: a choice is turned into lines of Python, and these are executed.
 """
 
-from dataclasses import dataclass
-
 from cxresearch.errors import DataProblem, StudyProblem
 from cxresearch.findings import as_text, readable
 from cxresearch.study import open_study
 
 SCORE, TABLE = "How is it scored?", "Who answered what?"
 DRIVERS, WHAT_IF = "What goes with it?", "What if one were better?"
+OPENED = "import cxresearch as cx\n\nstudy = cx.open_study({!r})\nresponses = study.responses{}\nfinding = cx.{}"
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What is asked: the question, items by key, a group, the wave to keep, and what is raised by how much."""
+def code_for(
+    study, question: str, item: str, *, path, seed, n_boot, drivers=(), group=None, wave=None, better=None, points=1.0
+) -> str:
+    """Return the lines of Python that answer a question on an item; they end with the finding. Refuse too few drivers.
 
-    question: str
-    outcome: str
-    drivers: tuple[str, ...] = ()
-    group: str | None = None
-    wave: object = None
-    better: str | None = None
-    points: float = 1.0
-
-
-def code_for(study, choice: Choice, *, path: str, seed: int, n_boot: int) -> str:
-    """Return the lines of Python that answer a choice; they end with the finding. Refuse too few drivers."""
-    narrowed = "" if choice.wave is None else f".where({f'wave == {choice.wave!r}'!r})"
-    opened = f"import cxresearch as cx\n\nstudy = cx.open_study({path!r})\nresponses = study.responses{narrowed}\n"
-    return f"{opened}finding = cx.{_call(study, choice, seed, n_boot)}"
-
-
-def _call(study, choice: Choice, seed: int, n_boot: int) -> str:
-    if choice.question == TABLE:
-        return f"crosstab(responses, [{choice.outcome!r}], {[choice.group] if choice.group else []!r})"
-    if choice.question == SCORE:
-        by = f", by={choice.group!r}" if choice.group else ""
-        if choice.outcome in study.columns("nps"):
-            return f"nps(responses, {choice.outcome!r}{by})"
-        top = study.responses.scales[choice.outcome][1] - 1  # two highest answers
-        return f"top_box(responses, {choice.outcome!r}, threshold={top:g}{by})"
-    if not choice.drivers or choice.outcome in choice.drivers:
+    `group` splits, `wave` is the one to keep, `better` the driver that is raised by `points`.
+    """
+    by, chance = f", by={group!r}" if group else "", f"n_boot={n_boot}, seed={seed}"
+    fitted = f"responses, outcome={item!r}, drivers={list(drivers)!r}"
+    if question in (DRIVERS, WHAT_IF) and (not drivers or item in drivers):
         raise StudyProblem("choose two drivers or more, and none of them the outcome itself")
-    asked = f"responses, outcome={choice.outcome!r}, drivers={list(choice.drivers)!r}"
-    chance = f"n_boot={n_boot}, seed={seed}"
-    if choice.question == DRIVERS:
-        return f"driver_importance({asked}, {chance})"
-    return f"simulate_improvement({asked}, improve={{{choice.better!r}: {choice.points:g}}}, {chance})"
+    if question == TABLE:
+        call = f"crosstab(responses, [{item!r}], {[group] if group else []!r})"
+    elif question == DRIVERS:
+        call = f"driver_importance({fitted}, {chance})"
+    elif question == WHAT_IF:
+        call = f"simulate_improvement({fitted}, improve={{{better!r}: {points:g}}}, {chance})"
+    elif item in study.columns("nps"):
+        call = f"nps(responses, {item!r}{by})"
+    else:  # the two highest answers
+        call = f"top_box(responses, {item!r}, threshold={study.responses.scales[item][1] - 1:g}{by})"
+    narrowed = "" if wave is None else f".where({f'wave == {wave!r}'!r})"
+    return OPENED.format(path, narrowed, call)
 
 
 def explore(study, *, seed: int, n_boot: int = 200):
@@ -86,23 +72,21 @@ class _Board:
     def __init__(self, study, path: str, seed: int, n_boot: int):
         import ipywidgets as w
 
-        def menu(kind, title: str, options, **more):
+        def menu(kind, title: str, keys, *before, **more):
+            options = [*before, *((study.labels.get(key, str(key)), key) for key in keys)]
             style = {"description_width": "6rem"}
             return kind(options=options, description=title, layout=w.Layout(width="28rem"), style=style, **more)
 
-        def named(keys):
-            return [(study.labels.get(key, key), key) for key in keys]
-
         self.study, self.given = study, {"path": path, "seed": seed, "n_boot": n_boot}
         rated, waves = list(study.responses.scales), study.responses.wave_order if study.responses.wave else []
-        drivers = study.columns("driver") or rated[1:]
+        drivers, every = study.columns("driver") or rated[1:], ("(all)", None)
         outcome = next(iter(study.columns("nps", "csat", "outcome")), rated[0])
         self.question = w.ToggleButtons(options=[SCORE, TABLE, DRIVERS, WHAT_IF], style={"button_width": "14rem"})
-        self.outcome = menu(w.Dropdown, "Outcome", named(rated), value=outcome)
-        self.group = menu(w.Dropdown, "Groups by", [("(all)", None), *named(study.columns("demographic"))])
-        self.wave = menu(w.Dropdown, "Wave", [("(all)", None), *((str(wave), wave) for wave in waves)])
-        self.drivers = menu(w.SelectMultiple, "Drivers", named(rated), value=drivers, rows=min(10, len(rated)))
-        self.better = menu(w.Dropdown, "Raise", named(rated), value=drivers[0])
+        self.outcome = menu(w.Dropdown, "Outcome", rated, value=outcome)
+        self.group = menu(w.Dropdown, "Groups by", study.columns("demographic"), every)
+        self.wave = menu(w.Dropdown, "Wave", waves, every)
+        self.drivers = menu(w.SelectMultiple, "Drivers", rated, value=drivers, rows=min(10, len(rated)))
+        self.better = menu(w.Dropdown, "Raise", rated, value=drivers[0])
         self.points = w.FloatSlider(value=1, min=0.5, max=3, step=0.5, description="by points")
         show = w.Button(description="Show", button_style="primary")
         self.out, self.asked = w.Output(), w.VBox()
@@ -122,14 +106,14 @@ class _Board:
         import matplotlib.pyplot as plt
         from IPython.display import Markdown, display
 
-        outcome, drivers = self.outcome.value, tuple(k for k in self.drivers.value if k != self.outcome.value)
-        more = (self.group.value, self.wave.value, self.better.value, self.points.value)
+        drivers = [key for key in self.drivers.value if key != self.outcome.value]
+        asked = {name: getattr(self, name).value for name in ("group", "wave", "better", "points")} | self.given
         self.code.value = ""  # of an answer before
         self.out.clear_output(wait=True)
         with self.out:
             try:
-                choice = Choice(self.question.value, outcome, drivers, *more)
-                self.code.value = code_for(self.study, choice, **self.given)
+                asked |= {"question": self.question.value, "item": self.outcome.value, "drivers": drivers}
+                self.code.value = code_for(self.study, **asked)
                 exec(self.code.value, names := {})
             except DataProblem as problem:
                 display(Markdown(f"**Refused.** {as_text(str(problem))}"))

@@ -7,8 +7,7 @@ import argparse
 import json
 import signal
 import sys
-import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 from cxresearch import __version__
@@ -22,7 +21,17 @@ COMMANDS: list = []
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    given = _parser().parse_args(arguments)
+    about = "Customer-experience research: from a study file to a rendered report."
+    parser = argparse.ArgumentParser(prog="cxresearch", description=about, epilog=ENDS)
+    parser.add_argument("--version", action="version", version=f"cxresearch {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    for function, options in COMMANDS:
+        about = " ".join(function.__doc__.split())
+        command = commands.add_parser(function.__name__[1:], help=about.partition(";")[0], description=about)
+        command.set_defaults(command=function)
+        for names, more in options:
+            command.add_argument(*names.split(), **more)
+    given = parser.parse_args(arguments)
     try:
         return given.command(given)
     except (DataProblem, OSError) as problem:
@@ -39,20 +48,6 @@ def main(arguments: list[str] | None = None) -> int:
         return OURS
 
 
-def _parser() -> argparse.ArgumentParser:
-    about = "Customer-experience research: from a study file to a rendered report."
-    parser = argparse.ArgumentParser(prog="cxresearch", description=about, epilog=ENDS)
-    parser.add_argument("--version", action="version", version=f"cxresearch {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    for function, options in COMMANDS:
-        about = " ".join(function.__doc__.split())
-        command = commands.add_parser(function.__name__[1:], help=about.partition(";")[0], description=about)
-        command.set_defaults(command=function)
-        for names, more in options:
-            command.add_argument(*names.split(), **more)
-    return parser
-
-
 def _command(*options):
     """List a function among the commands; the first sentence of its docstring up to the semicolon is its help."""
 
@@ -64,11 +59,9 @@ def _command(*options):
 
 
 def _option(names: str, about: str, metavar: str | None = None, **more) -> tuple[str, dict]:
-    return names, {"help": about, **({"metavar": metavar} if metavar else {}), **more}
-
-
-def _flag(name: str, about: str) -> tuple[str, dict]:
-    return _option(name, about, action="store_true")
+    """Return an option; one that takes no value is a flag."""
+    value = {"metavar": metavar} if metavar else {} if more else {"action": "store_true"}
+    return names, {"help": about, **value, **more}
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -78,34 +71,25 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _above_zero(kind: type, what: str):
-    def read(text: str):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = 0
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a {what} above 0")
-        return value
-
-    return read
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
 
 
-COUNT, SECONDS = _above_zero(int, "whole number"), _above_zero(float, "number of seconds")
 MANY = {"action": "append", "default": []}
 STUDY = _option("study", "path of study.yml, or its folder; study.yml?market=North is a part of it", "STUDY")
 REPORT = _option("report", "entry under 'reports:' of the study; default: all notebooks", "REPORT", nargs="?")
 RUN = _option("run", "folder of the run", "RUN")
 NOTEBOOKS = _option("--notebooks", "folder of the notebooks; default: notebooks/ here or above, else our own", "DIR")
-JOBS = _option("--jobs", "notebooks at a time; default: one for each core", "N", type=COUNT)
-JSON = _flag("--json", "print JSON instead of a page")
+JOBS = _option("--jobs", "notebooks at a time; default: one for each core", "N", type=_count)
 
 # --- a study ---------------------------------------------------------------------------------------------------------
 
 
 @_command(
     _option("files", "CSV, Excel, Parquet, SPSS or JSON", "FILE", nargs="*"),
-    _flag("--ask", "put what is doubtful as questions; the end of input leaves the rest open"),
+    _option("--ask", "put what is doubtful as questions; the end of input leaves the rest open"),
     _option("--as", "a file, and which table it is", "TABLE=FILE", type=_setting, dest="kinds", **MANY),
     _option("--out", "where to write it (study.yml)", "STUDY", default="study.yml"),
 )
@@ -119,7 +103,7 @@ def _new(given) -> int:
     return 0
 
 
-@_command(STUDY, JSON)
+@_command(STUDY, _option("--json", "print JSON instead of a page"))
 def _check(given) -> int:
     """Say what a study holds and whether it can be run; rows and where they went, items, quality, joins, decisions.
 
@@ -144,17 +128,18 @@ def _schema(given) -> int:
 @_command(
     STUDY,
     _option("person", "the id as it stands in the files", "ID"),
-    _flag("--yes", "remove the rows; the files are rewritten"),
+    _option("--yes", "remove the rows; the files are rewritten"),
 )
 def _forget(given) -> int:
     """Remove a person from the files of a study; by respondent and by customer, and name the runs made from them.
 
     Nothing is removed without --yes. Exit status 1 where something is left to do by hand.
     """
-    from cxresearch.forget import forget, said
+    from cxresearch.forget import forget
+    from cxresearch.runs.render import rendered
 
     found = forget(given.study, given.person, project=Path.cwd(), remove=given.yes)
-    print(said(found, given.study, removed=given.yes))
+    print(rendered("forget.txt.j2", found=found, study=given.study, removed=given.yes), end="")
     return 1 if found.by_hand else 0
 
 
@@ -178,7 +163,7 @@ def _schedule(given) -> int:
 
 
 @_command(
-    (STUDY[0], {**STUDY[1], "nargs": "?"}), NOTEBOOKS, _flag("--no-browser", "print the address, open no browser")
+    (STUDY[0], {**STUDY[1], "nargs": "?"}), NOTEBOOKS, _option("--no-browser", "print the address, open no browser")
 )
 def _lab(given) -> int:
     """Open JupyterLab on the notebooks; with a study, on copies of them in a folder 'notebooks' beside it, with its path
@@ -198,34 +183,38 @@ def _lab(given) -> int:
     _option("--out", "folder of the run; default: reports/runs/STUDY/TIME of the project", "DIR"),
     _option("--set", "a parameter of every notebook that has it", "NAME=VALUE", dest="settings", type=_setting, **MANY),
     NOTEBOOKS,
-    _option("--timeout", "seconds a cell may take (600)", "S", type=SECONDS, default=600.0),
-    _flag("--reproducible", "leave out clocks and the commit, so that the same run gives the same bytes"),
+    _option("--timeout", "seconds a cell may take (600)", "S", type=_count, default=600),
+    _option("--reproducible", "leave out clocks and the commit, so that the same run gives the same bytes"),
     _option("--each", "a report for each value; may be repeated", "COLUMN", **MANY),
-    _flag("--whole", "and one on the whole study"),
+    _option("--whole", "and one on the whole study"),
     JOBS,
     _option("--scheduler", "execute on a Dask cluster, such as tcp://host:8786", "ADDRESS"),
-    _flag("--force", "make again what is unchanged since an earlier run"),
+    _option("--force", "make again what is unchanged since an earlier run"),
     _option("--log", "add a line of JSON for each report", "FILE"),
     _option("--overlap", "where a run of the report is under way (allow)", choices=("allow", "skip"), default="allow"),
-    _option("--keep", "runs of this report to keep; default: as declared", "N", type=COUNT),
+    _option("--keep", "runs of this report to keep; default: as declared", "N", type=_count),
     _option("--on-failure", "started, without a shell, when a run does not end well", "COMMAND"),
 )
 def _run(given) -> int:
     """Execute the notebooks on a study and render them; the last line printed is the path of the index page."""
     from cxresearch.runs import make
+    from cxresearch.runs.cluster import ClusterPool
     from cxresearch.runs.folder import Overlap
     from cxresearch.study import open_study
 
-    progress = _Progress()
-    with make.calling_for_help(given.on_failure) as end, _stopped_like_interrupted(), progress:
-        opened = open_study(given.study)
+    with make.calling_for_help(given.on_failure) as end, ExitStack() as stack:
+        # a run that a scheduler stops cleans up like one that somebody interrupts
+        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
+        progress, opened = _Progress(stack), open_study(given.study)
         declared = opened.reports.get(given.report)
         if declared and declared.on_failure and not end.words:
             end.words, end.home = declared.on_failure, Path(opened.path).parent
         asked = {k: v for k, v in vars(given).items() if k not in ("command", "study", "on_failure", "scheduler")}
         try:
-            with _pool(given, opened) as pool:
-                run = make.start(opened, **asked, pool=pool, tell=progress.tell, expect=progress.expect)
+            if given.scheduler:
+                cluster = ClusterPool(given.scheduler, inputs=[opened.path, *opened.files], jobs=given.jobs)
+                asked["pool"] = stack.enter_context(cluster)
+            run = make.start(opened, **asked, tell=progress.tell, expect=progress.expect)
         except Overlap as other:
             print(other)
             return 0
@@ -246,40 +235,11 @@ def _run(given) -> int:
         return run.record.exit_status
 
 
-def _pool(given, opened):
-    """Return where to execute, for a ``with`` block: None for this machine, chosen by the run itself."""
-    if given.scheduler is None:
-        return nullcontext()
-    from cxresearch.runs.cluster import ClusterPool
-
-    return ClusterPool(given.scheduler, inputs=[opened.path, *opened.files], jobs=given.jobs)
-
-
-@contextmanager
-def _stopped_like_interrupted():
-    """A run that a scheduler stops (SIGTERM) cleans up like one that somebody interrupts."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 class _Progress:
     """A bar with the time left, if stderr is a terminal, over notebooks or reports; a line on stdout for each."""
 
-    def __init__(self):
-        self.bar, self.width, self.reports = None, 0, 0
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *raised) -> None:
-        if self.bar is not None:
-            self.bar.close()
+    def __init__(self, stack: ExitStack):
+        self.stack, self.reports = stack, 0
 
     def expect(self, plan) -> None:
         from tqdm import tqdm
@@ -287,9 +247,9 @@ class _Progress:
         if plan.ours:
             print("notebooks: those that come with cxresearch; a folder 'notebooks' here would come first")
         names = [cell.label for cell in plan.cells] if plan.each else [task.name for task in plan.tasks]
-        self.width = min(30, max(map(len, names)))
-        unit = "report" if plan.each else "notebook"
-        self.bar = tqdm(total=len(names), unit=unit, file=sys.stderr, dynamic_ncols=True, disable=None)
+        self.width, unit = min(30, max(map(len, names))), "report" if plan.each else "notebook"
+        bar = tqdm(total=len(names), unit=unit, file=sys.stderr, dynamic_ncols=True, disable=None)
+        self.bar = self.stack.enter_context(bar)
 
     def tell(self, ended) -> None:
         """Print a line for a notebook or a report; what it found stands in the run, once all are audited."""
@@ -306,20 +266,14 @@ class _Progress:
 # --- finished runs ---------------------------------------------------------------------------------------------------
 
 
-@_command(
-    _option("before", "folder of the earlier run", "RUN"), _option("after", "folder of the later run", "RUN"), JSON
-)
+@_command(_option("before", "folder of the earlier run", "RUN"), _option("after", "folder of the later run", "RUN"))
 def _compare(given) -> int:
     """Say what changed from one run to another; inputs, parameters, versions and findings, by how much, with the interval
     of a difference where both have one, and which checks turned."""
-    from dataclasses import asdict
-
     from cxresearch.runs.compare import compare_runs
     from cxresearch.runs.render import rendered
 
-    found = compare_runs(given.before, given.after)
-    page = json.dumps(asdict(found), ensure_ascii=False, indent=1) + "\n" if given.json else None
-    print(page or rendered("compare.txt.j2", found=found), end="")
+    print(rendered("compare.txt.j2", found=compare_runs(given.before, given.after)), end="")
     return 0
 
 
@@ -341,15 +295,11 @@ def _sign(given) -> int:
 
     Without --name, say who signed and whether it still holds: exit status 1 if not, or if nobody signed.
     """
-    from datetime import UTC, datetime
-
-    from cxresearch.runs.record import Record
     from cxresearch.runs.signoff import show_sign_offs, sign_run
 
-    place = Record.read(given.run)[0]
     if given.name is not None:
-        sign_run(place, name=given.name, note=given.note, now=datetime.now(UTC))
-    states = show_sign_offs(place)
+        sign_run(given.run, name=given.name, note=given.note)
+    states = show_sign_offs(given.run)
     print("\n".join(text for text, _ in states) or "nobody has signed this run")
     return int(not states or any(void for _, void in states))
 
@@ -357,7 +307,7 @@ def _sign(given) -> int:
 @_command(
     RUN,
     _option("--out", "where to write it; default: the run's name with .pptx, here", "FILE"),
-    _flag("--one", "the first slide alone"),
+    _option("--one", "the first slide alone"),
 )
 def _deck(given) -> int:
     """Write a run's headlines as PowerPoint slides; charts can be edited, notes carry base and method."""

@@ -7,7 +7,10 @@ columns. Excel, SPSS, JSON and databases are named, not changed. What others wro
 import csv
 import hashlib
 import os
+import re
+from collections.abc import Callable
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +22,7 @@ from cxresearch.study import open_study
 
 PEOPLE = ("respondent", "customer")
 TEXT, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
+WIDE = re.compile("utf.?(16|32)", re.I)  # encodings in which a line does not end with a byte of its own
 ENDINGS = tuple(ending for _, endings, _ in READERS for ending in endings)
 
 
@@ -66,43 +70,49 @@ def forget(study, person: str, *, project: Path, remove: bool) -> Forgotten:
     if not looks_like(person):
         raise DataProblem("the id is empty; name the person as the files do")
     opened = open_study(study, today=date.min)  # a person may be forgotten after the day of deletion, too
-    found, databases = [], []
+    place, found, databases = Path(opened.path), [], []
     for name in opened.table_names:
         table = opened.declaration(name)
         columns = {getattr(table, column) for column in table.columns if column in PEOPLE} - {None}
-        if columns and table.database is not None:
-            databases.append(name)
-        for written in table.files().values() if columns else ():
-            for path in expand(Path(opened.path).parent / written):
-                found.append(_file(name, path.resolve(), table, columns, looks_like(person), remove))
+        databases += [name] * bool(columns and table.database is not None)
+        paths = [path.resolve() for written in table.files().values() for path in expand(place.parent / written)]
+        found += [_searched(name, path, table, columns, looks_like(person), remove) for path in paths if columns]
     files = [held for held in found if held.rows != 0]
-    runs = _runs([project, *Path(opened.path).resolve().parents], Path(opened.path), [f for f in files if f.rows])
-    return Forgotten(files, databases, _beside(opened), *runs)
-
-
-def _beside(opened) -> list[str]:
-    """Return the tables beside a study's files that it does not name: copies may be among them."""
     named = {path.resolve() for path in opened.files}
     folders = {folder for path in opened.files for folder in (path.parent.resolve(), path.resolve().parent)}
-    found = (path for folder in folders for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
-    return sorted({path.name for path in found if path.is_file() and path.resolve() not in named})
+    tables = (p for folder in folders for p in folder.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
+    beside = {path.name for path in tables if path.resolve() not in named}  # copies may be among them
+    return Forgotten(
+        files, databases, sorted(beside), *_runs([project, *place.resolve().parents], place.resolve(), files)
+    )
 
 
-def _file(name: str, path: Path, table, columns: set[str], person: str, remove: bool) -> Held:
+def _searched(name: str, path: Path, table, columns: set[str], person: str, remove: bool) -> Held:
+    """Return what a file holds of the person; their rows are removed if asked to, in a single step."""
     content, links = path.read_bytes(), path.stat().st_nlink - 1
-    digest = hashlib.sha256(content).hexdigest()
-    wide = any(e.lower().replace("_", "-").startswith(("utf-16", "utf-32")) for e in table.encoding)
-    kept, rows = b"", None
-    if path.suffix.lower() in TEXT and not wide:
-        kept, rows = _without(content, path, table, columns, person)
-    elif path.suffix.lower() in PARQUET:
-        kept, rows = _without_in_parquet(path, columns, person)
+    digest, kept, rows = hashlib.sha256(content).hexdigest(), b"", None
+
+    def is_theirs(column) -> bool:
+        return plain_text(column) in {plain_text(c) for c in columns}
+
+    if path.suffix.lower() in PARQUET:
+        kept, rows = _without_in_parquet(path, is_theirs, person)
+    elif path.suffix.lower() in TEXT and not any(WIDE.match(encoding) for encoding in table.encoding):
+        kept, rows = _without(content, path, table, is_theirs, person)
     if remove and rows:
-        _replace(path, kept)
+        aside = path.with_name(f".{path.name}-{os.getpid()}")
+        try:
+            aside.write_bytes(kept)
+            aside.chmod(path.stat().st_mode)
+            aside.replace(path)
+        except OSError as error:
+            raise DataProblem(f"{path.name} cannot be written ({error.strerror}); the person is still in it") from None
+        finally:
+            aside.unlink(missing_ok=True)
     return Held(name, path.name, rows, digest, links if rows else 0)
 
 
-def _without(content: bytes, path: Path, table, columns: set[str], person: str) -> tuple[bytes, int | None]:
+def _without(content: bytes, path: Path, table, is_theirs: Callable, person: str) -> tuple[bytes, int | None]:
     """Return a text file without the person's rows, and how many these are; None where rows cannot be told apart."""
     lines = content.splitlines(keepends=True)
     texts = [line.decode([*table.encoding, "utf-8"][0], errors="replace").removeprefix("\ufeff") for line in lines]
@@ -116,80 +126,41 @@ def _without(content: bytes, path: Path, table, columns: set[str], person: str) 
             start = reader.line_num
     except csv.Error:
         return content, None
-    heads, n = rows[: len(table.header)], len(table.header)
-    first = heads[table.header.index("name")][2] if "name" in table.header and heads else (rows or [(0, 0, [])])[0][2]
-    header = first if heads else [f"column {i}" for i, _ in enumerate(first, 1)]
-    places = [i for i, c in enumerate(header) if plain_text(c) in {plain_text(w) for w in columns}]
-    if not places or any(len(cells) > len(first) for _, _, cells in rows):
+    if len(rows) < max(len(table.header), 1):
         return content, None
-    theirs = [row for row in rows[n:] if any(p < len(row[2]) and looks_like(row[2][p]) == person for p in places)]
-    gone = {i for start, end, _ in theirs for i in range(start, end)}
+    header = rows[table.header.index("name") if "name" in table.header else 0][2]
+    places = {i for i, column in enumerate(header) if is_theirs(column if table.header else f"column {i + 1}")}
+    if not places or any(len(cells) > len(header) for _, _, cells in rows):
+        return content, None
+    theirs = [
+        range(start, end)
+        for start, end, cells in rows[len(table.header) :]
+        if any(looks_like(cell) == person for i, cell in enumerate(cells) if i in places)
+    ]
+    gone = set(chain.from_iterable(theirs))
     return b"".join(line for i, line in enumerate(lines) if i not in gone), len(theirs)
 
 
-def _without_in_parquet(path: Path, columns: set[str], person: str) -> tuple[bytes, int]:
-    import numpy as np
+def _without_in_parquet(path: Path, is_theirs: Callable, person: str) -> tuple[bytes, int]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
-    theirs = np.zeros(len(table), dtype=bool)
-    for name in (c for c in table.column_names if plain_text(c) in {plain_text(w) for w in columns}):
-        theirs |= [v is not None and looks_like(v) == person for v in table[name].to_pylist()]
+    ids = zip(*(table[name].to_pylist() for name in table.column_names if is_theirs(name)))
+    others = [not any(v is not None and looks_like(v) == person for v in row) for row in ids]
     sink = pa.BufferOutputStream()
-    pq.write_table(table.filter(pa.array(~theirs)), sink)
-    return sink.getvalue().to_pybytes(), int(theirs.sum())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Put the new file in the place of the old one in a single step, with the old one's permissions."""
-    aside = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        aside.write_bytes(content)
-        aside.chmod(path.stat().st_mode)
-        aside.replace(path)
-    except OSError as error:
-        raise DataProblem(f"{path.name} cannot be written ({error.strerror}); the person is still in it") from None
-    finally:
-        aside.unlink(missing_ok=True)
+    pq.write_table(table.filter(pa.array(others, pa.bool_())), sink)
+    return sink.getvalue().to_pybytes(), others.count(False)
 
 
 def _runs(projects: list[Path], study: Path, files: list[Held]) -> tuple[list[str], list[str]]:
     """Return the runs of this study made from these very files, and those made from other versions of them."""
-    digests, names = {f.digest for f in files}, {f.file for f in files}
+    digests, names = {f.digest for f in files if f.rows}, {f.file for f in files if f.rows}
     same, other = [], []
     records = {path.resolve(): path.parent.relative_to(p) for p in projects for path in (p / "reports").rglob(RECORD)}
     for path, folder in sorted(records.items()):
-        if (run := Record.of(path.parent)) is None:
-            continue
-        ours = (path.parent / run.study).resolve() == study.resolve()
-        if digests & set(run.inputs.values()):
+        if (run := Record.of(path.parent)) and digests & set(run.inputs.values()):
             same.append(folder.as_posix())
-        elif ours and names & {Path(p).name for p in run.inputs}:
+        elif run and (path.parent / run.study).resolve() == study and names & {Path(p).name for p in run.inputs}:
             other.append(folder.as_posix())
     return same, other
-
-
-def said(found: Forgotten, study: str, *, removed: bool) -> str:
-    """Return what was found, and what is left to do, one thing a line; the id is not repeated."""
-    total, by_hand = sum(f.rows or 0 for f in found.files), "{}: look through {} by hand"
-    lines = [
-        f"{f.table}: {_rows(f.rows)} of {f.file}" if f.rows else by_hand.format(f.table, f.file) for f in found.files
-    ]
-    lines += [
-        f"{f.file} has {f.links + 1} names on this disk; {f.links} are not rewritten" for f in found.files if f.links
-    ]
-    lines += [by_hand.format(name, "its database") for name in found.databases]
-    named = {f"not searched, since {study} does not name them": found.unsearched, "made from these files": found.runs}
-    named |= {"made from other versions of them": found.perhaps}
-    lines += [f"{what}: {', '.join(names)}" for what, names in named.items() if names]
-    if removed and total:
-        runs = "; delete the runs named, or make them anew" if found.runs or found.perhaps else ""
-        lines.append(f"removed {_rows(total)}{runs}; copies elsewhere, such as backups, were not searched")
-    elif total:
-        lines.append("nothing was removed; to remove these rows, say --yes")
-    return "\n".join(lines if found.files or found.databases else [f"no file of {study} holds this person", *lines])
-
-
-def _rows(n: int) -> str:
-    return f"{n} row{'s' * (n != 1)}"

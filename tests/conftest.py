@@ -79,7 +79,7 @@ def pool():
 @pytest.fixture
 def warm(pool, monkeypatch):
     """Commands and runs that would warm a pool of their own use that one."""
-    monkeypatch.setattr("cxresearch.runs.make.Pool", lambda jobs: nullcontext(pool))
+    monkeypatch.setattr("cxresearch.runs.make.Pool", lambda jobs=None: nullcontext(pool))
 
 
 @pytest.fixture(scope="session")

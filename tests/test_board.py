@@ -10,7 +10,7 @@ from tiny import write_study
 
 import cxresearch as cx
 import cxresearch.board as board
-from cxresearch.board import DRIVERS, SCORE, TABLE, WHAT_IF, Choice, code_for
+from cxresearch.board import DRIVERS, SCORE, TABLE, WHAT_IF, code_for
 from cxresearch.errors import DataProblem, StudyProblem
 from cxresearch.runs.notebooks import in_order, notebooks_for
 
@@ -24,18 +24,17 @@ def example():
     return cx.open_study(STUDY)
 
 
-def found(study, choice: Choice):
+def found(study, *choice, **more):
     """Execute the code of a choice as somebody who pastes it would."""
     names: dict = {}
-    exec(code_for(study, choice, path=str(STUDY), seed=7, n_boot=100), names)
+    exec(code_for(study, *choice, path=str(STUDY), seed=7, n_boot=100, **more), names)
     return names["finding"]
 
 
 def test_the_score_of_a_wave_by_group_is_that_of_nps(example):
-    choice = Choice(SCORE, "recommend", group="region", wave="2024Q4")
     rows = example.responses.table[example.responses.table["wave"] == "2024Q4"]
     expected = cx.nps(cx.as_survey(rows, weight="weight"), "recommend", by="region").tidy()
-    got = found(example, choice)
+    got = found(example, SCORE, "recommend", group="region", wave="2024Q4")
     assert got.glance()["n"].item() == 567
     assert got.tidy()["estimate"].tolist() == pytest.approx(expected["estimate"].tolist())
     assert (got.tidy()["std_error"] > 0.99 * expected["std_error"]).all()  # a domain of the survey, not one of its own
@@ -43,34 +42,33 @@ def test_the_score_of_a_wave_by_group_is_that_of_nps(example):
 
 def test_another_outcome_is_scored_by_its_two_highest_answers(example):
     expected = cx.top_box(example.responses, "satisfaction", threshold=6)
-    assert found(example, Choice(SCORE, "satisfaction")).sentence() == expected.sentence()
+    assert found(example, SCORE, "satisfaction").sentence() == expected.sentence()
 
 
 def test_drivers_and_what_if_are_those_of_the_analyses(example):
-    importance = found(example, Choice(DRIVERS, "satisfaction", drivers=RATED))
+    importance = found(example, DRIVERS, "satisfaction", drivers=RATED)
     assert list(importance.tidy()["term"]) == list(RATED)
-    better = found(example, Choice(WHAT_IF, "satisfaction", drivers=RATED, better="delivery", points=0.5))
+    better = found(example, WHAT_IF, "satisfaction", drivers=RATED, better="delivery", points=0.5)
     expected = cx.simulate_improvement(example.responses, outcome="satisfaction", drivers=list(RATED), improve={"delivery": 0.5}, n_boot=100, seed=7)  # fmt: skip
     assert better.sentence() == expected.sentence()
 
 
 def test_a_choice_without_drivers_is_refused(example):
     with pytest.raises(StudyProblem, match="^choose two drivers or more, and none of them the outcome itself$"):
-        code_for(example, Choice(DRIVERS, "satisfaction"), path="s", seed=1, n_boot=100)
+        code_for(example, DRIVERS, "satisfaction", path="s", seed=1, n_boot=100)
 
 
 def test_the_table_of_a_wave_is_that_of_crosstab_and_needs_groups(example):
-    got = found(example, Choice(TABLE, "satisfaction", group="region", wave="2024Q4"))
+    got = found(example, TABLE, "satisfaction", group="region", wave="2024Q4")
     rows = example.responses.where("wave == '2024Q4'")
     assert got.tidy().equals(cx.crosstab(rows, ["satisfaction"], ["region"]).tidy())
     with pytest.raises(DataProblem, match="^a crosstab needs at least one question and one column to split by$"):
-        found(example, Choice(TABLE, "satisfaction"))
+        found(example, TABLE, "satisfaction")
 
 
 def test_what_stands_in_the_data_is_text_in_the_code(example):
-    choice = Choice(SCORE, "recommend", wave="'] or __import__('os').abort() #")
     with pytest.raises(DataProblem, match="wave never holds "):
-        found(example, choice)
+        found(example, SCORE, "recommend", wave="'] or __import__('os').abort() #")
 
 
 @pytest.mark.parametrize("question", [SCORE, TABLE, DRIVERS, WHAT_IF])

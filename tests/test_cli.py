@@ -95,7 +95,7 @@ WRONG = {  # words of the command -> what the last line says
     "run study.yml --out study.yml/run": "cxresearch: cannot make a folder in {here}/study.yml: Not a directory; "
     "name another with --out",
     "run study.yml --set times": "error: argument --set: 'times' is not NAME=VALUE",
-    "run study.yml --timeout 0": "error: argument --timeout: '0' is not a number of seconds above 0",
+    "run study.yml --timeout 0": "error: argument --timeout: '0' is not a whole number above 0",
     "schedule study.yml --every mondy": "argument --every: invalid choice: 'mondy'",
     "run study.yml --jobs 0": "argument --jobs: '0' is not a whole number above 0",
     "run study.yml --overlap never": "argument --overlap: invalid choice: 'never'",

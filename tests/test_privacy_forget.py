@@ -8,7 +8,8 @@ import pytest
 
 from cxresearch.cli import main
 from cxresearch.errors import DataProblem
-from cxresearch.forget import Held, forget, said
+from cxresearch.forget import Held, forget
+from cxresearch.runs.render import rendered
 
 STUDY = """\
 title: Forget me
@@ -119,6 +120,13 @@ def test_a_text_whose_rows_cannot_be_told_apart_is_left_alone(study, row):
     assert ("second.csv", None) in [(f.file, f.rows) for f in found.files] and path.read_bytes() == before
 
 
+def test_a_text_with_fewer_rows_than_headers_is_left_alone(study):
+    study.write_text(STUDY.replace('separator: ";"', 'separator: ";"\n    header: [label, name]'), encoding="utf-8")
+    (study.parent / "second.csv").write_bytes(b"person;account;recommend\n")
+    found = forget(study, "17", project=study.parent, remove=False)
+    assert ("second.csv", None) in [(f.file, f.rows) for f in found.files]
+
+
 def test_a_link_stays_and_what_it_points_to_is_rewritten(study):
     folder, away = study.parent, study.parent / "away"
     away.mkdir()
@@ -136,7 +144,7 @@ def test_hard_links_and_files_that_it_does_not_search_are_told(study):
     found = forget(study, "17", project=folder, remove=True)
     assert found.by_hand and [f.links for f in found.files] == [1, 0]
     assert found.unsearched == ["copy of first.csv", "kept.csv"]
-    lines = said(found, "study.yml", removed=True).splitlines()
+    lines = rendered("forget.txt.j2", found=found, study="study.yml", removed=True).splitlines()
     assert "first.csv has 2 names on this disk; 1 are not rewritten" in lines
     assert "not searched, since study.yml does not name them: copy of first.csv, kept.csv" in lines
 

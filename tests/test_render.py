@@ -7,8 +7,7 @@ from html.parser import HTMLParser
 import nbformat
 import pytest
 
-from cxresearch.runs.markup import from_html, from_markdown
-from cxresearch.runs.page import led, read_sections, title_of
+from cxresearch.runs.page import from_html, from_markdown, led, read_sections, title_of
 from cxresearch.runs.record import Record
 from cxresearch.runs.render import not_established, suppressed, write_pages
 

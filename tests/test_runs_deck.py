@@ -16,7 +16,7 @@ from tiny import DEFINE, write_notebook, write_study
 
 from cxresearch.cli import main
 from cxresearch.runs import make_run, plan_run
-from cxresearch.runs.chart import Chart, chart_of
+from cxresearch.runs.saved import Chart, Saved, chart_of
 
 EXAMPLE = Path(__file__).parents[1] / "reports" / "example"
 FIND = """
@@ -141,11 +141,11 @@ def test_a_chart_can_be_edited_and_its_workbook_holds_no_formula(tmp_path, capsy
 def test_a_table_of_one_row_or_of_two_keys_makes_no_chart(tmp_path):
     pd.DataFrame({"term": ["a"], "estimate": [1]}).to_csv(tmp_path / "one.csv", index=False)
     pd.DataFrame({"term": ["a", "a"], "share": [0.1, 0.2]}).to_csv(tmp_path / "two.csv", index=False)
-    saved = {"tables": {"tidy": "one.csv", "two": "two.csv"}}
-    assert chart_of(saved, tmp_path) is None
+    saved = Saved({"tables": {"tidy": "one.csv", "two": "two.csv"}}, tmp_path, "answer")
+    assert chart_of(saved) is None
     pd.DataFrame({"wave": ["b", "a"], "share": [0.1, 0.2]}).to_csv(tmp_path / "three.csv", index=False)
-    saved["tables"]["three"] = "three.csv"
-    assert chart_of(saved, tmp_path) == Chart(["b", "a"], [0.1, 0.2], None, None, "Share", True)
+    saved.record["tables"]["three"] = "three.csv"
+    assert chart_of(saved) == Chart(["b", "a"], [0.1, 0.2], None, None, "Share", True)
 
 
 def test_the_axis_holds_every_bar_with_its_interval_and_begins_at_nothing(example):

@@ -9,14 +9,16 @@ import pytest
 from browser.rendered import render_again
 
 from cxresearch.runs.deck import write_deck
-from cxresearch.runs.screen import first_screen, saved_of
+from cxresearch.runs.record import Record
+from cxresearch.runs.saved import notebooks_of, saved_of
+from cxresearch.runs.screen import first_screen
 
 EXAMPLE = Path(__file__).parents[1] / "reports" / "example"
 
 
 @pytest.fixture(scope="module")
 def saved():
-    return saved_of(EXAMPLE, json.loads((EXAMPLE / "run.json").read_text(encoding="utf-8"))["notebooks"])
+    return saved_of(notebooks_of(EXAMPLE, Record.read(EXAMPLE)[1]))
 
 
 def told(saved, function: str, **highlights) -> dict:

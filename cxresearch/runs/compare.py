@@ -5,15 +5,12 @@ Donner 2008, Statistics in Medicine 27:1693). It takes the answers behind the tw
 are in both runs it is too wide, not too narrow.
 """
 
-import csv
 import io
 import json
 import math
 import re
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import count
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 import pandas as pd
 
@@ -21,11 +18,11 @@ from cxresearch.digits import RESIDUE
 from cxresearch.errors import StudyProblem
 from cxresearch.findings import number
 from cxresearch.runs.notebooks import STUDY
-from cxresearch.runs.record import Record, read_findings
+from cxresearch.runs.record import Record
+from cxresearch.runs.saved import Saved, notebooks_of, saved_of
 
 KEYS = ("part", "wave_before", "wave", "group", "segment", "feature", "item", "step", "term", "causal_share")
 NEW, GONE, CHANGED = "new", "gone", "changed"
-CONFIDENCE = "confidence"
 SIX_DIGITS = 1e-6  # relative
 IMAGE = re.compile(r'data:image/[^"]*|"(?:image/[a-z+]+|narrow)": "[^"]*"')
 NUMBER = re.compile(r"(\d+\.\d+(?:e[-+]?\d+)?)")
@@ -89,24 +86,28 @@ class Comparison:
 
 def compare_runs(before, after) -> Comparison:
     """Return what differs between two runs, or two batches, report by report; refuse runs of two studies."""
-    old, new = _Side(*Record.read(before)), _Side(*Record.read(after))
-    was, now = old.record, new.record
+    (old, was), (new, now) = Record.read(before), Record.read(after)
     if was.title != now.title and not set(was.inputs) & set(now.inputs):
-        raise StudyProblem(
-            f"{old.folder} is of the study {was.title!r}, {new.folder} of {now.title!r}: nothing to compare"
-        )
-    inputs = changes(was.everything_read, now.everything_read)
-    findings = {**new.findings, **old.findings}
-    found = [_finding(key, old.findings.get(key), new.findings.get(key), not inputs) for key in findings]
-    both = old.notebooks.keys() & new.notebooks.keys()
-    return Comparison(
-        inputs,
-        changes(old.parameters(both), new.parameters(both)),
-        changes(was.versions, now.versions),
-        changes(old.became, new.became),
-        tuple(change for change in found if change),
-        found.count(None),
-    )
+        raise StudyProblem(f"{old} is of the study {was.title!r}, {new} of {now.title!r}: nothing to compare")
+    notebooks, told = [notebooks_of(old, was), notebooks_of(new, now)], []
+    for record, own in zip((was, now), notebooks):
+        entries = {name: entry for name, (_, entry) in own.items()}
+        both = {name: entries[name] for name in entries if all(name in side for side in notebooks)}
+        parts = entries | {report.report: report for report in record.reports if not report.folder}
+        became = {name: part.status + (f": {part.reason}" if part.reason else "") for name, part in parts.items()}
+        became |= {f"text of {name}": entry.sha256[:12] for name, entry in entries.items()}
+        told.append(({f"{n}.{k}": v for n, e in both.items() for k, v in e.parameters.items() if k != STUDY}, became))
+    parameters, became = (changes(*pair) for pair in zip(*told))
+    inputs, versions = changes(was.everything_read, now.everything_read), changes(was.versions, now.versions)
+    saved = [{(s.page, s["name"]): s for s in saved_of(side)} for side in notebooks]
+    found = []
+    for page, name in {**saved[1], **saved[0]}:
+        pair, entries = [side.get((page, name)) for side in saved], [n[page][1] for n in notebooks[::-1] if page in n]
+        levels = {entry.parameters.get("confidence") for entry in entries}
+        independent = bool(inputs) and len(levels) == 1
+        found.append(_finding_change(*pair, entries[0].headline == name, with_interval=independent))
+    kept = tuple(change for change in found if change)
+    return Comparison(inputs, parameters, versions, became, kept, found.count(None))
 
 
 def difference_interval(before, after) -> tuple[float, float]:
@@ -121,8 +122,7 @@ def difference_interval(before, after) -> tuple[float, float]:
 
 def changes(was: dict, now: dict) -> tuple[Change, ...]:
     """Return what is not the same in two mappings, in the order of the first."""
-    names = [*was, *(n for n in now if n not in was)]
-    return tuple(Change(n, was.get(n), now.get(n)) for n in names if was.get(n) != now.get(n))
+    return tuple(Change(n, was.get(n), now.get(n)) for n in {**was, **now} if was.get(n) != now.get(n))
 
 
 def movement_words(movement: Movement) -> str:
@@ -136,103 +136,43 @@ def movement_words(movement: Movement) -> str:
     return f"{movement.row}{': ' * bool(movement.row)}{before} -> {after} ({sign}{difference}{within})"
 
 
-@dataclass(frozen=True)
-class _Saved:
-    """A finding as a notebook saved it, with what is known of the notebook."""
-
-    folder: Path
-    record: dict
-    headline: bool
-    confidence: object
-
-    def text(self, table: str) -> bytes | None:
-        file = self.record["tables"].get(table)
-        return (self.folder / file).read_bytes() if file else None
-
-
-class _Side:
-    """One of the two runs: its notebooks by name, which in a batch begins with the report's, and their findings."""
-
-    def __init__(self, folder: Path, record: Record):
-        self.folder, self.record = folder, record
-        runs = [(f"{label}/" if label else "", place, run) for label, place, run in record.runs(folder)]
-        self.notebooks = {begin + entry.name: (place, entry) for begin, place, run in runs for entry in run.notebooks}
-
-    @cached_property
-    def findings(self) -> dict[tuple[str, str], _Saved]:
-        return {
-            (notebook, saved["name"]): _Saved(
-                place / "findings" / entry.name,
-                saved,
-                saved["name"] == entry.headline,
-                entry.parameters.get(CONFIDENCE),
-            )
-            for notebook, (place, entry) in self.notebooks.items()
-            for saved in read_findings(place, entry.name, entry.headline)
-        }
-
-    def parameters(self, notebooks) -> dict:
-        entries = {name: entry for name, (_, entry) in self.notebooks.items() if name in notebooks}
-        return {f"{n}.{k}": v for n, entry in entries.items() for k, v in entry.parameters.items() if k != STUDY}
-
-    @property
-    def became(self) -> dict[str, str]:
-        """What became of each notebook, and its text as a digest."""
-        entries = {name: entry for name, (_, entry) in self.notebooks.items()}
-        entries |= {r.report: r for r in self.record.reports if not r.folder}
-        said = {name: e.status + (f": {e.reason}" if e.reason else "") for name, e in entries.items()}
-        return said | {f"text of {n}": entry.sha256[:12] for n, (_, entry) in self.notebooks.items()}
-
-
-def _finding(key, was: _Saved | None, now: _Saved | None, same_data: bool) -> FindingChange | None:
+def _finding_change(was: Saved | None, now: Saved | None, headline: bool, *, with_interval: bool):
     one = now or was
-    where = (*key, one.record["id"])
-    if was is None or now is None or was.record["id"] != now.record["id"]:
-        kind = NEW if was is None else GONE if now is None else CHANGED
-        return FindingChange(*where, kind, one.headline, *(s and s.record["sentence"] for s in (was, now)))
-    names = [*now.record["tables"], *(n for n in was.record["tables"] if n not in now.record["tables"])]
-    texts = {name: (was.text(name), now.text(name)) for name in names}
-    tables = tuple(n for n, both in texts.items() if None in both or not alike("table.csv", *both))
+    where, said = (one.page, one["name"], one["id"]), (was and was["sentence"], now and now["sentence"])
+    if was is None or now is None or was["id"] != now["id"]:
+        return FindingChange(*where, NEW if was is None else GONE if now is None else CHANGED, headline, *said)
+    tables, verdicts = [], []
+    for name in {**now["tables"], **was["tables"]}:
+        files = [s.folder / s["tables"][name] for s in (was, now) if name in s["tables"]]
+        if len(files) < 2 or not alike("table.csv", *(file.read_bytes() for file in files)):
+            tables.append(name)
     if same_values(was.record, now.record) and not tables:
         return None
-    movements = _movements(was, now, same_data) if "tidy" in tables else ()
-    turned = tuple(c for c in changes(_verdicts(was), _verdicts(now)) if c.kind == CHANGED)
-    sentences = (was.record["sentence"], now.record["sentence"])
-    return FindingChange(*where, CHANGED, one.headline, *sentences, movements, turned, tables)
+    for checks in (was["checks"], now["checks"]):
+        names = [check["check"] for check in checks]  # a finding may ask the same thing several times
+        again = [f"{name} ({k})" if (k := names[: i + 1].count(name)) > 1 else name for i, name in enumerate(names)]
+        verdicts.append({name: "holds" if check["ok"] else "not met" for name, check in zip(again, checks)})
+    turned = tuple(change for change in changes(*verdicts) if change.kind == CHANGED)
+    movements = _movements(was, now, with_interval) if "tidy" in tables else ()
+    return FindingChange(*where, CHANGED, headline, *said, movements, turned, tuple(tables))
 
 
-def _verdicts(saved: _Saved) -> dict[str, str]:
-    """Return check -> verdict; a finding may ask the same thing several times."""
-    seen: dict[str, count] = {}
-    rows = [(c["check"], next(seen.setdefault(c["check"], count())), c["ok"]) for c in saved.record["checks"]]
-    return {(name if k == 0 else f"{name} ({k + 1})"): "holds" if ok else "not met" for name, k, ok in rows}
-
-
-def _movements(was: _Saved, now: _Saved, same_data: bool) -> tuple[Movement, ...]:
-    """Return the estimates that moved, of the rows that both tables have once."""
-    before, after = _estimates(was), _estimates(now)
-    with_interval = not same_data and was.confidence == now.confidence
-    found = []
+def _movements(was: Saved, now: Saved, with_interval: bool) -> tuple[Movement, ...]:
+    """Return the estimates that moved, of the rows that both tables have; none where rows cannot be told apart."""
+    estimates, found = [], []
+    for saved in (was, now):
+        table = pd.read_csv(saved.folder / saved["tables"]["tidy"], dtype=str, keep_default_na=False)
+        rows = [", ".join(filter(None, row)) for row in table[[k for k in KEYS if k in table]].to_numpy()]
+        if "estimate" not in table or len(set(rows)) < len(rows):
+            return ()
+        numbers = table.reindex(columns=["estimate", "conf_low", "conf_high"]).apply(pd.to_numeric, errors="coerce")
+        estimates.append(dict(zip(rows, numbers.itertuples(index=False, name=None))))
+    before, after = estimates
     for row, b, a in ((row, before[row], after[row]) for row in after if row in before):
-        if _given(a[0], b[0]) and not same_values(b[0], a[0]):
-            limits = difference_interval(b, a) if with_interval and _given(*b, *a) else ()
+        if math.isfinite(a[0] - b[0]) and not same_values(b[0], a[0]):
+            limits = difference_interval(b, a) if with_interval and math.isfinite(sum(a) - sum(b)) else ()
             found.append(Movement(row, b[0], a[0], a[0] - b[0], *limits))
     return tuple(found)
-
-
-def _given(*values) -> bool:
-    return all(map(math.isfinite, values))
-
-
-def _estimates(saved: _Saved) -> dict[str, tuple[float, float, float]]:
-    """Return the words for a row -> its estimate and limits; nothing where rows cannot be told apart."""
-    table = pd.read_csv(saved.folder / saved.record["tables"]["tidy"], dtype=str, keep_default_na=False)
-    if "estimate" not in table:
-        return {}
-    keys = [k for k in KEYS if k in table.columns]
-    rows = [", ".join(filter(None, row)) for row in table[keys].to_numpy()]
-    numbers = table.reindex(columns=["estimate", "conf_low", "conf_high"]).apply(pd.to_numeric, errors="coerce")
-    return dict(zip(rows, numbers.itertuples(index=False, name=None))) if len(set(rows)) == len(rows) else {}
 
 
 # --- the same to six digits: processors differ in the last ones ---------------------------------------------------------
@@ -242,14 +182,18 @@ def alike(name: str, was: bytes, now: bytes) -> bool:
     """Return whether two states of a file are the same: text to the letter, numbers to six digits."""
     if was == now:
         return True
-    words = dict.fromkeys((".html", ".ipynb", ".md"), _words)
-    read = {".csv": _rows, ".json": json.loads, **words}.get(PurePath(name).suffix)
-    if read is None:
-        return False
+    kind = PurePath(name).suffix
     try:
-        return same_values(*(read(content.decode("utf-8")) for content in (was, now)))
-    except (ValueError, csv.Error):
+        texts = [content.decode("utf-8") for content in (was, now)]
+        if kind == ".csv":
+            return _same_tables(*texts)
+        if kind == ".json":
+            return same_values(*map(json.loads, texts))
+    except ValueError:
         return False
+    parts = [NUMBER.split(IMAGE.sub("", text)) for text in texts]  # every second one is a number
+    same = parts[0][::2] == parts[1][::2] and same_values(*(list(map(float, p[1::2])) for p in parts))
+    return same and kind in (".html", ".ipynb", ".md")
 
 
 def same_values(a, b) -> bool:
@@ -258,33 +202,18 @@ def same_values(a, b) -> bool:
         return list(a) == list(b) and all(same_values(a[k], b[k]) for k in a)
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(same_values, a, b))
-    return math.isclose(a, b, rel_tol=SIX_DIGITS) if _is_number(a) and _is_number(b) else type(a) is type(b) and a == b
+    if type(a) in (int, float) and type(b) in (int, float):
+        return math.isclose(a, b, rel_tol=SIX_DIGITS)
+    return type(a) is type(b) and a == b
 
 
-def _is_number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _rows(text: str) -> list:
-    """Return the columns of a CSV, headings first, as lists of numbers and texts; residues of a column are 0."""
-    rows = [[_parsed(cell) for cell in row] for row in csv.reader(io.StringIO(text, newline=""), strict=True)]
-    if len({len(row) for row in rows}) > 1:
-        raise ValueError("rows of different length")
-    scales = [2 * RESIDUE * max((abs(v) for v in column if isinstance(v, float)), default=0.0) for column in zip(*rows)]
-    return [
-        [0.0 if isinstance(v, float) and abs(v) <= scale else v for v in column]
-        for column, scale in zip(zip(*rows), scales)
-    ]
-
-
-def _words(text: str) -> list:
-    """Return the text of a page or notebook without its images, numbers apart."""
-    return [_parsed(part) for part in NUMBER.split(IMAGE.sub("", text))]
-
-
-def _parsed(cell: str):
-    try:
-        value = float(cell)
-    except ValueError:
-        return cell
-    return value if math.isfinite(value) and "_" not in cell else cell
+def _same_tables(*texts: str) -> bool:
+    """Return whether two CSVs are the same: cells to the letter or six digits, residues of a column's size aside."""
+    options = {"header": None, "dtype": str, "keep_default_na": False, "skip_blank_lines": False}
+    was, now = (pd.read_csv(io.StringIO(text), **options) for text in texts)
+    if was.shape != now.shape:
+        return False
+    a, b = (table.apply(pd.to_numeric, errors="coerce") for table in (was, now))
+    size = a.abs().where(a.abs() > b.abs(), b.abs())
+    apart = (a - b).abs() > (SIX_DIGITS * size).clip(lower=2 * RESIDUE * size.max(), axis=1)
+    return not ((was != now) & (apart | a.isna() | b.isna())).any(axis=None)

@@ -21,8 +21,8 @@ from pathlib import Path
 import cxresearch
 from cxresearch.findings import RUN_FOLDER
 from cxresearch.privacy import environment_of_run
-from cxresearch.runs.markup import without_colours
 from cxresearch.runs.notebooks import STUDY, import_lightly
+from cxresearch.runs.page import ANSI
 from cxresearch.runs.plan import Task
 from cxresearch.runs.record import FAILED, OK, NotebookEntry
 from cxresearch.runs.warm import NAME, SAME_EVERYWHERE, SERVERS
@@ -198,7 +198,7 @@ def became(
     if replies:
         known |= {"reason": f"cell {failing + 1}: {known['reason']}", "failed_cell": failing + 1}
     if raised:
-        lines = without_colours("\n".join(reply.get("traceback", ()))).splitlines()
+        lines = ANSI.sub("", "\n".join(reply.get("traceback", ()))).splitlines()
         known |= {"error": error} | ({"traceback": lines} if lines else {})
     return NotebookEntry(**known, status=FAILED)
 

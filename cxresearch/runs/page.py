@@ -1,12 +1,30 @@
-"""An executed notebook as the sections of a page: prose, figures, tables, text, code one click away."""
+"""An executed notebook as the sections of a page: prose, figures, tables, text, code one click away.
+
+What a notebook shows comes from data, so it may hold anybody's markup: what stands on a page is safe, readable HTML.
+"""
 
 import base64
+import html
 import re
 from dataclasses import dataclass, field
 
-from cxresearch.findings import words
-from cxresearch.runs.markup import from_html, from_markdown, plain, without_colours
+import mistune
+import nh3
 
+from cxresearch.findings import words
+
+TAGS = set(
+    "a abbr b blockquote br caption code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i kbd li ol p pre s small span "
+    "strong sub sup table tbody td tfoot th thead tr u ul".split()
+)
+SPANS = {"colspan", "rowspan"}
+ATTRIBUTES = {"th": SPANS, "td": SPANS, "a": {"href"}}
+ROW, CELL = re.compile(r"<tr>(.*?)</tr>", re.S), re.compile(r"<(th|td)([^>]*)>(.*?)</\1>", re.S)  # nh3 closed them
+NUMBER = re.compile(r"[-−–]?|[-−+]?[\d,]*\.?\d+(e[-+]?\d+)?\s?%?|nan|inf", re.I)
+WIDE, WIDEST = 9, 11  # columns from which a table needs small type on paper, and very small type
+SHORT = 14  # rows up to which a table stays on one sheet of paper
+INLINE = re.compile(r"</?(a|abbr|b|code|del|em|i|kbd|s|small|span|strong|sub|sup|u)(\s[^>]*)?>")
+ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 SVG = "image/svg+xml"
 IMAGES = ("image/png", "image/jpeg", SVG)
 AXES = re.compile(r"<Axes: .*>|<Figure size .*>", re.S)  # what a plot returns; the figure itself is shown
@@ -14,14 +32,15 @@ TITLE = re.compile(r"<h1>.*?</h1>\s*", re.S)
 SAVED = re.compile(r"(saved .*\n)+")  # what `cx.save` prints
 BARE = re.compile(r"<h2[^>]*>.*</h2>\s*")
 HEADING = re.compile(r"<h2>(.*?)</h2>", re.S)
-ANALYST = "For the analyst"
+ANALYST = "For the analyst"  # the heading of what the page folds away
+CAPTION = ("<p><em>Figure.</em>", "<p><em>Figures.</em>")
 TERMS = []  # of art: name, how to find it, what it means
 for _key, _meaning in words(__package__).items():
     if _key.startswith("term "):
         _names = _key.removeprefix("term ").split("/")
         _found = "|".join(rf"(?<![\w-]){re.escape(name)}(?![\w²])" for name in _names)
         TERMS.append((_names[0], re.compile(_found, re.I), _meaning))
-CAPTION = ("<p><em>Figure.</em>", "<p><em>Figures.</em>")
+_markdown = mistune.create_markdown(escape=False, plugins=["table", "strikethrough", "url"])
 
 
 @dataclass
@@ -53,16 +72,10 @@ class Section:
     title: str = ""
     blocks: list[Block] = field(default_factory=list)
 
-    @property
-    def folded(self) -> bool:
-        """Whether only the analyst reads it."""
-        return self.title == ANALYST
-
 
 def title_of(notebook) -> str:
     """Return the first Markdown heading as text, or nothing."""
-    prose = (c.source for c in notebook.cells if c.cell_type == "markdown")
-    lines = (line for source in prose for line in source.splitlines())
+    lines = (line for c in notebook.cells if c.cell_type == "markdown" for line in c.source.splitlines())
     return next((plain(from_markdown(line)) for line in lines if line.startswith("#")), "")
 
 
@@ -71,10 +84,10 @@ def read_sections(notebook, failed_cell: int | None = None) -> list[Section]:
     reader = _Reader()
     for number, cell in enumerate(notebook.cells, start=1):
         if cell.cell_type == "markdown":
-            reader.read_prose(cell)
+            reader.read_prose(cell.source)
         elif cell.cell_type == "code" and cell.source.strip():
             reader.read_code(cell, failed=number == failed_cell)
-    reader.flush()
+    reader.put_code()
     return [section for section in reader.sections if section.blocks]
 
 
@@ -109,29 +122,26 @@ class _Reader:
         self.heading = self.sentence = self.earlier = ""
         self.code: list[str] = []
 
-    @property
-    def blocks(self) -> list[Block]:
-        return self.sections[-1].blocks
-
     def add(self, kind: str, content: str, **more) -> None:
-        self.blocks.append(Block(kind, content, **more))
+        self.sections[-1].blocks.append(Block(kind, content, **more))
 
-    def flush(self) -> None:
+    def put_code(self) -> None:
+        """Put the code of a section in one place, below what it shows."""
         if self.code:
             self.add("code", "\n\n".join(self.code))
             self.code = []
 
-    def read_prose(self, cell) -> None:
-        markup = from_markdown(cell.source)
-        if len(self.sections) == 1 and not self.blocks:
+    def read_prose(self, source: str) -> None:
+        markup, blocks = from_markdown(source), self.sections[-1].blocks
+        if len(self.sections) == 1 and not blocks:
             markup = TITLE.sub("", markup, count=1)
-        figure = next((block for block in reversed(self.blocks) if block.kind == "figure"), None)
+        figure = next((block for block in reversed(blocks) if block.kind == "figure"), None)
         if markup.startswith(CAPTION) and figure and not figure.caption:  # a table may stand between
             caption, _, markup = markup.partition("</p>")
             figure.caption, figure.alt = f"{caption}</p>", self.sentence or f"{plain(caption)} {self.earlier}".strip()
-        headings = [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")]
+        headings = [line.lstrip("# ") for line in source.splitlines() if line.startswith("#")]
         if headings:
-            self.flush()  # one place for the code of a section, below what it shows
+            self.put_code()
             self.earlier = self.sentence or self.earlier
             self.heading, self.sentence = headings[-1], ""
         before, *parts = HEADING.split(markup)
@@ -141,35 +151,32 @@ class _Reader:
         for heading, text in zip(parts[::2], parts[1::2]):
             section = Section(f"s{len(self.sections)}", plain(heading))
             self.sections.append(section)
-            shown = "" if section.folded else f'<h2 id="{section.address}">{heading}</h2>'
+            shown = "" if section.title == ANALYST else f'<h2 id="{section.address}">{heading}</h2>'
             self.add("html", f"{before}{shown}{text}")
             before = ""
 
     def read_code(self, cell, *, failed: bool) -> None:
         if failed:
-            self.flush()
+            self.put_code()
             self.add("failing", cell.source)
         else:
             self.code.append(cell.source)
         for output in cell.outputs:
-            if output.output_type == "stream" and SAVED.fullmatch(output.text):
-                continue  # where the tables are, the foot of the index says
-            if output.output_type == "stream":
-                self.add("warning" if output.name == "stderr" else "text", without_colours(output.text).rstrip())
-            elif output.output_type == "error":
-                self.add("error", without_colours("\n".join(output.traceback)) or f"{output.ename}: {output.evalue}")
-            else:
+            if output.output_type == "error":
+                self.add("error", ANSI.sub("", "\n".join(output.traceback)) or f"{output.ename}: {output.evalue}")
+            elif output.output_type != "stream":
                 self.read_data(output.data, output.get("metadata", {}))
+            elif not SAVED.fullmatch(output.text):  # where the tables are, the foot of the index says
+                self.add("warning" if output.name == "stderr" else "text", ANSI.sub("", output.text).rstrip())
 
     def read_data(self, data, metadata) -> None:
         """Add the richest form that a page without scripts can show."""
-        image = next((kind for kind in IMAGES if kind in data), None)
-        if image:
+        if image := next((kind for kind in IMAGES if kind in data), None):
             told = metadata.get(image, {})
-            size = {k: v for k, v in told.items() if k in ("width", "height", "finding")}
-            size["narrow"] = _address(image, told["narrow"]) if "narrow" in told else ""
-            alt = self.sentence or f"{self.heading} {self.earlier}".strip()
-            self.add("figure", _address(image, data[image]), alt=alt, **size)
+            shown = {k: v for k, v in told.items() if k in ("width", "height", "finding")}
+            shown["alt"] = self.sentence or f"{self.heading} {self.earlier}".strip()
+            shown["narrow"] = _address(image, told["narrow"]) if "narrow" in told else ""
+            self.add("figure", _address(image, data[image]), **shown)
         elif "text/html" in data:
             self.add("html", from_html(data["text/html"]))
         elif "text/markdown" in data:
@@ -184,3 +191,62 @@ def _address(kind: str, content: str) -> str:
     if kind == SVG:
         content = base64.b64encode(content.encode()).decode()
     return f"data:{kind};base64,{''.join(content.split())}"
+
+
+# --- safe markup -----------------------------------------------------------------------------------------------------
+
+
+def from_markdown(text: str) -> str:
+    """Return Markdown as safe HTML."""
+    return from_html(_markdown(text))
+
+
+def from_html(markup: str) -> str:
+    """Return HTML with an allow-list of tags and attributes, no style, no address but links; tables made readable."""
+    clean = nh3.clean(markup, tags=TAGS, attributes=ATTRIBUTES, url_schemes={"http", "https", "mailto"})
+    return re.sub(r"<table>.*?</table>", lambda m: _table(m.group()), clean, flags=re.S)
+
+
+def plain(markup: str) -> str:
+    """Return the text of HTML on one line."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", INLINE.sub("", markup))).split())
+
+
+def _table(table: str) -> str:
+    """Return a table with scopes on its headers, numbers and unmet checks marked, in a box that scrolls by itself.
+
+    Columns are counted from the right (-1), since rows may begin below a span; a cell is (tag, attributes, content).
+    """
+    parts = table.partition("</thead>") if "<thead>" in table else ("", "", table)
+    head, body = ([CELL.findall(row) for row in ROW.findall(part)] for part in parts[::2])
+    if len(head) == 2 and len(head[0]) == len(head[1]) and not any("span" in cell[1] for cell in head[0] + head[1]):
+        pairs = list(zip(*head))  # of pandas: titles above, the index's name below
+        if not any(plain(above[2]) and plain(below[2]) for above, below in pairs):
+            head = [[above if plain(above[2]) else below for above, below in pairs]]
+    texts: dict[int, list[str]] = {}
+    for row in body:
+        for place, (tag, _, content) in enumerate(row, start=-len(row)):
+            if tag == "td":
+                texts.setdefault(place, []).append(plain(content))
+    numeric = {place for place, told in texts.items() if all(map(NUMBER.fullmatch, told)) and any(told)}
+    titles = [plain(content) for _, _, content in head[-1]] if head else []
+    verdict = titles.index("OK") - len(titles) if "OK" in titles else None  # the column that says if a check holds
+    rows = {"col": [], "row": []}
+    for direction, row in [*(("col", row) for row in head), *(("row", row) for row in body)]:
+        cells = ""
+        for place, (tag, attributes, content) in enumerate(row, start=-len(row)):
+            tag = tag if plain(content) else "td"
+            scope = f' scope="{direction}{"group" * ("span" in attributes)}"' if tag == "th" else ""
+            unmet = direction == "row" and place == verdict and content == "NO"
+            kind = ' class="number"' if place in numeric else ' class="unmet"' if unmet else ""
+            cells += f"<{tag}{attributes}{scope}{kind}>{content}</{tag}>"
+        rows[direction].append(f"<tr>{cells}</tr>")
+    columns = max(map(len, [*head, *body]), default=0)
+    sizes = {"wide": columns >= WIDE, "widest": columns >= WIDEST, "short": len(body) <= SHORT}
+    size = f' class="{" ".join(name for name, so in sizes.items() if so)}"' if any(sizes.values()) else ""
+    thead = f"<thead>{''.join(rows['col'])}</thead>" if head else ""
+    caption = "".join(re.findall(r"<caption>.*?</caption>", table, flags=re.S))
+    return (
+        '<div class="scroll" tabindex="0" role="group" aria-label="Table">'
+        f"<table{size}>{caption}{thead}<tbody>{''.join(rows['row'])}</tbody></table></div>"
+    )

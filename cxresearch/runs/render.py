@@ -4,19 +4,19 @@ Self-contained: no script, no font, no request to anywhere.
 """
 
 import re
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+import jinja2
+
 from cxresearch.errors import DataProblem
-from cxresearch.findings import CANNOT, as_text, words
+from cxresearch.findings import CANNOT, as_text, number, words
 from cxresearch.privacy import POOLED
-from cxresearch.runs.compare import CHANGED, FindingChange, compare_runs, movement_words
-from cxresearch.runs.markup import plain
-from cxresearch.runs.page import explained, led, read_sections
+from cxresearch.runs.compare import compare_runs, movement_words
+from cxresearch.runs.page import explained, led, plain, read_sections
 from cxresearch.runs.record import GUIDE, INDEX, OK, SKIPPED, NotebookEntry, Record, moment, read_findings
-from cxresearch.runs.screen import SCORES, first_screen, first_sentence, saved_of
+from cxresearch.runs.saved import Saved, notebooks_of, saved_of
+from cxresearch.runs.screen import SCORES, first_screen
 from cxresearch.runs.withhold import WITHHELD
 
 ROWS = 3  # of a headline that are told on the index
@@ -36,7 +36,8 @@ def write_pages(record: Record, folder: Path) -> None:
     """Write a page for each notebook that ran, ``index.html``, and ``README.md`` for readers on a code host."""
     from nbformat import v4
 
-    cards, figures = [_card(entry, folder) for entry in record.notebooks], {}
+    all_of, figures = saved_of(notebooks_of(folder, record)), {}
+    cards = [_card(entry, [s for s in all_of if s.page == entry.name]) for entry in record.notebooks]
     for place, card in enumerate(cards):
         if card["status"] != SKIPPED:
             notebook = folder / f"{card['name']}.ipynb"
@@ -54,9 +55,9 @@ def write_pages(record: Record, folder: Path) -> None:
             told["next"] = next((c for c in cards[place + 1 :] if c["status"] == OK), None)
             _write("page.html.j2", notebook.with_suffix(".html"), record, sections=sections, **told)
     told = {"open": not_established(cards), "suppressed": suppressed(cards), "cards": cards}
-    told["screen"] = screen = first_screen(saved_of(folder, cards), record.targets)
-    shown = [saved for saved in [*screen["charts"], screen["map"]] if saved and (saved.page, saved["id"]) in figures]
-    told["figures"] = {s["id"]: (figures[s.page, s["id"]], say.told("drawn", **s["glance"])) for s in shown}
+    told["screen"] = screen = first_screen(all_of, record.targets)
+    drawn = [saved for saved in [*screen["charts"], screen["map"]] if saved and (saved.page, saved["id"]) in figures]
+    told["figures"] = {s["id"]: (figures[s.page, s["id"]], say.told("drawn", **s["glance"])) for s in drawn}
     for template, file in (("README.md.j2", GUIDE), ("index.html.j2", INDEX)):
         _write(template, folder / file, record, **told)
 
@@ -66,40 +67,35 @@ def write_batch_index(record: Record, folder: Path) -> None:
     _write("batch.html.j2", folder / INDEX, record)
 
 
-def _card(entry: NotebookEntry, folder: Path) -> dict:
+def _card(entry: NotebookEntry, saved: list[Saved]) -> dict:
     """Return what pages show of a notebook: its entry, what it found and how sure that is."""
-    findings = read_findings(folder, entry.name, entry.headline)
-    lead = next((f for f in findings if f["name"] == entry.headline), {})  # unless it was withheld
-    asked = [f for f in findings if f.get("glance", {}).get("method") != "none"]
-    checks = [{"level": "care", **check, "finding": f["name"]} for f in asked for check in f["checks"]]
+    lead = next((s for s in saved if s["name"] == entry.headline), None)  # unless it was withheld
+    asked = [s for s in saved if s.found]
+    checks = [{"level": "care", **check, "finding": s["name"]} for s in asked for check in s["checks"]]
     unmet: dict[tuple, dict] = {}  # checks that several findings report alike are one, with the names of these
     for check in (c for c in checks if not c["ok"]):
         key = check["check"], _shown(check["value"]), check["limit"]
-        leads = not lead or check["finding"] == lead["name"]
+        leads = lead is None or check["finding"] == lead["name"]
         unmet.setdefault(key, {**check, "findings": [], "leads": leads})["findings"].append(check["finding"])
-    first, rest = first_sentence(lead) if lead else ("", "")
+    first, rest = lead.sentences if lead else ("", "")
+    tables = [(s["name"], name, s.folder / file) for s in saved for name, file in s["tables"].items()]
+    pooled = {name for name, _, path in tables if path.is_file() and POOLED in path.read_text(encoding="utf-8")}
     return {
         **entry.model_dump(),
         "title": entry.title or entry.name,
-        "sentence": lead.get("sentence"),
-        "answer": f"{lead.get('title', first).rstrip('.')}." if lead else "",
+        "sentence": lead["sentence"] if lead else None,
+        "answer": f"{lead.record.get('title', first).rstrip('.')}." if lead else "",
         "first": first,
         "rest": rest,
-        "established": None if lead.get("function") in SCORES else lead.get("established"),
-        "findings_read": findings,
-        "unasked": [f["title"].removeprefix(CANNOT.capitalize()) for f in findings if f not in asked],
-        "pooled": [f["name"] for f in findings if _pools(folder / "findings" / entry.name, f)],
+        "established": None if lead is None or lead["function"] in SCORES else lead["established"],
+        "findings_read": [s.record for s in saved],
+        "unasked": [s["title"].removeprefix(CANNOT.capitalize()) for s in saved if not s.found],
+        "pooled": [s["name"] for s in saved if s["name"] in pooled],
         "checks": len(checks),
         "failing": {level: sum(not c["ok"] and c["level"] == level for c in checks) for level in ("stops", "care")},
         "unmet": list(unmet.values()),
-        "tables": [(f["name"], name, file) for f in findings for name, file in f["tables"].items()],
+        "tables": [(finding, name, path.name) for finding, name, path in tables],
     }
-
-
-def _pools(home: Path, finding: dict) -> bool:
-    """Say whether a table of a finding shows groups that were pooled."""
-    tables = [home / file for file in finding["tables"].values()]
-    return any(POOLED in path.read_text(encoding="utf-8") for path in tables if path.is_file())
 
 
 # --- what the index says beyond the headlines ------------------------------------------------------------------------
@@ -133,25 +129,15 @@ def movement(previous: Path, folder: Path) -> list[str]:
         found = compare_runs(previous, folder)
     except (DataProblem, OSError, KeyError):  # its files are damaged, or of an older format
         return [say("not_comparable", since=since)]
-    asked = {entry.name for entry in Record.read(folder)[1].notebooks}
+    asked, words, lines = {entry.name for entry in Record.read(folder)[1].notebooks}, macros("moved.txt.j2"), []
     changed = [change for change in found.findings if change.notebook in asked]
-    lines = [line for change in changed if change.headline for line in _lines(change)]
+    for change in (change for change in changed if change.headline):
+        lines += [words.moved(change, ROWS), *(words.turned(change.id, check) for check in change.checks)]
+    lines = list(filter(None, lines))
     known = {"since": since, "inputs": ", ".join(c.what for c in found.inputs), "n": found.unchanged}
     data = say.told("other_data" if found.inputs else "same_data", **known)
     counts = say.told("same_one" if found.unchanged == 1 else "same", **known, others=len(changed))
     return [say("against", since=since, data=data, counts=counts, none="" if lines else say["no_headline"]), *lines]
-
-
-def _lines(change: FindingChange):
-    if change.kind != CHANGED:
-        yield f"{change.id}: {change.kind}"
-    elif change.movements:
-        told = "; ".join(movement_words(m).replace("->", "→") for m in change.movements[:ROWS])
-        left = len(change.movements) - ROWS
-        yield f"{change.id}: {told}{f'; and {left} more' if left > 0 else ''}"
-    elif change.before != change.after:
-        yield f"{change.id}, before: {change.before}"
-    yield from (f"{change.id}, check “{c.what}”: {c.before} → {c.after}" for c in change.checks)
 
 
 def headline_of(record: Record, folder: Path) -> str | None:
@@ -165,32 +151,6 @@ def headline_of(record: Record, folder: Path) -> str | None:
 # --- templates -------------------------------------------------------------------------------------------------------
 
 
-def rendered(template: str, **told) -> str:
-    """Return a template with what it shows; in HTML every text is escaped."""
-    return _environment().get_template(template).render(**told)
-
-
-def _write(template: str, path: Path, record: Record, **told) -> None:
-    path.write_text(rendered(template, record=record.told(), index=INDEX, **told), encoding="utf-8")
-
-
-@cache
-def _environment():
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (files(__package__) / "templates" / name).read_text("utf-8")),
-        autoescape=lambda name: name is None or ".html" in name or name.endswith(".css"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(shown=_shown, moment=moment, bound=_bound, md=lambda t: as_text(" ".join(t.split())))
-    environment.filters["movement"] = movement_words
-    return environment
-
-
 def _shown(value) -> str:
     """Return a value of JSON as a reader wants it."""
     if value is None or isinstance(value, bool):
@@ -198,6 +158,29 @@ def _shown(value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _bound(text: str) -> str:
-    """Return a sentence in which a line does not end between a number and its percent sign, or within ``n = 12``."""
-    return re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?==)|(?<=\bn =) (?=\d)", "\u00a0", text)
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader(__package__),
+    autoescape=lambda name: not name.endswith((".txt.j2", ".md.j2")),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+TEMPLATES.filters |= {"shown": _shown, "moment": moment, "movement": movement_words, "number": number, "repr": repr}
+TEMPLATES.filters["md"] = lambda text: as_text(" ".join(text.split()))
+# a line ends neither between a number and its percent sign, nor within n = 12
+TEMPLATES.filters["bound"] = lambda text: re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?==)|(?<=\bn =) (?=\d)", "\u00a0", text)
+
+
+def rendered(template: str, **told) -> str:
+    """Return a template with what it shows; in HTML every text is escaped."""
+    return TEMPLATES.get_template(template).render(**told)
+
+
+def macros(template: str):
+    """Return what a template defines, as functions."""
+    return TEMPLATES.get_template(template).module
+
+
+def _write(template: str, path: Path, record: Record, **told) -> None:
+    path.write_text(rendered(template, record=record.told(), index=INDEX, **told), encoding="utf-8")

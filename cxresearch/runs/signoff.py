@@ -9,7 +9,7 @@ import html
 import json
 import os
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter
@@ -19,6 +19,7 @@ from cxresearch.findings import words
 from cxresearch.runs.record import FAILED, RECORD, SIGN_OFFS, Record, hidden, moment
 
 HEAD, START, END = b"</h1>\n", b'<!-- sign-offs --><div class="note">', b"</div><!-- end of sign-offs -->\n"
+NAMED = 3  # files that voided a sign-off; of the others, how many
 say = words(__package__)
 
 
@@ -31,15 +32,16 @@ class SignOff(BaseModel):
     files: dict[str, str]
 
 
-def sign_run(folder, *, name: str, note: str, now: datetime) -> SignOff:
+def sign_run(folder, *, name: str, note: str, now: datetime | None = None) -> SignOff:
     """Record a sign-off in a run or batch and show it on its pages; refuse a failed one, and one without a name."""
     place, record = Record.read(folder)
     if record.status == FAILED:
         raise StudyProblem(f"{folder} failed: {record.became['reason']}; a failed run is not signed")
     if not name.strip():
         raise StudyProblem("a sign-off needs a name; give --name")
-    told = {"name": " ".join(name.split()), "note": " ".join(note.split()), "signed": now.isoformat(timespec="seconds")}
-    signed = SignOff(**told, files=digests(place))
+    told = {"name": " ".join(name.split()), "note": " ".join(note.split())}
+    when = (now or datetime.now(UTC)).isoformat(timespec="seconds")
+    signed = SignOff(**told, signed=when, files=digests(place))
     everybody = [s.model_dump() for s in (*sign_offs(place), signed)]
     _write(place / SIGN_OFFS, json.dumps(everybody, indent=1, ensure_ascii=False).encode())
     show_sign_offs(place)
@@ -95,22 +97,21 @@ def without_sign_offs(page: bytes) -> bytes:
     return before + head + rest if end and block.startswith(START) else page
 
 
-def show_sign_offs(folder: Path) -> list[tuple[str, bool]]:
-    """Put the sign-offs below the title of each page; return them in words, and whether they are void."""
-    states = [said(s, changed_since(s, folder)) for s in sign_offs(folder)]
-    shown = "".join(f"<p>{'<strong>' * void}{html.escape(text)}{'</strong>' * void}</p>" for text, void in states)
+def show_sign_offs(run) -> list[tuple[str, bool]]:
+    """Put the sign-offs below the title of each page; return each in words, with what voided it, and whether it is void."""
+    (folder, _), states, shown = Record.read(run), [], b""
+    for signed in sign_offs(folder):
+        note, changed = f": {signed.note.rstrip('.')}" if signed.note else "", changed_since(signed, folder)
+        text = say("signed", name=signed.name, when=moment(signed.signed), note=note)
+        more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+        text += say("void", files=", ".join(changed[:NAMED]) + more) if changed else ""
+        states.append((text, bool(changed)))
+        told = html.escape(text).encode()
+        shown += b"<p><strong>%b</strong></p>" % told if changed else b"<p>%b</p>" % told
     for page in sorted(folder.glob("*.html")):
         content = without_sign_offs(page.read_bytes())
-        _write(page, content.replace(HEAD, HEAD + START + shown.encode() + END, 1) if states else content)
+        _write(page, content.replace(HEAD, HEAD + START + shown + END, 1) if states else content)
     return states
-
-
-def said(signed: SignOff, changed: list[str]) -> tuple[str, bool]:
-    """Return a sign-off in one sentence, with what voided it, and whether it is void."""
-    note = f": {signed.note.rstrip('.')}" if signed.note else ""
-    line = say("signed", name=signed.name, when=moment(signed.signed), note=note)
-    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-    return (line + say("void", files=", ".join(changed[:3]) + more) if changed else line), bool(changed)
 
 
 def _write(path: Path, content: bytes) -> None:

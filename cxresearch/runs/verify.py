@@ -34,29 +34,31 @@ class Verified:
     versions: tuple[Change, ...]
 
 
-def verify_run(folder, *, notebooks=None, timeout=600.0, jobs=None) -> Verified:
+def verify_run(folder, *, notebooks=None) -> Verified:
     """Execute the notebooks of a run, or of each report of a batch, with the parameters of its record, and compare.
 
     Refused where an input or a notebook is not what it was: then the run cannot be repeated.
     """
     place, record = Record.read(folder)
-    was, now, headlines = {}, {}, {}
-    with make.Pool(jobs) as pool:
+    entries, was, now = {report.report: report for report in record.reports}, {}, {}
+    with make.Pool() as pool, tempfile.TemporaryDirectory(prefix="cxr-") as shelf:
         for label, home, run in record.runs(place):
-            inside = home.relative_to(place)
             plan = _plan_again(home, run, notebooks)
             with mirrored(plan.study, home.resolve()) as (beside, study):
-                again = make.make_run(replace(plan, study=study), beside, timeout=timeout, pool=pool, reproducible=True)
+                again = make.make_run(replace(plan, study=study), beside, pool=pool, reproducible=True)
                 for entry in run.notebooks:
                     if entry.withheld:
                         remove(entry.withheld, again.folder, entry.name)
                 write_pages(run, again.folder)  # with the clocks of the run itself
-                now |= _files(again.folder, inside)
-                headlines[label] = headline_of(run, again.folder)
-            was |= _files(home, inside)
-    if record.format == BATCH:
-        now |= _index_again(record, headlines)
-        was |= {name: content for name, content in _files(place).items() if "/" not in name}
+                now |= _files(again.folder, home.relative_to(place))
+                if label:
+                    entries[label].headline = headline_of(run, again.folder)
+            was |= _files(home, home.relative_to(place))
+        if record.format == BATCH:
+            write_batch_index(record, Path(shelf))  # with the headlines of the repetition, as is the log
+            record.write_log(Path(shelf))
+            now |= _files(Path(shelf))
+            was |= {name: content for name, content in _files(place).items() if "/" not in name}
     found = changes(was, now)
     close = tuple(c.what for c in found if c.kind == CHANGED and alike(c.what, c.before, c.after))
     different = tuple(f"{c.what}: {WORDS[c.kind]}" for c in found if c.what not in close)
@@ -64,17 +66,8 @@ def verify_run(folder, *, notebooks=None, timeout=600.0, jobs=None) -> Verified:
     return Verified(same, close, different, changes(record.versions, versions()))
 
 
-def _index_again(record: Record, headlines: dict) -> dict[str, bytes]:
-    """Return index and log of a batch, with the headlines of the repetition."""
-    told = [r.model_copy(update={"headline": headlines[r.report]} if r.folder else {}) for r in record.reports]
-    again = record.model_copy(update={"reports": told})
-    with tempfile.TemporaryDirectory(prefix="cxr-") as folder:
-        write_batch_index(again, Path(folder))
-        again.write_log(Path(folder))
-        return _files(Path(folder))
-
-
 def _plan_again(place: Path, record: Record, notebooks) -> Plan:
+    """Return the plan of a run with the parameters that it had."""
     entries = {entry.name: entry for entry in record.notebooks}
     plan = plan_run(place / record.study, only=list(entries), notebooks=notebooks)
     now = Record(inputs=dict(plan.inputs), queries=dict(plan.opened.queries))
@@ -83,13 +76,12 @@ def _plan_again(place: Path, record: Record, notebooks) -> Plan:
     if changed:
         advice = "put the earlier state back, or make a new run and compare the two"
         raise StudyProblem(f"{place} cannot be repeated: {', '.join(changed)} changed since it was made; {advice}")
-    return replace(plan, report=record.report, tasks=tuple(_as_recorded(t, entries[t.name]) for t in plan.tasks))
-
-
-def _as_recorded(task, entry):
-    recorded = {name: value for name, value in entry.parameters.items() if name != STUDY}
-    given = {name: value for name, value in recorded.items() if value != task.parameters[name]}
-    return replace(task, given=given, parameters=recorded)
+    tasks = []
+    for task in plan.tasks:
+        recorded = {name: value for name, value in entries[task.name].parameters.items() if name != STUDY}
+        given = {name: value for name, value in recorded.items() if value != task.parameters[name]}
+        tasks.append(replace(task, given=given, parameters=recorded))
+    return replace(plan, report=record.report, tasks=tuple(tasks))
 
 
 def _files(folder: Path, inside: Path = Path()) -> dict[str, bytes]:

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from browser.rendered import FUNCTIONS, render_foreign
+from cxresearch.runs.record import Record
 
 WIDE = 1280
 
@@ -76,17 +77,18 @@ def test_the_page_is_small_and_asks_nobody(example, watched):
 
 
 def test_a_study_without_parts_has_a_screen_without_them(tmp_path, example):
-    from cxresearch.runs.screen import Saved, first_screen, saved_of
+    from cxresearch.runs.saved import Saved, notebooks_of, saved_of
+    from cxresearch.runs.screen import first_screen
 
-    entries = json.loads((example / "run.json").read_text(encoding="utf-8"))["notebooks"]
-    whole = first_screen(saved_of(example, entries))
+    saved = saved_of(notebooks_of(example, Record.read(example)[1]))
+    whole = first_screen(saved)
     assert all(whole[part] for part in whole)
     for left, gone in [("scorecard", "charts"), ("drivers", "look"), ("segmentation", "segments")]:
-        screen = first_screen(saved_of(example, [e for e in entries if e["name"] != left]))
+        screen = first_screen([s for s in saved if s.page != left])
         assert not screen[gone], left
     assert not any(first_screen([]).values())
     refused = {"glance": {"n": 0, "method": "none"}, "established": False, "tables": {}, "highlights": None}
-    screen = first_screen([Saved({**s.record, **refused}, s.folder, s.page) for s in saved_of(example, entries)])
+    screen = first_screen([Saved({**s.record, **refused}, s.folder, s.page) for s in saved])
     assert not any(screen.values())  # what could not be asked stands with its question
 
 

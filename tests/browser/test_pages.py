@@ -14,7 +14,7 @@ from conftest import ROOT
 from waiting import wait_for
 
 import cxresearch as cx
-from cxresearch.runs.markup import from_html
+from cxresearch.runs.page import from_html
 
 EXAMPLE = ROOT / "reports/example"
 PAGES = ["index", *sorted(p.stem for p in EXAMPLE.glob("*.ipynb"))]

@@ -16,7 +16,7 @@ from browser.payloads import FORMULAS, notebook, payloads
 from browser.rendered import render_foreign
 from cxresearch.cli import main
 from cxresearch.errors import plain_text
-from cxresearch.runs.markup import from_markdown, plain
+from cxresearch.runs.page import from_markdown, plain
 
 TEXTS = payloads()
 PLAIN = "plain words"
