@@ -272,14 +272,11 @@ def difference_in_differences(
     """
     require_share("confidence", confidence)
     source, name, cells = read_panel(panel, outcome, unit, period, tuple(controls), every)
-    about, names = ("difference_in_differences", outcome, unit), cells["unit"].unique()
+    question, names, n = ("difference_in_differences", outcome, unit), cells["unit"].unique(), int(cells["n"].sum())
     if isinstance(since, str) and since in getattr(getattr(panel, "table", panel), "columns", ()):
-        found, reasons, lost, known = _staggered(panel, cells, names, unit, since, min_units, confidence)
-        summary = {"n": int(cells["n"].sum()), "method": say["did_staggered"], "established": not reasons}
-        known |= {**found.iloc[0], "outcome": name, "why": listing(reasons)}
-        told = [_verdict(known["estimate"], reasons), "did_groups"], known, confidence
-        more = dict(found=dict(lost_staggered=(lost, lost == 0)), drawn={"line": 0.0, "unit": name})
-        return statement(told, (*about, found, summary), source=source, **more)
+        began = by_unit(panel, unit, since, names)
+        told, *found, more = _staggered(cells, began, unit, name, min_units, confidence, n)
+        return statement(told, (*question, *found), source=source, **more)
     start, group = start_in(cells, since), treated_units(panel, names, unit, treated)
     complete = np.isfinite(changes(wide(cells, "y"), wide(cells, "weight"), start))
     require_units(group & complete, ~group & complete, min_units, unit)
@@ -301,20 +298,18 @@ def difference_in_differences(
     tried = [changes(clean[:, :start], W[:, :start], date) for date in range(2, start - 1)]
     placebo = welch(np.column_stack(tried), group, confidence)["t"] >= change["t"] if tried else []
     study, persons = _event_study(cells, Y, W, runs, group, start, confidence)
-    joint = np.nanmin([1.0, *adjusted_p_values(study["p_value"][:start], correction="holm")])
-    before = _trends_before(cells, runs, start) | {"joint": joint}
-    reasons, found = _doubts(table, before, placebo, Y.shape[1], confidence)
+    reasons, found = _doubts(cells, runs, start, table, study, placebo, confidence)
     study.loc[persons < getattr(panel, "min_base", 1), ["treated", "control", *ENDS]] = np.nan
     known = dict(treated=len(alone), control=len(group) - len(alone), periods=Y.shape[1], outcome=name)
     known |= dict(zip(("p", "welch", "wild"), table["p_value"])) | ends("naive", *naive)
     known |= {**table.iloc[0], "why": listing(reasons[:2])}
     keys = [_verdict(clustered[0], reasons), "did_units", "did_before_more" if naive[0] > 0 else "did_before_less"]
-    summary = {"n": int(cells["n"].sum()), "method": "two-way effects, CR2 by unit", "established": not reasons}
+    summary = {"n": n, "method": "two-way effects, CR2 by unit", "established": not reasons}
     drawn, axes = {"treated": "o-", "control": "o-"}, (say["did_x"], name, say["did_unit"])
     figure = dict(of="event_study", x="from_start", columns=drawn, upright=-0.5, axes=axes)
     further = {"event_study": study.drop(columns=["p_value", "t"])}
     return statement(
-        (keys, known, confidence), (*about, table, summary), source=source, found=found | dict(lost=(lost, lost == 0)),
+        (keys, known, confidence), (*question, table, summary), source=source, found=found | dict(lost=(lost, lost == 0)),
         further=further, fitted=fit, hidden=study["estimate"].isna().sum(), figure=figure,
     )  # fmt: skip
 
@@ -329,16 +324,6 @@ def _verdict(estimate, reasons) -> str:
     return "did_open" if reasons else "did_more" if estimate > 0 else "did_less"
 
 
-def _trends_before(cells, runs, start) -> dict:
-    """Return p of "slopes of units with and without were alike before", and the slopes found in half and 4 of 5 cases."""
-    early = (cells["t"] < start).to_numpy()
-    seen = cells[early].groupby([runs[early], "unit"]).size()  # a slope needs two periods
-    if (seen > 1).groupby(level=0).sum().min() < 3:
-        return dict.fromkeys(("p", "half", "most"), np.nan)
-    _, (*_, p), error = two_way(cells[early], [(runs * cells["t"])[early]])
-    return {"p": p, "half": 1.96 * error, "most": 2.8 * error}
-
-
 def _event_study(cells, Y, W, runs, group, start, confidence) -> tuple[pd.DataFrame, np.ndarray]:
     """Return by period the means of both groups and the difference of their changes since the mean before, and persons."""
     base = np.nansum((Y * W)[:, :start], axis=1) / np.nansum(W[:, :start], axis=1)
@@ -351,23 +336,29 @@ def _event_study(cells, Y, W, runs, group, start, confidence) -> tuple[pd.DataFr
     return study.join(welch(Y - base[:, None], group, confidence)), persons
 
 
-def _doubts(table, before, placebo, periods, confidence) -> tuple[list[str], dict]:
-    """Return why the effect is not established, and what was checked."""
+def _doubts(cells, runs, start, table, study, placebo, confidence) -> tuple[list[str], dict]:
+    """Return why the effect is not established, and what was checked; slopes before are found in half and 4 of 5 cases
+    where they are 1.96 and 2.8 errors.
+    """
+    early, trend, error = (cells["t"] < start).to_numpy(), np.nan, np.nan
+    seen = cells[early].groupby([runs[early], "unit"]).size()  # a slope needs two periods
+    if (seen > 1).groupby(level=0).sum().min() >= 3:
+        _, (*_, trend), error = two_way(cells[early], [(runs * cells["t"])[early]])
+    joint = np.nanmin([1.0, *adjusted_p_values(study["p_value"][:start], correction="holm")])
     effect, p, alpha = table.iloc[0], table["p_value"].iloc[:3], 1 - confidence
-    missed, bent = float(before["half"] * periods / 2), "unseen" if np.isnan(before["p"]) else "alike"
     found = dict(agree=(", ".join(map(p_words, p)), p.max() < alpha or p.min() >= alpha, "stops"))
-    for key, tested in ((bent, before["p"]), ("alike_joint", before["joint"])):
+    for key, tested in (("unseen" if np.isnan(trend) else "alike", trend), ("alike_joint", joint)):
         found[key] = round(float(tested), 4), tested >= 0.05, "stops"
-    found |= dict(missed=(missed, missed < abs(effect["estimate"])), power=(float(before["most"]), True, "info"))
+    missed = float(1.96 * error * len(study) / 2)
+    found |= dict(missed=(missed, missed < abs(effect["estimate"])), power=(float(2.8 * error), True, "info"))
     found |= dict(dates=(int(sum(placebo)), not any(placebo), "stops"))
     reasons = [say("holds_0", span=interval(*effect[ENDS[1:3]], confidence, 2))] * bool(p.iloc[0] >= alpha)
     failed = [(key, value) for key, (value, ok, *level) in found.items() if level == ["stops"] and not ok]
     return reasons + [say.told(f"why_{key}", value=value, dates=len(placebo)) for key, value in failed], found
 
 
-def _staggered(panel, cells, names, unit, since, min_units, confidence) -> tuple:
-    """Return the effect where the programme began at different times, doubts, units lost, counts; units left out in turn."""
-    began = by_unit(panel, unit, since, names)
+def _staggered(cells, began, unit, name, min_units, confidence, n) -> tuple:
+    """Return what is told of the effect where the programme began at different times; units are left out in turn."""
     starts = np.array([np.inf if pd.isna(value) else start_in(cells, value) for value in began], dtype=float)
     Y = wide(cells, "y")
     whole = np.isfinite(Y).all(axis=1)
@@ -378,5 +369,8 @@ def _staggered(panel, cells, names, unit, since, min_units, confidence) -> tuple
     row = t_interval(float(effect[0]), float(np.sqrt(spread[0, 0])), len(Y) - 1, confidence)
     reasons = [say("holds_0", span=interval(*row[1:3], confidence, 2))] if row[3] >= 1 - confidence else []
     found = pd.DataFrame([(say["did_row_4"], *row, len(Y))], columns=["term", *ENDS, "n"])
-    counts = dict(treated=int(runs.sum()), control=int((~runs).sum()), periods=Y.shape[1], p=row[3])
-    return found, reasons, lost, counts | dict(starts=len(np.unique(starts[runs])))
+    known = dict(treated=int(runs.sum()), control=int((~runs).sum()), periods=Y.shape[1], p=row[3], outcome=name)
+    known |= {**found.iloc[0], "starts": len(np.unique(starts[runs])), "why": listing(reasons)}
+    summary = {"n": n, "method": say["did_staggered"], "established": not reasons}
+    more = dict(found=dict(lost_staggered=(lost, lost == 0)), drawn={"line": 0.0, "unit": name})
+    return ([_verdict(row[0], reasons), "did_groups"], known, confidence), found, summary, more
