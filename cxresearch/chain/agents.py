@@ -44,8 +44,7 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
 
     Raises
     ------
-    DataProblem
-        No rating has a contact.
+    DataProblem : no rating has a contact.
 
     Examples
     --------
@@ -95,8 +94,7 @@ def agent_consistency(
 
     Raises
     ------
-    TooFewRespondents
-        Fewer than five agents have enough ratings.
+    TooFewRespondents : fewer than five agents have enough ratings.
 
     Examples
     --------
@@ -167,8 +165,7 @@ def rater_agreement(
 
     Raises
     ------
-    DataProblem
-        A rater rated a case twice, fewer than two raters, fewer than ten cases that two rated.
+    DataProblem : a rater rated a case twice, fewer than two raters, fewer than ten cases that two rated.
 
     Examples
     --------
@@ -225,8 +222,7 @@ def funnel(units, *, value, base, unit, kind: str, sd=None, confidence: float = 
 
     Raises
     ------
-    DataProblem
-        Shares outside 0-1, a mean without sd, a unit twice, fewer than five units.
+    DataProblem : shares outside 0-1, a mean without sd, a unit twice, fewer than five units.
 
     Examples
     --------
@@ -301,8 +297,7 @@ def process_chart(
 
     Raises
     ------
-    DataProblem
-        Rules without 1, fewer than two baseline periods, no variance in the baseline.
+    DataProblem : rules without 1, fewer than two baseline periods, no variance in the baseline.
 
     Examples
     --------

@@ -143,8 +143,7 @@ def unit_panel(
 
     Raises
     ------
-    DataProblem
-        No unit and period is in both, or a unit stands twice in a period.
+    DataProblem : no unit and period is in both, or a unit stands twice in a period.
 
     Examples
     --------
@@ -197,8 +196,7 @@ def unit_reliability(
 
     Raises
     ------
-    DataProblem
-        Text for numbers, a unit twice in a period where rows are means, fewer than two means that are large enough.
+    DataProblem : text for numbers, a unit twice in a period where rows are means, fewer than two large enough means.
 
     Examples
     --------
@@ -264,8 +262,7 @@ def lead_lag_units(panel, *, cause, outcome, unit, period, confidence: float = 0
 
     Raises
     ------
-    DataProblem
-        One period, a unit twice in a period, a column without variance.
+    DataProblem : one period, a unit twice in a period, a column without variance.
 
     Examples
     --------
@@ -320,8 +317,7 @@ def service_profit_chain(
 
     Raises
     ------
-    DataProblem
-        One period where a lag is asked for, a unit twice in a period, a reliability outside 0-1.
+    DataProblem : one period where a lag is asked for, a unit twice in a period, a reliability outside 0-1.
 
     Examples
     --------

@@ -92,8 +92,7 @@ def loyalty_ratios(
 
     Raises
     ------
-    DataProblem
-        An outcome not of 0 and 1, begun before the score, or that defines the groups; never 30 in both groups.
+    DataProblem : an outcome not of 0 and 1, begun before the score, or that defines the groups; under 30 in a group.
 
     Examples
     --------
@@ -223,8 +222,7 @@ def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivale
 
     Raises
     ------
-    DataProblem
-        A quoted share outside 0-1, an item that is not 0 and 1 and has no threshold, no item.
+    DataProblem : a quoted share outside 0-1, an item that is not 0 and 1 and has no threshold, no item.
 
     Examples
     --------
@@ -280,8 +278,7 @@ def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement
 
     Raises
     ------
-    DataProblem
-        Fewer than 30 persons, or than the floor, are known in both.
+    DataProblem : fewer than 30 persons, or than the floor, are known in both.
 
     Examples
     --------
@@ -338,8 +335,7 @@ def weigh_myths(
 
     Raises
     ------
-    DataProblem
-        An unknown kind, a column that is not there, fewer than 100 answers to the outcome.
+    DataProblem : an unknown kind, a column that is not there, fewer than 100 answers to the outcome.
 
     Examples
     --------

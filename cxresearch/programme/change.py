@@ -135,8 +135,7 @@ def interrupted_series(
 
     Raises
     ------
-    DataProblem
-        Too few periods on a side, a period that is missing, a date outside the data.
+    DataProblem : too few periods on a side, a period that is missing, a date outside the data.
 
     Examples
     --------
@@ -259,8 +258,7 @@ def difference_in_differences(
 
     Raises
     ------
-    DataProblem
-        Too few units, a date outside the data, a treated column of more than two values.
+    DataProblem : too few units, a date outside the data, a treated column of more than two values.
 
     Examples
     --------

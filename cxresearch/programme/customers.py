@@ -98,8 +98,7 @@ def acquisition(
 
     Raises
     ------
-    DataProblem
-        No `since` (left-truncated), nobody since the record begins, fewer than two complete periods.
+    DataProblem : no `since` (left-truncated), nobody since the record begins, fewer than two complete periods.
 
     Examples
     --------
@@ -155,8 +154,7 @@ def cohort_retention(
 
     Raises
     ------
-    DataProblem
-        Fewer than two complete periods, no cohort that can be followed, or (TooFewRespondents) none over the floor.
+    DataProblem : fewer than two complete periods, no cohort that can be followed, or none over the floor.
 
     Examples
     --------
@@ -271,8 +269,7 @@ def cost_ratios(
 
     Raises
     ------
-    DataProblem
-        No roles, no share, one period, several currencies, nobody won.
+    DataProblem : no roles, no share, one period, several currencies, nobody won.
 
     Examples
     --------
@@ -350,8 +347,7 @@ def payback(
 
     Raises
     ------
-    DataProblem
-        A cost that is not above 0, nobody new, or (TooFewRespondents) fewer than `min_rows` seen for a month.
+    DataProblem : a cost that is not above 0, nobody new, or (TooFewRespondents) fewer than `min_rows` seen for a month.
 
     Examples
     --------

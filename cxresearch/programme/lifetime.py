@@ -265,8 +265,7 @@ def fit_lifetime(
 
     Raises
     ------
-    DataProblem
-        Nobody buys twice, the record is too short, or (TooFewRespondents) fewer than `min_rows` customers.
+    DataProblem : nobody buys twice, the record is too short, or (TooFewRespondents) fewer than `min_rows` customers.
 
     Examples
     --------
