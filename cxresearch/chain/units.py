@@ -117,10 +117,13 @@ def over_periods(table: pd.DataFrame, unit, period, columns, lag: int) -> pd.Dat
     periods = table[period].nunique()
     say.refuse_if(lag and periods < 2, "one_period", period=period)
     say.refuse_if(lag not in range(periods), "no_lag", lag=lag, most=periods - 1)
-    wide, moved = table.pivot(index=unit, columns=period, values=columns), {}
-    for at, by in (("", 0), (" before", lag), (" after", -lag)):
-        moved |= {f"{c}{at}": wide[c].shift(by, axis="columns").stack(future_stack=True) for c in columns}
-    return pd.DataFrame(moved).dropna(subset=columns, how="all").rename_axis(["unit", "period"]).reset_index()
+    place = {label: k for k, label in enumerate(sorted(table[period].unique()))}
+    rows = table[[unit, period, *columns]].set_axis(["unit", "period", *columns], axis=1)
+    found = rows = rows.assign(period=rows["period"].map(place)).dropna(subset=columns, how="all")
+    for at, by in ((" before", lag), (" after", -lag)):
+        moved = rows.assign(period=rows["period"] + by)
+        found = found.merge(moved, how="left", on=["unit", "period"], suffixes=("", at))
+    return found
 
 
 def product_interval(a, a_error, b, b_error, *, n_boot: int, confidence: float, seed) -> tuple[float, float]:
