@@ -324,8 +324,9 @@ def test_what_cannot_be_asked_is_refused_with_the_reason(function, table, option
 
 
 def test_employees_under_the_floor_and_units_of_few_answers_are_hidden():
-    answers = pd.DataFrame({"shop": np.repeat(["a", "b", "c"], [30, 30, 6]), "wave": "1", "q": 5.0})
-    staff = pd.DataFrame({"unit": list("abc"), "period": "1", "engagement": [3.0, 4.0, 5.0], "n": [20, 8, 20]})
+    answers = pd.DataFrame({"shop": np.repeat(list("abcd"), [30, 30, 6, 30]), "wave": "1", "q": 5.0})
+    staff = pd.DataFrame({"unit": list("abcd"), "period": "1", "engagement": [3.0, 4.0, 5.0, 4.0]})
+    staff["n"] = [20, 8, 20, None]  # how many they are is not known: perhaps a few
     answers, staff = cx.as_survey(answers, wave="wave", min_base=10), cx.as_table(staff, min_base=10)
     made = cx.unit_panel(staff, answers, items=["q"], answers_unit="shop", n="n")
     assert made.table["unit"].tolist() == ["a"]
@@ -345,8 +346,8 @@ def test_employees_under_the_floor_and_units_of_few_answers_are_hidden():
 
 
 def test_a_rating_is_joined_to_its_contact_or_to_the_last_before_it_and_this_is_said():
-    calls = pd.DataFrame({"contact": ["c1", "c2", "c3"], "customer": ["a", "a", "b"], "agent": ["X", "Y", "X"],
-                          "time": ["2025-01-01", "2025-01-20", "2025-01-05"]})  # fmt: skip
+    calls = pd.DataFrame({"contact": ["c1", "c2", "c3", "c4"], "customer": ["a", "a", "b", "b"], "agent": list("XYXZ"),
+                          "time": ["2025-01-01", "2025-01-20", "2025-01-05", None]})  # fmt: skip
     days = pd.to_datetime(["2025-01-22", "2025-01-06", "2025-06-01"])
     answers = pd.DataFrame({"customer": ["a", "b", "b"], "day": days, "q": [5, 6, 7]})
     last = cx.rated_contacts(cx.as_survey(answers, asked_at="day"), calls, rating="q").table

@@ -56,8 +56,9 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
     rated = survey.table.dropna(subset=[rating])
     named = "contact" in rated and "contact" in contacts
     require_columns(contacts, "time", by := "contact" if named else "customer", where="interactions")
-    contacts = contacts.assign(time=pd.to_datetime(contacts["time"]).astype("datetime64[ns]")).dropna(subset=[by])
-    contacts = contacts[[c for c in contacts if c in (by, "time") or c not in rated]].sort_values("time", kind="stable")
+    contacts = contacts[[c for c in contacts if c in (by, "time") or c not in rated]].dropna(subset=[by, "time"])
+    contacts = contacts.assign(time=pd.to_datetime(contacts["time"]).astype("datetime64[ns]"))
+    contacts = contacts.sort_values("time", kind="stable")
     if named:
         found = rated.merge(contacts, on=by)
         occasion, how = found["contact"], "named by id"

@@ -66,13 +66,10 @@ def opened(data, *keys, numbers, confidence: float, once="", gaps: bool = False)
     if isinstance(data, Finding):  # of a step before this one, that could not be taken
         raise DataProblem(data.sentence().rstrip("."))
     require_share("confidence", confidence)
-    source, columns = (
-        data if isinstance(data, (Survey, Table)) else as_table(data),
-        [c for c in numbers if c is not None],
-    )
-    keys = [key for key in keys if key is not None]
-    require_columns(table := source.table, *keys, *columns, where=once or "the table")
-    for column in columns:
+    source = data if isinstance(data, (Survey, Table)) else as_table(data)
+    keys, numbers = ([c for c in columns if c is not None] for columns in (keys, numbers))
+    require_columns(table := source.table, *keys, *numbers, where=once or "the table")
+    for column in numbers:
         values = pd.to_numeric(table[column], errors="coerce").astype(float)
         text = (values.isna() & table[column].notna()).to_numpy()
         first = dict(row=text.argmax(), value=next(iter(table[column][text]), None))
@@ -82,7 +79,7 @@ def opened(data, *keys, numbers, confidence: float, once="", gaps: bool = False)
     if weight:
         checks += (Check("weights", weight, "rows with a weight above zero count alike here", False, "info"),)
         table = table[table[weight] != 0]
-    table = table.dropna(subset=keys if gaps else [*keys, *columns]).reset_index(drop=True)
+    table = table.dropna(subset=keys if gaps else [*keys, *numbers]).reset_index(drop=True)
     twice, within = table[table.duplicated(keys[:2])][keys[0]].tolist(), f" in one {keys[1]}" if len(keys) > 1 else ""
     say.refuse_if(once and twice, "twice", where=once, unit=keys[0], value=next(iter(twice), None), within=within)
     known = dict(labels=source.labels, min_base=source.min_base, condition=getattr(source, "condition", ""))
@@ -159,21 +156,17 @@ def unit_panel(
     said, floor = survey.table, max(survey.min_base, staff.min_base)
     items, at, wave = [item for item in items if item is not None], answers_unit or unit, survey.wave or period
     require_columns(said, at, wave, *items, where="the answers")
-    rows = said[[at, wave]].astype(str).set_axis(keys, axis=1)
     person = person_codes(said[survey.respondent]) if survey.respondent else np.arange(len(said))
-    rows = rows.assign(weight=survey.weights(), person=person)
+    rows = said[[at, wave]].astype(str).set_axis(keys, axis=1).assign(weight=survey.weights(), person=person)
     means, least = {}, max(min_answers, floor)
     for item in items:
-        scored = rows.assign(score=pd.to_numeric(said[item]) * rows["weight"])[
-            said[item].notna() & (rows["weight"] > 0)
-        ]
-        cells = scored.groupby(keys)
+        scored = rows.assign(score=pd.to_numeric(said[item]) * rows["weight"])
+        cells = scored[said[item].notna() & (rows["weight"] > 0)].groupby(keys)
         means[item] = (cells["score"].sum() / cells["weight"].sum()).where(cells["person"].nunique() >= least)
-    few = np.zeros(len(own), dtype=bool) if n is None else (own[n] < floor).to_numpy()
+    means = pd.DataFrame(means).dropna(how="all").reset_index()
+    few = np.zeros(len(own), dtype=bool) if n is None else ~(own[n] >= floor).to_numpy()  # nor where nobody knows
     shown = own[~few].assign(unit=own[unit].astype(str), period=own[period].astype(str))
-    panel = shown.drop(columns=items, errors="ignore").merge(
-        pd.DataFrame(means).dropna(how="all").reset_index(), on=keys
-    )
+    panel = shown.drop(columns=items, errors="ignore").merge(means, on=keys)
     have = (listing(t[key].unique()[:3]) for t in (shown, rows) for key in keys)
     have = dict(zip(("there", "then", "here", "now"), have), unit=unit, period=period, floor=least)
     say.refuse_if(panel.empty, "no_panel", **have)
