@@ -7,6 +7,7 @@ import argparse
 import json
 import signal
 import sys
+import traceback
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -41,8 +42,6 @@ def main(arguments: list[str] | None = None) -> int:
         print("cxresearch: interrupted; nothing was kept of this run", file=sys.stderr)
         return INTERRUPTED
     except Exception:
-        import traceback
-
         traceback.print_exc()
         print("cxresearch: this is ours to mend, not a fault of the study; please report it", file=sys.stderr)
         return OURS
@@ -83,8 +82,6 @@ REPORT = _option("report", "entry under 'reports:' of the study; default: all no
 RUN = _option("run", "folder of the run", "RUN")
 NOTEBOOKS = _option("--notebooks", "folder of the notebooks; default: notebooks/ here or above, else our own", "DIR")
 JOBS = _option("--jobs", "notebooks at a time; default: one for each core", "N", type=_count)
-
-# --- a study ---------------------------------------------------------------------------------------------------------
 
 
 @_command(
@@ -173,9 +170,6 @@ def _lab(given) -> int:
     return open_lab(given.study, notebooks=given.notebooks, browser=not given.no_browser)
 
 
-# --- a run -----------------------------------------------------------------------------------------------------------
-
-
 @_command(
     STUDY,
     REPORT,
@@ -261,9 +255,6 @@ class _Progress:
         line = f"{status:<7}  {report or ended.name:<{self.width}.30}  {seconds}  {ended.reason or ''}"
         print(line.rstrip(), flush=True)
         self.bar.update(self.bar.n < self.bar.total)  # what is withheld is told twice
-
-
-# --- finished runs ---------------------------------------------------------------------------------------------------
 
 
 @_command(_option("before", "folder of the earlier run", "RUN"), _option("after", "folder of the later run", "RUN"))

@@ -27,8 +27,8 @@ ENDINGS = tuple(ending for _, endings, _ in READERS for ending in endings)
 
 
 class Held(NamedTuple):
-    """A file that holds, or held, the person: how many rows (None: look through it by hand), its SHA-256 as it was,
-    and how many further names (hard links) its content has, under which it stays as it was."""
+    """A file that holds, or held, the person: rows (None: look through it by hand), SHA-256 as it was, and how many
+    further names (hard links) its content has, under which it stays as it was."""
 
     table: str
     file: str
@@ -38,11 +38,8 @@ class Held(NamedTuple):
 
 
 class Forgotten(NamedTuple):
-    """What `forget` found, and removed unless it was only asked to look.
-
-    Files that hold the person or that only you can search; tables from a database, which is not touched; files of the
-    study's folders that it does not name, which were not searched; runs made from these very files, and from others.
-    """
+    """What `forget` found: files that hold the person or that only you can search; tables from a database, which is not
+    touched; files beside them that the study does not name; runs made from these very files, and from others."""
 
     files: list[Held]
     databases: list[str]
@@ -59,13 +56,8 @@ class Forgotten(NamedTuple):
 def forget(study, person: str, *, project: Path, remove: bool) -> Forgotten:
     """Find the rows of a person in every file of a study by respondent and customer, and remove them if asked to.
 
-    Ids are compared as a study compares them, and links followed. Runs are looked for in ``reports`` of
-    `project` and of the folders above the study.
-
-    Raises
-    ------
-    StudyProblem, DataProblem
-        If the study is wrong, `person` is empty, or a file that holds them cannot be written.
+    Ids are compared as a study compares them, and links followed. Runs are looked for in ``reports`` of `project` and
+    of the folders above the study. Refused if `person` is empty, or a file that holds them cannot be written.
     """
     if not looks_like(person):
         raise DataProblem("the id is empty; name the person as the files do")

@@ -109,9 +109,6 @@ def _open_points(screen: dict, entries: dict, titles: dict, leads: dict) -> list
     return lines or [("Every question was answered, and what is claimed is established.", SAID)]
 
 
-# --- charts ----------------------------------------------------------------------------------------------------------
-
-
 def _add_chart(slide, chart: Chart, alternative: str) -> None:
     """Add a chart, which carries a workbook of what it shows, and is drawn by a template of its XML."""
     scale, low, high = max(map(abs, chart.values)), min(chart.low or chart.values), max(chart.high or chart.values)

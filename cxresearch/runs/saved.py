@@ -34,11 +34,6 @@ def saved_of(notebooks: Mapping[str, tuple[Path, NotebookEntry]]) -> "list[Saved
     ]
 
 
-def by_kept_key(told: Mapping) -> dict:
-    """Return a mapping by its keys as tables hold them: an end of a line is one character."""
-    return {re.sub(r"\r\n?", "\n", key): value for key, value in told.items()}
-
-
 @dataclass(frozen=True)
 class Saved:
     """A finding as a notebook saved it, and where its page is."""
@@ -56,11 +51,6 @@ class Saved:
         return self.record.get("glance", {}).get("method") != "none"
 
     @property
-    def moved(self) -> dict[str, str]:
-        """How each touchpoint moved that did, in words, by its key as tables hold it."""
-        return by_kept_key(self["highlights"]["moved"])
-
-    @property
     def sentences(self) -> tuple[str, str]:
         """The first sentence, which its title is without what stands in brackets, and the others."""
         told, title = self["sentence"], BRACKETS.sub("", self.record.get("title", ""))
@@ -70,6 +60,11 @@ class Saved:
         if len(first.split()) <= LONGEST:
             return first, rest
         return f"{self['title']}.", f"{'; '.join(BRACKETS.findall(first))}. {rest}".strip()
+
+    def by_key(self, highlight: str) -> dict:
+        """Return what is told of each item, by its key as tables hold it: an end of a line is one character."""
+        told = (self["highlights"] or {}).get(highlight, {})
+        return {re.sub(r"\r\n?", "\n", key): value for key, value in told.items()}
 
     def table(self, name: str = "tidy") -> pd.DataFrame:
         """Return a table with its cells as they were before they were kept from acting, and words for its first column."""
@@ -102,7 +97,7 @@ def chart_of(saved: Saved) -> Chart | None:
         wide = table.pivot(index="words", columns="wave", values="estimate")[list(dict.fromkeys(table["wave"]))]
         lines = {name: [None if pd.isna(v) else v for v in row] for name, row in zip(wide.index, wide.to_numpy())}
         values = [v for row in lines.values() for v in row if v is not None]
-        marked = tuple(table.loc[table["term"].isin(saved.moved), "words"].unique())
+        marked = tuple(table.loc[table["term"].isin(saved.by_key("moved")), "words"].unique())
         return Chart(list(wide.columns), values, None, None, saved["highlights"]["unit"], False, lines, marked)
     wanted, labels = saved["chart"] or {}, saved["labels"] or {}
     known = [[wanted[name] for name in ("value", "low", "high")]] if wanted else [names.split() for names in VALUES]

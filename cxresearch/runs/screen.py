@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from cxresearch.findings import listing, number, percent, words
-from cxresearch.runs.saved import BRACKETS, Saved, by_kept_key
+from cxresearch.runs.saved import BRACKETS, Saved
 
 say = words(__package__)
 
@@ -44,8 +44,9 @@ def first_screen(all_of: list[Saved], targets: Mapping[str, float] | None = None
     base = say("base_customers", n=number(kinds["glance"]["n"], 0)) if kinds else ""
     if quality:
         base = say("base" if ends else "base_one", n=number(quality["glance"]["n"], 0), level=alike, **ends)
-    told = [_now(lead, change), (f"{trend['title']}.", trend.page) if trend else None, _most(placed)]
-    lines = [line for line in told if line]
+    lines = [(_now(lead, change), lead.page)] if lead else []
+    lines += [(f"{trend['title']}.", trend.page)] if trend else []
+    lines += [(_most(placed), placed.page)] if placed else []
     said = {key: change[key] for key in ("title", "sentence")} if change else {}
     return {
         "base": base,
@@ -60,32 +61,28 @@ def first_screen(all_of: list[Saved], targets: Mapping[str, float] | None = None
     }
 
 
-def _now(score: Saved | None, change: Saved | None) -> tuple[str, str] | None:
-    if not score:
-        return None
+def _now(score: Saved, change: Saved | None) -> str:
     told = score["highlights"]
     measure = told["measure"].capitalize() if score["function"] == "nps" else f"{score['what']}: {told['measure']},"
     text = say.told("now" if "wave" in told else "now_one", **told | {"measure": measure})
     moved = change["highlights"] if change else {}
     if moved and moved.get("wave") == told.get("wave"):
-        return say.told(f"moved_{moved['verdict']}", **moved | {"now": text}), score.page
-    return f"{text}.", score.page
+        return say.told(f"moved_{moved['verdict']}", **moved | {"now": text})
+    return f"{text}."
 
 
-def _most(placed: Saved | None) -> tuple[str, str] | None:
-    if placed is None:
-        return None
+def _most(placed: Saved) -> str:
     lead, what = (placed["highlights"] or {}).get("lead", []), placed["what"]
     if not placed["established"] or not 0 < len(lead) <= MOST_TIED or len(table := placed.table()) < 2:
-        return say("drivers_open", what=what), placed.page
+        return say("drivers_open", what=what)
     table = table.sort_values("share", ascending=False, kind="stable").set_index("term")
     top = table.loc[lead] if len(lead) > 1 else table.head(2)
     low, others = top.loc[top["estimate"].idxmin()], top.drop(top["estimate"].idxmin())
     apart = low["conf_high"] < others["conf_low"].min()  # else none of them is told to be rated lower
     known = {"what": what, "lower": say("lower", name=low["words"]) if apart else ""}
     if len(lead) > 1:
-        return say("lead_tied", first=listing(top["words"]), **known), placed.page
-    return say("lead", first=top["words"].iloc[0], second=top["words"].iloc[1], **known), placed.page
+        return say("lead_tied", first=listing(top["words"]), **known)
+    return say("lead", first=top["words"].iloc[0], second=top["words"].iloc[1], **known)
 
 
 def _tile(saved: Saved, targets: Mapping[str, float], *, told_above: bool) -> dict:
@@ -119,7 +116,7 @@ def _look(placed, trend, importance, coverage, topics) -> list[dict]:
     if not placed or not placed["established"]:
         return []
     table = placed.table().sort_values("share", ascending=False, kind="stable").reset_index(drop=True)
-    moved = trend.moved if trend else {}
+    moved = trend.by_key("moved") if trend else {}
     low = table["estimate"] <= table["estimate"].median()
     chosen = table[((table["share"] > 1 / len(table)) & (low | (table.index == 0))) | table["term"].isin(moved)].head(5)
     if len(chosen) < 3:
@@ -127,7 +124,7 @@ def _look(placed, trend, importance, coverage, topics) -> list[dict]:
     owners = dict(coverage.table()[["measured_by", "owner"]].dropna().to_numpy()) if coverage else {}
     slopes = importance.table().set_index("term")["per_point_low"] if importance else {}
     complaints = topics.table().set_index("term")["negative"].dropna() if topics else {}
-    quotes = by_kept_key((topics["highlights"] or {}).get("quotes", {})) if topics else {}
+    quotes = topics.by_key("quotes") if topics else {}
     entries = []
     for _, row in chosen.iterrows():
         term = row["term"]

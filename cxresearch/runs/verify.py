@@ -23,10 +23,8 @@ WORDS = {NEW: "only in the repetition", GONE: "not in the repetition", CHANGED: 
 
 @dataclass(frozen=True)
 class Verified:
-    """What came of executing a run again: files of the same bytes, the same to six digits, and different.
-
-    `versions` are those that are not the run's: where tables differ, the first place to look.
-    """
+    """What came of executing a run again: files of the same bytes, the same to six digits, and different; and versions
+    that are not the run's, where tables differ the first place to look."""
 
     same: tuple[str, ...]
     close: tuple[str, ...]
