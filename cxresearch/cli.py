@@ -273,7 +273,7 @@ def _verify(given) -> int:
     """Execute a run again and hold tables, notebooks and pages against it; which files have the same bytes, which are
     the same to six digits (last digits depend on the processor), which differ. Exit status 1 if one does."""
     from cxresearch.runs.render import rendered
-    from cxresearch.runs.verify import verify_run
+    from cxresearch.runs.review import verify_run
 
     found = verify_run(given.run, notebooks=given.notebooks)
     print(rendered("verify.txt.j2", found=found), end="")
@@ -286,7 +286,7 @@ def _sign(given) -> int:
 
     Without --name, say who signed and whether it still holds: exit status 1 if not, or if nobody signed.
     """
-    from cxresearch.runs.signoff import show_sign_offs, sign_run
+    from cxresearch.runs.review import show_sign_offs, sign_run
 
     if given.name is not None:
         sign_run(given.run, name=given.name, note=given.note)

@@ -15,10 +15,9 @@ from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
 from cxresearch.inference import wilson_interval
 from cxresearch.runs import make_run, plan_run
-from cxresearch.runs.compare import Movement, alike, compare_runs, difference_interval, movement_words
+from cxresearch.runs.compare import END, START, Movement, alike, compare_runs, difference_interval, movement_words
 from cxresearch.runs.record import Record, moment
-from cxresearch.runs.signoff import END, START, changed_since, sign_offs, sign_run
-from cxresearch.runs.verify import verify_run
+from cxresearch.runs.review import changed_since, sign_offs, sign_run, verify_run
 
 FIND = """
 import cxresearch as cx

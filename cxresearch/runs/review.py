@@ -1,24 +1,32 @@
-"""Execute a run again from its record, and hold its findings, its executed notebooks and its pages against that.
+"""A finished run reviewed: executed again and held against what it was, and signed by who read it.
 
-On one processor the bytes are the same; on another, which computes last digits differently, numbers to six digits.
+On one processor the bytes are the same; on another, which computes last digits differently, numbers to six digits. A
+sign-off holds the digest of every file of the run. It shows that nothing changed since; it does not prove who wrote it,
+since whoever can write the folder can write the sign-off.
 """
 
+import html
+import json
 import tempfile
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import BaseModel, TypeAdapter
+
 from cxresearch.errors import StudyProblem
+from cxresearch.findings import words
 from cxresearch.runs import make
 from cxresearch.runs.cluster import mirrored
-from cxresearch.runs.compare import CHANGED, GONE, NEW, Change, alike, changes
+from cxresearch.runs.compare import CHANGED, Change, alike, changes, contents, digests, with_sign_offs
 from cxresearch.runs.notebooks import STUDY
 from cxresearch.runs.plan import Plan, plan_run
-from cxresearch.runs.record import BATCH, Record, versions
+from cxresearch.runs.record import BATCH, FAILED, SIGN_OFFS, Record, hidden, moment, versions
 from cxresearch.runs.render import headline_of, write_batch_index, write_pages
-from cxresearch.runs.signoff import contents
 from cxresearch.runs.withhold import remove
 
-WORDS = {NEW: "only in the repetition", GONE: "not in the repetition", CHANGED: "not the same to six digits"}
+NAMED = 3  # files that voided a sign-off; of the others, how many
+say = words(__package__)
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,7 @@ class Verified:
 
     same: tuple[str, ...]
     close: tuple[str, ...]
-    different: tuple[str, ...]
+    different: tuple[Change, ...]
     versions: tuple[Change, ...]
 
 
@@ -59,8 +67,8 @@ def verify_run(folder, *, notebooks=None) -> Verified:
             was |= {name: content for name, content in _files(place).items() if "/" not in name}
     found = changes(was, now)
     close = tuple(c.what for c in found if c.kind == CHANGED and alike(c.what, c.before, c.after))
-    different = tuple(f"{c.what}: {WORDS[c.kind]}" for c in found if c.what not in close)
     same = tuple(sorted(f for f in was if was[f] == now.get(f)))
+    different = tuple(c for c in found if c.what not in close)
     return Verified(same, close, different, changes(record.versions, versions()))
 
 
@@ -86,3 +94,67 @@ def _files(folder: Path, inside: Path = Path()) -> dict[str, bytes]:
     """Return what a run consists of beside its record by the path that it has `inside` a batch."""
     found = contents(folder, Record.of(folder))
     return {(inside / name).as_posix(): content for name, content in found if isinstance(content, bytes)}
+
+
+class SignOff(BaseModel):
+    """Who signed, what they said, when (ISO, UTC), and the digest of each file as it was then."""
+
+    name: str
+    note: str
+    signed: str
+    files: dict[str, str]
+
+
+def sign_run(folder, *, name: str, note: str, now: datetime | None = None) -> SignOff:
+    """Record a sign-off in a run or batch and show it on its pages; refuse a failed one, and one without a name."""
+    place, record = Record.read(folder)
+    if record.status == FAILED:
+        raise StudyProblem(f"{folder} failed: {record.became['reason']}; a failed run is not signed")
+    if not name.strip():
+        raise StudyProblem("a sign-off needs a name; give --name")
+    told = {"name": " ".join(name.split()), "note": " ".join(note.split())}
+    when = (now or datetime.now(UTC)).isoformat(timespec="seconds")
+    signed = SignOff(**told, signed=when, files=digests(place))
+    everybody = [s.model_dump() for s in (*sign_offs(place), signed)]
+    _write(place / SIGN_OFFS, json.dumps(everybody, indent=1, ensure_ascii=False).encode())
+    show_sign_offs(place)
+    return signed
+
+
+def sign_offs(folder: Path) -> list[SignOff]:
+    """Return the sign-offs of a run, the oldest first."""
+    try:
+        return TypeAdapter(list[SignOff]).validate_json((folder / SIGN_OFFS).read_bytes())
+    except OSError:
+        return []
+    except ValueError:
+        raise StudyProblem(f"{folder / SIGN_OFFS} cannot be read; remove it and sign anew") from None
+
+
+def changed_since(signed: SignOff, folder: Path) -> list[str]:
+    """Return the files that are not what they were when the run was signed; none while the sign-off is valid."""
+    now = digests(folder)
+    return sorted(f for f in signed.files.keys() | now.keys() if signed.files.get(f) != now.get(f))
+
+
+def show_sign_offs(run) -> list[tuple[str, bool]]:
+    """Put the sign-offs below the title of each page; return each in words, with what voided it, and whether it is void."""
+    (folder, _), states, shown = Record.read(run), [], b""
+    for signed in sign_offs(folder):
+        note, changed = f": {signed.note.rstrip('.')}" if signed.note else "", changed_since(signed, folder)
+        text = say("signed", name=signed.name, when=moment(signed.signed), note=note)
+        more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+        text += say("void", files=", ".join(changed[:NAMED]) + more) if changed else ""
+        states.append((text, bool(changed)))
+        told = html.escape(text).encode()
+        shown += b"<p><strong>%b</strong></p>" % told if changed else b"<p>%b</p>" % told
+    for page in sorted(folder.glob("*.html")):
+        _write(page, with_sign_offs(page.read_bytes(), shown))
+    return states
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file whole: it may be linked into another run, which must keep what it has."""
+    beside = hidden(path)
+    beside.write_bytes(content)
+    beside.replace(path)
