@@ -6,7 +6,6 @@ columns. Excel, SPSS, JSON and databases are named, not changed. What others wro
 
 import csv
 import hashlib
-import os
 import re
 from collections.abc import Callable
 from datetime import date
@@ -16,14 +15,13 @@ from typing import NamedTuple
 
 from cxresearch.errors import DataProblem, plain_text
 from cxresearch.privacy.identifiers import looks_like
-from cxresearch.runs.record import RECORD, Record
+from cxresearch.runs.record import RECORD, Record, hidden
 from cxresearch.sources import READERS, WHITESPACE, expand, separator_of
 from cxresearch.study import open_study
 
 PEOPLE = ("respondent", "customer")
-TEXT, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
 WIDE = re.compile("utf.?(16|32)", re.I)  # encodings in which a line does not end with a byte of its own
-ENDINGS = tuple(ending for _, endings, _ in READERS for ending in endings)
+KINDS = {ending: kind for kind, endings, _ in READERS for ending in endings}
 
 
 class Held(NamedTuple):
@@ -72,7 +70,7 @@ def forget(study, person: str, *, project: Path, remove: bool) -> Forgotten:
     files = [held for held in found if held.rows != 0]
     named = {path.resolve() for path in opened.files}
     folders = {folder for path in opened.files for folder in (path.parent.resolve(), path.resolve().parent)}
-    tables = (p for folder in folders for p in folder.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
+    tables = (p for folder in folders for p in folder.iterdir() if p.suffix.lower() in KINDS and p.is_file())
     beside = {path.name for path in tables if path.resolve() not in named}  # copies may be among them
     return Forgotten(
         files, databases, sorted(beside), *_runs([project, *place.resolve().parents], place.resolve(), files)
@@ -87,12 +85,12 @@ def _searched(name: str, path: Path, table, columns: set[str], person: str, remo
     def is_theirs(column) -> bool:
         return plain_text(column) in {plain_text(c) for c in columns}
 
-    if path.suffix.lower() in PARQUET:
+    if KINDS.get(path.suffix.lower()) == "Parquet":
         kept, rows = _without_in_parquet(path, is_theirs, person)
-    elif path.suffix.lower() in TEXT and not any(WIDE.match(encoding) for encoding in table.encoding):
+    elif KINDS.get(path.suffix.lower()) == "text" and not any(WIDE.match(encoding) for encoding in table.encoding):
         kept, rows = _without(content, path, table, is_theirs, person)
     if remove and rows:
-        aside = path.with_name(f".{path.name}-{os.getpid()}")
+        aside = hidden(path)
         try:
             aside.write_bytes(kept)
             aside.chmod(path.stat().st_mode)

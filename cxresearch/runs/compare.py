@@ -177,9 +177,6 @@ def _movements(was: Saved, now: Saved, with_interval: bool) -> tuple[Movement, .
     return tuple(found)
 
 
-# --- what a run consists of --------------------------------------------------------------------------------------------
-
-
 def contents(folder: Path, record: Record | None = None) -> Iterator[tuple[str, bytes | str]]:
     """Yield path and content of every file of a run or batch, hidden ones too; links and empty folders in words.
 
@@ -212,9 +209,6 @@ def with_sign_offs(page: bytes, shown: bytes = b"") -> bytes:
     block, end, rest = after.partition(END)
     after = rest if end and block.startswith(START) else after
     return before + head + (START + shown + END if head and shown else b"") + after
-
-
-# --- the same to six digits: processors differ in the last ones ---------------------------------------------------------
 
 
 def alike(name: str, was: bytes, now: bytes) -> bool:

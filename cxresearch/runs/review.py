@@ -133,8 +133,7 @@ def sign_offs(folder: Path) -> list[SignOff]:
 
 def changed_since(signed: SignOff, folder: Path) -> list[str]:
     """Return the files that are not what they were when the run was signed; none while the sign-off is valid."""
-    now = digests(folder)
-    return sorted(f for f in signed.files.keys() | now.keys() if signed.files.get(f) != now.get(f))
+    return sorted(change.what for change in changes(signed.files, digests(folder)))
 
 
 def show_sign_offs(run) -> list[tuple[str, bool]]:
