@@ -7,7 +7,6 @@ columns. Excel, SPSS, JSON and databases are named, not changed. What others wro
 import csv
 import hashlib
 import re
-from collections.abc import Callable
 from datetime import date
 from itertools import chain
 from pathlib import Path
@@ -102,7 +101,7 @@ def _searched(name: str, path: Path, table, columns: set[str], person: str, remo
     return Held(name, path.name, rows, digest, links if rows else 0)
 
 
-def _without(content: bytes, path: Path, table, is_theirs: Callable, person: str) -> tuple[bytes, int | None]:
+def _without(content: bytes, path: Path, table, is_theirs, person: str) -> tuple[bytes, int | None]:
     """Return a text file without the person's rows, and how many these are; None where rows cannot be told apart."""
     lines = content.splitlines(keepends=True)
     texts = [line.decode([*table.encoding, "utf-8"][0], errors="replace").removeprefix("\ufeff") for line in lines]
@@ -131,7 +130,7 @@ def _without(content: bytes, path: Path, table, is_theirs: Callable, person: str
     return b"".join(line for i, line in enumerate(lines) if i not in gone), len(theirs)
 
 
-def _without_in_parquet(path: Path, is_theirs: Callable, person: str) -> tuple[bytes, int]:
+def _without_in_parquet(path: Path, is_theirs, person: str) -> tuple[bytes, int]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

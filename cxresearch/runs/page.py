@@ -17,8 +17,7 @@ TAGS = set(
     "a abbr b blockquote br caption code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i kbd li ol p pre s small span "
     "strong sub sup table tbody td tfoot th thead tr u ul".split()
 )
-SPANS = {"colspan", "rowspan"}
-ATTRIBUTES = {"th": SPANS, "td": SPANS, "a": {"href"}}
+ATTRIBUTES = {"th": {"colspan", "rowspan"}, "td": {"colspan", "rowspan"}, "a": {"href"}}
 ROW, CELL = re.compile(r"<tr>(.*?)</tr>", re.S), re.compile(r"<(th|td)([^>]*)>(.*?)</\1>", re.S)  # nh3 closed them
 NUMBER = re.compile(r"[-−–]?|[-−+]?[\d,]*\.?\d+(e[-+]?\d+)?\s?%?|nan|inf", re.I)
 WIDE, WIDEST = 9, 11  # columns from which a table needs small type on paper, and very small type

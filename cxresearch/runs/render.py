@@ -14,8 +14,7 @@ from cxresearch.privacy import POOLED
 from cxresearch.runs.compare import compare_runs, movement_words
 from cxresearch.runs.page import explained, led, plain, read_sections
 from cxresearch.runs.record import GUIDE, INDEX, OK, SKIPPED, NotebookEntry, Record, moment, read_findings
-from cxresearch.runs.saved import Saved, notebooks_of, saved_of
-from cxresearch.runs.screen import SCORES, first_screen
+from cxresearch.runs.saved import SCORES, Saved, first_screen, notebooks_of, saved_of
 from cxresearch.runs.withhold import WITHHELD
 
 ROWS = 3  # of a headline that are told on the index

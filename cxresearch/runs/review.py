@@ -112,9 +112,8 @@ def sign_run(folder, *, name: str, note: str, now: datetime | None = None) -> Si
         raise StudyProblem(f"{folder} failed: {record.became['reason']}; a failed run is not signed")
     if not name.strip():
         raise StudyProblem("a sign-off needs a name; give --name")
-    told = {"name": " ".join(name.split()), "note": " ".join(note.split())}
-    when = (now or datetime.now(UTC)).isoformat(timespec="seconds")
-    signed = SignOff(**told, signed=when, files=digests(place))
+    name, note, when = " ".join(name.split()), " ".join(note.split()), now or datetime.now(UTC)
+    signed = SignOff(name=name, note=note, signed=when.isoformat(timespec="seconds"), files=digests(place))
     everybody = [s.model_dump() for s in (*sign_offs(place), signed)]
     _write(place / SIGN_OFFS, json.dumps(everybody, indent=1, ensure_ascii=False).encode())
     show_sign_offs(place)
