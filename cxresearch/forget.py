@@ -71,9 +71,8 @@ def forget(study, person: str, *, project: Path, remove: bool) -> Forgotten:
     folders = {folder for path in opened.files for folder in (path.parent.resolve(), path.resolve().parent)}
     tables = (p for folder in folders for p in folder.iterdir() if p.suffix.lower() in KINDS and p.is_file())
     beside = {path.name for path in tables if path.resolve() not in named}  # copies may be among them
-    return Forgotten(
-        files, databases, sorted(beside), *_runs([project, *place.resolve().parents], place.resolve(), files)
-    )
+    runs = _runs([project, *place.resolve().parents], place.resolve(), files)
+    return Forgotten(files, databases, sorted(beside), *runs)
 
 
 def _searched(name: str, path: Path, table, columns: set[str], person: str, remove: bool) -> Held:
@@ -135,8 +134,8 @@ def _without_in_parquet(path: Path, is_theirs, person: str) -> tuple[bytes, int]
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
-    ids = zip(*(table[name].to_pylist() for name in table.column_names if is_theirs(name)))
-    others = [not any(v is not None and looks_like(v) == person for v in row) for row in ids]
+    ids = [table[name].to_pylist() for name in table.column_names if is_theirs(name)]
+    others = [not any(c[i] is not None and looks_like(c[i]) == person for c in ids) for i in range(len(table))]
     sink = pa.BufferOutputStream()
     pq.write_table(table.filter(pa.array(others, pa.bool_())), sink)
     return sink.getvalue().to_pybytes(), others.count(False)

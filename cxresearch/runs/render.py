@@ -131,8 +131,7 @@ def movement(previous: Path, folder: Path) -> list[str]:
 
 def headline_of(record: Record, folder: Path) -> str | None:
     """Return the sentence that heads a report: of the headlines of its notebooks the first that is an estimate."""
-    entries = [entry for entry in record.notebooks if entry.headline in entry.findings]
-    found = [read_findings(folder, entry.name, entry.headline)[0] for entry in entries]
+    found = [read_findings(folder, e.name, e.headline)[0] for e in record.notebooks if e.headline in e.findings]
     estimates = [f for f in found if f["glance"].get("estimate") is not None]
     return (estimates or found or [{"sentence": None}])[0]["sentence"]
 

@@ -85,9 +85,8 @@ def first_screen(all_of: list[Saved], targets: Mapping[str, float] | None = None
     """
     measured = [s for s in all_of if s["highlights"]]
     by_wave = sorted(measured, key=lambda s: ("wave" not in s["highlights"], bool(s["by"])))  # of all groups together
-    scores = [
-        next(s for s in by_wave if s["function"] == f) for f in SCORES if any(s["function"] == f for s in by_wave)
-    ]
+    best = {s["function"]: s for s in reversed(by_wave)}
+    scores = [best[function] for function in SCORES if function in best]
     lead = scores[0] if scores else None
     asked = [s for s in all_of if s.found]
     first = {s["function"]: s for s in reversed(asked)}
@@ -162,11 +161,8 @@ def _tile(saved: Saved, targets: Mapping[str, float], *, told_above: bool) -> di
     tile = {"label": label, "value": told.get("value", "not established"), "page": saved.page, "notes": notes}
     if len(line) < 2:
         return tile | {"spark": ""}
-    low, step, scale = (
-        min(line),
-        114 / (len(line) - 1),
-        22 / ((max(line) - min(line)) or 1),
-    )  # 3 from the ends of 120 x 28
+    low, step = min(line), 114 / (len(line) - 1)  # in a box of 120 by 28, 3 from each side
+    scale = 22 / ((max(line) - low) or 1)
     return tile | {"spark": " ".join(f"{3 + k * step:.1f},{25 - (v - low) * scale:.1f}" for k, v in enumerate(line))}
 
 
