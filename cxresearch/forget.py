@@ -62,7 +62,9 @@ def forget(study, person: str, *, project: Path, remove: bool) -> Forgotten:
     place, found, databases = Path(opened.path), [], []
     for name in opened.table_names:
         table = opened.declaration(name)
-        columns = {getattr(table, column) for column in table.columns if column in PEOPLE} - {None}
+        columns = {
+            plain_text(getattr(table, c)) for c in table.columns if c in PEOPLE and getattr(table, c) is not None
+        }
         databases += [name] * bool(columns and table.database is not None)
         paths = [path.resolve() for written in table.files().values() for path in expand(place.parent / written)]
         found += [_searched(name, path, table, columns, looks_like(person), remove) for path in paths if columns]
@@ -79,14 +81,10 @@ def _searched(name: str, path: Path, table, columns: set[str], person: str, remo
     """Return what a file holds of the person; their rows are removed if asked to, in a single step."""
     content, links = path.read_bytes(), path.stat().st_nlink - 1
     digest, kept, rows = hashlib.sha256(content).hexdigest(), b"", None
-
-    def is_theirs(column) -> bool:
-        return plain_text(column) in {plain_text(c) for c in columns}
-
     if KINDS.get(path.suffix.lower()) == "Parquet":
-        kept, rows = _without_in_parquet(path, is_theirs, person)
+        kept, rows = _without_in_parquet(path, columns, person)
     elif KINDS.get(path.suffix.lower()) == "text" and not any(WIDE.match(encoding) for encoding in table.encoding):
-        kept, rows = _without(content, path, table, is_theirs, person)
+        kept, rows = _without(content, path, table, columns, person)
     if remove and rows:
         aside = hidden(path)
         try:
@@ -100,7 +98,7 @@ def _searched(name: str, path: Path, table, columns: set[str], person: str, remo
     return Held(name, path.name, rows, digest, links if rows else 0)
 
 
-def _without(content: bytes, path: Path, table, is_theirs, person: str) -> tuple[bytes, int | None]:
+def _without(content: bytes, path: Path, table, columns: set[str], person: str) -> tuple[bytes, int | None]:
     """Return a text file without the person's rows, and how many these are; None where rows cannot be told apart."""
     lines = content.splitlines(keepends=True)
     texts = [line.decode([*table.encoding, "utf-8"][0], errors="replace").removeprefix("\ufeff") for line in lines]
@@ -117,7 +115,9 @@ def _without(content: bytes, path: Path, table, is_theirs, person: str) -> tuple
     if len(rows) < max(len(table.header), 1):
         return content, None
     header = rows[table.header.index("name") if "name" in table.header else 0][2]
-    places = {i for i, column in enumerate(header) if is_theirs(column if table.header else f"column {i + 1}")}
+    places = {
+        i for i, column in enumerate(header) if plain_text(column if table.header else f"column {i + 1}") in columns
+    }
     if not places or any(len(cells) > len(header) for _, _, cells in rows):
         return content, None
     theirs = [
@@ -129,12 +129,12 @@ def _without(content: bytes, path: Path, table, is_theirs, person: str) -> tuple
     return b"".join(line for i, line in enumerate(lines) if i not in gone), len(theirs)
 
 
-def _without_in_parquet(path: Path, is_theirs, person: str) -> tuple[bytes, int]:
+def _without_in_parquet(path: Path, columns: set[str], person: str) -> tuple[bytes, int]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
-    ids = [table[name].to_pylist() for name in table.column_names if is_theirs(name)]
+    ids = [table[name].to_pylist() for name in table.column_names if plain_text(name) in columns]
     others = [not any(c[i] is not None and looks_like(c[i]) == person for c in ids) for i in range(len(table))]
     sink = pa.BufferOutputStream()
     pq.write_table(table.filter(pa.array(others, pa.bool_())), sink)

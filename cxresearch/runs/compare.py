@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+from collections import namedtuple
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -74,16 +75,8 @@ class FindingChange:
     tables: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """All that differs between two runs; `unchanged` counts the findings that are the same to six digits."""
-
-    inputs: tuple[Change, ...]
-    parameters: tuple[Change, ...]
-    versions: tuple[Change, ...]
-    notebooks: tuple[Change, ...]
-    findings: tuple[FindingChange, ...]
-    unchanged: int
+# All that differs between two runs: changes of each kind, and how many findings are the same to six digits.
+Comparison = namedtuple("Comparison", "inputs parameters versions notebooks findings unchanged")
 
 
 def compare_runs(before, after) -> Comparison:

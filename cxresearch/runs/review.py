@@ -8,7 +8,8 @@ since whoever can write the folder can write the sign-off.
 import html
 import json
 import tempfile
-from dataclasses import dataclass, replace
+from collections import namedtuple
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from cxresearch.errors import StudyProblem
 from cxresearch.findings import words
 from cxresearch.runs import make
 from cxresearch.runs.cluster import mirrored
-from cxresearch.runs.compare import CHANGED, Change, alike, changes, contents, digests, with_sign_offs
+from cxresearch.runs.compare import CHANGED, alike, changes, contents, digests, with_sign_offs
 from cxresearch.runs.notebooks import STUDY
 from cxresearch.runs.plan import Plan, plan_run
 from cxresearch.runs.record import BATCH, FAILED, SIGN_OFFS, Record, hidden, moment, versions
@@ -27,17 +28,9 @@ from cxresearch.runs.withhold import remove
 
 NAMED = 3  # files that voided a sign-off; of the others, how many
 say = words(__package__)
-
-
-@dataclass(frozen=True)
-class Verified:
-    """What came of executing a run again: files of the same bytes, the same to six digits, and different; and versions
-    that are not the run's, where tables differ the first place to look."""
-
-    same: tuple[str, ...]
-    close: tuple[str, ...]
-    different: tuple[Change, ...]
-    versions: tuple[Change, ...]
+# What came of executing a run again: files of the same bytes, the same to six digits, and different (`Change`); and
+# versions that are not the run's, where tables differ the first place to look.
+Verified = namedtuple("Verified", "same close different versions")
 
 
 def verify_run(folder, *, notebooks=None) -> Verified:
