@@ -7,6 +7,7 @@ import argparse
 import json
 import signal
 import sys
+import traceback
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
             command.add_argument(*names.split(), **more)
     given = parser.parse_args(arguments)
     try:
-        return given.command(given)
+        return given.command(given) or 0
     except (DataProblem, OSError) as problem:
         print(f"cxresearch: {problem}", file=sys.stderr)
         return 2
@@ -41,8 +42,6 @@ def main(arguments: list[str] | None = None) -> int:
         print("cxresearch: interrupted; nothing was kept of this run", file=sys.stderr)
         return INTERRUPTED
     except Exception:
-        import traceback
-
         traceback.print_exc()
         print("cxresearch: this is ours to mend, not a fault of the study; please report it", file=sys.stderr)
         return OURS
@@ -84,8 +83,6 @@ RUN = _option("run", "folder of the run", "RUN")
 NOTEBOOKS = _option("--notebooks", "folder of the notebooks; default: notebooks/ here or above, else our own", "DIR")
 JOBS = _option("--jobs", "notebooks at a time; default: one for each core", "N", type=_count)
 
-# --- a study ---------------------------------------------------------------------------------------------------------
-
 
 @_command(
     _option("files", "CSV, Excel, Parquet, SPSS or JSON", "FILE", nargs="*"),
@@ -93,14 +90,13 @@ JOBS = _option("--jobs", "notebooks at a time; default: one for each core", "N",
     _option("--as", "a file, and which table it is", "TABLE=FILE", type=_setting, dest="kinds", **MANY),
     _option("--out", "where to write it (study.yml)", "STUDY", default="study.yml"),
 )
-def _new(given) -> int:
+def _new(given) -> None:
     """Write a first study file from the files themselves; labels, scales, roles and codes are guesses, each with its
     reason, the doubtful ones with confirmed: false. An existing file is never overwritten."""
     from cxresearch.intake import new_study
 
     written = new_study([Path(f) for f in given.files], out=Path(given.out), kinds=given.kinds, ask=given.ask and input)
     print(f"{written.summary}\nwrote {given.out}{written.left}; look at it, then run: cxresearch check {given.out}")
-    return 0
 
 
 @_command(STUDY, _option("--json", "print JSON instead of a page"))
@@ -117,12 +113,11 @@ def _check(given) -> int:
 
 
 @_command()
-def _schema(given) -> int:
+def _schema(given) -> None:
     """Print what a study file may say as a JSON schema, by which an editor completes and checks one."""
     from cxresearch.study.schema import json_schema
 
     print(json_schema(), end="")
-    return 0
 
 
 @_command(
@@ -151,7 +146,7 @@ def _forget(given) -> int:
     _option("--every", "when (day)", choices=EVERY, default="day"),
     JOBS,
 )
-def _schedule(given) -> int:
+def _schedule(given) -> None:
     """Print a timetable for a report; a crontab line, or a systemd service with its timer.
 
     Nothing is installed; the working folder is the project's.
@@ -159,7 +154,6 @@ def _schedule(given) -> int:
     options = ("--jobs", str(given.jobs)) if given.jobs else ()
     asked = {name: getattr(given, name) for name in ("study", "report", "kind", "at", "every")}
     print(timetable(**asked, project=Path.cwd(), options=options), end="")
-    return 0
 
 
 @_command(
@@ -171,9 +165,6 @@ def _lab(given) -> int:
     from cxresearch.runs.notebooks import open_lab
 
     return open_lab(given.study, notebooks=given.notebooks, browser=not given.no_browser)
-
-
-# --- a run -----------------------------------------------------------------------------------------------------------
 
 
 @_command(
@@ -263,18 +254,14 @@ class _Progress:
         self.bar.update(self.bar.n < self.bar.total)  # what is withheld is told twice
 
 
-# --- finished runs ---------------------------------------------------------------------------------------------------
-
-
 @_command(_option("before", "folder of the earlier run", "RUN"), _option("after", "folder of the later run", "RUN"))
-def _compare(given) -> int:
+def _compare(given) -> None:
     """Say what changed from one run to another; inputs, parameters, versions and findings, by how much, with the interval
     of a difference where both have one, and which checks turned."""
     from cxresearch.runs.compare import compare_runs
     from cxresearch.runs.render import rendered
 
     print(rendered("compare.txt.j2", found=compare_runs(given.before, given.after)), end="")
-    return 0
 
 
 @_command(RUN, NOTEBOOKS)
@@ -282,7 +269,7 @@ def _verify(given) -> int:
     """Execute a run again and hold tables, notebooks and pages against it; which files have the same bytes, which are
     the same to six digits (last digits depend on the processor), which differ. Exit status 1 if one does."""
     from cxresearch.runs.render import rendered
-    from cxresearch.runs.verify import verify_run
+    from cxresearch.runs.review import verify_run
 
     found = verify_run(given.run, notebooks=given.notebooks)
     print(rendered("verify.txt.j2", found=found), end="")
@@ -295,7 +282,7 @@ def _sign(given) -> int:
 
     Without --name, say who signed and whether it still holds: exit status 1 if not, or if nobody signed.
     """
-    from cxresearch.runs.signoff import show_sign_offs, sign_run
+    from cxresearch.runs.review import show_sign_offs, sign_run
 
     if given.name is not None:
         sign_run(given.run, name=given.name, note=given.note)
@@ -309,9 +296,8 @@ def _sign(given) -> int:
     _option("--out", "where to write it; default: the run's name with .pptx, here", "FILE"),
     _option("--one", "the first slide alone"),
 )
-def _deck(given) -> int:
+def _deck(given) -> None:
     """Write a run's headlines as PowerPoint slides; charts can be edited, notes carry base and method."""
     from cxresearch.runs.deck import write_deck
 
     print(write_deck(given.run, given.out or f"{Path(given.run).resolve().name}.pptx", one=given.one))
-    return 0

@@ -6,9 +6,7 @@ columns. Excel, SPSS, JSON and databases are named, not changed. What others wro
 
 import csv
 import hashlib
-import os
 import re
-from collections.abc import Callable
 from datetime import date
 from itertools import chain
 from pathlib import Path
@@ -16,19 +14,18 @@ from typing import NamedTuple
 
 from cxresearch.errors import DataProblem, plain_text
 from cxresearch.privacy.identifiers import looks_like
-from cxresearch.runs.record import RECORD, Record
+from cxresearch.runs.record import RECORD, Record, hidden
 from cxresearch.sources import READERS, WHITESPACE, expand, separator_of
 from cxresearch.study import open_study
 
 PEOPLE = ("respondent", "customer")
-TEXT, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
 WIDE = re.compile("utf.?(16|32)", re.I)  # encodings in which a line does not end with a byte of its own
-ENDINGS = tuple(ending for _, endings, _ in READERS for ending in endings)
+KINDS = {ending: kind for kind, endings, _ in READERS for ending in endings}
 
 
 class Held(NamedTuple):
-    """A file that holds, or held, the person: how many rows (None: look through it by hand), its SHA-256 as it was,
-    and how many further names (hard links) its content has, under which it stays as it was."""
+    """A file that holds, or held, the person: rows (None: look through it by hand), SHA-256 as it was, and how many
+    further names (hard links) its content has, under which it stays as it was."""
 
     table: str
     file: str
@@ -38,11 +35,8 @@ class Held(NamedTuple):
 
 
 class Forgotten(NamedTuple):
-    """What `forget` found, and removed unless it was only asked to look.
-
-    Files that hold the person or that only you can search; tables from a database, which is not touched; files of the
-    study's folders that it does not name, which were not searched; runs made from these very files, and from others.
-    """
+    """What `forget` found: files that hold the person or that only you can search; tables from a database, which is not
+    touched; files beside them that the study does not name; runs made from these very files, and from others."""
 
     files: list[Held]
     databases: list[str]
@@ -59,13 +53,8 @@ class Forgotten(NamedTuple):
 def forget(study, person: str, *, project: Path, remove: bool) -> Forgotten:
     """Find the rows of a person in every file of a study by respondent and customer, and remove them if asked to.
 
-    Ids are compared as a study compares them, and links followed. Runs are looked for in ``reports`` of
-    `project` and of the folders above the study.
-
-    Raises
-    ------
-    StudyProblem, DataProblem
-        If the study is wrong, `person` is empty, or a file that holds them cannot be written.
+    Ids are compared as a study compares them, and links followed. Runs are looked for in ``reports`` of `project` and
+    of the folders above the study. Refused if `person` is empty, or a file that holds them cannot be written.
     """
     if not looks_like(person):
         raise DataProblem("the id is empty; name the person as the files do")
@@ -73,34 +62,31 @@ def forget(study, person: str, *, project: Path, remove: bool) -> Forgotten:
     place, found, databases = Path(opened.path), [], []
     for name in opened.table_names:
         table = opened.declaration(name)
-        columns = {getattr(table, column) for column in table.columns if column in PEOPLE} - {None}
+        columns = {
+            plain_text(getattr(table, c)) for c in table.columns if c in PEOPLE and getattr(table, c) is not None
+        }
         databases += [name] * bool(columns and table.database is not None)
         paths = [path.resolve() for written in table.files().values() for path in expand(place.parent / written)]
         found += [_searched(name, path, table, columns, looks_like(person), remove) for path in paths if columns]
     files = [held for held in found if held.rows != 0]
     named = {path.resolve() for path in opened.files}
     folders = {folder for path in opened.files for folder in (path.parent.resolve(), path.resolve().parent)}
-    tables = (p for folder in folders for p in folder.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
+    tables = (p for folder in folders for p in folder.iterdir() if p.suffix.lower() in KINDS and p.is_file())
     beside = {path.name for path in tables if path.resolve() not in named}  # copies may be among them
-    return Forgotten(
-        files, databases, sorted(beside), *_runs([project, *place.resolve().parents], place.resolve(), files)
-    )
+    runs = _runs([project, *place.resolve().parents], place.resolve(), files)
+    return Forgotten(files, databases, sorted(beside), *runs)
 
 
 def _searched(name: str, path: Path, table, columns: set[str], person: str, remove: bool) -> Held:
     """Return what a file holds of the person; their rows are removed if asked to, in a single step."""
     content, links = path.read_bytes(), path.stat().st_nlink - 1
     digest, kept, rows = hashlib.sha256(content).hexdigest(), b"", None
-
-    def is_theirs(column) -> bool:
-        return plain_text(column) in {plain_text(c) for c in columns}
-
-    if path.suffix.lower() in PARQUET:
-        kept, rows = _without_in_parquet(path, is_theirs, person)
-    elif path.suffix.lower() in TEXT and not any(WIDE.match(encoding) for encoding in table.encoding):
-        kept, rows = _without(content, path, table, is_theirs, person)
+    if KINDS.get(path.suffix.lower()) == "Parquet":
+        kept, rows = _without_in_parquet(path, columns, person)
+    elif KINDS.get(path.suffix.lower()) == "text" and not any(WIDE.match(encoding) for encoding in table.encoding):
+        kept, rows = _without(content, path, table, columns, person)
     if remove and rows:
-        aside = path.with_name(f".{path.name}-{os.getpid()}")
+        aside = hidden(path)
         try:
             aside.write_bytes(kept)
             aside.chmod(path.stat().st_mode)
@@ -112,7 +98,7 @@ def _searched(name: str, path: Path, table, columns: set[str], person: str, remo
     return Held(name, path.name, rows, digest, links if rows else 0)
 
 
-def _without(content: bytes, path: Path, table, is_theirs: Callable, person: str) -> tuple[bytes, int | None]:
+def _without(content: bytes, path: Path, table, columns: set[str], person: str) -> tuple[bytes, int | None]:
     """Return a text file without the person's rows, and how many these are; None where rows cannot be told apart."""
     lines = content.splitlines(keepends=True)
     texts = [line.decode([*table.encoding, "utf-8"][0], errors="replace").removeprefix("\ufeff") for line in lines]
@@ -129,7 +115,9 @@ def _without(content: bytes, path: Path, table, is_theirs: Callable, person: str
     if len(rows) < max(len(table.header), 1):
         return content, None
     header = rows[table.header.index("name") if "name" in table.header else 0][2]
-    places = {i for i, column in enumerate(header) if is_theirs(column if table.header else f"column {i + 1}")}
+    places = {
+        i for i, column in enumerate(header) if plain_text(column if table.header else f"column {i + 1}") in columns
+    }
     if not places or any(len(cells) > len(header) for _, _, cells in rows):
         return content, None
     theirs = [
@@ -141,13 +129,13 @@ def _without(content: bytes, path: Path, table, is_theirs: Callable, person: str
     return b"".join(line for i, line in enumerate(lines) if i not in gone), len(theirs)
 
 
-def _without_in_parquet(path: Path, is_theirs: Callable, person: str) -> tuple[bytes, int]:
+def _without_in_parquet(path: Path, columns: set[str], person: str) -> tuple[bytes, int]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
-    ids = zip(*(table[name].to_pylist() for name in table.column_names if is_theirs(name)))
-    others = [not any(v is not None and looks_like(v) == person for v in row) for row in ids]
+    ids = [table[name].to_pylist() for name in table.column_names if plain_text(name) in columns]
+    others = [not any(c[i] is not None and looks_like(c[i]) == person for c in ids) for i in range(len(table))]
     sink = pa.BufferOutputStream()
     pq.write_table(table.filter(pa.array(others, pa.bool_())), sink)
     return sink.getvalue().to_pybytes(), others.count(False)

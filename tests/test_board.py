@@ -1,6 +1,5 @@
 """Widgets that ask a study questions: what is on screen is what the code on screen gives."""
 
-import doctest
 from pathlib import Path
 
 import nbformat
@@ -96,11 +95,6 @@ def test_a_study_without_two_rated_items_has_nothing_to_explore(tmp_path):
         StudyProblem, match="^study.yml has no table 'responses' with two rated items: nothing to explore$"
     ):
         cx.explore(write_study(tmp_path), seed=1)
-
-
-def test_the_examples_in_the_help_run(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    assert doctest.testmod(board).failed == 0
 
 
 def test_no_run_executes_the_notebook_that_asks_somebody():

@@ -31,7 +31,8 @@ from cxresearch.metrics import (
 from cxresearch.metrics.estimate import base_words
 from cxresearch.metrics.mix import kitagawa
 from cxresearch.privacy import hidden_cells
-from cxresearch.runs.saved import Saved, chart_of
+from cxresearch.runs.deck import chart_of
+from cxresearch.runs.saved import Saved
 from cxresearch.survey import as_survey
 
 TOY = pd.DataFrame(

@@ -91,6 +91,11 @@ def test_the_runs_that_held_the_person_are_named_and_those_that_may_have(study):
     assert forget(study, "17", project=project, remove=False).perhaps == ["reports/runs/same"]
 
 
+def test_a_parquet_file_without_the_column_holds_nobody(study):
+    pd.DataFrame({"spend": [1.5, 2.5]}).to_parquet(study.parent / "customers.parquet", index=False)
+    assert [f.file for f in forget(study, "17", project=study.parent, remove=True).files] == ["first.csv"]
+
+
 def test_what_cannot_be_rewritten_is_named_and_left_alone(study):
     from openpyxl import Workbook
 

@@ -13,7 +13,7 @@ from cxresearch.findings import RUN_FOLDER
 from cxresearch.privacy import POOLED
 from cxresearch.runs import make_run, plan_run
 from cxresearch.runs.plan import WHOLE, Cell
-from cxresearch.runs.verify import verify_run
+from cxresearch.runs.review import verify_run
 from cxresearch.runs.withhold import withheld_together
 
 STUDY = """\

@@ -16,7 +16,8 @@ from tiny import DEFINE, write_notebook, write_study
 
 from cxresearch.cli import main
 from cxresearch.runs import make_run, plan_run
-from cxresearch.runs.saved import Chart, Saved, chart_of
+from cxresearch.runs.deck import Chart, chart_of
+from cxresearch.runs.saved import Saved
 
 EXAMPLE = Path(__file__).parents[1] / "reports" / "example"
 FIND = """

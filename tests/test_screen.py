@@ -10,8 +10,7 @@ from browser.rendered import render_again
 
 from cxresearch.runs.deck import write_deck
 from cxresearch.runs.record import Record
-from cxresearch.runs.saved import notebooks_of, saved_of
-from cxresearch.runs.screen import first_screen
+from cxresearch.runs.saved import first_screen, notebooks_of, saved_of
 
 EXAMPLE = Path(__file__).parents[1] / "reports" / "example"
 

@@ -5,26 +5,31 @@ Donner 2008, Statistics in Medicine 27:1693). It takes the answers behind the tw
 are in both runs it is too wide, not too narrow.
 """
 
+import hashlib
 import io
 import json
 import math
+import os
 import re
+from collections import namedtuple
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import pandas as pd
 
 from cxresearch.digits import RESIDUE
 from cxresearch.errors import StudyProblem
-from cxresearch.findings import number
+from cxresearch.findings import between, number
 from cxresearch.runs.notebooks import STUDY
-from cxresearch.runs.record import Record
+from cxresearch.runs.record import RECORD, SIGN_OFFS, Record
 from cxresearch.runs.saved import Saved, notebooks_of, saved_of
 
 KEYS = ("part", "wave_before", "wave", "group", "segment", "feature", "item", "step", "term", "causal_share")
 NEW, GONE, CHANGED = "new", "gone", "changed"
 SIX_DIGITS = 1e-6  # relative
 IMAGE = re.compile(r'data:image/[^"]*|"(?:image/[a-z+]+|narrow)": "[^"]*"')
+HEAD, START, END = b"</h1>\n", b'<!-- sign-offs --><div class="note">', b"</div><!-- end of sign-offs -->\n"
 NUMBER = re.compile(r"(\d+\.\d+(?:e[-+]?\d+)?)")
 
 
@@ -55,10 +60,8 @@ class Movement:
 
 @dataclass(frozen=True)
 class FindingChange:
-    """What became of one finding: ``new``, ``gone`` or ``changed``; what it said and says.
-
-    With the estimates that moved, the checks that turned, and the names of the tables that differ within six digits.
-    """
+    """What became of one finding: ``new``, ``gone`` or ``changed``; what it said and says, the estimates that moved, the
+    checks that turned, and the names of the tables that differ within six digits."""
 
     notebook: str
     name: str
@@ -72,16 +75,8 @@ class FindingChange:
     tables: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """All that differs between two runs; `unchanged` counts the findings that are the same to six digits."""
-
-    inputs: tuple[Change, ...]
-    parameters: tuple[Change, ...]
-    versions: tuple[Change, ...]
-    notebooks: tuple[Change, ...]
-    findings: tuple[FindingChange, ...]
-    unchanged: int
+# All that differs between two runs: changes of each kind, and how many findings are the same to six digits.
+Comparison = namedtuple("Comparison", "inputs parameters versions notebooks findings unchanged")
 
 
 def compare_runs(before, after) -> Comparison:
@@ -102,9 +97,9 @@ def compare_runs(before, after) -> Comparison:
     saved = [{(s.page, s["name"]): s for s in saved_of(side)} for side in notebooks]
     found = []
     for page, name in {**saved[1], **saved[0]}:
-        pair, entries = [side.get((page, name)) for side in saved], [n[page][1] for n in notebooks[::-1] if page in n]
-        levels = {entry.parameters.get("confidence") for entry in entries}
-        independent = bool(inputs) and len(levels) == 1
+        entries = [side[page][1] for side in notebooks[::-1] if page in side]  # the later run's first
+        independent = bool(inputs) and len({entry.parameters.get("confidence") for entry in entries}) == 1
+        pair = [side.get((page, name)) for side in saved]
         found.append(_finding_change(*pair, entries[0].headline == name, with_interval=independent))
     kept = tuple(change for change in found if change)
     return Comparison(inputs, parameters, versions, became, kept, found.count(None))
@@ -131,8 +126,8 @@ def movement_words(movement: Movement) -> str:
     decimals = min(6, max(0, 2 - math.floor(math.log10(scale)))) if scale else 1
     before, after, difference = (number(v, decimals) for v in (movement.before, movement.after, movement.difference))
     sign = "+" if movement.difference > 0 else ""
-    limits = f", interval {number(movement.conf_low, decimals)} to {number(movement.conf_high, decimals)}"
-    within = "" if movement.conf_low is None else limits
+    limits = movement.conf_low, movement.conf_high
+    within = "" if None in limits else f", interval {between(*limits, decimals)}"
     return f"{movement.row}{': ' * bool(movement.row)}{before} -> {after} ({sign}{difference}{within})"
 
 
@@ -175,7 +170,38 @@ def _movements(was: Saved, now: Saved, with_interval: bool) -> tuple[Movement, .
     return tuple(found)
 
 
-# --- the same to six digits: processors differ in the last ones ---------------------------------------------------------
+def contents(folder: Path, record: Record | None = None) -> Iterator[tuple[str, bytes | str]]:
+    """Yield path and content of every file of a run or batch, hidden ones too; links and empty folders in words.
+
+    Left out are the sign-offs beside a record, and, below the title of a page, the block that shows them; where its
+    record is given, this, and all that the reports of a batch consist of but their own records.
+    """
+    reports = {report.folder for report in record.reports} if record else ()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        first, _, inner = name.partition("/")
+        if record and (name == RECORD or first in reports and inner != RECORD):
+            continue
+        if path.is_symlink():
+            yield name, f"link to {os.readlink(path)}"
+        elif path.is_file() and not (path.name == SIGN_OFFS and path.with_name(RECORD).exists()):
+            content = path.read_bytes()
+            yield name, with_sign_offs(content) if path.suffix == ".html" else content
+        elif path.is_dir() and not any(path.iterdir()):
+            yield f"{name}/", "empty folder"
+
+
+def digests(folder: Path, record: Record | None = None) -> dict[str, str]:
+    """Return the SHA-256 of `contents` by path, words as they are."""
+    return {f: c if isinstance(c, str) else hashlib.sha256(c).hexdigest() for f, c in contents(folder, record)}
+
+
+def with_sign_offs(page: bytes, shown: bytes = b"") -> bytes:
+    """Return a page with sign-offs in the block below its title, or without that block; one anywhere else stays."""
+    before, head, after = page.partition(HEAD)
+    block, end, rest = after.partition(END)
+    after = rest if end and block.startswith(START) else after
+    return before + head + (START + shown + END if head and shown else b"") + after
 
 
 def alike(name: str, was: bytes, now: bytes) -> bool:
@@ -213,7 +239,7 @@ def _same_tables(*texts: str) -> bool:
     was, now = (pd.read_csv(io.StringIO(text), **options) for text in texts)
     if was.shape != now.shape:
         return False
-    a, b = (table.apply(pd.to_numeric, errors="coerce") for table in (was, now))
+    a, b = (t.apply(pd.to_numeric, errors="coerce").replace([math.inf, -math.inf], math.nan) for t in (was, now))
     size = a.abs().where(a.abs() > b.abs(), b.abs())
     apart = (a - b).abs() > (SIX_DIGITS * size).clip(lower=2 * RESIDUE * size.max(), axis=1)
     return not ((was != now) & (apart | a.isna() | b.isna())).any(axis=None)

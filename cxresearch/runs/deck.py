@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from matplotlib.ticker import MaxNLocator
 from pptx import Presentation
 from pptx.chart.data import CategoryChartData
 
+from cxresearch import digits
 from cxresearch.errors import StudyProblem
 from cxresearch.figures import PALETTE
-from cxresearch.findings import csv_safe, percent
+from cxresearch.findings import IDENTIFIERS, csv_safe, described, percent
 from cxresearch.runs.record import BATCH, OK, Record
 from cxresearch.runs.render import macros, rendered
-from cxresearch.runs.saved import BRACKETS, Chart, Saved, chart_of, notebooks_of, saved_of
-from cxresearch.runs.screen import first_screen
+from cxresearch.runs.saved import BRACKETS, Saved, first_screen, notebooks_of, saved_of
 
 COLOURS = {"ink": "1C1E21", "bar": "A9CFE8", "line": PALETTE[0].lstrip("#"), "grey": "A7ADB5"}
 # Places, letters and sizes stand in the template. Its levels of text: what is said, further, small print, soft, alarm.
@@ -27,6 +27,10 @@ MOST = 8  # slides
 MOST_LINES = 18  # of small print that fit on one
 # What a slide each is made of, below the score over waves, in the order of the first screen; the first that is there.
 PARTS = ("touchpoint_trend", "driver_importance", "fit_loyalty_revenue worth_of_a_point", "segment_customers")
+ROWS = range(2, 31)  # one bar says no more than the sentence; more than thirty cannot be read
+# value and, where it has one, the ends of its interval, the most telling first
+VALUES = ["share share_low share_high", "estimate conf_low conf_high", "share conf_low conf_high"]
+VALUES += ["percent percent_low percent_high", "share", "share_answered"]
 
 
 def write_deck(run, out, *, one: bool = False) -> Path:
@@ -68,7 +72,7 @@ def write_deck(run, out, *, one: bool = False) -> Path:
     return Path(out)
 
 
-def _add_slide(deck, layout: str, title: str, lines: Iterable[tuple[str, int]]):
+def _add_slide(deck, layout: str, title: str, lines: list[tuple[str, int]]):
     """Return a new slide with its title and what it says, each line (text, level), in the places of the template."""
     slide = deck.slides.add_slide(deck.slide_layouts.get_by_name(layout))
     slide.shapes.title.text, frame = title, slide.placeholders[1].text_frame
@@ -109,7 +113,55 @@ def _open_points(screen: dict, entries: dict, titles: dict, leads: dict) -> list
     return lines or [("Every question was answered, and what is claimed is established.", SAID)]
 
 
-# --- charts ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Chart:
+    """Bars in the order in which they are shown; ends of intervals or None; `as_percent` for shares."""
+
+    labels: list[str]
+    values: list[float]
+    low: list[float] | None
+    high: list[float] | None
+    title: str
+    as_percent: bool
+    lines: dict[str, list] | None = None  # instead of bars, a line a name over the labels
+    marked: tuple[str, ...] = ()  # of the lines: those in colour
+
+
+def chart_of(saved: Saved) -> Chart | None:
+    """Return the chart of a finding, or None where no table of it makes one.
+
+    A trend of touchpoints is lines over waves, those that moved marked; anything else is bars.
+    """
+    if saved["function"] == "touchpoint_trend":
+        table = saved.table("levels")
+        wide = table.pivot(index="words", columns="wave", values="estimate")[list(dict.fromkeys(table["wave"]))]
+        lines = {name: [None if pd.isna(v) else v for v in row] for name, row in zip(wide.index, wide.to_numpy())}
+        values = [v for row in lines.values() for v in row if v is not None]
+        marked = tuple(table.loc[table["term"].isin(saved.by_key("moved")), "words"].unique())
+        return Chart(list(wide.columns), values, None, None, saved["highlights"]["unit"], False, lines, marked)
+    wanted, labels = saved["chart"] or {}, saved["labels"] or {}
+    known = [[wanted[name] for name in ("value", "low", "high")]] if wanted else [names.split() for names in VALUES]
+    for name in [wanted["table"]] if wanted else saved["tables"]:
+        table = saved.table(name)
+        columns = next((names for names in known if wanted or {*names} <= {*table}), None)
+        key = next((k for k in IDENTIFIERS if k in table and table[k].is_unique), None)
+        if key is None and {"term", "tone"} <= set(table):
+            key, table["row"] = "row", [f"{labels.get(t, t)}, {tone}" for t, tone in zip(table["term"], table["tone"])]
+        if not key or not columns:
+            continue
+        value, *ends = columns
+        table = table[pd.to_numeric(table[value], errors="coerce").notna()]
+        if len(table) not in ROWS:
+            continue
+        if ends and key == "term" and not pd.api.types.is_numeric_dtype(table[key]):  # waves, groups have an order
+            table = table.iloc[digits.descending(table[value].astype(float))]
+        words = [labels.get(str(k), str(k)) for k in table[key]]
+        values = table[value].astype(float).tolist()
+        low, high = (table[e].astype(float).fillna(table[value]).tolist() for e in ends) if ends else (None, None)
+        title = wanted.get("title", "")
+        as_percent = value.startswith("share") or title.endswith("%")
+        return Chart(words, values, low, high, title or described(value).title, as_percent)
+    return None
 
 
 def _add_chart(slide, chart: Chart, alternative: str) -> None:

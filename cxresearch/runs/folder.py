@@ -25,8 +25,8 @@ from filelock import FileLock, Timeout
 import cxresearch
 from cxresearch.errors import StudyProblem
 from cxresearch.privacy.identifiers import KEY_VARIABLE
+from cxresearch.runs.compare import digests
 from cxresearch.runs.record import FAILED, FORMAT, OK, RECORD, SIGN_OFFS, Record, hidden, sha256, versions
-from cxresearch.runs.signoff import digests
 
 LEFT_BY_OTHERS = {".ipynb_checkpoints", ".DS_Store"}
 MOMENT = re.compile(r"\d{8}T\d{6}Z(-\d+)?")  # a run on the study's own shelf

@@ -22,13 +22,13 @@ from pathlib import Path
 from cxresearch.errors import DataProblem
 from cxresearch.runs import folder as folders
 from cxresearch.runs import record as records
+from cxresearch.runs.compare import digests
 from cxresearch.runs.execution import Pool, study_from
 from cxresearch.runs.notebooks import STUDY, notebooks_folder, project_of
 from cxresearch.runs.page import title_of
 from cxresearch.runs.plan import Cell, Plan, Task, plan_run
 from cxresearch.runs.record import FAILED, OK, SKIPPED, NotebookEntry, Record, ReportEntry
 from cxresearch.runs.render import headline_of, movement, write_batch_index, write_pages
-from cxresearch.runs.signoff import digests
 from cxresearch.runs.withhold import withheld_alone, withheld_together, withhold
 from cxresearch.study.shared import shared_tables
 

@@ -17,8 +17,7 @@ TAGS = set(
     "a abbr b blockquote br caption code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i kbd li ol p pre s small span "
     "strong sub sup table tbody td tfoot th thead tr u ul".split()
 )
-SPANS = {"colspan", "rowspan"}
-ATTRIBUTES = {"th": SPANS, "td": SPANS, "a": {"href"}}
+ATTRIBUTES = {"th": {"colspan", "rowspan"}, "td": {"colspan", "rowspan"}, "a": {"href"}}
 ROW, CELL = re.compile(r"<tr>(.*?)</tr>", re.S), re.compile(r"<(th|td)([^>]*)>(.*?)</\1>", re.S)  # nh3 closed them
 NUMBER = re.compile(r"[-−–]?|[-−+]?[\d,]*\.?\d+(e[-+]?\d+)?\s?%?|nan|inf", re.I)
 WIDE, WIDEST = 9, 11  # columns from which a table needs small type on paper, and very small type
@@ -45,13 +44,10 @@ _markdown = mistune.create_markdown(escape=False, plugins=["table", "strikethrou
 
 @dataclass
 class Block:
-    """A piece of a page: html, finding, figure, text, warning, error, code or failing (code).
-
-    Content is safe HTML for ``html`` and ``finding``, a data address for ``figure``, otherwise text, not escaped yet. A
-    figure has a caption (safe HTML), a text in its place, its size in pixels on the page or None for its own, and where
-    there is one the address of its rendering for phones. `finding` is the id of what it shows; `terms` are those of art
-    that it is the first of the page to use, with what they mean.
-    """
+    """A piece of a page: html, finding (both safe HTML), figure (a data address); text, warning, error, code or failing
+    (code), none of them escaped yet. A figure has its caption (safe HTML), a text in its place, its size in pixels or
+    None for its own, and its rendering for phones if there is one. `finding` is the id of what is shown; `terms` are
+    those of art that it is the first of the page to use, with what they mean."""
 
     kind: str
     content: str
@@ -100,8 +96,7 @@ def explained(text: str, known: set[str]) -> list[tuple[str, str]]:
 
 def led(sections: list[Section], finding: str) -> tuple[Block | None, str]:
     """Take out what stands on top, words and first figure of a finding, and headings left with code alone; return the
-    figure and what the words say to look at next.
-    """
+    figure and what the words say to look at next."""
     taken = {}
     for section in sections:
         for block in list(section.blocks):
@@ -191,9 +186,6 @@ def _address(kind: str, content: str) -> str:
     if kind == SVG:
         content = base64.b64encode(content.encode()).decode()
     return f"data:{kind};base64,{''.join(content.split())}"
-
-
-# --- safe markup -----------------------------------------------------------------------------------------------------
 
 
 def from_markdown(text: str) -> str:

@@ -5,7 +5,6 @@ Self-contained: no script, no font, no request to anywhere.
 
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 import jinja2
 
@@ -15,21 +14,11 @@ from cxresearch.privacy import POOLED
 from cxresearch.runs.compare import compare_runs, movement_words
 from cxresearch.runs.page import explained, led, plain, read_sections
 from cxresearch.runs.record import GUIDE, INDEX, OK, SKIPPED, NotebookEntry, Record, moment, read_findings
-from cxresearch.runs.saved import Saved, notebooks_of, saved_of
-from cxresearch.runs.screen import SCORES, first_screen
+from cxresearch.runs.saved import SCORES, Saved, first_screen, notebooks_of, saved_of
 from cxresearch.runs.withhold import WITHHELD
 
 ROWS = 3  # of a headline that are told on the index
 say = words(__package__)
-
-
-class Told(NamedTuple):
-    """A line of the index: the words, the notebook (no name where it has no page) and the finding they come from."""
-
-    said: str
-    name: str
-    title: str
-    finding: str = ""
 
 
 def write_pages(record: Record, folder: Path) -> None:
@@ -98,27 +87,27 @@ def _card(entry: NotebookEntry, saved: list[Saved]) -> dict:
     }
 
 
-# --- what the index says beyond the headlines ------------------------------------------------------------------------
+def not_established(cards: list[dict]) -> list[tuple[str, str, str, str]]:
+    """Return the questions that were not answered, and the findings that say that they establish nothing.
 
-
-def not_established(cards: list[dict]) -> list[Told]:
-    """Return the questions that were not answered, and the findings that say that they establish nothing."""
+    A line is the words, the notebook (no name where it has no page), its title and the finding they come from.
+    """
     left = [card for card in cards if card["status"] != OK]
-    told = [Told(f"{c['status']}: {c['reason']}", c["name"] * (c["status"] != SKIPPED), c["title"]) for c in left]
+    told = [(f"{c['status']}: {c['reason']}", c["name"] * (c["status"] != SKIPPED), c["title"], "") for c in left]
     found = [(f, card) for card in cards for f in card["findings_read"] if f.get("established") is False]
-    return told + [Told(f["sentence"], card["name"], card["title"], f["name"]) for f, card in found]
+    return told + [(f["sentence"], card["name"], card["title"], f["name"]) for f, card in found]
 
 
-def suppressed(cards: list[dict]) -> list[Told]:
-    """Return the findings that were withheld, and what is hidden or pooled for its small base."""
-    told = [Told(card["reason"], card["name"], card["title"]) for card in cards if WITHHELD in (card["reason"] or "")]
+def suppressed(cards: list[dict]) -> list[tuple[str, str, str, str]]:
+    """Return the findings that were withheld, and what is hidden or pooled for its small base, in lines like these."""
+    told = [(card["reason"], card["name"], card["title"], "") for card in cards if WITHHELD in (card["reason"] or "")]
     for card in cards:
         where = card["name"], card["title"]
         for f in card["findings_read"]:
             if hidden := f.get("suppressed"):
-                told.append(Told(say("hidden_one" if hidden == 1 else "hidden", n=hidden), *where, f["name"]))
+                told.append((say("hidden_one" if hidden == 1 else "hidden", n=hidden), *where, f["name"]))
         if card["pooled"]:
-            told.append(Told(say("pooled", name=POOLED), *where, ", ".join(card["pooled"])))
+            told.append((say("pooled", name=POOLED), *where, ", ".join(card["pooled"])))
     return told
 
 
@@ -142,13 +131,9 @@ def movement(previous: Path, folder: Path) -> list[str]:
 
 def headline_of(record: Record, folder: Path) -> str | None:
     """Return the sentence that heads a report: of the headlines of its notebooks the first that is an estimate."""
-    entries = [entry for entry in record.notebooks if entry.headline in entry.findings]
-    found = [read_findings(folder, entry.name, entry.headline)[0] for entry in entries]
+    found = [read_findings(folder, e.name, e.headline)[0] for e in record.notebooks if e.headline in e.findings]
     estimates = [f for f in found if f["glance"].get("estimate") is not None]
     return (estimates or found or [{"sentence": None}])[0]["sentence"]
-
-
-# --- templates -------------------------------------------------------------------------------------------------------
 
 
 def _shown(value) -> str:

@@ -77,8 +77,7 @@ def test_the_page_is_small_and_asks_nobody(example, watched):
 
 
 def test_a_study_without_parts_has_a_screen_without_them(tmp_path, example):
-    from cxresearch.runs.saved import Saved, notebooks_of, saved_of
-    from cxresearch.runs.screen import first_screen
+    from cxresearch.runs.saved import Saved, first_screen, notebooks_of, saved_of
 
     saved = saved_of(notebooks_of(example, Record.read(example)[1]))
     whole = first_screen(saved)
