@@ -167,8 +167,7 @@ Encodings = several(Annotated[str, AfterValidator(an_encoding)], most=1)
 Decimal = Literal[".", ","]
 Thousands = read_by(one_sign, Literal[" ", ".", ",", "'"], str)
 TimeFormat = Annotated[str, AfterValidator(a_time_format)]
-HeaderRow = Literal["name", "label", "question", "option", "ignore"]
-Headers = read_by(header_rows, tuple[HeaderRow, ...], str | list[str])
+Headers = read_by(header_rows, tuple[Literal[HEADERS], ...], str | list[str])
 # A text is split as a shell would, but no shell reads it.
 Command = read_by(lambda v: shlex.split(v) if isinstance(v, str) else v, tuple[str, ...], str | list[str])
 Meaning = Annotated[Literal["missing", "not applicable"], BeforeValidator(lambda code: str(code).replace("_", " "))]

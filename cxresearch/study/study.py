@@ -67,7 +67,7 @@ class Study:
 
     ``responses`` and ``customers`` are surveys; ``transactions``, ``interactions``, ``employees``, ``costs`` tables of events.
 
-    path, title, currency, version, waves, population, programme, reports : as the study file says
+    path, title, currency, version, waves, population, programme, reports, purpose, delete_after : as the study file says
     taxonomy : its path; None without one
     min_base : the disclosure floor, in distinct persons
     cost_roles, kinds, targets : kind of cost -> what it is spent on; driver -> what it is about; item -> what is aimed at
@@ -78,12 +78,12 @@ class Study:
     """
 
     def __init__(self, path: Path, declared: StudyFile, document: Document):
-        self._document, self._privacy, self._touchpoints = document, declared.privacy, declared.touchpoints
+        self._document, self._touchpoints, self.min_base = document, declared.touchpoints, declared.privacy.minimum_base
         self.path, self.title, self.currency = path, declared.title, declared.currency
         self.version, self.waves, self.population = declared.version, declared.waves, declared.population
         self.programme, self.taxonomy = declared.programme, declared.taxonomy and path.parent / declared.taxonomy
-        self.reports, self.min_base = dict(declared.reports), declared.privacy.minimum_base
-        self.cost_roles = getattr(declared.tables.costs, "roles", {})
+        self.purpose, self.delete_after = declared.privacy.purpose, declared.privacy.delete_after
+        self.reports, self.cost_roles = dict(declared.reports), getattr(declared.tables.costs, "roles", {})
         self._files, self._key = find_files(path.parent, declared, document), study_key(self.title)
         self._narrow(self, {name: table for name, table in declared.tables if table is not None}, (), {})
 
@@ -306,10 +306,9 @@ class Study:
 
     def require_in_time(self, *, today: date | None = None) -> None:
         """Raise `StudyProblem` if `today` (by default the computer's date) lies past ``privacy.delete_after``."""
-        day, purpose = self._privacy.delete_after, self._privacy.purpose
-        late = ((today or date.today()) - day).days if day else 0
-        if late > 0:
-            told = dict(day=day, ago=count(late, "day"), why=f" ({purpose})" if purpose else "")
+        day, why = self.delete_after, f" ({self.purpose})" if self.purpose else ""
+        if day and (late := ((today or date.today()) - day).days) > 0:
+            told = dict(day=day, ago=count(late, "day"), why=why)
             raise StudyProblem(f"{self._document.place(('privacy', 'delete_after'))}: {say('overdue', **told)}")
 
     def require_fresh(self, *, now: datetime | None = None) -> None:
@@ -408,9 +407,8 @@ class Study:
     def column(self, role: str, *, table: str | None = None, optional: bool = False) -> str | None:
         """Return the column with a role: the key of the first such item, or weight, wave, ... where declared.
 
-        `role` is nps, csat, ces, outcome (without one: csat), driver, demographic, control, verbatim, asked_at, respondent;
-        or a named column of a table: wave, weight, stratum, cluster, fpc, customer, revenue, ... It is looked for in one
-        `table`, by default in all, responses first. Where no column has it, `StudyProblem`, or None if `optional`.
+        `role` is nps, csat, outcome (without one: csat), driver, ..., or a named column of a table: wave, customer, revenue, ...
+        It is looked for in one `table`, by default in all, responses first. `StudyProblem` without one, or None if `optional`.
         """
         found = self.columns(role, table=table)
         if not found and role == "outcome":
