@@ -253,8 +253,8 @@ def categories(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Se
     if isinstance(kept.dtype, pd.Int64Dtype):  # nullable whole numbers served the reading; analyses know NaN
         kept = kept.astype(float if kept.isna().any() else int)
     found = {key: kept}
-    for suffix, code in item.choices.items():
-        found[key + suffix] = rows((float(code_key(code) in c) if c else np.nan for c in chosen), np.nan)
+    for choice, code in item.choices(key).items():
+        found[choice] = rows((float(code_key(code) in c) if c else np.nan for c in chosen), np.nan)
     return found, rows(not c and any(k in never for k in cell) for c, cell in zip(chosen, cells))
 
 

@@ -99,7 +99,7 @@ def require_groups(opened, columns: Iterable[str]) -> None:
         guarded |= dict.fromkeys(table.headers(*table.id_columns), "ids of people")
     for column, name in places_of(opened, *columns):
         table = opened.declaration(name)
-        of = next((key for key, item in table.items.items() if column in item.further(key)), column)
+        of = next((key for key, item in table.items.items() if column in item.columns(key)), column)
         words = [set(header_words(header)) for header in (column, *table.headers(of))]
         held = next((guarded[header] for header in table.headers(of) if header in guarded), None)
         if held or any(w & NUMBERED and w & PEOPLE for w in words):

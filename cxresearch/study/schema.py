@@ -130,9 +130,8 @@ def header_rows(value):
 
 def each_once(waves: tuple[str, ...]) -> tuple[str, ...]:
     """Return waves as they are written; refused where one stands twice."""
-    plain = [plain_text(wave) for wave in waves]
-    twice = next((wave for wave in plain if plain.count(wave) > 1), None)
-    complain({"wave twice": twice}, wave=repr(twice), n=plain.count(twice))
+    for wave, n in Counter(map(plain_text, waves)).items():
+        complain({"wave twice": n > 1}, wave=repr(wave), n=n)
     return waves
 
 
@@ -223,14 +222,13 @@ class Item(Section):
         complain(wrong, low=f"{low:g}", high=f"{high:g}", type=self.type, code=min(both, default=""), found=found)
         return self
 
-    @property
-    def choices(self) -> dict[str, str]:
-        """Suffix of the column of each choice of a multiple one -> the code that it is about."""
-        return {"_" + re.sub(r"\W", "_", code.strip()): code for code in (self.labels if self.multiple else ())}
+    def choices(self, key: str) -> dict[str, str]:
+        """Return the column of each choice of a multiple one, item `key` -> the code that it is about."""
+        return {f"{key}_" + re.sub(r"\W", "_", code.strip()): code for code in (self.labels if self.multiple else ())}
 
-    def further(self, key: str) -> list[str]:
-        """Return the names of the columns that item `key` has beside its own."""
-        return [key + suffix for suffix in (*(["_met"] if self.not_applicable else ()), *self.choices)]
+    def columns(self, key: str) -> list[str]:
+        """Return the names of the columns that item `key` gives, its own first."""
+        return [key, *([f"{key}_met"] if self.not_applicable else ()), *self.choices(key)]
 
     @property
     def aside(self) -> tuple[str, ...]:
@@ -319,7 +317,7 @@ class Table(Section):
     @property
     def item_columns(self) -> list[str]:
         """The columns that its items give."""
-        return [column for key, item in self.items.items() for column in (key, *item.further(key))]
+        return [column for key, item in self.items.items() for column in item.columns(key)]
 
     @property
     def id_columns(self) -> list[str]:
@@ -388,10 +386,10 @@ class Table(Section):
             codes = {c: what for c, what in self.codes.items() if item.scale and c not in own and not item.rates(c)}
             more = {w: [c for c, what in codes.items() if what == w.replace("_", " ")] for w in ASIDE}
             self.items[key] = item.model_copy(update={w: (*getattr(item, w), *more[w]) for w in ASIDE})
-        taken = {*self.columns, *(c for key, item in self.items.items() for c in item.further(key))}
+        times = Counter([*self.columns, *self.item_columns])
         for key, item in self.items.items():
             own = say("item key beside", key=key) if key in keys else ""
-            complain({"item key": not key.isidentifier(), "item key taken": key in taken}, key=repr(key), own=own)
+            complain({"item key": not key.isidentifier(), "item key taken": times[key] > 1}, key=repr(key), own=own)
             for wave in item.column if isinstance(item.column, dict) else ():
                 wrong = {"column per wave": not waves, "unknown wave": wave not in waves}
                 complain(wrong, key=key, wave=repr(wave), near=nearest(wave, waves))

@@ -186,7 +186,7 @@ class Study:
         survey = Survey(
             table, **found, asked_at=asked, respondent=person, labels=self.labels,
             scales=table.attrs.get("scales", {}), roles={key: tuple(item.role) for key, item in items if item.role},
-            multiple={key: tuple(key + suffix for suffix in item.choices) for key, item in items if item.multiple},
+            multiple={key: tuple(item.choices(key)) for key, item in items if item.multiple},
             currency=self.currency, min_base=self.min_base,
             population=self.population if name == "customers" else None,
             sources=tuple(wave for wave in self._files[name] if wave is not None),
@@ -354,9 +354,9 @@ class Study:
         slips = self._slips(("programme", "unit"), [unit], columns, "no table has as a column; they have")
         for key, met in self._touchpoints.items():
             slips += self._slips(("touchpoints", key, "item"), [met.item], items, "is no item of responses; these are")
-        if self.taxonomy and not self.taxonomy.is_file():
-            near = names_in(self.taxonomy.parent, "*.y*ml")
-            slips += self._slips(("taxonomy",), [self.taxonomy.name], near, "does not exist; there are")
+        if (file := self.taxonomy) and not file.is_file():
+            near = names_in(file.parent, "*.y*ml")
+            slips += self._slips(("taxonomy",), [file.name], near, "does not exist; there are")
         refuse(slips)
 
     def _require_held(self, name: str, table: pd.DataFrame) -> None:
@@ -442,10 +442,9 @@ class Study:
     @property
     def ratings(self) -> list[str]:
         """Items of the responses on their commonest scale, recommend left out: asked together, answered alike or not."""
-        by_scale: dict[tuple, list[str]] = {}
-        for name, key, item in self._every_item:
-            if name == "responses" and item.scale and not {"nps", "demographic", "contact_rating"} & set(item.role):
-                by_scale.setdefault(item.scale, []).append(key)
+        by_scale, others = defaultdict(list), {"nps", "demographic", "contact_rating"}
+        for key, item in ((key, item) for name, key, item in self._every_item if name == "responses" and item.scale):
+            by_scale[item.scale] += [key] if not others & set(item.role) else []
         return max(by_scale.values(), key=len, default=[])
 
     def _items(self, role: str, table: str | None) -> list[str]:
