@@ -81,8 +81,8 @@ def spread(values: pd.Series, positions: np.ndarray, index: pd.Index, gap=np.nan
     return pd.Series(pd.api.extensions.take(stored, positions, allow_fill=True, fill_value=gap), index=index)
 
 
-def as_text(values: pd.Index, decimal: str = ".") -> pd.Series:
-    """Return distinct values as `composed` text; numbers that are stored as such with this decimal sign."""
+def as_text(values: Iterable, decimal: str = ".") -> pd.Series:
+    """Return values as `composed` text; numbers that are stored as such with this decimal sign."""
     text = (str(v).replace(".", decimal) if isinstance(v, float) else composed(v) for v in values)
     return pd.Series(list(text), dtype="str")
 
@@ -153,20 +153,19 @@ def amounts(
     other = found.isna() & ~blank
     if not other.any():
         return found, blank, {}
-    positions, values = distinct(column.where(other))
-    text, signs, brackets = zip(*map(bare_amount, as_text(values, writing.decimal)))
-    parsed = writing.parsed(pd.Series(text, dtype="str"))
-    sign = spread(pd.Series(signs, dtype=object).where(parsed.notna()), positions, column.index, None).dropna()
-    met = sign[sign != ""].value_counts()
+    text = as_text(column[other], writing.decimal)
+    bare = pd.DataFrame(map(bare_amount, text), index=column.index[other], columns=["text", "sign", "below"])
+    values = writing.parsed(bare["text"].astype("str")).dropna()
+    signs = bare.loc[values.index, "sign"].loc[lambda sign: sign != ""]
+    met = signs.value_counts()
     if len(met) > 1:
-        raise Refused(say("currencies", n=len(met), found=listing(sign[sign != ""])))
+        raise Refused(say("currencies", n=len(met), found=listing(signs)))
     for written in met.index:
         if currency and re.fullmatch("[A-Z]{3}", currency) and currency not in CURRENCIES[written].split():
             raise Refused(say("other currency", written=written, currency=currency))
-    below = spread(pd.Series(brackets, dtype=bool) & parsed.notna(), positions, column.index, False)
     told = {f"with {written} taken off": int(n) for written, n in met.items()}
-    told |= {"in brackets, read as below zero": int(below.sum())}
-    return found.fillna(spread(parsed, positions, column.index)), blank, told
+    told |= {"in brackets, read as below zero": int(bare.loc[values.index, "below"].sum())}
+    return found.fillna(values), blank, told
 
 
 def advice(column: pd.Series, writing: Writing) -> str:

@@ -470,6 +470,11 @@ class Tables(Section):
     employees: Employees | None = None
     costs: Costs | None = None
 
+    @model_validator(mode="after")
+    def _any(self):
+        complain({"no table": not self.model_fields_set}, tables=", ".join(TABLES))
+        return self
+
 
 TABLES = tuple(Tables.model_fields)
 COLUMNS = tuple(dict.fromkeys(c for f in Tables.model_fields.values() for c in f.annotation.__args__[0].columns))

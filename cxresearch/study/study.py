@@ -308,8 +308,8 @@ class Study:
         """Raise `StudyProblem` if `today` (by default the computer's date) lies past ``privacy.delete_after``."""
         day, why = self.delete_after, f" ({self.purpose})" if self.purpose else ""
         if day and (late := ((today or date.today()) - day).days) > 0:
-            told = dict(day=day, ago=count(late, "day"), why=why)
-            raise StudyProblem(f"{self._document.place(('privacy', 'delete_after'))}: {say('overdue', **told)}")
+            told = say("overdue", day=day, ago=count(late, "day"), why=why)
+            raise StudyProblem(f"{self._document.place(('privacy', 'delete_after'))}: {told}")
 
     def require_fresh(self, *, now: datetime | None = None) -> None:
         """Raise `StudyProblem` if a file is older than the ``max_age`` of its table at `now` (by default, now)."""
@@ -328,10 +328,10 @@ class Study:
         """Return what the study file says of a table with ``confirmed: false``, with counts once it has been read."""
         table, loaded, place = self._declared[name], self._loaded.get(name), self._document.place
         found = []
-        typed = table.model_dump(by_alias=True, exclude_unset=True)
         for key in (key for key, confirmed in table.confirmed.items() if not confirmed):
-            says, path = f"({schema.written(typed.get(key))})", ("tables", name, "confirmed", key)
-            found.append(Guess(place(path), f"tables.{name}.{key}", says, key not in HARMLESS))
+            says = f"({schema.written(table.model_dump(by_alias=True, exclude_unset=True).get(key))})"
+            at = place(("tables", name, "confirmed", key))
+            found.append(Guess(at, f"tables.{name}.{key}", says, key not in HARMLESS))
         for key, item in ((key, item) for key, item in table.items.items() if item.confirmed is False):
             coded = loaded and loaded.coded[key]
             says = f"({'; '.join(schema.decisions(item, coded)) or 'label'})"
@@ -442,9 +442,10 @@ class Study:
     @property
     def ratings(self) -> list[str]:
         """Items of the responses on their commonest scale, recommend left out: asked together, answered alike or not."""
-        by_scale, others = defaultdict(list), {"nps", "demographic", "contact_rating"}
-        for key, item in ((key, item) for name, key, item in self._every_item if name == "responses" and item.scale):
-            by_scale[item.scale] += [key] if not others & set(item.role) else []
+        by_scale = defaultdict(list)
+        for name, key, item in self._every_item:
+            if name == "responses" and item.scale and not {"nps", "demographic", "contact_rating"} & set(item.role):
+                by_scale[item.scale].append(key)
         return max(by_scale.values(), key=len, default=[])
 
     def _items(self, role: str, table: str | None) -> list[str]:
