@@ -251,6 +251,8 @@ def test_headers_that_differ_between_waves_need_a_file_for_each(tmp_path):
     ("{labels: {010: ten}}", ["10"], "without a label"), ("{labels: {NO: Norway}}", ["False"], "without a label"),
     # an item without a scale stays as it is
     ("{missing: [NA]}", ["007", "NA", "", "1.0"], ["007", None, None, "1.0"]),
+    # but for spaces around it: they would make two groups of one
+    ("{role: demographic}", ["North ", " North", "North", "South"], ["North"] * 3 + ["South"]),
 ])  # fmt: skip
 def test_cells_and_codes_are_what_was_typed(tmp_path, item, values, meant):
     if isinstance(meant, str):

@@ -245,9 +245,8 @@ def categories(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Se
     else:
         text = pd.Series(values)
         if not ("verbatim" in item.role or item.is_date or pd.api.types.is_numeric_dtype(text)):
-            # texts that differ in signs nobody sees are one; what people wrote stays
-            odd = [isinstance(v, str) and not (v.isascii() and v.isprintable()) for v in text]
-            text = text.mask(odd, text[odd].map(composed)).astype(text.dtype)
+            # texts that differ in spaces around them and in signs nobody sees are one; what people wrote stays
+            text = text.map(lambda value: composed(value) if isinstance(value, str) else value).astype(text.dtype)
     kept = spread(text.where([bool(c) for c in chosen]), positions, column.index)
     if isinstance(kept.dtype, pd.Int64Dtype):  # nullable whole numbers served the reading; analyses know NaN
         kept = kept.astype(float if kept.isna().any() else int)
