@@ -23,8 +23,9 @@ from cxresearch.sources import GLOB, HEADERS, WHITESPACE, database_file, without
 from cxresearch.study.document import Document, Plain, read_document, refuse, say
 
 Role = Literal[
-    "nps", "csat", "ces", "outcome", "driver", "demographic", "segment", "control", "verbatim", "asked_at", "respondent",
-    "contact_rating", "unit", "problem", "claim_forgive", "claim_prefer", "claim_switch", "claim_service_over_price",
+    "nps", "csat", "ces", "outcome", "driver", "demographic", "segment", "control", "verbatim", "asked_at",
+    "respondent", "contact_rating", "unit", "problem", "claim_forgive", "claim_prefer", "claim_switch",
+    "claim_service_over_price",
 ]  # fmt: skip
 ROLES: tuple[str, ...] = get_args(Role)
 OUTCOMES = ("nps", "csat", "ces", "outcome")
@@ -108,7 +109,7 @@ def as_time(age: str) -> timedelta:
 
 
 def a_time_format(written: str) -> str:
-    """Return a format in strptime's signs that says when, a month at least; refused where it says less, or one thing twice."""
+    """Return a format in strptime's signs that says when, a month at least, and nothing twice."""
     signs = re.findall("%(.?)", written.replace("%%", ""))
     said = [part for sign in signs for part, of in TIME_PARTS.items() if sign and sign in of]
     once = len(said) == len(signs) == len(set(said)) and ("p" in signs) == ("I" in signs)
@@ -138,8 +139,7 @@ def each_once(waves: tuple[str, ...]) -> tuple[str, ...]:
 class Column(NamedTuple):
     """How a column of a table is read; of one that is declared, its name, what asks for it and what is said of it, too.
 
-    A `blank` cell is "kept", "refused", or left out where the table says ``missing: drop`` and refused where it does not
-    ("dropped").
+    A `blank` cell is "kept", "refused", or "dropped": left out where the table says ``missing: drop``, else refused.
     """
 
     kind: Literal["names", "flags", "moments", "number", "weight", "money", "item"]
@@ -342,9 +342,9 @@ class Table(Section):
     @model_validator(mode="before")
     @classmethod
     def _spread(cls, typed):
-        """Give each item what the patterns that its key matches say of it and itself does not; of several the last wins.
+        """Give each item what the patterns that its key matches say of it and itself does not; the last of them wins.
 
-        What it only guesses (``confirmed: false``) gives way to a pattern that is confirmed, and to the codes of ratings.
+        What it only guesses (``confirmed: false``) gives way to a confirmed pattern, and to the codes of ratings.
         """
         items = typed.get("items") if isinstance(typed, dict) else None
         if not isinstance(items, dict):

@@ -65,12 +65,12 @@ def open_study(path: str | Path, *, today: date | None = None) -> "Study":
 class Study:
     """Checked tables whose columns are named by item key; made by `open_study`.
 
-    ``responses`` and ``customers`` are surveys; ``transactions``, ``interactions``, ``employees``, ``costs`` tables of events.
+    ``responses`` and ``customers`` are surveys; ``transactions``, ``interactions``, ``employees`` and ``costs`` events.
 
-    path, title, currency, version, waves, population, programme, reports, purpose, delete_after : as the study file says
+    path, title, currency, version, waves, population, programme, reports, purpose, delete_after : as the file says
     taxonomy : its path; None without one
     min_base : the disclosure floor, in distinct persons
-    cost_roles, kinds, targets : kind of cost -> what it is spent on; driver -> what it is about; item -> what is aimed at
+    cost_roles, kinds, targets : kind of cost -> what it is for; driver -> what it is about; item -> what is aimed at
     labels : item -> words, or its key
     table_names, column_names : the tables declared; table -> the columns that it is declared to have
     revenue_window : first and last day (ISO) that the customers' revenue covers; None where the study does not say
@@ -205,10 +205,10 @@ class Study:
     def matched(self, left: str, right: str, *, keep: str = "latest", answered: str | None = None) -> Survey:
         """Return two tables joined on their customer (inner join), and count the rows in the waterfall of `left`.
 
-        In `right` a customer stands once; of a column in both, that of `left` stays. "latest" `keep`s of several responses
-        of a customer the last, by asked_at or else by wave, in which an outcome (role nps, csat, ces or outcome) was
-        answered, or the one named by `answered`, so that all that is told of it is about the same customers; "all" keeps
-        every response.
+        In `right` a customer stands once; of a column in both, that of `left` stays. "latest" `keep`s of several
+        responses of a customer the last, by asked_at or else by wave, in which an outcome (role nps, csat, ces or
+        outcome) was answered, or the one named by `answered`, so that all that is told is about the same customers;
+        "all" keeps every response.
         """
         require_choice("keep", keep, ("latest", "all"))
         for name, loaded in {left: self._load(left), right: self._load(right)}.items():
@@ -266,8 +266,8 @@ class Study:
     def narrowed(self, only: Only) -> Self:
         """Return the part of the study in which each (column, value) of `only` holds; see `cxresearch.study.narrow`.
 
-        Of a part, the part of this part. `StudyProblem` where no table has a column, or it holds ids, texts or contacts;
-        under the minimum base, its tables are refused with `TooFewRespondents`.
+        Of a part, the part of this part. `StudyProblem` where no table has a column, or it holds ids, texts or
+        contacts; under the minimum base, its tables are refused with `TooFewRespondents`.
         """
         whole, only = self._whole, (*self.only, *only)
         columns = [column for column, _ in only]
@@ -379,8 +379,9 @@ class Study:
         """Return what is wrong with each of `words`, declared at `path`, that is not among `known`."""
         plain = [plain_text(value) for value in known]
         told = ", ".join(plain) if 0 < len(plain) <= SHOWN["values"] else f"{len(plain) or 'no'} others"
+        place, named = self._document.place, ".".join(path)
         return [
-            f"{self._document.place((*path, i))}: {'.'.join(path)} names {word!r}, which {where} {told}{nearest(word, plain)}"
+            f"{place((*path, i))}: {named} names {word!r}, which {where} {told}{nearest(word, plain)}"
             for i, word in enumerate(words)
             if word and plain_text(word) not in plain
         ]
@@ -407,8 +408,9 @@ class Study:
     def column(self, role: str, *, table: str | None = None, optional: bool = False) -> str | None:
         """Return the column with a role: the key of the first such item, or weight, wave, ... where declared.
 
-        `role` is nps, csat, outcome (without one: csat), driver, ..., or a named column of a table: wave, customer, revenue, ...
-        It is looked for in one `table`, by default in all, responses first. `StudyProblem` without one, or None if `optional`.
+        `role` is nps, csat, outcome (without one: csat), driver, ..., or a named column of a table: wave, revenue, ...
+        It is looked for in one `table`, by default in all, responses first; without one `StudyProblem`, or None if
+        `optional`.
         """
         found = self.columns(role, table=table)
         if not found and role == "outcome":
@@ -441,7 +443,7 @@ class Study:
 
     @property
     def ratings(self) -> list[str]:
-        """Items of the responses on their commonest scale, recommend left out: asked together, answered alike or not."""
+        """Items of the responses on their commonest scale without recommend: asked together, answered alike or not."""
         by_scale = defaultdict(list)
         for name, key, item in self._every_item:
             if name == "responses" and item.scale and not {"nps", "demographic", "contact_rating"} & set(item.role):
