@@ -105,8 +105,6 @@ COUNTED = "a.csv", "x,y\n1,1\n"
     ("a.csv", "x,y\n=1+1,1\n5,1\n", "", "a.csv: x holds 1 value that is not a number ('=1+1': 1); declare them as missing codes "
      "of item x in study.yml"),
     (*COUNTED, "    sheat: Data\n", "study.yml, line 5: unknown key 'sheat' in tables.responses; did you mean 'sheet'?"),
-    (*COUNTED, "    exlude: {y: [1]}\n", "study.yml, line 5: unknown key 'exlude' in tables.responses; did you mean 'exclude'?"),
-    (*COUNTED, "    qury: select\n", "study.yml, line 5: unknown key 'qury' in tables.responses; did you mean 'query'?"),
     (*COUNTED, "    header: [names]\n", "study.yml, line 5: tables.responses.header.0 cannot be names; did you mean 'name'?"),
     (*COUNTED, "    header: [option]\n", "study.yml, line 5: tables.responses.header: a header row of options needs one of "
      "questions above it"),

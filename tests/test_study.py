@@ -136,22 +136,16 @@ tables:
     items: {score: {scale: [1, 5], role: csat}, on: {role: asked_at}}
   customers: {source: c.csv, id: c, items: {on: }}
 """
-    study = open_study(
-        write(tmp_path, text, r="c,score,on\n1,5,02.10.2020\n1,1,3/9/2020\n1,,4.10.2020\n", c="c,on\n1,x\n")
-    )
+    study = open_study(write(tmp_path, text, r="c,score,on\n1,5,02.10.2020\n1,1,3/9/2020\n1,,4.10.2020\n", c="c,on\n1,x\n"))
     joined = study.matched("responses", "customers").table
     assert joined["score"].tolist() == [5.0] and joined["on"].tolist() == [pd.Timestamp(2020, 10, 2)]
     assert study.waterfall("responses")["reason"].iloc[3].endswith("on as in responses, which customers have too")
 
 
 def test_numbered_waves_are_ordered_as_numbers(tmp_path):
-    text = (
-        "title: T\ntables:\n  responses: {source: r.csv, id: i, wave: w, customer: c, items: {s: {scale: [1, "
-        "5], role: csat}}}\n"
-    )
-    study = open_study(
-        write(tmp_path, text + "  customers: {source: c.csv, id: c}\n", r="i,w,c,s\n1,10,1,5\n1,9,1,2\n", c="c\n1\n")
-    )
+    text = "title: T\ntables:\n  responses: {source: r.csv, id: i, wave: w, customer: c, items: {s: {scale: [1, 5], role: csat}}}\n"
+    text += "  customers: {source: c.csv, id: c}\n"
+    study = open_study(write(tmp_path, text, r="i,w,c,s\n1,10,1,5\n1,9,1,2\n", c="c\n1\n"))
     assert study.matched("responses", "customers").table["s"].tolist() == [5.0]
 
 
@@ -166,10 +160,7 @@ def test_roles(airport):
 
 
 def test_a_declared_outcome_comes_before_the_csat_item(tmp_path):
-    text = (
-        "title: T\ntables: {responses: {source: a.csv, items: {s: {scale: [1, 5], role: csat}, o: {scale: [1, "
-        "5], role: outcome}}}}\n"
-    )
+    text = "title: T\ntables: {responses: {source: a.csv, items: {s: {scale: [1, 5], role: csat}, o: {scale: [1, 5], role: outcome}}}}\n"
     assert open_study(write(tmp_path, text, a="s,o\n1,2\n")).column("outcome") == "o"
 
 
@@ -249,29 +240,27 @@ def test_headers_that_differ_between_waves_need_a_file_for_each(tmp_path):
 # -- codes -----------------------------------------------------------------------------------------------------------
 
 
-def test_numbers_in_text_are_read_as_numbers(tmp_path):
-    assert one_item(tmp_path, "{scale: [1, 5]}", ["5", "5.0", " 5 ", "05", "+5", "5."])["x"].tolist() == [5.0] * 6
-
-
-def test_codes_compare_by_value_and_text_codes_exactly(tmp_path):
-    values = ["0", "0.0", " 0 ", "00", "Blank", "", "3"]
-    found = one_item(tmp_path, "{scale: [1, 5], missing: [0.0, Blank]}", values)["x"]
-    assert found.isna().tolist() == [True] * 6 + [False]
-    with pytest.raises(StudyProblem, match=r"a.csv: x holds 1 value that is not a number \('BLANK': 1\); declare"):
-        one_item(tmp_path, "{scale: [1, 5], missing: [Blank]}", ["BLANK", "1"])
-
-
-def test_codes_keep_the_text_that_the_author_typed(tmp_path):
-    labels = (
-        "{labels: {NO: Norway, 010: ten, 1_000: many, 12:30: noon, on: switched, 0x1F: hex, null: void, 1e3: thousand}}"
-    )
-    values = ["NO", "010", "1_000", "12:30", "on", "0x1F", "null", "1e3"]
-    meant = "Norway ten many noon switched hex void thousand".split()
-    assert one_item(tmp_path, labels, values)["x"].tolist() == meant
-    with pytest.raises(StudyProblem, match="without a label"):
-        one_item(tmp_path, "{labels: {010: ten}}", ["10"])
-    with pytest.raises(StudyProblem, match="without a label"):
-        one_item(tmp_path, "{labels: {NO: Norway}}", ["False"])
+@pytest.mark.parametrize(("item", "values", "meant"), [
+    ("{scale: [1, 5]}", ["5", "5.0", " 5 ", "05", "+5", "5."], [5.0] * 6),
+    # codes compare by value, and text codes exactly
+    ("{scale: [1, 5], missing: [0.0, Blank]}", ["0", "0.0", " 0 ", "00", "Blank", "", "3"], [None] * 6 + [3.0]),
+    ("{scale: [1, 5], missing: [Blank]}", ["BLANK", "1"], r"a.csv: x holds 1 value that is not a number \('BLANK': 1\); declare"),
+    # and keep the text that the author typed
+    ("{labels: {NO: Norway, 010: ten, 1_000: many, 12:30: noon, on: switched, 0x1F: hex, null: void, 1e3: thousand}}",
+     ["NO", "010", "1_000", "12:30", "on", "0x1F", "null", "1e3"], "Norway ten many noon switched hex void thousand".split()),
+    ("{labels: {010: ten}}", ["10"], "without a label"), ("{labels: {NO: Norway}}", ["False"], "without a label"),
+    # an item without a scale stays as it is
+    ("{missing: [NA]}", ["007", "NA", "", "1.0"], ["007", None, None, "1.0"]),
+    # but for spaces around it: they would make two groups of one
+    ("{role: demographic}", ["North ", " North", "North", "South"], ["North"] * 3 + ["South"]),
+])  # fmt: skip
+def test_cells_and_codes_are_what_was_typed(tmp_path, item, values, meant):
+    if isinstance(meant, str):
+        with pytest.raises(StudyProblem, match=meant):
+            one_item(tmp_path, item, values)
+    else:
+        found = one_item(tmp_path, item, values)["x"]
+        assert found.astype(object).where(found.notna(), None).tolist() == meant
 
 
 @pytest.mark.parametrize(("left", "right", "same"), [
@@ -286,11 +275,6 @@ def test_what_a_terminal_would_obey_is_in_no_name(tmp_path):
     study = open_study(write(tmp_path, AIRPORT.replace("Time of day", '"\\e[31mTime"'), a=A, b=B, customers=CUSTOMERS + "19,,1,1,\x1b[31mNorth\n"))
     assert study.labels["time"] == "\\x1b[31mTime"
     assert study.customers.table["home"].tolist()[-1] == "\N{REPLACEMENT CHARACTER}[31mNorth"
-
-
-def test_an_item_without_scale_stays_as_it_is(tmp_path):
-    found = one_item(tmp_path, "{missing: [NA]}", ["007", "NA", "", "1.0"])["x"]
-    assert found.tolist()[0] == "007" and found.isna().tolist() == [False, True, True, False] and found.iloc[3] == "1.0"
 
 
 def test_type_number_and_decimal_comma(tmp_path):
@@ -441,16 +425,12 @@ def test_a_line_of_totals_is_nobody(tmp_path, money):
 def test_resolved_is_yes_or_no(tmp_path):
     text = "title: T\ntables: {interactions: {source: a.csv, customer: c, time: t, resolved: r}}\n"
     study = open_study(write(tmp_path, text, a="c,t,r\n1,2020-01-01,yes\n,2020-01-01,False\n"))
-    assert study.interactions.table["resolved"].tolist() == [True, False] and pd.isna(
-        study.interactions.table["customer"].iloc[1]
-    )
+    found = study.interactions.table
+    assert found["resolved"].tolist() == [True, False] and pd.isna(found["customer"].iloc[1])
 
 
 def test_negative_amounts_and_blank_customers_follow_the_declaration(tmp_path):
-    text = (
-        "title: T\ntables: {{transactions: {{source: a.csv, customer: c, time: t, amount: v, negative: {}, "
-        "missing: drop}}}}\n"
-    )
+    text = "title: T\ntables: {{transactions: {{source: a.csv, customer: c, time: t, amount: v, negative: {}, missing: drop}}}}\n"
     rows = "c,t,v\n1,2020-01-01,5\n1,2020-01-02,-5\n,2020-01-02,1\n2,,1\n"
     kept = open_study(write(tmp_path, text.format("returns"), a=rows))
     assert kept.transactions.table["amount"].tolist() == [5.0, -5.0]
@@ -459,18 +439,12 @@ def test_negative_amounts_and_blank_customers_follow_the_declaration(tmp_path):
         "kept as returns (negative: returns)"
     )
     dropped = open_study(write(tmp_path, text.format("drop"), a=rows))
-    assert (
-        dropped.transactions.table["amount"].tolist() == [5.0]
-        and dropped.waterfall("transactions")["removed"].iloc[1] == 3
-    )
+    assert dropped.transactions.table["amount"].tolist() == [5.0] and dropped.waterfall("transactions")["removed"].iloc[1] == 3
 
 
 def test_reports_keep_plain_types_and_doubtful_text(tmp_path):
-    text = (
-        AIRPORT
-        + "reports:\n  monthly: {notebooks: [scorecard], each: terminal, parameters: {confidence: 0.9, n: 3, on: "
-        'true, market: NO, code: 010, quoted: "5"}}\n'
-    )
+    given = 'parameters: {confidence: 0.9, n: 3, on: true, market: NO, code: 010, quoted: "5"}'
+    text = f"{AIRPORT}reports:\n  monthly: {{notebooks: [scorecard], each: terminal, {given}}}\n"
     report = open_study(write(tmp_path, text, a=A, b=B, customers=CUSTOMERS)).reports["monthly"]
     assert report.notebooks == ("scorecard",) and report.each == ("terminal",)
     assert report.parameters == {"confidence": 0.9, "n": 3, "on": True, "market": "NO", "code": "010", "quoted": "5"}
@@ -492,17 +466,20 @@ def test_lacks_gives_the_reason(airport, needs, what):
 # -- the schema for editors ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*(f"tests/studies/{n}.yml" for n in ("airport", "garden_centre", "grocery")), "data/example/study.yml"])
-def test_the_schema_that_the_command_line_prints_accepts_the_studies(root, name, capsys):
+def test_the_schema_that_the_command_line_prints_accepts_the_studies(root, capsys):
     jsonschema = pytest.importorskip("jsonschema")
-    # An editor sees the types of YAML; only dates are text there.
-    document = json.loads(json.dumps(yaml.safe_load((root / name).read_text(encoding="utf-8")), default=str))
     assert main(["schema"]) == 0
-    schema = json.loads(capsys.readouterr().out)
-    jsonschema.validate(document, schema)
-    document["tables"]["respones"] = {}
-    with pytest.raises(jsonschema.ValidationError, match="respones"):
-        jsonschema.validate(document, schema)
+    valid = jsonschema.Draft202012Validator(json.loads(capsys.readouterr().out))
+    for name in (*(f"tests/studies/{n}.yml" for n in ("airport", "garden_centre", "grocery")), "data/example/study.yml"):
+        # An editor sees the types of YAML; only dates are text there.
+        document = json.loads(json.dumps(yaml.safe_load((root / name).read_text(encoding="utf-8")), default=str))
+        valid.validate(document)
+        document["tables"]["respones"] = {}
+        with pytest.raises(jsonschema.ValidationError, match="respones"):
+            valid.validate(document)
+    models = valid.schema["$defs"]
+    assert models["Responses"]["description"] == "One respondent in one wave."
+    assert models["Costs"]["properties"]["source"]["description"].startswith("The file, relative to this one")
 
 
 # -- the bundled example and the real studies ------------------------------------------------------------------------
@@ -522,19 +499,22 @@ def test_example_study_opens(root):
     assert joined["customer"].is_unique and study.waterfall("responses")["rows"].iloc[-1] == len(joined)
 
 
+@pytest.fixture(scope="module")
+def passengers(root, shared):
+    return open_study(root / "tests" / "studies" / "airport.yml")
+
+
 @pytest.mark.parametrize(("wave", "n", "plain", "weighted"), [("2017", 2746, 39.8, 40.4), ("2018", 2650, 31.0, 35.1)])
-def test_airport_net_promoter_score_is_39_8_then_31_0_sfo_2017_2018(root, shared, wave, n, plain, weighted):
-    study = open_study(root / "tests" / "studies" / "airport.yml")
-    responses = study.responses.table
+def test_airport_net_promoter_score_is_39_8_then_31_0_sfo_2017_2018(passengers, wave, n, plain, weighted):
+    responses = passengers.responses.table
     answered = responses[(responses["wave"] == wave) & responses["recommend"].notna()]
     assert len(answered) == n
     assert round(net_promoter(answered["recommend"]), 1) == plain
     assert round(net_promoter(answered["recommend"], answered["weight"]), 1) == weighted
 
 
-def test_airport_touchpoints_keep_never_used_apart(root, shared):
-    study = open_study(root / "tests" / "studies" / "airport.yml")
-    responses = study.responses.table
+def test_airport_touchpoints_keep_never_used_apart(passengers):
+    study, responses = passengers, passengers.responses.table
     assert len(study.columns("driver")) == 14 and study.column("outcome") == "overall"
     # survey_2017.csv: Q7PARK holds 1410 sixes (never used) and 150 zeros (blank); survey_2018.csv: 1534 and 210
     assert (~responses["parking_met"]).groupby(responses["wave"]).sum().to_dict() == {"2017": 1410, "2018": 1534}

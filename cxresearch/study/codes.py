@@ -21,9 +21,7 @@ PLAIN_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?")
 YES, NO = {"1", "1.0", "true", "yes", "y", "t"}, {"0", "0.0", "false", "no", "n", "f"}
 DAY_FIRST, ISO_DATE = r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})((?:[ T].*)?)", r"\d{4}-\d{2}(?:-\d{2}.*)?"
 # What form tools write: 2025/02/03 4:15:07 PM GMT+2; year first is plain, whatever stands between.
-YEAR_FIRST = re.compile(
-    r"(\d{4})[/.](\d{1,2})[/.](\d{1,2})(?: (\d{1,2}):(\d\d)(?::(\d\d))?(?: ([AP])M)?(?: (?:GMT|UTC)([+-]\d{1,2})?)?)?"
-)
+YEAR_FIRST = r"\d{4}([/.])\d{1,2}\1\d{1,2}(?: \d{1,2}:\d\d(?::\d\d)?(?: [AP]M)?(?: (?:GMT|UTC)(?:[+-]\d{1,2})?)?)?"
 EXAMPLES, ENOUGH = 5, 20  # cells that are shown; answers among which a missing 0 says something about the coding
 # "0", "10 - very likely", "7 = good": a number that is the answer, not "10 mi or less"
 LABEL_NUMBER = re.compile(r"\s*([+-]?\d{1,3})\s*(?:$|[-–—=:.,(/](?!\d))")
@@ -35,7 +33,8 @@ CURRENCIES = {
     **{c: c for c in "USD CAD AUD EUR GBP PLN RUB UAH JPY CNY CZK HUF SEK NOK DKK CHF INR".split()},
 }  # fmt: skip
 SIGN = "|".join(map(re.escape, CURRENCIES))
-AMOUNT = re.compile(rf"(\()?\s*(-?)\s*({SIGN})?\s*(-?[0-9.,'\u2019\s]+?)\s*({SIGN})?\s*(\))?")
+# One sign of currency, before or after, and one way of saying that it is below zero: (5) $5 -5 $-5 5 zł
+AMOUNT = re.compile(rf"(\()?\s*(-)?\s*({SIGN})?\s*((?(1)|(?(2)|-?))[0-9.,'\u2019\s]+?)\s*(?(3)|({SIGN})?)\s*(?(1)\))")
 
 
 class Refused(Exception):
@@ -82,8 +81,8 @@ def spread(values: pd.Series, positions: np.ndarray, index: pd.Index, gap=np.nan
     return pd.Series(pd.api.extensions.take(stored, positions, allow_fill=True, fill_value=gap), index=index)
 
 
-def as_text(values: pd.Index, decimal: str = ".") -> pd.Series:
-    """Return distinct values as `composed` text; numbers that are stored as such with this decimal sign."""
+def as_text(values: Iterable, decimal: str = ".") -> pd.Series:
+    """Return values as `composed` text; numbers that are stored as such with this decimal sign."""
     text = (str(v).replace(".", decimal) if isinstance(v, float) else composed(v) for v in values)
     return pd.Series(list(text), dtype="str")
 
@@ -137,12 +136,9 @@ def numbers(column: pd.Series, writing: Writing = PLAIN, codes: Sequence[str] = 
 
 def bare_amount(text: str) -> tuple[str, str, bool]:
     """Return an amount without what accounts put around it: its text, its sign of currency, and whether in brackets."""
-    found = AMOUNT.fullmatch(text)
-    if not found or bool(found[1]) != bool(found[6]) or found[3] and found[5]:
+    if not (found := AMOUNT.fullmatch(text)):
         return text, "", False
-    minus = "-" if found[1] else found[2]
-    if minus and found[4].startswith("-"):
-        return text, "", False
+    minus = "-" if found[1] else found[2] or ""
     return minus + found[4].strip(), found[3] or found[5] or "", bool(found[1])
 
 
@@ -157,20 +153,19 @@ def amounts(
     other = found.isna() & ~blank
     if not other.any():
         return found, blank, {}
-    positions, values = distinct(column.where(other))
-    text, signs, brackets = zip(*map(bare_amount, as_text(values, writing.decimal)))
-    parsed = writing.parsed(pd.Series(text, dtype="str"))
-    sign = spread(pd.Series(signs, dtype=object).where(parsed.notna()), positions, column.index, None).dropna()
-    met = sign[sign != ""].value_counts()
+    text = as_text(column[other], writing.decimal)
+    bare = pd.DataFrame(map(bare_amount, text), index=column.index[other], columns=["text", "sign", "below"])
+    values = writing.parsed(bare["text"].astype("str")).dropna()
+    signs = bare.loc[values.index, "sign"].loc[lambda sign: sign != ""]
+    met = signs.value_counts()
     if len(met) > 1:
-        raise Refused(say("currencies", n=len(met), found=listing(sign[sign != ""])))
+        raise Refused(say("currencies", n=len(met), found=listing(signs)))
     for written in met.index:
         if currency and re.fullmatch("[A-Z]{3}", currency) and currency not in CURRENCIES[written].split():
             raise Refused(say("other currency", written=written, currency=currency))
-    below = spread(pd.Series(brackets, dtype=bool) & parsed.notna(), positions, column.index, False)
     told = {f"with {written} taken off": int(n) for written, n in met.items()}
-    told |= {"in brackets, read as below zero": int(below.sum())}
-    return found.fillna(spread(parsed, positions, column.index)), blank, told
+    told |= {"in brackets, read as below zero": int(bare.loc[values.index, "below"].sum())}
+    return found.fillna(values), blank, told
 
 
 def advice(column: pd.Series, writing: Writing) -> str:
@@ -250,15 +245,14 @@ def categories(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Se
     else:
         text = pd.Series(values)
         if not ("verbatim" in item.role or item.is_date or pd.api.types.is_numeric_dtype(text)):
-            # texts that differ in signs nobody sees are one; what people wrote stays
-            odd = [isinstance(v, str) and not (v.isascii() and v.isprintable()) for v in text]
-            text = text.mask(odd, text[odd].map(composed)).astype(text.dtype)
+            # texts that differ in spaces around them and in signs nobody sees are one; what people wrote stays
+            text = text.map(lambda value: composed(value) if isinstance(value, str) else value).astype(text.dtype)
     kept = spread(text.where([bool(c) for c in chosen]), positions, column.index)
     if isinstance(kept.dtype, pd.Int64Dtype):  # nullable whole numbers served the reading; analyses know NaN
         kept = kept.astype(float if kept.isna().any() else int)
     found = {key: kept}
-    for suffix, code in item.choices.items():
-        found[key + suffix] = rows((float(code_key(code) in c) if c else np.nan for c in chosen), np.nan)
+    for choice, code in item.choices(key).items():
+        found[choice] = rows((float(code_key(code) in c) if c else np.nan for c in chosen), np.nan)
     return found, rows(not c and any(k in never for k in cell) for c, cell in zip(chosen, cells))
 
 
@@ -285,25 +279,16 @@ def dates(column: pd.Series, writing: Writing = PLAIN) -> pd.Series:
         if writing.dayfirst:
             asked = text.str.replace(DAY_FIRST, lambda m: f"{m[3]}-{int(m[2]):02d}-{int(m[1]):02d}{m[4]}", regex=True)
         other = ~asked.str.fullmatch(ISO_DATE).astype(bool)
-        asked = asked.mask(other, asked[other].map(_from_year_first))
+        moments = asked[other].where(asked.str.fullmatch(YEAR_FIRST).astype(bool))
+        moments = moments.str.replace(r"(?:GMT|UTC)([+-])(\d{1,2})$", lambda m: f"{m[1]}{int(m[2]):02d}:00", regex=True)
+        moments = pd.to_datetime(moments, format="mixed", errors="coerce", utc=True)
+        asked = asked.mask(other, moments.dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
     parsed = pd.to_datetime(asked, format=writing.time_format or "ISO8601", errors="coerce", utc=True)
     form = "day first (31.12.2018)" if writing.dayfirst else "as 2018-12-31"
     form = f"as {writing.time_format}" if writing.time_format else form
     unread = spread(parsed.isna() & (text != ""), positions, column.index, False)
     refuse_cells(column, unread, "no date", form=form)
     return spread(parsed.dt.tz_localize(None), positions, column.index, pd.NaT)
-
-
-def _from_year_first(text: str) -> str | None:
-    """Return 2025/02/03 4:15:07 PM GMT+2 as ISO; None if it is another text."""
-    if not (found := YEAR_FIRST.fullmatch(text)):
-        return None
-    year, month, day, hour, minute, second, half, zone = found.groups()
-    if half and not 1 <= int(hour) <= 12:
-        return None
-    hours = int(hour or 0) % 12 + 12 * (half == "P") if half else int(hour or 0)
-    clock = f"T{hours:02d}:{minute}:{second or '00'}{f'{int(zone):+03d}:00' if zone else ''}" if hour else ""
-    return f"{year}-{int(month):02d}-{int(day):02d}{clock}"
 
 
 def refuse_cells(column: pd.Series, where: pd.Series, sentence: str, **known) -> None:

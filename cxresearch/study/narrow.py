@@ -6,7 +6,7 @@ rows of the customers whom the values belong to, according to the first of custo
 interactions that has all of the columns. A table that has neither (employees, costs) is not part of the narrowed study.
 
 A report on a part names it. A column of ids, of what people wrote or of contacts would name persons there, and a value
-that few people share points at them: the first is refused, the second counted and not named; no message repeats a value.
+that few people share points at them: the first is refused, the second counted, and no message repeats a value.
 """
 
 import os
@@ -99,7 +99,7 @@ def require_groups(opened, columns: Iterable[str]) -> None:
         guarded |= dict.fromkeys(table.headers(*table.id_columns), "ids of people")
     for column, name in places_of(opened, *columns):
         table = opened.declaration(name)
-        of = next((key for key, item in table.items.items() if column in item.further(key)), column)
+        of = next((key for key, item in table.items.items() if column in item.columns(key)), column)
         words = [set(header_words(header)) for header in (column, *table.headers(of))]
         held = next((guarded[header] for header in table.headers(of) if header in guarded), None)
         if held or any(w & NUMBERED and w & PEOPLE for w in words):
@@ -113,7 +113,7 @@ def _refused(opened, column: str, table: str, held: str) -> StudyProblem:
 
 
 def require_no_contacts(opened, columns: Iterable[str]) -> None:
-    """Raise `StudyProblem` for a column whose cells are contacts, whatever it is declared to be; its tables are read."""
+    """Raise `StudyProblem` for a column whose cells are contacts, whatever it is declared to be; tables are read."""
     for column, name in places_of(opened, *columns):
         table = opened.declaration(name)
         item = table.items.get(column)
@@ -151,8 +151,8 @@ def people_with(opened, *columns: str) -> pd.Series:
 def require_group(opened, name: str, only: Only) -> None:
     """Refuse a part of the whole study that names somebody.
 
-    `StudyProblem` if a column holds contacts; `TooFewRespondents` under the minimum base in table `name`, without telling
-    whether it is empty, and where beside the whole the size of another part could be told.
+    `StudyProblem` if a column holds contacts; `TooFewRespondents` under the minimum base in table `name`, without
+    telling whether it is empty, and where beside the whole the size of another part could be told.
     """
     asked, base = tuple(dict(only)), opened.min_base
     require_no_contacts(opened, asked)

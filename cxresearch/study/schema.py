@@ -23,8 +23,9 @@ from cxresearch.sources import GLOB, HEADERS, WHITESPACE, database_file, without
 from cxresearch.study.document import Document, Plain, read_document, refuse, say
 
 Role = Literal[
-    "nps", "csat", "ces", "outcome", "driver", "demographic", "segment", "control", "verbatim", "asked_at", "respondent",
-    "contact_rating", "unit", "problem", "claim_forgive", "claim_prefer", "claim_switch", "claim_service_over_price",
+    "nps", "csat", "ces", "outcome", "driver", "demographic", "segment", "control", "verbatim", "asked_at",
+    "respondent", "contact_rating", "unit", "problem", "claim_forgive", "claim_prefer", "claim_switch",
+    "claim_service_over_price",
 ]  # fmt: skip
 ROLES: tuple[str, ...] = get_args(Role)
 OUTCOMES = ("nps", "csat", "ces", "outcome")
@@ -108,7 +109,7 @@ def as_time(age: str) -> timedelta:
 
 
 def a_time_format(written: str) -> str:
-    """Return a format in strptime's signs that says when, a month at least; refused where it says less, or one thing twice."""
+    """Return a format in strptime's signs that says when, a month at least, and nothing twice."""
     signs = re.findall("%(.?)", written.replace("%%", ""))
     said = [part for sign in signs for part, of in TIME_PARTS.items() if sign and sign in of]
     once = len(said) == len(signs) == len(set(said)) and ("p" in signs) == ("I" in signs)
@@ -130,17 +131,15 @@ def header_rows(value):
 
 def each_once(waves: tuple[str, ...]) -> tuple[str, ...]:
     """Return waves as they are written; refused where one stands twice."""
-    plain = [plain_text(wave) for wave in waves]
-    twice = next((wave for wave in plain if plain.count(wave) > 1), None)
-    complain({"wave twice": twice}, wave=repr(twice), n=plain.count(twice))
+    for wave, n in Counter(map(plain_text, waves)).items():
+        complain({"wave twice": n > 1}, wave=repr(wave), n=n)
     return waves
 
 
 class Column(NamedTuple):
     """How a column of a table is read; of one that is declared, its name, what asks for it and what is said of it, too.
 
-    A `blank` cell is "kept", "refused", or left out where the table says ``missing: drop`` and refused where it does not
-    ("dropped").
+    A `blank` cell is "kept", "refused", or "dropped": left out where the table says ``missing: drop``, else refused.
     """
 
     kind: Literal["names", "flags", "moments", "number", "weight", "money", "item"]
@@ -167,8 +166,7 @@ Encodings = several(Annotated[str, AfterValidator(an_encoding)], most=1)
 Decimal = Literal[".", ","]
 Thousands = read_by(one_sign, Literal[" ", ".", ",", "'"], str)
 TimeFormat = Annotated[str, AfterValidator(a_time_format)]
-HeaderRow = Literal["name", "label", "question", "option", "ignore"]
-Headers = read_by(header_rows, tuple[HeaderRow, ...], str | list[str])
+Headers = read_by(header_rows, tuple[Literal[HEADERS], ...], str | list[str])
 # A text is split as a shell would, but no shell reads it.
 Command = read_by(lambda v: shlex.split(v) if isinstance(v, str) else v, tuple[str, ...], str | list[str])
 Meaning = Annotated[Literal["missing", "not applicable"], BeforeValidator(lambda code: str(code).replace("_", " "))]
@@ -224,14 +222,13 @@ class Item(Section):
         complain(wrong, low=f"{low:g}", high=f"{high:g}", type=self.type, code=min(both, default=""), found=found)
         return self
 
-    @property
-    def choices(self) -> dict[str, str]:
-        """Suffix of the column of each choice of a multiple one -> the code that it is about."""
-        return {"_" + re.sub(r"\W", "_", code.strip()): code for code in (self.labels if self.multiple else ())}
+    def choices(self, key: str) -> dict[str, str]:
+        """Return the column of each choice of a multiple one, item `key` -> the code that it is about."""
+        return {f"{key}_" + re.sub(r"\W", "_", code.strip()): code for code in (self.labels if self.multiple else ())}
 
-    def further(self, key: str) -> list[str]:
-        """Return the names of the columns that item `key` has beside its own."""
-        return [key + suffix for suffix in (*(["_met"] if self.not_applicable else ()), *self.choices)]
+    def columns(self, key: str) -> list[str]:
+        """Return the names of the columns that item `key` gives, its own first."""
+        return [key, *([f"{key}_met"] if self.not_applicable else ()), *self.choices(key)]
 
     @property
     def aside(self) -> tuple[str, ...]:
@@ -320,7 +317,7 @@ class Table(Section):
     @property
     def item_columns(self) -> list[str]:
         """The columns that its items give."""
-        return [column for key, item in self.items.items() for column in (key, *item.further(key))]
+        return [column for key, item in self.items.items() for column in item.columns(key)]
 
     @property
     def id_columns(self) -> list[str]:
@@ -345,9 +342,9 @@ class Table(Section):
     @model_validator(mode="before")
     @classmethod
     def _spread(cls, typed):
-        """Give each item what the patterns that its key matches say of it and itself does not; of several the last wins.
+        """Give each item what the patterns that its key matches say of it and itself does not; the last of them wins.
 
-        What it only guesses (``confirmed: false``) gives way to a pattern that is confirmed, and to the codes of ratings.
+        What it only guesses (``confirmed: false``) gives way to a confirmed pattern, and to the codes of ratings.
         """
         items = typed.get("items") if isinstance(typed, dict) else None
         if not isinstance(items, dict):
@@ -389,10 +386,10 @@ class Table(Section):
             codes = {c: what for c, what in self.codes.items() if item.scale and c not in own and not item.rates(c)}
             more = {w: [c for c, what in codes.items() if what == w.replace("_", " ")] for w in ASIDE}
             self.items[key] = item.model_copy(update={w: (*getattr(item, w), *more[w]) for w in ASIDE})
-        taken = {*self.columns, *(c for key, item in self.items.items() for c in item.further(key))}
+        times = Counter([*self.columns, *self.item_columns])
         for key, item in self.items.items():
             own = say("item key beside", key=key) if key in keys else ""
-            complain({"item key": not key.isidentifier(), "item key taken": key in taken}, key=repr(key), own=own)
+            complain({"item key": not key.isidentifier(), "item key taken": times[key] > 1}, key=repr(key), own=own)
             for wave in item.column if isinstance(item.column, dict) else ():
                 wrong = {"column per wave": not waves, "unknown wave": wave not in waves}
                 complain(wrong, key=key, wave=repr(wave), near=nearest(wave, waves))

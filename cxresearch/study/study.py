@@ -65,12 +65,12 @@ def open_study(path: str | Path, *, today: date | None = None) -> "Study":
 class Study:
     """Checked tables whose columns are named by item key; made by `open_study`.
 
-    ``responses`` and ``customers`` are surveys; ``transactions``, ``interactions``, ``employees``, ``costs`` tables of events.
+    ``responses`` and ``customers`` are surveys; ``transactions``, ``interactions``, ``employees`` and ``costs`` events.
 
-    path, title, currency, version, waves, population, programme, reports : as the study file says
+    path, title, currency, version, waves, population, programme, reports, purpose, delete_after : as the file says
     taxonomy : its path; None without one
     min_base : the disclosure floor, in distinct persons
-    cost_roles, kinds, targets : kind of cost -> what it is spent on; driver -> what it is about; item -> what is aimed at
+    cost_roles, kinds, targets : kind of cost -> what it is for; driver -> what it is about; item -> what is aimed at
     labels : item -> words, or its key
     table_names, column_names : the tables declared; table -> the columns that it is declared to have
     revenue_window : first and last day (ISO) that the customers' revenue covers; None where the study does not say
@@ -78,12 +78,12 @@ class Study:
     """
 
     def __init__(self, path: Path, declared: StudyFile, document: Document):
-        self._document, self._privacy, self._touchpoints = document, declared.privacy, declared.touchpoints
+        self._document, self._touchpoints, self.min_base = document, declared.touchpoints, declared.privacy.minimum_base
         self.path, self.title, self.currency = path, declared.title, declared.currency
         self.version, self.waves, self.population = declared.version, declared.waves, declared.population
         self.programme, self.taxonomy = declared.programme, declared.taxonomy and path.parent / declared.taxonomy
-        self.reports, self.min_base = dict(declared.reports), declared.privacy.minimum_base
-        self.cost_roles = getattr(declared.tables.costs, "roles", {})
+        self.purpose, self.delete_after = declared.privacy.purpose, declared.privacy.delete_after
+        self.reports, self.cost_roles = dict(declared.reports), getattr(declared.tables.costs, "roles", {})
         self._files, self._key = find_files(path.parent, declared, document), study_key(self.title)
         self._narrow(self, {name: table for name, table in declared.tables if table is not None}, (), {})
 
@@ -186,7 +186,7 @@ class Study:
         survey = Survey(
             table, **found, asked_at=asked, respondent=person, labels=self.labels,
             scales=table.attrs.get("scales", {}), roles={key: tuple(item.role) for key, item in items if item.role},
-            multiple={key: tuple(key + suffix for suffix in item.choices) for key, item in items if item.multiple},
+            multiple={key: tuple(item.choices(key)) for key, item in items if item.multiple},
             currency=self.currency, min_base=self.min_base,
             population=self.population if name == "customers" else None,
             sources=tuple(wave for wave in self._files[name] if wave is not None),
@@ -205,10 +205,10 @@ class Study:
     def matched(self, left: str, right: str, *, keep: str = "latest", answered: str | None = None) -> Survey:
         """Return two tables joined on their customer (inner join), and count the rows in the waterfall of `left`.
 
-        In `right` a customer stands once; of a column in both, that of `left` stays. "latest" `keep`s of several responses
-        of a customer the last, by asked_at or else by wave, in which an outcome (role nps, csat, ces or outcome) was
-        answered, or the one named by `answered`, so that all that is told of it is about the same customers; "all" keeps
-        every response.
+        In `right` a customer stands once; of a column in both, that of `left` stays. "latest" `keep`s of several
+        responses of a customer the last, by asked_at or else by wave, in which an outcome (role nps, csat, ces or
+        outcome) was answered, or the one named by `answered`, so that all that is told is about the same customers;
+        "all" keeps every response.
         """
         require_choice("keep", keep, ("latest", "all"))
         for name, loaded in {left: self._load(left), right: self._load(right)}.items():
@@ -266,8 +266,8 @@ class Study:
     def narrowed(self, only: Only) -> Self:
         """Return the part of the study in which each (column, value) of `only` holds; see `cxresearch.study.narrow`.
 
-        Of a part, the part of this part. `StudyProblem` where no table has a column, or it holds ids, texts or contacts;
-        under the minimum base, its tables are refused with `TooFewRespondents`.
+        Of a part, the part of this part. `StudyProblem` where no table has a column, or it holds ids, texts or
+        contacts; under the minimum base, its tables are refused with `TooFewRespondents`.
         """
         whole, only = self._whole, (*self.only, *only)
         columns = [column for column, _ in only]
@@ -306,11 +306,10 @@ class Study:
 
     def require_in_time(self, *, today: date | None = None) -> None:
         """Raise `StudyProblem` if `today` (by default the computer's date) lies past ``privacy.delete_after``."""
-        day, purpose = self._privacy.delete_after, self._privacy.purpose
-        late = ((today or date.today()) - day).days if day else 0
-        if late > 0:
-            told = dict(day=day, ago=count(late, "day"), why=f" ({purpose})" if purpose else "")
-            raise StudyProblem(f"{self._document.place(('privacy', 'delete_after'))}: {say('overdue', **told)}")
+        day, why = self.delete_after, f" ({self.purpose})" if self.purpose else ""
+        if day and (late := ((today or date.today()) - day).days) > 0:
+            told = say("overdue", day=day, ago=count(late, "day"), why=why)
+            raise StudyProblem(f"{self._document.place(('privacy', 'delete_after'))}: {told}")
 
     def require_fresh(self, *, now: datetime | None = None) -> None:
         """Raise `StudyProblem` if a file is older than the ``max_age`` of its table at `now` (by default, now)."""
@@ -329,10 +328,10 @@ class Study:
         """Return what the study file says of a table with ``confirmed: false``, with counts once it has been read."""
         table, loaded, place = self._declared[name], self._loaded.get(name), self._document.place
         found = []
-        typed = table.model_dump(by_alias=True, exclude_unset=True)
         for key in (key for key, confirmed in table.confirmed.items() if not confirmed):
-            says, path = f"({schema.written(typed.get(key))})", ("tables", name, "confirmed", key)
-            found.append(Guess(place(path), f"tables.{name}.{key}", says, key not in HARMLESS))
+            says = f"({schema.written(table.model_dump(by_alias=True, exclude_unset=True).get(key))})"
+            at = place(("tables", name, "confirmed", key))
+            found.append(Guess(at, f"tables.{name}.{key}", says, key not in HARMLESS))
         for key, item in ((key, item) for key, item in table.items.items() if item.confirmed is False):
             coded = loaded and loaded.coded[key]
             says = f"({'; '.join(schema.decisions(item, coded)) or 'label'})"
@@ -355,9 +354,9 @@ class Study:
         slips = self._slips(("programme", "unit"), [unit], columns, "no table has as a column; they have")
         for key, met in self._touchpoints.items():
             slips += self._slips(("touchpoints", key, "item"), [met.item], items, "is no item of responses; these are")
-        if self.taxonomy and not self.taxonomy.is_file():
-            near = names_in(self.taxonomy.parent, "*.y*ml")
-            slips += self._slips(("taxonomy",), [self.taxonomy.name], near, "does not exist; there are")
+        if (file := self.taxonomy) and not file.is_file():
+            near = names_in(file.parent, "*.y*ml")
+            slips += self._slips(("taxonomy",), [file.name], near, "does not exist; there are")
         refuse(slips)
 
     def _require_held(self, name: str, table: pd.DataFrame) -> None:
@@ -380,8 +379,9 @@ class Study:
         """Return what is wrong with each of `words`, declared at `path`, that is not among `known`."""
         plain = [plain_text(value) for value in known]
         told = ", ".join(plain) if 0 < len(plain) <= SHOWN["values"] else f"{len(plain) or 'no'} others"
+        place, named = self._document.place, ".".join(path)
         return [
-            f"{self._document.place((*path, i))}: {'.'.join(path)} names {word!r}, which {where} {told}{nearest(word, plain)}"
+            f"{place((*path, i))}: {named} names {word!r}, which {where} {told}{nearest(word, plain)}"
             for i, word in enumerate(words)
             if word and plain_text(word) not in plain
         ]
@@ -408,9 +408,9 @@ class Study:
     def column(self, role: str, *, table: str | None = None, optional: bool = False) -> str | None:
         """Return the column with a role: the key of the first such item, or weight, wave, ... where declared.
 
-        `role` is nps, csat, ces, outcome (without one: csat), driver, demographic, control, verbatim, asked_at, respondent;
-        or a named column of a table: wave, weight, stratum, cluster, fpc, customer, revenue, ... It is looked for in one
-        `table`, by default in all, responses first. Where no column has it, `StudyProblem`, or None if `optional`.
+        `role` is nps, csat, outcome (without one: csat), driver, ..., or a named column of a table: wave, revenue, ...
+        It is looked for in one `table`, by default in all, responses first; without one `StudyProblem`, or None if
+        `optional`.
         """
         found = self.columns(role, table=table)
         if not found and role == "outcome":
@@ -443,11 +443,11 @@ class Study:
 
     @property
     def ratings(self) -> list[str]:
-        """Items of the responses on their commonest scale, recommend left out: asked together, answered alike or not."""
-        by_scale: dict[tuple, list[str]] = {}
+        """Items of the responses on their commonest scale without recommend: asked together, answered alike or not."""
+        by_scale = defaultdict(list)
         for name, key, item in self._every_item:
             if name == "responses" and item.scale and not {"nps", "demographic", "contact_rating"} & set(item.role):
-                by_scale.setdefault(item.scale, []).append(key)
+                by_scale[item.scale].append(key)
         return max(by_scale.values(), key=len, default=[])
 
     def _items(self, role: str, table: str | None) -> list[str]:

@@ -19,14 +19,14 @@ from cxresearch.study.schema import Column, Item, Revenue, StudyFile, Table
 SHOWN = {"ids": 5, "files": 6, "values": 12}
 ABOVE_A_TOTAL = 5  # rows whose sum stands below them
 LONG = 40  # characters of a cell: such a column holds what people wrote, whatever role it was given
-# A checked table, how its rows came about, item -> how often each of its codes was set aside; SHA-256 of a query's rows.
+# A checked table, how its rows came about, item -> how often each of its codes was set aside; SHA-256 of queried rows.
 Loaded = namedtuple("Loaded", "table waterfall coded digest")
 Files = dict[str | None, list[Path]]  # wave (None where the file does not say) -> files
 DONE = {"keep": " kept", "zero": " set to 0", "returns": " kept as returns"}
 
 
 class Waterfall(dict[str, tuple[int, str]]):
-    """Rows counted from the file to the analysis, step -> rows and why some left: received, valid, deduplicated, used."""
+    """Rows counted from file to analysis, step -> rows and why some left: received, valid, deduplicated, used."""
 
     def before_use(self, step: str, rows: int, reason: str) -> "Waterfall":
         """Return the same with a join or a choice of rows before `used`; a later one takes the place of an earlier."""
@@ -46,7 +46,7 @@ def reasons(counts: Mapping[str, int]) -> str:
 
 
 def find_files(folder: Path, declared: StudyFile, document: Document) -> dict[str, Files]:
-    """Return table -> wave -> files, a database being one, too; each that is absent is named with its line and neighbours."""
+    """Return table -> wave -> files, a database being one, too; an absent one is named with its line and neighbours."""
     found, problems = {}, []
     for name, table in ((name, table) for name, table in declared.tables if table is not None):
         base = database_file(table.database, folder) if table.database is not None else None
@@ -151,7 +151,7 @@ class Checked:
         return pd.DataFrame({c: done[c] for c in order}, index=self.raw.index)[~self.out]
 
     def match_nothing(self, min_base: int) -> list[str]:
-        """Return what is wrong with values to exclude, and codes of ratings, that no row holds: slips would pass unseen."""
+        """Return what is wrong with values to exclude and codes of ratings that no row holds: slips pass unseen."""
         problems = []
         for at, code in (pair for pair, n in self.excluded.items() if not n):
             stored = dict(self.stored[at].most_common())
@@ -233,7 +233,7 @@ class Checked:
         raise Refused(say("total", **told))
 
     def _item(self, stored: pd.Series, column: Column, at: str | None) -> dict[str, pd.Series]:
-        """Return the columns of an item, NaN where an answer is missing or not applicable, and where it is the latter."""
+        """Return the columns of an item, NaN where missing or not applicable, and where it is the latter."""
         key, item, writing = column.name, column.said, self._writing(column.said)
         cells.require_same_codes(self.meanings.codes.get(at, {}), item, key)
         # Answers on a scale, labelled codes and dates are no names; a text is redacted, an id becomes a pseudonym.
