@@ -218,7 +218,8 @@ def _alone(saved: Saved, known: Known) -> Iterator[Leak]:
         elif {"n"} < {"n", *AVERAGES} & set(table.columns):
             own = OF_MONEY & set(table.columns) or "term" not in table.columns
             terms = money.intersection(table["term"] if "responders" in table.columns else ())
-            if terms or known.dominated.intersection(table.get("feature", ())) or (saved.outcome in money and own):
+            shown = table[table.get("estimate", table["n"]).ne("")]  # segments hide such means themselves
+            if terms or known.dominated.intersection(shown.get("feature", ())) or (saved.outcome in money and own):
                 yield Leak(file, "all", "it averages money and does not say how much of it is one contributor's")
 
 
