@@ -163,6 +163,24 @@ def test_groups_in_which_one_customer_has_most_of_the_money_are_hidden_with_a_se
     assert all(t.loc[t["largest_share"].isna(), "n"].isna().all() for t in shown.values())
 
 
+@pytest.mark.parametrize("least", [0.0, -50.0])  # amounts that may be negative are not taken in logs
+def test_segments_do_not_tell_what_the_customer_who_dominates_paid(least):
+    table = customers(richest=2e7).assign(spent=lambda t: t["paid"], visits=np.tile(range(1, 12), 40).astype(float))
+    table.loc[1, ["spent", "paid"]] = least
+    survey = cx.as_survey(table, min_base=10)
+    made = dict(n_segments=2, n_starts=3, n_boot=5, seed=1)
+    segments = cx.segment_customers(survey, features=["spent", "f", "visits"], **made)
+    profiled = cx.profile_segments(survey, segmentation=cx.segment_customers(survey, features=["f"], **made), variables=["paid"])
+    profile, cells, scaling = segments.tables()["profile"], profiled.tables()["cells"], segments.tables()["scaling"]
+    assert profile[profile["feature"] != "spent"].notna().all(axis=None)
+    assert profile.loc[profile["feature"] == "spent", "estimate"].isna().all() and cells["estimate"].isna().all()
+    assert "spent" not in scaling.loc[scaling["transform"] == "none", "feature"].tolist()
+    told = " ".join([*segments.tidy()["description"], str(segments), str(profiled)])
+    assert "paid" in told and "visits" in told and not [w for w in told.replace(",", "").split() if w.strip(".").isdigit() and float(w) > 1e4]
+    open_ = cx.segment_customers(cx.as_survey(table), features=["spent", "f", "visits"], **made).tables()["profile"]
+    assert (open_["estimate"] * open_["n"]).max() == pytest.approx(2e7, rel=0.01), "without a base it is told"
+
+
 def test_without_a_minimum_base_no_money_is_hidden_and_the_share_is_said():
     table = customers(richest=1e6)
     shown = cx.promoter_value(table, "recommend", value="paid").tidy()

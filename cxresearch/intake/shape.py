@@ -8,7 +8,7 @@ from pathlib import Path
 from cxresearch.errors import StudyProblem
 from cxresearch.sources import NO_OPTION, WHITESPACE, RawTable, Reading, naming, read_table, reader_of
 from cxresearch.sources.text import detect, utf8
-from cxresearch.sources.workbook import cells, sheets
+from cxresearch.sources.workbook import cells, open_book
 
 SEPARATORS = (",", ";", "\t", "|")
 LOOKED_AT = 60
@@ -121,7 +121,7 @@ def _described(first: list[str], second: list[str], below: list[list[str]]) -> b
 
 
 def _excel(path: Path, said: Said) -> Reading:
-    names, sheet = sheets(path), None
+    names, sheet = open_book(path).sheet_names, None
     if len(names) > 1:
         sizes = {name: len(cells(path, name)[0]) for name in names}
         sheet = max(sizes, key=sizes.get)

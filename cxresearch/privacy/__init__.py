@@ -8,6 +8,6 @@ from cxresearch.privacy.identifiers import (
 )
 from cxresearch.privacy.redaction import redact
 from cxresearch.privacy.suppression import (
-    POOLED, hidden_cells, hidden_of, hidden_values, hide_cells, hide_small_bases, largest_share, pool_small_groups,
+    MOST, POOLED, hidden_cells, hidden_of, hidden_values, hide_cells, hide_small_bases, largest_share, pool_small_groups,
     require_base,
 )

@@ -51,11 +51,10 @@ class Leak(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What the audit knows of the study."""
+    """What the audit knows of the study: its groupings that lie in one another, and its columns of amounts."""
 
     min_base: int | None = None  # a base shown under it is reported; None looks only for what can be computed
-    # (column, column) -> group of the first -> the group of the second in which it lies
-    nested: Mapping[tuple[str, str], Mapping[str, str]] = {}
+    nested: Mapping[tuple[str, str], Mapping[str, str]] = {}  # fine and coarse -> group of the one -> of the other
     dominated: frozenset[str] = frozenset()  # columns of amounts of which one row has the most in some group
 
     @classmethod
@@ -92,7 +91,6 @@ class Counted(NamedTuple):
 
     @property
     def keys(self) -> list[str]:
-        """The dimensions of its cells."""
         return sorted(key for key, _ in next(iter(self.cells), ()))
 
 
@@ -182,16 +180,9 @@ def audit_folder(
 ) -> dict[str, Leak]:
     """Return the findings that must be withheld (``notebook/name``), each with the first cell that they give away.
 
-    Parameters
-    ----------
-    folder : path
-        Folder of findings: a subfolder for each notebook, as a run writes them.
-    known
-    notebooks
-        In reading order, by default that of the alphabet. Where something is given away, each finding is audited with
-        those before it that may be shown, so that what remains is safe together.
-    beside, only
-        What is published besides; column and value of the part of the study that the folder is about.
+    `folder` has a subfolder for each of the `notebooks`, in reading order (by default that of the alphabet). Where
+    something is given away, each finding is audited with those before it that may be shown and with what is published
+    `beside`, so that what remains is safe together. `only` is column and value of the part of the study it is all about.
     """
     names = sorted(p.name for p in Path(folder).glob("*") if p.is_dir()) if notebooks is None else notebooks
     found = [saved for name in names for saved in read_findings(Path(folder) / name, only)]
@@ -227,7 +218,8 @@ def _alone(saved: Saved, known: Known) -> Iterator[Leak]:
         elif {"n"} < {"n", *AVERAGES} & set(table.columns):
             own = OF_MONEY & set(table.columns) or "term" not in table.columns
             terms = money.intersection(table["term"] if "responders" in table.columns else ())
-            if terms or known.dominated.intersection(table.get("feature", ())) or (saved.outcome in money and own):
+            shown = table[table.get("estimate", table["n"]).ne("")]  # segments hide such means themselves
+            if terms or known.dominated.intersection(shown.get("feature", ())) or (saved.outcome in money and own):
                 yield Leak(file, "all", "it averages money and does not say how much of it is one contributor's")
 
 

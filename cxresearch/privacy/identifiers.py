@@ -61,13 +61,11 @@ class _Rule(NamedTuple):
     alone: float = 2.0
 
     def named(self, words: list[str]) -> bool:
-        """Return whether a header of these words says so."""
         together, short = {*words, *map("".join, zip(words, words[1:]))}, words if len(words) <= self.at_most else ()
         listed = HEADERS.get(self.words, set()) & together or HEADERS.get(self.short, set()).intersection(short)
         return bool(listed) or any(word.startswith(tuple(HEADERS.get(self.begins, ()))) for word in words)
 
     def fits(self, cell: str) -> bool:
-        """Return whether a cell can be of this kind."""
         if not self.cells:
             return is_ip(cell)
         words = cell.replace(".", " ").split()[: self.capitals]

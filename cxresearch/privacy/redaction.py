@@ -56,10 +56,7 @@ class Redacted(NamedTuple):
 def redact(texts: pd.Series) -> Redacted:
     """Return free texts without links that hold an id, e-mail, IBAN, card, IP, phone, long numbers and announced names.
 
-    Parameters
-    ----------
-    texts : Series, (n,)
-        Missing cells stay missing; a cell that is no text is returned as it is unless something is taken out of it.
+    Missing cells stay missing; a cell that is no text is returned as it is unless something is taken out of it.
     """
     positions, values = pd.factorize(texts)
     made, counts = np.array(values, dtype=object), dict.fromkeys(KINDS, 0)

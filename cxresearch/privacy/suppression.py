@@ -74,9 +74,7 @@ def hide_small_bases(table: pd.DataFrame, *, min_base: int, keys=("group", "wave
     return table.assign(**{column: table[column].mask(table["n"] < min_base) for column in told})
 
 
-def hidden_cells(
-    table: pd.DataFrame, *, min_base: int, base: str = "n", keys=KEYS, secondary: bool = True
-) -> np.ndarray:
+def hidden_cells(table, *, min_base: int, base: str = "n", keys=KEYS, secondary: bool = True) -> np.ndarray:
     """Return which rows of a table of cells to hide, (k,) bool: the rows add up to a whole that is shown.
 
     Parameters

@@ -9,6 +9,7 @@ from scipy import stats
 
 from cxresearch.errors import DataProblem, TooFewRespondents, plain_text, require_choice, require_columns
 from cxresearch.findings import Check
+from cxresearch.privacy import MOST, largest_share
 from cxresearch.segments.methods import Fitter, KMeans, LatentClassModel, Mixtures, indicators
 from cxresearch.survey import Survey
 
@@ -98,6 +99,12 @@ class Coding:
         """Return one row an item: its categories."""
         words = ["categories " + ", ".join(map(str, c)) for c in self.categories]
         return pd.DataFrame({"feature": list(self.features), "transform": words})
+
+
+def dominated(values: pd.DataFrame, segment, min_base: int) -> list[str]:
+    """Return the columns of amounts of which one customer has most in some segment: no mean of theirs is shown."""
+    amounts = values.loc[:, ~values.isin([0, 1]).all()] if min_base > 1 else values.iloc[:, :0]
+    return [name for name in amounts if amounts[name].groupby(segment).agg(largest_share).max() > MOST]
 
 
 def plain(column: pd.Series) -> pd.Series:

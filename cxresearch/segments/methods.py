@@ -1,10 +1,14 @@
-"""The ways to partition customers, each answering the same four questions; scikit-learn's objects are the rules."""
+"""The ways to partition customers; scikit-learn's objects are the rules.
+
+Each has ``fit`` (the best of `n_starts`), ``refit`` (the best rule of other rows, each counted `counts` times, from fresh
+starts and from the fitted one) and ``quick`` (a rule of half the rows from fresh starts alone).
+"""
 
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from scipy import optimize, special
@@ -44,19 +48,6 @@ class Fit:
     @property
     def k(self) -> int:
         return len(self.member.weights_)
-
-
-class Fitter(Protocol):
-    """A way to partition customers."""
-
-    def fit(self, x: np.ndarray, k: int, *, n_starts: int, seed: int) -> Fit:
-        """Return the best of `n_starts`."""
-
-    def refit(self, fit: Fit, x: np.ndarray, counts: np.ndarray, rng) -> Any:
-        """Return the best rule of other rows, each counted `counts` times, from fresh starts and from the fitted one."""
-
-    def quick(self, fit: Fit, x: np.ndarray, seed: int) -> Any:
-        """Return a rule of half the rows from fresh starts alone."""
 
 
 class KMeans:
@@ -271,3 +262,6 @@ def fit_latent(
             break
         before = now
     return classes, now
+
+
+Fitter = KMeans | Mixtures | LatentClassModel

@@ -108,6 +108,10 @@ def segment_migration(
     summary |= {"changed": (both - stayed) / n, "bought_nothing": counts[:-1, -1].sum() / n, "n_both": int(both)}
     summary |= {"stayed_both": stayed / both, "stayed_expected": float(expected), "kappa": kappa(same)}
     summary |= dict(zip(("margins", "margins_df", "margins_p"), stuart_maxwell(counts))) | {"established": None}
+    if pooled:  # no pooled cell follows from whole percents, no finer than the floor, and a base in whole floors
+        unit, shares = np.ceil(100 * floor / n) / 100, ("stayed", "changed", "bought_nothing", "stayed_both")
+        summary |= {name: float(np.round(summary[name] / unit) * unit) for name in shares}
+        summary |= {"n_both": round(summary["n_both"] / floor) * floor, "kappa": round(summary["kappa"], 2)}
     states = segmentation.table.assign(segment=names)[["segment", "suggested_name", "description"]].iloc[order[:-1]]
     tested = (
         Check("customers without every feature in a window", incomplete, "0", incomplete == 0),
@@ -117,7 +121,7 @@ def segment_migration(
         Check("cells pooled for their base", pooled, "0", pooled == 0, "info"),
     )
     return SegmentMigration(
-        "segment_migration", "segment", None, table, _rounded(summary, floor) if pooled else summary, tested, survey.labels,
+        "segment_migration", "segment", None, table, summary, tested, survey.labels,
         {"states": states}, suppressed=pooled, domain=survey.condition,
     )  # fmt: skip
 
@@ -153,14 +157,6 @@ def _names(segmentation: Segmentation, reference: Segmentation | None) -> tuple[
     apart = np.square(own[:, None] - reference.centres[None]).sum(axis=2)
     matched = optimize.linear_sum_assignment(apart)[1]
     return [names[j] for j in matched], int((apart.argmin(axis=1) == matched).sum())
-
-
-def _rounded(summary: dict, floor: int) -> dict:
-    """Return the summary so rounded that no pooled cell can be computed from it: shares to whole percents, no finer than
-    `floor` customers, and the base of both to whole floors."""
-    unit, shares = np.ceil(100 * floor / summary["n"]) / 100, ("stayed", "changed", "bought_nothing", "stayed_both")
-    coarse = {name: float(np.round(summary[name] / unit) * unit) for name in shares}
-    return summary | coarse | {"n_both": round(summary["n_both"] / floor) * floor, "kappa": round(summary["kappa"], 2)}
 
 
 def _table(counts: np.ndarray, confidence: float, floor: int) -> tuple[pd.DataFrame, int]:

@@ -15,7 +15,7 @@ from cxresearch.figures import forest, titled
 from cxresearch.findings import Check, Finding, interval, listing, number
 from cxresearch.inference import adjusted_p_values, critical_value, wilson_interval
 from cxresearch.privacy import hide_cells
-from cxresearch.segments.features import plain, unweighted
+from cxresearch.segments.features import dominated, plain, unweighted
 from cxresearch.segments.segmentation import Segmentation, segment_names, stands
 from cxresearch.segments.sentences import say
 from cxresearch.survey import as_survey
@@ -236,4 +236,6 @@ def _cells(values: pd.Series, labels: np.ndarray, names: list[str], confidence: 
             ends = map(float, wilson_interval(share, max(len(own), 1), confidence))
             rows.append((name, values.name, category, share, *ends, np.nan, 100 * share / whole, n))
     shown = hide_cells(pd.DataFrame(rows, columns=CELLS), min_base=min_base, keys=("segment", "category"))
+    if _is_number(values) and dominated(pd.DataFrame({values.name: known}), labels[there], min_base):
+        shown[CELLS[3:-1]] = np.nan
     return shown.assign(feature=values.name)

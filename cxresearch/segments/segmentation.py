@@ -17,7 +17,7 @@ from cxresearch.figures import forest, heat_map, titled
 from cxresearch.findings import Check, Finding, listing, number, percent
 from cxresearch.privacy import hide_cells
 from cxresearch.segments.evidence import MOST_SCORE, STABLE, checks_of, evidence_of, largest_supported
-from cxresearch.segments.features import Coding, Scaling, prepared
+from cxresearch.segments.features import Coding, Scaling, dominated, prepared
 from cxresearch.segments.methods import Fit, Fitter
 from cxresearch.segments.sentences import in_units, in_words, say
 from cxresearch.survey import Survey, as_survey
@@ -155,14 +155,19 @@ def segment_customers(
     profile = pd.concat([mean.loc[names].stack() for mean in means], axis=1, keys=["estimate", "std_difference"])
     profile = profile.rename_axis(["segment", "feature"]).reset_index()
     profile["n"] = profile["segment"].map(dict(zip(names, sizes)))
+    gone = dominated(pd.DataFrame(basis.shown, columns=basis.names), segment, survey.min_base)
+    profile["estimate"] = profile["estimate"].mask(profile["feature"].isin(gone))
     words = [_words(part, basis.categorical, survey) for _, part in profile.groupby("segment", sort=False)]
     table = pd.DataFrame({"segment": names, "n": sizes, "share": sizes / sizes.sum(), "silhouette": found.silhouettes})
     table = table.assign(jaccard=found.jaccard, stability=found.stability)
     table["suggested_name"], table["description"] = zip(*words)
     table = hide_cells(table, min_base=survey.min_base)
+    scaling = basis.reader.table()
+    told = scaling["feature"].isin(gone) & (scaling["transform"] == "none")  # from a mean of logs no sum follows
     hidden = profile["segment"].isin(table.loc[table["n"].isna(), "segment"])
+    hidden |= profile["feature"].isin(scaling.loc[told, "feature"])
     shown = {name: profile[name].mask(hidden) for name in ("estimate", "std_difference", "n")}
-    further = {"profile": profile.assign(**shown), "scaling": basis.reader.table()}
+    further = {"profile": profile.assign(**shown), "scaling": scaling[~told]}
     further |= {"families": pd.DataFrame(fit.families, columns=["form", "bic"])} if fit.families else {}
     kept = ("form", "bic", "silhouette", "min_jaccard", "prediction_strength", "separation_score")
     summary = {"n": len(basis.x), "n_segments": fit.k, "supported": supported, "method": method, "n_starts": n_starts}
@@ -193,8 +198,6 @@ def _words(part: pd.DataFrame, categorical: bool, survey: Survey) -> tuple[str, 
     ranked = ranked[(ranked["std_difference"] if categorical else ranked["std_difference"].abs()) >= NOTABLE]
     top = ranked.drop_duplicates("item").head(2)
     names = [in_words(r.feature, r.std_difference, r.label, categorical=categorical) for r in top.itertuples()]
-    means = [
-        in_units(r.feature, r.estimate, r.label, survey.currency, categorical=categorical)
-        for r in (top if categorical else part).itertuples()
-    ]
+    rows = (top if categorical else part.dropna(subset="estimate")).itertuples()
+    means = [in_units(r.feature, r.estimate, r.label, survey.currency, categorical=categorical) for r in rows]
     return ", ".join(dict.fromkeys(names)) or "near the average", ", ".join(means) or "near the average"

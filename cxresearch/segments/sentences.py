@@ -1,7 +1,5 @@
 """What is said of segments, and what features of behaviour are called in natural units: whole templates by id."""
 
-import numpy as np
-
 from cxresearch.findings import number, percent, words
 
 NOTHING = "bought nothing"  # the state of a customer whom a window does not hold
@@ -30,5 +28,4 @@ def in_units(feature: str, mean: float, label: str, currency: str | None, *, cat
     money = number(mean, 0 if abs(mean) >= 100 else 2) + (f" {currency}" if currency else "")
     channel = feature.removeprefix("channel_").removesuffix("_share")
     values = dict(label=label, channel=channel, money=money, days=number(mean, 0), value=number(mean))
-    values["share"] = percent(mean) if np.isfinite(mean) else "not available"
-    return say(f"mean {kind_of(feature, categorical)}", **values)
+    return say(f"mean {kind_of(feature, categorical)}", share=percent(mean), **values)

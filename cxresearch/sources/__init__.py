@@ -4,9 +4,73 @@ Nothing is interpreted here: text stays text ("5", "NA", "007"), because only th
 Columns are looked up by their exact header first, then by the header without surrounding whitespace.
 """
 
-# ruff: noqa: F401
+# ruff: noqa: F401, I001
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from cxresearch.errors import StudyProblem
 from cxresearch.sources.database import database_file, read_query, without_password
-from cxresearch.sources.files import GLOB, READERS, expand, naming, read_table, reader_of
-from cxresearch.sources.reading import HEADERS, NO_OPTION, WHITESPACE, Meanings, RawTable, Reading
-from cxresearch.sources.text import detect, separator_of, utf8
-from cxresearch.sources.workbook import cells, sheets
+from cxresearch.sources.text import HEADERS, NO_OPTION, WHITESPACE, Header, Meanings, RawTable, Reading
+from cxresearch.sources.text import compose, naming, numbered, position, read_text, separator_of
+from cxresearch.sources.workbook import read_excel, read_json, read_parquet, read_spss
+
+GLOB = frozenset("*?[")
+READERS = (
+    ("text", (".csv", ".tsv", ".txt"), read_text),
+    ("Excel", (".xlsx", ".xls", ".xlsm"), read_excel),
+    ("Parquet", (".parquet", ".pq"), read_parquet),
+    ("SPSS", (".sav", ".zsav"), read_spss),
+    ("JSON", (".json",), read_json),
+)
+HEADED = ("text", "Excel")  # kinds whose header is rows of cells
+
+
+def read_table(path: Path, *, wanted: Mapping[str, str] | None = None, reading: Reading = Reading()) -> RawTable:
+    """Return the wanted columns of one file; its ending says what it is, `reading` how it is to be read.
+
+    `wanted` is header -> what asks for it (for the message when it is absent). None reads every column; of columns with
+    one name the first is then called ``name#1``. A file that is absent, unreadable, empty or wrongly encoded, or lacks a
+    wanted column, is a `StudyProblem`.
+    """
+    kind, reader = reader_of(path)
+    for key, of, value in (("sheet", "Excel", reading.sheet), ("records", "JSON", reading.records)):
+        if value is not None and kind != of:
+            raise StudyProblem(f"{path.name} is no {of} file and has no {key} {value!r}; leave {key} out of study.yml")
+    if reading.header != ("name",) and kind not in HEADED:
+        raise StudyProblem(f"{path.name} is {kind} and names its columns itself; leave header out of study.yml")
+    found, labels = [], {}
+
+    def choose(rows: Header, n_columns: int) -> list[int]:
+        names, said = compose(rows, reading.header if kind in HEADED else ("name",), n_columns)
+        labels.update(said)
+        found[:] = numbered(names)
+        if wanted is None:
+            return list(range(len(names)))
+        return [position(names, w, why, path.name) for w, why in wanted.items()]
+
+    with naming(path, kind):
+        raw = reader(path, choose, reading)
+    if not len(raw.frame):
+        raise StudyProblem(f"{path.name} has a header but no rows")
+    raw.frame.columns = pd.Index(found if wanted is None else list(wanted), dtype=object)
+    meanings = raw.meanings._replace(labels={**raw.meanings.labels, **labels})
+    return raw._replace(meanings=meanings if wanted is None else meanings.named(wanted))
+
+
+def reader_of(path: Path) -> tuple[str, Callable]:
+    """Return what a file is by its ending (text, Excel, Parquet, SPSS or JSON), and what reads it."""
+    for kind, endings, reader in READERS:
+        if path.suffix.lower() in endings:
+            return kind, reader
+    known = " ".join(e for _, endings, _ in READERS for e in endings)
+    raise StudyProblem(f"{path.name}: files ending in {path.suffix!r} are not read; known endings: {known}")
+
+
+def expand(path: Path) -> list[Path]:
+    """Return the files that `path` names: itself, or what its pattern (``sales/*.parquet``) matches, sorted."""
+    pattern = [i for i, part in enumerate(path.parts) if GLOB & set(part)]
+    if path.exists() or not pattern:
+        return [path] if path.is_file() else []
+    return sorted(p for p in Path(*path.parts[: pattern[0]]).glob(str(Path(*path.parts[pattern[0] :]))) if p.is_file())

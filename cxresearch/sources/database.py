@@ -19,8 +19,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import StudyProblem
-from cxresearch.sources.files import first_line, position
-from cxresearch.sources.reading import RawTable
+from cxresearch.sources.text import RawTable, first_line, position
 from cxresearch.sources.workbook import arrow_frame
 
 DUCKDB, SQLITE = (".duckdb", ".ddb"), (".sqlite", ".sqlite3", ".db")

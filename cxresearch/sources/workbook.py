@@ -5,15 +5,13 @@ import json
 import posixpath
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
 
 from cxresearch.errors import StudyProblem, nearest
-from cxresearch.sources.reading import Choose, Meanings, RawTable, Reading, require_fitting_size
-from cxresearch.sources.text import utf8
+from cxresearch.sources.text import Choose, Meanings, RawTable, Reading, require_fitting_size, utf8
 
 FLATTEN = "flatten it first, for example with pandas: json_normalize(records).to_csv(...)"
 LOCKED = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # an encrypted .xlsx is wrapped in an OLE file
@@ -21,9 +19,6 @@ CELL = re.compile(rb"<(?:\w+:)?c\s[^>]*?\br=[\"']([A-Z]{1,3})(\d{1,7})[\"']")
 ERROR = re.compile(rb"<(?:\w+:)?c\s(?=[^>]*?\bt=[\"']e)[^>]*?\br=[\"']([A-Z]+\d+)[^>]*>.*?<(?:\w+:)?v>([^<]*)<", re.S)
 NUMBER = re.compile(r"\s*[+-]?\d+(?:\.\d+)?\s*")
 CHUNK, ERRORS_SHOWN = 1 << 20, 5
-# The head of a record of an .xlsb: its kind and its length, each going on while the high bit is set.
-RECORD = re.compile(rb"([\x80-\xff].|[\x00-\x7f])([\x80-\xff]{0,3}[\x00-\x7f])", re.S)
-FITTING = dict(least=4_000_000, per_byte=2)  # cells of a sheet
 MOST_UNPACKED = 80_000_000  # bytes; a larger workbook may unpack to thirty times its size
 
 
@@ -33,26 +28,23 @@ MOST_UNPACKED = 80_000_000  # bytes; a larger workbook may unpack to thirty time
 def read_excel(path: Path, choose: Choose, reading: Reading) -> RawTable:
     """Return the cells of one sheet; cells that hold errors are blank, and told."""
     rows, notes = cells(path, reading.sheet)
+    n = len(reading.header)
     if not rows:
         raise StudyProblem(f"{path.name} is empty")
-    n = len(reading.header)
     if len(rows) < n:
         raise StudyProblem(f"{path.name} has {len(rows)} rows, but study.yml declares {n} header rows")
-    positions = choose([[_word(cell) for cell in row] for row in rows[:n]], len(rows[0]))
+    # A year in a header that is stored as 2018.0 is called 2018.
+    year = lambda cell: isinstance(cell, float) and cell == int(cell) and abs(cell) < 1e15  # noqa: E731
+    positions = choose([[f"{cell:g}" if year(cell) else str(cell) for cell in row] for row in rows[:n]], len(rows[0]))
     body = {i + n - 1: row for i, row in enumerate(rows[n:]) if any(cell != "" for cell in row)}
     columns = [pd.Series({i: None if row[p] == "" else row[p] for i, row in body.items()}) for p in positions]
     frame = pd.concat(columns, axis=1) if body and columns else pd.DataFrame(columns=range(len(positions)))
     return RawTable(frame, notes)
 
 
-def sheets(path: Path) -> list[str]:
-    """Return the names of the sheets."""
-    return _book(path).sheet_names
-
-
 def cells(path: Path, sheet: str | None) -> tuple[list[list], tuple[str, ...]]:
     """Return the rows of a sheet, or of the only one, and what was found in its cells."""
-    book = _book(path)
+    book = open_book(path)
     names = book.sheet_names
     if sheet is None and len(names) > 1:
         listed = ", ".join(map(repr, names))
@@ -61,21 +53,20 @@ def cells(path: Path, sheet: str | None) -> tuple[list[list], tuple[str, ...]]:
     if sheet is not None and sheet not in names:
         raise StudyProblem(f"{path.name} has no sheet {sheet!r}{nearest(sheet, names)}")
     sheet = sheet or names[0]
-    notes = _looked_at(path, sheet) if path.suffix.lower() in (".xlsx", ".xlsm") else ()
+    notes = _looked_at(path, sheet) if zipfile.is_zipfile(path) else ()
     return book.get_sheet_by_name(sheet).to_python(), notes
 
 
-def _book(path: Path):
+def open_book(path: Path):
+    """Return a workbook of which no cell is read yet; its ``sheet_names`` are known."""
     from python_calamine import CalamineWorkbook
 
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(part.file_size for part in archive.infolist())
-            if unpacked > max(MOST_UNPACKED, 30 * path.stat().st_size):
-                what = f"{path.name} unpacks to {unpacked:,} bytes, more than a table needs; save the table alone"
-                raise StudyProblem(what)
-            spans = [(0, 0), *_spans(archive)]
-        require_fitting_size(path, *map(max, zip(*spans)), **FITTING)
+        if unpacked > max(MOST_UNPACKED, 30 * path.stat().st_size):
+            what = f"{path.name} unpacks to {unpacked:,} bytes, more than a table needs; save the table alone"
+            raise StudyProblem(what)
     try:
         return CalamineWorkbook.from_path(path)
     except Exception as error:
@@ -86,59 +77,27 @@ def _book(path: Path):
 
 
 def _looked_at(path: Path, sheet: str) -> tuple[str, ...]:
-    """Refuse a sheet of an .xlsx that spans more cells than can be filled, and tell of cells that hold errors."""
+    """Refuse a sheet that spans more cells than can be filled, and tell of cells that hold errors."""
     columns, last, errors, rest = set(), 1, [], b""
-    with zipfile.ZipFile(path) as archive, archive.open(_part(archive, sheet)) as part:
-        for chunk in iter(lambda: part.read(CHUNK), b""):
-            data = rest + chunk
-            cut = max(data.rfind(b"c>"), data.rfind(b"/>")) + 2
-            found = CELL.findall(data, 0, cut)
-            columns.update(column for column, _ in found)
-            last = max([last, *(int(row) for _, row in found)])
-            errors += ERROR.findall(data, 0, cut)
-            rest = data[cut:]
+    with zipfile.ZipFile(path) as archive:
+        book = ElementTree.fromstring(archive.read("xl/workbook.xml"))
+        known = next(s for s in book.iter() if s.tag.endswith("}sheet") and s.get("name") == sheet)
+        ids = {value for key, value in known.items() if key.endswith("}id")}
+        targets = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))
+        place = next(t.get("Target") for t in targets if t.get("Id") in ids)
+        with archive.open(posixpath.join("/xl", place).lstrip("/")) as part:
+            for chunk in iter(lambda: part.read(CHUNK), b""):
+                data = rest + chunk
+                cut = max(data.rfind(b"c>"), data.rfind(b"/>")) + 2
+                found = CELL.findall(data, 0, cut)
+                columns.update(column for column, _ in found)
+                last = max([last, *(int(row) for _, row in found)])
+                errors += ERROR.findall(data, 0, cut)
+                rest = data[cut:]
     width = max((sum((c - 64) * 26**i for i, c in enumerate(reversed(name))) for name in columns), default=0)
-    require_fitting_size(path, last, width, **FITTING)
+    require_fitting_size(path, last, width, least=4_000_000, per_byte=2)
     shown = ", ".join(f"{what.decode()} in {at.decode()}" for at, what in errors[:ERRORS_SHOWN])
     return (f"{len(errors)} cells hold errors and are read as blank: {shown}",) * bool(errors)
-
-
-def _part(archive: zipfile.ZipFile, sheet: str) -> str:
-    """Return where in an .xlsx a sheet lies."""
-    book = ElementTree.fromstring(archive.read("xl/workbook.xml"))
-    known = next(s for s in book.iter() if s.tag.endswith("}sheet") and s.get("name") == sheet)
-    ids = {value for key, value in known.items() if key.endswith("}id")}
-    targets = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))
-    return posixpath.join("/xl", next(t.get("Target") for t in targets if t.get("Id") in ids)).lstrip("/")
-
-
-def _spans(archive: zipfile.ZipFile) -> Iterator[tuple[int, int]]:
-    """Yield the last row and column that hold a cell: of each sheet of an .xlsb, and row by row of an .ods."""
-    for name in archive.namelist():
-        content = archive.read(name) if re.fullmatch(r"xl/worksheets/.*\.bin", name) else b""
-        at = last = width = 0
-        while found := RECORD.match(content, at):
-            place = int.from_bytes(content[found.end() : found.end() + 4], "little") + 1
-            last = max(last, place) if found[1] == b"\0" else last  # a row, and then its cells
-            width = max(width, place) if b"\0" < found[1] < b"\x0c" else width
-            at = found.end() + sum((byte & 127) << 7 * i for i, byte in enumerate(found[2]))
-        yield last, width
-    rows = 0
-    with archive.open("content.xml") if "content.xml" in archive.namelist() else contextlib.nullcontext() as part:
-        for event, node in ElementTree.iterparse(part, ("start", "end")) if part else ():
-            if event == "start" and node.tag.endswith("}table"):
-                rows = 0
-            elif event == "end" and node.tag.endswith("}table-row"):
-                repeated = [[int(v) for key, v in of.items() if key.endswith("-repeated")] for of in (node, *node)]
-                rows, *times = [rows + sum(repeated[0] or [1]), *(sum(of or [1]) for of in repeated[1:])]
-                held = [i for i, cell in enumerate(node, 1) if len(cell) or "value-type" in " ".join(cell.keys())]
-                yield (rows, sum(times[: held[-1]])) if held else (0, 0)
-                node.clear()
-
-
-def _word(cell) -> str:
-    """Return a header cell as text: a year stored as 2018.0 is called 2018."""
-    return f"{cell:g}" if isinstance(cell, float) and cell == int(cell) and abs(cell) < 1e15 else str(cell)
 
 
 # -- Parquet ---------------------------------------------------------------------------------------------------------
@@ -201,10 +160,9 @@ def read_spss(path: Path, choose: Choose, reading: Reading) -> RawTable:
 
 def read_json(path: Path, choose: Choose, reading: Reading) -> RawTable:
     """Return records: a list of flat objects, alone or under one name, or one line an object."""
-    text = utf8(path, reading)
+    text, names = utf8(path, reading), {}
     with text.lines() as lines:
-        rows = _records(_parsed(lines.read(), path.name), reading.records, path.name)
-    names: dict[str, None] = {}
+        rows = _records(lines.read(), reading.records, path.name)
     for i, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             found = type(row).__name__
@@ -218,22 +176,19 @@ def read_json(path: Path, choose: Choose, reading: Reading) -> RawTable:
     return RawTable(pd.DataFrame(columns), text.notes)
 
 
-def _parsed(text: str, file: str):
-    lines = [line for line in text.splitlines() if line.strip()]
+def _records(text: str, name: str | None, file: str) -> list:
+    """Return the list of records, found by its declared name or because it is the only one."""
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except RecursionError:
         raise StudyProblem(f"{file} is nested too deeply to be a table; {FLATTEN}") from None
     except json.JSONDecodeError as error:
+        lines = [line for line in text.splitlines() if line.strip()]
         with contextlib.suppress(json.JSONDecodeError):
             if len(lines) > 1:
                 return [json.loads(line) for line in lines]
         where = f"line {error.lineno}, column {error.colno}: {error.msg}"
         raise StudyProblem(f"{file} is not valid JSON: {where}") from None
-
-
-def _records(found, name: str | None, file: str) -> list:
-    """Return the list of records, found by its declared name or because it is the only one."""
     named = found.items() if isinstance(found, dict) else ()
     lists = {None: found} if isinstance(found, list) else {k: v for k, v in named if isinstance(v, list) and v}
     if name is not None and name not in lists:
