@@ -428,6 +428,12 @@ def test_a_time_with_the_name_of_a_zone_is_no_free_text_and_a_year_first_is_a_da
     assert str(table["asked"].iloc[1]) == "2024-03-02 10:00:00" and str(table["timestamp"].iloc[1]) == "2024-03-02 09:00:00"
 
 
+def test_a_year_in_two_digits_is_a_date_and_not_a_time_of_day_before_1950(tmp_path):
+    new(tmp_path, rows_of(["id", "visited"], *[[k, f"{k % 28 + 1}/03/24"] for k in range(60)], separator=";"))
+    assert items(tmp_path)["visited"] == {"column": "visited", "type": "date", "time_format": "%d/%m/%y"}
+    assert confirmed(tmp_path).responses.table["visited"].iloc[0] == pd.Timestamp(2024, 3, 1)
+
+
 def test_drivers_are_one_decision_and_the_codes_of_a_multiple_choice_are_counted(tmp_path):
     header = ["id", "satisfied_overall", "staff_rating", "price_rating", "range_rating", "used"]
     answers = [[k, *((k * j) % 5 + 1 for j in (1, 2, 3, 4)), "1;99;" if k % 3 == 0 else "1;2;"] for k in range(60)]
