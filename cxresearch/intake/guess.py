@@ -34,7 +34,7 @@ class Doubt(NamedTuple):
 
     topic: str
     found: str
-    answers: dict[str, dict] = {}
+    answers: dict[str, dict] = {"yes": {}}
     likely: bool = True
     parts: tuple["Doubt", ...] = ()
     shown: bool = True
@@ -53,11 +53,16 @@ class Guess:
     stored: Column | None = None
     taken: dict[str, int] = field(default_factory=dict)
 
-    def say(self, reason: str, *doubts: Doubt, **given) -> None:
-        """Give keys of the study file values, with the reason and what is doubtful about it."""
+    def say(self, *told: str | Doubt, **given) -> None:
+        """Give keys of the study file values, with the reasons and what is doubtful about them."""
         self.given |= given
-        self.reasons += [reason] if reason else []
-        self.doubts += doubts
+        self.reasons += [reason for reason in told if isinstance(reason, str)]
+        self.doubts += [doubt for doubt in told if isinstance(doubt, Doubt)]
+
+    def take(self, rows: Iterable[tuple]) -> None:
+        """Say the first that holds of rows: whether it does, what is given, reasons and doubts."""
+        given, *told = next(row for holds, *row in rows if holds)
+        self.say(*told, **given)
 
     @property
     def open(self) -> list[Doubt]:
@@ -242,7 +247,7 @@ def _shared_codes(items: list[tuple[Guess, dict]]) -> tuple[dict, bool]:
 def _item(item: Guess, given: dict, shared: dict) -> list[str]:
     """Return the lines of an item; a doubt about codes of the whole table is that of the table."""
     told = [doubt for doubt in item.open if doubt.shown]
-    alone = [d for d in told if not ("scale" in given and d.codes and set(d.codes) <= shared.keys())]
+    alone = [d for d in told if not ("scale" in given and d.likely and d.codes and set(d.codes) <= shared.keys())]
     taken = [f"{d.found}: {list(d.answers)[item.taken[d.topic]]}" for d in item.doubts if d.topic in item.taken]
     given = {"column": item.column} | given | ({"confirmed": False} if alone else {})
     given = {key: given[key] for key in sorted(given, key=[*ORDER, "confirmed"].index)}

@@ -4,7 +4,7 @@ import keyword
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from itertools import groupby
 
@@ -19,16 +19,18 @@ STEMS = (r"^([A-Za-z]+\d+)", r"^(.+?)[ _.-]*\d+$", r"(_[a-z]+)$")  # what column
 ENDS = (3, 4, 5, 7, 9, 10)
 ONE_TO_TEN = {float(v): float(v) for v in range(1, 11)}
 SHIFTED = {v: v - 1 for v in (*ONE_TO_TEN, 11.0)}
+ELEVEN_AS_0 = {11.0: 0.0} | ONE_TO_TEN
 ELEVEN = Doubt(
     "1 to 11",
     "decide: 1-11 for 0-10 (values: {1: 0, 2: 1, ..., 11: 10}), 11 for 0 (values: {11: 0, 1: 1, ..., 10: 10}), or 11 for a "
     "blank (missing: [11])",
     {
         "1-11 stand for 0-10": {"values": SHIFTED},
-        "11 stands for 0": {"values": {11.0: 0.0} | ONE_TO_TEN},
+        "11 stands for 0": {"values": ELEVEN_AS_0},
         "11 is a blank": {"missing": [11.0], "confirmed": True},
     },
     likely=False,
+    codes=(11.0,),
 )
 FROM_ONE = Doubt(
     "scale of recommend",
@@ -49,10 +51,7 @@ def guess_items(columns: list[Column]) -> tuple[list[Guess], list[str]]:
         guess = Guess(_key(column, taken), column.name, stored=column)
         if column.label and column.label != column.name:
             guess.given["label"] = column.label
-        given, reason, *more = next(row for holds, *row in _kinds(column) if holds)
-        guess.say(reason, **given)
-        for say in more:
-            say(guess, column)
+        guess.take(_kinds(column))
         guesses.append(guess)
     keys = {guess.key for guess in guesses}
     for guess in (g for g in guesses if "multiple" in g.given):
@@ -86,8 +85,8 @@ def _beside(columns: list[Column]) -> list[Column]:
     rows: dict[str, list[str]] = {}
     for column in (c.spelled[0] for c in columns):
         if column.ratinglike and not column.says("recommend"):
-            _scale(guess := Guess(""), column)
-            scales[column.name], name = guess.given["scale"], column.name.strip()
+            given, *_ = next(row for holds, *row in _scales(column) if holds)
+            scales[column.name], name = given["scale"], column.name.strip()
             for found in filter(None, (re.search(stem, name) for stem in STEMS)):
                 rows.setdefault(found[1], []).append(column.name)
 
@@ -109,243 +108,205 @@ def _beside(columns: list[Column]) -> list[Column]:
 # -- scales ----------------------------------------------------------------------------------------------------------
 
 
-def _scale(guess: Guess, column: Column) -> set[float]:
-    """Say the scale of what was answered, never wider; return the codes off it that a doubt already speaks of.
-
-    A code that stands apart above the others is none of its points.
-    """
-    if (settled := _labelled_scale(guess, column)) is not None:
-        return settled
-    found = sorted(column.answers)
+def _scales(c: Column) -> Iterator[tuple]:
+    """Yield what scale a rating may be on, never wider than its answers: whether it is, keys of the item, reason, doubts."""
+    found = sorted(c.answers)
     low, high = found[0], found[-1]
-    *inner, last = (v for v in found if v > 0)
-    before = inner[-1]
-    full = before in ENDS and inner == [float(v) for v in range(1, int(before) + 1)]
-    beyond = full and ((last, before) in ((6, 5), (8, 7)) or (last > before + 1 and last != 10))
-    end = 10 if last == 11 else before if beyond else last
-    end = column.beside[1] if column.beside and last <= 1 + column.beside[1] else end
-    named = column.says("zero_to_ten")
-    asks = named or column.says("recommend")
-    for holds, ends, reason, *doubts in (
-        (asks and high == 11 and low == 0, [0, 10], "0 to 10 are answers, and 11 lies beyond"),
-        (asks and high == 11, [0, 10],
-         "stored are 1 to 11, never 0, and nothing in the file says what they stand for", ELEVEN),
-        (named, [0, 10], "the question names 0 to 10"),
-        (asks and low == 0 and high > 7, [0, 10], "0 and values up to 10 are stored"),
-        (asks and high > 7, [1, 10], f"stored are {low:g} to {high:g}", FROM_ONE),
-        (symmetric(found), [low, high], f"stored are all of {low:g} to {high:g}"),
-        (True, [0 if low == 0 and end == 10 else 1, end], f"stored are {', '.join(f'{v:g}' for v in found)}"),
-    ):  # fmt: skip
-        if holds:
-            guess.say(reason, *doubts, scale=ends)
-            return {11.0} if ELEVEN in doubts else set()
-
-
-def _labelled_scale(guess: Guess, column: Column) -> set[float] | None:
-    """Say the scale that the file's own value labels give, if they do; return the codes that a doubt speaks of."""
-    found = column.answers
-    labels = {
-        c: str(w) for c, w in column.labels.items() if isinstance(c, (int, float)) and (c in found or 0 <= c <= 11)
-    }
-    labels = {c: words for c, words in labels.items() if not absence(words) and not column.in_ranges(c)}
-    said = {c: int(m[1]) for c, words in labels.items() if (m := LEADING_NUMBER.match(words))}
-    if (len(said) >= 2 and any(c != number for c, number in said.items())) or said == {11.0: 0}:
-        return _relabelled(guess, found, said)
-    if len(labels) < 2:
-        return None
-    low, high = min(labels), max(labels)
-    why = f"the file labels {low:g} {labels[low]!r} and {high:g} {labels[high]!r}"
-    turned = bool(WORDS["good"].search(labels[low]) or (high == 11 and WORDS["bad"].search(labels[high])))
-    look = "is taken for that: look at the words of both ends"
-    if (low, high) == (1, 11):
+    labels = {code: str(w) for code, w in c.labels.items() if isinstance(code, (int, float))}
+    labels = {code: words for code, words in labels.items() if code in c.answers or 0 <= code <= 11}
+    labels = {code: words for code, words in labels.items() if not absence(words) and not c.in_ranges(code)}
+    said = {code: int(m[1]) for code, words in labels.items() if (m := LEADING_NUMBER.match(words))}
+    if (len(said) >= 2 and any(code != number for code, number in said.items())) or said == {11.0: 0}:
+        values = _relabelled(found, said)
+        unknown = [code for code in found if code not in values]
+        words = f"{_listed(unknown)} stored without a label: add to values, or to missing"
+        missing = {"missing": {"missing": unknown}}
+        doubts = [Doubt("unlabelled", words, missing, likely=False, codes=tuple(unknown))] * bool(unknown)
+        examples = ", ".join(f"{code:g} is labelled {number}" for code, number in list(said.items())[:3])
+        told = f"stored codes are not the answers: {examples}"
+        yield True, *_mapped(values, told, "look whether each code stands for the answer given here"), *doubts
+    if len(labels) > 1:
+        first, last = min(labels), max(labels)
+        why = f"the file labels {first:g} {labels[first]!r} and {last:g} {labels[last]!r}"
+        turned = bool(WORDS["good"].search(labels[first]) or (last == 11 and WORDS["bad"].search(labels[last])))
+        look, zero = "look at the words of both ends", "10-0" if turned else "0-10"
         values = {v: 11 - v for v in SHIFTED} if turned else SHIFTED
-        _mapped(guess, values, why, f"1-11 {look.replace('that', '10-0' if turned else '0-10')}")
-    elif (low, high) == (10, 11) and min(found) >= 1:
-        _mapped(guess, {11.0: 0.0} | ONE_TO_TEN, why, f"11 {look.replace('that', '0')}")
-    else:
-        guess.say(why, scale=[low, high])
-        if turned:
-            back = {float(v): low + high - v for v in range(int(low), int(high) + 1)}
-            said = f"{low:g} is the good end, so that more is worse: turn it round with values if it is an outcome"
-            answers = {"as it is stored: more is worse": {}, "turned round: more is better": {"values": back}}
-            guess.doubts.append(Doubt("good end", said, answers))
-    return set()
+        yield (first, last) == (1, 11), *_mapped(values, why, f"1-11 is taken for {zero}: {look}")
+        yield (first, last) == (10, 11) and low >= 1, *_mapped(ELEVEN_AS_0, why, f"11 is taken for 0: {look}")
+        back = {float(v): first + last - v for v in range(int(first), int(last) + 1)}
+        told = f"{first:g} is the good end, so that more is worse: turn it round with values if it is an outcome"
+        answers = {"as it is stored: more is worse": {}, "turned round: more is better": {"values": back}}
+        yield True, {"scale": [first, last]}, why, *[Doubt("good end", told, answers)] * turned
+    named = c.says("zero_to_ten")
+    asks = named or c.says("recommend")
+    blank = "stored are 1 to 11, never 0, and nothing in the file says what they stand for"
+    yield asks and high == 11 and low == 0, {"scale": [0, 10]}, "0 to 10 are answers, and 11 lies beyond"
+    yield asks and high == 11, {"scale": [0, 10]}, blank, ELEVEN
+    yield named, {"scale": [0, 10]}, "the question names 0 to 10"
+    yield asks and low == 0 and high > 7, {"scale": [0, 10]}, "0 and values up to 10 are stored"
+    yield asks and high > 7, {"scale": [1, 10]}, f"stored are {low:g} to {high:g}", FROM_ONE
+    yield symmetric(found), {"scale": [low, high]}, f"stored are all of {low:g} to {high:g}"
+    *inner, last = (v for v in found if v > 0)
+    before = inner[-1]  # a code that stands apart above all points of a scale is none of them
+    full = before in ENDS and inner == [float(v) for v in range(1, int(before) + 1)]
+    apart = full and ((last, before) in ((6, 5), (8, 7)) or (last > before + 1 and last != 10))
+    end = 10 if last == 11 else before if apart else last
+    end = c.beside[1] if c.beside and last <= 1 + c.beside[1] else end
+    yield True, {"scale": [0 if low == 0 and end == 10 else 1, end]}, f"stored are {_listed(found)}"
 
 
-def _mapped(guess: Guess, values: dict[float, float], reason: str, said: str) -> None:
+def _listed(values: list[float]) -> str:
+    return ", ".join(f"{v:g}" for v in values)
+
+
+def _mapped(values: dict[float, float], reason: str, said: str) -> tuple:
     plain = {"values": None, "scale": [min(values), max(values)]}
     topic = f"codes as {', '.join(f'{c:g}={v:g}' for c, v in list(values.items())[:2])}"
+    scale = [min(values.values()), max(values.values())]
     doubt = Doubt(topic, said, {"yes": {}, "no: the codes are the answers": plain})
-    guess.say(reason, doubt, scale=[min(values.values()), max(values.values())], values=dict(sorted(values.items())))
+    return {"scale": scale, "values": dict(sorted(values.items()))}, reason, doubt
 
 
-def _relabelled(guess: Guess, found: dict[float, int], said: dict[float, int]) -> set[float]:
-    """Say the scale where labels give codes other numbers: each code stands for its label's number."""
+def _relabelled(found: list[float], said: dict[float, int]) -> dict[float, float]:
+    """Return code -> answer where labels give codes other numbers: each code stands for its label's number."""
     shifts = {number - code for code, number in said.items()}
     values = {code: float(number) for code, number in said.items()}
-    unlabelled = [code for code in found if code not in values]
     if len(shifts) == 1 and len(said) > 1:
-        values |= {code: code + next(iter(shifts)) for code in unlabelled}
-    else:  # only some codes were moved: the others stay unless a label already gives their number away
-        low, high = (min(said.values()), max(said.values())) if len(said) > 1 else (0, 10)
-        values |= {code: code for code in unlabelled if code not in said.values() and low <= code <= high}
-    examples = ", ".join(f"{code:g} is labelled {number}" for code, number in list(said.items())[:3])
-    look = "look whether each code stands for the answer given here"
-    _mapped(guess, values, f"stored codes are not the answers: {examples}", look)
-    unknown = sorted(found.keys() - values)
-    if unknown:
-        words = f"{', '.join(f'{v:g}' for v in unknown)} stored without a label: add to values, or to missing"
-        guess.doubts.append(Doubt("unlabelled", words, {"missing": {"missing": unknown}}, likely=False))
-    return set(unknown)
+        return values | {code: code + min(shifts) for code in found if code not in values}
+    # only some codes were moved: the others stay unless a label already gives their number away
+    low, high = (min(said.values()), max(said.values())) if len(said) > 1 else (0, 10)
+    own = [code for code in found if code not in values and code not in said.values()]
+    return values | {code: code for code in own if low <= code <= high}
 
 
-def _codes(guess: Guess, column: Column, settled: set[float]) -> None:
-    """Set aside the codes that lie off the scale, and words that stand for no answer."""
-    low, high = guess.given["scale"]
-    if values := guess.given.get(
-        "values"
-    ):  # what no label explains is left for somebody to decide, and refused until then
-        settled = settled | values.keys() | column.answers.keys()
-    far = []
-    for value, n in sorted(column.numbers.items()):
-        words = column.words_of(value)
-        if column.in_ranges(value):
-            told = f" ({words})" if words else ""
-            guess.say(f"the file itself declares {value:g}{told} missing: {n} rows")
-        elif value in settled or (not values and low <= value <= high):
-            continue
-        elif gone := absence(words):
-            guess.say(f"the file labels {value:g} {words!r}: {gone.replace('_', ' ')}, {n} rows")
-            guess.given.setdefault(gone, []).append(value)
-        elif column.is_far(value):
+def _codes(c: Column, known: Collection[float], scale: list | None = None) -> tuple:
+    """Return the keys that set aside codes off the scale and words that stand for no answer, and what is said of them."""
+    given, told, far = {}, [], []
+    for value, n in sorted(c.numbers.items()):
+        words = c.words_of(value)
+        if c.in_ranges(value):
+            told.append(f"the file itself declares {value:g}{f' ({words})' if words else ''} missing: {n} rows")
+        elif value not in known and (gone := absence(words)):
+            given.setdefault(gone, []).append(value)
+            told.append(f"the file labels {value:g} {words!r}: {gone.replace('_', ' ')}, {n} rows")
+        elif value not in known and c.is_far(value):
             far.append(value)
-        else:
-            met = value == high + 1 and [low, high] != [0, 10]
-            guess.doubts.append(code_doubt(column, [value], [low, high], met=met))
-    _odd(guess, column, far)
-
-
-def _odd(guess: Guess, column: Column, far: list[float]) -> None:
-    """Set aside codes far off, and words among numbers: what plainly says so for certain, the others in doubt."""
-    guess.doubts += [code_doubt(column, far)] if far else []
-    for text, n in column.texts.items():
-        if any(c.isnumeric() for c in text) and not any(c.isalpha() for c in text):
-            guess.doubts.append(Doubt("slip", f"{text!r} ({n} rows) is no number as it is written: correct the file"))
+        elif value not in known:
+            told.append(code_doubt(c, [value], scale, met=value == scale[1] + 1 and scale != [0, 10]))
+    told += [code_doubt(c, far)] if far else []
+    for text, n in c.texts.items():
+        if any(x.isnumeric() for x in text) and not any(x.isalpha() for x in text):
+            told.append(Doubt("slip", f"{text!r} ({n} rows) is no number as it is written: correct the file", {}))
         elif gone := absence(text):
-            guess.say(f"{text!r} ({n} rows) says that there is no answer")
-            guess.given.setdefault(gone, []).append(text)
+            given.setdefault(gone, []).append(text)
+            told.append(f"{text!r} ({n} rows) says that there is no answer")
         else:
-            guess.doubts.append(code_doubt(column, [text]))
+            told.append(code_doubt(c, [text]))
+    return given, *told
+
+
+def _rating(c: Column) -> tuple:
+    """Return the keys of a rating, and what is said of it."""
+    (rating, words), guess = c.spelled, Guess("")
+    guess.take(_scales(rating))
+    (low, high), values = guess.given["scale"], guess.given.get("values", {})
+    known = {code for doubt in guess.doubts for code in doubt.codes}
+    # what no label explains is left for somebody to decide, and refused until then
+    known |= values.keys() | rating.answers.keys() if values else {v for v in rating.numbers if low <= v <= high}
+    given, *told = _codes(rating, known, [low, high])
+    guess.say(*told, **given)
+    if c.beside and not values and high == c.beside[1] and low > c.beside[0]:
+        low = c.beside[0]
+        guess.say(f"columns beside it start at {low}", scale=[low, high])
+    above, n = {v: n for v, n in rating.answers.items() if v > 5}, sum(rating.answers.values())
+    if high == 10 and above and (sum(above.values()) < 0.1 * n or (c.beside and c.beside[1] == 5)):
+        said = f"only {sum(above.values())} of {n} values lie above 5: two scales may be mixed in this column"
+        lower = {"scale": [low, 5], "missing": sorted(above)}
+        answers = {"1 to 5, and the others are left out": lower, f"one scale, {low:g} to {high:g}": {}}
+        guess.say(Doubt("mixed scales", said, answers))
+    if words:
+        values = words | {v: v for v in sorted(c.numbers) if low <= v <= high}
+        guess.say(
+            Doubt("cells in words", f"cells such as {next(iter(words))!r} are taken for their number"), values=values
+        )
+    return guess.given, *guess.reasons, *guess.doubts
 
 
 # -- kinds -----------------------------------------------------------------------------------------------------------
 
 
 def _kinds(c: Column) -> Iterator[tuple]:
-    """Yield what a column may be: whether it is that, keys of its item, the reason, and what says and asks the rest."""
+    """Yield what a column may be: whether it is that, keys of its item, reasons and doubts."""
     rating, words = c.spelled
     ends_only = c.labels and not c.labels.keys() >= rating.answers.keys()  # the others are points between them
     asks = words or c.beside or c.says("rating", "recommend", "zero_to_ten")
-    yield rating.ratinglike and (asks or ends_only or symmetric(rating.answers)), {}, "", _rating
+    if rating.ratinglike and (asks or ends_only or symmetric(rating.answers)):
+        yield True, *_rating(c)
+    ends = sorted(float(code) for code in c.labels if isinstance(code, (int, float)))
     measured = not c.whole or len(c.numbers) > 2 * len(c.labels) + 5  # the numbers are no codes of these labels
-    yield measured and sum(isinstance(code, (int, float)) for code in c.labels) == 2, {}, "", _ends
-    yield c.labels and not measured, {}, "value labels of the file", _labelled
+    if measured and len(ends) == 2:
+        low, high = ends
+        inside = all(low <= v <= high or c.in_ranges(v) for v in c.numbers)
+        why = f"the file labels {low:g} {c.labels[low]!r} and {high:g} {c.labels[high]!r}"
+        yield True, {"scale": ends} if inside else {"type": "number"}, why
+    if c.labels and not measured:
+        yield True, *_labelled(c)
     named = c.padded and c.numeric and not c.labels
     yield named, {"type": "text"}, "digits that start with zeros: a name, not a number"
     if c.numeric or c.labels:
+        given, *told = _codes(c, [v for v in c.numbers if not c.is_far(v)])
         shown = ", ".join(map(code_text, sorted(c.numbers)[:8])) + ", ..." * (len(c.numbers) > 8)
         coded = c.whole and len(c.usual) <= FEW_WORDS // 2 and c.writing.decimal == "."
-        yield coded, {}, f"codes without a meaning in the file: {shown}", _numbers
-        numbers = c.usual or c.numbers
-        yield True, {"type": "number"}, f"numbers from {min(numbers):g} to {max(numbers):g}", _numbers
-    yield c.choices, {}, "", _choices
-    clock = c.dates and c.dates.format and c.dates.last < 1950
-    yield clock, {"type": "text"}, "dates before 1950: a spreadsheet's way to write a time of day"
-    yield c.dates, {"type": "date"}, "", _dated
-    few = c.distinct <= min(FEW_WORDS, max(2, c.filled / 2))
-    yield few, {}, f"{c.distinct} different word{'s' * (c.distinct != 1)}", _words
+        yield coded, given, f"codes without a meaning in the file: {shown}", *told
+        low, high = min(c.usual or c.numbers), max(c.usual or c.numbers)
+        yield True, {"type": "number"} | given, f"numbers from {low:g} to {high:g}", *told
+    if c.choices:
+        yield True, *_choices(c)
+    if dates := c.dates:
+        format_ = {"time_format": dates.format} if dates.format else {}
+        clock = dates.format and dates.last < 1950
+        yield clock, {"type": "text"}, "dates before 1950: a spreadsheet's way to write a time of day"
+        said = f"{dates.reason} (such as {next(iter(c.texts))}); dates decide which answer of a customer is the latest"
+        ways = {"day first": format_, "month first": {"time_format": dates.other}}
+        yield True, {"type": "date"} | format_, Doubt("day or month", said, ways) if dates.other else dates.reason
+    gone = [t for t in c.texts if WORDS["no_answer"].search(t) and len(t) < 25]
+    told = ", ".join(f"{t!r} ({c.texts[t]} rows)" for t in gone) + " says that there is no answer"
+    few, what = (
+        c.distinct <= min(FEW_WORDS, max(2, c.filled / 2)),
+        f"{c.distinct} different word{'s' * (c.distinct != 1)}",
+    )
+    yield few, {"missing": gone} if gone else {}, what, *[told] * bool(gone)
     length = sum(len(t.split()) * n for t, n in c.texts.items()) / max(sum(c.texts.values()), 1)
     letters = sum(x.isalpha() for t in c.texts for x in t) / max(sum(map(len, c.texts)), 1)
     yield length >= 4 and letters > 0.5, {"role": ["verbatim"]}, f"free text, {length:.0f} words on average"
     yield True, {"type": "text"}, f"{c.distinct} different texts"
 
 
-def _rating(guess: Guess, column: Column) -> None:
-    rating, words = column.spelled
-    _codes(guess, rating, _scale(guess, rating))
-    low, high = guess.given["scale"]
-    if column.beside and "values" not in guess.given and high == column.beside[1] and low > column.beside[0]:
-        low = column.beside[0]
-        guess.say(f"columns beside it start at {low}", scale=[low, high])
-    above, found = {v: n for v, n in rating.answers.items() if v > 5}, sum(rating.answers.values())
-    few = sum(above.values()) < 0.1 * found or (column.beside and column.beside[1] == 5)
-    if high == 10 and above and few:
-        said = f"only {sum(above.values())} of {found} values lie above 5: two scales may be mixed in this column"
-        lower = {"scale": [low, 5], "missing": sorted(above)}
-        answers = {"1 to 5, and the others are left out": lower, f"one scale, {low:g} to {high:g}": {}}
-        guess.doubts.append(Doubt("mixed scales", said, answers))
-    if words:
-        guess.given["values"] = words | {v: v for v in sorted(column.numbers) if low <= v <= high}
-        said = f"cells such as {next(iter(words))!r} are taken for their number"
-        guess.doubts.append(Doubt("cells in words", said, {"yes": {}}))
+def _labelled(c: Column) -> tuple:
+    """Return the file's value labels; stored codes without one are listed as missing, in doubt."""
+    gone = {code for code, w in c.labels.items() if (WORDS["no_answer"].search(str(w)) if w else c.in_ranges(code))}
+    given = {"labels": {code_text(code): str(w) for code, w in c.labels.items() if code not in gone}}
+    if absent := [v for v in c.numbers if v in gone and not c.in_ranges(v)]:
+        given["missing"] = absent
+    stored = [v for v in (*c.numbers, *c.texts) if v not in c.labels and not c.in_ranges(v)]
+    said = f"stored without a label: {', '.join(map(code_text, stored[:8]))}"
+    doubts = [code_doubt(c, stored)._replace(topic="unlabelled", found=said)] if stored else []
+    return given, "value labels of the file", *doubts
 
 
-def _ends(guess: Guess, column: Column) -> None:
-    low, high = sorted(float(code) for code in column.labels if isinstance(code, (int, float)))
-    inside = all(low <= v <= high or column.in_ranges(v) for v in column.numbers)
-    why = f"the file labels {low:g} {column.labels[low]!r} and {high:g} {column.labels[high]!r}"
-    guess.say(why, **({"scale": [low, high]} if inside else {"type": "number"}))
-
-
-def _labelled(guess: Guess, column: Column) -> None:
-    """Take the file's value labels; stored codes without one are listed as missing, in doubt."""
-
-    def gone(code) -> bool:
-        words = column.words_of(code)
-        return bool(WORDS["no_answer"].search(words)) if words else column.in_ranges(code)
-
-    guess.given["labels"] = {code_text(c): str(w) for c, w in column.labels.items() if not gone(c)}
-    if absent := [v for v in column.numbers if v in column.labels and gone(v) and not column.in_ranges(v)]:
-        guess.given["missing"] = absent
-    if stored := [v for v in (*column.numbers, *column.texts) if v not in column.labels and not gone(v)]:
-        said = f"stored without a label: {', '.join(map(code_text, stored[:8]))}"
-        guess.doubts.append(code_doubt(column, stored)._replace(topic="unlabelled", found=said))
-
-
-def _numbers(guess: Guess, column: Column) -> None:
-    _odd(guess, column, sorted(v for v in column.numbers if column.is_far(v)))
-
-
-def _choices(guess: Guess, column: Column) -> None:
-    sign, codes = column.choices
-    example = next(t for t in column.texts if ";" in t or "|" in t)
-    guess.say(f"cells such as {example!r} hold several codes; give the labels words")
-    order = sorted(codes, key=lambda c: (not c.isdigit(), int(c) if c.isdigit() else 0, c))
-    guess.given |= {"multiple": sign, "labels": {c: column.words_of(c) or c for c in order}}
-    if missing := [c for c in order if re.fullmatch(r"-?\d+", c) and float(c) in CODES and c not in column.labels]:
-        without = {"labels": {c: w for c, w in guess.given["labels"].items() if c not in missing}}
-        said = f"{', '.join(missing)} taken for no answer; may be a choice (other, none)"
-        answers = {words: {key: missing} | without for words, key in GONE.items()}
-        guess.doubts.append(Doubt("codes far off", said, answers | {"choices like the others": {}}))
-
-
-def _dated(guess: Guess, column: Column) -> None:
-    dates = column.dates
-    guess.given |= {"time_format": dates.format} if dates.format else {}
-    if dates.other:
-        told = f"{dates.reason} (such as {next(iter(column.texts))})"
-        ways = {"day first": {"time_format": dates.format}, "month first": {"time_format": dates.other}}
-        said = f"{told}; dates decide which answer of a customer is the latest"
-        guess.doubts.append(Doubt("day or month", said, ways))
-    else:
-        guess.say(dates.reason)
-
-
-def _words(guess: Guess, column: Column) -> None:
-    texts = column.texts
-    if gone := [t for t in texts if WORDS["no_answer"].search(t) and len(t) < 25]:
-        told = ", ".join(f"{t!r} ({texts[t]} rows)" for t in gone)
-        guess.say(f"{told} says that there is no answer", missing=gone)
+def _choices(c: Column) -> tuple:
+    """Return the codes of a multiple choice."""
+    sign, codes = c.choices
+    order = sorted(codes, key=lambda code: (not code.isdigit(), int(code) if code.isdigit() else 0, code))
+    labels = {code: c.words_of(code) or code for code in order}
+    example = next(t for t in c.texts if ";" in t or "|" in t)
+    told = [f"cells such as {example!r} hold several codes; give the labels words"]
+    if far := [v for v in order if re.fullmatch(r"-?\d+", v) and float(v) in CODES and v not in c.labels]:
+        without = {"labels": {code: words for code, words in labels.items() if code not in far}}
+        said = f"{', '.join(far)} taken for no answer; may be a choice (other, none)"
+        answers = {words: {key: far} | without for words, key in GONE.items()}
+        told.append(Doubt("codes far off", said, answers | {"choices like the others": {}}))
+    return {"multiple": sign, "labels": labels}, *told
 
 
 # -- roles -----------------------------------------------------------------------------------------------------------
@@ -365,7 +326,7 @@ def _roles(guesses: list[Guess]) -> None:
         if FROM_ONE not in guess.doubts:
             what = "in fractions" if zero_to_ten else "not from 0 to 10"
             said = f"asks for a recommendation, but {what}: no net promoter score is defined"
-            guess.doubts.append(Doubt("roles", said, {"it is an outcome, by its mean": {}, "no role": {"role": None}}))
+            guess.say(Doubt("roles", said, {"it is an outcome, by its mean": {}, "no role": {"role": None}}))
     for role, word, best in (("csat", "satisfied", "overall"), ("ces", "ease", "ease")):
         free = [g for g in rated if "role" not in g.given and g.stored.says(word)]
         for guess in sorted(free, key=lambda g: not g.stored.says(best))[:1]:
@@ -412,6 +373,6 @@ def _ask_for_outcome(rated: list[Guess]) -> None:
         answers["whether to recommend: role nps"] = {"role": ["nps"]}
     said = "no question says that it asks for satisfaction or a recommendation; what does this one ask?"
     answers["something else: no role"] = {}
-    guess.doubts.append(Doubt("roles", said, answers, likely=bool(likely), shown=bool(likely)))
+    guess.say(Doubt("roles", said, answers, likely=bool(likely), shown=bool(likely)))
     if not likely:
         guess.say("no question says that it asks for an outcome: give the one that does role csat, nps or outcome")
