@@ -112,11 +112,13 @@ class TableGuess(Guess):
     waves: list[str] = field(default_factory=list)
 
     def give(self, key: str, value, reason: str, otherwise: dict | None = None) -> None:
-        """Give a key its value; in doubt it may be answered otherwise: words -> what they change."""
+        """Give a key its value; in doubt it may be answered otherwise: words -> what they change, left out by default."""
         self.given[key], self.why[key] = value, reason
         if otherwise is not None:
             said = f"{key} {', '.join(map(str, value)) if isinstance(value, (list, dict)) else value}"
-            self.doubts.append(Doubt(key, f"{said}: {reason}", {f"yes: {said}": {}} | otherwise))
+            self.doubts.append(
+                Doubt(key, f"{said}: {reason}", {f"yes: {said}": {}} | (otherwise or {f"no {key}": {key: None}}))
+            )
 
 
 def code_doubt(column: Column, codes: list, scale: list | None = None, *, met: bool = False) -> Doubt:
@@ -199,7 +201,7 @@ def _answer(topic: str, places: list[tuple[Guess, Doubt]], count: str, ask: Call
 # -- the study file --------------------------------------------------------------------------------------------------
 
 
-def study_text(title: str, tables: list[tuple[TableGuess, dict | str]]) -> str:
+def study_text(title: str, tables: Iterable[tuple[TableGuess, dict | str]]) -> str:
     """Return the study file, each guess with its reason; `tables` are guesses with their source (a file, or wave: file)."""
     lines = [
         "# A first study file, guessed from the files themselves. Each guess has its reason beside it. What carries",

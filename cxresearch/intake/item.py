@@ -82,13 +82,13 @@ def _beside(columns: list[Column]) -> list[Column]:
     five points, all of which were answered.
     """
     scales: dict[str, list[float]] = {}
-    rows: dict[str, list[str]] = {}
+    rows: dict[str, set[str]] = {}
     for column in (c.spelled[0] for c in columns):
         if column.ratinglike and not column.says("recommend"):
             given, *_ = next(row for holds, *row in _scales(column) if holds)
             scales[column.name], name = given["scale"], column.name.strip()
             for found in filter(None, (re.search(stem, name) for stem in STEMS)):
-                rows.setdefault(found[1], []).append(column.name)
+                rows.setdefault(found[1], set()).add(column.name)
 
     def full(column: Column) -> float | None:
         asked = column.name in scales and not column.labels and len(column.spelled[0].answers) >= 5

@@ -6,7 +6,6 @@ import re
 from collections import ChainMap, Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,10 +46,6 @@ class _File(NamedTuple):
     said: Said
     raw: RawTable
 
-    @property
-    def headers(self) -> set[str]:
-        return set(map(str.strip, self.raw.frame))
-
 
 def new_study(
     files: Sequence[Path],
@@ -81,31 +76,32 @@ def new_study(
         named |= dict.fromkeys(found, kind)
     groups: list[list[_File]] = []
     for file in (_File(path, *read_unknown(path)) for path in named):
-        mine = file.headers
-        for group in groups:  # files with mostly the same columns are waves
-            shared = len(mine & group[0].headers)
-            if shared > 1 and shared >= ALIKE * min(len(mine), len(group[0].headers)):
-                group.append(file)
-                break
+        mine = set(file.raw.frame)
+        others = ((group, set(group[0].raw.frame)) for group in groups)
+        alike = [group for group, other in others if len(mine & other) >= max(2, ALIKE * min(len(mine), len(other)))]
+        if alike:
+            alike[0].append(file)
         else:
             groups.append([file])
-    tables = [_table(group, out.parent, named[group[0].path]) for group in groups]
-    for ((one, _), first), ((other, _), second) in combinations(zip(tables, groups, strict=True), 2):
-        if one.name == other.name:
+    tables: dict[str, tuple[TableGuess, dict | str]] = {}
+    for group in groups:
+        table, source = _table(group, out.parent, named[group[0].path])
+        if table.name in tables:
+            other = next(g for g, name in zip(groups, tables, strict=False) if name == table.name)
             raise StudyProblem(
-                f"{first[0].path.name} and {second[0].path.name} both look like {one.name} but have different columns; "
+                f"{other[0].path.name} and {group[0].path.name} both look like {table.name} but have different columns; "
                 "write a study file for each and bring them together"
             )
-    lines, guesses = [], []
+        tables[table.name] = table, source
+    guesses = [guess for table, _ in tables.values() for guess in (table, *table.items)]
     if ask:
-        put_questions([guess for table, _ in tables for guess in (table, *table.items)], ask)
-    for table, source in tables:
-        own = [table, *table.items]
-        guesses += own
+        put_questions(guesses, ask)
+    lines = []
+    for table, source in tables.values():
         names = ", ".join(dict.fromkeys(source.values())) if isinstance(source, dict) else source
-        told = f"{len(table.items)} items, {count(len(decisions(own)), 'decision')} to take"
+        told = f"{len(table.items)} items, {count(len(decisions([table, *table.items])), 'decision')} to take"
         lines.append(f"{table.name} from {names}: {told}, {len(table.left)} columns left out")
-    text = study_text(re.sub(r"[\W_]+", " ", next(iter(named)).stem).strip() or "Study", tables)
+    text = study_text(re.sub(r"[\W_]+", " ", next(iter(named)).stem).strip() or "Study", tables.values())
     with out.open("x", encoding="utf-8") as file:
         file.write(text)
     left = len(decisions(guesses)) if ask else 0
@@ -120,12 +116,11 @@ def _table(group: list[_File], folder: Path, kind: str | None) -> tuple[TableGue
             f"{first.path.name} and {group[1].path.name} have the same columns but are written differently "
             "(encoding, separator or header rows); write a study file for each"
         )
-    raw = first.raw
+    raw, frames = first.raw, [file.raw.frame.rename(columns=str.strip) for file in group]
     if len(group) > 1:
-        group = [file._replace(raw=_stripped(file.raw)) for file in group]
-        meanings = [dict(ChainMap(*parts)) for parts in zip(*(file.raw.meanings for file in group), strict=True)]
-        frame = pd.concat([file.raw.frame for file in group], ignore_index=True)
-        raw = RawTable(frame, meanings=Meanings(*meanings))
+        meanings = [file.raw.meanings.named(frame) for file, frame in zip(group, frames, strict=True)]
+        merged = Meanings(*(dict(ChainMap(*parts)) for parts in zip(*meanings, strict=True)))
+        raw = RawTable(pd.concat(frames, ignore_index=True), meanings=merged)
     table = guess_table(raw, first.said, file=first.path.name, kind=kind)
     sources = [Path(os.path.relpath(file.path.resolve(), folder.resolve())).as_posix() for file in group]
     if len(group) == 1:
@@ -136,27 +131,21 @@ def _table(group: list[_File], folder: Path, kind: str | None) -> tuple[TableGue
             "in a study file, for example source: 'sales/*.csv'"
         )
     for name in raw.frame if "id" not in table.given else ():
-        if all(name in file.raw.frame for file in group) and re.match(RULES["responses"][0].pattern, plain(name)):
-            columns = [file.raw.frame[name] for file in group]
-            if all(column.notna().all() and not column.duplicated().any() for column in columns):
-                table.items = [item for item in table.items if item.column != name]
-                table.give("id", name, "fills every row, never twice in a wave")
-                break
+        named = re.match(RULES["responses"][0].pattern, plain(name)) and all(name in frame for frame in frames)
+        if named and all(frame[name].notna().all() and frame[name].is_unique for frame in frames):
+            table.items = [item for item in table.items if item.column != name]
+            table.give("id", name, "fills every row, never twice in a wave")
+            break
     numbers = zip(*(re.findall(r"\d+", file.path.stem) for file in group), strict=False)
     labels = next((parts for parts in numbers if len(set(parts)) == len(group)), [file.path.stem for file in group])
-    _where_asked(table.items, dict(zip(labels, group, strict=True)))
+    _where_asked(table.items, dict(zip(labels, frames, strict=True)))
     return table, dict(zip(labels, sources, strict=True))
 
 
-def _stripped(raw: RawTable) -> RawTable:
-    frame = raw.frame.rename(columns=str.strip)
-    return raw._replace(frame=frame, meanings=raw.meanings.named(frame))
-
-
-def _where_asked(items: list[Guess], waves: dict[str, _File]) -> None:
+def _where_asked(items: list[Guess], waves: dict[str, pd.DataFrame]) -> None:
     """Name the waves of a column that not all have; two columns whose names differ in their number become one item."""
     for item in items:
-        labels = [label for label, file in waves.items() if item.column in file.raw.frame]
+        labels = [label for label, frame in waves.items() if item.column in frame]
         if len(labels) < len(waves):
             item.column = dict.fromkeys(labels, item.column)
     partial: dict[str, list[Guess]] = {}
@@ -261,7 +250,7 @@ def _put(table: TableGuess, found: dict[Rule, Column]) -> set[str]:
             continue  # a table has one way to write dates, and this one is an item
         used.add(column.name)
         value = {"column": column.name, "type": "number"} if rule.key == "engagement" else column.name
-        table.give(rule.key, value, rule.reason, {f"no {rule.key}": {rule.key: None}} if rule.doubtful else None)
+        table.give(rule.key, value, rule.reason, {} if rule.doubtful else None)
         if rule.key == "time" and _as_number(column):
             table.give("time_format", "%Y%m%d", f"{column.name} holds dates as numbers, year first")
         elif rule.key == "time" and dates and dates.format:
@@ -295,10 +284,11 @@ def guess_table(raw: RawTable, said: Said, *, file: str, kind: str | None = None
     if table.name == "responses":
         left |= _derived(rest, raw.frame)
         came = "how the answer came about, not a question"
-        left |= {c.name: came for c in rest if _is_bookkeeping(c, raw.frame)}
-        _exclude(table, rest)
-        rest = [c for c in rest if c.name not in left]
-    _total(table, columns)
+        left |= {c.name: came for c in rest if _is_bookkeeping(c)}
+    excluded, why = _excluded(columns, rest if table.name == "responses" else [])
+    if excluded:
+        table.give("exclude", excluded, why, {})
+    rest = [c for c in rest if c.name not in left]
     table.left = [f"{name}: {why}" for name, why in left.items()]
     wide = _wide(rest) if table.name == "responses" and "wave" not in table.given else {}
     for stem, waves in wide.items():
@@ -362,7 +352,7 @@ def _personal(raw: RawTable) -> dict[str, str]:
     return found
 
 
-def _is_bookkeeping(column: Column, frame: pd.DataFrame) -> bool:
+def _is_bookkeeping(column: Column) -> bool:
     """Return whether a column says how an answer came about; so does the number of the row, without a name."""
     if column.name == "column 1" and column.distinct == column.rows:
         return column.numeric and not column.texts and max(column.numbers) <= column.rows < 2 * len(column.numbers)
@@ -385,24 +375,21 @@ def _derived(columns: list[Column], frame: pd.DataFrame) -> dict[str, str]:
     return found
 
 
-def _exclude(table: TableGuess, columns: list[Column]) -> None:
-    """Leave out previews, tests and unfinished answers where the platform marks them."""
+def _excluded(columns: list[Column], marked: list[Column]) -> tuple[dict[str, list[str]], str]:
+    """Return the rows to leave out and why: what a platform marks as no finished answer of a respondent, and a row of totals.
+
+    A row of totals has a cell that says so, in a table in which a number is the sum of all others.
+    """
     found, rows = {}, []
-    for column in columns:
+    for column in marked:
         marks = MARKS.get(column.name.lower()) or MARKS.get(plain(column.label or column.name), set())
         if codes := [code for code in column.stored if code in marks]:
             found[column.name] = codes
             rows.append(f"{column.name}: {sum(column.stored[code] for code in codes)} rows")
-    if found:
-        why = f"previews, tests and unfinished answers ({', '.join(rows)})"
-        table.give("exclude", found, why, {"no exclude": {"exclude": None}})
-
-
-def _total(table: TableGuess, columns: list[Column]) -> None:
-    """Leave out a row of totals: a cell that says so, in a table in which a number is the sum of all others."""
+    why = f"previews, tests and unfinished answers ({', '.join(rows)})"
     said = {c.name: [t] for c in columns for t, n in c.texts.items() if n == 1 and WORDS["total"].fullmatch(t)}
-    halves = {c.name: sum(v * n for v, n in c.numbers.items()) / 2 for c in columns if said and len(c.numbers) > 2}
-    sums = [c.name for c in columns if (half := halves.get(c.name)) and any(math.isclose(half, v) for v in c.numbers)]
-    if len(said) == 1 and sums:
-        why = f"a row whose {sums[0]} is the sum of the others"
-        table.give("exclude", table.given.get("exclude", {}) | said, why, {"no exclude": {"exclude": None}})
+    for column in columns if len(said) == 1 else ():
+        half = sum(v * n for v, n in column.numbers.items()) / 2
+        if half and len(column.numbers) > 2 and any(math.isclose(half, v) for v in column.numbers):
+            return found | said, f"a row whose {column.name} is the sum of the others"
+    return found, why
