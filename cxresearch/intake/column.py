@@ -26,7 +26,6 @@ FEW_WORDS = 25
 # How numbers may be written; of those that fit as many cells the first is taken.
 WAYS = tuple(Writing(*way) for way in ((".",), (".", ","), (",",), (",", "."), (",", " "), (".", " "), (".", "'")))
 SPELLED = re.compile(r"\s*([0-9]{1,2})\s*[-–—=:(]\s*\(?[^\W\d_]|[^\W\d_].*[^\d.,]([+-][0-9]{1,2})$")
-MULTIPLE = re.compile(r"(?:[^;|]{1,12}[;|])+[^;|]{0,12}")
 DATE = re.compile(r"\d{1,2}([./-])\d{1,2}\1(\d{4}|\d\d)(?:([ T])\d{1,2}:\d\d(:\d\d)?(?:( ?)[AP](M))?)?", re.I)
 
 
@@ -132,17 +131,6 @@ class Column:
         texts = {t: n for t, n in self.texts.items() if t not in words}
         read = replace(self, numbers=dict(numbers), texts=texts) if 0 < len(words) <= FEW_WORDS else self
         return (read, words) if read is not self and read.ratinglike else (self, {})
-
-    @cached_property
-    def choices(self) -> tuple[str, Counter] | None:
-        """The sign between the codes of a multiple choice (``1;3;``), and code -> rows; None where it is none."""
-        texts = {t: n for t, n in self.texts.items() if ";" in t or "|" in t}
-        if not texts or sum(texts.values()) < 0.5 * self.filled or not all(MULTIPLE.fullmatch(t) for t in texts):
-            return None
-        sign, codes = ";" if any(";" in t for t in texts) else "|", Counter()
-        for text, n in self.stored.items():
-            codes.update({part.strip(): n for part in text.split(sign) if part.strip()})
-        return (sign, codes) if len(codes) <= 2 * FEW_WORDS else None
 
     @cached_property
     def dates(self) -> Dates | None:

@@ -14,6 +14,7 @@ from cxresearch.study.codes import LEADING_NUMBER
 from cxresearch.study.schema import TABLES, Tables
 
 KEY_LENGTH = 30
+MULTIPLE = re.compile(r"(?:[^;|]{1,12}[;|])+[^;|]{0,12}")
 MOST_BESIDE = 60  # items of which one is asked for by name
 STEMS = (r"^([A-Za-z]+\d+)", r"^(.+?)[ _.-]*\d+$", r"(_[a-z]+)$")  # what columns asked together share of their names
 ENDS = (3, 4, 5, 7, 9, 10)
@@ -260,8 +261,7 @@ def _kinds(c: Column) -> Iterator[tuple]:
         yield coded, given, f"codes without a meaning in the file: {shown}", *told
         low, high = min(c.usual or c.numbers), max(c.usual or c.numbers)
         yield True, {"type": "number"} | given, f"numbers from {low:g} to {high:g}", *told
-    if c.choices:
-        yield True, *_choices(c)
+    yield from _choices(c)
     if dates := c.dates:
         format_ = {"time_format": dates.format} if dates.format else {}
         clock = dates.format and dates.last < 1950
@@ -271,11 +271,8 @@ def _kinds(c: Column) -> Iterator[tuple]:
         yield True, {"type": "date"} | format_, Doubt("day or month", said, ways) if dates.other else dates.reason
     gone = [t for t in c.texts if WORDS["no_answer"].search(t) and len(t) < 25]
     told = ", ".join(f"{t!r} ({c.texts[t]} rows)" for t in gone) + " says that there is no answer"
-    few, what = (
-        c.distinct <= min(FEW_WORDS, max(2, c.filled / 2)),
-        f"{c.distinct} different word{'s' * (c.distinct != 1)}",
-    )
-    yield few, {"missing": gone} if gone else {}, what, *[told] * bool(gone)
+    few, missing = c.distinct <= min(FEW_WORDS, max(2, c.filled / 2)), {"missing": gone} if gone else {}
+    yield few, missing, f"{c.distinct} different word{'s' * (c.distinct != 1)}", *[told] * bool(gone)
     length = sum(len(t.split()) * n for t, n in c.texts.items()) / max(sum(c.texts.values()), 1)
     letters = sum(x.isalpha() for t in c.texts for x in t) / max(sum(map(len, c.texts)), 1)
     yield length >= 4 and letters > 0.5, {"role": ["verbatim"]}, f"free text, {length:.0f} words on average"
@@ -294,19 +291,22 @@ def _labelled(c: Column) -> tuple:
     return given, "value labels of the file", *doubts
 
 
-def _choices(c: Column) -> tuple:
-    """Return the codes of a multiple choice."""
-    sign, codes = c.choices
+def _choices(c: Column) -> Iterator[tuple]:
+    """Yield the codes of a multiple choice, whose cells are such as ``1;3;``, if they are few."""
+    texts = {t: n for t, n in c.texts.items() if ";" in t or "|" in t}
+    if not texts or sum(texts.values()) < 0.5 * c.filled or not all(map(MULTIPLE.fullmatch, texts)):
+        return
+    sign, codes = ";" if any(";" in t for t in texts) else "|", set()
+    for text in c.stored:
+        codes |= {part.strip() for part in text.split(sign) if part.strip()}
     order = sorted(codes, key=lambda code: (not code.isdigit(), int(code) if code.isdigit() else 0, code))
     labels = {code: c.words_of(code) or code for code in order}
-    example = next(t for t in c.texts if ";" in t or "|" in t)
-    told = [f"cells such as {example!r} hold several codes; give the labels words"]
-    if far := [v for v in order if re.fullmatch(r"-?\d+", v) and float(v) in CODES and v not in c.labels]:
-        without = {"labels": {code: words for code, words in labels.items() if code not in far}}
-        said = f"{', '.join(far)} taken for no answer; may be a choice (other, none)"
-        answers = {words: {key: far} | without for words, key in GONE.items()}
-        told.append(Doubt("codes far off", said, answers | {"choices like the others": {}}))
-    return {"multiple": sign, "labels": labels}, *told
+    far = [v for v in order if re.fullmatch(r"-?\d+", v) and float(v) in CODES and v not in c.labels]
+    without = {"labels": {code: words for code, words in labels.items() if code not in far}}
+    answers = {words: {key: far} | without for words, key in GONE.items()} | {"choices like the others": {}}
+    doubt = Doubt("codes far off", f"{', '.join(far)} taken for no answer; may be a choice (other, none)", answers)
+    why = f"cells such as {next(iter(texts))!r} hold several codes; give the labels words"
+    yield len(codes) <= 2 * FEW_WORDS, {"multiple": sign, "labels": labels}, why, *[doubt] * bool(far)
 
 
 # -- roles -----------------------------------------------------------------------------------------------------------
@@ -331,9 +331,12 @@ def _roles(guesses: list[Guess]) -> None:
         free = [g for g in rated if "role" not in g.given and g.stored.says(word)]
         for guess in sorted(free, key=lambda g: not g.stored.says(best))[:1]:
             _give(guess, role, "by the words of the question")
-    outcomes = [str(g.column) for g in rated if "role" in g.given]
+    numbered = {g.key: m[1] for g in rated if (m := re.match(r"([A-Za-z]{3,}?)[ _]?\d+$", str(g.column)))}
+    outcomes = {numbered.get(g.key) for g in rated if "role" in g.given}
     if outcomes:
-        drivers = [g for g in rated if "role" not in g.given and g.stored.beside and not _repeats(g, outcomes)]
+        # a rating without words that asks the same as an outcome by another number (sat2 beside sat1) drives nothing
+        other = [g for g in rated if g.stored.label or numbered.get(g.key, "") not in outcomes]
+        drivers = [g for g in other if "role" not in g.given and g.stored.beside]
         for nth, guess in enumerate(drivers):
             _give(guess, "driver", "a rating in a row with others", beside=len(drivers) - 1, shown=not nth)
     else:
@@ -345,12 +348,6 @@ def _roles(guesses: list[Guess]) -> None:
             guess.given["role"] = ["demographic"]
     for guess in [g for g in free if g.given.get("type") == "date" and g.stored.says("asked")][:1]:
         guess.say("role asked_at by the first date", role=["asked_at"])
-
-
-def _repeats(guess: Guess, outcomes: list[str]) -> bool:
-    """Return whether a rating asks the same as an outcome, by another number: sat2 beside sat1."""
-    plain = re.match(r"([A-Za-z]{3,}?)[ _]?\d+$", str(guess.column))
-    return bool(plain) and not guess.stored.label and any(re.match(rf"{plain[1]}[ _]?\d+$", o) for o in outcomes)
 
 
 def _give(guess: Guess, role: str, why: str, beside: int = 0, shown: bool = True) -> None:

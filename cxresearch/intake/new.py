@@ -282,9 +282,7 @@ def guess_table(raw: RawTable, said: Said, *, file: str, kind: str | None = None
     used = _put(table, found)
     rest = [c for c in rest if c.name not in used]
     if table.name == "responses":
-        left |= _derived(rest, raw.frame)
-        came = "how the answer came about, not a question"
-        left |= {c.name: came for c in rest if _is_bookkeeping(c)}
+        left |= _aside(rest, raw.frame)
     excluded, why = _excluded(columns, rest if table.name == "responses" else [])
     if excluded:
         table.give("exclude", excluded, why, {})
@@ -352,15 +350,12 @@ def _personal(raw: RawTable) -> dict[str, str]:
     return found
 
 
-def _is_bookkeeping(column: Column) -> bool:
-    """Return whether a column says how an answer came about; so does the number of the row, without a name."""
-    if column.name == "column 1" and column.distinct == column.rows:
-        return column.numeric and not column.texts and max(column.numbers) <= column.rows < 2 * len(column.numbers)
-    return any(WORDS["bookkeeping"].match(plain(text)) for text in (column.name, column.label) if text)
+def _aside(columns: list[Column], frame: pd.DataFrame) -> dict[str, str]:
+    """Return the columns that are no question, and why.
 
-
-def _derived(columns: list[Column], frame: pd.DataFrame) -> dict[str, str]:
-    """Return the columns in which a platform grouped the answers of another: one group for 0-6, for 7-8 and for 9-10."""
+    They say how an answer came about, as does the number of the row, without a name; or a platform grouped in them the
+    answers of another: one group for 0-6, for 7-8 and for 9-10.
+    """
     found = {}
     groups = [c for c in columns if 1 < c.distinct <= 3]
     for asked in (c for c in columns if c.ratinglike and max(c.numbers) == 10 and len(c.numbers) > 3):
@@ -372,6 +367,11 @@ def _derived(columns: list[Column], frame: pd.DataFrame) -> dict[str, str]:
                 found[group.name] = (
                     f"the groups that the platform made of {asked.name} (0-6, 7-8, 9-10), not a question"
                 )
+    for column in columns:
+        counted = column.name == "column 1" and column.distinct == column.rows and column.numeric and not column.texts
+        numbers = counted and max(column.numbers) <= column.rows < 2 * len(column.numbers)
+        if numbers or any(WORDS["bookkeeping"].match(plain(text)) for text in (column.name, column.label)):
+            found[column.name] = "how the answer came about, not a question"
     return found
 
 

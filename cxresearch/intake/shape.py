@@ -66,15 +66,7 @@ def _separator(lines: list[str], path: Path) -> tuple[str, str, list[list[str]]]
 
 def _header(rows: list[list[str]], said: Said, skipped: int = 0) -> tuple[str, ...]:
     """Return what the header rows hold, below a title of so many rows."""
-    found, why, doubtful = header_of(rows[skipped:])
-    if (header := ("ignore",) * skipped + found) != ("name",):
-        title = f"a title stands over the first {skipped} rows" if skipped else ""
-        said["header"] = list(header) or "none", " and ".join(filter(None, (title, why))), doubtful
-    return header
-
-
-def header_of(rows: list[list[str]]) -> tuple[tuple[str, ...], str, bool]:
-    """Return what the first rows of a table hold, why, and whether that is doubtful."""
+    rows = rows[skipped:]
     first, second, third = [[cell.strip() for cell in row] for row in (*rows[:3], [], [])[:3]]
     more, options = len(rows) > 2, ("question", "option")
     numbers = len(rows) > 1 and first and all(map(NUMBER.fullmatch, first))
@@ -95,8 +87,14 @@ def header_of(rows: list[list[str]]) -> tuple[tuple[str, ...], str, bool]:
          "the first row is blank where the second goes on naming columns", False),
         (more and told, ("name", "label"),
          "the second row holds words where the rows below hold numbers", not first[:1] or not first[0].startswith("V1")),
+        (True, ("name",), "", False),
     )  # fmt: skip
-    return next((found for holds, *found in known if holds), (("name",), "", False))
+    header, why, doubtful = next(found for holds, *found in known if holds)
+    header = ("ignore",) * skipped + header
+    if header != ("name",):
+        title = f"a title stands over the first {skipped} rows" if skipped else ""
+        said["header"] = list(header) or "none", " and ".join(filter(None, (title, why))), doubtful
+    return header
 
 
 def _excel(path: Path, said: Said) -> Reading:
