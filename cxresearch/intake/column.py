@@ -64,7 +64,7 @@ class Column:
 
     `numbers` and `texts` are value -> rows, as `stored` with every value as text, and `answers` without what marks no
     answer (`usual`: without what does by habit); `labels` code -> words; `ranges` the user-missing codes of the file;
-    `padded` says that whole numbers start with zeros, as names do; `numeric` that it is numbers but for a few words that
+    `padded` says that whole numbers start with zeros, as names do; `total` is the sum of its numbers; `numeric` says that it is numbers but for a few words that
     stand for no answer, `ratinglike` that it could be a rating: at least three whole answers between 0 and 11, or around 0;
     `beside` is where the scale of ratings in a row with it starts and ends.
     """
@@ -84,6 +84,7 @@ class Column:
         n, odd = sum(self.numbers.values()), sum(self.texts.values())
         self.filled, self.distinct = n + odd, len(self.numbers) + len(self.texts)
         self.stored = {code_text(v): rows for v, rows in (*self.numbers.items(), *self.texts.items())}
+        self.total = sum(v * rows for v, rows in self.numbers.items())
         self.words = plain(f"{self.name} {self.label}")
         self.usual = [v for v in self.numbers if v not in CODES]
         self.whole = all(v.is_integer() for v in self.numbers)
@@ -170,18 +171,13 @@ def profile(name: str, stored: pd.Series, *, label: str = "", labels=None, range
         values = pd.Index(values.astype(str))
     text = as_text(values)
     writing, bare = _writing(text, counts)
-    parsed = digits.whole(writing.parsed(bare))
-    numbers, texts = Counter(), Counter()
-    for value, cell, rows in zip(parsed.tolist(), text, counts.tolist(), strict=True):
-        if np.isnan(value):
-            texts[cell] += rows
-        else:
-            numbers[value] += rows
-    del texts[""]
+    parsed, rows = pd.Series(digits.whole(writing.parsed(bare))), pd.Series(counts)
+    numbers = rows.groupby(parsed, sort=False).sum().to_dict()
+    texts = rows.groupby(text.where(parsed.isna() & (text != "")), sort=False).sum().to_dict()
     padded = bool(text.str.fullmatch(r"0[0-9]+").any())
     keys = {c: float(c) if isinstance(c, str) and re.fullmatch(NUMBER, c) else c for c in labels or {}}
     words = {keys[c]: w for c, w in (labels or {}).items()}
-    return Column(name, label, len(stored), dict(numbers), dict(texts), words, list(ranges), writing, padded)
+    return Column(name, label, len(stored), numbers, texts, words, list(ranges), writing, padded)
 
 
 def _writing(text: pd.Series, counts: np.ndarray) -> tuple[Writing, pd.Series]:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -68,11 +68,11 @@ class Guess:
     def open(self) -> list[Doubt]:
         return [doubt for doubt in self.doubts if doubt.topic not in self.taken]
 
-    def written(self, **taken: int) -> dict:
+    def written(self, taken: Mapping[str, int] = {}) -> dict:
         """Return the keys under the answers taken, or else the likely ones."""
         given = {key: list(v) if isinstance(v, list) else v for key, v in self.given.items()}
         for doubt in self.doubts:
-            nth = (self.taken | taken).get(doubt.topic, 0 if doubt.likely else None)
+            nth = {**self.taken, **taken}.get(doubt.topic, 0 if doubt.likely else None)
             for key, value in list(doubt.answers.values())[nth].items() if doubt.answers and nth is not None else ():
                 if value is None:
                     given.pop(key, None)
@@ -83,7 +83,7 @@ class Guess:
 
     def effect(self, topic: str, nth: int) -> str:
         """Return in words which number an answer gives, or nothing where it is no rating."""
-        given = self.written(**{topic: nth})
+        given = self.written({topic: nth})
         if "scale" not in given or self.stored is None:
             return ""
         answers: Counter[float] = Counter()
@@ -106,6 +106,7 @@ class TableGuess(Guess):
     """A table: its own keys, each with its reason, its items, what is left out, and its waves where columns are waves."""
 
     name: str = ""
+    source: str | dict[str, str] = ""  # its file, or wave -> file
     why: dict[str, str] = field(default_factory=dict)
     items: list[Guess] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
@@ -116,9 +117,8 @@ class TableGuess(Guess):
         self.given[key], self.why[key] = value, reason
         if otherwise is not None:
             said = f"{key} {', '.join(map(str, value)) if isinstance(value, (list, dict)) else value}"
-            self.doubts.append(
-                Doubt(key, f"{said}: {reason}", {f"yes: {said}": {}} | (otherwise or {f"no {key}": {key: None}}))
-            )
+            otherwise = otherwise or {f"no {key}": {key: None}}
+            self.doubts.append(Doubt(key, f"{said}: {reason}", {f"yes: {said}": {}} | otherwise))
 
 
 def code_doubt(column: Column, codes: list, scale: list | None = None, *, met: bool = False) -> Doubt:
@@ -135,11 +135,8 @@ def code_doubt(column: Column, codes: list, scale: list | None = None, *, met: b
     found = f"{', '.join(told)} {'lie' if len(told) > 1 else 'lies'} off the scale: taken for {likely}"
     if not all(map(column.is_far, codes)):
         return Doubt(f"code {code_text(code)}", found, answers, codes=(code,))
-    apart = []
-    for code, text in zip(codes, told, strict=True):
-        each = {words: {key: [code]} for words, key in GONE.items()}
-        apart.append(Doubt(f"code {code_text(code)}", text, each, codes=(code,)))
-    return Doubt("codes far off", found, answers, parts=tuple(apart) if len(apart) > 1 else (), codes=tuple(codes))
+    each = [code_doubt(column, [c])._replace(topic=f"code {code_text(c)}") for c in codes] if len(codes) > 1 else []
+    return Doubt("codes far off", found, answers, parts=tuple(each), codes=tuple(codes))
 
 
 # -- questions -------------------------------------------------------------------------------------------------------
@@ -201,8 +198,8 @@ def _answer(topic: str, places: list[tuple[Guess, Doubt]], count: str, ask: Call
 # -- the study file --------------------------------------------------------------------------------------------------
 
 
-def study_text(title: str, tables: Iterable[tuple[TableGuess, dict | str]]) -> str:
-    """Return the study file, each guess with its reason; `tables` are guesses with their source (a file, or wave: file)."""
+def study_text(title: str, tables: Iterable[TableGuess]) -> str:
+    """Return the study file, each guess with its reason."""
     lines = [
         "# A first study file, guessed from the files themselves. Each guess has its reason beside it. What carries",
         "# confirmed: false is doubtful: look at it, change it or set it to true. `cxresearch check` lists what is left.",
@@ -211,9 +208,9 @@ def study_text(title: str, tables: Iterable[tuple[TableGuess, dict | str]]) -> s
         "privacy: {minimum_base: 10}",
         "tables:",
     ]
-    for table, source in tables:
+    for table in tables:
         lines += ["", *(_comment(reason, 2) for reason in table.reasons), f"  {table.name}:"]
-        lines.append(f"    {'sources' if isinstance(source, dict) else 'source'}: {flow(source)}")
+        lines.append(f"    {'sources' if isinstance(table.source, dict) else 'source'}: {flow(table.source)}")
         items = [(item, item.written()) for item in table.items]
         codes, doubtful = _shared_codes(items)
         written = table.written() | ({"codes": codes} if codes else {})

@@ -21,26 +21,16 @@ ENDS = (3, 4, 5, 7, 9, 10)
 ONE_TO_TEN = {float(v): float(v) for v in range(1, 11)}
 SHIFTED = {v: v - 1 for v in (*ONE_TO_TEN, 11.0)}
 ELEVEN_AS_0 = {11.0: 0.0} | ONE_TO_TEN
-ELEVEN = Doubt(
-    "1 to 11",
+MEANT = {"1-11 stand for 0-10": {"values": SHIFTED}, "11 stands for 0": {"values": ELEVEN_AS_0}}
+BLANK = {"11 is a blank": {"missing": [11.0], "confirmed": True}}
+DECIDE = (
     "decide: 1-11 for 0-10 (values: {1: 0, 2: 1, ..., 11: 10}), 11 for 0 (values: {11: 0, 1: 1, ..., 10: 10}), or 11 for a "
-    "blank (missing: [11])",
-    {
-        "1-11 stand for 0-10": {"values": SHIFTED},
-        "11 stands for 0": {"values": ELEVEN_AS_0},
-        "11 is a blank": {"missing": [11.0], "confirmed": True},
-    },
-    likely=False,
-    codes=(11.0,),
+    "blank (missing: [11])"
 )
-FROM_ONE = Doubt(
-    "scale of recommend",
-    "no 0 is stored: if 0 could be answered, declare scale: [0, 10] and role: nps",
-    {
-        "from 1 to 10: no net promoter score is defined": {},
-        "from 0 to 10": {"scale": [0, 10], "role": ["nps"]},
-    },
-)
+ELEVEN = Doubt("1 to 11", DECIDE, MEANT | BLANK, likely=False, codes=(11.0,))
+NO_ZERO = "no 0 is stored: if 0 could be answered, declare scale: [0, 10] and role: nps"
+FROM_ZERO = {"from 0 to 10": {"scale": [0, 10], "role": ["nps"]}}
+FROM_ONE = Doubt("scale of recommend", NO_ZERO, {"from 1 to 10: no net promoter score is defined": {}} | FROM_ZERO)
 
 
 def guess_items(columns: list[Column]) -> tuple[list[Guess], list[str]]:

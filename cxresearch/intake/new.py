@@ -83,22 +83,22 @@ def new_study(
             alike[0].append(file)
         else:
             groups.append([file])
-    tables: dict[str, tuple[TableGuess, dict | str]] = {}
+    tables: dict[str, TableGuess] = {}
     for group in groups:
-        table, source = _table(group, out.parent, named[group[0].path])
+        table = _table(group, out.parent, named[group[0].path])
         if table.name in tables:
-            other = next(g for g, name in zip(groups, tables, strict=False) if name == table.name)
+            first = next(g for g, name in zip(groups, tables, strict=False) if name == table.name)
             raise StudyProblem(
-                f"{other[0].path.name} and {group[0].path.name} both look like {table.name} but have different columns; "
+                f"{first[0].path.name} and {group[0].path.name} both look like {table.name} but have different columns; "
                 "write a study file for each and bring them together"
             )
-        tables[table.name] = table, source
-    guesses = [guess for table, _ in tables.values() for guess in (table, *table.items)]
+        tables[table.name] = table
+    guesses = [guess for table in tables.values() for guess in (table, *table.items)]
     if ask:
         put_questions(guesses, ask)
     lines = []
-    for table, source in tables.values():
-        names = ", ".join(dict.fromkeys(source.values())) if isinstance(source, dict) else source
+    for table in tables.values():
+        names = ", ".join(dict.fromkeys(table.source.values())) if isinstance(table.source, dict) else table.source
         told = f"{len(table.items)} items, {count(len(decisions([table, *table.items])), 'decision')} to take"
         lines.append(f"{table.name} from {names}: {told}, {len(table.left)} columns left out")
     text = study_text(re.sub(r"[\W_]+", " ", next(iter(named)).stem).strip() or "Study", tables.values())
@@ -108,8 +108,8 @@ def new_study(
     return Written(text, "\n".join(lines), f"; {count(left, 'decision')} left open in it" if left else "")
 
 
-def _table(group: list[_File], folder: Path, kind: str | None) -> tuple[TableGuess, dict | str]:
-    """Return what the files of one table are, and their source as a study file in `folder` names it."""
+def _table(group: list[_File], folder: Path, kind: str | None) -> TableGuess:
+    """Return what the files of one table are; a study file in `folder` names them as its source."""
     first = group[0]
     if any(file.reading != first.reading for file in group):
         raise StudyProblem(
@@ -123,8 +123,9 @@ def _table(group: list[_File], folder: Path, kind: str | None) -> tuple[TableGue
         raw = RawTable(pd.concat(frames, ignore_index=True), meanings=merged)
     table = guess_table(raw, first.said, file=first.path.name, kind=kind)
     sources = [Path(os.path.relpath(file.path.resolve(), folder.resolve())).as_posix() for file in group]
+    table.source = dict.fromkeys(table.waves, sources[0]) or sources[0]
     if len(group) == 1:
-        return table, dict.fromkeys(table.waves, sources[0]) or sources[0]
+        return table
     if table.name != "responses":
         raise StudyProblem(
             f"{', '.join(f.path.name for f in group)} look like parts of one table {table.name}; name them by a pattern "
@@ -139,7 +140,8 @@ def _table(group: list[_File], folder: Path, kind: str | None) -> tuple[TableGue
     numbers = zip(*(re.findall(r"\d+", file.path.stem) for file in group), strict=False)
     labels = next((parts for parts in numbers if len(set(parts)) == len(group)), [file.path.stem for file in group])
     _where_asked(table.items, dict(zip(labels, frames, strict=True)))
-    return table, dict(zip(labels, sources, strict=True))
+    table.source = dict(zip(labels, sources, strict=True))
+    return table
 
 
 def _where_asked(items: list[Guess], waves: dict[str, pd.DataFrame]) -> None:
@@ -190,12 +192,7 @@ FITS: dict[str, Callable[[Column, pd.DataFrame], bool]] = {
     "waves": lambda c, _: c.filled == c.rows and 1 < c.distinct <= 60,
     "yes_no": lambda c, _: {text.casefold() for text in c.stored} <= YES_NO,
     "moment": lambda c, _: c.dates is not None or c.says("moment") and _as_number(c),
-    "weight": lambda c, _: (
-        c.filled == c.rows
-        and not c.texts
-        and min(c.numbers) >= 0
-        and 0.5 < sum(v * n for v, n in c.numbers.items()) / c.rows < 2
-    ),
+    "weight": lambda c, _: c.filled == c.rows and not c.texts and min(c.numbers) >= 0 and 0.5 < c.total / c.rows < 2,
     "apart": lambda c, frame: c.filled == c.rows and not frame.drop_duplicates()[c.name].duplicated().any(),
 }
 
@@ -340,12 +337,12 @@ def _writing(table: TableGuess, columns: list[Column]) -> None:
 def _personal(raw: RawTable) -> dict[str, str]:
     """Return column -> why it names a person; names are looked at without the number of their question, labels too."""
     found: dict[str, str] = {}
-    for other in (
-        {name: re.sub(r"^[A-Za-z]\d+_?(?=[A-Za-z])", "", name) for name in raw.frame},
-        {name: label for name, label in raw.meanings.labels.items() if len(label) <= 60 and name in raw.frame},
-    ):
-        for name in (name for name in other if name not in found):
-            for identifier in find_identifiers(raw.frame[[name]].set_axis([other[name]], axis=1)):
+    for name in raw.frame:
+        label = raw.meanings.labels.get(name, "")
+        for words in (re.sub(r"^[A-Za-z]\d+_?(?=[A-Za-z])", "", name), *[label] * (0 < len(label) <= 60)):
+            for identifier in (
+                find_identifiers(raw.frame[[name]].set_axis([words], axis=1)) if name not in found else ()
+            ):
                 found[name] = f"names a person, {identifier.kind} ({identifier.reason})"
     return found
 
@@ -389,7 +386,7 @@ def _excluded(columns: list[Column], marked: list[Column]) -> tuple[dict[str, li
     why = f"previews, tests and unfinished answers ({', '.join(rows)})"
     said = {c.name: [t] for c in columns for t, n in c.texts.items() if n == 1 and WORDS["total"].fullmatch(t)}
     for column in columns if len(said) == 1 else ():
-        half = sum(v * n for v, n in column.numbers.items()) / 2
+        half = column.total / 2
         if half and len(column.numbers) > 2 and any(math.isclose(half, v) for v in column.numbers):
             return found | said, f"a row whose {column.name} is the sum of the others"
     return found, why
