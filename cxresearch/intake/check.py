@@ -20,7 +20,6 @@ SAID = "encoding encoding_errors decimal thousands codes dayfirst time_format ne
 ITEM = ("item", "column", "role", "scale", "answered", "found", "codes (rows)")
 STEP = ("step", "rows", "removed", "reason")
 FILES_SHOWN = 6
-SKIPPED_SHOWN = 8
 SPEEDER = 1 / 3  # of the median duration; a convention, not a test
 
 
@@ -124,15 +123,9 @@ def _quality(study: Study, loaded: dict[str, Loaded]) -> Iterator[str]:
     items = [key for key, item in declared.items.items() if "verbatim" not in item.role]
     if items:
         quality = response_quality(responses, items=items, ratings=study.ratings)
-        summary, table = quality.summary, quality.tidy().sort_values("share_skipped", ascending=False, kind="stable")
-        if summary["n_rated"]:
-            straight, rated = percent(summary["share_straight"], 1), number(summary["n_rated"], 0)
-            yield f"straight-lined: {straight} of the {rated} who gave at least three of {len(study.ratings)} ratings"
-        if summary["n_unanswered"]:
-            yield f"responses without any answer: {summary['n_unanswered']:.0f}"
-        skipped = [f"{row.term} {percent(row.share_skipped, 1)}" for row in table.itertuples() if row.share_skipped > 0]
-        if skipped:
-            yield f"most often skipped: {', '.join(skipped[:SKIPPED_SHOWN])}"
+        yield quality.sentence()
+        if unanswered := quality.summary["n_unanswered"]:
+            yield f"responses without any answer: {unanswered}"
     if "duration" in responses and responses["duration"].notna().any():
         seconds, median = responses["duration"], responses["duration"].median()
         fast, timed = int((seconds < SPEEDER * median).sum()), int(seconds.notna().sum())

@@ -97,7 +97,8 @@ class Column:
         self.ratinglike = self.numeric and 3 <= len(self.answers) <= FEW and whole
 
     def _answers(self) -> dict[float, int]:
-        inner = {v: n for v, n in self.numbers.items() if not self.in_ranges(v) and not absence(self.words_of(v))}
+        gone = {code for code, words in self.labels.items() if absence(str(words))}
+        inner = {v: n for v, n in self.numbers.items() if v not in gone and not self.in_ranges(v)}
         usual = [v for v in inner if v not in CODES]
         if symmetric(inner) or not usual or max(usual) > 11 or min(usual) < -5:
             return inner

@@ -143,7 +143,10 @@ def _scales(c: Column) -> Iterator[tuple]:
     apart = full and ((last, before) in ((6, 5), (8, 7)) or (last > before + 1 and last != 10))
     end = 10 if last == 11 else before if apart else last
     end = c.beside[1] if c.beside and last <= 1 + c.beside[1] else end
-    yield True, {"scale": [0 if low == 0 and end == 10 else 1, end]}, f"stored are {_listed(found)}"
+    start, why = 0 if low == 0 and end == 10 else 1, []
+    if c.beside and end == c.beside[1] and start > c.beside[0]:
+        start, why = c.beside[0], [f"columns beside it start at {c.beside[0]}"]
+    yield True, {"scale": [start, end]}, f"stored are {_listed(found)}", *why
 
 
 def _listed(values: list[float]) -> str:
@@ -206,9 +209,6 @@ def _rating(c: Column) -> tuple:
     known |= values.keys() | rating.answers.keys() if values else {v for v in rating.numbers if low <= v <= high}
     given, *told = _codes(rating, known, [low, high])
     guess.say(*told, **given)
-    if c.beside and not values and high == c.beside[1] and low > c.beside[0]:
-        low = c.beside[0]
-        guess.say(f"columns beside it start at {low}", scale=[low, high])
     above, n = {v: n for v, n in rating.answers.items() if v > 5}, sum(rating.answers.values())
     if high == 10 and above and (sum(above.values()) < 0.1 * n or (c.beside and c.beside[1] == 5)):
         said = f"only {sum(above.values())} of {n} values lie above 5: two scales may be mixed in this column"

@@ -16,7 +16,7 @@ from cxresearch.intake.column import FEW_WORDS, PATTERNS, WORDS, Column, plain, 
 from cxresearch.intake.guess import Doubt, Guess, TableGuess, decisions, put_questions, study_text
 from cxresearch.intake.item import guess_items
 from cxresearch.intake.shape import Said, read_unknown
-from cxresearch.privacy import find_identifiers
+from cxresearch.privacy import find_identifier
 from cxresearch.sources import Meanings, RawTable, Reading, expand
 from cxresearch.study.codes import Writing, count
 
@@ -339,11 +339,9 @@ def _personal(raw: RawTable) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in raw.frame:
         label = raw.meanings.labels.get(name, "")
-        for words in (re.sub(r"^[A-Za-z]\d+_?(?=[A-Za-z])", "", name), *[label] * (0 < len(label) <= 60)):
-            for identifier in (
-                find_identifiers(raw.frame[[name]].set_axis([words], axis=1)) if name not in found else ()
-            ):
-                found[name] = f"names a person, {identifier.kind} ({identifier.reason})"
+        headers = [re.sub(r"^[A-Za-z]\d+_?(?=[A-Za-z])", "", name), *[label] * (0 < len(label) <= 60)]
+        if why := next(filter(None, (find_identifier(header, raw.frame[name]) for header in headers)), None):
+            found[name] = f"names a person, {why}"
     return found
 
 
