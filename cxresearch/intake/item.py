@@ -4,7 +4,7 @@ import keyword
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
 
@@ -173,7 +173,7 @@ def _relabelled(found: list[float], said: dict[float, int]) -> dict[float, float
     return values | {code: code for code in own if low <= code <= high}
 
 
-def _codes(c: Column, known: Collection[float], scale: list | None = None) -> tuple:
+def _codes(c: Column, known: set[float], scale: list | None = None) -> tuple:
     """Return the keys that set aside codes off the scale and words that stand for no answer, and what is said of them."""
     given, told, far = {}, [], []
     for value, n in sorted(c.numbers.items()):
@@ -245,7 +245,7 @@ def _kinds(c: Column) -> Iterator[tuple]:
     named = c.padded and c.numeric and not c.labels
     yield named, {"type": "text"}, "digits that start with zeros: a name, not a number"
     if c.numeric or c.labels:
-        given, *told = _codes(c, [v for v in c.numbers if not c.is_far(v)])
+        given, *told = _codes(c, {v for v in c.numbers if not c.is_far(v)})
         shown = ", ".join(map(code_text, sorted(c.numbers)[:8])) + ", ..." * (len(c.numbers) > 8)
         coded = c.whole and len(c.usual) <= FEW_WORDS // 2 and c.writing.decimal == "."
         yield coded, given, f"codes without a meaning in the file: {shown}", *told
