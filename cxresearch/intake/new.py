@@ -13,7 +13,7 @@ import pandas as pd
 
 from cxresearch.errors import StudyProblem, nearest
 from cxresearch.intake.column import FEW_WORDS, PATTERNS, WORDS, Column, plain, profile
-from cxresearch.intake.guess import Doubt, Guess, TableGuess, decisions, put_questions, study_text
+from cxresearch.intake.guess import GONE, Doubt, Guess, TableGuess, decisions, put_questions, study_text
 from cxresearch.intake.item import guess_items
 from cxresearch.intake.shape import Said, read_unknown
 from cxresearch.privacy import find_identifier
@@ -157,9 +157,9 @@ def _where_asked(items: list[Guess], waves: dict[str, pd.DataFrame]) -> None:
         if len(twins) == 1 and not item.column.keys() & twins[0].column.keys():
             item.column |= twins[0].column
             said = f"{' and '.join(item.column.values())} are taken for the same question in different waves"
-            item.doubts.append(Doubt("same question", said, {"yes": {}}))
+            item.doubts.append(Doubt("same question", said))
             item.doubts += [doubt for doubt in twins[0].doubts if doubt not in item.doubts]
-            for key in ("missing", "not_applicable"):
+            for key in GONE.values():
                 if both := dict.fromkeys([*item.given.get(key, ()), *twins[0].given.get(key, ())]):
                     item.given[key] = list(both)
             items.remove(twins[0])
@@ -275,7 +275,7 @@ def guess_table(raw: RawTable, said: Said, *, file: str, kind: str | None = None
     table, found = _kind(rest, raw.frame, kind, file)
     for key, (value, reason, doubtful) in said.items():
         table.given[key], table.why[key] = value, reason
-        table.doubts += [Doubt(key, f"{key} {value}: {reason}", {"yes": {}})] * doubtful
+        table.doubts += [Doubt(key, f"{key} {value}: {reason}")] * doubtful
     used = _put(table, found)
     rest = [c for c in rest if c.name not in used]
     if table.name == "responses":
@@ -288,11 +288,9 @@ def guess_table(raw: RawTable, said: Said, *, file: str, kind: str | None = None
     wide = _wide(rest) if table.name == "responses" and "wave" not in table.given else {}
     for stem, waves in wide.items():
         first, *later = waves.values()
-        one = {
-            part: dict(sum((Counter(getattr(c, part)) for c in waves.values()), Counter()))
-            for part in ("numbers", "texts")
-        }
-        merged = replace(first, name=stem, rows=sum(c.rows for c in waves.values()), **one)
+        parts = ("numbers", "texts")
+        numbers, texts = (dict(sum((Counter(getattr(c, p)) for c in waves.values()), Counter())) for p in parts)
+        merged = replace(first, name=stem, rows=sum(c.rows for c in waves.values()), numbers=numbers, texts=texts)
         rest = [merged if c is first else c for c in rest if c not in later]
     table.waves = sorted({wave for waves in wide.values() for wave in waves})
     table.items, empty = guess_items(rest)
@@ -300,7 +298,7 @@ def guess_table(raw: RawTable, said: Said, *, file: str, kind: str | None = None
     for item in (item for item in table.items if item.column in wide):
         item.column = {wave: c.name for wave, c in wide[item.column].items()}
         said = f"{', '.join(item.column.values())}: one question in {len(table.waves)} waves, and each row a person in each"
-        item.doubts.append(Doubt("waves", said, {"yes": {}}))
+        item.doubts.append(Doubt("waves", said))
     _writing(table, columns)
     return table
 
