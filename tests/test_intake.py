@@ -67,8 +67,9 @@ def test_the_page_counts_items_codes_quality_and_joins(tmp_path):
     items = {item["item"]: item for item in found["tables"][0]["items"]}
     assert items["recommend"]["codes"] == {"11": 1} and items["recommend"]["answered"] == 3
     assert items["help"]["codes"] == {"6": 1} and items["speed"]["codes"] == {"9": 1}
-    # of three ratings on 1-5, respondents 1 and 4 gave one answer to all; respondent 2 gave only one rating
-    assert found["quality"][0] == "straight-lined: 66.7 % of the 3 who gave at least three of 3 ratings"
+    assert found["quality"][0] == (
+        "4 responses: most often skipped was recommend (25 %). Most often not applicable was help (25 %)."
+    )
     # a third of the median (295 s) is 98 s
     assert "speeders: 1 of 4 took less than a third of the median (295 s)" in found["quality"]
     assert found["quality"][-1] == "response rate: 3 of 4 known customers answered (75.0 %)"

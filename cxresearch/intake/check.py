@@ -19,9 +19,7 @@ from cxresearch.study.table import Loaded
 SAID = "encoding encoding_errors decimal thousands codes dayfirst time_format negative missing weight".split()
 ITEM = ("item", "column", "role", "scale", "answered", "found", "codes (rows)")
 STEP = ("step", "rows", "removed", "reason")
-WIDEST = 34
 FILES_SHOWN = 6
-SKIPPED_SHOWN = 8
 SPEEDER = 1 / 3  # of the median duration; a convention, not a test
 
 
@@ -51,26 +49,23 @@ def check_study(path: str | Path, *, today: date | None = None) -> dict:
         "joins": list(_joins(loaded)),
         "privacy": study.privacy,
         "taken": [line for name, found in loaded.items() for line in _taken(study, name, found)],
-        "waiting": _grouped((g.place, g.what, g.says) for g in guesses if g.counts),
-        "unconfirmed": _grouped((g.place, g.what, g.says) for g in guesses if not g.counts),
+        "waiting": list(_grouped((g.place, g.what, g.says) for g in guesses if g.counts)),
+        "unconfirmed": list(_grouped((g.place, g.what, g.says) for g in guesses if not g.counts)),
         "undeclared": list(_undeclared(study, loaded)),
         "problems": problems,
         "ok": not problems and not any(g.counts for g in guesses),
     }
 
 
-def _grouped(decisions: Iterable[tuple[str, str, str]], form: str = "{}: {} {}") -> list[str]:
-    """Return decisions (place, what, says) in words; items that say the same but for counts stand in one line, by name."""
+def _grouped(decisions: Iterable[tuple[str, str, str]], form: str = "{}: {} {}") -> Iterator[str]:
+    """Yield decisions (place, what, says) in words; items that say the same but for counts stand in one line, by name."""
     groups: dict[str, list[tuple[str, str, str]]] = {}
     for place, what, says in decisions:
         same = re.sub(r" \([\d,]+ rows\)", "", says) if what.startswith("item ") else f"{what} {says}"
         groups.setdefault(same, []).append((place, what, says))
-    lines = []
-    for same, found in groups.items():
-        names = ", ".join(what.removeprefix("item ") for _, what, _ in found)
-        several = (found[0][0], f"{len(found)} items {names}", same)
-        lines.append(form.format(*(found[0] if len(found) == 1 else several)))
-    return lines
+    for same, (first, *others) in groups.items():
+        names = ", ".join(what.removeprefix("item ") for _, what, _ in (first, *others))
+        yield form.format(*((first[0], f"{len(others) + 1} items {names}", same) if others else first))
 
 
 def _undeclared(study: Study, loaded: dict[str, Loaded]) -> Iterator[str]:
@@ -92,8 +87,7 @@ def _undeclared(study: Study, loaded: dict[str, Loaded]) -> Iterator[str]:
 
 
 def _table(study: Study, name: str, found: Loaded) -> dict:
-    declared = study.declaration(name)
-    steps = found.waterfall.table()
+    declared, steps = study.declaration(name), found.waterfall.table()
     return {
         "name": name,
         "files": list(declared.files().values()) or ["database"],
@@ -105,21 +99,20 @@ def _table(study: Study, name: str, found: Loaded) -> dict:
 
 
 def _item(key: str, item: Item, found: Loaded) -> dict:
-    answers = found.table[key]
+    answers, codes = found.table[key], found.coded.get(key, {})
     valid = answers.dropna()
     dated = "date" if pd.api.types.is_datetime64_any_dtype(answers) else "as stored"
     words = f"{len(item.labels)} {'choices' if item.multiple else 'labels'}" if item.labels else item.type or dated
-    kind = f"{item.scale[0]:g} to {item.scale[1]:g}" if item.scale else words
     spread = f"{valid.min():g} to {valid.max():g}" if item.is_number and len(valid) else f"{valid.nunique()} distinct"
     return {
         "item": key,
-        "column": item.column if item.column is not None else key,
+        "column": key if item.column is None else item.column,
         "label": item.label,
         "role": list(item.role),
-        "scale": kind,
-        "answered": int(answers.notna().sum()),
+        "scale": f"{item.scale[0]:g} to {item.scale[1]:g}" if item.scale else words,
+        "answered": len(valid),
         "found": spread,
-        "codes": {code: int(found.coded.get(key, {}).get(code, 0)) for code in (*item.missing, *item.not_applicable)},
+        "codes": {code: int(codes.get(code, 0)) for code in (*item.missing, *item.not_applicable)},
         "confirmed": item.confirmed,
     }
 
@@ -130,15 +123,9 @@ def _quality(study: Study, loaded: dict[str, Loaded]) -> Iterator[str]:
     items = [key for key, item in declared.items.items() if "verbatim" not in item.role]
     if items:
         quality = response_quality(responses, items=items, ratings=study.ratings)
-        summary, table = quality.summary, quality.tidy().sort_values("share_skipped", ascending=False, kind="stable")
-        if summary["n_rated"]:
-            straight, rated = percent(summary["share_straight"], 1), number(summary["n_rated"], 0)
-            yield f"straight-lined: {straight} of the {rated} who gave at least three of {len(study.ratings)} ratings"
-        if summary["n_unanswered"]:
-            yield f"responses without any answer: {summary['n_unanswered']:.0f}"
-        skipped = [f"{row.term} {percent(row.share_skipped, 1)}" for row in table.itertuples() if row.share_skipped > 0]
-        if skipped:
-            yield f"most often skipped: {', '.join(skipped[:SKIPPED_SHOWN])}"
+        yield quality.sentence()
+        if unanswered := quality.summary["n_unanswered"]:
+            yield f"responses without any answer: {unanswered}"
     if "duration" in responses and responses["duration"].notna().any():
         seconds, median = responses["duration"], responses["duration"].median()
         fast, timed = int((seconds < SPEEDER * median).sum()), int(seconds.notna().sum())
@@ -170,71 +157,55 @@ def _joins(loaded: dict[str, Loaded]) -> Iterator[str]:
 def _taken(study: Study, name: str, found: Loaded) -> list[str]:
     """Return the decisions that the study file declares about a table, in words."""
     declared = study.declaration(name)
-    given = declared.model_fields_set
     lines = [f"tables.{name}.exclude: {header} {', '.join(codes)}" for header, codes in declared.exclude.items()]
     for key in SAID:
-        if key in given and declared.confirmed.get(key) is not False:
+        if key in declared.model_fields_set and declared.confirmed.get(key) is not False:
             value = getattr(declared, key)
             lines.append(f"tables.{name}.{key}: {', '.join(value) if isinstance(value, tuple) else value}")
-    revenue = getattr(declared, "revenue", None)
-    if isinstance(revenue, Revenue):
+    if isinstance(revenue := getattr(declared, "revenue", None), Revenue):
         lines.append(f"tables.{name}.revenue: negative {revenue.negative}, missing {revenue.missing}")
-    sure = {k: item for k, item in declared.items.items() if item.confirmed is not False}
-    told = {k: item for k, item in sure.items() if item.missing or item.not_applicable or item.values}
-    items = [(name, f"item {k}", "; ".join(decisions(item, found.coded.get(k, {})))) for k, item in told.items()]
-    return lines + _grouped(items, "{}, {}: {}")
+    items = []
+    for key, item in declared.items.items():
+        if item.confirmed is not False and (item.missing or item.not_applicable or item.values):
+            items.append((name, f"item {key}", "; ".join(decisions(item, found.coded.get(key, {})))))
+    return [*lines, *_grouped(items, "{}, {}: {}")]
 
 
 def render(found: dict) -> str:
     """Return the page; the last line says whether an analysis may start."""
     lines = [found["title"], "=" * len(found["title"])]
     for table in found["tables"]:
-        lines += ["", *_table_page(table)]
+        files = table["files"]
+        told = ", ".join(files) if len(files) <= FILES_SHOWN else f"{len(files)} files, {files[0]} to {files[-1]}"
+        lines += ["", f"Table {table['name']}: {number(table['rows'], 0)} rows from {told}"]
+        lines += [f"  columns: {', '.join(table['columns'])}"] * bool(table["columns"])
+        steps = ((s["step"], number(s["rows"], 0), s["reason"]) for s in table["waterfall"])
+        lines += _grid([("step", "rows", "why"), *steps], widest=90)
+        if table["items"]:
+            lines += ["", *_grid([ITEM, *map(_item_row, table["items"])], widest=34)]
     for key, title in PATTERNS["page"].items():
         if found[key]:
             lines += ["", title, *(f"  {line}" for line in found[key])]
-    return "\n".join([*lines, "", verdict(found)]) + "\n"
-
-
-def verdict(found: dict) -> str:
-    """Return in one sentence whether an analysis may start."""
-    if found["ok"]:
-        return f"{found['file']} and its files agree; nothing stands in the way of a run."
-    problems, waiting = len(found["problems"]), len(found["waiting"])
-    left = [f"{count(problems, 'problem')} to correct"] if problems else []
-    left += [f"{count(waiting, 'decision')} to take (set confirmed: true, or change the guess)"] if waiting else []
-    return f"{found['file']} is not ready: {' and '.join(left)}."
-
-
-def _table_page(table: dict) -> Iterator[str]:
-    files = table["files"]
-    told = ", ".join(files) if len(files) <= FILES_SHOWN else f"{len(files)} files, {files[0]} to {files[-1]}"
-    yield f"Table {table['name']}: {number(table['rows'], 0)} rows from {told}"
-    if table["columns"]:
-        yield f"  columns: {', '.join(table['columns'])}"
-    steps = [(s["step"], number(s["rows"], 0), s["reason"]) for s in table["waterfall"]]
-    yield from _grid(("step", "rows", "why"), steps, widest=90)
-    if table["items"]:
-        yield ""
-        yield from _grid(ITEM, [_item_row(item) for item in table["items"]])
+    left = [f"{count(len(found['problems']), 'problem')} to correct"] * bool(found["problems"])
+    waiting = f"{count(len(found['waiting']), 'decision')} to take (set confirmed: true, or change the guess)"
+    left += [waiting] * bool(found["waiting"])
+    ready = f"{found['file']} and its files agree; nothing stands in the way of a run."
+    verdict = ready if found["ok"] else f"{found['file']} is not ready: {' and '.join(left)}."
+    return "\n".join([*lines, "", verdict]) + "\n"
 
 
 def _item_row(item: dict) -> tuple[str, ...]:
-    column = item["column"]
-    column = ", ".join(dict.fromkeys(column.values())) if isinstance(column, dict) else column
+    columns = item["column"].values() if isinstance(item["column"], dict) else [item["column"]]
     codes = ", ".join(f"{code} ({n})" for code, n in item["codes"].items())
-    mark = "?" if item["confirmed"] is False else ""
-    role, answered = ", ".join(item["role"]), number(item["answered"], 0)
-    return item["item"] + mark, column, role, item["scale"], answered, item["found"], codes
+    name, role = item["item"] + "?" * (item["confirmed"] is False), ", ".join(item["role"])
+    answered = number(item["answered"], 0)
+    return name, ", ".join(dict.fromkeys(columns)), role, item["scale"], answered, item["found"], codes
 
 
-def _grid(headers: Sequence[str], rows: Sequence[Sequence[str]], widest: int = WIDEST) -> Iterator[str]:
-    cells = [[_short(cell, widest) for cell in row] for row in (headers, *rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(headers))]
+def _grid(rows: list[Sequence[str]], widest: int) -> Iterator[str]:
+    """Yield rows as lines in columns, the first of them the headers; cells are cut to the widest."""
+    printable = [["".join(c if c.isprintable() else " " for c in cell) for cell in row] for row in rows]
+    cells = [[cell if len(cell) <= widest else f"{cell[: widest - 1]}…" for cell in row] for row in printable]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _short(text: str, widest: int) -> str:
-    text = "".join(c if c.isprintable() else " " for c in text)
-    return text if len(text) <= widest else text[: widest - 1] + "…"

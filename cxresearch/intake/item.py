@@ -1,55 +1,62 @@
-"""What each column of a survey may be as an item: scale, codes and role, each with its reason."""
+"""What each column of a survey may be as an item: kind, scale, codes and role, each with its reason."""
 
 import keyword
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
 
-from cxresearch.intake.column import CODES, WORDS, Column, code_text, dates_of
-from cxresearch.intake.decision import GONE, Guess, code_doubt, doubt
-from cxresearch.intake.scale import answers_of, guess_scale, is_ratinglike, is_symmetric, word_codes
+from cxresearch.intake.column import CODES, FEW_WORDS, WORDS, Column, absence, code_text, symmetric
+from cxresearch.intake.guess import GONE, Doubt, Guess, code_doubt
+from cxresearch.study.codes import LEADING_NUMBER
 from cxresearch.study.schema import TABLES, Tables
 
-MULTIPLE = re.compile(r"(?:[^;|]{1,12}[;|])+[^;|]{0,12}")
-SPELLED = re.compile(r"\s*([0-9]{1,2})\s*[-–—=:(]\s*\(?[^\W\d_]|[^\W\d_].*[^\d.,]([+-][0-9]{1,2})$")
-FEW_WORDS = 25
 KEY_LENGTH = 30
+MULTIPLE = re.compile(r"(?:[^;|]{1,12}[;|])+[^;|]{0,12}")
 MOST_BESIDE = 60  # items of which one is asked for by name
+STEMS = (r"^([A-Za-z]+\d+)", r"^(.+?)[ _.-]*\d+$", r"(_[a-z]+)$")  # what columns asked together share of their names
+ENDS = (3, 4, 5, 7, 9, 10)
+ONE_TO_TEN = {float(v): float(v) for v in range(1, 11)}
+SHIFTED = {v: v - 1 for v in (*ONE_TO_TEN, 11.0)}
+ELEVEN_AS_0 = {11.0: 0.0} | ONE_TO_TEN
+MEANT = {"1-11 stand for 0-10": {"values": SHIFTED}, "11 stands for 0": {"values": ELEVEN_AS_0}}
+BLANK = {"11 is a blank": {"missing": [11.0], "confirmed": True}}
+DECIDE = (
+    "decide: 1-11 for 0-10 (values: {1: 0, 2: 1, ..., 11: 10}), 11 for 0 (values: {11: 0, 1: 1, ..., 10: 10}), or 11 for a "
+    "blank (missing: [11])"
+)
+ELEVEN = Doubt("1 to 11", DECIDE, MEANT | BLANK, likely=False, codes=(11.0,))
+NO_ZERO = "no 0 is stored: if 0 could be answered, declare scale: [0, 10] and role: nps"
+FROM_ZERO = {"from 0 to 10": {"scale": [0, 10], "role": ["nps"]}}
+FROM_ONE = Doubt("scale of recommend", NO_ZERO, {"from 1 to 10: no net promoter score is defined": {}} | FROM_ZERO)
 
 
 def guess_items(columns: list[Column]) -> tuple[list[Guess], list[str]]:
     """Return a guess for each column that can be an item, and why others are left out."""
-    tops = _tops(columns)
     models = [Tables.model_fields[name].annotation.__args__[0] for name in TABLES]
-    keys = {column for model in models for column in model.columns}
-    guesses, left = [], []
-    for column in columns:
-        if not column.filled:
-            left.append(f"{column.name}: empty")
-            continue
-        guess = Guess(_key(column, keys), column.name, stored=column)
+    taken = {column for model in models for column in model.columns}
+    guesses = []
+    for column in _beside([column for column in columns if column.filled]):
+        guess = Guess(_key(column, taken), column.name, stored=column)
         if column.label and column.label != column.name:
             guess.given["label"] = column.label
-        _fill(guess, column, tops.get(column.name))
+        guess.take(_kinds(column))
         guesses.append(guess)
-    _rename_choices(guesses)
-    _roles(guesses, tops)
-    return guesses, left
-
-
-def _rename_choices(guesses: list[Guess]) -> None:
-    """Give a multiple choice another key where its columns (q2_1, q2_2) would take those of other items."""
     keys = {guess.key for guess in guesses}
-    for guess in guesses:
-        own = (f"{guess.key}_{re.sub(r'[^0-9A-Za-z_]', '_', c)}" for c in guess.given.get("labels", ()))
-        if "multiple" in guess.given and any(key in keys for key in own):
+    for guess in (g for g in guesses if "multiple" in g.given):
+        own = (f"{guess.key}_{re.sub(r'[^0-9A-Za-z_]', '_', c)}" for c in guess.given["labels"])
+        if any(key in keys for key in own):  # its columns (q2_1, q2_2) would take those of other items
             guess.key = f"{guess.key}_choices"
+    _roles(guesses)
+    return guesses, [f"{column.name}: empty" for column in columns if not column.filled]
 
 
 def _key(column: Column, taken: set[str]) -> str:
     """Return a name in letters, digits and _ that no other column of the table has."""
-    plain = unicodedata.normalize("NFKD", column.name).encode("ascii", "ignore").decode() or column.name
-    words = re.sub(r"\W+", "_", plain if re.search(r"[A-Za-z]", plain) else column.name).strip("_").lower()
+    ascii_ = unicodedata.normalize("NFKD", column.name).encode("ascii", "ignore").decode()
+    words = re.sub(r"\W+", "_", ascii_ if re.search(r"[A-Za-z]", ascii_) else column.name).strip("_").lower()
     base = words[:KEY_LENGTH].strip("_") or "item"
     base = base if base.isidentifier() and not keyword.iskeyword(base) else f"item_{base}"
     key, n = base, 2
@@ -59,274 +66,300 @@ def _key(column: Column, taken: set[str]) -> str:
     return key
 
 
-def _stems(name: str) -> list[str]:
-    """Return the parts of a name that columns asked together share: Q7ART -> Q7, q5_1 -> q5, wifi_rating -> rating."""
-    found = re.match(r"([A-Za-z]+\d+)", name.strip()), re.match(r"(.+?)[ _.-]*\d+$", name.strip())
-    ends = re.search(r"_([a-z]+)$", name.strip())
-    return [m[1] for m in found if m] + ([f"*_{ends[1]}"] if ends else [])
+def _beside(columns: list[Column]) -> list[Column]:
+    """Return the columns; ratings in a row of at least three know where the scale of the row starts and ends.
 
+    A row is what shares a part of its name (Q7ART and Q7FOOD, q5_1, wifi_rating), or neighbours on one scale of at least
+    five points, all of which were answered.
+    """
+    scales: dict[str, list[float]] = {}
+    rows: dict[str, set[str]] = {}
+    for column in (c.spelled[0] for c in columns):
+        if column.ratinglike and not column.says("recommend"):
+            given, *_ = next(row for holds, *row in _scales(column) if holds)
+            scales[column.name], name = given["scale"], column.name.strip()
+            for found in filter(None, (re.search(stem, name) for stem in STEMS)):
+                rows.setdefault(found[1], set()).add(column.name)
 
-def _tops(columns: list[Column]) -> dict[str, tuple[int, int]]:
-    """Return, for each rating-like column that stands in a row of at least three, where their scale starts and ends."""
-    groups: dict[str, list[Column]] = {}
-    columns = [spell(column)[0] for column in columns]
-    rated = {c.name: guess_scale(c) for c in columns if is_ratinglike(c) and not c.says("recommend")}
-    for column in (c for c in columns if c.name in rated):
-        for stem in _stems(column.name):
-            groups.setdefault(stem, []).append(column)
-    groups |= {f"from {group[0].name}": group for group in _side_by_side(columns, rated)}
-    tops = {}
-    for group in sorted(groups.values(), key=len):
-        end, times = Counter(rated[column.name].high for column in group).most_common(1)[0]
-        if len(group) >= 3 and times >= 0.5 * len(group) and end >= 4:
-            low = min(rated[column.name].low for column in group if rated[column.name].high == end)
+    def full(column: Column) -> float | None:
+        asked = column.name in scales and not column.labels and len(column.spelled[0].answers) >= 5
+        return scales[column.name][1] if asked and scales[column.name][1] >= 5 else None
+
+    neighbours = [[column.name for column in run] for end, run in groupby(columns, full) if end]
+    beside: dict[str, tuple[int, int]] = {}
+    for row in sorted((row for row in (*rows.values(), *neighbours) if len(row) >= 3), key=len):
+        end, times = Counter(scales[name][1] for name in row).most_common(1)[0]
+        if times >= 0.5 * len(row) and end >= 4:
+            low = min(scales[name][0] for name in row if scales[name][1] == end)
             # what goes on beyond the others by more than a code is another question
-            tops |= {c.name: (int(low), int(end)) for c in group if rated[c.name].high <= end + 1}
-    return tops
+            beside |= {name: (int(low), int(end)) for name in row if scales[name][1] <= end + 1}
+    return [replace(column, beside=beside.get(column.name)) for column in columns]
 
 
-def _side_by_side(columns: list[Column], rated: dict) -> list[list[Column]]:
-    """Return runs of neighbours on one scale of at least five points, all of which were answered."""
-    runs, current, end = [], [], None
-    for column in columns:
-        asked = column.name in rated and not column.labels and len(answers_of(column)) >= 5
-        high = rated[column.name].high if asked else None
-        if high is None or high != end or high < 5:
-            current, end = [], high
-            runs.append(current)
-        if high is not None:
-            current.append(column)
-    return [run for run in runs if len(run) >= 3]
+# -- scales ----------------------------------------------------------------------------------------------------------
 
 
-def _fill(guess: Guess, column: Column, top: tuple[int, int] | None) -> None:
-    spelled, words = spell(column)
-    asks = top or column.says("rating", "recommend", "zero_to_ten")
-    if words and is_ratinglike(spelled):
-        _rating(guess, spelled, top)
-        low, high = guess.given["scale"]
-        guess.given["values"] = words | {v: v for v in sorted(column.numbers) if low <= v <= high}
-        guess.stored = spelled._replace(texts=column.texts, numbers=column.numbers)
-        said = f"cells such as {next(iter(words))!r} are taken for their number"
-        guess.doubts.append(doubt("cells in words", said, "yes"))
-    elif is_ratinglike(column) and (asks or _ends_only(column) or is_symmetric(answers_of(column))):
-        _rating(guess, column, top)
-    elif column.labels:
-        _labelled(guess, column)
-    elif column.padded and column.numeric:
-        guess.given["type"] = "text"
-        guess.reasons.append("digits that start with zeros: a name, not a number")
-    elif column.numeric:
-        _number(guess, column)
-    elif not _choices(guess, column) and not _dated(guess, column):
-        _text(guess, column)
+def _scales(c: Column) -> Iterator[tuple]:
+    """Yield what scale a rating may be on, never wider than its answers: whether it is, keys of the item, reason, doubts."""
+    found = sorted(c.answers)
+    low, high = found[0], found[-1]
+    labels = {code: str(w) for code, w in c.labels.items() if isinstance(code, (int, float))}
+    labels = {code: words for code, words in labels.items() if code in c.answers or 0 <= code <= 11}
+    labels = {code: words for code, words in labels.items() if not absence(words) and not c.in_ranges(code)}
+    said = {code: int(m[1]) for code, words in labels.items() if (m := LEADING_NUMBER.match(words))}
+    if (len(said) >= 2 and any(code != number for code, number in said.items())) or said == {11.0: 0}:
+        values = _relabelled(found, said)
+        unknown = [code for code in found if code not in values]
+        words = f"{_listed(unknown)} stored without a label: add to values, or to missing"
+        missing = {"missing": {"missing": unknown}}
+        doubts = [Doubt("unlabelled", words, missing, likely=False, codes=tuple(unknown))] * bool(unknown)
+        examples = ", ".join(f"{code:g} is labelled {number}" for code, number in list(said.items())[:3])
+        told = f"stored codes are not the answers: {examples}"
+        yield True, *_mapped(values, told, "look whether each code stands for the answer given here"), *doubts
+    if len(labels) > 1:
+        first, last = min(labels), max(labels)
+        why = f"the file labels {first:g} {labels[first]!r} and {last:g} {labels[last]!r}"
+        turned = bool(WORDS["good"].search(labels[first]) or (last == 11 and WORDS["bad"].search(labels[last])))
+        look, zero = "look at the words of both ends", "10-0" if turned else "0-10"
+        values = {v: 11 - v for v in SHIFTED} if turned else SHIFTED
+        yield (first, last) == (1, 11), *_mapped(values, why, f"1-11 is taken for {zero}: {look}")
+        yield (first, last) == (10, 11) and low >= 1, *_mapped(ELEVEN_AS_0, why, f"11 is taken for 0: {look}")
+        back = {float(v): first + last - v for v in range(int(first), int(last) + 1)}
+        told = f"{first:g} is the good end, so that more is worse: turn it round with values if it is an outcome"
+        answers = {"as it is stored: more is worse": {}, "turned round: more is better": {"values": back}}
+        yield True, {"scale": [first, last]}, why, *[Doubt("good end", told, answers)] * turned
+    named = c.says("zero_to_ten")
+    asks = named or c.says("recommend")
+    blank = "stored are 1 to 11, never 0, and nothing in the file says what they stand for"
+    yield asks and high == 11 and low == 0, {"scale": [0, 10]}, "0 to 10 are answers, and 11 lies beyond"
+    yield asks and high == 11, {"scale": [0, 10]}, blank, ELEVEN
+    yield named, {"scale": [0, 10]}, "the question names 0 to 10"
+    yield asks and low == 0 and high > 7, {"scale": [0, 10]}, "0 and values up to 10 are stored"
+    yield asks and high > 7, {"scale": [1, 10]}, f"stored are {low:g} to {high:g}", FROM_ONE
+    yield symmetric(found), {"scale": [low, high]}, f"stored are all of {low:g} to {high:g}"
+    *inner, last = (v for v in found if v > 0)
+    before = inner[-1]  # a code that stands apart above all points of a scale is none of them
+    full = before in ENDS and inner == [float(v) for v in range(1, int(before) + 1)]
+    apart = full and ((last, before) in ((6, 5), (8, 7)) or (last > before + 1 and last != 10))
+    end = 10 if last == 11 else before if apart else last
+    end = c.beside[1] if c.beside and last <= 1 + c.beside[1] else end
+    start, why = 0 if low == 0 and end == 10 else 1, []
+    if c.beside and end == c.beside[1] and start > c.beside[0]:
+        start, why = c.beside[0], [f"columns beside it start at {c.beside[0]}"]
+    yield True, {"scale": [start, end]}, f"stored are {_listed(found)}", *why
 
 
-def spell(column: Column) -> tuple[Column, dict[str, float]]:
-    """Return the column with cells such as ``10 - Extremely likely`` as their number, and text -> number of these."""
-    words = {t: float(m[1] or m[2]) for t in column.texts if len(t) < 60 and (m := SPELLED.match(t))}
-    if not words or len(words) > FEW_WORDS:
-        return column, {}
-    numbers = dict(column.numbers)
-    for text, number in words.items():
-        numbers[number] = numbers.get(number, 0) + column.texts[text]
-    return column._replace(numbers=numbers, texts={t: n for t, n in column.texts.items() if t not in words}), words
+def _listed(values: list[float]) -> str:
+    return ", ".join(f"{v:g}" for v in values)
 
 
-def _ends_only(column: Column) -> bool:
-    """Return whether only some codes have labels: then the others are points between them."""
-    answers = answers_of(column)
-    return bool(column.labels) and sum(v in column.labels for v in answers) < len(answers)
+def _mapped(values: dict[float, float], reason: str, said: str) -> tuple:
+    plain = {"values": None, "scale": [min(values), max(values)]}
+    topic = f"codes as {', '.join(f'{c:g}={v:g}' for c, v in list(values.items())[:2])}"
+    scale = [min(values.values()), max(values.values())]
+    doubt = Doubt(topic, said, {"yes": {}, "no: the codes are the answers": plain})
+    return {"scale": scale, "values": dict(sorted(values.items()))}, reason, doubt
 
 
-def _rating(guess: Guess, column: Column, top: tuple[int, int] | None) -> None:
-    scale = guess_scale(column, top=top and top[1])
-    if top and scale.high == top[1] and scale.low > top[0] and not scale.values:
-        scale.low = top[0]
-        scale.reasons.append(f"columns beside it start at {top[0]}")
-    found = answers_of(column)
-    above = sum(n for v, n in found.items() if v > 5)
-    few = above < 0.1 * sum(found.values()) or (top is not None and top[1] == 5)
-    if scale.high == 10 and above and few:
-        said = f"only {above} of {sum(found.values())} values lie above 5: two scales may be mixed in this column"
-        lower = {"scale": [scale.low, 5], "missing": sorted(v for v in found if v > 5)}
-        whole = f"one scale, {scale.low:g} to {scale.high:g}"
-        scale.doubts.append(doubt("mixed scales", said, ("1 to 5, and the others are left out", lower), whole))
-    guess.given |= {"scale": [scale.low, scale.high]} | ({"values": scale.values} if scale.values else {}) | scale.given
-    guess.reasons += scale.reasons
-    guess.doubts += scale.doubts
+def _relabelled(found: list[float], said: dict[float, int]) -> dict[float, float]:
+    """Return code -> answer where labels give codes other numbers: each code stands for its label's number."""
+    shifts = {number - code for code, number in said.items()}
+    values = {code: float(number) for code, number in said.items()}
+    if len(shifts) == 1 and len(said) > 1:
+        return values | {code: code + min(shifts) for code in found if code not in values}
+    # only some codes were moved: the others stay unless a label already gives their number away
+    low, high = (min(said.values()), max(said.values())) if len(said) > 1 else (0, 10)
+    own = [code for code in found if code not in values and code not in said.values()]
+    return values | {code: code for code in own if low <= code <= high}
 
 
-def _labelled(guess: Guess, column: Column) -> None:
-    """Take the file's value labels; stored codes without one are listed as missing, in doubt."""
-    fractional = not column.whole or len(column.numbers) > 2 * len(column.labels) + 5
-    codes = [float(c) for c in column.labels if isinstance(c, (int, float))]
-    if fractional and len(codes) == 2:
-        low, high = min(codes), max(codes)
-        inside = all(low <= v <= high or column.in_ranges(v) for v in column.numbers)
-        guess.given |= {"scale": [low, high]} if inside else {"type": "number"}
-        guess.reasons.append(f"the file labels {low:g} {column.labels[low]!r} and {high:g} {column.labels[high]!r}")
+def _codes(c: Column, known: set[float], scale: list | None = None) -> tuple:
+    """Return the keys that set aside codes off the scale and words that stand for no answer, and what is said of them."""
+    given, told, far = {}, [], []
+    for value, n in sorted(c.numbers.items()):
+        words = c.words_of(value)
+        if c.in_ranges(value):
+            told.append(f"the file itself declares {value:g}{f' ({words})' if words else ''} missing: {n} rows")
+        elif value not in known and (gone := absence(words)):
+            given.setdefault(gone, []).append(value)
+            told.append(f"the file labels {value:g} {words!r}: {gone.replace('_', ' ')}, {n} rows")
+        elif value not in known and c.is_far(value):
+            far.append(value)
+        elif value not in known:
+            told.append(code_doubt(c, [value], scale, met=value == scale[1] + 1 and scale != [0, 10]))
+    told += [code_doubt(c, far)] if far else []
+    for text, n in c.texts.items():
+        if any(x.isnumeric() for x in text) and not any(x.isalpha() for x in text):
+            told.append(Doubt("slip", f"{text!r} ({n} rows) is no number as it is written: correct the file", {}))
+        elif gone := absence(text):
+            given.setdefault(gone, []).append(text)
+            told.append(f"{text!r} ({n} rows) says that there is no answer")
+        else:
+            told.append(code_doubt(c, [text]))
+    return given, *told
+
+
+def _rating(c: Column) -> tuple:
+    """Return the keys of a rating, and what is said of it."""
+    (rating, words), guess = c.spelled, Guess("")
+    guess.take(_scales(rating))
+    (low, high), values = guess.given["scale"], guess.given.get("values", {})
+    known = {code for doubt in guess.doubts for code in doubt.codes}
+    # what no label explains is left for somebody to decide, and refused until then
+    known |= values.keys() | rating.answers.keys() if values else {v for v in rating.numbers if low <= v <= high}
+    given, *told = _codes(rating, known, [low, high])
+    guess.say(*told, **given)
+    above, n = {v: n for v, n in rating.answers.items() if v > 5}, sum(rating.answers.values())
+    if high == 10 and above and (sum(above.values()) < 0.1 * n or (c.beside and c.beside[1] == 5)):
+        said = f"only {sum(above.values())} of {n} values lie above 5: two scales may be mixed in this column"
+        lower = {"scale": [low, 5], "missing": sorted(above)}
+        answers = {"1 to 5, and the others are left out": lower, f"one scale, {low:g} to {high:g}": {}}
+        guess.say(Doubt("mixed scales", said, answers))
+    if words:
+        values = words | {v: v for v in sorted(c.numbers) if low <= v <= high}
+        guess.say(
+            Doubt("cells in words", f"cells such as {next(iter(words))!r} are taken for their number"), values=values
+        )
+    return guess.given, *guess.reasons, *guess.doubts
+
+
+# -- kinds -----------------------------------------------------------------------------------------------------------
+
+
+def _kinds(c: Column) -> Iterator[tuple]:
+    """Yield what a column may be: whether it is that, keys of its item, reasons and doubts."""
+    rating, words = c.spelled
+    ends_only = c.labels and not c.labels.keys() >= rating.answers.keys()  # the others are points between them
+    asks = words or c.beside or c.says("rating", "recommend", "zero_to_ten")
+    if rating.ratinglike and (asks or ends_only or symmetric(rating.answers)):
+        yield True, *_rating(c)
+    ends = sorted(float(code) for code in c.labels if isinstance(code, (int, float)))
+    measured = not c.whole or len(c.numbers) > 2 * len(c.labels) + 5  # the numbers are no codes of these labels
+    if measured and len(ends) == 2:
+        low, high = ends
+        inside = all(low <= v <= high or c.in_ranges(v) for v in c.numbers)
+        why = f"the file labels {low:g} {c.labels[low]!r} and {high:g} {c.labels[high]!r}"
+        yield True, {"scale": ends} if inside else {"type": "number"}, why
+    if c.labels and not measured:
+        yield True, *_labelled(c)
+    named = c.padded and c.numeric and not c.labels
+    yield named, {"type": "text"}, "digits that start with zeros: a name, not a number"
+    if c.numeric or c.labels:
+        given, *told = _codes(c, {v for v in c.numbers if not c.is_far(v)})
+        shown = ", ".join(map(code_text, sorted(c.numbers)[:8])) + ", ..." * (len(c.numbers) > 8)
+        coded = c.whole and len(c.usual) <= FEW_WORDS // 2 and c.writing.decimal == "."
+        yield coded, given, f"codes without a meaning in the file: {shown}", *told
+        low, high = min(c.usual or c.numbers), max(c.usual or c.numbers)
+        yield True, {"type": "number"} | given, f"numbers from {low:g} to {high:g}", *told
+    yield from _choices(c)
+    if dates := c.dates:
+        format_ = {"time_format": dates.format} if dates.format else {}
+        clock = dates.format and dates.last < 1950
+        yield clock, {"type": "text"}, "dates before 1950: a spreadsheet's way to write a time of day"
+        said = f"{dates.reason} (such as {next(iter(c.texts))}); dates decide which answer of a customer is the latest"
+        ways = {"day first": format_, "month first": {"time_format": dates.other}}
+        yield True, {"type": "date"} | format_, Doubt("day or month", said, ways) if dates.other else dates.reason
+    gone = [t for t in c.texts if WORDS["no_answer"].search(t) and len(t) < 25]
+    told = ", ".join(f"{t!r} ({c.texts[t]} rows)" for t in gone) + " says that there is no answer"
+    few, missing = c.distinct <= min(FEW_WORDS, max(2, c.filled / 2)), {"missing": gone} if gone else {}
+    yield few, missing, f"{c.distinct} different word{'s' * (c.distinct != 1)}", *[told] * bool(gone)
+    length = sum(len(t.split()) * n for t, n in c.texts.items()) / max(sum(c.texts.values()), 1)
+    letters = sum(x.isalpha() for t in c.texts for x in t) / max(sum(map(len, c.texts)), 1)
+    yield length >= 4 and letters > 0.5, {"role": ["verbatim"]}, f"free text, {length:.0f} words on average"
+    yield True, {"type": "text"}, f"{c.distinct} different texts"
+
+
+def _labelled(c: Column) -> tuple:
+    """Return the file's value labels; stored codes without one are listed as missing, in doubt."""
+    gone = {code for code, w in c.labels.items() if (WORDS["no_answer"].search(str(w)) if w else c.in_ranges(code))}
+    given = {"labels": {code_text(code): str(w) for code, w in c.labels.items() if code not in gone}}
+    if absent := [v for v in c.numbers if v in gone and not c.in_ranges(v)]:
+        given["missing"] = absent
+    stored = [v for v in (*c.numbers, *c.texts) if v not in c.labels and not c.in_ranges(v)]
+    said = f"stored without a label: {', '.join(map(code_text, stored[:8]))}"
+    doubts = [code_doubt(c, stored)._replace(topic="unlabelled", found=said)] if stored else []
+    return given, "value labels of the file", *doubts
+
+
+def _choices(c: Column) -> Iterator[tuple]:
+    """Yield the codes of a multiple choice, whose cells are such as ``1;3;``, if they are few."""
+    texts = {t: n for t, n in c.texts.items() if ";" in t or "|" in t}
+    if not texts or sum(texts.values()) < 0.5 * c.filled or not all(map(MULTIPLE.fullmatch, texts)):
         return
-    if fractional:
-        return _number(guess, column)
-    guess.given["labels"] = {code_text(c): str(w) for c, w in column.labels.items() if not _gone(column, c)}
-    guess.reasons.append("value labels of the file")
-    absent = [v for v in column.numbers if v in column.labels and _gone(column, v) and not column.in_ranges(v)]
-    if absent:
-        guess.given["missing"] = absent
-    if stored := [v for v in (*column.numbers, *column.texts) if v not in column.labels and not _gone(column, v)]:
-        said = f"stored without a label: {', '.join(map(code_text, stored[:8]))}"
-        guess.doubts.append(code_doubt(column, stored, None)._replace(topic="unlabelled", found=said))
+    sign, codes = ";" if any(";" in t for t in texts) else "|", set()
+    for text in c.stored:
+        codes |= {part.strip() for part in text.split(sign) if part.strip()}
+    order = sorted(codes, key=lambda code: (not code.isdigit(), int(code) if code.isdigit() else 0, code))
+    labels = {code: c.words_of(code) or code for code in order}
+    far = [v for v in order if re.fullmatch(r"-?\d+", v) and float(v) in CODES and v not in c.labels]
+    without = {"labels": {code: words for code, words in labels.items() if code not in far}}
+    answers = {words: {key: far} | without for words, key in GONE.items()} | {"choices like the others": {}}
+    doubt = Doubt("codes far off", f"{', '.join(far)} taken for no answer; may be a choice (other, none)", answers)
+    why = f"cells such as {next(iter(texts))!r} hold several codes; give the labels words"
+    yield len(codes) <= 2 * FEW_WORDS, {"multiple": sign, "labels": labels}, why, *[doubt] * bool(far)
 
 
-def _gone(column: Column, code) -> bool:
-    words = column.words_of(code)
-    return bool(WORDS["no_answer"].search(words)) if words else isinstance(code, float) and column.in_ranges(code)
+# -- roles -----------------------------------------------------------------------------------------------------------
 
 
-def _number(guess: Guess, column: Column) -> None:
-    """Numbers without a scale: an amount, an age, or the codes of a category."""
-    plain = [v for v in column.numbers if v not in CODES]
-    if column.whole and len(plain) <= FEW_WORDS // 2 and column.writing.decimal == ".":
-        shown = ", ".join(code_text(v) for v in sorted(column.numbers)[:8]) + ", ..." * (len(column.numbers) > 8)
-        guess.reasons.append(f"codes without a meaning in the file: {shown}")
-    else:
-        guess.given["type"] = "number"
-        low, high = (min(plain), max(plain)) if plain else (min(column.numbers), max(column.numbers))
-        guess.reasons.append(f"numbers from {low:g} to {high:g}")
-    word_codes(column, guess)
-    if far := [v for v in column.numbers if column.is_far(v)]:
-        guess.doubts.append(code_doubt(column, sorted(far), None))
-
-
-def _choices(guess: Guess, column: Column) -> bool:
-    """Recognise the cells of a multiple choice: ``1;3;``, several codes, few different ones."""
-    texts = {t: n for t, n in column.texts.items() if ";" in t or "|" in t}
-    if not texts or sum(texts.values()) < 0.5 * column.filled or not all(MULTIPLE.fullmatch(t) for t in texts):
-        return False
-    sign = ";" if any(";" in t for t in texts) else "|"
-    codes = Counter()
-    for text, n in [*column.texts.items(), *((code_text(v), n) for v, n in column.numbers.items())]:
-        codes.update({part.strip(): n for part in text.split(sign) if part.strip()})
-    if len(codes) > 2 * FEW_WORDS:
-        return False
-    order = sorted(codes, key=lambda c: (not c.isdigit(), int(c) if c.isdigit() else 0, c))
-    labels = {c: column.words_of(c) or c for c in order}
-    if missing := [c for c in order if re.fullmatch(r"-?\d+", c) and float(c) in CODES and c not in column.labels]:
-        without = {"labels": {c: w for c, w in labels.items() if c not in missing}}
-        said = f"{', '.join(missing)} taken for no answer; may be a choice (other, none)"
-        gone = [(words, {key: missing} | without) for words, key in GONE]
-        guess.doubts.append(doubt("codes far off", said, *gone, "choices like the others"))
-    guess.given |= {"multiple": sign, "labels": labels}
-    guess.reasons.append(f"cells such as {next(iter(texts))!r} hold several codes; give the labels words")
-    return True
-
-
-def _dated(guess: Guess, column: Column) -> bool:
-    dates = dates_of(column)
-    if dates is None:
-        return False
-    if dates.format and all(int(y) < 1950 for t in column.texts for y in re.findall(r"\d{4}", t)):
-        guess.given["type"] = "text"
-        guess.reasons.append("dates before 1950: a spreadsheet's way to write a time of day")
-        return True
-    guess.given |= {"type": "date"} | ({"time_format": dates.format} if dates.format else {})
-    if dates.other:
-        said = f"{dates.reason} (such as {dates.example}); dates decide which answer of a customer is the latest"
-        ways = [(f"{how} first", {"time_format": way}) for how, way in (("day", dates.format), ("month", dates.other))]
-        guess.doubts.append(doubt("day or month", said, *ways))
-    else:
-        guess.reasons.append(dates.reason)
-    return True
-
-
-def _text(guess: Guess, column: Column) -> None:
-    texts = column.texts
-    if column.distinct <= FEW_WORDS and column.distinct <= max(2, column.filled / 2):
-        guess.reasons.append(f"{column.distinct} different word{'s' * (column.distinct != 1)}")
-        if gone := [t for t in texts if WORDS["no_answer"].search(t) and len(t) < 25]:
-            guess.given["missing"] = gone
-            told = ", ".join(f"{t!r} ({texts[t]} rows)" for t in gone)
-            guess.reasons.append(f"{told} says that there is no answer")
-        return
-    words = sum(len(t.split()) * n for t, n in texts.items()) / max(sum(texts.values()), 1)
-    letters = sum(c.isalpha() for t in texts for c in t) / max(sum(map(len, texts)), 1)
-    if words >= 4 and letters > 0.5:
-        guess.given["role"] = ["verbatim"]
-        guess.reasons.append(f"free text, {words:.0f} words on average")
-    else:
-        guess.given["type"] = "text"
-        guess.reasons.append(f"{column.distinct} different texts")
-
-
-def _roles(guesses: list[Guess], tops: dict[str, tuple[int, int]]) -> None:
+def _roles(guesses: list[Guess]) -> None:
     """Give roles to what is asked: recommend, satisfaction, effort, drivers, who somebody is, when it was asked."""
     rated = [g for g in guesses if "scale" in g.given]
     for guess in (g for g in rated if g.stored.says("recommend")):
-        _recommends(guess)
-        if guess.given["role"] == ["nps"]:
+        values = guess.given.get("values", {}).values() or guess.stored.answers
+        whole = all(float(v).is_integer() for v in values)
+        zero_to_ten = guess.given["scale"] == [0, 10]
+        if whole and zero_to_ten:
+            _give(guess, "nps", "by the words of the question")
             break
-    overall = sorted(rated, key=lambda g: not g.stored.says("overall"))
-    for role, word, among in (("csat", "satisfied", overall), ("ces", "ease", rated)):
-        if guess := next((g for g in among if g.stored.says(word) and "role" not in g.given), None):
+        guess.given["role"] = ["outcome"]
+        if FROM_ONE not in guess.doubts:
+            what = "in fractions" if zero_to_ten else "not from 0 to 10"
+            said = f"asks for a recommendation, but {what}: no net promoter score is defined"
+            guess.say(Doubt("roles", said, {"it is an outcome, by its mean": {}, "no role": {"role": None}}))
+    for role, word, best in (("csat", "satisfied", "overall"), ("ces", "ease", "ease")):
+        free = [g for g in rated if "role" not in g.given and g.stored.says(word)]
+        for guess in sorted(free, key=lambda g: not g.stored.says(best))[:1]:
             _give(guess, role, "by the words of the question")
-    drivers = [g for g in rated if "role" not in g.given and g.column in tops and not _repeats(g, rated)]
-    if not any("role" in g.given for g in rated):
-        _ask_for_outcome(rated)
-    else:
+    numbered = {g.key: m[1] for g in rated if (m := re.match(r"([A-Za-z]{3,}?)[ _]?\d+$", str(g.column)))}
+    outcomes = {numbered.get(g.key) for g in rated if "role" in g.given}
+    if outcomes:
+        # a rating without words that asks the same as an outcome by another number (sat2 beside sat1) drives nothing
+        other = [g for g in rated if g.stored.label or numbered.get(g.key, "") not in outcomes]
+        drivers = [g for g in other if "role" not in g.given and g.stored.beside]
         for nth, guess in enumerate(drivers):
             _give(guess, "driver", "a rating in a row with others", beside=len(drivers) - 1, shown=not nth)
-    for guess in guesses:
+    else:
+        _ask_for_outcome(rated)
+    free = [g for g in guesses if "role" not in g.given]
+    for guess in free:
         who = guess.stored.distinct <= FEW_WORDS and guess.stored.says("who")
-        if who and not guess.given.keys() & {"role", "scale", "multiple"}:
+        if who and not guess.given.keys() & {"scale", "multiple"}:
             guess.given["role"] = ["demographic"]
-    dated = (g for g in guesses if g.given.get("type") == "date" and g.stored.says("asked"))
-    if guess := next((g for g in dated if "role" not in g.given), None):
-        guess.given["role"] = ["asked_at"]
-        guess.reasons.append("role asked_at by the first date")
-
-
-def _recommends(guess: Guess) -> None:
-    """Give a question whether to recommend the role nps, or outcome where it has no net promoter score."""
-    values = guess.given.get("values") or {v: v for v in answers_of(guess.stored)}
-    if guess.given["scale"] == [0, 10] and all(float(v).is_integer() for v in values.values()):
-        _give(guess, "nps", "by the words of the question")
-        return
-    guess.given["role"] = ["outcome"]
-    what = "but in fractions" if guess.given["scale"] == [0, 10] else "but not from 0 to 10"
-    if not any(d.topic == "scale of recommend" for d in guess.doubts):
-        said = f"asks for a recommendation, {what}: no net promoter score is defined"
-        guess.doubts.append(doubt("roles", said, "it is an outcome, by its mean", ("no role", {"role": None})))
-
-
-def _repeats(guess: Guess, rated: list[Guess]) -> bool:
-    """Return whether a rating asks the same as an outcome, by another number: sat2 beside sat1."""
-    plain = re.match(r"([A-Za-z]{3,}?)[ _]?\d+$", str(guess.column))
-    outcomes = [str(g.column) for g in rated if {"nps", "csat", "ces", "outcome"} & set(g.given.get("role", ()))]
-    return bool(plain) and not guess.stored.label and any(re.match(rf"{plain[1]}[ _]?\d+$", o) for o in outcomes)
+    for guess in [g for g in free if g.given.get("type") == "date" and g.stored.says("asked")][:1]:
+        guess.say("role asked_at by the first date", role=["asked_at"])
 
 
 def _give(guess: Guess, role: str, why: str, beside: int = 0, shown: bool = True) -> None:
-    guess.given["role"] = [role]
-    guess.reasons.append(f"role {role}: {why}")
-    said, none = f"the role {role} is a guess", ("no role", {"role": None})
-    other = [("another outcome: its mean", {"role": ["outcome"]})] if role in ("nps", "csat") else []
-    apart = doubt(f"role {role}", said, "yes", *other, none, shown=shown)
+    said, none = f"the role {role} is a guess", {"no role": {"role": None}}
+    other = {"another outcome: its mean": {"role": ["outcome"]}} if role in ("nps", "csat") else {}
+    apart = Doubt(f"role {role}", said, {"yes": {}} | other | none, shown=shown)
     said += f", and that of {beside} items below" if beside else ""
-    guess.doubts.append(doubt("roles", said, "yes", none, parts=(apart,), shown=shown))
+    guess.say(f"role {role}: {why}", Doubt("roles", said, {"yes": {}} | none, parts=(apart,), shown=shown), role=[role])
 
 
 def _ask_for_outcome(rated: list[Guess]) -> None:
     """Ask which rating is the outcome where none says so by its words; the first from 0 to 10 may ask to recommend."""
     if not rated or len(rated) > MOST_BESIDE:
         return
-    plain = [g for g in rated if g.stored.says("zero_to_ten") or is_symmetric(answers_of(g.stored))]
-    guess, likely = (plain or rated)[0], bool(plain) or len(rated) <= 2
-    answers = [("satisfaction, or another verdict on the whole: role csat", {"role": ["csat"]})]
+    likely = [g for g in rated if g.stored.says("zero_to_ten") or symmetric(g.stored.answers)]
+    likely = likely or (rated if len(rated) <= 2 else [])
+    guess = (likely or rated)[0]
+    answers = {"satisfaction, or another verdict on the whole: role csat": {"role": ["csat"]}}
     if guess.given["scale"] == [0, 10]:
-        answers.append(("whether to recommend: role nps", {"role": ["nps"]}))
+        answers["whether to recommend: role nps"] = {"role": ["nps"]}
     said = "no question says that it asks for satisfaction or a recommendation; what does this one ask?"
-    guess.doubts.append(doubt("roles", said, *answers, "something else: no role", likely=likely, shown=likely))
+    answers["something else: no role"] = {}
+    guess.say(Doubt("roles", said, answers, likely=bool(likely), shown=bool(likely)))
     if not likely:
-        said = "no question says that it asks for an outcome: give the one that does role csat, nps or outcome"
-        guess.reasons.append(said)
+        guess.say("no question says that it asks for an outcome: give the one that does role csat, nps or outcome")

@@ -1,24 +1,35 @@
-"""A first `study.yml` from files that nobody has described."""
+"""A first `study.yml` from files that nobody has described: which tables they are, and their keys, by rows of rules."""
 
+import math
 import os
 import re
+from collections import ChainMap, Counter
 from collections.abc import Callable, Sequence
-from itertools import combinations
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from cxresearch.errors import StudyProblem, nearest
-from cxresearch.intake.column import plain
-from cxresearch.intake.decision import Answer, Doubt, Guess, decisions, put_questions
-from cxresearch.intake.emit import study_text
-from cxresearch.intake.rules import RULES, TableGuess, guess_table
+from cxresearch.intake.column import FEW_WORDS, PATTERNS, WORDS, Column, plain, profile
+from cxresearch.intake.guess import GONE, Doubt, Guess, TableGuess, decisions, put_questions, study_text
+from cxresearch.intake.item import guess_items
 from cxresearch.intake.shape import Said, read_unknown
+from cxresearch.privacy import find_identifier
 from cxresearch.sources import Meanings, RawTable, Reading, expand
-from cxresearch.study.codes import count
+from cxresearch.study.codes import Writing, count
 
-ALIKE = 0.5
+ALIKE = 0.5  # of the columns of the narrower file: parts of one table
+YES_NO = {"yes", "no", "true", "false", "1", "0", "y", "n"}
+# Columns by which platforms say that a row is no finished answer of a respondent.
+MARKS = {
+    "status": {"1", "2", "8", "Survey Preview", "Survey Test", "Spam", "Deleted", "Test", "Preview"},
+    "finished": {"0", "False", "FALSE"},
+}
+WAVE = re.compile(
+    r"(?P<stem>.*[^\W\d_])[ _.-]*(?P<wave>(?:19|20)\d\d(?:[ _.-]?q[1-4])?|(?:w|wave)[ _.-]?\d{1,2})", re.I
+)
 
 
 class Written(NamedTuple):
@@ -34,10 +45,6 @@ class _File(NamedTuple):
     reading: Reading
     said: Said
     raw: RawTable
-
-    @property
-    def headers(self) -> set[str]:
-        return {name.strip() for name in self.raw.frame.columns}
 
 
 def new_study(
@@ -60,141 +67,322 @@ def new_study(
         raise StudyProblem(f"there is no folder {str(out.parent)!r} to write {out.name} into")
     if not files and not kinds:
         raise StudyProblem("new needs a file, or --as TABLE=FILE")
-    named = {path: kind for kind, f in kinds for path in expand(Path(f)) or [_absent(Path(f))]}
-    for kind in named.values():
-        if kind not in RULES:
+    named: dict[Path, str | None] = {}
+    for kind, file in [*((None, file) for file in files), *kinds]:
+        if kind not in (None, *RULES):
             raise StudyProblem(f"--as {kind!r} is no table{nearest(kind, RULES)}; there are {', '.join(RULES)}")
-    paths = list(dict.fromkeys([*(p for file in files for p in (expand(file) or [_absent(file)])), *named]))
-    groups = _waves([_File(path, *read_unknown(path)) for path in paths])
-    tables = [_table(group, out.parent, named) for group in groups]
-    _require_different([table for table, _ in tables], groups)
-    guesses = [guess for table, _ in tables for guess in (table.own, *table.items)]
+        if not (found := expand(Path(file))):
+            raise StudyProblem(f"there is no file {str(file)!r}")
+        named |= dict.fromkeys(found, kind)
+    groups: list[list[_File]] = []
+    for file in (_File(path, *read_unknown(path)) for path in named):
+        mine = set(file.raw.frame)
+        others = ((group, set(group[0].raw.frame)) for group in groups)
+        alike = [group for group, other in others if len(mine & other) >= max(2, ALIKE * min(len(mine), len(other)))]
+        if alike:
+            alike[0].append(file)
+        else:
+            groups.append([file])
+    tables: dict[str, TableGuess] = {}
+    for group in groups:
+        table = _table(group, out.parent, named[group[0].path])
+        if table.name in tables:
+            first = next(g for g, name in zip(groups, tables, strict=False) if name == table.name)
+            raise StudyProblem(
+                f"{first[0].path.name} and {group[0].path.name} both look like {table.name} but have different columns; "
+                "write a study file for each and bring them together"
+            )
+        tables[table.name] = table
+    guesses = [guess for table in tables.values() for guess in (table, *table.items)]
     if ask:
         put_questions(guesses, ask)
-    text = study_text(re.sub(r"[\W_]+", " ", paths[0].stem).strip() or "Study", tables)
+    lines = []
+    for table in tables.values():
+        names = ", ".join(dict.fromkeys(table.source.values())) if isinstance(table.source, dict) else table.source
+        told = f"{len(table.items)} items, {count(len(decisions([table, *table.items])), 'decision')} to take"
+        lines.append(f"{table.name} from {names}: {told}, {len(table.left)} columns left out")
+    text = study_text(re.sub(r"[\W_]+", " ", next(iter(named)).stem).strip() or "Study", tables.values())
     with out.open("x", encoding="utf-8") as file:
         file.write(text)
     left = len(decisions(guesses)) if ask else 0
-    told = f"; {count(left, 'decision')} left open in it" if left else ""
-    return Written(text, "\n".join(_summary(table, source) for table, source in tables), told)
+    return Written(text, "\n".join(lines), f"; {count(left, 'decision')} left open in it" if left else "")
 
 
-def _absent(path: Path) -> Path:
-    raise StudyProblem(f"there is no file {str(path)!r}")
-
-
-def _summary(table: TableGuess, source) -> str:
-    files = ", ".join(dict.fromkeys(source.values())) if isinstance(source, dict) else source
-    left = count(len(decisions([table.own, *table.items])), "decision")
-    return f"{table.name} from {files}: {len(table.items)} items, {left} to take, {len(table.left)} columns left out"
-
-
-def _waves(files: list[_File]) -> list[list[_File]]:
-    """Return files with mostly the same columns together."""
-    groups: list[list[_File]] = []
-    for file in files:
-        mine = file.headers
-        shared = [(len(mine & g[0].headers), ALIKE * min(len(mine), len(g[0].headers))) for g in groups]
-        alike = next((group for group, (n, least) in zip(groups, shared) if n >= least and n > 1), None)
-        if alike is None:
-            groups.append(alike := [])
-        alike.append(file)
-    return groups
-
-
-def _require_different(tables: list[TableGuess], groups: list[list[_File]]) -> None:
-    for (one, first), (other, second) in combinations(zip(tables, groups, strict=True), 2):
-        if one.name == other.name:
-            raise StudyProblem(
-                f"{first[0].path.name} and {second[0].path.name} both look like {one.name} but have different columns; "
-                "write a study file for each and bring them together"
-            )
-
-
-def _table(group: list[_File], folder: Path, named: dict[Path, str]) -> tuple[TableGuess, dict | str]:
-    first = group[0].path
-    table = guess_table(_together(group), file=first.name, kind=named.get(first))
-    for key, (value, reason, doubt) in reversed(group[0].said.items()):
-        table.own.given = {key: value} | table.own.given
-        table.why[key] = reason
-        if doubt:
-            table.own.doubts.insert(0, Doubt(key, f"{key} {value}: {reason}", (Answer("yes"),)))
-    if any(file.reading != group[0].reading for file in group[1:]):
+def _table(group: list[_File], folder: Path, kind: str | None) -> TableGuess:
+    """Return what the files of one table are; a study file in `folder` names them as its source."""
+    first = group[0]
+    if any(file.reading != first.reading for file in group):
         raise StudyProblem(
-            f"{first.name} and {group[1].path.name} have the same columns but are written differently "
+            f"{first.path.name} and {group[1].path.name} have the same columns but are written differently "
             "(encoding, separator or header rows); write a study file for each"
         )
-    source = _relative(first, folder)
+    raw, frames = first.raw, [file.raw.frame.rename(columns=str.strip) for file in group]
+    if len(group) > 1:
+        meanings = [file.raw.meanings.named(frame) for file, frame in zip(group, frames, strict=True)]
+        merged = Meanings(*(dict(ChainMap(*parts)) for parts in zip(*meanings, strict=True)))
+        raw = RawTable(pd.concat(frames, ignore_index=True), meanings=merged)
+    table = guess_table(raw, first.said, file=first.path.name, kind=kind)
+    sources = [Path(os.path.relpath(file.path.resolve(), folder.resolve())).as_posix() for file in group]
+    table.source = dict.fromkeys(table.waves, sources[0]) or sources[0]
     if len(group) == 1:
-        return table, dict.fromkeys(table.waves, source) or source
+        return table
     if table.name != "responses":
         raise StudyProblem(
             f"{', '.join(f.path.name for f in group)} look like parts of one table {table.name}; name them by a pattern "
             "in a study file, for example source: 'sales/*.csv'"
         )
-    labels = _wave_labels([file.path for file in group])
-    if "id" not in table.own.given and (name := _wave_id(table, group)):
-        table.say("id", name, "fills every row, never twice in a wave")
-    _where_asked(table.items, dict(zip(labels, group, strict=True)))
-    return table, {label: _relative(file.path, folder) for label, file in zip(labels, group, strict=True)}
+    for name in raw.frame if "id" not in table.given else ():
+        named = re.match(RULES["responses"][0].pattern, plain(name)) and all(name in frame for frame in frames)
+        if named and all(frame[name].notna().all() and frame[name].is_unique for frame in frames):
+            table.items = [item for item in table.items if item.column != name]
+            table.give("id", name, "fills every row, never twice in a wave")
+            break
+    numbers = zip(*(re.findall(r"\d+", file.path.stem) for file in group), strict=False)
+    labels = next((parts for parts in numbers if len(set(parts)) == len(group)), [file.path.stem for file in group])
+    _where_asked(table.items, dict(zip(labels, frames, strict=True)))
+    table.source = dict(zip(labels, sources, strict=True))
+    return table
 
 
-def _together(group: list[_File]) -> RawTable:
-    """Return the rows of all waves under stripped headers."""
-    if len(group) == 1:
-        return group[0].raw
-    frames = [file.raw.frame.rename(columns=str.strip) for file in group]
-    meanings = [{k.strip(): v for k, v in by.items()} for file in reversed(group) for by in file.raw.meanings]
-    merged = [{k: v for by in meanings[i::3] for k, v in by.items()} for i in range(3)]
-    return RawTable(pd.concat(frames, ignore_index=True), meanings=Meanings(*merged))
-
-
-def _wave_id(table: TableGuess, group: list[_File]) -> str | None:
-    """Return the column that names a respondent in every wave, which may repeat between waves."""
-    for name in _together(group).frame.columns:
-        if all(name in file.headers for file in group) and re.match(RULES["responses"][0].pattern, plain(name)):
-            columns = [file.raw.frame.rename(columns=str.strip)[name] for file in group]
-            if all(column.notna().all() and not column.duplicated().any() for column in columns):
-                table.items = [item for item in table.items if item.column != name]
-                return name
-    return None
-
-
-def _wave_labels(paths: Sequence[Path]) -> list[str]:
-    """Return the number in which the names of the files differ, or else the names."""
-    numbers = [re.findall(r"\d+", path.stem) for path in paths]
-    for parts in zip(*numbers, strict=False):
-        if len(set(parts)) == len(paths):
-            return list(parts)
-    return [path.stem for path in paths]
-
-
-def _where_asked(items: list[Guess], waves: dict[str, _File]) -> None:
+def _where_asked(items: list[Guess], waves: dict[str, pd.DataFrame]) -> None:
     """Name the waves of a column that not all have; two columns whose names differ in their number become one item."""
     for item in items:
-        labels = [label for label, file in waves.items() if item.column in file.headers]
+        labels = [label for label, frame in waves.items() if item.column in frame]
         if len(labels) < len(waves):
             item.column = dict.fromkeys(labels, item.column)
-    partial = [item for item in items if isinstance(item.column, dict)]
-    for item in partial:
-        apart = (other for other in partial if other is not item and not set(other.column) & set(item.column))
-        twins = [other for other in apart if _core(other) == _core(item)]
-        if len(twins) == 1 and item in items and twins[0] in items:
-            item.column = {**item.column, **twins[0].column}
+    partial: dict[str, list[Guess]] = {}
+    for item in (item for item in items if isinstance(item.column, dict)):
+        partial.setdefault(re.sub(r"^[a-z]*\d+", "", next(iter(item.column.values())).lower()), []).append(item)
+    for item, *twins in partial.values():
+        if len(twins) == 1 and not item.column.keys() & twins[0].column.keys():
+            item.column |= twins[0].column
             said = f"{' and '.join(item.column.values())} are taken for the same question in different waves"
-            item.doubts.append(Doubt("same question", said, (Answer("yes"),)))
+            item.doubts.append(Doubt("same question", said))
             item.doubts += [doubt for doubt in twins[0].doubts if doubt not in item.doubts]
-            for key in ("missing", "not_applicable"):
+            for key in GONE.values():
                 if both := dict.fromkeys([*item.given.get(key, ()), *twins[0].given.get(key, ())]):
                     item.given[key] = list(both)
             items.remove(twins[0])
 
 
-def _core(item: Guess) -> str:
-    """Return the name of a column without the number of its question."""
-    return re.sub(r"^[a-z]*\d+", "", next(iter(item.column.values())).lower())
+# -- tables ----------------------------------------------------------------------------------------------------------
 
 
-def _relative(path: Path, folder: Path) -> str:
-    """Return the path as a study file in `folder` names it."""
-    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+class Rule(NamedTuple):
+    """A key of a table: the first column whose name matches and whose cells pass is it."""
+
+    key: str
+    pattern: str
+    fits: str
+    reason: str
+    needed: bool = False
+    doubtful: bool = False
+
+
+RULES = {table: tuple(Rule(**row) for row in rows) for table, rows in PATTERNS["rules"].items()}
+FITS: dict[str, Callable[[Column, pd.DataFrame], bool]] = {
+    "any": lambda c, _: True,
+    "full": lambda c, _: c.filled == c.rows,
+    "once": lambda c, _: c.distinct == c.rows,
+    "repeats": lambda c, _: c.distinct < c.filled,
+    "few": lambda c, _: c.distinct <= FEW_WORDS,
+    "many": lambda c, _: c.distinct > FEW_WORDS,
+    "numeric": lambda c, _: c.numeric,
+    "seconds": lambda c, _: c.numeric and not c.texts,
+    "waves": lambda c, _: c.filled == c.rows and 1 < c.distinct <= 60,
+    "yes_no": lambda c, _: {text.casefold() for text in c.stored} <= YES_NO,
+    "moment": lambda c, _: c.dates is not None or c.says("moment") and _as_number(c),
+    "weight": lambda c, _: c.filled == c.rows and not c.texts and min(c.numbers) >= 0 and 0.5 < c.total / c.rows < 2,
+    "apart": lambda c, frame: c.filled == c.rows and not frame.drop_duplicates()[c.name].duplicated().any(),
+}
+
+
+def _as_number(column: Column) -> bool:
+    """Return whether dates are stored as numbers such as 19970101."""
+    return not column.texts and all(v % 1 == 0 and 19000101 <= v <= 21001231 for v in column.numbers)
+
+
+def _found(name: str, columns: list[Column], frame: pd.DataFrame) -> dict[Rule, Column]:
+    """Return the columns for which the rules of a table speak; names are looked at with their label, then alone."""
+    found: dict[Rule, Column] = {}
+    best = {"time": lambda c: c.distinct, "customer": lambda c: not re.search(r"\b(case|ticket)\b", c.words)}
+    for rule in RULES[name]:
+        free = [c for c in columns if c not in found.values()]
+        for words in (lambda c: c.words, lambda c: plain(c.name)):
+            named = [c for c in free if re.search(rule.pattern, words(c)) and FITS[rule.fits](c, frame)]
+            if named and rule not in found:
+                found[rule] = max(named, key=best.get(rule.key, lambda c: 0))
+    return found
+
+
+def _kind(columns: list[Column], frame: pd.DataFrame, kind: str | None, file: str) -> tuple[TableGuess, dict]:
+    """Return the table that the columns speak for, and the columns of its keys; `kind` is one that somebody named."""
+    rated = [c for c in columns if c.ratinglike]
+    verdict = any(c.says("recommend", "satisfied", "ease") for c in rated)
+    asks = verdict or sum(len(c.answers) >= 4 for c in rated) >= 3
+    for name in [kind] if kind else RULES:
+        found = _found(name, columns, frame)
+        lacking = [rule for rule in RULES[name] if rule.needed and rule not in found]
+        if lacking and kind:
+            told = "; ".join(f"{rule.key} ({rule.reason})" for rule in lacking)
+            raise StudyProblem(
+                f"{file} is to be {kind}, but no column is recognised as {told}; give that column such a name, or write "
+                "the table into study.yml"
+            )
+        unlike = (asks and name not in ("transactions", "responses")) or (name == "costs" and len(columns) > 6)
+        if not lacking and (kind or not unlike):
+            break
+    why = "the names and cells of the columns that it needs"
+    if name == "responses":
+        why = "ratings" if asks else "nothing speaks for payments, contacts, accounts, units or costs"
+    return TableGuess("", name=name, reasons=[f"named {kind}" if kind else why]), found
+
+
+def _put(table: TableGuess, found: dict[Rule, Column]) -> set[str]:
+    """Give the keys that were found, and what has to be said of their cells; return the columns that are used."""
+    used = set()
+    for rule, column in found.items():
+        dates = column.dates if rule.fits == "moment" else None
+        if dates and dates.format and rule.key != "time":
+            continue  # a table has one way to write dates, and this one is an item
+        used.add(column.name)
+        value = {"column": column.name, "type": "number"} if rule.key == "engagement" else column.name
+        table.give(rule.key, value, rule.reason, {} if rule.doubtful else None)
+        if rule.key == "time" and _as_number(column):
+            table.give("time_format", "%Y%m%d", f"{column.name} holds dates as numbers, year first")
+        elif rule.key == "time" and dates and dates.format:
+            other = {"month first": {"time_format": dates.other}} if dates.other else None
+            table.give("time_format", dates.format, f"how {column.name} is written: {dates.reason}", other)
+    if table.name not in ("transactions", "interactions"):
+        return used
+    needed = {rule.key: column for rule, column in found.items() if rule.needed}
+    if "amount" in needed and (negative := sum(n for v, n in needed["amount"].numbers.items() if v < 0)):
+        drop = {"no payments: drop these rows": {"negative": "drop"}}
+        table.give("negative", "returns", f"{negative} amounts are negative: money paid back?", drop)
+    if blank := ", ".join(f"{c.name} {c.rows - c.filled}" for c in needed.values() if c.filled < c.rows):
+        refuse = {"refuse the file until they are filled": {"missing": None}}
+        table.give("missing", "drop", f"rows are blank in what every row needs ({blank}): dropped and counted", refuse)
+    return used
+
+
+def guess_table(raw: RawTable, said: Said, *, file: str, kind: str | None = None) -> TableGuess:
+    """Return what table a file is, with its keys and its items; `said` is how it is read."""
+    labels, codes, missing = raw.meanings
+    of = {n: {"label": labels.get(n, ""), "labels": codes.get(n), "ranges": missing.get(n, ())} for n in raw.frame}
+    columns = [profile(name, raw.frame[name], **of[name]) for name in raw.frame]
+    left = _personal(raw)
+    rest = [c for c in columns if c.name not in left]
+    table, found = _kind(rest, raw.frame, kind, file)
+    for key, (value, reason, doubtful) in said.items():
+        table.given[key], table.why[key] = value, reason
+        table.doubts += [Doubt(key, f"{key} {value}: {reason}")] * doubtful
+    used = _put(table, found)
+    rest = [c for c in rest if c.name not in used]
+    if table.name == "responses":
+        left |= _aside(rest, raw.frame)
+    excluded, why = _excluded(columns, rest if table.name == "responses" else [])
+    if excluded:
+        table.give("exclude", excluded, why, {})
+    rest = [c for c in rest if c.name not in left]
+    table.left = [f"{name}: {why}" for name, why in left.items()]
+    wide = _wide(rest) if table.name == "responses" and "wave" not in table.given else {}
+    for stem, waves in wide.items():
+        first, *later = waves.values()
+        parts = ("numbers", "texts")
+        numbers, texts = (dict(sum((Counter(getattr(c, p)) for c in waves.values()), Counter())) for p in parts)
+        merged = replace(first, name=stem, rows=sum(c.rows for c in waves.values()), numbers=numbers, texts=texts)
+        rest = [merged if c is first else c for c in rest if c not in later]
+    table.waves = sorted({wave for waves in wide.values() for wave in waves})
+    table.items, empty = guess_items(rest)
+    table.left += empty
+    for item in (item for item in table.items if item.column in wide):
+        item.column = {wave: c.name for wave, c in wide[item.column].items()}
+        said = f"{', '.join(item.column.values())}: one question in {len(table.waves)} waves, and each row a person in each"
+        item.doubts.append(Doubt("waves", said))
+    _writing(table, columns)
+    return table
+
+
+def _wide(columns: list[Column]) -> dict[str, dict[str, Column]]:
+    """Return stem -> wave -> column for ratings that differ in a year or in the number of a wave, in all waves."""
+    asked: dict[str, dict[str, Column]] = {}
+    for column in columns:
+        if column.ratinglike and (found := WAVE.fullmatch(column.name.strip())):
+            asked.setdefault(found["stem"], {})[found["wave"]] = column
+    asked = {stem: found for stem, found in asked.items() if len(found) > 1}
+    waves = {wave for found in asked.values() for wave in found}
+    return asked if all(len(found) == len(waves) for found in asked.values()) else {}
+
+
+def _writing(table: TableGuess, columns: list[Column]) -> None:
+    """Write how most of the numbers are written as keys of the table; an item that differs says so itself."""
+    used = Counter(c.writing for c in columns if c.writing != Writing())
+    if not used:
+        return
+    common = used.most_common(1)[0][0]
+    example = next(c for c in columns if c.writing == common)
+    comma = {"decimal comma": {"thousands": None, "decimal": ","}}  # 1,250 may be a thousand and more, or 1.25
+    for key in ("thousands", "decimal"):
+        if (sign := getattr(common, key)) != getattr(Writing(), key):
+            reason = f"numbers such as those of {example.name} have {sign!r} as the sign of {key}"
+            table.give(key, sign, reason, comma if common == Writing(".", ",") else None)
+    for item in table.items:
+        own = item.stored.writing
+        if own != common and item.stored.numbers and (own != Writing() or not item.stored.whole):
+            item.given |= {key: getattr(own, key) for key in ("decimal", "thousands") if getattr(own, key)}
+
+
+def _personal(raw: RawTable) -> dict[str, str]:
+    """Return column -> why it names a person; names are looked at without the number of their question, labels too."""
+    found: dict[str, str] = {}
+    for name in raw.frame:
+        label = raw.meanings.labels.get(name, "")
+        headers = [re.sub(r"^[A-Za-z]\d+_?(?=[A-Za-z])", "", name), *[label] * (0 < len(label) <= 60)]
+        if why := next(filter(None, (find_identifier(header, raw.frame[name]) for header in headers)), None):
+            found[name] = f"names a person, {why}"
+    return found
+
+
+def _aside(columns: list[Column], frame: pd.DataFrame) -> dict[str, str]:
+    """Return the columns that are no question, and why.
+
+    They say how an answer came about, as does the number of the row, without a name; or a platform grouped in them the
+    answers of another: one group for 0-6, for 7-8 and for 9-10.
+    """
+    found = {}
+    groups = [c for c in columns if 1 < c.distinct <= 3]
+    for asked in (c for c in columns if c.ratinglike and max(c.numbers) == 10 and len(c.numbers) > 3):
+        band = pd.cut(pd.to_numeric(frame[asked.name], errors="coerce"), [-math.inf, 6, 8, math.inf])
+        for group in groups:
+            pairs = pd.DataFrame({"band": band, "group": frame[group.name]}).dropna().drop_duplicates()
+            same = pairs["band"].is_unique and pairs["group"].is_unique
+            if same and (len(pairs) == 3 or group.says("grouped")):
+                found[group.name] = (
+                    f"the groups that the platform made of {asked.name} (0-6, 7-8, 9-10), not a question"
+                )
+    for column in columns:
+        counted = column.name == "column 1" and column.distinct == column.rows and column.numeric and not column.texts
+        numbers = counted and max(column.numbers) <= column.rows < 2 * len(column.numbers)
+        if numbers or any(WORDS["bookkeeping"].match(plain(text)) for text in (column.name, column.label)):
+            found[column.name] = "how the answer came about, not a question"
+    return found
+
+
+def _excluded(columns: list[Column], marked: list[Column]) -> tuple[dict[str, list[str]], str]:
+    """Return the rows to leave out and why: what a platform marks as no finished answer of a respondent, and a row of totals.
+
+    A row of totals has a cell that says so, in a table in which a number is the sum of all others.
+    """
+    found, rows = {}, []
+    for column in marked:
+        marks = MARKS.get(column.name.lower()) or MARKS.get(plain(column.label or column.name), set())
+        if codes := [code for code in column.stored if code in marks]:
+            found[column.name] = codes
+            rows.append(f"{column.name}: {sum(column.stored[code] for code in codes)} rows")
+    why = f"previews, tests and unfinished answers ({', '.join(rows)})"
+    said = {c.name: [t] for c in columns for t, n in c.texts.items() if n == 1 and WORDS["total"].fullmatch(t)}
+    for column in columns if len(said) == 1 else ():
+        half = column.total / 2
+        if half and len(column.numbers) > 2 and any(math.isclose(half, v) for v in column.numbers):
+            return found | said, f"a row whose {column.name} is the sum of the others"
+    return found, why

@@ -31,93 +31,70 @@ def _text(path: Path, said: Said) -> Reading:
     encoding, doubt = detect(path)
     if encoding:
         said["encoding"] = encoding[0], doubt or "the byte-order mark says so", bool(doubt)
-    lines = _first_lines(path, Reading(encoding=encoding))
-    separator, why = _separator(lines, path)
-    if separator != ("\t" if path.suffix.lower() == ".tsv" else ","):
-        said["separator"] = separator, why, False
-    rows = [line.split() for line in lines] if separator == WHITESPACE else list(csv.reader(lines, delimiter=separator))
-    return Reading(encoding=encoding, separator=separator, header=_header(list(filter(None, rows)), said))
-
-
-def _header(rows: list[list[str]], said: Said, skipped: int = 0) -> tuple[str, ...]:
-    """Return what the header rows hold, below a title of so many rows."""
-    found, why, doubtful = header_of(rows[skipped:])
-    if (header := ("ignore",) * skipped + found) != ("name",):
-        title = f"a title stands over the first {skipped} rows" if skipped else ""
-        said["header"] = list(header) or "none", " and ".join(filter(None, (title, why))), doubtful
-    return header
-
-
-def _first_lines(path: Path, reading: Reading) -> list[str]:
-    with utf8(path, reading).lines() as stream:
+    with utf8(path, Reading(encoding=encoding)).lines() as stream:
         text = stream.read(1 << 20)
     if "\0" in text[:1000]:
         raise StudyProblem(f"{path.name} holds zero bytes and is no text file")
-    lines = [line for line in text.splitlines(keepends=True) if line.strip()]
-    return lines[:2000]
+    lines = [line for line in text.splitlines(keepends=True) if line.strip()][:2000]
+    separator, why, rows = _separator(lines, path)
+    if separator != ("\t" if path.suffix.lower() == ".tsv" else ","):
+        said["separator"] = separator, why, False
+    return Reading(encoding=encoding, separator=separator, header=_header(list(filter(None, rows)), said))
 
 
-def _separator(lines: list[str], path: Path) -> tuple[str, str]:
-    """Return the separator that cuts the rows into the same number of cells, more than one."""
-    scores = {}
-    for separator in SEPARATORS:
-        try:
-            widths = [len(row) for row in csv.reader(lines, delimiter=separator) if row][:LOOKED_AT]
-        except csv.Error:
-            continue
-        width, times = Counter(widths).most_common(1)[0] if widths else (1, 0)
-        if width > 1 and times >= 0.8 * len(widths):
-            scores[separator] = (widths[0] == width, times / len(widths), width)
+def _separator(lines: list[str], path: Path) -> tuple[str, str, list[list[str]]]:
+    """Return the separator that cuts the rows into the same number of cells, more than one; why, and the rows."""
+    cut = {separator: list(csv.reader(lines, delimiter=separator)) for separator in SEPARATORS}
+    cut[WHITESPACE], scores = [line.split() for line in lines], {}
+    for separator, rows in cut.items():
+        widths = [len(row) for row in rows if row][:LOOKED_AT]
+        width, times = Counter(widths).most_common(1)[0]
+        signed, share = separator != WHITESPACE, times / len(widths)
+        if width > 1 and share >= (0.8 if signed else 0.95):
+            scores[separator] = signed, widths[0] == width, share, width
     if scores:
         best = max(scores, key=scores.get)
-        return best, f"it cuts every row into {scores[best][2]} cells"
-    widths = Counter(len(line.split()) for line in lines[:LOOKED_AT])
-    width, times = widths.most_common(1)[0]
-    if width > 1 and times >= 0.95 * sum(widths.values()):
-        return WHITESPACE, f"runs of spaces cut every row into {width} cells"
+        signed, *_, width = scores[best]
+        return best, f"{'it cuts' if signed else 'runs of spaces cut'} every row into {width} cells", cut[best]
     if not any(separator in line for line in lines for separator in SEPARATORS):
-        return ",", "there is one column"
+        return ",", "there is one column", cut[","]
     raise StudyProblem(
         f"{path.name} holds no table that can be recognised: no separator (comma, semicolon, tab, bar, spaces) cuts its "
         "lines into the same number of cells"
     )
 
 
-def header_of(rows: list[list[str]]) -> tuple[tuple[str, ...], str, bool]:
-    """Return what the first rows of a table hold, why, and whether that is doubtful."""
+def _header(rows: list[list[str]], said: Said, skipped: int = 0) -> tuple[str, ...]:
+    """Return what the header rows hold, below a title of so many rows."""
+    rows = rows[skipped:]
     first, second, third = [[cell.strip() for cell in row] for row in (*rows[:3], [], [])[:3]]
     more, options = len(rows) > 2, ("question", "option")
-    numbers = len(rows) > 1 and first and all(NUMBER.fullmatch(cell) for cell in first)
+    numbers = len(rows) > 1 and first and all(map(NUMBER.fullmatch, first))
     unoptioned = more and sum(cell.lower() in NO_OPTION for cell in second) > 0.3 * len(second)
-    monkey = "the second row holds what SurveyMonkey writes under questions without options"
+    under = [cell for cell, above in zip(second[1:], first[1:], strict=False) if not above]
+    named = sum(bool(cell) and not NUMBER.fullmatch(cell) for cell in under)
+    below = [[row[i].strip() for row in rows[2:LOOKED_AT] if row[i:] and row[i].strip()] for i in range(len(second))]
+    counted = [
+        cell for cell, column in zip(second, below, strict=True) if column and all(map(NUMBER.fullmatch, column))
+    ]
+    told = counted and all(cell and not NUMBER.fullmatch(cell) for cell in counted) and len(set(first)) == len(first)
     known = (
         (more and sum("ImportId" in cell for cell in third) > len(third) / 2, ("name", "label", "ignore"),
          "the third row holds the import ids of Qualtrics", False),
         (numbers, (), "the first row holds nothing but numbers", True),
-        (unoptioned, options, monkey, False),
-        (more and _continued(first, second), options, "the first row is blank where the second goes on naming columns", False),
-        (more and _described(first, second, rows[2:LOOKED_AT]), ("name", "label"),
+        (unoptioned, options, "the second row holds what SurveyMonkey writes under questions without options", False),
+        (more and len(under) > 1 and named >= 0.8 * len(under), options,
+         "the first row is blank where the second goes on naming columns", False),
+        (more and told, ("name", "label"),
          "the second row holds words where the rows below hold numbers", not first[:1] or not first[0].startswith("V1")),
+        (True, ("name",), "", False),
     )  # fmt: skip
-    return next((found for holds, *found in known if holds), (("name",), "", False))
-
-
-def _continued(first: list[str], second: list[str]) -> bool:
-    inner = [i for i, cell in enumerate(first) if not cell and i < len(second) and i > 0]
-    named = [i for i in inner if second[i].strip() and not NUMBER.fullmatch(second[i].strip())]
-    return len(inner) >= 2 and len(named) >= 0.8 * len(inner)
-
-
-def _described(first: list[str], second: list[str], below: list[list[str]]) -> bool:
-    """Return whether the second row describes the columns: words over columns that hold only numbers."""
-    over = 0
-    numeric = 0
-    for i, cell in enumerate(second):
-        filled = [row[i].strip() for row in below if i < len(row) and row[i].strip()]
-        if filled and all(NUMBER.fullmatch(value) for value in filled):
-            numeric += 1
-            over += bool(cell.strip()) and not NUMBER.fullmatch(cell.strip())
-    return numeric > 0 and over == numeric and over >= min(2, numeric) and len(set(first)) == len(first)
+    header, why, doubtful = next(found for holds, *found in known if holds)
+    header = ("ignore",) * skipped + header
+    if header != ("name",):
+        title = f"a title stands over the first {skipped} rows" if skipped else ""
+        said["header"] = list(header) or "none", " and ".join(filter(None, (title, why))), doubtful
+    return header
 
 
 def _excel(path: Path, said: Said) -> Reading:
