@@ -185,10 +185,8 @@ def intervals(ax, names, estimate, low, high, *, colour=PALETTE[0], offset: floa
 
 
 def forest(table, value: str, *, names, low=None, high=None, marked=None, unit="", title="", line=None, ax=None):
-    """Draw one dot with its interval per row, first row on top, and return the Axes.
-
-    Intervals stand in ``value_low`` and ``value_high`` unless `low` and `high` name other columns; rows not `marked` are
-    grey; a dashed `line` marks the whole, or no difference. The `unit` stands below the axis, the finding above it.
+    """Draw one dot with its interval (``value_low`` to ``value_high``, or columns `low` and `high`) per row, the first on
+    top, and return the Axes; rows not `marked` are grey; a dashed `line` marks the whole, or no difference.
     """
     ax = axes_or_new(ax, rows=len(table))
     if line is not None:
@@ -201,9 +199,8 @@ def forest(table, value: str, *, names, low=None, high=None, marked=None, unit="
 
 
 def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None, marked=(), unit="", title="", ax=None):
-    """Draw a value by wave, one line a level of `by`, each named at its end; those `marked` in colour, others grey.
-
-    `table` has the waves in order of time in its column ``wave``; intervals are bands.
+    """Draw a value by wave, in the order of rows, one line a level of `by`, each named at its end; intervals are bands,
+    lines not `marked` grey.
     """
     room, waves = WIDE / _page["across"], list(dict.fromkeys(table["wave"]))
     parts = [("", table)] if by is None else list(table.groupby(by, sort=False, observed=True))

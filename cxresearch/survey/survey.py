@@ -129,10 +129,7 @@ class Table:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Survey:
-    """One row per answer or per customer, with the design, labels, scales, order of waves and floor; see `as_survey`.
-
-    ``table`` is the DataFrame of the rows in view; ``where`` takes a domain, which keeps its design.
-    """
+    """One row per answer or per customer, with the design, labels, scales, order of waves and floor; see `as_survey`."""
 
     rows: pd.DataFrame = field()  # every row, of the domain or not
     weight: str | None = None
@@ -166,8 +163,7 @@ class Survey:
         named = [column for name in COLUMNS for column in np.atleast_1d(getattr(self, name)).tolist()]
         if len(self.rows) or any(column not in self.rows for column in filter(None, named)):
             require_columns(self.rows, *named, where="the survey")
-        none = self.population is not None and not self.population > 0
-        say.refuse_if(none, "population", population=self.population)
+        say.refuse_if(self.population is not None and not self.population > 0, "population", population=self.population)
         if self.waves is not None:
             object.__setattr__(self, "waves", tuple(self.waves))
             say.refuse_if(self.wave is None, "waves_of_nothing")
@@ -288,7 +284,7 @@ class Survey:
         levels = [c.categories.tolist() for c in columns.values()] or [[0]]
         keys = pd.MultiIndex.from_product(levels, names=[*columns] or [0]).to_frame(index=False)[list(columns)]
         equal = bool(np.all(weights[rows] == weights[rows[0]]))
-        design = self._design(rows, equal)
+        design = self._design(rows)
         plain = equal and not (self.strata or self.cluster or self.fpc or design["margins"]) and self.domain is None
         closed = None if self.min_base <= 1 else partial(hidden_of, self, by=by, wave=wave, of=of)
         return Sample(
@@ -308,7 +304,7 @@ class Survey:
             raise DataProblem(say("bad_weight", weight=self.weight, bad=bad.size, n=n, first=bad[0]))
         return values
 
-    def _design(self, rows: np.ndarray, equal: bool) -> dict:
+    def _design(self, rows: np.ndarray) -> dict:
         """Return units, places and raked margins: of the rows alone, or, in a domain, of every row with weight."""
         if isinstance(self.cluster, tuple):
             raise DataProblem(say("two_clusters", names=" and ".join(self.cluster)))
@@ -320,7 +316,6 @@ class Survey:
         drawn = self.arrays(at, whole, DESIGN[1:])
         margins = tuple(pd.factorize(whole[c].to_numpy()[at])[0] for c in raked_on(whole.iloc[at], self.weight))
         margin_weights = whole[self.weight].to_numpy(float)[at] if margins else None
-        margin_weights = np.ones(len(at)) if margins and equal and place is None else margin_weights
         return dict(units=sampling_units(len(at), **drawn), place=place, margins=margins, margin_weights=margin_weights)
 
     def arrays(self, rows, table=None, names=DESIGN) -> dict[str, np.ndarray | None]:
