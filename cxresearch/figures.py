@@ -86,28 +86,25 @@ def for_phones(plot):
     """Return the figure that `plot` draws in the width of a phone, its words on more lines."""
     _page["across"] = NARROW
     try:
-        figure = plot().figure
-        for ax in figure.axes:
-            ax.set_xlabel(wrap(ax.get_xlabel().replace("\n", " "), 60, 3))
-            figure.suptitle(ax.get_title("left"), x=0, ha="left", fontsize=TITLE)  # above the names of rows, too
-            below = ax.unit.get_text().count("\n") + 1 if hasattr(ax, "unit") else 0
-            ax.set_title(" " * bool(below), loc="left", fontsize=1, pad=14 * below)
-            if isinstance(ax.yaxis.get_major_locator(), FixedLocator):  # rows with names
-                lines = [text.get_text().count("\n") + 1 for text in ax.get_yticklabels()]
-                height = max(1.2 * figure.get_figheight(), 1.5 + 0.18 * len(lines) * max(lines, default=0))
-                figure.set_figheight(height)
+        figure = (ax := plot()).figure
+        ax.set_xlabel(wrap(ax.get_xlabel().replace("\n", " "), 60, 3))
     finally:
         _page["across"] = WIDE
+    figure.suptitle(ax.get_title("left"), x=0, ha="left", fontsize=TITLE)  # above the names of rows, too
+    below = ax.unit.get_text().count("\n") + 1 if hasattr(ax, "unit") else 0
+    ax.set_title(" " * bool(below), loc="left", fontsize=1, pad=14 * below)
+    if isinstance(ax.yaxis.get_major_locator(), FixedLocator):  # rows with names
+        lines = [text.get_text().count("\n") + 1 for text in ax.get_yticklabels()]
+        figure.set_figheight(max(1.2 * figure.get_figheight(), 1.5 + 0.18 * len(lines) * max(lines, default=0)))
     figure.set_dpi(2 * figure.dpi)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # what is laid out need not be so again
-    for ax in figure.axes:
-        if hasattr(ax, "unit"):
-            ax.unit.set_x(-ax.bbox.x0 / ax.bbox.width)
-        names = [text.get_window_extent() for text in ax.get_xticklabels() if text.get_text()]
-        if any(one.x1 + 8 > other.x0 for one, other in zip(names, names[1:])):
-            ax.tick_params(axis="x", labelrotation=90)
-            figure.set_layout_engine("constrained")
+    if below:
+        ax.unit.set_x(-ax.bbox.x0 / ax.bbox.width)
+    names = [text.get_window_extent() for text in ax.get_xticklabels() if text.get_text()]
+    if any(one.x1 + 8 > other.x0 for one, other in zip(names, names[1:])):
+        ax.tick_params(axis="x", labelrotation=90)
+        figure.set_layout_engine("constrained")
     return figure
 
 
