@@ -399,24 +399,24 @@ class _Condition(NamedTuple):
         if (compare := COMPARED.get(type(op))) is None:
             raise self.refuse("compares by something other than == != < <= > >= in")
         sides = [self.side(left), self.side(right)]
-        columns = [side for side in sides if isinstance(side, pd.Series)]
-        value, column = sides[isinstance(sides[0], pd.Series)], (columns or [None])[0]
-        if columns and not any(map(_no_number, sides)):
+        column, value = sides if isinstance(sides[0], pd.Series) else sides[::-1]
+        if isinstance(column, pd.Series) and all(map(_is_number, sides)):
             return compare(*(side.astype("Float64") if isinstance(side, pd.Series) else float(side) for side in sides))
-        if len(columns) == 1 and is_datetime64_any_dtype(column):
-            if not pd.isna(when := pd.to_datetime(value if isinstance(value, str) else None, errors="coerce")):
-                when = when if column.dt.tz is None or when.tzinfo else when.tz_localize(column.dt.tz)
-                return compare(*(when if s is value else s for s in sides)).astype("boolean").mask(column.isna())
-        elif len(columns) == 1 and _no_number(column) and compare in (operator.eq, operator.ne):
-            codes, levels = pd.factorize(column)
-            equal = np.array([plain_text(level) == plain_text(value) for level in levels] + [False])
-            if not equal.any():
-                known = dict(column=column.name, value=value, nearest=nearest(value, self.shown(column.name)))
-                raise DataProblem(say("never_holds", condition=self.condition, **known))
-            return compare(pd.Series(equal[codes], column.index, dtype="boolean").mask(codes < 0), True)
+        if isinstance(column, pd.Series) and not isinstance(value, pd.Series):
+            if is_datetime64_any_dtype(column):
+                if not pd.isna(when := pd.to_datetime(value if isinstance(value, str) else None, errors="coerce")):
+                    when = when if column.dt.tz is None or when.tzinfo else when.tz_localize(column.dt.tz)
+                    return compare(*(when if s is value else s for s in sides)).astype("boolean").mask(column.isna())
+            elif not is_numeric_dtype(column) and compare in (operator.eq, operator.ne):
+                codes, levels = pd.factorize(column)
+                equal = np.array([plain_text(level) == plain_text(value) for level in levels] + [False])
+                if not equal.any():
+                    known = dict(column=column.name, value=value, nearest=nearest(value, self.shown(column.name)))
+                    raise DataProblem(say("never_holds", condition=self.condition, **known))
+                return compare(pd.Series(equal[codes], column.index, dtype="boolean").mask(codes < 0), True)
         both = f"{ast.unparse(left)} with {ast.unparse(right)}"
         raise self.refuse(f"compares {both}; numbers go with numbers, a date with '2024-03-31', a text by == != or in")
 
 
-def _no_number(side) -> bool:
-    return isinstance(side, str) or isinstance(side, pd.Series) and not is_numeric_dtype(side)
+def _is_number(side) -> bool:
+    return is_numeric_dtype(side) if isinstance(side, pd.Series) else not isinstance(side, str)
