@@ -340,14 +340,12 @@ def rows_where(table: pd.DataFrame, condition: str, *, shown=lambda column: ()) 
     """Return which rows of `table` meet `condition`, (N,) bool; a comparison with a missing value is not met, nor is
     its opposite. A name that is no identifier stands in backticks; `shown`: the values of a column that a message may name.
     """
-    names = re.findall(r"`([^`]+)`", condition := str(condition).strip())
-    quoted = {f"_column_{i}": name for i, name in enumerate(names)}
-    places = iter(quoted)
+    quoted = re.sub(r"`([^`]+)`", lambda name: f"_[{name[1]!r}]", condition := str(condition).strip())
     try:
-        tree = ast.parse(re.sub(r"`([^`]+)`", lambda found: next(places), condition), mode="eval")
+        tree = ast.parse(quoted, mode="eval")
     except SyntaxError as error:
         raise DataProblem(say("unreadable", condition=condition, why=error.msg)) from None
-    return _Condition(table, condition, quoted, shown).truth(tree.body).fillna(False).to_numpy(dtype=bool)
+    return _Condition(table, condition, shown).truth(tree.body).fillna(False).to_numpy(dtype=bool)
 
 
 class _Condition(NamedTuple):
@@ -355,7 +353,6 @@ class _Condition(NamedTuple):
 
     table: pd.DataFrame
     condition: str
-    quoted: Mapping[str, str]
     shown: Callable
 
     def refuse(self, why: str) -> DataProblem:
@@ -363,18 +360,16 @@ class _Condition(NamedTuple):
 
     def side(self, node):
         """Return a column, or the value of a number or a text."""
-        if isinstance(node, ast.Name):
-            asked = plain_text(self.quoted.get(node.id, node.id))
-            name = next((c for c in self.table.columns if plain_text(c) == asked), asked)
-            require_columns(self.table, name, where="the survey")
-            return self.table[name]
-        try:
-            value = ast.literal_eval(node)
-        except (TypeError, ValueError):
-            value = None
-        if not isinstance(value, (int, float, str)):
-            raise self.refuse(f"holds {ast.unparse(node)!r} where a column or a constant belongs")
-        return value
+        match node:
+            case ast.Name(id=name) | ast.Subscript(value=ast.Name(id="_"), slice=ast.Constant(value=name)):
+                column = next((c for c in self.table.columns if plain_text(c) == plain_text(name)), name)
+                require_columns(self.table, column, where="the survey")
+                return self.table[column]
+            case ast.Constant(value=int() | float() | str() as value):
+                return value
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+                return -value
+        raise self.refuse(f"holds {ast.unparse(node)!r} where a column or a constant belongs")
 
     def truth(self, node) -> pd.Series:
         """Return whether each row meets `node`: true, false, or missing."""
@@ -385,7 +380,7 @@ class _Condition(NamedTuple):
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
             return reduce(operator.and_, map(self.compared, sides, node.ops, sides[1:]))
-        if isinstance(node, ast.Name) and is_bool_dtype(self.side(node)):
+        if isinstance(node, (ast.Name, ast.Subscript)) and is_bool_dtype(self.side(node)):
             return self.side(node).astype("boolean")
         raise self.refuse(f"holds {ast.unparse(node)!r}, which is no comparison")
 
