@@ -86,28 +86,25 @@ def for_phones(plot):
     """Return the figure that `plot` draws in the width of a phone, its words on more lines."""
     _page["across"] = NARROW
     try:
-        figure = plot().figure
-        for ax in figure.axes:
-            ax.set_xlabel(wrap(ax.get_xlabel().replace("\n", " "), 60, 3))
-            figure.suptitle(ax.get_title("left"), x=0, ha="left", fontsize=TITLE)  # above the names of rows, too
-            below = ax.unit.get_text().count("\n") + 1 if hasattr(ax, "unit") else 0
-            ax.set_title(" " * bool(below), loc="left", fontsize=1, pad=14 * below)
-            if isinstance(ax.yaxis.get_major_locator(), FixedLocator):  # rows with names
-                lines = [text.get_text().count("\n") + 1 for text in ax.get_yticklabels()]
-                height = max(1.2 * figure.get_figheight(), 1.5 + 0.18 * len(lines) * max(lines, default=0))
-                figure.set_figheight(height)
+        figure = (ax := plot()).figure
+        ax.set_xlabel(wrap(ax.get_xlabel().replace("\n", " "), 60, 3))
     finally:
         _page["across"] = WIDE
+    figure.suptitle(ax.get_title("left"), x=0, ha="left", fontsize=TITLE)  # above the names of rows, too
+    below = ax.unit.get_text().count("\n") + 1 if hasattr(ax, "unit") else 0
+    ax.set_title(" " * bool(below), loc="left", fontsize=1, pad=14 * below)
+    if isinstance(ax.yaxis.get_major_locator(), FixedLocator):  # rows with names
+        lines = [text.get_text().count("\n") + 1 for text in ax.get_yticklabels()]
+        figure.set_figheight(max(1.2 * figure.get_figheight(), 1.5 + 0.18 * len(lines) * max(lines, default=0)))
     figure.set_dpi(2 * figure.dpi)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # what is laid out need not be so again
-    for ax in figure.axes:
-        if hasattr(ax, "unit"):
-            ax.unit.set_x(-ax.bbox.x0 / ax.bbox.width)
-        names = [text.get_window_extent() for text in ax.get_xticklabels() if text.get_text()]
-        if any(one.x1 + 8 > other.x0 for one, other in zip(names, names[1:])):
-            ax.tick_params(axis="x", labelrotation=90)
-            figure.set_layout_engine("constrained")
+    if below:
+        ax.unit.set_x(-ax.bbox.x0 / ax.bbox.width)
+    names = [text.get_window_extent() for text in ax.get_xticklabels() if text.get_text()]
+    if any(one.x1 + 8 > other.x0 for one, other in zip(names, names[1:])):
+        ax.tick_params(axis="x", labelrotation=90)
+        figure.set_layout_engine("constrained")
     return figure
 
 
@@ -185,10 +182,8 @@ def intervals(ax, names, estimate, low, high, *, colour=PALETTE[0], offset: floa
 
 
 def forest(table, value: str, *, names, low=None, high=None, marked=None, unit="", title="", line=None, ax=None):
-    """Draw one dot with its interval per row, first row on top, and return the Axes.
-
-    Intervals stand in ``value_low`` and ``value_high`` unless `low` and `high` name other columns; rows not `marked` are
-    grey; a dashed `line` marks the whole, or no difference. The `unit` stands below the axis, the finding above it.
+    """Draw one dot with its interval (``value_low`` to ``value_high``, or columns `low` and `high`) per row, the first on
+    top, and return the Axes; rows not `marked` are grey; a dashed `line` marks the whole, or no difference.
     """
     ax = axes_or_new(ax, rows=len(table))
     if line is not None:
@@ -201,9 +196,8 @@ def forest(table, value: str, *, names, low=None, high=None, marked=None, unit="
 
 
 def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None, marked=(), unit="", title="", ax=None):
-    """Draw a value by wave, one line a level of `by`, each named at its end; those `marked` in colour, others grey.
-
-    `table` has the waves in order of time in its column ``wave``; intervals are bands.
+    """Draw a value by wave, in the order of rows, one line a level of `by`, each named at its end; intervals are bands,
+    lines not `marked` grey.
     """
     room, waves = WIDE / _page["across"], list(dict.fromkeys(table["wave"]))
     parts = [("", table)] if by is None else list(table.groupby(by, sort=False, observed=True))

@@ -60,10 +60,7 @@ GLOSSARY: dict[str, Column] = {}  # of every table of every finding; units stand
 
 @cache
 def words(package: str) -> Words:
-    """Return the sentences in the ``words.toml`` of a package, its columns being added to the glossary.
-
-    A column that has another meaning elsewhere is refused: a name means one thing in the whole of cxresearch.
-    """
+    """Return the sentences of a package's ``words.toml``; its columns join the glossary, where a name means one thing."""
     found = tomllib.loads(Path(sys.modules[package].__file__).with_name("words.toml").read_text(encoding="utf-8"))
     for name, entry in found["columns"].items():
         if GLOSSARY.setdefault(name, Column(*entry)) != Column(*entry):
@@ -91,9 +88,7 @@ def _marked(plot):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Finding(ABC):
-    """What an analysis found; subclasses add `sentence` and `plot`. Its `id` names the question and holds no number, so
-    that two runs can be compared.
-    """
+    """What an analysis found; its `id` names the question and holds no number, so that two runs can be compared."""
 
     function: str  # the question: the public function,
     outcome: str  # what was measured,

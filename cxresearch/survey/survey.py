@@ -129,10 +129,7 @@ class Table:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Survey:
-    """One row per answer or per customer, with the design, labels, scales, order of waves and floor; see `as_survey`.
-
-    ``table`` is the DataFrame of the rows in view; ``where`` takes a domain, which keeps its design.
-    """
+    """One row per answer or per customer, with the design, labels, scales, order of waves and floor; see `as_survey`."""
 
     rows: pd.DataFrame = field()  # every row, of the domain or not
     weight: str | None = None
@@ -166,8 +163,7 @@ class Survey:
         named = [column for name in COLUMNS for column in np.atleast_1d(getattr(self, name)).tolist()]
         if len(self.rows) or any(column not in self.rows for column in filter(None, named)):
             require_columns(self.rows, *named, where="the survey")
-        none = self.population is not None and not self.population > 0
-        say.refuse_if(none, "population", population=self.population)
+        say.refuse_if(self.population is not None and not self.population > 0, "population", population=self.population)
         if self.waves is not None:
             object.__setattr__(self, "waves", tuple(self.waves))
             say.refuse_if(self.wave is None, "waves_of_nothing")
@@ -288,7 +284,7 @@ class Survey:
         levels = [c.categories.tolist() for c in columns.values()] or [[0]]
         keys = pd.MultiIndex.from_product(levels, names=[*columns] or [0]).to_frame(index=False)[list(columns)]
         equal = bool(np.all(weights[rows] == weights[rows[0]]))
-        design = self._design(rows, equal)
+        design = self._design(rows)
         plain = equal and not (self.strata or self.cluster or self.fpc or design["margins"]) and self.domain is None
         closed = None if self.min_base <= 1 else partial(hidden_of, self, by=by, wave=wave, of=of)
         return Sample(
@@ -308,7 +304,7 @@ class Survey:
             raise DataProblem(say("bad_weight", weight=self.weight, bad=bad.size, n=n, first=bad[0]))
         return values
 
-    def _design(self, rows: np.ndarray, equal: bool) -> dict:
+    def _design(self, rows: np.ndarray) -> dict:
         """Return units, places and raked margins: of the rows alone, or, in a domain, of every row with weight."""
         if isinstance(self.cluster, tuple):
             raise DataProblem(say("two_clusters", names=" and ".join(self.cluster)))
@@ -320,7 +316,6 @@ class Survey:
         drawn = self.arrays(at, whole, DESIGN[1:])
         margins = tuple(pd.factorize(whole[c].to_numpy()[at])[0] for c in raked_on(whole.iloc[at], self.weight))
         margin_weights = whole[self.weight].to_numpy(float)[at] if margins else None
-        margin_weights = np.ones(len(at)) if margins and equal and place is None else margin_weights
         return dict(units=sampling_units(len(at), **drawn), place=place, margins=margins, margin_weights=margin_weights)
 
     def arrays(self, rows, table=None, names=DESIGN) -> dict[str, np.ndarray | None]:
@@ -345,14 +340,12 @@ def rows_where(table: pd.DataFrame, condition: str, *, shown=lambda column: ()) 
     """Return which rows of `table` meet `condition`, (N,) bool; a comparison with a missing value is not met, nor is
     its opposite. A name that is no identifier stands in backticks; `shown`: the values of a column that a message may name.
     """
-    names = re.findall(r"`([^`]+)`", condition := str(condition).strip())
-    quoted = {f"_column_{i}": name for i, name in enumerate(names)}
-    places = iter(quoted)
+    quoted = re.sub(r"`([^`]+)`", lambda name: f"_[{name[1]!r}]", condition := str(condition).strip())
     try:
-        tree = ast.parse(re.sub(r"`([^`]+)`", lambda found: next(places), condition), mode="eval")
+        tree = ast.parse(quoted, mode="eval")
     except SyntaxError as error:
         raise DataProblem(say("unreadable", condition=condition, why=error.msg)) from None
-    return _Condition(table, condition, quoted, shown).truth(tree.body).fillna(False).to_numpy(dtype=bool)
+    return _Condition(table, condition, shown).truth(tree.body).fillna(False).to_numpy(dtype=bool)
 
 
 class _Condition(NamedTuple):
@@ -360,7 +353,6 @@ class _Condition(NamedTuple):
 
     table: pd.DataFrame
     condition: str
-    quoted: Mapping[str, str]
     shown: Callable
 
     def refuse(self, why: str) -> DataProblem:
@@ -368,18 +360,16 @@ class _Condition(NamedTuple):
 
     def side(self, node):
         """Return a column, or the value of a number or a text."""
-        if isinstance(node, ast.Name):
-            asked = plain_text(self.quoted.get(node.id, node.id))
-            name = next((c for c in self.table.columns if plain_text(c) == asked), asked)
-            require_columns(self.table, name, where="the survey")
-            return self.table[name]
-        try:
-            value = ast.literal_eval(node)
-        except (TypeError, ValueError):
-            value = None
-        if not isinstance(value, (int, float, str)):
-            raise self.refuse(f"holds {ast.unparse(node)!r} where a column or a constant belongs")
-        return value
+        match node:
+            case ast.Name(id=name) | ast.Subscript(value=ast.Name(id="_"), slice=ast.Constant(value=name)):
+                column = next((c for c in self.table.columns if plain_text(c) == plain_text(name)), name)
+                require_columns(self.table, column, where="the survey")
+                return self.table[column]
+            case ast.Constant(value=int() | float() | str() as value):
+                return value
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+                return -value
+        raise self.refuse(f"holds {ast.unparse(node)!r} where a column or a constant belongs")
 
     def truth(self, node) -> pd.Series:
         """Return whether each row meets `node`: true, false, or missing."""
@@ -390,7 +380,7 @@ class _Condition(NamedTuple):
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
             return reduce(operator.and_, map(self.compared, sides, node.ops, sides[1:]))
-        if isinstance(node, ast.Name) and is_bool_dtype(self.side(node)):
+        if isinstance(node, (ast.Name, ast.Subscript)) and is_bool_dtype(self.side(node)):
             return self.side(node).astype("boolean")
         raise self.refuse(f"holds {ast.unparse(node)!r}, which is no comparison")
 
@@ -404,24 +394,24 @@ class _Condition(NamedTuple):
         if (compare := COMPARED.get(type(op))) is None:
             raise self.refuse("compares by something other than == != < <= > >= in")
         sides = [self.side(left), self.side(right)]
-        columns = [side for side in sides if isinstance(side, pd.Series)]
-        value, column = sides[isinstance(sides[0], pd.Series)], (columns or [None])[0]
-        if columns and not any(map(_no_number, sides)):
+        column, value = sides if isinstance(sides[0], pd.Series) else sides[::-1]
+        if isinstance(column, pd.Series) and all(map(_is_number, sides)):
             return compare(*(side.astype("Float64") if isinstance(side, pd.Series) else float(side) for side in sides))
-        if len(columns) == 1 and is_datetime64_any_dtype(column):
-            if not pd.isna(when := pd.to_datetime(value if isinstance(value, str) else None, errors="coerce")):
-                when = when if column.dt.tz is None or when.tzinfo else when.tz_localize(column.dt.tz)
-                return compare(*(when if s is value else s for s in sides)).astype("boolean").mask(column.isna())
-        elif len(columns) == 1 and _no_number(column) and compare in (operator.eq, operator.ne):
-            codes, levels = pd.factorize(column)
-            equal = np.array([plain_text(level) == plain_text(value) for level in levels] + [False])
-            if not equal.any():
-                known = dict(column=column.name, value=value, nearest=nearest(value, self.shown(column.name)))
-                raise DataProblem(say("never_holds", condition=self.condition, **known))
-            return compare(pd.Series(equal[codes], column.index, dtype="boolean").mask(codes < 0), True)
+        if isinstance(column, pd.Series) and not isinstance(value, pd.Series):
+            if is_datetime64_any_dtype(column):
+                if not pd.isna(when := pd.to_datetime(value if isinstance(value, str) else None, errors="coerce")):
+                    when = when if column.dt.tz is None or when.tzinfo else when.tz_localize(column.dt.tz)
+                    return compare(*(when if s is value else s for s in sides)).astype("boolean").mask(column.isna())
+            elif not is_numeric_dtype(column) and compare in (operator.eq, operator.ne):
+                codes, levels = pd.factorize(column)
+                equal = np.array([plain_text(level) == plain_text(value) for level in levels] + [False])
+                if not equal.any():
+                    known = dict(column=column.name, value=value, nearest=nearest(value, self.shown(column.name)))
+                    raise DataProblem(say("never_holds", condition=self.condition, **known))
+                return compare(pd.Series(equal[codes], column.index, dtype="boolean").mask(codes < 0), True)
         both = f"{ast.unparse(left)} with {ast.unparse(right)}"
         raise self.refuse(f"compares {both}; numbers go with numbers, a date with '2024-03-31', a text by == != or in")
 
 
-def _no_number(side) -> bool:
-    return isinstance(side, str) or isinstance(side, pd.Series) and not is_numeric_dtype(side)
+def _is_number(side) -> bool:
+    return is_numeric_dtype(side) if isinstance(side, pd.Series) else not isinstance(side, str)

@@ -3,7 +3,6 @@
 import re
 import tomllib
 import unicodedata
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,22 +38,20 @@ KNOWN = {  # word -> its kind and value
 
 def _span(words: Sequence[str]) -> tuple[set | None, int, int] | None:
     """Return (None, first month since year 0, months) that words name, or (unit, number, 1) without a year; None if none."""
-    found = defaultdict(list)
-    for word in words:
-        kind = "years" if re.fullmatch(YEAR, word) else "numbers" if word.isdigit() else "unknown"
-        kind, value = (kind, int(word)) if word.isdigit() else KNOWN.get(word, (kind, 0))
-        found[kind].append(value)
-    years, months, numbers, units = found["years"], found["months"], found["numbers"], set(found["units"])
-    if found["unknown"] or len(years) > 1 or len(months) + len(numbers) > 1:
-        return None
-    if not years:
-        return (units, numbers[0], 1) if numbers else None
-    if len(units) != len(numbers):
-        return None
-    if not numbers:
-        return (None, 12 * years[0] + months[0] - 1, 1) if months else (None, 12 * years[0], 12)
-    length = units.pop()
-    return (None, 12 * years[0] + length * (numbers[0] - 1), length) if 1 <= numbers[0] <= 12 // length else None
+    numbers = [word for word in words if word.isdecimal()]
+    meaning = {word: ("years" if re.fullmatch(YEAR, word) else "numbers", int(word)) for word in numbers} | KNOWN
+    pairs = [meaning.get(word, ("unknown", 0)) for word in words]
+    units = sorted({pair for pair in pairs if pair[0] == "units"})
+    match sorted(pair for pair in pairs if pair[0] not in ("units", "fillers")) + units:
+        case [("years", year)]:
+            return None, 12 * year, 12
+        case [("months", month), ("years", year)]:
+            return None, 12 * year + month - 1, 1
+        case [("numbers", nth), ("years", year), ("units", length)] if 1 <= nth <= 12 // length:
+            return None, 12 * year + length * (nth - 1), length
+        case [("numbers", nth), *rest] if rest == units:
+            return {length for _, length in units}, nth, 1
+    return None
 
 
 def _time_of_labels(labels: Sequence[object]) -> list[float] | None:
