@@ -249,6 +249,7 @@ def monthly(rng):
 @draws(60, 5_000)
 @pytest.mark.parametrize("made", [
     lambda rng: cx.funnel(shops(rng), **FUNNEL), lambda rng: cx.funnel(shops(rng, 0.03), **FUNNEL), monthly,
+    lambda rng: cx.funnel(shops(rng, times=1.4), dispersion="multiplicative", **FUNNEL),
 ])  # fmt: skip
 def test_a_unit_like_the_rest_and_a_stable_process_are_seldom_named(draws, made):
     assert seldom(hits(draws, lambda rng: made(rng).established), draws, 0.015)

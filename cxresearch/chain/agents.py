@@ -207,12 +207,13 @@ def chance_limit(kind: str, centre: float, base, error, tail: float) -> np.ndarr
     return (r - (law.cdf(r) - tail) / law.pmf(r)) / base
 
 
-def funnel(units, *, value, base, unit, kind: str, sd=None, confidence: float = 0.95) -> Statement:
+def funnel(
+    units, *, value, base, unit, kind: str, sd=None, dispersion: str = "additive", confidence: float = 0.95
+) -> Statement:
     """Return which units lie outside limits that know their base and what units commonly differ by.
 
-    Limits of shares and rates are exact, interpolated, and cut at 0 (a share's at 1); the variance between units
-    (Paule-Mandel) widens them, from scores winsorised at a tenth of each end, so that outliers do not hide themselves.
-    The verdict is Holm's over all units: without it 1 in 500 lies beyond 3 sd by chance alone.
+    Limits of shares and rates are exact, interpolated, and cut at 0 (a share's at 1). The units' own spread widens them,
+    from scores winsorised at a tenth of each end, so that outliers do not hide themselves. The verdict is Holm's over all units: without it 1 in 500 lies beyond 3 sd by chance alone.
 
     Parameters
     ----------
@@ -220,6 +221,7 @@ def funnel(units, *, value, base, unit, kind: str, sd=None, confidence: float = 
     value, base, unit : columns, cases, exposure or answers behind the value being the base
     kind : {"share", "rate", "mean"}
     sd : column, of a mean: the standard deviation of a unit's answers
+    dispersion : {"additive", "multiplicative"}, a variance between units (Paule-Mandel), or a factor from the mean of z^2
 
     Raises
     ------
@@ -233,6 +235,7 @@ def funnel(units, *, value, base, unit, kind: str, sd=None, confidence: float = 
     No unit of 6 lies outside what its base and the common spread allow (Holm). Centre 0.10...
     """
     require_choice("kind", kind, ("share", "rate", "mean"))
+    require_choice("dispersion", dispersion, ("additive", "multiplicative"))
     say.refuse_if(kind == "mean" and sd is None, "no_sd")
     given = opened(units, unit, numbers=[value, base, sd], confidence=confidence, once="the funnel")
     known, (low, high), seen = given.table[given.table[base] > 0], BOUNDS[kind], given.table[value]
@@ -248,21 +251,24 @@ def funnel(units, *, value, base, unit, kind: str, sd=None, confidence: float = 
     say.refuse_if(not (error > 0).all(), "no_chance", value=value, centre=f"{centre:g}")
     z = (y - centre) / error
     winsorised = np.clip(z, *np.quantile(z, [TAIL, 1 - TAIL])) / np.sqrt(WINSORISED)
-    between = between_variance(winsorised * error, error**2)
-    wide, found = np.sqrt(1 + between / error**2), pd.DataFrame({"unit": table[unit], "estimate": y, "base_size": n})
+    size = np.sqrt(between_variance(winsorised * error, error**2))
+    wide, found = np.sqrt(1 + size**2 / error**2), pd.DataFrame({"unit": table[unit], "estimate": y, "base_size": n})
+    if dispersion == "multiplicative":
+        wide = np.full(k, np.sqrt(max(np.mean(winsorised**2), 1.0)))
+        size = wide[0] if wide[0] > 1 else 0.0
     for name, tail in {"2_low": 0.025, "2_high": 0.975, "3_low": 0.001, "3_high": 0.999}.items():
         reach = chance_limit(kind, centre, n, error, tail) - centre
         found[f"limit{name}"] = np.clip(centre + wide * reach, low, high)
-    p = 2 * stats.t.sf(np.abs(z / wide), k - 1 if between else np.inf)
+    p = 2 * stats.t.sf(np.abs(z / wide), k - 1 if size else np.inf)
     found["p_adjusted"] = p = adjusted_p_values(p, correction="holm")
     clear = p < 1 - confidence
     found["verdict"] = np.select([clear & (z > 0), clear], ["above", "below"], "inside").astype(object)
     some, first = bool(clear.any()), given.label(found["unit"].iloc[int(p.argmin())])
     summary = {"centre": centre, "overdispersion": float(np.mean(z**2)), "units": k}
-    summary |= {"n": int(n.sum()), "method": f"{kind} funnel, additive dispersion", "established": some}
-    keys = ["funnel" if some else "funnel calm", "centre", "additive" if between else "plain limits"]
+    summary |= {"n": int(n.sum()), "method": f"{kind} funnel, {dispersion} dispersion", "established": some}
+    keys = ["funnel" if some else "funnel calm", "centre", dispersion if size else "plain limits"]
     told = dict(keys=keys, summary=summary, left=("units under the floor", hidden))
-    told["known"] = dict(first=first, k=int(clear.sum()), size=np.sqrt(between), expected=0.002 * k)
+    told["known"] = dict(first=first, k=int(clear.sum()), size=size, expected=0.002 * k)
     found = found.reset_index(drop=True)
     return given.found("funnel", value, unit, found, figure=_funnel_figure, unit=given.label(value), **told)
 
