@@ -36,11 +36,11 @@ def contacts(rng, sd, *, agents=30, hard=0.0) -> pd.DataFrame:
     return pd.DataFrame({"agent": who, "topic": topic, "score": score})
 
 
-def shops(rng, sd=0.0, k=40) -> pd.DataFrame:
-    """Shares of shops whose true shares differ by `sd`."""
+def shops(rng, sd=0.0, k=40, times=1.0) -> pd.DataFrame:
+    """Shares of shops whose true shares differ by `sd`, or whose chance errors are so many times as large."""
     n = rng.integers(40, 400, k)
     share = rng.binomial(n, np.clip(0.2 + rng.normal(0, sd, k), 0, 1)) / n
-    return pd.DataFrame({"shop": np.arange(k), "n": n, "share": share})
+    return pd.DataFrame({"shop": np.arange(k), "n": n, "share": np.clip(0.2 + times * (share - 0.2), 0, 1)})
 
 
 FUNNEL = dict(value="share", base="n", unit="shop", kind="share")
