@@ -123,10 +123,10 @@ class TableGuess(Guess):
 
 def code_doubt(column: Column, codes: list, scale: list | None = None, *, met: bool = False) -> Doubt:
     """Return the doubt whether stored codes are answers, skipped, or do not apply; `met` says that the last is likely."""
-    told = []
+    told, stored = [], column.numbers | column.texts
     for code in codes:
         words = f", {w}" if (w := column.words_of(code)) else ""
-        told.append(f"{code_text(code)} ({column.stored[code_text(code)]} rows{words})")
+        told.append(f"{code_text(code)} ({stored[code]} rows{words})")
     answers = {words: {key: codes} for words, key in sorted(GONE.items(), reverse=met)}
     code, likely = codes[0], next(iter(answers)).split(":")[0]
     if scale and isinstance(code, float) and 0 <= code <= scale[1] + 1 and code >= scale[0] - 1:
