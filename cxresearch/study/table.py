@@ -238,7 +238,7 @@ class Checked:
         cells.require_same_codes(self.meanings.codes.get(at, {}), item, key)
         # Answers on a scale, labelled codes and dates are no names; a text is redacted, an id becomes a pseudonym.
         known = item.personal or item.scale or item.labels or item.is_date or {"verbatim", "respondent"} & {*item.role}
-        if not known and key not in self.ids and (found := find_identifier(at, stored)):
+        if not known and at and key not in self.ids and (found := find_identifier(at, stored)):
             raise Refused(say("names a person", why=found, key=key))
         parts = stored.astype("str").str.split(item.multiple).explode() if item.multiple else stored
         codes = {code: coded(parts, [code], writing) for code in item.aside}
