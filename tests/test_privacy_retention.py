@@ -21,8 +21,7 @@ def study(folder, privacy: str):
 
 def test_a_study_is_refused_from_the_day_after(tmp_path):
     path = study(tmp_path, "purpose: service in 2025, delete_after: 2026-06-30")
-    opened = open_study(path, today=date(2026, 6, 30))
-    assert (opened.purpose, opened.delete_after) == ("service in 2025", date(2026, 6, 30))
+    open_study(path, today=date(2026, 6, 30))
     with pytest.raises(StudyProblem) as refused:
         open_study(path, today=date(2026, 7, 1))
     assert str(refused.value) == (
@@ -36,8 +35,7 @@ def test_a_study_is_refused_from_the_day_after(tmp_path):
 
 
 def test_a_study_that_says_nothing_is_never_refused(tmp_path):
-    opened = open_study(write_study(tmp_path), today=date(2999, 1, 1))
-    assert opened.purpose is None and opened.delete_after is None
+    open_study(write_study(tmp_path), today=date(2999, 1, 1))
 
 
 def test_the_clock_of_the_computer_is_the_default(tmp_path):

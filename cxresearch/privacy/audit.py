@@ -24,10 +24,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cxresearch.privacy.suppression import MOST, POOLED, closest_point, computed
+from cxresearch.privacy.suppression import MOST, OF_PEOPLE, POOLED, closest_point, computed
 
 COUNTS = {"n": "wave", "n_before": "wave_before"}  # column of a count -> the column that says its wave
-OF_PEOPLE = ("group", "segment", "wave")
 KEYS = (*OF_PEOPLE, "score", "term", "category")
 MONEY = frozenset({"revenue", "revenue_before", "revenue_after", "amount", "spent"})  # as studies and analyses call it
 AVERAGES = ("estimate", "mean", "observed", "responders")  # columns that are a mean, or a sum, of a row's people

@@ -75,12 +75,12 @@ class _Rule(NamedTuple):
 RULES = [_Rule(**row) for row in PERSONAL["identifiers"]]
 
 
-def find_identifier(header: str, column: pd.Series) -> str | None:
+def find_identifier(header: str | None, column: pd.Series) -> str | None:
     """Return how a column names a person directly, such as ``e-mail (cells: 90 % of filled cells are e-mail addresses)``."""
     types = pd.api.types
     if types.is_bool_dtype(column) or types.is_datetime64_any_dtype(column):
         return None
-    words, numeric = header_words(header), types.is_numeric_dtype(column)
+    words, numeric = header_words(header or ""), types.is_numeric_dtype(column)
     rules = [(r, named) for r in RULES if (named := r.named(words)) or (r.alone <= 1 and not numeric)]
     filled = column.dropna() if rules else column.iloc[:0]
     cells = [t for v in filled.iloc[:: max(1, -(-len(filled) // LOOKED_AT))] if (t := looks_like(v))]

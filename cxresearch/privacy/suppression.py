@@ -30,7 +30,7 @@ from cxresearch.errors import TooFewRespondents
 
 POOLED = "other (below base)"
 MOST = 0.5  # of a sum, that one contributor may have
-KEYS = ("group", "segment", "wave")
+OF_PEOPLE = ("group", "segment", "wave")  # the keys of cells that divide people
 TOLERANCE, EXACT = 1e-6, 1e-9  # of what moves a sum, and of what leaves the published ones as they are
 DENSE = 400  # counts up to which a direction is computed at once
 
@@ -74,7 +74,7 @@ def hide_small_bases(table: pd.DataFrame, *, min_base: int, keys=("group", "wave
     return table.assign(**{column: table[column].mask(table["n"] < min_base) for column in told})
 
 
-def hidden_cells(table, *, min_base: int, base: str = "n", keys=KEYS, secondary: bool = True) -> np.ndarray:
+def hidden_cells(table, *, min_base: int, base: str = "n", keys=OF_PEOPLE, secondary: bool = True) -> np.ndarray:
     """Return which rows of a table of cells to hide, (k,) bool: the rows add up to a whole that is shown.
 
     Parameters
@@ -99,7 +99,7 @@ def hidden_cells(table, *, min_base: int, base: str = "n", keys=KEYS, secondary:
     return closed([whole, *margins, cells], [np.zeros(1, dtype=bool), *hidden], min_base)[0]
 
 
-def hide_cells(table: pd.DataFrame, *, min_base: int, base: str = "n", keys=KEYS) -> pd.DataFrame:
+def hide_cells(table: pd.DataFrame, *, min_base: int, base: str = "n", keys=OF_PEOPLE) -> pd.DataFrame:
     """Return `table`, whose rows add up to a whole, with every value but the keys missing in the `hidden_cells`."""
     hidden = hidden_cells(table, min_base=min_base, base=base, keys=keys)
     told = table.columns.difference(list(keys), sort=False) if hidden.any() else ()

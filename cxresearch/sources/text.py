@@ -24,7 +24,7 @@ HEADERS = ("name", "label", "question", "option", "ignore")
 NO_OPTION = ("response", "open-ended response")  # what SurveyMonkey writes under a question that has no options
 MOST_COLUMNS = 20_000
 CHUNK, NEWLINE = 1 << 20, b"\n"
-BLOCK = 1 << 24  # bytes that the text reader takes at a time
+BLOCK = 1 << 24  # bytes that the text reader takes at a time; a cell must fit
 SEP_LINE = re.compile(rb"(?:\xef\xbb\xbf)?sep=(.)\r?\n", re.I)  # what Excel writes over a table to say its separator
 BOM_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Letters that a text in these encodings holds much more often than another reading of the same bytes would.
@@ -34,7 +34,7 @@ LETTERS = {
     "cp1251": "абвгдежзийклмнопрстуфхцчшщъыьэюя",
     "cp850": "éèàçêâîôûùëïüöäßñóíáú",
 }
-csv.field_size_limit(1 << 27)
+csv.field_size_limit(BLOCK)
 
 Header = list[list[str]]  # the cells of each header row
 Choose = Callable[[Header, int], list[int]]  # header rows, number of columns -> positions of the columns to read

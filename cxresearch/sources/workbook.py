@@ -22,9 +22,6 @@ CHUNK, ERRORS_SHOWN = 1 << 20, 5
 MOST_UNPACKED = 80_000_000  # bytes; a larger workbook may unpack to thirty times its size
 
 
-# -- Excel -----------------------------------------------------------------------------------------------------------
-
-
 def read_excel(path: Path, choose: Choose, reading: Reading) -> RawTable:
     """Return the cells of one sheet; cells that hold errors are blank, and told."""
     rows, notes = cells(path, reading.sheet)
@@ -100,9 +97,6 @@ def _looked_at(path: Path, sheet: str) -> tuple[str, ...]:
     return (f"{len(errors)} cells hold errors and are read as blank: {shown}",) * bool(errors)
 
 
-# -- Parquet ---------------------------------------------------------------------------------------------------------
-
-
 def read_parquet(path: Path, choose: Choose, reading: Reading) -> RawTable:
     from pyarrow import parquet
 
@@ -129,9 +123,6 @@ def arrow_frame(table, name: str) -> pd.DataFrame:
     return table.cast(pa.schema([simple(field) for field in table.schema])).to_pandas(types_mapper=whole.get)
 
 
-# -- SPSS ------------------------------------------------------------------------------------------------------------
-
-
 def read_spss(path: Path, choose: Choose, reading: Reading) -> RawTable:
     """Return the stored codes, user-missing ones too: only the codebook can tell skipped from not applicable."""
     import pyreadstat
@@ -153,9 +144,6 @@ def read_spss(path: Path, choose: Choose, reading: Reading) -> RawTable:
         for name, words in meta.variable_value_labels.items()
     }
     return RawTable(frame[names], meanings=Meanings(labels, codes, ranges))
-
-
-# -- JSON ------------------------------------------------------------------------------------------------------------
 
 
 def read_json(path: Path, choose: Choose, reading: Reading) -> RawTable:
