@@ -60,8 +60,8 @@ class Movement:
 
 @dataclass(frozen=True)
 class FindingChange:
-    """What became of one finding: ``new``, ``gone`` or ``changed``; what it said and says, the estimates that moved, the
-    checks that turned, and the names of the tables that differ within six digits."""
+    """What became of one finding: ``new``, ``gone`` or ``changed``; what it said and says, the estimates that moved,
+    the checks that turned, and the names of the tables that differ within six digits."""
 
     notebook: str
     name: str

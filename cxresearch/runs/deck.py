@@ -1,4 +1,4 @@
-"""A run as a PowerPoint deck of at most eight slides: native charts that can be edited, base and method in the notes."""
+"""A run as a PowerPoint deck of at most eight slides: charts that can be edited, base and method in the notes."""
 
 import math
 import re
@@ -84,7 +84,7 @@ def _add_slide(deck, layout: str, title: str, lines: list[tuple[str, int]]):
 
 
 def _add_part(deck, saved: Saved, screen: dict, words):
-    """Add a slide whose title is the finding: its further words, what to look at or the kinds of customers, its chart."""
+    """Add a slide that a finding heads: its further words, what to look at or the kinds of customers, its chart."""
     first, rest = saved.sentences
     more, chart, (report, _, _) = saved["sentence"], chart_of(saved), saved.page.rpartition("/")
     if BRACKETS.sub("", more).startswith(saved["title"]):  # which is said above

@@ -129,7 +129,7 @@ def changed_since(signed: SignOff, folder: Path) -> list[str]:
 
 
 def show_sign_offs(run) -> list[tuple[str, bool]]:
-    """Put the sign-offs below the title of each page; return each in words, with what voided it, and whether it is void."""
+    """Put the sign-offs below the title of each page; return each in words, and whether something voided it."""
     (folder, _), states, shown = Record.read(run), [], b""
     for signed in sign_offs(folder):
         note, changed = f": {signed.note.rstrip('.')}" if signed.note else "", changed_since(signed, folder)

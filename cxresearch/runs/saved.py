@@ -71,7 +71,7 @@ class Saved:
         return {re.sub(r"\r\n?", "\n", key): value for key, value in told.items()}
 
     def table(self, name: str = "tidy") -> pd.DataFrame:
-        """Return a table with its cells as they were before they were kept from acting, and words for its first column."""
+        """Return a table, its cells as they were before they were kept from acting, with words for its first column."""
         found = pd.read_csv(self.folder / self["tables"][name], keep_default_na=False, na_values=[""])
         found = found.map(lambda v: v[1:] if isinstance(v, str) and v[:1] == "'" and v[1:].startswith(FORMULA) else v)
         return found.assign(words=found.iloc[:, 0].map(lambda key: self.record.get("labels", {}).get(str(key), key)))
