@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import re
+import struct
 import zipfile
 
 import openpyxl
@@ -215,6 +216,57 @@ def test_cells_with_errors_are_counted_and_named(tmp_path):
     assert len(raw.frame) == 60 and raw.frame.isna().sum().tolist() == [1, 1]
 
 
+def ods(path, *, far):
+    """Write LISTED as LibreOffice does: rows and cells that repeat, blank ones to the last corner of the sheet."""
+    uri = "urn:oasis:names:tc:opendocument:xmlns:"
+    spaces = " ".join(f'xmlns:{name}="{uri}{name}:1.0"' for name in ("office", "table", "text"))
+    kinds = {True: 'office:value-type="string"', False: 'office:value-type="float" office:value="{}"'}
+    cell = "<table:table-cell {}><text:p>{}</text:p></table:table-cell>"
+    filled = [[cell.format(kinds[isinstance(v, str)].format(v), v) for v in row] for row in LISTED]
+    blank = '<table:table-cell table:number-columns-repeated="16383"/>'
+    last = cell.format(kinds[False].format(1), 1) if far else "<table:table-cell/>"
+    rows = "".join(f"<table:table-row>{''.join(row)}</table:table-row>" for row in [*filled, [blank, last]])
+    between = f'<table:table-row table:number-rows-repeated="1048514">{blank}</table:table-row>'
+    rows = rows.replace(f"<table:table-row>{blank}", f"{between}<table:table-row>{blank}")
+    table = f'<table:table table:name="Data">{rows}</table:table>'
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr("META-INF/manifest.xml", f'<m:manifest xmlns:m="{uri}manifest:1.0"/>')
+        body = f"<office:body><office:spreadsheet>{table}</office:spreadsheet></office:body>"
+        archive.writestr("content.xml", f"<office:document-content {spaces}>{body}</office:document-content>")
+    return path
+
+
+def xlsb(path, *, far):
+    """Write LISTED as records: kind and length, and what they say of a row, a text or a number."""
+
+    def record(kind, content=b""):
+        head = bytes([kind]) if kind < 128 else bytes([kind & 127 | 128, kind >> 7])
+        size = bytes([len(content)]) if len(content) < 128 else bytes([len(content) & 127 | 128, len(content) >> 7])
+        return head + size + content
+
+    def text(words):
+        return struct.pack("<I", len(words)) + words.encode("utf-16-le")
+
+    def cell(i, value):
+        said = text(value) if isinstance(value, str) else struct.pack("<d", value)
+        return record(6 if isinstance(value, str) else 5, struct.pack("<II", i, 0) + said)
+
+    rows = {n: dict(enumerate(row)) for n, row in enumerate(LISTED)} | ({1048575: {16383: 1}} if far else {})
+    sheet = record(129) + record(148, struct.pack("<IIII", 0, len(LISTED), 0, 2)) + record(145)
+    for n, row in rows.items():
+        sheet += record(0, struct.pack("<IIQ", n, 0, 0)) + b"".join(cell(i, value) for i, value in row.items())
+    book = record(131) + record(143) + record(156, struct.pack("<II", 0, 1) + text("rId1") + text("Data"))
+    kind = "http://schemas.openxmlformats.org/{}/2006/relationships"
+    place = f'Id="rId1" Type="{kind.format("officeDocument")}/worksheet" Target="worksheets/sheet1.bin"'
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("xl/workbook.bin", book + record(144) + record(157, bytes(26)) + record(132))
+        relations = f'<Relationships xmlns="{kind.format("package")}"><Relationship {place}/></Relationships>'
+        archive.writestr("xl/_rels/workbook.bin.rels", relations)
+        archive.writestr("xl/worksheets/sheet1.bin", sheet + record(146) + record(130))
+    return path
+
+
 def xlsx(path, *, far):
     book = openpyxl.load_workbook(workbook(path, Data=LISTED))
     if far:
@@ -223,12 +275,14 @@ def xlsx(path, *, far):
     return path
 
 
-def test_a_cell_at_the_last_corner_of_a_sheet_is_refused_before_anything_is_read(tmp_path):
-    frame = read_table(xlsx(tmp_path / "a.xlsx", far=False)).frame
+@pytest.mark.parametrize("written", [xlsx, ods, xlsb])
+def test_a_cell_at_the_last_corner_of_a_sheet_is_refused_before_anything_is_read(tmp_path, written):
+    name = f"a.{written.__name__}"
+    frame = read_table(written(tmp_path / name, far=False)).frame
     assert frame.shape == (60, 3) and frame["spend"].sum() == sum(range(101, 161))
-    path = xlsx(tmp_path / "a.xlsx", far=True)
+    path = written(tmp_path / name, far=True)
     assert refused(path) == (
-        f"a.xlsx spans 1,048,576 rows and 16,384 columns, far more than a file of {path.stat().st_size:,} bytes can fill; "
+        f"{name} spans 1,048,576 rows and 16,384 columns, far more than a file of {path.stat().st_size:,} bytes can fill; "
         "look for a cell far away from the table, and save the table alone"
     )
 
@@ -277,7 +331,7 @@ def test_json_records_are_read_alone_or_under_one_name(tmp_path, wrapped):
 
 def test_unknown_ending(tmp_path):
     assert refused(write(tmp_path / "a.docx", b"x")) == (
-        "a.docx: files ending in '.docx' are not read; known endings: .csv .tsv .txt .xlsx .xls .xlsm "
+        "a.docx: files ending in '.docx' are not read; known endings: .csv .tsv .txt .xlsx .xls .xlsm .xlsb .ods "
         ".parquet .pq .sav .zsav .json"
     )
 

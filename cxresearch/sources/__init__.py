@@ -19,7 +19,7 @@ from cxresearch.sources.workbook import read_excel, read_json, read_parquet, rea
 GLOB = frozenset("*?[")
 READERS = (
     ("text", (".csv", ".tsv", ".txt"), read_text),
-    ("Excel", (".xlsx", ".xls", ".xlsm"), read_excel),
+    ("Excel", (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"), read_excel),
     ("Parquet", (".parquet", ".pq"), read_parquet),
     ("SPSS", (".sav", ".zsav"), read_spss),
     ("JSON", (".json",), read_json),

@@ -5,6 +5,7 @@ import json
 import posixpath
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,6 +20,9 @@ CELL = re.compile(rb"<(?:\w+:)?c\s[^>]*?\br=[\"']([A-Z]{1,3})(\d{1,7})[\"']")
 ERROR = re.compile(rb"<(?:\w+:)?c\s(?=[^>]*?\bt=[\"']e)[^>]*?\br=[\"']([A-Z]+\d+)[^>]*>.*?<(?:\w+:)?v>([^<]*)<", re.S)
 NUMBER = re.compile(r"\s*[+-]?\d+(?:\.\d+)?\s*")
 CHUNK, ERRORS_SHOWN = 1 << 20, 5
+# The head of a record of an .xlsb: its kind and its length, each going on while the high bit is set.
+RECORD = re.compile(rb"([\x80-\xff].|[\x00-\x7f])([\x80-\xff]{0,3}[\x00-\x7f])", re.S)
+FITTING = dict(least=4_000_000, per_byte=2)  # cells of a sheet
 MOST_UNPACKED = 80_000_000  # bytes; a larger workbook may unpack to thirty times its size
 
 
@@ -50,7 +54,7 @@ def cells(path: Path, sheet: str | None) -> tuple[list[list], tuple[str, ...]]:
     if sheet is not None and sheet not in names:
         raise StudyProblem(f"{path.name} has no sheet {sheet!r}{nearest(sheet, names)}")
     sheet = sheet or names[0]
-    notes = _looked_at(path, sheet) if zipfile.is_zipfile(path) else ()
+    notes = _looked_at(path, sheet) if path.suffix.lower() in (".xlsx", ".xlsm") else ()
     return book.get_sheet_by_name(sheet).to_python(), notes
 
 
@@ -61,9 +65,11 @@ def open_book(path: Path):
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(part.file_size for part in archive.infolist())
-        if unpacked > max(MOST_UNPACKED, 30 * path.stat().st_size):
-            what = f"{path.name} unpacks to {unpacked:,} bytes, more than a table needs; save the table alone"
-            raise StudyProblem(what)
+            if unpacked > max(MOST_UNPACKED, 30 * path.stat().st_size):
+                what = f"{path.name} unpacks to {unpacked:,} bytes, more than a table needs; save the table alone"
+                raise StudyProblem(what)
+            spans = [(0, 0), *_spans(archive)]
+        require_fitting_size(path, *map(max, zip(*spans)), **FITTING)
     try:
         return CalamineWorkbook.from_path(path)
     except Exception as error:
@@ -74,7 +80,7 @@ def open_book(path: Path):
 
 
 def _looked_at(path: Path, sheet: str) -> tuple[str, ...]:
-    """Refuse a sheet that spans more cells than can be filled, and tell of cells that hold errors."""
+    """Refuse a sheet of an .xlsx that spans more cells than can be filled, and tell of cells that hold errors."""
     columns, last, errors, rest = set(), 1, [], b""
     with zipfile.ZipFile(path) as archive:
         book = ElementTree.fromstring(archive.read("xl/workbook.xml"))
@@ -92,9 +98,33 @@ def _looked_at(path: Path, sheet: str) -> tuple[str, ...]:
                 errors += ERROR.findall(data, 0, cut)
                 rest = data[cut:]
     width = max((sum((c - 64) * 26**i for i, c in enumerate(reversed(name))) for name in columns), default=0)
-    require_fitting_size(path, last, width, least=4_000_000, per_byte=2)
+    require_fitting_size(path, last, width, **FITTING)
     shown = ", ".join(f"{what.decode()} in {at.decode()}" for at, what in errors[:ERRORS_SHOWN])
     return (f"{len(errors)} cells hold errors and are read as blank: {shown}",) * bool(errors)
+
+
+def _spans(archive: zipfile.ZipFile) -> Iterator[tuple[int, int]]:
+    """Yield the last row and column that hold a cell: of each sheet of an .xlsb, and row by row of an .ods."""
+    for name in archive.namelist():
+        content = archive.read(name) if re.fullmatch(r"xl/worksheets/.*\.bin", name) else b""
+        at = last = width = 0
+        while found := RECORD.match(content, at):
+            place = int.from_bytes(content[found.end() : found.end() + 4], "little") + 1
+            last = max(last, place) if found[1] == b"\0" else last  # a row, and then its cells
+            width = max(width, place) if b"\0" < found[1] < b"\x0c" else width
+            at = found.end() + sum((byte & 127) << 7 * i for i, byte in enumerate(found[2]))
+        yield last, width
+    rows = 0
+    with archive.open("content.xml") if "content.xml" in archive.namelist() else contextlib.nullcontext() as part:
+        for event, node in ElementTree.iterparse(part, ("start", "end")) if part else ():
+            if event == "start" and node.tag.endswith("}table"):
+                rows = 0
+            elif event == "end" and node.tag.endswith("}table-row"):
+                repeated = [[int(v) for key, v in of.items() if key.endswith("-repeated")] for of in (node, *node)]
+                rows, *times = [rows + sum(repeated[0] or [1]), *(sum(of or [1]) for of in repeated[1:])]
+                held = [i for i, cell in enumerate(node, 1) if len(cell) or "value-type" in " ".join(cell.keys())]
+                yield (rows, sum(times[: held[-1]])) if held else (0, 0)
+                node.clear()
 
 
 def read_parquet(path: Path, choose: Choose, reading: Reading) -> RawTable:
