@@ -189,7 +189,7 @@ def _lab(given) -> int:
 def _run(given) -> int:
     """Execute the notebooks on a study and render them; the last line printed is the path of the index page."""
     from cxresearch.runs import make
-    from cxresearch.runs.cluster import ClusterPool
+    from cxresearch.runs.execution import ClusterPool
     from cxresearch.runs.folder import Overlap
     from cxresearch.study import open_study
 

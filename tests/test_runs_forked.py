@@ -11,7 +11,7 @@ import pytest
 from tiny import tree, write_answer, write_notebook, write_study
 from waiting import PATIENCE, descendants, running, wait_for
 
-from cxresearch.runs import Pool, make_run, plan_run
+from cxresearch.runs.make import Pool, make_run, plan_run
 from cxresearch.runs.execution import how_ended
 from cxresearch.runs.warm import SERVERS, may_fork
 

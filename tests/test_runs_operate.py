@@ -17,7 +17,7 @@ from waiting import PATIENCE, descendants, wait_for, wait_for_end
 
 from cxresearch.cli import main
 from cxresearch.errors import DataProblem, StudyProblem
-from cxresearch.runs import make_run, plan_run
+from cxresearch.runs.make import make_run, plan_run
 from cxresearch.runs.folder import (
     Overlap,
     alone,

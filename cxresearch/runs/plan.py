@@ -36,10 +36,10 @@ RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt"
 
 @dataclass(frozen=True)
 class Task:
-    """One notebook of a run: its file, and the notebook as read, without outputs.
+    """One notebook of a run: its file with its digest, and the notebook as read, without outputs.
 
-    `sha256` is of the file; `given` are the parameters to inject, `parameters` all of them with their defaults, both
-    without ``study``; `headline` names the saved finding that heads the report; `skip` is why the study cannot answer.
+    `given` are the parameters to inject, `parameters` all of them with their defaults, both without ``study``;
+    `headline` names the saved finding that heads the report; `skip` is why the study cannot answer.
     """
 
     name: str
@@ -123,8 +123,7 @@ def plan_run(
     """Check everything that can be checked without executing, and return the plan.
 
     Arguments are those of the command line; `settings` (name, text) outrank the report's parameters, `today` and `now`
-    are held against ``delete_after`` and ``max_age``. The tables are loaded and checked; those of a fan-out when its
-    cells are asked for. Raises `StudyProblem` and `DataProblem`.
+    are held against ``delete_after`` and ``max_age``. Tables are loaded; those of a fan-out when its cells are asked for.
     """
     folder = notebook_files.notebooks_folder(notebooks)
     opened = open_study(study, today=today)
@@ -272,8 +271,7 @@ def _counts(opened, each: list[str], counted: str) -> pd.DataFrame:
 def safe_names(cells: Iterable[Only]) -> list[str]:
     """Return a folder name for each cell: readable, and safe on any file system.
 
-    Where the values had to be changed or shortened, or names would differ only in capitals, eight digits of a hash of
-    the values follow.
+    Where values had to be changed, or names would differ only in capitals, eight digits of their hash follow.
     """
     cells = list(cells)
     joined = ["-".join(value for _, value in only) for only in cells]
