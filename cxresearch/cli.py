@@ -193,7 +193,7 @@ def _run(given) -> int:
     from cxresearch.runs.folder import Overlap
     from cxresearch.study import open_study
 
-    with make.calling_for_help(given.on_failure) as end, ExitStack() as stack:
+    with make.End(make.as_words(given.on_failure)) as end, ExitStack() as stack:
         # a run that a scheduler stops cleans up like one that somebody interrupts
         stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
         progress, opened = _Progress(stack), open_study(given.study)

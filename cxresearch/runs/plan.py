@@ -224,8 +224,6 @@ def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int 
     counts = _counts(opened, list(each), table)
     if len(counts) > MOST_CELLS:
         raise StudyProblem(f"{asked} asks for {len(counts):,} reports; at most {MOST_CELLS:,} are made")
-    if counts.empty:
-        raise StudyProblem(f"{asked}: no row of table {table} has a value")
     shown = counts[counts["people"] >= base]
     if shown.empty:
         few = f"none of {len(counts):,} values has {base} people or rows of {table}, the minimum base"

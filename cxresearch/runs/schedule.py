@@ -30,8 +30,6 @@ def timetable(study, *, kind, project, report=None, options=(), at="03:00", ever
         raise StudyProblem(f"--at {at!r} is not a time of day; write it as 03:00")
     home, path = Path(project).resolve(), Path(study).resolve()
     declared_report(open_study(study), report)
-    if any(not c.isprintable() for c in f"{home}{path}"):
-        raise StudyProblem(f"the path {str(path)!r} holds a control character, which no timetable can carry")
     near = path.relative_to(home) if path.is_relative_to(home) else path
     words = [near.parent.name if near.stem == "study" else near.stem, *([report] if report else [])]
     name = "cxresearch-" + (re.sub(r"[^A-Za-z0-9]+", "-", "-".join(words)).strip("-").lower() or "report")
