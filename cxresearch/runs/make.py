@@ -30,7 +30,7 @@ from cxresearch.runs.plan import Cell, Plan, Task, plan_run
 from cxresearch.runs.record import FAILED, OK, SKIPPED, NotebookEntry, Record, ReportEntry
 from cxresearch.runs.render import headline_of, movement, write_batch_index, write_pages
 from cxresearch.runs.withhold import withheld_alone, withheld_together, withhold
-from cxresearch.study.shared import shared_tables
+from cxresearch.study.shared import require_unchanged, shared_tables, signature
 
 LOOKED_BACK = 10  # batches in which an unchanged report is looked for
 WEEK = 7 * 86_400.0  # seconds in which what a fan-out had finished stays for its next start
@@ -128,7 +128,7 @@ def make_run(
         making.execute([report for report in reports if report.entry is None])
         record = making.batch_record(reports) if plan.each else reports[0].record
         if record.status != FAILED:
-            plan.require_unchanged("while the run was under way")
+            require_unchanged(dict(plan.seen), signature(plan.opened), "while the run was under way")
         folder = folders.publish(work, final, whole=record.status != FAILED)
     for left in broken:
         shutil.rmtree(left, ignore_errors=True)

@@ -54,22 +54,16 @@ class Task:
 
 @dataclass(frozen=True)
 class Cell:
-    """One report of a fan-out: its folder, columns and values (none for the whole study), and how many rows.
+    """One report of a fan-out: its folder, columns and values (none for the whole study), how many rows, why it is skipped.
 
-    `skip` is why it gets no report. `unnamed` counts the values under the minimum base that it stands for, unsaid.
+    The values under the minimum base have one together, whose label counts them and names none.
     """
 
     name: str
     only: Only
     rows: int
     skip: str | None = None
-    unnamed: int = 0
-
-    @property
-    def label(self) -> str:
-        if self.unnamed:
-            return f"{self.unnamed} value{'s' * (self.unnamed > 1)} under the minimum base"
-        return ", ".join(value for _, value in self.only) or "All"
+    label: str = "All"
 
 
 @dataclass(frozen=True)
@@ -98,14 +92,10 @@ class Plan:
     def cells(self) -> tuple[Cell, ...]:
         """The reports, in reading order: one unless there is a fan-out; reads and checks the tables."""
         self.opened.load_all()
-        self.require_unchanged("while it was read")
+        require_unchanged(dict(self.seen), signature(self.opened), "while it was read")
         if not self.each:
             return (Cell("", (), 0),)
         return tuple(cells_of(self.opened, self.each, whole=self.whole, min_rows=self.min_rows))
-
-    def require_unchanged(self, when: str) -> None:
-        """Raise `StudyProblem` if a file of the study is not what it was when the plan was made."""
-        require_unchanged(dict(self.seen), signature(self.opened), when)
 
     def narrowed(self, only) -> "Plan":
         """Return the plan for a part of the study; notebooks that need what the part does not have are skipped."""
@@ -236,9 +226,12 @@ def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int 
     cells = [Cell(WHOLE, (), len(opened.read(table).table))] if whole else []
     for name, (i, row) in zip(safe_names(shown["only"]), shown.iterrows()):
         few = f"{row['rows']} rows of {table}; the report asks for {min_rows}" if row["rows"] < min_rows else None
-        cells.append(Cell(name, row["only"], int(row["rows"]), beside if hidden[i] else few))
-    small = f"fewer than {base} people or rows of {table}, the minimum base"
-    return cells + ([Cell("", (), 0, small, len(counts) - len(shown))] if len(shown) < len(counts) else [])
+        skip = beside if hidden[i] else few
+        cells.append(Cell(name, row["only"], int(row["rows"]), skip, ", ".join(value for _, value in row["only"])))
+    if left := len(counts) - len(shown):
+        label = f"{left} value{'s' * (left > 1)} under the minimum base"
+        cells.append(Cell("", (), 0, f"fewer than {base} people or rows of {table}, the minimum base", label))
+    return cells
 
 
 def _counts(opened, each: list[str], counted: str) -> pd.DataFrame:
