@@ -41,7 +41,7 @@ PLAIN = "from benchmarks.runs import plain_cells; plain_cells(__import__('sys').
 
 def make_reports(folder) -> None:
     """Make a report with pages for each parameter set, in one pool; planned once."""
-    from cxresearch.runs import Pool, make_run, plan_run
+    from cxresearch.runs.make import Pool, make_run, plan_run
 
     folder = Path(folder)
     with Pool(WORKERS) as pool:
@@ -153,7 +153,7 @@ def plain(paths) -> float:
 
 def warm_runs(folder: Path, turns: int) -> tuple[float, float, dict[str, float]]:
     """Return seconds of all notebooks in a warm pool and as plain Python (best of `turns`), and each one's seconds."""
-    from cxresearch.runs import Pool, make_run, plan_run
+    from cxresearch.runs.make import Pool, make_run, plan_run
 
     plan = plan_run(folder / "data" / "example" / "study.yml", notebooks=folder / "notebooks")
     ours, limit, each = [], [], {}
@@ -174,7 +174,7 @@ def killed(folder: Path) -> float:
     """Return the seconds from the kill of a notebook's process until its failure is known."""
     import nbformat
 
-    from cxresearch.runs import Pool, plan_run
+    from cxresearch.runs.make import Pool, plan_run
 
     notebook = nbformat.read(folder / "notebooks" / f"{LIGHT}.ipynb", as_version=4)
     notebook.cells = notebook.cells[:3]
@@ -207,7 +207,7 @@ def growth(folder: Path, reports: int = 200) -> float:
     """Return the growth in MB of the runner and the process it forks, from the 50th report to the last."""
     import psutil
 
-    from cxresearch.runs import Pool, make_run, plan_run
+    from cxresearch.runs.make import Pool, make_run, plan_run
 
     def size() -> float:
         me = psutil.Process()

@@ -189,11 +189,11 @@ def _lab(given) -> int:
 def _run(given) -> int:
     """Execute the notebooks on a study and render them; the last line printed is the path of the index page."""
     from cxresearch.runs import make
-    from cxresearch.runs.cluster import ClusterPool
+    from cxresearch.runs.execution import ClusterPool
     from cxresearch.runs.folder import Overlap
     from cxresearch.study import open_study
 
-    with make.calling_for_help(given.on_failure) as end, ExitStack() as stack:
+    with make.End(make.as_words(given.on_failure)) as end, ExitStack() as stack:
         # a run that a scheduler stops cleans up like one that somebody interrupts
         stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
         progress, opened = _Progress(stack), open_study(given.study)

@@ -70,7 +70,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def pool():
     """A real pool for all that is executed in this process: to warm one takes seconds."""
-    from cxresearch.runs import Pool
+    from cxresearch.runs.make import Pool
 
     with Pool(2) as forks:
         yield forks

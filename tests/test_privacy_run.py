@@ -11,7 +11,7 @@ from tiny import DEFINE, STUDY, write_notebook, write_study
 from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
 from cxresearch.privacy.identifiers import KEY_OF_RUN, KEY_VARIABLE
-from cxresearch.runs import make_run, plan_run
+from cxresearch.runs.make import make_run, plan_run
 
 PARAMETERS = 'study = "../study.yml"  # path of the study file'
 

@@ -11,7 +11,7 @@ from tiny import write_notebook
 import cxresearch as cx
 from cxresearch.findings import RUN_FOLDER
 from cxresearch.privacy import POOLED
-from cxresearch.runs import make_run, plan_run
+from cxresearch.runs.make import make_run, plan_run
 from cxresearch.runs.plan import WHOLE, Cell
 from cxresearch.runs.review import verify_run
 from cxresearch.runs.withhold import withheld_together

@@ -11,7 +11,7 @@ import pytest
 from tiny import DEFINE, tree, write_notebook
 
 from cxresearch.errors import StudyProblem
-from cxresearch.runs import make_run, plan_run
+from cxresearch.runs.make import make_run, plan_run
 from cxresearch.runs.deck import write_deck
 from cxresearch.runs.folder import digest_of
 from cxresearch.runs.make import same_run

@@ -12,8 +12,8 @@ from waiting import wait_for_end
 
 from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
-from cxresearch.runs import make_run
-from cxresearch.runs.cluster import ClusterPool, trouble_there
+from cxresearch.runs.make import make_run
+from cxresearch.runs.execution import ClusterPool, trouble_there
 from cxresearch.runs.folder import package_digest
 
 MARKETS = {f"m{k}": 6 for k in range(6)}
@@ -66,7 +66,7 @@ def test_workers_must_see_the_study_and_run_the_same_package(tmp_path):
 
 def test_a_scheduler_that_does_not_answer_is_refused(monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("cxresearch.runs.cluster.PATIENCE", 1)
+    monkeypatch.setattr("cxresearch.runs.execution.PATIENCE", 1)
     with pytest.raises(StudyProblem, match="^no Dask scheduler answers at tcp://127.0.0.1:9: "):
         ClusterPool("tcp://127.0.0.1:9", inputs=[])
 

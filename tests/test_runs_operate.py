@@ -17,7 +17,7 @@ from waiting import PATIENCE, descendants, wait_for, wait_for_end
 
 from cxresearch.cli import main
 from cxresearch.errors import DataProblem, StudyProblem
-from cxresearch.runs import make_run, plan_run
+from cxresearch.runs.make import make_run, plan_run
 from cxresearch.runs.folder import (
     Overlap,
     alone,
@@ -32,7 +32,7 @@ from cxresearch.runs.folder import (
     reports_made,
     runs_on,
 )
-from cxresearch.runs.make import End, as_words, call_for_help
+from cxresearch.runs.make import End, as_words
 from cxresearch.runs.record import BATCH, FORMAT, Record
 
 
@@ -192,8 +192,9 @@ def test_the_command_for_failures_finds_the_run_in_its_environment_and_no_shell_
     show = "import os, sys; print(sys.argv[1], os.environ['CXRESEARCH_FAILED_RUN'], os.environ['CXRESEARCH_FAILURE'])"
     run = tmp_path / "$(touch x) ; ünï"
     words = [sys.executable, "-c", show, "$HOME; $(touch y)"]
-    assert call_for_help(End(words, tmp_path, run, "a; `b`")) is None
-    assert capfd.readouterr().out == f"$HOME; $(touch y) {run} a; `b`\n" and list(tmp_path.iterdir()) == []
+    with End(words, tmp_path, run, "a; `b`"):
+        pass
+    assert capfd.readouterr() == (f"$HOME; $(touch y) {run} a; `b`\n", "") and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -203,8 +204,10 @@ def test_the_command_for_failures_finds_the_run_in_its_environment_and_no_shell_
         (["no-such-program"], "did not run: [Errno 2] No such file or directory: 'no-such-program'"),
     ],
 )
-def test_a_command_for_failures_that_fails_is_told(tmp_path, words, trouble):
-    assert call_for_help(End(words, tmp_path, None, "x")) == trouble
+def test_a_command_for_failures_that_fails_is_told(tmp_path, capsys, words, trouble):
+    with End(words, tmp_path, None, "x"):
+        pass
+    assert capsys.readouterr().err == f"cxresearch: the command for failures, {words[0]}, {trouble}\n"
 
 
 def test_a_command_for_failures_is_read_without_a_shell():

@@ -14,7 +14,7 @@ from tiny import DEFINE, write_notebook, write_study
 from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
 from cxresearch.inference import wilson_interval
-from cxresearch.runs import make_run, plan_run
+from cxresearch.runs.make import make_run, plan_run
 from cxresearch.runs.compare import END, START, Movement, alike, compare_runs, difference_interval, movement_words
 from cxresearch.runs.record import Record, moment
 from cxresearch.runs.review import changed_since, sign_offs, sign_run, verify_run

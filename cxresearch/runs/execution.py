@@ -1,4 +1,4 @@
-"""Execute notebooks, some at a time, each in a kernel of its own, and say what became of them.
+"""Execute notebooks, some at a time, each in a kernel of its own, and say what became of them: here, or on a Dask cluster.
 
 papermill takes environment, working folder and log from its process; here each notebook has its own, so that they run
 side by side in one. Its kernel is warm where that is safe (`cxresearch.runs.warm`).
@@ -14,18 +14,22 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 
 import cxresearch
+from cxresearch.errors import StudyProblem
 from cxresearch.findings import RUN_FOLDER
 from cxresearch.privacy import environment_of_run
+from cxresearch.runs.folder import package_digest
 from cxresearch.runs.notebooks import STUDY, import_lightly
 from cxresearch.runs.page import ANSI
 from cxresearch.runs.plan import Task
 from cxresearch.runs.record import FAILED, OK, NotebookEntry
 from cxresearch.runs.warm import NAME, SAME_EVERYWHERE, SERVERS
+from cxresearch.study.narrow import reference_to, split_reference
 
 ENGINE = "cxresearch"
 LEFT_OUT = ("papermill", "execution")  # metadata with clocks and paths
@@ -35,6 +39,8 @@ BEFORE = r"(^|[^\w/.~…-]|\x1b\[[0-9;]*m)"  # where a path may begin: not withi
 # The file name IPython gives a cell, which holds a process id. Looked for only where a word begins: lines may be long.
 CELL_FILE = re.compile(r"(?<![^\s\"'(])[^\s\"'(]*ipykernel_\d+[/\\]\d+\.py")
 LOOKS = 0.2  # seconds between two looks at a kernel: its death is known at once
+OF_CLIENT = {"startup_timeout": 120, "record_timing": False, "coalesce_streams": True, "shutdown_kernel": "immediate"}
+RETRIES, PATIENCE = 3, 20  # of a cluster: where a worker is lost; seconds in which its scheduler must answer
 
 
 class Pool(AbstractContextManager):
@@ -53,10 +59,7 @@ class Pool(AbstractContextManager):
         self._folder.cleanup()
 
     def execute(self, task: Task, study: Path, folder: Path, *, timeout: float, lent=None) -> NotebookEntry:
-        """Execute one notebook in `folder`, where its copy goes; blocks until one of the pool's places is free.
-
-        `lent` is the environment by which its kernel finds the tables of the run.
-        """
+        """Execute one notebook in `folder` once a place is free; `lent` is where its kernel finds the tables of the run."""
         with self._places:
             began, replies, made, problem = time.monotonic(), {}, [task.notebook], None
             log = Path(tempfile.mkdtemp(dir=self._folder.name), "log")
@@ -83,34 +86,26 @@ class Pool(AbstractContextManager):
             return entry
 
     def _run(self, nb_man, kernel_name: str, replies: dict, folder: Path, environment, log: Path, timeout) -> None:
-        """Execute a notebook of papermill's in a new kernel.
+        """Execute a notebook of papermill's in a new kernel, whose sockets lie in a private folder.
 
-        Its sockets lie in a private folder: kernels that start together cannot take each other's port, and nothing
-        listens on the network. The folder is short, since a socket's path may have about 100 characters.
+        So none takes another's port, and nothing listens on the network. A socket's path may have about 100 characters.
         """
         from jupyter_core.utils import ensure_event_loop
         from nbclient.exceptions import DeadKernelError
         from traitlets.config import Config
 
+        started: list = []
         tcp = {"transport": "tcp", "transport_encryption": "auto"}
         address = tcp if os.name == "nt" else {"transport": "ipc", "ip": str(log.with_name("k"))}
-        client = self._client(
-            nb_man,
-            kernel_name=kernel_name,
-            timeout=timeout,
-            startup_timeout=120,
-            record_timing=False,
-            log=logging.getLogger("papermill"),
-            coalesce_streams=True,
-            shutdown_kernel="immediate",
-            on_cell_execute=lambda cell, cell_index: replies.setdefault(cell_index, {}),
-            on_cell_executed=lambda cell, cell_index, execute_reply: replies.update(
+        hooks = {
+            "on_cell_execute": lambda cell, cell_index: replies.setdefault(cell_index, {}),
+            "on_cell_executed": lambda cell_index, execute_reply, **_: replies.update(
                 {cell_index: execute_reply["content"]}
             ),
-            config=Config(KernelManager=address),
-        )
-        started: list = []
-        client.on_notebook_start = lambda notebook: started.append(client.km.provisioner.process)
+            "on_notebook_start": lambda notebook: started.append(client.km.provisioner.process),
+        }
+        about = {"kernel_name": kernel_name, "timeout": timeout, "log": logging.getLogger("papermill")}
+        client = self._client(nb_man, **about, **hooks, **OF_CLIENT, config=Config(KernelManager=address))
         self._clients[client] = folder
         try:
             with open(log, "wb") as stderr:
@@ -276,3 +271,99 @@ def _clean(notebook, task: Task, hide) -> None:
             cell.metadata.pop("tags", None)  # papermill gives every cell an empty list
         if cell.cell_type == "code":
             cell.outputs = hidden(cell.outputs)
+
+
+# --- on a cluster -----------------------------------------------------------------------------------------------------
+
+
+class ClusterPool(AbstractContextManager):
+    """Executes notebooks on an existing Dask cluster (``tcp://host:8786``); what `Pool` is for this machine.
+
+    Its workers must see the files that are `inputs`, not the folder of the run; without `jobs`, a notebook goes to each
+    of their threads. A worker executes a notebook in a private folder from which the study is reached by the same
+    relative path, and what the notebook left comes back as bytes.
+    """
+
+    def __init__(self, address: str, *, inputs: Sequence[Path], jobs: int | None = None):
+        from distributed import Client
+
+        try:
+            self._client = Client(address, timeout=PATIENCE, name="cxresearch")
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise StudyProblem(f"no Dask scheduler answers at {address}: {reason}") from None
+        self._executor = self._client.get_executor(retries=RETRIES)
+        self._futures: dict[object, Path] = {}  # future -> folder
+        self._files = {str(Path(f).resolve()): Path(f).stat().st_size for f in inputs}
+        threads = self._client.nthreads()
+        self.jobs = jobs or sum(threads.values())
+        found = self._client.run(trouble_there, self._files, package_digest()) if threads else {}
+        wrong = [f"worker {worker} {trouble}" for worker, trouble in sorted(found.items()) if trouble]
+        wrong += [] if threads else [f"the Dask scheduler at {address} has no workers; start some"]
+        if wrong:
+            self._client.close()
+            raise StudyProblem(wrong[0])
+
+    def __exit__(self, *raised) -> None:
+        self._client.close()
+
+    def execute(self, task: Task, study: Path, folder: Path, *, timeout: float, lent=None) -> NotebookEntry:
+        """Execute one notebook somewhere, where no tables are lent; what it left is in `folder`."""
+        asked = task, study, str(folder), timeout, self._files, package_digest()
+        future = self._executor.submit(execute_there, *asked)
+        self._futures[future] = folder
+        try:
+            entry, files = future.result()
+        except Exception as error:  # the cluster gave it up: this notebook's failure; the others go on
+            reason = f"the cluster could not execute it: {type(error).__name__}: {str(error).splitlines()[0]}"
+            known = {"failed_cell": None, "seconds": 0.0, "executed": task.notebook}
+            return NotebookEntry(name=task.name, status=FAILED, reason=reason, **known)
+        finally:
+            del self._futures[future]
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return entry
+
+    def stop(self, folder: Path) -> None:
+        """Cancel what was sent for `folder`."""
+        for future in [f for f, place in list(self._futures.items()) if place == folder]:
+            future.cancel()
+
+
+def trouble_there(files: dict[str, int], package: str) -> str | None:
+    """Return why this process cannot stand in for the one that asks, or None."""
+    for file, size in files.items():
+        if not os.path.isfile(file):
+            return f"does not see {file}; put the study where every worker sees it under the same path"
+        if os.path.getsize(file) != size:
+            return f"sees another {file}; put the study on a file system that the workers share"
+    return None if package_digest() == package else "runs another version of cxresearch; install the same on both"
+
+
+def execute_there(task: Task, study: Path, folder: str, timeout: float, files: dict[str, int], package: str):
+    """Execute a notebook in a private folder; return what became of it, and the files that it left (name -> bytes)."""
+    if trouble := trouble_there(files, package):
+        raise StudyProblem(f"a worker {trouble}")
+    with mirrored(study, Path(folder)) as (place, moved), Pool(1) as pool:
+        entry = pool.execute(task, moved, place, timeout=timeout)
+        return entry, {p.relative_to(place).as_posix(): p.read_bytes() for p in place.rglob("*") if p.is_file()}
+
+
+@contextmanager
+def mirrored(study: Path, folder: Path):
+    """Yield a private folder that reaches the study as `folder` does, and the study as seen from there.
+
+    The nearest folder that holds both is copied as links.
+    """
+    file, only = split_reference(study)
+    common = Path(os.path.commonpath([file, folder]))
+    way = folder.relative_to(common)
+    with tempfile.TemporaryDirectory(prefix="cxr-", ignore_cleanup_errors=True) as top:
+        copy = Path(top).resolve()
+        for entry in os.scandir(common):
+            if entry.name != way.parts[0]:
+                (copy / entry.name).symlink_to(entry.path)
+        place = copy / way
+        place.mkdir(parents=True)
+        yield place, Path(reference_to(copy / file.relative_to(common), only))

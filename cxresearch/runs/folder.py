@@ -80,13 +80,13 @@ def building(final: Path, *, keep_broken: bool = False):
         except OSError as error:
             why = os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror
             raise StudyProblem(f"cannot make a folder in {final.parent}: {why}; name another with --out") from None
+        kept = keep_broken
         try:
             yield work
-        except BaseException:
-            if not keep_broken:
+            kept = False
+        finally:
+            if not kept:
                 shutil.rmtree(work, ignore_errors=True)
-            raise
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def publish(work: Path, final: Path, *, whole: bool) -> Path:
@@ -106,7 +106,7 @@ def publish(work: Path, final: Path, *, whole: bool) -> Path:
         with suppress(AttributeError, OSError, TypeError):  # not every system can
             exchanged = ctypes.CDLL(None).renameat2(here, names[0], here, names[1], EXCHANGE) == 0
     if not exchanged:
-        aside = target.rename(hidden(target)) if target.exists() else None
+        aside = target.rename(f"{work}-old") if target.exists() else None
         try:
             work.rename(target)
         except OSError:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from cxresearch.runs.plan import Cell, Plan, Task, plan_run
 from cxresearch.runs.record import FAILED, OK, SKIPPED, NotebookEntry, Record, ReportEntry
 from cxresearch.runs.render import headline_of, movement, write_batch_index, write_pages
 from cxresearch.runs.withhold import withheld_alone, withheld_together, withhold
-from cxresearch.study.shared import shared_tables
+from cxresearch.study.shared import require_unchanged, shared_tables, signature
 
 LOOKED_BACK = 10  # batches in which an unchanged report is looked for
 WEEK = 7 * 86_400.0  # seconds in which what a fan-out had finished stays for its next start
@@ -80,20 +80,16 @@ def start(
         if run is None:
             expect(plan)
             run = make_run(plan, place, force=force, reproducible=reproducible, **made)
-        for entry in run.reports if log else ():
-            told = entry.model_dump(exclude_unset=True) | {"run": run.folder.name}
-            told |= {"unchanged": True} if run.unchanged and entry.folder else {}
-            with open(log, "a", encoding="utf-8") as file:
+        with open(log, "a", encoding="utf-8") if log else nullcontext() as file:
+            for entry in run.reports if log else ():
+                told = entry.model_dump(exclude_unset=True) | {"run": run.folder.name}
+                told |= {"unchanged": True} if run.unchanged and entry.folder else {}
                 file.write(json.dumps(told, ensure_ascii=False) + "\n")
-        if out is None:
-            keep = keep or (opened.reports[report].keep if report else None)
-            if run.whole and not run.record.only:
-                folders.point_latest(run.folder)
-            if keep:
-                folders.prune(shelf, report=report, keep=keep)
-        for left in folders.broken_off(
-            place.parent, name="" if out is None else place.name
-        ):  # by runs that were killed
+        if out is None and run.whole and not run.record.only:
+            folders.point_latest(run.folder)
+        if out is None and (keep := keep or (opened.reports[report].keep if report else None)):
+            folders.prune(shelf, report=report, keep=keep)
+        for left in folders.broken_off(place.parent, name=place.name if out else ""):  # by runs that were killed
             record = Record.of(left)
             if record is None or record.format != records.BATCH or time.time() - left.stat().st_mtime > WEEK:
                 shutil.rmtree(left, ignore_errors=True)
@@ -132,7 +128,7 @@ def make_run(
         making.execute([report for report in reports if report.entry is None])
         record = making.batch_record(reports) if plan.each else reports[0].record
         if record.status != FAILED:
-            plan.require_unchanged("while the run was under way")
+            require_unchanged(dict(plan.seen), signature(plan.opened), "while the run was under way")
         folder = folders.publish(work, final, whole=record.status != FAILED)
     for left in broken:
         shutil.rmtree(left, ignore_errors=True)
@@ -361,49 +357,40 @@ def _told_of(record: Record, place: Path) -> dict:
 
 
 @dataclass
-class End:
-    """How a start ended; where there is a reason for it, the words of the program are called in `home`."""
+class End(AbstractContextManager):
+    """How a start ends; what ends the block but well, signals and faults of ours too, calls the `words` of a program.
+
+    They are handed over as they are, in `home`; folder and reason of the failed run stand in the program's environment.
+    """
 
     words: Sequence[str] = ()
-    home: Path = Path()
+    home: Path = field(default_factory=Path.cwd)
     folder: Path | None = None
     reason: str = ""
 
+    def __exit__(self, kind, problem, trace) -> None:
+        if problem is not None:
+            self.reason = str(problem) or kind.__name__
+        if not (self.words and self.reason):
+            return
+        folder, reason = str(self.folder.resolve()) if self.folder else "", " ".join(self.reason.split("\0"))
+        environment = {**os.environ, FAILED_RUN: folder, FAILURE: reason}
+        options = {"env": environment, "cwd": self.home, "stdin": subprocess.DEVNULL, "timeout": HOOK_SECONDS}
+        try:
+            status = subprocess.run(list(self.words), **options).returncode
+            trouble = f"ended with {status}" if status else ""
+        except (OSError, subprocess.TimeoutExpired) as error:
+            trouble = f"did not run: {error}"
+        if trouble:
+            print(f"cxresearch: the command for failures, {self.words[0]}, {trouble}", file=sys.stderr)
 
-@contextmanager
-def calling_for_help(command: str | None):
-    """Yield an `End`; whatever ends the block but well, signals and faults of ours too, calls for help."""
-    end = End(as_words(command) if command else (), Path.cwd())
-    try:
-        yield end
-    except BaseException as problem:
-        end.reason = str(problem) or type(problem).__name__
-        raise
-    finally:
-        if end.words and end.reason and (trouble := call_for_help(end)):
-            print(f"cxresearch: the command for failures, {end.words[0]}, {trouble}", file=sys.stderr)
 
-
-def as_words(command: str) -> list[str]:
+def as_words(command: str | None) -> list[str]:
     """Return the program and arguments of a command as written; no shell reads it. Refuse one that cannot be read."""
     try:
-        words = shlex.split(command)
+        words = shlex.split(command) if command is not None else []
     except ValueError as error:
         raise DataProblem(f"the command {command!r} for failures cannot be read: {error}") from None
-    if not words:
+    if command is not None and not words:
         raise DataProblem("the command for failures is empty")
     return words
-
-
-def call_for_help(end: End) -> str | None:
-    """Start the program for failures; return what went wrong with it, or None.
-
-    Its words are handed over as they are; folder and reason of the failed run stand in the program's environment.
-    """
-    told = {FAILED_RUN: str(end.folder.resolve()) if end.folder else "", FAILURE: " ".join(end.reason.split("\0"))}
-    options = {"env": {**os.environ, **told}, "cwd": end.home, "stdin": subprocess.DEVNULL, "timeout": HOOK_SECONDS}
-    try:
-        done = subprocess.run(list(end.words), **options)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"did not run: {error}"
-    return f"ended with {done.returncode}" if done.returncode else None

@@ -44,7 +44,7 @@ def import_lightly(name: str):
         return importlib.import_module(name)
     finally:
         if absent:
-            del sys.modules[SLOW_GRAMMAR]
+            sys.modules.pop(SLOW_GRAMMAR, None)
 
 
 def notebooks_folder(given=None) -> Path:

@@ -36,10 +36,10 @@ RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt"
 
 @dataclass(frozen=True)
 class Task:
-    """One notebook of a run: its file, and the notebook as read, without outputs.
+    """One notebook of a run: its file with its digest, and the notebook as read, without outputs.
 
-    `sha256` is of the file; `given` are the parameters to inject, `parameters` all of them with their defaults, both
-    without ``study``; `headline` names the saved finding that heads the report; `skip` is why the study cannot answer.
+    `given` are the parameters to inject, `parameters` all of them with their defaults, both without ``study``;
+    `headline` names the saved finding that heads the report; `skip` is why the study cannot answer.
     """
 
     name: str
@@ -54,22 +54,16 @@ class Task:
 
 @dataclass(frozen=True)
 class Cell:
-    """One report of a fan-out: its folder, columns and values (none for the whole study), and how many rows.
+    """One report of a fan-out: its folder, columns and values (none for the whole study), how many rows, why it is skipped.
 
-    `skip` is why it gets no report. `unnamed` counts the values under the minimum base that it stands for, unsaid.
+    The values under the minimum base have one together, whose label counts them and names none.
     """
 
     name: str
     only: Only
     rows: int
     skip: str | None = None
-    unnamed: int = 0
-
-    @property
-    def label(self) -> str:
-        if self.unnamed:
-            return f"{self.unnamed} value{'s' * (self.unnamed > 1)} under the minimum base"
-        return ", ".join(value for _, value in self.only) or "All"
+    label: str = "All"
 
 
 @dataclass(frozen=True)
@@ -98,14 +92,10 @@ class Plan:
     def cells(self) -> tuple[Cell, ...]:
         """The reports, in reading order: one unless there is a fan-out; reads and checks the tables."""
         self.opened.load_all()
-        self.require_unchanged("while it was read")
+        require_unchanged(dict(self.seen), signature(self.opened), "while it was read")
         if not self.each:
             return (Cell("", (), 0),)
         return tuple(cells_of(self.opened, self.each, whole=self.whole, min_rows=self.min_rows))
-
-    def require_unchanged(self, when: str) -> None:
-        """Raise `StudyProblem` if a file of the study is not what it was when the plan was made."""
-        require_unchanged(dict(self.seen), signature(self.opened), when)
 
     def narrowed(self, only) -> "Plan":
         """Return the plan for a part of the study; notebooks that need what the part does not have are skipped."""
@@ -123,8 +113,7 @@ def plan_run(
     """Check everything that can be checked without executing, and return the plan.
 
     Arguments are those of the command line; `settings` (name, text) outrank the report's parameters, `today` and `now`
-    are held against ``delete_after`` and ``max_age``. The tables are loaded and checked; those of a fan-out when its
-    cells are asked for. Raises `StudyProblem` and `DataProblem`.
+    are held against ``delete_after`` and ``max_age``. Tables are loaded; those of a fan-out when its cells are asked for.
     """
     folder = notebook_files.notebooks_folder(notebooks)
     opened = open_study(study, today=today)
@@ -225,8 +214,6 @@ def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int 
     counts = _counts(opened, list(each), table)
     if len(counts) > MOST_CELLS:
         raise StudyProblem(f"{asked} asks for {len(counts):,} reports; at most {MOST_CELLS:,} are made")
-    if counts.empty:
-        raise StudyProblem(f"{asked}: no row of table {table} has a value")
     shown = counts[counts["people"] >= base]
     if shown.empty:
         few = f"none of {len(counts):,} values has {base} people or rows of {table}, the minimum base"
@@ -239,9 +226,12 @@ def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int 
     cells = [Cell(WHOLE, (), len(opened.read(table).table))] if whole else []
     for name, (i, row) in zip(safe_names(shown["only"]), shown.iterrows()):
         few = f"{row['rows']} rows of {table}; the report asks for {min_rows}" if row["rows"] < min_rows else None
-        cells.append(Cell(name, row["only"], int(row["rows"]), beside if hidden[i] else few))
-    small = f"fewer than {base} people or rows of {table}, the minimum base"
-    return cells + ([Cell("", (), 0, small, len(counts) - len(shown))] if len(shown) < len(counts) else [])
+        skip = beside if hidden[i] else few
+        cells.append(Cell(name, row["only"], int(row["rows"]), skip, ", ".join(value for _, value in row["only"])))
+    if left := len(counts) - len(shown):
+        label = f"{left} value{'s' * (left > 1)} under the minimum base"
+        cells.append(Cell("", (), 0, f"fewer than {base} people or rows of {table}, the minimum base", label))
+    return cells
 
 
 def _counts(opened, each: list[str], counted: str) -> pd.DataFrame:
@@ -272,8 +262,7 @@ def _counts(opened, each: list[str], counted: str) -> pd.DataFrame:
 def safe_names(cells: Iterable[Only]) -> list[str]:
     """Return a folder name for each cell: readable, and safe on any file system.
 
-    Where the values had to be changed or shortened, or names would differ only in capitals, eight digits of a hash of
-    the values follow.
+    Where values had to be changed, or names would differ only in capitals, eight digits of their hash follow.
     """
     cells = list(cells)
     joined = ["-".join(value for _, value in only) for only in cells]

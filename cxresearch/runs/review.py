@@ -18,8 +18,8 @@ from pydantic import BaseModel, TypeAdapter
 from cxresearch.errors import StudyProblem
 from cxresearch.findings import words
 from cxresearch.runs import make
-from cxresearch.runs.cluster import mirrored
 from cxresearch.runs.compare import CHANGED, alike, changes, contents, digests, with_sign_offs
+from cxresearch.runs.execution import mirrored
 from cxresearch.runs.notebooks import STUDY
 from cxresearch.runs.plan import Plan, plan_run
 from cxresearch.runs.record import BATCH, FAILED, SIGN_OFFS, Record, hidden, moment, versions

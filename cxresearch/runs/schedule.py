@@ -12,6 +12,7 @@ DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sun
 WHEN = {"day": ("* * *", "*-*-*"), "weekday": ("* * 1-5", "Mon..Fri *-*-*"), "month": ("1 * *", "*-*-01")}
 WHEN |= {day: (f"* * {k % 7}", f"{day[:3].title()} *-*-*") for k, day in enumerate(DAYS, 1)}
 EVERY = tuple(WHEN)
+QUOTED = str.maketrans({"\\": "\\\\", '"': '\\"', "%": "%%", "$": "$$"})  # what has a meaning in ExecStart
 TEMPLATES = {"cron": "crontab.txt.j2", "systemd": "systemd.txt.j2"}
 
 
@@ -29,23 +30,14 @@ def timetable(study, *, kind, project, report=None, options=(), at="03:00", ever
         raise StudyProblem(f"--at {at!r} is not a time of day; write it as 03:00")
     home, path = Path(project).resolve(), Path(study).resolve()
     declared_report(open_study(study), report)
-    if any(not c.isprintable() for c in f"{home}{path}"):
-        raise StudyProblem(f"the path {str(path)!r} holds a control character, which no timetable can carry")
     near = path.relative_to(home) if path.is_relative_to(home) else path
     words = [near.parent.name if near.stem == "study" else near.stem, *([report] if report else [])]
     name = "cxresearch-" + (re.sub(r"[^A-Za-z0-9]+", "-", "-".join(words)).strip("-").lower() or "report")
     command = [sys.executable, "-m", "cxresearch", "run", near.as_posix(), *words[1:], *options]
     plan = {"name": name, "project": home, "hour": int(given[1]), "minute": int(given[2])}
     if kind == "systemd":
-        line = " ".join(map(_systemd_word, command))
+        line = " ".join(f'"{word.translate(QUOTED)}"' for word in command)
     else:  # the template minds the ``%``, which cron reads as the end of the command
         log = shlex.quote(f"reports/runs/{name}.log")
         line = f"cd {shlex.quote(str(home))} && mkdir -p reports/runs && {shlex.join(command)} >> {log} 2>&1"
     return rendered(TEMPLATES[kind], plan=plan, days=WHEN[every], command=line)
-
-
-def _systemd_word(word: str) -> str:
-    """Quote a word of ExecStart: backslash, quote, specifier and variable have a meaning there."""
-    for mark, kept in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
-        word = word.replace(mark, kept)
-    return f'"{word}"'

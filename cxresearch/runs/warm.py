@@ -164,10 +164,7 @@ class Fork:
 
 
 def _end_children(of: int | str = "self", *, but: frozenset[int] = frozenset()) -> None:
-    """Kill the children of a process and their groups, except some and what is in the sessions of these.
-
-    What an orphan started becomes an orphan in its turn, so this goes on until there is none.
-    """
+    """Kill the children of a process and what become its children by that, but some and what is in their sessions."""
     seen = set(but)
     with suppress(OSError):  # a kernel built without this list; there an orphan stays with its group
         while (

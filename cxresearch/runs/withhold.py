@@ -74,11 +74,10 @@ def withheld_together(cells: Sequence[Cell], folder: Path, opened) -> dict[Cell,
             shown.update(some)
         elif len(some) > 1:
             asked[:0] = [some[: len(some) // 2], some[len(some) // 2 :]]
-    reason = (
-        f"{WITHHELD} beside the whole the reports together would give away a hidden number: {min(given_away).said()}"
-    )
-    gone = {c: {s.name: reason for s in of_parts[c] if (c, s.name) not in shown} for c in left_out}
-    return {cell: why for cell, why in gone.items() if why}
+    reason = f"{WITHHELD} beside the whole the reports together would give away a hidden number: "
+    why = reason + min(given_away).said()
+    gone = {c: {s.name: why for s in of_parts[c] if (c, s.name) not in shown} for c in left_out}
+    return {cell: names for cell, names in gone.items() if names}
 
 
 def known_of(opened) -> Known:

@@ -96,6 +96,8 @@ def test_a_cell_past_its_time_is_in_the_record_and_the_others_finish(tmp_path, e
         "quick": ("ok", None, None),
         "slow": ("failed", "cell 4: took longer than the 5 s a cell may take (--timeout)", 4),
     }
+    executed = json.loads((scene.shelf / failed / "slow.ipynb").read_text(encoding="utf-8"))
+    assert executed["cells"][3]["outputs"][0]["text"] == ["before\n"]
     scene.assert_quiet()
 
 
