@@ -196,8 +196,11 @@ class Texts:
             for pattern in entry["not"]:
                 at = (self.at(pattern)[:, None] + np.arange(pattern.count(" ") + 1)).ravel()
                 found[at[at < len(found)], k] = weak[at[at < len(found)], k] = False
-        told, judged = (np.bincount(self.part, f) > 0 for f in (found.any(axis=1), abs(self.kind) == 1))
-        told |= ~judged & (np.bincount(self.clause, told) > 0)[self.clause]
+        said = np.array([np.bincount(self.part, f) for f in found.T])
+        found &= (2 * said > said.max(axis=0)).T[self.part]
+        told = said.any(axis=0)
+        there = np.bincount(self.clause, np.where(told, self.tone, 0))[self.clause]
+        told |= (np.bincount(self.clause, told) > 0)[self.clause] & (there * self.tone >= 0)
         at = np.flatnonzero(weak.any(axis=1) & ~told[self.part])
         _, first, place = np.unique(self.part[at], return_index=True, return_inverse=True)
         found[at] |= weak[at] & weak[at[first]][place]
