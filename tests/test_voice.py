@@ -98,8 +98,8 @@ def test_weak_patterns_speak_where_nothing_else_does_and_a_lone_star_is_some_wor
     topics["returns"] = {"en": ["sent * back", "exchang*"], "not": ["sent * back home"]}
     expected = {
         "The boots leak": ["goods"],
-        "I exchanged my boots, the dress is lovely": ["goods", "returns"],
-        "I exchanged my boots, the dress as well": ["returns"],  # no judgement of the dress
+        "It was hard to exchange, the dress is lovely": ["goods", "returns"],
+        "I exchanged my boots, the dress is lovely": ["returns"],  # no other judgement of the dress
         "Boots from the shop": ["goods"],  # the first of two weak ones
         "The shop has boots": ["shops"],
         "I sent the blue boots back": ["returns"],

@@ -34,6 +34,11 @@ KEYS = ("label", "en", "pl", "ru", "en_weak", "pl_weak", "ru_weak", "not")
 PATTERN = re.compile(r"(?=.*\w.*\w)\w+\*?(?: (?:\* )?\w+\*?){0,2}")
 TOKEN = re.compile(r"[^\W_]+(?:['’`][^\W_]+)*|[:;]-?[()D]|[.!?;:…\n]+|,|[☹☺❤\U0001f300-\U0001faff]")
 NO_WORDS = r"\[[\p{L}\p{N}_ -]+\]|<[^<>]{1,200}>|&#?\w+;"  # what stands for what was taken out, markup (RE2)
+# Russian in Latin letters: two of these signs tell it, and how it is written in its own.
+LATIN_SIGNS = r"(?i)\b(?:ne|chto|chtoby|eto|ochen|spasibo|nichego|cherez|tol'?ko|dlya|esli|kogda|mne|menya)\b"
+LATIN_SIGNS += r"|zh|shch|kh|(?:[aeiouy]y[au]|yut|t?sya|stvo|[iy][jy]|[lt]')\b"
+LATIN = {"tsya": "тся"} | dict(zip("shch sch zh kh ts ch sh yu ju ya ja yo ye".split(), "щщжхцчшююяяее"))
+LATIN |= dict(zip("abvwgdezijklmnoprstufhcyx'", "абввгдезийклмнопрстуфхцыхь"))
 APART = 4  # how far a word may stand from the one before ``*``
 SHORT, LONG = 2, 5  # words: no more say nothing without a topic; so many are not the same in two texts by chance
 SKIPPED, STOP, COMMA, TURN, JOIN, NEGATOR, REPORT = range(2, 9)  # kinds of words beside praise 1, complaint -1, none 0
@@ -273,7 +278,10 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     said = clean.notna() & (clean != "") & (survey.weights(asked=False) != 0)
     texts = clean.where(said, None).to_numpy(dtype=object)
     say.refuse_if(not pd.notna(texts).any(), "no_text", text=text, n=len(texts))
-    pieces = pc.split_pattern(pc.replace_substring_regex(pa.array(texts, pa.string()), NO_WORDS, " "), " ")
+    plain = pc.replace_substring_regex(pa.array(texts, pa.string()), NO_WORDS, " ")
+    latin = pc.greater(pc.count_substring_regex(plain, LATIN_SIGNS), 1)
+    russian = pa.array([_cyrillic(text) for text in plain.filter(latin).to_pylist()], pa.string())
+    pieces = pc.split_pattern(pc.replace_with_mask(plain, latin, russian), " ")
     distinct = pc.list_flatten(pieces).dictionary_encode()
     tokens = [TOKEN.findall(piece.lower()) for piece in distinct.dictionary.to_pylist()]
     size, piece = np.array([len(t) for t in tokens], dtype=int), distinct.indices.to_numpy()
@@ -295,6 +303,12 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
 def require_texts(count: int, least: int, who: str, what: str = "texts that say something") -> None:
     """Refuse to say anything of fewer than `least`."""
     say.refuse_if(count < least, "few_texts", who=who, least=least, what=what, n=count)
+
+
+def _cyrillic(text: str) -> str:
+    """Return Russian in Latin letters in its own."""
+    text = re.sub("(?<=[aeou])y(?![aeou])", "й", text.lower())
+    return re.sub("|".join(LATIN), lambda letters: LATIN[letters[0]], text)
 
 
 def _plain(values: pd.Series) -> pd.Series:
