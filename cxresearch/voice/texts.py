@@ -127,12 +127,19 @@ class Texts:
 
     def at(self, pattern: str, language: str | None = None) -> np.ndarray:
         """Return the tokens at which a pattern begins: of texts in a language, or in none that is known."""
-        parts = pattern.replace(" * ", " ~").split(" ")
-        (low, high), *rest = spans = [self._span(part.lstrip("~")) for part in parts]
-        if any(low == high for low, high in spans):
-            return np.empty(0, dtype=np.int64)
-        order, start = self._order
-        found = last = order[start[low] : start[high]]
+        parts, spans = pattern.replace(" * ", " ~").split(" "), []
+        for part in parts:
+            spans.append(self._span(part.lstrip("~")))
+            if spans[-1][0] == spans[-1][1]:
+                return np.empty(0, dtype=np.int64)
+        (order, start), ((low, high), *rest) = self._order, spans
+        last = order[start[low] : start[high]]
+        if (
+            rest and parts[1][0] != "~" and start[rest[0][1]] - start[rest[0][0]] < len(last)
+        ):  # the second word is rarer
+            last = order[start[rest[0][0]] : start[rest[0][1]]] - 1
+            last = last[(last >= 0) & (self.word[last] >= low) & (self.word[last] < high)]
+        found = last
         for part, (low, high) in zip(parts[1:], rest):
             near = np.minimum(last[:, None] + 1 + np.arange(APART if part[0] == "~" else 1), len(self.word) - 1)
             fits = (self._run[near] == self._run[last][:, None]) & (near > last[:, None])
@@ -201,9 +208,10 @@ class Texts:
             for pattern in entry["not"]:
                 at = (self.at(pattern)[:, None] + np.arange(pattern.count(" ") + 1)).ravel()
                 found[at[at < len(found)], k] = weak[at[at < len(found)], k] = False
-        said = np.array([np.bincount(self.part, f) for f in found.T])
-        found &= (2 * said > said.max(axis=0)).T[self.part]
-        told = said.any(axis=0)
+        (at, topic), k = np.nonzero(found), len(self.taxonomy)
+        said = np.bincount(self.part[at] * k + topic, minlength=k * (self.part[-1] + 1)).reshape(-1, k)
+        found[at, topic] = 2 * said[self.part[at], topic] > said.max(axis=1)[self.part[at]]
+        told = said.any(axis=1)
         there = np.bincount(self.clause, np.where(told, self.tone, 0))[self.clause]
         told |= (np.bincount(self.clause, told) > 0)[self.clause] & (there * self.tone >= 0)
         at = np.flatnonzero(weak.any(axis=1) & ~told[self.part])
@@ -321,10 +329,10 @@ def _told(texts: Texts, script: np.ndarray) -> np.ndarray:
     """Return the language of each text: by script, by letters that only Polish has, by words that one language has."""
     votes = np.zeros((2, len(texts.texts)), dtype=int)
     for vote, code in zip(votes, LANGUAGES):
-        hit = np.zeros(len(texts.word), dtype=bool)
+        known = np.zeros(len(texts.words), dtype=bool)
         for pattern in chain.from_iterable(word_lists()[code].values()):
-            hit[texts.at(pattern)] = True
-        vote += np.bincount(texts.row[hit], minlength=len(vote))
+            known[slice(*texts._span(pattern))] = True
+        vote += np.bincount(texts.row, known[texts.word], minlength=len(vote)).astype(int)
     best = np.zeros(len(texts.texts), dtype=int)
     np.maximum.at(best, texts.row, script)
     return np.select([best == 4, best == 2, votes[0] > votes[1], votes[1] > votes[0]], [2, 1, 0, 1], 3)
