@@ -37,8 +37,8 @@ NO_WORDS = r"\[[\p{L}\p{N}_ -]+\]|<[^<>]{1,200}>|&#?\w+;"  # what stands for wha
 # Russian in Latin letters: two of these signs tell it, and how it is written in its own.
 LATIN_SIGNS = r"(?i)\b(?:ne|chto|chtoby|eto|ochen|spasibo|nichego|cherez|tol'?ko|dlya|esli|kogda|mne|menya)\b"
 LATIN_SIGNS += r"|zh|shch|kh|(?:[aeiouy]y[au]|yut|t?sya|stvo|[iy][jy]|[lt]')\b"
-LATIN = {"tsya": "тся"} | dict(zip("shch sch zh kh ts ch sh yu ju ya ja yo ye".split(), "щщжхцчшююяяее"))
-LATIN |= dict(zip("abvwgdezijklmnoprstufhcyx'", "абввгдезийклмнопрстуфхцыхь"))
+LATIN = "tsya shch sch zh kh ts ch sh yu ju ya ja yo ye a b v w g d e z i j k l m n o p r s t u f h c y x '".split()
+LATIN = dict(zip(LATIN, "тся щ щ ж х ц ч ш ю ю я я е е а б в в г д е з и й к л м н о п р с т у ф х ц ы х ь".split()))
 APART = 4  # how far a word may stand from the one before ``*``
 SHORT, LONG = 2, 5  # words: no more say nothing without a topic; so many are not the same in two texts by chance
 SKIPPED, STOP, COMMA, TURN, JOIN, NEGATOR, REPORT = range(2, 9)  # kinds of words beside praise 1, complaint -1, none 0
@@ -127,19 +127,12 @@ class Texts:
 
     def at(self, pattern: str, language: str | None = None) -> np.ndarray:
         """Return the tokens at which a pattern begins: of texts in a language, or in none that is known."""
-        parts, spans = pattern.replace(" * ", " ~").split(" "), []
-        for part in parts:
-            spans.append(self._span(part.lstrip("~")))
-            if spans[-1][0] == spans[-1][1]:
-                return np.empty(0, dtype=np.int64)
-        (order, start), ((low, high), *rest) = self._order, spans
-        last = order[start[low] : start[high]]
-        if (
-            rest and parts[1][0] != "~" and start[rest[0][1]] - start[rest[0][0]] < len(last)
-        ):  # the second word is rarer
-            last = order[start[rest[0][0]] : start[rest[0][1]]] - 1
-            last = last[(last >= 0) & (self.word[last] >= low) & (self.word[last] < high)]
-        found = last
+        parts = pattern.replace(" * ", " ~").split(" ")
+        (low, high), *rest = spans = [self._span(part.lstrip("~")) for part in parts]
+        if any(low == high for low, high in spans):
+            return np.empty(0, dtype=np.int64)
+        order, start = self._order
+        found = last = order[start[low] : start[high]]
         for part, (low, high) in zip(parts[1:], rest):
             near = np.minimum(last[:, None] + 1 + np.arange(APART if part[0] == "~" else 1), len(self.word) - 1)
             fits = (self._run[near] == self._run[last][:, None]) & (near > last[:, None])
@@ -181,8 +174,7 @@ class Texts:
     def tone(self) -> np.ndarray:
         """Tone of each part, (p,): above zero is praise, below complaint; of its clause where it has none of its own.
 
-        A negator turns the next two words that count; one that turns nothing complains (*nobody came*), unless a
-        report follows (*I did not order*).
+        A negator turns the next two words that count; alone it complains, unless a report follows (*I did not order*).
         """
         counts = np.flatnonzero(~np.isin(self.kind, (SKIPPED, STOP, COMMA, JOIN, TURN)))
         kind, part = self.kind[counts], self.part[counts]
@@ -271,14 +263,7 @@ class Texts:
 
 
 def read_texts(responses, text: str, *, language: str | None = None, taxonomy=None) -> Texts:
-    """Return the texts of a column, redacted, in words.
-
-    Raises
-    ------
-    DataProblem
-        The column is absent or holds no text, `language` holds a value that is none of the three languages, a taxonomy
-        that is none, a pattern of one's own that takes a third of all words, a topic of one's own that takes none.
-    """
+    """Return the texts of a column, redacted, in words; refused where column, language or taxonomy make no sense."""
     survey = as_survey(responses)
     say.refuse_if(text is None, "no_column")
     require_columns(survey.table, text, language, where="responses")
@@ -288,8 +273,9 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     say.refuse_if(not pd.notna(texts).any(), "no_text", text=text, n=len(texts))
     plain = pc.replace_substring_regex(pa.array(texts, pa.string()), NO_WORDS, " ")
     latin = pc.greater(pc.count_substring_regex(plain, LATIN_SIGNS), 1)
-    russian = pa.array([_cyrillic(text) for text in plain.filter(latin).to_pylist()], pa.string())
-    pieces = pc.split_pattern(pc.replace_with_mask(plain, latin, russian), " ")
+    said = (re.sub("(?<=[aeou])y(?![aeou])", "й", text.lower()) for text in plain.filter(latin).to_pylist())
+    russian = [re.sub("|".join(LATIN), lambda letters: LATIN[letters[0]], text) for text in said]
+    pieces = pc.split_pattern(pc.replace_with_mask(plain, latin, pa.array(russian, pa.string())), " ")
     distinct = pc.list_flatten(pieces).dictionary_encode()
     tokens = [TOKEN.findall(piece.lower()) for piece in distinct.dictionary.to_pylist()]
     size, piece = np.array([len(t) for t in tokens], dtype=int), distinct.indices.to_numpy()
@@ -311,12 +297,6 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
 def require_texts(count: int, least: int, who: str, what: str = "texts that say something") -> None:
     """Refuse to say anything of fewer than `least`."""
     say.refuse_if(count < least, "few_texts", who=who, least=least, what=what, n=count)
-
-
-def _cyrillic(text: str) -> str:
-    """Return Russian in Latin letters in its own."""
-    text = re.sub("(?<=[aeou])y(?![aeou])", "й", text.lower())
-    return re.sub("|".join(LATIN), lambda letters: LATIN[letters[0]], text)
 
 
 def _plain(values: pd.Series) -> pd.Series:
