@@ -98,8 +98,8 @@ def test_weak_patterns_speak_where_nothing_else_does_and_a_lone_star_is_some_wor
     topics["returns"] = {"en": ["sent * back", "exchang*"], "not": ["sent * back home"]}
     expected = {
         "The boots leak": ["goods"],
-        "I exchanged my boots, the dress is lovely": ["goods", "returns"],
-        "I exchanged my boots, the dress as well": ["returns"],  # no judgement of the dress
+        "It was hard to exchange, the dress is lovely": ["goods", "returns"],
+        "I exchanged my boots, the dress is lovely": ["returns"],  # no other judgement of the dress
         "Boots from the shop": ["goods"],  # the first of two weak ones
         "The shop has boots": ["shops"],
         "I sent the blue boots back": ["returns"],
@@ -344,15 +344,18 @@ def test_tone_of_russian_bank_reviews_agrees_with_their_stars(shared):
 
 @pytest.mark.parametrize("language", ["en", "pl", "ru"])
 def test_topics_and_tone_of_labelled_clauses_are_found_and_right(language):
-    """Precision and recall (micro) of topics, and the tone of topics that were found, on clauses of four writers.
+    """Precision and recall (micro) of topics, and the tone of topics that were found, on clauses of five writers.
 
     Each set was labelled before the words were read, and words were mended by kinds of misses afterwards (of the first
     set by its half *mended* only). What was measured before is the better guide to texts of others. First set:
     precision .85, .83, .89, recall .80, .75, .76 in English, Polish, Russian; fresh one, after that mending:
     precision .75, .79, .73, recall .81, .89, .89, tone .81, .90, .84. Second set, by a writer who had not read the words,
     before mending: precision .76, .82, .85, recall .77, .89, .86, tone .76, .77, .87. The clauses *held* are of a fourth
-    writer, and no word was chosen with them in view: precision .90, .88, .84, recall .90, .92, .92, tone .77, .80, .85.
-    Mend from others, so that they go on telling what to expect.
+    writer, and no word was chosen with them in view: precision .90, .88, .84, recall .90, .92, .92, tone .77, .80, .85
+    before the mending with those *developed*. These are of a fifth writer, across trades and full of figures of speech:
+    unseen, precision .75, .73, .65, recall .76, .76, .64, tone .73, .65, .57; the third of them that was kept apart, after
+    mending with the rest: precision .80, .79, .68, recall .81, .76, .72, tone .84, .75, .72. Mend from others than those
+    held, so that they go on telling what to expect.
     """
     sheet = pd.read_csv(Path(__file__).with_name("clauses.csv"), keep_default_na=False).query("language == @language")
     found, tones = read(*sheet["said"]), {"-": "negative", "0": "neutral", "+": "positive"}
@@ -360,7 +363,7 @@ def test_topics_and_tone_of_labelled_clauses_are_found_and_right(language):
     said = [{topic.rstrip("-0+"): topic[-1] for topic in topics.split()} for topics in sheet["topics"]]
     truth = np.array([[key in topics for key in keys] for topics in said])
     tones = {sign: found.mentioned(tone) for sign, tone in tones.items()}
-    for part, least in dict(mended=0.9, measured=0.9, fresh=0.9, second=0.9, held=0.83).items():
+    for part, least in dict(mended=0.9, measured=0.9, fresh=0.9, second=0.9, developed=0.83, held=0.83).items():
         at = (sheet["part"] == part).to_numpy()[:, None]
         assert (told & truth & at).sum() >= least * max((told & at).sum(), (truth & at).sum()), part
         hits = [(i, k, said[i][keys[k]]) for i, k in zip(*np.nonzero(told & truth & at))]

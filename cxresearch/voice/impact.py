@@ -83,8 +83,8 @@ def topic_impact(
     summary["established"] = bool(clear.size)
     drawn = {"names": about, "marked": table["established"], "line": 0}
     drawn["unit"] = f"contribution to the score, {UNITS[unit]}"
-    more = dict(labels=read.labels, fitted=fitted, drawn=drawn)
-    more["suppressed"] = int(((who > 0) & (who < survey.min_base)).sum())
+    hidden = int(((who > 0) & (who < survey.min_base)).sum())
+    more = dict(labels=read.labels, fitted=fitted, drawn=drawn, suppressed=hidden)
     question = "topic_impact", f"{score}, {text}", None, table, summary, checks
     return Statement.of(say, keys, known, confidence, *question, source=survey, **more)
 
@@ -170,8 +170,7 @@ def closed_loop(
     require_columns(table, score, asked, followed_up, next_score, person, where="responses")
     start, done = (pd.to_datetime(table[c], errors="coerce") for c in (asked, followed_up))
     early = (done < start.dt.normalize()).to_numpy()
-    found = dict(followed_up=followed_up, asked=asked, n=early.sum(), row=np.argmax(early))
-    say.refuse_if(early.any(), "too_early", **found)
+    say.refuse_if(early.any(), "too_early", followed_up=followed_up, asked=asked, n=early.sum(), row=np.argmax(early))
     end = max(start.max(), done.max()) if until is None else pd.Timestamp(until)
     low, seen = (satisfied(survey, score)[0] == 0) & (start <= end).to_numpy(), (done <= end).to_numpy()
     require_texts(low.sum(), SEEN, "closed_loop", "dissatisfied answers with a date")

@@ -34,6 +34,11 @@ KEYS = ("label", "en", "pl", "ru", "en_weak", "pl_weak", "ru_weak", "not")
 PATTERN = re.compile(r"(?=.*\w.*\w)\w+\*?(?: (?:\* )?\w+\*?){0,2}")
 TOKEN = re.compile(r"[^\W_]+(?:['’`][^\W_]+)*|[:;]-?[()D]|[.!?;:…\n]+|,|[☹☺❤\U0001f300-\U0001faff]")
 NO_WORDS = r"\[[\p{L}\p{N}_ -]+\]|<[^<>]{1,200}>|&#?\w+;"  # what stands for what was taken out, markup (RE2)
+# Russian in Latin letters: two of these signs tell it, and how it is written in its own.
+LATIN_SIGNS = r"(?i)\b(?:ne|chto|chtoby|eto|ochen|spasibo|nichego|cherez|tol'?ko|dlya|esli|kogda|mne|menya)\b"
+LATIN_SIGNS += r"|zh|shch|kh|(?:[aeiouy]y[au]|yut|t?sya|stvo|[iy][jy]|[lt]')\b"
+LATIN = "tsya shch sch zh kh ts ch sh yu ju ya ja yo ye a b v w g d e z i j k l m n o p r s t u f h c y x '".split()
+LATIN = dict(zip(LATIN, "тся щ щ ж х ц ч ш ю ю я я е е а б в в г д е з и й к л м н о п р с т у ф х ц ы х ь".split()))
 APART = 4  # how far a word may stand from the one before ``*``
 SHORT, LONG = 2, 5  # words: no more say nothing without a topic; so many are not the same in two texts by chance
 SKIPPED, STOP, COMMA, TURN, JOIN, NEGATOR, REPORT = range(2, 9)  # kinds of words beside praise 1, complaint -1, none 0
@@ -169,8 +174,7 @@ class Texts:
     def tone(self) -> np.ndarray:
         """Tone of each part, (p,): above zero is praise, below complaint; of its clause where it has none of its own.
 
-        A negator turns the next two words that count; one that turns nothing complains (*nobody came*), unless a
-        report follows (*I did not order*).
+        A negator turns the next two words that count; alone it complains, unless a report follows (*I did not order*).
         """
         counts = np.flatnonzero(~np.isin(self.kind, (SKIPPED, STOP, COMMA, JOIN, TURN)))
         kind, part = self.kind[counts], self.part[counts]
@@ -196,8 +200,12 @@ class Texts:
             for pattern in entry["not"]:
                 at = (self.at(pattern)[:, None] + np.arange(pattern.count(" ") + 1)).ravel()
                 found[at[at < len(found)], k] = weak[at[at < len(found)], k] = False
-        told, judged = (np.bincount(self.part, f) > 0 for f in (found.any(axis=1), abs(self.kind) == 1))
-        told |= ~judged & (np.bincount(self.clause, told) > 0)[self.clause]
+        (at, topic), k = np.nonzero(found), len(self.taxonomy)
+        said = np.bincount(self.part[at] * k + topic, minlength=k * (self.part[-1] + 1)).reshape(-1, k)
+        found[at, topic] = 2 * said[self.part[at], topic] > said.max(axis=1)[self.part[at]]
+        told = said.any(axis=1)
+        there = np.bincount(self.clause, np.where(told, self.tone, 0))[self.clause]
+        told |= (np.bincount(self.clause, told) > 0)[self.clause] & (there * self.tone >= 0)
         at = np.flatnonzero(weak.any(axis=1) & ~told[self.part])
         _, first, place = np.unique(self.part[at], return_index=True, return_inverse=True)
         found[at] |= weak[at] & weak[at[first]][place]
@@ -255,14 +263,7 @@ class Texts:
 
 
 def read_texts(responses, text: str, *, language: str | None = None, taxonomy=None) -> Texts:
-    """Return the texts of a column, redacted, in words.
-
-    Raises
-    ------
-    DataProblem
-        The column is absent or holds no text, `language` holds a value that is none of the three languages, a taxonomy
-        that is none, a pattern of one's own that takes a third of all words, a topic of one's own that takes none.
-    """
+    """Return the texts of a column, redacted, in words; refused where column, language or taxonomy make no sense."""
     survey = as_survey(responses)
     say.refuse_if(text is None, "no_column")
     require_columns(survey.table, text, language, where="responses")
@@ -270,7 +271,11 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     said = clean.notna() & (clean != "") & (survey.weights(asked=False) != 0)
     texts = clean.where(said, None).to_numpy(dtype=object)
     say.refuse_if(not pd.notna(texts).any(), "no_text", text=text, n=len(texts))
-    pieces = pc.split_pattern(pc.replace_substring_regex(pa.array(texts, pa.string()), NO_WORDS, " "), " ")
+    plain = pc.replace_substring_regex(pa.array(texts, pa.string()), NO_WORDS, " ")
+    latin = pc.greater(pc.count_substring_regex(plain, LATIN_SIGNS), 1)
+    said = (re.sub("(?<=[aeou])y(?![aeou])", "й", text.lower()) for text in plain.filter(latin).to_pylist())
+    russian = [re.sub("|".join(LATIN), lambda letters: LATIN[letters[0]], text) for text in said]
+    pieces = pc.split_pattern(pc.replace_with_mask(plain, latin, pa.array(russian, pa.string())), " ")
     distinct = pc.list_flatten(pieces).dictionary_encode()
     tokens = [TOKEN.findall(piece.lower()) for piece in distinct.dictionary.to_pylist()]
     size, piece = np.array([len(t) for t in tokens], dtype=int), distinct.indices.to_numpy()
@@ -304,10 +309,10 @@ def _told(texts: Texts, script: np.ndarray) -> np.ndarray:
     """Return the language of each text: by script, by letters that only Polish has, by words that one language has."""
     votes = np.zeros((2, len(texts.texts)), dtype=int)
     for vote, code in zip(votes, LANGUAGES):
-        hit = np.zeros(len(texts.word), dtype=bool)
+        known = np.zeros(len(texts.words), dtype=bool)
         for pattern in chain.from_iterable(word_lists()[code].values()):
-            hit[texts.at(pattern)] = True
-        vote += np.bincount(texts.row[hit], minlength=len(vote))
+            known[slice(*texts._span(pattern))] = True
+        vote += np.bincount(texts.row, known[texts.word], minlength=len(vote)).astype(int)
     best = np.zeros(len(texts.texts), dtype=int)
     np.maximum.at(best, texts.row, script)
     return np.select([best == 4, best == 2, votes[0] > votes[1], votes[1] > votes[0]], [2, 1, 0, 1], 3)

@@ -79,10 +79,8 @@ def tone_of_texts(
     known = {"score": survey.label(score), "high": counts[0], "low": counts[1]}
     summary = {"n": len(rows), "method": "logistic regression on letters, out of fold", "established": stays}
     summary |= {"kappa": kappa, **ends("auc", area, low, min(top, 1)), "auc_words": plain}
-    tells = Check(
-        "tone tells satisfied writers from others", number(area, 2), "above 0.5 by its interval", stays, "stops"
-    )
-    checks = (tells, Check("kinds of writers", kind, "for information", True, "info"))
+    tells = "tone tells satisfied writers from others", number(area, 2), "above 0.5 by its interval", stays, "stops"
+    checks = Check(*tells), Check("kinds of writers", kind, "for information", True, "info")
     drawn = {"scale": 100, "names": [f"reads as satisfied: {percent(p)}" for p in table["reads_as"]]}
     drawn["unit"] = f"satisfied by {survey.label(score)}, % of a fifth of the texts"
     further = {"disagreement": pd.DataFrame({"term": ["high", "low"], "n": apart})} if shown.all() else {}

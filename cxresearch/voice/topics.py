@@ -249,7 +249,7 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
     Parameters
     ----------
     sheet : DataFrame, of `coding_sheet`, with a column of topics from each coder
-    coders : columns, two or more for alpha; a topic is true where the majority gives it
+    coders : columns without gaps, two or more for alpha; a topic is true where the majority gives it
     confidence : float
 
     Returns
@@ -257,11 +257,6 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
     Statement
         One row per language and ``all``: ``estimate`` (recall) and ``topic_precision`` with Wilson's intervals, ``alpha``
         (Krippendorff 2011), ``n`` texts.
-
-    Raises
-    ------
-    DataProblem
-        A column that is absent, a text that a coder left out.
 
     Examples
     --------
