@@ -1,7 +1,7 @@
 """Reports a minute: the runner against papermill and nbconvert as a shell loop, papermill in one process, and the limit.
 
-Run: ``python -m benchmarks.runs`` on an idle machine (five minutes; ``--quick`` takes 3 of the 24 parameter sets for
-papermill and scales up). The last line is JSON:
+Run: ``python -m benchmarks.runs`` on an idle machine (six minutes; papermill, whose loops are
+linear, takes 12 of the 24 parameter sets, with ``--quick`` 3, and is scaled up). The last line is JSON:
 
 - ``cli_loop_ratio``: 24 reports of a light notebook as ``papermill`` + ``nbconvert --to html`` from a shell, by ours with
   its pages, start and warm-up included; at least 12.
@@ -231,14 +231,14 @@ def main() -> None:
         folder = Path(name)
         for part in ("data", "notebooks"):
             shutil.copytree(ROOT / part, folder / part)
-        values = SETS[:3] if quick else SETS
+        values = SETS[: 3 if quick else 12]
         ours = seconds_of(sys.executable, "-c", OURS, str(folder), cwd=ROOT)
         print(f"ours {ours:.1f} s for {len(SETS)} reports with pages, {WORKERS} workers", flush=True)
         loop, single = cli_loop(folder, values), one_process(folder, values)
         for left in (*folder.glob("notebooks/loop-*"), *folder.glob("notebooks/one-*")):
             left.unlink()
         print(f"papermill + nbconvert from a shell {loop:.1f} s; papermill in one process {single:.1f} s", flush=True)
-        warm, limit, each = warm_runs(folder, 1 if quick else 3)
+        warm, limit, each = warm_runs(folder, 1 if quick else 2)
         print(f"all notebooks {warm:.1f} s, plain {limit:.1f} s; each {each}", flush=True)
         result = {
             "cli_loop_ratio": round(loop / ours, 1),

@@ -14,7 +14,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, combinations, permutations, product
 from pathlib import Path
@@ -78,9 +78,6 @@ class Known(NamedTuple):
         return cls(min_base, nested, frozenset(dominated))
 
 
-# --- what a run has published of its counts --------------------------------------------------------------------------
-
-
 class Counted(NamedTuple):
     """The counts of one table, one per cell."""
 
@@ -104,6 +101,9 @@ class Saved:
     tables: Mapping[str, pd.DataFrame]  # by file; every cell is text, empty where a value is hidden
     id: str = ""  # what its outputs carry
     only: tuple[tuple[str, str], ...] = ()  # column and value of the part of the study that it is about
+    judged: dict = field(
+        default_factory=dict, compare=False
+    )  # what it gives away by itself, by what is known: found once
 
     @property
     def item(self) -> str:
@@ -157,9 +157,6 @@ def read_findings(folder: Path, only: tuple[tuple[str, str], ...] = ()) -> list[
     return found
 
 
-# --- the audit -------------------------------------------------------------------------------------------------------
-
-
 def audit_tables(findings: Sequence[Saved], known: Known = Known()) -> list[Leak]:
     """Return every cell of the findings, all published together, that gives away what is to be hidden."""
     leaks = [leak for saved in findings for leak in _alone(saved, known)]
@@ -185,7 +182,7 @@ def audit_folder(
     """
     names = sorted(p.name for p in Path(folder).glob("*") if p.is_dir()) if notebooks is None else notebooks
     found = [saved for name in names for saved in read_findings(Path(folder) / name, only)]
-    withheld = {saved.name: leak for saved in found for leak in list(_alone(saved, known))[:1]}
+    withheld = {saved.name: leak for saved in found for leak in _alone(saved, known)[:1]}
     found = [saved for saved in found if saved.name not in withheld]
     shown = list(beside)
     if not (found and audit_tables([*shown, *found], known)):
@@ -199,8 +196,16 @@ def audit_folder(
     return withheld
 
 
-def _alone(saved: Saved, known: Known) -> Iterator[Leak]:
-    """Yield what one finding gives away by itself: small bases, and money of which most may be one contributor's."""
+def _alone(saved: Saved, known: Known) -> list[Leak]:
+    """Return what one finding gives away by itself; a batch asks of it some hundred times."""
+    of = known.min_base, known.dominated
+    if of not in saved.judged:
+        saved.judged[of] = list(_small_or_dominated(saved, known))
+    return saved.judged[of]
+
+
+def _small_or_dominated(saved: Saved, known: Known) -> Iterator[Leak]:
+    """Yield small bases, and money of which most may be one contributor's."""
     for table, cell, n in ((p.table, c, n) for p in saved.parts if _of_people(p) for c, n in p.cells.items()):
         if 0 < n < (known.min_base or 0):
             yield Leak(table, _words(cell), f"its base is shown and lies under the minimum base of {known.min_base}")
@@ -250,9 +255,6 @@ def _differences(findings: Sequence[Saved], known: Known) -> Iterator[Leak]:
                 why = f"{what} is averaged over it twice, and fewer than {floor} people are not in both"
                 yield Leak(saved.name, _words(cell), why)
             found[what, cell].add(n)
-
-
-# --- all tables together ---------------------------------------------------------------------------------------------
 
 
 class _Population(NamedTuple):
