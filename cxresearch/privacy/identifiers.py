@@ -106,9 +106,6 @@ def is_ip(text: str) -> bool:
         return False
 
 
-# --- ids -------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class PseudonymKey:
     """The secret of one study (32 bytes), and whether it lasts: comes from the environment, and not from this process."""
