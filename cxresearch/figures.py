@@ -102,7 +102,7 @@ def for_phones(plot):
     if below:
         ax.unit.set_x(-ax.bbox.x0 / ax.bbox.width)
     names = [text.get_window_extent() for text in ax.get_xticklabels() if text.get_text()]
-    if any(one.x1 + 8 > other.x0 for one, other in zip(names, names[1:])):
+    if any(one.x1 + 4 > other.x0 for one, other in zip(names, names[1:])):
         ax.tick_params(axis="x", labelrotation=90)
         figure.set_layout_engine("constrained")
     return figure
