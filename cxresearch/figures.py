@@ -76,7 +76,7 @@ def _compact(figure) -> tuple[str, dict]:
         drawn = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
         drawn = drawn.crop((left, drawn.height - top, right, drawn.height - bottom))
         drawn = ImageOps.expand(drawn, round(edge * figure.dpi), "white")
-    fewer = drawn.quantize(PAINTS, dither=0)
+    fewer = drawn.quantize(PAINTS, Image.Quantize.MAXCOVERAGE, dither=0)
     fewer.save(made := BytesIO(), "png", compress_level=8)
     size = {"width": fewer.width // 2, "height": fewer.height // 2}
     return b2a_base64(made.getvalue(), newline=False).decode(), size

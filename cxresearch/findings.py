@@ -79,6 +79,9 @@ def _marked(plot):
         ax = plot(self, *args, **options)
         if figure := getattr(ax, "figure", None):
             figure.finding = self.id
+            # IPython would draw it at the end of the cell and throw that away: pictures are drawn when they are shown.
+            if type(figure.canvas).__name__ == "FigureCanvasAgg":
+                figure.stale = False
             if RUN_FOLDER in os.environ and not args and options.get("ax") is None:
                 figure.again = partial(plot, self, **options)  # for the width of a phone, which pages alone show
         return ax

@@ -26,26 +26,26 @@ class Family(NamedTuple):
     residual: Callable  # eta, y -> (y - mu) / (dmu/deta)
     start: Callable  # y, mean of y -> eta
     curvature: Callable | None = None  # eta, y -> minus the slope of weight * residual; None: the weight
-    library: Callable | None = None  # statsmodels.api -> its family
+    library: Callable | None = None  # the families of statsmodels -> the one
 
 
 POISSON = Family(
     mean=np.exp, weight=np.exp, residual=lambda eta, y: y * np.exp(-eta) - 1,
-    start=lambda y, centre: np.log(np.maximum(y + centre, centre / 10) / 2), library=lambda sm: sm.families.Poisson(),
+    start=lambda y, centre: np.log(np.maximum(y + centre, centre / 10) / 2), library=lambda of: of.Poisson(),
 )  # fmt: skip
 GAMMA = Family(
     mean=np.exp, weight=np.ones_like, residual=lambda eta, y: y * np.exp(-eta) - 1,
     start=lambda y, centre: np.log((y + centre) / 2), curvature=lambda eta, y: y * np.exp(-eta),
-    library=lambda sm: sm.families.Gamma(sm.families.links.Log()),
+    library=lambda of: of.Gamma(of.links.Log()),
 )  # fmt: skip
 LOGIT = Family(
     mean=special.expit, weight=lambda eta: special.expit(eta) * special.expit(-eta),
     residual=lambda eta, y: (y - special.expit(eta)) / np.maximum(special.expit(eta) * special.expit(-eta), 1e-300),
-    start=lambda y, centre: special.logit((y + centre) / 2), library=lambda sm: sm.families.Binomial(),
+    start=lambda y, centre: special.logit((y + centre) / 2), library=lambda of: of.Binomial(),
 )  # fmt: skip
 LEVELS = Family(
     mean=lambda eta: eta, weight=np.ones_like, residual=lambda eta, y: y - eta, start=lambda y, centre: y,
-    library=lambda sm: sm.families.Gaussian(),
+    library=lambda of: of.Gaussian(),
 )  # fmt: skip
 
 
@@ -104,13 +104,15 @@ def weighted_least_squares(X, z, w) -> np.ndarray:
 def library(X, y, weights, family: Family, names, coef):
     """Return statsmodels' results of the same equation, begun at the solution `coef`; weights as `var_weights`."""
     import pandas as pd
-    import statsmodels.api as sm
+    from statsmodels.genmod import families
+    from statsmodels.genmod.generalized_linear_model import GLM
+    from statsmodels.regression.linear_model import WLS
 
     rows = weights > 0
     frame = pd.DataFrame(X[rows], columns=list(names))  # coefficients are then named as in our tables
     if family is LEVELS:
-        return sm.WLS(y[rows], frame, weights=weights[rows]).fit()
-    model = sm.GLM(y[rows], frame, family=family.library(sm), var_weights=weights[rows])
+        return WLS(y[rows], frame, weights=weights[rows]).fit()
+    model = GLM(y[rows], frame, family=family.library(families), var_weights=weights[rows])
     return model.fit(start_params=coef, tol=1e-13, tol_criterion="params", maxiter=50)
 
 

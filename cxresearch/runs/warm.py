@@ -48,6 +48,8 @@ LIBRARIES = (  # what the project's notebooks import at any point, beside what t
     "pandas.core.reshape.reshape", "pandas.core.methods.to_dict", "pyarrow.parquet", "pyarrow.csv",
     "pyarrow.pandas_compat", "matplotlib_inline.backend_inline", "matplotlib.backends.backend_agg", "contourpy",
     "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PpmImagePlugin", "tornado.platform.asyncio",
+    "pyarrow.vendored.version", "encodings.utf_8_sig", "statsmodels.genmod.generalized_linear_model",
+    "statsmodels.duration.survfunc", "formulaic", "sklearn.feature_extraction.text",
 )  # fmt: skip
 # Not while warming: polars starts threads when some library asks whether it is there; the debugger takes half a second.
 LEFT_OUT = ("polars", "debugpy")
@@ -225,6 +227,7 @@ class Order:
 
 def _warm_up() -> None:
     """Import what notebooks import and make the shell; raise unless that left a single thread."""
+    gc.disable()  # nothing that is imported is garbage
     sys.path = [p for p in sys.path if p != ""]  # the application puts it in front, as for a kernel
     sys.argv = [str(Path(importlib.import_module("ipykernel").__file__).parents[1] / "ipykernel_launcher.py")]
     sys.modules.update(dict.fromkeys(LEFT_OUT))
@@ -245,6 +248,7 @@ def _warm_up() -> None:
     atexit.register(_end)
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def import_all() -> None:
