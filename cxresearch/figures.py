@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import rc_params_from_file
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import FixedLocator
 from matplotlib.transforms import Bbox
 
@@ -50,8 +51,10 @@ def _pictures(figure):
         return None
     dpi = figure.dpi
     figure.set_dpi(2 * dpi)
-    picture, size = _compact(figure)
-    figure.set_dpi(dpi)
+    try:
+        picture, size = _compact(figure)
+    finally:
+        figure.set_dpi(dpi)
     told = size | {"finding": getattr(figure, "finding", "")}
     if hasattr(figure, "again"):
         told["narrow"], _ = _compact(small := for_phones(figure.again))
@@ -66,14 +69,15 @@ def _compact(figure) -> tuple[str, dict]:
     """
     from PIL import Image, ImageOps
 
-    figure.canvas.draw()
-    box, edge = figure.get_tightbbox(figure.canvas.get_renderer()), plt.rcParams["savefig.pad_inches"]
+    canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
+    canvas.draw()
+    box, edge = figure.get_tightbbox(canvas.get_renderer()), plt.rcParams["savefig.pad_inches"]
     if box.x0 < 0 or box.y0 < 0 or (box.max > figure.get_size_inches()).any():
         figure.savefig(made := BytesIO(), bbox_inches="tight", dpi=figure.dpi)
         drawn = Image.open(made).convert("RGB")
     else:
         left, bottom, right, top = (box.extents * figure.dpi).round().astype(int)
-        drawn = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+        drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
         drawn = drawn.crop((left, drawn.height - top, right, drawn.height - bottom))
         drawn = ImageOps.expand(drawn, round(edge * figure.dpi), "white")
     fewer = drawn.quantize(PAINTS, Image.Quantize.MAXCOVERAGE, dither=0)

@@ -231,3 +231,15 @@ def test_a_figure_is_shown_alike_as_often_as_it_is_asked_for_and_nothing_of_it_i
         edges = (picture[0], picture[-1], picture[:, 0], picture[:, -1])
         assert picture.shape[::-1] == pytest.approx((2 * size["width"], 2 * size["height"]), abs=1)
         assert min(map(np.min, edges)) > 250 and picture.min() < 100
+
+
+def test_a_figure_without_a_window_is_shown_and_one_that_cannot_be_drawn_keeps_its_size():
+    bare = matplotlib.figure.Figure(figsize=(3, 2))
+    bare.add_subplot().plot([1, 2])
+    picture, told = figures._pictures(bare)
+    assert picture and told["width"] > 100 and bare.dpi == matplotlib.rcParams["figure.dpi"]
+    bare.axes[0].set_title("$\\nothing$")  # is no mathematics that matplotlib knows
+    for _ in range(2):
+        with pytest.raises(ValueError, match="nothing"):
+            figures._pictures(bare)
+    assert bare.dpi == matplotlib.rcParams["figure.dpi"]

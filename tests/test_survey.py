@@ -300,6 +300,9 @@ ROWS = pd.DataFrame(
         "b b": [1, 2, 3, 4],
         "ok": [True, False, True, True],
         "year": ["2024", "2023", None, "2024"],
+        "said": ["a`b`c", 'say "`b b`"', "it's", None],
+        "it's": [1, 2, 3, 4],
+        "_": [5, 6, 7, 8],
     }
 )
 
@@ -310,6 +313,8 @@ ROWS = pd.DataFrame(
         ("a <= 2", 2), ("not a <= 2", 1), ("1 <= a < 3", 2), ("r == 'N'", 2), ("r != 'N'", 1), ("r in ['N', 'S']", 3),
         ("r not in ['N']", 1), ("on > '2024-01-15'", 2), ("`b b` >= 3 and ok", 2), ("a > 1 or r == 'N'", 3), ("2 == a", 1),
         ("-1 < a", 3), ("a == `b b`", 3), ("year == 2024", 2),
+        ("said == 'a`b`c'", 1), ("""said in ['say "`b b`"', 'a`b`c']""", 2), ("`it's` > 1 and said != 'a`b`c'", 2),
+        (r"said == 'it\'s' or `b b` == 1", 2), ("_ == 5 or `_` == 6", 2),
     ],
 )  # fmt: skip
 def test_a_domain_holds_the_rows_that_meet_its_condition_and_no_missing_ones(condition, rows):
@@ -324,11 +329,19 @@ def test_a_domain_holds_the_rows_that_meet_its_condition_and_no_missing_ones(con
         ("a > 'x'", "compares a with 'x'; numbers go with numbers"), ("r < 'N'", "a text by == != or in"), ("on > 3", "a date with '2024-03-31'"),
         ("r == 'X'", "r never holds 'X'"), ("z > 1", "the survey has no column 'z'"), ("a > 10", "no row meets"),
         ("__import__('os')", "no comparison"), ("a > r", "compares a with r"), ("1 == 1", "compares 1 with 1"), ("on < 'x'", "compares on"),
+        ("_['a'] > 1", "holds \"_['a']\" where a column"), ("_[`b b`] > 1", "where a column"), ("`b b` > 'x'", "compares `b b` with 'x'"),
+        ("`b b`", "holds '`b b`', which is no comparison"), ("`b b` + 1 > 2", "holds '`b b` + 1' where"), ("`b b > 2", "cannot be read"),
+        ("`z z` > 1", "the survey has no column 'z z'"), ("`` > 1", "cannot be read"), ("`b b`.max() > 1", "'`b b`.max()' where"),
     ],
 )  # fmt: skip
 def test_a_condition_that_is_no_comparison_is_refused(condition, told):
     with pytest.raises(DataProblem, match=re.escape(told)):
         cx.as_survey(ROWS).where(condition)
+
+
+def test_of_two_columns_that_look_alike_a_condition_means_the_one_it_writes():
+    table = pd.DataFrame({"a\u200b": [1, 1, 1], "a": [1, 2, 3]})
+    assert len(cx.as_survey(table).where("a > 1")) == 2 and len(cx.as_survey(table[["a\u200b"]]).where("a == 1")) == 3
 
 
 def test_a_domain_under_the_floor_and_one_that_leaves_out_fewer_are_refused():

@@ -25,6 +25,7 @@ COMPARED = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }  # fmt: skip
+TICKED = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|`[^`]+`""")  # a text, or a name in backticks
 
 
 def as_survey(
@@ -340,11 +341,16 @@ def rows_where(table: pd.DataFrame, condition: str, *, shown=lambda column: ()) 
     """Return which rows of `table` meet `condition`, (N,) bool; a comparison with a missing value is not met, nor is
     its opposite. A name that is no identifier stands in backticks; `shown`: the values of a column that a message may name.
     """
-    quoted = re.sub(r"`([^`]+)`", lambda name: f"_[{name[1]!r}]", condition := str(condition).strip())
+    named, condition = {}, str(condition).strip()
+    stand_in = "_" * (len(condition) + 1)  # which the condition cannot hold
+    without = lambda m: m[1] or named.setdefault(f"{stand_in}{len(named)}", m[0]) and [*named][-1]  # noqa: E731
     try:
-        tree = ast.parse(quoted, mode="eval")
+        tree = ast.parse(TICKED.sub(without, condition), mode="eval")
     except SyntaxError as error:
         raise DataProblem(say("unreadable", condition=condition, why=error.msg)) from None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            node.id = named.get(node.id, node.id)
     return _Condition(table, condition, shown).truth(tree.body).fillna(False).to_numpy(dtype=bool)
 
 
@@ -361,8 +367,9 @@ class _Condition(NamedTuple):
     def side(self, node):
         """Return a column, or the value of a number or a text."""
         match node:
-            case ast.Name(id=name) | ast.Subscript(value=ast.Name(id="_"), slice=ast.Constant(value=name)):
-                column = next((c for c in self.table.columns if plain_text(c) == plain_text(name)), name)
+            case ast.Name(id=name):
+                like = [c for c in self.table.columns if plain_text(c) == plain_text(name.strip("`"))]
+                column = name.strip("`") if name.strip("`") in like else next(iter(like), name.strip("`"))
                 require_columns(self.table, column, where="the survey")
                 return self.table[column]
             case ast.Constant(value=int() | float() | str() as value):
@@ -380,7 +387,7 @@ class _Condition(NamedTuple):
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
             return reduce(operator.and_, map(self.compared, sides, node.ops, sides[1:]))
-        if isinstance(node, (ast.Name, ast.Subscript)) and is_bool_dtype(self.side(node)):
+        if isinstance(node, ast.Name) and is_bool_dtype(self.side(node)):
             return self.side(node).astype("boolean")
         raise self.refuse(f"holds {ast.unparse(node)!r}, which is no comparison")
 
