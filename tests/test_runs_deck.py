@@ -15,8 +15,8 @@ from pptx.oxml.ns import qn
 from tiny import DEFINE, write_notebook, write_study
 
 from cxresearch.cli import main
-from cxresearch.runs.make import make_run, plan_run
 from cxresearch.runs.deck import Chart, chart_of
+from cxresearch.runs.make import make_run, plan_run
 from cxresearch.runs.screen import SavedFinding
 
 EXAMPLE = Path(__file__).parents[1] / "reports" / "example"
