@@ -14,8 +14,7 @@ from pathlib import Path
 
 import nbformat
 
-from cxresearch.runs.make import Pool, make_run, plan_run
-from cxresearch.runs.make import same_run
+from cxresearch.runs.make import Pool, make_run, plan_run, same_run
 
 STUDY = """\
 title: Many markets

@@ -72,8 +72,8 @@ class _Board:
     def __init__(self, study, path: str, seed: int, n_boot: int):
         import ipywidgets as w
 
-        def menu(kind, title: str, keys, *before, **more):
-            options = [*before, *((study.labels.get(key, str(key)), key) for key in keys)]
+        def menu(kind, title: str, keys, *before, labels=study.labels, **more):
+            options = [*before, *((labels.get(key, str(key)), key) for key in keys)]
             style = {"description_width": "6rem"}
             return kind(options=options, description=title, layout=w.Layout(width="28rem"), style=style, **more)
 
@@ -84,7 +84,7 @@ class _Board:
         self.question = w.ToggleButtons(options=[SCORE, TABLE, DRIVERS, WHAT_IF], style={"button_width": "14rem"})
         self.outcome = menu(w.Dropdown, "Outcome", rated, value=outcome)
         self.group = menu(w.Dropdown, "Groups by", study.columns("demographic"), every)
-        self.wave = menu(w.Dropdown, "Wave", waves, every)
+        self.wave = menu(w.Dropdown, "Wave", waves, every, labels={})
         self.drivers = menu(w.SelectMultiple, "Drivers", rated, value=drivers, rows=min(10, len(rated)))
         self.better = menu(w.Dropdown, "Raise", rated, value=drivers[0])
         self.points = w.FloatSlider(value=1, min=0.5, max=3, step=0.5, description="by points")

@@ -7,6 +7,7 @@ import argparse
 import json
 import signal
 import sys
+import threading
 import traceback
 from contextlib import ExitStack
 from pathlib import Path
@@ -194,8 +195,9 @@ def _run(given) -> int:
     from cxresearch.study import open_study
 
     with make.End(make.as_words(given.on_failure)) as end, ExitStack() as stack:
-        # a run that a scheduler stops cleans up like one that somebody interrupts
-        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
+        if threading.current_thread() is threading.main_thread():  # no other may say what a signal does
+            # a run that a scheduler stops cleans up like one that somebody interrupts
+            stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
         progress, opened = _Progress(stack), open_study(given.study)
         declared = opened.reports.get(given.report)
         if declared and declared.on_failure and not end.words:

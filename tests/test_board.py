@@ -1,5 +1,7 @@
 """Widgets that ask a study questions: what is on screen is what the code on screen gives."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -80,6 +82,30 @@ def test_the_board_shows_finding_checks_and_the_code_that_gave_them(question, ca
     exec(shown.code.value, names)
     assert names["finding"].sentence() in capsys.readouterr().out
     assert {SCORE: shown.group, TABLE: shown.group, DRIVERS: shown.drivers, WHAT_IF: shown.points}[question] in shown.asked.children
+
+
+def test_a_wave_that_has_the_name_of_an_item_is_not_called_by_its_label(tmp_path):
+    study = tmp_path / "study.yml"
+    rows = [f"p{i},{'W1' if i % 2 else 'W2'},{i % 11},{i % 7}" for i in range(40)]
+    (tmp_path / "a.csv").write_text("\n".join(["person,wave,W1,goods", *rows]), encoding="utf-8")
+    items = "items: {W1: {scale: [0, 10], label: Our people}, goods: {scale: [0, 6]}}"
+    study.write_text(f"title: T\ntables:\n  responses: {{source: a.csv, id: person, wave: wave, {items}}}\n")
+    shown = board._Board(cx.open_study(study), str(study), 7, 100)
+    assert sorted(label for label, _ in shown.wave.options) == ["(all)", "W1", "W2"]
+    assert ("Our people", "W1") in shown.outcome.options
+
+
+LIGHTLY = """
+import sys
+from cxresearch.runs.notebooks import notebooks_for
+notebooks_for(sys.argv[1], notebooks=sys.argv[2])
+print([m for m in sys.modules if m.startswith("rfc3987_syntax")])
+"""
+
+
+def test_lab_starts_without_the_slow_grammar():
+    words = [sys.executable, "-c", LIGHTLY, str(STUDY), str(ROOT / "notebooks")]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_a_choice_that_cannot_be_coded_leaves_no_code_of_the_one_before(capsys):

@@ -2,9 +2,11 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 import termios
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,27 @@ def test_help_and_a_wrong_command_line_import_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+SIGNS = """
+import sys
+from cxresearch.cli import main
+main(["sign", sys.argv[1]])
+print([m for m in ("ipykernel", "IPython", "jinja2", "mistune", "papermill", "nbformat") if m in sys.modules])
+"""
+
+
+def test_a_sign_off_needs_nothing_that_executes_or_renders(tmp_path):
+    (tmp_path / "run.json").write_text('{"format": "cxresearch run 1"}', encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", SIGNS, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "nobody has signed this run\n[]\n"
+
+
+def test_a_run_is_started_from_any_thread(project):
+    """Only the main thread may say what a signal does."""
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(main, ["run", "study.yml", "--out", "out"]).result() == 0
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_the_module_is_the_command_in_any_folder(tmp_path):

@@ -32,7 +32,7 @@ from cxresearch.metrics.estimate import base_words
 from cxresearch.metrics.mix import kitagawa
 from cxresearch.privacy import hidden_cells
 from cxresearch.runs.deck import chart_of
-from cxresearch.runs.saved import Saved
+from cxresearch.runs.screen import SavedFinding
 from cxresearch.survey import as_survey
 
 TOY = pd.DataFrame(
@@ -536,7 +536,7 @@ def test_a_deck_shows_shares_as_percent_in_the_words_of_the_measure(ask, title, 
     table = pd.DataFrame({"q": rng.integers(1, 6, 600), "s": rng.integers(0, 11, 600), "stayed": rng.random(600) < 0.5})
     table = table.assign(g=rng.choice(list("ab"), 600), wave=rng.integers(1, 4, 600))
     save(ask(as_survey(table, wave="wave")), name="shown")
-    chart = chart_of(Saved(json.loads((tmp_path / "shown.json").read_text(encoding="utf-8")), tmp_path, ""))
+    chart = chart_of(SavedFinding(json.loads((tmp_path / "shown.json").read_text(encoding="utf-8")), tmp_path, ""))
     assert chart.title == title and chart.as_percent and np.abs(chart.values).max() < 1
 
 

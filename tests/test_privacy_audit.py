@@ -11,11 +11,11 @@ from test_privacy_suppression import cells, margin, publish, random_table, recov
 
 import cxresearch as cx
 from cxresearch.privacy import audit_folder, audit_tables, hidden_cells
-from cxresearch.privacy.audit import Known, Leak, Saved, read_findings
+from cxresearch.privacy.audit import Known, Leak, Release, read_findings
 from cxresearch.privacy import POOLED
 
 
-def finding(name: str, table: pd.DataFrame, *, total=np.nan, outcome="recommend", by="region", file="tidy") -> Saved:
+def finding(name: str, table: pd.DataFrame, *, total=np.nan, outcome="recommend", by="region", file="tidy") -> Release:
     """Make a finding as read from its files: text, with nothing where a value is hidden."""
     shown = table.assign(
         **{
@@ -24,7 +24,7 @@ def finding(name: str, table: pd.DataFrame, *, total=np.nan, outcome="recommend"
             if c.startswith(("n", "largest"))
         }
     ).astype(str)
-    return Saved(name, outcome, by if "group" in table else None, float(total), {f"{name}.{file}.csv": shown})
+    return Release(name, outcome, by if "group" in table else None, float(total), {f"{name}.{file}.csv": shown})
 
 
 def hide(table: pd.DataFrame, mask) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def regions(*n, names="abcdefgh") -> pd.DataFrame:
     return pd.DataFrame({"group": list(names[: len(n)]), "n": np.array(n, dtype=float)})
 
 
-def published(table: pd.DataFrame, *, secondary: bool) -> list[Saved]:
+def published(table: pd.DataFrame, *, secondary: bool) -> list[Release]:
     """Return three findings (both keys, by group, by wave), with the n of all in each."""
     parts = {"both": table, "groups": margin(table, "group"), "waves": margin(table, "wave")}
     total = table["n"].sum()

@@ -18,9 +18,9 @@ from tiny import PARAMETERS, tree, write_answer, write_notebook, write_study
 from waiting import PATIENCE, descendants
 
 from cxresearch.errors import DataProblem, StudyProblem
-from cxresearch.runs.make import Pool, make_run, plan_run
 from cxresearch.runs.execution import became, without_places
 from cxresearch.runs.folder import default_folder, require_free, runs_folder
+from cxresearch.runs.make import Pool, make_run, plan_run
 from cxresearch.runs.warm import SERVERS
 
 KILL = 'print("alive")\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)'

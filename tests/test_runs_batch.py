@@ -11,10 +11,9 @@ import pytest
 from tiny import DEFINE, tree, write_notebook
 
 from cxresearch.errors import StudyProblem
-from cxresearch.runs.make import make_run, plan_run
 from cxresearch.runs.deck import write_deck
 from cxresearch.runs.folder import digest_of
-from cxresearch.runs.make import same_run
+from cxresearch.runs.make import make_run, plan_run, same_run
 from cxresearch.runs.plan import cells_of, safe_names
 from cxresearch.study import open_study
 

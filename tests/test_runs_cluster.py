@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+from concurrent.futures import CancelledError
 
 import pytest
 from test_runs_batch import SAYS, batch_of, write_markets
@@ -12,11 +13,56 @@ from waiting import wait_for_end
 
 from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
-from cxresearch.runs.make import make_run
 from cxresearch.runs.execution import ClusterPool, trouble_there
 from cxresearch.runs.folder import package_digest
+from cxresearch.runs.make import make_run
+from cxresearch.runs.plan import Task
 
 MARKETS = {f"m{k}": 6 for k in range(6)}
+
+
+class Lost:
+    """A cluster that gives up without a word: what distributed's client does, as far as it is asked here."""
+
+    closed = 0
+    fails = True
+
+    def __init__(self, *_, **__):
+        type(self).closed = 0
+
+    def close(self):
+        type(self).closed += 1
+
+    def get_executor(self, **_):
+        return self
+
+    def nthreads(self):
+        return {"a": 1}
+
+    def run(self, *_):
+        if self.fails:
+            raise CancelledError
+        return {"a": None}
+
+    def submit(self, *_):
+        return self
+
+    def result(self):
+        raise CancelledError
+
+
+def test_a_cluster_that_gives_up_without_a_word_is_left_in_order(monkeypatch, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(distributed, "Client", Lost)
+    with pytest.raises(CancelledError):
+        ClusterPool("tcp://lost:1", inputs=[])
+    assert Lost.closed == 1
+    monkeypatch.setattr(Lost, "fails", False)
+    task = Task("answer", tmp_path, "", None, {}, {}, None, None)
+    with ClusterPool("tcp://lost:1", inputs=[]) as pool:
+        entry = pool.execute(task, tmp_path, tmp_path, timeout=1)
+    assert Lost.closed == 1
+    assert (entry.status, entry.reason) == ("failed", "the cluster could not execute it: CancelledError")
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from pptx.oxml.ns import qn
 from tiny import DEFINE, write_notebook, write_study
 
 from cxresearch.cli import main
-from cxresearch.runs.make import make_run, plan_run
 from cxresearch.runs.deck import Chart, chart_of
-from cxresearch.runs.saved import Saved
+from cxresearch.runs.make import make_run, plan_run
+from cxresearch.runs.screen import SavedFinding
 
 EXAMPLE = Path(__file__).parents[1] / "reports" / "example"
 FIND = """
@@ -142,7 +142,7 @@ def test_a_chart_can_be_edited_and_its_workbook_holds_no_formula(tmp_path, capsy
 def test_a_table_of_one_row_or_of_two_keys_makes_no_chart(tmp_path):
     pd.DataFrame({"term": ["a"], "estimate": [1]}).to_csv(tmp_path / "one.csv", index=False)
     pd.DataFrame({"term": ["a", "a"], "share": [0.1, 0.2]}).to_csv(tmp_path / "two.csv", index=False)
-    saved = Saved({"tables": {"tidy": "one.csv", "two": "two.csv"}}, tmp_path, "answer")
+    saved = SavedFinding({"tables": {"tidy": "one.csv", "two": "two.csv"}}, tmp_path, "answer")
     assert chart_of(saved) is None
     pd.DataFrame({"wave": ["b", "a"], "share": [0.1, 0.2]}).to_csv(tmp_path / "three.csv", index=False)
     saved.record["tables"]["three"] = "three.csv"

@@ -11,8 +11,8 @@ import pytest
 from tiny import tree, write_answer, write_notebook, write_study
 from waiting import PATIENCE, descendants, running, wait_for
 
-from cxresearch.runs.make import Pool, make_run, plan_run
 from cxresearch.runs.execution import how_ended
+from cxresearch.runs.make import Pool, make_run, plan_run
 from cxresearch.runs.warm import SERVERS, may_fork
 
 # What differs between two runs anywhere, by time or by a random name, is not asked for.
@@ -238,6 +238,16 @@ def test_a_server_that_runs_leaves_the_environment_alone(pool, monkeypatch):
     ensure = server.ensure_running
     monkeypatch.setattr(server, "ensure_running", lambda: seen.append("CXRESEARCH_WARM_UP" in os.environ) or ensure())
     assert SERVERS.warm_up() is server and not any(seen)
+
+
+def test_what_a_notebook_writes_has_the_mode_of_who_starts_it(plan_of, tmp_path, pool):
+    """The server is older than the umask of this moment."""
+    plan, before = plan_of(n=["open('x.txt', 'w').close()"]), os.umask(0o27)
+    try:
+        assert pool.execute(plan.tasks[0], plan.study, tmp_path, timeout=600).status == "ok"
+    finally:
+        os.umask(before)
+    assert oct((tmp_path / "x.txt").stat().st_mode & 0o777) == "0o640"
 
 
 def test_no_process_of_a_notebook_is_left(plan_of, tmp_path, pool):

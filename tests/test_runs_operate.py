@@ -17,7 +17,6 @@ from waiting import PATIENCE, descendants, wait_for, wait_for_end
 
 from cxresearch.cli import main
 from cxresearch.errors import DataProblem, StudyProblem
-from cxresearch.runs.make import make_run, plan_run
 from cxresearch.runs.folder import (
     Overlap,
     alone,
@@ -26,13 +25,14 @@ from cxresearch.runs.folder import (
     default_folder,
     held,
     is_free,
+    is_whole,
     point_latest,
     prune,
     publish,
     reports_made,
     runs_on,
 )
-from cxresearch.runs.make import End, as_words
+from cxresearch.runs.make import End, as_words, make_run, plan_run
 from cxresearch.runs.record import BATCH, FORMAT, Record
 
 
@@ -183,6 +183,28 @@ def test_a_start_beside_another_is_allowed_or_skipped_however_the_other_started(
             pass
     with alone(tmp_path, "monthly", overlap="skip"):
         pass
+
+
+# --- telling fails ---------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_report_stays_when_its_line_cannot_be_told(project, pool):
+    shelf, batch = shelf_of(project), plan_run("study.yml", each=["market"], notebooks="notebooks")
+
+    def tell(_):
+        raise OSError("the terminal is gone")
+
+    with pytest.raises(OSError, match="the terminal is gone"):
+        make_run(batch, shelf / "20260102T030000Z", pool=pool, tell=tell)
+    (left,) = broken_off(shelf)
+    made = [place.parent for place in left.glob("*/run.json")]
+    assert made and all(is_whole(place) for place in made)
+
+
+def test_a_log_that_cannot_be_written_costs_no_run_its_place(project, warm, capsys):
+    assert main(["run", "study.yml", "--log", "no/such/folder.jsonl"]) == 2
+    assert "No such file or directory: 'no/such/folder.jsonl'" in capsys.readouterr().err
+    assert (shelf_of(project) / "latest" / "run.json").is_file()
 
 
 # --- the call for help -----------------------------------------------------------------------------------------------

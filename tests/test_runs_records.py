@@ -14,8 +14,8 @@ from tiny import DEFINE, write_notebook, write_study
 from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
 from cxresearch.inference import wilson_interval
-from cxresearch.runs.make import make_run, plan_run
 from cxresearch.runs.compare import END, START, Movement, alike, compare_runs, difference_interval, movement_words
+from cxresearch.runs.make import make_run, plan_run
 from cxresearch.runs.record import Record, moment
 from cxresearch.runs.review import changed_since, sign_offs, sign_run, verify_run
 
@@ -172,6 +172,10 @@ def test_a_repetition_that_differs_after_six_digits_succeeds_and_is_no_change(ru
         ("a.csv", "term,x\na,1\n", "term,x\nb,1\n", False),
         ("a.csv", "term,x\na,1\n", "term,y\na,1\n", False),
         ("a.csv", "x\n1\n", "x\n1\n1\n", False),
+        ("a.csv", "term,x\nNone,1.234567\n", "term,x\nNone,1.234568\n", True),
+        ("a.csv", "term,x\nNone,1\n", "term,x\nnone,1\n", False),
+        ("a.csv", "term,x\nNone,1\n", "term,x\n,1\n", False),
+        ("a.csv", "term,x\nnan,1\n", "term,x\n,1\n", False),
         ("a.csv", 'x\n1\n""\n', "x\n1\n0\n", False),
         ("a.json", '{"p": 0.0412345678}', '{"p": 0.0412345679}', True),
         ("a.json", '{"p": 0.0412}', '{"p": 0.0413}', False),
@@ -196,11 +200,12 @@ def test_a_markets_report_from_a_database_repeats_until_a_row_changes(tmp_path, 
     with closing(sqlite3.connect(tmp_path / "crm.sqlite")) as base, base:
         base.execute("create table answers (person text, recommend integer, market text)")
         base.executemany("insert into answers values (?, ?, ?)", [(f"p{i}", i % 11, "NS"[i % 2]) for i in range(40)])
-        base.execute("update answers set market = case market when 'N' then 'North' else 'South' end")
+        base.execute("update answers set market = case market when 'N' then 'None' else 'North' end")
     write_notebook(tmp_path / "notebooks", "mean", DEFINE, FIND, headline="answer")
     shelf, options = tmp_path / "runs", ["--notebooks", str(tmp_path / "notebooks")]
     assert main(["run", str(tmp_path / "study.yml"), "--out", str(shelf), "--each", "market", *options]) == 0
-    report = shelf / "North"
+    assert {p.parent.name for p in shelf.glob("*/run.json")} == {"None", "North"}
+    report = shelf / "None"
     assert set(json.loads((report / "run.json").read_text())["queries"]) == {"responses"}
     capsys.readouterr()
     assert main(["verify", str(report), *options]) == 0

@@ -10,14 +10,14 @@ from browser.rendered import render_again
 
 from cxresearch.runs.deck import write_deck
 from cxresearch.runs.record import Record
-from cxresearch.runs.saved import first_screen, notebooks_of, saved_of
+from cxresearch.runs.screen import first_screen, notebooks_of, saved_findings
 
 EXAMPLE = Path(__file__).parents[1] / "reports" / "example"
 
 
 @pytest.fixture(scope="module")
 def saved():
-    return saved_of(notebooks_of(EXAMPLE, Record.read(EXAMPLE)[1]))
+    return saved_findings(notebooks_of(EXAMPLE, Record.read(EXAMPLE)[1]))
 
 
 def told(saved, function: str, **highlights) -> dict:

@@ -91,7 +91,7 @@ class Counted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Saved:
+class Release:
     """A finding as `cx.save` wrote it."""
 
     name: str  # notebook and name of the finding
@@ -101,9 +101,7 @@ class Saved:
     tables: Mapping[str, pd.DataFrame]  # by file; every cell is text, empty where a value is hidden
     id: str = ""  # what its outputs carry
     only: tuple[tuple[str, str], ...] = ()  # column and value of the part of the study that it is about
-    judged: dict = field(
-        default_factory=dict, compare=False
-    )  # what it gives away by itself, by what is known: found once
+    own_leaks: dict = field(default_factory=dict, compare=False)  # by what is known; see `_alone`
 
     @property
     def item(self) -> str:
@@ -140,7 +138,7 @@ class Saved:
         return found if math.isnan(self.total) else [*found, own]
 
 
-def read_findings(folder: Path, only: tuple[tuple[str, str], ...] = ()) -> list[Saved]:
+def read_findings(folder: Path, only: tuple[tuple[str, str], ...] = ()) -> list[Release]:
     """Return the findings saved in the folder of a notebook, by name; `only` says which part of a study they are about."""
     found = []
     for path in sorted(Path(folder).glob("*.json")):
@@ -153,11 +151,11 @@ def read_findings(folder: Path, only: tuple[tuple[str, str], ...] = ()) -> list[
             tables[f"{path.parent.name}/{file}"] = table
         total = float(pd.to_numeric(record["glance"].get("n"), errors="coerce") or math.nan)
         name, by = f"{path.parent.name}/{path.stem}", ", ".join(record["by"]) or None
-        found.append(Saved(name, record["outcome"], by, total, tables, record["id"], only))
+        found.append(Release(name, record["outcome"], by, total, tables, record["id"], only))
     return found
 
 
-def audit_tables(findings: Sequence[Saved], known: Known = Known()) -> list[Leak]:
+def audit_tables(findings: Sequence[Release], known: Known = Known()) -> list[Leak]:
     """Return every cell of the findings, all published together, that gives away what is to be hidden."""
     leaks = [leak for saved in findings for leak in _alone(saved, known)]
     shares = {f: table["largest_share"] for s in findings for f, table in s.tables.items() if "largest_share" in table}
@@ -172,7 +170,7 @@ def audit_tables(findings: Sequence[Saved], known: Known = Known()) -> list[Leak
 
 
 def audit_folder(
-    folder, known: Known = Known(), *, notebooks: Sequence[str] | None = None, beside: Sequence[Saved] = (), only=()
+    folder, known: Known = Known(), *, notebooks: Sequence[str] | None = None, beside: Sequence[Release] = (), only=()
 ) -> dict[str, Leak]:
     """Return the findings that must be withheld (``notebook/name``), each with the first cell that they give away.
 
@@ -196,15 +194,15 @@ def audit_folder(
     return withheld
 
 
-def _alone(saved: Saved, known: Known) -> list[Leak]:
-    """Return what one finding gives away by itself; a batch asks of it some hundred times."""
+def _alone(saved: Release, known: Known) -> list[Leak]:
+    """Return what one finding gives away by itself, found once: a batch asks of it some hundred times."""
     of = known.min_base, known.dominated
-    if of not in saved.judged:
-        saved.judged[of] = list(_small_or_dominated(saved, known))
-    return saved.judged[of]
+    if of not in saved.own_leaks:
+        saved.own_leaks[of] = list(_small_or_dominated(saved, known))
+    return saved.own_leaks[of]
 
 
-def _small_or_dominated(saved: Saved, known: Known) -> Iterator[Leak]:
+def _small_or_dominated(saved: Release, known: Known) -> Iterator[Leak]:
     """Yield small bases, and money of which most may be one contributor's."""
     for table, cell, n in ((p.table, c, n) for p in saved.parts if _of_people(p) for c, n in p.cells.items()):
         if 0 < n < (known.min_base or 0):
@@ -236,7 +234,7 @@ def _words(cell) -> str:
     return ", ".join(f"{key}={level}" for key, level in named) or "all"
 
 
-def _differences(findings: Sequence[Saved], known: Known) -> Iterator[Leak]:
+def _differences(findings: Sequence[Release], known: Known) -> Iterator[Leak]:
     """Yield the groups of which one thing is averaged twice, over people of whom fewer than the base differ."""
     money, floor = MONEY | known.dominated, known.min_base or 0
     found: dict[tuple[str, Cell], set[float]] = defaultdict(set)
@@ -265,7 +263,7 @@ class _Population(NamedTuple):
     shown: dict[Cell, float]
 
 
-def _populations(findings: Sequence[Saved]) -> list[_Population]:
+def _populations(findings: Sequence[Release]) -> list[_Population]:
     made: list[_Population] = []
     for saved in (saved for saved in findings if saved.parts):
         finer = [part for part in saved.parts if part.table != saved.name]  # its n may be that of its last wave

@@ -23,7 +23,7 @@ from cxresearch.errors import StudyProblem
 from cxresearch.findings import between, number
 from cxresearch.runs.notebooks import STUDY
 from cxresearch.runs.record import RECORD, SIGN_OFFS, Record
-from cxresearch.runs.saved import Saved, notebooks_of, saved_of
+from cxresearch.runs.screen import SavedFinding, notebooks_of, saved_findings
 
 KEYS = ("part", "wave_before", "wave", "group", "segment", "feature", "item", "step", "term", "causal_share")
 NEW, GONE, CHANGED = "new", "gone", "changed"
@@ -94,7 +94,7 @@ def compare_runs(before, after) -> Comparison:
         told.append(({f"{n}.{k}": v for n, e in both.items() for k, v in e.parameters.items() if k != STUDY}, became))
     parameters, became = (changes(*pair) for pair in zip(*told))
     inputs, versions = changes(was.everything_read, now.everything_read), changes(was.versions, now.versions)
-    saved = [{(s.page, s["name"]): s for s in saved_of(side)} for side in notebooks]
+    saved = [{(s.page, s["name"]): s for s in saved_findings(side)} for side in notebooks]
     found = []
     for page, name in {**saved[1], **saved[0]}:
         entries = [side[page][1] for side in notebooks[::-1] if page in side]  # the later run's first
@@ -131,7 +131,7 @@ def movement_words(movement: Movement) -> str:
     return f"{movement.row}{': ' * bool(movement.row)}{before} -> {after} ({sign}{difference}{within})"
 
 
-def _finding_change(was: Saved | None, now: Saved | None, headline: bool, *, with_interval: bool):
+def _finding_change(was: SavedFinding | None, now: SavedFinding | None, headline: bool, *, with_interval: bool):
     one = now or was
     where, said = (one.page, one["name"], one["id"]), (was and was["sentence"], now and now["sentence"])
     if was is None or now is None or was["id"] != now["id"]:
@@ -152,7 +152,7 @@ def _finding_change(was: Saved | None, now: Saved | None, headline: bool, *, wit
     return FindingChange(*where, CHANGED, headline, *said, movements, turned, tuple(tables))
 
 
-def _movements(was: Saved, now: Saved, with_interval: bool) -> tuple[Movement, ...]:
+def _movements(was: SavedFinding, now: SavedFinding, with_interval: bool) -> tuple[Movement, ...]:
     """Return the estimates that moved, of the rows that both tables have; none where rows cannot be told apart."""
     estimates, found = [], []
     for saved in (was, now):

@@ -17,7 +17,7 @@ from cxresearch.figures import PALETTE
 from cxresearch.findings import IDENTIFIERS, csv_safe, described, percent
 from cxresearch.runs.record import BATCH, OK, Record
 from cxresearch.runs.render import macros, rendered
-from cxresearch.runs.saved import BRACKETS, Saved, first_screen, notebooks_of, saved_of
+from cxresearch.runs.screen import BRACKETS, SavedFinding, first_screen, notebooks_of, saved_findings
 
 COLOURS = {"ink": "1C1E21", "bar": "A9CFE8", "line": PALETTE[0].lstrip("#"), "grey": "A7ADB5"}
 # Places, letters and sizes stand in the template. Its levels of text: what is said, further, small print, soft, alarm.
@@ -43,7 +43,7 @@ def write_deck(run, out, *, one: bool = False) -> Path:
         raise StudyProblem(f"{out} exists; remove it, or name another file with --out")
     notebooks = notebooks_of(folder, record)
     entries = {page: entry for page, (_, entry) in notebooks.items()}
-    saved = [s for s in saved_of(notebooks) if entries[s.page].status == OK]
+    saved = [s for s in saved_findings(notebooks) if entries[s.page].status == OK]
     leads = {s.page: s for s in reversed(saved) if s["sentence"]}
     if not any(entries[page].headline for page in leads):
         raise StudyProblem(f"{folder} has no headline: no notebook of it saved one")
@@ -83,7 +83,7 @@ def _add_slide(deck, layout: str, title: str, lines: list[tuple[str, int]]):
     return slide
 
 
-def _add_part(deck, saved: Saved, screen: dict, words):
+def _add_part(deck, saved: SavedFinding, screen: dict, words):
     """Add a slide that a finding heads: its further words, what to look at or the kinds of customers, its chart."""
     first, rest = saved.sentences
     more, chart, (report, _, _) = saved["sentence"], chart_of(saved), saved.page.rpartition("/")
@@ -127,7 +127,7 @@ class Chart:
     marked: tuple[str, ...] = ()  # of the lines: those in colour
 
 
-def chart_of(saved: Saved) -> Chart | None:
+def chart_of(saved: SavedFinding) -> Chart | None:
     """Return the chart of a finding, or None where no table of it makes one.
 
     A trend of touchpoints is lines over waves, those that moved marked; anything else is bars.

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 
@@ -287,25 +287,26 @@ class ClusterPool(AbstractContextManager):
     def __init__(self, address: str, *, inputs: Sequence[Path], jobs: int | None = None):
         from distributed import Client
 
+        self._files = {str(Path(f).resolve()): Path(f).stat().st_size for f in inputs}
+        self._futures: dict[object, Path] = {}  # future -> folder
         try:
             self._client = Client(address, timeout=PATIENCE, name="cxresearch")
         except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise StudyProblem(f"no Dask scheduler answers at {address}: {reason}") from None
-        self._executor = self._client.get_executor(retries=RETRIES)
-        self._futures: dict[object, Path] = {}  # future -> folder
-        self._files = {str(Path(f).resolve()): Path(f).stat().st_size for f in inputs}
-        threads = self._client.nthreads()
-        self.jobs = jobs or sum(threads.values())
-        found = self._client.run(trouble_there, self._files, package_digest()) if threads else {}
-        wrong = [f"worker {worker} {trouble}" for worker, trouble in sorted(found.items()) if trouble]
-        wrong += [] if threads else [f"the Dask scheduler at {address} has no workers; start some"]
-        if wrong:
-            self._client.close()
-            raise StudyProblem(wrong[0])
+            raise StudyProblem(f"no Dask scheduler answers at {address}: {_one_line(error)}") from None
+        with ExitStack() as stack:
+            stack.callback(self._client.close)
+            self._executor = self._client.get_executor(retries=RETRIES)
+            threads = self._client.nthreads()
+            self.jobs = jobs or sum(threads.values())
+            found = self._client.run(trouble_there, self._files, package_digest()) if threads else {}
+            wrong = [f"worker {worker} {trouble}" for worker, trouble in sorted(found.items()) if trouble]
+            wrong += [] if threads else [f"the Dask scheduler at {address} has no workers; start some"]
+            if wrong:
+                raise StudyProblem(wrong[0])
+            self._open = stack.pop_all()
 
     def __exit__(self, *raised) -> None:
-        self._client.close()
+        self._open.close()
 
     def execute(self, task: Task, study: Path, folder: Path, *, timeout: float, lent=None) -> NotebookEntry:
         """Execute one notebook somewhere, where no tables are lent; what it left is in `folder`."""
@@ -315,7 +316,8 @@ class ClusterPool(AbstractContextManager):
         try:
             entry, files = future.result()
         except Exception as error:  # the cluster gave it up: this notebook's failure; the others go on
-            reason = f"the cluster could not execute it: {type(error).__name__}: {str(error).splitlines()[0]}"
+            told = dict.fromkeys((type(error).__name__, _one_line(error)))
+            reason = f"the cluster could not execute it: {': '.join(told)}"
             known = {"failed_cell": None, "seconds": 0.0, "executed": task.notebook}
             return NotebookEntry(name=task.name, status=FAILED, reason=reason, **known)
         finally:

@@ -80,11 +80,6 @@ def start(
         if run is None:
             expect(plan)
             run = make_run(plan, place, force=force, reproducible=reproducible, **made)
-        with open(log, "a", encoding="utf-8") if log else nullcontext() as file:
-            for entry in run.reports if log else ():
-                told = entry.model_dump(exclude_unset=True) | {"run": run.folder.name}
-                told |= {"unchanged": True} if run.unchanged and entry.folder else {}
-                file.write(json.dumps(told, ensure_ascii=False) + "\n")
         if out is None and run.whole and not run.record.only:
             folders.point_latest(run.folder)
         if out is None and (keep := keep or (opened.reports[report].keep if report else None)):
@@ -93,6 +88,11 @@ def start(
             record = Record.of(left)
             if record is None or record.format != records.BATCH or time.time() - left.stat().st_mtime > WEEK:
                 shutil.rmtree(left, ignore_errors=True)
+        with open(log, "a", encoding="utf-8") if log else nullcontext() as file:
+            for entry in run.reports if log else ():
+                told = entry.model_dump(exclude_unset=True) | {"run": run.folder.name}
+                told |= {"unchanged": True} if run.unchanged and entry.folder else {}
+                file.write(json.dumps(told, ensure_ascii=False) + "\n")
     return run
 
 
@@ -200,6 +200,7 @@ class _Making:
         report = _Report(cell, plan, self.work / cell.name, self.before.get(cell.only))
         if cell.skip:
             self._end(report, status=SKIPPED, reason=cell.skip)
+            self._tell(report)
         elif not self.reproducible:
             report.digest = folders.digest_of(plan, self.final / cell.name)
             made = self.sources.get(report.digest)
@@ -207,6 +208,7 @@ class _Making:
                 record = Record.read(report.place)[1]
                 told = record.became | {"headline": headline_of(record, report.place), "digest": report.digest}
                 self._end(report, **told, folder=cell.name, unchanged=True)
+                self._tell(report)
         return report
 
     def execute(self, reports: list[_Report]) -> None:
@@ -260,9 +262,10 @@ class _Making:
             shutil.rmtree(report.place, ignore_errors=True)
             self._end(report, status=FAILED, reason=str(error))
         report.outcomes, report.record = {}, None  # notebooks with all that they show
+        self._tell(report)
 
     def _end(self, report: _Report, **state) -> None:
-        """Set what the log says of a report, and tell it but for what was found, which is told after the audit."""
+        """Set what the log says of a report."""
         known = {"report": report.cell.label, "values": dict(report.cell.only), "folder": None, "unchanged": False}
         state = state or {"folder": report.place.name, **_told_of(report.record, report.place)}
         if state.get("folder"):
@@ -270,6 +273,9 @@ class _Making:
             moved = (moved or ["no change"])[0] if report.before else "new"
             state["moved"] = moved if self.previous and state["headline"] else None
         report.entry = ReportEntry(**known | state)
+
+    def _tell(self, report: _Report) -> None:
+        """Tell of a report but for what was found, which is told after the audit."""
         self.tell(report.entry.model_copy(update={"headline": None}))
 
     def _write(self, report: _Report) -> None:
@@ -333,6 +339,7 @@ class _Making:
                 entry.count(report.place)
             self._write_pages(report)
             self._end(report)
+            self._tell(report)
         digest = None if self.reproducible else folders.digest_of(self.plan, self.final)
         parts = {"each": list(self.plan.each), "reports": [report.entry for report in reports]}
         record = self._record(self.plan, self.work, digest, None, **parts)

@@ -285,9 +285,7 @@ def notebooks_for(study=None, *, notebooks=None) -> Path:
 
     A copy that exists is kept: it may hold somebody's work.
     """
-    import nbformat
-
-    folder = notebooks_folder(notebooks)
+    nbformat, folder = import_lightly("nbformat"), notebooks_folder(notebooks)
     if study is None:
         return folder
     path = Path(open_study(study).path).resolve()

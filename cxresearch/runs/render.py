@@ -14,7 +14,7 @@ from cxresearch.privacy import POOLED
 from cxresearch.runs.compare import compare_runs, movement_words
 from cxresearch.runs.page import explained, led, plain, read_sections
 from cxresearch.runs.record import GUIDE, INDEX, OK, SKIPPED, NotebookEntry, Record, moment, read_findings
-from cxresearch.runs.saved import SCORES, Saved, first_screen, notebooks_of, saved_of
+from cxresearch.runs.screen import SCORES, SavedFinding, first_screen, notebooks_of, saved_findings
 from cxresearch.runs.withhold import WITHHELD
 
 ROWS = 3  # of a headline that are told on the index
@@ -25,7 +25,7 @@ def write_pages(record: Record, folder: Path) -> None:
     """Write a page for each notebook that ran, ``index.html``, and ``README.md`` for readers on a code host."""
     from nbformat import v4
 
-    all_of, figures = saved_of(notebooks_of(folder, record)), {}
+    all_of, figures = saved_findings(notebooks_of(folder, record)), {}
     cards = [_card(entry, [s for s in all_of if s.page == entry.name]) for entry in record.notebooks]
     for place, card in enumerate(cards):
         if card["status"] != SKIPPED:
@@ -56,7 +56,7 @@ def write_batch_index(record: Record, folder: Path) -> None:
     _write("batch.html.j2", folder / INDEX, record)
 
 
-def _card(entry: NotebookEntry, saved: list[Saved]) -> dict:
+def _card(entry: NotebookEntry, saved: list[SavedFinding]) -> dict:
     """Return what pages show of a notebook: its entry, what it found and how sure that is."""
     lead = next((s for s in saved if s["name"] == entry.headline), None)  # unless it was withheld
     asked = [s for s in saved if s.found]

@@ -17,14 +17,9 @@ from pydantic import BaseModel, TypeAdapter
 
 from cxresearch.errors import StudyProblem
 from cxresearch.findings import words
-from cxresearch.runs import make
 from cxresearch.runs.compare import CHANGED, alike, changes, contents, digests, with_sign_offs
-from cxresearch.runs.execution import mirrored
 from cxresearch.runs.notebooks import STUDY
-from cxresearch.runs.plan import Plan, plan_run
 from cxresearch.runs.record import BATCH, FAILED, SIGN_OFFS, Record, hidden, moment, versions
-from cxresearch.runs.render import headline_of, write_batch_index, write_pages
-from cxresearch.runs.withhold import remove
 
 NAMED = 3  # files that voided a sign-off; of the others, how many
 say = words(__package__)
@@ -38,6 +33,11 @@ def verify_run(folder, *, notebooks=None) -> Verified:
 
     Refused where an input or a notebook is not what it was: then the run cannot be repeated.
     """
+    from cxresearch.runs import make  # not for whoever signs
+    from cxresearch.runs.execution import mirrored
+    from cxresearch.runs.render import headline_of, write_batch_index, write_pages
+    from cxresearch.runs.withhold import remove
+
     place, record = Record.read(folder)
     entries, was, now = {report.report: report for report in record.reports}, {}, {}
     with make.Pool() as pool, tempfile.TemporaryDirectory(prefix="cxr-") as shelf:
@@ -65,8 +65,10 @@ def verify_run(folder, *, notebooks=None) -> Verified:
     return Verified(same, close, different, changes(record.versions, versions()))
 
 
-def _plan_again(place: Path, record: Record, notebooks) -> Plan:
+def _plan_again(place: Path, record: Record, notebooks):
     """Return the plan of a run with the parameters that it had."""
+    from cxresearch.runs.plan import plan_run
+
     entries = {entry.name: entry for entry in record.notebooks}
     plan = plan_run(place / record.study, only=list(entries), notebooks=notebooks)
     now = Record(inputs=dict(plan.inputs), queries=dict(plan.opened.queries))

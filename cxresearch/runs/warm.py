@@ -12,6 +12,7 @@ import gc
 import importlib
 import os
 import pickle
+import re
 import select
 import signal
 import sys
@@ -63,7 +64,8 @@ class WarmProvisioner(LocalProvisioner):
         if not may_fork(cmd):
             return await super().launch_kernel(cmd, **kwargs)
         environment = {k: v for k, v in (kwargs.get("env") or os.environ).items() if k != "JPY_PARENT_PID"}
-        order = Order(cmd[cmd.index("-f") + 1], environment, str(kwargs.get("cwd") or os.getcwd()))
+        umask = int(re.search(r"^Umask:\s*(\d+)", Path("/proc/self/status").read_text(), re.M)[1], 8)
+        order = Order(cmd[cmd.index("-f") + 1], environment, str(kwargs.get("cwd") or os.getcwd()), umask)
         files = [stream.fileno() if (stream := kwargs.get(name)) else fd for fd, name in ((1, "stdout"), (2, "stderr"))]
         try:
             self.process = await asyncio.to_thread(SERVERS.start, order, files)
@@ -197,6 +199,7 @@ class Order:
     connection_file: str
     environment: dict[str, str]
     folder: str
+    umask: int
 
     def _bootstrap(self, parent_sentinel: int) -> int:
         os.setsid()
@@ -210,6 +213,7 @@ class Order:
         os.environ.clear()
         os.environ.update(self.environment)
         os.chdir(self.folder)
+        os.umask(self.umask)
         tempfile.tempdir = None
         time.tzset()
         atexit.unregister(_end)

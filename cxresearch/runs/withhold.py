@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import TooFewRespondents
-from cxresearch.privacy.audit import Known, Leak, Saved, audit_folder, audit_tables, read_findings
+from cxresearch.privacy.audit import Known, Leak, Release, audit_folder, audit_tables, read_findings
 from cxresearch.runs.plan import WHOLE, Cell, Plan
 from cxresearch.runs.record import NotebookEntry
 from cxresearch.study.narrow import as_words
@@ -92,7 +92,7 @@ def known_of(opened) -> Known:
     return Known.of(tables, min_base=opened.min_base)
 
 
-def of_the_whole(opened, findings: Iterable[Saved], *, of_a_part: bool = False) -> Iterator[Saved]:
+def of_the_whole(opened, findings: Iterable[Release], *, of_a_part: bool = False) -> Iterator[Release]:
     """Yield what a report on the whole study would tell of the people whom findings on a part of it are about."""
     if not (opened.only or of_a_part) or "responses" not in opened._whole.table_names:
         return
@@ -106,7 +106,7 @@ def of_the_whole(opened, findings: Iterable[Saved], *, of_a_part: bool = False) 
                 continue
             counts = sample.keys.assign(n=np.where(sample.hidden, "", sample.n.astype(str))).astype(str)
             named = {"the whole": counts} if len(counts.columns) > 1 else {}
-            yield Saved("the whole", item, by, float(sample.n.sum()) if wave == bool(survey.wave) else np.nan, named)
+            yield Release("the whole", item, by, float(sample.n.sum()) if wave == bool(survey.wave) else np.nan, named)
 
 
 def withhold(gone: dict[str, str], entries: Sequence[NotebookEntry], folder: Path) -> dict[str, dict[str, str]]:

@@ -77,9 +77,9 @@ def test_the_page_is_small_and_asks_nobody(example, watched):
 
 
 def test_a_study_without_parts_has_a_screen_without_them(tmp_path, example):
-    from cxresearch.runs.saved import Saved, first_screen, notebooks_of, saved_of
+    from cxresearch.runs.screen import SavedFinding, first_screen, notebooks_of, saved_findings
 
-    saved = saved_of(notebooks_of(example, Record.read(example)[1]))
+    saved = saved_findings(notebooks_of(example, Record.read(example)[1]))
     whole = first_screen(saved)
     assert all(whole[part] for part in whole)
     for left, gone in [("scorecard", "charts"), ("drivers", "look"), ("segmentation", "segments")]:
@@ -87,7 +87,7 @@ def test_a_study_without_parts_has_a_screen_without_them(tmp_path, example):
         assert not screen[gone], left
     assert not any(first_screen([]).values())
     refused = {"glance": {"n": 0, "method": "none"}, "established": False, "tables": {}, "highlights": None}
-    screen = first_screen([Saved({**s.record, **refused}, s.folder, s.page) for s in saved])
+    screen = first_screen([SavedFinding({**s.record, **refused}, s.folder, s.page) for s in saved])
     assert not any(screen.values())  # what could not be asked stands with its question
 
 

@@ -29,17 +29,17 @@ def notebooks_of(folder: Path, record: Record) -> dict[str, tuple[Path, Notebook
     return {begin + entry.name: (place, entry) for begin, place, run in runs for entry in run.notebooks}
 
 
-def saved_of(notebooks: Mapping[str, tuple[Path, NotebookEntry]]) -> "list[Saved]":
+def saved_findings(notebooks: Mapping[str, tuple[Path, NotebookEntry]]) -> "list[SavedFinding]":
     """Return the findings of notebooks in reading order, of each the one that leads its page first."""
     return [
-        Saved(record, place / "findings" / entry.name, page)
+        SavedFinding(record, place / "findings" / entry.name, page)
         for page, (place, entry) in notebooks.items()
         for record in read_findings(place, entry.name, entry.headline)
     ]
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedFinding:
     """A finding as a notebook saved it, and where its page is."""
 
     record: Mapping
@@ -77,7 +77,7 @@ class Saved:
         return found.assign(words=found.iloc[:, 0].map(lambda key: self.record.get("labels", {}).get(str(key), key)))
 
 
-def first_screen(all_of: list[Saved], targets: Mapping[str, float] | None = None) -> dict:
+def first_screen(all_of: list[SavedFinding], targets: Mapping[str, float] | None = None) -> dict:
     """Return what the template of the first screen shows, empty parts where the study lacks them; `targets` by item.
 
     Its charts and its map are findings, whose figures the pages of their notebooks hold. `score` is the leading score
@@ -118,7 +118,7 @@ def first_screen(all_of: list[Saved], targets: Mapping[str, float] | None = None
     }
 
 
-def _now(score: Saved, change: Saved | None) -> str:
+def _now(score: SavedFinding, change: SavedFinding | None) -> str:
     told = score["highlights"]
     measure = told["measure"].capitalize() if score["function"] == "nps" else f"{score['what']}: {told['measure']},"
     text = say.told("now" if "wave" in told else "now_one", **told | {"measure": measure})
@@ -128,7 +128,7 @@ def _now(score: Saved, change: Saved | None) -> str:
     return f"{text}."
 
 
-def _most(placed: Saved) -> str:
+def _most(placed: SavedFinding) -> str:
     lead, what = (placed["highlights"] or {}).get("lead", []), placed["what"]
     if not placed["established"] or not 0 < len(lead) <= MOST_TIED or len(table := placed.table()) < 2:
         return say("drivers_open", what=what)
@@ -142,7 +142,7 @@ def _most(placed: Saved) -> str:
     return say("lead", first=top["words"].iloc[0], second=top["words"].iloc[1], **known)
 
 
-def _tile(saved: Saved, targets: Mapping[str, float], *, told_above: bool) -> dict:
+def _tile(saved: SavedFinding, targets: Mapping[str, float], *, told_above: bool) -> dict:
     """Return a score, or the worth of points, with what it is measured in, its interval and what is aimed at."""
     told, label, line = saved["highlights"], saved["what"], []
     if "count" in told:
@@ -193,7 +193,7 @@ def _look(placed, trend, importance, coverage, topics) -> list[dict]:
     return entries
 
 
-def _unknown(all_of: list[Saved], told: list[str]) -> list[tuple[str, str]]:
+def _unknown(all_of: list[SavedFinding], told: list[str]) -> list[tuple[str, str]]:
     """Return a sentence of a finding of each page that says what is not established, those that lead a page first.
 
     A score claims nothing by itself: whether it moved is told by the comparison of waves. What was `told` above is not
