@@ -22,7 +22,7 @@ from matplotlib.transforms import Bbox
 PALETTE = ("#00548C", "#DA7200", "#00664C", "#D15CA6", "#7A4F00", "#3F95D0", "#1A1A1A")
 QUIET = "#747474"
 STYLE = rc_params_from_file(Path(__file__).with_name("house.mplstyle"), use_default_template=False)
-WIDE, NARROW, PAINTS = 7.2, 4.2, 32  # inches across, and on a phone; colours of a picture
+WIDE, NARROW, PAINTS = 7.2, 4.2, 128  # inches across, and on a phone; colours of a picture
 _page = {"across": WIDE}  # what is drawn for now
 TEXT, TITLE = STYLE["axes.labelsize"], STYLE["axes.titlesize"]  # points: steps of the pages' type scale, ratio 1.2
 
@@ -71,9 +71,11 @@ def _compact(figure) -> tuple[str, dict]:
 
     canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
     canvas.draw()
-    box, edge = figure.get_tightbbox(canvas.get_renderer()), plt.rcParams["savefig.pad_inches"]
+    units = [ax.unit.get_window_extent() for ax in figure.axes if hasattr(ax, "unit")]  # which no layout makes room for
+    units = [extent.transformed(figure.dpi_scale_trans.inverted()) for extent in units]
+    box, edge = Bbox.union([figure.get_tightbbox(), *units]), plt.rcParams["savefig.pad_inches"]
     if box.x0 < 0 or box.y0 < 0 or (box.max > figure.get_size_inches()).any():
-        figure.savefig(made := BytesIO(), bbox_inches="tight", dpi=figure.dpi)
+        figure.savefig(made := BytesIO(), bbox_inches="tight", dpi=figure.dpi, bbox_extra_artists=_all_of(figure))
         drawn = Image.open(made).convert("RGB")
     else:
         left, bottom, right, top = (box.extents * figure.dpi).round().astype(int)
@@ -84,6 +86,12 @@ def _compact(figure) -> tuple[str, dict]:
     fewer.save(made := BytesIO(), "png", compress_level=8)
     size = {"width": fewer.width // 2, "height": fewer.height // 2}
     return b2a_base64(made.getvalue(), newline=False).decode(), size
+
+
+def _all_of(figure) -> list:
+    """Return what a picture of a figure has to hold: units of axes, too, for which no layout makes room."""
+    units = [ax.unit for ax in figure.axes if hasattr(ax, "unit")]
+    return [*units, *figure.texts, *figure.legends, *(a for ax in figure.axes for a in ax.get_default_bbox_extra_artists())]
 
 
 def for_phones(plot):

@@ -243,3 +243,17 @@ def test_a_figure_without_a_window_is_shown_and_one_that_cannot_be_drawn_keeps_i
         with pytest.raises(ValueError, match="nothing"):
             figures._pictures(bare)
     assert bare.dpi == matplotlib.rcParams["figure.dpi"]
+
+
+def test_the_unit_of_a_narrow_panel_is_not_cut_at_the_edge_of_the_figure():
+    table = pd.DataFrame({"a": [1.0, 2.0], "a_low": [0.5, 1.5], "a_high": [1.5, 2.5]})
+    unit = "standard deviations from all customers; below: segment and its share"
+    names = ["Alpha with a name that takes half of the width", "Beta"]
+    ax = figures.forest(table, "a", names=names)
+    figures.titled(ax, "Beta is above Alpha", unit)
+    _, told = figures._pictures(ax.figure)
+    ax.figure.draw_without_rendering()
+    right, dpi = ax.unit.get_window_extent().x1, ax.figure.dpi
+    assert right > ax.figure.bbox.width, "the case is none"
+    left = min(label.get_window_extent().x0 for label in ax.get_yticklabels())
+    assert told["width"] >= right - left + 0.1 * dpi
