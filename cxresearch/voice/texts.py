@@ -32,13 +32,8 @@ NAMES = {"english": "en", "angielski": "en", "английский": "en", "poli
 NAMES |= {"russian": "ru", "rosyjski": "ru", "русский": "ru"}
 KEYS = ("label", "en", "pl", "ru", "en_weak", "pl_weak", "ru_weak", "not")
 PATTERN = re.compile(r"(?=.*\w.*\w)\w+\*?(?: (?:\* )?\w+\*?){0,2}")
-TOKEN = re.compile(r"[^\W_]+(?:['’`][^\W_]+)*|[:;]-?[()D]|[.!?;:…\n]+|,|[☹☺❤\U0001f300-\U0001faff]")
+TOKEN = re.compile(r"[^\W_]+(?:['’`][^\W_]+)*|[:;]-?(?:[()]|d\b)|[.!?;:…\n]+|,|[☹☺❤\U0001f300-\U0001faff]")
 NO_WORDS = r"\[[\p{L}\p{N}_ -]+\]|<[^<>]{1,200}>|&#?\w+;"  # what stands for what was taken out, markup (RE2)
-# Russian in Latin letters: two of these signs tell it, and how it is written in its own.
-LATIN_SIGNS = r"(?i)\b(?:ne|chto|chtoby|eto|ochen|spasibo|nichego|cherez|tol'?ko|dlya|esli|kogda|mne|menya)\b"
-LATIN_SIGNS += r"|zh|shch|kh|(?:[aeiouy]y[au]|yut|t?sya|stvo|[iy][jy]|[lt]')\b"
-LATIN = "tsya shch sch zh kh ts ch sh yu ju ya ja yo ye a b v w g d e z i j k l m n o p r s t u f h c y x '".split()
-LATIN = dict(zip(LATIN, "тся щ щ ж х ц ч ш ю ю я я е е а б в в г д е з и й к л м н о п р с т у ф х ц ы х ь".split()))
 APART = 4  # how far a word may stand from the one before ``*``
 SHORT, LONG = 2, 5  # words: no more say nothing without a topic; so many are not the same in two texts by chance
 SKIPPED, STOP, COMMA, TURN, JOIN, NEGATOR, REPORT = range(2, 9)  # kinds of words beside praise 1, complaint -1, none 0
@@ -63,8 +58,13 @@ def _listed(patterns) -> list:
 @cache
 def word_lists() -> dict[str, dict[str, list[str]]]:
     """Return the words of each language: what tells it, what turns, praises and complains, and what says nothing."""
-    lists = yaml.safe_load(Path(__file__).with_name("words.yml").read_text(encoding="utf-8"))
-    return {code: {kind: _listed(words) for kind, words in kinds.items()} for code, kinds in lists.items()}
+    lists = _shipped_words()
+    return {code: {kind: _listed(words) for kind, words in lists[code].items()} for code in LANGUAGES[:3]}
+
+
+@cache
+def _shipped_words() -> dict[str, dict]:
+    return yaml.safe_load(Path(__file__).with_name("words.yml").read_text(encoding="utf-8"))
 
 
 @cache
@@ -272,10 +272,8 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     texts = clean.where(said, None).to_numpy(dtype=object)
     say.refuse_if(not pd.notna(texts).any(), "no_text", text=text, n=len(texts))
     plain = pc.replace_substring_regex(pa.array(texts, pa.string()), NO_WORDS, " ")
-    latin = pc.greater(pc.count_substring_regex(plain, LATIN_SIGNS), 1)
-    said = (re.sub("(?<=[aeou])y(?![aeou])", "й", text.lower()) for text in plain.filter(latin).to_pylist())
-    russian = [re.sub("|".join(LATIN), lambda letters: LATIN[letters[0]], text) for text in said]
-    pieces = pc.split_pattern(pc.replace_with_mask(plain, latin, pa.array(russian, pa.string())), " ")
+    declared = None if language is None else _declared(survey, language)
+    pieces = pc.split_pattern(_in_own_letters(plain, declared), " ")
     distinct = pc.list_flatten(pieces).dictionary_encode()
     tokens = [TOKEN.findall(piece.lower()) for piece in distinct.dictionary.to_pylist()]
     size, piece = np.array([len(t) for t in tokens], dtype=int), distinct.indices.to_numpy()
@@ -288,7 +286,7 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     topics = shipped() if taxonomy is None else read_taxonomy(taxonomy)
     found = Texts(survey, topics, texts, spoken, row, place[code], words.tolist())
     script = [4 if re.search("[а-яё]", w) else 2 if re.search("[ąćęłńóśźż]", w) else 0 for w in raw]
-    spoken[:] = _told(found, np.array(script, dtype=int)[code]) if language is None else _declared(survey, language)
+    spoken[:] = _told(found, np.array(script, dtype=int)[code]) if declared is None else declared
     if taxonomy is not None:
         _require_sense(found)
     return found
@@ -303,6 +301,20 @@ def _plain(values: pd.Series) -> pd.Series:
     """Return texts in composed letters, without signs of no width and blanks around."""
     texts = values.map(lambda value: unicodedata.normalize("NFC", str(value)), na_action="ignore").astype("str")
     return texts.str.replace("[\u200b-\u200f\u2060\ufeff]", "", regex=True).str.strip()
+
+
+def _in_own_letters(texts: pa.Array, declared: np.ndarray | None) -> pa.Array:
+    """Return texts with Russian in Latin letters written in its own: told by signs, ruled out by words of others."""
+    latin = _shipped_words()["latin"]
+    words, runs, others = (latin[key].replace(", ", "|") for key in ("words", "runs", "others"))
+    signs = pc.count_substring_regex(texts, rf"(?i)\b(?:{words})\b|{runs}")
+    against = pc.count_substring_regex(texts, rf"(?i)\b(?:{others})\b|[ąćęłńóśźż]")
+    russian = pc.greater(signs, pc.add(pc.multiply(against, 3), 1))
+    if declared is not None:
+        russian = pc.and_not(russian, pa.array(declared < 2))
+    said = (re.sub("(?<=[aeou])y(?![aeou])", "й", text.lower()) for text in texts.filter(russian).to_pylist())
+    own = [re.sub("|".join(latin["letters"]), lambda letters: latin["letters"][letters[0]], text) for text in said]
+    return pc.replace_with_mask(texts, russian, pa.array(own, pa.string()))
 
 
 def _told(texts: Texts, script: np.ndarray) -> np.ndarray:
