@@ -12,9 +12,8 @@ from proofs import seldom
 import cxresearch as cx
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.findings import RUN_FOLDER
-from cxresearch.voice.impact import contribution
+from cxresearch.voice.impact import area_under_curve, contribution, log_odds
 from cxresearch.voice.texts import LANGUAGES, read_texts
-from cxresearch.voice.tone import area_under_curve, log_odds
 
 
 def read(*texts, **options):

@@ -98,13 +98,15 @@ class Texts:
     word: np.ndarray  # (m,) position in `words`
     words: list[str]  # (v,) distinct tokens, folded, in order
 
-    given = cached_property(lambda self: pd.notna(self.texts))  # (N,)
-    spelled = cached_property(lambda self: np.array([w[:1].isalnum() for w in self.words], dtype=bool)[self.word])  # (m,)
-    length = cached_property(lambda self: self.counted(self.spelled).astype(int))  # words of each text, (N,)
-    _first = cached_property(lambda self: np.append(True, self.row[1:] != self.row[:-1]))  # of its text, (m,)
-    _run = cached_property(lambda self: np.cumsum(self._first | ~self.spelled))  # of words without a mark, (m,)
+    # By text (N,), word (v,), token (m,) and part (p,).
+    given = cached_property(lambda self: pd.notna(self.texts))
+    length = cached_property(lambda self: self.counted(self.spelled).astype(int))  # words of each text
+    spelled = cached_property(lambda self: np.array([w[:1].isalnum() for w in self.words] or [True])[self.word])
+    _first = cached_property(lambda self: np.append(True, self.row[1:] != self.row[:-1]))  # token of its text
+    _run = cached_property(lambda self: np.cumsum(self._first | ~self.spelled))  # of words without a mark, by token
     part = cached_property(lambda self: self._pieces((STOP, COMMA), (TURN, JOIN)))  # of each token, through all texts
-    clause = cached_property(lambda self: self._pieces((STOP,), (TURN,))[np.append(True, np.diff(self.part) > 0)])  # (p,)
+    _new = cached_property(lambda self: np.append(True, self.part[1:] > self.part[:-1]))  # token of its part
+    clause = cached_property(lambda self: self._pieces((STOP,), (TURN,))[self._new])  # of each part
 
     def counted(self, values) -> np.ndarray:
         """Return the sums of values of tokens (m,) by text, (N,)."""
@@ -118,8 +120,8 @@ class Texts:
 
     def span(self, part: str) -> tuple[int, int]:
         """Return which of the words a word of a pattern matches: from, and up to."""
-        stem = part.strip("~*")
-        return bisect_left(self.words, stem), bisect_left(self.words, stem + ("\U0010ffff" if part[-1] == "*" else "\0"))
+        stem, rest = part.strip("~*"), "\U0010ffff" if part.endswith("*") else "\0"
+        return bisect_left(self.words, stem), bisect_left(self.words, stem + rest)
 
     def at(self, pattern: str, language: str | None = None) -> np.ndarray:
         """Return the tokens at which a pattern begins: of texts in a language, or in none that is known."""
@@ -217,8 +219,7 @@ class Texts:
     @property
     def repeated(self) -> pd.Series:
         """How often each text of five words or more stands that stands in several rows, by text."""
-        counts = pd.Series(self.texts)[self.length >= LONG].value_counts()
-        return counts[counts > 1]
+        return pd.Series(self.texts)[self.length >= LONG].value_counts().loc[lambda counts: counts > 1]
 
     @property
     def labels(self) -> dict[str, str]:
@@ -243,8 +244,7 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     texts = clean.where(said, None).to_numpy(dtype=object)
     say.refuse_if(not said.any(), "no_text", text=text, n=len(texts))
     declared = None if language is None else _declared(survey.table[language])
-    plain = pc.replace_substring_regex(pa.array(texts, pa.string()), NO_WORDS, " ")
-    plain = _in_own_letters(plain, declared)
+    plain = _in_own_letters(pc.replace_substring_regex(pa.array(texts, pa.string()), NO_WORDS, " "), declared)
     pieces = pc.split_pattern(plain, " ")
     distinct = pc.list_flatten(pieces).dictionary_encode()
     tokens = [[folded(token) for token in TOKEN.findall(p.lower())] for p in distinct.dictionary.to_pylist()]
@@ -255,8 +255,11 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     topics, code = shipped()[0] if taxonomy is None else read_taxonomy(taxonomy), np.full(len(texts), 3)
     found = Texts(survey, topics, texts, code, row, pc.list_flatten(tokens).to_numpy(), words.tolist())
     code[:] = _told(found, plain) if declared is None else declared
-    if taxonomy is not None:
-        _require_sense(found)
+    for k, (topic, entry) in enumerate([] if taxonomy is None else topics.items()):
+        for pattern in chain.from_iterable(entry[key] for key in KEYS[1:-1]):
+            share = len(found.at(pattern)) / max(int(found.length.sum()), 1)
+            say.refuse_if(share >= 1 / 3, "takes_all", topic=topic, pattern=pattern, share=share)
+        say.refuse_if(k not in found.hits[1], "takes_none", topic=topic, n=found.given.sum())
     return found
 
 
@@ -304,12 +307,3 @@ def _told(texts: Texts, plain: pa.Array) -> np.ndarray:
     english, polish, russian = (texts.counted(at[texts.word]) for at in known)
     letters = pc.match_substring_regex(plain, "(?i)[ąćęłńóśźż]").fill_null(False).to_numpy(zero_copy_only=False)
     return np.select([russian > 0, letters, english > polish, polish > english], [2, 1, 0, 1], 3)
-
-
-def _require_sense(texts: Texts) -> None:
-    """Refuse a taxonomy of one's own with a pattern that takes a third of all words, or a topic that takes none."""
-    for k, (topic, entry) in enumerate(texts.taxonomy.items()):
-        for pattern in chain.from_iterable(entry[key] for key in KEYS[1:-1]):
-            share = len(texts.at(pattern)) / max(int(texts.length.sum()), 1)
-            say.refuse_if(share >= 1 / 3, "takes_all", topic=topic, pattern=pattern, share=share)
-        say.refuse_if(k not in texts.hits[1], "takes_none", topic=topic, n=texts.given.sum())
