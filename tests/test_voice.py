@@ -12,9 +12,8 @@ from proofs import seldom
 import cxresearch as cx
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.findings import RUN_FOLDER
-from cxresearch.voice.impact import contribution
+from cxresearch.voice.impact import area_under_curve, contribution, log_odds
 from cxresearch.voice.texts import LANGUAGES, read_texts
-from cxresearch.voice.tone import area_under_curve, log_odds
 
 
 def read(*texts, **options):
@@ -80,12 +79,50 @@ def test_the_language_is_told_by_script_letters_and_words(text, language):
         ("Obsługa nie była miła.", "staff", "negative"),
         ("Продавцы не вежливые.", "staff", "negative"),
         ("There was never a problem with the website.", "website", "positive"),
+        ("The parcel came on Monday :D", "delivery", "positive"),
+        ("The parcel came: daily, on Monday", "delivery", "neutral"),
     ],
 )
 def test_a_topic_has_the_tone_of_its_clause(text, topic, tone):
     found = read(text)
     k = list(found.taxonomy).index(topic)
     assert [t for t in ("negative", "neutral", "positive") if found.mentioned(t)[0, k]] == [tone]
+
+
+LATIN = {  # letters that Russian in Latin ones has, too
+    "en": [
+        "It's late and it's broken: that's what the courier's note said.", "Mr Khan of the khaki shop was rude",
+        "Let's be fair, the cat's bed arrived and the kit's lid fits.", "Sikh staff in khaki turbans, kind and quick",
+        "ALL THAT'S LEFT: A POT'S HANDLE, IT'S WHAT I GOT", "Khaki shirt, khaki belt",
+    ],
+    "pl": [
+        "Nie ma kopij ani linij, wypij to sam", "Wypij kawę i zabij czas, bo paczki wciąż nie ma",
+        "Prosze o zwrot, bukhalter nie zna linij ani kopij", "Przy kasie khaki i zhanna, bardzo dlugo",
+    ],
+    "ru": [
+        "Kur'er opozdal, posylka razbita, nichego ne otvechayut", "Za vozvrat spasibo, no den'gi shli dolgo, ochen' dolgo",
+        "The North Face: dostavka opozdala, nikto nichego ne znaet, khozhu cherez den' i menya ne slyshat",
+        "prodavtsy vezhlivyye, tol'ko tsena ne raduyet",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", LATIN)
+def test_russian_in_latin_letters_is_read_as_russian_and_nothing_else_is(language):
+    for said in LATIN[language]:
+        for one in (said, said.upper()) if language != "ru" else (said,):
+            assert any(re.search("[а-яё]", word) for word in read(one).words) is (language == "ru"), one
+    told = ["russian" if language == "ru" else language] * len(LATIN[language])
+    found = read_texts(pd.DataFrame({"said": LATIN[language], "of": told}), "said", language="of")
+    assert any(re.search("[а-яё]", word) for word in found.words) is (language == "ru")
+
+
+def test_rows_declared_english_or_polish_keep_their_letters():
+    said = "spasibo, nichego ne ponimayu"
+    assert "спасибо" in read(said).words
+    for declared in ("en", "Polski"):
+        found = read_texts(pd.DataFrame({"said": [said], "of": [declared]}), "said", language="of")
+        assert "spasibo" in found.words and "спасибо" not in found.words
 
 
 def test_a_text_has_several_topics_and_one_without_any_is_other_not_forced():
@@ -323,6 +360,12 @@ def test_lounge_complaints_by_clause_agree_with_the_rating_of_the_touchpoint(lou
         by_clause = np.corrcoef(net[known, k], lounge[rating][known])[0, 1]
         by_mention = np.corrcoef(found.mentioned()[known, k], lounge[rating][known])[0, 1]
         assert by_clause > 0.25 and abs(by_mention) < 0.2
+
+
+@pytest.mark.parametrize("name", ["lounge", "seat"])
+def test_no_english_review_is_read_as_russian(shared, name):
+    found = read_texts(pd.read_csv(shared / "data" / "verbatims" / f"{name}.csv"), "content")
+    assert not [word for word in found.words if re.search("[а-яё]", word)] and (found.code != 2).all()
 
 
 def reviews_of(shared) -> pd.DataFrame:

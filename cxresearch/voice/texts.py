@@ -28,21 +28,14 @@ from cxresearch.survey import Survey, as_survey
 say = words_of(__package__)
 
 LANGUAGES = ("en", "pl", "ru", "undecided")
-NAMES = {"english": "en", "angielski": "en", "английский": "en", "polish": "pl", "polski": "pl", "польский": "pl"}
-NAMES |= {"russian": "ru", "rosyjski": "ru", "русский": "ru"}
 KEYS = ("label", "en", "pl", "ru", "en_weak", "pl_weak", "ru_weak", "not")
 PATTERN = re.compile(r"(?=.*\w.*\w)\w+\*?(?: (?:\* )?\w+\*?){0,2}")
-TOKEN = re.compile(r"[^\W_]+(?:['’`][^\W_]+)*|[:;]-?[()D]|[.!?;:…\n]+|,|[☹☺❤\U0001f300-\U0001faff]")
+TOKEN = re.compile(r"[^\W_]+(?:['’`][^\W_]+)*|[:;]-?(?:[()]|d\b)|[.!?;:…\n]+|,|[☹☺❤\U0001f300-\U0001faff]")
 NO_WORDS = r"\[[\p{L}\p{N}_ -]+\]|<[^<>]{1,200}>|&#?\w+;"  # what stands for what was taken out, markup (RE2)
-# Russian in Latin letters: two of these signs tell it, and how it is written in its own.
-LATIN_SIGNS = r"(?i)\b(?:ne|chto|chtoby|eto|ochen|spasibo|nichego|cherez|tol'?ko|dlya|esli|kogda|mne|menya)\b"
-LATIN_SIGNS += r"|zh|shch|kh|(?:[aeiouy]y[au]|yut|t?sya|stvo|[iy][jy]|[lt]')\b"
-LATIN = "tsya shch sch zh kh ts ch sh yu ju ya ja yo ye a b v w g d e z i j k l m n o p r s t u f h c y x '".split()
-LATIN = dict(zip(LATIN, "тся щ щ ж х ц ч ш ю ю я я е е а б в в г д е з и й к л м н о п р с т у ф х ц ы х ь".split()))
 APART = 4  # how far a word may stand from the one before ``*``
 SHORT, LONG = 2, 5  # words: no more say nothing without a topic; so many are not the same in two texts by chance
+SIGNS = {"negative": -1, "neutral": 0, "positive": 1}  # of a part's tone
 SKIPPED, STOP, COMMA, TURN, JOIN, NEGATOR, REPORT = range(2, 9)  # kinds of words beside praise 1, complaint -1, none 0
-# More words win, then longer ones, then a later list.
 KINDS = dict(functions=SKIPPED, intensifiers=SKIPPED, joins=JOIN, turns=TURN, reports=REPORT, negators=NEGATOR)
 KINDS |= dict(praise=1, complaint=-1, neutral=0)
 
@@ -61,33 +54,29 @@ def _listed(patterns) -> list:
 
 
 @cache
-def word_lists() -> dict[str, dict[str, list[str]]]:
-    """Return the words of each language: what tells it, what turns, praises and complains, and what says nothing."""
-    lists = yaml.safe_load(Path(__file__).with_name("words.yml").read_text(encoding="utf-8"))
-    return {code: {kind: _listed(words) for kind, words in kinds.items()} for code, kinds in lists.items()}
-
-
-@cache
-def shipped() -> dict[str, dict]:
-    """Return the taxonomy of the package."""
-    return read_taxonomy(Path(__file__).with_name("taxonomy.yml"))
+def shipped() -> tuple[dict, dict]:
+    """Return the taxonomy of the package; the words of each language, names of languages, Russian in Latin letters."""
+    topics, words = (Path(__file__).with_name(f"{name}.yml") for name in ("taxonomy", "words"))
+    words = yaml.safe_load(words.read_text(encoding="utf-8"))
+    lists = {code: {kind: _listed(its) for kind, its in words[code].items()} for code in LANGUAGES[:3]}
+    return read_taxonomy(topics), words | lists
 
 
 def read_taxonomy(taxonomy) -> dict[str, dict]:
     """Return the taxonomy of a mapping or a file; refused where it is none."""
-    where = Path(taxonomy).name if isinstance(taxonomy, (str, Path)) else "the taxonomy"
-    try:
-        if isinstance(taxonomy, (str, Path)):
+    where = "the taxonomy"
+    if isinstance(taxonomy, (str, Path)):
+        where = Path(taxonomy).name
+        try:
             taxonomy = yaml.safe_load(Path(taxonomy).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        known = dict(where=where, problem=type(problem).__name__, keys=", ".join(KEYS))
-        raise DataProblem(say("unreadable", **known)) from problem
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+            raise DataProblem(say("unreadable", where=where, problem=type(problem).__name__)) from problem
     say.refuse_if(not isinstance(taxonomy, Mapping) or not taxonomy, "no_topics", where=where)
     found = {}
     for topic, entry in taxonomy.items():
-        at, mapped = dict(where=where, topic=topic), isinstance(entry, Mapping)
-        has = ", ".join(map(repr, sorted(map(str, entry)))) if mapped else repr(entry)
-        say.refuse_if(not mapped or not set(entry) <= set(KEYS), "no_entry", **at, keys=", ".join(KEYS), has=has)
+        mapped = isinstance(entry, Mapping)
+        at = dict(where=where, topic=topic, has=", ".join(sorted(map(repr, entry))) if mapped else repr(entry))
+        say.refuse_if(not mapped or not set(entry) <= set(KEYS), "no_entry", **at)
         patterns = {key: _listed(entry.get(key)) for key in KEYS[1:]}
         say.refuse_if(not any(patterns[key] for key in KEYS[1:-1]), "no_patterns", **at)
         for pattern in chain.from_iterable(patterns.values()):
@@ -109,26 +98,35 @@ class Texts:
     word: np.ndarray  # (m,) position in `words`
     words: list[str]  # (v,) distinct tokens, folded, in order
 
+    # By text (N,), word (v,), token (m,) and part (p,).
+    given = cached_property(lambda self: pd.notna(self.texts))
+    length = cached_property(lambda self: self.counted(self.spelled).astype(int))  # words of each text
+    spelled = cached_property(lambda self: np.array([w[:1].isalnum() for w in self.words] or [True])[self.word])
+    _first = cached_property(lambda self: np.append(True, self.row[1:] != self.row[:-1]))  # token of its text
+    _run = cached_property(lambda self: np.cumsum(self._first | ~self.spelled))  # of words without a mark, by token
+    part = cached_property(lambda self: self._pieces((STOP, COMMA), (TURN, JOIN)))  # of each token, through all texts
+    _new = cached_property(lambda self: np.append(True, self.part[1:] > self.part[:-1]))  # token of its part
+    clause = cached_property(lambda self: self._pieces((STOP,), (TURN,))[self._new])  # of each part
+
+    def counted(self, values) -> np.ndarray:
+        """Return the sums of values of tokens (m,) by text, (N,)."""
+        return np.bincount(self.row, values, minlength=len(self.texts))
+
     @cached_property
     def _order(self) -> tuple[np.ndarray, np.ndarray]:
         """Return tokens by word, and where those of each word begin, (v + 1,)."""
         order = np.argsort(self.word, kind="stable")
         return order, np.searchsorted(self.word[order], np.arange(len(self.words) + 1))
 
-    def _span(self, part: str) -> tuple[int, int]:
+    def span(self, part: str) -> tuple[int, int]:
         """Return which of the words a word of a pattern matches: from, and up to."""
-        stem = part.rstrip("*")
-        return bisect_left(self.words, stem), bisect_left(self.words, stem + ("\U0010ffff" if part != stem else "\0"))
-
-    @cached_property
-    def _run(self) -> np.ndarray:
-        """Number of the words in a row, without a stop or comma, to which each token belongs, (m,)."""
-        return np.cumsum(np.append(True, self.row[1:] != self.row[:-1]) | ~self.spelled[self.word])
+        stem, rest = part.strip("~*"), "\U0010ffff" if part.endswith("*") else "\0"
+        return bisect_left(self.words, stem), bisect_left(self.words, stem + rest)
 
     def at(self, pattern: str, language: str | None = None) -> np.ndarray:
         """Return the tokens at which a pattern begins: of texts in a language, or in none that is known."""
         parts = pattern.replace(" * ", " ~").split(" ")
-        (low, high), *rest = spans = [self._span(part.lstrip("~")) for part in parts]
+        (low, high), *rest = spans = [self.span(part) for part in parts]
         if any(low == high for low, high in spans):
             return np.empty(0, dtype=np.int64)
         order, start = self._order
@@ -144,31 +142,23 @@ class Texts:
 
     @cached_property
     def kind(self) -> np.ndarray:
-        """What each token does in its clause, (m,): one of the kinds above."""
-        found = np.zeros(len(self.word), dtype=np.int8)
-        for code, lists in word_lists().items():
-            listed = [(pattern, kind) for name, kind in KINDS.items() for pattern in lists[name]]
+        """What each token does in its clause, (m,): more words win, then longer ones, then a later list."""
+        mark = [STOP if w[0] in ".!?;:…\n" and w[-1] not in "()d" else COMMA if w == "," else 0 for w in self.words]
+        found = np.array(mark, dtype=np.int8)[self.word]
+        for code in LANGUAGES[:3]:
+            listed = [(pattern, kind) for name, kind in KINDS.items() for pattern in shipped()[1][code][name]]
             for pattern, kind in sorted(listed, key=lambda entry: (entry[0].count(" "), len(entry[0].rstrip("*")))):
                 at = self.at(pattern, code)
                 for step in range(pattern.count(" "), -1, -1):
                     found[at + step] = SKIPPED if step else kind
-        mark = np.array([w[0] in ".!?;:…\n" and w[-1] not in "()d" for w in self.words])[self.word]
-        comma = np.array([w == "," for w in self.words])[self.word]
-        return np.select([mark, comma], [STOP, COMMA], found)
-
-    @cached_property
-    def part(self) -> np.ndarray:
-        """Number of the part of each token, (m,), running through all texts."""
-        return self._pieces((STOP, COMMA), (TURN, JOIN))
-
-    @cached_property
-    def clause(self) -> np.ndarray:
-        """Number of the clause of each part, (p,)."""
-        return self._pieces((STOP,), (TURN,))[np.append(True, np.diff(self.part) > 0)]
+        return found
 
     def _pieces(self, after, before) -> np.ndarray:
-        new, ended = np.append(True, self.row[1:] != self.row[:-1]), np.append(False, np.isin(self.kind[:-1], after))
-        return np.cumsum(new | ended | np.isin(self.kind, before)) - 1
+        ended = np.append(False, np.isin(self.kind[:-1], after))
+        return np.cumsum(self._first | ended | np.isin(self.kind, before)) - 1
+
+    def _of_clause(self, values) -> np.ndarray:
+        return np.bincount(self.clause, values)[self.clause]
 
     @cached_property
     def tone(self) -> np.ndarray:
@@ -185,79 +175,61 @@ class Texts:
             turned[step:] |= near
             idle[:-step] &= ~(near & ((tone[step:] != 0) | (kind[step:] == REPORT)))
         tone = np.where(idle, -1, np.where(turned, -tone, tone))
-        own = np.bincount(part, tone, minlength=self.part[-1] + 1)
-        return np.where(own != 0, own, np.bincount(self.clause, own)[self.clause])
+        own = np.bincount(part, tone, minlength=len(self.clause))
+        return np.where(own != 0, own, self._of_clause(own))
 
     @cached_property
-    def hits(self) -> np.ndarray:
-        """Which tokens speak of each topic, (m, K): weak ones where nothing else does (docs/methods.md, Voice)."""
+    def hits(self) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens and the topics that they speak of, (h,) each: weak ones where nothing else does (docs/methods.md, Voice)."""
         found, weak = np.zeros((2, len(self.word), len(self.taxonomy)), dtype=bool)
         for k, entry in enumerate(self.taxonomy.values()):
-            for code in LANGUAGES[:3]:
-                for held, key in ((found, code), (weak, f"{code}_weak")):
-                    for pattern in entry[key]:
-                        held[self.at(pattern, code), k] = True
+            for key in KEYS[1:-1]:
+                held = weak if key.endswith("_weak") else found
+                for pattern in entry[key]:
+                    held[self.at(pattern, key[:2]), k] = True
             for pattern in entry["not"]:
                 at = (self.at(pattern)[:, None] + np.arange(pattern.count(" ") + 1)).ravel()
                 found[at[at < len(found)], k] = weak[at[at < len(found)], k] = False
         (at, topic), k = np.nonzero(found), len(self.taxonomy)
-        said = np.bincount(self.part[at] * k + topic, minlength=k * (self.part[-1] + 1)).reshape(-1, k)
+        said = np.bincount(self.part[at] * k + topic, minlength=k * len(self.clause)).reshape(-1, k)
         found[at, topic] = 2 * said[self.part[at], topic] > said.max(axis=1)[self.part[at]]
         told = said.any(axis=1)
-        there = np.bincount(self.clause, np.where(told, self.tone, 0))[self.clause]
-        told |= (np.bincount(self.clause, told) > 0)[self.clause] & (there * self.tone >= 0)
+        told |= (self._of_clause(told) > 0) & (self._of_clause(np.where(told, self.tone, 0)) * self.tone >= 0)
         at = np.flatnonzero(weak.any(axis=1) & ~told[self.part])
         _, first, place = np.unique(self.part[at], return_index=True, return_inverse=True)
         found[at] |= weak[at] & weak[at[first]][place]
-        return found
+        return np.nonzero(found)
 
     def mentioned(self, tone: str = "any") -> np.ndarray:
         """Return which texts have each topic, (N, K): at all, or in a part that praises, complains, or does neither."""
-        sign = {"negative": -1, "neutral": 0, "positive": 1}.get(tone)
-        at, topic = np.nonzero(self.hits)
-        fits = np.ones(len(at), dtype=bool) if sign is None else np.sign(self.tone[self.part[at]]) == sign
+        at, topic = self.hits
+        fits = np.sign(self.tone[self.part[at]]) == SIGNS[tone] if tone in SIGNS else slice(None)
         found = np.zeros((len(self.texts), len(self.taxonomy)), dtype=bool)
         found[self.row[at[fits]], topic[fits]] = True
         return found
 
     @cached_property
-    def spelled(self) -> np.ndarray:
-        """Which of the words are words, not marks, (v,)."""
-        return np.array([w[:1].isalnum() for w in self.words], dtype=bool)
-
-    @cached_property
-    def length(self) -> np.ndarray:
-        """Words of each text, (N,)."""
-        return np.bincount(self.row, self.spelled[self.word], minlength=len(self.texts)).astype(int)
-
-    @cached_property
-    def given(self) -> np.ndarray:
-        return pd.notna(self.texts)
-
-    @cached_property
     def says(self) -> np.ndarray:
         """Which texts say something, (N,): not "no comment", and more than two words or a topic."""
-        nothing = {said for lists in word_lists().values() for said in lists["nothing"]}
+        nothing = {said for code in LANGUAGES[:3] for said in shipped()[1][code]["nothing"]}
         short = [folded(text or "") for text in np.where(self.length <= LONG, self.texts, "")]
         empty = np.array([" ".join(re.findall(r"[^\W_]+", text)) in nothing for text in short]) | (self.length == 0)
         return self.given & ~empty & ((self.length > SHORT) | self.mentioned().any(axis=1))
 
-    @cached_property
+    @property
     def repeated(self) -> pd.Series:
         """How often each text of five words or more stands that stands in several rows, by text."""
-        counts = pd.Series(self.texts)[self.length >= LONG].value_counts()
-        return counts[counts > 1]
+        return pd.Series(self.texts)[self.length >= LONG].value_counts().loc[lambda counts: counts > 1]
 
     @property
     def labels(self) -> dict[str, str]:
         """Words for the survey's items and for topics."""
-        topics = {topic: entry["label"] for topic, entry in self.taxonomy.items()}
-        return dict(self.survey.labels) | topics | {"other": "Other"}
+        return {**self.survey.labels, **{t: entry["label"] for t, entry in self.taxonomy.items()}, "other": "Other"}
 
     def table_of(self, at: np.ndarray) -> pd.DataFrame:
         """Return one row per word of some texts, (N,) bool: ``row``, ``word``, ``language``, without function words."""
-        ordinary = [w for lists in word_lists().values() for w in lists["functions"]]
-        kept = (self.spelled & ~np.isin(self.words, ordinary))[self.word] & at[self.row]
+        ordinary = [w for code in LANGUAGES[:3] for w in shipped()[1][code]["functions"]]
+        kept = self.spelled & ~np.isin(self.words, ordinary)[self.word] & at[self.row]
         row, words = self.row[kept], np.array(self.words, dtype=object)[self.word[kept]]
         return pd.DataFrame({"row": row, "word": words, "language": np.array(LANGUAGES)[self.code[row]]})
 
@@ -270,27 +242,24 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     clean = redact(_plain(survey.table[text])).texts
     said = clean.notna() & (clean != "") & (survey.weights(asked=False) != 0)
     texts = clean.where(said, None).to_numpy(dtype=object)
-    say.refuse_if(not pd.notna(texts).any(), "no_text", text=text, n=len(texts))
-    plain = pc.replace_substring_regex(pa.array(texts, pa.string()), NO_WORDS, " ")
-    latin = pc.greater(pc.count_substring_regex(plain, LATIN_SIGNS), 1)
-    said = (re.sub("(?<=[aeou])y(?![aeou])", "й", text.lower()) for text in plain.filter(latin).to_pylist())
-    russian = [re.sub("|".join(LATIN), lambda letters: LATIN[letters[0]], text) for text in said]
-    pieces = pc.split_pattern(pc.replace_with_mask(plain, latin, pa.array(russian, pa.string())), " ")
+    say.refuse_if(not said.any(), "no_text", text=text, n=len(texts))
+    declared = None if language is None else _declared(survey.table[language])
+    plain = _in_own_letters(pc.replace_substring_regex(pa.array(texts, pa.string()), NO_WORDS, " "), declared)
+    pieces = pc.split_pattern(plain, " ")
     distinct = pc.list_flatten(pieces).dictionary_encode()
-    tokens = [TOKEN.findall(piece.lower()) for piece in distinct.dictionary.to_pylist()]
-    size, piece = np.array([len(t) for t in tokens], dtype=int), distinct.indices.to_numpy()
-    code, raw = pd.factorize(np.array(list(chain.from_iterable(tokens)), dtype=object))
-    row = np.repeat(pc.list_parent_indices(pieces).to_numpy(), size[piece])
-    shift = (np.cumsum(size) - size)[piece] - (np.cumsum(size[piece]) - size[piece])
-    code = code[np.repeat(shift, size[piece]) + np.arange(len(row))]
-    words, place = np.unique(np.array([folded(w) for w in raw], dtype=object), return_inverse=True)
-    spoken = np.full(len(texts), 3)
-    topics = shipped() if taxonomy is None else read_taxonomy(taxonomy)
-    found = Texts(survey, topics, texts, spoken, row, place[code], words.tolist())
-    script = [4 if re.search("[а-яё]", w) else 2 if re.search("[ąćęłńóśźż]", w) else 0 for w in raw]
-    spoken[:] = _told(found, np.array(script, dtype=int)[code]) if language is None else _declared(survey, language)
-    if taxonomy is not None:
-        _require_sense(found)
+    tokens = [[folded(token) for token in TOKEN.findall(p.lower())] for p in distinct.dictionary.to_pylist()]
+    words, place = np.unique(np.array([*chain.from_iterable(tokens)], dtype=object), return_inverse=True)
+    ends = np.cumsum([0, *map(len, tokens)], dtype=np.int32)
+    tokens = pa.ListArray.from_arrays(ends, place).take(distinct.indices)
+    row = pc.list_parent_indices(pieces).take(pc.list_parent_indices(tokens)).to_numpy()
+    topics, code = shipped()[0] if taxonomy is None else read_taxonomy(taxonomy), np.full(len(texts), 3)
+    found = Texts(survey, topics, texts, code, row, pc.list_flatten(tokens).to_numpy(), words.tolist())
+    code[:] = _told(found, plain) if declared is None else declared
+    for k, (topic, entry) in enumerate([] if taxonomy is None else topics.items()):
+        for pattern in chain.from_iterable(entry[key] for key in KEYS[1:-1]):
+            share = len(found.at(pattern)) / max(int(found.length.sum()), 1)
+            say.refuse_if(share >= 1 / 3, "takes_all", topic=topic, pattern=pattern, share=share)
+        say.refuse_if(k not in found.hits[1], "takes_none", topic=topic, n=found.given.sum())
     return found
 
 
@@ -305,35 +274,36 @@ def _plain(values: pd.Series) -> pd.Series:
     return texts.str.replace("[\u200b-\u200f\u2060\ufeff]", "", regex=True).str.strip()
 
 
-def _told(texts: Texts, script: np.ndarray) -> np.ndarray:
-    """Return the language of each text: by script, by letters that only Polish has, by words that one language has."""
-    votes = np.zeros((2, len(texts.texts)), dtype=int)
-    for vote, code in zip(votes, LANGUAGES):
-        known = np.zeros(len(texts.words), dtype=bool)
-        for pattern in chain.from_iterable(word_lists()[code].values()):
-            known[slice(*texts._span(pattern))] = True
-        vote += np.bincount(texts.row, known[texts.word], minlength=len(vote)).astype(int)
-    best = np.zeros(len(texts.texts), dtype=int)
-    np.maximum.at(best, texts.row, script)
-    return np.select([best == 4, best == 2, votes[0] > votes[1], votes[1] > votes[0]], [2, 1, 0, 1], 3)
-
-
-def _declared(survey: Survey, language: str) -> np.ndarray:
+def _declared(column: pd.Series) -> np.ndarray:
     """Return the language of each row as a column says it."""
-    values = _plain(survey.table[language]).str.lower()
-    found = values.str.replace(r"[-_].*", "", regex=True).replace(NAMES).where(values.notna(), LANGUAGES[3])
-    found = found.where(found.isin(LANGUAGES))
-    strange = found.isna().to_numpy()
+    values = _plain(column).str.lower()
+    found = values.str.replace(r"[-_].*", "", regex=True).replace(shipped()[1]["names"]).fillna(LANGUAGES[3])
+    strange = ~found.isin(LANGUAGES).to_numpy()
     said = ", ".join(map(repr, sorted(values[strange].unique())[:3]))
-    say.refuse_if(strange.any(), "no_language", column=language, said=said, n=strange.sum(), row=np.argmax(strange))
+    say.refuse_if(strange.any(), "no_language", column=column.name, said=said, n=strange.sum(), row=np.argmax(strange))
     return found.map(LANGUAGES.index).to_numpy()
 
 
-def _require_sense(texts: Texts) -> None:
-    """Refuse a taxonomy of one's own with a pattern that takes a third of all words, or a topic that takes none."""
-    everything = max(int(texts.length.sum()), 1)
-    for k, (topic, entry) in enumerate(texts.taxonomy.items()):
-        for pattern in chain.from_iterable(entry[key] for key in KEYS[1:-1]):
-            share = len(texts.at(pattern)) / everything
-            say.refuse_if(share >= 1 / 3, "takes_all", topic=topic, pattern=pattern, share=share)
-        say.refuse_if(not texts.hits[:, k].any(), "takes_none", topic=topic, n=texts.given.sum())
+def _in_own_letters(texts: pa.Array, declared: np.ndarray | None) -> pa.Array:
+    """Return texts with Russian in Latin letters written in its own: told by signs, ruled out by words of others."""
+    latin = shipped()[1]["latin"]
+    words, runs, others = (latin[key].replace(", ", "|") for key in ("words", "runs", "others"))
+    signs = pc.count_substring_regex(texts, rf"(?i)\b(?:{words})\b|{runs}").fill_null(0).to_numpy()
+    at = np.flatnonzero((signs > 1) & (True if declared is None else declared >= 2))
+    against = pc.count_substring_regex(texts.take(pa.array(at)), rf"(?i)\b(?:{others})\b|[ąćęłńóśźż]").to_numpy()
+    russian = np.isin(np.arange(len(texts)), at[signs[at] > 3 * against + 1])
+    said = (re.sub("(?<=[aeou])y(?![aeou])", "й", text.lower()) for text in texts.filter(pa.array(russian)).to_pylist())
+    own = [re.sub("|".join(latin["letters"]), lambda letters: latin["letters"][letters[0]], text) for text in said]
+    return pc.replace_with_mask(texts, pa.array(russian), pa.array(own, pa.string()))
+
+
+def _told(texts: Texts, plain: pa.Array) -> np.ndarray:
+    """Return the language of each text: by script, by letters that only Polish has, by words that one language has."""
+    known = np.zeros((3, len(texts.words)), dtype=bool)
+    for k, code in enumerate(LANGUAGES[:2]):
+        for pattern in chain.from_iterable(shipped()[1][code].values()):
+            known[k, slice(*texts.span(pattern))] = True
+    known[2] = [re.search("[а-я]", word) is not None for word in texts.words]
+    english, polish, russian = (texts.counted(at[texts.word]) for at in known)
+    letters = pc.match_substring_regex(plain, "(?i)[ąćęłńóśźż]").fill_null(False).to_numpy(zero_copy_only=False)
+    return np.select([russian > 0, letters, english > polish, polish > english], [2, 1, 0, 1], 3)

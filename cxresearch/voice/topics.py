@@ -1,4 +1,4 @@
-"""What customers talk about, in which tone, and what it goes with: tags, the topics' impact, coding by hand."""
+"""What customers talk about: tags with their tone, how these agree with people's, and what the taxonomy misses."""
 
 from dataclasses import dataclass, field
 
@@ -9,19 +9,19 @@ from scipy import stats
 from cxresearch import digits
 from cxresearch.errors import require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, columns, titled, wrap
-from cxresearch.findings import Check, Statement, as_text, csv_safe, ends, listing, number, percent
+from cxresearch.findings import ENDS, Check, Statement, as_text, csv_safe, ends, listing, nothing, number, percent
 from cxresearch.inference import adjusted_p_values, wilson_interval
 from cxresearch.inference.pooling import krippendorff_alpha
 from cxresearch.survey import as_table
 from cxresearch.survey.sample import distinct
-from cxresearch.voice.texts import LANGUAGES, Texts, read_texts, say
+from cxresearch.voice.texts import LANGUAGES, Texts, read_texts, require_texts, say
 
 TONES = {"negative": ("complaint", PALETTE[1]), "neutral": ("mention", QUIET), "positive": ("praise", PALETTE[0])}
-STEPS = {
-    "rows": "",
-    "with a text": "no text",
-    "that say something": "nothing said, such as 'no comment', or two words without a topic",
-}
+STEPS = [("rows", 0, 0, ""), ("with a text", 0, 0, "no text")]
+STEPS += [("that say something", 0, 0, "nothing said, such as 'no comment', or two words without a topic")]
+SAME = "texts of five words or more that stand in several rows"
+HALVES, ALIKE, TOP = 20, 0.6, 10  # half samples, how alike their topics must be, words that make a topic
+STEMMERS = {"en": "english", "pl": "polish", "ru": "russian", "undecided": "english"}
 
 
 class Quotes(dict):
@@ -65,26 +65,16 @@ class Topics(Statement):
 def tag_topics(responses, *, text: str, taxonomy=None, language=None, by=None, wave=False, confidence=0.95) -> Topics:
     """Return what free texts speak of: share of each topic and its tone, clause by clause.
 
+    ``estimate`` is the share (0-1) of the texts that say something with the topic (Wilson, on the effective base),
+    ``negative, neutral, positive`` of those with it in that tone. ``augment()`` gives a column a topic, ``quotes()`` texts;
+    tables are ``patterns`` (words matched), ``languages``, ``texts`` (the waterfall), ``changes``.
+
     Parameters
     ----------
     responses : Survey or DataFrame, (N, .)
-    text : column of texts in English, Polish or Russian; redacted before anything is done with them
-    taxonomy : path or mapping, topic -> label and patterns; by default ``voice/taxonomy.yml``, ten topics
-    language : column, en, pl, ru or their names; without it, told by script, letters and words
-    by, wave : as in `nps`; of the last two waves the changes are tested together (Holm)
-    confidence : float, of Wilson's interval on the effective base
-
-    Returns
-    -------
-    Topics
-        ``estimate`` is the share (0-1) of the texts that say something with the topic, ``negative, neutral, positive`` of
-        those with it in that tone. ``augment()`` gives a column a topic, ``quotes()`` redacted texts. Tables: ``patterns``
-        (word forms matched), ``languages``, ``texts`` (the waterfall), ``changes``.
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        No text, unknown languages, a taxonomy that takes everything or nothing; fewer texts than the floor.
+    text, language : columns, of texts, redacted first; of en, pl, ru or their names, by default told by script and words
+    taxonomy : path or mapping, topic -> label and patterns; by default ``voice/taxonomy.yml``; refused if it fits no text
+    by, wave, confidence : as in `nps`; of the last two waves the changes are tested together (Holm)
 
     Examples
     --------
@@ -92,61 +82,55 @@ def tag_topics(responses, *, text: str, taxonomy=None, language=None, by=None, w
     Customers speak most of ...
     """
     read = read_texts(responses, text, language=language, taxonomy=taxonomy)
-    survey, columns = read.survey, [by] if isinstance(by, str) else list(by or ())
-    sample = survey.sample(read.says, by=columns or None, wave=wave, what=survey.label(text))
-    parts = [sample, sample.pooled()] if len(sample.keys.columns) else [sample]
+    survey, split = read.survey, [by] if isinstance(by, str) else list(by or ())
+    sample = survey.sample(read.says, by=split or None, wave=wave, what=survey.label(text))
     said = {tone: read.mentioned(tone)[sample.rows] for tone in ("any", *TONES)}
-    table = pd.concat([_shares(part, read, said, confidence) for part in parts], ignore_index=True)
-    for key in sample.keys.columns:
-        table[key] = table[key].astype(object).where(table[key].notna(), "all")
+    table, tagged = _shares(sample, read.taxonomy, said, confidence), said["any"].any(axis=1)
+    if len(keys := list(sample.keys.columns)):
+        whole = _shares(sample.pooled(), read.taxonomy, said, confidence).assign(**dict.fromkeys(keys, "all"))
+        table = pd.concat([table.astype(dict.fromkeys(keys, object)), whole], ignore_index=True)
     spoken = np.bincount(read.code[sample.rows], minlength=4)
     languages = pd.DataFrame({"language": LANGUAGES, "n": spoken}).sort_values("n", ascending=False, kind="stable")
-    left = [len(read.texts), int(read.given.sum()), int(read.says.sum())]
-    steps = {"step": list(STEPS), "rows": left, "removed": [0, *-np.diff(left)], "reason": STEPS.values()}
-    further = {"patterns": _patterns(read), "languages": languages[languages["n"] >= max(survey.min_base, 1)]}
-    further |= {"texts": pd.DataFrame(steps)}
-    if wave and not columns and len(sample.keys) > 1:
+    steps = pd.DataFrame(STEPS, columns=["step", "rows", "removed", "reason"])
+    steps["rows"] = left = [len(read.texts), read.given.sum(), read.says.sum()]
+    steps["removed"] = [0, *-np.diff(left)]
+    further = {"patterns": _patterns(read), "languages": languages[languages["n"] >= survey.min_base], "texts": steps}
+    if wave and not split and len(sample.keys) > 1:
         further["changes"] = _changes(sample, read, said["any"], confidence)
-    covered = float(sample.pooled().means(said["any"].any(axis=1).astype(float))[0])
-    again, told, mixed = read.repeated.sum() / read.given.sum(), 1 - spoken[3] / spoken.sum(), language in columns
-    apart = "no: recall differs by language (coding_agreement)"
-    same = "texts of five words or more that stand in several rows"
+    covered, mixed = float(sample.pooled().means(tagged * 1.0)[0]), language in split
+    again, told = read.repeated.sum() / read.given.sum(), 1 - spoken[3] / spoken.sum()
+    apart = "no: recall differs by language (coding_agreement)", not mixed, "stops" if mixed else "info"
     checks = (
         *sample.checks,
         Check("texts with a topic of the taxonomy", percent(covered), "at least 70 %", covered >= 0.7),
-        Check(same, percent(again), "at most 2 %", bool(again <= 0.02)),
+        Check(SAME, percent(again), "at most 2 %", bool(again <= 0.02)),
         Check("texts whose language is known", percent(told), "at least 95 %", bool(told >= 0.95)),
-        Check("groups that differ in language", "no yes".split()[mixed], apart, not mixed, ("info", "stops")[mixed]),
+        Check("groups that differ in language", "yes" if mixed else "no", *apart),
     )
-    method = "word patterns, tone by clause"
-    summary = dict(n=len(sample), n_effective=sample.n_effective, method=method, covered=covered)
+    summary = {"n": len(sample), "n_effective": sample.n_effective, "method": "word patterns, tone by clause"}
+    summary["covered"] = covered
     keys, known = _told(table.drop_duplicates("term", keep="last"), read.labels, further.get("changes"), 1 - confidence)
-    question = "tag_topics", text, ", ".join(columns) or None, table, summary, checks
-    more = dict(labels=read.labels, further=further, figure=_bars, read=read)
-    more["suppressed"] = int(table["estimate"].isna().sum())
-    return Topics.of(say, keys, known, confidence, *question, source=survey, **more)
+    question = "tag_topics", text, ", ".join(split) or None, table, summary, checks
+    more = dict(labels=read.labels, further=further, suppressed=int(table["estimate"].isna().sum()))
+    return Topics.of(say, keys, known, confidence, *question, source=survey, figure=_bars, read=read, **more)
 
 
-def _shares(sample, read: Texts, said, confidence: float) -> pd.DataFrame:
+def _shares(sample, topics, said, confidence: float) -> pd.DataFrame:
     """Return share, interval and tone of each topic in each cell; values of fewer persons than the floor are missing."""
     frames, floor = [], sample.min_base if sample.min_base > 1 else 0
-    for k, topic in enumerate((*read.taxonomy, "other")):
-        flags = {tone: f[:, k] if k < f.shape[1] else ~said["any"].any(axis=1) for tone, f in said.items()}
-        if topic == "other":
-            flags |= {tone: np.zeros(len(sample), dtype=bool) for tone in TONES}
-        value = flags["any"].astype(float)
-        share, variance = sample.means(value), sample.variance(value)
+    for k, topic in enumerate((*topics, "other")):
+        other = {tone: np.zeros(len(sample), dtype=bool) for tone in said} | {"any": ~said["any"].any(axis=1)}
+        flags = other if topic == "other" else {tone: f[:, k] for tone, f in said.items()}
+        few = {tone: persons_with(sample, f) < floor for tone, f in flags.items()}
+        tones = {tone: np.where(few[tone], np.nan, sample.means(flags[tone] * 1.0)) for tone in TONES}
+        share, variance = sample.means(flags["any"] * 1.0), sample.variance(flags["any"] * 1.0)
         base = np.divide(share * (1 - share), variance, out=sample.n.astype(float), where=variance > 0)
         limits = wilson_interval(share, np.maximum(base, 1), confidence)
-        frame = sample.keys.assign(term=topic, **ends("estimate", share, *limits))
-        for tone in TONES:
-            few = persons_with(sample, flags[tone]) < floor
-            frame[tone] = np.where(few, np.nan, sample.means(flags[tone].astype(float)))
-        few = sample.hidden | (persons_with(sample, flags["any"]) < floor)
-        frame.loc[few, ["estimate", "conf_low", "conf_high", *TONES]] = np.nan
+        frame = sample.keys.assign(**ends("estimate", share, *limits), **tones)
+        frame.loc[sample.hidden | few["any"], [*ENDS, *TONES]] = np.nan
+        frame.insert(0, "term", topic)
         frames.append(frame.assign(n=np.where(sample.hidden, np.nan, sample.n)))
-    table = pd.concat(frames, ignore_index=True)
-    return table[["term", *table.columns.drop("term")]]
+    return pd.concat(frames, ignore_index=True)
 
 
 def persons_with(sample, flags: np.ndarray) -> np.ndarray:
@@ -157,20 +141,18 @@ def persons_with(sample, flags: np.ndarray) -> np.ndarray:
 
 def _patterns(read: Texts) -> pd.DataFrame:
     """Return how often each word form was matched by topic; forms of fewer texts than the floor are left out."""
-    at, topic = np.nonzero(read.hits)
-    found = pd.DataFrame({"topic": np.array(list(read.taxonomy), dtype=object)[topic]})
-    found["word"] = np.array(read.words, dtype=object)[read.word[at]]
-    found = found.value_counts().reset_index(name="n").query("n >= @read.survey.min_base")
+    at, topic = read.hits
+    found = {"topic": np.array([*read.taxonomy], dtype=object)[topic], "word": np.array(read.words)[read.word[at]]}
+    found = pd.DataFrame(found, dtype=object).value_counts().reset_index(name="n").query("n >= @read.survey.min_base")
     return found.sort_values(["topic", "n", "word"], ascending=[True, False, True], ignore_index=True)
 
 
 def _changes(sample, read: Texts, said: np.ndarray, confidence: float) -> pd.DataFrame:
     """Return how each topic's share changed between the last two waves, together (Holm)."""
-    two = [len(sample.keys) - 2, len(sample.keys) - 1]
-    step, (before, after) = np.array([-1, 1]), sample.keys["wave"].iloc[two]
-    gap = np.array([step @ sample.means(value)[two] for value in said.T.astype(float)])
-    spread = [step @ sample.covariance(value)[np.ix_(two, two)] @ step for value in said.T.astype(float)]
-    found = together(gap, np.sqrt(np.maximum(spread, 0)), confidence, sample.df[two].min())
+    step, (before, after) = np.array([-1, 1]), sample.keys["wave"].iloc[-2:]
+    gap = [step @ sample.means(value)[-2:] for value in said.T * 1.0]
+    spread = [step @ sample.covariance(value)[-2:, -2:] @ step for value in said.T * 1.0]
+    found = together(np.array(gap), np.sqrt(np.maximum(spread, 0)), confidence, sample.df[-2:].min())
     return found.assign(term=list(read.taxonomy), wave_before=before, wave=after)
 
 
@@ -218,16 +200,9 @@ def _bars(finding: Topics, ax):
 def coding_sheet(responses, *, text: str, taxonomy=None, language=None, n: int = 100, seed) -> pd.DataFrame:
     """Return `n` redacted texts to be coded by hand: about equally many of each language, with and without a topic.
 
-    Parameters
-    ----------
-    responses, text, taxonomy, language : as in `tag_topics`
-    n, seed : texts; of the draw
-
-    Returns
-    -------
-    DataFrame, (n, 4)
-        ``row`` (position in the survey), ``language``, ``text``, ``tagged`` (topics of the taxonomy with ``; `` between
-        them). Hide ``tagged`` from the coders; each adds a column of topics in the same form, ``none`` for none.
+    Columns are ``row`` (position in the survey), ``language``, ``text``, ``tagged`` (topics of the taxonomy with ``; ``
+    between them). Hide ``tagged`` from the coders; each adds a column of topics in the same form, ``none`` for none.
+    Parameters are those of `tag_topics`; `seed` is that of the draw.
 
     Examples
     --------
@@ -236,9 +211,9 @@ def coding_sheet(responses, *, text: str, taxonomy=None, language=None, n: int =
     """
     read = read_texts(responses, text, language=language, taxonomy=taxonomy)
     topics = np.array(list(read.taxonomy), dtype=object)
-    tagged = ["; ".join(topics[flags]) or "none" for flags in read.mentioned()]
-    shown = {"row": np.arange(len(tagged)), "language": np.array(LANGUAGES)[read.code], "text": read.texts}
-    sheet = pd.DataFrame(shown | {"tagged": tagged})[read.says].sample(frac=1, random_state=seed)
+    shown = {"row": np.arange(len(read.texts)), "language": np.array(LANGUAGES)[read.code], "text": read.texts}
+    shown["tagged"] = ["; ".join(topics[flags]) or "none" for flags in read.mentioned()]
+    sheet = pd.DataFrame(shown)[read.says].sample(frac=1, random_state=seed)
     turn = sheet.groupby([sheet["language"], sheet["tagged"] == "none"]).cumcount()  # one of each kind, then the next
     return csv_safe(sheet.loc[turn.sort_values(kind="stable").index[:n]].sort_values("row", ignore_index=True))
 
@@ -246,17 +221,13 @@ def coding_sheet(responses, *, text: str, taxonomy=None, language=None, n: int =
 def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -> Statement:
     """Return how the taxonomy's topics agree with those that people give, by language.
 
+    Rows are languages and ``all``: ``estimate`` (recall) and ``topic_precision`` with Wilson's intervals, ``alpha``
+    (Krippendorff 2011) of two coders or more, ``n`` texts.
+
     Parameters
     ----------
     sheet : DataFrame, of `coding_sheet`, with a column of topics from each coder
-    coders : columns without gaps, two or more for alpha; a topic is true where the majority gives it
-    confidence : float
-
-    Returns
-    -------
-    Statement
-        One row per language and ``all``: ``estimate`` (recall) and ``topic_precision`` with Wilson's intervals, ``alpha``
-        (Krippendorff 2011), ``n`` texts.
+    coders : these columns, without gaps; a topic is true where the majority gives it
 
     Examples
     --------
@@ -283,11 +254,85 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
         ratings = np.array([g[at].ravel() for g in given], dtype=float)
         rows.append(row | {"alpha": krippendorff_alpha(ratings, level="nominal") if len(coders) > 1 else np.nan})
     table = pd.DataFrame(rows)
-    whole, least = table.iloc[-1], table["conf_low"][:-1].min()
-    alpha, worst = number(whole["alpha"], 2), "recall, lower end, in the language where it is lowest"
+    least, alpha = table["conf_low"][:-1].min(), rows[-1]["alpha"]
+    worst = "recall, lower end, in the language where it is lowest"
     recalled = Check(worst, percent(least), "at least 80 %", bool(least >= 0.8))
-    checks = recalled, Check("coders agree (alpha)", alpha, "at least 0.67", bool(whole["alpha"] >= 0.67))
+    checks = recalled, Check("coders agree (alpha)", number(alpha, 2), "at least 0.67", bool(alpha >= 0.67))
     summary, drawn = {"n": len(sheet), "method": "majority of the coders"}, {"scale": 100, "unit": "recall, %"}
     question = "coding_agreement", "topics", None, table, summary, checks
-    known = {**whole, "n": len(sheet)}
-    return Statement.of(say, ["coding"], known, confidence, *question, source=as_table(sheet), drawn=drawn)
+    return Statement.of(say, ["coding"], rows[-1], confidence, *question, source=as_table(sheet), drawn=drawn)
+
+
+def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2, 9), min_rows=200, seed) -> Statement:
+    """Return topics of the texts that the taxonomy leaves over, if the same ones come out of half of the texts.
+
+    Rows are topics: ``words``, ``estimate`` (share of those texts, Wilson), ``come_again``; "no stable topics" is an answer.
+    Topics are non-negative factors of TF-IDF on stems (Lee & Seung 1999); stable where, over 20 half samples, the ten
+    heaviest words of matched topics overlap by .6 (Jaccard).
+
+    Parameters
+    ----------
+    responses, text, taxonomy, language : as in `tag_topics`
+    counts : numbers of topics that are tried; the largest stable one is taken
+    min_rows, seed : texts that must be left over; of the half samples
+
+    Examples
+    --------
+    >>> own = {"delivery": {"en": ["deliver*", "parcel*"]}}
+    >>> print(cx.free_topics(study.responses, text="comment", taxonomy=own, counts=[2], seed=1))
+    No stable topics in what the taxonomy misses: ...
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    read = read_texts(responses, text, language=language, taxonomy=taxonomy)
+    left = read.says & ~read.mentioned().any(axis=1)
+    require_texts(n := int(left.sum()), min_rows, "free_topics")
+    matrix, forms = _term_matrix(read, left)
+    rng, best, found = np.random.default_rng(seed), 0.0, None
+    halves = [rng.permutation(n)[: n // 2] for _ in range(HALVES)]
+    for k in sorted(k for k in counts if k < min(matrix.shape)):
+        weight, parts, whole = _factors(matrix, k)
+        overlap = []
+        for *_, part in (_factors(matrix[half], k) for half in halves):
+            alike = np.array([[len(a & b) / len(a | b) for b in part] for a in whole])
+            overlap.append(alike[linear_sum_assignment(-alike)])
+        again = np.mean(overlap, axis=0)
+        best, found = max(best, again.mean()), (k, weight, parts, again) if again.mean() >= ALIKE else found
+    if found is None:
+        return nothing("free_topics", text, None, say("free_none", n=number(n, 0), best=number(best, 2)), n=n)
+    k, weight, parts, again = found
+    share = np.bincount(weight.argmax(axis=1)[weight.max(axis=1) > 0], minlength=k) / n
+    named = [", ".join(forms[np.argsort(-row, kind="stable")[:5]]) for row in parts]
+    table = pd.DataFrame({"words": named, **ends("estimate", share, *wilson_interval(share, n, confidence=0.95))})
+    table = table.assign(come_again=again).iloc[digits.descending(share, named)].reset_index(drop=True)
+    known = {"k": k, "words": table["words"][0], "share": table["estimate"][0]}
+    check = Check("topics come again in half of the texts (Jaccard)", number(best, 2), "at least 0.6", True, "stops")
+    summary = {"n": n, "method": "non-negative factors of TF-IDF", "come_again": best, "established": True}
+    question, drawn = ("free_topics", text, None, table, summary, (check,)), {"scale": 100, "unit": f"% of {n} texts"}
+    return Statement.of(say, ["free"], known, 0.95, *question, source=read.survey, drawn=drawn)
+
+
+def _term_matrix(read, left):
+    """Return TF-IDF of the stems of some texts, and the most frequent form of each; stems of few texts are left out."""
+    import snowballstemmer
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    said, stemmers = read.table_of(left), {code: snowballstemmer.stemmer(name) for code, name in STEMMERS.items()}
+    said = said[said["word"].str.len() > 2]
+    forms = said[["word", "language"]].drop_duplicates()
+    forms["stem"] = [stemmers[code].stemWord(word) for word, code in forms.itertuples(index=False)]
+    said = said.merge(forms, how="left")
+    stems = said.groupby("row")["stem"].agg(list)
+    model = TfidfVectorizer(analyzer=list, min_df=max(5, read.survey.min_base), sublinear_tf=True)
+    matrix = model.fit_transform([stems.get(row, []) for row in np.flatnonzero(left)])
+    form = said.groupby("stem")["word"].agg(lambda words: words.value_counts().sort_index(kind="stable").idxmax())
+    return matrix, form.reindex(model.get_feature_names_out()).to_numpy()
+
+
+def _factors(matrix, k: int) -> tuple[np.ndarray, np.ndarray, list[set]]:
+    """Return weights of texts and of words in `k` factors, and the heaviest words of each."""
+    from sklearn.decomposition import NMF
+
+    model = NMF(k, init="nndsvd", max_iter=2000, tol=1e-5)
+    weight = model.fit_transform(matrix)
+    return weight, model.components_, [set(np.argsort(-row, kind="stable")[:TOP]) for row in model.components_]
