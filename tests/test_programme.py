@@ -335,6 +335,22 @@ def test_starts_at_different_times_recover_the_effect_that_one_coefficient_would
     assert abs(naive - truth) > 2 * abs(row["estimate"] - truth)
 
 
+def test_n_counts_no_unit_that_leaves_because_it_is_incomplete():
+    table = SHOPS[(SHOPS["shop"] > 0) | (SHOPS["month"] < 12)]  # the first shop closed when the programme began
+    found = cx.difference_in_differences(table, treated="runs", **ASKED)
+    assert found.glance()["n"].item() == 11 * 20 and found.tidy()["n"][0] == 11
+    began = table.assign(began=np.where(table["shop"] < 6, 12.0 + table["shop"] % 2, np.nan))
+    asked = dict(outcome="wait", unit="shop", period="month", since="began", seed=1)
+    assert cx.difference_in_differences(began, **asked).glance()["n"].item() == 11 * 20
+
+
+def test_n_of_payback_counts_no_customer_who_was_not_seen_for_a_month():
+    late = WON.assign(since=np.where(WON["customer"] < 100, START, pd.Timestamp("2020-03-20")))
+    asked = dict(**PAID, until="2020-04-01", since="since", cost=20, n_boot=50, seed=1)
+    found = cx.payback(late, BUYERS, **asked)
+    assert found.glance()["n"].item() == found.tidy()["n"][0] < 300
+
+
 def test_a_step_in_a_series_coincides_and_with_a_comparison_is_a_change_against_it():
     rng = np.random.default_rng(6)
     shared_shock = rng.normal(0, 1, 60)
@@ -418,6 +434,12 @@ REFUSED = {
     "a kind unknown": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS, "at")}, **(COSTS | {"roles": {"tv": "service"}})), "a kind that costs never hold; they hold ads"),
     "no share": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS, "at")}, **COSTS), "say which part of acquisition costs"),
     "nobody won": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS.assign(at=pd.Timestamp("2030-01-01")), "at")}, share_for_acquisition=1, **COSTS), "Cost to win a customer.*share 0 period"),
+    "customers without ids": (lambda: cx.cost_ratios(SPENT, counts={"customers": (CALLS, "at")}, **COSTS | {"roles": {"ads": "retention"}}), "customers=\\(table, time, id\\) is needed, it holds 2 of 3"),
+    "revenue without amounts": (lambda: cx.cost_ratios(SPENT, counts={"revenue": (CALLS, "at")}, **COSTS), "revenue=\\(table, time, amount\\) is needed"),
+    "new without a time": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS, None)}, share_for_acquisition=1, **COSTS), "new=\\(table, time\\) is needed, it holds 1 of 2"),
+    "contacts and more": (lambda: cx.cost_ratios(SPENT, counts={"contacts": (CALLS, "at", "at")}, **COSTS | {"roles": {"ads": "service"}}), "contacts=\\(table, time\\) is needed, it holds 3 of 2"),
+    "counts elsewhere": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS, "att")}, share_for_acquisition=1, **COSTS), "no column 'att'; did you mean 'at'"),
+    "revenue in two currencies": (lambda: cx.cost_ratios(SPENT, counts={"revenue": (CALLS.assign(paid=1.0, currency=["EUR", "PLN"] * 20), "at", "paid")}, **COSTS), "2 currencies"),
     "one month": (lambda: cx.cost_ratios(SPENT[:1], counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "share 1 period"),
     "currencies": (lambda: cx.cost_ratios(SPENT.assign(currency=["EUR", "PLN"]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "2 currencies"),
     "labels": (lambda: cx.cost_ratios(SPENT.assign(month=["13/2024", "x"]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "is no period; write 2024"),
@@ -426,6 +448,7 @@ REFUSED = {
     "few treated": (lambda: cx.difference_in_differences(SHOPS, treated=[0, 1, 2, 3], **ASKED), "4 units \\(shop\\) with the programme and 8 without"),
     "few others": (lambda: cx.difference_in_differences(SHOPS, treated=range(9), **ASKED), "at least 5 of each"),
     "unit unknown": (lambda: cx.difference_in_differences(SHOPS, treated=[99], **ASKED), "treated names 99, which shop never holds"),
+    "treated unsaid": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["runs"].astype(float).where(SHOPS["shop"] != 7)), treated="runs", **ASKED), "runs says nothing of shop 7"),
     "treated in time": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["month"] > 3), treated="runs", **ASKED), "runs changes within shop 0; it must say where"),
     "outside": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"since": 40})), "since=40 lies outside the data, which run from 0 to 19"),
     "nothing to change": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"outcome": None})), "name it with outcome="),

@@ -12,23 +12,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cxresearch.errors import nearest, require_columns, require_share
+from cxresearch.errors import nearest, require_share
 from cxresearch.findings import Statement, ends, interval, listing, p_words
 from cxresearch.inference import adjusted_p_values, t_interval
 from cxresearch.inference.clusters import cr2, demean, jackknife, wild_bootstrap
-from cxresearch.inference.events import amount_sql, opened, quoted
-from cxresearch.programme.shared import moment, say, statement
+from cxresearch.inference.events import amount_sql, quoted
+from cxresearch.programme.shared import answer, moment, say, statement
 from cxresearch.survey import Survey, as_table, natural_key
 
 ENDS = ["estimate", "conf_low", "conf_high", "p_value"]
 GRID = np.linspace(-0.9, 0.98, 95)  # of the correlation of neighbours
-
-
-def _asked(panel, sql, *columns) -> pd.DataFrame:
-    """Return the answer to SQL on the rows of a panel; `sql` maps the relation to it."""
-    with opened(panel.table if isinstance(panel, Survey) else as_table(panel).data, named="panel") as source:
-        require_columns(source, *columns, where="the panel")
-        return source.query("source", sql(source)).df()
 
 
 def read_panel(panel, outcome, unit, period, more=(), every=None) -> tuple:
@@ -49,7 +42,7 @@ def read_panel(panel, outcome, unit, period, more=(), every=None) -> tuple:
         found = f"SELECT {place} AS unit, {at} AS period, {means}, sum({w})::DOUBLE AS weight, count({who}) AS n"
         return f"{found} FROM source WHERE {whole} GROUP BY ALL HAVING sum({w}) > 0"
 
-    cells = _asked(panel, sql, outcome, unit, period, *more)
+    cells = answer(panel, sql, outcome, unit, period, *more, where="the panel")
     say.refuse_if(not len(cells), "no_row", columns=listing([outcome, period, *more]))
     text = not (hasattr(cells["period"], "dt") or pd.api.types.is_numeric_dtype(cells["period"]))
     order = sorted(cells["period"].unique(), key=natural_key if text else None)
@@ -72,7 +65,7 @@ def by_unit(panel, unit, column, names) -> pd.Series:
     """Return what a column says of each unit; refuse one that changes within a unit."""
     u, c = quoted(unit), quoted(column)
     sql = f"SELECT {u} AS unit, min({c}) AS value, count(DISTINCT {c}) AS values FROM source WHERE {u} IS NOT NULL GROUP BY 1"
-    found = _asked(panel, lambda source: sql, unit, column).set_index("unit").reindex(names)
+    found = answer(panel, lambda source: sql, unit, column, where="the panel").set_index("unit").reindex(names)
     mixed = found.index[found["values"] > 1]
     say.refuse_if(len(mixed), "mixed_unit", column=column, unit=unit, value=", ".join(map(repr, mixed[:1])))
     return found["value"]
@@ -84,6 +77,8 @@ def treated_units(panel, names, unit, treated):
         found = by_unit(panel, unit, treated, names)
         values = sorted(found.dropna().unique(), key=natural_key)
         say.refuse_if(len(values) != 2, "not_two", column=repr(treated), n=len(values), found=listing(values[:5]))
+        unsaid = found.index[found.isna()]
+        say.refuse_if(len(unsaid), "unsaid_unit", column=treated, unit=unit, value=", ".join(map(repr, unsaid[:1])))
         return found.eq(values[1]).to_numpy()
     unknown = next((v for v in treated if v not in names), None)
     say.refuse_if(unknown is not None, "no_unit", found=repr(unknown), unit=unit, near=nearest(unknown, names))
@@ -270,10 +265,10 @@ def difference_in_differences(
     """
     require_share("confidence", confidence)
     source, name, cells = read_panel(panel, outcome, unit, period, tuple(controls), every)
-    question, names, n = ("difference_in_differences", outcome, unit), cells["unit"].unique(), int(cells["n"].sum())
+    question, names = ("difference_in_differences", outcome, unit), cells["unit"].unique()
     if isinstance(since, str) and since in getattr(getattr(panel, "table", panel), "columns", ()):
         began = by_unit(panel, unit, since, names)
-        told, *found, more = _staggered(cells, began, unit, name, min_units, confidence, n)
+        told, *found, more = _staggered(cells, began, unit, name, min_units, confidence)
         return statement(told, (*question, *found), source=source, **more)
     start, group = start_in(cells, since), treated_units(panel, names, unit, treated)
     complete = np.isfinite(changes(wide(cells, "y"), wide(cells, "weight"), start))
@@ -302,7 +297,7 @@ def difference_in_differences(
     known |= dict(zip(("p", "welch", "wild"), table["p_value"])) | ends("naive", *naive)
     known |= {**table.iloc[0], "why": listing(reasons[:2])}
     keys = [_verdict(clustered[0], reasons), "did_units", "did_before_more" if naive[0] > 0 else "did_before_less"]
-    summary = {"n": n, "method": "two-way effects, CR2 by unit", "established": not reasons}
+    summary = {"n": int(cells["n"].sum()), "method": "two-way effects, CR2 by unit", "established": not reasons}
     drawn, axes = {"treated": "o-", "control": "o-"}, (say["did_x"], name, say["did_unit"])
     figure = dict(of="event_study", x="from_start", columns=drawn, upright=-0.5, axes=axes)
     further = {"event_study": study.drop(columns=["p_value", "t"])}
@@ -355,12 +350,13 @@ def _doubts(cells, runs, start, table, study, placebo, confidence) -> tuple[list
     return reasons + [say.told(f"why_{key}", value=value, dates=len(placebo)) for key, value in failed], found
 
 
-def _staggered(cells, began, unit, name, min_units, confidence, n) -> tuple:
+def _staggered(cells, began, unit, name, min_units, confidence) -> tuple:
     """Return what is told of the effect where the programme began at different times; units are left out in turn."""
     starts = np.array([np.inf if pd.isna(value) else start_in(cells, value) for value in began], dtype=float)
     Y = wide(cells, "y")
     whole = np.isfinite(Y).all(axis=1)
     Y, starts, lost = Y[whole], starts[whole], int((~whole).sum())
+    n = int(cells["n"][cells["unit"].isin(cells["unit"].unique()[whole])].sum())
     runs = np.isfinite(starts)
     require_units(runs, ~runs, min_units, unit)
     effect, spread = jackknife(lambda w: group_time(Y, starts, w), np.arange(len(Y)), np.ones(len(Y)))

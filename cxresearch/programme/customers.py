@@ -13,11 +13,11 @@ from cxresearch.errors import DataProblem, require_columns, require_share
 from cxresearch.figures import axes_or_new, heat_map
 from cxresearch.findings import CANNOT, ENDS, Finding, Statement, ends, number
 from cxresearch.inference import critical_value, fieller_interval, wilson_interval
-from cxresearch.inference.events import amount_sql, opened, quoted
+from cxresearch.inference.events import amount_sql, opened, quoted, time_sql
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.privacy import hidden_cells, hide_cells, largest_share
 from cxresearch.programme import shared
-from cxresearch.programme.shared import ids_of, names_of, payments, resampled, say, span_of
+from cxresearch.programme.shared import answer, ids_of, names_of, payments, resampled, say, span_of
 from cxresearch.survey import as_survey, as_table
 
 ROLES = ("acquisition", "service", "retention")
@@ -25,6 +25,8 @@ RATIOS = {  # what is divided (a role of costs; all of them) by which count
     "cac": ("acquisition", "new"), "cost_per_contact": ("service", "contacts"),
     "retention_cost": ("retention", "customers"), "cost_of_sale": (None, "revenue"),
 }  # fmt: skip
+COUNTED = {"new": ["time"], "contacts": ["time"], "customers": ["time", "id"], "revenue": ["time", "amount"]}
+LENGTHS = {"Y": "year", "Q": "quarter", "M": "month"}
 MONTH = 365.25 / 12  # days
 FIRSTS = """, orders AS (SELECT customer, moment, sum(amount) AS net, sum(amount) FILTER (amount >= 0) AS value FROM paid GROUP BY ALL)
 SELECT customer, min(moment) FILTER (value IS NOT NULL) AS _first, arg_min(value, moment) FILTER (value IS NOT NULL) AS _order,
@@ -232,6 +234,23 @@ def _spent(events, given, roles) -> pd.DataFrame:
     return spent.assign(period=periods_of(spent["period"], period))
 
 
+def _counted(count: str, given, length: str) -> pd.Series:
+    """Return what costs are divided by, by period; refuse a count without the columns that give it."""
+    (table, *named), needed = given, COUNTED[count]
+    unclear = len(named) != len(needed) or None in named
+    held = dict(n=1 + len(named) - named.count(None), needed=1 + len(needed))
+    say.refuse_if(unclear, "no_counted", count=count, columns=", ".join(("table", *needed)), **held)
+
+    def sql(source):
+        at = f"date_trunc('{LENGTHS[length]}', {time_sql(source, named[0], None)})"
+        ways = {"customers": f"count(DISTINCT {quoted(named[-1])})", "new": "count(*)", "contacts": "count(*)"}
+        each = ways.get(count) or f"sum({amount_sql(source, named[-1])})"
+        return f"SELECT {at} AS at, {each} AS n FROM source WHERE {at} IS NOT NULL GROUP BY 1"
+
+    found = answer(table, sql, *named, where=count)
+    return found.set_index(found["at"].dt.to_period(length))["n"]
+
+
 def _ratio(term, cost, record, count, by, n_boot, seed, confidence) -> tuple:
     """Return a ratio of sums over the periods of both records; errors from circular blocks of sqrt(n) periods."""
     seen = record[:0] if by.empty else record[(record >= by.index.min()) & (record <= by.index.max())]
@@ -289,11 +308,7 @@ def cost_ratios(
         if count in counts and (role is None or role in roles.values()):
             of = spent if role is None else spent[spent["kind"].map(roles) == role]
             cost = of.groupby("period")["amount"].sum() * (share_for_acquisition if term == "cac" else 1.0)
-            data, time, *column = counts[count]
-            counted = data.table if hasattr(data, "table") else data
-            at = pd.to_datetime(counted[time], errors="coerce").dt.to_period(record[0].freq)
-            each = counted[[*column, time][0]].groupby(at)
-            by = {"customers": each.nunique, "revenue": each.sum}.get(count, each.size)()
+            by = _counted(count, counts[count], record.freqstr[0])
             rows.append(_ratio(term, cost, record, count, by, n_boot, seed, confidence))
     say.refuse_if(not rows, "no_ratio", roles=", ".join(roles.values()), counts=", ".join(counts) or "none")
     table = pd.DataFrame(rows, columns=["term", *ENDS, "numerator", "denominator", "n"])
@@ -381,7 +396,7 @@ def payback(
     key = "not_paid_back" if np.isinf(month) else "paid_back_open" if np.isinf(high) else "paid_back"
     known = dict(cost=price, unit=events.currency or shared.NO_CURRENCY, seen=months, margin=so_far[-1])
     known |= ends("month", month, low, high)
-    summary = {"n": len(seen), "method": say["payback_method"], "payback": month}
+    summary = {"n": int(n[0]), "method": say["payback_method"], "payback": month}
     summary["established"] = bool(np.isfinite(high))
     axes = say["payback_x"], say("payback_y", unit=events.currency or "money"), say["payback_unit"]
     more = dict(figure=dict(x="age", columns={"earned": "o-"}, across=price, axes=axes), found={}, checks=checks)

@@ -10,7 +10,7 @@ from cxresearch.errors import require_choice, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
 from cxresearch.findings import Check, Statement, interval, words
 from cxresearch.inference.events import amount_sql, opened, quoted, require_one_id_type, time_sql
-from cxresearch.survey import as_survey, as_table
+from cxresearch.survey import Survey, as_survey, as_table
 
 say = words(__package__)
 
@@ -44,6 +44,13 @@ def columns_of(table, where: str, **given) -> list[str]:
     lacking = next((role for role, column in columns.items() if column is None), None)
     say.refuse_if(lacking, "no_column", where=where, role=lacking)
     return list(columns.values())
+
+
+def answer(table, sql, *columns, where: str) -> pd.DataFrame:
+    """Return the answer to SQL on the rows of a table that has the columns; `sql` maps the relation to it."""
+    with opened(table.table if isinstance(table, Survey) else as_table(table).data, named=where) as source:
+        require_columns(source, *columns, where=where)
+        return source.query("source", sql(source)).df()
 
 
 @contextmanager
